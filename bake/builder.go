@@ -1,0 +1,127 @@
+package bake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// A Builder is a platform: how the source of an image becomes a running
+// Machine, and how that machine becomes an Artifact.
+//
+// A Builder is a value that describes; it holds no state of a build and may
+// serve any number of them at once. To add a platform, implement it and pass
+// baketest.Conform.
+type Builder interface {
+	// Validate reports, joined, everything about img that this platform can
+	// see to be wrong without any I/O.
+	Validate(img *Image) error
+
+	// Begin starts the record of one build of img. It does no I/O.
+	Begin(img *Image, run *Run) (Session, error)
+}
+
+// A Session is one build on one platform: its typed state, and the steps that
+// read and write that state.
+//
+// It marshals to JSON between any two steps. Unmarshalled into what Begin
+// returns for the same Run, it is the same build in another process: every
+// Undo works from it.
+type Session interface {
+	// Launch is the steps from the source to a reachable machine.
+	Launch() []Step
+
+	// Connect returns the machine that Launch made: after Launch, and again in
+	// another process. It waits for a machine that is still booting.
+	Connect(ctx context.Context) (Machine, error)
+
+	// Capture is the steps from the machine to an artifact that exists. The
+	// machine's connection is closed before the first of them.
+	Capture() []Step
+
+	// Promote is the steps that make a good artifact ready for others, after
+	// its checks: final tags, copies, permissions.
+	Promote() []Step
+
+	// Artifact is what Capture made; nil before.
+	Artifact() Artifact
+}
+
+// A Keeper is a Session that can say how to reach its machine when a failed
+// build keeps it.
+type Keeper interface {
+	Kept() Kept
+}
+
+// A Finder is a Builder that can look for an artifact that an earlier build
+// made of the same image, for images with a Fingerprint.
+type Finder interface {
+	// Find returns the newest good artifact of img whose recorded fingerprint
+	// is run.Fingerprint, or ErrNoArtifact.
+	Find(ctx context.Context, img *Image, run *Run) (Artifact, error)
+}
+
+// ErrNoArtifact is what Finder.Find returns when there is none.
+var ErrNoArtifact = errors.New("no artifact with this fingerprint")
+
+// An Artifact is what came out of a build.
+type Artifact interface {
+	fmt.Stringer
+	json.Marshaler
+
+	// ID is the platform's name for it: "ami-0123456789abcdef0".
+	ID() string
+
+	// IDs is its id in every place where it can be used: for EC2 by region.
+	IDs() map[string]string
+
+	// Destroy removes the artifact and everything that belongs to it,
+	// everywhere. What is gone already is no error.
+	Destroy(ctx context.Context) error
+}
+
+// A Check must hold on a fresh machine that booted from the artifact, before
+// the artifact is promoted or published. A func is one too: CheckFunc.
+type Check interface {
+	Check(ctx context.Context, m Machine) error
+}
+
+// CheckFunc is a func as a Check.
+type CheckFunc func(ctx context.Context, m Machine) error
+
+// Check calls f.
+func (f CheckFunc) Check(ctx context.Context, m Machine) error { return f(ctx, m) }
+
+// A Publisher makes a good artifact known: writes a manifest, sets a
+// parameter, retires older images. It runs after the checks and promotion.
+type Publisher interface {
+	Publish(ctx context.Context, a Artifact) error
+}
+
+// PublisherFunc is a func as a Publisher.
+type PublisherFunc func(ctx context.Context, a Artifact) error
+
+// Publish calls f.
+func (f PublisherFunc) Publish(ctx context.Context, a Artifact) error { return f(ctx, a) }
+
+// A Provisioner changes a Machine. A func is one too: ProvisionFunc.
+//
+// A Provisioner may also have a method Validate() error, called before
+// anything is created, and be a fmt.Stringer, which names its step.
+type Provisioner interface {
+	Provision(ctx context.Context, m Machine) error
+}
+
+// ProvisionFunc is a func as a Provisioner.
+type ProvisionFunc func(ctx context.Context, m Machine) error
+
+// Provision calls f.
+func (f ProvisionFunc) Provision(ctx context.Context, m Machine) error { return f(ctx, m) }
+
+// A Validator is a Provisioner, Check or Publisher that can tell that it will
+// not work before the build begins: a file that is missing on the baking host,
+// a field that is not set. It reports everything it finds, joined.
+type Validator interface {
+	Validate() error
+}

@@ -1,0 +1,109 @@
+package bake
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// An EventKind says what an Event is about, and so which of its fields are set
+// besides Time and Image.
+type EventKind string
+
+// The kinds of events.
+const (
+	BuildStarted    EventKind = "build started"    // Build
+	BuildFinished   EventKind = "build finished"   // Status, Elapsed, Err, Text: the artifact's id
+	StepStarted     EventKind = "step started"     // Step, Attempt
+	StepFinished    EventKind = "step finished"    // Step, Elapsed, Err
+	StepRetried     EventKind = "step retried"     // Step, Attempt: the failed one, Delay, Err
+	StepUndone      EventKind = "step undone"      // Step, Elapsed, Err
+	CommandStarted  EventKind = "command started"  // Step, Text: the command
+	OutputLine      EventKind = "output"           // Step, Stream, Text: one line
+	BytesMoved      EventKind = "bytes moved"      // Step, Text: the path, Done, Total
+	ResourceCreated EventKind = "resource created" // Step, Resource
+	ResourceRemoved EventKind = "resource removed" // Step, Resource
+	Message         EventKind = "message"          // Step, Text
+	MachineKept     EventKind = "machine kept"     // Text: how to reach it
+)
+
+// An Event is something that happened in a build. Secrets are masked in all
+// of its text.
+type Event struct {
+	Time     time.Time     `json:"time"`
+	Kind     EventKind     `json:"kind"`
+	Image    string        `json:"image"`
+	Build    string        `json:"build,omitempty"`
+	Step     string        `json:"step,omitempty"`
+	Text     string        `json:"text,omitempty"`
+	Stream   Stream        `json:"stream,omitempty"`
+	Resource Resource      `json:"resource,omitzero"`
+	Done     int64         `json:"done,omitempty"`  // bytes
+	Total    int64         `json:"total,omitempty"` // bytes; zero is unknown
+	Attempt  int           `json:"attempt,omitempty"`
+	Delay    time.Duration `json:"delay,omitempty"`
+	Elapsed  time.Duration `json:"elapsed,omitempty"`
+	Status   Status        `json:"status,omitempty"`
+	Err      string        `json:"error,omitempty"`
+}
+
+// A Stream is one of a command's two outputs.
+type Stream string
+
+// The two outputs of a command.
+const (
+	Stdout Stream = "stdout"
+	Stderr Stream = "stderr"
+)
+
+// A Resource is something of the platform that a build creates and removes.
+type Resource struct {
+	Kind string `json:"kind"` // the platform's word: "instance", "security group"
+	ID   string `json:"id"`
+}
+
+func (e Event) masked(m *masker) Event {
+	e.Text = m.mask(e.Text)
+	e.Err = m.mask(e.Err)
+	return e
+}
+
+// logTo writes e as one structured record.
+func (e Event) logTo(ctx context.Context, log *slog.Logger) {
+	level := slog.LevelInfo
+	switch {
+	case e.Kind == OutputLine || e.Kind == BytesMoved || e.Kind == CommandStarted:
+		level = slog.LevelDebug
+	case e.Err != "":
+		level = slog.LevelWarn
+	}
+	attrs := make([]slog.Attr, 0, 8)
+	add := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	add("event", string(e.Kind))
+	add("image", e.Image)
+	add("build", e.Build)
+	add("step", e.Step)
+	add("text", e.Text)
+	add("stream", string(e.Stream))
+	add("resource_kind", e.Resource.Kind)
+	add("resource", e.Resource.ID)
+	add("status", string(e.Status))
+	add("error", e.Err)
+	if e.Attempt > 0 {
+		attrs = append(attrs, slog.Int("attempt", e.Attempt))
+	}
+	if e.Total > 0 || e.Done > 0 {
+		attrs = append(attrs, slog.Int64("done", e.Done), slog.Int64("total", e.Total))
+	}
+	if e.Delay > 0 {
+		attrs = append(attrs, slog.Duration("delay", e.Delay))
+	}
+	if e.Elapsed > 0 {
+		attrs = append(attrs, slog.Duration("elapsed", e.Elapsed))
+	}
+	log.LogAttrs(ctx, level, "bake", attrs...)
+}

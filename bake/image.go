@@ -1,0 +1,174 @@
+package bake
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// An Image is the definition of one image. It is a plain value: making one
+// does no I/O, and Bake does not change it.
+type Image struct {
+	// Name identifies the image among those of one Bake, and is the family
+	// under which its artifacts are later found. It is required.
+	Name string
+
+	// Builder is the platform. It is required.
+	Builder Builder
+
+	// From, when set, is the image whose artifact this one starts from; it
+	// must be baked in the same call. The Builder then has no source of its own.
+	From *Image
+
+	// Provisioners change the machine, in this order.
+	Provisioners []Provisioner
+
+	// Steps are further stages of the user's own, each at its Phase, within a
+	// phase in this order.
+	Steps []Step
+
+	// Checks must hold on a fresh machine booted from the artifact. A failing
+	// check removes the artifact. Without checks no second machine is started.
+	Checks []Check
+
+	// Publishers make the good artifact known, in this order. A failing one
+	// fails the build, but removes nothing: others may know the artifact
+	// already.
+	Publishers []Publisher
+
+	// Tags are set on everything that is created for the image, and on the
+	// artifact.
+	Tags map[string]string
+
+	// Secrets are values to mask wherever output goes, besides those given to
+	// commands, which are masked already.
+	Secrets []Secret
+
+	// Fingerprint, when set, stands for everything the image is made of. If
+	// the builder finds an artifact of the same image with the same
+	// fingerprint, made from the same source image, that is the result and
+	// nothing is built. It needs a Builder that is a Finder.
+	Fingerprint string
+}
+
+// A Run is what the engine tells a Builder about one build, and how the
+// builder tells the engine what it does.
+type Run struct {
+	// ID is unique to this session, made of lower-case letters, digits and
+	// hyphens; everything created is tagged with it. A machine started only to
+	// check an artifact has a session of its own.
+	ID string
+
+	// Image is the name of the image.
+	Image string
+
+	// Tags are those of the image.
+	Tags map[string]string
+
+	// Source is the artifact of Image.From, or, when an artifact is checked,
+	// that artifact. Nil leaves the source to the builder.
+	Source Artifact
+
+	// Fingerprint is that of the image and its source together; empty when the
+	// image has none.
+	Fingerprint string
+
+	// Expires is when whatever is left of the build may be removed by anyone.
+	Expires time.Time
+
+	// Clock is the time to live by; never nil.
+	Clock Clock
+
+	// Log receives what is not worth an event; never nil.
+	Log *slog.Logger
+
+	// emit passes an event to the observer, after masking.
+	emit func(Event)
+	mask *masker
+}
+
+// NewRun returns a Run for tests of a Builder without the engine. Observe may
+// be nil.
+func NewRun(id, image string, clock Clock, observe func(Event)) *Run {
+	if clock == nil {
+		clock = RealTime()
+	}
+	return &Run{
+		ID: id, Image: image, Clock: clock, Expires: clock.Now().Add(defaultLifetime),
+		Log: slog.New(slog.DiscardHandler), emit: observe, mask: &masker{},
+	}
+}
+
+// Created reports that a resource was created, by the platform's own name for
+// its kind.
+func (r *Run) Created(kind, id string) {
+	r.Emit(Event{Kind: ResourceCreated, Resource: Resource{Kind: kind, ID: id}})
+}
+
+// Removed reports that a resource was removed.
+func (r *Run) Removed(kind, id string) {
+	r.Emit(Event{Kind: ResourceRemoved, Resource: Resource{Kind: kind, ID: id}})
+}
+
+// Say reports something worth reading, such as which source was chosen.
+func (r *Run) Say(format string, args ...any) {
+	r.Emit(Event{Kind: Message, Text: fmt.Sprintf(format, args...)})
+}
+
+// Emit reports an event; the engine fills in its time, image and step.
+func (r *Run) Emit(e Event) {
+	if r.emit == nil {
+		return
+	}
+	e.Image = r.Image
+	if e.Time.IsZero() {
+		e.Time = r.Clock.Now()
+	}
+	r.emit(e.masked(r.mask))
+}
+
+// Mask makes s unreadable in all that the build reports from now on.
+func (r *Run) Mask(s ...Secret) { r.mask.add(s...) }
+
+// describe names a provisioner, check or publisher for its step.
+func describe(v any) string {
+	if s, ok := v.(fmt.Stringer); ok {
+		return s.String()
+	}
+	name := reflect.TypeOf(v).String()
+	name = name[strings.LastIndexByte(name, '.')+1:]
+	return strings.ToLower(strings.TrimSuffix(name, "Func"))
+}
+
+// Kept says how to reach a machine that a failed build left running.
+type Kept struct {
+	Machine  string    // the platform's name for it: "i-0123456789abcdef0"
+	Address  string    // host and port
+	User     string    // the login
+	Key      Secret    // the private key in OpenSSH's PEM form; empty if it is the caller's own
+	HostKey  string    // the machine's public host key, as in known_hosts
+	Expires  time.Time // when the machine ends itself
+	Resource []Resource
+}
+
+// String says how to reach the machine and until when, without the key.
+func (k Kept) String() string {
+	return fmt.Sprintf("%s is kept until %s: ssh %s@%s", k.Machine, k.Expires.UTC().Format(time.RFC3339), k.User, k.Address)
+}
+
+// WaitFor calls ready at intervals of every on clock until it says true, fails
+// or ctx ends.
+func WaitFor(ctx context.Context, clock Clock, every time.Duration, ready func(context.Context) (bool, error)) error {
+	for {
+		ok, err := ready(ctx)
+		if ok || err != nil {
+			return err
+		}
+		if err := clock.Sleep(ctx, every); err != nil {
+			return err
+		}
+	}
+}

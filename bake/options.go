@@ -1,0 +1,5 @@
+package bake
+
+import "time"
+
+const defaultLifetime = 6 * time.Hour

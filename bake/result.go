@@ -1,0 +1,36 @@
+package bake
+
+import "time"
+
+// A Status is how the baking of one image ended.
+type Status string
+
+// The ends of a build.
+const (
+	Baked     Status = "baked"    // there is an artifact
+	Reused    Status = "reused"   // an artifact with the same fingerprint was there
+	Failure   Status = "failed"   // Result.Err says in which step
+	Skipped   Status = "skipped"  // its source failed, or Bake stopped before it began
+	Cancelled Status = "canceled" // the context ended
+)
+
+// A Result is how the baking of one image ended.
+type Result struct {
+	Image    *Image
+	Build    string // the build id; empty when it did not begin
+	Status   Status
+	Artifact Artifact // nil unless Baked or Reused
+	Err      error    // an *Error, possibly joined with errors of the clean-up
+	Kept     *Kept    // the machine that Options.OnFailure kept
+	Steps    []StepResult
+	Started  time.Time
+	Finished time.Time
+}
+
+// A StepResult is how one step went.
+type StepResult struct {
+	Name     string
+	Attempts int
+	Elapsed  time.Duration
+	Err      error
+}

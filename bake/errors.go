@@ -24,14 +24,17 @@ type Error struct {
 	Image string // the image's name
 	Step  string // the step's name; empty when the definition itself is wrong
 	Err   error  // the cause
+
+	mask *masker
 }
 
-// Error is "image NAME: STEP: cause".
+// Error is "image NAME: STEP: cause", with the secrets of the build masked.
 func (e *Error) Error() string {
-	if e.Step == "" {
-		return fmt.Sprintf("image %s: %v", e.Image, e.Err)
+	text := e.Image + ": " + e.Err.Error()
+	if e.Step != "" {
+		text = e.Image + ": " + e.Step + ": " + e.Err.Error()
 	}
-	return fmt.Sprintf("image %s: %s: %v", e.Image, e.Step, e.Err)
+	return "image " + e.mask.mask(text)
 }
 
 // Unwrap is the cause.
@@ -91,3 +94,13 @@ func firstLine(s string) string {
 	}
 	return line
 }
+
+// A PanicError is a panic inside a step. The build it happened in is cleaned
+// up like any other that failed.
+type PanicError struct {
+	Value string // what was passed to panic, printed
+	Stack string // where
+}
+
+// Error is "panic: VALUE" and the stack.
+func (e *PanicError) Error() string { return "panic: " + e.Value + "\n" + e.Stack }

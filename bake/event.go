@@ -17,7 +17,7 @@ const (
 	StepStarted     EventKind = "step started"     // Step, Attempt
 	StepFinished    EventKind = "step finished"    // Step, Elapsed, Err
 	StepRetried     EventKind = "step retried"     // Step, Attempt: the failed one, Delay, Err
-	StepUndone      EventKind = "step undone"      // Step, Elapsed, Err
+	UndoFinished    EventKind = "undo finished"    // Step, Elapsed, Err
 	CommandStarted  EventKind = "command started"  // Step, Text: the command
 	OutputLine      EventKind = "output"           // Step, Stream, Text: one line
 	BytesMoved      EventKind = "bytes moved"      // Step, Text: the path, Done, Total
@@ -69,7 +69,7 @@ func (e Event) masked(m *masker) Event {
 }
 
 // logTo writes e as one structured record.
-func (e Event) logTo(ctx context.Context, log *slog.Logger) {
+func (e Event) logTo(log *slog.Logger) {
 	level := slog.LevelInfo
 	switch {
 	case e.Kind == OutputLine || e.Kind == BytesMoved || e.Kind == CommandStarted:
@@ -105,5 +105,6 @@ func (e Event) logTo(ctx context.Context, log *slog.Logger) {
 	if e.Elapsed > 0 {
 		attrs = append(attrs, slog.Duration("elapsed", e.Elapsed))
 	}
-	log.LogAttrs(ctx, level, "bake", attrs...)
+	// An event belongs to no request, so the handler is given no context of one.
+	log.LogAttrs(context.Background(), level, "bake", attrs...) //nolint:forbidigo // nothing to cancel
 }

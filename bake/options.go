@@ -1,5 +1,136 @@
 package bake
 
-import "time"
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
 
-const defaultLifetime = 6 * time.Hour
+// Options say how images are baked. A nil *Options and the zero value are the
+// same, and work.
+type Options struct {
+	// Parallel is how many images are baked at once. Zero is 50.
+	Parallel int
+
+	// StopOnFailure ends the other builds when one fails: those that run are
+	// cancelled and cleaned up, those that wait are skipped. By default only
+	// the images made from a failed one are skipped.
+	StopOnFailure bool
+
+	// OnFailure says what becomes of a machine that failed while it was
+	// changed. The zero value cleans up.
+	OnFailure OnFailure
+
+	// StepTimeout bounds each attempt of a step that has no Timeout of its
+	// own. Zero is two hours.
+	StepTimeout time.Duration
+
+	// UndoTimeout bounds each Undo. Zero is ten minutes. Undo runs although
+	// the context of Bake has ended; nothing cuts it but this bound.
+	UndoTimeout time.Duration
+
+	// Lifetime is how long anything temporary may exist: what is created says
+	// so in its tags, and a guest ends itself then. Zero is six hours.
+	Lifetime time.Duration
+
+	// Store, when set, is given the record of a build before and after every
+	// step, from which another process can clean up. A record that cannot be
+	// saved fails the build.
+	Store Store
+
+	// Observe, when set, is told every event of every build, one at a time in
+	// the order they happened. It must not block: the builds wait for it.
+	Observe func(Event)
+
+	// Log receives every event as a structured record: output and progress at
+	// debug level, failures as warnings. Nil discards.
+	Log *slog.Logger
+
+	// Clock is the time to live by. Nil is the real time.
+	Clock Clock
+}
+
+// OnFailure says what becomes of a machine whose provisioning failed.
+type OnFailure int
+
+// What becomes of a machine whose provisioning failed. A cancelled build is
+// always cleaned up.
+const (
+	CleanUp     OnFailure = iota // remove everything the build created
+	KeepMachine                  // keep the machine until it expires; Result.Kept says how to reach it
+)
+
+const (
+	defaultParallel    = 50
+	defaultStepTimeout = 2 * time.Hour
+	defaultUndoTimeout = 10 * time.Minute
+	defaultLifetime    = 6 * time.Hour
+)
+
+// A settings is a copy of the Options with the defaults filled in, and what
+// all builds of one Bake share.
+type settings struct {
+	Options
+	mask *masker
+
+	observing sync.Mutex
+}
+
+func newSettings(o *Options) *settings {
+	s := &settings{mask: &masker{}}
+	if o != nil {
+		s.Options = *o
+	}
+	orDefault(&s.Parallel, defaultParallel)
+	orDefault(&s.StepTimeout, defaultStepTimeout)
+	orDefault(&s.UndoTimeout, defaultUndoTimeout)
+	orDefault(&s.Lifetime, defaultLifetime)
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	if s.Clock == nil {
+		s.Clock = RealTime()
+	}
+	return s
+}
+
+func orDefault[T int | time.Duration](v *T, value T) {
+	if *v == 0 {
+		*v = value
+	}
+}
+
+func (o *Options) validate() []error {
+	if o == nil {
+		return nil
+	}
+	var errs []error
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"Options.Parallel", int64(o.Parallel)},
+		{"Options.StepTimeout", int64(o.StepTimeout)},
+		{"Options.UndoTimeout", int64(o.UndoTimeout)},
+		{"Options.Lifetime", int64(o.Lifetime)},
+	} {
+		if f.value < 0 {
+			errs = append(errs, Invalid(f.name, "must not be negative"))
+		}
+	}
+	if o.OnFailure != CleanUp && o.OnFailure != KeepMachine {
+		errs = append(errs, Invalid("Options.OnFailure", "%d is none of the choices", o.OnFailure))
+	}
+	return errs
+}
+
+// newBuildID is unique, sorts by time, and fits into names and tags.
+func newBuildID(now time.Time) string {
+	var random [5]byte
+	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the program instead
+	return now.UTC().Format("20060102t150405") + "-" +
+		strings.ToLower(base32.StdEncoding.EncodeToString(random[:]))
+}

@@ -87,6 +87,9 @@ func (m *masker) add(secrets ...Secret) {
 }
 
 func (m *masker) mask(text string) string {
+	if m == nil {
+		return text
+	}
 	m.mu.RLock()
 	repl := m.repl
 	m.mu.RUnlock()

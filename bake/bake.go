@@ -1,0 +1,122 @@
+package bake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Bake bakes the images and returns how each ended, in the order given. The
+// error joins those of the results; it is nil when every image has an artifact.
+//
+// First everything is validated; if anything is wrong, Bake returns no results
+// and an error that joins all that is wrong, and nothing was created. Then
+// independent images are baked at the same time, as far as Options.Parallel
+// goes; an image that is made From another begins when that one is done.
+//
+// When ctx ends, every build stops, removes what it created, and only then
+// Bake returns. No goroutine of Bake's outlives it.
+func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, error) {
+	if err := Validate(opts, images...); err != nil {
+		return nil, err
+	}
+	set := newSettings(opts)
+	builds, err := planAll(set, images)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+
+	results := make([]*Result, len(images))
+	done := make(map[*Image]chan struct{}, len(images))
+	index := make(map[*Image]int, len(images))
+	for i, img := range images {
+		done[img], index[img] = make(chan struct{}), i
+	}
+	places := make(chan struct{}, set.Parallel)
+	var running sync.WaitGroup
+	for i, img := range images {
+		running.Go(func() {
+			defer close(done[img])
+			var source *Result
+			if img.From != nil {
+				<-done[img.From]
+				source = results[index[img.From]]
+			}
+			results[i] = builds[i].bakeInTurn(ctx, places, source)
+			if set.StopOnFailure && results[i].Status == Failure {
+				stop(fmt.Errorf("%w: %s", ErrStopped, img.Name))
+			}
+		})
+	}
+	running.Wait()
+
+	errs := make([]error, 0, len(results))
+	for _, r := range results {
+		errs = append(errs, r.Err)
+	}
+	return results, errors.Join(errs...)
+}
+
+// planAll begins every build, which does no I/O, so that what is wrong with any
+// of them shows before the first one creates anything.
+func planAll(set *settings, images []*Image) ([]*build, error) {
+	builds := make([]*build, len(images))
+	var errs []error
+	for i, img := range images {
+		set.mask.add(img.Secrets...)
+		var err error
+		if builds[i], err = newBuild(set, img, newBuildID(set.Clock.Now())); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return builds, errors.Join(errs...)
+}
+
+// bakeInTurn bakes when there is a place, unless the source failed or there is
+// no time left.
+func (b *build) bakeInTurn(ctx context.Context, places chan struct{}, source *Result) *Result {
+	if source != nil && source.Artifact == nil {
+		return b.skip(Skipped, fmt.Errorf("%w: %s", ErrSourceFailed, b.img.From.Name))
+	}
+	select {
+	case places <- struct{}{}:
+		defer func() { <-places }()
+	case <-ctx.Done():
+	}
+	if err := context.Cause(ctx); err != nil {
+		status := Cancelled
+		if errors.Is(err, ErrStopped) {
+			status = Skipped
+		}
+		return b.skip(status, err)
+	}
+	var artifact Artifact
+	if source != nil {
+		artifact = source.Artifact
+	}
+	return b.bake(ctx, artifact)
+}
+
+// skip is the result of a build that did not begin.
+func (b *build) skip(status Status, err error) *Result {
+	now := b.Clock.Now()
+	b.emit(Event{Kind: BuildFinished, Time: now, Image: b.img.Name, Status: status, Err: err.Error()})
+	return &Result{
+		Image: b.img, Status: status, Started: now, Finished: now,
+		Err: &Error{Image: b.img.Name, Err: err, mask: b.mask},
+	}
+}
+
+// emit hands e, masked, to the observer and the log.
+func (s *settings) emit(e Event) {
+	e = e.masked(s.mask)
+	s.observing.Lock()
+	defer s.observing.Unlock()
+	if s.Observe != nil {
+		s.Observe(e)
+	}
+	e.logTo(s.Log)
+}

@@ -1,0 +1,237 @@
+package bake
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// A build is the baking of one image: its plan, the sessions whose state the
+// steps share, and the record of how far it got. One goroutine runs it.
+type build struct {
+	*settings
+	img      *Image
+	run      *Run
+	checkRun *Run // of the session that checks the artifact
+	session  Session
+	check    Session
+	stages   []*stage
+	record   Record
+
+	machine Machine  // while connected
+	found   Artifact // an artifact that makes the build unnecessary
+	good    bool     // the artifact is promoted and stays, whatever comes
+	current atomic.Pointer[string]
+	kept    *Kept
+}
+
+// newBuild plans the baking of img. It does no I/O.
+func newBuild(set *settings, img *Image, id string) (*build, error) {
+	b := &build{settings: set, img: img}
+	b.run = b.newRun(id)
+	b.checkRun = b.newRun(id + "-check")
+	b.record = Record{Build: id, Image: img.Name}
+	return b, b.begin()
+}
+
+func (b *build) newRun(id string) *Run {
+	return &Run{
+		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, Log: b.Log, mask: b.mask,
+		emit: func(e Event) { b.event(e) },
+	}
+}
+
+// event completes e with what this build knows and passes it on.
+func (b *build) event(e Event) {
+	e.Image, e.Build = b.img.Name, b.record.Build
+	if step := b.current.Load(); step != nil && e.Step == "" {
+		e.Step = *step
+	}
+	if e.Time.IsZero() {
+		e.Time = b.Clock.Now()
+	}
+	b.emit(e)
+}
+
+// bake runs the build to its end and cleans up after it.
+func (b *build) bake(ctx context.Context, source Artifact) *Result {
+	now := b.Clock.Now()
+	b.record.Started, b.record.Expires = now, now.Add(b.Lifetime)
+	b.run.Expires, b.checkRun.Expires = b.record.Expires, b.record.Expires
+	b.run.Source = source
+	b.run.Fingerprint = fingerprint(b.img, source)
+	result := &Result{Image: b.img, Build: b.record.Build, Started: now}
+	b.event(Event{Kind: BuildStarted})
+
+	err := b.forward(ctx)
+	var undoErr error
+	result.Status, undoErr = b.end(ctx, err)
+	if err = errors.Join(err, undoErr); err != nil {
+		result.Err = err
+	}
+	switch {
+	case b.found != nil:
+		result.Artifact = b.found
+	case b.good:
+		result.Artifact = b.session.Artifact()
+	}
+	for _, s := range b.stages {
+		if s.record.State != "" {
+			result.Steps = append(result.Steps, s.result)
+		}
+	}
+	result.Kept, result.Finished = b.kept, b.Clock.Now()
+	finished := Event{Kind: BuildFinished, Status: result.Status, Elapsed: result.Finished.Sub(now), Err: errorText(err)}
+	if result.Artifact != nil {
+		finished.Text = result.Artifact.String()
+	}
+	b.event(finished)
+	return result
+}
+
+// forward does the steps in order until one fails.
+func (b *build) forward(ctx context.Context) error {
+	in := launching
+	for _, s := range b.stages {
+		if err := b.cross(ctx, in, s.part); err != nil {
+			return err
+		}
+		in = s.part
+		if err := b.do(ctx, s); err != nil {
+			return err
+		}
+		if b.found != nil {
+			return nil
+		}
+	}
+	return b.cross(ctx, in, finished)
+}
+
+// cross does what must happen between two parts of the build.
+func (b *build) cross(ctx context.Context, from, to part) error {
+	if from <= provisioning && to > provisioning {
+		if err := b.disconnect(ctx, Succeeded); err != nil {
+			return err
+		}
+	}
+	if from < checking && to == checking {
+		b.checkRun.Source = b.session.Artifact()
+	}
+	if from == checking && to > checking {
+		if err := b.undo(ctx, Succeeded, func(s *stage) bool { return s.part == checking }); err != nil {
+			return err
+		}
+	}
+	if to >= publishing {
+		b.good, b.record.Good = true, true
+	}
+	return nil
+}
+
+// end undoes what must not stay and says how the build ended.
+func (b *build) end(ctx context.Context, err error) (Status, error) {
+	status, outcome := Baked, Succeeded
+	switch {
+	case err == nil && b.found != nil:
+		status = Reused
+	case err == nil:
+	case ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrStopped):
+		status, outcome = Skipped, Canceled
+	case ctx.Err() != nil:
+		status, outcome = Cancelled, Canceled
+	default:
+		status, outcome = Failure, Failed
+	}
+	keep := status == Failure && b.OnFailure == KeepMachine && b.machine != nil && b.failedProvisioning()
+	if b.good {
+		outcome = Succeeded
+	}
+	if keep {
+		b.keep()
+	}
+	b.record.Status, b.record.Error = status, b.mask.mask(errorText(err))
+	undoErr := b.undo(ctx, outcome, func(s *stage) bool { return s.record.State != StepKept })
+	return status, undoErr
+}
+
+func (b *build) failedProvisioning() bool {
+	for _, s := range b.stages {
+		if s.part > provisioning && s.record.State != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// keep marks the steps whose machine stays, and says how to reach it.
+func (b *build) keep() {
+	keeper, ok := b.session.(Keeper)
+	if !ok {
+		b.run.Say("this builder cannot keep a machine")
+		return
+	}
+	for _, s := range b.stages {
+		if s.part == launching && s.record.State != "" && s.Undo != nil && s.Name != "connect" {
+			s.record.State = StepKept
+		}
+	}
+	kept := keeper.Kept()
+	b.kept = &kept
+	b.event(Event{Kind: MachineKept, Text: kept.String()})
+}
+
+// save writes the record to the store, if there is one. It works on although
+// ctx has ended, since the record is what another process cleans up from.
+func (b *build) save(ctx context.Context) error {
+	if b.Store == nil {
+		return nil
+	}
+	var err error
+	b.record.Updated = b.Clock.Now()
+	b.record.Steps = b.record.Steps[:0]
+	for _, s := range b.stages {
+		if s.record.State != "" {
+			b.record.Steps = append(b.record.Steps, s.record)
+		}
+	}
+	if b.record.Session, err = json.Marshal(b.session); err != nil {
+		return fmt.Errorf("record the session: %w", err)
+	}
+	if b.check != nil {
+		if b.record.Check, err = json.Marshal(b.check); err != nil {
+			return fmt.Errorf("record the check session: %w", err)
+		}
+	}
+	const saveTimeout = time.Minute
+	ctx, stop := WithTimeout(context.WithoutCancel(ctx), b.Clock, saveTimeout)
+	defer stop()
+	if err := b.Store.Save(ctx, &b.record); err != nil {
+		return fmt.Errorf("save the record: %w", err)
+	}
+	return nil
+}
+
+// fingerprint stands for the image and the artifact that it is made from.
+func fingerprint(img *Image, source Artifact) string {
+	if img.Fingerprint == "" {
+		return ""
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n", img.Fingerprint)
+	if source != nil {
+		fmt.Fprintf(h, "from %s\n", source.ID())
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

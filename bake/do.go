@@ -1,0 +1,152 @@
+package bake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+)
+
+// do runs one step: its pause, its attempts, and the record before and after.
+func (b *build) do(ctx context.Context, s *stage) error {
+	b.current.Store(&s.Name)
+	defer b.current.Store(nil)
+	started := b.Clock.Now()
+	s.record.State = StepBegun
+	err := b.save(ctx)
+	if err == nil {
+		err = b.attempts(ctx, s)
+	}
+	s.record.State = StepDone
+	if err != nil {
+		s.record.State, s.record.Error = StepFailed, b.mask.mask(err.Error())
+	}
+	if saveErr := b.save(ctx); saveErr != nil {
+		err = errors.Join(err, saveErr)
+	}
+	if err != nil {
+		err = b.stepError(s.Name, err)
+	}
+	s.result.Err, s.result.Elapsed, s.result.Attempts = err, b.Clock.Now().Sub(started), s.record.Attempts
+	b.event(Event{Kind: StepFinished, Elapsed: s.result.Elapsed, Err: causeText(err)})
+	return err
+}
+
+func (b *build) stepError(step string, err error) error {
+	return &Error{Image: b.img.Name, Step: step, Err: err, mask: b.mask}
+}
+
+// causeText is the error without the image and step, which its event names.
+func causeText(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Err.Error()
+	}
+	return errorText(err)
+}
+
+// attempts pauses and then tries the step as often as it allows.
+func (b *build) attempts(ctx context.Context, s *stage) error {
+	if s.PauseBefore > 0 {
+		if err := b.Clock.Sleep(ctx, s.PauseBefore); err != nil {
+			return err
+		}
+	}
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		s.record.Attempts++
+		b.event(Event{Kind: StepStarted, Attempt: s.record.Attempts})
+		err := b.attempt(ctx, s)
+		if err == nil {
+			return nil
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			if errors.Is(err, cause) {
+				return err
+			}
+			return fmt.Errorf("%w: %w", cause, err)
+		}
+		if s.record.Attempts >= max(1, s.Retry.Attempts) {
+			return err
+		}
+		wait := s.Retry.wait(s.record.Attempts)
+		b.event(Event{Kind: StepRetried, Attempt: s.record.Attempts, Delay: wait, Err: err.Error()})
+		if sleepErr := b.Clock.Sleep(ctx, wait); sleepErr != nil {
+			return fmt.Errorf("%w: %w", sleepErr, err)
+		}
+	}
+}
+
+// attempt tries the step once, within its time.
+func (b *build) attempt(ctx context.Context, s *stage) error {
+	limit := s.Timeout
+	if limit == 0 {
+		limit = b.StepTimeout
+	}
+	limited, stop := WithTimeout(ctx, b.Clock, limit)
+	defer stop()
+	err := guard(func() error { return s.Do(limited) })
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(limited), context.DeadlineExceeded) {
+		return fmt.Errorf("%w after %v: %w", context.DeadlineExceeded, limit, err)
+	}
+	return err
+}
+
+// guard turns a panic of f into an error.
+func guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: fmt.Sprint(v), Stack: string(debug.Stack())}
+		}
+	}()
+	return f()
+}
+
+// undo undoes, newest first, every stage that was begun and that which selects.
+// It runs on although ctx has ended: each Undo has a bound of its own. All are
+// tried; the errors are joined.
+func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bool) error {
+	ctx = context.WithoutCancel(ctx)
+	var errs []error
+	for _, s := range slices.Backward(b.stages) {
+		if s.record.State == "" || s.record.State == StepUndone || !which(s) {
+			continue
+		}
+		if s.Undo == nil {
+			s.record.State = StepUndone
+			continue
+		}
+		name := "undo " + s.Name
+		b.current.Store(&name)
+		started := b.Clock.Now()
+		err := b.undoOne(ctx, s, outcome)
+		if err == nil {
+			s.record.State = StepUndone
+		} else {
+			s.record.Error = b.mask.mask(err.Error())
+			errs = append(errs, b.stepError(name, err))
+		}
+		b.event(Event{Kind: UndoFinished, Elapsed: b.Clock.Now().Sub(started), Err: errorText(err)})
+		b.current.Store(nil)
+		if err := b.save(ctx); err != nil {
+			errs = append(errs, b.stepError(name, err))
+		}
+	}
+	if err := b.save(ctx); err != nil {
+		errs = append(errs, &Error{Image: b.img.Name, Err: err, mask: b.mask})
+	}
+	return errors.Join(errs...)
+}
+
+func (b *build) undoOne(ctx context.Context, s *stage, outcome Outcome) error {
+	limited, stop := WithTimeout(ctx, b.Clock, b.UndoTimeout)
+	defer stop()
+	err := guard(func() error { return s.Undo(limited, outcome) })
+	if err != nil && errors.Is(context.Cause(limited), context.DeadlineExceeded) {
+		return fmt.Errorf("%w after %v: %w", context.DeadlineExceeded, b.UndoTimeout, err)
+	}
+	return err
+}

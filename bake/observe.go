@@ -1,0 +1,140 @@
+package bake
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// An observed machine reports what provisioners do with the machine behind it:
+// commands, their output by lines, and bytes moved. It learns the secrets that
+// commands are given before their output can show them.
+type observed struct {
+	machine Machine
+	run     *Run
+}
+
+var _ Machine = (*observed)(nil)
+
+func (o *observed) Run(ctx context.Context, cmd *Cmd) error {
+	if err := cmd.Validate(); err != nil {
+		return err
+	}
+	for _, secret := range cmd.Secrets {
+		o.run.Mask(secret)
+	}
+	o.run.Emit(Event{Kind: CommandStarted, Text: cmd.String()})
+	stdout := &lines{run: o.run, stream: Stdout}
+	stderr := &lines{run: o.run, stream: Stderr}
+	with := *cmd
+	with.Stdout = tee(cmd.Stdout, stdout)
+	with.Stderr = tee(cmd.Stderr, stderr)
+	err := o.machine.Run(ctx, &with)
+	stdout.flush()
+	stderr.flush()
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		masked := *exit
+		masked.Command = o.run.mask.mask(exit.Command)
+		masked.Output = slices.Clone(exit.Output)
+		for i, line := range masked.Output {
+			masked.Output[i] = o.run.mask.mask(line)
+		}
+		if err == error(exit) { //nolint:errorlint // only the bare error may be replaced
+			return &masked
+		}
+	}
+	return err
+}
+
+func (o *observed) Put(ctx context.Context, up *Upload) error {
+	with := *up
+	with.Progress = o.progress(up.Dest, up.Progress)
+	return o.machine.Put(ctx, &with)
+}
+
+func (o *observed) Get(ctx context.Context, down *Download) error {
+	with := *down
+	with.Progress = o.progress(down.Source, down.Progress)
+	return o.machine.Get(ctx, &with)
+}
+
+func (o *observed) Reboot(ctx context.Context, cmd *Cmd) error {
+	o.run.Say("rebooting")
+	return o.machine.Reboot(ctx, cmd)
+}
+
+func (o *observed) Facts(ctx context.Context) (Facts, error) { return o.machine.Facts(ctx) }
+
+func (o *observed) Close() error { return o.machine.Close() }
+
+// progress reports a transfer in steps of a twentieth, and of 1 MiB at least.
+func (o *observed) progress(path string, next func(done, total int64)) func(done, total int64) {
+	const smallest = 1 << 20
+	var told int64 = -1
+	return func(done, total int64) {
+		if next != nil {
+			next(done, total)
+		}
+		end := total > 0 && done >= total
+		if told >= 0 && done-told < max(smallest, total/20) && (!end || told == done) {
+			return
+		}
+		told = done
+		o.run.Emit(Event{Kind: BytesMoved, Text: path, Done: done, Total: total})
+	}
+}
+
+func tee(user io.Writer, own io.Writer) io.Writer {
+	if user == nil {
+		return own
+	}
+	return io.MultiWriter(user, own)
+}
+
+// lines reports what is written to it line by line. A secret that a program
+// prints in one line is so masked whole; a line longer than longestLine is cut.
+type lines struct {
+	run    *Run
+	stream Stream
+
+	mu      sync.Mutex
+	pending []byte
+}
+
+const longestLine = 64 << 10
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(p)
+	for len(p) > 0 {
+		line, rest, found := bytes.Cut(p, []byte{'\n'})
+		l.pending = append(l.pending, line...)
+		p = rest
+		if found || len(l.pending) >= longestLine {
+			l.report()
+		}
+	}
+	return n, nil
+}
+
+func (l *lines) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.pending) > 0 {
+		l.report()
+	}
+}
+
+func (l *lines) report() {
+	// What a progress bar overwrote by carriage returns is not worth a line.
+	text := strings.TrimSuffix(strings.ToValidUTF8(string(l.pending), "\uFFFD"), "\r")
+	text = text[strings.LastIndexByte(text, '\r')+1:]
+	l.run.Emit(Event{Kind: OutputLine, Stream: l.stream, Text: text})
+	l.pending = l.pending[:0]
+}

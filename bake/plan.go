@@ -1,0 +1,173 @@
+package bake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// A part is a stretch of a build. Parts follow each other in this order.
+type part int
+
+const (
+	launching part = iota
+	provisioning
+	capturing
+	checking
+	promoting
+	publishing
+	finished
+)
+
+// A stage is a step in its place in a build, and what became of it.
+type stage struct {
+	Step
+	part   part
+	record StepRecord
+	result StepResult
+}
+
+// plan lists the whole build, in order. It reads top to bottom as the life of
+// an image.
+func (b *build) plan() error {
+	img, s := b.img, b.session
+	if img.Fingerprint != "" {
+		b.stage(launching, Step{Name: "find existing artifact", Do: b.find})
+	}
+	b.userSteps(launching, BeforeLaunch)
+	b.stage(launching, s.Launch()...)
+	b.stage(launching, Step{Name: "connect", Do: b.connect(s), Undo: b.disconnect})
+	b.userSteps(provisioning, BeforeProvision)
+	for i, p := range img.Provisioners {
+		b.stage(provisioning, b.provision(i, p))
+	}
+	b.userSteps(provisioning, BeforeCapture)
+	b.stage(capturing, s.Capture()...)
+	b.userSteps(capturing, AfterCapture)
+	if len(img.Checks) > 0 {
+		b.planChecks()
+	}
+	b.stage(promoting, s.Promote()...)
+	b.userSteps(promoting, AfterPromote)
+	for i, p := range img.Publishers {
+		b.stage(publishing, Step{
+			Name: stepName("publish", i, p),
+			Do:   func(ctx context.Context) error { return p.Publish(ctx, s.Artifact()) },
+		})
+	}
+	return b.uniqueNames()
+}
+
+// planChecks adds the life of the machine that boots from the artifact.
+func (b *build) planChecks() {
+	const prefix = "check: "
+	for _, step := range b.check.Launch() {
+		step.Name = prefix + step.Name
+		b.stage(checking, step)
+	}
+	b.stage(checking, Step{Name: prefix + "connect", Do: b.connect(b.check), Undo: b.disconnect})
+	for i, c := range b.img.Checks {
+		b.stage(checking, Step{
+			Name: stepName("check", i, c),
+			Do:   func(ctx context.Context) error { return c.Check(ctx, b.machine) },
+		})
+	}
+}
+
+func (b *build) stage(in part, steps ...Step) {
+	for _, step := range steps {
+		b.stages = append(b.stages, &stage{
+			Step: step, part: in,
+			record: StepRecord{Name: step.Name, Check: in == checking},
+			result: StepResult{Name: step.Name},
+		})
+	}
+}
+
+func (b *build) userSteps(in part, at Phase) {
+	for _, step := range b.img.Steps {
+		if step.At == at {
+			b.stage(in, step)
+		}
+	}
+}
+
+func (b *build) provision(i int, p Provisioner) Step {
+	step := Step{
+		Name: stepName("provision", i, p),
+		Do:   func(ctx context.Context) error { return p.Provision(ctx, b.machine) },
+	}
+	if with, ok := p.(ProvisionStep); ok {
+		step.Undo, step.Timeout, step.Retry, step.PauseBefore = with.Undo, with.Timeout, with.Retry, with.PauseBefore
+	}
+	return step
+}
+
+func (b *build) uniqueNames() error {
+	var errs []error
+	seen := map[string]bool{}
+	for _, s := range b.stages {
+		if seen[s.Name] {
+			errs = append(errs, &Error{Image: b.img.Name, Step: s.Name, Err: errors.New("two steps have this name")})
+		}
+		seen[s.Name] = true
+	}
+	return errors.Join(errs...)
+}
+
+// find looks for an artifact that makes the build unnecessary.
+func (b *build) find(ctx context.Context) error {
+	finder, ok := b.img.Builder.(Finder)
+	if !ok {
+		return errors.New("this builder cannot look for an artifact")
+	}
+	found, err := finder.Find(ctx, b.img, b.run)
+	if errors.Is(err, ErrNoArtifact) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b.found = found
+	b.run.Say("%s has this fingerprint already", found)
+	return nil
+}
+
+func (b *build) connect(s Session) func(context.Context) error {
+	return func(ctx context.Context) error {
+		m, err := s.Connect(ctx)
+		if err != nil {
+			return err
+		}
+		b.machine = &observed{machine: m, run: b.run}
+		return nil
+	}
+}
+
+// disconnect closes the connection, if there is one.
+func (b *build) disconnect(context.Context, Outcome) error {
+	if b.machine == nil {
+		return nil
+	}
+	err := b.machine.Close()
+	b.machine = nil
+	if err != nil {
+		// The machine goes away, or its connection did already: nothing is lost.
+		b.run.Log.Debug("closing the connection", "image", b.img.Name, "error", b.mask.mask(err.Error()))
+	}
+	return nil
+}
+
+// begin starts the two sessions of a build.
+func (b *build) begin() error {
+	var err error
+	if b.session, err = b.img.Builder.Begin(b.img, b.run); err != nil {
+		return &Error{Image: b.img.Name, Err: fmt.Errorf("begin: %w", err)}
+	}
+	if len(b.img.Checks) > 0 {
+		if b.check, err = b.img.Builder.Begin(b.img, b.checkRun); err != nil {
+			return &Error{Image: b.img.Name, Err: fmt.Errorf("begin check: %w", err)}
+		}
+	}
+	return b.plan()
+}

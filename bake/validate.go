@@ -1,0 +1,139 @@
+package bake
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Validate reports, joined, everything that is wrong with the options and the
+// images and can be known before anything is created. Bake calls it first.
+// Each error names the image, the step where there is one, and the field.
+func Validate(opts *Options, images ...*Image) error {
+	errs := opts.validate()
+	given := map[*Image]bool{}
+	names := map[string]bool{}
+	for i, img := range images {
+		if img == nil {
+			errs = append(errs, fmt.Errorf("image %d of %d is nil", i+1, len(images)))
+			continue
+		}
+		if given[img] || names[img.Name] && img.Name != "" {
+			errs = append(errs, &Error{Image: img.Name, Err: Invalid("Image.Name", "is given twice")})
+		}
+		given[img], names[img.Name] = true, true
+	}
+	for i, img := range images {
+		if img != nil {
+			errs = append(errs, img.validate(i, given)...)
+		}
+	}
+	if err := findCycle(images); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// validate reports what is wrong with one image; number stands for a name
+// that is missing.
+func (img *Image) validate(number int, given map[*Image]bool) []error {
+	name := img.Name
+	var errs []error
+	wrong := func(step string, err error) {
+		if err != nil {
+			errs = append(errs, &Error{Image: name, Step: step, Err: err})
+		}
+	}
+	if strings.TrimSpace(name) == "" {
+		name = fmt.Sprintf("number %d", number+1)
+		wrong("", Invalid("Image.Name", "is required"))
+	}
+	if img.From != nil && !given[img.From] {
+		wrong("", Invalid("Image.From", "image %q is not among the images to bake", img.From.Name))
+	}
+	if img.Builder == nil {
+		wrong("", Invalid("Image.Builder", "is required"))
+	} else {
+		wrong("", img.Builder.Validate(img))
+		if _, ok := img.Builder.(Finder); img.Fingerprint != "" && !ok {
+			wrong("", Invalid("Image.Fingerprint", "this builder cannot look for an artifact"))
+		}
+	}
+	for i, p := range img.Provisioners {
+		wrong(validateItem(p, "provision", i))
+	}
+	for i, c := range img.Checks {
+		wrong(validateItem(c, "check", i))
+	}
+	for i, p := range img.Publishers {
+		wrong(validateItem(p, "publish", i))
+	}
+	seen := map[string]bool{}
+	for i, s := range img.Steps {
+		field := fmt.Sprintf("Image.Steps[%d]", i)
+		switch {
+		case s.Name == "":
+			wrong("", Invalid(field+".Name", "is required"))
+		case seen[s.Name]:
+			wrong(s.Name, Invalid(field+".Name", "is given twice"))
+		}
+		if s.Do == nil {
+			wrong(s.Name, Invalid(field+".Do", "is required"))
+		}
+		if s.At < BeforeLaunch || s.At > AfterPromote {
+			wrong(s.Name, Invalid(field+".At", "%d is no phase", s.At))
+		}
+		seen[s.Name] = true
+	}
+	return errs
+}
+
+// validateItem validates one provisioner, check or publisher and names the
+// step that it will be.
+func validateItem(item any, verb string, i int) (step string, err error) {
+	if item == nil {
+		return fmt.Sprintf("%s %d", verb, i+1), errors.New("is nil")
+	}
+	if v, ok := item.(Validator); ok {
+		if err := v.Validate(); err != nil {
+			return fmt.Sprintf("%s %d", verb, i+1), err
+		}
+	}
+	return stepName(verb, i, item), nil
+}
+
+// stepName names the step of the i-th item: "provision 2: shell".
+func stepName(verb string, i int, item any) string {
+	return fmt.Sprintf("%s %d: %s", verb, i+1, describe(item))
+}
+
+// findCycle reports images that are made from each other, once per ring.
+func findCycle(images []*Image) error {
+	var errs []error
+	known := map[*Image]bool{} // leads to no ring that is not reported yet
+	for _, start := range images {
+		var path []*Image
+		at := map[*Image]int{}
+		img := start
+		for img != nil && !known[img] {
+			if from, again := at[img]; again {
+				ring := make([]string, 0, len(path)-from+1)
+				for _, member := range append(path[from:], img) {
+					ring = append(ring, member.Name)
+				}
+				errs = append(errs, &Error{
+					Image: img.Name,
+					Err:   Invalid("Image.From", "images are made from each other: %s", strings.Join(ring, " from ")),
+				})
+				break
+			}
+			at[img] = len(path)
+			path = append(path, img)
+			img = img.From
+		}
+		for _, member := range path {
+			known[member] = true
+		}
+	}
+	return errors.Join(errs...)
+}

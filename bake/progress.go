@@ -1,0 +1,120 @@
+package bake
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Progress returns an observer for Options.Observe that writes a build as text
+// for a person who watches it: the time since the first event, the image, and
+// what happens. An error of w ends the writing, not the build.
+func Progress(w io.Writer) func(Event) {
+	p := &progress{w: w}
+	return p.write
+}
+
+type progress struct {
+	mu    sync.Mutex
+	w     io.Writer
+	first time.Time
+	width int // of the image column
+	dead  bool
+}
+
+func (p *progress) write(e Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead {
+		return
+	}
+	if p.first.IsZero() {
+		p.first = e.Time
+	}
+	text := progressText(e)
+	if text == "" {
+		return
+	}
+	p.width = max(p.width, len(e.Image))
+	at := e.Time.Sub(p.first).Round(time.Second)
+	stamp := fmt.Sprintf("%02d:%02d:%02d", int(at.Hours()), int(at.Minutes())%60, int(at.Seconds())%60)
+	for line := range strings.Lines(text) {
+		if _, err := fmt.Fprintf(p.w, "%s  %-*s  %s\n", stamp, p.width, e.Image, strings.TrimRight(line, "\n")); err != nil {
+			p.dead = true
+			return
+		}
+	}
+}
+
+// progressText is what a person wants to read of e; empty for nothing.
+func progressText(e Event) string {
+	failed := ""
+	if e.Err != "" {
+		failed = " failed: " + e.Err
+	}
+	switch e.Kind {
+	case StepStarted:
+		if e.Attempt > 1 {
+			return fmt.Sprintf("%s (attempt %d)", e.Step, e.Attempt)
+		}
+		return e.Step
+	case StepFinished:
+		if failed == "" && e.Elapsed < time.Second {
+			return ""
+		}
+		return fmt.Sprintf("%s: %s%s", e.Step, spent(e.Elapsed), failed)
+	case StepRetried:
+		return fmt.Sprintf("%s%s; again in %s", e.Step, failed, spent(e.Delay))
+	case UndoFinished:
+		if failed == "" {
+			return ""
+		}
+		return e.Step + failed
+	case OutputLine:
+		return "  | " + e.Text
+	case BytesMoved:
+		if e.Total == 0 {
+			return fmt.Sprintf("  %s: %s", e.Text, size(e.Done))
+		}
+		return fmt.Sprintf("  %s: %s of %s", e.Text, size(e.Done), size(e.Total))
+	case ResourceCreated:
+		return fmt.Sprintf("  + %s %s", e.Resource.Kind, e.Resource.ID)
+	case ResourceRemoved:
+		return fmt.Sprintf("  - %s %s", e.Resource.Kind, e.Resource.ID)
+	case Message, MachineKept:
+		return "  " + e.Text
+	case BuildFinished:
+		what := string(e.Status)
+		if e.Text != "" {
+			what += " " + e.Text
+		}
+		if e.Err != "" {
+			what += ": " + e.Err
+		}
+		return fmt.Sprintf("%s (%s)", what, spent(e.Elapsed))
+	default: // BuildStarted, CommandStarted: the next event says more
+		return ""
+	}
+}
+
+func spent(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(100 * time.Millisecond).String()
+}
+
+// size prints bytes in the largest binary unit that leaves a number over one.
+func size(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, units := float64(n)/unit, "KMGT"
+	for value >= unit && len(units) > 1 {
+		value, units = value/unit, units[1:]
+	}
+	return fmt.Sprintf("%.1f %ciB", value, units[0])
+}

@@ -1,0 +1,60 @@
+package testenv
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+)
+
+// Moto starts a moto server for t, an EC2 written by others, and returns its
+// endpoint, as in "http://127.0.0.1:34567". Every server starts with moto's own
+// default network and images. Without moto it skips t, as Need does.
+//
+// The server ends when t does; its log is shown if t has failed.
+func Moto(t testing.TB) (endpoint string) {
+	t.Helper()
+	python := Need(t, "moto")
+	log := filepath.Join(t.TempDir(), "moto.log")
+	// Port 0 is the system's choice, so no other program can be in the way.
+	p, err := start(t, log, "BAKESTONE_TEST_MOTO="+log, python, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0")
+	if err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			t.Logf("testenv: the end of moto's log:\n%s", p.tail())
+		}
+	})
+	address := regexp.MustCompile(`Running on (http://127\.0\.0\.1:[0-9]+)`)
+	ctx, cancel := context.WithTimeout(t.Context(), readyLimit)
+	defer cancel()
+	for {
+		if found := address.FindStringSubmatch(p.tail()); found != nil && answers(ctx, found[1]+"/moto-api/data.json") {
+			return found[1]
+		}
+		if p.exited() || !pause(ctx) {
+			t.Fatalf("testenv: moto does not start:\n%s", p.tail())
+		}
+	}
+}
+
+// answers reports whether a GET of url is answered with OK.
+func answers(ctx context.Context, url string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return false
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}

@@ -1,0 +1,203 @@
+// Package poll lets any number of waits share one request per interval.
+//
+// A Poller belongs to one kind of thing in one place, such as the instances of
+// a region. Whoever waits first does the asking for all; when he is done, one
+// of those still waiting takes over. So nothing runs while nobody waits, there
+// is no goroutine to stop, and the number of requests does not depend on the
+// number of waits.
+package poll
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A Poller asks for the state of things of type T by their ids.
+type Poller[T any] struct {
+	// Fetch returns the state of those of the ids that exist. Others are left
+	// out: an unknown id must not spoil the answer for the rest.
+	Fetch func(ctx context.Context, ids []string) (map[string]T, error)
+
+	// Clock is the time to live by.
+	Clock bake.Clock
+
+	// Interval is the time between two requests.
+	Interval time.Duration
+
+	// Gap is the least time between two requests, kept when a new wait begins
+	// and does not want to wait for the interval to pass.
+	Gap time.Duration
+
+	mu      sync.Mutex
+	waits   map[*wait[T]]bool
+	leader  *wait[T]
+	asked   time.Time          // when the last request began
+	hurry   context.CancelFunc // ends the leader's sleep
+	failing int                // requests that failed, one after the other
+}
+
+// mostFailures is how many requests in a row may fail before the waits do. The
+// requests are retried underneath already; this outlasts an outage of a minute.
+const mostFailures = 5
+
+type wait[T any] struct {
+	id    string
+	ready func(state T, found bool) (bool, error)
+	ended chan error    // buffered: the answer
+	lead  chan struct{} // buffered: it is this wait's turn to ask
+	asked bool          // at least one request was about it
+}
+
+// Wait returns when ready says true or an error for the state of id, or ctx
+// ends. Ready is called with found false while the thing is not to be seen; it
+// must return quickly. A state is looked at once at least.
+func (p *Poller[T]) Wait(ctx context.Context, id string, ready func(state T, found bool) (bool, error)) error {
+	w := &wait[T]{id: id, ready: ready, ended: make(chan error, 1), lead: make(chan struct{}, 1)}
+	p.join(w)
+	defer p.leave(w)
+	for {
+		select {
+		case err := <-w.ended:
+			return err
+		default:
+		}
+		select {
+		case err := <-w.ended:
+			return err
+		case <-w.lead:
+			if err := p.round(ctx, w); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (p *Poller[T]) join(w *wait[T]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waits == nil {
+		p.waits = map[*wait[T]]bool{}
+	}
+	p.waits[w] = true
+	if p.leader == nil {
+		p.leader = w
+		w.lead <- struct{}{}
+	} else if p.hurry != nil {
+		p.hurry()
+	}
+}
+
+// leave removes w and, if it did the asking, hands that on.
+func (p *Poller[T]) leave(w *wait[T]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waits, w)
+	if p.leader != w {
+		return
+	}
+	p.leader = nil
+	for next := range p.waits {
+		p.leader = next
+		next.lead <- struct{}{}
+		return
+	}
+}
+
+// round waits for its time, asks once and tells everybody. It then keeps the
+// lead unless w itself has its answer.
+func (p *Poller[T]) round(ctx context.Context, w *wait[T]) error {
+	if err := p.pause(ctx); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.asked = p.Clock.Now()
+	asking := slices.Collect(maps.Keys(p.waits))
+	ids := map[string]bool{}
+	for _, w := range asking {
+		ids[w.id], w.asked = true, true
+	}
+	p.mu.Unlock()
+
+	states, err := p.Fetch(ctx, slices.Sorted(maps.Keys(ids)))
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // only this wait ends; the next one asks again
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failing++
+	if err == nil {
+		p.failing = 0
+	}
+	for _, w := range asking {
+		p.tell(w, states, err)
+	}
+	if p.waits[w] {
+		w.lead <- struct{}{}
+	}
+	return nil
+}
+
+// tell gives w its answer, if there is one. P.mu is held.
+func (p *Poller[T]) tell(w *wait[T], states map[string]T, err error) {
+	if !p.waits[w] {
+		return
+	}
+	if err != nil {
+		if p.failing >= mostFailures {
+			p.end(w, fmt.Errorf("asking for its state failed %d times: %w", p.failing, err))
+		}
+		return
+	}
+	state, found := states[w.id]
+	if done, err := w.ready(state, found); done || err != nil {
+		p.end(w, err)
+	}
+}
+
+func (p *Poller[T]) end(w *wait[T], err error) {
+	delete(p.waits, w)
+	w.ended <- err
+}
+
+// pause waits until the next request is due: an interval after the last one,
+// or only the gap if there is a wait that has not seen an answer yet.
+func (p *Poller[T]) pause(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		left := p.due().Sub(p.Clock.Now())
+		sleep, hurry := context.WithCancel(ctx)
+		p.hurry = hurry
+		p.mu.Unlock()
+		if left > 0 {
+			_ = p.Clock.Sleep(sleep, left) // an end by hurry is no error, one by ctx shows below
+		}
+		hurry()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if left <= 0 {
+			return nil
+		}
+	}
+}
+
+// due is when to ask again. P.mu is held.
+func (p *Poller[T]) due() time.Time {
+	if p.asked.IsZero() {
+		return p.asked
+	}
+	for w := range p.waits {
+		if !w.asked {
+			return p.asked.Add(p.Gap)
+		}
+	}
+	return p.asked.Add(p.Interval)
+}

@@ -1,0 +1,140 @@
+package poll_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/poll"
+)
+
+// world is a set of things that become ready at their time.
+type world struct {
+	mu    sync.Mutex
+	start time.Time
+	ready map[string]time.Duration
+	calls int
+	err   error
+}
+
+func (w *world) poller() *poll.Poller[bool] {
+	w.start = time.Now()
+	return &poll.Poller[bool]{Clock: bake.RealTime(), Interval: 2 * time.Second, Gap: 100 * time.Millisecond, Fetch: w.fetch}
+}
+
+func (w *world) fetch(_ context.Context, ids []string) (map[string]bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls++
+	if w.err != nil {
+		return nil, w.err
+	}
+	states := map[string]bool{}
+	for _, id := range ids {
+		if at, ok := w.ready[id]; ok {
+			states[id] = time.Since(w.start) >= at
+		}
+	}
+	return states, nil
+}
+
+func isReady(ready, found bool) (bool, error) { return found && ready, nil }
+
+func TestManyWaitsShareRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ready: map[string]time.Duration{}}
+		p := w.poller()
+		for i := range 500 {
+			w.ready[fmt.Sprint(i)] = time.Duration(i%60) * time.Second
+		}
+		var waiting sync.WaitGroup
+		for i := range 500 {
+			id := fmt.Sprint(i)
+			waiting.Go(func() {
+				if err := p.Wait(t.Context(), id, isReady); err != nil {
+					t.Errorf("wait for %s: %v", id, err)
+				}
+				late := time.Since(w.start) - time.Duration(i%60)*time.Second
+				if late > 2*time.Second+200*time.Millisecond {
+					t.Errorf("%s noticed %v late", id, late)
+				}
+			})
+		}
+		waiting.Wait()
+		if w.calls > 33 {
+			t.Errorf("%d requests for one minute at 2 s, want at most 33", w.calls)
+		}
+	})
+}
+
+func TestNewWaitAsksSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ready: map[string]time.Duration{"slow": time.Hour, "fast": 0}}
+		p := w.poller()
+		ctx, cancel := context.WithCancel(t.Context())
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			if err := p.Wait(ctx, "slow", isReady); !errors.Is(err, context.Canceled) {
+				t.Errorf("slow: %v, want its cancellation", err)
+			}
+		})
+		time.Sleep(time.Second)
+		from := time.Now()
+		if err := p.Wait(t.Context(), "fast", isReady); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(from); took > 100*time.Millisecond {
+			t.Errorf("the new wait took %v, want the gap at most", took)
+		}
+		cancel()
+		waiting.Wait()
+	})
+}
+
+func TestLeaderHandsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ready: map[string]time.Duration{"a": time.Hour, "b": 10 * time.Second}}
+		p := w.poller()
+		ctx, cancel := context.WithCancel(t.Context())
+		var waiting sync.WaitGroup
+		waiting.Go(func() { _ = p.Wait(ctx, "a", isReady) })
+		synctest.Wait()
+		waiting.Go(func() {
+			if err := p.Wait(t.Context(), "b", isReady); err != nil {
+				t.Errorf("b: %v", err)
+			}
+			if took := time.Since(w.start); took > 12*time.Second {
+				t.Errorf("b took %v, want about 10 s", took)
+			}
+		})
+		time.Sleep(5 * time.Second)
+		cancel()
+		waiting.Wait()
+	})
+}
+
+func TestFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		planted := errors.New("planted")
+		w := &world{ready: map[string]time.Duration{"a": 0}, err: planted}
+		p := w.poller()
+		if err := p.Wait(t.Context(), "a", isReady); !errors.Is(err, planted) {
+			t.Errorf("error %v, want the planted one", err)
+		}
+		if w.calls != 5 {
+			t.Errorf("%d requests, want 5 before it gives up", w.calls)
+		}
+		w.err = nil
+		if err := p.Wait(t.Context(), "a", isReady); err != nil {
+			t.Errorf("after the outage: %v", err)
+		}
+		if err := p.Wait(t.Context(), "a", func(bool, bool) (bool, error) { return false, planted }); !errors.Is(err, planted) {
+			t.Errorf("error %v, want that of ready", err)
+		}
+	})
+}

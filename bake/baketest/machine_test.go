@@ -1,0 +1,445 @@
+package baketest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+)
+
+func Example() {
+	installNginx := bake.ProvisionFunc(func(ctx context.Context, m bake.Machine) error {
+		if err := m.Run(ctx, &bake.Cmd{Line: "apt-get install -y nginx", Sudo: true}); err != nil {
+			return err
+		}
+		return m.Put(ctx, &bake.Upload{Content: strings.NewReader("worker_processes 4;\n"), Dest: "/etc/nginx/nginx.conf", Sudo: true})
+	})
+
+	m := baketest.NewMachine(nil)
+	m.OnPrefix("apt-get ", baketest.Reply{})
+	fmt.Println(installNginx.Provision(context.Background(), m))
+	for _, call := range m.Calls() {
+		fmt.Println(call)
+	}
+	conf, _ := m.ReadFile("/etc/nginx/nginx.conf")
+	fmt.Print(string(conf))
+	// Output:
+	// <nil>
+	// sudo run apt-get install -y nginx
+	// sudo put /etc/nginx/nginx.conf
+	// worker_processes 4;
+}
+
+func TestRunRecordsEverything(t *testing.T) {
+	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	err := m.Run(t.Context(), &bake.Cmd{
+		Args: []string{"tee", "a b"}, Dir: "/srv", Sudo: true, PTY: true, Stdin: strings.NewReader("in"),
+		Env: map[string]string{"A": "1"}, Secrets: bake.Secrets(map[string]string{"B": "hidden"}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []baketest.Call{{
+		Kind: baketest.RunCall, Command: "tee a b", Args: []string{"tee", "a b"}, Dir: "/srv", Sudo: true, PTY: true,
+		Stdin: "in", Env: map[string]string{"A": "1", "B": "hidden"}, Secrets: []string{"B"},
+	}}
+	if diff := cmp.Diff(want, m.Calls()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUnpreparedCommandFailsByName(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	err := m.Run(t.Context(), bake.Sh("make world"))
+	if err == nil || !strings.Contains(err.Error(), `"make world"`) {
+		t.Errorf("error is %v, want one that names the command", err)
+	}
+	if got := m.Calls()[0].Err; !errors.Is(got, err) {
+		t.Errorf("recorded error is %v, want %v", got, err)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	broken := errors.New("broken")
+	tests := map[string]struct {
+		prepare func(m *baketest.Machine)
+		run     string
+		stdout  string
+		err     string
+	}{
+		"exact":     {func(m *baketest.Machine) { m.On("ls", baketest.Reply{Stdout: "a\n"}) }, "ls", "a\n", ""},
+		"not exact": {func(m *baketest.Machine) { m.On("ls", baketest.Reply{}) }, "ls -l", "", "no answer"},
+		"prefix":    {func(m *baketest.Machine) { m.OnPrefix("ls", baketest.Reply{Stdout: "b\n"}) }, "ls -l", "b\n", ""},
+		"pattern": {func(m *baketest.Machine) {
+			m.OnMatch(regexp.MustCompile(`l$`), baketest.Reply{Stdout: "c\n"})
+		}, "ls -l", "c\n", ""},
+		"first wins": {func(m *baketest.Machine) {
+			m.On("ls", baketest.Reply{Stdout: "1"})
+			m.On("ls", baketest.Reply{Stdout: "2"})
+		}, "ls", "1", ""},
+		"status": {func(m *baketest.Machine) {
+			m.On("ls", baketest.Reply{Stdout: "out\n", Stderr: "bad\n", Status: 2})
+		}, "ls", "out\n", "exit status 2: ls\n\tout\n\tbad"},
+		"signal": {func(m *baketest.Machine) { m.On("ls", baketest.Reply{Signal: "KILL"}) }, "ls", "", "killed by signal KILL: ls"},
+		"error":  {func(m *baketest.Machine) { m.On("ls", baketest.Reply{Stdout: "x", Err: broken}) }, "ls", "x", "broken"},
+		"func": {func(m *baketest.Machine) {
+			m.On("ls", baketest.Reply{Do: func(_ context.Context, cmd *bake.Cmd) error {
+				_, err := fmt.Fprintf(cmd.Stdout, "from %s\n", cmd.Line)
+				return err
+			}})
+		}, "ls", "from ls\n", ""},
+		"func fails": {func(m *baketest.Machine) {
+			m.On("ls", baketest.Reply{Do: func(context.Context, *bake.Cmd) error { return broken }})
+		}, "ls", "", "broken"},
+		"script only": {func(m *baketest.Machine) { m.OnScript("ls", baketest.Reply{}) }, "ls", "", "no answer"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := baketest.NewMachine(nil)
+			test.prepare(m)
+			var stdout bytes.Buffer
+			err := m.Run(t.Context(), &bake.Cmd{Line: test.run, Stdout: &stdout})
+			if got := fmt.Sprint(err); test.err == "" && err != nil || !strings.Contains(got, test.err) {
+				t.Errorf("error is %v, want %q", err, test.err)
+			}
+			if got := stdout.String(); got != test.stdout {
+				t.Errorf("output is %q, want %q", got, test.stdout)
+			}
+		})
+	}
+}
+
+func TestAnswerGivenSoManyTimes(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	m.On("try", baketest.Reply{Status: 1, Times: 2})
+	m.On("try", baketest.Reply{})
+	for i, want := range []bool{false, false, true, true} {
+		if got := m.Run(t.Context(), bake.Sh("try")) == nil; got != want {
+			t.Errorf("try %d succeeded: %v, want %v", i+1, got, want)
+		}
+	}
+}
+
+func TestScriptIsKnownByItsText(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	m.OnScript("install", baketest.Reply{Stdout: "done\n"})
+	put(t, m, &bake.Upload{Content: strings.NewReader("#!/bin/sh\ninstall it\n"), Dest: "/tmp/x/run.sh", Mode: 0o700})
+	out, err := bake.Output(t.Context(), m, bake.Command("/bin/sh", "-e", "/tmp/x/run.sh", "arg"))
+	if err != nil || out != "done" {
+		t.Fatalf("output is %q, error %v", out, err)
+	}
+	if diff := cmp.Diff([]string{"#!/bin/sh\ninstall it"}, m.Commands()); diff != "" {
+		t.Error(diff)
+	}
+	call := m.Calls()[1]
+	if call.Script != "#!/bin/sh\ninstall it\n" || call.Path != "/tmp/x/run.sh" || call.Command != "/bin/sh -e /tmp/x/run.sh arg" {
+		t.Errorf("recorded call is %+v", call)
+	}
+}
+
+func TestContextEnds(t *testing.T) {
+	cause := errors.New("had enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	m := baketest.NewMachine(nil)
+	m.On("sleep", baketest.Reply{Do: func(ctx context.Context, _ *bake.Cmd) error {
+		cancel(cause)
+		<-ctx.Done()
+		return nil
+	}})
+	if err := m.Run(ctx, bake.Sh("sleep")); !errors.Is(err, cause) {
+		t.Errorf("the command it ended in returned %v", err)
+	}
+	calls := map[string]func() error{
+		"Run":    func() error { return m.Run(ctx, bake.Sh("sleep")) },
+		"Put":    func() error { return m.Put(ctx, &bake.Upload{Content: strings.NewReader(""), Dest: "/tmp/a"}) },
+		"Get":    func() error { return m.Get(ctx, &bake.Download{Content: &bytes.Buffer{}, Source: "/tmp/a"}) },
+		"Reboot": func() error { return m.Reboot(ctx, nil) },
+		"Facts":  func() error { _, err := m.Facts(ctx); return err },
+	}
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, cause) {
+			t.Errorf("%s returned %v", name, err)
+		}
+	}
+	if got := len(m.Calls()); got != 1 {
+		t.Errorf("%d calls are recorded, want 1", got)
+	}
+}
+
+func TestClose(t *testing.T) {
+	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Run(t.Context(), bake.Sh("ls")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("error is %v, want %v", err, net.ErrClosed)
+	}
+	m.Open()
+	if err := m.Run(t.Context(), bake.Sh("ls")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInvalidArguments(t *testing.T) {
+	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	for name, err := range map[string]error{
+		"Run":    m.Run(t.Context(), &bake.Cmd{}),
+		"Put":    m.Put(t.Context(), &bake.Upload{Dest: "etc", Content: strings.NewReader("")}),
+		"Get":    m.Get(t.Context(), &bake.Download{Source: "/etc"}),
+		"Reboot": m.Reboot(t.Context(), &bake.Cmd{}),
+	} {
+		var field *bake.FieldError
+		if !errors.As(err, &field) {
+			t.Errorf("%s returned %v, want a *bake.FieldError", name, err)
+		}
+	}
+}
+
+func TestReboot(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	m.On("broken", baketest.Reply{Status: 1})
+	m.On("reboot", baketest.Reply{Err: bake.ErrDisconnected})
+	for _, test := range []struct {
+		cmd  *bake.Cmd
+		ok   bool
+		boot string
+	}{
+		{nil, true, "boot-2"}, {bake.Sh("shutdown -r now"), true, "boot-3"}, {bake.Sh("broken"), false, "boot-3"},
+	} {
+		if err := m.Reboot(t.Context(), test.cmd); (err == nil) != test.ok {
+			t.Errorf("Reboot(%v) returned %v", test.cmd, err)
+		}
+		facts, err := m.Facts(t.Context())
+		if err != nil || facts.BootID != test.boot {
+			t.Errorf("after Reboot(%v) the boot id is %s, want %s (%v)", test.cmd, facts.BootID, test.boot, err)
+		}
+	}
+}
+
+func TestFactsHaveDefaults(t *testing.T) {
+	for user, want := range map[string]bake.Facts{
+		"":     {User: "ubuntu", UID: 1000, Home: "/home/ubuntu"},
+		"root": {User: "root", Home: "/root"},
+	} {
+		m := baketest.NewMachine(&baketest.Options{Facts: bake.Facts{User: user, Arch: "aarch64"}})
+		want.OS, want.Distro, want.Version, want.Arch = "linux", "ubuntu", "24.04", "aarch64"
+		want.Kernel, want.Hostname, want.BootID = "6.8.0", "machine", "boot-1"
+		got, err := m.Facts(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestPutFile(t *testing.T) {
+	local := filepath.Join(t.TempDir(), "tool")
+	if err := os.WriteFile(local, []byte("ELF"), 0o700); err != nil { //nolint:gosec // its mode is what is tested
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		up   bake.Upload
+		want baketest.File
+		err  error
+	}{
+		"content": {
+			up:   bake.Upload{Content: strings.NewReader("x"), Dest: "/tmp/d/f"},
+			want: baketest.File{Path: "/tmp/d/f", Mode: 0o644, Owner: "ubuntu", Group: "ubuntu", Content: []byte("x")},
+		},
+		"of the host, keeping its mode": {
+			up:   bake.Upload{Path: local, Dest: "/tmp/f"},
+			want: baketest.File{Path: "/tmp/f", Mode: 0o700, Owner: "ubuntu", Group: "ubuntu", Content: []byte("ELF")},
+		},
+		"as root for another": {
+			up:   bake.Upload{Content: strings.NewReader("x"), Dest: "/etc/f", Mode: 0o640, Owner: "www", Group: "web", Sudo: true},
+			want: baketest.File{Path: "/etc/f", Mode: 0o640, Owner: "www", Group: "web", Content: []byte("x")},
+		},
+		"not allowed":         {up: bake.Upload{Content: strings.NewReader("x"), Dest: "/etc/f"}, err: fs.ErrPermission},
+		"not allowed to give": {up: bake.Upload{Content: strings.NewReader("x"), Dest: "/tmp/f", Owner: "root"}, err: fs.ErrPermission},
+		"missing":             {up: bake.Upload{Path: local + ".missing", Dest: "/tmp/f"}, err: fs.ErrNotExist},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := baketest.NewMachine(nil)
+			err := m.Put(t.Context(), &test.up)
+			if !errors.Is(err, test.err) {
+				t.Fatalf("error is %v, want %v", err, test.err)
+			}
+			got, statErr := m.Stat(test.up.Dest)
+			if test.err != nil {
+				if !errors.Is(statErr, fs.ErrNotExist) {
+					t.Errorf("the file is there although the upload failed (%v)", statErr)
+				}
+				return
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestTreesThereAndBack(t *testing.T) {
+	source := fstest.MapFS{
+		"a.conf":            {Data: []byte("a"), Mode: 0o600},
+		"sub/run":           {Data: []byte("r"), Mode: 0o755},
+		"sub/.git/HEAD":     {Data: []byte("h"), Mode: 0o644},
+		"node_modules/x/y":  {Data: []byte("y"), Mode: 0o644},
+		"sub/deep/file.log": {Data: []byte("l"), Mode: 0o644},
+		"kept/.gitignore":   {Data: []byte("g"), Mode: 0o644},
+	}
+	m := baketest.NewMachine(nil)
+	var done int64
+	put(t, m, &bake.Upload{
+		FS: source, Dest: "/srv/app", Sudo: true, Owner: "app", Group: "app",
+		Exclude:  []string{".git", "node_modules/**", "**/*.log", "node_modules"},
+		Progress: func(n, _ int64) { done = n },
+	})
+	if diff := cmp.Diff([]string{"/srv/app/a.conf", "/srv/app/kept/.gitignore", "/srv/app/sub/run"}, m.Files()); diff != "" {
+		t.Error(diff)
+	}
+	if run, err := m.Stat("/srv/app/sub/run"); err != nil || run.Mode != 0o755 || run.Owner != "app" {
+		t.Errorf("sub/run is %+v (%v)", run, err)
+	}
+	if done != 3 {
+		t.Errorf("progress ended at %d bytes, want 3", done)
+	}
+	if diff := cmp.Diff([]string{"a.conf", "kept/.gitignore", "sub/run"}, m.Calls()[0].Files); diff != "" {
+		t.Error(diff)
+	}
+
+	back := filepath.Join(t.TempDir(), "new", "dir")
+	if err := m.Get(t.Context(), &bake.Download{Source: "/srv/app", Path: back, Exclude: []string{"kept"}, Sudo: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(back, "sub", "run")); err != nil || string(got) != "r" { //nolint:gosec // a path of the test's own
+		t.Errorf("sub/run came back as %q (%v)", got, err)
+	}
+	if _, err := os.Stat(filepath.Join(back, "kept")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the excluded directory came, too (%v)", err)
+	}
+}
+
+func TestGetFile(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	if err := m.WriteFile("/etc/shadow", []byte("root:*"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	if err := m.Get(t.Context(), &bake.Download{Source: "/etc/shadow", Content: &got}); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("without sudo the error is %v, want %v", err, fs.ErrPermission)
+	}
+	if err := m.Get(t.Context(), &bake.Download{Source: "/etc/shadow", Content: &got, Sudo: true}); err != nil || got.String() != "root:*" {
+		t.Errorf("with sudo it read %q (%v)", got.String(), err)
+	}
+	if err := m.Get(t.Context(), &bake.Download{Source: "/missing", Content: &got}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("for a missing file the error is %v, want %v", err, fs.ErrNotExist)
+	}
+}
+
+func TestRefusedTransfers(t *testing.T) {
+	full := errors.New("disk full")
+	m := baketest.NewMachine(nil)
+	m.FailPut("/tmp/**", full)
+	m.FailGet("/etc/*", full)
+	if err := m.Put(t.Context(), &bake.Upload{Content: strings.NewReader("x"), Dest: "/tmp/a/b"}); !errors.Is(err, full) {
+		t.Errorf("Put returned %v", err)
+	}
+	if err := m.Get(t.Context(), &bake.Download{Source: "/etc/x", Path: t.TempDir()}); !errors.Is(err, full) {
+		t.Errorf("Get returned %v", err)
+	}
+	put(t, m, &bake.Upload{Content: strings.NewReader("x"), Dest: "/home/ubuntu/b"})
+}
+
+func TestHousekeeping(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	run := func(args ...string) error { return m.Run(t.Context(), &bake.Cmd{Args: args}) }
+	if err := run("mkdir", "-m", "0700", "/tmp/bakestone-1"); err != nil {
+		t.Fatal(err)
+	}
+	if dir, err := m.Stat("/tmp/bakestone-1"); err != nil || dir.Mode != fs.ModeDir|0o700 || dir.Owner != "ubuntu" {
+		t.Errorf("the directory is %+v (%v)", dir, err)
+	}
+	put(t, m, &bake.Upload{Content: strings.NewReader("x"), Dest: "/tmp/bakestone-1/f"})
+	var exit *bake.ExitError
+	for _, args := range [][]string{
+		{"mkdir", "/tmp/bakestone-1"}, {"mkdir", "/missing/dir"}, {"mkdir", "/etc"}, {"rm", "/tmp/bakestone-1"}, {"rm", "/tmp/missing"},
+	} {
+		if err := run(args...); !errors.As(err, &exit) {
+			t.Errorf("%v returned %v, want a *bake.ExitError", args, err)
+		}
+	}
+	if err := run("rm", "-rf", "/tmp/bakestone-1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Files(); len(got) != 0 {
+		t.Errorf("files are left: %v", got)
+	}
+	want := []string{"mkdir /missing/dir", "mkdir /etc", "rm /tmp/missing"}
+	if diff := cmp.Diff(want, m.Commands()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCloneHasFilesOnly(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	m.On("ls", baketest.Reply{})
+	put(t, m, &bake.Upload{Content: strings.NewReader("old"), Dest: "/tmp/f"})
+	clone := m.Clone()
+	put(t, m, &bake.Upload{Content: strings.NewReader("new"), Dest: "/tmp/f"})
+	if got, err := clone.ReadFile("/tmp/f"); err != nil || string(got) != "old" {
+		t.Errorf("the clone has %q (%v)", got, err)
+	}
+	if err := clone.Run(t.Context(), bake.Sh("ls")); err == nil {
+		t.Error("the clone has the answers, too")
+	}
+	if got := len(clone.Calls()); got != 1 {
+		t.Errorf("the clone has %d calls, want its own one", got)
+	}
+	if facts, err := clone.Facts(t.Context()); err != nil || facts.BootID == "boot-1" {
+		t.Errorf("the clone has boot id %q (%v)", facts.BootID, err)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if err := m.Run(t.Context(), bake.Sh("true")); err != nil {
+				t.Error(err)
+			}
+			put(t, m, &bake.Upload{Content: strings.NewReader("x"), Dest: fmt.Sprintf("/tmp/%d", i)})
+			if err := m.Reboot(t.Context(), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if calls, files := len(m.Calls()), len(m.Files()); calls != 60 || files != 20 {
+		t.Errorf("%d calls and %d files, want 60 and 20", calls, files)
+	}
+}
+
+func put(t *testing.T, m *baketest.Machine, up *bake.Upload) {
+	t.Helper()
+	if err := m.Put(t.Context(), up); err != nil {
+		t.Error(err)
+	}
+}

@@ -45,7 +45,7 @@ func start(t testing.TB, log, marker string, path string, args ...string) (*proc
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // the child has its own handle
+	defer file.Close()
 
 	// The test's context ends before its clean-ups run, and the process must
 	// outlive it: kill needs to see the whole tree.

@@ -72,7 +72,7 @@ func SSHD(t testing.TB, opts *SSHDOptions) *Server {
 	}
 	if me.Uid == "0" {
 		// As root, sshd wants this directory even where it never uses it.
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { //nolint:gosec // sshd refuses other modes
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			t.Fatalf("testenv: %v", err)
 		}
 	}

@@ -1,0 +1,166 @@
+package baketest_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+)
+
+func TestPutFile(t *testing.T) {
+	local := filepath.Join(t.TempDir(), "tool")
+	if err := os.WriteFile(local, []byte("ELF"), 0o700); err != nil { //nolint:gosec // its mode is what is tested
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		up   bake.Upload
+		want baketest.File
+		err  error
+	}{
+		"content": {
+			up:   bake.Upload{Content: strings.NewReader("x"), Dest: "/tmp/d/f"},
+			want: baketest.File{Path: "/tmp/d/f", Mode: 0o644, Owner: "ubuntu", Group: "ubuntu", Content: []byte("x")},
+		},
+		"of the host, keeping its mode": {
+			up:   bake.Upload{Path: local, Dest: "/tmp/f"},
+			want: baketest.File{Path: "/tmp/f", Mode: 0o700, Owner: "ubuntu", Group: "ubuntu", Content: []byte("ELF")},
+		},
+		"as root for another": {
+			up:   bake.Upload{Content: strings.NewReader("x"), Dest: "/etc/f", Mode: 0o640, Owner: "www", Group: "web", Sudo: true},
+			want: baketest.File{Path: "/etc/f", Mode: 0o640, Owner: "www", Group: "web", Content: []byte("x")},
+		},
+		"not allowed":         {up: bake.Upload{Content: strings.NewReader("x"), Dest: "/etc/f"}, err: fs.ErrPermission},
+		"not allowed to give": {up: bake.Upload{Content: strings.NewReader("x"), Dest: "/tmp/f", Owner: "root"}, err: fs.ErrPermission},
+		"missing":             {up: bake.Upload{Path: local + ".missing", Dest: "/tmp/f"}, err: fs.ErrNotExist},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := baketest.NewMachine(nil)
+			err := m.Put(t.Context(), &test.up)
+			if !errors.Is(err, test.err) {
+				t.Fatalf("error is %v, want %v", err, test.err)
+			}
+			got, statErr := m.Stat(test.up.Dest)
+			if test.err != nil {
+				if !errors.Is(statErr, fs.ErrNotExist) {
+					t.Errorf("the file is there although the upload failed (%v)", statErr)
+				}
+				return
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestTreesThereAndBack(t *testing.T) {
+	source := fstest.MapFS{
+		"a.conf":            {Data: []byte("a"), Mode: 0o600},
+		"sub/run":           {Data: []byte("r"), Mode: 0o755},
+		"sub/.git/HEAD":     {Data: []byte("h"), Mode: 0o644},
+		"node_modules/x/y":  {Data: []byte("y"), Mode: 0o644},
+		"sub/deep/file.log": {Data: []byte("l"), Mode: 0o644},
+		"kept/.gitignore":   {Data: []byte("g"), Mode: 0o644},
+	}
+	m := baketest.NewMachine(nil)
+	var done int64
+	put(t, m, &bake.Upload{
+		FS: source, Dest: "/srv/app", Sudo: true, Owner: "app", Group: "app",
+		Exclude:  []string{".git", "node_modules/**", "**/*.log", "node_modules"},
+		Progress: func(n, _ int64) { done = n },
+	})
+	if diff := cmp.Diff([]string{"/srv/app/a.conf", "/srv/app/kept/.gitignore", "/srv/app/sub/run"}, m.Files()); diff != "" {
+		t.Error(diff)
+	}
+	if run, err := m.Stat("/srv/app/sub/run"); err != nil || run.Mode != 0o755 || run.Owner != "app" {
+		t.Errorf("sub/run is %+v (%v)", run, err)
+	}
+	if done != 3 {
+		t.Errorf("progress ended at %d bytes, want 3", done)
+	}
+	if diff := cmp.Diff([]string{"a.conf", "kept/.gitignore", "sub/run"}, m.Calls()[0].Files); diff != "" {
+		t.Error(diff)
+	}
+
+	back := filepath.Join(t.TempDir(), "new", "dir")
+	if err := m.Get(t.Context(), &bake.Download{Source: "/srv/app", Path: back, Exclude: []string{"kept"}, Sudo: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(back, "sub", "run")); err != nil || string(got) != "r" { //nolint:gosec // a path of the test's own
+		t.Errorf("sub/run came back as %q (%v)", got, err)
+	}
+	if _, err := os.Stat(filepath.Join(back, "kept")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the excluded directory came, too (%v)", err)
+	}
+}
+
+func TestGetFile(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	if err := m.WriteFile("/etc/shadow", []byte("root:*"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	if err := m.Get(t.Context(), &bake.Download{Source: "/etc/shadow", Content: &got}); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("without sudo the error is %v, want %v", err, fs.ErrPermission)
+	}
+	if err := m.Get(t.Context(), &bake.Download{Source: "/etc/shadow", Content: &got, Sudo: true}); err != nil || got.String() != "root:*" {
+		t.Errorf("with sudo it read %q (%v)", got.String(), err)
+	}
+	if err := m.Get(t.Context(), &bake.Download{Source: "/missing", Content: &got}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("for a missing file the error is %v, want %v", err, fs.ErrNotExist)
+	}
+}
+
+func TestRefusedTransfers(t *testing.T) {
+	full := errors.New("disk full")
+	m := baketest.NewMachine(nil)
+	m.FailPut("/tmp/**", full)
+	m.FailGet("/etc/*", full)
+	if err := m.Put(t.Context(), &bake.Upload{Content: strings.NewReader("x"), Dest: "/tmp/a/b"}); !errors.Is(err, full) {
+		t.Errorf("Put returned %v", err)
+	}
+	if err := m.Get(t.Context(), &bake.Download{Source: "/etc/x", Path: t.TempDir()}); !errors.Is(err, full) {
+		t.Errorf("Get returned %v", err)
+	}
+	put(t, m, &bake.Upload{Content: strings.NewReader("x"), Dest: "/home/ubuntu/b"})
+}
+
+func TestHousekeeping(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	run := func(args ...string) error { return m.Run(t.Context(), &bake.Cmd{Args: args}) }
+	if err := run("mkdir", "-m", "0700", "/tmp/bakestone-1"); err != nil {
+		t.Fatal(err)
+	}
+	if dir, err := m.Stat("/tmp/bakestone-1"); err != nil || dir.Mode != fs.ModeDir|0o700 || dir.Owner != "ubuntu" {
+		t.Errorf("the directory is %+v (%v)", dir, err)
+	}
+	put(t, m, &bake.Upload{Content: strings.NewReader("x"), Dest: "/tmp/bakestone-1/f"})
+	var exit *bake.ExitError
+	for _, args := range [][]string{
+		{"mkdir", "/tmp/bakestone-1"}, {"mkdir", "/missing/dir"}, {"mkdir", "/etc"}, {"rm", "/tmp/bakestone-1"}, {"rm", "/tmp/missing"},
+	} {
+		if err := run(args...); !errors.As(err, &exit) {
+			t.Errorf("%v returned %v, want a *bake.ExitError", args, err)
+		}
+	}
+	if err := run("rm", "-rf", "/tmp/bakestone-1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Files(); len(got) != 0 {
+		t.Errorf("files are left: %v", got)
+	}
+	want := []string{"mkdir /missing/dir", "mkdir /etc", "rm /tmp/missing"}
+	if diff := cmp.Diff(want, m.Commands()); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,258 @@
+package sshmachine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// An Auth is one way to prove to a server who we are. The funcs of this
+// package make it; what is wrong with it is reported by Connect.
+type Auth struct {
+	err     error
+	signer  ssh.Signer
+	agent   func(ctx context.Context) (net.Conn, error)
+	secret  bake.Secret
+	answers InteractiveFunc
+}
+
+// Signer proves possession of a key that the program already has.
+func Signer(s ssh.Signer) Auth {
+	if s == nil {
+		return Auth{err: errors.New("the signer is nil")}
+	}
+	return Auth{signer: s}
+}
+
+// Key proves possession of a private key in PEM, as ssh-keygen writes it. The
+// passphrase is zero for a key that has none.
+func Key(pem []byte, passphrase bake.Secret) Auth {
+	signer, err := parseKey(pem, passphrase)
+	return Auth{signer: signer, err: err}
+}
+
+// Certificate proves possession of the private key that cert is about. cert is
+// the content of a "-cert.pub" file; key and passphrase are as in Key.
+func Certificate(cert, key []byte, passphrase bake.Secret) Auth {
+	signer, err := parseKey(key, passphrase)
+	if err != nil {
+		return Auth{err: err}
+	}
+	pub, _, _, _, err := ssh.ParseAuthorizedKey(cert)
+	if err != nil {
+		return Auth{err: fmt.Errorf("certificate: %w", err)}
+	}
+	parsed, ok := pub.(*ssh.Certificate)
+	if !ok {
+		return Auth{err: fmt.Errorf("certificate: it is a plain %s key", pub.Type())}
+	}
+	signer, err = ssh.NewCertSigner(parsed, signer)
+	if err != nil {
+		return Auth{err: fmt.Errorf("certificate: %w", err)}
+	}
+	return Auth{signer: signer}
+}
+
+func parseKey(pem []byte, passphrase bake.Secret) (ssh.Signer, error) {
+	var signer ssh.Signer
+	var err error
+	if passphrase.IsZero() {
+		signer, err = ssh.ParsePrivateKey(pem)
+	} else {
+		signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(passphrase.Reveal()))
+	}
+	var missing *ssh.PassphraseMissingError
+	switch {
+	case errors.As(err, &missing):
+		return nil, errors.New("private key: it is encrypted and no passphrase was given")
+	case err != nil:
+		return nil, fmt.Errorf("private key: %w", err)
+	}
+	return signer, nil
+}
+
+// Agent offers the keys of an SSH agent. dial connects to it, once for every
+// login; the connection is closed when the login is done.
+func Agent(dial func(ctx context.Context) (net.Conn, error)) Auth {
+	if dial == nil {
+		return Auth{err: errors.New("the agent's dial func is nil")}
+	}
+	return Auth{agent: dial}
+}
+
+// AgentSocket offers the keys of the SSH agent that listens at path. Empty is
+// the value of SSH_AUTH_SOCK at the time of the login.
+func AgentSocket(path string) Auth {
+	return Agent(func(ctx context.Context) (net.Conn, error) {
+		socket := path
+		if socket == "" {
+			socket = os.Getenv("SSH_AUTH_SOCK")
+		}
+		if socket == "" {
+			return nil, errors.New("SSH_AUTH_SOCK is not set")
+		}
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	})
+}
+
+// Password tells the server a password, also when the server asks for it as a
+// single hidden keyboard-interactive question.
+func Password(password bake.Secret) Auth {
+	if password.IsZero() {
+		return Auth{err: errors.New("the password is empty")}
+	}
+	return Auth{secret: password}
+}
+
+// A Question is one that a server asks at a login.
+type Question struct {
+	Text string // as the server words it
+	Echo bool   // whether the answer may be shown
+}
+
+// An InteractiveFunc answers a server's questions, one answer for each. It may
+// be called several times in one login.
+type InteractiveFunc func(ctx context.Context, instruction string, questions []Question) ([]bake.Secret, error)
+
+// Interactive answers keyboard-interactive questions.
+func Interactive(answer InteractiveFunc) Auth {
+	if answer == nil {
+		return Auth{err: errors.New("the func that answers is nil")}
+	}
+	return Auth{answers: answer}
+}
+
+// login is the authentication of one attempt at one server.
+type login struct {
+	agents []net.Conn
+}
+
+// close ends the connections to agents.
+func (l *login) close() {
+	for _, conn := range l.agents {
+		_ = conn.Close()
+	}
+}
+
+// methods turns auths into what package ssh wants. That package tries each
+// method once, so all keys are offered in one.
+func (l *login) methods(ctx context.Context, auths []Auth) []ssh.AuthMethod {
+	var keys, passwords, interactive bool
+	for _, a := range auths {
+		keys = keys || a.signer != nil || a.agent != nil
+		passwords = passwords || !a.secret.IsZero()
+		interactive = interactive || a.answers != nil || !a.secret.IsZero()
+	}
+	var methods []ssh.AuthMethod
+	if keys {
+		methods = append(methods, ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
+			return l.signers(ctx, auths)
+		}))
+	}
+	if passwords {
+		secrets := secretsOf(auths)
+		next := 0
+		methods = append(methods, ssh.RetryableAuthMethod(ssh.PasswordCallback(func() (string, error) {
+			next++
+			return secrets[(next-1)%len(secrets)], nil
+		}), len(secrets)))
+	}
+	if interactive {
+		methods = append(methods, ssh.KeyboardInteractive(challenge(ctx, auths)))
+	}
+	return methods
+}
+
+func secretsOf(auths []Auth) []string {
+	var secrets []string
+	for _, a := range auths {
+		if !a.secret.IsZero() {
+			secrets = append(secrets, a.secret.Reveal())
+		}
+	}
+	return secrets
+}
+
+// signers are the given keys, then those of the agents. An agent that fails is
+// an error only when there is no other key.
+func (l *login) signers(ctx context.Context, auths []Auth) ([]ssh.Signer, error) {
+	var signers []ssh.Signer
+	var errs []error
+	for _, a := range auths {
+		if a.signer != nil {
+			signers = append(signers, a.signer)
+		}
+	}
+	for _, a := range auths {
+		if a.agent == nil {
+			continue
+		}
+		conn, err := a.agent(ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("agent: %w", err))
+			continue
+		}
+		l.agents = append(l.agents, conn)
+		held, err := agent.NewClient(conn).Signers()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("agent: %w", err))
+			continue
+		}
+		for _, s := range held {
+			if !offered(signers, s) {
+				signers = append(signers, s)
+			}
+		}
+	}
+	if len(signers) == 0 {
+		return nil, errors.Join(append(errs, errors.New("no keys to offer"))...)
+	}
+	return signers, nil
+}
+
+func offered(signers []ssh.Signer, s ssh.Signer) bool {
+	for _, have := range signers {
+		if bytes.Equal(have.PublicKey().Marshal(), s.PublicKey().Marshal()) {
+			return true
+		}
+	}
+	return false
+}
+
+func challenge(ctx context.Context, auths []Auth) ssh.KeyboardInteractiveChallenge {
+	return func(_, instruction string, texts []string, echos []bool) ([]string, error) {
+		if len(texts) == 0 {
+			return nil, nil
+		}
+		questions := make([]Question, len(texts))
+		for i := range texts {
+			questions[i] = Question{Text: texts[i], Echo: echos[i]}
+		}
+		for _, a := range auths {
+			if a.answers == nil {
+				continue
+			}
+			secrets, err := a.answers(ctx, instruction, questions)
+			if err != nil {
+				return nil, err
+			}
+			answers := make([]string, len(secrets))
+			for i, s := range secrets {
+				answers[i] = s.Reveal()
+			}
+			return answers, nil
+		}
+		if secrets := secretsOf(auths); len(secrets) > 0 && len(texts) == 1 && !echos[0] {
+			return secrets[:1], nil
+		}
+		return nil, errors.New("no answer to the server's questions was given")
+	}
+}

@@ -1,0 +1,97 @@
+package sshmachine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// longestAuthWait bounds the growing wait between refused logins. OpenSSH 9.8
+// counts five seconds of penalty for each.
+const longestAuthWait = 5 * time.Second
+
+// Connect waits until the machine can be reached, and returns it. A connection
+// that is refused, reset or silent, a server that is not ready, and, within
+// AuthGrace, a refused login are tried again; a wrong host key never is.
+func Connect(ctx context.Context, cfg *Config) (*Machine, error) {
+	if cfg == nil {
+		return nil, bake.Invalid("Config", "is required")
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	m := &Machine{cfg: cfg.withDefaults(), turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	if _, err := m.link(ctx); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// connect tries until there is a link.
+func connect(ctx context.Context, cfg *Config) (*link, error) {
+	if cfg.ConnectTimeout > 0 {
+		limited, stop := bake.WithTimeout(ctx, cfg.Clock, cfg.ConnectTimeout)
+		defer stop()
+		ctx = limited
+	}
+	var last error
+	var refusedSince time.Time
+	wait := cfg.RetryInterval
+	for attempt := 1; ; attempt++ {
+		p, err := attemptOnce(ctx, cfg)
+		if err == nil {
+			cfg.Logger.DebugContext(ctx, "connected", slog.String("addr", cfg.Addr), slog.Int("attempt", attempt))
+			return newLink(ctx, cfg, p), nil
+		}
+		if ctx.Err() != nil {
+			return nil, gaveUp(ctx, cfg, attempt, errors.Join(last, err))
+		}
+		last = err
+		var refused *AuthError
+		switch {
+		case final(err):
+			return nil, fmt.Errorf("connect to %s: %w", cfg.Addr, err)
+		case errors.As(err, &refused):
+			now := cfg.Clock.Now()
+			if refusedSince.IsZero() {
+				refusedSince = now
+			} else {
+				wait = min(2*wait, max(longestAuthWait, cfg.RetryInterval))
+			}
+			if now.Sub(refusedSince)+wait > cfg.AuthGrace {
+				return nil, fmt.Errorf("connect to %s: %w", cfg.Addr, err)
+			}
+		default:
+			wait = cfg.RetryInterval
+		}
+		cfg.Logger.DebugContext(ctx, "cannot connect yet", slog.String("addr", cfg.Addr), slog.Any("error", err), slog.Duration("wait", wait))
+		if cfg.Clock.Sleep(ctx, wait) != nil {
+			return nil, gaveUp(ctx, cfg, attempt, last)
+		}
+	}
+}
+
+func gaveUp(ctx context.Context, cfg *Config, attempts int, last error) error {
+	return fmt.Errorf("connect to %s: %w after %d attempts, the last: %w", cfg.Addr, context.Cause(ctx), attempts, last)
+}
+
+func attemptOnce(ctx context.Context, cfg *Config) (*path, error) {
+	limited, cancel := context.WithTimeoutCause(ctx, cfg.AttemptTimeout, errAttempt)
+	defer cancel()
+	return dial(limited, cfg)
+}
+
+var errAttempt = errors.New("no answer in time")
+
+// final reports an error that waiting cannot cure.
+func final(err error) bool {
+	var key *HostKeyError
+	var algorithms *ssh.AlgorithmNegotiationError
+	return errors.As(err, &key) || errors.As(err, &algorithms)
+}

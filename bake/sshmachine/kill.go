@@ -1,0 +1,63 @@
+package sshmachine
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// killTimeout bounds the killing of a command's processes.
+const killTimeout = 10 * time.Second
+
+// killScript kills the processes that have the mark TAG in their environment,
+// their descendants, and the sessions that one of them leads: what sudo has
+// given another environment is still a descendant. It looks again until nothing
+// is left: TERM first, KILL after a second. On a machine without /proc it does
+// nothing, and the signal sent over the channel must do.
+const killScript = `n=0
+while :; do
+v=$(grep -lsF ` + mark + `=TAG /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')
+[ -n "$v" ] || exit 0
+v=" $v"; more=1
+while [ "$more" = 1 ]; do
+more=0
+for f in /proc/[0-9]*/stat; do
+read -r l 2>/dev/null <"$f" || continue
+p=${l%% *}
+set -- ${l##*) }
+case $1 in Z) continue ;; esac
+case "$v" in *" $p "*) continue ;; esac
+case "$v" in *" $2 "* | *" $4 "*) v="$v$p "; more=1 ;; esac
+done
+done
+s=TERM; [ "$n" -ge 10 ] && s=KILL
+for p in $v; do kill -s $s "$p" 2>/dev/null || SUDOkill -s $s "$p" 2>/dev/null; done
+n=$((n+1)); [ "$n" -ge 60 ] && exit 1
+sleep 0.1 2>/dev/null || sleep 1
+done`
+
+// kill ends every process of p on the machine, in a session of its own that
+// needs no slot. A killing that fails is logged: the caller's error is another.
+func (l *link) kill(ctx context.Context, p *process) {
+	if p.tag == "" || !l.alive() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	script := strings.ReplaceAll(killScript, "TAG", p.tag)
+	fallback := "sudo -n "
+	if p.root != nil {
+		fallback = ": " // it runs as root already
+	}
+	script = strings.ReplaceAll(script, "SUDO", fallback)
+	killer := &process{line: shellFor(p.root, script)}
+	if p.root.asks() {
+		killer.stdin = strings.NewReader(p.root.line())
+	}
+	ended, err := l.execInSlot(ctx, killer, func() {})
+	if err != nil || ended.status != 0 {
+		l.cfg.Logger.WarnContext(ctx, "a command may still run on the machine",
+			slog.String("addr", l.cfg.Addr), slog.Int("status", ended.status), slog.Any("error", err))
+	}
+}

@@ -1,0 +1,120 @@
+package sshmachine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A link is one connection to the machine, until it is lost.
+type link struct {
+	cfg    *Config
+	client *ssh.Client
+	path   *path
+	slots  chan struct{} // one for each session that runs
+	dead   chan struct{} // closed when the connection is lost
+	wg     sync.WaitGroup
+
+	rttKnown chan struct{} // closed when rtt is set
+	rtt      time.Duration
+
+	mu    sync.Mutex
+	guest once[*guest] // what is known of the machine
+	root  once[*sudo]  // how the login becomes root
+
+	ended bool  // nothing may be begun any more
+	cause error // why it was lost, if we know better than the transport
+}
+
+// newLink takes over p and keeps it alive. The context is only for logging.
+func newLink(ctx context.Context, cfg *Config, p *path) *link {
+	l := &link{
+		cfg: cfg, client: p.client, path: p,
+		slots:    make(chan struct{}, cfg.MaxSessions),
+		dead:     make(chan struct{}),
+		rttKnown: make(chan struct{}),
+	}
+	l.wg.Go(func() {
+		err := l.client.Wait()
+		l.lose(err)
+		p.close()
+		close(l.dead)
+	})
+	detached := context.WithoutCancel(ctx)
+	l.wg.Go(func() { l.keepAlive(detached) })
+	return l
+}
+
+// lose records why the connection is lost; the first reason stays.
+func (l *link) lose(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause == nil {
+		l.cause = err
+	}
+}
+
+// close ends the connection and waits for everything of it.
+func (l *link) close() {
+	l.lose(errClosed)
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	l.path.close()
+	l.wg.Wait()
+}
+
+// drop gives the connection up for the given reason.
+func (l *link) drop(err error) {
+	l.lose(err)
+	l.path.close()
+}
+
+// begin runs f as a part of the link, which close waits for.
+func (l *link) begin(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return false
+	}
+	l.wg.Go(f)
+	return true
+}
+
+// alive reports whether the connection is still there.
+func (l *link) alive() bool {
+	select {
+	case <-l.dead:
+		return false
+	default:
+		return true
+	}
+}
+
+// lostError wraps bake.ErrDisconnected with the reason.
+func (l *link) lostError() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause == nil {
+		return bake.ErrDisconnected
+	}
+	return fmt.Errorf("%w: %w", bake.ErrDisconnected, l.cause)
+}
+
+var errClosed = errors.New("the machine was closed")
+
+// roundTrip is the measured round-trip time of the connection.
+func (l *link) roundTrip(ctx context.Context) time.Duration {
+	select {
+	case <-l.rttKnown:
+		return l.rtt
+	case <-ctx.Done():
+		return 0
+	}
+}

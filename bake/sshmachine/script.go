@@ -1,0 +1,116 @@
+package sshmachine
+
+import (
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+const (
+	// mark is the variable whose value finds the processes of a command.
+	mark = "BAKESTONE_RUN"
+
+	// longestDirect is the longest script that is put into a command line;
+	// Linux takes 128 KiB in one argument, and quotes may make it longer.
+	longestDirect = 32 << 10
+)
+
+// quote makes s one word for a shell.
+func quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// newTag is a fresh value of mark.
+func newTag() string { return rand.Text() }
+
+// shellFor is the command line that runs script as the login, or as root.
+func shellFor(root *sudo, script string) string {
+	return "exec " + root.prefix() + "/bin/sh -c " + quote(script)
+}
+
+// scriptOf is the whole of cmd as a script for /bin/sh.
+func scriptOf(cmd *bake.Cmd, tag string) string {
+	var b strings.Builder
+	if cmd.Dir != "" {
+		dir := cmd.Dir
+		if strings.HasPrefix(dir, "-") {
+			dir = "./" + dir
+		}
+		fmt.Fprintf(&b, "cd %s || exit; ", quote(dir))
+	}
+	export := func(name, value string) { fmt.Fprintf(&b, "%s=%s; export %s; ", name, quote(value), name) }
+	export(mark, tag)
+	for _, name := range slices.Sorted(maps.Keys(cmd.Env)) {
+		export(name, cmd.Env[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(cmd.Secrets)) {
+		export(name, cmd.Secrets[name].Reveal())
+	}
+	if cmd.Line == "" {
+		b.WriteString("exec")
+		for _, arg := range cmd.Args {
+			b.WriteString(" " + quote(arg))
+		}
+		return b.String()
+	}
+	b.WriteString(cmd.Line)
+	return b.String()
+}
+
+// fromInput is a script that takes another one from the lines of its input
+// after tag, and leaves the rest of the input to it. It reads with the shell's
+// own read, the only command that surely takes no byte more than its line. The
+// lines before tag are a password that sudo did not want.
+func fromInput(tag string) string {
+	return strings.Join([]string{
+		`while IFS= read -r l; do [ "$l" = ` + tag + ` ] && break; done`,
+		`IFS= read -r n || exit 125`,
+		`s=`,
+		`while [ "$n" -gt 0 ]; do IFS= read -r l || exit 125`,
+		"s=\"$s$l\n\"",
+		`n=$((n-1))`,
+		`done`,
+		`unset l n`,
+		`eval "$s"`,
+	}, "\n")
+}
+
+// asInput is script as fromInput expects it.
+func asInput(tag, script string) string {
+	return fmt.Sprintf("%s\n%d\n%s\n", tag, strings.Count(script, "\n")+1, script)
+}
+
+// fromFile is a script that takes another one from a file, which it removes,
+// and leaves all of its input to it: for a terminal, where input is edited.
+func fromFile(tag, file string, afterTag bool) string {
+	skip := ""
+	if afterTag {
+		skip = `while IFS= read -r l; do [ "$l" = ` + tag + ` ] && break; done; unset l; `
+	}
+	return skip + fmt.Sprintf(`s=$(cat %[1]s) || exit 125; rm -f %[1]s; eval "$s"`, quote(file))
+}
+
+// checkEnv reports a variable that no environment can hold.
+func checkEnv(cmd *bake.Cmd) error {
+	bad := func(field, name string) error {
+		return bake.Invalid(field, "%s has a zero byte", name)
+	}
+	for name, value := range cmd.Env {
+		if strings.ContainsRune(value, 0) {
+			return bad("Cmd.Env", name)
+		}
+	}
+	for name, value := range cmd.Secrets {
+		if strings.ContainsRune(value.Reveal(), 0) {
+			return bad("Cmd.Secrets", name)
+		}
+	}
+	if strings.ContainsRune(cmd.Line, 0) || slices.ContainsFunc(cmd.Args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
+		return bake.Invalid("Cmd", "there is a zero byte in it")
+	}
+	return nil
+}

@@ -145,13 +145,13 @@ func describe(v any) string {
 
 // Kept says how to reach a machine that a failed build left running.
 type Kept struct {
-	Machine  string    // the platform's name for it: "i-0123456789abcdef0"
-	Address  string    // host and port
-	User     string    // the login
-	Key      Secret    // the private key in OpenSSH's PEM form; empty if it is the caller's own
-	HostKey  string    // the machine's public host key, as in known_hosts
-	Expires  time.Time // when the machine ends itself
-	Resource []Resource
+	Machine   string     // the platform's name for it: "i-0123456789abcdef0"
+	Address   string     // host and port
+	User      string     // the login
+	Key       Secret     // the private key in OpenSSH's PEM form; empty if it is the caller's own
+	HostKey   string     // the machine's public host key, as in known_hosts
+	Expires   time.Time  // when the machine ends itself
+	Resources []Resource // what stays with it
 }
 
 // String says how to reach the machine and until when, without the key.

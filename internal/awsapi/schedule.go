@@ -20,8 +20,8 @@ const (
 	maxBackoff = 5 * time.Second // between two attempts
 )
 
-// Schedule returns a copy of cfg whose clients take a token of limiter for
-// every attempt, give up an attempt after callTimeout, and retry what is worth
+// Schedule returns a copy of cfg whose clients take a token of limiter, unless
+// that is nil, for every attempt, give up an attempt after callTimeout, and retry what is worth
 // it with short pauses. Clients made from the same returned config share the
 // limiter.
 func Schedule(cfg aws.Config, limiter *Limiter, clock bake.Clock, callTimeout time.Duration) aws.Config {
@@ -51,8 +51,10 @@ func (*attemptMiddleware) ID() string { return "BakestoneAttempt" }
 
 func (a *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 	action := middleware.GetOperationName(ctx)
-	if err := a.limiter.Wait(ctx, action); err != nil {
-		return middleware.FinalizeOutput{}, middleware.Metadata{}, err
+	if a.limiter != nil {
+		if err := a.limiter.Wait(ctx, action); err != nil {
+			return middleware.FinalizeOutput{}, middleware.Metadata{}, err
+		}
 	}
 	limited, stop := bake.WithTimeout(ctx, a.clock, a.timeout)
 	defer stop()
@@ -60,7 +62,7 @@ func (a *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	if err == nil {
 		return out, meta, nil
 	}
-	if IsThrottle(err) {
+	if a.limiter != nil && IsThrottle(err) {
 		a.limiter.Throttled(action)
 	}
 	if ctx.Err() == nil && limited.Err() != nil {

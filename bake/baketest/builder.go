@@ -1,0 +1,261 @@
+package baketest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A Builder is a platform in memory: its machines are fake Machines, and its
+// artifacts are what their files were. It bakes in microseconds, for tests of
+// definitions and of programs around Bake. Make one with NewBuilder; all
+// images that use it share its machines and artifacts.
+type Builder struct {
+	options BuilderOptions
+
+	mu       sync.Mutex
+	count    int
+	machines map[string]*held // by machine id
+	images   map[string]*held // by image id
+}
+
+// BuilderOptions describe the machines of a Builder. The zero value works.
+type BuilderOptions struct {
+	// Machine, when set, is given every new machine before a provisioner sees
+	// it: to can answers and write files.
+	Machine func(*Machine)
+
+	// Options are those of every new machine. Nil answers every command with
+	// exit status 0.
+	Options *Options
+}
+
+// held is a machine or an image and what it was made for.
+type held struct {
+	machine     *Machine
+	run         string
+	image       string
+	fingerprint string
+	promoted    bool
+	count       int
+}
+
+var (
+	_ bake.Builder = (*Builder)(nil)
+	_ bake.Finder  = (*Builder)(nil)
+)
+
+// NewBuilder returns a platform without machines and artifacts. A nil o is the
+// zero value.
+func NewBuilder(o *BuilderOptions) *Builder {
+	b := &Builder{machines: map[string]*held{}, images: map[string]*held{}}
+	if o != nil {
+		b.options = *o
+	}
+	if b.options.Options == nil {
+		b.options.Options = &Options{AnyCommand: true}
+	}
+	return b
+}
+
+// Existing lists the ids of every machine and image there is, in order.
+func (b *Builder) Existing() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append(slices.Sorted(maps.Keys(b.images)), slices.Sorted(maps.Keys(b.machines))...)
+}
+
+// ReadFile reads a file of an artifact of this Builder.
+func (b *Builder) ReadFile(imageID, path string) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	img, ok := b.images[imageID]
+	if !ok {
+		return nil, fmt.Errorf("no image %s", imageID)
+	}
+	return img.machine.ReadFile(path)
+}
+
+// Validate finds nothing wrong.
+func (b *Builder) Validate(*bake.Image) error { return nil }
+
+// Begin starts a build in memory.
+func (b *Builder) Begin(_ *bake.Image, run *bake.Run) (bake.Session, error) {
+	return &session{builder: b, run: run}, nil
+}
+
+// Find returns the newest promoted artifact with the fingerprint.
+func (b *Builder) Find(_ context.Context, img *bake.Image, run *bake.Run) (bake.Artifact, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []string
+	for id, h := range b.images {
+		if h.promoted && h.image == img.Name && h.fingerprint == run.Fingerprint {
+			found = append(found, id)
+		}
+	}
+	if len(found) == 0 {
+		return nil, bake.ErrNoArtifact
+	}
+	sort.Slice(found, func(i, j int) bool { return b.images[found[i]].count > b.images[found[j]].count })
+	return &artifact{builder: b, id: found[0]}, nil
+}
+
+// add keeps m under a new id.
+func (b *Builder) add(to map[string]*held, kind string, h *held) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.count++
+	h.count = b.count
+	id := fmt.Sprintf("%s-%d", kind, b.count)
+	to[id] = h
+	return id
+}
+
+// drop removes what the run made, and closes machines.
+func (b *Builder) drop(from map[string]*held, kind string, run *bake.Run) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var errs []error
+	for id, h := range from {
+		if h.run == run.ID {
+			errs = append(errs, h.machine.Close())
+			delete(from, id)
+			run.Removed(kind, id)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// A session is one build in memory.
+type session struct {
+	builder *Builder
+	run     *bake.Run
+
+	Machine string `json:"machine,omitempty"`
+	Image   string `json:"image,omitempty"`
+}
+
+func (s *session) Launch() []bake.Step {
+	return []bake.Step{{Name: "launch machine", Do: s.launch, Undo: s.terminate}}
+}
+
+func (s *session) Capture() []bake.Step {
+	return []bake.Step{
+		{Name: "save image", Do: s.save, Undo: s.discard},
+		{Name: "remove machine", Do: func(ctx context.Context) error { return s.terminate(ctx, bake.Succeeded) }},
+	}
+}
+
+func (s *session) Promote() []bake.Step {
+	return []bake.Step{{Name: "promote image", Do: s.promote}}
+}
+
+func (s *session) Connect(context.Context) (bake.Machine, error) {
+	s.builder.mu.Lock()
+	defer s.builder.mu.Unlock()
+	h, ok := s.builder.machines[s.Machine]
+	if !ok {
+		return nil, fmt.Errorf("no machine %q", s.Machine)
+	}
+	h.machine.Open() // an earlier connection to it may have been closed
+	return h.machine, nil
+}
+
+func (s *session) Artifact() bake.Artifact {
+	if s.Image == "" {
+		return nil
+	}
+	return &artifact{builder: s.builder, id: s.Image}
+}
+
+func (s *session) launch(context.Context) error {
+	m, err := s.boot()
+	if err != nil {
+		return err
+	}
+	if s.builder.options.Machine != nil {
+		s.builder.options.Machine(m)
+	}
+	s.Machine = s.builder.add(s.builder.machines, "machine", &held{machine: m, run: s.run.ID})
+	s.run.Created("machine", s.Machine)
+	return nil
+}
+
+func (s *session) boot() (*Machine, error) {
+	m := NewMachine(s.builder.options.Options)
+	if s.run.Source == nil {
+		return m, nil
+	}
+	s.builder.mu.Lock()
+	defer s.builder.mu.Unlock()
+	source, ok := s.builder.images[s.run.Source.ID()]
+	if !ok {
+		return nil, fmt.Errorf("no image %s", s.run.Source.ID())
+	}
+	return source.machine.Clone(), nil
+}
+
+func (s *session) terminate(context.Context, bake.Outcome) error {
+	return s.builder.drop(s.builder.machines, "machine", s.run)
+}
+
+func (s *session) save(context.Context) error {
+	s.builder.mu.Lock()
+	h, ok := s.builder.machines[s.Machine]
+	s.builder.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("no machine %q", s.Machine)
+	}
+	s.Image = s.builder.add(s.builder.images, "image", &held{
+		machine: h.machine.Clone(), run: s.run.ID, image: s.run.Image, fingerprint: s.run.Fingerprint,
+	})
+	s.run.Created("image", s.Image)
+	return nil
+}
+
+func (s *session) discard(_ context.Context, outcome bake.Outcome) error {
+	if outcome == bake.Succeeded {
+		return nil
+	}
+	return s.builder.drop(s.builder.images, "image", s.run)
+}
+
+func (s *session) promote(context.Context) error {
+	s.builder.mu.Lock()
+	defer s.builder.mu.Unlock()
+	h, ok := s.builder.images[s.Image]
+	if !ok {
+		return fmt.Errorf("no image %q", s.Image)
+	}
+	h.promoted = true
+	return nil
+}
+
+// An artifact is an image in memory.
+type artifact struct {
+	builder *Builder
+	id      string
+}
+
+func (a *artifact) ID() string             { return a.id }
+func (a *artifact) String() string         { return a.id }
+func (a *artifact) IDs() map[string]string { return map[string]string{"memory": a.id} }
+
+func (a *artifact) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]string{"id": a.id})
+}
+
+func (a *artifact) Destroy(context.Context) error {
+	a.builder.mu.Lock()
+	defer a.builder.mu.Unlock()
+	delete(a.builder.images, a.id)
+	return nil
+}

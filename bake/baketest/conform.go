@@ -1,0 +1,260 @@
+package baketest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A Platform is a fresh, empty platform for one test of the conformance suite.
+type Platform struct {
+	// Builder bakes on the platform from a source of its own. It must be one
+	// that serves any number of builds.
+	Builder bake.Builder
+
+	// Existing lists everything on the platform that a build can create,
+	// whatever made it, except what was there from the beginning.
+	Existing func() []string
+
+	// Clock is the time of the platform. Nil is the real time.
+	Clock bake.Clock
+}
+
+// Conform tests that a Builder keeps the contract of its interface, on a
+// platform that fresh makes for every test: an image is baked, layered, checked
+// and destroyed; after a failure, a cancellation or a crash before and after
+// every step nothing is left; undo runs in reverse order, may be repeated, and
+// works from the record alone.
+//
+// A test of a new platform is a call of Conform with a fake of that platform.
+func Conform(t *testing.T, fresh func(t *testing.T) Platform) {
+	t.Helper()
+	c := &conformance{fresh: fresh}
+	t.Run("bake", c.bakes)
+	t.Run("layers and checks", c.layers)
+	t.Run("failing check", c.failingCheck)
+	t.Run("panic", c.panics)
+	t.Run("undo order", c.undoOrder)
+	t.Run("reuse", c.reuses)
+	for _, name := range c.stepNames(t) {
+		t.Run("fail before "+name, func(t *testing.T) { c.breaks(t, name, failBefore) })
+		t.Run("fail after "+name, func(t *testing.T) { c.breaks(t, name, failAfter) })
+		t.Run("cancel before "+name, func(t *testing.T) { c.breaks(t, name, cancelBefore) })
+		t.Run("cancel after "+name, func(t *testing.T) { c.breaks(t, name, cancelAfter) })
+		t.Run("crash after "+name, func(t *testing.T) { c.crashes(t, name) })
+	}
+}
+
+type conformance struct {
+	fresh func(t *testing.T) Platform
+}
+
+const (
+	markerPath = "/opt/bakestone-conformance"
+	marker     = "written by a provisioner\n"
+)
+
+// image is the smallest definition that shows that a machine was changed.
+func image(name string, b bake.Builder) *bake.Image {
+	return &bake.Image{
+		Name:    name,
+		Builder: b,
+		Tags:    map[string]string{"purpose": "conformance"},
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc(func(ctx context.Context, m bake.Machine) error {
+			return m.Put(ctx, &bake.Upload{Content: strings.NewReader(marker), Dest: markerPath, Sudo: true})
+		})},
+	}
+}
+
+func readMarker(ctx context.Context, m bake.Machine) error {
+	var got bytes.Buffer
+	if err := m.Get(ctx, &bake.Download{Source: markerPath, Content: &got}); err != nil {
+		return err
+	}
+	if got.String() != marker {
+		return fmt.Errorf("%s holds %q, want %q", markerPath, got.String(), marker)
+	}
+	return nil
+}
+
+func (p Platform) options() *bake.Options { return &bake.Options{Clock: p.Clock} }
+
+func (p Platform) wantNothing(t *testing.T) {
+	t.Helper()
+	if left := p.Existing(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func (c *conformance) bakes(t *testing.T) {
+	p := c.fresh(t)
+	store := bake.DirStore(t.TempDir())
+	opts := p.options()
+	opts.Store = store
+	results, err := bake.Bake(t.Context(), opts, image("one", p.Builder))
+	if err != nil {
+		t.Fatalf("Bake: %v", err)
+	}
+	r := results[0]
+	if r.Status != bake.Baked || r.Artifact == nil {
+		t.Fatalf("status %q, artifact %v, want an artifact", r.Status, r.Artifact)
+	}
+	if r.Artifact.ID() == "" || r.Artifact.String() == "" || !slices.Contains(values(r.Artifact.IDs()), r.Artifact.ID()) {
+		t.Errorf("artifact: ID %q, String %q, IDs %v", r.Artifact.ID(), r.Artifact.String(), r.Artifact.IDs())
+	}
+	if data, err := json.Marshal(r.Artifact); err != nil || !json.Valid(data) || !bytes.Contains(data, []byte(r.Artifact.ID())) {
+		t.Errorf("artifact as JSON: %s, %v; want its id in it", data, err)
+	}
+	rec, err := store.Load(t.Context(), r.Build)
+	if err != nil {
+		t.Fatalf("record: %v", err)
+	}
+	if rec.Status != bake.Baked || !rec.Good || len(rec.Steps) != len(r.Steps) {
+		t.Errorf("record: status %q, good %t, %d steps, want baked, true, %d", rec.Status, rec.Good, len(rec.Steps), len(r.Steps))
+	}
+	if err := bake.Undo(t.Context(), opts, r.Image, rec); err != nil {
+		t.Errorf("Undo of a good build: %v", err)
+	}
+	if len(p.Existing()) == 0 {
+		t.Fatal("the platform holds nothing although an artifact was baked")
+	}
+	for range 2 {
+		if err := r.Artifact.Destroy(t.Context()); err != nil {
+			t.Fatalf("Destroy: %v", err)
+		}
+	}
+	p.wantNothing(t)
+}
+
+func (c *conformance) layers(t *testing.T) {
+	p := c.fresh(t)
+	base := image("base", p.Builder)
+	top := &bake.Image{
+		Name: "top", Builder: p.Builder, From: base,
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc(readMarker)},
+		Checks:       []bake.Check{bake.CheckFunc(readMarker)},
+	}
+	if err := p.Builder.Validate(top); err != nil {
+		t.Skipf("this builder has a source of its own: %v", err)
+	}
+	results, err := bake.Bake(t.Context(), p.options(), top, base)
+	if err != nil {
+		t.Fatalf("Bake: %v", err)
+	}
+	for _, r := range results {
+		if err := r.Artifact.Destroy(t.Context()); err != nil {
+			t.Errorf("Destroy %s: %v", r.Image.Name, err)
+		}
+	}
+	p.wantNothing(t)
+}
+
+var errPlanted = errors.New("planted by the conformance suite")
+
+func (c *conformance) failingCheck(t *testing.T) {
+	p := c.fresh(t)
+	img := image("checked", p.Builder)
+	img.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return errPlanted })}
+	results, err := bake.Bake(t.Context(), p.options(), img)
+	wantError(t, err, "check 1: check")
+	if results[0].Artifact != nil {
+		t.Errorf("artifact %v of an image whose check failed", results[0].Artifact)
+	}
+	p.wantNothing(t)
+}
+
+func (c *conformance) panics(t *testing.T) {
+	p := c.fresh(t)
+	img := image("panicking", p.Builder)
+	img.Provisioners = append(img.Provisioners, bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+		panic("planted")
+	}))
+	_, err := bake.Bake(t.Context(), p.options(), img)
+	var panicked *bake.PanicError
+	if !errors.As(err, &panicked) || panicked.Value != "planted" {
+		t.Errorf("error %v, want the panic", err)
+	}
+	p.wantNothing(t)
+}
+
+func (c *conformance) undoOrder(t *testing.T) {
+	p := c.fresh(t)
+	var done, undone []string
+	watched := &tampered{
+		Builder: p.Builder,
+		do: func(step string, do func(context.Context) error) func(context.Context) error {
+			return func(ctx context.Context) error {
+				done = append(done, step)
+				return do(ctx)
+			}
+		},
+		undo: func(step string, undo undoFunc) undoFunc {
+			return func(ctx context.Context, outcome bake.Outcome) error {
+				undone = append(undone, step)
+				return undo(ctx, outcome)
+			}
+		},
+	}
+	img := image("ordered", watched)
+	img.Steps = []bake.Step{{Name: "planted", At: bake.AfterCapture, Do: func(context.Context) error { return errPlanted }}}
+	_, err := bake.Bake(t.Context(), p.options(), img)
+	wantError(t, err, "planted")
+	if len(undone) == 0 {
+		t.Error("no step was undone")
+	}
+	at := len(done)
+	for _, step := range undone {
+		i := slices.Index(done[:at], step)
+		if i < 0 {
+			t.Errorf("undone %v after done %v: not the reverse order", undone, done)
+			break
+		}
+		at = i
+	}
+	p.wantNothing(t)
+}
+
+func (c *conformance) reuses(t *testing.T) {
+	p := c.fresh(t)
+	if _, ok := p.Builder.(bake.Finder); !ok {
+		t.Skip("the builder is no bake.Finder")
+	}
+	img := image("known", p.Builder)
+	for i, want := range []struct {
+		fingerprint string
+		status      bake.Status
+	}{{"1", bake.Baked}, {"1", bake.Reused}, {"2", bake.Baked}} {
+		img.Fingerprint = want.fingerprint
+		results, err := bake.Bake(t.Context(), p.options(), img)
+		if err != nil {
+			t.Fatalf("Bake %d: %v", i, err)
+		}
+		if results[0].Status != want.status {
+			t.Errorf("Bake %d with fingerprint %s: %s, want %s", i, want.fingerprint, results[0].Status, want.status)
+		}
+	}
+}
+
+func values(m map[string]string) []string {
+	out := make([]string, 0, len(m))
+	for _, v := range m {
+		out = append(out, v)
+	}
+	return out
+}
+
+// wantError checks that err is the planted one and names the step.
+func wantError(t *testing.T, err error, step string) {
+	t.Helper()
+	var named *bake.Error
+	if !errors.Is(err, errPlanted) || !errors.As(err, &named) || named.Step != step {
+		t.Errorf("error %v, want the planted one in step %q", err, step)
+	}
+}

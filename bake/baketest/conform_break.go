@@ -1,0 +1,170 @@
+package baketest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// The ways in which the suite breaks a step.
+type breakage int
+
+const (
+	failBefore   breakage = iota // an error instead of doing it
+	failAfter                    // it is done, and an error says that it is not
+	cancelBefore                 // the build is cancelled as it begins
+	cancelAfter                  // the build is cancelled as it ends
+)
+
+// stepNames lists the steps of a build by baking once.
+func (c *conformance) stepNames(t *testing.T) []string {
+	t.Helper()
+	p := c.fresh(t)
+	var names []string
+	_, err := bake.Bake(t.Context(), p.options(), image("names", &tampered{
+		Builder: p.Builder,
+		do: func(step string, do func(context.Context) error) func(context.Context) error {
+			names = append(names, step)
+			return do
+		},
+	}))
+	if err != nil {
+		t.Fatalf("Bake: %v", err)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// breaks breaks one step and wants an error that names it and an empty
+// platform. A second cancellation during the clean-up must not matter.
+func (c *conformance) breaks(t *testing.T, name string, how breakage) {
+	p := c.fresh(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	broken := &tampered{
+		Builder: p.Builder,
+		do: func(step string, do func(context.Context) error) func(context.Context) error {
+			if step != name {
+				return do
+			}
+			return func(ctx context.Context) error {
+				switch how {
+				case failBefore:
+					return errPlanted
+				case cancelBefore:
+					cancel()
+				}
+				err := do(ctx)
+				switch {
+				case how == failAfter:
+					return errors.Join(errPlanted, err)
+				case how == cancelAfter:
+					cancel()
+				}
+				return err
+			}
+		},
+		undo: func(_ string, undo undoFunc) undoFunc {
+			return func(ctx context.Context, outcome bake.Outcome) error {
+				cancel()
+				if ctx.Err() != nil {
+					t.Errorf("undo was given a context that has ended: %v", context.Cause(ctx))
+				}
+				return undo(ctx, outcome)
+			}
+		},
+	}
+	img := image("broken", broken)
+	results, err := bake.Bake(ctx, p.options(), img)
+	if how == failBefore || how == failAfter {
+		wantError(t, err, name)
+		if results[0].Status != bake.Failure {
+			t.Errorf("status %q, want %q", results[0].Status, bake.Failure)
+		}
+		p.wantNothing(t)
+		return
+	}
+	if results[0].Status == bake.Baked && results[0].Steps[len(results[0].Steps)-1].Name == name {
+		// The last step was done all the same: nothing was left to stop.
+		if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+			t.Error(err)
+		}
+		p.wantNothing(t)
+		return
+	}
+	if !errors.Is(err, context.Canceled) || results[0].Status != bake.Cancelled {
+		t.Errorf("status %q, error %v, want %q", results[0].Status, err, bake.Cancelled)
+	}
+	p.wantNothing(t)
+}
+
+// crashes ends the build after one step as a killed process would, without any
+// undo, and wants that another process can clean up from the record, twice.
+func (c *conformance) crashes(t *testing.T, name string) {
+	p := c.fresh(t)
+	store := &lastRecord{}
+	opts := p.options()
+	opts.Store = store
+	crashing := &tampered{
+		Builder: p.Builder,
+		do: func(step string, do func(context.Context) error) func(context.Context) error {
+			if step != name {
+				return do
+			}
+			return func(ctx context.Context) error {
+				// What the store holds now is all that another process will know.
+				if err := do(ctx); err != nil {
+					return err
+				}
+				store.frozen = true
+				return errPlanted
+			}
+		},
+		undo: func(string, undoFunc) undoFunc {
+			return func(context.Context, bake.Outcome) error { return nil }
+		},
+	}
+	_, err := bake.Bake(t.Context(), opts, image("crashed", crashing))
+	wantError(t, err, name)
+
+	again := p.options()
+	kept := &lastRecord{}
+	again.Store = kept
+	rec, err := store.Load(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := bake.Undo(t.Context(), again, image("crashed", p.Builder), rec); err != nil {
+			t.Fatalf("Undo from the record: %v", err)
+		}
+	}
+	p.wantNothing(t)
+}
+
+// lastRecord is a Store of one record, which stays as it is once frozen.
+type lastRecord struct {
+	data   []byte
+	frozen bool
+}
+
+func (l *lastRecord) Save(_ context.Context, r *bake.Record) error {
+	if l.frozen {
+		return nil
+	}
+	var err error
+	l.data, err = json.Marshal(r)
+	return err
+}
+
+func (l *lastRecord) Load(context.Context, string) (*bake.Record, error) {
+	r := new(bake.Record)
+	return r, json.Unmarshal(l.data, r)
+}
+
+func (l *lastRecord) List(context.Context) ([]string, error) { return nil, nil }
+func (l *lastRecord) Delete(context.Context, string) error   { return nil }

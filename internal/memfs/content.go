@@ -1,0 +1,103 @@
+package memfs
+
+// blockSize is how much of a file is copied when a shared byte of it changes.
+const blockSize = 64 << 10
+
+// A block is a piece of a file. Only the last one of a file may be shorter
+// than blockSize; a nil block is all zeros.
+type block struct {
+	owner *owner
+	data  []byte
+}
+
+// content is the bytes of a regular file, shared block by block between
+// clones.
+type content struct {
+	blocks []*block
+	size   int64
+}
+
+// share returns a copy whose list of blocks can be changed, with the same
+// blocks in it.
+func (c content) share() content {
+	return content{blocks: append([]*block(nil), c.blocks...), size: c.size}
+}
+
+// readAt copies what is there, which may be less than len(p).
+func (c *content) readAt(p []byte, off int64) int {
+	if off >= c.size {
+		return 0
+	}
+	p = p[:min(int64(len(p)), c.size-off)]
+	done := 0
+	for done < len(p) {
+		at := off + int64(done)
+		i, from := int(at/blockSize), int(at%blockSize)
+		piece := p[done:min(len(p), done+blockSize-from)]
+		n := 0
+		if i < len(c.blocks) && c.blocks[i] != nil && from < len(c.blocks[i].data) {
+			n = copy(piece, c.blocks[i].data[from:])
+		}
+		clear(piece[n:])
+		done += len(piece)
+	}
+	return done
+}
+
+func (c *content) writeAt(p []byte, off int64, by *owner) {
+	if len(p) == 0 {
+		return
+	}
+	for done := 0; done < len(p); {
+		at := off + int64(done)
+		i, from := int(at/blockSize), int(at%blockSize)
+		n := min(len(p)-done, blockSize-from)
+		copy(c.own(i, from+n, by)[from:], p[done:done+n])
+		done += n
+	}
+	c.size = max(c.size, off+int64(len(p)))
+}
+
+// own returns the data of block i, at least length long, fit to be changed.
+func (c *content) own(i, length int, by *owner) []byte {
+	for len(c.blocks) <= i {
+		c.blocks = append(c.blocks, nil)
+	}
+	b := c.blocks[i]
+	if b == nil {
+		b = &block{owner: by}
+		c.blocks[i] = b
+	} else if b.owner != by {
+		b = &block{owner: by, data: append(make([]byte, 0, max(length, len(b.data))), b.data...)}
+		c.blocks[i] = b
+	}
+	if have := len(b.data); have < length {
+		if cap(b.data) < length {
+			room := length
+			if have > 0 {
+				room = min(blockSize, max(length, 2*have))
+			}
+			b.data = append(make([]byte, 0, room), b.data...)
+		}
+		b.data = b.data[:length]
+		clear(b.data[have:])
+	}
+	return b.data
+}
+
+func (c *content) truncate(size int64, by *owner) {
+	if size < c.size {
+		keep := int((size + blockSize - 1) / blockSize)
+		if keep < len(c.blocks) {
+			clear(c.blocks[keep:])
+			c.blocks = c.blocks[:keep]
+		}
+		if rest := int(size % blockSize); rest > 0 && keep <= len(c.blocks) && c.blocks[keep-1] != nil &&
+			len(c.blocks[keep-1].data) > rest {
+			last := c.own(keep-1, 0, by)
+			clear(last[rest:])
+			c.blocks[keep-1].data = last[:rest]
+		}
+	}
+	c.size = size
+}

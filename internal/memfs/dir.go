@@ -1,0 +1,166 @@
+package memfs
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Mkdir makes a directory. In a setgid directory it gets the same group and
+// is setgid too.
+func (f *FS) Mkdir(name string, mode fs.FileMode) error {
+	f.vol.mu.Lock()
+	defer f.vol.mu.Unlock()
+	at, err := f.walk(strings.TrimRight(name, "/"), false)
+	if name != "" && strings.Trim(name, "/") == "" {
+		err = syscall.EEXIST
+	}
+	if err == nil {
+		_, err = f.add(at, inode{mode: fs.ModeDir | mode&modeBits, entries: map[string]uint64{}})
+	}
+	return pathError("mkdir", name, err)
+}
+
+// add puts n where nothing is yet, owned by f's user.
+func (f *FS) add(at place, n inode) (*inode, error) {
+	if at.node != nil {
+		return nil, syscall.EEXIST
+	}
+	if err := f.cred.check(at.dir, Write|Execute); err != nil {
+		return nil, err
+	}
+	n.uid, n.gid = f.cred.UID, f.cred.GID
+	if at.dir.mode&fs.ModeSetgid != 0 {
+		n.gid = at.dir.gid
+		if n.isDir() {
+			n.mode |= fs.ModeSetgid
+		}
+	}
+	if !n.isLink() {
+		n.mode &^= f.umask
+	}
+	made := f.vol.create(n)
+	f.vol.link(f.vol.writable(at.dir.ino), at.name, made)
+	return made, nil
+}
+
+// MkdirAll makes a directory and those above it that are missing. One that is
+// there already is no error.
+func (f *FS) MkdirAll(name string, mode fs.FileMode) error {
+	if at, err := f.Stat(name); err == nil {
+		if at.IsDir() {
+			return nil
+		}
+		return pathError("mkdir", name, syscall.ENOTDIR)
+	}
+	name = strings.TrimRight(name, "/")
+	if above := path.Dir(name); above != name && above != "." {
+		if err := f.MkdirAll(above, mode); err != nil {
+			return err
+		}
+	}
+	err := f.Mkdir(name, mode)
+	if errors.Is(err, fs.ErrExist) { // another goroutine made it
+		if at, statErr := f.Stat(name); statErr == nil && at.IsDir() {
+			return nil
+		}
+	}
+	return err
+}
+
+// Remove removes a file or an empty directory.
+func (f *FS) Remove(name string) error {
+	f.vol.mu.Lock()
+	defer f.vol.mu.Unlock()
+	at, err := f.find(strings.TrimRight(name, "/"), false)
+	if err == nil {
+		err = f.remove(at)
+	}
+	return pathError("remove", name, err)
+}
+
+func (f *FS) remove(at place) error {
+	switch {
+	case at.node.ino == rootIno:
+		return syscall.EBUSY
+	case len(at.node.entries) > 0:
+		return syscall.ENOTEMPTY
+	}
+	if err := f.cred.mayRemove(at.dir, at.node); err != nil {
+		return err
+	}
+	f.vol.unlink(f.vol.writable(at.dir.ino), at.name)
+	return nil
+}
+
+// RemoveAll removes a file, or a directory with all that is in it. What is
+// not there is no error. It stops at the first thing that may not be removed.
+func (f *FS) RemoveAll(name string) error {
+	f.vol.mu.Lock()
+	defer f.vol.mu.Unlock()
+	at, err := f.walk(strings.TrimRight(name, "/"), false)
+	if errors.Is(err, syscall.ENOENT) || err == nil && at.node == nil {
+		return nil
+	}
+	if err == nil {
+		err = f.removeTree(at)
+	}
+	return pathError("remove", name, err)
+}
+
+func (f *FS) removeTree(at place) error {
+	if at.node.isDir() && at.node.ino != rootIno {
+		if len(at.node.entries) > 0 {
+			if err := f.cred.check(at.node, Read|Write|Execute); err != nil {
+				return err
+			}
+		}
+		for _, name := range names(at.node) {
+			dir := f.vol.inodes.get(at.node.ino)
+			below := place{dir: dir, name: name, node: f.vol.inodes.get(dir.entries[name])}
+			if err := f.removeTree(below); err != nil {
+				return err
+			}
+		}
+		at.node = f.vol.inodes.get(at.node.ino)
+		at.dir = f.vol.inodes.get(at.dir.ino)
+	}
+	return f.remove(at)
+}
+
+// ReadDir lists a directory by name.
+func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
+	f.vol.mu.RLock()
+	defer f.vol.mu.RUnlock()
+	at, err := f.find(name, true)
+	if err == nil && !at.node.isDir() {
+		err = syscall.ENOTDIR
+	}
+	if err == nil {
+		err = f.cred.check(at.node, Read)
+	}
+	if err != nil {
+		return nil, pathError("open", name, err)
+	}
+	return f.vol.list(at.node), nil
+}
+
+func (v *volume) list(dir *inode) []fs.DirEntry {
+	all := make([]fs.DirEntry, 0, len(dir.entries))
+	for _, name := range names(dir) {
+		all = append(all, fs.FileInfoToDirEntry(info(name, v.inodes.get(dir.entries[name]))))
+	}
+	return all
+}
+
+func names(dir *inode) []string {
+	all := make([]string, 0, len(dir.entries))
+	for name := range dir.entries {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}

@@ -1,0 +1,312 @@
+package memfs
+
+import (
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A File is an open file. It may be used by several goroutines at once. It
+// stays usable when its name is removed.
+type File struct {
+	fs     *FS
+	name   string
+	flag   int
+	ino    uint64
+	device Device
+	dir    bool
+
+	mu     sync.Mutex // guards what is below; taken before the volume's
+	off    int64
+	closed bool
+	listed int
+}
+
+// Open opens a file or a directory to read.
+func (f *FS) Open(name string) (*File, error) { return f.OpenFile(name, os.O_RDONLY, 0) }
+
+// Create makes a file to read and write, or empties the one that is there.
+func (f *FS) Create(name string) (*File, error) {
+	return f.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
+}
+
+// OpenFile opens a file as os.OpenFile does; flag is made of the os.O_ flags.
+func (f *FS) OpenFile(name string, flag int, mode fs.FileMode) (*File, error) {
+	f.vol.mu.Lock()
+	defer f.vol.mu.Unlock()
+	n, err := f.open(name, flag, mode)
+	if err != nil {
+		return nil, pathError("open", name, err)
+	}
+	f.vol.open[n.ino]++
+	return &File{fs: f, name: name, flag: flag, ino: n.ino, device: n.device, dir: n.isDir()}, nil
+}
+
+func (f *FS) open(name string, flag int, mode fs.FileMode) (*inode, error) {
+	exclusive := flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL
+	at, err := f.walk(name, !exclusive)
+	if err != nil {
+		return nil, err
+	}
+	if at.node == nil {
+		switch {
+		case flag&os.O_CREATE == 0:
+			return nil, syscall.ENOENT
+		case strings.HasSuffix(name, "/"):
+			return nil, syscall.EISDIR
+		}
+		return f.add(at, inode{mode: mode & modeBits})
+	}
+	writes := flag&(os.O_WRONLY|os.O_RDWR) != 0
+	switch {
+	case exclusive:
+		return nil, syscall.EEXIST
+	case at.node.isDir() && (writes || flag&os.O_CREATE != 0):
+		return nil, syscall.EISDIR
+	}
+	var want Access
+	if writes || flag&os.O_TRUNC != 0 {
+		want |= Write
+	}
+	if flag&os.O_WRONLY == 0 {
+		want |= Read
+	}
+	if err := f.cred.check(at.node, want); err != nil {
+		return nil, err
+	}
+	if flag&os.O_TRUNC != 0 && at.node.mode.IsRegular() && at.node.content.size > 0 {
+		n := f.vol.writable(at.node.ino)
+		n.content = content{}
+		n.mtime = f.vol.now()
+		return n, nil
+	}
+	return at.node, nil
+}
+
+// Name is the path that the file was opened by.
+func (h *File) Name() string { return h.name }
+
+// Read reads from where the last Read, Write or Seek left off.
+func (h *File) Read(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n, err := h.readAt(p, h.off)
+	h.off += int64(n)
+	return n, err
+}
+
+// ReadAt reads at an offset.
+func (h *File) ReadAt(p []byte, off int64) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n, err := h.readAt(p, off)
+	if err == nil && n < len(p) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (h *File) readAt(p []byte, off int64) (int, error) {
+	switch {
+	case h.closed:
+		return 0, pathError("read", h.name, fs.ErrClosed)
+	case h.flag&os.O_WRONLY != 0:
+		return 0, pathError("read", h.name, syscall.EBADF)
+	case h.dir:
+		return 0, pathError("read", h.name, syscall.EISDIR)
+	case off < 0:
+		return 0, pathError("read", h.name, syscall.EINVAL)
+	case h.device != 0:
+		return h.device.read(p)
+	case len(p) == 0:
+		return 0, nil
+	}
+	h.fs.vol.mu.RLock()
+	defer h.fs.vol.mu.RUnlock()
+	n := h.fs.vol.inodes.get(h.ino).content.readAt(p, off)
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// Write writes where the last Read, Write or Seek left off, or at the end of a
+// file opened with os.O_APPEND.
+func (h *File) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	off := h.off
+	if h.flag&os.O_APPEND != 0 {
+		off = -1
+	}
+	end, err := h.writeAt(p, off)
+	if err != nil {
+		return 0, err
+	}
+	h.off = end
+	return len(p), nil
+}
+
+// WriteString writes s as Write does.
+func (h *File) WriteString(s string) (int, error) { return h.Write([]byte(s)) }
+
+// WriteAt writes at an offset. What lies between the end of the file and the
+// offset becomes zeros.
+func (h *File) WriteAt(p []byte, off int64) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if off < 0 || h.flag&os.O_APPEND != 0 {
+		return 0, pathError("write", h.name, syscall.EINVAL)
+	}
+	if _, err := h.writeAt(p, off); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// writeAt returns the offset after what was written; -1 writes at the end.
+func (h *File) writeAt(p []byte, off int64) (int64, error) {
+	switch {
+	case h.closed:
+		return 0, pathError("write", h.name, fs.ErrClosed)
+	case h.flag&(os.O_WRONLY|os.O_RDWR) == 0:
+		return 0, pathError("write", h.name, syscall.EBADF)
+	case h.device != 0:
+		_, err := h.device.write(p)
+		return h.off, pathError("write", h.name, err)
+	}
+	v := h.fs.vol
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := v.writable(h.ino)
+	if off < 0 {
+		off = n.content.size
+	}
+	n.content.writeAt(p, off, v.owner)
+	n.mtime = v.now()
+	return off + int64(len(p)), nil
+}
+
+// Seek sets the offset of the next Read or Write.
+func (h *File) Seek(offset int64, whence int) (int64, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return 0, pathError("seek", h.name, fs.ErrClosed)
+	}
+	switch whence {
+	case io.SeekStart:
+	case io.SeekCurrent:
+		offset += h.off
+	case io.SeekEnd:
+		offset += h.stat().Size()
+	default:
+		offset = -1
+	}
+	if offset < 0 {
+		return 0, pathError("seek", h.name, syscall.EINVAL)
+	}
+	h.off, h.listed = offset, 0
+	return offset, nil
+}
+
+// Stat describes the open file.
+func (h *File) Stat() (*Info, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, pathError("stat", h.name, fs.ErrClosed)
+	}
+	return h.stat(), nil
+}
+
+func (h *File) stat() *Info {
+	h.fs.vol.mu.RLock()
+	defer h.fs.vol.mu.RUnlock()
+	return info(base(h.name), h.fs.vol.inodes.get(h.ino))
+}
+
+func base(name string) string {
+	name = strings.TrimRight(name, "/")
+	return name[strings.LastIndexByte(name, '/')+1:]
+}
+
+// Truncate sets the length of the open file.
+func (h *File) Truncate(size int64) error {
+	return h.alter("truncate", func(n *inode) error {
+		if h.flag&(os.O_WRONLY|os.O_RDWR) == 0 || size < 0 || !n.mode.IsRegular() {
+			return syscall.EINVAL
+		}
+		n.content.truncate(size, h.fs.vol.owner)
+		n.mtime = h.fs.vol.now()
+		return nil
+	})
+}
+
+// Chmod sets the mode of the open file.
+func (h *File) Chmod(mode fs.FileMode) error {
+	return h.alter("chmod", func(n *inode) error { return h.fs.chmod(n, mode) })
+}
+
+// Chown sets owner and group of the open file.
+func (h *File) Chown(uid, gid int) error {
+	return h.alter("chown", func(n *inode) error { return h.fs.chown(n, uid, gid) })
+}
+
+// Chtimes sets the times of the open file; a zero time leaves one as it is.
+func (h *File) Chtimes(atime, mtime time.Time) error {
+	return h.alter("chtimes", func(n *inode) error {
+		if err := h.fs.cred.owns(n); err != nil {
+			return err
+		}
+		if !atime.IsZero() {
+			n.atime = atime
+		}
+		if !mtime.IsZero() {
+			n.mtime = mtime
+		}
+		return nil
+	})
+}
+
+func (h *File) alter(op string, do func(*inode) error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return pathError(op, h.name, fs.ErrClosed)
+	}
+	h.fs.vol.mu.Lock()
+	defer h.fs.vol.mu.Unlock()
+	return pathError(op, h.name, do(h.fs.vol.writable(h.ino)))
+}
+
+// Sync does nothing: what is written is there.
+func (h *File) Sync() error { return nil }
+
+// Close ends the use of the file. A second Close is fs.ErrClosed.
+func (h *File) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return pathError("close", h.name, fs.ErrClosed)
+	}
+	h.closed = true
+	h.fs.vol.mu.Lock()
+	defer h.fs.vol.mu.Unlock()
+	h.fs.vol.closed(h.ino)
+	return nil
+}
+
+func (v *volume) closed(ino uint64) {
+	if v.open[ino]--; v.open[ino] > 0 {
+		return
+	}
+	delete(v.open, ino)
+	if n := v.inodes.get(ino); n != nil {
+		v.release(n)
+	}
+}

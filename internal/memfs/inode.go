@@ -1,0 +1,95 @@
+package memfs
+
+import (
+	"io/fs"
+	"maps"
+	"time"
+)
+
+// An inode is one file, directory, symbolic link or device. A volume changes
+// only those that it owns.
+type inode struct {
+	ino      uint64
+	owner    *owner
+	mode     fs.FileMode // type and permission bits
+	uid, gid int
+	nlink    int
+	mtime    time.Time
+	atime    time.Time
+	noexec   bool              // nothing below this directory may be executed
+	entries  map[string]uint64 // of a directory
+	parent   uint64            // of a directory
+	target   string            // of a symbolic link
+	device   Device            // of a device
+	content  content           // of a regular file
+}
+
+func (n *inode) isDir() bool  { return n.mode.IsDir() }
+func (n *inode) isLink() bool { return n.mode&fs.ModeSymlink != 0 }
+
+func (n *inode) size() int64 {
+	switch {
+	case n.isLink():
+		return int64(len(n.target))
+	case n.isDir():
+		return 4096
+	default:
+		return n.content.size
+	}
+}
+
+// writable returns the inode as one that v may change.
+func (v *volume) writable(ino uint64) *inode {
+	n := v.inodes.get(ino)
+	if n == nil || n.owner == v.owner {
+		return n
+	}
+	own := *n
+	own.owner = v.owner
+	own.entries = maps.Clone(n.entries)
+	own.content = n.content.share()
+	v.inodes.set(ino, &own)
+	return &own
+}
+
+// create adds an inode that no directory names yet.
+func (v *volume) create(n inode) *inode {
+	n.ino, n.owner, n.nlink = v.next, v.owner, 0
+	n.mtime = v.now()
+	n.atime = n.mtime
+	v.next++
+	v.inodes.set(n.ino, &n)
+	return &n
+}
+
+// link gives n a name in dir, which must be writable.
+func (v *volume) link(dir *inode, name string, n *inode) {
+	dir.entries[name] = n.ino
+	dir.mtime = v.now()
+	n.nlink++
+	if n.isDir() {
+		n.parent = dir.ino
+		n.nlink++ // its own "."
+		dir.nlink++
+	}
+}
+
+// unlink takes the name out of dir, which must be writable, and drops the
+// inode when nothing names it and nobody has it open.
+func (v *volume) unlink(dir *inode, name string) {
+	n := v.writable(dir.entries[name])
+	delete(dir.entries, name)
+	dir.mtime = v.now()
+	n.nlink--
+	if n.isDir() {
+		n.nlink--
+		dir.nlink--
+	}
+	v.release(n)
+}
+
+func (v *volume) release(n *inode) {
+	if n.nlink <= 0 && v.open[n.ino] == 0 {
+		v.inodes.drop(n.ino)
+	}
+}

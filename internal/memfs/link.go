@@ -1,0 +1,131 @@
+package memfs
+
+import (
+	"io/fs"
+	"strings"
+	"syscall"
+)
+
+// Symlink makes name a symbolic link with the given text.
+func (f *FS) Symlink(target, name string) error {
+	f.vol.mu.Lock()
+	defer f.vol.mu.Unlock()
+	at, err := f.walk(name, false)
+	if err == nil && target == "" {
+		err = syscall.ENOENT
+	}
+	if err == nil {
+		_, err = f.add(at, inode{mode: fs.ModeSymlink | fs.ModePerm, target: target})
+	}
+	return linkError("symlink", target, name, err)
+}
+
+// Readlink returns the text of a symbolic link.
+func (f *FS) Readlink(name string) (string, error) {
+	f.vol.mu.RLock()
+	defer f.vol.mu.RUnlock()
+	at, err := f.find(name, false)
+	if err == nil && !at.node.isLink() {
+		err = syscall.EINVAL
+	}
+	if err != nil {
+		return "", pathError("readlink", name, err)
+	}
+	return at.node.target, nil
+}
+
+// Link gives the file from another name.
+func (f *FS) Link(from, to string) error {
+	f.vol.mu.Lock()
+	defer f.vol.mu.Unlock()
+	return linkError("link", from, to, f.hardLink(from, to))
+}
+
+func (f *FS) hardLink(from, to string) error {
+	old, err := f.find(from, false)
+	if err != nil {
+		return err
+	}
+	at, err := f.walk(to, false)
+	switch {
+	case err != nil:
+		return err
+	case old.node.isDir():
+		return syscall.EPERM
+	case at.node != nil:
+		return syscall.EEXIST
+	}
+	if err := f.cred.check(at.dir, Write|Execute); err != nil {
+		return err
+	}
+	f.vol.link(f.vol.writable(at.dir.ino), at.name, f.vol.writable(old.node.ino))
+	return nil
+}
+
+// Rename moves a file or a directory, and replaces what is at its new name: a
+// file, or by a directory only an empty one.
+func (f *FS) Rename(from, to string) error {
+	f.vol.mu.Lock()
+	defer f.vol.mu.Unlock()
+	return linkError("rename", from, to, f.rename(strings.TrimRight(from, "/"), strings.TrimRight(to, "/")))
+}
+
+func (f *FS) rename(from, to string) error {
+	src, err := f.find(from, false)
+	if err != nil {
+		return err
+	}
+	dst, err := f.walk(to, false)
+	if err != nil {
+		return err
+	}
+	switch {
+	case src.name == "" || dst.name == "":
+		return syscall.EBUSY
+	case dst.node != nil && dst.node.ino == src.node.ino:
+		return nil
+	case src.node.isDir() && f.vol.below(dst.dir, src.node):
+		return syscall.EINVAL
+	}
+	if err := f.cred.mayRemove(src.dir, src.node); err != nil {
+		return err
+	}
+	if err := f.cred.check(dst.dir, Write|Execute); err != nil {
+		return err
+	}
+	if dst.node != nil {
+		if err := f.replaceable(dst, src.node); err != nil {
+			return err
+		}
+		f.vol.unlink(f.vol.writable(dst.dir.ino), dst.name)
+	}
+	n := f.vol.writable(src.node.ino)
+	f.vol.open[n.ino]++ // not to be dropped between its two names
+	f.vol.unlink(f.vol.writable(src.dir.ino), src.name)
+	f.vol.link(f.vol.writable(dst.dir.ino), dst.name, n)
+	f.vol.closed(n.ino)
+	return nil
+}
+
+func (f *FS) replaceable(dst place, by *inode) error {
+	switch {
+	case by.isDir() && !dst.node.isDir():
+		return syscall.ENOTDIR
+	case !by.isDir() && dst.node.isDir():
+		return syscall.EISDIR
+	case len(dst.node.entries) > 0:
+		return syscall.ENOTEMPTY
+	}
+	return f.cred.mayRemove(dst.dir, dst.node)
+}
+
+// below is whether dir is top or inside of it.
+func (v *volume) below(dir, top *inode) bool {
+	for dir != nil && dir.ino != top.ino {
+		if dir.ino == rootIno {
+			return false
+		}
+		dir = v.inodes.get(dir.parent)
+	}
+	return true
+}

@@ -1,0 +1,39 @@
+package memfs
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// ReadFile returns the whole content of a regular file.
+func (f *FS) ReadFile(name string) ([]byte, error) {
+	f.vol.mu.RLock()
+	defer f.vol.mu.RUnlock()
+	at, err := f.find(name, true)
+	if err == nil && at.node.isDir() {
+		err = syscall.EISDIR
+	}
+	if err == nil {
+		err = f.cred.check(at.node, Read)
+	}
+	if err != nil {
+		return nil, pathError("open", name, err)
+	}
+	data := make([]byte, at.node.content.size)
+	at.node.content.readAt(data, 0)
+	return data, nil
+}
+
+// WriteFile makes the file hold data alone. The mode is used for a new file.
+func (f *FS) WriteFile(name string, data []byte, mode fs.FileMode) error {
+	h, err := f.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := h.Write(data); err != nil {
+		_ = h.Close()
+		return err
+	}
+	return h.Close()
+}

@@ -1,0 +1,287 @@
+package bake_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+)
+
+var errPlanted = errors.New("planted")
+
+func failing(context.Context, bake.Machine) error { return errPlanted }
+
+func TestValidateReportsEverythingBeforeAnythingIsCreated(t *testing.T) {
+	b := baketest.NewBuilder(nil)
+	absent := &bake.Image{Name: "absent", Builder: b}
+	ring1 := &bake.Image{Name: "ring1", Builder: b}
+	ring2 := &bake.Image{Name: "ring2", Builder: b, From: ring1}
+	ring1.From = ring2
+	self := &bake.Image{Name: "self", Builder: b}
+	self.From = self
+	_, err := bake.Bake(t.Context(), &bake.Options{Parallel: -1},
+		&bake.Image{Name: "good", Builder: b},
+		&bake.Image{Name: "good", Builder: b},
+		&bake.Image{Builder: b},
+		&bake.Image{Name: "bare"},
+		nil,
+		&bake.Image{Name: "child", Builder: b, From: absent},
+		ring1, ring2, self,
+		&bake.Image{Name: "parts", Builder: b,
+			Provisioners: []bake.Provisioner{nil, bake.ProvisionStep{}},
+			Steps: []bake.Step{
+				{Name: "twice", Do: nothing}, {Name: "twice", Do: nothing}, {Do: nothing}, {Name: "idle"},
+				{Name: "where", Do: nothing, At: 99},
+			},
+		},
+		&bake.Image{Name: "clash", Builder: b, Steps: []bake.Step{{Name: "launch machine", Do: nothing}}},
+	)
+	for _, want := range []string{
+		"Options.Parallel: must not be negative",
+		"image good: Image.Name: is given twice",
+		"Image.Name: is required",
+		"image bare: Image.Builder: is required",
+		"image 5 of 11 is nil",
+		`image child: Image.From: image "absent" is not among the images to bake`,
+		"images are made from each other: ring1 from ring2 from ring1",
+		"images are made from each other: self from self",
+		"image parts: provision 1: is nil",
+		"image parts: provision 2: ProvisionStep.Provisioner: is required",
+		"image parts: twice: Image.Steps[1].Name: is given twice",
+		"image parts: Image.Steps[2].Name: is required",
+		"image parts: idle: Image.Steps[3].Do: is required",
+		"image parts: where: Image.Steps[4].At: 99 is no phase",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q:\n%v", want, err)
+		}
+	}
+	_, err = bake.Bake(t.Context(), nil, &bake.Image{Name: "clash", Builder: b,
+		Steps: []bake.Step{{Name: "launch machine", Do: nothing}}})
+	if err == nil || !strings.Contains(err.Error(), "image clash: launch machine: two steps have this name") {
+		t.Errorf("clash of step names: %v", err)
+	}
+	if left := b.Existing(); len(left) > 0 {
+		t.Errorf("created: %v", left)
+	}
+}
+
+func nothing(context.Context) error { return nil }
+
+func TestGraphSkipsOnlyWhatDependsOnTheFailed(t *testing.T) {
+	b := baketest.NewBuilder(nil)
+	bad := &bake.Image{Name: "bad", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(failing)}}
+	child := &bake.Image{Name: "child", Builder: b, From: bad}
+	grandchild := &bake.Image{Name: "grandchild", Builder: b, From: child}
+	good := &bake.Image{Name: "good", Builder: b}
+	results, err := bake.Bake(t.Context(), nil, grandchild, child, good, bad)
+	if !errors.Is(err, errPlanted) || !errors.Is(err, bake.ErrSourceFailed) {
+		t.Errorf("error %v, want the planted one and those of the skipped", err)
+	}
+	got := make([]string, 0, len(results))
+	for _, r := range results {
+		got = append(got, r.Image.Name+" "+string(r.Status))
+	}
+	want := "grandchild skipped, child skipped, good baked, bad failed"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("results %v, want %s", got, want)
+	}
+	if !errors.Is(results[1].Err, bake.ErrSourceFailed) || !strings.Contains(results[1].Err.Error(), "bad") {
+		t.Errorf("child: %v, want it to name its source", results[1].Err)
+	}
+}
+
+func TestParallelIsLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := baketest.NewBuilder(nil)
+		var now, most atomic.Int32
+		count := bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+			defer now.Add(-1)
+			most.Store(max(most.Load(), now.Add(1)))
+			time.Sleep(time.Minute)
+			return nil
+		})
+		images := make([]*bake.Image, 0, 12)
+		for i := range 12 {
+			images = append(images, &bake.Image{Name: fmt.Sprint("image", i), Builder: b, Provisioners: []bake.Provisioner{count}})
+		}
+		start := time.Now()
+		if _, err := bake.Bake(t.Context(), &bake.Options{Parallel: 4}, images...); err != nil {
+			t.Fatal(err)
+		}
+		if most.Load() != 4 || time.Since(start) != 3*time.Minute {
+			t.Errorf("%d at once, %v in all; want 4 and 3 minutes", most.Load(), time.Since(start))
+		}
+	})
+}
+
+func TestStopOnFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := baketest.NewBuilder(nil)
+		slow := &bake.Image{Name: "slow", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(
+			func(ctx context.Context, _ bake.Machine) error {
+				<-ctx.Done()
+				return ctx.Err()
+			})}}
+		bad := &bake.Image{Name: "bad", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(
+			func(context.Context, bake.Machine) error {
+				time.Sleep(time.Second)
+				return errPlanted
+			})}}
+		late := &bake.Image{Name: "late", Builder: b, From: slow}
+		results, err := bake.Bake(t.Context(), &bake.Options{StopOnFailure: true}, slow, bad, late)
+		if !errors.Is(err, errPlanted) || !errors.Is(results[0].Err, bake.ErrStopped) {
+			t.Errorf("error %v", err)
+		}
+		if results[0].Status != bake.Skipped || results[1].Status != bake.Failure || results[2].Status != bake.Skipped {
+			t.Errorf("status %s, %s, %s", results[0].Status, results[1].Status, results[2].Status)
+		}
+		if left := b.Existing(); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+}
+
+func TestStepLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := baketest.NewBuilder(nil)
+		tries := 0
+		img := &bake.Image{Name: "limits", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionStep{
+			Name: "flaky", PauseBefore: time.Hour, Timeout: time.Minute,
+			Retry: bake.Retry{Attempts: 4, Delay: 10 * time.Second, MaxDelay: 15 * time.Second},
+			Provisioner: bake.ProvisionFunc(func(ctx context.Context, _ bake.Machine) error {
+				tries++
+				if tries == 4 {
+					return nil
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			}),
+		}}}
+		start := time.Now()
+		results, err := bake.Bake(t.Context(), nil, img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := time.Hour + 3*time.Minute + (10+15+15)*time.Second
+		if took := time.Since(start); took != want || tries != 4 {
+			t.Errorf("%d tries in %v, want 4 in %v", tries, took, want)
+		}
+		for _, s := range results[0].Steps {
+			if s.Name == "provision 1: flaky" && s.Attempts != 4 {
+				t.Errorf("recorded attempts: %d, want 4", s.Attempts)
+			}
+		}
+
+		img.Provisioners = []bake.Provisioner{bake.ProvisionFunc(func(ctx context.Context, _ bake.Machine) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})}
+		_, err = bake.Bake(t.Context(), &bake.Options{StepTimeout: time.Minute}, img)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "after 1m0s") {
+			t.Errorf("error %v, want the step's timeout", err)
+		}
+	})
+}
+
+func TestUndoIsBoundedAndItsErrorsAreJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := baketest.NewBuilder(nil)
+		var order []string
+		undoErr := errors.New("undo failed")
+		img := &bake.Image{Name: "undo", Builder: b, Steps: []bake.Step{
+			{Name: "first", Do: nothing, Undo: func(context.Context, bake.Outcome) error {
+				order = append(order, "first")
+				return undoErr
+			}},
+			{Name: "hangs", Do: nothing, Undo: func(ctx context.Context, _ bake.Outcome) error {
+				order = append(order, "hangs")
+				<-ctx.Done()
+				return ctx.Err()
+			}},
+			{Name: "panics", Do: nothing, Undo: func(context.Context, bake.Outcome) error {
+				order = append(order, "panics")
+				panic("in undo")
+			}},
+			{Name: "fails", Do: func(context.Context) error { return errPlanted }},
+		}}
+		start := time.Now()
+		results, err := bake.Bake(t.Context(), &bake.Options{UndoTimeout: time.Minute}, img)
+		var panicked *bake.PanicError
+		if !errors.Is(err, errPlanted) || !errors.Is(err, undoErr) || !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &panicked) {
+			t.Errorf("error %v, want all four", err)
+		}
+		if strings.Join(order, " ") != "panics hangs first" {
+			t.Errorf("order %v", order)
+		}
+		if time.Since(start) != time.Minute {
+			t.Errorf("took %v, want the bound of one undo", time.Since(start))
+		}
+		if results[0].Status != bake.Failure {
+			t.Errorf("status %s", results[0].Status)
+		}
+	})
+}
+
+func TestPublishFailureKeepsTheArtifact(t *testing.T) {
+	b := baketest.NewBuilder(nil)
+	var published []string
+	img := &bake.Image{Name: "published", Builder: b, Publishers: []bake.Publisher{
+		bake.PublisherFunc(func(_ context.Context, a bake.Artifact) error {
+			published = append(published, a.ID())
+			return nil
+		}),
+		bake.PublisherFunc(func(context.Context, bake.Artifact) error { return errPlanted }),
+	}}
+	results, err := bake.Bake(t.Context(), nil, img)
+	var named *bake.Error
+	if !errors.As(err, &named) || named.Step != "publish 2: publisher" {
+		t.Errorf("error %v, want it to name the publisher", err)
+	}
+	if results[0].Artifact == nil || len(published) != 1 || published[0] != results[0].Artifact.ID() {
+		t.Errorf("artifact %v, published %v", results[0].Artifact, published)
+	}
+	if existing := b.Existing(); len(existing) != 1 {
+		t.Errorf("existing %v, want the artifact alone", existing)
+	}
+}
+
+func TestRetryOfUserStepAndPhases(t *testing.T) {
+	b := baketest.NewBuilder(nil)
+	var order []string
+	at := func(name string, phase bake.Phase) bake.Step {
+		return bake.Step{Name: name, At: phase, Do: func(context.Context) error {
+			order = append(order, name)
+			return nil
+		}}
+	}
+	img := &bake.Image{
+		Name: "phases", Builder: b,
+		Steps: []bake.Step{
+			at("promoted", bake.AfterPromote), at("captured", bake.AfterCapture), at("provisioned", bake.BeforeCapture),
+			at("reachable", bake.BeforeProvision), at("start", bake.BeforeLaunch),
+		},
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+			order = append(order, "provisioner")
+			return nil
+		})},
+		Checks: []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error {
+			order = append(order, "check")
+			return nil
+		})},
+	}
+	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+		t.Fatal(err)
+	}
+	want := "start reachable provisioner provisioned captured check promoted"
+	if got := strings.Join(order, " "); got != want {
+		t.Errorf("order %q, want %q", got, want)
+	}
+}

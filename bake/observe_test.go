@@ -1,0 +1,203 @@
+package bake_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+)
+
+const password = `p'ss "word" + more`
+
+// TestSecretsAreMaskedEverywhere lets a command print its secret in many
+// encodings and fail, and looks for it in all that a build gives out.
+func TestSecretsAreMaskedEverywhere(t *testing.T) {
+	quoted, err := json.Marshal(password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms := []string{
+		password, string(quoted), base64.StdEncoding.EncodeToString([]byte("user:" + password)),
+		base64.URLEncoding.EncodeToString([]byte(password)), hex.EncodeToString([]byte(password)),
+		url.QueryEscape(password), strings.ReplaceAll(password, "'", `'\''`),
+	}
+	b := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
+		m.On("login", baketest.Reply{Stdout: strings.Join(forms, "\n"), Stderr: password + "\n", Status: 3})
+	}})
+	img := &bake.Image{Name: "secret", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(
+		func(ctx context.Context, m bake.Machine) error {
+			err := m.Run(ctx, &bake.Cmd{Line: "login", Secrets: bake.Secrets(map[string]string{"PASSWORD": password})})
+			return fmt.Errorf("with %s: %w", password, err)
+		})}}
+	var events, logs bytes.Buffer
+	dir := t.TempDir()
+	results, err := bake.Bake(t.Context(), &bake.Options{
+		Observe: func(e bake.Event) {
+			if err := json.NewEncoder(&events).Encode(e); err != nil {
+				t.Error(err)
+			}
+		},
+		Log:   slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Store: bake.DirStore(dir),
+	}, img)
+	var exit *bake.ExitError
+	if !errors.As(err, &exit) || exit.Status != 3 {
+		t.Fatalf("error %v, want exit status 3", err)
+	}
+	record, readErr := os.ReadFile(dir + "/" + results[0].Build + ".json")
+	if readErr != nil {
+		t.Fatal(readErr)
+	}
+	for where, text := range map[string]string{
+		"events": events.String(), "log": logs.String(), "error": err.Error(), "record": string(record),
+		"result": results[0].Err.Error(),
+	} {
+		for _, form := range append(forms, base64.StdEncoding.EncodeToString([]byte(password))) {
+			if strings.Contains(text, form) {
+				t.Errorf("the %s show %q", where, form)
+			}
+		}
+		if !strings.Contains(text, "[redacted]") {
+			t.Errorf("the %s show nothing redacted: %s", where, text)
+		}
+	}
+}
+
+func TestSecretNeverPrints(t *testing.T) {
+	s := struct {
+		Name  string
+		Value bake.Secret
+	}{"a", bake.NewSecret("hidden")}
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", s.Value)
+	for _, text := range []string{
+		fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %s %q %x", s, s, s, s, s, s), s.Value.String(), string(data), log.String(),
+	} {
+		if strings.Contains(text, "hidden") || strings.Contains(text, hex.EncodeToString([]byte("hidden"))) {
+			t.Errorf("shown in %q", text)
+		}
+	}
+}
+
+func TestKeepMachineWithoutKeeperCleansUp(t *testing.T) {
+	b := baketest.NewBuilder(nil)
+	img := &bake.Image{Name: "kept", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(failing)}}
+	results, err := bake.Bake(t.Context(), &bake.Options{OnFailure: bake.KeepMachine}, img)
+	if !errors.Is(err, errPlanted) || results[0].Kept != nil {
+		t.Errorf("error %v, kept %v", err, results[0].Kept)
+	}
+	if left := b.Existing(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// brokenStore fails the n-th time that it is to save.
+type brokenStore struct {
+	bake.Store
+	saves, failAt int
+}
+
+func (s *brokenStore) Save(ctx context.Context, r *bake.Record) error {
+	s.saves++
+	if s.saves == s.failAt {
+		return errPlanted
+	}
+	return s.Store.Save(ctx, r)
+}
+
+func TestRecordThatCannotBeSavedFailsTheBuild(t *testing.T) {
+	for at := 1; ; at++ {
+		b := baketest.NewBuilder(nil)
+		store := &brokenStore{Store: bake.DirStore(t.TempDir()), failAt: at}
+		img := &bake.Image{Name: "unsaved", Builder: b}
+		results, err := bake.Bake(t.Context(), &bake.Options{Store: store}, img)
+		if store.saves < at {
+			if at < 12 {
+				t.Errorf("only %d saves in a build", at-1)
+			}
+			return
+		}
+		if !errors.Is(err, errPlanted) {
+			t.Fatalf("save %d failed: error %v", at, err)
+		}
+		if results[0].Artifact == nil && len(b.Existing()) > 0 {
+			t.Errorf("save %d failed: left behind: %v", at, b.Existing())
+		}
+	}
+}
+
+func TestDirStore(t *testing.T) {
+	dir := t.TempDir() + "/records"
+	store := bake.DirStore(dir)
+	if builds, err := store.List(t.Context()); err != nil || len(builds) != 0 {
+		t.Errorf("List of nothing: %v, %v", builds, err)
+	}
+	if _, err := store.Load(t.Context(), "none"); !errors.Is(err, bake.ErrNoRecord) {
+		t.Errorf("Load of nothing: %v", err)
+	}
+	for _, id := range []string{"b", "a"} {
+		if err := store.Save(t.Context(), &bake.Record{Build: id, Image: "i" + id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(dir + "/a.json"); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("record: %v, %v; want mode 0600", info, err)
+	}
+	if builds, err := store.List(t.Context()); err != nil || strings.Join(builds, " ") != "a b" {
+		t.Errorf("List: %v, %v", builds, err)
+	}
+	if r, err := store.Load(t.Context(), "a"); err != nil || r.Image != "ia" {
+		t.Errorf("Load: %+v, %v", r, err)
+	}
+	for range 2 {
+		if err := store.Delete(t.Context(), "a"); err != nil {
+			t.Errorf("Delete: %v", err)
+		}
+	}
+}
+
+func TestProgressReadsAsAStory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
+			m.On("install", baketest.Reply{Stdout: "one\ntwo\n"})
+		}})
+		img := &bake.Image{Name: "web", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(
+			func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("install")) })}}
+		var out bytes.Buffer
+		if _, err := bake.Bake(t.Context(), &bake.Options{Observe: bake.Progress(&out)}, img); err != nil {
+			t.Fatal(err)
+		}
+		want := `00:00:00  web  launch machine
+00:00:00  web    + machine machine-1
+00:00:00  web  connect
+00:00:00  web  provision 1: provision
+00:00:00  web    | one
+00:00:00  web    | two
+00:00:00  web  save image
+00:00:00  web    + image image-2
+00:00:00  web  remove machine
+00:00:00  web    - machine machine-1
+00:00:00  web  promote image
+00:00:00  web  baked image-2 (0s)
+`
+		if out.String() != want {
+			t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+		}
+	})
+}

@@ -199,7 +199,7 @@ func awaitPIDs(t *testing.T, path string, n int) []int {
 			continue
 		}
 		var pids []int
-		for _, field := range strings.FieldsSeq(string(text)) {
+		for field := range strings.FieldsSeq(string(text)) {
 			pid, err := strconv.Atoi(field)
 			if err != nil {
 				t.Fatal(err)

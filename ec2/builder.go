@@ -1,0 +1,280 @@
+package ec2
+
+import (
+	"errors"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A Builder bakes AMIs: it launches an instance of the source, and makes an
+// image of it once the provisioners have changed it. Cloud is required, and
+// Source unless the image is made From another one.
+type Builder struct {
+	// Cloud is the account to bake in.
+	Cloud *Cloud
+
+	// Region is where. Empty is the Cloud's.
+	Region string
+
+	// Source is the AMI to start from. Nil takes the artifact of Image.From.
+	Source Source
+
+	// AMIName names the AMI; it must be unique in its account and region.
+	// Empty is the image's name, a space, and the Unix time of the build.
+	AMIName string
+
+	// Description is the AMI's. Empty says what it was baked from.
+	Description string
+
+	// InstanceType is what to bake on. Empty is t3.small, or t4g.small for a
+	// source of architecture arm64.
+	InstanceType string
+
+	// User is the login of the source. Empty takes what the source says: the
+	// tag that this package sets, or what its vendor is known to use.
+	User string
+
+	// VPC and Subnet say where to launch. The zero values are the default VPC
+	// and, of the matching subnets, the one with most free addresses.
+	VPC    Match
+	Subnet Match
+
+	// AvailabilityZone narrows the subnets: "eu-west-1a".
+	AvailabilityZone string
+
+	// PublicIP says whether the instance gets a public address. The zero value
+	// is what its subnet does.
+	PublicIP Choice
+
+	// Address says which address to connect to. The zero value is the public
+	// one, or the private one of an instance without.
+	Address Address
+
+	// SecurityGroups are ids ("sg-…") or names of existing groups. Without any,
+	// a temporary group is made that lets SSH in from SSHFrom and nothing else.
+	SecurityGroups []string
+
+	// SSHFrom is who may reach the temporary group's port 22. Empty is the
+	// baking host's address alone.
+	SSHFrom []netip.Prefix
+
+	// InstanceProfile is the name or ARN of an IAM instance profile for the
+	// instance. Empty is none.
+	InstanceProfile string
+
+	// UserData is given to the instance together with what we need in it: any
+	// form that cloud-init takes, 12 KiB at most.
+	UserData []byte
+
+	// BlockDevices change or add volumes. Those of the source that are not
+	// named stay as they are.
+	BlockDevices []BlockDevice
+
+	// Tags are set on everything that is created, besides Image.Tags, which win.
+	Tags map[string]string
+
+	// SudoPassword is given to sudo when it wants one.
+	SudoPassword bake.Secret
+
+	// BootTimeout bounds the time from launch until SSH answers. Zero is ten
+	// minutes.
+	BootTimeout time.Duration
+
+	// ImageTimeout bounds the wait for the AMI. Zero is one hour.
+	ImageTimeout time.Duration
+}
+
+var (
+	_ bake.Builder = Builder{}
+	_ bake.Finder  = Builder{}
+)
+
+const (
+	defaultBootTimeout  = 10 * time.Minute
+	defaultImageTimeout = time.Hour
+	stateTimeout        = 10 * time.Minute // of an instance that stops or terminates
+)
+
+// Choice is yes, no, or whatever the platform does by itself.
+type Choice int
+
+// The choices.
+const (
+	Default Choice = iota
+	Yes
+	No
+)
+
+// Address is one of an instance's addresses.
+type Address int
+
+// The addresses to connect to.
+const (
+	PublicElsePrivate Address = iota
+	PublicAddress
+	PrivateAddress
+)
+
+// A Match selects a VPC or subnet by its id or by filters, as in
+// DescribeSubnets. The zero value is the default one.
+type Match struct {
+	ID      string
+	Filters Filters
+}
+
+// Filters are EC2's filters by name: "tag:tier", "is-default". A value may hold
+// the wildcards * and ?.
+type Filters map[string][]string
+
+// ID matches what has this id.
+func ID(id string) Match { return Match{ID: id} }
+
+// Where matches what passes the filters.
+func Where(f Filters) Match { return Match{Filters: f} }
+
+// A BlockDevice is a volume of the instance and of the AMI.
+type BlockDevice struct {
+	// Device is the name: "/dev/sdf". Empty is the root device.
+	Device string
+
+	// SizeGiB is the size. Zero is that of the snapshot.
+	SizeGiB int32
+
+	// Type is the volume type. Empty is gp3.
+	Type string
+
+	// IOPS and ThroughputMiB (MiB/s) are for types that take them. Zero is the
+	// type's own.
+	IOPS          int32
+	ThroughputMiB int32
+
+	// Snapshot is where a volume other than the root begins. Empty is an empty
+	// volume.
+	Snapshot string
+
+	// Encrypted says whether the volume, and so the AMI's snapshot, is
+	// encrypted. The zero value is what the account and the snapshot say.
+	Encrypted Choice
+
+	// KMSKey encrypts it. Empty is the account's default key.
+	KMSKey string
+
+	// KeepOnTermination keeps the volume when the instance ends. It is then
+	// the caller's to remove.
+	KeepOnTermination bool
+}
+
+// amiName is EC2's rule for the name of an image.
+var amiName = regexp.MustCompile(`^[a-zA-Z0-9()\[\]. /'@_\-"]{3,128}$`)
+
+const (
+	mostUserData     = 12 << 10 // EC2 takes 16 KiB; ours needs some
+	mostTags         = 50
+	ourTags          = 9
+	longestTagKey    = 128
+	longestTagValue  = 256
+	largestVolumeGiB = 64 << 10
+)
+
+// Validate reports, joined, what is wrong with the Builder and with img for it.
+func (b Builder) Validate(img *bake.Image) error {
+	var errs []error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, bake.Invalid("Builder."+field, format, args...))
+	}
+	if b.Cloud == nil {
+		wrong("Cloud", "is required")
+	} else if b.Region == "" && b.Cloud.Region() == "" {
+		wrong("Region", "is required: the Cloud's configuration names none")
+	}
+	switch {
+	case b.Source == nil && img.From == nil:
+		wrong("Source", "is required unless Image.From is set")
+	case b.Source != nil && img.From != nil:
+		wrong("Source", "cannot be set together with Image.From")
+	case b.Source != nil:
+		if err := b.Source.validate(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
+		wrong("AMIName", `%q: EC2 takes 3 to 128 letters, digits and ()[]. /'@_-"`, name)
+	}
+	for field, m := range map[string]Match{"VPC": b.VPC, "Subnet": b.Subnet} {
+		if m.ID != "" && len(m.Filters) > 0 {
+			wrong(field, "takes an ID or Filters, not both")
+		}
+	}
+	if len(b.SecurityGroups) > 0 && len(b.SSHFrom) > 0 {
+		wrong("SSHFrom", "is for the temporary group, which SecurityGroups replaces")
+	}
+	for _, p := range b.SSHFrom {
+		if !p.IsValid() {
+			wrong("SSHFrom", "%v is not a network", p)
+		}
+	}
+	if b.PublicIP == No && b.Address == PublicAddress {
+		wrong("Address", "there is no public address when PublicIP is No")
+	}
+	if len(b.UserData) > mostUserData {
+		wrong("UserData", "is %d bytes, of %d at most", len(b.UserData), mostUserData)
+	}
+	if len(b.UserData) > 0 {
+		if _, _, err := userPart(b.UserData); err != nil {
+			wrong("UserData", "%w", err)
+		}
+	}
+	errs = append(errs, b.validateDevices()...)
+	errs = append(errs, b.validateTags(img)...)
+	if b.BootTimeout < 0 || b.ImageTimeout < 0 {
+		wrong("BootTimeout", "no timeout may be negative")
+	}
+	return errors.Join(errs...)
+}
+
+func (b Builder) validateDevices() []error {
+	var errs []error
+	seen := map[string]bool{}
+	for _, d := range b.BlockDevices {
+		wrong := func(format string, args ...any) {
+			errs = append(errs, bake.Invalid("Builder.BlockDevices["+d.Device+"]", format, args...))
+		}
+		if seen[d.Device] {
+			wrong("is given twice")
+		}
+		seen[d.Device] = true
+		if d.SizeGiB < 0 || d.SizeGiB > largestVolumeGiB {
+			wrong("SizeGiB %d is not within 0 and %d", d.SizeGiB, largestVolumeGiB)
+		}
+		if d.Device != "" && d.SizeGiB == 0 && d.Snapshot == "" {
+			wrong("needs SizeGiB or Snapshot")
+		}
+		if d.Device == "" && d.Snapshot != "" {
+			wrong("the root device begins with the source's snapshot; Snapshot cannot be set")
+		}
+		if d.KMSKey != "" && d.Encrypted == No {
+			wrong("KMSKey is set although Encrypted is No")
+		}
+	}
+	return errs
+}
+
+// nameFor is the AMI's name.
+func (b Builder) nameFor(img *bake.Image, now time.Time) string {
+	if b.AMIName != "" {
+		return b.AMIName
+	}
+	return img.Name + " " + strconv.FormatInt(now.Unix(), 10)
+}
+
+// Begin starts a build.
+func (b Builder) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
+	if b.Cloud == nil {
+		return nil, bake.Invalid("Builder.Cloud", "is required")
+	}
+	return &session{builder: b, image: img, run: run, region: b.Cloud.region(b.Region)}, nil
+}

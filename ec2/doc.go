@@ -1,0 +1,50 @@
+// Package ec2 bakes AMIs on Amazon EC2.
+//
+// Make one [Cloud] from the SDK's configuration and give it to every
+// [Builder]; the builds of a process then share one request per interval for
+// all they wait for, and one token bucket per API action:
+//
+//	cfg, err := config.LoadDefaultConfig(ctx)
+//	…
+//	cloud := ec2.NewCloud(cfg, nil)
+//	image := &bake.Image{
+//		Name: "web",
+//		Builder: ec2.Builder{
+//			Cloud: cloud,
+//			Source: ec2.Newest{
+//				Owners: []string{ec2.Canonical},
+//				Name:   "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*",
+//			},
+//		},
+//		Provisioners: …,
+//	}
+//
+// [Of] returns the [*AMI] of a result.
+//
+// # What a bake does
+//
+// It finds the source, picks a subnet, makes a security group that lets in SSH
+// from the baking host alone, and launches an instance that requires IMDSv2.
+// The client key and the instance's host key are made in memory and travel in
+// the user data, merged with the caller's own: the host is verified from the
+// first connection on, and there is no key pair to leak. After the
+// provisioners, our keys are removed from the guest, the instance is stopped,
+// imaged and terminated, and the security group deleted.
+//
+// # What stays when something goes wrong
+//
+// Nothing. Everything is tagged in the call that creates it with the build's id
+// and an expiry (see the Tag constants), so that a clean-up finds also what was
+// created by a call whose answer was lost. If the baking host dies, the guest
+// ends itself at its expiry, and [bake.Undo] removes the rest from the record.
+// An AMI carries the expiry tag until its checks have passed, and [Newest]
+// does not see it before.
+//
+// # Errors
+//
+// Errors of AWS can be reached with errors.As as smithy.APIError. Calls are
+// retried where that helps; a call that may have taken effect is looked for
+// before it is repeated, unless EC2 itself knows a repeated one by its token.
+//
+// The embedded EC2 for tests is in package ec2test.
+package ec2

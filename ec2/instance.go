@@ -1,0 +1,249 @@
+package ec2
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/awsapi"
+)
+
+// An instance is the machine that is baked on.
+type instance struct {
+	ID        string `json:"id,omitempty"`
+	PublicIP  string `json:"public_ip,omitempty"`
+	PrivateIP string `json:"private_ip,omitempty"`
+	Refused   bool   `json:"refused,omitempty"` // EC2 said that it launched none
+	Ended     bool   `json:"ended,omitempty"`   // seen terminated
+}
+
+func (b Builder) bootTimeout() time.Duration {
+	if b.BootTimeout == 0 {
+		return defaultBootTimeout
+	}
+	return b.BootTimeout
+}
+
+func (s *session) launch(ctx context.Context) error {
+	data, err := userData(s.builder.UserData, s.Keys, s.run.Expires, s.run.ID)
+	if err != nil {
+		return bake.Invalid("Builder.UserData", "%w", err)
+	}
+	in := &awsec2.RunInstancesInput{
+		// The token makes a repeated call, also one of another process, return
+		// the instance that the first one launched.
+		ClientToken:                       aws.String(s.run.ID),
+		ImageId:                           aws.String(s.Source.ID),
+		InstanceType:                      s.instanceType(),
+		MinCount:                          aws.Int32(1),
+		MaxCount:                          aws.Int32(1),
+		UserData:                          aws.String(base64.StdEncoding.EncodeToString([]byte(data))),
+		InstanceInitiatedShutdownBehavior: ec2types.ShutdownBehaviorTerminate,
+		MetadataOptions: &ec2types.InstanceMetadataOptionsRequest{
+			HttpTokens: ec2types.HttpTokensStateRequired, HttpEndpoint: ec2types.InstanceMetadataEndpointStateEnabled,
+		},
+		BlockDeviceMappings: s.blockDevices(),
+		TagSpecifications: tagged(s.tags("bakestone "+s.run.Image),
+			ec2types.ResourceTypeInstance, ec2types.ResourceTypeVolume, ec2types.ResourceTypeNetworkInterface),
+	}
+	if p := s.builder.InstanceProfile; strings.HasPrefix(p, "arn:") {
+		in.IamInstanceProfile = &ec2types.IamInstanceProfileSpecification{Arn: aws.String(p)}
+	} else if p != "" {
+		in.IamInstanceProfile = &ec2types.IamInstanceProfileSpecification{Name: aws.String(p)}
+	}
+	if s.builder.PublicIP == Default {
+		in.SubnetId, in.SecurityGroupIds = aws.String(s.Network.Subnet), s.SecurityGroup.IDs
+	} else {
+		in.NetworkInterfaces = []ec2types.InstanceNetworkInterfaceSpecification{{
+			DeviceIndex: aws.Int32(0), SubnetId: aws.String(s.Network.Subnet), Groups: s.SecurityGroup.IDs,
+			AssociatePublicIpAddress: aws.Bool(s.builder.PublicIP == Yes), DeleteOnTermination: aws.Bool(true),
+		}}
+	}
+	s.Instance.Refused = false
+	return s.region.onceVisible(ctx, func(ctx context.Context) error {
+		out, err := s.region.client.RunInstances(ctx, in)
+		if err != nil {
+			s.Instance.Refused = awsapi.Rejected(err)
+			return err
+		}
+		if len(out.Instances) != 1 {
+			return fmt.Errorf("EC2 launched %d instances, not one", len(out.Instances))
+		}
+		s.Instance = instance{ID: aws.ToString(out.Instances[0].InstanceId)}
+		s.run.Created("instance", s.Instance.ID)
+		return nil
+	})
+}
+
+func (s *session) instanceType() ec2types.InstanceType {
+	switch {
+	case s.builder.InstanceType != "":
+		return ec2types.InstanceType(s.builder.InstanceType)
+	case s.Source.Architecture == string(ec2types.ArchitectureValuesArm64):
+		return ec2types.InstanceTypeT4gSmall
+	default:
+		return ec2types.InstanceTypeT3Small
+	}
+}
+
+// blockDevices are the caller's, and for every other volume of the source that
+// it ends with the instance: AMIs may say that it stays behind.
+func (s *session) blockDevices() []ec2types.BlockDeviceMapping {
+	mappings := make([]ec2types.BlockDeviceMapping, 0, 1+len(s.Source.Volumes)+len(s.builder.BlockDevices))
+	given := map[string]bool{}
+	for _, d := range s.builder.BlockDevices {
+		device := d.Device
+		if device == "" {
+			device = s.Source.RootDevice
+		}
+		given[device] = true
+		mappings = append(mappings, ec2types.BlockDeviceMapping{DeviceName: aws.String(device), Ebs: d.ebs()})
+	}
+	for _, device := range append([]string{s.Source.RootDevice}, s.Source.Volumes...) {
+		if !given[device] && device != "" {
+			mappings = append(mappings, ec2types.BlockDeviceMapping{
+				DeviceName: aws.String(device), Ebs: &ec2types.EbsBlockDevice{DeleteOnTermination: aws.Bool(true)},
+			})
+		}
+	}
+	return mappings
+}
+
+func (d BlockDevice) ebs() *ec2types.EbsBlockDevice {
+	e := &ec2types.EbsBlockDevice{
+		DeleteOnTermination: aws.Bool(!d.KeepOnTermination),
+		VolumeType:          ec2types.VolumeTypeGp3,
+	}
+	if d.Type != "" {
+		e.VolumeType = ec2types.VolumeType(d.Type)
+	}
+	e.VolumeSize, e.Iops, e.Throughput = positive(d.SizeGiB), positive(d.IOPS), positive(d.ThroughputMiB)
+	if d.Snapshot != "" {
+		e.SnapshotId = aws.String(d.Snapshot)
+	}
+	if d.KMSKey != "" {
+		e.KmsKeyId, e.Encrypted = aws.String(d.KMSKey), aws.Bool(true)
+	}
+	if d.Encrypted != Default {
+		e.Encrypted = aws.Bool(d.Encrypted == Yes)
+	}
+	return e
+}
+
+func positive(v int32) *int32 {
+	if v == 0 {
+		return nil
+	}
+	return &v
+}
+
+// waitRunning waits until the instance runs and has its addresses.
+func (s *session) waitRunning(ctx context.Context) error {
+	return s.waitInstance(ctx, func(i ec2types.Instance) (bool, error) {
+		if i.State.Name != ec2types.InstanceStateNameRunning {
+			return false, nil
+		}
+		s.Instance.PublicIP = aws.ToString(i.PublicIpAddress)
+		s.Instance.PrivateIP = aws.ToString(i.PrivateIpAddress)
+		if s.builder.Address == PublicAddress && s.Instance.PublicIP == "" {
+			return false, errors.New("the instance has no public address; its subnet gives none unless Builder.PublicIP is Yes")
+		}
+		return true, nil
+	})
+}
+
+// waitInstance waits until ready says so; an instance that ends meanwhile is
+// an error.
+func (s *session) waitInstance(ctx context.Context, ready func(ec2types.Instance) (bool, error)) error {
+	return s.region.instances.Wait(ctx, s.Instance.ID, func(i ec2types.Instance, found bool) (bool, error) {
+		if !found {
+			return false, nil // EC2 does not show it yet
+		}
+		if i.State.Name == ec2types.InstanceStateNameTerminated || i.State.Name == ec2types.InstanceStateNameShuttingDown {
+			return false, fmt.Errorf("%s was terminated: %s", s.Instance.ID, stateReason(i))
+		}
+		return ready(i)
+	})
+}
+
+func stateReason(i ec2types.Instance) string {
+	if i.StateReason != nil && aws.ToString(i.StateReason.Message) != "" {
+		return aws.ToString(i.StateReason.Message)
+	}
+	if reason := aws.ToString(i.StateTransitionReason); reason != "" {
+		return reason
+	}
+	return "EC2 gives no reason"
+}
+
+func (s *session) stop(ctx context.Context) error {
+	_, err := s.region.client.StopInstances(ctx, &awsec2.StopInstancesInput{InstanceIds: []string{s.Instance.ID}})
+	if err != nil {
+		return err
+	}
+	return s.waitInstance(ctx, func(i ec2types.Instance) (bool, error) {
+		return i.State.Name == ec2types.InstanceStateNameStopped, nil
+	})
+}
+
+// terminate ends the instance, found by its id or by the tag of its create
+// call, and waits until it has ended: its volumes go with it.
+func (s *session) terminate(ctx context.Context, _ bake.Outcome) error {
+	if s.Instance.Ended || s.Instance.ID == "" && s.Instance.Refused {
+		return nil
+	}
+	if s.Instance.ID == "" {
+		if err := s.region.settled(ctx, s.findInstance); err != nil {
+			return err
+		}
+	}
+	if s.Instance.ID == "" {
+		return nil
+	}
+	err := s.region.gone(ctx, func(ctx context.Context) error {
+		_, err := s.region.client.TerminateInstances(ctx, &awsec2.TerminateInstancesInput{InstanceIds: []string{s.Instance.ID}})
+		return err
+	})
+	if err == nil {
+		err = s.waitTerminated(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("instance %s: %w", s.Instance.ID, err)
+	}
+	s.Instance.Ended = true
+	s.run.Removed("instance", s.Instance.ID)
+	return nil
+}
+
+func (s *session) waitTerminated(ctx context.Context) error {
+	unseen := s.region.clock.Now().Add(s.region.settle)
+	return s.region.instances.Wait(ctx, s.Instance.ID, func(i ec2types.Instance, found bool) (bool, error) {
+		if !found {
+			return !s.region.clock.Now().Before(unseen), nil
+		}
+		return i.State.Name == ec2types.InstanceStateNameTerminated, nil
+	})
+}
+
+// findInstance looks for the instance by the tag of its create call.
+func (s *session) findInstance(ctx context.Context) (bool, error) {
+	var ids []string
+	err := s.region.eachInstance(ctx, []ec2types.Filter{
+		filter("tag:"+TagBuild, s.run.ID),
+		filter("instance-state-name", "pending", "running", "stopping", "stopped", "shutting-down"),
+	}, func(i ec2types.Instance) { ids = append(ids, aws.ToString(i.InstanceId)) })
+	if err != nil || len(ids) == 0 {
+		return false, err
+	}
+	s.Instance.ID = slices.Min(ids)
+	return true, nil
+}

@@ -1,0 +1,102 @@
+package ec2
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A network is where the instance goes.
+type network struct {
+	VPC    string `json:"vpc"`
+	Subnet string `json:"subnet"`
+	Zone   string `json:"zone"`
+}
+
+// chooseNetwork picks, of the subnets that match, the one with most free
+// addresses.
+func (s *session) chooseNetwork(ctx context.Context) error {
+	b := s.builder
+	filters := b.Subnet.Filters.list()
+	if b.Subnet.ID != "" {
+		filters = append(filters, filter("subnet-id", b.Subnet.ID))
+	}
+	if b.AvailabilityZone != "" {
+		filters = append(filters, filter("availability-zone", b.AvailabilityZone))
+	}
+	switch {
+	case !b.VPC.isZero():
+		vpc, err := s.findVPC(ctx)
+		if err != nil {
+			return err
+		}
+		filters = append(filters, filter("vpc-id", vpc))
+	case b.Subnet.isZero():
+		filters = append(filters, filter("default-for-az", "true"))
+	}
+	var subnets []ec2types.Subnet
+	pages := awsec2.NewDescribeSubnetsPaginator(s.region.client, &awsec2.DescribeSubnetsInput{
+		Filters: filters, MaxResults: aws.Int32(pageSize),
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		subnets = append(subnets, page.Subnets...)
+	}
+	if len(subnets) == 0 {
+		return bake.Invalid("Builder.Subnet", "no subnet of %s matches %s", s.region.name, describeFilters(filters))
+	}
+	best := slices.MaxFunc(subnets, func(x, y ec2types.Subnet) int {
+		free := cmp.Compare(aws.ToInt32(x.AvailableIpAddressCount), aws.ToInt32(y.AvailableIpAddressCount))
+		// Of equals the first by zone, so that the choice does not vary.
+		return cmp.Or(free, cmp.Compare(aws.ToString(y.AvailabilityZone), aws.ToString(x.AvailabilityZone)))
+	})
+	s.Network = network{
+		VPC: aws.ToString(best.VpcId), Subnet: aws.ToString(best.SubnetId), Zone: aws.ToString(best.AvailabilityZone),
+	}
+	return nil
+}
+
+func (m Match) isZero() bool { return m.ID == "" && len(m.Filters) == 0 }
+
+// findVPC returns the one VPC that matches.
+func (s *session) findVPC(ctx context.Context) (string, error) {
+	filters := s.builder.VPC.Filters.list()
+	if s.builder.VPC.ID != "" {
+		filters = append(filters, filter("vpc-id", s.builder.VPC.ID))
+	}
+	var ids []string
+	pages := awsec2.NewDescribeVpcsPaginator(s.region.client, &awsec2.DescribeVpcsInput{
+		Filters: filters, MaxResults: aws.Int32(pageSize),
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, v := range page.Vpcs {
+			ids = append(ids, aws.ToString(v.VpcId))
+		}
+	}
+	if len(ids) != 1 {
+		return "", bake.Invalid("Builder.VPC", "%d VPCs of %s match %s, want one", len(ids), s.region.name, describeFilters(filters))
+	}
+	return ids[0], nil
+}
+
+func describeFilters(filters []ec2types.Filter) string {
+	text := make([]string, 0, len(filters))
+	for _, f := range filters {
+		text = append(text, fmt.Sprintf("%s=%v", *f.Name, f.Values))
+	}
+	return fmt.Sprint(text)
+}

@@ -1,0 +1,176 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/awsapi"
+)
+
+// A securityGroup is what guards the instance: groups that exist, or one of
+// our own.
+type securityGroup struct {
+	IDs       []string `json:"ids,omitempty"`
+	Temporary bool     `json:"temporary,omitempty"`
+	Wanted    bool     `json:"wanted,omitempty"` // a temporary one may exist though no id is known
+}
+
+func (s *session) prepareSecurityGroup(ctx context.Context) error {
+	if len(s.builder.SecurityGroups) > 0 {
+		return s.findSecurityGroups(ctx)
+	}
+	from := s.builder.SSHFrom
+	if len(from) == 0 {
+		addr, err := s.builder.Cloud.options.SourceAddress(ctx)
+		if err != nil {
+			return fmt.Errorf("%w; or set Builder.SSHFrom or Builder.SecurityGroups", err)
+		}
+		from = []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
+	}
+	if err := s.createSecurityGroup(ctx); err != nil {
+		return err
+	}
+	return s.allowSSH(ctx, from)
+}
+
+// findSecurityGroups looks up the given groups by id or name in the VPC.
+func (s *session) findSecurityGroups(ctx context.Context) error {
+	groups, err := s.describeSecurityGroups(ctx, filter("vpc-id", s.Network.VPC))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	s.SecurityGroup = securityGroup{}
+	for _, wanted := range s.builder.SecurityGroups {
+		i := slices.IndexFunc(groups, func(g ec2types.SecurityGroup) bool {
+			return aws.ToString(g.GroupId) == wanted || aws.ToString(g.GroupName) == wanted
+		})
+		if i < 0 {
+			errs = append(errs, bake.Invalid("Builder.SecurityGroups", "%s has no group %q", s.Network.VPC, wanted))
+			continue
+		}
+		s.SecurityGroup.IDs = append(s.SecurityGroup.IDs, aws.ToString(groups[i].GroupId))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *session) describeSecurityGroups(ctx context.Context, filters ...ec2types.Filter) ([]ec2types.SecurityGroup, error) {
+	var groups []ec2types.SecurityGroup
+	pages := awsec2.NewDescribeSecurityGroupsPaginator(s.region.client, &awsec2.DescribeSecurityGroupsInput{
+		Filters: filters, MaxResults: aws.Int32(pageSize),
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, page.SecurityGroups...)
+	}
+	return groups, nil
+}
+
+// createSecurityGroup makes the temporary group. Its name is made from the
+// build id, so a repeated call that succeeded before finds what it made.
+func (s *session) createSecurityGroup(ctx context.Context) error {
+	if len(s.SecurityGroup.IDs) > 0 {
+		return nil
+	}
+	s.SecurityGroup = securityGroup{Temporary: true, Wanted: true}
+	name := "bakestone-" + s.run.ID
+	out, err := s.region.client.CreateSecurityGroup(ctx, &awsec2.CreateSecurityGroupInput{
+		GroupName:         aws.String(name),
+		Description:       aws.String("SSH from where " + s.run.ID + " is baked"),
+		VpcId:             aws.String(s.Network.VPC),
+		TagSpecifications: tagged(s.tags(name), ec2types.ResourceTypeSecurityGroup),
+	})
+	if awsapi.Code(err) == "InvalidGroup.Duplicate" {
+		return s.region.settled(ctx, s.findTemporaryGroup)
+	}
+	if err != nil {
+		s.SecurityGroup.Wanted = !awsapi.Rejected(err)
+		return err
+	}
+	s.SecurityGroup.IDs = []string{aws.ToString(out.GroupId)}
+	s.run.Created("security group", s.SecurityGroup.IDs[0])
+	return nil
+}
+
+// findTemporaryGroup looks for the group by the tag of its create call.
+func (s *session) findTemporaryGroup(ctx context.Context) (bool, error) {
+	groups, err := s.describeSecurityGroups(ctx, filter("tag:"+TagBuild, s.run.ID))
+	if err != nil || len(groups) == 0 {
+		return false, err
+	}
+	s.SecurityGroup.IDs = []string{aws.ToString(groups[0].GroupId)}
+	return true, nil
+}
+
+func (s *session) allowSSH(ctx context.Context, from []netip.Prefix) error {
+	const port = 22
+	rule := ec2types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(port), ToPort: aws.Int32(port)}
+	for _, p := range from {
+		if p.Addr().Is4() {
+			rule.IpRanges = append(rule.IpRanges, ec2types.IpRange{CidrIp: aws.String(p.String())})
+		} else {
+			rule.Ipv6Ranges = append(rule.Ipv6Ranges, ec2types.Ipv6Range{CidrIpv6: aws.String(p.String())})
+		}
+	}
+	if len(s.SecurityGroup.IDs) == 0 {
+		return errors.New("the new security group is not to be seen")
+	}
+	return s.region.onceVisible(ctx, func(ctx context.Context) error {
+		_, err := s.region.client.AuthorizeSecurityGroupIngress(ctx, &awsec2.AuthorizeSecurityGroupIngressInput{
+			GroupId: aws.String(s.SecurityGroup.IDs[0]), IpPermissions: []ec2types.IpPermission{rule},
+		})
+		if awsapi.Code(err) == "InvalidPermission.Duplicate" {
+			return nil // an earlier attempt, whose answer was lost
+		}
+		return err
+	})
+}
+
+// deleteSecurityGroup removes the temporary group, by its id or by its tag. It
+// outlasts the instance, which EC2 takes some time to let go of it.
+func (s *session) deleteSecurityGroup(ctx context.Context, _ bake.Outcome) error {
+	if len(s.builder.SecurityGroups) > 0 {
+		return nil
+	}
+	known := len(s.SecurityGroup.IDs) > 0
+	if !known && s.SecurityGroup.Temporary && !s.SecurityGroup.Wanted {
+		return nil // EC2 refused to make one
+	}
+	if !known {
+		if err := s.region.settled(ctx, s.findTemporaryGroup); err != nil {
+			return err
+		}
+	}
+	if len(s.SecurityGroup.IDs) == 0 {
+		return nil
+	}
+	id := s.SecurityGroup.IDs[0]
+	err := bake.WaitFor(ctx, s.region.clock, retryEvery, func(ctx context.Context) (bool, error) {
+		err := s.region.gone(ctx, func(ctx context.Context) error {
+			_, err := s.region.client.DeleteSecurityGroup(ctx, &awsec2.DeleteSecurityGroupInput{GroupId: aws.String(id)})
+			return err
+		})
+		if strings.HasPrefix(awsapi.Code(err), "DependencyViolation") {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	if err != nil {
+		return fmt.Errorf("security group %s: %w", id, err)
+	}
+	s.SecurityGroup = securityGroup{Temporary: true}
+	s.run.Removed("security group", id)
+	return nil
+}

@@ -1,0 +1,117 @@
+package ec2
+
+import (
+	"context"
+	"net"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
+)
+
+// A session is one bake on EC2. Its exported fields are the record: what one
+// step finds out is what the next one reads, and what an undo works from.
+type session struct {
+	builder Builder
+	image   *bake.Image
+	run     *bake.Run
+	region  *region
+
+	Source        SourceImage   `json:"source,omitzero"`
+	Network       network       `json:"network,omitzero"`
+	Keys          keys          `json:"keys,omitzero"`
+	SecurityGroup securityGroup `json:"security_group,omitzero"`
+	Instance      instance      `json:"instance,omitzero"`
+	Image         amiRecord     `json:"image,omitzero"`
+}
+
+var (
+	_ bake.Session = (*session)(nil)
+	_ bake.Keeper  = (*session)(nil)
+)
+
+// Launch is the life of a bake up to a running instance.
+func (s *session) Launch() []bake.Step {
+	return []bake.Step{
+		{Name: "find source image", Do: s.findSource},
+		{Name: "choose network", Do: s.chooseNetwork},
+		{Name: "make keys", Do: s.makeKeys},
+		{Name: "prepare security group", Do: s.prepareSecurityGroup, Undo: s.deleteSecurityGroup},
+		{Name: "launch instance", Do: s.launch, Undo: s.terminate},
+		{Name: "wait for instance", Do: s.waitRunning, Timeout: s.builder.bootTimeout()},
+	}
+}
+
+// Capture is its life from there to an AMI.
+func (s *session) Capture() []bake.Step {
+	return []bake.Step{
+		{Name: "remove keys from guest", Do: s.cleanGuest},
+		{Name: "stop instance", Do: s.stop, Timeout: stateTimeout},
+		{Name: "create image", Do: s.createImage, Undo: s.discardImage},
+		{Name: "wait for image", Do: s.waitImage, Timeout: s.builder.imageTimeout()},
+		{Name: "terminate instance", Do: func(ctx context.Context) error { return s.terminate(ctx, bake.Succeeded) }},
+	}
+}
+
+// Promote makes the AMI one that others may use.
+func (s *session) Promote() []bake.Step {
+	return []bake.Step{{Name: "promote image", Do: s.promote}}
+}
+
+// Connect waits until SSH answers under the injected host key.
+func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
+	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(s.Keys.HostPublic))
+	if err != nil {
+		return nil, err
+	}
+	return sshmachine.Connect(ctx, &sshmachine.Config{
+		Addr:           net.JoinHostPort(s.address(), "22"),
+		User:           s.Source.Login,
+		Auth:           []sshmachine.Auth{sshmachine.Key([]byte(s.Keys.ClientPrivate), bake.Secret{})},
+		HostKey:        sshmachine.FixedKey(hostKey),
+		Dial:           s.builder.Cloud.options.Dial,
+		SudoPassword:   s.builder.SudoPassword,
+		ConnectTimeout: s.builder.bootTimeout(),
+		Clock:          s.run.Clock,
+		Logger:         s.run.Log,
+	})
+}
+
+func (s *session) address() string {
+	switch {
+	case s.builder.Address == PrivateAddress, s.builder.Address == PublicElsePrivate && s.Instance.PublicIP == "":
+		return s.Instance.PrivateIP
+	default:
+		return s.Instance.PublicIP
+	}
+}
+
+// Kept says how to reach the instance.
+func (s *session) Kept() bake.Kept {
+	k := bake.Kept{
+		Machine: s.Instance.ID,
+		Address: s.address(),
+		User:    s.Source.Login,
+		Key:     bake.NewSecret(s.Keys.ClientPrivate),
+		HostKey: s.Keys.HostPublic,
+		Expires: s.run.Expires,
+	}
+	k.Resources = append(k.Resources, bake.Resource{Kind: "instance", ID: s.Instance.ID})
+	if s.SecurityGroup.Temporary {
+		k.Resources = append(k.Resources, bake.Resource{Kind: "security group", ID: s.SecurityGroup.IDs[0]})
+	}
+	return k
+}
+
+// Artifact is the AMI once it exists.
+func (s *session) Artifact() bake.Artifact {
+	if s.Image.ID == "" {
+		return nil
+	}
+	return &AMI{
+		Region: s.region.name, ImageID: s.Image.ID, Name: s.Image.Name, Snapshots: s.Image.Snapshots,
+		Architecture: s.Source.Architecture, Login: s.Source.Login, Source: s.Source, Build: s.run.ID,
+		cloud: s.builder.Cloud,
+	}
+}

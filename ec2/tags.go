@@ -1,0 +1,100 @@
+package ec2
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// The tags that are set in every create call, besides Name and the caller's.
+const (
+	TagBuild       = "bakestone:build"       // the build id: Run.ID
+	TagImage       = "bakestone:image"       // the name of the Image
+	TagExpires     = "bakestone:expires"     // when anyone may remove it, RFC 3339; not on a promoted AMI
+	TagVersion     = "bakestone:version"     // of this library
+	TagLogin       = "bakestone:login"       // on AMIs: who to log in as
+	TagSource      = "bakestone:source"      // on AMIs: the AMI it was baked from
+	TagStamp       = "bakestone:stamp"       // on AMIs: when it was baked, Unix time
+	TagFingerprint = "bakestone:fingerprint" // on AMIs: Run.Fingerprint
+)
+
+const tagName = "Name"
+
+// tags are those of everything the session creates.
+func (s *session) tags(name string) map[string]string {
+	tags := map[string]string{tagName: name}
+	maps.Copy(tags, s.builder.Tags)
+	maps.Copy(tags, s.run.Tags)
+	maps.Copy(tags, map[string]string{
+		TagBuild:   s.run.ID,
+		TagImage:   s.run.Image,
+		TagExpires: s.run.Expires.UTC().Format(time.RFC3339),
+		TagVersion: bake.Version,
+	})
+	return tags
+}
+
+// imageTags are those of the AMI and its snapshots.
+func (s *session) imageTags() map[string]string {
+	tags := s.tags(s.Image.Name)
+	tags[TagLogin] = s.Source.Login
+	tags[TagSource] = s.Source.ID
+	tags[TagStamp] = strconv.FormatInt(s.run.Clock.Now().Unix(), 10)
+	if s.run.Fingerprint != "" {
+		tags[TagFingerprint] = s.run.Fingerprint
+	}
+	return tags
+}
+
+// tagged puts the same tags on several kinds of resources of one create call.
+func tagged(tags map[string]string, kinds ...ec2types.ResourceType) []ec2types.TagSpecification {
+	specs := make([]ec2types.TagSpecification, 0, len(kinds))
+	for _, kind := range kinds {
+		specs = append(specs, ec2types.TagSpecification{ResourceType: kind, Tags: tagList(tags)})
+	}
+	return specs
+}
+
+func tagList(tags map[string]string) []ec2types.Tag {
+	list := make([]ec2types.Tag, 0, len(tags))
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		list = append(list, ec2types.Tag{Key: aws.String(key), Value: aws.String(tags[key])})
+	}
+	return list
+}
+
+func tagMap(list []ec2types.Tag) map[string]string {
+	tags := make(map[string]string, len(list))
+	for _, t := range list {
+		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return tags
+}
+
+func (b Builder) validateTags(img *bake.Image) []error {
+	all := maps.Clone(b.Tags)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, img.Tags)
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		switch lower := strings.ToLower(key); {
+		case key == "" || len(key) > longestTagKey || len(all[key]) > longestTagValue:
+			errs = append(errs, bake.Invalid("Tags", "%q: keys have 1 to %d bytes, values at most %d", key, longestTagKey, longestTagValue))
+		case strings.HasPrefix(lower, "aws:") || strings.HasPrefix(lower, "bakestone:"):
+			errs = append(errs, bake.Invalid("Tags", "%q: the prefix is reserved", key))
+		}
+	}
+	if len(all) > mostTags-ourTags {
+		errs = append(errs, bake.Invalid("Tags", "%d tags, of %d at most", len(all), mostTags-ourTags))
+	}
+	return errs
+}

@@ -88,7 +88,7 @@ func (b *build) attempt(ctx context.Context, s *stage) error {
 	}
 	limited, stop := WithTimeout(ctx, b.Clock, limit)
 	defer stop()
-	err := guard(func() error { return s.Do(limited) })
+	err := guard(func() error { return s.Do(withRun(limited, b.run)) })
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(limited), context.DeadlineExceeded) {
 		return fmt.Errorf("%w after %v: %w", context.DeadlineExceeded, limit, err)
 	}

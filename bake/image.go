@@ -3,6 +3,7 @@ package bake
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -128,6 +129,27 @@ func (r *Run) Emit(e Event) {
 		e.Time = r.Clock.Now()
 	}
 	r.emit(e.masked(r.mask))
+}
+
+// Lines returns a writer that reports what is written to it as the build's
+// output, line by line. Close reports a last line that has no end. It is for
+// provisioners that run something on the baking host; a Machine's commands are
+// reported by themselves.
+func (r *Run) Lines(stream Stream) io.WriteCloser { return &lines{run: r, stream: stream} }
+
+type runKey struct{}
+
+func withRun(ctx context.Context, r *Run) context.Context {
+	return context.WithValue(ctx, runKey{}, r)
+}
+
+// RunOf returns the build that ctx belongs to, so that a provisioner can report
+// what it does. Outside of a build it is one that reports to nobody.
+func RunOf(ctx context.Context) *Run {
+	if r, ok := ctx.Value(runKey{}).(*Run); ok {
+		return r
+	}
+	return NewRun("", "", nil, nil)
 }
 
 // Mask makes s unreadable in all that the build reports from now on.

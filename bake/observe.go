@@ -34,8 +34,8 @@ func (o *observed) Run(ctx context.Context, cmd *Cmd) error {
 	with.Stdout = tee(cmd.Stdout, stdout)
 	with.Stderr = tee(cmd.Stderr, stderr)
 	err := o.machine.Run(ctx, &with)
-	stdout.flush()
-	stderr.flush()
+	_ = stdout.Close() // never fails
+	_ = stderr.Close()
 	var exit *ExitError
 	if errors.As(err, &exit) {
 		masked := *exit
@@ -123,12 +123,14 @@ func (l *lines) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-func (l *lines) flush() {
+// Close reports a line that has no end yet.
+func (l *lines) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.pending) > 0 {
 		l.report()
 	}
+	return nil
 }
 
 func (l *lines) report() {

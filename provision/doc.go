@@ -1,0 +1,45 @@
+// Package provision changes machines: scripts, files, reboots. Its types are
+// bake.Provisioners, listed in an image in the order in which they are to run:
+//
+//	img := &bake.Image{
+//		Name:    "web",
+//		Builder: ec2.Builder{...},
+//		Provisioners: []bake.Provisioner{
+//			provision.Shell("apt-get update", "apt-get install -y nginx").AsRoot(),
+//			provision.File{Source: "nginx.conf", Dest: "/etc/nginx/nginx.conf", Sudo: true},
+//			provision.Dir{Source: "dist", Dest: "/srv/app", Owner: "www-data", Sudo: true, Exclude: []string{"*.map"}},
+//			provision.Script{Path: "harden.sh", Args: []string{"--strict"}, Sudo: true},
+//			provision.Reboot{},
+//			provision.Func{Name: "warm cache", Do: warmCache},
+//		},
+//	}
+//
+// Each is a plain value; making one does nothing. Start with Shell for a few
+// commands and Script for a file of them. File and Dir copy to the machine,
+// Download copies from it, Local runs a command on the baking host, and Func
+// is for everything else, since in Go it needs no more than a func. Sequence
+// makes one of several.
+//
+// # Errors
+//
+// Every type has a method Validate, which Bake calls before anything is
+// created: it reports, joined, a missing local file, a wrong mode, a name that
+// no environment can have, as *bake.FieldErrors. A command that did not succeed
+// is a *bake.ExitError, which holds the last lines it wrote.
+//
+// # Secrets
+//
+// The environment, Env and Secrets alike, reaches a command by a private file or
+// its input, never in a command line, where anyone on the machine could read
+// it. Values of Secrets are masked in everything the build reports; text that
+// is part of a script is not.
+//
+// # Writing your own
+//
+// A provisioner is anything with a method Provision. Package baketest has a
+// fake machine for its test:
+//
+//	m := baketest.NewMachine(nil)
+//	m.On("apt-get update", baketest.Reply{Status: 100})
+//	err := provision.Shell("apt-get update").Provision(ctx, m)
+package provision

@@ -1,0 +1,48 @@
+package provision
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A Download copies a file or a directory from the machine to the baking host.
+type Download struct {
+	// Source is the absolute path on the machine.
+	Source string
+
+	// Dest is the path on the baking host: of the file, or of the directory
+	// that receives the contents of the directory Source. Missing directories
+	// above it are made.
+	Dest string
+
+	// Exclude leaves out of a directory what matches any of these patterns, as
+	// in bake.Upload.
+	Exclude []string
+
+	// Sudo reads as root.
+	Sudo bool
+}
+
+// String is "download SOURCE".
+func (d Download) String() string { return "download " + d.Source }
+
+// Validate reports all that keeps Source from being copied.
+func (d Download) Validate() error {
+	var dest error
+	if d.Dest == "" {
+		dest = bake.Invalid("Download.Dest", "is required")
+	}
+	return errors.Join(
+		checkAbsolute("Download.Source", d.Source, required), dest, checkExclude("Download.Exclude", d.Exclude),
+	)
+}
+
+// Provision copies Source.
+func (d Download) Provision(ctx context.Context, m bake.Machine) error {
+	if err := d.Validate(); err != nil {
+		return err
+	}
+	return m.Get(ctx, &bake.Download{Source: d.Source, Path: d.Dest, Exclude: d.Exclude, Sudo: d.Sudo})
+}

@@ -1,0 +1,88 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A File copies one file to the machine. Exactly one of Source and Content is
+// set.
+type File struct {
+	// Source is a file on the baking host, or in FS if that is set.
+	Source string
+	FS     fs.FS
+
+	// Content is the text of the file.
+	Content string
+
+	// Dest is the absolute path of the file on the machine. Missing
+	// directories above it are made.
+	Dest string
+
+	// Mode is the permission bits. Zero keeps those of Source, which an
+	// embed.FS has as 0444, and is 0644 for Content.
+	Mode fs.FileMode
+
+	// Owner and Group are names on the machine. Empty is the login, or root
+	// with Sudo.
+	Owner string
+	Group string
+
+	// Sudo writes as root.
+	Sudo bool
+}
+
+// String is "file DEST".
+func (f File) String() string { return "file " + f.Dest }
+
+// Validate reports all that keeps the file from being copied.
+func (f File) Validate() error {
+	var source error
+	switch {
+	case !exactlyOne(f.Source != "", f.Content != ""):
+		source = bake.Invalid("File", "exactly one of Source and Content must be set")
+	case f.Source != "":
+		source = checkFile("File.Source", f.FS, f.Source)
+	case f.FS != nil:
+		source = bake.Invalid("File.FS", "needs Source, the file in it")
+	}
+	dest := checkAbsolute("File.Dest", f.Dest, required)
+	if dest == nil && strings.HasSuffix(f.Dest, "/") {
+		dest = bake.Invalid("File.Dest", "%q ends in a slash: it must name the file, not its directory", f.Dest)
+	}
+	return errors.Join(source, dest, checkMode("File.Mode", f.Mode))
+}
+
+// Provision copies the file.
+func (f File) Provision(ctx context.Context, m bake.Machine) error {
+	if err := f.Validate(); err != nil {
+		return err
+	}
+	up := &bake.Upload{Dest: f.Dest, Mode: f.Mode, Owner: f.Owner, Group: f.Group, Sudo: f.Sudo}
+	switch {
+	case f.Content != "":
+		up.Content, up.Size = strings.NewReader(f.Content), int64(len(f.Content))
+	case f.FS == nil:
+		up.Path = f.Source
+	default:
+		file, err := f.FS.Open(f.Source)
+		if err != nil {
+			return fmt.Errorf("open source: %w", err)
+		}
+		defer file.Close() //nolint:errcheck // only read
+		info, err := file.Stat()
+		if err != nil {
+			return fmt.Errorf("open source: %w", err)
+		}
+		up.Content, up.Size = file, info.Size()
+		if up.Mode == 0 {
+			up.Mode = info.Mode() & modeBits
+		}
+	}
+	return m.Put(ctx, up)
+}

@@ -1,0 +1,89 @@
+package provision
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+const (
+	linesKept   = 20
+	longestLine = 4 << 10
+)
+
+// lastLines keeps the last lines of a command's two outputs, as they came.
+type lastLines struct {
+	mu    sync.Mutex
+	lines []string
+	open  bool // the last line has not ended
+}
+
+// tee returns a writer to w and to the lines. A nil w is none.
+func (l *lastLines) tee(w io.Writer) io.Writer { return &lineTee{l, w} }
+
+type lineTee struct {
+	all *lastLines
+	w   io.Writer
+}
+
+func (t *lineTee) Write(p []byte) (int, error) {
+	t.all.mu.Lock()
+	defer t.all.mu.Unlock()
+	t.all.keep(string(p))
+	if t.w == nil {
+		return len(p), nil
+	}
+	// Under the lock, since both outputs may go to the same writer.
+	return t.w.Write(p)
+}
+
+func (l *lastLines) keep(text string) {
+	for line := range strings.Lines(text) {
+		whole := strings.TrimRight(line, "\r\n")
+		if n := len(l.lines); l.open {
+			l.lines[n-1] += whole
+		} else {
+			l.lines = append(l.lines, whole)
+		}
+		l.open = !strings.HasSuffix(line, "\n")
+		if n := len(l.lines); len(l.lines[n-1]) > longestLine {
+			l.lines[n-1] = strings.ToValidUTF8(l.lines[n-1][:longestLine], "")
+		}
+		if len(l.lines) > linesKept {
+			l.lines = append(l.lines[:0], l.lines[1:]...)
+		}
+	}
+}
+
+// shortestMasked is the length below which a value is too common to be cut
+// out, as in package bake.
+const shortestMasked = 4
+
+// without returns the lines with the values of secrets cut out.
+func (l *lastLines) without(secrets map[string]bake.Secret) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var values []string
+	for _, secret := range secrets {
+		for line := range strings.Lines(secret.Reveal()) {
+			if line = strings.TrimSpace(line); len(line) >= shortestMasked {
+				values = append(values, line)
+			}
+		}
+	}
+	// A value that begins with another one must be looked for first.
+	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
+	pairs := make([]string, 0, 2*len(values))
+	for _, value := range values {
+		pairs = append(pairs, value, bake.Secret{}.String())
+	}
+	masking := strings.NewReplacer(pairs...)
+	lines := make([]string, 0, len(l.lines))
+	for _, line := range l.lines {
+		lines = append(lines, masking.Replace(line))
+	}
+	return lines
+}

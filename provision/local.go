@@ -1,0 +1,131 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A Local runs a command on the baking host, not on the machine. Exactly one of
+// Command and Args is set.
+//
+// It has its turn among the provisioners of an image, but what those read from
+// the baking host must exist before the build begins: a directory that a
+// command has to make first is better made before Bake is called.
+//
+// When its context ends, the command and what it has started are told to end,
+// and killed after five seconds; on a system that is not Unix only the command
+// itself is, and at once.
+type Local struct {
+	// Command is a line for the host's /bin/sh, which Windows has not.
+	Command string
+
+	// Args is a program and its arguments; nothing in them is expanded.
+	Args []string
+
+	// Dir is the working directory. Empty is that of this process.
+	Dir string
+
+	// Env and Secrets are added to the environment of this process.
+	Env     map[string]string
+	Secrets map[string]bake.Secret
+
+	// ExitCodes are the exit statuses that count as success. Empty is 0 alone.
+	ExitCodes []int
+
+	// Stdout and Stderr receive the output as it comes, secrets and all. Nil
+	// discards it; the last lines are in the *bake.ExitError in any case, with
+	// the values of Secrets cut out. Both are called by one goroutine at a
+	// time, and may be the same.
+	Stdout io.Writer
+	Stderr io.Writer
+}
+
+// String is "local: " and the command.
+func (l Local) String() string { return "local: " + firstCommand(l.line()) }
+
+func (l Local) line() string {
+	if l.Command != "" {
+		return l.Command
+	}
+	return strings.Join(l.Args, " ")
+}
+
+// Validate reports all that keeps the command from being run.
+func (l Local) Validate() error {
+	errs := []error{checkEnv("Local", l.Env, l.Secrets), checkExitCodes("Local.ExitCodes", l.ExitCodes)}
+	switch {
+	case !exactlyOne(strings.TrimSpace(l.Command) != "", len(l.Args) > 0):
+		errs = append(errs, bake.Invalid("Local", "exactly one of Command and Args must be set"))
+	case l.Command != "" && runtime.GOOS == "windows":
+		errs = append(errs, bake.Invalid("Local.Command", "needs /bin/sh: use Args on Windows"))
+	case hasNUL(l.Command) || slices.ContainsFunc(l.Args, hasNUL):
+		errs = append(errs, bake.Invalid("Local", "the command contains a NUL byte"))
+	case len(l.Args) > 0 && filepath.Base(l.Args[0]) == l.Args[0]:
+		if _, err := exec.LookPath(l.Args[0]); err != nil {
+			errs = append(errs, bake.Invalid("Local.Args", "%w", err))
+		}
+	}
+	if l.Dir != "" {
+		errs = append(errs, checkDir("Local.Dir", nil, l.Dir))
+	}
+	return errors.Join(errs...)
+}
+
+// endTime is how long a command has after it was told to end, and how long its
+// output is read after it has ended, if something it left behind holds it open.
+const endTime = 5 * time.Second
+
+// Provision runs the command and waits for it.
+func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	args := l.Args
+	if l.Command != "" {
+		args = []string{"/bin/sh", "-c", l.Command}
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // running what the user says is the purpose
+	cmd.Dir = l.Dir
+	cmd.Env = os.Environ()
+	for name, value := range l.Env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	for name, secret := range l.Secrets {
+		cmd.Env = append(cmd.Env, name+"="+secret.Reveal())
+	}
+	last := &lastLines{}
+	cmd.Stdout, cmd.Stderr = last.tee(l.Stdout), last.tee(l.Stderr)
+	cmd.WaitDelay = endTime
+	killGroup := ownGroup(cmd)
+
+	err := cmd.Run()
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		killGroup()
+		return cause
+	}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		// It succeeded; what it left behind only holds its output.
+		err = nil
+	}
+	return accept(l.ended(err, last), l.ExitCodes)
+}
+
+// ended turns the exit of a process into a *bake.ExitError.
+func (l Local) ended(err error, last *lastLines) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	status, signal := exitOf(exit.ProcessState)
+	return &bake.ExitError{Command: l.line(), Status: status, Signal: signal, Output: last.without(l.Secrets)}
+}

@@ -1,0 +1,87 @@
+package provision
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// ownDirPrefix begins the name of every directory made here; baketest knows
+// them by it.
+const ownDirPrefix = "bakestone-"
+
+const (
+	// removeLimit bounds the removal of a directory after the build's end.
+	removeLimit = 2 * time.Minute
+
+	// returnLimit bounds it for a machine that left as expected and may be
+	// booting.
+	returnLimit = 10 * time.Minute
+
+	// removeTries is how often a connection may be lost during the removal: a
+	// machine that goes down can take a connection once more before it does.
+	removeTries = 4
+)
+
+// An ownDir is a directory on the machine that only its user can enter, for
+// the length of one provisioner.
+type ownDir struct {
+	path string
+	sudo bool
+	lost bool // the connection was lost as expected
+}
+
+// inOwnDir makes a directory in parent, calls use and removes it again,
+// whatever came, also after the end of ctx.
+func inOwnDir(ctx context.Context, m bake.Machine, parent string, sudo bool, use func(*ownDir) error) (err error) {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	// The name cannot be guessed, so that nobody on the machine can be there
+	// first.
+	dir := &ownDir{path: path.Join(parent, ownDirPrefix+rand.Text()), sudo: sudo}
+	err = m.Run(ctx, &bake.Cmd{Args: []string{"mkdir", "-m", "0700", dir.path}, Sudo: sudo})
+	var exit *bake.ExitError
+	if errors.As(err, &exit) {
+		return fmt.Errorf("make a directory for the script: %w", err)
+	}
+	// Without an exit status the directory may be there.
+	defer func() {
+		removeErr := dir.remove(ctx, m)
+		switch {
+		case removeErr == nil:
+		case err == nil:
+			err = fmt.Errorf("remove %s: %w", dir.path, removeErr)
+		case errors.Is(err, bake.ErrDisconnected) && errors.Is(removeErr, bake.ErrDisconnected):
+			// The machine is gone: once is enough to say it.
+		default:
+			err = errors.Join(err, fmt.Errorf("remove %s: %w", dir.path, removeErr))
+		}
+	}()
+	if err != nil {
+		return fmt.Errorf("make a directory for the script: %w", err)
+	}
+	return use(dir)
+}
+
+func (d *ownDir) remove(ctx context.Context, m bake.Machine) error {
+	limit := removeLimit
+	if d.lost {
+		limit = returnLimit
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	var err error
+	for range removeTries {
+		err = m.Run(ctx, &bake.Cmd{Args: []string{"rm", "-rf", d.path}, Sudo: d.sudo})
+		if !errors.Is(err, bake.ErrDisconnected) {
+			break
+		}
+	}
+	return err
+}

@@ -1,0 +1,41 @@
+package provision
+
+import (
+	"context"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A Pause waits. To wait for something, a Func that asks for it with
+// bake.WaitFor is better.
+type Pause struct {
+	// For is how long.
+	For time.Duration
+
+	// Clock is the time to wait by. Nil is the real time.
+	Clock bake.Clock
+}
+
+// String is "pause" and how long.
+func (p Pause) String() string { return "pause " + p.For.String() }
+
+// Validate reports a pause that is none.
+func (p Pause) Validate() error {
+	if p.For <= 0 {
+		return bake.Invalid("Pause.For", "must be more than 0")
+	}
+	return nil
+}
+
+// Provision waits until the time has passed or ctx ends.
+func (p Pause) Provision(ctx context.Context, _ bake.Machine) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	clock := p.Clock
+	if clock == nil {
+		clock = bake.RealTime()
+	}
+	return clock.Sleep(ctx, p.For)
+}

@@ -1,0 +1,119 @@
+package provision_test
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/provision"
+)
+
+// All of them are validated before a build and name their step.
+var (
+	_ described = provision.Script{}
+	_ described = provision.File{}
+	_ described = provision.Dir{}
+	_ described = provision.Download{}
+	_ described = provision.Local{}
+	_ described = provision.Func{}
+	_ described = provision.Reboot{}
+	_ described = provision.Pause{}
+	_ described = provision.Sequence{}
+)
+
+type described interface {
+	bake.Provisioner
+	bake.Validator
+	fmt.Stringer
+}
+
+func TestNames(t *testing.T) {
+	long := strings.Repeat("x", 100)
+	for want, p := range map[string]described{
+		"shell: apt-get update":                  provision.Shell("apt-get update"),
+		"shell: apt-get update …":                provision.Shell("", "  apt-get update", "apt-get upgrade"),
+		"shell: set -x …":                        provision.Script{Content: "#!/bin/sh\n# Installs it.\n\nset -x\nmake"},
+		"shell: # nothing else":                  provision.Shell("# nothing else"),
+		"shell: nothing":                         provision.Script{},
+		"shell: " + long[:60] + " …":             provision.Shell(long),
+		"script a/b.sh":                          provision.Script{Path: "a/b.sh", Secrets: bake.Secrets(map[string]string{"X": "y"})},
+		"file /etc/motd":                         provision.File{Content: "x", Dest: "/etc/motd"},
+		"directory /srv":                         provision.Dir{Source: "x", Dest: "/srv"},
+		"download /var/log":                      provision.Download{Source: "/var/log", Dest: "x"},
+		"local: make dist":                       provision.Local{Command: "make dist"},
+		"local: go build ./...":                  provision.Local{Args: []string{"go", "build", "./..."}},
+		"warm cache":                             provision.Func{Name: "warm cache"},
+		"func":                                   provision.Func{},
+		"reboot":                                 provision.Reboot{Command: "shutdown -r now"},
+		"pause 1m30s":                            provision.Pause{For: 90 * time.Second},
+		"reboot, pause 1s, provision, warm, nil": provision.Sequence{provision.Reboot{}, provision.Pause{For: time.Second}, bake.ProvisionFunc(nil), provision.Func{Name: "warm"}, nil},
+	} {
+		if got := p.String(); got != want {
+			t.Errorf("it is called %q, want %q", got, want)
+		}
+	}
+}
+
+// run provisions m with p, which must succeed.
+func run(t *testing.T, m bake.Machine, p bake.Provisioner) {
+	t.Helper()
+	if err := p.Provision(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// nothingLeft fails t if a script or its directory is still on m.
+func nothingLeft(t *testing.T, m *baketest.Machine) {
+	t.Helper()
+	for _, name := range m.Files() {
+		if strings.Contains(name, "bakestone-") {
+			t.Errorf("%s is left", name)
+		}
+	}
+	for _, call := range m.Calls() {
+		if call.Args != nil && call.Args[0] == "mkdir" {
+			if _, err := m.Stat(call.Args[len(call.Args)-1]); err == nil {
+				t.Errorf("%s is left", call.Args[len(call.Args)-1])
+			}
+		}
+	}
+}
+
+// invalid checks that p finds exactly what wants begin with to be wrong, and
+// that it does nothing on a machine then.
+func invalid(t *testing.T, p described, want []string) {
+	t.Helper()
+	err := p.Validate()
+	if (err == nil) != (len(want) == 0) {
+		t.Fatalf("Validate found %v, want %q", err, want)
+	}
+	if err == nil {
+		return
+	}
+	for _, part := range want {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("Validate did not find %q but:\n%v", part, err)
+		}
+	}
+	if got := len(strings.Split(err.Error(), "\n")); got != len(want) {
+		t.Errorf("Validate found %d errors, want %d:\n%v", got, len(want), err)
+	}
+	var field *bake.FieldError
+	if !errors.As(err, &field) {
+		t.Errorf("%v is no *bake.FieldError", err)
+	}
+	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	if got := p.Provision(t.Context(), m); got == nil || got.Error() != err.Error() {
+		t.Errorf("Provision returned %v, want what Validate found", got)
+	}
+	if calls := m.Calls(); len(calls) != 0 {
+		t.Errorf("it did something on the machine all the same: %v", calls)
+	}
+}
+
+func anything() *regexp.Regexp { return regexp.MustCompile("") }

@@ -1,0 +1,102 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+const defaultRemoteDir = "/tmp"
+
+// Provision copies the script to the machine, runs it and removes it. A script
+// that cannot be removed is an error, too: it would end up in the image.
+func (s Script) Provision(ctx context.Context, m bake.Machine) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	text, name, err := s.read()
+	if err != nil {
+		return err
+	}
+	parent := s.RemoteDir
+	if parent == "" {
+		parent = defaultRemoteDir
+	}
+	return inOwnDir(ctx, m, parent, s.Sudo, func(dir *ownDir) error {
+		at := path.Join(dir.path, name)
+		err := m.Put(ctx, &bake.Upload{
+			Content: bytes.NewReader(text), Size: int64(len(text)), Dest: at, Mode: 0o700, Sudo: s.Sudo,
+		})
+		if err != nil {
+			return fmt.Errorf("upload script: %w", err)
+		}
+		err = m.Run(ctx, &bake.Cmd{
+			Args: s.command(text, at), Dir: s.Dir, Env: s.Env, Secrets: s.Secrets, Sudo: s.Sudo,
+		})
+		if s.ExpectDisconnect && errors.Is(err, bake.ErrDisconnected) && ctx.Err() == nil {
+			dir.lost = true
+			return nil
+		}
+		return s.explain(accept(err, s.ExitCodes), text)
+	})
+}
+
+// command is the program and arguments that run the script at path.
+func (s Script) command(text []byte, at string) []string {
+	var args []string
+	switch {
+	case s.Interpreter != "":
+		args = strings.Fields(s.Interpreter)
+	case bytes.HasPrefix(text, []byte("#!")):
+		args = shebang(text)
+	case !isBinary(text):
+		args = []string{"/bin/sh", "-e"}
+	}
+	args = append(args, at)
+	return append(args, s.Args...)
+}
+
+// shebang splits a first line as Linux does: a program and one argument.
+func shebang(text []byte) []string {
+	line, _, _ := strings.Cut(string(text[len("#!"):]), "\n")
+	line = strings.TrimSpace(line)
+	if line == "" {
+		return []string{"/bin/sh", "-e"}
+	}
+	end := strings.IndexAny(line, " \t")
+	if end < 0 {
+		return []string{line}
+	}
+	return []string{line[:end], strings.TrimSpace(line[end:])}
+}
+
+const cannotExecute = 126
+
+// explain adds what a person would have to guess.
+func (s Script) explain(err error, text []byte) error {
+	var exit *bake.ExitError
+	if errors.As(err, &exit) && exit.Status == cannotExecute && s.Interpreter == "" && isBinary(text) {
+		return fmt.Errorf("%w\n\ta compiled program must lie where files may be executed: see Script.RemoteDir", err)
+	}
+	return err
+}
+
+// isBinary reports whether text is a compiled program rather than a script.
+func isBinary(text []byte) bool {
+	return bytes.IndexByte(text, 0) >= 0 && !bytes.HasPrefix(text, []byte("#!"))
+}
+
+// unixText is text with LF alone at the end of its lines and without a byte
+// order mark. Text with NUL bytes carries a payload and is left alone.
+func unixText(text []byte) []byte {
+	if bytes.IndexByte(text, 0) >= 0 {
+		return text
+	}
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+}

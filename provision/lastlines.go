@@ -21,8 +21,13 @@ type lastLines struct {
 	open  bool // the last line has not ended
 }
 
-// tee returns a writer to w and to the lines. A nil w is none.
-func (l *lastLines) tee(w io.Writer) io.Writer { return &lineTee{l, w} }
+// tee returns a writer to the lines, to report, and to w unless that is nil.
+func (l *lastLines) tee(report, w io.Writer) io.Writer {
+	if w != nil {
+		report = io.MultiWriter(report, w)
+	}
+	return &lineTee{l, report}
+}
 
 type lineTee struct {
 	all *lastLines
@@ -33,9 +38,6 @@ func (t *lineTee) Write(p []byte) (int, error) {
 	t.all.mu.Lock()
 	defer t.all.mu.Unlock()
 	t.all.keep(string(p))
-	if t.w == nil {
-		return len(p), nil
-	}
 	// Under the lock, since both outputs may go to the same writer.
 	return t.w.Write(p)
 }

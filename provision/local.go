@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 )
 
 // A Local runs a command on the baking host, not on the machine. Exactly one of
-// Command and Args is set.
+// Command and Args is set. Its output is among the build's events.
 //
 // It has its turn among the provisioners of an image, but what those read from
 // the baking host must exist before the build begins: a directory that a
@@ -42,10 +43,9 @@ type Local struct {
 	// ExitCodes are the exit statuses that count as success. Empty is 0 alone.
 	ExitCodes []int
 
-	// Stdout and Stderr receive the output as it comes, secrets and all. Nil
-	// discards it; the last lines are in the *bake.ExitError in any case, with
-	// the values of Secrets cut out. Both are called by one goroutine at a
-	// time, and may be the same.
+	// Stdout and Stderr, when set, receive the output as it comes as well,
+	// secrets and all. Both are called by one goroutine at a time, and may be
+	// the same.
 	Stdout io.Writer
 	Stderr io.Writer
 }
@@ -85,7 +85,8 @@ func (l Local) Validate() error {
 // output is read after it has ended, if something it left behind holds it open.
 const endTime = 5 * time.Second
 
-// Provision runs the command and waits for it.
+// Provision runs the command and waits for it. If it fails, the *bake.ExitError
+// has its last lines, with the values of Secrets cut out.
 func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 	if err := l.Validate(); err != nil {
 		return err
@@ -103,12 +104,16 @@ func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 	for name, secret := range l.Secrets {
 		cmd.Env = append(cmd.Env, name+"="+secret.Reveal())
 	}
-	last := &lastLines{}
-	cmd.Stdout, cmd.Stderr = last.tee(l.Stdout), last.tee(l.Stderr)
 	cmd.WaitDelay = endTime
 	killGroup := ownGroup(cmd)
 
-	err := cmd.Run()
+	build := bake.RunOf(ctx)
+	build.Mask(slices.Collect(maps.Values(l.Secrets))...)
+	build.Emit(bake.Event{Kind: bake.CommandStarted, Text: l.line()})
+	stdout, stderr := build.Lines(bake.Stdout), build.Lines(bake.Stderr)
+	last := &lastLines{}
+	cmd.Stdout, cmd.Stderr = last.tee(stdout, l.Stdout), last.tee(stderr, l.Stderr)
+	err := errors.Join(cmd.Run(), stdout.Close(), stderr.Close())
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		killGroup()
 		return cause

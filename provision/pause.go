@@ -10,11 +10,8 @@ import (
 // A Pause waits. To wait for something, a Func that asks for it with
 // bake.WaitFor is better.
 type Pause struct {
-	// For is how long.
+	// For is how long, by the build's clock.
 	For time.Duration
-
-	// Clock is the time to wait by. Nil is the real time.
-	Clock bake.Clock
 }
 
 // String is "pause" and how long.
@@ -33,9 +30,5 @@ func (p Pause) Provision(ctx context.Context, _ bake.Machine) error {
 	if err := p.Validate(); err != nil {
 		return err
 	}
-	clock := p.Clock
-	if clock == nil {
-		clock = bake.RealTime()
-	}
-	return clock.Sleep(ctx, p.For)
+	return bake.RunOf(ctx).Clock.Sleep(ctx, p.For)
 }

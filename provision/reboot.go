@@ -19,14 +19,10 @@ type Reboot struct {
 	// Sudo runs Command as root.
 	Sudo bool
 
-	// Timeout bounds the whole. Zero is 10 minutes.
+	// Timeout bounds the whole, by the build's clock. Zero leaves it to the
+	// machine, which over SSH gives up after five minutes, and to the step.
 	Timeout time.Duration
-
-	// Clock is the time that Timeout lives by. Nil is the real time.
-	Clock bake.Clock
 }
-
-const defaultRebootTimeout = 10 * time.Minute
 
 // String is "reboot".
 func (r Reboot) String() string { return "reboot" }
@@ -49,19 +45,18 @@ func (r Reboot) Provision(ctx context.Context, m bake.Machine) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	timeout := r.Timeout
-	if timeout == 0 {
-		timeout = defaultRebootTimeout
-	}
 	var cmd *bake.Cmd
 	if r.Command != "" {
 		cmd = &bake.Cmd{Line: r.Command, Sudo: r.Sudo}
 	}
-	limited, stop := bake.WithTimeout(ctx, r.Clock, timeout)
+	if r.Timeout == 0 {
+		return m.Reboot(ctx, cmd)
+	}
+	limited, stop := bake.WithTimeout(ctx, bake.RunOf(ctx).Clock, r.Timeout)
 	defer stop()
 	err := m.Reboot(limited, cmd)
 	if err != nil && ctx.Err() == nil && limited.Err() != nil {
-		return fmt.Errorf("the machine was not back after %v: %w", timeout, err)
+		return fmt.Errorf("the machine was not back after %v: %w", r.Timeout, err)
 	}
 	return err
 }

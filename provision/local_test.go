@@ -1,0 +1,209 @@
+package provision_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/provision"
+)
+
+func needShell(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("needs /bin/sh")
+	}
+}
+
+func TestLocal(t *testing.T) {
+	needShell(t)
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("INHERITED", "i")
+	odd := "it's \"$HOME\" `x`\n\\"
+	tests := map[string]struct {
+		local          provision.Local
+		stdout, stderr string
+	}{
+		"line":    {provision.Local{Command: "echo out; echo err >&2"}, "out\n", "err\n"},
+		"args":    {provision.Local{Args: []string{"echo", "$HOME  *"}}, "$HOME  *\n", ""},
+		"in dir":  {provision.Local{Command: "pwd", Dir: dir}, dir + "\n", ""},
+		"environ": {provision.Local{Command: `printf %s "$INHERITED|$A"`, Env: map[string]string{"A": odd}}, "i|" + odd, ""},
+		"secret":  {provision.Local{Command: `printf %s "$A"`, Secrets: bake.Secrets(map[string]string{"A": odd})}, odd, ""},
+		"status":  {provision.Local{Command: "exit 2", ExitCodes: []int{0, 2}}, "", ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			test.local.Stdout, test.local.Stderr = &stdout, &stderr
+			m := baketest.NewMachine(nil)
+			run(t, m, test.local)
+			if stdout.String() != test.stdout || stderr.String() != test.stderr {
+				t.Errorf("it wrote %q and %q, want %q and %q", &stdout, &stderr, test.stdout, test.stderr)
+			}
+			if calls := m.Calls(); len(calls) != 0 {
+				t.Errorf("it did something on the machine: %v", calls)
+			}
+		})
+	}
+}
+
+func TestLocalFails(t *testing.T) {
+	needShell(t)
+	err := provision.Local{
+		Command:   `i=0; while [ $i -lt 30 ]; do i=$((i+1)); echo "line $i"; done; echo "key $KEY and $KEY$LONG"; printf no-newline >&2; exit 3`,
+		Secrets:   bake.Secrets(map[string]string{"KEY": "hidden", "LONG": "hidden-longer"}),
+		ExitCodes: []int{0, 2},
+	}.Provision(t.Context(), nil)
+	var exit *bake.ExitError
+	if !errors.As(err, &exit) {
+		t.Fatalf("error is %v, want a *bake.ExitError", err)
+	}
+	if exit.Status != 3 || len(exit.Output) != 20 {
+		t.Errorf("status is %d with %d lines, want 3 with 20", exit.Status, len(exit.Output))
+	}
+	if strings.Contains(err.Error(), "hidden") {
+		t.Errorf("the error shows a secret: %v", err)
+	}
+	all := strings.Join(exit.Output, "\n")
+	for _, want := range []string{"line 13\n", "\nline 30\n", "key [redacted] and [redacted][redacted]"} {
+		if !strings.Contains(all+"\n", want) {
+			t.Errorf("%q is not among the last lines:\n%s", want, all)
+		}
+	}
+	if strings.Contains(all, "line 3\n") {
+		t.Errorf("the first lines are kept:\n%s", all)
+	}
+
+	err = provision.Local{Command: "kill -KILL $$"}.Provision(t.Context(), nil)
+	want := &bake.ExitError{Command: "kill -KILL $$", Status: 137, Signal: "KILL", Output: []string{}}
+	if !errors.As(err, &exit) {
+		t.Fatalf("error is %v, want a *bake.ExitError", err)
+	}
+	if diff := cmp.Diff(want, exit); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLocalCannotStart(t *testing.T) {
+	needShell(t)
+	if err := (provision.Local{Args: []string{"./missing"}}).Provision(t.Context(), nil); err == nil {
+		t.Error("a missing program is no error")
+	}
+}
+
+func TestLocalCannotWrite(t *testing.T) {
+	needShell(t)
+	broken := errors.New("broken")
+	err := provision.Local{Command: "echo x", Stdout: failing{broken}}.Provision(t.Context(), nil)
+	if !errors.Is(err, broken) {
+		t.Errorf("error is %v, want %v", err, broken)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+// What the command has started must end with it, even what ignores the signal
+// to end.
+func TestLocalIsKilledWithItsChildren(t *testing.T) {
+	needShell(t)
+	cause := errors.New("had enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	started := &signaling{line: "started\n", then: func() { cancel(cause) }}
+	err := provision.Local{
+		Command: `(trap "" TERM; sleep 1000) >/dev/null 2>&1 & echo $!; sleep 1000 & echo $!; echo started; wait`,
+		Stdout:  started,
+	}.Provision(ctx, nil)
+	if !errors.Is(err, cause) {
+		t.Fatalf("error is %v, want %v", err, cause)
+	}
+	pids := strings.Fields(started.String())
+	if len(pids) != 3 {
+		t.Fatalf("it wrote %q, want two process ids and more", started)
+	}
+	for _, pid := range pids[:2] {
+		gone(t, pid)
+	}
+	if err := (provision.Local{Command: "true"}).Provision(ctx, nil); !errors.Is(err, cause) {
+		t.Errorf("after the end of its context the error is %v, want %v", err, cause)
+	}
+}
+
+// gone fails t if the process still runs. One that was killed may be a zombie
+// until whoever inherited it looks.
+func gone(t *testing.T, pid string) {
+	t.Helper()
+	var state string
+	for range 500 {
+		out, err := exec.CommandContext(t.Context(), "ps", "-o", "state=", "-p", pid).Output() //nolint:gosec // the test's own
+		state = strings.TrimSpace(string(out))
+		if err != nil || state == "" || strings.HasPrefix(state, "Z") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("process %s still runs, in state %s", pid, state)
+}
+
+// signaling calls then once line has been written.
+type signaling struct {
+	bytes.Buffer
+	line string
+	then func()
+}
+
+func (s *signaling) Write(p []byte) (int, error) {
+	n, err := s.Buffer.Write(p)
+	if strings.Contains(s.String(), s.line) {
+		s.then()
+	}
+	return n, err
+}
+
+// What a command leaves behind does not hold the build up, even with its output
+// in hand.
+func TestLocalLeavesSomethingBehind(t *testing.T) {
+	needShell(t)
+	if testing.Short() {
+		t.Skip("waits five seconds")
+	}
+	t.Parallel()
+	var stdout bytes.Buffer
+	run(t, nil, provision.Local{Command: "sleep 1000 & echo $!", Stdout: &stdout})
+	run(t, nil, provision.Local{Args: []string{"kill", strings.TrimSpace(stdout.String())}})
+}
+
+func TestLocalValidate(t *testing.T) {
+	needShell(t)
+	tests := map[string]struct {
+		local provision.Local
+		want  []string
+	}{
+		"nothing":         {provision.Local{}, []string{"Local: exactly one"}},
+		"two":             {provision.Local{Command: "x", Args: []string{"x"}}, []string{"Local: exactly one"}},
+		"missing program": {provision.Local{Args: []string{"no-such-program-anywhere"}}, []string{"Local.Args: "}},
+		"NUL":             {provision.Local{Args: []string{"sh", "\x00"}}, []string{"Local: the command contains"}},
+		"all of it": {
+			provision.Local{Command: "x", Dir: "missing", Env: map[string]string{"": "x"}, ExitCodes: []int{-1}},
+			[]string{"Local.Dir: ", "Local.Env: ", "Local.ExitCodes: "},
+		},
+		"good": {provision.Local{Command: "x", Dir: t.TempDir()}, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) { invalid(t, test.local, test.want) })
+	}
+}

@@ -11,15 +11,21 @@ import (
 
 // Moto starts a moto server for t, an EC2 written by others, and returns its
 // endpoint, as in "http://127.0.0.1:34567". Every server starts with moto's own
-// default network and images. Without moto it skips t, as Need does.
+// default network and images, and refuses unknown images, key pairs and
+// instance types. Without moto it skips t, as Need does.
 //
 // The server ends when t does; its log is shown if t has failed.
 func Moto(t testing.TB) (endpoint string) {
 	t.Helper()
 	python := Need(t, "moto")
 	log := filepath.Join(t.TempDir(), "moto.log")
+	strict := []string{
+		"MOTO_ENABLE_AMI_VALIDATION=1",
+		"MOTO_ENABLE_KEYPAIR_VALIDATION=1",
+		"MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION=1",
+	}
 	// Port 0 is the system's choice, so no other program can be in the way.
-	p, err := start(t, log, "BAKESTONE_TEST_MOTO="+log, python, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0")
+	p, err := start(t, log, "BAKESTONE_TEST_MOTO="+log, strict, python, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0")
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}

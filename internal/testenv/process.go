@@ -37,9 +37,9 @@ type process struct {
 }
 
 // start runs a program until stop is called. What it writes is added to the
-// file log; marker is added to its environment, from which the user's settings of
-// AWS tools are taken away; what it has started ends with it.
-func start(t testing.TB, log, marker string, path string, args ...string) (*process, error) {
+// file log; marker and env are added to its environment, from which the user's
+// settings of AWS tools are taken away. What it has started ends with it.
+func start(t testing.TB, log, marker string, env []string, path string, args ...string) (*process, error) {
 	t.Helper()
 	file, err := os.OpenFile(filepath.Clean(log), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -50,7 +50,7 @@ func start(t testing.TB, log, marker string, path string, args ...string) (*proc
 	// The test's context ends before its clean-ups run, and the process must
 	// outlive it: kill needs to see the whole tree.
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
-	cmd.Env = append(environ(), marker)
+	cmd.Env = append(append(environ(), marker), env...)
 	cmd.Stdout = file
 	cmd.Stderr = file
 	tie(cmd)

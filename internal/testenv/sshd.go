@@ -157,7 +157,7 @@ func (s *Server) try(t testing.TB) bool {
 		t.Fatalf("testenv: %v", err)
 	}
 	s.write(t, "sshd_config", []byte("Port "+port+"\n"+strings.Join(s.config, "\n")+"\n"))
-	s.process, err = start(t, filepath.Join(s.Dir, "sshd.log"), s.marker,
+	s.process, err = start(t, filepath.Join(s.Dir, "sshd.log"), s.marker, nil,
 		s.path, "-D", "-e", "-f", filepath.Join(s.Dir, "sshd_config"))
 	if err != nil {
 		t.Fatalf("testenv: %v", err)

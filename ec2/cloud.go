@@ -56,6 +56,10 @@ type CloudOptions struct {
 	// CallTimeout bounds one attempt of an API call. Zero is 30 seconds.
 	CallTimeout time.Duration
 
+	// MaxRetryDelay bounds the pause before a call is tried again, in real time.
+	// Zero is five seconds.
+	MaxRetryDelay time.Duration
+
 	// NoCallLimits sends API calls as fast as they come, for an endpoint that
 	// is not AWS. By default each action keeps to the rate that AWS documents.
 	NoCallLimits bool
@@ -68,6 +72,7 @@ const (
 	defaultPollInterval = 2 * time.Second
 	defaultSettleTime   = 10 * time.Second
 	defaultCallTimeout  = 30 * time.Second
+	defaultRetryDelay   = 5 * time.Second
 	pollGap             = 100 * time.Millisecond
 )
 
@@ -84,14 +89,15 @@ func NewCloud(cfg aws.Config, o *CloudOptions) *Cloud {
 	if c.options.SourceAddress == nil {
 		c.options.SourceAddress = c.checkIP
 	}
-	if c.options.PollInterval == 0 {
-		c.options.PollInterval = defaultPollInterval
-	}
-	if c.options.SettleTime == 0 {
-		c.options.SettleTime = defaultSettleTime
-	}
-	if c.options.CallTimeout == 0 {
-		c.options.CallTimeout = defaultCallTimeout
+	for field, value := range map[*time.Duration]time.Duration{
+		&c.options.PollInterval:  defaultPollInterval,
+		&c.options.SettleTime:    defaultSettleTime,
+		&c.options.CallTimeout:   defaultCallTimeout,
+		&c.options.MaxRetryDelay: defaultRetryDelay,
+	} {
+		if *field == 0 {
+			*field = value
+		}
 	}
 	if c.options.Clock == nil {
 		c.options.Clock = bake.RealTime()
@@ -130,7 +136,11 @@ func (c *Cloud) region(name string) *region {
 	if !c.options.NoCallLimits {
 		limiter = awsapi.NewLimiter(c.options.Clock)
 	}
-	cfg := awsapi.Schedule(c.config, limiter, c.options.Clock, c.options.CallTimeout)
+	schedule := awsapi.Schedule{
+		Limiter: limiter, Clock: c.options.Clock,
+		CallTimeout: c.options.CallTimeout, MaxBackoff: c.options.MaxRetryDelay,
+	}
+	cfg := schedule.Apply(c.config)
 	cfg.Region = name
 	r := &region{
 		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg),

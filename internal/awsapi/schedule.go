@@ -15,25 +15,30 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-const (
-	attempts   = 8               // of each call, the first included
-	maxBackoff = 5 * time.Second // between two attempts
-)
+// attempts is how often a call is tried, the first time included.
+const attempts = 8
 
-// Schedule returns a copy of cfg whose clients take a token of limiter, unless
-// that is nil, for every attempt, give up an attempt after callTimeout, and retry what is worth
-// it with short pauses. Clients made from the same returned config share the
-// limiter.
-func Schedule(cfg aws.Config, limiter *Limiter, clock bake.Clock, callTimeout time.Duration) aws.Config {
+// A Schedule says how calls are made.
+type Schedule struct {
+	Limiter     *Limiter // nil is no limit
+	Clock       bake.Clock
+	CallTimeout time.Duration // of one attempt
+	MaxBackoff  time.Duration // between two attempts
+}
+
+// Apply returns a copy of cfg whose clients take a token for every attempt,
+// give up an attempt that takes too long, and retry what is worth it. Clients
+// made from configs of the same Limiter share it.
+func (s Schedule) Apply(cfg aws.Config) aws.Config {
 	cfg = cfg.Copy()
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = attempts
-			o.MaxBackoff = maxBackoff
+			o.MaxBackoff = s.MaxBackoff
 			o.RateLimiter = ratelimit.None // the buckets are here
 		})
 	}
-	attempt := &attemptMiddleware{limiter: limiter, clock: clock, timeout: callTimeout}
+	attempt := &attemptMiddleware{limiter: s.Limiter, clock: s.Clock, timeout: s.CallTimeout}
 	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], func(stack *middleware.Stack) error {
 		return stack.Finalize.Insert(attempt, "Retry", middleware.After)
 	})

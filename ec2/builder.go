@@ -77,6 +77,11 @@ type Builder struct {
 	// Tags are set on everything that is created, besides Image.Tags, which win.
 	Tags map[string]string
 
+	// KeepGuestState leaves in the guest what a bake puts there: the client's
+	// public key in authorized_keys, and cloud-init's record of this instance.
+	// By default they are removed before the image is made.
+	KeepGuestState bool
+
 	// SudoPassword is given to sudo when it wants one.
 	SudoPassword bake.Secret
 

@@ -95,10 +95,10 @@ func (s *session) instanceType() ec2types.InstanceType {
 	}
 }
 
-// blockDevices are the caller's, and for every other volume of the source that
-// it ends with the instance: AMIs may say that it stays behind.
+// blockDevices are the caller's, and those of the source that would stay behind
+// when the instance ends: here they do not.
 func (s *session) blockDevices() []ec2types.BlockDeviceMapping {
-	mappings := make([]ec2types.BlockDeviceMapping, 0, 1+len(s.Source.Volumes)+len(s.builder.BlockDevices))
+	mappings := make([]ec2types.BlockDeviceMapping, 0, len(s.Source.Staying)+len(s.builder.BlockDevices))
 	given := map[string]bool{}
 	for _, d := range s.builder.BlockDevices {
 		device := d.Device
@@ -108,10 +108,11 @@ func (s *session) blockDevices() []ec2types.BlockDeviceMapping {
 		given[device] = true
 		mappings = append(mappings, ec2types.BlockDeviceMapping{DeviceName: aws.String(device), Ebs: d.ebs()})
 	}
-	for _, device := range append([]string{s.Source.RootDevice}, s.Source.Volumes...) {
-		if !given[device] && device != "" {
+	for _, v := range s.Source.Staying {
+		if !given[v.Device] {
 			mappings = append(mappings, ec2types.BlockDeviceMapping{
-				DeviceName: aws.String(device), Ebs: &ec2types.EbsBlockDevice{DeleteOnTermination: aws.Bool(true)},
+				DeviceName: aws.String(v.Device),
+				Ebs:        &ec2types.EbsBlockDevice{DeleteOnTermination: aws.Bool(true), VolumeSize: positive(v.SizeGiB)},
 			})
 		}
 	}

@@ -45,13 +45,16 @@ func (s *session) Launch() []bake.Step {
 
 // Capture is its life from there to an AMI.
 func (s *session) Capture() []bake.Step {
-	return []bake.Step{
-		{Name: "remove keys from guest", Do: s.cleanGuest},
+	var steps []bake.Step
+	if !s.builder.KeepGuestState {
+		steps = append(steps, bake.Step{Name: "remove keys from guest", Do: s.cleanGuest})
+	}
+	return append(steps, []bake.Step{
 		{Name: "stop instance", Do: s.stop, Timeout: stateTimeout},
 		{Name: "create image", Do: s.createImage, Undo: s.discardImage},
 		{Name: "wait for image", Do: s.waitImage, Timeout: s.builder.imageTimeout()},
 		{Name: "terminate instance", Do: func(ctx context.Context) error { return s.terminate(ctx, bake.Succeeded) }},
-	}
+	}...)
 }
 
 // Promote makes the AMI one that others may use.

@@ -196,8 +196,16 @@ type SourceImage struct {
 	Created      time.Time `json:"created"`
 	Architecture string    `json:"architecture"`
 	RootDevice   string    `json:"root_device"`
-	Login        string    `json:"login"`   // who to log in as
-	Volumes      []string  `json:"volumes"` // devices of its EBS volumes, the root's first
+	Login        string    `json:"login"` // who to log in as
+
+	// Staying are its volumes that would outlive an instance.
+	Staying []SourceVolume `json:"staying,omitempty"`
+}
+
+// A SourceVolume is an EBS volume of an AMI.
+type SourceVolume struct {
+	Device  string `json:"device"`
+	SizeGiB int32  `json:"size_gib"`
 }
 
 func (s *session) findSource(ctx context.Context) error {
@@ -222,8 +230,8 @@ func (s *session) findSource(ctx context.Context) error {
 		Login: s.builder.User,
 	}
 	for _, m := range image.BlockDeviceMappings {
-		if m.Ebs != nil && aws.ToString(m.DeviceName) != s.Source.RootDevice {
-			s.Source.Volumes = append(s.Source.Volumes, aws.ToString(m.DeviceName))
+		if m.Ebs != nil && !aws.ToBool(m.Ebs.DeleteOnTermination) {
+			s.Source.Staying = append(s.Source.Staying, SourceVolume{aws.ToString(m.DeviceName), aws.ToInt32(m.Ebs.VolumeSize)})
 		}
 	}
 	if s.Source.Login == "" {

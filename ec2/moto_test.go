@@ -1,0 +1,248 @@
+package ec2_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net"
+	"net/http"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/bakestone-go/bakestone/provision"
+)
+
+// TestBakeOnMoto bakes on an EC2 that others wrote, with OpenSSH's sshd in the
+// place of the instance. What moto lacks is made up for in motoTransport.
+func TestBakeOnMoto(t *testing.T) {
+	testenv.Need(t, "sshd")
+	endpoint := testenv.Moto(t)
+	transport := &motoTransport{t: t}
+	cfg := aws.Config{
+		Region:       "us-east-1",
+		BaseEndpoint: aws.String(endpoint),
+		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
+		HTTPClient:   &http.Client{Transport: transport},
+	}
+	cloud := ec2.NewCloud(cfg, &ec2.CloudOptions{
+		Dial:          transport.dial,
+		SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("192.0.2.1"), nil },
+		PollInterval:  10 * time.Millisecond,
+		SettleTime:    10 * time.Millisecond,
+	})
+	dest := t.TempDir() + "/page"
+	const page = "baked over moto\n"
+	img := &bake.Image{
+		Name: "moto",
+		Builder: ec2.Builder{
+			Cloud:          cloud,
+			Source:         ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
+			InstanceType:   "t3.small",
+			User:           "root",
+			KeepGuestState: true, // the guest is this very host
+		},
+		Provisioners: []bake.Provisioner{
+			provision.File{Content: page, Dest: dest},
+			provision.Shell("grep -q moto " + dest),
+		},
+		Checks: []bake.Check{bake.CheckFunc(func(ctx context.Context, m bake.Machine) error {
+			return m.Run(ctx, bake.Sh("test -f "+dest))
+		})},
+		Tags: map[string]string{"team": "web"},
+	}
+	results, err := bake.Bake(t.Context(), nil, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ami := ec2.Of(results[0])
+	client := cloud.Client("")
+	images, err := client.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ImageIds: []string{ami.ImageID}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tags := map[string]string{}
+	for _, tag := range images.Images[0].Tags {
+		tags[*tag.Key] = *tag.Value
+	}
+	if tags["team"] != "web" || tags[ec2.TagBuild] != results[0].Build || tags[ec2.TagExpires] != "" {
+		t.Errorf("tags of the image: %v", tags)
+	}
+	if err := ami.Destroy(t.Context()); err != nil {
+		t.Errorf("Destroy: %v", err)
+	}
+	wantMotoEmpty(t, client)
+}
+
+// wantMotoEmpty looks for what the build may have left.
+func wantMotoEmpty(t *testing.T, client *awsec2.Client) {
+	t.Helper()
+	instances, err := client.DescribeInstances(t.Context(), &awsec2.DescribeInstancesInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range instances.Reservations {
+		for _, i := range r.Instances {
+			if i.State.Name != "terminated" {
+				t.Errorf("instance %s is %s", *i.InstanceId, i.State.Name)
+			}
+		}
+	}
+	images, err := client.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{Owners: []string{"self"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(images.Images) > 0 {
+		t.Errorf("%d images are left", len(images.Images))
+	}
+	groups, err := client.DescribeSecurityGroups(t.Context(), &awsec2.DescribeSecurityGroupsInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range groups.SecurityGroups {
+		if *g.GroupName != "default" {
+			t.Errorf("security group %s is left", *g.GroupName)
+		}
+	}
+}
+
+// A motoTransport makes up for what moto is known to lack. CreateImage there
+// refuses tags for snapshots, so they are left out; and it boots nothing, so an
+// sshd is started with the host key and the client key of the user data, as
+// cloud-init would.
+type motoTransport struct {
+	t *testing.T
+
+	mu   sync.Mutex
+	addr string
+}
+
+func (m *motoTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, err
+	}
+	switch form.Get("Action") {
+	case "CreateImage":
+		for _, n := range []string{"1", "2"} {
+			if prefix := "TagSpecification." + n + "."; form.Get(prefix+"ResourceType") == "snapshot" {
+				dropAll(form, prefix)
+			}
+		}
+	case "RunInstances":
+		m.boot(form.Get("UserData"))
+	}
+	text := form.Encode()
+	r = r.Clone(r.Context())
+	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func dropAll(form url.Values, prefix string) {
+	for name := range form {
+		if strings.HasPrefix(name, prefix) {
+			delete(form, name)
+		}
+	}
+}
+
+// boot starts an sshd as the user data says.
+func (m *motoTransport) boot(userData string) {
+	config := cloudConfig(m.t, userData)
+	client, _, _, _, err := ssh.ParseAuthorizedKey([]byte(config.Authorized[0]))
+	if err != nil {
+		m.t.Error(err)
+		return
+	}
+	server := testenv.SSHD(m.t, &testenv.SSHDOptions{
+		HostKeyPEM:     []byte(config.Keys["ed25519_private"]),
+		AuthorizedKeys: []ssh.PublicKey{client},
+	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.addr = server.Addr
+}
+
+func (m *motoTransport) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	m.mu.Lock()
+	addr := m.addr
+	m.mu.Unlock()
+	return new(net.Dialer).DialContext(ctx, network, addr)
+}
+
+// ourConfig is the part of the user data that this library adds.
+type ourConfig struct {
+	Keys       map[string]string `json:"ssh_keys"`
+	Authorized []string          `json:"ssh_authorized_keys"`
+}
+
+// parts unpacks user data as cloud-init does: the type and body of each part.
+func parts(t *testing.T, userData string) (types, bodies []string) {
+	t.Helper()
+	raw, err := base64.StdEncoding.DecodeString(userData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message, err := mail.ReadMessage(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, params, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := multipart.NewReader(message.Body, params["boundary"])
+	for {
+		part, err := reader.NextPart()
+		if err == io.EOF {
+			return types, bodies
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, part))
+		if err != nil {
+			t.Fatal(err)
+		}
+		types, bodies = append(types, part.Header.Get("Content-Type")), append(bodies, string(body))
+	}
+}
+
+func cloudConfig(t *testing.T, userData string) ourConfig {
+	t.Helper()
+	types, bodies := parts(t, userData)
+	// The last one is ours; the caller's come before it.
+	at := len(types) - 1 - slices.Index(reversed(types), "text/cloud-config")
+	var config ourConfig
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(bodies[at], "#cloud-config\n")), &config); err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+func reversed(list []string) []string {
+	list = slices.Clone(list)
+	slices.Reverse(list)
+	return list
+}

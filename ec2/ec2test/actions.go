@@ -1,0 +1,116 @@
+package ec2test
+
+// catalogue is what the server knows once and for all: filters and types.
+type catalogue struct {
+	regions     filters[regionXML]
+	zones       filters[zoneXML]
+	vpcs        filters[*vpc]
+	subnets     filters[*subnet]
+	types       map[string]instanceType
+	typeFilters filters[instanceType]
+	offerings   filters[offering]
+	images      filters[*image]
+	snapshots   filters[*snapshot]
+	volumes     filters[*volume]
+	instances   filters[*instance]
+	statuses    filters[*instance]
+	groups      filters[*group]
+	rules       filters[*rule]
+	interfaces  filters[*eni]
+	tags        filters[tagRecord]
+	keyPairs    filters[*keyPair]
+	templates   filters[*template]
+	versions    filters[versionOf]
+}
+
+func newCatalogue() catalogue {
+	return catalogue{
+		regions: regionFilters(), zones: zoneFilters(), vpcs: vpcFilters(), subnets: subnetFilters(),
+		types: instanceTypes(), typeFilters: typeFilters(), offerings: offeringFilters(),
+		images: imageFilters(), snapshots: snapshotFilters(), volumes: volumeFilters(),
+		instances: instanceFilters(), statuses: statusFilters(), groups: groupFilters(), rules: ruleFilters(),
+		interfaces: interfaceFilters(), tags: tagFilters(), keyPairs: keyPairFilters(),
+		templates: templateFilters(), versions: versionFilters(),
+	}
+}
+
+// actionTable is every EC2 call that the server answers, by name.
+func (s *Server) actionTable() map[string]action {
+	k := &s.known
+	list := []action{
+		handle("DescribeRegions", (*call).describeRegions, k.regions.names(false)...),
+		handle("DescribeAvailabilityZones", (*call).describeZones, k.zones.names(false)...),
+		handle("DescribeVpcs", (*call).describeVpcs, k.vpcs.names(true)...),
+		handle("DescribeSubnets", (*call).describeSubnets, k.subnets.names(true)...),
+		handle("DescribeInstanceTypes", (*call).describeTypes, k.typeFilters.names(false)...),
+		handle("DescribeInstanceTypeOfferings", (*call).describeOfferings, k.offerings.names(false)...),
+
+		handle("DescribeImages", (*call).describeImages, k.images.names(true)...),
+		handle("DescribeImageAttribute", (*call).describeImageAttribute),
+		handle("ModifyImageAttribute", (*call).modifyImageAttribute),
+		handle("CreateImage", (*call).createImage),
+		handle("RegisterImage", (*call).registerImage),
+		handle("CopyImage", (*call).copyImage),
+		handle("DeregisterImage", (*call).deregisterImage),
+		handle("EnableImageDeprecation", (*call).enableImageDeprecation),
+		handle("DisableImageDeprecation", (*call).disableImageDeprecation),
+		handle("EnableImage", (*call).enableImage),
+		handle("DisableImage", (*call).disableImage),
+		handle("EnableImageDeregistrationProtection", (*call).enableProtection),
+		handle("DisableImageDeregistrationProtection", (*call).disableProtection),
+
+		handle("DescribeSnapshots", (*call).describeSnapshots, k.snapshots.names(true)...),
+		handle("CreateSnapshot", (*call).createSnapshot),
+		handle("CopySnapshot", (*call).copySnapshot),
+		handle("DeleteSnapshot", (*call).deleteSnapshot),
+		handle("ModifySnapshotAttribute", (*call).modifySnapshotAttribute),
+		handle("DescribeSnapshotAttribute", (*call).describeSnapshotAttribute),
+
+		handle("DescribeVolumes", (*call).describeVolumes, k.volumes.names(true)...),
+		handle("CreateVolume", (*call).createVolume),
+		handle("DeleteVolume", (*call).deleteVolume),
+
+		handle("RunInstances", (*call).runInstances),
+		handle("DescribeInstances", (*call).describeInstances, k.instances.names(true)...),
+		handle("DescribeInstanceStatus", (*call).describeInstanceStatus, k.statuses.names(true)...),
+		handle("DescribeInstanceAttribute", (*call).describeInstanceAttribute),
+		handle("ModifyInstanceAttribute", (*call).modifyInstanceAttribute),
+		handle("StopInstances", (*call).stopInstances),
+		handle("StartInstances", (*call).startInstances),
+		handle("RebootInstances", (*call).rebootInstances),
+		handle("TerminateInstances", (*call).terminateInstances),
+		handle("GetConsoleOutput", (*call).getConsole),
+
+		handle("DescribeSecurityGroups", (*call).describeGroups, k.groups.names(true)...),
+		handle("CreateSecurityGroup", (*call).createGroup),
+		handle("DeleteSecurityGroup", (*call).deleteGroup),
+		handle("AuthorizeSecurityGroupIngress", (*call).authorizeIngress),
+		handle("AuthorizeSecurityGroupEgress", (*call).authorizeEgress),
+		handle("RevokeSecurityGroupIngress", (*call).revokeIngress),
+		handle("RevokeSecurityGroupEgress", (*call).revokeEgress),
+		handle("DescribeSecurityGroupRules", (*call).describeRules, k.rules.names(true)...),
+		handle("DescribeNetworkInterfaces", (*call).describeInterfaces, k.interfaces.names(true)...),
+		handle("DeleteNetworkInterface", (*call).deleteInterface),
+
+		handle("CreateTags", (*call).createTags),
+		handle("DeleteTags", (*call).deleteTags),
+		handle("DescribeTags", (*call).describeTags, append(k.tags.names(false), "tag:<key>")...),
+
+		handle("DescribeKeyPairs", (*call).describeKeyPairs, k.keyPairs.names(true)...),
+		handle("CreateKeyPair", (*call).createKeyPair),
+		handle("ImportKeyPair", (*call).importKeyPair),
+		handle("DeleteKeyPair", (*call).deleteKeyPair),
+
+		handle("DescribeLaunchTemplates", (*call).describeTemplates, k.templates.names(true)...),
+		handle("DescribeLaunchTemplateVersions", (*call).describeTemplateVersions, k.versions.names(false)...),
+		handle("CreateLaunchTemplate", (*call).createTemplate),
+		handle("CreateLaunchTemplateVersion", (*call).createTemplateVersion),
+		handle("ModifyLaunchTemplate", (*call).modifyTemplate),
+		handle("DeleteLaunchTemplate", (*call).deleteTemplate),
+	}
+	table := make(map[string]action, len(list))
+	for _, a := range list {
+		table[a.name] = a
+	}
+	return table
+}

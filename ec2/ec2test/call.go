@@ -1,0 +1,201 @@
+package ec2test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// An action is one EC2 call that the server knows.
+type action struct {
+	name    string
+	input   reflect.Type
+	filters []string // the filters it knows, for the coverage page
+	run     func(c *call, form url.Values) (any, *apiError)
+}
+
+// handle makes an action of a method of call. The method runs with the region
+// locked.
+func handle[In, Out any](name string, f func(*call, *In) (*Out, *apiError), filters ...string) action {
+	return action{
+		name:    name,
+		input:   reflect.TypeFor[In](),
+		filters: filters,
+		run: func(c *call, form url.Values) (any, *apiError) {
+			in := new(In)
+			dry, err := decodeParams(form, in)
+			if err != nil {
+				return nil, err
+			}
+			c.dry = dry
+			out, err := f(c, in)
+			if err == nil && dry {
+				err = dryRun()
+			}
+			if err != nil {
+				return nil, err
+			}
+			return out, nil
+		},
+	}
+}
+
+// call is one EC2 call while it runs: who, where and when.
+type call struct {
+	*region
+
+	action  action
+	account string
+	now     time.Time
+	form    url.Values
+	dry     bool
+	deny    func(instanceType, zone string) *apiError // capacity faults
+	later   []func(ctx context.Context) *apiError
+}
+
+// commit comes after every check of a call and before its first effect.
+func (c *call) commit() *apiError {
+	if c.dry {
+		return dryRun()
+	}
+	return nil
+}
+
+// after has f run when the region is unlocked and before the answer is sent:
+// what takes time, or calls back.
+func (c *call) after(f func(ctx context.Context) *apiError) {
+	c.later = append(c.later, f)
+}
+
+// in runs f on another region, locked instead of this one.
+func (c *call) in(other *region, f func(*region) *apiError) *apiError {
+	if other == c.region {
+		return f(other)
+	}
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	return f(other)
+}
+
+// seenFrom is when describes begin to show what this call changes.
+func (c *call) seenFrom() time.Time { return c.now.Add(c.server.opts.Consistency) }
+
+// newBase is the base of a resource that this call creates.
+func (c *call) newBase(k kind, t tags) base {
+	seq := c.server.nextSeq()
+	return base{
+		id:      newID(k.prefix, seq),
+		seq:     seq,
+		owner:   c.account,
+		created: c.now,
+		visible: c.seenFrom(),
+		tags:    t,
+	}
+}
+
+// token is a client token that has been used.
+type token struct {
+	params string
+	ids    []string
+}
+
+// once looks a client token up: the ids that an earlier call with the same
+// token and parameters made, or none. An empty token is never known.
+func (c *call) once(clientToken string) ([]string, *apiError) {
+	if clientToken == "" {
+		return nil, nil
+	}
+	if len(clientToken) > 64 {
+		return nil, invalidValue("ClientToken", clientToken, "It must have at most 64 characters.")
+	}
+	known, ok := c.tokens[c.tokenKey(clientToken)]
+	if !ok {
+		return nil, nil
+	}
+	if known.params != c.canonical() {
+		return nil, fail("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
+	}
+	return known.ids, nil
+}
+
+// remember keeps what a call with a client token made.
+func (c *call) remember(clientToken string, ids ...string) {
+	if clientToken != "" {
+		c.tokens[c.tokenKey(clientToken)] = token{params: c.canonical(), ids: ids}
+	}
+}
+
+func (c *call) tokenKey(clientToken string) string {
+	return c.account + " " + c.action.name + " " + clientToken
+}
+
+func (c *call) canonical() string {
+	plain := make(url.Values, len(c.form))
+	for key, values := range c.form {
+		if !protocolKey(key) && key != "DryRun" {
+			plain[key] = values
+		}
+	}
+	return plain.Encode()
+}
+
+// ec2 answers a call of EC2.
+func (s *Server) ec2(ctx context.Context, req *request) answer {
+	body, err := s.runEC2(ctx, req)
+	if err != nil {
+		return s.errorAnswer(req, err)
+	}
+	encoded, encodeErr := encodeAnswer(req.action, req.id, body)
+	if encodeErr != nil {
+		return s.errorAnswer(req, &apiError{Code: "InternalError", Message: encodeErr.Error(), Status: http.StatusInternalServerError})
+	}
+	return answer{status: http.StatusOK, contentType: "text/xml;charset=UTF-8", body: encoded}
+}
+
+func (s *Server) runEC2(ctx context.Context, req *request) (any, *apiError) {
+	act, ok := s.actions[req.action]
+	if !ok {
+		return nil, fail("InvalidAction", "The action %s is not valid for this web service.", req.action)
+	}
+	r := s.region(req.region)
+	if r == nil {
+		return nil, notSubscribed(req.region)
+	}
+	c := &call{
+		region: r, action: act, account: req.account, form: req.form,
+		deny: func(instanceType, zone string) *apiError { return s.capacity(req.region, instanceType, zone) },
+	}
+	body, err := c.locked(func() (any, *apiError) { return act.run(c, req.form) })
+	for _, f := range c.later {
+		if failed := f(ctx); err == nil {
+			err = failed
+		}
+	}
+	return body, err
+}
+
+// locked runs f with the region locked, at one moment of its time.
+func (c *call) locked(f func() (any, *apiError)) (any, *apiError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.server.now()
+	c.realm(c.account)
+	c.sweep(c.now)
+	if err := c.throttle(); err != nil {
+		return nil, err
+	}
+	return f()
+}
+
+// inSet refuses a value that is not one of the list.
+func inSet(name, value string, allowed ...string) *apiError {
+	if value == "" || slices.Contains(allowed, value) {
+		return nil
+	}
+	return invalidValue(name, value, "")
+}

@@ -1,0 +1,208 @@
+package ec2test
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// eni is a network interface. Every instance has one.
+type eni struct {
+	base
+
+	instance    *instance // nil when it is not attached
+	subnet      *subnet
+	groups      []*group
+	address     netip.Addr
+	description string
+	attachment  string
+	attached    time.Time
+	withDelete  bool
+}
+
+func (c *call) makeInterface(i *instance, p *launchPlan) *eni {
+	nic := &eni{
+		base: c.newBase(interfaceKind(), p.specs["network-interface"].clone()), instance: i, subnet: p.subnet, groups: p.groups,
+		address: i.privateIP, description: p.nicText, attachment: newID("eni-attach-", c.server.nextSeq()),
+		attached: c.now, withDelete: p.nicDelete,
+	}
+	c.interfaces.put(nic)
+	return nic
+}
+
+func (n *eni) status() string {
+	if n.instance == nil {
+		return "available"
+	}
+	return "in-use"
+}
+
+func (n *eni) mac() string {
+	a := n.address.As4()
+	return fmt.Sprintf("0a:ff:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3])
+}
+
+type associationXML struct {
+	PublicIP  string `xml:"publicIp"`
+	PublicDNS string `xml:"publicDnsName"`
+	Owner     string `xml:"ipOwnerId"`
+}
+
+type addressXML struct {
+	Address     string          `xml:"privateIpAddress"`
+	DNS         string          `xml:"privateDnsName"`
+	Primary     bool            `xml:"primary"`
+	Association *associationXML `xml:"association,omitempty"`
+}
+
+type nicAttachmentXML struct {
+	ID                  string `xml:"attachmentId"`
+	Instance            string `xml:"instanceId,omitempty"`
+	Owner               string `xml:"instanceOwnerId,omitempty"`
+	DeviceIndex         int    `xml:"deviceIndex"`
+	Status              string `xml:"status"`
+	Attached            string `xml:"attachTime"`
+	DeleteOnTermination bool   `xml:"deleteOnTermination"`
+}
+
+// nicXML is a network interface as DescribeNetworkInterfaces shows it.
+type nicXML struct {
+	ID              string            `xml:"networkInterfaceId"`
+	Subnet          string            `xml:"subnetId"`
+	VPC             string            `xml:"vpcId"`
+	Zone            string            `xml:"availabilityZone"`
+	Description     string            `xml:"description"`
+	Owner           string            `xml:"ownerId"`
+	Status          string            `xml:"status"`
+	MAC             string            `xml:"macAddress"`
+	Address         string            `xml:"privateIpAddress"`
+	DNS             string            `xml:"privateDnsName"`
+	SourceDestCheck bool              `xml:"sourceDestCheck"`
+	Type            string            `xml:"interfaceType"`
+	Groups          set[groupIDXML]   `xml:"groupSet"`
+	Attachment      *nicAttachmentXML `xml:"attachment,omitempty"`
+	Association     *associationXML   `xml:"association,omitempty"`
+	Addresses       set[addressXML]   `xml:"privateIpAddressesSet"`
+	Tags            set[tagXML]       `xml:"tagSet"`
+}
+
+// instanceNICXML is the same as a part of an instance.
+type instanceNICXML struct {
+	ID              string            `xml:"networkInterfaceId"`
+	Subnet          string            `xml:"subnetId"`
+	VPC             string            `xml:"vpcId"`
+	Description     string            `xml:"description"`
+	Owner           string            `xml:"ownerId"`
+	Status          string            `xml:"status"`
+	MAC             string            `xml:"macAddress"`
+	Address         string            `xml:"privateIpAddress"`
+	DNS             string            `xml:"privateDnsName"`
+	SourceDestCheck bool              `xml:"sourceDestCheck"`
+	Type            string            `xml:"interfaceType"`
+	Groups          set[groupIDXML]   `xml:"groupSet"`
+	Attachment      *nicAttachmentXML `xml:"attachment,omitempty"`
+	Association     *associationXML   `xml:"association,omitempty"`
+	Addresses       set[addressXML]   `xml:"privateIpAddressesSet"`
+}
+
+func (c *call) nicXML(n *eni) nicXML {
+	out := nicXML{
+		ID: n.id, Subnet: n.subnet.id, VPC: n.subnet.vpc.id, Zone: n.subnet.zone, Description: n.description, Owner: n.owner,
+		Status: n.status(), MAC: n.mac(), Address: n.address.String(), DNS: c.privateName(n.address), SourceDestCheck: true,
+		Type: "interface", Groups: mapSet(n.groups, (*group).xmlID), Tags: n.tags.set(c.now),
+	}
+	if i := n.instance; i != nil {
+		out.Attachment = &nicAttachmentXML{n.attachment, i.id, i.owner, 0, "attached", stamp(n.attached), n.withDelete}
+		if i.publicIP.IsValid() && i.phase.code(c.now) != pending {
+			out.Association = &associationXML{i.publicIP.String(), c.publicName(i.publicIP), "amazon"}
+		}
+	}
+	out.Addresses = setOf(addressXML{out.Address, out.DNS, true, out.Association})
+	return out
+}
+
+func (c *call) instanceNIC(n *eni) instanceNICXML {
+	full := c.nicXML(n)
+	if full.Attachment != nil {
+		full.Attachment.Instance, full.Attachment.Owner = "", ""
+	}
+	return instanceNICXML{
+		full.ID, full.Subnet, full.VPC, full.Description, full.Owner, full.Status, full.MAC, full.Address, full.DNS,
+		full.SourceDestCheck, full.Type, full.Groups, full.Attachment, full.Association, full.Addresses,
+	}
+}
+
+func interfaceFilters() filters[*eni] {
+	groupsOf := func(get func(*group) string) func(*call, *eni) []string {
+		return func(_ *call, n *eni) []string {
+			var out []string
+			for _, g := range n.groups {
+				out = append(out, get(g))
+			}
+			return out
+		}
+	}
+	instanceID := func(_ *call, n *eni) []string {
+		if n.instance == nil {
+			return nil
+		}
+		return one(n.instance.id)
+	}
+	return filters[*eni]{
+		"network-interface-id":             func(_ *call, n *eni) []string { return one(n.id) },
+		"subnet-id":                        func(_ *call, n *eni) []string { return one(n.subnet.id) },
+		"vpc-id":                           func(_ *call, n *eni) []string { return one(n.subnet.vpc.id) },
+		"availability-zone":                func(_ *call, n *eni) []string { return one(n.subnet.zone) },
+		"group-id":                         groupsOf(func(g *group) string { return g.id }),
+		"group-name":                       groupsOf(func(g *group) string { return g.name }),
+		"status":                           func(_ *call, n *eni) []string { return one(n.status()) },
+		"description":                      func(_ *call, n *eni) []string { return one(n.description) },
+		"owner-id":                         func(_ *call, n *eni) []string { return one(n.owner) },
+		"private-ip-address":               func(_ *call, n *eni) []string { return one(n.address.String()) },
+		"addresses.private-ip-address":     func(_ *call, n *eni) []string { return one(n.address.String()) },
+		"mac-address":                      func(_ *call, n *eni) []string { return one(n.mac()) },
+		"attachment.instance-id":           instanceID,
+		"attachment.attachment-id":         func(_ *call, n *eni) []string { return one(n.attachment) },
+		"attachment.delete-on-termination": func(_ *call, n *eni) []string { return truth(n.withDelete) },
+	}
+}
+
+type describeInterfacesInput struct {
+	Filter                  []filterParam
+	NetworkInterfaceID      []string `ec2:"NetworkInterfaceId"`
+	IncludeManagedResources bool
+	pageParams
+}
+
+type describeInterfacesOutput struct {
+	Interfaces set[nicXML] `xml:"networkInterfaceSet"`
+	Next       string      `xml:"nextToken,omitempty"`
+}
+
+func (c *call) describeInterfaces(in *describeInterfacesInput) (*describeInterfacesOutput, *apiError) {
+	items, next, err := find(c, &c.interfaces, query[*eni]{
+		kind: interfaceKind(), ids: in.NetworkInterfaceID, filters: in.Filter, known: c.server.known.interfaces,
+		idName: "network-interface-id", page: in.pageParams,
+	})
+	return &describeInterfacesOutput{Next: next, Interfaces: mapSet(items, c.nicXML)}, err
+}
+
+type interfaceIDInput struct {
+	NetworkInterfaceID string `ec2:"NetworkInterfaceId,required"`
+}
+
+func (c *call) deleteInterface(in *interfaceIDInput) (*returnXML, *apiError) {
+	n, err := lookup(c, &c.interfaces, interfaceKind(), in.NetworkInterfaceID)
+	if err != nil {
+		return nil, err
+	}
+	if n.instance != nil {
+		return nil, fail("InvalidParameterValue", "Network interface '%s' is currently in use.", n.id)
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	c.interfaces.remove(n.id)
+	delete(n.subnet.used, n.address)
+	return done(), nil
+}

@@ -1,0 +1,164 @@
+package ec2test
+
+import (
+	"net/http"
+	"net/url"
+)
+
+// When is the moment of a call at which a Fault strikes.
+type When int
+
+// The moments of a fault.
+const (
+	// Before fails the call before it has any effect. It is the zero value.
+	Before When = iota
+
+	// After lets the call take effect, and then loses its answer, or replaces
+	// it by the error of Code.
+	After
+
+	// Hang never answers: until the client gives up, or the server closes. The
+	// call has no effect.
+	Hang
+)
+
+// A Fault is a rule by which calls fail. The fields that choose calls are
+// joined by and; the zero value of each matches everything. A capacity fault
+// is one with InstanceType or Zone: RunInstances and StartInstances of that
+// type in that zone fail with InsufficientInstanceCapacity.
+type Fault struct {
+	// Action is the call to fail: "RunInstances". Empty is any.
+	Action string
+
+	// Region and Account limit it to calls there, and by it.
+	Region  string
+	Account string
+
+	// Match, when set, is asked with the parameters of the call. It must not
+	// call the server.
+	Match func(url.Values) bool
+
+	// Nth is the first matching call that fails, counted from 1. Zero is 1.
+	Nth int
+
+	// Times is how many matching calls fail, from the Nth on. Zero is one, and
+	// a negative number is all of them.
+	Times int
+
+	// When is at which moment.
+	When When
+
+	// Code and Message are the error. With no Code, the connection is closed
+	// without an answer.
+	Code    string
+	Message string
+
+	// Status is the HTTP status of the error. Zero is what AWS uses for the
+	// usual codes: 500 or 503 for faults of its own, 403 for
+	// "UnauthorizedOperation", 400 for the rest.
+	Status int
+
+	// InstanceType and Zone make a capacity fault. Nth and Times count the
+	// launches that would have used them; Times zero is all of them here.
+	InstanceType string
+	Zone         string
+}
+
+type fault struct {
+	Fault
+
+	seen int
+}
+
+// Fail adds a rule. Rules are asked in the order they were added; the first
+// one that strikes decides.
+func (s *Server) Fail(rule Fault) {
+	if rule.Nth == 0 {
+		rule.Nth = 1
+	}
+	if rule.Times == 0 {
+		rule.Times = 1
+		if rule.isCapacity() {
+			rule.Times = -1
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, &fault{Fault: rule})
+}
+
+// Mend removes every rule.
+func (s *Server) Mend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+func (f *Fault) isCapacity() bool { return f.InstanceType != "" || f.Zone != "" }
+
+// strikes counts a matching call, and tells whether it fails.
+func (f *fault) strikes() bool {
+	f.seen++
+	return f.seen >= f.Nth && (f.Times < 0 || f.seen < f.Nth+f.Times)
+}
+
+// faultFor is the rule that a call falls under, or nil.
+func (s *Server) faultFor(req *request) *Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.faults {
+		if f.isCapacity() || f.Action != "" && f.Action != req.action || f.Region != "" && f.Region != req.region ||
+			f.Account != "" && f.Account != req.account || f.Match != nil && !f.Match(req.form) {
+			continue
+		}
+		if f.strikes() {
+			found := f.Fault
+			return &found
+		}
+	}
+	return nil
+}
+
+// capacity refuses a launch by the capacity rules.
+func (s *Server) capacity(region, instanceType, zone string) *apiError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.faults {
+		if !f.isCapacity() || f.InstanceType != "" && f.InstanceType != instanceType || f.Zone != "" && f.Zone != zone ||
+			f.Region != "" && f.Region != region {
+			continue
+		}
+		if f.strikes() {
+			return &apiError{
+				Code: "InsufficientInstanceCapacity",
+				Message: "We currently do not have sufficient " + instanceType + " capacity in the Availability Zone you requested (" + zone + "). " +
+					"Our system will be working on provisioning additional capacity.",
+				Status: http.StatusInternalServerError,
+			}
+		}
+	}
+	return nil
+}
+
+// faultAnswer is the answer of a call that falls under a rule.
+func (s *Server) faultAnswer(req *request, f *Fault) answer {
+	if f.Code == "" {
+		return answer{code: "ConnectionLost"}
+	}
+	err := &apiError{Code: f.Code, Message: orText(f.Message, "This error was asked for by a Fault."), Status: f.Status}
+	if err.Status == 0 {
+		switch f.Code {
+		case "InternalError", "InternalFailure":
+			err.Status = http.StatusInternalServerError
+		case "RequestLimitExceeded", "Unavailable", "ServiceUnavailable":
+			err.Status = http.StatusServiceUnavailable
+		case "UnauthorizedOperation":
+			err.Status = http.StatusForbidden
+		case "InsufficientInstanceCapacity":
+			err.Status = http.StatusInternalServerError
+		default:
+			err.Status = http.StatusBadRequest
+		}
+	}
+	return s.errorAnswer(req, err)
+}

@@ -1,0 +1,159 @@
+package ec2test
+
+import (
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// pageParams are the parameters of paging.
+type pageParams struct {
+	MaxResults *int   `ec2:"MaxResults"`
+	NextToken  string `ec2:"NextToken"`
+}
+
+// pageLimits is the range of MaxResults of an action; the zero value is
+// 5 to 1000.
+type pageLimits struct{ min, max int }
+
+// query is one describe.
+type query[T record] struct {
+	kind    kind
+	ids     []string
+	filters []filterParam
+	known   filters[T]
+	idName  string // the filter that names ids, to look them up directly
+	page    pageParams
+	limits  pageLimits
+	scope   func(T) bool // whether the caller may see it at all; nil is the owner
+	unlists func(T) bool // what is left out unless asked for by id; nil is nothing
+}
+
+func (c *call) owns(b *base) bool { return b.owner == c.account }
+
+// sees tells whether r exists for this call: later than it was created, with
+// eventual consistency.
+func (c *call) sees(b *base) bool { return !c.now.Before(b.visible) }
+
+// find runs a query on the table of its kind.
+func find[T record](c *call, t *table[T], q query[T]) (items []T, next string, _ *apiError) {
+	if q.scope == nil {
+		q.scope = func(r T) bool { return c.owns(r.meta()) }
+	}
+	if len(q.ids) > 0 && q.page.MaxResults != nil {
+		return nil, "", combination("The parameter MaxResults cannot be used with the parameter %ss", q.kind.resource)
+	}
+	m, err := q.known.compile(c, q.filters, func(r T) tags { return r.meta().tags })
+	if err != nil {
+		return nil, "", err
+	}
+	for _, id := range q.ids {
+		if err := q.kind.check(id); err != nil {
+			return nil, "", err
+		}
+		r, ok := t.get(id)
+		if !ok || !q.scope(r) || !c.sees(r.meta()) {
+			return nil, "", q.kind.missing(id)
+		}
+		if m.match(r) && !slices.Contains(items, r) {
+			items = append(items, r)
+		}
+	}
+	if len(q.ids) == 0 {
+		add := func(r T) {
+			if q.scope(r) && c.sees(r.meta()) && (q.unlists == nil || !q.unlists(r)) && m.match(r) {
+				items = append(items, r)
+			}
+		}
+		if ids, ok := plainIDs(q.filters, q.idName); ok {
+			for _, id := range ids {
+				if r, ok := t.get(id); ok {
+					add(r)
+				}
+			}
+		} else {
+			for r := range t.all() {
+				add(r)
+			}
+		}
+	}
+	slices.SortFunc(items, func(a, b T) int { return compareSeq(a.meta(), b.meta()) })
+	return page(c, items, q.page, q.limits, func(r T) uint64 { return r.meta().seq })
+}
+
+func compareSeq(a, b *base) int {
+	switch {
+	case a.seq < b.seq:
+		return -1
+	case a.seq > b.seq:
+		return 1
+	}
+	return 0
+}
+
+// plainIDs is the values of the filter name when they have no wildcards.
+func plainIDs(params []filterParam, name string) ([]string, bool) {
+	for _, p := range params {
+		if name != "" && p.Name == name && !strings.ContainsAny(strings.Join(p.Value, ""), `*?\`) {
+			ids := slices.Clone(p.Value)
+			slices.Sort(ids)
+			return slices.Compact(ids), true
+		}
+	}
+	return nil, false
+}
+
+// page cuts one page out of items, which are in the order of their keys. A
+// token is the key of the last item of the page before, so that what comes and
+// goes between two pages moves nothing else.
+func page[T any](c *call, items []T, p pageParams, limits pageLimits, key func(T) uint64) ([]T, string, *apiError) {
+	if limits.max == 0 {
+		limits = pageLimits{5, 1000}
+	}
+	if p.MaxResults != nil && (*p.MaxResults < limits.min || *p.MaxResults > limits.max) {
+		return nil, "", fail("InvalidParameterValue", "Value ( %d ) for parameter maxResults is invalid. Expecting a value between %d and %d.",
+			*p.MaxResults, limits.min, limits.max)
+	}
+	if p.NextToken != "" {
+		raw, err := base64.RawURLEncoding.DecodeString(p.NextToken)
+		action, after, ok := strings.Cut(string(raw), " ")
+		last, numErr := strconv.ParseUint(after, 10, 64)
+		if err != nil || numErr != nil || !ok || action != c.action.name {
+			return nil, "", fail("InvalidParameterValue", "The specified NextToken is invalid")
+		}
+		items = slices.DeleteFunc(items, func(r T) bool { return key(r) <= last })
+	}
+	if p.MaxResults == nil || len(items) <= *p.MaxResults {
+		return items, "", nil
+	}
+	items = items[:*p.MaxResults]
+	token := c.action.name + " " + strconv.FormatUint(key(items[len(items)-1]), 10)
+	return items, base64.RawURLEncoding.EncodeToString([]byte(token)), nil
+}
+
+// lookup is the resource with this id, of the caller's account.
+func lookup[T record](c *call, t *table[T], k kind, id string) (T, *apiError) {
+	var none T
+	if err := k.check(id); err != nil {
+		return none, err
+	}
+	r, ok := t.get(id)
+	if !ok || !c.owns(r.meta()) || !c.sees(r.meta()) {
+		return none, k.missing(id)
+	}
+	return r, nil
+}
+
+// lookups is lookup of several; one that is missing fails them all.
+func lookups[T record](c *call, t *table[T], k kind, ids []string) ([]T, *apiError) {
+	out := make([]T, 0, len(ids))
+	for _, id := range ids {
+		r, err := lookup(c, t, k, id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}

@@ -1,0 +1,222 @@
+package ec2test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// maxBody bounds a request; EC2's own bound is lower.
+const maxBody = 4 << 20
+
+// request is one API call as it came.
+type request struct {
+	service string // ec2, ssm or sts
+	action  string
+	region  string
+	account string
+	key     string // access key id
+	id      string
+	form    url.Values
+	body    []byte // of JSON calls
+}
+
+// answer is what goes back.
+type answer struct {
+	status      int
+	contentType string
+	body        []byte
+	code        string // of the error, for the record
+}
+
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.enter() {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.work.Done()
+
+	req, err := s.parse(r)
+	if err != nil {
+		s.write(w, req, s.errorAnswer(req, err))
+		return
+	}
+	seat := s.begin(req)
+	ans := s.answer(r, req)
+	s.finish(seat, ans)
+	if ans.status == 0 {
+		panic(http.ErrAbortHandler) // an answer that gets lost
+	}
+	s.write(w, req, ans)
+}
+
+func (s *Server) write(w http.ResponseWriter, req *request, ans answer) {
+	w.Header().Set("Content-Type", ans.contentType)
+	w.Header().Set("x-amzn-RequestId", req.id)
+	w.WriteHeader(ans.status)
+	if _, err := w.Write(ans.body); err != nil {
+		s.opts.Logger.Debug("answer not delivered", "action", req.action, "err", err.Error())
+	}
+}
+
+// parse reads who calls what, and where.
+func (s *Server) parse(r *http.Request) (*request, *apiError) {
+	req := &request{id: s.requestID(), service: "ec2"}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
+	if err != nil {
+		return req, fail("MalformedRequest", "The body can not be read: %v", err)
+	}
+	var service string
+	req.key, req.region, service = credentialScope(r)
+	req.account = s.account(req.key)
+	if target := r.Header.Get("X-Amz-Target"); target != "" {
+		name, action, _ := strings.Cut(target, ".")
+		if name != "AmazonSSM" {
+			return req, fail("UnknownOperationException", "%s is not served here", target)
+		}
+		req.service, req.action, req.body = "ssm", action, body
+		req.form = url.Values{}
+		return req, s.checkCaller(req)
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return req, fail("MalformedQueryString", "The query string contains a syntax error")
+	}
+	for key, values := range r.URL.Query() {
+		form[key] = append(form[key], values...)
+	}
+	req.form, req.action = form, form.Get("Action")
+	if service == "sts" {
+		req.service = "sts"
+	}
+	if req.action == "" {
+		return req, fail("MissingAction", "The request must contain the parameter Action")
+	}
+	return req, s.checkCaller(req)
+}
+
+func (s *Server) checkCaller(req *request) *apiError {
+	if req.key == "" {
+		return &apiError{
+			Code:    "AuthFailure",
+			Message: "AWS was not able to validate the provided access credentials",
+			Status:  http.StatusUnauthorized,
+		}
+	}
+	return nil
+}
+
+// credentialScope reads access key, region and service out of an
+// AWS Signature Version 4, in the header or in the query.
+func credentialScope(r *http.Request) (key, region, service string) {
+	credential := r.URL.Query().Get("X-Amz-Credential")
+	if _, after, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
+		credential, _, _ = strings.Cut(after, ",")
+	}
+	parts := strings.Split(strings.TrimSpace(credential), "/")
+	if len(parts) != 5 {
+		return "", "", ""
+	}
+	return parts[0], parts[2], parts[3]
+}
+
+func (s *Server) requestID() string {
+	hex := newID("", s.nextSeq()) + "0000000000000000"
+	return fmt.Sprintf("%s-%s-%s-%s-%s", hex[:8], hex[8:12], hex[12:16], hex[16:20], hex[20:32])
+}
+
+// answer runs one call: its latency, its faults, its buckets, itself.
+func (s *Server) answer(r *http.Request, req *request) answer {
+	ctx := r.Context()
+	if err := s.opts.Clock.Sleep(ctx, s.opts.Latency.Call); err != nil {
+		return answer{}
+	}
+	f := s.faultFor(req)
+	if f != nil && f.When == Hang {
+		select {
+		case <-ctx.Done():
+		case <-s.closing:
+		}
+		return answer{}
+	}
+	if f != nil && f.When == Before {
+		return s.faultAnswer(req, f)
+	}
+	var ans answer
+	switch req.service {
+	case "ssm":
+		ans = s.ssm(req)
+	case "sts":
+		ans = s.sts(req)
+	default:
+		ans = s.ec2(ctx, req)
+	}
+	if f != nil && f.When == After {
+		return s.faultAnswer(req, f)
+	}
+	return ans
+}
+
+func (s *Server) errorAnswer(req *request, err *apiError) answer {
+	if req.service == "ssm" {
+		return ssmError(err)
+	}
+	body, encodeErr := encodeError(err, req.id)
+	if encodeErr != nil {
+		return answer{status: http.StatusInternalServerError, code: err.Code}
+	}
+	return answer{status: err.Status, contentType: "text/xml;charset=UTF-8", body: body, code: err.Code}
+}
+
+// A Call is one API call that the server answered, or lost.
+type Call struct {
+	Action    string
+	Region    string
+	Account   string
+	Params    url.Values // of the query protocol, with Action; nil for SSM
+	Time      time.Time  // by the server's clock, when it came
+	RequestID string
+	Status    int    // of HTTP; zero when the answer was lost or is still to come
+	Code      string // of the error; empty for success
+}
+
+// begin records that a call came, and finish how it ended.
+func (s *Server) begin(req *request) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, Call{
+		Action: req.action, Region: req.region, Account: req.account,
+		Params: req.form, Time: s.now(), RequestID: req.id,
+	})
+	return len(s.calls) - 1
+}
+
+func (s *Server) finish(seat int, ans answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls[seat].Status, s.calls[seat].Code = ans.status, ans.code
+}
+
+// Calls are all calls so far, in the order they came. The parameters are the
+// server's own: read them only.
+func (s *Server) Calls() []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Call(nil), s.calls...)
+}
+
+// CallCount is how many calls of an action came; of all actions when action is
+// empty.
+func (s *Server) CallCount(action string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for i := range s.calls {
+		if action == "" || s.calls[i].Action == action {
+			n++
+		}
+	}
+	return n
+}

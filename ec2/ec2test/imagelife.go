@@ -1,0 +1,287 @@
+package ec2test
+
+import (
+	"time"
+)
+
+// protectionCooldown is how long an image with a cooldown stays protected
+// after its protection is lifted.
+const protectionCooldown = 24 * time.Hour
+
+// longestDeprecation is how far in the future an image may be deprecated.
+const longestDeprecation = 10 * 365 * 24 * time.Hour
+
+type imageIDInput struct {
+	ImageID string `ec2:"ImageId,required"`
+}
+
+type deregisterImageInput struct {
+	ImageID                   string `ec2:"ImageId,required"`
+	DeleteAssociatedSnapshots bool
+}
+
+type deleteResultXML struct {
+	Snapshot string `xml:"snapshotId"`
+	Code     string `xml:"returnCode"`
+}
+
+type deregisterImageOutput struct {
+	Return  bool                  `xml:"return"`
+	Results *set[deleteResultXML] `xml:"deleteSnapshotResultSet,omitempty"`
+}
+
+func (c *call) deregisterImage(in *deregisterImageInput) (*deregisterImageOutput, *apiError) {
+	img, err := c.ownImage(in.ImageID)
+	if err != nil {
+		return nil, err
+	}
+	if p := img.protection(c.now); p != "disabled" {
+		return nil, fail("OperationNotPermitted", "The image %s has deregistration protection: %s", img.id, p)
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	c.images.remove(img.id)
+	delete(c.names, nameKey(c.account, img.name))
+	out := &deregisterImageOutput{Return: true}
+	if !in.DeleteAssociatedSnapshots {
+		return out, nil
+	}
+	out.Results = &set[deleteResultXML]{}
+	for _, m := range img.mappings {
+		if m.EBS == nil || m.EBS.SnapshotID == "" {
+			continue
+		}
+		result := deleteResultXML{m.EBS.SnapshotID, "success"}
+		snap, ok := c.snapshots.get(m.EBS.SnapshotID)
+		switch {
+		case !ok:
+			result.Code = "client-error"
+		case !c.owns(&snap.base):
+			result.Code = "missing-permissions"
+		case c.userOf(snap) != nil:
+			result.Code = "skipped"
+		default:
+			c.dropSnapshot(snap)
+		}
+		out.Results.Items = append(out.Results.Items, result)
+	}
+	return out, nil
+}
+
+type enableDeprecationInput struct {
+	ImageID     string    `ec2:"ImageId,required"`
+	DeprecateAt time.Time `ec2:"DeprecateAt,required"`
+}
+
+func (c *call) enableImageDeprecation(in *enableDeprecationInput) (*returnXML, *apiError) {
+	img, err := c.ownImage(in.ImageID)
+	if err != nil {
+		return nil, err
+	}
+	at := in.DeprecateAt.UTC()
+	// EC2 rounds to the nearest minute.
+	at = at.Add(30 * time.Second).Truncate(time.Minute)
+	switch {
+	case at.Before(c.now.Truncate(time.Minute)):
+		return nil, invalidValue("DeprecateAt", stamp(in.DeprecateAt), "The deprecation date can not be in the past.")
+	case at.Sub(c.now) > longestDeprecation+3*24*time.Hour:
+		return nil, invalidValue("DeprecateAt", stamp(in.DeprecateAt), "The deprecation date can be at most 10 years from now.")
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	img.deprecateAt = at
+	return done(), nil
+}
+
+func (c *call) disableImageDeprecation(in *imageIDInput) (*returnXML, *apiError) {
+	return c.change(in.ImageID, func(img *image) *apiError {
+		img.deprecateAt = time.Time{}
+		return nil
+	})
+}
+
+// change runs f on an image of the caller, after the dry run.
+func (c *call) change(id string, f func(*image) *apiError) (*returnXML, *apiError) {
+	img, err := c.ownImage(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	if err := f(img); err != nil {
+		return nil, err
+	}
+	return done(), nil
+}
+
+func (c *call) disableImage(in *imageIDInput) (*returnXML, *apiError) {
+	return c.change(in.ImageID, func(img *image) *apiError {
+		if state := img.state(c.now); state != "available" && state != "disabled" {
+			return fail("IncorrectState", "The image %s is %s and can not be disabled", img.id, state)
+		}
+		img.disabled = true
+		img.launch.clear()
+		return nil
+	})
+}
+
+func (c *call) enableImage(in *imageIDInput) (*returnXML, *apiError) {
+	return c.change(in.ImageID, func(img *image) *apiError {
+		img.disabled = false
+		return nil
+	})
+}
+
+type enableProtectionInput struct {
+	ImageID      string `ec2:"ImageId,required"`
+	WithCooldown bool
+}
+
+type protectionOutput struct {
+	Return string `xml:"return"`
+}
+
+func (c *call) enableProtection(in *enableProtectionInput) (*protectionOutput, *apiError) {
+	out := &protectionOutput{}
+	_, err := c.change(in.ImageID, func(img *image) *apiError {
+		img.protected, img.cooldown, img.protectedUntil = true, in.WithCooldown, time.Time{}
+		out.Return = img.protection(c.now)
+		return nil
+	})
+	return out, err
+}
+
+func (c *call) disableProtection(in *imageIDInput) (*protectionOutput, *apiError) {
+	out := &protectionOutput{}
+	_, err := c.change(in.ImageID, func(img *image) *apiError {
+		if img.protected && img.cooldown {
+			img.protectedUntil = c.now.Add(protectionCooldown)
+		}
+		img.protected, img.cooldown = false, false
+		out.Return = img.protection(c.now)
+		return nil
+	})
+	return out, err
+}
+
+type describeImageAttributeInput struct {
+	ImageID   string `ec2:"ImageId,required"`
+	Attribute string `ec2:"Attribute,required,oneof=description|launchPermission|blockDeviceMapping|bootMode|imdsSupport|tpmSupport|sriovNetSupport|lastLaunchedTime|deregistrationProtection"`
+}
+
+type imageAttributeOutput struct {
+	ImageID      string              `xml:"imageId"`
+	Description  *valueXML[string]   `xml:"description,omitempty"`
+	Launch       *set[permissionXML] `xml:"launchPermission,omitempty"`
+	Mappings     *set[mappingXML]    `xml:"blockDeviceMapping,omitempty"`
+	BootMode     *valueXML[string]   `xml:"bootMode,omitempty"`
+	IMDS         *valueXML[string]   `xml:"imdsSupport,omitempty"`
+	TPM          *valueXML[string]   `xml:"tpmSupport,omitempty"`
+	SRIOV        *valueXML[string]   `xml:"sriovNetSupport,omitempty"`
+	LastLaunched *valueXML[string]   `xml:"lastLaunchedTime,omitempty"`
+	Protection   *valueXML[string]   `xml:"deregistrationProtection,omitempty"`
+}
+
+func (c *call) describeImageAttribute(in *describeImageAttributeInput) (*imageAttributeOutput, *apiError) {
+	img, err := c.ownImage(in.ImageID)
+	if err != nil {
+		return nil, err
+	}
+	out := &imageAttributeOutput{ImageID: img.id}
+	switch in.Attribute {
+	case "description":
+		out.Description = &valueXML[string]{img.description}
+	case "launchPermission":
+		list := setOf(img.launch.list()...)
+		out.Launch = &list
+	case "blockDeviceMapping":
+		list := mapSet(img.mappings, mapping.xml)
+		out.Mappings = &list
+	case "bootMode":
+		out.BootMode = &valueXML[string]{img.bootMode}
+	case "imdsSupport":
+		out.IMDS = &valueXML[string]{img.imds}
+	case "tpmSupport":
+		out.TPM = &valueXML[string]{img.tpm}
+	case "sriovNetSupport":
+		out.SRIOV = &valueXML[string]{img.sriov}
+	case "lastLaunchedTime":
+		out.LastLaunched = &valueXML[string]{stamp(img.lastLaunched)}
+	case "deregistrationProtection":
+		out.Protection = &valueXML[string]{img.protection(c.now)}
+	}
+	return out, nil
+}
+
+type valueParam struct {
+	Value string `ec2:"Value"`
+}
+
+type modifyImageAttributeInput struct {
+	ImageID               string `ec2:"ImageId,required"`
+	Attribute             string `ec2:"Attribute,oneof=description|launchPermission|imdsSupport"`
+	Value                 string
+	Description           *valueParam
+	ImdsSupport           *valueParam
+	LaunchPermission      *permissionChange
+	OperationType         string
+	UserID                []string `ec2:"UserId"`
+	UserGroup             []string
+	OrganizationArn       []string
+	OrganizationalUnitArn []string
+}
+
+func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*returnXML, *apiError) {
+	img, err := c.ownImage(in.ImageID)
+	if err != nil {
+		return nil, err
+	}
+	switch in.Attribute {
+	case "description":
+		in.Description = &valueParam{in.Value}
+	case "imdsSupport":
+		in.ImdsSupport = &valueParam{in.Value}
+	}
+	legacy, err := legacyChange(in.OperationType, in.UserID, in.UserGroup, in.OrganizationArn, in.OrganizationalUnitArn)
+	if err != nil {
+		return nil, err
+	}
+	if legacy != nil {
+		in.LaunchPermission = legacy
+	}
+	given := 0
+	for _, set := range []bool{in.Description != nil, in.ImdsSupport != nil, in.LaunchPermission != nil} {
+		if set {
+			given++
+		}
+	}
+	if given != 1 {
+		return nil, combination("Exactly one attribute must be specified, not %d", given)
+	}
+	if in.ImdsSupport != nil && in.ImdsSupport.Value != "v2.0" {
+		return nil, invalidValue("imdsSupport", in.ImdsSupport.Value, "The only value is v2.0.")
+	}
+	if in.LaunchPermission != nil {
+		if err := in.LaunchPermission.check(); err != nil {
+			return nil, err
+		}
+		if state := img.state(c.now); state != "available" {
+			return nil, fail("InvalidAMIID.Unavailable", "The image ID '%s' is not available: %s", img.id, state)
+		}
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	switch {
+	case in.Description != nil:
+		img.description = in.Description.Value
+	case in.ImdsSupport != nil:
+		img.imds = in.ImdsSupport.Value
+	default:
+		img.launch.apply(in.LaunchPermission)
+	}
+	return done(), nil
+}

@@ -1,0 +1,414 @@
+package ec2test
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// state is an instance state by EC2's code.
+type state int
+
+const (
+	pending      state = 0
+	running      state = 16
+	shuttingDown state = 32
+	terminated   state = 48
+	stopping     state = 64
+	stopped      state = 80
+)
+
+func (s state) String() string {
+	switch s {
+	case pending:
+		return "pending"
+	case running:
+		return "running"
+	case shuttingDown:
+		return "shutting-down"
+	case terminated:
+		return "terminated"
+	case stopping:
+		return "stopping"
+	}
+	return "stopped"
+}
+
+type stateXML struct {
+	Code int    `xml:"code"`
+	Name string `xml:"name"`
+}
+
+func (s state) xml() stateXML { return stateXML{int(s), s.String()} }
+
+// phase is a state that becomes another by itself when its time comes.
+type phase struct {
+	from, to state
+	at       time.Time
+}
+
+func (p phase) code(now time.Time) state {
+	if now.Before(p.at) {
+		return p.from
+	}
+	return p.to
+}
+
+type instance struct {
+	base
+
+	region      *region
+	reservation string
+	launchIndex int
+	clientToken string
+	image       *image
+	arch        string
+	bootMode    string
+	kind        string // instance type
+	keyName     string
+	publicKey   string
+	userData    []byte
+	profile     string // ARN of the IAM instance profile
+	subnet      *subnet
+	groups      []*group
+	interfaces  []*eni
+	volumes     []*volume
+	rootDevice  string
+	phase       phase
+	launched    time.Time
+	reason      string // of the last transition, for people
+	reasonCode  string // of the last transition, for programs
+	metadata    metadataParams
+	tenancy     string
+	credits     string
+	spot        bool
+	spotRequest string
+	ebsOptimal  bool
+	monitoring  bool
+	keepOnline  bool // DisableApiTermination
+	keepRunning bool // DisableApiStop
+	destCheck   bool
+	atShutdown  string // stop or terminate
+
+	privateIP netip.Addr
+	publicIP  netip.Addr
+	wantsIP   bool // a public address when it runs
+	machine   *machine
+	output    []byte // the console of the last machine
+}
+
+func (i *instance) rootVolume() *volume { return i.volumeAt(i.rootDevice) }
+
+func (i *instance) volumeAt(device string) *volume {
+	for _, v := range i.volumes {
+		if v.device == device {
+			return v
+		}
+	}
+	return nil
+}
+
+// mappings are the volumes as an image of the instance maps them.
+func (i *instance) mappings() []mapping {
+	out := make([]mapping, 0, len(i.volumes))
+	for _, v := range i.volumes {
+		size, encrypted, withDelete := v.sizeGiB, v.encrypted, v.withDelete
+		ebs := &ebsParams{VolumeSize: &size, VolumeType: v.kind, Encrypted: &encrypted, DeleteOnTermination: &withDelete}
+		if v.kind == "gp3" || v.kind == "io1" || v.kind == "io2" {
+			iops := v.iops
+			ebs.Iops = &iops
+		}
+		if v.kind == "gp3" {
+			throughput := v.throughput
+			ebs.Throughput = &throughput
+		}
+		out = append(out, mapping{Device: v.device, EBS: ebs})
+	}
+	return out
+}
+
+func (i *instance) sizeGiB() int {
+	total := 0
+	for _, v := range i.volumes {
+		total += v.sizeGiB
+	}
+	return total
+}
+
+type instanceXML struct {
+	ID              string                  `xml:"instanceId"`
+	Image           string                  `xml:"imageId"`
+	State           stateXML                `xml:"instanceState"`
+	PrivateDNS      string                  `xml:"privateDnsName"`
+	PublicDNS       string                  `xml:"dnsName"`
+	Reason          string                  `xml:"reason"`
+	KeyName         string                  `xml:"keyName,omitempty"`
+	LaunchIndex     int                     `xml:"amiLaunchIndex"`
+	Type            string                  `xml:"instanceType"`
+	Launched        string                  `xml:"launchTime"`
+	Placement       placementXML            `xml:"placement"`
+	Monitoring      monitoringXML           `xml:"monitoring"`
+	Subnet          string                  `xml:"subnetId,omitempty"`
+	VPC             string                  `xml:"vpcId,omitempty"`
+	PrivateIP       string                  `xml:"privateIpAddress,omitempty"`
+	PublicIP        string                  `xml:"ipAddress,omitempty"`
+	SourceDestCheck bool                    `xml:"sourceDestCheck"`
+	Groups          set[groupIDXML]         `xml:"groupSet"`
+	StateReason     *stateReasonXML         `xml:"stateReason,omitempty"`
+	Architecture    string                  `xml:"architecture"`
+	RootDeviceType  string                  `xml:"rootDeviceType"`
+	RootDevice      string                  `xml:"rootDeviceName"`
+	Mappings        set[instanceMappingXML] `xml:"blockDeviceMapping"`
+	Virtualization  string                  `xml:"virtualizationType"`
+	ClientToken     string                  `xml:"clientToken"`
+	Lifecycle       string                  `xml:"instanceLifecycle,omitempty"`
+	SpotRequest     string                  `xml:"spotInstanceRequestId,omitempty"`
+	Tags            set[tagXML]             `xml:"tagSet"`
+	Hypervisor      string                  `xml:"hypervisor"`
+	Interfaces      set[instanceNICXML]     `xml:"networkInterfaceSet"`
+	Profile         *profileXML             `xml:"iamInstanceProfile,omitempty"`
+	EBSOptimized    bool                    `xml:"ebsOptimized"`
+	ENA             bool                    `xml:"enaSupport"`
+	BootMode        string                  `xml:"bootMode,omitempty"`
+	Metadata        metadataXML             `xml:"metadataOptions"`
+	Platform        string                  `xml:"platformDetails"`
+	Usage           string                  `xml:"usageOperation"`
+}
+
+type placementXML struct {
+	Zone    string `xml:"availabilityZone"`
+	ZoneID  string `xml:"availabilityZoneId"`
+	Group   string `xml:"groupName"`
+	Tenancy string `xml:"tenancy"`
+}
+
+type monitoringXML struct {
+	State string `xml:"state"`
+}
+
+type profileXML struct {
+	ARN string `xml:"arn"`
+	ID  string `xml:"id"`
+}
+
+type instanceMappingXML struct {
+	Device string         `xml:"deviceName"`
+	EBS    instanceEBSXML `xml:"ebs"`
+}
+
+type instanceEBSXML struct {
+	Volume              string `xml:"volumeId"`
+	Status              string `xml:"status"`
+	Attached            string `xml:"attachTime"`
+	DeleteOnTermination bool   `xml:"deleteOnTermination"`
+}
+
+type metadataXML struct {
+	State    string `xml:"state"`
+	Tokens   string `xml:"httpTokens"`
+	Hops     int    `xml:"httpPutResponseHopLimit"`
+	Endpoint string `xml:"httpEndpoint"`
+	IPv6     string `xml:"httpProtocolIpv6"`
+	Tags     string `xml:"instanceMetadataTags"`
+}
+
+func (c *call) instanceXML(i *instance) instanceXML {
+	code := i.phase.code(c.now)
+	out := instanceXML{
+		ID: i.id, Image: i.image.id, State: code.xml(), Reason: i.reason, KeyName: i.keyName, LaunchIndex: i.launchIndex,
+		Type: i.kind, Launched: stamp(i.launched),
+		Placement:  placementXML{Zone: i.subnet.zone, ZoneID: c.zoneID(i.subnet.zone), Tenancy: orText(i.tenancy, "default")},
+		Monitoring: monitoringXML{"disabled"}, SourceDestCheck: i.destCheck,
+		Architecture: i.arch, RootDeviceType: "ebs", RootDevice: i.rootDevice, Virtualization: "hvm", ClientToken: i.clientToken,
+		Tags: i.tags.set(c.now), Hypervisor: "xen", EBSOptimized: i.ebsOptimal, ENA: true, BootMode: i.bootMode,
+		Platform: i.image.platform, Usage: i.image.usage,
+		Metadata: metadataXML{
+			State: "applied", Tokens: i.metadata.HTTPTokens, Hops: *i.metadata.HTTPPutResponseHopLimit,
+			Endpoint: i.metadata.HTTPEndpoint, IPv6: i.metadata.HTTPProtocolIPv6, Tags: i.metadata.InstanceMetadataTags,
+		},
+	}
+	if i.monitoring {
+		out.Monitoring.State = "enabled"
+	}
+	if i.spot {
+		out.Lifecycle, out.SpotRequest = "spot", i.spotRequest
+	}
+	if i.profile != "" {
+		out.Profile = &profileXML{i.profile, namedID("AIPA", i.profile)}
+	}
+	if i.reasonCode != "" {
+		out.StateReason = &stateReasonXML{i.reasonCode, i.reasonCode + ": " + reasonText(i.reasonCode)}
+	}
+	// What a terminated instance held is gone.
+	if code == terminated {
+		return out
+	}
+	out.Subnet, out.VPC = i.subnet.id, i.subnet.vpc.id
+	out.PrivateIP, out.PrivateDNS = i.privateIP.String(), c.privateName(i.privateIP)
+	if i.publicIP.IsValid() && code != pending {
+		out.PublicIP, out.PublicDNS = i.publicIP.String(), c.publicName(i.publicIP)
+	}
+	out.Groups = mapSet(i.groups, (*group).xmlID)
+	out.Interfaces = mapSet(i.interfaces, c.instanceNIC)
+	out.Mappings = mapSet(i.volumes, func(v *volume) instanceMappingXML {
+		return instanceMappingXML{v.device, instanceEBSXML{v.id, "attached", stamp(v.attached), v.withDelete}}
+	})
+	return out
+}
+
+func reasonText(code string) string {
+	switch code {
+	case "Client.UserInitiatedShutdown":
+		return "User initiated shutdown"
+	case "Client.InstanceInitiatedShutdown":
+		return "Instance initiated shutdown"
+	case "Server.SpotInstanceTermination":
+		return "Spot instance termination"
+	}
+	return "Server initiated"
+}
+
+func instanceFilters() filters[*instance] {
+	each := func(get func(*group) string) func(*call, *instance) []string {
+		return func(_ *call, i *instance) []string {
+			var out []string
+			for _, g := range i.groups {
+				out = append(out, get(g))
+			}
+			return out
+		}
+	}
+	volumes := func(get func(*volume) string) func(*call, *instance) []string {
+		return func(_ *call, i *instance) []string {
+			var out []string
+			for _, v := range i.volumes {
+				out = append(out, get(v))
+			}
+			return out
+		}
+	}
+	address := func(a netip.Addr) []string {
+		if !a.IsValid() {
+			return nil
+		}
+		return one(a.String())
+	}
+	groupID, groupName := each(func(g *group) string { return g.id }), each(func(g *group) string { return g.name })
+	return filters[*instance]{
+		"architecture":                        func(_ *call, i *instance) []string { return one(i.arch) },
+		"availability-zone":                   func(_ *call, i *instance) []string { return one(i.subnet.zone) },
+		"availability-zone-id":                func(c *call, i *instance) []string { return one(c.zoneID(i.subnet.zone)) },
+		"block-device-mapping.device-name":    volumes(func(v *volume) string { return v.device }),
+		"block-device-mapping.volume-id":      volumes(func(v *volume) string { return v.id }),
+		"client-token":                        func(_ *call, i *instance) []string { return one(i.clientToken) },
+		"dns-name":                            func(c *call, i *instance) []string { return one(c.publicName(i.publicIP)) },
+		"group-id":                            groupID,
+		"group-name":                          groupName,
+		"instance.group-id":                   groupID,
+		"instance.group-name":                 groupName,
+		"network-interface.group-id":          groupID,
+		"iam-instance-profile.arn":            func(_ *call, i *instance) []string { return one(i.profile) },
+		"image-id":                            func(_ *call, i *instance) []string { return one(i.image.id) },
+		"instance-id":                         func(_ *call, i *instance) []string { return one(i.id) },
+		"instance-lifecycle":                  func(_ *call, i *instance) []string { return lifecycle(i) },
+		"instance-state-code":                 func(c *call, i *instance) []string { return one(strconv.Itoa(int(i.phase.code(c.now)))) },
+		"instance-state-name":                 func(c *call, i *instance) []string { return one(i.phase.code(c.now).String()) },
+		"instance-type":                       func(_ *call, i *instance) []string { return one(i.kind) },
+		"ip-address":                          func(_ *call, i *instance) []string { return address(i.publicIP) },
+		"key-name":                            func(_ *call, i *instance) []string { return one(i.keyName) },
+		"launch-index":                        func(_ *call, i *instance) []string { return one(strconv.Itoa(i.launchIndex)) },
+		"launch-time":                         func(_ *call, i *instance) []string { return one(stamp(i.launched)) },
+		"owner-id":                            func(_ *call, i *instance) []string { return one(i.owner) },
+		"placement-group-name":                func(*call, *instance) []string { return nil },
+		"private-dns-name":                    func(c *call, i *instance) []string { return one(c.privateName(i.privateIP)) },
+		"private-ip-address":                  func(_ *call, i *instance) []string { return address(i.privateIP) },
+		"reservation-id":                      func(_ *call, i *instance) []string { return one(i.reservation) },
+		"root-device-name":                    func(_ *call, i *instance) []string { return one(i.rootDevice) },
+		"root-device-type":                    func(*call, *instance) []string { return one("ebs") },
+		"spot-instance-request-id":            func(_ *call, i *instance) []string { return one(i.spotRequest) },
+		"state-reason-code":                   func(_ *call, i *instance) []string { return one(i.reasonCode) },
+		"subnet-id":                           func(_ *call, i *instance) []string { return one(i.subnet.id) },
+		"network-interface.subnet-id":         func(_ *call, i *instance) []string { return one(i.subnet.id) },
+		"tenancy":                             func(_ *call, i *instance) []string { return one(orText(i.tenancy, "default")) },
+		"virtualization-type":                 func(*call, *instance) []string { return one("hvm") },
+		"vpc-id":                              func(_ *call, i *instance) []string { return one(i.subnet.vpc.id) },
+		"metadata-options.http-tokens":        func(_ *call, i *instance) []string { return one(i.metadata.HTTPTokens) },
+		"network-interface.vpc-id":            func(_ *call, i *instance) []string { return one(i.subnet.vpc.id) },
+		"network-interface.availability-zone": func(_ *call, i *instance) []string { return one(i.subnet.zone) },
+	}
+}
+
+func lifecycle(i *instance) []string {
+	if i.spot {
+		return one("spot")
+	}
+	return nil
+}
+
+type describeInstancesInput struct {
+	Filter                  []filterParam
+	InstanceID              []string `ec2:"InstanceId"`
+	IncludeManagedResources bool
+	pageParams
+}
+
+type reservationXML struct {
+	ID        string           `xml:"reservationId"`
+	Owner     string           `xml:"ownerId"`
+	Groups    set[groupIDXML]  `xml:"groupSet"`
+	Instances set[instanceXML] `xml:"instancesSet"`
+}
+
+type describeInstancesOutput struct {
+	Reservations set[reservationXML] `xml:"reservationSet"`
+	Next         string              `xml:"nextToken,omitempty"`
+}
+
+func (c *call) describeInstances(in *describeInstancesInput) (*describeInstancesOutput, *apiError) {
+	items, next, err := find(c, &c.instances, query[*instance]{
+		kind: instanceKind(), ids: in.InstanceID, filters: in.Filter, known: c.server.known.instances,
+		idName: "instance-id", page: in.pageParams,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &describeInstancesOutput{Next: next}
+	for _, i := range items {
+		list := &out.Reservations.Items
+		if n := len(*list); n == 0 || (*list)[n-1].ID != i.reservation {
+			*list = append(*list, reservationXML{ID: i.reservation, Owner: i.owner})
+		}
+		last := &(*list)[len(*list)-1]
+		last.Instances.Items = append(last.Instances.Items, c.instanceXML(i))
+	}
+	return out, nil
+}
+
+// instancesOf looks up the instances of a call that changes them; several
+// missing ones are named together, as EC2 does.
+func (c *call) instancesOf(ids []string) ([]*instance, *apiError) {
+	var absent []string
+	var out []*instance
+	for _, id := range ids {
+		i, err := lookup(c, &c.instances, instanceKind(), id)
+		switch {
+		case err == nil:
+			out = append(out, i)
+		case err.Code == instanceKind().notFound:
+			absent = append(absent, id)
+		default:
+			return nil, err
+		}
+	}
+	if len(absent) > 1 {
+		slices.SortFunc(absent, cmp.Compare[string])
+		return nil, fail(instanceKind().notFound, "The instance IDs '%s' do not exist", fmt.Sprint(absent))
+	}
+	if len(absent) == 1 {
+		return nil, instanceKind().missing(absent[0])
+	}
+	return out, nil
+}

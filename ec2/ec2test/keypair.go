@@ -1,0 +1,234 @@
+package ec2test
+
+import (
+	"crypto/ed25519"
+	"crypto/md5" //nolint:gosec // the fingerprint that EC2 shows of imported keys
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1" //nolint:gosec // the fingerprint that EC2 shows of keys it made
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+type keyPair struct {
+	base
+
+	name        string
+	public      string // authorized_keys form
+	kind        string // rsa or ed25519
+	fingerprint string
+}
+
+type keyPairXML struct {
+	ID          string      `xml:"keyPairId"`
+	Name        string      `xml:"keyName"`
+	Fingerprint string      `xml:"keyFingerprint"`
+	Type        string      `xml:"keyType,omitempty"`
+	Public      string      `xml:"publicKey,omitempty"`
+	Created     string      `xml:"createTime,omitempty"`
+	Material    string      `xml:"keyMaterial,omitempty"`
+	Tags        set[tagXML] `xml:"tagSet"`
+}
+
+func (c *call) keyPairXML(k *keyPair) keyPairXML {
+	return keyPairXML{ID: k.id, Name: k.name, Fingerprint: k.fingerprint, Type: k.kind, Created: stamp(k.created), Tags: k.tags.set(c.now)}
+}
+
+func keyPairFilters() filters[*keyPair] {
+	return filters[*keyPair]{
+		"key-name":    func(_ *call, k *keyPair) []string { return one(k.name) },
+		"key-pair-id": func(_ *call, k *keyPair) []string { return one(k.id) },
+		"fingerprint": func(_ *call, k *keyPair) []string { return one(k.fingerprint) },
+	}
+}
+
+func (c *call) keyByName(name string) (*keyPair, *apiError) {
+	for k := range c.keyPairs.all() {
+		if k.name == name && c.owns(&k.base) && c.sees(&k.base) {
+			return k, nil
+		}
+	}
+	return nil, keyPairKind().missing(name)
+}
+
+type describeKeyPairsInput struct {
+	Filter           []filterParam
+	KeyName          []string
+	KeyPairID        []string `ec2:"KeyPairId"`
+	IncludePublicKey bool
+}
+
+type describeKeyPairsOutput struct {
+	Keys set[keyPairXML] `xml:"keySet"`
+}
+
+func (c *call) describeKeyPairs(in *describeKeyPairsInput) (*describeKeyPairsOutput, *apiError) {
+	ids := append([]string(nil), in.KeyPairID...)
+	for _, name := range in.KeyName {
+		k, err := c.keyByName(name)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, k.id)
+	}
+	items, _, err := find(c, &c.keyPairs, query[*keyPair]{kind: keyPairKind(), ids: ids, filters: in.Filter, known: c.server.known.keyPairs})
+	return &describeKeyPairsOutput{mapSet(items, func(k *keyPair) keyPairXML {
+		out := c.keyPairXML(k)
+		if in.IncludePublicKey {
+			out.Public = k.public
+		}
+		return out
+	})}, err
+}
+
+type createKeyPairInput struct {
+	KeyName          string `ec2:"KeyName,required"`
+	KeyType          string `ec2:"KeyType,oneof=rsa|ed25519"`
+	KeyFormat        string `ec2:"KeyFormat,oneof=pem"`
+	TagSpecification []tagSpecification
+}
+
+func (c *call) newKeyPair(name string, specs []tagSpecification) (*keyPair, *apiError) {
+	made, err := tagSpecs(specs, "key-pair")
+	if err != nil {
+		return nil, err
+	}
+	for k := range c.keyPairs.all() {
+		if k.name == name && c.owns(&k.base) {
+			return nil, fail("InvalidKeyPair.Duplicate", "The keypair already exists")
+		}
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	return &keyPair{base: c.newBase(keyPairKind(), made["key-pair"]), name: name}, nil
+}
+
+func (c *call) createKeyPair(in *createKeyPairInput) (*keyPairXML, *apiError) {
+	k, err := c.newKeyPair(in.KeyName, in.TagSpecification)
+	if err != nil {
+		return nil, err
+	}
+	k.kind = orText(in.KeyType, "rsa")
+	material, makeErr := k.generate()
+	if makeErr != nil {
+		return nil, internal(makeErr)
+	}
+	c.keyPairs.put(k)
+	out := c.keyPairXML(k)
+	out.Material, out.Type, out.Created = material, "", ""
+	return &out, nil
+}
+
+// generate makes the key and returns its private half as PEM.
+func (k *keyPair) generate() (string, error) {
+	var public ssh.PublicKey
+	var block *pem.Block
+	if k.kind == "ed25519" {
+		pub, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return "", err
+		}
+		if block, err = ssh.MarshalPrivateKey(private, ""); err != nil {
+			return "", err
+		}
+		if public, err = ssh.NewPublicKey(pub); err != nil {
+			return "", err
+		}
+		k.fingerprint = strings.TrimPrefix(ssh.FingerprintSHA256(public), "SHA256:") + "="
+	} else {
+		private, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			return "", err
+		}
+		block = &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)}
+		if public, err = ssh.NewPublicKey(&private.PublicKey); err != nil {
+			return "", err
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(private)
+		if err != nil {
+			return "", err
+		}
+		sum := sha1.Sum(der) //nolint:gosec // see the import
+		k.fingerprint = colons(sum[:])
+	}
+	k.public = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public))) + " " + k.name
+	return string(pem.EncodeToMemory(block)), nil
+}
+
+func colons(sum []byte) string {
+	parts := make([]string, len(sum))
+	for i, b := range sum {
+		parts[i] = hex.EncodeToString([]byte{b})
+	}
+	return strings.Join(parts, ":")
+}
+
+type importKeyPairInput struct {
+	KeyName           string `ec2:"KeyName,required"`
+	PublicKeyMaterial []byte `ec2:"PublicKeyMaterial,required"`
+	TagSpecification  []tagSpecification
+}
+
+func (c *call) importKeyPair(in *importKeyPairInput) (*keyPairXML, *apiError) {
+	public, _, _, _, parseErr := ssh.ParseAuthorizedKey(in.PublicKeyMaterial)
+	if parseErr != nil {
+		return nil, fail("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
+	}
+	k, err := c.newKeyPair(in.KeyName, in.TagSpecification)
+	if err != nil {
+		return nil, err
+	}
+	switch public.Type() {
+	case ssh.KeyAlgoRSA:
+		k.kind = "rsa"
+		sum := md5.Sum(public.Marshal()) //nolint:gosec // see the import
+		k.fingerprint = colons(sum[:])
+	case ssh.KeyAlgoED25519:
+		k.kind = "ed25519"
+		k.fingerprint = strings.TrimPrefix(ssh.FingerprintSHA256(public), "SHA256:") + "="
+	default:
+		return nil, fail("InvalidKey.Format", "Key type %s is not supported", public.Type())
+	}
+	k.public = strings.TrimSpace(string(in.PublicKeyMaterial))
+	c.keyPairs.put(k)
+	out := c.keyPairXML(k)
+	out.Type, out.Created = "", ""
+	return &out, nil
+}
+
+type deleteKeyPairInput struct {
+	KeyName   string
+	KeyPairID string `ec2:"KeyPairId"`
+}
+
+type deleteKeyPairOutput struct {
+	Return bool   `xml:"return"`
+	ID     string `xml:"keyPairId,omitempty"`
+}
+
+// deleteKeyPair succeeds for a key pair that does not exist, as in EC2.
+func (c *call) deleteKeyPair(in *deleteKeyPairInput) (*deleteKeyPairOutput, *apiError) {
+	if in.KeyName == "" && in.KeyPairID == "" {
+		return nil, missing("KeyName")
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	out := &deleteKeyPairOutput{Return: true}
+	for k := range c.keyPairs.all() {
+		if c.owns(&k.base) && (k.name == in.KeyName || k.id == in.KeyPairID) {
+			c.keyPairs.remove(k.id)
+			out.ID = k.id
+		}
+	}
+	if in.KeyPairID != "" && out.ID == "" {
+		return nil, fail("InvalidKeyPair.NotFound", "The key pair '%s' does not exist", fmt.Sprint(in.KeyPairID))
+	}
+	return out, nil
+}

@@ -1,0 +1,360 @@
+package ec2test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// launch makes one instance of a plan and switches it on.
+func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, *apiError) {
+	addr, err := p.subnet.take(p.wanted)
+	if err != nil {
+		return nil, err
+	}
+	in := p.in
+	i := &instance{
+		base: c.newBase(instanceKind(), p.specs["instance"].clone()), region: c.region, reservation: reservation, launchIndex: index,
+		clientToken: in.ClientToken, image: p.image, arch: p.image.arch, bootMode: p.image.bootMode, kind: p.kind.name,
+		userData: in.UserData, profile: p.profile, subnet: p.subnet, groups: p.groups, rootDevice: p.image.rootDevice,
+		launched: c.now, ebsOptimal: truthOf(in.EbsOptimized), keepOnline: truthOf(in.DisableAPITermination),
+		keepRunning: truthOf(in.DisableAPIStop), destCheck: true, atShutdown: orText(in.InstanceInitiatedShutdownBehavior, "stop"),
+		privateIP: addr, wantsIP: p.publicIP, monitoring: in.Monitoring != nil && in.Monitoring.Enabled,
+	}
+	if p.key != nil {
+		i.keyName, i.publicKey = p.key.name, p.key.public
+	}
+	if in.Placement != nil {
+		i.tenancy = in.Placement.Tenancy
+	}
+	if in.CreditSpecification != nil {
+		i.credits = in.CreditSpecification.CPUCredits
+	}
+	if in.InstanceMarketOptions != nil && in.InstanceMarketOptions.MarketType == "spot" {
+		i.spot, i.spotRequest = true, newID("sir-", c.server.nextSeq())
+	}
+	var asked metadataParams
+	if in.MetadataOptions != nil {
+		asked = *in.MetadataOptions
+	}
+	i.metadata = asked.filled(p.image)
+	for _, plan := range p.volumes {
+		v := c.makeVolume(plan, p.subnet.zone, p.specs["volume"].clone())
+		v.instance, v.device, v.attached = i, plan.device, c.now
+		i.volumes = append(i.volumes, v)
+	}
+	i.interfaces = append(i.interfaces, c.makeInterface(i, p))
+	p.image.lastLaunched = c.now
+	c.instances.put(i)
+	c.server.network.claim(addr, i)
+	c.switchOn(i)
+	return i, nil
+}
+
+func truthOf(b *bool) bool { return b != nil && *b }
+
+// switchOn begins the way of an instance to running.
+func (c *call) switchOn(i *instance) {
+	latency := c.server.opts.Latency
+	i.phase = phase{pending, running, c.now.Add(latency.Running)}
+	i.reason, i.reasonCode = "", ""
+	if i.wantsIP {
+		i.publicIP = c.server.network.claimPublic(i)
+	}
+	c.boot(i, latency.Running+latency.Boot)
+}
+
+// boot has the machine of i switched on before the call is answered.
+func (c *call) boot(i *instance, takes time.Duration) {
+	plan := bootPlan{spec: c.spec(i), disk: blankDisk(), after: takes}
+	if root := i.rootVolume(); root != nil {
+		plan.disk = root.disk
+	}
+	if c.server.opts.Listen {
+		addr := i.publicIP
+		if !addr.IsValid() {
+			addr = c.server.network.claimPublic(i)
+		}
+		plan.addr = fmt.Sprintf("%s:%d", addr, c.server.opts.Port)
+		plan.admit = func() bool {
+			_, allowed := i.reach(c.server.source(), sshPort)
+			return allowed
+		}
+	}
+	m := c.server.newMachine(plan.after)
+	i.machine = m
+	c.after(func(ctx context.Context) *apiError {
+		m.start(ctx, plan)
+		return nil
+	})
+}
+
+func (c *call) spec(i *instance) MachineSpec {
+	name := c.privateName(i.privateIP)
+	s := MachineSpec{
+		InstanceID: i.id, ImageID: i.image.id, InstanceType: i.kind, Architecture: i.arch, Region: c.name, Zone: i.subnet.zone,
+		Hostname: name[:slices.Index([]byte(name), '.')], PrivateIP: i.privateIP.String(), KeyName: i.keyName, PublicKey: i.publicKey,
+		UserData: i.userData, Clock: c.server.opts.Clock, Logger: c.server.opts.Logger,
+		Power: func(p Power) { i.power(p) },
+	}
+	if i.publicIP.IsValid() {
+		s.PublicIP = i.publicIP.String()
+	}
+	return s
+}
+
+// power is what the machine of i did to itself.
+func (i *instance) power(p Power) {
+	s := i.region.server
+	s.background(func() {
+		r := i.region
+		r.mu.Lock()
+		m := i.machine
+		now := s.now()
+		r.sweep(now)
+		if code := i.phase.code(now); m == nil || code != running && code != pending {
+			r.mu.Unlock()
+			return
+		}
+		if p == Restart {
+			r.mu.Unlock()
+			m.down(s.opts.Latency.Boot)
+			if err := m.reboot(); err != nil {
+				s.opts.Logger.Warn("machine does not reboot", "instance", i.id, "err", err.Error())
+			}
+			return
+		}
+		if i.atShutdown == "terminate" {
+			r.beginTermination(i, now, "Client.InstanceInitiatedShutdown")
+		} else {
+			r.beginStop(i, now, "Client.InstanceInitiatedShutdown")
+		}
+		r.mu.Unlock()
+		m.stop()
+	})
+}
+
+// beginStop and beginTermination start the way down. The machine has to be
+// stopped when the region is unlocked.
+func (r *region) beginStop(i *instance, now time.Time, reason string) {
+	i.phase = phase{stopping, stopped, now.Add(r.server.opts.Latency.Stopped)}
+	i.down(now, reason)
+}
+
+func (r *region) beginTermination(i *instance, now time.Time, reason string) {
+	i.phase = phase{shuttingDown, terminated, now.Add(r.server.opts.Latency.Terminated)}
+	i.down(now, reason)
+	r.ending = append(r.ending, i)
+	r.sweep(now)
+}
+
+func (i *instance) down(now time.Time, reason string) {
+	i.reason = fmt.Sprintf("%s (%s)", reasonText(reason), now.UTC().Format("2006-01-02 15:04:05 GMT"))
+	i.reasonCode = reason
+	i.dropPublicIP()
+}
+
+func (i *instance) dropPublicIP() {
+	if i.publicIP.IsValid() {
+		i.region.server.network.free(i.publicIP, i)
+		i.publicIP = netip.Addr{}
+	}
+}
+
+// release frees what a terminated instance held.
+func (r *region) release(i *instance) {
+	for _, v := range i.volumes {
+		v.instance, v.device = nil, ""
+		if v.withDelete {
+			r.volumes.remove(v.id)
+			r.server.closeDisk(v.disk, i.machine)
+		}
+	}
+	for _, nic := range i.interfaces {
+		nic.instance = nil
+		if nic.withDelete {
+			r.interfaces.remove(nic.id)
+			delete(i.subnet.used, i.privateIP)
+		}
+	}
+	r.server.network.free(i.privateIP, i)
+	i.dropPublicIP()
+}
+
+// powerCycle switches the machine of i off, does something, and switches it on
+// again, before the call is answered. Its state stays running.
+func (c *call) powerCycle(i *instance, between func(ctx context.Context) *apiError) {
+	old := i.machine
+	c.after(func(context.Context) *apiError {
+		if old != nil {
+			old.stop()
+		}
+		return nil
+	})
+	c.after(between)
+	c.boot(i, c.server.opts.Latency.Boot)
+}
+
+type instanceIDsInput struct {
+	InstanceID []string `ec2:"InstanceId,required"`
+}
+
+type stopInstancesInput struct {
+	InstanceID     []string `ec2:"InstanceId,required"`
+	Force          bool
+	SkipOsShutdown bool
+}
+
+type stateChangeXML struct {
+	ID       string   `xml:"instanceId"`
+	Current  stateXML `xml:"currentState"`
+	Previous stateXML `xml:"previousState"`
+}
+
+type stateChangesOutput struct {
+	Instances set[stateChangeXML] `xml:"instancesSet"`
+}
+
+func (c *call) stopInstances(in *stopInstancesInput) (*stateChangesOutput, *apiError) {
+	list, err := c.instancesOf(in.InstanceID)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range list {
+		switch code := i.phase.code(c.now); {
+		case code != running && code != stopping && code != stopped:
+			return nil, fail("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be stopped.", i.id)
+		case i.keepRunning:
+			return nil, fail("OperationNotPermitted", "The instance '%s' may not be stopped. Modify its 'disableApiStop' instance attribute and try again.", i.id)
+		case i.spot:
+			return nil, fail("UnsupportedOperation", "You can't stop the Spot Instance '%s' because it is associated with a one-time Spot Instance request.", i.id)
+		}
+	}
+	if err := c.spend("StopInstances", len(list)); err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	return c.turnOff(list, func(i *instance) {
+		if i.phase.code(c.now) == running {
+			c.beginStop(i, c.now, "Client.UserInitiatedShutdown")
+		}
+	}), nil
+}
+
+type terminateInstancesInput = stopInstancesInput
+
+func (c *call) terminateInstances(in *terminateInstancesInput) (*stateChangesOutput, *apiError) {
+	list, err := c.instancesOf(in.InstanceID)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range list {
+		if i.keepOnline && i.phase.to != terminated {
+			return nil, fail("OperationNotPermitted", "The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.", i.id)
+		}
+	}
+	if err := c.spend("TerminateInstances", len(list)); err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	return c.turnOff(list, func(i *instance) {
+		if i.phase.to != terminated {
+			c.beginTermination(i, c.now, "Client.UserInitiatedShutdown")
+		}
+	}), nil
+}
+
+// turnOff takes instances down and reports how their states changed. The
+// answer waits until their machines are off.
+func (c *call) turnOff(list []*instance, down func(*instance)) *stateChangesOutput {
+	out := &stateChangesOutput{}
+	for _, i := range list {
+		before := i.phase.code(c.now)
+		down(i)
+		change := stateChangeXML{ID: i.id, Previous: before.xml(), Current: i.phase.code(c.now).xml()}
+		if m := i.machine; m != nil && i.phase.to != running {
+			c.after(func(context.Context) *apiError {
+				m.stop()
+				return nil
+			})
+		}
+		out.Instances.Items = append(out.Instances.Items, change)
+	}
+	return out
+}
+
+func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *apiError) {
+	list, err := c.instancesOf(in.InstanceID)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range list {
+		if code := i.phase.code(c.now); code != stopped && code != pending && code != running {
+			return nil, fail("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be started.", i.id)
+		}
+		if err := c.deny(i.kind, i.subnet.zone); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.spend("StartInstances", len(list)); err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	out := &stateChangesOutput{}
+	for _, i := range list {
+		before := i.phase.code(c.now)
+		if before == stopped {
+			old := i.machine
+			c.after(func(context.Context) *apiError {
+				if old != nil {
+					old.stop()
+				}
+				return nil
+			})
+			i.launched = c.now
+			c.switchOn(i)
+		}
+		out.Instances.Items = append(out.Instances.Items, stateChangeXML{ID: i.id, Previous: before.xml(), Current: i.phase.code(c.now).xml()})
+	}
+	return out, nil
+}
+
+func (c *call) rebootInstances(in *instanceIDsInput) (*returnXML, *apiError) {
+	list, err := c.instancesOf(in.InstanceID)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range list {
+		if code := i.phase.code(c.now); code != running && code != pending {
+			return nil, fail("IncorrectState", "Instance '%s' is not in a state from which it can be rebooted: %s", i.id, code)
+		}
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	for _, i := range list {
+		m := i.machine
+		if m == nil {
+			continue
+		}
+		m.down(c.server.opts.Latency.Boot)
+		// EC2 answers first and reboots afterwards.
+		c.after(func(context.Context) *apiError {
+			c.server.background(func() {
+				if err := m.reboot(); err != nil {
+					c.server.opts.Logger.Warn("machine does not reboot", "instance", i.id, "err", err.Error())
+				}
+			})
+			return nil
+		})
+	}
+	return done(), nil
+}

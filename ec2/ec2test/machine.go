@@ -1,0 +1,251 @@
+package ec2test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// machine is one time that an instance is switched on.
+type machine struct {
+	kind  MachineKind
+	log   *slog.Logger
+	clock bake.Clock
+	quit  chan struct{}  // closed to switch it off
+	work  sync.WaitGroup // the booting, and the connections
+
+	booted chan struct{} // closed when guest and err are set
+	guest  Guest
+	err    error
+
+	mu      sync.Mutex
+	started bool
+	stopped bool
+	upFrom  time.Time // when the port answers, by the clock
+	last    []byte    // the console after the end
+	conns   map[net.Conn]struct{}
+}
+
+// bootPlan is what it takes to switch an instance on.
+type bootPlan struct {
+	spec  MachineSpec
+	disk  *diskRef
+	after time.Duration // from now until the port answers
+	addr  string        // of the TCP listener; empty is none
+	admit func() bool   // whether the security groups let a connection in
+}
+
+// newMachine is a machine whose port answers after a time, from now on.
+func (s *Server) newMachine(after time.Duration) *machine {
+	return &machine{
+		kind:   s.opts.Machines,
+		log:    s.opts.Logger,
+		clock:  s.opts.Clock,
+		quit:   make(chan struct{}),
+		booted: make(chan struct{}),
+		upFrom: s.now().Add(after),
+		conns:  make(map[net.Conn]struct{}),
+	}
+}
+
+// start switches the machine on. Its goroutine runs until it has booted, or
+// until stop when it has a listener.
+func (m *machine) start(ctx context.Context, plan bootPlan) {
+	// The machine outlives the call that switches it on.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped { // before it was switched on
+		m.err = net.ErrClosed
+		close(m.booted)
+		cancel()
+		return
+	}
+	m.started = true
+	m.work.Go(func() {
+		defer cancel()
+		<-m.quit
+	})
+	m.work.Go(func() {
+		m.boot(ctx, plan)
+		if m.err != nil {
+			m.log.Warn("machine does not boot", "instance", plan.spec.InstanceID, "err", m.err.Error())
+			return
+		}
+		if plan.addr != "" {
+			m.listen(ctx, plan)
+		}
+	})
+}
+
+func (m *machine) boot(ctx context.Context, plan bootPlan) {
+	defer close(m.booted)
+	plan.spec.Disk, m.err = plan.disk.get(ctx)
+	if m.err == nil {
+		m.err = m.clock.Sleep(ctx, plan.after)
+	}
+	if m.err == nil {
+		m.guest, m.err = m.kind.Boot(ctx, plan.spec)
+	}
+}
+
+// ready waits for a machine whose time has come to have booted.
+func (m *machine) ready(ctx context.Context) (Guest, error) {
+	select {
+	case <-m.booted:
+		return m.guest, m.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// up tells whether the port answers at now.
+func (m *machine) up(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.stopped && !now.Before(m.upFrom)
+}
+
+// serve serves one connection, unless the machine has been stopped.
+func (m *machine) serve(ctx context.Context, conn net.Conn) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return false
+	}
+	m.conns[conn] = struct{}{}
+	m.work.Go(func() {
+		m.guest.ServeConn(ctx, conn)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.conns, conn)
+	})
+	return true
+}
+
+// hangUp closes every connection.
+func (m *machine) hangUp() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for conn := range m.conns {
+		_ = conn.Close() // the guest sees it, and that is all that matters
+	}
+}
+
+// down keeps the port closed for a while, during a reboot.
+func (m *machine) down(takes time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.upFrom = m.clock.Now().Add(takes)
+}
+
+// reboot restarts the machine from outside, once it has booted.
+func (m *machine) reboot() error {
+	select {
+	case <-m.booted:
+	case <-m.quit:
+		return nil
+	}
+	if m.err != nil {
+		return m.err
+	}
+	// A reboot ends with the machine, and with nothing else.
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // see above
+	over := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-m.quit:
+			cancel()
+		case <-over:
+		}
+	})
+	defer watch.Wait()
+	defer close(over)
+	defer cancel()
+	return m.guest.Reboot(ctx)
+}
+
+// console is what the machine wrote so far.
+func (m *machine) console() []byte {
+	m.mu.Lock()
+	stopped, last := m.stopped, m.last
+	m.mu.Unlock()
+	select {
+	case <-m.booted:
+		if !stopped && m.guest != nil {
+			return m.guest.Console()
+		}
+	default:
+	}
+	return last
+}
+
+// stop switches the machine off and waits until nothing of it runs. It may be
+// called more than once, and waits each time.
+func (m *machine) stop() {
+	m.mu.Lock()
+	first, started := !m.stopped, m.started
+	m.stopped = true
+	if first {
+		close(m.quit)
+	}
+	m.mu.Unlock()
+	if started {
+		<-m.booted
+		m.hangUp()
+	}
+	if first && m.guest != nil {
+		console := m.guest.Console()
+		if err := m.guest.Close(); err != nil {
+			m.log.Warn("machine does not stop", "err", err.Error())
+		}
+		m.mu.Lock()
+		m.last = console
+		m.mu.Unlock()
+	}
+	m.work.Wait()
+}
+
+// listen serves real connections until ctx ends.
+func (m *machine) listen(ctx context.Context, plan bootPlan) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", plan.addr)
+	if err != nil {
+		m.log.Error("machine can not listen", "addr", plan.addr, "err", err.Error())
+		return
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if err := l.Close(); err != nil {
+			m.log.Debug("closing a listener", "err", err.Error())
+		}
+	})
+	defer stop()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		switch {
+		case !plan.admit():
+			m.hold(conn)
+		case !m.up(m.clock.Now()) || !m.serve(ctx, conn):
+			_ = conn.Close() // refused: there is nobody to tell
+		}
+	}
+}
+
+// hold keeps a connection that the security groups do not let in: open, since
+// TCP has accepted it, and silent.
+func (m *machine) hold(conn net.Conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		_ = conn.Close() // nobody waits for it
+		return
+	}
+	m.conns[conn] = struct{}{}
+}

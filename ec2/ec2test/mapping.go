@@ -1,0 +1,179 @@
+package ec2test
+
+import (
+	"context"
+	"slices"
+)
+
+// mapping is one block device mapping, of a request or of an image.
+type mapping struct {
+	Device   string     `ec2:"DeviceName"`
+	EBS      *ebsParams `ec2:"Ebs"`
+	NoDevice *string
+	Virtual  string `ec2:"VirtualName"`
+}
+
+type mappingXML struct {
+	Device   string  `xml:"deviceName"`
+	EBS      *ebsXML `xml:"ebs,omitempty"`
+	NoDevice *string `xml:"noDevice,omitempty"`
+	Virtual  string  `xml:"virtualName,omitempty"`
+}
+
+type ebsXML struct {
+	Snapshot            string `xml:"snapshotId,omitempty"`
+	Size                *int   `xml:"volumeSize,omitempty"`
+	DeleteOnTermination *bool  `xml:"deleteOnTermination,omitempty"`
+	Type                string `xml:"volumeType,omitempty"`
+	IOPS                *int   `xml:"iops,omitempty"`
+	Throughput          *int   `xml:"throughput,omitempty"`
+	Encrypted           *bool  `xml:"encrypted,omitempty"`
+	KMSKey              string `xml:"kmsKeyId,omitempty"`
+}
+
+func (m mapping) xml() mappingXML {
+	out := mappingXML{Device: m.Device, NoDevice: m.NoDevice, Virtual: m.Virtual}
+	if m.EBS != nil {
+		out.EBS = &ebsXML{
+			m.EBS.SnapshotID, m.EBS.VolumeSize, m.EBS.DeleteOnTermination, m.EBS.VolumeType,
+			m.EBS.Iops, m.EBS.Throughput, m.EBS.Encrypted, m.EBS.KmsKeyID,
+		}
+	}
+	return out
+}
+
+// merge lays the mappings of a request over those of an image: a device that
+// both have keeps of the image's what the request does not say, NoDevice takes
+// it out, and others are added.
+func merge(ofImage, ofRequest []mapping) ([]mapping, *apiError) {
+	out := slices.Clone(ofImage)
+	seen := make(map[string]bool, len(ofRequest))
+	for _, m := range ofRequest {
+		switch {
+		case m.Device == "":
+			return nil, missing("BlockDeviceMapping.DeviceName")
+		case seen[m.Device]:
+			return nil, fail("InvalidBlockDeviceMapping", "The device '%s' is used in more than one block-device mapping", m.Device)
+		case m.EBS == nil && m.NoDevice == nil && m.Virtual == "":
+			return nil, fail("InvalidBlockDeviceMapping", "Missing EBS, NoDevice or VirtualName of device '%s'", m.Device)
+		}
+		seen[m.Device] = true
+		at := slices.IndexFunc(out, func(have mapping) bool { return have.Device == m.Device })
+		switch {
+		case m.NoDevice != nil:
+			if at >= 0 {
+				out = slices.Delete(out, at, at+1)
+			}
+		case at < 0:
+			out = append(out, m)
+		case m.EBS == nil || out[at].EBS == nil:
+			out[at] = m
+		default:
+			merged, err := overlay(*out[at].EBS, *m.EBS, m.Device)
+			if err != nil {
+				return nil, err
+			}
+			out[at].EBS = &merged
+		}
+	}
+	return out, nil
+}
+
+func overlay(under, over ebsParams, device string) (ebsParams, *apiError) {
+	if over.SnapshotID != "" && over.SnapshotID != under.SnapshotID {
+		return under, fail("InvalidBlockDeviceMapping", "snapshotId can not be modified on the device '%s' of the image", device)
+	}
+	if over.VolumeType != "" && over.VolumeType != under.VolumeType {
+		under.VolumeType, under.Iops, under.Throughput = over.VolumeType, nil, nil
+	}
+	setIf(&under.VolumeSize, over.VolumeSize)
+	setIf(&under.Iops, over.Iops)
+	setIf(&under.Throughput, over.Throughput)
+	setIf(&under.Encrypted, over.Encrypted)
+	setIf(&under.DeleteOnTermination, over.DeleteOnTermination)
+	setIf(&under.VolumeInitializationRate, over.VolumeInitializationRate)
+	under.KmsKeyID = orText(over.KmsKeyID, under.KmsKeyID)
+	return under, nil
+}
+
+func setIf[T any](to **T, from *T) {
+	if from != nil {
+		*to = from
+	}
+}
+
+// volumePlan is a volume that can be made.
+type volumePlan struct {
+	device   string
+	volume   volume
+	snapshot *snapshot // nil for a blank one
+}
+
+// planVolume checks a mapping and works out the volume that it stands for. Who
+// may launch img may use its snapshots; img may be nil.
+func (c *call) planVolume(m mapping, img *image) (*volumePlan, *apiError) {
+	p := *m.EBS
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	plan := &volumePlan{device: m.Device, volume: volume{kind: orText(p.VolumeType, "gp2"), snapshot: p.SnapshotID, kmsKey: p.KmsKeyID}}
+	v := &plan.volume
+	switch {
+	case p.SnapshotID != "":
+		snap, ok := c.snapshots.get(p.SnapshotID)
+		if !ok || img == nil || !img.uses(p.SnapshotID) {
+			var err *apiError
+			if snap, err = c.readableSnapshot(p.SnapshotID); err != nil {
+				return nil, err
+			}
+		}
+		if !snap.completed(c.now) {
+			return nil, fail("IncorrectState", "Snapshot is in invalid state - pending: %s", snap.id)
+		}
+		plan.snapshot = snap
+		v.sizeGiB, v.encrypted = snap.sizeGiB, snap.encrypted
+		v.kmsKey = orText(v.kmsKey, snap.kmsKey)
+		if p.VolumeSize != nil && *p.VolumeSize < snap.sizeGiB {
+			return nil, fail("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB",
+				*p.VolumeSize, snap.id, snap.sizeGiB)
+		}
+		if snap.encrypted && p.Encrypted != nil && !*p.Encrypted {
+			return nil, fail("InvalidParameterValue", "The parameter Encrypted can not be false for a volume of the encrypted snapshot %s", snap.id)
+		}
+	case p.VolumeSize == nil:
+		return nil, fail("MissingParameter", "The request must contain the parameter size or snapshotId")
+	}
+	if p.VolumeSize != nil {
+		v.sizeGiB = *p.VolumeSize
+	}
+	if p.Encrypted != nil {
+		v.encrypted = v.encrypted || *p.Encrypted
+	}
+	if v.encrypted {
+		v.kmsKey = orText(v.kmsKey, c.defaultKey())
+	}
+	v.rates(p.Iops, p.Throughput)
+	return plan, nil
+}
+
+// defaultKey is the AWS managed key of EBS.
+func (c *call) defaultKey() string {
+	return "arn:aws:kms:" + c.name + ":" + c.account + ":key/11111111-2222-3333-4444-555555555555"
+}
+
+// makeVolume makes the volume of a plan. Its disk is copied after the call.
+func (c *call) makeVolume(plan *volumePlan, zone string, t tags) *volume {
+	v := plan.volume
+	v.base = c.newBase(volumeKind(), t)
+	v.zone = zone
+	v.disk = blankDisk()
+	if plan.snapshot != nil {
+		from, to := c.diskOf(plan.snapshot), newDiskRef()
+		v.disk = to
+		c.after(func(ctx context.Context) *apiError {
+			return internal(to.copyFrom(ctx, from))
+		})
+	}
+	c.volumes.put(&v)
+	return &v
+}

@@ -1,0 +1,234 @@
+package ec2test
+
+import (
+	"slices"
+	"sort"
+)
+
+// permissions are who may use an image or a snapshot besides its owner.
+type permissions struct {
+	all   bool
+	users map[string]bool // accounts
+	orgs  map[string]bool // ARNs of organisations
+	units map[string]bool // ARNs of organisational units
+}
+
+func (p *permissions) admit(account string) bool { return p.all || p.users[account] }
+
+// permissionParam is one entry of a change of permissions.
+type permissionParam struct {
+	Group                 string `ec2:"Group,oneof=all"`
+	UserID                string `ec2:"UserId"`
+	OrganizationArn       string
+	OrganizationalUnitArn string
+}
+
+type permissionChange struct {
+	Add    []permissionParam
+	Remove []permissionParam
+}
+
+type permissionXML struct {
+	Group  string `xml:"group,omitempty"`
+	UserID string `xml:"userId,omitempty"`
+	Org    string `xml:"organizationArn,omitempty"`
+	Unit   string `xml:"organizationalUnitArn,omitempty"`
+}
+
+func (p *permissions) list() []permissionXML {
+	var out []permissionXML
+	if p.all {
+		out = append(out, permissionXML{Group: "all"})
+	}
+	for _, user := range sortedSet(p.users) {
+		out = append(out, permissionXML{UserID: user})
+	}
+	for _, org := range sortedSet(p.orgs) {
+		out = append(out, permissionXML{Org: org})
+	}
+	for _, unit := range sortedSet(p.units) {
+		out = append(out, permissionXML{Unit: unit})
+	}
+	return out
+}
+
+func sortedSet(m map[string]bool) []string {
+	out := make([]string, 0, len(m))
+	for key := range m {
+		out = append(out, key)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// clear takes every permission away.
+func (p *permissions) clear() { *p = permissions{} }
+
+// check refuses a change that names no one, or no account.
+func (change *permissionChange) check() *apiError {
+	for _, entry := range slices.Concat(change.Add, change.Remove) {
+		if entry == (permissionParam{}) {
+			return missing("LaunchPermission.UserId")
+		}
+		if entry.UserID != "" && !isAccount(entry.UserID) {
+			return fail("InvalidUserID.Malformed", "Invalid user id: %q", entry.UserID)
+		}
+	}
+	if len(change.Add)+len(change.Remove) == 0 {
+		return combination("No operation specified")
+	}
+	return nil
+}
+
+func isAccount(id string) bool {
+	for _, c := range id {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(id) == 12
+}
+
+func (p *permissions) apply(change *permissionChange) {
+	for _, entry := range change.Add {
+		p.set(entry, true)
+	}
+	for _, entry := range change.Remove {
+		p.set(entry, false)
+	}
+}
+
+func (p *permissions) set(entry permissionParam, on bool) {
+	if entry.Group == "all" {
+		p.all = on
+	}
+	mark(&p.users, entry.UserID, on)
+	mark(&p.orgs, entry.OrganizationArn, on)
+	mark(&p.units, entry.OrganizationalUnitArn, on)
+}
+
+func mark(set *map[string]bool, key string, on bool) {
+	switch {
+	case key == "":
+	case !on:
+		delete(*set, key)
+	default:
+		if *set == nil {
+			*set = make(map[string]bool)
+		}
+		(*set)[key] = true
+	}
+}
+
+// legacyChange is a change in the flat form: OperationType with lists.
+func legacyChange(operation string, users, groups, orgs, units []string) (*permissionChange, *apiError) {
+	if len(users)+len(groups)+len(orgs)+len(units) == 0 {
+		return nil, nil
+	}
+	var entries []permissionParam
+	for _, user := range users {
+		entries = append(entries, permissionParam{UserID: user})
+	}
+	for _, group := range groups {
+		if group != "all" {
+			return nil, invalidValue("group", group, "The only group is all.")
+		}
+		entries = append(entries, permissionParam{Group: group})
+	}
+	for _, org := range orgs {
+		entries = append(entries, permissionParam{OrganizationArn: org})
+	}
+	for _, unit := range units {
+		entries = append(entries, permissionParam{OrganizationalUnitArn: unit})
+	}
+	switch operation {
+	case "add":
+		return &permissionChange{Add: entries}, nil
+	case "remove":
+		return &permissionChange{Remove: entries}, nil
+	}
+	return nil, missing("OperationType")
+}
+
+// ownerAmong tells whether a describe with these Owner values lists a resource
+// of owner. No value lists every owner's.
+func (c *call) ownerAmong(owner, alias string, owners []string) bool {
+	return len(owners) == 0 || slices.ContainsFunc(owners, func(want string) bool {
+		return want == owner || want == "self" && owner == c.account || want == alias && alias != ""
+	})
+}
+
+// sharedAmong is the same for ExecutableBy and RestorableBy.
+func (c *call) sharedAmong(p *permissions, owner string, with []string) bool {
+	return len(with) == 0 || slices.ContainsFunc(with, func(want string) bool {
+		switch want {
+		case "all":
+			return p.all
+		case "self":
+			return owner != c.account && p.users[c.account]
+		}
+		return p.users[want]
+	})
+}
+
+type modifySnapshotAttributeInput struct {
+	SnapshotID             string `ec2:"SnapshotId,required"`
+	Attribute              string `ec2:"Attribute,oneof=createVolumePermission"`
+	OperationType          string
+	UserID                 []string `ec2:"UserId"`
+	UserGroup              []string
+	CreateVolumePermission *permissionChange
+}
+
+func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*returnXML, *apiError) {
+	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
+	if err != nil {
+		return nil, err
+	}
+	change := in.CreateVolumePermission
+	if change == nil {
+		if change, err = legacyChange(in.OperationType, in.UserID, in.UserGroup, nil, nil); err != nil {
+			return nil, err
+		}
+	}
+	if change == nil {
+		return nil, missing("CreateVolumePermission")
+	}
+	if err := change.check(); err != nil {
+		return nil, err
+	}
+	if s.encrypted && slices.ContainsFunc(change.Add, func(p permissionParam) bool { return p.Group == "all" }) {
+		return nil, fail("OperationNotPermitted", "Encrypted snapshots cannot be made public")
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	s.shares.apply(change)
+	return done(), nil
+}
+
+type describeSnapshotAttributeInput struct {
+	SnapshotID string `ec2:"SnapshotId,required"`
+	Attribute  string `ec2:"Attribute,required,oneof=createVolumePermission|productCodes"`
+}
+
+type describeSnapshotAttributeOutput struct {
+	ID           string              `xml:"snapshotId"`
+	Permissions  *set[permissionXML] `xml:"createVolumePermission,omitempty"`
+	ProductCodes *set[string]        `xml:"productCodes,omitempty"`
+}
+
+func (c *call) describeSnapshotAttribute(in *describeSnapshotAttributeInput) (*describeSnapshotAttributeOutput, *apiError) {
+	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
+	if err != nil {
+		return nil, err
+	}
+	out := &describeSnapshotAttributeOutput{ID: s.id}
+	if in.Attribute == "productCodes" {
+		out.ProductCodes = &set[string]{}
+		return out, nil
+	}
+	list := setOf(s.shares.list()...)
+	out.Permissions = &list
+	return out, nil
+}

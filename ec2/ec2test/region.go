@@ -1,0 +1,290 @@
+package ec2test
+
+import (
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// terminatedShown is how long a terminated instance stays visible.
+const terminatedShown = time.Hour
+
+// region is one region with the resources of all accounts. Everything in it is
+// guarded by mu, which every call holds while it runs.
+type region struct {
+	server *Server
+	name   string
+
+	mu         sync.Mutex
+	realms     map[string]*realm // by account
+	images     table[*image]
+	snapshots  table[*snapshot]
+	volumes    table[*volume]
+	instances  table[*instance]
+	interfaces table[*eni]
+	groups     table[*group]
+	rules      table[*rule]
+	keyPairs   table[*keyPair]
+	templates  table[*template]
+	vpcs       table[*vpc]
+	subnets    table[*subnet]
+	tokens     map[string]token
+	buckets    map[string]*bucket
+	names      map[string]string // image ids by account and name
+	ending     []*instance       // shutting down, the first to end first
+	gone       []*instance       // terminated and still shown
+}
+
+// realm is what an account has in a region from the start.
+type realm struct {
+	vpc     *vpc
+	subnets []*subnet // by zone
+	group   *group
+}
+
+func newRegion(s *Server, name string) *region {
+	r := &region{
+		server:  s,
+		name:    name,
+		realms:  make(map[string]*realm),
+		tokens:  make(map[string]token),
+		buckets: make(map[string]*bucket),
+		names:   make(map[string]string),
+	}
+	r.addVendors()
+	return r
+}
+
+// zones are the names of the availability zones.
+func (r *region) zones() []string {
+	return []string{r.name + "a", r.name + "b", r.name + "c"}
+}
+
+// zoneID is the zone's name that is the same for all accounts: use1-az1.
+func (r *region) zoneID(zone string) string {
+	return regionCode(r.name) + "-az" + string('1'+zone[len(zone)-1]-'a')
+}
+
+// regionCode is the short name of a region in zone ids: us-east-1 is use1 and
+// ap-southeast-2 is apse2.
+func regionCode(name string) string {
+	parts := strings.SplitN(name, "-", 3)
+	if len(parts) < 3 {
+		return name
+	}
+	short := strings.NewReplacer("north", "n", "south", "s", "east", "e", "west", "w", "central", "c")
+	return parts[0] + short.Replace(parts[1]) + parts[2]
+}
+
+// realm is the account's beginnings, made when it first calls.
+func (r *region) realm(account string) *realm {
+	if made := r.realms[account]; made != nil {
+		return made
+	}
+	cidr := r.server.network.nextPrivate()
+	isDefault := !r.server.opts.NoDefaultVPC
+	start := r.server.now()
+	begin := func(id string) base {
+		return base{id: id, seq: r.server.nextSeq(), owner: account, created: start}
+	}
+	made := &realm{
+		vpc: &vpc{base: begin(namedID("vpc-", account, r.name)), cidr: cidr, isDefault: isDefault},
+	}
+	r.vpcs.put(made.vpc)
+	for i, zone := range r.zones() {
+		octets := cidr.Addr().As4()
+		octets[2] = byte(i * 16)
+		net := &subnet{
+			base:      begin(namedID("subnet-", account, zone)),
+			vpc:       made.vpc,
+			zone:      zone,
+			cidr:      netip.PrefixFrom(netip.AddrFrom4(octets), 20),
+			isDefault: isDefault,
+			used:      make(map[netip.Addr]bool),
+		}
+		made.subnets = append(made.subnets, net)
+		r.subnets.put(net)
+	}
+	made.group = r.defaultGroup(begin(namedID("sg-", account, r.name)), made.vpc)
+	r.realms[account] = made
+	return made
+}
+
+// sweep does what has become due by now: it frees what terminated instances
+// held, and forgets those that have been shown long enough. Instances end in
+// the order in which they began to, so only the first ones need a look.
+func (r *region) sweep(now time.Time) {
+	for len(r.ending) > 0 && r.ending[0].phase.code(now) == terminated {
+		r.release(r.ending[0])
+		r.gone = append(r.gone, r.ending[0])
+		r.ending = r.ending[1:]
+	}
+	for len(r.gone) > 0 && now.Sub(r.gone[0].phase.at) >= terminatedShown {
+		r.instances.remove(r.gone[0].id)
+		r.gone = r.gone[1:]
+	}
+}
+
+// machines are the machines that are switched on.
+func (r *region) machines() []*machine {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var on []*machine
+	for i := range r.instances.all() {
+		if i.machine != nil {
+			on = append(on, i.machine)
+		}
+	}
+	return on
+}
+
+// anyRecord is the resource of the caller that has this id, of any kind that
+// can have tags.
+func (c *call) anyRecord(id string) (*base, *apiError) {
+	finders := []struct {
+		kind kind
+		get  func(id string) (*base, bool)
+	}{
+		{imageKind(), baseOf(&c.images)},
+		{snapshotKind(), baseOf(&c.snapshots)},
+		{volumeKind(), baseOf(&c.volumes)},
+		{interfaceKind(), baseOf(&c.interfaces)},
+		{instanceKind(), baseOf(&c.instances)},
+		{groupKind(), baseOf(&c.groups)},
+		{ruleKind(), baseOf(&c.rules)},
+		{keyPairKind(), baseOf(&c.keyPairs)},
+		{templateKind(), baseOf(&c.templates)},
+		{vpcKind(), baseOf(&c.vpcs)},
+		{subnetKind(), baseOf(&c.subnets)},
+	}
+	for _, f := range finders {
+		if _, ok := trimPrefix(id, f.kind.prefix); !ok {
+			continue
+		}
+		b, ok := f.get(id)
+		if !ok || !c.owns(b) || !c.sees(b) {
+			return nil, f.kind.missing(id)
+		}
+		return b, nil
+	}
+	return nil, fail("InvalidID", "The ID '%s' is not valid", id)
+}
+
+func baseOf[T record](t *table[T]) func(id string) (*base, bool) {
+	return func(id string) (*base, bool) {
+		r, ok := t.get(id)
+		if !ok {
+			return nil, false
+		}
+		return r.meta(), true
+	}
+}
+
+type regionXML struct {
+	Name     string `xml:"regionName"`
+	Endpoint string `xml:"regionEndpoint"`
+	OptIn    string `xml:"optInStatus"`
+}
+
+type describeRegionsInput struct {
+	Filter     []filterParam
+	RegionName []string
+	AllRegions bool
+}
+
+type describeRegionsOutput struct {
+	Regions set[regionXML] `xml:"regionInfo"`
+}
+
+func regionFilters() filters[regionXML] {
+	return filters[regionXML]{
+		"region-name":   func(_ *call, r regionXML) []string { return one(r.Name) },
+		"endpoint":      func(_ *call, r regionXML) []string { return one(r.Endpoint) },
+		"opt-in-status": func(_ *call, r regionXML) []string { return one(r.OptIn) },
+	}
+}
+
+func (c *call) describeRegions(in *describeRegionsInput) (*describeRegionsOutput, *apiError) {
+	m, err := c.server.known.regions.compile(c, in.Filter, nil)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]regionXML)
+	for _, name := range c.server.opts.Regions {
+		all[name] = regionXML{Name: name, Endpoint: "ec2." + name + ".amazonaws.com", OptIn: "opt-in-not-required"}
+	}
+	names := in.RegionName
+	if len(names) == 0 {
+		names = c.server.opts.Regions
+	}
+	out := &describeRegionsOutput{}
+	for _, name := range names {
+		r, ok := all[name]
+		if !ok {
+			return nil, invalidValue("region", name, "The region does not exist or is not enabled.")
+		}
+		if m.match(r) {
+			out.Regions.Items = append(out.Regions.Items, r)
+		}
+	}
+	return out, nil
+}
+
+type zoneXML struct {
+	Zone   string `xml:"zoneName"`
+	State  string `xml:"zoneState"`
+	Region string `xml:"regionName"`
+	ID     string `xml:"zoneId"`
+	Group  string `xml:"groupName"`
+	Border string `xml:"networkBorderGroup"`
+	Type   string `xml:"zoneType"`
+	OptIn  string `xml:"optInStatus"`
+}
+
+type describeZonesInput struct {
+	Filter               []filterParam
+	ZoneName             []string
+	ZoneID               []string `ec2:"ZoneId"`
+	AllAvailabilityZones bool
+}
+
+type describeZonesOutput struct {
+	Zones set[zoneXML] `xml:"availabilityZoneInfo"`
+}
+
+func zoneFilters() filters[zoneXML] {
+	return filters[zoneXML]{
+		"zone-name":     func(_ *call, z zoneXML) []string { return one(z.Zone) },
+		"zone-id":       func(_ *call, z zoneXML) []string { return one(z.ID) },
+		"zone-type":     func(_ *call, z zoneXML) []string { return one(z.Type) },
+		"region-name":   func(_ *call, z zoneXML) []string { return one(z.Region) },
+		"group-name":    func(_ *call, z zoneXML) []string { return one(z.Group) },
+		"state":         func(_ *call, z zoneXML) []string { return one(z.State) },
+		"opt-in-status": func(_ *call, z zoneXML) []string { return one(z.OptIn) },
+	}
+}
+
+func (c *call) describeZones(in *describeZonesInput) (*describeZonesOutput, *apiError) {
+	m, err := c.server.known.zones.compile(c, in.Filter, nil)
+	if err != nil {
+		return nil, err
+	}
+	wanted := patterns(append(append([]string(nil), in.ZoneName...), in.ZoneID...))
+	out := &describeZonesOutput{}
+	found := 0
+	for _, name := range c.zones() {
+		z := zoneXML{name, "available", c.name, c.zoneID(name), c.name + "-zg-1", c.name, "availability-zone", "opt-in-not-required"}
+		if len(wanted.exact) > 0 && !wanted.exact[z.Zone] && !wanted.exact[z.ID] {
+			continue
+		}
+		found++
+		if m.match(z) {
+			out.Zones.Items = append(out.Zones.Items, z)
+		}
+	}
+	if found < len(wanted.exact) {
+		return nil, fail("InvalidParameterValue", "Invalid availability zone-name or zone-id: %s", strings.Join(append(in.ZoneName, in.ZoneID...), ", "))
+	}
+	return out, nil
+}

@@ -1,0 +1,398 @@
+package ec2test
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// maxUserData is EC2's limit of user data, before base64.
+const maxUserData = 16 << 10
+
+type metadataParams struct {
+	HTTPTokens              string `ec2:"HttpTokens,oneof=required|optional"`
+	HTTPEndpoint            string `ec2:"HttpEndpoint,oneof=enabled|disabled"`
+	HTTPPutResponseHopLimit *int   `ec2:"HttpPutResponseHopLimit"`
+	HTTPProtocolIPv6        string `ec2:"HttpProtocolIpv6,oneof=enabled|disabled"`
+	InstanceMetadataTags    string `ec2:"InstanceMetadataTags,oneof=enabled|disabled"`
+}
+
+// filled is the options with EC2's defaults; an image with imdsSupport v2.0
+// makes tokens required.
+func (m metadataParams) filled(img *image) metadataParams {
+	hops, tokens := 1, "optional"
+	if img.imds == "v2.0" {
+		hops, tokens = 2, "required"
+	}
+	m.HTTPTokens = orText(m.HTTPTokens, tokens)
+	m.HTTPEndpoint = orText(m.HTTPEndpoint, "enabled")
+	m.HTTPProtocolIPv6 = orText(m.HTTPProtocolIPv6, "disabled")
+	m.InstanceMetadataTags = orText(m.InstanceMetadataTags, "disabled")
+	if m.HTTPPutResponseHopLimit == nil {
+		m.HTTPPutResponseHopLimit = &hops
+	}
+	return m
+}
+
+type profileParams struct {
+	ARN  string `ec2:"Arn"`
+	Name string `ec2:"Name"`
+}
+
+type placementParams struct {
+	AvailabilityZone string
+	Tenancy          string `ec2:"Tenancy,oneof=default|dedicated|host"`
+}
+
+type spotParams struct {
+	MaxPrice                     string
+	SpotInstanceType             string `ec2:"SpotInstanceType,oneof=one-time|persistent"`
+	InstanceInterruptionBehavior string `ec2:"InstanceInterruptionBehavior,oneof=terminate|stop|hibernate"`
+}
+
+type marketParams struct {
+	MarketType  string `ec2:"MarketType,oneof=spot"`
+	SpotOptions *spotParams
+}
+
+type nicParams struct {
+	DeviceIndex              *int
+	SubnetID                 string   `ec2:"SubnetId"`
+	SecurityGroupID          []string `ec2:"SecurityGroupId"`
+	AssociatePublicIPAddress *bool    `ec2:"AssociatePublicIpAddress"`
+	DeleteOnTermination      *bool
+	Description              string
+	PrivateIPAddress         string `ec2:"PrivateIpAddress"`
+}
+
+type enabledParam struct{ Enabled bool }
+
+type creditParam struct {
+	CPUCredits string `ec2:"CpuCredits,oneof=standard|unlimited"`
+}
+
+// launchParams are what RunInstances and launch templates have in common.
+type launchParams struct {
+	ImageID                           string `ec2:"ImageId"`
+	InstanceType                      string
+	KeyName                           string
+	UserData                          []byte
+	SecurityGroupID                   []string `ec2:"SecurityGroupId"`
+	SecurityGroup                     []string
+	BlockDeviceMapping                []mapping
+	NetworkInterface                  []nicParams
+	IamInstanceProfile                *profileParams
+	MetadataOptions                   *metadataParams
+	Placement                         *placementParams
+	CreditSpecification               *creditParam
+	InstanceMarketOptions             *marketParams
+	InstanceInitiatedShutdownBehavior string `ec2:"InstanceInitiatedShutdownBehavior,oneof=stop|terminate"`
+	EbsOptimized                      *bool
+	DisableAPITermination             *bool `ec2:"DisableApiTermination"`
+	DisableAPIStop                    *bool `ec2:"DisableApiStop"`
+	Monitoring                        *enabledParam
+	TagSpecification                  []tagSpecification
+}
+
+type templateRef struct {
+	LaunchTemplateID   string `ec2:"LaunchTemplateId"`
+	LaunchTemplateName string
+	Version            string
+}
+
+type runInstancesInput struct {
+	MinCount         int `ec2:"MinCount,required"`
+	MaxCount         int `ec2:"MaxCount,required"`
+	ClientToken      string
+	SubnetID         string `ec2:"SubnetId"`
+	PrivateIPAddress string `ec2:"PrivateIpAddress"`
+	LaunchTemplate   *templateRef
+	launchParams
+}
+
+type runInstancesOutput struct {
+	Reservation string           `xml:"reservationId"`
+	Owner       string           `xml:"ownerId"`
+	Groups      set[groupIDXML]  `xml:"groupSet"`
+	Instances   set[instanceXML] `xml:"instancesSet"`
+}
+
+// launchPlan is a launch that has passed every check.
+type launchPlan struct {
+	in        *runInstancesInput
+	image     *image
+	kind      instanceType
+	volumes   []*volumePlan
+	subnet    *subnet
+	groups    []*group
+	key       *keyPair
+	profile   string
+	wanted    netip.Addr
+	publicIP  bool
+	nicDelete bool
+	nicText   string
+	specs     map[string]tags
+}
+
+func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *apiError) {
+	known, err := c.once(in.ClientToken)
+	if err != nil {
+		return nil, err
+	}
+	if len(known) > 0 {
+		return c.launchedBefore(known)
+	}
+	if in.LaunchTemplate != nil {
+		if err := c.fromTemplate(in); err != nil {
+			return nil, err
+		}
+	}
+	plan, err := c.planLaunch(in)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.deny(plan.kind.name, plan.subnet.zone); err != nil {
+		return nil, err
+	}
+	if err := c.spend("RunInstances", in.MaxCount); err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	reservation := newID("r-", c.server.nextSeq())
+	out := &runInstancesOutput{Reservation: reservation, Owner: c.account}
+	var ids []string
+	for n := range in.MaxCount {
+		inst, err := c.launch(plan, reservation, n)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, inst.id)
+		out.Instances.Items = append(out.Instances.Items, c.instanceXML(inst))
+	}
+	c.remember(in.ClientToken, ids...)
+	return out, nil
+}
+
+// launchedBefore answers a repeated call with the instances of the first.
+func (c *call) launchedBefore(ids []string) (*runInstancesOutput, *apiError) {
+	out := &runInstancesOutput{Owner: c.account}
+	for _, id := range ids {
+		i, ok := c.instances.get(id)
+		if !ok || i.phase.to == terminated {
+			return nil, fail("IdempotentInstanceTerminated", "The instance of the request with this client token has been terminated.")
+		}
+		out.Reservation = i.reservation
+		out.Instances.Items = append(out.Instances.Items, c.instanceXML(i))
+	}
+	return out, nil
+}
+
+// fromTemplate lays the request over the data of its launch template.
+func (c *call) fromTemplate(in *runInstancesInput) *apiError {
+	t, err := c.template(in.LaunchTemplate.LaunchTemplateID, in.LaunchTemplate.LaunchTemplateName)
+	if err != nil {
+		return err
+	}
+	v, err := t.version(orText(in.LaunchTemplate.Version, "$Default"))
+	if err != nil {
+		return err
+	}
+	given := make(map[string]bool)
+	form := make(url.Values)
+	for key, values := range c.form {
+		top, _, _ := strings.Cut(key, ".")
+		given[top] = true
+		form[key] = values
+	}
+	for key, values := range v.form {
+		top, _, _ := strings.Cut(key, ".")
+		// Groups go with the interface or without it, and not half of each.
+		replaced := given[top] || top == "NetworkInterface" && (given["SecurityGroupId"] || given["SubnetId"]) ||
+			strings.HasPrefix(top, "SecurityGroup") && given["NetworkInterface"]
+		if !replaced {
+			form[key] = values
+		}
+	}
+	merged := new(runInstancesInput)
+	if _, err := decodeParams(form, merged); err != nil {
+		return err
+	}
+	*in = *merged
+	return nil
+}
+
+func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *apiError) {
+	p := &launchPlan{in: in, nicDelete: true}
+	switch {
+	case in.MinCount < 1 || in.MaxCount < in.MinCount:
+		return nil, invalidValue("MaxCount", fmt.Sprint(in.MaxCount), "MinCount must be at least 1 and at most MaxCount.")
+	case in.MaxCount > 1000:
+		return nil, fail("InstanceLimitExceeded", "You have requested more instances (%d) than your current instance limit of 1000 allows.", in.MaxCount)
+	case in.ImageID == "":
+		return nil, missing("ImageId")
+	case len(in.UserData) > maxUserData:
+		return nil, fail("InvalidParameterValue", "User data is limited to %d bytes", maxUserData)
+	}
+	var err *apiError
+	if p.image, err = c.usableImage(in.ImageID); err != nil {
+		return nil, err
+	}
+	if s := p.image.state(c.now); s != "available" {
+		return nil, fail("InvalidAMIID.Unavailable", "The image ID '%s' is not available: %s", in.ImageID, s)
+	}
+	if p.kind, err = c.launchType(in, p.image); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(*launchPlan) *apiError{c.planNetwork, c.planVolumes, c.planIdentity} {
+		if err := step(p); err != nil {
+			return nil, err
+		}
+	}
+	if p.specs, err = tagSpecs(in.TagSpecification, "instance", "volume", "network-interface", "spot-instances-request"); err != nil {
+		return nil, err
+	}
+	if p.specs["spot-instances-request"] != nil && in.InstanceMarketOptions == nil {
+		return nil, fail("InvalidParameterValue", "'spot-instances-request' is not a valid taggable resource type for this operation.")
+	}
+	return p, nil
+}
+
+// launchType is the instance type, which has to fit the image.
+func (c *call) launchType(in *runInstancesInput, img *image) (instanceType, *apiError) {
+	name := orText(in.InstanceType, "m1.small")
+	kind, ok := c.server.known.types[name]
+	if !ok {
+		return kind, invalidValue("InstanceType", name, "The following supplied instance types do not exist: ["+name+"]")
+	}
+	switch {
+	case !slices.Contains(kind.archs, img.arch):
+		return kind, fail("InvalidParameterValue", "The architecture '%s' of the specified instance type does not match the architecture '%s' of the specified AMI. "+
+			"Specify an instance type and an AMI that have matching architectures, and try again.", strings.Join(kind.archs, ","), img.arch)
+	case img.virtualization != "hvm":
+		return kind, combination("Virtualization type '%s' is not supported for instances of type '%s'.", img.virtualization, name)
+	case !img.ena && kind.nitro:
+		return kind, combination("Enhanced networking with the Elastic Network Adapter (ENA) is required for the '%s' instance type. "+
+			"Ensure that you are using an AMI that is enabled for ENA.", name)
+	case in.CreditSpecification != nil && !kind.burstable:
+		return kind, combination("The specified instance type does not support CPU credits: %s", name)
+	}
+	return kind, nil
+}
+
+// planVolumes works out the volumes of the image and the request.
+func (c *call) planVolumes(p *launchPlan) *apiError {
+	mappings, err := merge(p.image.mappings, p.in.BlockDeviceMapping)
+	if err != nil {
+		return err
+	}
+	for _, m := range mappings {
+		if m.EBS == nil {
+			continue
+		}
+		plan, err := c.planVolume(m, p.image)
+		if err != nil {
+			return err
+		}
+		plan.volume.withDelete = m.Device == p.image.rootDevice
+		if m.EBS.DeleteOnTermination != nil {
+			plan.volume.withDelete = *m.EBS.DeleteOnTermination
+		}
+		p.volumes = append(p.volumes, plan)
+	}
+	return nil
+}
+
+// planIdentity checks the key pair and the instance profile.
+func (c *call) planIdentity(p *launchPlan) *apiError {
+	if p.in.KeyName != "" {
+		key, err := c.keyByName(p.in.KeyName)
+		if err != nil {
+			return err
+		}
+		p.key = key
+	}
+	if prof := p.in.IamInstanceProfile; prof != nil {
+		switch {
+		case prof.ARN != "" && prof.Name != "":
+			return combination("The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'")
+		case prof.ARN != "":
+			p.profile = prof.ARN
+		case prof.Name != "":
+			p.profile = "arn:aws:iam::" + c.account + ":instance-profile/" + prof.Name
+		}
+	}
+	return nil
+}
+
+// planNetwork chooses the subnet, the groups and the addresses.
+func (c *call) planNetwork(p *launchPlan) *apiError {
+	in := p.in
+	subnetID, groupIDs, wanted := in.SubnetID, in.SecurityGroupID, in.PrivateIPAddress
+	p.publicIP = true // every subnet here maps public addresses
+	if len(in.NetworkInterface) > 1 {
+		return fail("Unsupported", "More than one network interface is not supported here")
+	}
+	for _, nic := range in.NetworkInterface {
+		switch {
+		case subnetID != "" || len(groupIDs) > 0 || len(in.SecurityGroup) > 0:
+			return combination("Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request")
+		case nic.DeviceIndex == nil || *nic.DeviceIndex != 0:
+			return fail("InvalidParameterValue", "Invalid value for parameter DeviceIndex: the first network interface must have the device index 0")
+		}
+		subnetID, groupIDs, wanted = nic.SubnetID, nic.SecurityGroupID, orText(nic.PrivateIPAddress, wanted)
+		if nic.AssociatePublicIPAddress != nil {
+			p.publicIP = *nic.AssociatePublicIPAddress
+		}
+		if nic.DeleteOnTermination != nil {
+			p.nicDelete = *nic.DeleteOnTermination
+		}
+		p.nicText = nic.Description
+	}
+	zone := ""
+	if in.Placement != nil {
+		zone = in.Placement.AvailabilityZone
+		if err := inSet("availabilityZone", zone, c.zones()...); err != nil {
+			return err
+		}
+	}
+	var err *apiError
+	if p.subnet, err = c.chooseSubnet(subnetID, zone, p.kind); err != nil {
+		return err
+	}
+	if p.groups, err = c.chooseGroups(groupIDs, in.SecurityGroup, p.subnet.vpc); err != nil {
+		return err
+	}
+	if wanted != "" {
+		addr, parseErr := netip.ParseAddr(wanted)
+		if parseErr != nil || in.MaxCount > 1 {
+			return invalidValue("PrivateIpAddress", wanted, "It must be an IPv4 address for one instance.")
+		}
+		p.wanted = addr
+	}
+	return nil
+}
+
+func (c *call) chooseSubnet(id, zone string, kind instanceType) (*subnet, *apiError) {
+	if id != "" {
+		s, err := lookup(c, &c.subnets, subnetKind(), id)
+		if err == nil && zone != "" && s.zone != zone {
+			err = combination("The zone %s is not that of the subnet %s", zone, id)
+		}
+		return s, err
+	}
+	realm := c.realm(c.account)
+	if !realm.vpc.isDefault {
+		return nil, fail("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.")
+	}
+	// Without a wish EC2 places the instance where there is room for it.
+	for _, s := range realm.subnets {
+		if zone == s.zone || zone == "" && c.deny(kind.name, s.zone) == nil {
+			return s, nil
+		}
+	}
+	return realm.subnets[0], nil
+}

@@ -1,0 +1,380 @@
+package ec2test
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+type rangeParam struct {
+	CidrIP      string `ec2:"CidrIp"`
+	Description string
+}
+
+type range6Param struct {
+	CidrIPv6    string `ec2:"CidrIpv6"`
+	Description string
+}
+
+type groupPairParam struct {
+	GroupID     string `ec2:"GroupId"`
+	GroupName   string
+	UserID      string `ec2:"UserId"`
+	VpcID       string `ec2:"VpcId"`
+	Description string
+}
+
+type prefixListParam struct {
+	PrefixListID string `ec2:"PrefixListId"`
+	Description  string
+}
+
+type ipPermissionParam struct {
+	IPProtocol    string `ec2:"IpProtocol"`
+	FromPort      *int
+	ToPort        *int
+	IPRanges      []rangeParam      `ec2:"IpRanges"`
+	IPv6Ranges    []range6Param     `ec2:"Ipv6Ranges"`
+	Groups        []groupPairParam  `ec2:"Groups"`
+	PrefixListIDs []prefixListParam `ec2:"PrefixListIds"`
+}
+
+// ruleParams are the parameters of the four calls that change rules.
+type ruleParams struct {
+	groupRef
+	IPPermissions []ipPermissionParam `ec2:"IpPermissions"`
+	IPProtocol    string              `ec2:"IpProtocol"`
+	FromPort      *int
+	ToPort        *int
+	CidrIP        string `ec2:"CidrIp"`
+}
+
+// rules are the rules that the parameters describe, without ids.
+func (c *call) rulesOf(p *ruleParams, g *group, egress bool) ([]*rule, *apiError) {
+	list := p.IPPermissions
+	if p.CidrIP != "" || p.IPProtocol != "" {
+		if len(list) > 0 {
+			return nil, combination("The parameter 'ipPermissions' may not be used in combination with 'cidrIp'")
+		}
+		list = []ipPermissionParam{{
+			IPProtocol: p.IPProtocol, FromPort: p.FromPort, ToPort: p.ToPort, IPRanges: []rangeParam{{CidrIP: p.CidrIP}},
+		}}
+	}
+	var out []*rule
+	for _, perm := range list {
+		shape, err := perm.shape()
+		if err != nil {
+			return nil, err
+		}
+		shape.group, shape.egress = g, egress
+		add := func(with func(*rule)) {
+			made := *shape
+			with(&made)
+			out = append(out, &made)
+		}
+		for _, r := range perm.IPRanges {
+			cidr, err := prefix(r.CidrIP, true)
+			if err != nil {
+				return nil, err
+			}
+			add(func(made *rule) { made.cidr, made.description = cidr, r.Description })
+		}
+		for _, r := range perm.IPv6Ranges {
+			cidr, err := prefix(r.CidrIPv6, false)
+			if err != nil {
+				return nil, err
+			}
+			add(func(made *rule) { made.cidr, made.description = cidr, r.Description })
+		}
+		for _, pair := range perm.Groups {
+			source, err := c.groupOf(groupRef{pair.GroupID, pair.GroupName})
+			if err != nil {
+				return nil, err
+			}
+			add(func(made *rule) { made.source, made.description = source, pair.Description })
+		}
+		for _, l := range perm.PrefixListIDs {
+			add(func(made *rule) { made.prefixList, made.description = l.PrefixListID, l.Description })
+		}
+	}
+	if len(out) == 0 {
+		return nil, missing("IpPermissions")
+	}
+	return out, nil
+}
+
+// prefix parses a CIDR block as strictly as EC2: the host bits are cleared.
+func prefix(s string, v4 bool) (netip.Prefix, *apiError) {
+	cidr, err := netip.ParsePrefix(s)
+	if err != nil || cidr.Addr().Is4() != v4 {
+		return cidr, fail("InvalidParameterValue", "CIDR block %s is malformed", s)
+	}
+	return cidr.Masked(), nil
+}
+
+// shape is the rule without its source.
+func (p ipPermissionParam) shape() (*rule, *apiError) {
+	r := &rule{protocol: strings.ToLower(p.IPProtocol), from: -1, to: -1}
+	switch r.protocol {
+	case "":
+		return nil, missing("IpProtocol")
+	case "6":
+		r.protocol = "tcp"
+	case "17":
+		r.protocol = "udp"
+	case "1":
+		r.protocol = "icmp"
+	case "all":
+		r.protocol = "-1"
+	}
+	if r.protocol != "tcp" && r.protocol != "udp" {
+		if p.FromPort != nil && p.ToPort != nil && strings.HasPrefix(r.protocol, "icmp") {
+			r.from, r.to = *p.FromPort, *p.ToPort
+		}
+		return r, nil
+	}
+	if p.FromPort == nil || p.ToPort == nil {
+		return nil, fail("InvalidParameterValue", "Invalid value for portRange. Must specify both from and to ports with TCP/UDP.")
+	}
+	r.from, r.to = *p.FromPort, *p.ToPort
+	if r.from < 0 || r.to > 65535 || r.from > r.to {
+		return nil, fail("InvalidParameterValue", "Invalid TCP/UDP port range (%d:%d)", r.from, r.to)
+	}
+	return r, nil
+}
+
+type authorizeInput struct {
+	ruleParams
+	TagSpecification []tagSpecification
+}
+
+type authorizeOutput struct {
+	Return bool         `xml:"return"`
+	Rules  set[ruleXML] `xml:"securityGroupRuleSet"`
+}
+
+func (c *call) authorizeIngress(in *authorizeInput) (*authorizeOutput, *apiError) {
+	return c.authorize(in, false)
+}
+
+func (c *call) authorizeEgress(in *authorizeInput) (*authorizeOutput, *apiError) {
+	return c.authorize(in, true)
+}
+
+func (c *call) authorize(in *authorizeInput, egress bool) (*authorizeOutput, *apiError) {
+	g, err := c.groupOf(in.groupRef)
+	if err != nil {
+		return nil, err
+	}
+	specs, err := tagSpecs(in.TagSpecification, "security-group-rule")
+	if err != nil {
+		return nil, err
+	}
+	rules, err := c.rulesOf(&in.ruleParams, g, egress)
+	if err != nil {
+		return nil, err
+	}
+	for _, made := range rules {
+		if g.find(made.key()) != nil {
+			return nil, fail("InvalidPermission.Duplicate", "the specified rule \"peer: %s, %s, from port: %d, to port: %d, ALLOW\" already exists",
+				made.cidr, strings.ToUpper(made.protocol), made.from, made.to)
+		}
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	out := &authorizeOutput{Return: true}
+	for _, made := range rules {
+		made.base = c.newBase(ruleKind(), specs["security-group-rule"].clone())
+		c.addRule(made)
+		out.Rules.Items = append(out.Rules.Items, c.ruleXML(made))
+	}
+	return out, nil
+}
+
+func (g *group) find(key string) *rule {
+	for _, r := range g.rules {
+		if r.key() == key {
+			return r
+		}
+	}
+	return nil
+}
+
+type revokeInput struct {
+	ruleParams
+	SecurityGroupRuleID []string `ec2:"SecurityGroupRuleId"`
+}
+
+func (c *call) revokeIngress(in *revokeInput) (*returnXML, *apiError) { return c.revoke(in, false) }
+
+func (c *call) revokeEgress(in *revokeInput) (*returnXML, *apiError) { return c.revoke(in, true) }
+
+func (c *call) revoke(in *revokeInput, egress bool) (*returnXML, *apiError) {
+	g, err := c.groupOf(in.groupRef)
+	if err != nil {
+		return nil, err
+	}
+	var gone []*rule
+	for _, id := range in.SecurityGroupRuleID {
+		r, err := lookup(c, &c.rules, ruleKind(), id)
+		if err != nil {
+			return nil, err
+		}
+		if r.group != g || r.egress != egress {
+			return nil, ruleKind().missing(id)
+		}
+		gone = append(gone, r)
+	}
+	if len(in.SecurityGroupRuleID) == 0 {
+		named, err := c.rulesOf(&in.ruleParams, g, egress)
+		if err != nil {
+			return nil, err
+		}
+		for _, want := range named {
+			have := g.find(want.key())
+			if have == nil {
+				return nil, fail("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
+			}
+			gone = append(gone, have)
+		}
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	for _, r := range gone {
+		c.dropRule(r)
+	}
+	return done(), nil
+}
+
+type ruleXML struct {
+	ID          string              `xml:"securityGroupRuleId"`
+	Group       string              `xml:"groupId"`
+	Owner       string              `xml:"groupOwnerId"`
+	Egress      bool                `xml:"isEgress"`
+	Protocol    string              `xml:"ipProtocol"`
+	From        int                 `xml:"fromPort"`
+	To          int                 `xml:"toPort"`
+	CIDR        string              `xml:"cidrIpv4,omitempty"`
+	CIDR6       string              `xml:"cidrIpv6,omitempty"`
+	PrefixList  string              `xml:"prefixListId,omitempty"`
+	Source      *referencedGroupXML `xml:"referencedGroupInfo,omitempty"`
+	Description string              `xml:"description,omitempty"`
+	Tags        set[tagXML]         `xml:"tagSet"`
+}
+
+type referencedGroupXML struct {
+	ID   string `xml:"groupId"`
+	User string `xml:"userId"`
+}
+
+func (c *call) ruleXML(r *rule) ruleXML {
+	out := ruleXML{
+		ID: r.id, Group: r.group.id, Owner: r.owner, Egress: r.egress, Protocol: r.protocol, From: r.from, To: r.to,
+		PrefixList: r.prefixList, Description: r.description, Tags: r.tags.set(c.now),
+	}
+	switch {
+	case r.source != nil:
+		out.Source = &referencedGroupXML{r.source.id, r.source.owner}
+	case r.cidr.IsValid() && r.cidr.Addr().Is4():
+		out.CIDR = r.cidr.String()
+	case r.cidr.IsValid():
+		out.CIDR6 = r.cidr.String()
+	}
+	return out
+}
+
+func ruleFilters() filters[*rule] {
+	return filters[*rule]{
+		"group-id":               func(_ *call, r *rule) []string { return one(r.group.id) },
+		"security-group-rule-id": func(_ *call, r *rule) []string { return one(r.id) },
+	}
+}
+
+type describeRulesInput struct {
+	Filter              []filterParam
+	SecurityGroupRuleID []string `ec2:"SecurityGroupRuleId"`
+	pageParams
+}
+
+type describeRulesOutput struct {
+	Rules set[ruleXML] `xml:"securityGroupRuleSet"`
+	Next  string       `xml:"nextToken,omitempty"`
+}
+
+func (c *call) describeRules(in *describeRulesInput) (*describeRulesOutput, *apiError) {
+	items, next, err := find(c, &c.rules, query[*rule]{
+		kind: ruleKind(), ids: in.SecurityGroupRuleID, filters: in.Filter, known: c.server.known.rules,
+		idName: "security-group-rule-id", page: in.pageParams,
+	})
+	return &describeRulesOutput{Next: next, Rules: mapSet(items, c.ruleXML)}, err
+}
+
+// permissionSet is the rules of a group with the same protocol and ports, as
+// DescribeSecurityGroups joins them.
+type permissionSet struct {
+	Protocol string             `xml:"ipProtocol"`
+	From     *int               `xml:"fromPort,omitempty"`
+	To       *int               `xml:"toPort,omitempty"`
+	Groups   set[groupPairXML]  `xml:"groups"`
+	Ranges   set[rangeXML]      `xml:"ipRanges"`
+	Ranges6  set[range6XML]     `xml:"ipv6Ranges"`
+	Lists    set[prefixListXML] `xml:"prefixListIds"`
+}
+
+type rangeXML struct {
+	CIDR        string `xml:"cidrIp"`
+	Description string `xml:"description,omitempty"`
+}
+
+type range6XML struct {
+	CIDR        string `xml:"cidrIpv6"`
+	Description string `xml:"description,omitempty"`
+}
+
+type groupPairXML struct {
+	User        string `xml:"userId"`
+	Group       string `xml:"groupId"`
+	Description string `xml:"description,omitempty"`
+}
+
+type prefixListXML struct {
+	ID          string `xml:"prefixListId"`
+	Description string `xml:"description,omitempty"`
+}
+
+func (g *group) permissions(egress bool) set[permissionSet] {
+	var out []permissionSet
+	shapes := make(map[string]int)
+	for _, r := range g.rules {
+		if r.egress != egress {
+			continue
+		}
+		shape := r.protocol + " " + strconv.Itoa(r.from) + " " + strconv.Itoa(r.to)
+		at, ok := shapes[shape]
+		if !ok {
+			at = len(out)
+			shapes[shape] = at
+			p := permissionSet{Protocol: r.protocol}
+			if r.protocol != "-1" {
+				from, to := r.from, r.to
+				p.From, p.To = &from, &to
+			}
+			out = append(out, p)
+		}
+		p := &out[at]
+		switch {
+		case r.source != nil:
+			p.Groups.Items = append(p.Groups.Items, groupPairXML{r.source.owner, r.source.id, r.description})
+		case r.prefixList != "":
+			p.Lists.Items = append(p.Lists.Items, prefixListXML{r.prefixList, r.description})
+		case r.cidr.Addr().Is4():
+			p.Ranges.Items = append(p.Ranges.Items, rangeXML{r.cidr.String(), r.description})
+		default:
+			p.Ranges6.Items = append(p.Ranges6.Items, range6XML{r.cidr.String(), r.description})
+		}
+	}
+	return setOf(slices.Clip(out)...)
+}

@@ -1,0 +1,275 @@
+package ec2test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+type snapshot struct {
+	base
+
+	volume      string // id
+	description string
+	sizeGiB     int
+	encrypted   bool
+	kmsKey      string
+	doneAt      time.Time
+	disk        *diskRef
+	vendor      bool // its disk is shared by the vendor's images of all regions
+	vendorImage Image
+	shares      permissions
+}
+
+func (s *snapshot) completed(now time.Time) bool { return !now.Before(s.doneAt) }
+
+func (s *snapshot) status(now time.Time) string {
+	if s.completed(now) {
+		return "completed"
+	}
+	return "pending"
+}
+
+func (s *snapshot) progress(now time.Time) string {
+	if s.completed(now) {
+		return "100%"
+	}
+	part := float64(now.Sub(s.created)) / float64(s.doneAt.Sub(s.created))
+	return strconv.Itoa(int(part*100)) + "%"
+}
+
+// diskOf is the disk of a snapshot; that of a vendor's is made when it is
+// first needed.
+func (r *region) diskOf(s *snapshot) *diskRef {
+	if s.disk == nil {
+		s.disk = r.server.vendorDisk(s.vendorImage)
+	}
+	return s.disk
+}
+
+// readable tells whether the caller may make volumes of s.
+func (c *call) readable(s *snapshot) bool {
+	return c.owns(&s.base) || s.shares.admit(c.account)
+}
+
+func (c *call) readableSnapshot(id string) (*snapshot, *apiError) {
+	if err := snapshotKind().check(id); err != nil {
+		return nil, err
+	}
+	s, ok := c.snapshots.get(id)
+	if !ok || !c.readable(s) || !c.sees(&s.base) {
+		return nil, snapshotKind().missing(id)
+	}
+	return s, nil
+}
+
+type snapshotXML struct {
+	ID          string      `xml:"snapshotId"`
+	Volume      string      `xml:"volumeId"`
+	Status      string      `xml:"status"`
+	Started     string      `xml:"startTime"`
+	Completed   string      `xml:"completionTime,omitempty"`
+	Progress    string      `xml:"progress"`
+	Owner       string      `xml:"ownerId"`
+	Size        int         `xml:"volumeSize"`
+	FullSize    int64       `xml:"fullSnapshotSizeInBytes"`
+	Description string      `xml:"description"`
+	Encrypted   bool        `xml:"encrypted"`
+	KMSKey      string      `xml:"kmsKeyId,omitempty"`
+	Tier        string      `xml:"storageTier"`
+	Tags        set[tagXML] `xml:"tagSet"`
+}
+
+func (c *call) snapshotXML(s *snapshot) snapshotXML {
+	out := snapshotXML{
+		ID: s.id, Volume: s.volume, Status: s.status(c.now), Started: stamp(s.created), Progress: s.progress(c.now),
+		Owner: s.owner, Size: s.sizeGiB, FullSize: int64(s.sizeGiB) << 30 / 4, Description: s.description,
+		Encrypted: s.encrypted, KMSKey: s.kmsKey, Tier: "standard",
+	}
+	if s.completed(c.now) {
+		out.Completed = stamp(s.doneAt)
+	}
+	if c.owns(&s.base) {
+		out.Tags = s.tags.set(c.now)
+	}
+	return out
+}
+
+func snapshotFilters() filters[*snapshot] {
+	return filters[*snapshot]{
+		"snapshot-id":  func(_ *call, s *snapshot) []string { return one(s.id) },
+		"volume-id":    func(_ *call, s *snapshot) []string { return one(s.volume) },
+		"volume-size":  func(_ *call, s *snapshot) []string { return one(strconv.Itoa(s.sizeGiB)) },
+		"status":       func(c *call, s *snapshot) []string { return one(s.status(c.now)) },
+		"progress":     func(c *call, s *snapshot) []string { return one(s.progress(c.now)) },
+		"start-time":   func(_ *call, s *snapshot) []string { return one(stamp(s.created)) },
+		"description":  func(_ *call, s *snapshot) []string { return one(s.description) },
+		"encrypted":    func(_ *call, s *snapshot) []string { return truth(s.encrypted) },
+		"owner-id":     func(_ *call, s *snapshot) []string { return one(s.owner) },
+		"storage-tier": func(*call, *snapshot) []string { return one("standard") },
+	}
+}
+
+type describeSnapshotsInput struct {
+	Filter       []filterParam
+	Owner        []string
+	RestorableBy []string
+	SnapshotID   []string `ec2:"SnapshotId"`
+	pageParams
+}
+
+type describeSnapshotsOutput struct {
+	Snapshots set[snapshotXML] `xml:"snapshotSet"`
+	Next      string           `xml:"nextToken,omitempty"`
+}
+
+func (c *call) describeSnapshots(in *describeSnapshotsInput) (*describeSnapshotsOutput, *apiError) {
+	items, next, err := find(c, &c.snapshots, query[*snapshot]{
+		kind: snapshotKind(), ids: in.SnapshotID, filters: in.Filter, known: c.server.known.snapshots,
+		idName: "snapshot-id", page: in.pageParams,
+		scope: c.readable,
+		unlists: func(s *snapshot) bool {
+			return !c.ownerAmong(s.owner, "", in.Owner) || !c.sharedAmong(&s.shares, s.owner, in.RestorableBy)
+		},
+	})
+	return &describeSnapshotsOutput{Next: next, Snapshots: mapSet(items, c.snapshotXML)}, err
+}
+
+type createSnapshotInput struct {
+	VolumeID         string `ec2:"VolumeId,required"`
+	Description      string
+	TagSpecification []tagSpecification
+}
+
+func (c *call) createSnapshot(in *createSnapshotInput) (*snapshotXML, *apiError) {
+	v, err := lookup(c, &c.volumes, volumeKind(), in.VolumeID)
+	if err != nil {
+		return nil, err
+	}
+	specs, err := tagSpecs(in.TagSpecification, "snapshot")
+	if err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	s := c.takeSnapshot(v, in.Description, specs["snapshot"])
+	c.after(func(ctx context.Context) *apiError { return internal(s.disk.copyFrom(ctx, v.disk)) })
+	out := c.snapshotXML(s)
+	return &out, nil
+}
+
+// takeSnapshot makes a snapshot of a volume. Its disk has to be filled after
+// the call.
+func (c *call) takeSnapshot(v *volume, description string, t tags) *snapshot {
+	s := &snapshot{
+		base: c.newBase(snapshotKind(), t), volume: v.id, description: description,
+		sizeGiB: v.sizeGiB, encrypted: v.encrypted, kmsKey: v.kmsKey, disk: newDiskRef(),
+		doneAt: c.now.Add(c.server.opts.Latency.snapshot(v.sizeGiB)),
+	}
+	c.snapshots.put(s)
+	return s
+}
+
+type snapshotIDInput struct {
+	SnapshotID string `ec2:"SnapshotId,required"`
+}
+
+func (c *call) deleteSnapshot(in *snapshotIDInput) (*returnXML, *apiError) {
+	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
+	if err != nil {
+		return nil, err
+	}
+	if img := c.userOf(s); img != nil {
+		return nil, fail("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", s.id, img.id)
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	c.dropSnapshot(s)
+	return done(), nil
+}
+
+func (c *call) dropSnapshot(s *snapshot) {
+	c.snapshots.remove(s.id)
+	c.server.closeDisk(s.disk, nil)
+}
+
+// userOf is an image that needs the snapshot, or nil.
+func (r *region) userOf(s *snapshot) *image {
+	for img := range r.images.all() {
+		if img.uses(s.id) {
+			return img
+		}
+	}
+	return nil
+}
+
+type copySnapshotInput struct {
+	SourceRegion      string `ec2:"SourceRegion,required"`
+	SourceSnapshotID  string `ec2:"SourceSnapshotId,required"`
+	DestinationRegion string
+	Description       string
+	Encrypted         *bool
+	KmsKeyID          string `ec2:"KmsKeyId"`
+	PresignedURL      string `ec2:"PresignedUrl"`
+	TagSpecification  []tagSpecification
+}
+
+type copySnapshotOutput struct {
+	ID   string      `xml:"snapshotId"`
+	Tags set[tagXML] `xml:"tagSet"`
+}
+
+func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *apiError) {
+	specs, err := tagSpecs(in.TagSpecification, "snapshot")
+	if err != nil {
+		return nil, err
+	}
+	if in.DestinationRegion != "" && in.DestinationRegion != c.name {
+		return nil, invalidValue("destinationRegion", in.DestinationRegion, "The call must be sent to the destination region.")
+	}
+	from := c.server.region(in.SourceRegion)
+	if from == nil {
+		return nil, invalidValue("sourceRegion", in.SourceRegion, "")
+	}
+	var source snapshot
+	err = c.in(from, func(*region) *apiError {
+		there := &call{region: from, account: c.account, now: c.now}
+		s, err := there.readableSnapshot(in.SourceSnapshotID)
+		if err != nil {
+			return err
+		}
+		if !s.completed(c.now) {
+			return fail("IncorrectState", "Snapshot %s is not in the completed state", s.id)
+		}
+		source = *s
+		source.disk = from.diskOf(s)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	description := orText(in.Description, fmt.Sprintf("[Copied %s from %s]", source.id, from.name))
+	s := c.cloneSnapshot(&source, description, specs["snapshot"], in.Encrypted, in.KmsKeyID)
+	return &copySnapshotOutput{ID: s.id, Tags: s.tags.set(c.now)}, nil
+}
+
+// cloneSnapshot copies a snapshot, perhaps of another region, into this one.
+func (c *call) cloneSnapshot(source *snapshot, description string, t tags, encrypted *bool, key string) *snapshot {
+	s := &snapshot{
+		base: c.newBase(snapshotKind(), t), volume: "vol-ffffffff", description: description,
+		sizeGiB: source.sizeGiB, encrypted: source.encrypted || encrypted != nil && *encrypted, disk: newDiskRef(),
+		doneAt: c.now.Add(c.server.opts.Latency.snapshot(source.sizeGiB)),
+	}
+	if s.encrypted {
+		s.kmsKey = orText(key, c.defaultKey())
+	}
+	c.snapshots.put(s)
+	c.after(func(ctx context.Context) *apiError { return internal(s.disk.copyFrom(ctx, source.disk)) })
+	return s
+}

@@ -1,0 +1,173 @@
+package ec2test
+
+import (
+	"fmt"
+	"hash/fnv"
+	"iter"
+	"slices"
+	"time"
+)
+
+// base is what every resource has.
+type base struct {
+	id      string
+	seq     uint64 // the order of creation, which is the order of answers
+	owner   string
+	created time.Time
+	visible time.Time // when describes begin to show it
+	tags    tags
+}
+
+func (b *base) meta() *base { return b }
+
+// A record is a resource that a table can hold.
+type record interface {
+	comparable
+	meta() *base
+}
+
+// table holds the resources of one kind of one region, of all accounts, in the
+// order they were created.
+type table[T record] struct {
+	byID  map[string]T
+	order []T
+	dead  int // entries of order that are not in byID any more
+}
+
+func (t *table[T]) put(r T) {
+	if t.byID == nil {
+		t.byID = make(map[string]T)
+	}
+	t.byID[r.meta().id] = r
+	t.order = append(t.order, r)
+}
+
+func (t *table[T]) get(id string) (T, bool) {
+	r, ok := t.byID[id]
+	return r, ok
+}
+
+func (t *table[T]) remove(id string) {
+	if _, ok := t.byID[id]; !ok {
+		return
+	}
+	delete(t.byID, id)
+	if t.dead++; t.dead > len(t.byID)+16 {
+		t.order = slices.DeleteFunc(t.order, func(r T) bool { return t.byID[r.meta().id] != r })
+		t.dead = 0
+	}
+}
+
+// all yields what the table holds, oldest first. The loop may remove what it
+// is at.
+func (t *table[T]) all() iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, r := range slices.Clone(t.order) {
+			if t.byID[r.meta().id] == r && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// A kind is a sort of resource: how its ids look, and EC2's words for an id
+// that is not one, or not one of a resource that exists.
+type kind struct {
+	prefix    string // of its ids, with the dash
+	resource  string // in tag specifications
+	malformed string // error code
+	notFound  string // error code
+	message   string // of notFound, with %s for the id
+}
+
+func imageKind() kind {
+	return kind{"ami-", "image", "InvalidAMIID.Malformed", "InvalidAMIID.NotFound", "The image id '[%s]' does not exist"}
+}
+
+func snapshotKind() kind {
+	return kind{"snap-", "snapshot", "InvalidSnapshotID.Malformed", "InvalidSnapshot.NotFound", "The snapshot '%s' does not exist."}
+}
+
+func volumeKind() kind {
+	return kind{"vol-", "volume", "InvalidVolumeID.Malformed", "InvalidVolume.NotFound", "The volume '%s' does not exist."}
+}
+
+func instanceKind() kind {
+	return kind{"i-", "instance", "InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound", "The instance ID '%s' does not exist"}
+}
+
+func groupKind() kind {
+	return kind{"sg-", "security-group", "InvalidGroupId.Malformed", "InvalidGroup.NotFound", "The security group '%s' does not exist"}
+}
+
+func ruleKind() kind {
+	return kind{"sgr-", "security-group-rule", "InvalidSecurityGroupRuleId.Malformed", "InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '%s' does not exist"}
+}
+
+func interfaceKind() kind {
+	return kind{"eni-", "network-interface", "InvalidNetworkInterfaceId.Malformed", "InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist"}
+}
+
+func keyPairKind() kind {
+	return kind{"key-", "key-pair", "InvalidKeyPair.NotFound", "InvalidKeyPair.NotFound", "The key pair '%s' does not exist"}
+}
+
+func templateKind() kind {
+	return kind{"lt-", "launch-template", "InvalidLaunchTemplateId.Malformed", "InvalidLaunchTemplateId.NotFound", "The specified launch template, with template ID %s, does not exist."}
+}
+
+func vpcKind() kind {
+	return kind{"vpc-", "vpc", "InvalidVpcId.Malformed", "InvalidVpcID.NotFound", "The vpc ID '%s' does not exist"}
+}
+
+func subnetKind() kind {
+	return kind{"subnet-", "subnet", "InvalidSubnetId.Malformed", "InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist"}
+}
+
+func (k kind) missing(id string) *apiError { return fail(k.notFound, k.message, id) }
+
+// check reports an id that can not be one of this kind.
+func (k kind) check(id string) *apiError {
+	hex, ok := trimPrefix(id, k.prefix)
+	if ok && (len(hex) == 8 || len(hex) == 17) && isHex(hex) {
+		return nil
+	}
+	return fail(k.malformed, "Invalid id: %q (expecting \"%s...\")", id, k.prefix)
+}
+
+func trimPrefix(s, prefix string) (string, bool) {
+	if len(s) < len(prefix) || s[:len(prefix)] != prefix {
+		return s, false
+	}
+	return s[len(prefix):], true
+}
+
+func isHex(s string) bool {
+	for _, c := range s {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// newID is an id that no other resource of this server has. Ids look random
+// and are the same in every run.
+func newID(prefix string, n uint64) string {
+	// splitmix64, a bijection: different numbers give different ids.
+	n += 0x9e3779b97f4a7c15
+	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
+	n = (n ^ n>>27) * 0x94d049bb133111eb
+	n ^= n >> 31
+	return fmt.Sprintf("%s0%016x", prefix, n)
+}
+
+// namedID is the id of a resource that every server has, made from its name.
+func namedID(prefix string, parts ...string) string {
+	h := fnv.New64a()
+	for _, part := range parts {
+		h.Write([]byte(part)) //nolint:errcheck // a hash never fails
+		h.Write([]byte{0})    //nolint:errcheck // a hash never fails
+	}
+	return fmt.Sprintf("%s1%016x", prefix, h.Sum64())
+}

@@ -1,0 +1,228 @@
+package ec2test
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxTags is EC2's limit of tags of one resource.
+const maxTags = 50
+
+// tags are a resource's tags by key. With eventual consistency a change is
+// seen later than it is made.
+type tags map[string]tagValue
+
+type tagValue struct {
+	value   string
+	removed bool
+	from    time.Time // when the change is seen
+	was     *string   // what is seen until then; nil is no tag
+}
+
+// at is the tag's value as seen at now.
+func (v tagValue) at(now time.Time) (string, bool) {
+	if now.Before(v.from) {
+		if v.was == nil {
+			return "", false
+		}
+		return *v.was, true
+	}
+	return v.value, !v.removed
+}
+
+func (t tags) get(now time.Time, key string) (string, bool) {
+	v, ok := t[key]
+	if !ok {
+		return "", false
+	}
+	return v.at(now)
+}
+
+type tagXML struct {
+	Key   string `xml:"key"`
+	Value string `xml:"value"`
+}
+
+// list is the tags as seen at now, by key.
+func (t tags) list(now time.Time) []tagXML {
+	out := make([]tagXML, 0, len(t))
+	for key, v := range t {
+		if value, ok := v.at(now); ok {
+			out = append(out, tagXML{Key: key, Value: value})
+		}
+	}
+	slices.SortFunc(out, func(a, b tagXML) int { return strings.Compare(a.Key, b.Key) })
+	return out
+}
+
+func (t tags) set(now time.Time) set[tagXML] { return setOf(t.list(now)...) }
+
+// change sets or removes one tag, seen from the time from on.
+func (b *base) change(now, from time.Time, key, value string, remove bool) {
+	next := tagValue{value: value, removed: remove, from: from}
+	if seen, ok := b.tags.get(now, key); ok {
+		next.was = &seen
+	}
+	if b.tags == nil {
+		b.tags = make(tags)
+	}
+	if remove && !from.After(now) {
+		delete(b.tags, key)
+		return
+	}
+	b.tags[key] = next
+}
+
+type tagParam struct {
+	Key   string  `ec2:"Key"`
+	Value *string `ec2:"Value"`
+}
+
+func (p tagParam) value() string {
+	if p.Value == nil {
+		return ""
+	}
+	return *p.Value
+}
+
+// TagSpecification is the tags of a resource in the call that creates it.
+type tagSpecification struct {
+	ResourceType string
+	Tag          []tagParam
+}
+
+func checkTags(list []tagParam) *apiError {
+	seen := make(map[string]bool, len(list))
+	for _, tag := range list {
+		switch {
+		case tag.Key == "":
+			return fail("InvalidParameterValue", "Tag keys must be at least 1 character long.")
+		case len(tag.Key) > 128:
+			return fail("InvalidParameterValue", "Tag key exceeds the maximum length of 128 characters.")
+		case len(tag.value()) > 256:
+			return fail("InvalidParameterValue", "Tag value exceeds the maximum length of 256 characters.")
+		case strings.HasPrefix(strings.ToLower(tag.Key), "aws:"):
+			return fail("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
+		case seen[tag.Key]:
+			return fail("InvalidParameterValue", "Duplicate tag key '%s' specified.", tag.Key)
+		}
+		seen[tag.Key] = true
+	}
+	if len(list) > maxTags {
+		return fail("TagLimitExceeded", "More than %d tags specified", maxTags)
+	}
+	return nil
+}
+
+// tagSpecs sorts the specifications of a call by resource type; only the
+// allowed types may be there.
+func tagSpecs(specs []tagSpecification, allowed ...string) (map[string]tags, *apiError) {
+	out := make(map[string]tags, len(allowed))
+	lists := make(map[string][]tagParam, len(specs))
+	for _, spec := range specs {
+		if !slices.Contains(allowed, spec.ResourceType) {
+			return nil, invalidValue("ResourceType", spec.ResourceType, "'"+spec.ResourceType+"' is not a valid taggable resource type for this operation.")
+		}
+		if len(spec.Tag) == 0 {
+			return nil, fail("InvalidParameterValue", "Tag specification must have at least one tag")
+		}
+		lists[spec.ResourceType] = append(lists[spec.ResourceType], spec.Tag...)
+	}
+	for resource, list := range lists {
+		if err := checkTags(list); err != nil {
+			return nil, err
+		}
+		made := make(tags, len(list))
+		for _, tag := range list {
+			made[tag.Key] = tagValue{value: tag.value()}
+		}
+		out[resource] = made
+	}
+	return out, nil
+}
+
+// clone copies tags for another resource that begins with the same.
+func (t tags) clone() tags {
+	out := make(tags, len(t))
+	for key, v := range t {
+		out[key] = v
+	}
+	return out
+}
+
+type tagsInput struct {
+	ResourceID []string   `ec2:"ResourceId,required"`
+	Tag        []tagParam `ec2:"Tag"`
+}
+
+// taggable finds the resources of a tagging call, of the caller's account.
+func (c *call) taggable(ids []string) ([]*base, *apiError) {
+	found := make([]*base, 0, len(ids))
+	for _, id := range ids {
+		b, err := c.anyRecord(id)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, b)
+	}
+	return found, nil
+}
+
+func (c *call) createTags(in *tagsInput) (*returnXML, *apiError) {
+	if len(in.Tag) == 0 {
+		return nil, missing("Tag")
+	}
+	if err := checkTags(in.Tag); err != nil {
+		return nil, err
+	}
+	found, err := c.taggable(in.ResourceID)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range found {
+		count := len(b.tags)
+		for _, tag := range in.Tag {
+			if _, ok := b.tags[tag.Key]; !ok {
+				count++
+			}
+		}
+		if count > maxTags {
+			return nil, fail("TagLimitExceeded", "The maximum number of tags per resource is %d: %s", maxTags, b.id)
+		}
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	for _, b := range found {
+		for _, tag := range in.Tag {
+			b.change(c.now, c.seenFrom(), tag.Key, tag.value(), false)
+		}
+	}
+	return done(), nil
+}
+
+func (c *call) deleteTags(in *tagsInput) (*returnXML, *apiError) {
+	found, err := c.taggable(in.ResourceID)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	for _, b := range found {
+		if len(in.Tag) == 0 {
+			for key := range b.tags {
+				b.change(c.now, c.seenFrom(), key, "", true)
+			}
+		}
+		for _, tag := range in.Tag {
+			have, ok := b.tags[tag.Key]
+			// With a value given, only a tag of that value goes.
+			if ok && (tag.Value == nil || have.value == *tag.Value) {
+				b.change(c.now, c.seenFrom(), tag.Key, "", true)
+			}
+		}
+	}
+	return done(), nil
+}

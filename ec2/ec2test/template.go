@@ -1,0 +1,221 @@
+package ec2test
+
+import (
+	"encoding/base64"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// template is a launch template.
+type template struct {
+	base
+
+	name     string
+	versions []*templateVersion // by number, from 1
+	standard int                // the number of the default version
+}
+
+type templateVersion struct {
+	number      int
+	created     string
+	by          string
+	description string
+	form        url.Values // the data, as parameters of RunInstances
+	data        launchParams
+}
+
+const dataPrefix = "LaunchTemplateData."
+
+// templateData is the form and the decoded data of the request.
+func (c *call) templateData(data *launchParams, under *templateVersion) (*templateVersion, *apiError) {
+	v := &templateVersion{created: stamp(c.now), by: "arn:aws:iam::" + c.account + ":root", form: make(url.Values), data: *data}
+	given := make(map[string]bool)
+	for key, values := range c.form {
+		if name, ok := strings.CutPrefix(key, dataPrefix); ok {
+			v.form[name] = values
+			top, _, _ := strings.Cut(name, ".")
+			given[top] = true
+		}
+	}
+	if under == nil {
+		return v, nil
+	}
+	for key, values := range under.form {
+		if top, _, _ := strings.Cut(key, "."); !given[top] {
+			v.form[key] = values
+		}
+	}
+	v.data = launchParams{}
+	if _, err := decodeParams(v.form, &v.data); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// template is the caller's template by id or name.
+func (c *call) template(id, name string) (*template, *apiError) {
+	switch {
+	case id != "" && name != "":
+		return nil, fail("InvalidRequest", "The request must contain either a launch template ID or a launch template name, but not both.")
+	case id != "":
+		return lookup(c, &c.templates, templateKind(), id)
+	case name != "":
+		for t := range c.templates.all() {
+			if t.name == name && c.owns(&t.base) && c.sees(&t.base) {
+				return t, nil
+			}
+		}
+		return nil, fail("InvalidLaunchTemplateName.NotFoundException", "The specified launch template, with template name %s, does not exist.", name)
+	}
+	return nil, missing("LaunchTemplateId")
+}
+
+// version is a version by number, $Latest or $Default.
+func (t *template) version(which string) (*templateVersion, *apiError) {
+	switch which {
+	case "$Latest":
+		return t.versions[len(t.versions)-1], nil
+	case "$Default":
+		return t.versions[t.standard-1], nil
+	}
+	n, err := strconv.Atoi(which)
+	if err != nil || n < 1 || n > len(t.versions) {
+		return nil, fail("InvalidLaunchTemplateId.VersionNotFound", "Could not find launch template version %s of %s", which, t.id)
+	}
+	return t.versions[n-1], nil
+}
+
+type templateXML struct {
+	ID      string      `xml:"launchTemplateId"`
+	Name    string      `xml:"launchTemplateName"`
+	Created string      `xml:"createTime"`
+	By      string      `xml:"createdBy"`
+	Default int         `xml:"defaultVersionNumber"`
+	Latest  int         `xml:"latestVersionNumber"`
+	Tags    set[tagXML] `xml:"tagSet"`
+}
+
+func (c *call) templateXML(t *template) templateXML {
+	return templateXML{t.id, t.name, stamp(t.created), t.versions[0].by, t.standard, len(t.versions), t.tags.set(c.now)}
+}
+
+type templateVersionXML struct {
+	ID          string  `xml:"launchTemplateId"`
+	Name        string  `xml:"launchTemplateName"`
+	Number      int     `xml:"versionNumber"`
+	Description string  `xml:"versionDescription,omitempty"`
+	Created     string  `xml:"createTime"`
+	By          string  `xml:"createdBy"`
+	Default     bool    `xml:"defaultVersion"`
+	Data        dataXML `xml:"launchTemplateData"`
+}
+
+func (t *template) versionXML(v *templateVersion) templateVersionXML {
+	return templateVersionXML{t.id, t.name, v.number, v.description, v.created, v.by, v.number == t.standard, v.data.xml()}
+}
+
+type dataXML struct {
+	Image      string            `xml:"imageId,omitempty"`
+	Type       string            `xml:"instanceType,omitempty"`
+	Key        string            `xml:"keyName,omitempty"`
+	UserData   string            `xml:"userData,omitempty"`
+	GroupIDs   *set[string]      `xml:"securityGroupIdSet,omitempty"`
+	Groups     *set[string]      `xml:"securityGroupSet,omitempty"`
+	Mappings   *set[mappingXML]  `xml:"blockDeviceMappingSet,omitempty"`
+	Interfaces *set[dataNICXML]  `xml:"networkInterfaceSet,omitempty"`
+	Profile    *dataProfileXML   `xml:"iamInstanceProfile,omitempty"`
+	Shutdown   string            `xml:"instanceInitiatedShutdownBehavior,omitempty"`
+	EBS        *bool             `xml:"ebsOptimized,omitempty"`
+	Protected  *bool             `xml:"disableApiTermination,omitempty"`
+	Tags       *set[dataTagsXML] `xml:"tagSpecificationSet,omitempty"`
+	Metadata   *dataMetadataXML  `xml:"metadataOptions,omitempty"`
+	Placement  *dataPlacementXML `xml:"placement,omitempty"`
+	Monitoring *valueEnabledXML  `xml:"monitoring,omitempty"`
+	Credits    *creditsXML       `xml:"creditSpecification,omitempty"`
+	Market     *dataMarketXML    `xml:"instanceMarketOptions,omitempty"`
+}
+
+type dataNICXML struct {
+	DeviceIndex *int         `xml:"deviceIndex,omitempty"`
+	Subnet      string       `xml:"subnetId,omitempty"`
+	Groups      *set[string] `xml:"groupSet,omitempty"`
+	PublicIP    *bool        `xml:"associatePublicIpAddress,omitempty"`
+	Delete      *bool        `xml:"deleteOnTermination,omitempty"`
+	Description string       `xml:"description,omitempty"`
+}
+
+type dataProfileXML struct {
+	ARN  string `xml:"arn,omitempty"`
+	Name string `xml:"name,omitempty"`
+}
+
+type dataTagsXML struct {
+	Resource string      `xml:"resourceType"`
+	Tags     set[tagXML] `xml:"tagSet"`
+}
+
+type dataMetadataXML struct {
+	Tokens   string `xml:"httpTokens,omitempty"`
+	Hops     *int   `xml:"httpPutResponseHopLimit,omitempty"`
+	Endpoint string `xml:"httpEndpoint,omitempty"`
+}
+
+type dataPlacementXML struct {
+	Zone    string `xml:"availabilityZone,omitempty"`
+	Tenancy string `xml:"tenancy,omitempty"`
+}
+
+type valueEnabledXML struct {
+	Enabled bool `xml:"enabled"`
+}
+
+type creditsXML struct {
+	CPU string `xml:"cpuCredits"`
+}
+
+type dataMarketXML struct {
+	Type string `xml:"marketType"`
+}
+
+func (p *launchParams) xml() dataXML {
+	out := dataXML{
+		Image: p.ImageID, Type: p.InstanceType, Key: p.KeyName, UserData: base64.StdEncoding.EncodeToString(p.UserData),
+		GroupIDs: optional(setOf(p.SecurityGroupID...)), Groups: optional(setOf(p.SecurityGroup...)),
+		Mappings: optional(mapSet(p.BlockDeviceMapping, mapping.xml)), Shutdown: p.InstanceInitiatedShutdownBehavior,
+		EBS: p.EbsOptimized, Protected: p.DisableAPITermination,
+	}
+	out.Interfaces = optional(mapSet(p.NetworkInterface, func(n nicParams) dataNICXML {
+		return dataNICXML{n.DeviceIndex, n.SubnetID, optional(setOf(n.SecurityGroupID...)), n.AssociatePublicIPAddress, n.DeleteOnTermination, n.Description}
+	}))
+	out.Tags = optional(mapSet(p.TagSpecification, func(s tagSpecification) dataTagsXML {
+		return dataTagsXML{s.ResourceType, mapSet(s.Tag, func(t tagParam) tagXML { return tagXML{t.Key, t.value()} })}
+	}))
+	if v := p.IamInstanceProfile; v != nil {
+		out.Profile = &dataProfileXML{v.ARN, v.Name}
+	}
+	if v := p.MetadataOptions; v != nil {
+		out.Metadata = &dataMetadataXML{v.HTTPTokens, v.HTTPPutResponseHopLimit, v.HTTPEndpoint}
+	}
+	if v := p.Placement; v != nil {
+		out.Placement = &dataPlacementXML{v.AvailabilityZone, v.Tenancy}
+	}
+	if v := p.Monitoring; v != nil {
+		out.Monitoring = &valueEnabledXML{v.Enabled}
+	}
+	if v := p.CreditSpecification; v != nil {
+		out.Credits = &creditsXML{v.CPUCredits}
+	}
+	if v := p.InstanceMarketOptions; v != nil {
+		out.Market = &dataMarketXML{v.MarketType}
+	}
+	return out
+}
+
+// sorted versions for answers: the newest first, as EC2 does.
+func newestFirst(list []*templateVersion) []*templateVersion {
+	out := slices.Clone(list)
+	slices.SortFunc(out, func(a, b *templateVersion) int { return b.number - a.number })
+	return out
+}

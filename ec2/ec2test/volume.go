@@ -1,0 +1,253 @@
+package ec2test
+
+import (
+	"strconv"
+	"time"
+)
+
+type volume struct {
+	base
+
+	zone       string
+	sizeGiB    int
+	kind       string // gp3 and so on
+	iops       int
+	throughput int
+	encrypted  bool
+	kmsKey     string
+	snapshot   string // id it was made from
+	disk       *diskRef
+
+	instance   *instance // nil when it is not attached
+	device     string
+	attached   time.Time
+	withDelete bool // deleted when its instance terminates
+}
+
+func (v *volume) state() string {
+	if v.instance != nil {
+		return "in-use"
+	}
+	return "available"
+}
+
+// volumeTypes are the values of VolumeType.
+func volumeTypes() []string {
+	return []string{"gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"}
+}
+
+// ebsParams is the EBS part of a block device mapping.
+type ebsParams struct {
+	SnapshotID               string `ec2:"SnapshotId"`
+	VolumeSize               *int
+	VolumeType               string
+	Iops                     *int
+	Throughput               *int
+	Encrypted                *bool
+	KmsKeyID                 string `ec2:"KmsKeyId"`
+	DeleteOnTermination      *bool
+	VolumeInitializationRate *int
+}
+
+// check refuses sizes and rates that EBS has not got.
+func (p ebsParams) check() *apiError {
+	if err := inSet("VolumeType", p.VolumeType, volumeTypes()...); err != nil {
+		return err
+	}
+	kind := p.VolumeType
+	switch {
+	case p.VolumeSize != nil && (*p.VolumeSize < 1 || *p.VolumeSize > 65536):
+		return invalidValue("volumeSize", strconv.Itoa(*p.VolumeSize), "It must be between 1 and 65536 GiB.")
+	case p.Throughput != nil && kind != "gp3":
+		return combination("The parameter throughput is not supported for %s volumes.", orText(kind, "gp2"))
+	case p.Throughput != nil && (*p.Throughput < 125 || *p.Throughput > 2000):
+		return invalidValue("throughput", strconv.Itoa(*p.Throughput), "It must be between 125 and 2000 MiB/s.")
+	case p.Iops != nil && kind != "gp3" && kind != "io1" && kind != "io2":
+		return combination("The parameter iops is not supported for %s volumes.", orText(kind, "gp2"))
+	case p.Iops != nil && kind == "gp3" && (*p.Iops < 3000 || *p.Iops > 80000):
+		return invalidValue("iops", strconv.Itoa(*p.Iops), "Volume iops of gp3 must be between 3000 and 80000.")
+	case p.Iops == nil && (kind == "io1" || kind == "io2"):
+		return missing("iops")
+	case p.KmsKeyID != "" && (p.Encrypted == nil || !*p.Encrypted):
+		return fail("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
+	case p.VolumeInitializationRate != nil && (*p.VolumeInitializationRate < 100 || *p.VolumeInitializationRate > 300):
+		return invalidValue("volumeInitializationRate", strconv.Itoa(*p.VolumeInitializationRate), "It must be between 100 and 300 MiB/s.")
+	}
+	return nil
+}
+
+// rates fills in what gp3 has when nothing is said.
+func (v *volume) rates(iops, throughput *int) {
+	switch v.kind {
+	case "gp3":
+		v.iops, v.throughput = 3000, 125
+	case "gp2":
+		v.iops = max(100, 3*v.sizeGiB)
+	}
+	if iops != nil {
+		v.iops = *iops
+	}
+	if throughput != nil {
+		v.throughput = *throughput
+	}
+}
+
+func orText(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+type volumeXML struct {
+	ID          string             `xml:"volumeId"`
+	Size        int                `xml:"size"`
+	Snapshot    string             `xml:"snapshotId"`
+	Zone        string             `xml:"availabilityZone"`
+	Status      string             `xml:"status"`
+	Created     string             `xml:"createTime"`
+	Attachments set[attachmentXML] `xml:"attachmentSet"`
+	Type        string             `xml:"volumeType"`
+	IOPS        int                `xml:"iops,omitempty"`
+	Throughput  int                `xml:"throughput,omitempty"`
+	Encrypted   bool               `xml:"encrypted"`
+	KMSKey      string             `xml:"kmsKeyId,omitempty"`
+	MultiAttach bool               `xml:"multiAttachEnabled"`
+	Tags        set[tagXML]        `xml:"tagSet"`
+}
+
+type attachmentXML struct {
+	Volume              string `xml:"volumeId"`
+	Instance            string `xml:"instanceId"`
+	Device              string `xml:"device"`
+	Status              string `xml:"status"`
+	Attached            string `xml:"attachTime"`
+	DeleteOnTermination bool   `xml:"deleteOnTermination"`
+}
+
+func (c *call) volumeXML(v *volume) volumeXML {
+	out := volumeXML{
+		ID: v.id, Size: v.sizeGiB, Snapshot: v.snapshot, Zone: v.zone, Status: v.state(), Created: stamp(v.created),
+		Type: v.kind, IOPS: v.iops, Throughput: v.throughput, Encrypted: v.encrypted, KMSKey: v.kmsKey,
+		Tags: v.tags.set(c.now),
+	}
+	if v.instance != nil {
+		out.Attachments = setOf(attachmentXML{v.id, v.instance.id, v.device, "attached", stamp(v.attached), v.withDelete})
+	}
+	return out
+}
+
+func volumeFilters() filters[*volume] {
+	onInstance := func(get func(*volume) []string) func(*call, *volume) []string {
+		return func(_ *call, v *volume) []string {
+			if v.instance == nil {
+				return nil
+			}
+			return get(v)
+		}
+	}
+	return filters[*volume]{
+		"volume-id":              func(_ *call, v *volume) []string { return one(v.id) },
+		"status":                 func(_ *call, v *volume) []string { return one(v.state()) },
+		"snapshot-id":            func(_ *call, v *volume) []string { return one(v.snapshot) },
+		"size":                   func(_ *call, v *volume) []string { return one(strconv.Itoa(v.sizeGiB)) },
+		"volume-type":            func(_ *call, v *volume) []string { return one(v.kind) },
+		"encrypted":              func(_ *call, v *volume) []string { return truth(v.encrypted) },
+		"availability-zone":      func(_ *call, v *volume) []string { return one(v.zone) },
+		"create-time":            func(_ *call, v *volume) []string { return one(stamp(v.created)) },
+		"attachment.instance-id": onInstance(func(v *volume) []string { return one(v.instance.id) }),
+		"attachment.device":      onInstance(func(v *volume) []string { return one(v.device) }),
+		"attachment.status":      onInstance(func(*volume) []string { return one("attached") }),
+		"attachment.delete-on-termination": onInstance(func(v *volume) []string {
+			return truth(v.withDelete)
+		}),
+	}
+}
+
+type describeVolumesInput struct {
+	Filter                  []filterParam
+	VolumeID                []string `ec2:"VolumeId"`
+	IncludeManagedResources bool
+	pageParams
+}
+
+type describeVolumesOutput struct {
+	Volumes set[volumeXML] `xml:"volumeSet"`
+	Next    string         `xml:"nextToken,omitempty"`
+}
+
+func (c *call) describeVolumes(in *describeVolumesInput) (*describeVolumesOutput, *apiError) {
+	items, next, err := find(c, &c.volumes, query[*volume]{
+		kind: volumeKind(), ids: in.VolumeID, filters: in.Filter, known: c.server.known.volumes,
+		idName: "volume-id", page: in.pageParams,
+	})
+	return &describeVolumesOutput{Next: next, Volumes: mapSet(items, c.volumeXML)}, err
+}
+
+type createVolumeInput struct {
+	AvailabilityZone string `ec2:"AvailabilityZone,required"`
+	ClientToken      string
+	Size             *int
+	SnapshotID       string `ec2:"SnapshotId"`
+	VolumeType       string
+	Iops             *int
+	Throughput       *int
+	Encrypted        *bool
+	KmsKeyID         string `ec2:"KmsKeyId"`
+	TagSpecification []tagSpecification
+}
+
+func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *apiError) {
+	known, err := c.once(in.ClientToken)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range known {
+		if v, ok := c.volumes.get(id); ok {
+			out := c.volumeXML(v)
+			return &out, nil
+		}
+	}
+	if err := inSet("availabilityZone", in.AvailabilityZone, c.zones()...); err != nil {
+		return nil, err
+	}
+	specs, err := tagSpecs(in.TagSpecification, "volume")
+	if err != nil {
+		return nil, err
+	}
+	ebs := ebsParams{
+		SnapshotID: in.SnapshotID, VolumeSize: in.Size, VolumeType: in.VolumeType,
+		Iops: in.Iops, Throughput: in.Throughput, Encrypted: in.Encrypted, KmsKeyID: in.KmsKeyID,
+	}
+	plan, err := c.planVolume(mapping{EBS: &ebs}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	v := c.makeVolume(plan, in.AvailabilityZone, specs["volume"])
+	c.remember(in.ClientToken, v.id)
+	out := c.volumeXML(v)
+	return &out, nil
+}
+
+type volumeIDInput struct {
+	VolumeID string `ec2:"VolumeId,required"`
+}
+
+func (c *call) deleteVolume(in *volumeIDInput) (*returnXML, *apiError) {
+	v, err := lookup(c, &c.volumes, volumeKind(), in.VolumeID)
+	if err != nil {
+		return nil, err
+	}
+	if v.instance != nil {
+		return nil, fail("VolumeInUse", "Volume %s is currently attached to %s", v.id, v.instance.id)
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	c.volumes.remove(v.id)
+	c.server.closeDisk(v.disk, nil)
+	return done(), nil
+}

@@ -50,8 +50,7 @@ func ExampleShell() {
 
 	err := provision.Shell("apt-get update").Provision(context.Background(), m)
 
-	var exit *bake.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*bake.ExitError](err); ok {
 		fmt.Println(exit.Status, exit.Output)
 	}
 	// Output: 100 [E: Unable to fetch some archives]

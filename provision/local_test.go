@@ -149,7 +149,7 @@ func gone(t *testing.T, pid string) {
 	t.Helper()
 	var state string
 	for range 500 {
-		out, err := exec.CommandContext(t.Context(), "ps", "-o", "state=", "-p", pid).Output() //nolint:gosec // the test's own
+		out, err := exec.CommandContext(t.Context(), "ps", "-o", "state=", "-p", pid).Output()
 		state = strings.TrimSpace(string(out))
 		if err != nil || state == "" || strings.HasPrefix(state, "Z") {
 			return

@@ -46,8 +46,7 @@ func inOwnDir(ctx context.Context, m bake.Machine, parent string, sudo bool, use
 	// first.
 	dir := &ownDir{path: path.Join(parent, ownDirPrefix+rand.Text()), sudo: sudo}
 	err = m.Run(ctx, &bake.Cmd{Args: []string{"mkdir", "-m", "0700", dir.path}, Sudo: sudo})
-	var exit *bake.ExitError
-	if errors.As(err, &exit) {
+	if _, exited := errors.AsType[*bake.ExitError](err); exited {
 		return fmt.Errorf("make a directory for the script: %w", err)
 	}
 	// Without an exit status the directory may be there.

@@ -103,8 +103,7 @@ func invalid(t *testing.T, p described, want []string) {
 	if got := len(strings.Split(err.Error(), "\n")); got != len(want) {
 		t.Errorf("Validate found %d errors, want %d:\n%v", got, len(want), err)
 	}
-	var field *bake.FieldError
-	if !errors.As(err, &field) {
+	if _, ok := errors.AsType[*bake.FieldError](err); !ok {
 		t.Errorf("%v is no *bake.FieldError", err)
 	}
 	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})

@@ -214,8 +214,7 @@ func TestScriptThatCannotBePlaced(t *testing.T) {
 	nothingLeft(t, m)
 
 	err := provision.Script{Content: "true", RemoteDir: "/opt/missing"}.Provision(t.Context(), m)
-	var exit *bake.ExitError
-	if !errors.As(err, &exit) {
+	if _, ok := errors.AsType[*bake.ExitError](err); !ok {
 		t.Errorf("without the remote directory the error is %v", err)
 	}
 }

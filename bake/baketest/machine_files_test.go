@@ -18,7 +18,7 @@ import (
 
 func TestPutFile(t *testing.T) {
 	local := filepath.Join(t.TempDir(), "tool")
-	if err := os.WriteFile(local, []byte("ELF"), 0o700); err != nil { //nolint:gosec // its mode is what is tested
+	if err := os.WriteFile(local, []byte("ELF"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	tests := map[string]struct {
@@ -96,7 +96,7 @@ func TestTreesThereAndBack(t *testing.T) {
 	if err := m.Get(t.Context(), &bake.Download{Source: "/srv/app", Path: back, Exclude: []string{"kept"}, Sudo: true}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(filepath.Join(back, "sub", "run")); err != nil || string(got) != "r" { //nolint:gosec // a path of the test's own
+	if got, err := os.ReadFile(filepath.Join(back, "sub", "run")); err != nil || string(got) != "r" {
 		t.Errorf("sub/run came back as %q (%v)", got, err)
 	}
 	if _, err := os.Stat(filepath.Join(back, "kept")); !errors.Is(err, fs.ErrNotExist) {

@@ -198,8 +198,7 @@ func TestInvalidArguments(t *testing.T) {
 		"Get":    m.Get(t.Context(), &bake.Download{Source: "/etc"}),
 		"Reboot": m.Reboot(t.Context(), &bake.Cmd{}),
 	} {
-		var field *bake.FieldError
-		if !errors.As(err, &field) {
+		if _, ok := errors.AsType[*bake.FieldError](err); !ok {
 			t.Errorf("%s returned %v, want a *bake.FieldError", name, err)
 		}
 	}

@@ -1,0 +1,121 @@
+package amicleanup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// AfterBake returns a publisher that retires the older images of the group
+// that was baked: after a good bake it plans and applies c, in the regions
+// where the artifact is and c has a target. The artifact itself is kept
+// whatever the policy says, and images of other groups are left alone, so that
+// one Cleaner can serve any number of images.
+//
+// It is an error when the new image is not among those that the policy
+// selects, or when an image could not be removed.
+func AfterBake(c Cleaner) bake.Publisher { return &afterBake{c} }
+
+type afterBake struct{ cleaner Cleaner }
+
+var _ bake.Validator = (*afterBake)(nil)
+
+// String names the step.
+func (a *afterBake) String() string { return "retire older images" }
+
+// Validate validates the cleaner.
+func (a *afterBake) Validate() error { return a.cleaner.Validate() }
+
+// A new image may be listed a little later than it was made.
+const (
+	listedEvery   = 2 * time.Second
+	listedTimeout = time.Minute
+)
+
+// Publish retires what the artifact replaces.
+func (a *afterBake) Publish(ctx context.Context, artifact bake.Artifact) error {
+	c := a.cleaner
+	ids := artifact.IDs()
+	c.Targets = slices.DeleteFunc(slices.Clone(c.Targets), func(t Target) bool { return ids[t.Region] == "" })
+	if len(c.Targets) == 0 {
+		return fmt.Errorf("%s is in no region that has a target", artifact)
+	}
+	fresh := slices.Collect(maps.Values(ids))
+	if len(c.Policy.Keep) > 0 { // without keepers everything is kept anyway
+		c.Policy.Keep = append(slices.Clone(c.Policy.Keep), keepIDs(fresh, "was just baked"))
+	}
+	plan, missing, err := a.planListed(ctx, &c, ids)
+	if plan == nil {
+		return err
+	}
+	for i := range plan.Targets {
+		plan.Targets[i].keepOthers(ids[plan.Targets[i].Region])
+	}
+	_, applyErr := c.Apply(ctx, plan)
+	return errors.Join(err, missing, applyErr)
+}
+
+// planListed plans again until the new images are in the plan, or for so long
+// that the policy cannot be about them.
+func (a *afterBake) planListed(ctx context.Context, c *Cleaner, ids map[string]string) (plan *Plan, missing, err error) {
+	limited, stop := bake.WithTimeout(ctx, c.clock(), listedTimeout)
+	defer stop()
+	for {
+		plan, err = c.Plan(ctx)
+		if plan == nil || err != nil {
+			return plan, nil, err
+		}
+		if missing = unlisted(plan, ids); missing == nil {
+			return plan, nil, nil
+		}
+		if c.clock().Sleep(limited, listedEvery) != nil {
+			return plan, missing, context.Cause(ctx)
+		}
+	}
+}
+
+// unlisted says in which regions the plan does not have the new image. Of
+// several accounts in a region one has it.
+func unlisted(plan *Plan, ids map[string]string) error {
+	listed := map[string]bool{}
+	for i := range plan.Targets {
+		t := &plan.Targets[i]
+		listed[t.Region] = listed[t.Region] || t.item(ids[t.Region]) != nil
+	}
+	var errs []error
+	for _, region := range slices.Sorted(maps.Keys(listed)) {
+		if !listed[region] {
+			errs = append(errs, fmt.Errorf("%s: the new image %s is not among those that the policy selects", region, ids[region]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// keepOthers keeps everything that is not in the group of the image.
+func (t *TargetPlan) keepOthers(id string) {
+	group := ""
+	if item := t.item(id); item != nil {
+		group = item.groupID()
+	}
+	for i := range t.Items {
+		item := &t.Items[i]
+		if item.Action == Deregister && item.groupID() != group {
+			item.Action = Keep
+			*item = item.because("is not in the group that was baked")
+		}
+	}
+}
+
+func (t *TargetPlan) item(id string) *Item {
+	for i := range t.Items {
+		if t.Items[i].Image.ID == id {
+			return &t.Items[i]
+		}
+	}
+	return nil
+}

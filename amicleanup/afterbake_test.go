@@ -1,0 +1,83 @@
+package amicleanup_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+type artifact map[string]string
+
+func (a artifact) String() string               { return "artifact" }
+func (a artifact) MarshalJSON() ([]byte, error) { return []byte("{}"), nil }
+func (a artifact) ID() string                   { return a["eu-west-1"] }
+func (a artifact) IDs() map[string]string       { return a }
+func (a artifact) Destroy(context.Context) error {
+	return nil
+}
+
+func TestAfterBake(t *testing.T) {
+	home, far := newFake(), newFake()
+	home.series("web", 4)
+	home.series("db", 4)
+	far.series("web", 4)
+	c := cleaner(home, amicleanup.Newest(2))
+	c.Targets = append(c.Targets, amicleanup.Target{Region: "us-east-1", Client: far})
+	p := amicleanup.AfterBake(*c)
+	// The new image is not the newest by its stamp.
+	if err := p.Publish(t.Context(), artifact{"eu-west-1": "ami-web0"}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"DeregisterImage ami-web1"}, home.changes()); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	if len(far.calls) > 0 {
+		t.Errorf("a region without the artifact: %v", far.calls)
+	}
+	if _, ok := p.(bake.Validator); !ok {
+		t.Error("is not validated before the bake")
+	}
+}
+
+func TestAfterBakeOfAnImageNotSelected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.series("web", 4)
+		p := amicleanup.AfterBake(*cleaner(f, amicleanup.Newest(2)))
+		err := p.Publish(t.Context(), artifact{"eu-west-1": "ami-new"})
+		if err == nil || !strings.Contains(err.Error(), "ami-new is not among those") || len(f.changes()) > 0 {
+			t.Errorf("error %v, changes %v", err, f.changes())
+		}
+		if err := p.Publish(t.Context(), artifact{"ap-south-1": "ami-new"}); err == nil {
+			t.Error("no error without a target")
+		}
+	})
+}
+
+// The new image is listed only after a while.
+func TestAfterBakeWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.series("web", 4)
+		lists := 0
+		f.fail = func(action, _ string) error {
+			if lists++; action == "DescribeImages" && lists == 3 {
+				f.add("ami-new", "web 1900000000", nil)
+			}
+			return nil
+		}
+		p := amicleanup.AfterBake(*cleaner(f, amicleanup.Newest(2)))
+		if err := p.Publish(t.Context(), artifact{"eu-west-1": "ami-new"}); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.images) != 2 {
+			t.Errorf("left %d images, want 2", len(f.images))
+		}
+	})
+}

@@ -1,0 +1,80 @@
+package amicleanup_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/bakestone-go/bakestone/amicleanup"
+)
+
+// Plan, print, apply: keep the newest two images of each node.
+func Example() {
+	ec2 := newFake() // in earnest: awsec2.NewFromConfig(cfg)
+	ec2.series("web", 4)
+	ec2.series("db", 2)
+
+	ctx := context.Background()
+	cleaner := &amicleanup.Cleaner{
+		Targets: []amicleanup.Target{{Region: "eu-west-1", Client: ec2}},
+		Policy: amicleanup.Policy{
+			Select: amicleanup.Select{Name: "{group} {unix}"},
+			Keep:   []amicleanup.Keeper{amicleanup.Newest(2)},
+		},
+	}
+	plan, err := cleaner.Plan(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := plan.WriteText(os.Stdout); err != nil {
+		fmt.Println(err)
+	}
+	result, err := cleaner.Apply(ctx, plan)
+	if err != nil {
+		fmt.Println(err)
+	}
+	if err := result.WriteText(os.Stdout); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// eu-west-1: 2 to remove, 4 to keep, 0 not selected
+	//   db x86_64
+	//     keep    ami-db1  db 1700003600  2023-11-14 23:13:20  is the newest of its group; is one of the 2 newest
+	//     keep    ami-db0  db 1700000000  2023-11-14 22:13:20  is one of the 2 newest
+	//   web x86_64
+	//     keep    ami-web3  web 1700010800  2023-11-15 01:13:20  is the newest of its group; is one of the 2 newest
+	//     keep    ami-web2  web 1700007200  2023-11-15 00:13:20  is one of the 2 newest
+	//     remove  ami-web1  web 1700003600  2023-11-14 23:13:20  1 snapshot
+	//     remove  ami-web0  web 1700000000  2023-11-14 22:13:20  1 snapshot
+	// eu-west-1  removed  ami-web0  web 1700000000  snap-web0 removed
+	// eu-west-1  removed  ami-web1  web 1700003600  snap-web1 removed
+}
+
+// A policy can be tested without EC2.
+func ExamplePolicy_Evaluate() {
+	policy := amicleanup.Policy{
+		Select: amicleanup.Select{Name: "{group} {unix}"},
+		Keep:   []amicleanup.Keeper{amicleanup.YoungerThan(24 * time.Hour)},
+	}
+	plan, err := policy.Evaluate(&amicleanup.Inventory{
+		Time: time.Unix(1700100000, 0),
+		Targets: []amicleanup.TargetInventory{{Region: "eu-west-1", Images: []amicleanup.Image{
+			{ID: "ami-1", Name: "web 1700000000", State: "available"},
+			{ID: "ami-2", Name: "web 1700090000", State: "available"},
+			{ID: "ami-3", Name: "web 1700095000", State: "available"},
+		}}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, item := range plan.Targets[0].Items {
+		fmt.Println(item.Action, item.Image.Name)
+	}
+	// Output:
+	// keep web 1700095000
+	// keep web 1700090000
+	// deregister web 1700000000
+}

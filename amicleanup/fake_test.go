@@ -1,0 +1,296 @@
+package amicleanup_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/bakestone-go/bakestone/amicleanup"
+)
+
+// fake is the part of EC2 that amicleanup uses, with its bad days.
+type fake struct {
+	mu        sync.Mutex
+	images    map[string]ec2types.Image
+	snapshots map[string]int // how often it still says that it is in use
+	dead      map[string]bool
+	instances []ec2types.Instance
+	templates []ec2types.LaunchTemplateVersion
+
+	pageSize int  // images per page; zero is what was asked for
+	oldAPI   bool // does not know DeleteAssociatedSnapshots
+
+	// lingering are deregistered images, and for how many calls they are still
+	// listed.
+	lingering  map[string]ec2types.Image
+	lingersFor map[string]int
+
+	// fail returns the error of a call, by its action and the id that it is
+	// about, if any.
+	fail  func(action, id string) error
+	calls []string
+}
+
+var _ amicleanup.Client = (*fake)(nil)
+
+func newFake() *fake {
+	return &fake{
+		images: map[string]ec2types.Image{}, snapshots: map[string]int{}, dead: map[string]bool{},
+		lingering: map[string]ec2types.Image{}, lingersFor: map[string]int{},
+	}
+}
+
+var epoch = time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC) // 1700000000
+
+// add makes an image with one snapshot; change may be nil.
+func (f *fake) add(id, name string, change func(*ec2types.Image)) {
+	img := ec2types.Image{
+		ImageId: aws.String(id), Name: aws.String(name), OwnerId: aws.String("111122223333"),
+		State: ec2types.ImageStateAvailable, Architecture: ec2types.ArchitectureValuesX8664,
+		CreationDate: aws.String(epoch.Format("2006-01-02T15:04:05.000Z")),
+		BlockDeviceMappings: []ec2types.BlockDeviceMapping{
+			{DeviceName: aws.String("/dev/sda1"), Ebs: &ec2types.EbsBlockDevice{SnapshotId: aws.String("snap-" + strings.TrimPrefix(id, "ami-"))}},
+			{DeviceName: aws.String("/dev/sdb"), VirtualName: aws.String("ephemeral0")},
+		},
+	}
+	if change != nil {
+		change(&img)
+	}
+	f.images[id] = img
+	for _, s := range snapshotsOf(img) {
+		f.snapshots[s] = 0
+	}
+}
+
+// series makes n images of a group, one an hour, the oldest first.
+func (f *fake) series(group string, n int) {
+	for i := range n {
+		f.add(fmt.Sprintf("ami-%s%d", group, i), fmt.Sprintf("%s %d", group, epoch.Add(time.Duration(i)*time.Hour).Unix()), nil)
+	}
+}
+
+func snapshotsOf(img ec2types.Image) []string {
+	var ids []string
+	for _, m := range img.BlockDeviceMappings {
+		if m.Ebs != nil {
+			ids = append(ids, aws.ToString(m.Ebs.SnapshotId))
+		}
+	}
+	return ids
+}
+
+func apiError(code string) error { return &smithy.GenericAPIError{Code: code, Message: code} }
+
+func (f *fake) begin(action, id string) error {
+	f.calls = append(f.calls, strings.TrimSpace(action+" "+id))
+	if f.fail == nil {
+		return nil
+	}
+	return f.fail(action, id)
+}
+
+// changes are the calls that changed something.
+func (f *fake) changes() []string {
+	return slices.DeleteFunc(slices.Clone(f.calls), func(c string) bool { return strings.HasPrefix(c, "Describe") })
+}
+
+func (f *fake) DescribeImages(ctx context.Context, in *awsec2.DescribeImagesInput, _ ...func(*awsec2.Options)) (*awsec2.DescribeImagesOutput, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.begin("DescribeImages", aws.ToString(in.NextToken)); err != nil {
+		return nil, err
+	}
+	if !slices.Equal(in.Owners, []string{"self"}) || aws.ToInt32(in.MaxResults) < 5 || !aws.ToBool(in.IncludeDisabled) {
+		return nil, apiError("TestWantsOwnersMaxResultsIncludeDisabled")
+	}
+	listed := maps.Clone(f.images)
+	for id, img := range f.lingering {
+		if f.lingersFor[id]--; f.lingersFor[id] >= 0 {
+			listed[id] = img
+		}
+	}
+	var found []ec2types.Image
+	for _, id := range slices.Sorted(maps.Keys(listed)) {
+		if matches(listed[id], in.Filters) {
+			found = append(found, listed[id])
+		}
+	}
+	size := int(*in.MaxResults)
+	if f.pageSize > 0 {
+		size = f.pageSize
+	}
+	from := 0
+	_, _ = fmt.Sscan(aws.ToString(in.NextToken), &from)
+	out := &awsec2.DescribeImagesOutput{Images: found[min(from, len(found)):min(from+size, len(found))]}
+	if from+size < len(found) {
+		out.NextToken = aws.String(fmt.Sprint(from + size))
+	}
+	return out, ctx.Err()
+}
+
+func matches(img ec2types.Image, filters []ec2types.Filter) bool {
+	for _, filter := range filters {
+		ok := false
+		for _, v := range filter.Values {
+			switch aws.ToString(filter.Name) {
+			case "image-id":
+				ok = ok || v == *img.ImageId
+			case "name":
+				ok = ok || strings.HasPrefix(*img.Name, v[:strings.IndexByte(v, '*')])
+			}
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *fake) DeregisterImage(_ context.Context, in *awsec2.DeregisterImageInput, _ ...func(*awsec2.Options)) (*awsec2.DeregisterImageOutput, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id := *in.ImageId
+	if err := f.begin("DeregisterImage", id); err != nil {
+		return nil, err
+	}
+	img, ok := f.images[id]
+	switch {
+	case !ok && f.dead[id]:
+		return nil, apiError("InvalidAMIID.Unavailable")
+	case !ok:
+		return nil, apiError("InvalidAMIID.NotFound")
+	}
+	delete(f.images, id)
+	f.dead[id] = true
+	out := &awsec2.DeregisterImageOutput{Return: aws.Bool(true)}
+	if f.oldAPI || !aws.ToBool(in.DeleteAssociatedSnapshots) {
+		return out, nil
+	}
+	for _, s := range snapshotsOf(img) {
+		code := ec2types.SnapshotReturnCodesSuccess
+		if f.shared(s) {
+			code = ec2types.SnapshotReturnCodesWarnSkipped
+		} else if api := smithy.APIError(nil); f.fail != nil && errors.As(f.fail("snapshot of", s), &api) {
+			code = ec2types.SnapshotReturnCodes(api.ErrorCode())
+		} else {
+			delete(f.snapshots, s)
+		}
+		out.DeleteSnapshotResults = append(out.DeleteSnapshotResults, ec2types.DeleteSnapshotReturnCode{SnapshotId: aws.String(s), ReturnCode: code})
+	}
+	return out, nil
+}
+
+func (f *fake) shared(snapshot string) bool {
+	for _, img := range f.images {
+		if slices.Contains(snapshotsOf(img), snapshot) {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *fake) DeleteSnapshot(_ context.Context, in *awsec2.DeleteSnapshotInput, _ ...func(*awsec2.Options)) (*awsec2.DeleteSnapshotOutput, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id := *in.SnapshotId
+	if err := f.begin("DeleteSnapshot", id); err != nil {
+		return nil, err
+	}
+	left, ok := f.snapshots[id]
+	switch {
+	case !ok:
+		return nil, apiError("InvalidSnapshot.NotFound")
+	case left > 0 || f.shared(id):
+		f.snapshots[id]--
+		return nil, apiError("InvalidSnapshot.InUse")
+	}
+	delete(f.snapshots, id)
+	return &awsec2.DeleteSnapshotOutput{}, nil
+}
+
+func (f *fake) DescribeInstances(context.Context, *awsec2.DescribeInstancesInput, ...func(*awsec2.Options)) (*awsec2.DescribeInstancesOutput, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.begin("DescribeInstances", ""); err != nil {
+		return nil, err
+	}
+	return &awsec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{{Instances: f.instances}}}, nil
+}
+
+func (f *fake) DescribeLaunchTemplateVersions(context.Context, *awsec2.DescribeLaunchTemplateVersionsInput, ...func(*awsec2.Options)) (*awsec2.DescribeLaunchTemplateVersionsOutput, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.begin("DescribeLaunchTemplateVersions", ""); err != nil {
+		return nil, err
+	}
+	return &awsec2.DescribeLaunchTemplateVersionsOutput{LaunchTemplateVersions: f.templates}, nil
+}
+
+// cleaner keeps what keep says of the images of f whose names end in a stamp.
+func cleaner(f *fake, keep ...amicleanup.Keeper) *amicleanup.Cleaner {
+	return &amicleanup.Cleaner{
+		Targets: []amicleanup.Target{{Region: "eu-west-1", Client: f}},
+		Policy:  amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}, Keep: keep},
+	}
+}
+
+func mustPlan(t *testing.T, c *amicleanup.Cleaner) *amicleanup.Plan {
+	t.Helper()
+	plan, err := c.Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// removals are the ids of the images that plan removes, sorted.
+func removals(plan *amicleanup.Plan) []string {
+	var ids []string
+	for _, target := range plan.Targets {
+		for _, item := range target.Items {
+			if item.Action == amicleanup.Deregister {
+				ids = append(ids, item.Image.ID)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// why are the reasons to keep an image, joined.
+func why(plan *amicleanup.Plan, id string) string {
+	var texts []string
+	for _, target := range plan.Targets {
+		for _, item := range target.Items {
+			if item.Image.ID == id {
+				for _, r := range item.Reasons {
+					texts = append(texts, r.Text)
+				}
+			}
+		}
+	}
+	return strings.Join(texts, "; ")
+}
+
+// outcomes are "ID OUTCOME" of a result's images and snapshots.
+func outcomes(r *amicleanup.Result) []string {
+	var all []string
+	for _, img := range r.Images {
+		all = append(all, img.ID+" "+string(img.Outcome))
+		for _, s := range img.Snapshots {
+			all = append(all, s.ID+" "+string(s.Outcome))
+		}
+	}
+	return all
+}

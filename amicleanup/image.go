@@ -1,0 +1,113 @@
+package amicleanup
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// An Image is what EC2 says of one machine image. A zero time is one that EC2
+// did not say or that cannot be read.
+type Image struct {
+	ID           string            `json:"id"`
+	Name         string            `json:"name"`
+	Owner        string            `json:"owner"`
+	OwnerAlias   string            `json:"owner_alias,omitempty"`
+	State        string            `json:"state"` // EC2's word: "available", "disabled", …
+	Architecture string            `json:"architecture,omitempty"`
+	Created      time.Time         `json:"created,omitzero"`
+	Deprecated   time.Time         `json:"deprecated,omitzero"`    // since when, or from when on
+	LastLaunched time.Time         `json:"last_launched,omitzero"` // up to a day late; zero is unknown, not never
+	Protection   string            `json:"protection,omitempty"`   // EC2's word; empty and "disabled" are none
+	Public       bool              `json:"public,omitempty"`
+	Source       string            `json:"source,omitempty"` // the image it was made from, if EC2 knows
+	Tags         map[string]string `json:"tags,omitempty"`
+	Snapshots    []string          `json:"snapshots,omitempty"`
+}
+
+const (
+	available    = string(ec2types.ImageStateAvailable)
+	deregistered = string(ec2types.ImageStateDeregistered)
+)
+
+// imageOf reads what EC2 answered.
+func imageOf(from *ec2types.Image) Image {
+	img := Image{
+		ID:           aws.ToString(from.ImageId),
+		Name:         aws.ToString(from.Name),
+		Owner:        aws.ToString(from.OwnerId),
+		OwnerAlias:   aws.ToString(from.ImageOwnerAlias),
+		State:        string(from.State),
+		Architecture: string(from.Architecture),
+		Created:      timeOf(from.CreationDate),
+		Deprecated:   timeOf(from.DeprecationTime),
+		LastLaunched: timeOf(from.LastLaunchedTime),
+		Protection:   aws.ToString(from.DeregistrationProtection),
+		Public:       aws.ToBool(from.Public),
+		Source:       aws.ToString(from.SourceImageId),
+	}
+	for _, tag := range from.Tags {
+		if img.Tags == nil {
+			img.Tags = map[string]string{}
+		}
+		img.Tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
+	}
+	for _, m := range from.BlockDeviceMappings {
+		if m.Ebs != nil && aws.ToString(m.Ebs.SnapshotId) != "" && !slices.Contains(img.Snapshots, *m.Ebs.SnapshotId) {
+			img.Snapshots = append(img.Snapshots, *m.Ebs.SnapshotId)
+		}
+	}
+	return img
+}
+
+func timeOf(text *string) time.Time {
+	t, err := time.Parse(time.RFC3339, aws.ToString(text))
+	if err != nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// protected reports whether EC2 refuses to deregister the image. Protection
+// that was switched off may hold on for a day: "disabled after TIME".
+func (img *Image) protected() bool {
+	return img.Protection != "" && img.Protection != "disabled"
+}
+
+// settled reports whether the image is in a state that it does not leave by
+// itself.
+func (img *Image) settled() bool {
+	switch ec2types.ImageState(img.State) {
+	case ec2types.ImageStateAvailable, ec2types.ImageStateDisabled, ec2types.ImageStateFailed,
+		ec2types.ImageStateError, ec2types.ImageStateInvalid:
+		return true
+	default:
+		return false
+	}
+}
+
+// drift names what differs between the image as it was planned with and as it
+// is now; empty is nothing.
+func (img *Image) drift(now *Image) string {
+	switch {
+	case img.Name != now.Name || !img.Created.Equal(now.Created):
+		return "it is another image now"
+	case img.State != now.State:
+		return "its state is " + now.State + " now"
+	case now.protected():
+		return "it is protected from deregistration now"
+	case !maps.Equal(img.Tags, now.Tags):
+		return "its tags have changed"
+	case !slices.Equal(img.Snapshots, now.Snapshots):
+		return "its snapshots have changed"
+	case img.Public != now.Public:
+		return "it was shared or unshared"
+	case !img.LastLaunched.Equal(now.LastLaunched):
+		return "it was launched again"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,134 @@
+package amicleanup_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/amicleanup"
+)
+
+// loop answers with the same page for ever.
+type loop struct{ *fake }
+
+func (l loop) DescribeImages(ctx context.Context, in *awsec2.DescribeImagesInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeImagesOutput, error) {
+	out, err := l.fake.DescribeImages(ctx, in, opts...)
+	if err == nil {
+		out.NextToken = aws.String("0")
+	}
+	return out, err
+}
+
+func used(f *fake, image, instance string, state ec2types.InstanceStateName) {
+	f.instances = append(f.instances, ec2types.Instance{
+		ImageId: aws.String(image), InstanceId: aws.String(instance), State: &ec2types.InstanceState{Name: state},
+	})
+}
+
+func template(image string) ec2types.LaunchTemplateVersion {
+	return ec2types.LaunchTemplateVersion{
+		LaunchTemplateId: aws.String("lt-1"), VersionNumber: aws.Int64(3),
+		LaunchTemplateData: &ec2types.ResponseLaunchTemplateData{ImageId: aws.String(image)},
+	}
+}
+
+func TestInUse(t *testing.T) {
+	f := newFake()
+	f.series("web", 5)
+	used(f, "ami-web0", "i-stopped", ec2types.InstanceStateNameStopped)
+	used(f, "ami-web1", "i-dead", ec2types.InstanceStateNameTerminated)
+	f.templates = []ec2types.LaunchTemplateVersion{template("ami-web2"), {LaunchTemplateId: aws.String("lt-2")}}
+	c := cleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances(), amicleanup.LaunchTemplates()))
+	plan := mustPlan(t, c)
+	if diff := cmp.Diff([]string{"ami-web1", "ami-web3"}, removals(plan)); diff != "" {
+		t.Errorf("removals (-want +got):\n%s", diff)
+	}
+	var evidence []string
+	for _, item := range plan.Targets[0].Items {
+		for _, r := range item.Reasons {
+			evidence = append(evidence, r.Evidence...)
+		}
+	}
+	if diff := cmp.Diff([]string{"launch template lt-1 version 3", "instance i-stopped"}, evidence); diff != "" {
+		t.Errorf("evidence (-want +got):\n%s", diff)
+	}
+	used(f, "ami-web1", "i-new", ec2types.InstanceStateNamePending)
+	result, err := c.Apply(t.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"ami-web1 skipped", "ami-web3 removed", "snap-web3 removed"}
+	if diff := cmp.Diff(want, outcomes(result)); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsNotCoveredIsNotRemoved(t *testing.T) {
+	fail := func(f *fake) {
+		f.fail = func(action, _ string) error {
+			if action == "DescribeInstances" {
+				return apiError("RequestLimitExceeded")
+			}
+			return nil
+		}
+	}
+	inUse := amicleanup.InUse(amicleanup.Instances(), amicleanup.LaunchTemplates())
+
+	f := newFake()
+	f.series("web", 3)
+	fail(f)
+	plan := mustPlan(t, cleaner(f, amicleanup.Newest(1), inUse))
+	if plan.Removals() != 0 {
+		t.Errorf("removals %v", removals(plan))
+	}
+	if r := plan.Targets[0].Items[2].Reasons; len(r) != 1 || !r[0].Blocked {
+		t.Errorf("reasons %+v", r)
+	}
+
+	f = newFake()
+	f.series("web", 3)
+	f.templates = []ec2types.LaunchTemplateVersion{template("resolve:ssm:/web")}
+	if plan := mustPlan(t, cleaner(f, amicleanup.Newest(1), inUse)); plan.Removals() != 0 {
+		t.Errorf("with a parameter: removals %v", removals(plan))
+	}
+
+	f = newFake()
+	f.series("web", 3)
+	c := cleaner(f, amicleanup.Newest(1), inUse)
+	plan = mustPlan(t, c)
+	fail(f)
+	result, err := c.Apply(t.Context(), plan)
+	if !errors.Is(err, amicleanup.ErrNotCovered) || result.Count(amicleanup.NotTried) != 2 {
+		t.Errorf("applied: %v, %v", outcomes(result), err)
+	}
+	f.fail = nil
+	c.Policy.Keep = c.Policy.Keep[:1]
+	if result, err = c.Apply(t.Context(), plan); !errors.Is(err, amicleanup.ErrNotCovered) {
+		t.Errorf("without the sources: %v, %v", outcomes(result), err)
+	}
+}
+
+// An image may be used by another account of the same region.
+func TestInUseElsewhere(t *testing.T) {
+	home, other, far := newFake(), newFake(), newFake()
+	home.series("web", 3)
+	used(other, "ami-web0", "i-1", ec2types.InstanceStateNameRunning)
+	far.fail = func(string, string) error { return apiError("OptInRequired") }
+	c := cleaner(home, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+	c.Targets = append(c.Targets,
+		amicleanup.Target{Account: "b", Region: "eu-west-1", Client: other},
+		amicleanup.Target{Region: "us-east-1", Client: far})
+	plan, err := c.Plan(t.Context())
+	if err == nil || !cmp.Equal(removals(plan), []string{"ami-web1"}) {
+		t.Errorf("removals %v, error %v", removals(plan), err)
+	}
+	other.fail = far.fail
+	if plan, _ := c.Plan(t.Context()); plan.Removals() != 0 {
+		t.Errorf("other account unknown: removals %v", removals(plan))
+	}
+}

@@ -1,0 +1,138 @@
+package amicleanup
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// An Inventory is what there was in all targets at one time.
+type Inventory struct {
+	Time    time.Time         `json:"time"`
+	Targets []TargetInventory `json:"targets"`
+}
+
+// TargetInventory is what there was in one target.
+type TargetInventory struct {
+	Account    string      `json:"account,omitempty"`
+	Region     string      `json:"region"`
+	Images     []Image     `json:"images"`
+	References []Reference `json:"references,omitempty"`
+	Coverage   []Coverage  `json:"coverage,omitempty"`
+
+	// Error is why the images could not be read; then there are none here.
+	Error string `json:"error,omitempty"`
+}
+
+// Read asks every target which images policy may be about and what uses them.
+// All targets are read at once. The inventory holds every target, also one
+// that failed; the error joins a *TargetError for each of those. A source that
+// failed is no error: it is in Coverage, and keeps images from being removed.
+//
+// A nil clock is the real time.
+func Read(ctx context.Context, targets []Target, policy *Policy, clock bake.Clock) (*Inventory, error) {
+	if err := errors.Join(validateTargets(targets), policy.Validate()); err != nil {
+		return nil, err
+	}
+	if clock == nil {
+		clock = bake.RealTime()
+	}
+	inv := &Inventory{Time: clock.Now().UTC(), Targets: make([]TargetInventory, len(targets))}
+	errs := make([]error, len(targets))
+	var wg sync.WaitGroup
+	for i, t := range targets {
+		wg.Go(func() {
+			into := &inv.Targets[i]
+			into.Account, into.Region = t.Account, t.Region
+			var err error
+			if into.Images, err = readImages(ctx, t.Client, policy.nameFilter()...); err != nil {
+				into.Error = err.Error()
+				errs[i] = &TargetError{t.Account, t.Region, err}
+			}
+			// Also of a target that failed: it may use images of another account.
+			into.References, into.Coverage = readReferences(ctx, t, policy.sources())
+		})
+	}
+	wg.Wait()
+	return inv, errors.Join(errs...)
+}
+
+// nameFilter spares reading images that the policy does not select anyway.
+func (p *Policy) nameFilter() []ec2types.Filter {
+	name, err := compile(p.Select.Name)
+	if err != nil || name.glob == "" {
+		return nil
+	}
+	return []ec2types.Filter{{Name: aws.String("name"), Values: []string{name.glob}}}
+}
+
+// imagesPerPage bounds the answer to one call. Without a bound EC2 tries to
+// answer with all images at once, which it may give up on.
+const imagesPerPage = 500
+
+// readImages lists the account's own images, the disabled ones as well.
+func readImages(ctx context.Context, client Client, filters ...ec2types.Filter) ([]Image, error) {
+	pages := awsec2.NewDescribeImagesPaginator(client, &awsec2.DescribeImagesInput{
+		Owners:          []string{"self"},
+		Filters:         filters,
+		IncludeDisabled: aws.Bool(true),
+		MaxResults:      aws.Int32(imagesPerPage),
+	}, func(o *awsec2.DescribeImagesPaginatorOptions) { o.StopOnDuplicateToken = true })
+	var images []Image
+	var next *string
+	seen := map[string]bool{}
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		next = page.NextToken
+		for i := range page.Images {
+			img := imageOf(&page.Images[i])
+			if img.State == deregistered || seen[img.ID] {
+				continue
+			}
+			seen[img.ID] = true
+			images = append(images, img)
+		}
+	}
+	return images, ended(next)
+}
+
+// errPaging is a list whose pages come round again.
+var errPaging = errors.New("the pages of the list do not end")
+
+// ended reports the token of a last page, on which there may be none.
+func ended(next *string) error {
+	if aws.ToString(next) != "" {
+		return errPaging
+	}
+	return nil
+}
+
+// group begins a group of t with what is known about the use of its images.
+// An image may be used by another account, so all targets of the region count.
+func (inv *Inventory) group(t *TargetInventory, key, architecture string) *Group {
+	g := &Group{
+		Account: t.Account, Region: t.Region, Key: key, Architecture: architecture,
+		Now: inv.Time, References: map[string][]Reference{},
+	}
+	for i := range inv.Targets {
+		other := &inv.Targets[i]
+		if other.Region != t.Region {
+			continue
+		}
+		for _, ref := range other.References {
+			g.References[ref.ImageID] = append(g.References[ref.ImageID], ref)
+		}
+		g.Coverage = append(g.Coverage, other.Coverage...)
+	}
+	return g
+}

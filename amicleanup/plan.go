@@ -1,0 +1,92 @@
+package amicleanup
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// An Action is what is to happen with an image.
+type Action string
+
+// The actions of a plan.
+const (
+	Keep       Action = "keep"       // nothing
+	Deregister Action = "deregister" // remove it with its snapshots
+)
+
+const planVersion = 1
+
+// A Plan says what is to happen with every image that a policy selects, and
+// why. It is plain data: it can be marshalled, compared and stored.
+type Plan struct {
+	Version int          `json:"version"` // of the form of the data
+	Made    time.Time    `json:"made"`    // when the images were read
+	Targets []TargetPlan `json:"targets"`
+}
+
+// A TargetPlan is the plan for one target.
+type TargetPlan struct {
+	Account    string     `json:"account,omitempty"`
+	Region     string     `json:"region"`
+	Error      string     `json:"error,omitempty"` // why it could not be read
+	Unselected int        `json:"unselected"`      // images that were read and not selected
+	Coverage   []Coverage `json:"coverage,omitempty"`
+
+	// Items are sorted by group and architecture, within a group the newest
+	// first.
+	Items []Item `json:"items"`
+}
+
+// An Item is the plan for one image.
+type Item struct {
+	Image   Image     `json:"image"` // as it was when the plan was made
+	Group   string    `json:"group,omitempty"`
+	Stamp   time.Time `json:"stamp,omitzero"`
+	Action  Action    `json:"action"`
+	Reasons []Reason  `json:"reasons,omitempty"` // why it is kept; empty for Deregister
+
+	// Newest is the image of the same group that must still be there, in the
+	// state it had, when this one is removed.
+	Newest string `json:"newest,omitempty"`
+}
+
+func (item Item) because(text string) Item {
+	item.Reasons = append(item.Reasons, Reason{ImageID: item.Image.ID, Text: text})
+	return item
+}
+
+// groupID tells the groups of one target apart.
+func (item *Item) groupID() string { return item.Group + "\x00" + item.Image.Architecture }
+
+// Removals counts the images to deregister.
+func (p *Plan) Removals() int {
+	n := 0
+	for i := range p.Targets {
+		n += len(p.Targets[i].removals())
+	}
+	return n
+}
+
+// removals are the items to deregister, the oldest of each group first, so
+// that an unfinished run leaves what a shorter one would have left.
+func (t *TargetPlan) removals() []*Item {
+	var out []*Item
+	for i := range slices.Backward(t.Items) {
+		if t.Items[i].Action == Deregister {
+			out = append(out, &t.Items[i])
+		}
+	}
+	return out
+}
+
+func (t *TargetPlan) sort() {
+	slices.SortFunc(t.Items, func(a, b Item) int {
+		return cmp.Or(
+			cmp.Compare(a.Group, b.Group),
+			cmp.Compare(a.Image.Architecture, b.Image.Architecture),
+			b.Stamp.Compare(a.Stamp),
+			cmp.Compare(b.Image.ID, a.Image.ID),
+		)
+	})
+}

@@ -1,0 +1,66 @@
+package amicleanup
+
+import "time"
+
+// An Outcome is what became of an image or a snapshot that was to be removed.
+type Outcome string
+
+// The outcomes.
+const (
+	Removed  Outcome = "removed"
+	Gone     Outcome = "gone"      // it was not there any more
+	Skipped  Outcome = "skipped"   // left on purpose; Detail says why
+	Failed   Outcome = "failed"    // it was tried and is still there; Detail says why
+	NotTried Outcome = "not tried" // the work ended before
+)
+
+// A Result is what became of a plan. It has every image that was to be
+// removed, in the order in which they were tried, target by target.
+type Result struct {
+	Started  time.Time     `json:"started"`
+	Finished time.Time     `json:"finished"`
+	Images   []ImageResult `json:"images"`
+}
+
+// An ImageResult is what became of one image.
+type ImageResult struct {
+	Account   string           `json:"account,omitempty"`
+	Region    string           `json:"region"`
+	ID        string           `json:"id"`
+	Name      string           `json:"name"`
+	Outcome   Outcome          `json:"outcome"`
+	Detail    string           `json:"detail,omitempty"`
+	Snapshots []SnapshotResult `json:"snapshots,omitempty"`
+}
+
+// A SnapshotResult is what became of one snapshot of an image.
+type SnapshotResult struct {
+	ID      string  `json:"id"`
+	Outcome Outcome `json:"outcome"`
+	Detail  string  `json:"detail,omitempty"`
+}
+
+// Count counts the images with this outcome.
+func (r *Result) Count(o Outcome) int {
+	n := 0
+	for i := range r.Images {
+		if r.Images[i].Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// SnapshotsLeft are the snapshots that are still there though their image is
+// not: in use, shared with another image, or not removed because of an error.
+func (r *Result) SnapshotsLeft() []string {
+	var left []string
+	for i := range r.Images {
+		for _, s := range r.Images[i].Snapshots {
+			if s.Outcome == Failed || s.Outcome == Skipped {
+				left = append(left, s.ID)
+			}
+		}
+	}
+	return left
+}

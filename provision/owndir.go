@@ -23,9 +23,11 @@ const (
 	// booting.
 	returnLimit = 10 * time.Minute
 
-	// removeTries is how often a connection may be lost during the removal: a
-	// machine that goes down can take a connection once more before it does.
-	removeTries = 4
+	// removeTries is how often a connection may be lost during the removal, and
+	// removePause the wait before the next try: a machine that goes down takes
+	// new connections, too, for a while.
+	removeTries = 5
+	removePause = time.Second
 )
 
 // An ownDir is a directory on the machine that only its user can enter, for
@@ -75,12 +77,13 @@ func (d *ownDir) remove(ctx context.Context, m bake.Machine) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	var err error
-	for range removeTries {
-		err = m.Run(ctx, &bake.Cmd{Args: []string{"rm", "-rf", d.path}, Sudo: d.sudo})
-		if !errors.Is(err, bake.ErrDisconnected) {
-			break
+	for try := 1; ; try++ {
+		err := m.Run(ctx, &bake.Cmd{Args: []string{"rm", "-rf", d.path}, Sudo: d.sudo})
+		if try == removeTries || !errors.Is(err, bake.ErrDisconnected) {
+			return err
+		}
+		if bake.RunOf(ctx).Clock.Sleep(ctx, removePause) != nil {
+			return err
 		}
 	}
-	return err
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -165,24 +167,39 @@ func TestScriptExitCodes(t *testing.T) {
 
 func TestScriptExpectDisconnect(t *testing.T) {
 	for _, expected := range []bool{false, true} {
-		m := baketest.NewMachine(nil)
-		m.OnScript("network", baketest.Reply{Err: fmt.Errorf("read: %w", bake.ErrDisconnected)})
-		m.OnPrefix("rm -rf ", baketest.Reply{Err: bake.ErrDisconnected, Times: 2})
-		err := provision.Script{Inline: []string{"network restart"}, ExpectDisconnect: expected}.Provision(t.Context(), m)
-		if expected && err != nil || !expected && !errors.Is(err, bake.ErrDisconnected) {
-			t.Errorf("expected=%v: %v", expected, err)
-		}
-		nothingLeft(t, m)
+		synctest.Test(t, func(t *testing.T) {
+			m := baketest.NewMachine(nil)
+			m.OnScript("network", baketest.Reply{Err: fmt.Errorf("read: %w", bake.ErrDisconnected)})
+			m.OnPrefix("rm -rf ", baketest.Reply{Err: bake.ErrDisconnected, Times: 4})
+			err := provision.Script{Inline: []string{"network restart"}, ExpectDisconnect: expected}.Provision(t.Context(), m)
+			if expected && err != nil || !expected && !errors.Is(err, bake.ErrDisconnected) {
+				t.Errorf("expected=%v: %v", expected, err)
+			}
+			nothingLeft(t, m)
+		})
 	}
 }
 
 func TestScriptOnALostMachine(t *testing.T) {
-	m := baketest.NewMachine(nil)
-	m.OnMatch(anything(), baketest.Reply{Err: bake.ErrDisconnected})
-	err := provision.Shell("true").Provision(t.Context(), m)
-	if !errors.Is(err, bake.ErrDisconnected) || strings.Contains(err.Error(), "remove") {
-		t.Errorf("error is %v, want one disconnection", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := baketest.NewMachine(nil)
+		m.OnMatch(anything(), baketest.Reply{Err: bake.ErrDisconnected})
+		err := provision.Shell("true").Provision(t.Context(), m)
+		if !errors.Is(err, bake.ErrDisconnected) || strings.Contains(err.Error(), "remove") {
+			t.Errorf("error is %v, want one disconnection", err)
+		}
+		m = baketest.NewMachine(nil)
+		m.OnScript("reboot", baketest.Reply{Err: bake.ErrDisconnected})
+		m.OnPrefix("rm -rf ", baketest.Reply{Do: func(ctx context.Context, _ *bake.Cmd) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}})
+		start := time.Now()
+		err = provision.Script{Content: "reboot", ExpectDisconnect: true}.Provision(t.Context(), m)
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 10*time.Minute {
+			t.Errorf("a machine that stays away for %v is %v", time.Since(start), err)
+		}
+	})
 }
 
 func TestScriptIsRemovedAfterCancel(t *testing.T) {

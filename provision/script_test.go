@@ -221,6 +221,19 @@ func TestScriptIsRemovedAfterCancel(t *testing.T) {
 	}
 }
 
+func TestCancelIsNoExpectedDisconnect(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	m := baketest.NewMachine(nil)
+	m.OnScript("network", baketest.Reply{Do: func(context.Context, *bake.Cmd) error {
+		cancel()
+		return bake.ErrDisconnected
+	}})
+	if err := (provision.Script{Content: "network", ExpectDisconnect: true}).Provision(ctx, m); err == nil {
+		t.Error("a canceled script succeeded")
+	}
+	nothingLeft(t, m)
+}
+
 func TestScriptThatCannotBePlaced(t *testing.T) {
 	full := errors.New("disk full")
 	m := baketest.NewMachine(nil)

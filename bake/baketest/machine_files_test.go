@@ -164,3 +164,57 @@ func TestHousekeeping(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestLinks(t *testing.T) {
+	source := t.TempDir()
+	if err := os.WriteFile(filepath.Join(source, "target"), []byte("behind"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"relative": "target", "absolute": "/tmp/d/target", "loop": "loop", "dangling": "missing"} {
+		if err := os.Symlink(to, filepath.Join(source, name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	m := baketest.NewMachine(nil)
+	put(t, m, &bake.Upload{Path: source, Dest: "/tmp/d"})
+	for _, name := range []string{"/tmp/d/relative", "/tmp/d/absolute"} {
+		if got, err := m.ReadFile(name); err != nil || string(got) != "behind" {
+			t.Errorf("%s is %q (%v)", name, got, err)
+		}
+	}
+	if _, err := m.ReadFile("/tmp/d/loop"); err == nil {
+		t.Error("a loop can be read")
+	}
+	if _, err := m.ReadFile("/tmp/d/dangling"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the error of a dangling link is %v, want %v", err, fs.ErrNotExist)
+	}
+	back := t.TempDir()
+	if err := m.Get(t.Context(), &bake.Download{Source: "/tmp/d", Path: back}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.Readlink(filepath.Join(back, "relative")); err != nil || got != "target" {
+		t.Errorf("the link came back as %q (%v)", got, err)
+	}
+}
+
+func TestFilesInTheWay(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	if err := m.WriteFile("/srv/file", []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"read a directory":    func() error { _, err := m.ReadFile("/srv"); return err }(),
+		"write a directory":   m.WriteFile("/srv", nil, 0o644),
+		"write below a file":  m.WriteFile("/srv/file/below", nil, 0o644),
+		"upload to a file":    m.Put(t.Context(), &bake.Upload{FS: fstest.MapFS{"a": {}}, Dest: "/srv/file", Sudo: true}),
+		"directory on a file": m.Put(t.Context(), &bake.Upload{FS: fstest.MapFS{"file/a": {}}, Dest: "/srv", Sudo: true}),
+		"stream a directory":  m.Get(t.Context(), &bake.Download{Source: "/srv", Content: &bytes.Buffer{}}),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if diff := cmp.Diff([]string{"/srv/file"}, m.Files()); diff != "" {
+		t.Error(diff)
+	}
+}

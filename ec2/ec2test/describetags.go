@@ -53,7 +53,7 @@ func (c *call) describeTags(in *describeTagsInput) (*describeTagsOutput, *apiErr
 			continue
 		}
 		for i, tag := range b.tags.list(c.now) {
-			r := tagRecord{b.id, resource, tag.Key, tag.Value, b.seq*64 + uint64(i)} //nolint:gosec // an index
+			r := tagRecord{b.id, resource, tag.Key, tag.Value, b.seq*64 + uint64(i)}
 			if m.match(r) {
 				found = append(found, r)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 )
 
@@ -70,7 +71,7 @@ func (s *Server) closeDisk(d *diskRef, m *machine) {
 			return
 		}
 		if err := d.disk.Close(); err != nil {
-			s.opts.Logger.Warn("closing a disk", "err", err.Error())
+			s.opts.Logger.Warn("closing a disk", slog.String("err", err.Error()))
 		}
 	})
 }
@@ -103,7 +104,7 @@ func (s *Server) closeDisks() {
 		}
 		if d.err == nil {
 			if err := d.disk.Close(); err != nil {
-				s.opts.Logger.Warn("closing a disk", "err", err.Error())
+				s.opts.Logger.Warn("closing a disk", slog.String("err", err.Error()))
 			}
 		}
 	}

@@ -135,7 +135,7 @@ func (c *call) instanceNIC(n *eni) instanceNICXML {
 func interfaceFilters() filters[*eni] {
 	groupsOf := func(get func(*group) string) func(*call, *eni) []string {
 		return func(_ *call, n *eni) []string {
-			var out []string
+			out := make([]string, 0, len(n.groups))
 			for _, g := range n.groups {
 				out = append(out, get(g))
 			}

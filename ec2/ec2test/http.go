@@ -3,6 +3,7 @@ package ec2test
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -57,7 +58,7 @@ func (s *Server) write(w http.ResponseWriter, req *request, ans answer) {
 	w.Header().Set("x-amzn-RequestId", req.id)
 	w.WriteHeader(ans.status)
 	if _, err := w.Write(ans.body); err != nil {
-		s.opts.Logger.Debug("answer not delivered", "action", req.action, "err", err.Error())
+		s.opts.Logger.Debug("answer not delivered", slog.String("action", req.action), slog.String("err", err.Error()))
 	}
 }
 

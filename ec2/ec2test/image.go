@@ -85,19 +85,6 @@ func (i *image) rootSnapshot(r *region) *snapshot {
 	return nil
 }
 
-// sizeGiB is the size of all its snapshots.
-func (i *image) sizeGiB(r *region) int {
-	total := 0
-	for _, m := range i.mappings {
-		if m.EBS != nil && m.EBS.SnapshotID != "" {
-			if s, ok := r.snapshots.get(m.EBS.SnapshotID); ok {
-				total += s.sizeGiB
-			}
-		}
-	}
-	return total
-}
-
 // mayLaunch tells whether the caller may see and use the image.
 func (c *call) mayLaunch(i *image) bool { return c.owns(&i.base) || i.launch.admit(c.account) }
 
@@ -247,7 +234,7 @@ func imageFilters() filters[*image] {
 		"state":               func(c *call, i *image) []string { return one(i.state(c.now)) },
 		"virtualization-type": func(_ *call, i *image) []string { return one(i.virtualization) },
 		"block-device-mapping.device-name": func(_ *call, i *image) []string {
-			var out []string
+			out := make([]string, 0, len(i.mappings))
 			for _, m := range i.mappings {
 				out = append(out, m.Device)
 			}
@@ -301,7 +288,7 @@ func (c *call) describeImages(in *describeImagesInput) (*describeImagesOutput, *
 			mine := c.owns(&i.base)
 			return !c.ownerAmong(i.owner, i.alias, in.Owner) || !c.sharedAmong(&i.launch, i.owner, in.ExecutableBy) ||
 				i.deprecated(c.now) && !mine && !in.IncludeDeprecated ||
-				i.disabled && !(mine && in.IncludeDisabled)
+				i.disabled && (!mine || !in.IncludeDisabled)
 		},
 	})
 	return &describeImagesOutput{Next: next, Images: mapSet(items, c.imageXML)}, err

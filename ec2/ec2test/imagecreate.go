@@ -3,6 +3,7 @@ package ec2test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -221,9 +222,7 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *apiError) {
 	img.base = c.newBase(imageKind(), specs["image"])
 	if in.CopyImageTags && source.owner == c.account {
 		copied := source.tags.clone()
-		for key, value := range specs["image"] {
-			copied[key] = value
-		}
+		maps.Copy(copied, specs["image"])
 		img.tags = copied
 	}
 	img.alias, img.name, img.description = "", in.Name, in.Description

@@ -74,7 +74,7 @@ func instanceTypes() map[string]instanceType {
 	sort.Strings(names)
 	for i, name := range names {
 		t := out[name]
-		t.seq = uint64(i) + 1 //nolint:gosec // an index
+		t.seq = uint64(i) + 1
 		out[name] = t
 	}
 	return out

@@ -120,10 +120,7 @@ func (i *instance) power(p Power) {
 		}
 		if p == Restart {
 			r.mu.Unlock()
-			m.down(s.opts.Latency.Boot)
-			if err := m.reboot(); err != nil {
-				s.opts.Logger.Warn("machine does not reboot", "instance", i.id, "err", err.Error())
-			}
+			m.reboot(s.opts.Latency.Boot)
 			return
 		}
 		if i.atShutdown == "terminate" {
@@ -341,20 +338,9 @@ func (c *call) rebootInstances(in *instanceIDsInput) (*returnXML, *apiError) {
 		return nil, err
 	}
 	for _, i := range list {
-		m := i.machine
-		if m == nil {
-			continue
+		if i.machine != nil {
+			i.machine.reboot(c.server.opts.Latency.Boot)
 		}
-		m.down(c.server.opts.Latency.Boot)
-		// EC2 answers first and reboots afterwards.
-		c.after(func(context.Context) *apiError {
-			c.server.background(func() {
-				if err := m.reboot(); err != nil {
-					c.server.opts.Logger.Warn("machine does not reboot", "instance", i.id, "err", err.Error())
-				}
-			})
-			return nil
-		})
 	}
 	return done(), nil
 }

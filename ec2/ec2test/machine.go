@@ -22,12 +22,15 @@ type machine struct {
 	guest  Guest
 	err    error
 
-	mu      sync.Mutex
-	started bool
-	stopped bool
-	upFrom  time.Time // when the port answers, by the clock
-	last    []byte    // the console after the end
-	conns   map[net.Conn]struct{}
+	asked chan struct{} // to reboot; holds one
+
+	mu        sync.Mutex
+	started   bool
+	stopped   bool
+	rebooting bool
+	upFrom    time.Time // when the port answers, by the clock
+	last      []byte    // the console after the end
+	conns     map[net.Conn]struct{}
 }
 
 // bootPlan is what it takes to switch an instance on.
@@ -46,14 +49,14 @@ func (s *Server) newMachine(after time.Duration) *machine {
 		log:    s.opts.Logger,
 		clock:  s.opts.Clock,
 		quit:   make(chan struct{}),
+		asked:  make(chan struct{}, 1),
 		booted: make(chan struct{}),
 		upFrom: s.now().Add(after),
 		conns:  make(map[net.Conn]struct{}),
 	}
 }
 
-// start switches the machine on. Its goroutine runs until it has booted, or
-// until stop when it has a listener.
+// start switches the machine on, until stop.
 func (m *machine) start(ctx context.Context, plan bootPlan) {
 	// The machine outlives the call that switches it on.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -72,14 +75,35 @@ func (m *machine) start(ctx context.Context, plan bootPlan) {
 	})
 	m.work.Go(func() {
 		m.boot(ctx, plan)
+		if ctx.Err() != nil {
+			return // it was switched off meanwhile
+		}
 		if m.err != nil {
-			m.log.Warn("machine does not boot", "instance", plan.spec.InstanceID, "err", m.err.Error())
+			m.log.Warn("machine does not boot", slog.String("instance", plan.spec.InstanceID), slog.String("err", m.err.Error()))
 			return
 		}
-		if plan.addr != "" {
-			m.listen(ctx, plan)
-		}
+		m.work.Go(func() { m.listen(ctx, plan) })
+		m.keep(ctx, plan.spec.InstanceID)
 	})
+}
+
+// keep reboots the machine whenever it is asked to, until ctx ends.
+func (m *machine) keep(ctx context.Context, id string) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.asked:
+		}
+		m.hangUp()
+		if err := m.guest.Reboot(ctx); err != nil {
+			m.log.Warn("machine does not reboot", slog.String("instance", id), slog.String("err", err.Error()))
+			continue
+		}
+		m.mu.Lock()
+		m.rebooting = false
+		m.mu.Unlock()
+	}
 }
 
 func (m *machine) boot(ctx context.Context, plan bootPlan) {
@@ -107,7 +131,7 @@ func (m *machine) ready(ctx context.Context) (Guest, error) {
 func (m *machine) up(now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return !m.stopped && !now.Before(m.upFrom)
+	return !m.stopped && !m.rebooting && !now.Before(m.upFrom)
 }
 
 // serve serves one connection, unless the machine has been stopped.
@@ -136,38 +160,17 @@ func (m *machine) hangUp() {
 	}
 }
 
-// down keeps the port closed for a while, during a reboot.
-func (m *machine) down(takes time.Duration) {
+// reboot asks the machine to restart, from outside or from within. Its port
+// is closed until it has, and for as long as it takes by the clock.
+func (m *machine) reboot(takes time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.rebooting = true
 	m.upFrom = m.clock.Now().Add(takes)
-}
-
-// reboot restarts the machine from outside, once it has booted.
-func (m *machine) reboot() error {
 	select {
-	case <-m.booted:
-	case <-m.quit:
-		return nil
+	case m.asked <- struct{}{}:
+	default: // it is about to
 	}
-	if m.err != nil {
-		return m.err
-	}
-	// A reboot ends with the machine, and with nothing else.
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // see above
-	over := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		select {
-		case <-m.quit:
-			cancel()
-		case <-over:
-		}
-	})
-	defer watch.Wait()
-	defer close(over)
-	defer cancel()
-	return m.guest.Reboot(ctx)
 }
 
 // console is what the machine wrote so far.
@@ -202,7 +205,7 @@ func (m *machine) stop() {
 	if first && m.guest != nil {
 		console := m.guest.Console()
 		if err := m.guest.Close(); err != nil {
-			m.log.Warn("machine does not stop", "err", err.Error())
+			m.log.Warn("machine does not stop", slog.String("err", err.Error()))
 		}
 		m.mu.Lock()
 		m.last = console
@@ -213,14 +216,17 @@ func (m *machine) stop() {
 
 // listen serves real connections until ctx ends.
 func (m *machine) listen(ctx context.Context, plan bootPlan) {
+	if plan.addr == "" {
+		return
+	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", plan.addr)
 	if err != nil {
-		m.log.Error("machine can not listen", "addr", plan.addr, "err", err.Error())
+		m.log.Error("machine can not listen", slog.String("addr", plan.addr), slog.String("err", err.Error()))
 		return
 	}
 	stop := context.AfterFunc(ctx, func() {
 		if err := l.Close(); err != nil {
-			m.log.Debug("closing a listener", "err", err.Error())
+			m.log.Debug("closing a listener", slog.String("err", err.Error()))
 		}
 	})
 	defer stop()

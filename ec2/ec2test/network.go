@@ -39,7 +39,7 @@ func (n *network) nextPrivate() netip.Prefix {
 	n.private++
 	octets := [4]byte{172, byte(31 - i), 0, 0} //nolint:gosec // i is below 16 where it is used
 	if i >= 16 {
-		octets = [4]byte{10, byte(i - 16), 0, 0} //nolint:gosec // below 256
+		octets = [4]byte{10, byte(i - 16), 0, 0}
 	}
 	return netip.PrefixFrom(netip.AddrFrom4(octets), 16)
 }

@@ -98,10 +98,9 @@ func decodeStruct(n *node, v reflect.Value, path string) *apiError {
 	known := make(map[string]bool, v.NumField())
 	var decode func(v reflect.Value) *apiError
 	decode = func(v reflect.Value) *apiError {
-		for i := range v.NumField() {
-			sf := v.Type().Field(i)
+		for sf, fv := range v.Fields() {
 			if sf.Anonymous {
-				if err := decode(v.Field(i)); err != nil {
+				if err := decode(fv); err != nil {
 					return err
 				}
 				continue
@@ -115,7 +114,7 @@ func decodeStruct(n *node, v reflect.Value, path string) *apiError {
 				}
 				continue
 			}
-			if err := decodeNode(child, v.Field(i), path+f.name, strings.Join(f.oneOf, "|")); err != nil {
+			if err := decodeNode(child, fv, path+f.name, strings.Join(f.oneOf, "|")); err != nil {
 				return err
 			}
 		}
@@ -132,8 +131,8 @@ func decodeStruct(n *node, v reflect.Value, path string) *apiError {
 }
 
 func collectNames(t reflect.Type, into map[string]bool) {
-	for i := range t.NumField() {
-		if f := t.Field(i); f.Anonymous {
+	for f := range t.Fields() {
+		if f.Anonymous {
 			collectNames(f.Type, into)
 		} else {
 			into[fieldOf(f).name] = true
@@ -245,8 +244,7 @@ func decodeScalar(value string, v reflect.Value, path, oneOf string) *apiError {
 // shows it: "TagSpecification.N.Tag.N.Key".
 func paramNames(t reflect.Type, prefix string) []string {
 	var names []string
-	for i := range t.NumField() {
-		sf := t.Field(i)
+	for sf := range t.Fields() {
 		if sf.Anonymous {
 			names = append(names, paramNames(sf.Type, prefix)...)
 			continue

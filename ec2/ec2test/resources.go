@@ -56,8 +56,9 @@ func (s *Server) Resources(keep func(Resource) bool) []Resource {
 // Leftovers are the resources that exist now, one to a line, for checks that a
 // test has left nothing behind. Images and their snapshots count too.
 func (s *Server) Leftovers() []string {
-	var out []string
-	for _, r := range s.Resources(nil) {
+	all := s.Resources(nil)
+	out := make([]string, 0, len(all))
+	for _, r := range all {
 		out = append(out, r.String())
 	}
 	return out

@@ -3,6 +3,7 @@ package ec2test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"path"
 
@@ -74,7 +75,7 @@ func (k sandboxKind) Boot(ctx context.Context, spec MachineSpec) (Guest, error) 
 		Facts:      disk.facts,
 		Clock:      spec.Clock,
 		Commands:   k.commands,
-		Logger:     spec.Logger.With("instance", spec.InstanceID),
+		Logger:     spec.Logger.With(slog.String("instance", spec.InstanceID)),
 		OnPower: func(p sandbox.Power) {
 			if p == sandbox.Reboot {
 				spec.Power(Restart)

@@ -3,6 +3,7 @@ package ec2test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -89,7 +90,7 @@ func (s *Server) countConns(_ net.Conn, state http.ConnState) {
 func (s *Server) serve(l net.Listener) {
 	s.serving.Go(func() {
 		if err := s.http.Serve(l); err != nil {
-			s.opts.Logger.Debug("ec2test stopped serving", "addr", l.Addr().String(), "err", err.Error())
+			s.opts.Logger.Debug("ec2test stopped serving", slog.String("addr", l.Addr().String()), slog.String("err", err.Error()))
 		}
 	})
 }
@@ -107,7 +108,7 @@ func (s *Server) Close() {
 	s.mu.Unlock()
 
 	if err := s.http.Close(); err != nil {
-		s.opts.Logger.Debug("closing ec2test", "err", err.Error())
+		s.opts.Logger.Debug("closing ec2test", slog.String("err", err.Error()))
 	}
 	s.client.CloseIdleConnections()
 	s.stopMachines() // what calls wait for
@@ -157,7 +158,7 @@ func (s *Server) URL() string {
 	if s.tcp == nil {
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0") //nolint:forbidigo // opening a port on loopback does not wait
 		if err != nil || s.closed {
-			s.opts.Logger.Error("ec2test cannot listen", "err", fmt.Sprint(err))
+			s.opts.Logger.Error("ec2test cannot listen", slog.String("err", fmt.Sprint(err)))
 			return ""
 		}
 		s.tcp = l

@@ -32,8 +32,7 @@ func client(cfg aws.Config) *awsec2.Client {
 
 // code is the EC2 error code of err.
 func code(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode()
 	}
 	if err != nil {

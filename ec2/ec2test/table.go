@@ -166,8 +166,7 @@ func newID(prefix string, n uint64) string {
 func namedID(prefix string, parts ...string) string {
 	h := fnv.New64a()
 	for _, part := range parts {
-		h.Write([]byte(part)) //nolint:errcheck // a hash never fails
-		h.Write([]byte{0})    //nolint:errcheck // a hash never fails
+		_, _ = h.Write(append([]byte(part), 0)) // a hash never fails
 	}
 	return fmt.Sprintf("%s1%016x", prefix, h.Sum64())
 }

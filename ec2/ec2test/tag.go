@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -145,9 +146,7 @@ func tagSpecs(specs []tagSpecification, allowed ...string) (map[string]tags, *ap
 // clone copies tags for another resource that begins with the same.
 func (t tags) clone() tags {
 	out := make(tags, len(t))
-	for key, v := range t {
-		out[key] = v
-	}
+	maps.Copy(out, t)
 	return out
 }
 

@@ -72,8 +72,8 @@ func (c *call) createTemplateVersion(in *createTemplateVersionInput) (*templateV
 	if err != nil {
 		return nil, err
 	}
-	for _, number := range known {
-		v, err := t.version(number)
+	if len(known) > 0 {
+		v, err := t.version(known[0])
 		if err != nil {
 			return nil, err
 		}

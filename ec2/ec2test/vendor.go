@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -155,16 +156,8 @@ func (r *region) addVendors() {
 	}
 }
 
-func (img Image) in(region string) bool {
-	if len(img.Regions) == 0 {
-		return true
-	}
-	for _, name := range img.Regions {
-		if name == region {
-			return true
-		}
-	}
-	return false
+func (i Image) in(region string) bool {
+	return len(i.Regions) == 0 || slices.Contains(i.Regions, region)
 }
 
 // publish adds an image with its snapshot and parameters; empty when the image

@@ -1,0 +1,204 @@
+package ec2test_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+func filter(name string, values ...string) ec2types.Filter {
+	return ec2types.Filter{Name: aws.String(name), Values: values}
+}
+
+func TestImageFilters(t *testing.T) {
+	_, c := start(t, nil)
+	for _, test := range []struct {
+		name    string
+		owners  []string
+		filters []ec2types.Filter
+		want    int
+	}{
+		{"all of an owner", []string{ec2test.Canonical}, nil, 10},
+		{"alias", []string{"amazon"}, nil, 4},
+		{"own", []string{"self"}, nil, 0},
+		{"glob", []string{ec2test.Canonical}, []ec2types.Filter{filter("name", "*ubuntu-noble*")}, 6},
+		{"one character", nil, []ec2types.Filter{filter("name", "debian-??-amd64-*")}, 1},
+		{"and", []string{ec2test.Canonical}, []ec2types.Filter{filter("name", "*noble*"), filter("architecture", "arm64")}, 3},
+		{"or", []string{ec2test.Canonical}, []ec2types.Filter{filter("name", "*noble*", "*jammy*")}, 10},
+		{"device", nil, []ec2types.Filter{filter("root-device-type", "ebs"), filter("root-device-name", "/dev/xvda")}, 6},
+		{"creation date", nil, []ec2types.Filter{filter("creation-date", "2026-11-*"), filter("owner-alias", "amazon")}, 2},
+		{"none", nil, []ec2types.Filter{filter("name", "noble")}, 0},
+		{"no star is exact", nil, []ec2types.Filter{filter("owner-id", "0997")}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			out := must(c.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{Owners: test.owners, Filters: test.filters}))(t)
+			if len(out.Images) != test.want {
+				t.Errorf("%d images, want %d", len(out.Images), test.want)
+			}
+		})
+	}
+}
+
+func TestDeprecatedImages(t *testing.T) {
+	_, c := start(t, nil)
+	in := &awsec2.DescribeImagesInput{Filters: []ec2types.Filter{filter("name", "*focal*")}}
+	if out := must(c.DescribeImages(t.Context(), in))(t); len(out.Images) != 0 {
+		t.Errorf("a deprecated image is listed: %+v", out.Images)
+	}
+	in.IncludeDeprecated = aws.Bool(true)
+	out := must(c.DescribeImages(t.Context(), in))(t)
+	if len(out.Images) != 1 {
+		t.Fatalf("%d deprecated images, want 1", len(out.Images))
+	}
+	run(t, c, *out.Images[0].ImageId, nil) // it still launches
+}
+
+func TestPages(t *testing.T) {
+	_, c := start(t, nil)
+	image := *ubuntu(t, c).ImageId
+	var want []string
+	for range 12 {
+		want = append(want, *run(t, c, image, func(in *awsec2.RunInstancesInput) {
+			in.TagSpecifications = []ec2types.TagSpecification{{
+				ResourceType: "instance", Tags: []ec2types.Tag{{Key: aws.String("fleet"), Value: aws.String("a")}},
+			}}
+		}).InstanceId)
+	}
+	run(t, c, image, nil)
+	var got []string
+	pages := awsec2.NewDescribeInstancesPaginator(c, &awsec2.DescribeInstancesInput{
+		MaxResults: aws.Int32(5), Filters: []ec2types.Filter{filter("tag:fleet", "?")},
+	})
+	for n := 0; pages.HasMorePages(); n++ {
+		page := must(pages.NextPage(t.Context()))(t)
+		for _, r := range page.Reservations {
+			for _, i := range r.Instances {
+				got = append(got, *i.InstanceId)
+			}
+		}
+		if n == 0 { // what goes away between two pages moves nothing
+			must(c.TerminateInstances(t.Context(), &awsec2.TerminateInstancesInput{InstanceIds: want[:1]}))(t)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("pages gave %q, want %q", got, want)
+	}
+
+	for _, test := range []struct {
+		name string
+		in   *awsec2.DescribeInstancesInput
+		want string
+	}{
+		{"too small", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(4)}, "InvalidParameterValue"},
+		{"too large", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(1001)}, "InvalidParameterValue"},
+		{"with ids", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(5), InstanceIds: want[:1]}, "InvalidParameterCombination"},
+		{"token", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(5), NextToken: aws.String("x")}, "InvalidParameterValue"},
+		{"filter", &awsec2.DescribeInstancesInput{Filters: []ec2types.Filter{filter("colour", "red")}}, "InvalidParameterValue"},
+		{"no values", &awsec2.DescribeInstancesInput{Filters: []ec2types.Filter{filter("instance-id")}}, "InvalidParameterValue"},
+		{"unknown id", &awsec2.DescribeInstancesInput{InstanceIds: []string{"i-0123456789abcdef0"}}, "InvalidInstanceID.NotFound"},
+		{"bad id", &awsec2.DescribeInstancesInput{InstanceIds: []string{"i-xyz"}}, "InvalidInstanceID.Malformed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := c.DescribeInstances(t.Context(), test.in); code(err) != test.want {
+				t.Errorf("error %v, want %s", err, test.want)
+			}
+		})
+	}
+	// By filter, unknown ids are simply not there.
+	out := must(c.DescribeInstances(t.Context(), &awsec2.DescribeInstancesInput{
+		Filters: []ec2types.Filter{filter("instance-id", want[3], "i-0123456789abcdef0")},
+	}))(t)
+	if len(out.Reservations) != 1 {
+		t.Errorf("%d reservations by filter, want 1", len(out.Reservations))
+	}
+}
+
+func TestNetworks(t *testing.T) {
+	srv, c := start(t, nil)
+	regions := must(c.DescribeRegions(t.Context(), nil))(t)
+	if len(regions.Regions) != 17 {
+		t.Errorf("%d regions, want 17", len(regions.Regions))
+	}
+	zones := must(c.DescribeAvailabilityZones(t.Context(), nil))(t)
+	if len(zones.AvailabilityZones) != 3 || *zones.AvailabilityZones[0].ZoneId != "use1-az1" {
+		t.Errorf("zones: %+v", zones.AvailabilityZones)
+	}
+	vpcs := must(c.DescribeVpcs(t.Context(), &awsec2.DescribeVpcsInput{Filters: []ec2types.Filter{filter("is-default", "true")}}))(t)
+	if len(vpcs.Vpcs) != 1 || *vpcs.Vpcs[0].CidrBlock != "172.31.0.0/16" {
+		t.Fatalf("VPCs: %+v", vpcs.Vpcs)
+	}
+	subnets := must(c.DescribeSubnets(t.Context(), &awsec2.DescribeSubnetsInput{Filters: []ec2types.Filter{
+		filter("vpc-id", *vpcs.Vpcs[0].VpcId), filter("default-for-az", "true"), filter("availability-zone", region+"b"),
+	}}))(t)
+	if len(subnets.Subnets) != 1 || *subnets.Subnets[0].CidrBlock != "172.31.16.0/20" {
+		t.Errorf("subnets: %+v", subnets.Subnets)
+	}
+	other := must(client(srv.ConfigFor("999999999999", region)).DescribeVpcs(t.Context(), nil))(t)
+	if *other.Vpcs[0].VpcId == *vpcs.Vpcs[0].VpcId {
+		t.Error("two accounts share a VPC")
+	}
+	types := must(c.DescribeInstanceTypes(t.Context(), &awsec2.DescribeInstanceTypesInput{InstanceTypes: []ec2types.InstanceType{"t4g.small"}}))(t)
+	if got := types.InstanceTypes[0]; got.ProcessorInfo.SupportedArchitectures[0] != "arm64" || *got.MemoryInfo.SizeInMiB != 2048 {
+		t.Errorf("t4g.small: %+v", got)
+	}
+	offered := must(c.DescribeInstanceTypeOfferings(t.Context(), &awsec2.DescribeInstanceTypeOfferingsInput{
+		LocationType: "availability-zone", Filters: []ec2types.Filter{filter("instance-type", "t3.micro")},
+	}))(t)
+	if len(offered.InstanceTypeOfferings) != 3 {
+		t.Errorf("t3.micro is offered at %+v", offered.InstanceTypeOfferings)
+	}
+	_, err := client(srv.Config("ap-east-1")).DescribeVpcs(t.Context(), nil)
+	if code(err) != "OptInRequired" {
+		t.Errorf("a region that is not enabled gives %v", err)
+	}
+}
+
+func TestTags(t *testing.T) {
+	_, c := start(t, nil)
+	inst := run(t, c, *ubuntu(t, c).ImageId, func(in *awsec2.RunInstancesInput) {
+		for _, kind := range []ec2types.ResourceType{"instance", "volume", "network-interface"} {
+			in.TagSpecifications = append(in.TagSpecifications, ec2types.TagSpecification{
+				ResourceType: kind, Tags: []ec2types.Tag{{Key: aws.String("build"), Value: aws.String("7")}},
+			})
+		}
+	})
+	id := *inst.InstanceId
+	must(c.CreateTags(t.Context(), &awsec2.CreateTagsInput{Resources: []string{id}, Tags: []ec2types.Tag{
+		{Key: aws.String("build"), Value: aws.String("8")}, {Key: aws.String("empty"), Value: aws.String("")},
+	}}))(t)
+	out := must(c.DescribeTags(t.Context(), &awsec2.DescribeTagsInput{Filters: []ec2types.Filter{filter("key", "build", "empty")}}))(t)
+	var got []string
+	for _, tag := range out.Tags {
+		got = append(got, fmt.Sprintf("%s %s=%s", tag.ResourceType, *tag.Key, *tag.Value))
+	}
+	slices.Sort(got)
+	if want := "instance build=8,instance empty=,network-interface build=7,volume build=7"; strings.Join(got, ",") != want {
+		t.Errorf("tags are %q, want %q", got, want)
+	}
+	must(c.DeleteTags(t.Context(), &awsec2.DeleteTagsInput{Resources: []string{id}, Tags: []ec2types.Tag{
+		{Key: aws.String("build"), Value: aws.String("other")}, {Key: aws.String("empty")},
+	}}))(t)
+	if tags := describe(t, c, id).Tags; len(tags) != 1 || *tags[0].Value != "8" {
+		t.Errorf("tags after deletion: %+v", tags)
+	}
+
+	many := make([]ec2types.Tag, 50)
+	for i := range many {
+		many[i] = ec2types.Tag{Key: aws.String(fmt.Sprint("k", i)), Value: aws.String("")}
+	}
+	_, err := c.CreateTags(t.Context(), &awsec2.CreateTagsInput{Resources: []string{id}, Tags: many})
+	if code(err) != "TagLimitExceeded" {
+		t.Errorf("the 51st tag gives %v", err)
+	}
+	_, err = c.CreateTags(t.Context(), &awsec2.CreateTagsInput{Resources: []string{id}, Tags: []ec2types.Tag{{Key: aws.String("aws:x")}}})
+	if code(err) != "InvalidParameterValue" {
+		t.Errorf("a reserved tag gives %v", err)
+	}
+}

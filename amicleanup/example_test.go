@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/bake"
 )
 
 // Plan, print, apply: keep the newest two images of each node.
@@ -77,4 +78,29 @@ func ExamplePolicy_Evaluate() {
 	// keep web 1700095000
 	// keep web 1700090000
 	// deregister web 1700000000
+}
+
+// One publisher serves the images of all nodes: after each bake it retires the
+// older images of that node, and of no other.
+func ExampleAfterBake() {
+	ec2 := newFake()
+	ec2.series("web", 4)
+	ec2.series("db", 4)
+
+	retire := amicleanup.AfterBake(amicleanup.Cleaner{
+		Targets: []amicleanup.Target{{Region: "eu-west-1", Client: ec2}},
+		Policy: amicleanup.Policy{
+			Select: amicleanup.Select{Name: "{group} {unix}"},
+			Keep:   []amicleanup.Keeper{amicleanup.Newest(2)},
+		},
+	})
+	images := []*bake.Image{
+		{Name: "web", Publishers: []bake.Publisher{retire}},
+		{Name: "db", Publishers: []bake.Publisher{retire}},
+	}
+	// What Bake does with the first image once it is good:
+	err := images[0].Publishers[0].Publish(context.Background(), artifact{"eu-west-1": "ami-web3"})
+	fmt.Println(ec2.changes(), err)
+	// Output:
+	// [DeregisterImage ami-web0 DeregisterImage ami-web1] <nil>
 }

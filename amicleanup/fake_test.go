@@ -29,7 +29,7 @@ type fake struct {
 	templates []ec2types.LaunchTemplateVersion
 
 	pageSize int  // images per page; zero is what was asked for
-	oldAPI   bool // does not know DeleteAssociatedSnapshots
+	oldAPI   bool // does not know DeleteAssociatedSnapshots, nor that a snapshot may be shared
 
 	// lingering are deregistered images, and for how many calls they are still
 	// listed.
@@ -51,14 +51,17 @@ func newFake() *fake {
 	}
 }
 
-var epoch = time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC) // 1700000000
+// after is so many hours after the first image of a series.
+func after(hours int) time.Time {
+	return time.Unix(1700000000, 0).UTC().Add(time.Duration(hours) * time.Hour)
+}
 
 // add makes an image with one snapshot; change may be nil.
 func (f *fake) add(id, name string, change func(*ec2types.Image)) {
 	img := ec2types.Image{
 		ImageId: aws.String(id), Name: aws.String(name), OwnerId: aws.String("111122223333"),
 		State: ec2types.ImageStateAvailable, Architecture: ec2types.ArchitectureValuesX8664,
-		CreationDate: aws.String(epoch.Format("2006-01-02T15:04:05.000Z")),
+		CreationDate: aws.String(after(0).Format("2006-01-02T15:04:05.000Z")),
 		BlockDeviceMappings: []ec2types.BlockDeviceMapping{
 			{DeviceName: aws.String("/dev/sda1"), Ebs: &ec2types.EbsBlockDevice{SnapshotId: aws.String("snap-" + strings.TrimPrefix(id, "ami-"))}},
 			{DeviceName: aws.String("/dev/sdb"), VirtualName: aws.String("ephemeral0")},
@@ -76,7 +79,7 @@ func (f *fake) add(id, name string, change func(*ec2types.Image)) {
 // series makes n images of a group, one an hour, the oldest first.
 func (f *fake) series(group string, n int) {
 	for i := range n {
-		f.add(fmt.Sprintf("ami-%s%d", group, i), fmt.Sprintf("%s %d", group, epoch.Add(time.Duration(i)*time.Hour).Unix()), nil)
+		f.add(fmt.Sprintf("ami-%s%d", group, i), fmt.Sprintf("%s %d", group, after(i).Unix()), nil)
 	}
 }
 
@@ -211,7 +214,7 @@ func (f *fake) DeleteSnapshot(_ context.Context, in *awsec2.DeleteSnapshotInput,
 	switch {
 	case !ok:
 		return nil, apiError("InvalidSnapshot.NotFound")
-	case left > 0 || f.shared(id):
+	case left > 0 || f.shared(id) && !f.oldAPI:
 		f.snapshots[id]--
 		return nil, apiError("InvalidSnapshot.InUse")
 	}

@@ -75,7 +75,7 @@ func uncovered(all []Coverage, source string) string {
 
 func readReferences(ctx context.Context, t Target, sources []Source) ([]Reference, []Coverage) {
 	var all []Reference
-	var coverage []Coverage
+	coverage := make([]Coverage, 0, len(sources))
 	for _, source := range sources {
 		refs, err := source.References(ctx, t)
 		c := Coverage{Source: source.Name(), References: len(refs)}

@@ -147,7 +147,7 @@ func TestPolicies(t *testing.T) {
 }
 
 func TestYoungerThan(t *testing.T) {
-	inv := &amicleanup.Inventory{Time: epoch.Add(48 * time.Hour), Targets: []amicleanup.TargetInventory{{Region: "r", Images: []amicleanup.Image{
+	inv := &amicleanup.Inventory{Time: after(48), Targets: []amicleanup.TargetInventory{{Region: "r", Images: []amicleanup.Image{
 		{ID: "ami-1", Name: "web 20231114-221320", State: "available"},
 		{ID: "ami-2", Name: "web 20231115-221321", State: "available"},
 		{ID: "ami-3", Name: "web 20231116-000000", State: "available"},

@@ -60,7 +60,7 @@ func randomKeepers(r *rand.Rand) []amicleanup.Keeper {
 func TestProperties(t *testing.T) {
 	for seed := range int64(400) {
 		synctest.Test(t, func(t *testing.T) {
-			r := rand.New(rand.NewSource(seed))
+			r := rand.New(rand.NewSource(seed)) //nolint:gosec // the same at every run
 			f := randomWorld(r)
 			keepers := randomKeepers(r)
 			c := cleaner(f, keepers...)

@@ -11,25 +11,34 @@ import (
 // WriteText writes the plan for a person: one line per image, by target and
 // group, with the reasons of those that are kept.
 func (p *Plan) WriteText(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var b strings.Builder
 	for i := range p.Targets {
 		t := &p.Targets[i]
 		if t.Error != "" {
-			fmt.Fprintf(tw, "%s: not read: %s\n", place(t.Account, t.Region), t.Error)
+			fmt.Fprintf(&b, "%s: not read: %s\n", place(t.Account, t.Region), t.Error)
 			continue
 		}
 		remove := len(t.removals())
-		fmt.Fprintf(tw, "%s: %d to remove, %d to keep, %d not selected\n",
+		fmt.Fprintf(&b, "%s: %d to remove, %d to keep, %d not selected\n",
 			place(t.Account, t.Region), remove, len(t.Items)-remove, t.Unselected)
 		last := ""
 		for j := range t.Items {
 			item := &t.Items[j]
 			if id := item.groupID(); j == 0 || id != last {
 				last = id
-				fmt.Fprintf(tw, "  %s\n", item.groupTitle())
+				fmt.Fprintf(&b, "  %s\n", item.groupTitle())
 			}
-			fmt.Fprintf(tw, "    %-6s\t%s\t%s\t%s\t%s\n", item.verb(), item.Image.ID, item.Image.Name, item.stampText(), item.why())
+			fmt.Fprintf(&b, "    %-6s\t%s\t%s\t%s\t%s\n", item.verb(), item.Image.ID, item.Image.Name, item.stampText(), item.why())
 		}
+	}
+	return align(w, b.String())
+}
+
+// align writes text with its tabs turned into columns.
+func align(w io.Writer, text string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if _, err := io.WriteString(tw, text); err != nil {
+		return err
 	}
 	return tw.Flush()
 }
@@ -81,7 +90,7 @@ func counted(n int, what string) string {
 // WriteText writes the result for a person: one line per image that the plan
 // wanted removed.
 func (r *Result) WriteText(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var b strings.Builder
 	for i := range r.Images {
 		img := &r.Images[i]
 		detail := img.Detail
@@ -94,7 +103,7 @@ func (r *Result) WriteText(w io.Writer) error {
 				detail += ": " + s.Detail
 			}
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", place(img.Account, img.Region), img.Outcome, img.ID, img.Name, detail)
+		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\n", place(img.Account, img.Region), img.Outcome, img.ID, img.Name, detail)
 	}
-	return tw.Flush()
+	return align(w, b.String())
 }

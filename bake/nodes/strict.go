@@ -99,8 +99,7 @@ type fields struct {
 }
 
 func (f *fields) add(t reflect.Type) {
-	for i := range t.NumField() {
-		field := t.Field(i)
+	for field := range t.Fields() {
 		tag, ok := field.Tag.Lookup("yaml")
 		if !ok && !strings.Contains(string(field.Tag), ":") {
 			tag = string(field.Tag)

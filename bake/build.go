@@ -221,12 +221,12 @@ func fingerprint(img *Image, source Artifact) string {
 	if img.Fingerprint == "" {
 		return ""
 	}
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\n", img.Fingerprint)
+	text := img.Fingerprint + "\n"
 	if source != nil {
-		fmt.Fprintf(h, "from %s\n", source.ID())
+		text += "from " + source.ID() + "\n"
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 func errorText(err error) string {

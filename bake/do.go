@@ -39,8 +39,7 @@ func (b *build) stepError(step string, err error) error {
 
 // causeText is the error without the image and step, which its event names.
 func causeText(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Err.Error()
 	}
 	return errorText(err)

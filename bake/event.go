@@ -1,7 +1,6 @@
 package bake
 
 import (
-	"context"
 	"log/slog"
 	"time"
 )
@@ -70,14 +69,14 @@ func (e Event) masked(m *masker) Event {
 
 // logTo writes e as one structured record.
 func (e Event) logTo(log *slog.Logger) {
-	level := slog.LevelInfo
+	write := log.Info
 	switch {
 	case e.Kind == OutputLine || e.Kind == BytesMoved || e.Kind == CommandStarted:
-		level = slog.LevelDebug
+		write = log.Debug
 	case e.Err != "":
-		level = slog.LevelWarn
+		write = log.Warn
 	}
-	attrs := make([]slog.Attr, 0, 8)
+	attrs := make([]any, 0, 8)
 	add := func(key, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, value))
@@ -105,6 +104,5 @@ func (e Event) logTo(log *slog.Logger) {
 	if e.Elapsed > 0 {
 		attrs = append(attrs, slog.Duration("elapsed", e.Elapsed))
 	}
-	// An event belongs to no request, so the handler is given no context of one.
-	log.LogAttrs(context.Background(), level, "bake", attrs...) //nolint:forbidigo // nothing to cancel
+	write("bake", attrs...)
 }

@@ -36,8 +36,7 @@ func (o *observed) Run(ctx context.Context, cmd *Cmd) error {
 	err := o.machine.Run(ctx, &with)
 	_ = stdout.Close() // never fails
 	_ = stderr.Close()
-	var exit *ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*ExitError](err); ok {
 		masked := *exit
 		masked.Command = o.run.mask.mask(exit.Command)
 		masked.Output = slices.Clone(exit.Output)

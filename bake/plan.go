@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 )
 
 // A part is a stretch of a build. Parts follow each other in this order.
@@ -153,7 +154,7 @@ func (b *build) disconnect(context.Context, Outcome) error {
 	b.machine = nil
 	if err != nil {
 		// The machine goes away, or its connection did already: nothing is lost.
-		b.run.Log.Debug("closing the connection", "image", b.img.Name, "error", b.mask.mask(err.Error()))
+		b.run.Log.Debug("closing the connection", slog.String("image", b.img.Name), slog.String("error", b.mask.mask(err.Error())))
 	}
 	return nil
 }

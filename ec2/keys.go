@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
@@ -48,7 +49,7 @@ func (s *session) cleanGuest(ctx context.Context) error {
 		Sudo: true,
 	})
 	if closeErr := m.Close(); err == nil && closeErr != nil {
-		s.run.Log.Debug("closing the connection", "error", closeErr)
+		s.run.Log.Debug("closing the connection", slog.String("error", closeErr.Error()))
 	}
 	return err
 }

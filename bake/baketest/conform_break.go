@@ -42,6 +42,7 @@ func (c *conformance) stepNames(t *testing.T) []string {
 // breaks breaks one step and wants an error that names it and an empty
 // platform. A second cancellation during the clean-up must not matter.
 func (c *conformance) breaks(t *testing.T, name string, how breakage) {
+	t.Helper()
 	p := c.fresh(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -59,10 +60,10 @@ func (c *conformance) breaks(t *testing.T, name string, how breakage) {
 					cancel()
 				}
 				err := do(ctx)
-				switch {
-				case how == failAfter:
+				switch how {
+				case failAfter:
 					return errors.Join(errPlanted, err)
-				case how == cancelAfter:
+				case cancelAfter:
 					cancel()
 				}
 				return err
@@ -105,6 +106,7 @@ func (c *conformance) breaks(t *testing.T, name string, how breakage) {
 // crashes ends the build after one step as a killed process would, without any
 // undo, and wants that another process can clean up from the record, twice.
 func (c *conformance) crashes(t *testing.T, name string) {
+	t.Helper()
 	p := c.fresh(t)
 	store := &lastRecord{}
 	opts := p.options()

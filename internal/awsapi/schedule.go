@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -39,7 +40,7 @@ func (s Schedule) Apply(cfg aws.Config) aws.Config {
 		})
 	}
 	attempt := &attemptMiddleware{limiter: s.Limiter, clock: s.Clock, timeout: s.CallTimeout}
-	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], func(stack *middleware.Stack) error {
+	cfg.APIOptions = append(slices.Clip(cfg.APIOptions), func(stack *middleware.Stack) error {
 		return stack.Finalize.Insert(attempt, "Retry", middleware.After)
 	})
 	return cfg
@@ -94,8 +95,7 @@ func (e *TimeoutError) RetryableError() bool { return true }
 // Code returns the API error code of err, empty when AWS did not answer with
 // one.
 func Code(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode()
 	}
 	return ""
@@ -111,8 +111,8 @@ func IsThrottle(err error) bool {
 // error of the caller's, not of the service or of the network. A call that
 // failed otherwise may have taken effect.
 func Rejected(err error) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && api.ErrorFault() != smithy.FaultServer && !IsThrottle(err) &&
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && api.ErrorFault() != smithy.FaultServer && !IsThrottle(err) &&
 		api.ErrorCode() != "" && !serverCodes(api.ErrorCode())
 }
 

@@ -1,0 +1,201 @@
+package ec2_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// attempts is how often the scheduler tries a call: a fault of all of them.
+const attempts = 8
+
+// TestEveryCallBroken breaks, in turn, each API call that a good bake makes:
+// refused before it took effect, lost after it did, never answered; and
+// cancels the bake at each. Whatever happens, nothing of the build is left.
+func TestEveryCallBroken(t *testing.T) {
+	calls := callsOfABake(t)
+	if len(calls) < 12 {
+		t.Fatalf("a bake made only %d calls: %v", len(calls), calls)
+	}
+	for _, c := range calls {
+		faults := map[string]ec2test.Fault{
+			"refused":  {Action: c.action, Nth: c.nth, Code: "UnauthorizedOperation"},
+			"failing":  {Action: c.action, Nth: c.nth, Times: attempts, Code: "InternalError"},
+			"lost":     {Action: c.action, Nth: c.nth, Times: attempts, When: ec2test.After},
+			"hanging":  {Action: c.action, Nth: c.nth, Times: attempts, When: ec2test.Hang},
+			"lost one": {Action: c.action, Nth: c.nth, When: ec2test.After},
+		}
+		for name, fault := range faults {
+			t.Run(fmt.Sprintf("%s %d %s", c.action, c.nth, name), func(t *testing.T) {
+				t.Parallel()
+				server := newServer(t, nil)
+				server.Fail(fault)
+				wantCleanEnd(t, t.Context(), server, quick(server))
+			})
+		}
+		t.Run(fmt.Sprintf("%s %d cancel", c.action, c.nth), func(t *testing.T) {
+			t.Parallel()
+			server := newServer(t, nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			server.Fail(ec2test.Fault{Action: c.action, Match: cancelAt(c.nth, cancel)})
+			wantCleanEnd(t, ctx, server, quick(server))
+		})
+	}
+}
+
+// cancelAt matches no call, but cancels at the n-th that it is asked about.
+func cancelAt(n int, cancel func()) func(url.Values) bool {
+	seen := 0
+	return func(url.Values) bool {
+		if seen++; seen == n {
+			cancel()
+		}
+		return false
+	}
+}
+
+type nthCall struct {
+	action string
+	nth    int
+}
+
+// callsOfABake lists the calls of a bake that goes well.
+func callsOfABake(t *testing.T) []nthCall {
+	t.Helper()
+	server := newServer(t, nil)
+	if _, err := bake.Bake(t.Context(), nil, simple(newCloud(server))); err != nil {
+		t.Fatal(err)
+	}
+	var calls []nthCall
+	count := map[string]int{}
+	for _, c := range server.Calls() {
+		count[c.Action]++
+		calls = append(calls, nthCall{c.Action, count[c.Action]})
+	}
+	return calls
+}
+
+// wantCleanEnd bakes, and wants either an artifact or an error that names the
+// step, and in the end an empty EC2.
+func wantCleanEnd(t *testing.T, ctx context.Context, server *ec2test.Server, o *ec2.CloudOptions) {
+	t.Helper()
+	o.CallTimeout = 200 * time.Millisecond
+	options := &bake.Options{StepTimeout: 3 * time.Second}
+	results, err := bake.Bake(ctx, options, simple(ec2.NewCloud(server.Config(testRegion), o)))
+	server.Mend()
+	var named *bake.Error
+	switch {
+	case err != nil && (!errors.As(err, &named) || named.Step == "" || named.Image != "simple"):
+		t.Errorf("the error does not name image and step: %v", err)
+	case err == nil && results[0].Artifact == nil:
+		t.Error("neither an error nor an artifact")
+	case results[0].Artifact != nil:
+		if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+			t.Errorf("Destroy: %v", err)
+		}
+	}
+	wantNothing(t, server)
+}
+
+// TestEverySSHOperationBroken cuts and hangs the connections to the machine
+// after every tenth of what it says, and cancels there.
+func TestEverySSHOperationBroken(t *testing.T) {
+	whole := &breakingDialer{}
+	server := newServer(t, nil)
+	o := quick(server)
+	whole.dial, o.Dial = server.Dial, whole.Dial
+	if _, err := bake.Bake(t.Context(), nil, simple(ec2.NewCloud(server.Config(testRegion), o))); err != nil {
+		t.Fatal(err)
+	}
+	const parts = 10
+	for _, how := range []string{"cut", "hang", "cancel"} {
+		for part := range parts {
+			t.Run(fmt.Sprintf("%s at %d of %d", how, part, parts), func(t *testing.T) {
+				t.Parallel()
+				server := newServer(t, nil)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				broken := &breakingDialer{dial: server.Dial, at: max(1, whole.read*part/parts), how: how, cancel: cancel}
+				o := quick(server)
+				o.Dial = broken.Dial
+				wantCleanEnd(t, ctx, server, o)
+				if !broken.broke() {
+					t.Error("nothing was broken")
+				}
+			})
+		}
+	}
+}
+
+// A breakingDialer counts what all its connections read together, and breaks
+// them for good when that is as much as at.
+type breakingDialer struct {
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	at     int // 0 is never
+	how    string
+	cancel func()
+
+	mu   sync.Mutex
+	read int
+}
+
+func (d *breakingDialer) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if d.how == "cut" && d.broke() {
+		return nil, errors.New("no route to host")
+	}
+	conn, err := d.dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &breakingConn{Conn: conn, by: d, closed: make(chan struct{})}, nil
+}
+
+func (d *breakingDialer) broke() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.at > 0 && d.read >= d.at
+}
+
+type breakingConn struct {
+	net.Conn
+	by     *breakingDialer
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *breakingConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+func (c *breakingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.by.mu.Lock()
+	c.by.read += n
+	c.by.mu.Unlock()
+	if !c.by.broke() {
+		return n, err
+	}
+	switch c.by.how {
+	case "cut":
+		_ = c.Close() // that is the point
+		return 0, io.ErrUnexpectedEOF
+	case "hang":
+		<-c.closed
+		return 0, net.ErrClosed
+	default:
+		c.by.cancel()
+		return n, err
+	}
+}

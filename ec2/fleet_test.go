@@ -1,0 +1,143 @@
+package ec2_test
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/provision"
+)
+
+// fleet is n images of one file each.
+func fleet(cloud *ec2.Cloud, n int) []*bake.Image {
+	images := make([]*bake.Image, 0, n)
+	for i := range n {
+		images = append(images, &bake.Image{
+			Name:         fmt.Sprintf("node%03d", i),
+			Builder:      ec2.Builder{Cloud: cloud, Source: ubuntu()},
+			Provisioners: []bake.Provisioner{provision.File{Content: fmt.Sprintln(i), Dest: "/etc/node", Sudo: true}},
+		})
+	}
+	return images
+}
+
+// openFiles counts the files and sockets of the process; 0 where that cannot
+// be known.
+func openFiles() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries)
+}
+
+func TestFiveHundredImages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("bakes 500 images")
+	}
+	goroutines, files := runtime.NumGoroutine(), openFiles()
+	server := ec2test.New(nil)
+	results, err := bake.Bake(t.Context(), &bake.Options{Parallel: 500}, fleet(newCloud(server), 500)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		got, err := server.ReadFile(r.Artifact.ID(), "/etc/node")
+		if err != nil || string(got) != fmt.Sprintln(i) {
+			t.Errorf("%s: %q, %v", r.Image.Name, got, err)
+		}
+	}
+	images := 0
+	for _, left := range server.Resources(nil) {
+		switch left.Type {
+		case "image":
+			images++
+		case "snapshot":
+		default:
+			t.Errorf("left behind: %s", left)
+		}
+	}
+	if images != 500 {
+		t.Errorf("%d images, want 500", images)
+	}
+	server.Close()
+	wantNoMore(t, "goroutines", runtime.NumGoroutine, goroutines)
+	wantNoMore(t, "open files", openFiles, files)
+}
+
+// wantNoMore waits for what the runtime ends on its own.
+func wantNoMore(t *testing.T, what string, count func() int, before int) {
+	t.Helper()
+	for range 100 {
+		if count() <= before {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	stacks := make([]byte, 1<<20)
+	t.Errorf("%d %s, %d before\n%s", count(), what, before, stacks[:runtime.Stack(stacks, true)])
+}
+
+// TestThrottledFleet bakes more images at once than AWS's documented rates let
+// through, on time that runs fast: nobody may see a throttled call.
+func TestThrottledFleet(t *testing.T) {
+	clock := ec2test.Scaled(500)
+	server := newServer(t, &ec2test.Options{Clock: clock, Throttle: true, Latency: ec2test.Realistic()})
+	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
+		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock,
+	})
+	if _, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Parallel: 60}, fleet(cloud, 60)...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEventualConsistency bakes where EC2 shows nothing that is younger than
+// three seconds.
+func TestEventualConsistency(t *testing.T) {
+	clock := ec2test.Scaled(200)
+	server := newServer(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second, Latency: ec2test.Realistic()})
+	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
+		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock,
+	})
+	for _, action := range []string{"", "CreateSecurityGroup", "RunInstances", "CreateImage"} {
+		if action != "" {
+			server.Fail(ec2test.Fault{Action: action, When: ec2test.After, Code: "InternalError", Times: attempts})
+		}
+		results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, simple(cloud))
+		if (err == nil) != (action == "") {
+			t.Errorf("%s lost: error %v", action, err)
+		}
+		if results[0].Artifact != nil {
+			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		server.Mend()
+		wantNothing(t, server)
+	}
+}
+
+func TestInstanceThatDiesIsAnError(t *testing.T) {
+	clock := ec2test.Scaled(100)
+	server := newServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Realistic()})
+	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
+		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock,
+	})
+	_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Observe: func(e bake.Event) {
+		if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
+			if err := server.TerminateInstance(e.Resource.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	}}, simple(cloud))
+	if err == nil || !strings.Contains(err.Error(), "wait for instance: i-") || !strings.Contains(err.Error(), "was terminated") {
+		t.Errorf("error %v, want that the instance was terminated", err)
+	}
+	wantNothing(t, server)
+}

@@ -1,0 +1,297 @@
+package ec2_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/provision"
+)
+
+// paramsOf returns the parameters of the first call of an action.
+func paramsOf(t *testing.T, server *ec2test.Server, action string) url.Values {
+	t.Helper()
+	for _, c := range server.Calls() {
+		if c.Action == action {
+			return c.Params
+		}
+	}
+	t.Fatalf("no call of %s", action)
+	return nil
+}
+
+func TestBakedImage(t *testing.T) {
+	server := newServer(t, nil)
+	results, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ami := ec2.Of(results[0])
+	for path, want := range map[string]string{"/etc/made": "made with care\n", "/var/www/index.html": "a page\n"} {
+		if got, err := server.ReadFile(ami.ImageID, path); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v; want %q", path, got, err, want)
+		}
+	}
+	if keys, err := server.ReadFile(ami.ImageID, "/home/ubuntu/.ssh/authorized_keys"); bytes.Contains(keys, []byte("ssh-")) {
+		t.Errorf("a key stayed in the image: %q, %v", keys, err)
+	}
+	if ami.Region != testRegion || ami.Login != "ubuntu" || ami.Architecture != "x86_64" || len(ami.Snapshots) != 1 || ami.Source.Owner != ec2.Canonical {
+		t.Errorf("the AMI: %+v", ami)
+	}
+	left := server.Resources(nil)
+	if len(left) != 2 {
+		t.Fatalf("resources %v, want the image and its snapshot", left)
+	}
+	for _, r := range left {
+		if r.Tags["team"] != "web" || r.Tags[ec2.TagBuild] != results[0].Build || r.Tags[ec2.TagImage] != "simple" || r.Tags[ec2.TagExpires] != "" {
+			t.Errorf("tags of %s: %v", r, r.Tags)
+		}
+	}
+}
+
+func TestWhatIsLaunched(t *testing.T) {
+	server := newServer(t, nil)
+	if _, err := bake.Bake(t.Context(), nil, simple(newCloud(server))); err != nil {
+		t.Fatal(err)
+	}
+	run := paramsOf(t, server, "RunInstances")
+	for name, want := range map[string]string{
+		"MetadataOptions.HttpTokens":        "required",
+		"InstanceInitiatedShutdownBehavior": "terminate",
+		"KeyName":                           "",
+		"InstanceType":                      "t3.small",
+		"TagSpecification.1.ResourceType":   "instance",
+		"TagSpecification.2.ResourceType":   "volume",
+		"TagSpecification.3.ResourceType":   "network-interface",
+	} {
+		if got := run.Get(name); got != want {
+			t.Errorf("RunInstances %s is %q, want %q", name, got, want)
+		}
+	}
+	if run.Get("ClientToken") == "" {
+		t.Error("RunInstances has no client token")
+	}
+	rule := paramsOf(t, server, "AuthorizeSecurityGroupIngress")
+	addr, err := server.SourceAddress(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := rule.Get("IpPermissions.1.IpRanges.1.CidrIp"); got != netip.PrefixFrom(addr, addr.BitLen()).String() {
+		t.Errorf("SSH is open to %q, want the baking host alone", got)
+	}
+	for _, action := range []string{"CreateSecurityGroup", "CreateImage"} {
+		params := paramsOf(t, server, action).Encode()
+		if !strings.Contains(params, url.QueryEscape(ec2.TagExpires)) || !strings.Contains(params, "team") {
+			t.Errorf("%s sets no tags: %s", action, params)
+		}
+	}
+	if server.CallCount("CreateKeyPair")+server.CallCount("ImportKeyPair") != 0 {
+		t.Error("a key pair was made")
+	}
+}
+
+func TestSources(t *testing.T) {
+	server := newServer(t, nil)
+	server.SetParameter(testRegion, "/house/base", "not an id")
+	cloud := newCloud(server)
+	own := func(id string) ec2.Source { return ec2.ImageID(id) }
+	base, err := bake.Bake(t.Context(), nil, simple(cloud))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := base[0].Artifact.ID()
+	tests := map[string]struct {
+		source ec2.Source
+		want   string // the source's id or name, or
+		err    string
+	}{
+		"id":        {source: own(id), want: id},
+		"parameter": {source: ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"), want: "noble-24.04-amd64"},
+		"newest of own, by tag": {
+			source: ec2.Newest{Owners: []string{ec2.Self}, Name: "simple *", Filters: ec2.Filters{"tag:team": {"web"}}}, want: id,
+		},
+		"arm64":                {source: ec2.Newest{Owners: []string{ec2.Canonical}, Name: "*noble*", Architecture: "arm64"}, want: "arm64"},
+		"amazon":               {source: ec2.Newest{Owners: []string{ec2.Amazon}, Name: "al2023-ami-2*-x86_64"}, want: "al2023"},
+		"unknown id":           {source: own("ami-00000000000000000"), err: "no such image: ami-00000000000000000"},
+		"nothing matches":      {source: ec2.Newest{Owners: []string{ec2.Self}, Name: "nothing"}, err: `no such image: newest "nothing" of self`},
+		"no such parameter":    {source: ec2.Parameter("/none"), err: "ParameterNotFound"},
+		"parameter without id": {source: ec2.Parameter("/house/base"), err: `parameter /house/base holds "not an id"`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			img := &bake.Image{Name: "from source", Builder: ec2.Builder{Cloud: cloud, Source: test.source}}
+			results, err := bake.Bake(t.Context(), nil, img)
+			if test.err != "" {
+				var named *bake.Error
+				if err == nil || !strings.Contains(err.Error(), test.err) || !errors.As(err, &named) || named.Step != "find source image" {
+					t.Errorf("error %v, want %q in the step that looks for the source", err, test.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ec2.Of(results[0]).Source
+			if got.ID != test.want && !strings.Contains(got.Name, test.want) {
+				t.Errorf("source %s %q, want %s", got.ID, got.Name, test.want)
+			}
+			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestUnfinishedImagesAreNoSource(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	seen := make(chan error, 1)
+	img := simple(cloud)
+	img.Steps = []bake.Step{{Name: "look", At: bake.AfterCapture, Do: func(ctx context.Context) error {
+		_, err := bake.Bake(ctx, nil, &bake.Image{Name: "other", Builder: ec2.Builder{
+			Cloud: cloud, Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "simple *"},
+		}})
+		seen <- err
+		return nil
+	}}}
+	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-seen; !errors.Is(err, ec2.ErrNoSource) {
+		t.Errorf("error %v, want that there is no source yet", err)
+	}
+}
+
+func TestNetworkAndGroups(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	client := cloud.Client("")
+	group, err := client.CreateSecurityGroup(t.Context(), &awsec2.CreateSecurityGroupInput{
+		GroupName: aws.String("builders"), Description: aws.String("may be reached"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
+		GroupId: group.GroupId, IpProtocol: aws.String("tcp"), CidrIp: aws.String("0.0.0.0/0"), FromPort: aws.Int32(22), ToPort: aws.Int32(22),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	subnets, err := client.DescribeSubnets(t.Context(), &awsec2.DescribeSubnetsInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vpc, third := *subnets.Subnets[0].VpcId, subnets.Subnets[2]
+	tests := map[string]struct {
+		change func(*ec2.Builder)
+		subnet string
+		group  string
+		err    string
+	}{
+		"subnet by id":      {change: func(b *ec2.Builder) { b.Subnet = ec2.ID(*third.SubnetId) }, subnet: *third.SubnetId},
+		"by zone":           {change: func(b *ec2.Builder) { b.AvailabilityZone = *third.AvailabilityZone }, subnet: *third.SubnetId},
+		"vpc by id":         {change: func(b *ec2.Builder) { b.VPC = ec2.ID(vpc) }},
+		"vpc by filter":     {change: func(b *ec2.Builder) { b.VPC = ec2.Where(ec2.Filters{"is-default": {"true"}}) }},
+		"group by name":     {change: func(b *ec2.Builder) { b.SecurityGroups = []string{"builders"} }, group: *group.GroupId},
+		"group by id":       {change: func(b *ec2.Builder) { b.SecurityGroups = []string{*group.GroupId} }, group: *group.GroupId},
+		"public IP":         {change: func(b *ec2.Builder) { b.PublicIP = ec2.Yes; b.Address = ec2.PublicAddress }},
+		"no public IP":      {change: func(b *ec2.Builder) { b.PublicIP = ec2.No }},
+		"no such subnet":    {change: func(b *ec2.Builder) { b.Subnet = ec2.ID("subnet-0") }, err: "choose network: Builder.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
+		"no such vpc":       {change: func(b *ec2.Builder) { b.VPC = ec2.ID("vpc-0") }, err: "choose network: Builder.VPC: 0 VPCs"},
+		"no such group":     {change: func(b *ec2.Builder) { b.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.SecurityGroups: ` + vpc + ` has no group "nobody"`},
+		"private on public": {change: func(b *ec2.Builder) { b.Address = ec2.PrivateAddress }},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			before := len(server.Calls())
+			b := ec2.Builder{Cloud: cloud, Source: ubuntu()}
+			test.change(&b)
+			results, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "placed", Builder: b})
+			if test.err != "" {
+				if err == nil || !strings.Contains(err.Error(), test.err) {
+					t.Errorf("error %v, want %q", err, test.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range server.Calls()[before:] {
+				if c.Action != "RunInstances" {
+					continue
+				}
+				text := c.Params.Encode()
+				if !strings.Contains(text, test.subnet) || !strings.Contains(text, test.group) {
+					t.Errorf("launched with %s, want %s %s", text, test.subnet, test.group)
+				}
+			}
+			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestUserDataIsMerged(t *testing.T) {
+	server := newServer(t, nil)
+	for name, data := range map[string]string{
+		"script":       "#!/bin/sh\necho user >/etc/user-data-ran\n",
+		"cloud-config": "#cloud-config\nruncmd: ['echo user >/etc/user-data-ran']\n",
+		"mime": "Content-Type: multipart/mixed; boundary=\"b\"\nMIME-Version: 1.0\n\n--b\nContent-Type: text/x-shellscript\n\n" +
+			"#!/bin/sh\necho user >/etc/user-data-ran\n--b--\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			img := &bake.Image{
+				Name:    "merged",
+				Builder: ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), UserData: []byte(data)},
+				Provisioners: []bake.Provisioner{
+					provision.Shell("cloud-init status --wait", "grep -q user /etc/user-data-ran"),
+				},
+			}
+			if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestBlockDevices(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	img := &bake.Image{Name: "disks", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), BlockDevices: []ec2.BlockDevice{
+		{SizeGiB: 20, ThroughputMiB: 250},
+		{Device: "/dev/sdf", SizeGiB: 5, Type: "gp2"},
+	}}}
+	results, err := bake.Bake(t.Context(), nil, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := cloud.Client("").DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ImageIds: []string{results[0].Artifact.ID()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int32{}
+	for _, m := range images.Images[0].BlockDeviceMappings {
+		if m.Ebs != nil {
+			got[*m.DeviceName] = *m.Ebs.VolumeSize
+		}
+	}
+	if got["/dev/sda1"] != 20 || got["/dev/sdf"] != 5 {
+		t.Errorf("volumes of the AMI: %v, want /dev/sda1 of 20 and /dev/sdf of 5 GiB", got)
+	}
+	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantNothing(t, server)
+}

@@ -1,0 +1,76 @@
+// Package demo gives an example the cloud it bakes in: real AWS, or the
+// embedded EC2 with its time running fast. It is not part of the library.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// Speed is how much faster than real the embedded EC2's time runs.
+const Speed = 60
+
+// A Demo is a cloud, and the clock to bake by.
+type Demo struct {
+	Cloud  *ec2.Cloud
+	Clock  bake.Clock
+	Server *ec2test.Server // nil on AWS
+}
+
+// Choose is AWS or Embedded.
+func Choose(ctx context.Context, onAWS bool, region string, commands map[string]ec2test.Command) (*Demo, error) {
+	if onAWS {
+		return AWS(ctx, region)
+	}
+	return Embedded(region, commands), nil
+}
+
+// AWS is the caller's own account, by the SDK's usual configuration.
+func AWS(ctx context.Context, region string) (*Demo, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
+	if err != nil {
+		return nil, fmt.Errorf("AWS configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		return nil, errors.New("-aws needs a region: give -region or set AWS_REGION")
+	}
+	return &Demo{Cloud: ec2.NewCloud(cfg, nil), Clock: bake.RealTime()}, nil
+}
+
+// Embedded is an EC2 in this process, with realistic waits that pass fast. The
+// commands are those that its machines know besides the usual small ones.
+func Embedded(region string, commands map[string]ec2test.Command) *Demo {
+	if region == "" {
+		region = "eu-west-1"
+	}
+	clock := ec2test.Scaled(Speed)
+	server := ec2test.New(&ec2test.Options{Clock: clock, Latency: ec2test.Realistic(), Commands: commands})
+	return Over(server, region, clock)
+}
+
+// Over is a cloud on a server that the caller made.
+func Over(server *ec2test.Server, region string, clock bake.Clock) *Demo {
+	return &Demo{
+		Cloud: ec2.NewCloud(server.Config(region), &ec2.CloudOptions{
+			Dial:          server.Dial,
+			SourceAddress: server.SourceAddress,
+			Clock:         clock,
+		}),
+		Clock:  clock,
+		Server: server,
+	}
+}
+
+// Close ends the embedded EC2.
+func (d *Demo) Close() {
+	if d.Server != nil {
+		d.Server.Close()
+	}
+}

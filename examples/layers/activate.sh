@@ -1,0 +1,13 @@
+#!/bin/sh
+# What differs from one environment to the next.
+set -e
+cat >/etc/systemd/system/shop.service <<UNIT
+[Service]
+WorkingDirectory=/srv/shop
+Environment=NODE_ENV=$ENVIRONMENT WORKERS=$WORKERS NODE_PATH=/opt/modules/node_modules
+ExecStart=/usr/bin/node server.js
+User=www-data
+[Install]
+WantedBy=multi-user.target
+UNIT
+systemctl enable shop nginx

@@ -1,0 +1,96 @@
+// Command quickstart bakes an image, boots it and reads back a file.
+//
+//	go run ./examples/quickstart
+//
+// It bakes on the embedded EC2, in this process, and needs nothing but Go. The
+// very same definition goes to AWS with -aws and a region; that launches two
+// small instances for some minutes, and leaves the AMI unless -destroy is given.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/examples/internal/demo"
+	"github.com/bakestone-go/bakestone/provision"
+)
+
+const page = "/var/www/index.html"
+
+//readme:begin bake
+// hello is the definition: Ubuntu with a page of ours in it.
+func hello(cloud *ec2.Cloud, readBack io.Writer) *bake.Image {
+	return &bake.Image{
+		Name: "hello",
+		Builder: ec2.Builder{
+			Cloud: cloud,
+			Source: ec2.Newest{
+				Owners: []string{ec2.Canonical},
+				Name:   "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*",
+			},
+		},
+		Provisioners: []bake.Provisioner{
+			provision.Shell("mkdir -p /var/www", "echo built on $(uname -s) by $(whoami)").AsRoot(),
+			provision.File{Content: "<h1>Hello from Bakestone</h1>\n", Dest: page, Sudo: true},
+		},
+		Checks: []bake.Check{bake.CheckFunc(func(ctx context.Context, m bake.Machine) error {
+			return m.Get(ctx, &bake.Download{Source: page, Content: readBack})
+		})},
+	}
+}
+
+//readme:end bake
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
+	onAWS := flags.Bool("aws", false, "bake on AWS, with the usual configuration")
+	region := flags.String("region", "", "region to bake in")
+	destroy := flags.Bool("destroy", false, "remove the AMI at the end")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	where, err := demo.Choose(ctx, *onAWS, *region, nil)
+	if err != nil {
+		return err
+	}
+	defer where.Close()
+
+	if where.Server != nil {
+		fmt.Fprintf(out, "Baking on the embedded EC2, where time runs %d times faster.\n\n", demo.Speed)
+	}
+
+	var readBack bytes.Buffer
+	options := &bake.Options{Observe: bake.Progress(out), Clock: where.Clock}
+	//readme:begin run
+	results, err := bake.Bake(ctx, options, hello(where.Cloud, &readBack))
+	//readme:end run
+	if err != nil {
+		return err
+	}
+	ami := ec2.Of(results[0])
+	fmt.Fprintf(out, "\nBaked %s. On an instance of it, %s says:\n%s", ami, page, readBack.String())
+	if *destroy {
+		fmt.Fprintf(out, "Removing %s.\n", ami.ImageID)
+		return ami.Destroy(ctx)
+	}
+	return nil
+}

@@ -39,9 +39,10 @@
 // architectures, regions or accounts.
 //
 // Apply reads every image again just before it acts, together with the newest
-// one of its group. If either differs from the plan the image is skipped; if
-// it is gone it counts as done. Applying a plan twice does no more than
-// applying it once.
+// one of its group. If either differs from the plan the image is skipped. If
+// it is gone it counts as done, and those of its snapshots that an interrupted
+// run left behind are removed; a snapshot that another image has never is.
+// Applying a plan twice does no more than applying it once.
 //
 // # Errors
 //

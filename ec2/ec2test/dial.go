@@ -46,8 +46,12 @@ func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 	case m == nil:
 		return nil, refuse(syscall.EHOSTUNREACH)
 	case !allowed:
-		<-ctx.Done()
-		return nil, refuse(context.Cause(ctx))
+		select {
+		case <-ctx.Done():
+			return nil, refuse(context.Cause(ctx))
+		case <-s.closing:
+			return nil, refuse(net.ErrClosed)
+		}
 	case port != sshPort && (!s.opts.Listen || int(port) != s.opts.Port), !m.up(s.now()):
 		return nil, refuse(syscall.ECONNREFUSED)
 	}

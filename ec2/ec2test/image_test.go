@@ -12,8 +12,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// bake makes an image of a fresh instance and returns its id.
-func bake(t *testing.T, c *awsec2.Client, name string) string {
+// bakeImage makes an image of a fresh instance and returns its id.
+func bakeImage(t *testing.T, c *awsec2.Client, name string) string {
 	t.Helper()
 	inst := run(t, c, *ubuntu(t, c).ImageId, nil)
 	out := must(c.CreateImage(t.Context(), &awsec2.CreateImageInput{InstanceId: inst.InstanceId, Name: aws.String(name)}))(t)
@@ -74,7 +74,7 @@ func TestCreateImage(t *testing.T) {
 func TestSharing(t *testing.T) {
 	srv, c := start(t, nil)
 	other := client(srv.ConfigFor("210987654321", region))
-	id := bake(t, c, "shared")
+	id := bakeImage(t, c, "shared")
 	seen := func() int {
 		return len(must(other.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{Owners: []string{account}}))(t).Images)
 	}
@@ -121,7 +121,7 @@ func TestSharing(t *testing.T) {
 
 func TestCopyImage(t *testing.T) {
 	srv, c := start(t, nil)
-	id := bake(t, c, "original")
+	id := bakeImage(t, c, "original")
 	west := client(srv.Config("us-west-2"))
 	in := &awsec2.CopyImageInput{
 		Name: aws.String("copy"), SourceImageId: aws.String(id), SourceRegion: aws.String(region),
@@ -150,7 +150,7 @@ func TestCopyImage(t *testing.T) {
 func TestProtectionAndDeprecation(t *testing.T) {
 	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 	_, c := start(t, &ec2test.Options{Clock: clock})
-	id := aws.String(bake(t, c, "kept"))
+	id := aws.String(bakeImage(t, c, "kept"))
 	must(c.EnableImageDeregistrationProtection(t.Context(), &awsec2.EnableImageDeregistrationProtectionInput{ImageId: id, WithCooldown: aws.Bool(true)}))(t)
 	deregister := func() string {
 		_, err := c.DeregisterImage(t.Context(), &awsec2.DeregisterImageInput{ImageId: id})

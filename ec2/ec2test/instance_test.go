@@ -218,7 +218,7 @@ func TestLaunchTemplates(t *testing.T) {
 		}},
 	}
 	made := must(c.CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{LaunchTemplateName: aws.String("web"), LaunchTemplateData: data}))(t)
-	id := bake(t, c, "next")
+	id := bakeImage(t, c, "next")
 	v2 := must(c.CreateLaunchTemplateVersion(t.Context(), &awsec2.CreateLaunchTemplateVersionInput{
 		LaunchTemplateId: made.LaunchTemplate.LaunchTemplateId, SourceVersion: aws.String("$Latest"),
 		LaunchTemplateData: &ec2types.RequestLaunchTemplateData{ImageId: aws.String(id)},

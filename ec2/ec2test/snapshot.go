@@ -88,7 +88,7 @@ func (c *call) snapshotXML(s *snapshot) snapshotXML {
 		Encrypted: s.encrypted, KMSKey: s.kmsKey, Tier: "standard",
 	}
 	if s.completed(c.now) {
-		out.Completed = stamp(s.doneAt)
+		out.Completed = orText(stamp(s.doneAt), out.Started)
 	}
 	if c.owns(&s.base) {
 		out.Tags = s.tags.set(c.now)

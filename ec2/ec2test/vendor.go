@@ -85,7 +85,8 @@ func day(year int, month time.Month, day int) time.Time {
 	return time.Date(year, month, day, 4, 25, 17, 0, time.UTC)
 }
 
-// vendorImages are the images that every server has.
+// vendorImages are the images that every server has. Only the last is ever
+// deprecated, so that tests do not depend on the day they run.
 func vendorImages() []Image {
 	var out []Image
 	ubuntu := func(series, version, arch string, at time.Time, newest bool) {
@@ -97,7 +98,7 @@ func vendorImages() []Image {
 		img := Image{
 			Name:  store + "ubuntu-" + series + "-" + version + "-" + short + "-server-" + at.Format("20060102"),
 			Owner: Canonical, Description: "Canonical, Ubuntu, " + version + ", " + short + " " + series + " image",
-			Architecture: arch, Created: at, Deprecated: at.AddDate(2, 0, 0),
+			Architecture: arch, Created: at,
 			Distro: "ubuntu", Version: version, Login: "ubuntu", RootDevice: "/dev/sda1", SizeGiB: 8,
 		}
 		if newest {
@@ -115,7 +116,7 @@ func vendorImages() []Image {
 		img := Image{
 			Name:  "al2023-ami-2023." + at.Format("1.20060102") + ".0-kernel-" + kernel + "-" + arch,
 			Owner: Amazon, OwnerAlias: "amazon", Description: "Amazon Linux 2023 AMI 2023 " + arch + " HVM kernel-" + kernel,
-			Architecture: arch, Created: at, Deprecated: at.AddDate(0, 3, 0),
+			Architecture: arch, Created: at,
 			Distro: "amzn", Version: "2023", Kernel: kernel + ".150-170.amzn2023." + arch, Login: "ec2-user",
 			RootDevice: "/dev/xvda", SizeGiB: 8,
 		}
@@ -143,6 +144,7 @@ func vendorImages() []Image {
 	}
 	// One that is long past its deprecation, which listings leave out.
 	ubuntu("focal", "20.04", "x86_64", day(2023, time.February, 2), false)
+	out[len(out)-1].Deprecated = day(2025, time.February, 2)
 	return out
 }
 
@@ -182,14 +184,14 @@ func (r *region) publish(img Image, vendor bool) string {
 	}
 	snap := &snapshot{
 		base: begin("snap-"), volume: "vol-ffffffff", sizeGiB: img.SizeGiB,
-		doneAt: img.Created, vendor: true, vendorImage: img, shares: permissions{all: !img.Private},
+		vendor: true, vendorImage: img, shares: permissions{all: !img.Private},
 	}
 	r.snapshots.put(snap)
 	yes, no, size := true, false, img.SizeGiB
 	made := &image{
 		base: begin("ami-"), alias: img.OwnerAlias, name: img.Name, description: img.Description, arch: img.Architecture,
 		virtualization: "hvm", bootMode: "uefi-preferred", imds: "v2.0", ena: true, sriov: "simple", rootDevice: img.RootDevice,
-		platform: "Linux/UNIX", usage: "RunInstances", doneAt: img.Created, deprecateAt: img.Deprecated,
+		platform: "Linux/UNIX", usage: "RunInstances", deprecateAt: img.Deprecated,
 		launch: permissions{all: !img.Private},
 		mappings: []mapping{{Device: img.RootDevice, EBS: &ebsParams{
 			SnapshotID: snap.id, VolumeSize: &size, VolumeType: "gp3", DeleteOnTermination: &yes, Encrypted: &no,

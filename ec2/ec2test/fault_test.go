@@ -1,0 +1,242 @@
+package ec2test_test
+
+import (
+	"context"
+	"net/url"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+func TestFaults(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		fault ec2test.Fault
+		codes []string // of three launches, in turn
+		made  int
+	}{
+		{"once", ec2test.Fault{Code: "InternalError"}, []string{"InternalError", "", ""}, 2},
+		{"second", ec2test.Fault{Nth: 2, Code: "RequestLimitExceeded"}, []string{"", "RequestLimitExceeded", ""}, 2},
+		{"from the second on", ec2test.Fault{Nth: 2, Times: -1, Code: "UnauthorizedOperation"}, []string{"", "UnauthorizedOperation", "UnauthorizedOperation"}, 1},
+		{"took effect", ec2test.Fault{When: ec2test.After, Code: "InternalError"}, []string{"InternalError", "", ""}, 3},
+		{"other action", ec2test.Fault{Action: "CreateImage", Code: "InternalError"}, []string{"", "", ""}, 3},
+		{"other region", ec2test.Fault{Region: "eu-west-1", Code: "InternalError"}, []string{"", "", ""}, 3},
+		{"by parameter", ec2test.Fault{
+			Match: func(p url.Values) bool { return p.Get("ClientToken") == "b" }, Code: "InternalError",
+		}, []string{"", "InternalError", ""}, 2},
+		{"capacity of a type", ec2test.Fault{InstanceType: "t3.micro"}, []string{
+			"InsufficientInstanceCapacity", "InsufficientInstanceCapacity", "InsufficientInstanceCapacity",
+		}, 0},
+		{"capacity of another zone", ec2test.Fault{Zone: "us-east-1c"}, []string{"", "", ""}, 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			srv, c := start(t, nil)
+			image := ubuntu(t, c).ImageId
+			rule := test.fault
+			if rule.Action == "" {
+				rule.Action = "RunInstances"
+			}
+			srv.Fail(rule)
+			for i, want := range test.codes {
+				_, err := c.RunInstances(t.Context(), &awsec2.RunInstancesInput{
+					ImageId: image, InstanceType: "t3.micro", MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
+					ClientToken: aws.String(string(rune('a' + i))),
+				})
+				if got := code(err); got != want {
+					t.Errorf("launch %d: %q, want %q", i+1, got, want)
+				}
+			}
+			made := srv.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" })
+			if len(made) != test.made {
+				t.Errorf("%d instances, want %d", len(made), test.made)
+			}
+			srv.Mend()
+			run(t, c, *image, nil)
+		})
+	}
+}
+
+// A launch whose answer is lost is repeated by the SDK, with its token.
+func TestLostAnswer(t *testing.T) {
+	srv, c := start(t, nil)
+	image := ubuntu(t, c).ImageId
+	srv.Fail(ec2test.Fault{Action: "RunInstances", When: ec2test.After})
+	patient := awsec2.NewFromConfig(srv.Config(region))
+	in := &awsec2.RunInstancesInput{ImageId: image, InstanceType: "t3.micro", MinCount: aws.Int32(1), MaxCount: aws.Int32(1)}
+	must(patient.RunInstances(t.Context(), in))(t)
+	if n := len(srv.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" })); n != 1 {
+		t.Errorf("%d instances, want 1", n)
+	}
+	if n := srv.CallCount("RunInstances"); n != 2 {
+		t.Errorf("%d calls, want 2", n)
+	}
+	for i, call := range srv.Calls()[1:] {
+		if lost := call.Code == "ConnectionLost"; lost != (i == 0) {
+			t.Errorf("call %d ended with %q", i, call.Code)
+		}
+	}
+}
+
+func TestHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := ec2test.New(nil)
+		defer srv.Close()
+		c := client(srv.Config(region))
+		srv.Fail(ec2test.Fault{Action: "DescribeVpcs", When: ec2test.Hang, Times: -1})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		began := time.Now()
+		_, err := c.DescribeVpcs(ctx, nil)
+		if err == nil || time.Since(began) != time.Hour {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+}
+
+// A whole bake with realistic latencies in a bubble of synctest takes no time.
+func TestInSynctest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := ec2test.New(&ec2test.Options{Latency: ec2test.Realistic()})
+		defer srv.Close()
+		c := client(srv.Config(region))
+		openGroup(t, c)
+		began := time.Now()
+		inst := run(t, c, *ubuntu(t, c).ImageId, nil)
+		for describe(t, c, *inst.InstanceId).State.Name != "running" {
+			time.Sleep(time.Second)
+		}
+		if d := time.Since(began); d < 8*time.Second || d > 10*time.Second {
+			t.Errorf("running after %v", d)
+		}
+		conn := must(dialWhenUp(t, srv, *inst.PrivateIpAddress))(t)
+		if d := time.Since(began); d < 20*time.Second || d > 22*time.Second {
+			t.Errorf("reachable after %v", d)
+		}
+		conn.Close()
+	})
+}
+
+func TestConsistency(t *testing.T) {
+	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	_, c := start(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second})
+	id := *run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId
+	_, err := c.DescribeInstances(t.Context(), &awsec2.DescribeInstancesInput{InstanceIds: []string{id}})
+	if code(err) != "InvalidInstanceID.NotFound" {
+		t.Errorf("a new instance by id: %v", err)
+	}
+	if out := must(c.DescribeInstances(t.Context(), nil))(t); len(out.Reservations) != 0 {
+		t.Error("a new instance is listed at once")
+	}
+	clock.Advance(3 * time.Second)
+	tag := &awsec2.CreateTagsInput{Resources: []string{id}, Tags: []ec2types.Tag{{Key: aws.String("a"), Value: aws.String("1")}}}
+	must(c.CreateTags(t.Context(), tag))(t)
+	if tags := describe(t, c, id).Tags; len(tags) != 0 {
+		t.Errorf("a new tag shows at once: %+v", tags)
+	}
+	clock.Advance(3 * time.Second)
+	tag.Tags[0].Value = aws.String("2")
+	must(c.CreateTags(t.Context(), tag))(t)
+	if tags := describe(t, c, id).Tags; len(tags) != 1 || *tags[0].Value != "1" {
+		t.Errorf("before the change shows: %+v", tags)
+	}
+	clock.Advance(3 * time.Second)
+	if tags := describe(t, c, id).Tags; *tags[0].Value != "2" {
+		t.Errorf("after the change shows: %+v", tags)
+	}
+}
+
+func TestThrottle(t *testing.T) {
+	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	srv, c := start(t, &ec2test.Options{Clock: clock, Throttle: true})
+	image := ubuntu(t, c).ImageId
+	launch := func(c *awsec2.Client, n int32) string {
+		_, err := c.RunInstances(t.Context(), &awsec2.RunInstancesInput{
+			ImageId: image, InstanceType: "t3.micro", MinCount: aws.Int32(n), MaxCount: aws.Int32(n), DryRun: aws.Bool(true),
+		})
+		return code(err)
+	}
+	for i := range 6 {
+		want := "DryRunOperation"
+		if i == 5 {
+			want = "RequestLimitExceeded"
+		}
+		if got := launch(c, 1); got != want {
+			t.Errorf("launch %d: %s, want %s", i+1, got, want)
+		}
+	}
+	if got := launch(client(srv.ConfigFor("999999999999", region)), 1); got != "DryRunOperation" {
+		t.Errorf("another account shares the bucket: %s", got)
+	}
+	clock.Advance(500 * time.Millisecond)
+	if got := launch(c, 1); got != "DryRunOperation" {
+		t.Errorf("half a second later: %s", got)
+	}
+	clock.Advance(time.Minute)
+	if got := launch(c, 1000); got != "DryRunOperation" {
+		t.Errorf("a thousand: %s", got)
+	}
+	if got := launch(c, 3); got != "RequestLimitExceeded" {
+		t.Errorf("three more: %s", got)
+	}
+
+	// A describe of everything has the smaller bucket.
+	open, limited := 0, 0
+	for range 200 {
+		if _, err := c.DescribeInstances(t.Context(), nil); err == nil {
+			open++
+		}
+		if _, err := c.DescribeInstances(t.Context(), &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(5)}); err == nil {
+			limited++
+		}
+	}
+	if open != 50 || limited != 100 {
+		t.Errorf("%d open and %d limited describes at once, want 50 and 100", open, limited)
+	}
+}
+
+func TestClocks(t *testing.T) {
+	clock := ec2test.NewVirtual(time.Unix(0, 0))
+	done := make(chan error, 2)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() { done <- clock.Sleep(ctx, time.Minute) }()
+	if err := clock.Await(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(59 * time.Second)
+	if n := clock.Sleepers(); n != 1 {
+		t.Errorf("%d sleepers after 59 s, want 1", n)
+	}
+	clock.Advance(time.Second)
+	if err := <-done; err != nil {
+		t.Errorf("sleeping: %v", err)
+	}
+	go func() { done <- clock.Sleep(ctx, time.Minute) }()
+	if err := clock.Await(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	cancel(bake.ErrDisconnected)
+	if err := <-done; err != bake.ErrDisconnected { //nolint:errorlint // the cause itself, unwrapped
+		t.Errorf("a cancelled sleep gives %v", err)
+	}
+	if n := clock.Sleepers(); n != 0 {
+		t.Errorf("%d sleepers are left", n)
+	}
+
+	synctest.Test(t, func(t *testing.T) {
+		fast := ec2test.Scaled(60)
+		virtual, began := fast.Now(), time.Now()
+		if err := fast.Sleep(t.Context(), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(began); d != time.Second || fast.Now().Sub(virtual) != time.Minute {
+			t.Errorf("a minute took %v and %v on the clock", d, fast.Now().Sub(virtual))
+		}
+	})
+}

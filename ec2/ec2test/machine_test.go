@@ -1,0 +1,322 @@
+package ec2test_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// dialWhenUp connects to port 22 of an instance as soon as it answers.
+func dialWhenUp(t *testing.T, srv *ec2test.Server, host string) (net.Conn, error) {
+	t.Helper()
+	for {
+		conn, err := srv.Dial(t.Context(), "tcp", net.JoinHostPort(host, "22"))
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return conn, err
+		}
+		time.Sleep(time.Second) // in a bubble of synctest
+	}
+}
+
+// plainKind is machines that are one line long: what a client writes is kept
+// on the disk, and it is told what was there.
+type plainKind struct {
+	mu     sync.Mutex
+	booted map[string]*plainGuest
+	boots  int
+}
+
+type plainDisk struct {
+	mu    sync.Mutex
+	files map[string]string
+}
+
+func (*plainKind) Disk(_ context.Context, img ec2test.Image) (ec2test.Disk, error) {
+	return &plainDisk{files: map[string]string{"/etc/image": img.Name}}, nil
+}
+
+func (d *plainDisk) Clone(context.Context) (ec2test.Disk, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return &plainDisk{files: maps.Clone(d.files)}, nil
+}
+
+func (d *plainDisk) ReadFile(name string) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	text, ok := d.files[name]
+	if !ok {
+		return nil, os.ErrNotExist
+	}
+	return []byte(text), nil
+}
+
+func (*plainDisk) Close() error { return nil }
+
+type plainGuest struct {
+	spec    ec2test.MachineSpec
+	disk    *plainDisk
+	reboots chan struct{}
+}
+
+func (k *plainKind) Boot(_ context.Context, spec ec2test.MachineSpec) (ec2test.Guest, error) {
+	disk, ok := spec.Disk.(*plainDisk)
+	if !ok {
+		return nil, errors.New("not a plain disk")
+	}
+	g := &plainGuest{spec: spec, disk: disk, reboots: make(chan struct{}, 8)}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.booted[spec.InstanceID] = g
+	k.boots++
+	return g, nil
+}
+
+func (k *plainKind) guest(id string) *plainGuest {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.booted[id]
+}
+
+func (g *plainGuest) ServeConn(_ context.Context, conn net.Conn) {
+	defer conn.Close()
+	if _, err := io.WriteString(conn, g.spec.InstanceID+"\n"); err != nil {
+		return
+	}
+	text, err := io.ReadAll(conn)
+	if err == nil {
+		g.disk.mu.Lock()
+		g.disk.files["/written"] += string(text)
+		g.disk.mu.Unlock()
+	}
+}
+
+func (g *plainGuest) Console() []byte { return []byte("booted " + g.spec.InstanceID) }
+
+func (g *plainGuest) Reboot(context.Context) error {
+	g.reboots <- struct{}{}
+	return nil
+}
+
+func (*plainGuest) Close() error { return nil }
+
+func plain() *plainKind { return &plainKind{booted: map[string]*plainGuest{}} }
+
+// write leaves a line on the disk of an instance through its port.
+func write(t *testing.T, srv *ec2test.Server, host, line string) {
+	t.Helper()
+	conn := must(srv.Dial(t.Context(), "tcp", net.JoinHostPort(host, "22")))(t)
+	if _, err := io.WriteString(conn, line); err != nil {
+		t.Fatal(err)
+	}
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok {
+		t.Fatal("the connection can not be closed by half")
+	}
+	if err := half.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
+func TestDial(t *testing.T) {
+	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	srv, c := start(t, &ec2test.Options{
+		Clock: clock, Machines: plain(), Latency: ec2test.Latency{Running: 8 * time.Second, Boot: 12 * time.Second},
+	})
+	group := *must(c.DescribeSecurityGroups(t.Context(), nil))(t).SecurityGroups[0].GroupId
+	inst := run(t, c, *ubuntu(t, c).ImageId, nil)
+	dial := func(addr string) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		conn, err := srv.Dial(ctx, "tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+	private := net.JoinHostPort(*inst.PrivateIpAddress, "22")
+	// The default group lets nobody in.
+	if err := dial(private); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("through a closed group: %v", err)
+	}
+	must(c.AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
+		GroupId: aws.String(group), IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), CidrIp: aws.String("127.0.0.1/32"),
+	}))(t)
+	for _, step := range []struct {
+		after time.Duration
+		want  error
+	}{{0, syscall.ECONNREFUSED}, {19 * time.Second, syscall.ECONNREFUSED}, {time.Second, nil}} {
+		clock.Advance(step.after)
+		if err := dial(private); !errors.Is(err, step.want) {
+			t.Errorf("%v later: %v, want %v", step.after, err, step.want)
+		}
+	}
+	now := describe(t, c, *inst.InstanceId)
+	for addr, want := range map[string]error{
+		net.JoinHostPort(*now.PublicIpAddress, "22"): nil,
+		net.JoinHostPort(*now.PublicDnsName, "22"):   nil,
+		net.JoinHostPort(*now.PrivateDnsName, "22"):  nil,
+		net.JoinHostPort(*now.PublicIpAddress, "80"): syscall.ECONNREFUSED,
+		"172.31.99.99:22":                            syscall.EHOSTUNREACH,
+		"example.com:22":                             syscall.EHOSTUNREACH,
+	} {
+		if err := dial(addr); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", addr, err, want)
+		}
+	}
+	conn := must(srv.Dial(t.Context(), "tcp", private))(t)
+	must(c.TerminateInstances(t.Context(), &awsec2.TerminateInstancesInput{InstanceIds: []string{*inst.InstanceId}}))(t)
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Errorf("a connection to a terminated instance: %v", err)
+	}
+	if err := dial(private); !errors.Is(err, syscall.EHOSTUNREACH) {
+		t.Errorf("a terminated instance: %v", err)
+	}
+}
+
+// openGroup lets the baking host in to the instances of the default group.
+func openGroup(t *testing.T, c *awsec2.Client) {
+	t.Helper()
+	must(c.AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
+		GroupName: aws.String("default"), IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), CidrIp: aws.String("127.0.0.0/8"),
+	}))(t)
+}
+
+func TestDisksOfLayers(t *testing.T) {
+	kind := plain()
+	srv, c := start(t, &ec2test.Options{Machines: kind})
+	openGroup(t, c)
+	image := *ubuntu(t, c).ImageId
+	for _, layer := range []string{"one", "two"} {
+		inst := run(t, c, image, nil)
+		write(t, srv, *inst.PrivateIpAddress, layer+" ")
+		made := must(c.CreateImage(t.Context(), &awsec2.CreateImageInput{InstanceId: inst.InstanceId, Name: aws.String(layer + " layer")}))(t)
+		write(t, srv, *inst.PrivateIpAddress, "later")
+		image = *made.ImageId
+	}
+	inst := run(t, c, image, nil)
+	for _, id := range []string{image, *inst.InstanceId} {
+		if got := must(srv.ReadFile(id, "/written"))(t); string(got) != "one two " {
+			t.Errorf("%s has %q", id, got)
+		}
+	}
+	// A disk survives stop and start, and a copy of the image has it too.
+	write(t, srv, *inst.PrivateIpAddress, "three")
+	must(c.StopInstances(t.Context(), &awsec2.StopInstancesInput{InstanceIds: []string{*inst.InstanceId}}))(t)
+	must(c.StartInstances(t.Context(), &awsec2.StartInstancesInput{InstanceIds: []string{*inst.InstanceId}}))(t)
+	if got := must(srv.ReadFile(*inst.InstanceId, "/written"))(t); string(got) != "one two three" {
+		t.Errorf("after a restart: %q", got)
+	}
+	west := client(srv.Config("us-west-2"))
+	copied := must(west.CopyImage(t.Context(), &awsec2.CopyImageInput{
+		Name: aws.String("copy"), SourceImageId: aws.String(image), SourceRegion: aws.String(region),
+	}))(t)
+	if got := must(srv.ReadFile(*copied.ImageId, "/written"))(t); string(got) != "one two " {
+		t.Errorf("the copy has %q", got)
+	}
+	if _, err := srv.ReadFile(image, "/nothing"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+func TestPowerFromWithin(t *testing.T) {
+	for behaviour, want := range map[ec2types.ShutdownBehavior]string{"stop": "stopped", "terminate": "terminated"} {
+		t.Run(want, func(t *testing.T) {
+			kind := plain()
+			srv, c := start(t, &ec2test.Options{Machines: kind})
+			openGroup(t, c)
+			inst := run(t, c, *ubuntu(t, c).ImageId, func(in *awsec2.RunInstancesInput) { in.InstanceInitiatedShutdownBehavior = behaviour })
+			write(t, srv, *inst.PrivateIpAddress, "up") // it has booted
+			guest := kind.guest(*inst.InstanceId)
+			guest.spec.Power(ec2test.Restart)
+			<-guest.reboots
+			guest.spec.Power(ec2test.PowerOff)
+			// The server acts on its own time.
+			for string(describe(t, c, *inst.InstanceId).State.Name) != want {
+				time.Sleep(time.Millisecond)
+			}
+			if reason := *describe(t, c, *inst.InstanceId).StateReason.Code; reason != "Client.InstanceInitiatedShutdown" {
+				t.Errorf("the reason is %s", reason)
+			}
+			out := must(c.GetConsoleOutput(t.Context(), &awsec2.GetConsoleOutputInput{InstanceId: inst.InstanceId}))(t)
+			if out.Output == nil {
+				t.Error("no console output")
+			}
+		})
+	}
+}
+
+func TestRebootOfCreateImage(t *testing.T) {
+	kind := plain()
+	srv, c := start(t, &ec2test.Options{Machines: kind})
+	openGroup(t, c)
+	inst := run(t, c, *ubuntu(t, c).ImageId, nil)
+	write(t, srv, *inst.PrivateIpAddress, "a")
+	for name, boots := range map[string]int{"with": 1, "without": 0} {
+		before := kind.boots
+		must(c.CreateImage(t.Context(), &awsec2.CreateImageInput{
+			InstanceId: inst.InstanceId, Name: aws.String(name), NoReboot: aws.Bool(name == "without"),
+		}))(t)
+		write(t, srv, *inst.PrivateIpAddress, "b")
+		if got := kind.boots - before; got != boots {
+			t.Errorf("CreateImage %s reboot booted %d times", name, got)
+		}
+	}
+}
+
+func TestListen(t *testing.T) {
+	if _, err := net.InterfaceAddrs(); err != nil || !loopbackRange() {
+		t.Skip("this system has one loopback address only")
+	}
+	const port = 42222
+	srv, c := start(t, &ec2test.Options{Machines: plain(), Listen: true, Port: port})
+	openGroup(t, c)
+	image := *ubuntu(t, c).ImageId
+	for range 2 {
+		inst := describe(t, c, *run(t, c, image, nil).InstanceId)
+		write(t, srv, *inst.PrivateIpAddress, "") // it has booted
+		var conn net.Conn
+		var err error
+		for range 100 { // and begins to listen
+			if conn, err = new(net.Dialer).DialContext(t.Context(), "tcp", net.JoinHostPort(*inst.PublicIpAddress, "42222")); err == nil {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := make([]byte, len(*inst.InstanceId))
+		if _, err := io.ReadFull(conn, line); err != nil || string(line) != *inst.InstanceId {
+			t.Errorf("%s answers %q, %v", *inst.InstanceId, line, err)
+		}
+		conn.Close()
+	}
+}
+
+// loopbackRange tells whether all of 127.0.0.0/8 is this system's, as on Linux.
+func loopbackRange() bool {
+	l, err := net.Listen("tcp", "127.77.0.1:0") //nolint:noctx // it does not wait
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil && strings.HasPrefix(l.Addr().String(), "127.77.")
+}

@@ -1,0 +1,165 @@
+package interop_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+)
+
+const (
+	// untilLimit bounds the wait of one step.
+	untilLimit = 2 * time.Minute
+
+	// short is how long the embedded EC2 takes for a change.
+	short = 100 * time.Millisecond
+)
+
+// Driven by the AWS command-line client through one life of an image, the
+// embedded EC2 answers as moto does, but for what the table of differences says.
+func TestSameAnswersAsMoto(t *testing.T) {
+	testenv.Need(t, "awscli")
+	moto := testenv.Moto(t)
+	// The one image that the scenario starts from is moto's. Changes take some
+	// time, so that the answers show the states between.
+	server := ec2test.New(&ec2test.Options{
+		Images: []ec2test.Image{{
+			Name: baseName, Owner: canonical, Description: baseText, SizeGiB: 15,
+			Created: time.Date(2017, time.July, 21, 0, 0, 0, 0, time.UTC),
+		}},
+		Latency: ec2test.Latency{Running: short, Stopped: short, Terminated: short, Snapshot: short, Image: short},
+	})
+	t.Cleanup(server.Close)
+
+	var theirs, ours map[string]answer
+	var theirErr, ourErr error
+	var both sync.WaitGroup
+	theirClient := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: moto})
+	ourClient := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: server.URL()})
+	both.Go(func() { theirs, theirErr = play(theirClient) })
+	both.Go(func() { ours, ourErr = play(ourClient) })
+	both.Wait()
+	if err := errors.Join(wrap("moto", theirErr), wrap("ec2test", ourErr)); err != nil {
+		t.Fatal(err)
+	}
+
+	known := differences()
+	used := make([]bool, len(known))
+	for _, step := range life() {
+		for _, diff := range compare(step.name, theirs[step.name], ours[step.name]) {
+			i := slices.IndexFunc(known, func(k difference) bool { return k.covers(diff) })
+			if i < 0 {
+				t.Errorf("a difference that is not known: %s", diff)
+				continue
+			}
+			used[i] = true
+		}
+	}
+	for i, k := range known {
+		if !used[i] {
+			t.Errorf("a known difference is gone: %s", k)
+		}
+	}
+}
+
+// play runs the scenario and returns the answer of every step.
+func play(aws func(args ...string) (string, error)) (map[string]answer, error) {
+	answers := map[string]answer{}
+	captured := map[string]string{}
+	for _, step := range life() {
+		args := []string{"ec2"}
+		for _, arg := range step.args {
+			args = append(args, os.Expand(arg, func(name string) string { return captured[name] }))
+		}
+		a, err := repeat(step, func() (answer, error) { return call(aws, args) })
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", step.name, err)
+		}
+		for name, path := range step.capture {
+			if captured[name] = a[path]; a[path] == "" {
+				return nil, fmt.Errorf("%s: there is no %s in %v", step.name, path, a)
+			}
+		}
+		answers[step.name] = a.normal(captured)
+	}
+	return answers, nil
+}
+
+// repeat calls until the answer is what the step waits for.
+func repeat(s step, call func() (answer, error)) (answer, error) {
+	for end := time.Now().Add(untilLimit); ; time.Sleep(50 * time.Millisecond) {
+		a, err := call()
+		if err != nil {
+			return nil, err
+		}
+		done := true
+		for path, want := range s.until {
+			done = done && a[path] == want
+		}
+		if done {
+			return a, nil
+		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("it never became %v: %v", s.until, a)
+		}
+	}
+}
+
+// call runs the client once. An error of the service is an answer.
+func call(aws func(args ...string) (string, error), args []string) (answer, error) {
+	out, err := aws(args...)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		code := regexp.MustCompile(`An error occurred \(([^)]+)\)`).FindStringSubmatch(err.Error())
+		if code == nil {
+			return nil, err
+		}
+		return answer{"error": code[1]}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return flatten(out)
+}
+
+// compare lists what two answers do not share, in order.
+func compare(name string, theirs, ours answer) []difference {
+	paths := map[string]bool{}
+	for path := range theirs {
+		paths[path] = true
+	}
+	for path := range ours {
+		paths[path] = true
+	}
+	var out []difference
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		if diff := (difference{step: name, path: path, moto: theirs.at(path), ours: ours.at(path)}); diff.moto != diff.ours {
+			out = append(out, diff)
+		}
+	}
+	return out
+}
+
+// at is a leaf, or absent.
+func (a answer) at(path string) string {
+	if value, ok := a[path]; ok {
+		return value
+	}
+	return absent
+}
+
+func wrap(who string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %s", who, strings.TrimSpace(err.Error()))
+}

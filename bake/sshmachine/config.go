@@ -79,8 +79,9 @@ type Config struct {
 	// not at all.
 	AuthGrace time.Duration
 
-	// MaxSessions is how many commands and transfers run at once; others wait.
-	// Zero is 8: OpenSSH allows 10, and two are kept for killing commands.
+	// MaxSessions is how many sessions are open at once: one for a command, one
+	// or more for a transfer; others wait. It is at least 2. Zero is 8: OpenSSH
+	// allows 10, and two are kept for killing commands.
 	MaxSessions int
 
 	// Clock times the retries. Nil is the real time.
@@ -162,6 +163,7 @@ func (c *Config) withDefaults() *Config {
 	setDefault(&d.RetryInterval, defaultRetryInterval)
 	setDefault(&d.AuthGrace, defaultAuthGrace)
 	setDefault(&d.MaxSessions, defaultMaxSessions)
+	d.MaxSessions = max(d.MaxSessions, 2)
 	if d.Dial == nil {
 		d.Dial = new(net.Dialer).DialContext
 	}

@@ -81,7 +81,7 @@ func gaveUp(ctx context.Context, cfg *Config, attempts int, last error) error {
 	return fmt.Errorf("connect to %s: %w after %d attempts, the last: %w", cfg.Addr, context.Cause(ctx), attempts, last)
 }
 
-func attemptOnce(ctx context.Context, cfg *Config) (*path, error) {
+func attemptOnce(ctx context.Context, cfg *Config) (*route, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, cfg.AttemptTimeout, errAttempt)
 	defer cancel()
 	return dial(limited, cfg)

@@ -29,28 +29,28 @@ func (e *AuthError) Error() string {
 // Unwrap is the server's refusal.
 func (e *AuthError) Unwrap() error { return e.Err }
 
-// A path is an open way to a machine: the client at its end, and everything
+// A route is an open way to a machine: the client at its end, and everything
 // that must be closed with it, the network connection first.
-type path struct {
+type route struct {
 	client  *ssh.Client
 	closers []io.Closer
 }
 
 // close ends the network connection first, so that nothing blocks in a write.
-func (p *path) close() {
+func (p *route) close() {
 	for _, c := range p.closers {
 		_ = c.Close()
 	}
 }
 
 // dial makes one attempt: through proxy and hops to a logged-in client.
-func dial(ctx context.Context, cfg *Config) (*path, error) {
+func dial(ctx context.Context, cfg *Config) (*route, error) {
 	hops := append(slices.Clone(cfg.Via), cfg.target())
 	conn, err := dialFirst(ctx, cfg, hops[0].Addr)
 	if err != nil {
 		return nil, err
 	}
-	p := &path{closers: []io.Closer{conn}}
+	p := &route{closers: []io.Closer{conn}}
 	// Closing the network connection is the only way to stop what package ssh
 	// has begun.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })

@@ -28,6 +28,7 @@ type process struct {
 	tag    string // finds its processes to kill them
 	root   *sudo  // how it was made root; nil for the login
 	pty    bool
+	tidy   bool // removes its temporary files when it is told to end
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer

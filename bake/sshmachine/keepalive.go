@@ -7,8 +7,11 @@ import (
 	"time"
 )
 
+// measuredBy is how many answers the round-trip time is the least of.
+const measuredBy = 3
+
 // keepAlive asks the machine for signs of life until the connection is lost,
-// and drops it when too many stay unanswered. The first answer also measures
+// and drops it when too many stay unanswered. The first answers also measure
 // the round-trip time.
 func (l *link) keepAlive(ctx context.Context) {
 	answered := make(chan struct{}, 1)
@@ -26,21 +29,29 @@ func (l *link) keepAlive(ctx context.Context) {
 		defer ticker.Stop()
 		tick = ticker.C
 	}
-	began, measured := time.Now(), false
+	// The first answer can come late from a server that still sets up the login.
+	began, measures := time.Now(), 0
 	ask()
 	for missed, waiting := 0, true; ; {
 		select {
 		case <-l.dead:
-			if !measured {
+			if measures < measuredBy {
 				close(l.rttKnown)
 			}
 			return
 		case <-answered:
 			missed, waiting = 0, false
-			if !measured {
-				measured = true
-				l.rtt = time.Since(began)
-				close(l.rttKnown)
+			if measures < measuredBy {
+				measures++
+				if rtt := time.Since(began); measures == 1 || rtt < l.rtt {
+					l.rtt = rtt
+				}
+				if measures == measuredBy {
+					close(l.rttKnown)
+					continue
+				}
+				began, waiting = time.Now(), true
+				ask()
 			}
 		case <-tick:
 			if !waiting {

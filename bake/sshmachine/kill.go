@@ -3,22 +3,38 @@ package sshmachine
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// killTimeout bounds the killing of a command's processes.
-const killTimeout = 10 * time.Second
+const (
+	// killTimeout bounds the killing of a command's processes.
+	killTimeout = 15 * time.Second
+
+	// Tenths of a second from TERM to KILL: for a command, and for a script
+	// of this package, which removes its temporary files first.
+	killGrace       = 10
+	killGraceScript = 80
+)
 
 // killScript kills the processes that have the mark TAG in their environment,
 // their descendants, and the sessions that one of them leads: what sudo has
 // given another environment is still a descendant. It looks again until nothing
 // is left: TERM first, KILL after a second. On a machine without /proc it does
 // nothing, and the signal sent over the channel must do.
-const killScript = `n=0
+//
+// A command that was only just begun may not have its mark yet: until the mark
+// was seen once, the script looks again for two seconds.
+const killScript = `[ -r /proc/self/environ ] || exit 0
+n=0; w=0
 while :; do
 v=$(grep -lsF ` + mark + `=TAG /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')
-[ -n "$v" ] || exit 0
+if [ -z "$v" ]; then
+[ "$n" = 0 ] && [ "$w" -lt 20 ] || exit 0
+w=$((w+1)); sleep 0.1 2>/dev/null || sleep 1
+continue
+fi
 v=" $v"; more=1
 while [ "$more" = 1 ]; do
 more=0
@@ -31,9 +47,11 @@ case "$v" in *" $p "*) continue ;; esac
 case "$v" in *" $2 "* | *" $4 "*) v="$v$p "; more=1 ;; esac
 done
 done
-s=TERM; [ "$n" -ge 10 ] && s=KILL
+s=TERM; [ "$n" -ge GRACE ] && s=KILL
+if [ "$n" = 0 ] || [ $s = KILL ]; then
 for p in $v; do kill -s $s "$p" 2>/dev/null || SUDOkill -s $s "$p" 2>/dev/null; done
-n=$((n+1)); [ "$n" -ge 60 ] && exit 1
+fi
+n=$((n+1)); [ "$n" -ge $((GRACE+30)) ] && exit 1
 sleep 0.1 2>/dev/null || sleep 1
 done`
 
@@ -45,13 +63,15 @@ func (l *link) kill(ctx context.Context, p *process) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
-	script := strings.ReplaceAll(killScript, "TAG", p.tag)
-	fallback := "sudo -n "
+	fallback, grace := "sudo -n ", killGrace
 	if p.root != nil {
 		fallback = ": " // it runs as root already
 	}
-	script = strings.ReplaceAll(script, "SUDO", fallback)
-	killer := &process{line: shellFor(p.root, script)}
+	if p.tidy {
+		grace = killGraceScript
+	}
+	script := strings.NewReplacer("TAG", p.tag, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
+	killer := &process{line: shellFor(p.root, "", script)}
 	if p.root.asks() {
 		killer.stdin = strings.NewReader(p.root.line())
 	}

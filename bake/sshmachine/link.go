@@ -14,12 +14,13 @@ import (
 
 // A link is one connection to the machine, until it is lost.
 type link struct {
-	cfg    *Config
-	client *ssh.Client
-	path   *path
-	slots  chan struct{} // one for each session that runs
-	dead   chan struct{} // closed when the connection is lost
-	wg     sync.WaitGroup
+	cfg      *Config
+	client   *ssh.Client
+	route    *route
+	slots    chan struct{} // one for each session that runs
+	controls chan struct{} // one for each transfer that has a control
+	dead     chan struct{} // closed when the connection is lost
+	wg       sync.WaitGroup
 
 	rttKnown chan struct{} // closed when rtt is set
 	rtt      time.Duration
@@ -33,10 +34,11 @@ type link struct {
 }
 
 // newLink takes over p and keeps it alive. The context is only for logging.
-func newLink(ctx context.Context, cfg *Config, p *path) *link {
+func newLink(ctx context.Context, cfg *Config, p *route) *link {
 	l := &link{
-		cfg: cfg, client: p.client, path: p,
+		cfg: cfg, client: p.client, route: p,
 		slots:    make(chan struct{}, cfg.MaxSessions),
+		controls: make(chan struct{}, cfg.MaxSessions/2),
 		dead:     make(chan struct{}),
 		rttKnown: make(chan struct{}),
 	}
@@ -66,14 +68,14 @@ func (l *link) close() {
 	l.mu.Lock()
 	l.ended = true
 	l.mu.Unlock()
-	l.path.close()
+	l.route.close()
 	l.wg.Wait()
 }
 
 // drop gives the connection up for the given reason.
 func (l *link) drop(err error) {
 	l.lose(err)
-	l.path.close()
+	l.route.close()
 }
 
 // begin runs f as a part of the link, which close waits for.

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/bakestone-go/bakestone/bake"
 )
+
+var _ bake.Machine = (*Machine)(nil)
 
 // A Machine is a machine reached over SSH. It may be used by several
 // goroutines at once.

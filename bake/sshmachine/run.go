@@ -56,7 +56,7 @@ func (l *link) run(ctx context.Context, cmd *bake.Cmd) error {
 	var output tail
 	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
 	ended, err := l.exec(ctx, p)
-	if remove != nil && (err != nil || ended.status != 0) {
+	if err != nil || ended.status != 0 {
 		remove() // the command itself may not have come so far
 	}
 	switch {
@@ -69,9 +69,10 @@ func (l *link) run(ctx context.Context, cmd *bake.Cmd) error {
 }
 
 // prepare sets the command line of p, and its input before cmd.Stdin. What it
-// returns, if anything, removes the file that holds the environment.
+// returns removes the file that holds the environment, if there is one.
 func (l *link) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (remove func(), err error) {
-	script := scriptOf(cmd, p.tag)
+	remove = func() {}
+	script := scriptOf(cmd)
 	before := ""
 	if p.root.asks() {
 		before = p.root.line()
@@ -79,17 +80,17 @@ func (l *link) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (remove f
 	hidden := len(cmd.Env) > 0 || len(cmd.Secrets) > 0 || len(script) > longestDirect
 	switch {
 	case !hidden && before == "":
-		p.line = shellFor(p.root, script)
-		return nil, nil
+		p.line = shellFor(p.root, p.tag, script)
+		return remove, nil
 	case !p.pty:
-		p.line = shellFor(p.root, fromInput(p.tag))
+		p.line = shellFor(p.root, p.tag, fromInput(p.tag))
 		before += asInput(p.tag, script)
 	default:
 		file, err := l.stage(ctx, script)
 		if err != nil {
 			return nil, err
 		}
-		p.line = shellFor(p.root, fromFile(p.tag, file, before != ""))
+		p.line = shellFor(p.root, p.tag, fromFile(p.tag, file, before != ""))
 		if before != "" {
 			before += p.tag + "\n"
 		}
@@ -107,7 +108,7 @@ func (l *link) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (remove f
 func (l *link) stage(ctx context.Context, script string) (file string, err error) {
 	const line = `umask 077; f=$(mktemp 2>/dev/null || mktemp "$HOME/.bakestone.XXXXXX") && cat >"$f" && echo "$f"`
 	var out, failed bytes.Buffer
-	p := &process{line: shellFor(nil, line), stdin: strings.NewReader(script), stdout: &out, stderr: &failed}
+	p := &process{line: shellFor(nil, "", line), stdin: strings.NewReader(script), stdout: &out, stderr: &failed}
 	ended, err := l.exec(ctx, p)
 	if err != nil {
 		return "", fmt.Errorf("environment: %w", err)
@@ -123,5 +124,5 @@ func (l *link) unstage(ctx context.Context, file string) {
 	const limit = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	_, _ = l.execInSlot(ctx, &process{line: shellFor(nil, "rm -f "+quote(file))}, func() {})
+	_, _ = l.execInSlot(ctx, &process{line: shellFor(nil, "", "rm -f "+quote(file))}, func() {})
 }

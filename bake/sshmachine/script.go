@@ -27,13 +27,18 @@ func quote(s string) string {
 // newTag is a fresh value of mark.
 func newTag() string { return rand.Text() }
 
-// shellFor is the command line that runs script as the login, or as root.
-func shellFor(root *sudo, script string) string {
-	return "exec " + root.prefix() + "/bin/sh -c " + quote(script)
+// shellFor is the command line that runs script as the login, or as root, in a
+// shell that has the mark from its first moment on. An empty tag is no mark.
+func shellFor(root *sudo, tag, script string) string {
+	line := "exec " + root.prefix()
+	if tag != "" {
+		line += "env " + mark + "=" + tag + " "
+	}
+	return line + "/bin/sh -c " + quote(script)
 }
 
 // scriptOf is the whole of cmd as a script for /bin/sh.
-func scriptOf(cmd *bake.Cmd, tag string) string {
+func scriptOf(cmd *bake.Cmd) string {
 	var b strings.Builder
 	if cmd.Dir != "" {
 		dir := cmd.Dir
@@ -43,7 +48,6 @@ func scriptOf(cmd *bake.Cmd, tag string) string {
 		fmt.Fprintf(&b, "cd %s || exit; ", quote(dir))
 	}
 	export := func(name, value string) { fmt.Fprintf(&b, "%s=%s; export %s; ", name, quote(value), name) }
-	export(mark, tag)
 	for _, name := range slices.Sorted(maps.Keys(cmd.Env)) {
 		export(name, cmd.Env[name])
 	}

@@ -77,7 +77,7 @@ func (l *link) becomeRoot(ctx context.Context) (*sudo, error) {
 // trySudo runs nothing as root, and returns what sudo said when it could not.
 func (l *link) trySudo(ctx context.Context, root *sudo) (ok bool, said string, err error) {
 	var stderr bytes.Buffer
-	p := &process{line: shellFor(root, ":"), stderr: &stderr}
+	p := &process{line: shellFor(root, "", ":"), stderr: &stderr}
 	if root.asks() {
 		p.stdin = io.Reader(strings.NewReader(root.line()))
 	}

@@ -1,0 +1,127 @@
+package sshmachine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// Get copies one file or one tree from the machine, as bake.Machine says. What
+// is neither file, directory nor symbolic link is left out, and so are owners
+// and the set-id bits. A symbolic link is copied as it is; an archive from the
+// machine never writes outside of Path.
+func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
+	if down == nil {
+		return bake.Invalid("Download", "is required")
+	}
+	if err := down.Validate(); err != nil {
+		return err
+	}
+	ex, err := newExcludes("Download.Exclude", down.Exclude)
+	if err != nil {
+		return err
+	}
+	if strings.Contains(down.Source, "\x00") {
+		return bake.Invalid("Download.Source", "there is a zero byte in it")
+	}
+	var report *progress
+	err = m.onLink(ctx, func(l *link) error {
+		root, err := l.rights(ctx, down.Sudo)
+		if err != nil {
+			return err
+		}
+		from, err := l.lookAt(ctx, root, path.Clean(down.Source))
+		if err != nil {
+			return err
+		}
+		report = newProgress(down.Progress, from.size)
+		switch {
+		case !from.dir && down.Content != nil:
+			return l.getFile(ctx, root, from, down.Content, report)
+		case !from.dir:
+			return l.getToPath(ctx, root, from, down.Path, report)
+		case down.Content != nil:
+			return errors.New("it is a directory, and Content takes a file")
+		default:
+			return l.getTree(ctx, root, from, down.Path, ex, report)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("get %s: %w", down.Source, err)
+	}
+	report.finish()
+	return nil
+}
+
+// A remote is what is to be fetched.
+type remote struct {
+	path string
+	dir  bool
+	size int64 // of a file; zero may be a file of the kernel's that has no size
+	mode fs.FileMode
+}
+
+// lookAt finds out what is at name.
+func (l *link) lookAt(ctx context.Context, root *sudo, name string) (*remote, error) {
+	script := "f=" + quote(name) + "\n" +
+		`if [ -d "$f" ]; then echo dir; exit 0; fi` + "\n" +
+		`if [ ! -f "$f" ]; then echo "no such file" >&2; exit 1; fi` + "\n" +
+		`n=$(wc -c <"$f") || exit 1` + "\n" +
+		`echo "file $n $(stat -L -c %a "$f" 2>/dev/null || echo 644)"`
+	var out bytes.Buffer
+	p := newScript(root, script, nil)
+	p.stdout = &out
+	if err := l.runScript(ctx, p); err != nil {
+		return nil, err
+	}
+	words := strings.Fields(out.String())
+	if len(words) == 1 && words[0] == "dir" {
+		return &remote{path: name, dir: true}, nil
+	}
+	if len(words) != 3 {
+		return nil, fmt.Errorf("the machine's answer is not understood: %.100q", out.String())
+	}
+	size, err := strconv.ParseInt(words[1], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("the machine's answer is not understood: %w", err)
+	}
+	mode, err := strconv.ParseUint(words[2], 8, 32)
+	if err != nil {
+		return nil, fmt.Errorf("the machine's answer is not understood: %w", err)
+	}
+	return &remote{path: name, size: size, mode: fs.FileMode(mode) & fs.ModePerm}, nil
+}
+
+// getToPath fetches a file beside its destination, and renames it.
+func (l *link) getToPath(ctx context.Context, root *sudo, from *remote, to string, report *progress) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // as mkdir does
+		return err
+	}
+	file, err := os.CreateTemp(filepath.Dir(to), temporary+"*")
+	if err != nil {
+		return err
+	}
+	err = l.getFile(ctx, root, from, file, report)
+	if err == nil {
+		err = file.Chmod(from.mode)
+	}
+	if failed := file.Close(); err == nil {
+		err = failed
+	}
+	if err == nil {
+		err = os.Rename(file.Name(), to)
+	}
+	if err != nil {
+		_ = os.Remove(file.Name())
+	}
+	return err
+}

@@ -1,0 +1,136 @@
+package sshmachine
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// putSCP sends a tree by the old scp protocol into "t" of the given directory,
+// and the notes about it beside that. Nothing waits for an answer before the
+// next file is sent.
+func (l *link) putSCP(ctx context.Context, src *source, into string, report *progress) error {
+	input, toMachine := io.Pipe()
+	fromMachine, output := io.Pipe()
+	sent := make(chan error, 1)
+	go func() {
+		err := writeSCP(toMachine, src, report)
+		_ = toMachine.CloseWithError(err)
+		sent <- err
+	}()
+	answered := make(chan error, 1)
+	go func() {
+		err := scpAnswers(fromMachine)
+		if err != nil {
+			_ = input.CloseWithError(err)
+		}
+		answered <- err
+	}()
+	p := newScript(nil, "exec scp -r -p -t "+quote(into), input)
+	p.stdout = output
+	err := l.runScript(ctx, p)
+	_ = output.Close()
+	_ = input.CloseWithError(errEnded)
+	failed, refused := <-sent, <-answered
+	switch {
+	case refused != nil:
+		return refused
+	case failed != nil && !errors.Is(failed, errEnded):
+		return failed
+	}
+	return err
+}
+
+// scpAnswers reads the answers: a zero byte each, or a complaint.
+func scpAnswers(from io.Reader) error {
+	r := bufio.NewReader(from)
+	for {
+		b, err := r.ReadByte()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case b == 0:
+			continue
+		}
+		line, err := r.ReadString('\n')
+		if line = strings.TrimSpace(line); line == "" && err != nil {
+			return err
+		}
+		return fmt.Errorf("scp on the machine: %s", line)
+	}
+}
+
+// scpWriter speaks the sending side. It keeps where it is in the tree.
+type scpWriter struct {
+	*bufio.Writer
+	depth int
+}
+
+func writeSCP(to io.Writer, src *source, report *progress) error {
+	w := &scpWriter{Writer: bufio.NewWriterSize(to, copySize)}
+	sums := make([]string, len(src.entries))
+	buffer := make([]byte, copySize)
+	sum := sha256.New()
+	current := ""
+	w.enter(entry{name: "t", mode: ownerRWX})
+	for i, e := range src.entries {
+		if e.mode&fs.ModeSymlink != 0 {
+			continue
+		}
+		if strings.Contains(e.name, "\n") {
+			return fmt.Errorf("%q: scp cannot send a name with a line break", e.name)
+		}
+		parent := path.Dir(e.name)
+		for current != "" && current != parent && !strings.HasPrefix(parent, current+"/") {
+			w.leave()
+			if current = path.Dir(current); current == "." {
+				current = ""
+			}
+		}
+		if e.mode.IsDir() {
+			w.enter(e)
+			current = e.name
+			continue
+		}
+		w.times(e)
+		_, _ = fmt.Fprintf(w, "C%s %d %s\n", octal(e.mode), e.size, path.Base(e.name))
+		sum.Reset()
+		if err := copyFile(io.MultiWriter(w, sum), src.fsys, e, buffer, report); err != nil {
+			return err
+		}
+		_ = w.WriteByte(0)
+		sums[i] = hexSum(sum)
+	}
+	for w.depth > 0 {
+		w.leave()
+	}
+	for _, note := range src.manifest(sums, true) {
+		_, _ = fmt.Fprintf(w, "C0600 %d %s\n%s\x00", len(note.content), note.name, note.content)
+	}
+	return w.Flush() // also tells of every earlier failure
+}
+
+func (w *scpWriter) times(e entry) {
+	_, _ = fmt.Fprintf(w, "T%d 0 %d 0\n", max(e.mtime.Unix(), 0), max(e.mtime.Unix(), 0))
+}
+
+func (w *scpWriter) enter(e entry) {
+	if !e.mtime.IsZero() {
+		w.times(e)
+	}
+	_, _ = fmt.Fprintf(w, "D%s 0 %s\n", octal(e.mode), path.Base(e.name))
+	w.depth++
+}
+
+func (w *scpWriter) leave() {
+	_, _ = fmt.Fprint(w, "E\n")
+	w.depth--
+}

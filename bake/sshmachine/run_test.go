@@ -1,0 +1,291 @@
+package sshmachine_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+)
+
+func TestRun(t *testing.T) {
+	m := real(t)
+	dir := t.TempDir()
+	odd := "it's \"odd\"\n$HOME `x` \\n \\ ünïcode ☃\n\ttab "
+	for _, test := range []struct {
+		name           string
+		cmd            bake.Cmd
+		stdout, stderr string
+	}{
+		{name: "line", cmd: bake.Cmd{Line: "echo one; echo two >&2"}, stdout: "one\n", stderr: "two\n"},
+		{name: "several lines", cmd: bake.Cmd{Line: "# comment\nfor i in 1 2; do\necho $i\ndone"}, stdout: "1\n2\n"},
+		{name: "args are not expanded", cmd: bake.Cmd{Args: []string{"printf", "%s|", "$HOME", "a b", odd, ""}}, stdout: "$HOME|a b|" + odd + "||"},
+		{name: "dir", cmd: bake.Cmd{Line: "pwd", Dir: dir}, stdout: dir + "\n"},
+		{name: "no input", cmd: bake.Cmd{Line: "cat; echo end"}, stdout: "end\n"},
+		{name: "input", cmd: bake.Cmd{Line: "cat", Stdin: strings.NewReader(odd)}, stdout: odd},
+		{name: "environment", cmd: bake.Cmd{Line: `printf %s "$ODD"`, Env: map[string]string{"ODD": odd}}, stdout: odd},
+		{name: "secret", cmd: bake.Cmd{Line: `printf %s "$ODD"`, Secrets: bake.Secrets(map[string]string{"ODD": odd})}, stdout: odd},
+		{
+			name:   "environment and input",
+			cmd:    bake.Cmd{Args: []string{"sh", "-c", `printf %s "$A"; cat`}, Env: map[string]string{"A": "a\n"}, Stdin: strings.NewReader("rest\nof it"), Dir: dir},
+			stdout: "a\nrest\nof it",
+		},
+		{name: "names the script uses itself", cmd: bake.Cmd{Line: `echo "$s$l$n"`, Env: map[string]string{"s": "1", "l": "2", "n": "3", "IFS": "1"}}, stdout: "123\n"},
+		{name: "long line", cmd: bake.Cmd{Line: ": " + strings.Repeat("x", 200<<10) + "\necho done"}, stdout: "done\n"},
+		{name: "terminal", cmd: bake.Cmd{Line: "test -t 0 && test -t 1 && echo tty >&2", PTY: true}, stdout: "tty\n"},
+		{name: "terminal and input", cmd: bake.Cmd{Line: "cat", PTY: true, Stdin: strings.NewReader("a\nb")}, stdout: "a\nb"},
+		{name: "terminal and environment", cmd: bake.Cmd{Line: `printf %s "$ODD"`, PTY: true, Env: map[string]string{"ODD": odd}}, stdout: odd},
+		{name: "sudo", cmd: bake.Cmd{Line: "id -u", Sudo: os.Getuid() == 0}, stdout: fmt.Sprintln(os.Getuid())},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			test.cmd.Stdout, test.cmd.Stderr = &stdout, &stderr
+			must(t, m.Run(t.Context(), &test.cmd))
+			if diff := cmp.Diff(test.stdout, stdout.String()); diff != "" {
+				t.Errorf("stdout (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.stderr, stderr.String()); diff != "" {
+				t.Errorf("stderr (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRunInvalid(t *testing.T) {
+	m := real(t)
+	for name, cmd := range map[string]*bake.Cmd{
+		"nil":                 nil,
+		"nothing":             {},
+		"both":                {Line: "a", Args: []string{"a"}},
+		"zero byte in a line": {Line: "a\x00b"},
+		"zero byte in a var":  {Line: "a", Env: map[string]string{"A": "a\x00"}},
+		"name of a var":       {Line: "a", Env: map[string]string{"A B": ""}},
+	} {
+		var field *bake.FieldError
+		if err := m.Run(t.Context(), cmd); !errors.As(err, &field) {
+			t.Errorf("%s: %v, want a FieldError", name, err)
+		}
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	m := real(t)
+	var long []string
+	for i := range 30 {
+		long = append(long, fmt.Sprint("line ", i))
+	}
+	for _, test := range []struct {
+		name string
+		cmd  bake.Cmd
+		want bake.ExitError
+	}{
+		{
+			name: "status and both outputs", cmd: bake.Cmd{Line: "echo out; sleep 0.1; echo err >&2; sleep 0.1; printf last; exit 3"},
+			want: bake.ExitError{Status: 3, Output: []string{"out", "err", "last"}},
+		},
+		{name: "signal", cmd: bake.Cmd{Line: "kill -KILL $$"}, want: bake.ExitError{Status: 137, Signal: "KILL"}},
+		{name: "no such command", cmd: bake.Cmd{Line: "exit 127"}, want: bake.ExitError{Status: 127}},
+		{
+			name: "last lines", cmd: bake.Cmd{Line: "for i in $(seq 0 29); do echo line $i; done; exit 1"},
+			want: bake.ExitError{Status: 1, Output: long[10:]},
+		},
+		{
+			name: "long line", cmd: bake.Cmd{Line: "head -c 100000 /dev/zero | tr '\\0' x; exit 1"},
+			want: bake.ExitError{Status: 1, Output: []string{strings.Repeat("x", 400)}},
+		},
+		{
+			name: "with an environment", cmd: bake.Cmd{Line: "exit 4", Secrets: bake.Secrets(map[string]string{"A": "hidden"})},
+			want: bake.ExitError{Status: 4},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.want.Command = test.cmd.Line
+			var got *bake.ExitError
+			if err := m.Run(t.Context(), &test.cmd); !errors.As(err, &got) {
+				t.Fatalf("%v, want an ExitError", err)
+			}
+			if diff := cmp.Diff(&test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	if err := m.Run(t.Context(), &bake.Cmd{Line: "echo never", Dir: "/does/not/exist"}); err == nil {
+		t.Error("a missing directory is no error")
+	}
+}
+
+// TestRunHidesEnvironment looks for the value of a secret in every command line
+// of the machine, while the command runs, with and without a terminal.
+func TestRunHidesEnvironment(t *testing.T) {
+	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
+		t.Skip("there is no /proc")
+	}
+	m := real(t)
+	const secret = "correct-horse-battery"
+	for _, pty := range []bool{false, true} {
+		out := output(t, m, &bake.Cmd{
+			Line: "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '[c]orrect-horse-battery' || true; echo \"$S\"",
+			PTY:  pty, Secrets: bake.Secrets(map[string]string{"S": secret}),
+		})
+		if out != "0\n"+secret {
+			t.Errorf("pty %v: %q", pty, out)
+		}
+	}
+}
+
+// TestRunRemovesEnvironmentFile fails a command with a terminal before it has
+// read its environment.
+func TestRunRemovesEnvironmentFile(t *testing.T) {
+	m := real(t)
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp) // of this process only; the login's is asked for below
+	there := output(t, m, bake.Sh(`echo "${TMPDIR:-/tmp}"`))
+	count := func() int {
+		names, err := filepath.Glob(filepath.Join(there, "tmp.*"))
+		must(t, err)
+		return len(names)
+	}
+	before := count()
+	ctx, cancel := context.WithCancel(t.Context())
+	cmd := &bake.Cmd{
+		Line: "echo up; sleep 100", PTY: true, Env: map[string]string{"A": "b"},
+		Stdout: writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil }),
+	}
+	if err := m.Run(ctx, cmd); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want canceled", err)
+	}
+	if after := count(); after > before {
+		t.Errorf("%d files before, %d after", before, after)
+	}
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestRunReaderAndWriterErrors(t *testing.T) {
+	m := real(t)
+	broken := errors.New("broken")
+	cmd := &bake.Cmd{Line: "cat >/dev/null; sleep 1000", Stdin: io.MultiReader(strings.NewReader("half"), readerFunc(func([]byte) (int, error) { return 0, broken }))}
+	if err := m.Run(t.Context(), cmd); !errors.Is(err, broken) {
+		t.Errorf("reader: %v", err)
+	}
+	cmd = &bake.Cmd{Line: "echo; sleep 1000", Stdout: writerFunc(func([]byte) (int, error) { return 0, broken })}
+	if err := m.Run(t.Context(), cmd); !errors.Is(err, broken) {
+		t.Errorf("writer: %v", err)
+	}
+	// A command that does not read its input ends all the same, also when a
+	// Read never returns.
+	reader, writer := io.Pipe()
+	defer writer.Close()
+	must(t, m.Run(t.Context(), &bake.Cmd{Line: "true", Stdin: reader}))
+}
+
+// TestRunBackground starts something that holds the outputs open.
+func TestRunBackground(t *testing.T) {
+	m := real(t)
+	out := output(t, m, bake.Sh("sleep 1000 & echo $!"))
+	if output(t, m, bake.Sh("kill "+out+" && echo killed")) != "killed" {
+		t.Error("what runs in the background was ended")
+	}
+}
+
+func TestRunMany(t *testing.T) {
+	m := real(t)
+	done := make(chan error)
+	const many = 40 // far more than sessions
+	for i := range many {
+		go func() {
+			out, err := bake.Output(t.Context(), m, bake.Command("echo", fmt.Sprint(i)))
+			if err == nil && out != fmt.Sprint(i) {
+				err = fmt.Errorf("%d: %q", i, out)
+			}
+			done <- err
+		}()
+	}
+	for range many {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestFacts(t *testing.T) {
+	m := real(t)
+	facts, err := m.Facts(t.Context())
+	must(t, err)
+	want := bake.Facts{
+		OS: "linux", Kernel: output(t, m, bake.Sh("uname -r")), Arch: output(t, m, bake.Sh("uname -m")),
+		User: output(t, m, bake.Sh("id -un")), UID: os.Getuid(), Home: output(t, m, bake.Sh("echo $HOME")),
+		BootID: facts.BootID, Hostname: facts.Hostname, Distro: facts.Distro, Version: facts.Version, Read: facts.Read,
+	}
+	if diff := cmp.Diff(want, facts); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if facts.BootID == "" || facts.Hostname == "" || facts.Distro == "" || facts.Read.IsZero() {
+		t.Errorf("missing: %+v", facts)
+	}
+}
+
+// gone fails the test if a process still has the given text in its command
+// line, as one that was killed a moment ago may.
+func gone(t *testing.T, text string) {
+	t.Helper()
+	for tries := 0; ; tries++ {
+		var left []string
+		lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		must(t, err)
+		for _, name := range lines {
+			if line, err := os.ReadFile(name); err == nil && strings.Contains(string(line), text) {
+				left = append(left, strings.ReplaceAll(string(line), "\x00", " "))
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		if tries == 20 {
+			t.Errorf("still running: %q", left)
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func TestCancelKills(t *testing.T) {
+	testenv.Need(t, "sshd")
+	m := real(t)
+	for name, cmd := range map[string]bake.Cmd{
+		"one":            {Line: "echo up; sleep 86421"},
+		"args":           {Args: []string{"sh", "-c", "echo up; sleep 86421; true"}},
+		"children":       {Line: "sleep 86421 & (setsid sleep 86421 &) ; echo up; sleep 86421; echo"},
+		"ignores TERM":   {Line: "trap '' TERM HUP; echo up; while :; do sleep 86421; done"},
+		"terminal":       {Line: "echo up; sleep 86421; echo", PTY: true},
+		"with input":     {Line: "echo up; sleep 86421; echo", Stdin: readerFunc(func(p []byte) (int, error) { select {} })},
+		"as root":        {Line: "echo up; sleep 86421; echo", Sudo: os.Getuid() == 0},
+		"an environment": {Line: "echo up; env -i sleep 86421; echo", Env: map[string]string{"A": "b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			why := errors.New("enough")
+			cmd.Stdout = writerFunc(func(p []byte) (int, error) { cancel(why); return len(p), nil })
+			if err := m.Run(ctx, &cmd); !errors.Is(err, why) {
+				t.Errorf("%v, want the cause", err)
+			}
+			gone(t, "86421")
+		})
+	}
+}

@@ -19,13 +19,15 @@ type ActionCoverage struct {
 // COVERAGE.md of this package shows it.
 func Coverage() []ActionCoverage {
 	s := &Server{known: newCatalogue()}
-	out := []ActionCoverage{
-		{Service: "ssm", Name: "GetParameter", Params: []string{"Name", "WithDecryption"}},
-		{Service: "ssm", Name: "GetParameters", Params: []string{"Names", "WithDecryption"}},
-		{Service: "ssm", Name: "PutParameter", Params: []string{"Name", "Value", "Type", "DataType", "Description", "Tier", "Overwrite", "Tags"}},
-		{Service: "sts", Name: "GetCallerIdentity"},
-	}
-	for _, a := range s.actionTable() {
+	table := s.actionTable()
+	out := make([]ActionCoverage, 0, len(table)+4)
+	out = append(out,
+		ActionCoverage{Service: "ssm", Name: "GetParameter", Params: []string{"Name", "WithDecryption"}},
+		ActionCoverage{Service: "ssm", Name: "GetParameters", Params: []string{"Names", "WithDecryption"}},
+		ActionCoverage{Service: "ssm", Name: "PutParameter", Params: []string{"Name", "Value", "Type", "DataType", "Description", "Tier", "Overwrite", "Tags"}},
+		ActionCoverage{Service: "sts", Name: "GetCallerIdentity"},
+	)
+	for _, a := range table {
 		params := slices.DeleteFunc(paramNames(a.input, ""), func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
 		slices.Sort(params)
 		out = append(out, ActionCoverage{Service: "ec2", Name: a.name, Params: params, Filters: a.filters})

@@ -202,3 +202,7 @@ func TestTags(t *testing.T) {
 		t.Errorf("a reserved tag gives %v", err)
 	}
 }
+
+func imagesNamed(name string) *awsec2.DescribeImagesInput {
+	return &awsec2.DescribeImagesInput{Filters: []ec2types.Filter{filter("name", name)}}
+}

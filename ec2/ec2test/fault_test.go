@@ -119,7 +119,7 @@ func TestInSynctest(t *testing.T) {
 		if d := time.Since(began); d < 20*time.Second || d > 22*time.Second {
 			t.Errorf("reachable after %v", d)
 		}
-		conn.Close()
+		_ = conn.Close()
 	})
 }
 

@@ -133,7 +133,7 @@ func write(t *testing.T, srv *ec2test.Server, host, line string) {
 	if _, err := io.ReadAll(conn); err != nil {
 		t.Fatal(err)
 	}
-	conn.Close()
+	_ = conn.Close()
 }
 
 func TestDial(t *testing.T) {
@@ -148,7 +148,7 @@ func TestDial(t *testing.T) {
 		defer cancel()
 		conn, err := srv.Dial(ctx, "tcp", addr)
 		if err == nil {
-			conn.Close()
+			_ = conn.Close()
 		}
 		return err
 	}
@@ -175,8 +175,8 @@ func TestDial(t *testing.T) {
 		net.JoinHostPort(*now.PublicDnsName, "22"):   nil,
 		net.JoinHostPort(*now.PrivateDnsName, "22"):  nil,
 		net.JoinHostPort(*now.PublicIpAddress, "80"): syscall.ECONNREFUSED,
-		"172.31.99.99:22":                            syscall.EHOSTUNREACH,
-		"example.com:22":                             syscall.EHOSTUNREACH,
+		"172.31.99.99:22": syscall.EHOSTUNREACH,
+		"example.com:22":  syscall.EHOSTUNREACH,
 	} {
 		if err := dial(addr); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", addr, err, want)
@@ -308,7 +308,7 @@ func TestListen(t *testing.T) {
 		if _, err := io.ReadFull(conn, line); err != nil || string(line) != *inst.InstanceId {
 			t.Errorf("%s answers %q, %v", *inst.InstanceId, line, err)
 		}
-		conn.Close()
+		_ = conn.Close()
 	}
 }
 

@@ -2,6 +2,7 @@ package ec2test_test
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,9 +25,7 @@ func post(t *testing.T, srv *ec2test.Server, form url.Values, header http.Header
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", signature)
-	for key, values := range header {
-		req.Header[key] = values
-	}
+	maps.Copy(req.Header, header)
 	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

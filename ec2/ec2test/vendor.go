@@ -217,24 +217,20 @@ func (r *region) publish(img Image, vendor bool) string {
 }
 
 // Publish adds an image to every region where it belongs, as a vendor would,
-// and returns its id in the first of them, in the order of Options.Regions.
-// Its ids in the others are found by name and owner.
-func (s *Server) Publish(img Image) string {
-	first := ""
+// and returns its ids by region.
+func (s *Server) Publish(img Image) map[string]string {
 	if img.Created.IsZero() {
 		img.Created = s.now()
 	}
+	ids := make(map[string]string)
 	for _, name := range s.opts.Regions {
 		r := s.region(name)
 		if r == nil || !img.in(name) {
 			continue
 		}
 		r.mu.Lock()
-		id := r.publish(img, false)
+		ids[name] = r.publish(img, false)
 		r.mu.Unlock()
-		if first == "" {
-			first = id
-		}
 	}
-	return first
+	return ids
 }

@@ -1,0 +1,81 @@
+package ec2test_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// A life of an image is the nine calls from its source to its end. Run with
+// -benchtime=500x for what 500 bakes at once cost the server and the SDK.
+func BenchmarkLives(b *testing.B) {
+	srv := ec2test.New(&ec2test.Options{Machines: plain()})
+	defer srv.Close()
+	c := client(srv.Config(region))
+	source := ""
+	out, err := c.DescribeImages(b.Context(), &awsec2.DescribeImagesInput{Owners: []string{ec2test.Canonical}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, img := range out.Images {
+		if img.Architecture == "x86_64" {
+			source = *img.ImageId
+		}
+	}
+	b.ResetTimer()
+	var lives sync.WaitGroup
+	for n := range b.N {
+		lives.Go(func() {
+			if err := life(b, c, source, fmt.Sprint("image ", n)); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	lives.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(len(srv.Calls()))/float64(b.N), "calls/op")
+	if left := srv.Leftovers(); len(left) > 0 {
+		b.Errorf("left over: %q", left[:1])
+	}
+}
+
+func life(b *testing.B, c *awsec2.Client, source, name string) error {
+	b.Helper()
+	ctx := b.Context()
+	run, err := c.RunInstances(ctx, &awsec2.RunInstancesInput{
+		ImageId: aws.String(source), InstanceType: "t3.micro", MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
+	})
+	if err != nil {
+		return err
+	}
+	id := *run.Instances[0].InstanceId
+	byID := []ec2types.Filter{filter("instance-id", id)}
+	for range 2 {
+		if _, err := c.DescribeInstances(ctx, &awsec2.DescribeInstancesInput{Filters: byID}); err != nil {
+			return err
+		}
+	}
+	if _, err := c.StopInstances(ctx, &awsec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
+		return err
+	}
+	made, err := c.CreateImage(ctx, &awsec2.CreateImageInput{InstanceId: aws.String(id), Name: aws.String(name)})
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		if _, err := c.DescribeImages(ctx, &awsec2.DescribeImagesInput{Filters: []ec2types.Filter{filter("image-id", *made.ImageId)}}); err != nil {
+			return err
+		}
+	}
+	if _, err := c.TerminateInstances(ctx, &awsec2.TerminateInstancesInput{InstanceIds: []string{id}}); err != nil {
+		return err
+	}
+	_, err = c.DeregisterImage(ctx, &awsec2.DeregisterImageInput{ImageId: made.ImageId, DeleteAssociatedSnapshots: aws.Bool(true)})
+	return err
+}

@@ -58,7 +58,7 @@ func TestFilesAreShort(t *testing.T) {
 }
 
 func TestNothingIsLeftForLater(t *testing.T) {
-	later := regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X)\b`)
+	later := regexp.MustCompile(`//.*\b(TO` + `DO|FIX` + `ME|XX` + `X)\b`)
 	for _, files := range goFiles(t) {
 		for _, file := range files {
 			for i, line := range strings.Split(string(read(t, file)), "\n") {
@@ -136,7 +136,8 @@ func TestExamplesAreTested(t *testing.T) {
 //	```
 //
 // and the region is the lines of that file between two comments that stand
-// alone, less the indentation that all of them share:
+// alone, less the indentation that all of them share. A blank line keeps gofmt
+// from drawing the first of them into the comment of a declaration.
 //
 //	//readme:begin bake
 //	...

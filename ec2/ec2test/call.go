@@ -52,7 +52,6 @@ type call struct {
 	now     time.Time
 	form    url.Values
 	dry     bool
-	deny    func(instanceType, zone string) *apiError // capacity faults
 	later   []func(ctx context.Context) *apiError
 }
 
@@ -166,11 +165,10 @@ func (s *Server) runEC2(ctx context.Context, req *request) (any, *apiError) {
 	if r == nil {
 		return nil, notSubscribed(req.region)
 	}
-	c := &call{
-		region: r, action: act, account: req.account, form: req.form,
-		deny: func(instanceType, zone string) *apiError { return s.capacity(req.region, instanceType, zone) },
-	}
+	c := &call{region: r, action: act, account: req.account, form: req.form}
 	body, err := c.locked(func() (any, *apiError) { return act.run(c, req.form) })
+	// What has begun is finished, whether or not the client still waits for it.
+	ctx = context.WithoutCancel(ctx)
 	for _, f := range c.later {
 		if failed := f(ctx); err == nil {
 			err = failed

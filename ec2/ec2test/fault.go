@@ -99,7 +99,11 @@ func (f *Fault) isCapacity() bool { return f.InstanceType != "" || f.Zone != "" 
 // strikes counts a matching call, and tells whether it fails.
 func (f *fault) strikes() bool {
 	f.seen++
-	return f.seen >= f.Nth && (f.Times < 0 || f.seen < f.Nth+f.Times)
+	return f.wouldStrike(f.seen)
+}
+
+func (f *fault) wouldStrike(nth int) bool {
+	return nth >= f.Nth && (f.Times < 0 || nth < f.Nth+f.Times)
 }
 
 // faultFor is the rule that a call falls under, or nil.
@@ -119,8 +123,9 @@ func (s *Server) faultFor(req *request) *Fault {
 	return nil
 }
 
-// capacity refuses a launch by the capacity rules.
-func (s *Server) capacity(region, instanceType, zone string) *apiError {
+// capacity refuses a launch by the capacity rules. Looking at a zone without
+// launching there does not count.
+func (s *Server) capacity(region, instanceType, zone string, look bool) *apiError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.faults {
@@ -128,7 +133,11 @@ func (s *Server) capacity(region, instanceType, zone string) *apiError {
 			f.Region != "" && f.Region != region {
 			continue
 		}
-		if f.strikes() {
+		hit := f.wouldStrike(f.seen + 1)
+		if !look {
+			f.seen++
+		}
+		if hit {
 			return &apiError{
 				Code: "InsufficientInstanceCapacity",
 				Message: "We currently do not have sufficient " + instanceType + " capacity in the Availability Zone you requested (" + zone + "). " +

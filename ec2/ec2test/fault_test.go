@@ -34,6 +34,7 @@ func TestFaults(t *testing.T) {
 		{"capacity of a type", ec2test.Fault{InstanceType: "t3.micro"}, []string{
 			"InsufficientInstanceCapacity", "InsufficientInstanceCapacity", "InsufficientInstanceCapacity",
 		}, 0},
+		{"capacity once", ec2test.Fault{Zone: "us-east-1a", InstanceType: "t3.micro", Times: 1}, []string{"", "", ""}, 3},
 		{"capacity of another zone", ec2test.Fault{Zone: "us-east-1c"}, []string{"", "", ""}, 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -85,6 +85,7 @@ type instance struct {
 	credits     string
 	spot        bool
 	spotRequest string
+	spotStays   bool // its request is persistent
 	ebsOptimal  bool
 	monitoring  bool
 	keepOnline  bool // DisableApiTermination

@@ -34,6 +34,8 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 	}
 	if in.InstanceMarketOptions != nil && in.InstanceMarketOptions.MarketType == "spot" {
 		i.spot, i.spotRequest = true, newID("sir-", c.server.nextSeq())
+		options := in.InstanceMarketOptions.SpotOptions
+		i.spotStays = options != nil && options.SpotInstanceType == "persistent"
 	}
 	var asked metadataParams
 	if in.MetadataOptions != nil {
@@ -72,12 +74,8 @@ func (c *call) boot(i *instance, takes time.Duration) {
 	if root := i.rootVolume(); root != nil {
 		plan.disk = root.disk
 	}
-	if c.server.opts.Listen {
-		addr := i.publicIP
-		if !addr.IsValid() {
-			addr = c.server.network.claimPublic(i)
-		}
-		plan.addr = fmt.Sprintf("%s:%d", addr, c.server.opts.Port)
+	if c.server.opts.Listen && i.publicIP.IsValid() {
+		plan.addr = fmt.Sprintf("%s:%d", i.publicIP, c.server.opts.Port)
 		plan.admit = func() bool {
 			_, allowed := i.reach(c.server.source(), sshPort)
 			return allowed
@@ -225,7 +223,7 @@ func (c *call) stopInstances(in *stopInstancesInput) (*stateChangesOutput, *apiE
 			return nil, fail("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be stopped.", i.id)
 		case i.keepRunning:
 			return nil, fail("OperationNotPermitted", "The instance '%s' may not be stopped. Modify its 'disableApiStop' instance attribute and try again.", i.id)
-		case i.spot:
+		case i.spot && !i.spotStays:
 			return nil, fail("UnsupportedOperation", "You can't stop the Spot Instance '%s' because it is associated with a one-time Spot Instance request.", i.id)
 		}
 	}
@@ -295,7 +293,7 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *apiEr
 		if code := i.phase.code(c.now); code != stopped && code != pending && code != running {
 			return nil, fail("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be started.", i.id)
 		}
-		if err := c.deny(i.kind, i.subnet.zone); err != nil {
+		if err := c.server.capacity(c.name, i.kind, i.subnet.zone, false); err != nil {
 			return nil, err
 		}
 	}

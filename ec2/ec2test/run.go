@@ -153,7 +153,7 @@ func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *apiErr
 	if err != nil {
 		return nil, err
 	}
-	if err := c.deny(plan.kind.name, plan.subnet.zone); err != nil {
+	if err := c.server.capacity(c.name, plan.kind.name, plan.subnet.zone, false); err != nil {
 		return nil, err
 	}
 	if err := c.spend("RunInstances", in.MaxCount); err != nil {
@@ -366,6 +366,9 @@ func (c *call) planNetwork(p *launchPlan) *apiError {
 	if p.groups, err = c.chooseGroups(groupIDs, in.SecurityGroup, p.subnet.vpc); err != nil {
 		return err
 	}
+	if free := subnetHosts - len(p.subnet.used); free < in.MaxCount {
+		return fail("InsufficientFreeAddressesInSubnet", "Insufficient free addresses in subnet '%s'.", p.subnet.id)
+	}
 	if wanted != "" {
 		addr, parseErr := netip.ParseAddr(wanted)
 		if parseErr != nil || in.MaxCount > 1 {
@@ -390,7 +393,7 @@ func (c *call) chooseSubnet(id, zone string, kind instanceType) (*subnet, *apiEr
 	}
 	// Without a wish EC2 places the instance where there is room for it.
 	for _, s := range realm.subnets {
-		if zone == s.zone || zone == "" && c.deny(kind.name, s.zone) == nil {
+		if zone == s.zone || zone == "" && c.server.capacity(c.name, kind.name, s.zone, true) == nil {
 			return s, nil
 		}
 	}

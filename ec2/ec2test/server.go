@@ -2,7 +2,6 @@ package ec2test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -156,9 +155,12 @@ func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tcp == nil {
+		if s.closed {
+			return ""
+		}
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0") //nolint:forbidigo // opening a port on loopback does not wait
-		if err != nil || s.closed {
-			s.opts.Logger.Error("ec2test cannot listen", slog.String("err", fmt.Sprint(err)))
+		if err != nil {
+			s.opts.Logger.Error("ec2test cannot listen", slog.String("err", err.Error()))
 			return ""
 		}
 		s.tcp = l

@@ -1,0 +1,175 @@
+package ec2test_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// login is a client's key and a machine's host key, as user data and as the
+// configuration of a client that accepts only that host.
+func login(t *testing.T) (userData string, config *ssh.ClientConfig) {
+	t.Helper()
+	_, client := must2(ed25519.GenerateKey(rand.Reader))(t)
+	_, host := must2(ed25519.GenerateKey(rand.Reader))(t)
+	signer := must(ssh.NewSignerFromKey(client))(t)
+	hostSigner := must(ssh.NewSignerFromKey(host))(t)
+	block := must(ssh.MarshalPrivateKey(host, ""))(t)
+	indent := func(s string) string { return "    " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n    ") }
+	text := "#cloud-config\nssh_keys:\n  ed25519_private: |\n" + indent(string(pem.EncodeToMemory(block))) +
+		"\n  ed25519_public: " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(hostSigner.PublicKey()))) +
+		"\nssh_authorized_keys:\n  - " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))) + "\n"
+	return base64.StdEncoding.EncodeToString([]byte(text)), &ssh.ClientConfig{
+		User: "ubuntu", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(hostSigner.PublicKey()),
+	}
+}
+
+func must2[A, B any](a A, b B, err error) func(t *testing.T) (A, B) {
+	return func(t *testing.T) (A, B) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a, b
+	}
+}
+
+// connect logs in to an instance.
+func connect(t *testing.T, srv *ec2test.Server, host string, config *ssh.ClientConfig) *ssh.Client {
+	t.Helper()
+	conn := must(srv.Dial(t.Context(), "tcp", host+":22"))(t)
+	sc, chans, reqs, err := ssh.NewClientConn(conn, host+":22", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ssh.NewClient(sc, chans, reqs)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// sh runs a line and returns its output and exit status.
+func sh(t *testing.T, client *ssh.Client, line string) (string, int) {
+	t.Helper()
+	session := must(client.NewSession())(t)
+	defer session.Close()
+	var out bytes.Buffer
+	session.Stdout, session.Stderr = &out, &out
+	err := session.Run(line)
+	if exit, ok := errors.AsType[*ssh.ExitError](err); ok {
+		return strings.TrimSpace(out.String()), exit.ExitStatus()
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return strings.TrimSpace(out.String()), 0
+}
+
+func TestMachine(t *testing.T) {
+	srv, c := start(t, &ec2test.Options{Commands: map[string]ec2test.Command{
+		"apt-get": func(_ context.Context, p *ec2test.Process) int {
+			if _, err := io.WriteString(p.Stdout, "apt-get "+strings.Join(p.Args[1:], "+")+"\n"); err != nil {
+				return 1
+			}
+			return 0
+		},
+	}})
+	openGroup(t, c)
+	data, config := login(t)
+	with := func(in *awsec2.RunInstancesInput) { in.UserData = aws.String(data) }
+	inst := run(t, c, *ubuntu(t, c).ImageId, with)
+	client := connect(t, srv, *inst.PrivateIpAddress, config)
+	for _, test := range []struct {
+		line   string
+		want   string
+		status int
+	}{
+		{"whoami", "ubuntu", 0},
+		{"echo $((6*7)) | sed s/4/four/", "four2", 0},
+		{"apt-get install nginx", "apt-get install+nginx", 0},
+		{"mkdir -p web && echo hello > web/page && cat web/page", "hello", 0},
+		{"exit 3", "", 3},
+		{"hostname", strings.Split(*describe(t, c, *inst.InstanceId).PrivateDnsName, ".")[0], 0},
+		{"uname -m", "x86_64", 0},
+		{". /etc/os-release && echo $ID $VERSION_ID", "ubuntu 24.04", 0},
+	} {
+		if got, status := sh(t, client, test.line); got != test.want || status != test.status {
+			t.Errorf("%s: %q and status %d, want %q and %d", test.line, got, status, test.want, test.status)
+		}
+	}
+	if _, status := sh(t, client, "no-such-command"); status != 127 {
+		t.Errorf("an unknown command ends with %d", status)
+	}
+	if got := must(srv.ReadFile(*inst.InstanceId, "/home/ubuntu/web/page"))(t); string(got) != "hello\n" {
+		t.Errorf("the disk has %q", got)
+	}
+
+	// An image of it boots with the file, for someone else's key.
+	made := must(c.CreateImage(t.Context(), &awsec2.CreateImageInput{InstanceId: inst.InstanceId, Name: aws.String("page")}))(t)
+	data, config = login(t)
+	second := run(t, c, *made.ImageId, with)
+	client = connect(t, srv, *second.PrivateIpAddress, config)
+	if got, _ := sh(t, client, "cat web/page"); got != "hello" {
+		t.Errorf("the next layer reads %q", got)
+	}
+}
+
+func TestShutdownFromWithin(t *testing.T) {
+	srv, c := start(t, nil)
+	openGroup(t, c)
+	data, config := login(t)
+	inst := run(t, c, *ubuntu(t, c).ImageId, func(in *awsec2.RunInstancesInput) {
+		in.UserData, in.InstanceInitiatedShutdownBehavior = aws.String(data), ec2types.ShutdownBehaviorTerminate
+	})
+	client := connect(t, srv, *inst.PrivateIpAddress, config)
+	session := must(client.NewSession())(t)
+	_ = session.Run("sudo shutdown -P now") // the connection may end first
+	for range 1000 {
+		if describe(t, c, *inst.InstanceId).State.Name == "terminated" {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the instance still runs after its shutdown")
+}
+
+func TestRebootOfMachine(t *testing.T) {
+	srv, c := start(t, nil)
+	openGroup(t, c)
+	data, config := login(t)
+	inst := run(t, c, *ubuntu(t, c).ImageId, func(in *awsec2.RunInstancesInput) { in.UserData = aws.String(data) })
+	client := connect(t, srv, *inst.PrivateIpAddress, config)
+	before, _ := sh(t, client, "cat /proc/sys/kernel/random/boot_id; touch kept")
+	must(c.RebootInstances(t.Context(), &awsec2.RebootInstancesInput{InstanceIds: []string{*inst.InstanceId}}))(t)
+	if err := client.Wait(); err == nil {
+		t.Log("the connection ended without an error")
+	}
+	for range 1000 {
+		conn, err := srv.Dial(t.Context(), "tcp", fmt.Sprint(*inst.PrivateIpAddress, ":22"))
+		if err == nil {
+			_ = conn.Close()
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	client = connect(t, srv, *inst.PrivateIpAddress, config)
+	after, _ := sh(t, client, "cat /proc/sys/kernel/random/boot_id; ls kept")
+	if before == after || !strings.HasSuffix(after, "kept") {
+		t.Errorf("the boot id was %q and is %q", before, after)
+	}
+}

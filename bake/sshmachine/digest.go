@@ -33,17 +33,18 @@ func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
 type note struct{ name, content string }
 
 // manifest is the notes about a tree whose files have the given digests, one
-// for each entry: n, the names of its files, m, a script of what can only be
-// done on the machine, if there is any, and h, the digest of all digests, which
-// must arrive last. A way that has no links leaves them to the script.
+// for each entry: n, the names of its files, l and m, scripts of what can only
+// be done on the machine, if there is any, before and after the owner is set,
+// and h, the digest of all digests, which must arrive last. A way that has no
+// links leaves them to l.
 func (s *source) manifest(sums []string, noLinks bool) []note {
-	var names, after strings.Builder
+	var names, links, after strings.Builder
 	all := sha256.New()
 	for i, e := range s.entries {
 		switch {
 		case e.mode&fs.ModeSymlink != 0:
 			if noLinks {
-				fmt.Fprintf(&after, "ln -s %s %s || exit 1\n", quote(e.link), quote("./"+e.name))
+				fmt.Fprintf(&links, "ln -s %s %s || exit 1\n", quote(e.link), quote("./"+e.name))
 			}
 			continue
 		case e.mode.IsRegular():
@@ -55,6 +56,9 @@ func (s *source) manifest(sums []string, noLinks bool) []note {
 		}
 	}
 	notes := []note{{"n", names.String()}}
+	if links.Len() > 0 {
+		notes = append(notes, note{"l", links.String()})
+	}
 	if after.Len() > 0 {
 		notes = append(notes, note{"m", after.String()})
 	}

@@ -98,11 +98,14 @@ func (t *treeScripts) begin() string {
 func (t *treeScripts) end() string {
 	var b strings.Builder
 	b.WriteString(`if [ ! -f "$w/h" ]; then echo "the transfer broke off" >&2; exit 1; fi` + "\n")
-	b.WriteString(`if [ "$w" != "$s" ]; then mv "$w/t" "$w/h" "$w/n" "$s/" && if [ -f "$w/m" ]; then mv "$w/m" "$s/"; fi || exit 1; fi` + "\n")
+	b.WriteString(`if [ "$w" != "$s" ]; then mv "$w"/* "$s/" || exit 1; fi` + "\n")
 	if t.hasher != "" && t.xargs {
-		b.WriteString(`v=$(cd "$s/t" && xargs -0 ` + t.hasher + ` <../n | sed 's/^\\//' | cut -c1-64 | ` + t.hasher + ` | cut -c1-64)` + "\n")
+		b.WriteString(`v=$(cd "$s/t" && xargs -0 -r ` + t.hasher + ` <../n | sed 's/^\\//' | cut -c1-64 | ` + t.hasher + ` | cut -c1-64)` + "\n")
 		b.WriteString(`if [ "$v" != "$(cat "$s/h")" ]; then echo "the digest differs: $v" >&2; exit 1; fi` + "\n")
 	}
+	// Each is the work of a way that has no links, and of bits that chown clears.
+	const script = `if [ -f "$s/%[1]s" ]; then (cd "$s/t" && . ../%[1]s) || exit 1; fi` + "\n"
+	fmt.Fprintf(&b, script, "l")
 	owner := t.owner
 	if owner == "" && t.upload != "" {
 		owner = "0:0"
@@ -110,8 +113,7 @@ func (t *treeScripts) end() string {
 	if owner != "" {
 		fmt.Fprintf(&b, "chown -hR %s \"$s/t\" || exit 1\n", quote(owner))
 	}
-	// What only a script can do: links where scp has none, bits that chown clears.
-	b.WriteString(`if [ -f "$s/m" ]; then (cd "$s/t" && . ../m) || exit 1; fi` + "\n")
+	fmt.Fprintf(&b, script, "m")
 	move := `xargs -0 -r /bin/sh -c 'mv -f "$@" "$0/"' "$2"`
 	if !t.xargs {
 		move = ""

@@ -68,7 +68,7 @@ func writeTar(to io.Writer, src *source, squeeze bool, report *progress) error {
 		sums[i] = hexSum(sum)
 	}
 	for _, last := range src.manifest(sums, false) {
-		h := &tar.Header{Name: last.name, Mode: 0o600, Size: int64(len(last.content)), ModTime: time.Now()}
+		h := &tar.Header{Name: last.name, Mode: 0o600, Size: int64(len(last.content)), ModTime: time.Now().Truncate(time.Second)}
 		if err := w.WriteHeader(h); err != nil {
 			return err
 		}

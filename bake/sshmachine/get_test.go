@@ -1,0 +1,142 @@
+package sshmachine_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+func TestGetFile(t *testing.T) {
+	dir := t.TempDir()
+	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<17)
+	must(t, os.WriteFile(filepath.Join(dir, "it's big"), big, 0o640))
+	must(t, os.WriteFile(filepath.Join(dir, "empty"), nil, 0o600))
+	for name, m := range ways(t) {
+		t.Run(name, func(t *testing.T) {
+			var content bytes.Buffer
+			var done, total int64
+			must(t, m.Get(t.Context(), &bake.Download{
+				Source: dir + "/it's big", Content: &content, Sudo: os.Getuid() == 0,
+				Progress: func(d, all int64) { done, total = d, all },
+			}))
+			if !bytes.Equal(content.Bytes(), big) {
+				t.Errorf("%d bytes, want %d", content.Len(), len(big))
+			}
+			if done != int64(len(big)) || total != done {
+				t.Errorf("progress ended with %d of %d", done, total)
+			}
+			to := filepath.Join(t.TempDir(), "new", "file")
+			for source, want := range map[string]fs.FileMode{"it's big": 0o640, "empty": 0o600} {
+				must(t, m.Get(t.Context(), &bake.Download{Source: dir + "/" + source, Path: to}))
+				info, err := os.Stat(to)
+				must(t, err)
+				if info.Mode() != want || digest(t, to) != digest(t, filepath.Join(dir, source)) {
+					t.Errorf("%s: %v, %d bytes", source, info.Mode(), info.Size())
+				}
+			}
+			content.Reset()
+			must(t, m.Get(t.Context(), &bake.Download{Source: "/proc/self/comm", Content: &content}))
+			if content.Len() == 0 {
+				t.Error("nothing of a file of the kernel's")
+			}
+			leftovers(t, filepath.Dir(to))
+		})
+	}
+}
+
+func TestGetTree(t *testing.T) {
+	from := tree(t)
+	must(t, os.Chmod(filepath.Join(from, "-dash"), 0o755)) // set-id bits stay there
+	want := tree(t)
+	must(t, os.Chmod(filepath.Join(want, "-dash"), 0o755))
+	excluded(t, want)
+	for name, m := range ways(t) {
+		if name == "scp" {
+			continue // see TestGetTreeNeeds
+		}
+		t.Run(name, func(t *testing.T) {
+			parent := t.TempDir()
+			to := filepath.Join(parent, "new", "tree")
+			down := &bake.Download{Source: from, Path: to, Exclude: patterns()}
+			must(t, m.Get(t.Context(), down))
+			if diff := cmp.Diff(listing(t, want), listing(t, to)); diff != "" {
+				t.Errorf("new (-want +got):\n%s", diff)
+			}
+			write(t, to, map[string]string{"plain": "old", "a/b/stays": "stays"})
+			must(t, m.Get(t.Context(), down))
+			if got, err := os.ReadFile(filepath.Join(to, "a/b/stays")); err != nil || string(got) != "stays" {
+				t.Errorf("%q, %v", got, err)
+			}
+			must(t, os.Remove(filepath.Join(to, "a/b/stays")))
+			if diff := cmp.Diff(listing(t, want), listing(t, to)); diff != "" {
+				t.Errorf("merged (-want +got):\n%s", diff)
+			}
+			leftovers(t, parent)
+		})
+	}
+}
+
+func TestGetErrors(t *testing.T) {
+	m := real(t)
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"file": "x", "dir/a": "x"})
+	broken := errors.New("broken")
+	for name, down := range map[string]*bake.Download{
+		"nil":                 nil,
+		"missing":             {Source: dir + "/none", Path: dir + "/to"},
+		"missing to a writer": {Source: dir + "/none", Content: &bytes.Buffer{}},
+		"directory to writer": {Source: dir, Content: &bytes.Buffer{}},
+		"writer fails":        {Source: dir + "/file", Content: writerFunc(func([]byte) (int, error) { return 0, broken })},
+		"relative":            {Source: "file", Path: dir + "/to"},
+		"bad pattern":         {Source: dir, Path: dir + "/to", Exclude: []string{"["}},
+		"parent is a file":    {Source: dir + "/file", Path: dir + "/file/below"},
+		"tree over a file":    {Source: dir + "/dir", Path: dir + "/file"},
+	} {
+		if err := m.Get(t.Context(), down); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := os.Stat(dir + "/to"); err == nil {
+		t.Error("a download that failed left something")
+	}
+	leftovers(t, dir)
+}
+
+func TestGetCancel(t *testing.T) {
+	for name, m := range ways(t) {
+		if name == "scp" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			source, to := t.TempDir(), t.TempDir()
+			must(t, os.WriteFile(filepath.Join(source, "big"), make([]byte, 64<<20), 0o644))
+			for _, down := range []*bake.Download{
+				{Source: source, Path: to + "/tree"},
+				{Source: source + "/big", Path: to + "/file"},
+			} {
+				ctx, cancel := context.WithCancel(t.Context())
+				down.Progress = func(done, _ int64) {
+					if done > 0 {
+						cancel()
+					}
+				}
+				if err := m.Get(ctx, down); !errors.Is(err, context.Canceled) {
+					t.Errorf("%v, want canceled", err)
+				}
+				cancel()
+			}
+			if got := listing(t, to); strings.Contains(got, "\n") {
+				t.Errorf("left over:\n%s", got)
+			}
+		})
+	}
+}

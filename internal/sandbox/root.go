@@ -1,7 +1,148 @@
 package sandbox
 
-import "github.com/bakestone-go/bakestone/internal/memfs"
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/memfs"
+)
+
+const loginUID = 1000
 
 // NewRoot returns a fresh disk: what a minimal installation has before its
-// first boot.
-func NewRoot(o *RootOptions) *memfs.FS { return memfs.New(nil) }
+// first boot. A nil o is the zero RootOptions.
+func NewRoot(o *RootOptions) *memfs.FS {
+	if o == nil {
+		o = &RootOptions{}
+	}
+	facts := o.Facts.filled()
+	login := o.Login
+	if login == "" {
+		login = facts.login()
+	}
+	disk := memfs.New(o.Now)
+	b := builder{disk: disk}
+	for _, dir := range []string{
+		"/boot", "/dev/fd", "/etc/ssh", "/etc/sudoers.d", "/etc/default", "/etc/profile.d", "/etc/systemd/system", "/home",
+		"/mnt", "/opt", "/proc/sys/kernel/random", "/run", "/srv", "/sys", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/share",
+		"/usr/local/bin", "/usr/local/sbin", "/usr/local/lib", "/usr/local/share", "/usr/local/etc", "/usr/src",
+		"/var/backups", "/var/cache/apt/archives", "/var/lib/apt/lists", "/var/lib/dpkg", "/var/log", "/var/mail", "/var/opt", "/var/spool/cron",
+	} {
+		b.dir(dir, 0o755)
+	}
+	b.dir("/tmp", 0o777|fs.ModeSticky)
+	b.dir("/var/tmp", 0o777|fs.ModeSticky)
+	b.dir("/dev/shm", 0o777|fs.ModeSticky)
+	b.dir("/root", 0o700)
+	b.dir("/lost+found", 0o700)
+	for _, dir := range []string{"bin", "sbin", "lib"} {
+		b.keep(disk.Symlink("usr/"+dir, "/"+dir))
+	}
+	b.keep(disk.Symlink("/run", "/var/run"))
+	b.keep(disk.Symlink("/run/lock", "/var/lock"))
+	b.keep(disk.Mknod("/dev/null", 0o666, memfs.Null))
+	b.keep(disk.Mknod("/dev/zero", 0o666, memfs.Zero))
+	b.keep(disk.Mknod("/dev/full", 0o666, memfs.Full))
+	b.keep(disk.Mknod("/dev/random", 0o666, memfs.Random))
+	b.keep(disk.Mknod("/dev/urandom", 0o666, memfs.Random))
+	b.keep(disk.Mknod("/dev/tty", 0o666, memfs.Null))
+	b.accounts(login)
+	b.release(facts)
+	if b.err != nil { // every path is ours, and the disk was empty
+		panic("sandbox: NewRoot: " + b.err.Error())
+	}
+	return disk
+}
+
+// builder remembers the first error.
+type builder struct {
+	disk *memfs.FS
+	err  error
+}
+
+func (b *builder) keep(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+func (b *builder) dir(name string, mode fs.FileMode) {
+	b.keep(b.disk.MkdirAll(name, 0o755))
+	b.keep(b.disk.Chmod(name, mode))
+}
+
+func (b *builder) file(name, text string, mode fs.FileMode) {
+	b.keep(b.disk.MkdirAll(path.Dir(name), 0o755))
+	b.keep(b.disk.WriteFile(name, []byte(text), mode))
+}
+
+func (b *builder) accounts(login string) {
+	all := []user{
+		{"root", "root", "/root", "/bin/bash", 0, 0},
+		{"daemon", "daemon", "/usr/sbin", "/usr/sbin/nologin", 1, 1},
+		{"www-data", "www-data", "/var/www", "/usr/sbin/nologin", 33, 33},
+		{"nobody", "nobody", "/nonexistent", "/usr/sbin/nologin", 65534, 65534},
+		{"sshd", "", "/run/sshd", "/usr/sbin/nologin", 105, 65534},
+	}
+	named := []group{
+		{name: "root"}, {name: "daemon", gid: 1}, {name: "adm", gid: 4}, {name: "tty", gid: 5}, {name: "disk", gid: 6},
+		{name: "sudo", gid: 27}, {name: "wheel", gid: 10}, {name: "www-data", gid: 33}, {name: "staff", gid: 50},
+		{name: "users", gid: 100}, {name: "nogroup", gid: 65534},
+	}
+	if login != "root" {
+		all = append(all, user{login, login, "/home/" + login, "/bin/bash", loginUID, loginUID})
+		for i := range named {
+			if named[i].name == "sudo" || named[i].name == "adm" {
+				named[i].members = []string{login}
+			}
+		}
+		named = append(named, group{name: login, gid: loginUID})
+		b.dir("/home/"+login, 0o750)
+		b.keep(b.disk.Chown("/home/"+login, loginUID, loginUID))
+		b.file("/etc/sudoers.d/90-cloud-init-users", login+" ALL=(ALL) NOPASSWD:ALL\n", 0o440)
+	}
+	var passwd, groups, shadow strings.Builder
+	for _, u := range all {
+		passwd.WriteString(u.line() + "\n")
+		shadow.WriteString(u.name + ":!:19000:0:99999:7:::\n")
+	}
+	for _, g := range named {
+		groups.WriteString(g.line() + "\n")
+	}
+	b.file("/etc/passwd", passwd.String(), 0o644)
+	b.file("/etc/group", groups.String(), 0o644)
+	b.file("/etc/shadow", shadow.String(), 0o640)
+	b.file("/etc/sudoers", "root ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n", 0o440)
+}
+
+func (b *builder) release(f Facts) {
+	b.file("/etc/os-release", fmt.Sprintf("PRETTY_NAME=%q\nNAME=%q\nVERSION_ID=%q\nID=%s\n",
+		f.Name, strings.Fields(f.Name)[0], f.Version, f.Distro), 0o644)
+	b.file("/etc/hostname", defaultHostname+"\n", 0o644)
+	b.file("/etc/hosts", "127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n", 0o644)
+	b.file("/etc/fstab", "LABEL=cloudimg-rootfs / ext4 defaults 0 1\n", 0o644)
+	b.file("/etc/resolv.conf", "nameserver 127.0.0.53\n", 0o644)
+	b.file("/etc/shells", "/bin/sh\n/bin/bash\n/usr/bin/bash\n", 0o644)
+	b.file("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nPasswordAuthentication no\nSubsystem sftp /usr/lib/openssh/sftp-server\n", 0o644)
+	b.file("/etc/machine-id", "", 0o444)
+	b.file("/proc/cpuinfo", "processor\t: 0\n\nprocessor\t: 1\n\n", 0o444)
+	b.file("/proc/meminfo", "MemTotal:        3994560 kB\nMemFree:         3210000 kB\nMemAvailable:    3500000 kB\nSwapTotal:             0 kB\n", 0o444)
+	b.file("/proc/mounts", "/dev/root / ext4 rw,relatime 0 0\n", 0o444)
+	b.file("/proc/version", "Linux version "+f.Kernel+"\n", 0o444)
+	b.file("/proc/sys/kernel/osrelease", f.Kernel+"\n", 0o444)
+	b.file("/proc/uptime", "1.00 1.00\n", 0o444)
+	b.file("/root/.bashrc", "", 0o644)
+}
+
+// uuid is a random one, as the kernel makes them.
+func uuid() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	text := hex.EncodeToString(b[:])
+	return strings.Join([]string{text[:8], text[8:12], text[12:16], text[16:20], text[20:]}, "-")
+}

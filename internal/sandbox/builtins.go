@@ -1,0 +1,192 @@
+package sandbox
+
+// builtin is the table of the commands that every machine has; nil for what it
+// has not.
+func builtin(name string) Command {
+	switch name {
+	case "sh", "dash", "bash":
+		return sh
+	case "[", "echo", "false", "printf", "pwd", "test", "true":
+		return shellBuiltin
+	case "kill":
+		return kill
+	case "ps":
+		return ps
+	case "env":
+		return env
+	case "nohup":
+		return nohup
+	case "setsid":
+		return setsid
+	case "timeout":
+		return timeout
+	case "nice", "ionice":
+		return nice
+	case "sudo":
+		return sudo
+	case "su":
+		return su
+	case "sleep":
+		return sleep
+	case "date":
+		return date
+	case "shutdown":
+		return shutdown
+	case "poweroff", "halt":
+		return powerOff
+	case "reboot":
+		return reboot
+	case "systemctl":
+		return systemctl
+	case "cloud-init":
+		return cloudInit
+	}
+	if c := fileBuiltin(name); c != nil {
+		return c
+	}
+	if c := textBuiltin(name); c != nil {
+		return c
+	}
+	return systemBuiltin(name)
+}
+
+// fileBuiltin are the commands that change or show the disk.
+func fileBuiltin(name string) Command {
+	switch name {
+	case "mkdir":
+		return mkdir
+	case "rm":
+		return rm
+	case "rmdir":
+		return rmdir
+	case "mv":
+		return mv
+	case "cp":
+		return cp
+	case "install":
+		return install
+	case "ln":
+		return ln
+	case "ls":
+		return ls
+	case "touch":
+		return touch
+	case "truncate":
+		return truncate
+	case "chmod":
+		return chmod
+	case "chown":
+		return chown
+	case "chgrp":
+		return chgrp
+	case "stat":
+		return stat
+	case "readlink":
+		return readlink
+	case "realpath":
+		return realpath
+	case "basename":
+		return basename
+	case "dirname":
+		return dirname
+	case "mktemp":
+		return mktemp
+	case "find":
+		return find
+	case "du":
+		return du
+	case "df":
+		return df
+	case "tar":
+		return tarCommand
+	case "gzip", "gunzip", "zcat":
+		return gzipCommand
+	case "dd":
+		return dd
+	case "sync", "fsync":
+		return syncCommand
+	case "scp":
+		return scp
+	}
+	return nil
+}
+
+// textBuiltin are the commands that read text and write text.
+func textBuiltin(name string) Command {
+	switch name {
+	case "cat":
+		return cat
+	case "head":
+		return head
+	case "tail":
+		return tail
+	case "wc":
+		return wc
+	case "sort":
+		return sortCommand
+	case "uniq":
+		return uniq
+	case "cut":
+		return cut
+	case "tr":
+		return tr
+	case "grep", "egrep", "fgrep":
+		return grep
+	case "sed":
+		return sed
+	case "tee":
+		return tee
+	case "xargs":
+		return xargs
+	case "sha256sum", "sha1sum", "sha512sum", "md5sum":
+		return sum
+	case "cmp":
+		return cmp
+	case "diff":
+		return diff
+	case "base64":
+		return base64Command
+	case "seq":
+		return seq
+	case "yes":
+		return yes
+	}
+	return nil
+}
+
+// systemBuiltin are the commands that ask or tell the machine about itself.
+func systemBuiltin(name string) Command {
+	switch name {
+	case "id":
+		return id
+	case "whoami":
+		return whoami
+	case "hostname":
+		return hostname
+	case "uname":
+		return uname
+	case "arch":
+		return arch
+	case "nproc":
+		return nproc
+	case "getconf":
+		return getconf
+	case "getent":
+		return getent
+	case "useradd":
+		return useradd
+	case "groupadd":
+		return groupadd
+	case "usermod":
+		return usermod
+	case "passwd":
+		return passwd
+	case "ssh-keygen":
+		return sshKeygen
+	case "which":
+		return which
+	case "logger", "wall":
+		return logger
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/bakestone-go/bakestone/internal/memfs"
+)
+
+// copyOptions is what cp keeps and does.
+type copyOptions struct {
+	recursive, force, links     bool
+	mode, owner, times, clobber bool
+	umask                       fs.FileMode
+}
+
+func cp(_ context.Context, p *Process) int {
+	o, names, bad := p.options("rRapdfnTt:vPL", "recursive=r", "archive=a", "force=f", "no-clobber=N", "no-dereference=P",
+		"no-target-directory=T", "target-directory=t:", "preserve=k:", "dereference=L")
+	if bad != 0 {
+		return bad
+	}
+	archive := o.on("a")
+	c := copyOptions{
+		recursive: o.on("r") || o.on("R") || archive, force: o.on("f"),
+		links: o.on("d") || o.on("P") || archive || (o.on("r") || o.on("R")) && !o.on("L"),
+		mode:  o.on("p") || archive, owner: o.on("p") || archive, times: o.on("p") || archive,
+		clobber: !o.on("n") && !o.on("N"), umask: p.Umask,
+	}
+	for _, what := range o.values("k") {
+		for attr := range strings.SplitSeq(what, ",") {
+			switch attr {
+			case "mode":
+				c.mode = true
+			case "ownership":
+				c.owner = true
+			case "timestamps":
+				c.times = true
+			case "all":
+				c.mode, c.owner, c.times = true, true, true
+			case "links":
+				c.links = true
+			default:
+				return p.fail(2, "--preserve=%s is not supported by this machine", attr)
+			}
+		}
+	}
+	for i := range o.given { // for destination, -n means not to follow a link
+		if o.given[i].name == "n" {
+			o.given[i].name = "N"
+		}
+	}
+	contents := len(names) > 0 && (names[0] == "." || strings.HasSuffix(names[0], "/."))
+	pairs, status := p.destination(o, names)
+	for _, pair := range pairs {
+		if contents && pair[0] == names[0] {
+			pair[1] = strings.TrimSuffix(pair[1], "/.")
+		}
+		if err := p.copyTree(p.Path(pair[0]), p.Path(pair[1]), c); err != nil {
+			status = p.fail(1, "cannot copy %s to %s: %s", quote(pair[0]), quote(pair[1]), errText(err))
+		}
+	}
+	return status
+}
+
+func (p *Process) copyTree(from, to string, c copyOptions) error {
+	info, err := p.FS.Stat(from)
+	if c.links {
+		info, err = p.FS.Lstat(from)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := p.FS.Lstat(to); err == nil && !c.clobber && !info.IsDir() {
+		return nil
+	}
+	switch {
+	case info.IsDir():
+		return p.copyDir(from, to, info, c)
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := p.FS.Readlink(from)
+		if err != nil {
+			return err
+		}
+		_ = p.FS.Remove(to) // a file that stays is the next one's error
+		if err := p.FS.Symlink(target, to); err != nil {
+			return err
+		}
+		if c.owner {
+			_ = p.FS.Lchown(to, info.UID(), info.GID()) // only root can
+		}
+		return nil
+	}
+	if err := p.copyFile(from, to, info, c.force); err != nil {
+		return err
+	}
+	return p.keep(to, info, c)
+}
+
+func (p *Process) copyDir(from, to string, info *memfs.Info, c copyOptions) error {
+	if !c.recursive {
+		return errors.New("-r not specified; omitting directory")
+	}
+	if inside := strings.TrimRight(path.Clean(from), "/") + "/"; strings.HasPrefix(path.Clean(to)+"/", inside) {
+		return errors.New("cannot copy a directory into itself")
+	}
+	entries, err := p.FS.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	err = p.FS.Mkdir(to, info.Mode().Perm()|0o700)
+	made := err == nil
+	if err != nil {
+		if there, statErr := p.FS.Stat(to); statErr != nil || !there.IsDir() {
+			return err
+		}
+	}
+	for _, e := range entries {
+		if err := p.copyTree(from+"/"+e.Name(), strings.TrimRight(to, "/")+"/"+e.Name(), c); err != nil {
+			return err
+		}
+	}
+	if made && !c.mode {
+		if err := p.FS.Chmod(to, info.Mode()&^c.umask); err != nil {
+			return err
+		}
+	}
+	return p.keep(to, info, c)
+}
+
+func (p *Process) copyFile(from, to string, info *memfs.Info, force bool) error {
+	if there, err := p.FS.Stat(to); err == nil && there.Ino() == info.Ino() {
+		return errors.New("they are the same file")
+	}
+	in, err := p.FS.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := p.FS.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, bitsMode(info.Mode()))
+	if err != nil && force && p.FS.Remove(to) == nil {
+		out, err = p.FS.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, bitsMode(info.Mode()))
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		_ = out.Close()
+		return err
+	}
+	return out.Close()
+}
+
+// bitsMode is what a copy starts with: never setuid.
+func bitsMode(mode fs.FileMode) fs.FileMode { return mode.Perm() }
+
+// keep gives a copy what of the original is to be preserved. As with cp, an
+// owner that may not be given is no error.
+func (p *Process) keep(to string, info *memfs.Info, c copyOptions) error {
+	if c.owner {
+		_ = p.FS.Chown(to, info.UID(), info.GID())
+	}
+	if c.mode {
+		if err := p.FS.Chmod(to, info.Mode()); err != nil {
+			return err
+		}
+	}
+	if c.times {
+		return p.FS.Chtimes(to, info.AccessTime(), info.ModTime())
+	}
+	return nil
+}
+
+func install(_ context.Context, p *Process) int {
+	o, names, bad := p.options("m:o:g:dDTt:vcp", "mode=m:", "owner=o:", "group=g:", "directory=d", "no-target-directory=T",
+		"target-directory=t:", "preserve-timestamps=p")
+	if bad != 0 {
+		return bad
+	}
+	mode := fs.FileMode(0o755)
+	if spec, ok := o.value("m"); ok {
+		var err error
+		if mode, err = parseMode(spec, 0, false, 0); err != nil {
+			return p.fail(1, "%v", err)
+		}
+	}
+	uid, gid := -1, -1
+	if owner, ok := o.value("o"); ok {
+		var unknown string
+		if uid, _, unknown = parseOwner(p.FS, owner); unknown != "" {
+			return p.fail(1, "%s", unknown)
+		}
+	}
+	if name, ok := o.value("g"); ok {
+		if gid, ok = parseGroup(p.FS, name); !ok {
+			return p.fail(1, "invalid group: %s", quote(name))
+		}
+	}
+	finish := func(file string) error {
+		if uid >= 0 || gid >= 0 {
+			if err := p.FS.Chown(file, uid, gid); err != nil {
+				return err
+			}
+		}
+		return p.FS.Chmod(file, mode)
+	}
+	if o.on("d") {
+		return p.each(names, "cannot create directory", func(dir string) error {
+			if err := p.FS.MkdirAll(dir, 0o777); err != nil {
+				return err
+			}
+			return finish(dir)
+		})
+	}
+	if o.on("D") {
+		dir := ""
+		if target, ok := o.value("t"); ok {
+			dir = target
+		} else if len(names) == 2 {
+			dir = path.Dir(names[1])
+		}
+		if err := p.FS.MkdirAll(p.Path(dir), 0o777); dir != "" && err != nil {
+			return p.fail(1, "cannot create directory %s: %s", quote(dir), errText(err))
+		}
+	}
+	pairs, status := p.destination(o, names)
+	for _, pair := range pairs {
+		if err := p.installFile(p.Path(pair[0]), p.Path(pair[1]), o.on("p"), finish); err != nil {
+			status = p.fail(1, "cannot create regular file %s: %s", quote(pair[1]), errText(err))
+		}
+	}
+	return status
+}
+
+func (p *Process) installFile(from, to string, times bool, finish func(string) error) error {
+	if from == "/dev/stdin" {
+		data, err := io.ReadAll(p.Stdin)
+		if err != nil {
+			return err
+		}
+		if err := p.FS.RemoveAll(to); err != nil {
+			return err
+		}
+		if err := p.FS.WriteFile(to, data, 0o600); err != nil {
+			return err
+		}
+		return finish(to)
+	}
+	info, err := p.FS.Stat(from)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return errors.New("omitting directory")
+	}
+	if there, statErr := p.FS.Lstat(to); statErr == nil && !there.IsDir() {
+		if there.Ino() == info.Ino() {
+			return errors.New("they are the same file")
+		}
+		if err := p.FS.Remove(to); err != nil {
+			return err
+		}
+	}
+	if err := p.copyFile(from, to, info, false); err != nil {
+		return err
+	}
+	if times {
+		if err := p.FS.Chtimes(to, time.Time{}, info.ModTime()); err != nil {
+			return err
+		}
+	}
+	return finish(to)
+}

@@ -1,0 +1,219 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"  //nolint:gosec // md5sum is what the guest asks for
+	"crypto/sha1" //nolint:gosec // sha1sum is what the guest asks for
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
+	"hash"
+	"io"
+	"strings"
+)
+
+func newHash(command string) hash.Hash {
+	switch command {
+	case "md5sum":
+		return md5.New() //nolint:gosec // as above
+	case "sha1sum":
+		return sha1.New() //nolint:gosec // as above
+	case "sha512sum":
+		return sha512.New()
+	}
+	return sha256.New()
+}
+
+// sum is sha256sum and its relatives.
+func sum(_ context.Context, p *Process) int {
+	o, names, bad := p.options("cbt", "check=c", "status=S", "quiet=q", "binary=b", "text=t", "strict=x", "ignore-missing=i")
+	if bad != 0 {
+		return bad
+	}
+	if o.on("i") {
+		return p.fail(2, "option '--ignore-missing' is not supported by this machine")
+	}
+	if o.on("c") {
+		return p.checkSums(o, names)
+	}
+	return p.inputs(names, func(name string, r io.Reader) error {
+		h := newHash(p.name())
+		if _, err := io.Copy(h, r); err != nil {
+			return err
+		}
+		p.print(hex.EncodeToString(h.Sum(nil)), "  ", name, "\n")
+		return nil
+	})
+}
+
+func (p *Process) checkSums(o opts, names []string) int {
+	wrong, checked := 0, 0
+	status := p.inputs(names, func(_ string, r io.Reader) error {
+		return lines(r, func(line string) bool {
+			want, file, ok := strings.Cut(strings.TrimSpace(line), " ")
+			file = strings.TrimPrefix(strings.TrimPrefix(file, " "), "*")
+			if !ok || file == "" {
+				return true
+			}
+			checked++
+			verdict := "OK"
+			h := newHash(p.name())
+			in, err := p.input(file)
+			if err == nil {
+				_, err = io.Copy(h, in)
+				_ = in.Close()
+			}
+			switch {
+			case err != nil:
+				verdict = "FAILED open or read"
+				p.fail(1, "%s: %s", file, errText(err))
+			case !strings.EqualFold(hex.EncodeToString(h.Sum(nil)), want):
+				verdict = "FAILED"
+			}
+			if verdict != "OK" {
+				wrong++
+			}
+			if !o.on("S") && !(o.on("q") && verdict == "OK") {
+				p.print(file, ": ", verdict, "\n")
+			}
+			return true
+		})
+	})
+	switch {
+	case checked == 0:
+		return p.fail(1, "no properly formatted checksum lines found")
+	case wrong > 0:
+		if !o.on("S") {
+			p.fail(1, "WARNING: %d computed checksum did NOT match", wrong)
+		}
+		return 1
+	}
+	return status
+}
+
+func cmp(_ context.Context, p *Process) int {
+	o, names, bad := p.options("s", "silent=s", "quiet=s")
+	if bad != 0 {
+		return bad
+	}
+	a, b, bad := p.twoFiles(names)
+	if bad != 0 {
+		return bad
+	}
+	if bytes.Equal(a, b) {
+		return 0
+	}
+	if o.on("s") {
+		return 1
+	}
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	if i == len(a) || i == len(b) {
+		short := names[0]
+		if i == len(b) {
+			short = names[1]
+		}
+		fprintf(p.Stderr, "cmp: EOF on %s after byte %d\n", short, i)
+		return 1
+	}
+	fprintf(p.Stdout, "%s %s differ: byte %d, line %d\n", names[0], names[1], i+1, 1+bytes.Count(a[:i], []byte("\n")))
+	return 1
+}
+
+// diff tells whether files differ, with -q, or shows every line of both that
+// the other does not have in that place.
+func diff(_ context.Context, p *Process) int {
+	o, names, bad := p.options("qsru", "brief=q", "recursive=r")
+	if bad != 0 {
+		return bad
+	}
+	if o.on("r") || o.on("u") || o.on("s") {
+		return p.fail(2, "options -r, -u and -s are not supported by this machine")
+	}
+	a, b, bad := p.twoFiles(names)
+	if bad != 0 {
+		return bad
+	}
+	if bytes.Equal(a, b) {
+		return 0
+	}
+	if o.on("q") {
+		p.print("Files ", names[0], " and ", names[1], " differ\n")
+		return 1
+	}
+	left, right := strings.SplitAfter(string(a), "\n"), strings.SplitAfter(string(b), "\n")
+	for len(left) > 0 && len(right) > 0 && left[0] == right[0] {
+		left, right = left[1:], right[1:]
+	}
+	for len(left) > 0 && len(right) > 0 && left[len(left)-1] == right[len(right)-1] {
+		left, right = left[:len(left)-1], right[:len(right)-1]
+	}
+	show := func(mark string, all []string) {
+		for _, line := range all {
+			if line != "" {
+				p.print(mark, strings.TrimSuffix(line, "\n"), "\n")
+			}
+		}
+	}
+	show("< ", left)
+	if len(left) > 0 && len(right) > 0 {
+		p.print("---\n")
+	}
+	show("> ", right)
+	return 1
+}
+
+func (p *Process) twoFiles(names []string) (a, b []byte, bad int) {
+	if len(names) != 2 {
+		return nil, nil, p.fail(2, "missing operand")
+	}
+	var both [2][]byte
+	for i, name := range names {
+		in, err := p.input(name)
+		if err == nil {
+			both[i], err = io.ReadAll(in)
+			_ = in.Close()
+		}
+		if err != nil {
+			return nil, nil, p.fail(2, "%s: %s", name, errText(err))
+		}
+	}
+	return both[0], both[1], 0
+}
+
+func base64Command(_ context.Context, p *Process) int {
+	o, names, bad := p.options("dw:i", "decode=d", "wrap=w:", "ignore-garbage=i")
+	if bad != 0 {
+		return bad
+	}
+	width := 76
+	if text, ok := o.value("w"); ok {
+		if width, ok = number(text); !ok {
+			return p.fail(1, "invalid wrap size: %s", quote(text))
+		}
+	}
+	return p.inputs(names, func(_ string, r io.Reader) error {
+		if o.on("d") {
+			_, err := io.Copy(p.Stdout, base64.NewDecoder(base64.StdEncoding, r)) // skips newlines
+			if err != nil {
+				p.fail(1, "invalid input")
+			}
+			return err
+		}
+		data, err := io.ReadAll(r)
+		text := base64.StdEncoding.EncodeToString(data)
+		for width > 0 && len(text) > width {
+			p.print(text[:width], "\n")
+			text = text[width:]
+		}
+		p.print(text)
+		if width > 0 && text != "" {
+			p.print("\n")
+		}
+		return err
+	})
+}

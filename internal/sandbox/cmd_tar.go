@@ -1,0 +1,327 @@
+package sandbox
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/memfs"
+)
+
+// tarRun is one run of tar.
+type tarRun struct {
+	p       *Process
+	o       opts
+	dir     string
+	status  int
+	made    []dirTimes // set last: what is put into a directory changes them
+	same    bool       // give files their owner
+	numeric bool
+	strip   int
+}
+
+type dirTimes struct {
+	file string
+	h    *tar.Header
+}
+
+func tarCommand(_ context.Context, p *Process) int {
+	if len(p.Args) > 1 && !strings.HasPrefix(p.Args[1], "-") { // tar xzf archive
+		p.Args = append([]string{p.Args[0], "-" + p.Args[1]}, p.Args[2:]...)
+	}
+	o, names, bad := p.options("xctzf:C:pvkmhOj", "extract=x", "get=x", "create=c", "list=t", "gzip=z", "file=f:", "directory=C:",
+		"preserve-permissions=p", "same-permissions=p", "same-owner=s", "no-same-owner=n", "no-same-permissions=N", "numeric-owner=u",
+		"owner=w:", "group=g:", "strip-components=S:", "verbose=v", "overwrite=Y", "touch=m", "keep-old-files=k", "no-overwrite-dir=Z",
+		"format=F:", "sort=o:", "mtime=M:", "warning=W:", "unlink-first=U", "delay-directory-restore=D", "exclude=X:")
+	if bad != 0 {
+		return bad
+	}
+	for _, no := range []string{"h", "O", "j", "M", "X", "k"} {
+		if o.on(no) {
+			return p.fail(2, "option '%s' is not supported by this machine", no)
+		}
+	}
+	t := &tarRun{p: p, o: o, dir: p.Path(""), numeric: o.on("u")}
+	t.dir = p.Dir
+	if dir, ok := o.value("C"); ok {
+		t.dir = p.Path(dir)
+		if info, err := p.FS.Stat(t.dir); err != nil || !info.IsDir() {
+			return p.fail(2, "%s: Cannot open: No such file or directory", dir)
+		}
+	}
+	t.same = (p.UID == 0 || o.on("s")) && !o.on("n")
+	if text, ok := o.value("S"); ok {
+		t.strip, _ = number(text)
+	}
+	var err error
+	switch o.last("xct") {
+	case "c":
+		err = t.create(names)
+	case "x", "t":
+		err = t.read(o.last("xct") == "t", names)
+	default:
+		return p.fail(2, "You must specify one of the '-ctx' options")
+	}
+	if err != nil {
+		p.fail(2, "%s", errText(err))
+		return p.fail(2, "Error is not recoverable: exiting now")
+	}
+	if t.status != 0 {
+		p.fail(2, "Exiting with failure status due to previous errors")
+	}
+	return t.status
+}
+
+func (t *tarRun) open() (io.ReadCloser, error) {
+	name, ok := t.o.value("f")
+	if !ok {
+		name = "-"
+	}
+	in, err := t.p.input(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: Cannot open: %s", name, errText(err))
+	}
+	return in, nil
+}
+
+func (t *tarRun) read(list bool, only []string) error {
+	in, err := t.open()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	var r io.Reader = in
+	name, _ := t.o.value("f")
+	if t.o.on("z") || strings.HasSuffix(name, "gz") {
+		if r, err = gzip.NewReader(in); err != nil {
+			return fmt.Errorf("gzip: %w", err)
+		}
+	}
+	archive := tar.NewReader(r)
+	for {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if !wantedMember(h.Name, only) {
+			continue
+		}
+		if list || t.o.on("v") {
+			t.p.print(h.Name, "\n")
+		}
+		if list {
+			continue
+		}
+		if err := t.extract(h, archive); err != nil {
+			t.status = t.p.fail(2, "%s: Cannot open: %s", h.Name, errText(err))
+		}
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil { // the padding behind the end
+		return err
+	}
+	for i := len(t.made) - 1; i >= 0; i-- {
+		if err := t.finish(t.made[i].file, t.made[i].h); err != nil {
+			t.status = t.p.fail(2, "%s: %s", t.made[i].h.Name, errText(err))
+		}
+	}
+	return nil
+}
+
+func wantedMember(name string, only []string) bool {
+	name = strings.TrimSuffix(name, "/")
+	for _, want := range only {
+		want = strings.TrimSuffix(want, "/")
+		if name == want || strings.HasPrefix(name, want+"/") {
+			return true
+		}
+	}
+	return len(only) == 0
+}
+
+// target is where a member goes: below the directory, whatever its name says.
+func (t *tarRun) target(name string) string {
+	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
+	parts := strings.Split(clean, "/")
+	if t.strip >= len(parts) && t.strip > 0 {
+		return ""
+	}
+	return path.Join(t.dir, path.Join(parts[t.strip:]...))
+}
+
+func (t *tarRun) extract(h *tar.Header, content io.Reader) error {
+	file := t.target(h.Name)
+	if file == "" {
+		return nil
+	}
+	disk := t.p.FS
+	if h.Typeflag != tar.TypeDir {
+		if err := disk.MkdirAll(path.Dir(file), 0o777); err != nil {
+			return err
+		}
+		if info, err := disk.Lstat(file); err == nil && !info.IsDir() {
+			if err := disk.Remove(file); err != nil {
+				return err
+			}
+		}
+	}
+	switch h.Typeflag {
+	case tar.TypeDir:
+		info, err := disk.Stat(file)
+		if err == nil && info.IsDir() && t.o.on("Z") {
+			return nil
+		}
+		if err := disk.MkdirAll(file, 0o777); err != nil {
+			return err
+		}
+		t.made = append(t.made, dirTimes{file, h})
+		return nil
+	case tar.TypeSymlink:
+		if err := disk.Symlink(h.Linkname, file); err != nil || !t.same {
+			return err
+		}
+		uid, gid := t.owner(h)
+		return disk.Lchown(file, uid, gid)
+	case tar.TypeLink:
+		return disk.Link(t.target(h.Linkname), file)
+	case tar.TypeReg:
+		f, err := disk.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, content)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		return t.finish(file, h)
+	}
+	return fmt.Errorf("type %q is not supported by this machine", h.Typeflag)
+}
+
+// owner is whom a member belongs to: by name if there is such a user.
+func (t *tarRun) owner(h *tar.Header) (uid, gid int) {
+	uid, gid = h.Uid, h.Gid
+	if !t.numeric {
+		if u, ok := lookupUser(t.p.FS, h.Uname); ok && h.Uname != "" {
+			uid = u.uid
+		}
+		if g, ok := lookupGroup(t.p.FS, h.Gname); ok && h.Gname != "" {
+			gid = g.gid
+		}
+	}
+	return uid, gid
+}
+
+func (t *tarRun) finish(file string, h *tar.Header) error {
+	if t.same {
+		uid, gid := t.owner(h)
+		if err := t.p.FS.Chown(file, uid, gid); err != nil {
+			return err
+		}
+	}
+	mode := modeOf(uint32(h.Mode)) //nolint:gosec // the low bits
+	if !t.o.on("p") && t.p.UID != 0 || t.o.on("N") {
+		mode &^= t.p.Umask
+	}
+	if err := t.p.FS.Chmod(file, mode); err != nil {
+		return err
+	}
+	if t.o.on("m") {
+		return nil
+	}
+	return t.p.FS.Chtimes(file, h.AccessTime, h.ModTime)
+}
+
+func (t *tarRun) create(names []string) error {
+	if len(names) == 0 {
+		return errors.New("Cowardly refusing to create an empty archive") //nolint:staticcheck,revive // the words of tar
+	}
+	out := t.p.Stdout
+	if name, ok := t.o.value("f"); ok && name != "-" {
+		f, err := t.p.FS.OpenFile(t.p.Path(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+		if err != nil {
+			return fmt.Errorf("%s: Cannot open: %s", name, errText(err))
+		}
+		defer f.Close()
+		out = f
+	}
+	var closers []io.Closer
+	if t.o.on("z") {
+		z := gzip.NewWriter(out)
+		closers, out = append(closers, z), z
+	}
+	archive := tar.NewWriter(out)
+	closers = append(closers, archive)
+	for _, name := range names {
+		base := name
+		if !path.IsAbs(base) {
+			base = strings.TrimRight(t.dir, "/") + "/" + name
+		}
+		err := t.p.walk(base, func(file string, info *memfs.Info) error {
+			member := strings.TrimLeft(name+strings.TrimPrefix(file, base), "/")
+			return t.add(archive, member, file, info)
+		})
+		if err != nil {
+			t.status = t.p.fail(2, "%s: Cannot stat: %s", name, errText(err))
+		}
+	}
+	for i := len(closers) - 1; i >= 0; i-- {
+		if err := closers[i].Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tarRun) add(archive *tar.Writer, member, file string, info *memfs.Info) error {
+	link := ""
+	if info.Mode()&fs.ModeSymlink != 0 {
+		var err error
+		if link, err = t.p.FS.Readlink(file); err != nil {
+			return err
+		}
+	} else if !info.Mode().IsRegular() && !info.IsDir() {
+		return nil // a device
+	}
+	h, err := tar.FileInfoHeader(info, link)
+	if err != nil {
+		return err
+	}
+	h.Name, h.Uid, h.Gid = member, info.UID(), info.GID()
+	if info.IsDir() {
+		h.Name += "/"
+	}
+	if !t.numeric {
+		h.Uname, h.Gname = userName(t.p.FS, h.Uid), groupName(t.p.FS, h.Gid)
+	}
+	if owner, ok := t.o.value("w"); ok {
+		h.Uname = owner
+		h.Uid, _ = number(owner)
+	}
+	if group, ok := t.o.value("g"); ok {
+		h.Gname = group
+		h.Gid, _ = number(group)
+	}
+	if t.o.on("v") {
+		fprintf(t.p.Stderr, "%s\n", h.Name)
+	}
+	if err := archive.WriteHeader(h); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	f, err := t.p.FS.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(archive, f)
+	return err
+}

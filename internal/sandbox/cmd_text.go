@@ -1,0 +1,303 @@
+package sandbox
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/bakestone-go/bakestone/internal/memfs"
+)
+
+// input opens a file to read; "-" and /dev/stdin are the standard input.
+func (p *Process) input(name string) (io.ReadCloser, error) {
+	if name == "-" || name == "/dev/stdin" {
+		return io.NopCloser(p.Stdin), nil
+	}
+	full := p.Path(name)
+	f, err := p.FS.Open(full)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		_ = f.Close()
+		return nil, errors.New("Is a directory") //nolint:staticcheck,revive // the guest's own words
+	}
+	return f, nil
+}
+
+// inputs runs do for every file, or for the standard input when there is none.
+func (p *Process) inputs(names []string, do func(name string, r io.Reader) error) int {
+	if len(names) == 0 {
+		names = []string{"-"}
+	}
+	status := 0
+	for _, name := range names {
+		in, err := p.input(name)
+		if err == nil {
+			err = do(name, in)
+			_ = in.Close()
+		}
+		if errors.Is(err, syscall.EPIPE) {
+			return signal("PIPE").status()
+		}
+		if err != nil {
+			status = p.fail(1, "%s: %s", name, errText(err))
+		}
+	}
+	return status
+}
+
+// lines runs do for every line of r, with its newline if it has one, until do
+// returns false.
+func lines(r io.Reader, do func(line string) bool) error {
+	in := bufio.NewReader(r)
+	for {
+		line, err := in.ReadString('\n')
+		if line != "" && !do(line) {
+			return nil
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func cat(_ context.Context, p *Process) int {
+	o, names, bad := p.options("nAu", "number=n", "show-all=A")
+	if bad != 0 {
+		return bad
+	}
+	count := 0
+	return p.inputs(names, func(_ string, r io.Reader) error {
+		if !o.on("n") && !o.on("A") {
+			_, err := io.Copy(p.Stdout, r)
+			return err
+		}
+		return lines(r, func(line string) bool {
+			count++
+			if o.on("A") {
+				line = strings.NewReplacer("\n", "$\n", "\t", "^I").Replace(line)
+			}
+			if o.on("n") {
+				fprintf(p.Stdout, "%6d\t", count)
+			}
+			return p.print(line)
+		})
+	})
+}
+
+// counted reads -5, -n 5, -n +5, -c 5 as options.
+func (p *Process) counted(extra string) (o opts, names []string, bad int) {
+	args := []string{p.Args[0]}
+	for i, arg := range p.Args[1:] {
+		if _, err := strconv.Atoi(arg); err == nil && i == 0 && arg[0] == '-' {
+			args = append(args, "-n", arg[1:])
+			continue
+		}
+		args = append(args, arg)
+	}
+	p.Args = args
+	return p.options("n:c:qv"+extra, "lines=n:", "bytes=c:", "quiet=q", "verbose=v", "follow=F")
+}
+
+func (p *Process) titled(names []string, o opts) func(name string) {
+	shown := 0
+	return func(name string) {
+		if len(names) < 2 && !o.on("v") || o.on("q") {
+			return
+		}
+		if shown++; shown > 1 {
+			p.print("\n")
+		}
+		if name == "-" {
+			name = "standard input"
+		}
+		p.print("==> ", name, " <==\n")
+	}
+}
+
+func head(_ context.Context, p *Process) int {
+	o, names, bad := p.counted("")
+	if bad != 0 {
+		return bad
+	}
+	title := p.titled(names, o)
+	if text, ok := o.value("c"); ok {
+		n, ok := parseSize(text)
+		if !ok {
+			return p.fail(1, "invalid number of bytes: %s", quote(text))
+		}
+		return p.inputs(names, func(name string, r io.Reader) error {
+			title(name)
+			_, err := io.Copy(p.Stdout, io.LimitReader(r, n))
+			return err
+		})
+	}
+	n := 10
+	if text, ok := o.value("n"); ok {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			return p.fail(1, "invalid number of lines: %s", quote(text))
+		}
+	}
+	return p.inputs(names, func(name string, r io.Reader) error {
+		title(name)
+		if n < 0 {
+			var all []string
+			err := lines(r, func(line string) bool { all = append(all, line); return true })
+			p.print(all[:max(0, len(all)+n)]...)
+			return err
+		}
+		left := n
+		if left == 0 {
+			return nil
+		}
+		// Byte by byte, to leave the rest to who reads next.
+		return lines(oneByte{r}, func(line string) bool {
+			left--
+			return p.print(line) && left > 0
+		})
+	})
+}
+
+func tail(ctx context.Context, p *Process) int {
+	o, names, bad := p.counted("fF")
+	if bad != 0 {
+		return bad
+	}
+	if o.on("f") || o.on("F") {
+		return tailFollow(ctx, p, names)
+	}
+	title := p.titled(names, o)
+	unit, text := "n", "10"
+	for _, u := range []string{"n", "c"} {
+		if given, ok := o.value(u); ok {
+			unit, text = u, given
+		}
+	}
+	n, ok := parseSize(strings.TrimLeft(text, "+-"))
+	if !ok {
+		return p.fail(1, "invalid number: %s", quote(text))
+	}
+	from := strings.HasPrefix(text, "+")
+	return p.inputs(names, func(name string, r io.Reader) error {
+		title(name)
+		data, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		pieces := strings.SplitAfter(string(data), "\n")
+		if unit == "c" {
+			pieces = strings.Split(string(data), "")
+			if len(pieces) != len(data) { // not text
+				pieces = make([]string, len(data))
+				for i := range data {
+					pieces[i] = string(data[i : i+1])
+				}
+			}
+		} else if len(pieces) > 0 && pieces[len(pieces)-1] == "" {
+			pieces = pieces[:len(pieces)-1]
+		}
+		start := max(0, len(pieces)-int(n))
+		if from {
+			start = min(len(pieces), max(0, int(n)-1))
+		}
+		p.print(strings.Join(pieces[start:], ""))
+		return nil
+	})
+}
+
+// tailFollow shows a file and what is added to it, until it is killed.
+func tailFollow(ctx context.Context, p *Process, names []string) int {
+	if len(names) != 1 {
+		return p.fail(2, "-f follows exactly one file on this machine")
+	}
+	f, err := p.FS.Open(p.Path(names[0]))
+	if err != nil {
+		return p.fail(1, "cannot open %s for reading: %s", quote(names[0]), errText(err))
+	}
+	defer f.Close()
+	for {
+		if _, err := io.Copy(p.Stdout, f); err != nil {
+			return 1
+		}
+		if p.Host.o.Clock.Sleep(ctx, followInterval) != nil {
+			return 1
+		}
+	}
+}
+
+const followInterval = 200 * time.Millisecond
+
+func wc(_ context.Context, p *Process) int {
+	o, names, bad := p.options("lwcm", "lines=l", "words=w", "bytes=c", "chars=m")
+	if bad != 0 {
+		return bad
+	}
+	var total [4]int
+	show := func(n [4]int, name string) {
+		var fields []string
+		for i, letter := range []string{"l", "w", "m", "c"} {
+			if o.on(letter) || len(o.given) == 0 && letter != "m" {
+				fields = append(fields, itoa(n[i]))
+			}
+		}
+		if name != "" {
+			fields = append(fields, name)
+		}
+		p.print(strings.Join(fields, " "), "\n")
+	}
+	status := p.inputs(names, func(name string, r io.Reader) error {
+		data, err := io.ReadAll(r)
+		text := string(data)
+		n := [4]int{strings.Count(text, "\n"), len(strings.Fields(text)), len([]rune(text)), len(text)}
+		for i := range n {
+			total[i] += n[i]
+		}
+		if len(names) == 0 {
+			name = ""
+		}
+		show(n, name)
+		return err
+	})
+	if len(names) > 1 {
+		show(total, "total")
+	}
+	return status
+}
+
+func tee(_ context.Context, p *Process) int {
+	o, names, bad := p.options("ai", "append=a", "ignore-interrupts=i")
+	if bad != 0 {
+		return bad
+	}
+	flag := os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	if o.on("a") {
+		flag = os.O_WRONLY | os.O_CREATE | os.O_APPEND
+	}
+	status := 0
+	to := []io.Writer{p.Stdout}
+	for _, name := range names {
+		var f *memfs.File
+		f, err := p.FS.OpenFile(p.Path(name), flag, 0o666)
+		if err != nil {
+			status = p.fail(1, "%s: %s", name, errText(err))
+			continue
+		}
+		defer f.Close()
+		to = append(to, f)
+	}
+	if _, err := io.Copy(io.MultiWriter(to...), p.Stdin); err != nil {
+		return p.fail(1, "%s", errText(err))
+	}
+	return status
+}

@@ -1,0 +1,120 @@
+package sandbox
+
+import (
+	"context"
+	"io"
+	"strings"
+	"unicode"
+)
+
+func xargs(ctx context.Context, p *Process) int {
+	o, command, bad := p.options("+0n:rI:P:L:td:", "null=0", "no-run-if-empty=r", "max-args=n:", "replace=I:", "max-procs=P:")
+	if bad != 0 {
+		return bad
+	}
+	if o.on("L") || o.on("d") || o.on("t") {
+		return p.fail(2, "options -L, -d and -t are not supported by this machine")
+	}
+	data, err := io.ReadAll(p.Stdin)
+	if err != nil {
+		return p.fail(1, "%s", errText(err))
+	}
+	if len(command) == 0 {
+		command = []string{"echo"}
+	}
+	replace, replaces := o.value("I")
+	var words []string
+	switch {
+	case o.on("0"):
+		words = strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+		if len(data) == 0 {
+			words = nil
+		}
+	case replaces:
+		for line := range strings.Lines(string(data)) {
+			if line = strings.TrimSpace(line); line != "" {
+				words = append(words, line)
+			}
+		}
+	default:
+		words = shellWords(string(data))
+	}
+	size := len(words)
+	if text, ok := o.value("n"); ok {
+		if size, ok = number(text); !ok || size == 0 {
+			return p.fail(1, "value %s for -n option should be >= 1", text)
+		}
+	}
+	if replaces {
+		size = 1
+	}
+	var runs [][]string
+	for start := 0; start < len(words); start += size {
+		batch := words[start:min(len(words), start+size)]
+		if !replaces {
+			runs = append(runs, append(append([]string(nil), command...), batch...))
+			continue
+		}
+		run := make([]string, len(command))
+		for i, word := range command {
+			run[i] = strings.ReplaceAll(word, replace, batch[0])
+		}
+		runs = append(runs, run)
+	}
+	if len(runs) == 0 && !o.on("r") && !replaces {
+		runs = append(runs, command)
+	}
+	status := 0
+	for _, run := range runs {
+		c := p.child(run)
+		c.Stdin = strings.NewReader("")
+		switch got := c.exec(ctx); {
+		case ctx.Err() != nil:
+			return killed
+		case got == 126 || got == 127:
+			return got
+		case got == 255:
+			return 124
+		case got != 0:
+			status = 123
+		}
+	}
+	return status
+}
+
+// shellWords splits at white space, with quotes and backslashes as xargs has
+// them.
+func shellWords(s string) []string {
+	var words []string
+	var b strings.Builder
+	inWord, quoted := false, rune(0)
+	escaped := false
+	for _, c := range s {
+		switch {
+		case escaped:
+			b.WriteRune(c)
+			escaped = false
+		case quoted != 0 && c == quoted:
+			quoted = 0
+		case quoted != 0:
+			b.WriteRune(c)
+		case c == '\\':
+			escaped, inWord = true, true
+		case c == '\'' || c == '"':
+			quoted, inWord = c, true
+		case unicode.IsSpace(c):
+			if inWord {
+				words = append(words, b.String())
+				b.Reset()
+				inWord = false
+			}
+		default:
+			b.WriteRune(c)
+			inWord = true
+		}
+	}
+	if inWord {
+		words = append(words, b.String())
+	}
+	return words
+}

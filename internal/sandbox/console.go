@@ -1,0 +1,49 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/memfs"
+)
+
+func sprintf(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+
+const outputLog = "/var/log/cloud-init-output.log"
+
+// consoleWriter copies output to the console and to cloud-init's log.
+type consoleWriter struct {
+	h    *Host
+	disk *memfs.FS
+}
+
+func (w *consoleWriter) Write(p []byte) (int, error) {
+	w.h.mu.Lock()
+	w.h.console.Write(p)
+	w.h.mu.Unlock()
+	_ = appendLine(w.disk, outputLog, strings.TrimSuffix(string(p), "\n")) // a script may have removed /var/log
+	return len(p), nil
+}
+
+// hostKeys makes the missing host key, and shows the fingerprints in the form
+// that readers of console output look for.
+func (c *initRun) hostKeys() {
+	c.check("host key", c.h.makeHostKey())
+	data, err := c.disk.ReadFile(hostKeyFile + ".pub")
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			c.problem("host key: %v", err)
+		}
+		return
+	}
+	text, err := fingerprint(data)
+	if err != nil {
+		c.problem("host key: %v", err)
+		return
+	}
+	c.h.log("ci-info: no authorized SSH keys fingerprints are shown")
+	c.h.log("-----BEGIN SSH HOST KEY FINGERPRINTS-----\n%s\n-----END SSH HOST KEY FINGERPRINTS-----", text)
+	c.h.log("-----BEGIN SSH HOST KEY KEYS-----\n%s\n-----END SSH HOST KEY KEYS-----", strings.TrimSpace(string(data)))
+}

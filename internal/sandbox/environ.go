@@ -1,0 +1,102 @@
+package sandbox
+
+import (
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/interp"
+)
+
+// hidden begins the variables that carry the sandbox's own state, so that
+// subshells have theirs.
+const (
+	hidden      = "__BAKESTONE_"
+	hiddenUmask = hidden + "UMASK"
+	hiddenJob   = hidden + "JOB"
+	hiddenLast  = hidden + "LAST"
+)
+
+// environ is the environment that a shell starts with. It answers everything
+// for which the interpreter would otherwise ask the real computer.
+type environ struct {
+	p     *Process
+	ready bool // the interpreter has been set up
+}
+
+var _ expand.Environ = (*environ)(nil)
+
+func (e *environ) Get(name string) expand.Variable {
+	if user, ok := strings.CutPrefix(name, "HOME "); ok {
+		if u, known := lookupUser(e.p.FS, user); known {
+			return variable(u.home, false)
+		}
+		return variable("~"+user, false)
+	}
+	if value, ok := e.p.Env[name]; ok && (e.ready || name != "TMPDIR") {
+		return variable(value, true)
+	}
+	switch name {
+	case "UID", "EUID":
+		return readOnly(strconv.Itoa(e.p.UID))
+	case "GID":
+		return readOnly(strconv.Itoa(e.p.GID))
+	case "PPID":
+		return readOnly(strconv.Itoa(e.p.parent))
+	case "HOSTNAME":
+		return variable(e.p.Host.hostname(), false)
+	}
+	if !e.ready {
+		switch name {
+		case "TMPDIR":
+			// Where the interpreter would make named pipes: nowhere, since a
+			// device is no directory.
+			return variable("/dev/null/pipes", false)
+		case "HOME":
+			return variable("", false)
+		}
+	}
+	return expand.Variable{}
+}
+
+func (e *environ) Each(yield func(string, expand.Variable) bool) {
+	for name, value := range e.p.Env {
+		if !yield(name, variable(value, true)) {
+			return
+		}
+	}
+}
+
+func variable(value string, exported bool) expand.Variable {
+	return expand.Variable{Set: true, Kind: expand.String, Str: value, Exported: exported}
+}
+
+func readOnly(value string) expand.Variable {
+	v := variable(value, false)
+	v.ReadOnly = true
+	return v
+}
+
+// exported is the environment that a command started from a shell gets.
+func exported(env expand.Environ) map[string]string {
+	all := map[string]string{}
+	for name, v := range env.Each {
+		if v.IsSet() && v.Exported && v.Kind == expand.String && !strings.HasPrefix(name, hidden) {
+			all[name] = v.String()
+		} else {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+// umask is what the shell that calls has set.
+func (sh *shell) umask(hc interp.HandlerContext) fs.FileMode {
+	if v := hc.Env.Get(hiddenUmask); v.IsSet() {
+		if bits, err := strconv.ParseUint(v.String(), 8, 12); err == nil {
+			return fs.FileMode(bits)
+		}
+	}
+	return sh.p.Umask
+}

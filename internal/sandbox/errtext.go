@@ -1,0 +1,44 @@
+package sandbox
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"syscall"
+)
+
+// errText is what a program on Linux would say of err, which differs from what
+// the computer we run on calls it.
+func errText(err error) string {
+	for _, known := range []struct {
+		err  error
+		text string
+	}{
+		{syscall.ENOTEMPTY, "Directory not empty"},
+		{syscall.ENOTDIR, "Not a directory"},
+		{syscall.EISDIR, "Is a directory"},
+		{syscall.ELOOP, "Too many levels of symbolic links"},
+		{syscall.EPERM, "Operation not permitted"},
+		{syscall.EACCES, "Permission denied"},
+		{syscall.EEXIST, "File exists"},
+		{syscall.ENOENT, "No such file or directory"},
+		{syscall.EINVAL, "Invalid argument"},
+		{syscall.EBUSY, "Device or resource busy"},
+		{syscall.ENAMETOOLONG, "File name too long"},
+		{syscall.ENOSPC, "No space left on device"},
+		{syscall.EBADF, "Bad file descriptor"},
+		{syscall.EPIPE, "Broken pipe"},
+		{io.ErrClosedPipe, "Broken pipe"},
+		{fs.ErrClosed, "Bad file descriptor"},
+		{io.ErrUnexpectedEOF, "unexpected end of file"},
+	} {
+		if errors.Is(err, known.err) {
+			return known.text
+		}
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}

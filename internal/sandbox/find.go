@@ -1,0 +1,163 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+
+	"github.com/bakestone-go/bakestone/internal/memfs"
+)
+
+const (
+	notFound    = "not found"
+	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	maxShebangs = 4
+)
+
+// cannotRun is why a command does not start.
+type cannotRun struct {
+	status int // 126 or 127
+	reason string
+}
+
+// systemDir is whether commands that are funcs are found in dir.
+func systemDir(dir string) bool {
+	switch dir {
+	case "/usr/bin", "/bin", "/usr/sbin", "/sbin":
+		return true
+	}
+	return false
+}
+
+// find decides what Args[0] runs: a file of the disk, or a func.
+func (p *Process) find() (Command, *cannotRun) {
+	name := p.Args[0]
+	if name == "" {
+		return nil, &cannotRun{127, notFound}
+	}
+	if strings.Contains(name, "/") {
+		return p.load(p.Path(name), 0)
+	}
+	file, problem := p.which(name)
+	if problem != nil {
+		return nil, problem
+	}
+	return p.load(file, 0)
+}
+
+// which finds a command in $PATH. A file that may not be executed is only
+// reported when nothing better is found.
+func (p *Process) which(name string) (string, *cannotRun) {
+	problem := &cannotRun{127, notFound}
+	search, set := p.Env["PATH"]
+	if !set {
+		search = defaultPath
+	}
+	for _, dir := range strings.Split(search, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		file := path.Join(p.Path(dir), name)
+		info, err := p.FS.Stat(file)
+		switch {
+		case err != nil:
+			if _, ok := p.function(file); ok && !strings.HasSuffix(path.Dir(file), "/sbin") {
+				return file, nil // every func is in /usr/bin, and only callable as /usr/sbin/name
+			}
+		case info.IsDir():
+		case p.FS.Access(file, memfs.Execute) == nil:
+			return file, nil
+		default:
+			problem = &cannotRun{126, "Permission denied"}
+		}
+	}
+	return "", problem
+}
+
+// load returns what executing the file means.
+func (p *Process) load(file string, depth int) (Command, *cannotRun) {
+	info, err := p.FS.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		if c, ok := p.function(file); ok {
+			return c, nil
+		}
+	}
+	switch {
+	case errors.Is(err, syscall.EACCES):
+		return nil, &cannotRun{126, "Permission denied"}
+	case err != nil:
+		return nil, &cannotRun{127, notFound}
+	case info.IsDir():
+		return nil, &cannotRun{126, "Is a directory"}
+	case p.FS.Access(file, memfs.Execute) != nil:
+		return nil, &cannotRun{126, "Permission denied"}
+	}
+	return p.script(file, depth)
+}
+
+// function finds the func that stands behind a path where no file is, perhaps
+// by way of symbolic links.
+func (p *Process) function(file string) (Command, bool) {
+	for range 10 {
+		dir := path.Dir(file)
+		if c, ok := p.Host.command(path.Base(file)); ok && systemDir(dir) {
+			return c, true
+		}
+		target, err := p.FS.Readlink(file)
+		if err != nil {
+			return nil, false
+		}
+		if !path.IsAbs(target) {
+			target = path.Join(dir, target)
+		}
+		file = target
+	}
+	return nil, false
+}
+
+// script returns what runs an executable file: the interpreter its first line
+// names, else the shell.
+func (p *Process) script(file string, depth int) (Command, *cannotRun) {
+	head := make([]byte, 256)
+	h, err := root(p.FS).OpenFile(file, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, &cannotRun{126, errText(err)}
+	}
+	n, _ := h.Read(head) // an empty file is an empty script
+	_ = h.Close()
+	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
+	if bytes.IndexByte(line, 0) >= 0 {
+		return nil, &cannotRun{126, "cannot execute binary file: Exec format error"}
+	}
+	interpreter, arg := "/bin/sh", ""
+	if rest, ok := strings.CutPrefix(string(line), "#!"); ok {
+		interpreter, arg, _ = strings.Cut(strings.TrimSpace(rest), " ")
+	}
+	args := []string{interpreter}
+	if arg = strings.TrimSpace(arg); arg != "" {
+		args = append(args, arg)
+	}
+	// The kernel passes the path as it was called, which is what $0 shows.
+	name := p.Args[0]
+	if !strings.Contains(name, "/") || depth > 0 {
+		name = file
+	}
+	args = append(append(args, name), p.Args[1:]...)
+	if depth >= maxShebangs {
+		return nil, &cannotRun{126, errText(syscall.ELOOP)}
+	}
+	run, problem := p.load(interpreter, depth+1)
+	if problem != nil {
+		problem.reason = interpreter + ": bad interpreter: No such file or directory"
+		return nil, problem
+	}
+	return func(ctx context.Context, p *Process) int {
+		p.Args = args
+		return run(ctx, p)
+	}, nil
+}

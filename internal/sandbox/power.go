@@ -1,0 +1,147 @@
+package sandbox
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// power tells OnPower what the guest wants, once per boot.
+func (h *Host) power(ctx context.Context, kind Power) {
+	bootOf(ctx).power.Do(func() {
+		h.o.Logger.LogAttrs(ctx, slog.LevelDebug, "guest asks for power", slog.String("power", kind.String()))
+		ctx := context.WithoutCancel(ctx)
+		go func() { // ends with the callback, which may itself close the host
+			switch {
+			case h.o.OnPower != nil:
+				h.o.OnPower(kind)
+			case kind == Reboot:
+				_ = h.Reboot(ctx) // fails only when the host was closed
+			default:
+				_ = h.Close()
+			}
+		}()
+	})
+}
+
+// plan does kind after a delay, instead of what was planned before.
+func (h *Host) plan(ctx context.Context, kind Power, delay time.Duration) {
+	ctx, cancel := h.detach(ctx)
+	h.mu.Lock()
+	before := h.planned
+	h.planned = func(cause error) { cancel(cause) }
+	h.mu.Unlock()
+	if before != nil {
+		before(nil)
+	}
+	h.outlive(ctx, func() {
+		if h.o.Clock.Sleep(ctx, delay) == nil && ctx.Err() == nil {
+			h.power(ctx, kind)
+		}
+		cancel(nil)
+	})
+}
+
+// unplan forgets a timed shutdown.
+func (h *Host) unplan() {
+	h.mu.Lock()
+	before := h.planned
+	h.planned = nil
+	h.mu.Unlock()
+	if before != nil {
+		before(nil)
+	}
+}
+
+// shutdown is shutdown(8): -P -h -r -H, a time as now, +minutes or hh:mm, and
+// -c.
+func shutdown(ctx context.Context, p *Process) int {
+	o, rest, bad := p.options("PhHrc", "poweroff=P", "reboot=r", "halt=H")
+	if bad != 0 {
+		return bad
+	}
+	if p.UID != 0 {
+		return p.fail(1, "Call to Shutdown failed: Interactive authentication required.")
+	}
+	if o.on("c") {
+		p.Host.unplan()
+		return 0
+	}
+	kind := PowerOff
+	if o.on("r") {
+		kind = Reboot
+	}
+	when := "+1"
+	if len(rest) > 0 {
+		when = rest[0]
+	}
+	delay, ok := p.until(when)
+	if !ok {
+		return p.fail(1, "Failed to parse time specification: %s", when)
+	}
+	if delay == 0 {
+		p.Host.power(ctx, kind)
+		return 0
+	}
+	p.Host.plan(ctx, kind, delay)
+	at := p.Host.o.Clock.Now().Add(delay).UTC().Format("Mon 2006-01-02 15:04:05 MST")
+	fprintf(p.Stderr, "Shutdown scheduled for %s, use 'shutdown -c' to cancel.\n", at)
+	return 0
+}
+
+func (p *Process) until(when string) (time.Duration, bool) {
+	if when == "now" {
+		return 0, true
+	}
+	if minutes, ok := number(strings.TrimPrefix(when, "+")); ok {
+		return time.Duration(minutes) * time.Minute, true
+	}
+	clock, err := time.Parse("15:04", when)
+	if err != nil {
+		return 0, false
+	}
+	now := p.Host.o.Clock.Now().UTC()
+	at := time.Date(now.Year(), now.Month(), now.Day(), clock.Hour(), clock.Minute(), 0, 0, time.UTC)
+	if !at.After(now) {
+		at = at.AddDate(0, 0, 1)
+	}
+	return at.Sub(now), true
+}
+
+func powerOff(ctx context.Context, p *Process) int { return p.powerNow(ctx, PowerOff) }
+
+func reboot(ctx context.Context, p *Process) int { return p.powerNow(ctx, Reboot) }
+
+func (p *Process) powerNow(ctx context.Context, kind Power) int {
+	if _, _, bad := p.options("f", "force=f"); bad != 0 {
+		return bad
+	}
+	if p.UID != 0 {
+		return p.fail(1, "Call to %s failed: Interactive authentication required.", p.name())
+	}
+	p.Host.power(ctx, kind)
+	return 0
+}
+
+// systemctl knows the machine's power alone; services are for a registered
+// command.
+func systemctl(ctx context.Context, p *Process) int {
+	verbs := p.Args[1:]
+	for len(verbs) > 0 && strings.HasPrefix(verbs[0], "--") {
+		if verbs[0] != "--no-block" && verbs[0] != "--force" {
+			return p.fail(2, "option %s is not supported by this machine: register a systemctl command", verbs[0])
+		}
+		verbs = verbs[1:]
+	}
+	switch strings.Join(verbs, " ") {
+	case "poweroff", "halt":
+		return (&Process{Host: p.Host, UID: p.UID, Args: p.Args[:1], Stderr: p.Stderr}).powerNow(ctx, PowerOff)
+	case "reboot":
+		return (&Process{Host: p.Host, UID: p.UID, Args: p.Args[:1], Stderr: p.Stderr}).powerNow(ctx, Reboot)
+	case "is-system-running", "is-system-running --wait":
+		p.print("running\n")
+		return 0
+	}
+	return p.fail(2, "%q is not supported by this machine: register a systemctl command", strings.Join(verbs, " "))
+}

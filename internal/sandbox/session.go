@@ -1,0 +1,157 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// session is one SSH session: its requests until one starts a command, and the
+// signals after.
+type session struct {
+	h       *Host
+	p       *Process
+	channel ssh.Channel
+	stdin   io.ReadCloser
+	started bool
+	pty     bool
+}
+
+func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, channel ssh.Channel, requests <-chan *ssh.Request) {
+	defer channel.Close()
+	ctx, kill := context.WithCancelCause(ctx)
+	defer kill(nil)
+	s := &session{h: h, p: h.process(u), channel: channel}
+	s.p.Env["SSH_CONNECTION"] = conn.RemoteAddr().String() + " 0 " + conn.LocalAddr().String() + " 22"
+	s.p.Env["SSH_CLIENT"] = conn.RemoteAddr().String() + " 0 22"
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for r := range requests {
+		ok := true
+		var run func(context.Context) int
+		switch r.Type {
+		case "env":
+			ok = s.env(r.Payload)
+		case "pty-req":
+			s.pty, s.p.tty = true, true
+			s.terminal(r.Payload)
+		case "window-change":
+		case "signal":
+			var req struct{ Name string }
+			sig, known := signal(""), false
+			if ssh.Unmarshal(r.Payload, &req) == nil {
+				sig, known = parseSignal(req.Name)
+			}
+			if ok = known; ok && sig != "" {
+				kill(sig)
+			}
+		case "exec":
+			var req struct{ Command string }
+			if ok = ssh.Unmarshal(r.Payload, &req) == nil; ok {
+				run = s.exec(req.Command)
+			}
+		case "shell":
+			run = s.exec("")
+		case "subsystem":
+			var req struct{ Name string }
+			if ok = ssh.Unmarshal(r.Payload, &req) == nil && req.Name == "sftp"; ok {
+				run = s.sftp
+			}
+		default: // x11-req, auth-agent-req@openssh.com and what is to come
+			ok = false
+		}
+		if run != nil && s.started {
+			ok, run = false, nil
+		}
+		if r.WantReply {
+			_ = r.Reply(ok, nil)
+		}
+		if run != nil {
+			s.started = true
+			wg.Go(func() { s.run(ctx, run) })
+		}
+	}
+	kill(signal("HUP")) // the client closed the channel
+}
+
+// env takes what sshd takes by default.
+func (s *session) env(payload []byte) bool {
+	var req struct{ Name, Value string }
+	if ssh.Unmarshal(payload, &req) != nil || req.Name != "LANG" && !strings.HasPrefix(req.Name, "LC_") {
+		return false
+	}
+	s.p.Env[req.Name] = req.Value
+	return true
+}
+
+func (s *session) terminal(payload []byte) {
+	var req struct {
+		Term                         string
+		Columns, Rows, Width, Height uint32
+		Modes                        string
+	}
+	if ssh.Unmarshal(payload, &req) == nil {
+		s.p.Env["TERM"], s.p.Env["SSH_TTY"] = req.Term, "/dev/pts/0"
+	}
+}
+
+// exec is a command line for the user's shell, or without one the shell itself.
+func (s *session) exec(line string) func(context.Context) int {
+	return func(ctx context.Context) int {
+		shell := s.p.Env["SHELL"]
+		if shell == "" {
+			shell = "/bin/sh"
+		}
+		s.p.Args = []string{shell}
+		if line != "" {
+			s.p.Args = append(s.p.Args, "-c", line)
+		}
+		s.p.by = "sshd"
+		return s.p.exec(ctx)
+	}
+}
+
+// run runs what the session is for and reports its end. The client sees the
+// status before the channel closes.
+func (s *session) run(ctx context.Context, run func(context.Context) int) {
+	// What waits for input is not left waiting when the command is killed.
+	in := newInput(ctx, s.channel)
+	s.p.Stdin, s.p.Stdout, s.p.Stderr = in, s.channel, s.channel.Stderr()
+	if s.pty {
+		out := &terminal{w: s.channel}
+		s.p.Stdout, s.p.Stderr = out, out
+	}
+	status := run(ctx)
+	if sig, was := signalOf(ctx); was {
+		_, _ = s.channel.SendRequest("exit-signal", false, ssh.Marshal(struct {
+			Signal     string
+			CoreDumped bool
+			Message    string
+			Language   string
+		}{Signal: string(sig)}))
+	} else {
+		_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(status)})) //nolint:gosec // eight bits
+	}
+	_ = s.channel.CloseWrite()
+	_ = s.channel.Close()
+	in.wait()
+}
+
+// terminal writes lines as a terminal driver does, one writer at a time.
+type terminal struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (t *terminal) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, err := t.w.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n"))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

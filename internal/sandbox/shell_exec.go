@@ -1,0 +1,134 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"mvdan.cc/sh/v3/interp"
+)
+
+// exec runs what is neither a function nor a builtin of the interpreter.
+func (sh *shell) exec(ctx context.Context, args []string) error {
+	hc := interp.HandlerCtx(ctx)
+	status := 0
+	if args[0] == internal {
+		status = sh.internal(ctx, hc, args[1:])
+	} else {
+		jobCtx, stop := sh.jobContext(ctx, hc)
+		status = sh.process(jobCtx, hc, args).exec(jobCtx)
+		stop()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if status != 0 {
+		return interp.ExitStatus(uint8(status)) //nolint:gosec // an exit status has eight bits
+	}
+	return nil
+}
+
+// process is a child of the shell as it is at this moment.
+func (sh *shell) process(ctx context.Context, hc interp.HandlerContext, args []string) *Process {
+	p := sh.p.child(args)
+	p.Env = exported(hc.Env)
+	p.Dir = hc.Dir
+	p.Stdin = sh.stdin(ctx, hc)
+	p.Stdout, p.Stderr = hc.Stdout, hc.Stderr
+	p.line, p.by, p.dash = hc.Pos.Line(), sh.name, sh.dash
+	if umask := sh.umask(hc); umask != p.Umask {
+		p.setUmask(umask)
+	}
+	return p
+}
+
+// stdin is what a command reads: a pipe or file of the shell's, or what the
+// shell itself was given.
+func (sh *shell) stdin(ctx context.Context, hc interp.HandlerContext) io.Reader {
+	switch in := hc.Stdin.(type) {
+	case nil:
+		return sh.p.Stdin
+	case *os.File:
+		return newPipeReader(ctx, in)
+	default:
+		return in
+	}
+}
+
+// jobContext ends with ctx, and with the background job that the caller is
+// part of.
+func (sh *shell) jobContext(ctx context.Context, hc interp.HandlerContext) (context.Context, func()) {
+	j := sh.jobOf(hc)
+	if j == nil {
+		return ctx, func() {}
+	}
+	joined, cancel := context.WithCancelCause(ctx)
+	jobCtx := j.ctx()
+	stop := context.AfterFunc(jobCtx, func() { cancel(context.Cause(jobCtx)) })
+	return joined, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+func (sh *shell) jobOf(hc interp.HandlerContext) *job {
+	pid, err := strconv.Atoi(hc.Env.Get(hiddenJob).String())
+	if err != nil {
+		return nil
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.jobs[pid]
+}
+
+// newJob enters a job that is about to start, and returns its process id.
+func (sh *shell) newJob(ctx context.Context) int {
+	pid := sh.p.Host.table.pid()
+	ctx, leave := sh.p.Host.table.job(ctx, pid, sh.p)
+	done := make(chan struct{})
+	j := &job{done: done, ctx: func() context.Context { return ctx }}
+	context.AfterFunc(ctx, func() { close(done) })
+	j.end = leave
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.jobs[pid] = j
+	return pid
+}
+
+func (sh *shell) job(pid string) *job {
+	n, err := strconv.Atoi(pid)
+	if err != nil {
+		return nil
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.jobs[n]
+}
+
+func (sh *shell) allJobs() []*job {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	all := make([]*job, 0, len(sh.jobs))
+	for _, j := range sh.jobs {
+		all = append(all, j)
+	}
+	return all
+}
+
+func (sh *shell) endJobs() {
+	for _, j := range sh.allJobs() {
+		j.end()
+	}
+}
+
+func (sh *shell) waitJobs() {
+	for _, j := range sh.allJobs() {
+		<-j.done
+	}
+}
+
+func fprintf(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
+func itoa(n int) string { return strconv.Itoa(n) }

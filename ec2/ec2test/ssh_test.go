@@ -1,7 +1,6 @@
 package ec2test_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -68,16 +67,14 @@ func sh(t *testing.T, client *ssh.Client, line string) (string, int) {
 	t.Helper()
 	session := must(client.NewSession())(t)
 	defer session.Close()
-	var out bytes.Buffer
-	session.Stdout, session.Stderr = &out, &out
-	err := session.Run(line)
+	out, err := session.CombinedOutput(line)
 	if exit, ok := errors.AsType[*ssh.ExitError](err); ok {
-		return strings.TrimSpace(out.String()), exit.ExitStatus()
+		return strings.TrimSpace(string(out)), exit.ExitStatus()
 	}
 	if err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
-	return strings.TrimSpace(out.String()), 0
+	return strings.TrimSpace(string(out)), 0
 }
 
 func TestMachine(t *testing.T) {

@@ -140,12 +140,23 @@ func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bo
 	return errors.Join(errs...)
 }
 
+// undoTries is how often an Undo is tried within its bound: what it leaves, it
+// leaves for good.
+const undoTries = 3
+
 func (b *build) undoOne(ctx context.Context, s *stage, outcome Outcome) error {
 	limited, stop := WithTimeout(ctx, b.Clock, b.UndoTimeout)
 	defer stop()
-	err := guard(func() error { return s.Undo(limited, outcome) })
-	if err != nil && errors.Is(context.Cause(limited), context.DeadlineExceeded) {
-		return fmt.Errorf("%w after %v: %w", context.DeadlineExceeded, b.UndoTimeout, err)
+	for try := 1; ; try++ {
+		err := guard(func() error { return s.Undo(withRun(limited, b.run), outcome) })
+		if err == nil {
+			return nil
+		}
+		if errors.Is(context.Cause(limited), context.DeadlineExceeded) {
+			return fmt.Errorf("%w after %v: %w", context.DeadlineExceeded, b.UndoTimeout, err)
+		}
+		if try == undoTries || b.Clock.Sleep(limited, Retry{}.wait(try)) != nil {
+			return err
+		}
 	}
-	return err
 }

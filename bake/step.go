@@ -18,7 +18,8 @@ type Step struct {
 
 	// Undo removes what Do left, on a context of its own that the build's end
 	// does not cut. It is called after every Do that was begun, also one that
-	// failed or never returned its answer, and it may be called again: it finds
+	// failed or never returned its answer, and it is called again, three times
+	// in all, while it returns an error: it finds
 	// what to remove in the session's recorded state or by tag, never in a
 	// variable of Do's. Nil when Do leaves nothing.
 	Undo func(ctx context.Context, outcome Outcome) error

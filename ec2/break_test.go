@@ -91,7 +91,8 @@ func callsOfABake(t *testing.T) []nthCall {
 func wantCleanEnd(t *testing.T, ctx context.Context, server *ec2test.Server, o *ec2.CloudOptions) {
 	t.Helper()
 	o.CallTimeout = 200 * time.Millisecond
-	options := &bake.Options{StepTimeout: 3 * time.Second}
+	// On this clock a step has a second, and what is limited to minutes less.
+	options := &bake.Options{StepTimeout: time.Minute, Clock: ec2test.Scaled(60)}
 	results, err := bake.Bake(ctx, options, simple(ec2.NewCloud(server.Config(testRegion), o)))
 	server.Mend()
 	var named *bake.Error

@@ -23,6 +23,7 @@ type instance struct {
 	PublicIP  string `json:"public_ip,omitempty"`
 	PrivateIP string `json:"private_ip,omitempty"`
 	Refused   bool   `json:"refused,omitempty"` // EC2 said that it launched none
+	Ending    bool   `json:"ending,omitempty"`  // EC2 was told to terminate it
 	Ended     bool   `json:"ended,omitempty"`   // seen terminated
 }
 
@@ -210,10 +211,7 @@ func (s *session) terminate(ctx context.Context, _ bake.Outcome) error {
 	if s.Instance.ID == "" {
 		return nil
 	}
-	err := s.region.gone(ctx, func(ctx context.Context) error {
-		_, err := s.region.client.TerminateInstances(ctx, &awsec2.TerminateInstancesInput{InstanceIds: []string{s.Instance.ID}})
-		return err
-	})
+	err := s.beginTermination(ctx)
 	if err == nil {
 		err = s.waitTerminated(ctx)
 	}
@@ -223,6 +221,20 @@ func (s *session) terminate(ctx context.Context, _ bake.Outcome) error {
 	s.Instance.Ended = true
 	s.run.Removed("instance", s.Instance.ID)
 	return nil
+}
+
+// beginTermination tells EC2 to end the instance; what comes next in the build
+// does not have to wait until it has.
+func (s *session) beginTermination(ctx context.Context) error {
+	if s.Instance.Ending {
+		return nil
+	}
+	err := s.region.gone(ctx, func(ctx context.Context) error {
+		_, err := s.region.client.TerminateInstances(ctx, &awsec2.TerminateInstancesInput{InstanceIds: []string{s.Instance.ID}})
+		return err
+	})
+	s.Instance.Ending = err == nil
+	return err
 }
 
 func (s *session) waitTerminated(ctx context.Context) error {

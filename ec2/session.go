@@ -53,7 +53,7 @@ func (s *session) Capture() []bake.Step {
 		{Name: "stop instance", Do: s.stop, Timeout: stateTimeout},
 		{Name: "create image", Do: s.createImage, Undo: s.discardImage},
 		{Name: "wait for image", Do: s.waitImage, Timeout: s.builder.imageTimeout()},
-		{Name: "terminate instance", Do: func(ctx context.Context) error { return s.terminate(ctx, bake.Succeeded) }},
+		{Name: "terminate instance", Do: s.beginTermination},
 	}...)
 }
 

@@ -210,15 +210,15 @@ type SourceVolume struct {
 
 func (s *session) findSource(ctx context.Context) error {
 	source := s.builder.Source
-	if source == nil {
-		if s.run.Source == nil {
-			return errors.New("there is no source: the image it is made from has no artifact")
-		}
+	if s.run.Source != nil { // the image it is made from, or the candidate to check
 		id, ok := s.run.Source.IDs()[s.region.name]
 		if !ok {
 			return fmt.Errorf("%s is not in %s", s.run.Source, s.region.name)
 		}
 		source = ImageID(id)
+	}
+	if source == nil {
+		return errors.New("there is no source: the image it is made from has no artifact")
 	}
 	image, err := source.find(ctx, s.region)
 	if err != nil {

@@ -19,6 +19,10 @@ const (
 	// removeLimit bounds the removal of a directory after the build's end.
 	removeLimit = 2 * time.Minute
 
+	// failedLimit bounds it when the provisioner failed already: the machine may
+	// be out of reach, and will hardly be used.
+	failedLimit = 15 * time.Second
+
 	// returnLimit bounds it for a machine that left as expected and may be
 	// booting.
 	returnLimit = 10 * time.Minute
@@ -53,7 +57,7 @@ func inOwnDir(ctx context.Context, m bake.Machine, parent string, sudo bool, use
 	}
 	// Without an exit status the directory may be there.
 	defer func() {
-		removeErr := dir.remove(ctx, m)
+		removeErr := dir.remove(ctx, m, err != nil)
 		switch {
 		case removeErr == nil:
 		case err == nil:
@@ -70,19 +74,23 @@ func inOwnDir(ctx context.Context, m bake.Machine, parent string, sudo bool, use
 	return use(dir)
 }
 
-func (d *ownDir) remove(ctx context.Context, m bake.Machine) error {
+func (d *ownDir) remove(ctx context.Context, m bake.Machine, failed bool) error {
 	limit := removeLimit
-	if d.lost {
+	switch {
+	case failed:
+		limit = failedLimit
+	case d.lost:
 		limit = returnLimit
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
+	clock := bake.RunOf(ctx).Clock
+	ctx, stop := bake.WithTimeout(context.WithoutCancel(ctx), clock, limit)
+	defer stop()
 	for try := 1; ; try++ {
 		err := m.Run(ctx, &bake.Cmd{Args: []string{"rm", "-rf", d.path}, Sudo: d.sudo})
 		if try == removeTries || !errors.Is(err, bake.ErrDisconnected) {
 			return err
 		}
-		if bake.RunOf(ctx).Clock.Sleep(ctx, removePause) != nil {
+		if clock.Sleep(ctx, removePause) != nil {
 			return err
 		}
 	}

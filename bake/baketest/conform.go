@@ -165,9 +165,12 @@ var errPlanted = errors.New("planted by the conformance suite")
 func (c *conformance) failingCheck(t *testing.T) {
 	p := c.fresh(t)
 	img := image("checked", p.Builder)
-	img.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return errPlanted })}
+	img.Checks = []bake.Check{
+		bake.CheckFunc(readMarker), // on a machine of the candidate, whatever the builder's own source
+		bake.CheckFunc(func(context.Context, bake.Machine) error { return errPlanted }),
+	}
 	results, err := bake.Bake(t.Context(), p.options(), img)
-	wantError(t, err, "check 1: check")
+	wantError(t, err, "check 2: check")
 	if results[0].Artifact != nil {
 		t.Errorf("artifact %v of an image whose check failed", results[0].Artifact)
 	}

@@ -61,7 +61,7 @@ func TestGetTree(t *testing.T) {
 	excluded(t, want)
 	for name, m := range ways(t) {
 		if name == "scp" {
-			continue // see TestGetTreeNeeds
+			continue // trees are fetched by tar or SFTP only
 		}
 		t.Run(name, func(t *testing.T) {
 			parent := t.TempDir()

@@ -1,0 +1,257 @@
+package sshmachine_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
+)
+
+func TestConfigValidate(t *testing.T) {
+	h := newHost(t)
+	for field, change := range map[string]func(*sshmachine.Config){
+		"Config.Addr":        func(c *sshmachine.Config) { c.Addr = "" },
+		"Config.User":        func(c *sshmachine.Config) { c.User = "" },
+		"Config.Auth":        func(c *sshmachine.Config) { c.Auth = nil },
+		"Config.HostKey":     func(c *sshmachine.Config) { c.HostKey = nil },
+		"Config.Via[0].Addr": func(c *sshmachine.Config) { c.Via = []sshmachine.Hop{{}} },
+		"Config.Proxy.Addr":  func(c *sshmachine.Config) { c.Proxy = &sshmachine.Proxy{} },
+	} {
+		cfg := h.configFor("192.0.2.1")
+		must(t, cfg.Validate())
+		change(cfg)
+		_, err := sshmachine.Connect(t.Context(), cfg)
+		var wrong *bake.FieldError
+		if !errors.As(err, &wrong) || wrong.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	for name, auth := range map[string]sshmachine.Auth{
+		"key":         sshmachine.Key([]byte("no key"), bake.Secret{}),
+		"signer":      sshmachine.Signer(nil),
+		"certificate": sshmachine.Certificate([]byte(h.client.AuthorizedKey), []byte(h.client.Private.Reveal()), bake.Secret{}),
+		"password":    sshmachine.Password(bake.Secret{}),
+		"agent":       sshmachine.Agent(nil),
+		"interactive": sshmachine.Interactive(nil),
+	} {
+		cfg := h.configFor("192.0.2.1")
+		cfg.Auth = []sshmachine.Auth{auth}
+		if cfg.Validate() == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	for name, policy := range map[string]sshmachine.HostKey{
+		"fixed": sshmachine.FixedKey(), "nil key": sshmachine.FixedKey(nil), "authority": sshmachine.Authority(),
+		"func": sshmachine.CheckHostKey(nil), "known hosts": sshmachine.KnownHosts("/does/not/exist"),
+	} {
+		cfg := h.configFor("192.0.2.1")
+		cfg.HostKey = policy
+		if cfg.Validate() == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// A fault is what an attempt to reach a machine meets.
+type fault func(h *host) (net.Conn, error)
+
+// booting is a machine that is not ready: every attempt to reach it meets the
+// next fault, and after the last it is there.
+func (h *host) booting(faults ...fault) func(context.Context, string, string) (net.Conn, error) {
+	var attempt atomic.Int32
+	return func(context.Context, string, string) (net.Conn, error) {
+		if n := int(attempt.Add(1)); n <= len(faults) {
+			return faults[n-1](h)
+		}
+		a, b := newPipe()
+		go h.serve(b)
+		return a, nil
+	}
+}
+
+func refused(*host) (net.Conn, error) {
+	return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+}
+
+// reset is a connection that ends before a banner.
+func reset(*host) (net.Conn, error) {
+	a, b := newPipe()
+	return a, b.Close()
+}
+
+// silent is a connection on which nobody ever speaks.
+func silent(*host) (net.Conn, error) {
+	a, _ := newPipe()
+	return a, nil
+}
+
+// stranger is a login at h with a key that is not known yet.
+func stranger(h *host) (net.Conn, error) {
+	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+		return nil, errors.New("not yet")
+	}}
+	config.AddHostKey(h.key.Signer)
+	a, b := newPipe()
+	go func() {
+		_, _, _, _ = ssh.NewServerConn(b, config)
+		_ = b.Close()
+	}()
+	return a, nil
+}
+
+func TestConnectWaits(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		faults []fault
+		waited time.Duration // at most
+	}{
+		{name: "there", waited: 0},
+		{name: "refused", faults: []fault{refused, refused, refused}, waited: 1500 * time.Millisecond},
+		{name: "reset", faults: []fault{reset, reset}, waited: time.Second},
+		{name: "silent", faults: []fault{silent}, waited: 20500 * time.Millisecond},
+		{name: "key not installed", faults: []fault{stranger, stranger, stranger}, waited: 3500 * time.Millisecond},
+		{name: "all", faults: []fault{refused, silent, reset, stranger, refused}, waited: 22500 * time.Millisecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, began := newHost(t), time.Now()
+				cfg := h.configFor("192.0.2.1")
+				cfg.Dial = h.booting(test.faults...)
+				m, err := sshmachine.Connect(t.Context(), cfg)
+				must(t, err)
+				if waited := time.Since(began); waited != test.waited {
+					t.Errorf("waited %v, want %v", waited, test.waited)
+				}
+				must(t, m.Close())
+				h.drop()
+			})
+		})
+	}
+}
+
+func TestConnectGivesUp(t *testing.T) {
+	stolen, err := sshmachine.NewKeyPair("")
+	must(t, err)
+	why := errors.New("the instance is gone")
+	for _, test := range []struct {
+		name   string
+		fault  fault
+		change func(*sshmachine.Config)
+		check  func(error) bool
+		after  time.Duration
+	}{
+		{
+			name: "never up", fault: refused, after: 5 * time.Minute,
+			check: func(err error) bool {
+				return errors.Is(err, context.DeadlineExceeded) && errors.Is(err, syscall.ECONNREFUSED)
+			},
+		},
+		{
+			name: "key never installed", fault: stranger, after: 57500 * time.Millisecond,
+			check: func(err error) bool { var refused *sshmachine.AuthError; return errors.As(err, &refused) },
+		},
+		{
+			name: "no grace", fault: stranger, change: func(c *sshmachine.Config) { c.AuthGrace = -1 },
+			check: func(err error) bool {
+				var refused *sshmachine.AuthError
+				return errors.As(err, &refused) && refused.User == "me"
+			},
+		},
+		{
+			name:   "wrong host key",
+			change: func(c *sshmachine.Config) { c.HostKey = sshmachine.FixedKey(stolen.Signer.PublicKey()) },
+			check: func(err error) bool {
+				var wrong *sshmachine.HostKeyError
+				return errors.As(err, &wrong) && strings.HasPrefix(wrong.Fingerprint, "SHA256:")
+			},
+		},
+		{
+			name: "canceled", fault: silent, after: 3 * time.Second,
+			check: func(err error) bool { return errors.Is(err, why) },
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, began := newHost(t), time.Now()
+				cfg := h.configFor("192.0.2.1")
+				cfg.Dial = h.booting()
+				if test.fault != nil {
+					cfg.Dial = func(context.Context, string, string) (net.Conn, error) { return test.fault(h) }
+				}
+				if test.change != nil {
+					test.change(cfg)
+				}
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				if test.name == "canceled" {
+					timer := time.AfterFunc(test.after, func() { cancel(why) })
+					defer timer.Stop()
+				}
+				_, err := sshmachine.Connect(ctx, cfg)
+				if !test.check(err) {
+					t.Errorf("got %v", err)
+				}
+				if took := time.Since(began); took != test.after {
+					t.Errorf("gave up after %v, want %v", took, test.after)
+				}
+				h.drop()
+			})
+		})
+	}
+}
+
+// TestKeepAlive lets a machine fall silent without a word.
+func TestKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t)
+		cfg := h.configFor("192.0.2.1")
+		var ends []*pipeEnd
+		cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+			a, b := newPipe()
+			ends = append(ends, a)
+			go h.serve(b)
+			return a, nil
+		}
+		m, err := sshmachine.Connect(t.Context(), cfg)
+		must(t, err)
+		time.Sleep(10 * time.Minute) // a healthy one is kept
+		if len(ends) != 1 {
+			t.Errorf("%d connections", len(ends))
+		}
+		ends[0].write.freeze()
+		began := time.Now()
+		must(t, m.Run(t.Context(), bake.Sh("true"))) // over a new connection
+		if took := time.Since(began); took < time.Minute || took > 90*time.Second {
+			t.Errorf("noticed after %v", took)
+		}
+		must(t, m.Close())
+		h.drop()
+		h.wg.Wait()
+	})
+}
+
+func TestClose(t *testing.T) {
+	h := newHost(t)
+	m := connect(t, h.configFor(h.listen(t)))
+	done := make(chan error, 1)
+	go func() { done <- m.Run(t.Context(), bake.Sh("exec sleep 1000")) }()
+	must(t, m.Run(t.Context(), bake.Sh("true")))
+	must(t, m.Close())
+	must(t, m.Close())
+	if err := <-done; err == nil {
+		t.Error("a command under way ended well")
+	}
+	if err := m.Run(t.Context(), bake.Sh("true")); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("after Close: %v", err)
+	}
+}

@@ -103,7 +103,7 @@ func TestEventualConsistency(t *testing.T) {
 	clock := ec2test.Scaled(200)
 	server := newServer(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second, Latency: ec2test.Realistic()})
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
-		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock,
+		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, MaxRetryDelay: time.Millisecond,
 	})
 	for _, action := range []string{"", "CreateSecurityGroup", "RunInstances", "CreateImage"} {
 		if action != "" {

@@ -32,9 +32,27 @@ func (b Builder) imageTimeout() time.Duration {
 }
 
 func (s *session) createImage(ctx context.Context) error {
-	if s.Image.Name == "" {
-		s.Image.Name = s.builder.nameFor(s.image, s.run.Clock.Now())
+	now := s.run.Clock.Now()
+	const mostNames = 10
+	for try := range mostNames {
+		if s.Image.Name == "" || try > 0 {
+			s.Image.Name = s.builder.nameFor(s.image, now.Add(time.Duration(try)*time.Second))
+		}
+		err := s.tryCreateImage(ctx)
+		if awsapi.Code(err) != duplicateName {
+			return err
+		}
+		if s.builder.AMIName != "" {
+			return bake.Invalid("Builder.AMIName", "%q: %w", s.Image.Name, err)
+		}
+		// Another bake of the same image had the same second.
 	}
+	return fmt.Errorf("there are images named %q and for the seconds before", s.Image.Name)
+}
+
+const duplicateName = "InvalidAMIName.Duplicate"
+
+func (s *session) tryCreateImage(ctx context.Context) error {
 	description := s.builder.Description
 	if description == "" {
 		description = fmt.Sprintf("%s baked from %s", s.run.Image, s.Source.ID)
@@ -46,27 +64,22 @@ func (s *session) createImage(ctx context.Context) error {
 		Description:       aws.String(description),
 		TagSpecifications: tagged(s.imageTags(), ec2types.ResourceTypeImage, ec2types.ResourceTypeSnapshot),
 	})
-	if awsapi.Code(err) == "InvalidAMIName.Duplicate" {
-		return s.adoptImage(ctx, err)
-	}
-	if err != nil {
+	switch {
+	case awsapi.Code(err) == duplicateName:
+		// Perhaps an earlier attempt of ours made it, whose answer was lost:
+		// CreateImage has no client token, but a unique name.
+		if lookErr := s.region.settled(ctx, s.findImage); lookErr != nil {
+			return lookErr
+		}
+		if s.Image.ID == "" {
+			s.Image.Refused = true
+			return err
+		}
+	case err != nil:
 		s.Image.Refused = awsapi.Rejected(err)
 		return err
-	}
-	s.Image.ID = aws.ToString(out.ImageId)
-	s.run.Created("image", s.Image.ID)
-	return nil
-}
-
-// adoptImage takes the image that an earlier attempt of this build made, whose
-// answer was lost: CreateImage has no client token, but a unique name.
-func (s *session) adoptImage(ctx context.Context, duplicate error) error {
-	if err := s.region.settled(ctx, s.findImage); err != nil {
-		return err
-	}
-	if s.Image.ID == "" {
-		s.Image.Refused = true
-		return bake.Invalid("Builder.AMIName", "%q: %w", s.Image.Name, duplicate)
+	default:
+		s.Image.ID = aws.ToString(out.ImageId)
 	}
 	s.run.Created("image", s.Image.ID)
 	return nil

@@ -26,16 +26,18 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	fmt.Fprintf(&doc, "Content-Type: multipart/mixed; boundary=%q\nMIME-Version: 1.0\n\n", w.Boundary())
 	var errs []error
 	add := func(kind, merge string, body []byte) {
-		header := textproto.MIMEHeader{
-			"Content-Type":              {kind},
-			"Content-Transfer-Encoding": {"base64"},
+		header := textproto.MIMEHeader{"Content-Type": {kind}}
+		text := string(body)
+		if !strings.HasPrefix(kind, "multipart/") { // which MIME allows no encoding
+			header.Set("Content-Transfer-Encoding", "base64")
+			text = wrap(base64.StdEncoding.EncodeToString(body))
 		}
 		if merge != "" {
 			header.Set("X-Merge-Type", merge)
 		}
 		part, err := w.CreatePart(header)
 		if err == nil {
-			_, err = io.WriteString(part, wrap(base64.StdEncoding.EncodeToString(body)))
+			_, err = io.WriteString(part, text)
 		}
 		errs = append(errs, err)
 	}

@@ -31,7 +31,8 @@ type Poller[T any] struct {
 	Interval time.Duration
 
 	// Gap is the least time between two requests, kept when a new wait begins
-	// and does not want to wait for the interval to pass.
+	// and does not want to wait for the interval to pass. It is for crowds: with
+	// fewer than 50 waits it is as much shorter.
 	Gap time.Duration
 
 	mu      sync.Mutex
@@ -41,6 +42,9 @@ type Poller[T any] struct {
 	hurry   context.CancelFunc // ends the leader's sleep
 	failing int                // requests that failed, one after the other
 }
+
+// crowd is how many waits make new ones keep the whole Gap.
+const crowd = 50
 
 // mostFailures is how many requests in a row may fail before the waits do. The
 // requests are retried underneath already; this outlasts an outage of a minute.
@@ -196,7 +200,7 @@ func (p *Poller[T]) due() time.Time {
 	}
 	for w := range p.waits {
 		if !w.asked {
-			return p.asked.Add(p.Gap)
+			return p.asked.Add(min(p.Gap, time.Duration(len(p.waits))*p.Gap/crowd))
 		}
 	}
 	return p.asked.Add(p.Interval)

@@ -133,6 +133,7 @@ func Interactive(answer InteractiveFunc) Auth {
 // login is the authentication of one attempt at one server.
 type login struct {
 	agents []net.Conn
+	failed error // why there was no key to offer
 }
 
 // close ends the connections to agents.
@@ -213,7 +214,8 @@ func (l *login) signers(ctx context.Context, auths []Auth) ([]ssh.Signer, error)
 		}
 	}
 	if len(signers) == 0 {
-		return nil, errors.Join(append(errs, errors.New("no keys to offer"))...)
+		l.failed = errors.Join(append(errs, errors.New("no keys to offer"))...)
+		return nil, l.failed
 	}
 	return signers, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 func TestConfigValidate(t *testing.T) {
@@ -212,6 +213,7 @@ func TestConnectGivesUp(t *testing.T) {
 
 // TestKeepAlive lets a machine fall silent without a word.
 func TestKeepAlive(t *testing.T) {
+	testenv.Need(t, "sh")
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t)
 		cfg := h.configFor("192.0.2.1")

@@ -143,7 +143,7 @@ func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, error)
 		return ssh.NewClient(sc, channels, requests), nil
 	case refused != nil:
 		return nil, refused
-	case asked.Load() && ctx.Err() == nil && !lost(err):
+	case asked.Load() && ctx.Err() == nil && (l.failed != nil || !lost(err)):
 		return nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: err}
 	default:
 		return nil, fmt.Errorf("%s: %w", hop.Addr, err)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // A host is an SSH server in this process that runs commands with /bin/sh. It
@@ -60,9 +61,11 @@ func (h *host) configFor(addr string) *sshmachine.Config {
 	}
 }
 
-// listen serves h on loopback for the length of the test.
+// listen serves h on loopback for the length of the test, which is skipped where
+// there is no shell.
 func (h *host) listen(t testing.TB) string {
 	t.Helper()
+	testenv.Need(t, "sh")
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
@@ -160,6 +163,15 @@ func (h *host) session(ch ssh.Channel, requests <-chan *ssh.Request) {
 			}()
 			go func() { done <- cmd.Wait() }()
 		case <-done:
+			if cmd.ProcessState.ExitCode() < 0 {
+				signal := struct {
+					Name          string
+					Core          bool
+					Text, Unicode string
+				}{Name: "TERM"}
+				_, _ = ch.SendRequest("exit-signal", false, ssh.Marshal(&signal))
+				return
+			}
 			status := struct{ Status uint32 }{uint32(cmd.ProcessState.ExitCode())} //nolint:gosec // small
 			_, _ = ch.SendRequest("exit-status", false, ssh.Marshal(&status))
 			return
@@ -271,4 +283,3 @@ func (p *pipeEnd) RemoteAddr() net.Addr             { return pipeAddr{} }
 func (p *pipeEnd) SetDeadline(time.Time) error      { return nil }
 func (p *pipeEnd) SetReadDeadline(time.Time) error  { return nil }
 func (p *pipeEnd) SetWriteDeadline(time.Time) error { return nil }
-

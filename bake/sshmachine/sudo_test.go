@@ -1,0 +1,93 @@
+package sshmachine_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
+)
+
+// TestSudo runs against a sudo of its own, with and without a password.
+func TestSudo(t *testing.T) {
+	for _, password := range []string{"", "it is hush$"} {
+		t.Run("password "+password, func(t *testing.T) {
+			h := newHost(t)
+			h.fakeSudo(t, password)
+			cfg := h.configFor(h.listen(t))
+			cfg.SudoPassword = bake.NewSecret(password)
+			sudoWorks(t, connect(t, cfg))
+		})
+	}
+	t.Run("a password that is not wanted", func(t *testing.T) {
+		h := newHost(t)
+		h.fakeSudo(t, "")
+		cfg := h.configFor(h.listen(t))
+		cfg.SudoPassword = bake.NewSecret("unused")
+		sudoWorks(t, connect(t, cfg))
+	})
+	for name, given := range map[string]string{"missing": "", "wrong": "guess"} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.fakeSudo(t, "secret")
+			cfg := h.configFor(h.listen(t))
+			cfg.SudoPassword = bake.NewSecret(given)
+			m := connect(t, cfg)
+			must(t, m.Run(t.Context(), bake.Sh("true")))
+			err := m.Run(t.Context(), &bake.Cmd{Line: "true", Sudo: true})
+			if !errors.Is(err, sshmachine.ErrSudoPassword) || strings.Contains(err.Error(), "guess") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func sudoWorks(t *testing.T, m *sshmachine.Machine) {
+	t.Helper()
+	for _, sudo := range []bool{true, false} {
+		uid := "0"
+		if !sudo {
+			uid = "1000"
+		}
+		for _, cmd := range []bake.Cmd{
+			{Line: "id -u; cat; echo $A"},
+			{Line: "id -u; cat; echo $A", Env: map[string]string{"A": "x y"}},
+			{Args: []string{"sh", "-c", "id -u; cat; echo $A"}, Stdin: strings.NewReader("input\n")},
+			{Line: "id -u; cat; echo $A", Stdin: strings.NewReader("input\n"), Secrets: bake.Secrets(map[string]string{"A": "x y"})},
+		} {
+			cmd.Sudo = sudo
+			want := uid + "\n"
+			if cmd.Stdin != nil {
+				want += "input\n"
+			}
+			want += strings.TrimSuffix(strings.Repeat("x y", len(cmd.Env)+len(cmd.Secrets)), "\n")
+			if got := output(t, m, &cmd); got != strings.TrimSpace(want) {
+				t.Errorf("%s: %q, want %q", &cmd, got, want)
+			}
+		}
+	}
+	dir := t.TempDir()
+	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/small", Content: strings.NewReader("small"), Sudo: true}))
+	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/big", Content: bytes.NewReader(make([]byte, 1<<20)), Sudo: true}))
+	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/tree", FS: fstest.MapFS{"a/b": {Data: []byte("b"), Mode: 0o644}}, Sudo: true}))
+	for name, size := range map[string]int64{"small": 5, "big": 1 << 20, "tree/a/b": 1} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() != size {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	var content bytes.Buffer
+	must(t, m.Get(t.Context(), &bake.Download{Source: dir + "/small", Content: &content, Sudo: true}))
+	if content.String() != "small" {
+		t.Errorf("got %q", content.String())
+	}
+	must(t, m.Get(t.Context(), &bake.Download{Source: dir + "/tree", Path: dir + "/back", Sudo: true}))
+	if got, err := os.ReadFile(dir + "/back/a/b"); err != nil || string(got) != "b" {
+		t.Errorf("%q, %v", got, err)
+	}
+	leftovers(t, dir)
+}

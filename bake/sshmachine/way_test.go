@@ -1,0 +1,243 @@
+package sshmachine_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+)
+
+// relay passes connections on, each as handle says, for the length of a test.
+func relay(t testing.TB, handle func(conn net.Conn)) string {
+	t.Helper()
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				handle(conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		wg.Wait()
+	})
+	return l.Addr().String()
+}
+
+// join passes everything between two connections until one ends.
+func join(a, b net.Conn) {
+	var wg sync.WaitGroup
+	for _, pair := range [][2]net.Conn{{a, b}, {b, a}} {
+		wg.Go(func() {
+			_, _ = io.Copy(pair[0], pair[1])
+			_ = a.Close()
+			_ = b.Close()
+		})
+	}
+	wg.Wait()
+}
+
+func TestVia(t *testing.T) {
+	target, near, far := testenv.SSHD(t, nil), testenv.SSHD(t, nil), testenv.SSHD(t, nil)
+	hop := func(s *testenv.Server) sshmachine.Hop {
+		cfg := configOf(s)
+		return sshmachine.Hop{Addr: cfg.Addr, User: cfg.User, Auth: cfg.Auth, HostKey: cfg.HostKey}
+	}
+	cfg := configOf(target)
+	cfg.Via = []sshmachine.Hop{hop(near), hop(far)}
+	var dialed []string
+	cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dialed = append(dialed, addr)
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+	m := connect(t, cfg)
+	if got := output(t, m, bake.Sh("echo $SSH_CONNECTION")); !strings.HasSuffix(target.Addr, got[strings.LastIndexByte(got, ' ')+1:]) {
+		t.Errorf("reached %q", got)
+	}
+	if len(dialed) != 1 || dialed[0] != near.Addr {
+		t.Errorf("dialed %q", dialed)
+	}
+	far.Drop() // a lost bastion is a lost connection
+	for m.Run(t.Context(), bake.Sh("true")) != nil {
+	}
+
+	// The key of a bastion is checked as well.
+	cfg.Via = []sshmachine.Hop{hop(near), hop(far)}
+	cfg.Via[1].HostKey = cfg.Via[0].HostKey
+	var refused *sshmachine.HostKeyError
+	if _, err := sshmachine.Connect(t.Context(), cfg); !errors.As(err, &refused) || refused.Addr != far.Addr {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestProxy(t *testing.T) {
+	server := testenv.SSHD(t, nil)
+	var used atomic.Int32
+	addr := relay(t, func(conn net.Conn) {
+		if to, err := socks(conn, "me", "secret"); err == nil {
+			used.Add(1)
+			if on, err := new(net.Dialer).DialContext(t.Context(), "tcp", to); err == nil {
+				join(conn, on)
+			}
+		}
+	})
+	cfg := configOf(server)
+	cfg.Proxy = &sshmachine.Proxy{Addr: addr, User: "me", Password: bake.NewSecret("secret")}
+	must(t, connect(t, cfg).Run(t.Context(), bake.Sh("true")))
+	if used.Load() != 1 {
+		t.Errorf("the proxy was used %d times", used.Load())
+	}
+	cfg.Proxy.Password = bake.NewSecret("wrong")
+	cfg.ConnectTimeout = 200 * time.Millisecond
+	if _, err := sshmachine.Connect(t.Context(), cfg); err == nil {
+		t.Error("a wrong password is no error")
+	}
+}
+
+// socks is the server's side of a SOCKS5 handshake.
+func socks(conn net.Conn, user, password string) (addr string, err error) {
+	read := func(n byte) []byte {
+		b := make([]byte, n)
+		if err == nil {
+			_, err = io.ReadFull(conn, b)
+		}
+		return b
+	}
+	say := func(b ...byte) {
+		if err == nil {
+			_, err = conn.Write(b)
+		}
+	}
+	read(read(2)[1])
+	say(5, 2)
+	u := string(read(read(2)[1]))
+	p := string(read(read(1)[0]))
+	if u != user || p != password {
+		say(1, 1)
+		return "", errors.New("wrong password")
+	}
+	say(1, 0)
+	head := read(4)
+	var name string
+	if head[3] == 1 {
+		name = net.IP(read(4)).String()
+	} else {
+		name = string(read(read(1)[0]))
+	}
+	port := binary.BigEndian.Uint16(read(2))
+	say(5, 0, 0, 1, 0, 0, 0, 0, 0, 0)
+	return net.JoinHostPort(name, fmt.Sprint(port)), err
+}
+
+func TestReconnect(t *testing.T) {
+	server := testenv.SSHD(t, nil)
+	m := connect(t, configOf(server))
+	up := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		done <- m.Run(t.Context(), &bake.Cmd{Line: "echo; sleep 1000", Stdout: writerFunc(func(p []byte) (int, error) { close(up); return len(p), nil })})
+	}()
+	<-up
+	server.Drop()
+	if err := <-done; !errors.Is(err, bake.ErrDisconnected) {
+		t.Errorf("%v, want ErrDisconnected", err)
+	}
+	must(t, m.Run(t.Context(), bake.Sh("true")))
+
+	server.Stop()
+	go func() { done <- m.Run(t.Context(), bake.Sh("true")) }()
+	server.Start(t)
+	if err := <-done; err != nil {
+		t.Errorf("after a while: %v", err)
+	}
+
+	server.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := m.Run(ctx, bake.Sh("true")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want DeadlineExceeded", err)
+	}
+}
+
+// TestPutDisconnected loses the connection in the middle of transfers.
+func TestPutDisconnected(t *testing.T) {
+	server := testenv.SSHD(t, nil)
+	m := connect(t, configOf(server))
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"file": "old"})
+	var drop sync.Once
+	endless := readerFunc(func(p []byte) (int, error) { return len(p), nil })
+	err := m.Put(t.Context(), &bake.Upload{Dest: dir + "/file", Content: endless, Progress: func(done, _ int64) {
+		if done > 1<<20 {
+			drop.Do(func() { go server.Drop() })
+		}
+	}})
+	if !errors.Is(err, bake.ErrDisconnected) {
+		t.Errorf("%v, want ErrDisconnected", err)
+	}
+	if got, err := os.ReadFile(dir + "/file"); err != nil || string(got) != "old" {
+		t.Errorf("the file is now %d bytes, %v", len(got), err)
+	}
+}
+
+func TestReboot(t *testing.T) {
+	h := newHost(t)
+	id := t.TempDir() + "/boot_id"
+	boot := func(n int) { must(t, os.WriteFile(id, fmt.Appendln(nil, "boot", n), 0o600)) }
+	boot(1)
+	h.run = func(line string) string {
+		if strings.Contains(line, "false alarm") {
+			go h.drop()
+		}
+		return strings.ReplaceAll(line, "/proc/sys/kernel/random/boot_id", id)
+	}
+	cfg := h.configFor(h.listen(t))
+	cfg.RetryInterval = 10 * time.Millisecond
+	m := connect(t, cfg)
+	before, err := m.Facts(t.Context())
+	must(t, err)
+	for n, line := range []string{"exec sleep 1000", "true", "kill -TERM $$", "exec sleep 1000; # false alarm"} {
+		down := time.AfterFunc(100*time.Millisecond, func() {
+			boot(n + 2)
+			h.drop()
+		})
+		must(t, m.Reboot(t.Context(), bake.Sh(line)))
+		down.Stop()
+		after, err := m.Facts(t.Context())
+		must(t, err)
+		if after.BootID == before.BootID || after.BootID != fmt.Sprint("boot ", n+2) {
+			t.Errorf("%s: the boot id is %q", line, after.BootID)
+		}
+		before = after
+	}
+	var failed *bake.ExitError
+	if err := m.Reboot(t.Context(), bake.Sh("exit 5")); !errors.As(err, &failed) {
+		t.Errorf("%v, want an ExitError", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := m.Reboot(ctx, bake.Sh("true")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want DeadlineExceeded", err)
+	}
+}

@@ -9,26 +9,46 @@ import (
 	"syscall"
 )
 
-// readNow reads what is there; not ready means nothing is yet.
+// readNow reads what is there; not ready means that nothing is yet.
 func readNow(file *os.File, p []byte) (n int, ready bool, err error) {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return 0, true, err
 	}
-	var readErr error
+	var got error
 	err = raw.Read(func(fd uintptr) bool {
-		n, readErr = syscall.Read(int(fd), p) //nolint:gosec // a descriptor fits
+		n, got = syscall.Read(int(fd), p) //nolint:gosec // a descriptor fits
 		return true
 	})
-	switch {
-	case err != nil:
+	n, ready, err = outcome(n, err, got)
+	if ready && err == nil && n == 0 {
+		err = io.EOF
+	}
+	return n, ready, err
+}
+
+// writeNow writes what there is room for; not ready means that there is none.
+func writeNow(file *os.File, p []byte) (n int, ready bool, err error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
 		return 0, true, err
-	case errors.Is(readErr, syscall.EAGAIN), errors.Is(readErr, syscall.EINTR):
+	}
+	var got error
+	err = raw.Write(func(fd uintptr) bool {
+		n, got = syscall.Write(int(fd), p) //nolint:gosec // a descriptor fits
+		return true
+	})
+	return outcome(n, err, got)
+}
+
+func outcome(n int, outer, inner error) (int, bool, error) {
+	switch {
+	case outer != nil:
+		return 0, true, outer
+	case errors.Is(inner, syscall.EAGAIN), errors.Is(inner, syscall.EINTR):
 		return 0, false, nil
-	case readErr != nil:
-		return 0, true, readErr
-	case n <= 0:
-		return 0, true, io.EOF
+	case inner != nil:
+		return 0, true, inner
 	}
 	return n, true, nil
 }

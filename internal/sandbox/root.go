@@ -27,7 +27,7 @@ func NewRoot(o *RootOptions) *memfs.FS {
 	disk := memfs.New(o.Now)
 	b := builder{disk: disk}
 	for _, dir := range []string{
-		"/boot", "/dev/fd", "/etc/ssh", "/etc/sudoers.d", "/etc/default", "/etc/profile.d", "/etc/systemd/system", "/home",
+		"/boot", "/dev/fd", "/etc/ssh", "/etc/sudoers.d", "/etc/default", "/etc/profile.d", "/etc/sysctl.d", "/etc/systemd/system", "/etc/apt/sources.list.d", "/etc/cron.d", "/etc/logrotate.d", "/home",
 		"/mnt", "/opt", "/proc/sys/kernel/random", "/run", "/srv", "/sys", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/share",
 		"/usr/local/bin", "/usr/local/sbin", "/usr/local/lib", "/usr/local/share", "/usr/local/etc", "/usr/src",
 		"/var/backups", "/var/cache/apt/archives", "/var/lib/apt/lists", "/var/lib/dpkg", "/var/log", "/var/mail", "/var/opt", "/var/spool/cron",

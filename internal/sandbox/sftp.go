@@ -18,7 +18,7 @@ import (
 
 // sftp serves the subsystem with the rights of the session's user.
 func (s *session) sftp(ctx context.Context) int {
-	f := sftpFiles{disk: s.p.FS}
+	f := sftpFiles{disk: s.p.FS, home: s.p.Dir}
 	server := sftp.NewRequestServer(sftpStream{s.p.Stdin, s.channel},
 		sftp.Handlers{FileGet: f, FilePut: f, FileCmd: f, FileList: f}, sftp.WithStartDirectory(s.p.Dir))
 	stop := context.AfterFunc(ctx, func() { _ = s.channel.Close() })
@@ -36,7 +36,10 @@ type sftpStream struct {
 }
 
 // sftpFiles answers SFTP requests from the disk.
-type sftpFiles struct{ disk *memfs.FS }
+type sftpFiles struct {
+	disk *memfs.FS
+	home string // what a relative path starts from
+}
 
 var (
 	_ sftp.FileReader           = sftpFiles{}
@@ -203,6 +206,9 @@ func (f sftpFiles) Lstat(r *sftp.Request) (sftp.ListerAt, error) {
 }
 
 func (f sftpFiles) RealPath(name string) (string, error) {
+	if !path.IsAbs(name) {
+		name = path.Join(f.home, name)
+	}
 	if resolved, err := f.disk.EvalSymlinks(name); err == nil {
 		return resolved, nil
 	}

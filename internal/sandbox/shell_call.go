@@ -19,6 +19,9 @@ func (sh *shell) call(ctx context.Context, args []string) ([]string, error) {
 			return []string{"exit", itoa(sig.status())}, nil
 		}
 	}
+	if args[0] == "builtin" && len(args) > 1 && (args[1] == "read" || args[1] == "mapfile" || args[1] == "readarray") {
+		return args, nil // as read and readAll call it
+	}
 	if sh.dash && !dashBuiltin(args[0]) {
 		return sh.refuse(hc, args[0], 127, notFound), nil
 	}
@@ -40,13 +43,9 @@ func (sh *shell) call(ctx context.Context, args []string) ([]string, error) {
 	case "source", ".":
 		return sh.source(hc, args)
 	case "read":
-		if hc.Stdin == nil {
-			return sh.read(ctx, hc, args)
-		}
+		return sh.read(ctx, hc, args), nil
 	case "mapfile", "readarray":
-		if hc.Stdin == nil {
-			return sh.readAll(ctx, hc, args)
-		}
+		return sh.readAll(ctx, hc, args), nil
 	case "test", "[":
 		return sh.test(hc, args), nil
 	case "set":

@@ -36,7 +36,7 @@ func (sh *shell) process(ctx context.Context, hc interp.HandlerContext, args []s
 	p.Env = exported(hc.Env)
 	p.Dir = hc.Dir
 	p.Stdin = sh.stdin(ctx, hc)
-	p.Stdout, p.Stderr = hc.Stdout, hc.Stderr
+	p.Stdout, p.Stderr = pipeOutput(ctx, hc.Stdout), pipeOutput(ctx, hc.Stderr)
 	p.line, p.by, p.dash = hc.Pos.Line(), sh.name, sh.dash
 	if umask := sh.umask(hc); umask != p.Umask {
 		p.setUmask(umask)

@@ -10,28 +10,29 @@ import (
 )
 
 // The interpreter is not given the shell's own input: it would read all of it
-// ahead, and take it from the commands of the script. So what its builtins are
-// to read is handed to them as a here-document.
+// ahead, and take it from the commands of the script. And in a pipe it would
+// wait as testing/synctest cannot see. So what its builtins are to read is
+// handed to them as a here-document.
 
 // read replaces the read builtin by one that finds its line in front of it.
-func (sh *shell) read(ctx context.Context, hc interp.HandlerContext, args []string) ([]string, error) {
+func (sh *shell) read(ctx context.Context, hc interp.HandlerContext, args []string) []string {
 	raw := slices.ContainsFunc(args[1:], func(a string) bool {
 		return strings.HasPrefix(a, "-") && strings.Contains(a, "r")
 	})
 	line, complete := readLine(sh.stdin(ctx, hc), raw)
-	text := shellQuote(args...) + hereDocument(line+"\n")
+	text := "builtin " + shellQuote(args...) + hereDocument(line+"\n")
 	if !complete { // the line is assigned, and the status says it was the last
 		text += "false\n"
 	}
-	return eval(text), nil
+	return eval(text)
 }
 
-func (sh *shell) readAll(ctx context.Context, hc interp.HandlerContext, args []string) ([]string, error) {
+func (sh *shell) readAll(ctx context.Context, hc interp.HandlerContext, args []string) []string {
 	data, err := io.ReadAll(sh.stdin(ctx, hc))
 	if err != nil {
-		return []string{internal, "fail", "1", "read: " + errText(err)}, nil //nolint:nilerr // the guest is told
+		return []string{internal, "fail", "1", "read: " + errText(err)}
 	}
-	return eval(shellQuote(args...) + hereDocument(string(data))), nil
+	return eval("builtin " + shellQuote(args...) + hereDocument(string(data)))
 }
 
 func hereDocument(text string) string {

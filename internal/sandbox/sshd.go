@@ -18,6 +18,9 @@ import (
 // that it started has too, and c is closed. A machine that is off or booting
 // closes c at once. When ctx ends the connection is dropped.
 func (h *Host) ServeConn(ctx context.Context, c net.Conn) {
+	if c.LocalAddr().Network() == "pipe" {
+		c = newOutbox(c)
+	}
 	defer c.Close()
 	h.mu.Lock()
 	b := h.up

@@ -1,0 +1,461 @@
+package sandbox_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/internal/sandbox"
+)
+
+// keyPair is a new key, with its public half as authorized_keys has it.
+func keyPair(t *testing.T) (ssh.Signer, string) {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+}
+
+// dial connects to h over a pipe in memory.
+func dial(t *testing.T, h *sandbox.Host, config *ssh.ClientConfig) (*ssh.Client, error) {
+	t.Helper()
+	near, far := net.Pipe()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		h.ServeConn(t.Context(), far)
+	}()
+	t.Cleanup(func() {
+		_ = near.Close()
+		<-served
+	})
+	if config.HostKeyCallback == nil {
+		config.HostKeyCallback = ssh.InsecureIgnoreHostKey() //nolint:gosec // another test checks the key
+	}
+	if config.User == "" {
+		config.User = "ubuntu"
+	}
+	conn, channels, requests, err := ssh.NewClientConn(near, "guest", config)
+	if err != nil {
+		return nil, err
+	}
+	c := ssh.NewClient(conn, channels, requests)
+	t.Cleanup(func() { _ = c.Close() })
+	return c, nil
+}
+
+// login boots a machine and connects to it as the login.
+func login(t *testing.T, o sandbox.Options) (*sandbox.Host, *ssh.Client) {
+	t.Helper()
+	signer, line := keyPair(t)
+	o.AuthorizedKeys = append(o.AuthorizedKeys, line)
+	h := boot(t, o)
+	c, err := dial(t, h, &ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, c
+}
+
+func session(t *testing.T, c *ssh.Client) *ssh.Session {
+	t.Helper()
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func TestSSHExec(t *testing.T) {
+	t.Parallel()
+	_, c := login(t, sandbox.Options{Hostname: "guest"})
+	s := session(t, c)
+	var out, errs bytes.Buffer
+	s.Stdin, s.Stdout, s.Stderr = strings.NewReader("input"), &out, &errs
+	err := s.Run("hostname; whoami; pwd; cat; echo oops >&2; exit 7")
+	var exit *ssh.ExitError
+	if !errors.As(err, &exit) || exit.ExitStatus() != 7 {
+		t.Errorf("got error %v, want exit status 7", err)
+	}
+	if got, want := out.String(), "guest\nubuntu\n/home/ubuntu\ninput"; got != want {
+		t.Errorf("got output %q, want %q", got, want)
+	}
+	if got := errs.String(); got != "oops\n" {
+		t.Errorf("got errors %q", got)
+	}
+}
+
+func TestSSHShellReadsCommands(t *testing.T) {
+	t.Parallel()
+	_, c := login(t, sandbox.Options{})
+	s := session(t, c)
+	in, err := s.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Shell(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 2)
+	for _, want := range []string{"a\n", "b\n"} { // each answer comes before the next command
+		fmt.Fprintf(in, "x=%secho $x\n", want)
+		if _, err := io.ReadFull(out, line); err != nil || string(line) != want {
+			t.Fatalf("got %q, %v, want %q", line, err, want)
+		}
+	}
+	fmt.Fprintln(in, "exit 3")
+	var exit *ssh.ExitError
+	if err := s.Wait(); !errors.As(err, &exit) || exit.ExitStatus() != 3 {
+		t.Errorf("got error %v, want exit status 3", err)
+	}
+}
+
+func TestSSHRequests(t *testing.T) {
+	t.Parallel()
+	_, c := login(t, sandbox.Options{})
+	s := session(t, c)
+	if err := s.Setenv("SECRET", "x"); err == nil {
+		t.Error("an environment that sshd does not accept was accepted")
+	}
+	if err := s.Setenv("LC_ALL", "C"); err != nil {
+		t.Error(err)
+	}
+	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+		t.Error(err)
+	}
+	out, err := s.Output("echo $LC_ALL $TERM; echo err >&2; [ -t 0 ] && echo tty")
+	if want := "C xterm\r\nerr\r\ntty\r\n"; err != nil || string(out) != want {
+		t.Errorf("got %q, %v, want %q", out, err, want)
+	}
+	if ok, _, err := c.SendRequest("keepalive@openssh.com", true, nil); !ok || err != nil {
+		t.Errorf("keepalive: got %v, %v", ok, err)
+	}
+}
+
+func TestSSHSignals(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{"sleep 1000", "cat", "while :; do :; done", "sleep 1000 | cat", "read x", "sleep 1000 & wait", "sudo sh -c 'cat; echo no'"} {
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			_, c := login(t, sandbox.Options{})
+			s := session(t, c)
+			if _, err := s.StdinPipe(); err != nil { // stays open
+				t.Fatal(err)
+			}
+			if err := s.Start(line); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Signal(ssh.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			var exit *ssh.ExitError
+			if err := s.Wait(); !errors.As(err, &exit) || exit.Signal() != "TERM" {
+				t.Errorf("got error %v, want signal TERM", err)
+			}
+		})
+	}
+}
+
+func TestSSHCloseKills(t *testing.T) {
+	t.Parallel()
+	killed := make(chan struct{})
+	_, c := login(t, sandbox.Options{Commands: map[string]sandbox.Command{
+		"serve": func(ctx context.Context, _ *sandbox.Process) int {
+			<-ctx.Done()
+			close(killed)
+			return 0
+		},
+	}})
+	s := session(t, c)
+	if err := s.Start("serve"); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Close()
+	<-killed
+}
+
+func TestSSHManySessions(t *testing.T) {
+	t.Parallel()
+	_, c := login(t, sandbox.Options{})
+	errs := make(chan error)
+	for i := range 20 {
+		go func() {
+			s, err := c.NewSession()
+			if err != nil {
+				errs <- err
+				return
+			}
+			out, err := s.Output(fmt.Sprintf("echo %d >f%d; cat f%d", i, i, i))
+			if err == nil && string(out) != fmt.Sprintln(i) {
+				err = fmt.Errorf("got %q", out)
+			}
+			errs <- err
+		}()
+	}
+	for range 20 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestSSHAuthentication(t *testing.T) {
+	t.Parallel()
+	signer, line := keyPair(t)
+	other, otherLine := keyPair(t)
+	h := boot(t, sandbox.Options{AuthorizedKeys: []string{line}, Passwords: map[string]string{"ubuntu": "hunter2"}})
+	interactive := func(answer string) ssh.AuthMethod {
+		return ssh.KeyboardInteractive(func(_, _ string, questions []string, _ []bool) ([]string, error) {
+			answers := make([]string, len(questions))
+			for i := range answers {
+				answers[i] = answer
+			}
+			return answers, nil
+		})
+	}
+	for _, c := range []struct {
+		name string
+		user string
+		auth ssh.AuthMethod
+		ok   bool
+	}{
+		{"key", "ubuntu", ssh.PublicKeys(signer), true},
+		{"unknown key", "ubuntu", ssh.PublicKeys(other), false},
+		{"key of another user", "root", ssh.PublicKeys(signer), false},
+		{"no such user", "nobody-here", ssh.PublicKeys(signer), false},
+		{"password", "ubuntu", ssh.Password("hunter2"), true},
+		{"wrong password", "ubuntu", ssh.Password("hunter3"), false},
+		{"keyboard-interactive", "ubuntu", interactive("hunter2"), true},
+		{"wrong keyboard-interactive", "ubuntu", interactive("x"), false},
+	} {
+		client, err := dial(t, h, &ssh.ClientConfig{User: c.user, Auth: []ssh.AuthMethod{c.auth}})
+		if (err == nil) != c.ok {
+			t.Errorf("%s: got error %v", c.name, err)
+		}
+		if err == nil {
+			_ = client.Close()
+		}
+	}
+	// A script that changes the file changes who may come in.
+	run(t, h, sandbox.Exec{Line: "echo '" + otherLine + "' >.ssh/authorized_keys", User: "ubuntu"})
+	if _, err := dial(t, h, &ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}}); err == nil {
+		t.Error("a removed key was accepted")
+	}
+	if _, err := dial(t, h, &ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(other)}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSSHHostKeyFromUserData(t *testing.T) {
+	t.Parallel()
+	signer, line := keyPair(t)
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := ssh.NewPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	indent := strings.ReplaceAll(string(pem.EncodeToMemory(block)), "\n", "\n    ")
+	h := boot(t, sandbox.Options{UserData: fmt.Appendf(nil,
+		"#cloud-config\nssh_deletekeys: true\nssh_keys:\n  ed25519_private: |\n    %s\n  ed25519_public: %s\nssh_authorized_keys: [%q]\n",
+		indent, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(want))), line)})
+	_, err = dial(t, h, &ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(want)})
+	if err != nil {
+		t.Error(err)
+	}
+	if got := h.Console(); !strings.Contains(got, ssh.FingerprintSHA256(want)) {
+		t.Errorf("the console lacks the fingerprint:\n%s", got)
+	}
+}
+
+func TestSFTP(t *testing.T) {
+	t.Parallel()
+	h, c := login(t, sandbox.Options{})
+	client, err := sftp.NewClient(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	check := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	content := bytes.Repeat([]byte("0123456789abcdef"), 100_000)
+	f, err := client.Create("up")
+	check("create", err)
+	_, err = f.ReadFrom(bytes.NewReader(content))
+	check("write", err)
+	check("chmod", f.Chmod(0o640))
+	check("close", f.Close())
+	info, err := h.FS().Stat("/home/ubuntu/up")
+	check("stat", err)
+	if err == nil && (info.Mode().Perm() != 0o640 || info.UID() != 1000 || info.Size() != int64(len(content))) {
+		t.Errorf("got mode %v, owner %d, size %d", info.Mode(), info.UID(), info.Size())
+	}
+	r, err := client.Open("/home/ubuntu/up")
+	check("open", err)
+	got, err := io.ReadAll(r)
+	check("read", err)
+	_ = r.Close()
+	if !bytes.Equal(got, content) {
+		t.Error("what came back differs")
+	}
+	check("mkdir", client.MkdirAll("d/e"))
+	check("symlink", client.Symlink("../up", "d/l"))
+	if target, err := client.ReadLink("d/l"); err != nil || target != "../up" {
+		t.Errorf("readlink: got %q, %v", target, err)
+	}
+	if info, err := client.Lstat("d/l"); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		t.Errorf("lstat: got %v, %v", info, err)
+	}
+	when := time.Unix(1_700_000_000, 0)
+	check("chtimes", client.Chtimes("up", when, when))
+	if info, err := client.Stat("d/l"); err != nil || !info.ModTime().Equal(when) {
+		t.Errorf("stat: got %v, %v", info, err)
+	}
+	check("truncate", client.Truncate("up", 3))
+	check("create", func() error { f, err := client.Create("new"); _ = f.Close(); return err }())
+	if err := client.Rename("new", "up"); err == nil {
+		t.Error("a plain rename replaced a file")
+	}
+	check("posix rename", client.PosixRename("new", "up"))
+	if info, err := client.Stat("up"); err != nil || info.Size() != 0 {
+		t.Errorf("stat: got %v, %v", info, err)
+	}
+	entries, err := client.ReadDir("d")
+	if err != nil || len(entries) != 2 {
+		t.Errorf("readdir: got %v, %v", entries, err)
+	}
+	check("remove", client.Remove("d/l"))
+	check("remove directory", client.RemoveDirectory("d/e"))
+	if _, err := client.Stat("nope"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("stat: got %v", err)
+	}
+	if _, err := client.Create("/etc/f"); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("create: got %v", err)
+	}
+	if _, err := client.OpenFile("up", os.O_WRONLY|os.O_CREATE|os.O_EXCL); err == nil {
+		t.Error("an exclusive open of a file that exists succeeded")
+	}
+	if wd, err := client.RealPath("."); err != nil || wd != "/home/ubuntu" {
+		t.Errorf("realpath: got %q, %v", wd, err)
+	}
+}
+
+// TestSCP plays the local side of the scp protocol.
+func TestSCP(t *testing.T) {
+	t.Parallel()
+	h, c := login(t, sandbox.Options{})
+	s := session(t, c)
+	s.Stdin = strings.NewReader("D0755 0 dir\nT1000 0 2000 0\nC0600 3 f\nabc\x00E\n")
+	out, err := s.Output("scp -r -p -t .")
+	if want := strings.Repeat("\x00", 6); err != nil || string(out) != want {
+		t.Fatalf("sink: got %q, %v, want %q", out, err, want)
+	}
+	info, err := h.FS().Stat("/home/ubuntu/dir/f")
+	if err != nil || info.Mode() != 0o600 || info.ModTime().Unix() != 1000 {
+		t.Errorf("got %v, %v", info, err)
+	}
+	s = session(t, c)
+	s.Stdin = strings.NewReader(strings.Repeat("\x00", 5))
+	out, err = s.Output("scp -r -f dir")
+	if want := "D0755 0 dir\nC0600 3 f\nabc\x00E\n"; err != nil || string(out) != want {
+		t.Errorf("source: got %q, %v, want %q", out, err, want)
+	}
+	s = session(t, c)
+	s.Stdin = strings.NewReader("\x00")
+	out, err = s.Output("scp -f nope")
+	if err == nil || string(out) != "\x01scp: nope: No such file or directory\n" {
+		t.Errorf("source: got %q, %v", out, err)
+	}
+}
+
+func TestSSHForward(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 1)
+	_, c := login(t, sandbox.Options{Dial: func(_ context.Context, _, address string) (net.Conn, error) {
+		asked <- address
+		near, far := net.Pipe()
+		go func() {
+			_, _ = io.WriteString(far, "behind")
+			_ = far.Close()
+		}()
+		return near, nil
+	}})
+	conn, err := c.Dial("tcp", "10.0.0.5:22")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(conn)
+	if err != nil || string(got) != "behind" || <-asked != "10.0.0.5:22" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	_ = conn.Close()
+	_, c = login(t, sandbox.Options{})
+	if _, err := c.Dial("tcp", "10.0.0.5:22"); err == nil {
+		t.Error("a machine without Dial forwarded")
+	}
+}
+
+// TestBubble runs a machine on the clock of a synctest bubble.
+func TestBubble(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		powered := make(chan sandbox.Power, 1)
+		_, c := login(t, sandbox.Options{OnPower: func(p sandbox.Power) { powered <- p }})
+		start := time.Now()
+		for _, line := range []string{
+			"sleep 3600", "sleep 60 | cat", "yes | (sleep 60; head -n 1)", "(sleep 60; echo x) | while read y; do echo $y; done",
+			"sleep 60 & wait", "timeout 60 sleep 100 || true", "sudo shutdown -P +10",
+		} {
+			s := session(t, c)
+			if out, err := s.CombinedOutput(line); err != nil {
+				t.Errorf("%s: %v: %s", line, err, out)
+			}
+		}
+		if got, want := time.Since(start), 3600*time.Second+5*60*time.Second; got < want || got > want+time.Minute {
+			t.Errorf("the commands took %v, want %v", got, want)
+		}
+		if p := <-powered; p != sandbox.PowerOff {
+			t.Errorf("got %v", p)
+		}
+		if got, want := time.Since(start), 3600*time.Second+15*60*time.Second; got < want || got > want+time.Minute {
+			t.Errorf("the shutdown came after %v, want %v", got, want)
+		}
+	})
+}
+

@@ -11,6 +11,10 @@ import (
 // Scaled returns a clock that runs factor times faster than real time,
 // beginning now: Scaled(100) makes a minute of EC2 last 0.6 seconds. A factor
 // of zero or less is one. Give the same clock to the server and to the bake.
+//
+// Only waiting gets faster: real work counts factor times as much against the
+// limits of a bake. A fleet that keeps the processor busy wants a smaller
+// factor than a single image.
 func Scaled(factor float64) bake.Clock {
 	if factor <= 0 {
 		factor = 1

@@ -75,6 +75,10 @@ func progressText(e Event) string {
 	case OutputLine:
 		return "  | " + e.Text
 	case BytesMoved:
+		const worthTelling = 1 << 20
+		if max(e.Done, e.Total) < worthTelling {
+			return ""
+		}
 		if e.Total == 0 {
 			return fmt.Sprintf("  %s: %s", e.Text, size(e.Done))
 		}

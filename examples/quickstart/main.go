@@ -26,8 +26,9 @@ import (
 
 const page = "/var/www/index.html"
 
-//readme:begin bake
 // hello is the definition: Ubuntu with a page of ours in it.
+//
+//readme:begin bake
 func hello(cloud *ec2.Cloud, readBack io.Writer) *bake.Image {
 	return &bake.Image{
 		Name: "hello",

@@ -14,7 +14,7 @@ import (
 func (f *FS) Mkdir(name string, mode fs.FileMode) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
-	at, err := f.walk(strings.TrimRight(name, "/"), false)
+	at, err := f.walk(trimSlashes(name), false)
 	if name != "" && strings.Trim(name, "/") == "" {
 		err = syscall.EEXIST
 	}
@@ -56,7 +56,7 @@ func (f *FS) MkdirAll(name string, mode fs.FileMode) error {
 		}
 		return pathError("mkdir", name, syscall.ENOTDIR)
 	}
-	name = strings.TrimRight(name, "/")
+	name = trimSlashes(name)
 	if above := path.Dir(name); above != name && above != "." {
 		if err := f.MkdirAll(above, mode); err != nil {
 			return err
@@ -75,7 +75,7 @@ func (f *FS) MkdirAll(name string, mode fs.FileMode) error {
 func (f *FS) Remove(name string) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
-	at, err := f.find(strings.TrimRight(name, "/"), false)
+	at, err := f.find(trimSlashes(name), false)
 	if err == nil {
 		err = f.remove(at)
 	}
@@ -101,7 +101,7 @@ func (f *FS) remove(at place) error {
 func (f *FS) RemoveAll(name string) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
-	at, err := f.walk(strings.TrimRight(name, "/"), false)
+	at, err := f.walk(trimSlashes(name), false)
 	if errors.Is(err, syscall.ENOENT) || err == nil && at.node == nil {
 		return nil
 	}

@@ -231,7 +231,7 @@ func (h *File) stat() *Info {
 }
 
 func base(name string) string {
-	name = strings.TrimRight(name, "/")
+	name = trimSlashes(name)
 	return name[strings.LastIndexByte(name, '/')+1:]
 }
 

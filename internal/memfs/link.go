@@ -2,7 +2,6 @@ package memfs
 
 import (
 	"io/fs"
-	"strings"
 	"syscall"
 )
 
@@ -67,7 +66,7 @@ func (f *FS) hardLink(from, to string) error {
 func (f *FS) Rename(from, to string) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
-	return linkError("rename", from, to, f.rename(strings.TrimRight(from, "/"), strings.TrimRight(to, "/")))
+	return linkError("rename", from, to, f.rename(trimSlashes(from), trimSlashes(to)))
 }
 
 func (f *FS) rename(from, to string) error {

@@ -151,3 +151,11 @@ func linkError(op, from, to string, err error) error {
 	}
 	return &os.LinkError{Op: op, Old: from, New: to, Err: err}
 }
+
+// trimSlashes cuts trailing slashes, but not the root's.
+func trimSlashes(name string) string {
+	for len(name) > 1 && strings.HasSuffix(name, "/") {
+		name = name[:len(name)-1]
+	}
+	return name
+}

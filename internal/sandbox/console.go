@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/memfs"
@@ -23,7 +24,10 @@ func (w *consoleWriter) Write(p []byte) (int, error) {
 	w.h.mu.Lock()
 	w.h.console.Write(p)
 	w.h.mu.Unlock()
-	_ = appendLine(w.disk, outputLog, strings.TrimSuffix(string(p), "\n")) // a script may have removed /var/log
+	if f, err := w.disk.OpenFile(outputLog, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640); err == nil { // a script may have removed /var/log
+		_, _ = f.Write(p)
+		_ = f.Close()
+	}
 	return len(p), nil
 }
 
@@ -43,7 +47,6 @@ func (c *initRun) hostKeys() {
 		c.problem("host key: %v", err)
 		return
 	}
-	c.h.log("ci-info: no authorized SSH keys fingerprints are shown")
 	c.h.log("-----BEGIN SSH HOST KEY FINGERPRINTS-----\n%s\n-----END SSH HOST KEY FINGERPRINTS-----", text)
 	c.h.log("-----BEGIN SSH HOST KEY KEYS-----\n%s\n-----END SSH HOST KEY KEYS-----", strings.TrimSpace(string(data)))
 }

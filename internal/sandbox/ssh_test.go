@@ -458,4 +458,3 @@ func TestBubble(t *testing.T) {
 		}
 	})
 }
-

@@ -1,0 +1,75 @@
+package ec2test
+
+import "net/netip"
+
+// planNetwork chooses the subnet, the groups and the addresses.
+func (c *call) planNetwork(p *launchPlan) *apiError {
+	in := p.in
+	subnetID, groupIDs, wanted := in.SubnetID, in.SecurityGroupID, in.PrivateIPAddress
+	p.publicIP = true // every subnet here maps public addresses
+	if len(in.NetworkInterface) > 1 {
+		return fail("Unsupported", "More than one network interface is not supported here")
+	}
+	for _, nic := range in.NetworkInterface {
+		switch {
+		case subnetID != "" || len(groupIDs) > 0 || len(in.SecurityGroup) > 0:
+			return combination("Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request")
+		case nic.DeviceIndex == nil || *nic.DeviceIndex != 0:
+			return fail("InvalidParameterValue", "Invalid value for parameter DeviceIndex: the first network interface must have the device index 0")
+		}
+		subnetID, groupIDs, wanted = nic.SubnetID, nic.SecurityGroupID, orText(nic.PrivateIPAddress, wanted)
+		if nic.AssociatePublicIPAddress != nil {
+			p.publicIP = *nic.AssociatePublicIPAddress
+		}
+		if nic.DeleteOnTermination != nil {
+			p.nicDelete = *nic.DeleteOnTermination
+		}
+		p.nicText = nic.Description
+	}
+	zone := ""
+	if in.Placement != nil {
+		zone = in.Placement.AvailabilityZone
+		if err := inSet("availabilityZone", zone, c.zones()...); err != nil {
+			return err
+		}
+	}
+	var err *apiError
+	if p.subnet, err = c.chooseSubnet(subnetID, zone, p.kind); err != nil {
+		return err
+	}
+	if p.groups, err = c.chooseGroups(groupIDs, in.SecurityGroup, p.subnet.vpc); err != nil {
+		return err
+	}
+	if free := subnetHosts - len(p.subnet.used); free < in.MaxCount {
+		return fail("InsufficientFreeAddressesInSubnet", "Insufficient free addresses in subnet '%s'.", p.subnet.id)
+	}
+	if wanted != "" {
+		addr, parseErr := netip.ParseAddr(wanted)
+		if parseErr != nil || in.MaxCount > 1 {
+			return invalidValue("PrivateIpAddress", wanted, "It must be an IPv4 address for one instance.")
+		}
+		p.wanted = addr
+	}
+	return nil
+}
+
+func (c *call) chooseSubnet(id, zone string, kind instanceType) (*subnet, *apiError) {
+	if id != "" {
+		s, err := lookup(c, &c.subnets, subnetKind(), id)
+		if err == nil && zone != "" && s.zone != zone {
+			err = combination("The zone %s is not that of the subnet %s", zone, id)
+		}
+		return s, err
+	}
+	realm := c.realm(c.account)
+	if !realm.vpc.isDefault {
+		return nil, fail("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.")
+	}
+	// Without a wish EC2 places the instance where there is room for it.
+	for _, s := range realm.subnets {
+		if zone == s.zone || zone == "" && c.server.capacity(c.name, kind.name, s.zone, true) == nil {
+			return s, nil
+		}
+	}
+	return realm.subnets[0], nil
+}

@@ -142,7 +142,7 @@ func (p *Process) copyFile(from, to string, info *memfs.Info, force bool) error 
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer shut(in)
 	out, err := p.FS.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, bitsMode(info.Mode()))
 	if err != nil && force && p.FS.Remove(to) == nil {
 		out, err = p.FS.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, bitsMode(info.Mode()))

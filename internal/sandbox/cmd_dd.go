@@ -49,7 +49,7 @@ func dd(ctx context.Context, p *Process) int {
 	if err != nil {
 		return p.fail(1, "failed to open %s: %s", quote(args["if"]), errText(err))
 	}
-	defer in.Close()
+	defer shut(in)
 	out := p.Stdout
 	if name, ok := args["of"]; ok {
 		flag := os.O_WRONLY | os.O_CREATE
@@ -60,7 +60,7 @@ func dd(ctx context.Context, p *Process) int {
 		if err != nil {
 			return p.fail(1, "failed to open %s: %s", quote(name), errText(err))
 		}
-		defer f.Close()
+		defer shut(f)
 		if args["notrunc"] == "" && seek > 0 {
 			_ = f.Truncate(seek * size) // a device has no length
 		}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/bakestone-go/bakestone/internal/memfs"
@@ -77,7 +78,7 @@ func rm(_ context.Context, p *Process) int {
 		case o.on("r") || o.on("R"):
 			return p.FS.RemoveAll(file)
 		case info.IsDir() && !o.on("d"):
-			return errors.New("Is a directory") //nolint:staticcheck,revive // the words of rm
+			return syscall.EISDIR
 		}
 		return p.FS.Remove(file)
 	})
@@ -92,7 +93,7 @@ func rmdir(_ context.Context, p *Process) int {
 		for dir = path.Clean(dir); ; dir = path.Dir(dir) {
 			info, err := p.FS.Lstat(dir)
 			if err == nil && !info.IsDir() {
-				return errors.New("Not a directory") //nolint:staticcheck,revive // the words of rmdir
+				return syscall.ENOTDIR
 			}
 			if err == nil {
 				err = p.FS.Remove(dir)
@@ -264,7 +265,7 @@ func truncate(_ context.Context, p *Process) int {
 		if err != nil {
 			return err
 		}
-		defer f.Close()
+		defer shut(f)
 		return f.Truncate(size)
 	})
 }

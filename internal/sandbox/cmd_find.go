@@ -15,7 +15,6 @@ import (
 // finder is one run of find: its tests and actions, in order.
 type finder struct {
 	p        *Process
-	tests    []func(f *found) bool
 	acts     bool // an action other than tests was given
 	min, max int
 	depth    bool // contents before their directory
@@ -141,7 +140,7 @@ func (f *finder) term(ctx context.Context, args []string) (findTest, []string, e
 	switch args[0] {
 	case "!", "-not":
 		if len(args) < 2 {
-			return nil, nil, errors.New("missing expression after !")
+			return nil, nil, errors.New("missing expression after '!'")
 		}
 		inner, rest, err := f.term(ctx, args[1:])
 		return func(at *found) bool { return !inner(at) }, rest, err

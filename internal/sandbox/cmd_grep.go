@@ -61,7 +61,7 @@ func grep(_ context.Context, p *Process) int {
 	g.named = (len(names) > 1 || recursive || o.on("H")) && !o.on("h")
 	status := g.files(names, recursive)
 	switch {
-	case status != 0 && !(g.found && o.on("q")):
+	case status != 0 && (!g.found || !o.on("q")):
 		return status
 	case g.found:
 		return 0
@@ -129,7 +129,7 @@ func (g *grepper) file(name string, problem func(string, error)) {
 		problem(name, err)
 		return
 	}
-	defer in.Close()
+	defer shut(in)
 	if err := g.search(name, in); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		problem(name, err)
 	}

@@ -54,7 +54,7 @@ func (p *Process) gzipFile(name string, unpack, toStdout bool, o opts, convert f
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer shut(in)
 	if toStdout || name == "-" {
 		return convert(p.Stdout, in)
 	}

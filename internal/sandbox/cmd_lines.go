@@ -156,7 +156,7 @@ func uniq(_ context.Context, p *Process) int {
 		for i+n < len(all) && (all[i+n] == all[i] || o.on("i") && strings.EqualFold(all[i+n], all[i])) {
 			n++
 		}
-		if !(o.on("d") && n == 1) && !(o.on("u") && n > 1) {
+		if (n > 1 || !o.on("d")) && (n == 1 || !o.on("u")) {
 			if o.on("c") {
 				fprintf(p.Stdout, "%7d ", n)
 			}
@@ -281,7 +281,7 @@ func characters(spec string) []byte {
 		}
 		if i+2 < len(spec) && spec[i+1] == '-' && spec[i+2] >= c {
 			for x := int(c); x <= int(spec[i+2]); x++ {
-				out = append(out, byte(x))
+				out = append(out, byte(x)) //nolint:gosec // between two bytes
 			}
 			i += 2
 			continue

@@ -160,7 +160,8 @@ func (p *Process) tree(file string, recursive bool, do func(file string, info *m
 
 func chmod(_ context.Context, p *Process) int {
 	// A mode such as -x looks like a flag.
-	args := []string{p.Args[0]}
+	args := make([]string, 1, len(p.Args))
+	args[0] = p.Args[0]
 	for _, arg := range p.Args[1:] {
 		if len(arg) > 1 && arg[0] == '-' && strings.Trim(arg[1:], "rwxXst") == "" {
 			arg = "a" + arg

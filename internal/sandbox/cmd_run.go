@@ -210,7 +210,7 @@ func kill(_ context.Context, p *Process) int {
 			continue
 		}
 		if err := p.Host.table.signal(pid, sig, p.UID); err != nil {
-			status = p.fail(1, "(%d) - %v", pid, err)
+			status = p.fail(1, "(%d) - %s", pid, errText(err))
 		}
 	}
 	return status

@@ -130,7 +130,7 @@ func (s *scpRun) receiveInto(target string, isDir bool) error {
 		if isDir {
 			file = strings.TrimRight(target, "/") + "/" + fields[2]
 		}
-		mode := modeOf(uint32(bits)) //nolint:gosec // 32 bits were parsed
+		mode := modeOf(uint32(bits))
 		if line[0] == 'D' {
 			err = s.receiveDir(file, mode)
 		} else {
@@ -179,7 +179,7 @@ func (s *scpRun) receiveFile(file string, mode fs.FileMode, size int64) error {
 		s.complain(fmt.Errorf("%s: %s", file, errText(openErr)))
 		return nil // the sender goes on with the next one
 	}
-	defer f.Close()
+	defer shut(f)
 	if err := s.ok(); err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func (s *scpRun) sendOne(file string, info *memfs.Info) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer shut(f)
 	fprintf(s.p.Stdout, "C%04o %d %s\n", bitsOf(info.Mode()), info.Size(), path.Base(file))
 	if err := s.acknowledged(); err != nil {
 		return err

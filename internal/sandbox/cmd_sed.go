@@ -9,7 +9,8 @@ import (
 )
 
 func sed(_ context.Context, p *Process) int {
-	args := []string{p.Args[0]}
+	args := make([]string, 1, len(p.Args))
+	args[0] = p.Args[0]
 	for _, arg := range p.Args[1:] { // the suffix of -i is optional, and attached
 		if suffix, ok := strings.CutPrefix(arg, "-i"); ok && !strings.HasPrefix(arg, "--") {
 			arg = "--in-place=" + suffix

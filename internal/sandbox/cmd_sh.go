@@ -58,7 +58,7 @@ func sh(ctx context.Context, p *Process) int {
 		if err != nil {
 			return p.fail(127, "%s: %s", args[0], errText(err))
 		}
-		defer f.Close()
+		defer shut(f)
 		s.name, s.params, s.text = args[0], args[1:], f
 	}
 	return p.runShell(ctx, name, s)

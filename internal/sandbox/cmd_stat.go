@@ -57,10 +57,9 @@ func (p *Process) statText(format, name string, info *memfs.Info) (string, error
 			continue
 		}
 		i++
-		pad := ""
-		for i+1 < len(format) && format[i] >= '0' && format[i] <= '9' {
-			pad += format[i : i+1]
-			i++
+		pad := format[i : i+digits(format[i:])]
+		if i += len(pad); i == len(format) {
+			return "", errors.New("format ends in a number")
 		}
 		text, ok := p.statField(format[i], name, info)
 		if !ok {

@@ -75,7 +75,7 @@ func (p *Process) checkSums(o opts, names []string) int {
 			if verdict != "OK" {
 				wrong++
 			}
-			if !o.on("S") && !(o.on("q") && verdict == "OK") {
+			if !o.on("S") && (!o.on("q") || verdict != "OK") {
 				p.print(file, ": ", verdict, "\n")
 			}
 			return true

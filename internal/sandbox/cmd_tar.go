@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/memfs"
@@ -96,7 +97,7 @@ func (t *tarRun) read(list bool, only []string) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer shut(in)
 	var r io.Reader = in
 	name, _ := t.o.value("f")
 	if t.o.on("z") || strings.HasSuffix(name, "gz") {
@@ -126,12 +127,12 @@ func (t *tarRun) read(list bool, only []string) error {
 			t.status = t.p.fail(2, "%s: Cannot open: %s", h.Name, errText(err))
 		}
 	}
-	if _, err := io.Copy(io.Discard, r); err != nil { // the padding behind the end
+	if _, err := io.Copy(io.Discard, r); err != nil { // the padding behind the end //nolint:gosec // the guest's own archive, in the guest's memory
 		return err
 	}
-	for i := len(t.made) - 1; i >= 0; i-- {
-		if err := t.finish(t.made[i].file, t.made[i].h); err != nil {
-			t.status = t.p.fail(2, "%s: %s", t.made[i].h.Name, errText(err))
+	for _, dir := range slices.Backward(t.made) {
+		if err := t.finish(dir.file, dir.h); err != nil {
+			t.status = t.p.fail(2, "%s: %s", dir.h.Name, errText(err))
 		}
 	}
 	return nil
@@ -243,7 +244,7 @@ func (t *tarRun) finish(file string, h *tar.Header) error {
 
 func (t *tarRun) create(names []string) error {
 	if len(names) == 0 {
-		return errors.New("Cowardly refusing to create an empty archive") //nolint:staticcheck,revive // the words of tar
+		return errors.New("Cowardly refusing to create an empty archive") //nolint:staticcheck // the words of tar
 	}
 	out := t.p.Stdout
 	if name, ok := t.o.value("f"); ok && name != "-" {
@@ -251,7 +252,7 @@ func (t *tarRun) create(names []string) error {
 		if err != nil {
 			return fmt.Errorf("%s: Cannot open: %s", name, errText(err))
 		}
-		defer f.Close()
+		defer shut(f)
 		out = f
 	}
 	var closers []io.Closer
@@ -274,8 +275,8 @@ func (t *tarRun) create(names []string) error {
 			t.status = t.p.fail(2, "%s: Cannot stat: %s", name, errText(err))
 		}
 	}
-	for i := len(closers) - 1; i >= 0; i-- {
-		if err := closers[i].Close(); err != nil {
+	for _, c := range slices.Backward(closers) {
+		if err := c.Close(); err != nil {
 			return err
 		}
 	}
@@ -321,7 +322,7 @@ func (t *tarRun) add(archive *tar.Writer, member, file string, info *memfs.Info)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer shut(f)
 	_, err = io.Copy(archive, f)
 	return err
 }

@@ -26,7 +26,7 @@ func (p *Process) input(name string) (io.ReadCloser, error) {
 	}
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		_ = f.Close()
-		return nil, errors.New("Is a directory") //nolint:staticcheck,revive // the guest's own words
+		return nil, syscall.EISDIR
 	}
 	return f, nil
 }
@@ -225,7 +225,7 @@ func tailFollow(ctx context.Context, p *Process, names []string) int {
 	if err != nil {
 		return p.fail(1, "cannot open %s for reading: %s", quote(names[0]), errText(err))
 	}
-	defer f.Close()
+	defer shut(f)
 	for {
 		if _, err := io.Copy(p.Stdout, f); err != nil {
 			return 1
@@ -293,7 +293,7 @@ func tee(_ context.Context, p *Process) int {
 			status = p.fail(1, "%s: %s", name, errText(err))
 			continue
 		}
-		defer f.Close()
+		defer shut(f)
 		to = append(to, f)
 	}
 	if _, err := io.Copy(io.MultiWriter(to...), p.Stdin); err != nil {

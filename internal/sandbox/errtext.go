@@ -26,6 +26,7 @@ func errText(err error) string {
 		{syscall.EBUSY, "Device or resource busy"},
 		{syscall.ENAMETOOLONG, "File name too long"},
 		{syscall.ENOSPC, "No space left on device"},
+		{syscall.ESRCH, "No such process"},
 		{syscall.EBADF, "Bad file descriptor"},
 		{syscall.EPIPE, "Broken pipe"},
 		{io.ErrClosedPipe, "Broken pipe"},
@@ -36,8 +37,7 @@ func errText(err error) string {
 			return known.text
 		}
 	}
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err.Error()
 	}
 	return err.Error()

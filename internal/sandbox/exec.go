@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 )
 
@@ -45,9 +46,7 @@ func (h *Host) Exec(ctx context.Context, e Exec) (int, error) {
 		return 0, fmt.Errorf("exec: no user %q", e.User)
 	}
 	p := h.process(u)
-	for name, value := range e.Env {
-		p.Env[name] = value
-	}
+	maps.Copy(p.Env, e.Env)
 	p.Stdin, p.Stdout, p.Stderr = e.Stdin, e.Stdout, e.Stderr
 	if p.Stdin == nil {
 		p.Stdin = strings.NewReader("")
@@ -62,7 +61,7 @@ func (h *Host) Exec(ctx context.Context, e Exec) (int, error) {
 	stop := context.AfterFunc(ctx, func() { kill(signal("KILL")) })
 	defer func() { stop(); kill(nil) }()
 	p.Args, p.by = []string{"/bin/sh", "-c", e.Line}, "console"
-	return p.exec(running), nil
+	return p.exec(running), nil //nolint:contextcheck // a process ends with the machine; ctx kills it
 }
 
 // enter counts a guest of this boot; false when the machine is going down.

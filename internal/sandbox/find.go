@@ -58,7 +58,7 @@ func (p *Process) which(name string) (string, *cannotRun) {
 	if !set {
 		search = defaultPath
 	}
-	for _, dir := range strings.Split(search, ":") {
+	for dir := range strings.SplitSeq(search, ":") {
 		if dir == "" {
 			dir = "."
 		}

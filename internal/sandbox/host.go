@@ -21,6 +21,7 @@ type Host struct {
 
 	mu      sync.Mutex // guards what is below; never held across a wait
 	up      *boot      // nil while the machine is off or booting
+	booting *boot      // nil otherwise
 	off     bool
 	name    string
 	console strings.Builder
@@ -68,17 +69,25 @@ func (h *Host) start(ctx context.Context) error {
 	b.ctx = context.WithValue(life, bootKey{}, b)
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	h.mu.Lock()
-	h.table, h.initErr = newTable(), nil
-	h.mu.Unlock()
-	h.cloudInit(b.ctx)
-	if !stop() {
-		h.end(b)
-		return fmt.Errorf("boot: %w", context.Cause(ctx))
+	h.table, h.initErr, h.booting = newTable(), nil, b
+	if h.off {
+		cancel(ErrClosed)
 	}
+	h.mu.Unlock()
+	h.cloudInit(b.ctx) //nolint:contextcheck // the machine outlives the boot
+	stop()
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.up = b
-	h.o.Logger.LogAttrs(b.ctx, slog.LevelDebug, "machine is up", slog.String("instance", h.o.InstanceID))
+	h.booting = nil
+	cause := context.Cause(b.ctx)
+	if cause == nil {
+		h.up = b
+	}
+	h.mu.Unlock()
+	if cause != nil {
+		h.end(b)
+		return fmt.Errorf("boot: %w", cause)
+	}
+	h.o.Logger.LogAttrs(b.ctx, slog.LevelDebug, "machine is up", slog.String("instance", h.o.InstanceID)) //nolint:contextcheck // as above
 	return nil
 }
 
@@ -154,6 +163,9 @@ func (h *Host) Reboot(ctx context.Context) error {
 func (h *Host) Close() error {
 	h.mu.Lock()
 	h.off = true
+	if h.booting != nil {
+		h.booting.cancel(ErrClosed)
+	}
 	h.mu.Unlock()
 	h.turn <- struct{}{}
 	defer func() { <-h.turn }()

@@ -24,18 +24,18 @@ func TestRegisteredCommands(t *testing.T) {
 		Commands: map[string]sandbox.Command{
 			"apt-get": func(_ context.Context, p *sandbox.Process) int {
 				if err := p.FS.WriteFile("/var/lib/dpkg/status", []byte(strings.Join(p.Args, " ")), 0o644); err != nil {
-					fmt.Fprintln(p.Stderr, "E:", err)
+					_, _ = fmt.Fprintln(p.Stderr, "E:", err)
 					return 100
 				}
-				fmt.Fprintln(p.Stdout, "installed as", p.User, p.Env["DEBIAN_FRONTEND"], "in", p.Dir)
+				_, _ = fmt.Fprintln(p.Stdout, "installed as", p.User, p.Env["DEBIAN_FRONTEND"], "in", p.Dir)
 				return 0
 			},
-			"hostname": func(_ context.Context, p *sandbox.Process) int { fmt.Fprintln(p.Stdout, "overridden"); return 0 },
+			"hostname": func(_ context.Context, p *sandbox.Process) int { _, _ = fmt.Fprintln(p.Stdout, "overridden"); return 0 },
 			"both": func(ctx context.Context, p *sandbox.Process) int {
 				return p.Run(ctx, "sh", "-c", "echo nested; exit 9")
 			},
 			"python3": func(_ context.Context, p *sandbox.Process) int {
-				fmt.Fprintln(p.Stdout, "python runs", p.Args[1:])
+				_, _ = fmt.Fprintln(p.Stdout, "python runs", p.Args[1:])
 				return 0
 			},
 		},
@@ -220,6 +220,24 @@ func TestBootIsCancelled(t *testing.T) {
 	})
 }
 
+func TestCloseDuringReboot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := boot(t, sandbox.Options{})
+		run(t, h, sandbox.Exec{Line: "mkdir -p /usr/local/bin; printf 'sleep 100000' >/usr/local/bin/x; chmod 755 /usr/local/bin/x"})
+		slow := boot(t, sandbox.Options{FS: h.FS().Clone(), UserData: []byte("#cloud-boothook\n#!/bin/sh\n[ ! -e /again ] || x\ntouch /again\n")})
+		rebooted := make(chan error)
+		go func() { rebooted <- slow.Reboot(t.Context()) }()
+		time.Sleep(time.Minute)
+		if err := slow.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-rebooted; !errors.Is(err, sandbox.ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestExecIsCancelled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -239,7 +257,7 @@ func TestNothingReachesTheHost(t *testing.T) {
 	t.Setenv("BAKESTONE_HOST_SECRET", "host-secret")
 	dir := t.TempDir()
 	file := filepath.ToSlash(filepath.Join(dir, "secret"))
-	if err := os.WriteFile(file, []byte("echo host-secret\n"), 0o755); err != nil { //nolint:gosec // a script must be executable
+	if err := os.WriteFile(file, []byte("echo host-secret\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(dir)

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -20,9 +21,9 @@ func (o opts) on(name string) bool {
 
 // value is that of the last flag with the name.
 func (o opts) value(name string) (string, bool) {
-	for i := len(o.given) - 1; i >= 0; i-- {
-		if o.given[i].name == name {
-			return o.given[i].value, true
+	for _, g := range slices.Backward(o.given) {
+		if g.name == name {
+			return g.value, true
 		}
 	}
 	return "", false
@@ -41,9 +42,9 @@ func (o opts) values(name string) []string {
 
 // last is which of the names was given last; empty for none.
 func (o opts) last(names string) string {
-	for i := len(o.given) - 1; i >= 0; i-- {
-		if strings.Contains(names, o.given[i].name) {
-			return o.given[i].name
+	for _, g := range slices.Backward(o.given) {
+		if strings.Contains(names, g.name) {
+			return g.name
 		}
 	}
 	return ""

@@ -17,7 +17,7 @@ func readNow(file *os.File, p []byte) (n int, ready bool, err error) {
 	}
 	var got error
 	err = raw.Read(func(fd uintptr) bool {
-		n, got = syscall.Read(int(fd), p) //nolint:gosec // a descriptor fits
+		n, got = syscall.Read(int(fd), p)
 		return true
 	})
 	n, ready, err = outcome(n, err, got)
@@ -35,7 +35,7 @@ func writeNow(file *os.File, p []byte) (n int, ready bool, err error) {
 	}
 	var got error
 	err = raw.Write(func(fd uintptr) bool {
-		n, got = syscall.Write(int(fd), p) //nolint:gosec // a descriptor fits
+		n, got = syscall.Write(int(fd), p)
 		return true
 	})
 	return outcome(n, err, got)

@@ -37,6 +37,7 @@ type Process struct {
 	dash   bool // the shell that runs it knows nothing of bash
 	line   uint // where in its script a shell called it
 	by     string
+	boot   *boot // which it runs in
 }
 
 // Path makes a path absolute from the working directory. An empty path stays
@@ -61,6 +62,9 @@ func (p *Process) Run(ctx context.Context, args ...string) int {
 	if len(args) == 0 {
 		return 0
 	}
+	if bootOf(ctx) == nil { // a context of the command's own making
+		ctx = context.WithValue(ctx, bootKey{}, p.boot)
+	}
 	return p.child(args).exec(ctx)
 }
 
@@ -72,10 +76,9 @@ func (p *Process) child(args []string) *Process {
 }
 
 // as makes p a process of u, and leaves its environment as it is.
-func (p *Process) as(u user) *Process {
+func (p *Process) as(u user) {
 	p.UID, p.GID, p.User = u.uid, u.gid, u.name
 	p.FS = p.Host.FS().As(u.cred(p.FS), p.Umask)
-	return p
 }
 
 // setUmask changes what new files of p lose.
@@ -123,6 +126,7 @@ func (p *Process) start(ctx context.Context, run Command) int {
 	if ctx.Err() != nil {
 		return killed
 	}
+	p.boot = bootOf(ctx)
 	ctx, end := p.Host.table.enter(ctx, p)
 	defer end()
 	status := run(ctx, p)

@@ -16,13 +16,12 @@ type session struct {
 	h       *Host
 	p       *Process
 	channel ssh.Channel
-	stdin   io.ReadCloser
 	started bool
 	pty     bool
 }
 
 func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, channel ssh.Channel, requests <-chan *ssh.Request) {
-	defer channel.Close()
+	defer shut(channel)
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
 	s := &session{h: h, p: h.process(u), channel: channel}

@@ -71,7 +71,7 @@ func (f sftpFiles) Fileread(r *sftp.Request) (io.ReaderAt, error) {
 	}
 	if info, err := h.Stat(); err == nil && info.IsDir() {
 		_ = h.Close()
-		return nil, errors.New("Is a directory") //nolint:staticcheck,revive // the server's words
+		return nil, syscall.EISDIR
 	}
 	return h, nil
 }
@@ -240,10 +240,10 @@ type sftpInfo struct{ *memfs.Info }
 var _ sftp.FileInfoUidGid = sftpInfo{}
 
 // Uid is the owner.
-func (i sftpInfo) Uid() uint32 { return uint32(i.UID()) } //nolint:revive,staticcheck,gosec // the library's spelling
+func (i sftpInfo) Uid() uint32 { return uint32(i.UID()) } //nolint:staticcheck,gosec // the library's spelling
 
 // Gid is the group.
-func (i sftpInfo) Gid() uint32 { return uint32(i.GID()) } //nolint:revive,staticcheck,gosec // the library's spelling
+func (i sftpInfo) Gid() uint32 { return uint32(i.GID()) } //nolint:staticcheck,gosec // the library's spelling
 
 type sftpList []fs.FileInfo
 

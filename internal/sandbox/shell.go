@@ -138,8 +138,7 @@ func (sh *shell) parse(text, name string) (file *syntax.File, status int) {
 }
 
 func (sh *shell) syntaxError(err error) int {
-	var pe syntax.ParseError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[syntax.ParseError](err); ok {
 		sh.errf("%s: %d: Syntax error: %s\n", sh.name, pe.Pos.Line(), pe.Text)
 	} else {
 		sh.errf("%s: Syntax error: %v\n", sh.name, err)

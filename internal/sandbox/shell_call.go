@@ -60,7 +60,7 @@ func (sh *shell) call(ctx context.Context, args []string) ([]string, error) {
 
 // refuse makes the command fail with a message in the shell's words.
 func (sh *shell) refuse(hc interp.HandlerContext, name string, status int, reason string) []string {
-	line := "line " + itoa(int(hc.Pos.Line())) //nolint:gosec // a line number
+	line := "line " + itoa(int(hc.Pos.Line()))
 	if sh.dash {
 		line = strings.TrimPrefix(line, "line ")
 	} else if reason == notFound {
@@ -197,7 +197,7 @@ func (sh *shell) source(hc interp.HandlerContext, args []string) ([]string, erro
 	p.Env, p.Dir = exported(hc.Env), hc.Dir
 	if !strings.Contains(name, "/") {
 		file, found := "", false
-		for _, dir := range strings.Split(p.Env["PATH"], ":") {
+		for dir := range strings.SplitSeq(p.Env["PATH"], ":") {
 			file = path.Join(p.Path(dir), name)
 			if info, err := p.FS.Stat(file); err == nil && info.Mode().IsRegular() {
 				found = true

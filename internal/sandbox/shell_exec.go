@@ -131,4 +131,7 @@ func (sh *shell) waitJobs() {
 
 func fprintf(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 
+// shut closes what has nothing more to say.
+func shut(c io.Closer) { _ = c.Close() }
+
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"mvdan.cc/sh/v3/interp"
 
@@ -46,7 +47,7 @@ func (sh *shell) open(ctx context.Context, name string, flag int, _ os.FileMode)
 	if err == nil && flag&(os.O_WRONLY|os.O_RDWR) == 0 {
 		if info, statErr := f.Stat(); statErr == nil && info.IsDir() && sh.dash {
 			_ = f.Close()
-			err = errors.New("Is a directory") //nolint:staticcheck,revive // the guest's own words
+			err = syscall.EISDIR
 		}
 	}
 	if err != nil {
@@ -144,7 +145,7 @@ func (sh *shell) stat(ctx context.Context, name string, follow bool) (fs.FileInf
 
 func (sh *shell) access(ctx context.Context, name string, mode interp.AccessMode) error {
 	full := sh.abs(interp.HandlerCtx(ctx), name)
-	err := sh.p.FS.Access(full, memfs.Access(mode)) //nolint:gosec // three bits
+	err := sh.p.FS.Access(full, memfs.Access(mode))
 	if errors.Is(err, fs.ErrNotExist) && mode&interp.AccessWrite == 0 {
 		if _, ok := sh.p.function(full); ok {
 			return nil

@@ -61,7 +61,7 @@ func (sh *shell) substitute(p *Process) int {
 	if err != nil {
 		return p.fail(1, "%s", errText(err))
 	}
-	defer f.Close()
+	defer shut(f)
 	sh.mu.Lock()
 	sh.created = append(sh.created, name)
 	sh.mu.Unlock()

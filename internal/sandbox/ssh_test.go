@@ -124,12 +124,12 @@ func TestSSHShellReadsCommands(t *testing.T) {
 	}
 	line := make([]byte, 2)
 	for _, want := range []string{"a\n", "b\n"} { // each answer comes before the next command
-		fmt.Fprintf(in, "x=%secho $x\n", want)
+		_, _ = fmt.Fprintf(in, "x=%secho $x\n", want)
 		if _, err := io.ReadFull(out, line); err != nil || string(line) != want {
 			t.Fatalf("got %q, %v, want %q", line, err, want)
 		}
 	}
-	fmt.Fprintln(in, "exit 3")
+	_, _ = fmt.Fprintln(in, "exit 3")
 	var exit *ssh.ExitError
 	if err := s.Wait(); !errors.As(err, &exit) || exit.ExitStatus() != 3 {
 		t.Errorf("got error %v, want exit status 3", err)

@@ -21,7 +21,7 @@ func (h *Host) ServeConn(ctx context.Context, c net.Conn) {
 	if c.LocalAddr().Network() == "pipe" {
 		c = newOutbox(c)
 	}
-	defer c.Close()
+	defer shut(c)
 	h.mu.Lock()
 	b := h.up
 	h.mu.Unlock()
@@ -31,7 +31,7 @@ func (h *Host) ServeConn(ctx context.Context, c net.Conn) {
 	defer b.forget(c)
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
-	if err := h.serve(b.ctx, c); err != nil && !errors.Is(err, io.EOF) {
+	if err := h.serve(b.ctx, c); err != nil && !errors.Is(err, io.EOF) { //nolint:contextcheck // what a guest runs ends with the machine
 		h.o.Logger.LogAttrs(ctx, slog.LevelDebug, "ssh connection ended", slog.String("error", err.Error()))
 	}
 }
@@ -181,7 +181,7 @@ func (h *Host) forward(ctx context.Context, ch ssh.NewChannel) {
 		_ = ch.Reject(ssh.ConnectionFailed, err.Error())
 		return
 	}
-	defer conn.Close()
+	defer shut(conn)
 	channel, reqs, err := ch.Accept()
 	if err != nil {
 		return

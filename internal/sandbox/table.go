@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // A signal ends a process; every signal we know of does.
@@ -64,8 +65,7 @@ func signalOf(ctx context.Context) (signal, bool) {
 	if ctx.Err() == nil {
 		return "", false
 	}
-	var sig signal
-	if errors.As(context.Cause(ctx), &sig) {
+	if sig, ok := errors.AsType[signal](context.Cause(ctx)); ok {
 		return sig, true
 	}
 	return "KILL", true
@@ -136,9 +136,9 @@ func (t *table) signal(pid int, sig signal, uid int) error {
 	e, ok := t.all[pid]
 	switch {
 	case !ok:
-		return errors.New("No such process") //nolint:staticcheck,revive // the kernel's words, shown to the guest
+		return syscall.ESRCH
 	case uid != 0 && uid != e.uid:
-		return errors.New("Operation not permitted") //nolint:staticcheck,revive // the kernel's words, shown to the guest
+		return syscall.EPERM
 	case sig != "":
 		e.kill(sig)
 	}

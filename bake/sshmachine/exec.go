@@ -62,12 +62,8 @@ var errNotStarted = errors.New("not started")
 
 // exec runs p and waits for it. An error is a process whose end is not known.
 func (l *link) exec(ctx context.Context, p *process) (exit, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.dead:
-		return exit{}, fmt.Errorf("%w: %w", errNotStarted, l.lostError())
-	case <-ctx.Done():
-		return exit{}, context.Cause(ctx)
+	if !l.takeSlot(ctx, true) {
+		return exit{}, l.noSlot(ctx)
 	}
 	return l.execInSlot(ctx, p, func() { <-l.slots })
 }

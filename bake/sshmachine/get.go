@@ -46,14 +46,15 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 		report = newProgress(down.Progress, from.size)
 		switch {
 		case !from.dir && down.Content != nil:
-			return l.getFile(ctx, root, from, down.Content, report)
+			err = l.getFile(ctx, root, from, down.Content, report)
 		case !from.dir:
-			return l.getToPath(ctx, root, from, down.Path, report)
+			err = l.getToPath(ctx, root, from, down.Path, report)
 		case down.Content != nil:
-			return errors.New("it is a directory, and Content takes a file")
+			err = errors.New("it is a directory, and Content takes a file")
 		default:
-			return l.getTree(ctx, root, from, down.Path, ex, report)
+			err = l.getTree(ctx, root, from, down.Path, ex, report)
 		}
+		return l.begun(err)
 	})
 	if err != nil {
 		return fmt.Errorf("get %s: %w", down.Source, err)

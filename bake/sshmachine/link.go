@@ -120,3 +120,30 @@ func (l *link) roundTrip(ctx context.Context) time.Duration {
 		return 0
 	}
 }
+
+// takeSlot takes a slot for a session; it waits only when it must have one.
+func (l *link) takeSlot(ctx context.Context, must bool) bool {
+	select {
+	case l.slots <- struct{}{}:
+		return true
+	default:
+	}
+	if !must {
+		return false
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return true
+	case <-l.dead:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// noSlot is why there was none.
+func (l *link) noSlot(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w: %w", errNotStarted, l.lostError())
+}

@@ -27,9 +27,17 @@ func newScript(root *sudo, script string, stdin io.Reader) *process {
 // runScript runs a script of this package. One that fails is an error with what
 // it wrote to its standard error.
 func (l *link) runScript(ctx context.Context, p *process) error {
+	if !l.takeSlot(ctx, true) {
+		return l.noSlot(ctx)
+	}
+	return l.runScriptInSlot(ctx, p, func() { <-l.slots })
+}
+
+// runScriptInSlot is runScript in a slot that was taken before.
+func (l *link) runScriptInSlot(ctx context.Context, p *process, release func()) error {
 	var said tail
 	p.stderr = said.writer(p.stderr)
-	ended, err := l.exec(ctx, p)
+	ended, err := l.execInSlot(ctx, p, release)
 	if err != nil {
 		return err
 	}

@@ -53,25 +53,6 @@ func (l *link) openSFTP(ctx context.Context, n int) []*channel {
 	return open
 }
 
-// takeSlot takes a slot for a session; it waits only when it must have one.
-func (l *link) takeSlot(ctx context.Context, must bool) bool {
-	select {
-	case l.slots <- struct{}{}:
-		return true
-	default:
-	}
-	if !must {
-		return false
-	}
-	select {
-	case l.slots <- struct{}{}:
-		return true
-	case <-l.dead:
-	case <-ctx.Done():
-	}
-	return false
-}
-
 func (l *link) newChannel(release func()) (*channel, error) {
 	session, requests, err := l.client.OpenChannel("session", nil)
 	if err != nil {

@@ -6,7 +6,9 @@ func builtin(name string) Command {
 	switch name {
 	case "sh", "dash", "bash":
 		return sh
-	case "[", "echo", "false", "printf", "pwd", "test", "true":
+	case "printf":
+		return printf
+	case "[", "echo", "false", "pwd", "test", "true":
 		return shellBuiltin
 	case "kill":
 		return kill
@@ -14,6 +16,8 @@ func builtin(name string) Command {
 		return ps
 	case "env":
 		return env
+	case "printenv":
+		return printenv
 	case "nohup":
 		return nohup
 	case "setsid":
@@ -183,6 +187,8 @@ func systemBuiltin(name string) Command {
 		return passwd
 	case "ssh-keygen":
 		return sshKeygen
+	case "tty":
+		return tty
 	case "which":
 		return which
 	case "logger", "wall":

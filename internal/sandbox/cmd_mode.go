@@ -109,7 +109,7 @@ func symbolicMode(clause string, bits uint32, dir bool, umask uint32) (uint32, b
 			if dir {
 				keep = bits & 0o6000
 			}
-			bits = bits&^(who&limit) | perm | keep
+			bits = bits&^who | perm | keep
 		}
 	}
 	return bits, true

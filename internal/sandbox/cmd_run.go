@@ -45,6 +45,26 @@ func env(ctx context.Context, p *Process) int {
 	return 0
 }
 
+func printenv(ctx context.Context, p *Process) int {
+	_, names, bad := p.options("0", "null=0")
+	if bad != 0 {
+		return bad
+	}
+	if len(names) == 0 {
+		return p.Run(ctx, append([]string{"env"}, p.Args[1:]...)...)
+	}
+	status := 0
+	for _, name := range names {
+		value, ok := p.Env[name]
+		if !ok {
+			status = 1
+			continue
+		}
+		p.print(value, "\n")
+	}
+	return status
+}
+
 // assign takes leading NAME=value words into the environment.
 func (p *Process) assign(args []string) []string {
 	if p.Env == nil {

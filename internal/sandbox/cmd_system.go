@@ -84,6 +84,15 @@ func hostname(_ context.Context, p *Process) int {
 	return 0
 }
 
+func tty(_ context.Context, p *Process) int {
+	if !p.tty {
+		p.print("not a tty\n")
+		return 1
+	}
+	p.print("/dev/pts/0\n")
+	return 0
+}
+
 func uname(_ context.Context, p *Process) int {
 	o, _, bad := p.options("asnrvmpio", "all=a", "kernel-name=s", "nodename=n", "kernel-release=r", "kernel-version=v", "machine=m",
 		"processor=p", "hardware-platform=i", "operating-system=o")

@@ -127,7 +127,9 @@ func (t *tarRun) read(list bool, only []string) error {
 			t.status = t.p.fail(2, "%s: Cannot open: %s", h.Name, errText(err))
 		}
 	}
-	if _, err := io.Copy(io.Discard, r); err != nil { // the padding behind the end //nolint:gosec // the guest's own archive, in the guest's memory
+	// Behind the end of the archive there is padding, which the writer waits to
+	// be rid of.
+	if _, err := io.Copy(io.Discard, r); err != nil { //nolint:gosec // the guest's own archive, in the guest's memory
 		return err
 	}
 	for _, dir := range slices.Backward(t.made) {

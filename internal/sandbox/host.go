@@ -78,7 +78,7 @@ func (h *Host) start(ctx context.Context) error {
 	stop()
 	h.mu.Lock()
 	h.booting = nil
-	cause := context.Cause(b.ctx)
+	cause := context.Cause(b.ctx) //nolint:contextcheck // as above
 	if cause == nil {
 		h.up = b
 	}

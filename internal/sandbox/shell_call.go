@@ -15,7 +15,7 @@ import (
 func (sh *shell) call(ctx context.Context, args []string) ([]string, error) {
 	hc := interp.HandlerCtx(ctx)
 	if j := sh.jobOf(hc); j != nil && args[0] != internal {
-		if sig, was := signalOf(j.ctx()); was { // the rest of the job does not run
+		if sig, was := signalOf(j.ctx()); was { //nolint:contextcheck // the rest of a job that was killed does not run
 			return []string{"exit", itoa(sig.status())}, nil
 		}
 	}
@@ -33,11 +33,18 @@ func (sh *shell) call(ctx context.Context, args []string) ([]string, error) {
 	case "pwd":
 		if slices.Contains(args[1:], "-P") {
 			if dir, err := sh.p.FS.EvalSymlinks(hc.Dir); err == nil {
-				return []string{"printf", "%s\n", dir}, nil
+				return []string{internal, "printf", "%s\n", dir}, nil
 			}
 		}
 	case "cd":
 		return sh.cd(hc, args), nil
+	case "printf":
+		if len(args) > 3 && args[1] == "-v" && syntax.ValidName(args[2]) {
+			name := args[2] // the dot keeps newlines at the end
+			return eval(name + "=$(" + internal + " printf " + shellQuote(args[3:]...) + "; " + internal + " printf .) && " +
+				name + "=${" + name + "%.}"), nil
+		}
+		return append([]string{internal}, args...), nil
 	case "eval", "trap":
 		return sh.rewriteArgs(args)
 	case "source", ".":
@@ -261,10 +268,14 @@ func (sh *shell) test(hc interp.HandlerContext, args []string) []string {
 				return sh.refuse(hc, args[0], 2, out[i-1]+": unexpected operator")
 			}
 			continue
-		case "-ef":
-			a, errA := sh.p.FS.Stat(sh.abs(hc, out[i-1]))
-			b, errB := sh.p.FS.Stat(sh.abs(hc, out[i+1]))
-			out[i-1], out[i], out[i+1] = "x", "=", map[bool]string{true: "x", false: "y"}[errA == nil && errB == nil && a.Ino() == b.Ino()]
+		case "-ef", "<", ">", "-nt", "-ot":
+			if i < 2 {
+				continue
+			}
+			holds, own := sh.compares(hc, out[i-1], out[i], out[i+1])
+			if own {
+				out[i-1], out[i], out[i+1] = "x", "=", map[bool]string{true: "x", false: "y"}[holds]
+			}
 			continue
 		default:
 			continue
@@ -272,6 +283,26 @@ func (sh *shell) test(hc interp.HandlerContext, args []string) []string {
 		out[i], out[i+1] = "-n", map[bool]string{true: "1", false: ""}[holds]
 	}
 	return out
+}
+
+// compares answers the comparisons that the interpreter does not know, or of
+// which dash has another idea: to it no file is newer than one that is missing.
+func (sh *shell) compares(hc interp.HandlerContext, left, op, right string) (holds, own bool) {
+	a, errA := sh.p.FS.Stat(sh.abs(hc, left))
+	b, errB := sh.p.FS.Stat(sh.abs(hc, right))
+	both := errA == nil && errB == nil
+	switch op {
+	case "<":
+		return left < right, true
+	case ">":
+		return left > right, true
+	case "-ef":
+		return both && a.Ino() == b.Ino(), true
+	case "-nt":
+		return both && a.ModTime().After(b.ModTime()), sh.dash
+	default:
+		return both && a.ModTime().Before(b.ModTime()), sh.dash
+	}
 }
 
 // set leaves out what has no effect here, and refuses what dash does not have.
@@ -330,7 +361,7 @@ func (sh *shell) echo(args []string) []string {
 	if len(rest) > 0 && rest[0] == "-n" {
 		format, rest = "%b", rest[1:]
 	}
-	return []string{"printf", format, strings.Join(rest, " ")}
+	return []string{internal, "printf", format, strings.Join(rest, " ")}
 }
 
 func shellQuote(args ...string) string {

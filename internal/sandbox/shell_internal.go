@@ -45,6 +45,8 @@ func (sh *shell) internal(ctx context.Context, hc interp.HandlerContext, args []
 		return p.ulimit()
 	case "kill":
 		return kill(ctx, p)
+	case "printf":
+		return printf(ctx, p)
 	case "jobs":
 	}
 	return 0

@@ -1,0 +1,198 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// printf is printf(1). The interpreter's own knows no precision.
+func printf(_ context.Context, p *Process) int {
+	args := p.Args[1:]
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		return p.fail(2, "usage: printf format [arguments]")
+	}
+	f := &formatter{p: p, args: args[1:]}
+	for {
+		before := len(f.args)
+		f.format(args[0])
+		if f.stop || len(f.args) == 0 || len(f.args) == before {
+			break
+		}
+	}
+	p.print(f.out.String())
+	return f.status
+}
+
+type formatter struct {
+	p      *Process
+	args   []string
+	out    strings.Builder
+	status int
+	stop   bool // \c was met
+}
+
+func (f *formatter) next() string {
+	if len(f.args) == 0 {
+		return ""
+	}
+	arg := f.args[0]
+	f.args = f.args[1:]
+	return arg
+}
+
+func (f *formatter) format(format string) {
+	for i := 0; i < len(format) && !f.stop; i++ {
+		switch c := format[i]; {
+		case c == '\\':
+			i += f.escape(format[i+1:], false)
+		case c == '%' && strings.HasPrefix(format[i+1:], "%"):
+			f.out.WriteByte('%')
+			i++
+		case c == '%':
+			i += f.directive(format[i+1:])
+		default:
+			f.out.WriteByte(c)
+		}
+	}
+}
+
+// escape writes what a backslash before s means, and returns how much of s
+// belongs to it.
+func (f *formatter) escape(s string, inArgument bool) int {
+	if s == "" {
+		f.out.WriteByte('\\')
+		return 0
+	}
+	if at := strings.IndexByte(`abefnrtv\"'`, s[0]); at >= 0 {
+		f.out.WriteByte("\a\b\x1b\f\n\r\t\v\\\"'"[at])
+		return 1
+	}
+	digits, base, start := 0, 8, 0
+	switch {
+	case s[0] == 'c':
+		f.stop = true
+		return 1
+	case s[0] == 'x':
+		base, start = 16, 1
+		for start+digits < len(s) && digits < 2 && strings.IndexByte("0123456789abcdefABCDEF", s[start+digits]) >= 0 {
+			digits++
+		}
+	case s[0] >= '0' && s[0] <= '7':
+		if inArgument && s[0] == '0' { // %b has \0nnn
+			start = 1
+		}
+		for start+digits < len(s) && digits < 3 && s[start+digits] >= '0' && s[start+digits] <= '7' {
+			digits++
+		}
+	default:
+		f.out.WriteString(`\` + s[:1])
+		return 1
+	}
+	if base == 16 && digits == 0 {
+		f.out.WriteString(`\x`)
+		return 1
+	}
+	n, _ := strconv.ParseUint(s[start:start+digits], base, 16) // no digits are zero
+	f.out.WriteByte(byte(n))                                   //nolint:gosec // three octal digits wrap, as in C
+	return start + digits
+}
+
+// directive writes one argument, and returns how much of s describes how.
+func (f *formatter) directive(s string) int {
+	spec, i := "%", 0
+	for i < len(s) && strings.IndexByte("-+ 0#123456789.*", s[i]) >= 0 {
+		if s[i] == '*' {
+			spec += itoa(int(f.integer(f.next())))
+		} else {
+			spec += s[i : i+1]
+		}
+		i++
+	}
+	if i == len(s) {
+		f.problem("%s: missing format character", spec)
+		return i
+	}
+	switch verb := s[i]; verb {
+	case 's':
+		f.write(spec+"s", f.next())
+	case 'b':
+		inner := &formatter{p: f.p}
+		arg := f.next()
+		for j := 0; j < len(arg) && !inner.stop; j++ {
+			if arg[j] == '\\' {
+				j += inner.escape(arg[j+1:], true)
+			} else {
+				inner.out.WriteByte(arg[j])
+			}
+		}
+		f.write(spec+"s", inner.out.String())
+		f.stop = inner.stop
+	case 'q':
+		f.write(spec+"s", bashQuote(f.next()))
+	case 'c':
+		arg := f.next()
+		f.write(spec+"s", arg[:min(1, len(arg))])
+	case 'd', 'i':
+		f.write(spec+"d", f.integer(f.next()))
+	case 'u', 'x', 'X', 'o':
+		if verb == 'u' {
+			verb = 'd'
+		}
+		f.write(spec+string(verb), uint64(f.integer(f.next()))) //nolint:gosec // negative numbers wrap, as in C
+	case 'e', 'E', 'f', 'F', 'g', 'G':
+		arg := f.next()
+		n, err := strconv.ParseFloat(arg, 64)
+		if err != nil && arg != "" {
+			f.problem("%s: expected a numeric value", quote(arg))
+		}
+		f.write(spec+string(verb), n)
+	default:
+		f.problem("%s%c: invalid directive", spec, verb)
+	}
+	return i + 1
+}
+
+func (f *formatter) write(spec string, arg any) {
+	fmt.Fprintf(&f.out, spec, arg)
+}
+
+func (f *formatter) problem(format string, args ...any) {
+	f.status = f.p.fail(1, format, args...)
+}
+
+// integer reads decimal, 0x and 0 numbers, and the code of 'c and "c.
+func (f *formatter) integer(s string) int64 {
+	if s == "" {
+		return 0
+	}
+	if s[0] == '\'' || s[0] == '"' {
+		for _, r := range s[1:] {
+			return int64(r)
+		}
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 0, 64)
+	if err != nil {
+		f.problem("%s: expected a numeric value", quote(s))
+	}
+	return n
+}
+
+// bashQuote quotes s only when it must be.
+func bashQuote(s string) string {
+	plain := s != ""
+	for _, r := range s {
+		if !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:=@%+,", r) {
+			plain = false
+		}
+	}
+	if plain {
+		return s
+	}
+	return shellQuote(s)
+}

@@ -22,6 +22,12 @@
 // A flag that a built-in command does not know makes it fail with status 2 and
 // say so; no flag is ignored.
 //
+// Where /bin/sh is dash, as on Ubuntu, what only bash understands is refused in
+// sh. The shell has these limits: descriptors above 2, output process
+// substitution, coproc and traps of signals do not exist, and a script is
+// parsed as a whole before it begins. On Windows the interpreter takes an
+// absolute path for a relative one in cd, [[ ]] and patterns.
+//
 // The disk is a memfs.FS. Host.FS().Clone() is an image of it, and a Host
 // booted from that image has what the first one had.
 package sandbox

@@ -59,10 +59,10 @@ type Options struct {
 	// Facts is what the machine says it is.
 	Facts Facts
 
-	// OnPower is told when the guest powers off or reboots. The host does
-	// neither by itself: call Close or Reboot. It runs in a goroutine of its
-	// own, which Close waits for, unless OnPower itself called Close. Nil
-	// does it: Close or Reboot is called.
+	// OnPower is told, once per boot, that the guest powers off or reboots. The
+	// host does neither by itself: call Close or Reboot, from OnPower or from
+	// anywhere else. It runs in a goroutine of its own, for which Close does
+	// not wait, since it may be the caller. Nil calls Close or Reboot.
 	OnPower func(Power)
 
 	// Dial opens the connections that an SSH client wants forwarded

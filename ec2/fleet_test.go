@@ -20,7 +20,7 @@ func fleet(cloud *ec2.Cloud, n int) []*bake.Image {
 	for i := range n {
 		images = append(images, &bake.Image{
 			Name:         fmt.Sprintf("node%03d", i),
-			Builder:      ec2.Builder{Cloud: cloud, Source: ubuntu()},
+			Builder:      ec2.Builder{Cloud: cloud, Source: ubuntu(), BootTimeout: time.Hour},
 			Provisioners: []bake.Provisioner{provision.File{Content: fmt.Sprintln(i), Dest: "/etc/node", Sudo: true}},
 		})
 	}
@@ -87,12 +87,12 @@ func wantNoMore(t *testing.T, what string, count func() int, before int) {
 // TestThrottledFleet bakes more images at once than AWS's documented rates let
 // through, on time that runs fast: nobody may see a throttled call.
 func TestThrottledFleet(t *testing.T) {
-	clock := ec2test.Scaled(500)
+	clock := ec2test.Scaled(30)
 	server := newServer(t, &ec2test.Options{Clock: clock, Throttle: true, Latency: ec2test.Realistic()})
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
 		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock,
 	})
-	if _, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Parallel: 60}, fleet(cloud, 60)...); err != nil {
+	if _, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Parallel: 40}, fleet(cloud, 40)...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -100,7 +100,7 @@ func TestThrottledFleet(t *testing.T) {
 // TestEventualConsistency bakes where EC2 shows nothing that is younger than
 // three seconds.
 func TestEventualConsistency(t *testing.T) {
-	clock := ec2test.Scaled(200)
+	clock := ec2test.Scaled(30)
 	server := newServer(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second, Latency: ec2test.Realistic()})
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
 		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, MaxRetryDelay: time.Millisecond,
@@ -124,7 +124,7 @@ func TestEventualConsistency(t *testing.T) {
 }
 
 func TestInstanceThatDiesIsAnError(t *testing.T) {
-	clock := ec2test.Scaled(100)
+	clock := ec2test.Scaled(30)
 	server := newServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Realistic()})
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
 		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock,

@@ -26,10 +26,13 @@ const (
 //
 // A command that was only just begun may not have its mark yet: until the mark
 // was seen once, the script looks again for two seconds.
+//
+// The script never has the whole mark in it: a forced command of sshd has the
+// script in its environment.
 const killScript = `[ -r /proc/self/environ ] || exit 0
-n=0; w=0
+n=0; w=0; m=` + mark + `
 while :; do
-v=$(grep -lsF ` + mark + `=TAG /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')
+v=$(grep -lsF "$m=TAG" /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')
 if [ -z "$v" ]; then
 [ "$n" = 0 ] && [ "$w" -lt 20 ] || exit 0
 w=$((w+1)); sleep 0.1 2>/dev/null || sleep 1

@@ -129,5 +129,5 @@ func (l *link) putBig(ctx context.Context, up *bake.Upload, f *outgoing, dest st
 
 // pour sends everything through one command.
 func (l *link) pour(ctx context.Context, root *sudo, file string, from io.Reader) error {
-	return l.runScript(ctx, newScript(root, "exec cat >"+quote(file), from))
+	return l.runScript(ctx, newScript(root, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from))
 }

@@ -85,7 +85,8 @@ func (t *treeScripts) begin() string {
 		upload = quote(t.upload)
 	}
 	fmt.Fprintf(&b, "w=%s\n", upload)
-	b.WriteString(cleanUp(`rm -rf "$s" "$w"`))
+	// What is still on its way over SFTP can come between.
+	b.WriteString(cleanUp(`rm -rf "$s" "$w" || { sleep 1; rm -rf "$s" "$w"; }`))
 	b.WriteString(`(umask 077; mkdir "$s" && if [ "$w" != "$s" ]; then mkdir "$w"; fi && mkdir "$w/t") || exit 1` + "\n")
 	if t.upload != "" {
 		fmt.Fprintf(&b, "chown -R %s \"$w\" || exit 1\n", quote(t.login))

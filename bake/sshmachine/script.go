@@ -19,9 +19,9 @@ const (
 	longestDirect = 32 << 10
 )
 
-// quote makes s one word for a shell.
+// quote makes s one word for a shell, of any kind: not all take \' the same way.
 func quote(s string) string {
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return "'" + strings.ReplaceAll(s, "'", `'"'"'`) + "'"
 }
 
 // newTag is a fresh value of mark.

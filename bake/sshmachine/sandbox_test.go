@@ -1,0 +1,164 @@
+package sshmachine_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
+	"github.com/bakestone-go/bakestone/internal/sandbox"
+)
+
+// embedded is a machine of the kind that the embedded EC2 has: a shell and a
+// disk in memory, on every system.
+func embedded(t *testing.T, o sandbox.Options) *sshmachine.Machine {
+	t.Helper()
+	pair, err := sshmachine.NewKeyPair("")
+	must(t, err)
+	o.AuthorizedKeys = []string{pair.AuthorizedKey}
+	h, err := sandbox.Boot(t.Context(), o)
+	must(t, err)
+	var wg sync.WaitGroup
+	ctx := context.WithoutCancel(t.Context())
+	t.Cleanup(func() {
+		must(t, h.Close())
+		wg.Wait()
+	})
+	return connect(t, &sshmachine.Config{
+		Addr: "192.0.2.1", User: "ubuntu",
+		Auth:         []sshmachine.Auth{sshmachine.Signer(pair.Signer)},
+		HostKey:      sshmachine.InsecureAnyHostKey(),
+		SudoPassword: bake.NewSecret(o.SudoPassword),
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			a, b := net.Pipe()
+			wg.Go(func() { h.ServeConn(ctx, b) })
+			return a, nil
+		},
+	})
+}
+
+// TestEmbedded does everything once on an embedded machine, with tar and
+// without it.
+func TestEmbedded(t *testing.T) {
+	for name, o := range map[string]sandbox.Options{
+		"as it is": {}, "sudo password": {SudoPassword: "hush it's"}, "no tar": {Missing: []string{"tar"}},
+		"poor": {Missing: []string{"tar", "sha256sum", "openssl", "xargs", "gzip"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := embedded(t, o)
+			embeddedCommands(t, m)
+			embeddedFiles(t, m)
+			before, err := m.Facts(t.Context())
+			must(t, err)
+			must(t, m.Reboot(t.Context(), nil))
+			if after, err := m.Facts(t.Context()); err != nil || after.BootID == before.BootID {
+				t.Errorf("rebooted from %q to %q, %v", before.BootID, after.BootID, err)
+			}
+		})
+	}
+}
+
+func embeddedCommands(t *testing.T, m *sshmachine.Machine) {
+	t.Helper()
+	const odd = "it's \"odd\"\n$HOME `x` \\ ☃\t"
+	for _, sudo := range []bool{false, true} {
+		for _, cmd := range []bake.Cmd{
+			{Line: `printf %s "$A"; cat`, Env: map[string]string{"A": odd}, Stdin: strings.NewReader("rest")},
+			{Line: `printf %s "$A"; cat`, Secrets: bake.Secrets(map[string]string{"A": odd}), Stdin: strings.NewReader("rest"), Dir: "/tmp"},
+			{Args: []string{"sh", "-c", `printf %s "$0"; cat`, odd}, Stdin: strings.NewReader("rest")},
+		} {
+			cmd.Sudo = sudo
+			if got := output(t, m, &cmd); got != odd+"rest" {
+				t.Errorf("sudo %v, %s: %q", sudo, &cmd, got)
+			}
+		}
+		want := "ubuntu"
+		if sudo {
+			want = "root"
+		}
+		if got := output(t, m, &bake.Cmd{Line: "id -un", Sudo: sudo}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	var failed *bake.ExitError
+	if err := m.Run(t.Context(), bake.Sh("echo why >&2; exit 7")); !errors.As(err, &failed) || failed.Status != 7 || len(failed.Output) != 1 {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	up := writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
+	if err := m.Run(ctx, &bake.Cmd{Line: "echo; sleep 1000", Stdout: up}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want canceled", err)
+	}
+	before, err := m.Facts(t.Context())
+	must(t, err)
+	if before.User != "ubuntu" || before.UID == 0 || before.BootID == "" || before.Distro != "ubuntu" {
+		t.Errorf("%+v", before)
+	}
+}
+
+func embeddedFiles(t *testing.T, m *sshmachine.Machine) {
+	t.Helper()
+	big := bytes.Repeat([]byte("0123456789"), 100_000)
+	fsys := fstest.MapFS{
+		"a/b/c": {Data: []byte("deep"), Mode: 0o640}, "it's": {Data: []byte("odd"), Mode: 0o755},
+		"link": {Data: []byte("a/b/c"), Mode: fs.ModeSymlink}, "skip.tmp": {Data: []byte("no"), Mode: 0o644},
+	}
+	for _, sudo := range []bool{false, true} {
+		root := "/home/ubuntu/put"
+		if sudo {
+			root = "/opt/put"
+		}
+		for name, content := range map[string][]byte{"small": []byte("small"), "big": big} {
+			dest := root + "/" + name
+			must(t, m.Put(t.Context(), &bake.Upload{Dest: dest, Content: bytes.NewReader(content), Mode: 0o600, Sudo: sudo}))
+			var got bytes.Buffer
+			must(t, m.Get(t.Context(), &bake.Download{Source: dest, Content: &got, Sudo: sudo}))
+			if !bytes.Equal(got.Bytes(), content) {
+				t.Errorf("%s: %d bytes, want %d", dest, got.Len(), len(content))
+			}
+		}
+		for range 2 {
+			must(t, m.Put(t.Context(), &bake.Upload{Dest: root + "/tree", FS: fsys, Exclude: []string{"*.tmp"}, Sudo: sudo}))
+		}
+		if got := output(t, m, &bake.Cmd{Line: "cd " + root + "/tree && cat link && stat -c '%a %U' a/b/c . && ls -A", Sudo: sudo}); got != map[bool]string{
+			false: "deep640 ubuntu\n755 ubuntu\na\nit's\nlink", true: "deep640 root\n755 root\na\nit's\nlink",
+		}[sudo] {
+			t.Errorf("got %q", got)
+		}
+		to := t.TempDir()
+		err := m.Get(t.Context(), &bake.Download{Source: root + "/tree", Path: to, Sudo: sudo})
+		if err != nil {
+			t.Logf("get as root %v: %v", sudo, err)
+			continue
+		}
+		var names []string
+		must(t, filepath.WalkDir(to, func(name string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				names = append(names, d.Name())
+			}
+			return err
+		}))
+		if diff := cmp.Diff([]string{"c", "it's", "link"}, names); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	broken := errors.New("broken")
+	up := &bake.Upload{Dest: "/home/ubuntu/put/small", Content: io.MultiReader(bytes.NewReader(big), readerFunc(func([]byte) (int, error) { return 0, broken }))}
+	if err := m.Put(t.Context(), up); !errors.Is(err, broken) {
+		t.Errorf("%v, want broken", err)
+	}
+	if got := output(t, m, bake.Sh("cat /home/ubuntu/put/small; find / -name '.bakestone*' 2>/dev/null || true")); got != "small" {
+		t.Errorf("left over: %q", got)
+	}
+}

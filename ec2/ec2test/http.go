@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -55,6 +56,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) write(w http.ResponseWriter, req *request, ans answer) {
 	w.Header().Set("Content-Type", ans.contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(ans.body)))
 	w.Header().Set("x-amzn-RequestId", req.id)
 	w.WriteHeader(ans.status)
 	if _, err := w.Write(ans.body); err != nil {

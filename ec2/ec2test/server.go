@@ -1,7 +1,9 @@
 package ec2test
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -181,9 +183,28 @@ func (s *Server) ConfigFor(account, region string) aws.Config {
 	return aws.Config{
 		Region:       region,
 		Credentials:  credentials.NewStaticCredentialsProvider(accessKeyPrefix+account, "secret", ""),
-		HTTPClient:   s.client,
+		HTTPClient:   memClient{s.client},
 		BaseEndpoint: aws.String("http://ec2test.invalid"),
 	}
+}
+
+// memClient sends requests over memory, where an answer can arrive before the
+// client has noticed that its request is out. The SDK's bodies end such a
+// request with an error once they are closed, so it sends a copy.
+type memClient struct{ http *http.Client }
+
+func (c memClient) Do(req *http.Request) (*http.Response, error) {
+	if req.Body == nil {
+		return c.http.Do(req)
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	own := req.Clone(req.Context())
+	own.Body = io.NopCloser(bytes.NewReader(body))
+	own.ContentLength = int64(len(body))
+	return c.http.Do(own)
 }
 
 // account is whose access key it is.

@@ -40,7 +40,7 @@ func TestEveryCallBroken(t *testing.T) {
 				t.Parallel()
 				server := newServer(t, nil)
 				server.Fail(fault)
-				wantCleanEnd(t, t.Context(), server, quick(server))
+				wantCleanEnd(t.Context(), t, server, quick(server))
 			})
 		}
 		t.Run(fmt.Sprintf("%s %d cancel", c.action, c.nth), func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestEveryCallBroken(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			server.Fail(ec2test.Fault{Action: c.action, Match: cancelAt(c.nth, cancel)})
-			wantCleanEnd(t, ctx, server, quick(server))
+			wantCleanEnd(ctx, t, server, quick(server))
 		})
 	}
 }
@@ -88,7 +88,7 @@ func callsOfABake(t *testing.T) []nthCall {
 
 // wantCleanEnd bakes, and wants either an artifact or an error that names the
 // step, and in the end an empty EC2.
-func wantCleanEnd(t *testing.T, ctx context.Context, server *ec2test.Server, o *ec2.CloudOptions) {
+func wantCleanEnd(ctx context.Context, t *testing.T, server *ec2test.Server, o *ec2.CloudOptions) {
 	t.Helper()
 	o.CallTimeout = 200 * time.Millisecond
 	// On this clock a step has a second, and what is limited to minutes less.
@@ -130,7 +130,7 @@ func TestEverySSHOperationBroken(t *testing.T) {
 				broken := &breakingDialer{dial: server.Dial, at: max(1, whole.read*part/parts), how: how, cancel: cancel}
 				o := quick(server)
 				o.Dial = broken.Dial
-				wantCleanEnd(t, ctx, server, o)
+				wantCleanEnd(ctx, t, server, o)
 				if !broken.broke() {
 					t.Error("nothing was broken")
 				}

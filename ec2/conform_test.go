@@ -9,6 +9,7 @@ import (
 
 func TestBuilderConforms(t *testing.T) {
 	baketest.Conform(t, func(t *testing.T) baketest.Platform {
+		t.Helper()
 		server := newServer(t, nil)
 		cloud := newCloud(server)
 		return baketest.Platform{

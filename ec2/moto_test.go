@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -215,7 +216,7 @@ func parts(t *testing.T, userData string) (types, bodies []string) {
 	reader := multipart.NewReader(message.Body, params["boundary"])
 	for {
 		part, err := reader.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return types, bodies
 		}
 		if err != nil {

@@ -12,12 +12,8 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
@@ -45,15 +41,7 @@ func cleaner(where *demo.Demo, regions []string) *amicleanup.Cleaner {
 	return c
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout)
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "cleanup:", err)
-		os.Exit(1)
-	}
-}
+func main() { demo.Main("cleanup", run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("cleanup", flag.ContinueOnError)

@@ -16,9 +16,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 	"github.com/bakestone-go/bakestone/bake"
@@ -89,15 +86,7 @@ func newestFive(where *demo.Demo) bake.Publisher {
 	})
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout)
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "nodes:", err)
-		os.Exit(1)
-	}
-}
+func main() { demo.Main("nodes", run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("nodes", flag.ContinueOnError)

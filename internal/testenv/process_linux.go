@@ -20,7 +20,9 @@ func tie(cmd *exec.Cmd) {
 
 // killTree kills what pid has started, directly or not, and everything that
 // carries marker in its environment, and waits until all of it is gone. Pid is
-// frozen meanwhile, so that it starts nothing unseen, and lives on.
+// frozen meanwhile, so that it starts nothing unseen, and lives on. All of them
+// are frozen before the first is killed, or a session would tell its client how
+// its command died, where a lost machine tells nothing.
 func killTree(pid int, marker string) {
 	_ = syscall.Kill(pid, syscall.SIGSTOP)
 	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
@@ -29,8 +31,10 @@ func killTree(pid int, marker string) {
 		if len(found) == 0 {
 			return
 		}
-		for _, child := range found {
-			_ = syscall.Kill(child, syscall.SIGKILL)
+		for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
+			for _, child := range found {
+				_ = syscall.Kill(child, signal)
+			}
 		}
 	}
 }

@@ -90,7 +90,7 @@ func TestThrottledFleet(t *testing.T) {
 	clock := ec2test.Scaled(30)
 	server := newServer(t, &ec2test.Options{Clock: clock, Throttle: true, Latency: ec2test.Realistic()})
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
-		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock,
+		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, CallTimeout: time.Hour,
 	})
 	if _, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Parallel: 40}, fleet(cloud, 40)...); err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func TestEventualConsistency(t *testing.T) {
 	clock := ec2test.Scaled(30)
 	server := newServer(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second, Latency: ec2test.Realistic()})
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
-		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, MaxRetryDelay: time.Millisecond,
+		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, CallTimeout: time.Hour, MaxRetryDelay: time.Millisecond,
 	})
 	for _, action := range []string{"", "CreateSecurityGroup", "RunInstances", "CreateImage"} {
 		if action != "" {
@@ -127,7 +127,7 @@ func TestInstanceThatDiesIsAnError(t *testing.T) {
 	clock := ec2test.Scaled(30)
 	server := newServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Realistic()})
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
-		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock,
+		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, CallTimeout: time.Hour,
 	})
 	_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Observe: func(e bake.Event) {
 		if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {

@@ -18,7 +18,7 @@ import (
 // second later than the one before.
 func embedded(t *testing.T, commands map[string]ec2test.Command) *demo.Demo {
 	t.Helper()
-	clock := ec2test.Scaled(1000)
+	clock := ec2test.Scaled(demo.Speed)
 	server := ec2test.New(&ec2test.Options{Commands: commands, Clock: clock})
 	t.Cleanup(server.Close)
 	where := demo.Over(server, "eu-west-1", clock)

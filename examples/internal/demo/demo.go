@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
 
@@ -79,6 +80,7 @@ func Over(server *ec2test.Server, region string, clock bake.Clock) *Demo {
 			Dial:          server.Dial,
 			SourceAddress: server.SourceAddress,
 			Clock:         clock,
+			CallTimeout:   Speed * time.Minute, // our own work takes real time
 		}),
 		Clock:  clock,
 		Server: server,

@@ -101,7 +101,7 @@ func TestAuthQuestions(t *testing.T) {
 		if string(given) != "right" {
 			return nil, errors.New("wrong")
 		}
-		return nil, nil
+		return &ssh.Permissions{}, nil
 	}
 	ask := func(questions ...string) func(ssh.ConnMetadata, ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 		return func(_ ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
@@ -114,7 +114,7 @@ func TestAuthQuestions(t *testing.T) {
 					return nil, errors.New("wrong")
 				}
 			}
-			return nil, nil
+			return &ssh.Permissions{}, nil
 		}
 	}
 	answer := sshmachine.Interactive(func(_ context.Context, instruction string, q []sshmachine.Question) ([]bake.Secret, error) {

@@ -36,20 +36,28 @@ func slowed(t testing.TB, addr string, rtt time.Duration) string {
 	})
 }
 
+// relayed is how much a relay takes at once.
+const relayed = 256 << 10
+
 // holdBack passes bytes on after a while.
 func holdBack(from, to net.Conn, delay time.Duration) {
 	type packet struct {
 		due  time.Time
-		data []byte
+		data *[relayed]byte
+		n    int
 	}
 	queue := make(chan packet, 1<<16)
+	var free sync.Pool // the relay must not be what limits
 	go func() {
 		defer close(queue)
 		for {
-			data := make([]byte, 64<<10)
-			n, err := from.Read(data)
+			data, _ := free.Get().(*[relayed]byte)
+			if data == nil {
+				data = new([relayed]byte)
+			}
+			n, err := from.Read(data[:])
 			if n > 0 {
-				queue <- packet{time.Now().Add(delay), data[:n]}
+				queue <- packet{time.Now().Add(delay), data, n}
 			}
 			if err != nil {
 				return
@@ -58,9 +66,10 @@ func holdBack(from, to net.Conn, delay time.Duration) {
 	}()
 	for p := range queue {
 		time.Sleep(time.Until(p.due))
-		if _, err := to.Write(p.data); err != nil {
+		if _, err := to.Write(p.data[:p.n]); err != nil {
 			break
 		}
+		free.Put(p.data)
 	}
 	_ = from.Close()
 	_ = to.Close()
@@ -133,41 +142,37 @@ func contest(b *testing.B, rtt time.Duration, source string, withSCP bool) {
 	if info.IsDir() {
 		from, base = source, "."
 	}
-	shell := func(line string, args ...string) func() {
-		return func() {
-			to := fresh()
+	shell := func(line string, args ...string) func(string) {
+		return func(to string) {
 			cmd := exec.CommandContext(b.Context(), "/bin/sh", append([]string{"-c", line, from, base, to}, args...)...)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				b.Fatalf("%v: %s", err, out)
 			}
-			must(b, os.RemoveAll(to))
 		}
 	}
 	login := server.User + "@127.0.0.1"
 	runs := []struct {
 		name string
-		run  func()
+		run  func(to string)
 	}{
-		{"put", func() {
-			to := fresh()
-			must(b, m.Put(b.Context(), &bake.Upload{Dest: to, Path: source}))
-			must(b, os.RemoveAll(to))
-		}},
+		{"put", func(to string) { must(b, m.Put(b.Context(), &bake.Upload{Dest: to, Path: source})) }},
 		{"tar", shell(`from=$0 base=$1 to=$2; shift 2; tar -C "$from" -cf - "$base" | ssh "$@" "mkdir $to && tar -xpf - -C $to"`,
 			append(openSSH(b, server, cfg.Addr, "-p"), login)...)},
 	}
 	if withSCP {
 		runs = append(runs, struct {
 			name string
-			run  func()
+			run  func(to string)
 		}{"scp", shell(`from=$0/$1 to=$2; shift 2; scp -q -r "$@" "$from" `+login+`:"$to"`, openSSH(b, server, cfg.Addr, "-P")...)})
 	}
 	took := map[string]time.Duration{}
 	for b.Loop() {
 		for _, r := range runs {
+			to := fresh()
 			began := time.Now()
-			r.run()
+			r.run(to)
 			took[r.name] += time.Since(began)
+			must(b, os.RemoveAll(to))
 		}
 	}
 	b.ReportMetric(took["put"].Seconds()/float64(b.N), "s/put")

@@ -139,8 +139,7 @@ func (l *link) start(p *process) (*running, error) {
 }
 
 func (l *link) startError(err error) error {
-	var refused *ssh.OpenChannelError
-	if errors.As(err, &refused) {
+	if _, refused := errors.AsType[*ssh.OpenChannelError](err); refused {
 		return fmt.Errorf("the server opens no more sessions (see Config.MaxSessions): %w", err)
 	}
 	return fmt.Errorf("%w: %w", errNotStarted, l.lostError())
@@ -312,9 +311,31 @@ func (r *running) feed(stop context.CancelCauseFunc) {
 		}
 	}
 	if r.pty {
-		// A terminal has no end of file of its own. The second one counts when
-		// the last line was not complete.
-		_, _ = r.channel.Write([]byte{4, 4})
+		r.endTerminal()
+		return
 	}
 	_ = r.channel.CloseWrite()
+}
+
+// endTerminal ends the input of a terminal, which has no end of its own. The
+// second character counts when the last line was not complete; more follow now
+// and then, for a program that changes the terminal's mode, as sudo does, loses
+// what was typed before.
+func (r *running) endTerminal() {
+	const again = time.Second
+	ticker := time.NewTicker(again)
+	defer ticker.Stop()
+	for {
+		const endOfFile = 4
+		if _, err := r.channel.Write([]byte{endOfFile, endOfFile}); err != nil {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-r.exited:
+			return
+		case <-r.closed:
+			return
+		}
+	}
 }

@@ -79,6 +79,6 @@ func (c *channel) fetch(e entry, root string, into *sink) error {
 	if err != nil {
 		return fmt.Errorf("sftp: %s: %w", name, err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	return into.take(e, io.LimitReader(file, e.size))
 }

@@ -109,7 +109,7 @@ func (c *channel) readPieces(name string, todo <-chan *piece) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	var wg sync.WaitGroup
 	failed := make(chan error, piecesPerChannel)
 	for range piecesPerChannel {

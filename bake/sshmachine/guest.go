@@ -46,7 +46,7 @@ done
 func (l *link) look(ctx context.Context) (*guest, error) {
 	return l.guest.get(ctx, func() (*guest, error) {
 		var out, failed bytes.Buffer
-		ended, err := l.exec(ctx, &process{line: shellFor(nil, "", guestScript), stdout: &out, stderr: &failed})
+		ended, err := l.exec(ctx, &process{line: shellFor(nil, "", "", guestScript), stdout: &out, stderr: &failed})
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("facts: %w", err)

@@ -67,7 +67,7 @@ func (p fixedKey) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 }
 
 func (p fixedKey) algorithms(string) []string {
-	var all []string
+	all := make([]string, 0, len(p.keys))
 	for _, k := range p.keys {
 		all = append(all, algorithmsOf(k.Type())...)
 	}
@@ -157,7 +157,7 @@ func (p authority) valid() error {
 func (p authority) check(addr string, remote net.Addr, key ssh.PublicKey) error {
 	checker := &ssh.CertChecker{
 		IsHostAuthority: func(signer ssh.PublicKey, _ string) bool {
-			return fixedKey{p.keys}.check("", nil, signer) == nil
+			return fixedKey(p).check("", nil, signer) == nil
 		},
 	}
 	return checker.CheckHostKey(addr, remote, key)

@@ -32,7 +32,7 @@ const (
 const killScript = `[ -r /proc/self/environ ] || exit 0
 n=0; w=0; m=` + mark + `
 while :; do
-v=$(grep -lsF "$m=TAG" /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')
+v=$(grep -lszF "$m=TAG" /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')
 if [ -z "$v" ]; then
 [ "$n" = 0 ] && [ "$w" -lt 20 ] || exit 0
 w=$((w+1)); sleep 0.1 2>/dev/null || sleep 1
@@ -74,7 +74,7 @@ func (l *link) kill(ctx context.Context, p *process) {
 		grace = killGraceScript
 	}
 	script := strings.NewReplacer("TAG", p.tag, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
-	killer := &process{line: shellFor(p.root, "", script)}
+	killer := &process{line: shellFor(p.root, "", "", script)}
 	if p.root.asks() {
 		killer.stdin = strings.NewReader(p.root.line())
 	}

@@ -99,7 +99,7 @@ func copyFile(to io.Writer, fsys fs.FS, e entry, buffer []byte, report *progress
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	left := e.size
 	for left > 0 {
 		n, err := file.Read(buffer[:min(left, int64(len(buffer)))])

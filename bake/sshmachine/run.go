@@ -33,12 +33,15 @@ func (m *Machine) onLink(ctx context.Context, f func(*link) error) error {
 		}
 		const most = 3
 		if err = f(l); attempt < most && errors.Is(err, errNotStarted) && ctx.Err() == nil && !errors.Is(err, errClosed) {
-			l.drop(errSilent)
+			l.drop(errBroken)
+			<-l.dead // follows at once
 			continue
 		}
 		return err
 	}
 }
+
+var errBroken = errors.New("it broke")
 
 func (l *link) run(ctx context.Context, cmd *bake.Cmd) error {
 	var root *sudo
@@ -48,17 +51,15 @@ func (l *link) run(ctx context.Context, cmd *bake.Cmd) error {
 			return fmt.Errorf("%s: %w", cmd, err)
 		}
 	}
+	var output tail
 	p := &process{tag: newTag(), root: root, pty: cmd.PTY, stdin: cmd.Stdin}
-	remove, err := l.prepare(ctx, p, cmd)
+	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
+	after, err := l.prepare(ctx, p, cmd)
 	if err != nil {
 		return fmt.Errorf("%s: %w", cmd, err)
 	}
-	var output tail
-	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
 	ended, err := l.exec(ctx, p)
-	if err != nil || ended.status != 0 {
-		remove() // the command itself may not have come so far
-	}
+	after(err != nil || ended.status != 0)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", cmd, err)
@@ -69,46 +70,70 @@ func (l *link) run(ctx context.Context, cmd *bake.Cmd) error {
 }
 
 // prepare sets the command line of p, and its input before cmd.Stdin. What it
-// returns removes the file that holds the environment, if there is one.
-func (l *link) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (remove func(), err error) {
-	remove = func() {}
+// returns is called when the command has ended, well or not.
+func (l *link) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (after func(failed bool), err error) {
+	after = func(bool) {}
 	script := scriptOf(cmd)
-	before := ""
-	if p.root.asks() {
-		before = p.root.line()
-	}
 	hidden := len(cmd.Env) > 0 || len(cmd.Secrets) > 0 || len(script) > longestDirect
 	switch {
-	case !hidden && before == "":
-		p.line = shellFor(p.root, p.tag, script)
-		return remove, nil
-	case !p.pty:
-		p.line = shellFor(p.root, p.tag, fromInput(p.tag))
-		before += asInput(p.tag, script)
-	default:
+	case p.pty:
+		return l.prepareTerminal(ctx, p, script, hidden)
+	case !hidden && !p.root.asks():
+		p.line = shellFor(p.root, p.tag, "", script)
+		return after, nil
+	}
+	before := asInput(p.tag, script)
+	if p.root.asks() {
+		before = p.root.line() + before
+	}
+	p.line = shellFor(p.root, p.tag, "", fromInput(p.tag))
+	p.stdin = following(strings.NewReader(before), p.stdin)
+	return after, nil
+}
+
+// prepareTerminal is prepare for a command with a terminal: its environment
+// goes through a file, and a gate talks to sudo.
+func (l *link) prepareTerminal(ctx context.Context, p *process, script string, hidden bool) (after func(failed bool), err error) {
+	after = func(bool) {}
+	if hidden {
 		file, err := l.stage(ctx, script)
 		if err != nil {
 			return nil, err
 		}
-		p.line = shellFor(p.root, p.tag, fromFile(p.tag, file, before != ""))
-		if before != "" {
-			before += p.tag + "\n"
+		script = fromFile(file)
+		after = func(failed bool) {
+			if failed { // the command itself may not have come so far
+				l.unstage(context.WithoutCancel(ctx), file)
+			}
 		}
-		remove = func() { l.unstage(context.WithoutCancel(ctx), file) }
 	}
-	if p.stdin == nil {
-		p.stdin = strings.NewReader(before)
-	} else {
-		p.stdin = io.MultiReader(strings.NewReader(before), p.stdin)
+	if p.root == nil || !p.root.needed {
+		p.line = shellFor(p.root, p.tag, "", script)
+		return after, nil
 	}
-	return remove, nil
+	g := newGate(p.root, p.tag, p.stdout)
+	p.line = shellFor(p.root, p.tag, string(g.asks), announce(p.tag, script))
+	p.stdin, p.stdout = following(g, p.stdin), g
+	unstage := after
+	return func(failed bool) {
+		g.close()
+		unstage(failed)
+	}, nil
+}
+
+// following is first and then, if there is any, second.
+func following(first, second io.Reader) io.Reader {
+	if second == nil {
+		return first
+	}
+	return io.MultiReader(first, second)
 }
 
 // stage writes a script to a file that only the login can read.
 func (l *link) stage(ctx context.Context, script string) (file string, err error) {
 	const line = `umask 077; f=$(mktemp 2>/dev/null || mktemp "$HOME/.bakestone.XXXXXX") && cat >"$f" && echo "$f"`
 	var out, failed bytes.Buffer
-	p := &process{line: shellFor(nil, "", line), stdin: strings.NewReader(script), stdout: &out, stderr: &failed}
+	p := &process{line: shellFor(nil, "", "", line), stdin: strings.NewReader(script), stdout: &out, stderr: &failed}
 	ended, err := l.exec(ctx, p)
 	if err != nil {
 		return "", fmt.Errorf("environment: %w", err)
@@ -124,5 +149,5 @@ func (l *link) unstage(ctx context.Context, file string) {
 	const limit = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	_, _ = l.execInSlot(ctx, &process{line: shellFor(nil, "", "rm -f "+quote(file))}, func() {})
+	_, _ = l.execInSlot(ctx, &process{line: shellFor(nil, "", "", "rm -f "+quote(file))}, func() {})
 }

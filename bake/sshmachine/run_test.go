@@ -45,9 +45,12 @@ func TestRun(t *testing.T) {
 		{name: "terminal", cmd: bake.Cmd{Line: "test -t 0 && test -t 1 && echo tty >&2", PTY: true}, stdout: "tty\n"},
 		{name: "terminal and input", cmd: bake.Cmd{Line: "cat", PTY: true, Stdin: strings.NewReader("a\nb")}, stdout: "a\nb"},
 		{name: "terminal and environment", cmd: bake.Cmd{Line: `printf %s "$ODD"`, PTY: true, Env: map[string]string{"ODD": odd}}, stdout: odd},
-		{name: "sudo", cmd: bake.Cmd{Line: "id -u", Sudo: os.Getuid() == 0}, stdout: fmt.Sprintln(os.Getuid())},
+		{name: "sudo of root", cmd: bake.Cmd{Line: "id -u", Sudo: os.Getuid() == 0}, stdout: fmt.Sprintln(os.Getuid())},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if test.cmd.PTY {
+				needsTerminals(t)
+			}
 			var stdout, stderr bytes.Buffer
 			test.cmd.Stdout, test.cmd.Stderr = &stdout, &stderr
 			must(t, m.Run(t.Context(), &test.cmd))
@@ -58,6 +61,14 @@ func TestRun(t *testing.T) {
 				t.Errorf("stderr (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// needsTerminals skips a test where sshd cannot give a terminal away.
+func needsTerminals(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("an sshd that is not root has no terminals")
 	}
 }
 
@@ -131,6 +142,7 @@ func TestRunHidesEnvironment(t *testing.T) {
 		t.Skip("there is no /proc")
 	}
 	m := real(t)
+	needsTerminals(t)
 	const secret = "correct-horse-battery"
 	for _, pty := range []bool{false, true} {
 		out := output(t, m, &bake.Cmd{
@@ -146,6 +158,7 @@ func TestRunHidesEnvironment(t *testing.T) {
 // TestRunRemovesEnvironmentFile fails a command with a terminal before it has
 // read its environment.
 func TestRunRemovesEnvironmentFile(t *testing.T) {
+	needsTerminals(t)
 	m := real(t)
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp) // of this process only; the login's is asked for below
@@ -274,11 +287,14 @@ func TestCancelKills(t *testing.T) {
 		"children":       {Line: "sleep 86421 & (setsid sleep 86421 &) ; echo up; sleep 86421; echo"},
 		"ignores TERM":   {Line: "trap '' TERM HUP; echo up; while :; do sleep 86421; done"},
 		"terminal":       {Line: "echo up; sleep 86421; echo", PTY: true},
-		"with input":     {Line: "echo up; sleep 86421; echo", Stdin: readerFunc(func(p []byte) (int, error) { select {} })},
+		"with input":     {Line: "echo up; sleep 86421; echo", Stdin: readerFunc(func([]byte) (int, error) { select {} })},
 		"as root":        {Line: "echo up; sleep 86421; echo", Sudo: os.Getuid() == 0},
 		"an environment": {Line: "echo up; env -i sleep 86421; echo", Env: map[string]string{"A": "b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if cmd.PTY {
+				needsTerminals(t)
+			}
 			ctx, cancel := context.WithCancelCause(t.Context())
 			why := errors.New("enough")
 			cmd.Stdout = writerFunc(func(p []byte) (int, error) { cancel(why); return len(p), nil })

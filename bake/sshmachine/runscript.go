@@ -20,7 +20,7 @@ func newScript(root *sudo, script string, stdin io.Reader) *process {
 			p.stdin = io.MultiReader(before, stdin)
 		}
 	}
-	p.line = shellFor(root, p.tag, script)
+	p.line = shellFor(root, p.tag, "", script)
 	return p
 }
 

@@ -143,7 +143,7 @@ func embeddedFiles(t *testing.T, m *sshmachine.Machine) {
 			continue
 		}
 		var names []string
-		must(t, filepath.WalkDir(to, func(name string, d fs.DirEntry, err error) error {
+		must(t, filepath.WalkDir(to, func(_ string, d fs.DirEntry, err error) error {
 			if err == nil && !d.IsDir() {
 				names = append(names, d.Name())
 			}

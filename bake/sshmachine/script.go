@@ -29,8 +29,9 @@ func newTag() string { return rand.Text() }
 
 // shellFor is the command line that runs script as the login, or as root, in a
 // shell that has the mark from its first moment on. An empty tag is no mark.
-func shellFor(root *sudo, tag, script string) string {
-	line := "exec " + root.prefix()
+// The prompt is what sudo shows when it asks for a password.
+func shellFor(root *sudo, tag, prompt, script string) string {
+	line := "exec " + root.prefix(prompt)
 	if tag != "" {
 		line += "env " + mark + "=" + tag + " "
 	}
@@ -90,12 +91,8 @@ func asInput(tag, script string) string {
 
 // fromFile is a script that takes another one from a file, which it removes,
 // and leaves all of its input to it: for a terminal, where input is edited.
-func fromFile(tag, file string, afterTag bool) string {
-	skip := ""
-	if afterTag {
-		skip = `while IFS= read -r l; do [ "$l" = ` + tag + ` ] && break; done; unset l; `
-	}
-	return skip + fmt.Sprintf(`s=$(cat %[1]s) || exit 125; rm -f %[1]s; eval "$s"`, quote(file))
+func fromFile(file string) string {
+	return fmt.Sprintf(`s=$(cat %[1]s) || exit 125; rm -f %[1]s; eval "$s"`, quote(file))
 }
 
 // checkEnv reports a variable that no environment can hold.

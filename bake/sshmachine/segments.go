@@ -123,7 +123,7 @@ func (s *segments) finish() error {
 // wait waits for the question under way, if there is one.
 func (s *segments) wait() {
 	if s.answered != nil {
-		<-s.answered
+		<-s.answered //nolint:errcheck // only its end matters here
 		s.answered = nil
 	}
 }

@@ -49,7 +49,7 @@ func (h *host) allow(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, e
 	if string(key.Marshal()) != string(h.client.Signer.PublicKey().Marshal()) {
 		return nil, errors.New("unknown key")
 	}
-	return nil, nil
+	return &ssh.Permissions{}, nil
 }
 
 // configFor is how to reach h over the given dialer or address.
@@ -132,7 +132,7 @@ func (h *host) session(ch ssh.Channel, requests <-chan *ssh.Request) {
 			if !ok { // the connection is gone
 				if cmd != nil {
 					_ = cmd.Process.Kill()
-					<-done
+					<-done //nolint:errcheck // it was killed
 				}
 				return
 			}
@@ -162,7 +162,7 @@ func (h *host) session(ch ssh.Channel, requests <-chan *ssh.Request) {
 				_ = stdin.Close()
 			}()
 			go func() { done <- cmd.Wait() }()
-		case <-done:
+		case <-done: //nolint:errcheck // its state says how it ended
 			if cmd.ProcessState.ExitCode() < 0 {
 				signal := struct {
 					Name          string
@@ -185,7 +185,7 @@ func (h *host) fakeSudo(t testing.TB, password string) {
 	t.Helper()
 	bin := t.TempDir()
 	script := func(name, text string) {
-		must(t, os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+text), 0o755)) //nolint:gosec // to be run
+		must(t, os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+text), 0o755))
 	}
 	script("id", `case $1 in -u) echo "${FAKE_UID:-1000}";; *) exec /usr/bin/id "$@";; esac`)
 	script("sudo", `ask=no

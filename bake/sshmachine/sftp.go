@@ -92,7 +92,7 @@ func packetOf(client *ssh.Client) sftp.ClientOption {
 
 // close ends the channel and waits for it.
 func (c *channel) close() {
-	_ = c.Client.Close()
+	_ = c.Close()
 	_ = c.session.Close()
 	<-c.drained
 	c.release()

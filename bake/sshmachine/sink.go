@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -103,8 +104,7 @@ func (s *sink) parent(local string) error {
 // finish sets the modes and times of directories, the deepest first.
 func (s *sink) finish() error {
 	var errs []error
-	for i := len(s.dirs) - 1; i >= 0; i-- {
-		d := s.dirs[i]
+	for _, d := range slices.Backward(s.dirs) {
 		local := filepath.FromSlash(d.name)
 		errs = append(errs, s.root.Chmod(local, d.mode.Perm()|ownerRWX), s.root.Chtimes(local, d.mtime, d.mtime))
 	}

@@ -19,8 +19,8 @@ const (
 	stripeFromSize = 32 << 20
 	mostStripes    = 8
 
-	// Two pieces of 1 MiB fill the window of each channel.
-	pieceSize        = 1 << 20
+	// Two pieces of nearly 1 MiB, in whole requests, fill each channel's window.
+	pieceSize        = 4 * openSSHPacket
 	piecesPerChannel = 2
 )
 

@@ -22,7 +22,7 @@ type sudo struct {
 }
 
 // prefix goes before a command line.
-func (s *sudo) prefix() string {
+func (s *sudo) prefix(prompt string) string {
 	switch {
 	case s == nil || !s.needed:
 		return ""
@@ -31,7 +31,7 @@ func (s *sudo) prefix() string {
 	default:
 		// -k asks for the password whatever sudo remembers, so that the
 		// password line is read by sudo and by nobody else.
-		return "sudo -k -S -H -p '' -- "
+		return "sudo -k -S -H -p " + quote(prompt) + " -- "
 	}
 }
 
@@ -77,7 +77,7 @@ func (l *link) becomeRoot(ctx context.Context) (*sudo, error) {
 // trySudo runs nothing as root, and returns what sudo said when it could not.
 func (l *link) trySudo(ctx context.Context, root *sudo) (ok bool, said string, err error) {
 	var stderr bytes.Buffer
-	p := &process{line: shellFor(root, "", ":"), stderr: &stderr}
+	p := &process{line: shellFor(root, "", "", ":"), stderr: &stderr}
 	if root.asks() {
 		p.stdin = io.Reader(strings.NewReader(root.line()))
 	}

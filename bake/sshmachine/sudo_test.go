@@ -2,6 +2,7 @@ package sshmachine_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // TestSudo runs against a sudo of its own, with and without a password.
@@ -90,4 +92,49 @@ func sudoWorks(t *testing.T, m *sshmachine.Machine) {
 		t.Errorf("%q, %v", got, err)
 	}
 	leftovers(t, dir)
+}
+
+// TestRealSudo uses the sudo of the system that tests run on, when that lets
+// the user who runs them become root.
+func TestRealSudo(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root needs no sudo")
+	}
+	testenv.Need(t, "sudo")
+	cfg := configOf(testenv.SSHD(t, nil))
+	cfg.SudoPassword = bake.NewSecret(os.Getenv("BAKESTONE_TEST_SUDO_PASSWORD"))
+	m := connect(t, cfg)
+	if err := m.Run(t.Context(), &bake.Cmd{Line: "true", Sudo: true}); errors.Is(err, sshmachine.ErrSudoPassword) {
+		t.Skip("sudo wants a password; BAKESTONE_TEST_SUDO_PASSWORD can give it")
+	}
+	for _, cmd := range []bake.Cmd{
+		{Line: "id -u; cat; echo $A"},
+		{Line: "id -u; cat; echo $A", Secrets: bake.Secrets(map[string]string{"A": "it's"}), Stdin: strings.NewReader("in\n")},
+		{Line: "id -u; cat; echo $A", Env: map[string]string{"A": "it's"}, Stdin: strings.NewReader("in\n")},
+	} {
+		cmd.Sudo = true
+		want := "0"
+		if cmd.Stdin != nil {
+			want = "0\nin\nit's"
+		}
+		if got := output(t, m, &cmd); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	dir := t.TempDir()
+	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/tree", FS: fstest.MapFS{"a/b": {Data: []byte("b"), Mode: 0o600}}, Sudo: true}))
+	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/big", Content: bytes.NewReader(make([]byte, 1<<20)), Sudo: true, Owner: "daemon"}))
+	if got := output(t, m, &bake.Cmd{Line: "stat -c %U " + dir + "/tree " + dir + "/tree/a/b " + dir + "/big", Sudo: true}); got != "root\nroot\ndaemon" {
+		t.Errorf("got %q", got)
+	}
+	for _, cmd := range []bake.Cmd{{Line: "echo up; sleep 86422; echo", Sudo: true}, {Line: "echo up; sudo -n sleep 86422; echo"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		cmd.Stdout = writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
+		if err := m.Run(ctx, &cmd); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want canceled", err)
+		}
+		cancel()
+		gone(t, "86422")
+	}
+	must(t, m.Run(t.Context(), &bake.Cmd{Line: "rm -rf " + dir + "/tree " + dir + "/big", Sudo: true}))
 }

@@ -46,7 +46,7 @@ func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, erro
 				source = results[index[img.From]]
 			}
 			results[i] = builds[i].bakeInTurn(ctx, places, source)
-			if set.StopOnFailure && results[i].Status == Failure {
+			if set.StopOnFailure && results[i].Status == StatusFailed {
 				stop(fmt.Errorf("%w: %s", ErrStopped, img.Name))
 			}
 		})
@@ -79,7 +79,7 @@ func planAll(set *settings, images []*Image) ([]*build, error) {
 // no time left.
 func (b *build) bakeInTurn(ctx context.Context, places chan struct{}, source *Result) *Result {
 	if source != nil && source.Artifact == nil {
-		return b.skip(Skipped, fmt.Errorf("%w: %s", ErrSourceFailed, b.img.From.Name))
+		return b.skip(StatusSkipped, fmt.Errorf("%w: %s", ErrSourceFailed, b.img.From.Name))
 	}
 	select {
 	case places <- struct{}{}:
@@ -87,9 +87,9 @@ func (b *build) bakeInTurn(ctx context.Context, places chan struct{}, source *Re
 	case <-ctx.Done():
 	}
 	if err := context.Cause(ctx); err != nil {
-		status := Cancelled
+		status := StatusCanceled
 		if errors.Is(err, ErrStopped) {
-			status = Skipped
+			status = StatusSkipped
 		}
 		return b.skip(status, err)
 	}

@@ -140,7 +140,7 @@ func TestStopOnFailure(t *testing.T) {
 		if !errors.Is(err, errPlanted) || !errors.Is(results[0].Err, bake.ErrStopped) {
 			t.Errorf("error %v", err)
 		}
-		if results[0].Status != bake.Skipped || results[1].Status != bake.Failure || results[2].Status != bake.Skipped {
+		if results[0].Status != bake.StatusSkipped || results[1].Status != bake.StatusFailed || results[2].Status != bake.StatusSkipped {
 			t.Errorf("status %s, %s, %s", results[0].Status, results[1].Status, results[2].Status)
 		}
 		if left := b.Existing(); len(left) > 0 {
@@ -224,7 +224,7 @@ func TestUndoIsBoundedAndItsErrorsAreJoined(t *testing.T) {
 		if took := time.Since(start); took != time.Minute+2*(1+2)*time.Second {
 			t.Errorf("took %v, want the bound of one undo and the pauses of two", took)
 		}
-		if results[0].Status != bake.Failure {
+		if results[0].Status != bake.StatusFailed {
 			t.Errorf("status %s", results[0].Status)
 		}
 	})

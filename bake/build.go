@@ -135,19 +135,19 @@ func (b *build) cross(ctx context.Context, from, to part) error {
 
 // end undoes what must not stay and says how the build ended.
 func (b *build) end(ctx context.Context, err error) (Status, error) {
-	status, outcome := Baked, Succeeded
+	status, outcome := StatusBaked, Succeeded
 	switch {
 	case err == nil && b.found != nil:
-		status = Reused
+		status = StatusReused
 	case err == nil:
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrStopped):
-		status, outcome = Skipped, Canceled
+		status, outcome = StatusSkipped, Canceled
 	case ctx.Err() != nil:
-		status, outcome = Cancelled, Canceled
+		status, outcome = StatusCanceled, Canceled
 	default:
-		status, outcome = Failure, Failed
+		status, outcome = StatusFailed, Failed
 	}
-	keep := status == Failure && b.OnFailure == KeepMachine && b.machine != nil && b.failedProvisioning()
+	keep := status == StatusFailed && b.OnFailure == KeepMachine && b.machine != nil && b.failedProvisioning()
 	if b.good {
 		outcome = Succeeded
 	}

@@ -7,11 +7,11 @@ type Status string
 
 // The ends of a build.
 const (
-	Baked     Status = "baked"    // there is an artifact
-	Reused    Status = "reused"   // an artifact with the same fingerprint was there
-	Failure   Status = "failed"   // Result.Err says in which step
-	Skipped   Status = "skipped"  // its source failed, or Bake stopped before it began
-	Cancelled Status = "canceled" // the context ended
+	StatusBaked    Status = "baked"    // there is an artifact
+	StatusReused   Status = "reused"   // an artifact with the same fingerprint was there
+	StatusFailed   Status = "failed"   // Result.Err says in which step
+	StatusSkipped  Status = "skipped"  // its source failed, or Bake stopped before it began
+	StatusCanceled Status = "canceled" // the context ended
 )
 
 // A Result is how the baking of one image ended.
@@ -19,7 +19,7 @@ type Result struct {
 	Image    *Image
 	Build    string // the build id; empty when it did not begin
 	Status   Status
-	Artifact Artifact // nil unless Baked or Reused
+	Artifact Artifact // nil unless it is baked or reused; also set when only a publisher failed
 	Err      error    // an *Error, possibly joined with errors of the clean-up
 	Kept     *Kept    // the machine that Options.OnFailure kept
 	Steps    []StepResult

@@ -106,7 +106,7 @@ func (c *conformance) bakes(t *testing.T) {
 		t.Fatalf("Bake: %v", err)
 	}
 	r := results[0]
-	if r.Status != bake.Baked || r.Artifact == nil {
+	if r.Status != bake.StatusBaked || r.Artifact == nil {
 		t.Fatalf("status %q, artifact %v, want an artifact", r.Status, r.Artifact)
 	}
 	if r.Artifact.ID() == "" || r.Artifact.String() == "" || !slices.Contains(values(r.Artifact.IDs()), r.Artifact.ID()) {
@@ -119,7 +119,7 @@ func (c *conformance) bakes(t *testing.T) {
 	if err != nil {
 		t.Fatalf("record: %v", err)
 	}
-	if rec.Status != bake.Baked || !rec.Good || len(rec.Steps) != len(r.Steps) {
+	if rec.Status != bake.StatusBaked || !rec.Good || len(rec.Steps) != len(r.Steps) {
 		t.Errorf("record: status %q, good %t, %d steps, want baked, true, %d", rec.Status, rec.Good, len(rec.Steps), len(r.Steps))
 	}
 	if err := bake.Undo(t.Context(), opts, r.Image, rec); err != nil {
@@ -237,7 +237,7 @@ func (c *conformance) reuses(t *testing.T) {
 	for i, want := range []struct {
 		fingerprint string
 		status      bake.Status
-	}{{"1", bake.Baked}, {"1", bake.Reused}, {"2", bake.Baked}} {
+	}{{"1", bake.StatusBaked}, {"1", bake.StatusReused}, {"2", bake.StatusBaked}} {
 		img.Fingerprint = want.fingerprint
 		results, err := bake.Bake(t.Context(), p.options(), img)
 		if err != nil {

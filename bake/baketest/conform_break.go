@@ -83,13 +83,13 @@ func (c *conformance) breaks(t *testing.T, name string, how breakage) {
 	results, err := bake.Bake(ctx, p.options(), img)
 	if how == failBefore || how == failAfter {
 		wantError(t, err, name)
-		if results[0].Status != bake.Failure {
-			t.Errorf("status %q, want %q", results[0].Status, bake.Failure)
+		if results[0].Status != bake.StatusFailed {
+			t.Errorf("status %q, want %q", results[0].Status, bake.StatusFailed)
 		}
 		p.wantNothing(t)
 		return
 	}
-	if results[0].Status == bake.Baked && results[0].Steps[len(results[0].Steps)-1].Name == name {
+	if results[0].Status == bake.StatusBaked && results[0].Steps[len(results[0].Steps)-1].Name == name {
 		// The last step was done all the same: nothing was left to stop.
 		if err := results[0].Artifact.Destroy(t.Context()); err != nil {
 			t.Error(err)
@@ -97,8 +97,8 @@ func (c *conformance) breaks(t *testing.T, name string, how breakage) {
 		p.wantNothing(t)
 		return
 	}
-	if !errors.Is(err, context.Canceled) || results[0].Status != bake.Cancelled {
-		t.Errorf("status %q, error %v, want %q", results[0].Status, err, bake.Cancelled)
+	if !errors.Is(err, context.Canceled) || results[0].Status != bake.StatusCanceled {
+		t.Errorf("status %q, error %v, want %q", results[0].Status, err, bake.StatusCanceled)
 	}
 	p.wantNothing(t)
 }

@@ -52,9 +52,15 @@
 // stays. Symbolic links are copied as links. Directories that exist keep their
 // owner and mode.
 //
-// Trees travel as one tar stream, else by SFTP with many files at once, else
-// by scp. A big file is cut over several SFTP channels when the round-trip
-// time limits a single one. The result is the same whichever way.
+// Trees travel as one tar stream, compressed when the machine is far and the
+// tree becomes clearly smaller, else by SFTP with many files at once, else by
+// scp, which only sends: a tree is fetched by tar or SFTP. A big file is cut
+// over several SFTP channels when the round-trip time limits a single one. The
+// result is the same whichever way.
+//
+// The digest is SHA-256, by openssl or sha256sum on the machine. A machine that
+// has neither compares the size of a file; of a tree it only checks that all of
+// it has come. Directories are always made writable for their owner.
 //
 // # Errors
 //

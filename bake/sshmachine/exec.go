@@ -93,7 +93,7 @@ func (l *link) execInSlot(ctx context.Context, p *process, release func()) (exit
 		clean := func() {
 			defer release()
 			if s := <-result; s.err == nil {
-				l.kill(detached, p)
+				l.kill(detached, p, false)
 				_ = s.r.channel.Close()
 				for range s.r.requests { // until the server has closed it too
 				}
@@ -228,7 +228,7 @@ func (r *running) ending() exit {
 // stop kills the process and waits a moment for its end.
 func (r *running) stop(ctx context.Context) {
 	_, _ = r.channel.SendRequest("signal", false, ssh.Marshal(&signalRequest{Signal: "TERM"}))
-	r.link.kill(context.WithoutCancel(ctx), r.process)
+	r.link.kill(context.WithoutCancel(ctx), r.process, r.ending().known)
 }
 
 // watch takes what the server says of the process, until it closes the channel.

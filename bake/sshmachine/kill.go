@@ -16,6 +16,9 @@ const (
 	// of this package, which removes its temporary files first.
 	killGrace       = 10
 	killGraceScript = 80
+
+	// Tenths of a second for the mark of a command to appear.
+	killPatience = 20
 )
 
 // killScript kills the processes that have the mark TAG in their environment,
@@ -25,7 +28,7 @@ const (
 // nothing, and the signal sent over the channel must do.
 //
 // A command that was only just begun may not have its mark yet: until the mark
-// was seen once, the script looks again for two seconds.
+// was seen once, the script looks again for PATIENCE tenths of a second.
 //
 // The script never has the whole mark in it: a forced command of sshd has the
 // script in its environment.
@@ -34,7 +37,7 @@ n=0; w=0; m=` + mark + `
 while :; do
 v=$(grep -lszF "$m=TAG" /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')
 if [ -z "$v" ]; then
-[ "$n" = 0 ] && [ "$w" -lt 20 ] || exit 0
+[ "$n" = 0 ] && [ "$w" -lt PATIENCE ] || exit 0
 w=$((w+1)); sleep 0.1 2>/dev/null || sleep 1
 continue
 fi
@@ -60,7 +63,8 @@ done`
 
 // kill ends every process of p on the machine, in a session of its own that
 // needs no slot. A killing that fails is logged: the caller's error is another.
-func (l *link) kill(ctx context.Context, p *process) {
+// What remains of a command that has ended is there or not at once.
+func (l *link) kill(ctx context.Context, p *process, ended bool) {
 	if p.tag == "" || !l.alive() {
 		return
 	}
@@ -73,14 +77,18 @@ func (l *link) kill(ctx context.Context, p *process) {
 	if p.tidy {
 		grace = killGraceScript
 	}
-	script := strings.NewReplacer("TAG", p.tag, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
+	patience := killPatience
+	if ended {
+		patience = 0
+	}
+	script := strings.NewReplacer("PATIENCE", strconv.Itoa(patience), "TAG", p.tag, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
 	killer := &process{line: shellFor(p.root, "", "", script)}
 	if p.root.asks() {
 		killer.stdin = strings.NewReader(p.root.line())
 	}
-	ended, err := l.execInSlot(ctx, killer, func() {})
-	if err != nil || ended.status != 0 {
+	result, err := l.execInSlot(ctx, killer, func() {})
+	if err != nil || result.status != 0 {
 		l.cfg.Logger.WarnContext(ctx, "a command may still run on the machine",
-			slog.String("addr", l.cfg.Addr), slog.Int("status", ended.status), slog.Any("error", err))
+			slog.String("addr", l.cfg.Addr), slog.Int("status", result.status), slog.Any("error", err))
 	}
 }

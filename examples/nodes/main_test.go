@@ -81,7 +81,7 @@ func TestOneFailedNodeDoesNotLoseTheOthers(t *testing.T) {
 	if !errors.As(err, &exit) || exit.Status != 1 {
 		t.Errorf("error %v, want puppet's exit status", err)
 	}
-	for i, want := range []bake.Status{bake.Baked, bake.Failure, bake.Baked} {
+	for i, want := range []bake.Status{bake.StatusBaked, bake.StatusFailed, bake.StatusBaked} {
 		if results[i].Status != want {
 			t.Errorf("%s: %s, want %s", results[i].Image.Name, results[i].Status, want)
 		}

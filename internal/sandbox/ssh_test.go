@@ -181,9 +181,10 @@ func TestSSHSignals(t *testing.T) {
 
 func TestSSHCloseKills(t *testing.T) {
 	t.Parallel()
-	killed := make(chan struct{})
+	started, killed := make(chan struct{}), make(chan struct{})
 	_, c := login(t, sandbox.Options{Commands: map[string]sandbox.Command{
 		"serve": func(ctx context.Context, _ *sandbox.Process) int {
+			close(started)
 			<-ctx.Done()
 			close(killed)
 			return 0
@@ -193,6 +194,7 @@ func TestSSHCloseKills(t *testing.T) {
 	if err := s.Start("serve"); err != nil {
 		t.Fatal(err)
 	}
+	<-started // closed any sooner, the session may end before the command begins
 	_ = s.Close()
 	<-killed
 }

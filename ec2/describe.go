@@ -20,6 +20,24 @@ func filter(name string, values ...string) ec2types.Filter {
 	return ec2types.Filter{Name: aws.String(name), Values: values}
 }
 
+// A pager is any of the SDK's paginators.
+type pager[Page any] interface {
+	HasMorePages() bool
+	NextPage(ctx context.Context, opts ...func(*awsec2.Options)) (*Page, error)
+}
+
+// eachPage reads pages to the end.
+func eachPage[Page any](ctx context.Context, pages pager[Page], do func(*Page)) error {
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		do(page)
+	}
+	return nil
+}
+
 func (r *region) fetchInstances(ctx context.Context, ids []string) (map[string]ec2types.Instance, error) {
 	found := make(map[string]ec2types.Instance, len(ids))
 	for some := range slices.Chunk(ids, mostFilterValues) {
@@ -37,18 +55,13 @@ func (r *region) eachInstance(ctx context.Context, filters []ec2types.Filter, do
 	pages := awsec2.NewDescribeInstancesPaginator(r.client, &awsec2.DescribeInstancesInput{
 		Filters: filters, MaxResults: aws.Int32(pageSize),
 	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return err
-		}
+	return eachPage(ctx, pages, func(page *awsec2.DescribeInstancesOutput) {
 		for _, reservation := range page.Reservations {
 			for _, i := range reservation.Instances {
 				do(i)
 			}
 		}
-	}
-	return nil
+	})
 }
 
 func (r *region) fetchImages(ctx context.Context, ids []string) (map[string]ec2types.Image, error) {
@@ -72,12 +85,8 @@ func (r *region) describeImages(ctx context.Context, in *awsec2.DescribeImagesIn
 	in.MaxResults = aws.Int32(pageSize) // without it the SDK asks for everything at once
 	var images []ec2types.Image
 	pages := awsec2.NewDescribeImagesPaginator(r.client, in)
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
+	err := eachPage(ctx, pages, func(page *awsec2.DescribeImagesOutput) {
 		images = append(images, page.Images...)
-	}
-	return images, nil
+	})
+	return images, err
 }

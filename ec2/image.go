@@ -171,16 +171,12 @@ func (r *region) snapshotsOfBuild(ctx context.Context, build string) ([]string, 
 	pages := awsec2.NewDescribeSnapshotsPaginator(r.client, &awsec2.DescribeSnapshotsInput{
 		OwnerIds: []string{Self}, Filters: []ec2types.Filter{filter("tag:"+TagBuild, build)}, MaxResults: aws.Int32(pageSize),
 	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
+	err := eachPage(ctx, pages, func(page *awsec2.DescribeSnapshotsOutput) {
 		for _, snap := range page.Snapshots {
 			ids = append(ids, aws.ToString(snap.SnapshotId))
 		}
-	}
-	return ids, nil
+	})
+	return ids, err
 }
 
 // removeImage deregisters the image and deletes the snapshots, which may be in

@@ -45,12 +45,11 @@ func (s *session) chooseNetwork(ctx context.Context) error {
 	pages := awsec2.NewDescribeSubnetsPaginator(s.region.client, &awsec2.DescribeSubnetsInput{
 		Filters: filters, MaxResults: aws.Int32(pageSize),
 	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return err
-		}
+	err := eachPage(ctx, pages, func(page *awsec2.DescribeSubnetsOutput) {
 		subnets = append(subnets, page.Subnets...)
+	})
+	if err != nil {
+		return err
 	}
 	if len(subnets) == 0 {
 		return bake.Invalid("Builder.Subnet", "no subnet of %s matches %s", s.region.name, describeFilters(filters))
@@ -78,14 +77,13 @@ func (s *session) findVPC(ctx context.Context) (string, error) {
 	pages := awsec2.NewDescribeVpcsPaginator(s.region.client, &awsec2.DescribeVpcsInput{
 		Filters: filters, MaxResults: aws.Int32(pageSize),
 	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return "", err
-		}
+	err := eachPage(ctx, pages, func(page *awsec2.DescribeVpcsOutput) {
 		for _, v := range page.Vpcs {
 			ids = append(ids, aws.ToString(v.VpcId))
 		}
+	})
+	if err != nil {
+		return "", err
 	}
 	if len(ids) != 1 {
 		return "", bake.Invalid("Builder.VPC", "%d VPCs of %s match %s, want one", len(ids), s.region.name, describeFilters(filters))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -68,14 +67,10 @@ func (s *session) describeSecurityGroups(ctx context.Context, filters ...ec2type
 	pages := awsec2.NewDescribeSecurityGroupsPaginator(s.region.client, &awsec2.DescribeSecurityGroupsInput{
 		Filters: filters, MaxResults: aws.Int32(pageSize),
 	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
+	err := eachPage(ctx, pages, func(page *awsec2.DescribeSecurityGroupsOutput) {
 		groups = append(groups, page.SecurityGroups...)
-	}
-	return groups, nil
+	})
+	return groups, err
 }
 
 // createSecurityGroup makes the temporary group. Its name is made from the
@@ -162,7 +157,7 @@ func (s *session) deleteSecurityGroup(ctx context.Context, _ bake.Outcome) error
 			_, err := s.region.client.DeleteSecurityGroup(ctx, &awsec2.DeleteSecurityGroupInput{GroupId: aws.String(id)})
 			return err
 		})
-		if strings.HasPrefix(awsapi.Code(err), "DependencyViolation") {
+		if awsapi.Code(err) == "DependencyViolation" {
 			return false, nil
 		}
 		return err == nil, err

@@ -2,71 +2,54 @@ package amicleanup
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-
-	"github.com/bakestone-go/bakestone/bake"
 )
 
 // A Client is what this package needs of EC2. *awsec2.Client is one. Its
-// retries and its pace are what the images are read and removed with.
+// retries and its pace are what the images are read and removed with. Which
+// calls are made depends on the policy: a call that no part of a policy needs
+// is never made, and needs no permission.
 type Client interface {
-	DescribeImages(ctx context.Context, in *awsec2.DescribeImagesInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeImagesOutput, error)
-	DeregisterImage(ctx context.Context, in *awsec2.DeregisterImageInput, opts ...func(*awsec2.Options)) (*awsec2.DeregisterImageOutput, error)
-	DeleteSnapshot(ctx context.Context, in *awsec2.DeleteSnapshotInput, opts ...func(*awsec2.Options)) (*awsec2.DeleteSnapshotOutput, error)
-
-	// DescribeInstances and DescribeLaunchTemplateVersions are called by the
-	// sources of InUse only.
-	DescribeInstances(ctx context.Context, in *awsec2.DescribeInstancesInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeInstancesOutput, error)
-	DescribeLaunchTemplateVersions(ctx context.Context, in *awsec2.DescribeLaunchTemplateVersionsInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeLaunchTemplateVersionsOutput, error)
+	ImageReader
+	ImageRemover
+	ImageSwitcher
+	ReferenceReader
 }
 
 var _ Client = (*awsec2.Client)(nil)
 
-// A Target is one region of one account.
-type Target struct {
-	// Account is a label that tells the accounts of several targets apart. It
-	// may be empty when there is only one; the client's credentials decide
-	// which account it is.
-	Account string
-
-	// Region is the region of Client. It is required.
-	Region string
-
-	// Client talks to EC2 there. It is required.
-	Client Client
+// ImageReader is what reads images and snapshots.
+type ImageReader interface {
+	DescribeImages(ctx context.Context, in *awsec2.DescribeImagesInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeImagesOutput, error)
+	DescribeImageAttribute(ctx context.Context, in *awsec2.DescribeImageAttributeInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeImageAttributeOutput, error)
+	DescribeSnapshots(ctx context.Context, in *awsec2.DescribeSnapshotsInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeSnapshotsOutput, error)
+	DescribeSnapshotAttribute(ctx context.Context, in *awsec2.DescribeSnapshotAttributeInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeSnapshotAttributeOutput, error)
+	DescribeLockedSnapshots(ctx context.Context, in *awsec2.DescribeLockedSnapshotsInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeLockedSnapshotsOutput, error)
 }
 
-// String is "REGION", or "ACCOUNT/REGION" when the account has a label.
-func (t Target) String() string { return place(t.Account, t.Region) }
-
-func place(account, region string) string {
-	if account == "" {
-		return region
-	}
-	return account + "/" + region
+// ImageRemover is what removes images and snapshots, and takes them back from
+// the Recycle Bin.
+type ImageRemover interface {
+	DeregisterImage(ctx context.Context, in *awsec2.DeregisterImageInput, opts ...func(*awsec2.Options)) (*awsec2.DeregisterImageOutput, error)
+	DeleteSnapshot(ctx context.Context, in *awsec2.DeleteSnapshotInput, opts ...func(*awsec2.Options)) (*awsec2.DeleteSnapshotOutput, error)
+	ListImagesInRecycleBin(ctx context.Context, in *awsec2.ListImagesInRecycleBinInput, opts ...func(*awsec2.Options)) (*awsec2.ListImagesInRecycleBinOutput, error)
+	RestoreImageFromRecycleBin(ctx context.Context, in *awsec2.RestoreImageFromRecycleBinInput, opts ...func(*awsec2.Options)) (*awsec2.RestoreImageFromRecycleBinOutput, error)
+	RestoreSnapshotFromRecycleBin(ctx context.Context, in *awsec2.RestoreSnapshotFromRecycleBinInput, opts ...func(*awsec2.Options)) (*awsec2.RestoreSnapshotFromRecycleBinOutput, error)
 }
 
-func validateTargets(targets []Target) error {
-	var errs []error
-	seen := map[string]bool{}
-	if len(targets) == 0 {
-		errs = append(errs, bake.Invalid("Targets", "at least one is required"))
-	}
-	for i, t := range targets {
-		field := fmt.Sprintf("Targets[%d]", i)
-		if t.Region == "" {
-			errs = append(errs, bake.Invalid(field+".Region", "is required"))
-		}
-		if t.Client == nil {
-			errs = append(errs, bake.Invalid(field+".Client", "is required"))
-		}
-		if seen[t.String()] {
-			errs = append(errs, bake.Invalid(field, "%s is there twice", t))
-		}
-		seen[t.String()] = true
-	}
-	return errors.Join(errs...)
+// ImageSwitcher is what a Ladder and its undoing need.
+type ImageSwitcher interface {
+	LaunchableSwitcher
+	ModifyImageAttribute(ctx context.Context, in *awsec2.ModifyImageAttributeInput, opts ...func(*awsec2.Options)) (*awsec2.ModifyImageAttributeOutput, error)
+	CreateTags(ctx context.Context, in *awsec2.CreateTagsInput, opts ...func(*awsec2.Options)) (*awsec2.CreateTagsOutput, error)
+	DeleteTags(ctx context.Context, in *awsec2.DeleteTagsInput, opts ...func(*awsec2.Options)) (*awsec2.DeleteTagsOutput, error)
+}
+
+// LaunchableSwitcher makes images launchable and found, or not.
+type LaunchableSwitcher interface {
+	DisableImage(ctx context.Context, in *awsec2.DisableImageInput, opts ...func(*awsec2.Options)) (*awsec2.DisableImageOutput, error)
+	EnableImage(ctx context.Context, in *awsec2.EnableImageInput, opts ...func(*awsec2.Options)) (*awsec2.EnableImageOutput, error)
+	EnableImageDeprecation(ctx context.Context, in *awsec2.EnableImageDeprecationInput, opts ...func(*awsec2.Options)) (*awsec2.EnableImageDeprecationOutput, error)
+	DisableImageDeprecation(ctx context.Context, in *awsec2.DisableImageDeprecationInput, opts ...func(*awsec2.Options)) (*awsec2.DisableImageDeprecationOutput, error)
 }

@@ -21,6 +21,8 @@ import (
 
 // fake is the part of EC2 that amicleanup uses, with its bad days.
 type fake struct {
+	amicleanup.Client // nil: a call that is not written out below panics
+
 	mu        sync.Mutex
 	images    map[string]ec2types.Image
 	snapshots map[string]int // how often it still says that it is in use

@@ -23,10 +23,33 @@ type Image struct {
 	LastLaunched time.Time         `json:"last_launched,omitzero"` // up to a day late; zero is unknown, not never
 	Protection   string            `json:"protection,omitempty"`   // EC2's word; empty and "disabled" are none
 	Public       bool              `json:"public,omitempty"`
-	Source       string            `json:"source,omitempty"` // the image it was made from, if EC2 knows
 	Tags         map[string]string `json:"tags,omitempty"`
 	Snapshots    []string          `json:"snapshots,omitempty"`
+	GiB          int64             `json:"gib,omitempty"` // the volumes of Snapshots together: the most that they can hold
+
+	// Source is the image that it was made or copied from, and SourceRegion
+	// where that is. EC2 does not know them of a registered image.
+	Source       string `json:"source,omitempty"`
+	SourceRegion string `json:"source_region,omitempty"`
+
+	// SourceInstance is the instance that it was captured from. A copy has
+	// none: that tells a copy from a layer.
+	SourceInstance string `json:"source_instance,omitempty"`
+
+	// Shares says who else may launch it. Nil is not read: EC2 tells it for
+	// one image at a time, and so it is read only where it decides.
+	Shares *Shares `json:"shares,omitempty"`
 }
+
+// Shares are the launch permissions of an image. None at all is private.
+type Shares struct {
+	Public   bool     `json:"public,omitempty"`
+	Accounts []string `json:"accounts,omitempty"` // ids
+	ARNs     []string `json:"arns,omitempty"`     // organizations and organizational units
+}
+
+// Any reports whether anyone but the owner may launch it.
+func (s *Shares) Any() bool { return s.Public || len(s.Accounts)+len(s.ARNs) > 0 }
 
 const (
 	available    = string(ec2types.ImageStateAvailable)
@@ -47,7 +70,10 @@ func imageOf(from *ec2types.Image) Image {
 		LastLaunched: timeOf(from.LastLaunchedTime),
 		Protection:   aws.ToString(from.DeregistrationProtection),
 		Public:       aws.ToBool(from.Public),
-		Source:       aws.ToString(from.SourceImageId),
+
+		Source:         aws.ToString(from.SourceImageId),
+		SourceRegion:   aws.ToString(from.SourceImageRegion),
+		SourceInstance: aws.ToString(from.SourceInstanceId),
 	}
 	for _, tag := range from.Tags {
 		if img.Tags == nil {
@@ -58,6 +84,7 @@ func imageOf(from *ec2types.Image) Image {
 	for _, m := range from.BlockDeviceMappings {
 		if m.Ebs != nil && aws.ToString(m.Ebs.SnapshotId) != "" && !slices.Contains(img.Snapshots, *m.Ebs.SnapshotId) {
 			img.Snapshots = append(img.Snapshots, *m.Ebs.SnapshotId)
+			img.GiB += int64(aws.ToInt32(m.Ebs.VolumeSize))
 		}
 	}
 	return img

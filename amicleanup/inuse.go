@@ -20,15 +20,19 @@ type Source interface {
 // A Reference is something that uses an image.
 type Reference struct {
 	ImageID string `json:"image"`
-	By      string `json:"by"` // "instance i-0123456789abcdef0"
+	By      string `json:"by"`     // "instance i-0123456789abcdef0"
+	Source  string `json:"source"` // the name of the Source that says so; Read fills it in
 }
 
 // Coverage is how the reading of one source in one target went.
 type Coverage struct {
 	Source     string `json:"source"`
 	References int    `json:"references"`
-	Error      string `json:"error,omitempty"` // why it is not complete
+	Error      string `json:"error,omitempty"` // why it is not complete: failed, denied, or not understood
 }
+
+// Complete reports whether the source saw everything.
+func (c Coverage) Complete() bool { return c.Error == "" }
 
 // InUse keeps the images that any of the sources says to be used. When a
 // source cannot be read completely, it keeps every image of the region. Used
@@ -81,6 +85,9 @@ func readReferences(ctx context.Context, t Target, sources []Source) ([]Referenc
 		c := Coverage{Source: source.Name(), References: len(refs)}
 		if err != nil {
 			c.Error = err.Error()
+		}
+		for i := range refs {
+			refs[i].Source = source.Name()
 		}
 		all = append(all, refs...)
 		coverage = append(coverage, c)

@@ -9,25 +9,33 @@ import (
 // An Action is what is to happen with an image.
 type Action string
 
-// The actions of a plan.
+// The actions of a plan. Wait, Restore, Deprecate and Disable are those of a
+// policy with a Ladder.
 const (
 	Keep       Action = "keep"       // nothing
+	Wait       Action = "wait"       // nothing yet; Reasons say until when
+	Restore    Action = "restore"    // take it off the ladder again: enable, share, undeprecate
+	Deprecate  Action = "deprecate"  // others do not find it any more
+	Disable    Action = "disable"    // nobody can launch it any more
 	Deregister Action = "deregister" // remove it with its snapshots
 )
 
-const planVersion = 1
+const planVersion = 2
 
 // A Plan says what is to happen with every image that a policy selects, and
 // why. It is plain data: it can be marshalled, compared and stored.
 type Plan struct {
 	Version int          `json:"version"` // of the form of the data
 	Made    time.Time    `json:"made"`    // when the images were read
+	Expires time.Time    `json:"expires"` // Apply refuses it from then on
+	Policy  string       `json:"policy"`  // the fingerprint of the policy that made it
 	Targets []TargetPlan `json:"targets"`
 }
 
 // A TargetPlan is the plan for one target.
 type TargetPlan struct {
-	Account    string     `json:"account,omitempty"`
+	Account    string     `json:"account,omitempty"` // the label of the target
+	Owner      string     `json:"owner,omitempty"`   // the id of the account, as its images tell; Apply refuses another
 	Region     string     `json:"region"`
 	Error      string     `json:"error,omitempty"` // why it could not be read
 	Unselected int        `json:"unselected"`      // images that were read and not selected
@@ -44,7 +52,8 @@ type Item struct {
 	Group   string    `json:"group,omitempty"`
 	Stamp   time.Time `json:"stamp,omitzero"`
 	Action  Action    `json:"action"`
-	Reasons []Reason  `json:"reasons,omitempty"` // why it is kept; empty for Deregister
+	Reasons []Reason  `json:"reasons,omitempty"` // why it is kept or waits; empty for the others
+	Release string    `json:"release,omitempty"` // images of one release are kept or retired together
 
 	// Newest is the image of the same group that must still be there, in the
 	// state it had, when this one is removed.

@@ -42,7 +42,7 @@ func (instances) References(ctx context.Context, t Target) ([]Reference, error) 
 				if inst.State != nil && inst.State.Name == ec2types.InstanceStateNameTerminated {
 					continue
 				}
-				refs = append(refs, Reference{aws.ToString(inst.ImageId), "instance " + aws.ToString(inst.InstanceId)})
+				refs = append(refs, Reference{ImageID: aws.ToString(inst.ImageId), By: "instance " + aws.ToString(inst.InstanceId)})
 			}
 		}
 	}
@@ -79,7 +79,7 @@ func (launchTemplates) References(ctx context.Context, t Target) ([]Reference, e
 			switch image := templateImage(v); {
 			case image == "":
 			case strings.HasPrefix(image, "ami-"):
-				refs = append(refs, Reference{image, by})
+				refs = append(refs, Reference{ImageID: image, By: by})
 			default:
 				errs = append(errs, fmt.Errorf("%s names its image as %s", by, image))
 			}

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
 // A Machine is a running machine being changed. The provisioners of an image
@@ -192,6 +194,9 @@ func (u *Upload) Validate() error {
 	case u.Mode&^(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0:
 		return Invalid("Upload.Mode", "%v has other than permission bits", u.Mode)
 	}
+	if _, err := exclude.Parse(u.Exclude); err != nil {
+		return Invalid("Upload.Exclude", "%w", err)
+	}
 	return nil
 }
 
@@ -226,6 +231,9 @@ func (d *Download) Validate() error {
 		return Invalid("Download", "exactly one of Content and Path must be set")
 	case !strings.HasPrefix(d.Source, "/"):
 		return Invalid("Download.Source", "%q is not an absolute path", d.Source)
+	}
+	if _, err := exclude.Parse(d.Exclude); err != nil {
+		return Invalid("Download.Exclude", "%w", err)
 	}
 	return nil
 }

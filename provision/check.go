@@ -11,9 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
-
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
 // Whether a field may be empty.
@@ -139,13 +138,10 @@ func checkMode(field string, mode fs.FileMode) error {
 }
 
 func checkExclude(field string, patterns []string) error {
-	var errs []error
-	for _, pattern := range patterns {
-		if pattern == "" || !doublestar.ValidatePattern(pattern) {
-			errs = append(errs, bake.Invalid(field, "%q is not a pattern", pattern))
-		}
+	if _, err := exclude.Parse(patterns); err != nil {
+		return bake.Invalid(field, "%w", err)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // accept is err, the end of a command, or nil if its exit status is one of

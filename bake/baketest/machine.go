@@ -21,6 +21,10 @@ type Options struct {
 	// AnyCommand answers a command that nothing was prepared for with exit
 	// status 0 and no output. By default it is an error.
 	AnyCommand bool
+
+	// SSH is what programs on the baking host are told by bake.ReachSSH. Nil is
+	// a machine that they cannot reach.
+	SSH *bake.SSHAccess
 }
 
 // A Machine is a bake.Machine for tests. It runs nothing, remembers
@@ -37,7 +41,10 @@ type Machine struct {
 	files   fileMap
 }
 
-var _ bake.Machine = (*Machine)(nil)
+var (
+	_ bake.Machine    = (*Machine)(nil)
+	_ bake.SSHReacher = (*Machine)(nil)
+)
 
 // NewMachine returns a machine with the directories "/", "/tmp" and the
 // login's home, and no answers. A nil o is the zero Options.
@@ -89,6 +96,17 @@ func (m *Machine) Run(ctx context.Context, cmd *bake.Cmd) error {
 		return err
 	}
 	return m.answer(ctx, call, cmd, m.unprepared)
+}
+
+// ReachSSH calls use with Options.SSH. It connects nothing.
+func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, access bake.SSHAccess) error) error {
+	if err := m.usable(ctx); err != nil {
+		return err
+	}
+	if m.options.SSH == nil {
+		return bake.ErrNoSSH
+	}
+	return use(ctx, *m.options.SSH)
 }
 
 // Reboot records cmd, and gives the answer prepared for it if there is one; a

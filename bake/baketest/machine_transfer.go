@@ -13,9 +13,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
-
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
 // Put records up and writes it into the machine's files, all of it or nothing.
@@ -134,14 +133,15 @@ func (m *Machine) load(down *bake.Download) (source []File, tree bool, err error
 		single.Path = ""
 		return []File{single}, false, nil
 	}
-	var left []string
+	ex, err := exclude.Parse(down.Exclude)
+	if err != nil {
+		return nil, false, err
+	}
 	for _, name := range m.files.below(top.Path) {
 		f := *m.files[name]
 		f.Path = strings.TrimPrefix(name, strings.TrimSuffix(top.Path, "/")+"/")
 		switch {
-		case slices.ContainsFunc(left, func(dir string) bool { return strings.HasPrefix(f.Path, dir+"/") }):
-		case excluded(f.Path, down.Exclude):
-			left = append(left, f.Path)
+		case ex.MatchAny(f.Path):
 		case f.Mode&fs.ModeSymlink == 0 && !f.allows(user, 0o4):
 			return nil, false, pathError("open", name, fs.ErrPermission)
 		default:
@@ -172,6 +172,10 @@ func readSource(ctx context.Context, up *bake.Upload) (source []File, tree bool,
 		}
 		from = os.DirFS(up.Path)
 	}
+	ex, err := exclude.Parse(up.Exclude)
+	if err != nil {
+		return nil, false, err
+	}
 	err = fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err == nil {
 			err = context.Cause(ctx)
@@ -179,7 +183,7 @@ func readSource(ctx context.Context, up *bake.Upload) (source []File, tree bool,
 		if err != nil || name == "." {
 			return err
 		}
-		if excluded(name, up.Exclude) {
+		if ex.Match(name) {
 			if entry.IsDir() {
 				return fs.SkipDir
 			}
@@ -214,19 +218,6 @@ func modeOr(mode, otherwise fs.FileMode) fs.FileMode {
 		return mode
 	}
 	return otherwise
-}
-
-// excluded says what bake.Upload.Exclude says of one path; whoever walks a
-// tree leaves out what is below an excluded directory.
-func excluded(name string, patterns []string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool {
-		against := name
-		if !strings.Contains(pattern, "/") {
-			against = path.Base(name)
-		}
-		match, _ := doublestar.Match(strings.TrimPrefix(pattern, "/"), against)
-		return match
-	})
 }
 
 // note records what was moved.

@@ -3,6 +3,7 @@ package sshmachine
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -22,6 +23,11 @@ type Auth struct {
 	agent   func(ctx context.Context) (net.Conn, error)
 	secret  bake.Secret
 	answers InteractiveFunc
+
+	// What another program can be given: see Machine.ReachSSH.
+	pem         bake.Secret
+	certificate string
+	socket      func() (string, error)
 }
 
 // Signer proves possession of a key that the program already has.
@@ -35,14 +41,14 @@ func Signer(s ssh.Signer) Auth {
 // Key proves possession of a private key in PEM, as ssh-keygen writes it. The
 // passphrase is zero for a key that has none.
 func Key(pem []byte, passphrase bake.Secret) Auth {
-	signer, err := parseKey(pem, passphrase)
-	return Auth{signer: signer, err: err}
+	signer, plain, err := parseKey(pem, passphrase)
+	return Auth{signer: signer, pem: plain, err: err}
 }
 
 // Certificate proves possession of the private key that cert is about. cert is
 // the content of a "-cert.pub" file; key and passphrase are as in Key.
 func Certificate(cert, key []byte, passphrase bake.Secret) Auth {
-	signer, err := parseKey(key, passphrase)
+	signer, plain, err := parseKey(key, passphrase)
 	if err != nil {
 		return Auth{err: err}
 	}
@@ -58,25 +64,42 @@ func Certificate(cert, key []byte, passphrase bake.Secret) Auth {
 	if err != nil {
 		return Auth{err: fmt.Errorf("certificate: %w", err)}
 	}
-	return Auth{signer: signer}
+	return Auth{signer: signer, pem: plain, certificate: string(cert)}
 }
 
-func parseKey(pem []byte, passphrase bake.Secret) (ssh.Signer, error) {
-	var signer ssh.Signer
-	var err error
-	if passphrase.IsZero() {
-		signer, err = ssh.ParsePrivateKey(pem)
-	} else {
-		signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(passphrase.Reveal()))
+// parseKey returns the key, and its PEM without the passphrase.
+func parseKey(text []byte, passphrase bake.Secret) (ssh.Signer, bake.Secret, error) {
+	if !passphrase.IsZero() {
+		return parseEncryptedKey(text, []byte(passphrase.Reveal()))
 	}
+	signer, err := ssh.ParsePrivateKey(text)
 	var missing *ssh.PassphraseMissingError
 	switch {
 	case errors.As(err, &missing):
-		return nil, errors.New("private key: it is encrypted and no passphrase was given")
+		return nil, bake.Secret{}, errors.New("private key: it is encrypted and no passphrase was given")
 	case err != nil:
-		return nil, fmt.Errorf("private key: %w", err)
+		return nil, bake.Secret{}, fmt.Errorf("private key: %w", err)
 	}
-	return signer, nil
+	return signer, bake.NewSecret(string(text)), nil
+}
+
+func parseEncryptedKey(text, passphrase []byte) (ssh.Signer, bake.Secret, error) {
+	fail := func(err error) (ssh.Signer, bake.Secret, error) {
+		return nil, bake.Secret{}, fmt.Errorf("private key: %w", err)
+	}
+	key, err := ssh.ParseRawPrivateKeyWithPassphrase(text, passphrase)
+	if err != nil {
+		return fail(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		return fail(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		return fail(err)
+	}
+	return signer, bake.NewSecret(string(pem.EncodeToMemory(block))), nil
 }
 
 // Agent offers the keys of an SSH agent. dial connects to it, once for every
@@ -91,16 +114,24 @@ func Agent(dial func(ctx context.Context) (net.Conn, error)) Auth {
 // AgentSocket offers the keys of the SSH agent that listens at path. Empty is
 // the value of SSH_AUTH_SOCK at the time of the login.
 func AgentSocket(path string) Auth {
-	return Agent(func(ctx context.Context) (net.Conn, error) {
-		socket := path
-		if socket == "" {
-			socket = os.Getenv("SSH_AUTH_SOCK")
+	socket := func() (string, error) {
+		if path != "" {
+			return path, nil
 		}
-		if socket == "" {
-			return nil, errors.New("SSH_AUTH_SOCK is not set")
+		if found := os.Getenv("SSH_AUTH_SOCK"); found != "" {
+			return found, nil
 		}
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
+		return "", errors.New("SSH_AUTH_SOCK is not set")
+	}
+	auth := Agent(func(ctx context.Context) (net.Conn, error) {
+		at, err := socket()
+		if err != nil {
+			return nil, err
+		}
+		return new(net.Dialer).DialContext(ctx, "unix", at)
 	})
+	auth.socket = socket
+	return auth
 }
 
 // Password tells the server a password, also when the server asks for it as a

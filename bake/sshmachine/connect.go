@@ -26,7 +26,10 @@ func Connect(ctx context.Context, cfg *Config) (*Machine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	m := &Machine{cfg: cfg.withDefaults(), turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	m := &Machine{
+		cfg: cfg.withDefaults(), direct: cfg.Dial == nil && cfg.Proxy == nil && len(cfg.Via) == 0,
+		turn: make(chan struct{}, 1), closed: make(chan struct{}),
+	}
 	if _, err := m.link(ctx); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

@@ -33,6 +33,7 @@ func (e *AuthError) Unwrap() error { return e.Err }
 // that must be closed with it, the network connection first.
 type route struct {
 	client  *ssh.Client
+	hostKey ssh.PublicKey // that the client's server has shown
 	closers []io.Closer
 }
 
@@ -45,7 +46,11 @@ func (p *route) close() {
 
 // dial makes one attempt: through proxy and hops to a logged-in client.
 func dial(ctx context.Context, cfg *Config) (*route, error) {
-	hops := append(slices.Clone(cfg.Via), cfg.target())
+	return dialHops(ctx, cfg, append(slices.Clone(cfg.Via), cfg.target()))
+}
+
+// dialHops logs in at every hop through the one before.
+func dialHops(ctx context.Context, cfg *Config, hops []Hop) (*route, error) {
 	conn, err := dialFirst(ctx, cfg, hops[0].Addr)
 	if err != nil {
 		return nil, err
@@ -62,7 +67,7 @@ func dial(ctx context.Context, cfg *Config) (*route, error) {
 			}
 			p.closers = append(p.closers, conn)
 		}
-		if p.client, err = handshake(ctx, conn, hop); err != nil {
+		if p.client, p.hostKey, err = handshake(ctx, conn, hop); err != nil {
 			break
 		}
 		p.closers = append(p.closers, p.client)
@@ -115,8 +120,9 @@ func (f forward) DialContext(ctx context.Context, network, addr string) (net.Con
 }
 
 // handshake proves to each side who the other is.
-func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, error) {
+func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, ssh.PublicKey, error) {
 	var refused *HostKeyError
+	var shown ssh.PublicKey
 	var asked atomic.Bool // the server got as far as the login
 	var l login
 	defer l.close()
@@ -131,6 +137,7 @@ func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, error)
 		HostKeyCallback: func(addr string, remote net.Addr, key ssh.PublicKey) error {
 			err := hop.HostKey.check(addr, remote, key)
 			if err == nil {
+				shown = key
 				return nil
 			}
 			refused = &HostKeyError{Addr: hop.Addr, Fingerprint: ssh.FingerprintSHA256(key), Err: err}
@@ -140,13 +147,13 @@ func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, error)
 	sc, channels, requests, err := ssh.NewClientConn(conn, hop.Addr, config)
 	switch {
 	case err == nil:
-		return ssh.NewClient(sc, channels, requests), nil
+		return ssh.NewClient(sc, channels, requests), shown, nil
 	case refused != nil:
-		return nil, refused
+		return nil, nil, refused
 	case asked.Load() && ctx.Err() == nil && (l.failed != nil || !lost(err)):
-		return nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: err}
+		return nil, nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: err}
 	default:
-		return nil, fmt.Errorf("%s: %w", hop.Addr, err)
+		return nil, nil, fmt.Errorf("%s: %w", hop.Addr, err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
 // Get copies one file or one tree from the machine, as bake.Machine says. What
@@ -26,7 +27,7 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 	if err := down.Validate(); err != nil {
 		return err
 	}
-	ex, err := newExcludes("Download.Exclude", down.Exclude)
+	ex, err := exclude.Parse(down.Exclude)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (c *channel) fetchTree(ctx context.Context, root string, into *sink) error 
 		if name == "" {
 			name = "."
 		}
-		if name != "." && into.ex.match(name) {
+		if name != "." && into.ex.Match(name) {
 			if info.IsDir() {
 				walker.SkipDir()
 			}

@@ -10,11 +10,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+
+	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
 // getTree fetches a tree into a temporary directory, and moves it into place
 // when all of it has come.
-func (l *link) getTree(ctx context.Context, root *sudo, from *remote, to string, ex excludes, report *progress) error {
+func (l *link) getTree(ctx context.Context, root *sudo, from *remote, to string, ex exclude.Patterns, report *progress) error {
 	g, err := l.look(ctx)
 	if err != nil {
 		return err

@@ -13,8 +13,9 @@ var _ bake.Machine = (*Machine)(nil)
 // A Machine is a machine reached over SSH. It may be used by several
 // goroutines at once.
 type Machine struct {
-	cfg  *Config
-	turn chan struct{} // held by the one that connects
+	cfg    *Config
+	direct bool          // nothing but the network is on the way
+	turn   chan struct{} // held by the one that connects
 
 	mu      sync.Mutex
 	current *link

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
 // Put writes one file or one tree on the machine, as bake.Machine says.
@@ -21,7 +22,7 @@ func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 	if err := up.Validate(); err != nil {
 		return err
 	}
-	ex, err := newExcludes("Upload.Exclude", up.Exclude)
+	ex, err := exclude.Parse(up.Exclude)
 	if err != nil {
 		return err
 	}
@@ -36,7 +37,7 @@ func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 	return nil
 }
 
-func (m *Machine) put(ctx context.Context, up *bake.Upload, ex excludes) error {
+func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns) error {
 	dest := path.Clean(up.Dest)
 	switch {
 	case up.FS != nil:

@@ -7,10 +7,11 @@ import (
 	"path"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
 // putTree sends a tree the best way that the machine offers.
-func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest string, ex excludes) error {
+func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest string, ex exclude.Patterns) error {
 	src, err := newSource(ctx, fsys, ex)
 	if err != nil {
 		return err

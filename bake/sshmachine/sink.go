@@ -10,13 +10,15 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+
+	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
 // A sink is a local directory that takes a tree. An os.Root keeps everything
 // inside, whatever links the tree holds.
 type sink struct {
 	root   *os.Root
-	ex     excludes
+	ex     exclude.Patterns
 	report *progress
 
 	mu   sync.Mutex
@@ -24,7 +26,7 @@ type sink struct {
 }
 
 // newSink makes "t" in the given directory.
-func newSink(in string, ex excludes, report *progress) (*sink, error) {
+func newSink(in string, ex exclude.Patterns, report *progress) (*sink, error) {
 	top := filepath.Join(in, "t")
 	if err := os.Mkdir(top, 0o755); err != nil { //nolint:gosec // the tree's own mode follows
 		return nil, err
@@ -39,7 +41,7 @@ func newSink(in string, ex excludes, report *progress) (*sink, error) {
 // take takes one entry; content is that of a file. It may be called by several
 // goroutines at once for entries whose directories exist.
 func (s *sink) take(e entry, content io.Reader) error {
-	if e.name != "." && s.ex.matchAny(e.name) {
+	if e.name != "." && s.ex.MatchAny(e.name) {
 		return nil
 	}
 	local := filepath.FromSlash(e.name)
@@ -87,7 +89,7 @@ func (s *sink) takeFile(e entry, local string, content io.Reader) error {
 
 // hardLink takes another name of a file that was taken before.
 func (s *sink) hardLink(e entry) error {
-	if s.ex.matchAny(e.name) {
+	if s.ex.MatchAny(e.name) {
 		return nil
 	}
 	target := filepath.FromSlash(path.Clean(e.link))

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
 // An entry is a file, directory or symbolic link of a tree.
@@ -32,7 +34,7 @@ const (
 )
 
 // newSource lists a tree. Only names, modes and sizes are kept.
-func newSource(ctx context.Context, fsys fs.FS, ex excludes) (*source, error) {
+func newSource(ctx context.Context, fsys fs.FS, ex exclude.Patterns) (*source, error) {
 	s := &source{fsys: fsys}
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -41,7 +43,7 @@ func newSource(ctx context.Context, fsys fs.FS, ex excludes) (*source, error) {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		if name != "." && ex.match(name) {
+		if name != "." && ex.Match(name) {
 			if d.IsDir() {
 				return fs.SkipDir
 			}

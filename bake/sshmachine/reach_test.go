@@ -1,0 +1,169 @@
+package sshmachine_test
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+)
+
+// sshCommand runs line by OpenSSH's client with what access says.
+func sshCommand(t testing.TB, access bake.SSHAccess, line string) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		name = filepath.Join(dir, name)
+		must(t, os.WriteFile(name, []byte(content), 0o600))
+		return name
+	}
+	args := []string{
+		"-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-p", strconv.Itoa(access.Port),
+		"-o", "UserKnownHostsFile=" + file("known_hosts", access.KnownHosts), "-o", "IdentitiesOnly=" + yesNo(access.Agent == ""),
+	}
+	if !access.Key.IsZero() {
+		args = append(args, "-i", file("key", access.Key.Reveal()))
+	}
+	if access.Certificate != "" {
+		file("key-cert.pub", access.Certificate)
+	}
+	cmd := exec.CommandContext(t.Context(), testenv.Need(t, "ssh"), append(args, access.User+"@"+access.Host, line)...) //nolint:gosec // a test's own
+	if access.Agent != "" {
+		cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+access.Agent)
+	}
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}
+
+func TestReachSSH(t *testing.T) {
+	server, bastion := testenv.SSHD(t, nil), testenv.SSHD(t, nil)
+	key := func(s *testenv.Server) []sshmachine.Auth {
+		return []sshmachine.Auth{sshmachine.Key(s.ClientKeyPEM, bake.Secret{})}
+	}
+	socket := filepath.Join(t.TempDir(), "agent")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
+	must(t, err)
+	t.Cleanup(func() { must(t, listener.Close()) })
+	raw, err := ssh.ParseRawPrivateKey(server.ClientKeyPEM)
+	must(t, err)
+	dialAgent := serveAgent(t, raw)
+	go func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if far, err := dialAgent(context.WithoutCancel(t.Context())); err == nil {
+				go join(near, far)
+			}
+		}
+	}()
+	locked, err := ssh.MarshalPrivateKeyWithPassphrase(raw, "", []byte("open sesame"))
+	must(t, err)
+
+	tests := map[string]struct {
+		change func(cfg *sshmachine.Config)
+		direct bool
+	}{
+		"a key":    {func(*sshmachine.Config) {}, true},
+		"an agent": {func(c *sshmachine.Config) { c.Auth = []sshmachine.Auth{sshmachine.AgentSocket(socket)} }, true},
+		"an encrypted key": {func(c *sshmachine.Config) {
+			c.Auth = []sshmachine.Auth{sshmachine.Key(pem.EncodeToMemory(locked), bake.NewSecret("open sesame"))}
+		}, true},
+		"a dial func": {func(c *sshmachine.Config) {
+			c.Addr = "not.resolvable.invalid:22"
+			c.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, server.Addr)
+			}
+		}, false},
+		"a bastion": {func(c *sshmachine.Config) {
+			cfg := configOf(bastion)
+			c.Via = []sshmachine.Hop{{Addr: cfg.Addr, User: cfg.User, Auth: cfg.Auth, HostKey: cfg.HostKey}}
+		}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			cfg := configOf(server)
+			cfg.Auth = key(server)
+			test.change(cfg)
+			m := connect(t, cfg)
+			var relay string
+			done := errors.New("done")
+			err := bake.ReachSSH(t.Context(), m, func(_ context.Context, access bake.SSHAccess) error {
+				relay = net.JoinHostPort(access.Host, strconv.Itoa(access.Port))
+				if direct := relay == server.Addr; direct != test.direct {
+					t.Errorf("it leads to %s, the server is at %s", relay, server.Addr)
+				}
+				for i := range 2 {
+					out, err := sshCommand(t, access, fmt.Sprintf("echo run %d", i))
+					if want := fmt.Sprintf("run %d", i); err != nil || out != want {
+						t.Errorf("%q, want %q (%v)", out, want, err)
+					}
+				}
+				access.KnownHosts = strings.Replace(access.KnownHosts, "AAAAC3NzaC1lZDI1NTE5AAAAI", "AAAAC3NzaC1lZDI1NTE5AAAAIA", 1)
+				if out, err := sshCommand(t, access, "echo wrong"); err == nil {
+					t.Errorf("another host key is accepted: %s", out)
+				}
+				return done
+			})
+			if !errors.Is(err, done) {
+				t.Errorf("%v, want the error of use", err)
+			}
+			if conn, err := net.Dial("tcp", relay); !test.direct && err == nil { //nolint:noctx // it should fail
+				_ = conn.Close()
+				t.Error("the relay goes on")
+			}
+		})
+	}
+}
+
+// TestReachSSHEnds leaves a connection open on the relay.
+func TestReachSSHEnds(t *testing.T) {
+	server := testenv.SSHD(t, nil)
+	cfg := configOf(server)
+	cfg.Auth = []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})}
+	cfg.Dial = new(net.Dialer).DialContext
+	m := connect(t, cfg)
+	var left net.Conn
+	must(t, m.ReachSSH(t.Context(), func(ctx context.Context, access bake.SSHAccess) error {
+		var err error
+		left, err = new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(access.Host, strconv.Itoa(access.Port)))
+		if err != nil {
+			return err
+		}
+		_, err = io.ReadFull(left, make([]byte, len("SSH-2.0-")))
+		return err
+	}))
+	if _, err := io.Copy(io.Discard, left); err != nil && !strings.Contains(err.Error(), "reset") {
+		t.Error(err)
+	}
+	must(t, left.Close())
+}
+
+func TestReachSSHRefuses(t *testing.T) {
+	server := testenv.SSHD(t, nil)
+	use := func(context.Context, bake.SSHAccess) error { return nil }
+	if err := bake.ReachSSH(t.Context(), connect(t, configOf(server)), use); !errors.Is(err, bake.ErrNoSSH) {
+		t.Errorf("a signer was handed on: %v", err)
+	}
+}

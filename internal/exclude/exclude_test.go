@@ -1,0 +1,50 @@
+package exclude_test
+
+import (
+	"testing"
+
+	"github.com/bakestone-go/bakestone/internal/exclude"
+)
+
+func TestMatch(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		last, any     bool
+	}{
+		{".git", ".git", true, true},
+		{".git", "sub/.git", true, true},
+		{".git", ".git/config", false, true},
+		{".git/", ".git", true, true},
+		{"./dist", "dist", true, true},
+		{"*.log", "a/b/c.log", true, true},
+		{"*.log", "a.log/b", false, true},
+		{"/top", "top", true, true},
+		{"/top", "sub/top", false, false},
+		{"test/**", "test/a/b", true, true},
+		{"test/**", "src/test/a", false, false},
+		{"**/*.map", "a/b.map", true, true},
+		{"a", "b", false, false},
+	} {
+		p, err := exclude.Parse([]string{"never", c.pattern})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Match(c.name); got != c.last {
+			t.Errorf("%q: Match(%q) = %v", c.pattern, c.name, got)
+		}
+		if got := p.MatchAny(c.name); got != c.any {
+			t.Errorf("%q: MatchAny(%q) = %v", c.pattern, c.name, got)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	_, err := exclude.Parse([]string{"", "good", "/", "./", "[", "a/[b"})
+	if want := `not a pattern: "", "/", "./", "[", "a/[b"`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	var none exclude.Patterns
+	if none.Match("a") || none.MatchAny("a/b") {
+		t.Error("nothing leaves something out")
+	}
+}

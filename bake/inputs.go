@@ -41,7 +41,7 @@ type input struct{ name, value string }
 // such as a func, is an error: nobody can tell whether it has changed.
 func InputsOf(provisioners ...Provisioner) (*Inputs, error) {
 	in := new(Inputs)
-	var errs []error
+	errs := make([]error, 0, len(provisioners))
 	for i, p := range provisioners {
 		errs = append(errs, in.Of(strconv.Itoa(i+1), p))
 	}

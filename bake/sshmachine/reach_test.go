@@ -40,7 +40,7 @@ func sshCommand(t testing.TB, access bake.SSHAccess, line string) (string, error
 	if access.Certificate != "" {
 		file("key-cert.pub", access.Certificate)
 	}
-	cmd := exec.CommandContext(t.Context(), testenv.Need(t, "ssh"), append(args, access.User+"@"+access.Host, line)...) //nolint:gosec // a test's own
+	cmd := exec.CommandContext(t.Context(), testenv.Need(t, "ssh"), append(args, access.User+"@"+access.Host, line)...)
 	if access.Agent != "" {
 		cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+access.Agent)
 	}

@@ -17,7 +17,7 @@ type Patterns []string
 
 // Parse checks patterns. Its error names all that are none.
 func Parse(patterns []string) (Patterns, error) {
-	var parsed Patterns
+	parsed := make(Patterns, 0, len(patterns))
 	var bad []string
 	for _, pattern := range patterns {
 		trimmed := strings.TrimSuffix(strings.TrimPrefix(pattern, "./"), "/")

@@ -124,65 +124,14 @@ const (
 	PrivateAddress
 )
 
-// A Match selects a VPC or subnet by its id or by filters, as in
-// DescribeSubnets. The zero value is the default one.
-type Match struct {
-	ID      string
-	Filters Filters
-}
-
-// Filters are EC2's filters by name: "tag:tier", "is-default". A value may hold
-// the wildcards * and ?.
-type Filters map[string][]string
-
-// ID matches what has this id.
-func ID(id string) Match { return Match{ID: id} }
-
-// Where matches what passes the filters.
-func Where(f Filters) Match { return Match{Filters: f} }
-
-// A BlockDevice is a volume of the instance and of the AMI.
-type BlockDevice struct {
-	// Device is the name: "/dev/sdf". Empty is the root device.
-	Device string
-
-	// SizeGiB is the size. Zero is that of the snapshot.
-	SizeGiB int32
-
-	// Type is the volume type. Empty is gp3.
-	Type string
-
-	// IOPS and ThroughputMiB (MiB/s) are for types that take them. Zero is the
-	// type's own.
-	IOPS          int32
-	ThroughputMiB int32
-
-	// Snapshot is where a volume other than the root begins. Empty is an empty
-	// volume.
-	Snapshot string
-
-	// Encrypted says whether the volume, and so the AMI's snapshot, is
-	// encrypted. The zero value is what the account and the snapshot say.
-	Encrypted Choice
-
-	// KMSKey encrypts it. Empty is the account's default key.
-	KMSKey string
-
-	// KeepOnTermination keeps the volume when the instance ends. It is then
-	// the caller's to remove.
-	KeepOnTermination bool
-}
-
 // amiName is EC2's rule for the name of an image.
 var amiName = regexp.MustCompile(`^[a-zA-Z0-9()\[\]. /'@_\-"]{3,128}$`)
 
 const (
-	mostUserData     = 12 << 10 // EC2 takes 16 KiB; ours needs some
-	mostTags         = 50
-	ourTags          = 9
-	longestTagKey    = 128
-	longestTagValue  = 256
-	largestVolumeGiB = 64 << 10
+	mostTags        = 50
+	ourTags         = 9
+	longestTagKey   = 128
+	longestTagValue = 256
 )
 
 // Validate reports, joined, what is wrong with the Builder and with img for it.
@@ -209,63 +158,15 @@ func (b Builder) Validate(img *bake.Image) error {
 	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
 		wrong("AMIName", `%q: EC2 takes 3 to 128 letters, digits and ()[]. /'@_-"`, name)
 	}
-	for field, m := range map[string]Match{"VPC": b.VPC, "Subnet": b.Subnet} {
-		if m.ID != "" && len(m.Filters) > 0 {
-			wrong(field, "takes an ID or Filters, not both")
-		}
-	}
-	if len(b.SecurityGroups) > 0 && len(b.SSHFrom) > 0 {
-		wrong("SSHFrom", "is for the temporary group, which SecurityGroups replaces")
-	}
-	for _, p := range b.SSHFrom {
-		if !p.IsValid() {
-			wrong("SSHFrom", "%v is not a network", p)
-		}
-	}
-	if b.PublicIP == No && b.Address == PublicAddress {
-		wrong("Address", "there is no public address when PublicIP is No")
-	}
-	if len(b.UserData) > mostUserData {
-		wrong("UserData", "is %d bytes, of %d at most", len(b.UserData), mostUserData)
-	}
-	if len(b.UserData) > 0 {
-		if _, _, err := userPart(b.UserData); err != nil {
-			wrong("UserData", "%w", err)
-		}
-	}
+	errs = append(errs, b.validateNetwork()...)
+	errs = append(errs, b.validateSecurityGroups()...)
+	errs = append(errs, b.validateUserData()...)
 	errs = append(errs, b.validateDevices()...)
 	errs = append(errs, b.validateTags(img)...)
 	if b.BootTimeout < 0 || b.ImageTimeout < 0 {
 		wrong("BootTimeout", "no timeout may be negative")
 	}
 	return errors.Join(errs...)
-}
-
-func (b Builder) validateDevices() []error {
-	var errs []error
-	seen := map[string]bool{}
-	for _, d := range b.BlockDevices {
-		wrong := func(format string, args ...any) {
-			errs = append(errs, bake.Invalid("Builder.BlockDevices["+d.Device+"]", format, args...))
-		}
-		if seen[d.Device] {
-			wrong("is given twice")
-		}
-		seen[d.Device] = true
-		if d.SizeGiB < 0 || d.SizeGiB > largestVolumeGiB {
-			wrong("SizeGiB %d is not within 0 and %d", d.SizeGiB, largestVolumeGiB)
-		}
-		if d.Device != "" && d.SizeGiB == 0 && d.Snapshot == "" {
-			wrong("needs SizeGiB or Snapshot")
-		}
-		if d.Device == "" && d.Snapshot != "" {
-			wrong("the root device begins with the source's snapshot; Snapshot cannot be set")
-		}
-		if d.KMSKey != "" && d.Encrypted == No {
-			wrong("KMSKey is set although Encrypted is No")
-		}
-	}
-	return errs
 }
 
 // nameFor is the AMI's name.

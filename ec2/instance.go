@@ -96,58 +96,6 @@ func (s *session) instanceType() ec2types.InstanceType {
 	}
 }
 
-// blockDevices are the caller's, and those of the source that would stay behind
-// when the instance ends: here they do not.
-func (s *session) blockDevices() []ec2types.BlockDeviceMapping {
-	mappings := make([]ec2types.BlockDeviceMapping, 0, len(s.Source.Staying)+len(s.builder.BlockDevices))
-	given := map[string]bool{}
-	for _, d := range s.builder.BlockDevices {
-		device := d.Device
-		if device == "" {
-			device = s.Source.RootDevice
-		}
-		given[device] = true
-		mappings = append(mappings, ec2types.BlockDeviceMapping{DeviceName: aws.String(device), Ebs: d.ebs()})
-	}
-	for _, v := range s.Source.Staying {
-		if !given[v.Device] {
-			mappings = append(mappings, ec2types.BlockDeviceMapping{
-				DeviceName: aws.String(v.Device),
-				Ebs:        &ec2types.EbsBlockDevice{DeleteOnTermination: aws.Bool(true), VolumeSize: positive(v.SizeGiB)},
-			})
-		}
-	}
-	return mappings
-}
-
-func (d BlockDevice) ebs() *ec2types.EbsBlockDevice {
-	e := &ec2types.EbsBlockDevice{
-		DeleteOnTermination: aws.Bool(!d.KeepOnTermination),
-		VolumeType:          ec2types.VolumeTypeGp3,
-	}
-	if d.Type != "" {
-		e.VolumeType = ec2types.VolumeType(d.Type)
-	}
-	e.VolumeSize, e.Iops, e.Throughput = positive(d.SizeGiB), positive(d.IOPS), positive(d.ThroughputMiB)
-	if d.Snapshot != "" {
-		e.SnapshotId = aws.String(d.Snapshot)
-	}
-	if d.KMSKey != "" {
-		e.KmsKeyId, e.Encrypted = aws.String(d.KMSKey), aws.Bool(true)
-	}
-	if d.Encrypted != Default {
-		e.Encrypted = aws.Bool(d.Encrypted == Yes)
-	}
-	return e
-}
-
-func positive(v int32) *int32 {
-	if v == 0 {
-		return nil
-	}
-	return &v
-}
-
 // waitRunning waits until the instance runs and has its addresses.
 func (s *session) waitRunning(ctx context.Context) error {
 	return s.waitInstance(ctx, func(i ec2types.Instance) (bool, error) {

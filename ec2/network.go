@@ -20,6 +20,36 @@ type network struct {
 	Zone   string `json:"zone"`
 }
 
+// A Match selects a VPC or subnet by its id or by filters, as in
+// DescribeSubnets. The zero value is the default one.
+type Match struct {
+	ID      string
+	Filters Filters
+}
+
+// Filters are EC2's filters by name: "tag:tier", "is-default". A value may hold
+// the wildcards * and ?.
+type Filters map[string][]string
+
+// ID matches what has this id.
+func ID(id string) Match { return Match{ID: id} }
+
+// Where matches what passes the filters.
+func Where(f Filters) Match { return Match{Filters: f} }
+
+func (b Builder) validateNetwork() []error {
+	var errs []error
+	for field, m := range map[string]Match{"VPC": b.VPC, "Subnet": b.Subnet} {
+		if m.ID != "" && len(m.Filters) > 0 {
+			errs = append(errs, bake.Invalid("Builder."+field, "takes an ID or Filters, not both"))
+		}
+	}
+	if b.PublicIP == No && b.Address == PublicAddress {
+		errs = append(errs, bake.Invalid("Builder.Address", "there is no public address when PublicIP is No"))
+	}
+	return errs
+}
+
 // chooseNetwork picks, of the subnets that match, the one with most free
 // addresses.
 func (s *session) chooseNetwork(ctx context.Context) error {

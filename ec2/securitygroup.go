@@ -23,6 +23,19 @@ type securityGroup struct {
 	Wanted    bool     `json:"wanted,omitempty"` // a temporary one may exist though no id is known
 }
 
+func (b Builder) validateSecurityGroups() []error {
+	var errs []error
+	if len(b.SecurityGroups) > 0 && len(b.SSHFrom) > 0 {
+		errs = append(errs, bake.Invalid("Builder.SSHFrom", "is for the temporary group, which SecurityGroups replaces"))
+	}
+	for _, p := range b.SSHFrom {
+		if !p.IsValid() {
+			errs = append(errs, bake.Invalid("Builder.SSHFrom", "%v is not a network", p))
+		}
+	}
+	return errs
+}
+
 func (s *session) prepareSecurityGroup(ctx context.Context) error {
 	if len(s.builder.SecurityGroups) > 0 {
 		return s.findSecurityGroups(ctx)

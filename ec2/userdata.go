@@ -12,7 +12,24 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
 )
+
+const mostUserData = 12 << 10 // EC2 takes 16 KiB; ours needs some
+
+func (b Builder) validateUserData() []error {
+	var errs []error
+	if len(b.UserData) > mostUserData {
+		errs = append(errs, bake.Invalid("Builder.UserData", "is %d bytes, of %d at most", len(b.UserData), mostUserData))
+	}
+	if len(b.UserData) > 0 {
+		if _, _, err := userPart(b.UserData); err != nil {
+			errs = append(errs, bake.Invalid("Builder.UserData", "%w", err))
+		}
+	}
+	return errs
+}
 
 // userData is what the instance is given: the caller's user data and ours, as
 // the parts of one MIME multipart document for cloud-init. It is the same

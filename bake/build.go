@@ -103,6 +103,9 @@ func (b *build) forward(ctx context.Context) error {
 		}
 		in = s.part
 		if err := b.do(ctx, s); err != nil {
+			if _, partial := errors.AsType[*PartialError](err); partial && s.part == promoting && ctx.Err() == nil {
+				b.good, b.record.Good = true, true
+			}
 			return err
 		}
 		if b.found != nil {

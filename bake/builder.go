@@ -41,7 +41,8 @@ type Session interface {
 	Capture() []Step
 
 	// Promote is the steps that make a good artifact ready for others, after
-	// its checks: final tags, copies, permissions.
+	// its checks: final tags, copies, permissions. One that fails with a
+	// *PartialError leaves the artifact standing.
 	Promote() []Step
 
 	// Artifact is what Capture made; nil before.

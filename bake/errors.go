@@ -40,6 +40,20 @@ func (e *Error) Error() string {
 // Unwrap is the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// A PartialError is returned by a step of Session.Promote when the artifact is
+// good and stays, although not everything succeeded that was to be done with
+// it, such as one of its copies. The build fails and its publishers do not run,
+// but the artifact is kept and is in the Result.
+type PartialError struct {
+	Err error // what failed
+}
+
+// Error is what failed.
+func (e *PartialError) Error() string { return "the artifact is good, but: " + e.Err.Error() }
+
+// Unwrap is what failed.
+func (e *PartialError) Unwrap() error { return e.Err }
+
 // A FieldError is a wrong value in a definition, found before anything was
 // created.
 type FieldError struct {

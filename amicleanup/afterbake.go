@@ -47,15 +47,13 @@ func (a *afterBake) Publish(ctx context.Context, artifact bake.Artifact) error {
 	}
 	fresh := slices.Collect(maps.Values(ids))
 	if len(c.Policy.Keep) > 0 { // without keepers everything is kept anyway
-		c.Policy.Keep = append(slices.Clone(c.Policy.Keep), keepIDs(fresh, "was just baked"))
+		c.Policy.Keep = append(slices.Clone(c.Policy.Keep), JustBuilt(fresh...))
 	}
 	plan, missing, err := a.planListed(ctx, &c, ids)
 	if plan == nil {
 		return err
 	}
-	for i := range plan.Targets {
-		plan.Targets[i].keepOthers(ids[plan.Targets[i].Region])
-	}
+	plan.keepOthers(ids)
 	_, applyErr := c.Apply(ctx, plan)
 	return errors.Join(err, missing, applyErr)
 }
@@ -96,19 +94,36 @@ func unlisted(plan *Plan, ids map[string]string) error {
 	return errors.Join(errs...)
 }
 
-// keepOthers keeps everything that is not in the group of the image.
-func (t *TargetPlan) keepOthers(id string) {
-	group := ""
-	if item := t.item(id); item != nil {
-		group = item.groupID()
-	}
-	for i := range t.Items {
-		item := &t.Items[i]
-		if item.Action == Deregister && item.groupID() != group {
-			item.Action = Keep
-			*item = item.because("is not in the group that was baked")
+// keepOthers keeps everything that is not in the group of the image of its
+// region, and what is of one release with that.
+func (p *Plan) keepOthers(ids map[string]string) {
+	kept := map[string]bool{}
+	for i := range p.Targets {
+		t := &p.Targets[i]
+		group := ""
+		if item := t.item(ids[t.Region]); item != nil {
+			group = item.groupID()
+		}
+		for j := range t.Items {
+			if item := &t.Items[j]; item.Action != Keep && item.groupID() != group {
+				item.keep("is not in the group that was baked")
+				kept[item.Release] = item.Release != ""
+			}
 		}
 	}
+	for i := range p.Targets {
+		items := p.Targets[i].Items
+		for j := range items {
+			if item := &items[j]; item.Action != Keep && kept[item.Release] {
+				item.keep("is of one release with an image that is not in the group that was baked")
+			}
+		}
+	}
+}
+
+func (item *Item) keep(text string) {
+	item.Action = Keep
+	*item = item.because(text)
 }
 
 func (t *TargetPlan) item(id string) *Item {

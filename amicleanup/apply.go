@@ -1,32 +1,96 @@
 package amicleanup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// removalTimeout bounds the removal of one image with its snapshots, which the
-// end of the context does not cut: half a removal is the worst of all.
-const removalTimeout = 5 * time.Minute
+// Apply carries plan out. There is a result besides an error, unless the plan
+// as a whole cannot be applied: because it has expired (ErrExpired), because
+// another policy made it (ErrOtherPolicy), or because it is of a version that
+// this one does not read.
+//
+// The images themselves are not judged again, but each is read again just
+// before it is changed, together with the image that its group needs, and what
+// uses images is read again by the policy's sources: once before, and then
+// whenever that is a minute ago. What differs from the plan is skipped. A plan
+// that was applied before changes nothing more.
+func (c *Cleaner) Apply(ctx context.Context, plan *Plan) (*Result, error) {
+	if err := c.applicable(plan); err != nil {
+		return nil, err
+	}
+	result := &Result{Started: c.clock().Now().UTC()}
+	runs := make([]*targetRun, len(plan.Targets))
+	for i := range plan.Targets {
+		runs[i] = c.newRun(&plan.Targets[i])
+	}
+	each := func(do func(*targetRun)) {
+		var wg sync.WaitGroup
+		for _, run := range runs {
+			if len(run.items) > 0 {
+				wg.Go(func() { do(run) })
+			}
+		}
+		wg.Wait()
+	}
+	each(func(run *targetRun) { run.prepare(ctx) })
+	holdReleases(runs)
+	each(func(run *targetRun) { run.apply(ctx) })
+	var errs []error
+	for _, run := range runs {
+		result.Images = append(result.Images, run.results...)
+		errs = append(errs, run.errs...)
+	}
+	if result.Count(NotTried) > 0 && ctx.Err() != nil {
+		errs = append(errs, context.Cause(ctx))
+	}
+	result.Finished = c.clock().Now().UTC()
+	return result, errors.Join(errs...)
+}
+
+// applicable says why the plan as a whole cannot be applied.
+func (c *Cleaner) applicable(plan *Plan) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	switch now := c.clock().Now(); {
+	case plan.Version != planVersion:
+		return bake.Invalid("Plan.Version", "is %d; this version reads %d", plan.Version, planVersion)
+	case !now.Before(plan.Expires):
+		return fmt.Errorf("%w: at %s", ErrExpired, stampText(plan.Expires))
+	case plan.Policy != c.Policy.Fingerprint():
+		return ErrOtherPolicy
+	}
+	return nil
+}
 
 // A targetRun carries out the plan of one target.
 type targetRun struct {
 	cleaner *Cleaner
 	plan    *TargetPlan
+	items   []*Item // to act on, in order
 	target  Target
 	clock   bake.Clock
 	log     *slog.Logger
 
+	changing sync.Mutex      // held to remove an image whose snapshots another one to be removed has
+	shared   map[string]bool // such snapshots
+	held     map[string]string
+
+	mu      sync.Mutex
+	stop    error               // why nothing more is tried
 	used    map[string]string   // by image id: what uses it now
+	readAt  time.Time           // when used was read
 	sharing map[string][]string // by snapshot id: the images that have it; nil before it is needed
 	removed map[string]bool     // image ids
 
@@ -35,74 +99,104 @@ type targetRun struct {
 }
 
 func (c *Cleaner) newRun(plan *TargetPlan) *targetRun {
-	return &targetRun{
-		cleaner: c, plan: plan, clock: c.clock(),
+	r := &targetRun{
+		cleaner: c, plan: plan, items: plan.changes(), clock: c.clock(),
 		log:     c.log().With(slog.String("region", plan.Region), slog.String("account", plan.Account)),
-		used:    map[string]string{},
-		removed: map[string]bool{},
+		removed: map[string]bool{}, shared: map[string]bool{}, held: map[string]string{},
 	}
+	seen := map[string]bool{}
+	r.results = make([]ImageResult, len(r.items))
+	for i, item := range r.items {
+		r.results[i] = ImageResult{
+			Account: plan.Account, Region: plan.Region, ID: item.Image.ID, Name: item.Image.Name,
+			Action: item.Action, Outcome: NotTried,
+		}
+		for _, s := range item.Image.Snapshots {
+			r.shared[s] = seen[s]
+			seen[s] = true
+		}
+	}
+	return r
 }
 
-// apply removes what the plan says, and leaves off when the context ends or no
-// further removal can succeed.
-func (r *targetRun) apply(ctx context.Context) {
-	items := r.plan.removals()
-	if len(items) == 0 {
+// prepare finds the target's client, makes sure that it is of the account that
+// the plan is for, and reads once more what is in use.
+func (r *targetRun) prepare(ctx context.Context) {
+	if err := r.begin(ctx); err != nil {
+		r.stop = err
+		r.errs = append(r.errs, &TargetError{r.plan.Account, r.plan.Region, err})
 		return
 	}
-	stop := r.prepare(ctx)
-	if stop != nil {
-		r.errs = append(r.errs, &TargetError{r.plan.Account, r.plan.Region, stop})
-	}
-	for _, item := range items {
-		res := ImageResult{
-			Account: r.plan.Account, Region: r.plan.Region,
-			ID: item.Image.ID, Name: item.Image.Name, Outcome: NotTried,
-		}
-		if stop == nil && ctx.Err() == nil {
-			err := r.remove(ctx, item, &res)
-			if err != nil {
-				r.errs = append(r.errs, &ImageError{res.Account, res.Region, res.ID, res.Name, err})
-			}
-			if meaningOf(err) == hopeless {
-				stop = err
-			}
-		}
-		r.report(ctx, &res)
-		r.results = append(r.results, res)
-	}
+	r.survey(ctx)
 }
 
-// prepare finds the target's client and reads once more what is in use.
-func (r *targetRun) prepare(ctx context.Context) error {
+func (r *targetRun) begin(ctx context.Context) error {
 	var ok bool
 	if r.target, ok = r.cleaner.target(r.plan.Account, r.plan.Region); !ok {
 		return errors.New("the plan is for a target that the cleaner does not have")
 	}
 	sources := r.cleaner.Policy.sources()
+	for _, c := range r.plan.Coverage {
+		if !hasSource(sources, c.Source) {
+			return fmt.Errorf("%w: the plan was made with %s, which the cleaner's policy does not read", ErrNotCovered, c.Source)
+		}
+	}
+	owner, err := ownerOf(ctx, r.target.Client)
+	if err != nil {
+		return err
+	}
+	if owner != "" && owner != r.plan.Owner {
+		return fmt.Errorf("%w: %s, not %s", ErrOtherAccount, owner, r.plan.Owner)
+	}
+	return r.readUse(ctx)
+}
+
+// ownerOf is the id of the account that client is of, as one of its images
+// tells; empty when it has none.
+func ownerOf(ctx context.Context, client ImageReader) (string, error) {
+	const fewest = 5 // that EC2 allows to ask for
+	pages := awsec2.NewDescribeImagesPaginator(client, &awsec2.DescribeImagesInput{
+		Owners: []string{"self"}, IncludeDisabled: aws.Bool(true), MaxResults: aws.Int32(fewest),
+	}, func(o *awsec2.DescribeImagesPaginatorOptions) { o.StopOnDuplicateToken = true })
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return "", err
+		}
+		if len(page.Images) > 0 {
+			return aws.ToString(page.Images[0].OwnerId), nil
+		}
+	}
+	return "", nil
+}
+
+// referencesStale is how old the knowledge of what is in use may be when an
+// image is changed.
+const referencesStale = time.Minute
+
+// readUse reads what is in use, in all targets of the region.
+func (r *targetRun) readUse(ctx context.Context) error {
+	sources := r.cleaner.Policy.sources()
+	used := map[string]string{}
 	for _, other := range r.cleaner.Targets {
 		if other.Region != r.plan.Region {
 			continue
 		}
 		refs, coverage := readReferences(ctx, other, sources)
 		for _, ref := range refs {
-			r.used[ref.ImageID] = ref.By
+			used[ref.ImageID] = ref.By
 		}
 		for _, c := range coverage {
-			if c.Error != "" {
+			if !c.Complete() {
 				return fmt.Errorf("%w: %s: %s", ErrNotCovered, c.Source, c.Error)
 			}
 		}
 	}
-	for _, c := range r.plan.Coverage {
-		if !named(sources, c.Source) {
-			return fmt.Errorf("%w: the plan was made with %s, which the cleaner's policy does not read", ErrNotCovered, c.Source)
-		}
-	}
+	r.used, r.readAt = used, r.clock.Now()
 	return nil
 }
 
-func named(sources []Source, name string) bool {
+func hasSource(sources []Source, name string) bool {
 	for _, s := range sources {
 		if s.Name() == name {
 			return true
@@ -111,88 +205,62 @@ func named(sources []Source, name string) bool {
 	return false
 }
 
-// remove removes one image with its snapshots, if all is still as planned.
-func (r *targetRun) remove(ctx context.Context, item *Item, res *ImageResult) error {
-	now, why, err := r.look(ctx, item)
-	if err != nil && ctx.Err() != nil {
-		return nil // nothing was done; the end of the context is reported once
+// apply changes what the plan says, several images at a time, and leaves off
+// when the context ends or no further change can succeed.
+func (r *targetRun) apply(ctx context.Context) {
+	queue := make(chan int)
+	var wg sync.WaitGroup
+	for range min(len(r.items), cmp.Or(r.cleaner.Parallel, defaultParallel)) {
+		wg.Go(func() {
+			for i := range queue {
+				r.change(ctx, r.items[i], &r.results[i])
+			}
+		})
 	}
-	if err != nil {
-		res.Outcome, res.Detail = Failed, err.Error()
-		return err
+	for i := range r.items {
+		queue <- i
 	}
-	if why != "" {
-		res.Outcome, res.Detail = Skipped, why
-		return nil
-	}
-	ctx, stop := bake.WithTimeout(context.WithoutCancel(ctx), r.clock, removalTimeout)
-	defer stop()
-	if now == nil {
-		// An earlier run may have ended between the image and its snapshots.
-		res.Outcome = Gone
-		r.removed[item.Image.ID] = true
-		return r.removeSnapshots(ctx, item.Image.Snapshots, nil, 1, res)
-	}
-	out, err := r.target.Client.DeregisterImage(ctx, &awsec2.DeregisterImageInput{
-		ImageId: aws.String(now.ID), DeleteAssociatedSnapshots: aws.Bool(true),
-	})
-	switch {
-	case err == nil:
-		res.Outcome = Removed
-	case meaningOf(err) == gone:
-		// Either another process was quicker or the answer to a first try of
-		// the client was lost.
-		res.Outcome, out = Gone, &awsec2.DeregisterImageOutput{}
-	case meaningOf(err) == refused:
-		res.Outcome, res.Detail = Skipped, err.Error()
-		return nil
-	default:
-		res.Outcome, res.Detail = Failed, err.Error()
-		return fmt.Errorf("deregister: %w", err)
-	}
-	r.removed[now.ID] = true
-	return r.removeSnapshots(ctx, now.Snapshots, out.DeleteSnapshotResults, inUseTries, res)
+	close(queue)
+	wg.Wait()
 }
 
-// look reads the image and the newest one of its group once more. It returns
-// nil when the image is gone, and why it must stay if it must.
-func (r *targetRun) look(ctx context.Context, item *Item) (now *Image, why string, err error) {
-	ids := []string{item.Image.ID, item.Newest}
-	images, err := readImages(ctx, r.target.Client, ec2types.Filter{Name: aws.String("image-id"), Values: ids})
-	if err != nil {
-		return nil, "", fmt.Errorf("read again: %w", err)
-	}
-	var newest *Image
-	for i := range images {
-		switch images[i].ID {
-		case item.Image.ID:
-			now = &images[i]
-		case item.Newest:
-			newest = &images[i]
+const defaultParallel = 4
+
+// change changes one image, unless there is no use in trying.
+func (r *targetRun) change(ctx context.Context, item *Item, res *ImageResult) {
+	if r.fresh(ctx) && ctx.Err() == nil {
+		if why := r.held[item.Release]; why != "" && item.Release != "" {
+			res.Outcome, res.Detail = Skipped, why
+		} else if err := r.act(ctx, item, res); err != nil {
+			r.mu.Lock()
+			r.errs = append(r.errs, &ImageError{res.Account, res.Region, res.ID, res.Name, err})
+			if meaningOf(err) == hopeless {
+				r.stop = err
+			}
+			r.mu.Unlock()
 		}
 	}
-	switch planned := r.planned(item.Newest); {
-	case now == nil:
-		return nil, "", nil
-	case r.used[now.ID] != "":
-		return now, "it is used by " + r.used[now.ID] + " now", nil
-	case newest == nil:
-		return now, fmt.Sprintf("%s, the newest image of its group, is not there any more", item.Newest), nil
-	case planned == nil || planned.State != newest.State:
-		return now, fmt.Sprintf("%s, the newest image of its group, is %s now", newest.ID, newest.State), nil
-	default:
-		return now, item.Image.drift(now), nil
-	}
+	r.report(ctx, res)
 }
 
-// planned is an image as it was when the plan was made.
-func (r *targetRun) planned(id string) *Image {
-	for i := range r.plan.Items {
-		if r.plan.Items[i].Image.ID == id && r.plan.Items[i].Action == Keep {
-			return &r.plan.Items[i].Image
+// fresh reads again what is in use when that is long ago, and reports whether
+// the work may go on.
+func (r *targetRun) fresh(ctx context.Context) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stop == nil && ctx.Err() == nil && r.clock.Now().Sub(r.readAt) >= referencesStale {
+		if err := r.readUse(ctx); err != nil {
+			r.stop = err
+			r.errs = append(r.errs, &TargetError{r.plan.Account, r.plan.Region, err})
 		}
 	}
-	return nil
+	return r.stop == nil
+}
+
+func (r *targetRun) usedBy(id string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.used[id]
 }
 
 func (r *targetRun) report(ctx context.Context, res *ImageResult) {
@@ -201,6 +269,6 @@ func (r *targetRun) report(ctx context.Context, res *ImageResult) {
 		level = slog.LevelWarn
 	}
 	r.log.LogAttrs(ctx, level, "amicleanup",
-		slog.String("image", res.ID), slog.String("name", res.Name),
+		slog.String("image", res.ID), slog.String("name", res.Name), slog.String("action", string(res.Action)),
 		slog.String("outcome", string(res.Outcome)), slog.String("detail", res.Detail))
 }

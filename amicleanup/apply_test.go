@@ -21,6 +21,7 @@ func TestApply(t *testing.T) {
 		f := newFake()
 		f.series("web", 3)
 		c := cleaner(f, amicleanup.Newest(1))
+		c.Parallel = 1
 		plan := mustPlan(t, c)
 		result, err := c.Apply(t.Context(), plan)
 		if err != nil {
@@ -129,7 +130,8 @@ func TestApplyTrouble(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake()
 				f.series("web", 3)
-				c := cleaner(f, amicleanup.Newest(1))
+				c := cleaner(f, amicleanup.NewestUsable(1))
+				c.Parallel = 1
 				plan := mustPlan(t, c)
 				tt.trouble(f)
 				result, err := c.Apply(t.Context(), plan)
@@ -159,6 +161,7 @@ func TestApplyStopsBetweenImages(t *testing.T) {
 	f.oldAPI = true
 	f.series("web", 4)
 	c := cleaner(f, amicleanup.Newest(1))
+	c.Parallel = 1
 	plan := mustPlan(t, c)
 	ctx, cancel := context.WithCancel(t.Context())
 	f.fail = func(action, _ string) error {

@@ -11,6 +11,17 @@ import (
 // it could not be read completely what is in use there.
 var ErrNotCovered = errors.New("what is in use is not known")
 
+// ErrExpired is wrapped by the error of Apply when the plan is too old.
+var ErrExpired = errors.New("the plan has expired")
+
+// ErrOtherPolicy is returned by Apply when the plan was made by another policy
+// than the cleaner has.
+var ErrOtherPolicy = errors.New("the plan was made by another policy")
+
+// ErrOtherAccount is wrapped by the error of a target that is of another
+// account now than when the plan was made.
+var ErrOtherAccount = errors.New("the client is of another account than the plan")
+
 // A TargetError is a target that could not be read or changed.
 type TargetError struct {
 	Account string
@@ -24,8 +35,8 @@ func (e *TargetError) Error() string { return fmt.Sprintf("%s: %v", place(e.Acco
 // Unwrap is the cause.
 func (e *TargetError) Unwrap() error { return e.Err }
 
-// An ImageError is an image that could not be removed, or whose snapshots
-// could not.
+// An ImageError is an image that could not be changed or removed, or whose
+// snapshots could not.
 type ImageError struct {
 	Account string
 	Region  string
@@ -61,6 +72,8 @@ func meaningOf(err error) meaning {
 	switch {
 	case errors.Is(err, errSnapshotRights):
 		return hopeless
+	case errors.Is(err, errSharesTooMany):
+		return refused
 	case !errors.As(err, &api):
 		return unclear
 	}

@@ -93,6 +93,7 @@ func ExampleAfterBake() {
 			Select: amicleanup.Select{Name: "{group} {unix}"},
 			Keep:   []amicleanup.Keeper{amicleanup.Newest(2)},
 		},
+		Parallel: 1,
 	})
 	images := []*bake.Image{
 		{Name: "web", Publishers: []bake.Publisher{retire}},

@@ -27,6 +27,10 @@ type fake struct {
 	images    map[string]ec2types.Image
 	snapshots map[string]int // how often it still says that it is in use
 	dead      map[string]bool
+	shares    map[string][]ec2types.LaunchPermission // by image
+	bin       map[string]ec2types.Image              // removed images that can be taken back
+	binned    map[string]bool                        // removed snapshots that can be taken back
+	binOn     bool
 	instances []ec2types.Instance
 	templates []ec2types.LaunchTemplateVersion
 
@@ -50,6 +54,7 @@ func newFake() *fake {
 	return &fake{
 		images: map[string]ec2types.Image{}, snapshots: map[string]int{}, dead: map[string]bool{},
 		lingering: map[string]ec2types.Image{}, lingersFor: map[string]int{},
+		shares: map[string][]ec2types.LaunchPermission{}, bin: map[string]ec2types.Image{}, binned: map[string]bool{},
 	}
 }
 
@@ -178,6 +183,9 @@ func (f *fake) DeregisterImage(_ context.Context, in *awsec2.DeregisterImageInpu
 	}
 	delete(f.images, id)
 	f.dead[id] = true
+	if f.binOn {
+		f.bin[id] = img
+	}
 	out := &awsec2.DeregisterImageOutput{Return: aws.Bool(true)}
 	if f.oldAPI || !aws.ToBool(in.DeleteAssociatedSnapshots) {
 		return out, nil
@@ -190,6 +198,7 @@ func (f *fake) DeregisterImage(_ context.Context, in *awsec2.DeregisterImageInpu
 			code = ec2types.SnapshotReturnCodes(api.ErrorCode())
 		} else {
 			delete(f.snapshots, s)
+			f.binned[s] = f.binOn
 		}
 		out.DeleteSnapshotResults = append(out.DeleteSnapshotResults, ec2types.DeleteSnapshotReturnCode{SnapshotId: aws.String(s), ReturnCode: code})
 	}
@@ -221,6 +230,7 @@ func (f *fake) DeleteSnapshot(_ context.Context, in *awsec2.DeleteSnapshotInput,
 		return nil, apiError("InvalidSnapshot.InUse")
 	}
 	delete(f.snapshots, id)
+	f.binned[id] = f.binOn
 	return &awsec2.DeleteSnapshotOutput{}, nil
 }
 

@@ -20,6 +20,10 @@ func GroupByTag(tag string) GroupKey {
 	}
 }
 
+// ByFamily groups images that this library has baked by the name of their
+// definition: bake.Image.Name.
+func ByFamily(img *Image) (key string, ok bool) { return GroupByTag(tagFamily)(img) }
+
 // A StampFunc says when an image was made, for the order in its group. An
 // image whose stamp is an error is kept.
 type StampFunc func(img *Image) (time.Time, error)
@@ -45,6 +49,9 @@ func StampByTag(tag, layout string) StampFunc {
 	}
 }
 
+// BakeTime is when this library baked an image; its copies have the same.
+func BakeTime(img *Image) (time.Time, error) { return parseUnix(img.Tags[tagStamp]) }
+
 // A Group is images of one architecture in one target that are compared with
 // each other, as a Keeper sees them.
 type Group struct {
@@ -60,8 +67,9 @@ type Group struct {
 	// stamps the greater id is first.
 	Images []Stamped
 
-	// References are what uses the images, by image id, and Coverage says how
-	// the reading of each source went, in all targets of the region.
+	// References are what uses the images of the region, by image id, and
+	// Coverage says how the reading of each source went: in all targets of the
+	// region, since an image may be used by another account.
 	References map[string][]Reference
 	Coverage   []Coverage
 }
@@ -78,10 +86,19 @@ func (g *Group) sort() {
 	})
 }
 
-// newestAvailable is the newest image that can be launched, or nil.
-func (g *Group) newestAvailable() *Stamped {
+// newest is the newest image that a build has finished, or nil.
+func (g *Group) newest() *Stamped {
+	return g.first(func(img *Stamped) bool { _, is := unfinished(img.Tags); return !is })
+}
+
+// newestUsable is the newest image that can be launched, or nil.
+func (g *Group) newestUsable() *Stamped {
+	return g.first(func(img *Stamped) bool { return img.Usable() })
+}
+
+func (g *Group) first(is func(img *Stamped) bool) *Stamped {
 	for i := range g.Images {
-		if g.Images[i].State == available {
+		if is(&g.Images[i]) {
 			return &g.Images[i]
 		}
 	}

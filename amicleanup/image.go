@@ -53,6 +53,7 @@ func (s *Shares) Any() bool { return s.Public || len(s.Accounts)+len(s.ARNs) > 0
 
 const (
 	available    = string(ec2types.ImageStateAvailable)
+	disabled     = string(ec2types.ImageStateDisabled)
 	deregistered = string(ec2types.ImageStateDeregistered)
 )
 
@@ -116,6 +117,19 @@ func (img *Image) settled() bool {
 	}
 }
 
+// Usable reports whether the image can be launched and was not left by a build
+// that has not ended well.
+func (img *Image) Usable() bool {
+	_, is := unfinished(img.Tags)
+	return img.State == available && !is
+}
+
+// isCopy reports whether CopyImage made the image. CreateImage leaves the
+// instance as well.
+func (img *Image) isCopy() bool {
+	return img.Source != "" && img.SourceRegion != "" && img.SourceInstance == ""
+}
+
 // drift names what differs between the image as it was planned with and as it
 // is now; empty is nothing.
 func (img *Image) drift(now *Image) string {
@@ -132,6 +146,8 @@ func (img *Image) drift(now *Image) string {
 		return "its snapshots have changed"
 	case img.Public != now.Public:
 		return "it was shared or unshared"
+	case !img.Deprecated.Equal(now.Deprecated):
+		return "its deprecation has changed"
 	case !img.LastLaunched.Equal(now.LastLaunched):
 		return "it was launched again"
 	default:

@@ -108,7 +108,7 @@ func TestWhatIsNotCoveredIsNotRemoved(t *testing.T) {
 	}
 	f.fail = nil
 	c.Policy.Keep = c.Policy.Keep[:1]
-	if result, err = c.Apply(t.Context(), plan); !errors.Is(err, amicleanup.ErrNotCovered) {
+	if result, err = c.Apply(t.Context(), plan); !errors.Is(err, amicleanup.ErrOtherPolicy) {
 		t.Errorf("without the sources: %v, %v", outcomes(result), err)
 	}
 }

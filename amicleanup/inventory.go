@@ -27,6 +27,11 @@ type TargetInventory struct {
 	References []Reference `json:"references,omitempty"`
 	Coverage   []Coverage  `json:"coverage,omitempty"`
 
+	// Bin are the retention rules of the Recycle Bin in force, read when
+	// Limits.Recoverable asks for them; BinError is why they could not be read.
+	Bin      []BinRule `json:"bin,omitempty"`
+	BinError string    `json:"bin_error,omitempty"`
+
 	// Error is why the images could not be read; then there are none here.
 	Error string `json:"error,omitempty"`
 }
@@ -61,13 +66,15 @@ func Read(ctx context.Context, targets []Target, policy *Policy, clock bake.Cloc
 		})
 	}
 	wg.Wait()
-	return inv, errors.Join(errs...)
+	readBins(ctx, targets, policy, inv)
+	return inv, errors.Join(errors.Join(errs...), readShares(ctx, targets, policy, inv))
 }
 
-// nameFilter spares reading images that the policy does not select anyway.
+// nameFilter spares reading images that the policy does not select anyway,
+// unless they count as layers or copies of others.
 func (p *Policy) nameFilter() []ec2types.Filter {
 	name, err := compile(p.Select.Name)
-	if err != nil || name.glob == "" {
+	if err != nil || name.glob == "" || p.keepsParents() || p.Release != nil {
 		return nil
 	}
 	return []ec2types.Filter{{Name: aws.String("name"), Values: []string{name.glob}}}
@@ -78,7 +85,7 @@ func (p *Policy) nameFilter() []ec2types.Filter {
 const imagesPerPage = 500
 
 // readImages lists the account's own images, the disabled ones as well.
-func readImages(ctx context.Context, client Client, filters ...ec2types.Filter) ([]Image, error) {
+func readImages(ctx context.Context, client ImageReader, filters ...ec2types.Filter) ([]Image, error) {
 	pages := awsec2.NewDescribeImagesPaginator(client, &awsec2.DescribeImagesInput{
 		Owners:          []string{"self"},
 		Filters:         filters,
@@ -117,22 +124,11 @@ func ended(next *string) error {
 	return nil
 }
 
-// group begins a group of t with what is known about the use of its images.
-// An image may be used by another account, so all targets of the region count.
-func (inv *Inventory) group(t *TargetInventory, key, architecture string) *Group {
-	g := &Group{
-		Account: t.Account, Region: t.Region, Key: key, Architecture: architecture,
-		Now: inv.Time, References: map[string][]Reference{},
+// readImage reads one own image; nil is not there.
+func readImage(ctx context.Context, client ImageReader, id string) (*Image, error) {
+	images, err := readImages(ctx, client, ec2types.Filter{Name: aws.String("image-id"), Values: []string{id}})
+	if err != nil || len(images) == 0 {
+		return nil, err
 	}
-	for i := range inv.Targets {
-		other := &inv.Targets[i]
-		if other.Region != t.Region {
-			continue
-		}
-		for _, ref := range other.References {
-			g.References[ref.ImageID] = append(g.References[ref.ImageID], ref)
-		}
-		g.Coverage = append(g.Coverage, other.Coverage...)
-	}
-	return g
+	return &images[0], nil
 }

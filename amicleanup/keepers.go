@@ -2,6 +2,7 @@ package amicleanup
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -38,41 +39,69 @@ type Reason struct {
 	Evidence []string `json:"evidence,omitempty"`
 
 	// Blocked says that nobody wants the image: it is kept because something
-	// could not be found out.
+	// could not be found out, or because of a limit.
 	Blocked bool `json:"blocked,omitempty"`
+
+	passive bool // it stays as it is, and is not restored either
+	unread  bool // it is Blocked only until it is read
 }
 
-// Newest keeps the n newest images of each group that are available; images
-// that are disabled or failed do not count. N is at least 1.
-func Newest(n int) Keeper { return newest(n) }
+// Newest keeps the n newest images of each group, whatever their state; those
+// of builds that died do not count. N is at least 1. Images that are kept for
+// other reasons, such as being in use, take part in the count: nothing older
+// is kept instead of them.
+func Newest(n int) Keeper { return newest{n: n} }
 
-type newest int
+// NewestUsable keeps the n newest images of each group that can be launched:
+// disabled and failed ones do not count. N is at least 1.
+func NewestUsable(n int) Keeper { return newest{n: n, usable: true} }
 
-func (n newest) Validate() error {
-	if n < 1 {
-		return bake.Invalid("Keep", "Newest(%d): at least one must stay", int(n))
+type newest struct {
+	n      int
+	usable bool
+}
+
+func (k newest) String() string {
+	if k.usable {
+		return fmt.Sprintf("NewestUsable(%d)", k.n)
+	}
+	return fmt.Sprintf("Newest(%d)", k.n)
+}
+
+func (k newest) Validate() error {
+	if k.n < 1 {
+		return bake.Invalid("Keep", "%s: at least one must stay", k)
 	}
 	return nil
 }
 
-func (n newest) Keep(g *Group) []Reason {
-	text := fmt.Sprintf("is one of the %d newest", int(n))
-	if n == 1 {
-		text = "is the newest available"
+func (k newest) Keep(g *Group) []Reason {
+	text := "newest"
+	if k.usable {
+		text = "newest usable"
 	}
-	var kept []Reason
-	for _, img := range g.Images {
-		if img.State == available && len(kept) < int(n) {
-			kept = append(kept, Reason{ImageID: img.ID, Text: text})
+	if k.n == 1 {
+		text = "is the " + text
+	} else {
+		text = fmt.Sprintf("is one of the %d %s", k.n, text)
+	}
+	left := k.n
+	return keepIf(g, func(img *Stamped) bool {
+		_, open := unfinished(img.Tags)
+		if left == 0 || open || k.usable && !img.Usable() {
+			return false
 		}
-	}
-	return kept
+		left--
+		return true
+	}, text)
 }
 
 // YoungerThan keeps the images whose stamp is less than age ago.
 func YoungerThan(age time.Duration) Keeper { return youngerThan(age) }
 
 type youngerThan time.Duration
+
+func (age youngerThan) String() string { return fmt.Sprintf("YoungerThan(%s)", time.Duration(age)) }
 
 func (age youngerThan) Validate() error {
 	if age <= 0 {
@@ -88,19 +117,51 @@ func (age youngerThan) Keep(g *Group) []Reason {
 
 // Tagged keeps the images that have the tag with this value; "*" is any value.
 func Tagged(key, value string) Keeper {
-	return KeeperFunc(func(g *Group) []Reason {
-		return keepIf(g, func(img *Stamped) bool { return hasTag(&img.Image, key, value) },
-			fmt.Sprintf("is tagged %s=%s", key, value))
-	})
+	text := fmt.Sprintf("is tagged %s=%s", key, value)
+	return Named(fmt.Sprintf("Tagged(%q, %q)", key, value), KeeperFunc(func(g *Group) []Reason {
+		return keepIf(g, func(img *Stamped) bool { return hasTag(&img.Image, key, value) }, text)
+	}))
 }
 
 // IDs keeps these images.
 func IDs(ids ...string) Keeper { return keepIDs(ids, "is named by the policy") }
 
+// JustBuilt keeps these images, which were baked a moment ago and may look as
+// if nobody used them. AfterBake adds it by itself.
+func JustBuilt(ids ...string) Keeper { return keepIDs(ids, "was just baked") }
+
 func keepIDs(ids []string, why string) Keeper {
-	return KeeperFunc(func(g *Group) []Reason {
-		return keepIf(g, func(img *Stamped) bool { return slices.Contains(ids, img.ID) }, why)
-	})
+	set := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		set[id] = true
+	}
+	return Named(fmt.Sprintf("IDs(%q)", slices.Sorted(maps.Keys(set))), KeeperFunc(func(g *Group) []Reason {
+		return keepIf(g, func(img *Stamped) bool { return set[img.ID] }, why)
+	}))
+}
+
+// Named gives a keeper the name that counts in Policy.Fingerprint.
+func Named(name string, k Keeper) Keeper { return namedKeeper{k, name} }
+
+type namedKeeper struct {
+	Keeper
+	name string
+}
+
+func (n namedKeeper) String() string { return n.name }
+
+func (n namedKeeper) Validate() error {
+	if v, ok := n.Keeper.(bake.Validator); ok {
+		return v.Validate()
+	}
+	return nil
+}
+
+func (n namedKeeper) Sources() []Source {
+	if s, ok := n.Keeper.(interface{ Sources() []Source }); ok {
+		return s.Sources()
+	}
+	return nil
 }
 
 func keepIf(g *Group, wanted func(img *Stamped) bool, why string) []Reason {

@@ -127,6 +127,11 @@ func (p *pattern) parse(stamp string) (time.Time, error) {
 		}
 		return t.UTC(), nil
 	}
+	return parseUnix(stamp)
+}
+
+// parseUnix reads seconds since 1970.
+func parseUnix(stamp string) (time.Time, error) {
 	seconds, err := strconv.ParseInt(stamp, 10, 64)
 	if err != nil || len(stamp) < fewestUnixDigits || len(stamp) > mostUnixDigits || stamp[0] == '0' {
 		return time.Time{}, fmt.Errorf("stamp %q is not in seconds since 1970", stamp)

@@ -65,28 +65,60 @@ func (item Item) because(text string) Item {
 	return item
 }
 
+// wanted reports whether there is any reason to keep the image.
+func (item *Item) wanted() bool { return len(item.Reasons) > 0 }
+
+// blocked reports whether nobody wants the image: it stays because something
+// is not known.
+func (item *Item) blocked() bool {
+	return !slices.ContainsFunc(item.Reasons, func(r Reason) bool { return !r.Blocked })
+}
+
+// passive reports whether the image is only to be left as it is.
+func (item *Item) passive() bool {
+	return slices.ContainsFunc(item.Reasons, func(r Reason) bool { return r.passive })
+}
+
 // groupID tells the groups of one target apart.
 func (item *Item) groupID() string { return item.Group + "\x00" + item.Image.Architecture }
 
-// Removals counts the images to deregister.
-func (p *Plan) Removals() int {
+// Count counts the images with this action.
+func (p *Plan) Count(a Action) int {
 	n := 0
 	for i := range p.Targets {
-		n += len(p.Targets[i].removals())
+		n += p.Targets[i].Count(a)
 	}
 	return n
 }
 
-// removals are the items to deregister, the oldest of each group first, so
-// that an unfinished run leaves what a shorter one would have left.
-func (t *TargetPlan) removals() []*Item {
-	var out []*Item
-	for i := range slices.Backward(t.Items) {
-		if t.Items[i].Action == Deregister {
-			out = append(out, &t.Items[i])
+// Removals counts the images to deregister.
+func (p *Plan) Removals() int { return p.Count(Deregister) }
+
+// Count counts the images with this action.
+func (t *TargetPlan) Count(a Action) int {
+	n := 0
+	for i := range t.Items {
+		if t.Items[i].Action == a {
+			n++
 		}
 	}
-	return out
+	return n
+}
+
+// changes are the items to act on: first those to restore, then the oldest of
+// each group first, so that an unfinished run leaves what a shorter one would
+// have left.
+func (t *TargetPlan) changes() []*Item {
+	var restore, out []*Item
+	for i := range slices.Backward(t.Items) {
+		switch item := &t.Items[i]; item.Action {
+		case Restore:
+			restore = append(restore, item)
+		case Deprecate, Disable, Deregister:
+			out = append(out, item)
+		}
+	}
+	return append(restore, out...)
 }
 
 func (t *TargetPlan) sort() {

@@ -1,9 +1,14 @@
 package amicleanup
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"reflect"
+	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -17,23 +22,44 @@ type Policy struct {
 
 	// Group says which images belong together. Nil takes {group} of
 	// Select.Name, or all that match it when it has no {group}; without a
-	// Select.Name there is then no group, and everything is kept. Images of
-	// different architecture are never in one group.
+	// Select.Name it is ByFamily if Select.Baked, and otherwise there is no
+	// group, and everything is kept. Images of different architecture are
+	// never in one group.
 	Group GroupKey
 
 	// Stamp says when an image was made. Nil takes the stamp in Select.Name,
-	// or CreationDate when it has none.
+	// else BakeTime if Select.Baked, else CreationDate.
 	Stamp StampFunc
 
 	// Keep says which images stay. One keeper is enough; without any, all
 	// images stay.
 	Keep []Keeper
+
+	// Release says which images, over all targets, are kept or retired
+	// together: SameBuild, GroupByTag("commit"). Images without an answer are
+	// single. Nil is all images for themselves.
+	Release GroupKey
+
+	// Ladder lets images go in steps. The zero value removes at once.
+	Ladder Ladder
+
+	// Limits bound what one plan may do. The zero value has few.
+	Limits Limits
+
+	// PlanAge is how long a plan may be applied after it was made. Zero is 24
+	// hours.
+	PlanAge time.Duration
 }
+
+const defaultPlanAge = 24 * time.Hour
 
 // Validate reports, joined, what is wrong with the policy. Read, Evaluate and
 // the methods of a Cleaner call it.
 func (p *Policy) Validate() error {
-	errs := []error{p.Select.Validate()}
+	errs := []error{p.Select.Validate(), p.Ladder.Validate(), p.Limits.Validate()}
+	if p.PlanAge < 0 {
+		errs = append(errs, bake.Invalid("Policy.PlanAge", "must not be negative"))
+	}
 	for i, k := range p.Keep {
 		if k == nil {
 			errs = append(errs, bake.Invalid(fmt.Sprintf("Keep[%d]", i), "is nil"))
@@ -61,121 +87,31 @@ func (p *Policy) sources() []Source {
 	return all
 }
 
-// Evaluate decides what is to happen with every image in inv that the policy
-// selects. It does no I/O; its only error is that of Validate.
-func (p *Policy) Evaluate(inv *Inventory) (*Plan, error) {
-	if err := p.Validate(); err != nil {
-		return nil, err
-	}
-	plan := &Plan{Version: planVersion, Made: inv.Time}
-	for i := range inv.Targets {
-		plan.Targets = append(plan.Targets, p.evaluateTarget(inv, &inv.Targets[i]))
-	}
-	return plan, nil
-}
-
-func (p *Policy) evaluateTarget(inv *Inventory, t *TargetInventory) TargetPlan {
-	out := TargetPlan{Account: t.Account, Region: t.Region, Error: t.Error, Coverage: t.Coverage}
-	name, _ := compile(p.Select.Name) // Validate has compiled it
-	groups := map[string]*Group{}
-	for i := range t.Images {
-		img := &t.Images[i]
-		_, _, matches := name.match(img.Name)
-		if !matches || !p.Select.tagged(img) {
-			out.Unselected++
-			continue
-		}
-		item := Item{Image: *img, Action: Keep}
-		var ok bool
-		if item.Group, ok = p.groupOf(name, img); !ok {
-			out.Items = append(out.Items, item.because("has no group"))
-			continue
-		}
-		var err error
-		if item.Stamp, err = p.stampOf(name, img); err != nil {
-			out.Items = append(out.Items, item.because(err.Error()))
-			continue
-		}
-		key := item.groupID()
-		if groups[key] == nil {
-			groups[key] = inv.group(t, item.Group, img.Architecture)
-		}
-		groups[key].Images = append(groups[key].Images, Stamped{*img, item.Stamp})
-	}
-	for _, g := range groups {
-		out.Items = append(out.Items, p.evaluateGroup(g)...)
-	}
-	out.sort()
-	return out
-}
-
-func (p *Policy) groupOf(name *pattern, img *Image) (string, bool) {
-	if p.Group != nil {
-		return p.Group(img)
-	}
-	if p.Select.Name == "" {
-		return "", false
-	}
-	group, _, _ := name.match(img.Name)
-	return group, true
-}
-
-func (p *Policy) stampOf(name *pattern, img *Image) (time.Time, error) {
-	switch {
-	case p.Stamp != nil:
-		return p.Stamp(img)
-	case name.stamped:
-		_, stamp, _ := name.match(img.Name)
-		return name.parse(stamp)
-	default:
-		return CreationDate(img)
-	}
-}
-
-// evaluateGroup is the heart of the matter: an image for which there is no
-// reason to stay goes.
-func (p *Policy) evaluateGroup(g *Group) []Item {
-	g.sort()
-	reasons := map[string][]Reason{}
-	because := func(img *Stamped, text string) {
-		reasons[img.ID] = append(reasons[img.ID], Reason{ImageID: img.ID, Text: text})
-	}
-	guard := &g.Images[0]
-	because(guard, "is the newest of its group")
-	if usable := g.newestAvailable(); usable != nil && usable != guard {
-		guard = usable
-		because(guard, "is the newest available of its group")
-	}
-	for i := range g.Images {
-		img := &g.Images[i]
-		if len(p.Keep) == 0 {
-			because(img, "is under a policy without keepers")
-		}
-		if !img.settled() {
-			because(img, "is "+img.State)
-		}
-		if img.protected() {
-			because(img, "is protected from deregistration")
-		}
-		if img.OwnerAlias == "aws-backup-vault" {
-			because(img, "is managed by AWS Backup")
-		}
-	}
+// Fingerprint tells policies apart: it is the same for the same settings.
+// Apply refuses a plan that a policy of another fingerprint made. A Keeper
+// counts by its String method or, without one, by its type; a func by its
+// name, so that two closures of one func are the same.
+func (p *Policy) Fingerprint() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q %v %v %v\n", p.Select.Name, p.Select.Tags, p.Select.Except, p.Select.Baked) // maps print sorted
+	fmt.Fprintf(&b, "%s %s %s\n", funcName(p.Group), funcName(p.Stamp), funcName(p.Release))
 	for _, k := range p.Keep {
-		for _, r := range k.Keep(g) {
-			reasons[r.ImageID] = append(reasons[r.ImageID], r)
+		if s, ok := k.(fmt.Stringer); ok {
+			fmt.Fprintln(&b, s.String())
+		} else {
+			fmt.Fprintf(&b, "%T\n", k)
 		}
 	}
-	items := make([]Item, 0, len(g.Images))
-	for _, img := range g.Images {
-		item := Item{
-			Image: img.Image, Group: g.Key, Stamp: img.Stamp, Newest: guard.ID,
-			Action: Keep, Reasons: reasons[img.ID],
-		}
-		if len(item.Reasons) == 0 {
-			item.Action = Deregister
-		}
-		items = append(items, item)
+	fmt.Fprintf(&b, "%v %v\n", p.Ladder, p.Limits)
+	sum := sha256.Sum256([]byte(b.String()))
+	return hex.EncodeToString(sum[:fingerprintBytes])
+}
+
+const fingerprintBytes = 8
+
+func funcName[F ~func(*Image) (T, E), T, E any](f F) string {
+	if f == nil {
+		return "nil"
 	}
-	return items
+	return runtime.FuncForPC(reflect.ValueOf(f).Pointer()).Name()
 }

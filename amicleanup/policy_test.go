@@ -60,12 +60,12 @@ func TestWhatIsNeverRemoved(t *testing.T) {
 		{"of AWS Backup", "is managed by AWS Backup", with(func(i *ec2types.Image) { i.ImageOwnerAlias = aws.String("aws-backup-vault") })},
 		{"milliseconds", `stamp "1600000000000" is not in seconds since 1970`, func(f *fake) { f.add("ami-x", "web 1600000000000", nil) }},
 		{"a number that is no time", `stamp "7" is not in seconds since 1970`, func(f *fake) { f.add("ami-x", "web 7", nil) }},
-		{"newest available", "is the newest available of its group; is the newest available", func(f *fake) {
+		{"newest usable", "is the newest usable of its group", func(f *fake) {
 			f.images = map[string]ec2types.Image{}
 			f.add("ami-x", "web 1600000000", nil)
 			f.add("ami-y", "web 1600000001", func(i *ec2types.Image) { i.State = ec2types.ImageStateFailed })
 		}},
-		{"newest though not available", "is the newest of its group", func(f *fake) {
+		{"newest though not available", "is the newest of its group; is the newest", func(f *fake) {
 			f.add("ami-x", "web 1900000000", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled })
 		}},
 	}
@@ -89,7 +89,10 @@ func TestFailedAndDisabledTakeNoPlace(t *testing.T) {
 		img.State = ec2types.ImageStateFailed
 		f.images[id] = img
 	}
-	got := removals(mustPlan(t, cleaner(f, amicleanup.Newest(2))))
+	if got := removals(mustPlan(t, cleaner(f, amicleanup.Newest(2)))); !cmp.Equal(got, []string{"ami-web0", "ami-web1"}) {
+		t.Errorf("with the newest of any state: removals %v", got)
+	}
+	got := removals(mustPlan(t, cleaner(f, amicleanup.NewestUsable(2))))
 	if diff := cmp.Diff([]string{"ami-web1", "ami-web2"}, got); diff != "" {
 		t.Errorf("removals (-want +got):\n%s", diff)
 	}

@@ -2,20 +2,25 @@ package amicleanup
 
 import "time"
 
-// An Outcome is what became of an image or a snapshot that was to be removed.
+// An Outcome is what became of an image or a snapshot that was to be changed.
 type Outcome string
 
 // The outcomes.
 const (
-	Removed  Outcome = "removed"
-	Gone     Outcome = "gone"      // it was not there any more
-	Skipped  Outcome = "skipped"   // left on purpose; Detail says why
-	Failed   Outcome = "failed"    // it was tried and is still there; Detail says why
-	NotTried Outcome = "not tried" // the work ended before
+	Removed     Outcome = "removed"
+	Deprecated  Outcome = "deprecated"
+	Disabled    Outcome = "disabled"
+	Restored    Outcome = "restored"
+	AlreadyDone Outcome = "already done" // an earlier run did it
+	Gone        Outcome = "gone"         // it was not there any more
+	Skipped     Outcome = "skipped"      // left on purpose; Detail says why
+	Failed      Outcome = "failed"       // it was tried and did not succeed; Detail says why
+	NotTried    Outcome = "not tried"    // the work ended before
 )
 
 // A Result is what became of a plan. It has every image that was to be
-// removed, in the order in which they were tried, target by target.
+// changed, in the order in which they were begun, target by target. It is
+// plain data; Cleaner.Undo takes one back.
 type Result struct {
 	Started  time.Time     `json:"started"`
 	Finished time.Time     `json:"finished"`
@@ -28,9 +33,14 @@ type ImageResult struct {
 	Region    string           `json:"region"`
 	ID        string           `json:"id"`
 	Name      string           `json:"name"`
+	Action    Action           `json:"action"` // what was to be done
 	Outcome   Outcome          `json:"outcome"`
 	Detail    string           `json:"detail,omitempty"`
 	Snapshots []SnapshotResult `json:"snapshots,omitempty"`
+
+	// Before is the image as it was just before it was changed; nil if it was
+	// not.
+	Before *Image `json:"before,omitempty"`
 }
 
 // A SnapshotResult is what became of one snapshot of an image.

@@ -27,6 +27,12 @@ type Select struct {
 	// value.
 	Tags map[string]string
 
+	// Baked selects only what this library has baked. Unless the Policy says
+	// otherwise, the name of the definition is the group and the time of the
+	// bake the stamp: both are in tags, and the same for copies in other
+	// regions that have the tags.
+	Baked bool
+
 	// Except are tags of which an image may not have any; "*" is any value.
 	Except map[string]string
 }
@@ -47,6 +53,9 @@ func (s *Select) Validate() error {
 
 // tagged reports whether the tags of img are those that s wants.
 func (s *Select) tagged(img *Image) bool {
+	if s.Baked && (img.Tags[tagFamily] == "" || img.Tags[tagBuild] == "") {
+		return false
+	}
 	for key, value := range s.Tags {
 		if !hasTag(img, key, value) {
 			return false

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -60,20 +59,12 @@ func answerFor(id string, answered []ec2types.DeleteSnapshotReturnCode) ec2types
 
 // removeSnapshot removes a snapshot that no other image has.
 func (r *targetRun) removeSnapshot(ctx context.Context, id string, tries int, s *SnapshotResult) error {
-	if r.sharing == nil {
-		images, err := readImages(ctx, r.target.Client)
-		if err != nil {
-			return fmt.Errorf("read which images have it: %w", err)
-		}
-		r.sharing = map[string][]string{}
-		for i := range images {
-			for _, snapshot := range images[i].Snapshots {
-				r.sharing[snapshot] = append(r.sharing[snapshot], images[i].ID)
-			}
-		}
+	image, err := r.sharer(ctx, id)
+	if err != nil {
+		return fmt.Errorf("read which images have it: %w", err)
 	}
-	if i := slices.IndexFunc(r.sharing[id], func(image string) bool { return !r.removed[image] }); i >= 0 {
-		s.Outcome, s.Detail = Skipped, r.sharing[id][i]+" has it as well"
+	if image != "" {
+		s.Outcome, s.Detail = Skipped, image+" has it as well"
 		return nil
 	}
 	wait := inUseWait
@@ -99,4 +90,28 @@ func (r *targetRun) removeSnapshot(ctx context.Context, id string, tries int, s 
 		}
 		wait *= 2
 	}
+}
+
+// sharer is an image that has the snapshot and is not removed; empty is none.
+func (r *targetRun) sharer(ctx context.Context, id string) (image string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sharing == nil {
+		images, err := readImages(ctx, r.target.Client)
+		if err != nil {
+			return "", err
+		}
+		r.sharing = map[string][]string{}
+		for i := range images {
+			for _, snapshot := range images[i].Snapshots {
+				r.sharing[snapshot] = append(r.sharing[snapshot], images[i].ID)
+			}
+		}
+	}
+	for _, image := range r.sharing[id] {
+		if !r.removed[image] {
+			return image, nil
+		}
+	}
+	return "", nil
 }

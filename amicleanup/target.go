@@ -28,6 +28,10 @@ type Target struct {
 
 	// Client talks to EC2 there. It is required.
 	Client Client
+
+	// RecycleBin reads the Recycle Bin's retention rules there, for
+	// Limits.Recoverable.
+	RecycleBin RecycleBinReader
 }
 
 // String is "REGION", or "ACCOUNT/REGION" when the account has a label.

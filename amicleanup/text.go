@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 )
 
 // WriteText writes the plan for a person: one line per image, by target and
@@ -18,9 +17,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 			fmt.Fprintf(&b, "%s: not read: %s\n", place(t.Account, t.Region), t.Error)
 			continue
 		}
-		remove := len(t.removals())
-		fmt.Fprintf(&b, "%s: %d to remove, %d to keep, %d not selected\n",
-			place(t.Account, t.Region), remove, len(t.Items)-remove, t.Unselected)
+		fmt.Fprintf(&b, "%s: %s, %d not selected\n", place(t.Account, t.Region), t.countsText(), t.Unselected)
 		last := ""
 		for j := range t.Items {
 			item := &t.Items[j]
@@ -28,7 +25,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 				last = id
 				fmt.Fprintf(&b, "  %s\n", item.groupTitle())
 			}
-			fmt.Fprintf(&b, "    %-6s\t%s\t%s\t%s\t%s\n", item.verb(), item.Image.ID, item.Image.Name, item.stampText(), item.why())
+			fmt.Fprintf(&b, "    %-6s\t%s\t%s\t%s\t%s\n", item.Action.verb(), item.Image.ID, item.Image.Name, stampText(item.Stamp), item.why())
 		}
 	}
 	return align(w, b.String())
@@ -43,6 +40,27 @@ func align(w io.Writer, text string) error {
 	return tw.Flush()
 }
 
+// actions are all of them, those that change most first.
+func actions() []Action { return []Action{Deregister, Disable, Deprecate, Restore, Wait, Keep} }
+
+// countsText is "2 to remove, 3 to keep": those two always, the others if any.
+func (t *TargetPlan) countsText() string {
+	var parts []string
+	for _, a := range actions() {
+		if n := t.Count(a); n > 0 || a == Keep || a == Deregister {
+			parts = append(parts, fmt.Sprintf("%d to %s", n, a.verb()))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (a Action) verb() string {
+	if a == Deregister {
+		return "remove"
+	}
+	return string(a)
+}
+
 func (item *Item) groupTitle() string {
 	group := item.Group
 	if group == "" {
@@ -51,29 +69,15 @@ func (item *Item) groupTitle() string {
 	return strings.TrimSpace(group + " " + item.Image.Architecture)
 }
 
-func (item *Item) verb() string {
-	if item.Action == Deregister {
-		return "remove"
-	}
-	return string(item.Action)
-}
-
-func (item *Item) stampText() string {
-	if item.Stamp.IsZero() {
-		return "-"
-	}
-	return item.Stamp.UTC().Format(time.DateTime)
-}
-
 func (item *Item) why() string {
+	texts := make([]string, 0, len(item.Reasons)+1)
 	if item.Action == Deregister {
-		return counted(len(item.Image.Snapshots), "snapshot")
+		texts = append(texts, counted(len(item.Image.Snapshots), "snapshot"))
 	}
-	texts := make([]string, 0, len(item.Reasons))
 	for _, r := range item.Reasons {
 		text := r.Text
 		if len(r.Evidence) > 0 {
-			text += " by " + strings.Join(r.Evidence, ", ")
+			text += " (" + strings.Join(r.Evidence, ", ") + ")"
 		}
 		texts = append(texts, text)
 	}
@@ -88,22 +92,27 @@ func counted(n int, what string) string {
 }
 
 // WriteText writes the result for a person: one line per image that the plan
-// wanted removed.
+// wanted changed.
 func (r *Result) WriteText(w io.Writer) error {
 	var b strings.Builder
 	for i := range r.Images {
 		img := &r.Images[i]
-		detail := img.Detail
-		for _, s := range img.Snapshots {
-			if detail != "" {
-				detail += "; "
-			}
-			detail += fmt.Sprintf("%s %s", s.ID, s.Outcome)
-			if s.Detail != "" {
-				detail += ": " + s.Detail
-			}
-		}
-		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\n", place(img.Account, img.Region), img.Outcome, img.ID, img.Name, detail)
+		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\n", place(img.Account, img.Region), img.Outcome, img.ID, img.Name, img.details())
 	}
 	return align(w, b.String())
+}
+
+func (img *ImageResult) details() string {
+	var parts []string
+	if img.Detail != "" {
+		parts = append(parts, img.Detail)
+	}
+	for _, s := range img.Snapshots {
+		text := fmt.Sprintf("%s %s", s.ID, s.Outcome)
+		if s.Detail != "" {
+			text += ": " + s.Detail
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "; ")
 }

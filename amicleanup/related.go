@@ -1,0 +1,186 @@
+package amicleanup
+
+import (
+	"fmt"
+)
+
+// SameBuild is a Policy.Release: images are one release when this library
+// baked them in one build, or when one is a copy of the other, in whatever
+// region or account.
+func SameBuild(img *Image) (key string, ok bool) { return GroupByTag(tagBuild)(img) }
+
+// ParentOfKept keeps the images that a kept image was made from, as far as EC2
+// or the tags of this library know, and those that they were made from in
+// turn. All images of all targets count, also those that the policy does not
+// select. When a target cannot be read, nothing goes: it may hold a layer.
+func ParentOfKept() Keeper { return parentOfKept{} }
+
+type parentOfKept struct{}
+
+func (parentOfKept) Keep(*Group) []Reason { return nil }
+func (parentOfKept) String() string       { return "ParentOfKept()" }
+
+func (p *Policy) keepsParents() bool {
+	for _, k := range p.Keep {
+		if _, ok := k.(parentOfKept); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// A relation connects what is decided about one image with others.
+type relations struct {
+	items    map[string]*Item   // by image id
+	releases map[string][]*Item // by Item.Release
+	parents  bool
+}
+
+// keepRelated gives the reasons to stay that an image has because others stay,
+// until there are no more.
+func (e *evaluation) keepRelated() {
+	r := &relations{items: map[string]*Item{}, releases: map[string][]*Item{}, parents: e.policy.keepsParents()}
+	if !r.parents && e.policy.Release == nil {
+		return
+	}
+	for i := range e.plan.Targets {
+		items := e.plan.Targets[i].Items
+		for j := range items {
+			r.items[items[j].Image.ID] = &items[j]
+		}
+	}
+	e.setReleases(r)
+	e.holdForUnread()
+	// Every image of the inventory may be a layer's child, selected or not.
+	var kept []*Image
+	for i := range e.inv.Targets {
+		images := e.inv.Targets[i].Images
+		for j := range images {
+			if item := r.items[images[j].ID]; item == nil || item.wanted() {
+				kept = append(kept, &images[j])
+			}
+		}
+	}
+	for len(kept) > 0 {
+		img := kept[len(kept)-1]
+		kept = append(kept[:len(kept)-1], r.because(img)...)
+	}
+}
+
+// because gives reasons to what stays because img stays, and returns what had
+// none before.
+func (r *relations) because(img *Image) []*Image {
+	cause := r.items[img.ID]
+	var fresh []*Image
+	keep := func(item *Item, text string) {
+		if item == nil || item.wanted() {
+			return
+		}
+		reason := Reason{ImageID: item.Image.ID, Text: text, Evidence: []string{"image " + img.ID}}
+		if cause != nil {
+			reason.Blocked, reason.passive = cause.blocked(), cause.passive()
+		}
+		item.Reasons = append(item.Reasons, reason)
+		fresh = append(fresh, &item.Image)
+	}
+	if r.parents && !img.isCopy() {
+		keep(r.items[img.Source], "is what a kept image was made from")
+		keep(r.items[img.Tags[tagSource]], "is what a kept image was made from")
+	}
+	if cause != nil && cause.Release != "" {
+		for _, other := range r.releases[cause.Release] {
+			keep(other, "is of one release with a kept image")
+		}
+	}
+	return fresh
+}
+
+// setReleases fills in Item.Release where more than one image has it.
+func (e *evaluation) setReleases(r *relations) {
+	if e.policy.Release == nil {
+		return
+	}
+	images := map[string]*Image{}
+	for i := range e.inv.Targets {
+		all := e.inv.Targets[i].Images
+		for j := range all {
+			images[all[j].ID] = &all[j]
+		}
+	}
+	all := map[string][]*Item{}
+	for _, item := range r.items {
+		release := e.releaseOf(&item.Image, images)
+		all[release] = append(all[release], item)
+	}
+	for release, items := range all {
+		if len(items) < 2 {
+			continue
+		}
+		r.releases[release] = items
+		for _, item := range items {
+			item.Release = release
+		}
+	}
+}
+
+// longestChain bounds a chain of copies of copies, as EC2 does.
+const longestChain = 50
+
+func (e *evaluation) releaseOf(img *Image, images map[string]*Image) string {
+	for range longestChain {
+		if key, ok := e.policy.Release(img); ok {
+			return key
+		}
+		if !img.isCopy() {
+			return img.ID
+		}
+		source := images[img.Source]
+		if source == nil {
+			return img.Source // two copies of one that is gone
+		}
+		img = source
+	}
+	return img.ID
+}
+
+// holdForUnread keeps everything that may be related to an image of a target
+// that could not be read.
+func (e *evaluation) holdForUnread() {
+	for i := range e.inv.Targets {
+		unread := &e.inv.Targets[i]
+		if unread.Error == "" {
+			continue
+		}
+		for j := range e.plan.Targets {
+			items := e.plan.Targets[j].Items
+			for k := range items {
+				if !items[k].wanted() {
+					items[k].Reasons = append(items[k].Reasons, Reason{
+						ImageID: items[k].Image.ID, Blocked: true,
+						Text: fmt.Sprintf("may be related to an image in %s, which was not read", place(unread.Account, unread.Region)),
+					})
+				}
+			}
+		}
+	}
+}
+
+// alignReleases lets the images of a release take a step only together: those
+// that are ahead wait for the others.
+func (e *evaluation) alignReleases() {
+	order := map[Action]int{Wait: 0, Deprecate: 1, Disable: 2, Deregister: 3}
+	for _, unit := range e.units() {
+		least := order[Deregister]
+		for _, m := range unit {
+			if at, ok := order[m.item.Action]; ok {
+				least = min(least, at)
+			}
+		}
+		for _, m := range unit {
+			if at, ok := order[m.item.Action]; ok && at > least {
+				m.item.Action = Wait
+				m.item.Reasons = append(m.item.Reasons, Reason{ImageID: m.item.Image.ID, Text: "waits for the other images of its release"})
+			}
+		}
+	}
+}

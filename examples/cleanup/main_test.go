@@ -17,7 +17,7 @@ func TestNightly(t *testing.T) {
 	for text, want := range map[string]int{
 		"is the newest of its group": 4, // two names in two regions
 		"is one of the 3 newest":     12,
-		"is in use (instance i-":   2,
+		"is in use (instance i-":     2,
 		"  remove  ami-":             10,
 		"eu-west-1: 5 to remove":     1,
 		"us-east-1: 5 to remove":     1,

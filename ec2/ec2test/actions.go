@@ -1,5 +1,7 @@
 package ec2test
 
+import "maps"
+
 // catalogue is what the server knows once and for all: filters and types.
 type catalogue struct {
 	regions     filters[regionXML]
@@ -21,6 +23,12 @@ type catalogue struct {
 	keyPairs    filters[*keyPair]
 	templates   filters[*template]
 	versions    filters[versionOf]
+
+	spotRequests filters[*spotRequest]
+	fleets       filters[*fleet]
+	usageReports filters[*usageReport]
+	usageEntries filters[usageEntry]
+	locks        filters[*snapshot]
 }
 
 func newCatalogue() catalogue {
@@ -31,6 +39,8 @@ func newCatalogue() catalogue {
 		instances: instanceFilters(), statuses: statusFilters(), groups: groupFilters(), rules: ruleFilters(),
 		interfaces: interfaceFilters(), tags: tagFilters(), keyPairs: keyPairFilters(),
 		templates: templateFilters(), versions: versionFilters(),
+		spotRequests: spotFilters(), fleets: fleetFilters(), usageReports: usageReportFilters(),
+		usageEntries: usageEntryFilters(), locks: lockFilters(),
 	}
 }
 
@@ -108,6 +118,12 @@ func (s *Server) actionTable() map[string]action {
 		handle("ModifyLaunchTemplate", (*call).modifyTemplate),
 		handle("DeleteLaunchTemplate", (*call).deleteTemplate),
 	}
+	table := tableOf(list...)
+	maps.Copy(table, tableOf(s.usageActions()...))
+	return table
+}
+
+func tableOf(list ...action) map[string]action {
 	table := make(map[string]action, len(list))
 	for _, a := range list {
 		table[a.name] = a

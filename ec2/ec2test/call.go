@@ -145,7 +145,7 @@ func (c *call) canonical() string {
 
 // ec2 answers a call of EC2.
 func (s *Server) ec2(ctx context.Context, req *request) answer {
-	body, err := s.runEC2(ctx, req)
+	body, err := s.run(ctx, s.actions, req)
 	if err != nil {
 		return s.errorAnswer(req, err)
 	}
@@ -156,8 +156,9 @@ func (s *Server) ec2(ctx context.Context, req *request) answer {
 	return answer{status: http.StatusOK, contentType: "text/xml;charset=UTF-8", body: encoded}
 }
 
-func (s *Server) runEC2(ctx context.Context, req *request) (any, *apiError) {
-	act, ok := s.actions[req.action]
+// run runs a call of one of the services with the query protocol.
+func (s *Server) run(ctx context.Context, table map[string]action, req *request) (any, *apiError) {
+	act, ok := table[req.action]
 	if !ok {
 		return nil, fail("InvalidAction", "The action %s is not valid for this web service.", req.action)
 	}

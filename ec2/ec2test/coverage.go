@@ -9,7 +9,7 @@ import (
 // call is refused: an unknown parameter with UnknownParameter, an unknown
 // filter or value with InvalidParameterValue.
 type ActionCoverage struct {
-	Service string   // "ec2", "ssm" or "sts"
+	Service string   // "ec2", "autoscaling", "ssm", "rbin" or "sts"
 	Name    string   // of the call
 	Params  []string // with N for the number of a list's element; DryRun is known everywhere
 	Filters []string // that the call knows, sorted
@@ -19,18 +19,18 @@ type ActionCoverage struct {
 // COVERAGE.md of this package shows it.
 func Coverage() []ActionCoverage {
 	s := &Server{known: newCatalogue()}
-	table := s.actionTable()
-	out := make([]ActionCoverage, 0, len(table)+4)
-	out = append(out,
-		ActionCoverage{Service: "ssm", Name: "GetParameter", Params: []string{"Name", "WithDecryption"}},
-		ActionCoverage{Service: "ssm", Name: "GetParameters", Params: []string{"Names", "WithDecryption"}},
-		ActionCoverage{Service: "ssm", Name: "PutParameter", Params: []string{"Name", "Value", "Type", "DataType", "Description", "Tier", "Overwrite", "Tags"}},
-		ActionCoverage{Service: "sts", Name: "GetCallerIdentity"},
-	)
-	for _, a := range table {
-		params := slices.DeleteFunc(paramNames(a.input, ""), func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
-		slices.Sort(params)
-		out = append(out, ActionCoverage{Service: "ec2", Name: a.name, Params: params, Filters: a.filters})
+	out := []ActionCoverage{{Service: "sts", Name: "GetCallerIdentity"}}
+	for service, table := range map[string]map[string]action{"ec2": s.actionTable(), "autoscaling": scalingTable()} {
+		for _, a := range table {
+			params := slices.DeleteFunc(paramNames(a.input, ""), func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
+			slices.Sort(params)
+			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: params, Filters: a.filters})
+		}
+	}
+	for service, table := range map[string]map[string]jsonAction{"ssm": ssmTable(), "rbin": rbinTable()} {
+		for _, a := range table {
+			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: jsonNames(a.input, "")})
+		}
 	}
 	slices.SortFunc(out, func(a, b ActionCoverage) int {
 		return strings.Compare(a.Service+" "+a.Name, b.Service+" "+b.Name)

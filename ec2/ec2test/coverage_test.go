@@ -39,8 +39,10 @@ InvalidParameterValue. Every call of EC2 also takes DryRun.
 
 Accepted without an effect, because there is nothing here that they could change: AllRegions, AllAvailabilityZones,
 CpuCredits, Force, IncludeManagedResources, KmsKeyId (beyond being shown), Latest, MaxPrice, Monitoring, PresignedUrl,
-ResolveAlias, SkipOsShutdown, SnapshotCopyCompletionDurationMinutes, VolumeInitializationRate. An instance profile is
+SkipOsShutdown, SnapshotCopyCompletionDurationMinutes, VolumeInitializationRate. An instance profile is
 shown as it was given; whether it exists is not checked.
+
+Spot requests, spot fleets, EC2 fleets and Auto Scaling groups are kept, checked and listed; they run no instances.
 
 In the names of parameters, N is the number of an element of a list.
 `)

@@ -94,6 +94,11 @@ func (s *Server) closeDisks() {
 				left = append(left, snap.disk)
 			}
 		}
+		for b := range r.snapshotBin.all() {
+			if !b.what.vendor {
+				left = append(left, b.what.disk)
+			}
+		}
 		r.mu.Unlock()
 	}
 	for _, d := range left {

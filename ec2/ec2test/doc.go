@@ -45,6 +45,11 @@
 // Security groups are obeyed: without a rule that lets SourceAddress in, a
 // connection hangs as it does in AWS. An instance that still boots refuses.
 //
+// Beside EC2 the same server answers the Parameter Store of SSM, Auto Scaling
+// and the retention rules of the Recycle Bin, as far as they matter to images.
+// Auto Scaling groups, spot requests and fleets are data: they name images and
+// launch templates, and run nothing.
+//
 // # Time
 //
 // By default nothing takes time. Realistic gives every transition what it

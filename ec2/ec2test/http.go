@@ -16,7 +16,7 @@ const maxBody = 4 << 20
 
 // request is one API call as it came.
 type request struct {
-	service string // ec2, ssm or sts
+	service string // ec2, autoscaling, ssm, rbin or sts
 	action  string
 	region  string
 	account string
@@ -24,6 +24,7 @@ type request struct {
 	id      string
 	form    url.Values
 	body    []byte // of JSON calls
+	path    string // the resource that a REST call names
 }
 
 // answer is what goes back.
@@ -83,6 +84,11 @@ func (s *Server) parse(r *http.Request) (*request, *apiError) {
 		req.form = url.Values{}
 		return req, s.checkCaller(req)
 	}
+	if service == "rbin" {
+		req.service, req.body, req.form = "rbin", body, url.Values{}
+		req.action, req.path = rbinAction(r.Method, r.URL.Path)
+		return req, s.checkCaller(req)
+	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
 		return req, fail("MalformedQueryString", "The query string contains a syntax error")
@@ -91,8 +97,8 @@ func (s *Server) parse(r *http.Request) (*request, *apiError) {
 		form[key] = append(form[key], values...)
 	}
 	req.form, req.action = form, form.Get("Action")
-	if service == "sts" {
-		req.service = "sts"
+	if service == "sts" || service == "autoscaling" {
+		req.service = service
 	}
 	if req.action == "" {
 		return req, fail("MissingAction", "The request must contain the parameter Action")
@@ -153,6 +159,10 @@ func (s *Server) answer(r *http.Request, req *request) answer {
 		ans = s.ssm(req)
 	case "sts":
 		ans = s.sts(req)
+	case "autoscaling":
+		ans = s.autoScaling(ctx, req)
+	case "rbin":
+		ans = s.rbin(req)
 	default:
 		ans = s.ec2(ctx, req)
 	}
@@ -163,8 +173,13 @@ func (s *Server) answer(r *http.Request, req *request) answer {
 }
 
 func (s *Server) errorAnswer(req *request, err *apiError) answer {
-	if req.service == "ssm" {
+	switch req.service {
+	case "ssm":
 		return ssmError(err)
+	case "rbin":
+		return rbinError(err)
+	case "autoscaling":
+		return queryError(err, req.id)
 	}
 	body, encodeErr := encodeError(err, req.id)
 	if encodeErr != nil {

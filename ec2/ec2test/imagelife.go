@@ -38,11 +38,15 @@ func (c *call) deregisterImage(in *deregisterImageInput) (*deregisterImageOutput
 	if p := img.protection(c.now); p != "disabled" {
 		return nil, fail("OperationNotPermitted", "The image %s has deregistration protection: %s", img.id, p)
 	}
+	if managedByBackup(img.tags) {
+		return nil, fail("AuthFailure", "This image is managed by AWS Backup and cannot be deleted via EC2 APIs. To delete this image, please use the AWS Backup APIs, CLI, or console.")
+	}
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
 	c.images.remove(img.id)
 	delete(c.names, nameKey(c.account, img.name))
+	bin(c, &c.imageBin, "EC2_IMAGE", img)
 	out := &deregisterImageOutput{Return: true}
 	if !in.DeleteAssociatedSnapshots {
 		return out, nil
@@ -61,6 +65,8 @@ func (c *call) deregisterImage(in *deregisterImageInput) (*deregisterImageOutput
 			result.Code = "missing-permissions"
 		case c.userOf(snap) != nil:
 			result.Code = "skipped"
+		case c.mayDelete(snap) != nil:
+			result.Code = "client-error"
 		default:
 			c.dropSnapshot(snap)
 		}

@@ -79,6 +79,8 @@ type Latency struct {
 	SnapshotGiB time.Duration // the same, in addition for each GiB
 	Image       time.Duration // image pending to available, after its snapshots began
 	ImageGiB    time.Duration // the same, in addition for each GiB
+	Refresh     time.Duration // instance refresh in progress to successful
+	UsageReport time.Duration // image usage report pending to available
 }
 
 // Realistic is how long AWS typically takes for a small Linux image. A bake
@@ -94,6 +96,8 @@ func Realistic() Latency {
 		SnapshotGiB: 3 * time.Second,
 		Image:       70 * time.Second,
 		ImageGiB:    3 * time.Second,
+		Refresh:     10 * time.Minute,
+		UsageReport: time.Minute,
 	}
 }
 

@@ -29,11 +29,23 @@ type region struct {
 	templates  table[*template]
 	vpcs       table[*vpc]
 	subnets    table[*subnet]
-	tokens     map[string]token
-	buckets    map[string]*bucket
-	names      map[string]string // image ids by account and name
-	ending     []*instance       // shutting down, the first to end first
-	gone       []*instance       // terminated and still shown
+
+	scalingGroups table[*scalingGroup]
+	launchConfigs table[*launchConfig]
+	spotRequests  table[*spotRequest]
+	spotFleets    table[*spotFleet]
+	fleets        table[*fleet]
+	usageReports  table[*usageReport]
+	imageBin      table[*binned[*image]]
+	snapshotBin   table[*binned[*snapshot]]
+	binRules      table[*binRule]
+	recipes       []imageRecipe
+
+	tokens  map[string]token
+	buckets map[string]*bucket
+	names   map[string]string // image ids by account and name
+	ending  []*instance       // shutting down, the first to end first
+	gone    []*instance       // terminated and still shown
 }
 
 // realm is what an account has in a region from the start.

@@ -238,7 +238,7 @@ func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *apiError) {
 		return nil, fail("InvalidParameterValue", "User data is limited to %d bytes", maxUserData)
 	}
 	var err *apiError
-	if p.image, err = c.usableImage(in.ImageID); err != nil {
+	if p.image, err = c.usableImage(c.resolveAlias(in.ImageID)); err != nil {
 		return nil, err
 	}
 	if s := p.image.state(c.now); s != "available" {

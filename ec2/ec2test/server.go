@@ -25,7 +25,12 @@ const accessKeyPrefix = "AKIATEST"
 // machines of its instances. Its methods may be called from any goroutine.
 type Server struct {
 	opts    Options
-	actions map[string]action
+	actions map[string]action // of EC2
+	scaling map[string]action // of Auto Scaling
+
+	ssmCalls     map[string]jsonAction
+	binRuleCalls map[string]jsonAction
+
 	known   catalogue
 	network network
 	params  parameterStore
@@ -58,7 +63,8 @@ func New(opts *Options) *Server {
 		regions: make(map[string]*region),
 		disks:   make(map[string]*diskRef),
 	}
-	s.actions = s.actionTable()
+	s.actions, s.scaling = s.actionTable(), scalingTable()
+	s.ssmCalls, s.binRuleCalls = ssmTable(), rbinTable()
 	s.network.reserve(s.opts.Listen)
 	if s.opts.Machines == nil {
 		s.opts.Machines = newSandbox(s.opts.Commands)

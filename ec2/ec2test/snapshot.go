@@ -20,6 +20,7 @@ type snapshot struct {
 	vendor      bool // its disk is shared by the vendor's images of all regions
 	vendorImage Image
 	shares      permissions
+	lock        *snapshotLock
 }
 
 func (s *snapshot) completed(now time.Time) bool { return !now.Before(s.doneAt) }
@@ -184,6 +185,9 @@ func (c *call) deleteSnapshot(in *snapshotIDInput) (*returnXML, *apiError) {
 	if img := c.userOf(s); img != nil {
 		return nil, fail("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", s.id, img.id)
 	}
+	if err := c.mayDelete(s); err != nil {
+		return nil, err
+	}
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
@@ -191,9 +195,32 @@ func (c *call) deleteSnapshot(in *snapshotIDInput) (*returnXML, *apiError) {
 	return done(), nil
 }
 
+// mayDelete refuses to delete what a lock or AWS Backup holds. The code for a
+// lock is not documented.
+func (c *call) mayDelete(s *snapshot) *apiError {
+	switch {
+	case s.locked(c.now):
+		return fail("OperationNotPermitted", "The snapshot %s is locked and cannot be deleted", s.id)
+	case managedByBackup(s.tags):
+		return fail("InvalidParameterValue", "This snapshot is managed by the AWS Backup service and cannot be deleted via EC2 APIs. "+
+			"If you wish to delete this snapshot, please do so via the Backup console.")
+	}
+	return nil
+}
+
 func (c *call) dropSnapshot(s *snapshot) {
 	c.snapshots.remove(s.id)
-	c.server.closeDisk(s.disk, nil)
+	if !bin(c, &c.snapshotBin, "EBS_SNAPSHOT", s) {
+		c.discard(s)
+	}
+}
+
+// discard lets go of the disk of a snapshot that is gone. A vendor's disk is
+// the server's.
+func (r *region) discard(s *snapshot) {
+	if !s.vendor {
+		r.server.closeDisk(s.disk, nil)
+	}
 }
 
 // userOf is an image that needs the snapshot, or nil.

@@ -1,195 +1,311 @@
 package ec2test
 
 import (
-	"bytes"
-	"encoding/json"
-	"net/http"
+	"slices"
 	"strings"
-	"time"
 )
-
-// parameter is one SSM parameter.
-type parameter struct {
-	value   string
-	kind    string // String, StringList or SecureString
-	of      string // data type: text or aws:ec2:image
-	version int64
-	changed time.Time
-}
-
-// publicPrefix begins the names of the parameters that AWS gives everyone.
-const publicPrefix = "/aws/service/"
-
-func paramKey(account, region, name string) string {
-	if strings.HasPrefix(name, publicPrefix) {
-		account = "aws"
-	}
-	return account + " " + region + " " + name
-}
 
 // SetParameter sets an SSM parameter of Options.Account in a region. One whose
 // name begins with "/aws/service/" is seen by all accounts.
 func (s *Server) SetParameter(region, name, value string) {
 	s.region(region) // AWS's own come first
-	s.putParameter(s.opts.Account, region, name, parameter{value: value, kind: "String", of: "text"})
+	s.params.put(s.opts.Account, region, name, parameter{value: value, kind: "String", of: "text"}, s.now())
 }
 
-// Parameter is the value of an SSM parameter of Options.Account.
+// Parameter is the value of an SSM parameter of Options.Account. The name may
+// end in ":" and a version or label.
 func (s *Server) Parameter(region, name string) (value string, ok bool) {
 	s.region(region)
-	p, ok := s.params.get(paramKey(s.opts.Account, region, name))
+	p, ok := s.params.get(s.opts.Account, region, name)
 	return p.value, ok
-}
-
-func (s *Server) putParameter(account, region, name string, p parameter) int64 {
-	key := paramKey(account, region, name)
-	return s.params.put(key, p, s.now())
-}
-
-// answerJSON is an answer of the JSON protocol.
-func answerJSON(status int, code string, body any) answer {
-	encoded, err := json.Marshal(body)
-	if err != nil {
-		return answer{status: http.StatusInternalServerError, contentType: "application/x-amz-json-1.1", code: "InternalServerError"}
-	}
-	return answer{status: status, contentType: "application/x-amz-json-1.1", body: encoded, code: code}
 }
 
 func ssmError(err *apiError) answer {
 	return answerJSON(err.Status, err.Code, map[string]string{"__type": err.Code, "message": err.Message})
 }
 
+// ssmTable is every call of SSM's Parameter Store that the server answers.
+func ssmTable() map[string]jsonAction {
+	return jsonTable(
+		jsonHandle("GetParameter", (*call).getParameter),
+		jsonHandle("GetParameters", (*call).getParameters),
+		jsonHandle("GetParametersByPath", (*call).getParametersByPath),
+		jsonHandle("DescribeParameters", (*call).describeParameters),
+		jsonHandle("PutParameter", (*call).putParameter),
+		jsonHandle("LabelParameterVersion", (*call).labelParameter),
+		jsonHandle("DeleteParameter", (*call).deleteParameter),
+	)
+}
+
+// ssm answers a call of SSM's Parameter Store.
+func (s *Server) ssm(req *request) answer { return s.runJSON(s.ssmCalls, req, ssmError) }
+
 type parameterJSON struct {
 	ARN      string  `json:"ARN"`
 	Name     string  `json:"Name"`
 	Type     string  `json:"Type"`
-	Value    string  `json:"Value"`
+	Value    string  `json:"Value,omitempty"`
 	Version  int64   `json:"Version"`
 	Changed  float64 `json:"LastModifiedDate"`
 	DataType string  `json:"DataType"`
+	Tier     string  `json:"Tier,omitempty"`
 }
 
-func (s *Server) parameterJSON(req *request, name string) (parameterJSON, bool) {
-	p, ok := s.params.get(paramKey(req.account, req.region, name))
-	if !ok {
-		return parameterJSON{}, false
-	}
-	account := req.account
-	if strings.HasPrefix(name, publicPrefix) {
+func (c *call) parameterJSON(p parameter) parameterJSON {
+	account := c.account
+	if strings.HasPrefix(p.name, publicPrefix) {
 		account = ""
 	}
 	return parameterJSON{
-		ARN:  "arn:aws:ssm:" + req.region + ":" + account + ":parameter/" + strings.TrimPrefix(name, "/"),
-		Name: name, Type: p.kind, Value: p.value, Version: p.version, Changed: float64(p.changed.UnixMilli()) / 1000, DataType: p.of,
-	}, true
+		ARN:  "arn:aws:ssm:" + c.name + ":" + account + ":parameter/" + trimSlash(p.name),
+		Name: p.name, Type: p.kind, Value: p.value, Version: p.version, Changed: float64(p.changed.UnixMilli()) / 1000, DataType: p.of,
+	}
 }
 
-// decodeJSON refuses members that into has not got.
-func decodeJSON(body []byte, into any) *apiError {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return fail("ValidationException", "%v", err)
-	}
-	return nil
+func (c *call) parameter(name string) (parameter, bool) {
+	return c.server.params.get(c.account, c.name, name)
 }
 
-// ssm answers a call of SSM's Parameter Store.
-func (s *Server) ssm(req *request) answer {
-	if s.region(req.region) == nil {
-		return ssmError(notSubscribed(req.region))
-	}
-	switch req.action {
-	case "GetParameter":
-		var in struct {
-			Name           string
-			WithDecryption bool
-		}
-		if err := decodeJSON(req.body, &in); err != nil {
-			return ssmError(err)
-		}
-		p, ok := s.parameterJSON(req, in.Name)
-		if !ok {
-			return ssmError(fail("ParameterNotFound", "Parameter %s not found.", in.Name))
-		}
-		return answerJSON(http.StatusOK, "", struct{ Parameter parameterJSON }{p})
-	case "GetParameters":
-		return s.getParameters(req)
-	case "PutParameter":
-		return s.putParameterCall(req)
-	}
-	return ssmError(fail("UnknownOperationException", "%s is not served here", req.action))
+type getParameterInput struct {
+	Name           string
+	WithDecryption bool
 }
 
-func (s *Server) getParameters(req *request) answer {
-	var in struct {
-		Names          []string
-		WithDecryption bool
+type getParameterOutput struct{ Parameter parameterJSON }
+
+func (c *call) getParameter(in *getParameterInput) (*getParameterOutput, *apiError) {
+	p, ok := c.parameter(in.Name)
+	if !ok {
+		return nil, parameterNotFound(in.Name)
 	}
-	if err := decodeJSON(req.body, &in); err != nil {
-		return ssmError(err)
-	}
+	return &getParameterOutput{c.parameterJSON(p)}, nil
+}
+
+func parameterNotFound(name string) *apiError {
+	return fail("ParameterNotFound", "Parameter %s not found.", name)
+}
+
+type getParametersInput struct {
+	Names          []string
+	WithDecryption bool
+}
+
+type getParametersOutput struct {
+	Parameters        []parameterJSON
+	InvalidParameters []string
+}
+
+func (c *call) getParameters(in *getParametersInput) (*getParametersOutput, *apiError) {
 	if len(in.Names) < 1 || len(in.Names) > 10 {
-		return ssmError(fail("ValidationException", "names must have 1 to 10 members"))
+		return nil, fail("ValidationException", "names must have 1 to 10 members")
 	}
-	out := struct {
-		Parameters        []parameterJSON
-		InvalidParameters []string
-	}{[]parameterJSON{}, []string{}}
+	out := &getParametersOutput{[]parameterJSON{}, []string{}}
 	for _, name := range in.Names {
-		if p, ok := s.parameterJSON(req, name); ok {
-			out.Parameters = append(out.Parameters, p)
+		if p, ok := c.parameter(name); ok {
+			out.Parameters = append(out.Parameters, c.parameterJSON(p))
 		} else {
 			out.InvalidParameters = append(out.InvalidParameters, name)
 		}
 	}
-	return answerJSON(http.StatusOK, "", out)
+	return out, nil
 }
 
-func (s *Server) putParameterCall(req *request) answer {
-	var in struct {
-		Name        string
-		Value       string
-		Type        string
-		DataType    string
-		Description string
-		Tier        string
-		Overwrite   bool
-		Tags        []struct{ Key, Value string }
-	}
-	if err := decodeJSON(req.body, &in); err != nil {
-		return ssmError(err)
-	}
-	_, exists := s.params.get(paramKey(req.account, req.region, in.Name))
+type putParameterInput struct {
+	Name        string
+	Value       string
+	Type        string
+	DataType    string
+	Description string
+	Tier        string
+	Overwrite   bool
+	Tags        []struct{ Key, Value string }
+}
+
+type putParameterOutput struct {
+	Version int64
+	Tier    string
+}
+
+func (c *call) putParameter(in *putParameterInput) (*putParameterOutput, *apiError) {
+	_, exists := c.parameter(in.Name)
 	switch {
 	case in.Name == "" || in.Value == "":
-		return ssmError(fail("ValidationException", "Name and Value are required"))
+		return nil, fail("ValidationException", "Name and Value are required")
 	case strings.HasPrefix(in.Name, "/aws"):
-		return ssmError(fail("AccessDeniedException", "No access to reserved parameter name: %s.", in.Name))
+		return nil, fail("AccessDeniedException", "No access to reserved parameter name: %s.", in.Name)
 	case exists && !in.Overwrite:
-		return ssmError(fail("ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true."))
+		return nil, fail("ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
 	case exists && len(in.Tags) > 0:
-		return ssmError(fail("ValidationException", "Invalid request: tags and overwrite can't be used together."))
+		return nil, fail("ValidationException", "Invalid request: tags and overwrite can't be used together.")
 	case !exists && in.Type == "":
-		return ssmError(fail("ValidationException", "A parameter type is required when you create a parameter."))
+		return nil, fail("ValidationException", "A parameter type is required when you create a parameter.")
 	}
-	if in.DataType == "aws:ec2:image" && !s.imageExists(req, in.Value) {
-		return ssmError(fail("ValidationException", "The AMI %s does not exist or is not available.", in.Value))
+	if in.DataType == imageDataType {
+		if _, err := c.usableImage(in.Value); err != nil {
+			return nil, fail("ValidationException", "The AMI %s does not exist or is not available.", in.Value)
+		}
 	}
-	version := s.putParameter(req.account, req.region, in.Name, parameter{
+	version := c.server.params.put(c.account, c.name, in.Name, parameter{
 		value: in.Value, kind: orText(in.Type, "String"), of: orText(in.DataType, "text"),
-	})
-	return answerJSON(http.StatusOK, "", struct {
-		Version int64
-		Tier    string
-	}{version, "Standard"})
+	}, c.now)
+	return &putParameterOutput{version, "Standard"}, nil
 }
 
-func (s *Server) imageExists(req *request, id string) bool {
-	r := s.region(req.region)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := &call{region: r, account: req.account, now: s.now()}
-	_, err := c.usableImage(id)
-	return err == nil
+type labelParameterInput struct {
+	Name             string
+	ParameterVersion int64
+	Labels           []string
+}
+
+type labelParameterOutput struct{ InvalidLabels []string }
+
+func (c *call) labelParameter(in *labelParameterInput) (*labelParameterOutput, *apiError) {
+	out := &labelParameterOutput{[]string{}}
+	for _, label := range in.Labels {
+		if label == "" || label[0] >= '0' && label[0] <= '9' || strings.HasPrefix(strings.ToLower(label), "aws") {
+			out.InvalidLabels = append(out.InvalidLabels, label)
+			continue
+		}
+		if !c.server.params.label(c.account, c.name, in.Name, label, in.ParameterVersion) {
+			return nil, fail("ParameterVersionNotFound", "Systems Manager could not find version %d of %s.", in.ParameterVersion, in.Name)
+		}
+	}
+	return out, nil
+}
+
+type deleteParameterInput struct{ Name string }
+
+func (c *call) deleteParameter(in *deleteParameterInput) (*emptyXML, *apiError) {
+	if strings.HasPrefix(in.Name, "/aws") || !c.server.params.remove(c.account, c.name, in.Name) {
+		return nil, parameterNotFound(in.Name)
+	}
+	return &emptyXML{}, nil
+}
+
+// parameterFilter is a filter of the calls that list parameters.
+type parameterFilter struct {
+	Key    string
+	Option string
+	Values []string
+}
+
+// match tells whether a parameter passes; unknown keys and options are refused.
+func (f parameterFilter) match(p parameter) (bool, *apiError) {
+	var have string
+	switch f.Key {
+	case "Name":
+		have = p.name
+	case "Type":
+		have = p.kind
+	case "DataType":
+		have = p.of
+	case "Path":
+		recursive := f.Option == "Recursive"
+		return slices.ContainsFunc(f.Values, func(path string) bool { return below(p.name, path, recursive) }), nil
+	default:
+		return false, fail("InvalidFilterKey", "The specified filter key isn't valid: %s", f.Key)
+	}
+	switch orText(f.Option, "Equals") {
+	case "Equals":
+		return slices.Contains(f.Values, have), nil
+	case "BeginsWith":
+		return slices.ContainsFunc(f.Values, func(v string) bool { return strings.HasPrefix(have, v) }), nil
+	case "Contains":
+		return slices.ContainsFunc(f.Values, func(v string) bool { return strings.Contains(have, v) }), nil
+	}
+	return false, fail("InvalidFilterOption", "The specified filter option isn't valid: %s", f.Option)
+}
+
+// below tells whether name is in the hierarchy path.
+func below(name, path string, recursive bool) bool {
+	rest, ok := strings.CutPrefix(name, strings.TrimSuffix(path, "/")+"/")
+	return ok && (recursive || !strings.Contains(rest, "/"))
+}
+
+// listParameters is one page of the caller's parameters that pass all filters.
+func (c *call) listParameters(list []parameterFilter, most *int, token string, limit int) ([]parameter, string, *apiError) {
+	var found []parameter
+	for _, p := range c.server.params.of(c.account, c.name) {
+		keep := true
+		for _, f := range list {
+			ok, err := f.match(p)
+			if err != nil {
+				return nil, "", err
+			}
+			keep = keep && ok
+		}
+		if keep {
+			found = append(found, p)
+		}
+	}
+	if most == nil {
+		most = &limit
+	}
+	n := uint64(0)
+	seats := make(map[string]uint64, len(found))
+	for _, p := range found {
+		n++
+		seats[p.name] = n
+	}
+	items, next, err := page(c, found, pageParams{most, token}, pageLimits{1, limit}, func(p parameter) uint64 { return seats[p.name] })
+	if err != nil {
+		return nil, "", fail("ValidationException", "%s", err.Message)
+	}
+	return items, next, nil
+}
+
+type describeParametersInput struct {
+	ParameterFilters []parameterFilter
+	MaxResults       *int
+	NextToken        string
+}
+
+type listParametersOutput struct {
+	Parameters []parameterJSON
+	NextToken  string `json:",omitempty"`
+}
+
+func (c *call) describeParameters(in *describeParametersInput) (*listParametersOutput, *apiError) {
+	const limit = 50
+	items, next, err := c.listParameters(in.ParameterFilters, in.MaxResults, in.NextToken, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &listParametersOutput{[]parameterJSON{}, next}
+	for _, p := range items {
+		shown := c.parameterJSON(p)
+		shown.Value, shown.Tier = "", "Standard" // the value is for those who may get it
+		out.Parameters = append(out.Parameters, shown)
+	}
+	return out, nil
+}
+
+type getParametersByPathInput struct {
+	Path             string
+	Recursive        bool
+	ParameterFilters []parameterFilter
+	WithDecryption   bool
+	MaxResults       *int
+	NextToken        string
+}
+
+func (c *call) getParametersByPath(in *getParametersByPathInput) (*listParametersOutput, *apiError) {
+	const limit = 10
+	if !strings.HasPrefix(in.Path, "/") {
+		return nil, fail("ValidationException", "The parameter doesn't meet the parameter name requirements: %q", in.Path)
+	}
+	option := "OneLevel"
+	if in.Recursive {
+		option = "Recursive"
+	}
+	path := parameterFilter{Key: "Path", Option: option, Values: []string{in.Path}}
+	items, next, err := c.listParameters(append([]parameterFilter{path}, in.ParameterFilters...), in.MaxResults, in.NextToken, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &listParametersOutput{[]parameterJSON{}, next}
+	for _, p := range items {
+		out.Parameters = append(out.Parameters, c.parameterJSON(p))
+	}
+	return out, nil
 }

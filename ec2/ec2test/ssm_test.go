@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
@@ -95,5 +97,77 @@ func TestPublish(t *testing.T) {
 	}
 	if out := must(client(srv.Config("eu-west-1")).DescribeImages(t.Context(), imagesNamed("house base 1")))(t); len(out.Images) != 0 {
 		t.Error("it is in a region where it is not")
+	}
+}
+
+func TestListParameters(t *testing.T) {
+	srv, c := start(t, nil)
+	p := ssm.NewFromConfig(srv.Config(region), func(o *ssm.Options) { o.Retryer = aws.NopRetryer{} })
+	image := ubuntu(t, c).ImageId
+	put := func(name, value, dataType string) {
+		t.Helper()
+		must(p.PutParameter(t.Context(), &ssm.PutParameterInput{
+			Name: &name, Value: &value, Type: "String", DataType: &dataType, Overwrite: aws.Bool(true),
+		}))(t)
+	}
+	for _, name := range []string{"/images/web", "/images/db/main", "flat"} {
+		put(name, *image, "aws:ec2:image")
+	}
+	put("/images/text", "hello", "text")
+	names := func(in *ssm.DescribeParametersInput) string {
+		var all []string
+		for more := true; more; more = in.NextToken != nil {
+			out := must(p.DescribeParameters(t.Context(), in))(t)
+			for _, one := range out.Parameters {
+				all = append(all, *one.Name)
+			}
+			in.NextToken = out.NextToken
+		}
+		return strings.Join(all, " ")
+	}
+	images := []ssmtypes.ParameterStringFilter{{Key: aws.String("DataType"), Values: []string{"aws:ec2:image"}}}
+	if got := names(&ssm.DescribeParametersInput{ParameterFilters: images, MaxResults: aws.Int32(1)}); got != "/images/db/main /images/web flat" {
+		t.Errorf("images: %s", got)
+	}
+	unknown := []ssmtypes.ParameterStringFilter{{Key: aws.String("KeyId"), Values: []string{"x"}}}
+	if _, err := p.DescribeParameters(t.Context(), &ssm.DescribeParametersInput{ParameterFilters: unknown}); code(err) != "InvalidFilterKey" {
+		t.Errorf("an unknown filter: %v", err)
+	}
+	for recursive, want := range map[bool]int{false: 2, true: 3} {
+		out := must(p.GetParametersByPath(t.Context(), &ssm.GetParametersByPathInput{Path: aws.String("/images"), Recursive: aws.Bool(recursive)}))(t)
+		if len(out.Parameters) != want || *out.Parameters[len(out.Parameters)-1].Value != *image {
+			t.Errorf("below /images, recursive %v: %+v", recursive, out.Parameters)
+		}
+	}
+	must(p.DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: aws.String("flat")}))(t)
+	if _, err := p.DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: aws.String("flat")}); code(err) != "ParameterNotFound" {
+		t.Errorf("deleting it again: %v", err)
+	}
+}
+
+// A launch template may name its image by a parameter, of which a version or
+// a label may be pinned.
+func TestResolveParameters(t *testing.T) {
+	srv, c := start(t, nil)
+	p := ssm.NewFromConfig(srv.Config(region))
+	first, second := *ubuntu(t, c).ImageId, bakeImage(t, c, "second")
+	for _, id := range []string{first, second} {
+		must(p.PutParameter(t.Context(), &ssm.PutParameterInput{Name: aws.String("/ami"), Value: aws.String(id), Type: "String", Overwrite: aws.Bool(true)}))(t)
+	}
+	must(p.LabelParameterVersion(t.Context(), &ssm.LabelParameterVersionInput{Name: aws.String("/ami"), Labels: []string{"prod"}, ParameterVersion: aws.Int64(1)}))(t)
+	for selector, want := range map[string]string{"": second, ":1": first, ":prod": first} {
+		id := launchTemplate(t, c, "by"+strings.TrimPrefix(selector, ":"), "resolve:ssm:/ami"+selector)
+		out := must(c.RunInstances(t.Context(), &awsec2.RunInstancesInput{
+			MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: "t3.micro", LaunchTemplate: &ec2types.LaunchTemplateSpecification{LaunchTemplateId: &id},
+		}))(t)
+		if *out.Instances[0].ImageId != want {
+			t.Errorf("/ami%s launches %s, want %s", selector, *out.Instances[0].ImageId, want)
+		}
+		v := must(c.DescribeLaunchTemplateVersions(t.Context(), &awsec2.DescribeLaunchTemplateVersionsInput{
+			LaunchTemplateId: &id, Versions: []string{"1"}, ResolveAlias: aws.Bool(true),
+		}))(t).LaunchTemplateVersions[0]
+		if *v.LaunchTemplateData.ImageId != want {
+			t.Errorf("/ami%s resolves to %s, want %s", selector, *v.LaunchTemplateData.ImageId, want)
+		}
 	}
 }

@@ -185,12 +185,19 @@ func (c *call) describeTemplateVersions(in *describeTemplateVersionsInput) (*des
 		}
 	}
 	found = slices.DeleteFunc(found, func(v versionOf) bool { return !m.match(v) })
+	if in.ResolveAlias && len(found) != 1 {
+		return nil, combination("ResolveAlias can only be used with a single launch template version")
+	}
 	items, next, err := page(c, found, in.pageParams, pageLimits{1, 200}, func(v versionOf) uint64 {
 		// Versions come newest first within a template.
 		return v.template.seq<<20 | uint64(1<<20-1-v.version.number) //nolint:gosec // numbers are small
 	})
 	return &describeTemplateVersionsOutput{Next: next, Versions: mapSet(items, func(v versionOf) templateVersionXML {
-		return v.template.versionXML(v.version)
+		out := v.template.versionXML(v.version)
+		if in.ResolveAlias {
+			out.Data.Image = c.resolveAlias(out.Data.Image)
+		}
+		return out
 	})}, err
 }
 

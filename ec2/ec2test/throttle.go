@@ -18,8 +18,12 @@ func requestRate(action string, open bool) (key string, r rate) {
 	switch action {
 	case "RunInstances", "StartInstances":
 		return action, rate{5, 2}
-	case "TerminateInstances", "CreateLaunchTemplateVersion":
+	case "TerminateInstances", "CreateLaunchTemplateVersion", "DeregisterImage", "DeleteSnapshot", "ModifyImageAttribute":
 		return action, rate{100, 5}
+	case "CreateTags", "DeleteTags":
+		return action, rate{100, 10}
+	case "DescribeSpotFleetRequests":
+		return action, rate{50, 3}
 	case "AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress", "CreateKeyPair":
 		return action, rate{50, 5} // resource-intensive
 	case "CopyImage":

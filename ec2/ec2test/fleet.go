@@ -1,0 +1,259 @@
+package ec2test
+
+import (
+	"slices"
+	"time"
+)
+
+// fleet is an EC2 Fleet. It runs nothing, an instant one included; it is
+// active until it is deleted, and listed ever after.
+type fleet struct {
+	base
+
+	in      createFleetInput
+	deleted bool
+}
+
+type fleetTemplateConfig struct {
+	LaunchTemplateSpecification *templateRef
+	Overrides                   []fleetOverride
+}
+
+type fleetOverride struct {
+	ImageID          string `ec2:"ImageId"`
+	InstanceType     string
+	SubnetID         string `ec2:"SubnetId"`
+	AvailabilityZone string
+	MaxPrice         string
+	SpotPrice        string
+	Priority         string
+	WeightedCapacity string
+}
+
+type capacityParams struct {
+	TotalTargetCapacity       *int
+	OnDemandTargetCapacity    *int
+	SpotTargetCapacity        *int
+	DefaultTargetCapacityType string `ec2:"DefaultTargetCapacityType,oneof=spot|on-demand|capacity-block"`
+}
+
+type createFleetInput struct {
+	LaunchTemplateConfigs       []fleetTemplateConfig `ec2:"LaunchTemplateConfigs,required"`
+	TargetCapacitySpecification capacityParams        `ec2:"TargetCapacitySpecification,required"`
+	Type                        string                `ec2:"Type,oneof=request|maintain|instant"`
+	SpotOptions                 *struct {
+		AllocationStrategy string
+	}
+	OnDemandOptions *struct {
+		AllocationStrategy string
+	}
+	ClientToken                      string
+	ExcessCapacityTerminationPolicy  string
+	ReplaceUnhealthyInstances        *bool
+	TerminateInstancesWithExpiration *bool
+	ValidUntil                       *time.Time
+	TagSpecification                 []tagSpecification
+}
+
+func fleetKind() kind {
+	return kind{"fleet-", "fleet", "InvalidFleetId.Malformed", "InvalidFleetId.NotFound", "The fleet ID '%s' does not exist"}
+}
+
+func (f *fleet) state() string {
+	if f.deleted {
+		return "deleted"
+	}
+	return "active"
+}
+
+// checkFleetTemplates refuses references to launch templates that there are
+// not. Only instant fleets may have images of their own.
+func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) *apiError {
+	for i := range configs {
+		ref := configs[i].LaunchTemplateSpecification
+		if ref == nil {
+			return missing("LaunchTemplateConfigs.LaunchTemplateSpecification")
+		}
+		t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
+		if err != nil {
+			return err
+		}
+		if ref.Version == "" {
+			return missing("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
+		}
+		if _, err := t.version(ref.Version); err != nil {
+			return err
+		}
+		ref.LaunchTemplateID, ref.LaunchTemplateName = t.id, t.name
+		for _, o := range configs[i].Overrides {
+			if o.ImageID == "" {
+				continue
+			}
+			if !instant {
+				return combination("ImageId is only available for fleets of type instant")
+			}
+			if _, err := c.usableImage(c.resolveAlias(o.ImageID)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+type createFleetOutput struct {
+	ID        string      `xml:"fleetId"`
+	Errors    set[string] `xml:"errorSet"`
+	Instances set[string] `xml:"fleetInstanceSet"`
+}
+
+func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *apiError) {
+	known, err := c.once(in.ClientToken)
+	if err != nil {
+		return nil, err
+	}
+	if len(known) > 0 {
+		return &createFleetOutput{ID: known[0]}, nil
+	}
+	specs, err := tagSpecs(in.TagSpecification, "fleet", "instance")
+	if err != nil {
+		return nil, err
+	}
+	if in.TargetCapacitySpecification.TotalTargetCapacity == nil {
+		return nil, missing("TargetCapacitySpecification.TotalTargetCapacity")
+	}
+	if err := c.checkFleetTemplates(in.LaunchTemplateConfigs, in.Type == "instant"); err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	f := &fleet{base: c.newBase(fleetKind(), specs["fleet"]), in: *in}
+	c.fleets.put(f)
+	c.remember(in.ClientToken, f.id)
+	return &createFleetOutput{ID: f.id}, nil
+}
+
+type fleetOverrideXML struct {
+	Image    string `xml:"imageId,omitempty"`
+	Type     string `xml:"instanceType,omitempty"`
+	Subnet   string `xml:"subnetId,omitempty"`
+	Zone     string `xml:"availabilityZone,omitempty"`
+	MaxPrice string `xml:"maxPrice,omitempty"`
+	Spot     string `xml:"spotPrice,omitempty"`
+	Priority string `xml:"priority,omitempty"`
+	Capacity string `xml:"weightedCapacity,omitempty"`
+}
+
+type fleetTemplateRefXML struct {
+	ID      string `xml:"launchTemplateId"`
+	Name    string `xml:"launchTemplateName"`
+	Version string `xml:"version"`
+}
+
+type fleetTemplateConfigXML struct {
+	Template  fleetTemplateRefXML   `xml:"launchTemplateSpecification"`
+	Overrides set[fleetOverrideXML] `xml:"overrides"`
+}
+
+func (t fleetTemplateConfig) xml() fleetTemplateConfigXML {
+	ref := t.LaunchTemplateSpecification
+	return fleetTemplateConfigXML{
+		fleetTemplateRefXML{ref.LaunchTemplateID, ref.LaunchTemplateName, ref.Version},
+		mapSet(t.Overrides, func(o fleetOverride) fleetOverrideXML {
+			return fleetOverrideXML{o.ImageID, o.InstanceType, o.SubnetID, o.AvailabilityZone, o.MaxPrice, o.SpotPrice, o.Priority, o.WeightedCapacity}
+		}),
+	}
+}
+
+type capacityXML struct {
+	Total    int    `xml:"totalTargetCapacity"`
+	OnDemand *int   `xml:"onDemandTargetCapacity,omitempty"`
+	Spot     *int   `xml:"spotTargetCapacity,omitempty"`
+	Default  string `xml:"defaultTargetCapacityType,omitempty"`
+}
+
+type fleetXML struct {
+	ID       string                      `xml:"fleetId"`
+	State    string                      `xml:"fleetState"`
+	Type     string                      `xml:"type"`
+	Created  string                      `xml:"createTime"`
+	Configs  set[fleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
+	Capacity capacityXML                 `xml:"targetCapacitySpecification"`
+	Tags     set[tagXML]                 `xml:"tagSet"`
+}
+
+func (c *call) fleetXML(f *fleet) fleetXML {
+	want := f.in.TargetCapacitySpecification
+	return fleetXML{
+		ID: f.id, State: f.state(), Type: f.kind(), Created: stamp(f.created), Tags: f.tags.set(c.now),
+		Configs:  mapSet(f.in.LaunchTemplateConfigs, fleetTemplateConfig.xml),
+		Capacity: capacityXML{*want.TotalTargetCapacity, want.OnDemandTargetCapacity, want.SpotTargetCapacity, want.DefaultTargetCapacityType},
+	}
+}
+
+// kind is the type of the fleet.
+func (f *fleet) kind() string { return orText(f.in.Type, "maintain") }
+
+func fleetFilters() filters[*fleet] {
+	return filters[*fleet]{
+		"fleet-state": func(_ *call, f *fleet) []string { return one(f.state()) },
+		"type":        func(_ *call, f *fleet) []string { return one(f.kind()) },
+	}
+}
+
+type describeFleetsInput struct {
+	Filter  []filterParam
+	FleetID []string `ec2:"FleetId"`
+	pageParams
+}
+
+type describeFleetsOutput struct {
+	Fleets set[fleetXML] `xml:"fleetSet"`
+	Next   string        `xml:"nextToken,omitempty"`
+}
+
+// describeFleets leaves instant fleets out unless they are named, as the
+// SDK's documentation of DescribeFleets says.
+func (c *call) describeFleets(in *describeFleetsInput) (*describeFleetsOutput, *apiError) {
+	items, next, err := find(c, &c.fleets, query[*fleet]{
+		kind: fleetKind(), ids: in.FleetID, filters: in.Filter, known: c.server.known.fleets, page: in.pageParams, limits: pageLimits{1, 1000},
+		unlists: func(f *fleet) bool { return f.kind() == "instant" },
+	})
+	return &describeFleetsOutput{mapSet(items, c.fleetXML), next}, err
+}
+
+type deleteFleetsInput struct {
+	FleetID            []string `ec2:"FleetId,required"`
+	TerminateInstances *bool    `ec2:"TerminateInstances,required"`
+}
+
+type deletedFleetXML struct {
+	ID   string `xml:"fleetId"`
+	Now  string `xml:"currentFleetState"`
+	Then string `xml:"previousFleetState"`
+}
+
+type deleteFleetsOutput struct {
+	Done   set[deletedFleetXML] `xml:"successfulFleetDeletionSet"`
+	Failed set[string]          `xml:"unsuccessfulFleetDeletionSet"`
+}
+
+func (c *call) deleteFleets(in *deleteFleetsInput) (*deleteFleetsOutput, *apiError) {
+	list, err := lookups(c, &c.fleets, fleetKind(), in.FleetID)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(list, func(f *fleet) bool { return f.kind() == "instant" }) && !*in.TerminateInstances {
+		return nil, combination("The instances of an instant fleet must be terminated with it")
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	out := &deleteFleetsOutput{}
+	for _, f := range list {
+		then := f.state()
+		f.deleted = true
+		out.Done.Items = append(out.Done.Items, deletedFleetXML{f.id, f.state(), then})
+	}
+	return out, nil
+}

@@ -1,0 +1,104 @@
+package ec2test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+)
+
+// jsonAction is one call of a service that speaks JSON.
+type jsonAction struct {
+	name  string
+	input reflect.Type
+	run   func(c *call, body []byte) (any, *apiError)
+}
+
+// jsonHandle makes an action of a method of call. The method runs with the
+// region locked.
+func jsonHandle[In, Out any](name string, f func(*call, *In) (*Out, *apiError)) jsonAction {
+	return jsonAction{name: name, input: reflect.TypeFor[In](), run: func(c *call, body []byte) (any, *apiError) {
+		in := new(In)
+		if err := decodeJSON(body, in); err != nil {
+			return nil, err
+		}
+		out, err := f(c, in)
+		if err != nil {
+			return nil, err
+		}
+		return out, nil
+	}}
+}
+
+func jsonTable(list ...jsonAction) map[string]jsonAction {
+	table := make(map[string]jsonAction, len(list))
+	for _, a := range list {
+		table[a.name] = a
+	}
+	return table
+}
+
+// runJSON answers a call of a service that speaks JSON.
+func (s *Server) runJSON(table map[string]jsonAction, req *request, failed func(*apiError) answer) answer {
+	act, ok := table[req.action]
+	if !ok {
+		return failed(fail("UnknownOperationException", "%s is not served here", req.action))
+	}
+	r := s.region(req.region)
+	if r == nil {
+		return failed(notSubscribed(req.region))
+	}
+	c := &call{region: r, action: action{name: act.name}, account: req.account, form: url.Values{}}
+	body, err := c.locked(func() (any, *apiError) { return act.run(c, req.body) })
+	if err != nil {
+		return failed(err)
+	}
+	return answerJSON(http.StatusOK, "", body)
+}
+
+// answerJSON is an answer of the JSON protocol.
+func answerJSON(status int, code string, body any) answer {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return answer{status: http.StatusInternalServerError, contentType: "application/x-amz-json-1.1", code: "InternalServerError"}
+	}
+	return answer{status: status, contentType: "application/x-amz-json-1.1", body: encoded, code: code}
+}
+
+// decodeJSON refuses members that into has not got. No body is an empty one.
+func decodeJSON(body []byte, into any) *apiError {
+	if len(body) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fail("ValidationException", "%v", err)
+	}
+	return nil
+}
+
+// jsonNames lists the members of an input struct for the coverage page, lists
+// with N like those of the query protocol.
+func jsonNames(t reflect.Type, prefix string) []string {
+	var names []string
+	for f := range t.Fields() {
+		name, ft := f.Name, f.Type
+		tagged, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		name = prefix + orText(tagged, name)
+		for ft.Kind() == reflect.Slice || ft.Kind() == reflect.Pointer {
+			if ft.Kind() == reflect.Slice && ft.Elem().Kind() == reflect.Struct {
+				name += ".N"
+			}
+			ft = ft.Elem()
+		}
+		if ft.Kind() == reflect.Struct {
+			names = append(names, jsonNames(ft, name+".")...)
+			continue
+		}
+		names = append(names, name)
+	}
+	return names
+}

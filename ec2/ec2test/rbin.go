@@ -1,0 +1,168 @@
+package ec2test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// The retention rules of the Recycle Bin are a REST service of their own,
+// beside the calls of EC2 that list and restore.
+
+// rbinAction is the call that a method and path are, and the rule they name.
+func rbinAction(method, path string) (action, rule string) {
+	id, named := strings.CutPrefix(path, "/rules/")
+	switch {
+	case method == http.MethodPost && path == "/rules":
+		return "CreateRule", ""
+	case method == http.MethodPost && path == "/list-rules":
+		return "ListRules", ""
+	case method == http.MethodGet && named:
+		return "GetRule", id
+	case method == http.MethodDelete && named:
+		return "DeleteRule", id
+	}
+	return method + " " + path, ""
+}
+
+func rbinTable() map[string]jsonAction {
+	return jsonTable(
+		jsonHandle("CreateRule", (*call).createRule),
+		jsonHandle("ListRules", (*call).listRules),
+		jsonHandle("GetRule", (*call).getRule),
+		jsonHandle("DeleteRule", (*call).deleteRule),
+	)
+}
+
+// rbin answers a call of the Recycle Bin.
+func (s *Server) rbin(req *request) answer {
+	if req.path != "" {
+		req.body = []byte(`{"Identifier":"` + req.path + `"}`)
+	}
+	return s.runJSON(s.binRuleCalls, req, rbinError)
+}
+
+func rbinError(err *apiError) answer {
+	return answerJSON(err.Status, err.Code, map[string]string{"__type": err.Code, "Message": err.Message})
+}
+
+type retentionJSON struct {
+	Value int    `json:"RetentionPeriodValue"`
+	Unit  string `json:"RetentionPeriodUnit"`
+}
+
+type createRuleInput struct {
+	ResourceType        string
+	RetentionPeriod     retentionJSON
+	Description         string
+	ResourceTags        []binTag
+	ExcludeResourceTags []binTag
+}
+
+type ruleJSON struct {
+	Identifier          string
+	RuleArn             string
+	Description         string `json:",omitempty"`
+	ResourceType        string `json:",omitempty"`
+	RetentionPeriod     retentionJSON
+	ResourceTags        []binTag `json:",omitempty"`
+	ExcludeResourceTags []binTag `json:",omitempty"`
+	Status              string   `json:",omitempty"`
+}
+
+func (c *call) ruleJSON(r *binRule) *ruleJSON {
+	return &ruleJSON{
+		Identifier: r.id, RuleArn: "arn:aws:rbin:" + c.name + ":" + r.owner + ":rule/" + r.id, Description: r.description,
+		ResourceType: r.resource, RetentionPeriod: retentionJSON{r.days, "DAYS"}, ResourceTags: r.tags, ExcludeResourceTags: r.except,
+		Status: "available",
+	}
+}
+
+func (c *call) createRule(in *createRuleInput) (*ruleJSON, *apiError) {
+	const longest = 365
+	switch {
+	case in.ResourceType != "EC2_IMAGE" && in.ResourceType != "EBS_SNAPSHOT":
+		return nil, fail("ValidationException", "The resource type %q is not known here", in.ResourceType)
+	case in.RetentionPeriod.Unit != "DAYS" || in.RetentionPeriod.Value < 1 || in.RetentionPeriod.Value > longest:
+		return nil, fail("ValidationException", "The retention period must be 1 to 365 DAYS")
+	case len(in.ResourceTags) > 0 && len(in.ExcludeResourceTags) > 0:
+		return nil, fail("ValidationException", "A rule has either resource tags or exclusion tags")
+	}
+	r := &binRule{
+		base: c.newBase(kind{prefix: ""}, nil), resource: in.ResourceType, description: in.Description,
+		days: in.RetentionPeriod.Value, tags: in.ResourceTags, except: in.ExcludeResourceTags,
+	}
+	c.binRules.put(r)
+	return c.ruleJSON(r), nil
+}
+
+type ruleIDInput struct{ Identifier string }
+
+func (c *call) binRule(id string) (*binRule, *apiError) {
+	r, ok := c.binRules.get(id)
+	if !ok || !c.owns(&r.base) {
+		return nil, &apiError{Code: "ResourceNotFoundException", Message: "The rule " + id + " does not exist", Status: http.StatusNotFound}
+	}
+	return r, nil
+}
+
+func (c *call) getRule(in *ruleIDInput) (*ruleJSON, *apiError) {
+	r, err := c.binRule(in.Identifier)
+	if err != nil {
+		return nil, err
+	}
+	return c.ruleJSON(r), nil
+}
+
+func (c *call) deleteRule(in *ruleIDInput) (*emptyXML, *apiError) {
+	r, err := c.binRule(in.Identifier)
+	if err != nil {
+		return nil, err
+	}
+	c.binRules.remove(r.id)
+	return &emptyXML{}, nil
+}
+
+type listRulesInput struct {
+	ResourceType        string
+	ResourceTags        []binTag
+	ExcludeResourceTags []binTag
+	MaxResults          *int
+	NextToken           string
+}
+
+type ruleSummaryJSON struct {
+	Identifier      string
+	RuleArn         string
+	Description     string `json:",omitempty"`
+	RetentionPeriod retentionJSON
+}
+
+type listRulesOutput struct {
+	Rules     []ruleSummaryJSON
+	NextToken string `json:",omitempty"`
+}
+
+func (c *call) listRules(in *listRulesInput) (*listRulesOutput, *apiError) {
+	var found []*binRule
+	for r := range c.binRules.all() {
+		if c.owns(&r.base) && r.resource == in.ResourceType && holds(r.tags, in.ResourceTags) && holds(r.except, in.ExcludeResourceTags) {
+			found = append(found, r)
+		}
+	}
+	items, next, err := page(c, found, pageParams{in.MaxResults, in.NextToken}, pageLimits{1, 1000}, func(r *binRule) uint64 { return r.seq })
+	if err != nil {
+		return nil, fail("ValidationException", "%s", err.Message)
+	}
+	out := &listRulesOutput{Rules: []ruleSummaryJSON{}, NextToken: next}
+	for _, r := range items {
+		full := c.ruleJSON(r)
+		out.Rules = append(out.Rules, ruleSummaryJSON{full.Identifier, full.RuleArn, full.Description, full.RetentionPeriod})
+	}
+	return out, nil
+}
+
+// holds tells whether a rule has all the tags that were asked for.
+func holds(have, want []binTag) bool {
+	return !slices.ContainsFunc(want, func(t binTag) bool { return !slices.Contains(have, t) })
+}

@@ -1,0 +1,194 @@
+package ec2test
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The Recycle Bin keeps images and snapshots that were removed for as long as
+// a retention rule says. A rule works at once here; AWS's first one takes up
+// to half an hour.
+
+// binned is a resource in the Recycle Bin.
+type binned[T record] struct {
+	base
+
+	what    T
+	entered time.Time
+	leaves  time.Time
+}
+
+// binRule is a retention rule.
+type binRule struct {
+	base
+
+	resource    string // EC2_IMAGE or EBS_SNAPSHOT
+	description string
+	days        int
+	tags        []binTag // any of them; none is the whole region
+	except      []binTag
+}
+
+// A binTag is a tag of a rule; an empty value is any.
+type binTag struct {
+	Key   string `json:"ResourceTagKey"`
+	Value string `json:"ResourceTagValue,omitempty"`
+}
+
+func (t binTag) on(of tags, now time.Time) bool {
+	value, ok := of.get(now, t.Key)
+	return ok && (t.Value == "" || t.Value == value)
+}
+
+// retention is how long the caller's rules keep a resource; zero is not at
+// all. Of several rules the longest wins.
+func (c *call) retention(resource string, of tags) time.Duration {
+	days := 0
+	has := func(t binTag) bool { return t.on(of, c.now) }
+	for rule := range c.binRules.all() {
+		switch {
+		case rule.resource != resource || !c.owns(&rule.base):
+		case len(rule.tags) > 0 && !slices.ContainsFunc(rule.tags, has):
+		case slices.ContainsFunc(rule.except, has):
+		default:
+			days = max(days, rule.days)
+		}
+	}
+	return time.Duration(days) * 24 * time.Hour
+}
+
+// bin moves what was removed to the Recycle Bin, and tells whether a rule
+// wants it there.
+func bin[T record](c *call, t *table[*binned[T]], resource string, what T) bool {
+	keep := c.retention(resource, what.meta().tags)
+	if keep == 0 {
+		return false
+	}
+	b := *what.meta()
+	b.seq = c.server.nextSeq()
+	t.put(&binned[T]{base: b, what: what, entered: c.now, leaves: c.now.Add(keep)})
+	return true
+}
+
+// emptyBins forgets what has been in the Recycle Bin for long enough.
+func (r *region) emptyBins(now time.Time) {
+	for b := range r.imageBin.all() {
+		if !now.Before(b.leaves) {
+			r.imageBin.remove(b.id)
+		}
+	}
+	for b := range r.snapshotBin.all() {
+		if !now.Before(b.leaves) {
+			r.snapshotBin.remove(b.id)
+			r.discard(b.what)
+		}
+	}
+}
+
+type binImageXML struct {
+	ID          string `xml:"imageId"`
+	Name        string `xml:"name"`
+	Description string `xml:"description,omitempty"`
+	Entered     string `xml:"recycleBinEnterTime"`
+	Leaves      string `xml:"recycleBinExitTime"`
+}
+
+type listImagesInBinInput struct {
+	ImageID []string `ec2:"ImageId"`
+	pageParams
+}
+
+type listImagesInBinOutput struct {
+	Images set[binImageXML] `xml:"imageSet"`
+	Next   string           `xml:"nextToken,omitempty"`
+}
+
+func (c *call) listImagesInBin(in *listImagesInBinInput) (*listImagesInBinOutput, *apiError) {
+	c.emptyBins(c.now)
+	items, next, err := find(c, &c.imageBin, query[*binned[*image]]{kind: imageKind(), ids: in.ImageID, page: in.pageParams, limits: pageLimits{1, math.MaxInt}})
+	return &listImagesInBinOutput{mapSet(items, func(b *binned[*image]) binImageXML {
+		return binImageXML{b.id, b.what.name, b.what.description, stamp(b.entered), stamp(b.leaves)}
+	}), next}, err
+}
+
+// restoreImage needs the image's snapshots to be there, as EC2's documentation
+// of the Recycle Bin says. Launch permissions come back with the image.
+func (c *call) restoreImage(in *imageIDInput) (*returnXML, *apiError) {
+	c.emptyBins(c.now)
+	b, err := lookup(c, &c.imageBin, imageKind(), in.ImageID)
+	if err != nil {
+		return nil, err
+	}
+	img := b.what
+	for _, m := range img.mappings {
+		if m.EBS == nil || m.EBS.SnapshotID == "" {
+			continue
+		}
+		if _, ok := c.snapshots.get(m.EBS.SnapshotID); !ok {
+			return nil, snapshotKind().missing(m.EBS.SnapshotID)
+		}
+	}
+	if err := c.checkImageName(img.name); err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	c.imageBin.remove(b.id)
+	c.addImage(img)
+	return done(), nil
+}
+
+type binSnapshotXML struct {
+	ID          string `xml:"snapshotId"`
+	Volume      string `xml:"volumeId"`
+	Description string `xml:"description,omitempty"`
+	Entered     string `xml:"recycleBinEnterTime"`
+	Leaves      string `xml:"recycleBinExitTime"`
+}
+
+type listSnapshotsInBinInput struct {
+	SnapshotID []string `ec2:"SnapshotId"`
+	pageParams
+}
+
+type listSnapshotsInBinOutput struct {
+	Snapshots set[binSnapshotXML] `xml:"snapshotSet"`
+	Next      string              `xml:"nextToken,omitempty"`
+}
+
+func (c *call) listSnapshotsInBin(in *listSnapshotsInBinInput) (*listSnapshotsInBinOutput, *apiError) {
+	c.emptyBins(c.now)
+	items, next, err := find(c, &c.snapshotBin, query[*binned[*snapshot]]{kind: snapshotKind(), ids: in.SnapshotID, page: in.pageParams})
+	return &listSnapshotsInBinOutput{mapSet(items, func(b *binned[*snapshot]) binSnapshotXML {
+		return binSnapshotXML{b.id, b.what.volume, b.what.description, stamp(b.entered), stamp(b.leaves)}
+	}), next}, err
+}
+
+func (c *call) restoreSnapshot(in *snapshotIDInput) (*snapshotXML, *apiError) {
+	c.emptyBins(c.now)
+	b, err := lookup(c, &c.snapshotBin, snapshotKind(), in.SnapshotID)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	c.snapshotBin.remove(b.id)
+	c.snapshots.put(b.what)
+	out := c.snapshotXML(b.what)
+	return &out, nil
+}
+
+// managedByBackup tells whether a resource belongs to AWS Backup, which marks
+// it by tags that nobody else can set.
+func managedByBackup(of tags) bool {
+	for key := range of {
+		if strings.HasPrefix(key, "aws:backup:") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,189 @@
+package ec2test
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// instanceRefresh is a replacement of a group's instances. It is in progress
+// for Latency.Refresh; then the group has its configuration.
+type instanceRefresh struct {
+	id        string
+	seq       uint64
+	started   time.Time
+	doneAt    time.Time
+	cancelled time.Time
+	desired   *desiredConfiguration
+	prefs     refreshPreferences
+	strategy  string
+	adopted   bool
+}
+
+type desiredConfiguration struct {
+	LaunchTemplate       *templateRef
+	MixedInstancesPolicy *mixedPolicy
+}
+
+type refreshPreferences struct {
+	MinHealthyPercentage *int
+	MaxHealthyPercentage *int
+	InstanceWarmup       *int
+	SkipMatching         *bool
+	AutoRollback         *bool
+}
+
+func (r *instanceRefresh) status(now time.Time) string {
+	switch {
+	case !r.cancelled.IsZero():
+		return "Cancelled"
+	case now.Before(r.doneAt):
+		return "InProgress"
+	}
+	return "Successful"
+}
+
+// running is the refresh of the group that is in progress, or nil.
+func (g *scalingGroup) running(now time.Time) *instanceRefresh {
+	for _, r := range g.refreshes {
+		if r.status(now) == "InProgress" {
+			return r
+		}
+	}
+	return nil
+}
+
+// settle gives the group the configuration of a refresh that has ended well.
+func (g *scalingGroup) settle(now time.Time) {
+	for _, r := range g.refreshes {
+		if r.adopted || r.desired == nil || r.status(now) != "Successful" {
+			continue
+		}
+		r.adopted = true
+		g.set.LaunchConfigurationName = ""
+		g.set.LaunchTemplate, g.set.MixedInstancesPolicy = r.desired.LaunchTemplate, r.desired.MixedInstancesPolicy
+	}
+}
+
+type startRefreshInput struct {
+	AutoScalingGroupName string `ec2:"AutoScalingGroupName,required"`
+	DesiredConfiguration *desiredConfiguration
+	Preferences          refreshPreferences
+	Strategy             string `ec2:"Strategy,oneof=Rolling|ReplaceRootVolume"`
+}
+
+type refreshIDOutput struct {
+	ID string `xml:"InstanceRefreshId"`
+}
+
+func (c *call) startRefresh(in *startRefreshInput) (*refreshIDOutput, *apiError) {
+	g, err := c.scalingGroup(in.AutoScalingGroupName)
+	if err != nil {
+		return nil, err
+	}
+	if g.running(c.now) != nil {
+		return nil, fail("InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
+	}
+	if want := in.DesiredConfiguration; want != nil {
+		if (want.LaunchTemplate == nil) == (want.MixedInstancesPolicy == nil) {
+			return nil, scalingFail("A desired configuration must have either a launch template or a mixed instances policy.")
+		}
+		if err := c.checkLaunch(want.LaunchTemplate, want.MixedInstancesPolicy); err != nil {
+			return nil, err
+		}
+	}
+	seq := c.server.nextSeq()
+	r := &instanceRefresh{
+		id: newID("", seq), seq: seq, started: c.now, doneAt: c.now.Add(c.server.opts.Latency.Refresh),
+		desired: in.DesiredConfiguration, prefs: in.Preferences, strategy: orText(in.Strategy, "Rolling"),
+	}
+	g.refreshes = append(g.refreshes, r)
+	return &refreshIDOutput{r.id}, nil
+}
+
+type scalingGroupNameInput struct {
+	AutoScalingGroupName string `ec2:"AutoScalingGroupName,required"`
+}
+
+func (c *call) cancelRefresh(in *scalingGroupNameInput) (*refreshIDOutput, *apiError) {
+	g, err := c.scalingGroup(in.AutoScalingGroupName)
+	if err != nil {
+		return nil, err
+	}
+	r := g.running(c.now)
+	if r == nil {
+		return nil, fail("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found for Auto Scaling group %s", g.name)
+	}
+	r.cancelled = c.now
+	return &refreshIDOutput{r.id}, nil
+}
+
+type refreshXML struct {
+	ID       string                `xml:"InstanceRefreshId"`
+	Group    string                `xml:"AutoScalingGroupName"`
+	Status   string                `xml:"Status"`
+	Strategy string                `xml:"Strategy"`
+	Started  string                `xml:"StartTime"`
+	Ended    string                `xml:"EndTime,omitempty"`
+	Percent  int                   `xml:"PercentageComplete"`
+	Left     int                   `xml:"InstancesToUpdate"`
+	Desired  *desiredXML           `xml:"DesiredConfiguration,omitempty"`
+	Prefs    refreshPreferencesXML `xml:"Preferences"`
+}
+
+type desiredXML struct {
+	Template *templateRefXML `xml:"LaunchTemplate,omitempty"`
+	Mixed    *mixedPolicyXML `xml:"MixedInstancesPolicy,omitempty"`
+}
+
+type refreshPreferencesXML struct {
+	Min      *int  `xml:"MinHealthyPercentage,omitempty"`
+	Max      *int  `xml:"MaxHealthyPercentage,omitempty"`
+	Warmup   *int  `xml:"InstanceWarmup,omitempty"`
+	Skip     *bool `xml:"SkipMatching,omitempty"`
+	Rollback *bool `xml:"AutoRollback,omitempty"`
+}
+
+type describeRefreshesInput struct {
+	AutoScalingGroupName string   `ec2:"AutoScalingGroupName,required"`
+	InstanceRefreshIDs   []string `ec2:"InstanceRefreshIds"`
+	recordsParams
+}
+
+type describeRefreshesOutput struct {
+	Refreshes members[refreshXML] `xml:"InstanceRefreshes"`
+	Next      string              `xml:"NextToken,omitempty"`
+}
+
+func (c *call) describeRefreshes(in *describeRefreshesInput) (*describeRefreshesOutput, *apiError) {
+	g, err := c.scalingGroup(in.AutoScalingGroupName)
+	if err != nil {
+		return nil, err
+	}
+	// The newest come first.
+	var found []*instanceRefresh
+	for _, r := range slices.Backward(g.refreshes) {
+		if len(in.InstanceRefreshIDs) == 0 || slices.Contains(in.InstanceRefreshIDs, r.id) {
+			found = append(found, r)
+		}
+	}
+	items, next, err := page(c, found, in.page(), recordsLimits(), func(r *instanceRefresh) uint64 { return math.MaxUint64 - r.seq })
+	return &describeRefreshesOutput{mapMembers(items, func(r *instanceRefresh) refreshXML { return c.refreshXML(g, r) }), next}, err
+}
+
+func (c *call) refreshXML(g *scalingGroup, r *instanceRefresh) refreshXML {
+	out := refreshXML{
+		ID: r.id, Group: g.name, Status: r.status(c.now), Strategy: r.strategy, Started: stamp(r.started),
+		Prefs: refreshPreferencesXML{r.prefs.MinHealthyPercentage, r.prefs.MaxHealthyPercentage, r.prefs.InstanceWarmup, r.prefs.SkipMatching, r.prefs.AutoRollback},
+	}
+	if r.desired != nil {
+		out.Desired = &desiredXML{r.desired.LaunchTemplate.xml(), r.desired.MixedInstancesPolicy.xml()}
+	}
+	switch out.Status {
+	case "Cancelled":
+		out.Ended = stamp(r.cancelled)
+	case "Successful":
+		out.Ended, out.Percent = stamp(r.doneAt), 100
+	}
+	return out
+}

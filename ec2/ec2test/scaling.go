@@ -1,0 +1,219 @@
+package ec2test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+)
+
+// Auto Scaling beside EC2: groups, launch configurations and instance
+// refreshes as data. Groups run no instances; what matters here is which
+// images and launch templates they name.
+
+const scalingNamespace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
+
+// scalingGroup is an Auto Scaling group.
+type scalingGroup struct {
+	base
+
+	name      string
+	set       scalingSettings
+	refreshes []*instanceRefresh // the oldest first
+}
+
+// scalingSettings are what CreateAutoScalingGroup and UpdateAutoScalingGroup
+// have in common.
+type scalingSettings struct {
+	MinSize                 *int
+	MaxSize                 *int
+	DesiredCapacity         *int
+	LaunchConfigurationName string
+	LaunchTemplate          *templateRef
+	MixedInstancesPolicy    *mixedPolicy
+	AvailabilityZones       []string
+	VPCZoneIdentifier       string
+	HealthCheckType         string `ec2:"HealthCheckType"`
+}
+
+type mixedPolicy struct {
+	LaunchTemplate        *mixedTemplate
+	InstancesDistribution *mixedDistribution
+}
+
+type mixedTemplate struct {
+	LaunchTemplateSpecification *templateRef
+	Overrides                   []mixedOverride
+}
+
+type mixedOverride struct {
+	ImageID                     string `ec2:"ImageId"`
+	InstanceType                string
+	WeightedCapacity            string
+	LaunchTemplateSpecification *templateRef
+}
+
+type mixedDistribution struct {
+	OnDemandAllocationStrategy          string
+	OnDemandBaseCapacity                *int
+	OnDemandPercentageAboveBaseCapacity *int
+	SpotAllocationStrategy              string
+	SpotMaxPrice                        string
+}
+
+// refs are the references to launch templates in a policy.
+func (p *mixedPolicy) refs() []*templateRef {
+	if p == nil || p.LaunchTemplate == nil {
+		return nil
+	}
+	refs := []*templateRef{p.LaunchTemplate.LaunchTemplateSpecification}
+	for _, o := range p.LaunchTemplate.Overrides {
+		refs = append(refs, o.LaunchTemplateSpecification)
+	}
+	return slices.DeleteFunc(refs, func(r *templateRef) bool { return r == nil })
+}
+
+// scalingFail is a ValidationError, which is what Auto Scaling says to most of
+// what is wrong.
+func scalingFail(format string, args ...any) *apiError {
+	return fail("ValidationError", format, args...)
+}
+
+// named is the caller's group or launch configuration with a name.
+func named[T record](c *call, t *table[T], prefix, name string) (T, bool) {
+	return t.get(namedID(prefix, c.account, c.name, name))
+}
+
+const (
+	scalingGroupPrefix = "asg-"
+	launchConfigPrefix = "lc-"
+)
+
+func (c *call) scalingGroup(name string) (*scalingGroup, *apiError) {
+	g, ok := named(c, &c.scalingGroups, scalingGroupPrefix, name)
+	if !ok || !c.sees(&g.base) {
+		return nil, scalingFail("AutoScalingGroup name not found - AutoScalingGroup %s not found", name)
+	}
+	g.settle(c.now)
+	return g, nil
+}
+
+// checkScaling refuses what a group cannot be made of, and fills in what
+// Auto Scaling adds to the references of launch templates.
+func (c *call) checkScaling(set *scalingSettings) *apiError {
+	sources := 0
+	for _, given := range []bool{set.LaunchConfigurationName != "", set.LaunchTemplate != nil, set.MixedInstancesPolicy != nil} {
+		if given {
+			sources++
+		}
+	}
+	if sources != 1 {
+		return scalingFail("Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter.")
+	}
+	if set.LaunchConfigurationName != "" {
+		if _, ok := named(c, &c.launchConfigs, launchConfigPrefix, set.LaunchConfigurationName); !ok {
+			return scalingFail("Launch configuration name not found - Launch configuration %s not found", set.LaunchConfigurationName)
+		}
+	}
+	if err := c.checkLaunch(set.LaunchTemplate, set.MixedInstancesPolicy); err != nil {
+		return err
+	}
+	if len(set.AvailabilityZones) == 0 && set.VPCZoneIdentifier == "" {
+		return scalingFail("At least one Availability Zone or VPC Subnet is required.")
+	}
+	return nil
+}
+
+func (c *call) checkLaunch(ref *templateRef, mixed *mixedPolicy) *apiError {
+	if mixed != nil && (mixed.LaunchTemplate == nil || mixed.LaunchTemplate.LaunchTemplateSpecification == nil) {
+		return scalingFail("The mixed instances policy must have a launch template.")
+	}
+	refs := mixed.refs()
+	if ref != nil {
+		refs = append(refs, ref)
+	}
+	for _, r := range refs {
+		if err := c.completeRef(r); err != nil {
+			return err
+		}
+	}
+	if mixed == nil {
+		return nil
+	}
+	for _, o := range mixed.LaunchTemplate.Overrides {
+		if o.ImageID == "" {
+			continue
+		}
+		if _, err := c.usableImage(o.ImageID); err != nil {
+			return scalingFail("%s", err.Message)
+		}
+	}
+	return nil
+}
+
+// completeRef fills in what a reference to a launch template leaves out.
+func (c *call) completeRef(ref *templateRef) *apiError {
+	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
+	if err != nil {
+		return scalingFail("%s", err.Message)
+	}
+	ref.Version = orText(ref.Version, "$Default")
+	if _, err := t.version(ref.Version); err != nil {
+		return scalingFail("%s", err.Message)
+	}
+	ref.LaunchTemplateID, ref.LaunchTemplateName = t.id, t.name
+	return nil
+}
+
+// scalingTable is every call of Auto Scaling that the server answers.
+func scalingTable() map[string]action {
+	return tableOf(
+		handle("CreateAutoScalingGroup", (*call).createScalingGroup),
+		handle("UpdateAutoScalingGroup", (*call).updateScalingGroup),
+		handle("DescribeAutoScalingGroups", (*call).describeScalingGroups),
+		handle("DeleteAutoScalingGroup", (*call).deleteScalingGroup),
+		handle("CreateLaunchConfiguration", (*call).createLaunchConfig),
+		handle("DescribeLaunchConfigurations", (*call).describeLaunchConfigs),
+		handle("DeleteLaunchConfiguration", (*call).deleteLaunchConfig),
+		handle("StartInstanceRefresh", (*call).startRefresh),
+		handle("DescribeInstanceRefreshes", (*call).describeRefreshes),
+		handle("CancelInstanceRefresh", (*call).cancelRefresh),
+	)
+}
+
+// autoScaling answers a call of Auto Scaling.
+func (s *Server) autoScaling(ctx context.Context, req *request) answer {
+	flat := *req
+	flat.form = flatten(req.form)
+	body, err := s.run(ctx, s.scaling, &flat)
+	if err != nil {
+		if err.Code == "RequestLimitExceeded" {
+			err = &apiError{Code: "Throttling", Message: "Rate exceeded", Status: http.StatusBadRequest}
+		}
+		return queryError(err, req.id)
+	}
+	encoded, encodeErr := encodeResult(scalingNamespace, req.action, req.id, body)
+	if encodeErr != nil {
+		return queryError(internal(encodeErr), req.id)
+	}
+	return answer{status: http.StatusOK, contentType: "text/xml", body: encoded}
+}
+
+// recordsParams are Auto Scaling's parameters of paging: 50 unless asked for,
+// at most 100.
+type recordsParams struct {
+	MaxRecords *int
+	NextToken  string
+}
+
+func (p recordsParams) page() pageParams {
+	most := 50
+	if p.MaxRecords != nil {
+		most = *p.MaxRecords
+	}
+	return pageParams{MaxResults: &most, NextToken: p.NextToken}
+}
+
+func recordsLimits() pageLimits { return pageLimits{1, 100} }
+
+// emptyXML is the result of the actions that have none.
+type emptyXML struct{}

@@ -1,0 +1,232 @@
+package ec2test
+
+import (
+	"slices"
+	"time"
+)
+
+// spotRequest is a request for a spot instance. Those that
+// RequestSpotInstances makes stay open: they run nothing.
+type spotRequest struct {
+	base
+
+	persistent bool
+	price      string
+	launch     spotLaunch
+	instance   string // the one that runs
+	cancelled  bool
+}
+
+// spotLaunch is the launch specification of a request.
+type spotLaunch struct {
+	ImageID         string `ec2:"ImageId,required"`
+	InstanceType    string
+	KeyName         string
+	SubnetID        string   `ec2:"SubnetId"`
+	SecurityGroupID []string `ec2:"SecurityGroupId"`
+	SecurityGroup   []string
+	UserData        []byte
+	EbsOptimized    *bool
+}
+
+func spotKind() kind {
+	return kind{"sir-", "spot-instances-request", "InvalidSpotInstanceRequestID.Malformed", "InvalidSpotInstanceRequestID.NotFound", "The spot instance request ID '%s' does not exist"}
+}
+
+func (r *spotRequest) state() string {
+	switch {
+	case r.cancelled:
+		return "cancelled"
+	case r.instance != "":
+		return "active"
+	}
+	return "open"
+}
+
+type requestSpotInput struct {
+	LaunchSpecification          spotLaunch `ec2:"LaunchSpecification,required"`
+	InstanceCount                *int
+	SpotPrice                    string
+	Type                         string `ec2:"Type,oneof=one-time|persistent"`
+	InstanceInterruptionBehavior string `ec2:"InstanceInterruptionBehavior,oneof=terminate|stop|hibernate"`
+	ValidUntil                   *time.Time
+	ClientToken                  string
+	TagSpecification             []tagSpecification
+}
+
+type spotStatusXML struct {
+	Code    string `xml:"code"`
+	Message string `xml:"message"`
+	Updated string `xml:"updateTime"`
+}
+
+type spotLaunchXML struct {
+	Image   string          `xml:"imageId"`
+	Type    string          `xml:"instanceType,omitempty"`
+	Key     string          `xml:"keyName,omitempty"`
+	Subnet  string          `xml:"subnetId,omitempty"`
+	Groups  set[groupIDXML] `xml:"groupSet"`
+	Optimal *bool           `xml:"ebsOptimized,omitempty"`
+}
+
+type spotRequestXML struct {
+	ID       string        `xml:"spotInstanceRequestId"`
+	State    string        `xml:"state"`
+	Status   spotStatusXML `xml:"status"`
+	Type     string        `xml:"type"`
+	Price    string        `xml:"spotPrice,omitempty"`
+	Launch   spotLaunchXML `xml:"launchSpecification"`
+	Instance string        `xml:"instanceId,omitempty"`
+	Created  string        `xml:"createTime"`
+	Product  string        `xml:"productDescription"`
+	Tags     set[tagXML]   `xml:"tagSet"`
+}
+
+func (c *call) spotXML(r *spotRequest) spotRequestXML {
+	out := spotRequestXML{
+		ID: r.id, State: r.state(), Type: "one-time", Price: r.price, Instance: r.instance, Created: stamp(r.created),
+		Launch:  spotLaunchXML{Image: r.launch.ImageID, Type: r.launch.InstanceType, Key: r.launch.KeyName, Subnet: r.launch.SubnetID, Optimal: r.launch.EbsOptimized},
+		Product: "Linux/UNIX", Tags: r.tags.set(c.now),
+	}
+	for _, id := range r.launch.SecurityGroupID {
+		if g, ok := c.groups.get(id); ok {
+			out.Launch.Groups.Items = append(out.Launch.Groups.Items, groupIDXML{g.id, g.name})
+		}
+	}
+	if r.persistent {
+		out.Type = "persistent"
+	}
+	out.Status = map[string]spotStatusXML{
+		"open":      {Code: "pending-evaluation", Message: "Your Spot request has been submitted for review, and is pending evaluation."},
+		"active":    {Code: "fulfilled", Message: "Your Spot request is fulfilled."},
+		"cancelled": {Code: "canceled-before-fulfillment", Message: "Your Spot request is canceled before it was fulfilled."},
+	}[out.State]
+	out.Status.Updated = stamp(r.created)
+	return out
+}
+
+type spotRequestsOutput struct {
+	Requests set[spotRequestXML] `xml:"spotInstanceRequestSet"`
+	Next     string              `xml:"nextToken,omitempty"`
+}
+
+func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError) {
+	known, err := c.once(in.ClientToken)
+	if err != nil {
+		return nil, err
+	}
+	if len(known) > 0 {
+		list, err := lookups(c, &c.spotRequests, spotKind(), known)
+		return &spotRequestsOutput{Requests: mapSet(list, c.spotXML)}, err
+	}
+	specs, err := tagSpecs(in.TagSpecification, "spot-instances-request")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.usableImage(in.LaunchSpecification.ImageID); err != nil {
+		return nil, err
+	}
+	if _, err := lookups(c, &c.groups, groupKind(), in.LaunchSpecification.SecurityGroupID); err != nil {
+		return nil, err
+	}
+	count := 1
+	if in.InstanceCount != nil {
+		count = *in.InstanceCount
+	}
+	if count < 1 {
+		return nil, invalidValue("InstanceCount", intText(&count), "It must be at least 1.")
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	out := &spotRequestsOutput{}
+	var ids []string
+	for range count {
+		r := &spotRequest{
+			base:       c.newBase(spotKind(), specs["spot-instances-request"].clone()),
+			persistent: in.Type == "persistent", price: in.SpotPrice, launch: in.LaunchSpecification,
+		}
+		c.spotRequests.put(r)
+		ids = append(ids, r.id)
+		out.Requests.Items = append(out.Requests.Items, c.spotXML(r))
+	}
+	c.remember(in.ClientToken, ids...)
+	return out, nil
+}
+
+func spotFilters() filters[*spotRequest] {
+	return filters[*spotRequest]{
+		"spot-instance-request-id": func(_ *call, r *spotRequest) []string { return one(r.id) },
+		"state":                    func(_ *call, r *spotRequest) []string { return one(r.state()) },
+		"type":                     func(c *call, r *spotRequest) []string { return one(c.spotXML(r).Type) },
+		"instance-id":              func(_ *call, r *spotRequest) []string { return one(r.instance) },
+		"launch.image-id":          func(_ *call, r *spotRequest) []string { return one(r.launch.ImageID) },
+		"launch.instance-type":     func(_ *call, r *spotRequest) []string { return one(r.launch.InstanceType) },
+	}
+}
+
+// spotTable is the requests that were made as such, and those that stand
+// behind the spot instances of RunInstances.
+func (c *call) spotTable() *table[*spotRequest] {
+	all := &table[*spotRequest]{}
+	for r := range c.spotRequests.all() {
+		all.put(r)
+	}
+	for i := range c.instances.all() {
+		if !i.spot {
+			continue
+		}
+		b := i.base
+		b.id, b.tags = i.spotRequest, nil
+		all.put(&spotRequest{
+			base: b, persistent: i.spotStays, instance: i.id, cancelled: i.phase.code(c.now) == terminated,
+			launch: spotLaunch{ImageID: i.image.id, InstanceType: i.kind, KeyName: i.keyName, SubnetID: i.subnet.id},
+		})
+	}
+	return all
+}
+
+type describeSpotInput struct {
+	Filter                []filterParam
+	SpotInstanceRequestID []string `ec2:"SpotInstanceRequestId"`
+	pageParams
+}
+
+func (c *call) describeSpot(in *describeSpotInput) (*spotRequestsOutput, *apiError) {
+	items, next, err := find(c, c.spotTable(), query[*spotRequest]{
+		kind: spotKind(), ids: in.SpotInstanceRequestID, filters: in.Filter, known: c.server.known.spotRequests, page: in.pageParams,
+	})
+	return &spotRequestsOutput{mapSet(items, c.spotXML), next}, err
+}
+
+type cancelSpotInput struct {
+	SpotInstanceRequestID []string `ec2:"SpotInstanceRequestId,required"`
+}
+
+type cancelledSpotXML struct {
+	ID    string `xml:"spotInstanceRequestId"`
+	State string `xml:"state"`
+}
+
+type cancelSpotOutput struct {
+	Requests set[cancelledSpotXML] `xml:"spotInstanceRequestSet"`
+}
+
+func (c *call) cancelSpot(in *cancelSpotInput) (*cancelSpotOutput, *apiError) {
+	list, err := lookups(c, c.spotTable(), spotKind(), in.SpotInstanceRequestID)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(list, func(r *spotRequest) bool { return r.instance != "" && !r.cancelled }); i >= 0 {
+		return nil, fail("UnsupportedOperation", "The request %s of a running instance ends with the instance here", list[i].id)
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	out := &cancelSpotOutput{}
+	for _, r := range list {
+		r.cancelled = true
+		out.Requests.Items = append(out.Requests.Items, cancelledSpotXML{r.id, r.state()})
+	}
+	return out, nil
+}

@@ -1,0 +1,196 @@
+package ec2test
+
+import (
+	"encoding/base64"
+	"time"
+)
+
+// spotFleet is a spot fleet request. It runs nothing; it is active until it is
+// cancelled, and listed ever after.
+type spotFleet struct {
+	base
+
+	config    spotFleetConfig
+	cancelled bool
+}
+
+type spotFleetConfig struct {
+	IAMFleetRole                     string `ec2:"IamFleetRole,required"`
+	TargetCapacity                   *int   `ec2:"TargetCapacity,required"`
+	LaunchSpecifications             []spotFleetLaunch
+	LaunchTemplateConfigs            []fleetTemplateConfig
+	AllocationStrategy               string
+	SpotPrice                        string
+	Type                             string `ec2:"Type,oneof=request|maintain"`
+	ClientToken                      string
+	ExcessCapacityTerminationPolicy  string
+	InstanceInterruptionBehavior     string
+	ReplaceUnhealthyInstances        *bool
+	TerminateInstancesWithExpiration *bool
+	ValidUntil                       *time.Time
+	TagSpecification                 []tagSpecification
+}
+
+type spotFleetLaunch struct {
+	ImageID          string `ec2:"ImageId,required"`
+	InstanceType     string
+	KeyName          string
+	SubnetID         string `ec2:"SubnetId"`
+	SpotPrice        string
+	WeightedCapacity string
+	UserData         []byte
+	EbsOptimized     *bool
+	Groups           []struct {
+		GroupID string `ec2:"GroupId"`
+	} `ec2:"GroupSet"`
+}
+
+func spotFleetKind() kind {
+	return kind{"sfr-", "spot-fleet-request", "InvalidSpotFleetRequestId.Malformed", "InvalidSpotFleetRequestId.NotFound", "The spot fleet request ID '%s' does not exist"}
+}
+
+func (f *spotFleet) state() string {
+	if f.cancelled {
+		return "cancelled"
+	}
+	return "active"
+}
+
+type requestSpotFleetInput struct {
+	SpotFleetRequestConfig spotFleetConfig `ec2:"SpotFleetRequestConfig,required"`
+}
+
+type spotFleetIDOutput struct {
+	ID string `xml:"spotFleetRequestId"`
+}
+
+func (c *call) requestSpotFleet(in *requestSpotFleetInput) (*spotFleetIDOutput, *apiError) {
+	config := in.SpotFleetRequestConfig
+	known, err := c.once(config.ClientToken)
+	if err != nil {
+		return nil, err
+	}
+	if len(known) > 0 {
+		return &spotFleetIDOutput{known[0]}, nil
+	}
+	specs, err := tagSpecs(config.TagSpecification, "spot-fleet-request")
+	if err != nil {
+		return nil, err
+	}
+	if (len(config.LaunchSpecifications) == 0) == (len(config.LaunchTemplateConfigs) == 0) {
+		return nil, fail("InvalidSpotFleetRequestConfig", "Either LaunchSpecifications or LaunchTemplateConfigs must be specified, and not both.")
+	}
+	for _, l := range config.LaunchSpecifications {
+		if _, err := c.usableImage(l.ImageID); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.checkFleetTemplates(config.LaunchTemplateConfigs, false); err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	f := &spotFleet{base: c.newBase(spotFleetKind(), specs["spot-fleet-request"]), config: config}
+	c.spotFleets.put(f)
+	c.remember(config.ClientToken, f.id)
+	return &spotFleetIDOutput{f.id}, nil
+}
+
+type spotFleetLaunchXML struct {
+	Image    string          `xml:"imageId"`
+	Type     string          `xml:"instanceType,omitempty"`
+	Key      string          `xml:"keyName,omitempty"`
+	Subnet   string          `xml:"subnetId,omitempty"`
+	Price    string          `xml:"spotPrice,omitempty"`
+	Capacity string          `xml:"weightedCapacity,omitempty"`
+	UserData string          `xml:"userData,omitempty"`
+	Optimal  *bool           `xml:"ebsOptimized,omitempty"`
+	Groups   set[groupIDXML] `xml:"groupSet"`
+}
+
+type spotFleetConfigXML struct {
+	Role      string                      `xml:"iamFleetRole"`
+	Capacity  int                         `xml:"targetCapacity"`
+	Strategy  string                      `xml:"allocationStrategy"`
+	Price     string                      `xml:"spotPrice,omitempty"`
+	Type      string                      `xml:"type"`
+	Launches  set[spotFleetLaunchXML]     `xml:"launchSpecifications"`
+	Templates set[fleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
+}
+
+type spotFleetXML struct {
+	ID      string             `xml:"spotFleetRequestId"`
+	State   string             `xml:"spotFleetRequestState"`
+	Created string             `xml:"createTime"`
+	Config  spotFleetConfigXML `xml:"spotFleetRequestConfig"`
+	Tags    set[tagXML]        `xml:"tagSet"`
+}
+
+func (c *call) spotFleetXML(f *spotFleet) spotFleetXML {
+	in := &f.config
+	return spotFleetXML{ID: f.id, State: f.state(), Created: stamp(f.created), Tags: f.tags.set(c.now), Config: spotFleetConfigXML{
+		Role: in.IAMFleetRole, Capacity: *in.TargetCapacity, Strategy: orText(in.AllocationStrategy, "lowestPrice"), Price: in.SpotPrice, Type: orText(in.Type, "maintain"),
+		Launches: mapSet(in.LaunchSpecifications, func(l spotFleetLaunch) spotFleetLaunchXML {
+			out := spotFleetLaunchXML{
+				Image: l.ImageID, Type: l.InstanceType, Key: l.KeyName, Subnet: l.SubnetID, Price: l.SpotPrice, Capacity: l.WeightedCapacity,
+				UserData: base64.StdEncoding.EncodeToString(l.UserData), Optimal: l.EbsOptimized,
+			}
+			for _, g := range l.Groups {
+				out.Groups.Items = append(out.Groups.Items, groupIDXML{ID: g.GroupID})
+			}
+			return out
+		}),
+		Templates: mapSet(in.LaunchTemplateConfigs, fleetTemplateConfig.xml),
+	}}
+}
+
+type describeSpotFleetsInput struct {
+	SpotFleetRequestID []string `ec2:"SpotFleetRequestId"`
+	pageParams
+}
+
+type describeSpotFleetsOutput struct {
+	Fleets set[spotFleetXML] `xml:"spotFleetRequestConfigSet"`
+	Next   string            `xml:"nextToken,omitempty"`
+}
+
+func (c *call) describeSpotFleets(in *describeSpotFleetsInput) (*describeSpotFleetsOutput, *apiError) {
+	items, next, err := find(c, &c.spotFleets, query[*spotFleet]{
+		kind: spotFleetKind(), ids: in.SpotFleetRequestID, page: in.pageParams, limits: pageLimits{1, 1000},
+	})
+	return &describeSpotFleetsOutput{mapSet(items, c.spotFleetXML), next}, err
+}
+
+type cancelSpotFleetsInput struct {
+	SpotFleetRequestID []string `ec2:"SpotFleetRequestId,required"`
+	TerminateInstances *bool    `ec2:"TerminateInstances,required"`
+}
+
+type cancelledSpotFleetXML struct {
+	ID   string `xml:"spotFleetRequestId"`
+	Now  string `xml:"currentSpotFleetRequestState"`
+	Then string `xml:"previousSpotFleetRequestState"`
+}
+
+type cancelSpotFleetsOutput struct {
+	Done   set[cancelledSpotFleetXML] `xml:"successfulFleetRequestSet"`
+	Failed set[string]                `xml:"unsuccessfulFleetRequestSet"`
+}
+
+func (c *call) cancelSpotFleets(in *cancelSpotFleetsInput) (*cancelSpotFleetsOutput, *apiError) {
+	list, err := lookups(c, &c.spotFleets, spotFleetKind(), in.SpotFleetRequestID)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	out := &cancelSpotFleetsOutput{}
+	for _, f := range list {
+		then := f.state()
+		f.cancelled = true
+		out.Done.Items = append(out.Done.Items, cancelledSpotFleetXML{f.id, f.state(), then})
+	}
+	return out, nil
+}

@@ -71,7 +71,7 @@ func (b *build) attempts(ctx context.Context, s *stage) error {
 		if s.record.Attempts >= max(1, s.Retry.Attempts) {
 			return err
 		}
-		wait := s.Retry.wait(s.record.Attempts)
+		wait := s.Retry.Wait(s.record.Attempts)
 		b.event(Event{Kind: StepRetried, Attempt: s.record.Attempts, Delay: wait, Err: err.Error()})
 		if sleepErr := b.Clock.Sleep(ctx, wait); sleepErr != nil {
 			return fmt.Errorf("%w: %w", sleepErr, err)
@@ -155,7 +155,7 @@ func (b *build) undoOne(ctx context.Context, s *stage, outcome Outcome) error {
 		if errors.Is(context.Cause(limited), context.DeadlineExceeded) {
 			return fmt.Errorf("%w after %v: %w", context.DeadlineExceeded, b.UndoTimeout, err)
 		}
-		if try == undoTries || b.Clock.Sleep(limited, Retry{}.wait(try)) != nil {
+		if try == undoTries || b.Clock.Sleep(limited, Retry{}.Wait(try)) != nil {
 			return err
 		}
 	}

@@ -71,16 +71,28 @@ func (in *Inputs) Of(part string, p Provisioner) error {
 
 func (in *Inputs) add(name, value string) { in.lines = append(in.lines, input{name, value}) }
 
-// Value adds a parameter, printed as by fmt.Sprint; maps print sorted. A Secret
-// belongs to Secret, since it prints as "[redacted]".
+// Value adds a parameter, printed as by fmt.Sprint; maps print sorted. In lists
+// and maps of strings every string is quoted. A Secret belongs to Secret, since
+// it prints as "[redacted]".
 func (in *Inputs) Value(name string, value any) {
-	in.add(name, strconv.Quote(fmt.Sprint(value)))
+	switch value.(type) {
+	case []string, map[string]string:
+		in.add(name, fmt.Sprintf("%q", value))
+	default:
+		in.add(name, strconv.Quote(fmt.Sprint(value)))
+	}
+}
+
+// Content adds the digest of a text that is part of the definition, or was made
+// from it: of a script, of a rendered file.
+func (in *Inputs) Content(name string, content []byte) {
+	sum := sha256.Sum256(content)
+	in.add(name, "sha256:"+hex.EncodeToString(sum[:]))
 }
 
 // Secret adds the digest of a secret parameter.
 func (in *Inputs) Secret(name string, value Secret) {
-	sum := sha256.Sum256([]byte(value.Reveal()))
-	in.add(name, "sha256:"+hex.EncodeToString(sum[:]))
+	in.Content(name, []byte(value.Reveal()))
 }
 
 // File adds the digest of a file of fsys, or of the baking host if that is nil,

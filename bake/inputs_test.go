@@ -97,8 +97,19 @@ func TestInputsOfParts(t *testing.T) {
 		}
 		return in.Sum()
 	}
+	list := func(v ...string) string {
+		t.Helper()
+		in, err := bake.InputsOf(bake.ProvisionStep{Provisioner: declared(func(in *bake.Inputs) error { in.Value("v", v); return nil })})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in.Sum()
+	}
 	if both("1", "2") == both("2", "1") {
 		t.Error("the order does not count")
+	}
+	if list("a b", "c") == list("a", "b c") {
+		t.Error("where one string of a list ends does not count")
 	}
 	nothing := bake.ProvisionFunc(func(context.Context, bake.Machine) error { return nil })
 	missing := declared(func(in *bake.Inputs) error { return in.File("script", nil, filepath.Join(t.TempDir(), "missing")) })

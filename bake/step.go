@@ -73,8 +73,8 @@ type Retry struct {
 	MaxDelay time.Duration
 }
 
-// wait is the pause after the given failed attempt, counted from 1.
-func (r Retry) wait(attempt int) time.Duration {
+// Wait is the pause after the given failed attempt, counted from 1.
+func (r Retry) Wait(attempt int) time.Duration {
 	delay, most := r.Delay, r.MaxDelay
 	if delay <= 0 {
 		delay = time.Second
@@ -135,6 +135,11 @@ func (p ProvisionStep) Validate() error {
 		return v.Validate()
 	}
 	return nil
+}
+
+// DeclareInputs declares those of the provisioner.
+func (p ProvisionStep) DeclareInputs(in *Inputs) error {
+	return in.Of("provisioner", p.Provisioner)
 }
 
 // String is the step's name.

@@ -34,6 +34,13 @@
 // it. Values of Secrets are masked in everything the build reports; text that
 // is part of a script is not.
 //
+// # Inputs
+//
+// Every type is a bake.Declarer: it declares its parameters and the digests of
+// the files that it uses, from which bake.InputsOf makes the fingerprint of an
+// image. Where a file is on the baking host does not count, only what is in it;
+// what a provisioner fetches while it runs, nobody knows before.
+//
 // # Writing your own
 //
 // A provisioner is anything with a method Provision. Package baketest has a

@@ -12,6 +12,11 @@ type Func struct {
 	// Name says what it does, in the imperative: "warm cache".
 	Name string
 
+	// Version stands for Do among the inputs of an image, since nobody can tell
+	// whether a func has changed: whoever changes Do changes it, too. Without
+	// one the image has no inputs.
+	Version string
+
 	// Do does it. It is required.
 	Do func(ctx context.Context, m bake.Machine) error
 }

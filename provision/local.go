@@ -40,6 +40,10 @@ type Local struct {
 	Env     map[string]string
 	Secrets map[string]bake.Secret
 
+	// Reads are the files and directories on the baking host on which the
+	// result depends, for DeclareInputs. They need not be complete to run it.
+	Reads []string
+
 	// ExitCodes are the exit statuses that count as success. Empty is 0 alone.
 	ExitCodes []int
 
@@ -73,6 +77,11 @@ func (l Local) Validate() error {
 	case len(l.Args) > 0 && filepath.Base(l.Args[0]) == l.Args[0]:
 		if _, err := exec.LookPath(l.Args[0]); err != nil {
 			errs = append(errs, bake.Invalid("Local.Args", "%w", err))
+		}
+	}
+	for _, name := range l.Reads {
+		if _, err := os.Stat(name); err != nil {
+			errs = append(errs, bake.Invalid("Local.Reads", "%w", err))
 		}
 	}
 	if l.Dir != "" {

@@ -13,7 +13,8 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// All of them are validated before a build and name their step.
+// All of them are validated before a build, declare their inputs and name their
+// step.
 var (
 	_ described = provision.Script{}
 	_ described = provision.File{}
@@ -29,6 +30,7 @@ var (
 type described interface {
 	bake.Provisioner
 	bake.Validator
+	bake.Declarer
 	fmt.Stringer
 }
 

@@ -1,0 +1,177 @@
+package provision_test
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/provision"
+)
+
+func sumOf(t *testing.T, p bake.Provisioner) string {
+	t.Helper()
+	in, err := bake.InputsOf(p)
+	if err != nil {
+		t.Fatalf("%+v: %v", p, err)
+	}
+	return in.Sum()
+}
+
+// everyFieldCounts changes one field of base after another and wants another
+// sum each time; of the fields in idle, the same. A value in with is what a
+// field is changed to, if any other would not do; nil leaves a field alone that
+// makes no sense with the others. A new field is so either
+// declared or listed as one that does not count.
+func everyFieldCounts[T bake.Provisioner](t *testing.T, base T, idle []string, with map[string]any) {
+	t.Helper()
+	want := sumOf(t, base)
+	if again := sumOf(t, base); again != want {
+		t.Fatal("equal inputs have different sums")
+	}
+	for i := range reflect.TypeFor[T]().NumField() {
+		field := reflect.TypeFor[T]().Field(i)
+		if !field.IsExported() {
+			continue
+		}
+		changed := reflect.New(reflect.TypeFor[T]()).Elem()
+		changed.Set(reflect.ValueOf(base))
+		if value, ok := with[field.Name]; ok && value == nil {
+			continue
+		} else if ok {
+			changed.Field(i).Set(reflect.ValueOf(value))
+		} else {
+			change(t, field.Name, changed.Field(i))
+		}
+		p, ok := changed.Interface().(bake.Provisioner)
+		if !ok {
+			t.Fatalf("%v is no provisioner", changed.Type())
+		}
+		if got := sumOf(t, p); (got == want) != slices.Contains(idle, field.Name) {
+			t.Errorf("%s.%s changed: the sum is the same: %v", reflect.TypeFor[T]().Name(), field.Name, got == want)
+		}
+	}
+}
+
+// change gives v another value.
+func change(t *testing.T, name string, v reflect.Value) {
+	t.Helper()
+	switch value := v.Interface().(type) {
+	case string:
+		v.SetString(value + "-changed")
+	case bool:
+		v.SetBool(!value)
+	case int, time.Duration:
+		v.SetInt(v.Int() + 1)
+	case fs.FileMode:
+		v.SetUint(v.Uint() ^ 0o7)
+	case []string:
+		v.Set(reflect.ValueOf(append(slices.Clone(value), "changed")).Convert(v.Type()))
+	case []int:
+		v.Set(reflect.ValueOf(append(slices.Clone(value), 7)))
+	case map[string]string:
+		v.Set(reflect.ValueOf(map[string]string{"CHANGED": "1"}))
+	case bake.Secret:
+		v.Set(reflect.ValueOf(bake.NewSecret("changed")))
+	case map[string]bake.Secret:
+		v.Set(reflect.ValueOf(bake.Secrets(map[string]string{"CHANGED": "1"})))
+	case bake.Provisioner:
+		v.Set(reflect.ValueOf(provision.Shell("changed")))
+	default:
+		t.Fatalf("change %s, a %v: say to what", name, v.Type())
+	}
+}
+
+func TestInputsOfEveryField(t *testing.T) {
+	one := fstest.MapFS{"f": {Data: []byte("1")}, "g": {Data: []byte("1")}, "d/f": {Data: []byte("1")}}
+	other := fstest.MapFS{"f": {Data: []byte("2")}, "g": {Data: []byte("1"), Mode: 0o755}, "d/f": {Data: []byte("2")}}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("some text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type with = map[string]any
+
+	everyFieldCounts(t, provision.Shell("echo"), []string{"FS", "Content", "KeepCRLF"}, with{"Path": file, "FS": one})
+	everyFieldCounts(t, provision.Script{Content: "a\r\n"}, []string{"FS"}, with{"Path": file, "FS": one})
+	everyFieldCounts(t, provision.Script{Path: "f", FS: one}, []string{"Inline", "Content", "KeepCRLF"}, with{"Path": "g", "FS": other})
+
+	everyFieldCounts(t, provision.File{Source: "f", FS: other, Dest: "/d"}, []string{"Content"}, with{"Source": "g", "FS": one})
+	everyFieldCounts(t, provision.File{Content: "x", Dest: "/d"}, []string{"FS"}, with{"Source": file, "FS": one})
+	everyFieldCounts(t, provision.Dir{FS: one, Dest: "/d"}, nil, with{"Source": "d", "FS": other, "Exclude": []string{"f"}})
+	everyFieldCounts(t, provision.Dir{Source: filepath.Dir(file), Dest: "/d"}, nil, with{"Source": t.TempDir(), "FS": nil, "Exclude": []string{"file"}})
+	everyFieldCounts(t, provision.Download{Source: "/a", Dest: "b"}, []string{"Dest"}, nil)
+	everyFieldCounts(t, provision.Local{Command: "make"}, []string{"Stdout", "Stderr"}, with{
+		"Reads": []string{filepath.Dir(file)}, "Stdout": io.Discard, "Stderr": io.Discard,
+	})
+	everyFieldCounts(t, provision.Func{Name: "f", Version: "1"}, []string{"Do"}, with{
+		"Do": func(context.Context, bake.Machine) error { return nil },
+	})
+	everyFieldCounts(t, provision.Reboot{}, []string{"Timeout"}, nil)
+	everyFieldCounts(t, provision.Pause{For: time.Second}, nil, nil)
+}
+
+func TestInputsFollowContentNotPlace(t *testing.T) {
+	sums := map[string]bool{}
+	for range 2 {
+		dir := t.TempDir() // another checkout
+		for name, text := range map[string]string{"run.sh": "echo 1\n", "tree/a": "a"} {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sums[sumOf(t, provision.Sequence{
+			provision.Script{Path: filepath.Join(dir, "run.sh")},
+			provision.File{Source: filepath.Join(dir, "run.sh"), Dest: "/x"},
+			provision.Dir{Source: filepath.Join(dir, "tree"), Dest: "/y"},
+			provision.Download{Source: "/z", Dest: filepath.Join(dir, "z")},
+		})] = true
+	}
+	if len(sums) != 1 {
+		t.Error("where the files are counts")
+	}
+	if sumOf(t, provision.Sequence{provision.Shell("1"), provision.Shell("2")}) == sumOf(t, provision.Sequence{provision.Shell("2"), provision.Shell("1")}) {
+		t.Error("the order of a sequence does not count")
+	}
+	if sumOf(t, provision.Shell("a b")) == sumOf(t, provision.Script{Inline: []string{"a b"}, Args: []string{""}}) {
+		t.Error("an empty argument does not count")
+	}
+}
+
+func TestInputsThatCannotBeTold(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	for want, p := range map[string]bake.Provisioner{
+		"Func.Version: is required":   provision.Func{Name: "f"},
+		"1: read script: ":            provision.Script{Path: missing},
+		"1: content: ":                provision.File{Source: missing, Dest: "/x"},
+		"1: stat ":                    provision.Local{Command: "make", Reads: []string{missing}},
+		"bake.ProvisionFunc does not": provision.Sequence{bake.ProvisionFunc(nil)},
+		"2: <nil> does not declare":   provision.Sequence{provision.Reboot{}, nil},
+		"not a pattern":               provision.Dir{FS: fstest.MapFS{}, Dest: "/x", Exclude: []string{"["}},
+	} {
+		_, err := bake.InputsOf(p)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the inputs of %v: %v, want %q", p, err, want)
+		}
+	}
+}
+
+func TestInputsHideSecrets(t *testing.T) {
+	in, err := bake.InputsOf(provision.Script{Content: "echo", Secrets: bake.Secrets(map[string]string{"TOKEN": "hidden-value"})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(in.String(), "hidden-value") || !strings.Contains(in.String(), "secret TOKEN") {
+		t.Errorf("the inputs are\n%s", in)
+	}
+}

@@ -51,7 +51,7 @@ func everyFieldCounts[T bake.Provisioner](t *testing.T, base T, idle []string, w
 		} else {
 			change(t, field.Name, changed.Field(i))
 		}
-		p, ok := changed.Interface().(bake.Provisioner)
+		p, ok := reflect.TypeAssert[bake.Provisioner](changed)
 		if !ok {
 			t.Fatalf("%v is no provisioner", changed.Type())
 		}

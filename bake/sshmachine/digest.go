@@ -26,6 +26,12 @@ func (g *guest) hasher(size int64) string {
 	}
 }
 
+// digestOfDigests is the command that reads the names of files, each ended by a
+// zero byte, and prints the digest of the lines of their digests.
+func digestOfDigests(hasher string) string {
+	return "{ xargs -0 -r " + hasher + ` | sed 's/^\\//' | cut -c1-64 | ` + hasher + " | cut -c1-64; }"
+}
+
 // hexSum is the sum as those commands print it.
 func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
 

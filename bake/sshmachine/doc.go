@@ -18,7 +18,7 @@
 //
 // A login shell that quotes as POSIX shells do, and /bin/sh with the usual
 // small commands. Sudo needs sudo, unless the login is root. Everything else
-// is used when it is there: tar, sha256sum, openssl, the SFTP server, scp.
+// is used when it is there: tar, sha256sum, openssl, the SFTP server, scp, find.
 //
 // # Trust
 //
@@ -53,14 +53,15 @@
 // owner and mode.
 //
 // Trees travel as one tar stream, compressed when the machine is far and the
-// tree becomes clearly smaller, else by SFTP with many files at once, else by
-// scp, which only sends: a tree is fetched by tar or SFTP. A big file is cut
-// over several SFTP channels when the round-trip time limits a single one. The
-// result is the same whichever way.
+// tree becomes clearly smaller; without tar by SFTP with many files at once;
+// without that a tree is sent by scp, and fetched as one stream that find and
+// head write. A big file is cut over several SFTP channels when the round-trip
+// time limits a single one. The result is the same whichever way.
 //
-// The digest is SHA-256, by openssl or sha256sum on the machine. A machine that
-// has neither compares the size of a file; of a tree it only checks that all of
-// it has come. Directories are always made writable for their owner.
+// The digest is SHA-256, by openssl or sha256sum on the machine, for a tree
+// with xargs. A machine that has none compares the size of a file; of a tree it
+// only checks that all of it has come. Directories are always made writable for
+// their owner.
 //
 // # Errors
 //

@@ -60,9 +60,6 @@ func TestGetTree(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(want, "-dash"), 0o755))
 	excluded(t, want)
 	for name, m := range ways(t) {
-		if name == "scp" {
-			continue // trees are fetched by tar or SFTP only
-		}
 		t.Run(name, func(t *testing.T) {
 			parent := t.TempDir()
 			to := filepath.Join(parent, "new", "tree")
@@ -113,9 +110,6 @@ func TestGetErrors(t *testing.T) {
 
 func TestGetCancel(t *testing.T) {
 	for name, m := range ways(t) {
-		if name == "scp" {
-			continue
-		}
 		t.Run(name, func(t *testing.T) {
 			source, to := t.TempDir(), t.TempDir()
 			must(t, os.WriteFile(filepath.Join(source, "big"), make([]byte, 64<<20), 0o644))

@@ -2,7 +2,6 @@ package sshmachine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,18 +9,9 @@ import (
 	"strings"
 )
 
-// getSFTP fetches a tree over one SFTP channel, many files at once. SFTP runs
-// as the login, so it cannot read as root.
-func (l *link) getSFTP(ctx context.Context, root *sudo, from *remote, into *sink) error {
-	if root != nil && root.needed {
-		return errors.New("to read a tree as root, the machine must have tar")
-	}
-	open := l.openSFTP(ctx, 1)
-	defer closeAll(open)
-	if len(open) == 0 {
-		return errors.New("the machine has neither tar nor SFTP")
-	}
-	c := open[0]
+// getSFTP fetches a tree over an SFTP channel, many files at once. SFTP runs as
+// the login, so it cannot read as root.
+func (c *channel) getSFTP(ctx context.Context, from *remote, into *sink) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.session.Close() })
 	defer stop()
 	err := c.fetchTree(ctx, from.path, into)

@@ -2,7 +2,9 @@ package sshmachine
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/exclude"
 )
@@ -43,10 +46,8 @@ func (l *link) getTree(ctx context.Context, root *sudo, from *remote, to string,
 	if err != nil {
 		return err
 	}
-	if g.has("tar") {
-		err = l.getTar(ctx, root, from, into)
-	} else {
-		err = l.getSFTP(ctx, root, from, into)
+	if err = l.fetchTree(ctx, root, g, from, into); err == nil {
+		err = l.compare(ctx, root, g, from, into)
 	}
 	if err = errors.Join(err, into.finish()); err != nil {
 		return err
@@ -57,21 +58,43 @@ func (l *link) getTree(ctx context.Context, root *sudo, from *remote, to string,
 	return os.Rename(filepath.Join(temp, "t"), to)
 }
 
-// getTar fetches a tree as one tar stream. Every header has a checksum, tar's
-// exit status tells of what it could not read, and the connection of every
-// changed byte.
+// fetchTree takes the best way that the machine offers.
+func (l *link) fetchTree(ctx context.Context, root *sudo, g *guest, from *remote, into *sink) error {
+	if g.has("tar") {
+		return l.getTar(ctx, root, from, into)
+	}
+	if root == nil || !root.needed {
+		open := l.openSFTP(ctx, 1)
+		defer closeAll(open)
+		if len(open) > 0 {
+			return open[0].getSFTP(ctx, from, into)
+		}
+	}
+	return l.getFound(ctx, root, from, into)
+}
+
+// getTar fetches a tree as one tar stream. Tar's exit status tells of what it
+// could not read.
 func (l *link) getTar(ctx context.Context, root *sudo, from *remote, into *sink) error {
+	return l.receive(ctx, root, "exec tar -cf - -C "+quote(from.path)+" .", func(r io.Reader) error {
+		if err := into.takeTar(r); err != nil {
+			return err
+		}
+		_, err := io.Copy(io.Discard, r) // what tar adds to fill a block
+		return err
+	})
+}
+
+// receive runs a script whose output take reads.
+func (l *link) receive(ctx context.Context, root *sudo, script string, take func(io.Reader) error) error {
 	reader, writer := io.Pipe()
 	taken := make(chan error, 1)
 	go func() {
-		err := into.takeTar(reader)
-		if err == nil {
-			_, err = io.Copy(io.Discard, reader) // what tar adds to fill a block
-		}
+		err := take(reader)
 		_ = reader.CloseWithError(err)
 		taken <- err
 	}()
-	p := newScript(root, "exec tar -cf - -C "+quote(from.path)+" .", nil)
+	p := newScript(root, script, nil)
 	p.stdout = writer
 	err := l.runScript(ctx, p)
 	_ = writer.CloseWithError(err)
@@ -79,6 +102,31 @@ func (l *link) getTar(ctx context.Context, root *sudo, from *remote, into *sink)
 		err = failed
 	}
 	return err
+}
+
+// compare asks the machine for the digest of what has arrived. A machine
+// without the tools is trusted with the sizes.
+func (l *link) compare(ctx context.Context, root *sudo, g *guest, from *remote, into *sink) error {
+	hasher := g.hasher(into.bytes)
+	if hasher == "" || !g.has("xargs") || len(into.files) == 0 {
+		return nil
+	}
+	var names strings.Builder
+	all := sha256.New()
+	for _, file := range into.files {
+		names.WriteString("./" + file.name + "\x00")
+		_, _ = fmt.Fprintln(all, file.sum)
+	}
+	var said bytes.Buffer
+	p := newScript(root, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher), strings.NewReader(names.String()))
+	p.stdout = &said
+	if err := l.runScript(ctx, p); err != nil {
+		return err
+	}
+	if want, got := strings.TrimSpace(said.String()), hexSum(all); want != got {
+		return fmt.Errorf("the digest differs: the machine has %.100s, %s has arrived: was it changed meanwhile?", want, got)
+	}
+	return nil
 }
 
 // takeTar unpacks an archive.

@@ -101,7 +101,7 @@ func (t *treeScripts) end() string {
 	b.WriteString(`if [ ! -f "$w/h" ]; then echo "the transfer broke off" >&2; exit 1; fi` + "\n")
 	b.WriteString(`if [ "$w" != "$s" ]; then mv "$w"/* "$s/" || exit 1; fi` + "\n")
 	if t.hasher != "" && t.xargs {
-		b.WriteString(`v=$(cd "$s/t" && xargs -0 -r ` + t.hasher + ` <../n | sed 's/^\\//' | cut -c1-64 | ` + t.hasher + ` | cut -c1-64)` + "\n")
+		b.WriteString(`v=$(cd "$s/t" && ` + digestOfDigests(t.hasher) + " <../n)\n")
 		b.WriteString(`if [ "$v" != "$(cat "$s/h")" ]; then echo "the digest differs: $v" >&2; exit 1; fi` + "\n")
 	}
 	// Each is the work of a way that has no links, and of bits that chown clears.

@@ -1,6 +1,7 @@
 package sshmachine
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -21,9 +22,14 @@ type sink struct {
 	ex     exclude.Patterns
 	report *progress
 
-	mu   sync.Mutex
-	dirs []entry // modes and times are set when all is in them
+	mu    sync.Mutex
+	bytes int64
+	dirs  []entry   // modes and times are set when all is in them
+	files []arrived // what can be compared with the machine's
 }
+
+// An arrived file is one that has arrived, with its digest.
+type arrived struct{ name, sum string }
 
 // newSink makes "t" in the given directory.
 func newSink(in string, ex exclude.Patterns, report *progress) (*sink, error) {
@@ -71,7 +77,8 @@ func (s *sink) takeFile(e entry, local string, content io.Reader) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(io.MultiWriter(file, s.report), content)
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(file, sum, s.report), content)
 	if err == nil && n != e.size {
 		err = fmt.Errorf("%s: %d bytes have arrived, not %d", e.name, n, e.size)
 	}
@@ -84,6 +91,10 @@ func (s *sink) takeFile(e entry, local string, content io.Reader) error {
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.files = append(s.files, arrived{e.name, hexSum(sum)})
+	s.bytes += n
+	s.mu.Unlock()
 	return s.root.Chtimes(local, e.mtime, e.mtime)
 }
 

@@ -9,31 +9,36 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/bakestone-go/bakestone/bake"
 )
 
 // TestVerifies transfers to and from a machine that changes what it is given.
 func TestVerifies(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"few/same": "x", "few/file": "aaaa", "others/same": "x", "others/file": "bbbb"})
 	h := newHost(t)
 	h.run = func(line string) string {
 		for from, to := range map[string]string{
 			`cat >"$t"`: `tr a b >"$t"`, `exec cat >"$f"`: `exec tr a b >"$f"`,
 			`tar -xpf - -C "$w"`:        `tar -xpf - -C "$w" && echo b >"$w/t/file"`,
 			`"$f"` + " || exit 1\nwait": `"$f" | tr a b` + "\nwait",
+			"exec tar -cf -":            "exec tar -cf - -C " + dir + "/others .; :",
 		} {
 			line = strings.ReplaceAll(line, from, to)
 		}
 		return line
 	}
 	m := connect(t, h.configFor(h.listen(t)))
-	dir := t.TempDir()
 	content := bytes.Repeat([]byte("aaa\n"), 100_000)
 	must(t, os.WriteFile(dir+"/source", content, 0o644))
 	for name, err := range map[string]error{
-		"small": m.Put(t.Context(), &bake.Upload{Dest: dir + "/small", Content: strings.NewReader("a\n")}),
-		"big":   m.Put(t.Context(), &bake.Upload{Dest: dir + "/big", Content: bytes.NewReader(content)}),
-		"tree":  m.Put(t.Context(), &bake.Upload{Dest: dir + "/tree", FS: fstest.MapFS{"file": {Data: []byte("a\n")}}}),
-		"got":   m.Get(t.Context(), &bake.Download{Source: dir + "/source", Path: dir + "/got"}),
+		"small":    m.Put(t.Context(), &bake.Upload{Dest: dir + "/small", Content: strings.NewReader("a\n")}),
+		"big":      m.Put(t.Context(), &bake.Upload{Dest: dir + "/big", Content: bytes.NewReader(content)}),
+		"tree":     m.Put(t.Context(), &bake.Upload{Dest: dir + "/tree", FS: fstest.MapFS{"file": {Data: []byte("a\n")}}}),
+		"tree got": m.Get(t.Context(), &bake.Download{Source: dir + "/few", Path: dir + "/tree got"}),
+		"got":      m.Get(t.Context(), &bake.Download{Source: dir + "/source", Path: dir + "/got"}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "digest") {
 			t.Errorf("%s: %v", name, err)
@@ -86,5 +91,62 @@ func TestGetHostile(t *testing.T) {
 			}
 			leftovers(t, dir)
 		})
+	}
+}
+
+// withoutTar hides tar from the one who asks which tools there are.
+func withoutTar(line string) string { return strings.ReplaceAll(line, "for t in tar ", "for t in ") }
+
+// TestGetHostileStream fetches what is not the stream of a tree, from a machine
+// without tar and SFTP.
+func TestGetHostileStream(t *testing.T) {
+	for name, stream := range map[string]string{
+		"parent":       "f 644 0 4 ../evil\x00evil\x00",
+		"absolute":     "f 644 0 4 /tmp/bakestone-evil\x00evil\x00",
+		"through link": "l 777 0 2 ./out\x00..\x00f 644 0 4 ./out/evil\x00evil\x00",
+		"shrunk":       "f 644 0 9 ./evil\x00evil\x00",
+		"grown":        "f 644 0 2 ./evil\x00evil\x00",
+		"broken off":   "f 644 0 4 ./evil",
+		"no fields":    "evil\x00",
+		"no number":    "f 644 0 four ./evil\x00evil\x00",
+		"negative":     "f 644 0 -4 ./evil\x00evil\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			must(t, os.WriteFile(dir+"/stream", []byte("d 755 0 0 .\x00\x00"+stream), 0o644))
+			h := newHost(t)
+			h.run = func(line string) string {
+				return strings.ReplaceAll(withoutTar(line), "exec find", "exec cat "+dir+"/stream; :")
+			}
+			m := connect(t, h.configFor(h.listen(t)))
+			if err := m.Get(t.Context(), &bake.Download{Source: dir, Path: dir + "/in/to"}); err == nil {
+				t.Error("no error")
+			}
+			for _, name := range []string{dir + "/evil", dir + "/in/evil", dir + "/in/to", "/tmp/bakestone-evil"} {
+				if _, err := os.Lstat(name); err == nil {
+					t.Errorf("%s was written", name)
+				}
+			}
+			leftovers(t, dir)
+		})
+	}
+}
+
+// TestGetTreeAsRoot has no tar, and SFTP cannot read as root.
+func TestGetTreeAsRoot(t *testing.T) {
+	h := newHost(t)
+	h.fakeSudo(t, "hush")
+	h.run = withoutTar
+	cfg := h.configFor(h.listen(t))
+	cfg.SudoPassword = bake.NewSecret("hush")
+	from := tree(t)
+	want := tree(t)
+	for _, dir := range []string{from, want} {
+		must(t, os.Chmod(filepath.Join(dir, "-dash"), 0o755)) // set-id bits stay there
+	}
+	to := filepath.Join(t.TempDir(), "to")
+	must(t, connect(t, cfg).Get(t.Context(), &bake.Download{Source: from, Path: to, Sudo: true}))
+	if diff := cmp.Diff(listing(t, want), listing(t, to)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }

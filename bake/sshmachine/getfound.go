@@ -1,0 +1,101 @@
+package sshmachine
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// foundScript prints everything below the current directory: type, mode, time,
+// size and name, ended by a zero byte, and the content of a file or the target
+// of a link, ended by another.
+const foundScript = `exec find . -exec /bin/sh -c 'for f; do
+if [ -L "$f" ]; then
+t=$(readlink "$f") || exit 1
+printf "l 777 0 %s %s\0%s\0" "$(printf %s "$t" | wc -c | tr -d " ")" "$f" "$t"
+elif [ -d "$f" ]; then
+s=$(stat -c "%a %Y" "$f") || exit 1
+printf "d %s 0 %s\0\0" "$s" "$f"
+elif [ -f "$f" ]; then
+s=$(stat -c "%a %Y %s" "$f") || exit 1
+printf "f %s %s\0" "$s" "$f"
+head -c "${s##* }" "$f" || exit 1
+printf "\0"
+fi
+done' find {} +`
+
+// getFound fetches a tree by what every machine has, as one stream of its own:
+// from a machine without tar, where SFTP is missing or cannot read as root.
+func (l *link) getFound(ctx context.Context, root *sudo, from *remote, into *sink) error {
+	script := "cd " + quote(from.path) + " || exit 1\n" + foundScript
+	return l.receive(ctx, root, script, into.takeFound)
+}
+
+// takeFound takes what foundScript prints.
+func (s *sink) takeFound(from io.Reader) error {
+	r := bufio.NewReaderSize(from, copySize)
+	for {
+		head, err := r.ReadString(0)
+		if errors.Is(err, io.EOF) && head == "" {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the stream broke off: %w", err)
+		}
+		e, err := foundEntry(strings.TrimSuffix(head, "\x00"))
+		if err != nil {
+			return err
+		}
+		content := io.LimitReader(r, e.size)
+		if e.mode&fs.ModeSymlink != 0 {
+			target, err := io.ReadAll(content)
+			if err != nil {
+				return err
+			}
+			e.link = string(target)
+		}
+		if err := s.take(e, content); err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.Discard, content); err != nil { // of what is left out
+			return err
+		}
+		if end, err := r.ReadByte(); err != nil || end != 0 {
+			return fmt.Errorf("%s: it changed while it was read", e.name)
+		}
+	}
+}
+
+// foundEntry reads the line about one entry.
+func foundEntry(head string) (entry, error) {
+	var kind rune
+	var mode fs.FileMode
+	var mtime int64
+	var e entry
+	const fields = 5
+	words := strings.SplitN(head, " ", fields)
+	if len(words) < fields {
+		return e, fmt.Errorf("the machine's answer is not understood: %.100q", head)
+	}
+	if _, err := fmt.Sscanf(strings.Join(words[:fields-1], " "), "%c %o %d %d", &kind, &mode, &mtime, &e.size); err != nil {
+		return e, fmt.Errorf("the machine's answer is not understood: %.100q: %w", head, err)
+	}
+	e.name, e.mtime, e.mode = path.Clean(words[fields-1]), time.Unix(mtime, 0), mode&fs.ModePerm
+	if !filepath.IsLocal(filepath.FromSlash(e.name)) {
+		return e, fmt.Errorf("%q leads out of the directory", e.name)
+	}
+	switch kind {
+	case 'd':
+		e.mode |= fs.ModeDir
+	case 'l':
+		e.mode |= fs.ModeSymlink
+	}
+	return e, nil
+}

@@ -150,11 +150,10 @@ func (b *build) end(ctx context.Context, err error) (Status, error) {
 	default:
 		status, outcome = StatusFailed, Failed
 	}
-	keep := status == StatusFailed && b.OnFailure == KeepMachine && b.machine != nil && b.failedProvisioning()
 	if b.good {
 		outcome = Succeeded
 	}
-	if keep {
+	if status == StatusFailed && b.OnFailure == KeepMachine && b.machine != nil {
 		b.keep()
 	}
 	b.record.Status, b.record.Error = status, b.mask.mask(errorText(err))
@@ -162,30 +161,38 @@ func (b *build) end(ctx context.Context, err error) (Status, error) {
 	return status, undoErr
 }
 
-func (b *build) failedProvisioning() bool {
-	for _, s := range b.stages {
-		if s.part > provisioning && s.record.State != "" {
-			return false
-		}
-	}
-	return true
-}
-
-// keep marks the steps whose machine stays, and says how to reach it.
+// keep marks the steps whose machine stays, and says how to reach it: the
+// machine that the provisioners were changing, or the one that a check failed
+// on, which stays although its artifact goes.
 func (b *build) keep() {
-	keeper, ok := b.session.(Keeper)
+	session, launched := b.session, launching
+	if b.reached() == checking {
+		session, launched = b.check, checking
+	}
+	keeper, ok := session.(Keeper)
 	if !ok {
 		b.run.Say("this builder cannot keep a machine")
 		return
 	}
 	for _, s := range b.stages {
-		if s.part == launching && s.record.State != "" && s.Undo != nil && s.Name != "connect" {
+		if s.part == launched && s.record.State != "" && s.Undo != nil && !s.connects {
 			s.record.State = StepKept
 		}
 	}
 	kept := keeper.Kept()
 	b.kept = &kept
 	b.event(Event{Kind: MachineKept, Text: kept.String()})
+}
+
+// reached is the part of the build that was begun last.
+func (b *build) reached() part {
+	last := launching
+	for _, s := range b.stages {
+		if s.record.State != "" {
+			last = s.part
+		}
+	}
+	return last
 }
 
 // save writes the record to the store, if there is one. It works on although

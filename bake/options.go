@@ -20,8 +20,8 @@ type Options struct {
 	// the images made from a failed one are skipped.
 	StopOnFailure bool
 
-	// OnFailure says what becomes of a machine that failed while it was
-	// changed. The zero value cleans up.
+	// OnFailure says what becomes of the machine that a provisioner or a check
+	// failed on. The zero value, CleanUp, removes it.
 	OnFailure OnFailure
 
 	// StepTimeout bounds each attempt of a step that has no Timeout of its
@@ -53,11 +53,11 @@ type Options struct {
 	Clock Clock
 }
 
-// OnFailure says what becomes of a machine whose provisioning failed.
+// OnFailure says what becomes of the machine of a build that failed.
 type OnFailure int
 
-// What becomes of a machine whose provisioning failed. A cancelled build is
-// always cleaned up.
+// What becomes of a machine that a provisioner or a check failed on. A cancelled
+// build is always cleaned up, and so is the artifact of a failed check.
 const (
 	CleanUp     OnFailure = iota // remove everything the build created
 	KeepMachine                  // keep the machine until it expires; Result.Kept says how to reach it

@@ -23,9 +23,10 @@ const (
 // A stage is a step in its place in a build, and what became of it.
 type stage struct {
 	Step
-	part   part
-	record StepRecord
-	result StepResult
+	part     part
+	connects bool // its Undo only closes the connection
+	record   StepRecord
+	result   StepResult
 }
 
 // plan lists the whole build, in order. It reads top to bottom as the life of
@@ -37,7 +38,7 @@ func (b *build) plan() error {
 	}
 	b.userSteps(launching, BeforeLaunch)
 	b.stage(launching, s.Launch()...)
-	b.stage(launching, Step{Name: "connect", Do: b.connect(s), Undo: b.disconnect})
+	b.connection(launching, "connect", s)
 	b.userSteps(provisioning, BeforeProvision)
 	for i, p := range img.Provisioners {
 		b.stage(provisioning, b.provision(i, p))
@@ -66,7 +67,7 @@ func (b *build) planChecks() {
 		step.Name = prefix + step.Name
 		b.stage(checking, step)
 	}
-	b.stage(checking, Step{Name: prefix + "connect", Do: b.connect(b.check), Undo: b.disconnect})
+	b.connection(checking, prefix+"connect", b.check)
 	for i, c := range b.img.Checks {
 		b.stage(checking, Step{
 			Name: stepName("check", i, c),
@@ -83,6 +84,12 @@ func (b *build) stage(in part, steps ...Step) {
 			result: StepResult{Name: step.Name},
 		})
 	}
+}
+
+// connection adds the step that connects with the machine of s.
+func (b *build) connection(in part, name string, s Session) {
+	b.stage(in, Step{Name: name, Do: b.connect(s), Undo: b.disconnect})
+	b.stages[len(b.stages)-1].connects = true
 }
 
 func (b *build) userSteps(in part, at Phase) {

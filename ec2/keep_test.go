@@ -25,7 +25,20 @@ func failing(cloud *ec2.Cloud) *bake.Image {
 	}
 }
 
+// failingCheck is an image that leaves a trace, whose check fails.
+func failingCheck(cloud *ec2.Cloud) *bake.Image {
+	img := failing(cloud)
+	img.Provisioners = []bake.Provisioner{provision.Shell("echo trace >trace")}
+	img.Checks = []bake.Check{bake.CheckFunc(provision.Shell("echo went wrong >&2", "exit 3").Provision)}
+	return img
+}
+
 func TestKeptMachineCanBeReachedAndUndone(t *testing.T) {
+	t.Run("of a provisioner", func(t *testing.T) { keptMachine(t, failing) })
+	t.Run("of a check", func(t *testing.T) { keptMachine(t, failingCheck) })
+}
+
+func keptMachine(t *testing.T, failing func(*ec2.Cloud) *bake.Image) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
 	store := bake.DirStore(t.TempDir())
@@ -38,6 +51,10 @@ func TestKeptMachineCanBeReachedAndUndone(t *testing.T) {
 	kept := results[0].Kept
 	if kept == nil {
 		t.Fatal("no machine was kept")
+	}
+	instances := server.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" })
+	if len(instances) != 1 || instances[0].ID != kept.Machine {
+		t.Errorf("%v is kept, and there are %v", kept.Machine, instances)
 	}
 	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(kept.HostKey))
 	if err != nil {
@@ -58,6 +75,11 @@ func TestKeptMachineCanBeReachedAndUndone(t *testing.T) {
 	}
 	if text := kept.String(); !strings.Contains(text, kept.Machine) || !strings.Contains(text, "ssh ubuntu@") || strings.Contains(text, "PRIVATE") {
 		t.Errorf("how to reach it: %s", text)
+	}
+
+	images := server.Resources(func(r ec2test.Resource) bool { return (r.Type == "image" || r.Type == "snapshot") && r.Tags[ec2.TagBuild] != "" })
+	if len(images) > 0 {
+		t.Errorf("a failed build left %v", images)
 	}
 
 	rec, err := store.Load(t.Context(), results[0].Build)

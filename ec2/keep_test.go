@@ -77,7 +77,9 @@ func keptMachine(t *testing.T, failing func(*ec2.Cloud) *bake.Image) {
 		t.Errorf("how to reach it: %s", text)
 	}
 
-	images := server.Resources(func(r ec2test.Resource) bool { return (r.Type == "image" || r.Type == "snapshot") && r.Tags[ec2.TagBuild] != "" })
+	images := server.Resources(func(r ec2test.Resource) bool {
+		return (r.Type == "image" || r.Type == "snapshot") && r.Tags[ec2.TagBuild] != ""
+	})
 	if len(images) > 0 {
 		t.Errorf("a failed build left %v", images)
 	}

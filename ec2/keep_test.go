@@ -39,6 +39,7 @@ func TestKeptMachineCanBeReachedAndUndone(t *testing.T) {
 }
 
 func keptMachine(t *testing.T, failing func(*ec2.Cloud) *bake.Image) {
+	t.Helper()
 	server := newServer(t, nil)
 	cloud := newCloud(server)
 	store := bake.DirStore(t.TempDir())

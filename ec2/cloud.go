@@ -25,8 +25,9 @@ import (
 // process should share one: then all builds share its waits and its limits of
 // API calls, region by region. It is safe for use by several goroutines.
 type Cloud struct {
-	config  aws.Config
-	options CloudOptions
+	config   aws.Config
+	options  CloudOptions
+	schedule awsapi.Schedule
 
 	mu      sync.Mutex
 	regions map[string]*region
@@ -56,9 +57,13 @@ type CloudOptions struct {
 	// CallTimeout bounds one attempt of an API call. Zero is 30 seconds.
 	CallTimeout time.Duration
 
-	// MaxRetryDelay bounds the pause before a call is tried again, in real time.
-	// Zero is five seconds.
+	// MaxRetryDelay bounds the pause before a call is tried again. Zero is five
+	// seconds.
 	MaxRetryDelay time.Duration
+
+	// CallLimits replace, by the names of actions, the rates that AWS documents,
+	// for an account whose quotas were changed. Nil changes none.
+	CallLimits map[string]CallLimit
 
 	// NoCallLimits sends API calls as fast as they come, for an endpoint that
 	// is not AWS. By default each action keeps to the rate that AWS documents.
@@ -66,6 +71,19 @@ type CloudOptions struct {
 
 	// Clock is the time to live by. Nil is the real time.
 	Clock bake.Clock
+}
+
+// A CallLimit is the rate of one API action in one region. A zero Rate is what
+// AWS documents.
+type CallLimit struct {
+	Requests  Rate // calls
+	Resources Rate // instances that the calls launch, start, stop or terminate
+}
+
+// A Rate is a token bucket: Burst calls at once, and PerSecond in the long run.
+type Rate struct {
+	Burst     int
+	PerSecond float64
 }
 
 const (
@@ -102,7 +120,27 @@ func NewCloud(cfg aws.Config, o *CloudOptions) *Cloud {
 	if c.options.Clock == nil {
 		c.options.Clock = bake.RealTime()
 	}
+	c.schedule = awsapi.Schedule{
+		Limiter: c.options.limiter(), Clock: c.options.Clock,
+		CallTimeout: c.options.CallTimeout, MaxBackoff: c.options.MaxRetryDelay,
+	}
 	return c
+}
+
+// limiter returns the buckets of all regions; nil for none.
+func (o *CloudOptions) limiter() *awsapi.Limiter {
+	if o.NoCallLimits {
+		return nil
+	}
+	limits := make(map[string]awsapi.Limit, len(o.CallLimits))
+	for action, limit := range o.CallLimits {
+		limits[action] = awsapi.Limit{Requests: limit.Requests.bucket(), Resources: limit.Resources.bucket()}
+	}
+	return awsapi.NewLimiter(o.Clock, limits)
+}
+
+func (r Rate) bucket() awsapi.Rate {
+	return awsapi.Rate{Burst: float64(r.Burst), PerSecond: r.PerSecond}
 }
 
 // Region is the region that cfg named.
@@ -112,6 +150,19 @@ func (c *Cloud) Region() string { return c.config.Region }
 // calls share the limits and retries of all builds.
 func (c *Cloud) Client(region string) *awsec2.Client { return c.region(region).client }
 
+// Config returns the configuration for a client of any AWS service in a region,
+// empty for the Cloud's own. Its calls share the limits and retries of all
+// builds, action by action:
+//
+//	groups := autoscaling.NewFromConfig(cloud.Config(""))
+func (c *Cloud) Config(region string) aws.Config {
+	cfg := c.schedule.Apply(c.config)
+	if region != "" {
+		cfg.Region = region
+	}
+	return cfg
+}
+
 // A region is what all builds in one region of an account share.
 type region struct {
 	name      string
@@ -119,6 +170,7 @@ type region struct {
 	ssm       *ssm.Client
 	clock     bake.Clock
 	settle    time.Duration
+	interval  time.Duration // between two polls
 	instances *poll.Poller[ec2types.Instance]
 	images    *poll.Poller[ec2types.Image]
 }
@@ -132,19 +184,10 @@ func (c *Cloud) region(name string) *region {
 	if r, ok := c.regions[name]; ok {
 		return r
 	}
-	var limiter *awsapi.Limiter
-	if !c.options.NoCallLimits {
-		limiter = awsapi.NewLimiter(c.options.Clock)
-	}
-	schedule := awsapi.Schedule{
-		Limiter: limiter, Clock: c.options.Clock,
-		CallTimeout: c.options.CallTimeout, MaxBackoff: c.options.MaxRetryDelay,
-	}
-	cfg := schedule.Apply(c.config)
-	cfg.Region = name
+	cfg := c.Config(name)
 	r := &region{
 		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg),
-		clock: c.options.Clock, settle: c.options.SettleTime,
+		clock: c.options.Clock, settle: c.options.SettleTime, interval: c.options.PollInterval,
 	}
 	r.instances = newPoller(c.options, r.fetchInstances)
 	r.images = newPoller(c.options, r.fetchImages)

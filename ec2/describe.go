@@ -38,17 +38,35 @@ func eachPage[Page any](ctx context.Context, pages pager[Page], do func(*Page)) 
 	return nil
 }
 
-func (r *region) fetchInstances(ctx context.Context, ids []string) (map[string]ec2types.Instance, error) {
-	found := make(map[string]ec2types.Instance, len(ids))
-	for some := range slices.Chunk(ids, mostFilterValues) {
-		err := r.eachInstance(ctx, []ec2types.Filter{filter("instance-id", some...)}, func(i ec2types.Instance) {
-			found[aws.ToString(i.InstanceId)] = i
+// fetch asks for things by their ids. More than one filter takes are asked for
+// by the tag that everything of ours has while it is temporary: a page of them
+// has a thousand, so the number of requests does not grow with the bakes. What
+// has no such tag, or not yet, is asked for by its id.
+func fetch[T any](ctx context.Context, ids []string, idFilter string, ask func(ctx context.Context, by ec2types.Filter, found map[string]T) error) (map[string]T, error) {
+	found := make(map[string]T, len(ids))
+	if len(ids) > mostFilterValues {
+		if err := ask(ctx, filter("tag-key", TagExpires), found); err != nil {
+			return nil, err
+		}
+		ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+			_, ok := found[id]
+			return ok
 		})
-		if err != nil {
+	}
+	for some := range slices.Chunk(ids, mostFilterValues) {
+		if err := ask(ctx, filter(idFilter, some...), found); err != nil {
 			return nil, err
 		}
 	}
 	return found, nil
+}
+
+func (r *region) fetchInstances(ctx context.Context, ids []string) (map[string]ec2types.Instance, error) {
+	return fetch(ctx, ids, "instance-id", func(ctx context.Context, by ec2types.Filter, found map[string]ec2types.Instance) error {
+		return r.eachInstance(ctx, []ec2types.Filter{by}, func(i ec2types.Instance) {
+			found[aws.ToString(i.InstanceId)] = i
+		})
+	})
 }
 
 func (r *region) eachInstance(ctx context.Context, filters []ec2types.Filter, do func(ec2types.Instance)) error {
@@ -65,19 +83,13 @@ func (r *region) eachInstance(ctx context.Context, filters []ec2types.Filter, do
 }
 
 func (r *region) fetchImages(ctx context.Context, ids []string) (map[string]ec2types.Image, error) {
-	found := make(map[string]ec2types.Image, len(ids))
-	for some := range slices.Chunk(ids, mostFilterValues) {
-		images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{
-			Filters: []ec2types.Filter{filter("image-id", some...)},
-		})
-		if err != nil {
-			return nil, err
-		}
+	return fetch(ctx, ids, "image-id", func(ctx context.Context, by ec2types.Filter, found map[string]ec2types.Image) error {
+		images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{Filters: []ec2types.Filter{by}})
 		for _, i := range images {
 			found[aws.ToString(i.ImageId)] = i
 		}
-	}
-	return found, nil
+		return err
+	})
 }
 
 // describeImages pages through all the images that in selects.

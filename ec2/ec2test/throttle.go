@@ -3,49 +3,9 @@ package ec2test
 import (
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
-
-// rate is the size of a token bucket and what flows in per second.
-type rate struct {
-	size   float64
-	refill float64
-}
-
-// requestRate is the bucket of an action by AWS's documentation of request
-// throttling. The last parameter tells whether a describe has neither filters
-// nor paging nor ids, which has a smaller bucket.
-func requestRate(action string, open bool) (key string, r rate) {
-	switch action {
-	case "RunInstances", "StartInstances":
-		return action, rate{5, 2}
-	case "TerminateInstances", "CreateLaunchTemplateVersion", "DeregisterImage", "DeleteSnapshot", "ModifyImageAttribute":
-		return action, rate{100, 5}
-	case "CreateTags", "DeleteTags":
-		return action, rate{100, 10}
-	case "DescribeSpotFleetRequests":
-		return action, rate{50, 3}
-	case "AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress", "CreateKeyPair":
-		return action, rate{50, 5} // resource-intensive
-	case "CopyImage":
-		return action, rate{100, 1}
-	}
-	if strings.HasPrefix(action, "Describe") || strings.HasPrefix(action, "Get") {
-		if open {
-			return action + " open", rate{50, 10}
-		}
-		return action, rate{100, 20}
-	}
-	return action, rate{50, 5}
-}
-
-// resourceRate is the bucket of the resources that an action changes.
-func resourceRate(action string) rate {
-	switch action {
-	case "TerminateInstances", "StopInstances":
-		return rate{1000, 20}
-	}
-	return rate{1000, 2}
-}
 
 // bucket is a token bucket at the time it was last looked at.
 type bucket struct {
@@ -54,13 +14,13 @@ type bucket struct {
 }
 
 // take takes n tokens, or none.
-func (r *region) take(key string, of rate, n int, now time.Time) bool {
+func (r *region) take(key string, of awsapi.Rate, n int, now time.Time) bool {
 	b := r.buckets[key]
 	if b == nil {
-		b = &bucket{level: of.size, seen: now}
+		b = &bucket{level: of.Burst, seen: now}
 		r.buckets[key] = b
 	}
-	b.level = min(of.size, b.level+now.Sub(b.seen).Seconds()*of.refill)
+	b.level = min(of.Burst, b.level+now.Sub(b.seen).Seconds()*of.PerSecond)
 	b.seen = now
 	if b.level < float64(n) {
 		return false
@@ -74,8 +34,11 @@ func (c *call) throttle() *apiError {
 	if !c.server.opts.Throttle {
 		return nil
 	}
-	key, of := requestRate(c.action.name, c.open())
-	if !c.take(c.account+" "+key, of, 1, c.now) {
+	key, of := c.account+" "+c.action.name, awsapi.Documented(c.action.name, false).Requests
+	if smaller := awsapi.Documented(c.action.name, true).Requests; smaller != of && c.open() {
+		key, of = key+" open", smaller
+	}
+	if !c.take(key, of, 1, c.now) {
 		return throttled()
 	}
 	return nil
@@ -96,7 +59,7 @@ func (c *call) spend(action string, n int) *apiError {
 	if !c.server.opts.Throttle {
 		return nil
 	}
-	if !c.take(c.account+" resources of "+action, resourceRate(action), n, c.now) {
+	if !c.take(c.account+" resources of "+action, awsapi.Documented(action, false).Resources, n, c.now) {
 		return throttled()
 	}
 	return nil

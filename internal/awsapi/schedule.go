@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
@@ -19,6 +21,10 @@ import (
 // attempts is how often a call is tried, the first time included.
 const attempts = 8
 
+// firstBackoff is the longest pause after the first failed attempt; it doubles
+// for each further one.
+const firstBackoff = 500 * time.Millisecond
+
 // A Schedule says how calls are made.
 type Schedule struct {
 	Limiter     *Limiter // nil is no limit
@@ -27,54 +33,90 @@ type Schedule struct {
 	MaxBackoff  time.Duration // between two attempts
 }
 
-// Apply returns a copy of cfg whose clients take a token for every attempt,
-// give up an attempt that takes too long, and retry what is worth it. Clients
-// made from configs of the same Limiter share it.
+// Apply returns a copy of cfg whose clients, of whichever service, take a token
+// for every attempt, give up an attempt that takes too long, and retry what is
+// worth it. Clients made from configs of the same Limiter share it.
 func (s Schedule) Apply(cfg aws.Config) aws.Config {
 	cfg = cfg.Copy()
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = attempts
-			o.MaxBackoff = s.MaxBackoff
 			o.RateLimiter = ratelimit.None // the buckets are here
+			// The SDK would pause in real time; ours is before the next attempt.
+			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
 		})
 	}
-	attempt := &attemptMiddleware{limiter: s.Limiter, clock: s.Clock, timeout: s.CallTimeout}
 	cfg.APIOptions = append(slices.Clip(cfg.APIOptions), func(stack *middleware.Stack) error {
-		return stack.Finalize.Insert(attempt, "Retry", middleware.After)
+		if err := stack.Initialize.Add(callMiddleware{}, middleware.Before); err != nil {
+			return err
+		}
+		return stack.Finalize.Insert(&attemptMiddleware{s}, "Retry", middleware.After)
 	})
 	return cfg
 }
 
-// attemptMiddleware runs around every single attempt of a call.
-type attemptMiddleware struct {
-	limiter *Limiter
-	clock   bake.Clock
-	timeout time.Duration
+// A call is what its attempts have in common. They follow each other.
+type call struct {
+	resources int
+	attempts  int
 }
+
+type callKey struct{}
+
+// callMiddleware runs once for each call.
+type callMiddleware struct{}
+
+func (callMiddleware) ID() string { return "BakestoneCall" }
+
+func (callMiddleware) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+	c := &call{resources: resourcesOf(in.Parameters)}
+	return next.HandleInitialize(middleware.WithStackValue(ctx, callKey{}, c), in)
+}
+
+// attemptMiddleware runs around every single attempt of a call.
+type attemptMiddleware struct{ Schedule }
 
 func (*attemptMiddleware) ID() string { return "BakestoneAttempt" }
 
 func (a *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
-	action := middleware.GetOperationName(ctx)
-	if a.limiter != nil {
-		if err := a.limiter.Wait(ctx, action); err != nil {
+	what := Call{
+		Region: awsmiddleware.GetRegion(ctx), Service: awsmiddleware.GetServiceID(ctx), Action: middleware.GetOperationName(ctx),
+	}
+	if c, ok := middleware.GetStackValue(ctx, callKey{}).(*call); ok {
+		what.Resources = c.resources
+		if err := a.Clock.Sleep(ctx, a.backoff(c.attempts)); err != nil {
+			return middleware.FinalizeOutput{}, middleware.Metadata{}, err
+		}
+		c.attempts++
+	}
+	if a.Limiter != nil {
+		if err := a.Limiter.Wait(ctx, what); err != nil {
 			return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 		}
 	}
-	limited, stop := bake.WithTimeout(ctx, a.clock, a.timeout)
+	limited, stop := bake.WithTimeout(ctx, a.Clock, a.CallTimeout)
 	defer stop()
 	out, meta, err := next.HandleFinalize(limited, in)
 	if err == nil {
 		return out, meta, nil
 	}
-	if a.limiter != nil && IsThrottle(err) {
-		a.limiter.Throttled(action)
+	if a.Limiter != nil && IsThrottle(err) {
+		a.Limiter.Throttled(what)
 	}
 	if ctx.Err() == nil && limited.Err() != nil {
-		err = &TimeoutError{Action: action, After: a.timeout}
+		err = &TimeoutError{Action: what.Action, After: a.CallTimeout}
 	}
 	return out, meta, err
+}
+
+// backoff is the pause after so many failed attempts: between half of it and
+// the whole, so that a crowd that failed together does not return together.
+func (s Schedule) backoff(failed int) time.Duration {
+	if failed == 0 || s.MaxBackoff <= 0 {
+		return 0
+	}
+	longest := min(s.MaxBackoff, firstBackoff<<(failed-1))
+	return longest/2 + rand.N(longest/2+1) //nolint:gosec // G404: nothing secret about it
 }
 
 // A TimeoutError is an attempt of a call that was not answered in time. The

@@ -52,6 +52,7 @@ const mostFailures = 5
 
 type wait[T any] struct {
 	id    string
+	from  time.Time // after its first look it needs no other before this
 	ready func(state T, found bool) (bool, error)
 	ended chan error    // buffered: the answer
 	lead  chan struct{} // buffered: it is this wait's turn to ask
@@ -62,7 +63,17 @@ type wait[T any] struct {
 // ends. Ready is called with found false while the thing is not to be seen; it
 // must return quickly. A state is looked at once at least.
 func (p *Poller[T]) Wait(ctx context.Context, id string, ready func(state T, found bool) (bool, error)) error {
-	w := &wait[T]{id: id, ready: ready, ended: make(chan error, 1), lead: make(chan struct{}, 1)}
+	return p.WaitQuiet(ctx, id, 0, ready)
+}
+
+// WaitQuiet is Wait for what surely takes longer than quiet, unless it is ready
+// at once: after its first look it asks for no other before that time. It still
+// learns from the looks of others.
+func (p *Poller[T]) WaitQuiet(ctx context.Context, id string, quiet time.Duration, ready func(state T, found bool) (bool, error)) error {
+	w := &wait[T]{
+		id: id, from: p.Clock.Now().Add(quiet), ready: ready,
+		ended: make(chan error, 1), lead: make(chan struct{}, 1),
+	}
 	p.join(w)
 	defer p.leave(w)
 	for {
@@ -198,10 +209,17 @@ func (p *Poller[T]) due() time.Time {
 	if p.asked.IsZero() {
 		return p.asked
 	}
+	var first time.Time
 	for w := range p.waits {
 		if !w.asked {
 			return p.asked.Add(min(p.Gap, time.Duration(len(p.waits))*p.Gap/crowd))
 		}
+		if first.IsZero() || w.from.Before(first) {
+			first = w.from
+		}
 	}
-	return p.asked.Add(p.Interval)
+	if next := p.asked.Add(p.Interval); next.After(first) {
+		return next
+	}
+	return first
 }

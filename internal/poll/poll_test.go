@@ -96,6 +96,57 @@ func TestNewWaitAsksSoon(t *testing.T) {
 	})
 }
 
+// TestQuietWaits counts the requests of waits that surely take some time.
+func TestQuietWaits(t *testing.T) {
+	tests := []struct {
+		name  string
+		ready time.Duration
+		quiet time.Duration
+		calls int
+		took  time.Duration
+	}{
+		{"ready at once", 0, 15 * time.Second, 1, 0},
+		{"ready while quiet", 5 * time.Second, 15 * time.Second, 2, 15 * time.Second},
+		{"ready afterwards", 20 * time.Second, 15 * time.Second, 5, 21 * time.Second},
+		{"quiet for less than the interval", 3 * time.Second, time.Second, 3, 4 * time.Second},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{ready: map[string]time.Duration{"a": test.ready}}
+				p := w.poller()
+				if err := p.WaitQuiet(t.Context(), "a", test.quiet, isReady); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(w.start); took != test.took || w.calls != test.calls {
+					t.Errorf("%d requests in %v, want %d in %v", w.calls, took, test.calls, test.took)
+				}
+			})
+		})
+	}
+}
+
+// TestQuietWaitsDoNotSilenceOthers: one that is not quiet is looked at as ever,
+// and the quiet one learns from that.
+func TestQuietWaitsDoNotSilenceOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ready: map[string]time.Duration{"loud": 7 * time.Second, "quiet": 3 * time.Second}}
+		p := w.poller()
+		var waiting sync.WaitGroup
+		for id, quiet := range map[string]time.Duration{"loud": 0, "quiet": time.Hour} {
+			waiting.Go(func() {
+				if err := p.WaitQuiet(t.Context(), id, quiet, isReady); err != nil {
+					t.Errorf("%s: %v", id, err)
+				}
+				if late := time.Since(w.start) - w.ready[id]; late > 2*time.Second+100*time.Millisecond {
+					t.Errorf("%s noticed %v late", id, late)
+				}
+			})
+		}
+		waiting.Wait()
+	})
+}
+
 func TestLeaderHandsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{ready: map[string]time.Duration{"a": time.Hour, "b": 10 * time.Second}}

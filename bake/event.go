@@ -20,6 +20,7 @@ const (
 	CommandStarted  EventKind = "command started"  // Step, Text: the command
 	OutputLine      EventKind = "output"           // Step, Stream, Text: one line
 	BytesMoved      EventKind = "bytes moved"      // Step, Text: the path, Done, Total
+	Progressed      EventKind = "progress"         // Step, Resource, Done of Total: in percent
 	ResourceCreated EventKind = "resource created" // Step, Resource
 	ResourceRemoved EventKind = "resource removed" // Step, Resource
 	Message         EventKind = "message"          // Step, Text
@@ -37,8 +38,8 @@ type Event struct {
 	Text     string        `json:"text,omitempty"`
 	Stream   Stream        `json:"stream,omitempty"`
 	Resource Resource      `json:"resource,omitzero"`
-	Done     int64         `json:"done,omitempty"`  // bytes
-	Total    int64         `json:"total,omitempty"` // bytes; zero is unknown
+	Done     int64         `json:"done,omitempty"`  // bytes, or percent
+	Total    int64         `json:"total,omitempty"` // of Done; zero is unknown
 	Attempt  int           `json:"attempt,omitempty"`
 	Delay    time.Duration `json:"delay,omitempty"`
 	Elapsed  time.Duration `json:"elapsed,omitempty"`
@@ -71,7 +72,7 @@ func (e Event) masked(m *masker) Event {
 func (e Event) logTo(log *slog.Logger) {
 	write := log.Info
 	switch {
-	case e.Kind == OutputLine || e.Kind == BytesMoved || e.Kind == CommandStarted:
+	case e.Kind == OutputLine || e.Kind == BytesMoved || e.Kind == Progressed || e.Kind == CommandStarted:
 		write = log.Debug
 	case e.Err != "":
 		write = log.Warn

@@ -83,6 +83,8 @@ func progressText(e Event) string {
 			return fmt.Sprintf("  %s: %s", e.Text, size(e.Done))
 		}
 		return fmt.Sprintf("  %s: %s of %s", e.Text, size(e.Done), size(e.Total))
+	case Progressed:
+		return fmt.Sprintf("  %s %s: %d%%", e.Resource.Kind, e.Resource.ID, 100*e.Done/max(1, e.Total))
 	case ResourceCreated:
 		return fmt.Sprintf("  + %s %s", e.Resource.Kind, e.Resource.ID)
 	case ResourceRemoved:

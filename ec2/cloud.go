@@ -173,6 +173,7 @@ type region struct {
 	interval  time.Duration // between two polls
 	instances *poll.Poller[ec2types.Instance]
 	images    *poll.Poller[ec2types.Image]
+	snapshots *poll.Poller[[]ec2types.Snapshot] // by build
 }
 
 func (c *Cloud) region(name string) *region {
@@ -191,6 +192,8 @@ func (c *Cloud) region(name string) *region {
 	}
 	r.instances = newPoller(c.options, r.fetchInstances)
 	r.images = newPoller(c.options, r.fetchImages)
+	r.snapshots = newPoller(c.options, r.fetchSnapshots)
+	r.snapshots.Interval = r.polls(snapshotsEvery)
 	c.regions[name] = r
 	return r
 }

@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -15,6 +16,20 @@ const (
 	mostFilterValues = 200
 	pageSize         = 1000
 )
+
+// How long EC2 surely takes, in times of CloudOptions.PollInterval: a wait looks
+// at once, and then not before. With the usual two seconds: no instance runs
+// within 2.5, none stops or ends within 4, and no image is ready within 15.
+const (
+	quietRunning    = 1.25
+	quietStopped    = 2
+	quietTerminated = 2
+	quietImage      = 7.5
+	snapshotsEvery  = 5 // between two looks at the progress of snapshots
+)
+
+// polls is that many times the poll interval.
+func (r *region) polls(n float64) time.Duration { return time.Duration(n * float64(r.interval)) }
 
 func filter(name string, values ...string) ec2types.Filter {
 	return ec2types.Filter{Name: aws.String(name), Values: values}

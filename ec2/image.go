@@ -99,7 +99,9 @@ func (s *session) findImage(ctx context.Context) (bool, error) {
 }
 
 func (s *session) waitImage(ctx context.Context) error {
-	return s.region.images.Wait(ctx, s.Image.ID, func(i ec2types.Image, found bool) (bool, error) {
+	stop := s.reportSnapshots(ctx)
+	defer stop()
+	return s.region.images.WaitQuiet(ctx, s.Image.ID, s.region.polls(quietImage), func(i ec2types.Image, found bool) (bool, error) {
 		if !found {
 			return false, nil // EC2 does not show it yet
 		}
@@ -167,15 +169,11 @@ func (s *session) discardImage(ctx context.Context, outcome bake.Outcome) error 
 }
 
 func (r *region) snapshotsOfBuild(ctx context.Context, build string) ([]string, error) {
-	var ids []string
-	pages := awsec2.NewDescribeSnapshotsPaginator(r.client, &awsec2.DescribeSnapshotsInput{
-		OwnerIds: []string{Self}, Filters: []ec2types.Filter{filter("tag:"+TagBuild, build)}, MaxResults: aws.Int32(pageSize),
-	})
-	err := eachPage(ctx, pages, func(page *awsec2.DescribeSnapshotsOutput) {
-		for _, snap := range page.Snapshots {
-			ids = append(ids, aws.ToString(snap.SnapshotId))
-		}
-	})
+	found, err := r.fetchSnapshots(ctx, []string{build})
+	ids := make([]string, 0, len(found[build]))
+	for _, snap := range found[build] {
+		ids = append(ids, aws.ToString(snap.SnapshotId))
+	}
 	return ids, err
 }
 

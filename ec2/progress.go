@@ -1,0 +1,76 @@
+package ec2
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// reportSnapshots reports how far the snapshots of the build have come, until
+// stop is called. Small images are done before its first look. What it cannot
+// find out is not missed: the image itself is waited for elsewhere.
+func (s *session) reportSnapshots(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var reporting sync.WaitGroup
+	reporting.Go(func() {
+		if s.region.clock.Sleep(ctx, s.region.polls(snapshotsEvery)) != nil {
+			return
+		}
+		known := map[string]int64{}
+		err := s.region.snapshots.Wait(ctx, s.run.ID, func(snapshots []ec2types.Snapshot, _ bool) (bool, error) {
+			for _, snapshot := range snapshots {
+				id, done := aws.ToString(snapshot.SnapshotId), percent(snapshot)
+				if last, seen := known[id]; !seen || done > last {
+					known[id] = done
+					s.run.Emit(bake.Event{
+						Kind: bake.Progressed, Resource: bake.Resource{Kind: "snapshot", ID: id}, Done: done, Total: complete,
+					})
+				}
+			}
+			return false, nil // until ctx ends
+		})
+		s.run.Log.Debug("no more is known of the snapshots", slog.String("build", s.run.ID), slog.Any("reason", err))
+	})
+	return func() {
+		cancel()
+		reporting.Wait()
+	}
+}
+
+const complete = 100
+
+// percent is how far a snapshot has come. EC2 says "42%", and nothing of one
+// that has just begun.
+func percent(s ec2types.Snapshot) int64 {
+	if s.State == ec2types.SnapshotStateCompleted {
+		return complete
+	}
+	done, err := strconv.ParseInt(strings.TrimSuffix(aws.ToString(s.Progress), "%"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return done
+}
+
+// fetchSnapshots returns the snapshots of builds by the ids of the builds.
+func (r *region) fetchSnapshots(ctx context.Context, builds []string) (map[string][]ec2types.Snapshot, error) {
+	return fetch(ctx, builds, "tag:"+TagBuild, func(ctx context.Context, by ec2types.Filter, found map[string][]ec2types.Snapshot) error {
+		pages := awsec2.NewDescribeSnapshotsPaginator(r.client, &awsec2.DescribeSnapshotsInput{
+			OwnerIds: []string{Self}, Filters: []ec2types.Filter{by}, MaxResults: aws.Int32(pageSize),
+		})
+		return eachPage(ctx, pages, func(page *awsec2.DescribeSnapshotsOutput) {
+			for _, snapshot := range page.Snapshots {
+				build := tagMap(snapshot.Tags)[TagBuild]
+				found[build] = append(found[build], snapshot)
+			}
+		})
+	})
+}

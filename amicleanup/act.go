@@ -98,7 +98,9 @@ func (r *targetRun) switchTo(ctx context.Context, action Action, now *Image, res
 	default:
 		on := rungOf(now)
 		shares := sharesInTags(now.Tags)
-		done, err = Restored, s.restore(ctx, now, restored{shares: &shares, undeprecate: on.deprecated, deprecation: on.before})
+		done, err = Restored, s.restore(ctx, now, restored{
+			enable: !on.found, shares: &shares, undeprecate: on.deprecated, deprecation: on.before,
+		})
 	}
 	switch {
 	case err == nil:
@@ -156,7 +158,10 @@ func (s switcher) deprecateAt(ctx context.Context, id string, at time.Time) erro
 // had saved are kept.
 func (s switcher) disable(ctx context.Context, img *Image) error {
 	was := rungOf(img)
-	on := rung{action: Disable, since: s.clock.Now(), deprecated: was.deprecated, before: was.before}
+	on := rung{
+		action: Disable, since: s.clock.Now(), deprecated: was.deprecated, before: was.before,
+		found: img.State == disabled && was.action != Disable,
+	}
 	saved := sharesInTags(img.Tags)
 	if img.Shares != nil {
 		saved = *img.Shares.with(saved)
@@ -177,6 +182,7 @@ func (s switcher) disable(ctx context.Context, img *Image) error {
 
 // restored is what an image is to be again.
 type restored struct {
+	enable      bool
 	shares      *Shares
 	undeprecate bool
 	deprecation time.Time         // the deprecation time that it had; zero is none
@@ -185,7 +191,7 @@ type restored struct {
 
 func (s switcher) restore(ctx context.Context, img *Image, to restored) error {
 	id := aws.String(img.ID)
-	if img.State == disabled {
+	if img.State == disabled && to.enable {
 		if _, err := s.client.EnableImage(ctx, &awsec2.EnableImageInput{ImageId: id}); err != nil {
 			return fmt.Errorf("enable: %w", err)
 		}

@@ -42,6 +42,8 @@ type fake struct {
 	lingering  map[string]ec2types.Image
 	lingersFor map[string]int
 
+	now func() time.Time // nil is time.Now
+
 	// fail returns the error of a call, by its action and the id that it is
 	// about, if any.
 	fail  func(action, id string) error

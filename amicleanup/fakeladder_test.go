@@ -48,7 +48,11 @@ func (f *fake) EnableImage(_ context.Context, in *awsec2.EnableImageInput, _ ...
 
 func (f *fake) EnableImageDeprecation(_ context.Context, in *awsec2.EnableImageDeprecationInput, _ ...func(*awsec2.Options)) (*awsec2.EnableImageDeprecationOutput, error) {
 	return &awsec2.EnableImageDeprecationOutput{}, f.edit("EnableImageDeprecation", *in.ImageId, func(img *ec2types.Image) error {
-		if in.DeprecateAt.Before(time.Now().Truncate(time.Minute)) {
+		now := time.Now
+		if f.now != nil {
+			now = f.now
+		}
+		if in.DeprecateAt.Before(now().Truncate(time.Minute)) {
 			return apiError("InvalidParameterValue")
 		}
 		img.DeprecationTime = aws.String(in.DeprecateAt.Format("2006-01-02T15:04:05.000Z"))
@@ -69,7 +73,9 @@ func (f *fake) ModifyImageAttribute(_ context.Context, in *awsec2.ModifyImageAtt
 			return apiError("InvalidAMIID.Unavailable")
 		}
 		for _, p := range in.LaunchPermission.Add {
-			img.Public = aws.Bool(aws.ToBool(img.Public) || p.Group == ec2types.PermissionGroupAll)
+			if p.Group == ec2types.PermissionGroupAll {
+				img.Public = aws.Bool(true)
+			}
 		}
 		f.shares[*in.ImageId] = append(f.shares[*in.ImageId], in.LaunchPermission.Add...)
 		return nil

@@ -1,194 +1,302 @@
 package amicleanup_test
 
 import (
-	"fmt"
-	"math/rand"
+	"cmp"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	gocmp "github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 )
 
-// randomWorld makes images of a few groups, of all sorts, some of equal age.
-func randomWorld(r *rand.Rand) *fake {
-	f := newFake()
-	f.pageSize = 1 + r.Intn(10)
-	f.oldAPI = r.Intn(2) == 0
-	states := []ec2types.ImageState{
-		ec2types.ImageStateAvailable, ec2types.ImageStateAvailable, ec2types.ImageStateAvailable,
-		ec2types.ImageStatePending, ec2types.ImageStateDisabled, ec2types.ImageStateFailed,
+func drawPlan(t *rapid.T, w *world) *amicleanup.Plan {
+	plan, err := w.cleaner.Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i := range r.Intn(40) {
-		name := fmt.Sprintf("%s %d", []string{"a", "b", "a b"}[r.Intn(3)], 1700000000+r.Intn(20))
-		if r.Intn(10) == 0 {
-			name = "a 12"
-		}
-		f.add(fmt.Sprintf("ami-%02d", i), name, func(img *ec2types.Image) {
-			img.State = states[r.Intn(len(states))]
-			if r.Intn(3) == 0 {
-				img.Architecture = ec2types.ArchitectureValuesArm64
-			}
-			if r.Intn(10) == 0 {
-				img.DeregistrationProtection = aws.String("enabled-without-cooldown")
-			}
-			if r.Intn(5) == 0 && i > 0 {
-				shared := fmt.Sprintf("snap-%02d", r.Intn(i))
-				img.BlockDeviceMappings[0].Ebs.SnapshotId = aws.String(shared)
-			}
-		})
-		if r.Intn(8) == 0 {
-			used(f, fmt.Sprintf("ami-%02d", i), fmt.Sprintf("i-%02d", i), ec2types.InstanceStateNameRunning)
-		}
-	}
-	return f
+	return plan
 }
 
-func randomKeepers(r *rand.Rand) []amicleanup.Keeper {
-	all := []amicleanup.Keeper{
-		amicleanup.Newest(1 + r.Intn(4)), amicleanup.YoungerThan(time.Duration(1+r.Intn(20)) * time.Second),
-		amicleanup.InUse(amicleanup.Instances()), amicleanup.IDs("ami-03", "ami-07"),
-	}
-	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:r.Intn(len(all)+1)]
-}
-
-func TestProperties(t *testing.T) {
-	for seed := range int64(400) {
-		synctest.Test(t, func(t *testing.T) {
-			r := rand.New(rand.NewSource(seed)) //nolint:gosec // the same at every run
-			f := randomWorld(r)
-			keepers := randomKeepers(r)
-			c := cleaner(f, keepers...)
-			inv, err := amicleanup.Read(t.Context(), c.Targets, &c.Policy, nil)
-			if err != nil {
-				t.Fatal(err)
+// TestPropertyNothingWantedGoes tells the rules of every keeper in another,
+// plain way and looks for an image that a plan changes against them.
+func TestPropertyNothingWantedGoes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWorld(t)
+		w.cleaner.Policy.Ladder = drawLadder(t)
+		plan := drawPlan(t, w)
+		going := acts(plan)
+		if n := len(going); len(w.cleaner.Policy.Keep) == 0 && n > 0 {
+			t.Fatalf("no keepers, and %d images go", n)
+		}
+		before := len(w.images())
+		for _, target := range plan.Targets {
+			before -= len(target.Items) + target.Unselected
+		}
+		if before != 0 {
+			t.Fatalf("%d images are not in the plan", before)
+		}
+		for region, f := range w.regions {
+			for _, group := range groupsOf(f) {
+				w.checkGroup(t, f, group, going)
 			}
-			inv.Time = time.Unix(1700000020, 0)
-			plan, err := c.Policy.Evaluate(inv)
-			if err != nil {
-				t.Fatal(err)
-			}
-			before := len(f.images)
-			if n := len(plan.Targets[0].Items) + plan.Targets[0].Unselected; n != before {
-				t.Errorf("seed %d: %d images in the plan, %d there", seed, n, before)
-			}
-			checkKept(t, seed, plan, keepers)
-			first := removals(plan)
-
-			trouble := r.Intn(3)
-			f.fail = func(action, _ string) error {
-				if trouble > 0 && action == "DeregisterImage" {
-					trouble--
-					return apiError("RequestLimitExceeded")
-				}
-				return nil
-			}
-			failures := min(trouble, len(first))
-			result, err := c.Apply(t.Context(), plan)
-			if (err != nil) != (failures > 0) || result.Count(amicleanup.Failed) != failures ||
-				result.Count(amicleanup.Removed) != len(first)-failures {
-				t.Errorf("seed %d: %d to remove, %d failures: %v, %v", seed, len(first), failures, outcomes(result), err)
-			}
-			f.fail = nil
-			if len(f.images) != before-len(first)+failures {
-				t.Errorf("seed %d: %d images left of %d after %d removals", seed, len(f.images), before, len(first)-failures)
-			}
-			for id := range f.images {
-				for _, s := range snapshotsOf(f.images[id]) {
-					if _, ok := f.snapshots[s]; !ok {
-						t.Errorf("seed %d: %s of %s is lost", seed, s, id)
-					}
+			for id, img := range f.images {
+				if _, goes := going[id]; !goes && w.parents && going[aws.ToString(img.SourceImageId)].Image.ID != "" {
+					t.Fatalf("%s: %s goes, and %s was made from it", region, *img.SourceImageId, id)
 				}
 			}
-			if _, err := c.Apply(t.Context(), plan); err != nil {
-				t.Errorf("seed %d: again: %v", seed, err)
-			}
-			left := len(f.images)
-			if left != before-len(first) {
-				t.Errorf("seed %d: %d images left of %d, after all %d removals", seed, left, before, len(first))
-			}
-			calls := len(f.changes())
-			third, err := c.Apply(t.Context(), plan)
-			if err != nil || len(f.images) != left || third.Count(amicleanup.Gone) != len(first) {
-				t.Errorf("seed %d: the third time: %v, %v", seed, outcomes(third), err)
-			}
-			if slices.ContainsFunc(f.changes()[calls:], func(c string) bool { return c[:3] == "Der" }) {
-				t.Errorf("seed %d: the third time changed %v", seed, f.changes()[calls:])
-			}
-			for s := range f.snapshots {
-				if !f.shared(s) && !slices.Contains(orphansOfWorld(plan), s) {
-					t.Errorf("seed %d: %s is left behind", seed, s)
-				}
-			}
-		})
-	}
+		}
+		w.checkReleases(t, plan)
+		w.checkLimits(t, plan)
+	})
 }
 
-// orphansOfWorld are the snapshots that belonged to no image to begin with.
-func orphansOfWorld(plan *amicleanup.Plan) []string {
-	var owned []string
-	for _, item := range plan.Targets[0].Items {
-		owned = append(owned, item.Image.Snapshots...)
-	}
-	var orphans []string
-	for i := range 40 {
-		if s := fmt.Sprintf("snap-%02d", i); !slices.Contains(owned, s) {
-			orphans = append(orphans, s)
-		}
-	}
-	return orphans
-}
-
-// checkKept checks a plan against the rules, told in another way.
-func checkKept(t *testing.T, seed int64, plan *amicleanup.Plan, keepers []amicleanup.Keeper) {
-	t.Helper()
-	type key struct{ group, arch string }
-	groups := map[key]*amicleanup.Group{}
-	removed := map[string]bool{}
-	for _, item := range plan.Targets[0].Items {
-		if item.Action == amicleanup.Deregister {
-			removed[item.Image.ID] = true
-			if item.Image.Protection != "" || item.Image.State == "pending" || item.Stamp.IsZero() {
-				t.Errorf("seed %d: removes %+v", seed, item)
-			}
-		}
-		if item.Stamp.IsZero() {
+// groupsOf are the images with a readable name by group and architecture, the
+// newest first.
+func groupsOf(f *fake) map[string][]ec2types.Image {
+	groups := map[string][]ec2types.Image{}
+	for _, img := range f.images {
+		cut := strings.LastIndexByte(*img.Name, ' ')
+		if len(*img.Name)-cut < 9 {
 			continue
 		}
-		k := key{item.Group, item.Image.Architecture}
-		if groups[k] == nil {
-			groups[k] = &amicleanup.Group{Key: k.group, Architecture: k.arch, Now: time.Unix(1700000020, 0)}
-		}
-		groups[k].Images = append(groups[k].Images, amicleanup.Stamped{Image: item.Image, Stamp: item.Stamp})
+		key := (*img.Name)[:cut] + "/" + string(img.Architecture)
+		groups[key] = append(groups[key], img)
 	}
-	if len(keepers) == 0 && len(removed) > 0 {
-		t.Errorf("seed %d: no keepers, and yet %v is removed", seed, removed)
+	for _, g := range groups {
+		slices.SortFunc(g, func(a, b ec2types.Image) int {
+			return cmp.Or(-cmp.Compare(*a.Name, *b.Name), -cmp.Compare(*a.ImageId, *b.ImageId)) // stamps are of equal length
+		})
 	}
-	for k, g := range groups {
-		newest, usable := "", ""
-		var at, usableAt time.Time
-		for _, img := range g.Images {
-			if !img.Stamp.Before(at) && (img.Stamp.After(at) || img.ID > newest) {
-				newest, at = img.ID, img.Stamp
-			}
-			if img.State == "available" && !img.Stamp.Before(usableAt) && (img.Stamp.After(usableAt) || img.ID > usable) {
-				usable, usableAt = img.ID, img.Stamp
+	return groups
+}
+
+func stampOf(img ec2types.Image) time.Time {
+	fields := strings.Fields(*img.Name)
+	seconds := int64(0)
+	for _, c := range fields[len(fields)-1] {
+		seconds = seconds*10 + int64(c-'0')
+	}
+	return time.Unix(seconds, 0)
+}
+
+func usable(img ec2types.Image) bool {
+	return img.State == ec2types.ImageStateAvailable && tagOf(img, "bakestone:expires") == ""
+}
+
+func (w *world) checkGroup(t *rapid.T, f *fake, group []ec2types.Image, going map[string]amicleanup.Item) {
+	finished, usables := 0, 0
+	for _, img := range group {
+		id := *img.ImageId
+		goes := going[id].Image.ID != ""
+		open := tagOf(img, "bakestone:expires")
+		if open == "" {
+			finished++
+		}
+		if usable(img) {
+			usables++
+		}
+		isUsed := slices.ContainsFunc(f.instances, func(i ec2types.Instance) bool { return *i.ImageId == id })
+		for rule, broken := range map[string]bool{
+			"the newest":           open == "" && finished == 1,
+			"the newest usable":    usable(img) && usables <= max(1, w.cleaner.Policy.Limits.Left, w.newestUsable),
+			"one of the newest":    open == "" && finished <= w.newest,
+			"young":                w.clock.now.Sub(stampOf(img)) < w.younger,
+			"in use":               w.inUse && isUsed,
+			"tagged":               w.tagged && tagOf(img, "keep") != "",
+			"shared":               w.shared && len(f.shares[id]) > 0,
+			"named":                slices.Contains(w.ids, id),
+			"protected":            img.DeregistrationProtection != nil,
+			"pending":              img.State == ec2types.ImageStatePending,
+			"of a build that runs": open > w.clock.now.Format(time.RFC3339),
+		} {
+			if goes && broken {
+				t.Fatalf("%s is %s and goes: %+v", id, rule, going[id])
 			}
 		}
-		if removed[newest] || removed[usable] {
-			t.Errorf("seed %d: group %v: the newest, %s or %s, is removed", seed, k, newest, usable)
+	}
+}
+
+func (w *world) checkReleases(t *rapid.T, plan *amicleanup.Plan) {
+	actions := map[string]map[amicleanup.Action]bool{}
+	for _, target := range plan.Targets {
+		for _, item := range target.Items {
+			if item.Release != "" {
+				if actions[item.Release] == nil {
+					actions[item.Release] = map[amicleanup.Action]bool{}
+				}
+				actions[item.Release][item.Action] = true
+			}
 		}
-		for _, keeper := range keepers {
-			for _, r := range keeper.Keep(g) {
-				if removed[r.ImageID] && !r.Blocked {
-					t.Errorf("seed %d: %s is removed though it %s", seed, r.ImageID, r.Text)
+	}
+	for release, does := range actions {
+		delete(does, amicleanup.Wait)
+		if len(does) > 1 {
+			t.Fatalf("release %s: %v at once", release, does)
+		}
+	}
+}
+
+func (w *world) checkLimits(t *rapid.T, plan *amicleanup.Plan) {
+	limits := w.cleaner.Policy.Limits
+	all := 0
+	for _, target := range plan.Targets {
+		n := target.Count(amicleanup.Disable) + target.Count(amicleanup.Deregister)
+		if limits.Fraction > 0 && float64(n) > limits.Fraction*float64(len(target.Items)) {
+			t.Fatalf("%d of %d go, more than %v", n, len(target.Items), limits.Fraction)
+		}
+		all += n
+	}
+	if limits.Removals > 0 && all > limits.Removals {
+		t.Fatalf("%d go, more than %d", all, limits.Removals)
+	}
+}
+
+// TestPropertyPlanAndApplyAgree applies a plan with random faults, then without
+// any, and then once more.
+func TestPropertyPlanAndApplyAgree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWorld(t)
+		w.cleaner.Policy.Ladder = drawLadder(t)
+		plan := drawPlan(t, w)
+		before, going := w.images(), acts(plan)
+
+		faulty := rapid.SliceOfN(rapid.Bool(), 1, 7).Draw(t, "faults")
+		calls := 0
+		w.fail(func(action, _ string) error {
+			calls++
+			if !strings.HasPrefix(action, "DescribeInstances") && faulty[calls%len(faulty)] && rapidly(action) {
+				return apiError("InternalError")
+			}
+			return nil
+		})
+		w.cleaner.Parallel = 1 // the faults are counted
+		first, _ := w.cleaner.Apply(t.Context(), plan)
+		for _, img := range first.Images {
+			if _, planned := going[img.ID]; !planned {
+				t.Fatalf("%s was not to be changed: %+v", img.ID, img)
+			}
+		}
+		w.fail(nil)
+		if _, err := w.cleaner.Apply(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+		after := w.images()
+		for id, img := range before {
+			item, goes := going[id]
+			now, there := after[id]
+			switch {
+			case !goes && !gocmp.Equal(img, now, gocmp.Exporter(exportAll)):
+				t.Fatalf("%s was changed and was not to be", id)
+			case item.Action == amicleanup.Deregister && there,
+				item.Action == amicleanup.Disable && now.State != ec2types.ImageStateDisabled,
+				item.Action == amicleanup.Deprecate && now.DeprecationTime == nil:
+				t.Fatalf("%s: %s was not done: %+v", id, item.Action, now)
+			}
+		}
+		w.checkSnapshots(t, before)
+
+		since := w.sinceNow()
+		again, err := w.cleaner.Apply(t.Context(), plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range since() {
+			// A snapshot that may have been left behind is asked for again.
+			if !strings.HasPrefix(call, "DeleteSnapshot ") {
+				t.Fatalf("applied again, it called %s", call)
+			}
+		}
+		if n := again.Count(amicleanup.Gone) + again.Count(amicleanup.AlreadyDone); n != len(going) {
+			t.Fatalf("applied again: %v", outcomes(again))
+		}
+		if !gocmp.Equal(after, w.images(), gocmp.Exporter(exportAll)) {
+			t.Fatal("applied again, it changed something")
+		}
+	})
+}
+
+// rapidly are the calls that faults come to.
+func rapidly(action string) bool {
+	return slices.Contains([]string{"DeregisterImage", "DisableImage", "CreateTags", "EnableImageDeprecation", "DeleteSnapshot"}, action)
+}
+
+// checkSnapshots looks for snapshots that are lost or left behind.
+func (w *world) checkSnapshots(t *rapid.T, before map[string]ec2types.Image) {
+	for region, f := range w.regions {
+		for id, img := range f.images {
+			for _, s := range snapshotsOf(img) {
+				if _, ok := f.snapshots[s]; !ok {
+					t.Fatalf("%s: %s of %s is lost", region, s, id)
 				}
 			}
 		}
+		for s := range f.snapshots {
+			had := slices.ContainsFunc(slices.Collect(maps.Values(before)), func(img ec2types.Image) bool {
+				return slices.Contains(snapshotsOf(img), s)
+			})
+			if had && !f.shared(s) {
+				t.Fatalf("%s: %s is left behind", region, s)
+			}
+		}
 	}
+}
+
+// TestPropertyDriftSparesWhatIsUsedSince changes the world between plan and
+// apply: what someone uses, tags, shares, protects or launches now must stay.
+func TestPropertyDriftSparesWhatIsUsedSince(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWorld(t)
+		w.cleaner.Policy.Ladder = drawLadder(t)
+		plan := drawPlan(t, w)
+		going := acts(plan)
+		touched := map[string]string{}
+		for region, f := range w.regions {
+			for _, id := range slices.Sorted(maps.Keys(f.images)) {
+				how := rapid.SampledFrom([]string{"", "", "used", "tagged", "protected", "launched"}).Draw(t, region+" "+id)
+				if how == "used" && !w.inUse {
+					continue // nobody asked
+				}
+				touched[id] = how
+				img := f.images[id]
+				switch how {
+				case "used":
+					used(f, id, "i-new", ec2types.InstanceStateNamePending)
+				case "tagged":
+					img.Tags = append(slices.Clone(img.Tags), ec2types.Tag{Key: aws.String("new"), Value: aws.String("1")})
+				case "protected":
+					img.DeregistrationProtection = aws.String("enabled-with-cooldown")
+				case "launched":
+					img.LastLaunchedTime = aws.String("2030-01-01T00:00:00Z")
+				}
+				f.images[id] = img
+			}
+		}
+		before := w.images()
+		result, err := w.cleaner.Apply(t.Context(), plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := w.images()
+		for id, how := range touched {
+			if how != "" && !gocmp.Equal(before[id], after[id], gocmp.Exporter(exportAll)) {
+				t.Fatalf("%s is %s now, and was changed: %v", id, how, outcomes(result))
+			}
+		}
+		// A release stays together also in this.
+		for _, item := range going {
+			for _, other := range going {
+				if item.Release != "" && item.Release == other.Release && touched[item.Image.ID] != "" &&
+					!gocmp.Equal(before[other.Image.ID], after[other.Image.ID], gocmp.Exporter(exportAll)) {
+					t.Fatalf("%s was changed, and %s of its release is %s now", other.Image.ID, item.Image.ID, touched[item.Image.ID])
+				}
+			}
+		}
+	})
 }

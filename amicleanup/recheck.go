@@ -69,7 +69,10 @@ const mostFilterValues = 200
 func (r *targetRun) differs(item *Item, images map[string]*Image) string {
 	now := images[item.Image.ID]
 	if item.Action == Restore {
-		return item.Image.drift(now)
+		if item.Image.Tags[TagRetired] != now.Tags[TagRetired] {
+			return "someone else has taken it to another rung"
+		}
+		return "" // what was enabled only is restored further
 	}
 	if by := r.usedBy(now.ID); by != "" {
 		return "it is used by " + by + " now"
@@ -83,7 +86,26 @@ func (r *targetRun) differs(item *Item, images map[string]*Image) string {
 			return fmt.Sprintf("%s, the newest image of its group, is %s now", newest.ID, newest.State)
 		}
 	}
-	return item.Image.drift(now)
+	planned := item.Image
+	if rungOf(now).action == item.Action {
+		// An earlier try was cut off after its first call, which tags.
+		planned.Tags = withOwnTags(planned.Tags, now.Tags)
+	}
+	return planned.drift(now)
+}
+
+// withOwnTags are tags, with those of this package as they are in from.
+func withOwnTags(tags, from map[string]string) map[string]string {
+	own := func(key, _ string) bool { return key == TagRetired || isSharedTag(key) }
+	all := map[string]string{}
+	maps.Copy(all, from)
+	maps.DeleteFunc(all, func(key, value string) bool { return !own(key, value) })
+	for key, value := range tags {
+		if !own(key, value) {
+			all[key] = value
+		}
+	}
+	return all
 }
 
 // planned is an image that stays, as it was when the plan was made.

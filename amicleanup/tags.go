@@ -60,12 +60,20 @@ func unfinished(tags map[string]string) (until time.Time, is bool) {
 type rung struct {
 	action Action // Deprecate or Disable; empty is none
 	since  time.Time
+	found  bool // someone else had disabled it before
 
 	// Whether it was us who deprecated it, and the deprecation time that it
 	// had before; zero is none.
 	deprecated bool
 	before     time.Time
 }
+
+// The words for the rungs in the tag.
+const (
+	onDeprecated = "deprecated"
+	onDisabled   = "disabled"
+	onFound      = "found-disabled"
+)
 
 // noTime stands for "had no deprecation time" in the tag.
 const noTime = "-"
@@ -78,10 +86,10 @@ func rungOf(img *Image) rung {
 	}
 	var r rung
 	switch words[0] {
-	case "deprecated":
+	case onDeprecated:
 		r.action = Deprecate
-	case "disabled":
-		r.action = Disable
+	case onDisabled, onFound:
+		r.action, r.found = Disable, words[0] == onFound
 	default:
 		return rung{}
 	}
@@ -98,9 +106,12 @@ func rungOf(img *Image) rung {
 
 // String is the value of the tag.
 func (r rung) String() string {
-	word := "deprecated"
-	if r.action == Disable {
-		word = "disabled"
+	word := onDeprecated
+	switch {
+	case r.found:
+		word = onFound
+	case r.action == Disable:
+		word = onDisabled
 	}
 	text := fmt.Sprintf("%s %s", word, r.since.UTC().Format(time.RFC3339))
 	switch {

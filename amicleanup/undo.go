@@ -83,7 +83,7 @@ func (c *Cleaner) undo(ctx context.Context, img, res *ImageResult) error {
 		return nil
 	}
 	s := switcher{target.Client, c.clock()}
-	to := restored{shares: before.Shares, tags: map[string]string{}}
+	to := restored{enable: before.State == available, shares: before.Shares, tags: map[string]string{}}
 	for key, value := range before.Tags {
 		if key == TagRetired || isSharedTag(key) {
 			to.tags[key] = value

@@ -1,0 +1,312 @@
+package amicleanup_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/bakestone-go/bakestone/amicleanup"
+)
+
+// night plans and applies once, and returns the outcomes.
+func night(t testing.TB, c *amicleanup.Cleaner) *amicleanup.Result {
+	t.Helper()
+	plan, err := c.Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := c.Apply(t.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// ladderCleaner goes down the ladder on a clock of its own.
+func ladderCleaner(f *fake, keep ...amicleanup.Keeper) (*amicleanup.Cleaner, *stepped) {
+	clock := &stepped{now: after(48)}
+	f.now = clock.Now
+	c := cleaner(f, keep...)
+	c.Clock, c.Parallel = clock, 1
+	c.Policy.Ladder = amicleanup.Ladder{Deprecated: 7 * day, Disabled: 14 * day}
+	return c, clock
+}
+
+func TestLadder(t *testing.T) {
+	f := newFake()
+	f.series("web", 2)
+	f.shares["ami-web0"] = []ec2types.LaunchPermission{{UserId: aws.String("444455556666")}}
+	c, clock := ladderCleaner(f, amicleanup.Newest(1))
+	var got []string
+	for n := range 30 {
+		for _, o := range outcomes(night(t, c)) {
+			got = append(got, fmt.Sprintf("night %d: %s", n, o))
+		}
+		clock.advance(day)
+	}
+	want := []string{
+		"night 0: ami-web0 deprecated", "night 7: ami-web0 disabled",
+		"night 21: ami-web0 removed", "night 21: snap-web0 removed",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+}
+
+// An image that is wanted again comes back as it was, from every rung.
+func TestLadderRestores(t *testing.T) {
+	for _, nights := range []int{1, 8} {
+		f := newFake()
+		f.series("web", 2)
+		img := f.images["ami-web0"]
+		img.DeprecationTime = aws.String("2029-01-01T00:00:00.000Z") // as public images have one
+		img.Public = aws.Bool(true)
+		f.images["ami-web0"] = img
+		f.shares["ami-web0"] = []ec2types.LaunchPermission{
+			{Group: ec2types.PermissionGroupAll}, {UserId: aws.String("444455556666")},
+			{OrganizationArn: aws.String("arn:aws:organizations::111122223333:organization/o-example")},
+			{OrganizationalUnitArn: aws.String("arn:aws:organizations::111122223333:ou/o-example/ou-1")},
+		}
+		before, shares := f.images["ami-web0"], slices.Clone(f.shares["ami-web0"])
+		c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+		for range nights {
+			night(t, c)
+			clock.advance(day)
+		}
+		if state := f.images["ami-web0"].State; (nights == 8) != (state == ec2types.ImageStateDisabled) {
+			t.Fatalf("after %d nights it is %s", nights, state)
+		}
+		used(f, "ami-web0", "i-1", ec2types.InstanceStateNameRunning)
+		if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 restored"}) {
+			t.Errorf("after %d nights: %v", nights, got)
+		}
+		if diff := cmp.Diff(before, f.images["ami-web0"], cmp.Exporter(exportAll), sameTags()); diff != "" {
+			t.Errorf("after %d nights it comes back (-before +now):\n%s", nights, diff)
+		}
+		if nights == 8 && !sameShares(shares, f.shares["ami-web0"]) {
+			t.Errorf("shared with %v, before %v", f.shares["ami-web0"], shares)
+		}
+		if got := outcomes(night(t, c)); len(got) > 0 {
+			t.Errorf("the night after: %v", got)
+		}
+	}
+}
+
+func sameShares(a, b []ec2types.LaunchPermission) bool {
+	text := func(all []ec2types.LaunchPermission) []string {
+		var out []string
+		for _, p := range all {
+			out = append(out, fmt.Sprint(p.Group, aws.ToString(p.UserId), aws.ToString(p.OrganizationArn), aws.ToString(p.OrganizationalUnitArn)))
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	return slices.Equal(text(a), text(b))
+}
+
+// sameTags takes no tags and an empty list for the same.
+func sameTags() cmp.Option {
+	return cmp.Comparer(func(a, b []ec2types.Tag) bool {
+		text := func(tags []ec2types.Tag) map[string]string {
+			all := map[string]string{}
+			for _, t := range tags {
+				all[*t.Key] = *t.Value
+			}
+			return all
+		}
+		return maps.Equal(text(a), text(b))
+	})
+}
+
+// A run that was cut off between saving the permissions and disabling, or
+// after enabling, loses no permission.
+func TestLadderKeepsPermissionsWhenCutOff(t *testing.T) {
+	f := newFake()
+	f.series("web", 2)
+	f.shares["ami-web0"] = []ec2types.LaunchPermission{{UserId: aws.String("444455556666")}}
+	c, _ := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+	c.Policy.Ladder.Deprecated = 0
+	failing := func(which string) {
+		f.fail = func(action, _ string) error {
+			if action == which {
+				return apiError("InternalError")
+			}
+			return nil
+		}
+	}
+	try := func() {
+		plan := mustPlan(t, c)
+		if _, err := c.Apply(t.Context(), plan); (err == nil) != (f.fail == nil) {
+			t.Fatal(err)
+		}
+	}
+	failing("DisableImage")
+	try()
+	if len(f.shares["ami-web0"]) != 1 || f.images["ami-web0"].State != ec2types.ImageStateAvailable {
+		t.Fatal("it was disabled after all")
+	}
+	f.fail = nil
+	try() // disabled
+	used(f, "ami-web0", "i-1", ec2types.InstanceStateNameRunning)
+	failing("ModifyImageAttribute")
+	try() // enabled, not shared
+	f.instances = nil
+	f.fail = nil
+	try() // disabled again
+	used(f, "ami-web0", "i-1", ec2types.InstanceStateNameRunning)
+	try() // restored
+	if got := f.shares["ami-web0"]; len(got) != 1 || f.images["ami-web0"].State != ec2types.ImageStateAvailable {
+		t.Errorf("shared with %d after all, want 1; the calls: %s", len(got), strings.Join(f.changes(), "\n"))
+	}
+}
+
+// Permissions that do not fit in tags are not forgotten: the image stays.
+func TestLadderWithManyPermissions(t *testing.T) {
+	for n, want := range map[int]string{
+		19: "ami-web0 disabled", 20: "ami-web0 disabled", 19 * 45: "ami-web0 disabled", 1000: "ami-web0 skipped",
+	} {
+		f := newFake()
+		f.series("web", 2)
+		for i := range n {
+			f.shares["ami-web0"] = append(f.shares["ami-web0"], ec2types.LaunchPermission{UserId: aws.String(fmt.Sprintf("%012d", i))})
+		}
+		c, _ := ladderCleaner(f, amicleanup.Newest(1))
+		c.Policy.Ladder.Deprecated = 0
+		result := night(t, c)
+		if got := outcomes(result); !cmp.Equal(got, []string{want}) {
+			t.Errorf("shared with %d: %v, want %s", n, got, want)
+		}
+		for _, tag := range f.images["ami-web0"].Tags {
+			if len(*tag.Value) > 256 {
+				t.Errorf("shared with %d: tag %s has %d bytes", n, *tag.Key, len(*tag.Value))
+			}
+		}
+		undone, err := c.Undo(t.Context(), result)
+		if err != nil || len(f.shares["ami-web0"]) != n {
+			t.Errorf("undone: %v, %v, shared with %d, want %d", outcomes(undone), err, len(f.shares["ami-web0"]), n)
+		}
+	}
+}
+
+// What someone else has disabled waits its time as well; what cannot be
+// launched anyway goes at once.
+func TestLadderForOtherStates(t *testing.T) {
+	f := newFake()
+	f.series("web", 3)
+	for id, state := range map[string]ec2types.ImageState{"ami-web0": ec2types.ImageStateDisabled, "ami-web1": ec2types.ImageStateFailed} {
+		img := f.images[id]
+		img.State = state
+		f.images[id] = img
+	}
+	c, clock := ladderCleaner(f, amicleanup.Newest(1))
+	if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 disabled", "ami-web1 removed", "snap-web1 removed"}) {
+		t.Errorf("the first night: %v", got)
+	}
+	clock.advance(13 * day)
+	if got := outcomes(night(t, c)); len(got) > 0 {
+		t.Errorf("13 days later: %v", got)
+	}
+	clock.advance(day)
+	if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 removed", "snap-web0 removed"}) {
+		t.Errorf("14 days later: %v", got)
+	}
+}
+
+// TestPropertyLadder lets random worlds go down random ladders for a month: an
+// image goes one rung a night at most, stays on it as long as it must, and
+// nothing moves that a keeper wants.
+func TestPropertyLadder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := drawWorld(rt)
+		ladder := drawLadder(rt)
+		w.cleaner.Policy.Ladder = ladder
+		since := map[string]time.Time{}
+		for range 12 {
+			before := w.images()
+			plan := drawPlan(rt, w)
+			result, err := w.cleaner.Apply(rt.Context(), plan)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			now := w.images()
+			for _, img := range result.Images {
+				was := before[img.ID]
+				on := tagOf(was, amicleanup.TagRetired)
+				least, launchable := time.Duration(0), was.State == ec2types.ImageStateAvailable || was.State == ec2types.ImageStateDisabled
+				if strings.HasPrefix(on, "deprecated") {
+					least = ladder.Deprecated
+				} else if strings.HasPrefix(on, "disabled") {
+					least = ladder.Disabled
+				}
+				if img.Outcome == amicleanup.Skipped || img.Outcome == amicleanup.Restored {
+					continue
+				}
+				if at, ok := since[img.ID]; ok && w.clock.Now().Sub(at) < least {
+					rt.Fatalf("%s is %s after %v, on %q", img.ID, img.Outcome, w.clock.Now().Sub(at), on)
+				}
+				if img.Outcome == amicleanup.Removed && launchable && ladder.Disabled > 0 && was.State != ec2types.ImageStateDisabled && tagOf(was, "bakestone:expires") == "" {
+					rt.Fatalf("%s was %s and is removed", img.ID, was.State)
+				}
+				if img.Outcome == amicleanup.Disabled && now[img.ID].State != ec2types.ImageStateDisabled {
+					rt.Fatalf("%s is %s", img.ID, now[img.ID].State)
+				}
+				since[img.ID] = w.clock.Now()
+			}
+			w.clock.advance(day)
+		}
+	})
+}
+
+// TestPropertyUndo takes back what a night has done, and finds the world as it
+// was.
+func TestPropertyUndo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWorld(t)
+		for _, f := range w.regions {
+			f.binOn = true
+		}
+		w.cleaner.Policy.Ladder = drawLadder(t)
+		for range rapid.IntRange(0, 4).Draw(t, "nights") {
+			if _, err := w.cleaner.Apply(t.Context(), drawPlan(t, w)); err != nil {
+				t.Fatal(err)
+			}
+			w.clock.advance(day)
+		}
+		before := w.images()
+		shares := map[string][]ec2types.LaunchPermission{}
+		for _, f := range w.regions {
+			maps.Copy(shares, f.shares)
+		}
+		plan := drawPlan(t, w)
+		for i := range plan.Targets { // what is restored cannot be taken back
+			plan.Targets[i].Items = slices.DeleteFunc(plan.Targets[i].Items, func(item amicleanup.Item) bool { return item.Action == amicleanup.Restore })
+		}
+		result, err := w.cleaner.Apply(t.Context(), plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // twice is as good as once
+			if _, err := w.cleaner.Undo(t.Context(), result); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(before, w.images(), cmp.Exporter(exportAll), sameTags()); diff != "" {
+			t.Fatalf("images (-before +after):\n%s", diff)
+		}
+		for id := range before {
+			for _, f := range w.regions {
+				if _, here := f.images[id]; here && !sameShares(shares[id], f.shares[id]) {
+					t.Fatalf("%s is shared with %v, before %v", id, f.shares[id], shares[id])
+				}
+			}
+		}
+	})
+}

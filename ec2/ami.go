@@ -64,17 +64,23 @@ func (a *AMI) Destroy(ctx context.Context) error {
 	return a.cloud.region(a.Region).removeImage(ctx, a.ImageID, a.Snapshots)
 }
 
-// Find returns the newest promoted AMI of img with the run's fingerprint.
+// Find returns the newest promoted AMI of img with the run's fingerprint that
+// was made from the AMI that Source finds now.
 func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake.Artifact, error) {
 	r := b.Cloud.region(b.Region)
-	images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{
-		Owners: []string{Self},
-		Filters: []ec2types.Filter{
-			filter("tag:"+TagImage, img.Name),
-			filter("tag:"+TagFingerprint, run.Fingerprint),
-			filter("state", string(ec2types.ImageStateAvailable)),
-		},
-	})
+	filters := []ec2types.Filter{
+		filter("tag:"+TagImage, img.Name),
+		filter("tag:"+TagFingerprint, run.Fingerprint),
+		filter("state", string(ec2types.ImageStateAvailable)),
+	}
+	if run.Source == nil && b.Source != nil { // that of Image.From is in the fingerprint
+		source, err := b.Source.find(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		filters = append(filters, filter("tag:"+TagSource, aws.ToString(source.ImageId)))
+	}
+	images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{Owners: []string{Self}, Filters: filters})
 	if err != nil {
 		return nil, err
 	}

@@ -4,15 +4,13 @@
 //
 //	go run ./examples/layers
 //
-// Primal is baked again only when something in it changed: run the example's
-// test to see a second deployment reuse it.
+// Primal is baked again only when something in it changed, or the Ubuntu that it
+// is made from: run the example's test to see a second deployment reuse it.
 package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"flag"
 	"fmt"
 	"io"
@@ -41,10 +39,6 @@ type Settings struct {
 
 // layers is the two images of a deployment.
 func layers(cloud *ec2.Cloud, set Settings) (primal, carnivore *bake.Image, err error) {
-	unchanged, err := fingerprint(files, set.NodeVersion)
-	if err != nil {
-		return nil, nil, err
-	}
 	primal = &bake.Image{
 		Name: "shop-primal",
 		Builder: ec2.Builder{
@@ -55,8 +49,12 @@ func layers(cloud *ec2.Cloud, set Settings) (primal, carnivore *bake.Image, err 
 			provision.Script{FS: files, Path: "primal/install.sh", Sudo: true, Env: map[string]string{"NODE_VERSION": set.NodeVersion}},
 			provision.File{FS: files, Source: "primal/nginx.conf", Dest: "/etc/nginx/sites-enabled/default", Sudo: true},
 		},
-		Fingerprint: unchanged,
 	}
+	inputs, err := bake.InputsOf(primal.Provisioners...)
+	if err != nil {
+		return nil, nil, err
+	}
+	primal.Fingerprint = inputs.Sum()
 	carnivore = &bake.Image{
 		Name:    "shop-" + set.Environment,
 		From:    primal,
@@ -77,23 +75,6 @@ func layers(cloud *ec2.Cloud, set Settings) (primal, carnivore *bake.Image, err 
 // bootsReady is what must hold on a fresh machine before anyone deploys it.
 func bootsReady(ctx context.Context, m bake.Machine) error {
 	return m.Run(ctx, bake.Sh("test -f /srv/shop/server.js && systemctl is-enabled shop nginx"))
-}
-
-// fingerprint stands for all that goes into primal.
-func fingerprint(fsys fs.FS, more ...string) (string, error) {
-	h := sha256.New()
-	for _, text := range more {
-		fmt.Fprintln(h, text)
-	}
-	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(fsys, name)
-		fmt.Fprintf(h, "%s %x\n", name, sha256.Sum256(data))
-		return err
-	})
-	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 func main() { demo.Main("layers", run) }

@@ -7,6 +7,7 @@ import (
 	"testing/fstest"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 )
@@ -63,6 +64,12 @@ func TestDeployments(t *testing.T) {
 	}
 	set.NodeVersion = "20"
 	deployed("baked")
+
+	server.Publish(ec2test.Image{
+		Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20261121", Owner: ec2.Canonical,
+	})
+	deployed("baked") // from the newer Ubuntu
+	deployed("reused")
 }
 
 func TestRun(t *testing.T) {

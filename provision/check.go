@@ -166,3 +166,11 @@ func accept(err error, codes []int) error {
 	}
 	return err
 }
+
+// checkRetry reports times and numbers below zero.
+func checkRetry(field string, r bake.Retry) error {
+	if r.Attempts < 0 || r.Delay < 0 || r.MaxDelay < 0 {
+		return bake.Invalid(field, "has a negative value")
+	}
+	return nil
+}

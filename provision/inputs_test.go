@@ -175,3 +175,26 @@ func TestInputsHideSecrets(t *testing.T) {
 		t.Errorf("the inputs are\n%s", in)
 	}
 }
+
+func TestInputsOfPackages(t *testing.T) {
+	keys := fstest.MapFS{"a": {Data: []byte("a")}, "b": {Data: []byte("b")}}
+	with := func(change func(*provision.Repository)) string {
+		r := provision.Repository{Name: "r", URL: "http://r", KeyFile: "a", FS: keys}
+		change(&r)
+		return sumOf(t, provision.Packages{Repositories: []provision.Repository{r}})
+	}
+	base := with(func(*provision.Repository) {})
+	for name, change := range map[string]func(*provision.Repository){
+		"Name": func(r *provision.Repository) { r.Name = "s" }, "URL": func(r *provision.Repository) { r.URL = "http://s" },
+		"Suite": func(r *provision.Repository) { r.Suite = "s" }, "Components": func(r *provision.Repository) { r.Components = []string{"c"} },
+		"KeyFile": func(r *provision.Repository) { r.KeyFile = "b" }, "Unsigned": func(r *provision.Repository) { r.InsecureUnsigned = true },
+		"FS": func(r *provision.Repository) { r.FS = fstest.MapFS{"a": keys["b"]} }, "Key": func(r *provision.Repository) { r.KeyFile, r.Key = "", "b" },
+	} {
+		if with(change) == base {
+			t.Errorf("%s does not count", name)
+		}
+	}
+	everyFieldCounts(t, provision.Packages{Install: []string{"x"}}, []string{"LockTimeout", "Retry"}, map[string]any{
+		"Repositories": []provision.Repository{{Name: "r", Key: "k"}}, "Retry": bake.Retry{Attempts: 9},
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
 const (
@@ -19,10 +20,7 @@ const (
 	longestDirect = 32 << 10
 )
 
-// quote makes s one word for a shell, of any kind: not all take \' the same way.
-func quote(s string) string {
-	return "'" + strings.ReplaceAll(s, "'", `'"'"'`) + "'"
-}
+func quote(s string) string { return posixsh.Quote(s) }
 
 // newTag is a fresh value of mark.
 func newTag() string { return rand.Text() }

@@ -1,0 +1,187 @@
+package provision
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/posixsh"
+)
+
+// packageScript does what the variables say by the functions of the manager.
+// has NAME VERSION reports whether a package is installed, the version being a
+// pattern. Every other function is one call of the manager.
+const packageScript = `if [ -n "$changes" ]; then lists; fi # of repositories
+if [ -n "$upgrade" ]; then
+	lists
+	before=$(installed)
+	upgrade_all
+	if [ "$before" != "$(installed)" ]; then changed "versions"; fi
+fi
+missing=
+for spec in $install; do
+	case $spec in
+	*=*) has "${spec%%=*}" "${spec#*=}" || missing="$missing $spec" ;;
+	*) has "$spec" '*' || missing="$missing $spec" ;;
+	esac
+done
+if [ -n "$missing" ]; then
+	lists
+	install_them $missing
+	changed "installed$missing"
+fi
+unwanted=
+for name in $remove; do
+	if has "$name" '*'; then unwanted="$unwanted $name"; fi
+done
+if [ -n "$unwanted" ]; then
+	remove_them $unwanted
+	changed "removed$unwanted"
+fi
+if [ -n "$clean" ]; then clean_up; fi
+`
+
+// packageStart has what all managers need. Names and versions hold no blanks,
+// and patterns must not become names of files.
+const packageStart = `set -f
+fresh=
+lists() { if [ -z "$norefresh$fresh" ]; then refresh; fresh=yes; fi; }
+`
+
+const aptFunctions = `
+	export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+	apt() { apt-get -q -y -o DPkg::Lock::Timeout="$lock" -o Acquire::Retries=3 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"; }
+	installed() { dpkg-query -W; }
+	has() {
+		case "$(dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$1" 2>/dev/null | head -n 1)" in
+		"installed "$2) return 0 ;;
+		esac
+		return 1
+	}
+	refresh() { apt -o APT::Update::Error-Mode=any update; }
+	upgrade_all() { apt dist-upgrade; }
+	install_them() {
+		case $* in *=*) set -- --allow-downgrades "$@" ;; esac
+		apt ${norecommends:+--no-install-recommends} install "$@"
+	}
+	remove_them() { if [ -n "$purge" ]; then apt purge "$@"; else apt remove "$@"; fi; }
+	clean_up() { apt clean; set +f; rm -rf /var/lib/apt/lists/*; set -f; }
+`
+
+// rpmFunctions are those that all managers of RPM packages have in common.
+const rpmFunctions = `
+	installed() { rpm -qa | sort; }
+	has() {
+		for v in $(rpm -q --qf '%{VERSION}-%{RELEASE}\n' "$1" 2>/dev/null); do
+			case $v in $2 | $2-*) return 0 ;; esac
+		done
+		return 1
+	}
+`
+
+const dnfFunctions = rpmFunctions + `
+	dnf=dnf
+	have dnf || dnf=yum
+	run_dnf() { "$dnf" -y ${norecommends:+--setopt=install_weak_deps=False} --setopt=skip_missing_names_on_install=False "$@"; }
+	refresh() { :; } # it looks by itself whether its lists are old
+	upgrade_all() { run_dnf upgrade; }
+	install_them() {
+		for spec; do
+			case $spec in *=*) spec=${spec%%=*}-${spec#*=} ;; esac
+			set -- "$@" "$spec"
+			shift
+		done
+		run_dnf install "$@"
+	}
+	remove_them() { run_dnf remove "$@"; }
+	clean_up() { "$dnf" clean all; }
+`
+
+const zypperFunctions = rpmFunctions + `
+	export ZYPP_LOCK_TIMEOUT="$lock"
+	zypp() {
+		status=0
+		zypper --non-interactive "$@" || status=$?
+		case $status in
+		102) return 0 ;; # done; a reboot is advised
+		103) zypper --non-interactive "$@" ;; # done to the manager itself: now the rest
+		*) return "$status" ;;
+		esac
+	}
+	refresh() { zypp refresh; }
+	upgrade_all() { zypp update --auto-agree-with-licenses; }
+	install_them() {
+		case $* in
+		*=*[*?]*) refuse "zypper takes whole versions only, no patterns: $*" ;;
+		*=*) set -- --oldpackage "$@" ;;
+		esac
+		zypp install --auto-agree-with-licenses ${norecommends:+--no-recommends} "$@"
+	}
+	remove_them() { zypp remove "$@"; }
+	clean_up() { zypp clean --all; }
+`
+
+const apkFunctions = `
+	apk_do() { apk --wait "$lock" "$@"; }
+	# apk's own form of a version with a pattern: everything that begins so.
+	constraint() {
+		case $1 in
+		*=*[*]) spec=${1%[*]}; spec=${spec%.}; echo "${spec%%=*}~${spec#*=}" ;;
+		*) echo "$1" ;;
+		esac
+	}
+	installed() { apk info -v | sort; }
+	has() {
+		if [ "$2" = '*' ]; then apk info -e "$1" >/dev/null; else apk info -e "$(constraint "$1=$2")" >/dev/null; fi
+	}
+	refresh() { apk_do update; }
+	upgrade_all() { apk_do upgrade; }
+	install_them() {
+		for spec; do
+			set -- "$@" "$(constraint "$spec")"
+			shift
+		done
+		apk_do add "$@"
+	}
+	remove_them() { apk_do del "$@"; }
+	clean_up() { set +f; rm -rf /var/cache/apk/*; set -f; }
+`
+
+// script is the whole of p for the machine, which knows its manager.
+func (p Packages) script() (string, error) {
+	apt, rpm, zypper, apk := "", "", "", ""
+	for i, r := range p.Repositories {
+		key, err := r.key()
+		if err != nil {
+			return "", fmt.Errorf("repository %s: %w", p.Repositories[i].Name, err)
+		}
+		apt += r.apt(key)
+		rpm += r.rpm(key, "/etc/yum.repos.d")
+		zypper += r.rpm(key, "/etc/zypp/repos.d")
+		apk += r.apk(key)
+	}
+	var b strings.Builder
+	b.WriteString(packageStart)
+	for _, v := range []struct{ name, value string }{
+		{"install", strings.Join(p.Install, " ")}, {"remove", strings.Join(p.Remove, " ")},
+		{"purge", yes(p.Purge)}, {"upgrade", yes(p.Upgrade)}, {"clean", yes(p.Clean)},
+		{"norecommends", yes(p.NoRecommends)}, {"norefresh", yes(p.NoRefresh)},
+		{"lock", strconv.Itoa(int(p.LockTimeout.Seconds()))},
+	} {
+		b.WriteString(v.name + "=" + posixsh.Quote(v.value) + "\n")
+	}
+	b.WriteString("if have apt-get; then" + aptFunctions + apt +
+		"elif have dnf || have yum; then" + dnfFunctions + rpm +
+		"elif have zypper; then" + zypperFunctions + zypper +
+		"elif have apk; then" + apkFunctions + apk +
+		"else\n\trefuse 'the machine has no package manager that is known here: apt-get, dnf, yum, zypper, apk'\nfi\n")
+	b.WriteString(packageScript)
+	return b.String(), nil
+}
+
+func yes(is bool) string {
+	if is {
+		return "yes"
+	}
+	return ""
+}

@@ -31,6 +31,9 @@ type fake struct {
 	bin       map[string]ec2types.Image              // removed images that can be taken back
 	binned    map[string]bool                        // removed snapshots that can be taken back
 	binOn     bool
+	facts     map[string]ec2types.Snapshot // of snapshots: what differs from an old completed one
+	locked    []string
+	snapUsers map[string]string // account that may use a snapshot, by its id
 	instances []ec2types.Instance
 	templates []ec2types.LaunchTemplateVersion
 
@@ -114,7 +117,9 @@ func (f *fake) begin(action, id string) error {
 
 // changes are the calls that changed something.
 func (f *fake) changes() []string {
-	return slices.DeleteFunc(slices.Clone(f.calls), func(c string) bool { return strings.HasPrefix(c, "Describe") })
+	return slices.DeleteFunc(slices.Clone(f.calls), func(c string) bool {
+		return strings.HasPrefix(c, "Describe") || strings.HasPrefix(c, "List")
+	})
 }
 
 func (f *fake) DescribeImages(ctx context.Context, in *awsec2.DescribeImagesInput, _ ...func(*awsec2.Options)) (*awsec2.DescribeImagesOutput, error) {
@@ -158,6 +163,8 @@ func matches(img ec2types.Image, filters []ec2types.Filter) bool {
 			switch aws.ToString(filter.Name) {
 			case "image-id":
 				ok = ok || v == *img.ImageId
+			case "block-device-mapping.snapshot-id":
+				ok = ok || slices.Contains(snapshotsOf(img), v)
 			case "name":
 				ok = ok || strings.HasPrefix(*img.Name, v[:strings.IndexByte(v, '*')])
 			}

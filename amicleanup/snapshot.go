@@ -1,0 +1,102 @@
+package amicleanup
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// A Snapshot is what EC2 says of one EBS snapshot.
+type Snapshot struct {
+	ID          string            `json:"id"`
+	Description string            `json:"description,omitempty"`
+	OwnerAlias  string            `json:"owner_alias,omitempty"`
+	State       string            `json:"state"` // EC2's word: "completed", "pending", …
+	Started     time.Time         `json:"started,omitzero"`
+	GiB         int64             `json:"gib,omitempty"`   // of the volume
+	Bytes       int64             `json:"bytes,omitempty"` // of all its blocks, as if it were the only one; zero is unknown
+	Tags        map[string]string `json:"tags,omitempty"`
+
+	Images []string `json:"images,omitempty"`  // own images that have it, of whatever state
+	UsedBy []string `json:"used_by,omitempty"` // launch templates that attach it
+	Lock   string   `json:"lock,omitempty"`    // EC2's word; empty is none
+	Shares *Shares  `json:"shares,omitempty"`  // who else may make volumes of it; nil is not read
+}
+
+func snapshotOf(from *ec2types.Snapshot) Snapshot {
+	s := Snapshot{
+		ID:          aws.ToString(from.SnapshotId),
+		Description: aws.ToString(from.Description),
+		OwnerAlias:  aws.ToString(from.OwnerAlias),
+		State:       string(from.State),
+		Started:     aws.ToTime(from.StartTime).UTC(),
+		GiB:         int64(aws.ToInt32(from.VolumeSize)),
+		Bytes:       aws.ToInt64(from.FullSnapshotSizeInBytes),
+	}
+	for _, tag := range from.Tags {
+		if s.Tags == nil {
+			s.Tags = map[string]string{}
+		}
+		s.Tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
+	}
+	return s
+}
+
+// held is why the snapshot must stay by what EC2 says of it alone.
+func (s *Snapshot) held(now time.Time, minAge time.Duration) string {
+	service := managedBy(s.Tags)
+	if s.OwnerAlias == "aws-backup-vault" || backupDescription.MatchString(s.Description) {
+		service = "AWS Backup"
+	}
+	until, open := unfinished(s.Tags)
+	switch {
+	case service != "":
+		return "is managed by " + service
+	case s.State != string(ec2types.SnapshotStateCompleted) && s.State != string(ec2types.SnapshotStateError):
+		return "is " + s.State
+	case s.Lock != "":
+		return "is locked: " + s.Lock
+	case len(s.UsedBy) > 0:
+		return "is attached by " + s.UsedBy[0]
+	case open && until.After(now):
+		return "belongs to a build that may run until " + stampText(until)
+	case s.Started.IsZero() || now.Sub(s.Started) < minAge:
+		return fmt.Sprintf("is younger than %s", minAge)
+	default:
+		return ""
+	}
+}
+
+// drift names what differs between the snapshot as it was planned with and as
+// it is now; empty is nothing.
+func (s *Snapshot) drift(now *Snapshot) string {
+	switch {
+	case s.State != now.State:
+		return "its state is " + now.State + " now"
+	case !maps.Equal(s.Tags, now.Tags):
+		return "its tags have changed"
+	default:
+		return ""
+	}
+}
+
+var (
+	// What AWS Backup writes into the description of the snapshots it makes.
+	backupDescription = regexp.MustCompile(`created by the AWS Backup service`)
+
+	// A copy names both images; it belongs to the first.
+	copiedFor = regexp.MustCompile(`DestinationAmi (ami-[0-9a-f]+)`)
+)
+
+// saidToBeOf are the images that EC2's description says the snapshot was made
+// for. CreateImage and CopyImage write one, RegisterImage does not.
+func (s *Snapshot) saidToBeOf() []string {
+	if copied := copiedFor.FindStringSubmatch(s.Description); copied != nil {
+		return copied[1:]
+	}
+	return imageID.FindAllString(s.Description, -1)
+}

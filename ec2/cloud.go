@@ -174,6 +174,7 @@ type region struct {
 	instances *poll.Poller[ec2types.Instance]
 	images    *poll.Poller[ec2types.Image]
 	snapshots *poll.Poller[[]ec2types.Snapshot] // by build
+	lookups   lookups
 }
 
 func (c *Cloud) region(name string) *region {
@@ -186,9 +187,11 @@ func (c *Cloud) region(name string) *region {
 		return r
 	}
 	cfg := c.Config(name)
+	shared := newLookups(c.options)
+	cfg.APIOptions = append(cfg.APIOptions, shared.writes.watch)
 	r := &region{
 		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg),
-		clock: c.options.Clock, settle: c.options.SettleTime, interval: c.options.PollInterval,
+		clock: c.options.Clock, settle: c.options.SettleTime, interval: c.options.PollInterval, lookups: shared,
 	}
 	r.instances = newPoller(c.options, r.fetchInstances)
 	r.images = newPoller(c.options, r.fetchImages)

@@ -99,7 +99,9 @@ func (r *region) eachInstance(ctx context.Context, filters []ec2types.Filter, do
 
 func (r *region) fetchImages(ctx context.Context, ids []string) (map[string]ec2types.Image, error) {
 	return fetch(ctx, ids, "image-id", func(ctx context.Context, by ec2types.Filter, found map[string]ec2types.Image) error {
-		images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{Filters: []ec2types.Filter{by}})
+		images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{
+			Filters: []ec2types.Filter{by}, IncludeDeprecated: aws.Bool(true), // named by its id, an image is meant although it is deprecated
+		})
 		for _, i := range images {
 			found[aws.ToString(i.ImageId)] = i
 		}

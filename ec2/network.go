@@ -54,6 +54,22 @@ func (b Builder) validateNetwork() []error {
 // addresses.
 func (s *session) chooseNetwork(ctx context.Context) error {
 	b := s.builder
+	question := fmt.Sprintf("%#v %#v %q", b.VPC, b.Subnet, b.AvailabilityZone)
+	subnets, err := s.region.lookups.subnets.get(ctx, question, s.findSubnets)
+	if err != nil {
+		return err
+	}
+	best := subnets[0]
+	s.Network = network{
+		VPC: aws.ToString(best.VpcId), Subnet: aws.ToString(best.SubnetId), Zone: aws.ToString(best.AvailabilityZone),
+	}
+	return nil
+}
+
+// findSubnets returns the subnets that match, the one with most free addresses
+// first. There is one at least.
+func (s *session) findSubnets(ctx context.Context) ([]ec2types.Subnet, error) {
+	b := s.builder
 	filters := b.Subnet.Filters.list()
 	if b.Subnet.ID != "" {
 		filters = append(filters, filter("subnet-id", b.Subnet.ID))
@@ -65,7 +81,7 @@ func (s *session) chooseNetwork(ctx context.Context) error {
 	case !b.VPC.isZero():
 		vpc, err := s.findVPC(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		filters = append(filters, filter("vpc-id", vpc))
 	case b.Subnet.isZero():
@@ -79,20 +95,18 @@ func (s *session) chooseNetwork(ctx context.Context) error {
 		subnets = append(subnets, page.Subnets...)
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(subnets) == 0 {
-		return bake.Invalid("Builder.Subnet", "no subnet of %s matches %s", s.region.name, describeFilters(filters))
+		return nil, bake.Invalid("Builder.Subnet", "no subnet of %s matches %s", s.region.name, describeFilters(filters))
 	}
-	best := slices.MaxFunc(subnets, func(x, y ec2types.Subnet) int {
-		free := cmp.Compare(aws.ToInt32(x.AvailableIpAddressCount), aws.ToInt32(y.AvailableIpAddressCount))
-		// Of equals the first by zone, so that the choice does not vary.
-		return cmp.Or(free, cmp.Compare(aws.ToString(y.AvailabilityZone), aws.ToString(x.AvailabilityZone)))
+	slices.SortFunc(subnets, func(x, y ec2types.Subnet) int {
+		free := cmp.Compare(aws.ToInt32(y.AvailableIpAddressCount), aws.ToInt32(x.AvailableIpAddressCount))
+		// Of equals the first by zone and id, so that the choice does not vary.
+		return cmp.Or(free, cmp.Compare(aws.ToString(x.AvailabilityZone), aws.ToString(y.AvailabilityZone)),
+			cmp.Compare(aws.ToString(x.SubnetId), aws.ToString(y.SubnetId)))
 	})
-	s.Network = network{
-		VPC: aws.ToString(best.VpcId), Subnet: aws.ToString(best.SubnetId), Zone: aws.ToString(best.AvailabilityZone),
-	}
-	return nil
+	return subnets, nil
 }
 
 func (m Match) isZero() bool { return m.ID == "" && len(m.Filters) == 0 }

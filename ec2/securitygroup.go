@@ -42,7 +42,7 @@ func (s *session) prepareSecurityGroup(ctx context.Context) error {
 	}
 	from := s.builder.SSHFrom
 	if len(from) == 0 {
-		addr, err := s.builder.Cloud.options.SourceAddress(ctx)
+		addr, err := s.region.lookups.addresses.get(ctx, "", s.builder.Cloud.options.SourceAddress)
 		if err != nil {
 			return fmt.Errorf("%w; or set Builder.SSHFrom or Builder.SecurityGroups", err)
 		}
@@ -56,23 +56,28 @@ func (s *session) prepareSecurityGroup(ctx context.Context) error {
 
 // findSecurityGroups looks up the given groups by id or name in the VPC.
 func (s *session) findSecurityGroups(ctx context.Context) error {
-	groups, err := s.describeSecurityGroups(ctx, filter("vpc-id", s.Network.VPC))
-	if err != nil {
-		return err
-	}
-	var errs []error
-	s.SecurityGroup = securityGroup{}
-	for _, wanted := range s.builder.SecurityGroups {
-		i := slices.IndexFunc(groups, func(g ec2types.SecurityGroup) bool {
-			return aws.ToString(g.GroupId) == wanted || aws.ToString(g.GroupName) == wanted
-		})
-		if i < 0 {
-			errs = append(errs, bake.Invalid("Builder.SecurityGroups", "%s has no group %q", s.Network.VPC, wanted))
-			continue
+	question := fmt.Sprintf("%s %q", s.Network.VPC, s.builder.SecurityGroups)
+	ids, err := s.region.lookups.groups.get(ctx, question, func(ctx context.Context) ([]string, error) {
+		groups, err := s.describeSecurityGroups(ctx, filter("vpc-id", s.Network.VPC))
+		if err != nil {
+			return nil, err
 		}
-		s.SecurityGroup.IDs = append(s.SecurityGroup.IDs, aws.ToString(groups[i].GroupId))
-	}
-	return errors.Join(errs...)
+		var ids []string
+		var errs []error
+		for _, wanted := range s.builder.SecurityGroups {
+			i := slices.IndexFunc(groups, func(g ec2types.SecurityGroup) bool {
+				return aws.ToString(g.GroupId) == wanted || aws.ToString(g.GroupName) == wanted
+			})
+			if i < 0 {
+				errs = append(errs, bake.Invalid("Builder.SecurityGroups", "%s has no group %q", s.Network.VPC, wanted))
+				continue
+			}
+			ids = append(ids, aws.ToString(groups[i].GroupId))
+		}
+		return ids, errors.Join(errs...)
+	})
+	s.SecurityGroup = securityGroup{IDs: ids}
+	return err
 }
 
 func (s *session) describeSecurityGroups(ctx context.Context, filters ...ec2types.Filter) ([]ec2types.SecurityGroup, error) {

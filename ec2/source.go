@@ -32,10 +32,11 @@ var (
 
 // Owners whose AMIs bakes commonly start from, for Newest.
 const (
-	Self      = "self"         // the account itself
-	Amazon    = "amazon"       // Amazon Linux and other AMIs of AWS
-	Canonical = "099720109477" // Ubuntu
-	Debian    = "136693071363"
+	Self        = "self"            // the account itself
+	Amazon      = "amazon"          // Amazon Linux and other AMIs of AWS
+	Marketplace = "aws-marketplace" // AMIs that are subscribed to
+	Canonical   = "099720109477"    // Ubuntu
+	Debian      = "136693071363"
 )
 
 // ErrNoSource is wrapped by the error of a Source that matches no AMI.
@@ -54,14 +55,17 @@ func (id ImageID) validate() error {
 	return nil
 }
 
-func (id ImageID) find(ctx context.Context, r *region) (ec2types.Image, error) {
-	images, err := r.fetchImages(ctx, []string{string(id)})
-	if err != nil {
-		return ec2types.Image{}, err
-	}
-	image, ok := images[string(id)]
+// find asks together with all other bakes that look for an image by its id.
+func (id ImageID) find(ctx context.Context, r *region) (image ec2types.Image, err error) {
+	there := false
+	err = r.images.Wait(ctx, string(id), func(i ec2types.Image, found bool) (bool, error) {
+		image, there = i, found
+		return true, nil
+	})
 	switch {
-	case !ok:
+	case err != nil:
+		return image, err
+	case !there:
 		return image, fmt.Errorf("%w: %s in %s", ErrNoSource, id, r.name)
 	case image.State != ec2types.ImageStateAvailable:
 		return image, fmt.Errorf("%s is %s, not available", id, image.State)
@@ -98,8 +102,8 @@ func (p Parameter) find(ctx context.Context, r *region) (ec2types.Image, error) 
 
 // Newest is the AMI with the latest creation date of those that match.
 type Newest struct {
-	// Owners are account ids, or Self or Amazon. At least one is required:
-	// anyone can publish an AMI under any name.
+	// Owners are account ids, or Self, Amazon or Marketplace. At least one is
+	// required: anyone can publish an AMI under any name.
 	Owners []string
 
 	// Name is the pattern of the name, with * and ?. Empty matches all.
@@ -108,7 +112,7 @@ type Newest struct {
 	// Architecture is "x86_64" or "arm64". Empty matches all.
 	Architecture string
 
-	// Filters are further filters of DescribeImages.
+	// Filters are further filters of DescribeImages, such as "tag:team".
 	Filters Filters
 
 	// Deprecated also takes AMIs whose deprecation time has passed.
@@ -186,81 +190,4 @@ func (f Filters) list() []ec2types.Filter {
 	}
 	slices.SortFunc(list, func(a, b ec2types.Filter) int { return strings.Compare(*a.Name, *b.Name) })
 	return list
-}
-
-// A SourceImage is the AMI that a bake started from.
-type SourceImage struct {
-	ID           string    `json:"id"`
-	Name         string    `json:"name"`
-	Owner        string    `json:"owner"`
-	Created      time.Time `json:"created"`
-	Architecture string    `json:"architecture"`
-	RootDevice   string    `json:"root_device"`
-	Login        string    `json:"login"` // who to log in as
-
-	// Staying are its volumes that would outlive an instance.
-	Staying []SourceVolume `json:"staying,omitempty"`
-}
-
-// A SourceVolume is an EBS volume of an AMI.
-type SourceVolume struct {
-	Device  string `json:"device"`
-	SizeGiB int32  `json:"size_gib"`
-}
-
-func (s *session) findSource(ctx context.Context) error {
-	source := s.builder.Source
-	if s.run.Source != nil { // the image it is made from, or the candidate to check
-		id, ok := s.run.Source.IDs()[s.region.name]
-		if !ok {
-			return fmt.Errorf("%s is not in %s", s.run.Source, s.region.name)
-		}
-		source = ImageID(id)
-	}
-	if source == nil {
-		return errors.New("there is no source: the image it is made from has no artifact")
-	}
-	image, err := source.find(ctx, s.region)
-	if err != nil {
-		return err
-	}
-	s.Source = SourceImage{
-		ID: aws.ToString(image.ImageId), Name: aws.ToString(image.Name), Owner: aws.ToString(image.OwnerId),
-		Created: created(image), Architecture: string(image.Architecture), RootDevice: aws.ToString(image.RootDeviceName),
-		Login: s.builder.User,
-	}
-	for _, m := range image.BlockDeviceMappings {
-		if m.Ebs != nil && !aws.ToBool(m.Ebs.DeleteOnTermination) {
-			s.Source.Staying = append(s.Source.Staying, SourceVolume{aws.ToString(m.DeviceName), aws.ToInt32(m.Ebs.VolumeSize)})
-		}
-	}
-	if s.Source.Login == "" {
-		s.Source.Login = loginOf(image)
-	}
-	if s.Source.Login == "" {
-		return bake.Invalid("Builder.User", "%s of account %s does not say who to log in as", s.Source.ID, s.Source.Owner)
-	}
-	s.run.Say("source is %s %q of %s, created %s", s.Source.ID, s.Source.Name, s.Source.Owner, s.Source.Created.Format(time.DateOnly))
-	return nil
-}
-
-// loginOf is the login of an AMI by our tag, else by what its vendor uses.
-func loginOf(image ec2types.Image) string {
-	if login := tagMap(image.Tags)[TagLogin]; login != "" {
-		return login
-	}
-	switch aws.ToString(image.OwnerId) {
-	case Canonical:
-		return "ubuntu"
-	case Debian:
-		return "admin"
-	case "137112412989", "309956199498", "764336703387": // Amazon Linux, Red Hat, AlmaLinux
-		return "ec2-user"
-	case "792107900819": // Rocky Linux
-		return "rocky"
-	}
-	if aws.ToString(image.ImageOwnerAlias) == Amazon {
-		return "ec2-user"
-	}
-	return ""
 }

@@ -1,0 +1,153 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A SourceImage is the AMI that a bake started from, as it was then.
+type SourceImage struct {
+	ID           string            `json:"id"`
+	Name         string            `json:"name"`
+	Owner        string            `json:"owner"`                 // account id
+	OwnerAlias   string            `json:"owner_alias,omitempty"` // "amazon", "aws-marketplace"
+	Description  string            `json:"description,omitempty"`
+	Created      time.Time         `json:"created"`
+	Deprecated   time.Time         `json:"deprecated,omitzero"` // when it becomes or became so; zero is never
+	Architecture string            `json:"architecture"`
+	RootDevice   string            `json:"root_device"`
+	Login        string            `json:"login"` // who to log in as
+	Tags         map[string]string `json:"tags,omitempty"`
+
+	// Staying are its volumes that would outlive an instance.
+	Staying []SourceVolume `json:"staying,omitempty"`
+}
+
+// A SourceVolume is an EBS volume of an AMI.
+type SourceVolume struct {
+	Device  string `json:"device"`
+	SizeGiB int32  `json:"size_gib"`
+}
+
+func (s *session) findSource(ctx context.Context) error {
+	source := s.builder.Source
+	if s.run.Source != nil { // the image it is made from, or the candidate to check
+		id, ok := s.run.Source.IDs()[s.region.name]
+		if !ok {
+			return fmt.Errorf("%s is not in %s", s.run.Source, s.region.name)
+		}
+		source = ImageID(id)
+	}
+	if source == nil {
+		return errors.New("there is no source: the image it is made from has no artifact")
+	}
+	image, err := s.region.findImage(ctx, source)
+	if err != nil {
+		return err
+	}
+	s.Source = sourceImage(image)
+	if s.builder.User != "" {
+		s.Source.Login = s.builder.User
+	}
+	if s.Source.Login == "" {
+		return bake.Invalid("Builder.User", "%s of account %s does not say who to log in as", s.Source.ID, s.Source.Owner)
+	}
+	s.run.Say("source is %s", s.Source.describe(s.run.Clock.Now()))
+	return nil
+}
+
+// findImage answers all bakes that ask for the same source at about the same
+// time with one look-up. Images of the account's own are looked up again after
+// everything that may have changed them.
+func (r *region) findImage(ctx context.Context, source Source) (ec2types.Image, error) {
+	if id, ok := source.(ImageID); ok {
+		return id.find(ctx, r) // asked for together already
+	}
+	question := fmt.Sprintf("%#v", source)
+	if !foreign(source) {
+		question = fmt.Sprintf("%d %s", r.lookups.writes.count.Load(), question)
+	}
+	return r.lookups.sources.get(ctx, question, func(ctx context.Context) (ec2types.Image, error) {
+		return source.find(ctx, r)
+	})
+}
+
+// foreign tells the sources that no bake of ours can change.
+func foreign(source Source) bool {
+	switch source := source.(type) {
+	case Newest:
+		vendors := []string{Amazon, Marketplace, Canonical, Debian}
+		return !slices.ContainsFunc(source.Owners, func(o string) bool { return !slices.Contains(vendors, o) })
+	case Parameter:
+		return strings.HasPrefix(string(source), "/aws/service/")
+	}
+	return false
+}
+
+func sourceImage(image ec2types.Image) SourceImage {
+	found := SourceImage{
+		ID: aws.ToString(image.ImageId), Name: aws.ToString(image.Name), Description: aws.ToString(image.Description),
+		Owner: aws.ToString(image.OwnerId), OwnerAlias: aws.ToString(image.ImageOwnerAlias), Created: created(image),
+		Architecture: string(image.Architecture), RootDevice: aws.ToString(image.RootDeviceName), Login: loginOf(image),
+	}
+	if at, err := time.Parse(time.RFC3339, aws.ToString(image.DeprecationTime)); err == nil {
+		found.Deprecated = at
+	}
+	if len(image.Tags) > 0 {
+		found.Tags = tagMap(image.Tags)
+	}
+	for _, m := range image.BlockDeviceMappings {
+		if m.Ebs != nil && !aws.ToBool(m.Ebs.DeleteOnTermination) {
+			found.Staying = append(found.Staying, SourceVolume{aws.ToString(m.DeviceName), aws.ToInt32(m.Ebs.VolumeSize)})
+		}
+	}
+	return found
+}
+
+// describe says which image it is, whose, how old, and whether it should still
+// be used.
+func (i SourceImage) describe(now time.Time) string {
+	const day = 24 * time.Hour
+	text := fmt.Sprintf("%s %q of %s, created %s", i.ID, i.Name, i.Owner, i.Created.Format(time.DateOnly))
+	if days := now.Sub(i.Created) / day; days > 0 {
+		text += fmt.Sprintf(" (%d days ago)", days)
+	}
+	switch {
+	case i.Deprecated.IsZero():
+	case i.Deprecated.After(now):
+		text += ", deprecated from " + i.Deprecated.Format(time.DateOnly)
+	default:
+		text += ", deprecated since " + i.Deprecated.Format(time.DateOnly)
+	}
+	return text
+}
+
+// loginOf is the login of an AMI by our tag, else by what its vendor uses.
+func loginOf(image ec2types.Image) string {
+	if login := tagMap(image.Tags)[TagLogin]; login != "" {
+		return login
+	}
+	switch aws.ToString(image.OwnerId) {
+	case Canonical:
+		return "ubuntu"
+	case Debian:
+		return "admin"
+	case "137112412989", "309956199498", "764336703387": // Amazon Linux, Red Hat, AlmaLinux
+		return "ec2-user"
+	case "792107900819": // Rocky Linux
+		return "rocky"
+	}
+	if aws.ToString(image.ImageOwnerAlias) == Amazon {
+		return "ec2-user"
+	}
+	return ""
+}

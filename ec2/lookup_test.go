@@ -3,6 +3,7 @@ package ec2_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,12 +54,14 @@ func TestLookupsAreShared(t *testing.T) {
 	cloud, clock := patient(server)
 	bakeSome := func(n int) {
 		t.Helper()
-		images := fleet(cloud, n)
-		for _, img := range images {
-			b := img.Builder.(ec2.Builder)
-			b.VPC, b.SecurityGroups = ec2.Where(ec2.Filters{"is-default": {"true"}}), []string{"default"}
-			b.Source = ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id")
-			img.Builder = b
+		images := make([]*bake.Image, 0, n)
+		for i := range n {
+			images = append(images, &bake.Image{Name: fmt.Sprintf("node%d", i), Builder: ec2.Builder{
+				Cloud:          cloud,
+				Source:         ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
+				VPC:            ec2.Where(ec2.Filters{"is-default": {"true"}}),
+				SecurityGroups: []string{"default"},
+			}})
 		}
 		if _, err := bake.Bake(t.Context(), nil, images...); err != nil {
 			t.Fatal(err)

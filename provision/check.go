@@ -48,6 +48,17 @@ func checkAbsolute(field, p string, mayBeEmpty bool) error {
 	return nil
 }
 
+// checkFilePath reports what cannot be the path of a file on the machine.
+func checkFilePath(field, p string) error {
+	if err := checkAbsolute(field, p, required); err != nil {
+		return err
+	}
+	if strings.HasSuffix(p, "/") {
+		return bake.Invalid(field, "%q ends in a slash: it must name the file, not its directory", p)
+	}
+	return nil
+}
+
 // checkFile reports a file of fsys, or of the baking host if that is nil, that
 // cannot be read.
 func checkFile(field string, fsys fs.FS, name string) error {

@@ -51,11 +51,7 @@ func (f File) Validate() error {
 	case f.FS != nil:
 		source = bake.Invalid("File.FS", "needs Source, the file in it")
 	}
-	dest := checkAbsolute("File.Dest", f.Dest, required)
-	if dest == nil && strings.HasSuffix(f.Dest, "/") {
-		dest = bake.Invalid("File.Dest", "%q ends in a slash: it must name the file, not its directory", f.Dest)
-	}
-	return errors.Join(source, dest, checkMode("File.Mode", f.Mode))
+	return errors.Join(source, checkFilePath("File.Dest", f.Dest), checkMode("File.Mode", f.Mode))
 }
 
 // Provision copies the file.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"text/template"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -91,7 +92,7 @@ func change(t *testing.T, name string, v reflect.Value) {
 }
 
 func TestInputsOfEveryField(t *testing.T) {
-	one := fstest.MapFS{"f": {Data: []byte("1")}, "g": {Data: []byte("1")}, "d/f": {Data: []byte("1")}}
+	one := fstest.MapFS{"f": {Data: []byte("1")}, "g": {Data: []byte("1g")}, "d/f": {Data: []byte("1")}}
 	other := fstest.MapFS{"f": {Data: []byte("2")}, "g": {Data: []byte("1"), Mode: 0o755}, "d/f": {Data: []byte("2")}}
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("some text"), 0o600); err != nil {
@@ -116,6 +117,17 @@ func TestInputsOfEveryField(t *testing.T) {
 	})
 	everyFieldCounts(t, provision.Reboot{}, []string{"Timeout"}, nil)
 	everyFieldCounts(t, provision.Pause{For: time.Second}, nil, nil)
+
+	everyFieldCounts(t, provision.Template{Source: "f", FS: one, Dest: "/d"}, []string{"Content", "Data", "Funcs"}, with{
+		"FS": other, "Source": "g", "Data": 1, "Funcs": template.FuncMap{},
+	})
+	everyFieldCounts(t, provision.Template{Content: "{{.}}", Data: 1, Dest: "/d"}, []string{"FS", "Funcs"}, with{
+		"FS": other, "Source": file, "Data": 2, "Funcs": template.FuncMap{},
+	})
+	everyFieldCounts(t, provision.User{Name: "u"}, nil, nil)
+	everyFieldCounts(t, provision.Service{Name: "u"}, nil, nil)
+	everyFieldCounts(t, provision.Hostname{Name: "u"}, nil, nil)
+	everyFieldCounts(t, provision.Sysctl{Name: "u"}, nil, nil)
 }
 
 func TestInputsFollowContentNotPlace(t *testing.T) {

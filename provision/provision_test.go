@@ -25,6 +25,12 @@ var (
 	_ described = provision.Reboot{}
 	_ described = provision.Pause{}
 	_ described = provision.Sequence{}
+	_ described = provision.Packages{}
+	_ described = provision.Template{}
+	_ described = provision.User{}
+	_ described = provision.Service{}
+	_ described = provision.Hostname{}
+	_ described = provision.Sysctl{}
 )
 
 type described interface {
@@ -37,20 +43,28 @@ type described interface {
 func TestNames(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	for want, p := range map[string]described{
-		"shell: apt-get update":                  provision.Shell("apt-get update"),
-		"shell: apt-get update …":                provision.Shell("", "  apt-get update", "apt-get upgrade"),
-		"shell: set -x …":                        provision.Script{Content: "#!/bin/sh\n# Installs it.\n\nset -x\nmake"},
-		"shell: # nothing else":                  provision.Shell("# nothing else"),
-		"shell: nothing":                         provision.Script{},
-		"shell: " + long[:60] + " …":             provision.Shell(long),
-		"script a/b.sh":                          provision.Script{Path: "a/b.sh", Secrets: bake.Secrets(map[string]string{"X": "y"})},
-		"file /etc/motd":                         provision.File{Content: "x", Dest: "/etc/motd"},
-		"directory /srv":                         provision.Dir{Source: "x", Dest: "/srv"},
-		"download /var/log":                      provision.Download{Source: "/var/log", Dest: "x"},
-		"local: make dist":                       provision.Local{Command: "make dist"},
-		"local: go build ./...":                  provision.Local{Args: []string{"go", "build", "./..."}},
-		"warm cache":                             provision.Func{Name: "warm cache"},
-		"func":                                   provision.Func{},
+		"shell: apt-get update":      provision.Shell("apt-get update"),
+		"shell: apt-get update …":    provision.Shell("", "  apt-get update", "apt-get upgrade"),
+		"shell: set -x …":            provision.Script{Content: "#!/bin/sh\n# Installs it.\n\nset -x\nmake"},
+		"shell: # nothing else":      provision.Shell("# nothing else"),
+		"shell: nothing":             provision.Script{},
+		"shell: " + long[:60] + " …": provision.Shell(long),
+		"script a/b.sh":              provision.Script{Path: "a/b.sh", Secrets: bake.Secrets(map[string]string{"X": "y"})},
+		"file /etc/motd":             provision.File{Content: "x", Dest: "/etc/motd"},
+		"directory /srv":             provision.Dir{Source: "x", Dest: "/srv"},
+		"download /var/log":          provision.Download{Source: "/var/log", Dest: "x"},
+		"local: make dist":           provision.Local{Command: "make dist"},
+		"local: go build ./...":      provision.Local{Args: []string{"go", "build", "./..."}},
+		"warm cache":                 provision.Func{Name: "warm cache"},
+		"func":                       provision.Func{},
+		"template /etc/x":            provision.Template{Dest: "/etc/x"},
+		"user app":                   provision.User{Name: "app"},
+		"service x enable start":     provision.Service{Name: "x", Enable: true, Start: true},
+		"hostname db":                provision.Hostname{Name: "db"},
+		"sysctl 60-web":              provision.Sysctl{Name: "60-web"},
+		"packages: repository r, upgrade, install a=1 b, remove c, clean": provision.Packages{
+			Repositories: []provision.Repository{{Name: "r"}}, Upgrade: true, Install: []string{"a=1", "b"}, Remove: []string{"c"}, Clean: true,
+		},
 		"reboot":                                 provision.Reboot{Command: "shutdown -r now"},
 		"pause 1m30s":                            provision.Pause{For: 90 * time.Second},
 		"reboot, pause 1s, provision, warm, nil": provision.Sequence{provision.Reboot{}, provision.Pause{For: time.Second}, bake.ProvisionFunc(nil), provision.Func{Name: "warm"}, nil},

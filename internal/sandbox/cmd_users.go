@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -173,9 +174,24 @@ func groupadd(_ context.Context, p *Process) int {
 	return 0
 }
 
-// usermod adds a user to groups, locks or unlocks; nothing else.
+// rewriteLine replaces the line of an account in a colon-separated file by what
+// change makes of its fields.
+func rewriteLine(disk *memfs.FS, file, name string, mode fs.FileMode, change func(fields []string)) error {
+	var b strings.Builder
+	for _, fields := range records(disk, file, 1) {
+		if fields[0] == name && len(fields) >= 7 { // as all lines of both files have
+			change(fields)
+		}
+		b.WriteString(strings.Join(fields, ":") + "\n")
+	}
+	return disk.WriteFile(file, []byte(b.String()), mode)
+}
+
+// usermod changes the fields of an account, adds it to groups, locks and
+// unlocks; nothing else.
 func usermod(_ context.Context, p *Process) int {
-	o, names, bad := p.options("aG:LU", "append=a", "groups=G:", "lock=L", "unlock=U")
+	o, names, bad := p.options("aG:LUs:d:c:u:g:", "append=a", "groups=G:", "lock=L", "unlock=U",
+		"shell=s:", "home=d:", "comment=c:", "uid=u:", "gid=g:")
 	if bad != 0 {
 		return bad
 	}
@@ -191,6 +207,36 @@ func usermod(_ context.Context, p *Process) int {
 	}
 	if err := addMember(p.FS, names[0], splitList(list)); err != nil {
 		return p.fail(6, "%s", errText(err))
+	}
+	changed := map[int]string{} // by the field of passwd(5)
+	for flag, field := range map[string]int{"u": 2, "g": 3, "c": 4, "d": 5, "s": 6} {
+		value, ok := o.value(flag)
+		if !ok {
+			continue
+		}
+		if flag == "g" {
+			gid, known := parseGroup(p.FS, value)
+			if !known {
+				return p.fail(6, "group %s does not exist", quote(value))
+			}
+			value = itoa(gid)
+		}
+		changed[field] = value
+	}
+	err := rewriteLine(p.FS, "/etc/passwd", names[0], 0o644, func(fields []string) {
+		for i, value := range changed {
+			fields[i] = value
+		}
+	})
+	if err == nil && (o.on("L") || o.on("U")) {
+		err = rewriteLine(p.FS, "/etc/shadow", names[0], 0o640, func(fields []string) {
+			if fields[1] = strings.TrimPrefix(fields[1], "!"); o.on("L") {
+				fields[1] = "!" + fields[1]
+			}
+		})
+	}
+	if err != nil {
+		return p.fail(1, "%s", errText(err))
 	}
 	return 0
 }

@@ -1,0 +1,222 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"text/template"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
+)
+
+// A Template renders a file on the baking host, by package text/template, and
+// copies it to the machine. Exactly one of Source and Content is set. A file
+// that is there already, with the same text, mode and owner, is left alone.
+//
+// It is rendered when it is validated, too: what is wrong with it is known
+// before the build begins.
+type Template struct {
+	// Source is a file on the baking host, or in FS if that is set.
+	Source string
+	FS     fs.FS
+
+	// Content is the text of the template.
+	Content string
+
+	// Data is what the template calls ".": a struct of the caller's own, whose
+	// fields are then checked by their names, or a map, in which a missing key
+	// is an error. The template prints a bake.Secret in it by its method, as in
+	// {{.Password.Reveal}}; it is masked in all that the build reports.
+	Data any
+
+	// Funcs are the functions that the template may call beside those of
+	// text/template.
+	Funcs template.FuncMap
+
+	// Dest is the absolute path of the file on the machine. Missing
+	// directories above it are made.
+	Dest string
+
+	// Mode is the permission bits. Zero is 0644.
+	Mode fs.FileMode
+
+	// Owner and Group are names on the machine. Empty is the login, or root
+	// with Sudo.
+	Owner string
+	Group string
+
+	// Sudo writes as root.
+	Sudo bool
+}
+
+const defaultTemplateMode = 0o644
+
+// String is "template DEST".
+func (t Template) String() string { return "template " + t.Dest }
+
+// Validate reports all that keeps the template from being rendered and copied.
+func (t Template) Validate() error {
+	errs := []error{checkFilePath("Template.Dest", t.Dest), checkMode("Template.Mode", t.Mode)}
+	switch {
+	case !exactlyOne(t.Source != "", t.Content != ""):
+		errs = append(errs, bake.Invalid("Template", "exactly one of Source and Content must be set"))
+	case t.FS != nil && t.Source == "":
+		errs = append(errs, bake.Invalid("Template.FS", "needs Source, the file in it"))
+	default:
+		if _, err := t.render(); err != nil {
+			errs = append(errs, bake.Invalid("Template", "%w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// DeclareInputs declares the rendered text and where it goes.
+func (t Template) DeclareInputs(in *bake.Inputs) error {
+	text, err := t.render()
+	if err != nil {
+		return err
+	}
+	in.Content("content", text)
+	in.Value("dest", t.Dest)
+	declareOwner(in, t.Mode, t.Owner, t.Group)
+	in.Value("sudo", t.Sudo)
+	return nil
+}
+
+// Provision renders the template and copies the file.
+func (t Template) Provision(ctx context.Context, m bake.Machine) error {
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	text, err := t.render()
+	if err != nil {
+		return err
+	}
+	maskSecrets(bake.RunOf(ctx), reflect.ValueOf(t.Data), 0)
+	if t.Mode == 0 {
+		t.Mode = defaultTemplateMode
+	}
+	same, err := t.isThere(ctx, m, text)
+	if err != nil {
+		return err
+	}
+	if same {
+		report(ctx, t.String(), nil)
+		return nil
+	}
+	err = m.Put(ctx, &bake.Upload{
+		Content: bytes.NewReader(text), Size: int64(len(text)), Dest: t.Dest,
+		Mode: t.Mode, Owner: t.Owner, Group: t.Group, Sudo: t.Sudo,
+	})
+	if err != nil {
+		return err
+	}
+	report(ctx, t.String(), []string{"the file"})
+	return nil
+}
+
+func (t Template) render() ([]byte, error) {
+	text, name := []byte(t.Content), "content"
+	if t.Source != "" {
+		var err error
+		if name = filepath.Base(t.Source); t.FS != nil {
+			text, err = fs.ReadFile(t.FS, t.Source)
+		} else {
+			text, err = os.ReadFile(t.Source)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	parsed, err := template.New(name).Option("missingkey=error").Funcs(t.Funcs).Parse(string(text))
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	if err := parsed.Execute(&out, t.Data); err != nil {
+		return nil, err
+	}
+	if hidden := (bake.Secret{}).String(); strings.Contains(out.String(), hidden) {
+		return nil, fmt.Errorf("%s: a secret would be printed as %s: write {{.Name.Reveal}}", name, hidden)
+	}
+	return out.Bytes(), nil
+}
+
+// isThere asks whether the machine has the file already, as it shall be. A
+// machine that cannot tell has it not.
+func (t Template) isThere(ctx context.Context, m bake.Machine, text []byte) (bool, error) {
+	owner, group := "-", "-"
+	if t.Owner != "" {
+		owner = "%U"
+	}
+	if t.Group != "" {
+		group = "%G"
+	}
+	line := fmt.Sprintf("stat -c '%%a %s %s' %[3]s 2>/dev/null && sha256sum <%[3]s || :", owner, group, posixsh.Quote(t.Dest))
+	out, err := bake.Output(ctx, m, &bake.Cmd{Line: line, Sudo: t.Sudo})
+	if err != nil {
+		return false, err
+	}
+	set := func(format, name string) string {
+		if format == "-" {
+			return format
+		}
+		return name
+	}
+	sum := sha256.Sum256(text)
+	want := fmt.Sprintf("%s %s %s\n%s", octal(t.Mode), set(owner, t.Owner), set(group, t.Group), hex.EncodeToString(sum[:]))
+	return strings.HasPrefix(out, want), nil
+}
+
+// octal is the permission bits as chmod and stat write them.
+func octal(mode fs.FileMode) string {
+	bits := uint32(mode.Perm())
+	for bit, special := range map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if mode&bit != 0 {
+			bits |= special
+		}
+	}
+	return fmt.Sprintf("%o", bits)
+}
+
+// deepestData bounds the search for secrets in data that leads back to itself.
+const deepestData = 10
+
+// maskSecrets masks every bake.Secret that v holds.
+func maskSecrets(build *bake.Run, v reflect.Value, depth int) {
+	if !v.IsValid() || depth > deepestData {
+		return
+	}
+	if v.CanInterface() {
+		if secret, ok := reflect.TypeAssert[bake.Secret](v); ok {
+			build.Mask(secret)
+			return
+		}
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		maskSecrets(build, v.Elem(), depth+1)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			maskSecrets(build, v.Field(i), depth+1)
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			maskSecrets(build, v.Index(i), depth+1)
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			maskSecrets(build, v.MapIndex(key), depth+1)
+		}
+	default: // nothing in it
+	}
+}

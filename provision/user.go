@@ -1,0 +1,236 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
+)
+
+// A User is an account on the machine: it is made, or changed where it differs,
+// as root. What a field does not say stays as it is.
+//
+// It needs useradd, usermod and groupadd, or BusyBox's adduser and addgroup,
+// which make accounts but change none.
+type User struct {
+	// Name is the name of the account.
+	Name string
+
+	// UID is its number. Zero is the next that is free.
+	UID int
+
+	// System makes it one for a service: a low number, and no home directory
+	// unless Home says which.
+	System bool
+
+	// Group is its first group. Empty is one of its own with the same name, or
+	// what the machine gives a new account. Groups are further ones, to which
+	// it is added. Those that do not exist are made.
+	Group  string
+	Groups []string
+
+	// Home is its home directory, which is made with a new account. Empty is
+	// /home and the name.
+	Home string
+
+	// Shell is the login shell. Empty is the machine's default.
+	Shell string
+
+	// Comment is the full name or what the account is for.
+	Comment string
+
+	// AuthorizedKeys are lines that are added to its authorized_keys.
+	AuthorizedKeys []string
+
+	// LockPassword makes sure that nobody can log in by password. A new account
+	// has none that would work.
+	LockPassword bool
+}
+
+// String is "user NAME".
+func (u User) String() string { return "user " + u.Name }
+
+const highestUID = 1<<32 - 2
+
+// Validate reports all that no account can have.
+func (u User) Validate() error {
+	var errs []error
+	name := regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`)
+	wrong := func(field, value string) {
+		errs = append(errs, bake.Invalid("User."+field, "%q is not a name of an account or group", value))
+	}
+	if !name.MatchString(u.Name) {
+		wrong("Name", u.Name)
+	}
+	if u.Group != "" && !name.MatchString(u.Group) {
+		wrong("Group", u.Group)
+	}
+	for _, group := range u.Groups {
+		if !name.MatchString(group) {
+			wrong("Groups", group)
+		}
+	}
+	if u.UID < 0 || u.UID > highestUID {
+		errs = append(errs, bake.Invalid("User.UID", "%d is not a number of an account", u.UID))
+	}
+	errs = append(errs, checkAbsolute("User.Home", u.Home, optional), checkAbsolute("User.Shell", u.Shell, optional))
+	for field, value := range map[string]string{"Home": u.Home, "Shell": u.Shell, "Comment": u.Comment} {
+		if strings.ContainsAny(value, ":\n\x00") {
+			errs = append(errs, bake.Invalid("User."+field, "has a colon, a NUL byte or an end of line in it"))
+		}
+	}
+	for i, key := range u.AuthorizedKeys {
+		if strings.TrimSpace(key) == "" || strings.ContainsAny(strings.TrimSpace(key), "\n\x00") {
+			errs = append(errs, bake.Invalid(fmt.Sprintf("User.AuthorizedKeys[%d]", i), "is not one line"))
+		}
+	}
+	if len(u.AuthorizedKeys) > 0 && u.System && u.Home == "" {
+		errs = append(errs, bake.Invalid("User.AuthorizedKeys", "a System user needs a Home for them"))
+	}
+	return errors.Join(errs...)
+}
+
+// DeclareInputs declares every field.
+func (u User) DeclareInputs(in *bake.Inputs) error {
+	in.Value("name", u.Name)
+	in.Value("UID", u.UID)
+	in.Value("system", u.System)
+	in.Value("group", u.Group)
+	in.Value("groups", u.Groups)
+	in.Value("home", u.Home)
+	in.Value("shell", u.Shell)
+	in.Value("comment", u.Comment)
+	in.Value("keys", u.AuthorizedKeys)
+	in.Value("lock", u.LockPassword)
+	return nil
+}
+
+// Provision makes or changes the account.
+func (u User) Provision(ctx context.Context, m bake.Machine) error {
+	if err := u.Validate(); err != nil {
+		return err
+	}
+	return onGuest(ctx, m, u.String(), u.script())
+}
+
+const userFunctions = `
+# field N prints the Nth of the account in passwd(5).
+field() { grep "^$name:" /etc/passwd | cut -d: -f"$1"; }
+make_group() {
+	if ! grep -q "^$1:" /etc/group; then
+		if have groupadd; then groupadd ${system:+-r} "$1"; else addgroup ${system:+-S} "$1"; fi
+		changed "group $1"
+	fi
+}
+# alter FLAG FIELD WHAT WANTED
+alter() {
+	if [ "$(field "$2")" != "$4" ]; then
+		have usermod || refuse "usermod is missing: the $3 of $name cannot be changed to $4"
+		usermod "$1" "$4" "$name"
+		changed "$3"
+	fi
+}
+join() {
+	case " $(id -nG "$name") " in
+	*" $1 "*) ;;
+	*)
+		if have usermod; then usermod -aG "$1" "$name"; else addgroup "$name" "$1"; fi
+		changed "member of $1"
+		;;
+	esac
+}
+authorize() {
+	home=$(field 6)
+	keys=$home/.ssh/authorized_keys
+	if [ ! -d "$home/.ssh" ]; then
+		mkdir -p "$home/.ssh"
+		chmod 700 "$home/.ssh"
+		chown "$name:$(id -gn "$name")" "$home/.ssh"
+	fi
+	if ! grep -qxF -e "$1" "$keys" 2>/dev/null; then
+		if [ -s "$keys" ] && [ -n "$(tail -c 1 "$keys")" ]; then echo >>"$keys"; fi
+		printf '%s\n' "$1" >>"$keys"
+		chmod 600 "$keys"
+		chown "$name:$(id -gn "$name")" "$keys"
+		changed "an authorized key"
+	fi
+}
+lock() {
+	if grep "^$name:" /etc/shadow | cut -d: -f2 | grep -qv '^[!*]'; then
+		if have usermod; then usermod -L "$name"; else passwd -l "$name"; fi
+		changed "password locked"
+	fi
+}
+`
+
+// script makes the account, if there is none, and then compares what it is.
+func (u User) script() string {
+	var b strings.Builder
+	b.WriteString("name=" + posixsh.Quote(u.Name) + "\nsystem=" + yes(u.System) + "\n" + userFunctions)
+	for _, group := range slices.Concat([]string{u.Group}, u.Groups) {
+		if group != "" {
+			b.WriteString("make_group " + posixsh.Quote(group) + "\n")
+		}
+	}
+	shadow, busybox := u.create()
+	fmt.Fprintf(&b, "if ! grep -q \"^$name:\" /etc/passwd; then\n\tif have useradd; then useradd%s \"$name\"; else adduser%s \"$name\"; fi\n\tchanged created\nfi\n",
+		posixsh.Words(shadow...), posixsh.Words(busybox...))
+	for _, a := range []struct{ flag, field, what, want string }{
+		{"-u", "3", "UID", number(u.UID)}, {"-c", "5", "comment", u.Comment}, {"-d", "6", "home", u.Home}, {"-s", "7", "shell", u.Shell},
+	} {
+		if a.want != "" {
+			b.WriteString("alter" + posixsh.Words(a.flag, a.field, a.what, a.want) + "\n")
+		}
+	}
+	if u.Group != "" {
+		fmt.Fprintf(&b, "alter -g 4 group \"$(grep %s /etc/group | cut -d: -f3)\"\n", posixsh.Quote("^"+u.Group+":"))
+	}
+	for _, group := range u.Groups {
+		b.WriteString("join " + posixsh.Quote(group) + "\n")
+	}
+	for _, key := range u.AuthorizedKeys {
+		b.WriteString("authorize " + posixsh.Quote(strings.TrimSpace(key)) + "\n")
+	}
+	if u.LockPassword {
+		b.WriteString("lock\n")
+	}
+	return b.String()
+}
+
+// create is the arguments of useradd, and of BusyBox's adduser.
+func (u User) create() (shadow, busybox []string) {
+	busybox = []string{"-D"} // no password, so none is asked for
+	both := func(ours, theirs, value string) {
+		if value != "" {
+			shadow, busybox = append(shadow, ours, value), append(busybox, theirs, value)
+		}
+	}
+	if u.System {
+		shadow, busybox = append(shadow, "-r"), append(busybox, "-S")
+	}
+	if u.System && u.Home == "" {
+		shadow, busybox = append(shadow, "-M"), append(busybox, "-H")
+	} else {
+		shadow = append(shadow, "-m")
+	}
+	both("-d", "-h", u.Home)
+	both("-s", "-s", u.Shell)
+	both("-c", "-g", u.Comment)
+	both("-u", "-u", number(u.UID))
+	both("-g", "-G", u.Group)
+	return shadow, busybox
+}
+
+// number is n, and nothing for zero.
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}

@@ -17,17 +17,19 @@ const changedMark = "changed: "
 const guestRefused = 64
 
 // guestTools are the functions that scripts of this package are made of.
-const guestTools = `changes=
+const guestTools = `umask 022
+changes=
 changed() { changes=yes; echo "changed: $*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 refuse() { echo "$*" >&2; exit 64; }
 
-# put PATH MODE TEXT writes a file of root's, unless it has this text already.
+# put PATH TEXT writes a file of root's for everybody to read, unless it has
+# this text already.
 put() {
-	if [ ! -f "$1" ] || [ "$(cat "$1")" != "$3" ]; then
+	if [ ! -f "$1" ] || [ "$(cat "$1")" != "$2" ]; then
 		mkdir -p "${1%/*}"
-		printf '%s\n' "$3" >"$1.bakestone-new"
-		chmod "$2" "$1.bakestone-new"
+		printf '%s\n' "$2" >"$1.bakestone-new"
+		chmod 644 "$1.bakestone-new"
 		mv -f "$1.bakestone-new" "$1"
 		changed "$1"
 	fi

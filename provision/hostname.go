@@ -52,14 +52,14 @@ func (h Hostname) Provision(ctx context.Context, m bake.Machine) error {
 // hostnameScript writes the name. 127.0.1.1 is Debian's address for a host's
 // own name, and as good as any on other systems.
 const hostnameScript = `
-put /etc/hostname 644 "$name"
+put /etc/hostname "$name"
 if ! grep -qxF "$hosts" /etc/hosts 2>/dev/null; then
 	others=$(grep -v '^127\.0\.1\.1[[:space:]]' /etc/hosts 2>/dev/null || :)
-	put /etc/hosts 644 "$others
+	put /etc/hosts "$others
 $hosts"
 fi
 if [ -d /etc/cloud/cloud.cfg.d ]; then
-	put /etc/cloud/cloud.cfg.d/99-bakestone-hostname.cfg 644 'preserve_hostname: true'
+	put /etc/cloud/cloud.cfg.d/99-bakestone-hostname.cfg 'preserve_hostname: true'
 fi
 if [ "$(uname -n)" != "$name" ]; then
 	if hostname "$name" 2>/dev/null || hostnamectl set-hostname "$name" 2>/dev/null; then

@@ -106,11 +106,11 @@ func putKey(file string, key []byte) string {
 		return fmt.Sprintf("\tmkdir -p %s\n\tprintf %%s %s | base64 -d >%s\n\tchmod 644 %[3]s\n",
 			posixsh.Quote(path.Dir(file)), base64.StdEncoding.EncodeToString(key), posixsh.Quote(file))
 	}
-	return put(file, "644", strings.TrimRight(string(key), "\n"))
+	return put(file, strings.TrimRight(string(key), "\n"))
 }
 
-// put is a call of the function put.
-func put(file, mode, text string) string { return "\tput" + posixsh.Words(file, mode, text) + "\n" }
+// put is a call of the function put for a file that everybody may read.
+func put(file, text string) string { return "\tput" + posixsh.Words(file, text) + "\n" }
 
 func isArmored(key []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(key), []byte("-----BEGIN ")) }
 
@@ -139,7 +139,7 @@ func (r Repository) apt(key []byte) string {
 		rest += "Components: " + components + "\n"
 	}
 	file := "/etc/apt/sources.list.d/" + r.Name + ".sources"
-	return script + "\t" + suite + "\tput " + posixsh.Quote(file) + " 644 " + posixsh.Quote(text) + `"$suite"` + posixsh.Quote(rest+signed) + "\n"
+	return script + "\t" + suite + "\tput " + posixsh.Quote(file) + " " + posixsh.Quote(text) + `"$suite"` + posixsh.Quote(rest+signed) + "\n"
 }
 
 // rpm writes the repository for dnf, yum and zypper into dir.
@@ -153,7 +153,7 @@ func (r Repository) rpm(key []byte, dir string) string {
 	} else {
 		text += "gpgcheck=0"
 	}
-	return script + put(dir+"/"+r.Name+".repo", "644", text)
+	return script + put(dir+"/"+r.Name+".repo", text)
 }
 
 // apk adds the repository to those of apk, whose unsigned ones need an option

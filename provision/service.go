@@ -39,13 +39,13 @@ type Service struct {
 
 // String is "service NAME" and what is done.
 func (s Service) String() string {
-	name := "service " + s.Name
+	words := []string{"service", s.Name}
 	for _, a := range s.actions() {
 		if a.set {
-			name += " " + a.verb
+			words = append(words, a.verb)
 		}
 	}
-	return name
+	return strings.Join(words, " ")
 }
 
 type action struct {
@@ -114,7 +114,7 @@ func (s Service) Provision(ctx context.Context, m bake.Machine) error {
 	var b strings.Builder
 	b.WriteString("unit=" + posixsh.Quote(name) + "\n" + serviceFunctions)
 	if s.Unit != "" {
-		b.WriteString(put("/etc/systemd/system/"+name, "644", strings.TrimRight(s.Unit, "\n")) +
+		b.WriteString(put("/etc/systemd/system/"+name, strings.TrimRight(s.Unit, "\n")) +
 			"if [ -n \"$changes$(systemctl show -p NeedDaemonReload \"$unit\" 2>/dev/null | grep yes)\" ]; then reload; fi\n")
 	}
 	for _, a := range s.actions() {

@@ -67,7 +67,7 @@ func (s Sysctl) Provision(ctx context.Context, m bake.Machine) error {
 		file = append(file, key+" = "+value)
 		set.WriteString("set_now" + posixsh.Words(key, sysctlPath(key), value) + "\n")
 	}
-	return onGuest(ctx, m, s.String(), put("/etc/sysctl.d/"+s.Name+".conf", "644", strings.Join(file, "\n"))+sysctlFunction+set.String())
+	return onGuest(ctx, m, s.String(), put("/etc/sysctl.d/"+s.Name+".conf", strings.Join(file, "\n"))+sysctlFunction+set.String())
 }
 
 // sysctlFunction needs no program, since a small image has no sysctl.

@@ -23,9 +23,9 @@ func TestUser(t *testing.T) {
 		AuthorizedKeys: []string{oneKey, "ssh-rsa B other\n"}, LockPassword: true,
 	}
 	twice(t, m, plain, "changed group fresh, created, member of www-data, member of fresh, an authorized key, an authorized key")
-	wantPasswd := "deploy:x:1500:1500:It's deploy:/srv/deploy:/bin/sh\n"
-	if got := content(t, h, "/etc/passwd"); !strings.HasSuffix(got, wantPasswd) {
-		t.Errorf("the account is %q, want %q", got, wantPasswd)
+	line := "deploy:x:1500:1500:It's deploy:/srv/deploy:/bin/sh\n"
+	if got := content(t, h, "/etc/passwd"); !strings.HasSuffix(got, line) {
+		t.Errorf("the account is %q, want %q", got, line)
 	}
 	if got, want := content(t, h, "/srv/deploy/.ssh/authorized_keys"), oneKey+"\nssh-rsa B other\n"; got != want {
 		t.Errorf("the keys are %q, want %q", got, want)
@@ -37,9 +37,9 @@ func TestUser(t *testing.T) {
 
 	// What is changed is changed, and the rest stays.
 	twice(t, m, provision.User{Name: "deploy", Shell: "/bin/bash", Group: "www-data", AuthorizedKeys: []string{oneKey}}, "changed shell, group")
-	wantPasswd = "deploy:x:1500:33:It's deploy:/srv/deploy:/bin/bash\n"
-	if got := content(t, h, "/etc/passwd"); !strings.HasSuffix(got, wantPasswd) {
-		t.Errorf("the account is %q, want %q", got, wantPasswd)
+	line = "deploy:x:1500:33:It's deploy:/srv/deploy:/bin/bash\n"
+	if got := content(t, h, "/etc/passwd"); !strings.HasSuffix(got, line) {
+		t.Errorf("the account is %q, want %q", got, line)
 	}
 
 	twice(t, m, provision.User{Name: "app", System: true}, "changed created")
@@ -125,7 +125,7 @@ func TestService(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			state, calls := map[string]bool{}, []string(nil)
-			for _, word := range strings.Fields(test.before) {
+			for word := range strings.FieldsSeq(test.before) {
 				state[word] = true
 			}
 			m, h := embedded(t, sandbox.Options{Commands: map[string]sandbox.Command{"systemctl": systemd(state, &calls)}})

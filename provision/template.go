@@ -206,8 +206,8 @@ func maskSecrets(build *bake.Run, v reflect.Value, depth int) {
 	case reflect.Pointer, reflect.Interface:
 		maskSecrets(build, v.Elem(), depth+1)
 	case reflect.Struct:
-		for i := range v.NumField() {
-			maskSecrets(build, v.Field(i), depth+1)
+		for _, field := range v.Fields() {
+			maskSecrets(build, field, depth+1)
 		}
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {

@@ -21,6 +21,8 @@ type build struct {
 	session  Session
 	check    Session
 	stages   []*stage
+	launchAt int // the index of the first stage of session.Launch
+	checkAt  int // and of check.Launch
 	record   Record
 
 	machine Machine  // while connected
@@ -68,7 +70,7 @@ func (b *build) bake(ctx context.Context, source Artifact) *Result {
 	result := &Result{Image: b.img, Build: b.record.Build, Started: now}
 	b.event(Event{Kind: BuildStarted})
 
-	err := b.forward(ctx)
+	err := b.advance(ctx)
 	var undoErr error
 	result.Status, undoErr = b.end(ctx, err)
 	if err = errors.Join(err, undoErr); err != nil {
@@ -94,10 +96,10 @@ func (b *build) bake(ctx context.Context, source Artifact) *Result {
 	return result
 }
 
-// forward does the steps in order until one fails.
-func (b *build) forward(ctx context.Context) error {
-	in := launching
-	for _, s := range b.stages {
+// forward does the steps in order, from one on, until one fails.
+func (b *build) forward(ctx context.Context, from int) error {
+	in := b.stages[from].part
+	for _, s := range b.stages[from:] {
 		if err := b.cross(ctx, in, s.part); err != nil {
 			return err
 		}

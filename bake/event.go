@@ -16,6 +16,7 @@ const (
 	StepStarted     EventKind = "step started"     // Step, Attempt
 	StepFinished    EventKind = "step finished"    // Step, Elapsed, Err
 	StepRetried     EventKind = "step retried"     // Step, Attempt: the failed one, Delay, Err
+	BuildRestarted  EventKind = "build restarted"  // Step: where it begins again, Err
 	UndoFinished    EventKind = "undo finished"    // Step, Elapsed, Err
 	CommandStarted  EventKind = "command started"  // Step, Text: the command
 	OutputLine      EventKind = "output"           // Step, Stream, Text: one line

@@ -37,6 +37,7 @@ func (b *build) plan() error {
 		b.stage(launching, Step{Name: "find existing artifact", Do: b.find})
 	}
 	b.userSteps(launching, BeforeLaunch)
+	b.launchAt = len(b.stages)
 	b.stage(launching, s.Launch()...)
 	b.connection(launching, "connect", s)
 	b.userSteps(provisioning, BeforeProvision)
@@ -63,6 +64,7 @@ func (b *build) plan() error {
 // planChecks adds the life of the machine that boots from the artifact.
 func (b *build) planChecks() {
 	const prefix = "check: "
+	b.checkAt = len(b.stages)
 	for _, step := range b.check.Launch() {
 		step.Name = prefix + step.Name
 		b.stage(checking, step)

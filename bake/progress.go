@@ -67,6 +67,8 @@ func progressText(e Event) string {
 		return fmt.Sprintf("%s: %s%s", e.Step, spent(e.Elapsed), failed)
 	case StepRetried:
 		return fmt.Sprintf("%s%s; again in %s", e.Step, failed, spent(e.Delay))
+	case BuildRestarted:
+		return fmt.Sprintf("the machine was taken away; again from %q%s", e.Step, failed)
 	case UndoFinished:
 		if failed == "" {
 			return ""

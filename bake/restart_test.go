@@ -1,0 +1,160 @@
+package bake_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+)
+
+var errReclaimed = errors.New("reclaimed")
+
+// A spotBuilder is a platform that takes machines away: whatever fails with
+// errReclaimed may be begun again, so often.
+type spotBuilder struct {
+	*baketest.Builder
+
+	restarts int
+}
+
+func (b *spotBuilder) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
+	s, err := b.Builder.Begin(img, run)
+	return &spotSession{Session: s, left: b.restarts}, err
+}
+
+type spotSession struct {
+	bake.Session
+
+	left int
+}
+
+func (s *spotSession) Restart(_ context.Context, cause error) bool {
+	s.left--
+	return errors.Is(cause, errReclaimed) && s.left >= 0
+}
+
+// losing fails as often as it says, as if the machine had gone.
+func losing(times int) func(context.Context, bake.Machine) error {
+	return func(ctx context.Context, m bake.Machine) error {
+		if times--; times >= 0 {
+			return errReclaimed
+		}
+		return m.Run(ctx, bake.Sh("true"))
+	}
+}
+
+func TestLostMachineRestartsTheBuild(t *testing.T) {
+	var log []string
+	note := func(name string, at bake.Phase) bake.Step {
+		return bake.Step{
+			Name: name, At: at,
+			Do: func(context.Context) error { log = append(log, name); return nil },
+			Undo: func(_ context.Context, outcome bake.Outcome) error {
+				log = append(log, "undo "+name+" "+outcome.String())
+				return nil
+			},
+		}
+	}
+	b := &spotBuilder{baketest.NewBuilder(nil), 2}
+	restarted := 0
+	results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+		if e.Kind == bake.BuildRestarted {
+			restarted++
+			if e.Err != errReclaimed.Error() || e.Step == "" {
+				t.Errorf("the event of the restart: %+v", e)
+			}
+		}
+	}}, &bake.Image{
+		Name: "spot", Builder: b,
+		Steps:        []bake.Step{note("before", bake.BeforeLaunch), note("prepare", bake.BeforeProvision), note("after", bake.AfterCapture)},
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc(losing(1))},
+		Checks:       []bake.Check{bake.CheckFunc(losing(2))},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if restarted != 3 {
+		t.Errorf("%d restarts, want 1 of the build and 2 of the check", restarted)
+	}
+	want := []string{
+		"before", "prepare", "undo prepare failed", "prepare", "after",
+		"undo after succeeded", "undo prepare succeeded", "undo before succeeded",
+	}
+	if diff := cmp.Diff(want, log); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+	if got := b.Existing(); !slices.Equal(got, []string{results[0].Artifact.ID()}) {
+		t.Errorf("there is %v, want the artifact alone", got)
+	}
+	for _, s := range results[0].Steps {
+		if s.Err != nil || s.Attempts != 1 {
+			t.Errorf("result of %s: %d attempts, %v", s.Name, s.Attempts, s.Err)
+		}
+	}
+}
+
+func TestLostMachineGivesUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		restarts int
+		cause    error
+		cancel   bool
+		want     error
+	}{
+		"too often":     {restarts: 2, cause: errReclaimed, want: errReclaimed},
+		"another cause": {restarts: 2, cause: errPlanted, want: errPlanted},
+		"cancelled":     {restarts: 1 << 30, cause: errReclaimed, cancel: true, want: context.Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			b := &spotBuilder{baketest.NewBuilder(nil), test.restarts}
+			tries := 0
+			_, err := bake.Bake(ctx, nil, &bake.Image{Name: "spot", Builder: b, Provisioners: []bake.Provisioner{
+				bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+					if tries++; tries == 5 && test.cancel {
+						cancel()
+					}
+					return test.cause
+				}),
+			}})
+			if !errors.Is(err, test.want) || !errors.Is(err, test.cause) {
+				t.Errorf("error %v, want %v", err, test.want)
+			}
+			if test.restarts == 2 && test.cause == errReclaimed && tries != 3 { //nolint:errorlint // the test's own value
+				t.Errorf("%d tries, want 3", tries)
+			}
+			if left := b.Existing(); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// TestRestartThatCannotUndo ends: nothing is launched while an earlier machine
+// may still be there.
+func TestRestartThatCannotUndo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // undo pauses between its tries
+		b := &spotBuilder{baketest.NewBuilder(nil), 5}
+		tries := 0
+		_, err := bake.Bake(t.Context(), nil, &bake.Image{
+			Name: "spot", Builder: b,
+			Steps: []bake.Step{{
+				Name: "stuck", At: bake.BeforeProvision, Do: nothing,
+				Undo: func(context.Context, bake.Outcome) error { return errPlanted },
+			}},
+			Provisioners: []bake.Provisioner{bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+				tries++
+				return errReclaimed
+			})},
+		})
+		if tries != 1 || !errors.Is(err, errReclaimed) || !errors.Is(err, errPlanted) {
+			t.Errorf("%d tries and error %v, want one, and both errors", tries, err)
+		}
+	})
+}

@@ -192,8 +192,31 @@ func (r *targetRun) readUse(ctx context.Context) error {
 			}
 		}
 	}
+	for _, o := range r.cleaner.Policy.opinions() {
+		if o.AtPlanOnly {
+			continue
+		}
+		refs, err := o.about(ctx, r.cleaner.Targets, r.target, r.leaving())
+		if err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrNotCovered, o.Name, err)
+		}
+		for _, ref := range refs {
+			used[ref.ImageID] = ref.By
+		}
+	}
 	r.used, r.readAt = used, r.clock.Now()
 	return nil
+}
+
+// leaving are the images that are to go.
+func (r *targetRun) leaving() []Image {
+	images := make([]Image, 0, len(r.items))
+	for _, item := range r.items {
+		if item.Action != Restore {
+			images = append(images, item.Image)
+		}
+	}
+	return images
 }
 
 func hasSource(sources []Source, name string) bool {

@@ -96,7 +96,7 @@ func (e *evaluation) target(t *TargetInventory) TargetPlan {
 			u := e.usage[t.Region]
 			groups[key] = &Group{
 				Account: t.Account, Region: t.Region, Key: item.Group, Architecture: img.Architecture,
-				Now: e.inv.Time, References: u.references, Coverage: u.coverage,
+				Now: e.inv.Time, References: u.references, Coverage: u.coverage, Opinions: t.Opinions,
 			}
 		}
 		groups[key].Images = append(groups[key].Images, Stamped{*img, item.Stamp})

@@ -72,6 +72,9 @@ type Group struct {
 	// region, since an image may be used by another account.
 	References map[string][]Reference
 	Coverage   []Coverage
+
+	// Opinions say which images of the target opinions were asked about.
+	Opinions []OpinionCoverage
 }
 
 // Stamped is an image and when it was made.

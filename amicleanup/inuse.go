@@ -3,6 +3,9 @@ package amicleanup
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 )
 
 // A Source says what uses images in a target: instances, launch templates, or
@@ -21,7 +24,7 @@ type Source interface {
 type Reference struct {
 	ImageID string `json:"image"`
 	By      string `json:"by"`     // "instance i-0123456789abcdef0"
-	Source  string `json:"source"` // the name of the Source that says so; Read fills it in
+	Source  string `json:"source"` // the name of the Source or Opinion that says so; Read fills it in
 }
 
 // Coverage is how the reading of one source in one target went.
@@ -43,23 +46,46 @@ type keepUsed []Source
 
 func (k keepUsed) Sources() []Source { return k }
 
+func (k keepUsed) String() string {
+	names := make([]string, 0, len(k))
+	for _, s := range k {
+		names = append(names, s.Name())
+	}
+	return fmt.Sprintf("InUse(%s)", strings.Join(names, ", "))
+}
+
 func (k keepUsed) Keep(g *Group) []Reason {
 	var kept []Reason
+	var blocked []string
+	for _, source := range k {
+		if text := uncovered(g.Coverage, source.Name()); text != "" {
+			blocked = append(blocked, "may be in use: "+text)
+		}
+	}
 	for _, img := range g.Images {
-		if refs := g.References[img.ID]; len(refs) > 0 {
-			r := Reason{ImageID: img.ID, Text: "is in use"}
-			for _, ref := range refs {
-				r.Evidence = append(r.Evidence, ref.By)
-			}
+		if r, used := usedReason(g, img.ID, k.has); used {
 			kept = append(kept, r)
 		}
-		for _, source := range k {
-			if text := uncovered(g.Coverage, source.Name()); text != "" {
-				kept = append(kept, Reason{ImageID: img.ID, Text: "may be in use: " + text, Blocked: true})
-			}
+		for _, text := range blocked {
+			kept = append(kept, Reason{ImageID: img.ID, Text: text, Blocked: true})
 		}
 	}
 	return kept
+}
+
+// has reports whether a reference is of these sources; one that says no source
+// is of all.
+func (k keepUsed) has(source string) bool { return source == "" || hasSource(k, source) }
+
+// usedReason is that an image is in use, as the references of some sources say.
+func usedReason(g *Group, id string, of func(source string) bool) (r Reason, used bool) {
+	r = Reason{ImageID: id, Text: "is in use"}
+	for _, ref := range g.References[id] {
+		if of(ref.Source) && !slices.Contains(r.Evidence, ref.By) {
+			r.Evidence = append(r.Evidence, ref.By)
+		}
+	}
+	return r, len(r.Evidence) > 0
 }
 
 // uncovered says why the source named is not known completely.
@@ -77,20 +103,50 @@ func uncovered(all []Coverage, source string) string {
 	return text
 }
 
+// readReferences reads all sources at once; the limits of the clients hold.
 func readReferences(ctx context.Context, t Target, sources []Source) ([]Reference, []Coverage) {
-	var all []Reference
-	coverage := make([]Coverage, 0, len(sources))
-	for _, source := range sources {
-		refs, err := source.References(ctx, t)
-		c := Coverage{Source: source.Name(), References: len(refs)}
-		if err != nil {
-			c.Error = err.Error()
-		}
-		for i := range refs {
-			refs[i].Source = source.Name()
-		}
-		all = append(all, refs...)
-		coverage = append(coverage, c)
+	found := make([][]Reference, len(sources))
+	coverage := make([]Coverage, len(sources))
+	var wg sync.WaitGroup
+	for i, source := range sources {
+		wg.Go(func() {
+			refs, err := source.References(ctx, t)
+			coverage[i] = Coverage{Source: source.Name(), References: len(refs)}
+			if err != nil {
+				coverage[i].Error = err.Error()
+			}
+			for j := range refs {
+				refs[j].Source = source.Name()
+			}
+			found[i] = refs
+		})
 	}
-	return all, coverage
+	wg.Wait()
+	return slices.Concat(found...), coverage
+}
+
+// AtLeast takes fewer than n references of a source for a sign that it could
+// not be read: of an account that is known to run something, an empty list is
+// more likely a mistake than the truth.
+func AtLeast(n int, source Source) Source { return atLeast{source, n} }
+
+type atLeast struct {
+	Source
+
+	n int
+}
+
+func (a atLeast) References(ctx context.Context, t Target) ([]Reference, error) {
+	refs, err := a.Source.References(ctx, t)
+	if err == nil && len(refs) < a.n {
+		err = fmt.Errorf("only %d references, of at least %d", len(refs), a.n)
+	}
+	return refs, err
+}
+
+func (a atLeast) needs(t Target) string {
+	if n, ok := a.Source.(interface{ needs(t Target) string }); ok {
+		return n.needs(t)
+	}
+	return ""
 }

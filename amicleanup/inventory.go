@@ -27,6 +27,10 @@ type TargetInventory struct {
 	References []Reference `json:"references,omitempty"`
 	Coverage   []Coverage  `json:"coverage,omitempty"`
 
+	// Opinions are how the asking of opinions about images of this target
+	// went; what they answered is among References.
+	Opinions []OpinionCoverage `json:"opinions,omitempty"`
+
 	// Bin are the retention rules of the Recycle Bin in force, read when
 	// Limits.Recoverable asks for them; BinError is why they could not be read.
 	Bin      []BinRule `json:"bin,omitempty"`
@@ -43,7 +47,7 @@ type TargetInventory struct {
 //
 // A nil clock is the real time.
 func Read(ctx context.Context, targets []Target, policy *Policy, clock bake.Clock) (*Inventory, error) {
-	if err := errors.Join(validateTargets(targets), policy.Validate()); err != nil {
+	if err := errors.Join(validateTargets(targets), policy.Validate(), validateSources(targets, policy)); err != nil {
 		return nil, err
 	}
 	if clock == nil {
@@ -67,7 +71,34 @@ func Read(ctx context.Context, targets []Target, policy *Policy, clock bake.Cloc
 	}
 	wg.Wait()
 	readBins(ctx, targets, policy, inv)
-	return inv, errors.Join(errors.Join(errs...), readShares(ctx, targets, policy, inv))
+	return inv, errors.Join(errors.Join(errs...), readLate(ctx, targets, policy, inv))
+}
+
+// readLate reads what has to be asked for image by image, of those that would
+// go without it: who may launch them, and what opinions say. Those that stay
+// for it make room for others under a limit, so that it is repeated until
+// nothing is missing. What cannot be read stays unknown.
+func readLate(ctx context.Context, targets []Target, p *Policy, inv *Inventory) error {
+	if !p.wantsShares() && len(p.opinions()) == 0 {
+		return nil
+	}
+	errs := make([]error, len(targets))
+	for missing := true; missing && ctx.Err() == nil; {
+		plan := p.evaluate(inv, true)
+		missing = false
+		var wg sync.WaitGroup
+		for i := range targets {
+			if ids := unreadShares(&plan.Targets[i]); p.wantsShares() && len(ids) > 0 && errs[i] == nil {
+				missing = true
+				wg.Go(func() { errs[i] = inv.Targets[i].readShares(ctx, targets[i], ids) })
+			}
+		}
+		wg.Wait()
+		if askOpinions(ctx, targets, p, inv, plan) {
+			missing = true
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // nameFilter spares reading images that the policy does not select anyway,
@@ -93,14 +124,8 @@ func readImages(ctx context.Context, client ImageReader, filters ...ec2types.Fil
 		MaxResults:      aws.Int32(imagesPerPage),
 	}, func(o *awsec2.DescribeImagesPaginatorOptions) { o.StopOnDuplicateToken = true })
 	var images []Image
-	var next *string
 	seen := map[string]bool{}
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		next = page.NextToken
+	err := eachPage(ctx, pages, func(page *awsec2.DescribeImagesOutput) *string {
 		for i := range page.Images {
 			img := imageOf(&page.Images[i])
 			if img.State == deregistered || seen[img.ID] {
@@ -109,19 +134,12 @@ func readImages(ctx context.Context, client ImageReader, filters ...ec2types.Fil
 			seen[img.ID] = true
 			images = append(images, img)
 		}
+		return page.NextToken
+	})
+	if err != nil {
+		return nil, err
 	}
-	return images, ended(next)
-}
-
-// errPaging is a list whose pages come round again.
-var errPaging = errors.New("the pages of the list do not end")
-
-// ended reports the token of a last page, on which there may be none.
-func ended(next *string) error {
-	if aws.ToString(next) != "" {
-		return errPaging
-	}
-	return nil
+	return images, nil
 }
 
 // readImage reads one own image; nil is not there.

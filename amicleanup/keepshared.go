@@ -2,10 +2,8 @@ package amicleanup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -62,31 +60,8 @@ func (p *Policy) wantsShares() bool {
 	return slices.ContainsFunc(p.Keep, func(k Keeper) bool { _, ok := k.(shared); return ok })
 }
 
-// readShares reads the launch permissions of the images that would go without
-// them. Those that are shared make room for others under a limit, so that it
-// is repeated until nothing is missing. What cannot be read stays unknown.
-func readShares(ctx context.Context, targets []Target, p *Policy, inv *Inventory) error {
-	if !p.wantsShares() {
-		return nil
-	}
-	errs := make([]error, len(targets))
-	for missing := true; missing && ctx.Err() == nil; {
-		plan := p.evaluate(inv, true)
-		missing = false
-		var wg sync.WaitGroup
-		for i := range targets {
-			ids := unreadShares(&plan.Targets[i])
-			if len(ids) == 0 || errs[i] != nil {
-				continue
-			}
-			missing = true
-			wg.Go(func() { errs[i] = inv.Targets[i].readShares(ctx, targets[i], ids) })
-		}
-		wg.Wait()
-	}
-	return errors.Join(errs...)
-}
-
+// unreadShares are the images that would go, and of which it is not known who
+// may launch them.
 func unreadShares(t *TargetPlan) map[string]bool {
 	ids := map[string]bool{}
 	for i := range t.Items {

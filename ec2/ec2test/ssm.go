@@ -49,6 +49,7 @@ type parameterJSON struct {
 	Changed  float64 `json:"LastModifiedDate"`
 	DataType string  `json:"DataType"`
 	Tier     string  `json:"Tier,omitempty"`
+	Selector string  `json:"Selector,omitempty"`
 }
 
 func (c *call) parameterJSON(p parameter) parameterJSON {
@@ -60,6 +61,13 @@ func (c *call) parameterJSON(p parameter) parameterJSON {
 		ARN:  "arn:aws:ssm:" + c.name + ":" + account + ":parameter/" + trimSlash(p.name),
 		Name: p.name, Type: p.kind, Value: p.value, Version: p.version, Changed: float64(p.changed.UnixMilli()) / 1000, DataType: p.of,
 	}
+}
+
+// selected is a parameter as it was asked for: with the version or label.
+func (c *call) selected(p parameter, asked string) parameterJSON {
+	out := c.parameterJSON(p)
+	out.Selector = strings.TrimPrefix(asked, p.name)
+	return out
 }
 
 func (c *call) parameter(name string) (parameter, bool) {
@@ -78,7 +86,7 @@ func (c *call) getParameter(in *getParameterInput) (*getParameterOutput, *apiErr
 	if !ok {
 		return nil, parameterNotFound(in.Name)
 	}
-	return &getParameterOutput{c.parameterJSON(p)}, nil
+	return &getParameterOutput{c.selected(p, in.Name)}, nil
 }
 
 func parameterNotFound(name string) *apiError {
@@ -102,7 +110,7 @@ func (c *call) getParameters(in *getParametersInput) (*getParametersOutput, *api
 	out := &getParametersOutput{[]parameterJSON{}, []string{}}
 	for _, name := range in.Names {
 		if p, ok := c.parameter(name); ok {
-			out.Parameters = append(out.Parameters, c.parameterJSON(p))
+			out.Parameters = append(out.Parameters, c.selected(p, name))
 		} else {
 			out.InvalidParameters = append(out.InvalidParameters, name)
 		}

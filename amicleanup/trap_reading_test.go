@@ -1,0 +1,185 @@
+package amicleanup_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// More than ten parameters come on more than one page, and their values ten at
+// a time.
+func TestTrapMoreThanTenParameters(t *testing.T) {
+	w := newEstate(t, 70, nil, amicleanup.InUse(amicleanup.Parameters("/text")))
+	var stay []int
+	for i := range 65 {
+		w.parameter(fmt.Sprintf("/images/%02d", i), w.ids[i])
+		stay = append(stay, i)
+	}
+	w.parameter("/text/a/b", w.ids[65]+", "+w.ids[66], ssmtypes.ParameterTypeStringList)
+	w.parameter("/elsewhere", w.ids[67], ssmtypes.ParameterTypeString)
+	w.check(append(stay, 65, 66)...)
+}
+
+// A template may name its image by a parameter, pinned to an older version or
+// a label of it.
+func TestTrapTemplateThatNamesAParameter(t *testing.T) {
+	w := newEstate(t, 6, nil, amicleanup.InUse(amicleanup.LaunchTemplates()))
+	for _, id := range w.ids[:4] {
+		w.parameter("/web", id)
+	}
+	labelled, err := w.ssm.LabelParameterVersion(t.Context(), &ssm.LabelParameterVersionInput{Name: aws.String("/web"), ParameterVersion: aws.Int64(2), Labels: []string{"prod"}})
+	do(w, labelled, err)
+	w.template("newest", "resolve:ssm:/web")
+	w.template("older", "resolve:ssm:/web:1")
+	w.template("labelled", "resolve:ssm:/web:prod")
+	w.template("broken", "resolve:ssm:/nowhere")
+	plan := w.check(0, 1, 3)
+	want := fmt.Sprintf("launch template %s version 1 through parameter /web:prod", w.templateID("labelled"))
+	if got := evidence(plan, w.ids[1]); !slices.Equal(got, []string{want}) {
+		t.Errorf("evidence %q, want %q", got, want)
+	}
+	w.cleaner.Targets[0].Parameters = nil
+	w.check(0, 1, 2, 3, 4)
+}
+
+// Auto Scaling gives the first 50 of anything, EC2 the first 200 versions.
+func TestTrapFirstPageOnly(t *testing.T) {
+	w := newEstate(t, 132, nil, amicleanup.InUse(amicleanup.LaunchConfigurations(), amicleanup.AutoScalingGroups()))
+	var stay []int
+	for i := range 105 {
+		w.launchConfiguration(fmt.Sprintf("lc%d", i), w.ids[i])
+		stay = append(stay, i)
+	}
+	w.check(stay...)
+	for i := range 105 {
+		w.group(fmt.Sprintf("group%d", i), autoscaling.CreateAutoScalingGroupInput{LaunchConfigurationName: aws.String(fmt.Sprintf("lc%d", i))})
+	}
+	w.cleaner.Policy.Keep[0] = amicleanup.InUse(amicleanup.AutoScalingGroups())
+	w.check(stay...)
+}
+
+func TestTrapVersionsStopAt200(t *testing.T) {
+	w := newEstate(t, 3, nil, amicleanup.InUse(amicleanup.AllLaunchTemplateVersions()))
+	images := []string{w.ids[0]}
+	for range 220 {
+		images = append(images, w.ids[2])
+	}
+	w.template("busy", images...)
+	w.check(0)
+}
+
+// One call answers for all templates: reading thousands of them one by one is
+// throttled.
+func TestTrapOneCallPerTemplate(t *testing.T) {
+	w := newEstate(t, 3, nil, amicleanup.InUse(amicleanup.LaunchTemplates(), amicleanup.AutoScalingGroups()))
+	for i := range 300 {
+		name := fmt.Sprintf("t%d", i)
+		w.template(name, w.ids[1])
+		if i < 60 {
+			w.group(name, autoscaling.CreateAutoScalingGroupInput{LaunchTemplate: named(name, "1")})
+		}
+	}
+	w.check(1)
+	if n := w.CallCount("DescribeLaunchTemplateVersions"); n > 4 {
+		t.Errorf("%d calls to read 300 templates twice, want 4", n)
+	}
+}
+
+// One template that a group names and that is gone must not end the reading.
+func TestTrapMissingTemplateOfAGroup(t *testing.T) {
+	w := newEstate(t, 4, nil, amicleanup.InUse(amicleanup.AutoScalingGroups()))
+	w.template("gone", w.ids[0])
+	w.template("there", w.ids[1])
+	w.group("broken", autoscaling.CreateAutoScalingGroupInput{LaunchTemplate: named("gone", "1")})
+	w.group("fine", autoscaling.CreateAutoScalingGroupInput{LaunchTemplate: named("there", "1")})
+	out, err := w.ec2.DeleteLaunchTemplate(t.Context(), &awsec2.DeleteLaunchTemplateInput{LaunchTemplateName: aws.String("gone")})
+	do(w, out, err)
+	w.check(1)
+}
+
+// A list that was denied, or failed, is not an empty list. Every source keeps
+// everything when one of the calls that it makes fails.
+func TestTrapDeniedIsNotEmpty(t *testing.T) {
+	for _, tc := range []struct {
+		source amicleanup.Source
+		calls  []string
+	}{
+		{amicleanup.Instances(), []string{"DescribeInstances"}},
+		{amicleanup.LaunchTemplates(), []string{"DescribeLaunchTemplateVersions", "GetParameters"}},
+		{amicleanup.AllLaunchTemplateVersions(), []string{"DescribeLaunchTemplates", "DescribeLaunchTemplateVersions"}},
+		{amicleanup.LaunchConfigurations(), []string{"DescribeLaunchConfigurations"}},
+		{amicleanup.AutoScalingGroups(), []string{"DescribeAutoScalingGroups", "DescribeLaunchConfigurations", "DescribeInstanceRefreshes", "DescribeLaunchTemplateVersions"}},
+		{amicleanup.SpotRequests(), []string{"DescribeSpotInstanceRequests"}},
+		{amicleanup.SpotFleets(), []string{"DescribeSpotFleetRequests"}},
+		{amicleanup.Fleets(), []string{"DescribeFleets"}},
+		{amicleanup.Parameters("/text"), []string{"DescribeParameters", "GetParameters", "GetParametersByPath"}},
+	} {
+		w := newEstate(t, 3, nil, amicleanup.InUse(tc.source))
+		last := w.ids[2]
+		w.parameter("/web", last)
+		w.template("web", "resolve:ssm:/web")
+		w.launchConfiguration("lc", last)
+		w.group("one", autoscaling.CreateAutoScalingGroupInput{LaunchTemplate: named("web", "1")})
+		w.group("two", autoscaling.CreateAutoScalingGroupInput{LaunchConfigurationName: aws.String("lc")})
+		w.check()
+		for _, call := range tc.calls {
+			w.Fail(ec2test.Fault{Action: call, Code: "UnauthorizedOperation", Times: -1})
+			plan := w.check(0, 1)
+			if c := plan.Targets[0].Coverage[0]; c.Complete() || !strings.Contains(c.Error, call) {
+				t.Errorf("%s without %s: coverage %+v", tc.source.Name(), call, c)
+			}
+			w.Mend()
+			// A plan that was made before is not applied either.
+			plan = w.check()
+			w.Fail(ec2test.Fault{Action: call, Code: "UnauthorizedOperation", Times: -1})
+			if result, err := w.cleaner.Apply(t.Context(), plan); !errors.Is(err, amicleanup.ErrNotCovered) || result.Count(amicleanup.NotTried) != 2 {
+				t.Errorf("%s without %s, applied: %v, %v", tc.source.Name(), call, outcomes(result), err)
+			}
+			w.Mend()
+		}
+	}
+}
+
+// An answer that is shorter than it can be is no answer.
+func TestTrapSuspiciouslyEmpty(t *testing.T) {
+	w := newEstate(t, 3, nil, amicleanup.InUse(amicleanup.AtLeast(1, amicleanup.Instances())))
+	w.check(0, 1)
+	out, err := w.ec2.RunInstances(t.Context(), &awsec2.RunInstancesInput{ImageId: &w.ids[0], MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: "t3.micro"})
+	do(w, out, err)
+	w.check(0)
+}
+
+// What AWS services manage for their users is left out of lists unless it is
+// asked for, and calls without MaxResults may be cut short or given up.
+func TestTrapManagedResourcesAndUnboundedCalls(t *testing.T) {
+	w := newEstate(t, 2, nil, amicleanup.InUse(append(amicleanup.AllSources(), amicleanup.AllLaunchTemplateVersions())...),
+		amicleanup.SecondOpinion(amicleanup.ImageReferences(0)))
+	w.template("web", w.ids[1])
+	w.check()
+	managed := []string{"DescribeInstances", "DescribeLaunchTemplates", "DescribeLaunchTemplateVersions"}
+	bounded := append([]string{"DescribeImages", "DescribeSpotInstanceRequests", "DescribeSpotFleetRequests", "DescribeFleets", "DescribeImageReferences"}, managed...)
+	for _, c := range w.Calls() {
+		if slices.Contains(managed, c.Action) && c.Params.Get("IncludeManagedResources") != "true" && c.Params.Get("LaunchTemplateName.1") == "" && len(c.Params["MaxResults"]) > 0 {
+			t.Errorf("%s without managed resources: %v", c.Action, c.Params)
+		}
+		if slices.Contains(bounded, c.Action) && c.Params.Get("MaxResults") == "" {
+			t.Errorf("%s without a bound: %v", c.Action, c.Params)
+		}
+	}
+	for _, call := range bounded {
+		if w.CallCount(call) == 0 {
+			t.Errorf("%s was not called", call)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package amicleanup
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -44,30 +45,36 @@ const (
 	defaultMaxRetryDelay = 20 * time.Second
 )
 
+// schedule is how the calls to one account are made.
+func (o *ConnectOptions) schedule() awsapi.Schedule {
+	s := awsapi.Schedule{
+		Clock:       o.Clock,
+		CallTimeout: cmp.Or(o.CallTimeout, defaultCallTimeout),
+		MaxBackoff:  cmp.Or(o.MaxRetryDelay, defaultMaxRetryDelay),
+	}
+	if s.Clock == nil {
+		s.Clock = bake.RealTime()
+	}
+	if !o.NoCallLimits {
+		s.Limiter = awsapi.NewLimiter(s.Clock, nil)
+	}
+	return s
+}
+
 // Connect returns the target that cfg has the region and the credentials of,
-// with every client that this package can use. Its calls share one limit per
-// action. It does no I/O.
+// with every client that this package can use. It does no I/O. A program that
+// also bakes shares the limits of its ec2.Cloud by connecting the configuration
+// that Cloud.Config returns, with NoCallLimits.
 func Connect(cfg aws.Config, o *ConnectOptions) Target {
-	var options ConnectOptions
-	if o != nil {
-		options = *o
+	if o == nil {
+		o = &ConnectOptions{}
 	}
-	if options.Clock == nil {
-		options.Clock = bake.RealTime()
-	}
-	if options.CallTimeout == 0 {
-		options.CallTimeout = defaultCallTimeout
-	}
-	if options.MaxRetryDelay == 0 {
-		options.MaxRetryDelay = defaultMaxRetryDelay
-	}
-	schedule := awsapi.Schedule{Clock: options.Clock, CallTimeout: options.CallTimeout, MaxBackoff: options.MaxRetryDelay}
-	if !options.NoCallLimits {
-		schedule.Limiter = awsapi.NewLimiter(options.Clock)
-	}
-	cfg = schedule.Apply(cfg)
+	return connect(o.schedule().Apply(cfg), o.Account)
+}
+
+func connect(cfg aws.Config, account string) Target {
 	return Target{
-		Account: options.Account, Region: cfg.Region,
+		Account: account, Region: cfg.Region,
 		Client: awsec2.NewFromConfig(cfg), RecycleBin: rbin.NewFromConfig(cfg), Scaling: autoscaling.NewFromConfig(cfg),
 		Parameters: ssm.NewFromConfig(cfg), Clusters: eks.NewFromConfig(cfg),
 	}
@@ -77,9 +84,8 @@ func Connect(cfg aws.Config, o *ConnectOptions) Target {
 // Config is asked once for each account: AssumeRole is the usual one. The
 // account is the label of its targets; o.Account is not used.
 func Everywhere(accounts, regions []string, config func(account string) (aws.Config, error), o *ConnectOptions) ([]Target, error) {
-	var options ConnectOptions
-	if o != nil {
-		options = *o
+	if o == nil {
+		o = &ConnectOptions{}
 	}
 	targets := make([]Target, 0, len(accounts)*len(regions))
 	for _, account := range accounts {
@@ -87,11 +93,10 @@ func Everywhere(accounts, regions []string, config func(account string) (aws.Con
 		if err != nil {
 			return nil, fmt.Errorf("account %s: %w", account, err)
 		}
-		options.Account = account
+		cfg = o.schedule().Apply(cfg)
 		for _, region := range regions {
-			there := cfg.Copy()
-			there.Region = region
-			targets = append(targets, Connect(there, &options))
+			cfg.Region = region
+			targets = append(targets, connect(cfg, account))
 		}
 	}
 	return targets, nil

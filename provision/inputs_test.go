@@ -84,9 +84,11 @@ func change(t *testing.T, name string, v reflect.Value) {
 		v.Set(reflect.ValueOf(bake.NewSecret("changed")))
 	case map[string]bake.Secret:
 		v.Set(reflect.ValueOf(bake.Secrets(map[string]string{"CHANGED": "1"})))
-	case bake.Provisioner:
-		v.Set(reflect.ValueOf(provision.Shell("changed")))
 	default:
+		if v.Type() == reflect.TypeFor[bake.Provisioner]() {
+			v.Set(reflect.ValueOf(provision.Shell("changed")))
+			return
+		}
 		t.Fatalf("change %s, a %v: say to what", name, v.Type())
 	}
 }
@@ -125,6 +127,14 @@ func TestInputsOfEveryField(t *testing.T) {
 		"FS": other, "Source": file, "Data": 2, "Funcs": template.FuncMap{},
 	})
 	everyFieldCounts(t, provision.User{Name: "u"}, nil, nil)
+	inner := provision.Shell("echo")
+	everyFieldCounts(t, provision.Retry{Provisioner: inner}, []string{"Attempts", "Delay", "MaxDelay"}, nil)
+	everyFieldCounts(t, provision.Timeout{Provisioner: inner}, []string{"After"}, nil)
+	everyFieldCounts(t, provision.ContinueOnError{Provisioner: inner}, nil, nil)
+	everyFieldCounts(t, provision.OnlyIf{Then: inner}, nil, with{"Facts": nil})
+	everyFieldCounts(t, provision.Breakpoint{}, []string{"Note", "GoOn", "Wait", "KeyDir"}, with{
+		"GoOn": (<-chan struct{})(make(chan struct{})), "Wait": func(context.Context, bake.SSHAccess) error { return nil },
+	})
 	everyFieldCounts(t, provision.Service{Name: "u"}, nil, nil)
 	everyFieldCounts(t, provision.Hostname{Name: "u"}, nil, nil)
 	everyFieldCounts(t, provision.Sysctl{Name: "u"}, nil, nil)
@@ -169,6 +179,7 @@ func TestInputsThatCannotBeTold(t *testing.T) {
 		"1: stat ":                    provision.Local{Command: "make", Reads: []string{missing}},
 		"bake.ProvisionFunc does not": provision.Sequence{bake.ProvisionFunc(nil)},
 		"2: <nil> does not declare":   provision.Sequence{provision.Reboot{}, nil},
+		"OnlyIf.Version: is required": provision.OnlyIf{Facts: func(bake.Facts) bool { return true }, Then: provision.Reboot{}},
 		"not a pattern":               provision.Dir{FS: fstest.MapFS{}, Dest: "/x", Exclude: []string{"["}},
 	} {
 		_, err := bake.InputsOf(p)

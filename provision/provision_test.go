@@ -26,6 +26,11 @@ var (
 	_ described = provision.Pause{}
 	_ described = provision.Sequence{}
 	_ described = provision.Packages{}
+	_ described = provision.Retry{}
+	_ described = provision.Timeout{}
+	_ described = provision.ContinueOnError{}
+	_ described = provision.OnlyIf{}
+	_ described = provision.Breakpoint{}
 	_ described = provision.Template{}
 	_ described = provision.User{}
 	_ described = provision.Service{}
@@ -58,6 +63,12 @@ func TestNames(t *testing.T) {
 		"warm cache":                 provision.Func{Name: "warm cache"},
 		"func":                       provision.Func{},
 		"template /etc/x":            provision.Template{Dest: "/etc/x"},
+		"retried":                    provision.Retry{Provisioner: provision.Func{Name: "retried"}},
+		"timed":                      provision.Timeout{Provisioner: provision.Func{Name: "timed"}},
+		"continued":                  provision.ContinueOnError{Provisioner: provision.Func{Name: "continued"}},
+		"conditional":                provision.OnlyIf{Then: provision.Func{Name: "conditional"}},
+		"breakpoint here":            provision.Breakpoint{Note: "here"},
+		"breakpoint":                 provision.Breakpoint{},
 		"user app":                   provision.User{Name: "app"},
 		"service x enable start":     provision.Service{Name: "x", Enable: true, Start: true},
 		"hostname db":                provision.Hostname{Name: "db"},

@@ -31,16 +31,7 @@ func (s Sequence) Validate() error {
 		errs = append(errs, bake.Invalid("Sequence", "is empty"))
 	}
 	for i, p := range s {
-		field := fmt.Sprintf("Sequence[%d]", i)
-		if p == nil {
-			errs = append(errs, bake.Invalid(field, "is nil"))
-			continue
-		}
-		if v, ok := p.(bake.Validator); ok {
-			if err := v.Validate(); err != nil {
-				errs = append(errs, bake.Invalid(field, "%w", err))
-			}
-		}
+		errs = append(errs, checkInner(fmt.Sprintf("Sequence[%d]", i), p))
 	}
 	return errors.Join(errs...)
 }

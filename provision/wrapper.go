@@ -1,0 +1,27 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// checkInner reports a provisioner within another one that is missing, or what
+// it finds to be wrong with itself.
+func checkInner(field string, p bake.Provisioner) error {
+	if p == nil {
+		return bake.Invalid(field, "is nil")
+	}
+	if v, ok := p.(bake.Validator); ok {
+		if err := v.Validate(); err != nil {
+			return bake.Invalid(field, "%w", err)
+		}
+	}
+	return nil
+}
+
+// warn says something, and that err is the reason.
+func warn(ctx context.Context, err error, format string, args ...any) {
+	bake.RunOf(ctx).Emit(bake.Event{Kind: bake.Message, Text: fmt.Sprintf(format, args...), Err: err.Error()})
+}

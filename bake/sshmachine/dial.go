@@ -34,6 +34,7 @@ func (e *AuthError) Unwrap() error { return e.Err }
 type route struct {
 	client  *ssh.Client
 	hostKey ssh.PublicKey // that the client's server has shown
+	heard   *heardConn    // the network connection
 	closers []io.Closer
 }
 
@@ -51,14 +52,15 @@ func dial(ctx context.Context, cfg *Config) (*route, error) {
 
 // dialHops logs in at every hop through the one before.
 func dialHops(ctx context.Context, cfg *Config, hops []Hop) (*route, error) {
-	conn, err := dialFirst(ctx, cfg, hops[0].Addr)
+	network, err := dialFirst(ctx, cfg, hops[0].Addr)
 	if err != nil {
 		return nil, err
 	}
-	p := &route{closers: []io.Closer{conn}}
+	p := &route{closers: []io.Closer{network}, heard: &heardConn{Conn: network}}
+	var conn net.Conn = p.heard
 	// Closing the network connection is the only way to stop what package ssh
 	// has begun.
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = network.Close() })
 	for i, hop := range hops {
 		if i > 0 {
 			if conn, err = p.client.Dial("tcp", hop.Addr); err != nil {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
 )
 
 const (
@@ -62,14 +64,16 @@ sleep 0.1 2>/dev/null || sleep 1
 done`
 
 // kill ends every process of p on the machine, in a session of its own that
-// needs no slot. A killing that fails is logged: the caller's error is another.
+// needs no slot; on a connection that is silent it gives up. A killing that fails is logged: the caller's error is another.
 // What remains of a command that has ended is there or not at once.
 func (l *link) kill(ctx context.Context, p *process, ended bool) {
 	if p.tag == "" || !l.alive() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	ctx, cancel := bake.WithTimeout(ctx, l.cfg.Clock, killTimeout)
 	defer cancel()
+	stop := l.expectLife(ctx)
+	defer stop()
 	fallback, grace := "sudo -n ", killGrace
 	if p.root != nil {
 		fallback = ": " // it runs as root already

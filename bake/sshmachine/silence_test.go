@@ -1,0 +1,116 @@
+package sshmachine_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
+	"github.com/bakestone-go/bakestone/internal/sandbox"
+)
+
+// A lameConn lets 16 bytes arrive at a time, each time after a delay in
+// nanoseconds; a negative one is for ever.
+type lameConn struct {
+	net.Conn
+
+	delay  *atomic.Int64
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *lameConn) Read(p []byte) (int, error) {
+	if c.delay.Load() > 0 {
+		p = p[:min(len(p), 16)]
+	}
+	n, err := c.Conn.Read(p)
+	var over <-chan time.Time
+	switch delay := time.Duration(c.delay.Load()); {
+	case delay == 0:
+		return n, err
+	case delay > 0:
+		over = time.After(delay)
+	}
+	select {
+	case <-over:
+		return n, err
+	case <-c.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+func (c *lameConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// TestCancelOnALameLink cancels a command: on a silent connection that takes no
+// longer than the machine has to answer, and on one that is only slow the
+// command is killed all the same.
+func TestCancelOnALameLink(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		delay time.Duration
+		most  time.Duration
+	}{
+		{"silent", -1, 5 * time.Second},
+		{"slow", 1200 * time.Millisecond, 17 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pair, err := sshmachine.NewKeyPair("")
+				must(t, err)
+				h, err := sandbox.Boot(t.Context(), sandbox.Options{AuthorizedKeys: []string{pair.AuthorizedKey}})
+				must(t, err)
+				var serving sync.WaitGroup
+				var delay atomic.Int64
+				m, err := sshmachine.Connect(t.Context(), &sshmachine.Config{
+					Addr: "192.0.2.1", User: "ubuntu",
+					Auth:    []sshmachine.Auth{sshmachine.Signer(pair.Signer)},
+					HostKey: sshmachine.InsecureAnyHostKey(),
+					// Two requests at once meet in a mutex, at which synctest's time stops.
+					KeepAlive: -1,
+					Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+						a, b := net.Pipe()
+						serving.Go(func() { h.ServeConn(context.WithoutCancel(ctx), b) })
+						return &lameConn{Conn: a, delay: &delay, closed: make(chan struct{})}, nil
+					},
+				})
+				must(t, err)
+
+				time.Sleep(time.Second) // until the round-trip time is measured
+				ctx, cancel := context.WithCancel(t.Context())
+				var canceled time.Time
+				up := writerFunc(func(p []byte) (int, error) {
+					canceled = time.Now()
+					delay.Store(int64(test.delay))
+					cancel()
+					return len(p), nil
+				})
+				err = m.Run(ctx, &bake.Cmd{Line: "trap '' HUP; echo up; sleep 60; touch /tmp/survived", Stdout: up})
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("error %v, want the cancellation", err)
+				}
+				if took := time.Since(canceled); took > test.most {
+					t.Errorf("took %v to end, want %v at most", took, test.most)
+				}
+				delay.Store(0)
+				if test.delay > 0 {
+					time.Sleep(2 * time.Minute)
+					if err := m.Run(t.Context(), bake.Sh("test ! -e /tmp/survived")); err != nil {
+						t.Errorf("the command went on: %v", err)
+					}
+				}
+				must(t, m.Close())
+				must(t, h.Close())
+				serving.Wait()
+			})
+		})
+	}
+}

@@ -159,7 +159,7 @@ func (e *evaluation) group(g *Group) []Item {
 	g.sort()
 	reasons := map[string][]Reason{}
 	add := func(img *Stamped, r Reason) {
-		r.ImageID = img.ID
+		r.ImageID, r.Keeper = img.ID, always
 		reasons[img.ID] = append(reasons[img.ID], r)
 	}
 	guard := e.guard(g, add)
@@ -170,7 +170,9 @@ func (e *evaluation) group(g *Group) []Item {
 		}
 	}
 	for _, k := range e.policy.Keep {
+		name := keeperName(k)
 		for _, r := range k.Keep(g) {
+			r.Keeper = name
 			if !r.unread || !e.probing {
 				reasons[r.ImageID] = append(reasons[r.ImageID], r)
 			}
@@ -185,6 +187,14 @@ func (e *evaluation) group(g *Group) []Item {
 	}
 	return items
 }
+
+// Whose reason it is, when it is not a keeper's.
+const (
+	always    = "always"
+	byRelease = "Release"
+	byLadder  = "Ladder"
+	byLimits  = "Limits"
+)
 
 // guard keeps what a group must not be without, and returns the image that has
 // to be there while others go.
@@ -258,12 +268,12 @@ func (e *evaluation) decide(t *TargetInventory, item *Item) {
 	var until time.Time
 	item.Action, until = e.policy.Ladder.next(&item.Image, e.inv.Time)
 	if !until.IsZero() {
-		item.Reasons = []Reason{{ImageID: item.Image.ID, Text: stepText(rungOf(&item.Image), item.Action, until)}}
+		item.Reasons = []Reason{{ImageID: item.Image.ID, Keeper: byLadder, Text: stepText(rungOf(&item.Image), item.Action, until)}}
 		item.Action = Wait
 	}
 	if enough := e.policy.Limits.Recoverable; item.Action == Deregister && enough > 0 {
 		if why := t.recoverable(&item.Image, enough); why != "" {
-			item.Action, item.Reasons = Keep, []Reason{{ImageID: item.Image.ID, Text: why, Blocked: true}}
+			item.Action, item.Reasons = Keep, []Reason{{ImageID: item.Image.ID, Keeper: byLimits, Text: why, Blocked: true}}
 		}
 	}
 }

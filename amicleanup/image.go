@@ -27,6 +27,10 @@ type Image struct {
 	Snapshots    []string          `json:"snapshots,omitempty"`
 	GiB          int64             `json:"gib,omitempty"` // the volumes of Snapshots together: the most that they can hold
 
+	// Bytes is what the blocks in Snapshots take together, as if no other
+	// snapshot had any of them. Zero is not read: see ReadSizes.
+	Bytes int64 `json:"bytes,omitempty"`
+
 	// Source is the image that it was made or copied from, and SourceRegion
 	// where that is. EC2 does not know them of a registered image.
 	Source       string `json:"source,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -31,6 +32,11 @@ func (f KeeperFunc) Keep(g *Group) []Reason { return f(g) }
 type Reason struct {
 	// ImageID is the image that is kept.
 	ImageID string `json:"-"`
+
+	// Keeper is whose reason it is: a Keeper as Go writes it, or "always" for
+	// what holds under any policy, "Release", "Ladder" or "Limits". Evaluate
+	// fills it in.
+	Keeper string `json:"keeper"`
 
 	// Text completes the sentence "kept because it …": "is one of the 5 newest".
 	Text string `json:"text"`
@@ -135,9 +141,18 @@ func keepIDs(ids []string, why string) Keeper {
 	for _, id := range ids {
 		set[id] = true
 	}
-	return Named(fmt.Sprintf("IDs(%q)", slices.Sorted(maps.Keys(set))), KeeperFunc(func(g *Group) []Reason {
+	return Named(idsName(slices.Sorted(maps.Keys(set))), KeeperFunc(func(g *Group) []Reason {
 		return keepIf(g, func(img *Stamped) bool { return set[img.ID] }, why)
 	}))
+}
+
+// idsName is short, since it stands with every reason.
+func idsName(ids []string) string {
+	const few = 3
+	if len(ids) <= few {
+		return fmt.Sprintf("IDs(%s)", strings.Join(ids, ", "))
+	}
+	return fmt.Sprintf("IDs(%d of them, %s)", len(ids), digest(strings.Join(ids, " ")))
 }
 
 // Named gives a keeper the name that counts in Policy.Fingerprint.

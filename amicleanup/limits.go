@@ -111,7 +111,7 @@ func hold(unit []member, text string) {
 			continue
 		}
 		m.item.Action = Keep
-		m.item.Reasons = append(m.item.Reasons, Reason{ImageID: m.item.Image.ID, Text: text, Blocked: true})
+		m.item.Reasons = append(m.item.Reasons, Reason{ImageID: m.item.Image.ID, Keeper: byLimits, Text: text, Blocked: true})
 	}
 }
 

@@ -2,8 +2,6 @@ package amicleanup
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -70,8 +68,7 @@ func (p *OrphanPolicy) Validate() error {
 
 // Fingerprint tells policies apart.
 func (p *OrphanPolicy) Fingerprint() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%v %v %v %v %v", p.Tags, p.Described, p.Except, p.MinAge, p.Removals)) // maps print sorted
-	return hex.EncodeToString(sum[:fingerprintBytes])
+	return digest(fmt.Sprintf("%v %v %v %v %v", p.Tags, p.Described, p.Except, p.MinAge, p.Removals)) // maps print sorted
 }
 
 // An OrphanPlan says which snapshots are to be deleted, and of those with a

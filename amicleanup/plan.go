@@ -61,7 +61,7 @@ type Item struct {
 }
 
 func (item Item) because(text string) Item {
-	item.Reasons = append(item.Reasons, Reason{ImageID: item.Image.ID, Text: text})
+	item.Reasons = append(item.Reasons, Reason{ImageID: item.Image.ID, Keeper: always, Text: text})
 	return item
 }
 

@@ -96,18 +96,25 @@ func (p *Policy) Fingerprint() string {
 	fmt.Fprintf(&b, "%q %v %v %v\n", p.Select.Name, p.Select.Tags, p.Select.Except, p.Select.Baked) // maps print sorted
 	fmt.Fprintf(&b, "%s %s %s\n", funcName(p.Group), funcName(p.Stamp), funcName(p.Release))
 	for _, k := range p.Keep {
-		if s, ok := k.(fmt.Stringer); ok {
-			fmt.Fprintln(&b, s.String())
-		} else {
-			fmt.Fprintf(&b, "%T\n", k)
-		}
+		fmt.Fprintln(&b, keeperName(k))
 	}
 	fmt.Fprintf(&b, "%v %v\n", p.Ladder, p.Limits)
-	sum := sha256.Sum256([]byte(b.String()))
-	return hex.EncodeToString(sum[:fingerprintBytes])
+	return digest(b.String())
 }
 
-const fingerprintBytes = 8
+func keeperName(k Keeper) string {
+	if s, ok := k.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return fmt.Sprintf("%T", k)
+}
+
+// digest tells texts apart.
+func digest(text string) string {
+	const enough = 8
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:enough])
+}
 
 func funcName[F ~func(*Image) (T, E), T, E any](f F) string {
 	if f == nil {

@@ -72,11 +72,11 @@ func (e *evaluation) keepRelated() {
 func (r *relations) because(img *Image) []*Image {
 	cause := r.items[img.ID]
 	var fresh []*Image
-	keep := func(item *Item, text string) {
+	keep := func(item *Item, keeper, text string) {
 		if item == nil || item.wanted() {
 			return
 		}
-		reason := Reason{ImageID: item.Image.ID, Text: text, Evidence: []string{"image " + img.ID}}
+		reason := Reason{ImageID: item.Image.ID, Keeper: keeper, Text: text, Evidence: []string{"image " + img.ID}}
 		if cause != nil {
 			reason.Blocked, reason.passive = cause.blocked(), cause.passive()
 		}
@@ -84,12 +84,12 @@ func (r *relations) because(img *Image) []*Image {
 		fresh = append(fresh, &item.Image)
 	}
 	if r.parents && !img.isCopy() {
-		keep(r.items[img.Source], "is what a kept image was made from")
-		keep(r.items[img.Tags[tagSource]], "is what a kept image was made from")
+		keep(r.items[img.Source], parentOfKept{}.String(), "is what a kept image was made from")
+		keep(r.items[img.Tags[tagSource]], parentOfKept{}.String(), "is what a kept image was made from")
 	}
 	if cause != nil && cause.Release != "" {
 		for _, other := range r.releases[cause.Release] {
-			keep(other, "is of one release with a kept image")
+			keep(other, byRelease, "is of one release with a kept image")
 		}
 	}
 	return fresh
@@ -156,7 +156,7 @@ func (e *evaluation) holdForUnread() {
 			for k := range items {
 				if !items[k].wanted() {
 					items[k].Reasons = append(items[k].Reasons, Reason{
-						ImageID: items[k].Image.ID, Blocked: true,
+						ImageID: items[k].Image.ID, Keeper: byRelease, Blocked: true,
 						Text: fmt.Sprintf("may be related to an image in %s, which was not read", place(unread.Account, unread.Region)),
 					})
 				}
@@ -179,7 +179,7 @@ func (e *evaluation) alignReleases() {
 		for _, m := range unit {
 			if at, ok := order[m.item.Action]; ok && at > least {
 				m.item.Action = Wait
-				m.item.Reasons = append(m.item.Reasons, Reason{ImageID: m.item.Image.ID, Text: "waits for the other images of its release"})
+				m.item.Reasons = append(m.item.Reasons, Reason{ImageID: m.item.Image.ID, Keeper: byRelease, Text: "waits for the other images of its release"})
 			}
 		}
 	}

@@ -3,7 +3,9 @@ package ec2
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -16,13 +18,25 @@ import (
 // An AMI is what a Builder bakes.
 type AMI struct {
 	Region       string
+	Account      string // another than that of the bake; with Distribution.OnlyCopies
 	ImageID      string
 	Name         string
 	Architecture string
 	Login        string   // who to log in as on its instances
 	Snapshots    []string // its EBS snapshots
 	Source       SourceImage
-	Build        string // the build id
+	Build        string    // the build id
+	Copies       []AMICopy // in the order of Distribution.Copies
+
+	cloud *Cloud
+}
+
+// An AMICopy is a copy of an AMI in another region or account.
+type AMICopy struct {
+	Region    string   `json:"region"`
+	Account   string   `json:"account,omitempty"` // another than that of the bake
+	ImageID   string   `json:"id"`
+	Snapshots []string `json:"snapshots"`
 
 	cloud *Cloud
 }
@@ -36,53 +50,133 @@ func Of(r *bake.Result) *AMI {
 	return ami
 }
 
-// ID is the AMI's id.
+// Artifact is the AMI once it exists, with the copies that are ready.
+func (s *session) Artifact() bake.Artifact {
+	if s.Image.ID == "" {
+		return nil
+	}
+	a := &AMI{
+		Region: s.region.name, ImageID: s.Image.ID, Name: s.Image.Name, Snapshots: s.Image.Snapshots,
+		Architecture: s.Source.Architecture, Login: s.Source.Login, Source: s.Source, Build: s.run.ID,
+		cloud: s.builder.Cloud,
+	}
+	for i, p := range s.Places {
+		if p.Done && !p.Removed {
+			c := s.builder.Distribute.Copies[i]
+			a.Copies = append(a.Copies, AMICopy{c.Region, p.Account, p.ID, p.Snapshots, s.builder.cloudOf(c)})
+		}
+	}
+	if s.Image.Removed && len(a.Copies) > 0 {
+		a.lead()
+	}
+	return a
+}
+
+// lead makes the first copy the AMI, whose place is then the copy's.
+func (a *AMI) lead() {
+	first := a.Copies[0]
+	a.Region, a.Account, a.ImageID, a.Snapshots, a.cloud = first.Region, first.Account, first.ImageID, first.Snapshots, first.cloud
+	a.Copies = a.Copies[1:]
+}
+
+// ID is the AMI's id where it was baked.
 func (a *AMI) ID() string { return a.ImageID }
 
-// IDs is the AMI's id by region.
-func (a *AMI) IDs() map[string]string { return map[string]string{a.Region: a.ImageID} }
+// IDs is the ids of the AMI and its copies by region: "eu-west-1". Copies in
+// another account are named by account and region: "123456789012/eu-west-1".
+func (a *AMI) IDs() map[string]string {
+	ids := map[string]string{placeName(a.Account, a.Region): a.ImageID}
+	for _, c := range a.Copies {
+		ids[placeName(c.Account, c.Region)] = c.ImageID
+	}
+	return ids
+}
 
 // String names the AMI and where it is.
-func (a *AMI) String() string { return fmt.Sprintf("%s %q in %s", a.ImageID, a.Name, a.Region) }
+func (a *AMI) String() string {
+	places := placeName(a.Account, a.Region)
+	for _, c := range a.Copies {
+		places += ", " + placeName(c.Account, c.Region)
+	}
+	return fmt.Sprintf("%s %q in %s", a.ImageID, a.Name, places)
+}
 
 // MarshalJSON is the fields in snake_case.
 func (a *AMI) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		ID           string      `json:"id"`
 		Region       string      `json:"region"`
+		Account      string      `json:"account,omitempty"`
 		Name         string      `json:"name"`
 		Architecture string      `json:"architecture"`
 		Login        string      `json:"login"`
 		Snapshots    []string    `json:"snapshots"`
 		Source       SourceImage `json:"source,omitzero"`
 		Build        string      `json:"build"`
-	}{a.ImageID, a.Region, a.Name, a.Architecture, a.Login, a.Snapshots, a.Source, a.Build})
+		Copies       []AMICopy   `json:"copies,omitempty"`
+	}{a.ImageID, a.Region, a.Account, a.Name, a.Architecture, a.Login, a.Snapshots, a.Source, a.Build, a.Copies})
 }
 
-// Destroy deregisters the AMI and deletes its snapshots.
+// Destroy deregisters the AMI and all its copies and deletes their snapshots,
+// also where they are protected; EC2 refuses that for a day where the
+// protection has a cooldown. A place that fails does not save the others.
 func (a *AMI) Destroy(ctx context.Context) error {
-	return a.cloud.region(a.Region).removeImage(ctx, a.ImageID, a.Snapshots)
+	err := a.cloud.region(a.Region).removeImage(ctx, a.ImageID, a.Snapshots)
+	for _, c := range a.Copies {
+		if copyErr := c.cloud.region(c.Region).removeImage(ctx, c.ImageID, c.Snapshots); copyErr != nil {
+			err = errors.Join(err, &CopyError{Region: c.Region, Account: c.Account, Err: copyErr})
+		}
+	}
+	return err
 }
 
 // Find returns the newest promoted AMI of img with the run's fingerprint that
-// was made from the AMI that Source finds now.
+// was made from the AMI that Source finds now, and is everywhere where
+// Distribute wants it.
 func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake.Artifact, error) {
-	r := b.Cloud.region(b.Region)
-	filters := []ec2types.Filter{
-		filter("tag:"+TagImage, img.Name),
-		filter("tag:"+TagFingerprint, run.Fingerprint),
-		filter("state", string(ec2types.ImageStateAvailable)),
+	places := slices.Clone(b.Distribute.Copies)
+	if !b.Distribute.OnlyCopies {
+		places = slices.Insert(places, 0, Copy{Region: b.Cloud.region(b.Region).name})
 	}
+	a := &AMI{}
+	filters := []ec2types.Filter{filter("tag:"+TagImage, img.Name), filter("tag:"+TagFingerprint, run.Fingerprint)}
 	if run.Source == nil && b.Source != nil { // that of Image.From is in the fingerprint
-		source, err := b.Source.find(ctx, r)
+		source, err := b.Source.find(ctx, b.Cloud.region(b.Region))
 		if err != nil {
 			return nil, err
 		}
 		filters = append(filters, filter("tag:"+TagSource, aws.ToString(source.ImageId)))
 	}
-	images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{Owners: []string{Self}, Filters: filters})
+	for _, place := range places {
+		cloud := b.cloudOf(place)
+		found, err := cloud.region(place.Region).goodImage(ctx, filters...)
+		if err != nil {
+			return nil, err
+		}
+		c := AMICopy{Region: place.Region, ImageID: aws.ToString(found.ImageId), Snapshots: snapshotsOf(found), cloud: cloud}
+		if cloud != b.Cloud {
+			if c.Account, err = cloud.Account(ctx); err != nil {
+				return nil, err
+			}
+		}
+		a.Copies = append(a.Copies, c)
+		tags := tagMap(found.Tags)
+		a.Name, a.Architecture, a.Login = aws.ToString(found.Name), string(found.Architecture), tags[TagLogin]
+		a.Source, a.Build = SourceImage{ID: tags[TagSource]}, tags[TagBuild]
+		filters = []ec2types.Filter{filter("tag:"+TagBuild, a.Build)}
+	}
+	a.lead()
+	return a, nil
+}
+
+// goodImage is the newest promoted image of the account that passes the filters,
+// or bake.ErrNoArtifact.
+func (r *region) goodImage(ctx context.Context, filters ...ec2types.Filter) (ec2types.Image, error) {
+	images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{
+		Owners: []string{Self}, Filters: append(filters, filter("state", string(ec2types.ImageStateAvailable))),
+	})
 	if err != nil {
-		return nil, err
+		return ec2types.Image{}, err
 	}
 	var good []ec2types.Image
 	for _, i := range images {
@@ -91,13 +185,7 @@ func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake
 		}
 	}
 	if len(good) == 0 {
-		return nil, bake.ErrNoArtifact
+		return ec2types.Image{}, bake.ErrNoArtifact
 	}
-	found := newest(good)
-	tags := tagMap(found.Tags)
-	return &AMI{
-		Region: r.name, ImageID: aws.ToString(found.ImageId), Name: aws.ToString(found.Name),
-		Architecture: string(found.Architecture), Login: tags[TagLogin], Snapshots: snapshotsOf(found),
-		Source: SourceImage{ID: tags[TagSource]}, Build: tags[TagBuild], cloud: b.Cloud,
-	}, nil
+	return newest(good), nil
 }

@@ -23,9 +23,22 @@ const attempts = 8
 // refused before it took effect, lost after it did, never answered; and
 // cancels the bake at each. Whatever happens, nothing of the build is left.
 func TestEveryCallBroken(t *testing.T) {
-	calls := callsOfABake(t)
+	calls := callsOfABake(t, simple)
 	if len(calls) < 12 {
 		t.Fatalf("a bake made only %d calls: %v", len(calls), calls)
+	}
+	breakCalls(t, calls, simple)
+}
+
+// breakCalls bakes the image many times, with one of the calls broken each time.
+func breakCalls(t *testing.T, calls []nthCall, define func(*ec2.Cloud) *bake.Image) {
+	t.Helper()
+	fresh := func(t *testing.T) *ec2test.Server {
+		t.Helper()
+		t.Parallel()
+		server := newServer(t, nil)
+		server.AddRole(ec2test.Role{ARN: prodRole})
+		return server
 	}
 	for _, c := range calls {
 		faults := map[string]ec2test.Fault{
@@ -37,19 +50,17 @@ func TestEveryCallBroken(t *testing.T) {
 		}
 		for name, fault := range faults {
 			t.Run(fmt.Sprintf("%s %d %s", c.action, c.nth, name), func(t *testing.T) {
-				t.Parallel()
-				server := newServer(t, nil)
+				server := fresh(t)
 				server.Fail(fault)
-				wantCleanEnd(t.Context(), t, server, quick(server))
+				wantCleanEndOf(t.Context(), t, server, quick(server), define)
 			})
 		}
 		t.Run(fmt.Sprintf("%s %d cancel", c.action, c.nth), func(t *testing.T) {
-			t.Parallel()
-			server := newServer(t, nil)
+			server := fresh(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			server.Fail(ec2test.Fault{Action: c.action, Match: cancelAt(c.nth, cancel)})
-			wantCleanEnd(ctx, t, server, quick(server))
+			wantCleanEndOf(ctx, t, server, quick(server), define)
 		})
 	}
 }
@@ -71,10 +82,11 @@ type nthCall struct {
 }
 
 // callsOfABake lists the calls of a bake that goes well.
-func callsOfABake(t *testing.T) []nthCall {
+func callsOfABake(t *testing.T, define func(*ec2.Cloud) *bake.Image) []nthCall {
 	t.Helper()
 	server := newServer(t, nil)
-	if _, err := bake.Bake(t.Context(), nil, simple(newCloud(server))); err != nil {
+	server.AddRole(ec2test.Role{ARN: prodRole})
+	if _, err := bake.Bake(t.Context(), nil, define(newCloud(server))); err != nil {
 		t.Fatal(err)
 	}
 	var calls []nthCall
@@ -86,18 +98,24 @@ func callsOfABake(t *testing.T) []nthCall {
 	return calls
 }
 
-// wantCleanEnd bakes, and wants either an artifact or an error that names the
-// step, and in the end an empty EC2.
+// wantCleanEnd bakes the simple image, and wants either an artifact or an error
+// that names the step, and in the end an empty EC2.
 func wantCleanEnd(ctx context.Context, t *testing.T, server *ec2test.Server, o *ec2.CloudOptions) {
+	t.Helper()
+	wantCleanEndOf(ctx, t, server, o, simple)
+}
+
+// wantCleanEndOf is the same for another image.
+func wantCleanEndOf(ctx context.Context, t *testing.T, server *ec2test.Server, o *ec2.CloudOptions, define func(*ec2.Cloud) *bake.Image) {
 	t.Helper()
 	o.CallTimeout = 200 * time.Millisecond
 	// On this clock a step has a second, and what is limited to minutes less.
 	options := &bake.Options{StepTimeout: time.Minute, Clock: ec2test.Scaled(60)}
-	results, err := bake.Bake(ctx, options, simple(ec2.NewCloud(server.Config(testRegion), o)))
+	results, err := bake.Bake(ctx, options, define(ec2.NewCloud(server.Config(testRegion), o)))
 	server.Mend()
 	var named *bake.Error
 	switch {
-	case err != nil && (!errors.As(err, &named) || named.Step == "" || named.Image != "simple"):
+	case err != nil && (!errors.As(err, &named) || named.Step == "" || named.Image == ""):
 		t.Errorf("the error does not name image and step: %v", err)
 	case err == nil && results[0].Artifact == nil:
 		t.Error("neither an error nor an artifact")

@@ -77,6 +77,10 @@ type Builder struct {
 	// Tags are set on everything that is created, besides Image.Tags, which win.
 	Tags map[string]string
 
+	// Distribute says where the AMI is copied to once its checks have passed, and
+	// who may use it. The zero value leaves it here, for this account.
+	Distribute Distribution
+
 	// KeepGuestState leaves in the guest what a bake puts there: the client's
 	// public key in authorized_keys, and cloud-init's record of this instance.
 	// By default they are removed before the image is made.
@@ -125,7 +129,7 @@ const (
 )
 
 // amiName is EC2's rule for the name of an image.
-var amiName = regexp.MustCompile(`^[a-zA-Z0-9()\[\]. /'@_\-"]{3,128}$`)
+var amiName = regexp.MustCompile(`^[a-zA-Z0-9()\[\]. /'@_\-]{3,128}$`)
 
 const (
 	mostTags        = 50
@@ -156,13 +160,14 @@ func (b Builder) Validate(img *bake.Image) error {
 		}
 	}
 	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
-		wrong("AMIName", `%q: EC2 takes 3 to 128 letters, digits and ()[]. /'@_-"`, name)
+		wrong("AMIName", `%q: EC2 takes 3 to 128 letters, digits and ()[]. /'@_-`, name)
 	}
 	errs = append(errs, b.validateNetwork()...)
 	errs = append(errs, b.validateSecurityGroups()...)
 	errs = append(errs, b.validateUserData()...)
 	errs = append(errs, b.validateDevices()...)
 	errs = append(errs, b.validateTags(img)...)
+	errs = append(errs, b.validateDistribution()...)
 	if b.BootTimeout < 0 || b.ImageTimeout < 0 {
 		wrong("BootTimeout", "no timeout may be negative")
 	}

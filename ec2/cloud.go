@@ -15,6 +15,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
@@ -29,8 +30,9 @@ type Cloud struct {
 	options  CloudOptions
 	schedule awsapi.Schedule
 
-	mu      sync.Mutex
-	regions map[string]*region
+	mu        sync.Mutex
+	regions   map[string]*region
+	accountID string // once it was asked for
 }
 
 // CloudOptions are what a Cloud needs besides the SDK's configuration. The
@@ -168,6 +170,7 @@ type region struct {
 	name      string
 	client    *awsec2.Client
 	ssm       *ssm.Client
+	sts       *sts.Client
 	clock     bake.Clock
 	settle    time.Duration
 	interval  time.Duration // between two polls
@@ -190,7 +193,7 @@ func (c *Cloud) region(name string) *region {
 	shared := newLookups(c.options)
 	cfg.APIOptions = append(cfg.APIOptions, shared.writes.watch)
 	r := &region{
-		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg),
+		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg),
 		clock: c.options.Clock, settle: c.options.SettleTime, interval: c.options.PollInterval, lookups: shared,
 	}
 	r.instances = newPoller(c.options, r.fetchInstances)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -17,11 +16,12 @@ import (
 
 // An amiRecord is the AMI that the build makes.
 type amiRecord struct {
-	Name      string   `json:"name,omitempty"`
-	ID        string   `json:"id,omitempty"`
-	Snapshots []string `json:"snapshots,omitempty"`
-	Refused   bool     `json:"refused,omitempty"` // EC2 said that it made none
-	Removed   bool     `json:"removed,omitempty"`
+	Name      string    `json:"name,omitempty"`
+	ID        string    `json:"id,omitempty"`
+	Baked     time.Time `json:"baked,omitzero"`
+	Snapshots []string  `json:"snapshots,omitempty"`
+	Refused   bool      `json:"refused,omitempty"` // EC2 said that it made none
+	Removed   bool      `json:"removed,omitempty"`
 }
 
 func (b Builder) imageTimeout() time.Duration {
@@ -32,11 +32,13 @@ func (b Builder) imageTimeout() time.Duration {
 }
 
 func (s *session) createImage(ctx context.Context) error {
-	now := s.run.Clock.Now()
+	if s.Image.Baked.IsZero() {
+		s.Image.Baked = s.run.Clock.Now()
+	}
 	const mostNames = 10
 	for try := range mostNames {
 		if s.Image.Name == "" || try > 0 {
-			s.Image.Name = s.builder.nameFor(s.image, now.Add(time.Duration(try)*time.Second))
+			s.Image.Name = s.builder.nameFor(s.image, s.Image.Baked.Add(time.Duration(try)*time.Second))
 		}
 		err := s.tryCreateImage(ctx)
 		if awsapi.Code(err) != duplicateName {
@@ -52,16 +54,20 @@ func (s *session) createImage(ctx context.Context) error {
 
 const duplicateName = "InvalidAMIName.Duplicate"
 
-func (s *session) tryCreateImage(ctx context.Context) error {
-	description := s.builder.Description
-	if description == "" {
-		description = fmt.Sprintf("%s baked from %s", s.run.Image, s.Source.ID)
+// description is the AMI's.
+func (s *session) description() string {
+	if s.builder.Description != "" {
+		return s.builder.Description
 	}
+	return fmt.Sprintf("%s baked from %s", s.run.Image, s.Source.ID)
+}
+
+func (s *session) tryCreateImage(ctx context.Context) error {
 	s.Image.Refused = false
 	out, err := s.region.client.CreateImage(ctx, &awsec2.CreateImageInput{
 		InstanceId:        aws.String(s.Instance.ID),
 		Name:              aws.String(s.Image.Name),
-		Description:       aws.String(description),
+		Description:       aws.String(s.description()),
 		TagSpecifications: tagged(s.imageTags(), ec2types.ResourceTypeImage, ec2types.ResourceTypeSnapshot),
 	})
 	switch {
@@ -87,25 +93,32 @@ func (s *session) tryCreateImage(ctx context.Context) error {
 
 // findImage looks for the image by the tag of its create call.
 func (s *session) findImage(ctx context.Context) (bool, error) {
-	images, err := s.region.describeImages(ctx, &awsec2.DescribeImagesInput{
-		Owners: []string{Self}, Filters: []ec2types.Filter{filter("tag:"+TagBuild, s.run.ID)},
-	})
-	if err != nil || len(images) == 0 {
+	image, err := s.region.imageOfBuild(ctx, s.run.ID)
+	if err != nil || image.ImageId == nil {
 		return false, err
 	}
-	s.Image.ID = aws.ToString(images[0].ImageId)
-	s.Image.Snapshots = snapshotsOf(images[0])
+	s.Image.ID = aws.ToString(image.ImageId)
+	s.Image.Snapshots = snapshotsOf(image)
 	return true, nil
 }
 
 func (s *session) waitImage(ctx context.Context) error {
-	stop := s.reportSnapshots(ctx)
+	return s.region.waitImage(ctx, s.run, s.Image.ID, func(i ec2types.Image) { s.Image.Snapshots = snapshotsOf(i) })
+}
+
+// errImageFailed is an image that EC2 could not finish.
+var errImageFailed = errors.New("the image failed")
+
+// waitImage waits until an image of a build is available, and reports how far
+// its snapshots have come; see is shown every state of it.
+func (r *region) waitImage(ctx context.Context, run *bake.Run, id string, see func(ec2types.Image)) error {
+	stop := r.reportSnapshots(ctx, run)
 	defer stop()
-	return s.region.images.WaitQuiet(ctx, s.Image.ID, s.region.polls(quietImage), func(i ec2types.Image, found bool) (bool, error) {
+	return r.images.WaitQuiet(ctx, id, r.polls(quietImage), func(i ec2types.Image, found bool) (bool, error) {
 		if !found {
 			return false, nil // EC2 does not show it yet
 		}
-		s.Image.Snapshots = snapshotsOf(i)
+		see(i)
 		switch i.State {
 		case ec2types.ImageStateAvailable:
 			return true, nil
@@ -114,7 +127,7 @@ func (s *session) waitImage(ctx context.Context) error {
 			if i.StateReason != nil {
 				reason = aws.ToString(i.StateReason.Message)
 			}
-			return false, fmt.Errorf("%s is %s: %s", s.Image.ID, i.State, reason)
+			return false, fmt.Errorf("%w: %s is %s: %s", errImageFailed, id, i.State, reason)
 		}
 		return false, nil
 	})
@@ -130,17 +143,6 @@ func snapshotsOf(i ec2types.Image) []string {
 	return ids
 }
 
-// promote takes away the tag that says that anyone may remove the image.
-func (s *session) promote(ctx context.Context) error {
-	return s.region.onceVisible(ctx, func(ctx context.Context) error {
-		_, err := s.region.client.DeleteTags(ctx, &awsec2.DeleteTagsInput{
-			Resources: append([]string{s.Image.ID}, s.Image.Snapshots...),
-			Tags:      []ec2types.Tag{{Key: aws.String(TagExpires)}},
-		})
-		return err
-	})
-}
-
 // discardImage removes the image and its snapshots unless the build succeeded.
 func (s *session) discardImage(ctx context.Context, outcome bake.Outcome) error {
 	if outcome == bake.Succeeded || s.Image.Removed || s.Image.ID == "" && s.Image.Refused {
@@ -154,54 +156,10 @@ func (s *session) discardImage(ctx context.Context, outcome bake.Outcome) error 
 	if s.Image.ID == "" {
 		return nil
 	}
-	// While the image is pending, not all of its snapshots are known.
-	tagged, err := s.region.snapshotsOfBuild(ctx, s.run.ID)
-	if err != nil {
-		return err
-	}
-	snapshots := slices.Compact(slices.Sorted(slices.Values(append(tagged, s.Image.Snapshots...))))
-	if err := s.region.removeImage(ctx, s.Image.ID, snapshots); err != nil {
+	if err := s.region.discard(ctx, s.run.ID, s.Image.ID, s.Image.Snapshots); err != nil {
 		return err
 	}
 	s.Image.Removed = true
 	s.run.Removed("image", s.Image.ID)
 	return nil
-}
-
-func (r *region) snapshotsOfBuild(ctx context.Context, build string) ([]string, error) {
-	found, err := r.fetchSnapshots(ctx, []string{build})
-	ids := make([]string, 0, len(found[build]))
-	for _, snap := range found[build] {
-		ids = append(ids, aws.ToString(snap.SnapshotId))
-	}
-	return ids, err
-}
-
-// removeImage deregisters the image and deletes the snapshots, which may be in
-// use by it for some moments more. What is gone already is no error.
-func (r *region) removeImage(ctx context.Context, id string, snapshots []string) error {
-	err := r.gone(ctx, func(ctx context.Context) error {
-		_, err := r.client.DeregisterImage(ctx, &awsec2.DeregisterImageInput{ImageId: aws.String(id)})
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("image %s: %w", id, err)
-	}
-	var errs []error
-	for _, snapshot := range snapshots {
-		err := bake.WaitFor(ctx, r.clock, retryEvery, func(ctx context.Context) (bool, error) {
-			_, err := r.client.DeleteSnapshot(ctx, &awsec2.DeleteSnapshotInput{SnapshotId: aws.String(snapshot)})
-			if awsapi.Code(err) == "InvalidSnapshot.InUse" {
-				return false, nil
-			}
-			if isNotFound(err) {
-				return true, nil
-			}
-			return err == nil, err
-		})
-		if err != nil {
-			errs = append(errs, fmt.Errorf("snapshot %s: %w", snapshot, err))
-		}
-	}
-	return errors.Join(errs...)
 }

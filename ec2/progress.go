@@ -17,27 +17,27 @@ import (
 // reportSnapshots reports how far the snapshots of the build have come, until
 // stop is called. Small images are done before its first look. What it cannot
 // find out is not missed: the image itself is waited for elsewhere.
-func (s *session) reportSnapshots(ctx context.Context) (stop func()) {
+func (r *region) reportSnapshots(ctx context.Context, run *bake.Run) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var reporting sync.WaitGroup
 	reporting.Go(func() {
-		if s.region.clock.Sleep(ctx, s.region.polls(snapshotsEvery)) != nil {
+		if r.clock.Sleep(ctx, r.polls(snapshotsEvery)) != nil {
 			return
 		}
 		known := map[string]int64{}
-		err := s.region.snapshots.Wait(ctx, s.run.ID, func(snapshots []ec2types.Snapshot, _ bool) (bool, error) {
+		err := r.snapshots.Wait(ctx, run.ID, func(snapshots []ec2types.Snapshot, _ bool) (bool, error) {
 			for _, snapshot := range snapshots {
 				id, done := aws.ToString(snapshot.SnapshotId), percent(snapshot)
 				if last, seen := known[id]; !seen || done > last {
 					known[id] = done
-					s.run.Emit(bake.Event{
+					run.Emit(bake.Event{
 						Kind: bake.Progressed, Resource: bake.Resource{Kind: "snapshot", ID: id}, Done: done, Total: complete,
 					})
 				}
 			}
 			return false, nil // until ctx ends
 		})
-		s.run.Log.Debug("no more is known of the snapshots", slog.String("build", s.run.ID), slog.Any("reason", err))
+		run.Log.Debug("no more is known of the snapshots", slog.String("build", run.ID), slog.Any("reason", err))
 	})
 	return func() {
 		cancel()

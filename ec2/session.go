@@ -24,6 +24,7 @@ type session struct {
 	SecurityGroup securityGroup `json:"security_group,omitzero"`
 	Instance      instance      `json:"instance,omitzero"`
 	Image         amiRecord     `json:"image,omitzero"`
+	Places        []place       `json:"places,omitempty"`
 }
 
 var (
@@ -59,7 +60,12 @@ func (s *session) Capture() []bake.Step {
 
 // Promote makes the AMI one that others may use.
 func (s *session) Promote() []bake.Step {
-	return []bake.Step{{Name: "promote image", Do: s.promote}}
+	d := s.builder.Distribute
+	timeout := d.Timeout
+	if timeout == 0 {
+		timeout = defaultCopying
+	}
+	return []bake.Step{{Name: "promote image", Do: s.promote, Undo: s.unpromote, Retry: d.retry(), Timeout: timeout}}
 }
 
 // Connect waits until SSH answers under the injected host key.
@@ -105,16 +111,4 @@ func (s *session) Kept() bake.Kept {
 		k.Resources = append(k.Resources, bake.Resource{Kind: "security group", ID: s.SecurityGroup.IDs[0]})
 	}
 	return k
-}
-
-// Artifact is the AMI once it exists.
-func (s *session) Artifact() bake.Artifact {
-	if s.Image.ID == "" {
-		return nil
-	}
-	return &AMI{
-		Region: s.region.name, ImageID: s.Image.ID, Name: s.Image.Name, Snapshots: s.Image.Snapshots,
-		Architecture: s.Source.Architecture, Login: s.Source.Login, Source: s.Source, Build: s.run.ID,
-		cloud: s.builder.Cloud,
-	}
 }

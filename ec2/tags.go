@@ -46,7 +46,7 @@ func (s *session) imageTags() map[string]string {
 	tags := s.tags(s.Image.Name)
 	tags[TagLogin] = s.Source.Login
 	tags[TagSource] = s.Source.ID
-	tags[TagStamp] = strconv.FormatInt(s.run.Clock.Now().Unix(), 10)
+	tags[TagStamp] = strconv.FormatInt(s.Image.Baked.Unix(), 10)
 	if s.run.Fingerprint != "" {
 		tags[TagFingerprint] = s.run.Fingerprint
 	}

@@ -19,7 +19,10 @@ type ActionCoverage struct {
 // COVERAGE.md of this package shows it.
 func Coverage() []ActionCoverage {
 	s := &Server{known: newCatalogue()}
-	out := []ActionCoverage{{Service: "sts", Name: "GetCallerIdentity"}}
+	out := []ActionCoverage{
+		{Service: "sts", Name: "AssumeRole", Params: []string{"DurationSeconds", "ExternalId", "RoleArn", "RoleSessionName"}},
+		{Service: "sts", Name: "GetCallerIdentity"},
+	}
 	for service, table := range map[string]map[string]action{"ec2": s.actionTable(), "autoscaling": scalingTable()} {
 		for _, a := range table {
 			params := slices.DeleteFunc(paramNames(a.input, ""), func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })

@@ -178,7 +178,7 @@ func (s *Server) errorAnswer(req *request, err *apiError) answer {
 		return ssmError(err)
 	case "rbin":
 		return rbinError(err)
-	case "autoscaling":
+	case "autoscaling", "sts":
 		return queryError(err, req.id)
 	}
 	body, encodeErr := encodeError(err, req.id)

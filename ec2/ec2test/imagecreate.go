@@ -214,6 +214,9 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *apiError) {
 	if err := c.checkImageName(in.Name); err != nil { // the region was unlocked meanwhile
 		return nil, err
 	}
+	if err := c.copySlots(len(snaps)); err != nil {
+		return nil, err
+	}
 	if err := c.commit(); err != nil {
 		return nil, err
 	}

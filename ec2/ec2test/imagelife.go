@@ -277,6 +277,16 @@ func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*returnXML, 
 		if state := img.state(c.now); state != "available" {
 			return nil, fail("InvalidAMIID.Unavailable", "The image ID '%s' is not available: %s", img.id, state)
 		}
+		for _, m := range img.mappings {
+			if m.EBS == nil {
+				continue
+			}
+			if snap, ok := c.snapshots.get(m.EBS.SnapshotID); ok {
+				if err := in.LaunchPermission.shareable(c, snap); err != nil {
+					return nil, err
+				}
+			}
+		}
 	}
 	if err := c.commit(); err != nil {
 		return nil, err

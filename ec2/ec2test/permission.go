@@ -3,6 +3,7 @@ package ec2test
 import (
 	"slices"
 	"sort"
+	"strings"
 )
 
 // permissions are who may use an image or a snapshot besides its owner.
@@ -73,9 +74,38 @@ func (change *permissionChange) check() *apiError {
 		if entry.UserID != "" && !isAccount(entry.UserID) {
 			return fail("InvalidUserID.Malformed", "Invalid user id: %q", entry.UserID)
 		}
+		if entry.OrganizationArn != "" && !organizationARN(entry.OrganizationArn, "organization/o-") {
+			return invalidValue("OrganizationArn", entry.OrganizationArn, "It must be the ARN of an organization.")
+		}
+		if entry.OrganizationalUnitArn != "" && !organizationARN(entry.OrganizationalUnitArn, "ou/o-") {
+			return invalidValue("OrganizationalUnitArn", entry.OrganizationalUnitArn, "It must be the ARN of an organizational unit.")
+		}
 	}
 	if len(change.Add)+len(change.Remove) == 0 {
 		return combination("No operation specified")
+	}
+	return nil
+}
+
+// organizationARN tells whether arn is one of AWS Organizations, of a kind.
+func organizationARN(arn, kind string) bool {
+	parts := strings.Split(arn, ":")
+	return len(parts) == 6 && parts[0] == "arn" && parts[2] == "organizations" && isAccount(parts[4]) && strings.HasPrefix(parts[5], kind)
+}
+
+// shareable refuses to share a snapshot that is encrypted with the key that AWS
+// made for EBS, or to give an encrypted one to everybody.
+func (change *permissionChange) shareable(c *call, s *snapshot) *apiError {
+	if len(change.Add) == 0 || !s.encrypted {
+		return nil
+	}
+	if s.kmsKey == c.defaultKey() {
+		return fail("InvalidParameter", "Snapshots encrypted with the AWS Managed CMK can't be shared. Specify another snapshot.")
+	}
+	for _, entry := range change.Add {
+		if entry.Group != "" {
+			return fail("OperationNotPermitted", "Encrypted snapshots cannot be made public")
+		}
 	}
 	return nil
 }
@@ -197,8 +227,8 @@ func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*retur
 	if err := change.check(); err != nil {
 		return nil, err
 	}
-	if s.encrypted && slices.ContainsFunc(change.Add, func(p permissionParam) bool { return p.Group == "all" }) {
-		return nil, fail("OperationNotPermitted", "Encrypted snapshots cannot be made public")
+	if err := change.shareable(c, s); err != nil {
+		return nil, err
 	}
 	if err := c.commit(); err != nil {
 		return nil, err

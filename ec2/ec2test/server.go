@@ -50,6 +50,9 @@ type Server struct {
 	calls   []Call
 	faults  []*fault
 	disks   map[string]*diskRef // vendors' root disks by owner and name
+
+	roles    []Role
+	sessions map[string]roleSession // by access key
 }
 
 // New starts a server. It serves in memory at once; it opens a port only when
@@ -62,6 +65,8 @@ func New(opts *Options) *Server {
 		closing: make(chan struct{}),
 		regions: make(map[string]*region),
 		disks:   make(map[string]*diskRef),
+
+		sessions: make(map[string]roleSession),
 	}
 	s.actions, s.scaling = s.actionTable(), scalingTable()
 	s.ssmCalls, s.binRuleCalls = ssmTable(), rbinTable()
@@ -216,6 +221,12 @@ func (c memClient) Do(req *http.Request) (*http.Response, error) {
 func (s *Server) account(key string) string {
 	if account, ok := s.opts.AccessKeys[key]; ok {
 		return account
+	}
+	s.mu.Lock()
+	session, ok := s.sessions[key]
+	s.mu.Unlock()
+	if ok {
+		return session.account
 	}
 	if account, ok := strings.CutPrefix(key, accessKeyPrefix); ok && account != "" {
 		return account

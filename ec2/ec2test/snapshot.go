@@ -16,6 +16,7 @@ type snapshot struct {
 	encrypted   bool
 	kmsKey      string
 	doneAt      time.Time
+	copied      bool // from another snapshot
 	disk        *diskRef
 	vendor      bool // its disk is shared by the vendor's images of all regions
 	vendorImage Image
@@ -281,16 +282,36 @@ func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *apiErr
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
+	if err := c.copySlots(1); err != nil {
+		return nil, err
+	}
 	description := orText(in.Description, fmt.Sprintf("[Copied %s from %s]", source.id, from.name))
 	s := c.cloneSnapshot(&source, description, specs["snapshot"], in.Encrypted, in.KmsKeyID)
 	return &copySnapshotOutput{ID: s.id, Tags: s.tags.set(c.now)}, nil
+}
+
+// mostCopies is how many snapshots an account may have copied into a region at
+// once.
+const mostCopies = 20
+
+// copySlots refuses n copies more than that.
+func (c *call) copySlots(n int) *apiError {
+	for s := range c.snapshots.all() {
+		if s.copied && c.owns(&s.base) && !s.completed(c.now) {
+			n++
+		}
+	}
+	if n > mostCopies {
+		return fail("ResourceLimitExceeded", "Too many snapshot copies in progress. The limit is %d for this destination region.", mostCopies)
+	}
+	return nil
 }
 
 // cloneSnapshot copies a snapshot, perhaps of another region, into this one.
 func (c *call) cloneSnapshot(source *snapshot, description string, t tags, encrypted *bool, key string) *snapshot {
 	s := &snapshot{
 		base: c.newBase(snapshotKind(), t), volume: "vol-ffffffff", description: description,
-		sizeGiB: source.sizeGiB, encrypted: source.encrypted || encrypted != nil && *encrypted, disk: newDiskRef(),
+		sizeGiB: source.sizeGiB, copied: true, encrypted: source.encrypted || encrypted != nil && *encrypted, disk: newDiskRef(),
 		doneAt: c.now.Add(c.server.opts.Latency.snapshot(source.sizeGiB)),
 	}
 	if s.encrypted {

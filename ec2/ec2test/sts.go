@@ -3,26 +3,144 @@ package ec2test
 import (
 	"encoding/xml"
 	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 )
 
+// A Role is an IAM role that can be assumed.
+type Role struct {
+	// ARN names it, and the account that it belongs to:
+	// "arn:aws:iam::210987654321:role/images".
+	ARN string
+
+	// Trusts are the accounts whose callers may assume it. Empty is all.
+	Trusts []string
+
+	// ExternalID is what a caller must give. Empty asks for none.
+	ExternalID string
+}
+
+// roleKeyPrefix begins the access keys of assumed roles; the number of the
+// session follows.
+const roleKeyPrefix = "ASIATEST"
+
+var roleARN = regexp.MustCompile(`^arn:aws:iam::(\d{12}):role/([\w+=,.@/-]+)$`)
+
+// roleSession is a role that someone has assumed.
+type roleSession struct{ account, arn string }
+
+// AddRole makes a role that AssumeRole knows. Its sessions may do everything in
+// the role's account, which exists from then on.
+func (s *Server) AddRole(r Role) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.roles = append(s.roles, r)
+}
+
+type stsMetadata struct {
+	RequestID string `xml:"ResponseMetadata>RequestId"`
+}
+
 type identityXML struct {
-	XMLName   xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ GetCallerIdentityResponse"`
-	ARN       string   `xml:"GetCallerIdentityResult>Arn"`
-	UserID    string   `xml:"GetCallerIdentityResult>UserId"`
-	Account   string   `xml:"GetCallerIdentityResult>Account"`
-	RequestID string   `xml:"ResponseMetadata>RequestId"`
+	XMLName xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ GetCallerIdentityResponse"`
+	ARN     string   `xml:"GetCallerIdentityResult>Arn"`
+	UserID  string   `xml:"GetCallerIdentityResult>UserId"`
+	Account string   `xml:"GetCallerIdentityResult>Account"`
+	stsMetadata
+}
+
+type assumeRoleInput struct {
+	RoleArn         string `ec2:"RoleArn,required"`
+	RoleSessionName string `ec2:"RoleSessionName,required"`
+	ExternalID      string `ec2:"ExternalId"`
+	DurationSeconds *int
+}
+
+type assumeRoleXML struct {
+	XMLName  xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ AssumeRoleResponse"`
+	ARN      string   `xml:"AssumeRoleResult>AssumedRoleUser>Arn"`
+	ID       string   `xml:"AssumeRoleResult>AssumedRoleUser>AssumedRoleId"`
+	Key      string   `xml:"AssumeRoleResult>Credentials>AccessKeyId"`
+	Secret   string   `xml:"AssumeRoleResult>Credentials>SecretAccessKey"`
+	Token    string   `xml:"AssumeRoleResult>Credentials>SessionToken"`
+	Duration string   `xml:"AssumeRoleResult>Credentials>Expiration"`
+	stsMetadata
 }
 
 // sts answers a call of STS.
 func (s *Server) sts(req *request) answer {
-	if req.action != "GetCallerIdentity" {
-		return s.errorAnswer(req, fail("InvalidAction", "Could not find operation %s for version 2011-06-15", req.action))
+	switch req.action {
+	case "GetCallerIdentity":
+		return s.stsAnswer(req, identityXML{
+			ARN: s.callerARN(req), UserID: "AIDAEC2TEST", Account: req.account, stsMetadata: stsMetadata{req.id},
+		})
+	case "AssumeRole":
+		out, err := s.assumeRole(req)
+		if err != nil {
+			return queryError(err, req.id)
+		}
+		return s.stsAnswer(req, out)
 	}
-	body, err := xml.Marshal(identityXML{
-		ARN: "arn:aws:iam::" + req.account + ":user/ec2test", UserID: "AIDAEC2TEST", Account: req.account, RequestID: req.id,
+	return queryError(fail("InvalidAction", "Could not find operation %s for version 2011-06-15", req.action), req.id)
+}
+
+func (s *Server) callerARN(req *request) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if session, ok := s.sessions[req.key]; ok {
+		return session.arn
+	}
+	return "arn:aws:iam::" + req.account + ":user/ec2test"
+}
+
+func (s *Server) assumeRole(req *request) (*assumeRoleXML, *apiError) {
+	in := new(assumeRoleInput)
+	if _, err := decodeParams(req.form, in); err != nil {
+		return nil, err
+	}
+	parts := roleARN.FindStringSubmatch(in.RoleArn)
+	if parts == nil {
+		return nil, fail("ValidationError", "%s is invalid", in.RoleArn)
+	}
+	const hour = 3600
+	seconds := hour
+	if in.DurationSeconds != nil {
+		seconds = *in.DurationSeconds
+	}
+	if seconds < 900 || seconds > 12*hour {
+		return nil, fail("ValidationError", "Value '%d' at 'durationSeconds' must be between 900 and 43200", seconds)
+	}
+	caller := s.callerARN(req)
+	number := strconv.FormatUint(s.nextSeq(), 10)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	allowed := slices.ContainsFunc(s.roles, func(r Role) bool {
+		return r.ARN == in.RoleArn && (len(r.Trusts) == 0 || slices.Contains(r.Trusts, req.account)) &&
+			(r.ExternalID == "" || r.ExternalID == in.ExternalID)
 	})
-	if err != nil {
-		return s.errorAnswer(req, internal(err))
+	if !allowed {
+		return nil, &apiError{
+			Code: "AccessDenied", Status: http.StatusForbidden,
+			Message: "User: " + caller + " is not authorized to perform: sts:AssumeRole on resource: " + in.RoleArn,
+		}
 	}
-	return answer{status: http.StatusOK, contentType: "text/xml", body: append([]byte(xml.Header), body...)}
+	name := parts[2][strings.LastIndexByte(parts[2], '/')+1:]
+	session := roleSession{parts[1], "arn:aws:sts::" + parts[1] + ":assumed-role/" + name + "/" + in.RoleSessionName}
+	key := roleKeyPrefix + number
+	s.sessions[key] = session
+	return &assumeRoleXML{
+		ARN: session.arn, ID: "AROAEC2TEST:" + in.RoleSessionName, Key: key, Secret: "secret", Token: "token-" + number,
+		Duration: stamp(s.opts.Clock.Now().Add(time.Duration(seconds) * time.Second)), stsMetadata: stsMetadata{req.id},
+	}, nil
+}
+
+func (s *Server) stsAnswer(req *request, body any) answer {
+	encoded, err := xml.Marshal(body)
+	if err != nil {
+		return queryError(internal(err), req.id)
+	}
+	return answer{status: http.StatusOK, contentType: "text/xml", body: append([]byte(xml.Header), encoded...)}
 }

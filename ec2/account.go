@@ -1,0 +1,61 @@
+package ec2
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+// A Role is an IAM role to assume, of another account or the same.
+type Role struct {
+	// ARN names the role: "arn:aws:iam::123456789012:role/images".
+	ARN string
+
+	// ExternalID is what the role's trust policy may demand. Empty sends none.
+	ExternalID string
+
+	// SessionName shows in the logs of the role's account. Empty is "bakestone".
+	SessionName string
+
+	// Duration is how long each set of credentials is valid; they are renewed
+	// by themselves. Zero is what STS gives: one hour.
+	Duration time.Duration
+}
+
+// Assume returns the account that role belongs to, with the role's rights and
+// the same options. It does no I/O: the role is assumed when it is first used.
+func (c *Cloud) Assume(role Role) *Cloud {
+	session := role.SessionName
+	if session == "" {
+		session = "bakestone"
+	}
+	cfg := c.config.Copy()
+	cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(c.region("").sts, role.ARN, func(o *stscreds.AssumeRoleOptions) {
+		o.RoleSessionName, o.Duration = session, role.Duration
+		if role.ExternalID != "" {
+			o.ExternalID = aws.String(role.ExternalID)
+		}
+	}))
+	return NewCloud(cfg, &c.options)
+}
+
+// Account is the id of the account, asked for once.
+func (c *Cloud) Account(ctx context.Context) (string, error) {
+	c.mu.Lock()
+	known := c.accountID
+	c.mu.Unlock()
+	if known != "" {
+		return known, nil
+	}
+	who, err := c.region("").sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.accountID = aws.ToString(who.Account)
+	return c.accountID, nil
+}

@@ -1,0 +1,393 @@
+package ec2_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+const (
+	prodAccount = "210987654321"
+	prodRole    = "arn:aws:iam::210987654321:role/images"
+	friend      = "111122223333"
+	organ       = "arn:aws:organizations::111122223333:organization/o-abcdefghij"
+	unit        = "arn:aws:organizations::111122223333:ou/o-abcdefghij/ou-abcd-12345678"
+)
+
+// spread is the simple image, copied to two regions and into another account.
+func spread(cloud *ec2.Cloud) *bake.Image {
+	img := simple(cloud)
+	img.Name = "spread"
+	prod := cloud.Assume(ec2.Role{ARN: prodRole})
+	img.Builder = ec2.Builder{
+		Cloud: cloud, Source: ubuntu(),
+		Distribute: ec2.Distribution{
+			Copies: []ec2.Copy{
+				{Region: "us-east-1"},
+				{Region: "us-west-2", KMSKey: "alias/west"},
+				{Region: testRegion, Cloud: prod},
+			},
+			LaunchPermissions:   ec2.Permissions{Accounts: []string{friend}, Organizations: []string{organ}, OrganizationalUnits: []string{unit}},
+			SnapshotPermissions: ec2.Permissions{Accounts: []string{friend}},
+			DeprecateAfter:      90 * 24 * time.Hour,
+			Protection:          ec2.Protected,
+		},
+	}
+	return img
+}
+
+// change sets the Distribution of an image.
+func change(img *bake.Image, f func(*ec2.Distribution)) *bake.Image {
+	b, _ := img.Builder.(ec2.Builder)
+	f(&b.Distribute)
+	img.Builder = b
+	return img
+}
+
+func roleServer(t *testing.T, o *ec2test.Options) *ec2test.Server {
+	t.Helper()
+	server := newServer(t, o)
+	server.AddRole(ec2test.Role{ARN: prodRole})
+	return server
+}
+
+// fast are options whose pauses pass in no time.
+func fast() *bake.Options { return &bake.Options{Clock: ec2test.Scaled(1000)} }
+
+func describe(t *testing.T, cloud *ec2.Cloud, region, id string) ec2types.Image {
+	t.Helper()
+	out, err := cloud.Client(region).DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ImageIds: []string{id}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Images[0]
+}
+
+func launchPermissions(t *testing.T, cloud *ec2.Cloud, region, id string) []string {
+	t.Helper()
+	out, err := cloud.Client(region).DescribeImageAttribute(t.Context(), &awsec2.DescribeImageAttributeInput{
+		ImageId: aws.String(id), Attribute: ec2types.ImageAttributeNameLaunchPermission,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, p := range out.LaunchPermissions {
+		list = append(list, aws.ToString(p.UserId)+aws.ToString(p.OrganizationArn)+aws.ToString(p.OrganizationalUnitArn)+string(p.Group))
+	}
+	return list
+}
+
+func volumePermissions(t *testing.T, cloud *ec2.Cloud, region, id string) []string {
+	t.Helper()
+	out, err := cloud.Client(region).DescribeSnapshotAttribute(t.Context(), &awsec2.DescribeSnapshotAttributeInput{
+		SnapshotId: aws.String(id), Attribute: ec2types.SnapshotAttributeNameCreateVolumePermission,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, p := range out.CreateVolumePermissions {
+		list = append(list, aws.ToString(p.UserId)+string(p.Group))
+	}
+	return list
+}
+
+func TestDistribution(t *testing.T) {
+	server := roleServer(t, nil)
+	cloud := newCloud(server)
+	prod := cloud.Assume(ec2.Role{ARN: prodRole})
+	results, err := bake.Bake(t.Context(), fast(), spread(cloud))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ami := ec2.Of(results[0])
+	want := []string{prodAccount + "/" + testRegion, testRegion, "us-east-1", "us-west-2"}
+	if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, want) {
+		t.Fatalf("places %v, want %v", got, want)
+	}
+	for name, id := range ami.IDs() {
+		account, region, other := strings.Cut(name, "/")
+		owner := prod
+		if !other {
+			account, region, owner = "123456789012", name, cloud
+		}
+		image := describe(t, owner, region, id)
+		if aws.ToString(image.OwnerId) != account || aws.ToString(image.Name) != ami.Name || image.State != "available" {
+			t.Errorf("%s: %s %q of %s", name, image.State, aws.ToString(image.Name), aws.ToString(image.OwnerId))
+		}
+		if page, err := server.ReadFile(id, "/etc/made"); err != nil || string(page) != "made with care\n" {
+			t.Errorf("%s: %q, %v", name, page, err)
+		}
+		if got, want := launchPermissions(t, owner, region, id), []string{friend, organ, unit}; !slices.Equal(got, want) {
+			t.Errorf("%s: launch permissions %v, want %v", name, got, want)
+		}
+		ebs := image.BlockDeviceMappings[0].Ebs
+		if got := volumePermissions(t, owner, region, *ebs.SnapshotId); !slices.Equal(got, []string{friend}) {
+			t.Errorf("%s: snapshot permissions %v, want %s alone", name, got, friend)
+		}
+		if got := aws.ToBool(ebs.Encrypted); got != (region == "us-west-2") {
+			t.Errorf("%s: encrypted %t", name, got)
+		}
+		at, err := time.Parse(time.RFC3339, aws.ToString(image.DeprecationTime))
+		if err != nil || time.Until(at) < 89*24*time.Hour {
+			t.Errorf("%s: deprecated at %s, want in 90 days", name, aws.ToString(image.DeprecationTime))
+		}
+		if aws.ToString(image.DeregistrationProtection) != "enabled-without-cooldown" {
+			t.Errorf("%s: protection %s", name, aws.ToString(image.DeregistrationProtection))
+		}
+	}
+	for _, r := range server.Resources(nil) {
+		if r.Tags[ec2.TagBuild] != results[0].Build || r.Tags["team"] != "web" || r.Tags[ec2.TagExpires] != "" {
+			t.Errorf("tags of %s: %v", r, r.Tags)
+		}
+	}
+	if text := ami.String(); !strings.Contains(text, prodAccount+"/"+testRegion) {
+		t.Errorf("the AMI as text: %s", text)
+	}
+	for range 2 {
+		if err := ami.Destroy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantNothing(t, server)
+}
+
+func TestDistributingBuilderConforms(t *testing.T) {
+	baketest.Conform(t, func(t *testing.T) baketest.Platform {
+		t.Helper()
+		server := roleServer(t, nil)
+		cloud := newCloud(server)
+		layer, _ := spread(cloud).Builder.(ec2.Builder)
+		layer.Source = nil
+		return baketest.Platform{
+			Builder: spread(cloud).Builder, Layers: layer, Existing: server.Leftovers, Clock: ec2test.Scaled(1000),
+		}
+	})
+}
+
+func TestOneFailedRegionDoesNotLoseTheOthers(t *testing.T) {
+	server := roleServer(t, nil)
+	server.Fail(ec2test.Fault{Action: "CopyImage", Region: "us-west-2", Times: -1, Code: "UnauthorizedOperation"})
+	published := false
+	img := spread(newCloud(server))
+	img.Publishers = []bake.Publisher{bake.PublisherFunc(func(context.Context, bake.Artifact) error {
+		published = true
+		return nil
+	})}
+	results, err := bake.Bake(t.Context(), fast(), img)
+	var failed *ec2.DistributionError
+	if !errors.As(err, &failed) || len(failed.Failed) != 1 || failed.Failed[0].Region != "us-west-2" ||
+		!strings.Contains(err.Error(), "image spread: promote image: the artifact is good, but: us-west-2: ") {
+		t.Fatalf("error %v, want that us-west-2 failed", err)
+	}
+	r := results[0]
+	if r.Status != bake.StatusFailed || r.Artifact == nil || published {
+		t.Fatalf("status %s, artifact %v, published %t", r.Status, r.Artifact, published)
+	}
+	want := []string{prodAccount + "/" + testRegion, testRegion, "us-east-1"}
+	if got := slices.Sorted(maps.Keys(r.Artifact.IDs())); !slices.Equal(got, want) {
+		t.Errorf("places %v, want %v", got, want)
+	}
+	for _, left := range server.Resources(nil) {
+		if left.Region == "us-west-2" || left.Tags[ec2.TagExpires] != "" {
+			t.Errorf("left behind, or not finished: %s %v", left, left.Tags)
+		}
+	}
+	if got := server.CallCount("CopyImage"); got != 2+3 {
+		t.Errorf("%d calls of CopyImage, want one for each good place and three for the failed one", got)
+	}
+	server.Mend()
+	if err := r.Artifact.Destroy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantNothing(t, server)
+}
+
+func TestAllOrNothing(t *testing.T) {
+	server := roleServer(t, nil)
+	server.Fail(ec2test.Fault{Action: "CopyImage", Region: "us-west-2", Times: -1, Code: "UnauthorizedOperation"})
+	img := change(spread(newCloud(server)), func(d *ec2.Distribution) { d.AllOrNothing, d.Attempts = true, 1 })
+	results, err := bake.Bake(t.Context(), fast(), img)
+	var failed *ec2.DistributionError
+	if !errors.As(err, &failed) || results[0].Artifact != nil {
+		t.Errorf("error %v, artifact %v", err, results[0].Artifact)
+	}
+	wantNothing(t, server)
+}
+
+// A copy that EC2 begins and cannot finish is made anew; what succeeded is not.
+func TestFailedCopyIsMadeAgain(t *testing.T) {
+	clock := ec2test.Scaled(60)
+	server := roleServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Image: 30 * time.Second, Snapshot: 20 * time.Second}})
+	o := quick(server)
+	o.Clock = clock
+	cloud := ec2.NewCloud(server.Config(testRegion), o)
+	img := change(spread(cloud), func(d *ec2.Distribution) { d.Copies = ec2.To("us-east-1", "us-west-2") })
+	var broken atomic.Bool
+	results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Observe: func(e bake.Event) {
+		_, id, copying := strings.Cut(e.Text, " to us-west-2 as ")
+		if copying && broken.CompareAndSwap(false, true) {
+			if err := server.FailImage(id, "the key is disabled"); err != nil {
+				t.Error(err)
+			}
+		}
+	}}, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for _, c := range server.Calls() {
+		if c.Action == "CopyImage" {
+			count[c.Region]++
+		}
+	}
+	if !maps.Equal(count, map[string]int{"us-east-1": 1, "us-west-2": 2}) {
+		t.Errorf("copies begun: %v", count)
+	}
+	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantNothing(t, server)
+}
+
+// EC2 copies so many snapshots into a region at once, and no more.
+func TestMoreCopiesThanEC2MakesAtOnce(t *testing.T) {
+	clock := ec2test.Scaled(200)
+	server := newServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Image: 20 * time.Second, Snapshot: 20 * time.Second}})
+	o := quick(server)
+	o.Clock, o.CallTimeout = clock, time.Hour
+	cloud := ec2.NewCloud(server.Config(testRegion), o)
+	images := fleet(cloud, 30)
+	for _, img := range images {
+		change(img, func(d *ec2.Distribution) { d.Copies, d.Attempts = ec2.To("us-east-1"), 1 })
+	}
+	if _, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, images...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOnlyCopies(t *testing.T) {
+	server := roleServer(t, nil)
+	img := change(spread(newCloud(server)), func(d *ec2.Distribution) { d.OnlyCopies = true })
+	img.Fingerprint = "1"
+	for _, status := range []bake.Status{bake.StatusBaked, bake.StatusReused} {
+		results, err := bake.Bake(t.Context(), fast(), img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ami := ec2.Of(results[0])
+		want := []string{prodAccount + "/" + testRegion, "us-east-1", "us-west-2"}
+		if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, want) || ami.Region != "us-east-1" || results[0].Status != status {
+			t.Errorf("%s: places %v, first %s", results[0].Status, got, ami.Region)
+		}
+		if status == bake.StatusReused {
+			if err := ami.Destroy(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	wantNothing(t, server)
+}
+
+// What is not everywhere is no reason not to bake.
+func TestReuseWantsAllCopies(t *testing.T) {
+	server := roleServer(t, nil)
+	img := change(spread(newCloud(server)), func(d *ec2.Distribution) { d.Protection = ec2.Unprotected })
+	img.Fingerprint = "1"
+	bakeIt := func(want bake.Status) *ec2.AMI {
+		results, err := bake.Bake(t.Context(), fast(), img)
+		if err != nil || results[0].Status != want {
+			t.Fatalf("%s, %v; want %s", results[0].Status, err, want)
+		}
+		return ec2.Of(results[0])
+	}
+	first := bakeIt(bake.StatusBaked)
+	again := bakeIt(bake.StatusReused)
+	if !maps.Equal(first.IDs(), again.IDs()) {
+		t.Errorf("found %v, baked %v", again.IDs(), first.IDs())
+	}
+	_, err := newCloud(server).Client("us-west-2").DeregisterImage(t.Context(), &awsec2.DeregisterImageInput{ImageId: aws.String(first.IDs()["us-west-2"])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bakeIt(bake.StatusBaked)
+}
+
+func TestRoleThatTrustsNobody(t *testing.T) {
+	server := newServer(t, nil)
+	server.AddRole(ec2test.Role{ARN: prodRole, ExternalID: "secret word"})
+	_, err := bake.Bake(t.Context(), fast(), spread(newCloud(server)))
+	var failed *ec2.DistributionError
+	if !errors.As(err, &failed) || len(failed.Failed) != 1 || !strings.Contains(err.Error(), "AccessDenied") {
+		t.Errorf("error %v, want that the role cannot be assumed", err)
+	}
+	account, err := newCloud(server).Assume(ec2.Role{ARN: prodRole, ExternalID: "secret word"}).Account(t.Context())
+	if err != nil || account != prodAccount {
+		t.Errorf("with the external id: %s, %v", account, err)
+	}
+}
+
+// TestEveryCallOfDistributionBroken is TestEveryCallBroken for the calls that
+// copies and permissions add.
+func TestEveryCallOfDistributionBroken(t *testing.T) {
+	plain := map[nthCall]bool{}
+	for _, c := range callsOfABake(t, simple) {
+		plain[c] = true
+	}
+	calls := slices.DeleteFunc(callsOfABake(t, spread), func(c nthCall) bool { return plain[c] })
+	if len(calls) < 20 {
+		t.Fatalf("copies made only %d calls: %v", len(calls), calls)
+	}
+	breakCalls(t, calls, spread)
+}
+
+func TestValidateDistribution(t *testing.T) {
+	cloud := ec2.NewCloud(aws.Config{Region: testRegion}, nil)
+	prod := cloud.Assume(ec2.Role{ARN: prodRole})
+	tests := map[string]struct {
+		d    ec2.Distribution
+		want string
+	}{
+		"copy without region":   {ec2.Distribution{Copies: []ec2.Copy{{}}}, "Builder.Distribute.Copies[0].Region: is required"},
+		"copy to where it is":   {ec2.Distribution{Copies: ec2.To("us-east-1", testRegion)}, "Builder.Distribute.Copies[1].Region: eu-west-1 is where the AMI is baked"},
+		"copy twice":            {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1"}, {Region: "us-east-1", Cloud: cloud}}}, "Builder.Distribute.Copies[1]: a copy in us-east-1 is given twice"},
+		"key without":           {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1", KMSKey: "k", Encrypted: ec2.No}}}, "Copies[0].KMSKey: is set although Encrypted is No"},
+		"only none":             {ec2.Distribution{OnlyCopies: true}, "Builder.Distribute.OnlyCopies: there are no Copies"},
+		"account":               {ec2.Distribution{LaunchPermissions: ec2.Permissions{Accounts: []string{"prod"}}}, `Builder.Distribute.LaunchPermissions.Accounts: "prod" is not the id of an account`},
+		"organization":          {ec2.Distribution{LaunchPermissions: ec2.Permissions{Organizations: []string{unit}}}, "LaunchPermissions.Organizations"},
+		"unit":                  {ec2.Distribution{LaunchPermissions: ec2.Permissions{OrganizationalUnits: []string{organ}}}, "LaunchPermissions.OrganizationalUnits"},
+		"snapshots of an organ": {ec2.Distribution{SnapshotPermissions: ec2.Permissions{Organizations: []string{organ}}}, "Builder.Distribute.SnapshotPermissions: EC2 shares snapshots with accounts"},
+		"two times":             {ec2.Distribution{DeprecateAfter: time.Hour, DeprecateAt: time.Now().Add(time.Hour)}, "Builder.Distribute.DeprecateAt: cannot be set together"},
+		"past":                  {ec2.Distribution{DeprecateAt: time.Now().Add(-time.Hour)}, "has passed"},
+		"too far":               {ec2.Distribution{DeprecateAfter: 11 * 365 * 24 * time.Hour}, "Builder.Distribute.DeprecateAfter: 96360h0m0s is not within"},
+		"protection":            {ec2.Distribution{Protection: 7}, "Builder.Distribute.Protection: 7 is none"},
+		"negative":              {ec2.Distribution{Attempts: -1}, "may be negative"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), Distribute: test.d}})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+	good := ec2.Distribution{Copies: []ec2.Copy{{Region: testRegion, Cloud: prod}, {Region: "us-east-1", Cloud: prod}, {Region: "us-east-1"}}}
+	if err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), Distribute: good}}); err != nil {
+		t.Errorf("good: %v", err)
+	}
+}

@@ -1,0 +1,96 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/awsapi"
+)
+
+// imageOfBuild looks for the image of a build by the tag of its create call.
+// Without one it returns an image without an id.
+func (r *region) imageOfBuild(ctx context.Context, build string) (ec2types.Image, error) {
+	images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{
+		Owners: []string{Self}, Filters: []ec2types.Filter{filter("tag:"+TagBuild, build)},
+	})
+	if err != nil || len(images) == 0 {
+		return ec2types.Image{}, err
+	}
+	return images[0], nil
+}
+
+func (r *region) snapshotsOfBuild(ctx context.Context, build string) ([]string, error) {
+	found, err := r.fetchSnapshots(ctx, []string{build})
+	ids := make([]string, 0, len(found[build]))
+	for _, snap := range found[build] {
+		ids = append(ids, aws.ToString(snap.SnapshotId))
+	}
+	return ids, err
+}
+
+// discard removes an image of a build that may not be finished: while it is
+// pending, not all of its snapshots are known.
+func (r *region) discard(ctx context.Context, build, id string, snapshots []string) error {
+	tagged, err := r.snapshotsOfBuild(ctx, build)
+	if err != nil {
+		return err
+	}
+	all := slices.Compact(slices.Sorted(slices.Values(append(tagged, snapshots...))))
+	return r.removeImage(ctx, id, all)
+}
+
+// removeImage deregisters the image, also a protected one, and deletes the
+// snapshots. What is gone already is no error.
+func (r *region) removeImage(ctx context.Context, id string, snapshots []string) error {
+	err := r.deregister(ctx, id)
+	if isProtected(err) {
+		_, err = r.client.DisableImageDeregistrationProtection(ctx, &awsec2.DisableImageDeregistrationProtectionInput{ImageId: aws.String(id)})
+		if err == nil {
+			err = r.deregister(ctx, id) // still refused during a cooldown
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("image %s: %w", id, err)
+	}
+	return r.deleteSnapshots(ctx, snapshots)
+}
+
+func (r *region) deregister(ctx context.Context, id string) error {
+	return r.gone(ctx, func(ctx context.Context) error {
+		_, err := r.client.DeregisterImage(ctx, &awsec2.DeregisterImageInput{ImageId: aws.String(id)})
+		return err
+	})
+}
+
+// isProtected reports whether EC2 refuses to deregister an image that is
+// protected.
+func isProtected(err error) bool { return awsapi.Code(err) == "OperationNotPermitted" }
+
+// deleteSnapshots deletes snapshots, which may be in use by their image for
+// some moments more.
+func (r *region) deleteSnapshots(ctx context.Context, snapshots []string) error {
+	var errs []error
+	for _, snapshot := range snapshots {
+		err := bake.WaitFor(ctx, r.clock, retryEvery, func(ctx context.Context) (bool, error) {
+			_, err := r.client.DeleteSnapshot(ctx, &awsec2.DeleteSnapshotInput{SnapshotId: aws.String(snapshot)})
+			if awsapi.Code(err) == "InvalidSnapshot.InUse" {
+				return false, nil
+			}
+			if isNotFound(err) {
+				return true, nil
+			}
+			return err == nil, err
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("snapshot %s: %w", snapshot, err))
+		}
+	}
+	return errors.Join(errs...)
+}

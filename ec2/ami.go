@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -94,11 +95,12 @@ func (a *AMI) IDs() map[string]string {
 
 // String names the AMI and where it is.
 func (a *AMI) String() string {
-	places := placeName(a.Account, a.Region)
+	places := make([]string, 0, 1+len(a.Copies))
+	places = append(places, placeName(a.Account, a.Region))
 	for _, c := range a.Copies {
-		places += ", " + placeName(c.Account, c.Region)
+		places = append(places, placeName(c.Account, c.Region))
 	}
-	return fmt.Sprintf("%s %q in %s", a.ImageID, a.Name, places)
+	return fmt.Sprintf("%s %q in %s", a.ImageID, a.Name, strings.Join(places, ", "))
 }
 
 // MarshalJSON is the fields in snake_case.

@@ -127,6 +127,7 @@ func TestInputsOfEveryField(t *testing.T) {
 		"FS": other, "Source": file, "Data": 2, "Funcs": template.FuncMap{},
 	})
 	everyFieldCounts(t, provision.User{Name: "u"}, nil, nil)
+	everyFieldCounts(t, provision.WaitCloudInit{}, nil, nil)
 	inner := provision.Shell("echo")
 	everyFieldCounts(t, provision.Retry{Provisioner: inner}, []string{"Attempts", "Delay", "MaxDelay"}, nil)
 	everyFieldCounts(t, provision.Timeout{Provisioner: inner}, []string{"After"}, nil)

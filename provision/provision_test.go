@@ -26,6 +26,7 @@ var (
 	_ described = provision.Pause{}
 	_ described = provision.Sequence{}
 	_ described = provision.Packages{}
+	_ described = provision.WaitCloudInit{}
 	_ described = provision.Retry{}
 	_ described = provision.Timeout{}
 	_ described = provision.ContinueOnError{}
@@ -69,6 +70,7 @@ func TestNames(t *testing.T) {
 		"conditional":                provision.OnlyIf{Then: provision.Func{Name: "conditional"}},
 		"breakpoint here":            provision.Breakpoint{Note: "here"},
 		"breakpoint":                 provision.Breakpoint{},
+		"wait for cloud-init":        provision.WaitCloudInit{},
 		"user app":                   provision.User{Name: "app"},
 		"service x enable start":     provision.Service{Name: "x", Enable: true, Start: true},
 		"hostname db":                provision.Hostname{Name: "db"},

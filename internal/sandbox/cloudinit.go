@@ -206,7 +206,7 @@ func cloudInit(_ context.Context, p *Process) int {
 	}
 	switch verb {
 	case "status":
-		o, _, bad := p.options("wl", "wait=w", "long=l")
+		o, _, bad := p.options("wl", "wait=w", "long=l", "format=f:")
 		if bad != 0 {
 			return bad
 		}
@@ -216,6 +216,13 @@ func cloudInit(_ context.Context, p *Process) int {
 		status, code := "done", 0
 		if len(problems) > 0 {
 			status, code = "error", 1
+		}
+		if format, _ := o.value("f"); format == "json" {
+			said, _ := json.Marshal(map[string]any{ // strings always marshal
+				"status": status, "extended_status": status, "errors": append([]string{}, problems...), "recoverable_errors": map[string]any{},
+			})
+			p.print(string(said), "\n")
+			return code
 		}
 		p.print("status: ", status, "\n")
 		if o.on("l") {

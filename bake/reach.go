@@ -37,12 +37,21 @@ type SSHAccess struct {
 
 	// SudoPassword is what sudo on the machine wants to be told.
 	SudoPassword Secret
+
+	// Mark is the name and value of an environment variable, "NAME=VALUE".
+	// Commands that are run on the machine with it ("env NAME=VALUE command")
+	// are killed when the context ends, with all that they have started: to
+	// lose its connection ends no command on a machine. Empty is a machine that
+	// cannot do so.
+	Mark string
 }
 
 // An SSHReacher is a Machine that other programs can reach over SSH.
 type SSHReacher interface {
 	// ReachSSH calls use with the machine's access, which holds until use
-	// returns or ctx ends. The error is that of use, or that there is no access.
+	// returns or ctx ends. What then still runs with access.Mark on the machine
+	// is killed if ctx has ended. The error is that of use, or that there is no
+	// access.
 	ReachSSH(ctx context.Context, use func(ctx context.Context, access SSHAccess) error) error
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -18,7 +19,9 @@ var _ bake.SSHReacher = (*Machine)(nil)
 
 // ReachSSH lets another program log in to the machine as m does, until use
 // returns: by the first Key or Certificate of Config.Auth, the first AgentSocket
-// and the first Password. Without any of them the error is bake.ErrNoSSH.
+// and the first Password. Without any of them the error is bake.ErrNoSSH. If ctx
+// has ended by then, the processes on the machine that have access.Mark in their
+// environment, and their descendants, are killed; there must be a /proc for that.
 func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, access bake.SSHAccess) error) error {
 	access, err := m.access()
 	if err != nil {
@@ -38,12 +41,34 @@ func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, ac
 			return fmt.Errorf("port of %s: %w", addr, err)
 		}
 		access.KnownHosts = knownHostsLine(addr, l.route.hostKey)
-		return use(ctx, access)
+		tag := newTag()
+		access.Mark = mark + "=" + tag
+		err = use(ctx, access)
+		if ctx.Err() != nil {
+			m.killMarked(context.WithoutCancel(ctx), tag)
+		}
+		return err
 	}
 	if m.direct {
 		return run(ctx, m.cfg.Addr)
 	}
 	return m.relay(ctx, run)
+}
+
+// killMarked ends what another program left running on the machine.
+func (m *Machine) killMarked(ctx context.Context, tag string) {
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	l, err := m.link(ctx)
+	if err != nil {
+		m.cfg.Logger.WarnContext(ctx, "a command may still run on the machine", slog.String("addr", m.cfg.Addr), slog.Any("error", err))
+		return
+	}
+	p := &process{tag: tag}
+	if root, err := l.becomeRoot(ctx); err == nil {
+		p.root = root // what runs as root is killed by nobody else
+	}
+	l.kill(ctx, p, true)
 }
 
 // access is what of the login can be handed on.

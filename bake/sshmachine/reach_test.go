@@ -167,3 +167,34 @@ func TestReachSSHRefuses(t *testing.T) {
 		t.Errorf("a signer was handed on: %v", err)
 	}
 }
+
+// TestReachSSHKills leaves a command running on the machine when the context
+// ends, one that its session's end does not stop, and one when it does not.
+func TestReachSSHKills(t *testing.T) {
+	if _, err := os.Stat("/proc/self/environ"); err != nil {
+		t.Skip("processes are found in /proc")
+	}
+	for name, cancelled := range map[string]bool{"cancelled": true, "done": false} {
+		t.Run(name, func(t *testing.T) {
+			server := testenv.SSHD(t, nil)
+			cfg := configOf(server)
+			cfg.Auth = []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})}
+			m := connect(t, cfg)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var pid string
+			must(t, bake.ReachSSH(ctx, m, func(_ context.Context, access bake.SSHAccess) error {
+				var err error
+				pid, err = sshCommand(t, access, "env "+access.Mark+" /bin/sh -c 'sleep 1000 >/dev/null 2>&1 & echo $!'")
+				if cancelled {
+					cancel()
+				}
+				return err
+			}))
+			stat, err := os.ReadFile("/proc/" + pid + "/stat")
+			if running := err == nil && !strings.Contains(string(stat), ") Z "); running == cancelled {
+				t.Errorf("process %s runs: %v", pid, running)
+			}
+		})
+	}
+}

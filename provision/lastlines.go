@@ -65,9 +65,19 @@ func (l *lastLines) keep(text string) {
 const shortestMasked = 4
 
 // without returns the lines with the values of secrets cut out.
-func (l *lastLines) without(secrets map[string]bake.Secret) []string {
+func (l *lastLines) without(secrets []bake.Secret) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	lines := make([]string, 0, len(l.lines))
+	for _, line := range l.lines {
+		lines = append(lines, maskSecrets(line, secrets))
+	}
+	return lines
+}
+
+// maskSecrets cuts the values of secrets out of text, and every line of those
+// that have several.
+func maskSecrets(text string, secrets []bake.Secret) string {
 	var values []string
 	for _, secret := range secrets {
 		for line := range strings.Lines(secret.Reveal()) {
@@ -82,10 +92,5 @@ func (l *lastLines) without(secrets map[string]bake.Secret) []string {
 	for _, value := range values {
 		pairs = append(pairs, value, bake.Secret{}.String())
 	}
-	masking := strings.NewReplacer(pairs...)
-	lines := make([]string, 0, len(l.lines))
-	for _, line := range l.lines {
-		lines = append(lines, masking.Replace(line))
-	}
-	return lines
+	return strings.NewReplacer(pairs...).Replace(text)
 }

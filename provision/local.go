@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"maps"
@@ -24,8 +25,9 @@ import (
 // command has to make first is better made before Bake is called.
 //
 // When its context ends, the command and what it has started are told to end,
-// and killed after five seconds; on a system that is not Unix only the command
-// itself is, and at once.
+// and killed after five seconds. On Linux that is also what has left the
+// command's process group; on a system that is not Unix only the command itself
+// is killed, and at once.
 type Local struct {
 	// Command is a line for the host's /bin/sh, which Windows has not.
 	Command string
@@ -52,6 +54,8 @@ type Local struct {
 	// the same.
 	Stdout io.Writer
 	Stderr io.Writer
+
+	hidden []bake.Secret // more values to mask, which the command has from files
 }
 
 // String is "local: " and the command.
@@ -94,6 +98,9 @@ func (l Local) Validate() error {
 // output is read after it has ended, if something it left behind holds it open.
 const endTime = 5 * time.Second
 
+// localMark is the environment variable that finds what a command has started.
+const localMark = "BAKESTONE_LOCAL"
+
 // Provision runs the command and waits for it. If it fails, the *bake.ExitError
 // has its last lines, with the values of Secrets cut out.
 func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
@@ -113,11 +120,13 @@ func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 	for name, secret := range l.Secrets {
 		cmd.Env = append(cmd.Env, name+"="+secret.Reveal())
 	}
+	mark := localMark + "=" + rand.Text()
+	cmd.Env = append(cmd.Env, mark)
 	cmd.WaitDelay = endTime
 	killGroup := ownGroup(cmd)
 
 	build := bake.RunOf(ctx)
-	build.Mask(slices.Collect(maps.Values(l.Secrets))...)
+	build.Mask(l.secrets()...)
 	build.Emit(bake.Event{Kind: bake.CommandStarted, Text: l.line()})
 	stdout, stderr := build.Lines(bake.Stdout), build.Lines(bake.Stderr)
 	last := &lastLines{}
@@ -125,6 +134,7 @@ func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 	err := errors.Join(cmd.Run(), stdout.Close(), stderr.Close())
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		killGroup()
+		killMarked(mark)
 		return cause
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {
@@ -141,5 +151,10 @@ func (l Local) ended(err error, last *lastLines) error {
 		return err
 	}
 	status, signal := exitOf(exit.ProcessState)
-	return &bake.ExitError{Command: l.line(), Status: status, Signal: signal, Output: last.without(l.Secrets)}
+	return &bake.ExitError{Command: l.line(), Status: status, Signal: signal, Output: last.without(l.secrets())}
+}
+
+// secrets is everything that may not be shown.
+func (l Local) secrets() []bake.Secret {
+	return slices.AppendSeq(slices.Clone(l.hidden), maps.Values(l.Secrets))
 }

@@ -26,7 +26,8 @@ const (
 // killScript kills the processes that have the mark TAG in their environment,
 // their descendants, and the sessions that one of them leads: what sudo has
 // given another environment is still a descendant. It looks again until nothing
-// is left: TERM first, KILL after a second. On a machine without /proc it does
+// is left of them and of all that it has found before, whose parents may be gone
+// meanwhile: TERM first, KILL after a second. On a machine without /proc it does
 // nothing, and the signal sent over the channel must do.
 //
 // A command that was only just begun may not have its mark yet: until the mark
@@ -35,11 +36,11 @@ const (
 // The script never has the whole mark in it: a forced command of sshd has the
 // script in its environment.
 const killScript = `[ -r /proc/self/environ ] || exit 0
-n=0; w=0; m=` + mark + `
+n=0; w=0; o=' '; m=` + mark + `
 while :; do
 v=$(grep -lszF "$m=TAG" /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')
-if [ -z "$v" ]; then
-[ "$n" = 0 ] && [ "$w" -lt PATIENCE ] || exit 0
+if [ -z "$v" ] && [ "$n" = 0 ]; then
+[ "$w" -lt PATIENCE ] || exit 0
 w=$((w+1)); sleep 0.1 2>/dev/null || sleep 1
 continue
 fi
@@ -52,9 +53,12 @@ p=${l%% *}
 set -- ${l##*) }
 case $1 in Z) continue ;; esac
 case "$v" in *" $p "*) continue ;; esac
+case "$o" in *" $p "*) v="$v$p "; more=1; continue ;; esac
 case "$v" in *" $2 "* | *" $4 "*) v="$v$p "; more=1 ;; esac
 done
 done
+[ "$v" = ' ' ] && exit 0
+o=$v
 s=TERM; [ "$n" -ge GRACE ] && s=KILL
 if [ "$n" = 0 ] || [ $s = KILL ]; then
 for p in $v; do kill -s $s "$p" 2>/dev/null || SUDOkill -s $s "$p" 2>/dev/null; done

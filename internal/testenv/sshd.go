@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +50,8 @@ type Server struct {
 	ClientKeyPEM []byte        // the private key of Signer, in OpenSSH's format
 	Dir          string        // configuration, keys ("client_key" is Signer's) and log
 
-	path    string
+	launch  []string // the command that runs sshd with the arguments after it
+	inside  string   // Dir as sshd sees it
 	marker  string
 	config  []string
 	process *process
@@ -62,7 +65,7 @@ type Server struct {
 // need PAM, or the password of a real account.
 func SSHD(t testing.TB, opts *SSHDOptions) *Server {
 	t.Helper()
-	path := Need(t, "sshd")
+	sshd := Need(t, "sshd")
 	if opts == nil {
 		opts = &SSHDOptions{}
 	}
@@ -76,8 +79,16 @@ func SSHD(t testing.TB, opts *SSHDOptions) *Server {
 			t.Fatalf("testenv: %v", err)
 		}
 	}
-	s := &Server{User: me.Username, Dir: t.TempDir(), path: path}
+	s := &Server{User: me.Username, Dir: t.TempDir(), launch: []string{sshd}}
+	s.inside = s.Dir
 	s.marker = "BAKESTONE_TEST_SSHD=" + s.Dir
+	s.serve(t, opts)
+	return s
+}
+
+// serve writes the configuration and runs the server until t ends.
+func (s *Server) serve(t testing.TB, opts *SSHDOptions) {
+	t.Helper()
 	s.writeKeys(t, opts)
 	s.config = s.settings(opts)
 	// Newer releases shut out an address whose logins fail, and some tests make
@@ -97,11 +108,10 @@ func SSHD(t testing.TB, opts *SSHDOptions) *Server {
 	for range startTries {
 		s.Addr = freeAddr(t)
 		if s.try(t) {
-			return s
+			return
 		}
 	}
 	t.Fatal("testenv: sshd does not start")
-	return nil
 }
 
 // Drop kills every session and what runs in it, and waits for that; the server
@@ -157,8 +167,8 @@ func (s *Server) try(t testing.TB) bool {
 		t.Fatalf("testenv: %v", err)
 	}
 	s.write(t, "sshd_config", []byte("Port "+port+"\n"+strings.Join(s.config, "\n")+"\n"))
-	s.process, err = start(t, filepath.Join(s.Dir, "sshd.log"), s.marker, nil,
-		s.path, "-D", "-e", "-f", filepath.Join(s.Dir, "sshd_config"))
+	command := s.command("-D", "-e", "-f", path.Join(s.inside, "sshd_config"))
+	s.process, err = start(t, filepath.Join(s.Dir, "sshd.log"), s.marker, nil, command[0], command[1:]...)
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}
@@ -183,13 +193,17 @@ func (s *Server) try(t testing.TB) bool {
 // knows reports whether this release of sshd takes a line of configuration.
 func (s *Server) knows(t testing.TB, line string) bool {
 	t.Helper()
-	s.write(t, "probe_config", []byte("HostKey "+filepath.Join(s.Dir, "host_key")+"\n"+line+"\n"))
-	return exec.CommandContext(t.Context(), s.path, "-t", "-f", filepath.Join(s.Dir, "probe_config")).Run() == nil
+	s.write(t, "probe_config", []byte("HostKey "+path.Join(s.inside, "host_key")+"\n"+line+"\n"))
+	command := s.command("-t", "-f", path.Join(s.inside, "probe_config"))
+	return exec.CommandContext(t.Context(), command[0], command[1:]...).Run() == nil
 }
+
+// command is how sshd is run with args.
+func (s *Server) command(args ...string) []string { return slices.Concat(s.launch, args) }
 
 // settings is the sshd_config without its port.
 func (s *Server) settings(opts *SSHDOptions) []string {
-	in := func(name string) string { return `"` + filepath.Join(s.Dir, name) + `"` }
+	in := func(name string) string { return `"` + path.Join(s.inside, name) + `"` }
 	lines := append([]string{}, opts.Config...)
 	lines = append(lines,
 		"ListenAddress 127.0.0.1",

@@ -29,6 +29,10 @@ func (s *Server) writeKeys(t testing.TB, opts *SSHDOptions) {
 	s.write(t, "host_key", hostKey)
 	s.write(t, "client_key", s.ClientKeyPEM)
 	s.write(t, "authorized_keys", authorized)
+	// In a guest sshd reads it as its login, which is not who runs the test.
+	if err := os.Chmod(filepath.Join(s.Dir, "authorized_keys"), 0o644); err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
 }
 
 // write makes one file in Dir.

@@ -11,7 +11,7 @@
 // instead: continuous integration sets the variable to everything it has
 // installed, and no test can go missing unseen.
 //
-// Any name is looked up in PATH and in the usual sbin directories. Three names
+// Any name is looked up in PATH and in the usual sbin directories. Some names
 // mean more than that:
 //
 //   - "sshd" is OpenSSH's server, on a Unix system.
@@ -21,8 +21,13 @@
 //   - "awscli" is the AWS command-line client: the aws that stands beside the
 //     interpreter named by BAKESTONE_PYTHON, as in a virtual environment, and
 //     otherwise the one in PATH.
+//   - "ansible" is ansible-playbook, the one in the directory named by
+//     BAKESTONE_ANSIBLE if that is set.
+//   - "guestroot" is the root file system that Guest runs its machines from, and
+//     the right to do so: that of root, on Linux.
+//   - "puppet" and "salt" are those tools in that file system.
 //
-// SSHD, Moto and AWSCLI call Need themselves. What they start listens on
+// SSHD, Guest, Moto and AWSCLI call Need themselves. What they start listens on
 // loopback, belongs to the test that asked for it, and is killed and awaited
 // when that test ends.
 package testenv
@@ -46,6 +51,9 @@ const (
 
 	// pythonVar names the interpreter that has moto and the AWS client.
 	pythonVar = "BAKESTONE_PYTHON"
+
+	// ansibleVar names the directory of Ansible's programs.
+	ansibleVar = "BAKESTONE_ANSIBLE"
 )
 
 // Need returns the path of tool. Without the tool it skips the test, or ends it
@@ -79,6 +87,10 @@ func find(ctx context.Context, tool string) (string, error) {
 		return lookPath("sshd")
 	case "moto":
 		return findMoto(ctx)
+	case "ansible":
+		return findAnsible()
+	case "guestroot", "puppet", "salt":
+		return findGuestRoot(tool)
 	case "awscli":
 		if python := os.Getenv(pythonVar); python != "" {
 			if path, err := exec.LookPath(filepath.Join(filepath.Dir(python), "aws")); err == nil {
@@ -103,6 +115,14 @@ func lookPath(tool string) (string, error) {
 		}
 	}
 	return "", err
+}
+
+func findAnsible() (string, error) {
+	const program = "ansible-playbook"
+	if dir := os.Getenv(ansibleVar); dir != "" {
+		return exec.LookPath(filepath.Join(dir, program))
+	}
+	return lookPath(program)
 }
 
 func findMoto(ctx context.Context) (string, error) {

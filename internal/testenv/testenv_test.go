@@ -218,3 +218,32 @@ func alive(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	return err == nil && !strings.Contains(string(stat), ") Z ")
 }
+
+// A guest is changed without a trace in another one.
+func TestGuest(t *testing.T) {
+	out := func(server *testenv.Server, command string) string {
+		t.Helper()
+		session, err := dial(t, server).NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := session.CombinedOutput(command)
+		if err != nil {
+			t.Errorf("%s: %v", command, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	one, two := testenv.Guest(t, nil), testenv.Guest(t, &testenv.GuestOptions{AskSudo: true})
+	if got := out(one, "sudo -n sh -c 'id -u; echo changed >/etc/motd; rm /etc/hostname'"); got != "0" {
+		t.Errorf("sudo said %q", got)
+	}
+	if got := out(two, "ls /etc/hostname; cat /etc/motd; sudo -n true || echo asks"); !strings.HasPrefix(got, "/etc/hostname") || strings.Contains(got, "changed") || !strings.HasSuffix(got, "asks") {
+		t.Errorf("the other guest said %q", got)
+	}
+	if got := out(two, "echo "+testenv.GuestPassword+" | sudo -S -p '' id -u"); got != "0" {
+		t.Errorf("sudo with the password said %q", got)
+	}
+	if got := out(one, "ps -e -o comm= | sort -u | tr '\\n' ' '"); got != "ps sh sort sshd tr" && got != "bash ps sort sshd tr" {
+		t.Errorf("it sees the processes %q", got)
+	}
+}

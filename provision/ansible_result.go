@@ -100,7 +100,7 @@ func (r ansibleResults) explain(err error, hidden []bake.Secret) error {
 	if r.failed == nil {
 		return fmt.Errorf("%s: %w", ansibleMeaning(exit.Status), err)
 	}
-	said := maskSecrets(strings.TrimSpace(strings.Join(r.failed.Said, "\n")), hidden)
+	said := cutSecrets(strings.TrimSpace(strings.Join(r.failed.Said, "\n")), hidden)
 	if len(said) > longestSaid {
 		said = strings.ToValidUTF8(said[:longestSaid], "") + " …"
 	}

@@ -113,8 +113,12 @@ func (s Sequence) DeclareInputs(in *bake.Inputs) error {
 
 func declareEnv(in *bake.Inputs, env map[string]string, secrets map[string]bake.Secret) {
 	in.Value("env", env)
-	for _, name := range slices.Sorted(maps.Keys(secrets)) {
-		in.Secret("secret "+name, secrets[name])
+	declareSecrets(in, "secret", secrets)
+}
+
+func declareSecrets(in *bake.Inputs, name string, secrets map[string]bake.Secret) {
+	for _, key := range slices.Sorted(maps.Keys(secrets)) {
+		in.Secret(name+" "+key, secrets[key])
 	}
 }
 

@@ -70,14 +70,14 @@ func (l *lastLines) without(secrets []bake.Secret) []string {
 	defer l.mu.Unlock()
 	lines := make([]string, 0, len(l.lines))
 	for _, line := range l.lines {
-		lines = append(lines, maskSecrets(line, secrets))
+		lines = append(lines, cutSecrets(line, secrets))
 	}
 	return lines
 }
 
-// maskSecrets cuts the values of secrets out of text, and every line of those
+// cutSecrets cuts the values of secrets out of text, and every line of those
 // that have several.
-func maskSecrets(text string, secrets []bake.Secret) string {
+func cutSecrets(text string, secrets []bake.Secret) string {
 	var values []string
 	for _, secret := range secrets {
 		for line := range strings.Lines(secret.Reveal()) {

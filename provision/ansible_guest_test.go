@@ -31,8 +31,8 @@ func ansible(t *testing.T) (program, tmp string) {
 	return program, tmp
 }
 
-// site is playbooks with all that they usually have beside them.
-func site() map[string]string {
+// playbooks are some with all that they usually have beside them.
+func playbooks() map[string]string {
 	return map[string]string{
 		"site.yml": `
 - hosts: web
@@ -102,7 +102,7 @@ func TestAnsible(t *testing.T) {
 	}
 }
 
-// withVault is site with a variable that was encrypted.
+// withVault is playbooks with a variable that was encrypted.
 func withVault(t *testing.T, program, password string) map[string]string {
 	t.Helper()
 	dir := files(t, map[string]string{"password": password + "\n", "vars.yml": "vaulted: from the vault\n"})
@@ -113,7 +113,7 @@ func withVault(t *testing.T, program, password string) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := site()
+	with := playbooks()
 	with["host_vars/oven.yml"] = string(encrypted)
 	return with
 }
@@ -185,7 +185,7 @@ func TestAnsibleFails(t *testing.T) {
 		})
 	}
 
-	a := provision.Ansible{Program: program, Dir: files(t, site()), Playbooks: []string{"site.yml"}, Groups: []string{"wep"}}
+	a := provision.Ansible{Program: program, Dir: files(t, playbooks()), Playbooks: []string{"site.yml"}, Groups: []string{"wep"}}
 	if err := a.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "no play of site.yml is for the host default") {
 		t.Errorf("error of a play for another group: %v", err)
 	}

@@ -81,10 +81,9 @@ type Builder struct {
 	// who may use it. The zero value leaves it here, for this account.
 	Distribute Distribution
 
-	// KeepGuestState leaves in the guest what a bake puts there: the client's
-	// public key in authorized_keys, and cloud-init's record of this instance.
-	// By default they are removed before the image is made.
-	KeepGuestState bool
+	// Hygiene says what is removed from the guest before the AMI is made. The
+	// zero value removes keys, ids, histories, logs and temporary files.
+	Hygiene Hygiene
 
 	// SudoPassword is given to sudo when it wants one.
 	SudoPassword bake.Secret
@@ -167,6 +166,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	errs = append(errs, b.validateUserData()...)
 	errs = append(errs, b.validateDevices()...)
 	errs = append(errs, b.validateTags(img)...)
+	errs = append(errs, b.validateHygiene()...)
 	errs = append(errs, b.validateDistribution()...)
 	if b.BootTimeout < 0 || b.ImageTimeout < 0 {
 		wrong("BootTimeout", "no timeout may be negative")

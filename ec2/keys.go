@@ -2,9 +2,7 @@ package ec2
 
 import (
 	"context"
-	"log/slog"
 
-	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 )
 
@@ -34,33 +32,3 @@ func (s *session) makeKeys(context.Context) error {
 	s.run.Mask(host.Private, client.Private)
 	return nil
 }
-
-// cleanGuest removes what we put into the guest: the client key from every
-// authorized_keys, and cloud-init's copies of our user data, which hold the
-// host key. The next instance gets its own of both.
-func (s *session) cleanGuest(ctx context.Context) error {
-	m, err := s.Connect(ctx)
-	if err != nil {
-		return err
-	}
-	err = m.Run(ctx, &bake.Cmd{
-		Line: cleanScript,
-		Env:  map[string]string{"BAKESTONE_KEY": keyBlob(s.Keys.ClientPublic)},
-		Sudo: true,
-	})
-	if closeErr := m.Close(); err == nil && closeErr != nil {
-		s.run.Log.Debug("closing the connection", slog.String("error", closeErr.Error()))
-	}
-	return err
-}
-
-const cleanScript = `set -e
-for file in /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys; do
-	if [ -f "$file" ] && grep -qF "$BAKESTONE_KEY" "$file"; then
-		others=$(grep -vF "$BAKESTONE_KEY" "$file" || true)
-		if [ -n "$others" ]; then printf '%s\n' "$others" >"$file"; else : >"$file"; fi
-	fi
-done
-rm -rf /var/lib/cloud/instance /var/lib/cloud/instances
-sync
-`

@@ -54,11 +54,11 @@ func TestBakeOnMoto(t *testing.T) {
 	img := &bake.Image{
 		Name: "moto",
 		Builder: ec2.Builder{
-			Cloud:          cloud,
-			Source:         ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
-			InstanceType:   "t3.small",
-			User:           "root",
-			KeepGuestState: true, // the guest is this very host
+			Cloud:        cloud,
+			Source:       ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
+			InstanceType: "t3.small",
+			User:         "root",
+			Hygiene:      ec2.Hygiene{Off: true}, // the guest is this very host
 		},
 		Provisioners: []bake.Provisioner{
 			provision.File{Content: page, Dest: dest},

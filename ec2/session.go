@@ -47,8 +47,8 @@ func (s *session) Launch() []bake.Step {
 // Capture is its life from there to an AMI.
 func (s *session) Capture() []bake.Step {
 	var steps []bake.Step
-	if !s.builder.KeepGuestState {
-		steps = append(steps, bake.Step{Name: "remove keys from guest", Do: s.cleanGuest})
+	if len(s.builder.Hygiene.traces()) > 0 {
+		steps = append(steps, bake.Step{Name: "clean guest", Do: s.cleanGuest})
 	}
 	return append(steps, []bake.Step{
 		{Name: "stop instance", Do: s.stop, Timeout: stateTimeout},

@@ -3,6 +3,7 @@ package amicleanup
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -96,7 +97,19 @@ var _ Keeper = Calendar{}
 
 // String is the calendar as Go writes it.
 func (c Calendar) String() string {
-	return fmt.Sprintf("Calendar{%d, %d, %d, %d, %s}", c.Daily, c.Weekly, c.Monthly, c.Yearly, c.location())
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		name string
+	}{{c.Daily, "Daily"}, {c.Weekly, "Weekly"}, {c.Monthly, "Monthly"}, {c.Yearly, "Yearly"}} {
+		if part.n != 0 {
+			parts = append(parts, fmt.Sprintf("%s: %d", part.name, part.n))
+		}
+	}
+	if c.In != nil {
+		parts = append(parts, "In: "+c.In.String())
+	}
+	return "Calendar{" + strings.Join(parts, ", ") + "}"
 }
 
 // Validate reports a calendar that keeps nothing.

@@ -31,7 +31,7 @@ type Cleaner struct {
 
 // Validate reports, joined, what is wrong with the targets and the policy.
 func (c *Cleaner) Validate() error {
-	errs := []error{validateTargets(c.Targets), c.Policy.Validate()}
+	errs := []error{validateTargets(c.Targets), c.Policy.Validate(), validateSources(c.Targets, &c.Policy)}
 	if c.Parallel < 0 {
 		errs = append(errs, bake.Invalid("Cleaner.Parallel", "must not be negative"))
 	}

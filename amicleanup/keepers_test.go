@@ -85,9 +85,9 @@ func TestCalendar(t *testing.T) {
 	images[399].State = "disabled"
 	plan := evaluate(t, after(500*24), images, amicleanup.Calendar{Daily: 3, Weekly: 2, Monthly: 3, Yearly: 5})
 	want := []string{
-		"047", // 31 December 2023: the newest of that year
-		"352", // 31 October
-		"382", // 30 November
+		"047",               // 31 December 2023: the newest of that year
+		"352",               // 31 October
+		"382",               // 30 November
 		"396", "397", "398", // days; 398 also of the week, the month and the year
 		"399", // the newest, whatever its state
 	}

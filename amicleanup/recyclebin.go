@@ -10,8 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/rbin"
 	rbintypes "github.com/aws/aws-sdk-go-v2/service/rbin/types"
-
-	"github.com/bakestone-go/bakestone/bake"
 )
 
 // A RecycleBinReader reads the retention rules of the Recycle Bin.
@@ -106,9 +104,6 @@ func readBins(ctx context.Context, targets []Target, p *Policy, inv *Inventory) 
 
 // readRules reads the retention rules for images and snapshots in force.
 func readRules(ctx context.Context, client RecycleBinReader) ([]BinRule, error) {
-	if client == nil {
-		return nil, bake.Invalid("Target.RecycleBin", "is required by Limits.Recoverable")
-	}
 	var rules []BinRule
 	for _, kind := range []rbintypes.ResourceType{rbintypes.ResourceTypeEc2Image, rbintypes.ResourceTypeEbsSnapshot} {
 		pages := rbin.NewListRulesPaginator(client, &rbin.ListRulesInput{ResourceType: kind},

@@ -127,11 +127,14 @@ func validateTargets(targets []Target) error {
 	return errors.Join(errs...)
 }
 
-// validateSources reports clients that the policy's sources need and that
-// targets have not got.
+// validateSources reports clients that the policy and its sources need and
+// that targets have not got.
 func validateSources(targets []Target, p *Policy) error {
 	var errs []error
 	for i, t := range targets {
+		if p.Limits.Recoverable > 0 && t.RecycleBin == nil {
+			errs = append(errs, bake.Invalid(fmt.Sprintf("Targets[%d].RecycleBin", i), "is required by Limits.Recoverable"))
+		}
 		for _, s := range p.sources() {
 			if n, ok := s.(interface{ needs(t Target) string }); ok {
 				if client := n.needs(t); client != "" {

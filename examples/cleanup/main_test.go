@@ -22,7 +22,7 @@ func TestNightly(t *testing.T) {
 		"  remove  ami-":             10,
 		"eu-west-1: 5 to remove":     1,
 		"us-east-1: 5 to remove":     1,
-		"snapshot":                   10,
+		"  1 snapshot\n":             10,
 		"0 not selected":             2,
 	} {
 		if got := strings.Count(planned.String(), text); got != want {

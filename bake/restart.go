@@ -24,40 +24,37 @@ func (b *build) advance(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		session, launch, last := b.losing()
+		session, launch := b.losing()
 		restarter, ok := session.(Restarter)
 		if !ok || !restarter.Restart(withRun(ctx, b.run), err) {
 			return err
 		}
 		from = launch
 		b.event(Event{Kind: BuildRestarted, Step: b.stages[from].Name, Err: causeText(err)})
-		if undoErr := b.rewind(ctx, from, last); undoErr != nil {
+		if undoErr := b.rewind(ctx, from); undoErr != nil {
 			return errors.Join(err, undoErr)
 		}
 	}
 }
 
-// losing is the session that may have lost its machine, where its launch
-// begins, and the last part of the build in which it has one; a nil session
-// when there is none to lose.
-func (b *build) losing() (session Session, launch int, last part) {
+// losing is the session that may have lost its machine, and where its launch
+// begins; a nil session when there is none to lose.
+func (b *build) losing() (session Session, launch int) {
 	switch reached := b.reached(); {
 	case reached <= capturing && b.session.Artifact() == nil:
-		return b.session, b.launchAt, capturing
+		return b.session, b.launchAt
 	case reached == checking:
-		return b.check, b.checkAt, checking
+		return b.check, b.checkAt
 	}
-	return nil, 0, 0
+	return nil, 0
 }
 
-// rewind undoes the stages from one to the end of a part, and makes them such
-// as were never begun.
-func (b *build) rewind(ctx context.Context, from int, last part) error {
+// rewind undoes the stages from one on, and makes them such as were never
+// begun.
+func (b *build) rewind(ctx context.Context, from int) error {
 	again := map[*stage]bool{}
 	for _, s := range b.stages[from:] {
-		if s.part <= last {
-			again[s] = true
-		}
+		again[s] = true
 	}
 	if err := b.undo(ctx, Failed, func(s *stage) bool { return again[s] }); err != nil {
 		return err

@@ -158,3 +158,18 @@ func TestRestartThatCannotUndo(t *testing.T) {
 		}
 	})
 }
+
+// TestArtifactEndsRestarts loses the machine when there is an artifact already.
+func TestArtifactEndsRestarts(t *testing.T) {
+	tries := 0
+	_, err := bake.Bake(t.Context(), nil, &bake.Image{
+		Name: "spot", Builder: &spotBuilder{baketest.NewBuilder(nil), 5},
+		Steps: []bake.Step{{Name: "late", At: bake.AfterCapture, Do: func(context.Context) error {
+			tries++
+			return errReclaimed
+		}}},
+	})
+	if tries != 1 || !errors.Is(err, errReclaimed) {
+		t.Errorf("%d tries and error %v, want one", tries, err)
+	}
+}

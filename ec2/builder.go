@@ -34,12 +34,27 @@ type Builder struct {
 	// source of architecture arm64.
 	InstanceType string
 
+	// InstanceTypes, in place of InstanceType, are tried one after the other
+	// when EC2 has no capacity, each in every subnet that matches.
+	InstanceTypes []string
+
+	// Spot asks for spot instances. Nil is on-demand; &Spot{} is spot, and
+	// on-demand where there are none.
+	Spot *Spot
+
+	// CapacityWait is how long to go on when EC2 has no capacity for any of the
+	// types in any of the subnets; all are tried again every minute. Zero fails
+	// at once.
+	CapacityWait time.Duration
+
 	// User is the login of the source. Empty takes what the source says: the
 	// tag that this package sets, or what its vendor is known to use.
 	User string
 
 	// VPC and Subnet say where to launch. The zero values are the default VPC
-	// and, of the matching subnets, the one with most free addresses.
+	// and all of its subnets. Of several subnets that match, the one with most
+	// free addresses is tried first, and the others when EC2 has no capacity
+	// there.
 	VPC    Match
 	Subnet Match
 
@@ -161,6 +176,8 @@ func (b Builder) Validate(img *bake.Image) error {
 	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
 		wrong("AMIName", `%q: EC2 takes 3 to 128 letters, digits and ()[]. /'@_-`, name)
 	}
+	errs = append(errs, b.validateInstanceTypes()...)
+	errs = append(errs, b.validateSpot()...)
 	errs = append(errs, b.validateNetwork()...)
 	errs = append(errs, b.validateSecurityGroups()...)
 	errs = append(errs, b.validateUserData()...)

@@ -19,6 +19,8 @@ import (
 
 // An instance is the machine that is baked on.
 type instance struct {
+	candidate // as which it was launched
+
 	ID        string `json:"id,omitempty"`
 	PublicIP  string `json:"public_ip,omitempty"`
 	PrivateIP string `json:"private_ip,omitempty"`
@@ -34,20 +36,31 @@ func (b Builder) bootTimeout() time.Duration {
 	return b.BootTimeout
 }
 
+// launch launches the instance as the first candidate that EC2 has capacity for.
 func (s *session) launch(ctx context.Context) error {
+	if s.Instance.Ended { // reclaimed: this is another one
+		s.Instance = instance{}
+	}
 	data, err := userData(s.builder.UserData, s.Keys, s.run.Expires, s.run.ID)
 	if err != nil {
 		return bake.Invalid("Builder.UserData", "%w", err)
 	}
+	return s.eachCandidate(ctx, func(ctx context.Context, c candidate) error {
+		return s.launchAs(ctx, c, s.runInput(c, data))
+	})
+}
+
+// runInput is the call that launches a candidate.
+func (s *session) runInput(c candidate, userData string) *awsec2.RunInstancesInput {
 	in := &awsec2.RunInstancesInput{
 		// The token makes a repeated call, also one of another process, return
 		// the instance that the first one launched.
-		ClientToken:                       aws.String(s.run.ID),
+		ClientToken:                       aws.String(c.token(s.run.ID, s.Reclaims)),
 		ImageId:                           aws.String(s.Source.ID),
-		InstanceType:                      s.instanceType(),
+		InstanceType:                      ec2types.InstanceType(c.Type),
 		MinCount:                          aws.Int32(1),
 		MaxCount:                          aws.Int32(1),
-		UserData:                          aws.String(base64.StdEncoding.EncodeToString([]byte(data))),
+		UserData:                          aws.String(base64.StdEncoding.EncodeToString([]byte(userData))),
 		InstanceInitiatedShutdownBehavior: ec2types.ShutdownBehaviorTerminate,
 		MetadataOptions: &ec2types.InstanceMetadataOptionsRequest{
 			HttpTokens: ec2types.HttpTokensStateRequired, HttpEndpoint: ec2types.InstanceMetadataEndpointStateEnabled,
@@ -62,14 +75,22 @@ func (s *session) launch(ctx context.Context) error {
 		in.IamInstanceProfile = &ec2types.IamInstanceProfileSpecification{Name: aws.String(p)}
 	}
 	if s.builder.PublicIP == Default {
-		in.SubnetId, in.SecurityGroupIds = aws.String(s.Network.Subnet), s.SecurityGroup.IDs
+		in.SubnetId, in.SecurityGroupIds = aws.String(c.Subnet), s.SecurityGroup.IDs
 	} else {
 		in.NetworkInterfaces = []ec2types.InstanceNetworkInterfaceSpecification{{
-			DeviceIndex: aws.Int32(0), SubnetId: aws.String(s.Network.Subnet), Groups: s.SecurityGroup.IDs,
+			DeviceIndex: aws.Int32(0), SubnetId: aws.String(c.Subnet), Groups: s.SecurityGroup.IDs,
 			AssociatePublicIpAddress: aws.Bool(s.builder.PublicIP == Yes), DeleteOnTermination: aws.Bool(true),
 		}}
 	}
-	s.Instance.Refused = false
+	if c.Spot {
+		in.InstanceMarketOptions = s.builder.Spot.options()
+	}
+	return in
+}
+
+// launchAs makes the call.
+func (s *session) launchAs(ctx context.Context, c candidate, in *awsec2.RunInstancesInput) error {
+	s.Instance = instance{candidate: c}
 	return s.region.onceVisible(ctx, func(ctx context.Context) error {
 		out, err := s.region.client.RunInstances(ctx, in)
 		if err != nil {
@@ -79,21 +100,11 @@ func (s *session) launch(ctx context.Context) error {
 		if len(out.Instances) != 1 {
 			return fmt.Errorf("EC2 launched %d instances, not one", len(out.Instances))
 		}
-		s.Instance = instance{ID: aws.ToString(out.Instances[0].InstanceId)}
+		s.Instance.Refused = false
+		s.Instance.ID = aws.ToString(out.Instances[0].InstanceId)
 		s.run.Created("instance", s.Instance.ID)
 		return nil
 	})
-}
-
-func (s *session) instanceType() ec2types.InstanceType {
-	switch {
-	case s.builder.InstanceType != "":
-		return ec2types.InstanceType(s.builder.InstanceType)
-	case s.Source.Architecture == string(ec2types.ArchitectureValuesArm64):
-		return ec2types.InstanceTypeT4gSmall
-	default:
-		return ec2types.InstanceTypeT3Small
-	}
 }
 
 // waitRunning waits until the instance runs and has its addresses.
@@ -135,7 +146,13 @@ func stateReason(i ec2types.Instance) string {
 	return "EC2 gives no reason"
 }
 
+// stop stops the instance, so that its disks rest when they are imaged. EC2
+// stops no spot instance of a one-time request; it shuts that one down itself
+// while it takes the image.
 func (s *session) stop(ctx context.Context) error {
+	if s.Instance.Spot {
+		return nil
+	}
 	_, err := s.region.client.StopInstances(ctx, &awsec2.StopInstancesInput{InstanceIds: []string{s.Instance.ID}})
 	if err != nil {
 		return err

@@ -13,11 +13,10 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A network is where the instance goes.
+// A network is where the instance may go.
 type network struct {
-	VPC    string `json:"vpc"`
-	Subnet string `json:"subnet"`
-	Zone   string `json:"zone"`
+	VPC    string  `json:"vpc"`
+	Places []place `json:"places"` // the one with most free addresses first
 }
 
 // A Match selects a VPC or subnet by its id or by filters, as in
@@ -50,8 +49,8 @@ func (b Builder) validateNetwork() []error {
 	return errs
 }
 
-// chooseNetwork picks, of the subnets that match, the one with most free
-// addresses.
+// chooseNetwork finds the subnets that match, all of one VPC: that of the one
+// with most free addresses.
 func (s *session) chooseNetwork(ctx context.Context) error {
 	b := s.builder
 	question := fmt.Sprintf("%#v %#v %q", b.VPC, b.Subnet, b.AvailabilityZone)
@@ -59,9 +58,11 @@ func (s *session) chooseNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	best := subnets[0]
-	s.Network = network{
-		VPC: aws.ToString(best.VpcId), Subnet: aws.ToString(best.SubnetId), Zone: aws.ToString(best.AvailabilityZone),
+	s.Network = network{VPC: aws.ToString(subnets[0].VpcId)}
+	for _, subnet := range subnets {
+		if aws.ToString(subnet.VpcId) == s.Network.VPC {
+			s.Network.Places = append(s.Network.Places, place{aws.ToString(subnet.SubnetId), aws.ToString(subnet.AvailabilityZone)})
+		}
 	}
 	return nil
 }

@@ -23,13 +23,15 @@ type session struct {
 	Keys          keys          `json:"keys,omitzero"`
 	SecurityGroup securityGroup `json:"security_group,omitzero"`
 	Instance      instance      `json:"instance,omitzero"`
+	Reclaims      int           `json:"reclaims,omitempty"` // spot instances that EC2 took back
 	Image         amiRecord     `json:"image,omitzero"`
 	Places        []place       `json:"places,omitempty"`
 }
 
 var (
-	_ bake.Session = (*session)(nil)
-	_ bake.Keeper  = (*session)(nil)
+	_ bake.Session   = (*session)(nil)
+	_ bake.Keeper    = (*session)(nil)
+	_ bake.Restarter = (*session)(nil)
 )
 
 // Launch is the life of a bake up to a running instance.

@@ -38,7 +38,7 @@ unknown call with InvalidAction, an unknown parameter with UnknownParameter and 
 InvalidParameterValue. Every call of EC2 also takes DryRun.
 
 Accepted without an effect, because there is nothing here that they could change: AllRegions, AllAvailabilityZones,
-CpuCredits, Force, IncludeManagedResources, KmsKeyId (beyond being shown), Latest, MaxPrice, Monitoring, PresignedUrl,
+CpuCredits, Force, IncludeManagedResources, KmsKeyId (beyond being shown), Latest, Monitoring, PresignedUrl,
 SkipOsShutdown, SnapshotCopyCompletionDurationMinutes, VolumeInitializationRate. An instance profile is
 shown as it was given; whether it exists is not checked.
 

@@ -24,8 +24,9 @@ const (
 
 // A Fault is a rule by which calls fail. The fields that choose calls are
 // joined by and; the zero value of each matches everything. A capacity fault
-// is one with InstanceType or Zone: RunInstances and StartInstances of that
-// type in that zone fail with InsufficientInstanceCapacity.
+// is one with InstanceType, Zone or Market: RunInstances and StartInstances of
+// that type, there, fail with InsufficientInstanceCapacity or Code. See also
+// Server.SetCapacity.
 type Fault struct {
 	// Action is the call to fail: "RunInstances". Empty is any.
 	Action string
@@ -58,10 +59,12 @@ type Fault struct {
 	// "UnauthorizedOperation", 400 for the rest.
 	Status int
 
-	// InstanceType and Zone make a capacity fault. Nth and Times count the
-	// launches that would have used them; Times zero is all of them here.
+	// InstanceType, Zone and Market make a capacity fault. Nth and Times count
+	// the launches that would have used them; Times zero is all of them here.
+	// With the Code "Unsupported", what is matched is not offered at all.
 	InstanceType string
 	Zone         string
+	Market       Market
 }
 
 type fault struct {
@@ -94,7 +97,7 @@ func (s *Server) Mend() {
 	s.faults = nil
 }
 
-func (f *Fault) isCapacity() bool { return f.InstanceType != "" || f.Zone != "" }
+func (f *Fault) isCapacity() bool { return f.InstanceType != "" || f.Zone != "" || f.Market != "" }
 
 // strikes counts a matching call, and tells whether it fails.
 func (f *fault) strikes() bool {
@@ -123,51 +126,32 @@ func (s *Server) faultFor(req *request) *Fault {
 	return nil
 }
 
-// capacity refuses a launch by the capacity rules. Looking at a zone without
-// launching there does not count.
-func (s *Server) capacity(region, instanceType, zone string, look bool) *apiError {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.faults {
-		if !f.isCapacity() || f.InstanceType != "" && f.InstanceType != instanceType || f.Zone != "" && f.Zone != zone ||
-			f.Region != "" && f.Region != region {
-			continue
-		}
-		hit := f.wouldStrike(f.seen + 1)
-		if !look {
-			f.seen++
-		}
-		if hit {
-			return &apiError{
-				Code: "InsufficientInstanceCapacity",
-				Message: "We currently do not have sufficient " + instanceType + " capacity in the Availability Zone you requested (" + zone + "). " +
-					"Our system will be working on provisioning additional capacity.",
-				Status: http.StatusInternalServerError,
-			}
-		}
-	}
-	return nil
-}
-
 // faultAnswer is the answer of a call that falls under a rule.
 func (s *Server) faultAnswer(req *request, f *Fault) answer {
 	if f.Code == "" {
 		return answer{code: "ConnectionLost"}
 	}
-	err := &apiError{Code: f.Code, Message: orText(f.Message, "This error was asked for by a Fault."), Status: f.Status}
+	return s.errorAnswer(req, f.error("This error was asked for by a Fault."))
+}
+
+// error is the error of the rule, with another message when it has none.
+func (f *Fault) error(message string) *apiError {
+	err := &apiError{Code: f.Code, Message: orText(f.Message, message), Status: f.Status}
 	if err.Status == 0 {
-		switch f.Code {
-		case "InternalError", "InternalFailure":
-			err.Status = http.StatusInternalServerError
-		case "RequestLimitExceeded", "Unavailable", "ServiceUnavailable":
-			err.Status = http.StatusServiceUnavailable
-		case "UnauthorizedOperation":
-			err.Status = http.StatusForbidden
-		case "InsufficientInstanceCapacity":
-			err.Status = http.StatusInternalServerError
-		default:
-			err.Status = http.StatusBadRequest
-		}
+		err.Status = statusOf(f.Code)
 	}
-	return s.errorAnswer(req, err)
+	return err
+}
+
+// statusOf is the HTTP status with which AWS answers an error.
+func statusOf(code string) int {
+	switch code {
+	case "InternalError", "InternalFailure", "InsufficientInstanceCapacity":
+		return http.StatusInternalServerError
+	case "RequestLimitExceeded", "Unavailable", "ServiceUnavailable":
+		return http.StatusServiceUnavailable
+	case "UnauthorizedOperation":
+		return http.StatusForbidden
+	}
+	return http.StatusBadRequest
 }

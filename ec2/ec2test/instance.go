@@ -85,7 +85,8 @@ type instance struct {
 	credits     string
 	spot        bool
 	spotRequest string
-	spotStays   bool // its request is persistent
+	maxPrice    float64 // of spot, in dollars per hour; 0 is any
+	spotStays   bool    // its request is persistent
 	ebsOptimal  bool
 	monitoring  bool
 	keepOnline  bool // DisableApiTermination

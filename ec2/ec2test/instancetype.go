@@ -251,6 +251,9 @@ func (c *call) describeOfferings(in *describeOfferingsInput) (*describeOfferings
 	var found []offering
 	for _, t := range c.sortedTypes() {
 		for _, location := range locations {
+			if where != "region" && !c.offered(t.name, location) {
+				continue
+			}
 			if where == "availability-zone-id" {
 				location = c.zoneID(location)
 			}

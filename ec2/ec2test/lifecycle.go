@@ -32,8 +32,8 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 	if in.CreditSpecification != nil {
 		i.credits = in.CreditSpecification.CPUCredits
 	}
-	if in.InstanceMarketOptions != nil && in.InstanceMarketOptions.MarketType == "spot" {
-		i.spot, i.spotRequest = true, newID("sir-", c.server.nextSeq())
+	if p.market == Spot {
+		i.spot, i.maxPrice, i.spotRequest = true, p.maxPrice, newID("sir-", c.server.nextSeq())
 		options := in.InstanceMarketOptions.SpotOptions
 		i.spotStays = options != nil && options.SpotInstanceType == "persistent"
 	}
@@ -290,10 +290,14 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *apiEr
 		return nil, err
 	}
 	for _, i := range list {
-		if code := i.phase.code(c.now); code != stopped && code != pending && code != running {
+		code := i.phase.code(c.now)
+		if code != stopped && code != pending && code != running {
 			return nil, fail("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be started.", i.id)
 		}
-		if err := c.server.capacity(c.name, i.kind, i.subnet.zone, false); err != nil {
+		if code != stopped {
+			continue
+		}
+		if err := c.room(c.server.known.types[i.kind], i.subnet.zone, i.market(), i.maxPrice, 1); err != nil {
 			return nil, err
 		}
 	}

@@ -34,7 +34,7 @@ func (c *call) planNetwork(p *launchPlan) *apiError {
 		}
 	}
 	var err *apiError
-	if p.subnet, err = c.chooseSubnet(subnetID, zone, p.kind); err != nil {
+	if p.subnet, err = c.chooseSubnet(subnetID, zone, p.kind, p.market); err != nil {
 		return err
 	}
 	if p.groups, err = c.chooseGroups(groupIDs, in.SecurityGroup, p.subnet.vpc); err != nil {
@@ -53,7 +53,7 @@ func (c *call) planNetwork(p *launchPlan) *apiError {
 	return nil
 }
 
-func (c *call) chooseSubnet(id, zone string, kind instanceType) (*subnet, *apiError) {
+func (c *call) chooseSubnet(id, zone string, kind instanceType, in Market) (*subnet, *apiError) {
 	if id != "" {
 		s, err := lookup(c, &c.subnets, subnetKind(), id)
 		if err == nil && zone != "" && s.zone != zone {
@@ -67,7 +67,7 @@ func (c *call) chooseSubnet(id, zone string, kind instanceType) (*subnet, *apiEr
 	}
 	// Without a wish EC2 places the instance where there is room for it.
 	for _, s := range realm.subnets {
-		if zone == s.zone || zone == "" && c.server.capacity(c.name, kind.name, s.zone, true) == nil {
+		if zone == s.zone || zone == "" && c.server.capacity(c.name, kind.name, s.zone, in, true) == nil {
 			return s, nil
 		}
 	}

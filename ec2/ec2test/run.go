@@ -134,6 +134,8 @@ type launchPlan struct {
 	nicDelete bool
 	nicText   string
 	specs     map[string]tags
+	market    Market
+	maxPrice  float64
 }
 
 func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *apiError) {
@@ -153,7 +155,7 @@ func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *apiErr
 	if err != nil {
 		return nil, err
 	}
-	if err := c.server.capacity(c.name, plan.kind.name, plan.subnet.zone, false); err != nil {
+	if err := c.room(plan.kind, plan.subnet.zone, plan.market, plan.maxPrice, in.MaxCount); err != nil {
 		return nil, err
 	}
 	if err := c.spend("RunInstances", in.MaxCount); err != nil {
@@ -226,7 +228,10 @@ func (c *call) fromTemplate(in *runInstancesInput) *apiError {
 }
 
 func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *apiError) {
-	p := &launchPlan{in: in, nicDelete: true}
+	p := &launchPlan{in: in, nicDelete: true, market: OnDemand}
+	if m := in.InstanceMarketOptions; m != nil && m.MarketType == string(Spot) {
+		p.market = Spot
+	}
 	switch {
 	case in.MinCount < 1 || in.MaxCount < in.MinCount:
 		return nil, invalidValue("MaxCount", fmt.Sprint(in.MaxCount), "MinCount must be at least 1 and at most MaxCount.")
@@ -245,6 +250,9 @@ func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *apiError) {
 		return nil, fail("InvalidAMIID.Unavailable", "The image ID '%s' is not available: %s", in.ImageID, s)
 	}
 	if p.kind, err = c.launchType(in, p.image); err != nil {
+		return nil, err
+	}
+	if p.maxPrice, err = spotPrice(in.InstanceMarketOptions); err != nil {
 		return nil, err
 	}
 	for _, step := range []func(*launchPlan) *apiError{c.planNetwork, c.planVolumes, c.planIdentity} {

@@ -49,6 +49,7 @@ type Server struct {
 	tcp     net.Listener
 	calls   []Call
 	faults  []*fault
+	market  market
 	disks   map[string]*diskRef // vendors' root disks by owner and name
 
 	roles    []Role

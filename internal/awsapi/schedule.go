@@ -41,6 +41,7 @@ func (s Schedule) Apply(cfg aws.Config) aws.Config {
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = attempts
+			o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(notCapacity)}, o.Retryables...)
 			o.RateLimiter = ratelimit.None // the buckets are here
 			// The SDK would pause in real time; ours is before the next attempt.
 			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
@@ -166,4 +167,25 @@ func serverCodes(code string) bool {
 		return true
 	}
 	return false
+}
+
+// NoCapacity reports whether code is that of a launch for which EC2 has no
+// capacity. Another type or zone may have some; the same call again would not.
+func NoCapacity(code string) bool {
+	switch code {
+	case "InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientReservedInstanceCapacity",
+		"InsufficientCapacityOnHost", "ReservationCapacityExceeded", "UnfulfillableCapacity",
+		"Unsupported", "SpotMaxPriceTooLow":
+		return true
+	}
+	return false
+}
+
+// notCapacity keeps the SDK from repeating a call for which there is no
+// capacity, because EC2 answers some of those with status 500.
+func notCapacity(err error) aws.Ternary {
+	if NoCapacity(Code(err)) {
+		return aws.FalseTernary
+	}
+	return aws.UnknownTernary
 }

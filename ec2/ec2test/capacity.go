@@ -1,0 +1,185 @@
+package ec2test
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// A Market is how capacity is bought.
+type Market string
+
+// The markets.
+const (
+	OnDemand Market = "on-demand"
+	Spot     Market = "spot"
+)
+
+// market is what is scarce, besides what the rules of Fail say. It is guarded
+// by Server.mu.
+type market struct {
+	pools  map[pool]int     // instances that there is room for in all
+	prices map[pool]float64 // of spot, in dollars per hour
+	vcpus  map[Market]int   // quota of each account and region
+}
+
+// pool is the capacity of a type in a zone.
+type pool struct{ kind, zone string }
+
+// SetCapacity limits how many instances of a type a zone has room for, in all
+// accounts and both markets; further ones are refused with
+// InsufficientInstanceCapacity until one ends or stops. A negative number takes
+// the limit away.
+func (s *Server) SetCapacity(instanceType, zone string, instances int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.market.pools == nil {
+		s.market.pools = make(map[pool]int)
+	}
+	s.market.pools[pool{instanceType, zone}] = instances
+}
+
+// SetSpotPrice sets what an hour of a spot instance costs. A launch that would
+// pay less is refused with SpotMaxPriceTooLow, and running instances that would
+// are reclaimed. Without a price every launch pays enough.
+func (s *Server) SetSpotPrice(instanceType, zone string, dollars float64) error {
+	s.mu.Lock()
+	if s.market.prices == nil {
+		s.market.prices = make(map[pool]float64)
+	}
+	s.market.prices[pool{instanceType, zone}] = dollars
+	s.mu.Unlock()
+	var outbid []string
+	for _, r := range s.existing() {
+		r.mu.Lock()
+		for i := range r.instances.all() {
+			if i.spot && i.kind == instanceType && i.subnet.zone == zone && i.maxPrice > 0 && i.maxPrice < dollars && i.holdsCapacity(r) {
+				outbid = append(outbid, i.id)
+			}
+		}
+		r.mu.Unlock()
+	}
+	for _, id := range outbid {
+		if err := s.Reclaim(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetQuota limits the vCPUs that an account may run in a region: launches over
+// it are refused with VcpuLimitExceeded on-demand, and with
+// MaxSpotInstanceCountExceeded on spot. A negative number takes the limit away.
+func (s *Server) SetQuota(of Market, vcpus int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.market.vcpus == nil {
+		s.market.vcpus = make(map[Market]int)
+	}
+	s.market.vcpus[of] = vcpus
+}
+
+// holdsCapacity tells whether the instance takes up room.
+func (i *instance) holdsCapacity(r *region) bool {
+	code := i.phase.code(r.server.now())
+	return code == pending || code == running
+}
+
+func (i *instance) market() Market {
+	if i.spot {
+		return Spot
+	}
+	return OnDemand
+}
+
+// room refuses a launch for which there is no capacity or quota, or that pays
+// too little.
+func (c *call) room(kind instanceType, zone string, in Market, maxPrice float64, count int) *apiError {
+	s := c.server
+	s.mu.Lock()
+	quota, limited := s.market.vcpus[in]
+	price := s.market.prices[pool{kind.name, zone}]
+	places, scarce := s.market.pools[pool{kind.name, zone}]
+	s.mu.Unlock()
+
+	vcpus, wanted := kind.vcpus*count, count
+	if limited || scarce {
+		for i := range c.instances.all() {
+			if !i.holdsCapacity(c.region) {
+				continue
+			}
+			if i.owner == c.account && i.market() == in {
+				vcpus += s.known.types[i.kind].vcpus
+			}
+			if i.kind == kind.name && i.subnet.zone == zone {
+				wanted++
+			}
+		}
+	}
+	switch {
+	case limited && quota >= 0 && vcpus > quota && in == Spot:
+		return fail("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
+	case limited && quota >= 0 && vcpus > quota:
+		return fail("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of %d allows for the instance bucket "+
+			"that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.", quota)
+	case in == Spot && maxPrice > 0 && maxPrice < price:
+		return fail("SpotMaxPriceTooLow", "Your Spot request price of %v is lower than the minimum required Spot request fulfillment price of %v.", maxPrice, price)
+	}
+	if err := s.capacity(c.name, kind.name, zone, in, false); err != nil {
+		return err
+	}
+	if scarce && places >= 0 && wanted > places {
+		return noCapacity(kind.name, zone)
+	}
+	return nil
+}
+
+// capacity refuses a launch by the capacity rules of Fail. Looking at a zone
+// without launching there does not count.
+func (s *Server) capacity(region, instanceType, zone string, in Market, look bool) *apiError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.faults {
+		if !f.isCapacity() || f.InstanceType != "" && f.InstanceType != instanceType || f.Zone != "" && f.Zone != zone ||
+			f.Region != "" && f.Region != region || f.Market != "" && f.Market != in {
+			continue
+		}
+		hit := f.wouldStrike(f.seen + 1)
+		if !look {
+			f.seen++
+		}
+		switch {
+		case !hit:
+		case f.Code == "":
+			return noCapacity(instanceType, zone)
+		default:
+			return f.error(fmt.Sprintf("Your requested instance type (%s) is not supported in your requested Availability Zone (%s).", instanceType, zone))
+		}
+	}
+	return nil
+}
+
+func noCapacity(instanceType, zone string) *apiError {
+	const code = "InsufficientInstanceCapacity"
+	return &apiError{Code: code, Status: statusOf(code), Message: fmt.Sprintf(
+		"We currently do not have sufficient %s capacity in the Availability Zone you requested (%s). "+
+			"Our system will be working on provisioning additional capacity.", instanceType, zone)}
+}
+
+// offered tells whether a zone has a type at all.
+func (c *call) offered(instanceType, zone string) bool {
+	err := c.server.capacity(c.name, instanceType, zone, OnDemand, true)
+	return err == nil || err.Code != "Unsupported"
+}
+
+// spotPrice is the most that a launch pays for a spot instance; zero is any
+// price.
+func spotPrice(in *marketParams) (float64, *apiError) {
+	if in == nil || in.SpotOptions == nil || in.SpotOptions.MaxPrice == "" {
+		return 0, nil
+	}
+	price, err := strconv.ParseFloat(in.SpotOptions.MaxPrice, 64)
+	if err != nil || price <= 0 {
+		return 0, invalidValue("MaxPrice", in.SpotOptions.MaxPrice, "It must be a price in dollars.")
+	}
+	return price, nil
+}

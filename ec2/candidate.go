@@ -24,11 +24,11 @@ var ErrNoCapacity = errors.New("no capacity")
 type candidate struct {
 	Type string `json:"type,omitempty"`
 	Spot bool   `json:"spot,omitempty"`
-	place
+	location
 }
 
-// A place is a subnet and its zone.
-type place struct {
+// A location is a subnet and its zone.
+type location struct {
 	Subnet string `json:"subnet"`
 	Zone   string `json:"zone"`
 }
@@ -55,7 +55,7 @@ func (s *session) candidates() []candidate {
 	var all []candidate
 	for _, spot := range s.markets() {
 		for _, kind := range s.instanceTypes() {
-			for _, at := range s.Network.Places {
+			for _, at := range s.Network.Locations {
 				all = append(all, candidate{kind, spot, at})
 			}
 		}

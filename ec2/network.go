@@ -15,8 +15,8 @@ import (
 
 // A network is where the instance may go.
 type network struct {
-	VPC    string  `json:"vpc"`
-	Places []place `json:"places"` // the one with most free addresses first
+	VPC       string     `json:"vpc"`
+	Locations []location `json:"locations"` // the one with most free addresses first
 }
 
 // A Match selects a VPC or subnet by its id or by filters, as in
@@ -61,7 +61,7 @@ func (s *session) chooseNetwork(ctx context.Context) error {
 	s.Network = network{VPC: aws.ToString(subnets[0].VpcId)}
 	for _, subnet := range subnets {
 		if aws.ToString(subnet.VpcId) == s.Network.VPC {
-			s.Network.Places = append(s.Network.Places, place{aws.ToString(subnet.SubnetId), aws.ToString(subnet.AvailabilityZone)})
+			s.Network.Locations = append(s.Network.Locations, location{aws.ToString(subnet.SubnetId), aws.ToString(subnet.AvailabilityZone)})
 		}
 	}
 	return nil

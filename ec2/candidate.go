@@ -52,9 +52,10 @@ func (c candidate) token(build string, reclaims int) string {
 // candidates are the ways to launch, in the order in which they are tried: all
 // spot instances before the others, then by type, then by free addresses.
 func (s *session) candidates() []candidate {
-	var all []candidate
-	for _, spot := range s.markets() {
-		for _, kind := range s.instanceTypes() {
+	markets, types := s.markets(), s.instanceTypes()
+	all := make([]candidate, 0, len(markets)*len(types)*len(s.Network.Locations))
+	for _, spot := range markets {
+		for _, kind := range types {
 			for _, at := range s.Network.Locations {
 				all = append(all, candidate{kind, spot, at})
 			}

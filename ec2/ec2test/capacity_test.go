@@ -13,6 +13,7 @@ import (
 // launcher returns a func that launches one t3.micro in a zone, on spot when
 // it is given a price, and returns its id and the code of the error.
 func launcher(t *testing.T, c *awsec2.Client) func(zone, price string) (id, code string) {
+	t.Helper()
 	image := ubuntu(t, c).ImageId
 	return func(zone, price string) (string, string) {
 		in := &awsec2.RunInstancesInput{

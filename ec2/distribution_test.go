@@ -391,3 +391,34 @@ func TestValidateDistribution(t *testing.T) {
 		t.Errorf("good: %v", err)
 	}
 }
+
+func TestPublicPermissions(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	public := func(d *ec2.Distribution) {
+		*d = ec2.Distribution{LaunchPermissions: ec2.Permissions{Public: true}, SnapshotPermissions: ec2.Permissions{Public: true}}
+	}
+	results, err := bake.Bake(t.Context(), nil, change(spread(cloud), public))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ami := ec2.Of(results[0])
+	if got := launchPermissions(t, cloud, testRegion, ami.ImageID); !slices.Equal(got, []string{"all"}) {
+		t.Errorf("launch permissions %v", got)
+	}
+	if got := volumePermissions(t, cloud, testRegion, ami.Snapshots[0]); !slices.Equal(got, []string{"all"}) {
+		t.Errorf("snapshot permissions %v", got)
+	}
+	if err := ami.Destroy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	// EC2 shares nothing that is encrypted with its own key.
+	img := change(spread(cloud), public)
+	b, _ := img.Builder.(ec2.Builder)
+	b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Yes}}
+	img.Builder = b
+	if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "can't be shared") {
+		t.Errorf("error %v, want that it cannot be shared", err)
+	}
+	wantNothing(t, server)
+}

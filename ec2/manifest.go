@@ -1,0 +1,151 @@
+package ec2
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A PackerManifest is a bake.Publisher that appends the AMI to a file in the
+// format of Packer's manifest post-processor, for the tools that read it. Copies
+// in other accounts are left out: the format has no place for accounts. Any
+// number of builds and programs may append to the same file at the same time.
+type PackerManifest struct {
+	// Path is the file. Empty is "packer-manifest.json".
+	Path string
+
+	// Name is the build's. Empty is the name of the image.
+	Name string
+
+	// RunUUID stands for one run of Packer, in every build of which it is the
+	// same. Empty makes one for each build.
+	RunUUID string
+
+	// CustomData is written as it is.
+	CustomData map[string]string
+}
+
+var _ bake.Publisher = PackerManifest{}
+
+// String names the file.
+func (m PackerManifest) String() string { return "manifest " + m.path() }
+
+func (m PackerManifest) path() string {
+	if m.Path == "" {
+		return "packer-manifest.json"
+	}
+	return m.Path
+}
+
+// A manifestFile is the whole file. Builds of others stay as they are.
+type manifestFile struct {
+	Builds  []json.RawMessage `json:"builds"`
+	LastRun string            `json:"last_run_uuid"`
+}
+
+type manifestBuild struct {
+	Name       string            `json:"name"`
+	Builder    string            `json:"builder_type"`
+	Time       int64             `json:"build_time"`
+	Files      []string          `json:"files"`
+	ArtifactID string            `json:"artifact_id"`
+	RunUUID    string            `json:"packer_run_uuid"`
+	CustomData map[string]string `json:"custom_data"`
+}
+
+// Publish appends the AMI. A file that is no manifest is left alone, and is an
+// error.
+func (m PackerManifest) Publish(ctx context.Context, a bake.Artifact) (err error) {
+	ami, ok := a.(*AMI)
+	if !ok {
+		return notAMI(a)
+	}
+	run := bake.RunOf(ctx)
+	build := manifestBuild{
+		Name: m.Name, Builder: "amazon-ebs", Time: run.Clock.Now().Unix(), ArtifactID: ami.packerID(),
+		RunUUID: m.RunUUID, CustomData: m.CustomData,
+	}
+	if build.Name == "" {
+		build.Name = run.Image
+	}
+	if build.RunUUID == "" {
+		build.RunUUID = uuidOf(ami.Build)
+	}
+	entry, err := json.Marshal(build)
+	if err != nil {
+		return err
+	}
+	unlock, err := lockFile(ctx, m.path())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	var file manifestFile
+	data, err := os.ReadFile(m.path())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		if err := json.Unmarshal(data, &file); err != nil {
+			return fmt.Errorf("%s is no manifest: %w", m.path(), err)
+		}
+	}
+	file.Builds, file.LastRun = append(file.Builds, entry), build.RunUUID
+	return writeJSON(m.path(), file)
+}
+
+// packerID is the ids by region, as Packer writes them.
+func (a *AMI) packerID() string {
+	var ids []string
+	for _, place := range a.everywhere() {
+		if place.Account == a.Account {
+			ids = append(ids, place.Region+":"+place.ImageID)
+		}
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, ",")
+}
+
+// uuidOf is a UUID (version 8, RFC 9562) that stands for text.
+func uuidOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
+	id := hex.EncodeToString(sum[:16])
+	return strings.Join([]string{id[:8], id[8:12], id[12:16], id[16:20], id[20:]}, "-")
+}
+
+// A JSONFile is a bake.Publisher that writes the AMI as JSON: its fields, with
+// all ids, the source and the build. It replaces a file that exists.
+type JSONFile struct {
+	// Path is the file. It is required.
+	Path string
+}
+
+var (
+	_ bake.Publisher = JSONFile{}
+	_ bake.Validator = JSONFile{}
+)
+
+// String names the file.
+func (f JSONFile) String() string { return "file " + f.Path }
+
+// Validate reports a missing path.
+func (f JSONFile) Validate() error {
+	if f.Path == "" {
+		return bake.Invalid("JSONFile.Path", "is required")
+	}
+	return nil
+}
+
+// Publish writes the file, whole or not at all.
+func (f JSONFile) Publish(_ context.Context, a bake.Artifact) error { return writeJSON(f.Path, a) }

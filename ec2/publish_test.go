@@ -1,0 +1,232 @@
+package ec2_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// published bakes the spread image with publishers.
+func published(t *testing.T, server *ec2test.Server, publishers ...bake.Publisher) (*ec2.AMI, error) {
+	t.Helper()
+	img := spread(newCloud(server))
+	img.Publishers = publishers
+	results, err := bake.Bake(t.Context(), fast(), img)
+	if results == nil || results[0].Artifact == nil {
+		t.Fatal(err)
+	}
+	return ec2.Of(results[0]), err
+}
+
+// owner is the configuration of the account of a place of AMI.IDs.
+func owner(server *ec2test.Server, place string) aws.Config {
+	account, region, other := strings.Cut(place, "/")
+	if !other {
+		return server.Config(place)
+	}
+	return server.ConfigFor(account, region)
+}
+
+func TestSSMParameter(t *testing.T) {
+	server := roleServer(t, nil)
+	for range 2 { // the second overwrites
+		ami, err := published(t, server, ec2.SSMParameter{Name: "/images/web", Tier: "Standard", Description: "the web"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for place, id := range ami.IDs() {
+			out, err := ssm.NewFromConfig(owner(server, place)).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/images/web")})
+			if err != nil || *out.Parameter.Value != id || *out.Parameter.DataType != "aws:ec2:image" {
+				t.Errorf("%s: %+v, %v; want %s", place, out, err, id)
+			}
+		}
+	}
+	if _, err := published(t, server, ec2.SSMParameter{Name: "/images/web", NoOverwrite: true, Regions: []string{"us-east-1", "sa-east-1"}}); err == nil ||
+		!strings.Contains(err.Error(), "publish 1: parameter /images/web: sa-east-1: the AMI is not there\nus-east-1: ") || !strings.Contains(err.Error(), "ParameterAlreadyExists") {
+		t.Errorf("error %v, want that it exists in us-east-1 and that the AMI is not in sa-east-1", err)
+	}
+	// A lost answer is no reason to say that it exists.
+	server.Fail(ec2test.Fault{Action: "PutParameter", Region: "us-east-1", When: ec2test.After})
+	if _, err := published(t, server, ec2.SSMParameter{Name: "new", NoOverwrite: true, PlainText: true}); err != nil {
+		t.Errorf("after a lost answer: %v", err)
+	}
+}
+
+func newTemplate(t *testing.T, client *awsec2.Client, name string) {
+	t.Helper()
+	_, err := client.CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
+		LaunchTemplateName: aws.String(name),
+		LaunchTemplateData: &ec2types.RequestLaunchTemplateData{
+			ImageId: aws.String("ami-00000000000000000"), InstanceType: "m5.large",
+			MetadataOptions: &ec2types.LaunchTemplateInstanceMetadataOptionsRequest{HttpTokens: "required"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func versions(t *testing.T, client *awsec2.Client, name string) []ec2types.LaunchTemplateVersion {
+	t.Helper()
+	out, err := client.DescribeLaunchTemplateVersions(t.Context(), &awsec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateName: aws.String(name)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.LaunchTemplateVersions
+}
+
+func TestLaunchTemplate(t *testing.T) {
+	server := roleServer(t, nil)
+	places := []string{testRegion, "us-east-1", "us-west-2", prodAccount + "/" + testRegion}
+	for _, place := range places {
+		newTemplate(t, awsec2.NewFromConfig(owner(server, place)), "web")
+	}
+	server.Fail(ec2test.Fault{Action: "CreateLaunchTemplateVersion", When: ec2test.After}) // an answer is lost
+	ami, err := published(t, server, ec2.LaunchTemplate{Name: "web", MakeDefault: true}, ec2.LaunchTemplate{Name: "web", Regions: []string{"us-east-1"}, Description: "not default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for place, id := range ami.IDs() {
+		list := versions(t, awsec2.NewFromConfig(owner(server, place)), "web")
+		want := 2
+		if place == "us-east-1" {
+			if want++; *list[0].VersionDescription != "not default" || *list[0].DefaultVersion {
+				t.Errorf("the newest version: %+v", list[0])
+			}
+			list = list[1:]
+			want--
+		}
+		if v := list[0]; len(list) != want || !*v.DefaultVersion || *v.VersionDescription != ami.Name || *v.LaunchTemplateData.ImageId != id ||
+			v.LaunchTemplateData.InstanceType != "m5.large" || v.LaunchTemplateData.MetadataOptions.HttpTokens != "required" {
+			t.Errorf("%s: %d versions, the newest %+v with %+v", place, len(list), v, v.LaunchTemplateData)
+		}
+	}
+	if _, err := published(t, server, ec2.LaunchTemplate{Name: "api"}); err == nil || !strings.Contains(err.Error(), prodAccount+"/"+testRegion+": ") {
+		t.Errorf("error %v, want that no place has the template", err)
+	}
+}
+
+type packerManifest struct {
+	Builds []map[string]any `json:"builds"`
+	Last   string           `json:"last_run_uuid"`
+}
+
+func TestPackerManifest(t *testing.T) {
+	server := roleServer(t, nil)
+	cloud := newCloud(server)
+	path := filepath.Join(t.TempDir(), "manifest.json")
+	const before = `{"builds": [{"name": "old", "artifact_id": "us-east-1:ami-1", "future": {"field": 1}}], "last_run_uuid": "x"}`
+	if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	images := fleet(cloud, 8)
+	for _, img := range images {
+		img.Publishers = []bake.Publisher{ec2.PackerManifest{Path: path, RunUUID: "run", CustomData: map[string]string{"commit": "abc"}}}
+		change(img, func(d *ec2.Distribution) { d.Copies = ec2.To("us-east-1") })
+	}
+	results, err := bake.Bake(t.Context(), nil, images...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got packerManifest
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Builds) != 9 || got.Last != "run" || got.Builds[0]["future"] == nil {
+		t.Fatalf("the manifest: %s", data)
+	}
+	for _, r := range results {
+		i := slices.IndexFunc(got.Builds, func(b map[string]any) bool { return b["name"] == r.Image.Name })
+		if i < 0 {
+			t.Fatalf("%s is not in %s", r.Image.Name, data)
+		}
+		b, ids := got.Builds[i], r.Artifact.IDs()
+		custom, _ := b["custom_data"].(map[string]any)
+		if b["artifact_id"] != testRegion+":"+ids[testRegion]+",us-east-1:"+ids["us-east-1"] || b["builder_type"] != "amazon-ebs" ||
+			b["packer_run_uuid"] != "run" || b["files"] != nil || b["build_time"] == nil || custom["commit"] != "abc" {
+			t.Errorf("the build: %v", b)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("beside the manifest: %v, %v", left, err)
+	}
+	// What is no manifest stays as it is.
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := published(t, server, ec2.PackerManifest{Path: path}); err == nil || !strings.Contains(err.Error(), "is no manifest") {
+		t.Errorf("error %v, want that it is no manifest", err)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {
+		t.Errorf("the file: %q, %v", data, err)
+	}
+}
+
+func TestJSONFile(t *testing.T) {
+	server := roleServer(t, nil)
+	path := filepath.Join(t.TempDir(), "ami.json")
+	ami, err := published(t, server, ec2.JSONFile{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		ID, Region, Name, Build string
+		Copies                  []struct{ ID, Region, Account string }
+	}
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.ID != ami.ImageID || got.Name != ami.Name || got.Build != ami.Build || len(got.Copies) != 3 || got.Copies[2].Account != prodAccount {
+		t.Errorf("the file: %s", data)
+	}
+}
+
+func TestPublishersTakeAMIsOnly(t *testing.T) {
+	for _, p := range []bake.Publisher{ec2.SSMParameter{Name: "x"}, ec2.LaunchTemplate{Name: "web"}, ec2.PackerManifest{Path: filepath.Join(t.TempDir(), "m")}} {
+		img := &bake.Image{Name: "other", Builder: baketest.NewBuilder(nil), Publishers: []bake.Publisher{p}}
+		if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "is not an AMI of this package") {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+}
+
+func TestValidatePublishers(t *testing.T) {
+	for want, p := range map[string]bake.Validator{
+		"SSMParameter.Name: is required":               ec2.SSMParameter{},
+		`SSMParameter.Name: "a b"`:                     ec2.SSMParameter{Name: "a b"},
+		`SSMParameter.Name: "a/b": a name with levels`: ec2.SSMParameter{Name: "a/b"},
+		"reserved":                                             ec2.SSMParameter{Name: "/aws/images"},
+		`SSMParameter.Tier: "Gold"`:                            ec2.SSMParameter{Name: "x", Tier: "Gold"},
+		"exactly one of Name and ID":                           ec2.LaunchTemplate{},
+		`LaunchTemplate.Name: "a b"`:                           ec2.LaunchTemplate{Name: "a b"},
+		"LaunchTemplate.Regions":                               ec2.LaunchTemplate{ID: "lt-1", Regions: []string{"us-east-1"}},
+		`LaunchTemplate.SourceVersion: "newest"`:               ec2.LaunchTemplate{Name: "web", SourceVersion: "newest"},
+		"LaunchTemplate.Description: has 300 bytes, of 255 at": ec2.LaunchTemplate{Name: "web", Description: strings.Repeat("x", 300)},
+		"JSONFile.Path: is required":                           ec2.JSONFile{},
+	} {
+		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", p, err, want)
+		}
+	}
+}

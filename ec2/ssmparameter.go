@@ -1,0 +1,107 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// An SSMParameter is a bake.Publisher that writes the AMI's id into a parameter
+// of Systems Manager, in every region and account where the AMI is: a name that
+// stays while AMIs come and go. A [Parameter] reads it.
+type SSMParameter struct {
+	// Name is the parameter's: "/images/web". It is required.
+	Name string
+
+	// Description is the parameter's. Empty sets none.
+	Description string
+
+	// Tier is "Standard", "Advanced" or "Intelligent-Tiering". Empty is what the
+	// region's settings say.
+	Tier string
+
+	// PlainText gives the parameter the data type "text". By default it is
+	// "aws:ec2:image": Systems Manager then checks that the AMI can be used, and
+	// the parameter can stand for it in launch templates.
+	PlainText bool
+
+	// NoOverwrite fails when there is such a parameter with another value.
+	NoOverwrite bool
+
+	// Regions narrows where. Empty is every place of the AMI.
+	Regions []string
+}
+
+var (
+	_ bake.Publisher = SSMParameter{}
+	_ bake.Validator = SSMParameter{}
+
+	parameterName = regexp.MustCompile(`^/?[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*$`)
+)
+
+// String names the parameter.
+func (p SSMParameter) String() string { return "parameter " + p.Name }
+
+// Validate reports a name that Systems Manager does not take.
+func (p SSMParameter) Validate() error {
+	const longest, deepest = 1011, 15
+	var errs []error
+	lower := strings.ToLower(strings.TrimPrefix(p.Name, "/"))
+	switch {
+	case p.Name == "":
+		errs = append(errs, bake.Invalid("SSMParameter.Name", "is required"))
+	case !parameterName.MatchString(p.Name) || len(p.Name) > longest || strings.Count(p.Name, "/") > deepest:
+		errs = append(errs, bake.Invalid("SSMParameter.Name", "%q: it has letters, digits and _.- in at most %d levels, divided by /", p.Name, deepest))
+	case strings.Contains(p.Name, "/") && !strings.HasPrefix(p.Name, "/"):
+		errs = append(errs, bake.Invalid("SSMParameter.Name", "%q: a name with levels begins with /", p.Name))
+	case strings.HasPrefix(lower, "aws") || strings.HasPrefix(lower, "ssm"):
+		errs = append(errs, bake.Invalid("SSMParameter.Name", "%q: names that begin with aws or ssm are reserved", p.Name))
+	}
+	if tier := ssmtypes.ParameterTier(p.Tier); p.Tier != "" && !slices.Contains(tier.Values(), tier) {
+		errs = append(errs, bake.Invalid("SSMParameter.Tier", "%q is none of %v", p.Tier, tier.Values()))
+	}
+	return errors.Join(errs...)
+}
+
+// Publish sets the parameter everywhere.
+func (p SSMParameter) Publish(ctx context.Context, a bake.Artifact) error {
+	ami, ok := a.(*AMI)
+	if !ok {
+		return notAMI(a)
+	}
+	in := ssm.PutParameterInput{
+		Name: aws.String(p.Name), Type: ssmtypes.ParameterTypeString, DataType: aws.String("aws:ec2:image"),
+		Tier: ssmtypes.ParameterTier(p.Tier), Overwrite: aws.Bool(!p.NoOverwrite),
+	}
+	if p.PlainText {
+		in.DataType = aws.String("text")
+	}
+	if p.Description != "" {
+		in.Description = aws.String(p.Description)
+	}
+	return ami.publish(p.Regions, func(place AMICopy) error {
+		client, in := place.cloud.region(place.Region).ssm, in
+		in.Value = aws.String(place.ImageID)
+		_, err := client.PutParameter(ctx, &in)
+		if exists := (*ssmtypes.ParameterAlreadyExists)(nil); errors.As(err, &exists) {
+			// Perhaps we set it, and the answer was lost.
+			out, getErr := client.GetParameter(ctx, &ssm.GetParameterInput{Name: in.Name})
+			if getErr == nil && aws.ToString(out.Parameter.Value) == place.ImageID {
+				err = nil
+			}
+		}
+		if err != nil {
+			return err
+		}
+		say(ctx, "parameter %s in %s is %s", p.Name, placeName(place.Account, place.Region), place.ImageID)
+		return nil
+	})
+}

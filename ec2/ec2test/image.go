@@ -135,6 +135,9 @@ func (c *call) checkImageName(name string) *apiError {
 func (r *region) addImage(i *image) {
 	r.images.put(i)
 	r.names[nameKey(i.owner, i.name)] = i.id
+	if i.doneAt.After(i.created) {
+		r.server.willChange(i.id, "available", i.doneAt, i.created)
+	}
 }
 
 type stateReasonXML struct {

@@ -55,12 +55,18 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 	return i, nil
 }
 
+// enter begins a phase.
+func (i *instance) enter(p phase, now time.Time) {
+	i.phase = p
+	i.region.server.willChange(i.id, p.to.String(), p.at, now)
+}
+
 func truthOf(b *bool) bool { return b != nil && *b }
 
 // switchOn begins the way of an instance to running.
 func (c *call) switchOn(i *instance) {
 	latency := c.server.opts.Latency
-	i.phase = phase{pending, running, c.now.Add(latency.Running)}
+	i.enter(phase{pending, running, c.now.Add(latency.Running)}, c.now)
 	i.reason, i.reasonCode = "", ""
 	if i.wantsIP {
 		i.publicIP = c.server.network.claimPublic(i)
@@ -134,12 +140,12 @@ func (i *instance) power(p Power) {
 // beginStop and beginTermination start the way down. The machine has to be
 // stopped when the region is unlocked.
 func (r *region) beginStop(i *instance, now time.Time, reason string) {
-	i.phase = phase{stopping, stopped, now.Add(r.server.opts.Latency.Stopped)}
+	i.enter(phase{stopping, stopped, now.Add(r.server.opts.Latency.Stopped)}, now)
 	i.down(now, reason)
 }
 
 func (r *region) beginTermination(i *instance, now time.Time, reason string) {
-	i.phase = phase{shuttingDown, terminated, now.Add(r.server.opts.Latency.Terminated)}
+	i.enter(phase{shuttingDown, terminated, now.Add(r.server.opts.Latency.Terminated)}, now)
 	i.down(now, reason)
 	r.ending = append(r.ending, i)
 	r.sweep(now)

@@ -48,6 +48,7 @@ type Server struct {
 	regions map[string]*region
 	tcp     net.Listener
 	calls   []Call
+	changes map[string][]Change // by id
 	faults  []*fault
 	market  market
 	disks   map[string]*diskRef // vendors' root disks by owner and name
@@ -65,6 +66,7 @@ func New(opts *Options) *Server {
 		memory:  newMemListener(memAddr("ec2test")),
 		closing: make(chan struct{}),
 		regions: make(map[string]*region),
+		changes: make(map[string][]Change),
 		disks:   make(map[string]*diskRef),
 
 		sessions: make(map[string]roleSession),

@@ -171,6 +171,7 @@ func (c *call) takeSnapshot(v *volume, description string, t tags) *snapshot {
 		doneAt: c.now.Add(c.server.opts.Latency.snapshot(v.sizeGiB)),
 	}
 	c.snapshots.put(s)
+	c.server.willChange(s.id, "completed", s.doneAt, c.now)
 	return s
 }
 
@@ -318,6 +319,7 @@ func (c *call) cloneSnapshot(source *snapshot, description string, t tags, encry
 		s.kmsKey = orText(key, c.defaultKey())
 	}
 	c.snapshots.put(s)
+	c.server.willChange(s.id, "completed", s.doneAt, c.now)
 	c.after(func(ctx context.Context) *apiError { return internal(s.disk.copyFrom(ctx, source.disk)) })
 	return s
 }

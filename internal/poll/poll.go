@@ -30,21 +30,30 @@ type Poller[T any] struct {
 	// Interval is the time between two requests.
 	Interval time.Duration
 
-	// Gap is the least time between two requests, kept when a new wait begins
-	// and does not want to wait for the interval to pass. It is for crowds: with
-	// fewer than 50 waits it is as much shorter.
+	// Gap is the least time between two requests when a new wait begins and does
+	// not want to wait for the interval to pass. It is for crowds: with fewer
+	// than 50 waits it is as much shorter. Where new waits begin all the time,
+	// most of them wait for the interval: then requests do not grow with them.
 	Gap time.Duration
 
 	mu      sync.Mutex
 	waits   map[*wait[T]]bool
 	leader  *wait[T]
 	asked   time.Time          // when the last request began
+	early   float64            // how many requests more may come before their interval has passed
 	hurry   context.CancelFunc // ends the leader's sleep
 	failing int                // requests that failed, one after the other
 }
 
 // crowd is how many waits make new ones keep the whole Gap.
 const crowd = 50
+
+// Early requests are a token bucket: so many at once, and so many for each
+// interval that passes.
+const (
+	earlyBurst       = 5
+	earlyPerInterval = 0.4
+)
 
 // mostFailures is how many requests in a row may fail before the waits do. The
 // requests are retried underneath already; this outlasts an outage of a minute.
@@ -133,7 +142,7 @@ func (p *Poller[T]) round(ctx context.Context, w *wait[T]) error {
 		return err
 	}
 	p.mu.Lock()
-	p.asked = p.Clock.Now()
+	p.asks(p.Clock.Now())
 	asking := slices.Collect(maps.Keys(p.waits))
 	ids := map[string]bool{}
 	for _, w := range asking {
@@ -204,6 +213,20 @@ func (p *Poller[T]) pause(ctx context.Context) error {
 	}
 }
 
+// asks notes that a request begins. P.mu is held.
+func (p *Poller[T]) asks(now time.Time) {
+	passed := now.Sub(p.asked)
+	switch {
+	case p.asked.IsZero():
+		p.early = earlyBurst
+	case passed < p.Interval:
+		p.early += earlyPerInterval*float64(passed)/float64(p.Interval) - 1
+	default:
+		p.early = min(earlyBurst, p.early+earlyPerInterval*float64(passed)/float64(p.Interval))
+	}
+	p.asked = now
+}
+
 // due is when to ask again. P.mu is held.
 func (p *Poller[T]) due() time.Time {
 	if p.asked.IsZero() {
@@ -211,8 +234,11 @@ func (p *Poller[T]) due() time.Time {
 	}
 	var first time.Time
 	for w := range p.waits {
-		if !w.asked {
+		if !w.asked && p.early >= 1 {
 			return p.asked.Add(min(p.Gap, time.Duration(len(p.waits))*p.Gap/crowd))
+		}
+		if !w.asked {
+			return p.asked.Add(p.Interval)
 		}
 		if first.IsZero() || w.from.Before(first) {
 			first = w.from

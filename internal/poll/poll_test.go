@@ -96,6 +96,37 @@ func TestNewWaitAsksSoon(t *testing.T) {
 	})
 }
 
+// TestNewWaitsDoNotAddUp begins two waits a second for some minutes: the
+// requests of a minute stay those of its intervals, and a few.
+func TestNewWaitsDoNotAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ready: map[string]time.Duration{}}
+		p := w.poller()
+		const waits, minutes = 480, 4
+		var waiting sync.WaitGroup
+		for i := range waits {
+			id := fmt.Sprint(i)
+			begin := time.Duration(i) * time.Second / 2
+			w.ready[id] = begin + time.Duration(i%10)*time.Second
+			waiting.Go(func() {
+				time.Sleep(begin)
+				if err := p.Wait(t.Context(), id, isReady); err != nil {
+					t.Errorf("wait for %s: %v", id, err)
+				}
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if late := time.Since(w.start) - w.ready[id]; late > 2*time.Second+100*time.Millisecond {
+					t.Errorf("%s noticed %v late", id, late)
+				}
+			})
+		}
+		waiting.Wait()
+		if most := 45 * minutes; w.calls > most {
+			t.Errorf("%d requests in %d minutes, want %d at most", w.calls, minutes, most)
+		}
+	})
+}
+
 // TestQuietWaits counts the requests of waits that surely take some time.
 func TestQuietWaits(t *testing.T) {
 	tests := []struct {

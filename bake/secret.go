@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -50,12 +50,12 @@ func Secrets(plain map[string]string) map[string]Secret {
 }
 
 // A masker cuts secrets out of text, in the encodings that programs print them
-// in. Values shorter than four bytes are too common to be cut.
+// in. Values shorter than four bytes are too common to be cut. Builds add
+// secrets all the time, so adding one costs the same however many there are.
 type masker struct {
 	mu    sync.RWMutex
 	known map[string]bool
-	forms []string // longest first
-	repl  *strings.Replacer
+	forms map[string][]string // by their first bytes, longest first
 }
 
 const shortestMasked = 4
@@ -63,27 +63,21 @@ const shortestMasked = 4
 func (m *masker) add(secrets ...Secret) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	changed := false
 	for _, s := range secrets {
 		if len(s.value) < shortestMasked || m.known[s.value] {
 			continue
 		}
 		if m.known == nil {
-			m.known = map[string]bool{}
+			m.known, m.forms = map[string]bool{}, map[string][]string{}
 		}
 		m.known[s.value] = true
-		m.forms = append(m.forms, encodings(s.value)...)
-		changed = true
+		for _, form := range encodings(s.value) {
+			begin := form[:shortestMasked]
+			same := append(m.forms[begin], form)
+			slices.SortFunc(same, func(a, b string) int { return len(b) - len(a) })
+			m.forms[begin] = same
+		}
 	}
-	if !changed {
-		return
-	}
-	sort.Slice(m.forms, func(i, j int) bool { return len(m.forms[i]) > len(m.forms[j]) })
-	pairs := make([]string, 0, 2*len(m.forms))
-	for _, form := range m.forms {
-		pairs = append(pairs, form, redacted)
-	}
-	m.repl = strings.NewReplacer(pairs...)
 }
 
 func (m *masker) mask(text string) string {
@@ -91,12 +85,38 @@ func (m *masker) mask(text string) string {
 		return text
 	}
 	m.mu.RLock()
-	repl := m.repl
-	m.mu.RUnlock()
-	if repl == nil {
+	defer m.mu.RUnlock()
+	if len(m.forms) == 0 {
 		return text
 	}
-	return repl.Replace(text)
+	var masked strings.Builder
+	rest := 0 // where what is not yet in masked begins
+	for at := 0; at+shortestMasked <= len(text); {
+		n := m.secretAt(text[at:])
+		if n == 0 {
+			at++
+			continue
+		}
+		masked.WriteString(text[rest:at])
+		masked.WriteString(redacted)
+		at += n
+		rest = at
+	}
+	if rest == 0 {
+		return text
+	}
+	masked.WriteString(text[rest:])
+	return masked.String()
+}
+
+// secretAt is the length of the longest secret that text begins with.
+func (m *masker) secretAt(text string) int {
+	for _, form := range m.forms[text[:shortestMasked]] {
+		if strings.HasPrefix(text, form) {
+			return len(form)
+		}
+	}
+	return 0
 }
 
 // encodings lists the forms in which value may turn up in output: as it is,

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -84,42 +85,30 @@ func wantNoMore(t *testing.T, what string, count func() int, before int) {
 	t.Errorf("%d %s, %d before\n%s", count(), what, before, stacks[:runtime.Stack(stacks, true)])
 }
 
-// TestThrottledFleet bakes more images at once than AWS's documented rates let
-// through, on time that runs fast: nobody may see a throttled call.
-func TestThrottledFleet(t *testing.T) {
-	clock := ec2test.Scaled(30)
-	server := newServer(t, &ec2test.Options{Clock: clock, Throttle: true, Latency: ec2test.Realistic()})
-	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
-		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, CallTimeout: time.Hour,
-	})
-	if _, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Parallel: 40}, fleet(cloud, 40)...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestEventualConsistency bakes where EC2 shows nothing that is younger than
 // three seconds.
 func TestEventualConsistency(t *testing.T) {
-	clock := ec2test.Scaled(30)
-	server := newServer(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second, Latency: ec2test.Realistic()})
-	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
-		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, CallTimeout: time.Hour, MaxRetryDelay: time.Millisecond,
-	})
 	for _, action := range []string{"", "CreateSecurityGroup", "RunInstances", "CreateImage"} {
-		if action != "" {
-			server.Fail(ec2test.Fault{Action: action, When: ec2test.After, Code: "InternalError", Times: attempts})
-		}
-		results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, simple(cloud))
-		if (err == nil) != (action == "") {
-			t.Errorf("%s lost: error %v", action, err)
-		}
-		if results[0].Artifact != nil {
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
-		}
-		server.Mend()
-		wantNothing(t, server)
+		t.Run("lost "+action, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, cloud := realistic(ec2test.Options{Consistency: 3 * time.Second})
+				defer server.Close()
+				if action != "" {
+					server.Fail(ec2test.Fault{Action: action, When: ec2test.After, Code: "InternalError", Times: attempts})
+				}
+				results, err := bake.Bake(t.Context(), nil, simple(cloud))
+				if (err == nil) != (action == "") {
+					t.Errorf("%s lost: error %v", action, err)
+				}
+				if results[0].Artifact != nil {
+					if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+				server.Mend()
+				wantNothing(t, server)
+			})
+		})
 	}
 }
 

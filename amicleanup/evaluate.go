@@ -267,13 +267,14 @@ func (e *evaluation) decide(t *TargetInventory, item *Item) {
 	}
 	var until time.Time
 	item.Action, until = e.policy.Ladder.next(&item.Image, e.inv.Time)
+	item.next = item.Action
 	if !until.IsZero() {
 		item.Reasons = []Reason{{ImageID: item.Image.ID, Keeper: byLadder, Text: stepText(rungOf(&item.Image), item.Action, until)}}
 		item.Action = Wait
 	}
 	if enough := e.policy.Limits.Recoverable; item.Action == Deregister && enough > 0 {
 		if why := t.recoverable(&item.Image, enough); why != "" {
-			item.Action, item.Reasons = Keep, []Reason{{ImageID: item.Image.ID, Keeper: byLimits, Text: why, Blocked: true}}
+			item.Action, item.Reasons = Wait, []Reason{{ImageID: item.Image.ID, Keeper: byLimits, Text: why, Blocked: true}}
 		}
 	}
 }

@@ -58,6 +58,8 @@ type Item struct {
 	// Newest is the image of the same group that must still be there, in the
 	// state it had, when this one is removed.
 	Newest string `json:"newest,omitempty"`
+
+	next Action // the next step of an image that goes, also while it waits for it
 }
 
 func (item Item) because(text string) Item {

@@ -166,18 +166,20 @@ func (e *evaluation) holdForUnread() {
 }
 
 // alignReleases lets the images of a release take a step only together: those
-// that are ahead wait for the others.
+// that are ahead wait until the others have caught up.
 func (e *evaluation) alignReleases() {
-	order := map[Action]int{Wait: 0, Deprecate: 1, Disable: 2, Deregister: 3}
+	order := map[Action]int{Deprecate: 1, Disable: 2, Deregister: 3}
 	for _, unit := range e.units() {
-		least := order[Deregister]
+		least, waits := order[Deregister], map[int]bool{}
 		for _, m := range unit {
-			if at, ok := order[m.item.Action]; ok {
+			if at, ok := order[m.item.next]; ok {
 				least = min(least, at)
+				waits[at] = waits[at] || m.item.Action == Wait
 			}
 		}
 		for _, m := range unit {
-			if at, ok := order[m.item.Action]; ok && at > least {
+			at, ok := order[m.item.next]
+			if ok && m.item.Action != Wait && (at > least || waits[at]) {
 				m.item.Action = Wait
 				m.item.Reasons = append(m.item.Reasons, Reason{ImageID: m.item.Image.ID, Keeper: byRelease, Text: "waits for the other images of its release"})
 			}

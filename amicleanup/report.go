@@ -73,9 +73,9 @@ func (p *Plan) Report(result *Result, price float64) *Report {
 				for keeper := range item.keepers() {
 					kept[keeper]++
 				}
-				if item.blocked() {
-					r.Blocked++
-				}
+			}
+			if (item.Action == Keep || item.Action == Wait) && item.blocked() {
+				r.Blocked++
 			}
 		}
 	}

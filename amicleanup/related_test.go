@@ -1,0 +1,320 @@
+package amicleanup_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/ec2"
+)
+
+// The two packages do not import each other; what they say to each other by
+// tags has to be the same.
+func TestTagsAreThoseOfEC2(t *testing.T) {
+	img := amicleanup.Image{Tags: map[string]string{ec2.TagBuild: "b1", ec2.TagImage: "web", ec2.TagStamp: "1700000000"}}
+	build, _ := amicleanup.SameBuild(&img)
+	family, _ := amicleanup.ByFamily(&img)
+	stamp, err := amicleanup.BakeTime(&img)
+	if build != "b1" || family != "web" || !stamp.Equal(after(0)) || err != nil {
+		t.Errorf("build %q, family %q, stamp %s, %v", build, family, stamp, err)
+	}
+	expired := img
+	expired.State, img.State = "available", "available"
+	expired.Tags = map[string]string{ec2.TagExpires: "2020-01-01T00:00:00Z"}
+	if !img.Usable() || expired.Usable() {
+		t.Error("an image of a build that has not ended is usable")
+	}
+	layer := amicleanup.Image{ID: "ami-2", Name: "app 1700000000", State: "available", Tags: map[string]string{ec2.TagSource: "ami-000"}}
+	plan := evaluate(t, after(96), append(daily(3), layer), amicleanup.Newest(1), amicleanup.ParentOfKept())
+	if got := why(plan, "ami-000"); got != "is what a kept image was made from" {
+		t.Errorf("the base is kept because it %q", got)
+	}
+}
+
+// two regions with five builds of web, one a day, as copies of each other; the
+// first two have an arm image as well.
+func twoRegions() (home, far *fake, c *amicleanup.Cleaner) {
+	home, far = newFake(), newFake()
+	home.series("web", 5)
+	for _, id := range []string{"ami-web0", "ami-web1", "ami-web2", "ami-web3", "ami-web4"} {
+		img := home.images[id]
+		img.Tags = tags("bakestone:build", "b-"+id)
+		home.images[id] = img
+		far.add("ami-copy"+id[len(id)-1:], *img.Name, func(i *ec2types.Image) {
+			// Without the tags: CopyImage takes them along only when told to.
+			i.SourceImageId, i.SourceImageRegion = aws.String(id), aws.String("eu-west-1")
+		})
+	}
+	c = cleaner(home, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+	c.Targets = append(c.Targets, amicleanup.Target{Region: "us-east-1", Client: far})
+	c.Policy.Release = amicleanup.SameBuild
+	c.Parallel = 1
+	return home, far, c
+}
+
+func TestReleaseStaysTogether(t *testing.T) {
+	home, far, c := twoRegions()
+	home.add("ami-arm", "web-arm 1700000000", func(i *ec2types.Image) {
+		i.Architecture, i.Tags = ec2types.ArchitectureValuesArm64, tags("bakestone:build", "b-ami-web0")
+	})
+	used(far, "ami-copy1", "i-1", ec2types.InstanceStateNameRunning)
+	plan := mustPlan(t, c)
+	// Of build 0 the arm image is the newest of its group; of build 1 a copy is
+	// in use.
+	if diff := cmp.Diff([]string{"ami-copy2", "ami-copy3", "ami-web2", "ami-web3"}, removals(plan)); diff != "" {
+		t.Errorf("removals (-want +got):\n%s", diff)
+	}
+	for id, want := range map[string]string{
+		"ami-web1": "is of one release with a kept image", "ami-copy0": "is of one release with a kept image",
+		"ami-copy1": "is in use",
+	} {
+		if got := why(plan, id); got != want {
+			t.Errorf("%s is kept because it %q, want %q", id, got, want)
+		}
+	}
+	// Since the plan, a copy of build 2 is tagged: then its source stays, too.
+	img := far.images["ami-copy2"]
+	img.Tags = tags("keep", "1")
+	far.images["ami-copy2"] = img
+	result, err := c.Apply(t.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"ami-web2 skipped", "ami-web3 removed", "snap-web3 removed",
+		"ami-copy2 skipped", "ami-copy3 removed", "snap-copy3 removed",
+	}
+	if diff := cmp.Diff(want, outcomes(result)); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	if got := result.Images[0].Detail; got != "ami-copy2 of its release: its tags have changed" {
+		t.Errorf("detail %q", got)
+	}
+}
+
+func TestReleaseWithTargetThatFails(t *testing.T) {
+	home, far, c := twoRegions()
+	fail := func(string, string) error { return apiError("OptInRequired") }
+	far.fail = fail
+	plan, err := c.Plan(t.Context())
+	if err == nil || plan.Removals() != 0 {
+		t.Errorf("planned without a region: %v, %v", removals(plan), err)
+	}
+	if got := why(plan, "ami-web0"); got != "may be related to an image in us-east-1, which was not read" {
+		t.Errorf("kept because it %q", got)
+	}
+	far.fail = nil
+	plan = mustPlan(t, c)
+	far.fail = fail
+	if result, err := c.Apply(t.Context(), plan); err == nil || len(home.changes()) > 0 {
+		t.Errorf("applied without a region: %v, %v", outcomes(result), err)
+	}
+}
+
+// On a ladder a release takes each step together.
+func TestReleaseOnLadder(t *testing.T) {
+	home, far, c := twoRegions()
+	clock := &stepped{now: after(48)}
+	home.now, far.now, c.Clock = clock.Now, clock.Now, clock
+	c.Policy.Ladder = amicleanup.Ladder{Deprecated: 2 * day}
+	delete(far.images, "ami-copy0")
+	night(t, c)
+	clock.advance(day)
+	far.add("ami-copy0", "web 1700000000", func(i *ec2types.Image) { // copied in the meantime
+		i.SourceImageId, i.SourceImageRegion = aws.String("ami-web0"), aws.String("eu-west-1")
+	})
+	night(t, c)
+	clock.advance(day)
+	plan := mustPlan(t, c)
+	if got := why(plan, "ami-web0"); got != "waits for the other images of its release" {
+		t.Errorf("waits because it %q", got)
+	}
+	if _, err := c.Apply(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	clock.advance(day)
+	night(t, c)
+	if _, there := home.images["ami-web0"]; there || len(far.images) != 1 {
+		t.Errorf("left: %d and %d images", len(home.images), len(far.images))
+	}
+}
+
+func TestParentOfKept(t *testing.T) {
+	home := newFake()
+	home.series("base", 4)
+	home.series("app", 2)
+	layer := func(id, source string) {
+		img := home.images[id]
+		img.SourceImageId, img.SourceInstanceId = aws.String(source), aws.String("i-1")
+		home.images[id] = img
+	}
+	layer("ami-app1", "ami-base1") // kept
+	layer("ami-app0", "ami-base2") // goes
+	layer("ami-base1", "ami-base0")
+	home.add("ami-hand", "made by hand", func(i *ec2types.Image) { // not under the policy, so it stays
+		i.SourceImageId, i.SourceInstanceId = aws.String("ami-app0"), aws.String("i-1")
+	})
+	c := cleaner(home, amicleanup.Newest(1), amicleanup.ParentOfKept())
+	if got := removals(mustPlan(t, c)); len(got) > 0 {
+		t.Errorf("removals %v, want none: %s", got, "app0 is the base of one made by hand")
+	}
+	delete(home.images, "ami-hand")
+	if got := removals(mustPlan(t, c)); !cmp.Equal(got, []string{"ami-app0", "ami-base2"}) {
+		t.Errorf("removals %v", got)
+	}
+	// A copy is no layer: its source may go.
+	layer("ami-app1", "ami-base3")
+	img := home.images["ami-app1"]
+	img.SourceImageId, img.SourceInstanceId, img.SourceImageRegion = aws.String("ami-app0"), nil, aws.String("eu-west-1")
+	home.images["ami-app1"] = img
+	if got := removals(mustPlan(t, c)); !cmp.Equal(got, []string{"ami-app0", "ami-base0", "ami-base1", "ami-base2"}) {
+		t.Errorf("with a copy: removals %v", got)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	tests := []struct {
+		name   string
+		limits amicleanup.Limits
+		want   []string
+		why    string // of ami-web3, or the newest that could go
+	}{
+		{"none", amicleanup.Limits{}, []string{"ami-web0", "ami-web1", "ami-web2", "ami-web3"}, ""},
+		{"removals", amicleanup.Limits{Removals: 3}, []string{"ami-web0", "ami-web1", "ami-web2"}, "waits for a later run: this one is limited to 3 removals"},
+		{"fraction", amicleanup.Limits{Fraction: 0.8}, []string{"ami-web0", "ami-web1", "ami-web2", "ami-web3"}, ""},
+		{"too many", amicleanup.Limits{Fraction: 0.75}, nil, "is one of 4 to go of 5 in eu-west-1, which is more than the limit of 75 %"},
+		{"left", amicleanup.Limits{Left: 3}, []string{"ami-web0", "ami-web1"}, "is one of the 3 usable ones that must be left"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFake()
+			f.series("web", 5)
+			c := cleaner(f, amicleanup.Newest(1))
+			c.Policy.Limits = tt.limits
+			plan := mustPlan(t, c)
+			if diff := cmp.Diff(tt.want, removals(plan)); diff != "" {
+				t.Errorf("removals (-want +got):\n%s", diff)
+			}
+			if got := why(plan, "ami-web3"); got != tt.why {
+				t.Errorf("web3 is kept because it %q, want %q", got, tt.why)
+			}
+		})
+	}
+	c := cleaner(newFake())
+	c.Policy.Limits = amicleanup.Limits{Removals: -1, Fraction: 2, Left: -1, Recoverable: -1}
+	c.Policy.Ladder = amicleanup.Ladder{Deprecated: -1, Disabled: -1}
+	c.Policy.PlanAge, c.Parallel = -1, -1
+	err := c.Validate()
+	for _, field := range []string{
+		"Limits.Removals", "Limits.Fraction", "Limits.Left", "Limits.Recoverable", "Ladder.Deprecated", "Ladder.Disabled",
+		"Policy.PlanAge", "Cleaner.Parallel",
+	} {
+		if err == nil || !strings.Contains(err.Error(), field+": ") {
+			t.Errorf("%v does not name %s", err, field)
+		}
+	}
+}
+
+// A group whose newest image cannot be launched is left alone.
+func TestNewestNotUsable(t *testing.T) {
+	f := newFake()
+	f.series("web", 4)
+	img := f.images["ami-web3"]
+	img.State = ec2types.ImageStateFailed
+	f.images["ami-web3"] = img
+	c := cleaner(f, amicleanup.Newest(1))
+	plan := mustPlan(t, c)
+	if got := why(plan, "ami-web0"); plan.Removals() > 0 || got != "is older than ami-web3, the newest, which is failed" {
+		t.Errorf("removals %v, kept because it %q", removals(plan), got)
+	}
+	c.Policy.Limits.UnusableNewest = true
+	if got := removals(mustPlan(t, c)); !cmp.Equal(got, []string{"ami-web0", "ami-web1"}) {
+		t.Errorf("removals %v", got)
+	}
+}
+
+// A plan is for one policy, one account, and a while.
+func TestPlansThatAreRefused(t *testing.T) {
+	f := newFake()
+	f.series("web", 3)
+	clock := &stepped{now: after(48)}
+	c := cleaner(f, amicleanup.Newest(1))
+	c.Clock = clock
+	c.Policy.PlanAge = 2 * day
+	plan := mustPlan(t, c)
+
+	other := *c
+	other.Policy.Keep = []amicleanup.Keeper{amicleanup.Newest(2)}
+	if _, err := other.Apply(t.Context(), plan); !errors.Is(err, amicleanup.ErrOtherPolicy) {
+		t.Errorf("by another policy: %v", err)
+	}
+	strangers := newFake()
+	strangers.add("ami-x", "theirs", func(i *ec2types.Image) { i.OwnerId = aws.String("444455556666") })
+	other = *c
+	other.Targets = []amicleanup.Target{{Region: "eu-west-1", Client: strangers}}
+	if _, err := other.Apply(t.Context(), plan); !errors.Is(err, amicleanup.ErrOtherAccount) || len(strangers.changes()) > 0 {
+		t.Errorf("in another account: %v, %v", err, strangers.changes())
+	}
+	clock.advance(2 * day)
+	if _, err := c.Apply(t.Context(), plan); !errors.Is(err, amicleanup.ErrExpired) {
+		t.Errorf("two days later: %v", err)
+	}
+	if len(f.changes()) > 0 {
+		t.Errorf("changes: %v", f.changes())
+	}
+}
+
+func TestFingerprint(t *testing.T) {
+	base := func() amicleanup.Policy {
+		return amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}, Keep: []amicleanup.Keeper{amicleanup.Newest(1)}}
+	}
+	seen := map[string]string{}
+	for name, change := range map[string]func(*amicleanup.Policy){
+		"base":       func(*amicleanup.Policy) {},
+		"name":       func(p *amicleanup.Policy) { p.Select.Name = "{unix}" },
+		"tags":       func(p *amicleanup.Policy) { p.Select.Tags = map[string]string{"a": "b"} },
+		"except":     func(p *amicleanup.Policy) { p.Select.Except = map[string]string{"a": "b"} },
+		"baked":      func(p *amicleanup.Policy) { p.Select.Baked = true },
+		"group":      func(p *amicleanup.Policy) { p.Group = amicleanup.ByFamily },
+		"stamp":      func(p *amicleanup.Policy) { p.Stamp = amicleanup.CreationDate },
+		"newest":     func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.Newest(2) },
+		"usable":     func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.NewestUsable(1) },
+		"younger":    func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.YoungerThan(day) },
+		"launched":   func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.LaunchedWithin(day) },
+		"until":      func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.KeepUntil("x") },
+		"calendar":   func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.Calendar{Daily: 1} },
+		"calendar 2": func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.Calendar{Weekly: 1} },
+		"tagged":     func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.Tagged("a", "b") },
+		"tagged 2":   func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.Tagged("a", "c") },
+		"ids":        func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.IDs("1", "2", "3", "4") },
+		"ids 2":      func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.IDs("1", "2", "3", "5") },
+		"in use":     func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.InUse(amicleanup.Instances()) },
+		"in use 2":   func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.InUse(amicleanup.LaunchTemplates()) },
+		"shared":     func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.Shared() },
+		"public":     func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.Public() },
+		"parents":    func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.ParentOfKept() },
+		"named":      func(p *amicleanup.Policy) { p.Keep[0] = amicleanup.Named("mine", p.Keep[0]) },
+		"two":        func(p *amicleanup.Policy) { p.Keep = append(p.Keep, amicleanup.Shared()) },
+		"release":    func(p *amicleanup.Policy) { p.Release = amicleanup.SameBuild },
+		"ladder":     func(p *amicleanup.Policy) { p.Ladder.Disabled = day },
+		"limits":     func(p *amicleanup.Policy) { p.Limits.Left = 2 },
+	} {
+		p := base()
+		change(&p)
+		print := p.Fingerprint()
+		if other, twice := seen[print]; twice {
+			t.Errorf("%s and %s have the same fingerprint", name, other)
+		}
+		seen[print] = name
+		again := base()
+		change(&again)
+		if again.Fingerprint() != print {
+			t.Errorf("%s: the fingerprint changes", name)
+		}
+	}
+}

@@ -19,7 +19,7 @@ import (
 )
 
 // onBubble runs a test against an embedded EC2 on synctest's time.
-func onBubble(t *testing.T, test func(t *testing.T, w *estate)) {
+func onBubble(t *testing.T, test func(w *estate)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		server := ec2test.New(&ec2test.Options{Regions: []string{where}})
@@ -41,7 +41,7 @@ func onBubble(t *testing.T, test func(t *testing.T, w *estate)) {
 				Keep:   []amicleanup.Keeper{amicleanup.NewestUsable(1), amicleanup.Tagged("keep", "*")},
 			},
 		}
-		test(t, w)
+		test(w)
 	})
 }
 
@@ -75,7 +75,8 @@ func (w *estate) share(id string) {
 }
 
 func TestLadderOnEmbeddedEC2(t *testing.T) {
-	onBubble(t, func(t *testing.T, w *estate) {
+	onBubble(t, func(w *estate) {
+		t := w.t
 		old := w.ids[0]
 		w.share(old)
 		before, _ := w.look(old)
@@ -112,11 +113,11 @@ func TestLadderOnEmbeddedEC2(t *testing.T) {
 			t.Errorf("restored, shared with %v (-before +now):\n%s", accounts, diff)
 		}
 		w.cleaner.Policy.Keep = w.cleaner.Policy.Keep[:1]
-		last := night(t, w.cleaner)
+		night(t, w.cleaner)
 		time.Sleep(7 * day)
-		last = night(t, w.cleaner)
+		night(t, w.cleaner)
 		time.Sleep(14 * day)
-		last = night(t, w.cleaner)
+		last := night(t, w.cleaner)
 		if len(last.Images) != 1 || last.Images[0].Outcome != amicleanup.Removed || last.Images[0].Snapshots[0].Outcome != amicleanup.Removed {
 			t.Errorf("three weeks later: %v", outcomes(last))
 		}
@@ -126,7 +127,8 @@ func TestLadderOnEmbeddedEC2(t *testing.T) {
 // What is removed comes back from the Recycle Bin; what it would not keep is
 // not removed.
 func TestRecycleBinOnEmbeddedEC2(t *testing.T) {
-	onBubble(t, func(t *testing.T, w *estate) {
+	onBubble(t, func(w *estate) {
+		t := w.t
 		old := w.ids[0]
 		w.share(old)
 		before, _ := w.look(old)
@@ -185,7 +187,8 @@ func TestRecycleBinOnEmbeddedEC2(t *testing.T) {
 
 // Snapshots that a tool forgot when it deregistered their image.
 func TestOrphansOnEmbeddedEC2(t *testing.T) {
-	onBubble(t, func(t *testing.T, w *estate) {
+	onBubble(t, func(w *estate) {
+		t := w.t
 		snapshots := map[string]string{}
 		for _, id := range w.ids {
 			img, _ := w.look(id)

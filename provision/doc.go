@@ -20,6 +20,15 @@
 // is for everything else, since in Go it needs no more than a func. Sequence
 // makes one of several.
 //
+// Packages installs, removes and upgrades by the machine's own manager, and
+// Template, User, Service, Hostname and Sysctl do what their names say. They run
+// as root, say whether they have changed anything, and change nothing the second
+// time. WaitCloudInit waits until a machine has booted to its end.
+//
+// Retry, Timeout, ContinueOnError and OnlyIf are made around another
+// provisioner, and Breakpoint stops the build for a person. What must hold when
+// all is done is said by package check.
+//
 // # Errors
 //
 // Every type has a method Validate, which Bake calls before anything is

@@ -8,9 +8,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// packageScript does what the variables say by the functions of the manager.
-// has NAME VERSION reports whether a package is installed, the version being a
-// pattern. Every other function is one call of the manager.
+// packageScript does what the variables say by the functions of the manager,
+// each of which is one call of it.
 const packageScript = `if [ -n "$changes" ]; then lists; fi # of repositories
 if [ -n "$upgrade" ]; then
 	lists
@@ -42,9 +41,16 @@ if [ -n "$clean" ]; then clean_up; fi
 `
 
 // packageStart has what all managers need. Names and versions hold no blanks,
-// and patterns must not become names of files.
-const packageStart = `set -f
+// and patterns must not become names of files. has NAME VERSION reports whether
+// a package is installed, the version being a pattern.
+const packageStart = posixsh.PackageVersions + `set -f
 fresh=
+has() {
+	for v in $(versions_of "$1"); do
+		if version_matches "$v" "$2"; then return 0; fi
+	done
+	return 1
+}
 lists() { if [ -z "$norefresh$fresh" ]; then refresh; fresh=yes; fi; }
 `
 
@@ -52,12 +58,6 @@ const aptFunctions = `
 	export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 	apt() { apt-get -q -y -o DPkg::Lock::Timeout="$lock" -o Acquire::Retries=3 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"; }
 	installed() { dpkg-query -W; }
-	has() {
-		case "$(dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$1" 2>/dev/null | head -n 1)" in
-		"installed "$2) return 0 ;;
-		esac
-		return 1
-	}
 	refresh() { apt -o APT::Update::Error-Mode=any update; }
 	upgrade_all() { apt dist-upgrade; }
 	install_them() {
@@ -68,18 +68,8 @@ const aptFunctions = `
 	clean_up() { apt clean; set +f; rm -rf /var/lib/apt/lists/*; set -f; }
 `
 
-// rpmFunctions are those that all managers of RPM packages have in common.
-const rpmFunctions = `
+const dnfFunctions = `
 	installed() { rpm -qa | sort; }
-	has() {
-		for v in $(rpm -q --qf '%{VERSION}-%{RELEASE}\n' "$1" 2>/dev/null); do
-			case $v in $2 | $2-*) return 0 ;; esac
-		done
-		return 1
-	}
-`
-
-const dnfFunctions = rpmFunctions + `
 	dnf=dnf
 	have dnf || dnf=yum
 	run_dnf() { "$dnf" -y ${norecommends:+--setopt=install_weak_deps=False} --setopt=skip_missing_names_on_install=False "$@"; }
@@ -97,7 +87,8 @@ const dnfFunctions = rpmFunctions + `
 	clean_up() { "$dnf" clean all; }
 `
 
-const zypperFunctions = rpmFunctions + `
+const zypperFunctions = `
+	installed() { rpm -qa | sort; }
 	export ZYPP_LOCK_TIMEOUT="$lock"
 	zypp() {
 		status=0
@@ -131,9 +122,6 @@ const apkFunctions = `
 		esac
 	}
 	installed() { apk info -v | sort; }
-	has() {
-		if [ "$2" = '*' ]; then apk info -e "$1" >/dev/null; else apk info -e "$(constraint "$1=$2")" >/dev/null; fi
-	}
 	refresh() { apk_do update; }
 	upgrade_all() { apk_do upgrade; }
 	install_them() {

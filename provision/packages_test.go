@@ -49,34 +49,36 @@ func (s *store) manager(verbs map[string]string) sandbox.Command {
 				if version = strings.TrimRight(version, ".*"); !strings.HasPrefix(version, "1.24") {
 					version = "2.0"
 				}
-				s.installed[name] = version + "-1"
+				s.installed[name] = version + "-r1"
 			case doing == "remove":
 				delete(s.installed, arg)
 			}
 		}
 		if doing == "upgrade" {
 			for name := range s.installed {
-				s.installed[name] = "3.0-1"
+				s.installed[name] = "3.0-r1"
 			}
 		}
 		return 0
 	}
 }
 
-// query prints what is installed; format has %s for name and version.
-func (s *store) query(args func([]string) (name string), format string) sandbox.Command {
+// query prints the version of a package, or all that is installed, by name and
+// version.
+func (s *store) query(args func([]string) (name string), format, all string) sandbox.Command {
 	return func(_ context.Context, p *sandbox.Process) int {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		name := args(p.Args)
 		if name == "" {
 			for _, n := range slices.Sorted(maps.Keys(s.installed)) {
-				_, _ = fmt.Fprintf(p.Stdout, "%s %s\n", n, s.installed[n])
+				_, _ = fmt.Fprintf(p.Stdout, all, n, s.installed[n])
 			}
 			return 0
 		}
 		version, ok := s.installed[name]
-		if !ok {
+		if !ok { // which rpm says there
+			_, _ = fmt.Fprintf(p.Stdout, "package %s is not installed\n", name)
 			return 1
 		}
 		_, _ = fmt.Fprintf(p.Stdout, format, version)
@@ -103,23 +105,15 @@ func (s *store) commands(manager string) map[string]sandbox.Command {
 	all := map[string]sandbox.Command{manager: s.manager(verbs)}
 	switch manager {
 	case "apt-get":
-		all["dpkg-query"] = s.query(last, "installed %s\n")
+		all["dpkg-query"] = s.query(last, "installed %s\n", "%s %s\n")
 	case "apk":
 		change := all["apk"]
+		list := s.query(func([]string) string { return "" }, "", "%s-%s\n")
 		all["apk"] = func(ctx context.Context, p *sandbox.Process) int {
-			if p.Args[1] != "info" {
-				return change(ctx, p)
+			if p.Args[1] == "info" {
+				return list(ctx, p)
 			}
-			return s.query(func(args []string) string {
-				if args[2] == "-v" {
-					return ""
-				}
-				name, want, _ := strings.Cut(strings.Replace(last(args), "~", "=", 1), "=")
-				if !strings.HasPrefix(s.installed[name], want) {
-					return "not this version"
-				}
-				return name
-			}, "%s")(ctx, p)
+			return change(ctx, p)
 		}
 	default:
 		all["rpm"] = s.query(func(args []string) string {
@@ -127,7 +121,7 @@ func (s *store) commands(manager string) map[string]sandbox.Command {
 				return ""
 			}
 			return last(args)
-		}, "%s\n")
+		}, "%s\n", "%s-%s\n")
 	}
 	return all
 }
@@ -181,7 +175,7 @@ func TestPackages(t *testing.T) {
 		},
 	} {
 		t.Run(manager, func(t *testing.T) {
-			s := &store{installed: map[string]string{"telnet": "1.0-1", "git": "1.0-1", "nginx": "1.18-1"}}
+			s := &store{installed: map[string]string{"telnet": "1.0-r1", "git": "1.0-r1", "nginx": "1.18-r1"}}
 			m, h := embedded(t, sandbox.Options{Commands: s.commands(manager)})
 			disk(t, h, map[string]string{"/var/lib/apt/lists/old": "x", "/var/cache/apk/old": "x"})
 			p := change
@@ -193,7 +187,7 @@ func TestPackages(t *testing.T) {
 			if diff := cmp.Diff(append(want.first, want.second...), s.calls); diff != "" {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
-			wantLeft := map[string]string{"nginx": "1.24-1", "curl": "2.0-1", "git": "1.0-1"}
+			wantLeft := map[string]string{"nginx": "1.24-r1", "curl": "2.0-r1", "git": "1.0-r1"}
 			if diff := cmp.Diff(wantLeft, s.installed); diff != "" {
 				t.Errorf("installed (-want +got):\n%s", diff)
 			}

@@ -65,7 +65,7 @@ func (s Sysctl) Provision(ctx context.Context, m bake.Machine) error {
 	for _, key := range slices.Sorted(maps.Keys(s.Parameters)) {
 		value := strings.Join(strings.Fields(s.Parameters[key]), " ")
 		file = append(file, key+" = "+value)
-		set.WriteString("set_now" + posixsh.Words(key, sysctlPath(key), value) + "\n")
+		set.WriteString("set_now" + posixsh.Words(key, posixsh.SysctlFile(key), value) + "\n")
 	}
 	return onGuest(ctx, m, s.String(), put("/etc/sysctl.d/"+s.Name+".conf", strings.Join(file, "\n"))+sysctlFunction+set.String())
 }
@@ -80,12 +80,3 @@ set_now() {
 	fi
 }
 `
-
-// sysctlPath is the file of a parameter, which sysctl.d(5) writes with dots
-// for slashes unless the first of both is a slash.
-func sysctlPath(key string) string {
-	if i := strings.IndexAny(key, "./"); i >= 0 && key[i] == '.' {
-		key = strings.NewReplacer(".", "/", "/", ".").Replace(key)
-	}
-	return "/proc/sys/" + key
-}

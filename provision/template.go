@@ -173,19 +173,8 @@ func (t Template) isThere(ctx context.Context, m bake.Machine, text []byte) (boo
 		return name
 	}
 	sum := sha256.Sum256(text)
-	want := fmt.Sprintf("%s %s %s\n%s", octal(t.Mode), set(owner, t.Owner), set(group, t.Group), hex.EncodeToString(sum[:]))
+	want := fmt.Sprintf("%s %s %s\n%s", posixsh.Mode(t.Mode), set(owner, t.Owner), set(group, t.Group), hex.EncodeToString(sum[:]))
 	return strings.HasPrefix(out, want), nil
-}
-
-// octal is the permission bits as chmod and stat write them.
-func octal(mode fs.FileMode) string {
-	bits := uint32(mode.Perm())
-	for bit, special := range map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
-		if mode&bit != 0 {
-			bits |= special
-		}
-	}
-	return fmt.Sprintf("%o", bits)
 }
 
 // deepestData bounds the search for secrets in data that leads back to itself.

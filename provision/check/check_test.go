@@ -1,0 +1,216 @@
+package check_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/provision/check"
+)
+
+func TestFailuresAreReportedTogether(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	m.OnPrefix("# check: file /a, port 80, command: x", baketest.Reply{
+		Stdout: "noise\nbakestone-check 0 the mode is 600, not 644\nbakestone-check 0 the owner is root, not app\nbakestone-check 2 exit status 1, not 0: why \nbakestone-check end\n",
+	})
+	checks := check.All(check.File{Path: "/a"}, check.Port{Number: 80}, check.Command{Line: "x\ny"})
+	err := checks.Check(t.Context(), m)
+	failed, ok := errors.AsType[*check.FailedError](err)
+	if !ok {
+		t.Fatalf("error is %v", err)
+	}
+	want := []check.Failure{
+		{Test: "file /a", Problem: "the mode is 600, not 644"}, {Test: "file /a", Problem: "the owner is root, not app"},
+		{Test: "command: x", Problem: "exit status 1, not 0: why"},
+	}
+	if diff := cmp.Diff(want, failed.Failures); diff != "" {
+		t.Errorf("failures (-want +got):\n%s", diff)
+	}
+	const text = "2 of 3 checks failed\n\tfile /a: the mode is 600, not 644\n\tfile /a: the owner is root, not app\n\tcommand: x: exit status 1, not 0: why"
+	if err.Error() != text {
+		t.Errorf("it says\n%v\nwant\n%s", err, text)
+	}
+	if calls := m.Calls(); len(calls) != 1 || calls[0].Sudo {
+		t.Errorf("calls are %v, want one", calls)
+	}
+	m.OnPrefix("#", baketest.Reply{Stdout: "bakestone-check end\n"})
+	if err := check.All(check.Port{Number: 1}).AsRoot().Provision(t.Context(), m); err != nil || !m.Calls()[1].Sudo {
+		t.Errorf("as root: %v", err)
+	}
+}
+
+// A script that was cut short, or never ran, is not a machine where all holds.
+func TestNothingSaidIsNoSuccess(t *testing.T) {
+	for name, reply := range map[string]baketest.Reply{
+		"silent": {}, "cut short": {Stdout: "bakestone-check 0 x\n"}, "failed": {Status: 2, Stdout: "bakestone-check end\n"}, "lost": {Err: bake.ErrDisconnected},
+	} {
+		m := baketest.NewMachine(nil)
+		m.OnPrefix("# check", reply)
+		err := check.All(check.Port{Number: 1}).Within(time.Hour).Check(t.Context(), m)
+		if _, is := errors.AsType[*check.FailedError](err); err == nil || is || len(m.Calls()) != 1 {
+			t.Errorf("%s: error is %v after %d calls", name, err, len(m.Calls()))
+		}
+	}
+}
+
+func TestWithin(t *testing.T) {
+	bad := baketest.Reply{Stdout: "bakestone-check 0 nothing listens there\nbakestone-check end\n"}
+	good := baketest.Reply{Stdout: "bakestone-check end\n"}
+	for name, test := range map[string]struct {
+		times int // that it is bad
+		limit time.Duration
+		took  time.Duration
+		want  string
+	}{
+		"at once":  {0, time.Minute, 0, ""},
+		"later":    {5, time.Minute, 10 * time.Second, ""},
+		"too late": {100, 5 * time.Second, 5 * time.Second, "1 of 1 checks failed after 5s\n\tport 1: nothing listens there"},
+		"no limit": {1, 0, 0, "1 of 1 checks failed\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := baketest.NewMachine(nil)
+				if bad.Times = test.times; test.times > 0 {
+					m.OnPrefix("# check", bad)
+				}
+				m.OnPrefix("# check", good)
+				start := time.Now()
+				err := check.All(check.Port{Number: 1}).Within(test.limit).Check(t.Context(), m)
+				if (err == nil) != (test.want == "") || err != nil && !strings.HasPrefix(err.Error(), test.want) {
+					t.Errorf("error is %v, want %q", err, test.want)
+				}
+				if took := time.Since(start); took != test.took {
+					t.Errorf("it took %v, want %v", took, test.took)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		cause := errors.New("had enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		m := baketest.NewMachine(nil)
+		bad.Times = 0
+		m.OnPrefix("# check", bad)
+		time.AfterFunc(time.Second, func() { cancel(cause) })
+		err := check.All(check.Port{Number: 1}).Within(time.Hour).Check(ctx, m)
+		if _, is := errors.AsType[*check.FailedError](err); !errors.Is(err, cause) || !is {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
+
+// In a build they are a check of the fresh machine, whose image goes when they
+// fail, and a provisioner.
+func TestInABuild(t *testing.T) {
+	builder := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
+		m.OnPrefix("# check: port 80", baketest.Reply{Stdout: "bakestone-check 0 nothing listens there\nbakestone-check end\n"})
+		m.OnPrefix("# check: ", baketest.Reply{Stdout: "bakestone-check end\n"})
+	}})
+	img := &bake.Image{
+		Name: "web", Builder: builder,
+		Provisioners: []bake.Provisioner{check.All(check.File{Path: "/etc/os-release"})},
+		Checks:       []bake.Check{check.All(check.Port{Number: 80})},
+	}
+	_, err := bake.Bake(t.Context(), nil, img)
+	if _, is := errors.AsType[*check.FailedError](err); !is || !strings.Contains(fmt.Sprint(err), "check 1: port 80") {
+		t.Errorf("error is %v", err)
+	}
+	if left := builder.Existing(); len(left) != 0 {
+		t.Errorf("there is still %q", left)
+	}
+	img.Checks = nil
+	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for name, test := range map[string]struct {
+		checks check.Checks
+		want   []string
+	}{
+		"nothing": {check.All(), []string{"Checks.Tests: is empty"}},
+		"nil":     {check.All(nil).Within(-1), []string{"Checks.Limit", "Checks.Tests[0]: is nil"}},
+		"file": {check.All(check.File{Path: "x", Absent: true, Mode: fs.ModeDir, Contains: "a\nb"}, check.File{Path: "/x", Dir: true, SHA256: "zz"}), []string{
+			"Tests[0]: File.Contains", "File.Path", "File.Absent", "File.Mode", "Tests[1]: File.Dir", "File.SHA256",
+		}},
+		"command": {check.All(check.Command{Status: 256, Matches: "\x00"}), []string{"Command.Matches", "Command.Line", "Command.Status"}},
+		"port":    {check.All(check.Port{}, check.Port{Number: 70000}), []string{"Tests[0]: Port.Number", "Tests[1]: Port.Number"}},
+		"HTTP":    {check.All(check.HTTP{URL: "localhost:80", Status: 7, Matches: "a\nb"}), []string{"HTTP.Matches", "HTTP.URL", "HTTP.Status"}},
+		"service": {check.All(check.Service{Name: "-x", Enabled: true, Disabled: true}), []string{"Service.Name", "Service.Enabled"}},
+		"package": {check.All(check.Package{Name: "$(id)", Version: "a b", Absent: true}), []string{"Package.Name", "Package.Absent", "Package.Version"}},
+		"user":    {check.All(check.User{Absent: true, Shell: "/bin/sh"}), []string{"User.Name", "User.Absent"}},
+		"sysctl":  {check.All(check.Sysctl{Name: "../x"}), []string{"Sysctl.Name", "Sysctl.Value"}},
+		"goss":    {check.All(check.Goss{}, check.Goss{Path: "missing", FS: fstest.MapFS{}}), []string{"Tests[0]: Goss.Path", "Tests[1]: Goss.Path"}},
+	} {
+		err := test.checks.Validate()
+		if err == nil {
+			t.Errorf("%s: nothing is wrong", name)
+			continue
+		}
+		if got := len(strings.Split(err.Error(), "\n")); got != len(test.want) {
+			t.Errorf("%s: %d errors, want %d:\n%v", name, got, len(test.want), err)
+		}
+		for _, part := range test.want {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: %q is not in\n%v", name, part, err)
+			}
+		}
+		m := baketest.NewMachine(nil)
+		if got := test.checks.Check(t.Context(), m); got == nil || len(m.Calls()) > 0 {
+			t.Errorf("%s: it looked all the same: %v", name, got)
+		}
+	}
+}
+
+func TestInputs(t *testing.T) {
+	sum := func(c check.Checks) string {
+		t.Helper()
+		in, err := bake.InputsOf(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in.Sum()
+	}
+	goss := func(text string) check.Goss {
+		return check.Goss{Path: "goss.yaml", FS: fstest.MapFS{"goss.yaml": {Data: []byte(text)}}}
+	}
+	base := sum(check.All(check.Port{Number: 80}, goss("a")))
+	if base != sum(check.All(check.Port{Number: 80}, goss("a")).Within(time.Hour)) {
+		t.Error("the limit counts")
+	}
+	for name, other := range map[string]check.Checks{
+		"another port": check.All(check.Port{Number: 81}, goss("a")), "another file": check.All(check.Port{Number: 80}, goss("b")),
+		"one less": check.All(check.Port{Number: 80}), "root": check.All(check.Port{Number: 80}, goss("a")).AsRoot(),
+	} {
+		if sum(other) == base {
+			t.Errorf("%s does not count", name)
+		}
+	}
+}
+
+func ExampleAll() {
+	m := baketest.NewMachine(nil)
+	m.OnPrefix("# check: ", baketest.Reply{Stdout: "bakestone-check 1 it is inactive, not active\nbakestone-check end\n"})
+
+	err := check.All(
+		check.File{Path: "/etc/nginx/nginx.conf", Mode: 0o644},
+		check.Service{Name: "nginx", Enabled: true},
+		check.Port{Number: 80},
+	).Check(context.Background(), m)
+
+	fmt.Println(err)
+	// Output:
+	// 1 of 3 checks failed
+	// 	service nginx: it is inactive, not active
+}

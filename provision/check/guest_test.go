@@ -1,0 +1,405 @@
+package check_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/internal/sandbox"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/bakestone-go/bakestone/provision/check"
+)
+
+// A host is this computer as a machine, with a shell and PATH of the test's
+// choice. Checks only look, and so may look here.
+type host struct {
+	bake.Machine
+	shell []string
+	path  string
+}
+
+func (h host) Run(ctx context.Context, cmd *bake.Cmd) error {
+	args := append(h.shell[1:len(h.shell):len(h.shell)], "-c", cmd.Line)
+	c := exec.CommandContext(ctx, h.shell[0], args...)
+	c.Env = []string{"PATH=" + h.path}
+	c.Stdout = cmd.Stdout
+	return c.Run()
+}
+
+// boxed is a pretended machine, in memory.
+type boxed struct {
+	bake.Machine
+	host *sandbox.Host
+}
+
+func (b boxed) Run(ctx context.Context, cmd *bake.Cmd) error {
+	stdout := cmd.Stdout
+	if stdout == nil {
+		stdout = io.Discard
+	}
+	status, err := b.host.Exec(ctx, sandbox.Exec{Line: cmd.Line, Stdout: stdout})
+	if err == nil && status != 0 {
+		err = fmt.Errorf("exit status %d", status)
+	}
+	return err
+}
+
+// shells are the hosts to look at: whatever /bin/sh is, bash, and BusyBox with
+// no commands but its own.
+func shells(t *testing.T) map[string]host {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("the machines to look at are Linux")
+	}
+	all := map[string]host{"sh": {shell: []string{"/bin/sh"}, path: os.Getenv("PATH")}}
+	if bash, err := exec.LookPath("bash"); err == nil {
+		all["bash"] = host{shell: []string{bash}, path: os.Getenv("PATH")}
+	}
+	if busybox, err := exec.LookPath("busybox"); err == nil {
+		bin := t.TempDir()
+		list, err := exec.CommandContext(t.Context(), busybox, "--list").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range strings.FieldsSeq(string(list)) {
+			if err := os.Symlink(busybox, filepath.Join(bin, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all["busybox"] = host{shell: []string{busybox, "sh"}, path: bin}
+	} else {
+		_ = testenv.Need // BusyBox is tested where it is
+	}
+	return all
+}
+
+// look returns the problems, without the name of the test.
+func look(t *testing.T, m bake.Machine, tests ...check.Test) []string {
+	t.Helper()
+	err := check.All(tests...).Check(t.Context(), m)
+	failed, ok := errors.AsType[*check.FailedError](err)
+	if err != nil && !ok {
+		t.Fatal(err)
+	}
+	var problems []string
+	if ok {
+		for _, f := range failed.Failures {
+			problems = append(problems, f.Problem)
+		}
+	}
+	return problems
+}
+
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "it's a file")
+	const text = "first line\nport = 80\n$HOME -e *\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(file, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "dangling")); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(text))
+	digest := strings.ToUpper(hex.EncodeToString(sum[:]))
+	for name, m := range shells(t) {
+		t.Run(name, func(t *testing.T) {
+			if got := look(t, m,
+				check.File{Path: file}, check.File{Path: file, Mode: 0o640, Contains: "$HOME -e *", Matches: `^port *= *[0-9]+$`, SHA256: digest},
+				check.File{Path: dir, Dir: true}, check.File{Path: filepath.Join(dir, "missing"), Absent: true},
+			); got != nil {
+				t.Errorf("problems: %q", got)
+			}
+			got := look(t, m,
+				check.File{Path: filepath.Join(dir, "missing"), Mode: 0o644}, check.File{Path: file, Absent: true}, check.File{Path: filepath.Join(dir, "dangling"), Absent: true},
+				check.File{Path: file, Dir: true}, check.File{Path: file, Mode: fs.ModeSetuid | 0o755, Owner: "nobody-at-all"},
+				check.File{Path: file, Contains: "port=80"}, check.File{Path: file, Matches: "^port$"}, check.File{Path: file, SHA256: strings.Repeat("0", 64)},
+			)
+			owner := "root"
+			if len(got) > 5 {
+				owner = strings.Fields(got[5])[3]
+			}
+			want := []string{
+				"it is missing, or the login may not look there", "it is there", "it is there", "it is no directory",
+				"the mode is 640, not 4755", "the owner is " + owner + " not nobody-at-all",
+				"it does not contain: port=80", "no line matches: ^port$", "the digest is " + strings.ToLower(digest) + ", not " + strings.Repeat("0", 64),
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCommands(t *testing.T) {
+	for name, m := range shells(t) {
+		t.Run(name, func(t *testing.T) {
+			if got := look(t, m,
+				check.Command{Line: "true"}, check.Command{Line: "exit 3", Status: 3}, check.Command{Line: "echo it\\'s; echo 'more *' >&2", Contains: "more *", Matches: "^it's$"},
+				check.Command{Line: "cat"}, // its input is empty
+			); got != nil {
+				t.Errorf("problems: %q", got)
+			}
+			got := look(t, m,
+				check.Command{Line: "echo one; echo two >&2; exit 3"}, check.Command{Line: "if"}, check.Command{Line: "echo ab", Contains: "a*b", Matches: "^b"},
+				check.Command{Line: "echo 'bakestone-check end'; exit 1"},
+			)
+			if len(got) != 5 || got[0] != "exit status 3, not 0: one two" || !strings.HasPrefix(got[1], "exit status 2, not 0: ") ||
+				got[2] != "what it wrote does not contain: a*b" || got[3] != "what it wrote does not match: ^b" || !strings.HasSuffix(got[4], "bakestone-check end") {
+				t.Errorf("problems: %q", got)
+			}
+		})
+	}
+}
+
+func TestPortsAndHTTP(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			http.Error(w, "not here", http.StatusNotFound)
+			return
+		}
+		_, _ = io.WriteString(w, "<h1>\nWelcome\n</h1>\n")
+	}))
+	defer server.Close()
+	secure := httptest.NewUnstartedServer(server.Config.Handler)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // a client that trusts nobody
+	secure.StartTLS()
+	defer secure.Close()
+	var config net.ListenConfig
+	tcp6, err := config.Listen(t.Context(), "tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer tcp6.Close()
+	udp, err := config.ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	gone, err := config.Listen(t.Context(), "tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := portOf(t, gone.Addr())
+	_ = gone.Close()
+	open, open6, openUDP := portOf(t, server.Listener.Addr()), portOf(t, tcp6.Addr()), portOf(t, udp.LocalAddr())
+	for name, m := range shells(t) {
+		t.Run(name, func(t *testing.T) {
+			if got := look(t, m,
+				check.Port{Number: open}, check.Port{Number: open6}, check.Port{Number: openUDP, UDP: true}, check.Port{Number: closed, Closed: true},
+				check.HTTP{URL: server.URL, Contains: "Welcome", Matches: "^Wel[a-z]+$"}, check.HTTP{URL: server.URL + "/x", Status: 404},
+			); got != nil {
+				t.Errorf("problems: %q", got)
+			}
+			got := look(t, m,
+				check.Port{Number: closed}, check.Port{Number: open, Closed: true}, check.Port{Number: open, UDP: true},
+				check.HTTP{URL: server.URL + "/x"}, check.HTTP{URL: server.URL, Status: 301, Contains: "Goodbye", Matches: "^come"},
+				check.HTTP{URL: fmt.Sprintf("http://127.0.0.1:%d/", closed)},
+			)
+			if len(got) != 8 || !strings.HasPrefix(got[7], "no answer: ") {
+				t.Fatalf("problems: %q", got)
+			}
+			want := []string{
+				"nothing listens there", "something listens there", "nothing listens there", "the status is 404, not 200",
+				"the status is 200, not 301", "the body does not contain: Goodbye", "the body does not match: ^come",
+			}
+			if diff := cmp.Diff(want, got[:7]); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+			if name == "busybox" {
+				return // its wget may know no TLS
+			}
+			if got := look(t, m, check.HTTP{URL: secure.URL, InsecureTLS: true, Contains: "Welcome"}, check.HTTP{URL: secure.URL}); len(got) != 1 {
+				t.Errorf("TLS problems: %q", got)
+			}
+		})
+	}
+}
+
+func portOf(t *testing.T, a net.Addr) int {
+	t.Helper()
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return a.Port
+	case *net.UDPAddr:
+		return a.Port
+	}
+	t.Fatalf("%v has no port", a)
+	return 0
+}
+
+func TestUsersAndKernel(t *testing.T) {
+	for name, m := range shells(t) {
+		t.Run(name, func(t *testing.T) {
+			if got := look(t, m,
+				check.User{Name: "root", Group: "root", Groups: []string{"root"}, Home: "/root"}, check.User{Name: "nobody-at-all", Absent: true},
+				check.Sysctl{Name: "kernel.ostype", Value: " Linux "},
+			); got != nil {
+				t.Errorf("problems: %q", got)
+			}
+			got := look(t, m,
+				check.User{Name: "nobody-at-all"}, check.User{Name: "root", Absent: true},
+				check.User{Name: "root", UID: 7, Group: "wheel", Groups: []string{"sales"}, Home: "/home/root", Shell: "/bin/none"},
+				check.Sysctl{Name: "kernel.ostype", Value: "Hurd"}, check.Sysctl{Name: "kernel.nosuch", Value: "1"},
+			)
+			if len(got) != 9 || !strings.HasPrefix(got[5], "the shell is /") || !strings.HasSuffix(got[5], ", not /bin/none") {
+				t.Fatalf("problems: %q", got)
+			}
+			got[5] = "the shell"
+			want := []string{
+				"it is missing", "it is there", "the UID is 0, not 7", "the group is root, not wheel", "the home is /root, not /home/root", "the shell",
+				"it is no member of sales", "it is Linux, not Hurd", "the running kernel has no such parameter",
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Debian's own package of the shell, where the test runs on a Debian.
+func TestPackagesOfThisHost(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "dpkg-query", "-W", "-f", "${Version}", "dash").Output()
+	if err != nil {
+		t.Skip("this host is no Debian")
+	}
+	version := string(out)
+	major, _, _ := strings.Cut(version, ".")
+	upstream, _, _ := strings.Cut(version, "-")
+	m := shells(t)["sh"]
+	if got := look(t, m,
+		check.Package{Name: "dash"}, check.Package{Name: "dash", Version: version}, check.Package{Name: "dash", Version: upstream}, check.Package{Name: "dash", Version: major + ".*"},
+		check.Package{Name: "no-such-package", Absent: true},
+	); got != nil {
+		t.Errorf("problems: %q", got)
+	}
+	got := look(t, m, check.Package{Name: "dash", Version: "99*"}, check.Package{Name: "dash", Absent: true}, check.Package{Name: "no-such-package"}, check.Package{Name: "no-such-package", Version: "1"})
+	want := []string{"the version is " + version, "it is installed: " + version, "it is not installed", "it is not installed"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+// embedded is a machine in memory with the given commands.
+func embedded(t *testing.T, commands map[string]sandbox.Command) boxed {
+	t.Helper()
+	h, err := sandbox.Boot(t.Context(), sandbox.Options{Commands: commands})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return boxed{baketest.NewMachine(nil), h}
+}
+
+// answers is a command that answers by the last of its arguments.
+func answers(by map[string]string, status int) sandbox.Command {
+	return func(_ context.Context, p *sandbox.Process) int {
+		key := strings.Join(p.Args[1:], " ")
+		text, ok := by[key]
+		if !ok {
+			_, _ = fmt.Fprintln(p.Stdout, by[""])
+			return status
+		}
+		_, _ = fmt.Fprintln(p.Stdout, text)
+		return 0
+	}
+}
+
+func TestServices(t *testing.T) {
+	m := embedded(t, map[string]sandbox.Command{"systemctl": answers(map[string]string{
+		"is-active nginx": "active", "is-enabled nginx": "enabled", "is-enabled dbus": "static", "": "inactive",
+	}, 3)})
+	if got := look(t, m, check.Service{Name: "nginx", Enabled: true}, check.Service{Name: "dbus", Stopped: true, Enabled: true}, check.Service{Name: "cron", Stopped: true, Disabled: true}); got != nil {
+		t.Errorf("problems: %q", got)
+	}
+	got := look(t, m, check.Service{Name: "nginx", Stopped: true, Disabled: true}, check.Service{Name: "cron", Enabled: true})
+	if diff := cmp.Diff([]string{"it is active", "it is enabled", "it is inactive, not active", "it is inactive, not enabled"}, got); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestPackagesOfOtherManagers(t *testing.T) {
+	for name, commands := range map[string]map[string]sandbox.Command{
+		"rpm": {"rpm": answers(map[string]string{
+			`-q --qf %{VERSION}-%{RELEASE}\n nginx`: "1.24.0-2.el9", `-q --qf %{VERSION}-%{RELEASE}\n kernel`: "5.1-1\n5.2-1", "": "package x is not installed",
+		}, 1)},
+		"apk": {"apk": answers(map[string]string{"info -v": "nginx-1.24.0-r2\nkernel-5.1-r1\nkernel-5.2-r1\nnginx-mod-http-1.2-r1"}, 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := embedded(t, commands)
+			if got := look(t, m,
+				check.Package{Name: "nginx", Version: "1.24.0"}, check.Package{Name: "nginx", Version: "1.*"}, check.Package{Name: "kernel", Version: "5.2"},
+				check.Package{Name: "other", Absent: true}, check.Package{Name: "nginx-mod", Absent: true},
+			); got != nil {
+				t.Errorf("problems: %q", got)
+			}
+			if got := look(t, m, check.Package{Name: "nginx", Version: "1.2"}, check.Package{Name: "other"}); len(got) != 2 || !strings.HasPrefix(got[0], "the version is 1.24.0-") {
+				t.Errorf("problems: %q", got)
+			}
+		})
+	}
+}
+
+func TestGoss(t *testing.T) {
+	goss := check.Goss{Path: "goss.yaml", FS: fstest.MapFS{"goss.yaml": {Data: []byte("port:\n  tcp:80: {listening: true} # it's\n")}}}
+	var given string
+	status := 0
+	m := embedded(t, map[string]sandbox.Command{"goss": func(_ context.Context, p *sandbox.Process) int {
+		text, err := io.ReadAll(p.Stdin)
+		if err != nil || strings.Join(p.Args, " ") != "goss -g - validate --no-color" {
+			t.Errorf("goss was called as %q (%v)", p.Args, err)
+		}
+		given = string(text)
+		_, _ = fmt.Fprintln(p.Stdout, "Port: tcp:80: listening:\nExpected false to equal true")
+		return status
+	}})
+	if got := look(t, m, goss); got != nil || given != "port:\n  tcp:80: {listening: true} # it's\n" {
+		t.Errorf("problems: %q, given %q", got, given)
+	}
+	status = 1
+	if got := look(t, m, goss); len(got) != 1 || got[0] != "Port: tcp:80: listening: Expected false to equal true" {
+		t.Errorf("problems: %q", got)
+	}
+	if got := look(t, embedded(t, nil), goss); len(got) != 1 || !strings.HasPrefix(got[0], "goss is not on the machine") {
+		t.Errorf("problems: %q", got)
+	}
+}
+
+// Where the kernel's tables are not to be seen, and where nothing can ask.
+func TestPoorMachine(t *testing.T) {
+	ss := map[string]sandbox.Command{"ss": answers(map[string]string{"-ltn": "LISTEN 0 5 0.0.0.0:80 0.0.0.0:*\nLISTEN 0 5 [::]:443 [::]:*"}, 1)}
+	if got := look(t, embedded(t, ss), check.Port{Number: 80}, check.Port{Number: 443}, check.Port{Number: 44, Closed: true}); got != nil {
+		t.Errorf("problems: %q", got)
+	}
+	got := look(t, embedded(t, nil), check.Port{Number: 80}, check.HTTP{URL: "http://localhost"}, check.Service{Name: "x"}, check.File{Path: "/etc/passwd", Owner: "root", Group: "root"})
+	want := []string{"neither /proc/net/tcp nor ss can tell", "neither curl nor wget is on the machine"}
+	if len(got) != 3 || !cmp.Equal(want, got[:2]) {
+		t.Errorf("problems: %q", got)
+	}
+}

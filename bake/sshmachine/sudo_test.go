@@ -94,19 +94,25 @@ func sudoWorks(t *testing.T, m *sshmachine.Machine) {
 	leftovers(t, dir)
 }
 
-// TestRealSudo uses the sudo of the system that tests run on, when that lets
-// the user who runs them become root.
+// TestRealSudo uses Debian's sudo, with a password and without.
 func TestRealSudo(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root needs no sudo")
+	for name, asks := range map[string]bool{"free": false, "password": true} {
+		t.Run(name, func(t *testing.T) {
+			cfg := configOf(testenv.Guest(t, &testenv.GuestOptions{AskSudo: asks}))
+			if asks {
+				cfg.SudoPassword = bake.NewSecret("wrong")
+				if err := connect(t, cfg).Run(t.Context(), &bake.Cmd{Line: "true", Sudo: true}); !errors.Is(err, sshmachine.ErrSudoPassword) {
+					t.Errorf("a wrong password: %v", err)
+				}
+				cfg.SudoPassword = bake.NewSecret(testenv.GuestPassword)
+			}
+			realSudo(t, connect(t, cfg), asks)
+		})
 	}
-	testenv.Need(t, "sudo")
-	cfg := configOf(testenv.SSHD(t, nil))
-	cfg.SudoPassword = bake.NewSecret(os.Getenv("BAKESTONE_TEST_SUDO_PASSWORD"))
-	m := connect(t, cfg)
-	if err := m.Run(t.Context(), &bake.Cmd{Line: "true", Sudo: true}); errors.Is(err, sshmachine.ErrSudoPassword) {
-		t.Skip("sudo wants a password; BAKESTONE_TEST_SUDO_PASSWORD can give it")
-	}
+}
+
+func realSudo(t *testing.T, m *sshmachine.Machine, asks bool) {
+	t.Helper()
 	for _, cmd := range []bake.Cmd{
 		{Line: "id -u; cat; echo $A"},
 		{Line: "id -u; cat; echo $A", Secrets: bake.Secrets(map[string]string{"A": "it's"}), Stdin: strings.NewReader("in\n")},
@@ -121,13 +127,21 @@ func TestRealSudo(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	dir := t.TempDir()
-	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/tree", FS: fstest.MapFS{"a/b": {Data: []byte("b"), Mode: 0o600}}, Sudo: true}))
-	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/big", Content: bytes.NewReader(make([]byte, 1<<20)), Sudo: true, Owner: "daemon"}))
-	if got := output(t, m, &bake.Cmd{Line: "stat -c %U " + dir + "/tree " + dir + "/tree/a/b " + dir + "/big", Sudo: true}); got != "root\nroot\ndaemon" {
+	must(t, m.Put(t.Context(), &bake.Upload{Dest: "/srv/tree", FS: fstest.MapFS{"a/b": {Data: []byte("b"), Mode: 0o600}}, Sudo: true}))
+	must(t, m.Put(t.Context(), &bake.Upload{Dest: "/srv/big", Content: bytes.NewReader(make([]byte, 1<<20)), Sudo: true, Owner: "daemon"}))
+	if got := output(t, m, &bake.Cmd{Line: "stat -c %U /srv/tree /srv/tree/a/b /srv/big", Sudo: true}); got != "root\nroot\ndaemon" {
 		t.Errorf("got %q", got)
 	}
-	for _, cmd := range []bake.Cmd{{Line: "echo up; sleep 86422; echo", Sudo: true}, {Line: "echo up; sudo -n sleep 86422; echo"}} {
+	back := filepath.Join(t.TempDir(), "back")
+	must(t, m.Get(t.Context(), &bake.Download{Source: "/srv/tree", Path: back, Sudo: true}))
+	if got, err := os.ReadFile(filepath.Join(back, "a", "b")); err != nil || string(got) != "b" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	cmds := []bake.Cmd{{Line: "echo up; sleep 86422; echo", Sudo: true}}
+	if !asks {
+		cmds = append(cmds, bake.Cmd{Line: "echo up; sudo -n sleep 86422; echo"})
+	}
+	for _, cmd := range cmds {
 		ctx, cancel := context.WithCancel(t.Context())
 		cmd.Stdout = writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
 		if err := m.Run(ctx, &cmd); !errors.Is(err, context.Canceled) {
@@ -136,5 +150,4 @@ func TestRealSudo(t *testing.T) {
 		cancel()
 		gone(t, "86422")
 	}
-	must(t, m.Run(t.Context(), &bake.Cmd{Line: "rm -rf " + dir + "/tree " + dir + "/big", Sudo: true}))
 }

@@ -1,6 +1,9 @@
 package ec2
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
@@ -23,6 +26,11 @@ type BlockDevice struct {
 	IOPS          int32
 	ThroughputMiB int32
 
+	// InitializationMiB is the rate, in MiB/s from 100 to 300, at which EBS
+	// fetches the blocks of the snapshot ahead of their first use, for money.
+	// Zero fetches them as they are used, which is slow.
+	InitializationMiB int32
+
 	// Snapshot is where a volume other than the root begins. Empty is an empty
 	// volume.
 	Snapshot string
@@ -31,8 +39,13 @@ type BlockDevice struct {
 	// encrypted. The zero value is what the account and the snapshot say.
 	Encrypted Choice
 
-	// KMSKey encrypts it. Empty is the account's default key.
+	// KMSKey encrypts it: an id, an ARN or "alias/…". Empty is the account's
+	// default key.
 	KMSKey string
+
+	// Omit leaves out a device that the source has. Nothing else is set then
+	// but Device.
+	Omit bool
 
 	// KeepOnTermination keeps the volume when the instance ends. It is then
 	// the caller's to remove.
@@ -55,9 +68,16 @@ func (b Builder) validateDevices() []error {
 		if d.SizeGiB < 0 || d.SizeGiB > largestVolumeGiB {
 			wrong("SizeGiB %d is not within 0 and %d", d.SizeGiB, largestVolumeGiB)
 		}
+		if d.Omit {
+			if d != (BlockDevice{Device: d.Device, Omit: true}) || d.Device == "" {
+				wrong("Omit needs Device, and nothing else is set with it")
+			}
+			continue
+		}
 		if d.Device != "" && d.SizeGiB == 0 && d.Snapshot == "" {
 			wrong("needs SizeGiB or Snapshot")
 		}
+		d.validateRates(wrong)
 		if d.Device == "" && d.Snapshot != "" {
 			wrong("the root device begins with the source's snapshot; Snapshot cannot be set")
 		}
@@ -66,6 +86,29 @@ func (b Builder) validateDevices() []error {
 		}
 	}
 	return errs
+}
+
+// validateRates reports what the volume type does not take. Within that, what
+// EBS allows changes too often to be repeated here.
+func (d BlockDevice) validateRates(wrong func(format string, args ...any)) {
+	kind := ec2types.VolumeType(cmp.Or(d.Type, string(ec2types.VolumeTypeGp3)))
+	provisioned := kind == ec2types.VolumeTypeIo1 || kind == ec2types.VolumeTypeIo2
+	switch {
+	case !slices.Contains(kind.Values(), kind):
+		wrong("Type %q is none of %v", kind, kind.Values())
+	case d.IOPS < 0 || d.ThroughputMiB < 0:
+		wrong("IOPS and ThroughputMiB must not be negative")
+	case d.IOPS > 0 && kind != ec2types.VolumeTypeGp3 && !provisioned:
+		wrong("%s takes no IOPS", kind)
+	case d.IOPS == 0 && provisioned:
+		wrong("%s needs IOPS", kind)
+	case d.ThroughputMiB > 0 && kind != ec2types.VolumeTypeGp3:
+		wrong("%s takes no ThroughputMiB", kind)
+	}
+	const slowest, fastest = 100, 300
+	if rate := d.InitializationMiB; rate != 0 && (rate < slowest || rate > fastest) {
+		wrong("InitializationMiB %d is not within %d and %d", rate, slowest, fastest)
+	}
 }
 
 // blockDevices are the caller's, and those of the source that would stay behind
@@ -79,7 +122,13 @@ func (s *session) blockDevices() []ec2types.BlockDeviceMapping {
 			device = s.Source.RootDevice
 		}
 		given[device] = true
-		mappings = append(mappings, ec2types.BlockDeviceMapping{DeviceName: aws.String(device), Ebs: d.ebs()})
+		mapping := ec2types.BlockDeviceMapping{DeviceName: aws.String(device)}
+		if d.Omit {
+			mapping.NoDevice = aws.String("")
+		} else {
+			mapping.Ebs = d.ebs()
+		}
+		mappings = append(mappings, mapping)
 	}
 	for _, v := range s.Source.Staying {
 		if !given[v.Device] {
@@ -101,6 +150,7 @@ func (d BlockDevice) ebs() *ec2types.EbsBlockDevice {
 		e.VolumeType = ec2types.VolumeType(d.Type)
 	}
 	e.VolumeSize, e.Iops, e.Throughput = positive(d.SizeGiB), positive(d.IOPS), positive(d.ThroughputMiB)
+	e.VolumeInitializationRate = positive(d.InitializationMiB)
 	if d.Snapshot != "" {
 		e.SnapshotId = aws.String(d.Snapshot)
 	}

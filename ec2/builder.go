@@ -47,6 +47,31 @@ type Builder struct {
 	// at once.
 	CapacityWait time.Duration
 
+	// Placement says on which hardware to launch. The zero value is any.
+	Placement Placement
+
+	// Metadata is how the instance reaches its metadata service. The zero value
+	// requires IMDSv2.
+	Metadata Metadata
+
+	// UnlimitedCredits says whether a burstable type may use more CPU than it
+	// has earned, for money. The zero value is what the account says.
+	UnlimitedCredits Choice
+
+	// EBSOptimized dedicates bandwidth to EBS on types that do not always do.
+	EBSOptimized bool
+
+	// Monitoring turns on detailed monitoring, which is charged.
+	Monitoring bool
+
+	// Enclave prepares the instance for AWS Nitro Enclaves.
+	Enclave bool
+
+	// StopOnShutdown stops the instance when its guest shuts down, for a
+	// provisioner that must do so itself. By default it is terminated, so that
+	// a guest whose bake has died ends itself for good.
+	StopOnShutdown bool
+
 	// User is the login of the source. Empty takes what the source says: the
 	// tag that this package sets, or what its vendor is known to use.
 	User string
@@ -65,6 +90,13 @@ type Builder struct {
 	// is what its subnet does.
 	PublicIP Choice
 
+	// IPv6 gives the instance an IPv6 address of its subnet.
+	IPv6 bool
+
+	// PrivateIP is the private IPv4 address to take. The zero value is any. Its
+	// subnet is then the only one to try.
+	PrivateIP netip.Addr
+
 	// Address says which address to connect to. The zero value is the public
 	// one, or the private one of an instance without.
 	Address Address
@@ -72,6 +104,10 @@ type Builder struct {
 	// SecurityGroups are ids ("sg-…") or names of existing groups. Without any,
 	// a temporary group is made that lets SSH in from SSHFrom and nothing else.
 	SecurityGroups []string
+
+	// SecurityGroupFilters select existing groups by filters, in place of
+	// SecurityGroups: all that match, of the VPC of the instance.
+	SecurityGroupFilters Filters
 
 	// SSHFrom is who may reach the temporary group's port 22. Empty is the
 	// baking host's address alone.
@@ -84,6 +120,9 @@ type Builder struct {
 	// UserData is given to the instance together with what we need in it: any
 	// form that cloud-init takes, 12 KiB at most.
 	UserData []byte
+
+	// UserDataFile, in place of UserData, is a file on the baking host.
+	UserDataFile string
 
 	// BlockDevices change or add volumes. Those of the source that are not
 	// named stay as they are.
@@ -132,16 +171,6 @@ const (
 	No
 )
 
-// Address is one of an instance's addresses.
-type Address int
-
-// The addresses to connect to.
-const (
-	PublicElsePrivate Address = iota
-	PublicAddress
-	PrivateAddress
-)
-
 // amiName is EC2's rule for the name of an image.
 var amiName = regexp.MustCompile(`^[a-zA-Z0-9()\[\]. /'@_\-]{3,128}$`)
 
@@ -178,7 +207,10 @@ func (b Builder) Validate(img *bake.Image) error {
 	}
 	errs = append(errs, b.validateInstanceTypes()...)
 	errs = append(errs, b.validateSpot()...)
+	errs = append(errs, b.validatePlacement()...)
+	errs = append(errs, b.validateMetadata()...)
 	errs = append(errs, b.validateNetwork()...)
+	errs = append(errs, b.validateAddress()...)
 	errs = append(errs, b.validateSecurityGroups()...)
 	errs = append(errs, b.validateUserData()...)
 	errs = append(errs, b.validateDevices()...)

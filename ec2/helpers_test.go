@@ -1,8 +1,16 @@
 package ec2_test
 
 import (
+	"context"
+	"net"
+	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
@@ -58,4 +66,38 @@ func wantNothing(t *testing.T, server *ec2test.Server) {
 	if left := server.Leftovers(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// lookAtInstance is a step that describes the build's machine into seen.
+func lookAtInstance(cloud *ec2.Cloud, seen *ec2types.Instance) bake.Step {
+	return bake.Step{Name: "look", At: bake.BeforeCapture, Do: func(ctx context.Context) error {
+		out, err := cloud.Client("").DescribeInstances(ctx, &awsec2.DescribeInstancesInput{
+			Filters: []ec2types.Filter{{Name: aws.String("instance-state-name"), Values: []string{"running"}}},
+		})
+		if err == nil {
+			*seen = out.Reservations[0].Instances[0]
+		}
+		return err
+	}}
+}
+
+// A dialRecorder remembers what was dialled.
+type dialRecorder struct {
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	mu     sync.Mutex
+	dialed []string
+}
+
+func (r *dialRecorder) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	r.mu.Lock()
+	r.dialed = append(r.dialed, addr)
+	r.mu.Unlock()
+	return r.dial(ctx, network, addr)
+}
+
+func (r *dialRecorder) addresses() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.dialed)
 }

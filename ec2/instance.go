@@ -3,7 +3,6 @@ package ec2
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,12 +20,11 @@ import (
 type instance struct {
 	candidate // as which it was launched
 
-	ID        string `json:"id,omitempty"`
-	PublicIP  string `json:"public_ip,omitempty"`
-	PrivateIP string `json:"private_ip,omitempty"`
-	Refused   bool   `json:"refused,omitempty"` // EC2 said that it launched none
-	Ending    bool   `json:"ending,omitempty"`  // EC2 was told to terminate it
-	Ended     bool   `json:"ended,omitempty"`   // seen terminated
+	ID      string `json:"id,omitempty"`
+	Address string `json:"address,omitempty"` // to connect to
+	Refused bool   `json:"refused,omitempty"` // EC2 said that it launched none
+	Ending  bool   `json:"ending,omitempty"`  // EC2 was told to terminate it
+	Ended   bool   `json:"ended,omitempty"`   // seen terminated
 }
 
 func (b Builder) bootTimeout() time.Duration {
@@ -41,9 +39,9 @@ func (s *session) launch(ctx context.Context) error {
 	if s.Instance.Ended { // reclaimed: this is another one
 		s.Instance = instance{}
 	}
-	data, err := userData(s.builder.UserData, s.Keys, s.run.Expires, s.run.ID)
+	data, err := s.userData()
 	if err != nil {
-		return bake.Invalid("Builder.UserData", "%w", err)
+		return err
 	}
 	return s.eachCandidate(ctx, func(ctx context.Context, c candidate) error {
 		return s.launchAs(ctx, c, s.runInput(c, data))
@@ -62,10 +60,8 @@ func (s *session) runInput(c candidate, userData string) *awsec2.RunInstancesInp
 		MaxCount:                          aws.Int32(1),
 		UserData:                          aws.String(base64.StdEncoding.EncodeToString([]byte(userData))),
 		InstanceInitiatedShutdownBehavior: ec2types.ShutdownBehaviorTerminate,
-		MetadataOptions: &ec2types.InstanceMetadataOptionsRequest{
-			HttpTokens: ec2types.HttpTokensStateRequired, HttpEndpoint: ec2types.InstanceMetadataEndpointStateEnabled,
-		},
-		BlockDeviceMappings: s.blockDevices(),
+		MetadataOptions:                   s.builder.Metadata.options(),
+		BlockDeviceMappings:               s.blockDevices(),
 		TagSpecifications: tagged(s.tags("bakestone "+s.run.Image),
 			ec2types.ResourceTypeInstance, ec2types.ResourceTypeVolume, ec2types.ResourceTypeNetworkInterface),
 	}
@@ -74,18 +70,35 @@ func (s *session) runInput(c candidate, userData string) *awsec2.RunInstancesInp
 	} else if p != "" {
 		in.IamInstanceProfile = &ec2types.IamInstanceProfileSpecification{Name: aws.String(p)}
 	}
-	if s.builder.PublicIP == Default {
-		in.SubnetId, in.SecurityGroupIds = aws.String(c.Subnet), s.SecurityGroup.IDs
-	} else {
-		in.NetworkInterfaces = []ec2types.InstanceNetworkInterfaceSpecification{{
-			DeviceIndex: aws.Int32(0), SubnetId: aws.String(c.Subnet), Groups: s.SecurityGroup.IDs,
-			AssociatePublicIpAddress: aws.Bool(s.builder.PublicIP == Yes), DeleteOnTermination: aws.Bool(true),
-		}}
-	}
+	s.addNetwork(in, c)
+	s.builder.Placement.apply(in)
+	s.builder.apply(in)
 	if c.Spot {
 		in.InstanceMarketOptions = s.builder.Spot.options()
 	}
 	return in
+}
+
+// apply sets the options of the Builder that are a parameter each.
+func (b Builder) apply(in *awsec2.RunInstancesInput) {
+	if b.StopOnShutdown {
+		in.InstanceInitiatedShutdownBehavior = ec2types.ShutdownBehaviorStop
+	}
+	switch b.UnlimitedCredits {
+	case Yes:
+		in.CreditSpecification = &ec2types.CreditSpecificationRequest{CpuCredits: aws.String("unlimited")}
+	case No:
+		in.CreditSpecification = &ec2types.CreditSpecificationRequest{CpuCredits: aws.String("standard")}
+	}
+	if b.EBSOptimized {
+		in.EbsOptimized = aws.Bool(true)
+	}
+	if b.Monitoring {
+		in.Monitoring = &ec2types.RunInstancesMonitoringEnabled{Enabled: aws.Bool(true)}
+	}
+	if b.Enclave {
+		in.EnclaveOptions = &ec2types.EnclaveOptionsRequest{Enabled: aws.Bool(true)}
+	}
 }
 
 // launchAs makes the call.
@@ -104,21 +117,6 @@ func (s *session) launchAs(ctx context.Context, c candidate, in *awsec2.RunInsta
 		s.Instance.ID = aws.ToString(out.Instances[0].InstanceId)
 		s.run.Created("instance", s.Instance.ID)
 		return nil
-	})
-}
-
-// waitRunning waits until the instance runs and has its addresses.
-func (s *session) waitRunning(ctx context.Context) error {
-	return s.waitInstance(ctx, quietRunning, func(i ec2types.Instance) (bool, error) {
-		if i.State.Name != ec2types.InstanceStateNameRunning {
-			return false, nil
-		}
-		s.Instance.PublicIP = aws.ToString(i.PublicIpAddress)
-		s.Instance.PrivateIP = aws.ToString(i.PrivateIpAddress)
-		if s.builder.Address == PublicAddress && s.Instance.PublicIP == "" {
-			return false, errors.New("the instance has no public address; its subnet gives none unless Builder.PublicIP is Yes")
-		}
-		return true, nil
 	})
 }
 

@@ -43,9 +43,6 @@ func (b Builder) validateNetwork() []error {
 			errs = append(errs, bake.Invalid("Builder."+field, "takes an ID or Filters, not both"))
 		}
 	}
-	if b.PublicIP == No && b.Address == PublicAddress {
-		errs = append(errs, bake.Invalid("Builder.Address", "there is no public address when PublicIP is No"))
-	}
 	return errs
 }
 
@@ -60,9 +57,12 @@ func (s *session) chooseNetwork(ctx context.Context) error {
 	}
 	s.Network = network{VPC: aws.ToString(subnets[0].VpcId)}
 	for _, subnet := range subnets {
-		if aws.ToString(subnet.VpcId) == s.Network.VPC {
+		if aws.ToString(subnet.VpcId) == s.Network.VPC && within(subnet, b.PrivateIP) {
 			s.Network.Locations = append(s.Network.Locations, location{aws.ToString(subnet.SubnetId), aws.ToString(subnet.AvailabilityZone)})
 		}
+	}
+	if len(s.Network.Locations) == 0 {
+		return bake.Invalid("Builder.PrivateIP", "no subnet that matches has %v", b.PrivateIP)
 	}
 	return nil
 }

@@ -25,7 +25,10 @@ type securityGroup struct {
 
 func (b Builder) validateSecurityGroups() []error {
 	var errs []error
-	if len(b.SecurityGroups) > 0 && len(b.SSHFrom) > 0 {
+	if len(b.SecurityGroups) > 0 && len(b.SecurityGroupFilters) > 0 {
+		errs = append(errs, bake.Invalid("Builder.SecurityGroupFilters", "cannot be set together with SecurityGroups"))
+	}
+	if b.ownGroups() && len(b.SSHFrom) > 0 {
 		errs = append(errs, bake.Invalid("Builder.SSHFrom", "is for the temporary group, which SecurityGroups replaces"))
 	}
 	for _, p := range b.SSHFrom {
@@ -36,8 +39,11 @@ func (b Builder) validateSecurityGroups() []error {
 	return errs
 }
 
+// ownGroups tells whether the caller's groups are used, and none is made.
+func (b Builder) ownGroups() bool { return len(b.SecurityGroups)+len(b.SecurityGroupFilters) > 0 }
+
 func (s *session) prepareSecurityGroup(ctx context.Context) error {
-	if len(s.builder.SecurityGroups) > 0 {
+	if s.builder.ownGroups() {
 		return s.findSecurityGroups(ctx)
 	}
 	from := s.builder.SSHFrom
@@ -54,30 +60,48 @@ func (s *session) prepareSecurityGroup(ctx context.Context) error {
 	return s.allowSSH(ctx, from)
 }
 
-// findSecurityGroups looks up the given groups by id or name in the VPC.
+// findSecurityGroups looks up the caller's groups in the VPC.
 func (s *session) findSecurityGroups(ctx context.Context) error {
-	question := fmt.Sprintf("%s %q", s.Network.VPC, s.builder.SecurityGroups)
+	b := s.builder
+	question := fmt.Sprintf("%s %q %#v", s.Network.VPC, b.SecurityGroups, b.SecurityGroupFilters)
 	ids, err := s.region.lookups.groups.get(ctx, question, func(ctx context.Context) ([]string, error) {
-		groups, err := s.describeSecurityGroups(ctx, filter("vpc-id", s.Network.VPC))
+		filters := append(b.SecurityGroupFilters.list(), filter("vpc-id", s.Network.VPC))
+		groups, err := s.describeSecurityGroups(ctx, filters...)
 		if err != nil {
 			return nil, err
 		}
-		var ids []string
-		var errs []error
-		for _, wanted := range s.builder.SecurityGroups {
-			i := slices.IndexFunc(groups, func(g ec2types.SecurityGroup) bool {
-				return aws.ToString(g.GroupId) == wanted || aws.ToString(g.GroupName) == wanted
-			})
-			if i < 0 {
-				errs = append(errs, bake.Invalid("Builder.SecurityGroups", "%s has no group %q", s.Network.VPC, wanted))
-				continue
-			}
-			ids = append(ids, aws.ToString(groups[i].GroupId))
+		if len(b.SecurityGroups) > 0 {
+			return pickGroups(groups, b.SecurityGroups, s.Network.VPC)
 		}
-		return ids, errors.Join(errs...)
+		if len(groups) == 0 {
+			return nil, bake.Invalid("Builder.SecurityGroupFilters", "%s has no group that matches", s.Network.VPC)
+		}
+		ids := make([]string, 0, len(groups))
+		for _, g := range groups {
+			ids = append(ids, aws.ToString(g.GroupId))
+		}
+		slices.Sort(ids)
+		return ids, nil
 	})
 	s.SecurityGroup = securityGroup{IDs: ids}
 	return err
+}
+
+// pickGroups returns the ids of the groups that are wanted by id or name.
+func pickGroups(groups []ec2types.SecurityGroup, wanted []string, vpc string) ([]string, error) {
+	var ids []string
+	var errs []error
+	for _, want := range wanted {
+		i := slices.IndexFunc(groups, func(g ec2types.SecurityGroup) bool {
+			return aws.ToString(g.GroupId) == want || aws.ToString(g.GroupName) == want
+		})
+		if i < 0 {
+			errs = append(errs, bake.Invalid("Builder.SecurityGroups", "%s has no group %q", vpc, want))
+			continue
+		}
+		ids = append(ids, aws.ToString(groups[i].GroupId))
+	}
+	return ids, errors.Join(errs...)
 }
 
 func (s *session) describeSecurityGroups(ctx context.Context, filters ...ec2types.Filter) ([]ec2types.SecurityGroup, error) {
@@ -154,7 +178,7 @@ func (s *session) allowSSH(ctx context.Context, from []netip.Prefix) error {
 // deleteSecurityGroup removes the temporary group, by its id or by its tag. It
 // outlasts the instance, which EC2 takes some time to let go of it.
 func (s *session) deleteSecurityGroup(ctx context.Context, _ bake.Outcome) error {
-	if len(s.builder.SecurityGroups) > 0 {
+	if s.builder.ownGroups() {
 		return nil
 	}
 	known := len(s.SecurityGroup.IDs) > 0

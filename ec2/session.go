@@ -77,7 +77,7 @@ func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 		return nil, err
 	}
 	return sshmachine.Connect(ctx, &sshmachine.Config{
-		Addr:           net.JoinHostPort(s.address(), "22"),
+		Addr:           net.JoinHostPort(s.Instance.Address, "22"),
 		User:           s.Source.Login,
 		Auth:           []sshmachine.Auth{sshmachine.Key([]byte(s.Keys.ClientPrivate), bake.Secret{})},
 		HostKey:        sshmachine.FixedKey(hostKey),
@@ -89,20 +89,11 @@ func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 	})
 }
 
-func (s *session) address() string {
-	switch {
-	case s.builder.Address == PrivateAddress, s.builder.Address == PublicElsePrivate && s.Instance.PublicIP == "":
-		return s.Instance.PrivateIP
-	default:
-		return s.Instance.PublicIP
-	}
-}
-
 // Kept says how to reach the instance.
 func (s *session) Kept() bake.Kept {
 	k := bake.Kept{
 		Machine: s.Instance.ID,
-		Address: s.address(),
+		Address: s.Instance.Address,
 		User:    s.Source.Login,
 		Key:     bake.NewSecret(s.Keys.ClientPrivate),
 		HostKey: s.Keys.HostPublic,

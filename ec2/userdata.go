@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/textproto"
+	"os"
 	"strings"
 	"time"
 
@@ -19,19 +20,46 @@ import (
 const mostUserData = 12 << 10 // EC2 takes 16 KiB; ours needs some
 
 func (b Builder) validateUserData() []error {
-	var errs []error
-	if len(b.UserData) > mostUserData {
-		errs = append(errs, bake.Invalid("Builder.UserData", "is %d bytes, of %d at most", len(b.UserData), mostUserData))
+	if len(b.UserData) > 0 && b.UserDataFile != "" {
+		return []error{bake.Invalid("Builder.UserDataFile", "cannot be set together with UserData")}
 	}
-	if len(b.UserData) > 0 {
-		if _, _, err := userPart(b.UserData); err != nil {
-			errs = append(errs, bake.Invalid("Builder.UserData", "%w", err))
-		}
+	if _, err := b.ownUserData(); err != nil {
+		return []error{err}
 	}
-	return errs
+	return nil
 }
 
-// userData is what the instance is given: the caller's user data and ours, as
+// ownUserData is the caller's user data.
+func (b Builder) ownUserData() ([]byte, error) {
+	field, data := "Builder.UserData", b.UserData
+	if b.UserDataFile != "" {
+		field = "Builder.UserDataFile"
+		var err error
+		if data, err = os.ReadFile(b.UserDataFile); err != nil {
+			return nil, bake.Invalid(field, "%w", err)
+		}
+	}
+	if len(data) > mostUserData {
+		return nil, bake.Invalid(field, "is %d bytes, of %d at most", len(data), mostUserData)
+	}
+	if len(data) > 0 {
+		if _, _, err := userPart(data); err != nil {
+			return nil, bake.Invalid(field, "%w", err)
+		}
+	}
+	return data, nil
+}
+
+// userData is what the instance is given.
+func (s *session) userData() (string, error) {
+	own, err := s.builder.ownUserData()
+	if err != nil {
+		return "", err
+	}
+	return userData(own, s.Keys, s.run.Expires, s.run.ID)
+}
+
+// userData is the caller's user data and ours, as
 // the parts of one MIME multipart document for cloud-init. It is the same
 // bytes for the same input, because a repeated launch must be the same call.
 func userData(user []byte, k keys, expires time.Time, boundary string) (string, error) {

@@ -42,10 +42,32 @@ func TestValidate(t *testing.T) {
 		"type twice":          {change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t3.micro", "t3.micro"} }, want: "Builder.InstanceTypes: \"t3.micro\" is empty or given twice"},
 		"spot price":          {change: func(b *ec2.Builder) { b.Spot = &ec2.Spot{MaxPrice: "cheap"} }, want: "Builder.Spot.MaxPrice: \"cheap\" is not a price"},
 		"negative wait":       {change: func(b *ec2.Builder) { b.CapacityWait = -1 }, want: "Builder.CapacityWait"},
-		"reserved tag":        {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x": the prefix is reserved`},
-		"our tag":             {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "the prefix is reserved"},
-		"long tag":            {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
-		"negative timeout":    {change: func(b *ec2.Builder) { b.BootTimeout = -1 }, want: "no timeout may be negative"},
+		"tenancy":             {change: func(b *ec2.Builder) { b.Placement.Tenancy = "mine" }, want: "Builder.Placement.Tenancy: \"mine\" is none of"},
+		"host and group":      {change: func(b *ec2.Builder) { b.Placement.Host, b.Placement.HostResourceGroup = "h-1", "arn" }, want: "Builder.Placement.HostResourceGroup: cannot be set together"},
+		"host and tenancy":    {change: func(b *ec2.Builder) { b.Placement.Host, b.Placement.Tenancy = "h-1", "dedicated" }, want: "Builder.Placement.Tenancy: \"dedicated\" has no Dedicated Host"},
+		"two reservations": {change: func(b *ec2.Builder) {
+			b.Placement.CapacityReservation, b.Placement.NoCapacityReservation = "cr-1", true
+		}, want: "Builder.Placement.CapacityReservation: only one"},
+		"spot in reserved":   {change: func(b *ec2.Builder) { b.Placement.CapacityReservation, b.Spot = "cr-1", &ec2.Spot{} }, want: "a spot instance runs neither in a reservation"},
+		"hops":               {change: func(b *ec2.Builder) { b.Metadata.HopLimit = 65 }, want: "Builder.Metadata.HopLimit: 65 is not within"},
+		"address of nothing": {change: func(b *ec2.Builder) { b.Address = 99 }, want: "Builder.Address: 99 is none"},
+		"no IPv6":            {change: func(b *ec2.Builder) { b.Address = ec2.IPv6Address }, want: "Builder.Address: there is no IPv6 address"},
+		"private IPv6":       {change: func(b *ec2.Builder) { b.PrivateIP = netip.MustParseAddr("::1") }, want: "Builder.PrivateIP: ::1 is not an IPv4"},
+		"data and file":      {change: func(b *ec2.Builder) { b.UserData, b.UserDataFile = []byte("#!"), "f" }, want: "Builder.UserDataFile: cannot be set together"},
+		"no such file":       {change: func(b *ec2.Builder) { b.UserDataFile = "/does/not/exist" }, want: "Builder.UserDataFile: open /does/not/exist"},
+		"groups and filters": {change: func(b *ec2.Builder) {
+			b.SecurityGroups, b.SecurityGroupFilters = []string{"a"}, ec2.Filters{"b": {"c"}}
+		}, want: "Builder.SecurityGroupFilters: cannot"},
+		"volume type":       {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "fast"}} }, want: "Builder.BlockDevices[]: Type \"fast\" is none of"},
+		"IOPS of gp2":       {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "gp2", IOPS: 100}} }, want: "gp2 takes no IOPS"},
+		"io2 without IOPS":  {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2"}} }, want: "io2 needs IOPS"},
+		"throughput of io2": {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2", IOPS: 100, ThroughputMiB: 200}} }, want: "io2 takes no ThroughputMiB"},
+		"initialisation":    {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{InitializationMiB: 50}} }, want: "InitializationMiB 50 is not within"},
+		"omit the root":     {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Omit: true}} }, want: "Omit needs Device"},
+		"reserved tag":      {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x": the prefix is reserved`},
+		"our tag":           {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "the prefix is reserved"},
+		"long tag":          {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
+		"negative timeout":  {change: func(b *ec2.Builder) { b.BootTimeout = -1 }, want: "no timeout may be negative"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

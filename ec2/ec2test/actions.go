@@ -80,6 +80,12 @@ func (s *Server) actionTable() map[string]action {
 		handle("CreateVolume", (*call).createVolume),
 		handle("DeleteVolume", (*call).deleteVolume),
 
+		handle("GetEbsEncryptionByDefault", (*call).getEncryption),
+		handle("EnableEbsEncryptionByDefault", (*call).enableEncryption),
+		handle("DisableEbsEncryptionByDefault", (*call).disableEncryption),
+		handle("GetEbsDefaultKmsKeyId", (*call).getDefaultKey),
+		handle("ModifyEbsDefaultKmsKeyId", (*call).modifyDefaultKey),
+
 		handle("RunInstances", (*call).runInstances),
 		handle("DescribeInstances", (*call).describeInstances, k.instances.names(true)...),
 		handle("DescribeInstanceStatus", (*call).describeInstanceStatus, k.statuses.names(true)...),

@@ -38,8 +38,9 @@ unknown call with InvalidAction, an unknown parameter with UnknownParameter and 
 InvalidParameterValue. Every call of EC2 also takes DryRun.
 
 Accepted without an effect, because there is nothing here that they could change: AllRegions, AllAvailabilityZones,
-CpuCredits, Force, IncludeManagedResources, KmsKeyId (beyond being shown), Latest, Monitoring, PresignedUrl,
-SkipOsShutdown, SnapshotCopyCompletionDurationMinutes, VolumeInitializationRate. An instance profile is
+CpuCredits, Force, IncludeManagedResources, KmsKeyId of copies (beyond being shown), Latest, Monitoring, PresignedUrl,
+SkipOsShutdown, SnapshotCopyCompletionDurationMinutes, VolumeInitializationRate. Dedicated Hosts, placement groups,
+capacity reservations and license configurations are shown as they were named. An instance profile is
 shown as it was given; whether it exists is not checked.
 
 Spot requests, spot fleets, EC2 fleets and Auto Scaling groups are kept, checked and listed; they run no instances.

@@ -56,7 +56,7 @@ func instanceFilters() filters[*instance] {
 		"launch-index":                        func(_ *call, i *instance) []string { return one(strconv.Itoa(i.launchIndex)) },
 		"launch-time":                         func(_ *call, i *instance) []string { return one(stamp(i.launched)) },
 		"owner-id":                            func(_ *call, i *instance) []string { return one(i.owner) },
-		"placement-group-name":                func(*call, *instance) []string { return nil },
+		"placement-group-name":                func(_ *call, i *instance) []string { return one(i.placedIn.GroupName) },
 		"private-dns-name":                    func(c *call, i *instance) []string { return one(c.privateName(i.privateIP)) },
 		"private-ip-address":                  func(_ *call, i *instance) []string { return address(i.privateIP) },
 		"reservation-id":                      func(_ *call, i *instance) []string { return one(i.reservation) },

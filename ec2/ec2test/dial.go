@@ -23,7 +23,7 @@ func (s *Server) source() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0,
 // names, private or public, in memory. It behaves as a network does: an
 // address that no running instance has is unreachable, an instance that still
 // boots refuses, and one whose security groups do not let SourceAddress in
-// does not answer at all until ctx ends.
+// does not answer at all until ctx ends. To an IPv6 address it comes from ::1.
 func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, portText, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -41,7 +41,11 @@ func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 	if i == nil {
 		return nil, refuse(syscall.EHOSTUNREACH)
 	}
-	m, allowed := i.reach(s.source(), sshPort)
+	from := s.source()
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
+		from = netip.IPv6Loopback()
+	}
+	m, allowed := i.reach(from, sshPort)
 	switch {
 	case m == nil:
 		return nil, refuse(syscall.EHOSTUNREACH)
@@ -59,7 +63,7 @@ func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 		return nil, refuse(fmt.Errorf("%w: %w", syscall.ECONNREFUSED, err))
 	}
 	remote := net.TCPAddrFromAddrPort(netip.AddrPortFrom(i.address(host), sshPort))
-	local := net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.source(), 40000))
+	local := net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 40000))
 	client, server := newPipe(local, remote)
 	// The connection is the machine's: it lives as long as both want it.
 	if !m.serve(context.WithoutCancel(ctx), server) {

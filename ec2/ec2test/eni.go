@@ -55,6 +55,11 @@ type addressXML struct {
 	Association *associationXML `xml:"association,omitempty"`
 }
 
+type ipv6XML struct {
+	Address string `xml:"ipv6Address"`
+	Primary bool   `xml:"isPrimaryIpv6"`
+}
+
 type nicAttachmentXML struct {
 	ID                  string `xml:"attachmentId"`
 	Instance            string `xml:"instanceId,omitempty"`
@@ -83,6 +88,7 @@ type nicXML struct {
 	Attachment      *nicAttachmentXML `xml:"attachment,omitempty"`
 	Association     *associationXML   `xml:"association,omitempty"`
 	Addresses       set[addressXML]   `xml:"privateIpAddressesSet"`
+	IPv6            set[ipv6XML]      `xml:"ipv6AddressesSet"`
 	Tags            set[tagXML]       `xml:"tagSet"`
 }
 
@@ -103,6 +109,7 @@ type instanceNICXML struct {
 	Attachment      *nicAttachmentXML `xml:"attachment,omitempty"`
 	Association     *associationXML   `xml:"association,omitempty"`
 	Addresses       set[addressXML]   `xml:"privateIpAddressesSet"`
+	IPv6            set[ipv6XML]      `xml:"ipv6AddressesSet"`
 }
 
 func (c *call) nicXML(n *eni) nicXML {
@@ -117,6 +124,9 @@ func (c *call) nicXML(n *eni) nicXML {
 			out.Association = &associationXML{i.publicIP.String(), c.publicName(i.publicIP), "amazon"}
 		}
 	}
+	if n.instance != nil && n.instance.ipv6.IsValid() {
+		out.IPv6 = setOf(ipv6XML{Address: n.instance.ipv6.String()})
+	}
 	out.Addresses = setOf(addressXML{out.Address, out.DNS, true, out.Association})
 	return out
 }
@@ -128,7 +138,7 @@ func (c *call) instanceNIC(n *eni) instanceNICXML {
 	}
 	return instanceNICXML{
 		full.ID, full.Subnet, full.VPC, full.Description, full.Owner, full.Status, full.MAC, full.Address, full.DNS,
-		full.SourceDestCheck, full.Type, full.Groups, full.Attachment, full.Association, full.Addresses,
+		full.SourceDestCheck, full.Type, full.Groups, full.Attachment, full.Association, full.Addresses, full.IPv6,
 	}
 }
 

@@ -82,6 +82,10 @@ type instance struct {
 	reasonCode  string // of the last transition, for programs
 	metadata    metadataParams
 	tenancy     string
+	placedIn    placementParams
+	reservedAs  *reservationParams
+	enclave     bool
+	licenses    []licenseParam
 	credits     string
 	spot        bool
 	spotRequest string
@@ -96,6 +100,7 @@ type instance struct {
 
 	privateIP netip.Addr
 	publicIP  netip.Addr
+	ipv6      netip.Addr
 	wantsIP   bool // a public address when it runs
 	machine   *machine
 }
@@ -155,6 +160,7 @@ type instanceXML struct {
 	VPC             string                  `xml:"vpcId,omitempty"`
 	PrivateIP       string                  `xml:"privateIpAddress,omitempty"`
 	PublicIP        string                  `xml:"ipAddress,omitempty"`
+	IPv6            string                  `xml:"ipv6Address,omitempty"`
 	SourceDestCheck bool                    `xml:"sourceDestCheck"`
 	Groups          set[groupIDXML]         `xml:"groupSet"`
 	StateReason     *stateReasonXML         `xml:"stateReason,omitempty"`
@@ -174,6 +180,9 @@ type instanceXML struct {
 	ENA             bool                    `xml:"enaSupport"`
 	BootMode        string                  `xml:"bootMode,omitempty"`
 	Metadata        metadataXML             `xml:"metadataOptions"`
+	Reservation     reservedXML             `xml:"capacityReservationSpecification"`
+	Enclave         valueEnabledXML         `xml:"enclaveOptions"`
+	Licenses        set[licenseXML]         `xml:"licenseSet"`
 	Platform        string                  `xml:"platformDetails"`
 	Usage           string                  `xml:"usageOperation"`
 }
@@ -183,6 +192,8 @@ type placementXML struct {
 	ZoneID  string `xml:"availabilityZoneId"`
 	Group   string `xml:"groupName"`
 	Tenancy string `xml:"tenancy"`
+	Host    string `xml:"hostId,omitempty"`
+	Hosts   string `xml:"hostResourceGroupArn,omitempty"`
 }
 
 type monitoringXML struct {
@@ -220,7 +231,12 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	out := instanceXML{
 		ID: i.id, Image: i.image.id, State: code.xml(), Reason: i.reason, KeyName: i.keyName, LaunchIndex: i.launchIndex,
 		Type: i.kind, Launched: stamp(i.launched),
-		Placement:  placementXML{Zone: i.subnet.zone, ZoneID: c.zoneID(i.subnet.zone), Tenancy: orText(i.tenancy, "default")},
+		Placement: placementXML{
+			Zone: i.subnet.zone, ZoneID: c.zoneID(i.subnet.zone), Tenancy: orText(i.tenancy, "default"),
+			Group: i.placedIn.GroupName, Host: i.placedIn.HostID, Hosts: i.placedIn.HostResourceGroupARN,
+		},
+		Reservation: i.reservedXML(), Enclave: valueEnabledXML{i.enclave},
+		Licenses:   mapSet(i.licenses, func(l licenseParam) licenseXML { return licenseXML(l) }),
 		Monitoring: monitoringXML{"disabled"}, SourceDestCheck: i.destCheck,
 		Architecture: i.arch, RootDeviceType: "ebs", RootDevice: i.rootDevice, Virtualization: "hvm", ClientToken: i.clientToken,
 		Tags: i.tags.set(c.now), Hypervisor: "xen", EBSOptimized: i.ebsOptimal, ENA: true, BootMode: i.bootMode,
@@ -251,6 +267,9 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	if i.publicIP.IsValid() && code != pending {
 		out.PublicIP, out.PublicDNS = i.publicIP.String(), c.publicName(i.publicIP)
 	}
+	if i.ipv6.IsValid() {
+		out.IPv6 = i.ipv6.String()
+	}
 	out.Groups = mapSet(i.groups, (*group).xmlID)
 	out.Interfaces = mapSet(i.interfaces, c.instanceNIC)
 	out.Mappings = mapSet(i.volumes, func(v *volume) instanceMappingXML {
@@ -267,6 +286,10 @@ func reasonText(code string) string {
 		return "Instance initiated shutdown"
 	case "Server.SpotInstanceTermination":
 		return "Spot instance termination"
+	case "Client.InternalError":
+		return "Client error on launch"
+	case "Client.InvalidKMSKey.InvalidState":
+		return "The KMS key provided is in an incorrect state"
 	}
 	return "Server initiated"
 }

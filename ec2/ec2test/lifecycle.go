@@ -27,8 +27,10 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 		i.keyName, i.publicKey = p.key.name, p.key.public
 	}
 	if in.Placement != nil {
-		i.tenancy = in.Placement.Tenancy
+		i.tenancy, i.placedIn = in.Placement.Tenancy, *in.Placement
 	}
+	i.reservedAs, i.licenses = in.CapacityReservationSpecification, in.LicenseSpecification
+	i.enclave = in.EnclaveOptions != nil && in.EnclaveOptions.Enabled
 	if in.CreditSpecification != nil {
 		i.credits = in.CreditSpecification.CPUCredits
 	}
@@ -51,7 +53,19 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 	p.image.lastLaunched = c.now
 	c.instances.put(i)
 	c.server.network.claim(addr, i)
+	if p.ipv6 {
+		i.ipv6 = ipv6Of(addr)
+		c.server.network.claim(i.ipv6, i)
+	}
 	c.switchOn(i)
+	for _, plan := range p.volumes {
+		if plan.trouble != "" { // seen only when the instance should start
+			c.beginTermination(i, c.now, plan.trouble)
+			m := i.machine
+			c.after(func(context.Context) *apiError { m.stop(); return nil })
+			break
+		}
+	}
 	return i, nil
 }
 
@@ -181,6 +195,7 @@ func (r *region) release(i *instance) {
 		}
 	}
 	r.server.network.free(i.privateIP, i)
+	r.server.network.free(i.ipv6, i)
 	i.dropPublicIP()
 }
 

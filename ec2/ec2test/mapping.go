@@ -107,6 +107,7 @@ type volumePlan struct {
 	device   string
 	volume   volume
 	snapshot *snapshot // nil for a blank one
+	trouble  string    // why an instance does not start with it
 }
 
 // planVolume checks a mapping and works out the volume that it stands for. Who
@@ -146,19 +147,16 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *apiError) {
 	if p.VolumeSize != nil {
 		v.sizeGiB = *p.VolumeSize
 	}
-	if p.Encrypted != nil {
-		v.encrypted = v.encrypted || *p.Encrypted
+	// Encryption by default covers what says nothing, and what says no.
+	v.encrypted = v.encrypted || truthOf(p.Encrypted) || c.keyring(c.account).byDefault
+	if p.KmsKeyID != "" {
+		v.kmsKey, plan.trouble = c.launchKey(p.KmsKeyID)
 	}
 	if v.encrypted {
 		v.kmsKey = orText(v.kmsKey, c.defaultKey())
 	}
 	v.rates(p.Iops, p.Throughput)
 	return plan, nil
-}
-
-// defaultKey is the AWS managed key of EBS.
-func (c *call) defaultKey() string {
-	return "arn:aws:kms:" + c.name + ":" + c.account + ":key/11111111-2222-3333-4444-555555555555"
 }
 
 // makeVolume makes the volume of a plan. Its disk is copied after the call.

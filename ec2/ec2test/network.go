@@ -44,6 +44,15 @@ func (n *network) nextPrivate() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4(octets), 16)
 }
 
+// ipv6Of is the IPv6 address that belongs to a private one: in 2001:db8::/32,
+// which RFC 3849 keeps for documentation.
+func ipv6Of(private netip.Addr) netip.Addr {
+	four := private.As4()
+	sixteen := [16]byte{0x20, 0x01, 0x0d, 0xb8}
+	copy(sixteen[12:], four[:])
+	return netip.AddrFrom16(sixteen)
+}
+
 // claim makes addr the instance's.
 func (n *network) claim(addr netip.Addr, i *instance) {
 	n.mu.Lock()

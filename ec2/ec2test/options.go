@@ -28,6 +28,10 @@ type Options struct {
 	// default, with the same subnets.
 	NoDefaultVPC bool
 
+	// IPv6 gives every subnet an IPv6 network, from which an instance that asks
+	// for it gets an address. Off, as in a default VPC of AWS, none has one.
+	IPv6 bool
+
 	// Clock is the time of the whole EC2 and of its machines. Nil is real time.
 	Clock bake.Clock
 

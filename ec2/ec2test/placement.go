@@ -7,6 +7,7 @@ func (c *call) planNetwork(p *launchPlan) *apiError {
 	in := p.in
 	subnetID, groupIDs, wanted := in.SubnetID, in.SecurityGroupID, in.PrivateIPAddress
 	p.publicIP = true // every subnet here maps public addresses
+	ipv6 := in.IPv6AddressCount
 	if len(in.NetworkInterface) > 1 {
 		return fail("Unsupported", "More than one network interface is not supported here")
 	}
@@ -14,6 +15,8 @@ func (c *call) planNetwork(p *launchPlan) *apiError {
 		switch {
 		case subnetID != "" || len(groupIDs) > 0 || len(in.SecurityGroup) > 0:
 			return combination("Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request")
+		case in.IPv6AddressCount > 0 || in.PrivateIPAddress != "":
+			return combination("Network interfaces and an instance-level address may not be specified on the same request")
 		case nic.DeviceIndex == nil || *nic.DeviceIndex != 0:
 			return fail("InvalidParameterValue", "Invalid value for parameter DeviceIndex: the first network interface must have the device index 0")
 		}
@@ -24,7 +27,7 @@ func (c *call) planNetwork(p *launchPlan) *apiError {
 		if nic.DeleteOnTermination != nil {
 			p.nicDelete = *nic.DeleteOnTermination
 		}
-		p.nicText = nic.Description
+		p.nicText, ipv6 = nic.Description, nic.IPv6AddressCount
 	}
 	zone := ""
 	if in.Placement != nil {
@@ -43,6 +46,13 @@ func (c *call) planNetwork(p *launchPlan) *apiError {
 	if free := subnetHosts - len(p.subnet.used); free < in.MaxCount {
 		return fail("InsufficientFreeAddressesInSubnet", "Insufficient free addresses in subnet '%s'.", p.subnet.id)
 	}
+	switch {
+	case ipv6 > 1:
+		return fail("Unsupported", "More than one IPv6 address is not supported here")
+	case ipv6 == 1 && !c.server.opts.IPv6:
+		return fail("InvalidParameterValue", "The subnet '%s' has no IPv6 CIDR block", p.subnet.id)
+	}
+	p.ipv6 = ipv6 == 1
 	if wanted != "" {
 		addr, parseErr := netip.ParseAddr(wanted)
 		if parseErr != nil || in.MaxCount > 1 {

@@ -118,6 +118,26 @@ func TestRunInstancesRefuses(t *testing.T) {
 			in.InstanceType = "m5.large"
 			in.CreditSpecification = &ec2types.CreditSpecificationRequest{CpuCredits: aws.String("standard")}
 		}, "InvalidParameterCombination"},
+		{"enclave", func(in *awsec2.RunInstancesInput) {
+			in.EnclaveOptions = &ec2types.EnclaveOptionsRequest{Enabled: aws.Bool(true)}
+		}, "InvalidParameterCombination"},
+		{"EBS-optimized", func(in *awsec2.RunInstancesInput) {
+			in.InstanceType, in.EbsOptimized = "t2.micro", aws.Bool(true)
+		}, "InvalidParameterCombination"},
+		{"spot on a host", func(in *awsec2.RunInstancesInput) {
+			in.Placement = &ec2types.Placement{HostId: aws.String("h-1")}
+			in.InstanceMarketOptions = &ec2types.InstanceMarketOptionsRequest{MarketType: "spot"}
+		}, "InvalidParameterCombination"},
+		{"dedicated on a host", func(in *awsec2.RunInstancesInput) {
+			in.Placement = &ec2types.Placement{HostId: aws.String("h-1"), Tenancy: "dedicated"}
+		}, "InvalidParameterCombination"},
+		{"two reservations", func(in *awsec2.RunInstancesInput) {
+			in.CapacityReservationSpecification = &ec2types.CapacityReservationSpecification{
+				CapacityReservationPreference: "open",
+				CapacityReservationTarget:     &ec2types.CapacityReservationTarget{CapacityReservationId: aws.String("cr-1")},
+			}
+		}, "InvalidParameterCombination"},
+		{"IPv6", func(in *awsec2.RunInstancesInput) { in.Ipv6AddressCount = aws.Int32(1) }, "InvalidParameterValue"},
 		{"tags of what is not made", func(in *awsec2.RunInstancesInput) {
 			in.TagSpecifications = []ec2types.TagSpecification{{ResourceType: "image", Tags: []ec2types.Tag{{Key: aws.String("a")}}}}
 		}, "InvalidParameterValue"},

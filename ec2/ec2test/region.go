@@ -41,11 +41,12 @@ type region struct {
 	binRules      table[*binRule]
 	recipes       []imageRecipe
 
-	tokens  map[string]token
-	buckets map[string]*bucket
-	names   map[string]string // image ids by account and name
-	ending  []*instance       // shutting down, the first to end first
-	gone    []*instance       // terminated and still shown
+	tokens   map[string]token
+	buckets  map[string]*bucket
+	names    map[string]string   // image ids by account and name
+	keyrings map[string]*keyring // KMS keys by account
+	ending   []*instance         // shutting down, the first to end first
+	gone     []*instance         // terminated and still shown
 }
 
 // realm is what an account has in a region from the start.

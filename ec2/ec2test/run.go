@@ -42,8 +42,25 @@ type profileParams struct {
 }
 
 type placementParams struct {
-	AvailabilityZone string
-	Tenancy          string `ec2:"Tenancy,oneof=default|dedicated|host"`
+	AvailabilityZone     string
+	Tenancy              string `ec2:"Tenancy,oneof=default|dedicated|host"`
+	HostID               string `ec2:"HostId"`
+	HostResourceGroupARN string `ec2:"HostResourceGroupArn"`
+	GroupName            string
+}
+
+type reservationTargetParams struct {
+	ID    string `ec2:"CapacityReservationId"`
+	Group string `ec2:"CapacityReservationResourceGroupArn"`
+}
+
+type reservationParams struct {
+	Preference string                   `ec2:"CapacityReservationPreference,oneof=none|open|capacity-reservations-only"`
+	Target     *reservationTargetParams `ec2:"CapacityReservationTarget"`
+}
+
+type licenseParam struct {
+	ARN string `ec2:"LicenseConfigurationArn,required"`
 }
 
 type spotParams struct {
@@ -65,6 +82,7 @@ type nicParams struct {
 	DeleteOnTermination      *bool
 	Description              string
 	PrivateIPAddress         string `ec2:"PrivateIpAddress"`
+	IPv6AddressCount         int    `ec2:"Ipv6AddressCount"`
 }
 
 type enabledParam struct{ Enabled bool }
@@ -87,6 +105,9 @@ type launchParams struct {
 	MetadataOptions                   *metadataParams
 	Placement                         *placementParams
 	CreditSpecification               *creditParam
+	CapacityReservationSpecification  *reservationParams
+	EnclaveOptions                    *enabledParam
+	LicenseSpecification              []licenseParam
 	InstanceMarketOptions             *marketParams
 	InstanceInitiatedShutdownBehavior string `ec2:"InstanceInitiatedShutdownBehavior,oneof=stop|terminate"`
 	EbsOptimized                      *bool
@@ -108,6 +129,7 @@ type runInstancesInput struct {
 	ClientToken      string
 	SubnetID         string `ec2:"SubnetId"`
 	PrivateIPAddress string `ec2:"PrivateIpAddress"`
+	IPv6AddressCount int    `ec2:"Ipv6AddressCount"`
 	LaunchTemplate   *templateRef
 	launchParams
 }
@@ -131,6 +153,7 @@ type launchPlan struct {
 	profile   string
 	wanted    netip.Addr
 	publicIP  bool
+	ipv6      bool
 	nicDelete bool
 	nicText   string
 	specs     map[string]tags
@@ -255,7 +278,7 @@ func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *apiError) {
 	if p.maxPrice, err = spotPrice(in.InstanceMarketOptions); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(*launchPlan) *apiError{c.planNetwork, c.planVolumes, c.planIdentity} {
+	for _, step := range []func(*launchPlan) *apiError{c.planHardware, c.planNetwork, c.planVolumes, c.planIdentity} {
 		if err := step(p); err != nil {
 			return nil, err
 		}

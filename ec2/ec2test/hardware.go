@@ -1,0 +1,69 @@
+package ec2test
+
+// planHardware checks what the request says about the host and its abilities.
+// Hosts, placement groups, reservations and licenses do not exist here; they
+// are taken as they are named, and shown.
+func (c *call) planHardware(p *launchPlan) *apiError {
+	in := p.in
+	if at := in.Placement; at != nil {
+		onHost := at.HostID != "" || at.HostResourceGroupARN != ""
+		switch {
+		case at.HostID != "" && at.HostResourceGroupARN != "":
+			return combination("The parameters hostId and hostResourceGroupArn may not be specified on the same request")
+		case onHost && at.Tenancy != "" && at.Tenancy != "host":
+			return combination("A tenancy of '%s' can not be specified with a host", at.Tenancy)
+		case p.market == Spot && (onHost || at.Tenancy == "host"):
+			return combination("The tenancy 'host' is not supported for Spot Instances")
+		case (onHost || at.Tenancy == "host") && p.kind.burstable && !p.kind.nitro:
+			return combination("The tenancy 'host' is not supported for the instance type '%s'", p.kind.name)
+		}
+	}
+	if r := in.CapacityReservationSpecification; r != nil {
+		switch t := r.Target; {
+		case r.Preference == "" && (t == nil || t.ID == "" && t.Group == ""):
+			return missing("CapacityReservationPreference")
+		case r.Preference != "" && t != nil:
+			return combination("CapacityReservationPreference and CapacityReservationTarget may not be specified on the same request")
+		case t != nil && t.ID != "" && t.Group != "":
+			return combination("CapacityReservationId and CapacityReservationResourceGroupArn may not be specified on the same request")
+		case t != nil && p.market == Spot:
+			return combination("A capacity reservation can not be targeted by a Spot Instance")
+		}
+	}
+	const leastForEnclave = 4
+	arm := len(p.kind.archs) > 0 && p.kind.archs[0] == "arm64"
+	switch {
+	case in.EnclaveOptions != nil && in.EnclaveOptions.Enabled &&
+		(!p.kind.nitro || p.kind.burstable || p.kind.vcpus < 2 || !arm && p.kind.vcpus < leastForEnclave):
+		return combination("The instance type '%s' does not support Enclaves", p.kind.name)
+	case truthOf(in.EbsOptimized) && !p.kind.nitro:
+		return fail("InvalidParameterCombination", "EBS-optimized instances are not supported for the instance type '%s'", p.kind.name)
+	}
+	return nil
+}
+
+type reservedXML struct {
+	Preference string             `xml:"capacityReservationPreference,omitempty"`
+	Target     *reservedTargetXML `xml:"capacityReservationTarget,omitempty"`
+}
+
+type reservedTargetXML struct {
+	ID    string `xml:"capacityReservationId,omitempty"`
+	Group string `xml:"capacityReservationResourceGroupArn,omitempty"`
+}
+
+type licenseXML struct {
+	ARN string `xml:"licenseConfigurationArn"`
+}
+
+// reservedXML is what the launch said of reservations, or EC2's default.
+func (i *instance) reservedXML() reservedXML {
+	switch r := i.reservedAs; {
+	case r == nil:
+		return reservedXML{Preference: "open"}
+	case r.Target != nil:
+		return reservedXML{Target: &reservedTargetXML{r.Target.ID, r.Target.Group}}
+	default:
+		return reservedXML{Preference: r.Preference}
+	}
+}

@@ -56,7 +56,7 @@ func TestLaunchOptions(t *testing.T) {
 			change: func(b *ec2.Builder) { b.Placement.CapacityReservation = "cr-0123456789abcdef0" },
 			params: map[string]string{
 				"CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationId": "cr-0123456789abcdef0",
-				"CapacityReservationSpecification.CapacityReservationPreference":                  "",
+				"CapacityReservationSpecification.CapacityReservationPreference":                   "",
 			},
 		},
 		"group of reservations": {
@@ -264,14 +264,16 @@ func TestAddresses(t *testing.T) {
 		change func(*ec2.Builder)
 		want   string // how the address begins
 	}{
-		"default":          {func(*ec2.Builder) {}, "198.18."},
-		"no public":        {func(b *ec2.Builder) { b.PublicIP = ec2.No }, "172.31."},
-		"public":           {func(b *ec2.Builder) { b.Address = ec2.PublicAddress }, "198.18."},
-		"private":          {func(b *ec2.Builder) { b.Address = ec2.PrivateAddress }, "172.31."},
-		"public DNS":       {func(b *ec2.Builder) { b.Address = ec2.PublicDNS }, "ec2-198-18-"},
-		"private DNS":      {func(b *ec2.Builder) { b.Address = ec2.PrivateDNS }, "ip-172-31-"},
-		"IPv6":             {func(b *ec2.Builder) { b.IPv6, b.Address, b.SSHFrom = true, ec2.IPv6Address, loopback }, "[2001:db8::"},
-		"IPv6, not public": {func(b *ec2.Builder) { b.IPv6, b.PublicIP, b.Address, b.SSHFrom = true, ec2.No, ec2.IPv6Address, loopback }, "[2001:db8::"},
+		"default":     {func(*ec2.Builder) {}, "198.18."},
+		"no public":   {func(b *ec2.Builder) { b.PublicIP = ec2.No }, "172.31."},
+		"public":      {func(b *ec2.Builder) { b.Address = ec2.PublicAddress }, "198.18."},
+		"private":     {func(b *ec2.Builder) { b.Address = ec2.PrivateAddress }, "172.31."},
+		"public DNS":  {func(b *ec2.Builder) { b.Address = ec2.PublicDNS }, "ec2-198-18-"},
+		"private DNS": {func(b *ec2.Builder) { b.Address = ec2.PrivateDNS }, "ip-172-31-"},
+		"IPv6":        {func(b *ec2.Builder) { b.IPv6, b.Address, b.SSHFrom = true, ec2.IPv6Address, loopback }, "[2001:db8::"},
+		"IPv6, not public": {func(b *ec2.Builder) {
+			b.IPv6, b.PublicIP, b.Address, b.SSHFrom = true, ec2.No, ec2.IPv6Address, loopback
+		}, "[2001:db8::"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			recorder := &dialRecorder{dial: server.Dial}

@@ -167,7 +167,8 @@ func matches(img ec2types.Image, filters []ec2types.Filter) bool {
 			case "block-device-mapping.snapshot-id":
 				ok = ok || slices.Contains(snapshotsOf(img), v)
 			case "name":
-				ok = ok || strings.HasPrefix(*img.Name, v[:strings.IndexByte(v, '*')])
+				prefix, _, open := strings.Cut(v, "*")
+				ok = ok || *img.Name == v || open && strings.HasPrefix(*img.Name, prefix)
 			}
 		}
 		if !ok {

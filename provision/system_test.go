@@ -58,6 +58,30 @@ func TestUserWithoutUsermod(t *testing.T) {
 	}
 }
 
+// BusyBox has other commands, which this machine only writes down.
+func TestUserOnBusybox(t *testing.T) {
+	var calls []string
+	note := func(_ context.Context, p *sandbox.Process) int {
+		calls = append(calls, strings.Join(p.Args, "|"))
+		switch {
+		case p.Args[0] == "adduser":
+			return p.Run(t.Context(), "sh", "-c", "echo app:x:900:900:An app:/srv/app:/bin/sh >>/etc/passwd")
+		case len(p.Args) < 4:
+			return p.Run(t.Context(), "sh", "-c", "echo "+p.Args[len(p.Args)-1]+":x:900: >>/etc/group")
+		}
+		return 0
+	}
+	m, _ := embedded(t, sandbox.Options{
+		Missing:  []string{"useradd", "usermod", "groupadd"},
+		Commands: map[string]sandbox.Command{"adduser": note, "addgroup": note},
+	})
+	run(t, m, provision.User{Name: "app", System: true, Group: "app", Groups: []string{"staff"}, Home: "/srv/app", Shell: "/bin/sh", Comment: "An app", UID: 900})
+	want := []string{"addgroup|-S|app", "adduser|-D|-S|-h|/srv/app|-s|/bin/sh|-g|An app|-u|900|-G|app|app", "addgroup|app|staff"}
+	if diff := cmp.Diff(want, calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
 func TestUserValidate(t *testing.T) {
 	invalid(t, provision.User{}, []string{"User.Name"})
 	invalid(t, provision.User{

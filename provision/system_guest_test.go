@@ -1,0 +1,238 @@
+package provision_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/bakestone-go/bakestone/provision"
+	"github.com/bakestone-go/bakestone/provision/check"
+)
+
+// holds checks m as root.
+func holds(t *testing.T, m bake.Machine, tests ...check.Test) {
+	t.Helper()
+	if err := check.All(tests...).AsRoot().Check(t.Context(), m); err != nil {
+		t.Error(err)
+	}
+}
+
+// packageArchive makes a repository on m with the packages alpha 1.0 and 1.1 and
+// omega 1.0, which recommends alpha, and returns it.
+func packageArchive(t *testing.T, m bake.Machine) provision.Repository {
+	t.Helper()
+	tree := fstest.MapFS{}
+	for _, p := range []struct{ name, version, more string }{{"alpha", "1.0-1", ""}, {"alpha", "1.1-1", ""}, {"omega", "1.0", "Recommends: alpha\n"}} {
+		at := p.name + "_" + p.version
+		tree[at+"/DEBIAN/control"] = &fstest.MapFile{Mode: 0o644, Data: []byte(fmt.Sprintf(
+			"Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: test <test@example.com>\n%sDescription: test\n", p.name, p.version, p.more))}
+		tree[at+"/etc/"+p.name+".conf"] = &fstest.MapFile{Mode: 0o644, Data: []byte(p.version + "\n")}
+		tree[at+"/DEBIAN/conffiles"] = &fstest.MapFile{Mode: 0o644, Data: []byte("/etc/" + p.name + ".conf\n")}
+	}
+	run(t, m, provision.Dir{FS: tree, Dest: "/srv/repo", Sudo: true})
+	run(t, m, provision.Shell(
+		`cd /srv/repo`,
+		`for d in */; do d=${d%/}; dpkg-deb --root-owner-group -b "$d" "$d.deb"; rm -r "$d"; done`,
+		`for f in *.deb; do dpkg-deb -f "$f"; echo "Filename: ./$f"; echo "Size: $(stat -c %s "$f")"; echo "SHA256: $(sha256sum <"$f" | cut -c1-64)"; echo; done >Packages`,
+	).AsRoot())
+	return provision.Repository{Name: "local", URL: "file:/srv/repo", Suite: "./", InsecureUnsigned: true}
+}
+
+// withoutSources takes all other repositories from m.
+var withoutSources = provision.Shell("rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*").AsRoot() //nolint:gochecknoglobals // a value that nobody changes
+
+func TestPackagesOnAGuest(t *testing.T) {
+	m := guest(t, nil, nil)
+	run(t, m, withoutSources)
+	repo := packageArchive(t, m)
+	said, err := inABuild(t, m, provision.Packages{Repositories: []provision.Repository{repo}, Install: []string{"alpha=1.0*"}})
+	if want := "packages: repository local, install alpha=1.0*: changed /etc/apt/sources.list.d/local.sources, installed alpha=1.0*"; err != nil || len(said) != 1 || said[0] != want {
+		t.Fatalf("it said %q (%v), want %q", said, err, want)
+	}
+	holds(t, m, check.Package{Name: "alpha", Version: "1.0"}, check.File{Path: "/etc/alpha.conf", Contains: "1.0-1"})
+
+	twice(t, m, provision.Packages{Install: []string{"omega"}, NoRecommends: true}, "changed installed omega")
+	holds(t, m, check.Package{Name: "alpha", Version: "1.0"}) // a recommendation would have brought 1.1
+
+	// A configuration file that was changed on the machine stays.
+	run(t, m, provision.Shell("echo mine >/etc/alpha.conf").AsRoot())
+	twice(t, m, provision.Packages{Upgrade: true}, "changed versions")
+	holds(t, m, check.Package{Name: "alpha", Version: "1.1"}, check.File{Path: "/etc/alpha.conf", Contains: "mine"})
+	twice(t, m, provision.Packages{Install: []string{"alpha=1.0-1"}}, "changed installed alpha=1.0-1")
+	holds(t, m, check.Package{Name: "alpha", Version: "1.0-1"})
+	twice(t, m, provision.Packages{Remove: []string{"omega", "no-such-package"}}, "changed removed omega")
+	holds(t, m, check.Package{Name: "omega", Absent: true}, check.File{Path: "/etc/omega.conf"})
+	twice(t, m, provision.Packages{Remove: []string{"alpha"}, Purge: true, Clean: true}, "changed removed alpha")
+	holds(t, m, check.Package{Name: "alpha", Absent: true}, check.File{Path: "/etc/alpha.conf", Absent: true},
+		check.Command{Line: `test -z "$(find /var/lib/apt/lists /var/cache/apt/archives -name '*Packages*' -o -name '*.deb')"`})
+
+	start := time.Now()
+	_, err = inABuild(t, m, provision.Packages{Install: []string{"no-such-package"}})
+	if err == nil || !strings.Contains(err.Error(), "Unable to locate package no-such-package") || time.Since(start) > defaultPause {
+		t.Errorf("after %v the error is %v, want one at once", time.Since(start), err)
+	}
+	_, err = inABuild(t, m, provision.Packages{Install: []string{"alpha=7*"}})
+	if err == nil || !strings.Contains(err.Error(), "7*' for 'alpha' was not found") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// defaultPause is the wait before a second try.
+const defaultPause = 5 * time.Second
+
+func TestPackagesWaitForTheLockOnAGuest(t *testing.T) {
+	m := guest(t, nil, nil)
+	run(t, m, withoutSources)
+	repo := packageArchive(t, m)
+	locked := func(file string) (release func()) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		has, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = m.Run(ctx, &bake.Cmd{
+				Args: []string{"python3", "-c", "import fcntl, time\nf = open('" + file + "', 'w')\nfcntl.lockf(f, fcntl.LOCK_EX)\nprint('has it', flush=True)\ntime.sleep(1000)"},
+				Sudo: true, Stdout: &signaling{line: "\n", then: sync.OnceFunc(func() { close(has) })},
+			})
+		}()
+		<-has
+		return func() { cancel(); <-done }
+	}
+	p := provision.Packages{Repositories: []provision.Repository{repo}, Install: []string{"alpha"}, LockTimeout: time.Second}
+	for _, file := range []string{"/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock"} {
+		release := locked(file)
+		_, err := inABuild(t, m, p)
+		release()
+		if err == nil || !strings.Contains(err.Error(), "another process has kept the package manager for ") {
+			t.Errorf("%s: error is %v", file, err)
+		}
+	}
+	p.LockTimeout = time.Minute
+	release := locked("/var/lib/dpkg/lock-frontend")
+	defer release()
+	run(t, watchedToo{m, "Waiting for cache lock", release}, p)
+	holds(t, m, check.Package{Name: "alpha", Version: "1.1"})
+}
+
+// A watchedToo machine calls then as soon as a command writes text, to either
+// output, which go where they went before.
+type watchedToo struct {
+	bake.Machine
+	text string
+	then func()
+}
+
+func (w watchedToo) Run(ctx context.Context, cmd *bake.Cmd) error {
+	var mu sync.Mutex
+	seen := &signaling{line: w.text, then: w.then}
+	with := *cmd
+	with.Stdout, with.Stderr = locking{&mu, seen, cmd.Stdout}, locking{&mu, seen, cmd.Stderr}
+	return w.Machine.Run(ctx, &with)
+}
+
+type locking struct {
+	mu   *sync.Mutex
+	a, b io.Writer
+}
+
+func (l locking) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.b != nil {
+		if n, err := l.b.Write(p); err != nil {
+			return n, err
+		}
+	}
+	return l.a.Write(p)
+}
+
+// Debian's own repository, with its key for it alone.
+func TestPackagesFromDebianOnAGuest(t *testing.T) {
+	m := guest(t, nil, nil)
+	var key strings.Builder
+	get := func(name string) {
+		if err := m.Get(t.Context(), &bake.Download{Source: name, Content: &key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get("/etc/apt/trusted.gpg.d/debian-archive-bookworm-stable.asc")
+	// The way to the network is the host's, whatever it is.
+	if _, err := os.Stat("/etc/apt/apt.conf.d"); err == nil {
+		run(t, m, provision.Dir{Source: "/etc/apt/apt.conf.d", Dest: "/etc/apt/apt.conf.d", Sudo: true, Exclude: []string{"docker*", "*packagekit*", "*appstream*"}})
+	}
+	run(t, m, withoutSources)
+	run(t, m, provision.Shell("rm -rf /etc/apt/trusted.gpg.d/*").AsRoot())
+	p := provision.Packages{
+		Repositories: []provision.Repository{{Name: "debian", URL: "http://deb.debian.org/debian", Suite: "bookworm", Key: key.String()}},
+		Install:      []string{"hello=2.10*"}, NoRecommends: true, Clean: true,
+	}
+	run(t, m, p)
+	holds(t, m, check.Package{Name: "hello", Version: "2.10"}, check.Command{Line: "hello", Contains: "Hello, world!"})
+
+	// Another key is not good enough.
+	p.Repositories[0].Key = strings.Replace(key.String(), "m", "n", 1)
+	p.Install, p.Retry.Attempts = []string{"sl"}, 1
+	if _, err := inABuild(t, m, p); err == nil {
+		t.Error("a wrong key is taken")
+	}
+	holds(t, m, check.Package{Name: "sl", Absent: true})
+}
+
+func TestSystemOnAGuest(t *testing.T) {
+	m := guest(t, nil, nil)
+	user := provision.User{
+		Name: "deploy", UID: 1500, Groups: []string{"www-data", "fresh"}, Home: "/srv/deploy", Shell: "/bin/sh", Comment: "It's deploy",
+		AuthorizedKeys: []string{oneKey}, LockPassword: true,
+	}
+	twice(t, m, user, "changed group fresh, created, member of www-data, member of fresh, an authorized key")
+	holds(t, m,
+		check.User{Name: "deploy", UID: 1500, Group: "deploy", Groups: user.Groups, Home: "/srv/deploy", Shell: "/bin/sh"},
+		check.File{Path: "/srv/deploy/.ssh", Dir: true, Mode: 0o700, Owner: "deploy"}, check.File{Path: "/srv/deploy/.ssh/authorized_keys", Mode: 0o600, Owner: "deploy", Contains: oneKey},
+	)
+	twice(t, m, provision.User{Name: "deploy", UID: 1501, Group: "www-data", Shell: "/bin/bash", Comment: "other"}, "changed UID, comment, shell, group")
+	holds(t, m, check.User{Name: "deploy", UID: 1501, Group: "www-data", Shell: "/bin/bash"})
+	twice(t, m, provision.User{Name: "app", System: true}, "changed created")
+	holds(t, m, check.File{Path: "/home/app", Absent: true}, check.Command{Line: "test $(id -u app) -lt 1000"})
+	run(t, m, provision.Shell("echo app:secret | chpasswd").AsRoot())
+	twice(t, m, provision.User{Name: "app", LockPassword: true}, "changed password locked")
+	holds(t, m, check.Command{Line: "passwd -S app", Contains: "app L"})
+
+	// The guest has a host name of its own, but no cloud-init.
+	twice(t, m, provision.Hostname{Name: "db.example.com"}, "changed /etc/hostname, /etc/hosts, the running system")
+	holds(t, m, check.Command{Line: "hostname", Matches: "^db.example.com$"}, check.File{Path: "/etc/hosts", Contains: "127.0.1.1 db.example.com db"})
+
+	// Its kernel is the host's, and is left as it is: the file alone changes.
+	swappiness, err := bake.Output(t.Context(), m, bake.Sh("cat /proc/sys/vm/swappiness"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice(t, m, provision.Sysctl{Name: "60-x", Parameters: map[string]string{"vm.swappiness": swappiness, "net.no_such.thing": "1"}}, "changed /etc/sysctl.d/60-x.conf")
+	holds(t, m, check.File{Path: "/etc/sysctl.d/60-x.conf", Mode: 0o644, Contains: "vm.swappiness = " + swappiness}, check.Sysctl{Name: "vm.swappiness", Value: swappiness})
+
+	template := provision.Template{Content: "{{.}}\n", Data: "text", Dest: "/srv/deploy/x", Mode: 0o640, Owner: "deploy", Group: "fresh", Sudo: true}
+	twice(t, m, template, "changed the file")
+	holds(t, m, check.File{Path: "/srv/deploy/x", Mode: 0o640, Owner: "deploy", Group: "fresh", Contains: "text"})
+
+	run(t, m, provision.WaitCloudInit{})
+	_, err = inABuild(t, m, provision.Service{Name: "x", Enable: true})
+	if err == nil || !strings.Contains(err.Error(), "systemctl is missing") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// With a password for sudo, and an environment that is nobody's business.
+func TestPackagesOnAGuestThatAsks(t *testing.T) {
+	m := guest(t, &testenv.GuestOptions{AskSudo: true}, func(c *sshmachine.Config) { c.SudoPassword = bake.NewSecret(testenv.GuestPassword) })
+	run(t, m, withoutSources)
+	run(t, m, provision.Packages{Repositories: []provision.Repository{packageArchive(t, m)}, Install: []string{"alpha"}})
+	holds(t, m, check.Package{Name: "alpha"})
+}

@@ -40,7 +40,7 @@ type Poller[T any] struct {
 	waits   map[*wait[T]]bool
 	leader  *wait[T]
 	asked   time.Time          // when the last request began
-	early   float64            // how many requests more may come before their interval has passed
+	early   float64            // how many futile requests more may come before their interval has passed
 	hurry   context.CancelFunc // ends the leader's sleep
 	failing int                // requests that failed, one after the other
 }
@@ -48,8 +48,9 @@ type Poller[T any] struct {
 // crowd is how many waits make new ones keep the whole Gap.
 const crowd = 50
 
-// Early requests are a token bucket: so many at once, and so many for each
-// interval that passes.
+// Early requests that found nothing ready are a token bucket: so many at once,
+// and so many for each interval that passes. Those that do are free: things
+// become ready at once there.
 const (
 	earlyBurst       = 5
 	earlyPerInterval = 0.4
@@ -142,10 +143,14 @@ func (p *Poller[T]) round(ctx context.Context, w *wait[T]) error {
 		return err
 	}
 	p.mu.Lock()
-	p.asks(p.Clock.Now())
+	early := p.asks(p.Clock.Now())
 	asking := slices.Collect(maps.Keys(p.waits))
 	ids := map[string]bool{}
+	var fresh []*wait[T]
 	for _, w := range asking {
+		if !w.asked {
+			fresh = append(fresh, w)
+		}
 		ids[w.id], w.asked = true, true
 	}
 	p.mu.Unlock()
@@ -162,6 +167,9 @@ func (p *Poller[T]) round(ctx context.Context, w *wait[T]) error {
 	}
 	for _, w := range asking {
 		p.tell(w, states, err)
+	}
+	if early && !slices.ContainsFunc(fresh, func(w *wait[T]) bool { return !p.waits[w] }) {
+		p.early--
 	}
 	if p.waits[w] {
 		w.lead <- struct{}{}
@@ -213,18 +221,17 @@ func (p *Poller[T]) pause(ctx context.Context) error {
 	}
 }
 
-// asks notes that a request begins. P.mu is held.
-func (p *Poller[T]) asks(now time.Time) {
-	passed := now.Sub(p.asked)
-	switch {
-	case p.asked.IsZero():
-		p.early = earlyBurst
-	case passed < p.Interval:
-		p.early += earlyPerInterval*float64(passed)/float64(p.Interval) - 1
-	default:
-		p.early = min(earlyBurst, p.early+earlyPerInterval*float64(passed)/float64(p.Interval))
+// asks notes that a request begins, and tells whether it comes before its
+// interval has passed. P.mu is held.
+func (p *Poller[T]) asks(now time.Time) (early bool) {
+	if p.asked.IsZero() {
+		p.asked, p.early = now, earlyBurst
+		return false
 	}
+	passed := now.Sub(p.asked)
 	p.asked = now
+	p.early = min(earlyBurst, p.early+earlyPerInterval*float64(passed)/float64(p.Interval))
+	return passed < p.Interval
 }
 
 // due is when to ask again. P.mu is held.

@@ -104,17 +104,17 @@ func TestNewWaitsDoNotAddUp(t *testing.T) {
 		p := w.poller()
 		const waits, minutes = 480, 4
 		var waiting sync.WaitGroup
+		began := func(i int) time.Duration { return time.Duration(i) * time.Second / 2 }
 		for i := range waits {
-			id := fmt.Sprint(i)
-			begin := time.Duration(i) * time.Second / 2
-			w.ready[id] = begin + time.Duration(i%10)*time.Second
+			w.ready[fmt.Sprint(i)] = began(i) + time.Duration(i%10)*time.Second
+		}
+		for i := range waits {
+			id, begin := fmt.Sprint(i), began(i)
 			waiting.Go(func() {
 				time.Sleep(begin)
 				if err := p.Wait(t.Context(), id, isReady); err != nil {
 					t.Errorf("wait for %s: %v", id, err)
 				}
-				w.mu.Lock()
-				defer w.mu.Unlock()
 				if late := time.Since(w.start) - w.ready[id]; late > 2*time.Second+100*time.Millisecond {
 					t.Errorf("%s noticed %v late", id, late)
 				}
@@ -124,6 +124,28 @@ func TestNewWaitsDoNotAddUp(t *testing.T) {
 		if most := 45 * minutes; w.calls > most {
 			t.Errorf("%d requests in %d minutes, want %d at most", w.calls, minutes, most)
 		}
+	})
+}
+
+// TestReadyAtOnce begins one wait after the other where nothing takes time, but
+// one wait never ends: nobody waits for the interval.
+func TestReadyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ready: map[string]time.Duration{"a": 0, "never": 1 << 62}}
+		p := w.poller()
+		ctx, cancel := context.WithCancel(t.Context())
+		var waiting sync.WaitGroup
+		waiting.Go(func() { _ = p.Wait(ctx, "never", isReady) })
+		for range 100 {
+			if err := p.Wait(t.Context(), "a", isReady); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(w.start); took > time.Second {
+			t.Errorf("100 waits took %v", took)
+		}
+		cancel()
+		waiting.Wait()
 	})
 }
 

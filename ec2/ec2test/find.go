@@ -73,8 +73,16 @@ func find[T record](c *call, t *table[T], q query[T]) (items []T, next string, _
 				}
 			}
 		} else {
-			for r := range t.all() {
-				add(r)
+			// No more is looked at than the page has room for, and the one that
+			// tells that there is another page.
+			last, err := pageStart(c, q.page)
+			if err != nil {
+				return nil, "", err
+			}
+			for r := range t.after(last) {
+				if add(r); q.page.MaxResults != nil && len(items) > *q.page.MaxResults {
+					break
+				}
 			}
 		}
 	}
@@ -115,13 +123,11 @@ func page[T any](c *call, items []T, p pageParams, limits pageLimits, key func(T
 		return nil, "", fail("InvalidParameterValue", "Value ( %d ) for parameter maxResults is invalid. Expecting a value between %d and %d.",
 			*p.MaxResults, limits.min, limits.max)
 	}
+	last, err := pageStart(c, p)
+	if err != nil {
+		return nil, "", err
+	}
 	if p.NextToken != "" {
-		raw, err := base64.RawURLEncoding.DecodeString(p.NextToken)
-		action, after, ok := strings.Cut(string(raw), " ")
-		last, numErr := strconv.ParseUint(after, 10, 64)
-		if err != nil || numErr != nil || !ok || action != c.action.name {
-			return nil, "", fail("InvalidParameterValue", "The specified NextToken is invalid")
-		}
 		items = slices.DeleteFunc(items, func(r T) bool { return key(r) <= last })
 	}
 	if p.MaxResults == nil || len(items) <= *p.MaxResults {
@@ -130,6 +136,20 @@ func page[T any](c *call, items []T, p pageParams, limits pageLimits, key func(T
 	items = items[:*p.MaxResults]
 	token := c.action.name + " " + strconv.FormatUint(key(items[len(items)-1]), 10)
 	return items, base64.RawURLEncoding.EncodeToString([]byte(token)), nil
+}
+
+// pageStart is the key of the last item of the page before; zero on the first.
+func pageStart(c *call, p pageParams) (uint64, *apiError) {
+	if p.NextToken == "" {
+		return 0, nil
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(p.NextToken)
+	action, after, ok := strings.Cut(string(raw), " ")
+	last, numErr := strconv.ParseUint(after, 10, 64)
+	if err != nil || numErr != nil || !ok || action != c.action.name {
+		return 0, fail("InvalidParameterValue", "The specified NextToken is invalid")
+	}
+	return last, nil
 }
 
 // lookup is the resource with this id, of the caller's account.

@@ -138,6 +138,31 @@ func (r *region) addImage(i *image) {
 	if i.doneAt.After(i.created) {
 		r.server.willChange(i.id, "available", i.doneAt, i.created)
 	}
+	for _, id := range i.snapshots() {
+		r.users[id] = append(r.users[id], i)
+	}
+}
+
+func (r *region) dropImage(i *image) {
+	r.images.remove(i.id)
+	delete(r.names, nameKey(i.owner, i.name))
+	for _, id := range i.snapshots() {
+		left := slices.DeleteFunc(r.users[id], func(user *image) bool { return user == i })
+		if r.users[id] = left; len(left) == 0 {
+			delete(r.users, id)
+		}
+	}
+}
+
+// snapshots are the ids of the image's snapshots, each once.
+func (i *image) snapshots() []string {
+	var ids []string
+	for _, m := range i.mappings {
+		if m.EBS != nil && m.EBS.SnapshotID != "" && !slices.Contains(ids, m.EBS.SnapshotID) {
+			ids = append(ids, m.EBS.SnapshotID)
+		}
+	}
+	return ids
 }
 
 type stateReasonXML struct {

@@ -44,20 +44,16 @@ func (c *call) deregisterImage(in *deregisterImageInput) (*deregisterImageOutput
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
-	c.images.remove(img.id)
-	delete(c.names, nameKey(c.account, img.name))
+	c.dropImage(img)
 	bin(c, &c.imageBin, "EC2_IMAGE", img)
 	out := &deregisterImageOutput{Return: true}
 	if !in.DeleteAssociatedSnapshots {
 		return out, nil
 	}
 	out.Results = &set[deleteResultXML]{}
-	for _, m := range img.mappings {
-		if m.EBS == nil || m.EBS.SnapshotID == "" {
-			continue
-		}
-		result := deleteResultXML{m.EBS.SnapshotID, "success"}
-		snap, ok := c.snapshots.get(m.EBS.SnapshotID)
+	for _, id := range img.snapshots() {
+		result := deleteResultXML{id, "success"}
+		snap, ok := c.snapshots.get(id)
 		switch {
 		case !ok:
 			result.Code = "client-error"

@@ -122,12 +122,9 @@ func (c *call) restoreImage(in *imageIDInput) (*returnXML, *apiError) {
 		return nil, err
 	}
 	img := b.what
-	for _, m := range img.mappings {
-		if m.EBS == nil || m.EBS.SnapshotID == "" {
-			continue
-		}
-		if _, ok := c.snapshots.get(m.EBS.SnapshotID); !ok {
-			return nil, snapshotKind().missing(m.EBS.SnapshotID)
+	for _, id := range img.snapshots() {
+		if _, ok := c.snapshots.get(id); !ok {
+			return nil, snapshotKind().missing(id)
 		}
 	}
 	if err := c.checkImageName(img.name); err != nil {

@@ -44,6 +44,7 @@ type region struct {
 	tokens   map[string]token
 	buckets  map[string]*bucket
 	names    map[string]string   // image ids by account and name
+	users    map[string][]*image // by snapshot id
 	keyrings map[string]*keyring // KMS keys by account
 	ending   []*instance         // shutting down, the first to end first
 	gone     []*instance         // terminated and still shown
@@ -64,6 +65,7 @@ func newRegion(s *Server, name string) *region {
 		tokens:  make(map[string]token),
 		buckets: make(map[string]*bucket),
 		names:   make(map[string]string),
+		users:   make(map[string][]*image),
 	}
 	r.addVendors()
 	return r

@@ -227,10 +227,8 @@ func (r *region) discard(s *snapshot) {
 
 // userOf is an image that needs the snapshot, or nil.
 func (r *region) userOf(s *snapshot) *image {
-	for img := range r.images.all() {
-		if img.uses(s.id) {
-			return img
-		}
+	if users := r.users[s.id]; len(users) > 0 {
+		return users[0]
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"iter"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -38,8 +39,25 @@ func (t *table[T]) put(r T) {
 	if t.byID == nil {
 		t.byID = make(map[string]T)
 	}
+	at := len(t.order)
+	if at > 0 && t.order[at-1].meta().seq >= r.meta().seq {
+		// It was here before, and comes back to its place.
+		t.compact()
+		at = t.seat(r.meta().seq)
+	}
 	t.byID[r.meta().id] = r
-	t.order = append(t.order, r)
+	t.order = slices.Insert(t.order, at, r)
+}
+
+// seat is where in the order the first resource after seq is.
+func (t *table[T]) seat(seq uint64) int {
+	return sort.Search(len(t.order), func(i int) bool { return t.order[i].meta().seq > seq })
+}
+
+// compact forgets what was removed.
+func (t *table[T]) compact() {
+	t.order = slices.DeleteFunc(t.order, func(r T) bool { return t.byID[r.meta().id] != r })
+	t.dead = 0
 }
 
 func (t *table[T]) get(id string) (T, bool) {
@@ -53,8 +71,19 @@ func (t *table[T]) remove(id string) {
 	}
 	delete(t.byID, id)
 	if t.dead++; t.dead > len(t.byID)+16 {
-		t.order = slices.DeleteFunc(t.order, func(r T) bool { return t.byID[r.meta().id] != r })
-		t.dead = 0
+		t.compact()
+	}
+}
+
+// after yields what the table holds that was created after seq, oldest first.
+// The loop must not change the table.
+func (t *table[T]) after(seq uint64) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, r := range t.order[t.seat(seq):] {
+			if t.byID[r.meta().id] == r && !yield(r) {
+				return
+			}
+		}
 	}
 }
 

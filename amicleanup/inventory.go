@@ -113,7 +113,7 @@ func (p *Policy) nameFilter() []ec2types.Filter {
 
 // imagesPerPage bounds the answer to one call. Without a bound EC2 tries to
 // answer with all images at once, which it may give up on.
-const imagesPerPage = 500
+const imagesPerPage = 1000
 
 // readImages lists the account's own images, the disabled ones as well.
 func readImages(ctx context.Context, client ImageReader, filters ...ec2types.Filter) ([]Image, error) {

@@ -1,0 +1,145 @@
+package amicleanup_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/metrics"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// serveImages is set for a process that only serves an embedded EC2 with so
+// many images, so that what it costs does not count as ours.
+const serveImages = "AMICLEANUP_SERVE_IMAGES"
+
+func TestMain(m *testing.M) {
+	n, err := strconv.Atoi(os.Getenv(serveImages))
+	if err != nil {
+		os.Exit(m.Run())
+	}
+	srv := ec2test.New(&ec2test.Options{Regions: []string{where}, Throttle: true})
+	publishMany(srv, n)
+	fmt.Println(srv.URL())
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent is done
+	srv.Close()
+}
+
+// publishMany makes n images in groups of a hundred, one an hour.
+func publishMany(srv *ec2test.Server, n int) []string {
+	ids := make([]string, n)
+	for i := range n {
+		ids[i] = srv.Publish(ec2test.Image{
+			Name: fmt.Sprintf("app%d %d", i/100, after(i).Unix()), Private: true, Created: after(i),
+			Tags: map[string]string{"env": "prod", "team": "web", "commit": fmt.Sprintf("%040x", i)},
+		})[where]
+	}
+	return ids
+}
+
+// BenchmarkPlan plans over all images of one account and region. The EC2 is in
+// another process: cpu-ms is what the planning process used, the SDK's decoding
+// of what EC2 answers included, and peak-MiB what it had of the system at most.
+func BenchmarkPlan(b *testing.B) {
+	for _, images := range []int{5_000, 100_000} {
+		b.Run(fmt.Sprintf("images=%d", images), func(b *testing.B) {
+			url := serveElsewhere(b, images)
+			target := amicleanup.Connect(aws.Config{
+				Region: where, BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST"+home, "secret", ""),
+			}, &amicleanup.ConnectOptions{Account: home})
+			c := &amicleanup.Cleaner{
+				Targets: []amicleanup.Target{target},
+				Policy: amicleanup.Policy{
+					Select: amicleanup.Select{Name: "{group} {unix}"},
+					Keep:   []amicleanup.Keeper{amicleanup.Newest(99), amicleanup.InUse(amicleanup.AllSources()...)},
+				},
+			}
+			runtime.GC()
+			before := cpuTime()
+			peak := watchMemory(b)
+			for b.Loop() {
+				plan, err := c.Plan(b.Context())
+				if err != nil {
+					b.Fatal(err)
+				}
+				if n := plan.Removals(); n != images/100 {
+					b.Fatalf("%d removals, want %d", n, images/100)
+				}
+			}
+			b.ReportMetric(float64((cpuTime()-before).Milliseconds())/float64(b.N), "cpu-ms/op")
+			b.ReportMetric(float64(peak())/(1<<20), "peak-MiB")
+		})
+	}
+}
+
+// serveElsewhere returns the address of an EC2 in another process.
+func serveElsewhere(b *testing.B, images int) string {
+	b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.CommandContext(b.Context(), self)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", serveImages, images))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait() // it may have been ended by the benchmark's context
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		b.Fatal(err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// watchMemory samples what this process has of the system until the returned
+// func is called, which says how much that was at most.
+func watchMemory(tb testing.TB) (peak func() uint64) {
+	tb.Helper()
+	const period = 5 * time.Millisecond
+	done := make(chan struct{})
+	var most uint64
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+		tick := time.NewTicker(period)
+		defer tick.Stop()
+		for {
+			metrics.Read(sample)
+			most = max(most, sample[0].Value.Uint64()-sample[1].Value.Uint64())
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return func() uint64 {
+		close(done)
+		wg.Wait()
+		return most
+	}
+}

@@ -21,8 +21,8 @@ const changeTimeout = 5 * time.Minute
 // act does to one image what the plan says, if all is still as planned.
 func (r *targetRun) act(ctx context.Context, item *Item, res *ImageResult) error {
 	if slices.ContainsFunc(item.Image.Snapshots, func(s string) bool { return r.shared[s] }) {
-		r.changing.Lock()
-		defer r.changing.Unlock()
+		r.changing.take()
+		defer r.changing.pass()
 	}
 	now, why, err := r.look(ctx, item)
 	switch {
@@ -48,7 +48,7 @@ func (r *targetRun) act(ctx context.Context, item *Item, res *ImageResult) error
 		// An earlier run may have ended between the image and its snapshots.
 		res.Outcome = Gone
 		r.markRemoved(item.Image.ID)
-		return r.removeSnapshots(ctx, item.Image.Snapshots, nil, 1, res)
+		return r.removeLeft(ctx, item.Image.Snapshots, res)
 	case item.Action == Deregister:
 		return r.deregister(ctx, now, res)
 	default:

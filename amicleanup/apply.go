@@ -83,16 +83,18 @@ type targetRun struct {
 	clock   bake.Clock
 	log     *slog.Logger
 
-	changing sync.Mutex      // held to remove an image whose snapshots another one to be removed has
+	changing turn            // held to remove an image whose snapshots another one to be removed has
 	shared   map[string]bool // such snapshots
 	held     map[string]string
 
-	mu      sync.Mutex
-	stop    error               // why nothing more is tried
-	used    map[string]string   // by image id: what uses it now
-	readAt  time.Time           // when used was read
+	reading turn                // held to read what is in use, and to use sharing
 	sharing map[string][]string // by snapshot id: the images that have it; nil before it is needed
-	removed map[string]bool     // image ids
+
+	mu      sync.Mutex
+	stop    error             // why nothing more is tried
+	used    map[string]string // by image id: what uses it now
+	readAt  time.Time         // when used was read
+	removed map[string]bool   // image ids
 
 	results []ImageResult
 	errs    []error
@@ -101,7 +103,8 @@ type targetRun struct {
 func (c *Cleaner) newRun(plan *TargetPlan) *targetRun {
 	r := &targetRun{
 		cleaner: c, plan: plan, items: plan.changes(), clock: c.clock(),
-		log:     c.log().With(slog.String("region", plan.Region), slog.String("account", plan.Account)),
+		log:      c.log().With(slog.String("region", plan.Region), slog.String("account", plan.Account)),
+		changing: make(turn, 1), reading: make(turn, 1),
 		removed: map[string]bool{}, shared: map[string]bool{}, held: map[string]string{},
 	}
 	seen := map[string]bool{}
@@ -204,6 +207,8 @@ func (r *targetRun) readUse(ctx context.Context) error {
 			used[ref.ImageID] = ref.By
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.used, r.readAt = used, r.clock.Now()
 	return nil
 }
@@ -269,16 +274,33 @@ func (r *targetRun) change(ctx context.Context, item *Item, res *ImageResult) {
 // fresh reads again what is in use when that is long ago, and reports whether
 // the work may go on.
 func (r *targetRun) fresh(ctx context.Context) bool {
+	r.reading.take()
+	defer r.reading.pass()
+	if !r.goesOn() || ctx.Err() != nil || r.clock.Now().Sub(r.readAt) < referencesStale {
+		return r.goesOn()
+	}
+	if err := r.readUse(ctx); err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.stop = err
+		r.errs = append(r.errs, &TargetError{r.plan.Account, r.plan.Region, err})
+		return false
+	}
+	return r.goesOn()
+}
+
+func (r *targetRun) goesOn() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.stop == nil && ctx.Err() == nil && r.clock.Now().Sub(r.readAt) >= referencesStale {
-		if err := r.readUse(ctx); err != nil {
-			r.stop = err
-			r.errs = append(r.errs, &TargetError{r.plan.Account, r.plan.Region, err})
-		}
-	}
 	return r.stop == nil
 }
+
+// A turn is a lock that may be held while calls are made: who waits for it
+// rests, also in the eyes of testing/synctest.
+type turn chan struct{}
+
+func (t turn) take() { t <- struct{}{} }
+func (t turn) pass() { <-t }
 
 func (r *targetRun) usedBy(id string) string {
 	r.mu.Lock()

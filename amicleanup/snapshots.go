@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -46,6 +47,28 @@ func (r *targetRun) removeSnapshots(ctx context.Context, ids []string, answered 
 		res.Snapshots = append(res.Snapshots, s)
 	}
 	return errors.Join(errs...)
+}
+
+// removeLeft removes those snapshots of an image that is gone that are still
+// there. Of a plan that is applied again most are not, and EC2 answers far
+// more questions in a second than it deletes snapshots.
+func (r *targetRun) removeLeft(ctx context.Context, ids []string, res *ImageResult) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	there, _, err := readSnapshots(ctx, r.target.Client, ec2types.Filter{Name: aws.String("snapshot-id"), Values: ids})
+	if err != nil {
+		return fmt.Errorf("read which snapshots are left: %w", err)
+	}
+	var left []string
+	for _, id := range ids {
+		if slices.ContainsFunc(there, func(s Snapshot) bool { return s.ID == id }) {
+			left = append(left, id)
+		} else {
+			res.Snapshots = append(res.Snapshots, SnapshotResult{ID: id, Outcome: Gone})
+		}
+	}
+	return r.removeSnapshots(ctx, left, nil, 1, res)
 }
 
 func answerFor(id string, answered []ec2types.DeleteSnapshotReturnCode) ec2types.SnapshotReturnCodes {
@@ -94,8 +117,8 @@ func (r *targetRun) removeSnapshot(ctx context.Context, id string, tries int, s 
 
 // sharer is an image that has the snapshot and is not removed; empty is none.
 func (r *targetRun) sharer(ctx context.Context, id string) (image string, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.reading.take()
+	defer r.reading.pass()
 	if r.sharing == nil {
 		images, err := readImages(ctx, r.target.Client)
 		if err != nil {
@@ -108,6 +131,8 @@ func (r *targetRun) sharer(ctx context.Context, id string) (image string, err er
 			}
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, image := range r.sharing[id] {
 		if !r.removed[image] {
 			return image, nil

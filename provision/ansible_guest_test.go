@@ -186,7 +186,7 @@ func TestAnsibleFails(t *testing.T) {
 	}
 
 	a := provision.Ansible{Program: program, Dir: files(t, playbooks()), Playbooks: []string{"site.yml"}, Groups: []string{"wep"}}
-	if err := a.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "no play of site.yml is for the host default") {
+	if err := a.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "no play of [site.yml] is for the host default") {
 		t.Errorf("error of a play for another group: %v", err)
 	}
 }

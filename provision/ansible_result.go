@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -62,17 +62,16 @@ type ansibleFailure struct {
 	Hosts   []string `json:"hosts"`
 }
 
-// readAnsibleResults reads the plugin's file. One that is missing is of an
-// Ansible that did not come so far.
-func readAnsibleResults(file string) (ansibleResults, error) {
+// parseAnsibleResults reads what the plugin has written.
+func parseAnsibleResults(text io.Reader) (ansibleResults, error) {
 	var results ansibleResults
-	text, err := os.ReadFile(file) //nolint:gosec // the name is ours
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return results, err
-	}
-	for line := range strings.Lines(string(text)) {
+	for lines := json.NewDecoder(text); ; {
 		var said ansibleFailure
-		if err := json.Unmarshal([]byte(line), &said); err != nil {
+		err := lines.Decode(&said)
+		if errors.Is(err, io.EOF) {
+			return results, nil
+		}
+		if err != nil {
 			return results, fmt.Errorf("results of Ansible: %w", err)
 		}
 		if said.Task != "" {
@@ -80,7 +79,6 @@ func readAnsibleResults(file string) (ansibleResults, error) {
 		}
 		results.hosts = append(results.hosts, said.Hosts...)
 	}
-	return results, nil
 }
 
 // longestSaid is how much of what a task said goes into an error.

@@ -1,15 +1,13 @@
 package provision
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -47,7 +45,7 @@ type ansibleRun struct {
 }
 
 func (a Ansible) prepare(ctx context.Context, dir *ansibleDir, access bake.SSHAccess) (*ansibleRun, error) {
-	run := &ansibleRun{Ansible: a, access: access, results: filepath.Join(dir.path, "results")}
+	run := &ansibleRun{Ansible: a, access: access, results: filepath.Join(dir.path, ansibleResultsFile)}
 	connection, err := dir.connection(access, a.Become)
 	if err != nil {
 		return nil, err
@@ -84,62 +82,30 @@ func (a Ansible) prepare(ctx context.Context, dir *ansibleDir, access bake.SSHAc
 	if err != nil {
 		return nil, err
 	}
-	run.env, err = run.environment(dir, asked)
-	return run, err
+	config, err := run.plugin(dir)
+	if err != nil {
+		return nil, err
+	}
+	run.env = a.environment(ansiblePaths{dir: dir.path, config: config, results: run.results}, os.Getenv)
+	run.env["ANSIBLE_SSH_CONTROL_PATH_DIR"] = dir.sockets
+	run.env["ANSIBLE_SSH_CONTROL_PATH"] = "" // leaves the names to Ansible
+	maps.Copy(run.env, asked)
+	return run, nil
 }
 
-// environment is what the caller wants, over defaults of ours and under what
-// the run depends on.
-func (r *ansibleRun) environment(dir *ansibleDir, asked map[string]string) (map[string]string, error) {
-	plugins := filepath.Join(dir.path, "plugins")
-	if err := os.Mkdir(plugins, 0o700); err != nil {
-		return nil, err
+// plugin writes the plugin, and returns the configuration to use.
+func (r *ansibleRun) plugin(dir *ansibleDir) (config string, err error) {
+	if err := os.Mkdir(filepath.Join(dir.path, ansiblePlugins), 0o700); err != nil {
+		return "", err
 	}
-	if _, err := dir.write("plugins/bakestone.py", ansibleCallback); err != nil {
-		return nil, err
+	if _, err := dir.write(ansiblePluginFile, ansibleCallback); err != nil {
+		return "", err
 	}
-	config := filepath.Join(r.dir, "ansible.cfg")
+	config = filepath.Join(r.dir, ansibleConfig)
 	if _, err := os.Stat(config); err != nil {
-		if config, err = dir.write("ansible.cfg", ""); err != nil {
-			return nil, err
-		}
+		return dir.write(ansibleConfig, "")
 	}
-	env := map[string]string{
-		"ANSIBLE_PIPELINING":  "True",
-		"ANSIBLE_NOCOLOR":     "1",
-		"ANSIBLE_FORCE_COLOR": "0",
-		"ANSIBLE_CONFIG":      config,
-		"PYTHONUNBUFFERED":    "1", // its lines are events as they come
-	}
-	maps.Copy(env, r.Env)
-	maps.Copy(env, map[string]string{
-		"ANSIBLE_HOST_KEY_CHECKING":    "True",
-		"ANSIBLE_RETRY_FILES_ENABLED":  "False",
-		"ANSIBLE_LOCAL_TEMP":           filepath.Join(dir.path, "tmp"),
-		"ANSIBLE_SSH_CONTROL_PATH_DIR": dir.sockets,
-		"ANSIBLE_SSH_CONTROL_PATH":     "", // leaves the names to Ansible
-		"BAKESTONE_ANSIBLE_RESULTS":    r.results,
-	})
-	maps.Copy(env, asked)
-	r.extend(env, "ANSIBLE_CALLBACK_PLUGINS", plugins, "~/.ansible/plugins/callback", "/usr/share/ansible/plugins/callback")
-	if len(r.Requirements) > 0 {
-		r.extend(env, "ANSIBLE_ROLES_PATH", filepath.Join(dir.path, "roles"),
-			"~/.ansible/roles", "/usr/share/ansible/roles", "/etc/ansible/roles")
-		r.extend(env, "ANSIBLE_COLLECTIONS_PATH", filepath.Join(dir.path, "collections"),
-			"~/.ansible/collections", "/usr/share/ansible/collections")
-	}
-	return env, nil
-}
-
-// extend puts own before the directories of a path variable, or before the
-// ones that Ansible has by default.
-func (r *ansibleRun) extend(env map[string]string, name, own string, usual ...string) {
-	if given := env[name]; given != "" {
-		usual = []string{given}
-	} else if given := os.Getenv(name); given != "" {
-		usual = []string{given}
-	}
-	env[name] = strings.Join(slices.Concat([]string{own}, usual), string(filepath.ListSeparator))
+	return config, nil
 }
 
 // play installs what is required and runs the playbooks.
@@ -149,21 +115,17 @@ func (r *ansibleRun) play(ctx context.Context) error {
 			return fmt.Errorf("install what %s requires: %w", file, err)
 		}
 	}
-	started := bake.RunOf(ctx).Clock.Now()
 	err := r.command(append([]string{r.program()}, r.args...)...).Provision(ctx, nil)
-	results, readErr := readAnsibleResults(r.results)
-	switch {
-	case err != nil && ctx.Err() != nil:
+	if err != nil && ctx.Err() != nil {
 		return err
-	case err != nil:
-		return results.explain(errors.Join(err, readErr), r.secrets())
-	case readErr != nil:
-		return readErr
-	case !slices.Contains(results.hosts, r.host()):
-		return fmt.Errorf("no play of %s is for the host %s or for a group that it is in: nothing was done", strings.Join(r.Playbooks, ", "), r.host())
 	}
-	bake.RunOf(ctx).Say("ansible is done after %v", bake.RunOf(ctx).Clock.Now().Sub(started).Round(time.Second))
-	return nil
+	// One that is missing is of an Ansible that did not come so far.
+	text, readErr := os.ReadFile(r.results)
+	if errors.Is(readErr, os.ErrNotExist) {
+		readErr = nil
+	}
+	results, parseErr := parseAnsibleResults(bytes.NewReader(text))
+	return r.ended(results, err, errors.Join(readErr, parseErr), r.secrets())
 }
 
 func (r *ansibleRun) command(args ...string) Local {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
 // An ansibleDir is the private directory of one run on the baking host.
@@ -77,7 +78,7 @@ func (d *ansibleDir) connection(access bake.SSHAccess, become bool) ([]variable,
 		textVariable("ansible_host", access.Host),
 		textVariable("ansible_user", access.User),
 		textVariable("ansible_ssh_executable", ssh),
-		textVariable("ansible_ssh_common_args", "-F "+shellWord(at)),
+		textVariable("ansible_ssh_common_args", "-F "+posixsh.Quote(at)),
 	)
 	if byPassword(access) {
 		variables = append(variables,
@@ -167,7 +168,7 @@ func (d *ansibleDir) askPass(ctx context.Context, access bake.SSHAccess) (map[st
 	if err != nil {
 		return nil, err
 	}
-	program, err := d.writeProgram("askpass", "#!/bin/sh\nexec cat "+shellWord(file)+"\n")
+	program, err := d.writeProgram("askpass", "#!/bin/sh\nexec cat "+posixsh.Quote(file)+"\n")
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +208,3 @@ func (d *ansibleDir) endMasters(ctx context.Context) {
 			"-o", "ControlPath="+strings.ReplaceAll(filepath.Join(d.sockets, entry.Name()), "%", "%%"), "master").Run()
 	}
 }
-
-// shellWord makes s one word for a shell, and for Ansible, which splits
-// arguments as a shell does.
-func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'"'"'`) + "'" }

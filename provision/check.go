@@ -185,3 +185,10 @@ func checkRetry(field string, r bake.Retry) error {
 	}
 	return nil
 }
+
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	if fsys == nil {
+		return os.ReadFile(filepath.Clean(name))
+	}
+	return fs.ReadFile(fsys, name)
+}

@@ -24,6 +24,13 @@ var (
 	_ described = provision.Func{}
 	_ described = provision.Reboot{}
 	_ described = provision.Pause{}
+	_ described = provision.Ansible{}
+	_ described = provision.AnsibleLocal{}
+	_ described = provision.PuppetApply{}
+	_ described = provision.PuppetAgent{}
+	_ described = provision.Salt{}
+	_ described = provision.ChefZero{}
+	_ described = provision.ChefClient{}
 	_ described = provision.Sequence{}
 	_ described = provision.Packages{}
 	_ described = provision.WaitCloudInit{}
@@ -49,32 +56,42 @@ type described interface {
 func TestNames(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	for want, p := range map[string]described{
-		"shell: apt-get update":      provision.Shell("apt-get update"),
-		"shell: apt-get update …":    provision.Shell("", "  apt-get update", "apt-get upgrade"),
-		"shell: set -x …":            provision.Script{Content: "#!/bin/sh\n# Installs it.\n\nset -x\nmake"},
-		"shell: # nothing else":      provision.Shell("# nothing else"),
-		"shell: nothing":             provision.Script{},
-		"shell: " + long[:60] + " …": provision.Shell(long),
-		"script a/b.sh":              provision.Script{Path: "a/b.sh", Secrets: bake.Secrets(map[string]string{"X": "y"})},
-		"file /etc/motd":             provision.File{Content: "x", Dest: "/etc/motd"},
-		"directory /srv":             provision.Dir{Source: "x", Dest: "/srv"},
-		"download /var/log":          provision.Download{Source: "/var/log", Dest: "x"},
-		"local: make dist":           provision.Local{Command: "make dist"},
-		"local: go build ./...":      provision.Local{Args: []string{"go", "build", "./..."}},
-		"warm cache":                 provision.Func{Name: "warm cache"},
-		"func":                       provision.Func{},
-		"template /etc/x":            provision.Template{Dest: "/etc/x"},
-		"retried":                    provision.Retry{Provisioner: provision.Func{Name: "retried"}},
-		"timed":                      provision.Timeout{Provisioner: provision.Func{Name: "timed"}},
-		"continued":                  provision.ContinueOnError{Provisioner: provision.Func{Name: "continued"}},
-		"conditional":                provision.OnlyIf{Then: provision.Func{Name: "conditional"}},
-		"breakpoint here":            provision.Breakpoint{Note: "here"},
-		"breakpoint":                 provision.Breakpoint{},
-		"wait for cloud-init":        provision.WaitCloudInit{},
-		"user app":                   provision.User{Name: "app"},
-		"service x enable start":     provision.Service{Name: "x", Enable: true, Start: true},
-		"hostname db":                provision.Hostname{Name: "db"},
-		"sysctl 60-web":              provision.Sysctl{Name: "60-web"},
+		"shell: apt-get update":         provision.Shell("apt-get update"),
+		"shell: apt-get update …":       provision.Shell("", "  apt-get update", "apt-get upgrade"),
+		"shell: set -x …":               provision.Script{Content: "#!/bin/sh\n# Installs it.\n\nset -x\nmake"},
+		"shell: # nothing else":         provision.Shell("# nothing else"),
+		"shell: nothing":                provision.Script{},
+		"shell: " + long[:60] + " …":    provision.Shell(long),
+		"script a/b.sh":                 provision.Script{Path: "a/b.sh", Secrets: bake.Secrets(map[string]string{"X": "y"})},
+		"file /etc/motd":                provision.File{Content: "x", Dest: "/etc/motd"},
+		"directory /srv":                provision.Dir{Source: "x", Dest: "/srv"},
+		"download /var/log":             provision.Download{Source: "/var/log", Dest: "x"},
+		"local: make dist":              provision.Local{Command: "make dist"},
+		"local: go build ./...":         provision.Local{Args: []string{"go", "build", "./..."}},
+		"ansible: a.yml b.yml":          provision.Ansible{Playbooks: []string{"a.yml", "b.yml"}},
+		"ansible on the machine: a.yml": provision.AnsibleLocal{Ansible: provision.Ansible{Playbooks: []string{"a.yml"}}},
+		"puppet apply site.pp":          provision.PuppetApply{Manifest: "site.pp"},
+		"puppet agent":                  provision.PuppetAgent{},
+		"puppet agent web-1":            provision.PuppetAgent{CertName: "web-1"},
+		"salt: highstate":               provision.Salt{},
+		"salt: web app.users":           provision.Salt{Apply: []string{"web", "app.users"}},
+		"chef role[web] base":           provision.ChefZero{RunList: []string{"role[web]", "base"}},
+		"chef-solo web":                 provision.ChefZero{RunList: []string{"web"}, Solo: true},
+		"chef client bake-web":          provision.ChefClient{NodeName: "bake-web"},
+		"warm cache":                    provision.Func{Name: "warm cache"},
+		"func":                          provision.Func{},
+		"template /etc/x":               provision.Template{Dest: "/etc/x"},
+		"retried":                       provision.Retry{Provisioner: provision.Func{Name: "retried"}},
+		"timed":                         provision.Timeout{Provisioner: provision.Func{Name: "timed"}},
+		"continued":                     provision.ContinueOnError{Provisioner: provision.Func{Name: "continued"}},
+		"conditional":                   provision.OnlyIf{Then: provision.Func{Name: "conditional"}},
+		"breakpoint here":               provision.Breakpoint{Note: "here"},
+		"breakpoint":                    provision.Breakpoint{},
+		"wait for cloud-init":           provision.WaitCloudInit{},
+		"user app":                      provision.User{Name: "app"},
+		"service x enable start":        provision.Service{Name: "x", Enable: true, Start: true},
+		"hostname db":                   provision.Hostname{Name: "db"},
+		"sysctl 60-web":                 provision.Sysctl{Name: "60-web"},
 		"packages: repository r, upgrade, install a=1 b, remove c, clean": provision.Packages{
 			Repositories: []provision.Repository{{Name: "r"}}, Upgrade: true, Install: []string{"a=1", "b"}, Remove: []string{"c"}, Clean: true,
 		},

@@ -110,3 +110,15 @@ func declareObject(in *bake.Inputs, name string, v any) error {
 	in.Value(name, string(text))
 	return nil
 }
+
+// upload is the tree to be written at dest on the machine.
+func (t tree) upload(dest string) (*bake.Upload, error) {
+	up := &bake.Upload{Dest: dest, Exclude: t.exclude, Sudo: true}
+	if t.fsys == nil {
+		up.Path = t.dir
+		return up, nil
+	}
+	var err error
+	up.FS, err = t.sub()
+	return up, err
+}

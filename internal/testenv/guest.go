@@ -23,6 +23,7 @@ base=$0 dir=$1
 shift
 mount -t overlay overlay -o "lowerdir=$base,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
 mount -t proc proc "$dir/root/proc"
+mount -t sysfs -o ro sysfs "$dir/root/sys"
 mount --rbind /dev "$dir/root/dev"
 echo oven >/proc/sys/kernel/hostname
 exec chroot "$dir/root" /usr/sbin/sshd "$@"`

@@ -39,7 +39,9 @@ func (c *Cloud) Assume(role Role) *Cloud {
 			o.ExternalID = aws.String(role.ExternalID)
 		}
 	}))
-	return NewCloud(cfg, &c.options)
+	other := NewCloud(cfg, &c.options)
+	other.role, other.assumedBy = role.ARN, c
+	return other
 }
 
 // Account is the id of the account, asked for once.

@@ -30,6 +30,9 @@ type Cloud struct {
 	options  CloudOptions
 	schedule awsapi.Schedule
 
+	role      string // that Assume made it of
+	assumedBy *Cloud
+
 	mu        sync.Mutex
 	regions   map[string]*region
 	accountID string // once it was asked for

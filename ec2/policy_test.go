@@ -1,0 +1,275 @@
+package ec2_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// aDefinition is an image whose policy is compared with the calls it makes.
+type aDefinition struct {
+	name  string
+	image func(*ec2.Cloud) *bake.Image
+}
+
+// definitions use, together, every feature that asks for a permission.
+func definitions() []aDefinition {
+	return []aDefinition{
+		{"simple", simple},
+		{"own network", func(cloud *ec2.Cloud) *bake.Image {
+			img := simple(cloud)
+			img.Builder = ec2.Builder{
+				Cloud:  cloud,
+				Source: ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
+				VPC:    ec2.Where(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"},
+				BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Yes}},
+			}
+			return img
+		}},
+		{"spread and published", func(cloud *ec2.Cloud) *bake.Image {
+			img := spread(cloud)
+			img.Publishers = []bake.Publisher{
+				ec2.SSMParameter{Name: "/images/web", PlainText: true, NoOverwrite: true},
+				ec2.LaunchTemplate{Name: "web", MakeDefault: true},
+			}
+			return img
+		}},
+	}
+}
+
+// TestPolicyIsWhatTheCallsNeed bakes, destroys and fails every definition, and
+// compares the calls that EC2 saw with what the policy allows: nothing is
+// missing, and nothing is too much.
+func TestPolicyIsWhatTheCallsNeed(t *testing.T) {
+	for _, d := range definitions() {
+		t.Run(d.name, func(t *testing.T) {
+			server := roleServer(t, nil)
+			cloud := newCloud(server)
+			for _, place := range []string{testRegion, "us-east-1", "us-west-2", prodAccount + "/" + testRegion} {
+				newTemplate(t, awsec2.NewFromConfig(owner(server, place)), "web")
+			}
+			if d.name == "own network" {
+				openDefaultGroup(t, cloud)
+			}
+			before := len(server.Calls())
+			img := d.image(cloud)
+			for _, account := range []string{mainAccount, prodAccount} {
+				server.Fail(ec2test.Fault{Action: "PutParameter", Account: account, When: ec2test.After})
+			}
+			if _, err := bake.Bake(t.Context(), fast(), img); err != nil {
+				t.Fatal(err)
+			}
+			server.Mend()
+			exerciseFailures(t, server, cloud, d)
+
+			clouds := map[string]*ec2.Cloud{mainAccount: cloud}
+			if b, ok := img.Builder.(ec2.Builder); ok {
+				for _, c := range b.Distribute.Copies {
+					if c.Cloud != nil {
+						clouds[prodAccount] = c.Cloud
+					}
+				}
+			}
+			for account, cloud := range clouds {
+				want := seenActions(server.Calls()[before:], account)
+				got := slices.DeleteFunc(ec2.Policy(cloud, img).Actions(), neverCalled)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("account %s (-calls +policy):\n%s", account, diff)
+				}
+			}
+		})
+	}
+}
+
+const mainAccount = "123456789012" // of ec2test
+
+// exerciseFailures makes a bake fail as late as it can, and one whose creates
+// are never answered, so that everything is looked for and undone.
+func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d aDefinition) {
+	t.Helper()
+	planted := errors.New("planted")
+	fails := bake.PublisherFunc(func(_ context.Context, a bake.Artifact) error {
+		return errors.Join(planted, a.Destroy(t.Context()))
+	})
+	img := d.image(cloud)
+	img.Publishers = []bake.Publisher{fails}
+	if _, err := bake.Bake(t.Context(), fast(), img); !errors.Is(err, planted) {
+		t.Errorf("error %v, want the planted one", err)
+	}
+	refused := errors.New("refused")
+	img = change(d.image(cloud), func(d *ec2.Distribution) { d.AllOrNothing = true })
+	img.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return refused })}
+	if _, err := bake.Bake(t.Context(), fast(), img); !errors.Is(err, refused) {
+		t.Errorf("error %v, want the check's", err)
+	}
+	if b, ok := img.Builder.(ec2.Builder); ok && len(b.Distribute.Copies) > 0 {
+		img.Checks = nil
+		server.Fail(ec2test.Fault{Action: "EnableImageDeprecation", Region: "us-west-2", Code: "UnauthorizedOperation", Times: -1})
+		if _, err := bake.Bake(t.Context(), fast(), img); err == nil {
+			t.Error("no error though a copy could not be released")
+		}
+		server.Mend()
+	}
+	for _, action := range []string{"CreateSecurityGroup", "RunInstances", "CreateImage"} {
+		server.Fail(ec2test.Fault{Action: action, When: ec2test.After, Times: attempts})
+		if action == "CreateSecurityGroup" && d.name == "own network" {
+			server.Mend()
+			continue
+		}
+		if _, err := bake.Bake(t.Context(), fast(), d.image(cloud)); err == nil {
+			t.Errorf("%s: no error though its answers were lost", action)
+		}
+		server.Mend()
+	}
+}
+
+// seenActions are the actions of an account as a policy names them. Asking who
+// one is needs no permission.
+func seenActions(calls []ec2test.Call, account string) []string {
+	var seen []string
+	for _, c := range calls {
+		service := "ec2"
+		switch {
+		case c.Action == "GetCallerIdentity" || c.Account != account:
+			continue
+		case c.Action == "AssumeRole":
+			service = "sts"
+		case c.Params == nil || strings.HasSuffix(c.Action, "Parameter"):
+			service = "ssm"
+		}
+		seen = append(seen, service+":"+c.Action)
+	}
+	slices.Sort(seen)
+	return slices.Compact(seen)
+}
+
+// neverCalled are permissions that other calls need: to set tags, to hand on a
+// role, and to let EBS use a key.
+func neverCalled(action string) bool {
+	return action == "ec2:CreateTags" || action == "iam:PassRole" || strings.HasPrefix(action, "kms:")
+}
+
+// TestPolicyKnowsEveryCall looks for API calls in the source of the package and
+// wants each of them in the policy of some definition.
+func TestPolicyKnowsEveryCall(t *testing.T) {
+	var known []string
+	server := roleServer(t, nil)
+	cloud := newCloud(server)
+	for _, d := range definitions() {
+		img := d.image(cloud)
+		for _, action := range ec2.Policy(cloud, img).Actions() {
+			_, name, _ := strings.Cut(action, ":")
+			known = append(known, name)
+		}
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls []string
+	call := regexp.MustCompile(`(?:client|ssm|iam|sts)\.([A-Z]\w+)\(ctx,|\.New([A-Z]\w+)Paginator\(`)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range call.FindAllStringSubmatch(string(source), -1) {
+			calls = append(calls, m[1]+m[2])
+		}
+	}
+	if len(calls) < 20 {
+		t.Fatalf("found only %v", calls)
+	}
+	for _, name := range calls {
+		if name != "GetCallerIdentity" && !slices.Contains(known, name) {
+			t.Errorf("%s is called, but the policy of no definition has it: complete policytable.go and definitions", name)
+		}
+	}
+}
+
+// TestPolicyNamesResources looks at what the policy of a definition allows on
+// which resources.
+func TestPolicyNamesResources(t *testing.T) {
+	cloud := newCloud(newServer(t, nil))
+	img := simple(cloud)
+	img.Builder = ec2.Builder{
+		Cloud: cloud, Source: ec2.Parameter("/aws/service/canonical/ami"), InstanceProfile: "baker",
+		BlockDevices: []ec2.BlockDevice{{KMSKey: "arn:aws:kms:eu-west-1:1:key/k"}},
+	}
+	img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/images/web"}}
+	doc := ec2.Policy(cloud, img, img)
+	var back ec2.PolicyDocument
+	if err := json.Unmarshal([]byte(doc.String()), &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(doc, &back); diff != "" {
+		t.Errorf("read back (-want +got):\n%s", diff)
+	}
+	sids := map[string]bool{}
+	for _, s := range doc.Statement {
+		if sids[s.Sid] || s.Effect != "Allow" || !regexp.MustCompile(`^[A-Za-z0-9]+$`).MatchString(s.Sid) {
+			t.Errorf("statement %+v", s)
+		}
+		sids[s.Sid] = true
+		for _, action := range s.Action {
+			reads := strings.HasPrefix(action, "ec2:Describe")
+			if (len(s.Resource) == 1 && s.Resource[0] == "*") != reads {
+				t.Errorf("%s on %v", action, s.Resource)
+			}
+		}
+	}
+	for _, test := range []struct{ action, resource, condition string }{
+		{"ec2:TerminateInstances", "arn:aws:ec2:eu-west-1:*:instance/*", "aws:ResourceTag/bakestone:build"},
+		{"ec2:DeregisterImage", "arn:aws:ec2:eu-west-1::image/*", "aws:ResourceTag/bakestone:build"},
+		{"ec2:RunInstances", "arn:aws:ec2:eu-west-1:*:instance/*", "aws:RequestTag/bakestone:build"},
+		{"ec2:DeleteTags", "arn:aws:ec2:eu-west-1::image/*", "aws:TagKeys"},
+		{"ssm:GetParameter", "arn:aws:ssm:eu-west-1::parameter/aws/service/canonical/ami", ""},
+		{"ssm:PutParameter", "arn:aws:ssm:eu-west-1:*:parameter/images/web", ""},
+		{"kms:CreateGrant", "arn:aws:kms:eu-west-1:1:key/k", "kms:GrantIsForAWSResource"},
+		{"iam:PassRole", "arn:aws:iam::*:role/*", "iam:PassedToService"},
+	} {
+		if !slices.ContainsFunc(doc.Statement, func(s ec2.PolicyStatement) bool {
+			return slices.Contains(s.Action, test.action) && slices.Contains(s.Resource, test.resource) &&
+				strings.Contains(fmt.Sprint(s.Condition), test.condition)
+		}) {
+			t.Errorf("no statement allows %s on %s if %q:\n%s", test.action, test.resource, test.condition, doc)
+		}
+	}
+	if empty := ec2.Policy(newCloud(newServer(t, nil)), img); len(empty.Statement) > 0 {
+		t.Errorf("the policy of a Cloud that has nothing to do: %s", empty)
+	}
+}
+
+// openDefaultGroup lets the default security group's instances be reached.
+func openDefaultGroup(t *testing.T, cloud *ec2.Cloud) {
+	t.Helper()
+	groups, err := cloud.Client("").DescribeSecurityGroups(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = cloud.Client("").AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
+		GroupId: groups.SecurityGroups[0].GroupId, IpProtocol: aws.String("-1"), CidrIp: aws.String("0.0.0.0/0"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,206 @@
+package ec2
+
+import (
+	"strings"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// The permissions of each feature. What a call needs is from "Actions,
+// resources, and condition keys for Amazon EC2" of the Service Authorization
+// Reference.
+
+// made is the condition that what a call creates gets the tag of its build.
+func made() map[string]map[string][]string {
+	return map[string]map[string][]string{"StringLike": {"aws:RequestTag/" + TagBuild: {"*"}}}
+}
+
+// ours is the condition that what a call changes has the tag of a build.
+func ours() map[string]map[string][]string {
+	return map[string]map[string][]string{"StringLike": {"aws:ResourceTag/" + TagBuild: {"*"}}}
+}
+
+func ec2Actions(names ...string) []string {
+	actions := make([]string, 0, len(names))
+	for _, name := range names {
+		actions = append(actions, "ec2:"+name)
+	}
+	return actions
+}
+
+func reading(names ...string) grant { return grant{"Look", ec2Actions(names...), []string{"*"}, nil} }
+
+func (b Builder) place() string { return b.Cloud.region(b.Region).name }
+
+// grants are what a bake needs, without its copies and publishers.
+func (b Builder) grants() grants {
+	r := b.place()
+	g := grants{
+		reading("DescribeImages", "DescribeInstances", "DescribeSnapshots", "DescribeSubnets", "DescribeSecurityGroups"),
+		{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "image/*", "subnet/*", "security-group/*", "snapshot/*"), nil},
+		{"Launch", ec2Actions("RunInstances"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), made()},
+		{"UseInstance", ec2Actions("StopInstances", "TerminateInstances", "CreateImage"), arns("ec2", r, "instance/*"), ours()},
+		{"MakeImage", ec2Actions("CreateImage"), arns("ec2", r, "image/*", "snapshot/*"), made()},
+		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*", "image/*", "snapshot/*"), map[string]map[string][]string{
+			"StringEquals": {"ec2:CreateAction": {"RunInstances", "CreateImage"}},
+		}},
+	}
+	g = append(g, b.launchGrants(r)...)
+	g = append(g, b.releaseGrants(r)...)
+	for _, c := range b.Distribute.Copies {
+		if b.cloudOf(c) != b.Cloud { // which may read what it pulls, for a while
+			g = append(g,
+				grant{"Share", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), ours()},
+				grant{"Share", ec2Actions("ModifySnapshotAttribute"), arns("ec2", r, "snapshot/*"), ours()})
+		} else {
+			g = append(g, b.releaseGrants(c.Region)...)
+		}
+	}
+	return g
+}
+
+// launchGrants are what depends on how the instance is launched.
+func (b Builder) launchGrants(r string) grants {
+	var g grants
+	if !b.VPC.isZero() {
+		g = append(g, reading("DescribeVpcs"))
+	}
+	if len(b.SecurityGroups) == 0 && len(b.SecurityGroupFilters) == 0 {
+		g = append(g,
+			grant{"MakeSecurityGroup", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "security-group/*"), made()},
+			grant{"MakeSecurityGroupIn", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "vpc/*"), nil},
+			grant{"TagSecurityGroup", ec2Actions("CreateTags"), arns("ec2", r, "security-group/*"), map[string]map[string][]string{
+				"StringEquals": {"ec2:CreateAction": {"CreateSecurityGroup"}},
+			}},
+			grant{"UseSecurityGroup", ec2Actions("AuthorizeSecurityGroupIngress", "DeleteSecurityGroup"), arns("ec2", r, "security-group/*"), ours()})
+	}
+	if name, ok := b.Source.(Parameter); ok {
+		g = append(g, grant{"ReadSource", []string{"ssm:GetParameter"}, parameterARNs(r, string(name)), nil})
+	}
+	if b.InstanceProfile != "" {
+		g = append(g, grant{"PassRole", []string{"iam:PassRole"}, []string{"arn:" + partition(r) + ":iam::*:role/*"}, map[string]map[string][]string{
+			"StringEquals": {"iam:PassedToService": {"ec2.amazonaws.com"}},
+		}})
+	}
+	for _, d := range b.BlockDevices {
+		if d.Encrypted == Yes || d.KMSKey != "" {
+			g = append(g, keyGrants(r, d.KMSKey)...)
+		}
+	}
+	if p := b.Placement; p.Group != "" {
+		g = append(g, grant{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "placement-group/*"), nil})
+	}
+	if p := b.Placement; p.CapacityReservation != "" || p.CapacityReservationGroup != "" {
+		g = append(g, grant{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "capacity-reservation/*"), nil})
+	}
+	return g
+}
+
+// releaseGrants are what an AMI needs in one place: to be made one that others
+// may use, and to be removed.
+func (b Builder) releaseGrants(r string) grants {
+	d := b.Distribute
+	g := grants{
+		{"Remove", ec2Actions("DeregisterImage"), arns("ec2", r, "image/*"), ours()},
+		{"Remove", ec2Actions("DeleteSnapshot"), arns("ec2", r, "snapshot/*"), ours()},
+		{"Promote", ec2Actions("DeleteTags"), arns("ec2", r, "image/*", "snapshot/*"), map[string]map[string][]string{
+			"StringLike":                ours()["StringLike"],
+			"ForAllValues:StringEquals": {"aws:TagKeys": {TagExpires}},
+		}},
+	}
+	if !d.LaunchPermissions.isZero() {
+		g = append(g, grant{"Share", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), ours()})
+	}
+	if !d.SnapshotPermissions.isZero() {
+		g = append(g, grant{"Share", ec2Actions("ModifySnapshotAttribute"), arns("ec2", r, "snapshot/*"), ours()})
+	}
+	if d.DeprecateAfter > 0 || !d.DeprecateAt.IsZero() {
+		g = append(g, grant{"Deprecate", ec2Actions("EnableImageDeprecation"), arns("ec2", r, "image/*"), ours()})
+	}
+	if d.Protection != Unprotected {
+		g = append(g, grant{"Protect", ec2Actions("EnableImageDeregistrationProtection", "DisableImageDeregistrationProtection"), arns("ec2", r, "image/*"), ours()})
+	}
+	return g
+}
+
+// grants are what making the copy needs of the account that gets it.
+func (c Copy) grants() grants {
+	g := grants{
+		reading("DescribeImages", "DescribeSnapshots"),
+		{"CopyFrom", ec2Actions("CopyImage"), arns("ec2", "*", "image/*", "snapshot/*"), nil},
+		{"Copy", ec2Actions("CopyImage"), arns("ec2", c.Region, "image/*", "snapshot/*"), made()},
+		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", c.Region, "image/*", "snapshot/*"), map[string]map[string][]string{
+			"StringEquals": {"ec2:CreateAction": {"CopyImage"}},
+		}},
+	}
+	if c.Encrypted == Yes || c.KMSKey != "" {
+		g = append(g, keyGrants(c.Region, c.KMSKey)...)
+	}
+	return g
+}
+
+// keyGrants are what EBS does with a key in the caller's name. An empty key is
+// the account's default one.
+func keyGrants(r, key string) grants {
+	resources := arns("kms", r, "key/*")
+	if strings.HasPrefix(key, "arn:") && strings.Contains(key, ":key/") {
+		resources = []string{key}
+	}
+	via := map[string][]string{"kms:ViaService": {"ec2." + r + ".amazonaws.com"}}
+	return grants{
+		{
+			"UseKey",
+			[]string{"kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"},
+			resources, map[string]map[string][]string{"StringEquals": via},
+		},
+		{"LendKey", []string{"kms:CreateGrant"}, resources, map[string]map[string][]string{
+			"StringEquals": via, "Bool": {"kms:GrantIsForAWSResource": {"true"}},
+		}},
+	}
+}
+
+// publisherGrants are what a publisher of this package needs, wherever the AMI
+// is in the Builder's account.
+func (b Builder) publisherGrants(p bake.Publisher) grants {
+	regions := []string{b.place()}
+	for _, c := range b.Distribute.Copies {
+		if b.cloudOf(c) == b.Cloud {
+			regions = append(regions, c.Region)
+		}
+	}
+	var g grants
+	for _, r := range regions {
+		switch p := p.(type) {
+		case SSMParameter:
+			actions := []string{"ssm:PutParameter"}
+			if p.NoOverwrite {
+				actions = append(actions, "ssm:GetParameter")
+			}
+			g = append(g, grant{"Publish", actions, parameterARNs(r, p.Name), nil})
+		case LaunchTemplate:
+			g = append(g, templateGrants(p, r)...)
+		}
+	}
+	return g
+}
+
+func templateGrants(p LaunchTemplate, r string) grants {
+	resource := "launch-template/*"
+	if p.ID != "" {
+		resource = "launch-template/" + p.ID
+	}
+	actions := ec2Actions("CreateLaunchTemplateVersion")
+	if p.MakeDefault {
+		actions = append(actions, ec2Actions("ModifyLaunchTemplate")...)
+	}
+	return grants{{"Publish", actions, arns("ec2", r, resource), nil}}
+}
+
+// parameterARNs names a parameter; AWS's public ones belong to no account.
+func parameterARNs(region, name string) []string {
+	resource := "parameter/" + strings.TrimPrefix(name, "/")
+	if strings.HasPrefix(name, "/aws/service/") {
+		return []string{"arn:" + partition(region) + ":ssm:" + region + "::" + resource}
+	}
+	return arns("ssm", region, resource)
+}

@@ -118,7 +118,7 @@ func (t *TargetInventory) unasked(o Opinion, plan *TargetPlan) []Image {
 	var images []Image
 	for i := range plan.Items {
 		item := &plan.Items[i]
-		if _, asked := slices.BinarySearch(c.Asked, item.Image.ID); !asked && item.Action != Keep && item.Action != Restore {
+		if _, asked := slices.BinarySearch(c.Asked, item.Image.ID); !asked && item.Action.steps() > 0 {
 			images = append(images, item.Image)
 		}
 	}

@@ -65,7 +65,7 @@ func (p *Policy) wantsShares() bool {
 func unreadShares(t *TargetPlan) map[string]bool {
 	ids := map[string]bool{}
 	for i := range t.Items {
-		if item := &t.Items[i]; item.Action != Keep && item.Action != Restore && item.Image.Shares == nil {
+		if item := &t.Items[i]; item.Action.steps() > 0 && item.Image.Shares == nil {
 			ids[item.Image.ID] = true
 		}
 	}

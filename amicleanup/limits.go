@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -61,6 +62,20 @@ func (l *Limits) Validate() error {
 // retires reports whether an action takes an image away from its users.
 func (a Action) retires() bool { return a == Disable || a == Deregister }
 
+// steps is how far down an action takes an image; zero is nowhere.
+func (a Action) steps() int {
+	switch a {
+	case Deprecate:
+		return 1
+	case Disable:
+		return 2
+	case Deregister:
+		return 3
+	default:
+		return 0
+	}
+}
+
 // limit holds back what goes beyond the limits. Images of one release are
 // held back together.
 func (e *evaluation) limit() {
@@ -80,38 +95,65 @@ func (e *evaluation) limit() {
 		text := fmt.Sprintf("is one of %d to go of %d in %s, which is more than the limit of %g %%", n, len(t.Items), place(t.Account, t.Region), percent*l.Fraction)
 		for _, u := range units {
 			if slices.ContainsFunc(u, func(m member) bool { return m.target == t && m.item.Action.retires() }) {
-				hold(u, text)
+				hold(u, Reason{Keeper: byLimits, Text: text, Blocked: true})
 			}
 		}
 	}
-	if l.Removals == 0 {
-		return
-	}
-	left := l.Removals
-	for _, u := range units {
-		n := 0
-		for _, m := range u {
-			if m.item.Action.retires() {
-				n++
+	e.choose(units)
+}
+
+// choose lets the oldest units go, as many as the limit allows, and holds the
+// others. With ParentOfKept, an image takes no step before those that were
+// made from it: they may be held back, or restored.
+func (e *evaluation) choose(units [][]member) {
+	left := cmp.Or(e.policy.Limits.Removals, math.MaxInt)
+	children := e.children()
+	chosen := map[string]Action{} // what images do in this run, by id
+	open := slices.DeleteFunc(units, func(u []member) bool {
+		return !slices.ContainsFunc(u, func(m member) bool { return m.item.Action.steps() > 0 })
+	})
+	for before := -1; before != len(open); {
+		before = len(open)
+		open = slices.DeleteFunc(open, func(u []member) bool {
+			n := retiring(u)
+			if n > left || children.behind(u, chosen) != "" {
+				return false
 			}
-		}
-		if left < n {
-			hold(u, fmt.Sprintf("waits for a later run: this one is limited to %d removals", l.Removals))
-			continue
-		}
-		left -= n
+			left -= n
+			for _, m := range u {
+				chosen[m.item.Image.ID] = m.item.Action
+			}
+			return true
+		})
 	}
+	for _, u := range open {
+		if child := children.behind(u, chosen); child != "" {
+			hold(u, Reason{Keeper: parentOfKept{}.String(), Text: "waits for what was made from it", Evidence: []string{"image " + child}})
+		} else {
+			hold(u, Reason{Keeper: byLimits, Blocked: true, Text: fmt.Sprintf("waits for a later run: this one is limited to %d removals", e.policy.Limits.Removals)})
+		}
+	}
+}
+
+func retiring(unit []member) int {
+	n := 0
+	for _, m := range unit {
+		if m.item.Action.retires() {
+			n++
+		}
+	}
+	return n
 }
 
 const percent = 100
 
-func hold(unit []member, text string) {
+func hold(unit []member, reason Reason) {
 	for _, m := range unit {
-		if m.item.Action == Keep || m.item.Action == Restore {
-			continue
+		if m.item.Action.steps() > 0 || m.item.Action == Wait {
+			m.item.Action = Keep
+			reason.ImageID = m.item.Image.ID
+			m.item.Reasons = append(m.item.Reasons, reason)
 		}
-		m.item.Action = Keep
-		m.item.Reasons = append(m.item.Reasons, Reason{ImageID: m.item.Image.ID, Keeper: byLimits, Text: text, Blocked: true})
 	}
 }
 

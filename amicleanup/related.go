@@ -2,6 +2,7 @@ package amicleanup
 
 import (
 	"fmt"
+	"slices"
 )
 
 // SameBuild is a Policy.Release: images are one release when this library
@@ -27,6 +28,48 @@ func (p *Policy) keepsParents() bool {
 		}
 	}
 	return false
+}
+
+// parents are the ids of what the image was made from. A copy has none.
+func (img *Image) parents() []string {
+	if img.isCopy() {
+		return nil
+	}
+	return slices.Compact(slices.DeleteFunc([]string{img.Source, img.Tags[tagSource]}, func(id string) bool { return id == "" || id == img.ID }))
+}
+
+// lineage is which images were made from each, by id.
+type lineage map[string][]string
+
+// children is the lineage where it matters.
+func (e *evaluation) children() lineage {
+	all := lineage{}
+	if !e.policy.keepsParents() {
+		return all
+	}
+	for i := range e.inv.Targets {
+		images := e.inv.Targets[i].Images
+		for j := range images {
+			for _, parent := range images[j].parents() {
+				all[parent] = append(all[parent], images[j].ID)
+			}
+		}
+	}
+	return all
+}
+
+// behind is an image outside of the unit that was made from one in it and goes
+// less far in this run; empty is none.
+func (l lineage) behind(unit []member, chosen map[string]Action) string {
+	for _, m := range unit {
+		for _, child := range l[m.item.Image.ID] {
+			inside := slices.ContainsFunc(unit, func(other member) bool { return other.item.Image.ID == child })
+			if !inside && chosen[child].steps() < m.item.Action.steps() {
+				return child
+			}
+		}
+	}
+	return ""
 }
 
 // A relation connects what is decided about one image with others.
@@ -83,9 +126,10 @@ func (r *relations) because(img *Image) []*Image {
 		item.Reasons = append(item.Reasons, reason)
 		fresh = append(fresh, &item.Image)
 	}
-	if r.parents && !img.isCopy() {
-		keep(r.items[img.Source], parentOfKept{}.String(), "is what a kept image was made from")
-		keep(r.items[img.Tags[tagSource]], parentOfKept{}.String(), "is what a kept image was made from")
+	if r.parents {
+		for _, parent := range img.parents() {
+			keep(r.items[parent], parentOfKept{}.String(), "is what a kept image was made from")
+		}
 	}
 	if cause != nil && cause.Release != "" {
 		for _, other := range r.releases[cause.Release] {
@@ -168,18 +212,17 @@ func (e *evaluation) holdForUnread() {
 // alignReleases lets the images of a release take a step only together: those
 // that are ahead wait until the others have caught up.
 func (e *evaluation) alignReleases() {
-	order := map[Action]int{Deprecate: 1, Disable: 2, Deregister: 3}
 	for _, unit := range e.units() {
-		least, waits := order[Deregister], map[int]bool{}
+		least, waits := Deregister.steps(), map[int]bool{}
 		for _, m := range unit {
-			if at, ok := order[m.item.next]; ok {
+			if at := m.item.next.steps(); at > 0 {
 				least = min(least, at)
 				waits[at] = waits[at] || m.item.Action == Wait
 			}
 		}
 		for _, m := range unit {
-			at, ok := order[m.item.next]
-			if ok && m.item.Action != Wait && (at > least || waits[at]) {
+			at := m.item.next.steps()
+			if at > 0 && m.item.Action != Wait && (at > least || waits[at]) {
 				m.item.Action = Wait
 				m.item.Reasons = append(m.item.Reasons, Reason{ImageID: m.item.Image.ID, Keeper: byRelease, Text: "waits for the other images of its release"})
 			}

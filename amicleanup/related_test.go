@@ -177,6 +177,28 @@ func TestParentOfKept(t *testing.T) {
 	}
 }
 
+// What a limit holds back is still there, and so is what it was made from: an
+// older base goes after its layers, also when the limit lets one go a run.
+func TestParentGoesAfterItsLayers(t *testing.T) {
+	f := newFake()
+	f.series("base", 3)
+	f.add("ami-app0", "app 1700100000", func(i *ec2types.Image) {
+		i.SourceImageId, i.SourceInstanceId = aws.String("ami-base0"), aws.String("i-1")
+	})
+	f.add("ami-app1", "app 1700200000", nil)
+	c := cleaner(f, amicleanup.Newest(1), amicleanup.ParentOfKept())
+	c.Policy.Limits.Removals = 1
+	var order []string
+	for range 4 {
+		for _, img := range night(t, c).Images {
+			order = append(order, img.ID)
+		}
+	}
+	if diff := cmp.Diff([]string{"ami-base1", "ami-app0", "ami-base0"}, order); diff != "" {
+		t.Errorf("removed (-want +got):\n%s", diff)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -75,6 +75,12 @@ type Cmd struct {
 	// PTY gives the command a terminal; its two outputs then arrive together
 	// on Stdout.
 	PTY bool
+
+	// Raw hands Line to the login's own shell as it is, for a machine that has
+	// no /bin/sh, such as Windows. Of the other fields only the streams may be
+	// set. When the context ends the machine is told so, but what the command
+	// has started may go on there.
+	Raw bool
 }
 
 // Sh returns a Cmd for a /bin/sh command line.
@@ -97,6 +103,9 @@ func (c *Cmd) String() string {
 func (c *Cmd) Validate() error {
 	if (c.Line == "") == (len(c.Args) == 0) {
 		return Invalid("Cmd", "exactly one of Line and Args must be set")
+	}
+	if c.Raw && (c.Line == "" || c.Dir != "" || len(c.Env)+len(c.Secrets) > 0 || c.Sudo || c.PTY) {
+		return Invalid("Cmd.Raw", "goes with a Line and the streams alone")
 	}
 	for name := range c.Env {
 		if !ValidEnvName(name) {

@@ -25,6 +25,8 @@
 // as root, say whether they have changed anything, and change nothing the second
 // time. WaitCloudInit waits until a machine has booted to its end.
 //
+// PowerShell, Batch and WindowsReboot are for Windows machines.
+//
 // Retry, Timeout, ContinueOnError and OnlyIf are made around another
 // provisioner, and Breakpoint stops the build for a person. What must hold when
 // all is done is said by package check.

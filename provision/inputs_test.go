@@ -127,6 +127,10 @@ func TestInputsOfEveryField(t *testing.T) {
 		"FS": other, "Source": file, "Data": 2, "Funcs": template.FuncMap{},
 	})
 	everyFieldCounts(t, provision.User{Name: "u"}, nil, nil)
+	everyFieldCounts(t, provision.PowerShell("x"), []string{"FS", "Content"}, with{"Path": file, "FS": one, "Elevated": &provision.Elevation{}})
+	everyFieldCounts(t, provision.WindowsScript{Content: "x", Elevated: &provision.Elevation{}}, []string{"FS"}, with{"Path": file, "FS": one, "Elevated": &provision.Elevation{User: "x"}})
+	everyFieldCounts(t, provision.WindowsScript{Path: "f", FS: one}, []string{"Inline", "Content"}, with{"Path": "g", "FS": other, "Elevated": &provision.Elevation{}})
+	everyFieldCounts(t, provision.WindowsReboot{}, []string{"Timeout"}, nil)
 	everyFieldCounts(t, provision.WaitCloudInit{}, nil, nil)
 	inner := provision.Shell("echo")
 	everyFieldCounts(t, provision.Retry{Provisioner: inner}, []string{"Attempts", "Delay", "MaxDelay"}, nil)

@@ -33,6 +33,8 @@ var (
 	_ described = provision.ChefClient{}
 	_ described = provision.Sequence{}
 	_ described = provision.Packages{}
+	_ described = provision.WindowsScript{}
+	_ described = provision.WindowsReboot{}
 	_ described = provision.WaitCloudInit{}
 	_ described = provision.Retry{}
 	_ described = provision.Timeout{}
@@ -92,6 +94,9 @@ func TestNames(t *testing.T) {
 		"service x enable start":        provision.Service{Name: "x", Enable: true, Start: true},
 		"hostname db":                   provision.Hostname{Name: "db"},
 		"sysctl 60-web":                 provision.Sysctl{Name: "60-web"},
+		"powershell: Get-Item …":        provision.PowerShell("Get-Item", "x"),
+		"batch: ver":                    provision.Batch("ver"),
+		"script a.ps1":                  provision.WindowsScript{Path: "a.ps1"},
 		"packages: repository r, upgrade, install a=1 b, remove c, clean": provision.Packages{
 			Repositories: []provision.Repository{{Name: "r"}}, Upgrade: true, Install: []string{"a=1", "b"}, Remove: []string{"c"}, Clean: true,
 		},

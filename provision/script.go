@@ -105,7 +105,7 @@ func (s Script) String() string {
 
 // Validate reports all that keeps the script from being run.
 func (s Script) Validate() error {
-	errs := append(s.checkSource(),
+	errs := append(s.checkSource("Script"),
 		checkAbsolute("Script.Dir", s.Dir, optional),
 		checkAbsolute("Script.RemoteDir", s.RemoteDir, optional),
 		checkEnv("Script", s.Env, s.Secrets),
@@ -120,20 +120,22 @@ func (s Script) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (s Script) checkSource() []error {
+// checkSource reports what is wrong with the text of a script that is part of
+// the type owner.
+func (s Script) checkSource(owner string) []error {
 	var errs []error
 	if exactlyOne(len(s.Inline) > 0, s.Path != "", s.Content != "") {
 		switch {
 		case s.Path != "":
-			errs = append(errs, checkFile("Script.Path", s.FS, s.Path))
+			errs = append(errs, checkFile(owner+".Path", s.FS, s.Path))
 		case len(s.Inline) > 0 && strings.TrimSpace(strings.Join(s.Inline, "")) == "":
-			errs = append(errs, bake.Invalid("Script.Inline", "has no commands"))
+			errs = append(errs, bake.Invalid(owner+".Inline", "has no commands"))
 		}
 	} else {
-		errs = append(errs, bake.Invalid("Script", "exactly one of Inline, Path and Content must be set"))
+		errs = append(errs, bake.Invalid(owner, "exactly one of Inline, Path and Content must be set"))
 	}
 	if s.FS != nil && s.Path == "" {
-		errs = append(errs, bake.Invalid("Script.FS", "needs Path, the file in it"))
+		errs = append(errs, bake.Invalid(owner+".FS", "needs Path, the file in it"))
 	}
 	return errs
 }

@@ -54,6 +54,9 @@ func (l *link) run(ctx context.Context, cmd *bake.Cmd) error {
 	var output tail
 	p := &process{tag: newTag(), root: root, pty: cmd.PTY, stdin: cmd.Stdin}
 	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
+	if cmd.Raw {
+		p.tag = "" // which only a shell of ours could give it
+	}
 	after, err := l.prepare(ctx, p, cmd)
 	if err != nil {
 		return fmt.Errorf("%s: %w", cmd, err)
@@ -73,6 +76,10 @@ func (l *link) run(ctx context.Context, cmd *bake.Cmd) error {
 // returns is called when the command has ended, well or not.
 func (l *link) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (after func(failed bool), err error) {
 	after = func(bool) {}
+	if cmd.Raw {
+		p.line = cmd.Line
+		return after, nil
+	}
 	script := scriptOf(cmd)
 	hidden := len(cmd.Env) > 0 || len(cmd.Secrets) > 0 || len(script) > longestDirect
 	switch {

@@ -305,3 +305,31 @@ func TestCancelKills(t *testing.T) {
 		})
 	}
 }
+
+// A raw command reaches the login's own shell as it is, whatever that is.
+func TestRaw(t *testing.T) {
+	h := newHost(t)
+	lines := make(chan string, 1)
+	h.run = func(line string) string {
+		lines <- line
+		return "cat; exit 3"
+	}
+	m := connect(t, h.configFor(h.listen(t)))
+	const line = `powershell.exe -EncodedCommand "A='B'" %PATH%`
+	var out bytes.Buffer
+	err := m.Run(t.Context(), &bake.Cmd{Line: line, Raw: true, Stdin: strings.NewReader("input"), Stdout: &out})
+	if exit, ok := errors.AsType[*bake.ExitError](err); !ok || exit.Status != 3 || out.String() != "input" {
+		t.Errorf("it wrote %q: %v", &out, err)
+	}
+	if got := <-lines; got != line {
+		t.Errorf("the shell was given %q", got)
+	}
+	for _, cmd := range []bake.Cmd{
+		{Args: []string{"x"}}, {Line: "x", Sudo: true}, {Line: "x", PTY: true}, {Line: "x", Dir: "/"}, {Line: "x", Env: map[string]string{"A": "1"}},
+	} {
+		cmd.Raw = true
+		if err := m.Run(t.Context(), &cmd); err == nil || !strings.Contains(err.Error(), "Cmd.Raw") {
+			t.Errorf("%+v: %v", cmd, err)
+		}
+	}
+}

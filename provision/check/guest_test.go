@@ -18,13 +18,10 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/baketest"
-	"github.com/bakestone-go/bakestone/internal/sandbox"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/provision/check"
 )
@@ -43,24 +40,6 @@ func (h host) Run(ctx context.Context, cmd *bake.Cmd) error {
 	c.Env = []string{"PATH=" + h.path}
 	c.Stdout = cmd.Stdout
 	return c.Run()
-}
-
-// boxed is a pretended machine, in memory.
-type boxed struct {
-	bake.Machine
-	host *sandbox.Host
-}
-
-func (b boxed) Run(ctx context.Context, cmd *bake.Cmd) error {
-	stdout := cmd.Stdout
-	if stdout == nil {
-		stdout = io.Discard
-	}
-	status, err := b.host.Exec(ctx, sandbox.Exec{Line: cmd.Line, Stdout: stdout})
-	if err == nil && status != 0 {
-		err = fmt.Errorf("exit status %d", status)
-	}
-	return err
 }
 
 // shells are the hosts to look at: whatever /bin/sh is, bash, and BusyBox with
@@ -87,7 +66,7 @@ func shells(t *testing.T) map[string]host {
 		}
 		all["busybox"] = host{shell: []string{busybox, "sh"}, path: bin}
 	} else {
-		_ = testenv.Need // BusyBox is tested where it is
+		t.Run("busybox", func(t *testing.T) { testenv.Need(t, "busybox") })
 	}
 	return all
 }
@@ -299,107 +278,5 @@ func TestPackagesOfThisHost(t *testing.T) {
 	want := []string{"the version is " + version, "it is installed: " + version, "it is not installed", "it is not installed"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
-	}
-}
-
-// embedded is a machine in memory with the given commands.
-func embedded(t *testing.T, commands map[string]sandbox.Command) boxed {
-	t.Helper()
-	h, err := sandbox.Boot(t.Context(), sandbox.Options{Commands: commands})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return boxed{baketest.NewMachine(nil), h}
-}
-
-// answers is a command that answers by the last of its arguments.
-func answers(by map[string]string, status int) sandbox.Command {
-	return func(_ context.Context, p *sandbox.Process) int {
-		key := strings.Join(p.Args[1:], " ")
-		text, ok := by[key]
-		if !ok {
-			_, _ = fmt.Fprintln(p.Stdout, by[""])
-			return status
-		}
-		_, _ = fmt.Fprintln(p.Stdout, text)
-		return 0
-	}
-}
-
-func TestServices(t *testing.T) {
-	m := embedded(t, map[string]sandbox.Command{"systemctl": answers(map[string]string{
-		"is-active nginx": "active", "is-enabled nginx": "enabled", "is-enabled dbus": "static", "": "inactive",
-	}, 3)})
-	if got := look(t, m, check.Service{Name: "nginx", Enabled: true}, check.Service{Name: "dbus", Stopped: true, Enabled: true}, check.Service{Name: "cron", Stopped: true, Disabled: true}); got != nil {
-		t.Errorf("problems: %q", got)
-	}
-	got := look(t, m, check.Service{Name: "nginx", Stopped: true, Disabled: true}, check.Service{Name: "cron", Enabled: true})
-	if diff := cmp.Diff([]string{"it is active", "it is enabled", "it is inactive, not active", "it is inactive, not enabled"}, got); diff != "" {
-		t.Errorf("problems (-want +got):\n%s", diff)
-	}
-}
-
-func TestPackagesOfOtherManagers(t *testing.T) {
-	for name, commands := range map[string]map[string]sandbox.Command{
-		"rpm": {"rpm": answers(map[string]string{
-			`-q --qf %{VERSION}-%{RELEASE}\n nginx`: "1.24.0-2.el9", `-q --qf %{VERSION}-%{RELEASE}\n kernel`: "5.1-1\n5.2-1", "": "package x is not installed",
-		}, 1)},
-		"apk": {"apk": answers(map[string]string{"info -v": "nginx-1.24.0-r2\nkernel-5.1-r1\nkernel-5.2-r1\nnginx-mod-http-1.2-r1"}, 1)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			m := embedded(t, commands)
-			if got := look(t, m,
-				check.Package{Name: "nginx", Version: "1.24.0"}, check.Package{Name: "nginx", Version: "1.*"}, check.Package{Name: "kernel", Version: "5.2"},
-				check.Package{Name: "other", Absent: true}, check.Package{Name: "nginx-mod", Absent: true},
-			); got != nil {
-				t.Errorf("problems: %q", got)
-			}
-			if got := look(t, m, check.Package{Name: "nginx", Version: "1.2"}, check.Package{Name: "other"}); len(got) != 2 || !strings.HasPrefix(got[0], "the version is 1.24.0-") {
-				t.Errorf("problems: %q", got)
-			}
-		})
-	}
-}
-
-func TestGoss(t *testing.T) {
-	goss := check.Goss{Path: "goss.yaml", FS: fstest.MapFS{"goss.yaml": {Data: []byte("port:\n  tcp:80: {listening: true} # it's\n")}}}
-	var given string
-	status := 0
-	m := embedded(t, map[string]sandbox.Command{"goss": func(_ context.Context, p *sandbox.Process) int {
-		text, err := io.ReadAll(p.Stdin)
-		if err != nil || strings.Join(p.Args, " ") != "goss -g - validate --no-color" {
-			t.Errorf("goss was called as %q (%v)", p.Args, err)
-		}
-		given = string(text)
-		_, _ = fmt.Fprintln(p.Stdout, "Port: tcp:80: listening:\nExpected false to equal true")
-		return status
-	}})
-	if got := look(t, m, goss); got != nil || given != "port:\n  tcp:80: {listening: true} # it's\n" {
-		t.Errorf("problems: %q, given %q", got, given)
-	}
-	status = 1
-	if got := look(t, m, goss); len(got) != 1 || got[0] != "Port: tcp:80: listening: Expected false to equal true" {
-		t.Errorf("problems: %q", got)
-	}
-	if got := look(t, embedded(t, nil), goss); len(got) != 1 || !strings.HasPrefix(got[0], "goss is not on the machine") {
-		t.Errorf("problems: %q", got)
-	}
-}
-
-// Where the kernel's tables are not to be seen, and where nothing can ask.
-func TestPoorMachine(t *testing.T) {
-	ss := map[string]sandbox.Command{"ss": answers(map[string]string{"-ltn": "LISTEN 0 5 0.0.0.0:80 0.0.0.0:*\nLISTEN 0 5 [::]:443 [::]:*"}, 1)}
-	if got := look(t, embedded(t, ss), check.Port{Number: 80}, check.Port{Number: 443}, check.Port{Number: 44, Closed: true}); got != nil {
-		t.Errorf("problems: %q", got)
-	}
-	got := look(t, embedded(t, nil), check.Port{Number: 80}, check.HTTP{URL: "http://localhost"}, check.Service{Name: "x"}, check.File{Path: "/etc/passwd", Owner: "root", Group: "root"})
-	want := []string{"neither /proc/net/tcp nor ss can tell", "neither curl nor wget is on the machine"}
-	if len(got) != 3 || !cmp.Equal(want, got[:2]) {
-		t.Errorf("problems: %q", got)
 	}
 }

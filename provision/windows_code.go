@@ -1,0 +1,161 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf16"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// startCode is all of PowerShell that is in a command line: it reads what to do
+// from its input, in base64, for which every code page is good.
+const startCode = `$ErrorActionPreference='Stop'
+$ProgressPreference='SilentlyContinue'
+$p=[Text.Encoding]::UTF8.GetString([Convert]::FromBase64String([Console]::In.ReadToEnd().Trim()))|ConvertFrom-Json
+[Console]::OutputEncoding=New-Object Text.UTF8Encoding $false
+. ([ScriptBlock]::Create($p.code))
+`
+
+// directCode runs a script.
+const directCode = `if ($p.env) { foreach ($e in $p.env.PSObject.Properties) { [Environment]::SetEnvironmentVariable($e.Name, $e.Value, 'Process') } }
+if ($p.dir) { Set-Location -LiteralPath $p.dir }
+$global:LASTEXITCODE = 0
+if ($p.batch) {
+	$file = Join-Path ([IO.Path]::GetTempPath()) ('bakestone-' + [Guid]::NewGuid().ToString('N') + '.cmd')
+	try {
+		[IO.File]::WriteAllText($file, $p.text)
+		& $env:ComSpec /d /c $file
+	} finally {
+		Remove-Item -LiteralPath $file -Force
+	}
+} else {
+	$arguments = @($p.args | Where-Object { $null -ne $_ })
+	& ([ScriptBlock]::Create($p.text)) @arguments
+}
+exit $global:LASTEXITCODE
+`
+
+// taskCode runs a command as a scheduled task, copies its output and ends with
+// its exit status. Its files are in a directory that only the system,
+// administrators and the task's user can enter. 267009, 267011 and 267045 are
+// a task that runs, has not yet run, and is queued.
+const taskCode = `$name = 'bakestone-' + $p.id
+$dir = Join-Path $env:ProgramData $name
+$code = 1
+New-Item -ItemType Directory -Path $dir | Out-Null
+try {
+	$grants = @('*S-1-5-18:(OI)(CI)F', '*S-1-5-32-544:(OI)(CI)F')
+	if ($p.user) { $grants += ($p.user + ':(OI)(CI)M') }
+	& icacls.exe $dir /inheritance:r /grant:r $grants | Out-Null
+	if ($LASTEXITCODE -ne 0) { throw "icacls ended with status $LASTEXITCODE" }
+	[IO.File]::WriteAllText("$dir\in", $p.input)
+	$argument = '/d /c ' + $p.command + ' <"' + $dir + '\in" >"' + $dir + '\out" 2>&1'
+	$action = New-ScheduledTaskAction -Execute $env:ComSpec -Argument $argument
+	$settings = New-ScheduledTaskSettingsSet -AllowStartIfOnBatteries -DontStopIfGoingOnBatteries -ExecutionTimeLimit ([TimeSpan]::Zero)
+	$who = @{ User = 'NT AUTHORITY\SYSTEM' }
+	if ($p.user) { $who = @{ User = $p.user; Password = $p.password } }
+	Register-ScheduledTask -TaskName $name -Action $action -Settings $settings -RunLevel Highest @who | Out-Null
+	Start-ScheduledTask -TaskName $name
+	$to = [Console]::OpenStandardOutput()
+	$at = 0
+	do {
+		Start-Sleep -Milliseconds 500
+		$code = (Get-ScheduledTaskInfo -TaskName $name).LastTaskResult
+		$runs = (@(267009, 267011, 267045) -contains $code) -or ((Get-ScheduledTask -TaskName $name).State -eq 'Running')
+		if (Test-Path -LiteralPath "$dir\out") {
+			$from = [IO.File]::Open("$dir\out", 'Open', 'Read', 'ReadWrite')
+			try {
+				[void]$from.Seek($at, 'Begin')
+				$from.CopyTo($to)
+				$at = $from.Position
+			} finally {
+				$from.Dispose()
+			}
+			$to.Flush()
+		}
+	} while ($runs)
+} finally {
+	Stop-ScheduledTask -TaskName $name -ErrorAction SilentlyContinue
+	Unregister-ScheduledTask -TaskName $name -Confirm:$false -ErrorAction SilentlyContinue
+	Remove-Item -LiteralPath $dir -Recurse -Force
+}
+exit ([BitConverter]::ToInt32([BitConverter]::GetBytes([uint32]$code), 0))
+`
+
+// endCode ends a task that nobody watches any more.
+const endCode = `$name = 'bakestone-' + $p.id
+Stop-ScheduledTask -TaskName $name -ErrorAction SilentlyContinue
+Unregister-ScheduledTask -TaskName $name -Confirm:$false -ErrorAction SilentlyContinue
+$dir = Join-Path $env:ProgramData $name
+if (Test-Path -LiteralPath $dir) { Remove-Item -LiteralPath $dir -Recurse -Force }
+exit 0
+`
+
+const rebootCode = `& shutdown.exe /r /t 0 /f
+exit $LASTEXITCODE
+`
+
+// uptimeCode prints for how many milliseconds the machine has been up.
+const uptimeCode = `'up ' + [int64]((Get-Date) - (Get-CimInstance Win32_OperatingSystem).LastBootUpTime).TotalMilliseconds
+exit 0
+`
+
+// onWindows runs code on a Windows machine. Title is what the command is called
+// in the error.
+func onWindows(ctx context.Context, m bake.Machine, title string, run windowsRun) (out string, err error) {
+	input, err := windowsInput(run)
+	if err != nil {
+		return "", err
+	}
+	var stdout bytes.Buffer
+	err = m.Run(ctx, &bake.Cmd{Line: powershellLine(), Raw: true, Stdin: strings.NewReader(input), Stdout: &stdout})
+	if exit, ok := errors.AsType[*bake.ExitError](err); ok {
+		named := *exit
+		named.Command = title
+		err = &named
+	}
+	return stdout.String(), err
+}
+
+// windowsInput is run as startCode reads it.
+func windowsInput(run windowsRun) (string, error) {
+	text, err := json.Marshal(run) //nolint:gosec // it goes to the input of the machine that needs the password
+	if err != nil {
+		return "", fmt.Errorf("encode the script: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(text) + "\n", nil
+}
+
+// powershellLine is a command line for any shell. cmd.exe takes no more than
+// 8191 characters.
+func powershellLine() string {
+	units := utf16.Encode([]rune(startCode))
+	code := make([]byte, 0, 2*len(units))
+	for _, unit := range units {
+		code = binary.LittleEndian.AppendUint16(code, unit)
+	}
+	return "powershell.exe -NoProfile -NonInteractive -InputFormat Text -OutputFormat Text -EncodedCommand " + base64.StdEncoding.EncodeToString(code)
+}
+
+// uptime is for how long a Windows machine has been up.
+func uptime(ctx context.Context, m bake.Machine) (time.Duration, error) {
+	out, err := onWindows(ctx, m, "uptime", windowsRun{Code: uptimeCode})
+	if err != nil {
+		return 0, err
+	}
+	_, number, found := strings.Cut(out, "up ")
+	ms, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+	if !found || err != nil {
+		return 0, fmt.Errorf("its uptime is not understood: %.200q", out)
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}

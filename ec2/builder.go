@@ -131,6 +131,10 @@ type Builder struct {
 	// Tags are set on everything that is created, besides Image.Tags, which win.
 	Tags map[string]string
 
+	// Capture says how the AMI is taken of the instance, and what it says of
+	// itself. The zero value stops the instance and has EC2 make the image.
+	Capture Capture
+
 	// Distribute says where the AMI is copied to once its checks have passed, and
 	// who may use it. The zero value leaves it here, for this account.
 	Distribute Distribution
@@ -216,6 +220,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	errs = append(errs, b.validateDevices()...)
 	errs = append(errs, b.validateTags(img)...)
 	errs = append(errs, b.validateHygiene()...)
+	errs = append(errs, b.validateCapture()...)
 	errs = append(errs, b.validateDistribution()...)
 	if b.BootTimeout < 0 || b.ImageTimeout < 0 {
 		wrong("BootTimeout", "no timeout may be negative")

@@ -20,6 +20,7 @@ type amiRecord struct {
 	ID        string    `json:"id,omitempty"`
 	Baked     time.Time `json:"baked,omitzero"`
 	Snapshots []string  `json:"snapshots,omitempty"`
+	IMDS      string    `json:"imds,omitempty"`    // what it says of it
 	Refused   bool      `json:"refused,omitempty"` // EC2 said that it made none
 	Removed   bool      `json:"removed,omitempty"`
 }
@@ -31,16 +32,42 @@ func (b Builder) imageTimeout() time.Duration {
 	return b.ImageTimeout
 }
 
+// createImage has EC2 make the AMI of the instance.
 func (s *session) createImage(ctx context.Context) error {
+	c := s.builder.Capture
+	return s.create(ctx, func(ctx context.Context) (string, error) {
+		out, err := s.region.client.CreateImage(ctx, &awsec2.CreateImageInput{
+			InstanceId:          aws.String(s.Instance.ID),
+			Name:                aws.String(s.Image.Name),
+			Description:         aws.String(s.description()),
+			NoReboot:            aws.Bool(c.CrashConsistent),
+			BlockDeviceMappings: s.amiDevices(),
+			BootModeOverride:    ec2types.BootModeOverrideValues(c.BootMode),
+			TagSpecifications:   tagged(s.imageTags(), ec2types.ResourceTypeImage, ec2types.ResourceTypeSnapshot),
+		})
+		if err != nil {
+			return "", err
+		}
+		return aws.ToString(out.ImageId), nil
+	})
+}
+
+// nameImage gives the AMI its name; try counts those that were taken.
+func (s *session) nameImage(try int) {
 	if s.Image.Baked.IsZero() {
 		s.Image.Baked = s.run.Clock.Now()
 	}
+	if s.Image.Name == "" || try > 0 {
+		s.Image.Name = s.builder.nameFor(s.image, s.Image.Baked.Add(time.Duration(try)*time.Second))
+	}
+}
+
+// create makes the AMI by one of EC2's calls, under a name that is free.
+func (s *session) create(ctx context.Context, call func(ctx context.Context) (string, error)) error {
 	const mostNames = 10
 	for try := range mostNames {
-		if s.Image.Name == "" || try > 0 {
-			s.Image.Name = s.builder.nameFor(s.image, s.Image.Baked.Add(time.Duration(try)*time.Second))
-		}
-		err := s.tryCreateImage(ctx)
+		s.nameImage(try)
+		err := s.tryCreate(ctx, call)
 		if awsapi.Code(err) != duplicateName {
 			return err
 		}
@@ -62,18 +89,13 @@ func (s *session) description() string {
 	return fmt.Sprintf("%s baked from %s", s.run.Image, s.Source.ID)
 }
 
-func (s *session) tryCreateImage(ctx context.Context) error {
+func (s *session) tryCreate(ctx context.Context, call func(ctx context.Context) (string, error)) error {
 	s.Image.Refused = false
-	out, err := s.region.client.CreateImage(ctx, &awsec2.CreateImageInput{
-		InstanceId:        aws.String(s.Instance.ID),
-		Name:              aws.String(s.Image.Name),
-		Description:       aws.String(s.description()),
-		TagSpecifications: tagged(s.imageTags(), ec2types.ResourceTypeImage, ec2types.ResourceTypeSnapshot),
-	})
+	id, err := call(ctx)
 	switch {
 	case awsapi.Code(err) == duplicateName:
 		// Perhaps an earlier attempt of ours made it, whose answer was lost:
-		// CreateImage has no client token, but a unique name.
+		// the calls have no client token, but a unique name.
 		if lookErr := s.region.settled(ctx, s.findImage); lookErr != nil {
 			return lookErr
 		}
@@ -85,7 +107,7 @@ func (s *session) tryCreateImage(ctx context.Context) error {
 		s.Image.Refused = awsapi.Rejected(err)
 		return err
 	default:
-		s.Image.ID = aws.ToString(out.ImageId)
+		s.Image.ID = id
 	}
 	s.run.Created("image", s.Image.ID)
 	return nil
@@ -102,8 +124,15 @@ func (s *session) findImage(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
+// waitImage waits until the AMI is available, and completes what it says.
 func (s *session) waitImage(ctx context.Context) error {
-	return s.region.waitImage(ctx, s.run, s.Image.ID, func(i ec2types.Image) { s.Image.Snapshots = snapshotsOf(i) })
+	err := s.region.waitImage(ctx, s.run, s.Image.ID, func(i ec2types.Image) {
+		s.Image.Snapshots, s.Image.IMDS = snapshotsOf(i), string(i.ImdsSupport)
+	})
+	if err != nil {
+		return err
+	}
+	return s.requireIMDSv2(ctx)
 }
 
 // errImageFailed is an image that EC2 could not finish.

@@ -24,6 +24,7 @@ type session struct {
 	SecurityGroup securityGroup `json:"security_group,omitzero"`
 	Instance      instance      `json:"instance,omitzero"`
 	Reclaims      int           `json:"reclaims,omitempty"` // spot instances that EC2 took back
+	Taken         taken         `json:"taken,omitzero"`
 	Image         amiRecord     `json:"image,omitzero"`
 	Places        []place       `json:"places,omitempty"`
 }
@@ -44,20 +45,6 @@ func (s *session) Launch() []bake.Step {
 		{Name: "launch instance", Do: s.launch, Undo: s.terminate},
 		{Name: "wait for instance", Do: s.waitRunning, Timeout: s.builder.bootTimeout()},
 	}
-}
-
-// Capture is its life from there to an AMI.
-func (s *session) Capture() []bake.Step {
-	var steps []bake.Step
-	if len(s.builder.Hygiene.traces()) > 0 {
-		steps = append(steps, bake.Step{Name: "clean guest", Do: s.cleanGuest})
-	}
-	return append(steps, []bake.Step{
-		{Name: "stop instance", Do: s.stop, Timeout: stateTimeout},
-		{Name: "create image", Do: s.createImage, Undo: s.discardImage},
-		{Name: "wait for image", Do: s.waitImage, Timeout: s.builder.imageTimeout()},
-		{Name: "terminate instance", Do: s.beginTermination},
-	}...)
 }
 
 // Promote makes the AMI one that others may use.

@@ -24,6 +24,8 @@ type SourceImage struct {
 	Created      time.Time         `json:"created"`
 	Deprecated   time.Time         `json:"deprecated,omitzero"` // when it becomes or became so; zero is never
 	Architecture string            `json:"architecture"`
+	Platform     string            `json:"platform,omitempty"` // "Linux/UNIX", "Red Hat Enterprise Linux"
+	Billed       bool              `json:"billed,omitempty"`   // AWS charges for its software: it has billing or product codes
 	RootDevice   string            `json:"root_device"`
 	Login        string            `json:"login"` // who to log in as
 	Tags         map[string]string `json:"tags,omitempty"`
@@ -102,6 +104,8 @@ func sourceImage(image ec2types.Image) SourceImage {
 	if at, err := time.Parse(time.RFC3339, aws.ToString(image.DeprecationTime)); err == nil {
 		found.Deprecated = at
 	}
+	found.Platform = aws.ToString(image.PlatformDetails)
+	found.Billed = len(image.ProductCodes) > 0 || found.Platform != "" && found.Platform != "Linux/UNIX"
 	if len(image.Tags) > 0 {
 		found.Tags = tagMap(image.Tags)
 	}

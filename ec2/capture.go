@@ -1,0 +1,222 @@
+package ec2
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A Capture is how the AMI is taken of the instance, and what it says of itself.
+// The zero value stops the instance, has EC2 make the image, and demands IMDSv2
+// of its instances.
+type Capture struct {
+	// FromSnapshots makes the AMI itself of snapshots of the volumes: the
+	// instance can end as soon as they have begun. Billing codes get lost that
+	// way, so it is refused, before anything is created, for a source that has
+	// some: Windows, RHEL, SUSE, AWS Marketplace.
+	FromSnapshots bool
+
+	// CrashConsistent takes the volumes while the instance runs, in place of
+	// stopping it first. Its file systems are written out and frozen for that
+	// moment, so that they are whole; but what a program had not yet written
+	// is not in the AMI, as after a power failure. The guest needs fsfreeze.
+	CrashConsistent bool
+
+	// Devices change the block devices that instances of the AMI get. Volumes
+	// of the instance that are not named are in the AMI as they are.
+	Devices []AMIDevice
+
+	// AllowIMDSv1 leaves the AMI as its source is. By default it says that its
+	// instances are to be reached by IMDSv2 only, which a launch can change.
+	AllowIMDSv1 bool
+
+	// ENA and SRIOV say that the AMI has the drivers for enhanced networking by
+	// the Elastic Network Adapter and by the Intel 82599. False is what the
+	// instance has.
+	ENA   bool
+	SRIOV bool
+
+	// BootMode is "legacy-bios", "uefi" or "uefi-preferred". Empty is the
+	// instance's. Without FromSnapshots EC2 takes "uefi" only.
+	BootMode string
+
+	// TPM says that the AMI supports NitroTPM 2.0. It needs FromSnapshots, and
+	// "uefi" as the BootMode. False is what the instance has.
+	TPM bool
+
+	// UEFIData is the UEFI variables, in base64, as GetInstanceUefiData gives
+	// them. It needs FromSnapshots. Empty is none.
+	UEFIData string
+}
+
+// An AMIDevice is a block device of the AMI.
+type AMIDevice struct {
+	// BlockDevice is the volume. One that the instance has takes nothing of it
+	// but its size, type, performance and KeepOnTermination, which is then about
+	// instances of the AMI.
+	BlockDevice
+
+	// Omit leaves the instance's volume out of the AMI.
+	Omit bool
+
+	// Ephemeral is a volume of the instance store: "ephemeral0". Nothing but
+	// Device can then be set.
+	Ephemeral string
+}
+
+func (b Builder) validateCapture() []error {
+	var errs []error
+	c := b.Capture
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, bake.Invalid("Builder.Capture."+field, format, args...))
+	}
+	seen := map[string]bool{}
+	for _, d := range c.Devices {
+		field := "Devices[" + d.Device + "]"
+		volume := d.BlockDevice
+		volume.Device = ""
+		switch {
+		case seen[d.Device]:
+			wrong(field, "is given twice")
+		case d.Device == "" && (d.Omit || d.Ephemeral != ""):
+			wrong(field, "the root device cannot be left out")
+		case d.Omit && d.Ephemeral != "" || (d.Omit || d.Ephemeral != "") && volume != BlockDevice{}:
+			wrong(field, "Omit, Ephemeral and a volume exclude each other")
+		case d.KMSKey != "" && d.Encrypted == No:
+			wrong(field, "KMSKey is set although Encrypted is No")
+		case d.SizeGiB < 0 || d.SizeGiB > largestVolumeGiB:
+			wrong(field, "SizeGiB %d is not within 0 and %d", d.SizeGiB, largestVolumeGiB)
+		}
+		seen[d.Device] = true
+	}
+	switch mode := ec2types.BootModeValues(c.BootMode); {
+	case c.BootMode != "" && !slices.Contains(mode.Values(), mode):
+		wrong("BootMode", "%q is none of %v", c.BootMode, mode.Values())
+	case c.BootMode != "" && c.BootMode != "uefi" && !c.FromSnapshots:
+		wrong("BootMode", "%s needs FromSnapshots", c.BootMode)
+	case c.TPM && c.BootMode != "uefi":
+		wrong("TPM", `needs the BootMode "uefi"`)
+	}
+	if c.TPM && !c.FromSnapshots {
+		wrong("TPM", "needs FromSnapshots")
+	}
+	if c.UEFIData != "" {
+		if _, err := base64.StdEncoding.DecodeString(c.UEFIData); err != nil {
+			wrong("UEFIData", "is not base64: %w", err)
+		}
+		if !c.FromSnapshots {
+			wrong("UEFIData", "needs FromSnapshots")
+		}
+	}
+	if (c.ENA || c.SRIOV) && c.CrashConsistent && !c.FromSnapshots {
+		wrong("ENA", "ENA and SRIOV cannot be set on an instance that runs; set FromSnapshots too")
+	}
+	return errs
+}
+
+// Capture is the life of a bake from a machine that is done to an AMI.
+func (s *session) Capture() []bake.Step {
+	c := s.builder.Capture
+	var steps []bake.Step
+	if len(s.builder.Hygiene.traces()) > 0 {
+		steps = append(steps, bake.Step{Name: "clean guest", Do: s.cleanGuest})
+	}
+	if !c.CrashConsistent {
+		steps = append(steps, bake.Step{Name: "stop instance", Do: s.stop, Timeout: stateTimeout})
+	}
+	end := bake.Step{Name: "terminate instance", Do: s.beginTermination}
+	wait := bake.Step{Name: "wait for image", Do: s.waitImage, Timeout: s.builder.imageTimeout()}
+	switch {
+	case c.FromSnapshots && c.CrashConsistent:
+		steps = append(steps, bake.Step{Name: "snapshot volumes", Do: s.frozen(s.takeSnapshots), Undo: s.deleteTaken}, end)
+	case c.FromSnapshots:
+		steps = append(steps, bake.Step{Name: "snapshot volumes", Do: s.takeSnapshots, Undo: s.deleteTaken}, end)
+	case c.CrashConsistent:
+		return append(steps, bake.Step{Name: "create image", Do: s.frozen(s.createImageNow), Undo: s.discardImage}, wait, end)
+	default:
+		if c.ENA || c.SRIOV {
+			steps = append(steps, bake.Step{Name: "set network drivers", Do: s.setDrivers})
+		}
+		return append(steps, bake.Step{Name: "create image", Do: s.createImage, Undo: s.discardImage}, wait, end)
+	}
+	return append(steps,
+		bake.Step{Name: "wait for snapshots", Do: s.waitSnapshots, Timeout: s.builder.imageTimeout()},
+		bake.Step{Name: "register image", Do: s.registerImage, Undo: s.discardImage},
+		wait,
+	)
+}
+
+// checkSource refuses a source whose billing codes the AMI would lose.
+func (s *session) checkSource(context.Context) error {
+	if !s.Source.Billed {
+		return nil
+	}
+	return bake.Invalid("Builder.Capture.FromSnapshots", "%s is %s: its billing codes would be lost", s.Source.ID, s.Source.Platform)
+}
+
+// setDrivers marks the stopped instance, and so the AMI, as having them.
+func (s *session) setDrivers(ctx context.Context) error {
+	set := func(in *awsec2.ModifyInstanceAttributeInput) error {
+		in.InstanceId = aws.String(s.Instance.ID)
+		_, err := s.region.client.ModifyInstanceAttribute(ctx, in)
+		return err
+	}
+	if s.builder.Capture.ENA {
+		if err := set(&awsec2.ModifyInstanceAttributeInput{EnaSupport: &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}}); err != nil {
+			return err
+		}
+	}
+	if s.builder.Capture.SRIOV {
+		return set(&awsec2.ModifyInstanceAttributeInput{SriovNetSupport: &ec2types.AttributeValue{Value: aws.String("simple")}})
+	}
+	return nil
+}
+
+// amiDevices are the caller's changes to the devices of the AMI.
+func (s *session) amiDevices() []ec2types.BlockDeviceMapping {
+	list := make([]ec2types.BlockDeviceMapping, 0, len(s.builder.Capture.Devices))
+	for _, d := range s.builder.Capture.Devices {
+		m := ec2types.BlockDeviceMapping{DeviceName: aws.String(s.deviceName(d.Device))}
+		switch {
+		case d.Omit:
+			m.NoDevice = aws.String("")
+		case d.Ephemeral != "":
+			m.VirtualName = aws.String(d.Ephemeral)
+		default:
+			m.Ebs = d.ebs()
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+func (s *session) deviceName(name string) string {
+	if name == "" {
+		return s.Source.RootDevice
+	}
+	return name
+}
+
+// requireIMDSv2 makes the AMI say that its instances are to use IMDSv2 only.
+func (s *session) requireIMDSv2(ctx context.Context) error {
+	if s.builder.Capture.AllowIMDSv1 || s.Image.IMDS == string(ec2types.ImdsSupportValuesV20) {
+		return nil
+	}
+	err := s.region.onceVisible(ctx, func(ctx context.Context) error {
+		_, err := s.region.client.ModifyImageAttribute(ctx, &awsec2.ModifyImageAttributeInput{
+			ImageId: aws.String(s.Image.ID), ImdsSupport: &ec2types.AttributeValue{Value: aws.String(string(ec2types.ImdsSupportValuesV20))},
+		})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("require IMDSv2: %w", err)
+	}
+	return nil
+}

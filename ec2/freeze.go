@@ -1,0 +1,120 @@
+package ec2
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// frozen makes a step of do that runs while the guest's file systems are frozen.
+func (s *session) frozen(do func(ctx context.Context) error) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		m, err := s.Connect(ctx)
+		if err != nil {
+			return err
+		}
+		err = whileFrozen(ctx, m, do)
+		if closeErr := m.Close(); err == nil && closeErr != nil {
+			s.run.Log.Debug("closing the connection", slog.String("error", closeErr.Error()))
+		}
+		return err
+	}
+}
+
+// whileFrozen runs do while the file systems of m are frozen. The guest thaws
+// them when it is told to, when the connection ends, and after a minute in any
+// case; that do took longer is an error.
+func whileFrozen(ctx context.Context, m bake.Machine, do func(ctx context.Context) error) error {
+	thaw, tell := io.Pipe()
+	frozen := &awaited{text: []byte("frozen"), seen: make(chan struct{})}
+	ended := make(chan error, 1)
+	go func() {
+		err := m.Run(ctx, &bake.Cmd{Line: freezeScript, Sudo: true, Stdin: thaw, Stdout: frozen})
+		_ = thaw.Close() // never fails; nobody reads any more
+		ended <- err
+	}()
+	select {
+	case <-frozen.seen:
+	case err := <-ended:
+		if err == nil {
+			err = errors.New("the guest did not freeze its file systems")
+		}
+		return err
+	}
+	err := do(ctx)
+	_ = tell.Close() // never fails
+	return errors.Join(err, <-ended)
+}
+
+// awaited is a writer that tells when a text was written.
+type awaited struct {
+	text []byte
+	seen chan struct{}
+
+	mu   sync.Mutex
+	got  []byte
+	done bool
+}
+
+func (a *awaited) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.got = append(a.got, p...)
+	if !a.done && bytes.Contains(a.got, a.text) {
+		a.done = true
+		close(a.seen)
+	}
+	return len(p), nil
+}
+
+// createImageNow makes the image without a reboot, and waits until EC2 has begun
+// its snapshots: only then the moment that they show has passed.
+func (s *session) createImageNow(ctx context.Context) error {
+	if err := s.createImage(ctx); err != nil {
+		return err
+	}
+	return s.region.images.Wait(ctx, s.Image.ID, func(i ec2types.Image, found bool) (bool, error) {
+		if !found || len(i.BlockDeviceMappings) == 0 {
+			return false, nil
+		}
+		for _, m := range i.BlockDeviceMappings {
+			if m.Ebs != nil && aws.ToString(m.Ebs.SnapshotId) == "" {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+// freezeScript freezes every file system that is on a block device, the root
+// last, and holds them so until its input ends. It writes to none meanwhile.
+const freezeScript = `set -e
+command -v fsfreeze >/dev/null || { echo 'Capture.CrashConsistent needs fsfreeze in the guest' >&2; exit 1; }
+set --
+seen=
+while read -r device dir type rest; do
+	case $type in ext3|ext4|xfs|btrfs|f2fs|jfs) ;; *) continue ;; esac
+	case " $seen " in *" $device "*) continue ;; esac
+	seen="$seen $device"
+	set -- "$(printf '%b' "$dir")" "$@"
+done </proc/mounts
+[ $# -gt 0 ] || { echo 'there is no file system to freeze' >&2; exit 1; }
+thaw() { for dir in "$@"; do fsfreeze -u "$dir" 2>/dev/null || true; done; }
+sync
+( sleep 60; thaw "$@" ) >/dev/null 2>&1 </dev/null &
+guard=$!
+trap 'thaw "$@"' EXIT
+trap 'exit 1' HUP INT TERM
+for dir in "$@"; do fsfreeze -f "$dir"; done
+echo frozen
+read -r answer || true
+kill "$guard" 2>/dev/null || { echo 'the file systems thawed before the snapshots had begun' >&2; exit 1; }
+`

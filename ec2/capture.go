@@ -115,6 +115,9 @@ func (b Builder) validateCapture() []error {
 			wrong("UEFIData", "needs FromSnapshots")
 		}
 	}
+	if b.Spot != nil && c.FromSnapshots && !c.CrashConsistent {
+		wrong("FromSnapshots", "a spot instance cannot be stopped first; set CrashConsistent too")
+	}
 	if (c.ENA || c.SRIOV) && c.CrashConsistent && !c.FromSnapshots {
 		wrong("ENA", "ENA and SRIOV cannot be set on an instance that runs; set FromSnapshots too")
 	}
@@ -125,10 +128,10 @@ func (b Builder) validateCapture() []error {
 func (s *session) Capture() []bake.Step {
 	c := s.builder.Capture
 	var steps []bake.Step
-	if len(s.builder.Hygiene.traces()) > 0 {
-		steps = append(steps, bake.Step{Name: "clean guest", Do: s.cleanGuest})
-	}
 	if !c.CrashConsistent {
+		if len(s.builder.Hygiene.traces()) > 0 {
+			steps = append(steps, bake.Step{Name: "clean guest", Do: s.cleanGuest})
+		}
 		steps = append(steps, bake.Step{Name: "stop instance", Do: s.stop, Timeout: stateTimeout})
 	}
 	end := bake.Step{Name: "terminate instance", Do: s.beginTermination}
@@ -152,6 +155,9 @@ func (s *session) Capture() []bake.Step {
 		wait,
 	)
 }
+
+// registers reports whether the AMI is registered from snapshots.
+func (b Builder) registers() bool { return b.Capture.FromSnapshots }
 
 // checkSource refuses a source whose billing codes the AMI would lose.
 func (s *session) checkSource(context.Context) error {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,18 +13,16 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// frozen makes a step of do that runs while the guest's file systems are frozen.
+// frozen makes a step of do that runs while the file systems of the guest, clean
+// by then, are frozen.
 func (s *session) frozen(do func(ctx context.Context) error) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
-		m, err := s.Connect(ctx)
-		if err != nil {
-			return err
-		}
-		err = whileFrozen(ctx, m, do)
-		if closeErr := m.Close(); err == nil && closeErr != nil {
-			s.run.Log.Debug("closing the connection", slog.String("error", closeErr.Error()))
-		}
-		return err
+		return s.withGuest(ctx, func(ctx context.Context, m bake.Machine) error {
+			if err := s.clean(ctx, m); err != nil {
+				return err
+			}
+			return whileFrozen(ctx, m, do)
+		})
 	}
 }
 

@@ -75,33 +75,40 @@ func (b Builder) validateHygiene() []error {
 }
 
 // cleanGuest removes the traces.
-func (s *session) cleanGuest(ctx context.Context) error {
+func (s *session) cleanGuest(ctx context.Context) error { return s.withGuest(ctx, s.clean) }
+
+// withGuest does something over a connection of its own.
+func (s *session) withGuest(ctx context.Context, do func(ctx context.Context, m bake.Machine) error) error {
+	m, err := s.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	err = do(ctx, m)
+	if closeErr := m.Close(); err == nil && closeErr != nil {
+		s.run.Log.Debug("closing the connection", slog.String("error", closeErr.Error()))
+	}
+	return err
+}
+
+// clean removes the traces. Without its host keys sshd takes no new connections:
+// who needs m once more must do so over the same one.
+func (s *session) clean(ctx context.Context, m bake.Machine) error {
 	traces := s.builder.Hygiene.traces()
+	if len(traces) == 0 {
+		return nil
+	}
 	names := make([]string, 0, len(traces))
 	for _, t := range traces {
 		names = append(names, string(t))
 	}
 	var report bytes.Buffer
-	err := s.onGuest(ctx, &bake.Cmd{
+	err := m.Run(ctx, &bake.Cmd{
 		Line:   cleanScript,
 		Env:    map[string]string{"BAKESTONE_TRACES": strings.Join(names, " "), "BAKESTONE_KEY": keyBlob(s.Keys.ClientPublic)},
 		Stdout: &report,
 		Sudo:   true,
 	})
 	s.reportTraces(report.String())
-	return err
-}
-
-// onGuest runs one command over a connection of its own.
-func (s *session) onGuest(ctx context.Context, cmd *bake.Cmd) error {
-	m, err := s.Connect(ctx)
-	if err != nil {
-		return err
-	}
-	err = m.Run(ctx, cmd)
-	if closeErr := m.Close(); err == nil && closeErr != nil {
-		s.run.Log.Debug("closing the connection", slog.String("error", closeErr.Error()))
-	}
 	return err
 }
 

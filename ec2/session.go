@@ -37,14 +37,17 @@ var (
 
 // Launch is the life of a bake up to a running instance.
 func (s *session) Launch() []bake.Step {
-	return []bake.Step{
-		{Name: "find source image", Do: s.findSource},
+	steps := []bake.Step{{Name: "find source image", Do: s.findSource}}
+	if s.builder.registers() {
+		steps = append(steps, bake.Step{Name: "check source image", Do: s.checkSource})
+	}
+	return append(steps, []bake.Step{
 		{Name: "choose network", Do: s.chooseNetwork},
 		{Name: "make keys", Do: s.makeKeys},
 		{Name: "prepare security group", Do: s.prepareSecurityGroup, Undo: s.deleteSecurityGroup},
 		{Name: "launch instance", Do: s.launch, Undo: s.terminate},
 		{Name: "wait for instance", Do: s.waitRunning, Timeout: s.builder.bootTimeout()},
-	}
+	}...)
 }
 
 // Promote makes the AMI one that others may use.

@@ -71,6 +71,7 @@ func (s *Server) actionTable() map[string]action {
 
 		handle("DescribeSnapshots", (*call).describeSnapshots, k.snapshots.names(true)...),
 		handle("CreateSnapshot", (*call).createSnapshot),
+		handle("CreateSnapshots", (*call).createSnapshots),
 		handle("CopySnapshot", (*call).copySnapshot),
 		handle("DeleteSnapshot", (*call).deleteSnapshot),
 		handle("ModifySnapshotAttribute", (*call).modifySnapshotAttribute),

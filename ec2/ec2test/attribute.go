@@ -55,7 +55,7 @@ func (c *call) describeInstanceAttribute(in *describeInstanceAttributeInput) (*i
 	case "ebsOptimized":
 		out.EBS = &valueXML[bool]{i.ebsOptimal}
 	case "enaSupport":
-		out.ENA = &valueXML[bool]{true}
+		out.ENA = &valueXML[bool]{i.ena}
 	case "productCodes":
 		out.Products = &set[string]{}
 	}
@@ -81,6 +81,7 @@ type modifyInstanceAttributeInput struct {
 	SourceDestCheck                   *boolParam
 	EbsOptimized                      *boolParam
 	EnaSupport                        *boolParam
+	SriovNetSupport                   *valueParam
 	InstanceType                      *valueParam
 	InstanceInitiatedShutdownBehavior *valueParam
 	UserData                          *blobParam
@@ -95,7 +96,7 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*retur
 	}
 	given := 0
 	for _, set := range []bool{
-		in.DisableAPITermination != nil, in.DisableAPIStop != nil, in.SourceDestCheck != nil, in.EbsOptimized != nil, in.EnaSupport != nil,
+		in.DisableAPITermination != nil, in.DisableAPIStop != nil, in.SourceDestCheck != nil, in.EbsOptimized != nil, in.EnaSupport != nil, in.SriovNetSupport != nil,
 		in.InstanceType != nil, in.InstanceInitiatedShutdownBehavior != nil, in.UserData != nil, len(in.GroupID) > 0, len(in.BlockDeviceMapping) > 0,
 	} {
 		if set {
@@ -105,7 +106,7 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*retur
 	if given != 1 {
 		return nil, combination("Exactly one attribute must be specified, not %d", given)
 	}
-	needsStopped := in.InstanceType != nil || in.UserData != nil || in.EbsOptimized != nil || in.EnaSupport != nil
+	needsStopped := in.InstanceType != nil || in.UserData != nil || in.EbsOptimized != nil || in.EnaSupport != nil || in.SriovNetSupport != nil
 	if code := i.phase.code(c.now); needsStopped && code != stopped {
 		return nil, fail("IncorrectInstanceState", "The instance '%s' is not in the 'stopped' state.", i.id)
 	}
@@ -119,6 +120,9 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*retur
 		if err := inSet("instanceInitiatedShutdownBehavior", orText(in.InstanceInitiatedShutdownBehavior.Value, "?"), "stop", "terminate"); err != nil {
 			return nil, err
 		}
+	}
+	if in.SriovNetSupport != nil && in.SriovNetSupport.Value != "simple" {
+		return nil, invalidValue("sriovNetSupport", in.SriovNetSupport.Value, "The only value is simple.")
 	}
 	groups, err := c.chooseGroups(in.GroupID, nil, i.subnet.vpc)
 	if err != nil {
@@ -147,6 +151,10 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*retur
 		i.atShutdown = in.InstanceInitiatedShutdownBehavior.Value
 	case in.UserData != nil:
 		i.userData = in.UserData.Value
+	case in.EnaSupport != nil:
+		i.ena = in.EnaSupport.Value
+	case in.SriovNetSupport != nil:
+		i.sriov = in.SriovNetSupport.Value
 	case len(in.GroupID) > 0:
 		i.groups = groups
 		for _, nic := range i.interfaces {

@@ -14,6 +14,7 @@ type createImageInput struct {
 	Description        string
 	NoReboot           bool
 	BlockDeviceMapping []mapping
+	BootModeOverride   string `ec2:"BootModeOverride,oneof=uefi"`
 	TagSpecification   []tagSpecification
 }
 
@@ -31,6 +32,9 @@ func (c *call) createImage(in *createImageInput) (*imageIDOutput, *apiError) {
 	}
 	if err := c.checkImageName(in.Name); err != nil {
 		return nil, err
+	}
+	if in.BootModeOverride != "" && inst.bootMode == "legacy-bios" {
+		return nil, combination("The boot mode %s does not fit the instance's, which is %s.", in.BootModeOverride, inst.bootMode)
 	}
 	specs, err := tagSpecs(in.TagSpecification, "image", "snapshot")
 	if err != nil {
@@ -57,8 +61,8 @@ func (c *call) createImage(in *createImageInput) (*imageIDOutput, *apiError) {
 
 	img := &image{
 		base: c.newBase(imageKind(), specs["image"]), name: in.Name, description: in.Description,
-		arch: inst.arch, virtualization: "hvm", bootMode: inst.bootMode, imds: inst.image.imds, tpm: inst.image.tpm,
-		ena: inst.image.ena, sriov: inst.image.sriov, rootDevice: inst.rootDevice,
+		arch: inst.arch, virtualization: "hvm", bootMode: orText(in.BootModeOverride, inst.bootMode), imds: inst.image.imds, tpm: inst.image.tpm,
+		ena: inst.ena, sriov: inst.sriov, rootDevice: inst.rootDevice,
 		platform: inst.image.platform, usage: inst.image.usage,
 		sourceInstance: inst.id, sourceImage: inst.image.id, sourceRegion: c.name,
 	}
@@ -112,6 +116,7 @@ type registerImageInput struct {
 	BootMode           string `ec2:"BootMode,oneof=legacy-bios|uefi|uefi-preferred"`
 	ImdsSupport        string `ec2:"ImdsSupport,oneof=v2.0"`
 	TpmSupport         string `ec2:"TpmSupport,oneof=v2.0"`
+	UefiData           []byte
 	TagSpecification   []tagSpecification
 }
 
@@ -123,8 +128,13 @@ func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *apiError)
 	if err != nil {
 		return nil, err
 	}
-	if in.RootDeviceName == "" {
+	switch {
+	case in.RootDeviceName == "":
 		return nil, missing("RootDeviceName")
+	case in.TpmSupport != "" && in.BootMode != "uefi":
+		return nil, combination("The parameter TpmSupport requires the boot mode uefi.")
+	case in.Architecture == "arm64" && in.BootMode == "legacy-bios":
+		return nil, combination("The boot mode legacy-bios is not supported for the architecture arm64.")
 	}
 	mappings, err := merge(nil, in.BlockDeviceMapping)
 	if err != nil {

@@ -86,6 +86,8 @@ type instance struct {
 	reservedAs  *reservationParams
 	enclave     bool
 	licenses    []licenseParam
+	ena         bool   // it has the driver, as far as EC2 was told
+	sriov       string // "simple" or empty
 	credits     string
 	spot        bool
 	spotRequest string
@@ -178,7 +180,9 @@ type instanceXML struct {
 	Profile         *profileXML             `xml:"iamInstanceProfile,omitempty"`
 	EBSOptimized    bool                    `xml:"ebsOptimized"`
 	ENA             bool                    `xml:"enaSupport"`
+	SRIOV           string                  `xml:"sriovNetSupport,omitempty"`
 	BootMode        string                  `xml:"bootMode,omitempty"`
+	TPM             string                  `xml:"tpmSupport,omitempty"`
 	Metadata        metadataXML             `xml:"metadataOptions"`
 	Reservation     reservedXML             `xml:"capacityReservationSpecification"`
 	Enclave         valueEnabledXML         `xml:"enclaveOptions"`
@@ -226,6 +230,14 @@ type metadataXML struct {
 	Tags     string `xml:"instanceMetadataTags"`
 }
 
+// drivers is what EC2 shows of SR-IOV, which it does not for types with an ENA.
+func (i *instance) drivers() string {
+	if i.ena {
+		return ""
+	}
+	return i.sriov
+}
+
 func (c *call) instanceXML(i *instance) instanceXML {
 	code := i.phase.code(c.now)
 	out := instanceXML{
@@ -239,7 +251,7 @@ func (c *call) instanceXML(i *instance) instanceXML {
 		Licenses:   mapSet(i.licenses, func(l licenseParam) licenseXML { return licenseXML(l) }),
 		Monitoring: monitoringXML{"disabled"}, SourceDestCheck: i.destCheck,
 		Architecture: i.arch, RootDeviceType: "ebs", RootDevice: i.rootDevice, Virtualization: "hvm", ClientToken: i.clientToken,
-		Tags: i.tags.set(c.now), Hypervisor: "xen", EBSOptimized: i.ebsOptimal, ENA: true, BootMode: i.bootMode,
+		Tags: i.tags.set(c.now), Hypervisor: "xen", EBSOptimized: i.ebsOptimal, ENA: i.ena, SRIOV: i.drivers(), BootMode: i.bootMode, TPM: i.image.tpm,
 		Platform: i.image.platform, Usage: i.image.usage,
 		Metadata: metadataXML{
 			State: "applied", Tokens: i.metadata.HTTPTokens, Hops: *i.metadata.HTTPPutResponseHopLimit,

@@ -18,6 +18,7 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 	i := &instance{
 		base: c.newBase(instanceKind(), p.specs["instance"].clone()), region: c.region, reservation: reservation, launchIndex: index,
 		clientToken: in.ClientToken, image: p.image, arch: p.image.arch, bootMode: p.image.bootMode, kind: p.kind.name,
+		ena: p.image.ena, sriov: p.image.sriov,
 		userData: in.UserData, profile: p.profile, subnet: p.subnet, groups: p.groups, rootDevice: p.image.rootDevice,
 		launched: c.now, ebsOptimal: truthOf(in.EbsOptimized), keepOnline: truthOf(in.DisableAPITermination),
 		keepRunning: truthOf(in.DisableAPIStop), destCheck: true, atShutdown: orText(in.InstanceInitiatedShutdownBehavior, "stop"),

@@ -64,6 +64,13 @@ type Image struct {
 	// Files are on the disk in addition to what the machine kind puts there.
 	Files map[string]string
 
+	// Platform is its platform details, which stand for what AWS charges for its
+	// software: "Red Hat Enterprise Linux". Empty is "Linux/UNIX", which is free.
+	Platform string
+
+	// IMDSv1 makes an image that does not ask for IMDSv2.
+	IMDSv1 bool
+
 	// Tags are the image's tags, which only its owner sees.
 	Tags map[string]string
 
@@ -191,7 +198,7 @@ func (r *region) publish(img Image, vendor bool) string {
 	made := &image{
 		base: begin("ami-"), alias: img.OwnerAlias, name: img.Name, description: img.Description, arch: img.Architecture,
 		virtualization: "hvm", bootMode: "uefi-preferred", imds: "v2.0", ena: true, sriov: "simple", rootDevice: img.RootDevice,
-		platform: "Linux/UNIX", usage: "RunInstances", deprecateAt: img.Deprecated,
+		platform: orText(img.Platform, "Linux/UNIX"), usage: "RunInstances", deprecateAt: img.Deprecated,
 		launch: permissions{all: !img.Private},
 		mappings: []mapping{{Device: img.RootDevice, EBS: &ebsParams{
 			SnapshotID: snap.id, VolumeSize: &size, VolumeType: "gp3", DeleteOnTermination: &yes, Encrypted: &no,
@@ -199,6 +206,9 @@ func (r *region) publish(img Image, vendor bool) string {
 	}
 	if img.Architecture == "arm64" {
 		made.bootMode = "uefi"
+	}
+	if img.IMDSv1 {
+		made.imds = ""
 	}
 	made.tags = make(tags, len(img.Tags))
 	for key, value := range img.Tags {

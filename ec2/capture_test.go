@@ -1,0 +1,284 @@
+package ec2_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// captured is the simple image, captured in another way.
+func captured(cloud *ec2.Cloud, c ec2.Capture) *bake.Image {
+	img := simple(cloud)
+	img.Name = "captured"
+	img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), Capture: c}
+	return img
+}
+
+// freezer is a guest's fsfreeze, and remembers what it was told.
+type freezer struct {
+	mu  sync.Mutex
+	did []string
+	at  []int
+	now func() int
+}
+
+func (f *freezer) commands() map[string]ec2test.Command {
+	return map[string]ec2test.Command{"fsfreeze": func(_ context.Context, p *ec2test.Process) int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.did = append(f.did, strings.Join(p.Args[1:], " "))
+		f.at = append(f.at, f.now())
+		return 0
+	}}
+}
+
+func (f *freezer) list() ([]string, []int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.did), slices.Clone(f.at)
+}
+
+// freezingServer is an EC2 whose guests have fsfreeze.
+func freezingServer(t *testing.T, o ec2test.Options) (*ec2test.Server, *freezer) {
+	t.Helper()
+	f := &freezer{now: func() int { return 0 }}
+	o.Commands = f.commands()
+	server := roleServer(t, &o)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now = func() int { return len(server.Calls()) }
+	return server, f
+}
+
+func TestCaptures(t *testing.T) {
+	for name, test := range map[string]struct {
+		capture ec2.Capture
+		calls   string
+	}{
+		"stopped":                {calls: "StopInstances CreateImage TerminateInstances"},
+		"frozen":                 {capture: ec2.Capture{CrashConsistent: true}, calls: "CreateImage TerminateInstances"},
+		"snapshots":              {capture: ec2.Capture{FromSnapshots: true}, calls: "StopInstances CreateSnapshots TerminateInstances RegisterImage"},
+		"snapshots while frozen": {capture: ec2.Capture{FromSnapshots: true, CrashConsistent: true}, calls: "CreateSnapshots TerminateInstances RegisterImage"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, freeze := freezingServer(t, ec2test.Options{Latency: ec2test.Latency{Snapshot: 20 * time.Millisecond, Image: 20 * time.Millisecond}})
+			cloud := newCloud(server)
+			results, err := bake.Bake(t.Context(), nil, captured(cloud, test.capture))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ami := ec2.Of(results[0])
+			var calls []string
+			for _, c := range server.Calls() {
+				if strings.Contains("StopInstances CreateImage CreateSnapshots RegisterImage TerminateInstances", c.Action) {
+					calls = append(calls, c.Action)
+				}
+			}
+			if got := strings.Join(calls, " "); got != test.calls {
+				t.Errorf("calls %s, want %s", got, test.calls)
+			}
+			did, at := freeze.list()
+			if !test.capture.CrashConsistent {
+				if len(did) > 0 {
+					t.Errorf("frozen: %v", did)
+				}
+			} else if want := []string{"-f /", "-u /"}; !slices.Equal(did, want) || at[1] == at[0] {
+				t.Errorf("%v at calls %v, want %v with a call between", did, at, want)
+			}
+			if page, err := server.ReadFile(ami.ImageID, "/var/www/index.html"); err != nil || string(page) != "a page\n" {
+				t.Errorf("the page: %q, %v", page, err)
+			}
+			image := describe(t, cloud, "", ami.ImageID)
+			ebs := image.BlockDeviceMappings[0].Ebs
+			if image.ImdsSupport != "v2.0" || !aws.ToBool(image.EnaSupport) || image.BootMode != "uefi-preferred" ||
+				aws.ToString(image.RootDeviceName) != "/dev/sda1" || aws.ToInt32(ebs.VolumeSize) != 8 || ebs.VolumeType != "gp3" || !aws.ToBool(ebs.DeleteOnTermination) {
+				t.Errorf("the AMI: %+v, its root %+v", image, ebs)
+			}
+			if err := ami.Destroy(t.Context()); err != nil {
+				t.Error(err)
+			}
+			wantNothing(t, server)
+		})
+	}
+}
+
+func TestSnapshotBuilderConforms(t *testing.T) {
+	baketest.Conform(t, func(t *testing.T) baketest.Platform {
+		t.Helper()
+		server, _ := freezingServer(t, ec2test.Options{})
+		cloud := newCloud(server)
+		c := ec2.Capture{FromSnapshots: true, CrashConsistent: true}
+		return baketest.Platform{
+			Builder:  ec2.Builder{Cloud: cloud, Source: ubuntu(), Capture: c},
+			Layers:   ec2.Builder{Cloud: cloud, Capture: c},
+			Existing: server.Leftovers,
+		}
+	})
+}
+
+func TestEveryCallOfSnapshotsBroken(t *testing.T) {
+	plain := map[nthCall]bool{}
+	for _, c := range callsOfABake(t, simple) {
+		plain[c] = true
+	}
+	define := func(cloud *ec2.Cloud) *bake.Image { return captured(cloud, ec2.Capture{FromSnapshots: true}) }
+	calls := slices.DeleteFunc(callsOfABake(t, define), func(c nthCall) bool { return plain[c] })
+	if len(calls) < 3 {
+		t.Fatalf("snapshots made only %d calls: %v", len(calls), calls)
+	}
+	breakCalls(t, calls, define)
+}
+
+func TestGuestWithoutFsfreeze(t *testing.T) {
+	server := newServer(t, nil)
+	_, err := bake.Bake(t.Context(), nil, captured(newCloud(server), ec2.Capture{CrashConsistent: true}))
+	if err == nil || !strings.Contains(err.Error(), "Capture.CrashConsistent needs fsfreeze in the guest") {
+		t.Errorf("error %v, want that fsfreeze is missing", err)
+	}
+	wantNothing(t, server)
+}
+
+func TestBillingCodesAreNotLost(t *testing.T) {
+	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
+		Name: "rhel 9", Owner: ec2.Amazon, OwnerAlias: "amazon", Login: "ec2-user", Platform: "Red Hat Enterprise Linux",
+	}}})
+	img := captured(newCloud(server), ec2.Capture{FromSnapshots: true})
+	b, _ := img.Builder.(ec2.Builder)
+	b.Source = ec2.Newest{Owners: []string{ec2.Amazon}, Name: "rhel*"}
+	img.Builder = b
+	_, err := bake.Bake(t.Context(), nil, img)
+	if err == nil || !strings.Contains(err.Error(), "check source image: Builder.Capture.FromSnapshots: ami-") ||
+		!strings.Contains(err.Error(), "is Red Hat Enterprise Linux: its billing codes would be lost") {
+		t.Errorf("error %v, want that billing codes would be lost", err)
+	}
+	if n := server.CallCount("RunInstances"); n != 0 {
+		t.Errorf("%d instances were launched", n)
+	}
+	b.Capture = ec2.Capture{}
+	img.Builder = b
+	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+		t.Errorf("with CreateImage: %v", err)
+	}
+}
+
+func TestAMIDevices(t *testing.T) {
+	for _, fromSnapshots := range []bool{false, true} {
+		t.Run(fmt.Sprint("from snapshots: ", fromSnapshots), func(t *testing.T) {
+			server := newServer(t, nil)
+			cloud := newCloud(server)
+			img := captured(cloud, ec2.Capture{FromSnapshots: fromSnapshots, Devices: []ec2.AMIDevice{
+				{BlockDevice: ec2.BlockDevice{SizeGiB: 30, IOPS: 4000}},
+				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf"}, Omit: true},
+				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdh", SizeGiB: 7, Type: "gp2", KeepOnTermination: true}},
+				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdi"}, Ephemeral: "ephemeral0"},
+			}})
+			b, _ := img.Builder.(ec2.Builder)
+			b.BlockDevices = []ec2.BlockDevice{{Device: "/dev/sdf", SizeGiB: 5}, {Device: "/dev/sdg", SizeGiB: 6, Type: "gp2"}}
+			img.Builder = b
+			results, err := bake.Bake(t.Context(), nil, img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{}
+			for _, m := range describe(t, cloud, "", results[0].Artifact.ID()).BlockDeviceMappings {
+				if m.Ebs == nil {
+					got[*m.DeviceName] = aws.ToString(m.VirtualName)
+					continue
+				}
+				got[*m.DeviceName] = fmt.Sprint(aws.ToInt32(m.Ebs.VolumeSize), " ", m.Ebs.VolumeType, " ", aws.ToBool(m.Ebs.DeleteOnTermination), " ", m.Ebs.SnapshotId != nil)
+			}
+			for device, want := range map[string]string{
+				"/dev/sda1": "30 gp3 true true", "/dev/sdf": "", "/dev/sdg": "6 gp2 true true", "/dev/sdh": "7 gp2 false false", "/dev/sdi": "ephemeral0",
+			} {
+				if got[device] != want {
+					t.Errorf("%s is %q, want %q", device, got[device], want)
+				}
+			}
+			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+				t.Error(err)
+			}
+			wantNothing(t, server)
+		})
+	}
+}
+
+func TestIMDSv2(t *testing.T) {
+	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{Name: "old", Owner: ec2.Canonical, IMDSv1: true}}})
+	cloud := newCloud(server)
+	for want, c := range map[ec2types.ImdsSupportValues][]ec2.Capture{
+		"v2.0": {{}, {FromSnapshots: true}},
+		"":     {{AllowIMDSv1: true}, {AllowIMDSv1: true, FromSnapshots: true}},
+	} {
+		for _, c := range c {
+			img := captured(cloud, c)
+			b, _ := img.Builder.(ec2.Builder)
+			b.Source = ec2.Newest{Owners: []string{ec2.Canonical}, Name: "old"}
+			img.Builder = b
+			results, err := bake.Bake(t.Context(), nil, img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := describe(t, cloud, "", results[0].Artifact.ID()).ImdsSupport; got != want {
+				t.Errorf("%+v: IMDS support %q, want %q", c, got, want)
+			}
+		}
+	}
+}
+
+func TestBootModes(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	for name, test := range map[string]struct {
+		capture   ec2.Capture
+		mode, tpm string
+	}{
+		"override":  {capture: ec2.Capture{BootMode: "uefi", ENA: true, SRIOV: true}, mode: "uefi"},
+		"snapshots": {capture: ec2.Capture{FromSnapshots: true, BootMode: "uefi", TPM: true, UEFIData: "QU1aTlVFRkk=", ENA: true, SRIOV: true}, mode: "uefi", tpm: "v2.0"},
+		"legacy":    {capture: ec2.Capture{FromSnapshots: true, BootMode: "legacy-bios"}, mode: "legacy-bios"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			results, err := bake.Bake(t.Context(), nil, captured(cloud, test.capture))
+			if err != nil {
+				t.Fatal(err)
+			}
+			image := describe(t, cloud, "", results[0].Artifact.ID())
+			if string(image.BootMode) != test.mode || string(image.TpmSupport) != test.tpm || !aws.ToBool(image.EnaSupport) ||
+				test.capture.SRIOV && aws.ToString(image.SriovNetSupport) != "simple" {
+				t.Errorf("boot mode %s, TPM %s, ENA %t, SR-IOV %s", image.BootMode, image.TpmSupport, aws.ToBool(image.EnaSupport), aws.ToString(image.SriovNetSupport))
+			}
+		})
+	}
+}
+
+func TestValidateCapture(t *testing.T) {
+	cloud := newCloud(newServer(t, nil))
+	for want, c := range map[string]ec2.Capture{
+		"Builder.Capture.Devices[]: the root device cannot be left out":             {Devices: []ec2.AMIDevice{{Omit: true}}},
+		"Builder.Capture.Devices[/dev/sdf]: Omit, Ephemeral and a volume exclude":   {Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf", SizeGiB: 1}, Omit: true}}},
+		"Builder.Capture.Devices[/dev/sdf]: is given twice":                         {Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf"}}, {BlockDevice: ec2.BlockDevice{Device: "/dev/sdf"}}}},
+		`Builder.Capture.BootMode: "bios" is none of`:                               {BootMode: "bios"},
+		"Builder.Capture.BootMode: legacy-bios needs FromSnapshots":                 {BootMode: "legacy-bios"},
+		`Builder.Capture.TPM: needs the BootMode "uefi"`:                            {TPM: true, FromSnapshots: true},
+		"Builder.Capture.TPM: needs FromSnapshots":                                  {TPM: true, BootMode: "uefi"},
+		"Builder.Capture.UEFIData: is not base64":                                   {UEFIData: "*", FromSnapshots: true},
+		"Builder.Capture.UEFIData: needs FromSnapshots":                             {UEFIData: "QQ=="},
+		"Builder.Capture.ENA: ENA and SRIOV cannot be set on an instance that runs": {ENA: true, CrashConsistent: true},
+	} {
+		err := bake.Validate(nil, captured(cloud, c))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}

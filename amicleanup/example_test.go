@@ -105,3 +105,41 @@ func ExampleAfterBake() {
 	// Output:
 	// [DeregisterImage ami-web0 DeregisterImage ami-web1] <nil>
 }
+
+// A nightly job: images go in steps, and what a run did is reported.
+func ExampleService() {
+	ec2 := newFake()
+	ec2.series("web", 4)
+	clock := &stepped{now: time.Date(2026, 1, 31, 3, 0, 0, 0, time.UTC)} // in earnest: nil
+	ec2.now = clock.Now
+
+	job := &amicleanup.Service{
+		Schedule: "17 3 * * *",
+		Cleaner: &amicleanup.Cleaner{
+			Targets: []amicleanup.Target{{Region: "eu-west-1", Client: ec2}},
+			Policy: amicleanup.Policy{
+				Select: amicleanup.Select{Name: "{group} {unix}"},
+				Keep:   []amicleanup.Keeper{amicleanup.NewestUsable(2)},
+				Ladder: amicleanup.Ladder{Deprecated: 7 * 24 * time.Hour, Disabled: 14 * 24 * time.Hour},
+			},
+			Clock: clock,
+		},
+		Report: func(_ context.Context, round *amicleanup.Round) {
+			if err := round.Report.WriteText(os.Stdout); err != nil {
+				fmt.Println(err)
+			}
+		},
+	}
+	round := job.Once(context.Background()) // or job.Serve, which stays
+	fmt.Println(round.Err)
+	// Output:
+	// Planned at 2026-01-31 03:00:00
+	//   2 to deprecate
+	//   2 to keep
+	// Done
+	//   2 deprecated
+	// Kept
+	//   2 by NewestUsable(2)
+	//   1 by always
+	// <nil>
+}

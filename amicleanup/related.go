@@ -13,7 +13,8 @@ func SameBuild(img *Image) (key string, ok bool) { return GroupByTag(tagBuild)(i
 // ParentOfKept keeps the images that a kept image was made from, as far as EC2
 // or the tags of this library know, and those that they were made from in
 // turn. All images of all targets count, also those that the policy does not
-// select. When a target cannot be read, nothing goes: it may hold a layer.
+// select. What goes, goes after what was made from it. When a target cannot be
+// read, nothing goes: it may hold a layer.
 func ParentOfKept() Keeper { return parentOfKept{} }
 
 type parentOfKept struct{}
@@ -72,7 +73,7 @@ func (l lineage) behind(unit []member, chosen map[string]Action) string {
 	return ""
 }
 
-// A relation connects what is decided about one image with others.
+// relations connect what is decided about one image with others.
 type relations struct {
 	items    map[string]*Item   // by image id
 	releases map[string][]*Item // by Item.Release

@@ -14,18 +14,19 @@ import (
 // default network and images, and refuses unknown images, key pairs and
 // instance types. Without moto it skips t, as Need does.
 //
-// The server ends when t does; its log is shown if t has failed.
-func Moto(t testing.TB) (endpoint string) {
+// The server ends when t does; its log is shown if t has failed. Env is added to
+// its environment.
+func Moto(t testing.TB, env ...string) (endpoint string) {
 	t.Helper()
 	python := Need(t, "moto")
 	log := filepath.Join(t.TempDir(), "moto.log")
-	strict := []string{
+	env = append([]string{
 		"MOTO_ENABLE_AMI_VALIDATION=1",
 		"MOTO_ENABLE_KEYPAIR_VALIDATION=1",
 		"MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION=1",
-	}
+	}, env...)
 	// Port 0 is the system's choice, so no other program can be in the way.
-	p, err := start(t, log, "BAKESTONE_TEST_MOTO="+log, strict, python, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0")
+	p, err := start(t, log, "BAKESTONE_TEST_MOTO="+log, env, python, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0")
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}

@@ -23,6 +23,9 @@
 //     otherwise the one in PATH.
 //   - "ansible" is ansible-playbook, the one in the directory named by
 //     BAKESTONE_ANSIBLE if that is set.
+//   - "amicleaner" and "custodian" are other cleaners of images, aws-amicleaner
+//     and Cloud Custodian, in the directory named by BAKESTONE_CLEANERS if that
+//     is set.
 //   - "guestroot" is the root file system that Guest runs its machines from, and
 //     the right to do so: that of root, on Linux.
 //   - "puppet" and "salt" are those tools in that file system.
@@ -54,6 +57,9 @@ const (
 
 	// ansibleVar names the directory of Ansible's programs.
 	ansibleVar = "BAKESTONE_ANSIBLE"
+
+	// cleanersVar names the directory of the other cleaners' programs.
+	cleanersVar = "BAKESTONE_CLEANERS"
 )
 
 // Need returns the path of tool. Without the tool it skips the test, or ends it
@@ -88,7 +94,9 @@ func find(ctx context.Context, tool string) (string, error) {
 	case "moto":
 		return findMoto(ctx)
 	case "ansible":
-		return findAnsible()
+		return findIn(os.Getenv(ansibleVar), "ansible-playbook")
+	case "amicleaner", "custodian":
+		return findIn(os.Getenv(cleanersVar), tool)
 	case "guestroot", "puppet", "salt":
 		return findGuestRoot(tool)
 	case "awscli":
@@ -117,9 +125,9 @@ func lookPath(tool string) (string, error) {
 	return "", err
 }
 
-func findAnsible() (string, error) {
-	const program = "ansible-playbook"
-	if dir := os.Getenv(ansibleVar); dir != "" {
+// findIn looks for a program in a directory, or in PATH when that is empty.
+func findIn(dir, program string) (string, error) {
+	if dir != "" {
 		return exec.LookPath(filepath.Join(dir, program))
 	}
 	return lookPath(program)

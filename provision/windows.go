@@ -288,9 +288,12 @@ func (r WindowsReboot) Provision(ctx context.Context, m bake.Machine) error {
 	}
 	var last error
 	err = bake.WaitFor(limited, clock, windowsPause, func(ctx context.Context) (bool, error) {
-		var now time.Duration
-		if now, last = uptime(ctx, m); last != nil {
-			return false, context.Cause(ctx)
+		now, err := uptime(ctx, m)
+		if cause := context.Cause(ctx); cause != nil {
+			return false, cause
+		}
+		if last = err; err != nil {
+			return false, nil //nolint:nilerr // a machine that goes down or boots cannot answer
 		}
 		// A machine that was not restarted would be up for before and all the
 		// time since then.

@@ -119,17 +119,24 @@ func askCloudInit(ctx context.Context, m bake.Machine) (cloudInitStatus, error) 
 	case err != nil:
 		return cloudInitStatus{}, err
 	case status != usageError:
-		return parseCloudInit(out), nil
+		return parseCloudInit(out, status), nil
 	}
 	return awaitBootFinished(ctx, m)
 }
 
 // parseCloudInit reads "status: error" and, behind "detail:", what went wrong.
-func parseCloudInit(out string) cloudInitStatus {
+// What says nothing is known by its exit status.
+func parseCloudInit(out string, exit int) cloudInitStatus {
 	// While it waits it prints dots.
 	_, out, _ = strings.Cut(out, "status:")
 	word, rest, _ := strings.Cut(strings.TrimSpace(out), "\n")
 	s := cloudInitStatus{Status: strings.TrimSpace(word)}
+	if s.Status == "" {
+		s.Status = "done"
+		if exit != 0 {
+			s.Status = "error"
+		}
+	}
 	if s.Status == "error" {
 		s.Errors = []string{strings.TrimSpace(rest)}
 	}

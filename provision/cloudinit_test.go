@@ -34,6 +34,8 @@ func TestWaitCloudInit(t *testing.T) {
 		"allowed":         {json: degraded, allow: true, said: "cloud-init ended degraded done\n\tDEPRECATED: old key"},
 		"old":             {json: usage, long: baketest.Reply{Stdout: "....\nstatus: done\ntime: x\ndetail:\nDataSourceEc2Local\n"}},
 		"old error":       {json: usage, long: baketest.Reply{Status: 1, Stdout: "status: error\ntime: x\ndetail:\n('scripts-user', 1)\n"}, want: "status \"error\"\n\ttime: x\ndetail:\n('scripts-user', 1)"},
+		"silent":          {json: usage, long: baketest.Reply{}},
+		"silent error":    {json: usage, long: baketest.Reply{Status: 1}, want: `status "error"`},
 		"nonsense":        {json: baketest.Reply{Stdout: "{"}, want: "its answer: unexpected end"},
 		"killed":          {json: baketest.Reply{Status: 137, Signal: "KILL"}, want: "killed by signal KILL"},
 	} {

@@ -60,4 +60,9 @@
 //	m := baketest.NewMachine(nil)
 //	m.On("apt-get update", baketest.Reply{Status: 100})
 //	err := provision.Shell("apt-get update").Provision(ctx, m)
+//
+// Packages, User, Service, Hostname and Sysctl are a single command each, whose
+// first line is its name:
+//
+//	m.OnPrefix("# packages: install nginx", baketest.Reply{Stdout: "changed: installed nginx\n"})
 package provision

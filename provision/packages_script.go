@@ -70,9 +70,11 @@ const aptFunctions = `
 
 const dnfFunctions = `
 	installed() { rpm -qa | sort; }
-	dnf=dnf
-	have dnf || dnf=yum
-	run_dnf() { "$dnf" -y ${norecommends:+--setopt=install_weak_deps=False} --setopt=skip_missing_names_on_install=False "$@"; }
+	dnf=dnf strict=
+	# yum leaves out what does not exist, unless told otherwise; dnf takes no
+	# option that it does not know.
+	have dnf || { dnf=yum; strict=--setopt=skip_missing_names_on_install=False; }
+	run_dnf() { "$dnf" -y ${norecommends:+--setopt=install_weak_deps=False} $strict "$@"; }
 	refresh() { :; } # it looks by itself whether its lists are old
 	upgrade_all() { run_dnf upgrade; }
 	install_them() {

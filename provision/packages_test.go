@@ -142,12 +142,12 @@ func TestPackages(t *testing.T) {
 		},
 		"dnf": {
 			[]string{
-				"dnf -y --setopt=install_weak_deps=False --setopt=skip_missing_names_on_install=False install nginx-1.24* curl",
-				"dnf -y --setopt=install_weak_deps=False --setopt=skip_missing_names_on_install=False remove telnet",
+				"dnf -y --setopt=install_weak_deps=False install nginx-1.24* curl",
+				"dnf -y --setopt=install_weak_deps=False remove telnet",
 				"dnf clean all",
 			},
 			[]string{"dnf clean all"},
-			[]string{"dnf -y --setopt=skip_missing_names_on_install=False upgrade"},
+			[]string{"dnf -y upgrade"},
 		},
 		"yum": {
 			[]string{

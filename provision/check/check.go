@@ -134,6 +134,12 @@ func (c Checks) Check(ctx context.Context, m bake.Machine) error {
 	}
 }
 
+// Held is what the command of Checks writes when everything holds, for tests
+// with package baketest, on whose machine nothing runs:
+//
+//	m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Held})
+const Held = markEnd + "\n"
+
 // Every problem is a line behind mark and the test's number. The end is marked,
 // too: a script that was cut short found nothing.
 const (

@@ -43,7 +43,7 @@ func TestFailuresAreReportedTogether(t *testing.T) {
 	if calls := m.Calls(); len(calls) != 1 || calls[0].Sudo {
 		t.Errorf("calls are %v, want one", calls)
 	}
-	m.OnPrefix("#", baketest.Reply{Stdout: "bakestone-check end\n"})
+	m.OnPrefix("#", baketest.Reply{Stdout: check.Held})
 	if err := check.All(check.Port{Number: 1}).AsRoot().Provision(t.Context(), m); err != nil || !m.Calls()[1].Sudo {
 		t.Errorf("as root: %v", err)
 	}
@@ -65,7 +65,7 @@ func TestNothingSaidIsNoSuccess(t *testing.T) {
 
 func TestWithin(t *testing.T) {
 	bad := baketest.Reply{Stdout: "bakestone-check 0 nothing listens there\nbakestone-check end\n"}
-	good := baketest.Reply{Stdout: "bakestone-check end\n"}
+	good := baketest.Reply{Stdout: check.Held}
 	for name, test := range map[string]struct {
 		times int // that it is bad
 		limit time.Duration
@@ -114,7 +114,7 @@ func TestWithin(t *testing.T) {
 func TestInABuild(t *testing.T) {
 	builder := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
 		m.OnPrefix("# check: port 80", baketest.Reply{Stdout: "bakestone-check 0 nothing listens there\nbakestone-check end\n"})
-		m.OnPrefix("# check: ", baketest.Reply{Stdout: "bakestone-check end\n"})
+		m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Held})
 	}})
 	img := &bake.Image{
 		Name: "web", Builder: builder,

@@ -52,6 +52,7 @@ class CallbackModule(CallbackBase):
 // ansibleResults is what the plugin has written.
 type ansibleResults struct {
 	failed *ansibleFailure // the last
+	ended  bool            // it has told the hosts
 	hosts  []string        // that had a play
 }
 
@@ -77,7 +78,9 @@ func parseAnsibleResults(text io.Reader) (ansibleResults, error) {
 		if said.Task != "" {
 			results.failed = &said
 		}
-		results.hosts = append(results.hosts, said.Hosts...)
+		if said.Hosts != nil {
+			results.ended, results.hosts = true, said.Hosts
+		}
 	}
 }
 

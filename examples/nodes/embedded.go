@@ -40,23 +40,28 @@ func commands() map[string]ec2test.Command {
 	return map[string]ec2test.Command{"apt-get": quiet, "systemctl": quiet, "puppet": puppet}
 }
 
-// puppet configures its machine for the name in its configuration, and ends as
-// the real one does when something was changed.
+// puppet configures its machine for the name that it is given, and ends as the
+// real one does when something was changed.
 func puppet(_ context.Context, p *ec2test.Process) int {
 	const changed, failed = 2, 1
-	config, err := p.FS.ReadFile("/etc/puppet/puppet.conf")
-	if err != nil {
-		fmt.Fprintln(p.Stderr, "Error: no configuration:", err)
+	name := certname(p)
+	if name == "" || p.Args[1] != "agent" {
+		fmt.Fprintln(p.Stderr, "Error: unknown arguments", p.Args)
 		return failed
 	}
-	for line := range strings.Lines(string(config)) {
-		if name, found := strings.CutPrefix(line, "certname = "); found {
-			name = strings.TrimSpace(name)
-			fmt.Fprintf(p.Stdout, "Notice: Catalog compiled for %s\n", name)
-			if err := p.FS.WriteFile("/etc/configured-as", []byte(name+"\n"), 0o644); err != nil {
-				return failed
-			}
-		}
+	fmt.Fprintf(p.Stdout, "Notice: Catalog compiled for %s\n", name)
+	if err := p.FS.WriteFile("/etc/configured-as", []byte(name+"\n"), 0o644); err != nil {
+		return failed
 	}
 	return changed
+}
+
+// certname is the name that puppet is given.
+func certname(p *ec2test.Process) string {
+	for _, arg := range p.Args {
+		if name, found := strings.CutPrefix(arg, "--certname="); found {
+			return name
+		}
+	}
+	return ""
 }

@@ -25,7 +25,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-//go:embed nodes.yaml bootstrap.sh
+//go:embed nodes.yaml
 var files embed.FS
 
 // Attributes are what nodes.yaml says of a node.
@@ -62,12 +62,10 @@ func image(cloud *ec2.Cloud, node nodes.Node[Attributes], retire bake.Publisher)
 			User:           "ubuntu",
 		},
 		Provisioners: []bake.Provisioner{
-			provision.Script{FS: files, Path: "bootstrap.sh", Sudo: true, Env: map[string]string{
-				"PUPPET_SERVER": puppetServer,
-				"CERTNAME":      node.Name,
-			}},
-			// Puppet ends with 2 when it changed something.
-			provision.Script{Inline: []string{"puppet agent --test"}, Sudo: true, ExitCodes: []int{0, 2}},
+			provision.PuppetAgent{
+				Server: puppetServer, CertName: node.Name,
+				Install: provision.Packages{Install: []string{"puppet-agent"}},
+			},
 		},
 		Publishers: []bake.Publisher{retire},
 		Tags:       map[string]string{"role": node.Attrs.Role, "owner": node.Attrs.Owner},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -70,7 +71,8 @@ func TestFleetKeepsTheNewestFive(t *testing.T) {
 func TestOneFailedNodeDoesNotLoseTheOthers(t *testing.T) {
 	failing := commands()
 	failing["puppet"] = func(ctx context.Context, p *ec2test.Process) int {
-		if config, _ := p.FS.ReadFile("/etc/puppet/puppet.conf"); bytes.Contains(config, []byte("certname = db")) {
+		if certname(p) == "db" {
+			fmt.Fprintln(p.Stderr, "Error: Could not retrieve catalog from remote server")
 			return 1
 		}
 		return puppet(ctx, p)
@@ -78,8 +80,8 @@ func TestOneFailedNodeDoesNotLoseTheOthers(t *testing.T) {
 	where := embedded(t, failing)
 	results, err := bakeFleet(t.Context(), where, &bake.Options{Clock: where.Clock}, fleet(t))
 	var exit *bake.ExitError
-	if !errors.As(err, &exit) || exit.Status != 1 {
-		t.Errorf("error %v, want puppet's exit status", err)
+	if !errors.As(err, &exit) || exit.Status != 1 || !strings.Contains(err.Error(), "Could not retrieve catalog") {
+		t.Errorf("error %v, want puppet's exit status and message", err)
 	}
 	for i, want := range []bake.Status{bake.StatusBaked, bake.StatusFailed, bake.StatusBaked} {
 		if results[i].Status != want {

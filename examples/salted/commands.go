@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// commands stand for the programs that the machines of the embedded EC2 do not
+// have.
+func commands() map[string]ec2test.Command {
+	return map[string]ec2test.Command{
+		"salt-call":  salt,
+		"apt-get":    func(context.Context, *ec2test.Process) int { return 0 },
+		"dpkg-query": func(context.Context, *ec2test.Process) int { return 1 },
+	}
+}
+
+// salt leaves a file on the machine as the states would, and writes its results
+// as the real one does.
+func salt(_ context.Context, p *ec2test.Process) int {
+	option := func(name string) string {
+		for _, arg := range p.Args {
+			if value, found := strings.CutPrefix(arg, "--"+name+"="); found {
+				return value
+			}
+		}
+		return ""
+	}
+	const failed = 2
+	text, err := p.FS.ReadFile(path.Join(option("config-dir"), "minion.d/99-bakestone.conf"))
+	if err != nil {
+		fmt.Fprintln(p.Stderr, "[ERROR   ]", err)
+		return failed
+	}
+	var minion struct {
+		ID     string
+		Grains struct{ Commit string }
+		Roots  map[string][]string `json:"file_roots"`
+	}
+	if err := json.Unmarshal(text, &minion); err != nil {
+		fmt.Fprintln(p.Stderr, "[ERROR   ]", err)
+		return failed
+	}
+	result := true
+	if _, err := p.FS.Stat(path.Join(minion.Roots["base"][0], "top.sls")); err != nil {
+		result = false
+	}
+	comment := "File /etc/baked-as updated"
+	if err := p.FS.WriteFile("/etc/baked-as", []byte(minion.ID+" "+minion.Grains.Commit+"\n"), 0o644); err != nil {
+		result, comment = false, err.Error()
+	}
+	state := map[string]any{"result": result, "comment": comment, "changes": map[string]string{"diff": "New file"}, "__sls__": "house"}
+	results, err := json.Marshal(map[string]any{"local": map[string]any{"file_|-baked_|-/etc/baked-as_|-managed": state}})
+	if err != nil || p.FS.WriteFile(option("out-file"), results, 0o600) != nil || !result {
+		return failed
+	}
+	return 0
+}

@@ -1,0 +1,2 @@
+welcome: Baked, not built by hand.
+contact: the bakers

@@ -1,0 +1,5 @@
+base:
+  '*':
+    - house
+  'rails-*':
+    - rails

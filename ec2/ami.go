@@ -61,6 +61,9 @@ func (s *session) Artifact() bake.Artifact {
 		Architecture: s.Source.Architecture, Login: s.Source.Login, Source: s.Source, Build: s.run.ID,
 		cloud: s.builder.Cloud,
 	}
+	if s.Image.Replaces.Done || s.builder.ReplaceAMI && s.Image.Removed {
+		a.Name = s.builder.AMIName
+	}
 	for i, p := range s.Places {
 		if p.Done && !p.Removed {
 			c := s.builder.Distribute.Copies[i]

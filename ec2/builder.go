@@ -27,6 +27,14 @@ type Builder struct {
 	// Empty is the image's name, a space, and the Unix time of the build.
 	AMIName string
 
+	// ReplaceAMI replaces the AMI that has the name AMIName, in every place, once
+	// the new one has passed its checks and has been copied. Between the call
+	// that deregisters the old one and the one that registers the new, nobody has
+	// the name; if the latter fails, the old AMI is registered again, with a new
+	// id. An old AMI that is protected is an error. Sources with billing codes
+	// cannot be used: see Capture.FromSnapshots.
+	ReplaceAMI bool
+
 	// Description is the AMI's. Empty says what it was baked from.
 	Description string
 
@@ -220,6 +228,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	errs = append(errs, b.validateDevices()...)
 	errs = append(errs, b.validateTags(img)...)
 	errs = append(errs, b.validateHygiene()...)
+	errs = append(errs, b.validateReplace()...)
 	errs = append(errs, b.validateCapture()...)
 	errs = append(errs, b.validateDistribution()...)
 	if b.BootTimeout < 0 || b.ImageTimeout < 0 {

@@ -157,14 +157,18 @@ func (s *session) Capture() []bake.Step {
 }
 
 // registers reports whether the AMI is registered from snapshots.
-func (b Builder) registers() bool { return b.Capture.FromSnapshots }
+func (b Builder) registers() bool { return b.Capture.FromSnapshots || b.ReplaceAMI }
 
 // checkSource refuses a source whose billing codes the AMI would lose.
 func (s *session) checkSource(context.Context) error {
 	if !s.Source.Billed {
 		return nil
 	}
-	return bake.Invalid("Builder.Capture.FromSnapshots", "%s is %s: its billing codes would be lost", s.Source.ID, s.Source.Platform)
+	field := "Builder.Capture.FromSnapshots"
+	if s.builder.ReplaceAMI {
+		field = "Builder.ReplaceAMI"
+	}
+	return bake.Invalid(field, "%s is %s: its billing codes would be lost", s.Source.ID, s.Source.Platform)
 }
 
 // setDrivers marks the stopped instance, and so the AMI, as having them.

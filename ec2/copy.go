@@ -30,6 +30,8 @@ type place struct {
 	Released  bool     `json:"released,omitempty"`
 	Done      bool     `json:"done,omitempty"` // ready for others
 	Removed   bool     `json:"removed,omitempty"`
+
+	Replaces replacement `json:"replaces,omitzero"`
 }
 
 // A CopyError is a place that an AMI did not get to.
@@ -94,7 +96,7 @@ func (s *session) copyTo(ctx context.Context, i int) error {
 		if err := r.discard(ctx, s.run.ID, p.ID, p.Snapshots); err != nil {
 			return err
 		}
-		*p = place{Account: p.Account, Attempt: p.Attempt + 1}
+		*p = place{Account: p.Account, Attempt: p.Attempt + 1, Replaces: p.Replaces}
 	}
 	if p.ID == "" && s.builder.cloudOf(c) != s.builder.Cloud {
 		if err := s.letPull(ctx, c, p); err != nil {
@@ -168,7 +170,7 @@ const (
 func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *place) error {
 	in := &awsec2.CopyImageInput{
 		ClientToken:   aws.String(s.run.ID + "-" + c.Region + "-" + strconv.Itoa(p.Attempt)),
-		Name:          aws.String(s.Image.Name),
+		Name:          aws.String(s.workingName()),
 		Description:   aws.String(s.description()),
 		SourceImageId: aws.String(s.Image.ID), SourceRegion: aws.String(s.region.name),
 		TagSpecifications: tagged(s.imageTags(), ec2types.ResourceTypeImage, ec2types.ResourceTypeSnapshot),

@@ -23,6 +23,8 @@ type amiRecord struct {
 	IMDS      string    `json:"imds,omitempty"`    // what it says of it
 	Refused   bool      `json:"refused,omitempty"` // EC2 said that it made none
 	Removed   bool      `json:"removed,omitempty"`
+
+	Replaces replacement `json:"replaces,omitzero"`
 }
 
 func (b Builder) imageTimeout() time.Duration {
@@ -57,7 +59,9 @@ func (s *session) nameImage(try int) {
 	if s.Image.Baked.IsZero() {
 		s.Image.Baked = s.run.Clock.Now()
 	}
-	if s.Image.Name == "" || try > 0 {
+	if s.builder.ReplaceAMI {
+		s.Image.Name = s.workingName()
+	} else if s.Image.Name == "" || try > 0 {
 		s.Image.Name = s.builder.nameFor(s.image, s.Image.Baked.Add(time.Duration(try)*time.Second))
 	}
 }

@@ -25,9 +25,13 @@ func (s *session) promote(ctx context.Context) error {
 	if len(failed) > 0 && d.AllOrNothing {
 		return s.incomplete(failed)
 	}
+	failed = append(failed, s.inPlaces(ctx, s.takeCopyName)...)
 	failed = append(failed, s.inPlaces(ctx, s.releaseCopy)...)
 	stays := !d.OnlyCopies || len(failed) > 0
 	if stays {
+		if err := s.takeName(ctx, s.region, &s.Image.ID, &s.Image.Replaces); err != nil {
+			return err
+		}
 		if err := s.releaseImage(ctx, s.region, s.Image.ID, s.Image.Snapshots); err != nil {
 			return err
 		}
@@ -95,7 +99,7 @@ func (s *session) inPlaces(ctx context.Context, do func(ctx context.Context, i i
 
 func (s *session) releaseCopy(ctx context.Context, i int) error {
 	p := &s.Places[i]
-	if !p.Copied || p.Released {
+	if !p.Copied || p.Released || s.builder.ReplaceAMI && !p.Replaces.Done {
 		return nil
 	}
 	err := s.releaseImage(ctx, s.placeRegion(i), p.ID, p.Snapshots)
@@ -169,18 +173,38 @@ func (s *session) leaveHome(ctx context.Context) error {
 }
 
 // unpromote removes the copies; of a build whose AMI stays only those that are
-// not done.
+// not done. What the AMI replaced goes or comes back accordingly.
 func (s *session) unpromote(ctx context.Context, outcome bake.Outcome) error {
 	s.planPlaces()
 	failed := s.inPlaces(ctx, func(ctx context.Context, i int) error {
-		if outcome == bake.Succeeded && s.Places[i].Done {
-			return nil
+		p, r := &s.Places[i], s.placeRegion(i)
+		if outcome == bake.Succeeded && p.Done {
+			return r.dropOld(ctx, s.run, &p.Replaces)
 		}
-		return s.removeCopy(ctx, i)
+		if err := s.removeCopy(ctx, i); err != nil {
+			return err
+		}
+		return r.bringBack(ctx, s.run, &p.Replaces)
 	})
 	errs := (&DistributionError{Failed: failed}).Unwrap()
-	if outcome == bake.Succeeded && !s.Image.Removed {
-		errs = append(errs, s.endPulls(ctx)) // an attempt may have failed to
+	switch {
+	case outcome != bake.Succeeded:
+		errs = append(errs, s.giveNameBack(ctx))
+	case !s.Image.Removed:
+		// An attempt may have failed to end the pulls.
+		errs = append(errs, s.endPulls(ctx), s.region.dropOld(ctx, s.run, &s.Image.Replaces))
 	}
 	return errors.Join(errs...)
+}
+
+// giveNameBack brings back the AMI that was replaced where this one was baked.
+// This one is removed for good by the undo of its create step.
+func (s *session) giveNameBack(ctx context.Context) error {
+	if s.Image.Replaces.OldID == "" {
+		return nil
+	}
+	if err := s.region.deregisterBuild(ctx, s.run.ID, s.Image.ID); err != nil {
+		return err
+	}
+	return s.region.bringBack(ctx, s.run, &s.Image.Replaces)
 }

@@ -14,12 +14,16 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// imageOfBuild looks for the image of a build by the tag of its create call.
-// Without one it returns an image without an id.
-func (r *region) imageOfBuild(ctx context.Context, build string) (ec2types.Image, error) {
-	images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{
+// imagesOfBuild looks for the images of a build by the tag of their create call.
+func (r *region) imagesOfBuild(ctx context.Context, build string) ([]ec2types.Image, error) {
+	return r.describeImages(ctx, &awsec2.DescribeImagesInput{
 		Owners: []string{Self}, Filters: []ec2types.Filter{filter("tag:"+TagBuild, build)},
 	})
+}
+
+// imageOfBuild is one of them. Without any it has no id.
+func (r *region) imageOfBuild(ctx context.Context, build string) (ec2types.Image, error) {
+	images, err := r.imagesOfBuild(ctx, build)
 	if err != nil || len(images) == 0 {
 		return ec2types.Image{}, err
 	}
@@ -42,8 +46,29 @@ func (r *region) discard(ctx context.Context, build, id string, snapshots []stri
 	if err != nil {
 		return err
 	}
-	all := slices.Compact(slices.Sorted(slices.Values(append(tagged, snapshots...))))
-	return r.removeImage(ctx, id, all)
+	if err := r.deregisterBuild(ctx, build, id); err != nil {
+		return err
+	}
+	return r.deleteSnapshots(ctx, slices.Compact(slices.Sorted(slices.Values(append(tagged, snapshots...)))))
+}
+
+// deregisterBuild deregisters an image of a build, and any other that it has.
+func (r *region) deregisterBuild(ctx context.Context, build, id string) error {
+	images, err := r.imagesOfBuild(ctx, build)
+	if err != nil {
+		return err
+	}
+	ids := []string{id}
+	for _, image := range images {
+		ids = append(ids, aws.ToString(image.ImageId))
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		if err := r.removeImage(ctx, id, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // removeImage deregisters the image, also a protected one, and deletes the

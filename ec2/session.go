@@ -57,7 +57,11 @@ func (s *session) Promote() []bake.Step {
 	if timeout == 0 {
 		timeout = defaultCopying
 	}
-	return []bake.Step{{Name: "promote image", Do: s.promote, Undo: s.unpromote, Retry: d.retry(), Timeout: timeout}}
+	var steps []bake.Step
+	if s.builder.ReplaceAMI {
+		steps = append(steps, bake.Step{Name: "find image to replace", Do: s.findReplaced})
+	}
+	return append(steps, bake.Step{Name: "promote image", Do: s.promote, Undo: s.unpromote, Retry: d.retry(), Timeout: timeout})
 }
 
 // Connect waits until SSH answers under the injected host key.

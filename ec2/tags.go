@@ -43,7 +43,11 @@ func (s *session) tags(name string) map[string]string {
 
 // imageTags are those of the AMI and its snapshots.
 func (s *session) imageTags() map[string]string {
-	tags := s.tags(s.Image.Name)
+	name := s.Image.Name
+	if s.builder.ReplaceAMI {
+		name = s.builder.AMIName // under which it is registered again
+	}
+	tags := s.tags(name)
 	tags[TagLogin] = s.Source.Login
 	tags[TagSource] = s.Source.ID
 	tags[TagStamp] = strconv.FormatInt(s.Image.Baked.Unix(), 10)

@@ -117,9 +117,13 @@ type Builder struct {
 	// SecurityGroups: all that match, of the VPC of the instance.
 	SecurityGroupFilters Filters
 
-	// SSHFrom is who may reach the temporary group's port 22. Empty is the
+	// SSHFrom is who may reach the temporary group's SSH port. Empty is the
 	// baking host's address alone.
 	SSHFrom []netip.Prefix
+
+	// SSH says how to reach the instance. The zero value is port 22 of Address,
+	// with keys made for the build.
+	SSH SSH
 
 	// InstanceProfile is the name or ARN of an IAM instance profile for the
 	// instance. Empty is none.
@@ -224,6 +228,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	errs = append(errs, b.validateNetwork()...)
 	errs = append(errs, b.validateAddress()...)
 	errs = append(errs, b.validateSecurityGroups()...)
+	errs = append(errs, b.validateSSH()...)
 	errs = append(errs, b.validateUserData()...)
 	errs = append(errs, b.validateDevices()...)
 	errs = append(errs, b.validateTags(img)...)

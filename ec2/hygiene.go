@@ -155,7 +155,7 @@ empty() {
 	done
 }
 forget_key() {
-	if [ -f "$1" ] && grep -qF "$BAKESTONE_KEY" "$1"; then
+	if [ -n "$BAKESTONE_KEY" ] && [ -f "$1" ] && grep -qF "$BAKESTONE_KEY" "$1"; then
 		others=$(grep -vF "$BAKESTONE_KEY" "$1" || true)
 		if [ -n "$others" ]; then printf '%s\n' "$others" >"$1"; else : >"$1"; fi
 		removed "$1"

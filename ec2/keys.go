@@ -8,27 +8,31 @@ import (
 
 // keys are made for one instance and worth nothing without it: the host key
 // that we inject and pin, and the client key that logs in. No key pair of
-// EC2's is involved.
+// EC2's is involved. What the caller has of his own is not among them.
 type keys struct {
-	HostPrivate   string `json:"host_private"`
-	HostPublic    string `json:"host_public"`
-	ClientPrivate string `json:"client_private"`
-	ClientPublic  string `json:"client_public"`
+	HostPrivate   string `json:"host_private,omitempty"`
+	HostPublic    string `json:"host_public,omitempty"` // or what the console shows
+	ClientPrivate string `json:"client_private,omitempty"`
+	ClientPublic  string `json:"client_public,omitempty"`
 }
 
 func (s *session) makeKeys(context.Context) error {
-	host, err := sshmachine.NewKeyPair("")
-	if err != nil {
-		return err
+	s.Keys = keys{}
+	if s.builder.SSH.HostKey == nil && !s.builder.SSH.ConsoleHostKey {
+		host, err := sshmachine.NewKeyPair("")
+		if err != nil {
+			return err
+		}
+		s.Keys.HostPrivate, s.Keys.HostPublic = host.Private.Reveal(), host.AuthorizedKey
+		s.run.Mask(host.Private)
 	}
-	client, err := sshmachine.NewKeyPair("bakestone-" + s.run.ID)
-	if err != nil {
-		return err
+	if len(s.builder.SSH.Auth) == 0 {
+		client, err := sshmachine.NewKeyPair("bakestone-" + s.run.ID)
+		if err != nil {
+			return err
+		}
+		s.Keys.ClientPrivate, s.Keys.ClientPublic = client.Private.Reveal(), client.AuthorizedKey
+		s.run.Mask(client.Private)
 	}
-	s.Keys = keys{
-		HostPrivate: host.Private.Reveal(), HostPublic: host.AuthorizedKey,
-		ClientPrivate: client.Private.Reveal(), ClientPublic: client.AuthorizedKey,
-	}
-	s.run.Mask(host.Private, client.Private)
 	return nil
 }

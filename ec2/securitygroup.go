@@ -46,13 +46,9 @@ func (s *session) prepareSecurityGroup(ctx context.Context) error {
 	if s.builder.ownGroups() {
 		return s.findSecurityGroups(ctx)
 	}
-	from := s.builder.SSHFrom
-	if len(from) == 0 {
-		addr, err := s.region.lookups.addresses.get(ctx, "", s.builder.Cloud.options.SourceAddress)
-		if err != nil {
-			return fmt.Errorf("%w; or set Builder.SSHFrom or Builder.SecurityGroups", err)
-		}
-		from = []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
+	from, err := s.sshFrom(ctx)
+	if err != nil {
+		return err
 	}
 	if err := s.createSecurityGroup(ctx); err != nil {
 		return err
@@ -152,7 +148,13 @@ func (s *session) findTemporaryGroup(ctx context.Context) (bool, error) {
 }
 
 func (s *session) allowSSH(ctx context.Context, from []netip.Prefix) error {
-	const port = 22
+	if len(s.SecurityGroup.IDs) == 0 {
+		return errors.New("the new security group is not to be seen")
+	}
+	if len(from) == 0 {
+		return nil
+	}
+	port := int32(s.builder.SSH.port()) //nolint:gosec // G115: validated
 	rule := ec2types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(port), ToPort: aws.Int32(port)}
 	for _, p := range from {
 		if p.Addr().Is4() {
@@ -160,9 +162,6 @@ func (s *session) allowSSH(ctx context.Context, from []netip.Prefix) error {
 		} else {
 			rule.Ipv6Ranges = append(rule.Ipv6Ranges, ec2types.Ipv6Range{CidrIpv6: aws.String(p.String())})
 		}
-	}
-	if len(s.SecurityGroup.IDs) == 0 {
-		return errors.New("the new security group is not to be seen")
 	}
 	return s.region.onceVisible(ctx, func(ctx context.Context) error {
 		_, err := s.region.client.AuthorizeSecurityGroupIngress(ctx, &awsec2.AuthorizeSecurityGroupIngressInput{

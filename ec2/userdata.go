@@ -59,9 +59,9 @@ func (s *session) userData() (string, error) {
 	return userData(own, s.Keys, s.run.Expires, s.run.ID)
 }
 
-// userData is the caller's user data and ours, as
-// the parts of one MIME multipart document for cloud-init. It is the same
-// bytes for the same input, because a repeated launch must be the same call.
+// userData is the caller's user data and ours, as the parts of one MIME
+// multipart document for cloud-init. It is the same bytes for the same input,
+// because a repeated launch must be the same call.
 func userData(user []byte, k keys, expires time.Time, boundary string) (string, error) {
 	var doc bytes.Buffer
 	w := multipart.NewWriter(&doc)
@@ -93,13 +93,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 		}
 		add(kind, "", body)
 	}
-	config, err := json.Marshal(map[string]any{
-		"ssh_keys": map[string]string{
-			"ed25519_private": k.HostPrivate,
-			"ed25519_public":  k.HostPublic,
-		},
-		"ssh_authorized_keys": []string{k.ClientPublic},
-	})
+	config, err := json.Marshal(k.cloudConfig())
 	if err != nil {
 		return "", err
 	}
@@ -108,6 +102,24 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	add("text/cloud-boothook", "", []byte(deadMan(expires)))
 	errs = append(errs, w.Close())
 	return doc.String(), errors.Join(errs...)
+}
+
+// A cloudConfig is what cloud-init is told of our keys. A host key that it is
+// given replaces those of the image.
+type cloudConfig struct {
+	HostKeys   map[string]string `json:"ssh_keys,omitempty"`
+	Authorized []string          `json:"ssh_authorized_keys,omitempty"`
+}
+
+func (k keys) cloudConfig() cloudConfig {
+	var c cloudConfig
+	if k.HostPrivate != "" {
+		c.HostKeys = map[string]string{"ed25519_private": k.HostPrivate, "ed25519_public": k.HostPublic}
+	}
+	if k.ClientPublic != "" {
+		c.Authorized = []string{k.ClientPublic}
+	}
+	return c
 }
 
 // deadMan ends the guest at its time, also if nobody is left to do so: the

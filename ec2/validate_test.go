@@ -1,6 +1,8 @@
 package ec2_test
 
 import (
+	"context"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -8,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2"
 )
 
@@ -64,10 +67,17 @@ func TestValidate(t *testing.T) {
 		"throughput of io2": {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2", IOPS: 100, ThroughputMiB: 200}} }, want: "io2 takes no ThroughputMiB"},
 		"initialisation":    {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{InitializationMiB: 50}} }, want: "InitializationMiB 50 is not within"},
 		"omit the root":     {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Omit: true}} }, want: "Omit needs Device"},
-		"reserved tag":      {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x": the prefix is reserved`},
-		"our tag":           {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "the prefix is reserved"},
-		"long tag":          {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
-		"negative timeout":  {change: func(b *ec2.Builder) { b.BootTimeout = -1 }, want: "no timeout may be negative"},
+		"SSH port":          {change: func(b *ec2.Builder) { b.SSH.Port = 1 << 16 }, want: "Builder.SSH.Port: 65536 is no port"},
+		"two host keys":     {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey, b.SSH.HostKey = true, sshmachine.InsecureAnyHostKey() }, want: "Builder.SSH.ConsoleHostKey: cannot be set together"},
+		"bastion of nobody": {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{}} }, want: "Builder.SSHFrom: is required with SSH.Via"},
+		"dial and proxy": {change: func(b *ec2.Builder) {
+			b.SSH.Proxy = &sshmachine.Proxy{}
+			b.SSH.Dial = func(context.Context, ec2.Target) (net.Conn, error) { return nil, nil }
+		}, want: "Builder.SSH.Dial: connects to the instance itself"}, //nolint:nilnil // never called
+		"reserved tag":     {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x": the prefix is reserved`},
+		"our tag":          {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "the prefix is reserved"},
+		"long tag":         {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
+		"negative timeout": {change: func(b *ec2.Builder) { b.BootTimeout = -1 }, want: "no timeout may be negative"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -271,6 +271,9 @@ func (c *call) getConsole(in *consoleInput) (*consoleOutput, *apiError) {
 	if err != nil {
 		return nil, err
 	}
+	if in.Latest && !c.server.known.types[i.kind].nitro {
+		return nil, fail("UnsupportedOperation", "The instance type '%s' does not support the latest console output", i.kind)
+	}
 	out := &consoleOutput{ID: i.id, Time: stamp(c.now)}
 	if i.machine != nil {
 		text := i.machine.console()

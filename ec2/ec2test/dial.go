@@ -25,6 +25,27 @@ func (s *Server) source() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0,
 // boots refuses, and one whose security groups do not let SourceAddress in
 // does not answer at all until ctx ends. To an IPv6 address it comes from ::1.
 func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	return s.dialFrom(ctx, s.source(), network, addr)
+}
+
+// DialInstance connects to port 22 of an instance from within, as a session of
+// the SSM agent does: by its id, whatever its security groups say, and also
+// without an address that could be reached.
+func (s *Server) DialInstance(ctx context.Context, id string) (net.Conn, error) {
+	for _, r := range s.existing() {
+		r.mu.Lock()
+		i, ok := r.instances.get(id)
+		r.mu.Unlock()
+		if ok {
+			m, _ := i.reach(netip.IPv6Loopback(), sshPort)
+			return s.connect(ctx, m, netip.AddrPortFrom(netip.IPv6Loopback(), sshPort), netip.IPv6Loopback(), memAddr(id))
+		}
+	}
+	return nil, &net.OpError{Op: "dial", Net: "ssm", Addr: memAddr(id), Err: syscall.EHOSTUNREACH}
+}
+
+// dialFrom is Dial for one that has the address from.
+func (s *Server) dialFrom(ctx context.Context, from netip.Addr, network, addr string) (net.Conn, error) {
 	host, portText, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -41,7 +62,6 @@ func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 	if i == nil {
 		return nil, refuse(syscall.EHOSTUNREACH)
 	}
-	from := s.source()
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
 		from = netip.IPv6Loopback()
 	}
@@ -56,14 +76,28 @@ func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 		case <-s.closing:
 			return nil, refuse(net.ErrClosed)
 		}
-	case port != sshPort && (!s.opts.Listen || int(port) != s.opts.Port), !m.up(s.now()):
+	case port != sshPort && (!s.opts.Listen || int(port) != s.opts.Port):
+		return nil, refuse(syscall.ECONNREFUSED)
+	}
+	return s.connect(ctx, m, netip.AddrPortFrom(i.address(host), sshPort), from, target)
+}
+
+// connect makes a connection with a machine, which may be nil when the instance
+// is off.
+func (s *Server) connect(ctx context.Context, m *machine, to netip.AddrPort, from netip.Addr, target net.Addr) (net.Conn, error) {
+	refuse := func(cause error) error {
+		return &net.OpError{Op: "dial", Net: "tcp", Source: nil, Addr: target, Err: cause}
+	}
+	switch {
+	case m == nil:
+		return nil, refuse(syscall.EHOSTUNREACH)
+	case !m.up(s.now()):
 		return nil, refuse(syscall.ECONNREFUSED)
 	}
 	if _, err := m.ready(ctx); err != nil {
 		return nil, refuse(fmt.Errorf("%w: %w", syscall.ECONNREFUSED, err))
 	}
-	remote := net.TCPAddrFromAddrPort(netip.AddrPortFrom(i.address(host), sshPort))
-	local := net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 40000))
+	remote, local := net.TCPAddrFromAddrPort(to), net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 40000))
 	client, server := newPipe(local, remote)
 	// The connection is the machine's: it lives as long as both want it.
 	if !m.serve(context.WithoutCancel(ctx), server) {

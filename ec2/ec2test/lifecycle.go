@@ -3,6 +3,7 @@ package ec2test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -117,6 +118,9 @@ func (c *call) spec(i *instance) MachineSpec {
 		Hostname: name[:slices.Index([]byte(name), '.')], PrivateIP: i.privateIP.String(), KeyName: i.keyName, PublicKey: i.publicKey,
 		UserData: i.userData, Clock: c.server.opts.Clock, Logger: c.server.opts.Logger,
 		Power: func(p Power) { i.power(p) },
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return c.server.dialFrom(ctx, i.privateIP, network, addr)
+		},
 	}
 	if i.publicIP.IsValid() {
 		s.PublicIP = i.publicIP.String()

@@ -73,6 +73,10 @@ type MachineSpec struct {
 	Clock        bake.Clock
 	Logger       *slog.Logger
 
+	// Dial reaches port 22 of other instances from this one, as their security
+	// groups let it: for a machine that is a bastion.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	// Power tells the server what the machine did to itself. It may be called
 	// from any goroutine and does not wait for what the server does about it.
 	Power func(Power)

@@ -74,6 +74,7 @@ func (k sandboxKind) Boot(ctx context.Context, spec MachineSpec) (Guest, error) 
 		Login:      disk.login,
 		Facts:      disk.facts,
 		Clock:      spec.Clock,
+		Dial:       spec.Dial,
 		Commands:   k.commands,
 		Logger:     spec.Logger.With(slog.String("instance", spec.InstanceID)),
 		OnPower: func(p sandbox.Power) {

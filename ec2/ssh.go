@@ -1,0 +1,184 @@
+package ec2
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
+)
+
+// An SSH says how to reach the instance. The zero value connects to port 22 of
+// Builder.Address, with keys that are made for the build and injected through
+// the user data.
+type SSH struct {
+	// Port is where the instance's sshd listens. Zero is 22.
+	Port int
+
+	// Auth, when set, is how to log in: with keys or an agent of the caller's
+	// that the image knows. No key is then made and injected.
+	Auth []sshmachine.Auth
+
+	// HostKey, when set, says which host key is the instance's: one that the
+	// image is known to have (sshmachine.FixedKey), or any that an authority has
+	// signed for its address (sshmachine.Authority). None is then injected. Keep
+	// such a key in the AMI with Hygiene.Keep, if its machines are checked.
+	HostKey sshmachine.HostKey
+
+	// ConsoleHostKey takes the host keys that cloud-init prints to the console,
+	// read over the API of AWS, for images whose cloud-init does not take ours.
+	// EC2 shows them up to some minutes late on types that are not Nitro.
+	ConsoleHostKey bool
+
+	// Via is the bastions on the way, the nearest first, and Proxy a SOCKS5
+	// proxy to the first of them, or to the instance. SSHFrom must then name
+	// what the instance sees, which is the last of them.
+	Via   []sshmachine.Hop
+	Proxy *sshmachine.Proxy
+
+	// Dial, when set, opens the connection to the instance, in place of
+	// CloudOptions.Dial and Builder.Address: for transports that need no route
+	// to it, such as an SSM session. The temporary security group then lets
+	// nobody in but SSHFrom.
+	Dial func(ctx context.Context, to Target) (net.Conn, error)
+
+	// Configure, when set, may change the configuration of every connection just
+	// before it is made: keep-alive, sessions, patience.
+	Configure func(*sshmachine.Config)
+}
+
+// A Target is the instance that SSH.Dial connects to.
+type Target struct {
+	Region     string
+	InstanceID string
+	Address    string // by Builder.Address
+	Port       int
+}
+
+const (
+	sshPort     = 22
+	highestPort = 1<<16 - 1
+)
+
+func (c SSH) port() int { return cmp.Or(c.Port, sshPort) }
+
+func (b Builder) validateSSH() []error {
+	var errs []error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, bake.Invalid("Builder.SSH."+field, format, args...))
+	}
+	c := b.SSH
+	if c.Port < 0 || c.Port > highestPort {
+		wrong("Port", "%d is no port", c.Port)
+	}
+	if c.HostKey != nil && c.ConsoleHostKey {
+		wrong("ConsoleHostKey", "cannot be set together with HostKey")
+	}
+	if c.Dial != nil && (len(c.Via) > 0 || c.Proxy != nil) {
+		wrong("Dial", "connects to the instance itself: Via and Proxy cannot be set with it")
+	}
+	if (len(c.Via) > 0 || c.Proxy != nil) && !b.ownGroups() && len(b.SSHFrom) == 0 {
+		errs = append(errs, bake.Invalid("Builder.SSHFrom", "is required with SSH.Via and SSH.Proxy: the instance sees another address than the baking host's"))
+	}
+	return errs
+}
+
+// config is how to connect; its validity is all that is known before there is
+// an instance.
+func (s *session) sshConfig() (*sshmachine.Config, error) {
+	b := s.builder
+	config := &sshmachine.Config{
+		Addr:           net.JoinHostPort(s.Instance.Address, strconv.Itoa(b.SSH.port())),
+		User:           s.Source.Login,
+		Auth:           b.SSH.Auth,
+		HostKey:        b.SSH.HostKey,
+		Via:            b.SSH.Via,
+		Proxy:          b.SSH.Proxy,
+		Dial:           b.Cloud.options.Dial,
+		SudoPassword:   b.SudoPassword,
+		ConnectTimeout: b.bootTimeout(),
+		Clock:          s.run.Clock,
+		Logger:         s.run.Log,
+	}
+	if len(config.Auth) == 0 {
+		config.Auth = []sshmachine.Auth{sshmachine.Key([]byte(s.Keys.ClientPrivate), bake.Secret{})}
+	}
+	if config.HostKey == nil {
+		known, err := hostKeys(s.Keys.HostPublic)
+		if err != nil {
+			return nil, err
+		}
+		config.HostKey = sshmachine.FixedKey(known...)
+	}
+	if b.SSH.Dial != nil {
+		to := Target{Region: s.region.name, InstanceID: s.Instance.ID, Address: s.Instance.Address, Port: b.SSH.port()}
+		config.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return b.SSH.Dial(ctx, to) }
+	}
+	if b.SSH.Configure != nil {
+		b.SSH.Configure(config)
+	}
+	return config, nil
+}
+
+// hostKeys parses public keys, one to a line.
+func hostKeys(lines string) ([]ssh.PublicKey, error) {
+	var keys []ssh.PublicKey
+	for rest := []byte(lines); len(rest) > 0; {
+		key, _, _, left, err := ssh.ParseAuthorizedKey(rest)
+		if err != nil {
+			return nil, err
+		}
+		keys, rest = append(keys, key), left
+	}
+	return keys, nil
+}
+
+// Connect waits until SSH answers under the right host key.
+func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
+	config, err := s.sshConfig()
+	if err != nil {
+		return nil, err
+	}
+	return sshmachine.Connect(ctx, config)
+}
+
+// Kept says how to reach the instance.
+func (s *session) Kept() bake.Kept {
+	k := bake.Kept{
+		Machine: s.Instance.ID,
+		Address: s.Instance.Address,
+		User:    s.Source.Login,
+		Key:     bake.NewSecret(s.Keys.ClientPrivate),
+		HostKey: s.Keys.HostPublic,
+		Expires: s.run.Expires,
+	}
+	if port := s.builder.SSH.port(); port != sshPort {
+		k.Address = net.JoinHostPort(k.Address, strconv.Itoa(port))
+	}
+	k.Resources = append(k.Resources, bake.Resource{Kind: "instance", ID: s.Instance.ID})
+	if s.SecurityGroup.Temporary {
+		k.Resources = append(k.Resources, bake.Resource{Kind: "security group", ID: s.SecurityGroup.IDs[0]})
+	}
+	return k
+}
+
+// sshFrom is who must reach the instance's port; nobody when the connection
+// does not come over the network.
+func (s *session) sshFrom(ctx context.Context) ([]netip.Prefix, error) {
+	if len(s.builder.SSHFrom) > 0 || s.builder.SSH.Dial != nil {
+		return s.builder.SSHFrom, nil
+	}
+	addr, err := s.region.lookups.addresses.get(ctx, "", s.builder.Cloud.options.SourceAddress)
+	if err != nil {
+		return nil, bake.Invalid("Builder.SSHFrom", "is not set, nor Builder.SecurityGroups, and: %w", err)
+	}
+	if s.builder.Address == IPv6Address && addr.Is4() {
+		return nil, bake.Invalid("Builder.SSHFrom", "is required to connect to an IPv6 address: of the baking host only %v is known", addr)
+	}
+	return []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}, nil
+}

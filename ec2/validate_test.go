@@ -72,8 +72,8 @@ func TestValidate(t *testing.T) {
 		"bastion of nobody": {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{}} }, want: "Builder.SSHFrom: is required with SSH.Via"},
 		"dial and proxy": {change: func(b *ec2.Builder) {
 			b.SSH.Proxy = &sshmachine.Proxy{}
-			b.SSH.Dial = func(context.Context, ec2.Target) (net.Conn, error) { return nil, nil }
-		}, want: "Builder.SSH.Dial: connects to the instance itself"}, //nolint:nilnil // never called
+			b.SSH.Dial = func(context.Context, ec2.Target) (net.Conn, error) { return nil, net.ErrClosed }
+		}, want: "Builder.SSH.Dial: connects to the instance itself"},
 		"reserved tag":     {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x": the prefix is reserved`},
 		"our tag":          {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "the prefix is reserved"},
 		"long tag":         {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},

@@ -281,3 +281,27 @@ func TestCandidatesAreRequestsOfTheirOwn(t *testing.T) {
 		t.Errorf("client tokens %q, want one for the first candidate and the same twice for the second", tokens)
 	}
 }
+
+// TestSpotFromSnapshots wants the file systems of what cannot be stopped frozen
+// for its snapshots.
+func TestSpotFromSnapshots(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	img := simple(cloud)
+	img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), Spot: &ec2.Spot{Only: true}, Capture: ec2.Capture{FromSnapshots: true, CrashConsistent: true}}
+	var steps []string
+	results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+		if e.Kind == bake.StepStarted {
+			steps = append(steps, e.Step)
+		}
+	}}, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(steps, "stop instance") || !slices.Contains(steps, "snapshot volumes") || server.CallCount("StopInstances") != 0 {
+		t.Errorf("steps %q, want snapshots and no stop", steps)
+	}
+	if made, err := server.ReadFile(results[0].Artifact.ID(), "/etc/made"); err != nil || string(made) != "made with care\n" {
+		t.Errorf("in the image: %q, %v", made, err)
+	}
+}

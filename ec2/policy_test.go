@@ -42,6 +42,11 @@ func definitions() []aDefinition {
 			}
 			return img
 		}},
+		{"host key from the console", func(cloud *ec2.Cloud) *bake.Image {
+			img := simple(cloud)
+			img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{ConsoleHostKey: true}}
+			return img
+		}},
 		{"spread and published", func(cloud *ec2.Cloud) *bake.Image {
 			img := spread(cloud)
 			img.Publishers = []bake.Publisher{

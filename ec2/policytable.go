@@ -72,7 +72,13 @@ func (b Builder) launchGrants(r string) grants {
 			grant{"TagSecurityGroup", ec2Actions("CreateTags"), arns("ec2", r, "security-group/*"), map[string]map[string][]string{
 				"StringEquals": {"ec2:CreateAction": {"CreateSecurityGroup"}},
 			}},
-			grant{"UseSecurityGroup", ec2Actions("AuthorizeSecurityGroupIngress", "DeleteSecurityGroup"), arns("ec2", r, "security-group/*"), ours()})
+			grant{"UseSecurityGroup", ec2Actions("DeleteSecurityGroup"), arns("ec2", r, "security-group/*"), ours()})
+		if b.SSH.Dial == nil || len(b.SSHFrom) > 0 {
+			g = append(g, grant{"UseSecurityGroup", ec2Actions("AuthorizeSecurityGroupIngress"), arns("ec2", r, "security-group/*"), ours()})
+		}
+	}
+	if b.SSH.ConsoleHostKey {
+		g = append(g, grant{"UseInstance", ec2Actions("GetConsoleOutput"), arns("ec2", r, "instance/*"), ours()})
 	}
 	if name, ok := b.Source.(Parameter); ok {
 		g = append(g, grant{"ReadSource", []string{"ssm:GetParameter"}, parameterARNs(r, string(name)), nil})

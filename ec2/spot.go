@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,7 +18,8 @@ import (
 // when EC2 has none or has reclaimed one.
 //
 // A spot instance cannot be stopped: EC2 shuts it down while it takes the
-// image, and starts it again before the build terminates it.
+// image, and starts it again before the build terminates it. See also
+// Capture.CrashConsistent.
 type Spot struct {
 	// MaxPrice is the most to pay, in dollars per hour: "0.05". Empty is the
 	// price of on-demand, as AWS advises: with a lower one more are reclaimed.
@@ -35,13 +37,19 @@ type Spot struct {
 const defaultRestarts = 1
 
 func (b Builder) validateSpot() []error {
-	if b.Spot == nil || b.Spot.MaxPrice == "" {
+	if b.Spot == nil {
 		return nil
 	}
-	if price, err := strconv.ParseFloat(b.Spot.MaxPrice, 64); err != nil || !(price > 0) {
-		return []error{bake.Invalid("Builder.Spot.MaxPrice", "%q is not a price in dollars per hour", b.Spot.MaxPrice)}
+	var errs []error
+	if text := b.Spot.MaxPrice; text != "" {
+		if price, err := strconv.ParseFloat(text, 64); err != nil || !(price > 0) {
+			errs = append(errs, bake.Invalid("Builder.Spot.MaxPrice", "%q is not a price in dollars per hour", text))
+		}
 	}
-	return nil
+	if b.Capture.ENA || b.Capture.SRIOV {
+		errs = append(errs, bake.Invalid("Builder.Spot", "Capture.ENA and Capture.SRIOV are set on an instance that is stopped, which a spot instance cannot be"))
+	}
+	return errs
 }
 
 func (p *Spot) restarts() int {
@@ -80,7 +88,8 @@ func (p *Spot) options() *ec2types.InstanceMarketOptionsRequest {
 // Restart tells whether the build failed because EC2 reclaimed its spot
 // instance, and may begin again.
 func (s *session) Restart(ctx context.Context, cause error) bool {
-	if !s.Instance.Spot || s.Instance.ID == "" || s.Image.ID != "" {
+	captured := s.Image.ID != "" || slices.ContainsFunc(s.Taken.Disks, func(d disk) bool { return d.Snapshot != "" })
+	if !s.Instance.Spot || s.Instance.ID == "" || captured {
 		return false
 	}
 	reclaimed, err := s.wasReclaimed(ctx, cause)

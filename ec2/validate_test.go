@@ -44,6 +44,7 @@ func TestValidate(t *testing.T) {
 		"type and types":      {change: func(b *ec2.Builder) { b.InstanceType = "t3.small"; b.InstanceTypes = []string{"t3.micro"} }, want: "Builder.InstanceTypes: cannot be set together"},
 		"type twice":          {change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t3.micro", "t3.micro"} }, want: "Builder.InstanceTypes: \"t3.micro\" is empty or given twice"},
 		"spot price":          {change: func(b *ec2.Builder) { b.Spot = &ec2.Spot{MaxPrice: "cheap"} }, want: "Builder.Spot.MaxPrice: \"cheap\" is not a price"},
+		"drivers on spot":     {change: func(b *ec2.Builder) { b.Spot, b.Capture.ENA = &ec2.Spot{}, true }, want: "Builder.Spot: Capture.ENA"},
 		"negative wait":       {change: func(b *ec2.Builder) { b.CapacityWait = -1 }, want: "Builder.CapacityWait"},
 		"tenancy":             {change: func(b *ec2.Builder) { b.Placement.Tenancy = "mine" }, want: "Builder.Placement.Tenancy: \"mine\" is none of"},
 		"host and group":      {change: func(b *ec2.Builder) { b.Placement.Host, b.Placement.HostResourceGroup = "h-1", "arn" }, want: "Builder.Placement.HostResourceGroup: cannot be set together"},

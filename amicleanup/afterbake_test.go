@@ -2,6 +2,7 @@ package amicleanup_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,4 +81,30 @@ func TestAfterBakeWaits(t *testing.T) {
 			t.Errorf("left %d images, want 2", len(f.images))
 		}
 	})
+}
+
+// What is of one release with an image of another group stays with it.
+func TestAfterBakeKeepsReleasesTogether(t *testing.T) {
+	f := newFake()
+	f.series("web", 4)
+	f.series("web-arm", 4)
+	for _, name := range []string{"web", "web-arm"} {
+		for i := range 4 {
+			id := fmt.Sprint("ami-", name, i)
+			img := f.images[id]
+			img.Tags = tags("bakestone:build", fmt.Sprint("b", i))
+			f.images[id] = img
+		}
+	}
+	img := f.images["ami-web2"]
+	img.Tags = nil // built alone
+	f.images["ami-web2"] = img
+	c := cleaner(f, amicleanup.Newest(1))
+	c.Policy.Release = amicleanup.SameBuild
+	if err := amicleanup.AfterBake(*c).Publish(t.Context(), artifact{"eu-west-1": "ami-web3"}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"DeregisterImage ami-web2"}, f.changes()); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
 }

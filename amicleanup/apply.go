@@ -31,8 +31,14 @@ func (c *Cleaner) Apply(ctx context.Context, plan *Plan) (*Result, error) {
 	}
 	result := &Result{Started: c.clock().Now().UTC()}
 	runs := make([]*targetRun, len(plan.Targets))
+	regions := map[string]*regionUse{}
 	for i := range plan.Targets {
 		runs[i] = c.newRun(&plan.Targets[i])
+		region := plan.Targets[i].Region
+		if regions[region] == nil {
+			regions[region] = &regionUse{cleaner: c, region: region, reading: newTurn()}
+		}
+		runs[i].region = regions[region]
 	}
 	each := func(do func(*targetRun)) {
 		var wg sync.WaitGroup
@@ -80,6 +86,7 @@ type targetRun struct {
 	plan    *TargetPlan
 	items   []*Item // to act on, in order
 	target  Target
+	region  *regionUse
 	clock   bake.Clock
 	log     *slog.Logger
 
@@ -92,7 +99,8 @@ type targetRun struct {
 
 	mu      sync.Mutex
 	stop    error             // why nothing more is tried
-	used    map[string]string // by image id: what uses it now
+	used    map[string]string // by image id: what uses it now, as the sources know
+	asked   map[string]string // the same, as opinions say
 	readAt  time.Time         // when used was read
 	removed map[string]bool   // image ids
 
@@ -104,7 +112,7 @@ func (c *Cleaner) newRun(plan *TargetPlan) *targetRun {
 	r := &targetRun{
 		cleaner: c, plan: plan, items: plan.changes(), clock: c.clock(),
 		log:      c.log().With(slog.String("region", plan.Region), slog.String("account", plan.Account)),
-		changing: make(turn, 1), reading: make(turn, 1),
+		changing: newTurn(), reading: newTurn(),
 		removed: map[string]bool{}, shared: map[string]bool{}, held: map[string]string{},
 	}
 	seen := map[string]bool{}
@@ -171,57 +179,6 @@ func ownerOf(ctx context.Context, client ImageReader) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-// referencesStale is how old the knowledge of what is in use may be when an
-// image is changed.
-const referencesStale = time.Minute
-
-// readUse reads what is in use, in all targets of the region.
-func (r *targetRun) readUse(ctx context.Context) error {
-	sources := r.cleaner.Policy.sources()
-	used := map[string]string{}
-	for _, other := range r.cleaner.Targets {
-		if other.Region != r.plan.Region {
-			continue
-		}
-		refs, coverage := readReferences(ctx, other, sources)
-		for _, ref := range refs {
-			used[ref.ImageID] = ref.By
-		}
-		for _, c := range coverage {
-			if !c.Complete() {
-				return fmt.Errorf("%w: %s: %s", ErrNotCovered, c.Source, c.Error)
-			}
-		}
-	}
-	for _, o := range r.cleaner.Policy.opinions() {
-		if o.AtPlanOnly {
-			continue
-		}
-		refs, err := o.about(ctx, r.cleaner.Targets, r.target, r.leaving())
-		if err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrNotCovered, o.Name, err)
-		}
-		for _, ref := range refs {
-			used[ref.ImageID] = ref.By
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.used, r.readAt = used, r.clock.Now()
-	return nil
-}
-
-// leaving are the images that are to go.
-func (r *targetRun) leaving() []Image {
-	images := make([]Image, 0, len(r.items))
-	for _, item := range r.items {
-		if item.Action != Restore {
-			images = append(images, item.Image)
-		}
-	}
-	return images
 }
 
 func hasSource(sources []Source, name string) bool {
@@ -293,19 +250,6 @@ func (r *targetRun) goesOn() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.stop == nil
-}
-
-// A turn is a lock that may be held while calls are made: who waits for it
-// rests, also in the eyes of testing/synctest.
-type turn chan struct{}
-
-func (t turn) take() { t <- struct{}{} }
-func (t turn) pass() { <-t }
-
-func (r *targetRun) usedBy(id string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.used[id]
 }
 
 func (r *targetRun) report(ctx context.Context, res *ImageResult) {

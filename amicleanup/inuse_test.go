@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -131,4 +133,48 @@ func TestInUseElsewhere(t *testing.T) {
 	if plan, _ := c.Plan(t.Context()); plan.Removals() != 0 {
 		t.Errorf("other account unknown: removals %v", removals(plan))
 	}
+}
+
+// A long run asks again what is in use.
+func TestInUseIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.series("web", 4)
+		c := cleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+		c.Parallel = 1
+		f.fail = func(action, id string) error {
+			if action == "DeregisterImage" && id == "ami-web0" {
+				time.Sleep(2 * time.Minute)
+				used(f, "ami-web1", "i-new", ec2types.InstanceStateNamePending)
+			}
+			return nil
+		}
+		result := night(t, c)
+		want := []string{"ami-web0 removed", "snap-web0 removed", "ami-web1 skipped", "ami-web2 removed", "snap-web2 removed"}
+		if diff := cmp.Diff(want, outcomes(result)); diff != "" {
+			t.Errorf("outcomes (-want +got):\n%s", diff)
+		}
+		if got := result.Images[1].Detail; got != "it is used by instance i-new now" {
+			t.Errorf("detail %q", got)
+		}
+		f.series("db", 4)
+		f.fail = func(action, id string) error {
+			switch {
+			case action == "DeregisterImage" && id == "ami-db0":
+				time.Sleep(2 * time.Minute)
+				f.fail = func(action, _ string) error {
+					if action == "DescribeInstances" {
+						return apiError("RequestLimitExceeded")
+					}
+					return nil
+				}
+			}
+			return nil
+		}
+		plan := mustPlan(t, c)
+		result, err := c.Apply(t.Context(), plan)
+		if !errors.Is(err, amicleanup.ErrNotCovered) || result.Count(amicleanup.Removed) != 1 || result.Count(amicleanup.NotTried) != 2 {
+			t.Errorf("when it cannot be read again: %v, %v", outcomes(result), err)
+		}
+	})
 }

@@ -100,6 +100,37 @@ func TestLadderRestores(t *testing.T) {
 	}
 }
 
+// What is kept only because something is not known, or because it must not be
+// touched, stays where it is on the ladder.
+func TestLadderRestoresOnlyWhatIsWanted(t *testing.T) {
+	for name, trouble := range map[string]func(*fake, *amicleanup.Cleaner){
+		"not known": func(f *fake, _ *amicleanup.Cleaner) {
+			f.fail = func(action, _ string) error {
+				if action == "DescribeInstances" {
+					return apiError("RequestLimitExceeded")
+				}
+				return nil
+			}
+		},
+		"protected": func(f *fake, _ *amicleanup.Cleaner) {
+			img := f.images["ami-web0"]
+			img.DeregistrationProtection = aws.String("enabled-without-cooldown")
+			f.images["ami-web0"] = img
+		},
+		"no keepers": func(_ *fake, c *amicleanup.Cleaner) { c.Policy.Keep = nil },
+	} {
+		f := newFake()
+		f.series("web", 2)
+		c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+		night(t, c)
+		clock.advance(8 * day)
+		trouble(f, c)
+		if got := outcomes(night(t, c)); len(got) > 0 {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func sameShares(a, b []ec2types.LaunchPermission) bool {
 	text := func(all []ec2types.LaunchPermission) []string {
 		var out []string

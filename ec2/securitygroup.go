@@ -118,13 +118,7 @@ func (s *session) createSecurityGroup(ctx context.Context) error {
 		return nil
 	}
 	s.SecurityGroup = securityGroup{Temporary: true, Wanted: true}
-	name := "bakestone-" + s.run.ID
-	out, err := s.region.client.CreateSecurityGroup(ctx, &awsec2.CreateSecurityGroupInput{
-		GroupName:         aws.String(name),
-		Description:       aws.String("SSH from where " + s.run.ID + " is baked"),
-		VpcId:             aws.String(s.Network.VPC),
-		TagSpecifications: tagged(s.tags(name), ec2types.ResourceTypeSecurityGroup),
-	})
+	out, err := s.region.client.CreateSecurityGroup(ctx, s.groupInput())
 	if awsapi.Code(err) == "InvalidGroup.Duplicate" {
 		return s.region.settled(ctx, s.findTemporaryGroup)
 	}
@@ -135,6 +129,17 @@ func (s *session) createSecurityGroup(ctx context.Context) error {
 	s.SecurityGroup.IDs = []string{aws.ToString(out.GroupId)}
 	s.run.Created("security group", s.SecurityGroup.IDs[0])
 	return nil
+}
+
+// groupInput is the call that makes the temporary group.
+func (s *session) groupInput() *awsec2.CreateSecurityGroupInput {
+	name := "bakestone-" + s.run.ID
+	return &awsec2.CreateSecurityGroupInput{
+		GroupName:         aws.String(name),
+		Description:       aws.String("SSH from where " + s.run.ID + " is baked"),
+		VpcId:             aws.String(s.Network.VPC),
+		TagSpecifications: tagged(s.tags(name), ec2types.ResourceTypeSecurityGroup),
+	}
 }
 
 // findTemporaryGroup looks for the group by the tag of its create call.

@@ -1,0 +1,153 @@
+package ec2_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// TestPlanIsWhatHappens plans every definition, finds that nothing was created,
+// bakes it, and compares the calls that change something with those planned.
+func TestPlanIsWhatHappens(t *testing.T) {
+	for _, d := range definitions() {
+		t.Run(d.name, func(t *testing.T) {
+			server := roleServer(t, nil)
+			cloud := newCloud(server)
+			for _, place := range []string{testRegion, "us-east-1", "us-west-2", prodAccount + "/" + testRegion} {
+				newTemplate(t, awsec2.NewFromConfig(owner(server, place)), "web")
+			}
+			openDefaultGroup(t, cloud)
+			img := d.image(cloud)
+			img.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return nil })}
+			before, calls := server.Leftovers(), len(server.Calls())
+			plan, err := ec2.Plan(t.Context(), img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(before, server.Leftovers()); diff != "" {
+				t.Errorf("planning changed (-before +after):\n%s", diff)
+			}
+			for _, c := range changes(server.Calls()[calls:]) {
+				if !strings.HasPrefix(c, "RunInstances") && !strings.HasPrefix(c, "CreateSecurityGroup") {
+					t.Errorf("planning called %s", c)
+				}
+			}
+			calls = len(server.Calls())
+			if _, err := bake.Bake(t.Context(), fast(), img); err != nil {
+				t.Fatal(err)
+			}
+			var planned []string
+			for _, c := range plan.Images[0].Calls {
+				planned = append(planned, c.Action+" "+c.Region+map[bool]string{true: " by another account"}[c.Role != ""])
+			}
+			slices.Sort(planned)
+			if diff := cmp.Diff(changes(server.Calls()[calls:]), planned); diff != "" {
+				t.Errorf("calls (-made +planned):\n%s", diff)
+			}
+		})
+	}
+}
+
+// changes are the calls that change something, by action and place, sorted.
+func changes(calls []ec2test.Call) []string {
+	var list []string
+	for _, c := range calls {
+		if strings.HasPrefix(c.Action, "Describe") || strings.HasPrefix(c.Action, "Get") || c.Action == "AssumeRole" {
+			continue
+		}
+		list = append(list, c.Action+" "+c.Region+map[bool]string{true: " by another account"}[c.Account != mainAccount])
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func TestPlan(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	base := simple(cloud)
+	app := &bake.Image{Name: "app", From: base, Builder: ec2.Builder{Cloud: cloud, AMIName: "the app", InstanceTypes: []string{"m5.large", "c5.large"}, AvailabilityZone: testRegion + "b"}}
+	plan, err := ec2.Plan(t.Context(), base, app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := plan.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"simple in eu-west-1\n  source   ami-", `"ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-`, " of 099720109477, created 20",
+		"\n  launch   t3.small in eu-west-1", "\n  creates  image simple and the Unix time in eu-west-1, which stays\n",
+		"\n  calls    RunInstances in eu-west-1 (dry run: ok)\n", "\n  calls    CreateSecurityGroup in eu-west-1 (dry run: ok)\n",
+		"app in eu-west-1\n  source   what simple becomes\n  launch   m5.large in eu-west-1b (subnet-", "\n  or       c5.large in eu-west-1b (subnet-",
+		"\n  creates  image the app in eu-west-1, which stays\n", "\n  calls    RunInstances in eu-west-1\n",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, &text)
+		}
+	}
+	encoded, err := json.Marshal(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back ec2.BakePlan
+	if err := json.Unmarshal(encoded, &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(plan, &back); diff != "" {
+		t.Errorf("read back (-want +got):\n%s", diff)
+	}
+}
+
+// TestPlanFindsOut wants what is wrong in the error, under the image's name, and
+// the rest in the plan.
+func TestPlanFindsOut(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	named := func(name string, b ec2.Builder) *bake.Image {
+		b.Cloud = cloud
+		return &bake.Image{Name: name, Builder: b}
+	}
+	plan, err := ec2.Plan(t.Context(),
+		named("nosource", ec2.Builder{Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "none"}}),
+		named("nonet", ec2.Builder{Source: ubuntu(), Subnet: ec2.ID("subnet-00000000")}),
+		named("nogroup", ec2.Builder{Source: ubuntu(), SecurityGroups: []string{"none"}}),
+		named("notype", ec2.Builder{Source: ubuntu(), InstanceType: "t9.none"}),
+	)
+	if !errors.Is(err, ec2.ErrNoSource) {
+		t.Errorf("error %v, want ErrNoSource too", err)
+	}
+	for _, want := range []string{"nosource: find source image: ", "nonet: choose network: ", "nogroup: prepare security group: ", "notype: launch instance: "} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error lacks %q:\n%v", want, err)
+		}
+	}
+	if len(plan.Images) != 4 || plan.Images[1].Source.ID == "" || len(plan.Images[0].Launch) == 0 {
+		t.Errorf("plan %+v, want what could be found out", plan)
+	}
+	server.Fail(ec2test.Fault{Action: "RunInstances", Code: "UnauthorizedOperation"})
+	plan, err = ec2.Plan(t.Context(), simple(cloud))
+	if err == nil || !strings.Contains(err.Error(), "simple: launch instance: ") {
+		t.Errorf("error %v, want that the launch is refused", err)
+	}
+	if !slices.ContainsFunc(plan.Images[0].Calls, func(c ec2.PlannedCall) bool {
+		return c.Action == "RunInstances" && c.DryRun == "UnauthorizedOperation"
+	}) {
+		t.Errorf("calls %+v, want the refusal", plan.Images[0].Calls)
+	}
+	if plan, err := ec2.Plan(t.Context(), &bake.Image{}); plan != nil || err == nil {
+		t.Errorf("an invalid image: %v, %v", plan, err)
+	}
+	wantNothing(t, server)
+}

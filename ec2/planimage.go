@@ -1,0 +1,207 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A planner collects what one bake would do.
+type planner struct {
+	*session
+
+	plan ImagePlan
+}
+
+// plan plans one image. What it cannot find out is missing from the plan and
+// in the error.
+func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
+	clock := b.Cloud.options.Clock
+	run := bake.NewRun("plan", img.Name, clock, nil)
+	run.Tags = img.Tags
+	p := &planner{session: &session{builder: b, image: img, run: run, region: b.Cloud.region(b.Region)}}
+	p.plan = ImagePlan{Image: img.Name, Region: p.region.name}
+	var errs []error
+	failed := func(step string, err error) bool {
+		if err != nil {
+			errs = append(errs, &bake.Error{Image: img.Name, Step: step, Err: err})
+		}
+		return err != nil
+	}
+	if img.From != nil {
+		p.plan.From = img.From.Name
+	} else if !failed("find source image", p.findSource(ctx)) {
+		p.plan.Source = p.Source
+	}
+	if !failed("choose network", p.chooseNetwork(ctx)) && (img.From == nil || p.namesType()) {
+		for _, c := range p.candidates() {
+			p.plan.Launch = append(p.plan.Launch, c.String())
+		}
+	}
+	p.planMachine()
+	p.planImage()
+	if len(img.Checks) > 0 {
+		p.planMachine()
+	}
+	p.planDistribution()
+	for _, publisher := range img.Publishers {
+		p.planPublisher(publisher)
+	}
+	if p.Network.VPC != "" {
+		failed("prepare security group", p.tryGroup(ctx))
+	}
+	if len(p.Network.Locations) > 0 && p.Source.ID != "" {
+		failed("launch instance", p.tryLaunch(ctx))
+	}
+	return p.plan, errors.Join(errs...)
+}
+
+// namesType tells whether the type does not depend on the source.
+func (p *planner) namesType() bool {
+	return p.builder.InstanceType != "" || len(p.builder.InstanceTypes) > 0
+}
+
+func (p *planner) calls(place *region, cloud *Cloud, actions ...string) {
+	for _, action := range actions {
+		c := PlannedCall{Action: action, Region: place.name, Role: cloud.role}
+		if !slices.Contains(p.plan.Calls, c) {
+			p.plan.Calls = append(p.plan.Calls, c)
+		}
+	}
+}
+
+func (p *planner) creates(kind, name string, stays bool) {
+	p.plan.Creates = append(p.plan.Creates, PlannedResource{Kind: kind, Name: name, Region: p.region.name, Stays: stays})
+}
+
+// planMachine adds the machine that is baked on, or that checks the AMI.
+func (p *planner) planMachine() {
+	if !p.builder.ownGroups() {
+		p.creates("security group", "for SSH from the baking host", false)
+		p.calls(p.region, p.builder.Cloud, "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "DeleteSecurityGroup")
+	}
+	p.creates("instance", "bakestone "+p.run.Image, false)
+	p.calls(p.region, p.builder.Cloud, "RunInstances", "TerminateInstances")
+}
+
+func (p *planner) planImage() {
+	d := p.builder.Distribute
+	p.creates("image", p.imageName(), !d.OnlyCopies)
+	p.calls(p.region, p.builder.Cloud, "StopInstances", "CreateImage")
+}
+
+func (p *planner) imageName() string {
+	if p.builder.AMIName != "" {
+		return p.builder.AMIName
+	}
+	return p.image.Name + " and the Unix time"
+}
+
+// planDistribution adds what promotes the AMI, in every place.
+func (p *planner) planDistribution() {
+	b, d := p.builder, p.builder.Distribute
+	for _, c := range d.Copies {
+		cloud := b.cloudOf(c)
+		r := cloud.region(c.Region)
+		p.plan.Creates = append(p.plan.Creates, PlannedResource{Kind: "image", Name: p.imageName(), Region: r.name, Stays: true})
+		if cloud != b.Cloud {
+			p.calls(p.region, b.Cloud, "ModifyImageAttribute", "ModifySnapshotAttribute")
+		}
+		p.calls(r, cloud, "CopyImage")
+		p.planRelease(r, cloud)
+	}
+	if d.OnlyCopies {
+		p.calls(p.region, b.Cloud, "DeregisterImage", "DeleteSnapshot")
+		return
+	}
+	p.planRelease(p.region, b.Cloud)
+}
+
+func (p *planner) planRelease(r *region, cloud *Cloud) {
+	d := p.builder.Distribute
+	for _, feature := range []struct {
+		used   bool
+		action string
+	}{
+		{!d.LaunchPermissions.isZero(), "ModifyImageAttribute"},
+		{!d.SnapshotPermissions.isZero(), "ModifySnapshotAttribute"},
+		{!d.deprecation(r.clock.Now()).IsZero(), "EnableImageDeprecation"},
+		{true, "DeleteTags"},
+		{d.Protection != Unprotected, "EnableImageDeregistrationProtection"},
+	} {
+		if feature.used {
+			p.calls(r, cloud, feature.action)
+		}
+	}
+}
+
+func (p *planner) planPublisher(publisher bake.Publisher) {
+	var actions, only []string
+	home := true
+	switch with := publisher.(type) {
+	case SSMParameter:
+		actions, only = []string{"PutParameter"}, with.Regions
+	case LaunchTemplate:
+		actions, only = []string{"CreateLaunchTemplateVersion"}, with.Regions
+		if with.MakeDefault {
+			actions = append(actions, "ModifyLaunchTemplate")
+		}
+		home = with.ID == ""
+	default:
+		return
+	}
+	here := func(r *region) bool { return len(only) == 0 || slices.Contains(only, r.name) }
+	if b := p.builder; !b.Distribute.OnlyCopies && here(p.region) {
+		p.calls(p.region, b.Cloud, actions...)
+	}
+	for _, c := range p.builder.Distribute.Copies {
+		if cloud := p.builder.cloudOf(c); home && here(cloud.region(c.Region)) {
+			p.calls(cloud.region(c.Region), cloud, actions...)
+		}
+	}
+}
+
+// tryGroup looks for the caller's groups, or asks EC2 whether it would make one.
+func (p *planner) tryGroup(ctx context.Context) error {
+	if p.builder.ownGroups() {
+		return p.findSecurityGroups(ctx)
+	}
+	answer, err := dryRun(func(dry *bool) error {
+		in := p.groupInput()
+		in.DryRun = dry
+		_, err := p.region.client.CreateSecurityGroup(ctx, in)
+		return err
+	})
+	p.answered("CreateSecurityGroup", answer)
+	return err
+}
+
+// tryLaunch asks EC2 whether it would launch the instance as the first
+// candidate. Capacity is not known before the launch.
+func (p *planner) tryLaunch(ctx context.Context) error {
+	if err := p.makeKeys(ctx); err != nil {
+		return err
+	}
+	data, err := p.userData()
+	if err != nil {
+		return err
+	}
+	answer, err := dryRun(func(dry *bool) error {
+		in := p.runInput(p.candidates()[0], data)
+		in.DryRun = dry
+		_, err := p.region.client.RunInstances(ctx, in)
+		return err
+	})
+	p.answered("RunInstances", answer)
+	return err
+}
+
+func (p *planner) answered(action, answer string) {
+	for i, c := range p.plan.Calls {
+		if c.Action == action && c.Region == p.region.name && c.Role == p.builder.Cloud.role {
+			p.plan.Calls[i].DryRun = answer
+		}
+	}
+}

@@ -180,6 +180,7 @@ type region struct {
 	instances *poll.Poller[ec2types.Instance]
 	images    *poll.Poller[ec2types.Image]
 	snapshots *poll.Poller[[]ec2types.Snapshot] // by build
+	progress  *poll.Poller[[]ec2types.Snapshot] // the same, less often
 	lookups   lookups
 }
 
@@ -202,7 +203,8 @@ func (c *Cloud) region(name string) *region {
 	r.instances = newPoller(c.options, r.fetchInstances)
 	r.images = newPoller(c.options, r.fetchImages)
 	r.snapshots = newPoller(c.options, r.fetchSnapshots)
-	r.snapshots.Interval = r.polls(snapshotsEvery)
+	r.progress = newPoller(c.options, r.fetchSnapshots)
+	r.progress.Interval = r.polls(progressEvery)
 	c.regions[name] = r
 	return r
 }

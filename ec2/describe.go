@@ -25,7 +25,7 @@ const (
 	quietStopped    = 2
 	quietTerminated = 2
 	quietImage      = 7.5
-	snapshotsEvery  = 5 // between two looks at the progress of snapshots
+	progressEvery   = 5 // between two looks at the progress of snapshots
 )
 
 // polls is that many times the poll interval.

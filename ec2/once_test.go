@@ -57,17 +57,13 @@ func TestLostAnswerMakesNothingTwice(t *testing.T) {
 // bakedOnce bakes the definition with most creates, and counts what exists then.
 func bakedOnce(t *testing.T, fault *ec2test.Fault) (exists map[string]int, calls []ec2test.Call) {
 	t.Helper()
-	server := roleServer(t, nil)
-	places := []string{testRegion, "us-east-1", "us-west-2", prodAccount + "/" + testRegion}
-	for _, place := range places {
-		newTemplate(t, awsec2.NewFromConfig(owner(server, place)), "web")
-	}
+	server, cloud := definitionServer(t)
 	before := len(server.Calls())
 	if fault != nil {
 		server.Fail(*fault)
 	}
 	all := definitions()
-	results, err := bake.Bake(t.Context(), fast(), all[len(all)-1].image(newCloud(server)))
+	results, err := bake.Bake(t.Context(), brisk(), all[len(all)-1].image(cloud))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +78,7 @@ func bakedOnce(t *testing.T, fault *ec2test.Fault) (exists map[string]int, calls
 			exists["instance that ran"]++
 		}
 	}
-	for _, place := range places {
+	for _, place := range definitionPlaces() {
 		exists["template versions in "+place] = len(versions(t, awsec2.NewFromConfig(owner(server, place)), "web"))
 	}
 	exists["places of the result"] = len(results[0].Artifact.IDs())

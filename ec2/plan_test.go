@@ -11,8 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
@@ -23,12 +21,7 @@ import (
 func TestPlanIsWhatHappens(t *testing.T) {
 	for _, d := range definitions() {
 		t.Run(d.name, func(t *testing.T) {
-			server := roleServer(t, nil)
-			cloud := newCloud(server)
-			for _, place := range []string{testRegion, "us-east-1", "us-west-2", prodAccount + "/" + testRegion} {
-				newTemplate(t, awsec2.NewFromConfig(owner(server, place)), "web")
-			}
-			openDefaultGroup(t, cloud)
+			server, cloud := definitionServer(t)
 			img := d.image(cloud)
 			img.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return nil })}
 			before, calls := server.Leftovers(), len(server.Calls())
@@ -45,7 +38,7 @@ func TestPlanIsWhatHappens(t *testing.T) {
 				}
 			}
 			calls = len(server.Calls())
-			if _, err := bake.Bake(t.Context(), fast(), img); err != nil {
+			if _, err := bake.Bake(t.Context(), brisk(), img); err != nil {
 				t.Fatal(err)
 			}
 			var planned []string

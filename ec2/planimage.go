@@ -80,16 +80,32 @@ func (p *planner) creates(kind, name string, stays bool) {
 func (p *planner) planMachine() {
 	if !p.builder.ownGroups() {
 		p.creates("security group", "for SSH from the baking host", false)
-		p.calls(p.region, p.builder.Cloud, "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "DeleteSecurityGroup")
+		p.calls(p.region, p.builder.Cloud, "CreateSecurityGroup", "DeleteSecurityGroup")
+		if p.builder.SSH.Dial == nil || len(p.builder.SSHFrom) > 0 {
+			p.calls(p.region, p.builder.Cloud, "AuthorizeSecurityGroupIngress")
+		}
 	}
 	p.creates("instance", "bakestone "+p.run.Image, false)
 	p.calls(p.region, p.builder.Cloud, "RunInstances", "TerminateInstances")
 }
 
 func (p *planner) planImage() {
-	d := p.builder.Distribute
-	p.creates("image", p.imageName(), !d.OnlyCopies)
-	p.calls(p.region, p.builder.Cloud, "StopInstances", "CreateImage")
+	c, call := p.builder.Capture, func(actions ...string) { p.calls(p.region, p.builder.Cloud, actions...) }
+	p.creates("image", p.imageName(), !p.builder.Distribute.OnlyCopies)
+	if !c.CrashConsistent {
+		call("StopInstances")
+	}
+	if c.FromSnapshots {
+		call("CreateSnapshots", "RegisterImage")
+		return
+	}
+	if !c.CrashConsistent && (c.ENA || c.SRIOV) {
+		call("ModifyInstanceAttribute")
+	}
+	call("CreateImage")
+	if !c.AllowIMDSv1 && !p.Source.IMDSv2 {
+		call("ModifyImageAttribute")
+	}
 }
 
 func (p *planner) imageName() string {

@@ -39,13 +39,11 @@ func (b Builder) grants() grants {
 		reading("DescribeImages", "DescribeInstances", "DescribeSnapshots", "DescribeSubnets", "DescribeSecurityGroups"),
 		{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "image/*", "subnet/*", "security-group/*", "snapshot/*"), nil},
 		{"Launch", ec2Actions("RunInstances"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), made()},
-		{"UseInstance", ec2Actions("StopInstances", "TerminateInstances", "CreateImage"), arns("ec2", r, "instance/*"), ours()},
-		{"MakeImage", ec2Actions("CreateImage"), arns("ec2", r, "image/*", "snapshot/*"), made()},
-		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*", "image/*", "snapshot/*"), map[string]map[string][]string{
-			"StringEquals": {"ec2:CreateAction": {"RunInstances", "CreateImage"}},
-		}},
+		{"UseInstance", ec2Actions("TerminateInstances"), arns("ec2", r, "instance/*"), ours()},
+		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), tagging("RunInstances")},
 	}
 	g = append(g, b.launchGrants(r)...)
+	g = append(g, b.captureGrants(r)...)
 	g = append(g, b.releaseGrants(r)...)
 	for _, c := range b.Distribute.Copies {
 		if b.cloudOf(c) != b.Cloud { // which may read what it pulls, for a while
@@ -59,6 +57,40 @@ func (b Builder) grants() grants {
 	return g
 }
 
+// tagging is the condition that tags are set by a call that creates something.
+func tagging(by string) map[string]map[string][]string {
+	return map[string]map[string][]string{"StringEquals": {"ec2:CreateAction": {by}}}
+}
+
+// captureGrants are what depends on how the AMI is taken.
+func (b Builder) captureGrants(r string) grants {
+	c := b.Capture
+	var g grants
+	if !c.CrashConsistent {
+		g = append(g, grant{"UseInstance", ec2Actions("StopInstances"), arns("ec2", r, "instance/*"), ours()})
+	}
+	if c.FromSnapshots {
+		return append(g,
+			reading("DescribeVolumes"),
+			grant{"UseInstance", ec2Actions("CreateSnapshots"), arns("ec2", r, "instance/*", "volume/*"), ours()},
+			grant{"MakeSnapshots", ec2Actions("CreateSnapshots"), arns("ec2", r, "snapshot/*"), made()},
+			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "snapshot/*"), tagging("CreateSnapshots")},
+			grant{"MakeImage", ec2Actions("RegisterImage"), arns("ec2", r, "image/*"), made()},
+			grant{"MakeImageOf", ec2Actions("RegisterImage"), arns("ec2", r, "snapshot/*"), ours()},
+			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "image/*"), tagging("RegisterImage")})
+	}
+	if c.ENA || c.SRIOV {
+		g = append(g, grant{"UseInstance", ec2Actions("ModifyInstanceAttribute"), arns("ec2", r, "instance/*"), ours()})
+	}
+	if !c.AllowIMDSv1 { // which the source may do
+		g = append(g, grant{"RequireIMDSv2", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), ours()})
+	}
+	return append(g,
+		grant{"UseInstance", ec2Actions("CreateImage"), arns("ec2", r, "instance/*"), ours()},
+		grant{"MakeImage", ec2Actions("CreateImage"), arns("ec2", r, "image/*", "snapshot/*"), made()},
+		grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "image/*", "snapshot/*"), tagging("CreateImage")})
+}
+
 // launchGrants are what depends on how the instance is launched.
 func (b Builder) launchGrants(r string) grants {
 	var g grants
@@ -69,9 +101,7 @@ func (b Builder) launchGrants(r string) grants {
 		g = append(g,
 			grant{"MakeSecurityGroup", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "security-group/*"), made()},
 			grant{"MakeSecurityGroupIn", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "vpc/*"), nil},
-			grant{"TagSecurityGroup", ec2Actions("CreateTags"), arns("ec2", r, "security-group/*"), map[string]map[string][]string{
-				"StringEquals": {"ec2:CreateAction": {"CreateSecurityGroup"}},
-			}},
+			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "security-group/*"), tagging("CreateSecurityGroup")},
 			grant{"UseSecurityGroup", ec2Actions("DeleteSecurityGroup"), arns("ec2", r, "security-group/*"), ours()})
 		if b.SSH.Dial == nil || len(b.SSHFrom) > 0 {
 			g = append(g, grant{"UseSecurityGroup", ec2Actions("AuthorizeSecurityGroupIngress"), arns("ec2", r, "security-group/*"), ours()})
@@ -135,9 +165,7 @@ func (c Copy) grants() grants {
 		reading("DescribeImages", "DescribeSnapshots"),
 		{"CopyFrom", ec2Actions("CopyImage"), arns("ec2", "*", "image/*", "snapshot/*"), nil},
 		{"Copy", ec2Actions("CopyImage"), arns("ec2", c.Region, "image/*", "snapshot/*"), made()},
-		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", c.Region, "image/*", "snapshot/*"), map[string]map[string][]string{
-			"StringEquals": {"ec2:CreateAction": {"CopyImage"}},
-		}},
+		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", c.Region, "image/*", "snapshot/*"), tagging("CopyImage")},
 	}
 	if c.Encrypted == Yes || c.KMSKey != "" {
 		g = append(g, keyGrants(c.Region, c.KMSKey)...)

@@ -21,11 +21,11 @@ func (r *region) reportSnapshots(ctx context.Context, run *bake.Run) (stop func(
 	ctx, cancel := context.WithCancel(ctx)
 	var reporting sync.WaitGroup
 	reporting.Go(func() {
-		if r.clock.Sleep(ctx, r.polls(snapshotsEvery)) != nil {
+		if r.clock.Sleep(ctx, r.polls(progressEvery)) != nil {
 			return
 		}
 		known := map[string]int64{}
-		err := r.snapshots.Wait(ctx, run.ID, func(snapshots []ec2types.Snapshot, _ bool) (bool, error) {
+		err := r.progress.Wait(ctx, run.ID, func(snapshots []ec2types.Snapshot, _ bool) (bool, error) {
 			for _, snapshot := range snapshots {
 				id, done := aws.ToString(snapshot.SnapshotId), percent(snapshot)
 				if last, seen := known[id]; !seen || done > last {

@@ -65,10 +65,11 @@ func TestSSMParameter(t *testing.T) {
 	}
 }
 
-func newTemplate(t *testing.T, client *awsec2.Client, name string) {
+// newTemplate makes the launch template "web".
+func newTemplate(t *testing.T, client *awsec2.Client) {
 	t.Helper()
 	_, err := client.CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
-		LaunchTemplateName: aws.String(name),
+		LaunchTemplateName: aws.String("web"),
 		LaunchTemplateData: &ec2types.RequestLaunchTemplateData{
 			ImageId: aws.String("ami-00000000000000000"), InstanceType: "m5.large",
 			MetadataOptions: &ec2types.LaunchTemplateInstanceMetadataOptionsRequest{HttpTokens: "required"},
@@ -92,7 +93,7 @@ func TestLaunchTemplate(t *testing.T) {
 	server := roleServer(t, nil)
 	places := []string{testRegion, "us-east-1", "us-west-2", prodAccount + "/" + testRegion}
 	for _, place := range places {
-		newTemplate(t, awsec2.NewFromConfig(owner(server, place)), "web")
+		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
 	}
 	server.Fail(ec2test.Fault{Action: "CreateLaunchTemplateVersion", When: ec2test.After}) // an answer is lost
 	ami, err := published(t, server, ec2.LaunchTemplate{Name: "web", MakeDefault: true}, ec2.LaunchTemplate{Name: "web", Regions: []string{"us-east-1"}, Description: "not default"})

@@ -25,6 +25,7 @@ type SourceImage struct {
 	Deprecated   time.Time         `json:"deprecated,omitzero"` // when it becomes or became so; zero is never
 	Architecture string            `json:"architecture"`
 	Platform     string            `json:"platform,omitempty"` // "Linux/UNIX", "Red Hat Enterprise Linux"
+	IMDSv2       bool              `json:"imds_v2,omitempty"`  // its instances are to be reached by IMDSv2 only
 	Billed       bool              `json:"billed,omitempty"`   // AWS charges for its software: it has billing or product codes
 	RootDevice   string            `json:"root_device"`
 	Login        string            `json:"login"` // who to log in as
@@ -104,6 +105,7 @@ func sourceImage(image ec2types.Image) SourceImage {
 	if at, err := time.Parse(time.RFC3339, aws.ToString(image.DeprecationTime)); err == nil {
 		found.Deprecated = at
 	}
+	found.IMDSv2 = image.ImdsSupport == ec2types.ImdsSupportValuesV20
 	found.Platform = aws.ToString(image.PlatformDetails)
 	found.Billed = len(image.ProductCodes) > 0 || found.Platform != "" && found.Platform != "Linux/UNIX"
 	if len(image.Tags) > 0 {

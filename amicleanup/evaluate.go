@@ -77,7 +77,8 @@ func (e *evaluation) addUsage(t *TargetInventory) {
 // about each.
 func (e *evaluation) target(t *TargetInventory) TargetPlan {
 	out := TargetPlan{Account: t.Account, Region: t.Region, Error: t.Error, Coverage: t.Coverage}
-	groups := map[string]*Group{}
+	out.Items = make([]Item, 0, len(t.Images))
+	groups := map[string]*gathered{}
 	for i := range t.Images {
 		img := &t.Images[i]
 		out.Owner = img.Owner
@@ -94,18 +95,39 @@ func (e *evaluation) target(t *TargetInventory) TargetPlan {
 		key := item.groupID()
 		if groups[key] == nil {
 			u := e.usage[t.Region]
-			groups[key] = &Group{
+			groups[key] = &gathered{group: Group{
 				Account: t.Account, Region: t.Region, Key: item.Group, Architecture: img.Architecture,
 				Now: e.inv.Time, References: u.references, Coverage: u.coverage, Opinions: t.Opinions,
-			}
+			}}
 		}
-		groups[key].Images = append(groups[key].Images, Stamped{*img, item.Stamp})
+		groups[key].images = append(groups[key].images, dated{img, item.Stamp})
 	}
 	for _, g := range groups {
-		out.Items = append(out.Items, e.group(g)...)
+		out.Items = append(out.Items, e.group(g.fill())...)
 	}
 	out.sort()
 	return out
+}
+
+// gathered are the images of a group. They are copied into it when its turn
+// comes: not a hundred thousand at a time.
+type gathered struct {
+	group  Group
+	images []dated
+}
+
+type dated struct {
+	img   *Image
+	stamp time.Time
+}
+
+func (g *gathered) fill() *Group {
+	full := g.group
+	full.Images = make([]Stamped, len(g.images))
+	for i, d := range g.images {
+		full.Images[i] = Stamped{*d.img, d.stamp}
+	}
+	return &full
 }
 
 // item groups and dates an image, or says why it can not be compared with

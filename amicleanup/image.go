@@ -61,30 +61,49 @@ const (
 	deregistered = string(ec2types.ImageStateDeregistered)
 )
 
+// texts holds words that many images have once each.
+type texts map[string]string
+
+// mostTexts bounds the words that are held: some tags have another value on
+// every image.
+const mostTexts = 10_000
+
+// as returns text, or the same text that was there before. Nil holds nothing.
+func (t texts) as(text string) string {
+	have, ok := t[text]
+	if ok {
+		return have
+	}
+	if t != nil && len(t) < mostTexts {
+		t[text] = text
+	}
+	return text
+}
+
 // imageOf reads what EC2 answered.
-func imageOf(from *ec2types.Image) Image {
+func imageOf(from *ec2types.Image, same texts) Image {
 	img := Image{
 		ID:           aws.ToString(from.ImageId),
 		Name:         aws.ToString(from.Name),
-		Owner:        aws.ToString(from.OwnerId),
-		OwnerAlias:   aws.ToString(from.ImageOwnerAlias),
-		State:        string(from.State),
-		Architecture: string(from.Architecture),
+		Owner:        same.as(aws.ToString(from.OwnerId)),
+		OwnerAlias:   same.as(aws.ToString(from.ImageOwnerAlias)),
+		State:        same.as(string(from.State)),
+		Architecture: same.as(string(from.Architecture)),
 		Created:      timeOf(from.CreationDate),
 		Deprecated:   timeOf(from.DeprecationTime),
 		LastLaunched: timeOf(from.LastLaunchedTime),
-		Protection:   aws.ToString(from.DeregistrationProtection),
+		Protection:   same.as(aws.ToString(from.DeregistrationProtection)),
 		Public:       aws.ToBool(from.Public),
 
 		Source:         aws.ToString(from.SourceImageId),
-		SourceRegion:   aws.ToString(from.SourceImageRegion),
+		SourceRegion:   same.as(aws.ToString(from.SourceImageRegion)),
 		SourceInstance: aws.ToString(from.SourceInstanceId),
 	}
 	for _, tag := range from.Tags {
 		if img.Tags == nil {
 			img.Tags = map[string]string{}
 		}
-		img.Tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
+		img.Tags[same.as(aws.ToString(tag.Key))] = same.as(aws.ToString(tag.Value))
 	}
 	for _, m := range from.BlockDeviceMappings {
 		if m.Ebs != nil && aws.ToString(m.Ebs.SnapshotId) != "" && !slices.Contains(img.Snapshots, *m.Ebs.SnapshotId) {

@@ -3,6 +3,7 @@ package amicleanup
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -123,23 +124,26 @@ func readImages(ctx context.Context, client ImageReader, filters ...ec2types.Fil
 		IncludeDisabled: aws.Bool(true),
 		MaxResults:      aws.Int32(imagesPerPage),
 	}, func(o *awsec2.DescribeImagesPaginatorOptions) { o.StopOnDuplicateToken = true })
-	var images []Image
+	var lists [][]Image // and not one list, which would be copied as it grows
 	seen := map[string]bool{}
+	same := texts{}
 	err := eachPage(ctx, pages, func(page *awsec2.DescribeImagesOutput) *string {
+		images := make([]Image, 0, len(page.Images))
 		for i := range page.Images {
-			img := imageOf(&page.Images[i])
+			img := imageOf(&page.Images[i], same)
 			if img.State == deregistered || seen[img.ID] {
 				continue
 			}
 			seen[img.ID] = true
 			images = append(images, img)
 		}
+		lists = append(lists, images)
 		return page.NextToken
 	})
 	if err != nil {
 		return nil, err
 	}
-	return images, nil
+	return slices.Concat(lists...), nil
 }
 
 // readImage reads one own image; nil is not there.

@@ -72,7 +72,7 @@ func (t *TargetInventory) stalePins(ctx context.Context, client ImageReader, inv
 				return nil, err
 			}
 			for i := range page.Images {
-				img := imageOf(&page.Images[i])
+				img := imageOf(&page.Images[i], nil)
 				there[img.ID] = img
 			}
 		}

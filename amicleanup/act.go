@@ -129,9 +129,6 @@ func (s switcher) deprecate(ctx context.Context, img *Image) error {
 	on := rung{action: Deprecate, since: now}
 	if !img.deprecated(now) {
 		on.deprecated, on.before = true, img.Deprecated
-		if was := rungOf(img); was.deprecated {
-			on.before = was.before
-		}
 	}
 	if err := s.tag(ctx, img.ID, map[string]string{TagRetired: on.String()}); err != nil || !on.deprecated {
 		return err

@@ -85,6 +85,8 @@ func TestApplyTrouble(t *testing.T) {
 			"ami-web0 skipped", "removed", "its state is disabled now", ""},
 		{"launched since", change(first, func(i *ec2types.Image) { i.LastLaunchedTime = aws.String("2026-01-01T00:00:00Z") }),
 			"ami-web0 skipped", "removed", "it was launched again", ""},
+		{"deprecated since", change(first, func(i *ec2types.Image) { i.DeprecationTime = aws.String("2026-01-01T00:00:00Z") }),
+			"ami-web0 skipped", "removed", "its deprecation has changed", ""},
 		{"newest gone", func(f *fake) { delete(f.images, "ami-web2") },
 			"ami-web0 skipped", "skipped", "ami-web2, the newest image of its group, is not there any more", ""},
 		{"newest disabled", change("ami-web2", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled }),

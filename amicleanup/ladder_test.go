@@ -191,11 +191,12 @@ func TestLadderKeepsPermissionsWhenCutOff(t *testing.T) {
 	try() // enabled, not shared
 	f.instances = nil
 	f.fail = nil
-	try() // disabled again
+	f.shares["ami-web0"] = []ec2types.LaunchPermission{{UserId: aws.String("777788889999")}} // by someone else
+	try()                                                                                    // disabled again
 	used(f, "ami-web0", "i-1", ec2types.InstanceStateNameRunning)
 	try() // restored
-	if got := f.shares["ami-web0"]; len(got) != 1 || f.images["ami-web0"].State != ec2types.ImageStateAvailable {
-		t.Errorf("shared with %d after all, want 1; the calls: %s", len(got), strings.Join(f.changes(), "\n"))
+	if got := f.shares["ami-web0"]; len(got) != 2 || f.images["ami-web0"].State != ec2types.ImageStateAvailable {
+		t.Errorf("shared with %d after all, want 2; the calls: %s", len(got), strings.Join(f.changes(), "\n"))
 	}
 }
 
@@ -249,6 +250,48 @@ func TestLadderForOtherStates(t *testing.T) {
 	if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 removed", "snap-web0 removed"}) {
 		t.Errorf("14 days later: %v", got)
 	}
+}
+
+// What someone else has disabled or deprecated stays so when it is taken off
+// the ladder, and what someone else has taken back begins anew.
+func TestLadderLeavesWhatOthersDid(t *testing.T) {
+	f := newFake()
+	f.series("web", 4)
+	edit := func(id string, how func(*ec2types.Image)) {
+		img := f.images[id]
+		how(&img)
+		f.images[id] = img
+	}
+	edit("ami-web0", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled })
+	edit("ami-web1", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2023-11-15T00:00:00.000Z") })
+	c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+	before := maps.Clone(f.images)
+	same := func(when string, ids ...string) {
+		t.Helper()
+		for _, id := range ids {
+			if diff := cmp.Diff(before[id], f.images[id], cmp.Exporter(exportAll), sameTags()); diff != "" {
+				t.Errorf("%s: %s (-before +now):\n%s", when, id, diff)
+			}
+		}
+	}
+	first := night(t, c)
+	if n := first.Count(amicleanup.Deprecated) + first.Count(amicleanup.Disabled); n != 3 {
+		t.Fatalf("the first night: %v", outcomes(first))
+	}
+	if _, err := c.Undo(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	same("undone", "ami-web0", "ami-web1", "ami-web2")
+	night(t, c)
+	for _, id := range []string{"ami-web0", "ami-web1"} {
+		used(f, id, "i-"+id, ec2types.InstanceStateNameRunning)
+	}
+	edit("ami-web2", func(i *ec2types.Image) { i.DeprecationTime = nil })
+	clock.advance(7 * day)
+	if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 restored", "ami-web1 restored", "ami-web2 deprecated"}) {
+		t.Errorf("a week later: %v", got)
+	}
+	same("restored", "ami-web0", "ami-web1")
 }
 
 // TestPropertyLadder lets random worlds go down random ladders for a month: an

@@ -210,6 +210,17 @@ func TestOrphansDrift(t *testing.T) {
 	}
 }
 
+// An inventory that someone else made may not know who may use a snapshot.
+func TestOrphansWithoutShares(t *testing.T) {
+	inv := &amicleanup.SnapshotInventory{Time: after(96), Targets: []amicleanup.SnapshotTarget{{Region: "r", Snapshots: []amicleanup.Snapshot{
+		{ID: "snap-1", State: "completed", Started: after(0), Tags: map[string]string{"bakestone:build": "b"}},
+	}}}}
+	plan, err := (&amicleanup.OrphanPolicy{}).Evaluate(inv)
+	if err != nil || verdicts(plan)["snap-1"] != "may be shared: that was not read" {
+		t.Errorf("%v, %v", verdicts(plan), err)
+	}
+}
+
 // What cannot be read completely is left alone.
 func TestOrphansNotRead(t *testing.T) {
 	for _, action := range []string{

@@ -168,14 +168,16 @@ func TestPropertyPlanAndApplyAgree(t *testing.T) {
 		before, going := w.images(), acts(plan)
 
 		faulty := rapid.SliceOfN(rapid.Bool(), 1, 7).Draw(t, "faults")
-		calls := 0
-		w.fail(func(action, _ string) error {
-			calls++
-			if !strings.HasPrefix(action, "DescribeInstances") && faulty[calls%len(faulty)] && rapidly(action) {
-				return apiError("InternalError")
+		for _, f := range w.regions {
+			calls := 0
+			f.fail = func(action, _ string) error {
+				calls++
+				if faulty[calls%len(faulty)] && faultsComeTo(action) {
+					return apiError("InternalError")
+				}
+				return nil
 			}
-			return nil
-		})
+		}
 		w.cleaner.Parallel = 1 // the faults are counted
 		first, _ := w.cleaner.Apply(t.Context(), plan)
 		for _, img := range first.Images {
@@ -183,7 +185,9 @@ func TestPropertyPlanAndApplyAgree(t *testing.T) {
 				t.Fatalf("%s was not to be changed: %+v", img.ID, img)
 			}
 		}
-		w.fail(nil)
+		for _, f := range w.regions {
+			f.fail = nil
+		}
 		if _, err := w.cleaner.Apply(t.Context(), plan); err != nil {
 			t.Fatal(err)
 		}
@@ -222,8 +226,7 @@ func TestPropertyPlanAndApplyAgree(t *testing.T) {
 	})
 }
 
-// rapidly are the calls that faults come to.
-func rapidly(action string) bool {
+func faultsComeTo(action string) bool {
 	return slices.Contains([]string{"DeregisterImage", "DisableImage", "CreateTags", "EnableImageDeprecation", "DeleteSnapshot"}, action)
 }
 

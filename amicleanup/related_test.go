@@ -177,6 +177,20 @@ func TestParentOfKept(t *testing.T) {
 	}
 }
 
+// A base that only stays for a layer of which something is not known is not
+// known to be wanted either.
+func TestParentOfBlocked(t *testing.T) {
+	now := after(100 * 24)
+	images := daily(3)
+	images[0].LastLaunched = after(0)
+	images[1].Source, images[1].SourceInstance = "ami-000", "i-1"
+	plan := evaluate(t, now, images, amicleanup.LaunchedWithin(day), amicleanup.ParentOfKept())
+	r := plan.Targets[0].Items[2].Reasons
+	if len(r) != 1 || !r[0].Blocked || r[0].Text != "is what a kept image was made from" || r[0].Keeper != "ParentOfKept()" {
+		t.Errorf("reasons %+v", r)
+	}
+}
+
 // What a limit holds back is still there, and so is what it was made from: an
 // older base goes after its layers, also when the limit lets one go a run.
 func TestParentGoesAfterItsLayers(t *testing.T) {

@@ -201,12 +201,6 @@ func (w *world) sinceNow() func() []string {
 	}
 }
 
-func (w *world) fail(how func(action, id string) error) {
-	for _, f := range w.regions {
-		f.fail = how
-	}
-}
-
 func tagOf(img ec2types.Image, key string) string {
 	for _, t := range img.Tags {
 		if *t.Key == key {

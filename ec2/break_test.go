@@ -37,7 +37,7 @@ func breakCalls(t *testing.T, calls []nthCall, define func(*ec2.Cloud) *bake.Ima
 		t.Helper()
 		t.Parallel()
 		server := newServer(t, nil)
-		server.AddRole(ec2test.Role{ARN: prodRole})
+		addProd(server, ec2test.Role{ARN: prodRole})
 		return server
 	}
 	for _, c := range calls {
@@ -85,7 +85,7 @@ type nthCall struct {
 func callsOfABake(t *testing.T, define func(*ec2.Cloud) *bake.Image) []nthCall {
 	t.Helper()
 	server := newServer(t, nil)
-	server.AddRole(ec2test.Role{ARN: prodRole})
+	addProd(server, ec2test.Role{ARN: prodRole})
 	if _, err := bake.Bake(t.Context(), nil, define(newCloud(server))); err != nil {
 		t.Fatal(err)
 	}

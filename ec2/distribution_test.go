@@ -61,8 +61,16 @@ func change(img *bake.Image, f func(*ec2.Distribution)) *bake.Image {
 func roleServer(t *testing.T, o *ec2test.Options) *ec2test.Server {
 	t.Helper()
 	server := newServer(t, o)
-	server.AddRole(ec2test.Role{ARN: prodRole})
+	addProd(server, ec2test.Role{ARN: prodRole})
 	return server
+}
+
+// addProd makes the other account reachable by a role, and the keys of copies.
+func addProd(server *ec2test.Server, role ec2test.Role) {
+	server.AddRole(role)
+	server.AddKey(testRegion, "alias/images")
+	server.AddKey("us-west-2", "alias/west")
+	server.AddKeyFor(prodAccount, testRegion, "alias/prod")
 }
 
 // fast are options whose pauses pass in no time.
@@ -226,6 +234,21 @@ func loseOneRegion(t *testing.T, action string) {
 	wantNothing(t, server)
 }
 
+// A key that does not exist fails the copy, not the bake of the others.
+func TestCopyWithUnknownKey(t *testing.T) {
+	server := roleServer(t, nil)
+	img := change(spread(newCloud(server)), func(d *ec2.Distribution) { d.Copies[1].KMSKey = "alias/none" })
+	results, err := bake.Bake(t.Context(), fast(), img)
+	var failed *ec2.DistributionError
+	if !errors.As(err, &failed) || len(failed.Failed) != 1 || !strings.Contains(err.Error(), "The key alias/none does not exist") {
+		t.Fatalf("error %v, want that the key does not exist", err)
+	}
+	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantNothing(t, server)
+}
+
 func TestAllOrNothing(t *testing.T) {
 	server := roleServer(t, nil)
 	server.Fail(ec2test.Fault{Action: "CopyImage", Region: "us-west-2", Times: -1, Code: "UnauthorizedOperation"})
@@ -338,7 +361,7 @@ func TestReuseWantsAllCopies(t *testing.T) {
 
 func TestRoleThatTrustsNobody(t *testing.T) {
 	server := newServer(t, nil)
-	server.AddRole(ec2test.Role{ARN: prodRole, ExternalID: "secret word"})
+	addProd(server, ec2test.Role{ARN: prodRole, ExternalID: "secret word"})
 	_, err := bake.Bake(t.Context(), fast(), spread(newCloud(server)))
 	var failed *ec2.DistributionError
 	if !errors.As(err, &failed) || len(failed.Failed) != 1 || !strings.Contains(err.Error(), "AccessDenied") {

@@ -257,6 +257,11 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *apiError) {
 		ebs.SnapshotID, ebs.Encrypted = snap.id, &snap.encrypted
 		img.mappings[n].EBS = &ebs
 	}
+	if in.KmsKeyID != "" {
+		if _, trouble := c.launchKey(in.KmsKeyID); trouble != "" {
+			img.failure = "The key " + in.KmsKeyID + " does not exist, or is not enabled"
+		}
+	}
 	img.doneAt = c.now.Add(c.server.opts.Latency.image(size))
 	c.addImage(&img)
 	c.remember(in.ClientToken, img.id)

@@ -20,8 +20,14 @@ type kmsKey struct {
 
 // AddKey makes a KMS key of Options.Account in a region, under an alias such
 // as "alias/images", and returns its ARN. Launches that name an unknown or
-// disabled key fail as in AWS: the instance is made, and ends at once.
+// disabled key fail as in AWS: the instance is made, and ends at once; and so do
+// copies of images, which then fail.
 func (s *Server) AddKey(region, alias string) (arn string) {
+	return s.AddKeyFor(s.opts.Account, region, alias)
+}
+
+// AddKeyFor is AddKey for another account.
+func (s *Server) AddKeyFor(account, region, alias string) (arn string) {
 	r := s.region(region)
 	if r == nil {
 		return ""
@@ -30,8 +36,8 @@ func (s *Server) AddKey(region, alias string) (arn string) {
 	defer r.mu.Unlock()
 	hex := newID("", s.nextSeq()) + "000000000000000"
 	id := fmt.Sprintf("%s-%s-%s-%s-%s", hex[:8], hex[8:12], hex[12:16], hex[16:20], hex[20:32])
-	key := &kmsKey{arn: "arn:aws:kms:" + region + ":" + s.opts.Account + ":key/" + id}
-	ring := r.keyring(s.opts.Account)
+	key := &kmsKey{arn: "arn:aws:kms:" + region + ":" + account + ":key/" + id}
+	ring := r.keyring(account)
 	ring.keys[id], ring.keys[key.arn], ring.keys[alias] = key, key, key
 	return key.arn
 }

@@ -313,8 +313,12 @@ func (c *call) cloneSnapshot(source *snapshot, description string, t tags, encry
 		sizeGiB: source.sizeGiB, copied: true, encrypted: source.encrypted || encrypted != nil && *encrypted, disk: newDiskRef(),
 		doneAt: c.now.Add(c.server.opts.Latency.snapshot(source.sizeGiB)),
 	}
+	s.encrypted = s.encrypted || c.keyring(c.account).byDefault
 	if s.encrypted {
-		s.kmsKey = orText(key, c.defaultKey())
+		s.kmsKey = c.defaultKey()
+		if key != "" {
+			s.kmsKey, _ = c.launchKey(key)
+		}
 	}
 	c.snapshots.put(s)
 	c.server.willChange(s.id, "completed", s.doneAt, c.now)

@@ -71,7 +71,7 @@ func shop(cloud, prod *ec2.Cloud, manifest string) *bake.Image {
 		})},
 		Publishers: []bake.Publisher{
 			ec2.SSMParameter{Name: "/images/shop", Description: "the newest shop"},
-			ec2.LaunchTemplate{Name: "shop", MakeDefault: true},
+			ec2.LaunchTemplate{Name: "web", MakeDefault: true},
 			ec2.PackerManifest{Path: manifest, CustomData: map[string]string{"commit": "0ff596ad"}},
 			ec2.JSONFile{Path: manifest + ".ami"},
 		},
@@ -86,7 +86,7 @@ func TestRealisticDefinition(t *testing.T) {
 	prod := cloud.Assume(ec2.Role{ARN: prodRole})
 	manifest := filepath.Join(t.TempDir(), "manifest.json")
 	for _, place := range []string{testRegion, "us-west-2", prodAccount + "/" + testRegion} {
-		newTemplate(t, awsec2.NewFromConfig(owner(server, place)), "shop")
+		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
 	}
 	var ami *ec2.AMI
 	for range 2 {

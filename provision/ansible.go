@@ -196,6 +196,8 @@ func (a Ansible) DeclareInputs(in *bake.Inputs) error {
 		if err := in.File("vault password file", nil, a.VaultPasswordFile); err != nil {
 			return err
 		}
+	} else {
+		in.Value("vault password file", a.VaultPasswordFile)
 	}
 	for _, vars := range []struct {
 		name  string
@@ -213,7 +215,6 @@ func (a Ansible) DeclareInputs(in *bake.Inputs) error {
 	in.Value("tags", a.Tags)
 	in.Value("skip tags", a.SkipTags)
 	in.Secret("vault password", a.VaultPassword)
-	in.Value("vault password file", a.VaultPasswordFile)
 	in.Value("args", a.Args)
 	declareSecrets(in, "secret var", a.SecretVars)
 	declareEnv(in, a.Env, a.Secrets)

@@ -25,6 +25,12 @@
 // as root, say whether they have changed anything, and change nothing the second
 // time. WaitCloudInit waits until a machine has booted to its end.
 //
+// Ansible runs playbooks from the baking host, over the build's own way to the
+// machine, and AnsibleLocal on the machine. PuppetApply, PuppetAgent, Salt,
+// ChefZero and ChefClient run those tools on the machine, which they can install
+// first and remove afterwards. All of them tell a tool's failure in the tool's
+// own words, and leave nothing of their own behind.
+//
 // PowerShell, Batch and WindowsReboot are for Windows machines.
 //
 // Retry, Timeout, ContinueOnError and OnlyIf are made around another

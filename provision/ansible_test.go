@@ -65,7 +65,7 @@ echo '{"hosts": ["oven"]}' >>"$BAKESTONE_ANSIBLE_RESULTS"`, "ansible-playbook")
 		Host: "oven", Groups: []string{"web", "db", "web"}, HostVars: map[string]any{"n": 1}, Become: true,
 		Vars: map[string]any{"list": []string{"<a>"}, "token": "lost"}, SecretVars: bake.Secrets(map[string]string{"token": "a\"b"}),
 		VaultPassword: bake.NewSecret("vaulted"), Tags: []string{"x", "y"}, SkipTags: []string{"z"}, Args: []string{"--diff"},
-		Env: map[string]string{"ANSIBLE_PIPELINING": "False"}, Secrets: bake.Secrets(map[string]string{"MINE": "hidden"}),
+		Env: map[string]string{"ANSIBLE_PIPELINING": "False", "ANSIBLE_HOST_KEY_CHECKING": "False"}, Secrets: bake.Secrets(map[string]string{"MINE": "hidden"}),
 	}
 	if err := a.Provision(t.Context(), m); err != nil {
 		t.Fatal(err)

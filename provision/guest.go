@@ -29,7 +29,6 @@ put() {
 	if [ ! -f "$1" ] || [ "$(cat "$1")" != "$2" ]; then
 		mkdir -p "${1%/*}"
 		printf '%s\n' "$2" >"$1.bakestone-new"
-		chmod 644 "$1.bakestone-new"
 		mv -f "$1.bakestone-new" "$1"
 		changed "$1"
 	fi

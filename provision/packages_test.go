@@ -265,6 +265,50 @@ func TestPackagesRepositories(t *testing.T) {
 	}
 }
 
+// A call that fails ends it, and what zypper calls informational does not.
+func TestPackagesByStatus(t *testing.T) {
+	for name, test := range map[string]struct {
+		manager, verb string
+		status        int
+		p             provision.Packages
+		calls         int
+		fails         bool
+	}{
+		"no lists":          {"apt-get", "update", 100, provision.Packages{}, 1, true},
+		"lists not wanted":  {"apt-get", "update", 100, provision.Packages{NoRefresh: true}, 1, false},
+		"not installed":     {"apt-get", "install", 100, provision.Packages{Remove: []string{"telnet"}}, 2, true},
+		"reboot advised":    {"zypper", "install", 102, provision.Packages{}, 2, false},
+		"manager restarted": {"zypper", "install", 103, provision.Packages{}, 3, true}, // since it says so again
+		"zypper fails":      {"zypper", "install", 104, provision.Packages{}, 2, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &store{installed: map[string]string{"telnet": "1.0-r1"}}
+			commands := s.commands(test.manager)
+			done := commands[test.manager]
+			commands[test.manager] = func(ctx context.Context, p *sandbox.Process) int {
+				if status := done(ctx, p); status != 0 || !slices.Contains(p.Args, test.verb) {
+					return status
+				}
+				return test.status
+			}
+			m, h := embedded(t, sandbox.Options{Commands: commands})
+			// No pattern becomes the name of a file.
+			disk(t, h, map[string]string{"/home/ubuntu/x=1.24": ""})
+			test.p.Retry.Attempts = 1
+			if test.p.Install = []string{"x=1.24*"}; test.manager == "zypper" {
+				test.p.Install = []string{"x"}
+			}
+			_, err := inABuild(t, m, test.p)
+			if (err != nil) != test.fails || len(s.calls) != test.calls {
+				t.Errorf("error is %v after %q", err, s.calls)
+			}
+			if test.manager == "apt-get" && !test.fails && !strings.HasSuffix(s.calls[0], " x=1.24*") {
+				t.Errorf("it called %q", s.calls)
+			}
+		})
+	}
+}
+
 func TestPackagesWithoutAManager(t *testing.T) {
 	m, _ := embedded(t, sandbox.Options{})
 	_, err := inABuild(t, m, provision.Packages{Install: []string{"nginx"}})

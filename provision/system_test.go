@@ -42,6 +42,13 @@ func TestUser(t *testing.T) {
 		t.Errorf("the account is %q, want %q", got, line)
 	}
 
+	// A last line without an end stays a line of its own.
+	disk(t, h, map[string]string{"/srv/deploy/.ssh/authorized_keys": "ssh-rsa C old"})
+	twice(t, m, provision.User{Name: "deploy", AuthorizedKeys: []string{oneKey}}, "changed an authorized key")
+	if got, want := content(t, h, "/srv/deploy/.ssh/authorized_keys"), "ssh-rsa C old\n"+oneKey+"\n"; got != want {
+		t.Errorf("the keys are %q, want %q", got, want)
+	}
+
 	twice(t, m, provision.User{Name: "app", System: true}, "changed created")
 	if _, err := h.FS().Stat("/home/app"); err == nil {
 		t.Error("a system user has a home")

@@ -88,7 +88,7 @@ func TestRetryEndsWithItsContext(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				start := time.Now()
 				err := provision.Retry{Provisioner: inner(cancel)}.Provision(ctx, baketest.NewMachine(nil))
-				if !errors.Is(err, cause) || time.Since(start) > time.Millisecond {
+				if !errors.Is(err, cause) || strings.Count(err.Error(), cause.Error()) != 1 || time.Since(start) > time.Millisecond {
 					t.Errorf("error is %v after %v", err, time.Since(start))
 				}
 			})

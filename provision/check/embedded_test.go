@@ -123,6 +123,22 @@ func TestGoss(t *testing.T) {
 	}
 }
 
+// Only what listens counts, and a port has leading zeros there.
+func TestKernelTable(t *testing.T) {
+	m := embedded(t, nil)
+	const table = "  sl  local_address rem_address   st tx_queue\n" +
+		"   0: 0100007F:0050 00000000:0000 0A 00000000\n   1: 0100007F:01BB 0100007F:9C40 01 00000000\n"
+	if err := m.host.FS().MkdirAll("/proc/net", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.host.FS().WriteFile("/proc/net/tcp", []byte(table), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(t, m, check.Port{Number: 80}, check.Port{Number: 443, Closed: true}, check.Port{Number: 5, Closed: true}); got != nil {
+		t.Errorf("problems: %q", got)
+	}
+}
+
 // Where the kernel's tables are not to be seen, and where nothing can ask.
 func TestPoorMachine(t *testing.T) {
 	ss := map[string]sandbox.Command{"ss": answers(map[string]string{"-ltn": "LISTEN 0 5 0.0.0.0:80 0.0.0.0:*\nLISTEN 0 5 [::]:443 [::]:*"}, 1)}

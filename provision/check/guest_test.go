@@ -38,6 +38,7 @@ func (h host) Run(ctx context.Context, cmd *bake.Cmd) error {
 	args := append(h.shell[1:len(h.shell):len(h.shell)], "-c", cmd.Line)
 	c := exec.CommandContext(ctx, h.shell[0], args...)
 	c.Env = []string{"PATH=" + h.path}
+	c.Stdin = strings.NewReader("an input that no check should see\n")
 	c.Stdout = cmd.Stdout
 	return c.Run()
 }
@@ -103,8 +104,18 @@ func TestFiles(t *testing.T) {
 	}
 	sum := sha256.Sum256([]byte(text))
 	digest := strings.ToUpper(hex.EncodeToString(sum[:]))
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Base(file), link); err != nil {
+		t.Fatal(err)
+	}
 	for name, m := range shells(t) {
 		t.Run(name, func(t *testing.T) {
+			if got := look(t, m, check.File{Path: link, Mode: 0o640}); got != nil {
+				t.Errorf("problems: %q", got)
+			}
+			if got := look(t, m, check.File{Path: file, Contains: "p.rt"}); len(got) != 1 {
+				t.Errorf("problems: %q", got)
+			}
 			if got := look(t, m,
 				check.File{Path: file}, check.File{Path: file, Mode: 0o640, Contains: "$HOME -e *", Matches: `^port *= *[0-9]+$`, SHA256: digest},
 				check.File{Path: dir, Dir: true}, check.File{Path: filepath.Join(dir, "missing"), Absent: true},
@@ -137,7 +148,7 @@ func TestCommands(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if got := look(t, m,
 				check.Command{Line: "true"}, check.Command{Line: "exit 3", Status: 3}, check.Command{Line: "echo it\\'s; echo 'more *' >&2", Contains: "more *", Matches: "^it's$"},
-				check.Command{Line: "cat"}, // its input is empty
+				check.Command{Line: `test -z "$(cat)"`},
 			); got != nil {
 				t.Errorf("problems: %q", got)
 			}

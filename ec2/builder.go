@@ -129,6 +129,11 @@ type Builder struct {
 	// instance. Empty is none.
 	InstanceProfile string
 
+	// InstanceProfilePolicy, in place of InstanceProfile, is an IAM policy as
+	// JSON: a role with these rights, and a profile for it, exist for as long as
+	// the instance does.
+	InstanceProfilePolicy string
+
 	// UserData is given to the instance together with what we need in it: any
 	// form that cloud-init takes, 12 KiB at most.
 	UserData []byte
@@ -229,6 +234,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	errs = append(errs, b.validateAddress()...)
 	errs = append(errs, b.validateSecurityGroups()...)
 	errs = append(errs, b.validateSSH()...)
+	errs = append(errs, b.validateProfile()...)
 	errs = append(errs, b.validateUserData()...)
 	errs = append(errs, b.validateDevices()...)
 	errs = append(errs, b.validateTags(img)...)

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
@@ -173,6 +174,7 @@ type region struct {
 	name      string
 	client    *awsec2.Client
 	ssm       *ssm.Client
+	iam       *iam.Client
 	sts       *sts.Client
 	clock     bake.Clock
 	settle    time.Duration
@@ -197,7 +199,7 @@ func (c *Cloud) region(name string) *region {
 	shared := newLookups(c.options)
 	cfg.APIOptions = append(cfg.APIOptions, shared.writes.watch)
 	r := &region{
-		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg),
+		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg),
 		clock: c.options.Clock, settle: c.options.SettleTime, interval: c.options.PollInterval, lookups: shared,
 	}
 	r.instances = newPoller(c.options, r.fetchInstances)

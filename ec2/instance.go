@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -65,7 +66,7 @@ func (s *session) runInput(c candidate, userData string) *awsec2.RunInstancesInp
 		TagSpecifications: tagged(s.tags("bakestone "+s.run.Image),
 			ec2types.ResourceTypeInstance, ec2types.ResourceTypeVolume, ec2types.ResourceTypeNetworkInterface),
 	}
-	if p := s.builder.InstanceProfile; strings.HasPrefix(p, "arn:") {
+	if p := cmp.Or(s.Profile.Name, s.builder.InstanceProfile); strings.HasPrefix(p, "arn:") {
 		in.IamInstanceProfile = &ec2types.IamInstanceProfileSpecification{Arn: aws.String(p)}
 	} else if p != "" {
 		in.IamInstanceProfile = &ec2types.IamInstanceProfileSpecification{Name: aws.String(p)}
@@ -104,7 +105,7 @@ func (b Builder) apply(in *awsec2.RunInstancesInput) {
 // launchAs makes the call.
 func (s *session) launchAs(ctx context.Context, c candidate, in *awsec2.RunInstancesInput) error {
 	s.Instance = instance{candidate: c}
-	return s.region.onceVisible(ctx, func(ctx context.Context) error {
+	return s.onceProfileKnown(ctx, func(ctx context.Context) error {
 		out, err := s.region.client.RunInstances(ctx, in)
 		if err != nil {
 			s.Instance.Refused = awsapi.Rejected(err)

@@ -285,7 +285,7 @@ func TestCandidatesAreRequestsOfTheirOwn(t *testing.T) {
 // TestSpotFromSnapshots wants the file systems of what cannot be stopped frozen
 // for its snapshots.
 func TestSpotFromSnapshots(t *testing.T) {
-	server := newServer(t, nil)
+	server, _ := freezingServer(t, ec2test.Options{})
 	cloud := newCloud(server)
 	img := simple(cloud)
 	img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), Spot: &ec2.Spot{Only: true}, Capture: ec2.Capture{FromSnapshots: true, CrashConsistent: true}}

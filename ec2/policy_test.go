@@ -84,6 +84,11 @@ func definitions() []aDefinition {
 			img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), Capture: ec2.Capture{CrashConsistent: true, AllowIMDSv1: true}}
 			return img
 		}},
+		{"temporary profile", func(cloud *ec2.Cloud) *bake.Image {
+			img := simple(cloud)
+			img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), InstanceProfilePolicy: readBucket}
+			return img
+		}},
 		{"spread and published", func(cloud *ec2.Cloud) *bake.Image {
 			img := spread(cloud)
 			if b, ok := img.Builder.(ec2.Builder); ok {
@@ -187,6 +192,8 @@ func seenActions(calls []ec2test.Call, account string) []string {
 			continue
 		case c.Action == "AssumeRole":
 			service = "sts"
+		case strings.Contains(c.Action, "Role") || strings.HasSuffix(c.Action, "InstanceProfile"):
+			service = "iam"
 		case c.Params == nil || strings.HasSuffix(c.Action, "Parameter"):
 			service = "ssm"
 		}
@@ -199,7 +206,7 @@ func seenActions(calls []ec2test.Call, account string) []string {
 // neverCalled are permissions that other calls need: to set tags, to hand on a
 // role, and to let EBS use a key.
 func neverCalled(action string) bool {
-	return action == "ec2:CreateTags" || action == "iam:PassRole" || strings.HasPrefix(action, "kms:")
+	return action == "ec2:CreateTags" || action == "iam:PassRole" || strings.HasPrefix(action, "iam:Tag") || strings.HasPrefix(action, "kms:")
 }
 
 // TestPolicyKnowsEveryCall looks for API calls in the source of the package and

@@ -113,6 +113,9 @@ func (b Builder) launchGrants(r string) grants {
 	if name, ok := b.Source.(Parameter); ok {
 		g = append(g, grant{"ReadSource", []string{"ssm:GetParameter"}, parameterARNs(r, string(name)), nil})
 	}
+	if b.InstanceProfilePolicy != "" {
+		g = append(g, profileGrants(r)...)
+	}
 	if b.InstanceProfile != "" {
 		g = append(g, grant{"PassRole", []string{"iam:PassRole"}, []string{"arn:" + partition(r) + ":iam::*:role/*"}, map[string]map[string][]string{
 			"StringEquals": {"iam:PassedToService": {"ec2.amazonaws.com"}},

@@ -16,6 +16,7 @@ type session struct {
 	Network       network       `json:"network,omitzero"`
 	Keys          keys          `json:"keys,omitzero"`
 	SecurityGroup securityGroup `json:"security_group,omitzero"`
+	Profile       tempProfile   `json:"profile,omitzero"`
 	Instance      instance      `json:"instance,omitzero"`
 	Reclaims      int           `json:"reclaims,omitempty"` // spot instances that EC2 took back
 	Taken         taken         `json:"taken,omitzero"`
@@ -39,6 +40,11 @@ func (s *session) Launch() []bake.Step {
 		{Name: "choose network", Do: s.chooseNetwork},
 		{Name: "make keys", Do: s.makeKeys},
 		{Name: "prepare security group", Do: s.prepareSecurityGroup, Undo: s.deleteSecurityGroup},
+	}...)
+	if s.builder.InstanceProfilePolicy != "" {
+		steps = append(steps, bake.Step{Name: "make instance profile", Do: s.makeProfile, Undo: s.removeProfile})
+	}
+	steps = append(steps, []bake.Step{
 		{Name: "launch instance", Do: s.launch, Undo: s.terminate},
 		{Name: "wait for instance", Do: s.waitRunning, Timeout: s.builder.bootTimeout()},
 	}...)

@@ -58,5 +58,5 @@ func (r *region) lookEvery() time.Duration { return min(retryEvery, max(r.settle
 // more.
 func isNotFound(err error) bool {
 	code := awsapi.Code(err)
-	return strings.HasSuffix(code, ".NotFound") || code == "InvalidAMIID.Unavailable"
+	return strings.HasSuffix(code, ".NotFound") || code == "InvalidAMIID.Unavailable" || code == "NoSuchEntity"
 }

@@ -75,6 +75,9 @@ func TestValidate(t *testing.T) {
 			b.SSH.Proxy = &sshmachine.Proxy{}
 			b.SSH.Dial = func(context.Context, ec2.Target) (net.Conn, error) { return nil, net.ErrClosed }
 		}, want: "Builder.SSH.Dial: connects to the instance itself"},
+		"two profiles":     {change: func(b *ec2.Builder) { b.InstanceProfile, b.InstanceProfilePolicy = "a", readBucket }, want: "Builder.InstanceProfilePolicy: cannot be set together"},
+		"no policy":        {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{" }, want: "Builder.InstanceProfilePolicy: is not JSON"},
+		"empty policy":     {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{}" }, want: "Builder.InstanceProfilePolicy: has no Statement"},
 		"reserved tag":     {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x": the prefix is reserved`},
 		"our tag":          {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "the prefix is reserved"},
 		"long tag":         {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},

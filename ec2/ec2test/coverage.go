@@ -9,7 +9,7 @@ import (
 // call is refused: an unknown parameter with UnknownParameter, an unknown
 // filter or value with InvalidParameterValue.
 type ActionCoverage struct {
-	Service string   // "ec2", "autoscaling", "ssm", "rbin" or "sts"
+	Service string   // "ec2", "autoscaling", "iam", "ssm", "rbin" or "sts"
 	Name    string   // of the call
 	Params  []string // with N for the number of a list's element; DryRun is known everywhere
 	Filters []string // that the call knows, sorted
@@ -23,7 +23,7 @@ func Coverage() []ActionCoverage {
 		{Service: "sts", Name: "AssumeRole", Params: []string{"DurationSeconds", "ExternalId", "RoleArn", "RoleSessionName"}},
 		{Service: "sts", Name: "GetCallerIdentity"},
 	}
-	for service, table := range map[string]map[string]action{"ec2": s.actionTable(), "autoscaling": scalingTable()} {
+	for service, table := range map[string]map[string]action{"ec2": s.actionTable(), "autoscaling": scalingTable(), "iam": iamTable()} {
 		for _, a := range table {
 			params := slices.DeleteFunc(paramNames(a.input, ""), func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
 			slices.Sort(params)

@@ -40,8 +40,7 @@ InvalidParameterValue. Every call of EC2 also takes DryRun.
 Accepted without an effect, because there is nothing here that they could change: AllRegions, AllAvailabilityZones,
 CpuCredits, Force, IncludeManagedResources, KmsKeyId of copies (beyond being shown), Monitoring, PresignedUrl,
 SkipOsShutdown, SnapshotCopyCompletionDurationMinutes, VolumeInitializationRate. Dedicated Hosts, placement groups,
-capacity reservations and license configurations are shown as they were named. An instance profile is
-shown as it was given; whether it exists is not checked.
+capacity reservations and license configurations are shown as they were named.
 
 Spot requests, spot fleets, EC2 fleets and Auto Scaling groups are kept, checked and listed; they run no instances.
 

@@ -16,7 +16,7 @@ const maxBody = 4 << 20
 
 // request is one API call as it came.
 type request struct {
-	service string // ec2, autoscaling, ssm, rbin or sts
+	service string // ec2, autoscaling, iam, ssm, rbin or sts
 	action  string
 	region  string
 	account string
@@ -97,7 +97,7 @@ func (s *Server) parse(r *http.Request) (*request, *apiError) {
 		form[key] = append(form[key], values...)
 	}
 	req.form, req.action = form, form.Get("Action")
-	if service == "sts" || service == "autoscaling" {
+	if service == "sts" || service == "autoscaling" || service == "iam" {
 		req.service = service
 	}
 	if req.action == "" {
@@ -161,6 +161,8 @@ func (s *Server) answer(r *http.Request, req *request) answer {
 		ans = s.sts(req)
 	case "autoscaling":
 		ans = s.autoScaling(ctx, req)
+	case "iam":
+		ans = s.iam(ctx, req)
 	case "rbin":
 		ans = s.rbin(req)
 	default:
@@ -178,7 +180,7 @@ func (s *Server) errorAnswer(req *request, err *apiError) answer {
 		return ssmError(err)
 	case "rbin":
 		return rbinError(err)
-	case "autoscaling", "sts":
+	case "autoscaling", "iam", "sts":
 		return queryError(err, req.id)
 	}
 	body, encodeErr := encodeError(err, req.id)

@@ -9,7 +9,7 @@ import (
 // A Resource is something that exists in the server and that someone made:
 // neither a vendor's nor a default.
 type Resource struct {
-	Type    string // as in tags: "instance", "image", "snapshot", "volume", "security-group", "network-interface", "key-pair", "launch-template"
+	Type    string // as in tags: "instance", "image", "snapshot", "volume", "security-group", "network-interface", "key-pair", "launch-template", "role", "instance-profile"
 	ID      string
 	Region  string
 	Account string
@@ -49,6 +49,11 @@ func (s *Server) Resources(keep func(Resource) bool) []Resource {
 			}
 		}
 		r.mu.Unlock()
+	}
+	for _, made := range s.identities.resources() {
+		if keep == nil || keep(made) {
+			out = append(out, made)
+		}
 	}
 	return out
 }

@@ -347,13 +347,15 @@ func (c *call) planIdentity(p *launchPlan) *apiError {
 		p.key = key
 	}
 	if prof := p.in.IamInstanceProfile; prof != nil {
-		switch {
-		case prof.ARN != "" && prof.Name != "":
+		if prof.ARN != "" && prof.Name != "" {
 			return combination("The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'")
-		case prof.ARN != "":
-			p.profile = prof.ARN
-		case prof.Name != "":
-			p.profile = "arn:aws:iam::" + c.account + ":instance-profile/" + prof.Name
+		}
+		if prof.ARN == "" && prof.Name == "" {
+			return nil
+		}
+		var err *apiError
+		if p.profile, err = c.launchProfile(prof); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -182,16 +182,21 @@ func scalingTable() map[string]action {
 
 // autoScaling answers a call of Auto Scaling.
 func (s *Server) autoScaling(ctx context.Context, req *request) answer {
+	return s.plainQuery(ctx, s.scaling, scalingNamespace, req)
+}
+
+// plainQuery answers a call of a service that speaks the plain query protocol.
+func (s *Server) plainQuery(ctx context.Context, table map[string]action, space string, req *request) answer {
 	flat := *req
 	flat.form = flatten(req.form)
-	body, err := s.run(ctx, s.scaling, &flat)
+	body, err := s.run(ctx, table, &flat)
 	if err != nil {
 		if err.Code == "RequestLimitExceeded" {
 			err = &apiError{Code: "Throttling", Message: "Rate exceeded", Status: http.StatusBadRequest}
 		}
 		return queryError(err, req.id)
 	}
-	encoded, encodeErr := encodeResult(scalingNamespace, req.action, req.id, body)
+	encoded, encodeErr := encodeResult(space, req.action, req.id, body)
 	if encodeErr != nil {
 		return queryError(internal(encodeErr), req.id)
 	}

@@ -34,7 +34,9 @@ type Server struct {
 	known   catalogue
 	network network
 	params  parameterStore
-	seq     atomic.Uint64
+
+	identities identities
+	seq        atomic.Uint64
 
 	memory  *memListener
 	http    *http.Server

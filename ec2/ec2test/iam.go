@@ -1,0 +1,171 @@
+package ec2test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
+
+// identities is IAM: the roles and instance profiles of all accounts, which are
+// in no region.
+type identities struct {
+	mu       sync.Mutex
+	roles    map[string]*role    // by account and name
+	profiles map[string]*profile // by account and name
+}
+
+type role struct {
+	base
+
+	name     string
+	policies map[string]string // documents by name
+}
+
+type profile struct {
+	base
+
+	name  string
+	role  *role
+	known time.Time // when EC2 knows it with its role
+}
+
+func iamTable() map[string]action {
+	return tableOf(
+		handle("CreateRole", guarded((*call).createRole)),
+		handle("PutRolePolicy", guarded((*call).putRolePolicy)),
+		handle("DeleteRolePolicy", guarded((*call).deleteRolePolicy)),
+		handle("DeleteRole", guarded((*call).deleteRole)),
+		handle("CreateInstanceProfile", guarded((*call).createProfile)),
+		handle("GetInstanceProfile", guarded((*call).getProfile)),
+		handle("AddRoleToInstanceProfile", guarded((*call).addRole)),
+		handle("RemoveRoleFromInstanceProfile", guarded((*call).removeRole)),
+		handle("DeleteInstanceProfile", guarded((*call).deleteProfile)),
+	)
+}
+
+// guarded runs an action with IAM locked. A region is locked before IAM.
+func guarded[In, Out any](f func(*call, *In) (*Out, *apiError)) func(*call, *In) (*Out, *apiError) {
+	return func(c *call, in *In) (*Out, *apiError) {
+		c.server.identities.mu.Lock()
+		defer c.server.identities.mu.Unlock()
+		return f(c, in)
+	}
+}
+
+// iam answers a call of IAM, from whichever region it comes.
+func (s *Server) iam(ctx context.Context, req *request) answer {
+	flat := *req
+	if !slices.Contains(s.opts.Regions, flat.region) {
+		flat.region = s.opts.Regions[0]
+	}
+	return s.plainQuery(ctx, iamTable(), iamNamespace, &flat)
+}
+
+// AddInstanceProfile makes an IAM instance profile of Options.Account with a
+// role of the same name, as launches may name it.
+func (s *Server) AddInstanceProfile(name string) {
+	s.identities.mu.Lock()
+	defer s.identities.mu.Unlock()
+	now, key := s.now(), s.opts.Account+" "+name
+	made := base{id: namedID("AROA", key), seq: s.nextSeq(), owner: s.opts.Account, created: now}
+	r := &role{base: made, name: name}
+	made.id = namedID("AIPA", key)
+	s.identities.add(r, &profile{base: made, name: name, role: r, known: now})
+}
+
+func (ids *identities) add(r *role, p *profile) {
+	if ids.roles == nil {
+		ids.roles, ids.profiles = make(map[string]*role), make(map[string]*profile)
+	}
+	if r != nil {
+		ids.roles[r.owner+" "+r.name] = r
+	}
+	if p != nil {
+		ids.profiles[p.owner+" "+p.name] = p
+	}
+}
+
+// resources are the roles and profiles there are.
+func (ids *identities) resources() []Resource {
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
+	var out []Resource
+	add := func(kind, name string, b *base) {
+		r := Resource{Type: kind, ID: b.id, Account: b.owner, Name: name, Created: b.created, Tags: make(map[string]string, len(b.tags)), Region: "aws-global"}
+		for key, v := range b.tags {
+			r.Tags[key] = v.value
+		}
+		out = append(out, r)
+	}
+	for _, r := range ids.roles {
+		add("role", r.name, &r.base)
+	}
+	for _, p := range ids.profiles {
+		add("instance-profile", p.name, &p.base)
+	}
+	slices.SortFunc(out, func(a, b Resource) int { return strings.Compare(a.Type+a.Name, b.Type+b.Name) })
+	return out
+}
+
+func iamFail(status int, code, format string, args ...any) *apiError {
+	err := fail(code, format, args...)
+	err.Status = status
+	return err
+}
+
+func (c *call) iamRole(name string) (*role, *apiError) {
+	if r := c.server.identities.roles[c.account+" "+name]; r != nil {
+		return r, nil
+	}
+	return nil, iamFail(http.StatusNotFound, "NoSuchEntity", "The role with name %s cannot be found.", name)
+}
+
+func (c *call) iamProfile(name string) (*profile, *apiError) {
+	if p := c.server.identities.profiles[c.account+" "+name]; p != nil {
+		return p, nil
+	}
+	return nil, iamFail(http.StatusNotFound, "NoSuchEntity", "Instance Profile %s cannot be found.", name)
+}
+
+// launchProfile is the ARN of the profile that a launch names.
+func (c *call) launchProfile(in *profileParams) (string, *apiError) {
+	name, field, what := in.Name, "name", "name"
+	if in.ARN != "" {
+		field, what = "arn", "ARN"
+		prefix := "arn:aws:iam::" + c.account + ":instance-profile/"
+		path, own := strings.CutPrefix(in.ARN, prefix)
+		if !own {
+			return "", fail("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN", in.ARN)
+		}
+		name = path[strings.LastIndexByte(path, '/')+1:]
+	}
+	ids := &c.server.identities
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
+	p := ids.profiles[c.account+" "+name]
+	switch {
+	case p == nil || c.now.Before(p.known):
+		return "", fail("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.%s is invalid. Invalid IAM Instance Profile %s", in.ARN+in.Name, field, what)
+	case p.role == nil:
+		return "", fail("InvalidParameterValue", "IAM Instance Profile \"%s\" has no associated IAM Roles", p.name)
+	}
+	return "arn:aws:iam::" + c.account + ":instance-profile/" + p.name, nil
+}
+
+// policyOf refuses what is no policy document.
+func policyOf(document string) *apiError {
+	var policy struct {
+		Version   string
+		Statement json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(document), &policy); err != nil || len(policy.Statement) == 0 {
+		return fail("MalformedPolicyDocument", "Syntax errors in policy.")
+	}
+	return nil
+}

@@ -77,7 +77,7 @@ func within(subnet ec2types.Subnet, addr netip.Addr) bool {
 
 // waitRunning waits until the instance runs and has the address to connect to.
 func (s *session) waitRunning(ctx context.Context) error {
-	return s.waitInstance(ctx, quietRunning, func(i ec2types.Instance) (bool, error) {
+	return s.waitInstance(ctx, func(i ec2types.Instance) (bool, error) {
 		if i.State.Name != ec2types.InstanceStateNameRunning {
 			return false, nil
 		}

@@ -17,15 +17,15 @@ const (
 	pageSize         = 1000
 )
 
-// How long EC2 surely takes, in times of CloudOptions.PollInterval: a wait looks
-// at once, and then not before. With the usual two seconds: no instance runs
-// within 2.5, none stops or ends within 4, and no image is ready within 15.
+// How long EC2 practically always takes, in times of CloudOptions.PollInterval:
+// a wait looks at once, for an EC2 that takes no time, and then not before. With
+// the usual two seconds: an instance is pending, stopping or shutting down for
+// five seconds, and an image for fifteen.
 const (
-	quietRunning    = 1.25
-	quietStopped    = 2
-	quietTerminated = 2
-	quietImage      = 7.5
-	progressEvery   = 5 // between two looks at the progress of snapshots
+	quietInstance = 2.5
+	quietImage    = 7.5
+	progressFrom  = 11 // when the progress of snapshots is looked at first
+	progressEvery = 5  // and how often then
 )
 
 // polls is that many times the poll interval.

@@ -123,8 +123,8 @@ func (s *session) launchAs(ctx context.Context, c candidate, in *awsec2.RunInsta
 
 // waitInstance waits until ready says so; an instance that ends meanwhile is
 // an error.
-func (s *session) waitInstance(ctx context.Context, quiet float64, ready func(ec2types.Instance) (bool, error)) error {
-	return s.region.instances.WaitQuiet(ctx, s.Instance.ID, s.region.polls(quiet), func(i ec2types.Instance, found bool) (bool, error) {
+func (s *session) waitInstance(ctx context.Context, ready func(ec2types.Instance) (bool, error)) error {
+	return s.region.instances.WaitQuiet(ctx, s.Instance.ID, s.region.polls(quietInstance), func(i ec2types.Instance, found bool) (bool, error) {
 		if !found {
 			return false, nil // EC2 does not show it yet
 		}
@@ -156,7 +156,7 @@ func (s *session) stop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.waitInstance(ctx, quietStopped, func(i ec2types.Instance) (bool, error) {
+	return s.waitInstance(ctx, func(i ec2types.Instance) (bool, error) {
 		return i.State.Name == ec2types.InstanceStateNameStopped, nil
 	})
 }
@@ -203,7 +203,7 @@ func (s *session) beginTermination(ctx context.Context) error {
 
 func (s *session) waitTerminated(ctx context.Context) error {
 	unseen := s.region.clock.Now().Add(s.region.settle)
-	return s.region.instances.WaitQuiet(ctx, s.Instance.ID, s.region.polls(quietTerminated), func(i ec2types.Instance, found bool) (bool, error) {
+	return s.region.instances.WaitQuiet(ctx, s.Instance.ID, s.region.polls(quietInstance), func(i ec2types.Instance, found bool) (bool, error) {
 		if !found {
 			return !s.region.clock.Now().Before(unseen), nil
 		}

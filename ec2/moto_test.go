@@ -199,7 +199,7 @@ type ourConfig struct {
 }
 
 // parts unpacks user data as cloud-init does: the type and body of each part.
-func parts(t *testing.T, userData string) (types, bodies []string) {
+func parts(t testing.TB, userData string) (types, bodies []string) {
 	t.Helper()
 	raw, err := base64.StdEncoding.DecodeString(userData)
 	if err != nil {
@@ -230,7 +230,7 @@ func parts(t *testing.T, userData string) (types, bodies []string) {
 	}
 }
 
-func cloudConfig(t *testing.T, userData string) ourConfig {
+func cloudConfig(t testing.TB, userData string) ourConfig {
 	t.Helper()
 	types, bodies := parts(t, userData)
 	// The last one is ours; the caller's come before it.

@@ -21,7 +21,7 @@ func (r *region) reportSnapshots(ctx context.Context, run *bake.Run) (stop func(
 	ctx, cancel := context.WithCancel(ctx)
 	var reporting sync.WaitGroup
 	reporting.Go(func() {
-		if r.clock.Sleep(ctx, r.polls(progressEvery)) != nil {
+		if r.clock.Sleep(ctx, r.polls(progressFrom)) != nil {
 			return
 		}
 		known := map[string]int64{}

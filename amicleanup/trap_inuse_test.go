@@ -89,6 +89,17 @@ func TestTrapRefreshTarget(t *testing.T) {
 	w.check(1, 2)
 	clock.Advance(time.Hour)
 	w.check(1)
+
+	// One that was cancelled brings nothing.
+	w.template("never", w.ids[0], w.ids[3])
+	out, err = w.scaling.StartInstanceRefresh(t.Context(), &autoscaling.StartInstanceRefreshInput{
+		AutoScalingGroupName: aws.String("web"), DesiredConfiguration: &scalingtypes.DesiredConfiguration{LaunchTemplate: named("never", "1")},
+	})
+	do(w, out, err)
+	w.check(0, 1)
+	cancelled, err := w.scaling.CancelInstanceRefresh(t.Context(), &autoscaling.CancelInstanceRefreshInput{AutoScalingGroupName: aws.String("web")})
+	do(w, cancelled, err)
+	w.check(1)
 }
 
 // Spot requests and fleets launch long after they were made.
@@ -242,4 +253,20 @@ func TestTrapImageReferencesAreNotEnough(t *testing.T) {
 	if n := mustPlan(t, w.cleaner).Removals(); n != 0 {
 		t.Errorf("%d removals without an answer", n)
 	}
+}
+
+// An inventory that was read without an opinion is not enough for a policy
+// that wants one.
+func TestOpinionThatWasNotAsked(t *testing.T) {
+	w := newEstate(t, 3, nil)
+	inv, err := amicleanup.Read(t.Context(), w.cleaner.Targets, &w.cleaner.Policy, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.SecondOpinion(amicleanup.ImageReferences(0)))
+	plan, err := w.cleaner.Policy.Evaluate(inv)
+	if err != nil || plan.Removals() != 0 {
+		t.Errorf("%d removals, error %v", plan.Removals(), err)
+	}
+	w.check()
 }

@@ -14,6 +14,7 @@ import (
 	"net/mail"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -34,21 +36,7 @@ import (
 // TestBakeOnMoto bakes on an EC2 that others wrote, with OpenSSH's sshd in the
 // place of the instance. What moto lacks is made up for in motoTransport.
 func TestBakeOnMoto(t *testing.T) {
-	testenv.Need(t, "sshd")
-	endpoint := testenv.Moto(t)
-	transport := &motoTransport{t: t}
-	cfg := aws.Config{
-		Region:       "us-east-1",
-		BaseEndpoint: aws.String(endpoint),
-		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
-		HTTPClient:   &http.Client{Transport: transport},
-	}
-	cloud := ec2.NewCloud(cfg, &ec2.CloudOptions{
-		Dial:          transport.dial,
-		SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("192.0.2.1"), nil },
-		PollInterval:  10 * time.Millisecond,
-		SettleTime:    10 * time.Millisecond,
-	})
+	cloud := motoCloud(t)
 	dest := t.TempDir() + "/page"
 	const page = "baked over moto\n"
 	img := &bake.Image{
@@ -90,6 +78,88 @@ func TestBakeOnMoto(t *testing.T) {
 		t.Errorf("Destroy: %v", err)
 	}
 	wantMotoEmpty(t, client)
+}
+
+// motoCloud is an account of a moto of its own.
+func motoCloud(t *testing.T) *ec2.Cloud {
+	t.Helper()
+	testenv.Need(t, "sshd")
+	endpoint := testenv.Moto(t)
+	transport := &motoTransport{t: t}
+	cfg := aws.Config{
+		Region:       "us-east-1",
+		BaseEndpoint: aws.String(endpoint),
+		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
+		HTTPClient:   &http.Client{Transport: transport},
+	}
+	return ec2.NewCloud(cfg, &ec2.CloudOptions{
+		Dial:          transport.dial,
+		SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("192.0.2.1"), nil },
+		PollInterval:  10 * time.Millisecond,
+		SettleTime:    10 * time.Millisecond,
+	})
+}
+
+// TestDistributeOnMoto is as much of TestRealisticDefinition as moto implements;
+// internal/docs/moto.md lists what it does not.
+func TestDistributeOnMoto(t *testing.T) {
+	cloud := motoCloud(t)
+	const region = "us-west-2"
+	for _, name := range []string{"", region} {
+		newTemplate(t, cloud.Client(name))
+	}
+	manifest := filepath.Join(t.TempDir(), "manifest.json")
+	img := &bake.Image{
+		Name: "moto",
+		Builder: ec2.Builder{
+			Cloud:        cloud,
+			Source:       ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
+			InstanceType: "t3.small",
+			User:         "root",
+			AMIName:      "shop",
+			Description:  "the shop",
+			Hygiene:      ec2.Hygiene{Off: true}, // the guest is this very host
+			Distribute: ec2.Distribution{
+				Copies:              ec2.To(region),
+				LaunchPermissions:   ec2.Permissions{Accounts: []string{friend}},
+				SnapshotPermissions: ec2.Permissions{Accounts: []string{friend}},
+				Attempts:            1,
+			},
+		},
+		Publishers: []bake.Publisher{
+			ec2.SSMParameter{Name: "/images/shop", PlainText: true},
+			ec2.LaunchTemplate{Name: "web", MakeDefault: true},
+			ec2.PackerManifest{Path: manifest},
+		},
+		Tags: map[string]string{"team": "shop"},
+	}
+	results, err := bake.Bake(t.Context(), nil, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ami := ec2.Of(results[0])
+	for place, id := range ami.IDs() {
+		client := cloud.Client(place)
+		image := describe(t, cloud, place, id)
+		if *image.Name != "shop" || *image.Description != "the shop" {
+			t.Errorf("%s: %q, %q", place, *image.Name, *image.Description)
+		}
+		if got := launchPermissions(t, cloud, place, id); len(got) != 1 || got[0] != friend {
+			t.Errorf("%s: launch permissions %v", place, got)
+		}
+		if newest := versions(t, client, "web"); *newest[len(newest)-1].LaunchTemplateData.ImageId != id {
+			t.Errorf("%s: launch template %+v", place, newest)
+		}
+		out, err := ssm.NewFromConfig(cloud.Config(place)).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/images/shop")})
+		if err != nil || *out.Parameter.Value != id {
+			t.Errorf("%s: parameter %+v, %v", place, out, err)
+		}
+	}
+	if err := ami.Destroy(t.Context()); err != nil {
+		t.Errorf("Destroy: %v", err)
+	}
+	wantMotoEmpty(t, cloud.Client(""))
+	wantMotoEmpty(t, cloud.Client(region))
 }
 
 // wantMotoEmpty looks for what the build may have left.

@@ -453,3 +453,33 @@ func TestPublicPermissions(t *testing.T) {
 	}
 	wantNothing(t, server)
 }
+
+func TestEncryptedCopyAndCooldown(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	at := time.Now().Add(48 * time.Hour).Truncate(time.Minute)
+	img := change(spread(cloud), func(d *ec2.Distribution) {
+		*d = ec2.Distribution{
+			Copies: []ec2.Copy{{Region: "us-east-1", Encrypted: ec2.Yes}}, DeprecateAt: at, Protection: ec2.ProtectedWithCooldown,
+		}
+	})
+	results, err := bake.Bake(t.Context(), nil, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ami := ec2.Of(results[0])
+	for region, id := range ami.IDs() {
+		image := describe(t, cloud, region, id)
+		if got := aws.ToBool(image.BlockDeviceMappings[0].Ebs.Encrypted); got != (region == "us-east-1") {
+			t.Errorf("%s: encrypted %t", region, got)
+		}
+		if got, err := time.Parse(time.RFC3339, aws.ToString(image.DeprecationTime)); err != nil || !got.Equal(at) {
+			t.Errorf("%s: deprecated at %s, want %s", region, aws.ToString(image.DeprecationTime), at)
+		}
+	}
+	err = ami.Destroy(t.Context())
+	var failed *ec2.CopyError
+	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "deregistration protection") || len(server.Leftovers()) != 4 {
+		t.Errorf("Destroy: %v, want that the cooldown protects both; left %v", err, server.Leftovers())
+	}
+}

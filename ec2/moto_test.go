@@ -206,6 +206,9 @@ type motoTransport struct {
 }
 
 func (m *motoTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("X-Amz-Target") != "" {
+		return http.DefaultTransport.RoundTrip(r) // JSON: not EC2
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, err

@@ -147,7 +147,7 @@ func TestDistributeOnMoto(t *testing.T) {
 		if got := launchPermissions(t, cloud, place, id); len(got) != 1 || got[0] != friend {
 			t.Errorf("%s: launch permissions %v", place, got)
 		}
-		if newest := versions(t, client, "web"); *newest[len(newest)-1].LaunchTemplateData.ImageId != id {
+		if newest := versions(t, client); *newest[len(newest)-1].LaunchTemplateData.ImageId != id {
 			t.Errorf("%s: launch template %+v", place, newest)
 		}
 		out, err := ssm.NewFromConfig(cloud.Config(place)).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/images/shop")})

@@ -80,9 +80,9 @@ func newTemplate(t *testing.T, client *awsec2.Client) {
 	}
 }
 
-func versions(t *testing.T, client *awsec2.Client, name string) []ec2types.LaunchTemplateVersion {
+func versions(t *testing.T, client *awsec2.Client) []ec2types.LaunchTemplateVersion {
 	t.Helper()
-	out, err := client.DescribeLaunchTemplateVersions(t.Context(), &awsec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateName: aws.String(name)})
+	out, err := client.DescribeLaunchTemplateVersions(t.Context(), &awsec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateName: aws.String("web")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestLaunchTemplate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for place, id := range ami.IDs() {
-		list := versions(t, awsec2.NewFromConfig(owner(server, place)), "web")
+		list := versions(t, awsec2.NewFromConfig(owner(server, place)))
 		want := 2
 		if place == "us-east-1" {
 			if want++; *list[0].VersionDescription != "not default" || *list[0].DefaultVersion {

@@ -113,7 +113,7 @@ func TestRealisticDefinition(t *testing.T) {
 		if err != nil || *out.Parameter.Value != id {
 			t.Errorf("%s: parameter %+v, %v", place, out, err)
 		}
-		newest := versions(t, awsec2.NewFromConfig(cfg), "web")[0]
+		newest := versions(t, awsec2.NewFromConfig(cfg))[0]
 		if *newest.LaunchTemplateData.ImageId != id || !*newest.DefaultVersion {
 			t.Errorf("%s: launch template %+v", place, newest)
 		}

@@ -79,7 +79,7 @@ func bakedOnce(t *testing.T, fault *ec2test.Fault) (exists map[string]int, calls
 		}
 	}
 	for _, place := range definitionPlaces() {
-		exists["template versions in "+place] = len(versions(t, awsec2.NewFromConfig(owner(server, place)), "web"))
+		exists["template versions in "+place] = len(versions(t, awsec2.NewFromConfig(owner(server, place))))
 	}
 	exists["places of the result"] = len(results[0].Artifact.IDs())
 	return exists, calls

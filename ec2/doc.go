@@ -31,6 +31,24 @@
 // provisioners, our keys are removed from the guest, the instance is stopped,
 // imaged and terminated, and the security group deleted.
 //
+// # Before a bake
+//
+// [Plan] finds out what a bake would do, with which calls, and creates nothing.
+// [Policy] is the least IAM policy that the images need; print it and give it
+// to the role that bakes:
+//
+//	plan, err := ec2.Plan(ctx, image)
+//	…
+//	fmt.Println(ec2.Policy(cloud, image))
+//
+// # Many bakes at once
+//
+// Waits ask every two seconds, all builds of a region in one request, so that
+// five hundred bakes ask no oftener than a few do. Calls keep to the rates that
+// AWS documents, action by action and region by region; [CloudOptions] takes
+// those of an account that has others. Any other client joins in when it is
+// made of [Cloud.Config].
+//
 // # What stays when something goes wrong
 //
 // Nothing. Everything is tagged in the call that creates it with the build's id

@@ -31,6 +31,11 @@
 // provisioners, our keys are removed from the guest, the instance is stopped,
 // imaged and terminated, and the security group deleted.
 //
+// Where EC2 has no capacity, the launch moves on through the InstanceTypes and
+// subnets, and from [Spot] to on-demand; a build whose spot instance is
+// reclaimed begins its launch again. [SSH] has other ways to the instance, and
+// other ways to know its host key.
+//
 // # Before a bake
 //
 // [Plan] finds out what a bake would do, with which calls, and creates nothing.

@@ -85,6 +85,12 @@ func (p *planner) planMachine() {
 			p.calls(p.region, p.builder.Cloud, "AuthorizeSecurityGroupIngress")
 		}
 	}
+	if p.builder.InstanceProfilePolicy != "" {
+		p.creates("role", "bakestone-"+p.run.ID, false)
+		p.creates("instance profile", "bakestone-"+p.run.ID, false)
+		p.calls(p.region, p.builder.Cloud, "CreateRole", "PutRolePolicy", "CreateInstanceProfile", "AddRoleToInstanceProfile",
+			"RemoveRoleFromInstanceProfile", "DeleteInstanceProfile", "DeleteRolePolicy", "DeleteRole")
+	}
 	p.creates("instance", "bakestone "+p.run.Image, false)
 	p.calls(p.region, p.builder.Cloud, "RunInstances", "TerminateInstances")
 }

@@ -86,7 +86,7 @@ func definitions() []aDefinition {
 		}},
 		{"temporary profile", func(cloud *ec2.Cloud) *bake.Image {
 			img := simple(cloud)
-			img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), InstanceProfilePolicy: readBucket}
+			img.Builder = ec2.Builder{Cloud: cloud, Source: old, InstanceProfilePolicy: readBucket}
 			return img
 		}},
 		{"spread and published", func(cloud *ec2.Cloud) *bake.Image {

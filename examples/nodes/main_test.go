@@ -11,8 +11,10 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/nodes"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // embedded is an EC2 whose time is worth nothing and on which every bake is a
@@ -107,5 +109,39 @@ func TestRunAsJSON(t *testing.T) {
 		if line.Node != node || line.Status != "baked" || !strings.HasPrefix(line.AMI.Name, node+" ") || line.AMI.ID == "" {
 			t.Errorf("result of %s: %+v", node, line)
 		}
+	}
+}
+
+// TestWithRealPuppet has the real agent configure a Debian as the node "web".
+func TestWithRealPuppet(t *testing.T) {
+	testenv.Need(t, "puppet")
+	server := testenv.Guest(t, nil)
+	m, err := sshmachine.Connect(t.Context(), &sshmachine.Config{
+		Addr: server.Addr, User: server.User, Auth: []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})},
+		HostKey: sshmachine.FixedKey(server.HostKey),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	settings := fmt.Sprintf("[main]\nserverport = %d\ncertificate_revocation = false\n", testenv.Puppet(t, puppetServer).Port)
+	for _, err := range []error{
+		m.Put(t.Context(), &bake.Upload{Dest: "/etc/puppet/puppet.conf", Content: strings.NewReader(settings), Sudo: true}),
+		m.Run(t.Context(), &bake.Cmd{Line: "echo 127.0.0.1 " + puppetServer + " >>/etc/hosts", Sudo: true}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	web := fleet(t)[0]
+	for range 2 {
+		for _, p := range image(nil, web, nil).Provisioners {
+			if err := p.Provision(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if name, err := bake.Output(t.Context(), m, bake.Sh("cat /etc/configured-as")); err != nil || name != web.Name {
+		t.Errorf("configured as %q, want %q (%v)", name, web.Name, err)
 	}
 }

@@ -28,8 +28,12 @@
 // The client key and the instance's host key are made in memory and travel in
 // the user data, merged with the caller's own: the host is verified from the
 // first connection on, and there is no key pair to leak. After the
-// provisioners, our keys are removed from the guest, the instance is stopped,
-// imaged and terminated, and the security group deleted.
+// provisioners, keys, ids, histories and the like are removed from the guest
+// ([Hygiene]), the instance is stopped, imaged and terminated, and the security
+// group deleted; [Capture] has other ways to take the image. After the checks
+// the AMI is copied and shared ([Distribution]), and then published by what
+// Image.Publishers lists: [SSMParameter], [LaunchTemplate], [PackerManifest],
+// [JSONFile].
 //
 // Where EC2 has no capacity, the launch moves on through the InstanceTypes and
 // subnets, and from [Spot] to on-demand; a build whose spot instance is

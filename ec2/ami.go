@@ -146,7 +146,7 @@ func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake
 	a := &AMI{}
 	filters := []ec2types.Filter{filter("tag:"+TagImage, img.Name), filter("tag:"+TagFingerprint, run.Fingerprint)}
 	if run.Source == nil && b.Source != nil { // that of Image.From is in the fingerprint
-		source, err := b.Source.find(ctx, b.Cloud.region(b.Region))
+		source, err := b.Cloud.region(b.Region).findImage(ctx, b.Source)
 		if err != nil {
 			return nil, err
 		}

@@ -5,17 +5,18 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 )
 
 func TestDeployments(t *testing.T) {
-	server := ec2test.New(&ec2test.Options{Commands: commands()})
+	clock := ec2test.Scaled(demo.Speed)
+	server := ec2test.New(&ec2test.Options{Commands: commands(), Clock: clock})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", bake.RealTime())
+	where := demo.Over(server, "eu-west-1", clock)
 	app := fstest.MapFS{
 		"server.js": {Data: []byte("first"), Mode: 0o644},
 		"debug.map": {Data: []byte("private"), Mode: 0o644},
@@ -68,6 +69,9 @@ func TestDeployments(t *testing.T) {
 	server.Publish(ec2test.Image{
 		Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20261121", Owner: ec2.Canonical,
 	})
+	if err := clock.Sleep(t.Context(), time.Minute); err != nil { // a source is looked up once for bakes of the same seconds
+		t.Fatal(err)
+	}
 	deployed("baked") // from the newer Ubuntu
 	deployed("reused")
 }

@@ -18,7 +18,7 @@ const (
 type lastLines struct {
 	mu    sync.Mutex
 	lines []string
-	open  bool // the last line has not ended
+	open  *lineTee // the output whose line the last one is, if that has not ended
 }
 
 // tee returns a writer to the lines, to report, and to w unless that is nil.
@@ -37,20 +37,25 @@ type lineTee struct {
 func (t *lineTee) Write(p []byte) (int, error) {
 	t.all.mu.Lock()
 	defer t.all.mu.Unlock()
-	t.all.keep(string(p))
+	t.all.keep(t, string(p))
 	// Under the lock, since both outputs may go to the same writer.
 	return t.w.Write(p)
 }
 
-func (l *lastLines) keep(text string) {
+// keep adds text of one output. What the other one writes in the middle of a
+// line is a line of its own.
+func (l *lastLines) keep(of *lineTee, text string) {
 	for line := range strings.Lines(text) {
 		whole := strings.TrimRight(line, "\r\n")
-		if n := len(l.lines); l.open {
+		if n := len(l.lines); l.open == of {
 			l.lines[n-1] += whole
 		} else {
 			l.lines = append(l.lines, whole)
 		}
-		l.open = !strings.HasSuffix(line, "\n")
+		l.open = nil
+		if !strings.HasSuffix(line, "\n") {
+			l.open = of
+		}
 		if n := len(l.lines); len(l.lines[n-1]) > longestLine {
 			l.lines[n-1] = strings.ToValidUTF8(l.lines[n-1][:longestLine], "")
 		}

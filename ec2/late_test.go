@@ -3,6 +3,7 @@ package ec2_test
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"maps"
 	"slices"
 	"strings"
@@ -18,13 +19,15 @@ import (
 // latencies and documented token buckets, where the computer's own speed does
 // not count. It wants every kind of wait to end less than two seconds, on
 // average, after what it waits for; calls that only look not to grow with the
-// fleet; and nobody to see a throttled call. With -v it prints the figures.
+// fleet; and nobody to see a throttled call. With -v it prints the figures, and
+// with EC2_SCALE set it bakes five hundred, too.
 func TestWaitsNoticeSoon(t *testing.T) {
 	var ofOne int
-	for _, size := range []int{1, 10, 100, 500} {
-		if size > 100 && (testing.Short() || racing) {
-			continue
-		}
+	sizes := []int{1, 10, 100}
+	if os.Getenv("EC2_SCALE") != "" { // most of a minute of work
+		sizes = append(sizes, 500)
+	}
+	for _, size := range sizes {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server, cloud := realistic(ec2test.Options{Throttle: true})

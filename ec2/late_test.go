@@ -3,8 +3,8 @@ package ec2_test
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"

@@ -50,6 +50,8 @@
 //	…
 //	fmt.Println(ec2.Policy(cloud, image))
 //
+// What a clean-up with the same role needs is added by PolicyDocument.With.
+//
 // # Many bakes at once
 //
 // Waits ask every two seconds, all builds of a region in one request, so that

@@ -1,33 +1,24 @@
 package ec2
 
 import (
-	"encoding/json"
-	"fmt"
-	"slices"
-	"strings"
-
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/iampolicy"
 )
 
-// A PolicyDocument is an IAM policy. It marshals to the JSON that IAM takes.
-type PolicyDocument struct {
-	Version   string
-	Statement []PolicyStatement
-}
+// A PolicyDocument is an IAM policy. It marshals to the JSON that IAM takes, and
+// String returns that, indented. Actions lists all that it allows, and With
+// returns one that allows what others allow as well: what a clean-up needs, for
+// the same role.
+type PolicyDocument = iampolicy.Document
 
-// A PolicyStatement allows actions on resources.
-type PolicyStatement struct {
-	Sid       string
-	Effect    string
-	Action    []string
-	Resource  []string
-	Condition map[string]map[string][]string `json:",omitempty"` // by operator and key
-}
+// A PolicyStatement allows actions on resources; it is one of the Statements of
+// a PolicyDocument.
+type PolicyStatement = iampolicy.Statement
 
 // Policy is the least that the credentials of cloud need to bake the images, to
 // clean up after them, and to destroy them again: what each of them uses of its
-// Builder and of the publishers of this package. Images of other accounts and
-// of other platforms count for nothing.
+// Builder, of the publishers of this package, and of any PolicyPublisher. Images
+// of other accounts and of other platforms count for nothing.
 //
 // What is created must carry this package's tags, and what is changed or
 // removed must have them: with this policy alone nobody touches anything that
@@ -38,6 +29,7 @@ type PolicyStatement struct {
 // account's id. It does no I/O.
 func Policy(cloud *Cloud, images ...*bake.Image) *PolicyDocument {
 	var all grants
+	var others []*PolicyDocument
 	for _, img := range images {
 		b, ok := img.Builder.(Builder)
 		if !ok {
@@ -47,6 +39,9 @@ func Policy(cloud *Cloud, images ...*bake.Image) *PolicyDocument {
 			all = append(all, b.grants()...)
 			for _, p := range img.Publishers {
 				all = append(all, b.publisherGrants(p)...)
+				if other, ok := p.(PolicyPublisher); ok {
+					others = append(others, other.IAMPolicy(b.ownRegions()...))
+				}
 			}
 		}
 		for _, c := range b.Distribute.Copies {
@@ -64,26 +59,18 @@ func Policy(cloud *Cloud, images ...*bake.Image) *PolicyDocument {
 			}
 		}
 	}
-	return all.document()
+	return all.document().With(others...)
 }
 
-// Actions are all that the policy allows, sorted.
-func (d *PolicyDocument) Actions() []string {
-	var all []string
-	for _, s := range d.Statement {
-		all = append(all, s.Action...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
+// A PolicyPublisher is a bake.Publisher that calls AWS by itself and says what
+// it needs for that, for the credentials that bake: amicleanup.AfterBake makes
+// one.
+type PolicyPublisher interface {
+	bake.Publisher
 
-// String is the policy as indented JSON.
-func (d *PolicyDocument) String() string {
-	text, err := json.MarshalIndent(d, "", "  ")
-	if err != nil {
-		return err.Error() // strings always marshal
-	}
-	return string(text)
+	// IAMPolicy is what Publish needs for an artifact that is in these regions,
+	// of the account where it is baked. It does no I/O.
+	IAMPolicy(regions ...string) *PolicyDocument
 }
 
 // A grant is one statement of one feature.
@@ -96,69 +83,15 @@ type grant struct {
 
 type grants []grant
 
-// document joins what differs in its actions or in its resources only.
 func (g grants) document() *PolicyDocument {
-	d := &PolicyDocument{Version: "2012-10-17", Statement: []PolicyStatement{}}
-	for _, by := range []func(x, y grant) bool{
-		func(x, y grant) bool { return slices.Equal(x.resources, y.resources) },
-		func(x, y grant) bool { return slices.Equal(x.actions, y.actions) },
-	} {
-		var joined grants
-		for _, one := range g {
-			i := slices.IndexFunc(joined, func(have grant) bool {
-				return have.sid == one.sid && by(have, one) && fmt.Sprint(have.condition) == fmt.Sprint(one.condition)
-			})
-			if i < 0 {
-				joined = append(joined, grant{one.sid, sorted(one.actions), sorted(one.resources), one.condition})
-				continue
-			}
-			joined[i].actions = sorted(append(joined[i].actions, one.actions...))
-			joined[i].resources = sorted(append(joined[i].resources, one.resources...))
-		}
-		g = joined
-	}
-	times := map[string]int{}
+	all := make([]PolicyStatement, 0, len(g))
 	for _, one := range g {
-		sid := one.sid
-		if times[sid]++; times[sid] > 1 {
-			sid += fmt.Sprint(times[sid])
-		}
-		d.Statement = append(d.Statement, PolicyStatement{
-			Sid: sid, Effect: "Allow", Action: one.actions, Resource: one.resources, Condition: one.condition,
-		})
+		all = append(all, iampolicy.Allow(one.sid, one.actions, one.resources, one.condition))
 	}
-	return d
+	return iampolicy.New(all...)
 }
 
-// sorted is list without repetitions, in a slice of its own.
-func sorted(list []string) []string {
-	list = slices.Clone(list)
-	slices.Sort(list)
-	return slices.Compact(list)
-}
-
-// arns names resources of a service in a region, of any account: "image/*". It
-// is every resource when the region is not known.
+// arns names resources of a service in a region, of any account: "image/*".
 func arns(service, region string, resources ...string) []string {
-	out := make([]string, 0, len(resources))
-	for _, resource := range resources {
-		account := "*"
-		if service == "ec2" && (resource == "image/*" || resource == "snapshot/*") {
-			account = "" // EC2 leaves it out
-		}
-		out = append(out, strings.Join([]string{"arn", partition(region), service, region, account, resource}, ":"))
-	}
-	return out
-}
-
-// partition is the part of AWS that a region belongs to.
-func partition(region string) string {
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		return "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		return "aws-us-gov"
-	default:
-		return "aws"
-	}
+	return iampolicy.ARNs(service, region, resources...)
 }

@@ -122,15 +122,7 @@ func TestPolicyIsWhatTheCallsNeed(t *testing.T) {
 			server.Mend()
 			exerciseFailures(t, server, cloud, d)
 
-			clouds := map[string]*ec2.Cloud{mainAccount: cloud}
-			if b, ok := img.Builder.(ec2.Builder); ok {
-				for _, c := range b.Distribute.Copies {
-					if c.Cloud != nil {
-						clouds[prodAccount] = c.Cloud
-					}
-				}
-			}
-			for account, cloud := range clouds {
+			for account, cloud := range cloudsOf(cloud, img) {
 				want := seenActions(server.Calls()[before:], account)
 				got := slices.DeleteFunc(ec2.Policy(cloud, img).Actions(), neverCalled)
 				if diff := cmp.Diff(want, got); diff != "" {
@@ -139,6 +131,19 @@ func TestPolicyIsWhatTheCallsNeed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cloudsOf are the Clouds that an image is baked in and copied to, by account.
+func cloudsOf(cloud *ec2.Cloud, img *bake.Image) map[string]*ec2.Cloud {
+	clouds := map[string]*ec2.Cloud{mainAccount: cloud}
+	if b, ok := img.Builder.(ec2.Builder); ok {
+		for _, c := range b.Distribute.Copies {
+			if c.Cloud != nil {
+				clouds[prodAccount] = c.Cloud
+			}
+		}
+	}
+	return clouds
 }
 
 const mainAccount = "123456789012" // of ec2test
@@ -299,6 +304,36 @@ func TestPolicyNamesResources(t *testing.T) {
 	}
 	if empty := ec2.Policy(newCloud(newServer(t, nil)), img); len(empty.Statement) > 0 {
 		t.Errorf("the policy of a Cloud that has nothing to do: %s", empty)
+	}
+}
+
+// retiring is a publisher of another package that says what it needs.
+type retiring struct{ bake.PublisherFunc }
+
+func (retiring) IAMPolicy(regions ...string) *ec2.PolicyDocument {
+	return &ec2.PolicyDocument{Statement: []ec2.PolicyStatement{
+		{Sid: "Remove", Effect: "Allow", Action: []string{"ec2:DisableImage"}, Resource: regions},
+	}}
+}
+
+// TestPolicyCountsPublishers wants what a publisher of another package needs in
+// the policy of the account that bakes, for the regions where the AMI is there,
+// and in no other.
+func TestPolicyCountsPublishers(t *testing.T) {
+	cloud := newCloud(newServer(t, nil))
+	img := spread(cloud)
+	img.Publishers = []bake.Publisher{retiring{}}
+	prod := cloudsOf(cloud, img)[prodAccount]
+	i := slices.IndexFunc(ec2.Policy(cloud, img).Statement, func(s ec2.PolicyStatement) bool { return s.Action[0] == "ec2:DisableImage" })
+	if i < 0 {
+		t.Fatalf("the publisher is not in\n%s", ec2.Policy(cloud, img))
+	}
+	got := ec2.Policy(cloud, img).Statement[i]
+	if diff := cmp.Diff([]string{testRegion, "us-east-1", "us-west-2"}, got.Resource); diff != "" {
+		t.Errorf("regions (-want +got):\n%s", diff)
+	}
+	if slices.Contains(ec2.Policy(prod, img).Actions(), "ec2:DisableImage") {
+		t.Errorf("the other account may do it as well:\n%s", ec2.Policy(prod, img))
 	}
 }
 

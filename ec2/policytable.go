@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/iampolicy"
 )
 
 // The permissions of each feature. What a call needs is from "Actions,
@@ -117,7 +118,7 @@ func (b Builder) launchGrants(r string) grants {
 		g = append(g, profileGrants(r)...)
 	}
 	if b.InstanceProfile != "" {
-		g = append(g, grant{"PassRole", []string{"iam:PassRole"}, []string{"arn:" + partition(r) + ":iam::*:role/*"}, map[string]map[string][]string{
+		g = append(g, grant{"PassRole", []string{"iam:PassRole"}, []string{"arn:" + iampolicy.Partition(r) + ":iam::*:role/*"}, map[string]map[string][]string{
 			"StringEquals": {"iam:PassedToService": {"ec2.amazonaws.com"}},
 		}})
 	}
@@ -196,17 +197,22 @@ func keyGrants(r, key string) grants {
 	}
 }
 
-// publisherGrants are what a publisher of this package needs, wherever the AMI
-// is in the Builder's account.
-func (b Builder) publisherGrants(p bake.Publisher) grants {
+// ownRegions are where the AMI is in the Builder's account.
+func (b Builder) ownRegions() []string {
 	regions := []string{b.place()}
 	for _, c := range b.Distribute.Copies {
 		if b.cloudOf(c) == b.Cloud {
 			regions = append(regions, c.Region)
 		}
 	}
+	return regions
+}
+
+// publisherGrants are what a publisher of this package needs, wherever the AMI
+// is in the Builder's account.
+func (b Builder) publisherGrants(p bake.Publisher) grants {
 	var g grants
-	for _, r := range regions {
+	for _, r := range b.ownRegions() {
 		switch p := p.(type) {
 		case SSMParameter:
 			actions := []string{"ssm:PutParameter"}
@@ -237,7 +243,7 @@ func templateGrants(p LaunchTemplate, r string) grants {
 func parameterARNs(region, name string) []string {
 	resource := "parameter/" + strings.TrimPrefix(name, "/")
 	if strings.HasPrefix(name, "/aws/service/") {
-		return []string{"arn:" + partition(region) + ":ssm:" + region + "::" + resource}
+		return []string{"arn:" + iampolicy.Partition(region) + ":ssm:" + region + "::" + resource}
 	}
 	return arns("ssm", region, resource)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
+	"github.com/bakestone-go/bakestone/internal/iampolicy"
 )
 
 // The temporary instance profile, its role and the policy in that all have the
@@ -160,7 +161,7 @@ func (s *session) removeProfile(ctx context.Context, _ bake.Outcome) error {
 
 // profileGrants are what a temporary instance profile needs.
 func profileGrants(r string) grants {
-	named := "arn:" + partition(r) + ":iam::*:"
+	named := "arn:" + iampolicy.Partition(r) + ":iam::*:"
 	roles, profiles := []string{named + "role/bakestone-*"}, []string{named + "instance-profile/bakestone-*"}
 	return grants{
 		{"MakeRole", []string{"iam:CreateRole", "iam:TagRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:DeleteRole"}, roles, nil},

@@ -63,7 +63,7 @@ func dialHops(ctx context.Context, cfg *Config, hops []Hop) (*route, error) {
 	stop := context.AfterFunc(ctx, func() { _ = network.Close() })
 	for i, hop := range hops {
 		if i > 0 {
-			if conn, err = p.client.Dial("tcp", hop.Addr); err != nil {
+			if conn, err = p.client.DialContext(ctx, "tcp", hop.Addr); err != nil {
 				err = fmt.Errorf("from %s to %s: %w", hops[i-1].Addr, hop.Addr, err)
 				break
 			}

@@ -108,7 +108,7 @@ func (l *link) execInSlot(ctx context.Context, p *process, release func()) (exit
 
 // start opens the channel and begins the command.
 func (l *link) start(p *process) (*running, error) {
-	channel, requests, err := l.client.OpenChannel("session", nil)
+	channel, requests, err := l.openSession()
 	if err != nil {
 		return nil, l.startError(err)
 	}

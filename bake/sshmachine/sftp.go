@@ -54,7 +54,7 @@ func (l *link) openSFTP(ctx context.Context, n int) []*channel {
 }
 
 func (l *link) newChannel(release func()) (*channel, error) {
-	session, requests, err := l.client.OpenChannel("session", nil)
+	session, requests, err := l.openSession()
 	if err != nil {
 		return nil, err
 	}

@@ -40,8 +40,10 @@ type SSHDOptions struct {
 }
 
 // A Server is OpenSSH's sshd on a loopback port, with a configuration and keys
-// of its own. Its one login is the user who runs the test, in that user's home
-// directory and with that user's rights: a test keeps to directories of its own.
+// of its own. Its one login is the user who runs the test, with that user's
+// rights: a test keeps to directories of its own. HOME is an empty directory,
+// so that no profile of that user's is read, but sessions begin in the home
+// directory that the system knows.
 type Server struct {
 	Addr         string        // host and port
 	User         string        // the one login
@@ -52,6 +54,7 @@ type Server struct {
 
 	launch  []string // the command that runs sshd with the arguments after it
 	inside  string   // Dir as sshd sees it
+	home    string   // HOME of sessions; empty is the login's own
 	marker  string
 	config  []string
 	process *process
@@ -81,6 +84,10 @@ func SSHD(t testing.TB, opts *SSHDOptions) *Server {
 	}
 	s := &Server{User: me.Username, Dir: t.TempDir(), launch: []string{sshd}}
 	s.inside = s.Dir
+	s.home = filepath.Join(s.Dir, "home")
+	if err := os.Mkdir(s.home, 0o700); err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
 	s.marker = "BAKESTONE_TEST_SSHD=" + s.Dir
 	s.serve(t, opts)
 	return s
@@ -205,6 +212,10 @@ func (s *Server) command(args ...string) []string { return slices.Concat(s.launc
 func (s *Server) settings(opts *SSHDOptions) []string {
 	in := func(name string) string { return `"` + path.Join(s.inside, name) + `"` }
 	lines := append([]string{}, opts.Config...)
+	environment := `SetEnv "` + s.marker + `"` // sessions are found by it, even those that make themselves daemons
+	if s.home != "" {
+		environment += ` "HOME=` + s.home + `"`
+	}
 	lines = append(lines,
 		"ListenAddress 127.0.0.1",
 		"HostKey "+in("host_key"),
@@ -223,8 +234,7 @@ func (s *Server) settings(opts *SSHDOptions) []string {
 		"MaxSessions 1000",
 		"MaxAuthTries 100",
 		"LogLevel VERBOSE",
-		// Sessions are found by this, even those that make themselves daemons.
-		`SetEnv "`+s.marker+`"`,
+		environment,
 	)
 	if !opts.NoSFTP {
 		lines = append(lines, "Subsystem sftp internal-sftp")

@@ -196,10 +196,11 @@ func (c *Cloud) region(name string) *region {
 		return r
 	}
 	cfg := c.Config(name)
+	tokens := sts.NewFromConfig(cfg)
 	shared := newLookups(c.options)
-	cfg.APIOptions = append(cfg.APIOptions, shared.writes.watch)
+	cfg.APIOptions = append(cfg.APIOptions, shared.writes.watch, (&decoder{tokens}).watch)
 	r := &region{
-		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg),
+		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), sts: tokens, iam: iam.NewFromConfig(cfg),
 		clock: c.options.Clock, settle: c.options.SettleTime, interval: c.options.PollInterval, lookups: shared,
 	}
 	r.instances = newPoller(c.options, r.fetchInstances)

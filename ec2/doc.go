@@ -74,6 +74,8 @@
 // Errors of AWS can be reached with errors.As as smithy.APIError. Calls are
 // retried where that helps; a call that may have taken effect is looked for
 // before it is repeated, unless EC2 itself knows a repeated one by its token.
+// What EC2 refuses for want of permission is a [*DeniedError] that says what
+// was asked for of which resource, if the credentials may ask for that.
 //
 // The embedded EC2 for tests is in package ec2test.
 package ec2

@@ -156,11 +156,19 @@ func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d 
 	fails := bake.PublisherFunc(func(_ context.Context, a bake.Artifact) error {
 		return errors.Join(planted, a.Destroy(t.Context()))
 	})
+	// A copy that is refused once, and then made.
+	server.Fail(ec2test.Fault{Action: "CopyImage", Account: prodAccount, Denied: &ec2test.Denial{Resource: "arn:aws:ec2:eu-west-1::image/*"}})
 	img := d.image(cloud)
 	img.Publishers = []bake.Publisher{fails}
 	if _, err := bake.Bake(t.Context(), brisk(), img); !errors.Is(err, planted) {
 		t.Errorf("error %v, want the planted one", err)
 	}
+	server.Mend()
+	server.Fail(ec2test.Fault{Action: "RunInstances", Denied: &ec2test.Denial{Resource: deniedSubnet}})
+	if _, err := bake.Bake(t.Context(), brisk(), d.image(cloud)); err == nil {
+		t.Error("no error though the launch was denied")
+	}
+	server.Mend()
 	refused := errors.New("refused")
 	img = change(d.image(cloud), func(d *ec2.Distribution) { d.AllOrNothing = true })
 	img.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return refused })}
@@ -195,7 +203,7 @@ func seenActions(calls []ec2test.Call, account string) []string {
 		switch {
 		case c.Action == "GetCallerIdentity" || c.Account != account:
 			continue
-		case c.Action == "AssumeRole":
+		case c.Action == "AssumeRole" || c.Action == "DecodeAuthorizationMessage":
 			service = "sts"
 		case strings.Contains(c.Action, "Role") || strings.HasSuffix(c.Action, "InstanceProfile"):
 			service = "iam"
@@ -279,7 +287,7 @@ func TestPolicyNamesResources(t *testing.T) {
 		}
 		sids[s.Sid] = true
 		for _, action := range s.Action {
-			reads := strings.HasPrefix(action, "ec2:Describe")
+			reads := strings.HasPrefix(action, "ec2:Describe") || action == "sts:DecodeAuthorizationMessage"
 			if (len(s.Resource) == 1 && s.Resource[0] == "*") != reads {
 				t.Errorf("%s on %v", action, s.Resource)
 			}

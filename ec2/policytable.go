@@ -29,6 +29,12 @@ func ec2Actions(names ...string) []string {
 	return actions
 }
 
+// explaining lets an error say why EC2 refused a call. Nobody can be denied the
+// reading of a particular message: it has no resource.
+func explaining() grant {
+	return grant{"Explain", []string{"sts:DecodeAuthorizationMessage"}, []string{"*"}, nil}
+}
+
 func reading(names ...string) grant { return grant{"Look", ec2Actions(names...), []string{"*"}, nil} }
 
 func (b Builder) place() string { return b.Cloud.region(b.Region).name }
@@ -38,6 +44,7 @@ func (b Builder) grants() grants {
 	r := b.place()
 	g := grants{
 		reading("DescribeImages", "DescribeInstances", "DescribeSnapshots", "DescribeSubnets", "DescribeSecurityGroups"),
+		explaining(),
 		{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "image/*", "subnet/*", "security-group/*", "snapshot/*"), nil},
 		{"Launch", ec2Actions("RunInstances"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), made()},
 		{"UseInstance", ec2Actions("TerminateInstances"), arns("ec2", r, "instance/*"), ours()},
@@ -167,6 +174,7 @@ func (b Builder) releaseGrants(r string) grants {
 func (c Copy) grants() grants {
 	g := grants{
 		reading("DescribeImages", "DescribeSnapshots"),
+		explaining(),
 		{"CopyFrom", ec2Actions("CopyImage"), arns("ec2", "*", "image/*", "snapshot/*"), nil},
 		{"Copy", ec2Actions("CopyImage"), arns("ec2", c.Region, "image/*", "snapshot/*"), made()},
 		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", c.Region, "image/*", "snapshot/*"), tagging("CopyImage")},

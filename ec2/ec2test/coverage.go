@@ -21,6 +21,7 @@ func Coverage() []ActionCoverage {
 	s := &Server{known: newCatalogue()}
 	out := []ActionCoverage{
 		{Service: "sts", Name: "AssumeRole", Params: []string{"DurationSeconds", "ExternalId", "RoleArn", "RoleSessionName"}},
+		{Service: "sts", Name: "DecodeAuthorizationMessage", Params: []string{"EncodedMessage"}},
 		{Service: "sts", Name: "GetCallerIdentity"},
 	}
 	for service, table := range map[string]map[string]action{"ec2": s.actionTable(), "autoscaling": scalingTable(), "iam": iamTable()} {

@@ -54,6 +54,10 @@ type Fault struct {
 	Code    string
 	Message string
 
+	// Denied makes the error an UnauthorizedOperation that tells, encoded, what
+	// was not allowed. Code and Message are not used then.
+	Denied *Denial
+
 	// Status is the HTTP status of the error. Zero is what AWS uses for the
 	// usual codes: 500 or 503 for faults of its own, 403 for
 	// "UnauthorizedOperation", 400 for the rest.
@@ -128,6 +132,13 @@ func (s *Server) faultFor(req *request) *Fault {
 
 // faultAnswer is the answer of a call that falls under a rule.
 func (s *Server) faultAnswer(req *request, f *Fault) answer {
+	if f.Denied != nil {
+		message, err := f.Denied.message(req.action, s.callerARN(req))
+		if err != nil {
+			return s.errorAnswer(req, err)
+		}
+		return s.errorAnswer(req, &apiError{Code: "UnauthorizedOperation", Message: message, Status: statusOf("UnauthorizedOperation")})
+	}
 	if f.Code == "" {
 		return answer{code: "ConnectionLost"}
 	}

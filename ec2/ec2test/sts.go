@@ -83,6 +83,12 @@ func (s *Server) sts(req *request) answer {
 			return queryError(err, req.id)
 		}
 		return s.stsAnswer(req, out)
+	case "DecodeAuthorizationMessage":
+		out, err := decodeDenial(req)
+		if err != nil {
+			return queryError(err, req.id)
+		}
+		return s.stsAnswer(req, out)
 	}
 	return queryError(fail("InvalidAction", "Could not find operation %s for version 2011-06-15", req.action), req.id)
 }

@@ -86,6 +86,7 @@ func (s *Server) actionTable() map[string]action {
 		handle("DisableEbsEncryptionByDefault", (*call).disableEncryption),
 		handle("GetEbsDefaultKmsKeyId", (*call).getDefaultKey),
 		handle("ModifyEbsDefaultKmsKeyId", (*call).modifyDefaultKey),
+		handle("ResetEbsDefaultKmsKeyId", (*call).resetDefaultKey),
 
 		handle("RunInstances", (*call).runInstances),
 		handle("DescribeInstances", (*call).describeInstances, k.instances.names(true)...),

@@ -9,7 +9,7 @@ import (
 // is what bakes wait for.
 type Change struct {
 	ID    string
-	State string // "running", "stopped", "terminated"; "available" of an image; "completed" of a snapshot
+	State string // "running", "stopped", "terminated"; "available" and "failed" of an image; "completed" and "error" of a snapshot
 	Time  time.Time
 }
 

@@ -38,7 +38,7 @@ unknown call with InvalidAction, an unknown parameter with UnknownParameter and 
 InvalidParameterValue. Every call of EC2 also takes DryRun.
 
 Accepted without an effect, because there is nothing here that they could change: AllRegions, AllAvailabilityZones,
-CpuCredits, Force, IncludeManagedResources, KmsKeyId of copies (beyond being shown), Monitoring, PresignedUrl,
+CpuCredits, Force, IncludeManagedResources, Monitoring, PresignedUrl,
 SkipOsShutdown, SnapshotCopyCompletionDurationMinutes, VolumeInitializationRate. Dedicated Hosts, placement groups,
 capacity reservations and license configurations are shown as they were named.
 

@@ -65,7 +65,8 @@
 // delay between a change and its being seen. Fail makes calls fail by rule:
 // before they take effect, or after it with their answer lost; never
 // answering; or without capacity. FailImage, TerminateInstance and Reclaim are
-// what AWS does by itself. Calls tells what was called, and Leftovers what
+// what AWS does by itself. AddKey, ShareKey, DisableKey and DeleteKey are KMS,
+// whose refusals show late, as they do in AWS. Calls tells what was called, and Leftovers what
 // still exists.
 //
 // # Real addresses

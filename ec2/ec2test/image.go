@@ -27,7 +27,7 @@ type image struct {
 	mappings       []mapping
 
 	doneAt         time.Time
-	failure        string // why it failed; empty when it did not
+	failure        *stateReasonXML // why it fails at doneAt; nil when it does not
 	disabled       bool
 	deprecateAt    time.Time
 	protected      bool
@@ -43,10 +43,10 @@ type image struct {
 
 func (i *image) state(now time.Time) string {
 	switch {
-	case i.failure != "":
-		return "failed"
 	case now.Before(i.doneAt):
 		return "pending"
+	case i.failure != nil:
+		return "failed"
 	case i.disabled:
 		return "disabled"
 	}
@@ -135,8 +135,12 @@ func (c *call) checkImageName(name string) *apiError {
 func (r *region) addImage(i *image) {
 	r.images.put(i)
 	r.names[nameKey(i.owner, i.name)] = i.id
+	end := "available"
+	if i.failure != nil {
+		end = "failed"
+	}
 	if i.doneAt.After(i.created) {
-		r.server.willChange(i.id, "available", i.doneAt, i.created)
+		r.server.willChange(i.id, end, i.doneAt, i.created)
 	}
 	for _, id := range i.snapshots() {
 		r.users[id] = append(r.users[id], i)
@@ -216,8 +220,8 @@ func (c *call) imageXML(i *image) imageXML {
 	if i.alias != "" {
 		out.Location = i.alias + "/" + i.name
 	}
-	if i.failure != "" {
-		out.Reason = &stateReasonXML{"Client.InvalidSnapshot.NotFound", i.failure}
+	if out.State == "failed" {
+		out.Reason = i.failure
 	}
 	// Tags, protection and the last launch are the owner's own knowledge.
 	if c.owns(&i.base) {
@@ -328,9 +332,11 @@ func (s *Server) FailImage(id, reason string) error {
 	for _, r := range s.existing() {
 		r.mu.Lock()
 		i, ok := r.images.get(id)
-		pending := ok && i.state(s.now()) == "pending"
+		now := s.now()
+		pending := ok && i.state(now) == "pending"
 		if pending {
-			i.failure = reason
+			i.failure, i.doneAt = &stateReasonXML{"Client.InvalidSnapshot.NotFound", reason}, now
+			s.willChange(i.id, "failed", now, now)
 		}
 		r.mu.Unlock()
 		if ok && !pending {

@@ -224,6 +224,11 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *apiError) {
 	if err := c.checkImageName(in.Name); err != nil { // the region was unlocked meanwhile
 		return nil, err
 	}
+	for _, s := range snaps {
+		if err := s.check(in.Encrypted); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.copySlots(len(snaps)); err != nil {
 		return nil, err
 	}
@@ -256,10 +261,8 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *apiError) {
 		ebs := *m.EBS
 		ebs.SnapshotID, ebs.Encrypted = snap.id, &snap.encrypted
 		img.mappings[n].EBS = &ebs
-	}
-	if in.KmsKeyID != "" {
-		if _, trouble := c.launchKey(in.KmsKeyID); trouble != "" {
-			img.failure = "The key " + in.KmsKeyID + " does not exist, or is not enabled"
+		if snap.failure != "" { // the code is not documented
+			img.failure = &stateReasonXML{"Client.InternalError", "AMI snapshot copy failed with error: " + snap.failure}
 		}
 	}
 	img.doneAt = c.now.Add(c.server.opts.Latency.image(size))
@@ -270,9 +273,9 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *apiError) {
 
 // imageElsewhere is a copy of an image of any region, and its snapshots by id,
 // which the caller must be allowed to read.
-func (c *call) imageElsewhere(regionName, id string) (image, map[string]*snapshot, *apiError) {
+func (c *call) imageElsewhere(regionName, id string) (image, map[string]*copySource, *apiError) {
 	var source image
-	snaps := make(map[string]*snapshot)
+	snaps := make(map[string]*copySource)
 	from := c.server.region(regionName)
 	if from == nil {
 		return source, nil, invalidValue("sourceRegion", regionName, "")
@@ -295,9 +298,8 @@ func (c *call) imageElsewhere(regionName, id string) (image, map[string]*snapsho
 			if !ok || !there.readable(s) {
 				return fail("InvalidRequest", "You do not have permission to access the storage of this ami")
 			}
-			own := *s
-			own.disk = from.diskOf(s)
-			snaps[s.id] = &own
+			storage := there.copySource(s)
+			snaps[s.id] = &storage
 		}
 		return nil
 	})

@@ -8,7 +8,7 @@ import (
 // keyring is the KMS keys of an account in a region. It is guarded by the
 // region.
 type keyring struct {
-	keys      map[string]*kmsKey // by ARN, id and alias
+	keys      map[string]*kmsKey // by id and alias
 	byDefault bool               // new volumes are encrypted
 	standard  string             // ARN of the key they use; empty is AWS's
 }
@@ -16,12 +16,18 @@ type keyring struct {
 type kmsKey struct {
 	arn      string
 	disabled bool
+	users    map[string]bool // other accounts that may use it
 }
 
 // AddKey makes a KMS key of Options.Account in a region, under an alias such
-// as "alias/images", and returns its ARN. Launches that name an unknown or
-// disabled key fail as in AWS: the instance is made, and ends at once; and so do
-// copies of images, which then fail.
+// as "alias/images", and returns its ARN.
+//
+// As in AWS a key is looked at only when it is used, after the call that names
+// it has succeeded. With a key that does not exist, is of another region, is
+// disabled, or is of an account that does not share it (ShareKey), instances
+// end at once, volumes disappear, snapshots are copied to an "error" and images
+// to "failed"; and so it is with what is encrypted with such a key, unless the
+// caller no longer needs it: a snapshot of a volume is taken without its key.
 func (s *Server) AddKey(region, alias string) (arn string) {
 	return s.AddKeyFor(s.opts.Account, region, alias)
 }
@@ -36,21 +42,50 @@ func (s *Server) AddKeyFor(account, region, alias string) (arn string) {
 	defer r.mu.Unlock()
 	hex := newID("", s.nextSeq()) + "000000000000000"
 	id := fmt.Sprintf("%s-%s-%s-%s-%s", hex[:8], hex[8:12], hex[12:16], hex[16:20], hex[20:32])
-	key := &kmsKey{arn: "arn:aws:kms:" + region + ":" + account + ":key/" + id}
+	key := &kmsKey{arn: r.keyARN(account, id)}
 	ring := r.keyring(account)
-	ring.keys[id], ring.keys[key.arn], ring.keys[alias] = key, key, key
+	ring.keys[id], ring.keys[alias] = key, key
 	return key.arn
+}
+
+// ShareKey lets other accounts use a KMS key that AddKey made, by its ARN, as a
+// statement of its policy does. They name it by an ARN. The key that AWS makes
+// for EBS in every account, "alias/aws/ebs", cannot be shared.
+func (s *Server) ShareKey(arn string, accounts ...string) error {
+	return s.changeKey(arn, func(_ *keyring, key *kmsKey) {
+		for _, account := range accounts {
+			mark(&key.users, account, true)
+		}
+	})
 }
 
 // DisableKey disables a KMS key that AddKey made, by its ARN.
 func (s *Server) DisableKey(arn string) error {
+	return s.changeKey(arn, func(_ *keyring, key *kmsKey) { key.disabled = true })
+}
+
+// DeleteKey deletes a KMS key that AddKey made, by its ARN, without the days
+// that AWS waits. What is encrypted with it cannot be read any more.
+func (s *Server) DeleteKey(arn string) error {
+	return s.changeKey(arn, func(ring *keyring, key *kmsKey) {
+		for name, other := range ring.keys {
+			if other == key {
+				delete(ring.keys, name)
+			}
+		}
+	})
+}
+
+func (s *Server) changeKey(arn string, f func(*keyring, *kmsKey)) error {
 	for _, r := range s.existing() {
 		r.mu.Lock()
 		for _, ring := range r.keyrings {
-			if key := ring.keys[arn]; key != nil {
-				key.disabled = true
-				r.mu.Unlock()
-				return nil
+			for _, key := range ring.keys {
+				if key.arn == arn {
+					f(ring, key)
+					r.mu.Unlock()
+					return nil
+				}
 			}
 		}
 		r.mu.Unlock()
@@ -68,85 +103,71 @@ func (r *region) keyring(account string) *keyring {
 	return r.keyrings[account]
 }
 
-// defaultKey encrypts what names no key: the account's choice, else the AWS
-// managed key of EBS.
-func (c *call) defaultKey() string {
-	if ring := c.keyring(c.account); ring.standard != "" {
-		return ring.standard
-	}
-	return c.managedKey()
+func (r *region) keyARN(account, id string) string {
+	return "arn:aws:kms:" + r.name + ":" + account + ":key/" + id
 }
 
-func (c *call) managedKey() string {
-	return "arn:aws:kms:" + c.name + ":" + c.account + ":key/11111111-2222-3333-4444-555555555555"
+// managedKeyID is the id of the key that AWS makes for EBS, which here is the
+// same for all accounts.
+const managedKeyID = "11111111-2222-3333-4444-555555555555"
+
+func (r *region) managedKey(account string) string { return r.keyARN(account, managedKeyID) }
+
+// A keyTrouble is why a caller can not use a key: the code that an instance
+// gives as the reason for not starting.
+type keyTrouble string
+
+const (
+	keyUsable   keyTrouble = ""
+	keyHidden   keyTrouble = "Client.InternalError" // there is none, or it is not the caller's to use
+	keyDisabled keyTrouble = "Client.InvalidKMSKey.InvalidState"
+)
+
+// message is what a copy says of a key that it can not use.
+func (t keyTrouble) message(arn string) string {
+	if t == keyDisabled {
+		return arn + " is disabled"
+	}
+	return "Given key ID is not accessible"
 }
 
-// launchKey is the ARN of a key that a launch names, and why the instance
-// cannot start with it: a code of a state reason, or empty.
-func (c *call) launchKey(name string) (arn, trouble string) {
-	if name == c.managedKey() || name == "alias/aws/ebs" || strings.HasSuffix(name, ":alias/aws/ebs") {
-		return c.managedKey(), ""
+// key is the ARN of the key that an account calls by this name: an id, an
+// alias, or an ARN of either. When the account can not use it, trouble says
+// why, and the ARN is the name.
+func (r *region) key(account, name string) (arn string, trouble keyTrouble) {
+	owner, id := account, name
+	if parts := strings.SplitN(name, ":", 6); len(parts) == 6 {
+		if parts[2] != "kms" || parts[3] != r.name {
+			return name, keyHidden
+		}
+		owner, id = parts[4], parts[5]
 	}
-	_, alias, isAlias := strings.Cut(name, ":alias/")
-	if isAlias {
-		name = "alias/" + alias
+	id = strings.TrimPrefix(id, "key/")
+	if id == managedKeyID || id == "alias/aws/ebs" {
+		if owner != account {
+			return name, keyHidden
+		}
+		return r.managedKey(account), keyUsable
 	}
-	key := c.keyring(c.account).keys[name]
+	var key *kmsKey
+	if ring := r.keyrings[owner]; ring != nil {
+		key = ring.keys[id]
+	}
 	switch {
-	case key == nil:
-		return name, "Client.InternalError"
+	case key == nil || owner != account && !key.users[account]:
+		return name, keyHidden
 	case key.disabled:
-		return key.arn, "Client.InvalidKMSKey.InvalidState"
+		return key.arn, keyDisabled
 	}
-	return key.arn, ""
+	return key.arn, keyUsable
 }
 
-type encryptionOutput struct {
-	ByDefault bool `xml:"ebsEncryptionByDefault"`
-}
-
-type noInput struct{}
-
-func (c *call) getEncryption(*noInput) (*encryptionOutput, *apiError) {
-	return &encryptionOutput{c.keyring(c.account).byDefault}, nil
-}
-
-func (c *call) enableEncryption(*noInput) (*encryptionOutput, *apiError) {
-	return c.setEncryption(true)
-}
-
-func (c *call) disableEncryption(*noInput) (*encryptionOutput, *apiError) {
-	return c.setEncryption(false)
-}
-
-func (c *call) setEncryption(on bool) (*encryptionOutput, *apiError) {
-	if err := c.commit(); err != nil {
-		return nil, err
+// trouble is why the caller can not use the key that something is encrypted
+// with; an empty key is no encryption.
+func (c *call) trouble(key string) keyTrouble {
+	if key == "" {
+		return keyUsable
 	}
-	c.keyring(c.account).byDefault = on
-	return &encryptionOutput{on}, nil
-}
-
-type defaultKeyInput struct {
-	KmsKeyID string `ec2:"KmsKeyId,required"`
-}
-
-type defaultKeyOutput struct {
-	Key string `xml:"kmsKeyId"`
-}
-
-func (c *call) getDefaultKey(*noInput) (*defaultKeyOutput, *apiError) {
-	return &defaultKeyOutput{c.defaultKey()}, nil
-}
-
-func (c *call) modifyDefaultKey(in *defaultKeyInput) (*defaultKeyOutput, *apiError) {
-	arn, trouble := c.launchKey(in.KmsKeyID)
-	if trouble != "" {
-		return nil, invalidValue("KmsKeyId", in.KmsKeyID, "The key does not exist, or is not enabled.")
-	}
-	if err := c.commit(); err != nil {
-		return nil, err
-	}
-	c.keyring(c.account).standard = arn
-	return &defaultKeyOutput{arn}, nil
+	_, trouble := c.key(c.account, key)
+	return trouble
 }

@@ -61,10 +61,9 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 	}
 	c.switchOn(i)
 	for _, plan := range p.volumes {
-		if plan.trouble != "" { // seen only when the instance should start
-			c.beginTermination(i, c.now, plan.trouble)
-			m := i.machine
-			c.after(func(context.Context) *apiError { m.stop(); return nil })
+		if plan.trouble != keyUsable { // seen only when the instance should start
+			c.beginTermination(i, c.now, string(plan.trouble))
+			c.halt(i.machine)
 			break
 		}
 	}
@@ -126,6 +125,27 @@ func (c *call) spec(i *instance) MachineSpec {
 		s.PublicIP = i.publicIP.String()
 	}
 	return s
+}
+
+// halt switches a machine off before the call is answered; m may be nil.
+func (c *call) halt(m *machine) {
+	if m == nil {
+		return
+	}
+	c.after(func(context.Context) *apiError {
+		m.stop()
+		return nil
+	})
+}
+
+// volumeTrouble is why an instance can not read its volumes.
+func (c *call) volumeTrouble(i *instance) keyTrouble {
+	for _, v := range i.volumes {
+		if t := c.trouble(v.kmsKey); t != keyUsable {
+			return t
+		}
+	}
+	return keyUsable
 }
 
 // power is what the machine of i did to itself.
@@ -207,13 +227,7 @@ func (r *region) release(i *instance) {
 // powerCycle switches the machine of i off, does something, and switches it on
 // again, before the call is answered. Its state stays running.
 func (c *call) powerCycle(i *instance, between func(ctx context.Context) *apiError) {
-	old := i.machine
-	c.after(func(context.Context) *apiError {
-		if old != nil {
-			old.stop()
-		}
-		return nil
-	})
+	c.halt(i.machine)
 	c.after(between)
 	c.boot(i, c.server.opts.Latency.Boot)
 }
@@ -299,11 +313,8 @@ func (c *call) turnOff(list []*instance, down func(*instance)) *stateChangesOutp
 		before := i.phase.code(c.now)
 		down(i)
 		change := stateChangeXML{ID: i.id, Previous: before.xml(), Current: i.phase.code(c.now).xml()}
-		if m := i.machine; m != nil && i.phase.to != running {
-			c.after(func(context.Context) *apiError {
-				m.stop()
-				return nil
-			})
+		if i.phase.to != running {
+			c.halt(i.machine)
 		}
 		out.Instances.Items = append(out.Instances.Items, change)
 	}
@@ -337,15 +348,13 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *apiEr
 	for _, i := range list {
 		before := i.phase.code(c.now)
 		if before == stopped {
-			old := i.machine
-			c.after(func(context.Context) *apiError {
-				if old != nil {
-					old.stop()
-				}
-				return nil
-			})
+			c.halt(i.machine)
 			i.launched = c.now
 			c.switchOn(i)
+			if t := c.volumeTrouble(i); t != keyUsable {
+				c.beginStop(i, c.now, string(t))
+				c.halt(i.machine)
+			}
 		}
 		out.Instances.Items = append(out.Instances.Items, stateChangeXML{ID: i.id, Previous: before.xml(), Current: i.phase.code(c.now).xml()})
 	}

@@ -106,8 +106,8 @@ func setIf[T any](to **T, from *T) {
 type volumePlan struct {
 	device   string
 	volume   volume
-	snapshot *snapshot // nil for a blank one
-	trouble  string    // why an instance does not start with it
+	snapshot *snapshot  // nil for a blank one
+	trouble  keyTrouble // why an instance does not start with it
 }
 
 // planVolume checks a mapping and works out the volume that it stands for. Who
@@ -117,8 +117,9 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *apiError) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	plan := &volumePlan{device: m.Device, volume: volume{kind: orText(p.VolumeType, "gp2"), snapshot: p.SnapshotID, kmsKey: p.KmsKeyID}}
+	plan := &volumePlan{device: m.Device, volume: volume{kind: orText(p.VolumeType, "gp2"), snapshot: p.SnapshotID}}
 	v := &plan.volume
+	encrypted, key, source := truthOf(p.Encrypted), p.KmsKeyID, keyUsable
 	switch {
 	case p.SnapshotID != "":
 		snap, ok := c.snapshots.get(p.SnapshotID)
@@ -129,11 +130,14 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *apiError) {
 			}
 		}
 		if !snap.completed(c.now) {
-			return nil, fail("IncorrectState", "Snapshot is in invalid state - pending: %s", snap.id)
+			return nil, fail("IncorrectState", "Snapshot is in invalid state - %s: %s", snap.status(c.now), snap.id)
 		}
 		plan.snapshot = snap
-		v.sizeGiB, v.encrypted = snap.sizeGiB, snap.encrypted
-		v.kmsKey = orText(v.kmsKey, snap.kmsKey)
+		v.sizeGiB = snap.sizeGiB
+		encrypted, source = encrypted || snap.encrypted, c.trouble(snap.kmsKey)
+		if c.owns(&snap.base) { // what others share is encrypted with a key of one's own
+			key = orText(key, snap.kmsKey)
+		}
 		if p.VolumeSize != nil && *p.VolumeSize < snap.sizeGiB {
 			return nil, fail("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB",
 				*p.VolumeSize, snap.id, snap.sizeGiB)
@@ -147,13 +151,10 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *apiError) {
 	if p.VolumeSize != nil {
 		v.sizeGiB = *p.VolumeSize
 	}
-	// Encryption by default covers what says nothing, and what says no.
-	v.encrypted = v.encrypted || truthOf(p.Encrypted) || c.keyring(c.account).byDefault
-	if p.KmsKeyID != "" {
-		v.kmsKey, plan.trouble = c.launchKey(p.KmsKeyID)
-	}
-	if v.encrypted {
-		v.kmsKey = orText(v.kmsKey, c.defaultKey())
+	v.kmsKey, plan.trouble = c.encryption(encrypted, key)
+	v.encrypted = v.kmsKey != ""
+	if plan.trouble == keyUsable {
+		plan.trouble = source
 	}
 	v.rates(p.Iops, p.Throughput)
 	return plan, nil

@@ -99,7 +99,7 @@ func (change *permissionChange) shareable(c *call, s *snapshot) *apiError {
 	if len(change.Add) == 0 || !s.encrypted {
 		return nil
 	}
-	if s.kmsKey == c.managedKey() {
+	if s.kmsKey == c.managedKey(s.owner) {
 		return fail("InvalidParameter", "Snapshots encrypted with the AWS Managed CMK can't be shared. Specify another snapshot.")
 	}
 	for _, entry := range change.Add {

@@ -2,7 +2,6 @@ package ec2test
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 )
@@ -16,7 +15,8 @@ type snapshot struct {
 	encrypted   bool
 	kmsKey      string
 	doneAt      time.Time
-	copied      bool // from another snapshot
+	failure     string // why its copy fails at doneAt; empty when it does not
+	copied      bool   // from another snapshot
 	disk        *diskRef
 	vendor      bool // its disk is shared by the vendor's images of all regions
 	vendorImage Image
@@ -24,18 +24,24 @@ type snapshot struct {
 	lock        *snapshotLock
 }
 
-func (s *snapshot) completed(now time.Time) bool { return !now.Before(s.doneAt) }
+func (s *snapshot) completed(now time.Time) bool { return s.failure == "" && !now.Before(s.doneAt) }
 
 func (s *snapshot) status(now time.Time) string {
-	if s.completed(now) {
-		return "completed"
+	switch {
+	case now.Before(s.doneAt):
+		return "pending"
+	case s.failure != "":
+		return "error"
 	}
-	return "pending"
+	return "completed"
 }
 
 func (s *snapshot) progress(now time.Time) string {
-	if s.completed(now) {
+	switch s.status(now) {
+	case "completed":
 		return "100%"
+	case "error":
+		return "0%"
 	}
 	part := float64(now.Sub(s.created)) / float64(s.doneAt.Sub(s.created))
 	return strconv.Itoa(int(part*100)) + "%"
@@ -70,6 +76,7 @@ type snapshotXML struct {
 	ID          string      `xml:"snapshotId"`
 	Volume      string      `xml:"volumeId"`
 	Status      string      `xml:"status"`
+	Message     string      `xml:"statusMessage,omitempty"`
 	Started     string      `xml:"startTime"`
 	Completed   string      `xml:"completionTime,omitempty"`
 	Progress    string      `xml:"progress"`
@@ -89,8 +96,11 @@ func (c *call) snapshotXML(s *snapshot) snapshotXML {
 		Owner: s.owner, Size: s.sizeGiB, FullSize: int64(s.sizeGiB) << 30 / 4, Description: s.description,
 		Encrypted: s.encrypted, KMSKey: s.kmsKey, Tier: "standard",
 	}
-	if s.completed(c.now) {
+	switch out.Status {
+	case "completed":
 		out.Completed = orText(stamp(s.doneAt), out.Started)
+	case "error":
+		out.Message = s.failure
 	}
 	if c.owns(&s.base) {
 		out.Tags = s.tags.set(c.now)
@@ -231,97 +241,4 @@ func (r *region) userOf(s *snapshot) *image {
 		return users[0]
 	}
 	return nil
-}
-
-type copySnapshotInput struct {
-	SourceRegion      string `ec2:"SourceRegion,required"`
-	SourceSnapshotID  string `ec2:"SourceSnapshotId,required"`
-	DestinationRegion string
-	Description       string
-	Encrypted         *bool
-	KmsKeyID          string `ec2:"KmsKeyId"`
-	PresignedURL      string `ec2:"PresignedUrl"`
-	TagSpecification  []tagSpecification
-}
-
-type copySnapshotOutput struct {
-	ID   string      `xml:"snapshotId"`
-	Tags set[tagXML] `xml:"tagSet"`
-}
-
-func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *apiError) {
-	specs, err := tagSpecs(in.TagSpecification, "snapshot")
-	if err != nil {
-		return nil, err
-	}
-	if in.DestinationRegion != "" && in.DestinationRegion != c.name {
-		return nil, invalidValue("destinationRegion", in.DestinationRegion, "The call must be sent to the destination region.")
-	}
-	from := c.server.region(in.SourceRegion)
-	if from == nil {
-		return nil, invalidValue("sourceRegion", in.SourceRegion, "")
-	}
-	var source snapshot
-	err = c.in(from, func(*region) *apiError {
-		there := &call{region: from, account: c.account, now: c.now}
-		s, err := there.readableSnapshot(in.SourceSnapshotID)
-		if err != nil {
-			return err
-		}
-		if !s.completed(c.now) {
-			return fail("IncorrectState", "Snapshot %s is not in the completed state", s.id)
-		}
-		source = *s
-		source.disk = from.diskOf(s)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := c.commit(); err != nil {
-		return nil, err
-	}
-	if err := c.copySlots(1); err != nil {
-		return nil, err
-	}
-	description := orText(in.Description, fmt.Sprintf("[Copied %s from %s]", source.id, from.name))
-	s := c.cloneSnapshot(&source, description, specs["snapshot"], in.Encrypted, in.KmsKeyID)
-	return &copySnapshotOutput{ID: s.id, Tags: s.tags.set(c.now)}, nil
-}
-
-// mostCopies is how many snapshots an account may have copied into a region at
-// once.
-const mostCopies = 20
-
-// copySlots refuses n copies more than that.
-func (c *call) copySlots(n int) *apiError {
-	for s := range c.snapshots.all() {
-		if s.copied && c.owns(&s.base) && !s.completed(c.now) {
-			n++
-		}
-	}
-	if n > mostCopies {
-		return fail("ResourceLimitExceeded", "Too many snapshot copies in progress. The limit is %d for this destination region.", mostCopies)
-	}
-	return nil
-}
-
-// cloneSnapshot copies a snapshot, perhaps of another region, into this one.
-func (c *call) cloneSnapshot(source *snapshot, description string, t tags, encrypted *bool, key string) *snapshot {
-	s := &snapshot{
-		base: c.newBase(snapshotKind(), t), volume: "vol-ffffffff", description: description,
-		sizeGiB: source.sizeGiB, copied: true, encrypted: source.encrypted || encrypted != nil && *encrypted, disk: newDiskRef(),
-		doneAt: c.now.Add(c.server.opts.Latency.snapshot(source.sizeGiB)),
-	}
-	s.encrypted = s.encrypted || c.keyring(c.account).byDefault
-	if s.encrypted {
-		s.kmsKey = c.defaultKey()
-		if key != "" {
-			s.kmsKey, _ = c.launchKey(key)
-		}
-	}
-	c.snapshots.put(s)
-	c.server.willChange(s.id, "completed", s.doneAt, c.now)
-	c.after(func(ctx context.Context) *apiError { return internal(s.disk.copyFrom(ctx, source.disk)) })
-	return s
 }

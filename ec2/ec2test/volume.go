@@ -202,11 +202,13 @@ func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *apiError) {
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range known {
-		if v, ok := c.volumes.get(id); ok {
-			out := c.volumeXML(v)
-			return &out, nil
+	if len(known) > 0 {
+		v, ok := c.volumes.get(known[0])
+		if !ok {
+			return nil, fail("IdempotentParameterMismatch", "The client token you have provided is associated with a resource that is already deleted.")
 		}
+		out := c.volumeXML(v)
+		return &out, nil
 	}
 	if err := inSet("availabilityZone", in.AvailabilityZone, c.zones()...); err != nil {
 		return nil, err
@@ -229,6 +231,10 @@ func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *apiError) {
 	v := c.makeVolume(plan, in.AvailabilityZone, specs["volume"])
 	c.remember(in.ClientToken, v.id)
 	out := c.volumeXML(v)
+	if plan.trouble != keyUsable { // EBS drops it again without a word
+		out.Status = "creating"
+		c.dropVolume(v)
+	}
 	return &out, nil
 }
 
@@ -247,7 +253,11 @@ func (c *call) deleteVolume(in *volumeIDInput) (*returnXML, *apiError) {
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
-	c.volumes.remove(v.id)
-	c.server.closeDisk(v.disk, nil)
+	c.dropVolume(v)
 	return done(), nil
+}
+
+func (r *region) dropVolume(v *volume) {
+	r.volumes.remove(v.id)
+	r.server.closeDisk(v.disk, nil)
 }

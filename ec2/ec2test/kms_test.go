@@ -1,0 +1,285 @@
+package ec2test_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+const (
+	prod         = "210987654321"
+	inaccessible = "Given key ID is not accessible"
+)
+
+// withKey encrypts the root volume of a launch.
+func withKey(key string) func(*awsec2.RunInstancesInput) {
+	return disk("/dev/sda1", &ec2types.EbsBlockDevice{Encrypted: aws.Bool(true), KmsKeyId: aws.String(key)})
+}
+
+// encrypted makes an image that is encrypted with a key.
+func encrypted(t *testing.T, c *awsec2.Client, key string) ec2types.Image {
+	t.Helper()
+	inst := run(t, c, *ubuntu(t, c).ImageId, withKey(key))
+	out := must(c.CreateImage(t.Context(), &awsec2.CreateImageInput{InstanceId: inst.InstanceId, Name: aws.String("encrypted")}))(t)
+	return image(t, c, *out.ImageId)
+}
+
+func snapshotOf(img ec2types.Image) *string { return img.BlockDeviceMappings[0].Ebs.SnapshotId }
+
+func snapshot(t *testing.T, c *awsec2.Client, id *string) ec2types.Snapshot {
+	t.Helper()
+	return must(c.DescribeSnapshots(t.Context(), &awsec2.DescribeSnapshotsInput{SnapshotIds: []string{*id}}))(t).Snapshots[0]
+}
+
+// copies copies an image and its snapshot, and returns what became of both.
+func copies(t *testing.T, c *awsec2.Client, img ec2types.Image, name string, key *string) (ec2types.Image, ec2types.Snapshot) {
+	t.Helper()
+	var on *bool
+	if key != nil {
+		on = aws.Bool(true)
+	}
+	i := must(c.CopyImage(t.Context(), &awsec2.CopyImageInput{
+		Name: aws.String(name), SourceImageId: img.ImageId, SourceRegion: aws.String(region), Encrypted: on, KmsKeyId: key,
+	}))(t)
+	s := must(c.CopySnapshot(t.Context(), &awsec2.CopySnapshotInput{
+		SourceSnapshotId: snapshotOf(img), SourceRegion: aws.String(region), Encrypted: on, KmsKeyId: key,
+	}))(t)
+	return image(t, c, *i.ImageId), snapshot(t, c, s.SnapshotId)
+}
+
+// share lets another account launch and copy an image.
+func share(t *testing.T, c *awsec2.Client, img ec2types.Image, account string) {
+	t.Helper()
+	must(c.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{
+		ImageId: img.ImageId, LaunchPermission: &ec2types.LaunchPermissionModifications{Add: []ec2types.LaunchPermission{{UserId: aws.String(account)}}},
+	}))(t)
+	must(c.ModifySnapshotAttribute(t.Context(), &awsec2.ModifySnapshotAttributeInput{
+		SnapshotId: snapshotOf(img), OperationType: "add", Attribute: "createVolumePermission", UserIds: []string{account},
+	}))(t)
+}
+
+// A call that names a key succeeds. Whether the key can be used shows later.
+func TestKeysThatCannotBeUsed(t *testing.T) {
+	srv, c := start(t, nil)
+	disabled, deleted := srv.AddKey(region, "alias/disabled"), srv.AddKey(region, "alias/deleted")
+	if err := srv.DisableKey(disabled); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.DeleteKey(deleted); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct{ key, reason, text string }{
+		"unknown":                   {"alias/none", "Client.InternalError", inaccessible},
+		"of another region":         {srv.AddKey("us-west-2", "alias/west"), "Client.InternalError", inaccessible},
+		"alias of another region":   {"arn:aws:kms:us-west-2:" + account + ":alias/west", "Client.InternalError", inaccessible},
+		"of another account":        {srv.AddKeyFor(prod, region, "alias/prod"), "Client.InternalError", inaccessible},
+		"managed of another":        {"arn:aws:kms:" + region + ":" + prod + ":alias/aws/ebs", "Client.InternalError", inaccessible},
+		"managed of another region": {"arn:aws:kms:us-west-2:" + account + ":alias/aws/ebs", "Client.InternalError", inaccessible},
+		"not a key":                 {"arn:aws:iam::" + account + ":role/images", "Client.InternalError", inaccessible},
+		"deleted":                   {deleted, "Client.InternalError", inaccessible},
+		"deleted by alias":          {"alias/deleted", "Client.InternalError", inaccessible},
+		"disabled":                  {disabled, "Client.InvalidKMSKey.InvalidState", disabled + " is disabled"},
+		"disabled by alias":         {"alias/disabled", "Client.InvalidKMSKey.InvalidState", disabled + " is disabled"},
+		"disabled by ARN of alias":  {"arn:aws:kms:" + region + ":" + account + ":alias/disabled", "Client.InvalidKMSKey.InvalidState", disabled + " is disabled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inst := describe(t, c, *run(t, c, *ubuntu(t, c).ImageId, withKey(test.key)).InstanceId)
+			if inst.State.Name != "terminated" || *inst.StateReason.Code != test.reason {
+				t.Errorf("the instance is %s: %+v", inst.State.Name, inst.StateReason)
+			}
+
+			in := &awsec2.CreateVolumeInput{
+				AvailabilityZone: aws.String(region + "a"), Size: aws.Int32(1), Encrypted: aws.Bool(true), KmsKeyId: aws.String(test.key),
+				ClientToken: aws.String(name),
+			}
+			vol := must(c.CreateVolume(t.Context(), in))(t)
+			_, err := c.DescribeVolumes(t.Context(), &awsec2.DescribeVolumesInput{VolumeIds: []string{*vol.VolumeId}})
+			if vol.State != "creating" || code(err) != "InvalidVolume.NotFound" {
+				t.Errorf("the volume was %s, then: %v", vol.State, err)
+			}
+			if _, err := c.CreateVolume(t.Context(), in); code(err) != "IdempotentParameterMismatch" {
+				t.Errorf("the volume again: %v", err)
+			}
+
+			i, s := copies(t, c, ubuntu(t, c), name, aws.String(test.key))
+			if i.State != "failed" || !strings.Contains(*i.StateReason.Message, test.text) {
+				t.Errorf("the image is %s: %+v", i.State, i.StateReason)
+			}
+			if s.State != "error" || aws.ToString(s.StateMessage) != test.text || s.CompletionTime != nil {
+				t.Errorf("the snapshot is %s: %+v", s.State, s)
+			}
+			if of := snapshot(t, c, snapshotOf(i)); of.State != "error" {
+				t.Errorf("the snapshot of the image is %s", of.State)
+			}
+			_, err = c.CreateVolume(t.Context(), &awsec2.CreateVolumeInput{AvailabilityZone: aws.String(region + "a"), SnapshotId: s.SnapshotId})
+			if code(err) != "IncorrectState" {
+				t.Errorf("a volume of a snapshot that failed: %v", err)
+			}
+			must(c.DeregisterImage(t.Context(), &awsec2.DeregisterImageInput{ImageId: i.ImageId, DeleteAssociatedSnapshots: aws.Bool(true)}))(t)
+			must(c.DeleteSnapshot(t.Context(), &awsec2.DeleteSnapshotInput{SnapshotId: s.SnapshotId}))(t)
+		})
+	}
+	for _, left := range srv.Leftovers() {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// Who copies or launches what another account encrypted needs its key too.
+func TestKeyOfAnotherAccount(t *testing.T) {
+	srv, c := start(t, nil)
+	key := srv.AddKey(region, "alias/images")
+	img := encrypted(t, c, "alias/images")
+	share(t, c, img, prod)
+	there, west := client(srv.ConfigFor(prod, region)), client(srv.ConfigFor(prod, "us-west-2"))
+	own := srv.AddKeyFor(prod, "us-west-2", "alias/prod")
+
+	if i, s := copies(t, west, img, "without", aws.String("alias/prod")); i.State != "failed" || s.State != "error" || *s.StateMessage != inaccessible {
+		t.Errorf("without the key the copies are %s and %s", i.State, s.State)
+	}
+	inst := describe(t, there, *run(t, there, *img.ImageId, nil).InstanceId)
+	if inst.State.Name != "terminated" || *inst.StateReason.Code != "Client.InternalError" {
+		t.Errorf("without the key the instance is %s", inst.State.Name)
+	}
+
+	if err := srv.ShareKey(key, prod); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		key  *string
+		want string // part of the ARN
+	}{
+		"own":     {aws.String("alias/prod"), own},
+		"default": {nil, "arn:aws:kms:us-west-2:" + prod},
+	} {
+		if i, s := copies(t, west, img, name, test.key); i.State != "available" || s.State != "completed" || !strings.HasPrefix(*s.KmsKeyId, test.want) {
+			t.Errorf("%s: the copies are %s and %s, with %s", name, i.State, s.State, aws.ToString(s.KmsKeyId))
+		}
+	}
+	if _, s := copies(t, there, img, "its", aws.String(key)); s.State != "completed" || *s.KmsKeyId != key {
+		t.Errorf("with the key that is shared the copy is %s, with %s", s.State, aws.ToString(s.KmsKeyId))
+	}
+	if _, s := copies(t, there, img, "name", aws.String("alias/images")); s.State != "error" {
+		t.Errorf("an alias alone is one's own, and the copy is %s", s.State)
+	}
+	inst = describe(t, there, *run(t, there, *img.ImageId, nil).InstanceId)
+	vol := must(there.DescribeVolumes(t.Context(), nil))(t).Volumes[0]
+	if inst.State.Name != "running" || !strings.Contains(*vol.KmsKeyId, prod) {
+		t.Errorf("the instance is %s on a volume with %s", inst.State.Name, *vol.KmsKeyId)
+	}
+	if err := srv.ShareKey("arn:aws:kms:us-east-1:"+prod+":alias/aws/ebs", account); err == nil {
+		t.Error("AWS's own key was shared")
+	}
+}
+
+func TestDefaultKey(t *testing.T) {
+	srv, c := start(t, nil)
+	key := srv.AddKey(region, "alias/images")
+	set := func(name string) string {
+		return *must(c.ModifyEbsDefaultKmsKeyId(t.Context(), &awsec2.ModifyEbsDefaultKmsKeyIdInput{KmsKeyId: aws.String(name)}))(t).KmsKeyId
+	}
+	managed := *must(c.GetEbsDefaultKmsKeyId(t.Context(), nil))(t).KmsKeyId
+	if got := set("alias/images"); got != key {
+		t.Errorf("the default is %s, want %s", got, key)
+	}
+	must(c.EnableEbsEncryptionByDefault(t.Context(), nil))(t)
+	if _, s := copies(t, c, ubuntu(t, c), "plain", nil); aws.ToString(s.KmsKeyId) != key || s.State != "completed" {
+		t.Errorf("a copy is %s, encrypted with %s", s.State, aws.ToString(s.KmsKeyId))
+	}
+	if err := srv.DisableKey(key); err != nil {
+		t.Fatal(err)
+	}
+	if inst := describe(t, c, *run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId); inst.State.Name != "terminated" {
+		t.Errorf("with a default key that is disabled an instance is %s", inst.State.Name)
+	}
+	set("alias/none") // taken, as AWS does
+	if inst := describe(t, c, *run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId); inst.State.Name != "terminated" {
+		t.Errorf("with a default key that is unknown an instance is %s", inst.State.Name)
+	}
+	if got := *must(c.ResetEbsDefaultKmsKeyId(t.Context(), nil))(t).KmsKeyId; got != managed {
+		t.Errorf("the default is %s again, want %s", got, managed)
+	}
+	if inst := describe(t, c, *run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId); inst.State.Name != "running" {
+		t.Errorf("with AWS's key an instance is %s", inst.State.Name)
+	}
+}
+
+// The state of what is encrypted changes with its key.
+func TestKeyGoesAway(t *testing.T) {
+	srv, c := start(t, nil)
+	key := srv.AddKey(region, "alias/images")
+	img := encrypted(t, c, key)
+	inst := run(t, c, *img.ImageId, nil)
+	ids := []string{*inst.InstanceId}
+	must(c.StopInstances(t.Context(), &awsec2.StopInstancesInput{InstanceIds: ids}))(t)
+	if err := srv.DisableKey(key); err != nil {
+		t.Fatal(err)
+	}
+	must(c.StartInstances(t.Context(), &awsec2.StartInstancesInput{InstanceIds: ids}))(t)
+	if got := describe(t, c, ids[0]); got.State.Name != "stopped" || *got.StateReason.Code != "Client.InvalidKMSKey.InvalidState" {
+		t.Errorf("started, it is %s: %+v", got.State.Name, got.StateReason)
+	}
+	if got := describe(t, c, *run(t, c, *img.ImageId, nil).InstanceId); got.State.Name != "terminated" {
+		t.Errorf("launched, it is %s", got.State.Name)
+	}
+	if i, s := copies(t, c, img, "again", aws.String("alias/aws/ebs")); i.State != "failed" || s.State != "error" {
+		t.Errorf("copied, they are %s and %s", i.State, s.State)
+	}
+	if err := srv.DisableKey("arn:aws:kms:us-east-1:" + account + ":key/none"); err == nil {
+		t.Error("a key that does not exist was disabled")
+	}
+}
+
+func TestCopyStaysEncrypted(t *testing.T) {
+	srv, c := start(t, nil)
+	img := encrypted(t, c, srv.AddKey(region, "alias/images"))
+	_, err := c.CopyImage(t.Context(), &awsec2.CopyImageInput{
+		Name: aws.String("plain"), SourceImageId: img.ImageId, SourceRegion: aws.String(region), Encrypted: aws.Bool(false),
+	})
+	if code(err) != "InvalidRequest" {
+		t.Errorf("an unencrypted copy of the image: %v", err)
+	}
+	_, err = c.CopySnapshot(t.Context(), &awsec2.CopySnapshotInput{SourceSnapshotId: snapshotOf(img), SourceRegion: aws.String(region), Encrypted: aws.Bool(false)})
+	if code(err) != "InvalidRequest" {
+		t.Errorf("an unencrypted copy of the snapshot: %v", err)
+	}
+	_, err = c.CopySnapshot(t.Context(), &awsec2.CopySnapshotInput{
+		SourceSnapshotId: snapshotOf(ubuntu(t, c)), SourceRegion: aws.String(region), KmsKeyId: aws.String("alias/images"),
+	})
+	if code(err) != "InvalidParameterDependency" {
+		t.Errorf("a key without encryption: %v", err)
+	}
+}
+
+// A copy fails when it would have ended, not before.
+func TestCopyFailsLater(t *testing.T) {
+	clock := ec2test.NewVirtual(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	srv, c := start(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Image: time.Minute, Snapshot: time.Minute}})
+	other, _ := copies(t, c, ubuntu(t, c), "other", nil)
+	if err := srv.FailImage(*other.ImageId, "no reason"); err != nil {
+		t.Fatal(err)
+	}
+	if got := image(t, c, *other.ImageId); got.State != "failed" || *got.StateReason.Message != "no reason" {
+		t.Errorf("failed by the test, an image is %s", got.State)
+	}
+	i, s := copies(t, c, ubuntu(t, c), "copy", aws.String("alias/none"))
+	if i.State != "pending" || i.StateReason != nil || s.State != "pending" || s.StateMessage != nil {
+		t.Errorf("at first they are %s and %s", i.State, s.State)
+	}
+	clock.Advance(time.Hour)
+	if i, s := image(t, c, *i.ImageId), snapshot(t, c, s.SnapshotId); i.State != "failed" || s.State != "error" {
+		t.Errorf("in the end they are %s and %s", i.State, s.State)
+	}
+	ends := map[string]string{}
+	for _, change := range srv.Changes() {
+		ends[change.ID] = change.State
+	}
+	if ends[*i.ImageId] != "failed" || ends[*other.ImageId] != "failed" || ends[*s.SnapshotId] != "error" {
+		t.Errorf("changes: %v", ends)
+	}
+}

@@ -1,0 +1,134 @@
+package ec2test
+
+import (
+	"context"
+	"fmt"
+)
+
+// A copySource is a snapshot of any region as those who copy it need it.
+type copySource struct {
+	snapshot
+
+	trouble keyTrouble // why the caller can not decrypt it
+}
+
+// copySource is what a copy needs of a snapshot of this region. It is used when
+// the region is unlocked.
+func (c *call) copySource(s *snapshot) copySource {
+	source := copySource{*s, c.trouble(s.kmsKey)}
+	source.disk = c.diskOf(s)
+	return source
+}
+
+// check refuses a copy that would be less encrypted than its source.
+func (s *copySource) check(encrypted *bool) *apiError {
+	if s.encrypted && encrypted != nil && !*encrypted {
+		return fail("InvalidRequest", "Snapshot %s is encrypted. Creating an unencrypted copy from an encrypted snapshot is not supported.", s.id)
+	}
+	return nil
+}
+
+type copySnapshotInput struct {
+	SourceRegion      string `ec2:"SourceRegion,required"`
+	SourceSnapshotID  string `ec2:"SourceSnapshotId,required"`
+	DestinationRegion string
+	Description       string
+	Encrypted         *bool
+	KmsKeyID          string `ec2:"KmsKeyId"`
+	PresignedURL      string `ec2:"PresignedUrl"`
+	TagSpecification  []tagSpecification
+}
+
+type copySnapshotOutput struct {
+	ID   string      `xml:"snapshotId"`
+	Tags set[tagXML] `xml:"tagSet"`
+}
+
+func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *apiError) {
+	specs, err := tagSpecs(in.TagSpecification, "snapshot")
+	if err != nil {
+		return nil, err
+	}
+	if in.DestinationRegion != "" && in.DestinationRegion != c.name {
+		return nil, invalidValue("destinationRegion", in.DestinationRegion, "The call must be sent to the destination region.")
+	}
+	from := c.server.region(in.SourceRegion)
+	if from == nil {
+		return nil, invalidValue("sourceRegion", in.SourceRegion, "")
+	}
+	var source copySource
+	err = c.in(from, func(*region) *apiError {
+		there := &call{region: from, account: c.account, now: c.now}
+		s, err := there.readableSnapshot(in.SourceSnapshotID)
+		if err != nil {
+			return err
+		}
+		if !s.completed(c.now) {
+			return fail("IncorrectState", "Snapshot %s is not in the completed state", s.id)
+		}
+		source = there.copySource(s)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := source.check(in.Encrypted); err != nil {
+		return nil, err
+	}
+	if in.KmsKeyID != "" && !source.encrypted && !truthOf(in.Encrypted) && !c.keyring(c.account).byDefault {
+		return nil, fail("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	if err := c.copySlots(1); err != nil {
+		return nil, err
+	}
+	description := orText(in.Description, fmt.Sprintf("[Copied %s from %s]", source.id, from.name))
+	s := c.cloneSnapshot(&source, description, specs["snapshot"], in.Encrypted, in.KmsKeyID)
+	return &copySnapshotOutput{ID: s.id, Tags: s.tags.set(c.now)}, nil
+}
+
+// mostCopies is how many snapshots an account may have copied into a region at
+// once.
+const mostCopies = 20
+
+// copySlots refuses n copies more than that.
+func (c *call) copySlots(n int) *apiError {
+	for s := range c.snapshots.all() {
+		if s.copied && c.owns(&s.base) && s.status(c.now) == "pending" {
+			n++
+		}
+	}
+	if n > mostCopies {
+		return fail("ResourceLimitExceeded", "Too many snapshot copies in progress. The limit is %d for this destination region.", mostCopies)
+	}
+	return nil
+}
+
+// cloneSnapshot copies a snapshot, perhaps of another region, into this one.
+// Whether the keys can be used shows when the copy ends.
+func (c *call) cloneSnapshot(source *copySource, description string, t tags, encrypted *bool, key string) *snapshot {
+	s := &snapshot{
+		base: c.newBase(snapshotKind(), t), volume: "vol-ffffffff", description: description,
+		sizeGiB: source.sizeGiB, copied: true, disk: newDiskRef(),
+		doneAt: c.now.Add(c.server.opts.Latency.snapshot(source.sizeGiB)),
+	}
+	var trouble keyTrouble
+	s.kmsKey, trouble = c.encryption(source.encrypted || truthOf(encrypted), key)
+	s.encrypted = s.kmsKey != ""
+	end := "completed"
+	switch {
+	case source.trouble != keyUsable:
+		s.failure = source.trouble.message(source.kmsKey)
+	case trouble != keyUsable:
+		s.failure = trouble.message(s.kmsKey)
+	}
+	if s.failure != "" {
+		end = "error"
+	}
+	c.snapshots.put(s)
+	c.server.willChange(s.id, end, s.doneAt, c.now)
+	c.after(func(ctx context.Context) *apiError { return internal(s.disk.copyFrom(ctx, source.disk)) })
+	return s
+}

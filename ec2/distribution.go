@@ -63,8 +63,9 @@ type Copy struct {
 
 	// Cloud is the account that gets the copy, and fetches it with its own
 	// rights: see Cloud.Assume. For as long as that takes it may use the AMI and
-	// read its snapshots. What is encrypted with the key that AWS made for EBS
-	// cannot be shared, so not be copied either. Nil is the account of the bake.
+	// read its snapshots. If they are encrypted, the policy of their key must let
+	// that account use it; the key that AWS made for EBS cannot be shared, so what
+	// it encrypts cannot be copied either. Nil is the account of the bake.
 	Cloud *Cloud
 
 	// Encrypted says whether the copy is. The zero value is what the AMI is, or

@@ -234,21 +234,6 @@ func loseOneRegion(t *testing.T, action string) {
 	wantNothing(t, server)
 }
 
-// A key that does not exist fails the copy, not the bake of the others.
-func TestCopyWithUnknownKey(t *testing.T) {
-	server := roleServer(t, nil)
-	img := change(spread(newCloud(server)), func(d *ec2.Distribution) { d.Copies[1].KMSKey = "alias/none" })
-	results, err := bake.Bake(t.Context(), fast(), img)
-	var failed *ec2.DistributionError
-	if !errors.As(err, &failed) || len(failed.Failed) != 1 || !strings.Contains(err.Error(), "The key alias/none does not exist") {
-		t.Fatalf("error %v, want that the key does not exist", err)
-	}
-	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
-	wantNothing(t, server)
-}
-
 func TestAllOrNothing(t *testing.T) {
 	server := roleServer(t, nil)
 	server.Fail(ec2test.Fault{Action: "CopyImage", Region: "us-west-2", Times: -1, Code: "UnauthorizedOperation"})

@@ -129,7 +129,7 @@ func (s *session) waitInstance(ctx context.Context, ready func(ec2types.Instance
 			return false, nil // EC2 does not show it yet
 		}
 		if i.State.Name == ec2types.InstanceStateNameTerminated || i.State.Name == ec2types.InstanceStateNameShuttingDown {
-			return false, fmt.Errorf("%s was terminated: %s", s.Instance.ID, stateReason(i))
+			return false, needsKeys(fmt.Errorf("%s was terminated: %s", s.Instance.ID, stateReason(i)), s.launchKeys(i))
 		}
 		return ready(i)
 	})

@@ -12,8 +12,6 @@ import (
 
 	"golang.org/x/crypto/ssh/knownhosts"
 
-	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/provision"
 )
@@ -26,14 +24,7 @@ import (
 func BenchmarkAnsible(b *testing.B) {
 	program := testenv.Need(b, "ansible")
 	server := testenv.Guest(b, nil)
-	m, err := sshmachine.Connect(b.Context(), &sshmachine.Config{
-		Addr: server.Addr, User: server.User, Auth: []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})},
-		HostKey: sshmachine.FixedKey(server.HostKey),
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer m.Close()
+	m := server.Machine(b, nil)
 
 	dir := b.TempDir()
 	put := func(name, content string) string {

@@ -24,25 +24,7 @@ import (
 // guest is such a machine, connected as change says.
 func guest(t *testing.T, opts *testenv.GuestOptions, change func(*sshmachine.Config)) bake.Machine {
 	t.Helper()
-	server := testenv.Guest(t, opts)
-	cfg := &sshmachine.Config{
-		Addr: server.Addr, User: server.User,
-		Auth:    []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})},
-		HostKey: sshmachine.FixedKey(server.HostKey),
-	}
-	if change != nil {
-		change(cfg)
-	}
-	m, err := sshmachine.Connect(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
+	return testenv.Guest(t, opts).Machine(t, change)
 }
 
 // files makes a directory with what contents says.

@@ -18,31 +18,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
 // These tests run the provisioners on a machine that was not written for them:
 // OpenSSH's server and the system's own tools.
-
-func connect(t *testing.T, server *testenv.Server) bake.Machine {
-	t.Helper()
-	m, err := sshmachine.Connect(t.Context(), &sshmachine.Config{
-		Addr: server.Addr, User: server.User,
-		Auth:    []sshmachine.Auth{sshmachine.Signer(server.Signer)},
-		HostKey: sshmachine.FixedKey(server.HostKey),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
-}
 
 // outputOf provisions m with p and returns what its commands wrote.
 func outputOf(t *testing.T, m bake.Machine, p bake.Provisioner) string {
@@ -77,7 +58,7 @@ func empty(t *testing.T, dir string) {
 }
 
 func TestScriptOnSSHD(t *testing.T) {
-	m := connect(t, testenv.SSHD(t, nil))
+	m := testenv.SSHD(t, nil).Machine(t, nil)
 	odd := map[string]string{
 		"QUOTES": `it's "so"`, "DOLLAR": "$HOME ${x} `id` $(id)", "LINES": "one\ntwo\n", "SPACES": "  a  b\t", "STAR": "*",
 		"EMPTY": "", "SLASH": `\n\\`, "UNICODE": "grüße ☃", "LONG": strings.Repeat("x", 100_000), "HASH": "# no; comment & more",
@@ -129,7 +110,7 @@ func TestSecretsInNoCommandLineOnSSHD(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /proc")
 	}
-	m := connect(t, testenv.SSHD(t, nil))
+	m := testenv.SSHD(t, nil).Machine(t, nil)
 	script := provision.Script{
 		Inline: []string{
 			`for f in /proc/[0-9]*/cmdline; do`,
@@ -147,7 +128,7 @@ func TestSecretsInNoCommandLineOnSSHD(t *testing.T) {
 }
 
 func TestScriptFailsOnSSHD(t *testing.T) {
-	m := connect(t, testenv.SSHD(t, nil))
+	m := testenv.SSHD(t, nil).Machine(t, nil)
 	for name, test := range map[string]struct {
 		script provision.Script
 		want   bake.ExitError
@@ -175,7 +156,7 @@ func TestScriptFailsOnSSHD(t *testing.T) {
 }
 
 func TestScriptIsRemovedAfterCancelOnSSHD(t *testing.T) {
-	m := connect(t, testenv.SSHD(t, nil))
+	m := testenv.SSHD(t, nil).Machine(t, nil)
 	cause := errors.New("had enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	started := &signaling{line: "\n", then: func() { cancel(cause) }}
@@ -195,7 +176,7 @@ func TestScriptIsRemovedAfterDisconnectOnSSHD(t *testing.T) {
 	for name, expected := range map[string]bool{"expected": true, "unexpected": false} {
 		t.Run(name, func(t *testing.T) {
 			server := testenv.SSHD(t, nil)
-			m := connect(t, server)
+			m := server.Machine(t, nil)
 			drop := make(chan struct{})
 			dropped := make(chan struct{})
 			go func() {
@@ -219,7 +200,7 @@ func TestScriptIsRemovedAfterDisconnectOnSSHD(t *testing.T) {
 }
 
 func TestProgramOnSSHD(t *testing.T) {
-	m := connect(t, testenv.SSHD(t, nil))
+	m := testenv.SSHD(t, nil).Machine(t, nil)
 	program, err := exec.LookPath("uname")
 	if err != nil {
 		t.Skip(err)
@@ -264,7 +245,7 @@ func TestProgramOnSSHD(t *testing.T) {
 }
 
 func TestFilesOnSSHD(t *testing.T) {
-	m := connect(t, testenv.SSHD(t, nil))
+	m := testenv.SSHD(t, nil).Machine(t, nil)
 	to := t.TempDir()
 	tree := fstest.MapFS{
 		"bin/run":      {Data: []byte("#!/bin/sh\n"), Mode: 0o755},

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 	"github.com/bakestone-go/bakestone/internal/testenv"
@@ -90,15 +89,7 @@ func TestNothingIsMadeFromAnUncheckedLayer(t *testing.T) {
 // from here, and then on the machine, where nothing is left to change.
 func TestWithRealAnsible(t *testing.T) {
 	program := testenv.Need(t, "ansible")
-	server := testenv.Guest(t, nil)
-	m, err := sshmachine.Connect(t.Context(), &sshmachine.Config{
-		Addr: server.Addr, User: server.User, Auth: []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})},
-		HostKey: sshmachine.FixedKey(server.HostKey),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := testenv.Guest(t, nil).Machine(t, nil)
 	set := settings()
 	set.Ansible = func(play provision.Ansible) bake.Provisioner {
 		play.Program = program

@@ -11,7 +11,6 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/nodes"
-	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 	"github.com/bakestone-go/bakestone/internal/testenv"
@@ -115,15 +114,7 @@ func TestRunAsJSON(t *testing.T) {
 // TestWithRealPuppet has the real agent configure a Debian as the node "web".
 func TestWithRealPuppet(t *testing.T) {
 	testenv.Need(t, "puppet")
-	server := testenv.Guest(t, nil)
-	m, err := sshmachine.Connect(t.Context(), &sshmachine.Config{
-		Addr: server.Addr, User: server.User, Auth: []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})},
-		HostKey: sshmachine.FixedKey(server.HostKey),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := testenv.Guest(t, nil).Machine(t, nil)
 	settings := fmt.Sprintf("[main]\nserverport = %d\ncertificate_revocation = false\n", testenv.Puppet(t, puppetServer).Port)
 	for _, err := range []error{
 		m.Put(t.Context(), &bake.Upload{Dest: "/etc/puppet/puppet.conf", Content: strings.NewReader(settings), Sudo: true}),

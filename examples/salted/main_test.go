@@ -12,7 +12,6 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
@@ -98,15 +97,7 @@ func TestFailedStates(t *testing.T) {
 // Both images one after the other on a real Debian, by the real Salt.
 func TestWithRealSalt(t *testing.T) {
 	testenv.Need(t, "salt")
-	server := testenv.Guest(t, nil)
-	m, err := sshmachine.Connect(t.Context(), &sshmachine.Config{
-		Addr: server.Addr, User: server.User, Auth: []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})},
-		HostKey: sshmachine.FixedKey(server.HostKey),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := testenv.Guest(t, nil).Machine(t, nil)
 	for _, img := range all(nil, Settings{Commit: "abc1234", SaltBin: "/opt/salt/bin/salt-call"}) {
 		for _, p := range img.Provisioners {
 			if err := p.Provision(t.Context(), m); err != nil {

@@ -93,18 +93,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	version := flags.String("version", "1.0", "`version` of the application")
 	account := flags.String("share", "210987654321", "`account` that may launch the application")
 	copies := flags.String("copy", "eu-central-1,us-east-1,ap-southeast-2", "`regions` to copy it to")
-	onAWS := flags.Bool("aws", false, "bake on AWS, with the usual configuration")
-	region := flags.String("region", "", "region to bake in")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	where, err := demo.Choose(ctx, *onAWS, *region, commands())
+	where, err := demo.Open(ctx, flags, args, commands())
 	if err != nil {
 		return err
 	}
 	defer where.Close()
 	set := Settings{Ansible: onTheMachine, Version: *version, Account: *account, Regions: strings.Split(*copies, ",")}
-	if *onAWS {
+	if where.Server == nil {
 		set.Ansible = fromHere
 	}
 	options := &bake.Options{Observe: bake.Progress(out), Clock: where.Clock}

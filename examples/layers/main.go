@@ -84,12 +84,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	environment := flags.String("environment", "staging", "`name` of the environment to deploy to")
 	node := flags.String("node", "18", "`version` of Node.js")
 	workers := flags.Int("workers", 4, "worker processes")
-	onAWS := flags.Bool("aws", false, "bake on AWS, with the usual configuration")
-	region := flags.String("region", "", "region to bake in")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	where, err := demo.Choose(ctx, *onAWS, *region, commands())
+	where, err := demo.Open(ctx, flags, args, commands())
 	if err != nil {
 		return err
 	}

@@ -89,17 +89,12 @@ func main() { demo.Main("nodes", run) }
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("nodes", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "print the results as JSON, nothing else")
-	onAWS := flags.Bool("aws", false, "bake on AWS, with the usual configuration")
-	region := flags.String("region", "", "region to bake in")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	where, err := demo.Choose(ctx, *onAWS, *region, commands())
+	where, err := demo.Open(ctx, flags, args, commands())
 	if err != nil {
 		return err
 	}
 	defer where.Close()
-	if !*onAWS {
+	if where.Server != nil {
 		if err := makeGroups(ctx, where.Cloud, "front", "back"); err != nil {
 			return err
 		}

@@ -51,13 +51,8 @@ func main() { demo.Main("quickstart", run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
-	onAWS := flags.Bool("aws", false, "bake on AWS, with the usual configuration")
-	region := flags.String("region", "", "region to bake in")
 	destroy := flags.Bool("destroy", false, "remove the AMI at the end")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	where, err := demo.Choose(ctx, *onAWS, *region, nil)
+	where, err := demo.Open(ctx, flags, args, nil)
 	if err != nil {
 		return err
 	}

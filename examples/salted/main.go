@@ -77,12 +77,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("salted", flag.ContinueOnError)
 	everything := flags.Bool("all", false, "bake the base, too")
 	spot := flags.Bool("spot", false, "bake on spot instances")
-	onAWS := flags.Bool("aws", false, "bake on AWS, with the usual configuration")
-	region := flags.String("region", "", "region to bake in")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	where, err := demo.Choose(ctx, *onAWS, *region, commands())
+	where, err := demo.Open(ctx, flags, args, commands())
 	if err != nil {
 		return err
 	}
@@ -91,7 +86,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *everything {
 		return bakeAll(ctx, where, out, all(where.Cloud, set)...)
 	}
-	if !*onAWS {
+	if where.Server != nil {
 		// The embedded EC2 is new, and has no base yet.
 		if err := bakeAll(ctx, where, io.Discard, all(where.Cloud, set)[0]); err != nil {
 			return err

@@ -42,6 +42,17 @@ type Demo struct {
 	Server *ec2test.Server // nil on AWS
 }
 
+// Open reads the flags of an example, to which it adds -aws and -region, and
+// opens AWS or Embedded as they say.
+func Open(ctx context.Context, flags *flag.FlagSet, args []string, commands map[string]ec2test.Command) (*Demo, error) {
+	onAWS := flags.Bool("aws", false, "bake on AWS, with the usual configuration")
+	region := flags.String("region", "", "region to bake in")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	return Choose(ctx, *onAWS, *region, commands)
+}
+
 // Choose is AWS or Embedded.
 func Choose(ctx context.Context, onAWS bool, region string, commands map[string]ec2test.Command) (*Demo, error) {
 	if onAWS {

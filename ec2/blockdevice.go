@@ -116,7 +116,11 @@ func (d BlockDevice) validateRates(wrong func(format string, args ...any)) {
 func (s *session) blockDevices() []ec2types.BlockDeviceMapping {
 	mappings := make([]ec2types.BlockDeviceMapping, 0, len(s.Source.Staying)+len(s.builder.BlockDevices))
 	given := map[string]bool{}
-	for _, d := range s.builder.BlockDevices {
+	ours := s.builder.BlockDevices
+	if s.checks() {
+		ours = nil // they are in the AMI, with what was written on them
+	}
+	for _, d := range ours {
 		device := d.Device
 		if device == "" {
 			device = s.Source.RootDevice

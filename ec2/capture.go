@@ -29,6 +29,10 @@ type Capture struct {
 	// is not in the AMI, as after a power failure. The guest needs fsfreeze.
 	CrashConsistent bool
 
+	// Surrogate makes the AMI's root of another volume than the one that the
+	// instance booted from. It needs FromSnapshots. Nil is the instance's own.
+	Surrogate *Surrogate
+
 	// Devices change the block devices that instances of the AMI get. Volumes
 	// of the instance that are not named are in the AMI as they are.
 	Devices []AMIDevice
@@ -96,6 +100,7 @@ func (b Builder) validateCapture() []error {
 		}
 		seen[d.Device] = true
 	}
+	b.validateSurrogate(wrong)
 	switch mode := ec2types.BootModeValues(c.BootMode); {
 	case c.BootMode != "" && !slices.Contains(mode.Values(), mode):
 		wrong("BootMode", "%q is none of %v", c.BootMode, mode.Values())
@@ -129,7 +134,7 @@ func (s *session) Capture() []bake.Step {
 	c := s.builder.Capture
 	var steps []bake.Step
 	if !c.CrashConsistent {
-		if len(s.builder.Hygiene.traces()) > 0 {
+		if len(s.builder.traces()) > 0 {
 			steps = append(steps, bake.Step{Name: "clean guest", Do: s.cleanGuest})
 		}
 		steps = append(steps, bake.Step{Name: "stop instance", Do: s.stop, Timeout: stateTimeout})
@@ -159,9 +164,15 @@ func (s *session) Capture() []bake.Step {
 // registers reports whether the AMI is registered from snapshots.
 func (b Builder) registers() bool { return b.Capture.FromSnapshots || b.ReplaceAMI }
 
-// checkSource refuses a source whose billing codes the AMI would lose.
+// checkSource refuses a source whose billing codes the AMI would lose. The
+// candidate that is checked has been through that.
 func (s *session) checkSource(context.Context) error {
-	if !s.Source.Billed {
+	switch {
+	case s.checks():
+		return nil
+	case s.builder.Capture.Surrogate != nil:
+		return s.checkSurrogate()
+	case !s.Source.Billed:
 		return nil
 	}
 	field := "Builder.Capture.FromSnapshots"
@@ -209,7 +220,7 @@ func (s *session) amiDevices() []ec2types.BlockDeviceMapping {
 
 func (s *session) deviceName(name string) string {
 	if name == "" {
-		return s.Source.RootDevice
+		return s.rootDevice()
 	}
 	return name
 }

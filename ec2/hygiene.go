@@ -54,6 +54,14 @@ func (h Hygiene) traces() []Trace {
 	})
 }
 
+// traces are those of a guest whose disk is in the AMI.
+func (b Builder) traces() []Trace {
+	if b.Capture.Surrogate != nil {
+		return nil
+	}
+	return b.Hygiene.traces()
+}
+
 func (b Builder) validateHygiene() []error {
 	var errs []error
 	h := b.Hygiene
@@ -93,7 +101,7 @@ func (s *session) withGuest(ctx context.Context, do func(ctx context.Context, m 
 // clean removes the traces. Without its host keys sshd takes no new connections:
 // who needs m once more must do so over the same one.
 func (s *session) clean(ctx context.Context, m bake.Machine) error {
-	traces := s.builder.Hygiene.traces()
+	traces := s.builder.traces()
 	if len(traces) == 0 {
 		return nil
 	}

@@ -48,7 +48,9 @@ func (s *session) takeSnapshots(ctx context.Context) error {
 		TagSpecifications:     tagged(s.imageTags(), ec2types.ResourceTypeSnapshot),
 	}
 	for _, d := range s.Taken.Disks {
-		if s.omits(d.Device) {
+		if s.omits(d.Device) && d.Device == s.Source.RootDevice {
+			in.InstanceSpecification.ExcludeBootVolume = aws.Bool(true)
+		} else if s.omits(d.Device) {
 			in.InstanceSpecification.ExcludeDataVolumeIds = append(in.InstanceSpecification.ExcludeDataVolumeIds, d.Volume)
 		}
 	}
@@ -70,10 +72,6 @@ func (s *session) takeSnapshots(ctx context.Context) error {
 		return fmt.Errorf("EC2 made no snapshot of %s", s.Taken.Disks[i].Volume)
 	}
 	return nil
-}
-
-func (s *session) omits(device string) bool {
-	return slices.ContainsFunc(s.builder.Capture.Devices, func(d AMIDevice) bool { return d.Omit && d.Device == device })
 }
 
 // readMachine learns what the AMI has to say of the instance.
@@ -205,11 +203,13 @@ func (s *session) registration() *awsec2.RegisterImageInput {
 	c := s.builder.Capture
 	in := &awsec2.RegisterImageInput{
 		Name: aws.String(s.Image.Name), Description: aws.String(s.description()),
-		Architecture:       ec2types.ArchitectureValues(s.Source.Architecture),
+		Architecture:       ec2types.ArchitectureValues(s.architecture()),
 		VirtualizationType: aws.String(string(ec2types.VirtualizationTypeHvm)),
-		RootDeviceName:     aws.String(s.Source.RootDevice), EnaSupport: aws.Bool(s.Taken.ENA || c.ENA),
-		BootMode: ec2types.BootModeValues(s.Taken.Boot), TpmSupport: ec2types.TpmSupportValues(s.Taken.TPM),
+		RootDeviceName:     aws.String(s.rootDevice()), EnaSupport: aws.Bool(s.Taken.ENA || c.ENA),
 		TagSpecifications: tagged(s.imageTags(), ec2types.ResourceTypeImage),
+	}
+	if c.Surrogate == nil {
+		in.BootMode, in.TpmSupport = ec2types.BootModeValues(s.Taken.Boot), ec2types.TpmSupportValues(s.Taken.TPM)
 	}
 	if c.BootMode != "" {
 		in.BootMode = ec2types.BootModeValues(c.BootMode)
@@ -228,7 +228,7 @@ func (s *session) registration() *awsec2.RegisterImageInput {
 	}
 	for _, d := range s.Taken.Disks {
 		in.BlockDeviceMappings = append(in.BlockDeviceMappings, ec2types.BlockDeviceMapping{
-			DeviceName: aws.String(d.Device),
+			DeviceName: aws.String(s.deviceInAMI(d.Device)),
 			Ebs: &ec2types.EbsBlockDevice{
 				SnapshotId: aws.String(d.Snapshot), VolumeType: ec2types.VolumeType(d.Type), VolumeSize: positive(d.SizeGiB),
 				Iops: positive(d.IOPS), Throughput: positive(d.Throughput), DeleteOnTermination: aws.Bool(!d.Stays),

@@ -48,7 +48,7 @@ func (s *session) imageTags() map[string]string {
 		name = s.builder.AMIName // under which it is registered again
 	}
 	tags := s.tags(name)
-	tags[TagLogin] = s.Source.Login
+	tags[TagLogin] = s.login()
 	tags[TagSource] = s.Source.ID
 	tags[TagStamp] = strconv.FormatInt(s.Image.Baked.Unix(), 10)
 	if s.run.Fingerprint != "" {

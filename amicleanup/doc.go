@@ -87,6 +87,16 @@
 // Snapshots go with their images. Those that some other tool has left, or a
 // build that died, are found by Cleaner.PlanOrphans with a policy of its own.
 //
+// # Permissions
+//
+// Cleaner.IAMPolicy and Service.IAMPolicy return the least IAM policy for what
+// they do, made of what the retention policy really uses; String prints it. Where
+// bakes have the same role, it is joined with what they need:
+//
+//	policy := ec2.Policy(cloud, images...).With(cleaner.IAMPolicy(nil))
+//
+// What an AfterBake needs is in ec2.Policy.
+//
 // # Errors
 //
 // A target that cannot be read or changed does not stop the others, and an

@@ -106,6 +106,25 @@ func ExampleAfterBake() {
 	// [DeregisterImage ami-web0 DeregisterImage ami-web1] <nil>
 }
 
+// The least IAM policy for a clean-up, here of what this library has baked.
+func ExampleCleaner_IAMPolicy() {
+	cleaner := &amicleanup.Cleaner{
+		Targets: []amicleanup.Target{{Region: "eu-west-1", Client: newFake()}},
+		Policy: amicleanup.Policy{
+			Select: amicleanup.Select{Baked: true},
+			Keep:   []amicleanup.Keeper{amicleanup.Newest(5), amicleanup.InUse(amicleanup.Instances())},
+		},
+	}
+	policy := cleaner.IAMPolicy(nil) // fmt.Println(policy) is the JSON that IAM takes
+	for _, s := range policy.Statement {
+		fmt.Println(s.Action, s.Resource, s.Condition)
+	}
+	// Output:
+	// [ec2:DescribeImages ec2:DescribeInstances ec2:DescribeSnapshots] [*] map[]
+	// [ec2:DeregisterImage] [arn:aws:ec2:eu-west-1::image/*] map[StringLike:map[aws:ResourceTag/bakestone:build:[*]]]
+	// [ec2:DeleteSnapshot] [arn:aws:ec2:eu-west-1::snapshot/*] map[StringLike:map[aws:ResourceTag/bakestone:build:[*]]]
+}
+
 // A nightly job: images go in steps, and what a run did is reported.
 func ExampleService() {
 	ec2 := newFake()

@@ -10,6 +10,9 @@ import (
 
 // A Source says what uses images in a target: instances, launch templates, or
 // whatever else the caller knows to hold image ids.
+//
+// A Source may also have a method IAMActions() []string, which lists what it
+// calls, "ec2:DescribeInstances", for Cleaner.IAMPolicy.
 type Source interface {
 	// Name tells the source apart, in plans as well: "instances".
 	Name() string
@@ -142,6 +145,13 @@ func (a atLeast) References(ctx context.Context, t Target) ([]Reference, error) 
 		err = fmt.Errorf("only %d references, of at least %d", len(refs), a.n)
 	}
 	return refs, err
+}
+
+func (a atLeast) IAMActions() []string {
+	if n, ok := a.Source.(interface{ IAMActions() []string }); ok {
+		return n.IAMActions()
+	}
+	return nil
 }
 
 func (a atLeast) needs(t Target) string {

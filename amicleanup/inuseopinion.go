@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/bakestone-go/bakestone/internal/iampolicy"
 )
 
 // An Opinion answers what uses certain images, and can not list what uses any:
@@ -28,6 +30,13 @@ type Opinion struct {
 	// An error means that the answer is not complete; then none of the images
 	// is removed. It is required.
 	Ask func(ctx context.Context, t Target, images []Image) ([]Reference, error)
+
+	// IAMActions lists what Ask calls, "ec2:DescribeInstances", for
+	// Cleaner.IAMPolicy. Nil leaves it out there.
+	IAMActions []string
+
+	// statements are what the opinions of this package need.
+	statements func(region string) []iampolicy.Statement
 }
 
 // OpinionCoverage is how the asking of an opinion about images of one target

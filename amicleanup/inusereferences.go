@@ -24,9 +24,13 @@ func ImageReferences(versions int) Opinion {
 	if versions < 1 {
 		versions = 1
 	}
-	return Opinion{Name: "image references", Ask: func(ctx context.Context, t Target, images []Image) ([]Reference, error) {
-		return imageReferences(ctx, t, images, versions)
-	}}
+	return Opinion{
+		Name: "image references",
+		Ask: func(ctx context.Context, t Target, images []Image) ([]Reference, error) {
+			return imageReferences(ctx, t, images, versions)
+		},
+		statements: referenceStatements,
+	}
 }
 
 // imagesPerQuestion is how many images DescribeImageReferences takes.

@@ -52,7 +52,10 @@ func UsageReports(o *UsageReportOptions) Opinion {
 	if r.options.Clock == nil {
 		r.options.Clock = bake.RealTime()
 	}
-	return Opinion{Name: "usage reports", OwnerOnly: true, AtPlanOnly: true, Ask: r.ask}
+	return Opinion{
+		Name: "usage reports", OwnerOnly: true, AtPlanOnly: true, Ask: r.ask,
+		statements: reportStatements,
+	}
 }
 
 type usageReports struct{ options UsageReportOptions }

@@ -132,13 +132,17 @@ func (p *OrphanPolicy) target(t *SnapshotTarget, now time.Time) OrphanTarget {
 	return out
 }
 
+// tags are those that a snapshot must have.
+func (p *OrphanPolicy) tags() map[string]string {
+	if len(p.Tags) == 0 {
+		return map[string]string{tagBuild: "*"}
+	}
+	return p.Tags
+}
+
 // known reports whether the origin of a snapshot is one to look at.
 func (p *OrphanPolicy) known(s *Snapshot) bool {
-	tags := p.Tags
-	if len(tags) == 0 {
-		tags = map[string]string{tagBuild: "*"}
-	}
-	for key, value := range tags {
+	for key, value := range p.tags() {
 		if !s.tagged(key, value) {
 			return p.Described && (strings.HasPrefix(s.Description, "Created by CreateImage(") || strings.HasPrefix(s.Description, "Copied for DestinationAmi "))
 		}

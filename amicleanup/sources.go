@@ -28,6 +28,8 @@ type instances struct{}
 
 func (instances) Name() string { return "instances" }
 
+func (instances) IAMActions() []string { return []string{"ec2:DescribeInstances"} }
+
 func (instances) References(ctx context.Context, t Target) ([]Reference, error) {
 	var refs []Reference
 	pages := awsec2.NewDescribeInstancesPaginator(t.Client, &awsec2.DescribeInstancesInput{

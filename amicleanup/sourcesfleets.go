@@ -16,6 +16,8 @@ type spotRequests struct{}
 
 func (spotRequests) Name() string { return "spot requests" }
 
+func (spotRequests) IAMActions() []string { return []string{"ec2:DescribeSpotInstanceRequests"} }
+
 func (spotRequests) References(ctx context.Context, t Target) ([]Reference, error) {
 	g := newGathering(t)
 	pages := awsec2.NewDescribeSpotInstanceRequestsPaginator(t.Client, &awsec2.DescribeSpotInstanceRequestsInput{MaxResults: aws.Int32(mostPerPage)},
@@ -41,6 +43,10 @@ func SpotFleets() Source { return spotFleets{} }
 type spotFleets struct{}
 
 func (spotFleets) Name() string { return "spot fleets" }
+
+func (spotFleets) IAMActions() []string {
+	return append(templateActions(), "ec2:DescribeSpotFleetRequests")
+}
 
 func (spotFleets) References(ctx context.Context, t Target) ([]Reference, error) {
 	g := newGathering(t)
@@ -73,6 +79,10 @@ func Fleets() Source { return fleets{} }
 type fleets struct{}
 
 func (fleets) Name() string { return "fleets" }
+
+func (fleets) IAMActions() []string {
+	return append(templateActions(), "ec2:DescribeFleets")
+}
 
 func (fleets) References(ctx context.Context, t Target) ([]Reference, error) {
 	g := newGathering(t)

@@ -20,6 +20,10 @@ type nodeGroups struct{}
 
 func (nodeGroups) Name() string { return "node groups" }
 
+func (nodeGroups) IAMActions() []string {
+	return append(templateActions(), "eks:ListClusters", "eks:ListNodegroups", "eks:DescribeNodegroup")
+}
+
 func (nodeGroups) needs(t Target) string {
 	if t.Clusters == nil {
 		return "Clusters"

@@ -27,6 +27,14 @@ func (p parameters) Name() string {
 	return "parameters and " + strings.Join(p, ", ")
 }
 
+func (p parameters) IAMActions() []string {
+	actions := []string{"ssm:DescribeParameters", "ssm:GetParameters"}
+	if len(p) > 0 {
+		actions = append(actions, "ssm:GetParametersByPath")
+	}
+	return actions
+}
+
 func (parameters) needs(t Target) string {
 	if t.Parameters == nil {
 		return "Parameters"

@@ -21,6 +21,10 @@ type launchConfigurations struct{}
 
 func (launchConfigurations) Name() string { return "launch configurations" }
 
+func (launchConfigurations) IAMActions() []string {
+	return []string{"autoscaling:DescribeLaunchConfigurations"}
+}
+
 func (launchConfigurations) needs(t Target) string { return needsScaling(t) }
 
 func needsScaling(t Target) string {
@@ -58,6 +62,11 @@ func AutoScalingGroups() Source { return scalingGroups{} }
 type scalingGroups struct{}
 
 func (scalingGroups) Name() string { return "auto scaling groups" }
+
+func (scalingGroups) IAMActions() []string {
+	return append(templateActions(),
+		"autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeLaunchConfigurations", "autoscaling:DescribeInstanceRefreshes")
+}
 
 func (scalingGroups) needs(t Target) string { return needsScaling(t) }
 

@@ -34,6 +34,14 @@ func (l launchTemplates) Name() string {
 	return "launch templates"
 }
 
+func (l launchTemplates) IAMActions() []string {
+	actions := templateActions()
+	if l.all {
+		actions = append(actions, "ec2:DescribeLaunchTemplates")
+	}
+	return actions
+}
+
 func (l launchTemplates) References(ctx context.Context, t Target) ([]Reference, error) {
 	g := newGathering(t)
 	if l.all {
@@ -47,6 +55,12 @@ func (l launchTemplates) References(ctx context.Context, t Target) ([]Reference,
 	}
 	// Without a template EC2 answers for all of them.
 	return g.finish(ctx, readVersions(ctx, t, currentVersions(), g.version))
+}
+
+// templateActions are what is called to know what versions of launch templates
+// launch, which may name their image by a parameter.
+func templateActions() []string {
+	return []string{"ec2:DescribeLaunchTemplateVersions", "ssm:GetParameters"}
 }
 
 func currentVersions() *awsec2.DescribeLaunchTemplateVersionsInput {

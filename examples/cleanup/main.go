@@ -9,7 +9,8 @@
 //
 //	cleanup -aws -regions eu-west-1,us-east-1 -apply -deprecated 168h -disabled 336h
 //
-// With -serve it stays and runs every night by itself.
+// With -serve it stays and runs every night by itself. With -policy it prints
+// the least IAM policy that the job needs with these flags, and does nothing.
 package main
 
 import (
@@ -53,10 +54,10 @@ func policy(ladder amicleanup.Ladder) amicleanup.Policy {
 
 // options are what the flags say.
 type options struct {
-	apply, serve, onAWS bool
-	regions             []string
-	schedule, lock      string
-	ladder              amicleanup.Ladder
+	apply, serve, onAWS, policy bool
+	regions                     []string
+	schedule, lock              string
+	ladder                      amicleanup.Ladder
 }
 
 // nightly is the job: also snapshots go that no image has any more.
@@ -107,6 +108,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("cleanup", flag.ContinueOnError)
 	flags.BoolVar(&o.apply, "apply", false, "carry the plan out")
 	flags.BoolVar(&o.serve, "serve", false, "run every night until interrupted")
+	flags.BoolVar(&o.policy, "policy", false, "print the IAM policy that the job needs, and do nothing")
 	flags.BoolVar(&o.onAWS, "aws", false, "clean up on AWS, with the usual configuration")
 	flags.StringVar(&o.schedule, "schedule", "17 3 * * *", "when to run with -serve, as a cron `expression` in UTC")
 	flags.StringVar(&o.lock, "lock", "", "the `parameter` that keeps two jobs from running at once")
@@ -122,12 +124,16 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer where.Close()
+	job := nightly(where, &o, out)
+	if o.policy {
+		_, err := fmt.Fprintln(out, job.IAMPolicy(&amicleanup.IAMPolicyOptions{PlanOnly: !o.apply}))
+		return err
+	}
 	if !o.onAWS {
 		if err := fill(ctx, where, o.regions); err != nil {
 			return err
 		}
 	}
-	job := nightly(where, &o, out)
 	if !o.serve {
 		return job.Once(ctx).Err
 	}

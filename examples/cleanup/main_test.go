@@ -2,8 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bakestone-go/bakestone/amicleanup"
 )
 
 func TestNightly(t *testing.T) {
@@ -42,6 +46,37 @@ func TestNightly(t *testing.T) {
 	for _, want := range []string{"eu-west-1  removed  ami-", "us-east-1  removed  ami-"} {
 		if got := strings.Count(applied.String(), want); got != 5 {
 			t.Errorf("%q %d times, want 5:\n%s", want, got, applied.String())
+		}
+	}
+}
+
+func TestPolicyOfTheJob(t *testing.T) {
+	printed := func(args ...string) []string {
+		t.Helper()
+		var out bytes.Buffer
+		if err := run(t.Context(), append(args, "-policy", "-lock", "/lock"), &out); err != nil {
+			t.Fatal(err)
+		}
+		policy := new(amicleanup.PolicyDocument)
+		if err := json.Unmarshal(out.Bytes(), policy); err != nil {
+			t.Fatalf("%v: %s", err, out.String())
+		}
+		return policy.Actions()
+	}
+	const removes, disables, locks = "ec2:DeregisterImage", "ec2:DisableImage", "ssm:PutParameter"
+	for _, test := range []struct {
+		args    []string
+		allowed []string
+	}{
+		{nil, []string{locks}},
+		{[]string{"-apply"}, []string{removes, locks}},
+		{[]string{"-apply", "-disabled", "336h"}, []string{removes, disables, locks}},
+	} {
+		actions := printed(test.args...)
+		for _, action := range []string{removes, disables, locks} {
+			if got, want := slices.Contains(actions, action), slices.Contains(test.allowed, action); got != want {
+				t.Errorf("with %v it allows %s: %t, want %t", test.args, action, got, want)
+			}
 		}
 	}
 }

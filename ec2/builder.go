@@ -148,6 +148,11 @@ type Builder struct {
 	// Tags are set on everything that is created, besides Image.Tags, which win.
 	Tags map[string]string
 
+	// RunTags are set, besides Tags, on what is there for the bake only:
+	// instance, volumes, network interface, security group, instance profile. An
+	// AMI and its snapshots do not get them.
+	RunTags map[string]string
+
 	// Capture says how the AMI is taken of the instance, and what it says of
 	// itself. The zero value stops the instance and has EC2 make the image.
 	Capture Capture

@@ -27,9 +27,13 @@ const (
 
 const tagName = "Name"
 
-// tags are those of everything the session creates.
-func (s *session) tags(name string) map[string]string {
+// tags are those of everything that the session creates for as long as it runs.
+func (s *session) tags(name string) map[string]string { return s.tagsOver(s.builder.RunTags, name) }
+
+// tagsOver are the tags that everything has, laid over others.
+func (s *session) tagsOver(under map[string]string, name string) map[string]string {
 	tags := map[string]string{tagName: name}
+	maps.Copy(tags, under)
 	maps.Copy(tags, s.builder.Tags)
 	maps.Copy(tags, s.run.Tags)
 	maps.Copy(tags, map[string]string{
@@ -47,7 +51,7 @@ func (s *session) imageTags() map[string]string {
 	if s.builder.ReplaceAMI {
 		name = s.builder.AMIName // under which it is registered again
 	}
-	tags := s.tags(name)
+	tags := s.tagsOver(nil, name)
 	tags[TagLogin] = s.login()
 	tags[TagSource] = s.Source.ID
 	tags[TagStamp] = strconv.FormatInt(s.Image.Baked.Unix(), 10)
@@ -83,10 +87,9 @@ func tagMap(list []ec2types.Tag) map[string]string {
 }
 
 func (b Builder) validateTags(img *bake.Image) []error {
-	all := maps.Clone(b.Tags)
-	if all == nil {
-		all = map[string]string{}
-	}
+	all := map[string]string{}
+	maps.Copy(all, b.RunTags)
+	maps.Copy(all, b.Tags)
 	maps.Copy(all, img.Tags)
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(all)) {

@@ -58,6 +58,8 @@ func (s *Server) actionTable() map[string]action {
 		handle("DescribeImages", (*call).describeImages, k.images.names(true)...),
 		handle("DescribeImageAttribute", (*call).describeImageAttribute),
 		handle("ModifyImageAttribute", (*call).modifyImageAttribute),
+		handle("ResetImageAttribute", (*call).resetImageAttribute),
+		handle("CancelImageLaunchPermission", (*call).cancelLaunchPermission),
 		handle("CreateImage", (*call).createImage),
 		handle("RegisterImage", (*call).registerImage),
 		handle("CopyImage", (*call).copyImage),
@@ -76,6 +78,7 @@ func (s *Server) actionTable() map[string]action {
 		handle("DeleteSnapshot", (*call).deleteSnapshot),
 		handle("ModifySnapshotAttribute", (*call).modifySnapshotAttribute),
 		handle("DescribeSnapshotAttribute", (*call).describeSnapshotAttribute),
+		handle("ResetSnapshotAttribute", (*call).resetSnapshotAttribute),
 
 		handle("DescribeVolumes", (*call).describeVolumes, k.volumes.names(true)...),
 		handle("CreateVolume", (*call).createVolume),

@@ -124,7 +124,7 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*retur
 	if in.SriovNetSupport != nil && in.SriovNetSupport.Value != "simple" {
 		return nil, invalidValue("sriovNetSupport", in.SriovNetSupport.Value, "The only value is simple.")
 	}
-	groups, err := c.chooseGroups(in.GroupID, nil, i.subnet.vpc)
+	groups, err := c.chooseGroups(in.GroupID, nil, i.subnet)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package ec2test
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 )
 
@@ -27,8 +28,9 @@ type pool struct{ kind, zone string }
 
 // SetCapacity limits how many instances of a type a zone has room for, in all
 // accounts and both markets; further ones are refused with
-// InsufficientInstanceCapacity until one ends or stops. A negative number takes
-// the limit away.
+// InsufficientInstanceCapacity until one ends or stops. A launch that names no
+// zone goes to one with room, and one that takes fewer (MinCount) gets as many
+// as there is room for. A negative number takes the limit away.
 func (s *Server) SetCapacity(instanceType, zone string, instances int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,6 +56,7 @@ func (s *Server) SetSpotPrice(instanceType, zone string, dollars float64) error 
 		for i := range r.instances.all() {
 			if i.spot && i.kind == instanceType && i.subnet.zone == zone && i.maxPrice > 0 && i.maxPrice < dollars && i.holdsCapacity(r) {
 				outbid = append(outbid, i.id)
+				i.outbid = true
 			}
 		}
 		r.mu.Unlock()
@@ -91,46 +94,69 @@ func (i *instance) market() Market {
 	return OnDemand
 }
 
-// room refuses a launch for which there is no capacity or quota, or that pays
-// too little.
-func (c *call) room(kind instanceType, zone string, in Market, maxPrice float64, count int) *apiError {
-	s := c.server
-	s.mu.Lock()
-	quota, limited := s.market.vcpus[in]
-	price := s.market.prices[pool{kind.name, zone}]
-	places, scarce := s.market.pools[pool{kind.name, zone}]
-	s.mu.Unlock()
+// noLimit is more instances than anyone launches.
+const noLimit = math.MaxInt32
 
-	vcpus, wanted := kind.vcpus*count, count
-	if limited || scarce {
-		for i := range c.instances.all() {
-			if !i.holdsCapacity(c.region) {
-				continue
-			}
-			if i.owner == c.account && i.market() == in {
-				vcpus += s.known.types[i.kind].vcpus
-			}
-			if i.kind == kind.name && i.subnet.zone == zone {
-				wanted++
-			}
+// placesIn is how many more instances of a type a zone has room for, as far as
+// SetCapacity says.
+func (c *call) placesIn(instanceType, zone string) int {
+	c.server.mu.Lock()
+	places, scarce := c.server.market.pools[pool{instanceType, zone}]
+	c.server.mu.Unlock()
+	if !scarce || places < 0 {
+		return noLimit
+	}
+	for i := range c.instances.all() {
+		if i.kind == instanceType && i.subnet.zone == zone && i.holdsCapacity(c.region) {
+			places--
 		}
 	}
+	return places
+}
+
+// quotaFor is how many more instances of a type the account's quota allows, and
+// the quota in vCPUs.
+func (c *call) quotaFor(kind instanceType, in Market) (instances, quota int) {
+	c.server.mu.Lock()
+	quota, limited := c.server.market.vcpus[in]
+	c.server.mu.Unlock()
+	if !limited || quota < 0 {
+		return noLimit, quota
+	}
+	free := quota
+	for i := range c.instances.all() {
+		if i.owner == c.account && i.market() == in && i.holdsCapacity(c.region) {
+			free -= c.server.known.types[i.kind].vcpus
+		}
+	}
+	return free / kind.vcpus, quota
+}
+
+// room is how many instances, from least to most, can be launched. It refuses a
+// launch for which there is no capacity or quota, or that pays too little.
+func (c *call) room(kind instanceType, zone string, in Market, maxPrice float64, least, most int) (int, *apiError) {
+	s := c.server
+	s.mu.Lock()
+	price := s.market.prices[pool{kind.name, zone}]
+	s.mu.Unlock()
+	allowed, quota := c.quotaFor(kind, in)
 	switch {
-	case limited && quota >= 0 && vcpus > quota && in == Spot:
-		return fail("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
-	case limited && quota >= 0 && vcpus > quota:
-		return fail("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of %d allows for the instance bucket "+
+	case allowed < least && in == Spot:
+		return 0, fail("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
+	case allowed < least:
+		return 0, fail("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of %d allows for the instance bucket "+
 			"that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.", quota)
 	case in == Spot && maxPrice > 0 && maxPrice < price:
-		return fail("SpotMaxPriceTooLow", "Your Spot request price of %v is lower than the minimum required Spot request fulfillment price of %v.", maxPrice, price)
+		return 0, fail("SpotMaxPriceTooLow", "Your Spot request price of %v is lower than the minimum required Spot request fulfillment price of %v.", maxPrice, price)
 	}
 	if err := s.capacity(c.name, kind.name, zone, in, false); err != nil {
-		return err
+		return 0, err
 	}
-	if scarce && places >= 0 && wanted > places {
-		return noCapacity(kind.name, zone)
+	places := c.placesIn(kind.name, zone)
+	if places < least {
+		return 0, noCapacity(kind.name, zone)
 	}
-	return nil
+	return min(most, allowed, places), nil
 }
 
 // capacity refuses a launch by the capacity rules of Fail. Looking at a zone
@@ -174,6 +200,9 @@ func (c *call) offered(instanceType, zone string) bool {
 // spotPrice is the most that a launch pays for a spot instance; zero is any
 // price.
 func spotPrice(in *marketParams) (float64, *apiError) {
+	if in != nil && in.SpotOptions.pauses() && in.SpotOptions.SpotInstanceType != "persistent" {
+		return 0, combination("The interruption behavior '%s' requires a persistent Spot request.", in.SpotOptions.InstanceInterruptionBehavior)
+	}
 	if in == nil || in.SpotOptions == nil || in.SpotOptions.MaxPrice == "" {
 		return 0, nil
 	}

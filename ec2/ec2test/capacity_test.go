@@ -138,3 +138,34 @@ func TestWhatIsNotOffered(t *testing.T) {
 		t.Errorf("offered in %d zones, want 2", len(out.InstanceTypeOfferings))
 	}
 }
+
+// A launch without a zone goes where there is room, and one that takes fewer
+// gets as many as there is room for.
+func TestCapacityElsewhere(t *testing.T) {
+	srv, c := start(t, nil)
+	srv.SetCapacity("t3.micro", region+"a", 0)
+	srv.SetCapacity("t3.micro", region+"b", 3)
+	launch := func() (*awsec2.RunInstancesOutput, error) {
+		return c.RunInstances(t.Context(), &awsec2.RunInstancesInput{
+			ImageId: ubuntu(t, c).ImageId, InstanceType: "t3.micro", MinCount: aws.Int32(2), MaxCount: aws.Int32(9),
+		})
+	}
+	out := must(launch())(t)
+	if len(out.Instances) != 3 || *out.Instances[0].Placement.AvailabilityZone != region+"b" {
+		t.Errorf("%d instances in %s, want 3 in b", len(out.Instances), *out.Instances[0].Placement.AvailabilityZone)
+	}
+	srv.SetQuota(ec2test.OnDemand, 3*2+2*2+1) // vCPUs, of which a t3.micro has two
+	srv.SetCapacity("t3.micro", region+"b", 0)
+	out = must(launch())(t)
+	if len(out.Instances) != 2 || *out.Instances[0].Placement.AvailabilityZone != region+"c" {
+		t.Errorf("%d instances in %s, want 2 in c", len(out.Instances), *out.Instances[0].Placement.AvailabilityZone)
+	}
+	if _, err := launch(); code(err) != "VcpuLimitExceeded" {
+		t.Errorf("over the quota: %v", err)
+	}
+	srv.SetQuota(ec2test.OnDemand, -1)
+	srv.SetCapacity("t3.micro", region+"c", 3)
+	if _, err := launch(); code(err) != "InsufficientInstanceCapacity" {
+		t.Errorf("with room for fewer than the least: %v", err)
+	}
+}

@@ -86,7 +86,7 @@ func (i *image) rootSnapshot(r *region) *snapshot {
 }
 
 // mayLaunch tells whether the caller may see and use the image.
-func (c *call) mayLaunch(i *image) bool { return c.owns(&i.base) || i.launch.admit(c.account) }
+func (c *call) mayLaunch(i *image) bool { return c.owns(&i.base) || c.admits(&i.launch) }
 
 // usableImage is an image that the caller may launch, by id.
 func (c *call) usableImage(id string) (*image, *apiError) {

@@ -93,6 +93,9 @@ type instance struct {
 	spotRequest string
 	maxPrice    float64 // of spot, in dollars per hour; 0 is any
 	spotStays   bool    // its request is persistent
+	spotPauses  bool    // it stops, and does not end, when EC2 takes it back
+	spotDropped bool    // its request was cancelled
+	outbid      bool    // spot became dearer than it pays
 	ebsOptimal  bool
 	monitoring  bool
 	keepOnline  bool // DisableApiTermination
@@ -298,6 +301,8 @@ func reasonText(code string) string {
 		return "Instance initiated shutdown"
 	case "Server.SpotInstanceTermination":
 		return "Spot instance termination"
+	case "Server.SpotInstanceShutdown":
+		return "Spot instance shutdown"
 	case "Client.InternalError":
 		return "Client error on launch"
 	case "Client.InvalidKMSKey.InvalidState":

@@ -40,6 +40,7 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 		i.spot, i.maxPrice, i.spotRequest = true, p.maxPrice, newID("sir-", c.server.nextSeq())
 		options := in.InstanceMarketOptions.SpotOptions
 		i.spotStays = options != nil && options.SpotInstanceType == "persistent"
+		i.spotPauses = options.pauses()
 	}
 	var asked metadataParams
 	if in.MetadataOptions != nil {
@@ -334,7 +335,7 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *apiEr
 		if code != stopped {
 			continue
 		}
-		if err := c.room(c.server.known.types[i.kind], i.subnet.zone, i.market(), i.maxPrice, 1); err != nil {
+		if _, err := c.room(c.server.known.types[i.kind], i.subnet.zone, i.market(), i.maxPrice, 1, 1); err != nil {
 			return nil, err
 		}
 	}

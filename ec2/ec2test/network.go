@@ -179,6 +179,7 @@ type subnet struct {
 	zone      string
 	cidr      netip.Prefix
 	isDefault bool
+	mapPublic bool // its instances get a public address unless they refuse it
 	used      map[netip.Addr]bool
 	last      netip.Addr
 }
@@ -239,7 +240,7 @@ func subnetFilters() filters[*subnet] {
 		"availability-zone-id":    func(c *call, s *subnet) []string { return one(c.zoneID(s.zone)) },
 		"default-for-az":          byDefault,
 		"defaultForAz":            byDefault,
-		"map-public-ip-on-launch": func(*call, *subnet) []string { return truth(true) },
+		"map-public-ip-on-launch": func(_ *call, s *subnet) []string { return truth(s.mapPublic) },
 		"owner-id":                func(_ *call, s *subnet) []string { return one(s.owner) },
 		"state":                   func(*call, *subnet) []string { return one("available") },
 		"available-ip-address-count": func(_ *call, s *subnet) []string {
@@ -267,7 +268,7 @@ func (c *call) describeSubnets(in *describeSubnetsInput) (*describeSubnetsOutput
 		return subnetXML{
 			ID: s.id, ARN: c.arn("subnet", s.id), State: "available", Owner: s.owner, VPC: s.vpc.id, CIDR: s.cidr.String(),
 			Available: subnetHosts - len(s.used), Zone: s.zone, ZoneID: c.zoneID(s.zone),
-			IsDefault: s.isDefault, MapPublic: true, Tags: s.tags.set(c.now),
+			IsDefault: s.isDefault, MapPublic: s.mapPublic, Tags: s.tags.set(c.now),
 		}
 	})}, err
 }

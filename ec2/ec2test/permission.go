@@ -14,8 +14,6 @@ type permissions struct {
 	units map[string]bool // ARNs of organisational units
 }
 
-func (p *permissions) admit(account string) bool { return p.all || p.users[account] }
-
 // permissionParam is one entry of a change of permissions.
 type permissionParam struct {
 	Group                 string `ec2:"Group,oneof=all"`
@@ -188,14 +186,15 @@ func (c *call) ownerAmong(owner, alias string, owners []string) bool {
 	})
 }
 
-// sharedAmong is the same for ExecutableBy and RestorableBy.
+// sharedAmong is the same for ExecutableBy and RestorableBy. What is shared with
+// an organisation is among one's own, and not among that of another account.
 func (c *call) sharedAmong(p *permissions, owner string, with []string) bool {
 	return len(with) == 0 || slices.ContainsFunc(with, func(want string) bool {
 		switch want {
 		case "all":
 			return p.all
-		case "self":
-			return owner != c.account && p.users[c.account]
+		case "self", c.account:
+			return owner != c.account && c.admitsByName(p)
 		}
 		return p.users[want]
 	})

@@ -6,7 +6,7 @@ import "net/netip"
 func (c *call) planNetwork(p *launchPlan) *apiError {
 	in := p.in
 	subnetID, groupIDs, wanted := in.SubnetID, in.SecurityGroupID, in.PrivateIPAddress
-	p.publicIP = true // every subnet here maps public addresses
+	var public *bool
 	ipv6 := in.IPv6AddressCount
 	if len(in.NetworkInterface) > 1 {
 		return fail("Unsupported", "More than one network interface is not supported here")
@@ -21,9 +21,7 @@ func (c *call) planNetwork(p *launchPlan) *apiError {
 			return fail("InvalidParameterValue", "Invalid value for parameter DeviceIndex: the first network interface must have the device index 0")
 		}
 		subnetID, groupIDs, wanted = nic.SubnetID, nic.SecurityGroupID, orText(nic.PrivateIPAddress, wanted)
-		if nic.AssociatePublicIPAddress != nil {
-			p.publicIP = *nic.AssociatePublicIPAddress
-		}
+		public = nic.AssociatePublicIPAddress
 		if nic.DeleteOnTermination != nil {
 			p.nicDelete = *nic.DeleteOnTermination
 		}
@@ -36,11 +34,18 @@ func (c *call) planNetwork(p *launchPlan) *apiError {
 			return err
 		}
 	}
+	if subnetID != "" && len(in.SecurityGroup) > 0 {
+		return combination("The parameter groupName cannot be used with the parameter subnet")
+	}
 	var err *apiError
 	if p.subnet, err = c.chooseSubnet(subnetID, zone, p.kind, p.market); err != nil {
 		return err
 	}
-	if p.groups, err = c.chooseGroups(groupIDs, in.SecurityGroup, p.subnet.vpc); err != nil {
+	p.publicIP = p.subnet.mapPublic
+	if public != nil {
+		p.publicIP = *public
+	}
+	if p.groups, err = c.chooseGroups(groupIDs, in.SecurityGroup, p.subnet); err != nil {
 		return err
 	}
 	if free := subnetHosts - len(p.subnet.used); free < in.MaxCount {
@@ -77,7 +82,7 @@ func (c *call) chooseSubnet(id, zone string, kind instanceType, in Market) (*sub
 	}
 	// Without a wish EC2 places the instance where there is room for it.
 	for _, s := range realm.subnets {
-		if zone == s.zone || zone == "" && c.server.capacity(c.name, kind.name, s.zone, in, true) == nil {
+		if zone == s.zone || zone == "" && c.server.capacity(c.name, kind.name, s.zone, in, true) == nil && c.placesIn(kind.name, s.zone) > 0 {
 			return s, nil
 		}
 	}

@@ -1,7 +1,6 @@
 package ec2test
 
 import (
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -50,13 +49,6 @@ type region struct {
 	gone     []*instance         // terminated and still shown
 }
 
-// realm is what an account has in a region from the start.
-type realm struct {
-	vpc     *vpc
-	subnets []*subnet // by zone
-	group   *group
-}
-
 func newRegion(s *Server, name string) *region {
 	r := &region{
 		server:  s,
@@ -90,40 +82,6 @@ func regionCode(name string) string {
 	}
 	short := strings.NewReplacer("north", "n", "south", "s", "east", "e", "west", "w", "central", "c")
 	return parts[0] + short.Replace(parts[1]) + parts[2]
-}
-
-// realm is the account's beginnings, made when it first calls.
-func (r *region) realm(account string) *realm {
-	if made := r.realms[account]; made != nil {
-		return made
-	}
-	cidr := r.server.network.nextPrivate()
-	isDefault := !r.server.opts.NoDefaultVPC
-	start := r.server.now()
-	begin := func(id string) base {
-		return base{id: id, seq: r.server.nextSeq(), owner: account, created: start}
-	}
-	made := &realm{
-		vpc: &vpc{base: begin(namedID("vpc-", account, r.name)), cidr: cidr, isDefault: isDefault},
-	}
-	r.vpcs.put(made.vpc)
-	for i, zone := range r.zones() {
-		octets := cidr.Addr().As4()
-		octets[2] = byte(i * 16)
-		net := &subnet{
-			base:      begin(namedID("subnet-", account, zone)),
-			vpc:       made.vpc,
-			zone:      zone,
-			cidr:      netip.PrefixFrom(netip.AddrFrom4(octets), 20),
-			isDefault: isDefault,
-			used:      make(map[netip.Addr]bool),
-		}
-		made.subnets = append(made.subnets, net)
-		r.subnets.put(net)
-	}
-	made.group = r.defaultGroup(begin(namedID("sg-", account, r.name)), made.vpc)
-	r.realms[account] = made
-	return made
 }
 
 // sweep does what has become due by now: it frees what terminated instances

@@ -114,29 +114,47 @@ func (r *region) resource(kind string, b *base, now time.Time) (Resource, bool) 
 // TerminateInstance ends an instance from outside, as when its hardware fails.
 // Nothing protects it. It waits for its machine to be off.
 func (s *Server) TerminateInstance(id string) error {
-	return s.end(id, "Server.InternalError")
+	return s.end(id, func(r *region, i *instance) error {
+		r.beginTermination(i, s.now(), "Server.InternalError")
+		return nil
+	})
 }
 
-// Reclaim ends an instance as EC2 takes back a spot instance.
+// Reclaim takes a spot instance back, as EC2 does: it ends, or stops where the
+// launch asked for that. Other instances EC2 does not take back.
 func (s *Server) Reclaim(id string) error {
-	return s.end(id, "Server.SpotInstanceTermination")
+	return s.end(id, func(r *region, i *instance) error {
+		switch {
+		case !i.spot:
+			return fmt.Errorf("%s is not a spot instance", id)
+		case i.spotPauses:
+			r.beginStop(i, s.now(), "Server.SpotInstanceShutdown")
+		default:
+			r.beginTermination(i, s.now(), "Server.SpotInstanceTermination")
+		}
+		return nil
+	})
 }
 
-func (s *Server) end(id, reason string) error {
+// end has down take down an instance that is not ended yet, and waits for its
+// machine to be off.
+func (s *Server) end(id string, down func(*region, *instance) error) error {
 	for _, r := range s.existing() {
 		r.mu.Lock()
 		i, ok := r.instances.get(id)
 		var m *machine
+		var err error
 		if ok && i.phase.to != terminated {
-			r.beginTermination(i, s.now(), reason)
-			m = i.machine
+			if err = down(r, i); err == nil {
+				m = i.machine
+			}
 		}
 		r.mu.Unlock()
 		if m != nil {
 			m.stop()
 		}
 		if ok {
-			return nil
+			return err
 		}
 	}
 	return fmt.Errorf("no instance has the id %q", id)

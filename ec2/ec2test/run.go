@@ -69,6 +69,11 @@ type spotParams struct {
 	InstanceInterruptionBehavior string `ec2:"InstanceInterruptionBehavior,oneof=terminate|stop|hibernate"`
 }
 
+// pauses tells whether an interruption leaves the instance.
+func (s *spotParams) pauses() bool {
+	return s != nil && (s.InstanceInterruptionBehavior == "stop" || s.InstanceInterruptionBehavior == "hibernate")
+}
+
 type marketParams struct {
 	MarketType  string `ec2:"MarketType,oneof=spot"`
 	SpotOptions *spotParams
@@ -178,10 +183,11 @@ func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *apiErr
 	if err != nil {
 		return nil, err
 	}
-	if err := c.room(plan.kind, plan.subnet.zone, plan.market, plan.maxPrice, in.MaxCount); err != nil {
+	count, err := c.room(plan.kind, plan.subnet.zone, plan.market, plan.maxPrice, in.MinCount, in.MaxCount)
+	if err != nil {
 		return nil, err
 	}
-	if err := c.spend("RunInstances", in.MaxCount); err != nil {
+	if err := c.spend("RunInstances", count); err != nil {
 		return nil, err
 	}
 	if err := c.commit(); err != nil {
@@ -190,7 +196,7 @@ func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *apiErr
 	reservation := newID("r-", c.server.nextSeq())
 	out := &runInstancesOutput{Reservation: reservation, Owner: c.account}
 	var ids []string
-	for n := range in.MaxCount {
+	for n := range count {
 		inst, err := c.launch(plan, reservation, n)
 		if err != nil {
 			return nil, err

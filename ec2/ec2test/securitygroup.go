@@ -50,7 +50,7 @@ func (g *group) admits(_ *region, from netip.Addr, port int) bool {
 	})
 }
 
-func (r *region) defaultGroup(b base, v *vpc) *group {
+func (r *region) defaultGroup(b base, v *vpc) {
 	g := &group{base: b, name: "default", description: "default VPC security group", vpc: v}
 	begin := func() base {
 		return base{id: newID("sgr-", r.server.nextSeq()), seq: r.server.nextSeq(), owner: b.owner, created: b.created}
@@ -58,7 +58,6 @@ func (r *region) defaultGroup(b base, v *vpc) *group {
 	r.groups.put(g)
 	r.addRule(&rule{base: begin(), group: g, protocol: "-1", from: -1, to: -1, source: g})
 	r.addRule(&rule{base: begin(), group: g, egress: true, protocol: "-1", from: -1, to: -1, cidr: everywhere()})
-	return g
 }
 
 func everywhere() netip.Prefix { return netip.PrefixFrom(netip.IPv4Unspecified(), 0) }
@@ -182,7 +181,7 @@ func (c *call) groupByName(name string, v *vpc) (*group, *apiError) {
 }
 
 // chooseGroups are the groups of an instance: by id, by name, or the default.
-func (c *call) chooseGroups(ids, names []string, v *vpc) ([]*group, *apiError) {
+func (c *call) chooseGroups(ids, names []string, in *subnet) ([]*group, *apiError) {
 	if len(ids) > 0 && len(names) > 0 {
 		return nil, combination("The parameter groupName may not be used in combination with the parameter groupId")
 	}
@@ -198,12 +197,12 @@ func (c *call) chooseGroups(ids, names []string, v *vpc) ([]*group, *apiError) {
 		out = append(out, g)
 	}
 	for _, g := range out {
-		if g.vpc != v {
-			return nil, fail("InvalidGroup.NotFound", "Security group %s and the subnet belong to different networks.", g.id)
+		if g.vpc != in.vpc {
+			return nil, fail("InvalidParameter", "Security group %s and subnet %s belong to different networks.", g.id, in.id)
 		}
 	}
 	if len(out) == 0 {
-		g, err := c.groupByName("default", v)
+		g, err := c.groupByName("default", in.vpc)
 		if err != nil {
 			return nil, err
 		}

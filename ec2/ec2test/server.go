@@ -56,6 +56,7 @@ type Server struct {
 	disks   map[string]*diskRef // vendors' root disks by owner and name
 
 	roles    []Role
+	members  map[string][]string    // organisations and units by account
 	sessions map[string]roleSession // by access key
 }
 

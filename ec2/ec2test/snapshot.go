@@ -58,7 +58,7 @@ func (r *region) diskOf(s *snapshot) *diskRef {
 
 // readable tells whether the caller may make volumes of s.
 func (c *call) readable(s *snapshot) bool {
-	return c.owns(&s.base) || s.shares.admit(c.account)
+	return c.owns(&s.base) || c.admits(&s.shares)
 }
 
 func (c *call) readableSnapshot(id string) (*snapshot, *apiError) {

@@ -1,7 +1,6 @@
 package ec2test
 
 import (
-	"slices"
 	"time"
 )
 
@@ -13,7 +12,7 @@ type spotRequest struct {
 	persistent bool
 	price      string
 	launch     spotLaunch
-	instance   string // the one that runs
+	instance   *instance // the one that RunInstances made; nil of an open one
 	cancelled  bool
 }
 
@@ -33,14 +32,47 @@ func spotKind() kind {
 	return kind{"sir-", "spot-instances-request", "InvalidSpotInstanceRequestID.Malformed", "InvalidSpotInstanceRequestID.NotFound", "The spot instance request ID '%s' does not exist"}
 }
 
-func (r *spotRequest) state() string {
-	switch {
-	case r.cancelled:
-		return "cancelled"
-	case r.instance != "":
-		return "active"
+// status is the state of a request, and EC2's code for how it came to it. A
+// persistent one outlives its instance, and is open for the next.
+func (r *spotRequest) status(now time.Time) (state, code string) {
+	i := r.instance
+	if i == nil {
+		if r.cancelled {
+			return "cancelled", "canceled-before-fulfillment"
+		}
+		return "open", "pending-evaluation"
 	}
-	return "open"
+	is := i.phase.code(now)
+	switch {
+	case is == stopped && i.reasonCode == "Server.SpotInstanceShutdown":
+		state, code = "open", "instance-stopped-no-capacity"
+	case is == stopped:
+		state, code = "disabled", "instance-stopped-by-user"
+	case is != terminated:
+		state, code = "active", "fulfilled"
+	case i.outbid:
+		state, code = "closed", "instance-terminated-by-price"
+	case i.reasonCode == "Server.SpotInstanceTermination":
+		state, code = "closed", "instance-terminated-no-capacity"
+	default:
+		state, code = "closed", "instance-terminated-by-user"
+	}
+	switch {
+	case r.cancelled && is == terminated:
+		state = "cancelled"
+	case r.cancelled:
+		state, code = "cancelled", "request-canceled-and-instance-running"
+	case r.persistent && state == "closed":
+		state = "open"
+	}
+	return state, code
+}
+
+func (r *spotRequest) instanceID() string {
+	if r.instance == nil {
+		return ""
+	}
+	return r.instance.id
 }
 
 type requestSpotInput struct {
@@ -84,7 +116,7 @@ type spotRequestXML struct {
 
 func (c *call) spotXML(r *spotRequest) spotRequestXML {
 	out := spotRequestXML{
-		ID: r.id, State: r.state(), Type: "one-time", Price: r.price, Instance: r.instance, Created: stamp(r.created),
+		ID: r.id, Type: "one-time", Price: r.price, Instance: r.instanceID(), Created: stamp(r.created),
 		Launch:  spotLaunchXML{Image: r.launch.ImageID, Type: r.launch.InstanceType, Key: r.launch.KeyName, Subnet: r.launch.SubnetID, Optimal: r.launch.EbsOptimized},
 		Product: "Linux/UNIX", Tags: r.tags.set(c.now),
 	}
@@ -96,11 +128,18 @@ func (c *call) spotXML(r *spotRequest) spotRequestXML {
 	if r.persistent {
 		out.Type = "persistent"
 	}
-	out.Status = map[string]spotStatusXML{
-		"open":      {Code: "pending-evaluation", Message: "Your Spot request has been submitted for review, and is pending evaluation."},
-		"active":    {Code: "fulfilled", Message: "Your Spot request is fulfilled."},
-		"cancelled": {Code: "canceled-before-fulfillment", Message: "Your Spot request is canceled before it was fulfilled."},
-	}[out.State]
+	out.State, out.Status.Code = r.status(c.now)
+	out.Status.Message = map[string]string{
+		"pending-evaluation":                    "Your Spot request has been submitted for review, and is pending evaluation.",
+		"fulfilled":                             "Your Spot request is fulfilled.",
+		"canceled-before-fulfillment":           "Your Spot request is canceled before it was fulfilled.",
+		"request-canceled-and-instance-running": "Your Spot request is canceled, but your instance is still running.",
+		"instance-terminated-by-user":           "Your Spot instance was terminated by you.",
+		"instance-terminated-by-price":          "Your Spot instance was terminated because the Spot price is above its maximum price.",
+		"instance-terminated-no-capacity":       "Your Spot instance was terminated because there is no Spot capacity available.",
+		"instance-stopped-no-capacity":          "Your Spot instance was stopped because there is no Spot capacity available.",
+		"instance-stopped-by-user":              "Your Spot instance was stopped by you.",
+	}[out.Status.Code]
 	out.Status.Updated = stamp(r.created)
 	return out
 }
@@ -157,9 +196,9 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError
 func spotFilters() filters[*spotRequest] {
 	return filters[*spotRequest]{
 		"spot-instance-request-id": func(_ *call, r *spotRequest) []string { return one(r.id) },
-		"state":                    func(_ *call, r *spotRequest) []string { return one(r.state()) },
+		"state":                    func(c *call, r *spotRequest) []string { state, _ := r.status(c.now); return one(state) },
 		"type":                     func(c *call, r *spotRequest) []string { return one(c.spotXML(r).Type) },
-		"instance-id":              func(_ *call, r *spotRequest) []string { return one(r.instance) },
+		"instance-id":              func(_ *call, r *spotRequest) []string { return one(r.instanceID()) },
 		"launch.image-id":          func(_ *call, r *spotRequest) []string { return one(r.launch.ImageID) },
 		"launch.instance-type":     func(_ *call, r *spotRequest) []string { return one(r.launch.InstanceType) },
 	}
@@ -179,7 +218,7 @@ func (c *call) spotTable() *table[*spotRequest] {
 		b := i.base
 		b.id, b.tags = i.spotRequest, nil
 		all.put(&spotRequest{
-			base: b, persistent: i.spotStays, instance: i.id, cancelled: i.phase.code(c.now) == terminated,
+			base: b, persistent: i.spotStays, instance: i, cancelled: i.spotDropped,
 			launch: spotLaunch{ImageID: i.image.id, InstanceType: i.kind, KeyName: i.keyName, SubnetID: i.subnet.id},
 		})
 	}
@@ -217,16 +256,16 @@ func (c *call) cancelSpot(in *cancelSpotInput) (*cancelSpotOutput, *apiError) {
 	if err != nil {
 		return nil, err
 	}
-	if i := slices.IndexFunc(list, func(r *spotRequest) bool { return r.instance != "" && !r.cancelled }); i >= 0 {
-		return nil, fail("UnsupportedOperation", "The request %s of a running instance ends with the instance here", list[i].id)
-	}
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
 	out := &cancelSpotOutput{}
 	for _, r := range list {
 		r.cancelled = true
-		out.Requests.Items = append(out.Requests.Items, cancelledSpotXML{r.id, r.state()})
+		if r.instance != nil { // which runs on
+			r.instance.spotDropped = true
+		}
+		out.Requests.Items = append(out.Requests.Items, cancelledSpotXML{r.id, "cancelled"})
 	}
 	return out, nil
 }

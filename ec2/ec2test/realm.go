@@ -1,0 +1,72 @@
+package ec2test
+
+import "net/netip"
+
+// realm is what an account has in a region from the start.
+type realm struct {
+	vpc     *vpc
+	subnets []*subnet // by zone
+}
+
+// realm is the account's beginnings, made when it first calls.
+func (r *region) realm(account string) *realm {
+	if made := r.realms[account]; made != nil {
+		return made
+	}
+	v := &vpc{
+		base: r.beginning(account, namedID("vpc-", account, r.name)), cidr: r.server.network.nextPrivate(),
+		isDefault: !r.server.opts.NoDefaultVPC,
+	}
+	made := &realm{vpc: v, subnets: r.addVPC(v, true)}
+	r.realms[account] = made
+	return made
+}
+
+// beginning is the base of what is there before an account does anything.
+func (r *region) beginning(account, id string) base {
+	return base{id: id, seq: r.server.nextSeq(), owner: account, created: r.server.now()}
+}
+
+// addVPC adds a VPC with a subnet in each zone and its default group. The salt
+// makes their ids differ from those of the account's first VPC.
+func (r *region) addVPC(v *vpc, public bool, salt ...string) []*subnet {
+	r.vpcs.put(v)
+	subnets := make([]*subnet, 0, len(r.zones()))
+	for i, zone := range r.zones() {
+		octets := v.cidr.Addr().As4()
+		octets[2] = byte(i * 16)
+		net := &subnet{
+			base:      r.beginning(v.owner, namedID("subnet-", append([]string{v.owner, zone}, salt...)...)),
+			vpc:       v,
+			zone:      zone,
+			cidr:      netip.PrefixFrom(netip.AddrFrom4(octets), 20),
+			isDefault: v.isDefault,
+			mapPublic: public,
+			used:      make(map[netip.Addr]bool),
+		}
+		subnets = append(subnets, net)
+		r.subnets.put(net)
+	}
+	r.defaultGroup(r.beginning(v.owner, namedID("sg-", append([]string{v.owner, r.name}, salt...)...)), v)
+	return subnets
+}
+
+// AddVPC gives Options.Account another VPC in a region, which is not the
+// default one: with a subnet in each zone, whose instances get a public address
+// only when they ask for it, and a default security group. It returns their
+// ids, or nothing when the region is not enabled.
+func (s *Server) AddVPC(region string) (vpcID string, subnetIDs []string) {
+	r := s.region(region)
+	if r == nil {
+		return "", nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	account := s.opts.Account
+	r.realm(account)
+	v := &vpc{base: r.beginning(account, newID("vpc-", s.nextSeq())), cidr: s.network.nextPrivate()}
+	for _, net := range r.addVPC(v, false, v.id) {
+		subnetIDs = append(subnetIDs, net.id)
+	}
+	return v.id, subnetIDs
+}

@@ -1,0 +1,49 @@
+package ec2test
+
+type resetImageAttributeInput struct {
+	ImageID   string `ec2:"ImageId,required"`
+	Attribute string `ec2:"Attribute,required,oneof=launchPermission"`
+}
+
+// resetImageAttribute shares an image with no one.
+func (c *call) resetImageAttribute(in *resetImageAttributeInput) (*returnXML, *apiError) {
+	return c.change(in.ImageID, func(img *image) *apiError {
+		img.launch.clear()
+		return nil
+	})
+}
+
+// cancelLaunchPermission takes the caller's own permission away from an image
+// that another account shares with it by name.
+func (c *call) cancelLaunchPermission(in *imageIDInput) (*returnXML, *apiError) {
+	img, err := c.usableImage(in.ImageID)
+	if err != nil {
+		return nil, err
+	}
+	if !img.launch.users[c.account] {
+		return nil, fail("InvalidParameterValue", "The image %s is not shared with the account %s by its id", img.id, c.account)
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	mark(&img.launch.users, c.account, false)
+	return done(), nil
+}
+
+type resetSnapshotAttributeInput struct {
+	SnapshotID string `ec2:"SnapshotId,required"`
+	Attribute  string `ec2:"Attribute,required,oneof=createVolumePermission"`
+}
+
+// resetSnapshotAttribute shares a snapshot with no one.
+func (c *call) resetSnapshotAttribute(in *resetSnapshotAttributeInput) (*returnXML, *apiError) {
+	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	s.shares.clear()
+	return done(), nil
+}

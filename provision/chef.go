@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -84,9 +85,9 @@ func rubyString(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
 }
 
-// chefAttributes is the node's attributes and run list, as chef-client reads
-// them.
-func chefAttributes(attributes any, runList []string) (string, error) {
+// chefAttributes stages the node's attributes and run list as chef-client reads
+// them, and returns the file on the machine.
+func chefAttributes(ctx context.Context, s *staging, attributes any, runList []string) (file string, err error) {
 	text, err := object(attributes)
 	if err != nil {
 		return "", err
@@ -100,8 +101,10 @@ func chefAttributes(attributes any, runList []string) (string, error) {
 			return "", err
 		}
 	}
-	text, err = json.Marshal(all)
-	return string(text), err
+	if text, err = json.Marshal(all); err != nil {
+		return "", err
+	}
+	return s.file(ctx, "attributes.json", string(text))
 }
 
 // checkRunList reports what is no recipe and no role.

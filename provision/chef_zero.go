@@ -184,11 +184,7 @@ func (c ChefZero) Provision(ctx context.Context, m bake.Machine) error {
 		if err != nil {
 			return err
 		}
-		text, err := chefAttributes(c.Attributes, c.RunList)
-		if err != nil {
-			return err
-		}
-		attributes, err := s.file(ctx, "attributes.json", text)
+		attributes, err := chefAttributes(ctx, s, c.Attributes, c.RunList)
 		if err != nil {
 			return err
 		}

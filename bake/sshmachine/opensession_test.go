@@ -16,26 +16,17 @@ import (
 // TestCommandsWhileTheLinkEnds begins commands at the very moment when the
 // connection is lost: each of them ends.
 func TestCommandsWhileTheLinkEnds(t *testing.T) {
-	pair, err := sshmachine.NewKeyPair("")
-	must(t, err)
-	h, err := sandbox.Boot(t.Context(), sandbox.Options{AuthorizedKeys: []string{pair.AuthorizedKey}})
-	must(t, err)
-	var serving sync.WaitGroup
 	var mu sync.Mutex
-	var ends []net.Conn
-	m := connect(t, &sshmachine.Config{
-		Addr: "192.0.2.1", User: "ubuntu",
-		Auth:      []sshmachine.Auth{sshmachine.Signer(pair.Signer)},
-		HostKey:   sshmachine.InsecureAnyHostKey(),
-		KeepAlive: -1,
-		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			a, b := net.Pipe()
-			serving.Go(func() { h.ServeConn(context.WithoutCancel(ctx), b) })
+	var last net.Conn
+	m := embeddedAs(t, sandbox.Options{}, func(cfg *sshmachine.Config) {
+		dial := cfg.Dial
+		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
 			mu.Lock()
 			defer mu.Unlock()
-			ends = append(ends, b)
-			return a, nil
-		},
+			last = conn
+			return conn, err
+		}
 	})
 	for i := range 150 {
 		must(t, m.Run(t.Context(), bake.Sh("true")))
@@ -48,12 +39,9 @@ func TestCommandsWhileTheLinkEnds(t *testing.T) {
 			})
 		}
 		mu.Lock()
-		time.Sleep(time.Duration(i%20) * 20 * time.Microsecond)
-		_ = ends[len(ends)-1].Close()
+		time.Sleep(time.Duration(i%20) * 20 * time.Microsecond) // the moments differ
+		_ = last.Close()
 		mu.Unlock()
 		commands.Wait()
 	}
-	must(t, m.Close())
-	must(t, h.Close())
-	serving.Wait()
 }

@@ -24,6 +24,12 @@ import (
 // disk in memory, on every system.
 func embedded(t *testing.T, o sandbox.Options) *sshmachine.Machine {
 	t.Helper()
+	return embeddedAs(t, o, func(*sshmachine.Config) {})
+}
+
+// embeddedAs is embedded with a change of how it is reached.
+func embeddedAs(t *testing.T, o sandbox.Options, change func(*sshmachine.Config)) *sshmachine.Machine {
+	t.Helper()
 	pair, err := sshmachine.NewKeyPair("")
 	must(t, err)
 	o.AuthorizedKeys = []string{pair.AuthorizedKey}
@@ -35,7 +41,7 @@ func embedded(t *testing.T, o sandbox.Options) *sshmachine.Machine {
 		must(t, h.Close())
 		wg.Wait()
 	})
-	return connect(t, &sshmachine.Config{
+	cfg := &sshmachine.Config{
 		Addr: "192.0.2.1", User: "ubuntu",
 		Auth:         []sshmachine.Auth{sshmachine.Signer(pair.Signer)},
 		HostKey:      sshmachine.InsecureAnyHostKey(),
@@ -45,7 +51,9 @@ func embedded(t *testing.T, o sandbox.Options) *sshmachine.Machine {
 			wg.Go(func() { h.ServeConn(ctx, b) })
 			return a, nil
 		},
-	})
+	}
+	change(cfg)
+	return connect(t, cfg)
 }
 
 // TestEmbedded does everything once on an embedded machine, with tar and

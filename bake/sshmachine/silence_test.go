@@ -64,25 +64,16 @@ func TestCancelOnALameLink(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				pair, err := sshmachine.NewKeyPair("")
-				must(t, err)
-				h, err := sandbox.Boot(t.Context(), sandbox.Options{AuthorizedKeys: []string{pair.AuthorizedKey}})
-				must(t, err)
-				var serving sync.WaitGroup
 				var delay atomic.Int64
-				m, err := sshmachine.Connect(t.Context(), &sshmachine.Config{
-					Addr: "192.0.2.1", User: "ubuntu",
-					Auth:    []sshmachine.Auth{sshmachine.Signer(pair.Signer)},
-					HostKey: sshmachine.InsecureAnyHostKey(),
+				m := embeddedAs(t, sandbox.Options{}, func(cfg *sshmachine.Config) {
 					// Two requests at once meet in a mutex, at which synctest's time stops.
-					KeepAlive: -1,
-					Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-						a, b := net.Pipe()
-						serving.Go(func() { h.ServeConn(context.WithoutCancel(ctx), b) })
-						return &lameConn{Conn: a, delay: &delay, closed: make(chan struct{})}, nil
-					},
+					cfg.KeepAlive = -1
+					dial := cfg.Dial
+					cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+						conn, err := dial(ctx, network, addr)
+						return &lameConn{Conn: conn, delay: &delay, closed: make(chan struct{})}, err
+					}
 				})
-				must(t, err)
 
 				time.Sleep(time.Second) // until the round-trip time is measured
 				ctx, cancel := context.WithCancel(t.Context())
@@ -93,7 +84,7 @@ func TestCancelOnALameLink(t *testing.T) {
 					cancel()
 					return len(p), nil
 				})
-				err = m.Run(ctx, &bake.Cmd{Line: "trap '' HUP; echo up; sleep 60; touch /tmp/survived", Stdout: up})
+				err := m.Run(ctx, &bake.Cmd{Line: "trap '' HUP; echo up; sleep 60; touch /tmp/survived", Stdout: up})
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("error %v, want the cancellation", err)
 				}
@@ -107,9 +98,6 @@ func TestCancelOnALameLink(t *testing.T) {
 						t.Errorf("the command went on: %v", err)
 					}
 				}
-				must(t, m.Close())
-				must(t, h.Close())
-				serving.Wait()
 			})
 		})
 	}

@@ -1,11 +1,8 @@
 package testenv
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,16 +21,30 @@ type AWSCLIOptions struct {
 	Env map[string]string
 }
 
+// An AWSError is a command that the AWS client could not run, or that the
+// service refused.
+type AWSError struct {
+	Args   []string // of the client
+	Status int      // with which it ended
+	Stderr string   // what it wrote there: the error of the service and its code
+}
+
+// Error has all of it.
+func (e *AWSError) Error() string {
+	return fmt.Sprintf("aws %s: exit status %d: %s", strings.Join(e.Args, " "), e.Status, strings.TrimSpace(e.Stderr))
+}
+
 // AWSCLI returns a func that runs the AWS command-line client with arguments,
 // as in run("ec2", "describe-images"), and returns what it wrote to its
 // standard output, as JSON unless the arguments say otherwise. A client that
-// fails is an error with what it wrote to its standard error. Without the
-// client it skips t, as Need does. The func may be called from several
-// goroutines.
+// fails is an *AWSError. Without the client it skips t, as Need does. The func
+// may be called from several goroutines.
 //
 // The client sees nothing of the user's: its home is a temporary directory, its
 // credentials are made up, it does not retry, and a command is killed when t
-// ends.
+// ends. A client that stands beside the interpreter of BAKESTONE_PYTHON runs
+// the commands of one func in one process, one after the other; another is
+// started for each.
 func AWSCLI(t testing.TB, opts *AWSCLIOptions) func(args ...string) (stdout string, err error) {
 	t.Helper()
 	path := Need(t, "awscli")
@@ -68,17 +79,9 @@ func AWSCLI(t testing.TB, opts *AWSCLIOptions) func(args ...string) (stdout stri
 	for _, name := range slices.Sorted(maps.Keys(ours)) {
 		env = append(env, name+"="+ours[name])
 	}
-	return func(args ...string) (string, error) { return runAWS(t.Context(), path, env, args) }
-}
-
-func runAWS(ctx context.Context, path string, env, args []string) (string, error) {
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = env
-	cmd.Stdout = &stdout
-	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("aws %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	if python := awsPython(path); python != "" {
+		worker := newAWSWorker(t, python, env)
+		return func(args ...string) (string, error) { return worker.run(args) }
 	}
-	return stdout.String(), nil
+	return func(args ...string) (string, error) { return runAWS(t.Context(), path, env, args) }
 }

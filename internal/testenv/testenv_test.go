@@ -178,8 +178,22 @@ func TestMotoAndAWSCLI(t *testing.T) {
 		t.Errorf("aws said %q, %v", out, err)
 	}
 	_, err = aws("ec2", "describe-images", "--image-ids", "ami-0123456789abcdef0")
-	if err == nil || !strings.Contains(err.Error(), "InvalidAMIID.NotFound") {
+	refused, isRefused := errors.AsType[*testenv.AWSError](err)
+	if !isRefused || refused.Status == 0 || !strings.Contains(refused.Stderr, "InvalidAMIID.NotFound") || !strings.Contains(err.Error(), "describe-images") {
 		t.Errorf("an unknown image: %v", err)
+	}
+	if _, err := aws("ec2", "describe-nothing"); !errors.As(err, &refused) || !strings.Contains(refused.Stderr, "usage: ") {
+		t.Errorf("an unknown command: %v", err)
+	}
+	// A region is that of its command.
+	for _, region := range []string{"us-west-2", "eu-west-1"} {
+		args := []string{"ec2", "describe-availability-zones", "--query", "AvailabilityZones[0].RegionName", "--output", "text"}
+		if region == "us-west-2" {
+			args = append(args, "--region", region)
+		}
+		if out, err := aws(args...); err != nil || strings.TrimSpace(out) != region {
+			t.Errorf("in %s aws said %q, %v", region, out, err)
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,12 +24,25 @@ const (
 	short = 100 * time.Millisecond
 )
 
-// Driven by the AWS command-line client through one life of an image, the
-// embedded EC2 answers as moto does, but for what the table of differences says.
+// A scenario is a story that the client plays on both servers.
+type scenario struct {
+	name  string
+	steps []step
+	known []difference
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{"life of an image", life(), lifeDifferences()},
+	}
+}
+
+// Driven by the AWS command-line client through the scenarios, the embedded EC2
+// answers as moto does, but for what the tables of differences say.
 func TestSameAnswersAsMoto(t *testing.T) {
 	testenv.Need(t, "awscli")
 	moto := testenv.Moto(t)
-	// The one image that the scenario starts from is moto's. Changes take some
+	// The one image that the scenarios start from is moto's. Changes take some
 	// time, so that the answers show the states between.
 	server := ec2test.New(&ec2test.Options{
 		Images: []ec2test.Image{{
@@ -40,24 +52,32 @@ func TestSameAnswersAsMoto(t *testing.T) {
 		Latency: ec2test.Latency{Running: short, Stopped: short, Terminated: short, Snapshot: short, Image: short},
 	})
 	t.Cleanup(server.Close)
+	theirs := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: moto})
+	ours := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: server.URL()})
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) { s.compare(t, theirs, ours) })
+	}
+}
 
+// client is the AWS command-line client, with the endpoint of one server.
+type client func(args ...string) (string, error)
+
+// compare plays the scenario on both servers at once.
+func (s scenario) compare(t *testing.T, moto, embedded client) {
+	t.Helper()
 	var theirs, ours map[string]answer
 	var theirErr, ourErr error
 	var both sync.WaitGroup
-	theirClient := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: moto})
-	ourClient := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: server.URL()})
-	both.Go(func() { theirs, theirErr = play(theirClient) })
-	both.Go(func() { ours, ourErr = play(ourClient) })
+	both.Go(func() { theirs, theirErr = play(s.steps, moto) })
+	both.Go(func() { ours, ourErr = play(s.steps, embedded) })
 	both.Wait()
 	if err := errors.Join(wrap("moto", theirErr), wrap("ec2test", ourErr)); err != nil {
 		t.Fatal(err)
 	}
-
-	known := differences()
-	used := make([]bool, len(known))
-	for _, step := range life() {
+	used := make([]bool, len(s.known))
+	for _, step := range s.steps {
 		for _, diff := range compare(step.name, theirs[step.name], ours[step.name]) {
-			i := slices.IndexFunc(known, func(k difference) bool { return k.covers(diff) })
+			i := slices.IndexFunc(s.known, func(k difference) bool { return k.covers(diff) })
 			if i < 0 {
 				t.Errorf("a difference that is not known: %s", diff)
 				continue
@@ -65,19 +85,19 @@ func TestSameAnswersAsMoto(t *testing.T) {
 			used[i] = true
 		}
 	}
-	for i, k := range known {
+	for i, k := range s.known {
 		if !used[i] {
 			t.Errorf("a known difference is gone: %s", k)
 		}
 	}
 }
 
-// play runs the scenario and returns the answer of every step.
-func play(aws func(args ...string) (string, error)) (map[string]answer, error) {
+// play runs steps and returns the answer of each.
+func play(steps []step, aws client) (map[string]answer, error) {
 	answers := map[string]answer{}
 	captured := map[string]string{}
-	for _, step := range life() {
-		args := []string{"ec2"}
+	for _, step := range steps {
+		var args []string
 		for _, arg := range step.args {
 			args = append(args, os.Expand(arg, func(name string) string { return captured[name] }))
 		}
@@ -116,10 +136,10 @@ func repeat(s step, call func() (answer, error)) (answer, error) {
 }
 
 // call runs the client once. An error of the service is an answer.
-func call(aws func(args ...string) (string, error), args []string) (answer, error) {
+func call(aws client, args []string) (answer, error) {
 	out, err := aws(args...)
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		code := regexp.MustCompile(`An error occurred \(([^)]+)\)`).FindStringSubmatch(err.Error())
+	if refused, ok := errors.AsType[*testenv.AWSError](err); ok {
+		code := regexp.MustCompile(`An error occurred \(([^)]+)\)`).FindStringSubmatch(refused.Stderr)
 		if code == nil {
 			return nil, err
 		}

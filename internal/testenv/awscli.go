@@ -42,9 +42,9 @@ func (e *AWSError) Error() string {
 //
 // The client sees nothing of the user's: its home is a temporary directory, its
 // credentials are made up, it does not retry, and a command is killed when t
-// ends. A client that stands beside the interpreter of BAKESTONE_PYTHON runs
-// the commands of one func in one process, one after the other; another is
-// started for each.
+// ends. Where the interpreter of BAKESTONE_PYTHON, or else python3, has the
+// client as a package, one process runs the commands of one func, one after the
+// other; elsewhere each has its own.
 func AWSCLI(t testing.TB, opts *AWSCLIOptions) func(args ...string) (stdout string, err error) {
 	t.Helper()
 	path := Need(t, "awscli")
@@ -79,7 +79,7 @@ func AWSCLI(t testing.TB, opts *AWSCLIOptions) func(args ...string) (stdout stri
 	for _, name := range slices.Sorted(maps.Keys(ours)) {
 		env = append(env, name+"="+ours[name])
 	}
-	if python := awsPython(path); python != "" {
+	if python := awsPython(t.Context()); python != "" {
 		worker := newAWSWorker(t, python, env)
 		return func(args ...string) (string, error) { return worker.run(args) }
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 )
@@ -47,11 +46,19 @@ type awsWorker struct {
 	log     *bytes.Buffer // what Python itself wrote
 }
 
-// awsPython is the interpreter that the client at path belongs to, if it is
-// known to be one.
-func awsPython(path string) string {
-	python := os.Getenv(pythonVar)
-	if python == "" || filepath.Dir(python) != filepath.Dir(path) {
+// awsPython is the interpreter that can run the client, or empty: that of
+// BAKESTONE_PYTHON, or else python3, if it has the client.
+func awsPython(ctx context.Context) string {
+	name := os.Getenv(pythonVar)
+	if name == "" {
+		name = "python3"
+	}
+	python, err := lookPath(name)
+	if err != nil {
+		return ""
+	}
+	const probe = "import importlib.util, sys; sys.exit(0 if importlib.util.find_spec('awscli') else 3)"
+	if exec.CommandContext(ctx, python, "-c", probe).Run() != nil {
 		return ""
 	}
 	return python

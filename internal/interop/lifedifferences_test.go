@@ -1,45 +1,6 @@
 package interop_test
 
-import (
-	"fmt"
-	"path"
-	"strings"
-)
-
-const (
-	absent   = "(absent)" // the answer has no such leaf
-	anything = "*"        // whatever the value is
-)
-
-// A difference is one leaf on which moto and the embedded EC2 do not agree. In
-// the table of known ones, step and path are patterns of path.Match, in which
-// brackets stand for themselves; moto and ours are values, and "*" is any value.
-type difference struct {
-	step, path string
-	moto, ours string
-	why        string
-}
-
-func (d difference) String() string {
-	return fmt.Sprintf("%s: %s is %q in moto and %q in ec2test", d.step, d.path, d.moto, d.ours)
-}
-
-// covers reports whether found is an instance of the known difference d.
-func (d difference) covers(found difference) bool {
-	return matches(d.step, found.step) && matches(d.path, found.path) &&
-		(d.moto == anything && found.moto != absent || d.moto == found.moto) &&
-		(d.ours == anything && found.ours != absent || d.ours == found.ours)
-}
-
-func matches(pattern, name string) bool {
-	ok, err := path.Match(strings.NewReplacer("[", `\[`, "]", `\]`).Replace(pattern), name)
-	return ok && err == nil
-}
-
-// differences are the known ones. An entry whose reason begins with "ours" is a
-// gap of the embedded EC2 that no bake has needed so far; in all others it
-// answers as AWS does, and moto does not.
-func differences() []difference {
+func lifeDifferences() []difference {
 	out := imageDifferences()
 	out = append(out, instanceDifferences()...)
 	return append(out, []difference{

@@ -135,7 +135,7 @@ func (s *session) Capture() []bake.Step {
 	var steps []bake.Step
 	if !c.CrashConsistent {
 		if len(s.builder.traces()) > 0 {
-			steps = append(steps, bake.Step{Name: "clean guest", Do: s.cleanGuest})
+			steps = append(steps, bake.Step{Name: "clean guest", Do: s.unlessMade(s.findStopping, s.cleanGuest)})
 		}
 		steps = append(steps, bake.Step{Name: "stop instance", Do: s.stop, Timeout: stateTimeout})
 	}
@@ -143,16 +143,16 @@ func (s *session) Capture() []bake.Step {
 	wait := bake.Step{Name: "wait for image", Do: s.waitImage, Timeout: s.builder.imageTimeout()}
 	switch {
 	case c.FromSnapshots && c.CrashConsistent:
-		steps = append(steps, bake.Step{Name: "snapshot volumes", Do: s.frozen(s.takeSnapshots), Undo: s.deleteTaken}, end)
+		steps = append(steps, bake.Step{Name: "snapshot volumes", Do: s.unlessMade(s.findTaken, s.frozen(s.takeSnapshots)), Undo: s.deleteTaken}, end)
 	case c.FromSnapshots:
-		steps = append(steps, bake.Step{Name: "snapshot volumes", Do: s.takeSnapshots, Undo: s.deleteTaken}, end)
+		steps = append(steps, bake.Step{Name: "snapshot volumes", Do: s.unlessMade(s.findTaken, s.takeSnapshots), Undo: s.deleteTaken}, end)
 	case c.CrashConsistent:
-		return append(steps, bake.Step{Name: "create image", Do: s.frozen(s.createImageNow), Undo: s.discardImage}, wait, end)
+		return append(steps, bake.Step{Name: "create image", Do: s.unlessMade(s.findImage, s.frozen(s.createImageNow)), Undo: s.discardImage}, wait, end)
 	default:
 		if c.ENA || c.SRIOV {
 			steps = append(steps, bake.Step{Name: "set network drivers", Do: s.setDrivers})
 		}
-		return append(steps, bake.Step{Name: "create image", Do: s.createImage, Undo: s.discardImage}, wait, end)
+		return append(steps, bake.Step{Name: "create image", Do: s.unlessMade(s.findImage, s.createRested), Undo: s.discardImage}, wait, end)
 	}
 	return append(steps,
 		bake.Step{Name: "wait for snapshots", Do: s.waitSnapshots, Timeout: s.builder.imageTimeout()},

@@ -82,8 +82,19 @@ func (b Builder) validateHygiene() []error {
 	return errs
 }
 
-// cleanGuest removes the traces.
-func (s *session) cleanGuest(ctx context.Context) error { return s.withGuest(ctx, s.clean) }
+// cleanGuest removes the traces, and has EC2 stop the instance at once: nobody
+// can connect any more, and that it stops tells another process that it is clean.
+// A spot instance, which cannot be stopped, is cleaned by the step that makes the
+// image: there the image tells it.
+func (s *session) cleanGuest(ctx context.Context) error {
+	if s.Instance.Spot {
+		return nil
+	}
+	if err := s.withGuest(ctx, s.clean); err != nil {
+		return err
+	}
+	return s.beginStop(ctx)
+}
 
 // withGuest does something over a connection of its own.
 func (s *session) withGuest(ctx context.Context, do func(ctx context.Context, m bake.Machine) error) error {

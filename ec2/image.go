@@ -34,6 +34,17 @@ func (b Builder) imageTimeout() time.Duration {
 	return b.ImageTimeout
 }
 
+// createRested makes the AMI of an instance that rests. A spot instance, which
+// cannot be stopped before, is cleaned here: see cleanGuest.
+func (s *session) createRested(ctx context.Context) error {
+	if s.Instance.Spot && len(s.builder.traces()) > 0 {
+		if err := s.withGuest(ctx, s.clean); err != nil {
+			return err
+		}
+	}
+	return s.createImage(ctx)
+}
+
 // createImage has EC2 make the AMI of the instance.
 func (s *session) createImage(ctx context.Context) error {
 	c := s.builder.Capture
@@ -123,8 +134,7 @@ func (s *session) findImage(ctx context.Context) (bool, error) {
 	if err != nil || image.ImageId == nil {
 		return false, err
 	}
-	s.Image.ID = aws.ToString(image.ImageId)
-	s.Image.Snapshots = snapshotsOf(image)
+	s.adopt(image)
 	return true, nil
 }
 

@@ -21,11 +21,12 @@ import (
 type instance struct {
 	candidate // as which it was launched
 
-	ID      string `json:"id,omitempty"`
-	Address string `json:"address,omitempty"` // to connect to
-	Refused bool   `json:"refused,omitempty"` // EC2 said that it launched none
-	Ending  bool   `json:"ending,omitempty"`  // EC2 was told to terminate it
-	Ended   bool   `json:"ended,omitempty"`   // seen terminated
+	ID       string `json:"id,omitempty"`
+	Address  string `json:"address,omitempty"`  // to connect to
+	Refused  bool   `json:"refused,omitempty"`  // EC2 said that it launched none
+	Stopping bool   `json:"stopping,omitempty"` // EC2 was told to stop it
+	Ending   bool   `json:"ending,omitempty"`   // EC2 was told to terminate it
+	Ended    bool   `json:"ended,omitempty"`    // seen terminated
 }
 
 func (b Builder) bootTimeout() time.Duration {
@@ -152,13 +153,22 @@ func (s *session) stop(ctx context.Context) error {
 	if s.Instance.Spot {
 		return nil
 	}
-	_, err := s.region.client.StopInstances(ctx, &awsec2.StopInstancesInput{InstanceIds: []string{s.Instance.ID}})
-	if err != nil {
+	if err := s.beginStop(ctx); err != nil {
 		return err
 	}
 	return s.waitInstance(ctx, func(i ec2types.Instance) (bool, error) {
 		return i.State.Name == ec2types.InstanceStateNameStopped, nil
 	})
+}
+
+// beginStop tells EC2 to stop the instance.
+func (s *session) beginStop(ctx context.Context) error {
+	if s.Instance.Stopping {
+		return nil
+	}
+	_, err := s.region.client.StopInstances(ctx, &awsec2.StopInstancesInput{InstanceIds: []string{s.Instance.ID}})
+	s.Instance.Stopping = err == nil
+	return err
 }
 
 // terminate ends the instance, found by its id or by the tag of its create
@@ -213,14 +223,25 @@ func (s *session) waitTerminated(ctx context.Context) error {
 
 // findInstance looks for the instance by the tag of its create call.
 func (s *session) findInstance(ctx context.Context) (bool, error) {
-	var ids []string
-	err := s.region.eachInstance(ctx, []ec2types.Filter{
-		filter("tag:"+TagBuild, s.run.ID),
-		filter("instance-state-name", "pending", "running", "stopping", "stopped", "shutting-down"),
-	}, func(i ec2types.Instance) { ids = append(ids, aws.ToString(i.InstanceId)) })
-	if err != nil || len(ids) == 0 {
+	found, err := s.instancesOfBuild(ctx, ec2types.InstanceStateNamePending, ec2types.InstanceStateNameRunning,
+		ec2types.InstanceStateNameStopping, ec2types.InstanceStateNameStopped, ec2types.InstanceStateNameShuttingDown)
+	if err != nil || len(found) == 0 {
 		return false, err
 	}
-	s.Instance.ID = slices.Min(ids)
+	s.Instance.ID = aws.ToString(found[0].InstanceId)
 	return true, nil
+}
+
+// instancesOfBuild are those with the tag of the build in one of the states, by
+// their ids.
+func (s *session) instancesOfBuild(ctx context.Context, states ...ec2types.InstanceStateName) ([]ec2types.Instance, error) {
+	in := make([]string, 0, len(states))
+	for _, state := range states {
+		in = append(in, string(state))
+	}
+	var found []ec2types.Instance
+	err := s.region.eachInstance(ctx, []ec2types.Filter{filter("tag:"+TagBuild, s.run.ID), filter("instance-state-name", in...)},
+		func(i ec2types.Instance) { found = append(found, i) })
+	slices.SortFunc(found, func(a, b ec2types.Instance) int { return strings.Compare(*a.InstanceId, *b.InstanceId) })
+	return found, err
 }

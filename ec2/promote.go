@@ -18,16 +18,23 @@ import (
 func (s *session) promote(ctx context.Context) error {
 	d := s.builder.Distribute
 	s.planPlaces()
+	if s.resumed {
+		if err := s.findPromoted(ctx); err != nil {
+			return err
+		}
+	}
 	failed := s.inPlaces(ctx, s.copyTo)
-	if err := s.endPulls(ctx); err != nil {
-		return err
+	if !s.Image.Removed {
+		if err := s.endPulls(ctx); err != nil {
+			return err
+		}
 	}
 	if len(failed) > 0 && d.AllOrNothing {
 		return s.incomplete(failed)
 	}
 	failed = append(failed, s.inPlaces(ctx, s.takeCopyName)...)
 	failed = append(failed, s.inPlaces(ctx, s.releaseCopy)...)
-	stays := !d.OnlyCopies || len(failed) > 0
+	stays := !s.Image.Removed && (!d.OnlyCopies || len(failed) > 0)
 	if stays {
 		if err := s.takeName(ctx, s.region, &s.Image.ID, &s.Image.Replaces); err != nil {
 			return err

@@ -11,6 +11,7 @@ type session struct {
 	image   *bake.Image
 	run     *bake.Run
 	region  *region
+	resumed bool // it is of a record, and has made nothing yet
 
 	Source        SourceImage   `json:"source,omitzero"`
 	Network       network       `json:"network,omitzero"`
@@ -45,7 +46,7 @@ func (s *session) Launch() []bake.Step {
 		steps = append(steps, bake.Step{Name: "make instance profile", Do: s.makeProfile, Undo: s.removeProfile})
 	}
 	steps = append(steps, []bake.Step{
-		{Name: "launch instance", Do: s.launch, Undo: s.terminate},
+		{Name: "launch instance", Do: s.unlessMade(s.findLaunched, s.launch), Undo: s.terminate},
 		{Name: "wait for instance", Do: s.waitRunning, Timeout: s.builder.bootTimeout()},
 	}...)
 	if s.builder.SSH.ConsoleHostKey {

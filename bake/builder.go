@@ -27,7 +27,8 @@ type Builder interface {
 //
 // It marshals to JSON between any two steps. Unmarshalled into what Begin
 // returns for the same Run, it is the same build in another process: every
-// Undo works from it.
+// Undo works from it, and every Do goes on from it. A step may have been done
+// although the record is from before: then it makes nothing twice.
 type Session interface {
 	// Launch is the steps from the source to a reachable machine.
 	Launch() []Step

@@ -119,6 +119,18 @@ func (b *Builder) add(to map[string]*held, kind string, h *held) string {
 	return id
 }
 
+// madeBy is the id of what the run has made already; empty is nothing.
+func (b *Builder) madeBy(all map[string]*held, run *bake.Run) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, h := range all {
+		if h.run == run.ID {
+			return id
+		}
+	}
+	return ""
+}
+
 // drop removes what the run made, and closes machines.
 func (b *Builder) drop(from map[string]*held, kind string, run *bake.Run) error {
 	b.mu.Lock()
@@ -177,6 +189,9 @@ func (s *session) Artifact() bake.Artifact {
 }
 
 func (s *session) launch(context.Context) error {
+	if s.Machine = s.builder.madeBy(s.builder.machines, s.run); s.Machine != "" {
+		return nil // by another process
+	}
 	m, err := s.boot()
 	if err != nil {
 		return err
@@ -208,6 +223,9 @@ func (s *session) terminate(context.Context, bake.Outcome) error {
 }
 
 func (s *session) save(context.Context) error {
+	if s.Image = s.builder.madeBy(s.builder.images, s.run); s.Image != "" {
+		return nil // by another process
+	}
 	s.builder.mu.Lock()
 	h, ok := s.builder.machines[s.Machine]
 	s.builder.mu.Unlock()

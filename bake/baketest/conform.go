@@ -34,7 +34,8 @@ type Platform struct {
 // platform that fresh makes for every test: an image is baked, layered, checked
 // and destroyed; after a failure, a cancellation or a crash before and after
 // every step nothing is left; undo runs in reverse order, may be repeated, and
-// works from the record alone.
+// works from the record alone; a step that another process does again makes
+// nothing twice.
 //
 // A test of a new platform is a call of Conform with a fake of that platform.
 func Conform(t *testing.T, fresh func(t *testing.T) Platform) {
@@ -53,6 +54,7 @@ func Conform(t *testing.T, fresh func(t *testing.T) Platform) {
 		t.Run("cancel after "+name, func(t *testing.T) { c.breaks(t, name, cancelAfter) })
 		t.Run("crash after "+name, func(t *testing.T) { c.crashes(t, name) })
 	}
+	ConformRestarts(t, fresh)
 }
 
 type conformance struct {

@@ -200,10 +200,13 @@ func (c *call) offered(instanceType, zone string) bool {
 // spotPrice is the most that a launch pays for a spot instance; zero is any
 // price.
 func spotPrice(in *marketParams) (float64, *apiError) {
-	if in != nil && in.SpotOptions.pauses() && in.SpotOptions.SpotInstanceType != "persistent" {
+	if in == nil || in.SpotOptions == nil {
+		return 0, nil
+	}
+	if pauses(in.SpotOptions.InstanceInterruptionBehavior) && in.SpotOptions.SpotInstanceType != "persistent" {
 		return 0, combination("The interruption behavior '%s' requires a persistent Spot request.", in.SpotOptions.InstanceInterruptionBehavior)
 	}
-	if in == nil || in.SpotOptions == nil || in.SpotOptions.MaxPrice == "" {
+	if in.SpotOptions.MaxPrice == "" {
 		return 0, nil
 	}
 	price, err := strconv.ParseFloat(in.SpotOptions.MaxPrice, 64)

@@ -101,9 +101,9 @@ func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) 
 }
 
 type createFleetOutput struct {
-	ID        string      `xml:"fleetId"`
-	Errors    set[string] `xml:"errorSet"`
-	Instances set[string] `xml:"fleetInstanceSet"`
+	ID        string       `xml:"fleetId"`
+	Errors    *set[string] `xml:"errorSet,omitempty"` // of instant ones only
+	Instances *set[string] `xml:"fleetInstanceSet,omitempty"`
 }
 
 func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *apiError) {
@@ -112,7 +112,7 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *apiError)
 		return nil, err
 	}
 	if len(known) > 0 {
-		return &createFleetOutput{ID: known[0]}, nil
+		return createdFleet(known[0], in.Type), nil
 	}
 	specs, err := tagSpecs(in.TagSpecification, "fleet", "instance")
 	if err != nil {
@@ -130,7 +130,15 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *apiError)
 	f := &fleet{base: c.newBase(fleetKind(), specs["fleet"]), in: *in}
 	c.fleets.put(f)
 	c.remember(in.ClientToken, f.id)
-	return &createFleetOutput{ID: f.id}, nil
+	return createdFleet(f.id, in.Type), nil
+}
+
+func createdFleet(id, of string) *createFleetOutput {
+	out := &createFleetOutput{ID: id}
+	if of == "instant" {
+		out.Errors, out.Instances = &set[string]{}, &set[string]{}
+	}
+	return out
 }
 
 type fleetOverrideXML struct {

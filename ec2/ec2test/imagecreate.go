@@ -52,7 +52,7 @@ func (c *call) createImage(in *createImageInput) (*imageIDOutput, *apiError) {
 			return nil, err
 		}
 		if v := inst.volumeAt(m.Device); v != nil && m.EBS.VolumeSize != nil && *m.EBS.VolumeSize < v.sizeGiB {
-			return nil, fail("InvalidBlockDeviceMapping", "The size of the device '%s' is smaller than that of its volume", m.Device)
+			return nil, fail(badMapping, "The size of the device '%s' is smaller than that of its volume", m.Device)
 		}
 	}
 	if err := c.commit(); err != nil {
@@ -151,13 +151,13 @@ func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *apiError)
 		}
 		root := m.Device == in.RootDeviceName
 		if root && plan.snapshot == nil {
-			return nil, fail("InvalidBlockDeviceMapping", "The root device '%s' must have a snapshot", m.Device)
+			return nil, fail(badMapping, "The root device '%s' must have a snapshot", m.Device)
 		}
 		hasRoot = hasRoot || root
 		mappings[n].EBS = c.registered(*m.EBS, plan, root)
 	}
 	if !hasRoot {
-		return nil, fail("InvalidBlockDeviceMapping", "There is no block device mapping for the root device '%s'", in.RootDeviceName)
+		return nil, fail(badMapping, "There is no block device mapping for the root device '%s'", in.RootDeviceName)
 	}
 	if err := c.commit(); err != nil {
 		return nil, err

@@ -267,7 +267,7 @@ func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*returnXML, 
 		return nil, invalidValue("imdsSupport", in.ImdsSupport.Value, "The only value is v2.0.")
 	}
 	if in.LaunchPermission != nil {
-		if err := in.LaunchPermission.check(); err != nil {
+		if err := in.LaunchPermission.check("InvalidAMIAttributeItemValue"); err != nil {
 			return nil, err
 		}
 		if state := img.state(c.now); state != "available" {

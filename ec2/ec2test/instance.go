@@ -59,49 +59,49 @@ func (p phase) code(now time.Time) state {
 type instance struct {
 	base
 
-	region      *region
-	reservation string
-	launchIndex int
-	clientToken string
-	image       *image
-	arch        string
-	bootMode    string
-	kind        string // instance type
-	keyName     string
-	publicKey   string
-	userData    []byte
-	profile     string // ARN of the IAM instance profile
-	subnet      *subnet
-	groups      []*group
-	interfaces  []*eni
-	volumes     []*volume
-	rootDevice  string
-	phase       phase
-	launched    time.Time
-	reason      string // of the last transition, for people
-	reasonCode  string // of the last transition, for programs
-	metadata    metadataParams
-	tenancy     string
-	placedIn    placementParams
-	reservedAs  *reservationParams
-	enclave     bool
-	licenses    []licenseParam
-	ena         bool   // it has the driver, as far as EC2 was told
-	sriov       string // "simple" or empty
-	credits     string
-	spot        bool
-	spotRequest string
-	maxPrice    float64 // of spot, in dollars per hour; 0 is any
-	spotStays   bool    // its request is persistent
-	spotPauses  bool    // it stops, and does not end, when EC2 takes it back
-	spotDropped bool    // its request was cancelled
-	outbid      bool    // spot became dearer than it pays
-	ebsOptimal  bool
-	monitoring  bool
-	keepOnline  bool // DisableApiTermination
-	keepRunning bool // DisableApiStop
-	destCheck   bool
-	atShutdown  string // stop or terminate
+	region       *region
+	reservation  string
+	launchIndex  int
+	clientToken  string
+	image        *image
+	arch         string
+	bootMode     string
+	kind         string // instance type
+	keyName      string
+	publicKey    string
+	userData     []byte
+	profile      string // ARN of the IAM instance profile
+	subnet       *subnet
+	groups       []*group
+	interfaces   []*eni
+	volumes      []*volume
+	rootDevice   string
+	phase        phase
+	launched     time.Time
+	reason       string // of the last transition, for people
+	reasonCode   string // of the last transition, for programs
+	metadata     metadataParams
+	tenancy      string
+	placedIn     placementParams
+	reservedAs   *reservationParams
+	enclave      bool
+	licenses     []licenseParam
+	ena          bool   // it has the driver, as far as EC2 was told
+	sriov        string // "simple" or empty
+	credits      string
+	spot         bool
+	spotRequest  string
+	maxPrice     float64 // of spot, in dollars per hour; 0 is any
+	spotStays    bool    // its request is persistent
+	spotBehavior string  // what it does when EC2 takes it back; empty is terminate
+	spotDropped  bool    // its request was cancelled
+	outbid       bool    // spot became dearer than it pays
+	ebsOptimal   bool
+	monitoring   bool
+	keepOnline   bool // DisableApiTermination
+	keepRunning  bool // DisableApiStop
+	destCheck    bool
+	atShutdown   string // stop or terminate
 
 	privateIP netip.Addr
 	publicIP  netip.Addr

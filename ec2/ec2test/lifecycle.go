@@ -40,7 +40,9 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 		i.spot, i.maxPrice, i.spotRequest = true, p.maxPrice, newID("sir-", c.server.nextSeq())
 		options := in.InstanceMarketOptions.SpotOptions
 		i.spotStays = options != nil && options.SpotInstanceType == "persistent"
-		i.spotPauses = options.pauses()
+		if options != nil {
+			i.spotBehavior = options.InstanceInterruptionBehavior
+		}
 	}
 	var asked metadataParams
 	if in.MetadataOptions != nil {

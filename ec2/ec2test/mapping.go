@@ -13,6 +13,8 @@ type mapping struct {
 	Virtual  string `ec2:"VirtualName"`
 }
 
+const badMapping = "InvalidBlockDeviceMapping"
+
 type mappingXML struct {
 	Device   string  `xml:"deviceName"`
 	EBS      *ebsXML `xml:"ebs,omitempty"`
@@ -53,9 +55,9 @@ func merge(ofImage, ofRequest []mapping) ([]mapping, *apiError) {
 		case m.Device == "":
 			return nil, missing("BlockDeviceMapping.DeviceName")
 		case seen[m.Device]:
-			return nil, fail("InvalidBlockDeviceMapping", "The device '%s' is used in more than one block-device mapping", m.Device)
+			return nil, fail(badMapping, "The device '%s' is used in more than one block-device mapping", m.Device)
 		case m.EBS == nil && m.NoDevice == nil && m.Virtual == "":
-			return nil, fail("InvalidBlockDeviceMapping", "Missing EBS, NoDevice or VirtualName of device '%s'", m.Device)
+			return nil, fail(badMapping, "Missing EBS, NoDevice or VirtualName of device '%s'", m.Device)
 		}
 		seen[m.Device] = true
 		at := slices.IndexFunc(out, func(have mapping) bool { return have.Device == m.Device })
@@ -81,7 +83,7 @@ func merge(ofImage, ofRequest []mapping) ([]mapping, *apiError) {
 
 func overlay(under, over ebsParams, device string) (ebsParams, *apiError) {
 	if over.SnapshotID != "" && over.SnapshotID != under.SnapshotID {
-		return under, fail("InvalidBlockDeviceMapping", "snapshotId can not be modified on the device '%s' of the image", device)
+		return under, fail(badMapping, "snapshotId can not be modified on the device '%s' of the image", device)
 	}
 	if over.VolumeType != "" && over.VolumeType != under.VolumeType {
 		under.VolumeType, under.Iops, under.Throughput = over.VolumeType, nil, nil
@@ -139,7 +141,7 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *apiError) {
 			key = orText(key, snap.kmsKey)
 		}
 		if p.VolumeSize != nil && *p.VolumeSize < snap.sizeGiB {
-			return nil, fail("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB",
+			return nil, fail(badMapping, "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB",
 				*p.VolumeSize, snap.id, snap.sizeGiB)
 		}
 		if snap.encrypted && p.Encrypted != nil && !*p.Encrypted {

@@ -16,7 +16,7 @@ type permissions struct {
 
 // permissionParam is one entry of a change of permissions.
 type permissionParam struct {
-	Group                 string `ec2:"Group,oneof=all"`
+	Group                 string
 	UserID                string `ec2:"UserId"`
 	OrganizationArn       string
 	OrganizationalUnitArn string
@@ -63,14 +63,18 @@ func sortedSet(m map[string]bool) []string {
 // clear takes every permission away.
 func (p *permissions) clear() { *p = permissions{} }
 
-// check refuses a change that names no one, or no account.
-func (change *permissionChange) check() *apiError {
+// check refuses a change that names no one, or no account; malformed is the
+// code of what is no account or group.
+func (change *permissionChange) check(malformed string) *apiError {
 	for _, entry := range slices.Concat(change.Add, change.Remove) {
 		if entry == (permissionParam{}) {
 			return missing("LaunchPermission.UserId")
 		}
 		if entry.UserID != "" && !isAccount(entry.UserID) {
-			return fail("InvalidUserID.Malformed", "Invalid user id: %q", entry.UserID)
+			return fail(malformed, "Invalid attribute item value %q for userId item type.", entry.UserID)
+		}
+		if entry.Group != "" && entry.Group != "all" {
+			return fail(malformed, "Invalid attribute item value %q for group item type.", entry.Group)
 		}
 		if entry.OrganizationArn != "" && !organizationARN(entry.OrganizationArn, "organization/o-") {
 			return invalidValue("OrganizationArn", entry.OrganizationArn, "It must be the ARN of an organization.")
@@ -158,9 +162,6 @@ func legacyChange(operation string, users, groups, orgs, units []string) (*permi
 		entries = append(entries, permissionParam{UserID: user})
 	}
 	for _, group := range groups {
-		if group != "all" {
-			return nil, invalidValue("group", group, "The only group is all.")
-		}
 		entries = append(entries, permissionParam{Group: group})
 	}
 	for _, org := range orgs {
@@ -223,7 +224,7 @@ func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*retur
 	if change == nil {
 		return nil, missing("CreateVolumePermission")
 	}
-	if err := change.check(); err != nil {
+	if err := change.check("InvalidParameterValue"); err != nil {
 		return nil, err
 	}
 	if err := change.shareable(c, s); err != nil {

@@ -127,7 +127,7 @@ func (s *Server) Reclaim(id string) error {
 		switch {
 		case !i.spot:
 			return fmt.Errorf("%s is not a spot instance", id)
-		case i.spotPauses:
+		case pauses(i.spotBehavior):
 			r.beginStop(i, s.now(), "Server.SpotInstanceShutdown")
 		default:
 			r.beginTermination(i, s.now(), "Server.SpotInstanceTermination")

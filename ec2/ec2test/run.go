@@ -70,9 +70,7 @@ type spotParams struct {
 }
 
 // pauses tells whether an interruption leaves the instance.
-func (s *spotParams) pauses() bool {
-	return s != nil && (s.InstanceInterruptionBehavior == "stop" || s.InstanceInterruptionBehavior == "hibernate")
-}
+func pauses(behavior string) bool { return behavior == "stop" || behavior == "hibernate" }
 
 type marketParams struct {
 	MarketType  string `ec2:"MarketType,oneof=spot"`

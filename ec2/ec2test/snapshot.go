@@ -43,8 +43,11 @@ func (s *snapshot) progress(now time.Time) string {
 	case "error":
 		return "0%"
 	}
-	part := float64(now.Sub(s.created)) / float64(s.doneAt.Sub(s.created))
-	return strconv.Itoa(int(part*100)) + "%"
+	part := int(100 * float64(now.Sub(s.created)) / float64(s.doneAt.Sub(s.created)))
+	if part == 0 {
+		return "" // EC2 does not say 0%
+	}
+	return strconv.Itoa(part) + "%"
 }
 
 // diskOf is the disk of a snapshot; that of a vendor's is made when it is

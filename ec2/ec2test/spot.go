@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"strconv"
 	"time"
 )
 
@@ -10,6 +11,7 @@ type spotRequest struct {
 	base
 
 	persistent bool
+	behavior   string // when it is interrupted
 	price      string
 	launch     spotLaunch
 	instance   *instance // the one that RunInstances made; nil of an open one
@@ -93,12 +95,17 @@ type spotStatusXML struct {
 }
 
 type spotLaunchXML struct {
-	Image   string          `xml:"imageId"`
-	Type    string          `xml:"instanceType,omitempty"`
-	Key     string          `xml:"keyName,omitempty"`
-	Subnet  string          `xml:"subnetId,omitempty"`
-	Groups  set[groupIDXML] `xml:"groupSet"`
-	Optimal *bool           `xml:"ebsOptimized,omitempty"`
+	Image      string            `xml:"imageId"`
+	Type       string            `xml:"instanceType,omitempty"`
+	Key        string            `xml:"keyName,omitempty"`
+	Subnet     string            `xml:"subnetId,omitempty"`
+	Groups     set[groupIDXML]   `xml:"groupSet"`
+	Optimal    bool              `xml:"ebsOptimized"`
+	Monitoring spotMonitoringXML `xml:"monitoring"`
+}
+
+type spotMonitoringXML struct {
+	Enabled bool `xml:"enabled"`
 }
 
 type spotRequestXML struct {
@@ -111,14 +118,15 @@ type spotRequestXML struct {
 	Instance string        `xml:"instanceId,omitempty"`
 	Created  string        `xml:"createTime"`
 	Product  string        `xml:"productDescription"`
+	Behavior string        `xml:"instanceInterruptionBehavior"`
 	Tags     set[tagXML]   `xml:"tagSet"`
 }
 
 func (c *call) spotXML(r *spotRequest) spotRequestXML {
 	out := spotRequestXML{
 		ID: r.id, Type: "one-time", Price: r.price, Instance: r.instanceID(), Created: stamp(r.created),
-		Launch:  spotLaunchXML{Image: r.launch.ImageID, Type: r.launch.InstanceType, Key: r.launch.KeyName, Subnet: r.launch.SubnetID, Optimal: r.launch.EbsOptimized},
-		Product: "Linux/UNIX", Tags: r.tags.set(c.now),
+		Launch:  spotLaunchXML{Image: r.launch.ImageID, Type: r.launch.InstanceType, Key: r.launch.KeyName, Subnet: r.launch.SubnetID, Optimal: truthOf(r.launch.EbsOptimized)},
+		Product: "Linux/UNIX", Behavior: orText(r.behavior, "terminate"), Tags: r.tags.set(c.now),
 	}
 	for _, id := range r.launch.SecurityGroupID {
 		if g, ok := c.groups.get(id); ok {
@@ -162,6 +170,10 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError
 	if err != nil {
 		return nil, err
 	}
+	price, err := priceText(in.SpotPrice)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := c.usableImage(in.LaunchSpecification.ImageID); err != nil {
 		return nil, err
 	}
@@ -183,7 +195,7 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError
 	for range count {
 		r := &spotRequest{
 			base:       c.newBase(spotKind(), specs["spot-instances-request"].clone()),
-			persistent: in.Type == "persistent", price: in.SpotPrice, launch: in.LaunchSpecification,
+			persistent: in.Type == "persistent", behavior: in.InstanceInterruptionBehavior, price: price, launch: in.LaunchSpecification,
 		}
 		c.spotRequests.put(r)
 		ids = append(ids, r.id)
@@ -191,6 +203,18 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError
 	}
 	c.remember(in.ClientToken, ids...)
 	return out, nil
+}
+
+// priceText is a price as EC2 writes it.
+func priceText(dollars string) (string, *apiError) {
+	if dollars == "" {
+		return "", nil
+	}
+	price, err := strconv.ParseFloat(dollars, 64)
+	if err != nil || price <= 0 {
+		return "", invalidValue("SpotPrice", dollars, "It must be a price in dollars.")
+	}
+	return strconv.FormatFloat(price, 'f', 6, 64), nil
 }
 
 func spotFilters() filters[*spotRequest] {
@@ -218,7 +242,7 @@ func (c *call) spotTable() *table[*spotRequest] {
 		b := i.base
 		b.id, b.tags = i.spotRequest, nil
 		all.put(&spotRequest{
-			base: b, persistent: i.spotStays, instance: i, cancelled: i.spotDropped,
+			base: b, persistent: i.spotStays, behavior: i.spotBehavior, instance: i, cancelled: i.spotDropped,
 			launch: spotLaunch{ImageID: i.image.id, InstanceType: i.kind, KeyName: i.keyName, SubnetID: i.subnet.id},
 		})
 	}

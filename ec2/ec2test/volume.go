@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -59,7 +60,7 @@ func (p ebsParams) check() *apiError {
 	case p.VolumeSize != nil && (*p.VolumeSize < 1 || *p.VolumeSize > 65536):
 		return invalidValue("volumeSize", strconv.Itoa(*p.VolumeSize), "It must be between 1 and 65536 GiB.")
 	case p.Throughput != nil && kind != "gp3":
-		return combination("The parameter throughput is not supported for %s volumes.", orText(kind, "gp2"))
+		return combination("throughput can only be specified for volumeType gp3.")
 	case p.Throughput != nil && (*p.Throughput < 125 || *p.Throughput > 2000):
 		return invalidValue("throughput", strconv.Itoa(*p.Throughput), "It must be between 125 and 2000 MiB/s.")
 	case p.Iops != nil && kind != "gp3" && kind != "io1" && kind != "io2":
@@ -67,7 +68,7 @@ func (p ebsParams) check() *apiError {
 	case p.Iops != nil && kind == "gp3" && (*p.Iops < 3000 || *p.Iops > 80000):
 		return invalidValue("iops", strconv.Itoa(*p.Iops), "Volume iops of gp3 must be between 3000 and 80000.")
 	case p.Iops == nil && (kind == "io1" || kind == "io2"):
-		return missing("iops")
+		return combination("The parameter iops must be specified for %s volumes.", kind)
 	case p.KmsKeyID != "" && (p.Encrypted == nil || !*p.Encrypted):
 		return fail("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
 	case p.VolumeInitializationRate != nil && (*p.VolumeInitializationRate < 100 || *p.VolumeInitializationRate > 300):
@@ -210,8 +211,11 @@ func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *apiError) {
 		out := c.volumeXML(v)
 		return &out, nil
 	}
-	if err := inSet("availabilityZone", in.AvailabilityZone, c.zones()...); err != nil {
-		return nil, err
+	switch {
+	case !slices.Contains(c.zones(), in.AvailabilityZone):
+		return nil, fail("InvalidZone.NotFound", "The zone '%s' does not exist.", in.AvailabilityZone)
+	case in.VolumeType != "" && !slices.Contains(volumeTypes(), in.VolumeType):
+		return nil, fail("UnknownVolumeType", "Unknown volume type: %s", in.VolumeType)
 	}
 	specs, err := tagSpecs(in.TagSpecification, "volume")
 	if err != nil {
@@ -222,6 +226,9 @@ func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *apiError) {
 		Iops: in.Iops, Throughput: in.Throughput, Encrypted: in.Encrypted, KmsKeyID: in.KmsKeyID,
 	}
 	plan, err := c.planVolume(mapping{EBS: &ebs}, nil)
+	if err != nil && err.Code == badMapping { // there is none in this call
+		err = fail("InvalidParameterValue", "%s", err.Message)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,8 @@ func (a answer) add(path string, value any) {
 	}
 }
 
-// sorted orders the lists whose order means nothing: those of tags.
+// sorted orders the lists whose order means nothing: those of tags and of
+// permissions.
 func sorted(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
@@ -62,12 +63,14 @@ func sorted(value any) any {
 			value[i] = sorted(item)
 		}
 		key := func(item any) string {
-			tag, _ := item.(map[string]any)
-			name, isTag := tag["Key"]
-			if !isTag {
-				return ""
+			entry, _ := item.(map[string]any)
+			if name, isTag := entry["Key"]; isTag {
+				return fmt.Sprint(entry["ResourceId"], " ", name)
 			}
-			return fmt.Sprint(tag["ResourceId"], " ", name)
+			if len(entry) == 1 && (entry["UserId"] != nil || entry["Group"] != nil) {
+				return fmt.Sprint(entry["UserId"], entry["Group"])
+			}
+			return ""
 		}
 		slices.SortStableFunc(value, func(a, b any) int { return strings.Compare(key(a), key(b)) })
 	}
@@ -82,12 +85,14 @@ func (a answer) normal(captured map[string]string) answer {
 		pattern *regexp.Regexp
 	}{
 		{"<time>", regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( UTC| GMT|Z|\+00:00)`)},
+		{"<time>", regexp.MustCompile(`^\d{10}\.\d+$`)},
+		{"key/<key>", regexp.MustCompile(`\bkey/[0-9a-f-]{36}\b`)},
 		{"<mac>", regexp.MustCompile(`^([0-9a-f]{2}:){5}[0-9a-f]{2}$`)},
 		{"<ip>", regexp.MustCompile(`^\d+\.\d+\.\d+\.\d+$`)},
 		{"<name>", regexp.MustCompile(`^(ec2|ip)-\d+-\d+-\d+-\d+\..*$`)},
 		{"<token>", regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)},
 		{"<account>", regexp.MustCompile(`\b123456789012\b`)},
-		{"<$1>", regexp.MustCompile(`\b(ami|dopt|eni-attach|eni|i|r|sg|sgr|snap|subnet|vol|vpc|vpc-cidr-assoc)-[0-9a-f]{8,17}\b`)},
+		{"<$1>", regexp.MustCompile(`\b(ami|dopt|eni-attach|eni|i|lt|r|sg|sgr|sir|snap|subnet|vol|vpc|vpc-cidr-assoc)-[0-9a-f]{8,17}\b`)},
 	}
 	all := maps.Clone(a)
 	for path, value := range all {

@@ -37,3 +37,13 @@ func matches(pattern, name string) bool {
 	ok, err := path.Match(strings.NewReplacer("[", `\[`, "]", `\]`).Replace(pattern), name)
 	return ok && err == nil
 }
+
+// refused is a step that moto does although the service refuses it.
+func refused(step, code, why string) []difference {
+	return []difference{{step, "error", absent, code, why}, {step, "*", anything, absent, why}}
+}
+
+// otherCode is a step that both refuse, each with its own code.
+func otherCode(step, moto, ours, why string) difference {
+	return difference{step, "error", moto, ours, why}
+}

@@ -52,12 +52,14 @@ func (c *Cloud) Account(ctx context.Context) (string, error) {
 	if known != "" {
 		return known, nil
 	}
-	who, err := c.region("").sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-	if err != nil {
-		return "", err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.accountID = aws.ToString(who.Account)
-	return c.accountID, nil
+	return c.account.get(ctx, "", func(ctx context.Context) (string, error) {
+		who, err := c.region("").sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		if err != nil {
+			return "", err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.accountID = aws.ToString(who.Account)
+		return c.accountID, nil
+	})
 }

@@ -247,6 +247,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	errs = append(errs, b.validateReplace()...)
 	errs = append(errs, b.validateCapture()...)
 	errs = append(errs, b.validateDistribution()...)
+	errs = append(errs, b.validatePublishers(img)...)
 	if b.BootTimeout < 0 || b.ImageTimeout < 0 {
 		wrong("BootTimeout", "no timeout may be negative")
 	}

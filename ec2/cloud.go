@@ -15,6 +15,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
@@ -33,6 +34,8 @@ type Cloud struct {
 
 	role      string // that Assume made it of
 	assumedBy *Cloud
+
+	account *shared[string] // its id
 
 	mu        sync.Mutex
 	regions   map[string]*region
@@ -126,6 +129,7 @@ func NewCloud(cfg aws.Config, o *CloudOptions) *Cloud {
 	if c.options.Clock == nil {
 		c.options.Clock = bake.RealTime()
 	}
+	c.account = newShared[string](c.options)
 	c.schedule = awsapi.Schedule{
 		Limiter: c.options.limiter(), Clock: c.options.Clock,
 		CallTimeout: c.options.CallTimeout, MaxBackoff: c.options.MaxRetryDelay,
@@ -171,19 +175,22 @@ func (c *Cloud) Config(region string) aws.Config {
 
 // A region is what all builds in one region of an account share.
 type region struct {
-	name      string
-	client    *awsec2.Client
-	ssm       *ssm.Client
-	iam       *iam.Client
-	sts       *sts.Client
-	clock     bake.Clock
-	settle    time.Duration
-	interval  time.Duration // between two polls
-	instances *poll.Poller[ec2types.Instance]
-	images    *poll.Poller[ec2types.Image]
-	snapshots *poll.Poller[[]ec2types.Snapshot] // by build
-	progress  *poll.Poller[[]ec2types.Snapshot] // the same, less often
-	lookups   lookups
+	name        string
+	client      *awsec2.Client
+	ssm         *ssm.Client
+	iam         *iam.Client
+	sts         *sts.Client
+	kms         *kms.Client
+	clock       bake.Clock
+	settle      time.Duration
+	interval    time.Duration // between two polls
+	callTimeout time.Duration
+	names       *poll.Poller[ec2types.Image] // of the account, by name
+	instances   *poll.Poller[ec2types.Instance]
+	images      *poll.Poller[ec2types.Image]
+	snapshots   *poll.Poller[[]ec2types.Snapshot] // by build
+	progress    *poll.Poller[[]ec2types.Snapshot] // the same, less often
+	lookups     lookups
 }
 
 func (c *Cloud) region(name string) *region {
@@ -200,11 +207,12 @@ func (c *Cloud) region(name string) *region {
 	shared := newLookups(c.options)
 	cfg.APIOptions = append(cfg.APIOptions, shared.writes.watch, (&decoder{tokens}).watch)
 	r := &region{
-		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), sts: tokens, iam: iam.NewFromConfig(cfg),
-		clock: c.options.Clock, settle: c.options.SettleTime, interval: c.options.PollInterval, lookups: shared,
+		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), sts: tokens, iam: iam.NewFromConfig(cfg), kms: kms.NewFromConfig(cfg),
+		clock: c.options.Clock, settle: c.options.SettleTime, interval: c.options.PollInterval, callTimeout: c.options.CallTimeout, lookups: shared,
 	}
 	r.instances = newPoller(c.options, r.fetchInstances)
 	r.images = newPoller(c.options, r.fetchImages)
+	r.names = newPoller(c.options, r.fetchNamed)
 	r.snapshots = newPoller(c.options, r.fetchSnapshots)
 	r.progress = newPoller(c.options, r.fetchSnapshots)
 	r.progress.Interval = r.polls(progressEvery)

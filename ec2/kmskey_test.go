@@ -24,6 +24,12 @@ func secret(cloud *ec2.Cloud) *bake.Image {
 	return img
 }
 
+// keysUnseen is a fault for credentials that may not look at keys, so that a
+// bake finds out only when EC2 uses them.
+func keysUnseen() ec2test.Fault {
+	return ec2test.Fault{Action: "DescribeKey", Code: "AccessDeniedException", Times: -1}
+}
+
 // A key that cannot be used fails the copy that needs it and not the others,
 // and the error names the place and the key.
 func TestCopyWithUnusableKey(t *testing.T) {
@@ -66,6 +72,7 @@ func TestCopyWithUnusableKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := newServer(t, nil)
+			server.Fail(keysUnseen())
 			images := server.AddKey(testRegion, "alias/images")
 			server.AddKey("us-east-1", "alias/east")
 			server.AddKey(west, "alias/west")
@@ -125,6 +132,7 @@ func TestManagedKeyIsNotShared(t *testing.T) {
 // The launch names the keys of its volumes when it cannot use one.
 func TestLaunchWithUnknownKey(t *testing.T) {
 	server := newServer(t, nil)
+	server.Fail(keysUnseen())
 	img := simple(newCloud(server))
 	img.Builder = ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), BlockDevices: []ec2.BlockDevice{{KMSKey: "alias/none"}}}
 	_, err := bake.Bake(t.Context(), fast(), img)

@@ -34,7 +34,11 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 		p.plan.From = img.From.Name
 	} else if !failed("find source image", p.findSource(ctx)) {
 		p.plan.Source = p.Source
+		if p.builder.registers() {
+			failed("check source image", p.checkSource(ctx))
+		}
 	}
+	failed("check places", p.checkPlaces(ctx))
 	if !failed("choose network", p.chooseNetwork(ctx)) && (img.From == nil || p.namesType()) {
 		for _, c := range p.candidates() {
 			p.plan.Launch = append(p.plan.Launch, c.String())
@@ -161,7 +165,7 @@ func (p *planner) planRelease(r *region, cloud *Cloud) {
 
 func (p *planner) planPublisher(publisher bake.Publisher) {
 	var actions, only []string
-	home := true
+	first := false
 	switch with := publisher.(type) {
 	case SSMParameter:
 		actions, only = []string{"PutParameter"}, with.Regions
@@ -170,18 +174,12 @@ func (p *planner) planPublisher(publisher bake.Publisher) {
 		if with.MakeDefault {
 			actions = append(actions, "ModifyLaunchTemplate")
 		}
-		home = with.ID == ""
+		first = with.ID != ""
 	default:
 		return
 	}
-	here := func(r *region) bool { return len(only) == 0 || slices.Contains(only, r.name) }
-	if b := p.builder; !b.Distribute.OnlyCopies && here(p.region) {
-		p.calls(p.region, b.Cloud, actions...)
-	}
-	for _, c := range p.builder.Distribute.Copies {
-		if cloud := p.builder.cloudOf(c); home && here(cloud.region(c.Region)) {
-			p.calls(cloud.region(c.Region), cloud, actions...)
-		}
+	for _, at := range p.builder.destinations(only, first) {
+		p.calls(at.cloud.region(at.region), at.cloud, actions...)
 	}
 }
 

@@ -74,6 +74,11 @@ func tagging(by string) map[string]map[string][]string {
 func (b Builder) captureGrants(r string) grants {
 	c := b.Capture
 	var g grants
+	for _, d := range c.Devices {
+		if d.KMSKey != "" {
+			g = append(g, lookAtKey(r, d.KMSKey)...)
+		}
+	}
 	if !c.CrashConsistent {
 		g = append(g, grant{"UseInstance", ec2Actions("StopInstances"), arns("ec2", r, "instance/*"), ours()})
 	}
@@ -188,12 +193,13 @@ func (c Copy) grants() grants {
 // keyGrants are what EBS does with a key in the caller's name. An empty key is
 // the account's default one.
 func keyGrants(r, key string) grants {
-	resources := arns("kms", r, "key/*")
-	if strings.HasPrefix(key, "arn:") && strings.Contains(key, ":key/") {
-		resources = []string{key}
+	resources := keyARNs(r, key)
+	looks := grants{}
+	if key != "" { // before the bake begins
+		looks = lookAtKey(r, key)
 	}
 	via := map[string][]string{"kms:ViaService": {"ec2." + r + ".amazonaws.com"}}
-	return grants{
+	return append(looks, grants{
 		{
 			"UseKey",
 			[]string{"kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"},
@@ -202,7 +208,7 @@ func keyGrants(r, key string) grants {
 		{"LendKey", []string{"kms:CreateGrant"}, resources, map[string]map[string][]string{
 			"StringEquals": via, "Bool": {"kms:GrantIsForAWSResource": {"true"}},
 		}},
-	}
+	}...)
 }
 
 // ownRegions are where the AMI is in the Builder's account.
@@ -214,6 +220,18 @@ func (b Builder) ownRegions() []string {
 		}
 	}
 	return regions
+}
+
+func lookAtKey(r, key string) grants {
+	return grants{{"LookAtKey", []string{"kms:DescribeKey"}, keyARNs(r, key), nil}}
+}
+
+// keyARNs names a key as far as its name does.
+func keyARNs(r, key string) []string {
+	if strings.HasPrefix(key, "arn:") && strings.Contains(key, ":key/") {
+		return []string{key}
+	}
+	return arns("kms", r, "key/*")
 }
 
 // publisherGrants are what a publisher of this package needs, wherever the AMI
@@ -244,7 +262,7 @@ func templateGrants(p LaunchTemplate, r string) grants {
 	if p.MakeDefault {
 		actions = append(actions, ec2Actions("ModifyLaunchTemplate")...)
 	}
-	return grants{{"Publish", actions, arns("ec2", r, resource), nil}}
+	return grants{reading("DescribeLaunchTemplates"), {"Publish", actions, arns("ec2", r, resource), nil}}
 }
 
 // parameterARNs names a parameter; AWS's public ones belong to no account.

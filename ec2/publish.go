@@ -43,6 +43,56 @@ func (a *AMI) publish(regions []string, do func(place AMICopy) error) error {
 	return errors.Join(errs...)
 }
 
+// A destination is a place that the AMI gets to.
+type destination struct {
+	cloud  *Cloud
+	region string
+}
+
+// destinations are where a publisher finds the AMI: in those of the regions, if
+// there are some, or only in the place that its result names.
+func (b Builder) destinations(regions []string, first bool) []destination {
+	var all []destination
+	if !b.Distribute.OnlyCopies {
+		all = append(all, destination{b.Cloud, b.place()})
+	}
+	for _, c := range b.Distribute.Copies {
+		all = append(all, destination{b.cloudOf(c), c.Region})
+	}
+	if first {
+		all = all[:1]
+	}
+	return slices.DeleteFunc(all, func(d destination) bool { return len(regions) > 0 && !slices.Contains(regions, d.region) })
+}
+
+// validatePublishers reports regions that the AMI does not get to.
+func (b Builder) validatePublishers(img *bake.Image) []error {
+	var errs []error
+	check := func(field string, regions []string) {
+		var strays []string
+		for _, name := range regions {
+			if len(b.destinations([]string{name}, false)) == 0 {
+				strays = append(strays, name)
+			}
+		}
+		if len(strays) > 0 {
+			errs = append(errs, bake.Invalid(field, "the AMI does not get to %s", strings.Join(strays, ", ")))
+		}
+	}
+	if b.Cloud == nil {
+		return nil
+	}
+	for _, p := range img.Publishers {
+		switch p := p.(type) {
+		case SSMParameter:
+			check("SSMParameter.Regions", p.Regions)
+		case LaunchTemplate:
+			check("LaunchTemplate.Regions", p.Regions)
+		}
+	}
+	return errs
+}
+
 // token makes a client token that is the same whenever the same is asked for.
 func token(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))

@@ -78,9 +78,9 @@ func (r *region) findOld(ctx context.Context, name string, to *replacement) erro
 	return nil
 }
 
-func (r *region) named(ctx context.Context, name string) ([]ec2types.Image, error) {
+func (r *region) named(ctx context.Context, names ...string) ([]ec2types.Image, error) {
 	return r.describeImages(ctx, &awsec2.DescribeImagesInput{
-		Owners: []string{Self}, Filters: []ec2types.Filter{filter("name", name)}, IncludeDisabled: aws.Bool(true),
+		Owners: []string{Self}, Filters: []ec2types.Filter{filter("name", names...)}, IncludeDisabled: aws.Bool(true),
 	})
 }
 

@@ -37,6 +37,9 @@ func (s *session) Launch() []bake.Step {
 	if s.builder.registers() {
 		steps = append(steps, bake.Step{Name: "check source image", Do: s.checkSource})
 	}
+	if len(s.looks()) > 0 {
+		steps = append(steps, bake.Step{Name: "check places", Do: s.checkPlaces})
+	}
 	steps = append(steps, []bake.Step{
 		{Name: "choose network", Do: s.chooseNetwork},
 		{Name: "make keys", Do: s.makeKeys},

@@ -97,6 +97,8 @@ type lookups struct {
 	sources   *shared[ec2types.Image]
 	subnets   *shared[[]ec2types.Subnet]
 	groups    *shared[[]string]
+	answers   *shared[bool]   // whether the region answers, and whether things exist in it
+	keys      *shared[string] // why a KMS key cannot be used
 	addresses *shared[netip.Addr]
 	writes    *writes
 }
@@ -106,6 +108,8 @@ func newLookups(o CloudOptions) lookups {
 		sources:   newShared[ec2types.Image](o),
 		subnets:   newShared[[]ec2types.Subnet](o),
 		groups:    newShared[[]string](o),
+		answers:   newShared[bool](o),
+		keys:      newShared[string](o),
 		addresses: newShared[netip.Addr](o),
 		writes:    new(writes),
 	}

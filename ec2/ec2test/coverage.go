@@ -9,7 +9,7 @@ import (
 // call is refused: an unknown parameter with UnknownParameter, an unknown
 // filter or value with InvalidParameterValue.
 type ActionCoverage struct {
-	Service string   // "ec2", "autoscaling", "iam", "ssm", "rbin" or "sts"
+	Service string   // "ec2", "autoscaling", "iam", "kms", "ssm", "rbin" or "sts"
 	Name    string   // of the call
 	Params  []string // with N for the number of a list's element; DryRun is known everywhere
 	Filters []string // that the call knows, sorted
@@ -31,7 +31,7 @@ func Coverage() []ActionCoverage {
 			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: params, Filters: a.filters})
 		}
 	}
-	for service, table := range map[string]map[string]jsonAction{"ssm": ssmTable(), "rbin": rbinTable()} {
+	for service, table := range map[string]map[string]jsonAction{"ssm": ssmTable(), "kms": kmsTable(), "rbin": rbinTable()} {
 		for _, a := range table {
 			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: jsonNames(a.input, "")})
 		}

@@ -16,7 +16,7 @@ const maxBody = 4 << 20
 
 // request is one API call as it came.
 type request struct {
-	service string // ec2, autoscaling, iam, ssm, rbin or sts
+	service string // ec2, autoscaling, iam, kms, ssm, rbin or sts
 	action  string
 	region  string
 	account string
@@ -77,10 +77,15 @@ func (s *Server) parse(r *http.Request) (*request, *apiError) {
 	req.account = s.account(req.key)
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
 		name, action, _ := strings.Cut(target, ".")
-		if name != "AmazonSSM" {
+		switch name {
+		case "AmazonSSM":
+			req.service = "ssm"
+		case "TrentService":
+			req.service = "kms"
+		default:
 			return req, fail("UnknownOperationException", "%s is not served here", target)
 		}
-		req.service, req.action, req.body = "ssm", action, body
+		req.action, req.body = action, body
 		req.form = url.Values{}
 		return req, s.checkCaller(req)
 	}
@@ -157,6 +162,8 @@ func (s *Server) answer(r *http.Request, req *request) answer {
 	switch req.service {
 	case "ssm":
 		ans = s.ssm(req)
+	case "kms":
+		ans = s.kms(req)
 	case "sts":
 		ans = s.sts(req)
 	case "autoscaling":
@@ -176,7 +183,7 @@ func (s *Server) answer(r *http.Request, req *request) answer {
 
 func (s *Server) errorAnswer(req *request, err *apiError) answer {
 	switch req.service {
-	case "ssm":
+	case "ssm", "kms":
 		return ssmError(err)
 	case "rbin":
 		return rbinError(err)
@@ -195,7 +202,7 @@ type Call struct {
 	Action    string
 	Region    string
 	Account   string
-	Params    url.Values // of the query protocol, with Action; nil for SSM
+	Params    url.Values // of the query protocol, with Action; empty for SSM and KMS
 	Time      time.Time  // by the server's clock, when it came
 	RequestID string
 	Status    int    // of HTTP; zero when the answer was lost or is still to come

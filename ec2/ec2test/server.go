@@ -29,6 +29,7 @@ type Server struct {
 	scaling map[string]action // of Auto Scaling
 
 	ssmCalls     map[string]jsonAction
+	kmsCalls     map[string]jsonAction
 	binRuleCalls map[string]jsonAction
 
 	known   catalogue
@@ -75,7 +76,7 @@ func New(opts *Options) *Server {
 		sessions: make(map[string]roleSession),
 	}
 	s.actions, s.scaling = s.actionTable(), scalingTable()
-	s.ssmCalls, s.binRuleCalls = ssmTable(), rbinTable()
+	s.ssmCalls, s.kmsCalls, s.binRuleCalls = ssmTable(), kmsTable(), rbinTable()
 	s.network.reserve(s.opts.Listen)
 	if s.opts.Machines == nil {
 		s.opts.Machines = newSandbox(s.opts.Commands)

@@ -1,0 +1,204 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/smithy-go"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/awsapi"
+)
+
+// checkPlaces finds out, before anything is created, whether the AMI can get to
+// where it is to go: that regions answer and roles can be assumed, that its name
+// is free, that keys and launch templates exist. All that is wrong is in the
+// error. Many bakes ask together.
+func (s *session) checkPlaces(ctx context.Context) error {
+	if s.checks() {
+		return nil // what is checked has its name already
+	}
+	var all sync.WaitGroup
+	looks := s.looks()
+	errs := make([]error, len(looks))
+	for i, look := range looks {
+		all.Go(func() { errs[i] = look(ctx) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// looks are all that is to be looked at.
+func (s *session) looks() []func(context.Context) error {
+	var looks []func(context.Context) error
+	key := func(field, key string) {
+		if key != "" {
+			home := &CopyError{Region: s.region.name}
+			looks = append(looks, func(ctx context.Context) error { return s.lookAtKey(ctx, s.region, home, field, key) })
+		}
+	}
+	b := s.builder
+	if b.AMIName != "" {
+		looks = append(looks, func(ctx context.Context) error {
+			return s.lookAtName(ctx, s.region, &CopyError{Region: s.region.name})
+		})
+	}
+	for _, d := range b.BlockDevices {
+		key("Builder.BlockDevices["+d.Device+"].KMSKey", d.KMSKey)
+	}
+	for _, d := range b.Capture.Devices {
+		key("Builder.Capture.Devices["+d.Device+"].KMSKey", d.KMSKey)
+	}
+	for i := range b.Distribute.Copies {
+		looks = append(looks, func(ctx context.Context) error { return s.lookAtCopy(ctx, i) })
+	}
+	for _, p := range s.image.Publishers {
+		if template, ok := p.(LaunchTemplate); ok {
+			for _, at := range b.destinations(template.Regions, template.ID != "") {
+				looks = append(looks, func(ctx context.Context) error { return s.lookForTemplate(ctx, at, template) })
+			}
+		}
+	}
+	return looks
+}
+
+// lookAtCopy finds out whether the region of a copy answers its account, and
+// then whether the copy can be made.
+func (s *session) lookAtCopy(ctx context.Context, i int) error {
+	c, r := s.builder.Distribute.Copies[i], s.placeRegion(i)
+	field, place := fmt.Sprintf("Builder.Distribute.Copies[%d]", i), &CopyError{Region: c.Region}
+	if cloud := s.builder.cloudOf(c); cloud != s.builder.Cloud {
+		account, err := cloud.Account(ctx)
+		if err != nil {
+			return place.of(bake.Invalid(field+".Cloud", "%w", err))
+		}
+		place.Account = account
+	}
+	_, err := r.lookups.answers.get(ctx, "", func(ctx context.Context) (bool, error) {
+		_, err := r.named(ctx, s.run.Image)
+		return err == nil, err
+	})
+	if err != nil {
+		return place.of(bake.Invalid(field+".Region", "%w", err))
+	}
+	var errs []error
+	if s.builder.AMIName != "" {
+		errs = append(errs, s.lookAtName(ctx, r, place))
+	}
+	if c.KMSKey != "" {
+		errs = append(errs, s.lookAtKey(ctx, r, place, field+".KMSKey", c.KMSKey))
+	}
+	return errors.Join(errs...)
+}
+
+// lookAtName finds out whether the AMI can have its name.
+func (s *session) lookAtName(ctx context.Context, r *region, place *CopyError) error {
+	var old ec2types.Image
+	taken := false
+	err := r.names.Wait(ctx, s.builder.AMIName, func(i ec2types.Image, found bool) (bool, error) {
+		old, taken = i, found && tagMap(i.Tags)[TagBuild] != s.run.ID
+		return true, nil
+	})
+	id := aws.ToString(old.ImageId)
+	switch protection := aws.ToString(old.DeregistrationProtection); {
+	case err != nil:
+		return place.of(err)
+	case !taken:
+		return nil
+	case !s.builder.ReplaceAMI:
+		return place.of(bake.Invalid("Builder.AMIName", "%q is the name of %s", s.builder.AMIName, id))
+	case protection != "" && protection != "disabled":
+		return place.of(bake.Invalid("Builder.ReplaceAMI", "%s is protected against being deregistered: %s", id, protection))
+	}
+	return nil
+}
+
+// fetchNamed finds images of the account by their names.
+func (r *region) fetchNamed(ctx context.Context, names []string) (map[string]ec2types.Image, error) {
+	found := make(map[string]ec2types.Image, len(names))
+	for some := range slices.Chunk(names, mostFilterValues) {
+		images, err := r.named(ctx, some...)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range images {
+			found[aws.ToString(i.Name)] = i
+		}
+	}
+	return found, nil
+}
+
+// lookAtKey finds out whether a KMS key exists and can encrypt volumes.
+func (s *session) lookAtKey(ctx context.Context, r *region, place *CopyError, field, key string) error {
+	trouble, err := r.lookups.keys.get(ctx, key, func(ctx context.Context) (string, error) {
+		ctx, stop := bake.WithTimeout(ctx, r.clock, r.callTimeout)
+		defer stop()
+		out, err := r.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(key)})
+		if api, ok := errors.AsType[smithy.APIError](err); ok && (api.ErrorCode() == "NotFoundException" || api.ErrorCode() == "InvalidArnException") {
+			return api.ErrorMessage(), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		switch k := out.KeyMetadata; {
+		case !k.Enabled:
+			return fmt.Sprintf("the key's state is %s", k.KeyState), nil
+		case k.KeySpec != "" && k.KeySpec != "SYMMETRIC_DEFAULT":
+			return fmt.Sprintf("the key is of the kind %s; EBS takes symmetric ones", k.KeySpec), nil
+		}
+		return "", nil
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		// EC2 uses keys in ways that need no right to look at them.
+		s.run.Say("%s %s in %s could not be looked at: %v", field, key, place.Region, err)
+	case trouble != "":
+		return place.of(bake.Invalid(field, "%s: %s", key, trouble))
+	}
+	return nil
+}
+
+// lookForTemplate finds out whether a launch template exists.
+func (s *session) lookForTemplate(ctx context.Context, at destination, l LaunchTemplate) error {
+	place := &CopyError{Region: at.region}
+	if at.cloud != s.builder.Cloud {
+		var err error
+		if place.Account, err = at.cloud.Account(ctx); err != nil {
+			return place.of(fmt.Errorf("%s: %w", l, err))
+		}
+	}
+	r := at.cloud.region(at.region)
+	in := &awsec2.DescribeLaunchTemplatesInput{}
+	if l.ID != "" {
+		in.LaunchTemplateIds = []string{l.ID} // for which there is no filter
+	} else {
+		in.Filters = []ec2types.Filter{filter("launch-template-name", l.Name)}
+	}
+	exists, err := r.lookups.answers.get(ctx, l.String(), func(ctx context.Context) (bool, error) {
+		out, err := r.client.DescribeLaunchTemplates(ctx, in)
+		if strings.HasPrefix(awsapi.Code(err), "InvalidLaunchTemplateId.") {
+			return false, nil
+		}
+		return err == nil && len(out.LaunchTemplates) > 0, err
+	})
+	switch {
+	case err != nil:
+		return place.of(fmt.Errorf("%s: %w", l, err))
+	case !exists:
+		return place.of(bake.Invalid("LaunchTemplate."+map[bool]string{true: "Name", false: "ID"}[l.ID == ""], "there is no %s", l))
+	}
+	return nil
+}
+
+// of is the error of the place for a reason.
+func (e *CopyError) of(err error) error { return &CopyError{e.Region, e.Account, err} }

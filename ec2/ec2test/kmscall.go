@@ -1,0 +1,49 @@
+package ec2test
+
+import "strings"
+
+// kmsTable is every call of KMS that the server answers.
+func kmsTable() map[string]jsonAction {
+	return jsonTable(jsonHandle("DescribeKey", (*call).describeKey))
+}
+
+// kms answers a call of KMS.
+func (s *Server) kms(req *request) answer { return s.runJSON(s.kmsCalls, req, ssmError) }
+
+type describeKeyInput struct {
+	KeyID string `json:"KeyId"`
+}
+
+type keyJSON struct {
+	Account string `json:"AWSAccountId"`
+	ARN     string `json:"Arn"`
+	ID      string `json:"KeyId"`
+	Enabled bool   `json:"Enabled"`
+	State   string `json:"KeyState"`
+	Usage   string `json:"KeyUsage"`
+	Spec    string `json:"KeySpec"`
+	Manager string `json:"KeyManager"`
+}
+
+type describeKeyOutput struct {
+	Metadata keyJSON `json:"KeyMetadata"`
+}
+
+func (c *call) describeKey(in *describeKeyInput) (*describeKeyOutput, *apiError) {
+	arn, trouble := c.key(c.account, in.KeyID)
+	if trouble == keyHidden {
+		return nil, fail("NotFoundException", "Key '%s' does not exist", in.KeyID)
+	}
+	parts := strings.SplitN(arn, ":", 6)
+	out := keyJSON{
+		Account: parts[4], ARN: arn, ID: strings.TrimPrefix(parts[5], "key/"), Enabled: true, State: "Enabled",
+		Usage: "ENCRYPT_DECRYPT", Spec: "SYMMETRIC_DEFAULT", Manager: "CUSTOMER",
+	}
+	if trouble == keyDisabled {
+		out.Enabled, out.State = false, "Disabled"
+	}
+	if arn == c.managedKey(c.account) {
+		out.Manager = "AWS"
+	}
+	return &describeKeyOutput{out}, nil
+}

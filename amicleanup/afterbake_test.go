@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
@@ -91,14 +92,12 @@ func TestAfterBakeKeepsReleasesTogether(t *testing.T) {
 	for _, name := range []string{"web", "web-arm"} {
 		for i := range 4 {
 			id := fmt.Sprint("ami-", name, i)
-			img := f.images[id]
-			img.Tags = tags("bakestone:build", fmt.Sprint("b", i))
-			f.images[id] = img
+			f.set(id, func(img *ec2types.Image) { img.Tags = tags("bakestone:build", fmt.Sprint("b", i)) })
 		}
 	}
-	img := f.images["ami-web2"]
-	img.Tags = nil // built alone
-	f.images["ami-web2"] = img
+	f.set("ami-web2", func(img *ec2types.Image) {
+		img.Tags = nil // built alone
+	})
 	c := cleaner(f, amicleanup.Newest(1))
 	c.Policy.Release = amicleanup.SameBuild
 	if err := amicleanup.AfterBake(*c).Publish(t.Context(), artifact{"eu-west-1": "ami-web3"}); err != nil {

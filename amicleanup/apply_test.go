@@ -48,9 +48,7 @@ func TestApply(t *testing.T) {
 func TestApplyTrouble(t *testing.T) {
 	change := func(id string, how func(*ec2types.Image)) func(*fake) {
 		return func(f *fake) {
-			img := f.images[id]
-			how(&img)
-			f.images[id] = img
+			f.set(id, how)
 		}
 	}
 	failing := func(call, code string) func(*fake) {

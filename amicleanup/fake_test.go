@@ -280,6 +280,13 @@ func mustPlan(t *testing.T, c *amicleanup.Cleaner) *amicleanup.Plan {
 	return plan
 }
 
+// set changes an image, as someone else does it.
+func (f *fake) set(id string, how func(*ec2types.Image)) {
+	img := f.images[id]
+	how(&img)
+	f.images[id] = img
+}
+
 // removals are the ids of the images that plan removes, sorted.
 func removals(plan *amicleanup.Plan) []string {
 	var ids []string

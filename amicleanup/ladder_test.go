@@ -66,10 +66,10 @@ func TestLadderRestores(t *testing.T) {
 	for _, nights := range []int{1, 8} {
 		f := newFake()
 		f.series("web", 2)
-		img := f.images["ami-web0"]
-		img.DeprecationTime = aws.String("2029-01-01T00:00:00.000Z") // as public images have one
-		img.Public = aws.Bool(true)
-		f.images["ami-web0"] = img
+		f.set("ami-web0", func(img *ec2types.Image) {
+			img.DeprecationTime = aws.String("2029-01-01T00:00:00.000Z") // as public images have one
+			img.Public = aws.Bool(true)
+		})
 		f.shares["ami-web0"] = []ec2types.LaunchPermission{
 			{Group: ec2types.PermissionGroupAll}, {UserId: aws.String("444455556666")},
 			{OrganizationArn: aws.String("arn:aws:organizations::111122223333:organization/o-example")},
@@ -113,9 +113,7 @@ func TestLadderRestoresOnlyWhatIsWanted(t *testing.T) {
 			}
 		},
 		"protected": func(f *fake, _ *amicleanup.Cleaner) {
-			img := f.images["ami-web0"]
-			img.DeregistrationProtection = aws.String("enabled-without-cooldown")
-			f.images["ami-web0"] = img
+			f.set("ami-web0", func(img *ec2types.Image) { img.DeregistrationProtection = aws.String("enabled-without-cooldown") })
 		},
 		"no keepers": func(_ *fake, c *amicleanup.Cleaner) { c.Policy.Keep = nil },
 	} {
@@ -234,9 +232,7 @@ func TestLadderForOtherStates(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	for id, state := range map[string]ec2types.ImageState{"ami-web0": ec2types.ImageStateDisabled, "ami-web1": ec2types.ImageStateFailed} {
-		img := f.images[id]
-		img.State = state
-		f.images[id] = img
+		f.set(id, func(img *ec2types.Image) { img.State = state })
 	}
 	c, clock := ladderCleaner(f, amicleanup.Newest(1))
 	if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 disabled", "ami-web1 removed", "snap-web1 removed"}) {
@@ -257,13 +253,8 @@ func TestLadderForOtherStates(t *testing.T) {
 func TestLadderLeavesWhatOthersDid(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
-	edit := func(id string, how func(*ec2types.Image)) {
-		img := f.images[id]
-		how(&img)
-		f.images[id] = img
-	}
-	edit("ami-web0", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled })
-	edit("ami-web1", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2023-11-15T00:00:00.000Z") })
+	f.set("ami-web0", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled })
+	f.set("ami-web1", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2023-11-15T00:00:00.000Z") })
 	c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
 	before := maps.Clone(f.images)
 	same := func(when string, ids ...string) {
@@ -286,7 +277,7 @@ func TestLadderLeavesWhatOthersDid(t *testing.T) {
 	for _, id := range []string{"ami-web0", "ami-web1"} {
 		used(f, id, "i-"+id, ec2types.InstanceStateNameRunning)
 	}
-	edit("ami-web2", func(i *ec2types.Image) { i.DeprecationTime = nil })
+	f.set("ami-web2", func(i *ec2types.Image) { i.DeprecationTime = nil })
 	clock.advance(7 * day)
 	if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 restored", "ami-web1 restored", "ami-web2 deprecated"}) {
 		t.Errorf("a week later: %v", got)

@@ -85,9 +85,7 @@ func TestFailedAndDisabledTakeNoPlace(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
 	for _, id := range []string{"ami-web2", "ami-web1"} {
-		img := f.images[id]
-		img.State = ec2types.ImageStateFailed
-		f.images[id] = img
+		f.set(id, func(img *ec2types.Image) { img.State = ec2types.ImageStateFailed })
 	}
 	if got := removals(mustPlan(t, cleaner(f, amicleanup.Newest(2)))); !cmp.Equal(got, []string{"ami-web0", "ami-web1"}) {
 		t.Errorf("with the newest of any state: removals %v", got)
@@ -102,9 +100,9 @@ func TestPolicies(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	tag := func(id, key, value string) {
-		img := f.images[id]
-		img.Tags = append(img.Tags, ec2types.Tag{Key: aws.String(key), Value: aws.String(value)})
-		f.images[id] = img
+		f.set(id, func(img *ec2types.Image) {
+			img.Tags = append(img.Tags, ec2types.Tag{Key: aws.String(key), Value: aws.String(value)})
+		})
 	}
 	tag("ami-web0", "keep", "yes")
 	tag("ami-web0", "app", "shop")

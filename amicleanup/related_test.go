@@ -42,10 +42,8 @@ func twoRegions() (home, far *fake, c *amicleanup.Cleaner) {
 	home, far = newFake(), newFake()
 	home.series("web", 5)
 	for _, id := range []string{"ami-web0", "ami-web1", "ami-web2", "ami-web3", "ami-web4"} {
-		img := home.images[id]
-		img.Tags = tags("bakestone:build", "b-"+id)
-		home.images[id] = img
-		far.add("ami-copy"+id[len(id)-1:], *img.Name, func(i *ec2types.Image) {
+		home.set(id, func(img *ec2types.Image) { img.Tags = tags("bakestone:build", "b-"+id) })
+		far.add("ami-copy"+id[len(id)-1:], *home.images[id].Name, func(i *ec2types.Image) {
 			// Without the tags: CopyImage takes them along only when told to.
 			i.SourceImageId, i.SourceImageRegion = aws.String(id), aws.String("eu-west-1")
 		})
@@ -78,9 +76,7 @@ func TestReleaseStaysTogether(t *testing.T) {
 		}
 	}
 	// Since the plan, a copy of build 2 is tagged: then its source stays, too.
-	img := far.images["ami-copy2"]
-	img.Tags = tags("keep", "1")
-	far.images["ami-copy2"] = img
+	far.set("ami-copy2", func(img *ec2types.Image) { img.Tags = tags("keep", "1") })
 	result, err := c.Apply(t.Context(), plan)
 	if err != nil {
 		t.Fatal(err)
@@ -149,9 +145,9 @@ func TestParentOfKept(t *testing.T) {
 	home.series("base", 4)
 	home.series("app", 2)
 	layer := func(id, source string) {
-		img := home.images[id]
-		img.SourceImageId, img.SourceInstanceId = aws.String(source), aws.String("i-1")
-		home.images[id] = img
+		home.set(id, func(img *ec2types.Image) {
+			img.SourceImageId, img.SourceInstanceId = aws.String(source), aws.String("i-1")
+		})
 	}
 	layer("ami-app1", "ami-base1") // kept
 	layer("ami-app0", "ami-base2") // goes
@@ -169,9 +165,9 @@ func TestParentOfKept(t *testing.T) {
 	}
 	// A copy is no layer: its source may go.
 	layer("ami-app1", "ami-base3")
-	img := home.images["ami-app1"]
-	img.SourceImageId, img.SourceInstanceId, img.SourceImageRegion = aws.String("ami-app0"), nil, aws.String("eu-west-1")
-	home.images["ami-app1"] = img
+	home.set("ami-app1", func(img *ec2types.Image) {
+		img.SourceImageId, img.SourceInstanceId, img.SourceImageRegion = aws.String("ami-app0"), nil, aws.String("eu-west-1")
+	})
 	if got := removals(mustPlan(t, c)); !cmp.Equal(got, []string{"ami-app0", "ami-base0", "ami-base1", "ami-base2"}) {
 		t.Errorf("with a copy: removals %v", got)
 	}
@@ -260,9 +256,7 @@ func TestLimits(t *testing.T) {
 func TestNewestNotUsable(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
-	img := f.images["ami-web3"]
-	img.State = ec2types.ImageStateFailed
-	f.images["ami-web3"] = img
+	f.set("ami-web3", func(img *ec2types.Image) { img.State = ec2types.ImageStateFailed })
 	c := cleaner(f, amicleanup.Newest(1))
 	plan := mustPlan(t, c)
 	if got := why(plan, "ami-web0"); plan.Removals() > 0 || got != "is older than ami-web3, the newest, which is failed" {

@@ -81,14 +81,9 @@ func TestReportWithoutSizes(t *testing.T) {
 func TestStalePins(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
-	edit := func(id string, how func(*ec2types.Image)) {
-		img := f.images[id]
-		how(&img)
-		f.images[id] = img
-	}
-	edit("ami-web0", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled })
-	edit("ami-web1", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2023-11-15T00:00:00.000Z") })
-	edit("ami-web2", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2033-11-15T00:00:00.000Z") }) // as public ones have it
+	f.set("ami-web0", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled })
+	f.set("ami-web1", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2023-11-15T00:00:00.000Z") })
+	f.set("ami-web2", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2033-11-15T00:00:00.000Z") }) // as public ones have it
 	inv := &amicleanup.Inventory{Time: after(48), Targets: []amicleanup.TargetInventory{{Region: "eu-west-1", References: []amicleanup.Reference{
 		{ImageID: "ami-web0", By: "parameter /web"}, {ImageID: "ami-web1", By: "launch template lt-1 version 1"},
 		{ImageID: "ami-web2", By: "launch template lt-2 version 1"}, {ImageID: "ami-web3", By: "launch template lt-3 version 1"},

@@ -98,9 +98,7 @@ func TestTrapArchitecturesCleanEachOther(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
 	for _, id := range []string{"ami-web0", "ami-web2"} {
-		img := f.images[id]
-		img.Architecture = ec2types.ArchitectureValuesArm64
-		f.images[id] = img
+		f.set(id, func(img *ec2types.Image) { img.Architecture = ec2types.ArchitectureValuesArm64 })
 	}
 	if got := removals(mustPlan(t, cleaner(f, amicleanup.Newest(1)))); !cmp.Equal(got, []string{"ami-web0", "ami-web1"}) {
 		t.Errorf("removals %v", got)
@@ -169,9 +167,9 @@ func TestTrapLocalTime(t *testing.T) {
 func TestTrapDeprecationTimeAhead(t *testing.T) {
 	f := newFake()
 	f.series("web", 2)
-	img := f.images["ami-web0"]
-	img.DeprecationTime = aws.String(after(2 * 365 * 24).Format("2006-01-02T15:04:05.000Z"))
-	f.images["ami-web0"] = img
+	f.set("ami-web0", func(img *ec2types.Image) {
+		img.DeprecationTime = aws.String(after(2 * 365 * 24).Format("2006-01-02T15:04:05.000Z"))
+	})
 	c, _ := ladderCleaner(f, amicleanup.Newest(1))
 	if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 deprecated"}) {
 		t.Errorf("outcomes %v", got)

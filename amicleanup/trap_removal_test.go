@@ -25,9 +25,7 @@ func TestTrapDoNotCleanTag(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
 	for id, list := range map[string][]ec2types.Tag{"ami-web0": tags("DoNotDelete", ""), "ami-web1": tags("DoNotDelete2", "yes")} {
-		img := f.images[id]
-		img.Tags = list
-		f.images[id] = img
+		f.set(id, func(img *ec2types.Image) { img.Tags = list })
 	}
 	c := cleaner(f, amicleanup.Newest(1), amicleanup.Tagged("DoNotDelete", "*"))
 	if got := removals(mustPlan(t, c)); !cmp.Equal(got, []string{"ami-web1", "ami-web2"}) {
@@ -72,9 +70,7 @@ func TestTrapFailedBuildRemovesNothing(t *testing.T) {
 func TestTrapPublishedImagesVanish(t *testing.T) {
 	f := newFake()
 	f.series("web", 5)
-	img := f.images["ami-web0"]
-	img.Public = aws.Bool(true)
-	f.images["ami-web0"] = img
+	f.set("ami-web0", func(img *ec2types.Image) { img.Public = aws.Bool(true) })
 	for id, p := range map[string]ec2types.LaunchPermission{
 		"ami-web1": {UserId: aws.String("444455556666")},
 		"ami-web2": {OrganizationArn: aws.String("arn:aws:organizations::111122223333:organization/o-example")},
@@ -146,9 +142,9 @@ func TestTrapDeadPinsAreNamed(t *testing.T) {
 func TestTrapRegionCopiesForgotten(t *testing.T) {
 	_, far, c := twoRegions()
 	for i := range 5 { // copied in the opposite order
-		img := far.images[fmt.Sprint("ami-copy", i)]
-		img.CreationDate = aws.String(after(1000 - i).Format("2006-01-02T15:04:05.000Z"))
-		far.images[fmt.Sprint("ami-copy", i)] = img
+		far.set(fmt.Sprint("ami-copy", i), func(img *ec2types.Image) {
+			img.CreationDate = aws.String(after(1000 - i).Format("2006-01-02T15:04:05.000Z"))
+		})
 	}
 	want := []string{"ami-copy0", "ami-copy1", "ami-copy2", "ami-copy3", "ami-web0", "ami-web1", "ami-web2", "ami-web3"}
 	if diff := cmp.Diff(want, removals(mustPlan(t, c))); diff != "" {
@@ -199,9 +195,7 @@ func TestTrapSharedBaseSnapshot(t *testing.T) {
 		f.oldAPI = oldAPI
 		f.series("web", 3)
 		for _, id := range []string{"ami-web1", "ami-web2"} {
-			img := f.images[id]
-			img.BlockDeviceMappings = f.images["ami-web0"].BlockDeviceMappings
-			f.images[id] = img
+			f.set(id, func(img *ec2types.Image) { img.BlockDeviceMappings = f.images["ami-web0"].BlockDeviceMappings })
 		}
 		delete(f.snapshots, "snap-web1")
 		delete(f.snapshots, "snap-web2")

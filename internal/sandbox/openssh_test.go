@@ -3,9 +3,6 @@ package sandbox_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"net"
 	"os"
@@ -58,20 +55,9 @@ func TestOpenSSH(t *testing.T) {
 	for _, tool := range []string{"ssh", "scp", "sftp"} {
 		testenv.Need(t, tool)
 	}
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	signer, private := privateKey(t)
 	dir := t.TempDir()
-	for name, data := range map[string][]byte{"key": pem.EncodeToMemory(block), "tree/f": []byte("content\n"), "tree/d/g": []byte("deep\n")} {
+	for name, data := range map[string][]byte{"key": private, "tree/f": []byte("content\n"), "tree/d/g": []byte("deep\n")} {
 		file := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			t.Fatal(err)

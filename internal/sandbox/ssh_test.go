@@ -23,7 +23,18 @@ import (
 // keyPair is a new key, with its public half as authorized_keys has it.
 func keyPair(t *testing.T) (ssh.Signer, string) {
 	t.Helper()
+	signer, _ := privateKey(t)
+	return signer, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+}
+
+// privateKey is a new key, with its file.
+func privateKey(t *testing.T) (ssh.Signer, []byte) {
+	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +42,7 @@ func keyPair(t *testing.T) (ssh.Signer, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signer, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+	return signer, pem.EncodeToMemory(block)
 }
 
 // dial connects to h over a pipe in memory.
@@ -274,23 +285,13 @@ func TestSSHAuthentication(t *testing.T) {
 func TestSSHHostKeyFromUserData(t *testing.T) {
 	t.Parallel()
 	signer, line := keyPair(t)
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := ssh.NewPublicKey(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	indent := strings.ReplaceAll(string(pem.EncodeToMemory(block)), "\n", "\n    ")
+	host, file := privateKey(t)
+	want := host.PublicKey()
+	indent := strings.ReplaceAll(string(file), "\n", "\n    ")
 	h := boot(t, sandbox.Options{UserData: fmt.Appendf(nil,
 		"#cloud-config\nssh_deletekeys: true\nssh_keys:\n  ed25519_private: |\n    %s\n  ed25519_public: %s\nssh_authorized_keys: [%q]\n",
 		indent, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(want))), line)})
-	_, err = dial(t, h, &ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(want)})
+	_, err := dial(t, h, &ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(want)})
 	if err != nil {
 		t.Error(err)
 	}

@@ -21,6 +21,7 @@ func images() []step {
 
 		does("snapshot", "ec2 create-snapshot --volume-id $volume --description by-hand --tag-specifications "+
 			"ResourceType=snapshot,Tags=[{Key=build,Value=1}]").keeps("snapshot", "SnapshotId"),
+		does("delete volume in use", "ec2 delete-volume --volume-id $volume"),
 		does("snapshot of nothing", "ec2 create-snapshot --volume-id vol-0123456789abcdef0"),
 		does("snapshot completed", "ec2 describe-snapshots --snapshot-ids $snapshot --query Snapshots[].[SnapshotId,State,Progress,Description,Encrypted,OwnerId,Tags]").
 			awaits("[0][1]", "completed"),

@@ -79,5 +79,8 @@ func requests() []step {
 		}}.keeps("request", "SpotInstanceRequests[0].SpotInstanceRequestId"),
 		does("requested", spot),
 		does("cancel", "ec2 cancel-spot-instance-requests --spot-instance-request-ids $request"),
+		does("cancel nothing", "ec2 cancel-spot-instance-requests --spot-instance-request-ids sir-0123456789abcdef0"),
+		does("fleet of nothing", "ec2 create-fleet --target-capacity-specification TotalTargetCapacity=0 "+
+			"--launch-template-configs LaunchTemplateSpecification={LaunchTemplateName=none,Version=1}"),
 	}
 }

@@ -26,6 +26,7 @@ func requestsDifferences() []difference {
 	return slices.Concat([]difference{
 		{"delete fleet", "error", "InvalidParameterCombination", absent, "moto deletes no fleet without instances"},
 		{"delete fleet", "*", absent, anything, "moto deletes no fleet without instances"},
+		otherCode("cancel nothing", broken, "InvalidSpotInstanceRequestID.NotFound", "moto falls over a request that is not there"),
 		{"configuration again", "error", absent, "AlreadyExists", taken},
 		{"group again", "error", absent, "AlreadyExists", taken},
 		{"configuration in use", "error", absent, "ResourceInUse", "moto deletes what is in use"},

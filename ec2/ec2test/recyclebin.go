@@ -87,12 +87,28 @@ func (r *region) emptyBins(now time.Time) {
 	}
 }
 
-type binImageXML struct {
-	ID          string `xml:"imageId"`
-	Name        string `xml:"name"`
+// binnedXML is what the answers about all that is in the Recycle Bin share.
+type binnedXML struct {
 	Description string `xml:"description,omitempty"`
 	Entered     string `xml:"recycleBinEnterTime"`
 	Leaves      string `xml:"recycleBinExitTime"`
+}
+
+func (b *binned[T]) xml(description string) binnedXML {
+	return binnedXML{description, stamp(b.entered), stamp(b.leaves)}
+}
+
+// listBin lists what of one kind is in the Recycle Bin.
+func listBin[T record, X any](c *call, t *table[*binned[T]], q query[*binned[T]], xml func(*binned[T]) X) (set[X], string, *apiError) {
+	c.emptyBins(c.now)
+	items, next, err := find(c, t, q)
+	return mapSet(items, xml), next, err
+}
+
+type binImageXML struct {
+	ID   string `xml:"imageId"`
+	Name string `xml:"name"`
+	binnedXML
 }
 
 type listImagesInBinInput struct {
@@ -106,11 +122,11 @@ type listImagesInBinOutput struct {
 }
 
 func (c *call) listImagesInBin(in *listImagesInBinInput) (*listImagesInBinOutput, *apiError) {
-	c.emptyBins(c.now)
-	items, next, err := find(c, &c.imageBin, query[*binned[*image]]{kind: imageKind(), ids: in.ImageID, page: in.pageParams, limits: pageLimits{1, math.MaxInt}})
-	return &listImagesInBinOutput{mapSet(items, func(b *binned[*image]) binImageXML {
-		return binImageXML{b.id, b.what.name, b.what.description, stamp(b.entered), stamp(b.leaves)}
-	}), next}, err
+	of := query[*binned[*image]]{kind: imageKind(), ids: in.ImageID, page: in.pageParams, limits: pageLimits{1, math.MaxInt}}
+	images, next, err := listBin(c, &c.imageBin, of, func(b *binned[*image]) binImageXML {
+		return binImageXML{b.id, b.what.name, b.xml(b.what.description)}
+	})
+	return &listImagesInBinOutput{images, next}, err
 }
 
 // restoreImage needs the image's snapshots to be there, as EC2's documentation
@@ -139,11 +155,9 @@ func (c *call) restoreImage(in *imageIDInput) (*returnXML, *apiError) {
 }
 
 type binSnapshotXML struct {
-	ID          string `xml:"snapshotId"`
-	Volume      string `xml:"volumeId"`
-	Description string `xml:"description,omitempty"`
-	Entered     string `xml:"recycleBinEnterTime"`
-	Leaves      string `xml:"recycleBinExitTime"`
+	ID     string `xml:"snapshotId"`
+	Volume string `xml:"volumeId"`
+	binnedXML
 }
 
 type listSnapshotsInBinInput struct {
@@ -157,11 +171,11 @@ type listSnapshotsInBinOutput struct {
 }
 
 func (c *call) listSnapshotsInBin(in *listSnapshotsInBinInput) (*listSnapshotsInBinOutput, *apiError) {
-	c.emptyBins(c.now)
-	items, next, err := find(c, &c.snapshotBin, query[*binned[*snapshot]]{kind: snapshotKind(), ids: in.SnapshotID, page: in.pageParams})
-	return &listSnapshotsInBinOutput{mapSet(items, func(b *binned[*snapshot]) binSnapshotXML {
-		return binSnapshotXML{b.id, b.what.volume, b.what.description, stamp(b.entered), stamp(b.leaves)}
-	}), next}, err
+	of := query[*binned[*snapshot]]{kind: snapshotKind(), ids: in.SnapshotID, page: in.pageParams}
+	snapshots, next, err := listBin(c, &c.snapshotBin, of, func(b *binned[*snapshot]) binSnapshotXML {
+		return binSnapshotXML{b.id, b.what.volume, b.xml(b.what.description)}
+	})
+	return &listSnapshotsInBinOutput{snapshots, next}, err
 }
 
 func (c *call) restoreSnapshot(in *snapshotIDInput) (*snapshotXML, *apiError) {

@@ -83,6 +83,13 @@ func TestBakeOnMoto(t *testing.T) {
 // motoCloud is an account of a moto of its own.
 func motoCloud(t *testing.T) *ec2.Cloud {
 	t.Helper()
+	cloud, _ := motoAccount(t)
+	return cloud
+}
+
+// motoAccount is motoCloud, and what its calls go through.
+func motoAccount(t *testing.T) (*ec2.Cloud, *motoTransport) {
+	t.Helper()
 	testenv.Need(t, "sshd")
 	endpoint := testenv.Moto(t)
 	transport := &motoTransport{t: t}
@@ -97,7 +104,7 @@ func motoCloud(t *testing.T) *ec2.Cloud {
 		SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("192.0.2.1"), nil },
 		PollInterval:  10 * time.Millisecond,
 		SettleTime:    10 * time.Millisecond,
-	})
+	}), transport
 }
 
 // TestDistributeOnMoto is as much of TestRealisticDefinition as moto implements;
@@ -203,6 +210,22 @@ type motoTransport struct {
 
 	mu   sync.Mutex
 	addr string
+	seen []string // the actions of calls
+}
+
+// actions are those of the calls since forget.
+func (m *motoTransport) actions() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seen := slices.Clone(m.seen)
+	slices.Sort(seen)
+	return slices.Compact(seen)
+}
+
+func (m *motoTransport) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seen = nil
 }
 
 func (m *motoTransport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -217,6 +240,9 @@ func (m *motoTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.mu.Lock()
+	m.seen = append(m.seen, form.Get("Action"))
+	m.mu.Unlock()
 	switch form.Get("Action") {
 	case "CreateImage":
 		for _, n := range []string{"1", "2"} {

@@ -169,3 +169,25 @@ func TestCapacityElsewhere(t *testing.T) {
 		t.Errorf("with room for fewer than the least: %v", err)
 	}
 }
+
+// What starts in one call has to fit together.
+func TestCapacityForSeveralStarts(t *testing.T) {
+	srv, c := start(t, nil)
+	launch := launcher(t, c)
+	var ids []string
+	for range 2 {
+		id, _ := launch(region+"a", "")
+		ids = append(ids, id)
+	}
+	must(c.StopInstances(t.Context(), &awsec2.StopInstancesInput{InstanceIds: ids}))(t)
+	srv.SetCapacity("t3.micro", region+"a", 1)
+	begin := &awsec2.StartInstancesInput{InstanceIds: ids}
+	if _, err := c.StartInstances(t.Context(), begin); code(err) != "InsufficientInstanceCapacity" {
+		t.Errorf("two where there is room for one: %v", err)
+	}
+	if got := describe(t, c, ids[0]).State.Name; got != "stopped" {
+		t.Errorf("the first is %s", got)
+	}
+	srv.SetCapacity("t3.micro", region+"a", 2)
+	must(c.StartInstances(t.Context(), begin))(t)
+}

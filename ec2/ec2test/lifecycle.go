@@ -329,6 +329,7 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *apiEr
 	if err != nil {
 		return nil, err
 	}
+	starting := make(map[pool]int) // what starts in this call has to fit together
 	for _, i := range list {
 		code := i.phase.code(c.now)
 		if code != stopped && code != pending && code != running {
@@ -337,7 +338,9 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *apiEr
 		if code != stopped {
 			continue
 		}
-		if _, err := c.room(c.server.known.types[i.kind], i.subnet.zone, i.market(), i.maxPrice, 1, 1); err != nil {
+		at := pool{i.kind, i.subnet.zone}
+		starting[at]++
+		if _, err := c.room(c.server.known.types[i.kind], at.zone, i.market(), i.maxPrice, starting[at], starting[at]); err != nil {
 			return nil, err
 		}
 	}

@@ -309,6 +309,9 @@ func (c *call) launchType(in *runInstancesInput, img *image) (instanceType, *api
 			"Specify an instance type and an AMI that have matching architectures, and try again.", strings.Join(kind.archs, ","), img.arch)
 	case img.virtualization != "hvm":
 		return kind, combination("Virtualization type '%s' is not supported for instances of type '%s'.", img.virtualization, name)
+	case img.bootMode == "uefi" && !kind.nitro:
+		return kind, fail("InvalidParameterValue", "The %s instance type does not support an AMI with a boot mode of UEFI. "+
+			"Only instance types built on the Nitro System support UEFI. Specify an instance type that supports UEFI, and try again.", name)
 	case !img.ena && kind.nitro:
 		return kind, combination("Enhanced networking with the Elastic Network Adapter (ENA) is required for the '%s' instance type. "+
 			"Ensure that you are using an AMI that is enabled for ENA.", name)

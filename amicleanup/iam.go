@@ -2,6 +2,7 @@ package amicleanup
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/iampolicy"
 )
@@ -90,4 +91,11 @@ func (a *afterBake) IAMPolicy(regions ...string) *PolicyDocument {
 	c := a.cleaner
 	c.Targets = slices.DeleteFunc(slices.Clone(c.Targets), func(t Target) bool { return !slices.Contains(regions, t.Region) })
 	return c.IAMPolicy(nil)
+}
+
+// IAMPolicy is what the lock needs, as an IAM policy, in whatever region it is.
+func (l *ParameterLock) IAMPolicy() *PolicyDocument {
+	return iampolicy.New(iampolicy.Allow("Lock",
+		[]string{"ssm:GetParameter", "ssm:PutParameter", "ssm:DeleteParameter"},
+		iampolicy.ARNs("ssm", "*", "parameter/"+strings.TrimPrefix(l.Name, "/")), nil))
 }

@@ -174,10 +174,3 @@ func tagged(with, without map[string]string) iampolicy.Condition {
 	}
 	return c
 }
-
-// IAMPolicy is what the lock needs, as an IAM policy, in whatever region it is.
-func (l *ParameterLock) IAMPolicy() *PolicyDocument {
-	return iampolicy.New(iampolicy.Allow("Lock",
-		[]string{"ssm:GetParameter", "ssm:PutParameter", "ssm:DeleteParameter"},
-		iampolicy.ARNs("ssm", "*", "parameter/"+strings.TrimPrefix(l.Name, "/")), nil))
-}

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/smithy-go"
 
@@ -20,7 +21,7 @@ import (
 
 // checkPlaces finds out, before anything is created, whether the AMI can get to
 // where it is to go: that regions answer and roles can be assumed, that its name
-// is free, that keys and launch templates exist. All that is wrong is in the
+// is free, that keys, launch templates and the instance profile exist. All that is wrong is in the
 // error. Many bakes ask together.
 func (s *session) checkPlaces(ctx context.Context) error {
 	if s.checks() {
@@ -50,6 +51,9 @@ func (s *session) looks() []func(context.Context) error {
 		looks = append(looks, func(ctx context.Context) error {
 			return s.lookAtName(ctx, s.region, &CopyError{Region: s.region.name})
 		})
+	}
+	if b.InstanceProfile != "" {
+		looks = append(looks, s.lookForProfile)
 	}
 	for _, d := range b.BlockDevices {
 		key("Builder.BlockDevices["+d.Device+"].KMSKey", d.KMSKey)
@@ -164,6 +168,28 @@ func (s *session) lookAtKey(ctx context.Context, r *region, place *CopyError, fi
 		s.run.Say("%s %s in %s could not be looked at: %v", field, key, place.Region, err)
 	case trouble != "":
 		return place.of(bake.Invalid(field, "%s: %s", key, trouble))
+	}
+	return nil
+}
+
+// lookForProfile finds out whether the instance profile exists.
+func (s *session) lookForProfile(ctx context.Context) error {
+	profile := s.builder.InstanceProfile
+	name := profile[strings.LastIndexByte(profile, '/')+1:] // of an ARN
+	exists, err := s.region.lookups.answers.get(ctx, "profile "+name, func(ctx context.Context) (bool, error) {
+		_, err := s.region.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String(name)})
+		if awsapi.Code(err) == "NoSuchEntity" {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil: // a launch needs no right to look at it
+		s.run.Say("Builder.InstanceProfile %s could not be looked at: %v", profile, err)
+	case !exists:
+		return bake.Invalid("Builder.InstanceProfile", "there is no %s", profile)
 	}
 	return nil
 }

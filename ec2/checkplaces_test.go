@@ -109,6 +109,14 @@ func TestPlacesAreChecked(t *testing.T) {
 			},
 			[]string{testRegion + ": Builder.Distribute.Copies[2].Cloud: ", "AccessDenied"},
 		},
+		"instance profile": {
+			func(s spoiled) { s.b.InstanceProfile = "nobody" },
+			[]string{"check places: Builder.InstanceProfile: there is no nobody"},
+		},
+		"instance profile by its ARN": {
+			func(s spoiled) { s.b.InstanceProfile = "arn:aws:iam::123456789012:instance-profile/of/nobody" },
+			[]string{"Builder.InstanceProfile: there is no arn:aws:iam::123456789012:instance-profile/of/nobody"},
+		},
 		"launch template": {
 			func(s spoiled) {
 				s.img.Publishers = []bake.Publisher{ec2.LaunchTemplate{Name: "web", Regions: []string{west, testRegion}}}

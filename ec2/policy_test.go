@@ -35,6 +35,7 @@ func definitionServer(t *testing.T) (*ec2test.Server, *ec2.Cloud) {
 	for _, place := range definitionPlaces() {
 		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
 	}
+	server.AddInstanceProfile("baker")
 	cloud := newCloud(server)
 	openDefaultGroup(t, cloud)
 	return server, cloud
@@ -60,7 +61,7 @@ func definitions() []aDefinition {
 				Source:  ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
 				Capture: ec2.Capture{AllowIMDSv1: true},
 				VPC:     ec2.Where(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"},
-				BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Yes}},
+				BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Yes}}, InstanceProfile: "baker",
 			}
 			return img
 		}},
@@ -304,6 +305,7 @@ func TestPolicyNamesResources(t *testing.T) {
 		{"ssm:PutParameter", "arn:aws:ssm:eu-west-1:*:parameter/images/web", ""},
 		{"kms:DescribeKey", "arn:aws:kms:eu-west-1:1:key/k", "map[]"}, // not only through EC2
 		{"kms:CreateGrant", "arn:aws:kms:eu-west-1:1:key/k", "kms:GrantIsForAWSResource"},
+		{"iam:GetInstanceProfile", "arn:aws:iam::*:instance-profile/*baker", ""},
 		{"iam:PassRole", "arn:aws:iam::*:role/*", "iam:PassedToService"},
 	} {
 		if !slices.ContainsFunc(doc.Statement, func(s ec2.PolicyStatement) bool {

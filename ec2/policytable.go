@@ -130,6 +130,11 @@ func (b Builder) launchGrants(r string) grants {
 		g = append(g, profileGrants(r)...)
 	}
 	if b.InstanceProfile != "" {
+		profile := b.InstanceProfile
+		if !strings.HasPrefix(profile, "arn:") {
+			profile = "arn:" + iampolicy.Partition(r) + ":iam::*:instance-profile/*" + profile // below any path
+		}
+		g = append(g, grant{"LookAtProfile", []string{"iam:GetInstanceProfile"}, []string{profile}, nil})
 		g = append(g, grant{"PassRole", []string{"iam:PassRole"}, []string{"arn:" + iampolicy.Partition(r) + ":iam::*:role/*"}, map[string]map[string][]string{
 			"StringEquals": {"iam:PassedToService": {"ec2.amazonaws.com"}},
 		}})

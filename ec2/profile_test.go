@@ -32,6 +32,8 @@ func TestInstanceProfile(t *testing.T) {
 			t.Errorf("%s: the instance has %+v", profile, seen.IamInstanceProfile)
 		}
 	}
+	// The launch finds it out when nothing else may.
+	server.Fail(ec2test.Fault{Action: "GetInstanceProfile", Code: "AccessDenied", Times: -1})
 	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), InstanceProfile: "nobody"}
 	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "profiled", Builder: b}); err == nil || !strings.Contains(err.Error(), "Invalid IAM Instance Profile name") {
 		t.Errorf("error %v, want that there is no such profile", err)

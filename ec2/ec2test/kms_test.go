@@ -1,6 +1,7 @@
 package ec2test_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -281,5 +283,38 @@ func TestCopyFailsLater(t *testing.T) {
 	}
 	if ends[*i.ImageId] != "failed" || ends[*other.ImageId] != "failed" || ends[*s.SnapshotId] != "error" {
 		t.Errorf("changes: %v", ends)
+	}
+}
+
+// KMS says what a key is to those who may use it, and nothing of other
+// accounts' keys.
+func TestDescribeKey(t *testing.T) {
+	srv, _ := start(t, nil)
+	mine, theirs := srv.AddKey(region, "alias/images"), srv.AddKeyFor(prod, region, "alias/prod")
+	keys := kms.NewFromConfig(srv.Config(region))
+	look := func(name string) (state, failed string) {
+		out, err := keys.DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: aws.String(name)})
+		if err != nil {
+			return "", code(err)
+		}
+		return string(out.KeyMetadata.KeyState), ""
+	}
+	for _, test := range []struct{ name, state, code string }{
+		{"alias/images", "Enabled", ""}, {mine, "Enabled", ""}, {"alias/aws/ebs", "Enabled", ""},
+		{"alias/none", "", "NotFoundException"}, {"alias/prod", "", "NotFoundException"},
+		{strings.Replace(mine, region, "us-west-2", 1), "", "NotFoundException"},
+		{theirs, "", "AccessDeniedException"},
+	} {
+		if state, code := look(test.name); state != test.state || code != test.code {
+			t.Errorf("%s is %q, %q; want %q, %q", test.name, state, code, test.state, test.code)
+		}
+	}
+	if err := errors.Join(srv.ShareKey(theirs, account), srv.DisableKey(mine)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{theirs: "Enabled", mine: "Disabled"} {
+		if state, code := look(name); state != want {
+			t.Errorf("%s is %q, %q; want %s", name, state, code, want)
+		}
 	}
 }

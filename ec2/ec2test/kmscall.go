@@ -31,10 +31,15 @@ type describeKeyOutput struct {
 
 func (c *call) describeKey(in *describeKeyInput) (*describeKeyOutput, *apiError) {
 	arn, trouble := c.key(c.account, in.KeyID)
-	if trouble == keyHidden {
+	parts := strings.SplitN(arn, ":", 6)
+	switch {
+	case trouble != keyHidden:
+	case len(parts) == 6 && parts[3] == c.name && parts[4] != c.account: // KMS does not say whether it exists
+		return nil, fail("AccessDeniedException", "The account %s is not authorized to perform: kms:DescribeKey on resource: %s "+
+			"because no resource-based policy allows the kms:DescribeKey action", c.account, arn)
+	default:
 		return nil, fail("NotFoundException", "Key '%s' does not exist", in.KeyID)
 	}
-	parts := strings.SplitN(arn, ":", 6)
 	out := keyJSON{
 		Account: parts[4], ARN: arn, ID: strings.TrimPrefix(parts[5], "key/"), Enabled: true, State: "Enabled",
 		Usage: "ENCRYPT_DECRYPT", Spec: "SYMMETRIC_DEFAULT", Manager: "CUSTOMER",

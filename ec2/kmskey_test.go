@@ -141,3 +141,18 @@ func TestLaunchWithUnknownKey(t *testing.T) {
 	}
 	wantNothing(t, server)
 }
+
+// An account that fetches a copy reads what the AMI is encrypted with.
+func TestPolicyOfPullerHasSourceKey(t *testing.T) {
+	cloud := newCloud(newServer(t, nil))
+	img := secret(cloud)
+	b, _ := img.Builder.(ec2.Builder)
+	b.BlockDevices[0].KMSKey = "arn:aws:kms:eu-west-1:123456789012:key/source"
+	img.Builder = b
+	doc := ec2.Policy(b.Distribute.Copies[2].Cloud, img)
+	if !slices.ContainsFunc(doc.Statement, func(s ec2.PolicyStatement) bool {
+		return slices.Contains(s.Action, "kms:ReEncryptFrom") && slices.Contains(s.Resource, b.BlockDevices[0].KMSKey)
+	}) {
+		t.Errorf("the policy has no right to the key of the AMI:\n%s", doc)
+	}
+}

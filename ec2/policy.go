@@ -53,6 +53,7 @@ func Policy(cloud *Cloud, images ...*bake.Image) *PolicyDocument {
 			}
 			if b.cloudOf(c) == cloud && b.Cloud != cloud {
 				all = append(all, b.releaseGrants(c.Region)...)
+				all = append(all, b.diskKeyGrants(b.place())...) // of what it fetches
 				for _, p := range img.Publishers {
 					all = append(all, Builder{Region: c.Region, Cloud: cloud}.publisherGrants(p)...)
 				}

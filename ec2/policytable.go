@@ -139,16 +139,24 @@ func (b Builder) launchGrants(r string) grants {
 			"StringEquals": {"iam:PassedToService": {"ec2.amazonaws.com"}},
 		}})
 	}
-	for _, d := range b.BlockDevices {
-		if d.Encrypted == Yes || d.KMSKey != "" {
-			g = append(g, keyGrants(r, d.KMSKey)...)
-		}
-	}
+	g = append(g, b.diskKeyGrants(r)...)
 	if p := b.Placement; p.Group != "" {
 		g = append(g, grant{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "placement-group/*"), nil})
 	}
 	if p := b.Placement; p.CapacityReservation != "" || p.CapacityReservationGroup != "" {
 		g = append(g, grant{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "capacity-reservation/*"), nil})
+	}
+	return g
+}
+
+// diskKeyGrants are what it takes to write, read and copy the disks of the AMI
+// where it is baked.
+func (b Builder) diskKeyGrants(r string) grants {
+	var g grants
+	for _, d := range b.BlockDevices {
+		if d.Encrypted == Yes || d.KMSKey != "" {
+			g = append(g, keyGrants(r, d.KMSKey)...)
+		}
 	}
 	return g
 }

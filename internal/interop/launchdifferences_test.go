@@ -45,6 +45,7 @@ func requestsDifferences() []difference {
 
 func servicesDifferences() []difference {
 	return slices.Concat([]difference{
+		{"key of EBS", "[4]", "CUSTOMER", "AWS", "moto takes AWS's key for one of the account's"},
 		otherCode("remove again", broken, "NoSuchEntity", "moto falls over a role that is not there"),
 	},
 		refused("assume nothing", "ValidationError", "moto assumes any role"),

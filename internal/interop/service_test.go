@@ -26,6 +26,9 @@ func services() []step {
 		does("delete", "ssm delete-parameter --name /images/web"),
 		does("delete again", "ssm delete-parameter --name /images/web"),
 
+		does("no key", "kms describe-key --key-id alias/none"),
+		does("key of EBS", "kms describe-key --key-id alias/aws/ebs --query KeyMetadata.[Enabled,KeyState,KeyUsage,KeySpec,KeyManager]"),
+
 		does("identity", "sts get-caller-identity --query Account"),
 		does("assume", "sts assume-role --role-arn "+someRole+" --role-session-name bake --query AssumedRoleUser.Arn"),
 		does("assume nothing", "sts assume-role --role-arn arn:aws:iam::2:role/images-of-none --role-session-name bake"),

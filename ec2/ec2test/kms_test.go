@@ -303,6 +303,7 @@ func TestDescribeKey(t *testing.T) {
 		{"alias/images", "Enabled", ""}, {mine, "Enabled", ""}, {"alias/aws/ebs", "Enabled", ""},
 		{"alias/none", "", "NotFoundException"}, {"alias/prod", "", "NotFoundException"},
 		{strings.Replace(mine, region, "us-west-2", 1), "", "NotFoundException"},
+		{"arn:aws:kms:" + region + ":" + account + ":key/none", "", "NotFoundException"},
 		{theirs, "", "AccessDeniedException"},
 	} {
 		if state, code := look(test.name); state != test.state || code != test.code {

@@ -108,7 +108,7 @@ func (s *session) lookAtName(ctx context.Context, r *region, place *CopyError) e
 	var old ec2types.Image
 	taken := false
 	err := r.names.Wait(ctx, s.builder.AMIName, func(i ec2types.Image, found bool) (bool, error) {
-		old, taken = i, found && tagMap(i.Tags)[TagBuild] != s.run.ID
+		old, taken = i, found
 		return true, nil
 	})
 	id := aws.ToString(old.ImageId)

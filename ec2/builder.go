@@ -23,7 +23,8 @@ type Builder struct {
 	// Source is the AMI to start from. Nil takes the artifact of Image.From.
 	Source Source
 
-	// AMIName names the AMI; it must be unique in its account and region.
+	// AMIName names the AMI; it must be unique in its account and region, which
+	// is looked at before anything is created, in every place.
 	// Empty is the image's name, a space, and the Unix time of the build.
 	AMIName string
 

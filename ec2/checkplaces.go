@@ -21,8 +21,8 @@ import (
 
 // checkPlaces finds out, before anything is created, whether the AMI can get to
 // where it is to go: that regions answer and roles can be assumed, that its name
-// is free, that keys, launch templates and the instance profile exist. All that is wrong is in the
-// error. Many bakes ask together.
+// is free, that keys, launch templates and the instance profile exist. All that
+// is wrong is in the error. Many bakes ask together.
 func (s *session) checkPlaces(ctx context.Context) error {
 	if s.checks() {
 		return nil // what is checked has its name already
@@ -153,6 +153,8 @@ func (s *session) lookAtKey(ctx context.Context, r *region, place *CopyError, fi
 			return "", err
 		}
 		switch k := out.KeyMetadata; {
+		case k == nil:
+			return "", errors.New("KMS says nothing of it")
 		case !k.Enabled:
 			return fmt.Sprintf("the key's state is %s", k.KeyState), nil
 		case k.KeySpec != "" && k.KeySpec != "SYMMETRIC_DEFAULT":

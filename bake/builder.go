@@ -64,6 +64,14 @@ type Finder interface {
 	Find(ctx context.Context, img *Image, run *Run) (Artifact, error)
 }
 
+// A Clasher is a Builder that can tell that two images of one Bake cannot both
+// be made: two of the same fixed name, say.
+type Clasher interface {
+	// Clashes is why img, whose Builder it is, cannot be made together with
+	// other, which came before it; nil if it can. It does no I/O.
+	Clashes(img, other *Image) error
+}
+
 // ErrNoArtifact is what Finder.Find returns when there is none.
 var ErrNoArtifact = errors.New("no artifact with this fingerprint")
 

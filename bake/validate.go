@@ -26,6 +26,7 @@ func Validate(opts *Options, images ...*Image) error {
 	for i, img := range images {
 		if img != nil {
 			errs = append(errs, img.validate(i, given)...)
+			errs = append(errs, img.clashes(images[:i])...)
 		}
 	}
 	if err := findCycle(images); err != nil {
@@ -84,6 +85,24 @@ func (img *Image) validate(number int, given map[*Image]bool) []error {
 			wrong(s.Name, Invalid(field+".At", "%d is no phase", s.At))
 		}
 		seen[s.Name] = true
+	}
+	return errs
+}
+
+// clashes reports the images before img that it cannot be made together with.
+func (img *Image) clashes(before []*Image) []error {
+	c, ok := img.Builder.(Clasher)
+	if !ok {
+		return nil
+	}
+	var errs []error
+	for _, other := range before {
+		if other == nil || other == img || other.Builder == nil {
+			continue
+		}
+		if err := c.Clashes(img, other); err != nil {
+			errs = append(errs, &Error{Image: img.Name, Err: err})
+		}
 	}
 	return errs
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -180,6 +181,7 @@ type Builder struct {
 var (
 	_ bake.Builder = Builder{}
 	_ bake.Finder  = Builder{}
+	_ bake.Clasher = Builder{}
 )
 
 const (
@@ -253,6 +255,21 @@ func (b Builder) Validate(img *bake.Image) error {
 		wrong("BootTimeout", "no timeout may be negative")
 	}
 	return errors.Join(errs...)
+}
+
+// Clashes reports an AMIName that other has as well, in the same place.
+func (b Builder) Clashes(_, other *bake.Image) error {
+	with, ok := other.Builder.(Builder)
+	if !ok || b.AMIName == "" || b.AMIName != with.AMIName || b.Cloud == nil || with.Cloud == nil {
+		return nil
+	}
+	taken := with.places()
+	for _, at := range b.places() {
+		if slices.Contains(taken, at) {
+			return bake.Invalid("Builder.AMIName", "%q is that of the image %q, too, in %s", b.AMIName, other.Name, at.region)
+		}
+	}
+	return nil
 }
 
 // nameFor is the AMI's name.

@@ -223,7 +223,11 @@ func (s *session) lookForTemplate(ctx context.Context, at destination, l LaunchT
 	case err != nil:
 		return place.of(fmt.Errorf("%s: %w", l, err))
 	case !exists:
-		return place.of(bake.Invalid("LaunchTemplate."+map[bool]string{true: "Name", false: "ID"}[l.ID == ""], "there is no %s", l))
+		field := "LaunchTemplate.Name"
+		if l.ID != "" {
+			field = "LaunchTemplate.ID"
+		}
+		return place.of(bake.Invalid(field, "there is no %s", l))
 	}
 	return nil
 }

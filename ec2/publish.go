@@ -52,17 +52,24 @@ type destination struct {
 // destinations are where a publisher finds the AMI: in those of the regions, if
 // there are some, or only in the place that its result names.
 func (b Builder) destinations(regions []string, first bool) []destination {
-	var all []destination
-	if !b.Distribute.OnlyCopies {
-		all = append(all, destination{b.Cloud, b.place()})
+	all := b.places()
+	if b.Distribute.OnlyCopies {
+		all = all[1:]
 	}
+	if first {
+		all = all[:min(1, len(all))]
+	}
+	return slices.DeleteFunc(all, func(d destination) bool { return len(regions) > 0 && !slices.Contains(regions, d.region) })
+}
+
+// places are where the AMI is at some time: where it is baked, and its copies.
+func (b Builder) places() []destination {
+	all := make([]destination, 1, 1+len(b.Distribute.Copies))
+	all[0] = destination{b.Cloud, b.place()}
 	for _, c := range b.Distribute.Copies {
 		all = append(all, destination{b.cloudOf(c), c.Region})
 	}
-	if first {
-		all = all[:1]
-	}
-	return slices.DeleteFunc(all, func(d destination) bool { return len(regions) > 0 && !slices.Contains(regions, d.region) })
+	return all
 }
 
 // validatePublishers reports regions that the AMI does not get to.

@@ -2,6 +2,7 @@ package ec2_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -103,5 +104,36 @@ func TestValidate(t *testing.T) {
 	}
 	if err := bake.Validate(nil, base, &bake.Image{Name: "layer", From: base, Builder: ec2.Builder{Cloud: cloud}}); err != nil {
 		t.Errorf("a layer: %v", err)
+	}
+}
+
+// Two AMIs of one name cannot be in one place, be it where one is baked or where
+// it is copied to.
+func TestOneNameForTwoImages(t *testing.T) {
+	cloud, other := ec2.NewCloud(aws.Config{Region: testRegion}, nil), ec2.NewCloud(aws.Config{Region: testRegion}, nil)
+	builder := func(c *ec2.Cloud, region, name string, copies ...ec2.Copy) ec2.Builder {
+		return ec2.Builder{Cloud: c, Region: region, Source: ubuntu(), AMIName: name, Distribute: ec2.Distribution{Copies: copies}}
+	}
+	for what, test := range map[string]struct {
+		one, two ec2.Builder
+		want     string // the region
+	}{
+		"the same place":     {builder(cloud, "", "shop"), builder(cloud, testRegion, "shop"), testRegion},
+		"a copy":             {builder(cloud, "", "shop", ec2.To("us-west-2")...), builder(cloud, "us-west-2", "shop"), "us-west-2"},
+		"two copies":         {builder(cloud, "us-east-1", "shop", ec2.To("us-west-2")...), builder(cloud, "", "shop", ec2.To("us-west-2")...), "us-west-2"},
+		"a copy elsewhere":   {builder(cloud, "", "shop", ec2.Copy{Region: "us-west-2", Cloud: other}), builder(other, "us-west-2", "shop"), "us-west-2"},
+		"two names":          {builder(cloud, "", "shop"), builder(cloud, "", "shopping"), ""},
+		"names with a time":  {builder(cloud, "", ""), builder(cloud, "", ""), ""},
+		"two regions":        {builder(cloud, "", "shop"), builder(cloud, "us-west-2", "shop"), ""},
+		"perhaps two places": {builder(cloud, "", "shop"), builder(other, "", "shop"), ""},
+	} {
+		err := bake.Validate(nil, &bake.Image{Name: "one", Builder: test.one}, &bake.Image{Name: "two", Builder: test.two})
+		want := ""
+		if test.want != "" {
+			want = `image two: Builder.AMIName: "shop" is that of the image "one", too, in ` + test.want
+		}
+		if got := fmt.Sprint(err); err != nil && got != want || err == nil && want != "" {
+			t.Errorf("%s: %v, want %q", what, got, want)
+		}
 	}
 }

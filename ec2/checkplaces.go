@@ -13,6 +13,8 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -65,9 +67,16 @@ func (s *session) looks() []func(context.Context) error {
 		looks = append(looks, func(ctx context.Context) error { return s.lookAtCopy(ctx, i) })
 	}
 	for _, p := range s.image.Publishers {
-		if template, ok := p.(LaunchTemplate); ok {
-			for _, at := range b.destinations(template.Regions, template.ID != "") {
-				looks = append(looks, func(ctx context.Context) error { return s.lookForTemplate(ctx, at, template) })
+		switch p := p.(type) {
+		case LaunchTemplate:
+			for _, at := range b.destinations(p.Regions, p.ID != "") {
+				looks = append(looks, func(ctx context.Context) error { return s.lookForTemplate(ctx, at, p) })
+			}
+		case SSMParameter:
+			for _, at := range b.destinations(p.Regions, false) {
+				if p.NoOverwrite {
+					looks = append(looks, func(ctx context.Context) error { return s.lookForParameter(ctx, at, p) })
+				}
 			}
 		}
 	}
@@ -78,15 +87,12 @@ func (s *session) looks() []func(context.Context) error {
 // then whether the copy can be made.
 func (s *session) lookAtCopy(ctx context.Context, i int) error {
 	c, r := s.builder.Distribute.Copies[i], s.placeRegion(i)
-	field, place := fmt.Sprintf("Builder.Distribute.Copies[%d]", i), &CopyError{Region: c.Region}
-	if cloud := s.builder.cloudOf(c); cloud != s.builder.Cloud {
-		account, err := cloud.Account(ctx)
-		if err != nil {
-			return place.of(bake.Invalid(field+".Cloud", "%w", err))
-		}
-		place.Account = account
+	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", i)
+	place, err := s.placeOf(ctx, destination{s.builder.cloudOf(c), c.Region})
+	if err != nil {
+		return place.of(bake.Invalid(field+".Cloud", "%w", err))
 	}
-	_, err := r.lookups.answers.get(ctx, "", func(ctx context.Context) (bool, error) {
+	_, err = r.lookups.answers.get(ctx, "", func(ctx context.Context) (bool, error) {
 		_, err := r.named(ctx, s.run.Image)
 		return err == nil, err
 	})
@@ -198,12 +204,9 @@ func (s *session) lookForProfile(ctx context.Context) error {
 
 // lookForTemplate finds out whether a launch template exists.
 func (s *session) lookForTemplate(ctx context.Context, at destination, l LaunchTemplate) error {
-	place := &CopyError{Region: at.region}
-	if at.cloud != s.builder.Cloud {
-		var err error
-		if place.Account, err = at.cloud.Account(ctx); err != nil {
-			return place.of(fmt.Errorf("%s: %w", l, err))
-		}
+	place, err := s.placeOf(ctx, at)
+	if err != nil {
+		return place.of(fmt.Errorf("%s: %w", l, err))
 	}
 	r := at.cloud.region(at.region)
 	in := &awsec2.DescribeLaunchTemplatesInput{}
@@ -230,6 +233,41 @@ func (s *session) lookForTemplate(ctx context.Context, at destination, l LaunchT
 		return place.of(bake.Invalid(field, "there is no %s", l))
 	}
 	return nil
+}
+
+// lookForParameter finds out whether there is a parameter that must not be
+// overwritten.
+func (s *session) lookForParameter(ctx context.Context, at destination, p SSMParameter) error {
+	place, err := s.placeOf(ctx, at)
+	if err != nil {
+		return place.of(fmt.Errorf("%s: %w", p, err))
+	}
+	r := at.cloud.region(at.region)
+	exists, err := r.lookups.answers.get(ctx, p.String(), func(ctx context.Context) (bool, error) {
+		_, err := r.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(p.Name)})
+		if _, missing := errors.AsType[*ssmtypes.ParameterNotFound](err); missing {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	switch {
+	case err != nil:
+		return place.of(fmt.Errorf("%s: %w", p, err))
+	case exists:
+		return place.of(bake.Invalid("SSMParameter.NoOverwrite", "there is a %s", p))
+	}
+	return nil
+}
+
+// placeOf is how errors call a destination.
+func (s *session) placeOf(ctx context.Context, at destination) (*CopyError, error) {
+	place := &CopyError{Region: at.region}
+	if at.cloud == s.builder.Cloud {
+		return place, nil
+	}
+	var err error
+	place.Account, err = at.cloud.Account(ctx)
+	return place, err
 }
 
 // of is the error of the place for a reason.

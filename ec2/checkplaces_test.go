@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
@@ -36,6 +38,17 @@ func takeName(t *testing.T, server *ec2test.Server, place string, protect bool) 
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// putParameter sets a parameter.
+func putParameter(t *testing.T, server *ec2test.Server, place, name string) {
+	t.Helper()
+	_, err := ssm.NewFromConfig(owner(server, place)).PutParameter(t.Context(), &ssm.PutParameterInput{
+		Name: aws.String(name), Value: aws.String("another"), Type: ssmtypes.ParameterTypeString,
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -132,6 +145,13 @@ func TestPlacesAreChecked(t *testing.T) {
 				s.img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/web", Regions: []string{west, "sa-east-1"}}}
 			},
 			[]string{"SSMParameter.Regions: the AMI does not get to sa-east-1"},
+		},
+		"parameter that is not to be overwritten": {
+			func(s spoiled) {
+				putParameter(s.t, s.server, west, "/web")
+				s.img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/web", NoOverwrite: true}}
+			},
+			[]string{west + ": SSMParameter.NoOverwrite: there is a parameter /web"},
 		},
 		"two things": {
 			func(s spoiled) {

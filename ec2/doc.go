@@ -45,8 +45,8 @@
 // Nothing is created before it is known that the AMI can get to where it is to
 // go: its name is free in every place, or its holder can be replaced; regions
 // answer, roles can be assumed, KMS keys can encrypt, launch templates and the
-// instance profile exist. A key or a profile that the credentials may use but
-// not look at is left to EC2.
+// instance profile exist, and parameters that must not be overwritten do not. A
+// key or a profile that the credentials may use but not look at is left to EC2.
 //
 // [Plan] finds out what a bake would do, with which calls, and creates nothing.
 // [Policy] is the least IAM policy that the images need; print it and give it

@@ -2,6 +2,7 @@ package ec2_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -97,7 +98,7 @@ func definitions() []aDefinition {
 				img.Builder = b
 			}
 			img.Publishers = []bake.Publisher{
-				ec2.SSMParameter{Name: "/images/web", PlainText: true, NoOverwrite: true},
+				ec2.SSMParameter{Name: "/images/" + rand.Text(), PlainText: true, NoOverwrite: true},
 				ec2.LaunchTemplate{Name: "web", MakeDefault: true},
 			}
 			return img

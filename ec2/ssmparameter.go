@@ -33,7 +33,8 @@ type SSMParameter struct {
 	// the parameter can stand for it in launch templates.
 	PlainText bool
 
-	// NoOverwrite fails when there is such a parameter with another value.
+	// NoOverwrite fails when there is such a parameter with another value; if
+	// there is one before the bake, before anything is created.
 	NoOverwrite bool
 
 	// Regions narrows where. Empty is every place of the AMI.

@@ -8,7 +8,8 @@ import (
 )
 
 // Bake bakes the images and returns how each ended, in the order given. The
-// error joins those of the results; it is nil when every image has an artifact.
+// error joins those of the results; it is nil when every image has an artifact
+// that is to have one.
 //
 // First everything is validated; if anything is wrong, Bake returns no results
 // and an error that joins all that is wrong, and nothing was created. Then

@@ -132,7 +132,7 @@ func (b *build) cross(ctx context.Context, from, to part) error {
 			return err
 		}
 	}
-	if to >= publishing {
+	if to >= publishing && !b.img.ProvisionOnly {
 		b.good, b.record.Good = true, true
 	}
 	return nil
@@ -144,6 +144,8 @@ func (b *build) end(ctx context.Context, err error) (Status, error) {
 	switch {
 	case err == nil && b.found != nil:
 		status = StatusReused
+	case err == nil && b.img.ProvisionOnly:
+		status, outcome = StatusProvisioned, Canceled
 	case err == nil:
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrStopped):
 		status, outcome = StatusSkipped, Canceled

@@ -48,6 +48,13 @@ type Image struct {
 	// commands, which are masked already.
 	Secrets []Secret
 
+	// ProvisionOnly tries the image out: its machine is launched and changed by
+	// the provisioners, and then removed with all else, without an artifact.
+	// Checks, Publishers and Fingerprint are left alone, as are Steps after
+	// BeforeCapture; those that were done are undone as in a canceled build. No
+	// other image can be made From it.
+	ProvisionOnly bool
+
 	// Fingerprint, when set, stands for everything the image is made of. If
 	// the builder finds an artifact of the same image with the same
 	// fingerprint, made from the same source image, that is the result and

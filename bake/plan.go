@@ -33,7 +33,7 @@ type stage struct {
 // an image.
 func (b *build) plan() error {
 	img, s := b.img, b.session
-	if img.Fingerprint != "" {
+	if img.Fingerprint != "" && !img.ProvisionOnly {
 		b.stage(launching, Step{Name: "find existing artifact", Do: b.find})
 	}
 	b.userSteps(launching, BeforeLaunch)
@@ -45,6 +45,9 @@ func (b *build) plan() error {
 		b.stage(provisioning, b.provision(i, p))
 	}
 	b.userSteps(provisioning, BeforeCapture)
+	if img.ProvisionOnly {
+		return b.uniqueNames()
+	}
 	b.stage(capturing, s.Capture()...)
 	b.userSteps(capturing, AfterCapture)
 	if len(img.Checks) > 0 {
@@ -174,7 +177,7 @@ func (b *build) begin() error {
 	if b.session, err = b.img.Builder.Begin(b.img, b.run); err != nil {
 		return &Error{Image: b.img.Name, Err: fmt.Errorf("begin: %w", err)}
 	}
-	if len(b.img.Checks) > 0 {
+	if len(b.img.Checks) > 0 && !b.img.ProvisionOnly {
 		if b.check, err = b.img.Builder.Begin(b.img, b.checkRun); err != nil {
 			return &Error{Image: b.img.Name, Err: fmt.Errorf("begin check: %w", err)}
 		}

@@ -7,11 +7,12 @@ type Status string
 
 // The ends of a build.
 const (
-	StatusBaked    Status = "baked"    // there is an artifact
-	StatusReused   Status = "reused"   // an artifact with the same fingerprint was there
-	StatusFailed   Status = "failed"   // Result.Err says in which step
-	StatusSkipped  Status = "skipped"  // its source failed, or Bake stopped before it began
-	StatusCanceled Status = "canceled" // the context ended
+	StatusBaked       Status = "baked"       // there is an artifact
+	StatusReused      Status = "reused"      // an artifact with the same fingerprint was there
+	StatusProvisioned Status = "provisioned" // there would be one, but for Image.ProvisionOnly
+	StatusFailed      Status = "failed"      // Result.Err says in which step
+	StatusSkipped     Status = "skipped"     // its source failed, or Bake stopped before it began
+	StatusCanceled    Status = "canceled"    // the context ended
 )
 
 // A Result is how the baking of one image ended.

@@ -52,6 +52,9 @@ func (img *Image) validate(number int, given map[*Image]bool) []error {
 	if img.From != nil && !given[img.From] {
 		wrong("", Invalid("Image.From", "image %q is not among the images to bake", img.From.Name))
 	}
+	if img.From != nil && img.From.ProvisionOnly {
+		wrong("", Invalid("Image.From", "image %q is provisioned only, and then gone", img.From.Name))
+	}
 	if img.Builder == nil {
 		wrong("", Invalid("Image.Builder", "is required"))
 	} else {

@@ -258,9 +258,9 @@ func (b Builder) Validate(img *bake.Image) error {
 }
 
 // Clashes reports an AMIName that other has as well, in the same place.
-func (b Builder) Clashes(_, other *bake.Image) error {
+func (b Builder) Clashes(img, other *bake.Image) error {
 	with, ok := other.Builder.(Builder)
-	if !ok || b.AMIName == "" || b.AMIName != with.AMIName || b.Cloud == nil || with.Cloud == nil {
+	if b, with = b.of(img), with.of(other); !ok || b.AMIName == "" || b.AMIName != with.AMIName || b.Cloud == nil || with.Cloud == nil {
 		return nil
 	}
 	taken := with.places()
@@ -285,5 +285,14 @@ func (b Builder) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
 	if b.Cloud == nil {
 		return nil, bake.Invalid("Builder.Cloud", "is required")
 	}
-	return &session{builder: b, image: img, run: run, region: b.Cloud.region(b.Region)}, nil
+	return &session{builder: b.of(img), image: img, run: run, region: b.Cloud.region(b.Region)}, nil
+}
+
+// of is the Builder as far as img has a use for it: an image that is only
+// provisioned has no AMI.
+func (b Builder) of(img *bake.Image) Builder {
+	if img.ProvisionOnly {
+		b.AMIName, b.ReplaceAMI, b.Capture, b.Distribute = "", false, Capture{}, Distribution{}
+	}
+	return b
 }

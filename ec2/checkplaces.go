@@ -66,6 +66,9 @@ func (s *session) looks() []func(context.Context) error {
 	for i := range b.Distribute.Copies {
 		looks = append(looks, func(ctx context.Context) error { return s.lookAtCopy(ctx, i) })
 	}
+	if s.image.ProvisionOnly {
+		return looks
+	}
 	for _, p := range s.image.Publishers {
 		switch p := p.(type) {
 		case LaunchTemplate:

@@ -18,6 +18,7 @@ type planner struct {
 // plan plans one image. What it cannot find out is missing from the plan and
 // in the error.
 func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
+	b = b.of(img)
 	clock := b.Cloud.options.Clock
 	run := bake.NewRun("plan", img.Name, clock, nil)
 	run.Tags = img.Tags
@@ -45,13 +46,15 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 		}
 	}
 	p.planMachine()
-	p.planImage()
-	if len(img.Checks) > 0 {
-		p.planMachine()
-	}
-	p.planDistribution()
-	for _, publisher := range img.Publishers {
-		p.planPublisher(publisher)
+	if !img.ProvisionOnly {
+		p.planImage()
+		if len(img.Checks) > 0 {
+			p.planMachine()
+		}
+		p.planDistribution()
+		for _, publisher := range img.Publishers {
+			p.planPublisher(publisher)
+		}
 	}
 	if p.Network.VPC != "" {
 		failed("prepare security group", p.tryGroup(ctx))

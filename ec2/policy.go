@@ -35,8 +35,15 @@ func Policy(cloud *Cloud, images ...*bake.Image) *PolicyDocument {
 		if !ok {
 			continue
 		}
+		b = b.of(img)
 		if b.Cloud == cloud {
-			all = append(all, b.grants()...)
+			all = append(all, b.machineGrants()...)
+		}
+		if img.ProvisionOnly {
+			continue
+		}
+		if b.Cloud == cloud {
+			all = append(all, b.imageGrants()...)
 			for _, p := range img.Publishers {
 				all = append(all, b.publisherGrants(p)...)
 				if other, ok := p.(PolicyPublisher); ok {

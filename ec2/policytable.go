@@ -39,19 +39,23 @@ func reading(names ...string) grant { return grant{"Look", ec2Actions(names...),
 
 func (b Builder) place() string { return b.Cloud.region(b.Region).name }
 
-// grants are what a bake needs, without its copies and publishers.
-func (b Builder) grants() grants {
+// machineGrants are what a machine needs to be there and to go again.
+func (b Builder) machineGrants() grants {
 	r := b.place()
-	g := grants{
-		reading("DescribeImages", "DescribeInstances", "DescribeSnapshots", "DescribeSubnets", "DescribeSecurityGroups"),
+	return append(grants{
+		reading("DescribeImages", "DescribeInstances", "DescribeSubnets", "DescribeSecurityGroups"),
 		explaining(),
 		{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "image/*", "subnet/*", "security-group/*", "snapshot/*"), nil},
 		{"Launch", ec2Actions("RunInstances"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), made()},
 		{"UseInstance", ec2Actions("TerminateInstances"), arns("ec2", r, "instance/*"), ours()},
 		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), tagging("RunInstances")},
-	}
-	g = append(g, b.launchGrants(r)...)
-	g = append(g, b.captureGrants(r)...)
+	}, b.launchGrants(r)...)
+}
+
+// imageGrants are what the AMI needs, without its copies and publishers.
+func (b Builder) imageGrants() grants {
+	r := b.place()
+	g := append(grants{reading("DescribeSnapshots")}, b.captureGrants(r)...)
 	g = append(g, b.releaseGrants(r)...)
 	for _, c := range b.Distribute.Copies {
 		if b.cloudOf(c) != b.Cloud { // which may read what it pulls, for a while

@@ -195,6 +195,37 @@ func TestOwnClientKeys(t *testing.T) {
 	}
 }
 
+// TestKeyPair logs in with the private half of a key pair of EC2.
+func TestKeyPair(t *testing.T) {
+	pair, public := newKey(t)
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	if _, err := cloud.Client("").ImportKeyPair(t.Context(), &awsec2.ImportKeyPairInput{
+		KeyName: aws.String("team"), PublicKeyMaterial: ssh.MarshalAuthorizedKey(public),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	img := simple(cloud)
+	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{
+		KeyPair: "team", Auth: []sshmachine.Auth{sshmachine.Key([]byte(pair.Private.Reveal()), bake.Secret{})},
+	}}
+	img.Builder = b
+	if _, err := bake.Bake(t.Context(), fast(), img); err != nil {
+		t.Fatal(err)
+	}
+	if policy := ec2.Policy(cloud, img).String(); !strings.Contains(policy, "arn:aws:ec2:eu-west-1:*:key-pair/team") {
+		t.Errorf("the policy does not have the key pair: %s", policy)
+	}
+	b.SSH.KeyPair = "none"
+	img.Builder = b
+	if _, err := bake.Bake(t.Context(), fast(), img); err == nil || !strings.Contains(err.Error(), "InvalidKeyPair.NotFound") {
+		t.Errorf("error %v, want that there is no such key pair", err)
+	}
+	for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" && r.State == "running" }) {
+		t.Errorf("left behind: %s", r)
+	}
+}
+
 // keyAgent returns a dialer of an SSH agent that holds the key.
 func keyAgent(t *testing.T, pair *sshmachine.KeyPair) func(context.Context) (net.Conn, error) {
 	t.Helper()

@@ -92,6 +92,9 @@ func (b Builder) apply(in *awsec2.RunInstancesInput) {
 	case No:
 		in.CreditSpecification = &ec2types.CreditSpecificationRequest{CpuCredits: aws.String("standard")}
 	}
+	if b.SSH.KeyPair != "" {
+		in.KeyName = aws.String(b.SSH.KeyPair)
+	}
 	if b.EBSOptimized {
 		in.EbsOptimized = aws.Bool(true)
 	}

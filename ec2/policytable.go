@@ -144,6 +144,9 @@ func (b Builder) launchGrants(r string) grants {
 		}})
 	}
 	g = append(g, b.diskKeyGrants(r)...)
+	if b.SSH.KeyPair != "" {
+		g = append(g, grant{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "key-pair/"+b.SSH.KeyPair), nil})
+	}
 	if p := b.Placement; p.Group != "" {
 		g = append(g, grant{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "placement-group/*"), nil})
 	}

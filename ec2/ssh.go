@@ -24,6 +24,12 @@ type SSH struct {
 	// that the image knows. No key is then made and injected.
 	Auth []sshmachine.Auth
 
+	// KeyPair is the name of an EC2 key pair whose public half EC2 gives the
+	// instance, besides the keys that we inject; Auth then logs in with its
+	// private half. It stays in the AMI, unless Hygiene.Also has AuthorizedKeys.
+	// Empty is none: an account that demands one is the reason to have it.
+	KeyPair string
+
 	// HostKey, when set, says which host key is the instance's: one that the
 	// image is known to have (sshmachine.FixedKey), or any that an authority has
 	// signed for its address (sshmachine.Authority). None is then injected. Keep

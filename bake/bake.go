@@ -14,7 +14,8 @@ import (
 // First everything is validated; if anything is wrong, Bake returns no results
 // and an error that joins all that is wrong, and nothing was created. Then
 // independent images are baked at the same time, as far as Options.Parallel
-// goes; an image that is made From another begins when that one is done.
+// goes; an image that is made From another begins when that one is published,
+// and does not wait for its clean-up.
 //
 // When ctx ends, every build stops, removes what it created, and only then
 // Bake returns. No goroutine of Bake's outlives it.
@@ -31,25 +32,19 @@ func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, erro
 	defer stop(nil)
 
 	results := make([]*Result, len(images))
-	done := make(map[*Image]chan struct{}, len(images))
-	index := make(map[*Image]int, len(images))
+	of := make(map[*Image]*build, len(images))
 	for i, img := range images {
-		done[img], index[img] = make(chan struct{}), i
+		of[img] = builds[i]
 	}
 	places := make(chan struct{}, set.Parallel)
 	var running sync.WaitGroup
 	for i, img := range images {
 		running.Go(func() {
-			defer close(done[img])
-			var source *Result
-			if img.From != nil {
-				<-done[img.From]
-				source = results[index[img.From]]
-			}
-			results[i] = builds[i].bakeInTurn(ctx, places, source)
+			results[i] = builds[i].bakeInTurn(ctx, places, of[img.From])
 			if set.StopOnFailure && results[i].Status == StatusFailed {
 				stop(fmt.Errorf("%w: %s", ErrStopped, img.Name))
 			}
+			builds[i].handOn(results[i].Artifact)
 		})
 	}
 	running.Wait()
@@ -76,11 +71,15 @@ func planAll(set *settings, images []*Image) ([]*build, error) {
 	return builds, errors.Join(errs...)
 }
 
-// bakeInTurn bakes when there is a place, unless the source failed or there is
-// no time left.
-func (b *build) bakeInTurn(ctx context.Context, places chan struct{}, source *Result) *Result {
-	if source != nil && source.Artifact == nil {
-		return b.skip(StatusSkipped, fmt.Errorf("%w: %s", ErrSourceFailed, b.img.From.Name))
+// bakeInTurn bakes when there is a source, if there is to be one, and a place;
+// unless the source failed or there is no time left.
+func (b *build) bakeInTurn(ctx context.Context, places chan struct{}, from *build) *Result {
+	var source Artifact
+	if from != nil {
+		<-from.handedOn
+		if source = from.artifact; source == nil {
+			return b.skip(StatusSkipped, fmt.Errorf("%w: %s", ErrSourceFailed, from.img.Name))
+		}
 	}
 	select {
 	case places <- struct{}{}:
@@ -94,11 +93,17 @@ func (b *build) bakeInTurn(ctx context.Context, places chan struct{}, source *Re
 		}
 		return b.skip(status, err)
 	}
-	var artifact Artifact
-	if source != nil {
-		artifact = source.Artifact
-	}
-	return b.bake(ctx, artifact)
+	return b.bake(ctx, source)
+}
+
+// handOn gives the artifact, nil if there is none, to the images that are made
+// of it. The first call counts: a build that succeeds hands on before it cleans
+// up, any other one when it has ended.
+func (b *build) handOn(artifact Artifact) {
+	b.handing.Do(func() {
+		b.artifact = artifact
+		close(b.handedOn)
+	})
 }
 
 // skip is the result of a build that did not begin.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -30,13 +31,18 @@ type build struct {
 	good    bool     // the artifact is promoted and stays, whatever comes
 	current atomic.Pointer[string]
 	kept    *Kept
+
+	handing  sync.Once // handOn
+	handedOn chan struct{}
+	artifact Artifact // after handedOn, what the images that are made From this one get
 }
 
 // newBuild plans the baking of img. It does no I/O.
 func newBuild(set *settings, img *Image, id string) (*build, error) {
-	b := &build{settings: set, img: img}
+	b := &build{settings: set, img: img, handedOn: make(chan struct{})}
 	b.run = b.newRun(id)
 	b.checkRun = b.newRun(id + "-check")
+	b.checkRun.Checks = true
 	b.record = Record{Build: id, Image: img.Name}
 	return b, b.begin()
 }
@@ -71,17 +77,15 @@ func (b *build) bake(ctx context.Context, source Artifact) *Result {
 	b.event(Event{Kind: BuildStarted})
 
 	err := b.advance(ctx)
+	if err == nil {
+		b.handOn(b.made())
+	}
 	var undoErr error
 	result.Status, undoErr = b.end(ctx, err)
 	if err = errors.Join(err, undoErr); err != nil {
 		result.Err = err
 	}
-	switch {
-	case b.found != nil:
-		result.Artifact = b.found
-	case b.good:
-		result.Artifact = b.session.Artifact()
-	}
+	result.Artifact = b.made()
 	for _, s := range b.stages {
 		if s.record.State != "" {
 			result.Steps = append(result.Steps, s.result)
@@ -94,6 +98,17 @@ func (b *build) bake(ctx context.Context, source Artifact) *Result {
 	}
 	b.event(finished)
 	return result
+}
+
+// made is the artifact of a build that has one to stay.
+func (b *build) made() Artifact {
+	switch {
+	case b.found != nil:
+		return b.found
+	case b.good:
+		return b.session.Artifact()
+	}
+	return nil
 }
 
 // forward does the steps in order, from one on, until one fails.
@@ -119,18 +134,13 @@ func (b *build) forward(ctx context.Context, from int) error {
 
 // cross does what must happen between two parts of the build.
 func (b *build) cross(ctx context.Context, from, to part) error {
-	if from <= provisioning && to > provisioning {
+	if from <= provisioning && to > provisioning || from == checking && to > checking {
 		if err := b.disconnect(ctx, Succeeded); err != nil {
 			return err
 		}
 	}
 	if from < checking && to == checking {
 		b.checkRun.Source = b.session.Artifact()
-	}
-	if from == checking && to > checking {
-		if err := b.undo(ctx, Succeeded, func(s *stage) bool { return s.part == checking }); err != nil {
-			return err
-		}
 	}
 	if to >= publishing && !b.img.ProvisionOnly {
 		b.good, b.record.Good = true, true

@@ -41,6 +41,12 @@ type Session interface {
 	// machine's connection is closed before the first of them.
 	Capture() []Step
 
+	// Release is the steps that begin to end a machine that the checks are done
+	// with. Its connection is closed before the first of them. They wait for
+	// nothing: the artifact is promoted next, and what is left of Launch is undone
+	// when the build ends.
+	Release() []Step
+
 	// Promote is the steps that make a good artifact ready for others, after
 	// its checks: final tags, copies, permissions. One that fails with a
 	// *PartialError leaves the artifact standing.

@@ -80,6 +80,9 @@ type Run struct {
 	// that artifact. Nil leaves the source to the builder.
 	Source Artifact
 
+	// Checks says that this session is of a machine that checks an artifact.
+	Checks bool
+
 	// Fingerprint is that of the image and its source together; empty when the
 	// image has none.
 	Fingerprint string

@@ -15,6 +15,7 @@ const (
 	provisioning
 	capturing
 	checking
+	releasing
 	promoting
 	publishing
 	finished
@@ -79,13 +80,17 @@ func (b *build) planChecks() {
 			Do:   func(ctx context.Context) error { return c.Check(ctx, b.machine) },
 		})
 	}
+	for _, step := range b.check.Release() {
+		step.Name = prefix + step.Name
+		b.stage(releasing, step)
+	}
 }
 
 func (b *build) stage(in part, steps ...Step) {
 	for _, step := range steps {
 		b.stages = append(b.stages, &stage{
 			Step: step, part: in,
-			record: StepRecord{Name: step.Name, Check: in == checking},
+			record: StepRecord{Name: step.Name, Check: in == checking || in == releasing},
 			result: StepResult{Name: step.Name},
 		})
 	}

@@ -117,7 +117,7 @@ func (s *session) blockDevices() []ec2types.BlockDeviceMapping {
 	mappings := make([]ec2types.BlockDeviceMapping, 0, len(s.Source.Staying)+len(s.builder.BlockDevices))
 	given := map[string]bool{}
 	ours := s.builder.BlockDevices
-	if s.checks() {
+	if s.run.Checks {
 		ours = nil // they are in the AMI, with what was written on them
 	}
 	for _, d := range ours {

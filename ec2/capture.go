@@ -139,7 +139,7 @@ func (s *session) Capture() []bake.Step {
 		}
 		steps = append(steps, bake.Step{Name: "stop instance", Do: s.stop, Timeout: stateTimeout})
 	}
-	end := bake.Step{Name: "terminate instance", Do: s.beginTermination}
+	end := s.ending()
 	wait := bake.Step{Name: "wait for image", Do: s.waitImage, Timeout: s.builder.imageTimeout()}
 	switch {
 	case c.FromSnapshots && c.CrashConsistent:
@@ -161,15 +161,20 @@ func (s *session) Capture() []bake.Step {
 	)
 }
 
+// Release ends the instance that was checked.
+func (s *session) Release() []bake.Step { return []bake.Step{s.ending()} }
+
+// ending is the step with which an instance has done its part.
+func (s *session) ending() bake.Step {
+	return bake.Step{Name: "terminate instance", Do: s.beginTermination}
+}
+
 // registers reports whether the AMI is registered from snapshots.
 func (b Builder) registers() bool { return b.Capture.FromSnapshots || b.ReplaceAMI }
 
-// checkSource refuses a source whose billing codes the AMI would lose. The
-// candidate that is checked has been through that.
+// checkSource refuses a source whose billing codes the AMI would lose.
 func (s *session) checkSource(context.Context) error {
 	switch {
-	case s.checks():
-		return nil
 	case s.builder.Capture.Surrogate != nil:
 		return s.checkSurrogate()
 	case !s.Source.Billed:

@@ -26,9 +26,6 @@ import (
 // is free, that keys, launch templates and the instance profile exist. All that
 // is wrong is in the error. Many bakes ask together.
 func (s *session) checkPlaces(ctx context.Context) error {
-	if s.checks() {
-		return nil // what is checked has its name already
-	}
 	var all sync.WaitGroup
 	looks := s.looks()
 	errs := make([]error, len(looks))

@@ -31,13 +31,14 @@ var (
 	_ bake.Restarter = (*session)(nil)
 )
 
-// Launch is the life of a bake up to a running instance.
+// Launch is the life of a bake up to a running instance. A machine that checks
+// is launched of an AMI that has been looked at already, as users will launch it.
 func (s *session) Launch() []bake.Step {
 	steps := []bake.Step{{Name: "find source image", Do: s.findSource}}
-	if s.builder.registers() {
+	if s.builder.registers() && !s.run.Checks {
 		steps = append(steps, bake.Step{Name: "check source image", Do: s.checkSource})
 	}
-	if len(s.looks()) > 0 {
+	if !s.run.Checks && len(s.looks()) > 0 {
 		steps = append(steps, bake.Step{Name: "check places", Do: s.checkPlaces})
 	}
 	steps = append(steps, []bake.Step{

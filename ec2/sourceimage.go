@@ -58,7 +58,7 @@ func (s *session) findSource(ctx context.Context) error {
 		return err
 	}
 	s.Source = sourceImage(image)
-	if s.builder.User != "" && !s.checks() {
+	if s.builder.User != "" && !s.run.Checks {
 		s.Source.Login = s.builder.User
 	}
 	if s.Source.Login == "" {
@@ -66,12 +66,6 @@ func (s *session) findSource(ctx context.Context) error {
 	}
 	s.run.Say("source is %s", s.Source.describe(s.run.Clock.Now()))
 	return nil
-}
-
-// checks reports whether this is the machine that checks what the image became:
-// it is launched as users will launch it.
-func (s *session) checks() bool {
-	return s.run.Source != nil && s.Source.Tags[TagImage] == s.run.Image
 }
 
 // findImage answers all bakes that ask for the same source at about the same

@@ -162,8 +162,14 @@ func (s *session) Launch() []bake.Step {
 func (s *session) Capture() []bake.Step {
 	return []bake.Step{
 		{Name: "save image", Do: s.save, Undo: s.discard},
-		{Name: "remove machine", Do: func(ctx context.Context) error { return s.terminate(ctx, bake.Succeeded) }},
+		s.removal(),
 	}
+}
+
+func (s *session) Release() []bake.Step { return []bake.Step{s.removal()} }
+
+func (s *session) removal() bake.Step {
+	return bake.Step{Name: "remove machine", Do: func(ctx context.Context) error { return s.terminate(ctx, bake.Succeeded) }}
 }
 
 func (s *session) Promote() []bake.Step {

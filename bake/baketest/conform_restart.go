@@ -22,7 +22,7 @@ func ConformRestarts(t *testing.T, fresh func(t *testing.T) Platform) {
 	t.Helper()
 	p := fresh(t)
 	whole := &restarted{Builder: p.Builder}
-	if _, err := bake.Bake(t.Context(), p.options(), image("whole", whole)); err != nil {
+	if _, err := bake.Bake(t.Context(), p.options(), unchecked("whole", whole)); err != nil {
 		t.Fatalf("Bake: %v", err)
 	}
 	want := p.Existing()
@@ -30,7 +30,7 @@ func ConformRestarts(t *testing.T, fresh func(t *testing.T) Platform) {
 		t.Run("restart after "+name, func(t *testing.T) {
 			p := fresh(t)
 			dying := &restarted{Builder: p.Builder, after: name}
-			results, err := bake.Bake(t.Context(), p.options(), image("restarted", dying))
+			results, err := bake.Bake(t.Context(), p.options(), unchecked("restarted", dying))
 			if err != nil {
 				t.Fatalf("Bake: %v", err)
 			}
@@ -77,6 +77,7 @@ type restartedSession struct {
 
 func (s *restartedSession) Launch() []bake.Step     { return s.steps(s.session.Launch()) }
 func (s *restartedSession) Capture() []bake.Step    { return s.steps(s.session.Capture()) }
+func (s *restartedSession) Release() []bake.Step    { return s.steps(s.session.Release()) }
 func (s *restartedSession) Promote() []bake.Step    { return s.steps(s.session.Promote()) }
 func (s *restartedSession) Artifact() bake.Artifact { return s.session.Artifact() }
 

@@ -21,24 +21,34 @@ func (t *tampered) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tamperedSession{session: s, by: t}, nil
+	return &tamperedSession{session: s, by: t, checks: run.Checks}, nil
 }
 
 type tamperedSession struct {
 	session bake.Session
 	by      *tampered
+	checks  bool
 }
 
-func (s *tamperedSession) Launch() []bake.Step     { return s.by.steps(s.session.Launch()) }
-func (s *tamperedSession) Capture() []bake.Step    { return s.by.steps(s.session.Capture()) }
-func (s *tamperedSession) Promote() []bake.Step    { return s.by.steps(s.session.Promote()) }
+// name is how the build calls a step of the session.
+func (s *tamperedSession) name(step string) string {
+	if s.checks {
+		return "check: " + step
+	}
+	return step
+}
+
+func (s *tamperedSession) Launch() []bake.Step     { return s.steps(s.session.Launch()) }
+func (s *tamperedSession) Capture() []bake.Step    { return s.steps(s.session.Capture()) }
+func (s *tamperedSession) Release() []bake.Step    { return s.steps(s.session.Release()) }
+func (s *tamperedSession) Promote() []bake.Step    { return s.steps(s.session.Promote()) }
 func (s *tamperedSession) Artifact() bake.Artifact { return s.session.Artifact() }
 
 func (s *tamperedSession) MarshalJSON() ([]byte, error)    { return json.Marshal(s.session) }
 func (s *tamperedSession) UnmarshalJSON(data []byte) error { return json.Unmarshal(data, s.session) }
 
 func (s *tamperedSession) Connect(ctx context.Context) (m bake.Machine, err error) {
-	connect := s.by.wrapDo("connect", func(ctx context.Context) error {
+	connect := s.by.wrapDo(s.name("connect"), func(ctx context.Context) error {
 		m, err = s.session.Connect(ctx)
 		return err
 	})
@@ -64,12 +74,12 @@ func (t *tampered) wrapDo(step string, do func(context.Context) error) func(cont
 	return t.do(step, do)
 }
 
-func (t *tampered) steps(steps []bake.Step) []bake.Step {
+func (s *tamperedSession) steps(steps []bake.Step) []bake.Step {
 	out := make([]bake.Step, len(steps))
 	for i, step := range steps {
-		step.Do = t.wrapDo(step.Name, step.Do)
-		if t.undo != nil && step.Undo != nil {
-			step.Undo = t.undo(step.Name, step.Undo)
+		step.Do = s.by.wrapDo(s.name(step.Name), step.Do)
+		if s.by.undo != nil && step.Undo != nil {
+			step.Undo = s.by.undo(s.name(step.Name), step.Undo)
 		}
 		out[i] = step
 	}

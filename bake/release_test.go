@@ -1,0 +1,90 @@
+package bake_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+)
+
+// lingering is a builder in memory whose machines are there until the undo of
+// their launch, which waits for a signal.
+type lingering struct {
+	*baketest.Builder
+	until <-chan struct{}
+}
+
+func (l lingering) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
+	s, err := l.Builder.Begin(img, run)
+	return lingeringSession{s, l.until}, err
+}
+
+type lingeringSession struct {
+	bake.Session
+	until <-chan struct{}
+}
+
+func (s lingeringSession) Launch() []bake.Step {
+	steps := s.Session.Launch()
+	undo := steps[0].Undo
+	steps[0].Undo = func(ctx context.Context, outcome bake.Outcome) error {
+		select {
+		case <-s.until:
+			return undo(ctx, outcome)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return steps
+}
+
+func (s lingeringSession) Release() []bake.Step {
+	return []bake.Step{{Name: "let go", Do: func(context.Context) error { return nil }}}
+}
+
+// Neither what follows the checks nor an image that is made of the artifact
+// waits until the machines have ended.
+func TestNobodyWaitsForTheCleanUp(t *testing.T) {
+	synctest.Test(t, nobodyWaits)
+}
+
+func nobodyWaits(t *testing.T) {
+	ended := make(chan struct{})
+	memory := baketest.NewBuilder(nil)
+	var order []string
+	base := &bake.Image{
+		Name: "base", Builder: lingering{memory, ended},
+		Checks: []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return nil })},
+		Publishers: []bake.Publisher{bake.PublisherFunc(func(context.Context, bake.Artifact) error {
+			order = append(order, "published")
+			return nil
+		})},
+	}
+	layer := &bake.Image{
+		Name: "layer", Builder: memory, From: base,
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+			order = append(order, "layer begun")
+			close(ended)
+			return nil
+		})},
+	}
+	results, err := bake.Bake(t.Context(), nil, base, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"published", "layer begun"}; !slices.Equal(order, want) {
+		t.Errorf("order %v, want %v", order, want)
+	}
+	if existing := memory.Existing(); len(existing) != 2 {
+		t.Errorf("existing %v, want the two artifacts", existing)
+	}
+	for _, step := range results[0].Steps {
+		if step.Name == "check: let go" {
+			return
+		}
+	}
+	t.Errorf("steps %v, want one that releases the machine", results[0].Steps)
+}

@@ -66,6 +66,11 @@ func (s *session) looks() []func(context.Context) error {
 	if s.image.ProvisionOnly {
 		return looks
 	}
+	if !b.Distribute.OnlyCopies {
+		looks = append(looks, func(ctx context.Context) error {
+			return s.lookAtSharing(ctx, s.region, &CopyError{Region: s.region.name})
+		})
+	}
 	for _, p := range s.image.Publishers {
 		switch p := p.(type) {
 		case LaunchTemplate:
@@ -99,7 +104,7 @@ func (s *session) lookAtCopy(ctx context.Context, i int) error {
 	if err != nil {
 		return place.of(bake.Invalid(field+".Region", "%w", err))
 	}
-	var errs []error
+	errs := []error{s.lookAtSharing(ctx, r, place)}
 	if s.builder.AMIName != "" {
 		errs = append(errs, s.lookAtName(ctx, r, place))
 	}

@@ -153,6 +153,45 @@ func TestPlacesAreChecked(t *testing.T) {
 			},
 			[]string{west + ": SSMParameter.NoOverwrite: there is a parameter /web"},
 		},
+		"public where it is blocked": {
+			func(s spoiled) {
+				allowPublic(s.t, s.server, testRegion)
+				s.b.Distribute.LaunchPermissions.Public = true
+			},
+			[]string{
+				west + ": Builder.Distribute.LaunchPermissions.Public: the account blocks public access to AMIs here",
+				prod + ": Builder.Distribute.LaunchPermissions.Public: ",
+			},
+		},
+		"public at home": {
+			func(s spoiled) {
+				allowPublic(s.t, s.server, west, "us-east-1", prod)
+				s.b.Distribute.LaunchPermissions.Public = true
+			},
+			[]string{"check places: " + testRegion + ": Builder.Distribute.LaunchPermissions.Public: the account blocks"},
+		},
+		"public snapshots": {
+			func(s spoiled) {
+				_, err := awsec2.NewFromConfig(owner(s.server, west)).EnableSnapshotBlockPublicAccess(s.t.Context(), &awsec2.EnableSnapshotBlockPublicAccessInput{
+					State: ec2types.SnapshotBlockPublicAccessStateBlockNewSharing,
+				})
+				if err != nil {
+					s.t.Fatal(err)
+				}
+				s.b.Distribute.SnapshotPermissions.Public = true
+			},
+			[]string{west + ": Builder.Distribute.SnapshotPermissions.Public: the account blocks public access to snapshots here"},
+		},
+		"public though all is encrypted": {
+			func(s spoiled) {
+				allowPublic(s.t, s.server, definitionPlaces()...)
+				if _, err := awsec2.NewFromConfig(owner(s.server, prod)).EnableEbsEncryptionByDefault(s.t.Context(), nil); err != nil {
+					s.t.Fatal(err)
+				}
+				s.b.Distribute.LaunchPermissions.Public = true
+			},
+			[]string{prod + ": Builder.Distribute.LaunchPermissions.Public: the account encrypts all new volumes here"},
+		},
 		"two things": {
 			func(s spoiled) {
 				takeName(s.t, s.server, testRegion, false)

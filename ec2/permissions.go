@@ -24,7 +24,8 @@ type Permissions struct {
 	OrganizationalUnits []string
 
 	// Public is everyone. EC2 refuses it for what is encrypted, and as long as
-	// the account blocks public access.
+	// the account blocks public access, as new accounts do for AMIs. Both are
+	// looked at before the launch.
 	Public bool
 }
 

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
 func TestValidateDistribution(t *testing.T) {
@@ -49,8 +51,19 @@ func TestValidateDistribution(t *testing.T) {
 	}
 }
 
+// allowPublic has the accounts of places share AMIs with everyone.
+func allowPublic(t *testing.T, server *ec2test.Server, places ...string) {
+	t.Helper()
+	for _, place := range places {
+		if _, err := awsec2.NewFromConfig(owner(server, place)).DisableImageBlockPublicAccess(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestPublicPermissions(t *testing.T) {
 	server := newServer(t, nil)
+	allowPublic(t, server, testRegion)
 	cloud := newCloud(server)
 	public := func(d *ec2.Distribution) {
 		*d = ec2.Distribution{LaunchPermissions: ec2.Permissions{Public: true}, SnapshotPermissions: ec2.Permissions{Public: true}}
@@ -78,6 +91,31 @@ func TestPublicPermissions(t *testing.T) {
 		t.Errorf("error %v, want that it cannot be shared", err)
 	}
 	wantNothing(t, server)
+}
+
+// TestPublicOnlyElsewhere wants only those places looked at where the AMI gets
+// public, and a look that is not allowed left to EC2.
+func TestPublicOnlyElsewhere(t *testing.T) {
+	server := newServer(t, nil)
+	allowPublic(t, server, "us-east-1")
+	cloud := newCloud(server)
+	public := ec2.Distribution{Copies: ec2.To("us-east-1"), OnlyCopies: true, LaunchPermissions: ec2.Permissions{Public: true}}
+	results, err := bake.Bake(t.Context(), nil, change(spread(cloud), func(d *ec2.Distribution) { *d = public }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := launchPermissions(t, cloud, "us-east-1", ec2.Of(results[0]).IDs()["us-east-1"]); !slices.Equal(got, []string{"all"}) {
+		t.Errorf("launch permissions %v", got)
+	}
+	if err := ec2.Of(results[0]).Destroy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	server.Fail(ec2test.Fault{Action: "GetImageBlockPublicAccessState", Code: "UnauthorizedOperation", Times: -1})
+	public.Copies, public.Attempts = ec2.To("us-west-2"), 1
+	_, err = bake.Bake(t.Context(), nil, change(spread(cloud), func(d *ec2.Distribution) { *d = public }))
+	if err == nil || !strings.Contains(err.Error(), "OperationNotPermitted") || server.CallCount("RunInstances") != 2 {
+		t.Errorf("error %v, want EC2's of the call that makes it public", err)
+	}
 }
 
 func TestEncryptedCopyAndCooldown(t *testing.T) {

@@ -37,6 +37,7 @@ func definitionServer(t *testing.T) (*ec2test.Server, *ec2.Cloud) {
 		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
 	}
 	server.AddInstanceProfile("baker")
+	allowPublic(t, server, testRegion)
 	cloud := newCloud(server)
 	openDefaultGroup(t, cloud)
 	return server, cloud
@@ -89,6 +90,15 @@ func definitions() []aDefinition {
 		{"temporary profile", func(cloud *ec2.Cloud) *bake.Image {
 			img := simple(cloud)
 			img.Builder = ec2.Builder{Cloud: cloud, Source: old, InstanceProfilePolicy: readBucket}
+			return img
+		}},
+		{"public", func(cloud *ec2.Cloud) *bake.Image {
+			img := simple(cloud)
+			public := ec2.Permissions{Public: true}
+			img.Builder = ec2.Builder{
+				Cloud: cloud, Source: old,
+				Distribute: ec2.Distribution{LaunchPermissions: public, SnapshotPermissions: public},
+			}
 			return img
 		}},
 		{"spread and published", func(cloud *ec2.Cloud) *bake.Image {

@@ -180,6 +180,15 @@ func (b Builder) releaseGrants(r string) grants {
 			"ForAllValues:StringEquals": {"aws:TagKeys": {TagExpires}},
 		}},
 	}
+	if d.LaunchPermissions.Public {
+		g = append(g, reading("GetImageBlockPublicAccessState"))
+	}
+	if d.SnapshotPermissions.Public {
+		g = append(g, reading("GetSnapshotBlockPublicAccessState"))
+	}
+	if d.LaunchPermissions.Public || d.SnapshotPermissions.Public {
+		g = append(g, reading("GetEbsEncryptionByDefault"))
+	}
 	if !d.LaunchPermissions.isZero() {
 		g = append(g, grant{"Share", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), ours()})
 	}

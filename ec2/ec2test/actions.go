@@ -84,6 +84,13 @@ func (s *Server) actionTable() map[string]action {
 		handle("CreateVolume", (*call).createVolume),
 		handle("DeleteVolume", (*call).deleteVolume),
 
+		handle("GetImageBlockPublicAccessState", (*call).getImageBlock),
+		handle("EnableImageBlockPublicAccess", (*call).enableImageBlock),
+		handle("DisableImageBlockPublicAccess", (*call).disableImageBlock),
+		handle("GetSnapshotBlockPublicAccessState", (*call).getSnapshotBlock),
+		handle("EnableSnapshotBlockPublicAccess", (*call).enableSnapshotBlock),
+		handle("DisableSnapshotBlockPublicAccess", (*call).disableSnapshotBlock),
+
 		handle("GetEbsEncryptionByDefault", (*call).getEncryption),
 		handle("EnableEbsEncryptionByDefault", (*call).enableEncryption),
 		handle("DisableEbsEncryptionByDefault", (*call).disableEncryption),

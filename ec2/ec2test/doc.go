@@ -34,6 +34,10 @@
 // gives to programs. Signatures are not verified: the access key says the
 // account, and the scope of the signature says the region.
 //
+// As in an account of AWS that never had a public image, public images are
+// blocked until DisableImageBlockPublicAccess is called, region by region;
+// public snapshots are not.
+//
 // Instances boot the disk of their image, with the user data of their launch.
 // By default a machine is a sandbox in memory: a shell with the usual small
 // commands on a file system of its own, behind an SSH and SFTP server.

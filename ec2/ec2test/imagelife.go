@@ -273,6 +273,9 @@ func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*returnXML, 
 		if state := img.state(c.now); state != "available" {
 			return nil, fail("InvalidAMIID.Unavailable", "The image ID '%s' is not available: %s", img.id, state)
 		}
+		if err := c.publicImage(in.LaunchPermission); err != nil {
+			return nil, err
+		}
 		for _, m := range img.mappings {
 			if m.EBS == nil {
 				continue

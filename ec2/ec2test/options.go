@@ -85,6 +85,8 @@ type Latency struct {
 	ImageGiB    time.Duration // the same, in addition for each GiB
 	Refresh     time.Duration // instance refresh in progress to successful
 	UsageReport time.Duration // image usage report pending to available
+
+	PublicAccess time.Duration // a change of block public access for AMIs
 }
 
 // Realistic is how long AWS typically takes for a small Linux image. A bake
@@ -102,6 +104,8 @@ func Realistic() Latency {
 		ImageGiB:    3 * time.Second,
 		Refresh:     10 * time.Minute,
 		UsageReport: time.Minute,
+
+		PublicAccess: 5 * time.Minute,
 	}
 }
 

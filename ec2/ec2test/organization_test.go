@@ -28,6 +28,7 @@ func TestSharedWithOrganization(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv, c := start(t, nil)
 			other := client(srv.ConfigFor(prod, region))
+			must(c.DisableImageBlockPublicAccess(t.Context(), nil))(t)
 			srv.JoinOrganization(prod, test.member...)
 			id := bakeImage(t, c, "shared")
 			must(c.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{

@@ -227,6 +227,9 @@ func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*retur
 	if err := change.check("InvalidParameterValue"); err != nil {
 		return nil, err
 	}
+	if err := c.publicSnapshot(change); err != nil {
+		return nil, err
+	}
 	if err := change.shareable(c, s); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,9 @@ import "net/netip"
 type realm struct {
 	vpc     *vpc
 	subnets []*subnet // by zone
+
+	publicImages    publicAccess
+	publicSnapshots publicAccess
 }
 
 // realm is the account's beginnings, made when it first calls.
@@ -17,7 +20,11 @@ func (r *region) realm(account string) *realm {
 		base: r.beginning(account, namedID("vpc-", account, r.name)), cidr: r.server.network.nextPrivate(),
 		isDefault: !r.server.opts.NoDefaultVPC,
 	}
-	made := &realm{vpc: v, subnets: r.addVPC(v, true)}
+	made := &realm{
+		vpc: v, subnets: r.addVPC(v, true),
+		// Since October 2023 every account without public images blocks them.
+		publicImages: publicAccess{mode: blockNew}, publicSnapshots: publicAccess{mode: unblocked},
+	}
 	r.realms[account] = made
 	return made
 }

@@ -61,7 +61,13 @@ func (r *region) diskOf(s *snapshot) *diskRef {
 
 // readable tells whether the caller may make volumes of s.
 func (c *call) readable(s *snapshot) bool {
-	return c.owns(&s.base) || c.admits(&s.shares)
+	if c.owns(&s.base) {
+		return true
+	}
+	if c.hides(s.owner, c.now) {
+		return c.admitsByName(&s.shares)
+	}
+	return c.admits(&s.shares)
 }
 
 func (c *call) readableSnapshot(id string) (*snapshot, *apiError) {

@@ -1,0 +1,120 @@
+package ec2test
+
+import "time"
+
+// The modes of block public access.
+const (
+	unblocked = "unblocked"
+	blockNew  = "block-new-sharing"
+	blockAll  = "block-all-sharing" // of snapshots only
+)
+
+// publicAccess is a block of public access, of an account in a region: what it
+// is, and what it was until then.
+type publicAccess struct {
+	mode, before string
+	from         time.Time
+}
+
+func (p *publicAccess) at(now time.Time) string {
+	if now.Before(p.from) {
+		return p.before
+	}
+	return p.mode
+}
+
+func (p *publicAccess) set(mode string, now, from time.Time) {
+	p.before, p.mode, p.from = p.at(now), mode, from
+}
+
+// publicImage refuses to make an image public where that is blocked.
+func (c *call) publicImage(change *permissionChange) *apiError {
+	if !change.opens() || c.realm(c.account).publicImages.at(c.now) == unblocked {
+		return nil
+	}
+	return fail("OperationNotPermitted", "You can't publicly share this image because block public access for AMIs is enabled for this account. "+
+		"To publicly share the image, you must call the DisableImageBlockPublicAccess API.")
+}
+
+// publicSnapshot is the same for a snapshot. AWS does not document its error.
+func (c *call) publicSnapshot(change *permissionChange) *apiError {
+	if !change.opens() || c.realm(c.account).publicSnapshots.at(c.now) == unblocked {
+		return nil
+	}
+	return fail("OperationNotPermitted", "You can't publicly share this snapshot because block public access for snapshots is enabled for this account.")
+}
+
+// opens tells whether a change makes something public.
+func (change *permissionChange) opens() bool {
+	for _, entry := range change.Add {
+		if entry.Group != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// hides tells whether a snapshot of the owner, though public, is not to be seen
+// by others.
+func (r *region) hides(owner string, now time.Time) bool {
+	of := r.realms[owner] // nil of a vendor, who never calls
+	return of != nil && of.publicSnapshots.at(now) == blockAll
+}
+
+type imageAccessXML struct {
+	State   string `xml:"imageBlockPublicAccessState"`
+	Manager string `xml:"managedBy,omitempty"`
+}
+
+type enableImageBlockInput struct {
+	State string `ec2:"ImageBlockPublicAccessState,required,oneof=block-new-sharing"`
+}
+
+func (c *call) getImageBlock(*noInput) (*imageAccessXML, *apiError) {
+	return &imageAccessXML{c.realm(c.account).publicImages.at(c.now), "account"}, nil
+}
+
+func (c *call) enableImageBlock(in *enableImageBlockInput) (*imageAccessXML, *apiError) {
+	return c.setImageBlock(in.State)
+}
+
+func (c *call) disableImageBlock(*noInput) (*imageAccessXML, *apiError) {
+	return c.setImageBlock(unblocked)
+}
+
+func (c *call) setImageBlock(mode string) (*imageAccessXML, *apiError) {
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	c.realm(c.account).publicImages.set(mode, c.now, c.now.Add(c.server.opts.Latency.PublicAccess))
+	return &imageAccessXML{State: mode}, nil
+}
+
+type snapshotAccessXML struct {
+	State   string `xml:"state"`
+	Manager string `xml:"managedBy,omitempty"`
+}
+
+type enableSnapshotBlockInput struct {
+	State string `ec2:"State,required,oneof=block-all-sharing|block-new-sharing"`
+}
+
+func (c *call) getSnapshotBlock(*noInput) (*snapshotAccessXML, *apiError) {
+	return &snapshotAccessXML{c.realm(c.account).publicSnapshots.at(c.now), "account"}, nil
+}
+
+func (c *call) enableSnapshotBlock(in *enableSnapshotBlockInput) (*snapshotAccessXML, *apiError) {
+	return c.setSnapshotBlock(in.State)
+}
+
+func (c *call) disableSnapshotBlock(*noInput) (*snapshotAccessXML, *apiError) {
+	return c.setSnapshotBlock(unblocked)
+}
+
+func (c *call) setSnapshotBlock(mode string) (*snapshotAccessXML, *apiError) {
+	if err := c.commit(); err != nil {
+		return nil, err
+	}
+	c.realm(c.account).publicSnapshots.set(mode, c.now, c.now)
+	return &snapshotAccessXML{State: mode}, nil
+}

@@ -170,9 +170,20 @@ func (b *build) end(ctx context.Context, err error) (Status, error) {
 	if status == StatusFailed && b.OnFailure == KeepMachine && b.machine != nil {
 		b.keep()
 	}
-	b.record.Status, b.record.Error = status, b.mask.mask(errorText(err))
-	undoErr := b.undo(ctx, outcome, func(s *stage) bool { return s.record.State != StepKept })
-	return status, undoErr
+	// That the artifact is good must be known to others before anything goes
+	// that only an artifact that is not good could need again.
+	b.record.Error = b.mask.mask(errorText(err))
+	endErr := errors.Join(b.saved(ctx), b.undo(ctx, outcome, func(s *stage) bool { return s.record.State != StepKept }))
+	b.record.Status = status
+	return status, errors.Join(endErr, b.saved(ctx))
+}
+
+// saved saves the record; its error names the image.
+func (b *build) saved(ctx context.Context) error {
+	if err := b.save(ctx); err != nil {
+		return &Error{Image: b.img.Name, Err: err, mask: b.mask}
+	}
+	return nil
 }
 
 // keep marks the steps whose machine stays, and says how to reach it: the

@@ -134,9 +134,6 @@ func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bo
 			errs = append(errs, b.stepError(name, err))
 		}
 	}
-	if err := b.save(ctx); err != nil {
-		errs = append(errs, &Error{Image: b.img.Name, Err: err, mask: b.mask})
-	}
 	return errors.Join(errs...)
 }
 

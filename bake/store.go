@@ -23,7 +23,7 @@ type Record struct {
 	Started time.Time       `json:"started"`
 	Updated time.Time       `json:"updated"`
 	Expires time.Time       `json:"expires"`
-	Status  Status          `json:"status,omitempty"` // empty while it runs
+	Status  Status          `json:"status,omitempty"` // empty until its clean-up has ended
 	Error   string          `json:"error,omitempty"`
 	Good    bool            `json:"good,omitempty"` // the artifact was promoted: it stays
 	Steps   []StepRecord    `json:"steps"`

@@ -22,10 +22,11 @@ type place struct {
 	Account   string   `json:"account,omitempty"` // another than that of the bake
 	ID        string   `json:"id,omitempty"`
 	Snapshots []string `json:"snapshots,omitempty"`
-	Attempt   int      `json:"attempt,omitempty"` // copies that EC2 began and could not finish
-	Refused   bool     `json:"refused,omitempty"` // EC2 said that it began none
-	Broken    bool     `json:"broken,omitempty"`  // EC2 could not finish it
-	Pulling   bool     `json:"pulling,omitempty"` // its account may read the AMI
+	Attempt   int      `json:"attempt,omitempty"`  // copies that EC2 began and could not finish
+	Refused   bool     `json:"refused,omitempty"`  // EC2 said that it began none
+	Doubtful  bool     `json:"doubtful,omitempty"` // EC2 was asked and did not say whether it began one
+	Broken    bool     `json:"broken,omitempty"`   // EC2 could not finish it
+	Pulling   bool     `json:"pulling,omitempty"`  // its account may read the AMI
 	Copied    bool     `json:"copied,omitempty"`
 	Released  bool     `json:"released,omitempty"`
 	Done      bool     `json:"done,omitempty"` // ready for others
@@ -97,6 +98,12 @@ func (s *session) copyTo(ctx context.Context, i int) error {
 			return err
 		}
 		*p = place{Account: p.Account, Attempt: p.Attempt + 1, Replaces: p.Replaces}
+	}
+	if p.ID == "" && p.Doubtful {
+		if _, err := s.findPlace(ctx, r, &p.ID, &p.Snapshots, &p.Replaces); err != nil {
+			return err
+		}
+		p.Doubtful = false
 	}
 	if p.ID == "" && s.builder.cloudOf(c) != s.builder.Cloud {
 		if err := s.letPull(ctx, c, p); err != nil {
@@ -202,6 +209,7 @@ func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *place) er
 			return false, bake.Invalid("Builder.AMIName", "%q: %w", s.Image.Name, err)
 		case err != nil:
 			p.Refused = awsapi.Rejected(err)
+			p.Doubtful = !p.Refused
 			return false, err
 		}
 		s.run.Created("image", p.ID)

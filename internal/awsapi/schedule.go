@@ -41,7 +41,7 @@ func (s Schedule) Apply(cfg aws.Config) aws.Config {
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = attempts
-			o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(notCapacity)}, o.Retryables...)
+			o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(notCapacity), retry.IsErrorRetryableFunc(tooSoon)}, o.Retryables...)
 			o.RateLimiter = ratelimit.None // the buckets are here
 			// The SDK would pause in real time; ours is before the next attempt.
 			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
@@ -60,6 +60,7 @@ func (s Schedule) Apply(cfg aws.Config) aws.Config {
 type call struct {
 	resources int
 	attempts  int
+	doubtful  bool // an attempt may have taken effect
 }
 
 type callKey struct{}
@@ -71,7 +72,11 @@ func (callMiddleware) ID() string { return "BakestoneCall" }
 
 func (callMiddleware) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 	c := &call{resources: resourcesOf(in.Parameters)}
-	return next.HandleInitialize(middleware.WithStackValue(ctx, callKey{}, c), in)
+	out, meta, err := next.HandleInitialize(middleware.WithStackValue(ctx, callKey{}, c), in)
+	if c.doubtful && Rejected(err) {
+		err = &doubtfulError{err}
+	}
+	return out, meta, err
 }
 
 // attemptMiddleware runs around every single attempt of a call.
@@ -83,7 +88,8 @@ func (a *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	what := Call{
 		Region: awsmiddleware.GetRegion(ctx), Service: awsmiddleware.GetServiceID(ctx), Action: middleware.GetOperationName(ctx),
 	}
-	if c, ok := middleware.GetStackValue(ctx, callKey{}).(*call); ok {
+	c, ok := middleware.GetStackValue(ctx, callKey{}).(*call)
+	if ok {
 		what.Resources = c.resources
 		if err := a.Clock.Sleep(ctx, a.backoff(c.attempts)); err != nil {
 			return middleware.FinalizeOutput{}, middleware.Metadata{}, err
@@ -106,6 +112,9 @@ func (a *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	}
 	if ctx.Err() == nil && limited.Err() != nil {
 		err = &TimeoutError{Action: what.Action, After: a.CallTimeout}
+	}
+	if ok && !Rejected(err) && !IsThrottle(err) {
+		c.doubtful = true
 	}
 	return out, meta, err
 }
@@ -135,6 +144,16 @@ func (e *TimeoutError) Error() string {
 // RetryableError makes the SDK's retryer try again.
 func (e *TimeoutError) RetryableError() bool { return true }
 
+// A doubtfulError is a call whose last attempt AWS refused, after one that was
+// not answered and may have taken effect.
+type doubtfulError struct{ error }
+
+func (e *doubtfulError) Error() string {
+	return e.error.Error() + " (an attempt before was not answered, and may have taken effect)"
+}
+
+func (e *doubtfulError) Unwrap() error { return e.error }
+
 // Code returns the API error code of err, empty when AWS did not answer with
 // one.
 func Code(err error) string {
@@ -152,8 +171,11 @@ func IsThrottle(err error) bool {
 
 // Rejected reports whether AWS answered that it did not do what was asked: an
 // error of the caller's, not of the service or of the network. A call that
-// failed otherwise may have taken effect.
+// failed otherwise, in any of its attempts, may have taken effect.
 func Rejected(err error) bool {
+	if _, doubtful := errors.AsType[*doubtfulError](err); doubtful {
+		return false
+	}
 	api, ok := errors.AsType[smithy.APIError](err)
 	return ok && api.ErrorFault() != smithy.FaultServer && !IsThrottle(err) &&
 		api.ErrorCode() != "" && !serverCodes(api.ErrorCode())
@@ -186,6 +208,15 @@ func NoCapacity(code string) bool {
 func notCapacity(err error) aws.Ternary {
 	if NoCapacity(Code(err)) {
 		return aws.FalseTernary
+	}
+	return aws.UnknownTernary
+}
+
+// tooSoon has the SDK repeat the snapshot of a volume of which there was one in
+// the last 15 seconds, such as by an attempt whose answer was lost.
+func tooSoon(err error) aws.Ternary {
+	if Code(err) == "SnapshotCreationPerVolumeRateExceeded" {
+		return aws.TrueTernary
 	}
 	return aws.UnknownTernary
 }

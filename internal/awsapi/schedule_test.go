@@ -144,3 +144,22 @@ func TestLaunchesCountInstances(t *testing.T) {
 		}
 	})
 }
+
+// A refusal is proof of nothing after an attempt that was not answered.
+func TestRejectedAfterNoAnswer(t *testing.T) {
+	for name, test := range map[string]struct {
+		statuses []int
+		want     bool
+	}{
+		"refused":            {[]int{http.StatusForbidden}, true},
+		"no answer, refused": {[]int{0, http.StatusForbidden}, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &answers{statuses: test.statuses, code: "UnauthorizedOperation"}
+			_, err := awsec2.NewFromConfig(config(a, nil)).CreateImage(t.Context(), &awsec2.CreateImageInput{InstanceId: aws.String("i-1"), Name: aws.String("web")})
+			if got := awsapi.Rejected(err); got != test.want || awsapi.Code(err) != "UnauthorizedOperation" {
+				t.Errorf("%s: rejected %t, want %t: %v", name, got, test.want, err)
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -202,20 +203,33 @@ func (r *region) bringBack(ctx context.Context, run *bake.Run, to *replacement) 
 	if to.OldID == "" || to.Old == nil {
 		return nil
 	}
-	taken := false
+	var refused error
 	err := r.settled(ctx, func(ctx context.Context) (bool, error) {
 		images, err := r.named(ctx, aws.ToString(to.Old.Name))
-		taken = len(images) > 0
-		// The new one may be to be seen for some moments more.
-		return !taken || tagMap(images[0].Tags)[TagBuild] != run.ID, err
+		if err != nil {
+			return false, err
+		}
+		if len(images) > 0 {
+			// The new one may be to be seen for some moments more. Any other is the
+			// old one, which was never away or is back already, or somebody else's.
+			refused = fmt.Errorf("its name is that of %s", aws.ToString(images[0].ImageId))
+			there := tagMap(images[0].Tags)[TagBuild] != run.ID
+			if there {
+				refused = nil
+			}
+			return there, nil
+		}
+		var id string
+		if id, refused = r.register(ctx, to.Old); awsapi.Code(refused) == duplicateName {
+			return false, nil // EC2 has not noticed yet that the name is free
+		}
+		if refused == nil {
+			run.Say("%q was registered again as %s; it was %s", aws.ToString(to.Old.Name), id, to.OldID)
+		}
+		return true, nil
 	})
-	if err != nil || taken {
-		return err // the old one was never away, or is back already
-	}
-	id, err := r.register(ctx, to.Old)
-	if err != nil && awsapi.Code(err) != duplicateName {
+	if err = errors.Join(err, refused); err != nil {
 		return fmt.Errorf("bring back image %s: %w", to.OldID, err)
 	}
-	run.Say("%q was registered again as %s; it was %s", aws.ToString(to.Old.Name), id, to.OldID)
 	return nil
 }

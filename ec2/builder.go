@@ -137,7 +137,8 @@ type Builder struct {
 	InstanceProfilePolicy string
 
 	// UserData is given to the instance together with what we need in it: any
-	// form that cloud-init takes, 12 KiB at most.
+	// form that cloud-init takes. EC2 takes 16 KiB of both; if they are longer,
+	// they are compressed.
 	UserData []byte
 
 	// UserDataFile, in place of UserData, is a file on the baking host.

@@ -16,7 +16,9 @@ type keys struct {
 	ClientPublic  string `json:"client_public,omitempty"`
 }
 
-func (s *session) makeKeys(context.Context) error {
+func (s *session) makeKeys(context.Context) error { return s.newKeys() }
+
+func (s *session) newKeys() error {
 	s.Keys = keys{}
 	if s.builder.SSH.HostKey == nil && !s.builder.SSH.ConsoleHostKey {
 		host, err := sshmachine.NewKeyPair("")

@@ -250,6 +250,7 @@ func TestUserDataIsMerged(t *testing.T) {
 		"cloud-config": "#cloud-config\nruncmd: ['echo user >/etc/user-data-ran']\n",
 		"mime": "Content-Type: multipart/mixed; boundary=\"b\"\nMIME-Version: 1.0\n\n--b\nContent-Type: text/x-shellscript\n\n" +
 			"#!/bin/sh\necho user >/etc/user-data-ran\n--b--\n",
+		"long": "#!/bin/sh\n" + strings.Repeat("# a comment that compresses well\n", 2000) + "echo user >/etc/user-data-ran\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			img := &bake.Image{

@@ -17,16 +17,41 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-const mostUserData = 12 << 10 // EC2 takes 16 KiB; ours needs some
+const (
+	mostUserData = 16 << 10 // what EC2 takes
+	keysVary     = 64       // more or fewer bytes by which keys compress
+)
 
 func (b Builder) validateUserData() []error {
 	if len(b.UserData) > 0 && b.UserDataFile != "" {
 		return []error{bake.Invalid("Builder.UserDataFile", "cannot be set together with UserData")}
 	}
-	if _, err := b.ownUserData(); err != nil {
+	own, err := b.ownUserData()
+	if err == nil && len(own) > 0 {
+		err = b.validateSize(own)
+	}
+	if err != nil {
 		return []error{err}
 	}
 	return nil
+}
+
+// validateSize reports user data that EC2 does not take together with ours.
+func (b Builder) validateSize(own []byte) error {
+	var s session
+	s.builder, s.run = b, bake.NewRun(strings.Repeat("x", len("20060102t150405-abcdefgh-check")), "", nil, nil)
+	if err := s.newKeys(); err != nil {
+		return err
+	}
+	data, err := userData(own, s.Keys, s.run.Expires, s.run.ID)
+	if err == nil && len(data) > mostUserData-keysVary {
+		field := "Builder.UserData"
+		if b.UserDataFile != "" {
+			field = "Builder.UserDataFile"
+		}
+		err = bake.Invalid(field, "is %d bytes together with ours, compressed, of %d at most", len(data), mostUserData-keysVary)
+	}
+	return err
 }
 
 // ownUserData is the caller's user data.
@@ -38,9 +63,6 @@ func (b Builder) ownUserData() ([]byte, error) {
 		if data, err = os.ReadFile(b.UserDataFile); err != nil {
 			return nil, bake.Invalid(field, "%w", err)
 		}
-	}
-	if len(data) > mostUserData {
-		return nil, bake.Invalid(field, "is %d bytes, of %d at most", len(data), mostUserData)
 	}
 	if len(data) > 0 {
 		if _, _, err := userPart(data); err != nil {
@@ -60,8 +82,9 @@ func (s *session) userData() (string, error) {
 }
 
 // userData is the caller's user data and ours, as the parts of one MIME
-// multipart document for cloud-init. It is the same bytes for the same input,
-// because a repeated launch must be the same call.
+// multipart document for cloud-init, compressed if it is too long else. It is
+// the same bytes for the same input, because a repeated launch must be the same
+// call.
 func userData(user []byte, k keys, expires time.Time, boundary string) (string, error) {
 	var doc bytes.Buffer
 	w := multipart.NewWriter(&doc)
@@ -101,6 +124,13 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	add("text/cloud-config", "list(append)+dict(no_replace,recurse_list)+str()", append([]byte("#cloud-config\n"), config...))
 	add("text/cloud-boothook", "", []byte(deadMan(expires)))
 	errs = append(errs, w.Close())
+	if doc.Len() > mostUserData {
+		var compressed bytes.Buffer
+		z := gzip.NewWriter(&compressed)
+		_, err := z.Write(doc.Bytes())
+		errs = append(errs, err, z.Close())
+		doc = compressed
+	}
 	return doc.String(), errors.Join(errs...)
 }
 
@@ -187,6 +217,9 @@ func gunzip(data []byte) ([]byte, error) {
 		return nil, err
 	}
 	plain, err := io.ReadAll(io.LimitReader(r, largest))
+	if len(plain) == largest {
+		err = fmt.Errorf("holds more than %d bytes", largest)
+	}
 	return plain, errors.Join(err, r.Close())
 }
 

@@ -3,6 +3,7 @@ package ec2_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -14,6 +15,13 @@ import (
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2"
 )
+
+// noise is a script that does not compress.
+func noise(n int) []byte {
+	random := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random) // never fails
+	return append([]byte("#!/bin/sh\nexit\n"), random...)
+}
 
 func TestValidate(t *testing.T) {
 	cloud := ec2.NewCloud(aws.Config{Region: testRegion}, nil)
@@ -38,7 +46,7 @@ func TestValidate(t *testing.T) {
 		}, want: "Builder.SSHFrom"},
 		"no network":          {change: func(b *ec2.Builder) { b.SSHFrom = []netip.Prefix{{}} }, want: "is not a network"},
 		"contradiction":       {change: func(b *ec2.Builder) { b.PublicIP = ec2.No; b.Address = ec2.PublicAddress }, want: "Builder.Address: there is no public address"},
-		"long user data":      {change: func(b *ec2.Builder) { b.UserData = make([]byte, 20000) }, want: "Builder.UserData: is 20000 bytes"},
+		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "bytes together with ours, compressed, of 163"},
 		"unknown user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("echo hello") }, want: "Builder.UserData: is in no form that cloud-init knows"},
 		"device twice":        {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{SizeGiB: 1}, {SizeGiB: 2}} }, want: "is given twice"},
 		"device without size": {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Device: "/dev/sdf"}} }, want: "Builder.BlockDevices[/dev/sdf]: needs SizeGiB or Snapshot"},

@@ -51,7 +51,8 @@ type Distribution struct {
 	// again. Zero is three times.
 	Attempts int
 
-	// Timeout bounds each attempt at all places together. Zero is two hours.
+	// Timeout bounds the copying of each attempt, to all places together. Zero is
+	// two hours. A copy that takes longer goes on in the next attempt.
 	Timeout time.Duration
 }
 
@@ -114,6 +115,13 @@ func (d Distribution) retry() bake.Retry {
 		attempts = defaultAttempts
 	}
 	return bake.Retry{Attempts: attempts, Delay: pause}
+}
+
+func (d Distribution) timeout() time.Duration {
+	if d.Timeout == 0 {
+		return defaultCopying
+	}
+	return d.Timeout
 }
 
 // deprecation is when the AMI is to be deprecated; the zero time is never.

@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,8 +14,9 @@ import (
 )
 
 // promote copies the AMI to all places and then makes it one that others may
-// use, here and there. Called again, it does what is left to do. Protection
-// comes last: what has it cannot be removed at once any more.
+// use, here and there. Called again, it does what is left to do. What cannot
+// well be taken back waits until all copies are made, or the last attempt: the
+// name of an old AMI, and protection, which comes last.
 func (s *session) promote(ctx context.Context) error {
 	d := s.builder.Distribute
 	s.planPlaces()
@@ -23,34 +25,62 @@ func (s *session) promote(ctx context.Context) error {
 			return err
 		}
 	}
-	failed := s.inPlaces(ctx, s.copyTo)
+	s.Promotions++
+	last := s.Promotions >= d.retry().Attempts
+	failed := s.copyAll(ctx)
 	if !s.Image.Removed {
 		if err := s.endPulls(ctx); err != nil {
 			return err
 		}
 	}
-	if len(failed) > 0 && d.AllOrNothing {
+	if len(failed) > 0 && (d.AllOrNothing || !last) {
 		return s.incomplete(failed)
 	}
 	failed = append(failed, s.inPlaces(ctx, s.takeCopyName)...)
 	failed = append(failed, s.inPlaces(ctx, s.releaseCopy)...)
-	stays := !s.Image.Removed && (!d.OnlyCopies || len(failed) > 0)
-	if stays {
-		if err := s.takeName(ctx, s.region, &s.Image.ID, &s.Image.Replaces); err != nil {
-			return err
-		}
-		if err := s.releaseImage(ctx, s.region, s.Image.ID, s.Image.Snapshots); err != nil {
-			return err
-		}
-	}
-	if len(failed) > 0 && d.AllOrNothing {
+	if len(failed) > 0 && (d.AllOrNothing || !last) {
 		return s.incomplete(failed)
 	}
-	failed = append(failed, s.inPlaces(ctx, s.protectCopy)...)
-	if !stays {
-		return errors.Join(s.leaveHome(ctx), s.incomplete(failed))
+	stays := !s.Image.Removed && (!d.OnlyCopies || len(failed) > 0)
+	if stays {
+		if err := s.keepHome(ctx); err != nil {
+			return err
+		}
 	}
-	return errors.Join(s.region.protect(ctx, s.Image.ID, d.Protection), s.incomplete(failed))
+	failed = append(failed, s.inPlaces(ctx, s.protectCopy)...)
+	switch {
+	case stays || s.Image.Removed:
+	case len(failed) == 0:
+		return s.leaveHome(ctx)
+	case last:
+		return errors.Join(s.keepHome(ctx), s.incomplete(failed))
+	}
+	return s.incomplete(failed)
+}
+
+// copyAll makes all copies that are not made yet, within their time.
+func (s *session) copyAll(ctx context.Context) []*CopyError {
+	timeout := s.builder.Distribute.timeout()
+	ctx, stop := bake.WithTimeout(ctx, s.run.Clock, timeout)
+	defer stop()
+	return s.inPlaces(ctx, func(ctx context.Context, i int) error {
+		err := s.copyTo(ctx, i)
+		if cause := context.Cause(ctx); err != nil && errors.Is(cause, context.DeadlineExceeded) {
+			return fmt.Errorf("not copied within %v: %w", timeout, cause)
+		}
+		return err
+	})
+}
+
+// keepHome makes the AMI ready where it was baked.
+func (s *session) keepHome(ctx context.Context) error {
+	if err := s.takeName(ctx, s.region, &s.Image.ID, &s.Image.Replaces); err != nil {
+		return err
+	}
+	if err := s.releaseImage(ctx, s.region, s.Image.ID, s.Image.Snapshots); err != nil {
+		return err
+	}
+	return s.region.protect(ctx, s.Image.ID, s.builder.Distribute.Protection)
 }
 
 // incomplete is the error of an AMI that did not get everywhere.

@@ -1,6 +1,8 @@
 package ec2
 
 import (
+	"time"
+
 	"github.com/bakestone-go/bakestone/bake"
 )
 
@@ -23,6 +25,7 @@ type session struct {
 	Taken         taken         `json:"taken,omitzero"`
 	Image         amiRecord     `json:"image,omitzero"`
 	Places        []place       `json:"places,omitempty"`
+	Promotions    int           `json:"promotions,omitempty"` // attempts at it
 }
 
 var (
@@ -61,14 +64,11 @@ func (s *session) Launch() []bake.Step {
 
 // Promote makes the AMI one that others may use.
 func (s *session) Promote() []bake.Step {
+	const finishing = 30 * time.Minute // for what comes after the copies
 	d := s.builder.Distribute
-	timeout := d.Timeout
-	if timeout == 0 {
-		timeout = defaultCopying
-	}
 	var steps []bake.Step
 	if s.builder.ReplaceAMI {
 		steps = append(steps, bake.Step{Name: "find image to replace", Do: s.findReplaced})
 	}
-	return append(steps, bake.Step{Name: "promote image", Do: s.promote, Undo: s.unpromote, Retry: d.retry(), Timeout: timeout})
+	return append(steps, bake.Step{Name: "promote image", Do: s.promote, Undo: s.unpromote, Retry: d.retry(), Timeout: d.timeout() + finishing})
 }

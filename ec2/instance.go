@@ -38,8 +38,8 @@ func (b Builder) bootTimeout() time.Duration {
 
 // launch launches the instance as the first candidate that EC2 has capacity for.
 func (s *session) launch(ctx context.Context) error {
-	if s.Instance.Ended { // reclaimed: this is another one
-		s.Instance = instance{}
+	if s.Instance.Ended { // reclaimed: this is another one, and nothing is left of what was taken of the first
+		s.Instance, s.Taken, s.Image = instance{}, taken{}, amiRecord{}
 	}
 	data, err := s.userData()
 	if err != nil {

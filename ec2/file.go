@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -53,7 +54,8 @@ func lockFile(ctx context.Context, path string) (unlock func() error, err error)
 		if err == nil {
 			return func() error { return os.Remove(lock) }, file.Close()
 		}
-		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrPermission) { // on Windows while it is being removed
+		removing := runtime.GOOS == "windows" && errors.Is(err, fs.ErrPermission)
+		if !errors.Is(err, fs.ErrExist) && !removing {
 			return nil, err
 		}
 		if info, statErr := os.Stat(lock); statErr == nil && time.Since(info.ModTime()) > staleAfter {

@@ -18,7 +18,8 @@ import (
 // A PackerManifest is a bake.Publisher that appends the AMI to a file in the
 // format of Packer's manifest post-processor, for the tools that read it. Copies
 // in other accounts are left out: the format has no place for accounts. Any
-// number of builds and programs may append to the same file at the same time.
+// number of builds and programs may append to the same file at the same time. A
+// build that is in the file already is not appended again.
 type PackerManifest struct {
 	// Path is the file. Empty is "packer-manifest.json".
 	Path string
@@ -100,8 +101,18 @@ func (m PackerManifest) Publish(ctx context.Context, a bake.Artifact) (err error
 			return fmt.Errorf("%s is no manifest: %w", m.path(), err)
 		}
 	}
-	file.Builds, file.LastRun = append(file.Builds, entry), build.RunUUID
+	if !slices.ContainsFunc(file.Builds, build.is) {
+		file.Builds = append(file.Builds, entry)
+	}
+	file.LastRun = build.RunUUID
 	return writeJSON(m.path(), file)
+}
+
+// is tells whether an entry is of this build: a process that died after it had
+// written the entry, say.
+func (b manifestBuild) is(entry json.RawMessage) bool {
+	var other manifestBuild
+	return json.Unmarshal(entry, &other) == nil && other.Name == b.Name && other.RunUUID == b.RunUUID && other.ArtifactID == b.ArtifactID
 }
 
 // packerID is the ids by region, as Packer writes them.

@@ -99,9 +99,13 @@ func (r *region) eachInstance(ctx context.Context, filters []ec2types.Filter, do
 
 func (r *region) fetchImages(ctx context.Context, ids []string) (map[string]ec2types.Image, error) {
 	return fetch(ctx, ids, "image-id", func(ctx context.Context, by ec2types.Filter, found map[string]ec2types.Image) error {
-		images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{
+		in := &awsec2.DescribeImagesInput{
 			Filters: []ec2types.Filter{by}, IncludeDeprecated: aws.Bool(true), // named by its id, an image is meant although it is deprecated
-		})
+		}
+		if aws.ToString(by.Name) == "tag-key" {
+			in.Owners = []string{Self} // or EC2 looks through all public ones, page by page
+		}
+		images, err := r.describeImages(ctx, in)
 		for _, i := range images {
 			found[aws.ToString(i.ImageId)] = i
 		}

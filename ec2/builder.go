@@ -37,7 +37,8 @@ type Builder struct {
 	// cannot be used: see Capture.FromSnapshots.
 	ReplaceAMI bool
 
-	// Description is the AMI's. Empty says what it was baked from.
+	// Description is the AMI's, 255 bytes at most. Empty says what it was baked
+	// from.
 	Description string
 
 	// InstanceType is what to bake on. Empty is t3.small, or t4g.small for a
@@ -209,6 +210,9 @@ const (
 	ourTags         = 9
 	longestTagKey   = 128
 	longestTagValue = 256
+
+	longestDescription = 255
+	longestImageName   = 200 // so that it fits into tags and descriptions
 )
 
 // Validate reports, joined, what is wrong with the Builder and with img for it.
@@ -234,6 +238,12 @@ func (b Builder) Validate(img *bake.Image) error {
 	}
 	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
 		wrong("AMIName", `%q: EC2 takes 3 to 128 letters, digits and ()[]. /'@_-`, name)
+	}
+	if len(img.Name) > longestImageName {
+		errs = append(errs, bake.Invalid("Image.Name", "has %d bytes, of %d at most", len(img.Name), longestImageName))
+	}
+	if n := len(b.Description); n > longestDescription {
+		wrong("Description", "has %d bytes, of %d at most", n, longestDescription)
 	}
 	errs = append(errs, b.validateInstanceTypes()...)
 	errs = append(errs, b.validateSpot()...)

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,6 +103,30 @@ func (b Builder) validateTags(img *bake.Image) []error {
 	}
 	if len(all) > mostTags-ourTags {
 		errs = append(errs, bake.Invalid("Tags", "%d tags, of %d at most", len(all), mostTags-ourTags))
+	}
+	if b.InstanceProfilePolicy != "" {
+		errs = append(errs, validateIAMTags(img.Name, all)...)
+	}
+	return errs
+}
+
+// iamTag is what IAM takes as the key or value of a tag; EC2 takes anything. See
+// Tag in the API reference of IAM.
+var iamTag = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
+
+// validateIAMTags reports what the tags of a temporary instance profile cannot be.
+func validateIAMTags(image string, tags map[string]string) []error {
+	const rule = "with Builder.InstanceProfilePolicy, %q is in a tag, for which IAM takes letters, digits, spaces and _.:/=+-@"
+	var errs []error
+	if !iamTag.MatchString(image) {
+		errs = append(errs, bake.Invalid("Image.Name", rule, image))
+	}
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		for _, text := range []string{key, tags[key]} {
+			if !iamTag.MatchString(text) {
+				errs = append(errs, bake.Invalid("Tags", rule, text))
+			}
+		}
 	}
 	return errs
 }

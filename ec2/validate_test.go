@@ -84,12 +84,24 @@ func TestValidate(t *testing.T) {
 			b.SSH.Proxy = &sshmachine.Proxy{}
 			b.SSH.Dial = func(context.Context, ec2.Target) (net.Conn, error) { return nil, net.ErrClosed }
 		}, want: "Builder.SSH.Dial: connects to the instance itself"},
-		"two profiles":     {change: func(b *ec2.Builder) { b.InstanceProfile, b.InstanceProfilePolicy = "a", readBucket }, want: "Builder.InstanceProfilePolicy: cannot be set together"},
-		"no policy":        {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{" }, want: "Builder.InstanceProfilePolicy: is not JSON"},
-		"empty policy":     {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{}" }, want: "Builder.InstanceProfilePolicy: has no Statement"},
-		"reserved tag":     {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x": the prefix is reserved`},
-		"our tag":          {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "the prefix is reserved"},
-		"long tag":         {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
+		"two profiles": {change: func(b *ec2.Builder) { b.InstanceProfile, b.InstanceProfilePolicy = "a", readBucket }, want: "Builder.InstanceProfilePolicy: cannot be set together"},
+		"no policy":    {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{" }, want: "Builder.InstanceProfilePolicy: is not JSON"},
+		"empty policy": {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{}" }, want: "Builder.InstanceProfilePolicy: has no Statement"},
+		"reserved tag": {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x": the prefix is reserved`},
+		"our tag":      {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "the prefix is reserved"},
+		"long tag":     {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
+		"tag of IAM": {change: func(b *ec2.Builder) {
+			b.Tags, b.InstanceProfilePolicy = map[string]string{"team": "web (prod)"}, readBucket
+		}, want: `Tags: with Builder.InstanceProfilePolicy, "web (prod)" is in a tag`},
+		"name for IAM": {name: "web [1]", change: func(b *ec2.Builder) { b.InstanceProfilePolicy = readBucket }, want: `Image.Name: with Builder.InstanceProfilePolicy, "web [1]"`},
+		"too many tags": {change: func(b *ec2.Builder) {
+			b.Tags = map[string]string{}
+			for i := range 42 {
+				b.Tags[fmt.Sprint(i)] = ""
+			}
+		}, want: "Tags: 42 tags, of 41 at most"},
+		"long name":        {name: strings.Repeat("x", 300), change: func(b *ec2.Builder) { b.AMIName = "web" }, want: "Image.Name: has 300 bytes, of 200"},
+		"long description": {change: func(b *ec2.Builder) { b.Description = strings.Repeat("x", 256) }, want: "Builder.Description: has 256 bytes, of 255"},
 		"negative timeout": {change: func(b *ec2.Builder) { b.BootTimeout = -1 }, want: "no timeout may be negative"},
 	}
 	for name, test := range tests {

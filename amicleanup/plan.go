@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// An Action is what is to happen with an image.
+// An Action is what is to happen with an image: Keep, Wait, Restore, Deprecate,
+// Disable or Deregister.
 type Action string
 
 // The actions of a plan. Wait, Restore, Deprecate and Disable are those of a

@@ -2,7 +2,8 @@ package amicleanup
 
 import "time"
 
-// An Outcome is what became of an image or a snapshot that was to be changed.
+// An Outcome is what became of an image or a snapshot that was to be changed:
+// Removed, Failed, Skipped and the others of the constants.
 type Outcome string
 
 // The outcomes.

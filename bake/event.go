@@ -6,7 +6,8 @@ import (
 )
 
 // An EventKind says what an Event is about, and so which of its fields are set
-// besides Time and Image.
+// besides Time and Image: StepStarted, StepFinished, OutputLine, BuildFinished
+// and the others of the constants.
 type EventKind string
 
 // The kinds of events.

@@ -53,7 +53,8 @@ type Options struct {
 	Clock Clock
 }
 
-// OnFailure says what becomes of the machine of a build that failed.
+// OnFailure says what becomes of the machine of a build that failed: CleanUp or
+// KeepMachine.
 type OnFailure int
 
 // What becomes of a machine that a provisioner or a check failed on. A cancelled

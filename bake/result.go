@@ -2,7 +2,9 @@ package bake
 
 import "time"
 
-// A Status is how the baking of one image ended.
+// A Status is how the baking of one image ended: StatusBaked, StatusReused and
+// StatusProvisioned are good ends; StatusFailed, StatusSkipped and
+// StatusCanceled come with a Result.Err.
 type Status string
 
 // The ends of a build.

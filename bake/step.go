@@ -37,8 +37,9 @@ type Step struct {
 	At Phase
 }
 
-// An Outcome is how a build ended, as an Undo sees it. Temporary things are
-// removed whatever the outcome; the artifact only when it is not Succeeded.
+// An Outcome is how a build ended, as an Undo sees it: Failed, Canceled or
+// Succeeded. Temporary things are removed whatever the outcome; the artifact
+// only when it is not Succeeded.
 type Outcome int
 
 // The outcomes of a build.
@@ -91,7 +92,8 @@ func (r Retry) Wait(attempt int) time.Duration {
 	return min(delay, most)
 }
 
-// A Phase is a place in a build for a step of the user's own.
+// A Phase is a place in a build for a step of the user's own: BeforeLaunch,
+// BeforeProvision, BeforeCapture, AfterCapture or AfterPromote.
 type Phase int
 
 // The places for the steps of Image.Steps.

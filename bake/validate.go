@@ -19,7 +19,7 @@ func Validate(opts *Options, images ...*Image) error {
 			continue
 		}
 		if given[img] || names[img.Name] && img.Name != "" {
-			errs = append(errs, &Error{Image: img.Name, Err: Invalid("Image.Name", "is given twice")})
+			errs = append(errs, &Error{Image: img.Name, Err: Invalid("Image.Name", "is given twice: each image of one Bake needs a name of its own")})
 		}
 		given[img], names[img.Name] = true, true
 	}

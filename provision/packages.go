@@ -198,8 +198,10 @@ func (p Packages) Provision(ctx context.Context, m bake.Machine) error {
 	}
 }
 
-// zypperLocked is ZYPPER_EXIT_ZYPP_LOCKED of zypper(8).
-const zypperLocked = 7
+const (
+	zypperLocked    = 7   // ZYPPER_EXIT_ZYPP_LOCKED of zypper(8)
+	commandNotFound = 127 // of the shell, as POSIX has it
+)
 
 // isLocked reports whether another process was busy with packages.
 func isLocked(exit *bake.ExitError) bool {
@@ -207,9 +209,10 @@ func isLocked(exit *bake.ExitError) bool {
 		exit.Status == zypperLocked && says(exit, "lock")
 }
 
-// isMissing reports whether there is no such package, whoever asks again.
+// isMissing reports whether there is no such package or command, whoever asks
+// again.
 func isMissing(exit *bake.ExitError) bool {
-	return exit.Status == guestRefused || says(exit, "unable to locate package", "has no installation candidate", "unable to find a match", "no match for argument",
+	return exit.Status == guestRefused || exit.Status == commandNotFound || says(exit, "unable to locate package", "has no installation candidate", "unable to find a match", "no match for argument",
 		"no package matches", "not found in package names", "no provider of", "(no such package)") ||
 		says(exit, "version '") && says(exit, "was not found")
 }

@@ -337,6 +337,7 @@ func TestPackagesTriesAgain(t *testing.T) {
 		"mirror dead":   {provision.Packages{}, []baketest.Reply{broken}, 15 * time.Second, 3, "503"},
 		"own retry":     {provision.Packages{Retry: bake.Retry{Attempts: 2, Delay: time.Minute}}, []baketest.Reply{broken}, time.Minute, 2, "503"},
 		"missing":       {provision.Packages{}, []baketest.Reply{missing}, 0, 1, "Unable to locate"},
+		"no command":    {provision.Packages{}, []baketest.Reply{{Status: 127, Stderr: "sh: 50: dpkg-query: not found\n"}}, 0, 1, "dpkg-query: not found"},
 		"lost":          {provision.Packages{}, []baketest.Reply{{Err: bake.ErrDisconnected}}, 0, 1, "lost"},
 	} {
 		t.Run(name, func(t *testing.T) {

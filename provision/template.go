@@ -73,7 +73,11 @@ func (t Template) Validate() error {
 		errs = append(errs, bake.Invalid("Template.FS", "needs Source, the file in it"))
 	default:
 		if _, err := t.render(); err != nil {
-			errs = append(errs, bake.Invalid("Template", "%w", err))
+			field := "Template.Content"
+			if t.Source != "" {
+				field = "Template.Source"
+			}
+			errs = append(errs, bake.Invalid(field, "%w", err))
 		}
 	}
 	return errors.Join(errs...)

@@ -78,7 +78,7 @@ func TestTemplateValidate(t *testing.T) {
 	}{
 		"no such field":     {func(p *provision.Template) { p.Content, p.Data = "{{.Hots}}", site{} }, "Hots"},
 		"no such key":       {func(p *provision.Template) { p.Content, p.Data = "{{.a}}", map[string]string{"b": ""} }, `no entry for key "a"`},
-		"no template":       {func(p *provision.Template) { p.Content = "{{" }, "unclosed action"},
+		"no template":       {func(p *provision.Template) { p.Content = "{{" }, "Template.Content: template: "},
 		"a hidden secret":   {func(p *provision.Template) { p.Content, p.Data = "{{.Password}}", site{Password: bake.NewSecret("s")} }, "{{.Name.Reveal}}"},
 		"missing file":      {func(p *provision.Template) { p.Content, p.Source = "", "missing.tmpl" }, "missing.tmpl"},
 		"both":              {func(p *provision.Template) { p.Source = "x" }, "exactly one"},

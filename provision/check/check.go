@@ -144,7 +144,7 @@ const Held = markEnd + "\n"
 // too: a script that was cut short found nothing.
 const (
 	mark    = "bakestone-check "
-	markEnd = mark + "end"
+	markEnd = "everything was looked at"
 )
 
 // frame is what all tests use.

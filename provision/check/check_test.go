@@ -21,7 +21,7 @@ import (
 func TestFailuresAreReportedTogether(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	m.OnPrefix("# check: file /a, port 80, command: x", baketest.Reply{
-		Stdout: "noise\nbakestone-check 0 the mode is 600, not 644\nbakestone-check 0 the owner is root, not app\nbakestone-check 2 exit status 1, not 0: why \nbakestone-check end\n",
+		Stdout: "noise\nbakestone-check 0 the mode is 600, not 644\nbakestone-check 0 the owner is root, not app\nbakestone-check 2 exit status 1, not 0: why \n" + check.Held,
 	})
 	checks := check.All(check.File{Path: "/a"}, check.Port{Number: 80}, check.Command{Line: "x\ny"})
 	err := checks.Check(t.Context(), m)
@@ -52,7 +52,7 @@ func TestFailuresAreReportedTogether(t *testing.T) {
 // A script that was cut short, or never ran, is not a machine where all holds.
 func TestNothingSaidIsNoSuccess(t *testing.T) {
 	for name, reply := range map[string]baketest.Reply{
-		"silent": {}, "cut short": {Stdout: "bakestone-check 0 x\n"}, "failed": {Status: 2, Stdout: "bakestone-check end\n"}, "lost": {Err: bake.ErrDisconnected},
+		"silent": {}, "cut short": {Stdout: "bakestone-check 0 x\n"}, "failed": {Status: 2, Stdout: check.Held}, "lost": {Err: bake.ErrDisconnected},
 	} {
 		m := baketest.NewMachine(nil)
 		m.OnPrefix("# check", reply)
@@ -64,7 +64,7 @@ func TestNothingSaidIsNoSuccess(t *testing.T) {
 }
 
 func TestWithin(t *testing.T) {
-	bad := baketest.Reply{Stdout: "bakestone-check 0 nothing listens there\nbakestone-check end\n"}
+	bad := baketest.Reply{Stdout: "bakestone-check 0 nothing listens there\n" + check.Held}
 	good := baketest.Reply{Stdout: check.Held}
 	for name, test := range map[string]struct {
 		times int // that it is bad
@@ -113,7 +113,7 @@ func TestWithin(t *testing.T) {
 // fail, and a provisioner.
 func TestInABuild(t *testing.T) {
 	builder := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
-		m.OnPrefix("# check: port 80", baketest.Reply{Stdout: "bakestone-check 0 nothing listens there\nbakestone-check end\n"})
+		m.OnPrefix("# check: port 80", baketest.Reply{Stdout: "bakestone-check 0 nothing listens there\n" + check.Held})
 		m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Held})
 	}})
 	img := &bake.Image{
@@ -201,7 +201,7 @@ func TestInputs(t *testing.T) {
 
 func ExampleAll() {
 	m := baketest.NewMachine(nil)
-	m.OnPrefix("# check: ", baketest.Reply{Stdout: "bakestone-check 1 it is inactive, not active\nbakestone-check end\n"})
+	m.OnPrefix("# check: ", baketest.Reply{Stdout: "bakestone-check 1 it is inactive, not active\n" + check.Held})
 
 	err := check.All(
 		check.File{Path: "/etc/nginx/nginx.conf", Mode: 0o644},

@@ -46,7 +46,7 @@ func (c Command) Validate() error {
 func (c Command) script() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "out=$(/bin/sh -c %s </dev/null 2>&1)\nstatus=$?\n", posixsh.Quote(c.Line))
-	fmt.Fprintf(&b, "if [ \"$status\" != %d ]; then bad \"exit status $status, not %[1]d: $(printf '%%s\\n' \"$out\" | tail -n 5)\"; fi\n", c.Status)
+	fmt.Fprintf(&b, "if [ \"$status\" != %d ]; then bad \"exit status $status, not %[1]d${out:+: $(printf '%%s\\n' \"$out\" | tail -n 5)}\"; fi\n", c.Status)
 	b.WriteString(contentScript("what it wrote", c.Contains, c.Matches))
 	return b.String()
 }

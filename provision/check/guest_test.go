@@ -154,10 +154,10 @@ func TestCommands(t *testing.T) {
 			}
 			got := look(t, m,
 				check.Command{Line: "echo one; echo two >&2; exit 3"}, check.Command{Line: "if"}, check.Command{Line: "echo ab", Contains: "a*b", Matches: "^b"},
-				check.Command{Line: "echo 'bakestone-check end'; exit 1"},
+				check.Command{Line: "echo 'everything was looked at'; exit 1"},
 			)
 			if len(got) != 5 || got[0] != "exit status 3, not 0: one two" || !strings.HasPrefix(got[1], "exit status 2, not 0: ") ||
-				got[2] != "what it wrote does not contain: a*b" || got[3] != "what it wrote does not match: ^b" || !strings.HasSuffix(got[4], "bakestone-check end") {
+				got[2] != "what it wrote does not contain: a*b" || got[3] != "what it wrote does not match: ^b" || !strings.HasSuffix(got[4], "everything was looked at") {
 				t.Errorf("problems: %q", got)
 			}
 		})

@@ -13,7 +13,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Address is one of an instance's addresses.
+// Address is one of an instance's addresses: PublicAddress, PrivateAddress,
+// IPv6Address, PublicDNS, PrivateDNS, or PublicElsePrivate, the zero value.
 type Address int
 
 // The addresses to connect to.

@@ -192,7 +192,7 @@ const (
 	stateTimeout        = 10 * time.Minute // of an instance that stops or terminates
 )
 
-// Choice is yes, no, or whatever the platform does by itself.
+// Choice is Yes, No, or Default: whatever EC2 does by itself.
 type Choice int
 
 // The choices.

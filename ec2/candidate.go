@@ -131,6 +131,12 @@ func (s *session) eachCandidate(ctx context.Context, launch func(context.Context
 	}
 }
 
+// asLaunched says which launch an error is about: of several candidates only one
+// may be wrong, and EC2 names neither its type nor the AMI.
+func (s *session) asLaunched(c candidate, err error) error {
+	return fmt.Errorf("%s of %s: %w", c, s.Source.ID, err)
+}
+
 func (s *session) tryCandidates(ctx context.Context, launch func(context.Context, candidate) error) error {
 	var refusals []string
 	left := s.candidates()
@@ -143,7 +149,7 @@ func (s *session) tryCandidates(ctx context.Context, launch func(context.Context
 		code := awsapi.Code(err)
 		rest, capacity := without(left, c, code)
 		if !capacity {
-			return err
+			return s.asLaunched(c, err)
 		}
 		left = rest
 		refusals = append(refusals, fmt.Sprintf("%s: %s", c, code))

@@ -87,7 +87,8 @@ func To(regions ...string) []Copy {
 	return copies
 }
 
-// Protection is whether an AMI is protected against being deregistered.
+// Protection is whether an AMI is protected against being deregistered:
+// Unprotected, Protected or ProtectedWithCooldown.
 type Protection int
 
 // The kinds of protection. With a cooldown the AMI stays protected for a day

@@ -14,11 +14,21 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
+// makeDirs makes the missing directories above a file that is to be written: a
+// bake must not fail for want of them when everything else is done.
+func makeDirs(path string) error {
+	const mode = 0o755
+	return os.MkdirAll(filepath.Dir(path), mode)
+}
+
 // writeJSON replaces a file, whole or not at all. It can be read by everyone.
 func writeJSON(path string, v any) (err error) {
 	const mode = 0o644
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
+		return err
+	}
+	if err := makeDirs(path); err != nil {
 		return err
 	}
 	file, err := os.CreateTemp(filepath.Dir(path), ".writing-*")
@@ -48,6 +58,9 @@ const (
 // unlock. The lock is a file of its own; one that a dead program left is taken
 // over after a minute. Other programs live in real time, so it waits in that.
 func lockFile(ctx context.Context, path string) (unlock func() error, err error) {
+	if err := makeDirs(path); err != nil {
+		return nil, err
+	}
 	lock := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock")
 	for range lockTries {
 		file, err := os.OpenFile(lock, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // G304: it lies beside the caller's own file

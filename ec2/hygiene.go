@@ -11,7 +11,9 @@ import (
 )
 
 // A Trace is something that stays in a guest which was booted and worked on, and
-// that an image should not have.
+// that an image should not have: ClientKey, CloudInit, HostKeys, MachineID,
+// Histories, Logs, TemporaryFiles and Leases are removed by default,
+// PackageCaches and AuthorizedKeys on request.
 type Trace string
 
 // The traces. All but the last two are removed by default.

@@ -121,6 +121,7 @@ func (s *session) launchAs(ctx context.Context, c candidate, in *awsec2.RunInsta
 		s.Instance.Refused = false
 		s.Instance.ID = aws.ToString(out.Instances[0].InstanceId)
 		s.run.Created("instance", s.Instance.ID)
+		s.run.Say("%s is %s", s.Instance.ID, c)
 		return nil
 	})
 }

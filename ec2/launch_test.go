@@ -208,8 +208,10 @@ func TestNetworkAndGroups(t *testing.T) {
 		"public IP":         {change: func(b *ec2.Builder) { b.PublicIP = ec2.Yes; b.Address = ec2.PublicAddress }},
 		"no public IP":      {change: func(b *ec2.Builder) { b.PublicIP = ec2.No }},
 		"no such subnet":    {change: func(b *ec2.Builder) { b.Subnet = ec2.ID("subnet-0") }, err: "choose network: Builder.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
+		"no such zone":      {change: func(b *ec2.Builder) { b.AvailabilityZone = "us-east-1a" }, err: "choose network: Builder.AvailabilityZone: no subnet of eu-west-1 matches"},
 		"no such vpc":       {change: func(b *ec2.Builder) { b.VPC = ec2.ID("vpc-0") }, err: "choose network: Builder.VPC: 0 VPCs"},
 		"no such group":     {change: func(b *ec2.Builder) { b.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.SecurityGroups: ` + vpc + ` has no group "nobody"`},
+		"wrong type":        {change: func(b *ec2.Builder) { b.InstanceType = "t4g.small" }, err: "launch instance: t4g.small in eu-west-1"},
 		"private on public": {change: func(b *ec2.Builder) { b.Address = ec2.PrivateAddress }},
 	}
 	for name, test := range tests {

@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"strconv"
 
@@ -107,12 +108,17 @@ func (l LaunchTemplate) add(ctx context.Context, ami *AMI, place AMICopy) error 
 		return err
 	}
 	version := strconv.FormatInt(aws.ToInt64(out.LaunchTemplateVersion.VersionNumber), 10)
-	say(ctx, "%s in %s has version %s with %s", l, placeName(place.Account, place.Region), version, place.ImageID)
+	where := placeName(place.Account, place.Region)
+	say(ctx, "%s in %s has version %s with %s", l, where, version, place.ImageID)
 	if !l.MakeDefault {
 		return nil
 	}
 	_, err = r.client.ModifyLaunchTemplate(ctx, &awsec2.ModifyLaunchTemplateInput{
 		LaunchTemplateId: in.LaunchTemplateId, LaunchTemplateName: in.LaunchTemplateName, DefaultVersion: aws.String(version),
 	})
-	return err
+	if err != nil {
+		return fmt.Errorf("make version %s of %s the default: %w", version, l, err)
+	}
+	say(ctx, "version %s of %s in %s is the default now", version, l, where)
+	return nil
 }

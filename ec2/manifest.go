@@ -21,7 +21,8 @@ import (
 // number of builds and programs may append to the same file at the same time. A
 // build that is in the file already is not appended again.
 type PackerManifest struct {
-	// Path is the file. Empty is "packer-manifest.json".
+	// Path is the file. Empty is "packer-manifest.json". Missing directories
+	// above it are made.
 	Path string
 
 	// Name is the build's. Empty is the name of the image.
@@ -138,7 +139,7 @@ func uuidOf(text string) string {
 // A JSONFile is a bake.Publisher that writes the AMI as JSON: its fields, with
 // all ids, the source and the build. It replaces a file that exists.
 type JSONFile struct {
-	// Path is the file. It is required.
+	// Path is the file. It is required. Missing directories above it are made.
 	Path string
 }
 

@@ -99,7 +99,11 @@ func (s *session) findSubnets(ctx context.Context) ([]ec2types.Subnet, error) {
 		return nil, err
 	}
 	if len(subnets) == 0 {
-		return nil, bake.Invalid("Builder.Subnet", "no subnet of %s matches %s", s.region.name, describeFilters(filters))
+		field := "Builder.Subnet"
+		if b.Subnet.isZero() && b.AvailabilityZone != "" {
+			field = "Builder.AvailabilityZone"
+		}
+		return nil, bake.Invalid(field, "no subnet of %s matches %s", s.region.name, describeFilters(filters))
 	}
 	slices.SortFunc(subnets, func(x, y ec2types.Subnet) int {
 		free := cmp.Compare(aws.ToInt32(y.AvailableIpAddressCount), aws.ToInt32(x.AvailableIpAddressCount))

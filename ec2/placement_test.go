@@ -148,8 +148,8 @@ func TestPlacementMovesOn(t *testing.T) {
 			if diff := cmp.Diff(test.want, launches(t, server, cloud)); diff != "" {
 				t.Errorf("launches (-want +got):\n%s", diff)
 			}
-			if test.err == "" && len(said) != len(test.want)-1 {
-				t.Errorf("of %d refusals, the build said %q", len(test.want)-1, said)
+			if test.err == "" && (len(said) != len(test.want) || !strings.HasPrefix(said[len(said)-1], "i-")) {
+				t.Errorf("of %d refusals, and of what was launched, the build said %q", len(test.want)-1, said)
 			}
 			switch {
 			case test.err == "" && err != nil:

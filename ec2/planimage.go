@@ -45,11 +45,11 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 			p.plan.Launch = append(p.plan.Launch, c.String())
 		}
 	}
-	p.planMachine()
+	p.planMachine("")
 	if !img.ProvisionOnly {
 		p.planImage()
 		if len(img.Checks) > 0 {
-			p.planMachine()
+			p.planMachine(" (to check the AMI)")
 		}
 		p.planDistribution()
 		for _, publisher := range img.Publishers {
@@ -83,22 +83,23 @@ func (p *planner) creates(kind, name string, stays bool) {
 	p.plan.Creates = append(p.plan.Creates, PlannedResource{Kind: kind, Name: name, Region: p.region.name, Stays: stays})
 }
 
-// planMachine adds the machine that is baked on, or that checks the AMI.
-func (p *planner) planMachine() {
+// planMachine adds the machine that is baked on, or that checks the AMI: note
+// tells the one from the other.
+func (p *planner) planMachine(note string) {
 	if !p.builder.ownGroups() {
-		p.creates("security group", "for SSH from the baking host", false)
+		p.creates("security group", "for SSH from the baking host"+note, false)
 		p.calls(p.region, p.builder.Cloud, "CreateSecurityGroup", "DeleteSecurityGroup")
 		if p.builder.SSH.Dial == nil || len(p.builder.SSHFrom) > 0 {
 			p.calls(p.region, p.builder.Cloud, "AuthorizeSecurityGroupIngress")
 		}
 	}
 	if p.builder.InstanceProfilePolicy != "" {
-		p.creates("role", "bakestone-"+p.run.ID, false)
-		p.creates("instance profile", "bakestone-"+p.run.ID, false)
+		p.creates("role", "bakestone-"+p.run.ID+note, false)
+		p.creates("instance profile", "bakestone-"+p.run.ID+note, false)
 		p.calls(p.region, p.builder.Cloud, "CreateRole", "PutRolePolicy", "CreateInstanceProfile", "AddRoleToInstanceProfile",
 			"RemoveRoleFromInstanceProfile", "DeleteInstanceProfile", "DeleteRolePolicy", "DeleteRole")
 	}
-	p.creates("instance", "bakestone "+p.run.Image, false)
+	p.creates("instance", "bakestone "+p.run.Image+note, false)
 	p.calls(p.region, p.builder.Cloud, "RunInstances", "TerminateInstances")
 }
 
@@ -211,14 +212,18 @@ func (p *planner) tryLaunch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	first := p.candidates()[0]
 	answer, err := dryRun(func(dry *bool) error {
-		in := p.runInput(p.candidates()[0], data)
+		in := p.runInput(first, data)
 		in.DryRun = dry
 		_, err := p.region.client.RunInstances(ctx, in)
 		return err
 	})
 	p.answered("RunInstances", answer)
-	return err
+	if err != nil {
+		return p.asLaunched(first, err)
+	}
+	return nil
 }
 
 func (p *planner) answered(action, answer string) {

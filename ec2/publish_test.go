@@ -194,10 +194,14 @@ func TestPackerManifest(t *testing.T) {
 
 func TestJSONFile(t *testing.T) {
 	server := roleServer(t, nil)
-	path := filepath.Join(t.TempDir(), "ami.json")
-	ami, err := published(t, server, ec2.JSONFile{Path: path})
+	path := filepath.Join(t.TempDir(), "not", "there", "ami.json")
+	manifest := filepath.Join(t.TempDir(), "nor", "that", "manifest.json")
+	ami, err := published(t, server, ec2.JSONFile{Path: path}, ec2.PackerManifest{Path: manifest})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Stat(manifest); err != nil {
+		t.Error(err)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {

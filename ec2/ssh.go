@@ -3,6 +3,8 @@ package ec2
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -91,11 +93,36 @@ func (b Builder) validateSSH() []error {
 	if (len(c.Via) > 0 || c.Proxy != nil) && !b.ownGroups() && len(b.SSHFrom) == 0 {
 		errs = append(errs, bake.Invalid("Builder.SSHFrom", "is required with SSH.Via and SSH.Proxy: the instance sees another address than the baking host's"))
 	}
-	return errs
+	return append(errs, c.validateConfig()...)
 }
 
-// config is how to connect; its validity is all that is known before there is
-// an instance.
+// validateConfig reports what no connection could be made with: keys that
+// cannot be read, bastions without a host key. What is made for the build is
+// good.
+func (c SSH) validateConfig() []error {
+	if c.Configure != nil {
+		return nil // may yet mend it
+	}
+	pair, err := sshmachine.NewKeyPair("")
+	if err != nil {
+		return []error{err}
+	}
+	config := &sshmachine.Config{
+		Addr: "instance", User: "login", Auth: c.Auth, HostKey: c.HostKey, Via: c.Via, Proxy: c.Proxy,
+	}
+	if len(config.Auth) == 0 {
+		config.Auth = []sshmachine.Auth{sshmachine.Signer(pair.Signer)}
+	}
+	if config.HostKey == nil {
+		config.HostKey = sshmachine.FixedKey(pair.Signer.PublicKey())
+	}
+	if err := config.Validate(); err != nil {
+		return []error{bake.Invalid("Builder.SSH", "%w", err)}
+	}
+	return nil
+}
+
+// sshConfig is how to connect to the instance.
 func (s *session) sshConfig() (*sshmachine.Config, error) {
 	b := s.builder
 	config := &sshmachine.Config{
@@ -150,7 +177,31 @@ func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sshmachine.Connect(ctx, config)
+	m, err := sshmachine.Connect(ctx, config)
+	if err != nil {
+		return nil, s.unreachable(ctx, config.Addr, err)
+	}
+	return m, nil
+}
+
+// unreachable adds to the error of a first connection where to look for its
+// cause.
+func (s *session) unreachable(ctx context.Context, addr string, err error) error {
+	b := s.builder
+	if refused, ok := errors.AsType[*sshmachine.AuthError](err); ok && refused.Addr == addr {
+		if len(b.SSH.Auth) > 0 {
+			return fmt.Errorf("%w; %s must know a key of Builder.SSH.Auth for the login %s (Builder.User)", err, s.Source.ID, refused.User)
+		}
+		return fmt.Errorf("%w; is that the login of %s? Builder.User sets another", err, s.Source.ID)
+	}
+	if ctx.Err() != nil || b.SSH.Dial != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	letIn := "Builder.SSHFrom"
+	if b.ownGroups() {
+		letIn = "Builder.SecurityGroups"
+	}
+	return fmt.Errorf("no SSH within Builder.BootTimeout (%v): there must be a route to Builder.Address, and %s must let us in: %w", b.bootTimeout(), letIn, err)
 }
 
 // Kept says how to reach the instance.

@@ -25,6 +25,10 @@ import (
 // on the new volume, keys and ids included, is what the provisioners put there.
 // Boot mode and TPM are not those of the instance, but what Capture says.
 // Checks and layers need cloud-init in the new system, and sshd.
+//
+// On types of the Nitro system the guest sees the volume under another name, an
+// NVMe one such as /dev/nvme1n1; with several, find it by its size or its serial
+// number, which is the volume's id (lsblk -o NAME,SIZE,SERIAL).
 type Surrogate struct {
 	// Device is the volume, one of Builder.BlockDevices: "/dev/sdf". It is
 	// required.

@@ -5,7 +5,7 @@ import (
 	"net/url"
 )
 
-// When is the moment of a call at which a Fault strikes.
+// When is the moment of a call at which a Fault strikes: Before, After or Hang.
 type When int
 
 // The moments of a fault.

@@ -78,7 +78,7 @@ func within(subnet ec2types.Subnet, addr netip.Addr) bool {
 
 // waitRunning waits until the instance runs and has the address to connect to.
 func (s *session) waitRunning(ctx context.Context) error {
-	return s.waitInstance(ctx, func(i ec2types.Instance) (bool, error) {
+	err := s.waitInstance(ctx, func(i ec2types.Instance) (bool, error) {
 		if i.State.Name != ec2types.InstanceStateNameRunning {
 			return false, nil
 		}
@@ -102,4 +102,8 @@ func (s *session) waitRunning(ctx context.Context) error {
 		}
 		return true, nil
 	})
+	if err != nil && launchFailed(s.Instance.Cause) {
+		s.Failed = append(s.Failed, s.Instance.candidate)
+	}
+	return err
 }

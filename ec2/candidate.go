@@ -49,15 +49,24 @@ func (c candidate) token(build string, reclaims int) string {
 	return build + "-" + hex.EncodeToString(sum[:])[:enough]
 }
 
+// launchFailed tells the codes with which EC2 ends an instance that it could not
+// start, although it took the call: see StateReason in the API reference.
+func launchFailed(code string) bool {
+	return code == "Server.InsufficientInstanceCapacity" || code == "Server.InternalError"
+}
+
 // candidates are the ways to launch, in the order in which they are tried: all
-// spot instances before the others, then by type, then by free addresses.
+// spot instances before the others, then by type, then by free addresses; but
+// for those that failed.
 func (s *session) candidates() []candidate {
 	markets, types := s.markets(), s.instanceTypes()
 	all := make([]candidate, 0, len(markets)*len(types)*len(s.Network.Locations))
 	for _, spot := range markets {
 		for _, kind := range types {
 			for _, at := range s.Network.Locations {
-				all = append(all, candidate{kind, spot, at})
+				if c := (candidate{kind, spot, at}); !slices.Contains(s.Failed, c) {
+					all = append(all, c)
+				}
 			}
 		}
 	}

@@ -36,8 +36,8 @@
 // [JSONFile].
 //
 // Where EC2 has no capacity, the launch moves on through the InstanceTypes and
-// subnets, and from [Spot] to on-demand; a build whose spot instance is
-// reclaimed begins its launch again. [SSH] has other ways to the instance, and
+// subnets, and from [Spot] to on-demand; a build whose instance EC2 cannot
+// start after all, or reclaims, begins its launch again. [SSH] has other ways to the instance, and
 // other ways to know its host key.
 //
 // # Before a bake

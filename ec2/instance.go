@@ -27,6 +27,7 @@ type instance struct {
 	Stopping bool   `json:"stopping,omitempty"` // EC2 was told to stop it
 	Ending   bool   `json:"ending,omitempty"`   // EC2 was told to terminate it
 	Ended    bool   `json:"ended,omitempty"`    // seen terminated
+	Cause    string `json:"cause,omitempty"`    // EC2's code of why it ended by itself
 }
 
 func (b Builder) bootTimeout() time.Duration {
@@ -134,6 +135,9 @@ func (s *session) waitInstance(ctx context.Context, ready func(ec2types.Instance
 			return false, nil // EC2 does not show it yet
 		}
 		if i.State.Name == ec2types.InstanceStateNameTerminated || i.State.Name == ec2types.InstanceStateNameShuttingDown {
+			if i.StateReason != nil {
+				s.Instance.Cause = aws.ToString(i.StateReason.Code)
+			}
 			return false, needsKeys(fmt.Errorf("%s was terminated: %s", s.Instance.ID, stateReason(i)), s.launchKeys(i))
 		}
 		return ready(i)

@@ -249,6 +249,45 @@ func TestReclaimedSpotRestarts(t *testing.T) {
 	}
 }
 
+// TestLaunchThatFailsLate ends instances that EC2 has launched before they run, as
+// it does when it finds late that it cannot start them.
+func TestLaunchThatFailsLate(t *testing.T) {
+	for _, test := range []struct {
+		failing int
+		want    []string
+	}{
+		{1, []string{"t3.small a launched", "t3.small b launched"}},
+		{9, []string{"t3.small a launched", "t3.small b launched", "t3.small c launched"}},
+	} {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		left, options := test.failing, fast()
+		options.Observe = func(e bake.Event) {
+			if e.Kind != bake.ResourceCreated || e.Resource.Kind != "instance" {
+				return
+			}
+			if left--; left >= 0 {
+				if err := server.TerminateInstance(e.Resource.ID); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		results, err := bake.Bake(t.Context(), options, simple(cloud))
+		if fails := test.failing > len(test.want); (err != nil) != fails || fails && !strings.Contains(err.Error(), "wait for instance: ") {
+			t.Errorf("error %v", err)
+		}
+		if diff := cmp.Diff(test.want, launches(t, server, cloud)); diff != "" {
+			t.Errorf("launches (-want +got):\n%s", diff)
+		}
+		if results[0].Artifact != nil {
+			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		wantNothing(t, server)
+	}
+}
+
 // TestFailureOnSpotIsNoReclaim fails as the provisioner does.
 func TestFailureOnSpotIsNoReclaim(t *testing.T) {
 	server := newServer(t, nil)

@@ -22,6 +22,7 @@ type session struct {
 	Profile       tempProfile   `json:"profile,omitzero"`
 	Instance      instance      `json:"instance,omitzero"`
 	Reclaims      int           `json:"reclaims,omitempty"` // spot instances that EC2 took back
+	Failed        []candidate   `json:"failed,omitempty"`   // launches that EC2 began and could not finish
 	Taken         taken         `json:"taken,omitzero"`
 	Image         amiRecord     `json:"image,omitzero"`
 	Places        []place       `json:"places,omitempty"`

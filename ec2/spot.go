@@ -85,9 +85,16 @@ func (p *Spot) options() *ec2types.InstanceMarketOptionsRequest {
 	return &ec2types.InstanceMarketOptionsRequest{MarketType: ec2types.MarketTypeSpot, SpotOptions: spot}
 }
 
-// Restart tells whether the build failed because EC2 reclaimed its spot
-// instance, and may begin again.
+// Restart tells whether the build failed because EC2 could not start its
+// instance, or reclaimed it, and may begin again.
 func (s *session) Restart(ctx context.Context, cause error) bool {
+	if slices.Contains(s.Failed, s.Instance.candidate) {
+		left := s.candidates()
+		if len(left) > 0 {
+			s.run.Say("EC2 could not start %s: %v; next is %s", s.Instance.candidate, cause, left[0])
+		}
+		return len(left) > 0
+	}
 	captured := s.Image.ID != "" || slices.ContainsFunc(s.Taken.Disks, func(d disk) bool { return d.Snapshot != "" })
 	if !s.Instance.Spot || s.Instance.ID == "" || captured {
 		return false

@@ -104,18 +104,25 @@ func (r *region) deleteSnapshots(ctx context.Context, snapshots []string) error 
 	var errs []error
 	for _, snapshot := range snapshots {
 		err := bake.WaitFor(ctx, r.clock, retryEvery, func(ctx context.Context) (bool, error) {
-			_, err := r.client.DeleteSnapshot(ctx, &awsec2.DeleteSnapshotInput{SnapshotId: aws.String(snapshot)})
-			if awsapi.Code(err) == "InvalidSnapshot.InUse" {
-				return false, nil
-			}
-			if isNotFound(err) {
-				return true, nil
-			}
-			return err == nil, err
+			used, err := r.deleteSnapshot(ctx, snapshot)
+			return !used, err
 		})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("snapshot %s: %w", snapshot, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// deleteSnapshot deletes a snapshot, unless an image uses it. One that is gone
+// already is no error.
+func (r *region) deleteSnapshot(ctx context.Context, snapshot string) (used bool, err error) {
+	_, err = r.client.DeleteSnapshot(ctx, &awsec2.DeleteSnapshotInput{SnapshotId: aws.String(snapshot)})
+	switch {
+	case awsapi.Code(err) == "InvalidSnapshot.InUse":
+		return true, nil
+	case isNotFound(err):
+		return false, nil
+	}
+	return false, err
 }

@@ -184,13 +184,24 @@ func (s *session) takeCopyName(ctx context.Context, i int) error {
 	return s.takeName(ctx, s.placeRegion(i), &p.ID, &p.Replaces)
 }
 
-// dropOld removes what is left of the AMI that was replaced.
+// dropOld removes what is left of the AMI that was replaced. Snapshots of which
+// somebody has registered another AMI stay.
 func (r *region) dropOld(ctx context.Context, run *bake.Run, to *replacement) error {
 	if !to.Done || to.OldID == "" {
 		return nil
 	}
-	if err := r.deleteSnapshots(ctx, to.Snapshots); err != nil {
-		return err
+	for _, snapshot := range to.Snapshots {
+		used := false
+		err := r.settled(ctx, func(ctx context.Context) (_ bool, err error) {
+			used, err = r.deleteSnapshot(ctx, snapshot)
+			return !used, err
+		})
+		if err != nil {
+			return fmt.Errorf("snapshot %s: %w", snapshot, err)
+		}
+		if used {
+			run.Say("%s of %s stays: there is another AMI of it", snapshot, to.OldID)
+		}
 	}
 	run.Removed("image", to.OldID)
 	to.OldID = ""

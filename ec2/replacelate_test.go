@@ -8,6 +8,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
@@ -68,6 +73,35 @@ func TestProcessEndsWhileReplacedAMIGoes(t *testing.T) {
 		t.Error(err)
 	}
 	wantWeb(t, server, "v2")
+}
+
+// Of the snapshots of an AMI there may be other AMIs: they are not the build's.
+func TestReplacedAMISharesItsSnapshots(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	if _, err := bake.Bake(t.Context(), fast(), fixed(cloud, "v1")); err != nil {
+		t.Fatal(err)
+	}
+	old := server.Resources(func(r ec2test.Resource) bool { return r.Type == "image" && r.Region == testRegion })[0]
+	snapshot := *describe(t, cloud, testRegion, old.ID).BlockDeviceMappings[0].Ebs.SnapshotId
+	other, err := cloud.Client("").RegisterImage(t.Context(), &awsec2.RegisterImageInput{
+		Name: aws.String("other"), RootDeviceName: aws.String("/dev/sda1"), VirtualizationType: aws.String("hvm"),
+		BlockDeviceMappings: []ec2types.BlockDeviceMapping{{DeviceName: aws.String("/dev/sda1"), Ebs: &ec2types.EbsBlockDevice{SnapshotId: &snapshot}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := fast()
+	options.UndoTimeout = 10 * time.Second
+	if _, err := bake.Bake(t.Context(), options, fixed(cloud, "v2")); err != nil {
+		t.Error(err)
+	}
+	if got, err := server.ReadFile(*other.ImageId, "/etc/version"); err != nil || string(got) != "v1" {
+		t.Errorf("the other AMI holds %q, %v", got, err)
+	}
+	if ids := server.Resources(func(r ec2test.Resource) bool { return r.Type == "snapshot" && r.Region == testRegion }); len(ids) != 2 {
+		t.Errorf("snapshots %v, want that of the other and that of the new AMI", ids)
+	}
 }
 
 // A name that was just given up may be taken yet, as far as EC2 knows.

@@ -97,6 +97,9 @@ func (s *session) lookAtCopy(ctx context.Context, i int) error {
 	if err != nil {
 		return place.of(bake.Invalid(field+".Cloud", "%w", err))
 	}
+	if err := s.lookForSamePlace(ctx, i); err != nil {
+		return place.of(bake.Invalid(field+".Cloud", "%w", err))
+	}
 	_, err = r.lookups.answers.get(ctx, "", func(ctx context.Context) (bool, error) {
 		_, err := r.named(ctx, s.run.Image)
 		return err == nil, err
@@ -112,6 +115,30 @@ func (s *session) lookAtCopy(ctx context.Context, i int) error {
 		errs = append(errs, s.lookAtKey(ctx, r, place, field+".KMSKey", c.KMSKey))
 	}
 	return errors.Join(errs...)
+}
+
+// lookForSamePlace finds out whether the account of a copy is, by another role,
+// that of the bake or of another copy in the same region.
+func (s *session) lookForSamePlace(ctx context.Context, i int) error {
+	all := s.builder.places()
+	this := all[i+1]
+	for _, other := range all[:i+1] {
+		if other.region != this.region || other.cloud == this.cloud {
+			continue
+		}
+		account, err := this.cloud.Account(ctx)
+		if err != nil {
+			return err
+		}
+		taken, err := other.cloud.Account(ctx)
+		if err != nil {
+			return err
+		}
+		if account == taken {
+			return fmt.Errorf("the AMI gets to %s twice", placeName(account, this.region))
+		}
+	}
+	return nil
 }
 
 // lookAtName finds out whether the AMI can have its name.

@@ -66,6 +66,21 @@ func TestPlacesAreChecked(t *testing.T) {
 		spoil func(s spoiled)
 		want  []string
 	}{
+		"the same account by a role": {
+			func(s spoiled) {
+				const self = "arn:aws:iam::123456789012:role/self"
+				s.server.AddRole(ec2test.Role{ARN: self})
+				s.b.Distribute.Copies[2].Cloud = s.b.Cloud.Assume(ec2.Role{ARN: self})
+			},
+			[]string{"Builder.Distribute.Copies[2].Cloud: the AMI gets to 123456789012/" + testRegion + " twice"},
+		},
+		"an account by two roles": {
+			func(s spoiled) {
+				again := s.b.Cloud.Assume(ec2.Role{ARN: prodRole, SessionName: "again"})
+				s.b.Distribute.Copies = append(s.b.Distribute.Copies, ec2.Copy{Region: testRegion, Cloud: again})
+			},
+			[]string{"Builder.Distribute.Copies[3].Cloud: the AMI gets to " + prod + " twice"},
+		},
 		"name taken at home": {
 			func(s spoiled) { takeName(s.t, s.server, testRegion, false) },
 			[]string{testRegion + `: Builder.AMIName: "web" is the name of ami-`},

@@ -66,7 +66,8 @@ type Copy struct {
 	// rights: see Cloud.Assume. For as long as that takes it may use the AMI and
 	// read its snapshots. If they are encrypted, the policy of their key must let
 	// that account use it; the key that AWS made for EBS cannot be shared, so what
-	// it encrypts cannot be copied either. Nil is the account of the bake.
+	// it encrypts cannot be copied either. Nil is the account of the bake; any
+	// other must be another account in the same region.
 	Cloud *Cloud
 
 	// Encrypted says whether the copy is. The zero value is what the AMI is, or

@@ -23,7 +23,7 @@ type instanceAttributeOutput struct {
 	Groups     *set[groupIDXML]         `xml:"groupSet,omitempty"`
 	EBS        *valueXML[bool]          `xml:"ebsOptimized,omitempty"`
 	ENA        *valueXML[bool]          `xml:"enaSupport,omitempty"`
-	Products   *set[string]             `xml:"productCodes,omitempty"`
+	Products   *set[emptyXML]           `xml:"productCodes,omitempty"`
 }
 
 func (c *call) describeInstanceAttribute(in *describeInstanceAttributeInput) (*instanceAttributeOutput, *apiError) {
@@ -57,7 +57,7 @@ func (c *call) describeInstanceAttribute(in *describeInstanceAttributeInput) (*i
 	case "enaSupport":
 		out.ENA = &valueXML[bool]{i.ena}
 	case "productCodes":
-		out.Products = &set[string]{}
+		out.Products = &set[emptyXML]{}
 	}
 	return out, nil
 }

@@ -13,6 +13,7 @@ import (
 type action struct {
 	name    string
 	input   reflect.Type
+	output  reflect.Type
 	filters []string // the filters it knows, for the coverage page
 	run     func(c *call, form url.Values) (any, *apiError)
 }
@@ -23,6 +24,7 @@ func handle[In, Out any](name string, f func(*call, *In) (*Out, *apiError), filt
 	return action{
 		name:    name,
 		input:   reflect.TypeFor[In](),
+		output:  reflect.TypeFor[Out](),
 		filters: filters,
 		run: func(c *call, form url.Values) (any, *apiError) {
 			in := new(In)

@@ -61,9 +61,14 @@ type ipv6XML struct {
 }
 
 type nicAttachmentXML struct {
+	instanceAttachmentXML
+	Instance string `xml:"instanceId"`
+	Owner    string `xml:"instanceOwnerId"`
+}
+
+// instanceAttachmentXML is the same as a part of the instance.
+type instanceAttachmentXML struct {
 	ID                  string `xml:"attachmentId"`
-	Instance            string `xml:"instanceId,omitempty"`
-	Owner               string `xml:"instanceOwnerId,omitempty"`
 	DeviceIndex         int    `xml:"deviceIndex"`
 	Status              string `xml:"status"`
 	Attached            string `xml:"attachTime"`
@@ -94,22 +99,22 @@ type nicXML struct {
 
 // instanceNICXML is the same as a part of an instance.
 type instanceNICXML struct {
-	ID              string            `xml:"networkInterfaceId"`
-	Subnet          string            `xml:"subnetId"`
-	VPC             string            `xml:"vpcId"`
-	Description     string            `xml:"description"`
-	Owner           string            `xml:"ownerId"`
-	Status          string            `xml:"status"`
-	MAC             string            `xml:"macAddress"`
-	Address         string            `xml:"privateIpAddress"`
-	DNS             string            `xml:"privateDnsName"`
-	SourceDestCheck bool              `xml:"sourceDestCheck"`
-	Type            string            `xml:"interfaceType"`
-	Groups          set[groupIDXML]   `xml:"groupSet"`
-	Attachment      *nicAttachmentXML `xml:"attachment,omitempty"`
-	Association     *associationXML   `xml:"association,omitempty"`
-	Addresses       set[addressXML]   `xml:"privateIpAddressesSet"`
-	IPv6            set[ipv6XML]      `xml:"ipv6AddressesSet"`
+	ID              string                 `xml:"networkInterfaceId"`
+	Subnet          string                 `xml:"subnetId"`
+	VPC             string                 `xml:"vpcId"`
+	Description     string                 `xml:"description"`
+	Owner           string                 `xml:"ownerId"`
+	Status          string                 `xml:"status"`
+	MAC             string                 `xml:"macAddress"`
+	Address         string                 `xml:"privateIpAddress"`
+	DNS             string                 `xml:"privateDnsName"`
+	SourceDestCheck bool                   `xml:"sourceDestCheck"`
+	Type            string                 `xml:"interfaceType"`
+	Groups          set[groupIDXML]        `xml:"groupSet"`
+	Attachment      *instanceAttachmentXML `xml:"attachment,omitempty"`
+	Association     *associationXML        `xml:"association,omitempty"`
+	Addresses       set[addressXML]        `xml:"privateIpAddressesSet"`
+	IPv6            set[ipv6XML]           `xml:"ipv6AddressesSet"`
 }
 
 func (c *call) nicXML(n *eni) nicXML {
@@ -119,7 +124,7 @@ func (c *call) nicXML(n *eni) nicXML {
 		Type: "interface", Groups: mapSet(n.groups, (*group).xmlID), Tags: n.tags.set(c.now),
 	}
 	if i := n.instance; i != nil {
-		out.Attachment = &nicAttachmentXML{n.attachment, i.id, i.owner, 0, "attached", stamp(n.attached), n.withDelete}
+		out.Attachment = &nicAttachmentXML{instanceAttachmentXML{n.attachment, 0, "attached", stamp(n.attached), n.withDelete}, i.id, i.owner}
 		if i.publicIP.IsValid() && i.phase.code(c.now) != pending {
 			out.Association = &associationXML{i.publicIP.String(), c.publicName(i.publicIP), "amazon"}
 		}
@@ -133,12 +138,13 @@ func (c *call) nicXML(n *eni) nicXML {
 
 func (c *call) instanceNIC(n *eni) instanceNICXML {
 	full := c.nicXML(n)
+	var attachment *instanceAttachmentXML
 	if full.Attachment != nil {
-		full.Attachment.Instance, full.Attachment.Owner = "", ""
+		attachment = &full.Attachment.instanceAttachmentXML
 	}
 	return instanceNICXML{
 		full.ID, full.Subnet, full.VPC, full.Description, full.Owner, full.Status, full.MAC, full.Address, full.DNS,
-		full.SourceDestCheck, full.Type, full.Groups, full.Attachment, full.Association, full.Addresses, full.IPv6,
+		full.SourceDestCheck, full.Type, full.Groups, attachment, full.Association, full.Addresses, full.IPv6,
 	}
 }
 

@@ -20,12 +20,16 @@ type fleetTemplateConfig struct {
 }
 
 type fleetOverride struct {
-	ImageID          string `ec2:"ImageId"`
+	ImageID  string `ec2:"ImageId"`
+	MaxPrice string
+	overrideParams
+}
+
+// overrideParams are what fleets and spot fleets have in common.
+type overrideParams struct {
 	InstanceType     string
 	SubnetID         string `ec2:"SubnetId"`
 	AvailabilityZone string
-	MaxPrice         string
-	SpotPrice        string
 	Priority         string
 	WeightedCapacity string
 }
@@ -66,25 +70,33 @@ func (f *fleet) state() string {
 	return "active"
 }
 
-// checkFleetTemplates refuses references to launch templates that there are
-// not. Only instant fleets may have images of their own.
+// checkFleetTemplate refuses a reference to a launch template that there is
+// not, and completes any other.
+func (c *call) checkFleetTemplate(ref *templateRef) *apiError {
+	if ref == nil {
+		return missing("LaunchTemplateConfigs.LaunchTemplateSpecification")
+	}
+	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
+	if err != nil {
+		return err
+	}
+	if ref.Version == "" {
+		return missing("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
+	}
+	if _, err := t.version(ref.Version); err != nil {
+		return err
+	}
+	ref.LaunchTemplateID, ref.LaunchTemplateName = t.id, t.name
+	return nil
+}
+
+// checkFleetTemplates does the same for a fleet. Only instant ones may have
+// images of their own.
 func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) *apiError {
 	for i := range configs {
-		ref := configs[i].LaunchTemplateSpecification
-		if ref == nil {
-			return missing("LaunchTemplateConfigs.LaunchTemplateSpecification")
-		}
-		t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
-		if err != nil {
+		if err := c.checkFleetTemplate(configs[i].LaunchTemplateSpecification); err != nil {
 			return err
 		}
-		if ref.Version == "" {
-			return missing("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
-		}
-		if _, err := t.version(ref.Version); err != nil {
-			return err
-		}
-		ref.LaunchTemplateID, ref.LaunchTemplateName = t.id, t.name
 		for _, o := range configs[i].Overrides {
 			if o.ImageID == "" {
 				continue
@@ -101,9 +113,9 @@ func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) 
 }
 
 type createFleetOutput struct {
-	ID        string       `xml:"fleetId"`
-	Errors    *set[string] `xml:"errorSet,omitempty"` // of instant ones only
-	Instances *set[string] `xml:"fleetInstanceSet,omitempty"`
+	ID        string         `xml:"fleetId"`
+	Errors    *set[emptyXML] `xml:"errorSet,omitempty"` // of instant ones only
+	Instances *set[emptyXML] `xml:"fleetInstanceSet,omitempty"`
 }
 
 func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *apiError) {
@@ -136,20 +148,27 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *apiError)
 func createdFleet(id, of string) *createFleetOutput {
 	out := &createFleetOutput{ID: id}
 	if of == "instant" {
-		out.Errors, out.Instances = &set[string]{}, &set[string]{}
+		out.Errors, out.Instances = &set[emptyXML]{}, &set[emptyXML]{}
 	}
 	return out
 }
 
 type fleetOverrideXML struct {
 	Image    string `xml:"imageId,omitempty"`
+	MaxPrice string `xml:"maxPrice,omitempty"`
+	overrideXML
+}
+
+type overrideXML struct {
 	Type     string `xml:"instanceType,omitempty"`
 	Subnet   string `xml:"subnetId,omitempty"`
 	Zone     string `xml:"availabilityZone,omitempty"`
-	MaxPrice string `xml:"maxPrice,omitempty"`
-	Spot     string `xml:"spotPrice,omitempty"`
 	Priority string `xml:"priority,omitempty"`
 	Capacity string `xml:"weightedCapacity,omitempty"`
+}
+
+func (o overrideParams) xml() overrideXML {
+	return overrideXML{o.InstanceType, o.SubnetID, o.AvailabilityZone, o.Priority, o.WeightedCapacity}
 }
 
 type fleetTemplateRefXML struct {
@@ -164,13 +183,16 @@ type fleetTemplateConfigXML struct {
 }
 
 func (t fleetTemplateConfig) xml() fleetTemplateConfigXML {
-	ref := t.LaunchTemplateSpecification
 	return fleetTemplateConfigXML{
-		fleetTemplateRefXML{ref.LaunchTemplateID, ref.LaunchTemplateName, ref.Version},
+		fleetRef(t.LaunchTemplateSpecification),
 		mapSet(t.Overrides, func(o fleetOverride) fleetOverrideXML {
-			return fleetOverrideXML{o.ImageID, o.InstanceType, o.SubnetID, o.AvailabilityZone, o.MaxPrice, o.SpotPrice, o.Priority, o.WeightedCapacity}
+			return fleetOverrideXML{o.ImageID, o.MaxPrice, o.xml()}
 		}),
 	}
+}
+
+func fleetRef(ref *templateRef) fleetTemplateRefXML {
+	return fleetTemplateRefXML{ref.LaunchTemplateID, ref.LaunchTemplateName, ref.Version}
 }
 
 type capacityXML struct {
@@ -243,7 +265,7 @@ type deletedFleetXML struct {
 
 type deleteFleetsOutput struct {
 	Done   set[deletedFleetXML] `xml:"successfulFleetDeletionSet"`
-	Failed set[string]          `xml:"unsuccessfulFleetDeletionSet"`
+	Failed set[emptyXML]        `xml:"unsuccessfulFleetDeletionSet"`
 }
 
 func (c *call) deleteFleets(in *deleteFleetsInput) (*deleteFleetsOutput, *apiError) {

@@ -11,15 +11,16 @@ import (
 
 // jsonAction is one call of a service that speaks JSON.
 type jsonAction struct {
-	name  string
-	input reflect.Type
-	run   func(c *call, body []byte) (any, *apiError)
+	name   string
+	input  reflect.Type
+	output reflect.Type
+	run    func(c *call, body []byte) (any, *apiError)
 }
 
 // jsonHandle makes an action of a method of call. The method runs with the
 // region locked.
 func jsonHandle[In, Out any](name string, f func(*call, *In) (*Out, *apiError)) jsonAction {
-	return jsonAction{name: name, input: reflect.TypeFor[In](), run: func(c *call, body []byte) (any, *apiError) {
+	return jsonAction{name: name, input: reflect.TypeFor[In](), output: reflect.TypeFor[Out](), run: func(c *call, body []byte) (any, *apiError) {
 		in := new(In)
 		if err := decodeJSON(body, in); err != nil {
 			return nil, err
@@ -93,6 +94,10 @@ func jsonNames(t reflect.Type, prefix string) []string {
 				name += ".N"
 			}
 			ft = ft.Elem()
+		}
+		if f.Anonymous {
+			names = append(names, jsonNames(ft, prefix)...)
+			continue
 		}
 		if ft.Kind() == reflect.Struct {
 			names = append(names, jsonNames(ft, name+".")...)

@@ -28,15 +28,23 @@ type keyPairXML struct {
 	ID          string      `xml:"keyPairId"`
 	Name        string      `xml:"keyName"`
 	Fingerprint string      `xml:"keyFingerprint"`
-	Type        string      `xml:"keyType,omitempty"`
-	Public      string      `xml:"publicKey,omitempty"`
-	Created     string      `xml:"createTime,omitempty"`
-	Material    string      `xml:"keyMaterial,omitempty"`
 	Tags        set[tagXML] `xml:"tagSet"`
 }
 
 func (c *call) keyPairXML(k *keyPair) keyPairXML {
-	return keyPairXML{ID: k.id, Name: k.name, Fingerprint: k.fingerprint, Type: k.kind, Created: stamp(k.created), Tags: k.tags.set(c.now)}
+	return keyPairXML{k.id, k.name, k.fingerprint, k.tags.set(c.now)}
+}
+
+type newKeyPairXML struct {
+	keyPairXML
+	Material string `xml:"keyMaterial"`
+}
+
+type keyPairInfoXML struct {
+	keyPairXML
+	Type    string `xml:"keyType"`
+	Public  string `xml:"publicKey,omitempty"`
+	Created string `xml:"createTime"`
 }
 
 func keyPairFilters() filters[*keyPair] {
@@ -64,7 +72,7 @@ type describeKeyPairsInput struct {
 }
 
 type describeKeyPairsOutput struct {
-	Keys set[keyPairXML] `xml:"keySet"`
+	Keys set[keyPairInfoXML] `xml:"keySet"`
 }
 
 func (c *call) describeKeyPairs(in *describeKeyPairsInput) (*describeKeyPairsOutput, *apiError) {
@@ -77,8 +85,8 @@ func (c *call) describeKeyPairs(in *describeKeyPairsInput) (*describeKeyPairsOut
 		ids = append(ids, k.id)
 	}
 	items, _, err := find(c, &c.keyPairs, query[*keyPair]{kind: keyPairKind(), ids: ids, filters: in.Filter, known: c.server.known.keyPairs})
-	return &describeKeyPairsOutput{mapSet(items, func(k *keyPair) keyPairXML {
-		out := c.keyPairXML(k)
+	return &describeKeyPairsOutput{mapSet(items, func(k *keyPair) keyPairInfoXML {
+		out := keyPairInfoXML{keyPairXML: c.keyPairXML(k), Type: k.kind, Created: stamp(k.created)}
 		if in.IncludePublicKey {
 			out.Public = k.public
 		}
@@ -109,7 +117,7 @@ func (c *call) newKeyPair(name string, specs []tagSpecification) (*keyPair, *api
 	return &keyPair{base: c.newBase(keyPairKind(), made["key-pair"]), name: name}, nil
 }
 
-func (c *call) createKeyPair(in *createKeyPairInput) (*keyPairXML, *apiError) {
+func (c *call) createKeyPair(in *createKeyPairInput) (*newKeyPairXML, *apiError) {
 	k, err := c.newKeyPair(in.KeyName, in.TagSpecification)
 	if err != nil {
 		return nil, err
@@ -120,9 +128,7 @@ func (c *call) createKeyPair(in *createKeyPairInput) (*keyPairXML, *apiError) {
 		return nil, internal(makeErr)
 	}
 	c.keyPairs.put(k)
-	out := c.keyPairXML(k)
-	out.Material, out.Type, out.Created = material, "", ""
-	return &out, nil
+	return &newKeyPairXML{c.keyPairXML(k), material}, nil
 }
 
 // generate makes the key and returns its private half as PEM.
@@ -198,7 +204,6 @@ func (c *call) importKeyPair(in *importKeyPairInput) (*keyPairXML, *apiError) {
 	k.public = strings.TrimSpace(string(in.PublicKeyMaterial))
 	c.keyPairs.put(k)
 	out := c.keyPairXML(k)
-	out.Type, out.Created = "", ""
 	return &out, nil
 }
 

@@ -207,7 +207,25 @@ type modifySnapshotAttributeInput struct {
 	OperationType          string
 	UserID                 []string `ec2:"UserId"`
 	UserGroup              []string
-	CreateVolumePermission *permissionChange
+	CreateVolumePermission *struct {
+		Add    []volumePermissionParam
+		Remove []volumePermissionParam
+	}
+}
+
+// volumePermissionParam is one entry of a change for a snapshot: AWS shares
+// those with accounts and with everybody only.
+type volumePermissionParam struct {
+	Group  string
+	UserID string `ec2:"UserId"`
+}
+
+func ofVolumes(list []volumePermissionParam) []permissionParam {
+	out := make([]permissionParam, 0, len(list))
+	for _, p := range list {
+		out = append(out, permissionParam{Group: p.Group, UserID: p.UserID})
+	}
+	return out
 }
 
 func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*returnXML, *apiError) {
@@ -215,11 +233,12 @@ func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*retur
 	if err != nil {
 		return nil, err
 	}
-	change := in.CreateVolumePermission
-	if change == nil {
-		if change, err = legacyChange(in.OperationType, in.UserID, in.UserGroup, nil, nil); err != nil {
-			return nil, err
-		}
+	change, err := legacyChange(in.OperationType, in.UserID, in.UserGroup, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	if given := in.CreateVolumePermission; given != nil {
+		change = &permissionChange{ofVolumes(given.Add), ofVolumes(given.Remove)}
 	}
 	if change == nil {
 		return nil, missing("CreateVolumePermission")
@@ -246,9 +265,14 @@ type describeSnapshotAttributeInput struct {
 }
 
 type describeSnapshotAttributeOutput struct {
-	ID           string              `xml:"snapshotId"`
-	Permissions  *set[permissionXML] `xml:"createVolumePermission,omitempty"`
-	ProductCodes *set[string]        `xml:"productCodes,omitempty"`
+	ID           string                    `xml:"snapshotId"`
+	Permissions  *set[volumePermissionXML] `xml:"createVolumePermission,omitempty"`
+	ProductCodes *set[emptyXML]            `xml:"productCodes,omitempty"`
+}
+
+type volumePermissionXML struct {
+	Group  string `xml:"group,omitempty"`
+	UserID string `xml:"userId,omitempty"`
 }
 
 func (c *call) describeSnapshotAttribute(in *describeSnapshotAttributeInput) (*describeSnapshotAttributeOutput, *apiError) {
@@ -258,10 +282,10 @@ func (c *call) describeSnapshotAttribute(in *describeSnapshotAttributeInput) (*d
 	}
 	out := &describeSnapshotAttributeOutput{ID: s.id}
 	if in.Attribute == "productCodes" {
-		out.ProductCodes = &set[string]{}
+		out.ProductCodes = &set[emptyXML]{}
 		return out, nil
 	}
-	list := setOf(s.shares.list()...)
+	list := mapSet(s.shares.list(), func(p permissionXML) volumePermissionXML { return volumePermissionXML{p.Group, p.UserID} })
 	out.Permissions = &list
 	return out, nil
 }

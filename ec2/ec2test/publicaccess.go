@@ -62,16 +62,20 @@ func (r *region) hides(owner string, now time.Time) bool {
 }
 
 type imageAccessXML struct {
-	State   string `xml:"imageBlockPublicAccessState"`
-	Manager string `xml:"managedBy,omitempty"`
+	State string `xml:"imageBlockPublicAccessState"`
+}
+
+type imageAccessInfoXML struct {
+	imageAccessXML
+	Manager string `xml:"managedBy"`
 }
 
 type enableImageBlockInput struct {
 	State string `ec2:"ImageBlockPublicAccessState,required,oneof=block-new-sharing"`
 }
 
-func (c *call) getImageBlock(*noInput) (*imageAccessXML, *apiError) {
-	return &imageAccessXML{c.realm(c.account).publicImages.at(c.now), "account"}, nil
+func (c *call) getImageBlock(*noInput) (*imageAccessInfoXML, *apiError) {
+	return &imageAccessInfoXML{imageAccessXML{c.realm(c.account).publicImages.at(c.now)}, "account"}, nil
 }
 
 func (c *call) enableImageBlock(in *enableImageBlockInput) (*imageAccessXML, *apiError) {
@@ -87,20 +91,24 @@ func (c *call) setImageBlock(mode string) (*imageAccessXML, *apiError) {
 		return nil, err
 	}
 	c.realm(c.account).publicImages.set(mode, c.now, c.now.Add(c.server.opts.Latency.PublicAccess))
-	return &imageAccessXML{State: mode}, nil
+	return &imageAccessXML{mode}, nil
 }
 
 type snapshotAccessXML struct {
-	State   string `xml:"state"`
-	Manager string `xml:"managedBy,omitempty"`
+	State string `xml:"state"`
+}
+
+type snapshotAccessInfoXML struct {
+	snapshotAccessXML
+	Manager string `xml:"managedBy"`
 }
 
 type enableSnapshotBlockInput struct {
 	State string `ec2:"State,required,oneof=block-all-sharing|block-new-sharing"`
 }
 
-func (c *call) getSnapshotBlock(*noInput) (*snapshotAccessXML, *apiError) {
-	return &snapshotAccessXML{c.realm(c.account).publicSnapshots.at(c.now), "account"}, nil
+func (c *call) getSnapshotBlock(*noInput) (*snapshotAccessInfoXML, *apiError) {
+	return &snapshotAccessInfoXML{snapshotAccessXML{c.realm(c.account).publicSnapshots.at(c.now)}, "account"}, nil
 }
 
 func (c *call) enableSnapshotBlock(in *enableSnapshotBlockInput) (*snapshotAccessXML, *apiError) {
@@ -116,5 +124,5 @@ func (c *call) setSnapshotBlock(mode string) (*snapshotAccessXML, *apiError) {
 		return nil, err
 	}
 	c.realm(c.account).publicSnapshots.set(mode, c.now, c.now)
-	return &snapshotAccessXML{State: mode}, nil
+	return &snapshotAccessXML{mode}, nil
 }

@@ -39,13 +39,15 @@ func flatten(form url.Values) url.Values {
 }
 
 // encodeResult writes body, a struct, as the answer of action in the plain
-// query protocol.
+// query protocol. What answers nothing has no result.
 func encodeResult(space, action, requestID string, body any) ([]byte, error) {
 	var out bytes.Buffer
 	out.WriteString(xml.Header + "<" + action + `Response xmlns="` + space + `">`)
 	result := xml.StartElement{Name: xml.Name{Local: action + "Result"}}
-	if err := xml.NewEncoder(&out).EncodeElement(body, result); err != nil {
-		return nil, err
+	if _, empty := body.(*emptyXML); !empty {
+		if err := xml.NewEncoder(&out).EncodeElement(body, result); err != nil {
+			return nil, err
+		}
 	}
 	out.WriteString("<ResponseMetadata><RequestId>" + requestID + "</RequestId></ResponseMetadata></" + action + "Response>")
 	return out.Bytes(), nil

@@ -178,7 +178,19 @@ func (c *call) listSnapshotsInBin(in *listSnapshotsInBinInput) (*listSnapshotsIn
 	return &listSnapshotsInBinOutput{snapshots, next}, err
 }
 
-func (c *call) restoreSnapshot(in *snapshotIDInput) (*snapshotXML, *apiError) {
+type restoredSnapshotXML struct {
+	ID          string `xml:"snapshotId"`
+	Volume      string `xml:"volumeId"`
+	Status      string `xml:"status"`
+	Started     string `xml:"startTime"`
+	Progress    string `xml:"progress"`
+	Owner       string `xml:"ownerId"`
+	Size        int    `xml:"volumeSize"`
+	Description string `xml:"description"`
+	Encrypted   bool   `xml:"encrypted"`
+}
+
+func (c *call) restoreSnapshot(in *snapshotIDInput) (*restoredSnapshotXML, *apiError) {
 	c.emptyBins(c.now)
 	b, err := lookup(c, &c.snapshotBin, snapshotKind(), in.SnapshotID)
 	if err != nil {
@@ -189,8 +201,8 @@ func (c *call) restoreSnapshot(in *snapshotIDInput) (*snapshotXML, *apiError) {
 	}
 	c.snapshotBin.remove(b.id)
 	c.snapshots.put(b.what)
-	out := c.snapshotXML(b.what)
-	return &out, nil
+	s := c.snapshotXML(b.what)
+	return &restoredSnapshotXML{s.ID, s.Volume, s.Status, s.Started, s.Progress, s.Owner, s.Size, s.Description, s.Encrypted}, nil
 }
 
 // managedByBackup tells whether a resource belongs to AWS Backup, which marks

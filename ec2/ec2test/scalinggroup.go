@@ -150,7 +150,7 @@ type scalingGroupXML struct {
 	Health   string                   `xml:"HealthCheckType"`
 	Created  string                   `xml:"CreatedTime"`
 	Tags     members[scalingGroupTag] `xml:"Tags"`
-	Running  members[string]          `xml:"Instances"`
+	Running  members[emptyXML]        `xml:"Instances"`
 }
 
 type scalingGroupTag struct {

@@ -219,10 +219,9 @@ type createGroupInput struct {
 }
 
 type createGroupOutput struct {
-	Return bool        `xml:"return"`
-	ID     string      `xml:"groupId"`
-	ARN    string      `xml:"securityGroupArn"`
-	Tags   set[tagXML] `xml:"tagSet"`
+	ID   string      `xml:"groupId"`
+	ARN  string      `xml:"securityGroupArn"`
+	Tags set[tagXML] `xml:"tagSet"`
 }
 
 func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *apiError) {
@@ -259,7 +258,7 @@ func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *apiError)
 	g := &group{base: c.newBase(groupKind(), specs["security-group"]), name: in.GroupName, description: in.GroupDescription, vpc: v}
 	c.groups.put(g)
 	c.addRule(&rule{base: c.newBase(ruleKind(), nil), group: g, egress: true, protocol: "-1", from: -1, to: -1, cidr: everywhere()})
-	return &createGroupOutput{Return: true, ID: g.id, ARN: c.arn("security-group", g.id), Tags: g.tags.set(c.now)}, nil
+	return &createGroupOutput{ID: g.id, ARN: c.arn("security-group", g.id), Tags: g.tags.set(c.now)}, nil
 }
 
 func plainText(s string) bool {

@@ -43,6 +43,10 @@ type ipPermissionParam struct {
 // ruleParams are the parameters of the four calls that change rules.
 type ruleParams struct {
 	groupRef
+	rangeParams
+}
+
+type rangeParams struct {
 	IPPermissions []ipPermissionParam `ec2:"IpPermissions"`
 	IPProtocol    string              `ec2:"IpProtocol"`
 	FromPort      *int
@@ -158,8 +162,16 @@ func (c *call) authorizeIngress(in *authorizeInput) (*authorizeOutput, *apiError
 	return c.authorize(in, false)
 }
 
-func (c *call) authorizeEgress(in *authorizeInput) (*authorizeOutput, *apiError) {
-	return c.authorize(in, true)
+// authorizeEgressInput names the group by its id: names are of EC2-Classic,
+// which had no egress rules.
+type authorizeEgressInput struct {
+	GroupID string `ec2:"GroupId,required"`
+	rangeParams
+	TagSpecification []tagSpecification
+}
+
+func (c *call) authorizeEgress(in *authorizeEgressInput) (*authorizeOutput, *apiError) {
+	return c.authorize(&authorizeInput{ruleParams{groupRef{GroupID: in.GroupID}, in.rangeParams}, in.TagSpecification}, true)
 }
 
 func (c *call) authorize(in *authorizeInput, egress bool) (*authorizeOutput, *apiError) {
@@ -209,7 +221,15 @@ type revokeInput struct {
 
 func (c *call) revokeIngress(in *revokeInput) (*returnXML, *apiError) { return c.revoke(in, false) }
 
-func (c *call) revokeEgress(in *revokeInput) (*returnXML, *apiError) { return c.revoke(in, true) }
+type revokeEgressInput struct {
+	GroupID string `ec2:"GroupId,required"`
+	rangeParams
+	SecurityGroupRuleID []string `ec2:"SecurityGroupRuleId"`
+}
+
+func (c *call) revokeEgress(in *revokeEgressInput) (*returnXML, *apiError) {
+	return c.revoke(&revokeInput{ruleParams{groupRef{GroupID: in.GroupID}, in.rangeParams}, in.SecurityGroupRuleID}, true)
+}
 
 func (c *call) revoke(in *revokeInput, egress bool) (*returnXML, *apiError) {
 	g, err := c.groupOf(in.groupRef)

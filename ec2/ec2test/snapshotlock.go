@@ -41,7 +41,6 @@ type lockSnapshotInput struct {
 
 type lockXML struct {
 	ID      string `xml:"snapshotId"`
-	Owner   string `xml:"ownerId,omitempty"`
 	State   string `xml:"lockState"`
 	Days    int    `xml:"lockDuration"`
 	Hours   int    `xml:"coolOffPeriod,omitempty"`
@@ -51,9 +50,14 @@ type lockXML struct {
 	Expires string `xml:"lockExpiresOn"`
 }
 
+type lockInfoXML struct {
+	lockXML
+	Owner string `xml:"ownerId"`
+}
+
 func (c *call) lockXML(s *snapshot) lockXML {
 	l := s.lock
-	out := lockXML{ID: s.id, Owner: s.owner, State: l.state(c.now), Days: l.days, Hours: l.hours, Created: stamp(l.created), Started: stamp(l.created), Expires: stamp(l.expires)}
+	out := lockXML{ID: s.id, State: l.state(c.now), Days: l.days, Hours: l.hours, Created: stamp(l.created), Started: stamp(l.created), Expires: stamp(l.expires)}
 	if l.hours > 0 {
 		out.CoolOff = stamp(l.coolOff())
 	}
@@ -91,7 +95,6 @@ func (c *call) lockSnapshot(in *lockSnapshotInput) (*lockXML, *apiError) {
 	}
 	s.lock = l
 	out := c.lockXML(s)
-	out.Owner = ""
 	return &out, nil
 }
 
@@ -127,8 +130,8 @@ type describeLocksInput struct {
 }
 
 type describeLocksOutput struct {
-	Snapshots set[lockXML] `xml:"snapshotSet"`
-	Next      string       `xml:"nextToken,omitempty"`
+	Snapshots set[lockInfoXML] `xml:"snapshotSet"`
+	Next      string           `xml:"nextToken,omitempty"`
 }
 
 func (c *call) describeLocks(in *describeLocksInput) (*describeLocksOutput, *apiError) {
@@ -146,5 +149,5 @@ func (c *call) describeLocks(in *describeLocksInput) (*describeLocksOutput, *api
 		}
 	}
 	items, next, err := page(c, found, in.pageParams, pageLimits{}, func(s *snapshot) uint64 { return s.seq })
-	return &describeLocksOutput{mapSet(items, c.lockXML), next}, err
+	return &describeLocksOutput{mapSet(items, func(s *snapshot) lockInfoXML { return lockInfoXML{c.lockXML(s), s.owner} }), next}, err
 }

@@ -154,7 +154,11 @@ func (c *call) spotXML(r *spotRequest) spotRequestXML {
 
 type spotRequestsOutput struct {
 	Requests set[spotRequestXML] `xml:"spotInstanceRequestSet"`
-	Next     string              `xml:"nextToken,omitempty"`
+}
+
+type describeSpotOutput struct {
+	spotRequestsOutput
+	Next string `xml:"nextToken,omitempty"`
 }
 
 func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError) {
@@ -255,11 +259,11 @@ type describeSpotInput struct {
 	pageParams
 }
 
-func (c *call) describeSpot(in *describeSpotInput) (*spotRequestsOutput, *apiError) {
+func (c *call) describeSpot(in *describeSpotInput) (*describeSpotOutput, *apiError) {
 	items, next, err := find(c, c.spotTable(), query[*spotRequest]{
 		kind: spotKind(), ids: in.SpotInstanceRequestID, filters: in.Filter, known: c.server.known.spotRequests, page: in.pageParams,
 	})
-	return &spotRequestsOutput{mapSet(items, c.spotXML), next}, err
+	return &describeSpotOutput{spotRequestsOutput{mapSet(items, c.spotXML)}, next}, err
 }
 
 type cancelSpotInput struct {

@@ -18,7 +18,7 @@ type spotFleetConfig struct {
 	IAMFleetRole                     string `ec2:"IamFleetRole,required"`
 	TargetCapacity                   *int   `ec2:"TargetCapacity,required"`
 	LaunchSpecifications             []spotFleetLaunch
-	LaunchTemplateConfigs            []fleetTemplateConfig
+	LaunchTemplateConfigs            []spotFleetTemplateConfig
 	AllocationStrategy               string
 	SpotPrice                        string
 	Type                             string `ec2:"Type,oneof=request|maintain"`
@@ -29,6 +29,16 @@ type spotFleetConfig struct {
 	TerminateInstancesWithExpiration *bool
 	ValidUntil                       *time.Time
 	TagSpecification                 []tagSpecification
+}
+
+type spotFleetTemplateConfig struct {
+	LaunchTemplateSpecification *templateRef
+	Overrides                   []spotFleetOverride
+}
+
+type spotFleetOverride struct {
+	SpotPrice string
+	overrideParams
 }
 
 type spotFleetLaunch struct {
@@ -85,8 +95,10 @@ func (c *call) requestSpotFleet(in *requestSpotFleetInput) (*spotFleetIDOutput, 
 			return nil, err
 		}
 	}
-	if err := c.checkFleetTemplates(config.LaunchTemplateConfigs, false); err != nil {
-		return nil, err
+	for i := range config.LaunchTemplateConfigs {
+		if err := c.checkFleetTemplate(config.LaunchTemplateConfigs[i].LaunchTemplateSpecification); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
@@ -109,14 +121,33 @@ type spotFleetLaunchXML struct {
 	Groups   set[groupIDXML] `xml:"groupSet"`
 }
 
+type spotFleetTemplateConfigXML struct {
+	Template  fleetTemplateRefXML       `xml:"launchTemplateSpecification"`
+	Overrides set[spotFleetOverrideXML] `xml:"overrides"`
+}
+
+type spotFleetOverrideXML struct {
+	Price string `xml:"spotPrice,omitempty"`
+	overrideXML
+}
+
+func (t spotFleetTemplateConfig) xml() spotFleetTemplateConfigXML {
+	return spotFleetTemplateConfigXML{
+		fleetRef(t.LaunchTemplateSpecification),
+		mapSet(t.Overrides, func(o spotFleetOverride) spotFleetOverrideXML {
+			return spotFleetOverrideXML{o.SpotPrice, o.xml()}
+		}),
+	}
+}
+
 type spotFleetConfigXML struct {
-	Role      string                      `xml:"iamFleetRole"`
-	Capacity  int                         `xml:"targetCapacity"`
-	Strategy  string                      `xml:"allocationStrategy"`
-	Price     string                      `xml:"spotPrice,omitempty"`
-	Type      string                      `xml:"type"`
-	Launches  set[spotFleetLaunchXML]     `xml:"launchSpecifications"`
-	Templates set[fleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
+	Role      string                          `xml:"iamFleetRole"`
+	Capacity  int                             `xml:"targetCapacity"`
+	Strategy  string                          `xml:"allocationStrategy"`
+	Price     string                          `xml:"spotPrice,omitempty"`
+	Type      string                          `xml:"type"`
+	Launches  set[spotFleetLaunchXML]         `xml:"launchSpecifications"`
+	Templates set[spotFleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
 }
 
 type spotFleetXML struct {
@@ -141,7 +172,7 @@ func (c *call) spotFleetXML(f *spotFleet) spotFleetXML {
 			}
 			return out
 		}),
-		Templates: mapSet(in.LaunchTemplateConfigs, fleetTemplateConfig.xml),
+		Templates: mapSet(in.LaunchTemplateConfigs, spotFleetTemplateConfig.xml),
 	}}
 }
 
@@ -175,7 +206,7 @@ type cancelledSpotFleetXML struct {
 
 type cancelSpotFleetsOutput struct {
 	Done   set[cancelledSpotFleetXML] `xml:"successfulFleetRequestSet"`
-	Failed set[string]                `xml:"unsuccessfulFleetRequestSet"`
+	Failed set[emptyXML]              `xml:"unsuccessfulFleetRequestSet"`
 }
 
 func (c *call) cancelSpotFleets(in *cancelSpotFleetsInput) (*cancelSpotFleetsOutput, *apiError) {

@@ -41,15 +41,25 @@ func ssmTable() map[string]jsonAction {
 func (s *Server) ssm(req *request) answer { return s.runJSON(s.ssmCalls, req, ssmError) }
 
 type parameterJSON struct {
+	parameterMetadata
+	Value    string `json:"Value"`
+	Selector string `json:"Selector,omitempty"`
+}
+
+// parameterMetadata is all but the value, which is for those who may get it.
+type parameterMetadata struct {
 	ARN      string  `json:"ARN"`
 	Name     string  `json:"Name"`
 	Type     string  `json:"Type"`
-	Value    string  `json:"Value,omitempty"`
 	Version  int64   `json:"Version"`
 	Changed  float64 `json:"LastModifiedDate"`
 	DataType string  `json:"DataType"`
-	Tier     string  `json:"Tier,omitempty"`
-	Selector string  `json:"Selector,omitempty"`
+}
+
+// listedParameter is a parameter as DescribeParameters shows it.
+type listedParameter struct {
+	parameterMetadata
+	Tier string `json:"Tier"`
 }
 
 func (c *call) parameterJSON(p parameter) parameterJSON {
@@ -57,10 +67,10 @@ func (c *call) parameterJSON(p parameter) parameterJSON {
 	if strings.HasPrefix(p.name, publicPrefix) {
 		account = ""
 	}
-	return parameterJSON{
+	return parameterJSON{Value: p.value, parameterMetadata: parameterMetadata{
 		ARN:  "arn:aws:ssm:" + c.name + ":" + account + ":parameter/" + trimSlash(p.name),
-		Name: p.name, Type: p.kind, Value: p.value, Version: p.version, Changed: float64(p.changed.UnixMilli()) / 1000, DataType: p.of,
-	}
+		Name: p.name, Type: p.kind, Version: p.version, Changed: float64(p.changed.UnixMilli()) / 1000, DataType: p.of,
+	}}
 }
 
 // selected is a parameter as it was asked for: with the version or label.
@@ -273,17 +283,20 @@ type listParametersOutput struct {
 	NextToken  string `json:",omitempty"`
 }
 
-func (c *call) describeParameters(in *describeParametersInput) (*listParametersOutput, *apiError) {
+type describeParametersOutput struct {
+	Parameters []listedParameter
+	NextToken  string `json:",omitempty"`
+}
+
+func (c *call) describeParameters(in *describeParametersInput) (*describeParametersOutput, *apiError) {
 	const limit = 50
 	items, next, err := c.listParameters(in.ParameterFilters, in.MaxResults, in.NextToken, limit)
 	if err != nil {
 		return nil, err
 	}
-	out := &listParametersOutput{[]parameterJSON{}, next}
+	out := &describeParametersOutput{[]listedParameter{}, next}
 	for _, p := range items {
-		shown := c.parameterJSON(p)
-		shown.Value, shown.Tier = "", "Standard" // the value is for those who may get it
-		out.Parameters = append(out.Parameters, shown)
+		out.Parameters = append(out.Parameters, listedParameter{c.parameterJSON(p).parameterMetadata, "Standard"})
 	}
 	return out, nil
 }

@@ -137,13 +137,25 @@ type dataXML struct {
 	Market     *dataMarketXML    `xml:"instanceMarketOptions,omitempty"`
 }
 
+// groupIDs is the one list whose elements are not called item.
+type groupIDs struct {
+	IDs []string `xml:"groupId"`
+}
+
+func groupIDsOf(ids []string) *groupIDs {
+	if len(ids) == 0 {
+		return nil
+	}
+	return &groupIDs{ids}
+}
+
 type dataNICXML struct {
-	DeviceIndex *int         `xml:"deviceIndex,omitempty"`
-	Subnet      string       `xml:"subnetId,omitempty"`
-	Groups      *set[string] `xml:"groupSet,omitempty"`
-	PublicIP    *bool        `xml:"associatePublicIpAddress,omitempty"`
-	Delete      *bool        `xml:"deleteOnTermination,omitempty"`
-	Description string       `xml:"description,omitempty"`
+	DeviceIndex *int      `xml:"deviceIndex,omitempty"`
+	Subnet      string    `xml:"subnetId,omitempty"`
+	Groups      *groupIDs `xml:"groupSet,omitempty"`
+	PublicIP    *bool     `xml:"associatePublicIpAddress,omitempty"`
+	Delete      *bool     `xml:"deleteOnTermination,omitempty"`
+	Description string    `xml:"description,omitempty"`
 }
 
 type dataProfileXML struct {
@@ -187,7 +199,7 @@ func (p *launchParams) xml() dataXML {
 		EBS: p.EbsOptimized, Protected: p.DisableAPITermination,
 	}
 	out.Interfaces = optional(mapSet(p.NetworkInterface, func(n nicParams) dataNICXML {
-		return dataNICXML{n.DeviceIndex, n.SubnetID, optional(setOf(n.SecurityGroupID...)), n.AssociatePublicIPAddress, n.DeleteOnTermination, n.Description}
+		return dataNICXML{n.DeviceIndex, n.SubnetID, groupIDsOf(n.SecurityGroupID), n.AssociatePublicIPAddress, n.DeleteOnTermination, n.Description}
 	}))
 	out.Tags = optional(mapSet(p.TagSpecification, func(s tagSpecification) dataTagsXML {
 		return dataTagsXML{s.ResourceType, mapSet(s.Tag, func(t tagParam) tagXML { return tagXML{t.Key, t.value()} })}

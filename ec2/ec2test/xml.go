@@ -3,6 +3,8 @@ package ec2test
 import (
 	"bytes"
 	"encoding/xml"
+	"reflect"
+	"strings"
 	"time"
 )
 
@@ -44,6 +46,28 @@ type returnXML struct {
 }
 
 func done() *returnXML { return &returnXML{Return: true} }
+
+// answerNames lists the elements with a value of an answer.
+func answerNames(t reflect.Type, prefix string) []string {
+	var names []string
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("xml"), ",")
+		name = strings.ReplaceAll(name, ">", ".")
+		ft := f.Type
+		for ft.Kind() == reflect.Pointer || ft.Kind() == reflect.Slice {
+			ft = ft.Elem()
+		}
+		switch {
+		case f.Anonymous:
+			names = append(names, answerNames(ft, prefix)...)
+		case ft.Kind() == reflect.Struct:
+			names = append(names, answerNames(ft, prefix+name+".")...)
+		default:
+			names = append(names, prefix+name)
+		}
+	}
+	return names
+}
 
 // encodeAnswer writes body, a struct, as the answer of action.
 func encodeAnswer(action, requestID string, body any) ([]byte, error) {

@@ -7,6 +7,11 @@
 // not in the table fails the test, and so does an entry of the table that no
 // longer differs.
 //
-// The test is skipped where the client or moto is missing; package testenv says
+// AWS's own models of its services, which its client for Python ships, are the
+// referee: every name of a parameter that ec2test takes and of a member that it
+// answers with must be in them, and so must every value that it answers with in
+// the scenarios.
+//
+// The tests are skipped where the client or moto is missing; package testenv says
 // how to provide them.
 package interop

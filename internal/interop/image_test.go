@@ -41,6 +41,8 @@ func images() []step {
 
 		does("share", share+"Add=[{UserId=210987654321},{UserId=111122223333}]"),
 		does("shared", shared),
+		does("block state", "ec2 get-image-block-public-access-state"),
+		does("unblock", "ec2 disable-image-block-public-access"),
 		does("share with all", share+"Add=[{Group=all}]"),
 		does("shared with all", shared),
 		does("public", "ec2 describe-images --image-ids $image --query Images[].Public"),

@@ -11,6 +11,9 @@ func imagesDifferences() []difference {
 		missing  = "moto has not got the call"
 	)
 	return slices.Concat([]difference{
+		{"*block*", "error", broken, absent, missing},
+		{"*block*", "ImageBlockPublicAccessState", absent, anything, missing},
+		{"block state", "ManagedBy", absent, "account", missing},
 		{"snapshot", "FullSnapshotSizeInBytes", absent, anything, "moto has no such field"},
 		{"snapshot", "StorageTier", absent, "standard", "moto has no such field"},
 		{"snapshot", "Progress", "100%", "", instant},

@@ -59,7 +59,7 @@ func TestSameAnswersAsMoto(t *testing.T) {
 	t.Cleanup(server.Close)
 	server.AddRole(ec2test.Role{ARN: someRole})
 	theirs := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: moto})
-	ours := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: server.URL()})
+	ours := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: newReferee(t, server.URL())})
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) { s.compare(t, theirs, ours) })
 	}

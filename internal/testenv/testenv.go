@@ -18,6 +18,7 @@
 //   - "moto" is the Python package moto with its server, an independent EC2.
 //     The interpreter is the one named by BAKESTONE_PYTHON, and python3 in PATH
 //     when that is empty.
+//     Botocore, which comes with it, has the models of AWS's services.
 //   - "awscli" is the AWS command-line client: the aws that stands beside the
 //     interpreter named by BAKESTONE_PYTHON, as in a virtual environment, and
 //     otherwise the one in PATH.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +22,7 @@ import (
 )
 
 // motoAssets are what a bake finds in its account.
-type motoAssets struct{ subnet, zone, group, key string }
+type motoAssets struct{ subnet, zone, address, group, key string }
 
 // stockMoto makes a subnet and a group with the tag "tier", the instance profile
 // "baker", and a KMS key.
@@ -44,6 +45,9 @@ func stockMoto(t *testing.T, cloud *ec2.Cloud) motoAssets {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := client.CreateKeyPair(t.Context(), &awsec2.CreateKeyPairInput{KeyName: aws.String("baker"), KeyType: ec2types.KeyTypeEd25519}); err != nil {
+		t.Fatal(err)
+	}
 	key, err := kms.NewFromConfig(cloud.Config("")).CreateKey(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +57,13 @@ func stockMoto(t *testing.T, cloud *ec2.Cloud) motoAssets {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return motoAssets{*subnet.SubnetId, *subnet.AvailabilityZone, *group.GroupId, *key.KeyMetadata.Arn}
+	cidr, err := netip.ParsePrefix(*subnet.CidrBlock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	octets := cidr.Addr().As4()
+	octets[3] = 42
+	return motoAssets{*subnet.SubnetId, *subnet.AvailabilityZone, netip.AddrFrom4(octets).String(), *group.GroupId, *key.KeyMetadata.Arn}
 }
 
 // motoVolumes are the sizes, types and keys of an instance's volumes, by device.
@@ -148,6 +158,28 @@ func TestLaunchOnMoto(t *testing.T) {
 				return fmt.Sprint(m.HttpTokens, " ", *m.HttpPutResponseHopLimit, " ", m.InstanceMetadataTags, " ", *i.EbsOptimized, " ", i.Monitoring.State)
 			},
 			"required 3 enabled true enabled",
+		},
+		{
+			"addresses",
+			ec2.Builder{Subnet: ec2.Where(bakery), PrivateIP: netip.MustParseAddr(have.address), IPv6: true},
+			func(i ec2types.Instance) string {
+				return fmt.Sprint(*i.PrivateIpAddress, " ", i.NetworkInterfaces[0].Ipv6Addresses)
+			},
+			have.address + " []", // moto gives none
+		},
+		{
+			"placement",
+			ec2.Builder{Placement: ec2.Placement{Tenancy: "dedicated", Group: "close", NoCapacityReservation: true}},
+			func(i ec2types.Instance) string {
+				return fmt.Sprint(i.Placement.Tenancy, " ", aws.ToString(i.Placement.GroupName))
+			},
+			"default ", // moto takes it and forgets it
+		},
+		{
+			"key pair",
+			ec2.Builder{SSH: ec2.SSH{KeyPair: "baker"}},
+			func(i ec2types.Instance) string { return *i.KeyName },
+			"baker",
 		},
 		{"snapshots", ec2.Builder{Capture: ec2.Capture{FromSnapshots: true}}, nil, ""},
 		{"drivers and mode", ec2.Builder{Capture: ec2.Capture{ENA: true, BootMode: "uefi"}}, nil, ""},

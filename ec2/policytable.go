@@ -271,7 +271,7 @@ func (b Builder) publisherGrants(p bake.Publisher) grants {
 		switch p := p.(type) {
 		case SSMParameter:
 			actions := []string{"ssm:PutParameter"}
-			if p.NoOverwrite {
+			if p.NoOverwrite || !p.PlainText {
 				actions = append(actions, "ssm:GetParameter")
 			}
 			g = append(g, grant{"Publish", actions, parameterARNs(r, p.Name), nil})

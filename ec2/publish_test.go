@@ -71,6 +71,26 @@ func TestSSMParameter(t *testing.T) {
 	}
 }
 
+// What Systems Manager says to have done, and has not: it looks at AMIs later.
+func TestParameterThatIsNotTaken(t *testing.T) {
+	server := roleServer(t, nil)
+	putParameter(t, server, "us-east-1", "/images/web")
+	server.Fail(ec2test.Fault{Action: "PutParameter", Region: "us-east-1", Status: 200, Code: "Taken", Times: -1})
+	o := quick(server)
+	o.Clock = ec2test.Scaled(1000)
+	img := spread(ec2.NewCloud(server.Config(testRegion), o))
+	img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/images/web"}}
+	results, err := bake.Bake(t.Context(), fast(), img)
+	if err == nil || !strings.Contains(err.Error(), `publish 1: parameter /images/web: us-east-1: it is still "another": `) || results[0].Artifact == nil {
+		t.Errorf("error %v, want that the parameter was not set", err)
+	}
+	// Who may not look trusts the answer.
+	server.Fail(ec2test.Fault{Action: "GetParameter", Code: "AccessDeniedException", Times: -1})
+	if _, err := published(t, server, ec2.SSMParameter{Name: "/images/web"}); err != nil {
+		t.Error(err)
+	}
+}
+
 // newTemplate makes the launch template "web".
 func newTemplate(t *testing.T, client *awsec2.Client) {
 	t.Helper()

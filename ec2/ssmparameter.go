@@ -3,15 +3,18 @@ package ec2
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
 // An SSMParameter is a bake.Publisher that writes the AMI's id into a parameter
@@ -29,8 +32,8 @@ type SSMParameter struct {
 	Tier string
 
 	// PlainText gives the parameter the data type "text". By default it is
-	// "aws:ec2:image": Systems Manager then checks that the AMI can be used, and
-	// the parameter can stand for it in launch templates.
+	// "aws:ec2:image": Systems Manager then checks that the AMI can be used, which
+	// is waited for, and the parameter can stand for it in launch templates.
 	PlainText bool
 
 	// NoOverwrite fails when there is such a parameter with another value; if
@@ -89,15 +92,18 @@ func (p SSMParameter) Publish(ctx context.Context, a bake.Artifact) error {
 		in.Description = aws.String(p.Description)
 	}
 	return ami.publish(p.Regions, func(place AMICopy) error {
-		client, in := place.cloud.region(place.Region).ssm, in
+		r, in := place.cloud.region(place.Region), in
 		in.Value = aws.String(place.ImageID)
-		_, err := client.PutParameter(ctx, &in)
+		put, err := r.ssm.PutParameter(ctx, &in)
 		if exists := (*ssmtypes.ParameterAlreadyExists)(nil); errors.As(err, &exists) {
 			// Perhaps we set it, and the answer was lost.
-			out, getErr := client.GetParameter(ctx, &ssm.GetParameterInput{Name: in.Name})
+			out, getErr := r.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: in.Name})
 			if getErr == nil && aws.ToString(out.Parameter.Value) == place.ImageID {
-				err = nil
+				put, err = &ssm.PutParameterOutput{}, nil
 			}
+		}
+		if err == nil && !p.PlainText {
+			err = p.await(ctx, r, place.ImageID, put.Version)
 		}
 		if err != nil {
 			return err
@@ -105,4 +111,35 @@ func (p SSMParameter) Publish(ctx context.Context, a bake.Artifact) error {
 		say(ctx, "parameter %s in %s is %s", p.Name, placeName(place.Account, place.Region), place.ImageID)
 		return nil
 	})
+}
+
+// await waits until the parameter is what it was set to. Systems Manager looks at
+// the AMI after it has answered, and changes nothing if it cannot be used: see
+// PutParameter in its API reference. A later version is somebody else's.
+func (p SSMParameter) await(ctx context.Context, r *region, id string, version int64) error {
+	const patience = time.Minute
+	until := r.clock.Now().Add(patience)
+	var value string
+	err := bake.WaitFor(ctx, r.clock, retryEvery, func(ctx context.Context) (bool, error) {
+		out, err := r.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(p.Name)})
+		if _, missing := errors.AsType[*ssmtypes.ParameterNotFound](err); missing {
+			return !r.clock.Now().Before(until), nil
+		}
+		if err != nil {
+			return false, err
+		}
+		value = aws.ToString(out.Parameter.Value)
+		if version > 0 && out.Parameter.Version > version {
+			value = id
+		}
+		return value == id || !r.clock.Now().Before(until), nil
+	})
+	switch {
+	case awsapi.Code(err) == "AccessDeniedException": // to set it needs no right to read it
+		say(ctx, "%s in %s could not be looked at: %v", p, r.name, err)
+		return nil
+	case err == nil && value != id:
+		return fmt.Errorf("it is still %q: Systems Manager has not taken %s as an AMI within %v", value, id, patience)
+	}
+	return err
 }

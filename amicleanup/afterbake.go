@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -15,7 +16,8 @@ import (
 // that was baked: after a good bake it plans and applies c, in the regions
 // where the artifact is and c has a target. The artifact itself is kept
 // whatever the policy says, and images of other groups are left alone, so that
-// one Cleaner can serve any number of images.
+// one Cleaner can serve any number of images. What became of each image that
+// was to be changed is among the messages of the build.
 //
 // It is an error when the new image is not among those that the policy
 // selects, or when an image could not be removed.
@@ -54,8 +56,22 @@ func (a *afterBake) Publish(ctx context.Context, artifact bake.Artifact) error {
 		return err
 	}
 	plan.keepOthers(ids)
-	_, applyErr := c.Apply(ctx, plan)
-	return errors.Join(err, missing, applyErr)
+	result, applyErr := c.Apply(ctx, plan)
+	var told error
+	if result != nil {
+		told = result.tell(bake.RunOf(ctx))
+	}
+	return errors.Join(err, missing, applyErr, told)
+}
+
+// tell says in the build what became of the images.
+func (r *Result) tell(run *bake.Run) error {
+	var text strings.Builder
+	err := r.WriteText(&text)
+	for line := range strings.Lines(text.String()) {
+		run.Say("%s", strings.TrimSpace(line))
+	}
+	return err
 }
 
 // planListed plans again until the new images are in the plan, or for so long

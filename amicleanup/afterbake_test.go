@@ -12,6 +12,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
 )
 
 type artifact map[string]string
@@ -44,6 +45,30 @@ func TestAfterBake(t *testing.T) {
 	}
 	if _, ok := p.(bake.Validator); !ok {
 		t.Error("is not validated before the bake")
+	}
+}
+
+// A build says which images its publisher has retired.
+func TestAfterBakeTells(t *testing.T) {
+	f := newFake()
+	f.series("web", 4)
+	p := amicleanup.AfterBake(*cleaner(f, amicleanup.Newest(3)))
+	img := &bake.Image{Name: "web", Builder: baketest.NewBuilder(nil), Publishers: []bake.Publisher{
+		bake.PublisherFunc(func(ctx context.Context, _ bake.Artifact) error {
+			return p.Publish(ctx, artifact{"eu-west-1": "ami-web3"})
+		}),
+	}}
+	var said []string
+	observe := func(e bake.Event) {
+		if e.Kind == bake.Message {
+			said = append(said, e.Text)
+		}
+	}
+	if _, err := bake.Bake(t.Context(), &bake.Options{Observe: observe}, img); err != nil {
+		t.Fatal(err)
+	}
+	if len(said) != 1 || !strings.HasPrefix(said[0], "eu-west-1  removed  ami-web0  web 1") {
+		t.Errorf("the build said %q, want that ami-web0 was removed", said)
 	}
 }
 

@@ -242,7 +242,7 @@ func TestPublishFailureKeepsTheArtifact(t *testing.T) {
 	}}
 	results, err := bake.Bake(t.Context(), nil, img)
 	var named *bake.Error
-	if !errors.As(err, &named) || named.Step != "publish 2: publisher" {
+	if !errors.As(err, &named) || named.Step != "publish 2" {
 		t.Errorf("error %v, want it to name the publisher", err)
 	}
 	if results[0].Artifact == nil || len(published) != 1 || published[0] != results[0].Artifact.ID() {

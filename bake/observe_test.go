@@ -187,7 +187,7 @@ func TestProgressReadsAsAStory(t *testing.T) {
 		want := `00:00:00  web  launch machine
 00:00:00  web    + machine machine-1
 00:00:00  web  connect
-00:00:00  web  provision 1: provision
+00:00:00  web  provision 1
 00:00:00  web    | one
 00:00:00  web    | two
 00:00:00  web  save image

@@ -126,6 +126,10 @@ func validateItem(item any, verb string, i int) (step string, err error) {
 
 // stepName names the step of the i-th item: "provision 2: shell".
 func stepName(verb string, i int, item any) string {
+	switch item.(type) {
+	case ProvisionFunc, CheckFunc, PublisherFunc:
+		return fmt.Sprintf("%s %d", verb, i+1) // it has no name
+	}
 	return fmt.Sprintf("%s %d: %s", verb, i+1, describe(item))
 }
 

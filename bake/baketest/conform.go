@@ -180,7 +180,7 @@ func (c *conformance) failingCheck(t *testing.T) {
 		bake.CheckFunc(func(context.Context, bake.Machine) error { return errPlanted }),
 	}
 	results, err := bake.Bake(t.Context(), p.options(), img)
-	wantError(t, err, "check 2: check")
+	wantError(t, err, "check 2")
 	if results[0].Artifact != nil {
 		t.Errorf("artifact %v of an image whose check failed", results[0].Artifact)
 	}

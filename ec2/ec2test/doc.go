@@ -10,7 +10,7 @@
 //		aws := ec2test.New(nil)
 //		defer aws.Close()
 //		cloud := ec2.NewCloud(aws.Config("us-east-1"), &ec2.CloudOptions{
-//			Dial: aws.Dial, SourceAddress: aws.SourceAddress,
+//			Dial: aws.Dial, SourceAddress: aws.SourceAddress, NoCallLimits: true,
 //		})
 //		id := bakeWeb(t, cloud) // the code under test
 //		page, err := aws.ReadFile(id, "/var/www/index.html")
@@ -46,6 +46,13 @@
 // as it is, so that layers, clean-up and checks are really tested. Put
 // something else behind Options.Machines for another kind of machine.
 //
+// The packages of an image are then installed in no time, and are nowhere:
+//
+//	done := func(context.Context, *ec2test.Process) int { return 0 }
+//	aws := ec2test.New(&ec2test.Options{Commands: map[string]ec2test.Command{
+//		"apt-get": done, "dpkg-query": done, // all that provision.Packages calls on Ubuntu
+//	}})
+//
 // Security groups are obeyed: without a rule that lets SourceAddress in, a
 // connection hangs as it does in AWS. An instance that still boots refuses.
 //
@@ -63,6 +70,11 @@
 // (NewVirtual). Inside synctest do not call URL: a real port keeps a bubble
 // from being idle.
 //
+// What waits in a bake, such as a second attempt, waits by bake.Options.Clock,
+// and calls to the API by that of ec2.CloudOptions: give both the same clock as
+// the server. With NoCallLimits many images are not slowed down to the rates of
+// AWS, which a bake otherwise keeps to here as well.
+//
 // # Trouble
 //
 // Options.Throttle has AWS's documented token buckets, Options.Consistency its
@@ -70,8 +82,8 @@
 // before they take effect, or after it with their answer lost; never
 // answering; or without capacity. FailImage, TerminateInstance and Reclaim are
 // what AWS does by itself. AddKey, ShareKey, DisableKey and DeleteKey are KMS,
-// whose refusals show late, as they do in AWS. Calls tells what was called, and Leftovers what
-// still exists.
+// whose refusals show late, as they do in AWS. Calls tells what was called, and
+// Leftovers what still exists.
 //
 // # Real addresses
 //

@@ -152,7 +152,9 @@ func (s *session) waitSnapshots(ctx context.Context) error {
 	return s.region.deleteSnapshots(ctx, strays)
 }
 
-// deleteTaken removes the snapshots unless they are the AMI's.
+// deleteTaken removes the snapshots unless they are the AMI's. A call whose
+// answer was lost may have been repeated, and each time have made some: when none
+// are known, those that show are perhaps not all.
 func (s *session) deleteTaken(ctx context.Context, outcome bake.Outcome) error {
 	known := s.Taken.snapshots()
 	if outcome == bake.Succeeded || s.Image.Removed || len(known) == 0 && s.Taken.Refused {
@@ -161,7 +163,8 @@ func (s *session) deleteTaken(ctx context.Context, outcome bake.Outcome) error {
 	var all []string
 	err := s.region.settled(ctx, func(ctx context.Context) (_ bool, err error) {
 		all, err = s.region.snapshotsOfBuild(ctx, s.run.ID)
-		return len(all) > 0 && len(all) >= len(known), err
+		missing := slices.ContainsFunc(known, func(id string) bool { return !slices.Contains(all, id) })
+		return len(known) > 0 && !missing, err
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,153 @@
+package ec2_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+// laggingShop is what TestRealisticDefinition bakes, without its protection, on
+// an EC2 with AWS's latencies that shows what is new after a while.
+func laggingShop(t *testing.T, lag time.Duration) (*ec2test.Server, *bake.Image) {
+	t.Helper()
+	server, cloud := realistic(ec2test.Options{Consistency: lag})
+	addProd(server, ec2test.Role{ARN: prodRole})
+	if err := server.ShareKey(server.AddKey(testRegion, "alias/images"), prodAccount); err != nil {
+		t.Fatal(err)
+	}
+	for _, place := range shopPlaces() {
+		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
+	}
+	time.Sleep(lag)
+	img := shop(cloud, cloud.Assume(ec2.Role{ARN: prodRole}), filepath.Join(t.TempDir(), "manifest.json"))
+	return server, change(img, func(d *ec2.Distribution) { d.Protection = ec2.Unprotected })
+}
+
+func shopPlaces() []string { return []string{prodAccount + "/" + testRegion, testRegion, "us-west-2"} }
+
+// wantOnlyTemplates wants nothing to be left but the launch templates.
+func wantOnlyTemplates(t *testing.T, server *ec2test.Server) {
+	t.Helper()
+	for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Type != "launch-template" }) {
+		t.Errorf("left behind: %s", r)
+	}
+}
+
+// TestShopWithLags bakes the realistic definition, replaces it, fails it and
+// destroys it, with several lags of EC2.
+func TestShopWithLags(t *testing.T) {
+	for _, lag := range []time.Duration{300 * time.Millisecond, 2 * time.Second, 4500 * time.Millisecond, 9 * time.Second} {
+		t.Run(fmt.Sprint(lag), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, img := laggingShop(t, lag)
+				defer server.Close()
+				var ami *ec2.AMI
+				for range 2 {
+					results, err := bake.Bake(t.Context(), nil, img)
+					if err != nil {
+						t.Fatal(err)
+					}
+					ami = ec2.Of(results[0])
+				}
+				if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, shopPlaces()) {
+					t.Errorf("places %v", got)
+				}
+				time.Sleep(lag)
+				for place, id := range ami.IDs() {
+					cfg := owner(server, place)
+					out, err := ssm.NewFromConfig(cfg).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/images/shop")})
+					if err != nil || *out.Parameter.Value != id {
+						t.Errorf("%s: parameter %+v, %v", place, out, err)
+					}
+					if newest := versions(t, awsec2.NewFromConfig(cfg))[0]; *newest.LaunchTemplateData.ImageId != id {
+						t.Errorf("%s: launch template %+v", place, newest)
+					}
+				}
+				images := server.Resources(func(r ec2test.Resource) bool { return r.Type == "image" })
+				if len(images) != len(shopPlaces()) {
+					t.Errorf("images %v, want one in each place", images)
+				}
+				planted := errors.New("planted")
+				bad := *img
+				bad.Publishers = []bake.Publisher{bake.PublisherFunc(func(ctx context.Context, a bake.Artifact) error {
+					return errors.Join(planted, a.Destroy(ctx))
+				})}
+				if _, err := bake.Bake(t.Context(), nil, &bad); !errors.Is(err, planted) {
+					t.Errorf("error %v, want the planted one", err)
+				}
+				bad.Publishers = nil
+				bad.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return planted })}
+				if _, err := bake.Bake(t.Context(), nil, &bad); !errors.Is(err, planted) {
+					t.Errorf("error %v, want the planted one", err)
+				}
+				if err := ami.Destroy(t.Context()); err != nil {
+					t.Error(err)
+				}
+				wantOnlyTemplates(t, server)
+			})
+		})
+	}
+}
+
+// TestShopWithLagsAndLostAnswers bakes the realistic definition once for every
+// call that changes something: its answer is lost, once or as often as it is
+// tried. Either way nothing is left in the end.
+func TestShopWithLagsAndLostAnswers(t *testing.T) {
+	const lag = 3 * time.Second
+	var actions []string
+	synctest.Test(t, func(t *testing.T) {
+		server, img := laggingShop(t, lag)
+		defer server.Close()
+		before := len(server.Calls())
+		if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range server.Calls()[before:] {
+			looks := strings.HasPrefix(c.Action, "Describe") || strings.HasPrefix(c.Action, "Get")
+			if !looks && !slices.Contains(actions, c.Action) {
+				actions = append(actions, c.Action)
+			}
+		}
+	})
+	const fewest = 12
+	if len(actions) < fewest {
+		t.Errorf("only %v change something", actions)
+	}
+	for _, action := range actions {
+		for _, times := range []int{1, 3 * attempts} {
+			t.Run(fmt.Sprint(action, " ", times), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server, img := laggingShop(t, lag)
+					defer server.Close()
+					server.Fail(ec2test.Fault{Action: action, When: ec2test.After, Code: "InternalError", Times: times})
+					results, err := bake.Bake(t.Context(), nil, img)
+					if err != nil && times == 1 {
+						t.Errorf("one lost answer: %v", err)
+					}
+					server.Mend()
+					if results[0].Artifact != nil {
+						if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+							t.Error(err)
+						}
+					}
+					wantOnlyTemplates(t, server)
+				})
+			})
+		}
+	}
+}

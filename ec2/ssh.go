@@ -17,7 +17,19 @@ import (
 
 // An SSH says how to reach the instance. The zero value connects to port 22 of
 // Builder.Address, with keys that are made for the build and injected through
-// the user data.
+// the user data. An instance of a private subnet, by a bastion:
+//
+//	ec2.Builder{
+//		…
+//		PublicIP: ec2.No,
+//		Address:  ec2.PrivateAddress,
+//		SSHFrom:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}, // where the bastion is
+//		SSH: ec2.SSH{Via: []sshmachine.Hop{{
+//			Addr: "bastion.example.com", User: "ops",
+//			Auth:    []sshmachine.Auth{sshmachine.AgentSocket("")},
+//			HostKey: sshmachine.KnownHosts("known_hosts"),
+//		}}},
+//	}
 type SSH struct {
 	// Port is where the instance's sshd listens. Zero is 22.
 	Port int

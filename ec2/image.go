@@ -153,7 +153,7 @@ func (s *session) waitImage(ctx context.Context) error {
 var errImageFailed = errors.New("the image failed")
 
 // waitImage waits until an image of a build is available, and reports how far
-// its snapshots have come; see is shown every state of it.
+// its snapshots have come; see is shown how it ended.
 func (r *region) waitImage(ctx context.Context, run *bake.Run, id string, see func(ec2types.Image)) error {
 	stop := r.reportSnapshots(ctx, run)
 	defer stop()
@@ -161,11 +161,12 @@ func (r *region) waitImage(ctx context.Context, run *bake.Run, id string, see fu
 		if !found {
 			return false, nil // EC2 does not show it yet
 		}
-		see(i)
 		switch i.State {
 		case ec2types.ImageStateAvailable:
+			see(i)
 			return true, nil
 		case ec2types.ImageStateFailed, ec2types.ImageStateError, ec2types.ImageStateInvalid, ec2types.ImageStateDeregistered:
+			see(i)
 			reason := "EC2 gives no reason"
 			if i.StateReason != nil {
 				reason = aws.ToString(i.StateReason.Message)
@@ -174,6 +175,14 @@ func (r *region) waitImage(ctx context.Context, run *bake.Run, id string, see fu
 		}
 		return false, nil
 	})
+}
+
+// wholeOf is the snapshots of an image that is available, of which all are known.
+func wholeOf(i ec2types.Image) []string {
+	if i.State != ec2types.ImageStateAvailable {
+		return nil
+	}
+	return snapshotsOf(i)
 }
 
 func snapshotsOf(i ec2types.Image) []string {

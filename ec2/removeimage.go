@@ -39,8 +39,8 @@ func (r *region) snapshotsOfBuild(ctx context.Context, build string) ([]string, 
 	return ids, err
 }
 
-// discard removes an image of a build that may not be finished: while it is
-// pending, not all of its snapshots are known.
+// discard removes an image of a build that may not be finished. Without snapshots
+// it is not: some of them may only begin, or not be seen yet.
 func (r *region) discard(ctx context.Context, build, id string, snapshots []string) error {
 	tagged, err := r.snapshotsOfBuild(ctx, build)
 	if err != nil {
@@ -49,7 +49,18 @@ func (r *region) discard(ctx context.Context, build, id string, snapshots []stri
 	if err := r.deregisterBuild(ctx, build, id); err != nil {
 		return err
 	}
-	return r.deleteSnapshots(ctx, slices.Compact(slices.Sorted(slices.Values(append(tagged, snapshots...)))))
+	err = r.deleteSnapshots(ctx, slices.Compact(slices.Sorted(slices.Values(append(tagged, snapshots...)))))
+	if err != nil || len(snapshots) > 0 {
+		return err
+	}
+	until := r.clock.Now().Add(r.settle)
+	return bake.WaitFor(ctx, r.clock, r.lookEvery(), func(ctx context.Context) (bool, error) {
+		late, err := r.snapshotsOfBuild(ctx, build)
+		if err == nil {
+			err = r.deleteSnapshots(ctx, late)
+		}
+		return !r.clock.Now().Before(until), err
+	})
 }
 
 // deregisterBuild deregisters an image of a build, and any other that it has.

@@ -100,7 +100,7 @@ func (s *session) findTaken(ctx context.Context) (bool, error) {
 
 // adopt makes an image the one that the build has made.
 func (s *session) adopt(image ec2types.Image) {
-	s.Image.ID, s.Image.Snapshots, s.Image.Name = aws.ToString(image.ImageId), snapshotsOf(image), aws.ToString(image.Name)
+	s.Image.ID, s.Image.Snapshots, s.Image.Name = aws.ToString(image.ImageId), wholeOf(image), aws.ToString(image.Name)
 	if stamp, err := strconv.ParseInt(tagMap(image.Tags)[TagStamp], 10, 64); err == nil {
 		s.Image.Baked = time.Unix(stamp, 0)
 	}
@@ -143,7 +143,7 @@ func (s *session) findPlace(ctx context.Context, r *region, id *string, snapshot
 	}
 	named := slices.IndexFunc(images, func(i ec2types.Image) bool { return s.builder.ReplaceAMI && aws.ToString(i.Name) == s.builder.AMIName })
 	at := max(named, 0)
-	*id, *snapshots = aws.ToString(images[at].ImageId), snapshotsOf(images[at])
+	*id, *snapshots = aws.ToString(images[at].ImageId), wholeOf(images[at])
 	if named >= 0 {
 		to.Freed, to.Done = true, len(images) == 1
 		for i := range images {

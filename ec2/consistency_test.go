@@ -23,9 +23,9 @@ import (
 
 // laggingShop is what TestRealisticDefinition bakes, without its protection, on
 // an EC2 with AWS's latencies that shows what is new after a while.
-func laggingShop(t *testing.T, lag time.Duration) (*ec2test.Server, *bake.Image) {
+func laggingShop(t *testing.T, lag time.Duration, seed uint64) (*ec2test.Server, *bake.Image) {
 	t.Helper()
-	server, cloud := realistic(ec2test.Options{Consistency: lag})
+	server, cloud := realistic(ec2test.Options{Consistency: lag, ConsistencySeed: seed})
 	addProd(server, ec2test.Role{ARN: prodRole})
 	if err := server.ShareKey(server.AddKey(testRegion, "alias/images"), prodAccount); err != nil {
 		t.Fatal(err)
@@ -51,10 +51,17 @@ func wantOnlyTemplates(t *testing.T, server *ec2test.Server) {
 // TestShopWithLags bakes the realistic definition, replaces it, fails it and
 // destroys it, with several lags of EC2.
 func TestShopWithLags(t *testing.T) {
-	for _, lag := range []time.Duration{300 * time.Millisecond, 2 * time.Second, 4500 * time.Millisecond, 9 * time.Second} {
-		t.Run(fmt.Sprint(lag), func(t *testing.T) {
+	for _, test := range []struct {
+		lag  time.Duration
+		seed uint64
+	}{
+		{300 * time.Millisecond, 0}, {2 * time.Second, 0}, {4500 * time.Millisecond, 0}, {9 * time.Second, 0},
+		{2 * time.Second, 1}, {4 * time.Second, 2}, {9 * time.Second, 3}, {9 * time.Second, 4},
+	} {
+		lag := test.lag
+		t.Run(fmt.Sprint(lag, " seed ", test.seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				server, img := laggingShop(t, lag)
+				server, img := laggingShop(t, lag, test.seed)
 				defer server.Close()
 				var ami *ec2.AMI
 				for range 2 {
@@ -111,7 +118,7 @@ func TestShopWithLagsAndLostAnswers(t *testing.T) {
 	const lag = 3 * time.Second
 	var actions []string
 	synctest.Test(t, func(t *testing.T) {
-		server, img := laggingShop(t, lag)
+		server, img := laggingShop(t, lag, 7)
 		defer server.Close()
 		before := len(server.Calls())
 		if _, err := bake.Bake(t.Context(), nil, img); err != nil {
@@ -132,7 +139,7 @@ func TestShopWithLagsAndLostAnswers(t *testing.T) {
 		for _, times := range []int{1, 3 * attempts} {
 			t.Run(fmt.Sprint(action, " ", times), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					server, img := laggingShop(t, lag)
+					server, img := laggingShop(t, lag, 7)
 					defer server.Close()
 					server.Fail(ec2test.Fault{Action: action, When: ec2test.After, Code: "InternalError", Times: times})
 					results, err := bake.Bake(t.Context(), nil, img)

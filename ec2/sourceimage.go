@@ -53,9 +53,18 @@ func (s *session) findSource(ctx context.Context) error {
 	if source == nil {
 		return errors.New("there is no source: the image it is made from has no artifact")
 	}
-	image, err := s.region.findImage(ctx, source)
+	var image ec2types.Image
+	var failed error
+	err := s.region.settled(ctx, func(ctx context.Context) (bool, error) {
+		image, failed = s.region.findImage(ctx, source)
+		// What was baked just now may not show yet.
+		return s.run.Source == nil || !errors.Is(failed, ErrNoSource), nil
+	})
 	if err != nil {
 		return err
+	}
+	if failed != nil {
+		return failed
 	}
 	s.Source = sourceImage(image)
 	if s.builder.User != "" && !s.run.Checks {

@@ -54,6 +54,7 @@ type call struct {
 	now     time.Time
 	form    url.Values
 	dry     bool
+	view    uint64 // chooses what of the new the call sees; zero is nothing
 	later   []func(ctx context.Context) *apiError
 }
 
@@ -185,6 +186,9 @@ func (c *call) locked(f func() (any, *apiError)) (any, *apiError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.server.now()
+	if seed := c.server.opts.ConsistencySeed; seed != 0 {
+		c.view = scramble(seed + c.server.nextSeq())
+	}
 	c.realm(c.account)
 	c.sweep(c.now)
 	if err := c.throttle(); err != nil {

@@ -2,7 +2,9 @@ package ec2test_test
 
 import (
 	"context"
+	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,6 +152,35 @@ func TestConsistency(t *testing.T) {
 	clock.Advance(3 * time.Second)
 	if tags := describe(t, c, id).Tags; *tags[0].Value != "2" {
 		t.Errorf("after the change shows: %+v", tags)
+	}
+}
+
+// TestUnevenConsistency wants a new instance seen by some calls and not by
+// others, the same with the same seed, and by all in the end.
+func TestUnevenConsistency(t *testing.T) {
+	looks := func(seed uint64) string {
+		clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+		_, c := start(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second, ConsistencySeed: seed})
+		id := *run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId
+		var seen strings.Builder
+		look := func() {
+			out := must(c.DescribeInstances(t.Context(), nil))(t)
+			fmt.Fprint(&seen, len(out.Reservations))
+		}
+		for range 20 {
+			look()
+		}
+		if !strings.Contains(seen.String(), "01") || !strings.Contains(seen.String(), "10") {
+			t.Errorf("seed %d: a new instance is seen by %s", seed, &seen)
+		}
+		clock.Advance(3 * time.Second)
+		for range 20 {
+			describe(t, c, id)
+		}
+		return seen.String()
+	}
+	if first, again, other := looks(1), looks(1), looks(2); first != again || first == other {
+		t.Errorf("seen by %s, then with the same seed %s, and with another %s", first, again, other)
 	}
 }
 

@@ -34,7 +34,9 @@ func (c *call) owns(b *base) bool { return b.owner == c.account }
 
 // sees tells whether r exists for this call: later than it was created, with
 // eventual consistency.
-func (c *call) sees(b *base) bool { return !c.now.Before(b.visible) }
+func (c *call) sees(b *base) bool {
+	return !c.now.Before(b.visible) || c.view != 0 && scramble(c.view+b.seq)&1 == 0
+}
 
 // find runs a query on the table of its kind.
 func find[T record](c *call, t *table[T], q query[T]) (items []T, next string, _ *apiError) {

@@ -44,6 +44,12 @@ type Options struct {
 	// NotFound error of its kind. Zero is at once.
 	Consistency time.Duration
 
+	// ConsistencySeed makes that uneven, as it is in AWS, where not every call is
+	// answered from the same place: a new resource is then seen by every other
+	// call or so, and missing from the next, until Consistency has passed. The
+	// seed decides which; zero is off.
+	ConsistencySeed uint64
+
 	// Throttle gives every account and region AWS's documented token buckets
 	// for requests and resources; an empty one answers RequestLimitExceeded.
 	Throttle bool

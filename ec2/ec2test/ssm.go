@@ -159,7 +159,8 @@ func (c *call) putParameter(in *putParameterInput) (*putParameterOutput, *apiErr
 		return nil, fail("ValidationException", "A parameter type is required when you create a parameter.")
 	}
 	if in.DataType == imageDataType {
-		if _, err := c.usableImage(in.Value); err != nil {
+		// AWS looks some time later, when a new image shows.
+		if img, ok := c.images.get(in.Value); !ok || !c.mayLaunch(img) {
 			return nil, fail("ValidationException", "The AMI %s does not exist or is not available.", in.Value)
 		}
 	}

@@ -183,12 +183,15 @@ func isHex(s string) bool {
 // newID is an id that no other resource of this server has. Ids look random
 // and are the same in every run.
 func newID(prefix string, n uint64) string {
-	// splitmix64, a bijection: different numbers give different ids.
+	return fmt.Sprintf("%s0%016x", prefix, scramble(n))
+}
+
+// scramble is splitmix64, a bijection: different numbers give different ones.
+func scramble(n uint64) uint64 {
 	n += 0x9e3779b97f4a7c15
 	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
 	n = (n ^ n>>27) * 0x94d049bb133111eb
-	n ^= n >> 31
-	return fmt.Sprintf("%s0%016x", prefix, n)
+	return n ^ n>>31
 }
 
 // namedID is the id of a resource that every server has, made from its name.

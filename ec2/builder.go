@@ -33,7 +33,8 @@ type Builder struct {
 	// the new one has passed its checks and has been copied. Between the call
 	// that deregisters the old one and the one that registers the new, nobody has
 	// the name; if the latter fails, the old AMI is registered again, with a new
-	// id. An old AMI that is protected is an error. Sources with billing codes
+	// id and its tags, but without its launch permissions and deprecation time, and
+	// the event says so. An old AMI that is protected is an error. Sources with billing codes
 	// cannot be used: see Capture.FromSnapshots.
 	ReplaceAMI bool
 

@@ -235,7 +235,7 @@ func (r *region) bringBack(ctx context.Context, run *bake.Run, to *replacement) 
 			return false, nil // EC2 has not noticed yet that the name is free
 		}
 		if refused == nil {
-			run.Say("%q was registered again as %s; it was %s", aws.ToString(to.Old.Name), id, to.OldID)
+			run.Say("%q was registered again as %s; it was %s, whose launch permissions and deprecation time are lost", aws.ToString(to.Old.Name), id, to.OldID)
 		}
 		return true, nil
 	})

@@ -75,7 +75,8 @@ type CloudOptions struct {
 	CallLimits map[string]CallLimit
 
 	// NoCallLimits sends API calls as fast as they come, for an endpoint that
-	// is not AWS. By default each action keeps to the rate that AWS documents.
+	// is not AWS, such as that of ec2test. By default each action keeps to the
+	// rate that AWS documents.
 	NoCallLimits bool
 
 	// Clock is the time to live by. Nil is the real time.

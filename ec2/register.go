@@ -194,11 +194,15 @@ func (s *session) registerImage(ctx context.Context) error {
 }
 
 func (r *region) register(ctx context.Context, in *awsec2.RegisterImageInput) (string, error) {
-	out, err := r.client.RegisterImage(ctx, in)
-	if err != nil {
-		return "", err
-	}
-	return aws.ToString(out.ImageId), nil
+	var id string
+	err := r.onceVisible(ctx, func(ctx context.Context) error {
+		out, err := r.client.RegisterImage(ctx, in)
+		if err == nil {
+			id = aws.ToString(out.ImageId)
+		}
+		return err
+	})
+	return id, err
 }
 
 // registration is the AMI as it was taken, with what the caller changed.

@@ -20,8 +20,9 @@ const retryEvery = time.Second
 func (r *region) settled(ctx context.Context, found func(context.Context) (bool, error)) error {
 	until := r.clock.Now().Add(r.settle)
 	return bake.WaitFor(ctx, r.clock, r.lookEvery(), func(ctx context.Context) (bool, error) {
+		over := !r.clock.Now().Before(until) // the last look begins when all has settled
 		ok, err := found(ctx)
-		return ok || !r.clock.Now().Before(until), err
+		return ok || over, err
 	})
 }
 

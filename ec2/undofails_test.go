@@ -32,6 +32,9 @@ func TestUndoFailsOnce(t *testing.T) {
 				b.InstanceProfilePolicy = readBucket
 				img.Builder = b
 				fault.Action, fault.Times = action, attempts
+				if !strings.Contains(action, "Role") && !strings.Contains(action, "Profile") { // which are of no region
+					fault.Account, fault.Region = "123456789012", testRegion
+				}
 				img.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error {
 					server.Fail(fault)
 					return errors.New("too late")

@@ -64,21 +64,40 @@ func planAll(set *settings, images []*Image) ([]*build, error) {
 	for i, img := range images {
 		set.mask.add(img.Secrets...)
 		var err error
-		if builds[i], err = newBuild(set, img, newBuildID(set.Clock.Now())); err != nil {
+		if builds[i], err = set.build(img); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return builds, errors.Join(errs...)
 }
 
+// build is the build of img: a new one, or that of a record.
+func (s *settings) build(img *Image) (*build, error) {
+	rec := s.recordOf(img)
+	if rec == nil {
+		return newBuild(s, img, newBuildID(s.Clock.Now()))
+	}
+	b, err := newBuild(s, img, rec.Build)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.resume(rec); err != nil {
+		return nil, &Error{Image: img.Name, Err: err, mask: s.mask}
+	}
+	return b, nil
+}
+
 // bakeInTurn bakes when there is a source, if there is to be one, and a place;
 // unless the source failed or there is no time left.
 func (b *build) bakeInTurn(ctx context.Context, places chan struct{}, from *build) *Result {
+	if b.resumed && b.record.Status != "" {
+		return b.ended()
+	}
 	var source Artifact
 	if from != nil {
 		<-from.handedOn
 		if source = from.artifact; source == nil {
-			return b.skip(StatusSkipped, fmt.Errorf("%w: %s", ErrSourceFailed, from.img.Name))
+			return b.skip(ctx, StatusSkipped, fmt.Errorf("%w: %s", ErrSourceFailed, from.img.Name))
 		}
 	}
 	select {
@@ -91,7 +110,7 @@ func (b *build) bakeInTurn(ctx context.Context, places chan struct{}, from *buil
 		if errors.Is(err, ErrStopped) {
 			status = StatusSkipped
 		}
-		return b.skip(status, err)
+		return b.skip(ctx, status, err)
 	}
 	return b.bake(ctx, source)
 }
@@ -106,14 +125,16 @@ func (b *build) handOn(artifact Artifact) {
 	})
 }
 
-// skip is the result of a build that did not begin.
-func (b *build) skip(status Status, err error) *Result {
-	now := b.Clock.Now()
-	b.emit(Event{Kind: BuildFinished, Time: now, Image: b.img.Name, Status: status, Err: err.Error()})
-	return &Result{
-		Image: b.img, Status: status, Started: now, Finished: now,
-		Err: &Error{Image: b.img.Name, Err: err, mask: b.mask},
+// skip is the result of a build that did not begin. One that another process had
+// begun is cleaned up.
+func (b *build) skip(ctx context.Context, status Status, err error) *Result {
+	err = &Error{Image: b.img.Name, Err: err, mask: b.mask}
+	if b.resumed {
+		return b.finish(ctx, status, err)
 	}
+	now := b.Clock.Now()
+	b.emit(Event{Kind: BuildFinished, Time: now, Image: b.img.Name, Status: status, Err: causeText(err)})
+	return &Result{Image: b.img, Status: status, Started: now, Finished: now, Err: err}
 }
 
 // emit hands e, masked, to the observer and the log.

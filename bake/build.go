@@ -29,6 +29,8 @@ type build struct {
 	machine Machine  // while connected
 	found   Artifact // an artifact that makes the build unnecessary
 	good    bool     // the artifact is promoted and stays, whatever comes
+	resumed bool     // another process had begun it
+	from    int      // the index of the stage to begin with
 	current atomic.Pointer[string]
 	kept    *Kept
 
@@ -68,36 +70,99 @@ func (b *build) event(e Event) {
 
 // bake runs the build to its end and cleans up after it.
 func (b *build) bake(ctx context.Context, source Artifact) *Result {
-	now := b.Clock.Now()
-	b.record.Started, b.record.Expires = now, now.Add(b.Lifetime)
-	b.run.Expires, b.checkRun.Expires = b.record.Expires, b.record.Expires
-	b.run.Source = source
-	b.run.Fingerprint = fingerprint(b.img, source)
-	result := &Result{Image: b.img, Build: b.record.Build, Started: now}
-	b.event(Event{Kind: BuildStarted})
-
-	err := b.advance(ctx)
+	b.start(source)
+	err := b.broken()
+	if err == nil {
+		err = b.advance(ctx)
+	}
 	if err == nil {
 		b.handOn(b.made())
 	}
-	var undoErr error
-	result.Status, undoErr = b.end(ctx, err)
-	if err = errors.Join(err, undoErr); err != nil {
-		result.Err = err
-	}
-	result.Artifact = b.made()
-	for _, s := range b.stages {
-		if s.record.State != "" {
-			result.Steps = append(result.Steps, s.result)
+	return b.finish(ctx, b.status(ctx, err), err)
+}
+
+// start begins the build, or goes on with one that another process had begun.
+func (b *build) start(source Artifact) {
+	begun := Event{Kind: BuildStarted}
+	if b.resumed {
+		begun.Kind = BuildResumed
+		if b.from < len(b.stages) {
+			begun.Step = b.stages[b.from].Name
 		}
+	} else {
+		b.record.Started = b.Clock.Now()
+		b.record.Expires = b.record.Started.Add(b.Lifetime)
 	}
-	result.Kept, result.Finished = b.kept, b.Clock.Now()
-	finished := Event{Kind: BuildFinished, Status: result.Status, Elapsed: result.Finished.Sub(now), Err: errorText(err)}
+	b.run.Expires, b.checkRun.Expires = b.record.Expires, b.record.Expires
+	b.run.Source = source
+	b.run.Fingerprint = fingerprint(b.img, source)
+	b.event(begun)
+}
+
+// status is how a build ends whose steps ended with err.
+func (b *build) status(ctx context.Context, err error) Status {
+	switch {
+	case err == nil && b.found != nil:
+		return StatusReused
+	case err == nil && b.img.ProvisionOnly:
+		return StatusProvisioned
+	case err == nil:
+		return StatusBaked
+	case ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrStopped):
+		return StatusSkipped
+	case ctx.Err() != nil:
+		return StatusCanceled
+	default:
+		return StatusFailed
+	}
+}
+
+// finish undoes what must not stay, and says how the build ended.
+func (b *build) finish(ctx context.Context, status Status, err error) *Result {
+	if status == StatusFailed && b.OnFailure == KeepMachine && b.machine != nil {
+		b.keep()
+	}
+	// That the artifact is good must be known to others before anything goes
+	// that only an artifact that is not good could need again.
+	b.record.Error = b.mask.mask(errorText(err))
+	saveErr := b.saved(ctx)
+	undoErr := b.undo(ctx, b.outcome(status), func(s *stage) bool { return s.record.State != StepKept })
+	b.record.Status = status
+	result := b.result()
+	result.Err = errors.Join(err, saveErr, undoErr, b.saved(ctx))
+	result.Finished = b.Clock.Now()
+	finished := Event{Kind: BuildFinished, Status: status, Elapsed: result.Finished.Sub(result.Started), Err: errorText(result.Err)}
 	if result.Artifact != nil {
 		finished.Text = result.Artifact.String()
 	}
 	b.event(finished)
 	return result
+}
+
+// outcome is what an Undo is told at the end of the build.
+func (b *build) outcome(status Status) Outcome {
+	switch {
+	case b.good || status == StatusReused:
+		return Succeeded
+	case status == StatusFailed:
+		return Failed
+	default:
+		return Canceled
+	}
+}
+
+// result is what the record and the steps say of the end.
+func (b *build) result() *Result {
+	r := &Result{
+		Image: b.img, Build: b.record.Build, Status: b.record.Status, Artifact: b.made(),
+		Kept: b.kept, Started: b.record.Started, Finished: b.record.Updated,
+	}
+	for _, s := range b.stages {
+		if s.record.State != "" {
+			r.Steps = append(r.Steps, s.result)
+		}
+	}
+	return r
 }
 
 // made is the artifact of a build that has one to stay.
@@ -113,7 +178,13 @@ func (b *build) made() Artifact {
 
 // forward does the steps in order, from one on, until one fails.
 func (b *build) forward(ctx context.Context, from int) error {
-	in := b.stages[from].part
+	in := launching
+	if from > 0 {
+		in = b.stages[from-1].part
+	}
+	if err := b.reconnect(ctx, from); err != nil {
+		return err
+	}
 	for _, s := range b.stages[from:] {
 		if err := b.cross(ctx, in, s.part); err != nil {
 			return err
@@ -146,36 +217,6 @@ func (b *build) cross(ctx context.Context, from, to part) error {
 		b.good, b.record.Good = true, true
 	}
 	return nil
-}
-
-// end undoes what must not stay and says how the build ended.
-func (b *build) end(ctx context.Context, err error) (Status, error) {
-	status, outcome := StatusBaked, Succeeded
-	switch {
-	case err == nil && b.found != nil:
-		status = StatusReused
-	case err == nil && b.img.ProvisionOnly:
-		status, outcome = StatusProvisioned, Canceled
-	case err == nil:
-	case ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrStopped):
-		status, outcome = StatusSkipped, Canceled
-	case ctx.Err() != nil:
-		status, outcome = StatusCanceled, Canceled
-	default:
-		status, outcome = StatusFailed, Failed
-	}
-	if b.good {
-		outcome = Succeeded
-	}
-	if status == StatusFailed && b.OnFailure == KeepMachine && b.machine != nil {
-		b.keep()
-	}
-	// That the artifact is good must be known to others before anything goes
-	// that only an artifact that is not good could need again.
-	b.record.Error = b.mask.mask(errorText(err))
-	endErr := errors.Join(b.saved(ctx), b.undo(ctx, outcome, func(s *stage) bool { return s.record.State != StepKept }))
-	b.record.Status = status
-	return status, errors.Join(endErr, b.saved(ctx))
 }
 
 // saved saves the record; its error names the image.

@@ -17,8 +17,8 @@
 // skipped when that one fails. Independent images are baked at the same time.
 //
 // What happens is told as [Event]s; [Progress] prints them for a person. With a
-// [Store] every step is recorded before and after it, and [Undo] cleans up in
-// another process what a killed one left.
+// [Store] every step is recorded before and after it: another process goes on
+// where a killed one was, by [Options.Resume], or cleans up with [Undo].
 //
 // This package knows no platform. Package ec2 bakes on Amazon EC2, package
 // provision has the provisioners, and package baketest what a test needs: a

@@ -13,6 +13,7 @@ type EventKind string
 // The kinds of events.
 const (
 	BuildStarted    EventKind = "build started"    // Build
+	BuildResumed    EventKind = "build resumed"    // Step: where it goes on, empty when nothing but its end is left
 	BuildFinished   EventKind = "build finished"   // Status, Elapsed, Err, Text: the artifact's id
 	StepStarted     EventKind = "step started"     // Step, Attempt
 	StepFinished    EventKind = "step finished"    // Step, Elapsed, Err

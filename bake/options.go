@@ -37,9 +37,29 @@ type Options struct {
 	Lifetime time.Duration
 
 	// Store, when set, is given the record of a build before and after every
-	// step, from which another process can clean up. A record that cannot be
-	// saved fails the build.
+	// step, from which another process can go on or clean up. A record that
+	// cannot be saved fails the build. Delete the records of builds that have
+	// ended when nobody needs them any more.
 	Store Store
+
+	// Resume is the records of images whose builds another process had begun
+	// and could not end: at most one of each image. Such a build goes on where
+	// its record ends; the step that had begun is done again. One that had failed
+	// or expired is cleaned up, and fails as it would have. One that had ended is
+	// not done again: give it if others are made From its image. The images must
+	// have the same steps as before. A record does not know whether its process
+	// still runs; the caller must. This is what a service does when it starts, as
+	// the only one that uses its Store:
+	//
+	//	builds, err := store.List(ctx)
+	//	…
+	//	for _, id := range builds {
+	//		rec, err := store.Load(ctx, id)
+	//		…
+	//		opts.Resume, images = append(opts.Resume, rec), append(images, definitions[rec.Image])
+	//	}
+	//	results, err := bake.Bake(ctx, opts, images...)
+	Resume []*Record
 
 	// Observe, when set, is told every event of every build, one at a time in
 	// the order they happened. It must not block: the builds wait for it.

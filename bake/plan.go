@@ -26,6 +26,7 @@ type stage struct {
 	Step
 	part     part
 	connects bool // its Undo only closes the connection
+	finds    bool // it may end the build
 	record   StepRecord
 	result   StepResult
 }
@@ -36,6 +37,7 @@ func (b *build) plan() error {
 	img, s := b.img, b.session
 	if img.Fingerprint != "" && !img.ProvisionOnly {
 		b.stage(launching, Step{Name: "find existing artifact", Do: b.find})
+		b.stages[0].finds = true
 	}
 	b.userSteps(launching, BeforeLaunch)
 	b.launchAt = len(b.stages)

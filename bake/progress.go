@@ -67,6 +67,11 @@ func progressText(e Event) string {
 		return fmt.Sprintf("%s: %s%s", e.Step, spent(e.Elapsed), failed)
 	case StepRetried:
 		return fmt.Sprintf("%s%s; again in %s", e.Step, failed, spent(e.Delay))
+	case BuildResumed:
+		if e.Step == "" {
+			return "resumed at its end"
+		}
+		return fmt.Sprintf("resumed at %q", e.Step)
 	case BuildRestarted:
 		return fmt.Sprintf("the machine was taken away; again from %q%s", e.Step, failed)
 	case UndoFinished:

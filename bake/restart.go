@@ -19,7 +19,7 @@ type Restarter interface {
 // advance does the steps, and those from a launch on again for as long as the
 // platform takes machines away.
 func (b *build) advance(ctx context.Context) error {
-	for from := 0; ; {
+	for from := b.from; ; {
 		err := b.forward(ctx, from)
 		if err == nil || ctx.Err() != nil {
 			return err

@@ -14,21 +14,8 @@ import (
 // error, so that Undo may be repeated. Img must be the definition that was
 // baked, or one with the same steps.
 //
-// A record does not know whether its process still runs: the caller must. This
-// is what a service does when it starts, as the only one that uses its Store:
-//
-//	builds, err := store.List(ctx)
-//	…
-//	for _, id := range builds {
-//		rec, err := store.Load(ctx, id)
-//		…
-//		err = bake.Undo(ctx, &bake.Options{Store: store}, images[rec.Image], rec)
-//		…
-//		err = store.Delete(ctx, id)
-//	}
-//
-// Of builds that came to their end nothing is left to undo, but machines that
-// were kept. Then the images that were cut off can be baked anew.
+// Options.Resume goes on with a build instead. For both, no other process may be
+// using the record.
 func Undo(ctx context.Context, opts *Options, img *Image, rec *Record) error {
 	if err := errors.Join(opts.validate()...); err != nil {
 		return err

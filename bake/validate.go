@@ -23,6 +23,7 @@ func Validate(opts *Options, images ...*Image) error {
 		}
 		given[img], names[img.Name] = true, true
 	}
+	errs = append(errs, opts.validateResume(names)...)
 	for i, img := range images {
 		if img != nil {
 			errs = append(errs, img.validate(i, given)...)

@@ -73,8 +73,10 @@
 // created by a call whose answer was lost. If the baking host dies, the guest
 // ends itself at its expiry, and [bake.Undo] removes the rest from the record.
 // An AMI carries the expiry tag until its checks have passed, and [Newest]
-// does not see it before. A process that goes on from a record looks for what
-// the step it begins with may have made already, and makes nothing twice; one
+// does not see it before.
+//
+// With bake.Options.Resume another process goes on instead. It looks for what the
+// step it begins with may have made already, and makes nothing twice. A process
 // that ended while it was cleaning the guest is the exception, since nobody can
 // connect with such a guest: that step fails, and the build is undone.
 //

@@ -16,11 +16,13 @@ import (
 // know a repeated one, by a client token or by a name. So what a session from a
 // record makes first, it looks for first, by the tag of the create call.
 
-// UnmarshalJSON makes s the session of a record.
+// UnmarshalJSON makes s the session of a record: one that had begun, if it knows
+// its source.
 func (s *session) UnmarshalJSON(record []byte) error {
 	type fields session
-	s.resumed = true
-	return json.Unmarshal(record, (*fields)(s))
+	err := json.Unmarshal(record, (*fields)(s))
+	s.resumed = s.Source.ID != ""
+	return err
 }
 
 // unlessMade does what makes something, unless find finds that another process

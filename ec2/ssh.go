@@ -193,6 +193,7 @@ func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 	if err != nil {
 		return nil, s.unreachable(ctx, config.Addr, err)
 	}
+	s.resumed = false // what is made from now on was not begun before
 	return m, nil
 }
 

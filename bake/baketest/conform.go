@@ -47,14 +47,15 @@ func Conform(t *testing.T, fresh func(t *testing.T) Platform) {
 	t.Run("panic", c.panics)
 	t.Run("undo order", c.undoOrder)
 	t.Run("reuse", c.reuses)
-	for _, name := range c.stepNames(t) {
+	names, _ := c.undisturbed(t, image)
+	for _, name := range names {
 		t.Run("fail before "+name, func(t *testing.T) { c.breaks(t, name, failBefore) })
 		t.Run("fail after "+name, func(t *testing.T) { c.breaks(t, name, failAfter) })
 		t.Run("cancel before "+name, func(t *testing.T) { c.breaks(t, name, cancelBefore) })
 		t.Run("cancel after "+name, func(t *testing.T) { c.breaks(t, name, cancelAfter) })
 		t.Run("crash after "+name, func(t *testing.T) { c.crashes(t, name) })
 	}
-	ConformRestarts(t, fresh)
+	c.restarts(t, image)
 }
 
 type conformance struct {
@@ -77,13 +78,6 @@ func image(name string, b bake.Builder) *bake.Image {
 		})},
 		Checks: []bake.Check{bake.CheckFunc(readMarker)},
 	}
-}
-
-// unchecked is an image with one session only.
-func unchecked(name string, b bake.Builder) *bake.Image {
-	img := image(name, b)
-	img.Checks = nil
-	return img
 }
 
 func readMarker(ctx context.Context, m bake.Machine) error {

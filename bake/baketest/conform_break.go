@@ -20,12 +20,12 @@ const (
 	cancelAfter                  // the build is cancelled as it ends
 )
 
-// stepNames lists the steps of a build by baking once.
-func (c *conformance) stepNames(t *testing.T) []string {
+// undisturbed bakes once, and returns the names of the steps and how much there
+// is then.
+func (c *conformance) undisturbed(t *testing.T, define func(string, bake.Builder) *bake.Image) (names []string, existing int) {
 	t.Helper()
 	p := c.fresh(t)
-	var names []string
-	_, err := bake.Bake(t.Context(), p.options(), image("names", &tampered{
+	_, err := bake.Bake(t.Context(), p.options(), define("whole", &tampered{
 		Builder: p.Builder,
 		do: func(step string, do func(context.Context) error) func(context.Context) error {
 			names = append(names, step)
@@ -36,7 +36,7 @@ func (c *conformance) stepNames(t *testing.T) []string {
 		t.Fatalf("Bake: %v", err)
 	}
 	slices.Sort(names)
-	return slices.Compact(names)
+	return slices.Compact(names), len(p.Existing())
 }
 
 // breaks breaks one step and wants an error that names it and an empty
@@ -103,45 +103,16 @@ func (c *conformance) breaks(t *testing.T, name string, how breakage) {
 	p.wantNothing(t)
 }
 
-// crashes ends the build after one step as a killed process would, without any
-// undo, and wants that another process can clean up from the record, twice.
+// crashes kills the process after one step, and wants that another one can clean
+// up from the record, twice.
 func (c *conformance) crashes(t *testing.T, name string) {
 	t.Helper()
 	p := c.fresh(t)
-	store := &lastRecord{}
+	rec := c.killed(t, p, name, image)
 	opts := p.options()
-	opts.Store = store
-	crashing := &tampered{
-		Builder: p.Builder,
-		do: func(step string, do func(context.Context) error) func(context.Context) error {
-			if step != name {
-				return do
-			}
-			return func(ctx context.Context) error {
-				// What the store holds now is all that another process will know.
-				if err := do(ctx); err != nil {
-					return err
-				}
-				store.frozen = true
-				return errPlanted
-			}
-		},
-		undo: func(string, undoFunc) undoFunc {
-			return func(context.Context, bake.Outcome) error { return nil }
-		},
-	}
-	_, err := bake.Bake(t.Context(), opts, image("crashed", crashing))
-	wantError(t, err, name)
-
-	again := p.options()
-	kept := &lastRecord{}
-	again.Store = kept
-	rec, err := store.Load(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	opts.Store = &lastRecord{}
 	for range 2 {
-		if err := bake.Undo(t.Context(), again, image("crashed", p.Builder), rec); err != nil {
+		if err := bake.Undo(t.Context(), opts, image("killed", p.Builder), rec); err != nil {
 			t.Fatalf("Undo from the record: %v", err)
 		}
 	}

@@ -78,7 +78,8 @@
 // # Trouble
 //
 // Options.Throttle has AWS's documented token buckets, Options.Consistency its
-// delay between a change and its being seen. Fail makes calls fail by rule:
+// delay between a change and its being seen, which Options.ConsistencySeed makes
+// as uneven as there. Fail makes calls fail by rule:
 // before they take effect, or after it with their answer lost; never
 // answering; or without capacity. FailImage, TerminateInstance and Reclaim are
 // what AWS does by itself. AddKey, ShareKey, DisableKey and DeleteKey are KMS,

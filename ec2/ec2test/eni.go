@@ -77,60 +77,51 @@ type instanceAttachmentXML struct {
 
 // nicXML is a network interface as DescribeNetworkInterfaces shows it.
 type nicXML struct {
-	ID              string            `xml:"networkInterfaceId"`
-	Subnet          string            `xml:"subnetId"`
-	VPC             string            `xml:"vpcId"`
-	Zone            string            `xml:"availabilityZone"`
-	Description     string            `xml:"description"`
-	Owner           string            `xml:"ownerId"`
-	Status          string            `xml:"status"`
-	MAC             string            `xml:"macAddress"`
-	Address         string            `xml:"privateIpAddress"`
-	DNS             string            `xml:"privateDnsName"`
-	SourceDestCheck bool              `xml:"sourceDestCheck"`
-	Type            string            `xml:"interfaceType"`
-	Groups          set[groupIDXML]   `xml:"groupSet"`
-	Attachment      *nicAttachmentXML `xml:"attachment,omitempty"`
-	Association     *associationXML   `xml:"association,omitempty"`
-	Addresses       set[addressXML]   `xml:"privateIpAddressesSet"`
-	IPv6            set[ipv6XML]      `xml:"ipv6AddressesSet"`
-	Tags            set[tagXML]       `xml:"tagSet"`
+	nicPartXML
+	Zone       string            `xml:"availabilityZone"`
+	Attachment *nicAttachmentXML `xml:"attachment,omitempty"`
+	Tags       set[tagXML]       `xml:"tagSet"`
 }
 
 // instanceNICXML is the same as a part of an instance.
 type instanceNICXML struct {
-	ID              string                 `xml:"networkInterfaceId"`
-	Subnet          string                 `xml:"subnetId"`
-	VPC             string                 `xml:"vpcId"`
-	Description     string                 `xml:"description"`
-	Owner           string                 `xml:"ownerId"`
-	Status          string                 `xml:"status"`
-	MAC             string                 `xml:"macAddress"`
-	Address         string                 `xml:"privateIpAddress"`
-	DNS             string                 `xml:"privateDnsName"`
-	SourceDestCheck bool                   `xml:"sourceDestCheck"`
-	Type            string                 `xml:"interfaceType"`
-	Groups          set[groupIDXML]        `xml:"groupSet"`
-	Attachment      *instanceAttachmentXML `xml:"attachment,omitempty"`
-	Association     *associationXML        `xml:"association,omitempty"`
-	Addresses       set[addressXML]        `xml:"privateIpAddressesSet"`
-	IPv6            set[ipv6XML]           `xml:"ipv6AddressesSet"`
+	nicPartXML
+	Attachment *instanceAttachmentXML `xml:"attachment,omitempty"`
+}
+
+// nicPartXML is what both have.
+type nicPartXML struct {
+	ID              string          `xml:"networkInterfaceId"`
+	Subnet          string          `xml:"subnetId"`
+	VPC             string          `xml:"vpcId"`
+	Description     string          `xml:"description"`
+	Owner           string          `xml:"ownerId"`
+	Status          string          `xml:"status"`
+	MAC             string          `xml:"macAddress"`
+	Address         string          `xml:"privateIpAddress"`
+	DNS             string          `xml:"privateDnsName"`
+	SourceDestCheck bool            `xml:"sourceDestCheck"`
+	Type            string          `xml:"interfaceType"`
+	Groups          set[groupIDXML] `xml:"groupSet"`
+	Association     *associationXML `xml:"association,omitempty"`
+	Addresses       set[addressXML] `xml:"privateIpAddressesSet"`
+	IPv6            set[ipv6XML]    `xml:"ipv6AddressesSet"`
 }
 
 func (c *call) nicXML(n *eni) nicXML {
-	out := nicXML{
-		ID: n.id, Subnet: n.subnet.id, VPC: n.subnet.vpc.id, Zone: n.subnet.zone, Description: n.description, Owner: n.owner,
+	out := nicXML{Zone: n.subnet.zone, Tags: n.tags.set(c.now), nicPartXML: nicPartXML{
+		ID: n.id, Subnet: n.subnet.id, VPC: n.subnet.vpc.id, Description: n.description, Owner: n.owner,
 		Status: n.status(), MAC: n.mac(), Address: n.address.String(), DNS: c.privateName(n.address), SourceDestCheck: true,
-		Type: "interface", Groups: mapSet(n.groups, (*group).xmlID), Tags: n.tags.set(c.now),
-	}
+		Type: "interface", Groups: mapSet(n.groups, (*group).xmlID),
+	}}
 	if i := n.instance; i != nil {
 		out.Attachment = &nicAttachmentXML{instanceAttachmentXML{n.attachment, 0, "attached", stamp(n.attached), n.withDelete}, i.id, i.owner}
 		if i.publicIP.IsValid() && i.phase.code(c.now) != pending {
 			out.Association = &associationXML{i.publicIP.String(), c.publicName(i.publicIP), "amazon"}
 		}
-	}
-	if n.instance != nil && n.instance.ipv6.IsValid() {
-		out.IPv6 = setOf(ipv6XML{Address: n.instance.ipv6.String()})
+		if i.ipv6.IsValid() {
+			out.IPv6 = setOf(ipv6XML{Address: i.ipv6.String()})
+		}
 	}
 	out.Addresses = setOf(addressXML{out.Address, out.DNS, true, out.Association})
 	return out
@@ -138,14 +129,11 @@ func (c *call) nicXML(n *eni) nicXML {
 
 func (c *call) instanceNIC(n *eni) instanceNICXML {
 	full := c.nicXML(n)
-	var attachment *instanceAttachmentXML
+	part := instanceNICXML{nicPartXML: full.nicPartXML}
 	if full.Attachment != nil {
-		attachment = &full.Attachment.instanceAttachmentXML
+		part.Attachment = &full.Attachment.instanceAttachmentXML
 	}
-	return instanceNICXML{
-		full.ID, full.Subnet, full.VPC, full.Description, full.Owner, full.Status, full.MAC, full.Address, full.DNS,
-		full.SourceDestCheck, full.Type, full.Groups, attachment, full.Association, full.Addresses, full.IPv6,
-	}
+	return part
 }
 
 func interfaceFilters() filters[*eni] {

@@ -40,20 +40,13 @@ func (c *call) createImage(in *createImageInput) (*imageIDOutput, *apiError) {
 	if err != nil {
 		return nil, err
 	}
-	mappings, err := merge(inst.mappings(), in.BlockDeviceMapping)
+	wanted, err := inst.imaged(in.BlockDeviceMapping)
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range mappings {
-		if m.EBS == nil {
-			continue
-		}
-		if err := m.EBS.check(); err != nil {
-			return nil, err
-		}
-		if v := inst.volumeAt(m.Device); v != nil && m.EBS.VolumeSize != nil && *m.EBS.VolumeSize < v.sizeGiB {
-			return nil, fail(badMapping, "The size of the device '%s' is smaller than that of its volume", m.Device)
-		}
+	mappings, err := merge(inst.mappings(), wanted)
+	if err != nil {
+		return nil, err
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
@@ -144,6 +137,9 @@ func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *apiError)
 	for n, m := range mappings {
 		if m.EBS == nil {
 			continue
+		}
+		if err := m.checkForImage(); err != nil {
+			return nil, err
 		}
 		plan, err := c.planVolume(m, nil)
 		if err != nil {

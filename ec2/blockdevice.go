@@ -100,10 +100,10 @@ func (d BlockDevice) validateRates(wrong func(format string, args ...any)) {
 		wrong("IOPS and ThroughputMiB must not be negative")
 	case d.IOPS > 0 && kind != ec2types.VolumeTypeGp3 && !provisioned:
 		wrong("%s takes no IOPS", kind)
-	case d.IOPS == 0 && provisioned:
-		wrong("%s needs IOPS", kind)
 	case d.ThroughputMiB > 0 && kind != ec2types.VolumeTypeGp3:
 		wrong("%s takes no ThroughputMiB", kind)
+	case d.IOPS == 0 && provisioned:
+		wrong("%s needs IOPS", kind)
 	}
 	const slowest, fastest = 100, 300
 	if rate := d.InitializationMiB; rate != 0 && (rate < slowest || rate > fastest) {
@@ -114,7 +114,7 @@ func (d BlockDevice) validateRates(wrong func(format string, args ...any)) {
 // blockDevices are the caller's, and those of the source that would stay behind
 // when the instance ends: here they do not.
 func (s *session) blockDevices() []ec2types.BlockDeviceMapping {
-	mappings := make([]ec2types.BlockDeviceMapping, 0, len(s.Source.Staying)+len(s.builder.BlockDevices))
+	mappings := make([]ec2types.BlockDeviceMapping, 0, len(s.Source.Volumes)+len(s.builder.BlockDevices))
 	given := map[string]bool{}
 	ours := s.builder.BlockDevices
 	if s.run.Checks {
@@ -134,8 +134,8 @@ func (s *session) blockDevices() []ec2types.BlockDeviceMapping {
 		}
 		mappings = append(mappings, mapping)
 	}
-	for _, v := range s.Source.Staying {
-		if !given[v.Device] {
+	for _, v := range s.Source.Volumes {
+		if v.Stays && !given[v.Device] {
 			mappings = append(mappings, ec2types.BlockDeviceMapping{
 				DeviceName: aws.String(v.Device),
 				Ebs:        &ec2types.EbsBlockDevice{DeleteOnTermination: aws.Bool(true), VolumeSize: positive(v.SizeGiB)},

@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -34,7 +35,9 @@ type Capture struct {
 	Surrogate *Surrogate
 
 	// Devices change the block devices that instances of the AMI get. Volumes
-	// of the instance that are not named are in the AMI as they are.
+	// of the instance that are not named are in the AMI as they are. How large
+	// they are and of which type, Builder.BlockDevices says; with FromSnapshots
+	// it can be other here.
 	Devices []AMIDevice
 
 	// AllowIMDSv1 leaves the AMI as its source is. By default it says that its
@@ -60,46 +63,13 @@ type Capture struct {
 	UEFIData string
 }
 
-// An AMIDevice is a block device of the AMI.
-type AMIDevice struct {
-	// BlockDevice is the volume. One that the instance has takes nothing of it
-	// but its size, type, performance and KeepOnTermination, which is then about
-	// instances of the AMI.
-	BlockDevice
-
-	// Omit leaves the instance's volume out of the AMI.
-	Omit bool
-
-	// Ephemeral is a volume of the instance store: "ephemeral0". Nothing but
-	// Device can then be set.
-	Ephemeral string
-}
-
 func (b Builder) validateCapture() []error {
 	var errs []error
 	c := b.Capture
 	wrong := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.Capture."+field, format, args...))
 	}
-	seen := map[string]bool{}
-	for _, d := range c.Devices {
-		field := "Devices[" + d.Device + "]"
-		volume := d.BlockDevice
-		volume.Device = ""
-		switch {
-		case seen[d.Device]:
-			wrong(field, "is given twice")
-		case d.Device == "" && (d.Omit || d.Ephemeral != ""):
-			wrong(field, "the root device cannot be left out")
-		case d.Omit && d.Ephemeral != "" || (d.Omit || d.Ephemeral != "") && volume != BlockDevice{}:
-			wrong(field, "Omit, Ephemeral and a volume exclude each other")
-		case d.KMSKey != "" && d.Encrypted == No:
-			wrong(field, "KMSKey is set although Encrypted is No")
-		case d.SizeGiB < 0 || d.SizeGiB > largestVolumeGiB:
-			wrong(field, "SizeGiB %d is not within 0 and %d", d.SizeGiB, largestVolumeGiB)
-		}
-		seen[d.Device] = true
-	}
+	b.validateAMIDevices(wrong)
 	b.validateSurrogate(wrong)
 	switch mode := ec2types.BootModeValues(c.BootMode); {
 	case c.BootMode != "" && !slices.Contains(mode.Values(), mode):
@@ -169,20 +139,30 @@ func (s *session) ending() bake.Step {
 	return bake.Step{Name: "terminate instance", Do: s.beginTermination}
 }
 
-// registers reports whether the AMI is registered from snapshots.
-func (b Builder) registers() bool { return b.Capture.FromSnapshots || b.ReplaceAMI }
+// registers reports whether the AMI is registered otherwise than EC2 does by
+// itself: of snapshots, or with other devices. The source has to fit then.
+func (b Builder) registers() bool {
+	return b.Capture.FromSnapshots || b.ReplaceAMI || len(b.Capture.Devices) > 0
+}
 
-// checkSource refuses a source whose billing codes the AMI would lose.
+// checkSource reports why the AMI cannot be made of the source as it is wanted.
 func (s *session) checkSource(context.Context) error {
-	switch {
-	case s.builder.Capture.Surrogate != nil:
-		return s.checkSurrogate()
-	case !s.Source.Billed:
-		return nil
+	var err error
+	switch c := s.builder.Capture; {
+	case c.Surrogate != nil:
+		err = s.checkSurrogate()
+	case c.FromSnapshots:
+		err = s.checkBilling("Builder.Capture.FromSnapshots")
+	case s.builder.ReplaceAMI:
+		err = s.checkBilling("Builder.ReplaceAMI")
 	}
-	field := "Builder.Capture.FromSnapshots"
-	if s.builder.ReplaceAMI {
-		field = "Builder.ReplaceAMI"
+	return errors.Join(err, s.checkAMIDevices())
+}
+
+// checkBilling refuses a source whose billing codes the AMI would lose.
+func (s *session) checkBilling(field string) error {
+	if !s.Source.Billed {
+		return nil
 	}
 	return bake.Invalid(field, "%s is %s: its billing codes would be lost", s.Source.ID, s.Source.Platform)
 }
@@ -203,31 +183,6 @@ func (s *session) setDrivers(ctx context.Context) error {
 		return set(&awsec2.ModifyInstanceAttributeInput{SriovNetSupport: &ec2types.AttributeValue{Value: aws.String("simple")}})
 	}
 	return nil
-}
-
-// amiDevices are the caller's changes to the devices of the AMI.
-func (s *session) amiDevices() []ec2types.BlockDeviceMapping {
-	list := make([]ec2types.BlockDeviceMapping, 0, len(s.builder.Capture.Devices))
-	for _, d := range s.builder.Capture.Devices {
-		m := ec2types.BlockDeviceMapping{DeviceName: aws.String(s.deviceName(d.Device))}
-		switch {
-		case d.Omit:
-			m.NoDevice = aws.String("")
-		case d.Ephemeral != "":
-			m.VirtualName = aws.String(d.Ephemeral)
-		default:
-			m.Ebs = d.ebs()
-		}
-		list = append(list, m)
-	}
-	return list
-}
-
-func (s *session) deviceName(name string) string {
-	if name == "" {
-		return s.rootDevice()
-	}
-	return name
 }
 
 // requireIMDSv2 makes the AMI say that its instances are to use IMDSv2 only.

@@ -2,7 +2,6 @@ package ec2_test
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -173,47 +172,6 @@ func TestBillingCodesAreNotLost(t *testing.T) {
 	}
 }
 
-func TestAMIDevices(t *testing.T) {
-	for _, fromSnapshots := range []bool{false, true} {
-		t.Run(fmt.Sprint("from snapshots: ", fromSnapshots), func(t *testing.T) {
-			server := newServer(t, nil)
-			cloud := newCloud(server)
-			img := captured(cloud, ec2.Capture{FromSnapshots: fromSnapshots, Devices: []ec2.AMIDevice{
-				{BlockDevice: ec2.BlockDevice{SizeGiB: 30, IOPS: 4000}},
-				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf"}, Omit: true},
-				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdh", SizeGiB: 7, Type: "gp2", KeepOnTermination: true}},
-				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdi"}, Ephemeral: "ephemeral0"},
-			}})
-			b, _ := img.Builder.(ec2.Builder)
-			b.BlockDevices = []ec2.BlockDevice{{Device: "/dev/sdf", SizeGiB: 5}, {Device: "/dev/sdg", SizeGiB: 6, Type: "gp2"}}
-			img.Builder = b
-			results, err := bake.Bake(t.Context(), nil, img)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := map[string]string{}
-			for _, m := range describe(t, cloud, "", results[0].Artifact.ID()).BlockDeviceMappings {
-				if m.Ebs == nil {
-					got[*m.DeviceName] = aws.ToString(m.VirtualName)
-					continue
-				}
-				got[*m.DeviceName] = fmt.Sprint(aws.ToInt32(m.Ebs.VolumeSize), " ", m.Ebs.VolumeType, " ", aws.ToBool(m.Ebs.DeleteOnTermination), " ", m.Ebs.SnapshotId != nil)
-			}
-			for device, want := range map[string]string{
-				"/dev/sda1": "30 gp3 true true", "/dev/sdf": "", "/dev/sdg": "6 gp2 true true", "/dev/sdh": "7 gp2 false false", "/dev/sdi": "ephemeral0",
-			} {
-				if got[device] != want {
-					t.Errorf("%s is %q, want %q", device, got[device], want)
-				}
-			}
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
-			wantNothing(t, server)
-		})
-	}
-}
-
 func TestIMDSv2(t *testing.T) {
 	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{Name: "old", Owner: ec2.Canonical, IMDSv1: true}}})
 	cloud := newCloud(server)
@@ -265,9 +223,6 @@ func TestBootModes(t *testing.T) {
 func TestValidateCapture(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	for want, c := range map[string]ec2.Capture{
-		"Builder.Capture.Devices[]: the root device cannot be left out":             {Devices: []ec2.AMIDevice{{Omit: true}}},
-		"Builder.Capture.Devices[/dev/sdf]: Omit, Ephemeral and a volume exclude":   {Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf", SizeGiB: 1}, Omit: true}}},
-		"Builder.Capture.Devices[/dev/sdf]: is given twice":                         {Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf"}}, {BlockDevice: ec2.BlockDevice{Device: "/dev/sdf"}}}},
 		`Builder.Capture.BootMode: "bios" is none of`:                               {BootMode: "bios"},
 		"Builder.Capture.BootMode: legacy-bios needs FromSnapshots":                 {BootMode: "legacy-bios"},
 		`Builder.Capture.TPM: needs the BootMode "uefi"`:                            {TPM: true, FromSnapshots: true},

@@ -57,9 +57,6 @@ func (s *session) looks() []func(context.Context) error {
 	for _, d := range b.BlockDevices {
 		key("Builder.BlockDevices["+d.Device+"].KMSKey", d.KMSKey)
 	}
-	for _, d := range b.Capture.Devices {
-		key("Builder.Capture.Devices["+d.Device+"].KMSKey", d.KMSKey)
-	}
 	for i := range b.Distribute.Copies {
 		looks = append(looks, func(ctx context.Context) error { return s.lookAtCopy(ctx, i) })
 	}

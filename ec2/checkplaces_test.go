@@ -105,12 +105,6 @@ func TestPlacesAreChecked(t *testing.T) {
 			func(s spoiled) { s.b.BlockDevices = []ec2.BlockDevice{{KMSKey: "alias/none"}} },
 			[]string{testRegion + ": Builder.BlockDevices[].KMSKey: alias/none: Key 'alias/none' does not exist"},
 		},
-		"key of a device of the AMI": {
-			func(s spoiled) {
-				s.b.Capture.Devices = []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sdh", SizeGiB: 1, KMSKey: "alias/none"}}}
-			},
-			[]string{testRegion + ": Builder.Capture.Devices[/dev/sdh].KMSKey: alias/none: "},
-		},
 		"key of a copy": {
 			func(s spoiled) { s.b.Distribute.Copies[1].KMSKey = "alias/none" },
 			[]string{west + ": Builder.Distribute.Copies[1].KMSKey: alias/none: Key 'alias/none' does not exist"},

@@ -78,11 +78,6 @@ func tagging(by string) map[string]map[string][]string {
 func (b Builder) captureGrants(r string) grants {
 	c := b.Capture
 	var g grants
-	for _, d := range c.Devices {
-		if d.KMSKey != "" {
-			g = append(g, lookAtKey(r, d.KMSKey)...)
-		}
-	}
 	if !c.CrashConsistent {
 		g = append(g, grant{"UseInstance", ec2Actions("StopInstances"), arns("ec2", r, "instance/*"), ours()})
 	}

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -248,7 +249,7 @@ func (s *session) registration() *awsec2.RegisterImageInput {
 	return in
 }
 
-// change lays m over the device of the same name, or adds it.
+// change lays m over the volume of the same name, or adds it.
 func change(list []ec2types.BlockDeviceMapping, m ec2types.BlockDeviceMapping) []ec2types.BlockDeviceMapping {
 	i := slices.IndexFunc(list, func(have ec2types.BlockDeviceMapping) bool { return *have.DeviceName == *m.DeviceName })
 	switch {
@@ -257,11 +258,13 @@ func change(list []ec2types.BlockDeviceMapping, m ec2types.BlockDeviceMapping) [
 	case i < 0:
 		return append(list, m)
 	}
-	under := list[i].Ebs
-	m.Ebs.SnapshotId, m.Ebs.Encrypted, m.Ebs.KmsKeyId = under.SnapshotId, nil, nil
-	if m.Ebs.VolumeSize == nil {
-		m.Ebs.VolumeSize = under.VolumeSize
+	ebs := *list[i].Ebs
+	if m.Ebs.VolumeType != "" {
+		ebs.VolumeType, ebs.Iops, ebs.Throughput = m.Ebs.VolumeType, nil, nil
 	}
-	list[i] = m
+	ebs.VolumeSize = cmp.Or(m.Ebs.VolumeSize, ebs.VolumeSize)
+	ebs.Iops, ebs.Throughput = cmp.Or(m.Ebs.Iops, ebs.Iops), cmp.Or(m.Ebs.Throughput, ebs.Throughput)
+	ebs.VolumeInitializationRate, ebs.DeleteOnTermination = m.Ebs.VolumeInitializationRate, m.Ebs.DeleteOnTermination
+	list[i].Ebs = &ebs
 	return list
 }

@@ -98,9 +98,12 @@ func registrationOf(i ec2types.Image) *awsec2.RegisterImageInput {
 		in.TagSpecifications = []ec2types.TagSpecification{{ResourceType: ec2types.ResourceTypeImage, Tags: tags}}
 	}
 	for _, m := range i.BlockDeviceMappings {
-		if m.Ebs != nil && m.Ebs.SnapshotId != nil {
+		if m.Ebs != nil {
 			ebs := *m.Ebs
-			ebs.Encrypted, ebs.KmsKeyId = nil, nil // as the snapshot is
+			ebs.KmsKeyId = nil // which RegisterImage does not take
+			if ebs.SnapshotId != nil {
+				ebs.Encrypted = nil // as the snapshot is
+			}
 			m.Ebs = &ebs
 		}
 		in.BlockDeviceMappings = append(in.BlockDeviceMappings, m)
@@ -131,6 +134,7 @@ func (s *session) takeName(ctx context.Context, r *region, id *string, to *repla
 		if s.builder.Capture.UEFIData != "" {
 			in.UefiData = aws.String(s.builder.Capture.UEFIData)
 		}
+		s.initialize(in.BlockDeviceMappings)
 		if to.OldID != "" {
 			to.Freed = true
 			if err := r.deregister(ctx, to.OldID); err != nil {
@@ -173,6 +177,17 @@ func (s *session) registerNamed(ctx context.Context, r *region, in *awsec2.Regis
 		return "", waitErr
 	}
 	return id, err
+}
+
+// initialize sets the rates of the caller's devices, of which EC2 does not tell.
+func (s *session) initialize(list []ec2types.BlockDeviceMapping) {
+	for _, d := range s.amiDevices() {
+		for _, m := range list {
+			if d.Ebs != nil && m.Ebs != nil && aws.ToString(d.DeviceName) == aws.ToString(m.DeviceName) {
+				m.Ebs.VolumeInitializationRate = d.Ebs.VolumeInitializationRate
+			}
+		}
+	}
 }
 
 // takeCopyName is takeName for the i-th copy.

@@ -31,14 +31,17 @@ type SourceImage struct {
 	Login        string            `json:"login"` // who to log in as
 	Tags         map[string]string `json:"tags,omitempty"`
 
-	// Staying are its volumes that would outlive an instance.
-	Staying []SourceVolume `json:"staying,omitempty"`
+	// Volumes are its EBS volumes, as an instance gets them that says nothing else.
+	Volumes []SourceVolume `json:"volumes,omitempty"`
 }
 
 // A SourceVolume is an EBS volume of an AMI.
 type SourceVolume struct {
 	Device  string `json:"device"`
 	SizeGiB int32  `json:"size_gib"`
+	Type    string `json:"type,omitempty"`
+	IOPS    int32  `json:"iops,omitempty"`  // of types that take them
+	Stays   bool   `json:"stays,omitempty"` // when its instance ends
 }
 
 func (s *session) findSource(ctx context.Context) error {
@@ -121,9 +124,17 @@ func sourceImage(image ec2types.Image) SourceImage {
 		found.Tags = tagMap(image.Tags)
 	}
 	for _, m := range image.BlockDeviceMappings {
-		if m.Ebs != nil && !aws.ToBool(m.Ebs.DeleteOnTermination) {
-			found.Staying = append(found.Staying, SourceVolume{aws.ToString(m.DeviceName), aws.ToInt32(m.Ebs.VolumeSize)})
+		if m.Ebs == nil {
+			continue
 		}
+		v := SourceVolume{
+			Device: aws.ToString(m.DeviceName), SizeGiB: aws.ToInt32(m.Ebs.VolumeSize), Type: string(m.Ebs.VolumeType),
+			Stays: !aws.ToBool(m.Ebs.DeleteOnTermination),
+		}
+		if m.Ebs.VolumeType != ec2types.VolumeTypeGp2 { // whose performance follows its size
+			v.IOPS = aws.ToInt32(m.Ebs.Iops)
+		}
+		found.Volumes = append(found.Volumes, v)
 	}
 	return found
 }

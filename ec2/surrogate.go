@@ -104,12 +104,14 @@ func (s *session) deviceInAMI(device string) string {
 
 // omits reports whether a volume of the instance is not in the AMI.
 func (s *session) omits(device string) bool {
-	if s.builder.Capture.Surrogate != nil {
-		if device == s.Source.RootDevice || !slices.ContainsFunc(s.builder.BlockDevices, func(d BlockDevice) bool { return d.Device == device }) {
-			return true
-		}
-	}
-	return slices.ContainsFunc(s.builder.Capture.Devices, func(d AMIDevice) bool { return d.Omit && d.Device == device })
+	return s.helps(device) || slices.ContainsFunc(s.builder.Capture.Devices, func(d AMIDevice) bool { return d.Omit && d.Device == device })
+}
+
+// helps reports whether a volume of the instance is only there to fill a
+// surrogate.
+func (s *session) helps(device string) bool {
+	return s.builder.Capture.Surrogate != nil && (device == s.Source.RootDevice ||
+		!slices.ContainsFunc(s.builder.BlockDevices, func(d BlockDevice) bool { return d.Device == device }))
 }
 
 // architecture is that of the AMI.

@@ -139,9 +139,9 @@ func (s *session) ending() bake.Step {
 	return bake.Step{Name: "terminate instance", Do: s.beginTermination}
 }
 
-// registers reports whether the AMI is registered otherwise than EC2 does by
+// asksOfSource reports whether the AMI is made otherwise than EC2 does it by
 // itself: of snapshots, or with other devices. The source has to fit then.
-func (b Builder) registers() bool {
+func (b Builder) asksOfSource() bool {
 	return b.Capture.FromSnapshots || b.ReplaceAMI || len(b.Capture.Devices) > 0
 }
 

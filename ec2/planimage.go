@@ -35,7 +35,7 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 		p.plan.From = img.From.Name
 	} else if !failed("find source image", p.findSource(ctx)) {
 		p.plan.Source = p.Source
-		if p.builder.registers() {
+		if p.builder.asksOfSource() {
 			failed("check source image", p.checkSource(ctx))
 		}
 	}

@@ -39,7 +39,7 @@ var (
 // is launched of an AMI that has been looked at already, as users will launch it.
 func (s *session) Launch() []bake.Step {
 	steps := []bake.Step{{Name: "find source image", Do: s.findSource}}
-	if s.builder.registers() && !s.run.Checks {
+	if s.builder.asksOfSource() && !s.run.Checks {
 		steps = append(steps, bake.Step{Name: "check source image", Do: s.checkSource})
 	}
 	if !s.run.Checks && len(s.looks()) > 0 {

@@ -20,7 +20,7 @@ import (
 // was to be changed is among the messages of the build.
 //
 // It is an error when the new image is not among those that the policy
-// selects, or when an image could not be removed.
+// selects and groups, or when an image could not be removed.
 func AfterBake(c Cleaner) bake.Publisher { return &afterBake{c} }
 
 type afterBake struct{ cleaner Cleaner }
@@ -93,18 +93,29 @@ func (a *afterBake) planListed(ctx context.Context, c *Cleaner, ids map[string]s
 	}
 }
 
-// unlisted says in which regions the plan does not have the new image. Of
-// several accounts in a region one has it.
+// unlisted says in which regions the plan does not have the new image, or not
+// in a group: its tags may show later than itself. Of several accounts in a
+// region one has it.
 func unlisted(plan *Plan, ids map[string]string) error {
-	listed := map[string]bool{}
+	why := map[string]string{}
 	for i := range plan.Targets {
 		t := &plan.Targets[i]
-		listed[t.Region] = listed[t.Region] || t.item(ids[t.Region]) != nil
+		item := t.item(ids[t.Region])
+		switch before, other := why[t.Region]; {
+		case item != nil && item.Newest != "":
+			why[t.Region] = ""
+		case item != nil:
+			why[t.Region] = "has no group to compare it with: it " + item.Reasons[0].Text
+		case !other:
+			why[t.Region] = "is not among those that the policy selects"
+		default:
+			why[t.Region] = before
+		}
 	}
 	var errs []error
-	for _, region := range slices.Sorted(maps.Keys(listed)) {
-		if !listed[region] {
-			errs = append(errs, fmt.Errorf("%s: the new image %s is not among those that the policy selects", region, ids[region]))
+	for _, region := range slices.Sorted(maps.Keys(why)) {
+		if why[region] != "" {
+			errs = append(errs, fmt.Errorf("%s: the new image %s %s", region, ids[region], why[region]))
 		}
 	}
 	return errors.Join(errs...)

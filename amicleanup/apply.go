@@ -24,7 +24,8 @@ import (
 // before it is changed, together with the image that its group needs, and what
 // uses images is read again by the policy's sources: once before, and then
 // whenever that is a minute ago. What differs from the plan is skipped. A plan
-// that was applied before changes nothing more.
+// that was applied before changes nothing more. Of a plan that was made just
+// now, Apply first waits for Cleaner.SettleTime, unless there is nothing to do.
 func (c *Cleaner) Apply(ctx context.Context, plan *Plan) (*Result, error) {
 	if err := c.applicable(plan); err != nil {
 		return nil, err
@@ -32,13 +33,17 @@ func (c *Cleaner) Apply(ctx context.Context, plan *Plan) (*Result, error) {
 	result := &Result{Started: c.clock().Now().UTC()}
 	runs := make([]*targetRun, len(plan.Targets))
 	regions := map[string]*regionUse{}
+	going := map[string]bool{}
 	for i := range plan.Targets {
 		runs[i] = c.newRun(&plan.Targets[i])
 		region := plan.Targets[i].Region
 		if regions[region] == nil {
-			regions[region] = &regionUse{cleaner: c, region: region, reading: newTurn()}
+			regions[region] = &regionUse{cleaner: c, region: region, going: going, reading: newTurn()}
 		}
 		runs[i].region = regions[region]
+		for _, item := range runs[i].items {
+			going[item.Image.ID] = true
+		}
 	}
 	each := func(do func(*targetRun)) {
 		var wg sync.WaitGroup
@@ -49,9 +54,11 @@ func (c *Cleaner) Apply(ctx context.Context, plan *Plan) (*Result, error) {
 		}
 		wg.Wait()
 	}
-	each(func(run *targetRun) { run.prepare(ctx) })
-	holdReleases(runs)
-	each(func(run *targetRun) { run.apply(ctx) })
+	if len(going) == 0 || c.settled(ctx, plan.Made) == nil {
+		each(func(run *targetRun) { run.prepare(ctx) })
+		holdReleases(runs)
+		each(func(run *targetRun) { run.apply(ctx) })
+	}
 	var errs []error
 	for _, run := range runs {
 		result.Images = append(result.Images, run.results...)

@@ -60,7 +60,8 @@ func BenchmarkPlan(b *testing.B) {
 				Region: where, BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST"+home, "secret", ""),
 			}, &amicleanup.ConnectOptions{Account: home})
 			c := &amicleanup.Cleaner{
-				Targets: []amicleanup.Target{target},
+				SettleTime: atOnce,
+				Targets:    []amicleanup.Target{target},
 				Policy: amicleanup.Policy{
 					Select: amicleanup.Select{Name: "{group} {unix}"},
 					Keep:   []amicleanup.Keeper{amicleanup.Newest(99), amicleanup.InUse(amicleanup.AllSources()...)},

@@ -1,9 +1,11 @@
 package amicleanup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -21,6 +23,12 @@ type Cleaner struct {
 	// Zero is 4. The client's own limits hold besides.
 	Parallel int
 
+	// SettleTime is how long EC2 may take to show what is new and what was
+	// tagged. Nothing is changed by a plan that is younger: Apply waits, and
+	// then sees what there was when the plan was made. Undo waits as long after
+	// the run that it takes back. Zero is half a minute.
+	SettleTime time.Duration
+
 	// Clock is the time that images have their age by, and that Apply waits
 	// on. Nil is the real time.
 	Clock bake.Clock
@@ -34,6 +42,9 @@ func (c *Cleaner) Validate() error {
 	errs := []error{validateTargets(c.Targets), c.Policy.Validate(), validateSources(c.Targets, &c.Policy)}
 	if c.Parallel < 0 {
 		errs = append(errs, bake.Invalid("Cleaner.Parallel", "must not be negative"))
+	}
+	if c.SettleTime < 0 {
+		errs = append(errs, bake.Invalid("Cleaner.SettleTime", "must not be negative"))
 	}
 	return errors.Join(errs...)
 }
@@ -54,6 +65,17 @@ func (c *Cleaner) clock() bake.Clock {
 		return bake.RealTime()
 	}
 	return c.Clock
+}
+
+const defaultSettleTime = 30 * time.Second
+
+// settled waits until EC2 shows what there was at that time. The error is ctx's
+// cause.
+func (c *Cleaner) settled(ctx context.Context, at time.Time) error {
+	if left := at.Add(cmp.Or(c.SettleTime, defaultSettleTime)).Sub(c.clock().Now()); left > 0 {
+		return c.clock().Sleep(ctx, left)
+	}
+	return nil
 }
 
 func (c *Cleaner) log() *slog.Logger {

@@ -54,9 +54,10 @@ func newEstate(t *testing.T, n int, opts *ec2test.Options, keep ...amicleanup.Ke
 		w.ids = append(w.ids, w.image(fmt.Sprintf("web %d", after(i).Unix())))
 	}
 	w.cleaner = &amicleanup.Cleaner{
-		Targets: []amicleanup.Target{w.target(home)},
-		Policy:  amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}, Keep: append(keep, amicleanup.Newest(1))},
-		Clock:   options.Clock,
+		SettleTime: atOnce,
+		Targets:    []amicleanup.Target{w.target(home)},
+		Policy:     amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}, Keep: append(keep, amicleanup.Newest(1))},
+		Clock:      options.Clock,
 	}
 	return w
 }

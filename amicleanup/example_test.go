@@ -23,6 +23,7 @@ func Example() {
 			Select: amicleanup.Select{Name: "{group} {unix}"},
 			Keep:   []amicleanup.Keeper{amicleanup.Newest(2)},
 		},
+		SettleTime: time.Nanosecond, // this EC2 shows everything at once
 	}
 	plan, err := cleaner.Plan(ctx)
 	if err != nil {
@@ -93,7 +94,8 @@ func ExampleAfterBake() {
 			Select: amicleanup.Select{Name: "{group} {unix}"},
 			Keep:   []amicleanup.Keeper{amicleanup.Newest(2)},
 		},
-		Parallel: 1,
+		Parallel:   1,
+		SettleTime: time.Nanosecond, // this EC2 shows everything at once
 	})
 	images := []*bake.Image{
 		{Name: "web", Publishers: []bake.Publisher{retire}},

@@ -264,10 +264,14 @@ func (f *fake) DescribeLaunchTemplateVersions(context.Context, *awsec2.DescribeL
 }
 
 // cleaner keeps what keep says of the images of f whose names end in a stamp.
+// atOnce is the settle time of what shows everything at once.
+const atOnce = time.Nanosecond
+
 func cleaner(f *fake, keep ...amicleanup.Keeper) *amicleanup.Cleaner {
 	return &amicleanup.Cleaner{
-		Targets: []amicleanup.Target{{Region: "eu-west-1", Client: f}},
-		Policy:  amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}, Keep: keep},
+		SettleTime: atOnce,
+		Targets:    []amicleanup.Target{{Region: "eu-west-1", Client: f}},
+		Policy:     amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}, Keep: keep},
 	}
 }
 

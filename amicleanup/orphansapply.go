@@ -54,9 +54,10 @@ func (c *Cleaner) PlanOrphans(ctx context.Context, policy *OrphanPolicy) (*Orpha
 }
 
 // ApplyOrphans deletes the snapshots of a plan that PlanOrphans made by the
-// same policy. Each is read again just before, with the images that have it;
-// what differs from the plan is skipped, what is gone counts as done. An error
-// of one snapshot does not stop the others.
+// same policy. Each is read again just before, with the images that have it,
+// and what launch templates attach is read again before the first; what differs
+// from the plan is skipped, what is gone counts as done. An error of one
+// snapshot does not stop the others. It waits as Apply does.
 func (c *Cleaner) ApplyOrphans(ctx context.Context, policy *OrphanPolicy, plan *OrphanPlan) (*OrphanResult, error) {
 	if err := errors.Join(validateTargets(c.Targets), policy.Validate()); err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func (c *Cleaner) ApplyOrphans(ctx context.Context, policy *OrphanPolicy, plan *
 	runs := make([]*orphanRun, len(plan.Targets))
 	var wg sync.WaitGroup
 	for i := range plan.Targets {
-		runs[i] = &orphanRun{cleaner: c, plan: &plan.Targets[i]}
+		runs[i] = &orphanRun{cleaner: c, made: plan.Made, plan: &plan.Targets[i]}
 		wg.Go(func() { runs[i].apply(ctx) })
 	}
 	wg.Wait()
@@ -91,10 +92,12 @@ func (c *Cleaner) ApplyOrphans(ctx context.Context, policy *OrphanPolicy, plan *
 
 // An orphanRun deletes the orphans of one target.
 type orphanRun struct {
-	cleaner *Cleaner
-	plan    *OrphanTarget
-	results []OrphanSnapshotState
-	errs    []error
+	cleaner  *Cleaner
+	made     time.Time // the plan
+	plan     *OrphanTarget
+	attached map[string]*Snapshot // those of the plan with what attaches them now
+	results  []OrphanSnapshotState
+	errs     []error
 }
 
 func (r *orphanRun) apply(ctx context.Context) {
@@ -124,15 +127,35 @@ func (r *orphanRun) begin(ctx context.Context) (Target, error) {
 	target, ok := r.cleaner.target(r.plan.Account, r.plan.Region)
 	err := errors.New("the plan is for a target that the cleaner does not have")
 	if ok {
-		var owner string
-		if owner, err = ownerOf(ctx, target.Client); err == nil && owner != "" && owner != r.plan.Owner {
-			err = fmt.Errorf("%w: %s, not %s", ErrOtherAccount, owner, r.plan.Owner)
-		}
+		err = r.prepare(ctx, target.Client)
 	}
 	if err != nil {
 		r.errs = append(r.errs, &TargetError{r.plan.Account, r.plan.Region, err})
 	}
 	return target, err
+}
+
+// prepare waits until EC2 shows what there was when the plan was made, and reads
+// what the removal of a snapshot does not ask for by itself.
+func (r *orphanRun) prepare(ctx context.Context, client Client) error {
+	if err := r.cleaner.settled(ctx, r.made); err != nil {
+		return err
+	}
+	owner, err := ownerOf(ctx, client)
+	switch {
+	case err != nil:
+		return err
+	case owner != "" && owner != r.plan.Owner:
+		return fmt.Errorf("%w: %s, not %s", ErrOtherAccount, owner, r.plan.Owner)
+	}
+	r.attached = map[string]*Snapshot{}
+	for _, s := range r.plan.removals() {
+		r.attached[s.ID] = &Snapshot{ID: s.ID}
+	}
+	if err := readAttached(ctx, client, r.attached); err != nil {
+		return fmt.Errorf("launch templates: %w", err)
+	}
+	return nil
 }
 
 func (r *orphanRun) remove(ctx context.Context, client Client, planned *Snapshot, res *SnapshotResult) error {
@@ -150,6 +173,10 @@ func (r *orphanRun) remove(ctx context.Context, client Client, planned *Snapshot
 	}
 	if i := slices.IndexFunc(images, func(img Image) bool { return slices.Contains(img.Snapshots, planned.ID) }); i >= 0 {
 		res.Outcome, res.Detail = Skipped, images[i].ID+" has it now"
+		return nil
+	}
+	if by := r.attached[planned.ID].UsedBy; len(by) > 0 {
+		res.Outcome, res.Detail = Skipped, by[0]+" attaches it now"
 		return nil
 	}
 	if why := planned.drift(&found[0]); why != "" {

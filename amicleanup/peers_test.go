@@ -215,7 +215,8 @@ func cleanOurselves(t *testing.T, a *peerAccount) {
 	target := amicleanup.Connect(a.cfg, &amicleanup.ConnectOptions{NoCallLimits: true})
 	target.Scaling, target.Parameters = motoScaling{autoscaling.NewFromConfig(a.cfg)}, motoParameters{ssm.NewFromConfig(a.cfg)}
 	c := &amicleanup.Cleaner{
-		Targets: []amicleanup.Target{target},
+		SettleTime: atOnce,
+		Targets:    []amicleanup.Target{target},
 		Policy: amicleanup.Policy{
 			Group: amicleanup.GroupByTag("role"),
 			Keep:  []amicleanup.Keeper{amicleanup.Newest(2), amicleanup.InUse(amicleanup.AllSources()...)},

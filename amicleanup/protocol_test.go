@@ -44,7 +44,8 @@ func onServer(t *testing.T, client *awsec2.Client, inUse amicleanup.Keeper) {
 	launch(t, client, made["web 1700000000"])
 
 	c := &amicleanup.Cleaner{
-		Targets: []amicleanup.Target{{Region: "eu-west-1", Client: client}},
+		SettleTime: atOnce,
+		Targets:    []amicleanup.Target{{Region: "eu-west-1", Client: client}},
 		Policy: amicleanup.Policy{
 			Select: amicleanup.Select{Name: "{group} {unix}"},
 			Keep:   []amicleanup.Keeper{amicleanup.Newest(2), inUse},

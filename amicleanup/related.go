@@ -1,6 +1,7 @@
 package amicleanup
 
 import (
+	"context"
 	"fmt"
 	"slices"
 )
@@ -37,6 +38,30 @@ func (img *Image) parents() []string {
 		return nil
 	}
 	return slices.Compact(slices.DeleteFunc([]string{img.Source, img.Tags[tagSource]}, func(id string) bool { return id == "" || id == img.ID }))
+}
+
+// childrenOf are the images that were made from others, as a Source: what was
+// made since the plan, or was not seen by it, keeps its parents. What goes by
+// the same plan goes before them.
+type childrenOf struct{ going map[string]bool }
+
+func (childrenOf) Name() string { return "images made from it" }
+
+func (c childrenOf) References(ctx context.Context, t Target) ([]Reference, error) {
+	images, err := readImages(ctx, t.Client)
+	if err != nil {
+		return nil, err
+	}
+	var refs []Reference
+	for i := range images {
+		if c.going[images[i].ID] {
+			continue
+		}
+		for _, parent := range images[i].parents() {
+			refs = append(refs, Reference{ImageID: parent, By: "image " + images[i].ID})
+		}
+	}
+	return refs, nil
 }
 
 // lineage is which images were made from each, by id.

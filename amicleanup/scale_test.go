@@ -43,7 +43,8 @@ func TestAtScale(t *testing.T) {
 			}
 		}
 		c := &amicleanup.Cleaner{
-			Targets: []amicleanup.Target{amicleanup.Connect(srv.Config(where), nil)},
+			SettleTime: atOnce,
+			Targets:    []amicleanup.Target{amicleanup.Connect(srv.Config(where), nil)},
 			Policy: amicleanup.Policy{
 				Select: amicleanup.Select{Name: "{group} {unix}"},
 				Keep:   []amicleanup.Keeper{amicleanup.Newest(100 - drop), amicleanup.InUse(amicleanup.AllSources()...)},

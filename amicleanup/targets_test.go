@@ -42,7 +42,7 @@ func TestEverywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &amicleanup.Cleaner{Targets: targets, Policy: amicleanup.Policy{
+	c := &amicleanup.Cleaner{SettleTime: atOnce, Targets: targets, Policy: amicleanup.Policy{
 		Select: amicleanup.Select{Name: "{group} {unix}"},
 		Keep:   []amicleanup.Keeper{amicleanup.Newest(1), amicleanup.InUse(amicleanup.AllSources()...)},
 	}}

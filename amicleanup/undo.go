@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -26,6 +27,7 @@ func (c *Cleaner) Undo(ctx context.Context, r *Result) (*Result, error) {
 	}
 	out := &Result{Started: c.clock().Now().UTC()}
 	var errs []error
+	ended := c.settled(ctx, r.Finished) != nil
 	for i := range r.Images {
 		img := &r.Images[i]
 		if img.Before == nil || img.Outcome == Skipped || img.Outcome == AlreadyDone || img.Outcome == NotTried {
@@ -35,8 +37,8 @@ func (c *Cleaner) Undo(ctx context.Context, r *Result) (*Result, error) {
 			Account: img.Account, Region: img.Region, ID: img.ID, Name: img.Name,
 			Action: Restore, Outcome: NotTried,
 		}
-		if ctx.Err() == nil {
-			if err := c.undo(ctx, img, &res); err != nil {
+		if !ended && ctx.Err() == nil {
+			if err := c.undo(ctx, img, &res, out.Started); err != nil {
 				res.Outcome, res.Detail = Failed, err.Error()
 				errs = append(errs, &ImageError{res.Account, res.Region, res.ID, res.Name, err})
 			}
@@ -50,8 +52,8 @@ func (c *Cleaner) Undo(ctx context.Context, r *Result) (*Result, error) {
 	return out, errors.Join(errs...)
 }
 
-// undo takes back what was done to one image.
-func (c *Cleaner) undo(ctx context.Context, img, res *ImageResult) error {
+// undo takes back what was done to one image, in a run that began at started.
+func (c *Cleaner) undo(ctx context.Context, img, res *ImageResult, started time.Time) error {
 	target, ok := c.target(img.Account, img.Region)
 	if !ok {
 		return errors.New("the cleaner does not have its target")
@@ -71,7 +73,17 @@ func (c *Cleaner) undo(ctx context.Context, img, res *ImageResult) error {
 			res.Outcome = AlreadyDone
 			return nil
 		}
-		return fromRecycleBin(ctx, target.Client, img, res)
+		if err := fromRecycleBin(ctx, target.Client, img, res); err != nil || res.Outcome != Gone {
+			return err
+		}
+		// An earlier try may have taken it out a moment ago.
+		if err := c.settled(ctx, started); err != nil {
+			return err
+		}
+		if now, err = readImage(ctx, target.Client, img.ID); err == nil && now != nil {
+			res.Outcome, res.Detail = AlreadyDone, ""
+		}
+		return err
 	}
 	if now == nil {
 		res.Outcome = Gone

@@ -16,6 +16,7 @@ const referencesStale = time.Minute
 type regionUse struct {
 	cleaner *Cleaner
 	region  string
+	going   map[string]bool // by image id: what the plan changes, in all targets
 
 	reading turn
 	at      time.Time         // when it was read
@@ -33,6 +34,9 @@ func (u *regionUse) read(ctx context.Context) (used map[string]string, at time.T
 	sources := u.cleaner.Policy.sources()
 	found := make([][]Reference, len(u.cleaner.Targets))
 	coverage := make([][]Coverage, len(u.cleaner.Targets))
+	if u.cleaner.Policy.keepsParents() {
+		sources = append(sources, childrenOf{u.going})
+	}
 	var wg sync.WaitGroup
 	for i, t := range u.cleaner.Targets {
 		if t.Region == u.region {

@@ -63,7 +63,7 @@ const day = 24 * time.Hour
 // drawWorld makes a world of up to two regions with up to 20 images each.
 func drawWorld(t *rapid.T) *world {
 	w := &world{clock: &stepped{now: after(100 * 24)}, regions: map[string]*fake{}}
-	w.cleaner = &amicleanup.Cleaner{Clock: w.clock, Parallel: rapid.IntRange(1, 3).Draw(t, "parallel")}
+	w.cleaner = &amicleanup.Cleaner{SettleTime: atOnce, Clock: w.clock, Parallel: rapid.IntRange(1, 3).Draw(t, "parallel")}
 	for _, region := range []string{"eu-west-1", "us-east-1"}[:rapid.IntRange(1, 2).Draw(t, "regions")] {
 		f := newFake()
 		f.now, f.oldAPI = w.clock.Now, rapid.Bool().Draw(t, "old API")

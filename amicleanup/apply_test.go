@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -241,4 +242,29 @@ func TestEndlessPages(t *testing.T) {
 	if _, err := c.Plan(t.Context()); err == nil {
 		t.Error("no error")
 	}
+}
+
+// Apply changes nothing before EC2 shows what there was when the plan was
+// made; a context that ends before leaves it at that.
+func TestApplyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.series("web", 3)
+		c := cleaner(f, amicleanup.Newest(1))
+		c.SettleTime = 0
+		plan, begun := mustPlan(t, c), time.Now()
+		ended := errors.New("ended")
+		ctx, stop := context.WithTimeoutCause(t.Context(), 29*time.Second, ended)
+		defer stop()
+		result, err := c.Apply(ctx, plan)
+		if !errors.Is(err, ended) || result.Count(amicleanup.NotTried) != 2 || len(f.changes()) > 0 {
+			t.Errorf("%v, %v, changes %v", outcomes(result), err, f.changes())
+		}
+		if result, err = c.Apply(t.Context(), plan); err != nil || result.Count(amicleanup.Removed) != 2 || time.Since(begun) != 30*time.Second {
+			t.Errorf("after %s: %v, %v", time.Since(begun), outcomes(result), err)
+		}
+		if _, err := c.Apply(t.Context(), mustPlan(t, c)); err != nil || time.Since(begun) != 30*time.Second {
+			t.Errorf("nothing to do, after %s: %v", time.Since(begun), err)
+		}
+	})
 }

@@ -22,8 +22,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// lagging is an estate on an EC2 that shows late, and unevenly, what is new
-// and what was tagged.
+// lagging is an estate that shows late, and unevenly, what is new or tagged.
 type lagging struct {
 	*estate
 
@@ -31,8 +30,7 @@ type lagging struct {
 	builder string // an instance
 }
 
-// withLags runs a test under several lags of EC2, with three images
-// "web STAMP" that are settled.
+// withLags runs a test under several lags, with three settled images "web STAMP".
 func withLags(t *testing.T, test func(w *lagging)) {
 	t.Helper()
 	for _, tt := range []struct {
@@ -100,9 +98,9 @@ func (w *lagging) undo(r *amicleanup.Result) *amicleanup.Result {
 	return do(w.estate, out, err)
 }
 
-// there are the images that exist, whatever EC2 shows.
 func (w *lagging) there() map[string]ec2test.Resource { return w.existing("image") }
 
+// existing are the resources that exist, whatever EC2 shows.
 func (w *lagging) existing(kind string) map[string]ec2test.Resource {
 	all := map[string]ec2test.Resource{}
 	for _, r := range w.Resources(func(r ec2test.Resource) bool { return r.Type == kind }) {
@@ -115,8 +113,7 @@ func (w *lagging) wantThere(when string, ids ...string) {
 	w.t.Helper()
 	got := w.there()
 	maps.DeleteFunc(got, func(_ string, r ec2test.Resource) bool { return !strings.HasPrefix(r.Name, "web ") })
-	ids = slices.Sorted(slices.Values(ids))
-	if diff := cmp.Diff(ids, slices.Sorted(maps.Keys(got))); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(slices.Values(ids)), slices.Sorted(maps.Keys(got))); diff != "" {
 		w.t.Errorf("%s: images (-want +got):\n%s", when, diff)
 	}
 }
@@ -125,13 +122,11 @@ func (w *lagging) wantThere(when string, ids ...string) {
 // each right after the other.
 func TestLadderWithLags(t *testing.T) {
 	withLags(t, func(w *lagging) {
-		t, old := w.t, w.ids[0]
+		t, old, stay := w.t, w.ids[0], w.ids[1:]
 		w.share(old)
 		before, _ := w.look(old)
 		w.cleaner.Policy.Ladder = amicleanup.Ladder{Deprecated: 7 * day, Disabled: 14 * day}
-		twoStay := w.ids[1:]
-		w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.IDs(twoStay...))
-
+		w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.IDs(stay...))
 		same := func(when string) {
 			t.Helper()
 			time.Sleep(w.lag)
@@ -195,8 +190,8 @@ func TestLadderWithLags(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		step(amicleanup.Removed)
-		w.wantThere("at the end", twoStay...)
-		if left := w.existing("snapshot"); len(left) != len(twoStay) {
+		w.wantThere("at the end", stay...)
+		if left := w.existing("snapshot"); len(left) != len(stay) {
 			t.Errorf("snapshots left: %v", left)
 		}
 	})
@@ -246,9 +241,8 @@ func TestNewImagesWithLags(t *testing.T) {
 		}
 		// An old one comes back as a copy, which is to go at once.
 		w.bake(fmt.Sprintf("web %d", after(0).Unix()))
-		for range 2 {
-			night(w.t, w.cleaner)
-		}
+		night(w.t, w.cleaner)
+		night(w.t, w.cleaner)
 		w.wantThere("in the end", w.ids[6:]...)
 		if left := w.existing("snapshot"); len(left) != 2 {
 			w.t.Errorf("snapshots left: %v", left)
@@ -274,10 +268,13 @@ func TestRecycleBinWithLags(t *testing.T) {
 			}
 			w.wantThere("undone", w.ids...)
 		}
-		for range 2 {
-			night(w.t, w.cleaner)
-		}
+		removed = night(w.t, w.cleaner)
 		w.wantThere("removed again", w.ids[2])
+		w.Fail(ec2test.Fault{Action: "RestoreImageFromRecycleBin", When: ec2test.After, Code: "InternalError", Times: 1})
+		if out := w.undo(removed); out.Count(amicleanup.Restored) != 1 || out.Count(amicleanup.AlreadyDone) != 1 {
+			w.t.Errorf("undone with a lost answer: %v", outcomes(out))
+		}
+		w.wantThere("undone again", w.ids...)
 	})
 }
 
@@ -317,9 +314,8 @@ func TestOrphansWithLags(t *testing.T) {
 			do(w.estate, result, err)
 		}
 		img, _ := w.look(young)
-		want := append(snapshotsOf(img), snapshots[:2]...)
-		slices.Sort(want)
-		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(w.existing("snapshot")))); diff != "" {
+		want := slices.Values(append(snapshotsOf(img), snapshots[:2]...))
+		if diff := cmp.Diff(slices.Sorted(want), slices.Sorted(maps.Keys(w.existing("snapshot")))); diff != "" {
 			t.Errorf("snapshots (-want +got):\n%s", diff)
 		}
 	})
@@ -333,13 +329,13 @@ func TestAfterBakeWithLags(t *testing.T) {
 		retire := amicleanup.AfterBake(*w.cleaner)
 		for i := range 4 {
 			baked := []string{"bakestone:image", "web", "bakestone:build", fmt.Sprint("b", i), "bakestone:stamp", fmt.Sprint(after(i).Unix())}
-			if i%2 == 0 {
-				baked = append(baked, "bakestone:expires", time.Now().Add(day).Format(time.RFC3339))
-			}
-			id := w.bake(fmt.Sprint("web baked ", i), baked...)
-			if i%2 == 0 {
+			var id string
+			if name := fmt.Sprint("web baked ", i); i%2 == 0 {
+				id = w.bake(name, append(baked, "bakestone:expires", time.Now().Add(day).Format(time.RFC3339))...)
 				time.Sleep(w.lag)
 				w.untag(id, "bakestone:expires")
+			} else {
+				id = w.bake(name, baked...)
 			}
 			if err := retire.Publish(w.t.Context(), artifact{where: id}); err != nil {
 				w.t.Error(err)

@@ -79,6 +79,11 @@
 // interrupted run left behind are removed; a snapshot that another image has
 // never is. Applying a plan twice does no more than applying it once.
 //
+// EC2 shows what is new, and tags that have changed, some seconds late and not
+// in every answer. Therefore Apply waits until a plan is half a minute old
+// (Cleaner.SettleTime) before it looks again and changes anything: what was put
+// to use, tagged or baked before the plan is seen then.
+//
 // TRAPS.md lists what has gone wrong elsewhere, and the tests that show that
 // it does not go wrong here.
 //

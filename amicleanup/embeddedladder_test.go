@@ -237,3 +237,36 @@ func TestOrphansOnEmbeddedEC2(t *testing.T) {
 		}
 	})
 }
+
+// One run restores what another one is about to disable, and the tags of
+// neither show yet. In the end the image is as it was.
+func TestCompetingRunsWithLags(t *testing.T) {
+	withLags(t, func(w *lagging) {
+		old := w.ids[0]
+		w.share(old)
+		before, _ := w.look(old)
+		w.cleaner.Policy.Ladder = amicleanup.Ladder{Deprecated: 7 * day, Disabled: 14 * day}
+		w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.IDs(w.ids[1]))
+		night(w.t, w.cleaner)
+		time.Sleep(7 * day)
+		wanting := *w.cleaner
+		wanting.Policy.Keep = append(slices.Clone(w.cleaner.Policy.Keep), amicleanup.IDs(old))
+		disable, restore := mustPlan(w.t, w.cleaner), mustPlan(w.t, &wanting)
+		if disable.Count(amicleanup.Disable) != 1 || restore.Count(amicleanup.Restore) != 1 {
+			w.t.Fatalf("plans %+v, %+v", disable, restore)
+		}
+		result, err := w.cleaner.Apply(w.t.Context(), disable)
+		do(w.estate, result, err)
+		result, err = wanting.Apply(w.t.Context(), restore)
+		do(w.estate, result, err)
+		for range 3 {
+			night(w.t, &wanting)
+			time.Sleep(w.lag / 2)
+		}
+		time.Sleep(w.lag)
+		img, accounts := w.look(old)
+		if diff := cmp.Diff(before, img, cmp.Exporter(exportAll)); diff != "" || !slices.Equal(accounts, []string{neighbour}) {
+			w.t.Errorf("restored, shared with %v (-before +now):\n%s", accounts, diff)
+		}
+	})
+}

@@ -72,6 +72,9 @@ func (r *targetRun) differs(item *Item, images map[string]*Image) string {
 		if item.Image.Tags[TagRetired] != now.Tags[TagRetired] {
 			return "someone else has taken it to another rung"
 		}
+		if item.Image.State == available && now.State == disabled {
+			return "it is disabled now" // and what was saved of it may not show yet
+		}
 		return "" // what was enabled only is restored further
 	}
 	if by := r.usedBy(now.ID); by != "" {

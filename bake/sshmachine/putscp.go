@@ -14,7 +14,8 @@ import (
 
 // putSCP sends a tree by the old scp protocol into "t" of the given directory,
 // and the notes about it beside that. Nothing waits for an answer before the
-// next file is sent.
+// next file is sent. An scp that begins late, after the directory was removed,
+// finds none to write to.
 func (l *link) putSCP(ctx context.Context, src *source, into string, report *progress) error {
 	input, toMachine := io.Pipe()
 	fromMachine, output := io.Pipe()
@@ -27,18 +28,21 @@ func (l *link) putSCP(ctx context.Context, src *source, into string, report *pro
 	answered := make(chan error, 1)
 	go func() {
 		err := scpAnswers(fromMachine)
-		if err != nil {
+		if err != nil { // more complaints may come, which nobody reads
 			_ = input.CloseWithError(err)
+			_ = fromMachine.CloseWithError(err)
 		}
 		answered <- err
 	}()
-	p := newScript(nil, "exec scp -r -p -t "+quote(into), input)
+	p := newScript(nil, "cd "+quote(into)+" && exec scp -r -p -t .", input)
 	p.stdout = output
 	err := l.runScript(ctx, p)
 	_ = output.Close()
 	_ = input.CloseWithError(errEnded)
 	failed, refused := <-sent, <-answered
 	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	case refused != nil:
 		return refused
 	case failed != nil && !errors.Is(failed, errEnded):

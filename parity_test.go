@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-const parityPage = "internal/docs/packer-parity.md"
+const parityPage = "docs/packer-parity.md"
 
 // Every row of the comparison with Packer names something that exists, and a
 // test that shows it. A row with fewer than four columns is not compared: what

@@ -10,8 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // changeTimeout bounds the change of one image with its snapshots, which the
@@ -39,7 +38,7 @@ func (r *targetRun) act(ctx context.Context, item *Item, res *ImageResult) error
 		return nil
 	}
 	res.Before = now
-	ctx, stop := bake.WithTimeout(context.WithoutCancel(ctx), r.clock, changeTimeout)
+	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), r.clock, changeTimeout)
 	defer stop()
 	switch {
 	case now == nil && item.Action != Deregister:
@@ -121,7 +120,7 @@ func (r *targetRun) switchTo(ctx context.Context, action Action, now *Image, res
 // last on the way up, so that what was begun shows and can be taken back.
 type switcher struct {
 	client ImageSwitcher
-	clock  bake.Clock
+	clock  clock.Clock
 }
 
 func (s switcher) deprecate(ctx context.Context, img *Image) error {

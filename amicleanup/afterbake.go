@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // AfterBake returns a publisher that retires the older images of the group
@@ -59,7 +60,7 @@ func (a *afterBake) Publish(ctx context.Context, artifact bake.Artifact) error {
 	result, applyErr := c.Apply(ctx, plan)
 	var told error
 	if result != nil {
-		told = result.tell(bake.RunOf(ctx))
+		told = result.tell(bake.RunFromContext(ctx))
 	}
 	return errors.Join(err, missing, applyErr, told)
 }
@@ -77,7 +78,7 @@ func (r *Result) tell(run *bake.Run) error {
 // planListed plans again until the new images are in the plan, or for so long
 // that the policy cannot be about them.
 func (a *afterBake) planListed(ctx context.Context, c *Cleaner, ids map[string]string) (plan *Plan, missing, err error) {
-	limited, stop := bake.WithTimeout(ctx, c.clock(), listedTimeout)
+	limited, stop := clock.WithTimeout(ctx, c.clock(), listedTimeout)
 	defer stop()
 	for {
 		plan, err = c.Plan(ctx)

@@ -13,6 +13,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // Apply carries plan out. There is a result besides an error, unless the plan
@@ -94,7 +95,7 @@ type targetRun struct {
 	items   []*Item // to act on, in order
 	target  Target
 	region  *regionUse
-	clock   bake.Clock
+	clock   clock.Clock
 	log     *slog.Logger
 
 	changing turn            // held to remove an image whose snapshots another one to be removed has

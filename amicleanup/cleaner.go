@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A Cleaner retires the images of some targets by a policy. It holds no state;
@@ -31,7 +32,7 @@ type Cleaner struct {
 
 	// Clock is the time that images have their age by, and that Apply waits
 	// on. Nil is the real time.
-	Clock bake.Clock
+	Clock clock.Clock
 
 	// Log is told of every image that is removed or not. Nil discards it.
 	Log *slog.Logger
@@ -60,9 +61,9 @@ func (c *Cleaner) Plan(ctx context.Context) (*Plan, error) {
 	return plan, errors.Join(err, evalErr)
 }
 
-func (c *Cleaner) clock() bake.Clock {
+func (c *Cleaner) clock() clock.Clock {
 	if c.Clock == nil {
-		return bake.RealTime()
+		return clock.System()
 	}
 	return c.Clock
 }

@@ -4,14 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bakestone-go/bakestone/internal/iampolicy"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
-
-// A PolicyDocument is an IAM policy. It marshals to the JSON that IAM takes, and
-// String returns that, indented. Actions lists all that it allows, and With
-// returns one that allows what others allow as well: what bakes need, for the
-// same role.
-type PolicyDocument = iampolicy.Document
 
 // IAMPolicyOptions say what a program does with a Cleaner. Nil and the zero
 // value are that it plans and applies, in all targets.
@@ -43,7 +37,7 @@ type IAMPolicyOptions struct {
 // Of a Ladder it allows the rungs that there are. While images are still on one
 // that was taken out, what that needs is needed as well. The right to assume a
 // role in another account is not in it.
-func (c *Cleaner) IAMPolicy(o *IAMPolicyOptions) *PolicyDocument {
+func (c *Cleaner) IAMPolicy(o *IAMPolicyOptions) *iampolicy.Document {
 	if o == nil {
 		o = &IAMPolicyOptions{}
 	}
@@ -67,7 +61,7 @@ func (c *Cleaner) IAMPolicy(o *IAMPolicyOptions) *PolicyDocument {
 // policy: what its Cleaner needs, with its Orphans unless o says others, for the
 // reports, and for its Lock if that can tell. A Service whose Review applies
 // nothing needs no more than PlanOnly. It does no I/O.
-func (s *Service) IAMPolicy(o *IAMPolicyOptions) *PolicyDocument {
+func (s *Service) IAMPolicy(o *IAMPolicyOptions) *iampolicy.Document {
 	all := IAMPolicyOptions{}
 	if o != nil {
 		all = *o
@@ -79,7 +73,7 @@ func (s *Service) IAMPolicy(o *IAMPolicyOptions) *PolicyDocument {
 	if len(d.Statement) > 0 && len(s.Cleaner.Policy.Keep) > 0 {
 		d = d.With(iampolicy.New(look("ec2:DescribeSnapshots"))) // for ReadSizes
 	}
-	if lock, ok := s.Lock.(interface{ IAMPolicy() *PolicyDocument }); ok {
+	if lock, ok := s.Lock.(interface{ IAMPolicy() *iampolicy.Document }); ok {
 		d = d.With(lock.IAMPolicy())
 	}
 	return d
@@ -87,14 +81,14 @@ func (s *Service) IAMPolicy(o *IAMPolicyOptions) *PolicyDocument {
 
 // IAMPolicy is what AfterBake needs for an artifact in these regions: ec2.Policy
 // counts it among what the image needs.
-func (a *afterBake) IAMPolicy(regions ...string) *PolicyDocument {
+func (a *afterBake) IAMPolicy(regions ...string) *iampolicy.Document {
 	c := a.cleaner
 	c.Targets = slices.DeleteFunc(slices.Clone(c.Targets), func(t Target) bool { return !slices.Contains(regions, t.Region) })
 	return c.IAMPolicy(nil)
 }
 
 // IAMPolicy is what the lock needs, as an IAM policy, in whatever region it is.
-func (l *ParameterLock) IAMPolicy() *PolicyDocument {
+func (l *ParameterLock) IAMPolicy() *iampolicy.Document {
 	return iampolicy.New(iampolicy.Allow("Lock",
 		[]string{"ssm:GetParameter", "ssm:PutParameter", "ssm:DeleteParameter"},
 		iampolicy.ARNs("ssm", "*", "parameter/"+strings.TrimPrefix(l.Name, "/")), nil))

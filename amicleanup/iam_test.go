@@ -17,6 +17,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
 // TestIAMPolicyIsWhatTheCallsNeed does every duty and compares the calls that
@@ -45,7 +46,7 @@ func TestIAMPolicyIsWhatTheCallsNeed(t *testing.T) {
 	}
 }
 
-func (d *duty) document(w *estate) *amicleanup.PolicyDocument {
+func (d *duty) document(w *estate) *iampolicy.Document {
 	if d.tell != nil {
 		return d.tell(w)
 	}
@@ -53,7 +54,7 @@ func (d *duty) document(w *estate) *amicleanup.PolicyDocument {
 }
 
 // calledBy are the actions of a policy, without those that EC2 calls in turn.
-func calledBy(d *amicleanup.PolicyDocument) []string {
+func calledBy(d *iampolicy.Document) []string {
 	own := *d
 	own.Statement = nil
 	for _, s := range d.Statement {
@@ -133,7 +134,7 @@ func TestIAMPolicyKnowsEveryCall(t *testing.T) {
 
 // allows reports whether a statement allows an action on exactly these
 // resources under this condition.
-func allows(d *amicleanup.PolicyDocument, action, resource, condition string) bool {
+func allows(d *iampolicy.Document, action, resource, condition string) bool {
 	for _, s := range d.Statement {
 		if slices.Contains(s.Action, action) && slices.Equal(s.Resource, strings.Fields(resource)) && fmt.Sprint(s.Condition) == "map["+condition+"]" {
 			return true
@@ -150,7 +151,7 @@ func TestIAMPolicyNamesResources(t *testing.T) {
 	c := cleaner(f, amicleanup.Newest(1), amicleanup.SecondOpinion(amicleanup.UsageReports(nil), amicleanup.ImageReferences(0)),
 		amicleanup.InUse(amicleanup.Instances()))
 	c.Policy.Ladder = amicleanup.Ladder{Deprecated: day, Disabled: day}
-	want := func(d *amicleanup.PolicyDocument, action, resource, condition string) {
+	want := func(d *iampolicy.Document, action, resource, condition string) {
 		t.Helper()
 		if !allows(d, action, resource, condition) {
 			t.Errorf("no statement allows %s on %s if %s:\n%s", action, resource, condition, d)

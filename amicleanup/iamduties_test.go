@@ -17,6 +17,7 @@ import (
 	"github.com/bakestone-go/bakestone/amicleanup"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
 // A duty is something that a program does with a cleaner, whose policy is
@@ -26,9 +27,9 @@ type duty struct {
 	keep    []amicleanup.Keeper
 	policy  amicleanup.Policy // besides Select and Keep
 	options *amicleanup.IAMPolicyOptions
-	tell    func(w *estate) *amicleanup.PolicyDocument // nil is the cleaner's, with the options
-	before  func(w *estate)                            // is not counted
-	run     func(w *estate)                            // nil is removeAll
+	tell    func(w *estate) *iampolicy.Document // nil is the cleaner's, with the options
+	before  func(w *estate)                     // is not counted
+	run     func(w *estate)                     // nil is removeAll
 }
 
 // removeAll plans, applies with an answer that is lost, and applies again.
@@ -219,7 +220,7 @@ func duties() []duty {
 		},
 		{
 			name: "service", before: forget, keep: keep(amicleanup.Newest(1)),
-			tell: func(w *estate) *amicleanup.PolicyDocument { return nightly(w).IAMPolicy(nil) },
+			tell: func(w *estate) *iampolicy.Document { return nightly(w).IAMPolicy(nil) },
 			run: func(w *estate) {
 				if round := nightly(w).Once(w.t.Context()); round.Err != nil || round.Orphans == nil || round.Held != "" {
 					w.t.Errorf("round: %+v", round)
@@ -228,7 +229,7 @@ func duties() []duty {
 		},
 		{
 			name: "service that only plans", keep: keep(amicleanup.Newest(1)),
-			tell: func(w *estate) *amicleanup.PolicyDocument {
+			tell: func(w *estate) *iampolicy.Document {
 				return (&amicleanup.Service{Cleaner: w.cleaner}).IAMPolicy(&amicleanup.IAMPolicyOptions{PlanOnly: true})
 			},
 			run: func(w *estate) {
@@ -240,7 +241,7 @@ func duties() []duty {
 		},
 		{
 			name: "after bake", keep: keep(amicleanup.Newest(1)),
-			tell: func(w *estate) *amicleanup.PolicyDocument {
+			tell: func(w *estate) *iampolicy.Document {
 				retire, _ := amicleanup.AfterBake(*w.cleaner).(ec2.PolicyPublisher)
 				return retire.IAMPolicy(where)
 			},

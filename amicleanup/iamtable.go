@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bakestone-go/bakestone/internal/iampolicy"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
 // The permissions of each part of a policy. What a call needs is from "Actions,

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/bakestone-go/bakestone/internal/iampolicy"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
 // An Opinion answers what uses certain images, and can not list what uses any:

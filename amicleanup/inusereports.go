@@ -12,8 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // UsageReportOptions are how usage reports are had. The zero value and nil are
@@ -28,7 +27,7 @@ type UsageReportOptions struct {
 	Wait time.Duration
 
 	// Clock is the time to wait by. Nil is the real time.
-	Clock bake.Clock
+	Clock clock.Clock
 }
 
 const (
@@ -50,7 +49,7 @@ func UsageReports(o *UsageReportOptions) Opinion {
 	r.options.MaxAge = cmp.Or(r.options.MaxAge, defaultReportAge)
 	r.options.Wait = cmp.Or(r.options.Wait, defaultReportWait)
 	if r.options.Clock == nil {
-		r.options.Clock = bake.RealTime()
+		r.options.Clock = clock.System()
 	}
 	return Opinion{
 		Name: "usage reports", OwnerOnly: true, AtPlanOnly: true, Ask: r.ask,

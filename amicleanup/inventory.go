@@ -10,8 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // An Inventory is what there was in all targets at one time.
@@ -47,14 +46,11 @@ type TargetInventory struct {
 // failed is no error: it is in Coverage, and keeps images from being removed.
 //
 // A nil clock is the real time.
-func Read(ctx context.Context, targets []Target, policy *Policy, clock bake.Clock) (*Inventory, error) {
+func Read(ctx context.Context, targets []Target, policy *Policy, c clock.Clock) (*Inventory, error) {
 	if err := errors.Join(validateTargets(targets), policy.Validate(), validateSources(targets, policy)); err != nil {
 		return nil, err
 	}
-	if clock == nil {
-		clock = bake.RealTime()
-	}
-	inv := &Inventory{Time: clock.Now().UTC(), Targets: make([]TargetInventory, len(targets))}
+	inv := &Inventory{Time: clock.OrSystem(c).Now().UTC(), Targets: make([]TargetInventory, len(targets))}
 	errs := make([]error, len(targets))
 	var wg sync.WaitGroup
 	for i, t := range targets {

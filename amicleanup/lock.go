@@ -14,6 +14,7 @@ import (
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A Lock keeps two processes from doing the same work at the same time.
@@ -59,7 +60,7 @@ type ParameterLock struct {
 	For time.Duration
 
 	// Clock is the time to live by. Nil is the real time.
-	Clock bake.Clock
+	Clock clock.Clock
 }
 
 var _ Lock = (*ParameterLock)(nil)
@@ -100,9 +101,9 @@ func (l *ParameterLock) Acquire(ctx context.Context) (release func(ctx context.C
 	return func(ctx context.Context) error { return l.release(ctx, mine) }, nil
 }
 
-func (l *ParameterLock) clock() bake.Clock {
+func (l *ParameterLock) clock() clock.Clock {
 	if l.Clock == nil {
-		return bake.RealTime()
+		return clock.System()
 	}
 	return l.Clock
 }
@@ -133,7 +134,7 @@ func (l *ParameterLock) get(ctx context.Context) (v lockValue, there bool, err e
 
 // takeOver takes a lock whose holder has let its time pass.
 func (l *ParameterLock) takeOver(ctx context.Context, mine lockValue) error {
-	soon, stop := bake.WithTimeout(ctx, l.clock(), lockSettles/2)
+	soon, stop := clock.WithTimeout(ctx, l.clock(), lockSettles/2)
 	defer stop()
 	v, there, err := l.get(soon)
 	switch {
@@ -152,7 +153,7 @@ func (l *ParameterLock) takeOver(ctx context.Context, mine lockValue) error {
 	}
 	switch {
 	case err != nil:
-		ctx, stop := bake.WithTimeout(context.WithoutCancel(ctx), l.clock(), lockSettles)
+		ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), l.clock(), lockSettles)
 		defer stop()
 		return errors.Join(err, l.release(ctx, mine))
 	case !there || v.Token != mine.Token:

@@ -10,8 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A SnapshotInventory is which snapshots there were in all targets at one time.
@@ -59,14 +58,11 @@ func (t *SnapshotTarget) imageThere(id string) string {
 // target that could not be read completely; nothing of it is deleted.
 //
 // A nil clock is the real time.
-func ReadSnapshots(ctx context.Context, targets []Target, policy *OrphanPolicy, clock bake.Clock) (*SnapshotInventory, error) {
+func ReadSnapshots(ctx context.Context, targets []Target, policy *OrphanPolicy, c clock.Clock) (*SnapshotInventory, error) {
 	if err := errors.Join(validateTargets(targets), policy.Validate()); err != nil {
 		return nil, err
 	}
-	if clock == nil {
-		clock = bake.RealTime()
-	}
-	inv := &SnapshotInventory{Time: clock.Now().UTC(), Targets: make([]SnapshotTarget, len(targets))}
+	inv := &SnapshotInventory{Time: clock.OrSystem(c).Now().UTC(), Targets: make([]SnapshotTarget, len(targets))}
 	errs := make([]error, len(targets))
 	var wg sync.WaitGroup
 	for i, t := range targets {

@@ -11,6 +11,7 @@ import (
 	"github.com/adhocore/gronx"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A Service is a Cleaner that runs by itself: at the times of its schedule it
@@ -167,7 +168,7 @@ func (s *Service) locked(ctx context.Context, do func() error) (err error) {
 		return fmt.Errorf("lock: %w", err)
 	}
 	defer func() {
-		ctx, stop := bake.WithTimeout(context.WithoutCancel(ctx), s.Cleaner.Clock, releaseTimeout)
+		ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), s.Cleaner.Clock, releaseTimeout)
 		defer stop()
 		if released := release(ctx); released != nil {
 			err = errors.Join(err, fmt.Errorf("give the lock back: %w", released))
@@ -222,7 +223,7 @@ func (s *Service) held(ctx context.Context, plan *Plan) (string, error) {
 func (s *Service) apply(ctx context.Context, round *Round) error {
 	c := s.Cleaner
 	if s.Hours != nil {
-		limited, stop := bake.WithTimeout(ctx, c.Clock, s.Hours.left(c.clock().Now().In(s.location())))
+		limited, stop := clock.WithTimeout(ctx, c.Clock, s.Hours.left(c.clock().Now().In(s.location())))
 		defer stop()
 		ctx = limited
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -37,7 +38,7 @@ type ConnectOptions struct {
 	MaxRetryDelay time.Duration
 
 	// Clock is the time to live by. Nil is the real time.
-	Clock bake.Clock
+	Clock clock.Clock
 }
 
 const (
@@ -53,7 +54,7 @@ func (o *ConnectOptions) schedule() awsapi.Schedule {
 		MaxBackoff:  cmp.Or(o.MaxRetryDelay, defaultMaxRetryDelay),
 	}
 	if s.Clock == nil {
-		s.Clock = bake.RealTime()
+		s.Clock = clock.System()
 	}
 	if !o.NoCallLimits {
 		s.Limiter = awsapi.NewLimiter(s.Clock, nil)

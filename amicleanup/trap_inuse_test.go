@@ -17,6 +17,7 @@ import (
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -77,7 +78,7 @@ func TestTrapVersionNamedByGroup(t *testing.T) {
 
 // A running refresh may bring a template that is not yet on its group.
 func TestTrapRefreshTarget(t *testing.T) {
-	clock := ec2test.NewVirtual(after(100))
+	clock := clock.NewVirtual(after(100))
 	w := newEstate(t, 4, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Refresh: time.Hour}}, amicleanup.InUse(amicleanup.AutoScalingGroups()))
 	w.template("next", w.ids[1], w.ids[3])
 	w.template("now", w.ids[2])
@@ -191,7 +192,7 @@ func TestTrapNodeGroupsCannotLaunch(t *testing.T) {
 // What another target's account uses counts; an account that is no target is
 // known from a usage report only.
 func TestTrapUsedByAnotherAccount(t *testing.T) {
-	clock := ec2test.Scaled(1000)
+	clock := clock.Scaled(1000)
 	w := newEstate(t, 5, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{UsageReport: time.Minute}}, amicleanup.InUse(amicleanup.Instances()))
 	for _, id := range w.ids[:3] {
 		out, err := w.ec2.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{ImageId: &id, LaunchPermission: &ec2types.LaunchPermissionModifications{

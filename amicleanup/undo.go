@@ -8,8 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // Undo takes back what a result says was done, as far as EC2 allows: what was
@@ -62,7 +61,7 @@ func (c *Cleaner) undo(ctx context.Context, img, res *ImageResult, started time.
 		res.Outcome, res.Detail = Skipped, "it was restored"
 		return nil
 	}
-	ctx, stop := bake.WithTimeout(context.WithoutCancel(ctx), c.clock(), changeTimeout)
+	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), c.clock(), changeTimeout)
 	defer stop()
 	now, err := readImage(ctx, target.Client, img.ID)
 	if err != nil {

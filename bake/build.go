@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A build is the baking of one image: its plan, the sessions whose state the
@@ -32,7 +34,7 @@ type build struct {
 	resumed bool     // another process had begun it
 	from    int      // the index of the stage to begin with
 	current atomic.Pointer[string]
-	kept    *Kept
+	kept    *KeptMachine
 
 	handing  sync.Once // handOn
 	handedOn chan struct{}
@@ -235,7 +237,7 @@ func (b *build) keep() {
 	if b.reached() == checking {
 		session, launched = b.check, checking
 	}
-	keeper, ok := session.(Keeper)
+	keeper, ok := session.(MachineKeeper)
 	if !ok {
 		b.run.Say("this builder cannot keep a machine")
 		return
@@ -245,7 +247,7 @@ func (b *build) keep() {
 			s.record.State = StepKept
 		}
 	}
-	kept := keeper.Kept()
+	kept := keeper.KeptMachine()
 	b.kept = &kept
 	b.event(Event{Kind: MachineKept, Text: kept.String()})
 }
@@ -284,7 +286,7 @@ func (b *build) save(ctx context.Context) error {
 		}
 	}
 	const saveTimeout = time.Minute
-	ctx, stop := WithTimeout(context.WithoutCancel(ctx), b.Clock, saveTimeout)
+	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), b.Clock, saveTimeout)
 	defer stop()
 	if err := b.Store.Save(ctx, &b.record); err != nil {
 		return fmt.Errorf("save the record: %w", err)

@@ -45,7 +45,7 @@ type Session interface {
 	// with. Its connection is closed before the first of them. They wait for
 	// nothing: the artifact is promoted next, and what is left of Launch is undone
 	// when the build ends.
-	Release() []Step
+	EndCheck() []Step
 
 	// Promote is the steps that make a good artifact ready for others, after
 	// its checks: final tags, copies, permissions. One that fails with a
@@ -56,10 +56,10 @@ type Session interface {
 	Artifact() Artifact
 }
 
-// A Keeper is a Session that can say how to reach its machine when a failed
+// A MachineKeeper is a Session that can say how to reach its machine when a failed
 // build keeps it.
-type Keeper interface {
-	Kept() Kept
+type MachineKeeper interface {
+	KeptMachine() KeptMachine
 }
 
 // A Finder is a Builder that can look for an artifact that an earlier build
@@ -70,12 +70,12 @@ type Finder interface {
 	Find(ctx context.Context, img *Image, run *Run) (Artifact, error)
 }
 
-// A Clasher is a Builder that can tell that two images of one Bake cannot both
+// A ConflictChecker is a Builder that can tell that two images of one Bake cannot both
 // be made: two of the same fixed name, say.
-type Clasher interface {
+type ConflictChecker interface {
 	// Clashes is why img, whose Builder it is, cannot be made together with
 	// other, which came before it; nil if it can. It does no I/O.
-	Clashes(img, other *Image) error
+	Conflicts(img, other *Image) error
 }
 
 // ErrNoArtifact is what Finder.Find returns when there is none.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // do runs one step: its pause, its attempts, and the record before and after.
@@ -85,7 +87,7 @@ func (b *build) attempt(ctx context.Context, s *stage) error {
 	if limit == 0 {
 		limit = b.StepTimeout
 	}
-	limited, stop := WithTimeout(ctx, b.Clock, limit)
+	limited, stop := clock.WithTimeout(ctx, b.Clock, limit)
 	defer stop()
 	err := guard(func() error { return s.Do(withRun(limited, b.run)) })
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(limited), context.DeadlineExceeded) {
@@ -142,7 +144,7 @@ func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bo
 const undoTries = 3
 
 func (b *build) undoOne(ctx context.Context, s *stage, outcome Outcome) error {
-	limited, stop := WithTimeout(ctx, b.Clock, b.UndoTimeout)
+	limited, stop := clock.WithTimeout(ctx, b.Clock, b.UndoTimeout)
 	defer stop()
 	for try := 1; ; try++ {
 		err := guard(func() error { return s.Undo(withRun(limited, b.run), outcome) })

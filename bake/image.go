@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // An Image is the definition of one image. It is a plain value: making one
@@ -90,8 +92,8 @@ type Run struct {
 	// Expires is when whatever is left of the build may be removed by anyone.
 	Expires time.Time
 
-	// Clock is the time to live by; never nil.
-	Clock Clock
+	// Clock tells time and sleeps. It is never nil.
+	Clock clock.Clock
 
 	// Log receives what is not worth an event; never nil.
 	Log *slog.Logger
@@ -103,12 +105,12 @@ type Run struct {
 
 // NewRun returns a Run for tests of a Builder without the engine. Observe may
 // be nil.
-func NewRun(id, image string, clock Clock, observe func(Event)) *Run {
-	if clock == nil {
-		clock = RealTime()
+func NewRun(id, image string, c clock.Clock, observe func(Event)) *Run {
+	if c == nil {
+		c = clock.System()
 	}
 	return &Run{
-		ID: id, Image: image, Clock: clock, Expires: clock.Now().Add(defaultLifetime),
+		ID: id, Image: image, Clock: c, Expires: c.Now().Add(defaultLifetime),
 		Log: slog.New(slog.DiscardHandler), emit: observe, mask: &masker{},
 	}
 }
@@ -153,9 +155,9 @@ func withRun(ctx context.Context, r *Run) context.Context {
 	return context.WithValue(ctx, runKey{}, r)
 }
 
-// RunOf returns the build that ctx belongs to, so that a provisioner can report
+// RunFromContext returns the build that ctx belongs to, so that a provisioner can report
 // what it does. Outside of a build it is one that reports to nobody.
-func RunOf(ctx context.Context) *Run {
+func RunFromContext(ctx context.Context) *Run {
 	if r, ok := ctx.Value(runKey{}).(*Run); ok {
 		return r
 	}
@@ -175,8 +177,8 @@ func describe(v any) string {
 	return strings.ToLower(strings.TrimSuffix(name, "Func"))
 }
 
-// Kept says how to reach a machine that a failed build left running.
-type Kept struct {
+// KeptMachine says how to reach a machine that a failed build left running.
+type KeptMachine struct {
 	Machine   string     // the platform's name for it: "i-0123456789abcdef0"
 	Address   string     // host and port
 	User      string     // the login
@@ -187,20 +189,6 @@ type Kept struct {
 }
 
 // String says how to reach the machine and until when, without the key.
-func (k Kept) String() string {
+func (k KeptMachine) String() string {
 	return fmt.Sprintf("%s is kept until %s: ssh %s@%s", k.Machine, k.Expires.UTC().Format(time.RFC3339), k.User, k.Address)
-}
-
-// WaitFor calls ready at intervals of every on clock until it says true, fails
-// or ctx ends.
-func WaitFor(ctx context.Context, clock Clock, every time.Duration, ready func(context.Context) (bool, error)) error {
-	for {
-		ok, err := ready(ctx)
-		if ok || err != nil {
-			return err
-		}
-		if err := clock.Sleep(ctx, every); err != nil {
-			return err
-		}
-	}
 }

@@ -18,10 +18,10 @@ import (
 	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
-// A Declarer is a Provisioner that can say what its result depends on, as far
+// A InputDeclarer is a Provisioner that can say what its result depends on, as far
 // as the baking host knows: its parameters and the files that it uses. What it
 // fetches while it runs, such as packages, is not among them.
-type Declarer interface {
+type InputDeclarer interface {
 	// DeclareInputs adds everything to in. Its error is a file that cannot be
 	// read.
 	DeclareInputs(in *Inputs) error
@@ -37,7 +37,7 @@ type Inputs struct{ lines []input }
 
 type input struct{ name, value string }
 
-// InputsOf collects the inputs of all provisioners. One that is no Declarer,
+// InputsOf collects the inputs of all provisioners. One that is no InputDeclarer,
 // such as a func, is an error: nobody can tell whether it has changed.
 func InputsOf(provisioners ...Provisioner) (*Inputs, error) {
 	in := new(Inputs)
@@ -54,7 +54,7 @@ func InputsOf(provisioners ...Provisioner) (*Inputs, error) {
 // Of adds the inputs of a part, each name behind the part's: for provisioners
 // that are made of others.
 func (in *Inputs) Of(part string, p Provisioner) error {
-	d, ok := p.(Declarer)
+	d, ok := p.(InputDeclarer)
 	if !ok {
 		return fmt.Errorf("%s: %T does not declare its inputs", part, p)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // Options say how images are baked. A nil *Options and the zero value are the
@@ -69,8 +71,8 @@ type Options struct {
 	// debug level, failures as warnings. Nil discards.
 	Log *slog.Logger
 
-	// Clock is the time to live by. Nil is the real time.
-	Clock Clock
+	// Clock tells time and sleeps. If nil, the system clock is used.
+	Clock clock.Clock
 }
 
 // OnFailure says what becomes of the machine of a build that failed: CleanUp or
@@ -113,7 +115,7 @@ func newSettings(o *Options) *settings {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
 	if s.Clock == nil {
-		s.Clock = RealTime()
+		s.Clock = clock.System()
 	}
 	return s
 }

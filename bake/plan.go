@@ -82,7 +82,7 @@ func (b *build) planChecks() {
 			Do:   func(ctx context.Context) error { return c.Check(ctx, b.machine) },
 		})
 	}
-	for _, step := range b.check.Release() {
+	for _, step := range b.check.EndCheck() {
 		step.Name = prefix + step.Name
 		b.stage(releasing, step)
 	}

@@ -41,7 +41,7 @@ func (s lingeringSession) Launch() []bake.Step {
 	return steps
 }
 
-func (s lingeringSession) Release() []bake.Step {
+func (s lingeringSession) EndCheck() []bake.Step {
 	return []bake.Step{{Name: "let go", Do: func(context.Context) error { return nil }}}
 }
 

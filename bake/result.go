@@ -22,9 +22,9 @@ type Result struct {
 	Image    *Image
 	Build    string // the build id; empty when it did not begin
 	Status   Status
-	Artifact Artifact // nil unless it is baked or reused; also set when only a publisher failed
-	Err      error    // an *Error, possibly joined with errors of the clean-up
-	Kept     *Kept    // the machine that Options.OnFailure kept
+	Artifact Artifact     // nil unless it is baked or reused; also set when only a publisher failed
+	Err      error        // an *Error, possibly joined with errors of the clean-up
+	Kept     *KeptMachine // the machine that Options.OnFailure kept
 	Steps    []StepResult
 	Started  time.Time
 	Finished time.Time

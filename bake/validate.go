@@ -95,7 +95,7 @@ func (img *Image) validate(number int, given map[*Image]bool) []error {
 
 // clashes reports the images before img that it cannot be made together with.
 func (img *Image) clashes(before []*Image) []error {
-	c, ok := img.Builder.(Clasher)
+	c, ok := img.Builder.(ConflictChecker)
 	if !ok {
 		return nil
 	}
@@ -104,7 +104,7 @@ func (img *Image) clashes(before []*Image) []error {
 		if other == nil || other == img || other.Builder == nil {
 			continue
 		}
-		if err := c.Clashes(img, other); err != nil {
+		if err := c.Conflicts(img, other); err != nil {
 			errs = append(errs, &Error{Image: img.Name, Err: err})
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -74,7 +75,7 @@ func watchHeap() (most func() uint64) {
 // a hundred times faster; "s/bake" is in the time of the cloud.
 func BenchmarkRealisticBake(b *testing.B) {
 	const speed = 100
-	clock := ec2test.Scaled(speed)
+	clock := clock.Scaled(speed)
 	server := newServer(b, &ec2test.Options{Clock: clock, Latency: ec2test.Realistic()})
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
 		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock,

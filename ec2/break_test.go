@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -117,7 +118,7 @@ func wantCleanEndOf(ctx context.Context, t *testing.T, server *ec2test.Server, o
 	t.Helper()
 	o.CallTimeout = 200 * time.Millisecond
 	// On this clock a step has a second, and what is limited to minutes less.
-	options := &bake.Options{StepTimeout: time.Minute, Clock: ec2test.Scaled(60)}
+	options := &bake.Options{StepTimeout: time.Minute, Clock: clock.Scaled(60)}
 	results, err := bake.Bake(ctx, options, define(ec2.NewCloud(server.Config(testRegion), o)))
 	server.Mend()
 	var named *bake.Error

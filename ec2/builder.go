@@ -182,9 +182,9 @@ type Builder struct {
 }
 
 var (
-	_ bake.Builder = Builder{}
-	_ bake.Finder  = Builder{}
-	_ bake.Clasher = Builder{}
+	_ bake.Builder         = Builder{}
+	_ bake.Finder          = Builder{}
+	_ bake.ConflictChecker = Builder{}
 )
 
 const (
@@ -270,7 +270,7 @@ func (b Builder) Validate(img *bake.Image) error {
 }
 
 // Clashes reports an AMIName that other has as well, in the same place.
-func (b Builder) Clashes(img, other *bake.Image) error {
+func (b Builder) Conflicts(img, other *bake.Image) error {
 	with, ok := other.Builder.(Builder)
 	if b, with = b.of(img), with.of(other); !ok || b.AMIName == "" || b.AMIName != with.AMIName || b.Cloud == nil || with.Cloud == nil {
 		return nil

@@ -132,7 +132,7 @@ func (s *session) Capture() []bake.Step {
 }
 
 // Release ends the instance that was checked.
-func (s *session) Release() []bake.Step { return []bake.Step{s.ending()} }
+func (s *session) EndCheck() []bake.Step { return []bake.Step{s.ending()} }
 
 // ending is the step with which an instance has done its part.
 func (s *session) ending() bake.Step {

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -178,7 +179,7 @@ func (r *region) fetchNamed(ctx context.Context, names []string) (map[string]ec2
 // lookAtKey finds out whether a KMS key exists and can encrypt volumes.
 func (s *session) lookAtKey(ctx context.Context, r *region, place *CopyError, field, key string) error {
 	trouble, err := r.lookups.keys.get(ctx, key, func(ctx context.Context) (string, error) {
-		ctx, stop := bake.WithTimeout(ctx, r.clock, r.callTimeout)
+		ctx, stop := clock.WithTimeout(ctx, r.clock, r.callTimeout)
 		defer stop()
 		out, err := r.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(key)})
 		if api, ok := errors.AsType[smithy.APIError](err); ok && (api.ErrorCode() == "NotFoundException" || api.ErrorCode() == "InvalidArnException") {

@@ -19,7 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 	"github.com/bakestone-go/bakestone/internal/poll"
 )
@@ -80,7 +80,7 @@ type CloudOptions struct {
 	NoCallLimits bool
 
 	// Clock is the time to live by. Nil is the real time.
-	Clock bake.Clock
+	Clock clock.Clock
 }
 
 // A CallLimit is the rate of one API action in one region. A zero Rate is what
@@ -128,7 +128,7 @@ func NewCloud(cfg aws.Config, o *CloudOptions) *Cloud {
 		}
 	}
 	if c.options.Clock == nil {
-		c.options.Clock = bake.RealTime()
+		c.options.Clock = clock.System()
 	}
 	c.account = newShared[string](c.options)
 	c.schedule = awsapi.Schedule{
@@ -182,7 +182,7 @@ type region struct {
 	iam         *iam.Client
 	sts         *sts.Client
 	kms         *kms.Client
-	clock       bake.Clock
+	clock       clock.Clock
 	settle      time.Duration
 	interval    time.Duration // between two polls
 	callTimeout time.Duration
@@ -229,7 +229,7 @@ func newPoller[T any](o CloudOptions, fetch func(context.Context, []string) (map
 func (c *Cloud) checkIP(ctx context.Context) (netip.Addr, error) {
 	const url = "https://checkip.amazonaws.com/"
 	const longestAnswer = 64
-	ctx, stop := bake.WithTimeout(ctx, c.options.Clock, c.options.CallTimeout)
+	ctx, stop := clock.WithTimeout(ctx, c.options.Clock, c.options.CallTimeout)
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

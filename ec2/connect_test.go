@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
@@ -103,7 +104,7 @@ func TestHostKeys(t *testing.T) {
 			server := newServer(t, nil)
 			b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), PrivateIP: at, Address: ec2.PrivateAddress}
 			test.change(&b)
-			_, err := bake.Bake(t.Context(), &bake.Options{Clock: ec2test.Scaled(100)}, &bake.Image{Name: "verified", Builder: b})
+			_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "verified", Builder: b})
 			if refusal, refused := errors.AsType[*sshmachine.HostKeyError](err); refused != test.refused || refusal == nil && err != nil {
 				t.Errorf("error %v, want a refused host key: %v", err, test.refused)
 			}
@@ -133,7 +134,7 @@ func TestConsoleOfAnother(t *testing.T) {
 		ConsoleHostKey: true,
 		Dial:           func(ctx context.Context, _ ec2.Target) (net.Conn, error) { return server.DialInstance(ctx, other) },
 	}}
-	_, err := bake.Bake(t.Context(), &bake.Options{Clock: ec2test.Scaled(100)}, &bake.Image{Name: "console", Builder: b})
+	_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "console", Builder: b})
 	if _, refused := errors.AsType[*sshmachine.HostKeyError](err); !refused {
 		t.Errorf("error %v, want a refused host key", err)
 	}

@@ -12,7 +12,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -23,7 +23,7 @@ const consoleEvery = 5 * time.Second
 // readHostKeys waits until cloud-init has printed the host keys to the console.
 func (s *session) readHostKeys(ctx context.Context) error {
 	latest := true
-	err := bake.WaitFor(ctx, s.run.Clock, consoleEvery, func(ctx context.Context) (bool, error) {
+	err := clock.WaitFor(ctx, s.run.Clock, consoleEvery, func(ctx context.Context) (bool, error) {
 		out, err := s.region.client.GetConsoleOutput(ctx, &awsec2.GetConsoleOutputInput{
 			InstanceId: aws.String(s.Instance.ID), Latest: aws.Bool(latest),
 		})

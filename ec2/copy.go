@@ -13,6 +13,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -192,7 +193,7 @@ func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *place) er
 		in.Encrypted = aws.Bool(c.Encrypted == Yes)
 	}
 	p.Refused = false
-	return bake.WaitFor(ctx, r.clock, fullEvery, func(ctx context.Context) (bool, error) {
+	return clock.WaitFor(ctx, r.clock, fullEvery, func(ctx context.Context) (bool, error) {
 		err := r.onceVisible(ctx, func(ctx context.Context) error {
 			out, err := r.client.CopyImage(ctx, in)
 			if err == nil {

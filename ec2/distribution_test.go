@@ -16,6 +16,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -74,7 +75,7 @@ func addProd(server *ec2test.Server, role ec2test.Role) {
 }
 
 // fast are options whose pauses pass in no time.
-func fast() *bake.Options { return &bake.Options{Clock: ec2test.Scaled(1000)} }
+func fast() *bake.Options { return &bake.Options{Clock: clock.Scaled(1000)} }
 
 func describe(t *testing.T, cloud *ec2.Cloud, region, id string) ec2types.Image {
 	t.Helper()
@@ -183,7 +184,7 @@ func TestDistributingBuilderConforms(t *testing.T) {
 		layer, _ := spread(cloud).Builder.(ec2.Builder)
 		layer.Source = nil
 		return baketest.Platform{
-			Builder: spread(cloud).Builder, Layers: layer, Existing: server.Leftovers, Clock: ec2test.Scaled(1000),
+			Builder: spread(cloud).Builder, Layers: layer, Existing: server.Leftovers, Clock: clock.Scaled(1000),
 		}
 	})
 }
@@ -248,7 +249,7 @@ func TestAllOrNothing(t *testing.T) {
 
 // A copy that EC2 begins and cannot finish is made anew; what succeeded is not.
 func TestFailedCopyIsMadeAgain(t *testing.T) {
-	clock := ec2test.Scaled(60)
+	clock := clock.Scaled(60)
 	server := roleServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Image: 30 * time.Second, Snapshot: 20 * time.Second}})
 	o := quick(server)
 	o.Clock = clock
@@ -283,7 +284,7 @@ func TestFailedCopyIsMadeAgain(t *testing.T) {
 
 // EC2 copies so many snapshots into a region at once, and no more.
 func TestMoreCopiesThanEC2MakesAtOnce(t *testing.T) {
-	clock := ec2test.Scaled(200)
+	clock := clock.Scaled(200)
 	server := newServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Image: 20 * time.Second, Snapshot: 20 * time.Second}})
 	o := quick(server)
 	o.Clock, o.CallTimeout = clock, time.Hour

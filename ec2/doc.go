@@ -56,7 +56,7 @@
 //	…
 //	fmt.Println(ec2.Policy(cloud, image))
 //
-// What a clean-up with the same role needs is added by PolicyDocument.With.
+// What a clean-up with the same role needs is added by iampolicy.Document.With.
 //
 // # Many bakes at once
 //

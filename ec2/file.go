@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // makeDirs makes the missing directories above a file that is to be written: a
@@ -77,7 +77,7 @@ func lockFile(ctx context.Context, path string) (unlock func() error, err error)
 			}
 			continue
 		}
-		if err := bake.RealTime().Sleep(ctx, lockPause); err != nil {
+		if err := clock.System().Sleep(ctx, lockPause); err != nil {
 			return nil, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
@@ -113,7 +114,7 @@ func TestEventualConsistency(t *testing.T) {
 }
 
 func TestInstanceThatDiesIsAnError(t *testing.T) {
-	clock := ec2test.Scaled(30)
+	clock := clock.Scaled(30)
 	server := newServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Realistic()})
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
 		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, CallTimeout: time.Hour,

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
@@ -99,7 +100,7 @@ func keptMachine(t *testing.T, failing func(*ec2.Cloud) *bake.Image) {
 // down at its expiry, and that terminates the instance, also when it was
 // restarted meanwhile.
 func TestGuestEndsItself(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))
+	clock := clock.NewVirtual(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))
 	server := newServer(t, &ec2test.Options{Clock: clock})
 	o := quick(server)
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
@@ -129,8 +130,8 @@ func TestGuestEndsItself(t *testing.T) {
 }
 
 // atStart shows the virtual time, but sleeps really.
-type atStart struct{ *ec2test.VirtualClock }
+type atStart struct{ *clock.Virtual }
 
 func (atStart) Sleep(ctx context.Context, d time.Duration) error {
-	return bake.RealTime().Sleep(ctx, d)
+	return clock.System().Sleep(ctx, d)
 }

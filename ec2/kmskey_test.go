@@ -10,6 +10,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
 // secret is the image of spread, encrypted with a key of the account.
@@ -150,7 +151,7 @@ func TestPolicyOfPullerHasSourceKey(t *testing.T) {
 	b.BlockDevices[0].KMSKey = "arn:aws:kms:eu-west-1:123456789012:key/source"
 	img.Builder = b
 	doc := ec2.Policy(b.Distribute.Copies[2].Cloud, img)
-	if !slices.ContainsFunc(doc.Statement, func(s ec2.PolicyStatement) bool {
+	if !slices.ContainsFunc(doc.Statement, func(s iampolicy.Statement) bool {
 		return slices.Contains(s.Action, "kms:ReEncryptFrom") && slices.Contains(s.Resource, b.BlockDevices[0].KMSKey)
 	}) {
 		t.Errorf("the policy has no right to the key of the AMI:\n%s", doc)

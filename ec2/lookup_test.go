@@ -13,6 +13,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -21,7 +22,7 @@ import (
 // answer stays young for the whole test unless its clock is moved. Waits end at
 // once all the same, because nothing takes time on the server.
 func patient(server *ec2test.Server) (*ec2.Cloud, *movedClock) {
-	clock := &movedClock{Clock: bake.RealTime()}
+	clock := &movedClock{Clock: clock.System()}
 	o := quick(server)
 	o.Clock, o.PollInterval = clock, time.Hour
 	return ec2.NewCloud(server.Config(testRegion), o), clock
@@ -29,7 +30,7 @@ func patient(server *ec2test.Server) (*ec2.Cloud, *movedClock) {
 
 // A movedClock is the real time and what it was moved by.
 type movedClock struct {
-	bake.Clock
+	clock.Clock
 
 	by atomic.Int64
 }

@@ -71,7 +71,7 @@ func (m PackerManifest) Publish(ctx context.Context, a bake.Artifact) (err error
 	if !ok {
 		return notAMI(a)
 	}
-	run := bake.RunOf(ctx)
+	run := bake.RunFromContext(ctx)
 	build := manifestBuild{
 		Name: m.Name, Builder: "amazon-ebs", Time: run.Clock.Now().Unix(), ArtifactID: ami.packerID(),
 		RunUUID: m.RunUUID, CustomData: m.CustomData,

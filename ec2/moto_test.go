@@ -108,7 +108,7 @@ func motoAccount(t *testing.T) (*ec2.Cloud, *motoTransport) {
 }
 
 // TestDistributeOnMoto is as much of TestRealisticDefinition as moto implements;
-// internal/docs/moto.md lists what it does not.
+// docs/moto.md lists what it does not.
 func TestDistributeOnMoto(t *testing.T) {
 	cloud := motoCloud(t)
 	const region = "us-west-2"

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
@@ -168,7 +169,7 @@ func TestPlacementMovesOn(t *testing.T) {
 
 // TestCapacityWait goes on until there is room.
 func TestCapacityWait(t *testing.T) {
-	clock := ec2test.Scaled(600)
+	clock := clock.Scaled(600)
 	server := newServer(t, &ec2test.Options{Clock: clock})
 	o := quick(server)
 	o.Clock = clock

@@ -2,18 +2,8 @@ package ec2
 
 import (
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/internal/iampolicy"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
-
-// A PolicyDocument is an IAM policy. It marshals to the JSON that IAM takes, and
-// String returns that, indented. Actions lists all that it allows, and With
-// returns one that allows what others allow as well: what a clean-up needs, for
-// the same role.
-type PolicyDocument = iampolicy.Document
-
-// A PolicyStatement allows actions on resources; it is one of the Statements of
-// a PolicyDocument.
-type PolicyStatement = iampolicy.Statement
 
 // Policy is the least that the credentials of cloud need to bake the images, to
 // clean up after them, and to destroy them again: what each of them uses of its
@@ -27,9 +17,9 @@ type PolicyStatement = iampolicy.Statement
 //
 // The document stands for an account of its own: it has "*" in place of the
 // account's id. It does no I/O.
-func Policy(cloud *Cloud, images ...*bake.Image) *PolicyDocument {
+func Policy(cloud *Cloud, images ...*bake.Image) *iampolicy.Document {
 	var all grants
-	var others []*PolicyDocument
+	var others []*iampolicy.Document
 	for _, img := range images {
 		b, ok := img.Builder.(Builder)
 		if !ok {
@@ -78,7 +68,7 @@ type PolicyPublisher interface {
 
 	// IAMPolicy is what Publish needs for an artifact that is in these regions,
 	// of the account where it is baked. It does no I/O.
-	IAMPolicy(regions ...string) *PolicyDocument
+	IAMPolicy(regions ...string) *iampolicy.Document
 }
 
 // A grant is one statement of one feature.
@@ -91,8 +81,8 @@ type grant struct {
 
 type grants []grant
 
-func (g grants) document() *PolicyDocument {
-	all := make([]PolicyStatement, 0, len(g))
+func (g grants) document() *iampolicy.Document {
+	all := make([]iampolicy.Statement, 0, len(g))
 	for _, one := range g {
 		all = append(all, iampolicy.Allow(one.sid, one.actions, one.resources, one.condition))
 	}

@@ -19,8 +19,10 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
 // aDefinition is an image whose policy is compared with the calls it makes.
@@ -287,7 +289,7 @@ func TestPolicyNamesResources(t *testing.T) {
 	}
 	img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/images/web"}}
 	doc := ec2.Policy(cloud, img, img)
-	var back ec2.PolicyDocument
+	var back iampolicy.Document
 	if err := json.Unmarshal([]byte(doc.String()), &back); err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +321,7 @@ func TestPolicyNamesResources(t *testing.T) {
 		{"iam:GetInstanceProfile", "arn:aws:iam::*:instance-profile/*baker", ""},
 		{"iam:PassRole", "arn:aws:iam::*:role/*", "iam:PassedToService"},
 	} {
-		if !slices.ContainsFunc(doc.Statement, func(s ec2.PolicyStatement) bool {
+		if !slices.ContainsFunc(doc.Statement, func(s iampolicy.Statement) bool {
 			return slices.Contains(s.Action, test.action) && slices.Contains(s.Resource, test.resource) &&
 				strings.Contains(fmt.Sprint(s.Condition), test.condition)
 		}) {
@@ -334,8 +336,8 @@ func TestPolicyNamesResources(t *testing.T) {
 // retiring is a publisher of another package that says what it needs.
 type retiring struct{ bake.PublisherFunc }
 
-func (retiring) IAMPolicy(regions ...string) *ec2.PolicyDocument {
-	return &ec2.PolicyDocument{Statement: []ec2.PolicyStatement{
+func (retiring) IAMPolicy(regions ...string) *iampolicy.Document {
+	return &iampolicy.Document{Statement: []iampolicy.Statement{
 		{Sid: "Remove", Effect: "Allow", Action: []string{"ec2:DisableImage"}, Resource: regions},
 	}}
 }
@@ -348,7 +350,7 @@ func TestPolicyCountsPublishers(t *testing.T) {
 	img := spread(cloud)
 	img.Publishers = []bake.Publisher{retiring{}}
 	prod := cloudsOf(cloud, img)[prodAccount]
-	i := slices.IndexFunc(ec2.Policy(cloud, img).Statement, func(s ec2.PolicyStatement) bool { return s.Action[0] == "ec2:DisableImage" })
+	i := slices.IndexFunc(ec2.Policy(cloud, img).Statement, func(s iampolicy.Statement) bool { return s.Action[0] == "ec2:DisableImage" })
 	if i < 0 {
 		t.Fatalf("the publisher is not in\n%s", ec2.Policy(cloud, img))
 	}
@@ -378,4 +380,4 @@ func openDefaultGroup(t *testing.T, cloud *ec2.Cloud) {
 
 // brisk are options whose pauses are short, but whose limits are not: many
 // bakes at once keep the processor busy.
-func brisk() *bake.Options { return &bake.Options{Clock: ec2test.Scaled(50)} }
+func brisk() *bake.Options { return &bake.Options{Clock: clock.Scaled(50)} }

@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/internal/iampolicy"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
 // The permissions of each feature. What a call needs is from "Actions,

@@ -14,8 +14,8 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
-	"github.com/bakestone-go/bakestone/internal/iampolicy"
 )
 
 // The temporary instance profile, its role and the policy in that all have the

@@ -11,6 +11,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -49,7 +50,7 @@ func profiled(cloud *ec2.Cloud) *bake.Image {
 
 // TestTemporaryProfile bakes where IAM's changes take some seconds to be known.
 func TestTemporaryProfile(t *testing.T) {
-	clock := ec2test.Scaled(30)
+	clock := clock.Scaled(30)
 	server := newServer(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second})
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
 		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, CallTimeout: time.Hour, MaxRetryDelay: time.Millisecond,
@@ -144,7 +145,7 @@ func TestEveryCallOfIAMBroken(t *testing.T) {
 				server.Fail(fault)
 				o := quick(server)
 				o.CallTimeout = 200 * time.Millisecond
-				results, err := bake.Bake(t.Context(), &bake.Options{Clock: ec2test.Scaled(60)}, profiled(ec2.NewCloud(server.Config(testRegion), o)))
+				results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(60)}, profiled(ec2.NewCloud(server.Config(testRegion), o)))
 				server.Mend()
 				if err != nil && !strings.Contains(err.Error(), "image simple: ") {
 					t.Errorf("the error names no image: %v", err)

@@ -11,6 +11,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // promote copies the AMI to all places and then makes it one that others may
@@ -61,7 +62,7 @@ func (s *session) promote(ctx context.Context) error {
 // copyAll makes all copies that are not made yet, within their time.
 func (s *session) copyAll(ctx context.Context) []*CopyError {
 	timeout := s.builder.Distribute.timeout()
-	ctx, stop := bake.WithTimeout(ctx, s.run.Clock, timeout)
+	ctx, stop := clock.WithTimeout(ctx, s.run.Clock, timeout)
 	defer stop()
 	return s.inPlaces(ctx, func(ctx context.Context, i int) error {
 		err := s.copyTo(ctx, i)

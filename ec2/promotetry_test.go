@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -27,7 +28,7 @@ func TestSlowCopy(t *testing.T) {
 		server.Fail(ec2test.Fault{Action: "CopyImage", Region: "us-west-2", Times: 2, When: ec2test.Hang})
 		return nil
 	}}}
-	results, err := bake.Bake(t.Context(), &bake.Options{Clock: ec2test.Scaled(1000)}, img)
+	results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(1000)}, img)
 	var failed *ec2.DistributionError
 	if !errors.As(err, &failed) || len(failed.Failed) != 1 || !strings.Contains(err.Error(), "us-west-2: not copied within 10m0s: ") {
 		t.Fatalf("error %v, want that us-west-2 took too long", err)

@@ -107,4 +107,6 @@ func token(parts ...string) string {
 }
 
 // say reports what a publisher did, if it runs in a build.
-func say(ctx context.Context, format string, args ...any) { bake.RunOf(ctx).Say(format, args...) }
+func say(ctx context.Context, format string, args ...any) {
+	bake.RunFromContext(ctx).Say(format, args...)
+}

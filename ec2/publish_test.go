@@ -16,6 +16,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -77,7 +78,7 @@ func TestParameterThatIsNotTaken(t *testing.T) {
 	putParameter(t, server, "us-east-1", "/images/web")
 	server.Fail(ec2test.Fault{Action: "PutParameter", Region: "us-east-1", Status: 200, Code: "Taken", Times: -1})
 	o := quick(server)
-	o.Clock = ec2test.Scaled(1000)
+	o.Clock = clock.Scaled(1000)
 	img := spread(ec2.NewCloud(server.Config(testRegion), o))
 	img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/images/web"}}
 	results, err := bake.Bake(t.Context(), fast(), img)

@@ -10,7 +10,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -54,7 +54,7 @@ func (r *region) discard(ctx context.Context, build, id string, snapshots []stri
 		return err
 	}
 	until := r.clock.Now().Add(r.settle)
-	return bake.WaitFor(ctx, r.clock, r.lookEvery(), func(ctx context.Context) (bool, error) {
+	return clock.WaitFor(ctx, r.clock, r.lookEvery(), func(ctx context.Context) (bool, error) {
 		late, err := r.snapshotsOfBuild(ctx, build)
 		if err == nil {
 			err = r.deleteSnapshots(ctx, late)
@@ -114,7 +114,7 @@ func isProtected(err error) bool { return awsapi.Code(err) == "OperationNotPermi
 func (r *region) deleteSnapshots(ctx context.Context, snapshots []string) error {
 	var errs []error
 	for _, snapshot := range snapshots {
-		err := bake.WaitFor(ctx, r.clock, retryEvery, func(ctx context.Context) (bool, error) {
+		err := clock.WaitFor(ctx, r.clock, retryEvery, func(ctx context.Context) (bool, error) {
 			used, err := r.deleteSnapshot(ctx, snapshot)
 			return !used, err
 		})

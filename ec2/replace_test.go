@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
@@ -137,7 +138,7 @@ func TestReplacementBroken(t *testing.T) {
 					t.Fatal(err)
 				}
 				server.Fail(fault)
-				results, err := bake.Bake(t.Context(), &bake.Options{Clock: ec2test.Scaled(60), StepTimeout: time.Minute}, fixed(newCloud(server), "v2"))
+				results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(60), StepTimeout: time.Minute}, fixed(newCloud(server), "v2"))
 				switch {
 				case err == nil:
 					wantWeb(t, server, "v2")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -65,7 +66,7 @@ func TestRestartMakesNothingTwice(t *testing.T) {
 				cloud := newCloud(server)
 				b := d.builder(cloud, cloud.Assume(ec2.Role{ARN: prodRole}))
 				b.Cloud, b.Source = cloud, ubuntu()
-				return baketest.Platform{Builder: b, Existing: server.Leftovers, Clock: ec2test.Scaled(50)}
+				return baketest.Platform{Builder: b, Existing: server.Leftovers, Clock: clock.Scaled(50)}
 			})
 		})
 	}

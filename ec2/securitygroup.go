@@ -12,6 +12,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -198,7 +199,7 @@ func (s *session) deleteSecurityGroup(ctx context.Context, _ bake.Outcome) error
 		return nil
 	}
 	id := s.SecurityGroup.IDs[0]
-	err := bake.WaitFor(ctx, s.region.clock, retryEvery, func(ctx context.Context) (bool, error) {
+	err := clock.WaitFor(ctx, s.region.clock, retryEvery, func(ctx context.Context) (bool, error) {
 		err := s.region.gone(ctx, func(ctx context.Context) error {
 			_, err := s.region.client.DeleteSecurityGroup(ctx, &awsec2.DeleteSecurityGroupInput{GroupId: aws.String(id)})
 			return err

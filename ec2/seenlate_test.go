@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -15,7 +16,7 @@ import (
 // seconds, and takes its time for everything, with a cloud that knows of it.
 func lateServer(t *testing.T) (*ec2test.Server, *ec2.Cloud, *bake.Options) {
 	t.Helper()
-	clock := ec2test.Scaled(300)
+	clock := clock.Scaled(300)
 	server := roleServer(t, &ec2test.Options{Clock: clock, Consistency: 5 * time.Second, Latency: ec2test.Realistic()})
 	o := &ec2.CloudOptions{Dial: server.Dial, SourceAddress: server.SourceAddress, NoCallLimits: true, Clock: clock, CallTimeout: time.Hour}
 	return server, ec2.NewCloud(server.Config(testRegion), o), &bake.Options{Clock: clock, UndoTimeout: time.Hour}

@@ -30,9 +30,9 @@ type session struct {
 }
 
 var (
-	_ bake.Session   = (*session)(nil)
-	_ bake.Keeper    = (*session)(nil)
-	_ bake.Restarter = (*session)(nil)
+	_ bake.Session       = (*session)(nil)
+	_ bake.MachineKeeper = (*session)(nil)
+	_ bake.Restarter     = (*session)(nil)
 )
 
 // Launch is the life of a bake up to a running instance. A machine that checks

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -19,7 +19,7 @@ const retryEvery = time.Second
 // what it created. That nothing was found is no error.
 func (r *region) settled(ctx context.Context, found func(context.Context) (bool, error)) error {
 	until := r.clock.Now().Add(r.settle)
-	return bake.WaitFor(ctx, r.clock, r.lookEvery(), func(ctx context.Context) (bool, error) {
+	return clock.WaitFor(ctx, r.clock, r.lookEvery(), func(ctx context.Context) (bool, error) {
 		over := !r.clock.Now().Before(until) // the last look begins when all has settled
 		ok, err := found(ctx)
 		return ok || over, err

@@ -10,15 +10,14 @@ import (
 
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go/middleware"
-
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A shared answers the same question of many bakes at about the same time with
 // one request. An answer is good for as long as an answer of a poller would be;
 // an error is for those who waited for it alone.
 type shared[T any] struct {
-	clock bake.Clock
+	clock clock.Clock
 	life  time.Duration
 
 	mu      sync.Mutex

@@ -217,9 +217,9 @@ func (s *session) unreachable(ctx context.Context, addr string, err error) error
 	return fmt.Errorf("no SSH within Builder.BootTimeout (%v): there must be a route to Builder.Address, and %s must let us in: %w", b.bootTimeout(), letIn, err)
 }
 
-// Kept says how to reach the instance.
-func (s *session) Kept() bake.Kept {
-	k := bake.Kept{
+// KeptMachine says how to reach the instance.
+func (s *session) KeptMachine() bake.KeptMachine {
+	k := bake.KeptMachine{
 		Machine: s.Instance.ID,
 		Address: s.Instance.Address,
 		User:    s.Source.Login,

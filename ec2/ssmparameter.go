@@ -14,6 +14,7 @@ import (
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -120,7 +121,7 @@ func (p SSMParameter) await(ctx context.Context, r *region, id string, version i
 	const patience = time.Minute
 	until := r.clock.Now().Add(patience)
 	var value string
-	err := bake.WaitFor(ctx, r.clock, retryEvery, func(ctx context.Context) (bool, error) {
+	err := clock.WaitFor(ctx, r.clock, retryEvery, func(ctx context.Context) (bool, error) {
 		out, err := r.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(p.Name)})
 		if _, missing := errors.AsType[*ssmtypes.ParameterNotFound](err); missing {
 			return !r.clock.Now().Before(until), nil

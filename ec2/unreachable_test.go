@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
@@ -16,7 +17,7 @@ import (
 // SSH does not reach.
 func TestUnreachable(t *testing.T) {
 	pair, _ := newKey(t)
-	clock := ec2test.Scaled(1000)
+	clock := clock.Scaled(1000)
 	server := newServer(t, &ec2test.Options{Clock: clock})
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, NoCallLimits: true})
 	for name, test := range map[string]struct {

@@ -70,7 +70,7 @@ func (a AnsibleLocal) Provision(ctx context.Context, m bake.Machine) error {
 	if err := a.Validate(); err != nil {
 		return err
 	}
-	bake.RunOf(ctx).Mask(a.hidden()...)
+	bake.RunFromContext(ctx).Mask(a.hidden()...)
 	return a.tool().use(ctx, m, func(s *staging, program string) error { return a.play(ctx, s, program) })
 }
 

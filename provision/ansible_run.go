@@ -18,7 +18,7 @@ func (a Ansible) Provision(ctx context.Context, m bake.Machine) error {
 	if err := a.Validate(); err != nil {
 		return err
 	}
-	bake.RunOf(ctx).Mask(a.hidden()...)
+	bake.RunFromContext(ctx).Mask(a.hidden()...)
 	return bake.ReachSSH(ctx, m, func(ctx context.Context, access bake.SSHAccess) (err error) {
 		dir, err := newAnsibleDir()
 		if err != nil {

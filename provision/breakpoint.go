@@ -61,7 +61,7 @@ func (b Breakpoint) Provision(ctx context.Context, m bake.Machine) error {
 	}
 	err := bake.ReachSSH(ctx, m, b.stop)
 	if errors.Is(err, bake.ErrNoSSH) {
-		bake.RunOf(ctx).Say("%s: the build waits; %v", b, err)
+		bake.RunFromContext(ctx).Say("%s: the build waits; %v", b, err)
 		return b.wait(ctx, bake.SSHAccess{})
 	}
 	return err
@@ -69,7 +69,7 @@ func (b Breakpoint) Provision(ctx context.Context, m bake.Machine) error {
 
 func (b Breakpoint) stop(ctx context.Context, access bake.SSHAccess) (err error) {
 	if b.KeyDir == "" {
-		bake.RunOf(ctx).Say("%s: the build waits; %s is at %s", b, access.User, net.JoinHostPort(access.Host, strconv.Itoa(access.Port)))
+		bake.RunFromContext(ctx).Say("%s: the build waits; %s is at %s", b, access.User, net.JoinHostPort(access.Host, strconv.Itoa(access.Port)))
 		return b.wait(ctx, access)
 	}
 	dir, err := os.MkdirTemp(b.KeyDir, "bakestone-")
@@ -91,7 +91,7 @@ func (b Breakpoint) stop(ctx context.Context, access bake.SSHAccess) (err error)
 		words = append(words, f.option+posixsh.Quote(file))
 	}
 	words = append(words, posixsh.Quote(access.User+"@"+access.Host))
-	bake.RunOf(ctx).Say("%s: the build waits; to look at the machine: %s", b, strings.Join(words, " "))
+	bake.RunFromContext(ctx).Say("%s: the build waits; to look at the machine: %s", b, strings.Join(words, " "))
 	return b.wait(ctx, access)
 }
 

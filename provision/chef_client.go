@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A ChefClient runs Chef on the machine once, as root, against a server. Its
@@ -142,7 +143,7 @@ func (c ChefClient) Provision(ctx context.Context, m bake.Machine) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	bake.RunOf(ctx).Mask(c.ValidationKey, c.ClientKey)
+	bake.RunFromContext(ctx).Mask(c.ValidationKey, c.ClientKey)
 	return c.tool().use(ctx, m, func(s *staging, program string) (err error) {
 		config, err := c.stage(ctx, s)
 		if err != nil {
@@ -197,7 +198,7 @@ func (c ChefClient) stage(ctx context.Context, s *staging) (config string, err e
 // unregister removes the node and the client at the server, also after the end
 // of ctx. A run that failed may not have made them.
 func (c ChefClient) unregister(ctx context.Context, m bake.Machine, program, config string, failed bool) error {
-	ctx, stop := bake.WithTimeout(context.WithoutCancel(ctx), bake.RunOf(ctx).Clock, removeLimit)
+	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), bake.RunFromContext(ctx).Clock, removeLimit)
 	defer stop()
 	remove := func(kind string, keep bool) error {
 		if keep {

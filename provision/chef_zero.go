@@ -178,7 +178,7 @@ func (c ChefZero) Provision(ctx context.Context, m bake.Machine) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	bake.RunOf(ctx).Mask(c.DataBagSecret)
+	bake.RunFromContext(ctx).Mask(c.DataBagSecret)
 	return c.tool().use(ctx, m, func(s *staging, program string) error {
 		config, err := c.stage(ctx, s)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A WaitCloudInit waits until cloud-init has finished what it does at boot, and
@@ -46,7 +47,7 @@ func (w WaitCloudInit) Provision(ctx context.Context, m bake.Machine) error {
 	for restart := 1; ; restart++ {
 		status, err := askCloudInit(ctx, m)
 		if errors.Is(err, bake.ErrDisconnected) && restart < restarts && ctx.Err() == nil {
-			bake.RunOf(ctx).Say("the machine went away while cloud-init was at work; waiting for it to come back")
+			bake.RunFromContext(ctx).Say("the machine went away while cloud-init was at work; waiting for it to come back")
 			continue
 		}
 		if err != nil {
@@ -81,17 +82,17 @@ func (w WaitCloudInit) judge(ctx context.Context, s cloudInitStatus) error {
 	degraded := strings.Contains(s.Extended, "degraded")
 	switch {
 	case s.Status == "absent":
-		bake.RunOf(ctx).Say("the machine has no cloud-init")
+		bake.RunFromContext(ctx).Say("the machine has no cloud-init")
 		return nil
 	case s.Status == "disabled":
-		bake.RunOf(ctx).Say("cloud-init is disabled on the machine")
+		bake.RunFromContext(ctx).Say("cloud-init is disabled on the machine")
 		return nil
 	case s.Status != "done" || len(s.Errors) > 0:
 		return fmt.Errorf("cloud-init ended with status %q%s", s.Status, &told)
 	case degraded && !w.AllowDegraded:
 		return fmt.Errorf("cloud-init ended %s: set WaitCloudInit.AllowDegraded to go on all the same%s", s.Extended, &told)
 	case degraded:
-		bake.RunOf(ctx).Say("cloud-init ended %s%s", s.Extended, &told)
+		bake.RunFromContext(ctx).Say("cloud-init ended %s%s", s.Extended, &told)
 	}
 	return nil
 }
@@ -154,7 +155,7 @@ func awaitBootFinished(ctx context.Context, m bake.Machine) (cloudInitStatus, er
 			Errors []string `json:"errors"`
 		} `json:"v1"`
 	}
-	err := bake.WaitFor(ctx, bake.RunOf(ctx).Clock, bootFinishedPause, func(ctx context.Context) (bool, error) {
+	err := clock.WaitFor(ctx, bake.RunFromContext(ctx).Clock, bootFinishedPause, func(ctx context.Context) (bool, error) {
 		out, err := bake.Output(ctx, m, bake.Sh(ask))
 		if err != nil || out == "" {
 			return false, err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
@@ -103,7 +104,7 @@ func TestPause(t *testing.T) {
 // In a build they live by the build's clock, and what Local does is reported.
 func TestInABuild(t *testing.T) {
 	needShell(t)
-	clock := &sleepless{Clock: bake.RealTime()}
+	clock := &sleepless{Clock: clock.System()}
 	var got []string
 	opts := &bake.Options{Clock: clock, Observe: func(e bake.Event) {
 		if e.Kind == bake.CommandStarted || e.Kind == bake.OutputLine {
@@ -141,7 +142,7 @@ func TestInABuild(t *testing.T) {
 // A sleepless clock only counts the pauses; limits, which end with their
 // context, are waited for.
 type sleepless struct {
-	bake.Clock
+	clock.Clock
 	mu sync.Mutex
 	d  time.Duration
 }

@@ -53,7 +53,7 @@
 //
 // # Inputs
 //
-// Every type is a bake.Declarer: it declares its parameters and the digests of
+// Every type is a bake.InputDeclarer: it declares its parameters and the digests of
 // the files that it uses, from which bake.InputsOf makes the fingerprint of an
 // image. Where a file is on the baking host does not count, only what is in it;
 // what a provisioner fetches while it runs, nobody knows before.

@@ -127,7 +127,7 @@ func disk(t *testing.T, h *sandbox.Host, files map[string]string) {
 // saying is a provisioner that says text.
 func saying(text string) bake.Provisioner {
 	return bake.ProvisionFunc(func(ctx context.Context, _ bake.Machine) error {
-		bake.RunOf(ctx).Say("%s", text)
+		bake.RunFromContext(ctx).Say("%s", text)
 		return nil
 	})
 }

@@ -53,10 +53,10 @@ func onGuest(ctx context.Context, m bake.Machine, title, script string) error {
 // report says what has changed, or that nothing had to.
 func report(ctx context.Context, title string, changes []string) {
 	if len(changes) == 0 {
-		bake.RunOf(ctx).Say("%s: already so", title)
+		bake.RunFromContext(ctx).Say("%s: already so", title)
 		return
 	}
-	bake.RunOf(ctx).Say("%s: changed %s", title, strings.Join(changes, ", "))
+	bake.RunFromContext(ctx).Say("%s: changed %s", title, strings.Join(changes, ", "))
 }
 
 // changes collects the changes that a script tells of.

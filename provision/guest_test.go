@@ -61,7 +61,7 @@ func (p platform) Begin(*bake.Image, *bake.Run) (bake.Session, error) { return p
 func (platform) Launch() []bake.Step                                  { return nil }
 func (p platform) Connect(context.Context) (bake.Machine, error)      { return kept{p.machine}, nil }
 func (platform) Capture() []bake.Step                                 { return nil }
-func (platform) Release() []bake.Step                                 { return nil }
+func (platform) EndCheck() []bake.Step                                { return nil }
 func (platform) Promote() []bake.Step                                 { return nil }
 func (p platform) Artifact() bake.Artifact                            { return p }
 func (platform) String() string                                       { return "machine" }

@@ -125,7 +125,7 @@ func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 	cmd.WaitDelay = endTime
 	killGroup := ownGroup(cmd)
 
-	build := bake.RunOf(ctx)
+	build := bake.RunFromContext(ctx)
 	build.Mask(l.secrets()...)
 	build.Emit(bake.Event{Kind: bake.CommandStarted, Text: l.line()})
 	stdout, stderr := build.Lines(bake.Stdout), build.Lines(bake.Stderr)

@@ -67,7 +67,7 @@ func (o OnlyIf) Provision(ctx context.Context, m bake.Machine) error {
 	case err != nil:
 		return fmt.Errorf("condition: %w", err)
 	case !holds:
-		bake.RunOf(ctx).Say("%s: not on this machine", o)
+		bake.RunFromContext(ctx).Say("%s: not on this machine", o)
 		return nil
 	}
 	return o.Then.Provision(ctx, m)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // ownDirPrefix begins the name of every directory made here; baketest knows
@@ -82,15 +83,15 @@ func (d *ownDir) remove(ctx context.Context, m bake.Machine, failed bool) error 
 	case d.lost:
 		limit = returnLimit
 	}
-	clock := bake.RunOf(ctx).Clock
-	ctx, stop := bake.WithTimeout(context.WithoutCancel(ctx), clock, limit)
+	c := bake.RunFromContext(ctx).Clock
+	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), c, limit)
 	defer stop()
 	for try := 1; ; try++ {
 		err := m.Run(ctx, &bake.Cmd{Args: []string{"rm", "-rf", d.path}, Sudo: d.sudo})
 		if try == removeTries || !errors.Is(err, bake.ErrDisconnected) {
 			return err
 		}
-		if clock.Sleep(ctx, removePause) != nil {
+		if c.Sleep(ctx, removePause) != nil {
 			return err
 		}
 	}

@@ -169,7 +169,7 @@ func (p Packages) Provision(ctx context.Context, m bake.Machine) error {
 	if err != nil {
 		return err
 	}
-	build := bake.RunOf(ctx)
+	build := bake.RunFromContext(ctx)
 	start := build.Clock.Now()
 	for failures := 0; ; {
 		err := onGuest(ctx, m, p.String(), script)

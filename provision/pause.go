@@ -8,7 +8,7 @@ import (
 )
 
 // A Pause waits. To wait for something, a Func that asks for it with
-// bake.WaitFor is better.
+// clock.WaitFor is better.
 type Pause struct {
 	// For is how long, by the build's clock.
 	For time.Duration
@@ -30,5 +30,5 @@ func (p Pause) Provision(ctx context.Context, _ bake.Machine) error {
 	if err := p.Validate(); err != nil {
 		return err
 	}
-	return bake.RunOf(ctx).Clock.Sleep(ctx, p.For)
+	return bake.RunFromContext(ctx).Clock.Sleep(ctx, p.For)
 }

@@ -51,7 +51,7 @@ var (
 type described interface {
 	bake.Provisioner
 	bake.Validator
-	bake.Declarer
+	bake.InputDeclarer
 	fmt.Stringer
 }
 

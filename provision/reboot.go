@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A Reboot restarts the machine and waits until it can be reached again, under
@@ -52,7 +53,7 @@ func (r Reboot) Provision(ctx context.Context, m bake.Machine) error {
 	if r.Timeout == 0 {
 		return m.Reboot(ctx, cmd)
 	}
-	limited, stop := bake.WithTimeout(ctx, bake.RunOf(ctx).Clock, r.Timeout)
+	limited, stop := clock.WithTimeout(ctx, bake.RunFromContext(ctx).Clock, r.Timeout)
 	defer stop()
 	err := m.Reboot(limited, cmd)
 	if err != nil && ctx.Err() == nil && limited.Err() != nil {

@@ -66,7 +66,7 @@ func (r Retry) Provision(ctx context.Context, m bake.Machine) error {
 		}
 		wait := policy.Wait(attempt)
 		warn(ctx, err, "%s: attempt %d of %d failed, again in %v", r, attempt, policy.Attempts, wait)
-		if sleepErr := bake.RunOf(ctx).Clock.Sleep(ctx, wait); sleepErr != nil {
+		if sleepErr := bake.RunFromContext(ctx).Clock.Sleep(ctx, wait); sleepErr != nil {
 			return fmt.Errorf("%w: %w", sleepErr, err)
 		}
 	}

@@ -178,7 +178,7 @@ func (s Salt) Provision(ctx context.Context, m bake.Machine) error {
 		return err
 	}
 	hidden := slices.Collect(maps.Values(s.Secrets))
-	bake.RunOf(ctx).Mask(hidden...)
+	bake.RunFromContext(ctx).Mask(hidden...)
 	return s.tool().use(ctx, m, func(dir *staging, program string) error {
 		if err := s.stage(ctx, dir); err != nil {
 			return err

@@ -99,7 +99,7 @@ func (r saltResultsOf) ended(ctx context.Context, err, readErr error, said []str
 	switch {
 	case len(r.states) > 0:
 		summary := fmt.Sprintf("%d of %d states failed, %d changed something", len(failed), len(r.states), changed)
-		bake.RunOf(ctx).Say("salt: %s", summary)
+		bake.RunFromContext(ctx).Say("salt: %s", summary)
 		meaning = func(int) string { return summary }
 	case err == nil && len(r.errors) == 0 && readErr == nil:
 		return errors.New("salt-call succeeded without a single state")

@@ -105,7 +105,7 @@ func (t Template) Provision(ctx context.Context, m bake.Machine) error {
 	if err != nil {
 		return err
 	}
-	maskSecrets(bake.RunOf(ctx), reflect.ValueOf(t.Data), 0)
+	maskSecrets(bake.RunFromContext(ctx), reflect.ValueOf(t.Data), 0)
 	if t.Mode == 0 {
 		t.Mode = defaultTemplateMode
 	}

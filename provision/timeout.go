@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A Timeout bounds another provisioner. When the time is over its context ends,
@@ -40,7 +41,7 @@ func (t Timeout) Provision(ctx context.Context, m bake.Machine) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	limited, stop := bake.WithTimeout(ctx, bake.RunOf(ctx).Clock, t.After)
+	limited, stop := clock.WithTimeout(ctx, bake.RunFromContext(ctx).Clock, t.After)
 	defer stop()
 	err := t.Provisioner.Provision(limited, m)
 	if err == nil || ctx.Err() != nil || limited.Err() == nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A WindowsScript is a script to run on a Windows machine over SSH, whatever
@@ -188,7 +189,7 @@ func (w WindowsScript) Provision(ctx context.Context, m bake.Machine) error {
 	if err != nil {
 		return err
 	}
-	build := bake.RunOf(ctx)
+	build := bake.RunFromContext(ctx)
 	build.Mask(slices.Collect(maps.Values(w.Secrets))...)
 	env := maps.Clone(w.Env)
 	for name, secret := range w.Secrets {
@@ -227,7 +228,7 @@ func (e *Elevation) task(run windowsRun) (windowsRun, error) {
 
 // endTask ends and removes a task, also after the end of ctx.
 func endTask(ctx context.Context, m bake.Machine, id string) error {
-	ctx, stop := bake.WithTimeout(context.WithoutCancel(ctx), bake.RunOf(ctx).Clock, failedLimit)
+	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), bake.RunFromContext(ctx).Clock, failedLimit)
 	defer stop()
 	if _, err := onWindows(ctx, m, "end the scheduled task", windowsRun{Code: endCode, ID: id}); err != nil {
 		return fmt.Errorf("end the scheduled task bakestone-%s: %w", id, err)
@@ -275,19 +276,19 @@ func (r WindowsReboot) Provision(ctx context.Context, m bake.Machine) error {
 	if r.Timeout == 0 {
 		r.Timeout = defaultWindowsReboot
 	}
-	clock := bake.RunOf(ctx).Clock
-	limited, stop := bake.WithTimeout(ctx, clock, r.Timeout)
+	c := bake.RunFromContext(ctx).Clock
+	limited, stop := clock.WithTimeout(ctx, c, r.Timeout)
 	defer stop()
 	before, err := uptime(limited, m)
 	if err != nil {
 		return fmt.Errorf("reboot: %w", err)
 	}
-	start := clock.Now()
+	start := c.Now()
 	if _, err := onWindows(limited, m, "shutdown", windowsRun{Code: rebootCode}); err != nil && !errors.Is(err, bake.ErrDisconnected) {
 		return fmt.Errorf("reboot: %w", err)
 	}
 	var last error
-	err = bake.WaitFor(limited, clock, windowsPause, func(ctx context.Context) (bool, error) {
+	err = clock.WaitFor(limited, c, windowsPause, func(ctx context.Context) (bool, error) {
 		now, err := uptime(ctx, m)
 		if cause := context.Cause(ctx); cause != nil {
 			return false, cause
@@ -297,7 +298,7 @@ func (r WindowsReboot) Provision(ctx context.Context, m bake.Machine) error {
 		}
 		// A machine that was not restarted would be up for before and all the
 		// time since then.
-		return now < before/2+clock.Now().Sub(start), nil
+		return now < before/2+c.Now().Sub(start), nil
 	})
 	if err != nil && ctx.Err() == nil && limited.Err() != nil {
 		return fmt.Errorf("the machine was not back after %v: %w", r.Timeout, errors.Join(context.Cause(limited), last))

@@ -23,5 +23,5 @@ func checkInner(field string, p bake.Provisioner) error {
 
 // warn says something, and that err is the reason.
 func warn(ctx context.Context, err error, format string, args ...any) {
-	bake.RunOf(ctx).Emit(bake.Event{Kind: bake.Message, Text: fmt.Sprintf(format, args...), Err: err.Error()})
+	bake.RunFromContext(ctx).Emit(bake.Event{Kind: bake.Message, Text: fmt.Sprintf(format, args...), Err: err.Error()})
 }

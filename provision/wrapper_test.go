@@ -18,6 +18,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
@@ -120,7 +121,7 @@ func TestTimeout(t *testing.T) {
 
 // The time is the build's.
 func TestTimeoutLivesByTheBuildsClock(t *testing.T) {
-	hurried := &hurry{Clock: bake.RealTime()}
+	hurried := &hurry{Clock: clock.System()}
 	var err error
 	_, _ = bake.Bake(t.Context(), &bake.Options{Clock: hurried}, &bake.Image{
 		Name: "x", Builder: baketest.NewBuilder(nil), Provisioners: []bake.Provisioner{
@@ -136,7 +137,7 @@ func TestTimeoutLivesByTheBuildsClock(t *testing.T) {
 }
 
 // A hurry clock sleeps 77 hours in no time, and everything else as it is.
-type hurry struct{ bake.Clock }
+type hurry struct{ clock.Clock }
 
 func (h *hurry) Sleep(ctx context.Context, d time.Duration) error {
 	if d == 77*time.Hour {

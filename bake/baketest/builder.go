@@ -166,7 +166,7 @@ func (s *session) Capture() []bake.Step {
 	}
 }
 
-func (s *session) Release() []bake.Step { return []bake.Step{s.removal()} }
+func (s *session) EndCheck() []bake.Step { return []bake.Step{s.removal()} }
 
 func (s *session) removal() bake.Step {
 	return bake.Step{Name: "remove machine", Do: func(ctx context.Context) error { return s.terminate(ctx, bake.Succeeded) }}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A Platform is a fresh, empty platform for one test of the conformance suite.
@@ -27,7 +28,7 @@ type Platform struct {
 	Existing func() []string
 
 	// Clock is the time of the platform. Nil is the real time.
-	Clock bake.Clock
+	Clock clock.Clock
 }
 
 // Conform tests that a Builder keeps the contract of its interface, on a

@@ -40,7 +40,7 @@ func (s *tamperedSession) name(step string) string {
 
 func (s *tamperedSession) Launch() []bake.Step     { return s.steps(s.session.Launch()) }
 func (s *tamperedSession) Capture() []bake.Step    { return s.steps(s.session.Capture()) }
-func (s *tamperedSession) Release() []bake.Step    { return s.steps(s.session.Release()) }
+func (s *tamperedSession) EndCheck() []bake.Step   { return s.steps(s.session.EndCheck()) }
 func (s *tamperedSession) Promote() []bake.Step    { return s.steps(s.session.Promote()) }
 func (s *tamperedSession) Artifact() bake.Artifact { return s.session.Artifact() }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // Defaults of Config.
@@ -85,7 +86,7 @@ type Config struct {
 	MaxSessions int
 
 	// Clock times the retries. Nil is the real time.
-	Clock bake.Clock
+	Clock clock.Clock
 
 	// Logger receives what is worth knowing when something goes wrong. Nil
 	// discards it.
@@ -168,7 +169,7 @@ func (c *Config) withDefaults() *Config {
 		d.Dial = new(net.Dialer).DialContext
 	}
 	if d.Clock == nil {
-		d.Clock = bake.RealTime()
+		d.Clock = clock.System()
 	}
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // longestAuthWait bounds the growing wait between refused logins. OpenSSH 9.8
@@ -39,7 +40,7 @@ func Connect(ctx context.Context, cfg *Config) (*Machine, error) {
 // connect tries until there is a link.
 func connect(ctx context.Context, cfg *Config) (*link, error) {
 	if cfg.ConnectTimeout > 0 {
-		limited, stop := bake.WithTimeout(ctx, cfg.Clock, cfg.ConnectTimeout)
+		limited, stop := clock.WithTimeout(ctx, cfg.Clock, cfg.ConnectTimeout)
 		defer stop()
 		ctx = limited
 	}

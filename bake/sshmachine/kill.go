@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 const (
@@ -74,7 +74,7 @@ func (l *link) kill(ctx context.Context, p *process, ended bool) {
 	if p.tag == "" || !l.alive() {
 		return
 	}
-	ctx, cancel := bake.WithTimeout(ctx, l.cfg.Clock, killTimeout)
+	ctx, cancel := clock.WithTimeout(ctx, l.cfg.Clock, killTimeout)
 	defer cancel()
 	stop := l.expectLife(ctx)
 	defer stop()

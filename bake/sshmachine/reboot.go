@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // Reboot restarts the machine with cmd, or with shutdown as root when cmd is
@@ -19,7 +20,7 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 		return fmt.Errorf("reboot: %w", err)
 	}
 	if m.cfg.ConnectTimeout > 0 {
-		limited, stop := bake.WithTimeout(ctx, m.cfg.Clock, m.cfg.ConnectTimeout)
+		limited, stop := clock.WithTimeout(ctx, m.cfg.Clock, m.cfg.ConnectTimeout)
 		defer stop()
 		ctx = limited
 	}

@@ -13,7 +13,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -127,7 +127,7 @@ func TestInSynctest(t *testing.T) {
 }
 
 func TestConsistency(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 	_, c := start(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second})
 	id := *run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId
 	_, err := c.DescribeInstances(t.Context(), &awsec2.DescribeInstancesInput{InstanceIds: []string{id}})
@@ -159,7 +159,7 @@ func TestConsistency(t *testing.T) {
 // others, the same with the same seed, and by all in the end.
 func TestUnevenConsistency(t *testing.T) {
 	looks := func(seed uint64) string {
-		clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+		clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 		_, c := start(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second, ConsistencySeed: seed})
 		id := *run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId
 		var seen strings.Builder
@@ -185,7 +185,7 @@ func TestUnevenConsistency(t *testing.T) {
 }
 
 func TestThrottle(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 	srv, c := start(t, &ec2test.Options{Clock: clock, Throttle: true})
 	image := ubuntu(t, c).ImageId
 	launch := func(c *awsec2.Client, n int32) string {
@@ -231,44 +231,4 @@ func TestThrottle(t *testing.T) {
 	if open != 50 || limited != 100 {
 		t.Errorf("%d open and %d limited describes at once, want 50 and 100", open, limited)
 	}
-}
-
-func TestClocks(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Unix(0, 0))
-	done := make(chan error, 2)
-	ctx, cancel := context.WithCancelCause(t.Context())
-	go func() { done <- clock.Sleep(ctx, time.Minute) }()
-	if err := clock.Await(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
-	clock.Advance(59 * time.Second)
-	if n := clock.Sleepers(); n != 1 {
-		t.Errorf("%d sleepers after 59 s, want 1", n)
-	}
-	clock.Advance(time.Second)
-	if err := <-done; err != nil {
-		t.Errorf("sleeping: %v", err)
-	}
-	go func() { done <- clock.Sleep(ctx, time.Minute) }()
-	if err := clock.Await(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
-	cancel(bake.ErrDisconnected)
-	if err := <-done; err != bake.ErrDisconnected { //nolint:errorlint // the cause itself, unwrapped
-		t.Errorf("a cancelled sleep gives %v", err)
-	}
-	if n := clock.Sleepers(); n != 0 {
-		t.Errorf("%d sleepers are left", n)
-	}
-
-	synctest.Test(t, func(t *testing.T) {
-		fast := ec2test.Scaled(60)
-		virtual, began := fast.Now(), time.Now()
-		if err := fast.Sleep(t.Context(), time.Minute); err != nil {
-			t.Fatal(err)
-		}
-		if d := time.Since(began); d != time.Second || fast.Now().Sub(virtual) != time.Minute {
-			t.Errorf("a minute took %v and %v on the clock", d, fast.Now().Sub(virtual))
-		}
-	})
 }

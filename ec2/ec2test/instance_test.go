@@ -8,6 +8,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -39,7 +40,7 @@ func TestClientToken(t *testing.T) {
 
 // Every transition takes its time, and no more, on a clock that stands still.
 func TestLatencies(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 	latency := ec2test.Realistic()
 	latency.Call = 0
 	_, c := start(t, &ec2test.Options{Clock: clock, Latency: latency})

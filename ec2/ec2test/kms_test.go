@@ -11,6 +11,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -260,7 +261,7 @@ func TestCopyStaysEncrypted(t *testing.T) {
 
 // A copy fails when it would have ended, not before.
 func TestCopyFailsLater(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	clock := clock.NewVirtual(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	srv, c := start(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Image: time.Minute, Snapshot: time.Minute}})
 	other, _ := copies(t, c, ubuntu(t, c), "other", nil)
 	if err := srv.FailImage(*other.ImageId, "no reason"); err != nil {

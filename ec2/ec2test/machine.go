@@ -7,14 +7,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // machine is one time that an instance is switched on.
 type machine struct {
 	kind  MachineKind
 	log   *slog.Logger
-	clock bake.Clock
+	clock clock.Clock
 	quit  chan struct{}  // closed to switch it off
 	work  sync.WaitGroup // the booting, and the connections
 

@@ -17,6 +17,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -137,7 +138,7 @@ func write(t *testing.T, srv *ec2test.Server, host, line string) {
 }
 
 func TestDial(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 	srv, c := start(t, &ec2test.Options{
 		Clock: clock, Machines: plain(), Latency: ec2test.Latency{Running: 8 * time.Second, Boot: 12 * time.Second},
 	})

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"net"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A MachineKind is how the instances of a server come to life. The default is
@@ -70,7 +70,7 @@ type MachineSpec struct {
 	PublicKey    string // of KeyName, in OpenSSH's form; empty when it has none
 	UserData     []byte // decoded
 	Disk         Disk   // the root volume
-	Clock        bake.Clock
+	Clock        clock.Clock
 	Logger       *slog.Logger
 
 	// Dial reaches port 22 of other instances from this one, as their security

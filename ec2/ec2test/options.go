@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // Options say what kind of EC2 the server is. A nil *Options and the zero
@@ -33,7 +33,7 @@ type Options struct {
 	IPv6 bool
 
 	// Clock is the time of the whole EC2 and of its machines. Nil is real time.
-	Clock bake.Clock
+	Clock clock.Clock
 
 	// Latency is how long everything takes. The zero value is no time at all;
 	// Realistic is typical of AWS.
@@ -149,7 +149,7 @@ func (o *Options) withDefaults() Options {
 		full.Regions = defaultRegions()
 	}
 	if full.Clock == nil {
-		full.Clock = bake.RealTime()
+		full.Clock = clock.System()
 	}
 	if full.Port == 0 {
 		full.Port = defaultPort

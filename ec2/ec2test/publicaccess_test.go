@@ -8,13 +8,14 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
 // TestBlockPublicImages makes an image public where that is blocked from the
 // start, allowed, and blocked again; each change takes its time.
 func TestBlockPublicImages(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Date(2024, 5, 1, 0, 0, 0, 0, time.UTC))
+	clock := clock.NewVirtual(time.Date(2024, 5, 1, 0, 0, 0, 0, time.UTC))
 	const takes = 5 * time.Minute
 	srv, c := start(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{PublicAccess: takes}})
 	elsewhere := client(srv.Config("us-west-2"))

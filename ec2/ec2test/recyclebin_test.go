@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rbin"
 	rbintypes "github.com/aws/aws-sdk-go-v2/service/rbin/types"
 
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -23,7 +24,7 @@ func retain(t *testing.T, c *rbin.Client, of rbintypes.ResourceType, days int32,
 }
 
 func TestRecycleBin(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 	srv, c := start(t, &ec2test.Options{Clock: clock})
 	rules := rbin.NewFromConfig(srv.Config(region), func(o *rbin.Options) { o.Retryer = aws.NopRetryer{} })
 	image, snap := bakeImage(t, c, "web"), ""
@@ -85,7 +86,7 @@ func TestRecycleBin(t *testing.T) {
 }
 
 func TestSnapshotLocks(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 	_, c := start(t, &ec2test.Options{Clock: clock})
 	id := bakeImage(t, c, "locked")
 	snap := image(t, c, id).BlockDeviceMappings[0].Ebs.SnapshotId

@@ -11,6 +11,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -132,7 +133,7 @@ func TestScalingPages(t *testing.T) {
 }
 
 func TestInstanceRefresh(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 	srv, c := start(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Refresh: time.Hour}})
 	s := scaling(srv.Config(region))
 	image := *ubuntu(t, c).ImageId

@@ -11,6 +11,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -149,7 +150,7 @@ func TestImageReferences(t *testing.T) {
 }
 
 func TestUsageReports(t *testing.T) {
-	clock := ec2test.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 	srv, c := start(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{UsageReport: time.Minute}})
 	id := bakeImage(t, c, "shared")
 	other := client(srv.ConfigFor("210987654321", region))

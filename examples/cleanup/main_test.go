@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
 func TestNightly(t *testing.T) {
@@ -57,7 +57,7 @@ func TestPolicyOfTheJob(t *testing.T) {
 		if err := run(t.Context(), append(args, "-policy", "-lock", "/lock"), &out); err != nil {
 			t.Fatal(err)
 		}
-		policy := new(amicleanup.PolicyDocument)
+		policy := new(iampolicy.Document)
 		if err := json.Unmarshal(out.Bytes(), policy); err != nil {
 			t.Fatalf("%v: %s", err, out.String())
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 	"github.com/bakestone-go/bakestone/internal/testenv"
@@ -35,7 +36,7 @@ func settings() Settings {
 func TestChain(t *testing.T) {
 	server := ec2test.New(&ec2test.Options{Commands: commands()})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", bake.RealTime())
+	where := demo.Over(server, "eu-west-1", clock.System())
 	results, err := bake.Bake(t.Context(), nil, layers(where.Cloud, settings())...)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +73,7 @@ func TestNothingIsMadeFromAnUncheckedLayer(t *testing.T) {
 	}
 	server := ec2test.New(&ec2test.Options{Commands: lax})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", bake.RealTime())
+	where := demo.Over(server, "eu-west-1", clock.System())
 	results, err := bake.Bake(t.Context(), nil, layers(where.Cloud, settings())...)
 	var failed *check.FailedError
 	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "hardening.conf") {

@@ -7,13 +7,14 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 )
 
 func TestDeployments(t *testing.T) {
-	clock := ec2test.Scaled(demo.Speed)
+	clock := clock.Scaled(demo.Speed)
 	server := ec2test.New(&ec2test.Options{Commands: commands(), Clock: clock})
 	defer server.Close()
 	where := demo.Over(server, "eu-west-1", clock)

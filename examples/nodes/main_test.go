@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/nodes"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
@@ -20,7 +21,7 @@ import (
 // second later than the one before.
 func embedded(t *testing.T, commands map[string]ec2test.Command) *demo.Demo {
 	t.Helper()
-	clock := ec2test.Scaled(demo.Speed)
+	clock := clock.Scaled(demo.Speed)
 	server := ec2test.New(&ec2test.Options{Commands: commands, Clock: clock})
 	t.Cleanup(server.Close)
 	where := demo.Over(server, "eu-west-1", clock)

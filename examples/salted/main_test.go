@@ -12,6 +12,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
@@ -33,9 +34,9 @@ func TestRun(t *testing.T) {
 // The application's image goes on top of the newest base that was baked before,
 // and says what it was made from.
 func TestOnTheNewestBase(t *testing.T) {
-	server := ec2test.New(&ec2test.Options{Commands: commands(), Clock: ec2test.Scaled(demo.Speed)})
+	server := ec2test.New(&ec2test.Options{Commands: commands(), Clock: clock.Scaled(demo.Speed)})
 	defer server.Close()
-	clock := ec2test.Scaled(demo.Speed)
+	clock := clock.Scaled(demo.Speed)
 	where := demo.Over(server, "eu-west-1", clock)
 	var newest bake.Artifact
 	for _, commit := range []string{"old", "new"} {
@@ -84,7 +85,7 @@ func TestFailedStates(t *testing.T) {
 	}
 	server := ec2test.New(&ec2test.Options{Commands: failing})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", bake.RealTime())
+	where := demo.Over(server, "eu-west-1", clock.System())
 	err := bakeAll(t.Context(), where, io.Discard, all(where.Cloud, Settings{Commit: "x"})...)
 	if err == nil || !strings.Contains(err.Error(), "Rendering SLS 'base:rails' failed") {
 		t.Errorf("error %v, want Salt's", err)

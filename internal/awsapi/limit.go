@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A Limiter holds the token buckets of an account: one for the requests of each
@@ -18,7 +18,7 @@ import (
 // undo. A throttled call halves the rate of its action, and every second
 // without one gives a tenth of it back.
 type Limiter struct {
-	clock  bake.Clock
+	clock  clock.Clock
 	limits map[string]Limit
 
 	mu      sync.Mutex
@@ -27,7 +27,7 @@ type Limiter struct {
 
 // NewLimiter returns a Limiter with full buckets. Limits replace the documented
 // ones of actions by their names.
-func NewLimiter(clock bake.Clock, limits map[string]Limit) *Limiter {
+func NewLimiter(clock clock.Clock, limits map[string]Limit) *Limiter {
 	return &Limiter{clock: clock, limits: limits, buckets: map[bucketKey]*bucket{}}
 }
 

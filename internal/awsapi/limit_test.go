@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -50,7 +50,7 @@ func TestLimiterKeepsDocumentedRate(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := awsapi.NewLimiter(bake.RealTime(), nil)
+				l := awsapi.NewLimiter(clock.System(), nil)
 				got := took(t, l, test.call, test.n)
 				if off := got - test.want; off < 0 || off > time.Millisecond {
 					t.Errorf("%d calls took %v, want %v", test.n, got, test.want)
@@ -62,7 +62,7 @@ func TestLimiterKeepsDocumentedRate(t *testing.T) {
 
 func TestLimitsCanBeReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := awsapi.NewLimiter(bake.RealTime(), map[string]awsapi.Limit{"RunInstances": {Requests: awsapi.Rate{Burst: 100, PerSecond: 50}}})
+		l := awsapi.NewLimiter(clock.System(), map[string]awsapi.Limit{"RunInstances": {Requests: awsapi.Rate{Burst: 100, PerSecond: 50}}})
 		if got := took(t, l, ec2Call("RunInstances"), 140); got.Round(time.Millisecond) != time.Second {
 			t.Errorf("140 calls took %v, want 1 s: 90 at once, then 50 a second", got)
 		}
@@ -71,7 +71,7 @@ func TestLimitsCanBeReplaced(t *testing.T) {
 
 func TestBucketsAreSeparate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := awsapi.NewLimiter(bake.RealTime(), nil)
+		l := awsapi.NewLimiter(clock.System(), nil)
 		took(t, l, ec2Call("RunInstances"), 10)
 		other := ec2Call("RunInstances")
 		other.Region = "us-east-1"
@@ -89,7 +89,7 @@ func TestBucketsAreSeparate(t *testing.T) {
 
 func TestThrottlingSlowsAndRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := awsapi.NewLimiter(bake.RealTime(), nil)
+		l := awsapi.NewLimiter(clock.System(), nil)
 		c := ec2Call("DescribeImages")
 		for range 50 { // a burst that was refused as one
 			l.Throttled(c)
@@ -111,7 +111,7 @@ func TestThrottlingSlowsAndRecovers(t *testing.T) {
 // tokens that the crowd did not use.
 func TestEndedWaitTakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := awsapi.NewLimiter(bake.RealTime(), nil)
+		l := awsapi.NewLimiter(clock.System(), nil)
 		took(t, l, ec2Call("RunInstances"), 4)
 		ctx, cancel := context.WithCancel(t.Context())
 		var crowd sync.WaitGroup

@@ -14,8 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
-
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // attempts is how often a call is tried, the first time included.
@@ -28,7 +27,7 @@ const firstBackoff = 500 * time.Millisecond
 // A Schedule says how calls are made.
 type Schedule struct {
 	Limiter     *Limiter // nil is no limit
-	Clock       bake.Clock
+	Clock       clock.Clock
 	CallTimeout time.Duration // of one attempt
 	MaxBackoff  time.Duration // between two attempts
 }
@@ -101,7 +100,7 @@ func (a *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 			return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 		}
 	}
-	limited, stop := bake.WithTimeout(ctx, a.Clock, a.CallTimeout)
+	limited, stop := clock.WithTimeout(ctx, a.Clock, a.CallTimeout)
 	defer stop()
 	out, meta, err := next.HandleFinalize(limited, in)
 	if err == nil {

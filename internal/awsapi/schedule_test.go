@@ -14,7 +14,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -44,7 +44,7 @@ func (a *answers) Do(r *http.Request) (*http.Response, error) {
 
 func config(a *answers, limiter *awsapi.Limiter) aws.Config {
 	return awsapi.Schedule{
-		Limiter: limiter, Clock: bake.RealTime(), CallTimeout: 30 * time.Second, MaxBackoff: 5 * time.Second,
+		Limiter: limiter, Clock: clock.System(), CallTimeout: 30 * time.Second, MaxBackoff: 5 * time.Second,
 	}.Apply(aws.Config{
 		Region: "eu-west-1", HTTPClient: a, BaseEndpoint: aws.String("http://ec2.invalid"),
 		Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""),
@@ -71,7 +71,7 @@ func TestRetries(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				client := awsec2.NewFromConfig(config(&test.answers, awsapi.NewLimiter(bake.RealTime(), nil)))
+				client := awsec2.NewFromConfig(config(&test.answers, awsapi.NewLimiter(clock.System(), nil)))
 				start := time.Now()
 				_, err := client.DescribeRegions(t.Context(), &awsec2.DescribeRegionsInput{})
 				took := time.Since(start)
@@ -104,7 +104,7 @@ func TestTimeoutNamesTheCall(t *testing.T) {
 // several services by one Limiter.
 func TestClientsShareBuckets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		limiter := awsapi.NewLimiter(bake.RealTime(), map[string]awsapi.Limit{"DescribeRegions": {Requests: awsapi.Rate{Burst: 2, PerSecond: 1}}})
+		limiter := awsapi.NewLimiter(clock.System(), map[string]awsapi.Limit{"DescribeRegions": {Requests: awsapi.Rate{Burst: 2, PerSecond: 1}}})
 		a := &answers{statuses: []int{200}}
 		one, two := awsec2.NewFromConfig(config(a, limiter)), awsec2.NewFromConfig(config(a, limiter))
 		start := time.Now()
@@ -132,7 +132,7 @@ func TestClientsShareBuckets(t *testing.T) {
 // resources.
 func TestLaunchesCountInstances(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := awsec2.NewFromConfig(config(&answers{statuses: []int{200}}, awsapi.NewLimiter(bake.RealTime(), nil)))
+		client := awsec2.NewFromConfig(config(&answers{statuses: []int{200}}, awsapi.NewLimiter(clock.System(), nil)))
 		start := time.Now()
 		for _, n := range []int32{900, 10} {
 			if _, err := client.RunInstances(t.Context(), &awsec2.RunInstancesInput{MinCount: aws.Int32(n), MaxCount: aws.Int32(n)}); err != nil {

@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A Poller asks for the state of things of type T by their ids.
@@ -25,7 +25,7 @@ type Poller[T any] struct {
 	Fetch func(ctx context.Context, ids []string) (map[string]T, error)
 
 	// Clock is the time to live by.
-	Clock bake.Clock
+	Clock clock.Clock
 
 	// Interval is the time between two requests.
 	Interval time.Duration

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/poll"
 )
 
@@ -24,7 +24,7 @@ type world struct {
 
 func (w *world) poller() *poll.Poller[bool] {
 	w.start = time.Now()
-	return &poll.Poller[bool]{Clock: bake.RealTime(), Interval: 2 * time.Second, Gap: 100 * time.Millisecond, Fetch: w.fetch}
+	return &poll.Poller[bool]{Clock: clock.System(), Interval: 2 * time.Second, Gap: 100 * time.Millisecond, Fetch: w.fetch}
 }
 
 func (w *world) fetch(_ context.Context, ids []string) (map[string]bool, error) {

@@ -7,7 +7,7 @@ import (
 	"net"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
@@ -47,7 +47,7 @@ type Options struct {
 	Passwords map[string]string
 
 	// Clock drives sleep, date and the timed shutdown. Nil is the real time.
-	Clock bake.Clock
+	Clock clock.Clock
 
 	// Commands answers commands by name, before the built-in ones, as if they
 	// were in /usr/bin.
@@ -160,7 +160,7 @@ func (o Options) filled() Options {
 		o.InstanceID = defaultInstanceID
 	}
 	if o.Clock == nil {
-		o.Clock = bake.RealTime()
+		o.Clock = clock.System()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -39,10 +39,10 @@ type Checks struct {
 }
 
 var (
-	_ bake.Check       = Checks{}
-	_ bake.Provisioner = Checks{}
-	_ bake.Validator   = Checks{}
-	_ bake.Declarer    = Checks{}
+	_ bake.Check         = Checks{}
+	_ bake.Provisioner   = Checks{}
+	_ bake.Validator     = Checks{}
+	_ bake.InputDeclarer = Checks{}
 )
 
 // All returns the Checks of tests.
@@ -113,7 +113,7 @@ func (c Checks) Check(ctx context.Context, m bake.Machine) error {
 		return err
 	}
 	script := c.script()
-	clock := bake.RunOf(ctx).Clock
+	clock := bake.RunFromContext(ctx).Clock
 	start := clock.Now()
 	for {
 		failures, err := c.look(ctx, m, script)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/config"
 
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -38,7 +38,7 @@ const Speed = 60
 // A Demo is a cloud, and the clock to bake by.
 type Demo struct {
 	Cloud  *ec2.Cloud
-	Clock  bake.Clock
+	Clock  clock.Clock
 	Server *ec2test.Server // nil on AWS
 }
 
@@ -70,7 +70,7 @@ func AWS(ctx context.Context, region string) (*Demo, error) {
 	if cfg.Region == "" {
 		return nil, errors.New("-aws needs a region: give -region or set AWS_REGION")
 	}
-	return &Demo{Cloud: ec2.NewCloud(cfg, nil), Clock: bake.RealTime()}, nil
+	return &Demo{Cloud: ec2.NewCloud(cfg, nil), Clock: clock.System()}, nil
 }
 
 // Embedded is an EC2 in this process, with realistic waits that pass fast. The
@@ -79,13 +79,13 @@ func Embedded(region string, commands map[string]ec2test.Command) *Demo {
 	if region == "" {
 		region = "eu-west-1"
 	}
-	clock := ec2test.Scaled(Speed)
+	clock := clock.Scaled(Speed)
 	server := ec2test.New(&ec2test.Options{Clock: clock, Latency: ec2test.Realistic(), Commands: commands})
 	return Over(server, region, clock)
 }
 
 // Over is a cloud on a server that the caller made.
-func Over(server *ec2test.Server, region string, clock bake.Clock) *Demo {
+func Over(server *ec2test.Server, region string, clock clock.Clock) *Demo {
 	return &Demo{
 		Cloud: ec2.NewCloud(server.Config(region), &ec2.CloudOptions{
 			Dial:          server.Dial,

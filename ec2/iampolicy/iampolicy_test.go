@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/bakestone-go/bakestone/internal/iampolicy"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
 func list(words ...string) []string { return words }

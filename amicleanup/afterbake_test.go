@@ -54,9 +54,9 @@ func TestAfterBakeTells(t *testing.T) {
 	f.series("web", 4)
 	p := amicleanup.AfterBake(*cleaner(f, amicleanup.Newest(3)))
 	img := &bake.Image{Name: "web", Builder: baketest.NewBuilder(nil), Publishers: []bake.Publisher{
-		bake.PublisherFunc(func(ctx context.Context, _ bake.Artifact) error {
+		bake.PublisherFunc{Do: func(ctx context.Context, _ bake.Artifact) error {
 			return p.Publish(ctx, artifact{"eu-west-1": "ami-web3"})
-		}),
+		}},
 	}}
 	var said []string
 	observe := func(e bake.Event) {

@@ -52,7 +52,7 @@ func TestTrapJustBuiltIsNotInUseYet(t *testing.T) {
 func TestTrapFailedBuildRemovesNothing(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
-	fails := bake.CheckFunc(func(context.Context, bake.Machine) error { return apiError("planted") })
+	fails := bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return apiError("planted") }}
 	img := &bake.Image{
 		Name: "web", Builder: baketest.NewBuilder(nil), Checks: []bake.Check{fails},
 		Publishers: []bake.Publisher{amicleanup.AfterBake(*cleaner(f, amicleanup.Newest(1)))},

@@ -35,7 +35,7 @@ func TestValidateReportsEverythingBeforeAnythingIsCreated(t *testing.T) {
 		&bake.Image{Name: "child", Builder: b, From: absent},
 		ring1, ring2, self,
 		&bake.Image{Name: "parts", Builder: b,
-			Provisioners: []bake.Provisioner{nil, bake.ProvisionStep{}},
+			Provisioners: []bake.Provisioner{nil, bake.ProvisionFunc{}, (*bake.ProvisionFunc)(nil)},
 			Steps: []bake.Step{
 				{Name: "twice", Do: nothing}, {Name: "twice", Do: nothing}, {Do: nothing}, {Name: "idle"},
 				{Name: "where", Do: nothing, At: 99},
@@ -53,7 +53,8 @@ func TestValidateReportsEverythingBeforeAnythingIsCreated(t *testing.T) {
 		"images are made from each other: ring1 from ring2 from ring1",
 		"images are made from each other: self from self",
 		"image parts: provision 1: is nil",
-		"image parts: provision 2: ProvisionStep.Provisioner: is required",
+		"image parts: provision 2: ProvisionFunc.Do: is required",
+		"image parts: provision 3: is nil",
 		"image parts: twice: Image.Steps[1].Name: is given twice",
 		"image parts: Image.Steps[2].Name: is required",
 		"image parts: idle: Image.Steps[3].Do: is required",
@@ -77,7 +78,7 @@ func nothing(context.Context) error { return nil }
 
 func TestGraphSkipsOnlyWhatDependsOnTheFailed(t *testing.T) {
 	b := baketest.NewBuilder(nil)
-	bad := &bake.Image{Name: "bad", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(failing)}}
+	bad := &bake.Image{Name: "bad", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: failing}}}
 	child := &bake.Image{Name: "child", Builder: b, From: bad}
 	grandchild := &bake.Image{Name: "grandchild", Builder: b, From: child}
 	good := &bake.Image{Name: "good", Builder: b}
@@ -102,12 +103,12 @@ func TestParallelIsLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := baketest.NewBuilder(nil)
 		var now, most atomic.Int32
-		count := bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+		count := bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
 			defer now.Add(-1)
 			most.Store(max(most.Load(), now.Add(1)))
 			time.Sleep(time.Minute)
 			return nil
-		})
+		}}
 		images := make([]*bake.Image, 0, 12)
 		for i := range 12 {
 			images = append(images, &bake.Image{Name: fmt.Sprint("image", i), Builder: b, Provisioners: []bake.Provisioner{count}})
@@ -125,16 +126,14 @@ func TestParallelIsLimited(t *testing.T) {
 func TestStopOnFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := baketest.NewBuilder(nil)
-		slow := &bake.Image{Name: "slow", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(
-			func(ctx context.Context, _ bake.Machine) error {
-				<-ctx.Done()
-				return ctx.Err()
-			})}}
-		bad := &bake.Image{Name: "bad", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(
-			func(context.Context, bake.Machine) error {
-				time.Sleep(time.Second)
-				return errPlanted
-			})}}
+		slow := &bake.Image{Name: "slow", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, _ bake.Machine) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}}}}
+		bad := &bake.Image{Name: "bad", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
+			time.Sleep(time.Second)
+			return errPlanted
+		}}}}
 		late := &bake.Image{Name: "late", Builder: b, From: slow}
 		results, err := bake.Bake(t.Context(), &bake.Options{StopOnFailure: true}, slow, bad, late)
 		if !errors.Is(err, errPlanted) || !errors.Is(results[0].Err, bake.ErrStopped) {
@@ -153,37 +152,37 @@ func TestStepLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := baketest.NewBuilder(nil)
 		tries := 0
-		img := &bake.Image{Name: "limits", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionStep{
-			Name: "flaky", PauseBefore: time.Hour, Timeout: time.Minute,
+		img := &bake.Image{Name: "limits", Builder: b, Steps: []bake.Step{{
+			Name: "flaky", At: bake.BeforeCapture, Timeout: time.Minute,
 			Retry: bake.Retry{Attempts: 4, Delay: 10 * time.Second, MaxDelay: 15 * time.Second},
-			Provisioner: bake.ProvisionFunc(func(ctx context.Context, _ bake.Machine) error {
+			Do: func(ctx context.Context) error {
 				tries++
 				if tries == 4 {
 					return nil
 				}
 				<-ctx.Done()
 				return ctx.Err()
-			}),
+			},
 		}}}
 		start := time.Now()
 		results, err := bake.Bake(t.Context(), nil, img)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := time.Hour + 3*time.Minute + (10+15+15)*time.Second
+		want := 3*time.Minute + (10+15+15)*time.Second
 		if took := time.Since(start); took != want || tries != 4 {
 			t.Errorf("%d tries in %v, want 4 in %v", tries, took, want)
 		}
 		for _, s := range results[0].Steps {
-			if s.Name == "provision 1: flaky" && s.Attempts != 4 {
+			if s.Name == "flaky" && s.Attempts != 4 {
 				t.Errorf("recorded attempts: %d, want 4", s.Attempts)
 			}
 		}
 
-		img.Provisioners = []bake.Provisioner{bake.ProvisionFunc(func(ctx context.Context, _ bake.Machine) error {
+		img.Steps, img.Provisioners = nil, []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, _ bake.Machine) error {
 			<-ctx.Done()
 			return ctx.Err()
-		})}
+		}}}
 		_, err = bake.Bake(t.Context(), &bake.Options{StepTimeout: time.Minute}, img)
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "after 1m0s") {
 			t.Errorf("error %v, want the step's timeout", err)
@@ -234,11 +233,11 @@ func TestPublishFailureKeepsTheArtifact(t *testing.T) {
 	b := baketest.NewBuilder(nil)
 	var published []string
 	img := &bake.Image{Name: "published", Builder: b, Publishers: []bake.Publisher{
-		bake.PublisherFunc(func(_ context.Context, a bake.Artifact) error {
+		bake.PublisherFunc{Do: func(_ context.Context, a bake.Artifact) error {
 			published = append(published, a.ID())
 			return nil
-		}),
-		bake.PublisherFunc(func(context.Context, bake.Artifact) error { return errPlanted }),
+		}},
+		bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error { return errPlanted }},
 	}}
 	results, err := bake.Bake(t.Context(), nil, img)
 	var named *bake.Error
@@ -268,14 +267,14 @@ func TestRetryOfUserStepAndPhases(t *testing.T) {
 			at("promoted", bake.AfterPromote), at("captured", bake.AfterCapture), at("provisioned", bake.BeforeCapture),
 			at("reachable", bake.BeforeProvision), at("start", bake.BeforeLaunch),
 		},
-		Provisioners: []bake.Provisioner{bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
 			order = append(order, "provisioner")
 			return nil
-		})},
-		Checks: []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error {
+		}}},
+		Checks: []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error {
 			order = append(order, "check")
 			return nil
-		})},
+		}}},
 	}
 	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
 		t.Fatal(err)

@@ -237,7 +237,7 @@ func (b *build) keep() {
 	if b.reached() == checking {
 		session, launched = b.check, checking
 	}
-	keeper, ok := session.(MachineKeeper)
+	keeper, ok := As[MachineKeeper](session)
 	if !ok {
 		b.run.Say("this builder cannot keep a machine")
 		return

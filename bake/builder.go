@@ -97,47 +97,25 @@ type Artifact interface {
 	Destroy(ctx context.Context) error
 }
 
-// A Check must hold on a fresh machine that booted from the artifact, before
-// the artifact is promoted or published. A func is one too: CheckFunc.
+// A Check verifies something on a fresh machine that booted from the artifact,
+// before the artifact is promoted or published. Besides its own types, [CheckFunc]
+// adapts a func.
+//
+// A Provisioner, Check or Publisher may also be a [Validator], which is asked
+// before anything is created, and a fmt.Stringer, which names its step. See [As].
 type Check interface {
 	Check(ctx context.Context, m Machine) error
 }
 
-// CheckFunc is a func as a Check.
-type CheckFunc func(ctx context.Context, m Machine) error
-
-// Check calls f.
-func (f CheckFunc) Check(ctx context.Context, m Machine) error { return f(ctx, m) }
-
-// A Publisher makes a good artifact known: writes a manifest, sets a
-// parameter, retires older images. It runs after the checks and promotion.
+// A Publisher makes a good artifact known: it writes a manifest, sets a parameter,
+// or retires older images. It runs after the checks and the promotion.
+// [PublisherFunc] adapts a func.
 type Publisher interface {
 	Publish(ctx context.Context, a Artifact) error
 }
 
-// PublisherFunc is a func as a Publisher.
-type PublisherFunc func(ctx context.Context, a Artifact) error
-
-// Publish calls f.
-func (f PublisherFunc) Publish(ctx context.Context, a Artifact) error { return f(ctx, a) }
-
-// A Provisioner changes a Machine. A func is one too: ProvisionFunc.
-//
-// A Provisioner may also have a method Validate() error, called before
-// anything is created, and be a fmt.Stringer, which names its step.
+// A Provisioner changes a Machine. Package provision has many; [ProvisionFunc]
+// adapts a func.
 type Provisioner interface {
 	Provision(ctx context.Context, m Machine) error
-}
-
-// ProvisionFunc is a func as a Provisioner.
-type ProvisionFunc func(ctx context.Context, m Machine) error
-
-// Provision calls f.
-func (f ProvisionFunc) Provision(ctx context.Context, m Machine) error { return f(ctx, m) }
-
-// A Validator is a Provisioner, Check or Publisher that can tell that it will
-// not work before the build begins: a file that is missing on the baking host,
-// a field that is not set. It reports everything it finds, joined.
-type Validator interface {
-	Validate() error
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// do runs one step: its pause, its attempts, and the record before and after.
+// do runs one step: its attempts, and the record before and after.
 func (b *build) do(ctx context.Context, s *stage) error {
 	b.current.Store(&s.Name)
 	defer b.current.Store(nil)
@@ -47,13 +47,8 @@ func causeText(err error) string {
 	return errorText(err)
 }
 
-// attempts pauses and then tries the step as often as it allows.
+// attempts tries the step as often as it allows.
 func (b *build) attempts(ctx context.Context, s *stage) error {
-	if s.PauseBefore > 0 {
-		if err := b.Clock.Sleep(ctx, s.PauseBefore); err != nil {
-			return err
-		}
-	}
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err

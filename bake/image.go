@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"reflect"
-	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
@@ -166,16 +164,6 @@ func RunFromContext(ctx context.Context) *Run {
 
 // Mask makes s unreadable in all that the build reports from now on.
 func (r *Run) Mask(s ...Secret) { r.mask.add(s...) }
-
-// describe names a provisioner, check or publisher for its step.
-func describe(v any) string {
-	if s, ok := v.(fmt.Stringer); ok {
-		return s.String()
-	}
-	name := reflect.TypeOf(v).String()
-	name = name[strings.LastIndexByte(name, '.')+1:]
-	return strings.ToLower(strings.TrimSuffix(name, "Func"))
-}
 
 // KeptMachine says how to reach a machine that a failed build left running.
 type KeptMachine struct {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,8 +38,9 @@ type Inputs struct{ lines []input }
 
 type input struct{ name, value string }
 
-// InputsOf collects the inputs of all provisioners. One that is no InputDeclarer,
-// such as a func, is an error: nobody can tell whether it has changed.
+// InputsOf collects the inputs of all provisioners. A provisioner that is not an
+// InputDeclarer is an error. The inputs include the type of each provisioner, so a
+// type that embeds another has other inputs.
 func InputsOf(provisioners ...Provisioner) (*Inputs, error) {
 	in := new(Inputs)
 	errs := make([]error, 0, len(provisioners))
@@ -54,7 +56,7 @@ func InputsOf(provisioners ...Provisioner) (*Inputs, error) {
 // Of adds the inputs of a part, each name behind the part's: for provisioners
 // that are made of others.
 func (in *Inputs) Of(part string, p Provisioner) error {
-	d, ok := p.(InputDeclarer)
+	d, ok := As[InputDeclarer](p)
 	if !ok {
 		return fmt.Errorf("%s: %T does not declare its inputs", part, p)
 	}
@@ -62,7 +64,7 @@ func (in *Inputs) Of(part string, p Provisioner) error {
 	if err := d.DeclareInputs(&below); err != nil {
 		return fmt.Errorf("%s: %w", part, err)
 	}
-	in.add(part, fmt.Sprintf("%T", p))
+	in.add(part, strings.TrimLeft(fmt.Sprintf("%T", d), "*"))
 	for _, line := range below.lines {
 		in.add(part+"/"+line.name, line.value)
 	}
@@ -75,12 +77,11 @@ func (in *Inputs) add(name, value string) { in.lines = append(in.lines, input{na
 // and maps of strings every string is quoted. A Secret belongs to Secret, since
 // it prints as "[redacted]".
 func (in *Inputs) Value(name string, value any) {
-	switch value.(type) {
-	case []string, map[string]string:
+	if t := reflect.TypeOf(value); t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Map) && t.Elem().Kind() == reflect.String {
 		in.add(name, fmt.Sprintf("%q", value))
-	default:
-		in.add(name, strconv.Quote(fmt.Sprint(value)))
+		return
 	}
+	in.add(name, strconv.Quote(fmt.Sprint(value)))
 }
 
 // Content adds the digest of a text that is part of the definition, or was made

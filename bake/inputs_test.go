@@ -99,7 +99,7 @@ func TestInputsOfParts(t *testing.T) {
 	}
 	list := func(v ...string) string {
 		t.Helper()
-		in, err := bake.InputsOf(bake.ProvisionStep{Provisioner: declared(func(in *bake.Inputs) error { in.Value("v", v); return nil })})
+		in, err := bake.InputsOf(declared(func(in *bake.Inputs) error { in.Value("v", v); return nil }))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,10 +111,10 @@ func TestInputsOfParts(t *testing.T) {
 	if list("a b", "c") == list("a", "b c") {
 		t.Error("where one string of a list ends does not count")
 	}
-	nothing := bake.ProvisionFunc(func(context.Context, bake.Machine) error { return nil })
+	nothing := bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error { return nil }}
 	missing := declared(func(in *bake.Inputs) error { return in.File("script", nil, filepath.Join(t.TempDir(), "missing")) })
 	_, err := bake.InputsOf(nothing, missing)
-	for _, want := range []string{"1: bake.ProvisionFunc does not declare", "2: script: "} {
+	for _, want := range []string{"1: ProvisionFunc.Version: is required", "2: script: "} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q in it", err, want)
 		}

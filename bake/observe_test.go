@@ -37,11 +37,10 @@ func TestSecretsAreMaskedEverywhere(t *testing.T) {
 	b := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
 		m.On("login", baketest.Reply{Stdout: strings.Join(forms, "\n"), Stderr: password + "\n", Status: 3})
 	}})
-	img := &bake.Image{Name: "secret", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(
-		func(ctx context.Context, m bake.Machine) error {
-			err := m.Run(ctx, &bake.Cmd{Line: "login", Secrets: bake.Secrets(map[string]string{"PASSWORD": password})})
-			return fmt.Errorf("with %s: %w", password, err)
-		})}}
+	img := &bake.Image{Name: "secret", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+		err := m.Run(ctx, &bake.Cmd{Line: "login", Secrets: bake.Secrets(map[string]string{"PASSWORD": password})})
+		return fmt.Errorf("with %s: %w", password, err)
+	}}}}
 	var events, logs bytes.Buffer
 	dir := t.TempDir()
 	results, err := bake.Bake(t.Context(), &bake.Options{
@@ -98,7 +97,7 @@ func TestSecretNeverPrints(t *testing.T) {
 
 func TestKeepMachineWithoutKeeperCleansUp(t *testing.T) {
 	b := baketest.NewBuilder(nil)
-	img := &bake.Image{Name: "kept", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(failing)}}
+	img := &bake.Image{Name: "kept", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: failing}}}
 	results, err := bake.Bake(t.Context(), &bake.Options{OnFailure: bake.KeepMachine}, img)
 	if !errors.Is(err, errPlanted) || results[0].Kept != nil {
 		t.Errorf("error %v, kept %v", err, results[0].Kept)
@@ -178,8 +177,7 @@ func TestProgressReadsAsAStory(t *testing.T) {
 		b := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
 			m.On("install", baketest.Reply{Stdout: "one\ntwo\n"})
 		}})
-		img := &bake.Image{Name: "web", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(
-			func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("install")) })}}
+		img := &bake.Image{Name: "web", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("install")) }}}}
 		var out bytes.Buffer
 		if _, err := bake.Bake(t.Context(), &bake.Options{Observe: bake.Progress(&out)}, img); err != nil {
 			t.Fatal(err)

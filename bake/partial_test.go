@@ -36,10 +36,10 @@ func TestPartialErrorKeepsTheArtifact(t *testing.T) {
 					}
 					return test.err
 				}}},
-				Publishers: []bake.Publisher{bake.PublisherFunc(func(context.Context, bake.Artifact) error {
+				Publishers: []bake.Publisher{bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error {
 					published = true
 					return nil
-				})},
+				}}},
 			}
 			results, err := bake.Bake(ctx, &bake.Options{Store: store}, img)
 			if !errors.Is(err, errPlanted) || results[0].Status != test.status || published {

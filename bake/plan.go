@@ -117,8 +117,8 @@ func (b *build) provision(i int, p Provisioner) Step {
 		Name: stepName("provision", i, p),
 		Do:   func(ctx context.Context) error { return p.Provision(ctx, b.machine) },
 	}
-	if with, ok := p.(ProvisionStep); ok {
-		step.Undo, step.Timeout, step.Retry, step.PauseBefore = with.Undo, with.Timeout, with.Retry, with.PauseBefore
+	if u, ok := As[Undoer](p); ok {
+		step.Undo = u.Undo
 	}
 	return step
 }
@@ -137,7 +137,7 @@ func (b *build) uniqueNames() error {
 
 // find looks for an artifact that makes the build unnecessary.
 func (b *build) find(ctx context.Context) error {
-	finder, ok := b.img.Builder.(Finder)
+	finder, ok := As[Finder](b.img.Builder)
 	if !ok {
 		return errors.New("this builder cannot look for an artifact")
 	}

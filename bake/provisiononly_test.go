@@ -30,12 +30,12 @@ func TestProvisionOnly(t *testing.T) {
 	img := &bake.Image{
 		Name: "tried", Builder: b, ProvisionOnly: true, Fingerprint: "known",
 		Steps: []bake.Step{step("provisioned", bake.BeforeCapture), step("captured", bake.AfterCapture), step("promoted", bake.AfterPromote)},
-		Provisioners: []bake.Provisioner{bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
 			note("provision")
 			return nil
-		})},
-		Checks:     []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { note("check"); return nil })},
-		Publishers: []bake.Publisher{bake.PublisherFunc(func(context.Context, bake.Artifact) error { note("publish"); return nil })},
+		}}},
+		Checks:     []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { note("check"); return nil }}},
+		Publishers: []bake.Publisher{bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error { note("publish"); return nil }}},
 	}
 	// There is an artifact of the fingerprint, which is no reason not to try.
 	whole := *img
@@ -61,7 +61,7 @@ func TestProvisionOnly(t *testing.T) {
 	}
 
 	errPlanted := errors.New("planted")
-	img.Provisioners = []bake.Provisioner{bake.ProvisionFunc(func(context.Context, bake.Machine) error { return errPlanted })}
+	img.Provisioners = []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error { return errPlanted }}}
 	results, err = bake.Bake(t.Context(), nil, img)
 	if !errors.Is(err, errPlanted) || results[0].Status != bake.StatusFailed {
 		t.Errorf("a provisioner failed: %+v, %v", results[0], err)

@@ -63,7 +63,7 @@ var ErrNoSSH = errors.New("other programs cannot reach the machine over SSH")
 // another program against the machine from the baking host. Without access the
 // error is ErrNoSSH.
 func ReachSSH(ctx context.Context, m Machine, use func(ctx context.Context, access SSHAccess) error) error {
-	r, ok := m.(SSHReacher)
+	r, ok := As[SSHReacher](m)
 	if !ok {
 		return fmt.Errorf("%w: it is a %T", ErrNoSSH, m)
 	}

@@ -57,19 +57,19 @@ func nobodyWaits(t *testing.T) {
 	var order []string
 	base := &bake.Image{
 		Name: "base", Builder: lingering{memory, ended},
-		Checks: []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return nil })},
-		Publishers: []bake.Publisher{bake.PublisherFunc(func(context.Context, bake.Artifact) error {
+		Checks: []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return nil }}},
+		Publishers: []bake.Publisher{bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error {
 			order = append(order, "published")
 			return nil
-		})},
+		}}},
 	}
 	layer := &bake.Image{
 		Name: "layer", Builder: memory, From: base,
-		Provisioners: []bake.Provisioner{bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
 			order = append(order, "layer begun")
 			close(ended)
 			return nil
-		})},
+		}}},
 	}
 	results, err := bake.Bake(t.Context(), nil, base, layer)
 	if err != nil {

@@ -25,7 +25,7 @@ func (b *build) advance(ctx context.Context) error {
 			return err
 		}
 		session, launch := b.losing()
-		restarter, ok := session.(Restarter)
+		restarter, ok := As[Restarter](session)
 		if !ok || !restarter.Restart(withRun(ctx, b.run), err) {
 			return err
 		}

@@ -73,8 +73,8 @@ func TestLostMachineRestartsTheBuild(t *testing.T) {
 	}}, &bake.Image{
 		Name: "spot", Builder: b,
 		Steps:        []bake.Step{note("before", bake.BeforeLaunch), note("prepare", bake.BeforeProvision), note("after", bake.AfterCapture)},
-		Provisioners: []bake.Provisioner{bake.ProvisionFunc(losing(1))},
-		Checks:       []bake.Check{bake.CheckFunc(losing(2))},
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: losing(1)}},
+		Checks:       []bake.Check{bake.CheckFunc{Do: losing(2)}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -116,12 +116,12 @@ func TestLostMachineGivesUp(t *testing.T) {
 			b := &spotBuilder{baketest.NewBuilder(nil), test.restarts}
 			tries := 0
 			_, err := bake.Bake(ctx, nil, &bake.Image{Name: "spot", Builder: b, Provisioners: []bake.Provisioner{
-				bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+				bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
 					if tries++; tries == 5 && test.cancel {
 						cancel()
 					}
 					return test.cause
-				}),
+				}},
 			}})
 			if !errors.Is(err, test.want) || !errors.Is(err, test.cause) {
 				t.Errorf("error %v, want %v", err, test.want)
@@ -148,10 +148,10 @@ func TestRestartThatCannotUndo(t *testing.T) {
 				Name: "stuck", At: bake.BeforeProvision, Do: nothing,
 				Undo: func(context.Context, bake.Outcome) error { return errPlanted },
 			}},
-			Provisioners: []bake.Provisioner{bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+			Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
 				tries++
 				return errReclaimed
-			})},
+			}}},
 		})
 		if tries != 1 || !errors.Is(err, errReclaimed) || !errors.Is(err, errPlanted) {
 			t.Errorf("%d tries and error %v, want one, and both errors", tries, err)

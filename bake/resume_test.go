@@ -104,11 +104,11 @@ func (l *life) image(b bake.Builder) *bake.Image {
 	}
 	return &bake.Image{
 		Name: "web", Builder: b,
-		Provisioners: []bake.Provisioner{bake.ProvisionFunc(on("a")), bake.ProvisionFunc(on("b"))},
-		Checks:       []bake.Check{bake.CheckFunc(on("c")), bake.CheckFunc(on("d"))},
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: on("a")}, bake.ProvisionFunc{Do: on("b")}},
+		Checks:       []bake.Check{bake.CheckFunc{Do: on("c")}, bake.CheckFunc{Do: on("d")}},
 		Publishers: []bake.Publisher{
-			bake.PublisherFunc(func(context.Context, bake.Artifact) error { return l.does("e") }),
-			bake.PublisherFunc(func(context.Context, bake.Artifact) error { return l.does("f") }),
+			bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error { return l.does("e") }},
+			bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error { return l.does("f") }},
 		},
 	}
 }
@@ -216,10 +216,10 @@ func TestResumeCleansUp(t *testing.T) {
 // left of one whose source has failed is removed.
 func TestResumeLayers(t *testing.T) {
 	chain := func(b bake.Builder, lay func(context.Context, bake.Machine) error) []*bake.Image {
-		base := &bake.Image{Name: "base", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc(func(ctx context.Context, m bake.Machine) error {
+		base := &bake.Image{Name: "base", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 			return m.Put(ctx, &bake.Upload{Content: strings.NewReader("once"), Dest: "/base", Sudo: true})
-		})}}
-		return []*bake.Image{base, {Name: "layer", Builder: b, From: base, Provisioners: []bake.Provisioner{bake.ProvisionFunc(lay)}}}
+		}}}}
+		return []*bake.Image{base, {Name: "layer", Builder: b, From: base, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: lay}}}}
 	}
 	for _, failed := range []bool{false, true} {
 		memory, store := baketest.NewBuilder(nil), newRecords()
@@ -257,7 +257,7 @@ func TestResumeValidates(t *testing.T) {
 	rec := killed(t, memory, "b")
 	existing := memory.Existing()
 	other := (&life{}).image(memory)
-	other.Provisioners = slices.Insert(other.Provisioners, 1, bake.Provisioner(bake.ProvisionStep{Provisioner: other.Provisioners[0]}))
+	other.Provisioners = slices.Insert(other.Provisioners, 1, other.Provisioners[0])
 	other.Provisioners[1], other.Provisioners[2] = other.Provisioners[2], other.Provisioners[1]
 	other.Provisioners = other.Provisioners[:1]
 	stranger := *rec

@@ -30,9 +30,6 @@ type Step struct {
 	// Retry says how often Do may be tried. The zero value is once.
 	Retry Retry
 
-	// PauseBefore is waited before the first attempt.
-	PauseBefore time.Duration
-
 	// At places a step of Image.Steps. The steps of a Session ignore it.
 	At Phase
 }
@@ -105,49 +102,9 @@ const (
 	AfterPromote                 // the artifact is good; the publishers come next
 )
 
-// A ProvisionStep is a Provisioner with the limits of a Step of its own.
-type ProvisionStep struct {
-	// Name names the step. Empty takes the provisioner's own.
-	Name string
-
-	// Provisioner does the work. It is required.
-	Provisioner Provisioner
-
-	// Undo, when set, is called as Step.Undo is, without a machine: for what
-	// the provisioner made elsewhere, such as a registration at a server.
-	Undo func(ctx context.Context, outcome Outcome) error
-
-	// Timeout, Retry and PauseBefore are those of the Step.
-	Timeout     time.Duration
-	Retry       Retry
-	PauseBefore time.Duration
-}
-
-// Provision runs the provisioner; outside of Bake the limits do not apply.
-func (p ProvisionStep) Provision(ctx context.Context, m Machine) error {
-	return p.Provisioner.Provision(ctx, m)
-}
-
-// Validate validates the provisioner.
-func (p ProvisionStep) Validate() error {
-	if p.Provisioner == nil {
-		return Invalid("ProvisionStep.Provisioner", "is required")
-	}
-	if v, ok := p.Provisioner.(Validator); ok {
-		return v.Validate()
-	}
-	return nil
-}
-
-// DeclareInputs declares those of the provisioner.
-func (p ProvisionStep) DeclareInputs(in *Inputs) error {
-	return in.Of("provisioner", p.Provisioner)
-}
-
-// String is the step's name.
-func (p ProvisionStep) String() string {
-	if p.Name != "" {
-		return p.Name
-	}
-	return describe(p.Provisioner)
+// An Undoer is a Provisioner that leaves something outside of the machine, such
+// as a registration at a server, which must go when the build ends. Undo is
+// called without a machine, as Step.Undo is.
+type Undoer interface {
+	Undo(ctx context.Context, outcome Outcome) error
 }

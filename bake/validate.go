@@ -27,7 +27,7 @@ func Validate(opts *Options, images ...*Image) error {
 	for i, img := range images {
 		if img != nil {
 			errs = append(errs, img.validate(i, given)...)
-			errs = append(errs, img.clashes(images[:i])...)
+			errs = append(errs, img.conflicts(images[:i])...)
 		}
 	}
 	if err := findCycle(images); err != nil {
@@ -56,11 +56,11 @@ func (img *Image) validate(number int, given map[*Image]bool) []error {
 	if img.From != nil && img.From.ProvisionOnly {
 		wrong("", Invalid("Image.From", "image %q is provisioned only, and then gone", img.From.Name))
 	}
-	if img.Builder == nil {
+	if isNil(img.Builder) {
 		wrong("", Invalid("Image.Builder", "is required"))
 	} else {
 		wrong("", img.Builder.Validate(img))
-		if _, ok := img.Builder.(Finder); img.Fingerprint != "" && !ok {
+		if _, ok := As[Finder](img.Builder); img.Fingerprint != "" && !ok {
 			wrong("", Invalid("Image.Fingerprint", "this builder cannot look for an artifact"))
 		}
 	}
@@ -93,15 +93,18 @@ func (img *Image) validate(number int, given map[*Image]bool) []error {
 	return errs
 }
 
-// clashes reports the images before img that it cannot be made together with.
-func (img *Image) clashes(before []*Image) []error {
-	c, ok := img.Builder.(ConflictChecker)
+// conflicts reports the images before img that it cannot be baked together with.
+func (img *Image) conflicts(before []*Image) []error {
+	if isNil(img.Builder) {
+		return nil
+	}
+	c, ok := As[ConflictChecker](img.Builder)
 	if !ok {
 		return nil
 	}
 	var errs []error
 	for _, other := range before {
-		if other == nil || other == img || other.Builder == nil {
+		if other == nil || other == img || isNil(other.Builder) {
 			continue
 		}
 		if err := c.Conflicts(img, other); err != nil {
@@ -113,25 +116,20 @@ func (img *Image) clashes(before []*Image) []error {
 
 // validateItem validates one provisioner, check or publisher and names the
 // step that it will be.
-func validateItem(item any, verb string, i int) (step string, err error) {
-	if item == nil {
-		return fmt.Sprintf("%s %d", verb, i+1), errors.New("is nil")
-	}
-	if v, ok := item.(Validator); ok {
-		if err := v.Validate(); err != nil {
-			return fmt.Sprintf("%s %d", verb, i+1), err
-		}
+func validateItem[V any](item V, verb string, i int) (step string, err error) {
+	if err := ValidateValue(item); err != nil {
+		return fmt.Sprintf("%s %d", verb, i+1), err
 	}
 	return stepName(verb, i, item), nil
 }
 
 // stepName names the step of the i-th item: "provision 2: shell".
-func stepName(verb string, i int, item any) string {
-	switch item.(type) {
-	case ProvisionFunc, CheckFunc, PublisherFunc:
-		return fmt.Sprintf("%s %d", verb, i+1) // it has no name
+func stepName[V any](verb string, i int, item V) string {
+	name := fmt.Sprintf("%s %d", verb, i+1)
+	if what := Describe(item); what != "" {
+		name += ": " + what
 	}
-	return fmt.Sprintf("%s %d: %s", verb, i+1, describe(item))
+	return name
 }
 
 // findCycle reports images that are made from each other, once per ring.

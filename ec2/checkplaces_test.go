@@ -293,7 +293,7 @@ func TestCandidateHasItsName(t *testing.T) {
 	img := simple(cloud)
 	img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), AMIName: "web"}
 	var seen ec2types.Instance
-	img.Checks = []bake.Check{bake.CheckFunc(func(ctx context.Context, _ bake.Machine) error { return lookAtInstance(cloud, &seen).Do(ctx) })}
+	img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, _ bake.Machine) error { return lookAtInstance(cloud, &seen).Do(ctx) }}}
 	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
 		t.Error(err)
 	}

@@ -91,14 +91,14 @@ func TestShopWithLags(t *testing.T) {
 				}
 				planted := errors.New("planted")
 				bad := *img
-				bad.Publishers = []bake.Publisher{bake.PublisherFunc(func(ctx context.Context, a bake.Artifact) error {
+				bad.Publishers = []bake.Publisher{bake.PublisherFunc{Do: func(ctx context.Context, a bake.Artifact) error {
 					return errors.Join(planted, a.Destroy(ctx))
-				})}
+				}}}
 				if _, err := bake.Bake(t.Context(), nil, &bad); !errors.Is(err, planted) {
 					t.Errorf("error %v, want the planted one", err)
 				}
 				bad.Publishers = nil
-				bad.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return planted })}
+				bad.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return planted }}}
 				if _, err := bake.Bake(t.Context(), nil, &bad); !errors.Is(err, planted) {
 					t.Errorf("error %v, want the planted one", err)
 				}

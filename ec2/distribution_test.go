@@ -202,10 +202,10 @@ func loseOneRegion(t *testing.T, action string) {
 	server.Fail(ec2test.Fault{Action: action, Region: "us-west-2", Times: -1, Code: "UnauthorizedOperation"})
 	published := false
 	img := spread(newCloud(server))
-	img.Publishers = []bake.Publisher{bake.PublisherFunc(func(context.Context, bake.Artifact) error {
+	img.Publishers = []bake.Publisher{bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error {
 		published = true
 		return nil
-	})}
+	}}}
 	results, err := bake.Bake(t.Context(), fast(), img)
 	var failed *ec2.DistributionError
 	if !errors.As(err, &failed) || len(failed.Failed) != 1 || failed.Failed[0].Region != "us-west-2" ||

@@ -96,9 +96,9 @@ func TestHygiene(t *testing.T) {
 func TestCleanImageBoots(t *testing.T) {
 	server := newServer(t, nil)
 	img := littered(newCloud(server), ec2.Hygiene{})
-	img.Checks = []bake.Check{bake.CheckFunc(func(ctx context.Context, m bake.Machine) error {
+	img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
 		return m.Run(ctx, bake.Sh("test -s /etc/ssh/ssh_host_ed25519_key && test ! -e /root/.bash_history"))
-	})}
+	}}}
 	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func failing(cloud *ec2.Cloud) *bake.Image {
 func failingCheck(cloud *ec2.Cloud) *bake.Image {
 	img := failing(cloud)
 	img.Provisioners = []bake.Provisioner{provision.Shell("echo trace >trace")}
-	img.Checks = []bake.Check{bake.CheckFunc(provision.Shell("echo went wrong >&2", "exit 3").Provision)}
+	img.Checks = []bake.Check{bake.CheckFunc{Do: provision.Shell("echo went wrong >&2", "exit 3").Provision}}
 	return img
 }
 
@@ -105,9 +105,9 @@ func TestGuestEndsItself(t *testing.T) {
 	o := quick(server)
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
 	img := failing(cloud)
-	img.Provisioners = append([]bake.Provisioner{bake.ProvisionFunc(func(ctx context.Context, m bake.Machine) error {
+	img.Provisioners = append([]bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 		return m.Reboot(ctx, nil)
-	})}, img.Provisioners...)
+	}}}, img.Provisioners...)
 	results, err := bake.Bake(t.Context(), &bake.Options{OnFailure: bake.KeepMachine, Lifetime: 2 * time.Hour, Clock: atStart{clock}}, img)
 	if results == nil || results[0].Kept == nil {
 		t.Fatalf("no machine was kept: %v", err)

@@ -49,19 +49,19 @@ func longBake(endpoint, at string, long func(what string)) *bake.Image {
 		Builder: ec2.Builder{Cloud: cloud, Source: ubuntu()},
 		Provisioners: []bake.Provisioner{
 			provision.Shell("echo first >>/etc/done").AsRoot(),
-			bake.ProvisionFunc(func(ctx context.Context, m bake.Machine) error {
+			bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 				if at == "provision" {
 					long(at)
 				}
 				return m.Run(ctx, &bake.Cmd{Args: []string{"sh", "-c", "echo second >>/etc/done"}, Sudo: true})
-			}),
+			}},
 		},
-		Checks: []bake.Check{bake.CheckFunc(func(ctx context.Context, m bake.Machine) error {
+		Checks: []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
 			if at == "check" {
 				long(at)
 			}
 			return m.Run(ctx, bake.Sh("grep second /etc/done"))
-		})},
+		}}},
 	}
 }
 

@@ -52,9 +52,9 @@ func TestBakeOnMoto(t *testing.T) {
 			provision.File{Content: page, Dest: dest},
 			provision.Shell("grep -q moto " + dest),
 		},
-		Checks: []bake.Check{bake.CheckFunc(func(ctx context.Context, m bake.Machine) error {
+		Checks: []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
 			return m.Run(ctx, bake.Sh("test -f "+dest))
-		})},
+		}}},
 		Tags: map[string]string{"team": "web"},
 	}
 	results, err := bake.Bake(t.Context(), nil, img)

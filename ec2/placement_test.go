@@ -215,14 +215,14 @@ func TestReclaimedSpotRestarts(t *testing.T) {
 				Name: "spot", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), AvailabilityZone: "eu-west-1a", Spot: &test.spot, BootTimeout: 2 * time.Second},
 				Provisioners: []bake.Provisioner{
 					provision.Shell("echo baked >>/etc/made").AsRoot(),
-					bake.ProvisionFunc(func(ctx context.Context, m bake.Machine) error {
+					bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 						if left--; left >= 0 {
 							if err := server.Reclaim(instances[len(instances)-1]); err != nil {
 								t.Error(err)
 							}
 						}
 						return m.Run(ctx, bake.Sh("true"))
-					}),
+					}},
 				},
 			}
 			results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {

@@ -23,7 +23,7 @@ func TestPlanIsWhatHappens(t *testing.T) {
 		t.Run(d.name, func(t *testing.T) {
 			server, cloud := definitionServer(t)
 			img := d.image(cloud)
-			img.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return nil })}
+			img.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return nil }}}
 			before, calls := server.Leftovers(), len(server.Calls())
 			plan, err := ec2.Plan(t.Context(), img)
 			if err != nil {
@@ -70,7 +70,7 @@ func TestPlan(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
 	base := simple(cloud)
-	base.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return nil })}
+	base.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return nil }}}
 	app := &bake.Image{Name: "app", From: base, Builder: ec2.Builder{Cloud: cloud, AMIName: "the app", InstanceTypes: []string{"m5.large", "c5.large"}, AvailabilityZone: testRegion + "b"}}
 	plan, err := ec2.Plan(t.Context(), base, app)
 	if err != nil {

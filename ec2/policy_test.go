@@ -167,9 +167,9 @@ const mainAccount = "123456789012" // of ec2test
 func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d aDefinition) {
 	t.Helper()
 	planted := errors.New("planted")
-	fails := bake.PublisherFunc(func(_ context.Context, a bake.Artifact) error {
+	fails := bake.PublisherFunc{Do: func(_ context.Context, a bake.Artifact) error {
 		return errors.Join(planted, a.Destroy(t.Context()))
-	})
+	}}
 	// A copy that is refused once, and then made.
 	server.Fail(ec2test.Fault{Action: "CopyImage", Account: prodAccount, Denied: &ec2test.Denial{Resource: "arn:aws:ec2:eu-west-1::image/*"}})
 	img := d.image(cloud)
@@ -185,7 +185,7 @@ func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d 
 	server.Mend()
 	refused := errors.New("refused")
 	img = change(d.image(cloud), func(d *ec2.Distribution) { d.AllOrNothing = true })
-	img.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return refused })}
+	img.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return refused }}}
 	if _, err := bake.Bake(t.Context(), brisk(), img); !errors.Is(err, refused) {
 		t.Errorf("error %v, want the check's", err)
 	}

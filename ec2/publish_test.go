@@ -57,10 +57,10 @@ func TestSSMParameter(t *testing.T) {
 		}
 	}
 	// What is there before the bake is found then: see TestPlacesAreChecked.
-	meanwhile := bake.PublisherFunc(func(context.Context, bake.Artifact) error {
+	meanwhile := bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error {
 		putParameter(t, server, "us-east-1", "/images/late")
 		return nil
-	})
+	}}
 	if _, err := published(t, server, meanwhile, ec2.SSMParameter{Name: "/images/late", NoOverwrite: true, Regions: []string{"us-east-1"}}); err == nil ||
 		!strings.Contains(err.Error(), "publish 2: parameter /images/late: us-east-1: ") || !strings.Contains(err.Error(), "ParameterAlreadyExists") {
 		t.Errorf("error %v, want that it exists in us-east-1", err)

@@ -66,9 +66,9 @@ func shop(cloud, prod *ec2.Cloud, manifest string) *bake.Image {
 			provision.Shell("mkdir -p /srv/shop").AsRoot(),
 			provision.File{Content: "a page\n", Dest: "/srv/shop/index.html", Sudo: true},
 		},
-		Checks: []bake.Check{bake.CheckFunc(func(ctx context.Context, m bake.Machine) error {
+		Checks: []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
 			return m.Run(ctx, bake.Sh("grep -q page /srv/shop/index.html"))
-		})},
+		}}},
 		Publishers: []bake.Publisher{
 			ec2.SSMParameter{Name: "/images/shop", Description: "the newest shop"},
 			ec2.LaunchTemplate{Name: "web", MakeDefault: true},

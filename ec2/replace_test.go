@@ -75,7 +75,7 @@ func TestReplaceAMI(t *testing.T) {
 	}
 	// A candidate that is not good does not touch what is there.
 	bad := fixed(cloud, "v4")
-	bad.Checks = []bake.Check{bake.CheckFunc(func(context.Context, bake.Machine) error { return errors.New("not good") })}
+	bad.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return errors.New("not good") }}}
 	if _, err := bake.Bake(t.Context(), fast(), bad); err == nil || !strings.Contains(err.Error(), "not good") {
 		t.Errorf("error %v", err)
 	}

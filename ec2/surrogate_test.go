@@ -55,9 +55,9 @@ func TestSurrogate(t *testing.T) {
 	server := surrogateServer(t)
 	cloud := newCloud(server)
 	img, b := surrogate(t, cloud)
-	img.Checks = []bake.Check{bake.CheckFunc(func(ctx context.Context, m bake.Machine) error {
+	img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
 		return m.Run(ctx, &bake.Cmd{Line: `test "$(id -un)" = admin && grep here /etc/grown && ! test -e /etc/made`})
-	})}
+	}}}
 	if _, err := ec2.Plan(t.Context(), img); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestCheckBootsTheCandidate(t *testing.T) {
 	img.Builder = b
 	var machine ec2types.Instance
 	began := b.BlockDevices[1].Snapshot
-	img.Checks = []bake.Check{bake.CheckFunc(func(ctx context.Context, _ bake.Machine) error {
+	img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, _ bake.Machine) error {
 		if err := lookAtInstance(cloud, &machine).Do(ctx); err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func TestCheckBootsTheCandidate(t *testing.T) {
 			}
 		}
 		return nil
-	})}
+	}}}
 	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
 		t.Fatal(err)
 	}

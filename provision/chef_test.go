@@ -246,7 +246,7 @@ func TestChefValidate(t *testing.T) {
 		return c
 	}
 	for name, test := range map[string]struct {
-		p    described
+		p    bake.Provisioner
 		want []string
 	}{
 		"good":        {zero(func(*provision.ChefZero) {}), nil},

@@ -13,8 +13,8 @@ type ContinueOnError struct {
 	Provisioner bake.Provisioner
 }
 
-// String is the name of the provisioner.
-func (c ContinueOnError) String() string { return nameOf(c.Provisioner) }
+// Unwrap returns the provisioner, which names the step.
+func (c ContinueOnError) Unwrap() bake.Provisioner { return c.Provisioner }
 
 // Validate reports what is wrong with the provisioner.
 func (c ContinueOnError) Validate() error {
@@ -36,6 +36,6 @@ func (c ContinueOnError) Provision(ctx context.Context, m bake.Machine) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	warn(ctx, err, "%s failed, the build goes on: %v", c, err)
+	warn(ctx, err, "%s failed, the build goes on: %v", describe(c), err)
 	return nil
 }

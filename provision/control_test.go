@@ -22,7 +22,7 @@ import (
 func TestFunc(t *testing.T) {
 	broken := errors.New("broken")
 	m := baketest.NewMachine(nil)
-	p := provision.Func{Name: "break it", Do: func(_ context.Context, got bake.Machine) error {
+	p := bake.ProvisionFunc{Name: "break it", Do: func(_ context.Context, got bake.Machine) error {
 		if got != bake.Machine(m) {
 			t.Error("it was given another machine")
 		}
@@ -31,7 +31,7 @@ func TestFunc(t *testing.T) {
 	if err := p.Provision(t.Context(), m); !errors.Is(err, broken) {
 		t.Errorf("error is %v, want %v", err, broken)
 	}
-	invalid(t, provision.Func{Name: "nothing"}, []string{"Func.Do: is required"})
+	invalid(t, bake.ProvisionFunc{Name: "nothing"}, []string{"ProvisionFunc.Do: is required"})
 }
 
 func TestReboot(t *testing.T) {
@@ -170,7 +170,7 @@ func TestSequence(t *testing.T) {
 	m.On("two", baketest.Reply{Status: 3})
 	all := provision.Sequence{
 		provision.Shell("one"),
-		bake.ProvisionStep{Name: "second", Provisioner: provision.Shell("two")},
+		provision.Named{Name: "second", Provisioner: provision.Shell("two")},
 		provision.Shell("three"),
 	}
 	err := all.Provision(t.Context(), m)
@@ -188,8 +188,8 @@ func TestSequenceEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	m := baketest.NewMachine(nil)
 	err := provision.Sequence{
-		provision.Func{Name: "cancel", Do: func(context.Context, bake.Machine) error { cancel(cause); return nil }},
-		provision.Func{Name: "more", Do: func(context.Context, bake.Machine) error { t.Error("it went on"); return nil }},
+		bake.ProvisionFunc{Name: "cancel", Do: func(context.Context, bake.Machine) error { cancel(cause); return nil }},
+		bake.ProvisionFunc{Name: "more", Do: func(context.Context, bake.Machine) error { t.Error("it went on"); return nil }},
 	}.Provision(ctx, m)
 	if !errors.Is(err, cause) {
 		t.Errorf("error is %v, want %v", err, cause)
@@ -199,7 +199,7 @@ func TestSequenceEndsWithItsContext(t *testing.T) {
 func TestSequenceValidate(t *testing.T) {
 	invalid(t, provision.Sequence{}, []string{"Sequence: is empty"})
 	invalid(t, provision.Sequence{
-		provision.Shell("fine"), nil, provision.Pause{}, bake.ProvisionFunc(func(context.Context, bake.Machine) error { return nil }),
-		provision.Sequence{provision.Func{}},
-	}, []string{"Sequence[1]: is nil", "Sequence[2]: Pause.For: ", "Sequence[4]: Sequence[0]: Func.Do: "})
+		provision.Shell("fine"), nil, provision.Pause{}, bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error { return nil }},
+		provision.Sequence{bake.ProvisionFunc{}},
+	}, []string{"Sequence[1]: is nil", "Sequence[2]: Pause.For: ", "Sequence[4]: Sequence[0]: ProvisionFunc.Do: "})
 }

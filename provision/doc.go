@@ -10,7 +10,7 @@
 //			provision.Dir{Source: "dist", Dest: "/srv/app", Owner: "www-data", Sudo: true, Exclude: []string{"*.map"}},
 //			provision.Script{Path: "harden.sh", Args: []string{"--strict"}, Sudo: true},
 //			provision.Reboot{},
-//			provision.Func{Name: "warm cache", Do: warmCache},
+//			bake.ProvisionFunc{Name: "warm cache", Do: warmCache},
 //		},
 //	}
 //

@@ -75,10 +75,10 @@ func inABuild(t *testing.T, m bake.Machine, p bake.Provisioner) (said []string, 
 	}}
 	_, bakeErr := bake.Bake(t.Context(), opts, &bake.Image{
 		Name: "test", Builder: baketest.NewBuilder(nil),
-		Provisioners: []bake.Provisioner{bake.ProvisionFunc(func(ctx context.Context, _ bake.Machine) error {
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, _ bake.Machine) error {
 			err = p.Provision(ctx, m)
 			return err
-		})},
+		}}},
 	})
 	if (bakeErr == nil) != (err == nil) {
 		t.Fatalf("the build ended with %v, its provisioner with %v", bakeErr, err)
@@ -88,14 +88,14 @@ func inABuild(t *testing.T, m bake.Machine, p bake.Provisioner) (said []string, 
 
 // twice provisions m with p two times: at first it changes what is wanted, and
 // then it says that nothing had to be.
-func twice(t *testing.T, m bake.Machine, p described, want string) {
+func twice(t *testing.T, m bake.Machine, p bake.Provisioner, want string) {
 	t.Helper()
 	for _, want := range []string{want, "already so"} {
 		said, err := inABuild(t, m, p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want = p.String() + ": " + want; !slices.Equal(said, []string{want}) {
+		if want = bake.Describe(p) + ": " + want; !slices.Equal(said, []string{want}) {
 			t.Errorf("it said %q, want %q", said, want)
 		}
 	}
@@ -126,8 +126,8 @@ func disk(t *testing.T, h *sandbox.Host, files map[string]string) {
 
 // saying is a provisioner that says text.
 func saying(text string) bake.Provisioner {
-	return bake.ProvisionFunc(func(ctx context.Context, _ bake.Machine) error {
+	return bake.ProvisionFunc{Do: func(ctx context.Context, _ bake.Machine) error {
 		bake.RunFromContext(ctx).Say("%s", text)
 		return nil
-	})
+	}}
 }

@@ -22,7 +22,7 @@ func Example() {
 		provision.File{Content: "worker_processes 4;\n", Dest: "/etc/nginx/nginx.conf", Sudo: true},
 		provision.Dir{FS: app, Dest: "/srv/app", Owner: "www-data", Sudo: true, Exclude: []string{"*.map"}},
 		provision.Reboot{},
-		provision.Func{Name: "see that it runs", Do: func(ctx context.Context, m bake.Machine) error {
+		bake.ProvisionFunc{Name: "see that it runs", Do: func(ctx context.Context, m bake.Machine) error {
 			return m.Run(ctx, bake.Sh("systemctl is-active nginx"))
 		}},
 	}

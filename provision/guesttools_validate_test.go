@@ -17,7 +17,7 @@ func TestGuestToolsValidate(t *testing.T) {
 		"site.yml": {},
 	}
 	for name, test := range map[string]struct {
-		p    described
+		p    bake.Provisioner
 		want []string
 	}{
 		"apply":           {provision.PuppetApply{FS: fsys, Manifest: "site.pp", Modules: []string{"modules"}, Hiera: "hiera"}, nil},

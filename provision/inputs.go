@@ -78,17 +78,6 @@ func (l Local) DeclareInputs(in *bake.Inputs) error {
 	return errors.Join(errs...)
 }
 
-// DeclareInputs declares the Version. Without one it is an error: nobody can
-// tell whether a func has changed.
-func (f Func) DeclareInputs(in *bake.Inputs) error {
-	if f.Version == "" {
-		return bake.Invalid("Func.Version", "is required for the inputs of an image, since a func has no digest")
-	}
-	in.Value("name", f.Name)
-	in.Value("version", f.Version)
-	return nil
-}
-
 // DeclareInputs declares the way to restart.
 func (r Reboot) DeclareInputs(in *bake.Inputs) error {
 	in.Value("command", r.Command)

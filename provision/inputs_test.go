@@ -114,7 +114,7 @@ func TestInputsOfEveryField(t *testing.T) {
 	everyFieldCounts(t, provision.Local{Command: "make"}, []string{"Stdout", "Stderr"}, with{
 		"Reads": []string{filepath.Dir(file)}, "Stdout": io.Discard, "Stderr": io.Discard,
 	})
-	everyFieldCounts(t, provision.Func{Name: "f", Version: "1"}, []string{"Do"}, with{
+	everyFieldCounts(t, bake.ProvisionFunc{Name: "f", Version: "1"}, []string{"Do"}, with{
 		"Do": func(context.Context, bake.Machine) error { return nil },
 	})
 	everyFieldCounts(t, provision.Reboot{}, []string{"Timeout"}, nil)
@@ -178,14 +178,14 @@ func TestInputsFollowContentNotPlace(t *testing.T) {
 func TestInputsThatCannotBeTold(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	for want, p := range map[string]bake.Provisioner{
-		"Func.Version: is required":   provision.Func{Name: "f"},
-		"1: read script: ":            provision.Script{Path: missing},
-		"1: content: ":                provision.File{Source: missing, Dest: "/x"},
-		"1: stat ":                    provision.Local{Command: "make", Reads: []string{missing}},
-		"bake.ProvisionFunc does not": provision.Sequence{bake.ProvisionFunc(nil)},
-		"2: <nil> does not declare":   provision.Sequence{provision.Reboot{}, nil},
-		"OnlyIf.Version: is required": provision.OnlyIf{Facts: func(bake.Facts) bool { return true }, Then: provision.Reboot{}},
-		"not a pattern":               provision.Dir{FS: fstest.MapFS{}, Dest: "/x", Exclude: []string{"["}},
+		"ProvisionFunc.Version: is required":    bake.ProvisionFunc{Name: "f"},
+		"1: read script: ":                      provision.Script{Path: missing},
+		"1: content: ":                          provision.File{Source: missing, Dest: "/x"},
+		"1: stat ":                              provision.Local{Command: "make", Reads: []string{missing}},
+		"1: ProvisionFunc.Version: is required": provision.Sequence{bake.ProvisionFunc{}},
+		"2: <nil> does not declare":             provision.Sequence{provision.Reboot{}, nil},
+		"OnlyIf.Version: is required":           provision.OnlyIf{Facts: func(bake.Facts) bool { return true }, Then: provision.Reboot{}},
+		"not a pattern":                         provision.Dir{FS: fstest.MapFS{}, Dest: "/x", Exclude: []string{"["}},
 	} {
 		_, err := bake.InputsOf(p)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -31,8 +31,8 @@ type OnlyIf struct {
 	Then bake.Provisioner
 }
 
-// String is the name of the provisioner.
-func (o OnlyIf) String() string { return nameOf(o.Then) }
+// Unwrap returns the provisioner, which names the step.
+func (o OnlyIf) Unwrap() bake.Provisioner { return o.Then }
 
 // Validate reports what is wrong with the provisioner, and a missing condition.
 func (o OnlyIf) Validate() error {
@@ -67,7 +67,7 @@ func (o OnlyIf) Provision(ctx context.Context, m bake.Machine) error {
 	case err != nil:
 		return fmt.Errorf("condition: %w", err)
 	case !holds:
-		bake.RunFromContext(ctx).Say("%s: not on this machine", o)
+		bake.RunFromContext(ctx).Say("%s: not on this machine", describe(o))
 		return nil
 	}
 	return o.Then.Provision(ctx, m)

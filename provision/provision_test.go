@@ -2,7 +2,6 @@ package provision_test
 
 import (
 	"errors"
-	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,51 +12,9 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// All of them are validated before a build, declare their inputs and name their
-// step.
-var (
-	_ described = provision.Script{}
-	_ described = provision.File{}
-	_ described = provision.Dir{}
-	_ described = provision.Download{}
-	_ described = provision.Local{}
-	_ described = provision.Func{}
-	_ described = provision.Reboot{}
-	_ described = provision.Pause{}
-	_ described = provision.Ansible{}
-	_ described = provision.AnsibleLocal{}
-	_ described = provision.PuppetApply{}
-	_ described = provision.PuppetAgent{}
-	_ described = provision.Salt{}
-	_ described = provision.ChefZero{}
-	_ described = provision.ChefClient{}
-	_ described = provision.Sequence{}
-	_ described = provision.Packages{}
-	_ described = provision.WindowsScript{}
-	_ described = provision.WindowsReboot{}
-	_ described = provision.WaitCloudInit{}
-	_ described = provision.Retry{}
-	_ described = provision.Timeout{}
-	_ described = provision.ContinueOnError{}
-	_ described = provision.OnlyIf{}
-	_ described = provision.Breakpoint{}
-	_ described = provision.Template{}
-	_ described = provision.User{}
-	_ described = provision.Service{}
-	_ described = provision.Hostname{}
-	_ described = provision.Sysctl{}
-)
-
-type described interface {
-	bake.Provisioner
-	bake.Validator
-	bake.InputDeclarer
-	fmt.Stringer
-}
-
 func TestNames(t *testing.T) {
 	long := strings.Repeat("x", 100)
-	for want, p := range map[string]described{
+	for want, p := range map[string]bake.Provisioner{
 		"shell: apt-get update":         provision.Shell("apt-get update"),
 		"shell: apt-get update …":       provision.Shell("", "  apt-get update", "apt-get upgrade"),
 		"shell: set -x …":               provision.Script{Content: "#!/bin/sh\n# Installs it.\n\nset -x\nmake"},
@@ -80,13 +37,15 @@ func TestNames(t *testing.T) {
 		"chef role[web] base":           provision.ChefZero{RunList: []string{"role[web]", "base"}},
 		"chef-solo web":                 provision.ChefZero{RunList: []string{"web"}, Solo: true},
 		"chef client bake-web":          provision.ChefClient{NodeName: "bake-web"},
-		"warm cache":                    provision.Func{Name: "warm cache"},
-		"func":                          provision.Func{},
+		"warm cache":                    bake.ProvisionFunc{Name: "warm cache"},
+		"":                              bake.ProvisionFunc{},
+		"named":                         provision.Named{Name: "named", Provisioner: provision.Shell("x")},
+		"undoable":                      provision.Undoable{Provisioner: bake.ProvisionFunc{Name: "undoable"}},
 		"template /etc/x":               provision.Template{Dest: "/etc/x"},
-		"retried":                       provision.Retry{Provisioner: provision.Func{Name: "retried"}},
-		"timed":                         provision.Timeout{Provisioner: provision.Func{Name: "timed"}},
-		"continued":                     provision.ContinueOnError{Provisioner: provision.Func{Name: "continued"}},
-		"conditional":                   provision.OnlyIf{Then: provision.Func{Name: "conditional"}},
+		"retried":                       provision.Retry{Provisioner: bake.ProvisionFunc{Name: "retried"}},
+		"timed":                         provision.Timeout{Provisioner: bake.ProvisionFunc{Name: "timed"}},
+		"continued":                     provision.ContinueOnError{Provisioner: bake.ProvisionFunc{Name: "continued"}},
+		"conditional":                   provision.OnlyIf{Then: bake.ProvisionFunc{Name: "conditional"}},
 		"breakpoint here":               provision.Breakpoint{Note: "here"},
 		"breakpoint":                    provision.Breakpoint{},
 		"wait for cloud-init":           provision.WaitCloudInit{},
@@ -100,12 +59,12 @@ func TestNames(t *testing.T) {
 		"packages: repository r, upgrade, install a=1 b, remove c, clean": provision.Packages{
 			Repositories: []provision.Repository{{Name: "r"}}, Upgrade: true, Install: []string{"a=1", "b"}, Remove: []string{"c"}, Clean: true,
 		},
-		"reboot":                                 provision.Reboot{Command: "shutdown -r now"},
-		"pause 1m30s":                            provision.Pause{For: 90 * time.Second},
-		"reboot, pause 1s, provision, warm, nil": provision.Sequence{provision.Reboot{}, provision.Pause{For: time.Second}, bake.ProvisionFunc(nil), provision.Func{Name: "warm"}, nil},
+		"reboot":                            provision.Reboot{Command: "shutdown -r now"},
+		"pause 1m30s":                       provision.Pause{For: 90 * time.Second},
+		"reboot, pause 1s, func, warm, nil": provision.Sequence{provision.Reboot{}, provision.Pause{For: time.Second}, bake.ProvisionFunc{}, bake.ProvisionFunc{Name: "warm"}, nil},
 	} {
-		if got := p.String(); got != want {
-			t.Errorf("it is called %q, want %q", got, want)
+		if got := bake.Describe(p); got != want {
+			t.Errorf("Describe(%T) = %q, want %q", p, got, want)
 		}
 	}
 }
@@ -137,9 +96,9 @@ func nothingLeft(t *testing.T, m *baketest.Machine) {
 
 // invalid checks that p finds exactly what wants begin with to be wrong, and
 // that it does nothing on a machine then.
-func invalid(t *testing.T, p described, want []string) {
+func invalid(t *testing.T, p bake.Provisioner, want []string) {
 	t.Helper()
-	err := p.Validate()
+	err := bake.ValidateValue(p)
 	if (err == nil) != (len(want) == 0) {
 		t.Fatalf("Validate found %v, want %q", err, want)
 	}

@@ -9,9 +9,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Retry tries another provisioner again when it fails. It must be fit for
-// that. For a step of its own, bake.ProvisionStep has the same, and its attempts
-// are then among the results of the build.
+// A Retry tries another provisioner again when it fails. The provisioner must
+// tolerate being run again on the same machine.
 type Retry struct {
 	// Provisioner is what is tried. It is required.
 	Provisioner bake.Provisioner
@@ -29,16 +28,13 @@ type Retry struct {
 
 const defaultAttempts = 3
 
-// String is the name of the provisioner.
-func (r Retry) String() string { return nameOf(r.Provisioner) }
+// Unwrap returns the provisioner, which names the step and declares the inputs.
+func (r Retry) Unwrap() bake.Provisioner { return r.Provisioner }
 
 // Validate reports what is wrong with the provisioner and with the numbers.
 func (r Retry) Validate() error {
 	return errors.Join(checkInner("Retry.Provisioner", r.Provisioner), checkRetry("Retry", r.policy()))
 }
-
-// DeclareInputs declares those of the provisioner.
-func (r Retry) DeclareInputs(in *bake.Inputs) error { return in.Of("provisioner", r.Provisioner) }
 
 func (r Retry) policy() bake.Retry {
 	if r.Attempts == 0 {
@@ -65,7 +61,7 @@ func (r Retry) Provision(ctx context.Context, m bake.Machine) error {
 			return fmt.Errorf("%d attempts, the last: %w", attempt, err)
 		}
 		wait := policy.Wait(attempt)
-		warn(ctx, err, "%s: attempt %d of %d failed, again in %v", r, attempt, policy.Attempts, wait)
+		warn(ctx, err, "%s: attempt %d of %d failed, next in %v", describe(r), attempt, policy.Attempts, wait)
 		if sleepErr := bake.RunFromContext(ctx).Clock.Sleep(ctx, wait); sleepErr != nil {
 			return fmt.Errorf("%w: %w", sleepErr, err)
 		}

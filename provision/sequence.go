@@ -1,10 +1,11 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -19,7 +20,7 @@ type Sequence []bake.Provisioner
 func (s Sequence) String() string {
 	names := make([]string, 0, len(s))
 	for _, p := range s {
-		names = append(names, nameOf(p))
+		names = append(names, describe(p))
 	}
 	return strings.Join(names, ", ")
 }
@@ -47,21 +48,22 @@ func (s Sequence) Provision(ctx context.Context, m bake.Machine) error {
 			err = p.Provision(ctx, m)
 		}
 		if err != nil {
-			return fmt.Errorf("%s (%d of %d): %w", nameOf(p), i+1, len(s), err)
+			return fmt.Errorf("%s (%d of %d): %w", describe(p), i+1, len(s), err)
 		}
 	}
 	return nil
 }
 
-// nameOf is what p calls itself, or the name of its type.
-func nameOf(p bake.Provisioner) string {
-	if named, ok := p.(fmt.Stringer); ok {
-		return named.String()
+// Undo undoes those of the provisioners that can be, in reverse order.
+func (s Sequence) Undo(ctx context.Context, outcome bake.Outcome) error {
+	var errs []error
+	for _, p := range slices.Backward(s) {
+		if u, ok := bake.As[bake.Undoer](p); ok {
+			errs = append(errs, u.Undo(ctx, outcome))
+		}
 	}
-	if p == nil {
-		return "nil"
-	}
-	name := reflect.TypeOf(p).String()
-	name = name[strings.LastIndexByte(name, '.')+1:]
-	return strings.ToLower(strings.TrimSuffix(name, "Func"))
+	return errors.Join(errs...)
 }
+
+// describe names p among others.
+func describe(p bake.Provisioner) string { return cmp.Or(bake.Describe(p), "func") }

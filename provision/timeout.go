@@ -20,8 +20,8 @@ type Timeout struct {
 	After time.Duration
 }
 
-// String is the name of the provisioner.
-func (t Timeout) String() string { return nameOf(t.Provisioner) }
+// Unwrap returns the provisioner, which names the step and declares the inputs.
+func (t Timeout) Unwrap() bake.Provisioner { return t.Provisioner }
 
 // Validate reports what is wrong with the provisioner, and a limit that is none.
 func (t Timeout) Validate() error {
@@ -31,9 +31,6 @@ func (t Timeout) Validate() error {
 	}
 	return errors.Join(checkInner("Timeout.Provisioner", t.Provisioner), after)
 }
-
-// DeclareInputs declares those of the provisioner.
-func (t Timeout) DeclareInputs(in *bake.Inputs) error { return in.Of("provisioner", t.Provisioner) }
 
 // Provision runs the provisioner. One that was not done in time is an error
 // that wraps context.DeadlineExceeded.

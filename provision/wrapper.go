@@ -10,13 +10,8 @@ import (
 // checkInner reports a provisioner within another one that is missing, or what
 // it finds to be wrong with itself.
 func checkInner(field string, p bake.Provisioner) error {
-	if p == nil {
-		return bake.Invalid(field, "is nil")
-	}
-	if v, ok := p.(bake.Validator); ok {
-		if err := v.Validate(); err != nil {
-			return bake.Invalid(field, "%w", err)
-		}
+	if err := bake.ValidateValue(p); err != nil {
+		return bake.Invalid(field, "%w", err)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ var errBroken = errors.New("broken")
 
 // failingTimes fails so many times.
 func failingTimes(times int) bake.Provisioner {
-	return provision.Func{Name: "flaky", Do: func(context.Context, bake.Machine) error {
+	return bake.ProvisionFunc{Name: "flaky", Do: func(context.Context, bake.Machine) error {
 		if times--; times >= 0 {
 			return errBroken
 		}
@@ -35,7 +35,7 @@ func failingTimes(times int) bake.Provisioner {
 }
 
 // endless goes on until its context ends.
-var endless = provision.Func{Name: "endless", Do: func(ctx context.Context, _ bake.Machine) error { //nolint:gochecknoglobals // a value that nobody changes
+var endless = bake.ProvisionFunc{Name: "endless", Do: func(ctx context.Context, _ bake.Machine) error { //nolint:gochecknoglobals // a value that nobody changes
 	<-ctx.Done()
 	return context.Cause(ctx)
 }}
@@ -48,9 +48,9 @@ func TestRetry(t *testing.T) {
 		said  []string
 	}{
 		"at once":       {provision.Retry{Provisioner: failingTimes(0)}, 0, "", nil},
-		"third time":    {provision.Retry{Provisioner: failingTimes(2)}, 3 * time.Second, "", []string{"flaky: attempt 1 of 3 failed, again in 1s", "flaky: attempt 2 of 3 failed, again in 2s"}},
-		"never":         {provision.Retry{Provisioner: failingTimes(9)}, 3 * time.Second, "3 attempts, the last: broken", []string{"flaky: attempt 1 of 3 failed, again in 1s", "flaky: attempt 2 of 3 failed, again in 2s"}},
-		"its own times": {provision.Retry{Provisioner: failingTimes(9), Attempts: 3, Delay: time.Minute, MaxDelay: 90 * time.Second}, 150 * time.Second, "broken", []string{"flaky: attempt 1 of 3 failed, again in 1m0s", "flaky: attempt 2 of 3 failed, again in 1m30s"}},
+		"third time":    {provision.Retry{Provisioner: failingTimes(2)}, 3 * time.Second, "", []string{"flaky: attempt 1 of 3 failed, next in 1s", "flaky: attempt 2 of 3 failed, again in 2s"}},
+		"never":         {provision.Retry{Provisioner: failingTimes(9)}, 3 * time.Second, "3 attempts, the last: broken", []string{"flaky: attempt 1 of 3 failed, next in 1s", "flaky: attempt 2 of 3 failed, again in 2s"}},
+		"its own times": {provision.Retry{Provisioner: failingTimes(9), Attempts: 3, Delay: time.Minute, MaxDelay: 90 * time.Second}, 150 * time.Second, "broken", []string{"flaky: attempt 1 of 3 failed, next in 1m0s", "flaky: attempt 2 of 3 failed, again in 1m30s"}},
 		"no second":     {provision.Retry{Provisioner: failingTimes(9), Attempts: 1}, 0, "1 attempts, the last: broken", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,10 +75,10 @@ func TestRetryEndsWithItsContext(t *testing.T) {
 	cause := errors.New("had enough")
 	for name, inner := range map[string]func(cancel func(error)) bake.Provisioner{
 		"while it runs": func(cancel func(error)) bake.Provisioner {
-			return provision.Func{Do: func(context.Context, bake.Machine) error { cancel(cause); return cause }}
+			return bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error { cancel(cause); return cause }}
 		},
 		"while it waits": func(cancel func(error)) bake.Provisioner {
-			return provision.Func{Do: func(context.Context, bake.Machine) error {
+			return bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
 				time.AfterFunc(time.Millisecond, func() { cancel(cause) })
 				return errBroken
 			}}
@@ -104,7 +104,7 @@ func TestTimeout(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || err.Error() != "not done after 1h0m0s: context deadline exceeded" || time.Since(start) != time.Hour {
 			t.Errorf("error is %v after %v", err, time.Since(start))
 		}
-		killed := provision.Func{Do: func(ctx context.Context, _ bake.Machine) error { <-ctx.Done(); return errBroken }}
+		killed := bake.ProvisionFunc{Do: func(ctx context.Context, _ bake.Machine) error { <-ctx.Done(); return errBroken }}
 		if err := (provision.Timeout{Provisioner: killed, After: time.Second}).Provision(t.Context(), nil); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errBroken) {
 			t.Errorf("error is %v", err)
 		}
@@ -125,10 +125,10 @@ func TestTimeoutLivesByTheBuildsClock(t *testing.T) {
 	var err error
 	_, _ = bake.Bake(t.Context(), &bake.Options{Clock: hurried}, &bake.Image{
 		Name: "x", Builder: baketest.NewBuilder(nil), Provisioners: []bake.Provisioner{
-			bake.ProvisionFunc(func(ctx context.Context, m bake.Machine) error {
+			bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 				err = provision.Timeout{Provisioner: endless, After: 77 * time.Hour}.Provision(ctx, m)
 				return err
-			}),
+			}},
 		},
 	})
 	if !errors.Is(err, context.DeadlineExceeded) {
@@ -177,7 +177,7 @@ func TestOnlyIf(t *testing.T) {
 			m := baketest.NewMachine(nil)
 			m.On("test -e /x", test.ask)
 			ran := false
-			test.cond.Then = provision.Func{Name: "it", Do: func(context.Context, bake.Machine) error { ran = true; return nil }}
+			test.cond.Then = bake.ProvisionFunc{Name: "it", Do: func(context.Context, bake.Machine) error { ran = true; return nil }}
 			said, err := inABuild(t, m, test.cond)
 			if (err == nil) != (test.err == nil) || ran != test.runs {
 				t.Errorf("ran: %v, error: %v", ran, err)
@@ -196,7 +196,7 @@ func TestOnlyIf(t *testing.T) {
 func TestWrappersPassSSHOn(t *testing.T) {
 	m := baketest.NewMachine(&baketest.Options{SSH: &bake.SSHAccess{Host: "192.0.2.1"}})
 	reached := ""
-	reach := provision.Func{Do: func(ctx context.Context, m bake.Machine) error {
+	reach := bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 		return bake.ReachSSH(ctx, m, func(_ context.Context, access bake.SSHAccess) error { reached = access.Host; return nil })
 	}}
 	run(t, m, provision.Sequence{provision.OnlyIf{Facts: func(bake.Facts) bool { return true }, Then: provision.ContinueOnError{

@@ -74,10 +74,10 @@ func image(name string, b bake.Builder) *bake.Image {
 		Name:    name,
 		Builder: b,
 		Tags:    map[string]string{"purpose": "conformance"},
-		Provisioners: []bake.Provisioner{bake.ProvisionFunc(func(ctx context.Context, m bake.Machine) error {
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 			return m.Put(ctx, &bake.Upload{Content: strings.NewReader(marker), Dest: markerPath, Sudo: true})
-		})},
-		Checks: []bake.Check{bake.CheckFunc(readMarker)},
+		}}},
+		Checks: []bake.Check{bake.CheckFunc{Do: readMarker}},
 	}
 }
 
@@ -150,7 +150,7 @@ func (c *conformance) layers(t *testing.T) {
 	}
 	top := &bake.Image{
 		Name: "top", Builder: layers, From: base,
-		Provisioners: []bake.Provisioner{bake.ProvisionFunc(readMarker)},
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: readMarker}},
 		Checks:       base.Checks,
 	}
 	results, err := bake.Bake(t.Context(), p.options(), top, base)
@@ -171,8 +171,8 @@ func (c *conformance) failingCheck(t *testing.T) {
 	p := c.fresh(t)
 	img := image("checked", p.Builder)
 	img.Checks = []bake.Check{
-		bake.CheckFunc(readMarker), // on a machine of the candidate, whatever the builder's own source
-		bake.CheckFunc(func(context.Context, bake.Machine) error { return errPlanted }),
+		bake.CheckFunc{Do: readMarker}, // on a machine of the candidate, whatever the builder's own source
+		bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return errPlanted }},
 	}
 	results, err := bake.Bake(t.Context(), p.options(), img)
 	wantError(t, err, "check 2")
@@ -185,9 +185,9 @@ func (c *conformance) failingCheck(t *testing.T) {
 func (c *conformance) panics(t *testing.T) {
 	p := c.fresh(t)
 	img := image("panicking", p.Builder)
-	img.Provisioners = append(img.Provisioners, bake.ProvisionFunc(func(context.Context, bake.Machine) error {
+	img.Provisioners = append(img.Provisioners, bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
 		panic("planted")
-	}))
+	}})
 	_, err := bake.Bake(t.Context(), p.options(), img)
 	var panicked *bake.PanicError
 	if !errors.As(err, &panicked) || panicked.Value != "planted" {
@@ -235,7 +235,7 @@ func (c *conformance) undoOrder(t *testing.T) {
 
 func (c *conformance) reuses(t *testing.T) {
 	p := c.fresh(t)
-	if _, ok := p.Builder.(bake.Finder); !ok {
+	if _, ok := bake.As[bake.Finder](p.Builder); !ok {
 		t.Skip("the builder is no bake.Finder")
 	}
 	img := image("known", p.Builder)

@@ -18,12 +18,12 @@ import (
 )
 
 func Example() {
-	installNginx := bake.ProvisionFunc(func(ctx context.Context, m bake.Machine) error {
+	installNginx := bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 		if err := m.Run(ctx, &bake.Cmd{Line: "apt-get install -y nginx", Sudo: true}); err != nil {
 			return err
 		}
 		return m.Put(ctx, &bake.Upload{Content: strings.NewReader("worker_processes 4;\n"), Dest: "/etc/nginx/nginx.conf", Sudo: true})
-	})
+	}}
 
 	m := baketest.NewMachine(nil)
 	m.OnPrefix("apt-get ", baketest.Reply{})

@@ -14,6 +14,9 @@ type tampered struct {
 	undo func(step string, undo undoFunc) undoFunc
 }
 
+// Unwrap passes on what the builder can do besides, such as finding artifacts.
+func (t *tampered) Unwrap() bake.Builder { return t.Builder }
+
 type undoFunc = func(context.Context, bake.Outcome) error
 
 func (t *tampered) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
@@ -29,6 +32,9 @@ type tamperedSession struct {
 	by      *tampered
 	checks  bool
 }
+
+// Unwrap passes on what the session can do besides: restarts, kept machines.
+func (s *tamperedSession) Unwrap() bake.Session { return s.session }
 
 // name is how the build calls a step of the session.
 func (s *tamperedSession) name(step string) string {

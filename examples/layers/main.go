@@ -66,7 +66,7 @@ func layers(cloud *ec2.Cloud, set Settings) (primal, carnivore *bake.Image, err 
 				"WORKERS":     strconv.Itoa(set.Workers),
 			}},
 		},
-		Checks: []bake.Check{bake.CheckFunc(bootsReady)},
+		Checks: []bake.Check{bake.CheckFunc{Do: bootsReady}},
 		Tags:   map[string]string{"application": "shop", "environment": set.Environment},
 	}
 	return primal, carnivore, nil

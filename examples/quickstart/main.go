@@ -39,9 +39,9 @@ func hello(cloud *ec2.Cloud, readBack io.Writer) *bake.Image {
 			provision.Shell("mkdir -p /var/www", "echo built on $(uname -s) by $(whoami)").AsRoot(),
 			provision.File{Content: "<h1>Hello from Bakestone</h1>\n", Dest: page, Sudo: true},
 		},
-		Checks: []bake.Check{bake.CheckFunc(func(ctx context.Context, m bake.Machine) error {
+		Checks: []bake.Check{bake.CheckFunc{Name: "page was written", Do: func(ctx context.Context, m bake.Machine) error {
 			return m.Get(ctx, &bake.Download{Source: page, Content: readBack})
-		})},
+		}}},
 	}
 }
 

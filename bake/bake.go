@@ -7,18 +7,17 @@ import (
 	"sync"
 )
 
-// Bake bakes the images and returns how each ended, in the order given. The
-// error joins those of the results; it is nil when every image has an artifact
-// that is to have one.
+// Bake bakes the images and returns a result for each, in the given order. The
+// error joins the errors of the results. It is nil if every image was baked,
+// reused or, with Image.ProvisionOnly, provisioned.
 //
-// First everything is validated; if anything is wrong, Bake returns no results
-// and an error that joins all that is wrong, and nothing was created. Then
-// independent images are baked at the same time, as far as Options.Parallel
-// goes; an image that is made From another begins when that one is published,
-// and does not wait for its clean-up.
+// Bake first validates everything. If anything is invalid, it creates nothing and
+// returns no results and an error that joins all problems. Then it bakes
+// independent images concurrently, up to Options.Parallel. An image with From set
+// starts as soon as that image is published, without waiting for its clean-up.
 //
-// When ctx ends, every build stops, removes what it created, and only then
-// Bake returns. No goroutine of Bake's outlives it.
+// When ctx ends, every build stops and removes what it created before Bake
+// returns. Bake leaves no goroutine running.
 func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, error) {
 	if err := Validate(opts, images...); err != nil {
 		return nil, err
@@ -36,15 +35,15 @@ func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, erro
 	for i, img := range images {
 		of[img] = builds[i]
 	}
-	places := make(chan struct{}, set.Parallel)
+	slots := make(chan struct{}, set.Parallel)
 	var running sync.WaitGroup
 	for i, img := range images {
 		running.Go(func() {
-			results[i] = builds[i].bakeInTurn(ctx, places, of[img.From])
+			results[i] = builds[i].bakeAfterSource(ctx, slots, of[img.From])
 			if set.StopOnFailure && results[i].Status == StatusFailed {
 				stop(fmt.Errorf("%w: %s", ErrStopped, img.Name))
 			}
-			builds[i].handOn(results[i].Artifact)
+			builds[i].deliver(results[i].Artifact)
 		})
 	}
 	running.Wait()
@@ -56,8 +55,8 @@ func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, erro
 	return results, errors.Join(errs...)
 }
 
-// planAll begins every build, which does no I/O, so that what is wrong with any
-// of them shows before the first one creates anything.
+// planAll begins every build, which does no I/O, so that any error surfaces before
+// the first build creates something.
 func planAll(set *settings, images []*Image) ([]*build, error) {
 	builds := make([]*build, len(images))
 	var errs []error
@@ -71,9 +70,9 @@ func planAll(set *settings, images []*Image) ([]*build, error) {
 	return builds, errors.Join(errs...)
 }
 
-// build is the build of img: a new one, or that of a record.
+// build returns a new build of img, or the recorded one that Options.Resume names.
 func (s *settings) build(img *Image) (*build, error) {
-	rec := s.recordOf(img)
+	rec := s.resumeRecord(img)
 	if rec == nil {
 		return newBuild(s, img, newBuildID(s.Clock.Now()))
 	}
@@ -87,22 +86,21 @@ func (s *settings) build(img *Image) (*build, error) {
 	return b, nil
 }
 
-// bakeInTurn bakes when there is a source, if there is to be one, and a place;
-// unless the source failed or there is no time left.
-func (b *build) bakeInTurn(ctx context.Context, places chan struct{}, from *build) *Result {
+// bakeAfterSource waits for the source image and a free slot, then bakes.
+func (b *build) bakeAfterSource(ctx context.Context, slots chan struct{}, from *build) *Result {
 	if b.resumed && b.record.Status != "" {
 		return b.ended()
 	}
 	var source Artifact
 	if from != nil {
-		<-from.handedOn
-		if source = from.artifact; source == nil {
+		<-from.delivered
+		if source = from.output; source == nil {
 			return b.skip(ctx, StatusSkipped, fmt.Errorf("%w: %s", ErrSourceFailed, from.img.Name))
 		}
 	}
 	select {
-	case places <- struct{}{}:
-		defer func() { <-places }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -115,18 +113,18 @@ func (b *build) bakeInTurn(ctx context.Context, places chan struct{}, from *buil
 	return b.bake(ctx, source)
 }
 
-// handOn gives the artifact, nil if there is none, to the images that are made
-// of it. The first call counts: a build that succeeds hands on before it cleans
-// up, any other one when it has ended.
-func (b *build) handOn(artifact Artifact) {
-	b.handing.Do(func() {
-		b.artifact = artifact
-		close(b.handedOn)
+// deliver passes the artifact, or nil, to the images made from this one. Only the
+// first call counts: a successful build delivers before it cleans up, any other
+// when it has ended.
+func (b *build) deliver(artifact Artifact) {
+	b.deliverOnce.Do(func() {
+		b.output = artifact
+		close(b.delivered)
 	})
 }
 
-// skip is the result of a build that did not begin. One that another process had
-// begun is cleaned up.
+// skip returns the result of a build that never started. If another process had
+// started it, skip cleans up.
 func (b *build) skip(ctx context.Context, status Status, err error) *Result {
 	err = &Error{Image: b.img.Name, Err: err, mask: b.mask}
 	if b.resumed {
@@ -137,7 +135,7 @@ func (b *build) skip(ctx context.Context, status Status, err error) *Result {
 	return &Result{Image: b.img, Status: status, Started: now, Finished: now, Err: err}
 }
 
-// emit hands e, masked, to the observer and the log.
+// emit passes e, masked, to the observer and the log.
 func (s *settings) emit(e Event) {
 	e = e.masked(s.mask)
 	s.observing.Lock()

@@ -45,7 +45,7 @@ func TestValidateReportsEverythingBeforeAnythingIsCreated(t *testing.T) {
 	)
 	for _, want := range []string{
 		"Options.Parallel: must not be negative",
-		"image good: Image.Name: is given twice",
+		"image good: Image.Name: duplicate name",
 		"Image.Name: is required",
 		"image bare: Image.Builder: is required",
 		"image 5 of 11 is nil",
@@ -55,10 +55,10 @@ func TestValidateReportsEverythingBeforeAnythingIsCreated(t *testing.T) {
 		"image parts: provision 1: is nil",
 		"image parts: provision 2: ProvisionFunc.Do: is required",
 		"image parts: provision 3: is nil",
-		"image parts: twice: Image.Steps[1].Name: is given twice",
+		"image parts: twice: Image.Steps[1].Name: duplicate name",
 		"image parts: Image.Steps[2].Name: is required",
 		"image parts: idle: Image.Steps[3].Do: is required",
-		"image parts: where: Image.Steps[4].At: 99 is no phase",
+		"image parts: where: Image.Steps[4].At: unknown point 99",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
@@ -66,7 +66,7 @@ func TestValidateReportsEverythingBeforeAnythingIsCreated(t *testing.T) {
 	}
 	_, err = bake.Bake(t.Context(), nil, &bake.Image{Name: "clash", Builder: b,
 		Steps: []bake.Step{{Name: "launch machine", Do: nothing}}})
-	if err == nil || !strings.Contains(err.Error(), "image clash: launch machine: two steps have this name") {
+	if err == nil || !strings.Contains(err.Error(), "image clash: launch machine: duplicate step name") {
 		t.Errorf("clash of step names: %v", err)
 	}
 	if left := b.Existing(); len(left) > 0 {
@@ -255,7 +255,7 @@ func TestPublishFailureKeepsTheArtifact(t *testing.T) {
 func TestRetryOfUserStepAndPhases(t *testing.T) {
 	b := baketest.NewBuilder(nil)
 	var order []string
-	at := func(name string, phase bake.Phase) bake.Step {
+	at := func(name string, phase bake.Point) bake.Step {
 		return bake.Step{Name: name, At: phase, Do: func(context.Context) error {
 			order = append(order, name)
 			return nil

@@ -14,36 +14,36 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// A build is the baking of one image: its plan, the sessions whose state the
-// steps share, and the record of how far it got. One goroutine runs it.
+// A build bakes one image. It holds the stages, the sessions whose state they
+// share, and the record of their progress. One goroutine runs it.
 type build struct {
 	*settings
 	img      *Image
 	run      *Run
-	checkRun *Run // of the session that checks the artifact
+	checkRun *Run // of the check session
 	session  Session
 	check    Session
 	stages   []*stage
-	launchAt int // the index of the first stage of session.Launch
-	checkAt  int // and of check.Launch
+	launchAt int // index of the first stage of session.Launch
+	checkAt  int // index of the first stage of check.Launch
 	record   Record
 
-	machine Machine  // while connected
-	found   Artifact // an artifact that makes the build unnecessary
-	good    bool     // the artifact is promoted and stays, whatever comes
-	resumed bool     // another process had begun it
-	from    int      // the index of the stage to begin with
-	current atomic.Pointer[string]
-	kept    *KeptMachine
+	machine     Machine  // while connected
+	found       Artifact // an artifact that makes the build unnecessary
+	good        bool     // the artifact is promoted and stays
+	resumed     bool     // another process started it
+	firstStage  int      // index of the stage to start with
+	currentStep atomic.Pointer[string]
+	kept        *KeptMachine
 
-	handing  sync.Once // handOn
-	handedOn chan struct{}
-	artifact Artifact // after handedOn, what the images that are made From this one get
+	deliverOnce sync.Once // of deliver
+	delivered   chan struct{}
+	output      Artifact // valid once delivered is closed
 }
 
-// newBuild plans the baking of img. It does no I/O.
+// newBuild plans a build of img. It does no I/O.
 func newBuild(set *settings, img *Image, id string) (*build, error) {
-	b := &build{settings: set, img: img, handedOn: make(chan struct{})}
+	b := &build{settings: set, img: img, delivered: make(chan struct{})}
 	b.run = b.newRun(id)
 	b.checkRun = b.newRun(id + "-check")
 	b.checkRun.Checks = true
@@ -58,10 +58,10 @@ func (b *build) newRun(id string) *Run {
 	}
 }
 
-// event completes e with what this build knows and passes it on.
+// event adds image, build, step and time to e and emits it.
 func (b *build) event(e Event) {
 	e.Image, e.Build = b.img.Name, b.record.Build
-	if step := b.current.Load(); step != nil && e.Step == "" {
+	if step := b.currentStep.Load(); step != nil && e.Step == "" {
 		e.Step = *step
 	}
 	if e.Time.IsZero() {
@@ -70,26 +70,26 @@ func (b *build) event(e Event) {
 	b.emit(e)
 }
 
-// bake runs the build to its end and cleans up after it.
+// bake runs the build and cleans up.
 func (b *build) bake(ctx context.Context, source Artifact) *Result {
 	b.start(source)
-	err := b.broken()
+	err := b.resumeError()
 	if err == nil {
 		err = b.advance(ctx)
 	}
 	if err == nil {
-		b.handOn(b.made())
+		b.deliver(b.finalArtifact())
 	}
 	return b.finish(ctx, b.status(ctx, err), err)
 }
 
-// start begins the build, or goes on with one that another process had begun.
+// start starts the build, or resumes it.
 func (b *build) start(source Artifact) {
 	begun := Event{Kind: BuildStarted}
 	if b.resumed {
 		begun.Kind = BuildResumed
-		if b.from < len(b.stages) {
-			begun.Step = b.stages[b.from].Name
+		if b.firstStage < len(b.stages) {
+			begun.Step = b.stages[b.firstStage].Name
 		}
 	} else {
 		b.record.Started = b.Clock.Now()
@@ -101,7 +101,7 @@ func (b *build) start(source Artifact) {
 	b.event(begun)
 }
 
-// status is how a build ends whose steps ended with err.
+// status returns the status of a build whose stages ended with err.
 func (b *build) status(ctx context.Context, err error) Status {
 	switch {
 	case err == nil && b.found != nil:
@@ -119,19 +119,19 @@ func (b *build) status(ctx context.Context, err error) Status {
 	}
 }
 
-// finish undoes what must not stay, and says how the build ended.
+// finish cleans up and returns the result.
 func (b *build) finish(ctx context.Context, status Status, err error) *Result {
 	if status == StatusFailed && b.OnFailure == KeepMachine && b.machine != nil {
 		b.keep()
 	}
-	// That the artifact is good must be known to others before anything goes
-	// that only an artifact that is not good could need again.
+	// Record that the artifact is good before deleting anything a rollback would
+	// need.
 	b.record.Error = b.mask.mask(errorText(err))
-	saveErr := b.saved(ctx)
+	saveErr := b.saveNamed(ctx)
 	undoErr := b.undo(ctx, b.outcome(status), func(s *stage) bool { return s.record.State != StepKept })
 	b.record.Status = status
 	result := b.result()
-	result.Err = errors.Join(err, saveErr, undoErr, b.saved(ctx))
+	result.Err = errors.Join(err, saveErr, undoErr, b.saveNamed(ctx))
 	result.Finished = b.Clock.Now()
 	finished := Event{Kind: BuildFinished, Status: status, Elapsed: result.Finished.Sub(result.Started), Err: errorText(result.Err)}
 	if result.Artifact != nil {
@@ -141,7 +141,7 @@ func (b *build) finish(ctx context.Context, status Status, err error) *Result {
 	return result
 }
 
-// outcome is what an Undo is told at the end of the build.
+// outcome returns the outcome for the undos at the end of the build.
 func (b *build) outcome(status Status) Outcome {
 	switch {
 	case b.good || status == StatusReused:
@@ -153,10 +153,10 @@ func (b *build) outcome(status Status) Outcome {
 	}
 }
 
-// result is what the record and the steps say of the end.
+// result returns the result of a build that has ended.
 func (b *build) result() *Result {
 	r := &Result{
-		Image: b.img, Build: b.record.Build, Status: b.record.Status, Artifact: b.made(),
+		Image: b.img, Build: b.record.Build, Status: b.record.Status, Artifact: b.finalArtifact(),
 		Kept: b.kept, Started: b.record.Started, Finished: b.record.Updated,
 	}
 	for _, s := range b.stages {
@@ -167,8 +167,8 @@ func (b *build) result() *Result {
 	return r
 }
 
-// made is the artifact of a build that has one to stay.
-func (b *build) made() Artifact {
+// finalArtifact returns the artifact that stays, or nil.
+func (b *build) finalArtifact() Artifact {
 	switch {
 	case b.found != nil:
 		return b.found
@@ -178,22 +178,22 @@ func (b *build) made() Artifact {
 	return nil
 }
 
-// forward does the steps in order, from one on, until one fails.
-func (b *build) forward(ctx context.Context, from int) error {
+// runStages runs the stages in order, starting at from, until one fails.
+func (b *build) runStages(ctx context.Context, from int) error {
 	in := launching
 	if from > 0 {
-		in = b.stages[from-1].part
+		in = b.stages[from-1].phase
 	}
 	if err := b.reconnect(ctx, from); err != nil {
 		return err
 	}
 	for _, s := range b.stages[from:] {
-		if err := b.cross(ctx, in, s.part); err != nil {
+		if err := b.transition(ctx, in, s.phase); err != nil {
 			return err
 		}
-		in = s.part
+		in = s.phase
 		if err := b.do(ctx, s); err != nil {
-			if _, partial := errors.AsType[*PartialError](err); partial && s.part == promoting && ctx.Err() == nil {
+			if _, partial := errors.AsType[*PartialError](err); partial && s.phase == promoting && ctx.Err() == nil {
 				b.good, b.record.Good = true, true
 			}
 			return err
@@ -202,11 +202,11 @@ func (b *build) forward(ctx context.Context, from int) error {
 			return nil
 		}
 	}
-	return b.cross(ctx, in, finished)
+	return b.transition(ctx, in, finished)
 }
 
-// cross does what must happen between two parts of the build.
-func (b *build) cross(ctx context.Context, from, to part) error {
+// transition does what must happen between two phases.
+func (b *build) transition(ctx context.Context, from, to phase) error {
 	if from <= provisioning && to > provisioning || from == checking && to > checking {
 		if err := b.disconnect(ctx, Succeeded); err != nil {
 			return err
@@ -221,29 +221,29 @@ func (b *build) cross(ctx context.Context, from, to part) error {
 	return nil
 }
 
-// saved saves the record; its error names the image.
-func (b *build) saved(ctx context.Context) error {
+// saveNamed saves the record. Its error names the image.
+func (b *build) saveNamed(ctx context.Context) error {
 	if err := b.save(ctx); err != nil {
 		return &Error{Image: b.img.Name, Err: err, mask: b.mask}
 	}
 	return nil
 }
 
-// keep marks the steps whose machine stays, and says how to reach it: the
-// machine that the provisioners were changing, or the one that a check failed
-// on, which stays although its artifact goes.
+// keep marks the stages whose machine stays and reports how to reach it. The
+// machine is the one being provisioned, or the check machine if a check failed; it
+// stays although its artifact is removed.
 func (b *build) keep() {
 	session, launched := b.session, launching
-	if b.reached() == checking {
+	if b.lastPhase() == checking {
 		session, launched = b.check, checking
 	}
 	keeper, ok := As[MachineKeeper](session)
 	if !ok {
-		b.run.Say("this builder cannot keep a machine")
+		b.run.Say("the builder does not support keeping a machine")
 		return
 	}
 	for _, s := range b.stages {
-		if s.part == launched && s.record.State != "" && s.Undo != nil && !s.connects {
+		if s.phase == launched && s.record.State != "" && s.Undo != nil && !s.connects {
 			s.record.State = StepKept
 		}
 	}
@@ -252,19 +252,19 @@ func (b *build) keep() {
 	b.event(Event{Kind: MachineKept, Text: kept.String()})
 }
 
-// reached is the part of the build that was begun last.
-func (b *build) reached() part {
+// lastPhase returns the phase of the last stage that was started.
+func (b *build) lastPhase() phase {
 	last := launching
 	for _, s := range b.stages {
 		if s.record.State != "" {
-			last = s.part
+			last = s.phase
 		}
 	}
 	return last
 }
 
-// save writes the record to the store, if there is one. It works on although
-// ctx has ended, since the record is what another process cleans up from.
+// save writes the record to the store, if there is one, even if ctx has ended:
+// another process cleans up from it.
 func (b *build) save(ctx context.Context) error {
 	if b.Store == nil {
 		return nil
@@ -294,7 +294,7 @@ func (b *build) save(ctx context.Context) error {
 	return nil
 }
 
-// fingerprint stands for the image and the artifact that it is made from.
+// fingerprint identifies the image together with its source artifact.
 func fingerprint(img *Image, source Artifact) string {
 	if img.Fingerprint == "" {
 		return ""

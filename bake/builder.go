@@ -5,103 +5,107 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 )
 
-// A Builder is a platform: how the source of an image becomes a running
-// Machine, and how that machine becomes an Artifact.
+// A Builder represents a platform: it turns the source of an image into a running
+// Machine, and that machine into an Artifact.
 //
-// A Builder is a value that describes; it holds no state of a build and may
-// serve any number of them at once. To add a platform, implement it and pass
-// baketest.Conform.
+// A Builder holds no state of a build and may serve any number of builds
+// concurrently. It may also be a [Finder] and a [ConflictChecker]; see [As]. To add
+// a platform, implement Builder and pass baketest.Conform.
 type Builder interface {
-	// Validate reports, joined, everything about img that this platform can
-	// see to be wrong without any I/O.
+	// Validate reports every problem of img that the platform can detect without
+	// I/O, joined.
 	Validate(img *Image) error
 
-	// Begin starts the record of one build of img. It does no I/O.
+	// Begin returns a new session for a build of img. It does no I/O.
 	Begin(img *Image, run *Run) (Session, error)
 }
 
-// A Session is one build on one platform: its typed state, and the steps that
-// read and write that state.
+// A Session is one build on one platform: its state, and the steps that read and
+// write that state. It may also be a [MachineKeeper] and a [Restarter]; see [As].
 //
-// It marshals to JSON between any two steps. Unmarshalled into what Begin
-// returns for the same Run, it is the same build in another process: every
-// Undo works from it, and every Do goes on from it. A step may have been done
-// although the record is from before: then it makes nothing twice.
+// A Session marshals to JSON between any two steps. Unmarshaled into the Session
+// that Begin returns for the same Run, it is the same build in another process:
+// every Undo works from it and every Do continues from it. The record may be older
+// than the last step that ran; a repeated step must not create anything twice.
 type Session interface {
-	// Launch is the steps from the source to a reachable machine.
+	// Launch returns the steps from the source to a reachable machine.
 	Launch() []Step
 
-	// Connect returns the machine that Launch made: after Launch, and again in
-	// another process. It waits for a machine that is still booting.
+	// Connect connects to the machine that Launch created, after Launch and again
+	// in another process. It waits while the machine is still booting.
 	Connect(ctx context.Context) (Machine, error)
 
-	// Capture is the steps from the machine to an artifact that exists. The
-	// machine's connection is closed before the first of them.
+	// Capture returns the steps from the machine to an existing artifact. The
+	// connection to the machine is closed before the first of them.
 	Capture() []Step
 
-	// Release is the steps that begin to end a machine that the checks are done
-	// with. Its connection is closed before the first of them. They wait for
-	// nothing: the artifact is promoted next, and what is left of Launch is undone
+	// EndCheck returns the steps that start to remove the machine once its checks
+	// have passed. Its connection is closed before the first of them. They do not
+	// wait for the removal: promotion comes next, and the steps of Launch are undone
 	// when the build ends.
 	EndCheck() []Step
 
-	// Promote is the steps that make a good artifact ready for others, after
-	// its checks: final tags, copies, permissions. One that fails with a
-	// *PartialError leaves the artifact standing.
+	// Promote returns the steps that make a checked artifact ready for others:
+	// final tags, copies, permissions. If one fails with a *PartialError, the
+	// artifact stays.
 	Promote() []Step
 
-	// Artifact is what Capture made; nil before.
+	// Artifact returns the artifact that Capture created, or nil before that.
 	Artifact() Artifact
 }
 
-// A MachineKeeper is a Session that can say how to reach its machine when a failed
-// build keeps it.
+// A MachineKeeper is a Session that supports [KeepMachine].
 type MachineKeeper interface {
+	// KeptMachine tells how to reach the machine that a failed build keeps.
 	KeptMachine() KeptMachine
 }
 
-// A Finder is a Builder that can look for an artifact that an earlier build
-// made of the same image, for images with a Fingerprint.
+// A Finder is a Builder that can find the artifact of an earlier build of the same
+// image, for images with a Fingerprint.
 type Finder interface {
 	// Find returns the newest good artifact of img whose recorded fingerprint
 	// is run.Fingerprint, or ErrNoArtifact.
 	Find(ctx context.Context, img *Image, run *Run) (Artifact, error)
 }
 
-// A ConflictChecker is a Builder that can tell that two images of one Bake cannot both
-// be made: two of the same fixed name, say.
+// A ConflictChecker is a Builder that can detect images that cannot be baked
+// together, such as two AMIs with the same name.
 type ConflictChecker interface {
-	// Clashes is why img, whose Builder it is, cannot be made together with
-	// other, which came before it; nil if it can. It does no I/O.
+	// Conflicts returns an error if img, which has this Builder, cannot be baked
+	// together with other, which precedes it. It does no I/O.
 	Conflicts(img, other *Image) error
 }
 
-// ErrNoArtifact is what Finder.Find returns when there is none.
+// ErrNoArtifact is returned by Finder.Find if there is no such artifact.
 var ErrNoArtifact = errors.New("no artifact with this fingerprint")
 
-// An Artifact is what came out of a build.
+var errNoFinder = errors.New("the builder cannot find existing artifacts")
+
+// An Artifact is the result of a build, such as an AMI.
 type Artifact interface {
 	fmt.Stringer
 	json.Marshaler
 
-	// ID is the platform's name for it: "ami-0123456789abcdef0".
+	// ID returns the platform's id: "ami-0123456789abcdef0".
 	ID() string
 
-	// IDs is its id in every place where it can be used: for EC2 by region.
+	// IDs returns the id in every location where the artifact can be used, for EC2
+	// by region.
 	IDs() map[string]string
 
-	// Destroy removes the artifact and everything that belongs to it,
-	// everywhere. What is gone already is no error.
+	// Destroy removes the artifact and everything that belongs to it, in every
+	// location. It succeeds if they no longer exist.
 	Destroy(ctx context.Context) error
 }
 
-// A Check verifies something on a fresh machine that booted from the artifact,
-// before the artifact is promoted or published. Besides its own types, [CheckFunc]
-// adapts a func.
+// A Check verifies a fresh machine that booted from the artifact, before the
+// artifact is promoted or published. Package check has many; [CheckFunc] adapts a
+// func.
 //
-// A Provisioner, Check or Publisher may also be a [Validator], which is asked
+// A Provisioner, Check or Publisher may also be a [Validator], which runs
 // before anything is created, and a fmt.Stringer, which names its step. See [As].
 type Check interface {
 	Check(ctx context.Context, m Machine) error
@@ -118,4 +122,20 @@ type Publisher interface {
 // adapts a func.
 type Provisioner interface {
 	Provision(ctx context.Context, m Machine) error
+}
+
+// A KeptMachine tells how to reach a machine that a failed build left running.
+type KeptMachine struct {
+	Machine   string     // the platform's id: "i-0123456789abcdef0"
+	Address   string     // host and port
+	User      string     // the login
+	Key       Secret     // the private key in OpenSSH's PEM format, or empty if the caller has it
+	HostKey   string     // the machine's public host key in known_hosts format
+	Expires   time.Time  // when the machine shuts itself down
+	Resources []Resource // the resources kept with it
+}
+
+// String describes how to reach the machine and until when, without the key.
+func (k KeptMachine) String() string {
+	return fmt.Sprintf("%s is kept until %s: ssh %s@%s", k.Machine, k.Expires.UTC().Format(time.RFC3339), k.User, k.Address)
 }

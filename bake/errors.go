@@ -6,29 +6,28 @@ import (
 	"strings"
 )
 
-// ErrDisconnected is wrapped by the error of a command or transfer whose
-// connection was lost before the machine said how it ended.
+// ErrDisconnected is returned, wrapped, for a command or transfer whose connection
+// was lost before its result arrived.
 var ErrDisconnected = errors.New("connection to the machine was lost")
 
-// ErrSourceFailed is wrapped by the error of an image that was not baked
-// because the image it is made from was not.
-var ErrSourceFailed = errors.New("the image it is made from was not baked")
+// ErrSourceFailed is returned, wrapped, for an image whose source image was not
+// baked.
+var ErrSourceFailed = errors.New("source image was not baked")
 
-// ErrStopped is wrapped by the error of an image that was not baked, or not
-// finished, because another one failed and Options.StopOnFailure was set.
+// ErrStopped is returned, wrapped, for an image that was skipped or interrupted
+// because another image failed and Options.StopOnFailure is set.
 var ErrStopped = errors.New("stopped because another image failed")
 
-// An Error is a build that failed: which image, in which step, and why.
-// Errors.Is and errors.As reach the cause.
+// An Error reports a failed build or an invalid definition.
 type Error struct {
 	Image string // the image's name
-	Step  string // the step's name; empty when the definition itself is wrong
+	Step  string // the step's name, or empty if the definition is invalid
 	Err   error  // the cause
 
 	mask *masker
 }
 
-// Error is "image NAME: STEP: cause", with the secrets of the build masked.
+// Error returns "image NAME: STEP: cause", with the build's secrets masked.
 func (e *Error) Error() string {
 	text := e.Image + ": " + e.Err.Error()
 	if e.Step != "" {
@@ -37,50 +36,48 @@ func (e *Error) Error() string {
 	return "image " + e.mask.mask(text)
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// A PartialError is returned by a step of Session.Promote when the artifact is
-// good and stays, although not everything succeeded that was to be done with
-// it, such as one of its copies. The build fails and its publishers do not run,
-// but the artifact is kept and is in the Result.
+// A PartialError reports that a step of Session.Promote failed although the
+// artifact is good, for example because one of its copies failed. The build fails
+// and its publishers do not run, but the artifact stays and is in the Result.
 type PartialError struct {
-	Err error // what failed
+	Err error // the cause
 }
 
-// Error is what failed.
+// Error returns the cause and that the artifact is good.
 func (e *PartialError) Error() string { return "the artifact is good, but: " + e.Err.Error() }
 
-// Unwrap is what failed.
+// Unwrap returns the cause.
 func (e *PartialError) Unwrap() error { return e.Err }
 
-// A FieldError is a wrong value in a definition, found before anything was
-// created.
+// A FieldError reports an invalid field of a definition.
 type FieldError struct {
-	Field string // the field as Go spells it: "Script.Path"
-	Err   error  // what is wrong with it
+	Field string // the field in Go syntax: "Script.Path"
+	Err   error  // the problem
 }
 
-// Error is "FIELD: what is wrong".
+// Error returns "FIELD: problem".
 func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
 
-// Unwrap is what is wrong.
+// Unwrap returns the problem.
 func (e *FieldError) Unwrap() error { return e.Err }
 
-// Invalid returns a *FieldError for field; format may wrap an error with %w.
+// Invalid returns a *FieldError for field. The format may wrap an error with %w.
 func Invalid(field, format string, args ...any) error {
 	return &FieldError{Field: field, Err: fmt.Errorf(format, args...)}
 }
 
-// An ExitError is a command that ran on a machine and did not succeed.
+// An ExitError reports a command that ran on a machine and failed.
 type ExitError struct {
 	Command string   // the command line, without its environment
-	Status  int      // the exit status; 128 plus the signal's number, if known, for a signal
-	Signal  string   // the signal's name without "SIG", empty for a plain exit
-	Output  []string // the last lines of what it wrote, both outputs as they came
+	Status  int      // the exit status; for a signal 128 plus its number, if known
+	Signal  string   // the signal's name without "SIG", or empty
+	Output  []string // the last lines of both outputs, in the order they arrived
 }
 
-// Error names the command's end and the last lines it wrote.
+// Error returns the exit status or signal, the command and its last output lines.
 func (e *ExitError) Error() string {
 	var b strings.Builder
 	if e.Signal != "" {
@@ -109,12 +106,12 @@ func firstLine(s string) string {
 	return line
 }
 
-// A PanicError is a panic inside a step. The build it happened in is cleaned
-// up like any other that failed.
+// A PanicError reports a panic in a step. The build is cleaned up like any other
+// failed one.
 type PanicError struct {
-	Value string // what was passed to panic, printed
-	Stack string // where
+	Value string // the panic value, printed
+	Stack string // the stack trace
 }
 
-// Error is "panic: VALUE" and the stack.
+// Error returns "panic: VALUE" and the stack trace.
 func (e *PanicError) Error() string { return "panic: " + e.Value + "\n" + e.Stack }

@@ -5,33 +5,31 @@ import (
 	"time"
 )
 
-// An EventKind says what an Event is about, and so which of its fields are set
-// besides Time and Image: StepStarted, StepFinished, OutputLine, BuildFinished
-// and the others of the constants.
+// An EventKind is the kind of an Event.
 type EventKind string
 
-// The kinds of events.
+// The kinds of events, with the fields they set besides Time, Image and Build.
 const (
-	BuildStarted    EventKind = "build started"    // Build
-	BuildResumed    EventKind = "build resumed"    // Step: where it goes on, empty when nothing but its end is left
-	BuildFinished   EventKind = "build finished"   // Status, Elapsed, Err, Text: the artifact's id
+	BuildStarted    EventKind = "build started"
+	BuildResumed    EventKind = "build resumed"    // Step: the step it continues with, or empty if only the clean-up is left
+	BuildFinished   EventKind = "build finished"   // Status, Elapsed, Err, Text (the artifact)
 	StepStarted     EventKind = "step started"     // Step, Attempt
 	StepFinished    EventKind = "step finished"    // Step, Elapsed, Err
-	StepRetried     EventKind = "step retried"     // Step, Attempt: the failed one, Delay, Err
-	BuildRestarted  EventKind = "build restarted"  // Step: where it begins again, Err
+	StepRetried     EventKind = "step retried"     // Step, Attempt (the failed one), Delay, Err
+	BuildRestarted  EventKind = "build restarted"  // Step: the first step to run again, Err
 	UndoFinished    EventKind = "undo finished"    // Step, Elapsed, Err
-	CommandStarted  EventKind = "command started"  // Step, Text: the command
-	OutputLine      EventKind = "output"           // Step, Stream, Text: one line
-	BytesMoved      EventKind = "bytes moved"      // Step, Text: the path, Done, Total
-	Progressed      EventKind = "progress"         // Step, Resource, Done of Total: in percent
+	CommandStarted  EventKind = "command started"  // Step, Text (the command)
+	OutputLine      EventKind = "output"           // Step, Stream, Text (one line)
+	BytesMoved      EventKind = "bytes moved"      // Step, Text (the path), Done, Total
+	Progressed      EventKind = "progress"         // Step, Resource, Done and Total (percent)
 	ResourceCreated EventKind = "resource created" // Step, Resource
 	ResourceRemoved EventKind = "resource removed" // Step, Resource
 	Message         EventKind = "message"          // Step, Text
-	MachineKept     EventKind = "machine kept"     // Text: how to reach it
+	MachineKept     EventKind = "machine kept"     // Text (how to reach it)
 )
 
-// An Event is something that happened in a build. Secrets are masked in all
-// of its text.
+// An Event reports something that happened in a build. Secrets are masked in its
+// texts.
 type Event struct {
 	Time     time.Time     `json:"time"`
 	Kind     EventKind     `json:"kind"`
@@ -42,7 +40,7 @@ type Event struct {
 	Stream   Stream        `json:"stream,omitempty"`
 	Resource Resource      `json:"resource,omitzero"`
 	Done     int64         `json:"done,omitempty"`  // bytes, or percent
-	Total    int64         `json:"total,omitempty"` // of Done; zero is unknown
+	Total    int64         `json:"total,omitempty"` // zero if unknown
 	Attempt  int           `json:"attempt,omitempty"`
 	Delay    time.Duration `json:"delay,omitempty"`
 	Elapsed  time.Duration `json:"elapsed,omitempty"`
@@ -50,7 +48,7 @@ type Event struct {
 	Err      string        `json:"error,omitempty"`
 }
 
-// A Stream is one of a command's two outputs.
+// A Stream identifies one of a command's two outputs.
 type Stream string
 
 // The two outputs of a command.
@@ -59,9 +57,9 @@ const (
 	Stderr Stream = "stderr"
 )
 
-// A Resource is something of the platform that a build creates and removes.
+// A Resource identifies something that a build creates on the platform.
 type Resource struct {
-	Kind string `json:"kind"` // the platform's word: "instance", "security group"
+	Kind string `json:"kind"` // the platform's term: "instance", "security group"
 	ID   string `json:"id"`
 }
 
@@ -71,7 +69,7 @@ func (e Event) masked(m *masker) Event {
 	return e
 }
 
-// logTo writes e as one structured record.
+// logTo writes e as one structured log record.
 func (e Event) logTo(log *slog.Logger) {
 	write := log.Info
 	switch {

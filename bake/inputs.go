@@ -19,17 +19,16 @@ import (
 	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
-// A InputDeclarer is a Provisioner that can say what its result depends on, as far
-// as the baking host knows: its parameters and the files that it uses. What it
-// fetches while it runs, such as packages, is not among them.
+// An InputDeclarer is a Provisioner that can list what its result depends on, as far
+// as the baking host knows: its parameters and the files it uses, but not what it
+// downloads while it runs.
 type InputDeclarer interface {
-	// DeclareInputs adds everything to in. Its error is a file that cannot be
-	// read.
+	// DeclareInputs adds the inputs to in. It fails if a file cannot be read.
 	DeclareInputs(in *Inputs) error
 }
 
-// Inputs is what an image is made of: names with values or digests. Equal
-// inputs have an equal Sum, which serves as Image.Fingerprint:
+// Inputs lists the inputs of an image: names with values or digests. Equal inputs
+// have the same Sum, which serves as Image.Fingerprint:
 //
 //	in, err := bake.InputsOf(img.Provisioners...)
 //	if err != nil { ... }
@@ -53,8 +52,8 @@ func InputsOf(provisioners ...Provisioner) (*Inputs, error) {
 	return in, nil
 }
 
-// Of adds the inputs of a part, each name behind the part's: for provisioners
-// that are made of others.
+// Of adds the inputs of p with names prefixed by part, for provisioners made of
+// others.
 func (in *Inputs) Of(part string, p Provisioner) error {
 	d, ok := As[InputDeclarer](p)
 	if !ok {
@@ -73,9 +72,8 @@ func (in *Inputs) Of(part string, p Provisioner) error {
 
 func (in *Inputs) add(name, value string) { in.lines = append(in.lines, input{name, value}) }
 
-// Value adds a parameter, printed as by fmt.Sprint; maps print sorted. In lists
-// and maps of strings every string is quoted. A Secret belongs to Secret, since
-// it prints as "[redacted]".
+// Value adds a parameter, formatted like fmt.Sprint, with the strings of slices and
+// maps quoted. For a Secret, which prints as "[redacted]", use the Secret method.
 func (in *Inputs) Value(name string, value any) {
 	if t := reflect.TypeOf(value); t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Map) && t.Elem().Kind() == reflect.String {
 		in.add(name, fmt.Sprintf("%q", value))
@@ -84,8 +82,8 @@ func (in *Inputs) Value(name string, value any) {
 	in.add(name, strconv.Quote(fmt.Sprint(value)))
 }
 
-// Content adds the digest of a text that is part of the definition, or was made
-// from it: of a script, of a rendered file.
+// Content adds the digest of content from the definition, such as a script or a
+// rendered template.
 func (in *Inputs) Content(name string, content []byte) {
 	sum := sha256.Sum256(content)
 	in.add(name, "sha256:"+hex.EncodeToString(sum[:]))
@@ -96,8 +94,8 @@ func (in *Inputs) Secret(name string, value Secret) {
 	in.Content(name, []byte(value.Reveal()))
 }
 
-// File adds the digest of a file of fsys, or of the baking host if that is nil,
-// and whether it can be executed.
+// File adds the digest of a file of fsys, and whether it is executable. If fsys is
+// nil, the file is on the baking host.
 func (in *Inputs) File(name string, fsys fs.FS, file string) error {
 	value, err := digest(func() (fs.File, error) {
 		if fsys != nil {
@@ -112,9 +110,9 @@ func (in *Inputs) File(name string, fsys fs.FS, file string) error {
 	return nil
 }
 
-// Tree adds the digests of all files below dir of fsys, or of the baking host
-// if that is nil, and the targets of its symbolic links. What matches a
-// pattern, which are those of Upload.Exclude, is left out.
+// Tree adds the digests of all files and the targets of all symbolic links below dir
+// of fsys. If fsys is nil, dir is on the baking host. It leaves out files that match
+// a pattern, as Upload.Exclude does.
 func (in *Inputs) Tree(name string, fsys fs.FS, dir string, patterns []string) error {
 	ex, err := exclude.Parse(patterns)
 	if err != nil {
@@ -150,7 +148,7 @@ func (in *Inputs) Tree(name string, fsys fs.FS, dir string, patterns []string) e
 				return err
 			}
 		default:
-			return nil // no upload takes it
+			return nil // uploads skip special files
 		}
 		in.add(path.Join(name, file), value)
 		return nil
@@ -183,8 +181,8 @@ func digest(open func() (fs.File, error)) (string, error) {
 	return value, nil
 }
 
-// String is the inputs, one a line, sorted by name: what to compare to see why
-// a Sum has changed.
+// String returns the inputs sorted by name, one per line. Compare it to see why a Sum
+// changed.
 func (in *Inputs) String() string {
 	sorted := slices.SortedStableFunc(slices.Values(in.lines), func(a, b input) int { return cmp.Compare(a.name, b.name) })
 	var text strings.Builder
@@ -194,7 +192,7 @@ func (in *Inputs) String() string {
 	return text.String()
 }
 
-// Sum is the digest of all inputs, 64 hexadecimal digits.
+// Sum returns the SHA-256 digest of all inputs as 64 hexadecimal digits.
 func (in *Inputs) Sum() string {
 	sum := sha256.Sum256([]byte(in.String()))
 	return hex.EncodeToString(sum[:])

@@ -11,75 +11,71 @@ import (
 	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
-// A Machine is a running machine being changed. The provisioners of an image
-// see nothing else of the platform.
+// A Machine is a running machine that is being changed. It is all that provisioners
+// see of the platform.
 //
-// Every method obeys its context: when it ends, the remote command is killed,
-// the transfer stops, and the method returns. A Machine may be used by several
-// goroutines at once. After Close every method fails.
+// When the context of a method ends, the remote command is killed or the transfer
+// stops, and the method returns. A Machine is safe for concurrent use. After Close,
+// every method fails.
 type Machine interface {
-	// Run runs one command and waits for it. A command that ran and failed is
-	// an *ExitError; a connection lost before its exit status arrived is an
-	// error that wraps ErrDisconnected, and the next call connects again.
+	// Run runs a command and waits for it. If the command fails, the error is an
+	// *ExitError. If the connection is lost before the exit status arrives, the error
+	// wraps ErrDisconnected, and the next call connects again.
 	Run(ctx context.Context, cmd *Cmd) error
 
-	// Put writes one file or one tree on the machine. A file appears under its
-	// name only when it is complete and its digest has been compared.
+	// Put writes a file or a tree to the machine. A file appears under its name only
+	// after it is complete and its digest was verified.
 	Put(ctx context.Context, up *Upload) error
 
-	// Get copies one file or one tree from the machine.
+	// Get copies a file or a tree from the machine.
 	Get(ctx context.Context, down *Download) error
 
-	// Reboot restarts the machine and returns when it can be reached again
-	// under a new boot id. A nil cmd is the machine's own way to reboot.
+	// Reboot restarts the machine and waits until it is reachable with a new boot id.
+	// If cmd is nil, the default command is used.
 	Reboot(ctx context.Context, cmd *Cmd) error
 
-	// Facts says what the machine is. The answer is read once per boot.
+	// Facts returns what is known about the machine. It is read once per boot.
 	Facts(ctx context.Context) (Facts, error)
 
-	// Close ends the connection. The machine itself keeps running.
+	// Close closes the connection. The machine keeps running.
 	Close() error
 }
 
-// A Cmd is one command to run on a Machine, shaped like os/exec.Cmd. Exactly
-// one of Line and Args is set.
+// A Cmd is a command to run on a Machine, similar to os/exec.Cmd. Exactly one of
+// Line and Args must be set.
 type Cmd struct {
 	// Line is a command line for the machine's /bin/sh.
 	Line string
 
-	// Args is a program and its arguments; nothing in them is expanded.
+	// Args is a program and its arguments. They are not expanded.
 	Args []string
 
-	// Dir is the working directory. Empty is the login directory.
+	// Dir is the working directory. If empty, it is the login directory.
 	Dir string
 
-	// Env is added to the environment of the login. It never appears in a
-	// command line.
+	// Env is added to the login's environment. It never appears in a command line.
 	Env map[string]string
 
-	// Secrets is added to the environment like Env, and every value is masked
-	// wherever the build's output goes.
+	// Secrets is added to the environment like Env. Its values are masked in all
+	// output of the build.
 	Secrets map[string]Secret
 
-	// Stdin is read until its end. Nil is an empty input.
+	// Stdin is the standard input. If nil, it is empty.
 	Stdin io.Reader
 
-	// Stdout and Stderr receive the output. Nil discards it.
+	// Stdout and Stderr receive the output. If nil, it is discarded.
 	Stdout io.Writer
 	Stderr io.Writer
 
-	// Sudo runs the command as root. A machine whose login is root already
-	// runs it as it is.
+	// Sudo runs the command as root. It has no effect if the login is root.
 	Sudo bool
 
-	// PTY gives the command a terminal; its two outputs then arrive together
-	// on Stdout.
+	// PTY allocates a terminal. Both outputs then arrive on Stdout.
 	PTY bool
 
-	// Raw hands Line to the login's own shell as it is, for a machine that has
-	// no /bin/sh, such as Windows. Of the other fields only the streams may be
-	// set. When the context ends the machine is told so, but what the command
-	// has started may go on there.
+	// Raw passes Line unchanged to the login shell, for machines without /bin/sh such
+	// as Windows. Besides Line, only the streams may be set. When the context ends,
+	// processes that the command started may continue to run.
 	Raw bool
 }
 
@@ -91,7 +87,7 @@ func Command(name string, args ...string) *Cmd {
 	return &Cmd{Args: append([]string{name}, args...)}
 }
 
-// String is the command as it may be shown: without its environment.
+// String returns the command without its environment.
 func (c *Cmd) String() string {
 	if c.Line != "" {
 		return c.Line
@@ -99,28 +95,28 @@ func (c *Cmd) String() string {
 	return strings.Join(c.Args, " ")
 }
 
-// Validate reports a Cmd that no machine can run.
+// Validate reports invalid fields.
 func (c *Cmd) Validate() error {
 	if (c.Line == "") == (len(c.Args) == 0) {
 		return Invalid("Cmd", "exactly one of Line and Args must be set")
 	}
 	if c.Raw && (c.Line == "" || c.Dir != "" || len(c.Env)+len(c.Secrets) > 0 || c.Sudo || c.PTY) {
-		return Invalid("Cmd.Raw", "goes with a Line and the streams alone")
+		return Invalid("Cmd.Raw", "can only be combined with Line and the streams")
 	}
 	for name := range c.Env {
 		if !ValidEnvName(name) {
-			return Invalid("Cmd.Env", "%q is not a name of an environment variable", name)
+			return Invalid("Cmd.Env", "invalid variable name %q", name)
 		}
 	}
 	for name := range c.Secrets {
 		if !ValidEnvName(name) {
-			return Invalid("Cmd.Secrets", "%q is not a name of an environment variable", name)
+			return Invalid("Cmd.Secrets", "invalid variable name %q", name)
 		}
 	}
 	return nil
 }
 
-// ValidEnvName reports whether a shell can export name.
+// ValidEnvName reports whether a shell can export a variable of this name.
 func ValidEnvName(name string) bool {
 	for i, r := range name {
 		letter := r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
@@ -131,9 +127,8 @@ func ValidEnvName(name string) bool {
 	return name != ""
 }
 
-// Output runs cmd on m and returns what it wrote to its standard output, with
-// the white space around it cut off. It is meant for short answers; cmd.Stdout
-// must be nil.
+// Output runs cmd on m and returns its standard output without surrounding white
+// space. It is meant for short outputs. cmd.Stdout must be nil.
 func Output(ctx context.Context, m Machine, cmd *Cmd) (string, error) {
 	var out bytes.Buffer
 	with := *cmd
@@ -142,52 +137,50 @@ func Output(ctx context.Context, m Machine, cmd *Cmd) (string, error) {
 	return strings.TrimSpace(out.String()), err
 }
 
-// An Upload is one file or one tree to write on a Machine. Exactly one of
-// Content, Path and FS is set.
+// An Upload is a file or a tree to write to a Machine. Exactly one of Content, Path
+// and FS must be set.
 type Upload struct {
-	// Dest is the absolute path on the machine: of the file, or of the
-	// directory that receives the contents of the tree. Missing parent
-	// directories are made.
+	// Dest is the absolute path on the machine, of the file or of the directory that
+	// receives the tree's contents. Missing parent directories are created.
 	Dest string
 
-	// Content is one file, read until its end.
+	// Content is the content of a file.
 	Content io.Reader
 
-	// Size is the number of bytes in Content when it is known, for progress.
-	// Zero is unknown.
+	// Size is the number of bytes in Content, for progress. Zero means unknown.
 	Size int64
 
-	// Path is a file or a directory on the baking host. Of a directory the
-	// contents are written into Dest.
+	// Path is a file or directory on the baking host. A directory's contents are
+	// written into Dest.
 	Path string
 
-	// FS is a tree; its root is written into Dest.
+	// FS is a tree. Its contents are written into Dest.
 	FS fs.FS
 
-	// Exclude leaves out of a tree what matches any of these patterns. A
-	// pattern with a slash is matched against the path below the root, one
-	// without against every path element; "**" spans directories. An excluded
-	// directory is left out with all that is in it.
+	// Exclude lists patterns of files to leave out of a tree. A pattern with a slash
+	// is matched against the path below the root, a pattern without one against every
+	// path element. "**" spans directories. Excluding a directory excludes its
+	// contents.
 	Exclude []string
 
-	// Mode is the permission bits of a single file. Zero keeps those of the
-	// source, and is 0644 for Content. In a tree every file keeps its own.
+	// Mode is the permission bits of a single file. Zero means those of the source,
+	// or 0644 for Content. Files of a tree keep their own.
 	Mode fs.FileMode
 
-	// Owner and Group are set on everything written. Empty is the user who
-	// writes: the login, or root with Sudo. Setting another needs Sudo or root.
+	// Owner and Group are set on everything written. If empty, they are those of the
+	// login, or root with Sudo. Other values require Sudo or root.
 	Owner string
 	Group string
 
 	// Sudo writes as root.
 	Sudo bool
 
-	// Progress, when set, is told the bytes sent so far and the bytes to send
-	// in all, zero when unknown. It is called from one goroutine at a time.
+	// Progress, if not nil, receives the bytes sent so far and the total, which is
+	// zero if unknown. It is called from one goroutine at a time.
 	Progress func(done, total int64)
 }
 
-// Validate reports an Upload that no machine can take.
+// Validate reports invalid fields.
 func (u *Upload) Validate() error {
 	set := 0
 	for _, is := range []bool{u.Content != nil, u.Path != "", u.FS != nil} {
@@ -201,7 +194,7 @@ func (u *Upload) Validate() error {
 	case !strings.HasPrefix(u.Dest, "/"):
 		return Invalid("Upload.Dest", "%q is not an absolute path", u.Dest)
 	case u.Mode&^(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0:
-		return Invalid("Upload.Mode", "%v has other than permission bits", u.Mode)
+		return Invalid("Upload.Mode", "%v contains bits other than permissions", u.Mode)
 	}
 	if _, err := exclude.Parse(u.Exclude); err != nil {
 		return Invalid("Upload.Exclude", "%w", err)
@@ -209,31 +202,31 @@ func (u *Upload) Validate() error {
 	return nil
 }
 
-// A Download is one file or one tree to copy from a Machine. Exactly one of
-// Content and Path is set.
+// A Download is a file or a tree to copy from a Machine. Exactly one of Content and
+// Path must be set.
 type Download struct {
 	// Source is the absolute path on the machine.
 	Source string
 
-	// Content receives one file.
+	// Content receives the content of a file.
 	Content io.Writer
 
-	// Path is the file to write on the baking host, or, when Source is a
-	// directory, the directory that receives its contents. Missing parents are
-	// made. A file appears under its name only when it is complete.
+	// Path is the file to write on the baking host or, if Source is a directory, the
+	// directory that receives its contents. Missing parents are created. A file
+	// appears under its name only after it is complete.
 	Path string
 
-	// Exclude leaves out of a tree what matches, as in Upload.
+	// Exclude lists patterns of files to leave out, as in Upload.
 	Exclude []string
 
 	// Sudo reads as root.
 	Sudo bool
 
-	// Progress is called as in Upload.
+	// Progress, if not nil, is called as in Upload.
 	Progress func(done, total int64)
 }
 
-// Validate reports a Download that no machine can give.
+// Validate reports invalid fields.
 func (d *Download) Validate() error {
 	switch {
 	case (d.Content == nil) == (d.Path == ""):
@@ -247,7 +240,7 @@ func (d *Download) Validate() error {
 	return nil
 }
 
-// Facts is what a machine says of itself.
+// Facts describes a machine.
 type Facts struct {
 	OS       string    // kernel name in lower case: "linux"
 	Distro   string    // ID of /etc/os-release: "ubuntu", "amzn"
@@ -255,9 +248,9 @@ type Facts struct {
 	Arch     string    // machine hardware name: "x86_64", "aarch64"
 	Kernel   string    // kernel release
 	Hostname string    // host name without its domain
-	BootID   string    // changes at every boot
+	BootID   string    // changes with every boot
 	User     string    // the login
-	UID      int       // the login's numeric id; 0 needs no sudo
+	UID      int       // the login's numeric id
 	Home     string    // the login's home directory
-	Read     time.Time // when this was read, by the baking host's clock
+	Read     time.Time // when the facts were read, by the baking host's clock
 }

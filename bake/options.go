@@ -11,47 +11,46 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// Options say how images are baked. A nil *Options and the zero value are the
-// same, and work.
+// Options configures Bake and Undo. A nil *Options is the same as the zero value,
+// which is ready to use.
 type Options struct {
-	// Parallel is how many images are baked at once. Zero is 50.
+	// Parallel limits the number of images baked concurrently. Zero means 50.
 	Parallel int
 
-	// StopOnFailure ends the other builds when one fails: those that run are
-	// cancelled and cleaned up, those that wait are skipped. By default only
-	// the images made from a failed one are skipped.
+	// StopOnFailure cancels and cleans up running builds and skips waiting ones when
+	// a build fails. By default only images made from the failed one are skipped.
 	StopOnFailure bool
 
-	// OnFailure says what becomes of the machine that a provisioner or a check
-	// failed on. The zero value, CleanUp, removes it.
+	// OnFailure decides what happens to the machine when a provisioner or check
+	// fails. The zero value, CleanUp, removes it.
 	OnFailure OnFailure
 
-	// StepTimeout bounds each attempt of a step that has no Timeout of its
-	// own. Zero is two hours.
+	// StepTimeout bounds each attempt of a step without Timeout. Zero means two
+	// hours.
 	StepTimeout time.Duration
 
-	// UndoTimeout bounds each Undo. Zero is ten minutes. Undo runs although
-	// the context of Bake has ended; nothing cuts it but this bound.
+	// UndoTimeout bounds each Undo, which runs even if the context of Bake has ended.
+	// Zero means ten minutes.
 	UndoTimeout time.Duration
 
-	// Lifetime is how long anything temporary may exist: what is created says
-	// so in its tags, and a guest ends itself then. Zero is six hours.
+	// Lifetime limits how long temporary resources may exist. Their tags name the time
+	// of expiry, and a guest shuts itself down then. Zero means six hours.
 	Lifetime time.Duration
 
-	// Store, when set, is given the record of a build before and after every
-	// step, from which another process can go on or clean up. A record that
-	// cannot be saved fails the build. Delete the records of builds that have
-	// ended when nobody needs them any more.
+	// Store receives the record of a build before and after every step, from which
+	// another process can resume the build or clean up. If a record cannot be saved,
+	// the build fails. The engine does not delete records. If nil, builds are not
+	// recorded.
 	Store Store
 
-	// Resume is the records of images whose builds another process had begun
-	// and could not end: at most one of each image. Such a build goes on where
-	// its record ends; the step that had begun is done again. One that had failed
-	// or expired is cleaned up, and fails as it would have. One that had ended is
-	// not done again: give it if others are made From its image. The images must
-	// have the same steps as before. A record does not know whether its process
-	// still runs; the caller must. This is what a service does when it starts, as
-	// the only one that uses its Store:
+	// Resume lists records of builds that another process started and did not finish,
+	// at most one per image. Such a build continues where its record ends; a step that
+	// was running is run again. A build that had failed or has expired is cleaned up
+	// and fails. A build that had ended is not repeated; include its record if other
+	// images are made From its image. The images must have the same steps as before.
+	//
+	// The caller must ensure that the other process no longer runs. A service that
+	// alone uses its Store resumes all builds when it starts:
 	//
 	//	builds, err := store.List(ctx)
 	//	…
@@ -63,27 +62,26 @@ type Options struct {
 	//	results, err := bake.Bake(ctx, opts, images...)
 	Resume []*Record
 
-	// Observe, when set, is told every event of every build, one at a time in
-	// the order they happened. It must not block: the builds wait for it.
+	// Observe, if not nil, receives the events of all builds, one at a time and in
+	// order. Builds wait for it, so it must not block.
 	Observe func(Event)
 
-	// Log receives every event as a structured record: output and progress at
-	// debug level, failures as warnings. Nil discards.
+	// Log receives every event as a log record: output and progress at debug level,
+	// failures at warning level. If nil, they are discarded.
 	Log *slog.Logger
 
 	// Clock tells time and sleeps. If nil, the system clock is used.
 	Clock clock.Clock
 }
 
-// OnFailure says what becomes of the machine of a build that failed: CleanUp or
-// KeepMachine.
+// OnFailure decides what happens to the machine when a provisioner or check fails.
+// A canceled build is always cleaned up, as is the artifact of a failed check.
 type OnFailure int
 
-// What becomes of a machine that a provisioner or a check failed on. A cancelled
-// build is always cleaned up, and so is the artifact of a failed check.
+// The values of OnFailure.
 const (
 	CleanUp     OnFailure = iota // remove everything the build created
-	KeepMachine                  // keep the machine until it expires; Result.Kept says how to reach it
+	KeepMachine                  // keep the machine until it expires; Result.Kept tells how to reach it
 )
 
 const (
@@ -93,8 +91,8 @@ const (
 	defaultLifetime    = 6 * time.Hour
 )
 
-// A settings is a copy of the Options with the defaults filled in, and what
-// all builds of one Bake share.
+// settings holds the Options with their defaults and the state shared by all builds
+// of one Bake.
 type settings struct {
 	Options
 	mask *masker
@@ -145,12 +143,12 @@ func (o *Options) validate() []error {
 		}
 	}
 	if o.OnFailure != CleanUp && o.OnFailure != KeepMachine {
-		errs = append(errs, Invalid("Options.OnFailure", "%d is none of the choices", o.OnFailure))
+		errs = append(errs, Invalid("Options.OnFailure", "unknown value %d", o.OnFailure))
 	}
 	return errs
 }
 
-// newBuildID is unique, sorts by time, and fits into names and tags.
+// newBuildID returns a unique id that sorts by time and is valid in names and tags.
 func newBuildID(now time.Time) string {
 	var random [5]byte
 	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the program instead

@@ -17,7 +17,7 @@ func TestProvisionOnly(t *testing.T) {
 	b := baketest.NewBuilder(nil)
 	var log []string
 	note := func(name string) { log = append(log, name) }
-	step := func(name string, at bake.Phase) bake.Step {
+	step := func(name string, at bake.Point) bake.Step {
 		return bake.Step{
 			Name: name, At: at,
 			Do: func(context.Context) error { note(name); return nil },
@@ -68,7 +68,7 @@ func TestProvisionOnly(t *testing.T) {
 	}
 
 	layer := &bake.Image{Name: "layer", Builder: b, From: img}
-	if err := bake.Validate(nil, img, layer); err == nil || !strings.Contains(err.Error(), `image layer: Image.From: image "tried" is provisioned only`) {
+	if err := bake.Validate(nil, img, layer); err == nil || !strings.Contains(err.Error(), `image layer: Image.From: image "tried" sets ProvisionOnly`) {
 		t.Errorf("an image from one that is tried out: %v", err)
 	}
 	layer.ProvisionOnly, img.ProvisionOnly = true, false

@@ -51,7 +51,7 @@ func losing(times int) func(context.Context, bake.Machine) error {
 
 func TestLostMachineRestartsTheBuild(t *testing.T) {
 	var log []string
-	note := func(name string, at bake.Phase) bake.Step {
+	note := func(name string, at bake.Point) bake.Step {
 		return bake.Step{
 			Name: name, At: at,
 			Do: func(context.Context) error { log = append(log, name); return nil },

@@ -2,35 +2,34 @@ package bake
 
 import "time"
 
-// A Status is how the baking of one image ended: StatusBaked, StatusReused and
-// StatusProvisioned are good ends; StatusFailed, StatusSkipped and
-// StatusCanceled come with a Result.Err.
+// A Status tells how the build of an image ended. With StatusFailed, StatusSkipped
+// and StatusCanceled, Result.Err is set.
 type Status string
 
-// The ends of a build.
+// The statuses of a build.
 const (
-	StatusBaked       Status = "baked"       // there is an artifact
-	StatusReused      Status = "reused"      // an artifact with the same fingerprint was there
-	StatusProvisioned Status = "provisioned" // there would be one, but for Image.ProvisionOnly
-	StatusFailed      Status = "failed"      // Result.Err says in which step
-	StatusSkipped     Status = "skipped"     // its source failed, or Bake stopped before it began
+	StatusBaked       Status = "baked"       // a new artifact was created
+	StatusReused      Status = "reused"      // an artifact with the same fingerprint was found
+	StatusProvisioned Status = "provisioned" // Image.ProvisionOnly succeeded
+	StatusFailed      Status = "failed"      // a step failed; Result.Err names it
+	StatusSkipped     Status = "skipped"     // the source image failed or Bake stopped
 	StatusCanceled    Status = "canceled"    // the context ended
 )
 
-// A Result is how the baking of one image ended.
+// A Result describes the build of one image.
 type Result struct {
 	Image    *Image
-	Build    string // the build id; empty when it did not begin
+	Build    string // the build id; empty if the build never started
 	Status   Status
-	Artifact Artifact     // nil unless it is baked or reused; also set when only a publisher failed
-	Err      error        // an *Error, possibly joined with errors of the clean-up
-	Kept     *KeptMachine // the machine that Options.OnFailure kept
+	Artifact Artifact     // set if baked or reused, also if only a publisher failed
+	Err      error        // an *Error, possibly joined with clean-up errors
+	Kept     *KeptMachine // the machine kept by Options.OnFailure, if any
 	Steps    []StepResult
 	Started  time.Time
 	Finished time.Time
 }
 
-// A StepResult is how one step went.
+// A StepResult describes one step of a build.
 type StepResult struct {
 	Name     string
 	Attempts int

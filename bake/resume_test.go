@@ -179,7 +179,7 @@ func TestResumeCleansUp(t *testing.T) {
 		"ending": {func(rec *bake.Record) { rec.Error = "stopped" }, "image web: stopped", bake.StatusFailed},
 		"launching again": {func(rec *bake.Record) {
 			rec.Steps[3].State = bake.StepUndone
-		}, "image web: its clean-up had begun", bake.StatusFailed},
+		}, "image web: clean-up had started", bake.StatusFailed},
 		"expired":  {func(rec *bake.Record) { rec.Expires = time.Now().Add(-time.Second) }, "expired at", bake.StatusFailed},
 		"canceled": {func(*bake.Record) {}, "context canceled", bake.StatusCanceled},
 	} {
@@ -271,10 +271,10 @@ func TestResumeValidates(t *testing.T) {
 		want string
 	}{
 		{same, []*bake.Record{nil}, "Options.Resume[0]: is nil"},
-		{same, []*bake.Record{&stranger}, `Options.Resume[0]: build ` + rec.Build + ` is of image "db", which is not among the images`},
-		{same, []*bake.Record{rec, rec}, "image web: Options.Resume[1]: build " + rec.Build + " is the second record"},
+		{same, []*bake.Record{&stranger}, `Options.Resume[0]: build ` + rec.Build + `: image "db" is not among the images`},
+		{same, []*bake.Record{rec, rec}, "image web: Options.Resume[1]: build " + rec.Build + ": duplicate record"},
 		{same, []*bake.Record{&spoilt}, "image web: Options.Resume: build " + rec.Build + ": recorded session: "},
-		{other, []*bake.Record{rec}, "image web: Options.Resume: build " + rec.Build + ` is of another definition: this image has no step "provision 2" there`},
+		{other, []*bake.Record{rec}, "image web: Options.Resume: build " + rec.Build + ` belongs to another definition: step "provision 2" not found`},
 	} {
 		_, err := bake.Bake(t.Context(), &bake.Options{Resume: test.recs}, test.img)
 		if err == nil || !strings.Contains(err.Error(), test.want) {

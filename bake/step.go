@@ -5,38 +5,35 @@ import (
 	"time"
 )
 
-// A Step is one stage of a build: the unit that is timed, retried, recorded
-// and undone.
+// A Step is the unit of a build that is timed, retried, recorded and undone.
 type Step struct {
-	// Name says what the step does, in the imperative: "launch instance". It
-	// is unique in its build.
+	// Name says what the step does, in the imperative: "launch instance". It must be
+	// unique in its build.
 	Name string
 
-	// Do does it. It must be fit to run again after it failed: when Retry asks
-	// for that, and when another process resumes the build.
+	// Do does the work. It must tolerate running again after a failure, when Retry
+	// says so and when another process resumes the build.
 	Do func(ctx context.Context) error
 
-	// Undo removes what Do left, on a context of its own that the build's end
-	// does not cut. It is called after every Do that was begun, also one that
-	// failed or never returned its answer, and it is called again, three times
-	// in all, while it returns an error: it finds
-	// what to remove in the session's recorded state or by tag, never in a
-	// variable of Do's. Nil when Do leaves nothing.
+	// Undo removes what Do left behind. Its context is not canceled with the build's.
+	// It is called if Do was started, even if Do failed or never returned, and up to
+	// three times while it returns an error. It must find the resources to remove
+	// through the session's recorded state or by tag, since another process may call
+	// it. If nil, Do leaves nothing behind.
 	Undo func(ctx context.Context, outcome Outcome) error
 
-	// Timeout bounds each attempt of Do. Zero is Options.StepTimeout.
+	// Timeout bounds each attempt of Do. Zero means Options.StepTimeout.
 	Timeout time.Duration
 
-	// Retry says how often Do may be tried. The zero value is once.
+	// Retry configures further attempts of Do. The zero value means one attempt.
 	Retry Retry
 
-	// At places a step of Image.Steps. The steps of a Session ignore it.
-	At Phase
+	// At is the place of a step of Image.Steps. Steps of a Session ignore it.
+	At Point
 }
 
-// An Outcome is how a build ended, as an Undo sees it: Failed, Canceled or
-// Succeeded. Temporary things are removed whatever the outcome; the artifact
-// only when it is not Succeeded.
+// An Outcome tells an Undo how the build ended. Temporary resources are removed for
+// every outcome, the artifact unless the outcome is Succeeded.
 type Outcome int
 
 // The outcomes of a build.
@@ -46,7 +43,7 @@ const (
 	Succeeded
 )
 
-// String is "failed", "canceled" or "succeeded".
+// String returns "failed", "canceled" or "succeeded".
 func (o Outcome) String() string {
 	switch o {
 	case Succeeded:
@@ -58,53 +55,51 @@ func (o Outcome) String() string {
 	}
 }
 
-// Retry says how often a step is tried, and how long it waits between.
+// A Retry configures the attempts at a step. The wait doubles after each attempt.
 type Retry struct {
-	// Attempts is how often the step is tried in all. Zero is once.
+	// Attempts is the total number of attempts. Zero means one.
 	Attempts int
 
-	// Delay is the wait before the second attempt; it doubles for each further
-	// one. Zero is one second.
+	// Delay is the wait before the second attempt. Zero means one second.
 	Delay time.Duration
 
-	// MaxDelay bounds the wait. Zero is one minute.
+	// MaxDelay limits the wait. Zero means one minute.
 	MaxDelay time.Duration
 }
 
-// Wait is the pause after the given failed attempt, counted from 1.
+// Wait returns the wait after the given failed attempt, counted from 1.
 func (r Retry) Wait(attempt int) time.Duration {
-	delay, most := r.Delay, r.MaxDelay
+	delay, longest := r.Delay, r.MaxDelay
 	if delay <= 0 {
 		delay = time.Second
 	}
-	if most <= 0 {
-		most = time.Minute
+	if longest <= 0 {
+		longest = time.Minute
 	}
 	for range attempt - 1 {
-		if delay >= most {
+		if delay >= longest {
 			break
 		}
 		delay *= 2
 	}
-	return min(delay, most)
+	return min(delay, longest)
 }
 
-// A Phase is a place in a build for a step of the user's own: BeforeLaunch,
-// BeforeProvision, BeforeCapture, AfterCapture or AfterPromote.
-type Phase int
+// A Point is a place in a build where a step of Image.Steps can run.
+type Point int
 
-// The places for the steps of Image.Steps.
+// The points of a build, in order.
 const (
-	BeforeLaunch    Phase = iota // before anything of the platform is made
-	BeforeProvision              // the machine can be reached
-	BeforeCapture                // all provisioners are done, the machine still runs
-	AfterCapture                 // the artifact exists and was not checked yet
-	AfterPromote                 // the artifact is good; the publishers come next
+	BeforeLaunch    Point = iota // before the platform creates anything
+	BeforeProvision              // the machine is reachable
+	BeforeCapture                // all provisioners are done; the machine is still running
+	AfterCapture                 // the artifact exists but is not checked yet
+	AfterPromote                 // the artifact is good; publishers run next
 )
 
-// An Undoer is a Provisioner that leaves something outside of the machine, such
-// as a registration at a server, which must go when the build ends. Undo is
-// called without a machine, as Step.Undo is.
+// An Undoer is a Provisioner that leaves something outside of the machine that must
+// be removed when the build ends, such as a registration at a server. Undo is called
+// like Step.Undo.
 type Undoer interface {
 	Undo(ctx context.Context, outcome Outcome) error
 }

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Validate reports, joined, everything that is wrong with the options and the
-// images and can be known before anything is created. Bake calls it first.
-// Each error names the image, the step where there is one, and the field.
+// Validate reports every problem of the options and images that can be detected
+// without I/O, joined. Bake calls it first. Each error names the image, the step
+// if there is one, and the field.
 func Validate(opts *Options, images ...*Image) error {
 	errs := opts.validate()
 	given := map[*Image]bool{}
@@ -19,7 +19,7 @@ func Validate(opts *Options, images ...*Image) error {
 			continue
 		}
 		if given[img] || names[img.Name] && img.Name != "" {
-			errs = append(errs, &Error{Image: img.Name, Err: Invalid("Image.Name", "is given twice: each image of one Bake needs a name of its own")})
+			errs = append(errs, &Error{Image: img.Name, Err: Invalid("Image.Name", "duplicate name: each image of one Bake needs its own")})
 		}
 		given[img], names[img.Name] = true, true
 	}
@@ -36,8 +36,8 @@ func Validate(opts *Options, images ...*Image) error {
 	return errors.Join(errs...)
 }
 
-// validate reports what is wrong with one image; number stands for a name
-// that is missing.
+// validate reports the problems of one image. The number identifies an image
+// without a name.
 func (img *Image) validate(number int, given map[*Image]bool) []error {
 	name := img.Name
 	var errs []error
@@ -54,14 +54,14 @@ func (img *Image) validate(number int, given map[*Image]bool) []error {
 		wrong("", Invalid("Image.From", "image %q is not among the images to bake", img.From.Name))
 	}
 	if img.From != nil && img.From.ProvisionOnly {
-		wrong("", Invalid("Image.From", "image %q is provisioned only, and then gone", img.From.Name))
+		wrong("", Invalid("Image.From", "image %q sets ProvisionOnly and has no artifact", img.From.Name))
 	}
 	if isNil(img.Builder) {
 		wrong("", Invalid("Image.Builder", "is required"))
 	} else {
 		wrong("", img.Builder.Validate(img))
 		if _, ok := As[Finder](img.Builder); img.Fingerprint != "" && !ok {
-			wrong("", Invalid("Image.Fingerprint", "this builder cannot look for an artifact"))
+			wrong("", Invalid("Image.Fingerprint", "%w", errNoFinder))
 		}
 	}
 	for i, p := range img.Provisioners {
@@ -80,13 +80,13 @@ func (img *Image) validate(number int, given map[*Image]bool) []error {
 		case s.Name == "":
 			wrong("", Invalid(field+".Name", "is required"))
 		case seen[s.Name]:
-			wrong(s.Name, Invalid(field+".Name", "is given twice"))
+			wrong(s.Name, Invalid(field+".Name", "duplicate name"))
 		}
 		if s.Do == nil {
 			wrong(s.Name, Invalid(field+".Do", "is required"))
 		}
 		if s.At < BeforeLaunch || s.At > AfterPromote {
-			wrong(s.Name, Invalid(field+".At", "%d is no phase", s.At))
+			wrong(s.Name, Invalid(field+".At", "unknown point %d", s.At))
 		}
 		seen[s.Name] = true
 	}
@@ -114,8 +114,8 @@ func (img *Image) conflicts(before []*Image) []error {
 	return errs
 }
 
-// validateItem validates one provisioner, check or publisher and names the
-// step that it will be.
+// validateItem validates a provisioner, check or publisher and returns the name of
+// its step.
 func validateItem[V any](item V, verb string, i int) (step string, err error) {
 	if err := ValidateValue(item); err != nil {
 		return fmt.Sprintf("%s %d", verb, i+1), err
@@ -123,7 +123,7 @@ func validateItem[V any](item V, verb string, i int) (step string, err error) {
 	return stepName(verb, i, item), nil
 }
 
-// stepName names the step of the i-th item: "provision 2: shell".
+// stepName returns the step name of the i-th item: "provision 2: shell".
 func stepName[V any](verb string, i int, item V) string {
 	name := fmt.Sprintf("%s %d", verb, i+1)
 	if what := Describe(item); what != "" {
@@ -132,23 +132,23 @@ func stepName[V any](verb string, i int, item V) string {
 	return name
 }
 
-// findCycle reports images that are made from each other, once per ring.
+// findCycle reports images that are made from each other, once per cycle.
 func findCycle(images []*Image) error {
 	var errs []error
-	known := map[*Image]bool{} // leads to no ring that is not reported yet
+	known := map[*Image]bool{} // leads only to reported cycles
 	for _, start := range images {
 		var path []*Image
 		at := map[*Image]int{}
 		img := start
 		for img != nil && !known[img] {
 			if from, again := at[img]; again {
-				ring := make([]string, 0, len(path)-from+1)
+				cycle := make([]string, 0, len(path)-from+1)
 				for _, member := range append(path[from:], img) {
-					ring = append(ring, member.Name)
+					cycle = append(cycle, member.Name)
 				}
 				errs = append(errs, &Error{
 					Image: img.Name,
-					Err:   Invalid("Image.From", "images are made from each other: %s", strings.Join(ring, " from ")),
+					Err:   Invalid("Image.From", "images are made from each other: %s", strings.Join(cycle, " from ")),
 				})
 				break
 			}

@@ -7,11 +7,11 @@ import (
 	"log/slog"
 )
 
-// A part is a stretch of a build. Parts follow each other in this order.
-type part int
+// A phase is a group of consecutive stages.
+type phase int
 
 const (
-	launching part = iota
+	launching phase = iota
 	provisioning
 	capturing
 	checking
@@ -21,18 +21,17 @@ const (
 	finished
 )
 
-// A stage is a step in its place in a build, and what became of it.
+// A stage is a step at its position in a build, with its progress.
 type stage struct {
 	Step
-	part     part
-	connects bool // its Undo only closes the connection
-	finds    bool // it may end the build
+	phase    phase
+	connects bool // opens the connection; its Undo closes it
+	finds    bool // may find an artifact, which ends the build
 	record   StepRecord
 	result   StepResult
 }
 
-// plan lists the whole build, in order. It reads top to bottom as the life of
-// an image.
+// plan lists the stages of the build in order.
 func (b *build) plan() error {
 	img, s := b.img, b.session
 	if img.Fingerprint != "" && !img.ProvisionOnly {
@@ -67,7 +66,7 @@ func (b *build) plan() error {
 	return b.uniqueNames()
 }
 
-// planChecks adds the life of the machine that boots from the artifact.
+// planChecks adds the stages of the machine that boots from the artifact.
 func (b *build) planChecks() {
 	const prefix = "check: "
 	b.checkAt = len(b.stages)
@@ -88,23 +87,23 @@ func (b *build) planChecks() {
 	}
 }
 
-func (b *build) stage(in part, steps ...Step) {
+func (b *build) stage(in phase, steps ...Step) {
 	for _, step := range steps {
 		b.stages = append(b.stages, &stage{
-			Step: step, part: in,
+			Step: step, phase: in,
 			record: StepRecord{Name: step.Name, Check: in == checking || in == releasing},
 			result: StepResult{Name: step.Name},
 		})
 	}
 }
 
-// connection adds the step that connects with the machine of s.
-func (b *build) connection(in part, name string, s Session) {
+// connection adds the stage that connects to the machine of s.
+func (b *build) connection(in phase, name string, s Session) {
 	b.stage(in, Step{Name: name, Do: b.connect(s), Undo: b.disconnect})
 	b.stages[len(b.stages)-1].connects = true
 }
 
-func (b *build) userSteps(in part, at Phase) {
+func (b *build) userSteps(in phase, at Point) {
 	for _, step := range b.img.Steps {
 		if step.At == at {
 			b.stage(in, step)
@@ -128,18 +127,18 @@ func (b *build) uniqueNames() error {
 	seen := map[string]bool{}
 	for _, s := range b.stages {
 		if seen[s.Name] {
-			errs = append(errs, &Error{Image: b.img.Name, Step: s.Name, Err: errors.New("two steps have this name")})
+			errs = append(errs, &Error{Image: b.img.Name, Step: s.Name, Err: errors.New("duplicate step name")})
 		}
 		seen[s.Name] = true
 	}
 	return errors.Join(errs...)
 }
 
-// find looks for an artifact that makes the build unnecessary.
+// find looks for an artifact with the same fingerprint.
 func (b *build) find(ctx context.Context) error {
 	finder, ok := As[Finder](b.img.Builder)
 	if !ok {
-		return errors.New("this builder cannot look for an artifact")
+		return errNoFinder
 	}
 	found, err := finder.Find(ctx, b.img, b.run)
 	if errors.Is(err, ErrNoArtifact) {
@@ -149,7 +148,7 @@ func (b *build) find(ctx context.Context) error {
 		return err
 	}
 	b.found = found
-	b.run.Say("%s has this fingerprint already", found)
+	b.run.Say("reusing %s: it has the same fingerprint", found)
 	return nil
 }
 
@@ -164,7 +163,7 @@ func (b *build) connect(s Session) func(context.Context) error {
 	}
 }
 
-// disconnect closes the connection, if there is one.
+// disconnect closes the connection, if any.
 func (b *build) disconnect(context.Context, Outcome) error {
 	if b.machine == nil {
 		return nil
@@ -172,13 +171,13 @@ func (b *build) disconnect(context.Context, Outcome) error {
 	err := b.machine.Close()
 	b.machine = nil
 	if err != nil {
-		// The machine goes away, or its connection did already: nothing is lost.
-		b.run.Log.Debug("closing the connection", slog.String("image", b.img.Name), slog.String("error", b.mask.mask(err.Error())))
+		// Harmless: the machine is about to go, or the connection is already lost.
+		b.run.Log.Debug("close connection", slog.String("image", b.img.Name), slog.String("error", b.mask.mask(err.Error())))
 	}
 	return nil
 }
 
-// begin starts the two sessions of a build.
+// begin starts the sessions and plans the stages.
 func (b *build) begin() error {
 	var err error
 	if b.session, err = b.img.Builder.Begin(b.img, b.run); err != nil {

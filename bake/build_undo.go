@@ -7,21 +7,20 @@ import (
 	"fmt"
 )
 
-// Undo removes what an interrupted build of img left, from its record alone:
-// after a crash, in another process, or to give up a machine that
-// Options.OnFailure kept. It undoes, newest first, every step that was begun;
-// an artifact that was already promoted stays. What is gone already is no
-// error, so that Undo may be repeated. Img must be the definition that was
-// baked, or one with the same steps.
+// Undo removes what an interrupted build of img left behind, using only its
+// record: after a crash, in another process, or to remove a machine that
+// Options.OnFailure kept. It undoes every started step, newest first. A promoted
+// artifact stays. Resources that no longer exist are not errors, so Undo can be
+// repeated. img must be the definition that was baked or have the same steps.
 //
-// Options.Resume goes on with a build instead. For both, no other process may be
-// using the record.
+// To continue a build instead, use [Options.Resume]. Neither may be used while
+// another process uses the record.
 func Undo(ctx context.Context, opts *Options, img *Image, rec *Record) error {
 	if err := errors.Join(opts.validate()...); err != nil {
 		return err
 	}
 	if img.Name != rec.Image {
-		return &Error{Image: img.Name, Err: Invalid("Record.Image", "the record is of image %s", rec.Image)}
+		return &Error{Image: img.Name, Err: Invalid("Record.Image", "belongs to image %s", rec.Image)}
 	}
 	set := newSettings(opts)
 	set.mask.add(img.Secrets...)
@@ -39,7 +38,7 @@ func Undo(ctx context.Context, opts *Options, img *Image, rec *Record) error {
 	return b.undo(ctx, outcome, func(*stage) bool { return true })
 }
 
-// restore makes b the build that rec records.
+// restore loads rec into b.
 func (b *build) restore(rec *Record) error {
 	b.record = *rec
 	b.good = rec.Good
@@ -60,7 +59,7 @@ func (b *build) restore(rec *Record) error {
 			s.record = step
 			continue
 		}
-		errs = append(errs, fmt.Errorf("the image has no step %q, which the record names", step.Name))
+		errs = append(errs, fmt.Errorf("recorded step %q not found in the image", step.Name))
 	}
 	return errors.Join(errs...)
 }

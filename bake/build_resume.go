@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// validateResume reports the records of Options.Resume that belong to none of
-// the images.
+// validateResume reports records of Options.Resume that match no image.
 func (o *Options) validateResume(names map[string]bool) []error {
 	if o == nil {
 		return nil
@@ -24,17 +23,17 @@ func (o *Options) validateResume(names map[string]bool) []error {
 			errs = append(errs, Invalid(field, "is nil"))
 			continue
 		case !names[rec.Image]:
-			errs = append(errs, Invalid(field, "build %s is of image %q, which is not among the images to bake", rec.Build, rec.Image))
+			errs = append(errs, Invalid(field, "build %s: image %q is not among the images to bake", rec.Build, rec.Image))
 		case seen[rec.Image]:
-			errs = append(errs, &Error{Image: rec.Image, Err: Invalid(field, "build %s is the second record of this image", rec.Build)})
+			errs = append(errs, &Error{Image: rec.Image, Err: Invalid(field, "build %s: duplicate record for this image", rec.Build)})
 		}
 		seen[rec.Image] = true
 	}
 	return errs
 }
 
-// recordOf is the record that img goes on from, nil if there is none.
-func (s *settings) recordOf(img *Image) *Record {
+// resumeRecord returns the record to resume img from, or nil.
+func (s *settings) resumeRecord(img *Image) *Record {
 	for _, rec := range s.Resume {
 		if rec.Image == img.Name {
 			return rec
@@ -43,14 +42,14 @@ func (s *settings) recordOf(img *Image) *Record {
 	return nil
 }
 
-// resume makes b go on from rec.
+// resume makes b continue from rec.
 func (b *build) resume(rec *Record) error {
 	if rec.Status == StatusReused {
-		return nil // it made nothing: what it found is found again
+		return nil // it created nothing and finds the artifact again
 	}
 	for i, step := range rec.Steps {
 		if i >= len(b.stages) || b.stages[i].Name != step.Name {
-			return Invalid("Options.Resume", "build %s is of another definition: this image has no step %q there", rec.Build, step.Name)
+			return Invalid("Options.Resume", "build %s belongs to another definition: step %q not found at its position", rec.Build, step.Name)
 		}
 	}
 	if err := b.restore(rec); err != nil {
@@ -60,19 +59,19 @@ func (b *build) resume(rec *Record) error {
 	b.checkRun.Source = b.session.Artifact()
 	for i, s := range b.stages[:len(rec.Steps)] {
 		s.result.Attempts = s.record.Attempts
-		b.from = i
+		b.firstStage = i
 		if s.record.State == StepDone || s.record.State == StepUndone {
-			b.from = i + 1
+			b.firstStage = i + 1
 		}
 	}
-	if b.from == 1 && b.stages[0].finds {
-		b.from = 0 // whether there is an artifact is not recorded
+	if b.firstStage == 1 && b.stages[0].finds {
+		b.firstStage = 0 // the record does not hold what was found
 	}
 	return nil
 }
 
-// broken is why a build that is resumed fails before it goes on, if it does.
-func (b *build) broken() error {
+// resumeError returns the error that keeps a resumed build from continuing, if any.
+func (b *build) resumeError() error {
 	if !b.resumed {
 		return nil
 	}
@@ -85,8 +84,8 @@ func (b *build) broken() error {
 	return nil
 }
 
-// recordedError is with what the build failed before it was resumed, nil when it
-// did not. It is the error of the step that was begun last, if that has one.
+// recordedError returns the error with which the build failed before it was
+// resumed, or nil. It prefers the error of the last started stage.
 func (b *build) recordedError() error {
 	var last *stage
 	failed, undone := b.record.Error != "", false
@@ -100,8 +99,8 @@ func (b *build) recordedError() error {
 	if last == nil {
 		return nil
 	}
-	// Before its last step, a build is undone only when it has failed, or is to
-	// launch again.
+	// Before the last stage, undone stages mean that the build failed or was
+	// launching again.
 	if all := last == b.stages[len(b.stages)-1] && last.record.Error == ""; !failed && (!undone || all) {
 		return nil
 	}
@@ -109,18 +108,18 @@ func (b *build) recordedError() error {
 		return b.stepError(last.Name, errors.New(last.record.Error))
 	}
 	text := strings.TrimPrefix(b.record.Error, "image "+b.img.Name+": ")
-	return &Error{Image: b.img.Name, Err: errors.New(cmp.Or(text, "its clean-up had begun"))}
+	return &Error{Image: b.img.Name, Err: errors.New(cmp.Or(text, "clean-up had started"))}
 }
 
-// reconnect connects again with the machine that the stage from works on, if an
-// earlier stage had connected with it: the connection ended with its process.
+// reconnect connects to the machine again if a stage before from had connected to
+// it: the connection ended with the earlier process.
 func (b *build) reconnect(ctx context.Context, from int) error {
 	if !b.resumed || b.machine != nil || from == len(b.stages) {
 		return nil
 	}
 	for _, s := range b.stages[:from] {
-		changes := s.part == launching && b.stages[from].part <= provisioning
-		checks := s.part == checking && b.stages[from].part == checking
+		changes := s.phase == launching && b.stages[from].phase <= provisioning
+		checks := s.phase == checking && b.stages[from].phase == checking
 		if s.connects && (changes || checks) {
 			return b.do(ctx, s)
 		}
@@ -128,7 +127,7 @@ func (b *build) reconnect(ctx context.Context, from int) error {
 	return nil
 }
 
-// ended is the result of a build that had ended before it was resumed.
+// ended returns the result of a build that had ended before it was resumed.
 func (b *build) ended() *Result {
 	r := b.result()
 	r.Err = b.recordedError()

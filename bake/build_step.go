@@ -10,10 +10,10 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// do runs one step: its attempts, and the record before and after.
+// do runs one stage and saves the record before and after it.
 func (b *build) do(ctx context.Context, s *stage) error {
-	b.current.Store(&s.Name)
-	defer b.current.Store(nil)
+	b.currentStep.Store(&s.Name)
+	defer b.currentStep.Store(nil)
 	started := b.Clock.Now()
 	s.record.State = StepBegun
 	err := b.save(ctx)
@@ -39,7 +39,7 @@ func (b *build) stepError(step string, err error) error {
 	return &Error{Image: b.img.Name, Step: step, Err: err, mask: b.mask}
 }
 
-// causeText is the error without the image and step, which its event names.
+// causeText returns the text of err without image and step, which the event names.
 func causeText(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Err.Error()
@@ -47,7 +47,7 @@ func causeText(err error) string {
 	return errorText(err)
 }
 
-// attempts tries the step as often as it allows.
+// attempts tries the stage as often as its Retry allows.
 func (b *build) attempts(ctx context.Context, s *stage) error {
 	for {
 		if err := context.Cause(ctx); err != nil {
@@ -76,7 +76,7 @@ func (b *build) attempts(ctx context.Context, s *stage) error {
 	}
 }
 
-// attempt tries the step once, within its time.
+// attempt tries the stage once, within its timeout.
 func (b *build) attempt(ctx context.Context, s *stage) error {
 	limit := s.Timeout
 	if limit == 0 {
@@ -101,9 +101,8 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// undo undoes, newest first, every stage that was begun and that which selects.
-// It runs on although ctx has ended: each Undo has a bound of its own. All are
-// tried; the errors are joined.
+// undo undoes the started stages that which selects, newest first, even if ctx has
+// ended: UndoTimeout bounds each of them. It tries all and joins the errors.
 func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bool) error {
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
@@ -116,7 +115,7 @@ func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bo
 			continue
 		}
 		name := "undo " + s.Name
-		b.current.Store(&name)
+		b.currentStep.Store(&name)
 		started := b.Clock.Now()
 		err := b.undoOne(ctx, s, outcome)
 		if err == nil {
@@ -126,7 +125,7 @@ func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bo
 			errs = append(errs, b.stepError(name, err))
 		}
 		b.event(Event{Kind: UndoFinished, Elapsed: b.Clock.Now().Sub(started), Err: errorText(err)})
-		b.current.Store(nil)
+		b.currentStep.Store(nil)
 		if err := b.save(ctx); err != nil {
 			errs = append(errs, b.stepError(name, err))
 		}
@@ -134,8 +133,8 @@ func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bo
 	return errors.Join(errs...)
 }
 
-// undoTries is how often an Undo is tried within its bound: what it leaves, it
-// leaves for good.
+// undoTries is the number of attempts at an Undo within its timeout; nothing else
+// removes the resource later.
 const undoTries = 3
 
 func (b *build) undoOne(ctx context.Context, s *stage, outcome Outcome) error {

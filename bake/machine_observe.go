@@ -10,9 +10,9 @@ import (
 	"sync"
 )
 
-// An observed machine reports what provisioners do with the machine behind it:
-// commands, their output by lines, and bytes moved. It learns the secrets that
-// commands are given before their output can show them.
+// An observed machine reports the commands run on the underlying machine, their
+// output line by line, and transfers. It masks the secrets of a command before the
+// command starts.
 type observed struct {
 	machine Machine
 	run     *Run
@@ -71,19 +71,19 @@ func (o *observed) Facts(ctx context.Context) (Facts, error) { return o.machine.
 
 func (o *observed) Close() error { return o.machine.Close() }
 
-// progress reports a transfer in steps of a twentieth, and of 1 MiB at least.
+// progress reports a transfer in steps of 5 % or 1 MiB, whichever is larger.
 func (o *observed) progress(path string, next func(done, total int64)) func(done, total int64) {
 	const smallest = 1 << 20
-	var told int64 = -1
+	var reported int64 = -1
 	return func(done, total int64) {
 		if next != nil {
 			next(done, total)
 		}
 		end := total > 0 && done >= total
-		if told >= 0 && done-told < max(smallest, total/20) && (!end || told == done) {
+		if reported >= 0 && done-reported < max(smallest, total/20) && (!end || reported == done) {
 			return
 		}
-		told = done
+		reported = done
 		o.run.Emit(Event{Kind: BytesMoved, Text: path, Done: done, Total: total})
 	}
 }
@@ -95,8 +95,8 @@ func tee(user io.Writer, own io.Writer) io.Writer {
 	return io.MultiWriter(user, own)
 }
 
-// lines reports what is written to it line by line. A secret that a program
-// prints in one line is so masked whole; a line longer than longestLine is cut.
+// lines reports each line written to it, so that a secret within a line is masked as
+// a whole. Lines longer than longestLine are split.
 type lines struct {
 	run    *Run
 	stream Stream
@@ -122,7 +122,7 @@ func (l *lines) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Close reports a line that has no end yet.
+// Close reports an unterminated last line.
 func (l *lines) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,7 +133,7 @@ func (l *lines) Close() error {
 }
 
 func (l *lines) report() {
-	// What a progress bar overwrote by carriage returns is not worth a line.
+	// Drop what a progress bar overwrote with carriage returns.
 	text := strings.TrimSuffix(strings.ToValidUTF8(string(l.pending), "\uFFFD"), "\r")
 	text = text[strings.LastIndexByte(text, '\r')+1:]
 	l.run.Emit(Event{Kind: OutputLine, Stream: l.stream, Text: text})

@@ -5,26 +5,27 @@ import (
 	"errors"
 )
 
-// A Restarter is a Session whose machine the platform may take away, as EC2
-// reclaims a spot instance.
+// A Restarter is a Session whose machine the platform may reclaim, as EC2 does
+// with spot instances.
 type Restarter interface {
-	// Restart is asked when a step failed with cause after the first of Launch,
-	// and before there is an artifact; or, for the session that checks one,
-	// after the first of its Launch. True undoes what was begun since then and
-	// begins there again: the steps, the provisioners and the checks all run
-	// once more, each Undo with outcome Failed. It must become false in the end.
+	// Restart reports whether the build should launch again after a step failed
+	// with cause. It is called for failures after the first step of Launch and
+	// before there is an artifact, and, on the check session, after the first step
+	// of its Launch. If true, everything since then is undone with outcome Failed,
+	// and the launch, the provisioners and the checks run again. Implementations
+	// must eventually return false.
 	Restart(ctx context.Context, cause error) bool
 }
 
-// advance does the steps, and those from a launch on again for as long as the
-// platform takes machines away.
+// advance runs the stages, and starts again at a launch whenever the platform
+// reclaims the machine.
 func (b *build) advance(ctx context.Context) error {
-	for from := b.from; ; {
-		err := b.forward(ctx, from)
+	for from := b.firstStage; ; {
+		err := b.runStages(ctx, from)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		session, launch := b.losing()
+		session, launch := b.restartable()
 		restarter, ok := As[Restarter](session)
 		if !ok || !restarter.Restart(withRun(ctx, b.run), err) {
 			return err
@@ -37,10 +38,10 @@ func (b *build) advance(ctx context.Context) error {
 	}
 }
 
-// losing is the session that may have lost its machine, and where its launch
-// begins; a nil session when there is none to lose.
-func (b *build) losing() (session Session, launch int) {
-	switch reached := b.reached(); {
+// restartable returns the session whose machine may have been reclaimed and the
+// index of its launch, or a nil session.
+func (b *build) restartable() (session Session, launch int) {
+	switch reached := b.lastPhase(); {
 	case reached <= capturing && b.session.Artifact() == nil:
 		return b.session, b.launchAt
 	case reached == checking:
@@ -49,8 +50,7 @@ func (b *build) losing() (session Session, launch int) {
 	return nil, 0
 }
 
-// rewind undoes the stages from one on, and makes them such as were never
-// begun.
+// rewind undoes the stages starting at from and resets their records.
 func (b *build) rewind(ctx context.Context, from int) error {
 	again := map[*stage]bool{}
 	for _, s := range b.stages[from:] {

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Progress returns an observer for Options.Observe that writes a build as text
-// for a person who watches it: the time since the first event, the image, and
-// what happens. An error of w ends the writing, not the build.
+// Progress returns an observer for Options.Observe that prints events for a person:
+// the time since the first event, the image, and what happened. If writing to w
+// fails, it stops printing; the build continues.
 func Progress(w io.Writer) func(Event) {
 	p := &progress{w: w}
 	return p.write
@@ -48,7 +48,7 @@ func (p *progress) write(e Event) {
 	}
 }
 
-// progressText is what a person wants to read of e; empty for nothing.
+// progressText returns the text to print for e, or "".
 func progressText(e Event) string {
 	failed := ""
 	if e.Err != "" {
@@ -66,14 +66,14 @@ func progressText(e Event) string {
 		}
 		return fmt.Sprintf("%s: %s%s", e.Step, spent(e.Elapsed), failed)
 	case StepRetried:
-		return fmt.Sprintf("%s%s; again in %s", e.Step, failed, spent(e.Delay))
+		return fmt.Sprintf("%s%s; next attempt in %s", e.Step, failed, spent(e.Delay))
 	case BuildResumed:
 		if e.Step == "" {
-			return "resumed at its end"
+			return "resumed after its last step"
 		}
 		return fmt.Sprintf("resumed at %q", e.Step)
 	case BuildRestarted:
-		return fmt.Sprintf("the machine was taken away; again from %q%s", e.Step, failed)
+		return fmt.Sprintf("the platform reclaimed the machine; starting again at %q%s", e.Step, failed)
 	case UndoFinished:
 		if failed == "" {
 			return ""
@@ -107,7 +107,7 @@ func progressText(e Event) string {
 			what += ": " + e.Err
 		}
 		return fmt.Sprintf("%s (%s)", what, spent(e.Elapsed))
-	default: // BuildStarted, CommandStarted: the next event says more
+	default: // BuildStarted, CommandStarted: the next event has more
 		return ""
 	}
 }
@@ -119,7 +119,7 @@ func spent(d time.Duration) string {
 	return d.Round(100 * time.Millisecond).String()
 }
 
-// size prints bytes in the largest binary unit that leaves a number over one.
+// size formats n bytes in the largest binary unit that gives at least 1.
 func size(n int64) string {
 	const unit = 1024
 	if n < unit {

@@ -1,0 +1,113 @@
+package bake
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake/clock"
+)
+
+// A Run describes one build to a Builder, which reports its progress through it.
+type Run struct {
+	// ID identifies the session. It consists of lower-case letters, digits and
+	// hyphens. Every resource is tagged with it. The check machine has its own
+	// session and ID.
+	ID string
+
+	// Image is the image's name.
+	Image string
+
+	// Tags are Image.Tags.
+	Tags map[string]string
+
+	// Source is the artifact of Image.From or, in a check session, the artifact to
+	// check. If nil, the builder has the source.
+	Source Artifact
+
+	// Checks reports whether this session is that of the check machine.
+	Checks bool
+
+	// Fingerprint identifies the image together with its source. It is empty if
+	// Image.Fingerprint is.
+	Fingerprint string
+
+	// Expires is the time after which anyone may remove leftovers of the build.
+	Expires time.Time
+
+	// Clock tells time and sleeps. It is never nil.
+	Clock clock.Clock
+
+	// Log receives details that are not events. It is never nil.
+	Log *slog.Logger
+
+	emit func(Event)
+	mask *masker
+}
+
+// NewRun returns a Run for testing a Builder without the engine. If c is nil, the
+// system clock is used. observe may be nil.
+func NewRun(id, image string, c clock.Clock, observe func(Event)) *Run {
+	if c == nil {
+		c = clock.System()
+	}
+	return &Run{
+		ID: id, Image: image, Clock: c, Expires: c.Now().Add(defaultLifetime),
+		Log: slog.New(slog.DiscardHandler), emit: observe, mask: &masker{},
+	}
+}
+
+// Created reports a created resource. The kind is the platform's term for it.
+func (r *Run) Created(kind, id string) {
+	r.Emit(Event{Kind: ResourceCreated, Resource: Resource{Kind: kind, ID: id}})
+}
+
+// Removed reports a removed resource.
+func (r *Run) Removed(kind, id string) {
+	r.Emit(Event{Kind: ResourceRemoved, Resource: Resource{Kind: kind, ID: id}})
+}
+
+// Say reports a message for the person who watches the build, such as which source
+// was chosen.
+func (r *Run) Say(format string, args ...any) {
+	r.Emit(Event{Kind: Message, Text: fmt.Sprintf(format, args...)})
+}
+
+// Emit reports an event. The engine fills in its time, image and step.
+func (r *Run) Emit(e Event) {
+	if r.emit == nil {
+		return
+	}
+	e.Image = r.Image
+	if e.Time.IsZero() {
+		e.Time = r.Clock.Now()
+	}
+	r.emit(e.masked(r.mask))
+}
+
+// Lines returns a writer that reports each line written to it as output of the
+// build. Close reports an unterminated last line. It is for provisioners that run
+// programs on the baking host; the output of a Machine's commands is reported
+// automatically.
+func (r *Run) Lines(stream Stream) io.WriteCloser { return &lines{run: r, stream: stream} }
+
+type runKey struct{}
+
+func withRun(ctx context.Context, r *Run) context.Context {
+	return context.WithValue(ctx, runKey{}, r)
+}
+
+// RunFromContext returns the Run of the build that ctx belongs to, so that a
+// provisioner can report its progress. Outside of a build it returns a Run that
+// discards all reports.
+func RunFromContext(ctx context.Context) *Run {
+	if r, ok := ctx.Value(runKey{}).(*Run); ok {
+		return r
+	}
+	return NewRun("", "", nil, nil)
+}
+
+// Mask masks s in everything the build reports from now on.
+func (r *Run) Mask(s ...Secret) { r.mask.add(s...) }

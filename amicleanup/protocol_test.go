@@ -36,7 +36,7 @@ func onServer(t *testing.T, client *awsec2.Client, inUse amicleanup.Keeper) {
 	made := map[string]string{} // id by name
 	for i := range 4 {
 		for _, node := range []string{"web", "db"} {
-			name := nodes.Stamp(node, after(i))
+			name := nodes.TimestampedName(node, after(i))
 			made[name] = createImage(t, client, builder, name)
 		}
 	}

@@ -13,10 +13,10 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Builder is a platform in memory: its machines are fake Machines, and its
-// artifacts are what their files were. It bakes in microseconds, for tests of
-// definitions and of programs around Bake. Make one with NewBuilder; all
-// images that use it share its machines and artifacts.
+// A Builder is an in-memory bake.Builder for tests of definitions and of programs
+// around Bake. Its machines are fake Machines, and its artifacts are copies of their
+// files. It bakes in microseconds. All images that use a Builder share its machines
+// and artifacts. Create one with [NewBuilder].
 type Builder struct {
 	options BuilderOptions
 
@@ -26,18 +26,17 @@ type Builder struct {
 	images   map[string]*held // by image id
 }
 
-// BuilderOptions describe the machines of a Builder. The zero value works.
+// BuilderOptions configures a Builder. The zero value is ready to use.
 type BuilderOptions struct {
-	// Machine, when set, is given every new machine before a provisioner sees
-	// it: to can answers and write files.
+	// Machine, if not nil, is called with every new machine before provisioners run,
+	// to prepare replies and files.
 	Machine func(*Machine)
 
-	// Options are those of every new machine. Nil answers every command with
-	// exit status 0.
+	// Options configures every new machine. If nil, every command succeeds.
 	Options *Options
 }
 
-// held is a machine or an image and what it was made for.
+// held is a machine or an image with its origin.
 type held struct {
 	machine     *Machine
 	run         string
@@ -52,8 +51,8 @@ var (
 	_ bake.Finder  = (*Builder)(nil)
 )
 
-// NewBuilder returns a platform without machines and artifacts. A nil o is the
-// zero value.
+// NewBuilder returns a Builder without machines and artifacts. A nil o is the same as
+// the zero value.
 func NewBuilder(o *BuilderOptions) *Builder {
 	b := &Builder{machines: map[string]*held{}, images: map[string]*held{}}
 	if o != nil {
@@ -65,33 +64,33 @@ func NewBuilder(o *BuilderOptions) *Builder {
 	return b
 }
 
-// Existing lists the ids of every machine and image there is, in order.
+// Existing returns the sorted ids of all images and machines.
 func (b *Builder) Existing() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return append(slices.Sorted(maps.Keys(b.images)), slices.Sorted(maps.Keys(b.machines))...)
 }
 
-// ReadFile reads a file of an artifact of this Builder.
+// ReadFile reads a file of an artifact.
 func (b *Builder) ReadFile(imageID, path string) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	img, ok := b.images[imageID]
 	if !ok {
-		return nil, fmt.Errorf("no image %s", imageID)
+		return nil, fmt.Errorf("image %s not found", imageID)
 	}
 	return img.machine.ReadFile(path)
 }
 
-// Validate finds nothing wrong.
+// Validate accepts every image.
 func (b *Builder) Validate(*bake.Image) error { return nil }
 
-// Begin starts a build in memory.
+// Begin returns a session for an in-memory build.
 func (b *Builder) Begin(_ *bake.Image, run *bake.Run) (bake.Session, error) {
 	return &session{builder: b, run: run}, nil
 }
 
-// Find returns the newest promoted artifact with the fingerprint.
+// Find returns the newest promoted artifact of img with the fingerprint of run.
 func (b *Builder) Find(_ context.Context, img *bake.Image, run *bake.Run) (bake.Artifact, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -108,7 +107,7 @@ func (b *Builder) Find(_ context.Context, img *bake.Image, run *bake.Run) (bake.
 	return &artifact{builder: b, id: found[0]}, nil
 }
 
-// add keeps m under a new id.
+// add stores h under a new id.
 func (b *Builder) add(to map[string]*held, kind string, h *held) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -119,7 +118,7 @@ func (b *Builder) add(to map[string]*held, kind string, h *held) string {
 	return id
 }
 
-// madeBy is the id of what the run has made already; empty is nothing.
+// madeBy returns the id of what the run created, or "".
 func (b *Builder) madeBy(all map[string]*held, run *bake.Run) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,7 +130,7 @@ func (b *Builder) madeBy(all map[string]*held, run *bake.Run) string {
 	return ""
 }
 
-// drop removes what the run made, and closes machines.
+// drop removes and closes what the run created.
 func (b *Builder) drop(from map[string]*held, kind string, run *bake.Run) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -146,7 +145,7 @@ func (b *Builder) drop(from map[string]*held, kind string, run *bake.Run) error 
 	return errors.Join(errs...)
 }
 
-// A session is one build in memory.
+// A session is an in-memory build.
 type session struct {
 	builder *Builder
 	run     *bake.Run
@@ -181,9 +180,9 @@ func (s *session) Connect(context.Context) (bake.Machine, error) {
 	defer s.builder.mu.Unlock()
 	h, ok := s.builder.machines[s.Machine]
 	if !ok {
-		return nil, fmt.Errorf("no machine %q", s.Machine)
+		return nil, fmt.Errorf("machine %q not found", s.Machine)
 	}
-	h.machine.Open() // an earlier connection to it may have been closed
+	h.machine.Open() // an earlier connection may have closed it
 	return h.machine, nil
 }
 
@@ -196,7 +195,7 @@ func (s *session) Artifact() bake.Artifact {
 
 func (s *session) launch(context.Context) error {
 	if s.Machine = s.builder.madeBy(s.builder.machines, s.run); s.Machine != "" {
-		return nil // by another process
+		return nil // created by another process
 	}
 	m, err := s.boot()
 	if err != nil {
@@ -219,7 +218,7 @@ func (s *session) boot() (*Machine, error) {
 	defer s.builder.mu.Unlock()
 	source, ok := s.builder.images[s.run.Source.ID()]
 	if !ok {
-		return nil, fmt.Errorf("no image %s", s.run.Source.ID())
+		return nil, fmt.Errorf("image %s not found", s.run.Source.ID())
 	}
 	return source.machine.Clone(), nil
 }
@@ -230,13 +229,13 @@ func (s *session) terminate(context.Context, bake.Outcome) error {
 
 func (s *session) save(context.Context) error {
 	if s.Image = s.builder.madeBy(s.builder.images, s.run); s.Image != "" {
-		return nil // by another process
+		return nil // created by another process
 	}
 	s.builder.mu.Lock()
 	h, ok := s.builder.machines[s.Machine]
 	s.builder.mu.Unlock()
 	if !ok {
-		return fmt.Errorf("no machine %q", s.Machine)
+		return fmt.Errorf("machine %q not found", s.Machine)
 	}
 	s.Image = s.builder.add(s.builder.images, "image", &held{
 		machine: h.machine.Clone(), run: s.run.ID, image: s.run.Image, fingerprint: s.run.Fingerprint,
@@ -257,13 +256,13 @@ func (s *session) promote(context.Context) error {
 	defer s.builder.mu.Unlock()
 	h, ok := s.builder.images[s.Image]
 	if !ok {
-		return fmt.Errorf("no image %q", s.Image)
+		return fmt.Errorf("image %q not found", s.Image)
 	}
 	h.promoted = true
 	return nil
 }
 
-// An artifact is an image in memory.
+// An artifact is an in-memory image.
 type artifact struct {
 	builder *Builder
 	id      string

@@ -14,31 +14,33 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// A Platform is a fresh, empty platform for one test of the conformance suite.
+// A Platform describes an empty platform for one test of the conformance suite.
 type Platform struct {
-	// Builder bakes on the platform from a source of its own. It must be one
-	// that serves any number of builds.
+	// Builder bakes on the platform, from its own source. It is used for any number
+	// of builds.
 	Builder bake.Builder
 
-	// Layers bakes images that are made From another one. Nil is Builder.
+	// Layers bakes images made From another one. If nil, Builder is used.
 	Layers bake.Builder
 
-	// Existing lists everything on the platform that a build can create,
-	// whatever made it, except what was there from the beginning.
+	// Existing lists all resources of the kinds that builds create, except those that
+	// existed from the start.
 	Existing func() []string
 
-	// Clock is the time of the platform. Nil is the real time.
+	// Clock is the platform's clock. If nil, the system clock is used.
 	Clock clock.Clock
 }
 
-// Conform tests that a Builder keeps the contract of its interface, on a
-// platform that fresh makes for every test: an image is baked, layered, checked
-// and destroyed; after a failure, a cancellation or a crash before and after
-// every step nothing is left; undo runs in reverse order, may be repeated, and
-// works from the record alone; a step that another process does again makes
-// nothing twice.
+// Conform tests that a Builder fulfills the contract of bake.Builder and
+// bake.Session. It calls fresh for a new platform for every test. It tests that:
 //
-// A test of a new platform is a call of Conform with a fake of that platform.
+//   - an image can be baked, layered, checked and destroyed;
+//   - nothing is left after a failure, a cancellation or a crash before and after
+//     every step;
+//   - undo runs in reverse order, can be repeated, and needs only the record;
+//   - a step that another process repeats creates nothing twice.
+//
+// To test a new platform, call Conform with a fake of that platform.
 func Conform(t *testing.T, fresh func(t *testing.T) Platform) {
 	t.Helper()
 	c := &conformance{fresh: fresh}
@@ -68,7 +70,7 @@ const (
 	marker     = "written by a provisioner\n"
 )
 
-// image is the smallest definition that shows that a machine was changed.
+// image returns a minimal definition that changes its machine and checks the change.
 func image(name string, b bake.Builder) *bake.Image {
 	return &bake.Image{
 		Name:    name,
@@ -171,7 +173,7 @@ func (c *conformance) failingCheck(t *testing.T) {
 	p := c.fresh(t)
 	img := image("checked", p.Builder)
 	img.Checks = []bake.Check{
-		bake.CheckFunc{Do: readMarker}, // on a machine of the candidate, whatever the builder's own source
+		bake.CheckFunc{Do: readMarker}, // the check machine runs the candidate, not the builder's source
 		bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return errPlanted }},
 	}
 	results, err := bake.Bake(t.Context(), p.options(), img)
@@ -236,7 +238,7 @@ func (c *conformance) undoOrder(t *testing.T) {
 func (c *conformance) reuses(t *testing.T) {
 	p := c.fresh(t)
 	if _, ok := bake.As[bake.Finder](p.Builder); !ok {
-		t.Skip("the builder is no bake.Finder")
+		t.Skip("the builder does not implement bake.Finder")
 	}
 	img := image("known", p.Builder)
 	for i, want := range []struct {
@@ -262,7 +264,7 @@ func values(m map[string]string) []string {
 	return out
 }
 
-// wantError checks that err is the planted one and names the step.
+// wantError checks that err wraps errPlanted and names the step.
 func wantError(t *testing.T, err error, step string) {
 	t.Helper()
 	var named *bake.Error

@@ -10,18 +10,18 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// The ways in which the suite breaks a step.
+// A breakage is a way to break a step.
 type breakage int
 
 const (
-	failBefore   breakage = iota // an error instead of doing it
-	failAfter                    // it is done, and an error says that it is not
-	cancelBefore                 // the build is cancelled as it begins
-	cancelAfter                  // the build is cancelled as it ends
+	failBefore   breakage = iota // return an error without running the step
+	failAfter                    // run the step, then return an error
+	cancelBefore                 // cancel the build when the step starts
+	cancelAfter                  // cancel the build when the step ends
 )
 
-// undisturbed bakes once, and returns the names of the steps and how much there
-// is then.
+// undisturbed bakes once. It returns the names of the steps and the number of
+// resources afterwards.
 func (c *conformance) undisturbed(t *testing.T, define func(string, bake.Builder) *bake.Image) (names []string, existing int) {
 	t.Helper()
 	p := c.fresh(t)
@@ -39,8 +39,8 @@ func (c *conformance) undisturbed(t *testing.T, define func(string, bake.Builder
 	return slices.Compact(names), len(p.Existing())
 }
 
-// breaks breaks one step and wants an error that names it and an empty
-// platform. A second cancellation during the clean-up must not matter.
+// breaks breaks one step and expects an error that names it and an empty platform,
+// even with a second cancellation during the clean-up.
 func (c *conformance) breaks(t *testing.T, name string, how breakage) {
 	t.Helper()
 	p := c.fresh(t)
@@ -73,7 +73,7 @@ func (c *conformance) breaks(t *testing.T, name string, how breakage) {
 			return func(ctx context.Context, outcome bake.Outcome) error {
 				cancel()
 				if ctx.Err() != nil {
-					t.Errorf("undo was given a context that has ended: %v", context.Cause(ctx))
+					t.Errorf("Undo called with an ended context: %v", context.Cause(ctx))
 				}
 				return undo(ctx, outcome)
 			}
@@ -90,7 +90,7 @@ func (c *conformance) breaks(t *testing.T, name string, how breakage) {
 		return
 	}
 	if results[0].Status == bake.StatusBaked && results[0].Steps[len(results[0].Steps)-1].Name == name {
-		// The last step was done all the same: nothing was left to stop.
+		// The build had completed its last step before the cancellation.
 		if err := results[0].Artifact.Destroy(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -103,8 +103,7 @@ func (c *conformance) breaks(t *testing.T, name string, how breakage) {
 	p.wantNothing(t)
 }
 
-// crashes kills the process after one step, and wants that another one can clean
-// up from the record, twice.
+// crashes simulates a crash after one step and cleans up from the record, twice.
 func (c *conformance) crashes(t *testing.T, name string) {
 	t.Helper()
 	p := c.fresh(t)
@@ -119,7 +118,7 @@ func (c *conformance) crashes(t *testing.T, name string) {
 	p.wantNothing(t)
 }
 
-// lastRecord is a Store of one record, which stays as it is once frozen.
+// lastRecord is a Store for one record. Once frozen, it ignores Save.
 type lastRecord struct {
 	data   []byte
 	frozen bool

@@ -8,14 +8,14 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// ConformRestarts tests that a build goes on in another process, for each of its
-// steps: the step was done, but the process ended before that was recorded, so
-// that another one goes on with the record from before the step, and does it
-// again. In the end there is as much as after an undisturbed build, and nothing
-// of it when the artifact was destroyed.
+// ConformRestarts tests that another process can resume a build, for each of its
+// steps. The first process completes the step but ends before recording it, so the
+// second one resumes with the record from before the step and repeats it. Afterwards
+// there must be as many resources as after an undisturbed build, and none once the
+// artifact is destroyed.
 //
-// It is a part of Conform, there with a check; by itself it is for the other ways
-// in which a Builder bakes, with other steps.
+// Conform includes these tests, for an image with a check. Call ConformRestarts for
+// configurations of a Builder that use other steps.
 func ConformRestarts(t *testing.T, fresh func(t *testing.T) Platform) {
 	t.Helper()
 	c := &conformance{fresh: fresh}
@@ -34,7 +34,7 @@ func (c *conformance) restarts(t *testing.T, define func(string, bake.Builder) *
 	}
 }
 
-// restart ends the process after one step, and goes on in another one.
+// restart simulates a crash after one step and resumes the build.
 func (c *conformance) restart(t *testing.T, define func(string, bake.Builder) *bake.Image, name string, want int) {
 	t.Helper()
 	p := c.fresh(t)
@@ -49,7 +49,7 @@ func (c *conformance) restart(t *testing.T, define func(string, bake.Builder) *b
 		t.Errorf("build %s %s, want %s baked", results[0].Build, results[0].Status, rec.Build)
 	}
 	if got := p.Existing(); len(got) != want {
-		t.Errorf("there are %d things, want %d, as without a restart:\n%v", len(got), want, got)
+		t.Errorf("%d resources after a restart, want %d as without one:\n%v", len(got), want, got)
 	}
 	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
 		t.Errorf("Destroy: %v", err)
@@ -57,9 +57,8 @@ func (c *conformance) restart(t *testing.T, define func(string, bake.Builder) *b
 	p.wantNothing(t)
 }
 
-// killed ends a build after one step as a killed process would, without any undo.
-// The record that it returns is all that another process will know: the step had
-// begun.
+// killed simulates a process that is killed after one step, without any undo. It
+// returns the last record, according to which the step is running.
 func (c *conformance) killed(t *testing.T, p Platform, name string, define func(string, bake.Builder) *bake.Image) *bake.Record {
 	t.Helper()
 	store := &lastRecord{}
@@ -85,7 +84,7 @@ func (c *conformance) killed(t *testing.T, p Platform, name string, define func(
 	}
 	_, err := bake.Bake(t.Context(), opts, define("killed", killed))
 	if !errors.Is(err, errPlanted) {
-		t.Fatalf("the build that was to be killed: %v", err)
+		t.Fatalf("Bake of the killed build = %v, want errPlanted", err)
 	}
 	wantError(t, err, name)
 	rec, err := store.Load(t.Context(), "")

@@ -1,10 +1,11 @@
-// Package baketest is what tests of bakes are made of: a Machine that only
-// pretends, a Builder in memory, and the suite that any Builder must pass.
+// Package baketest helps to test definitions, provisioners and builders: it has a
+// fake [Machine], an in-memory [Builder], and [Conform], the conformance suite for
+// builders.
 //
 // # Testing a provisioner
 //
-// NewMachine returns a bake.Machine that records what is done to it and gives
-// the answers that the test has prepared:
+// [NewMachine] returns a bake.Machine that records calls and returns the replies
+// prepared by the test:
 //
 //	m := baketest.NewMachine(nil)
 //	m.On("systemctl is-active nginx", baketest.Reply{Stdout: "active\n"})
@@ -15,16 +16,13 @@
 //	}
 //	conf, err := m.ReadFile("/etc/nginx/nginx.conf")
 //
-// A command without a prepared answer fails with an error that names it, so
-// that a test notices; Options.AnyCommand lets every command succeed
-// instead. Files are kept in memory, with modes and owners: what a provisioner
-// puts on the machine can be read back, and a login that is not root is denied
-// what it would be denied on a real machine.
+// A command without a prepared reply fails with an error that names it, unless
+// Options.AnyCommand lets it succeed. Files are kept in memory with modes and owners:
+// tests can read what a provisioner put on the machine, and a login other than root
+// lacks the permissions that it would lack on a real machine.
 //
-// A script runs nowhere. The machine knows it by its text: a command that runs
-// a file which was put on the machine is answered, and listed by
-// Machine.Commands, by what is in that file.
+// Scripts are not run. A command that runs a file from the machine is identified by
+// the content of that file, for replies and in [Machine.Commands].
 //
-// The Machine hides nothing: the values of secrets are in its records, since a
-// test may want to compare them.
+// The Machine records the values of secrets unmasked, so that tests can compare them.
 package baketest

@@ -10,25 +10,23 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Options say what a Machine pretends to be. A nil *Options and
-// the zero value are the same.
+// Options configures a Machine. A nil *Options is the same as the zero value.
 type Options struct {
-	// Facts is what the machine says of itself. Empty fields are those of an
-	// Ubuntu 24.04 on x86_64; UID, too, when User is empty. BootID is set by
-	// the machine: "boot-1", then "boot-2" after a reboot.
+	// Facts describes the machine. Empty fields default to those of Ubuntu 24.04 on
+	// x86_64. If User is empty, so does UID. BootID is ignored: it is "boot-1" at
+	// first and "boot-2" after a reboot.
 	Facts bake.Facts
 
-	// AnyCommand answers a command that nothing was prepared for with exit
-	// status 0 and no output. By default it is an error.
+	// AnyCommand lets commands without a prepared reply succeed without output. By
+	// default they fail.
 	AnyCommand bool
 
-	// SSH is what programs on the baking host are told by bake.ReachSSH. Nil is
-	// a machine that they cannot reach.
+	// SSH is the access that bake.ReachSSH returns. If nil, there is none.
 	SSH *bake.SSHAccess
 }
 
-// A Machine is a bake.Machine for tests. It runs nothing, remembers
-// everything, and may be used by several goroutines at once.
+// A Machine is a fake bake.Machine for tests. It runs nothing and records all calls.
+// It is safe for concurrent use.
 type Machine struct {
 	options Options
 
@@ -46,8 +44,8 @@ var (
 	_ bake.SSHReacher = (*Machine)(nil)
 )
 
-// NewMachine returns a machine with the directories "/", "/tmp" and the
-// login's home, and no answers. A nil o is the zero Options.
+// NewMachine returns a machine with the directories "/", "/tmp" and the login's home
+// and without replies. A nil o is the same as the zero value.
 func NewMachine(o *Options) *Machine {
 	var options Options
 	if o != nil {
@@ -75,15 +73,15 @@ func NewMachine(o *Options) *Machine {
 	return &Machine{options: options, boots: 1, files: newFiles(f.User, f.Home)}
 }
 
-// Clone returns a machine with a copy of m's options and files, as if booted
-// from an image of m: without its answers and records, under a new boot id.
+// Clone returns a machine with a copy of m's options and files and a new boot id, as if
+// booted from an image of m. It has no replies and no recorded calls.
 func (m *Machine) Clone() *Machine {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return &Machine{options: m.options, boots: m.boots + 1, files: m.files.clone()}
 }
 
-// Run records cmd and gives the first answer prepared for it.
+// Run records cmd and returns the first matching reply.
 func (m *Machine) Run(ctx context.Context, cmd *bake.Cmd) error {
 	if err := m.usable(ctx); err != nil {
 		return err
@@ -98,7 +96,7 @@ func (m *Machine) Run(ctx context.Context, cmd *bake.Cmd) error {
 	return m.answer(ctx, call, cmd, m.unprepared)
 }
 
-// ReachSSH calls use with Options.SSH. It connects nothing.
+// ReachSSH calls use with Options.SSH.
 func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, access bake.SSHAccess) error) error {
 	if err := m.usable(ctx); err != nil {
 		return err
@@ -109,9 +107,9 @@ func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, ac
 	return use(ctx, *m.options.SSH)
 }
 
-// Reboot records cmd, and gives the answer prepared for it if there is one; a
-// nil cmd is known as "reboot". Unless that is a failure, the machine then has
-// a new boot id. A lost connection is none.
+// Reboot records cmd and returns the first matching reply, if any. A nil cmd is recorded
+// as "reboot". Unless the reply is a failure other than bake.ErrDisconnected, the
+// machine gets a new boot id.
 func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 	if err := m.usable(ctx); err != nil {
 		return err
@@ -136,7 +134,7 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 	return nil
 }
 
-// Facts is Options.Facts with the defaults filled in.
+// Facts returns Options.Facts with defaults filled in.
 func (m *Machine) Facts(ctx context.Context) (bake.Facts, error) {
 	if err := m.usable(ctx); err != nil {
 		return bake.Facts{}, err
@@ -148,8 +146,8 @@ func (m *Machine) Facts(ctx context.Context) (bake.Facts, error) {
 	return facts, nil
 }
 
-// Close makes every later method of bake.Machine fail with net.ErrClosed. The
-// records and files can still be read.
+// Close makes later calls of bake.Machine's methods fail with net.ErrClosed. Recorded
+// calls and files remain readable.
 func (m *Machine) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -157,7 +155,7 @@ func (m *Machine) Close() error {
 	return nil
 }
 
-// Open undoes Close, as a new connection to the machine does.
+// Open reverts Close, like a new connection to the machine.
 func (m *Machine) Open() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -173,7 +171,7 @@ func (m *Machine) usable(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// writer is the user who acts.
+// writer returns the acting user.
 func (m *Machine) writer(sudo bool) string {
 	if sudo || m.options.Facts.UID == 0 {
 		return root

@@ -12,58 +12,54 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Reply is the answer to a command. The zero value is exit status 0 without
-// output.
+// A Reply is a prepared result of a command. The zero value is success without output.
 type Reply struct {
 	Stdout string
 	Stderr string
 
-	// Status other than 0, or a Signal, makes it a *bake.ExitError. Signal is
-	// the name without "SIG".
+	// Status is the exit status and Signal the name of a signal without "SIG". If
+	// either is set, the command fails with a *bake.ExitError.
 	Status int
 	Signal string
 
-	// Err, when set, is returned as it is, in place of an exit status:
-	// bake.ErrDisconnected, for one.
+	// Err, if not nil, is returned in place of an exit status. An example is
+	// bake.ErrDisconnected.
 	Err error
 
-	// Do, when set, is called first, with the command as it came: its input
-	// can be read again, and neither of its outputs is nil. An error of its is
-	// the answer.
+	// Do, if not nil, is called first with the command, whose outputs are not nil. If
+	// it fails, the command fails with its error.
 	Do func(ctx context.Context, cmd *bake.Cmd) error
 
-	// Times is how often the reply is given, before the next that matches is.
-	// Zero is always.
+	// Times limits how often the reply is used before the next matching one. Zero
+	// means no limit.
 	Times int
 }
 
 type answer struct {
 	matches func(text string) bool
-	script  bool // match nothing but scripts
+	script  bool // match only scripts
 	reply   Reply
 	given   int
 }
 
-// On prepares the answer to a command: to the command line, or the program and
-// its arguments with a space between, or the whole text of a script without
-// white space around it. Of several answers that match, the one prepared first
-// is given.
+// On prepares the reply to a command. The command is a command line, a program and its
+// arguments separated by spaces, or the text of a script without surrounding white
+// space. Of several matching replies, the first prepared one is used.
 func (m *Machine) On(command string, r Reply) {
 	m.prepare(&answer{reply: r, matches: func(text string) bool { return text == strings.TrimSpace(command) }})
 }
 
-// OnPrefix is On for every command or script that begins with prefix.
+// OnPrefix is like On for all commands and scripts that begin with prefix.
 func (m *Machine) OnPrefix(prefix string, r Reply) {
 	m.prepare(&answer{reply: r, matches: func(text string) bool { return strings.HasPrefix(text, prefix) }})
 }
 
-// OnMatch is On for every command or script that pattern matches somewhere.
+// OnMatch is like On for all commands and scripts that contain a match of pattern.
 func (m *Machine) OnMatch(pattern *regexp.Regexp, r Reply) {
 	m.prepare(&answer{reply: r, matches: pattern.MatchString})
 }
 
-// OnScript is On for every script whose text contains part, and for no other
-// command.
+// OnScript is like On for all scripts that contain part.
 func (m *Machine) OnScript(part string, r Reply) {
 	m.prepare(&answer{reply: r, script: true, matches: func(text string) bool { return strings.Contains(text, part) }})
 }
@@ -80,11 +76,11 @@ type refusal struct {
 	err     error
 }
 
-// FailPut makes every Put to a path that pattern matches fail with err before
-// anything is written; "**" spans directories.
+// FailPut makes Put to paths that match pattern fail with err before anything is
+// written. In a pattern, "**" spans directories.
 func (m *Machine) FailPut(pattern string, err error) { m.refuse(refusal{PutCall, pattern, err}) }
 
-// FailGet makes every Get from a path that pattern matches fail with err.
+// FailGet makes Get from paths that match pattern fail with err.
 func (m *Machine) FailGet(pattern string, err error) { m.refuse(refusal{GetCall, pattern, err}) }
 
 func (m *Machine) refuse(r refusal) {
@@ -104,8 +100,7 @@ func (m *Machine) refusalOf(call Call) error {
 	return nil
 }
 
-// answer records call and carries out what was prepared for it, or what
-// fallback says.
+// answer records call and returns its prepared reply, else that of fallback.
 func (m *Machine) answer(ctx context.Context, call Call, cmd *bake.Cmd, fallback func(Call) (Reply, error)) error {
 	done := m.record(call)
 	reply, prepared := m.prepared(call)
@@ -133,7 +128,7 @@ func (m *Machine) prepared(call Call) (Reply, bool) {
 	return Reply{}, false
 }
 
-// unprepared is what a command does that no answer was prepared for.
+// unprepared returns the reply to a command without a prepared one.
 func (m *Machine) unprepared(call Call) (Reply, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -144,10 +139,10 @@ func (m *Machine) unprepared(call Call) (Reply, error) {
 	case done || m.options.AnyCommand:
 		return Reply{}, nil
 	}
-	return Reply{}, fmt.Errorf("baketest: no answer for the command %q: prepare one with Machine.On, or set Options.AnyCommand", call.text())
+	return Reply{}, fmt.Errorf("baketest: no reply prepared for command %q: use Machine.On or set Options.AnyCommand", call.text())
 }
 
-// give carries out r for cmd.
+// give applies r to cmd.
 func (r Reply) give(ctx context.Context, cmd *bake.Cmd, stdin string) error {
 	var last strings.Builder
 	with := *cmd

@@ -12,10 +12,10 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A CallKind says which method of a Machine a Call was.
+// A CallKind identifies the method of a Call.
 type CallKind string
 
-// The methods that a Machine records.
+// The recorded methods.
 const (
 	RunCall    CallKind = "run"
 	PutCall    CallKind = "put"
@@ -23,33 +23,33 @@ const (
 	RebootCall CallKind = "reboot"
 )
 
-// A Call is one thing that was done to a Machine.
+// A Call is a recorded call of a Machine's method.
 type Call struct {
 	Kind CallKind
 
-	// Of Run and Reboot:
-	Command string            // the command as bake.Cmd prints it
-	Args    []string          // nil if it was a command line
+	// For Run and Reboot:
+	Command string            // the command as formatted by bake.Cmd
+	Args    []string          // nil for a command line
 	Dir     string            // the working directory
-	Env     map[string]string // the whole of Cmd.Env and Cmd.Secrets, values revealed
-	Secrets []string          // which of Env were given as secrets, sorted
-	Stdin   string            // all of the input
+	Env     map[string]string // Cmd.Env and Cmd.Secrets, with the values of secrets
+	Secrets []string          // the sorted names in Env that are secrets
+	Stdin   string            // the whole input
 	PTY     bool
-	Script  string // the text of the script it runs, if it runs one from the machine's files
+	Script  string // the text of the script, if it runs one of the machine's files
 
-	// Of Put and Get:
-	Path         string   // on the machine; of Run, the path of the script
-	Files        []string // of a tree, the paths below Path of its files and links, sorted
-	Content      string   // of a single file
+	// For Put and Get:
+	Path         string   // on the machine; for Run, the path of the script
+	Files        []string // for a tree, the sorted paths of its files and links below Path
+	Content      string   // for a single file
 	Mode         fs.FileMode
-	Owner, Group string // of Put, as they were asked for
+	Owner, Group string // for Put, as requested
 	Exclude      []string
 
 	Sudo bool
-	Err  error // what the caller was given
+	Err  error // the returned error
 }
 
-// String is the call on one line: "run apt-get update", "put /etc/motd".
+// String returns the call as one line: "run apt-get update", "put /etc/motd".
 func (c Call) String() string {
 	var b strings.Builder
 	if c.Sudo {
@@ -65,7 +65,7 @@ func (c Call) String() string {
 	return b.String()
 }
 
-// text is what the call is known by: its script, or else its command.
+// text returns the script, or else the command.
 func (c Call) text() string {
 	if text := strings.TrimSpace(c.Script); text != "" {
 		return text
@@ -73,40 +73,39 @@ func (c Call) text() string {
 	return c.Command
 }
 
-// ownDir begins the name of every directory that package provision makes for a
-// single run.
-const ownDir = "bakestone-"
+// stagingPrefix begins the names of the directories that package provision creates for
+// a single run.
+const stagingPrefix = "bakestone-"
 
-// upkeep reports whether the call makes or removes such a directory.
-func (c Call) upkeep() bool {
+// staging reports whether the call creates or removes such a directory.
+func (c Call) staging() bool {
 	if len(c.Args) < 2 || c.Args[0] != "mkdir" && c.Args[0] != "rm" {
 		return false
 	}
-	return strings.HasPrefix(path.Base(c.Args[len(c.Args)-1]), ownDir)
+	return strings.HasPrefix(path.Base(c.Args[len(c.Args)-1]), stagingPrefix)
 }
 
-// Calls returns everything that was done to the machine so far, in the order
-// in which it began.
+// Calls returns all calls so far, in the order in which they started.
 func (m *Machine) Calls() []Call {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.calls)
 }
 
-// Commands returns what was run, in order: of a script its text, without white
-// space around it, and of anything else the command. The mkdir and rm by which
-// package provision keeps a place for a script are left out; Calls has them.
+// Commands returns the commands that were run, in order. A script is represented by its
+// text without surrounding white space. Commands omits the mkdir and rm of package
+// provision's staging directories, which Calls includes.
 func (m *Machine) Commands() []string {
 	var commands []string
 	for _, call := range m.Calls() {
-		if call.Kind == RunCall && !call.upkeep() {
+		if call.Kind == RunCall && !call.staging() {
 			commands = append(commands, call.text())
 		}
 	}
 	return commands
 }
 
-// callOf reads cmd's input to its end and looks up the script that it runs.
+// callOf returns the call for cmd, after reading its input and its script.
 func (m *Machine) callOf(kind CallKind, cmd *bake.Cmd) (Call, error) {
 	call := Call{
 		Kind: kind, Command: cmd.String(), Args: slices.Clone(cmd.Args), Dir: cmd.Dir,
@@ -129,8 +128,7 @@ func (m *Machine) callOf(kind CallKind, cmd *bake.Cmd) (Call, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, arg := range cmd.Args {
-		// Only what may be run is a script, not any file that a command is
-		// given.
+		// Only an executable file is a script; other files are plain arguments.
 		if f := m.files[path.Clean(arg)]; f != nil && f.Mode.IsRegular() && f.Mode&0o100 != 0 {
 			call.Path, call.Script = arg, string(f.Content)
 			break
@@ -139,7 +137,7 @@ func (m *Machine) callOf(kind CallKind, cmd *bake.Cmd) (Call, error) {
 	return call, nil
 }
 
-// record appends call and returns a func that notes how it ended.
+// record appends call and returns a func that records its error.
 func (m *Machine) record(call Call) func(error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

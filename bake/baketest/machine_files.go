@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// A File is what a Machine has under one path.
+// A File is a file, directory or symbolic link of a Machine.
 type File struct {
 	Path         string
 	Mode         fs.FileMode // with the type bits: fs.ModeDir, fs.ModeSymlink
@@ -20,8 +20,8 @@ type File struct {
 	Link         string // the target of a symbolic link
 }
 
-// ReadFile returns the content of a file on the machine, whoever may read it
-// there. Its errors are *fs.PathError, as those of package os.
+// ReadFile returns the content of a file on the machine, regardless of permissions. Its
+// errors are *fs.PathErrors.
 func (m *Machine) ReadFile(name string) ([]byte, error) {
 	f, err := m.Stat(name)
 	switch {
@@ -33,8 +33,8 @@ func (m *Machine) ReadFile(name string) ([]byte, error) {
 	return f.Content, nil
 }
 
-// WriteFile gives the machine a file of root's with the permission bits of
-// mode, and the directories above it.
+// WriteFile writes a file owned by root to the machine, and creates missing parent
+// directories.
 func (m *Machine) WriteFile(name string, content []byte, mode fs.FileMode) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -43,8 +43,8 @@ func (m *Machine) WriteFile(name string, content []byte, mode fs.FileMode) error
 	}, root)
 }
 
-// Stat returns what the machine has at name. A symbolic link there is
-// followed. The error of a missing file is fs.ErrNotExist.
+// Stat returns the file at name, following symbolic links. The error for a missing file
+// is fs.ErrNotExist.
 func (m *Machine) Stat(name string) (File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -57,8 +57,7 @@ func (m *Machine) Stat(name string) (File, error) {
 	return found, nil
 }
 
-// Files returns the paths of everything on the machine but directories,
-// sorted.
+// Files returns the sorted paths of all files and links on the machine.
 func (m *Machine) Files() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,8 +76,8 @@ const (
 	specialBits = fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
 )
 
-// A fileMap is the files of a machine by their cleaned absolute path. It is
-// guarded by the machine's mutex; a *File in it is replaced, never changed.
+// A fileMap holds the files of a machine by cleaned absolute path. The machine's mutex
+// guards it. A *File in it is replaced, never changed.
 type fileMap map[string]*File
 
 func newFiles(user, home string) fileMap {
@@ -91,12 +90,12 @@ func newFiles(user, home string) fileMap {
 
 func (files fileMap) clone() fileMap { return maps.Clone(files) }
 
-const mostLinks = 40
+const maxLinks = 40
 
-// follow returns what is at name, behind symbolic links at its end.
+// follow returns the file at name, following symbolic links in its last element.
 func (files fileMap) follow(name string) (*File, error) {
 	at := path.Clean("/" + name)
-	for range mostLinks {
+	for range maxLinks {
 		f := files[at]
 		if f == nil {
 			return nil, pathError("open", name, fs.ErrNotExist)
@@ -114,7 +113,7 @@ func (files fileMap) follow(name string) (*File, error) {
 	return nil, pathError("open", name, syscall.ELOOP)
 }
 
-// mkdirs makes the directory dir of user's, and those above it.
+// mkdirs creates the directory dir and its parents for user.
 func (files fileMap) mkdirs(dir, user string) error {
 	f := files[dir]
 	if f != nil && f.Mode.IsDir() {
@@ -129,7 +128,7 @@ func (files fileMap) mkdirs(dir, user string) error {
 	return files.add(File{Path: dir, Mode: fs.ModeDir | 0o755, Owner: user, Group: user}, user)
 }
 
-// write puts f at its path on behalf of user, in place of another file.
+// write stores f at its path for user, replacing an existing file.
 func (files fileMap) write(f File, user string) error {
 	f.Path = path.Clean("/" + f.Path)
 	if old := files[f.Path]; old != nil && old.Mode.IsDir() {
@@ -141,7 +140,7 @@ func (files fileMap) write(f File, user string) error {
 	return files.add(f, user)
 }
 
-// add enters f into its directory, which exists, if user may write there.
+// add stores f in its existing directory, if user may write there.
 func (files fileMap) add(f File, user string) error {
 	dir := files[path.Dir(f.Path)]
 	if !dir.allows(user, 0o2) {
@@ -154,8 +153,8 @@ func (files fileMap) add(f File, user string) error {
 	return nil
 }
 
-// allows reports whether user has the access bit, 4 to read or 2 to write.
-// Every user is in the group of the same name and in no other.
+// allows reports whether user has the access bit, 4 to read or 2 to write. Every user
+// belongs only to the group of the same name.
 func (f *File) allows(user string, bit fs.FileMode) bool {
 	switch {
 	case user == root:
@@ -168,7 +167,7 @@ func (f *File) allows(user string, bit fs.FileMode) bool {
 	return f.Mode&bit != 0
 }
 
-// below returns the paths under dir, sorted.
+// below returns the sorted paths below dir.
 func (files fileMap) below(dir string) []string {
 	var names []string
 	for name := range files {
@@ -180,8 +179,8 @@ func (files fileMap) below(dir string) []string {
 	return names
 }
 
-// housekeep carries out mkdir and rm, so that a provisioner's own directories
-// need no prepared answers. It reports whether args was one of the two.
+// housekeep runs mkdir and rm, so that staging directories need no prepared replies. It
+// reports whether args was one of the two.
 func (files fileMap) housekeep(args []string, user string) (bool, error) {
 	if len(args) == 0 || args[0] != "mkdir" && args[0] != "rm" {
 		return false, nil

@@ -78,7 +78,7 @@ func TestAnswers(t *testing.T) {
 		err     string
 	}{
 		"exact":     {func(m *baketest.Machine) { m.On("ls", baketest.Reply{Stdout: "a\n"}) }, "ls", "a\n", ""},
-		"not exact": {func(m *baketest.Machine) { m.On("ls", baketest.Reply{}) }, "ls -l", "", "no answer"},
+		"not exact": {func(m *baketest.Machine) { m.On("ls", baketest.Reply{}) }, "ls -l", "", "no reply"},
 		"prefix":    {func(m *baketest.Machine) { m.OnPrefix("ls", baketest.Reply{Stdout: "b\n"}) }, "ls -l", "b\n", ""},
 		"pattern": {func(m *baketest.Machine) {
 			m.OnMatch(regexp.MustCompile(`l$`), baketest.Reply{Stdout: "c\n"})
@@ -101,7 +101,7 @@ func TestAnswers(t *testing.T) {
 		"func fails": {func(m *baketest.Machine) {
 			m.On("ls", baketest.Reply{Do: func(context.Context, *bake.Cmd) error { return broken }})
 		}, "ls", "", "broken"},
-		"script only": {func(m *baketest.Machine) { m.OnScript("ls", baketest.Reply{}) }, "ls", "", "no answer"},
+		"script only": {func(m *baketest.Machine) { m.OnScript("ls", baketest.Reply{}) }, "ls", "", "no reply"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
-// Put records up and writes it into the machine's files, all of it or nothing.
+// Put records up and writes all of it to the machine's files, or nothing.
 func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 	if err := m.usable(ctx); err != nil {
 		return err
@@ -83,7 +83,7 @@ func (m *Machine) store(up *bake.Upload, source []File, tree bool) error {
 	return nil
 }
 
-// Get records down and copies from the machine's files.
+// Get records down and copies it from the machine's files.
 func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 	if err := m.usable(ctx); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 	switch {
 	case err != nil:
 	case tree && down.Path == "":
-		err = pathError("read", down.Source, errors.New("is a directory, which needs a Download.Path"))
+		err = pathError("read", down.Source, errors.New("directories require Download.Path"))
 	case tree:
 		err = saveTree(ctx, down.Path, source)
 	case down.Path != "":
@@ -151,7 +151,7 @@ func (m *Machine) load(down *bake.Download) (source []File, tree bool, err error
 	return source, true, nil
 }
 
-// readSource reads what up is to write, with paths relative to up.Dest.
+// readSource reads the source of up, with paths relative to up.Dest.
 func readSource(ctx context.Context, up *bake.Upload) (source []File, tree bool, err error) {
 	if up.Content != nil {
 		content, err := io.ReadAll(readerUntil{ctx, up.Content})
@@ -208,7 +208,7 @@ func readEntry(from fs.FS, name string, entry fs.DirEntry) (File, error) {
 	case f.Mode&fs.ModeSymlink != 0:
 		f.Link, err = fs.ReadLink(from, name)
 	case !f.Mode.IsDir():
-		err = pathError("put", name, errors.New("is neither a file, a directory nor a symbolic link"))
+		err = pathError("put", name, errors.New("unsupported file type"))
 	}
 	return f, err
 }
@@ -220,7 +220,7 @@ func modeOr(mode, otherwise fs.FileMode) fs.FileMode {
 	return otherwise
 }
 
-// note records what was moved.
+// note adds the transferred files to the call.
 func (c *Call) note(source []File, tree bool) {
 	if !tree {
 		c.Content = string(source[0].Content)
@@ -273,9 +273,9 @@ func saveFile(to string, f File) error {
 	return os.WriteFile(to, f.Content, f.Mode.Perm())
 }
 
-// A readerUntil ends with ctx.
+// A readerUntil fails once ctx has ended.
 type readerUntil struct {
-	ctx context.Context //nolint:containedctx // io.Reader has no other way to be told
+	ctx context.Context //nolint:containedctx // io.Reader has no context parameter
 	r   io.Reader
 }
 

@@ -7,14 +7,14 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A tampered builder is another builder whose steps run through hooks.
+// A tampered builder wraps another builder and runs its steps through hooks.
 type tampered struct {
 	bake.Builder
 	do   func(step string, do func(context.Context) error) func(context.Context) error
 	undo func(step string, undo undoFunc) undoFunc
 }
 
-// Unwrap passes on what the builder can do besides, such as finding artifacts.
+// Unwrap gives access to the builder's optional interfaces.
 func (t *tampered) Unwrap() bake.Builder { return t.Builder }
 
 type undoFunc = func(context.Context, bake.Outcome) error
@@ -33,10 +33,10 @@ type tamperedSession struct {
 	checks  bool
 }
 
-// Unwrap passes on what the session can do besides: restarts, kept machines.
+// Unwrap gives access to the session's optional interfaces.
 func (s *tamperedSession) Unwrap() bake.Session { return s.session }
 
-// name is how the build calls a step of the session.
+// name returns the build's name for a step of the session.
 func (s *tamperedSession) name(step string) string {
 	if s.checks {
 		return "check: " + step
@@ -67,7 +67,7 @@ func (s *tamperedSession) Connect(ctx context.Context) (m bake.Machine, err erro
 	return m, nil
 }
 
-// closeAfter closes a connection that the hook made worthless.
+// closeAfter closes a connection after a hook failed with err.
 func closeAfter(m bake.Machine, err error) error {
 	_ = m.Close() // err is why
 	return err

@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// An Error is one thing that is wrong with a node list.
+// An Error reports a problem of a node list.
 type Error struct {
-	File string // as it was given to Load, LoadFS or Read
-	Line int    // counted from 1; zero when it is about the file as a whole
-	Node string // the node's name; empty when it is about no single one
-	Err  error  // what is wrong
+	File string // as passed to Load, LoadFS or Read
+	Line int    // counted from 1, or zero for the whole file
+	Node string // the node's name, or empty
+	Err  error  // the problem
 }
 
-// Error is "FILE:LINE: node NAME: what is wrong".
+// Error returns "FILE:LINE: node NAME: problem".
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.File)
@@ -32,25 +32,25 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap is what is wrong.
+// Unwrap returns the problem.
 func (e *Error) Unwrap() error { return e.Err }
 
-// findings collects what is wrong with one file.
-type findings struct {
+// problems collects the problems of one file.
+type problems struct {
 	file string
 	all  []*Error
 }
 
-func (f *findings) add(line int, node string, err error) {
+func (f *problems) add(line int, node string, err error) {
 	f.all = append(f.all, &Error{File: f.file, Line: line, Node: node, Err: err})
 }
 
-func (f *findings) addf(line int, node, format string, args ...any) {
+func (f *problems) addf(line int, node, format string, args ...any) {
 	f.add(line, node, fmt.Errorf(format, args...))
 }
 
-// addText adds a message of the YAML library, which begins with its line.
-func (f *findings) addText(line int, node, text string) {
+// addText adds a message of the YAML library, which may begin with a line number.
+func (f *problems) addText(line int, node, text string) {
 	text = strings.TrimPrefix(text, "yaml: ")
 	if m := lineInText.FindStringSubmatch(text); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil {
@@ -62,8 +62,8 @@ func (f *findings) addText(line int, node, text string) {
 
 var lineInText = regexp.MustCompile(`^line ([0-9]+): `)
 
-// err joins what was found in the order of the file.
-func (f *findings) err() error {
+// err joins the problems in the order of the file.
+func (f *problems) err() error {
 	slices.SortStableFunc(f.all, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
 	errs := make([]error, 0, len(f.all))
 	for _, e := range f.all {

@@ -10,7 +10,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake/nodes"
 )
 
-// Server is what each node of the list says of itself.
+// Server holds the attributes of a node.
 type Server struct {
 	Group string `yaml:"group"`
 	Size  string `yaml:"size"`
@@ -39,7 +39,7 @@ func Example() {
 	}
 	now := time.Unix(1700000000, 0)
 	images, err := nodes.Images(fleet, func(n nodes.Node[Server]) (*bake.Image, error) {
-		fmt.Println(nodes.Stamp(n.Name, now), "in", n.Attrs.Group, "on", n.Attrs.Size)
+		fmt.Println(nodes.TimestampedName(n.Name, now), "in", n.Attrs.Group, "on", n.Attrs.Size)
 		return &bake.Image{Name: n.Name}, nil
 	})
 	fmt.Println(len(images), err)
@@ -53,6 +53,6 @@ func ExampleRead_errors() {
 	_, err := nodes.Read[Server](strings.NewReader("web:\n  grup: front\nweb: {group: front}\n"), "nodes.yaml")
 	fmt.Println(err)
 	// Output:
-	// nodes.yaml:2: node web: unknown attribute "grup"; known are group, size
-	// nodes.yaml:3: node web: is already defined at line 1
+	// nodes.yaml:2: node web: unknown attribute "grup"; known: group, size
+	// nodes.yaml:3: node web: already defined at line 1
 }

@@ -8,10 +8,9 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Images defines one image for each node of list, in its order. Define is
-// called once for each; every error, a nil image and an image whose name
-// another one has are reported, joined, each with the file, line and name of
-// its node. There are no images when there is an error.
+// Images calls define for each node of list and returns the images in the same order.
+// It reports errors of define, nil images and duplicate image names, joined, each as an
+// [*Error] with the node's file, line and name; it then returns no images.
 //
 // To bake only some nodes, filter the list.
 func Images[T any](list []Node[T], define func(n Node[T]) (*bake.Image, error)) ([]*bake.Image, error) {
@@ -38,17 +37,16 @@ func Images[T any](list []Node[T], define func(n Node[T]) (*bake.Image, error)) 
 
 func checkImage(img *bake.Image, named map[string]string) error {
 	if img == nil {
-		return errors.New("no image was defined")
+		return errors.New("image is nil")
 	}
 	if other, taken := named[img.Name]; taken {
-		return fmt.Errorf("node %s has an image of the same name, %q", other, img.Name)
+		return fmt.Errorf("image name %q is already used by node %s", img.Name, other)
 	}
 	return nil
 }
 
-// Stamp returns name and t as an image's name: "web 1700000000", the name and
-// the seconds since 1970. Package amicleanup reads such a name with the
-// pattern "{group} {unix}".
-func Stamp(name string, t time.Time) string {
+// TimestampedName returns name and the Unix time of t: "web 1700000000". Package
+// amicleanup reads such names with the pattern "{group} {unix}".
+func TimestampedName(name string, t time.Time) string {
 	return fmt.Sprintf("%s %d", name, t.Unix())
 }

@@ -23,7 +23,7 @@ func TestImages(t *testing.T) {
 	}
 	for i, img := range images {
 		if img.Name != list[i].Name {
-			t.Errorf("image %d is %s, want %s", i, img.Name, list[i].Name)
+			t.Errorf("Images: image %d is %s, want %s", i, img.Name, list[i].Name)
 		}
 	}
 }
@@ -41,22 +41,22 @@ func TestImagesErrors(t *testing.T) {
 		case "db":
 			return nil, cause
 		case "old":
-			return nil, nil //nolint:nilnil // what is tested
+			return nil, nil //nolint:nilnil // the case under test
 		}
 		return &bake.Image{Name: "same"}, nil
 	})
-	want := "f:3: node db: no such group\nf:5: node old: no image was defined\n" +
-		`f:7: node api: node web has an image of the same name, "same"`
+	want := "f:3: node db: no such group\nf:5: node old: image is nil\n" +
+		`f:7: node api: image name "same" is already used by node web`
 	if images != nil || err == nil || err.Error() != want {
-		t.Errorf("got %v and\n%v\nwant\n%s", images, err, want)
+		t.Errorf("Images = %v,\n%v\nwant\n%s", images, err, want)
 	}
 	if !errors.Is(err, cause) {
-		t.Error("the cause cannot be reached")
+		t.Errorf("errors.Is(%v, %v) = false", err, cause)
 	}
 }
 
 func TestStamp(t *testing.T) {
-	if got := nodes.Stamp("web", time.Unix(1700000000, 999)); got != "web 1700000000" {
+	if got := nodes.TimestampedName("web", time.Unix(1700000000, 999)); got != "web 1700000000" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -11,12 +11,12 @@ import (
 type Node[T any] struct {
 	Name  string // letters, digits, and ". - _" after the first
 	Attrs T
-	File  string // as it was given to Load, LoadFS or Read
-	Line  int    // of its name in File, counted from 1
+	File  string // as passed to Load, LoadFS or Read
+	Line  int    // of the name in File, counted from 1
 }
 
-// Load reads the node list in the file at path. The nodes are in the order of
-// the file. Every error in the list is an *Error; they are joined.
+// Load reads the node list in the file at path and returns the nodes in the order of
+// the file. It reports all problems of the list, joined, each as an [*Error].
 func Load[T any](path string) ([]Node[T], error) {
 	text, err := os.ReadFile(path) //nolint:gosec // the caller chooses the file
 	if err != nil {
@@ -25,7 +25,7 @@ func Load[T any](path string) ([]Node[T], error) {
 	return parse[T](text, path)
 }
 
-// LoadFS is Load from a file of fsys.
+// LoadFS is like Load for a file of fsys.
 func LoadFS[T any](fsys fs.FS, path string) ([]Node[T], error) {
 	text, err := fs.ReadFile(fsys, path)
 	if err != nil {
@@ -34,7 +34,7 @@ func LoadFS[T any](fsys fs.FS, path string) ([]Node[T], error) {
 	return parse[T](text, path)
 }
 
-// Read is Load from r until its end; errors name the list as file.
+// Read is like Load for a list read from r. Errors name it file.
 func Read[T any](r io.Reader, file string) ([]Node[T], error) {
 	text, err := io.ReadAll(r)
 	if err != nil {

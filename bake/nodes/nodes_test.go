@@ -79,38 +79,38 @@ api:
 		{Name: "007", File: "nodes.yaml", Line: 15, Attrs: attrs{Group: "back", Size: "t3.small"}},
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
-		t.Errorf("nodes (-want +got):\n%s", diff)
+		t.Errorf("Read (-want +got):\n%s", diff)
 	}
 }
 
 func TestReadErrors(t *testing.T) {
 	tests := []struct{ name, text, want string }{
-		{"empty", "", "f: has no nodes"},
-		{"only a comment", "# nothing\n", "f: has no nodes"},
-		{"null", "---\n~\n", "f:2: has no nodes"},
-		{"empty mapping", "{}", "f:1: has no nodes"},
-		{"list", "- web\n", "f:1: a node list maps names to attributes; this is a list"},
+		{"empty", "", "f: the list is empty"},
+		{"only a comment", "# nothing\n", "f: the list is empty"},
+		{"null", "---\n~\n", "f:2: the list is empty"},
+		{"empty mapping", "{}", "f:1: the list is empty"},
+		{"list", "- web\n", "f:1: invalid node list: want a mapping of names to attributes, got a list"},
 		{"syntax", "web:\n  group: front\n size: [\n", "f:"},
-		{"repeated node", "web: {group: a}\ndb: {group: b}\nweb: {group: c}\n", "f:3: node web: is already defined at line 1"},
+		{"repeated node", "web: {group: a}\ndb: {group: b}\nweb: {group: c}\n", "f:3: node web: already defined at line 1"},
 		{"repeated attribute", "web:\n  group: a\n  size: b\n  group: c\n", `f:4: node web: mapping key "group" already defined at line 2`},
-		{"unknown attribute", "web:\n  group: a\n  grup: b\n", `f:3: node web: unknown attribute "grup"; known are group, size, disks, labels, ip, every, team`},
-		{"unknown attribute inside", "web:\n  group: a\n  disks:\n    - sise: 1\n", `f:4: node web: unknown attribute "sise"; known are size, kind`},
-		{"unknown attribute merged", "web:\n  group: a\n  <<: [{grup: b}]\n", `f:3: node web: unknown attribute "grup"; known are group, size, disks, labels, ip, every, team`},
+		{"unknown attribute", "web:\n  group: a\n  grup: b\n", `f:3: node web: unknown attribute "grup"; known: group, size, disks, labels, ip, every, team`},
+		{"unknown attribute inside", "web:\n  group: a\n  disks:\n    - sise: 1\n", `f:4: node web: unknown attribute "sise"; known: size, kind`},
+		{"unknown attribute merged", "web:\n  group: a\n  <<: [{grup: b}]\n", `f:3: node web: unknown attribute "grup"; known: group, size, disks, labels, ip, every, team`},
 		{"wrong type", "web:\n  group: a\n  disks:\n    - size: big\n", "f:4: node web: cannot unmarshal !!str `big` into int"},
 		{"attributes not a mapping", "web: 3\n", "f:1: node web: cannot unmarshal !!int `3` into nodes_test.attrs"},
 		{"a type that reads itself", "db: {group: a}\nweb:\n  group: a\n  ip: nonsense\n", `f:3: node web: ParseAddr("nonsense"): unable to parse IP`},
 		{"validate", "db: {group: a}\nweb: {size: x1.big}\n", "f:2: node web: group is required\nf:2: node web: size x1.big is not for us"},
 		{"no attributes", "web:\n", "f:1: node web: group is required"},
-		{"merged nodes", "a: &a {group: a}\n<<: {b: *a}\n", "f:2: a merge key joins attributes, not nodes"},
-		{"bad name", "web server: {group: a}\n", `f:1: "web server" is no name for a node: it begins with a letter or digit, and goes on with those and . - _`},
-		{"name is a list", "? [a, b]\n: {group: a}\n", "f:1: a node's name is a text; this is a list"},
-		{"two documents", "web: {group: a}\n---\ndb: {group: b}\n", "f:2: a second document begins; a node list is one"},
+		{"merged nodes", "a: &a {group: a}\n<<: {b: *a}\n", "f:2: merge keys are only supported within nodes"},
+		{"bad name", "web server: {group: a}\n", `f:1: invalid node name "web server": want letters, digits, and . - _ after the first character`},
+		{"name is a list", "? [a, b]\n: {group: a}\n", "f:1: invalid node name: want a string, got a list"},
+		{"two documents", "web: {group: a}\n---\ndb: {group: b}\n", "f:2: unexpected second document"},
 		{
 			"several, in the order of the file",
 			"a: {grp: x}\nb: {group: b, disks: no}\na: {group: a}\nc: {}\n",
-			`f:1: node a: unknown attribute "grp"; known are group, size, disks, labels, ip, every, team` +
+			`f:1: node a: unknown attribute "grp"; known: group, size, disks, labels, ip, every, team` +
 				"\nf:2: node b: cannot unmarshal !!str `no` into []nodes_test.disk" +
-				"\nf:3: node a: is already defined at line 1" +
+				"\nf:3: node a: already defined at line 1" +
 				"\nf:4: node c: group is required",
 		},
 	}
@@ -118,16 +118,16 @@ func TestReadErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			list, err := nodes.Read[attrs](strings.NewReader(tt.text), "f")
 			if err == nil {
-				t.Fatalf("no error; nodes %+v", list)
+				t.Fatalf("Read = %+v, nil; want an error", list)
 			}
 			if list != nil {
-				t.Errorf("nodes %+v besides the error", list)
+				t.Errorf("Read = %+v with an error, want no nodes", list)
 			}
 			if got := err.Error(); got != tt.want && (tt.name != "syntax" || !strings.HasPrefix(got, tt.want)) {
-				t.Errorf("error\n%s\nwant\n%s", got, tt.want)
+				t.Errorf("Read: error\n%s\nwant\n%s", got, tt.want)
 			}
 			if e := new(nodes.Error); !errors.As(err, &e) {
-				t.Errorf("%T holds no *nodes.Error", err)
+				t.Errorf("Read = %T, want a *nodes.Error in it", err)
 			}
 		})
 	}
@@ -137,10 +137,10 @@ type tree struct {
 	Sub []*tree `yaml:"sub"`
 }
 
-func TestReadCircle(t *testing.T) {
+func TestReadAliasCycle(t *testing.T) {
 	_, err := nodes.Read[tree](strings.NewReader("web: &w {sub: [*w]}\n"), "f")
 	if want := "f:1: node web: yaml: anchor 'w' value contains itself"; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
+		t.Errorf("Read = %v, want %s", err, want)
 	}
 }
 
@@ -148,15 +148,15 @@ func TestLoad(t *testing.T) {
 	fsys := fstest.MapFS{"fleet/nodes.yaml": {Data: []byte("web: {group: a}\n")}}
 	list, err := nodes.LoadFS[attrs](fsys, "fleet/nodes.yaml")
 	if err != nil || len(list) != 1 || list[0].File != "fleet/nodes.yaml" {
-		t.Errorf("got %+v, %v", list, err)
+		t.Errorf("LoadFS = %+v, %v, want one node of fleet/nodes.yaml", list, err)
 	}
 	path := t.TempDir() + "/nodes.yaml"
 	if _, err := nodes.Load[attrs](path); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("a missing file: %v", err)
+		t.Errorf("Load(missing file) = %v, want an error with its path", err)
 	}
 }
 
-func TestAnyTypeOfAttributes(t *testing.T) {
+func TestReadAnyAttributeType(t *testing.T) {
 	list, err := nodes.Read[map[string]int](strings.NewReader("web: {a: 1, b: 2}\n"), "f")
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +165,7 @@ func TestAnyTypeOfAttributes(t *testing.T) {
 		t.Error(diff)
 	}
 	if _, err := nodes.Read[struct{}](strings.NewReader("web:\n"), "f"); err != nil {
-		t.Errorf("a node without attributes: %v", err)
+		t.Errorf("Read of a node without attributes = %v, want nil", err)
 	}
 }
 
@@ -180,7 +180,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		list, err := nodes.Read[attrs](strings.NewReader(text), "f")
 		if (err == nil) == (len(list) == 0) {
-			t.Errorf("%d nodes with error %v", len(list), err)
+			t.Errorf("Read = %d nodes, %v; want either nodes or an error", len(list), err)
 		}
 		for _, n := range list {
 			if n.Name == "" || n.Line < 1 {

@@ -7,23 +7,24 @@ import (
 	"reflect"
 	"regexp"
 
+	"github.com/bakestone-go/bakestone/bake"
 	"go.yaml.in/yaml/v3"
 )
 
-// A node's name becomes part of image names, host names and paths; the longest
-// leaves room for a stamp in the 128 characters of an AMI's name.
+// Node names become part of image names, host names and paths. The limit leaves room
+// for a timestamp in the 128 characters of an AMI name.
 const longestName = 100
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
-// defaulter and validator are what T may implement.
-type (
-	defaulter interface{ SetDefaults() }
-	validator interface{ Validate() error }
-)
+// A Defaulter is a pointer to attributes that sets defaults before a node is read, so
+// that keys missing in the file keep them.
+type Defaulter interface {
+	SetDefaults()
+}
 
 func parse[T any](text []byte, file string) ([]Node[T], error) {
-	found := &findings{file: file}
+	found := &problems{file: file}
 	top := topMapping(text, found)
 	if top == nil {
 		return nil, found.err()
@@ -38,7 +39,7 @@ func parse[T any](text []byte, file string) ([]Node[T], error) {
 		n := Node[T]{Name: key.Value, File: file, Line: key.Line}
 		before := len(found.all)
 		decode(&n.Attrs, value, n.Name, found)
-		if v, ok := any(&n.Attrs).(validator); ok && len(found.all) == before {
+		if v, ok := any(&n.Attrs).(bake.Validator); ok && len(found.all) == before {
 			for _, err := range unjoin(v.Validate()) {
 				found.add(n.Line, n.Name, err)
 			}
@@ -51,15 +52,15 @@ func parse[T any](text []byte, file string) ([]Node[T], error) {
 	return list, nil
 }
 
-// topMapping returns the mapping that is the one document of text, or nil
-// after it said what there is instead.
-func topMapping(text []byte, found *findings) *yaml.Node {
+// topMapping returns the mapping that is the only document of text. If there is none, it
+// adds a problem and returns nil.
+func topMapping(text []byte, found *problems) *yaml.Node {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	var doc yaml.Node
 	err := dec.Decode(&doc)
 	switch {
 	case errors.Is(err, io.EOF):
-		found.addf(0, "", "has no nodes")
+		found.addf(0, "", "the list is empty")
 		return nil
 	case err != nil:
 		found.addText(0, "", err.Error())
@@ -68,42 +69,41 @@ func topMapping(text []byte, found *findings) *yaml.Node {
 	var next yaml.Node
 	switch err := dec.Decode(&next); {
 	case err == nil:
-		found.addf(next.Line, "", "a second document begins; a node list is one")
+		found.addf(next.Line, "", "unexpected second document")
 	case !errors.Is(err, io.EOF):
 		found.addText(0, "", err.Error())
 	}
 	if len(doc.Content) == 0 {
-		found.addf(0, "", "has no nodes")
+		found.addf(0, "", "the list is empty")
 		return nil
 	}
 	top := doc.Content[0]
 	switch {
 	case top.Kind == yaml.ScalarNode && top.ShortTag() == nullTag,
 		top.Kind == yaml.MappingNode && len(top.Content) == 0:
-		found.addf(top.Line, "", "has no nodes")
+		found.addf(top.Line, "", "the list is empty")
 		return nil
 	case top.Kind != yaml.MappingNode:
-		found.addf(top.Line, "", "a node list maps names to attributes; this is a %s", kindName(top))
+		found.addf(top.Line, "", "invalid node list: want a mapping of names to attributes, got a %s", kindName(top))
 		return nil
 	}
 	return top
 }
 
-// checkName reports whether key is a good name that was not there before, and
-// adds it to lines.
-func checkName(key *yaml.Node, lines map[string]int, found *findings) bool {
+// checkName reports whether key is a valid new name, and adds it to lines.
+func checkName(key *yaml.Node, lines map[string]int, found *problems) bool {
 	name := key.Value
 	switch first, repeated := lines[name]; {
 	case key.Kind == yaml.ScalarNode && key.ShortTag() == mergeTag:
-		found.addf(key.Line, "", "a merge key joins attributes, not nodes")
+		found.addf(key.Line, "", "merge keys are only supported within nodes")
 	case key.Kind != yaml.ScalarNode:
-		found.addf(key.Line, "", "a node's name is a text; this is a %s", kindName(key))
+		found.addf(key.Line, "", "invalid node name: want a string, got a %s", kindName(key))
 	case !validName.MatchString(name):
-		found.addf(key.Line, "", "%q is no name for a node: it begins with a letter or digit, and goes on with those and . - _", name)
+		found.addf(key.Line, "", "invalid node name %q: want letters, digits, and . - _ after the first character", name)
 	case len(name) > longestName:
-		found.addf(key.Line, "", "the name %q has more than %d characters", name, longestName)
+		found.addf(key.Line, "", "node name %q exceeds %d characters", name, longestName)
 	case repeated:
-		found.addf(key.Line, name, "is already defined at line %d", first)
+		found.addf(key.Line, name, "already defined at line %d", first)
 	default:
 		lines[name] = key.Line
 		return true
@@ -111,13 +111,13 @@ func checkName(key *yaml.Node, lines map[string]int, found *findings) bool {
 	return false
 }
 
-// decode reads value into attrs, and adds whatever is wrong with it.
-func decode(attrs any, value *yaml.Node, node string, found *findings) {
-	if d, ok := attrs.(defaulter); ok {
+// decode reads value into attrs and adds its problems.
+func decode(attrs any, value *yaml.Node, node string, found *problems) {
+	if d, ok := attrs.(Defaulter); ok {
 		d.SetDefaults()
 	}
 	if value.Kind == yaml.ScalarNode && value.ShortTag() == nullTag {
-		return // "web:" alone is a node without attributes
+		return // "web:" alone: a node without attributes
 	}
 	unknown := &strict{node: node, found: found, seen: map[visit]bool{}}
 	unknown.check(value, reflect.TypeOf(attrs))
@@ -135,7 +135,7 @@ func decode(attrs any, value *yaml.Node, node string, found *findings) {
 	}
 }
 
-// unjoin returns the errors that err joins, or err alone.
+// unjoin returns the errors joined by err, or err itself.
 func unjoin(err error) []error {
 	if err == nil {
 		return nil

@@ -15,13 +15,12 @@ const (
 	mergeTag = "!!merge"
 )
 
-// strict finds the keys in one node's attributes that their type does not
-// have. The YAML library can do that only for a whole document, and then
-// without the order of its keys.
+// strict finds unknown keys in a node's attributes. The YAML library can do so only for
+// a whole document and loses the order of the keys.
 type strict struct {
 	node  string
-	found *findings
-	seen  map[visit]bool // an alias may lead in a circle
+	found *problems
+	seen  map[visit]bool // aliases may form a cycle
 }
 
 type visit struct {
@@ -40,7 +39,7 @@ func (s *strict) check(value *yaml.Node, into reflect.Type) {
 	for into.Kind() == reflect.Pointer {
 		into = into.Elem()
 	}
-	if readsItself(into) {
+	if unmarshalsItself(into) {
 		return
 	}
 	switch {
@@ -75,12 +74,12 @@ func (s *strict) checkStruct(value *yaml.Node, into reflect.Type) {
 		case known.rest != nil:
 			s.check(item, known.rest)
 		default:
-			s.found.addf(key.Line, s.node, "unknown attribute %q; known are %s", key.Value, strings.Join(known.names, ", "))
+			s.found.addf(key.Line, s.node, "unknown attribute %q; known: %s", key.Value, strings.Join(known.names, ", "))
 		}
 	}
 }
 
-// checkMerged checks what a merge key adds: one mapping or a list of them.
+// checkMerged checks the value of a merge key: a mapping or a list of mappings.
 func (s *strict) checkMerged(item *yaml.Node, into reflect.Type) {
 	if item.Kind == yaml.SequenceNode {
 		for _, one := range item.Content {
@@ -91,11 +90,11 @@ func (s *strict) checkMerged(item *yaml.Node, into reflect.Type) {
 	s.check(item, into)
 }
 
-// fields is what a struct can read, by the rules of the YAML library.
+// fields holds the keys of a struct by the rules of the YAML library.
 type fields struct {
 	byKey map[string]reflect.Type
 	names []string
-	rest  reflect.Type // of the inlined map's values, if there is one
+	rest  reflect.Type // the type of the inlined map's values, if any
 }
 
 func (f *fields) add(t reflect.Type) {
@@ -125,9 +124,8 @@ func (f *fields) add(t reflect.Type) {
 	}
 }
 
-// readsItself reports whether a value of type t decides on its own what the
-// text means, so that its fields say nothing about it.
-func readsItself(t reflect.Type) bool {
+// unmarshalsItself reports whether values of type t define their own syntax.
+func unmarshalsItself(t reflect.Type) bool {
 	if t == reflect.TypeFor[time.Time]() || t == reflect.TypeFor[yaml.Node]() {
 		return true
 	}

@@ -29,7 +29,7 @@ func fill(ctx context.Context, where *demo.Demo, regions []string) error {
 				name, age = "web", i-each+1
 			}
 			image, err := client.RegisterImage(ctx, &awsec2.RegisterImageInput{
-				Name:           aws.String(nodes.Stamp(name, where.Clock.Now().Add(-month*time.Duration(age)))),
+				Name:           aws.String(nodes.TimestampedName(name, where.Clock.Now().Add(-month*time.Duration(age)))),
 				RootDeviceName: aws.String("/dev/sda1"), VirtualizationType: aws.String("hvm"),
 				Architecture: ec2types.ArchitectureValuesX8664, EnaSupport: aws.Bool(true),
 				BlockDeviceMappings: []ec2types.BlockDeviceMapping{{

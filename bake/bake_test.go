@@ -18,12 +18,12 @@ var errPlanted = errors.New("planted")
 
 func failing(context.Context, bake.Machine) error { return errPlanted }
 
-func TestValidateReportsEverythingBeforeAnythingIsCreated(t *testing.T) {
+func TestBakeValidatesFirst(t *testing.T) {
 	b := baketest.NewBuilder(nil)
 	absent := &bake.Image{Name: "absent", Builder: b}
-	ring1 := &bake.Image{Name: "ring1", Builder: b}
-	ring2 := &bake.Image{Name: "ring2", Builder: b, From: ring1}
-	ring1.From = ring2
+	cycle1 := &bake.Image{Name: "cycle1", Builder: b}
+	cycle2 := &bake.Image{Name: "cycle2", Builder: b, From: cycle1}
+	cycle1.From = cycle2
 	self := &bake.Image{Name: "self", Builder: b}
 	self.From = self
 	_, err := bake.Bake(t.Context(), &bake.Options{Parallel: -1},
@@ -33,7 +33,7 @@ func TestValidateReportsEverythingBeforeAnythingIsCreated(t *testing.T) {
 		&bake.Image{Name: "bare"},
 		nil,
 		&bake.Image{Name: "child", Builder: b, From: absent},
-		ring1, ring2, self,
+		cycle1, cycle2, self,
 		&bake.Image{Name: "parts", Builder: b,
 			Provisioners: []bake.Provisioner{nil, bake.ProvisionFunc{}, (*bake.ProvisionFunc)(nil)},
 			Steps: []bake.Step{
@@ -41,7 +41,7 @@ func TestValidateReportsEverythingBeforeAnythingIsCreated(t *testing.T) {
 				{Name: "where", Do: nothing, At: 99},
 			},
 		},
-		&bake.Image{Name: "clash", Builder: b, Steps: []bake.Step{{Name: "launch machine", Do: nothing}}},
+		&bake.Image{Name: "conflict", Builder: b, Steps: []bake.Step{{Name: "launch machine", Do: nothing}}},
 	)
 	for _, want := range []string{
 		"Options.Parallel: must not be negative",
@@ -50,7 +50,7 @@ func TestValidateReportsEverythingBeforeAnythingIsCreated(t *testing.T) {
 		"image bare: Image.Builder: is required",
 		"image 5 of 11 is nil",
 		`image child: Image.From: image "absent" is not among the images to bake`,
-		"images are made from each other: ring1 from ring2 from ring1",
+		"images are made from each other: cycle1 from cycle2 from cycle1",
 		"images are made from each other: self from self",
 		"image parts: provision 1: is nil",
 		"image parts: provision 2: ProvisionFunc.Do: is required",
@@ -61,22 +61,22 @@ func TestValidateReportsEverythingBeforeAnythingIsCreated(t *testing.T) {
 		"image parts: where: Image.Steps[4].At: unknown point 99",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("the error lacks %q:\n%v", want, err)
+			t.Errorf("Bake of invalid images: error lacks %q:\n%v", want, err)
 		}
 	}
-	_, err = bake.Bake(t.Context(), nil, &bake.Image{Name: "clash", Builder: b,
+	_, err = bake.Bake(t.Context(), nil, &bake.Image{Name: "conflict", Builder: b,
 		Steps: []bake.Step{{Name: "launch machine", Do: nothing}}})
-	if err == nil || !strings.Contains(err.Error(), "image clash: launch machine: duplicate step name") {
-		t.Errorf("clash of step names: %v", err)
+	if err == nil || !strings.Contains(err.Error(), "image conflict: launch machine: duplicate step name") {
+		t.Errorf("Bake with a duplicate step name = %v, want an error that names it", err)
 	}
 	if left := b.Existing(); len(left) > 0 {
-		t.Errorf("created: %v", left)
+		t.Errorf("Bake of invalid images created %v", left)
 	}
 }
 
 func nothing(context.Context) error { return nil }
 
-func TestGraphSkipsOnlyWhatDependsOnTheFailed(t *testing.T) {
+func TestBakeSkipsDependentsOfFailedImage(t *testing.T) {
 	b := baketest.NewBuilder(nil)
 	bad := &bake.Image{Name: "bad", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: failing}}}
 	child := &bake.Image{Name: "child", Builder: b, From: bad}
@@ -84,7 +84,7 @@ func TestGraphSkipsOnlyWhatDependsOnTheFailed(t *testing.T) {
 	good := &bake.Image{Name: "good", Builder: b}
 	results, err := bake.Bake(t.Context(), nil, grandchild, child, good, bad)
 	if !errors.Is(err, errPlanted) || !errors.Is(err, bake.ErrSourceFailed) {
-		t.Errorf("error %v, want the planted one and those of the skipped", err)
+		t.Errorf("Bake = %v, want the planted error and ErrSourceFailed", err)
 	}
 	got := make([]string, 0, len(results))
 	for _, r := range results {
@@ -92,14 +92,14 @@ func TestGraphSkipsOnlyWhatDependsOnTheFailed(t *testing.T) {
 	}
 	want := "grandchild skipped, child skipped, good baked, bad failed"
 	if strings.Join(got, ", ") != want {
-		t.Errorf("results %v, want %s", got, want)
+		t.Errorf("Bake: results %v, want %s", got, want)
 	}
 	if !errors.Is(results[1].Err, bake.ErrSourceFailed) || !strings.Contains(results[1].Err.Error(), "bad") {
-		t.Errorf("child: %v, want it to name its source", results[1].Err)
+		t.Errorf("child: error %v, want ErrSourceFailed with the name of its source", results[1].Err)
 	}
 }
 
-func TestParallelIsLimited(t *testing.T) {
+func TestParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := baketest.NewBuilder(nil)
 		var now, most atomic.Int32
@@ -118,7 +118,7 @@ func TestParallelIsLimited(t *testing.T) {
 			t.Fatal(err)
 		}
 		if most.Load() != 4 || time.Since(start) != 3*time.Minute {
-			t.Errorf("%d at once, %v in all; want 4 and 3 minutes", most.Load(), time.Since(start))
+			t.Errorf("Parallel 4: %d builds at once, %v in total; want 4 and 3m0s", most.Load(), time.Since(start))
 		}
 	})
 }
@@ -137,10 +137,10 @@ func TestStopOnFailure(t *testing.T) {
 		late := &bake.Image{Name: "late", Builder: b, From: slow}
 		results, err := bake.Bake(t.Context(), &bake.Options{StopOnFailure: true}, slow, bad, late)
 		if !errors.Is(err, errPlanted) || !errors.Is(results[0].Err, bake.ErrStopped) {
-			t.Errorf("error %v", err)
+			t.Errorf("Bake = %v, slow: %v; want the planted error and ErrStopped", err, results[0].Err)
 		}
 		if results[0].Status != bake.StatusSkipped || results[1].Status != bake.StatusFailed || results[2].Status != bake.StatusSkipped {
-			t.Errorf("status %s, %s, %s", results[0].Status, results[1].Status, results[2].Status)
+			t.Errorf("statuses %s, %s, %s; want skipped, failed, skipped", results[0].Status, results[1].Status, results[2].Status)
 		}
 		if left := b.Existing(); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
@@ -148,7 +148,7 @@ func TestStopOnFailure(t *testing.T) {
 	})
 }
 
-func TestStepLimits(t *testing.T) {
+func TestStepRetryAndTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := baketest.NewBuilder(nil)
 		tries := 0
@@ -171,11 +171,11 @@ func TestStepLimits(t *testing.T) {
 		}
 		want := 3*time.Minute + (10+15+15)*time.Second
 		if took := time.Since(start); took != want || tries != 4 {
-			t.Errorf("%d tries in %v, want 4 in %v", tries, took, want)
+			t.Errorf("%d attempts in %v, want 4 in %v", tries, took, want)
 		}
 		for _, s := range results[0].Steps {
 			if s.Name == "flaky" && s.Attempts != 4 {
-				t.Errorf("recorded attempts: %d, want 4", s.Attempts)
+				t.Errorf("StepResult.Attempts = %d, want 4", s.Attempts)
 			}
 		}
 
@@ -185,12 +185,12 @@ func TestStepLimits(t *testing.T) {
 		}}}
 		_, err = bake.Bake(t.Context(), &bake.Options{StepTimeout: time.Minute}, img)
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "after 1m0s") {
-			t.Errorf("error %v, want the step's timeout", err)
+			t.Errorf("Bake = %v, want the timeout of the step", err)
 		}
 	})
 }
 
-func TestUndoIsBoundedAndItsErrorsAreJoined(t *testing.T) {
+func TestUndoErrorsAndTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := baketest.NewBuilder(nil)
 		var order []string
@@ -215,21 +215,21 @@ func TestUndoIsBoundedAndItsErrorsAreJoined(t *testing.T) {
 		results, err := bake.Bake(t.Context(), &bake.Options{UndoTimeout: time.Minute}, img)
 		var panicked *bake.PanicError
 		if !errors.Is(err, errPlanted) || !errors.Is(err, undoErr) || !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &panicked) {
-			t.Errorf("error %v, want all four", err)
+			t.Errorf("Bake = %v, want the errors of the step and of the three undos", err)
 		}
 		if strings.Join(order, " ") != "panics panics panics hangs first first first" {
-			t.Errorf("order %v, want each tried three times if there is time", order)
+			t.Errorf("undo order %v, want three attempts each within the timeout", order)
 		}
 		if took := time.Since(start); took != time.Minute+2*(1+2)*time.Second {
-			t.Errorf("took %v, want the bound of one undo and the pauses of two", took)
+			t.Errorf("clean-up took %v, want one timeout and the waits of two undos", took)
 		}
 		if results[0].Status != bake.StatusFailed {
-			t.Errorf("status %s", results[0].Status)
+			t.Errorf("status %s, want failed", results[0].Status)
 		}
 	})
 }
 
-func TestPublishFailureKeepsTheArtifact(t *testing.T) {
+func TestPublisherFailureKeepsArtifact(t *testing.T) {
 	b := baketest.NewBuilder(nil)
 	var published []string
 	img := &bake.Image{Name: "published", Builder: b, Publishers: []bake.Publisher{
@@ -242,27 +242,27 @@ func TestPublishFailureKeepsTheArtifact(t *testing.T) {
 	results, err := bake.Bake(t.Context(), nil, img)
 	var named *bake.Error
 	if !errors.As(err, &named) || named.Step != "publish 2" {
-		t.Errorf("error %v, want it to name the publisher", err)
+		t.Errorf("Bake = %v, want an error in step \"publish 2\"", err)
 	}
 	if results[0].Artifact == nil || len(published) != 1 || published[0] != results[0].Artifact.ID() {
-		t.Errorf("artifact %v, published %v", results[0].Artifact, published)
+		t.Errorf("artifact %v, published %v; want the artifact published once", results[0].Artifact, published)
 	}
 	if existing := b.Existing(); len(existing) != 1 {
-		t.Errorf("existing %v, want the artifact alone", existing)
+		t.Errorf("existing %v, want only the artifact", existing)
 	}
 }
 
-func TestRetryOfUserStepAndPhases(t *testing.T) {
+func TestStepPoints(t *testing.T) {
 	b := baketest.NewBuilder(nil)
 	var order []string
-	at := func(name string, phase bake.Point) bake.Step {
-		return bake.Step{Name: name, At: phase, Do: func(context.Context) error {
+	at := func(name string, point bake.Point) bake.Step {
+		return bake.Step{Name: name, At: point, Do: func(context.Context) error {
 			order = append(order, name)
 			return nil
 		}}
 	}
 	img := &bake.Image{
-		Name: "phases", Builder: b,
+		Name: "points", Builder: b,
 		Steps: []bake.Step{
 			at("promoted", bake.AfterPromote), at("captured", bake.AfterCapture), at("provisioned", bake.BeforeCapture),
 			at("reachable", bake.BeforeProvision), at("start", bake.BeforeLaunch),
@@ -281,6 +281,6 @@ func TestRetryOfUserStepAndPhases(t *testing.T) {
 	}
 	want := "start reachable provisioner provisioned captured check promoted"
 	if got := strings.Join(order, " "); got != want {
-		t.Errorf("order %q, want %q", got, want)
+		t.Errorf("steps ran in order %q, want %q", got, want)
 	}
 }

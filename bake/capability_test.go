@@ -38,7 +38,7 @@ type wrapping struct{ bake.Provisioner }
 
 func (w wrapping) Unwrap() bake.Provisioner { return w.Provisioner }
 
-// forms returns the ways in which a user's code may hand over r.
+// forms returns the forms in which a caller may pass r.
 func forms(r registering) map[string]bake.Provisioner {
 	return map[string]bake.Provisioner{
 		"value": r, "address": &r, "embedded": embedding{r}, "embedded address": &embedding{r},
@@ -72,8 +72,7 @@ func TestProvisionerKeepsCapabilities(t *testing.T) {
 	}
 }
 
-// An address and a wrapper leave the fingerprint alone; a type that embeds
-// another is a provisioner of its own.
+// The inputs include the type, so only embedding changes them.
 func TestInputsOfWrappedProvisioner(t *testing.T) {
 	sum := func(p bake.Provisioner) string {
 		in, err := bake.InputsOf(p)
@@ -93,7 +92,7 @@ func TestInputsOfWrappedProvisioner(t *testing.T) {
 	}
 }
 
-// wrappedBuilder embeds the interface, as decorators of users do.
+// wrappedBuilder embeds the interface, like a decorator in a caller's code.
 type wrappedBuilder struct{ bake.Builder }
 
 func (w wrappedBuilder) Unwrap() bake.Builder { return w.Builder }

@@ -19,7 +19,7 @@ type declared func(in *bake.Inputs) error
 func (declared) Provision(context.Context, bake.Machine) error { return nil }
 func (d declared) DeclareInputs(in *bake.Inputs) error         { return d(in) }
 
-// TestInputs changes one thing after another, and wants another sum each time.
+// TestInputs changes one input after another and expects a new sum each time.
 func TestInputs(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -53,17 +53,17 @@ func TestInputs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if text := in.String(); strings.Contains(text, "left out") || strings.Contains(text, ".git") || strings.Contains(text, ".tmp") {
-			t.Errorf("what is left out is there:\n%s", text)
+			t.Errorf("Inputs contain excluded files:\n%s", text)
 		}
 		return in.Sum()
 	}
 	known := map[string]string{sum(): "the first"}
 	if len(known) != 1 || known[sum()] == "" {
-		t.Fatal("equal inputs have different sums")
+		t.Fatal("Sum of equal inputs differs")
 	}
-	tree["a/c.tmp"].Data = []byte("left out, too")
+	tree["a/c.tmp"].Data = []byte("left out again")
 	if known[sum()] == "" {
-		t.Error("what is left out counts")
+		t.Error("Sum depends on an excluded file")
 	}
 	for name, change := range map[string]func(){
 		"a value":             func() { value = "v2" },
@@ -79,7 +79,7 @@ func TestInputs(t *testing.T) {
 		change()
 		got := sum()
 		if same := known[got]; same != "" {
-			t.Errorf("after %s the sum is that of %s", name, same)
+			t.Errorf("Sum after changing %s equals that after %s", name, same)
 		}
 		known[got] = name
 	}
@@ -106,21 +106,21 @@ func TestInputsOfParts(t *testing.T) {
 		return in.Sum()
 	}
 	if both("1", "2") == both("2", "1") {
-		t.Error("the order does not count")
+		t.Error("Sum does not depend on the order of provisioners")
 	}
 	if list("a b", "c") == list("a", "b c") {
-		t.Error("where one string of a list ends does not count")
+		t.Error("Sum does not depend on the boundaries of list elements")
 	}
 	nothing := bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error { return nil }}
 	missing := declared(func(in *bake.Inputs) error { return in.File("script", nil, filepath.Join(t.TempDir(), "missing")) })
 	_, err := bake.InputsOf(nothing, missing)
 	for _, want := range []string{"1: ProvisionFunc.Version: is required", "2: script: "} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q in it", err, want)
+			t.Errorf("InputsOf = %v, want %q in it", err, want)
 		}
 	}
 	if _, err := bake.InputsOf(declared(func(in *bake.Inputs) error { return in.Tree("t", fstest.MapFS{}, "", []string{"["}) })); err == nil {
-		t.Error("a bad pattern is no error")
+		t.Error("Tree with an invalid pattern = nil, want an error")
 	}
 }
 

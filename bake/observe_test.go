@@ -19,12 +19,12 @@ import (
 	"github.com/bakestone-go/bakestone/bake/baketest"
 )
 
-const password = //nolint:gosec // made up for this test
+const password = //nolint:gosec // test data
 `p'ss "word" + more`
 
-// TestSecretsAreMaskedEverywhere lets a command print its secret in many
-// encodings and fail, and looks for it in all that a build gives out.
-func TestSecretsAreMaskedEverywhere(t *testing.T) {
+// A failing command prints its secret in many encodings; no output of the build may
+// contain it.
+func TestSecretsMaskedInAllOutput(t *testing.T) {
 	quoted, err := json.Marshal(password)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestSecretsAreMaskedEverywhere(t *testing.T) {
 	}, img)
 	var exit *bake.ExitError
 	if !errors.As(err, &exit) || exit.Status != 3 {
-		t.Fatalf("error %v, want exit status 3", err)
+		t.Fatalf("Bake = %v, want exit status 3", err)
 	}
 	record, readErr := os.ReadFile(dir + "/" + results[0].Build + ".json")
 	if readErr != nil {
@@ -66,11 +66,11 @@ func TestSecretsAreMaskedEverywhere(t *testing.T) {
 	} {
 		for _, form := range append(forms, base64.StdEncoding.EncodeToString([]byte(password))) {
 			if strings.Contains(text, form) {
-				t.Errorf("the %s show %q", where, form)
+				t.Errorf("%s contain %q", where, form)
 			}
 		}
 		if !strings.Contains(text, "[redacted]") {
-			t.Errorf("the %s show nothing redacted: %s", where, text)
+			t.Errorf("%s lack [redacted]: %s", where, text)
 		}
 	}
 }
@@ -90,24 +90,24 @@ func TestSecretNeverPrints(t *testing.T) {
 		fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %s %q %x", s, s, s, s, s, s), s.Value.String(), string(data), log.String(),
 	} {
 		if strings.Contains(text, "hidden") || strings.Contains(text, hex.EncodeToString([]byte("hidden"))) {
-			t.Errorf("shown in %q", text)
+			t.Errorf("secret visible in %q", text)
 		}
 	}
 }
 
-func TestKeepMachineWithoutKeeperCleansUp(t *testing.T) {
+func TestKeepMachineUnsupported(t *testing.T) {
 	b := baketest.NewBuilder(nil)
 	img := &bake.Image{Name: "kept", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: failing}}}
 	results, err := bake.Bake(t.Context(), &bake.Options{OnFailure: bake.KeepMachine}, img)
 	if !errors.Is(err, errPlanted) || results[0].Kept != nil {
-		t.Errorf("error %v, kept %v", err, results[0].Kept)
+		t.Errorf("Bake = %v, kept %v; want the planted error and no machine", err, results[0].Kept)
 	}
 	if left := b.Existing(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
 
-// brokenStore fails the n-th time that it is to save.
+// brokenStore fails the save numbered failAt.
 type brokenStore struct {
 	bake.Store
 	saves, failAt int
@@ -121,7 +121,7 @@ func (s *brokenStore) Save(ctx context.Context, r *bake.Record) error {
 	return s.Store.Save(ctx, r)
 }
 
-func TestRecordThatCannotBeSavedFailsTheBuild(t *testing.T) {
+func TestSaveFailureFailsBuild(t *testing.T) {
 	for at := 1; ; at++ {
 		b := baketest.NewBuilder(nil)
 		store := &brokenStore{Store: bake.DirStore(t.TempDir()), failAt: at}
@@ -129,15 +129,15 @@ func TestRecordThatCannotBeSavedFailsTheBuild(t *testing.T) {
 		results, err := bake.Bake(t.Context(), &bake.Options{Store: store}, img)
 		if store.saves < at {
 			if at < 12 {
-				t.Errorf("only %d saves in a build", at-1)
+				t.Errorf("%d saves in a build, want at least 11", at-1)
 			}
 			return
 		}
 		if !errors.Is(err, errPlanted) {
-			t.Fatalf("save %d failed: error %v", at, err)
+			t.Fatalf("Bake after failed save %d = %v, want the planted error", at, err)
 		}
 		if results[0].Artifact == nil && len(b.Existing()) > 0 {
-			t.Errorf("save %d failed: left behind: %v", at, b.Existing())
+			t.Errorf("Bake after failed save %d left %v", at, b.Existing())
 		}
 	}
 }
@@ -146,10 +146,10 @@ func TestDirStore(t *testing.T) {
 	dir := t.TempDir() + "/records"
 	store := bake.DirStore(dir)
 	if builds, err := store.List(t.Context()); err != nil || len(builds) != 0 {
-		t.Errorf("List of nothing: %v, %v", builds, err)
+		t.Errorf("List of an empty store = %v, %v", builds, err)
 	}
 	if _, err := store.Load(t.Context(), "none"); !errors.Is(err, bake.ErrNoRecord) {
-		t.Errorf("Load of nothing: %v", err)
+		t.Errorf("Load(none) = %v, want ErrNoRecord", err)
 	}
 	for _, id := range []string{"b", "a"} {
 		if err := store.Save(t.Context(), &bake.Record{Build: id, Image: "i" + id}); err != nil {
@@ -172,7 +172,7 @@ func TestDirStore(t *testing.T) {
 	}
 }
 
-func TestProgressReadsAsAStory(t *testing.T) {
+func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
 			m.On("install", baketest.Reply{Stdout: "one\ntwo\n"})

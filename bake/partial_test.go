@@ -9,18 +9,17 @@ import (
 	"github.com/bakestone-go/bakestone/bake/baketest"
 )
 
-// A step after the checks can fail without taking the artifact with it; not so
-// a build that was cancelled there.
-func TestPartialErrorKeepsTheArtifact(t *testing.T) {
+// A PartialError after the checks keeps the artifact, unless the build was canceled.
+func TestPartialError(t *testing.T) {
 	for name, test := range map[string]struct {
 		err      error
 		cancel   bool
 		status   bake.Status
 		artifact bool
 	}{
-		"partial":   {err: &bake.PartialError{Err: errPlanted}, status: bake.StatusFailed, artifact: true},
-		"whole":     {err: errPlanted, status: bake.StatusFailed},
-		"cancelled": {err: &bake.PartialError{Err: errPlanted}, cancel: true, status: bake.StatusCanceled},
+		"partial":  {err: &bake.PartialError{Err: errPlanted}, status: bake.StatusFailed, artifact: true},
+		"whole":    {err: errPlanted, status: bake.StatusFailed},
+		"canceled": {err: &bake.PartialError{Err: errPlanted}, cancel: true, status: bake.StatusCanceled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -43,10 +42,10 @@ func TestPartialErrorKeepsTheArtifact(t *testing.T) {
 			}
 			results, err := bake.Bake(ctx, &bake.Options{Store: store}, img)
 			if !errors.Is(err, errPlanted) || results[0].Status != test.status || published {
-				t.Errorf("%v, %s, published %t; want the planted error and %s", err, results[0].Status, published, test.status)
+				t.Errorf("Bake = %v, status %s, published %t; want the planted error, %s, false", err, results[0].Status, published, test.status)
 			}
 			if got := results[0].Artifact != nil; got != test.artifact || (len(b.Existing()) == 1) != test.artifact {
-				t.Errorf("artifact %v, on the platform %v", results[0].Artifact, b.Existing())
+				t.Errorf("artifact %v, existing %v", results[0].Artifact, b.Existing())
 			}
 			rec, err := store.Load(t.Context(), results[0].Build)
 			if err != nil || rec.Good != test.artifact {

@@ -12,7 +12,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake/baketest"
 )
 
-// An image that is only tried out leaves nothing, and nobody hears of it.
+// ProvisionOnly leaves nothing behind and runs neither checks nor publishers.
 func TestProvisionOnly(t *testing.T) {
 	b := baketest.NewBuilder(nil)
 	var log []string
@@ -37,7 +37,7 @@ func TestProvisionOnly(t *testing.T) {
 		Checks:     []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { note("check"); return nil }}},
 		Publishers: []bake.Publisher{bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error { note("publish"); return nil }}},
 	}
-	// There is an artifact of the fingerprint, which is no reason not to try.
+	// An existing artifact with the fingerprint must not be reused.
 	whole := *img
 	whole.ProvisionOnly, whole.Steps = false, nil
 	if _, err := bake.Bake(t.Context(), nil, &whole); err != nil {
@@ -51,10 +51,10 @@ func TestProvisionOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := results[0]; r.Status != bake.StatusProvisioned || r.Artifact != nil || r.Err != nil {
-		t.Errorf("result: %+v", r)
+		t.Errorf("Bake: result %+v, want StatusProvisioned without an artifact", r)
 	}
 	if diff := cmp.Diff([]string{"provision", "provisioned", "undo provisioned canceled"}, log); diff != "" {
-		t.Errorf("what was done (-want +got):\n%s", diff)
+		t.Errorf("steps (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(before, b.Existing()); diff != "" {
 		t.Errorf("left behind (-before +after):\n%s", diff)
@@ -64,15 +64,15 @@ func TestProvisionOnly(t *testing.T) {
 	img.Provisioners = []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error { return errPlanted }}}
 	results, err = bake.Bake(t.Context(), nil, img)
 	if !errors.Is(err, errPlanted) || results[0].Status != bake.StatusFailed {
-		t.Errorf("a provisioner failed: %+v, %v", results[0], err)
+		t.Errorf("Bake with a failing provisioner = %+v, %v", results[0], err)
 	}
 
 	layer := &bake.Image{Name: "layer", Builder: b, From: img}
 	if err := bake.Validate(nil, img, layer); err == nil || !strings.Contains(err.Error(), `image layer: Image.From: image "tried" sets ProvisionOnly`) {
-		t.Errorf("an image from one that is tried out: %v", err)
+		t.Errorf("Validate of an image from a ProvisionOnly one = %v, want an error", err)
 	}
 	layer.ProvisionOnly, img.ProvisionOnly = true, false
 	if err := bake.Validate(nil, img, layer); err != nil {
-		t.Errorf("a layer can be tried out: %v", err)
+		t.Errorf("Validate of a ProvisionOnly layer = %v, want nil", err)
 	}
 }

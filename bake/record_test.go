@@ -8,7 +8,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake/baketest"
 )
 
-// A recorder keeps the last record.
+// A recorder is a Store that keeps the last record.
 type recorder struct {
 	bake.Store
 
@@ -20,10 +20,9 @@ func (r *recorder) Save(_ context.Context, record *bake.Record) error {
 	return nil
 }
 
-// The clean-up of a good build removes what only an artifact that is not good
-// could need again: that it is good is recorded before. That the build has ended
-// is recorded when nothing is left to do.
-func TestRecordOfTheEnd(t *testing.T) {
+// The record says that the artifact is good before the clean-up starts, and has a
+// status only after it.
+func TestRecordDuringCleanUp(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		store := &recorder{}
 		var atUndo bake.Record
@@ -46,10 +45,10 @@ func TestRecordOfTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		if atUndo.Good == fails || atUndo.Status != "" || (atUndo.Error != "") != fails {
-			t.Errorf("when the clean-up began: good %t, status %q, error %q", atUndo.Good, atUndo.Status, atUndo.Error)
+			t.Errorf("record at the start of the clean-up: good %t, status %q, error %q", atUndo.Good, atUndo.Status, atUndo.Error)
 		}
 		if store.last.Status != results[0].Status {
-			t.Errorf("status %q, want %q", store.last.Status, results[0].Status)
+			t.Errorf("last record: status %q, want %q", store.last.Status, results[0].Status)
 		}
 	}
 }

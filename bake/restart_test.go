@@ -15,8 +15,8 @@ import (
 
 var errReclaimed = errors.New("reclaimed")
 
-// A spotBuilder is a platform that takes machines away: whatever fails with
-// errReclaimed may be begun again, so often.
+// A spotBuilder is an in-memory builder that restarts after errReclaimed, up to
+// restarts times per session.
 type spotBuilder struct {
 	*baketest.Builder
 
@@ -39,8 +39,8 @@ func (s *spotSession) Restart(_ context.Context, cause error) bool {
 	return errors.Is(cause, errReclaimed) && s.left >= 0
 }
 
-// losing fails as often as it says, as if the machine had gone.
-func losing(times int) func(context.Context, bake.Machine) error {
+// reclaimed fails with errReclaimed the given number of times.
+func reclaimed(times int) func(context.Context, bake.Machine) error {
 	return func(ctx context.Context, m bake.Machine) error {
 		if times--; times >= 0 {
 			return errReclaimed
@@ -49,7 +49,7 @@ func losing(times int) func(context.Context, bake.Machine) error {
 	}
 }
 
-func TestLostMachineRestartsTheBuild(t *testing.T) {
+func TestRestartAfterReclaim(t *testing.T) {
 	var log []string
 	note := func(name string, at bake.Point) bake.Step {
 		return bake.Step{
@@ -67,20 +67,20 @@ func TestLostMachineRestartsTheBuild(t *testing.T) {
 		if e.Kind == bake.BuildRestarted {
 			restarted++
 			if e.Err != errReclaimed.Error() || e.Step == "" {
-				t.Errorf("the event of the restart: %+v", e)
+				t.Errorf("BuildRestarted event %+v, want the cause and a step", e)
 			}
 		}
 	}}, &bake.Image{
 		Name: "spot", Builder: b,
 		Steps:        []bake.Step{note("before", bake.BeforeLaunch), note("prepare", bake.BeforeProvision), note("after", bake.AfterCapture)},
-		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: losing(1)}},
-		Checks:       []bake.Check{bake.CheckFunc{Do: losing(2)}},
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: reclaimed(1)}},
+		Checks:       []bake.Check{bake.CheckFunc{Do: reclaimed(2)}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if restarted != 3 {
-		t.Errorf("%d restarts, want 1 of the build and 2 of the check", restarted)
+		t.Errorf("%d restarts, want 3: one of the build and two of the check", restarted)
 	}
 	want := []string{
 		"before", "prepare", "undo prepare failed", "prepare", "after",
@@ -90,16 +90,16 @@ func TestLostMachineRestartsTheBuild(t *testing.T) {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
 	if got := b.Existing(); !slices.Equal(got, []string{results[0].Artifact.ID()}) {
-		t.Errorf("there is %v, want the artifact alone", got)
+		t.Errorf("existing %v, want only the artifact", got)
 	}
 	for _, s := range results[0].Steps {
 		if s.Err != nil || s.Attempts != 1 {
-			t.Errorf("result of %s: %d attempts, %v", s.Name, s.Attempts, s.Err)
+			t.Errorf("step %s: %d attempts, error %v; want 1, nil", s.Name, s.Attempts, s.Err)
 		}
 	}
 }
 
-func TestLostMachineGivesUp(t *testing.T) {
+func TestRestartLimits(t *testing.T) {
 	for name, test := range map[string]struct {
 		restarts int
 		cause    error
@@ -108,7 +108,7 @@ func TestLostMachineGivesUp(t *testing.T) {
 	}{
 		"too often":     {restarts: 2, cause: errReclaimed, want: errReclaimed},
 		"another cause": {restarts: 2, cause: errPlanted, want: errPlanted},
-		"cancelled":     {restarts: 1 << 30, cause: errReclaimed, cancel: true, want: context.Canceled},
+		"canceled":      {restarts: 1 << 30, cause: errReclaimed, cancel: true, want: context.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -124,10 +124,10 @@ func TestLostMachineGivesUp(t *testing.T) {
 				}},
 			}})
 			if !errors.Is(err, test.want) || !errors.Is(err, test.cause) {
-				t.Errorf("error %v, want %v", err, test.want)
+				t.Errorf("Bake = %v, want %v", err, test.want)
 			}
 			if test.restarts == 2 && test.cause == errReclaimed && tries != 3 { //nolint:errorlint // the test's own value
-				t.Errorf("%d tries, want 3", tries)
+				t.Errorf("%d attempts, want 3", tries)
 			}
 			if left := b.Existing(); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
@@ -136,10 +136,9 @@ func TestLostMachineGivesUp(t *testing.T) {
 	}
 }
 
-// TestRestartThatCannotUndo ends: nothing is launched while an earlier machine
-// may still be there.
-func TestRestartThatCannotUndo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // undo pauses between its tries
+// A failed undo ends the build, since the earlier machine may still exist.
+func TestRestartUndoFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // undo waits between attempts
 		b := &spotBuilder{baketest.NewBuilder(nil), 5}
 		tries := 0
 		_, err := bake.Bake(t.Context(), nil, &bake.Image{
@@ -154,13 +153,13 @@ func TestRestartThatCannotUndo(t *testing.T) {
 			}}},
 		})
 		if tries != 1 || !errors.Is(err, errReclaimed) || !errors.Is(err, errPlanted) {
-			t.Errorf("%d tries and error %v, want one, and both errors", tries, err)
+			t.Errorf("%d attempts, error %v; want 1 and both errors", tries, err)
 		}
 	})
 }
 
-// TestArtifactEndsRestarts loses the machine when there is an artifact already.
-func TestArtifactEndsRestarts(t *testing.T) {
+// Once there is an artifact, losing the machine does not restart the build.
+func TestNoRestartAfterCapture(t *testing.T) {
 	tries := 0
 	_, err := bake.Bake(t.Context(), nil, &bake.Image{
 		Name: "spot", Builder: &spotBuilder{baketest.NewBuilder(nil), 5},
@@ -170,6 +169,6 @@ func TestArtifactEndsRestarts(t *testing.T) {
 		}}},
 	})
 	if tries != 1 || !errors.Is(err, errReclaimed) {
-		t.Errorf("%d tries and error %v, want one", tries, err)
+		t.Errorf("%d attempts, error %v; want 1 and errReclaimed", tries, err)
 	}
 }

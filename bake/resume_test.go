@@ -14,7 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake/baketest"
 )
 
-// records is a Store that can be told to keep what it has.
+// records is a Store that can freeze the record of an image.
 type records struct {
 	bake.Store
 
@@ -41,7 +41,7 @@ func (r *records) freeze(image string) {
 	r.frozen[image] = true
 }
 
-// of is what another process reads of the builds of images.
+// of returns the records of images as another process reads them.
 func (r *records) of(t *testing.T, images ...string) []*bake.Record {
 	t.Helper()
 	list := make([]*bake.Record, 0, len(images))
@@ -55,7 +55,7 @@ func (r *records) of(t *testing.T, images ...string) []*bake.Record {
 	return list
 }
 
-// undying is a builder in memory of a process that is killed: it undoes nothing.
+// undying is an in-memory builder without undos, like that of a killed process.
 type undying struct{ *baketest.Builder }
 
 func (u undying) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
@@ -76,8 +76,8 @@ func withoutUndo(steps []bake.Step) []bake.Step {
 	return steps
 }
 
-// A life is the provisioners, checks and publishers of an image that notes what
-// is done, and kills its process within one of them.
+// A life defines an image whose provisioners, checks and publishers record that they
+// ran. The one named kill simulates that the process is killed.
 type life struct {
 	done  []string
 	kill  string
@@ -113,19 +113,18 @@ func (l *life) image(b bake.Builder) *bake.Image {
 	}
 }
 
-// killed is the record of a process that was killed in the midst of something.
+// killed returns the record of a build whose process was killed in the given part.
 func killed(t *testing.T, memory *baketest.Builder, at string) *bake.Record {
 	t.Helper()
 	l := &life{kill: at, store: newRecords()}
 	if _, err := bake.Bake(t.Context(), &bake.Options{Store: l.store}, l.image(undying{memory})); !errors.Is(err, errPlanted) {
-		t.Fatalf("error %v", err)
+		t.Fatalf("Bake of the killed build = %v, want the planted error", err)
 	}
 	return l.store.of(t, "web")[0]
 }
 
-// What was done is not done again, but for what was being done when the process
-// ended; and there is a machine to do it on.
-func TestResumeGoesOn(t *testing.T) {
+// A resumed build repeats only the step that was running, on a connected machine.
+func TestResume(t *testing.T) {
 	for at, want := range map[string]string{"a": "abcdef", "b": "bcdef", "c": "cdef", "d": "def", "e": "ef", "f": "f"} {
 		memory := baketest.NewBuilder(nil)
 		rec := killed(t, memory, at)
@@ -142,28 +141,28 @@ func TestResumeGoesOn(t *testing.T) {
 			continue
 		}
 		if got := strings.Join(l.done, ""); got != want {
-			t.Errorf("killed in %s: %s was done, want %s", at, got, want)
+			t.Errorf("killed in %s: parts run after resume %s, want %s", at, got, want)
 		}
 		r := results[0]
 		if r.Build != rec.Build || !r.Started.Equal(rec.Started) || r.Status != bake.StatusBaked {
 			t.Errorf("killed in %s: build %s of %v %s, want %s of %v", at, r.Build, r.Started, r.Status, rec.Build, rec.Started)
 		}
 		if step := rec.Steps[len(rec.Steps)-1].Name; !slices.Equal(resumed, []string{"build resumed", step}) {
-			t.Errorf("killed in %s: events %q, want one that it is resumed at %s", at, resumed, step)
+			t.Errorf("killed in %s: events %q, want BuildResumed at %s", at, resumed, step)
 		}
 		if existing := memory.Existing(); len(existing) != 1 || existing[0] != r.Artifact.ID() {
-			t.Errorf("killed in %s: there are %v, want %v alone", at, existing, r.Artifact)
+			t.Errorf("killed in %s: existing %v, want only %v", at, existing, r.Artifact)
 		}
-		// Once it has ended, its end is all that is left of it.
+		// Resuming an ended build only returns its result.
 		opts.Resume = l.store.of(t, "web")
 		again, err := bake.Bake(t.Context(), opts, l.image(memory))
 		if err != nil || again[0].Status != bake.StatusBaked || again[0].Artifact.ID() != r.Artifact.ID() || strings.Join(l.done, "") != want {
-			t.Errorf("killed in %s, ended: %v, %v, done %v", at, again[0], err, l.done)
+			t.Errorf("killed in %s: Bake of the ended build = %v, %v; parts run %v", at, again[0], err, l.done)
 		}
 	}
 }
 
-// A build that cannot go on is cleaned up, with the error that it has.
+// A build that cannot continue is cleaned up and keeps its error.
 func TestResumeCleansUp(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*bake.Record)
@@ -174,7 +173,7 @@ func TestResumeCleansUp(t *testing.T) {
 			rec.Steps[3].State, rec.Steps[3].Error = bake.StepFailed, "out of paper"
 		}, "image web: provision 2: out of paper", bake.StatusFailed},
 		"cleaning up": {func(rec *bake.Record) {
-			rec.Steps[3].State, rec.Steps[3].Error, rec.Error = bake.StepUndone, "out of paper", "whatever"
+			rec.Steps[3].State, rec.Steps[3].Error, rec.Error = bake.StepUndone, "out of paper", "another"
 		}, "image web: provision 2: out of paper", bake.StatusFailed},
 		"ending": {func(rec *bake.Record) { rec.Error = "stopped" }, "image web: stopped", bake.StatusFailed},
 		"launching again": {func(rec *bake.Record) {
@@ -197,23 +196,23 @@ func TestResumeCleansUp(t *testing.T) {
 		results, err := bake.Bake(ctx, &bake.Options{Resume: []*bake.Record{rec}, Store: l.store}, l.image(memory))
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), test.want) || results[0].Status != test.status {
-			t.Errorf("%s: %s, error %v, want %q", name, results[0].Status, err, test.want)
+			t.Errorf("%s: status %s, error %v; want %q", name, results[0].Status, err, test.want)
 		}
 		if left := memory.Existing(); len(left) > 0 || len(l.done) > 0 {
-			t.Errorf("%s: left %v, done %v", name, left, l.done)
+			t.Errorf("%s: existing %v, parts run %v; want none", name, left, l.done)
 		}
 		if test.status != bake.StatusFailed {
 			continue
 		}
 		if again, againErr := bake.Bake(t.Context(), &bake.Options{Resume: l.store.of(t, "web")}, l.image(memory)); name != "expired" &&
 			(againErr == nil || againErr.Error() != err.Error() || again[0].Status != test.status) {
-			t.Errorf("%s, ended: %s, error %v, want %v", name, again[0].Status, againErr, err)
+			t.Errorf("%s: Bake of the ended build: status %s, error %v; want %v", name, again[0].Status, againErr, err)
 		}
 	}
 }
 
-// Of images that are made from each other, each goes on where it was; what is
-// left of one whose source has failed is removed.
+// Each image of a chain resumes at its own step. If the source failed, the leftovers
+// of the dependent build are removed.
 func TestResumeLayers(t *testing.T) {
 	chain := func(b bake.Builder, lay func(context.Context, bake.Machine) error) []*bake.Image {
 		base := &bake.Image{Name: "base", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
@@ -228,7 +227,7 @@ func TestResumeLayers(t *testing.T) {
 			return errPlanted
 		})...)
 		if left := memory.Existing(); !errors.Is(err, errPlanted) || len(left) != 2 {
-			t.Fatalf("left %v, error %v", left, err)
+			t.Fatalf("existing %v, error %v; want 2 resources and the planted error", left, err)
 		}
 		recs := store.of(t, "base", "layer")
 		if failed {
@@ -237,7 +236,7 @@ func TestResumeLayers(t *testing.T) {
 		results, err := bake.Bake(t.Context(), &bake.Options{Resume: recs}, chain(memory, nothingOn)...)
 		if failed {
 			if left := memory.Existing(); !errors.Is(err, bake.ErrSourceFailed) || results[1].Status != bake.StatusSkipped || len(left) != 1 {
-				t.Errorf("layer %s, left %v, error %v", results[1].Status, left, err)
+				t.Errorf("layer: status %s, existing %v, error %v; want skipped, 1 resource, ErrSourceFailed", results[1].Status, left, err)
 			}
 			continue
 		}
@@ -245,7 +244,7 @@ func TestResumeLayers(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := memory.ReadFile(results[1].Artifact.ID(), "/base"); string(got) != "once" || err != nil {
-			t.Errorf("the layer has %q of the base, %v", got, err)
+			t.Errorf("ReadFile(/base) = %q, %v; want \"once\"", got, err)
 		}
 	}
 }
@@ -260,10 +259,10 @@ func TestResumeValidates(t *testing.T) {
 	other.Provisioners = slices.Insert(other.Provisioners, 1, other.Provisioners[0])
 	other.Provisioners[1], other.Provisioners[2] = other.Provisioners[2], other.Provisioners[1]
 	other.Provisioners = other.Provisioners[:1]
-	stranger := *rec
-	stranger.Image = "db"
-	spoilt := *rec
-	spoilt.Session = json.RawMessage(`{"machine": 7}`)
+	foreign := *rec
+	foreign.Image = "db"
+	corrupt := *rec
+	corrupt.Session = json.RawMessage(`{"machine": 7}`)
 	same := (&life{}).image(memory)
 	for _, test := range []struct {
 		img  *bake.Image
@@ -271,17 +270,17 @@ func TestResumeValidates(t *testing.T) {
 		want string
 	}{
 		{same, []*bake.Record{nil}, "Options.Resume[0]: is nil"},
-		{same, []*bake.Record{&stranger}, `Options.Resume[0]: build ` + rec.Build + `: image "db" is not among the images`},
+		{same, []*bake.Record{&foreign}, `Options.Resume[0]: build ` + rec.Build + `: image "db" is not among the images`},
 		{same, []*bake.Record{rec, rec}, "image web: Options.Resume[1]: build " + rec.Build + ": duplicate record"},
-		{same, []*bake.Record{&spoilt}, "image web: Options.Resume: build " + rec.Build + ": recorded session: "},
+		{same, []*bake.Record{&corrupt}, "image web: Options.Resume: build " + rec.Build + ": recorded session: "},
 		{other, []*bake.Record{rec}, "image web: Options.Resume: build " + rec.Build + ` belongs to another definition: step "provision 2" not found`},
 	} {
 		_, err := bake.Bake(t.Context(), &bake.Options{Resume: test.recs}, test.img)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("error %v, want %q", err, test.want)
+			t.Errorf("Bake = %v, want %q", err, test.want)
 		}
 	}
 	if got := memory.Existing(); !slices.Equal(got, existing) {
-		t.Errorf("there are %v, want %v as before", got, existing)
+		t.Errorf("existing %v, want %v", got, existing)
 	}
 }

@@ -47,12 +47,12 @@ func TestPutFile(t *testing.T) {
 			m := baketest.NewMachine(nil)
 			err := m.Put(t.Context(), &test.up)
 			if !errors.Is(err, test.err) {
-				t.Fatalf("error is %v, want %v", err, test.err)
+				t.Fatalf("Put = %v, want %v", err, test.err)
 			}
 			got, statErr := m.Stat(test.up.Dest)
 			if test.err != nil {
 				if !errors.Is(statErr, fs.ErrNotExist) {
-					t.Errorf("the file is there although the upload failed (%v)", statErr)
+					t.Errorf("Stat after a failed Put = %v, want fs.ErrNotExist", statErr)
 				}
 				return
 			}
@@ -63,7 +63,7 @@ func TestPutFile(t *testing.T) {
 	}
 }
 
-func TestTreesThereAndBack(t *testing.T) {
+func TestPutAndGetTree(t *testing.T) {
 	source := fstest.MapFS{
 		"a.conf":            {Data: []byte("a"), Mode: 0o600},
 		"sub/run":           {Data: []byte("r"), Mode: 0o755},
@@ -83,7 +83,7 @@ func TestTreesThereAndBack(t *testing.T) {
 		t.Error(diff)
 	}
 	if run, err := m.Stat("/srv/app/sub/run"); err != nil || run.Mode != 0o755 || run.Owner != "app" {
-		t.Errorf("sub/run is %+v (%v)", run, err)
+		t.Errorf("Stat(sub/run) = %+v, %v", run, err)
 	}
 	if done != 3 {
 		t.Errorf("progress ended at %d bytes, want 3", done)
@@ -97,10 +97,10 @@ func TestTreesThereAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(filepath.Join(back, "sub", "run")); err != nil || string(got) != "r" {
-		t.Errorf("sub/run came back as %q (%v)", got, err)
+		t.Errorf("sub/run after Get: %q, %v; want \"r\"", got, err)
 	}
 	if _, err := os.Stat(filepath.Join(back, "kept")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the excluded directory came, too (%v)", err)
+		t.Errorf("excluded directory after Get: %v, want fs.ErrNotExist", err)
 	}
 }
 
@@ -111,38 +111,38 @@ func TestGetFile(t *testing.T) {
 	}
 	var got bytes.Buffer
 	if err := m.Get(t.Context(), &bake.Download{Source: "/etc/shadow", Content: &got}); !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("without sudo the error is %v, want %v", err, fs.ErrPermission)
+		t.Errorf("Get without sudo = %v, want %v", err, fs.ErrPermission)
 	}
 	if err := m.Get(t.Context(), &bake.Download{Source: "/etc/shadow", Content: &got, Sudo: true}); err != nil || got.String() != "root:*" {
-		t.Errorf("with sudo it read %q (%v)", got.String(), err)
+		t.Errorf("Get with sudo: %q, %v", got.String(), err)
 	}
 	if err := m.Get(t.Context(), &bake.Download{Source: "/missing", Content: &got}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("for a missing file the error is %v, want %v", err, fs.ErrNotExist)
+		t.Errorf("Get(missing) = %v, want %v", err, fs.ErrNotExist)
 	}
 }
 
-func TestRefusedTransfers(t *testing.T) {
+func TestFailPutAndFailGet(t *testing.T) {
 	full := errors.New("disk full")
 	m := baketest.NewMachine(nil)
 	m.FailPut("/tmp/**", full)
 	m.FailGet("/etc/*", full)
 	if err := m.Put(t.Context(), &bake.Upload{Content: strings.NewReader("x"), Dest: "/tmp/a/b"}); !errors.Is(err, full) {
-		t.Errorf("Put returned %v", err)
+		t.Errorf("Put = %v, want the prepared error", err)
 	}
 	if err := m.Get(t.Context(), &bake.Download{Source: "/etc/x", Path: t.TempDir()}); !errors.Is(err, full) {
-		t.Errorf("Get returned %v", err)
+		t.Errorf("Get = %v, want the prepared error", err)
 	}
 	put(t, m, &bake.Upload{Content: strings.NewReader("x"), Dest: "/home/ubuntu/b"})
 }
 
-func TestHousekeeping(t *testing.T) {
+func TestMkdirAndRm(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	run := func(args ...string) error { return m.Run(t.Context(), &bake.Cmd{Args: args}) }
 	if err := run("mkdir", "-m", "0700", "/tmp/bakestone-1"); err != nil {
 		t.Fatal(err)
 	}
 	if dir, err := m.Stat("/tmp/bakestone-1"); err != nil || dir.Mode != fs.ModeDir|0o700 || dir.Owner != "ubuntu" {
-		t.Errorf("the directory is %+v (%v)", dir, err)
+		t.Errorf("Stat = %+v, %v; want mode 0700, owner ubuntu", dir, err)
 	}
 	put(t, m, &bake.Upload{Content: strings.NewReader("x"), Dest: "/tmp/bakestone-1/f"})
 	var exit *bake.ExitError
@@ -150,14 +150,14 @@ func TestHousekeeping(t *testing.T) {
 		{"mkdir", "/tmp/bakestone-1"}, {"mkdir", "/missing/dir"}, {"mkdir", "/etc"}, {"rm", "/tmp/bakestone-1"}, {"rm", "/tmp/missing"},
 	} {
 		if err := run(args...); !errors.As(err, &exit) {
-			t.Errorf("%v returned %v, want a *bake.ExitError", args, err)
+			t.Errorf("Run(%v) = %v, want a *bake.ExitError", args, err)
 		}
 	}
 	if err := run("rm", "-rf", "/tmp/bakestone-1"); err != nil {
 		t.Fatal(err)
 	}
 	if got := m.Files(); len(got) != 0 {
-		t.Errorf("files are left: %v", got)
+		t.Errorf("Files() after rm = %v, want none", got)
 	}
 	want := []string{"mkdir /missing/dir", "mkdir /etc", "rm /tmp/missing"}
 	if diff := cmp.Diff(want, m.Commands()); diff != "" {
@@ -179,25 +179,25 @@ func TestLinks(t *testing.T) {
 	put(t, m, &bake.Upload{Path: source, Dest: "/tmp/d"})
 	for _, name := range []string{"/tmp/d/relative", "/tmp/d/absolute"} {
 		if got, err := m.ReadFile(name); err != nil || string(got) != "behind" {
-			t.Errorf("%s is %q (%v)", name, got, err)
+			t.Errorf("ReadFile(%s) = %q, %v; want \"behind\"", name, got, err)
 		}
 	}
 	if _, err := m.ReadFile("/tmp/d/loop"); err == nil {
-		t.Error("a loop can be read")
+		t.Error("ReadFile(loop) = nil, want an error")
 	}
 	if _, err := m.ReadFile("/tmp/d/dangling"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the error of a dangling link is %v, want %v", err, fs.ErrNotExist)
+		t.Errorf("ReadFile(dangling) = %v, want %v", err, fs.ErrNotExist)
 	}
 	back := t.TempDir()
 	if err := m.Get(t.Context(), &bake.Download{Source: "/tmp/d", Path: back}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := os.Readlink(filepath.Join(back, "relative")); err != nil || got != "target" {
-		t.Errorf("the link came back as %q (%v)", got, err)
+		t.Errorf("link after Get: %q, %v; want \"target\"", got, err)
 	}
 }
 
-func TestFilesInTheWay(t *testing.T) {
+func TestFileConflicts(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	if err := m.WriteFile("/srv/file", []byte("x"), 0o644); err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func Example() {
 	// worker_processes 4;
 }
 
-func TestRunRecordsEverything(t *testing.T) {
+func TestRunRecordsCall(t *testing.T) {
 	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
 	err := m.Run(t.Context(), &bake.Cmd{
 		Args: []string{"tee", "a b"}, Dir: "/srv", Sudo: true, PTY: true, Stdin: strings.NewReader("in"),
@@ -58,18 +58,18 @@ func TestRunRecordsEverything(t *testing.T) {
 	}
 }
 
-func TestUnpreparedCommandFailsByName(t *testing.T) {
+func TestRunUnpreparedCommand(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	err := m.Run(t.Context(), bake.Sh("make world"))
 	if err == nil || !strings.Contains(err.Error(), `"make world"`) {
-		t.Errorf("error is %v, want one that names the command", err)
+		t.Errorf("Run = %v, want an error that names the command", err)
 	}
 	if got := m.Calls()[0].Err; !errors.Is(got, err) {
-		t.Errorf("recorded error is %v, want %v", got, err)
+		t.Errorf("Calls()[0].Err = %v, want %v", got, err)
 	}
 }
 
-func TestAnswers(t *testing.T) {
+func TestReplies(t *testing.T) {
 	broken := errors.New("broken")
 	tests := map[string]struct {
 		prepare func(m *baketest.Machine)
@@ -110,44 +110,44 @@ func TestAnswers(t *testing.T) {
 			var stdout bytes.Buffer
 			err := m.Run(t.Context(), &bake.Cmd{Line: test.run, Stdout: &stdout})
 			if got := fmt.Sprint(err); test.err == "" && err != nil || !strings.Contains(got, test.err) {
-				t.Errorf("error is %v, want %q", err, test.err)
+				t.Errorf("Run = %v, want %q", err, test.err)
 			}
 			if got := stdout.String(); got != test.stdout {
-				t.Errorf("output is %q, want %q", got, test.stdout)
+				t.Errorf("Run: output %q, want %q", got, test.stdout)
 			}
 		})
 	}
 }
 
-func TestAnswerGivenSoManyTimes(t *testing.T) {
+func TestReplyTimes(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	m.On("try", baketest.Reply{Status: 1, Times: 2})
 	m.On("try", baketest.Reply{})
 	for i, want := range []bool{false, false, true, true} {
 		if got := m.Run(t.Context(), bake.Sh("try")) == nil; got != want {
-			t.Errorf("try %d succeeded: %v, want %v", i+1, got, want)
+			t.Errorf("Run %d succeeded: %v, want %v", i+1, got, want)
 		}
 	}
 }
 
-func TestScriptIsKnownByItsText(t *testing.T) {
+func TestScriptIdentifiedByContent(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	m.OnScript("install", baketest.Reply{Stdout: "done\n"})
 	put(t, m, &bake.Upload{Content: strings.NewReader("#!/bin/sh\ninstall it\n"), Dest: "/tmp/x/run.sh", Mode: 0o700})
 	out, err := bake.Output(t.Context(), m, bake.Command("/bin/sh", "-e", "/tmp/x/run.sh", "arg"))
 	if err != nil || out != "done" {
-		t.Fatalf("output is %q, error %v", out, err)
+		t.Fatalf("Output = %q, %v; want \"done\"", out, err)
 	}
 	if diff := cmp.Diff([]string{"#!/bin/sh\ninstall it"}, m.Commands()); diff != "" {
 		t.Error(diff)
 	}
 	call := m.Calls()[1]
 	if call.Script != "#!/bin/sh\ninstall it\n" || call.Path != "/tmp/x/run.sh" || call.Command != "/bin/sh -e /tmp/x/run.sh arg" {
-		t.Errorf("recorded call is %+v", call)
+		t.Errorf("Calls()[1] = %+v", call)
 	}
 }
 
-func TestContextEnds(t *testing.T) {
+func TestContextCause(t *testing.T) {
 	cause := errors.New("had enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	m := baketest.NewMachine(nil)
@@ -157,7 +157,7 @@ func TestContextEnds(t *testing.T) {
 		return nil
 	}})
 	if err := m.Run(ctx, bake.Sh("sleep")); !errors.Is(err, cause) {
-		t.Errorf("the command it ended in returned %v", err)
+		t.Errorf("Run = %v, want the cause", err)
 	}
 	calls := map[string]func() error{
 		"Run":    func() error { return m.Run(ctx, bake.Sh("sleep")) },
@@ -168,11 +168,11 @@ func TestContextEnds(t *testing.T) {
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, cause) {
-			t.Errorf("%s returned %v", name, err)
+			t.Errorf("%s = %v, want the cause", name, err)
 		}
 	}
 	if got := len(m.Calls()); got != 1 {
-		t.Errorf("%d calls are recorded, want 1", got)
+		t.Errorf("%d recorded calls, want 1", got)
 	}
 }
 
@@ -182,7 +182,7 @@ func TestClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := m.Run(t.Context(), bake.Sh("ls")); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("error is %v, want %v", err, net.ErrClosed)
+		t.Errorf("Run after Close = %v, want %v", err, net.ErrClosed)
 	}
 	m.Open()
 	if err := m.Run(t.Context(), bake.Sh("ls")); err != nil {
@@ -199,7 +199,7 @@ func TestInvalidArguments(t *testing.T) {
 		"Reboot": m.Reboot(t.Context(), &bake.Cmd{}),
 	} {
 		if _, ok := errors.AsType[*bake.FieldError](err); !ok {
-			t.Errorf("%s returned %v, want a *bake.FieldError", name, err)
+			t.Errorf("%s = %v, want a *bake.FieldError", name, err)
 		}
 	}
 }
@@ -216,16 +216,16 @@ func TestReboot(t *testing.T) {
 		{nil, true, "boot-2"}, {bake.Sh("shutdown -r now"), true, "boot-3"}, {bake.Sh("broken"), false, "boot-3"},
 	} {
 		if err := m.Reboot(t.Context(), test.cmd); (err == nil) != test.ok {
-			t.Errorf("Reboot(%v) returned %v", test.cmd, err)
+			t.Errorf("Reboot(%v) = %v", test.cmd, err)
 		}
 		facts, err := m.Facts(t.Context())
 		if err != nil || facts.BootID != test.boot {
-			t.Errorf("after Reboot(%v) the boot id is %s, want %s (%v)", test.cmd, facts.BootID, test.boot, err)
+			t.Errorf("after Reboot(%v): boot id %s, want %s; error %v", test.cmd, facts.BootID, test.boot, err)
 		}
 	}
 }
 
-func TestFactsHaveDefaults(t *testing.T) {
+func TestFactsDefaults(t *testing.T) {
 	for user, want := range map[string]bake.Facts{
 		"":     {User: "ubuntu", UID: 1000, Home: "/home/ubuntu"},
 		"root": {User: "root", Home: "/root"},
@@ -243,27 +243,27 @@ func TestFactsHaveDefaults(t *testing.T) {
 	}
 }
 
-func TestCloneHasFilesOnly(t *testing.T) {
+func TestClone(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	m.On("ls", baketest.Reply{})
 	put(t, m, &bake.Upload{Content: strings.NewReader("old"), Dest: "/tmp/f"})
 	clone := m.Clone()
 	put(t, m, &bake.Upload{Content: strings.NewReader("new"), Dest: "/tmp/f"})
 	if got, err := clone.ReadFile("/tmp/f"); err != nil || string(got) != "old" {
-		t.Errorf("the clone has %q (%v)", got, err)
+		t.Errorf("clone: ReadFile = %q, %v; want \"old\"", got, err)
 	}
 	if err := clone.Run(t.Context(), bake.Sh("ls")); err == nil {
-		t.Error("the clone has the answers, too")
+		t.Error("clone: Run with a reply of the original = nil, want an error")
 	}
 	if got := len(clone.Calls()); got != 1 {
-		t.Errorf("the clone has %d calls, want its own one", got)
+		t.Errorf("clone: %d calls, want 1", got)
 	}
 	if facts, err := clone.Facts(t.Context()); err != nil || facts.BootID == "boot-1" {
-		t.Errorf("the clone has boot id %q (%v)", facts.BootID, err)
+		t.Errorf("clone: boot id %q, error %v; want a new id", facts.BootID, err)
 	}
 }
 
-func TestManyAtOnce(t *testing.T) {
+func TestConcurrentUse(t *testing.T) {
 	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
 	var all sync.WaitGroup
 	for i := range 20 {

@@ -10,8 +10,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake/baketest"
 )
 
-// lingering is a builder in memory whose machines are there until the undo of
-// their launch, which waits for a signal.
+// lingering is an in-memory builder whose machines exist until until is closed.
 type lingering struct {
 	*baketest.Builder
 	until <-chan struct{}
@@ -42,16 +41,15 @@ func (s lingeringSession) Launch() []bake.Step {
 }
 
 func (s lingeringSession) EndCheck() []bake.Step {
-	return []bake.Step{{Name: "let go", Do: func(context.Context) error { return nil }}}
+	return []bake.Step{{Name: "end machine", Do: func(context.Context) error { return nil }}}
 }
 
-// Neither what follows the checks nor an image that is made of the artifact
-// waits until the machines have ended.
-func TestNobodyWaitsForTheCleanUp(t *testing.T) {
-	synctest.Test(t, nobodyWaits)
+// Promotion and dependent images do not wait for the removal of machines.
+func TestCleanUpDelaysNothing(t *testing.T) {
+	synctest.Test(t, testCleanUpDelaysNothing)
 }
 
-func nobodyWaits(t *testing.T) {
+func testCleanUpDelaysNothing(t *testing.T) {
 	ended := make(chan struct{})
 	memory := baketest.NewBuilder(nil)
 	var order []string
@@ -66,7 +64,7 @@ func nobodyWaits(t *testing.T) {
 	layer := &bake.Image{
 		Name: "layer", Builder: memory, From: base,
 		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
-			order = append(order, "layer begun")
+			order = append(order, "layer started")
 			close(ended)
 			return nil
 		}}},
@@ -75,16 +73,16 @@ func nobodyWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"published", "layer begun"}; !slices.Equal(order, want) {
+	if want := []string{"published", "layer started"}; !slices.Equal(order, want) {
 		t.Errorf("order %v, want %v", order, want)
 	}
 	if existing := memory.Existing(); len(existing) != 2 {
 		t.Errorf("existing %v, want the two artifacts", existing)
 	}
 	for _, step := range results[0].Steps {
-		if step.Name == "check: let go" {
+		if step.Name == "check: end machine" {
 			return
 		}
 	}
-	t.Errorf("steps %v, want one that releases the machine", results[0].Steps)
+	t.Errorf("steps %v, want one named \"check: end machine\"", results[0].Steps)
 }

@@ -10,10 +10,12 @@ import (
 // its tests.
 func ExampleConform() {
 	testBuilder := func(t *testing.T) {
+		t.Helper()
 		baketest.Conform(t, func(*testing.T) baketest.Platform {
 			b := baketest.NewBuilder(nil) // yours, on a fake of its platform
 			return baketest.Platform{Builder: b, Existing: b.Existing}
 		})
 	}
-	_ = testBuilder // go test calls it: func TestBuilder(t *testing.T)
+	_ = testBuilder // in a test file: func TestBuilder(t *testing.T)
+	// Output:
 }

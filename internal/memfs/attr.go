@@ -8,8 +8,7 @@ import (
 
 const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
 
-// An Info is what Stat says of a file. It is an fs.FileInfo whose Sys is
-// itself.
+// An Info describes a file. It implements [fs.FileInfo].
 type Info struct {
 	name  string
 	inode *inode
@@ -18,43 +17,40 @@ type Info struct {
 
 var _ fs.FileInfo = (*Info)(nil)
 
-// Name is the last element of the path.
+// Name returns the last element of the path.
 func (i *Info) Name() string { return i.name }
 
-// Size is the length of a file in bytes.
+// Size returns the length of a file in bytes.
 func (i *Info) Size() int64 { return i.size }
 
-// Mode is the type and the permission bits.
+// Mode returns the type and permission bits.
 func (i *Info) Mode() fs.FileMode { return i.inode.mode }
 
-// ModTime is when the content last changed.
+// ModTime returns the time of the last change of the content.
 func (i *Info) ModTime() time.Time { return i.inode.mtime }
 
-// AccessTime is what Chtimes last set, else the time of creation.
+// AccessTime returns the time last set by Chtimes, or the time of creation.
 func (i *Info) AccessTime() time.Time { return i.inode.atime }
 
-// IsDir is whether it is a directory.
+// IsDir reports whether the file is a directory.
 func (i *Info) IsDir() bool { return i.inode.isDir() }
 
-// Sys is the Info itself.
-func (i *Info) Sys() any { return i }
+// Sys returns nil.
+func (i *Info) Sys() any { return nil }
 
-// UID is the owner.
+// UID returns the owner.
 func (i *Info) UID() int { return i.inode.uid }
 
-// GID is the group.
+// GID returns the group.
 func (i *Info) GID() int { return i.inode.gid }
 
-// Ino is the inode number, the same for all hard links of a file.
+// Ino returns the inode number, the same for all hard links to a file.
 func (i *Info) Ino() uint64 { return i.inode.ino }
 
-// Nlink is the number of names the file has.
+// Nlink returns the number of hard links.
 func (i *Info) Nlink() int { return i.inode.nlink }
 
-// NoExec is whether the directory carries the mark of SetNoExec.
-func (i *Info) NoExec() bool { return i.inode.noexec }
-
-// info is a snapshot of n, which may change later.
+// info returns a snapshot of n, which may change later.
 func info(name string, n *inode) *Info {
 	if name == "" {
 		name = "/"
@@ -64,10 +60,10 @@ func info(name string, n *inode) *Info {
 	return &Info{name: name, inode: &frozen, size: n.size()}
 }
 
-// Stat describes the file that symbolic links lead to.
+// Stat describes the named file, following symbolic links.
 func (f *FS) Stat(name string) (*Info, error) { return f.stat("stat", name, true) }
 
-// Lstat describes the file itself, be it a symbolic link.
+// Lstat describes the named file without following a symbolic link.
 func (f *FS) Lstat(name string) (*Info, error) { return f.stat("lstat", name, false) }
 
 func (f *FS) stat(op, name string, follow bool) (*Info, error) {
@@ -80,14 +76,14 @@ func (f *FS) stat(op, name string, follow bool) (*Info, error) {
 	return info(at.name, at.node), nil
 }
 
-// Chmod sets the permission, setuid, setgid and sticky bits. Only the owner
-// and root may.
+// Chmod sets the permission, setuid, setgid and sticky bits. It is permitted
+// to the owner and root only.
 func (f *FS) Chmod(name string, mode fs.FileMode) error {
 	return f.change("chmod", name, true, func(n *inode) error { return f.chmod(n, mode) })
 }
 
 func (f *FS) chmod(n *inode, mode fs.FileMode) error {
-	if err := f.cred.owns(n); err != nil {
+	if err := f.cred.mayChange(n); err != nil {
 		return err
 	}
 	if !f.cred.root() && !f.cred.in(n.gid) {
@@ -97,23 +93,23 @@ func (f *FS) chmod(n *inode, mode fs.FileMode) error {
 	return nil
 }
 
-// Chown sets owner and group of the file that symbolic links lead to; -1
-// leaves one as it is. Only root may give a file away; its owner may change
-// its group to one of their own.
+// Chown sets the owner and group of the named file, following symbolic links;
+// -1 leaves one unchanged. Only root may change the owner; the owner may set the
+// group to any group they belong to.
 func (f *FS) Chown(name string, uid, gid int) error {
 	return f.change("chown", name, true, func(n *inode) error { return f.chown(n, uid, gid) })
 }
 
-// Lchown is Chown of a symbolic link itself.
+// Lchown is like [FS.Chown] but does not follow a symbolic link.
 func (f *FS) Lchown(name string, uid, gid int) error {
 	return f.change("lchown", name, false, func(n *inode) error { return f.chown(n, uid, gid) })
 }
 
 func (f *FS) chown(n *inode, uid, gid int) error {
 	if !f.cred.root() {
-		gives := uid >= 0 && uid != n.uid
-		joins := gid >= 0 && gid != n.gid && !f.cred.in(gid)
-		if f.cred.UID != n.uid || gives || joins {
+		newOwner := uid >= 0 && uid != n.uid
+		foreignGroup := gid >= 0 && gid != n.gid && !f.cred.in(gid)
+		if f.cred.UID != n.uid || newOwner || foreignGroup {
 			return syscall.EPERM
 		}
 	}
@@ -129,11 +125,12 @@ func (f *FS) chown(n *inode, uid, gid int) error {
 	return nil
 }
 
-// Chtimes sets the times of a file; a zero time leaves one as it is. Only the
-// owner and root may, and who may write the file may set the present.
+// Chtimes sets the access and modification times of the named file; a zero time
+// leaves one unchanged. It is permitted to the owner, root and users who may
+// write the file.
 func (f *FS) Chtimes(name string, atime, mtime time.Time) error {
 	return f.change("chtimes", name, true, func(n *inode) error {
-		if err := f.cred.owns(n); err != nil && f.cred.check(n, Write) != nil {
+		if err := f.cred.mayChange(n); err != nil && f.cred.check(n, Write) != nil {
 			return err
 		}
 		if !atime.IsZero() {
@@ -146,7 +143,7 @@ func (f *FS) Chtimes(name string, atime, mtime time.Time) error {
 	})
 }
 
-// Truncate sets the length of a regular file.
+// Truncate sets the length of the named regular file.
 func (f *FS) Truncate(name string, size int64) error {
 	return f.change("truncate", name, true, func(n *inode) error {
 		switch {

@@ -23,7 +23,7 @@ func BenchmarkClone(b *testing.B) {
 	}
 }
 
-// BenchmarkWrite writes 100 MB in pieces as an upload does.
+// BenchmarkWrite writes 100 MB in chunks, like an upload.
 func BenchmarkWrite(b *testing.B) {
 	piece := make([]byte, 32<<10)
 	b.SetBytes(100 << 20)

@@ -1,29 +1,27 @@
 package memfs
 
-// blockSize is how much of a file is copied when a shared byte of it changes.
+// blockSize is how much of a file is copied when a shared byte changes.
 const blockSize = 64 << 10
 
-// A block is a piece of a file. Only the last one of a file may be shorter
-// than blockSize; a nil block is all zeros.
+// A block is a piece of a file. Its data may be shorter than blockSize, the
+// rest being zeros; a nil block is all zeros.
 type block struct {
 	owner *owner
 	data  []byte
 }
 
-// content is the bytes of a regular file, shared block by block between
-// clones.
+// content holds the bytes of a regular file. Clones share its blocks.
 type content struct {
 	blocks []*block
 	size   int64
 }
 
-// share returns a copy whose list of blocks can be changed, with the same
-// blocks in it.
+// share returns a copy with a new list of the same blocks.
 func (c content) share() content {
 	return content{blocks: append([]*block(nil), c.blocks...), size: c.size}
 }
 
-// readAt copies what is there, which may be less than len(p).
+// readAt copies up to len(p) bytes and returns how many there were.
 func (c *content) readAt(p []byte, off int64) int {
 	if off >= c.size {
 		return 0
@@ -52,14 +50,14 @@ func (c *content) writeAt(p []byte, off int64, by *owner) {
 		at := off + int64(done)
 		i, from := int(at/blockSize), int(at%blockSize)
 		n := min(len(p)-done, blockSize-from)
-		copy(c.own(i, from+n, by)[from:], p[done:done+n])
+		copy(c.writableBlock(i, from+n, by)[from:], p[done:done+n])
 		done += n
 	}
 	c.size = max(c.size, off+int64(len(p)))
 }
 
-// own returns the data of block i, at least length long, fit to be changed.
-func (c *content) own(i, length int, by *owner) []byte {
+// writableBlock returns the data of block i for writing, extended to length.
+func (c *content) writableBlock(i, length int, by *owner) []byte {
 	for len(c.blocks) <= i {
 		c.blocks = append(c.blocks, nil)
 	}
@@ -94,7 +92,7 @@ func (c *content) truncate(size int64, by *owner) {
 		}
 		if rest := int(size % blockSize); rest > 0 && keep <= len(c.blocks) && c.blocks[keep-1] != nil &&
 			len(c.blocks[keep-1].data) > rest {
-			last := c.own(keep-1, 0, by)
+			last := c.writableBlock(keep-1, 0, by)
 			clear(last[rest:])
 			c.blocks[keep-1].data = last[:rest]
 		}

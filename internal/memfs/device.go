@@ -7,18 +7,18 @@ import (
 	"syscall"
 )
 
-// A Device says how a device file reads and writes.
+// A Device is the kind of a device file.
 type Device int
 
-// The devices there are.
+// The supported devices.
 const (
-	Null   Device = iota + 1 // reads as empty, swallows what is written
-	Zero                     // reads as zeros without end
-	Random                   // reads as random bytes without end
-	Full                     // reads as zeros, and has no space for a byte
+	Null   Device = iota + 1 // reads as empty, discards writes
+	Zero                     // reads as endless zeros, discards writes
+	Random                   // reads as endless random bytes, discards writes
+	Full                     // reads as endless zeros, fails writes with ENOSPC
 )
 
-// Mknod makes a device file. Only root may.
+// Mknod creates a device file. It is permitted to root only.
 func (f *FS) Mknod(name string, mode fs.FileMode, device Device) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()

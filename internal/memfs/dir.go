@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// Mkdir makes a directory. In a setgid directory it gets the same group and
-// is setgid too.
+// Mkdir creates a directory. In a setgid directory the new one inherits the
+// group and the setgid bit.
 func (f *FS) Mkdir(name string, mode fs.FileMode) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
@@ -24,8 +24,8 @@ func (f *FS) Mkdir(name string, mode fs.FileMode) error {
 	return pathError("mkdir", name, err)
 }
 
-// add puts n where nothing is yet, owned by f's user.
-func (f *FS) add(at place, n inode) (*inode, error) {
+// add creates n, owned by f's user, at a location where no file exists.
+func (f *FS) add(at location, n inode) (*inode, error) {
 	if at.node != nil {
 		return nil, syscall.EEXIST
 	}
@@ -42,13 +42,13 @@ func (f *FS) add(at place, n inode) (*inode, error) {
 	if !n.isLink() {
 		n.mode &^= f.umask
 	}
-	made := f.vol.create(n)
-	f.vol.link(f.vol.writable(at.dir.ino), at.name, made)
-	return made, nil
+	created := f.vol.create(n)
+	f.vol.link(f.vol.writable(at.dir.ino), at.name, created)
+	return created, nil
 }
 
-// MkdirAll makes a directory and those above it that are missing. One that is
-// there already is no error.
+// MkdirAll creates a directory and its missing parents. An existing directory
+// is not an error.
 func (f *FS) MkdirAll(name string, mode fs.FileMode) error {
 	if at, err := f.Stat(name); err == nil {
 		if at.IsDir() {
@@ -57,13 +57,13 @@ func (f *FS) MkdirAll(name string, mode fs.FileMode) error {
 		return pathError("mkdir", name, syscall.ENOTDIR)
 	}
 	name = trimSlashes(name)
-	if above := path.Dir(name); above != name && above != "." {
-		if err := f.MkdirAll(above, mode); err != nil {
+	if parent := path.Dir(name); parent != name && parent != "." {
+		if err := f.MkdirAll(parent, mode); err != nil {
 			return err
 		}
 	}
 	err := f.Mkdir(name, mode)
-	if errors.Is(err, fs.ErrExist) { // another goroutine made it
+	if errors.Is(err, fs.ErrExist) { // perhaps created by another goroutine
 		if at, statErr := f.Stat(name); statErr == nil && at.IsDir() {
 			return nil
 		}
@@ -82,7 +82,7 @@ func (f *FS) Remove(name string) error {
 	return pathError("remove", name, err)
 }
 
-func (f *FS) remove(at place) error {
+func (f *FS) remove(at location) error {
 	switch {
 	case at.node.ino == rootIno:
 		return syscall.EBUSY
@@ -96,8 +96,8 @@ func (f *FS) remove(at place) error {
 	return nil
 }
 
-// RemoveAll removes a file, or a directory with all that is in it. What is
-// not there is no error. It stops at the first thing that may not be removed.
+// RemoveAll removes a file, or a directory and everything in it. A missing file
+// is not an error. It stops at the first error.
 func (f *FS) RemoveAll(name string) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
@@ -111,7 +111,7 @@ func (f *FS) RemoveAll(name string) error {
 	return pathError("remove", name, err)
 }
 
-func (f *FS) removeTree(at place) error {
+func (f *FS) removeTree(at location) error {
 	if at.node.isDir() && at.node.ino != rootIno {
 		if len(at.node.entries) > 0 {
 			if err := f.cred.check(at.node, Read|Write|Execute); err != nil {
@@ -120,8 +120,8 @@ func (f *FS) removeTree(at place) error {
 		}
 		for _, name := range names(at.node) {
 			dir := f.vol.inodes.get(at.node.ino)
-			below := place{dir: dir, name: name, node: f.vol.inodes.get(dir.entries[name])}
-			if err := f.removeTree(below); err != nil {
+			child := location{dir: dir, name: name, node: f.vol.inodes.get(dir.entries[name])}
+			if err := f.removeTree(child); err != nil {
 				return err
 			}
 		}
@@ -131,7 +131,7 @@ func (f *FS) removeTree(at place) error {
 	return f.remove(at)
 }
 
-// ReadDir lists a directory by name.
+// ReadDir returns the entries of a directory, sorted by name.
 func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	f.vol.mu.RLock()
 	defer f.vol.mu.RUnlock()

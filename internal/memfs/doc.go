@@ -1,15 +1,14 @@
-// Package memfs is a POSIX file system in memory: what a pretend machine has
-// for a disk.
+// Package memfs implements a POSIX file system in memory, the disk of a
+// simulated machine.
 //
-// New makes an empty one. Its methods take absolute slash-separated paths and
-// are named as in package os; they act as root until As gives a handle with
-// another Cred, which is then checked against owners and mode bits as a kernel
-// would. Errors are *fs.PathError or *os.LinkError around a syscall.Errno, so
-// that errors.Is with fs.ErrNotExist, fs.ErrPermission and syscall.ELOOP work.
+// [New] returns an empty file system. Its methods are named as in package os
+// and take absolute slash-separated paths. They act as root; [FS.As] returns a
+// handle for another [Cred], which is checked against owners and mode bits as
+// a kernel would. Errors are [*fs.PathError] or [*os.LinkError] values wrapping
+// a [syscall.Errno], so errors.Is works with fs.ErrNotExist, fs.ErrPermission
+// and syscall.ELOOP.
 //
-// Clone is cheap whatever the size: the copies share every inode and every
-// block of content until one of them writes. An FS may be used by several
-// goroutines at once, and so may its clones.
-//
-// IO gives the same tree to code that takes an fs.FS.
+// [FS.Clone] takes the same time whatever the size: copies share every inode
+// and every block of content until one of them writes. An FS and its clones are
+// safe for concurrent use.
 package memfs

@@ -7,11 +7,10 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 )
 
-// A File is an open file. It may be used by several goroutines at once. It
-// stays usable when its name is removed.
+// A File is an open file. It is safe for concurrent use and stays usable after
+// its name is removed.
 type File struct {
 	fs     *FS
 	name   string
@@ -20,21 +19,20 @@ type File struct {
 	device Device
 	dir    bool
 
-	mu     sync.Mutex // guards what is below; taken before the volume's
+	mu     sync.Mutex // guards the fields below; locked before volume.mu
 	off    int64
 	closed bool
-	listed int
 }
 
-// Open opens a file or a directory to read.
+// Open opens a file or directory for reading.
 func (f *FS) Open(name string) (*File, error) { return f.OpenFile(name, os.O_RDONLY, 0) }
 
-// Create makes a file to read and write, or empties the one that is there.
+// Create creates or truncates a file and opens it for reading and writing.
 func (f *FS) Create(name string) (*File, error) {
 	return f.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 }
 
-// OpenFile opens a file as os.OpenFile does; flag is made of the os.O_ flags.
+// OpenFile opens a file like [os.OpenFile].
 func (f *FS) OpenFile(name string, flag int, mode fs.FileMode) (*File, error) {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
@@ -87,10 +85,7 @@ func (f *FS) open(name string, flag int, mode fs.FileMode) (*inode, error) {
 	return at.node, nil
 }
 
-// Name is the path that the file was opened by.
-func (h *File) Name() string { return h.name }
-
-// Read reads from where the last Read, Write or Seek left off.
+// Read reads from the current offset.
 func (h *File) Read(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -99,7 +94,7 @@ func (h *File) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadAt reads at an offset.
+// ReadAt reads at offset off.
 func (h *File) ReadAt(p []byte, off int64) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -134,8 +129,8 @@ func (h *File) readAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Write writes where the last Read, Write or Seek left off, or at the end of a
-// file opened with os.O_APPEND.
+// Write writes at the current offset, or at the end of a file opened with
+// os.O_APPEND.
 func (h *File) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -151,11 +146,10 @@ func (h *File) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// WriteString writes s as Write does.
+// WriteString is like [File.Write] for a string.
 func (h *File) WriteString(s string) (int, error) { return h.Write([]byte(s)) }
 
-// WriteAt writes at an offset. What lies between the end of the file and the
-// offset becomes zeros.
+// WriteAt writes at offset off. A gap after the end of the file reads as zeros.
 func (h *File) WriteAt(p []byte, off int64) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -168,7 +162,8 @@ func (h *File) WriteAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// writeAt returns the offset after what was written; -1 writes at the end.
+// writeAt writes at off, or at the end of the file if off is -1, and returns
+// the offset after the write.
 func (h *File) writeAt(p []byte, off int64) (int64, error) {
 	switch {
 	case h.closed:
@@ -191,7 +186,7 @@ func (h *File) writeAt(p []byte, off int64) (int64, error) {
 	return off + int64(len(p)), nil
 }
 
-// Seek sets the offset of the next Read or Write.
+// Seek sets the offset for the next Read or Write.
 func (h *File) Seek(offset int64, whence int) (int64, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -210,7 +205,7 @@ func (h *File) Seek(offset int64, whence int) (int64, error) {
 	if offset < 0 {
 		return 0, pathError("seek", h.name, syscall.EINVAL)
 	}
-	h.off, h.listed = offset, 0
+	h.off = offset
 	return offset, nil
 }
 
@@ -237,7 +232,7 @@ func base(name string) string {
 
 // Truncate sets the length of the open file.
 func (h *File) Truncate(size int64) error {
-	return h.alter("truncate", func(n *inode) error {
+	return h.change("truncate", func(n *inode) error {
 		if h.flag&(os.O_WRONLY|os.O_RDWR) == 0 || size < 0 || !n.mode.IsRegular() {
 			return syscall.EINVAL
 		}
@@ -249,31 +244,15 @@ func (h *File) Truncate(size int64) error {
 
 // Chmod sets the mode of the open file.
 func (h *File) Chmod(mode fs.FileMode) error {
-	return h.alter("chmod", func(n *inode) error { return h.fs.chmod(n, mode) })
+	return h.change("chmod", func(n *inode) error { return h.fs.chmod(n, mode) })
 }
 
-// Chown sets owner and group of the open file.
+// Chown sets the owner and group of the open file.
 func (h *File) Chown(uid, gid int) error {
-	return h.alter("chown", func(n *inode) error { return h.fs.chown(n, uid, gid) })
+	return h.change("chown", func(n *inode) error { return h.fs.chown(n, uid, gid) })
 }
 
-// Chtimes sets the times of the open file; a zero time leaves one as it is.
-func (h *File) Chtimes(atime, mtime time.Time) error {
-	return h.alter("chtimes", func(n *inode) error {
-		if err := h.fs.cred.owns(n); err != nil {
-			return err
-		}
-		if !atime.IsZero() {
-			n.atime = atime
-		}
-		if !mtime.IsZero() {
-			n.mtime = mtime
-		}
-		return nil
-	})
-}
-
-func (h *File) alter(op string, do func(*inode) error) error {
+func (h *File) change(op string, do func(*inode) error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -284,10 +263,7 @@ func (h *File) alter(op string, do func(*inode) error) error {
 	return pathError(op, h.name, do(h.fs.vol.writable(h.ino)))
 }
 
-// Sync does nothing: what is written is there.
-func (h *File) Sync() error { return nil }
-
-// Close ends the use of the file. A second Close is fs.ErrClosed.
+// Close closes the file. A second Close fails with fs.ErrClosed.
 func (h *File) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -297,16 +273,16 @@ func (h *File) Close() error {
 	h.closed = true
 	h.fs.vol.mu.Lock()
 	defer h.fs.vol.mu.Unlock()
-	h.fs.vol.closed(h.ino)
+	h.fs.vol.closeInode(h.ino)
 	return nil
 }
 
-func (v *volume) closed(ino uint64) {
+func (v *volume) closeInode(ino uint64) {
 	if v.open[ino]--; v.open[ino] > 0 {
 		return
 	}
 	delete(v.open, ino)
 	if n := v.inodes.get(ino); n != nil {
-		v.release(n)
+		v.dropUnused(n)
 	}
 }

@@ -6,32 +6,32 @@ import (
 	"time"
 )
 
-// An FS is a file system as one user sees it. All handles that As made of one
-// FS share its files.
+// An FS is a file system as one user sees it. All handles returned by [FS.As]
+// share its files.
 type FS struct {
 	vol   *volume
 	cred  Cred
 	umask fs.FileMode
 }
 
-// volume is what the handles of one file system share. Everything in it is
-// guarded by mu.
+// volume is the state shared by the handles of one file system.
 type volume struct {
-	mu     sync.RWMutex
+	mu     sync.RWMutex // guards all fields
 	now    func() time.Time
-	owner  *owner // whose blocks this volume may write in place; new at every Clone
+	owner  *owner // marks what this volume may write in place; new at every Clone
 	inodes *layer
-	next   uint64 // the next inode number
-	open   map[uint64]int
+	next   uint64         // the next inode number
+	open   map[uint64]int // open files per inode
 }
 
-// owner marks blocks that one volume made and shares with nobody. It has a
-// size so that no two have the same address.
+// owner marks inodes and blocks that belong to a single volume. It has a size
+// so that no two share an address.
 type owner struct{ _ byte }
 
 const rootIno = 1
 
-// New returns an empty file system owned by root. A nil now is time.Now.
+// New returns an empty file system owned by root. If now is nil, time.Now is
+// used.
 func New(now func() time.Time) *FS {
 	if now == nil {
 		now = time.Now
@@ -43,33 +43,30 @@ func New(now func() time.Time) *FS {
 	return &FS{vol: v}
 }
 
-// As returns a handle that acts with cred; the mode of what it creates loses
-// the bits of umask.
+// As returns a handle that acts with cred and clears the bits of umask in the
+// modes of the files it creates.
 func (f *FS) As(cred Cred, umask fs.FileMode) *FS {
 	return &FS{vol: f.vol, cred: cred, umask: umask & fs.ModePerm}
 }
 
-// Cred is whom the handle acts for.
+// Cred returns the credential the handle acts with.
 func (f *FS) Cred() Cred { return f.cred }
 
-// Umask is what the mode of new files loses.
-func (f *FS) Umask() fs.FileMode { return f.umask }
-
-// SetTime changes the clock that stamps changes from now on, for every handle.
+// SetTime sets the clock used to timestamp later changes through any handle.
 func (f *FS) SetTime(now func() time.Time) {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
 	f.vol.now = now
 }
 
-// Clone returns a copy of the whole file system, acting as root. Neither sees
-// what is changed in the other afterwards. Its cost does not depend on how
-// much the file system holds. Files that are open stay with the original.
+// Clone returns a copy of the whole file system, acting as root. Later changes
+// to one are not visible in the other. Its cost does not depend on the size of
+// the file system. Open files stay with the original.
 func (f *FS) Clone() *FS {
 	v := f.vol
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	// From here on neither may write in place what both can see.
+	// From here on neither may write shared blocks in place.
 	v.owner = new(owner)
 	base := v.inodes.freeze()
 	v.inodes = newLayer(base)

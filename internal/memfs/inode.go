@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// An inode is one file, directory, symbolic link or device. A volume changes
-// only those that it owns.
+// An inode is a file, directory, symbolic link or device. A volume changes only
+// the inodes it owns.
 type inode struct {
 	ino      uint64
 	owner    *owner
@@ -16,12 +16,12 @@ type inode struct {
 	nlink    int
 	mtime    time.Time
 	atime    time.Time
-	noexec   bool              // nothing below this directory may be executed
-	entries  map[string]uint64 // of a directory
-	parent   uint64            // of a directory
-	target   string            // of a symbolic link
-	device   Device            // of a device
-	content  content           // of a regular file
+	noexec   bool              // for a directory: files below it cannot be executed
+	entries  map[string]uint64 // for a directory
+	parent   uint64            // for a directory
+	target   string            // for a symbolic link
+	device   Device            // for a device
+	content  content           // for a regular file
 }
 
 func (n *inode) isDir() bool  { return n.mode.IsDir() }
@@ -38,7 +38,7 @@ func (n *inode) size() int64 {
 	}
 }
 
-// writable returns the inode as one that v may change.
+// writable returns the inode for writing, copying it first if it is shared.
 func (v *volume) writable(ino uint64) *inode {
 	n := v.inodes.get(ino)
 	if n == nil || n.owner == v.owner {
@@ -52,7 +52,7 @@ func (v *volume) writable(ino uint64) *inode {
 	return &own
 }
 
-// create adds an inode that no directory names yet.
+// create adds an inode that is not yet in a directory.
 func (v *volume) create(n inode) *inode {
 	n.ino, n.owner, n.nlink = v.next, v.owner, 0
 	n.mtime = v.now()
@@ -62,7 +62,7 @@ func (v *volume) create(n inode) *inode {
 	return &n
 }
 
-// link gives n a name in dir, which must be writable.
+// link adds n to dir, which must be writable.
 func (v *volume) link(dir *inode, name string, n *inode) {
 	dir.entries[name] = n.ino
 	dir.mtime = v.now()
@@ -74,8 +74,8 @@ func (v *volume) link(dir *inode, name string, n *inode) {
 	}
 }
 
-// unlink takes the name out of dir, which must be writable, and drops the
-// inode when nothing names it and nobody has it open.
+// unlink removes a name from dir, which must be writable, and drops the inode
+// if it has no other name and is not open.
 func (v *volume) unlink(dir *inode, name string) {
 	n := v.writable(dir.entries[name])
 	delete(dir.entries, name)
@@ -85,10 +85,10 @@ func (v *volume) unlink(dir *inode, name string) {
 		n.nlink--
 		dir.nlink--
 	}
-	v.release(n)
+	v.dropUnused(n)
 }
 
-func (v *volume) release(n *inode) {
+func (v *volume) dropUnused(n *inode) {
 	if n.nlink <= 0 && v.open[n.ino] == 0 {
 		v.inodes.drop(n.ino)
 	}

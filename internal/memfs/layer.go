@@ -2,17 +2,17 @@ package memfs
 
 import "maps"
 
-// A layer is the inode table of one volume: what it changed since it was last
-// cloned, over what it shares with its relatives. Layers below the top never
-// change.
+// A layer is the inode table of one volume: its changes since it was last
+// cloned, on top of layers shared with other volumes. Only the top layer
+// changes.
 type layer struct {
 	base  *layer
-	own   map[uint64]*inode // nil for one that was removed
+	own   map[uint64]*inode // nil for a removed inode
 	depth int
 }
 
-// deepest bounds the chain that a lookup may have to walk.
-const deepest = 8
+// maxDepth bounds the number of layers a lookup walks.
+const maxDepth = 8
 
 func newLayer(base *layer) *layer {
 	l := &layer{base: base, own: map[uint64]*inode{}}
@@ -41,12 +41,12 @@ func (l *layer) drop(ino uint64) {
 	l.own[ino] = nil
 }
 
-// freeze returns a layer that may be shared and must no longer be written.
+// freeze returns the layer for sharing; it must no longer be written.
 func (l *layer) freeze() *layer {
 	if len(l.own) == 0 && l.base != nil {
 		return l.base
 	}
-	if l.depth < deepest {
+	if l.depth < maxDepth {
 		return l
 	}
 	flat := newLayer(nil)

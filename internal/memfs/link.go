@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// Symlink makes name a symbolic link with the given text.
+// Symlink creates name as a symbolic link to target.
 func (f *FS) Symlink(target, name string) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
@@ -19,7 +19,7 @@ func (f *FS) Symlink(target, name string) error {
 	return linkError("symlink", target, name, err)
 }
 
-// Readlink returns the text of a symbolic link.
+// Readlink returns the target of a symbolic link.
 func (f *FS) Readlink(name string) (string, error) {
 	f.vol.mu.RLock()
 	defer f.vol.mu.RUnlock()
@@ -33,7 +33,7 @@ func (f *FS) Readlink(name string) (string, error) {
 	return at.node.target, nil
 }
 
-// Link gives the file from another name.
+// Link creates to as a hard link to the file from.
 func (f *FS) Link(from, to string) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
@@ -61,8 +61,8 @@ func (f *FS) hardLink(from, to string) error {
 	return nil
 }
 
-// Rename moves a file or a directory, and replaces what is at its new name: a
-// file, or by a directory only an empty one.
+// Rename moves a file or directory. A file replaces an existing file, and a
+// directory replaces an existing empty directory.
 func (f *FS) Rename(from, to string) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
@@ -83,7 +83,7 @@ func (f *FS) rename(from, to string) error {
 		return syscall.EBUSY
 	case dst.node != nil && dst.node.ino == src.node.ino:
 		return nil
-	case src.node.isDir() && f.vol.below(dst.dir, src.node):
+	case src.node.isDir() && f.vol.inside(dst.dir, src.node):
 		return syscall.EINVAL
 	}
 	if err := f.cred.mayRemove(src.dir, src.node); err != nil {
@@ -93,20 +93,20 @@ func (f *FS) rename(from, to string) error {
 		return err
 	}
 	if dst.node != nil {
-		if err := f.replaceable(dst, src.node); err != nil {
+		if err := f.mayReplace(dst, src.node); err != nil {
 			return err
 		}
 		f.vol.unlink(f.vol.writable(dst.dir.ino), dst.name)
 	}
 	n := f.vol.writable(src.node.ino)
-	f.vol.open[n.ino]++ // not to be dropped between its two names
+	f.vol.open[n.ino]++ // keeps unlink from dropping it
 	f.vol.unlink(f.vol.writable(src.dir.ino), src.name)
 	f.vol.link(f.vol.writable(dst.dir.ino), dst.name, n)
-	f.vol.closed(n.ino)
+	f.vol.closeInode(n.ino)
 	return nil
 }
 
-func (f *FS) replaceable(dst place, by *inode) error {
+func (f *FS) mayReplace(dst location, by *inode) error {
 	switch {
 	case by.isDir() && !dst.node.isDir():
 		return syscall.ENOTDIR
@@ -118,8 +118,8 @@ func (f *FS) replaceable(dst place, by *inode) error {
 	return f.cred.mayRemove(dst.dir, dst.node)
 }
 
-// below is whether dir is top or inside of it.
-func (v *volume) below(dir, top *inode) bool {
+// inside reports whether dir is top or below it.
+func (v *volume) inside(dir, top *inode) bool {
 	for dir != nil && dir.ino != top.ino {
 		if dir.ino == rootIno {
 			return false

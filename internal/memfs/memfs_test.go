@@ -27,7 +27,7 @@ func must(t *testing.T, err error) {
 func wantIs(t *testing.T, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
-		t.Errorf("%s: got error %v, want %v", what, err, want)
+		t.Errorf("%s: error = %v, want %v", what, err, want)
 	}
 }
 
@@ -57,42 +57,39 @@ func TestErrors(t *testing.T) {
 		err  error
 		want error
 	}{
-		{"stat of nothing", stat("/nope"), fs.ErrNotExist},
-		{"stat below nothing", stat("/nope/x"), syscall.ENOENT},
-		{"stat below a file", stat("/f/x"), syscall.ENOTDIR},
-		{"stat of a file as a directory", stat("/f/"), syscall.ENOTDIR},
-		{"stat of a loop", stat("/loop"), syscall.ELOOP},
-		{"stat of an empty name", stat(""), syscall.ENOENT},
-		{"stat through a dangling link", stat("/dangling"), fs.ErrNotExist},
-		{"stat of a long name", stat("/" + strings.Repeat("x", 256)), syscall.ENAMETOOLONG},
-		{"mkdir over a file", f.Mkdir("/f", 0o755), fs.ErrExist},
-		{"mkdir of the root", f.Mkdir("/", 0o755), fs.ErrExist},
-		{"mkdir below a file", f.MkdirAll("/f/x", 0o755), syscall.ENOTDIR},
-		{"mkdir below nothing", f.Mkdir("/nope/x", 0o755), fs.ErrNotExist},
-		{"remove of a full directory", f.Remove("/d"), syscall.ENOTEMPTY},
-		{"remove of the root", f.Remove("/"), syscall.EBUSY},
-		{"open of a directory to write", open("/d", os.O_WRONLY), syscall.EISDIR},
+		{"stat missing file", stat("/nope"), fs.ErrNotExist},
+		{"stat below missing directory", stat("/nope/x"), syscall.ENOENT},
+		{"stat below file", stat("/f/x"), syscall.ENOTDIR},
+		{"stat file with trailing slash", stat("/f/"), syscall.ENOTDIR},
+		{"stat link loop", stat("/loop"), syscall.ELOOP},
+		{"stat empty name", stat(""), syscall.ENOENT},
+		{"stat dangling link", stat("/dangling"), fs.ErrNotExist},
+		{"stat long name", stat("/" + strings.Repeat("x", 256)), syscall.ENAMETOOLONG},
+		{"mkdir over file", f.Mkdir("/f", 0o755), fs.ErrExist},
+		{"mkdir root", f.Mkdir("/", 0o755), fs.ErrExist},
+		{"mkdir below file", f.MkdirAll("/f/x", 0o755), syscall.ENOTDIR},
+		{"mkdir below missing directory", f.Mkdir("/nope/x", 0o755), fs.ErrNotExist},
+		{"remove non-empty directory", f.Remove("/d"), syscall.ENOTEMPTY},
+		{"remove root", f.Remove("/"), syscall.EBUSY},
+		{"open directory for writing", open("/d", os.O_WRONLY), syscall.EISDIR},
 		{"exclusive open", open("/f", os.O_CREATE|os.O_EXCL|os.O_WRONLY), fs.ErrExist},
-		{"exclusive open of a dangling link", open("/dangling", os.O_CREATE|os.O_EXCL|os.O_WRONLY), fs.ErrExist},
-		{"create with a slash", open("/new/", os.O_CREATE|os.O_WRONLY), syscall.EISDIR},
-		{"rename of nothing", f.Rename("/nope", "/x"), fs.ErrNotExist},
-		{"rename of a directory into itself", f.Rename("/d", "/d/e/x"), syscall.EINVAL},
-		{"rename of a file over a directory", f.Rename("/f", "/d"), syscall.EISDIR},
-		{"rename of a directory over a file", f.Rename("/d", "/f"), syscall.ENOTDIR},
-		{"rename over a full directory", f.Rename("/d/e", "/d"), syscall.ENOTEMPTY},
-		{"readlink of a file", func() error { _, err := f.Readlink("/f"); return err }(), syscall.EINVAL},
-		{"link to a directory", f.Link("/d", "/l"), syscall.EPERM},
-		{"truncate of a directory", f.Truncate("/d", 0), syscall.EISDIR},
-		{"remove of all of nothing", f.RemoveAll("/nope/x"), nil},
+		{"exclusive open of dangling link", open("/dangling", os.O_CREATE|os.O_EXCL|os.O_WRONLY), fs.ErrExist},
+		{"create with trailing slash", open("/new/", os.O_CREATE|os.O_WRONLY), syscall.EISDIR},
+		{"rename missing file", f.Rename("/nope", "/x"), fs.ErrNotExist},
+		{"rename directory into itself", f.Rename("/d", "/d/e/x"), syscall.EINVAL},
+		{"rename file over directory", f.Rename("/f", "/d"), syscall.EISDIR},
+		{"rename directory over file", f.Rename("/d", "/f"), syscall.ENOTDIR},
+		{"rename over non-empty directory", f.Rename("/d/e", "/d"), syscall.ENOTEMPTY},
+		{"readlink file", func() error { _, err := f.Readlink("/f"); return err }(), syscall.EINVAL},
+		{"link directory", f.Link("/d", "/l"), syscall.EPERM},
+		{"truncate directory", f.Truncate("/d", 0), syscall.EISDIR},
+		{"remove all below missing directory", f.RemoveAll("/nope/x"), nil},
 	} {
-		if c.want == nil && c.err == nil {
-			continue
-		}
 		wantIs(t, c.what, c.err, c.want)
 	}
 }
 
-func TestFiles(t *testing.T) {
+func TestFileReadWrite(t *testing.T) {
 	t.Parallel()
 	f := memfs.New(nil)
 	h, err := f.Create("/f")
@@ -106,11 +103,11 @@ func TestFiles(t *testing.T) {
 	rest, err := io.ReadAll(h)
 	must(t, err)
 	if got, want := string(rest), "ello\x00\x00!"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+		t.Errorf("content from offset 1 = %q, want %q", got, want)
 	}
 	must(t, f.Remove("/f"))
 	if _, err := h.ReadAt(make([]byte, 2), 0); err != nil {
-		t.Errorf("a removed file that is open: %v", err)
+		t.Errorf("ReadAt of removed open file: %v", err)
 	}
 	must(t, h.Close())
 	wantIs(t, "second close", h.Close(), fs.ErrClosed)
@@ -127,15 +124,16 @@ func TestFiles(t *testing.T) {
 		_, err = b.WriteString("b")
 		must(t, err)
 	}
-	if got := read(t, f, "/log"); got != "ababab" {
-		t.Errorf("appended: got %q", got)
+	if got, want := read(t, f, "/log"), "ababab"; got != want {
+		t.Errorf("content after appends = %q, want %q", got, want)
 	}
 	_, err = a.Read(make([]byte, 1))
-	wantIs(t, "read of a file open to write", err, syscall.EBADF)
+	wantIs(t, "read of file open for writing", err, syscall.EBADF)
 }
 
-// TestContent compares a file with a byte slice under the same changes.
-func TestContent(t *testing.T) {
+// TestContentMatchesModel applies random changes to a file and a byte slice and
+// compares them.
+func TestContentMatchesModel(t *testing.T) {
 	t.Parallel()
 	f := memfs.New(nil)
 	h, err := f.Create("/f")
@@ -167,11 +165,11 @@ func TestContent(t *testing.T) {
 		}
 	}
 	if got := read(t, f, "/f"); got != string(model) {
-		t.Error("the file differs from the model")
+		t.Error("file differs from model")
 	}
 	for i, c := range clones {
 		if got := read(t, c, "/f"); got != string(models[i]) {
-			t.Errorf("clone %d differs from what the file was", i)
+			t.Errorf("file in clone %d differs from model", i)
 		}
 	}
 }
@@ -193,7 +191,7 @@ func TestPermissions(t *testing.T) {
 		info, err := f.Stat(name)
 		must(t, err)
 		if got := fmt.Sprint(info.Mode(), info.UID(), info.GID()); got != want {
-			t.Errorf("%s: got %s, want %s", name, got, want)
+			t.Errorf("mode and owner of %s = %s, want %s", name, got, want)
 		}
 	}
 	_, readErr := ann.ReadFile("/tmp/bob")
@@ -209,16 +207,16 @@ func TestPermissions(t *testing.T) {
 		{"list", listErr, fs.ErrPermission},
 		{"write", bob.WriteFile("/tmp/ann", nil, 0), syscall.EACCES},
 		{"create", bob.WriteFile("/f", nil, 0o644), syscall.EACCES},
-		{"create in the group's", bob.WriteFile("/shared/g", nil, 0o644), syscall.EACCES},
-		{"remove in sticky", bob.Remove("/tmp/ann"), syscall.EPERM},
-		{"rename in sticky", bob.Rename("/tmp/ann", "/tmp/x"), syscall.EPERM},
-		{"replace in sticky", bob.Rename("/tmp/bob", "/tmp/ann"), syscall.EPERM},
+		{"create in group directory", bob.WriteFile("/shared/g", nil, 0o644), syscall.EACCES},
+		{"remove in sticky directory", bob.Remove("/tmp/ann"), syscall.EPERM},
+		{"rename in sticky directory", bob.Rename("/tmp/ann", "/tmp/x"), syscall.EPERM},
+		{"replace in sticky directory", bob.Rename("/tmp/bob", "/tmp/ann"), syscall.EPERM},
 		{"chmod", bob.Chmod("/tmp/ann", 0o777), syscall.EPERM},
-		{"give away", ann.Chown("/tmp/ann", 1001, -1), syscall.EPERM},
-		{"another group", ann.Chown("/tmp/ann", -1, 1001), syscall.EPERM},
-		{"times", bob.Chtimes("/tmp/ann", time.Time{}, time.Unix(1, 0)), syscall.EPERM},
-		{"device", ann.Mknod("/tmp/null", 0o666, memfs.Null), syscall.EPERM},
-		{"remove a tree", ann.RemoveAll("/private"), syscall.EACCES},
+		{"chown to another user", ann.Chown("/tmp/ann", 1001, -1), syscall.EPERM},
+		{"chown to foreign group", ann.Chown("/tmp/ann", -1, 1001), syscall.EPERM},
+		{"chtimes", bob.Chtimes("/tmp/ann", time.Time{}, time.Unix(1, 0)), syscall.EPERM},
+		{"mknod", ann.Mknod("/tmp/null", 0o666, memfs.Null), syscall.EPERM},
+		{"remove all", ann.RemoveAll("/private"), syscall.EACCES},
 	} {
 		wantIs(t, c.what, c.err, c.want)
 	}
@@ -228,25 +226,25 @@ func TestPermissions(t *testing.T) {
 	must(t, f.Remove("/tmp/bob"))
 }
 
-func TestExecute(t *testing.T) {
+func TestAccessExecute(t *testing.T) {
 	t.Parallel()
 	f := memfs.New(nil)
 	must(t, f.MkdirAll("/tmp/d", 0o755))
 	must(t, f.WriteFile("/tmp/d/run", nil, 0o755))
 	must(t, f.WriteFile("/plain", nil, 0o644))
 	must(t, f.Symlink("/tmp/d/run", "/link"))
-	wantIs(t, "root executes a plain file", f.Access("/plain", memfs.Execute), syscall.EACCES)
+	wantIs(t, "root, no execute bit", f.Access("/plain", memfs.Execute), syscall.EACCES)
 	must(t, f.Access("/link", memfs.Execute))
 	must(t, f.SetNoExec("/tmp", true))
 	wantIs(t, "noexec", f.Access("/tmp/d/run", memfs.Execute), syscall.EACCES)
-	wantIs(t, "noexec by link", f.Access("/link", memfs.Execute), syscall.EACCES)
-	wantIs(t, "noexec of a clone", f.Clone().Access("/link", memfs.Execute), syscall.EACCES)
+	wantIs(t, "noexec through link", f.Access("/link", memfs.Execute), syscall.EACCES)
+	wantIs(t, "noexec in clone", f.Clone().Access("/link", memfs.Execute), syscall.EACCES)
 	must(t, f.Access("/tmp/d", memfs.Execute))
 	must(t, f.SetNoExec("/tmp", false))
 	must(t, f.Access("/link", memfs.Execute))
 }
 
-func TestPaths(t *testing.T) {
+func TestLinksAndPaths(t *testing.T) {
 	t.Parallel()
 	f := memfs.New(nil)
 	must(t, f.MkdirAll("/a/b", 0o755))
@@ -257,21 +255,21 @@ func TestPaths(t *testing.T) {
 		"/a/./b//f": "/a/b/f", "/abs": "/a/b/f", "/a/up/f": "/a/b/f", "/../a/b/..": "/a", "/a/up/../up/": "/a/b", "a/b": "/a/b",
 	} {
 		if got, err := f.EvalSymlinks(name); err != nil || got != want {
-			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
+			t.Errorf("EvalSymlinks(%q) = %q, %v, want %q", name, got, err, want)
 		}
 	}
 	must(t, f.Rename("/a/b", "/moved"))
 	if got, err := f.EvalSymlinks("/moved/.."); err != nil || got != "/" {
-		t.Errorf("parent of what was moved: got %q, %v", got, err)
+		t.Errorf("EvalSymlinks of parent after rename = %q, %v, want /", got, err)
 	}
 	must(t, f.Link("/moved/f", "/hard"))
 	write(t, f, "/hard", "changed")
 	if got := read(t, f, "/moved/f"); got != "changed" {
-		t.Errorf("through the hard link: got %q", got)
+		t.Errorf("content after write through hard link = %q, want %q", got, "changed")
 	}
 	must(t, f.RemoveAll("/moved"))
 	if info, err := f.Stat("/hard"); err != nil || info.Nlink() != 1 {
-		t.Errorf("hard link: got %v, %v", info, err)
+		t.Errorf("Stat of hard link = %v, %v, want one link", info, err)
 	}
 }
 
@@ -285,14 +283,14 @@ func TestClone(t *testing.T) {
 	write(t, c, "/d/g", "clone's")
 	must(t, c.Chmod("/d", 0o700))
 	if got := read(t, c, "/d/f"); got != "one" {
-		t.Errorf("the clone has %q", got)
+		t.Errorf("clone reads %q after the original changed, want %q", got, "one")
 	}
 	_, err := f.Stat("/d/g")
-	wantIs(t, "the clone's file in the original", err, fs.ErrNotExist)
+	wantIs(t, "stat of clone's file in original", err, fs.ErrNotExist)
 	if info, err := f.Stat("/d"); err != nil || info.Mode().Perm() != 0o755 {
-		t.Errorf("the original's directory: %v, %v", info, err)
+		t.Errorf("Stat in original = %v, %v, want mode 755", info, err)
 	}
-	// A chain of images of images stays as right as it is deep.
+	// Clone more often than maxDepth.
 	for i := range 40 {
 		name := fmt.Sprintf("/layer%d", i)
 		write(t, c, name, name)
@@ -304,7 +302,7 @@ func TestClone(t *testing.T) {
 	entries, err := c.ReadDir("/")
 	must(t, err)
 	if len(entries) != 2 || read(t, c, "/layer39") != "/layer39" || read(t, c, "/d/g") != "clone's" {
-		t.Errorf("got %v", entries)
+		t.Errorf("entries of last clone = %v, want d and layer39 with their content", entries)
 	}
 }
 
@@ -315,19 +313,19 @@ func TestDevices(t *testing.T) {
 		must(t, f.Mknod(name, 0o666, device))
 	}
 	if data := read(t, f, "/null"); data != "" {
-		t.Errorf("null: got %q", data)
+		t.Errorf("read of null device = %q, want nothing", data)
 	}
 	must(t, f.WriteFile("/null", []byte("x"), 0))
-	wantIs(t, "full", f.WriteFile("/full", []byte("x"), 0), syscall.ENOSPC)
+	wantIs(t, "write to full device", f.WriteFile("/full", []byte("x"), 0), syscall.ENOSPC)
 	h, err := f.Open("/zero")
 	must(t, err)
 	p := []byte{1, 2}
 	if n, err := h.Read(p); n != 2 || err != nil || p[0] != 0 {
-		t.Errorf("zero: got %d, %v, %v", n, err, p)
+		t.Errorf("Read of zero device = %d, %v with data %v, want zeros", n, err, p)
 	}
 }
 
-func TestIO(t *testing.T) {
+func TestFSConformance(t *testing.T) {
 	t.Parallel()
 	f := memfs.New(nil)
 	must(t, f.MkdirAll("/d/e", 0o755))
@@ -344,7 +342,7 @@ func TestIO(t *testing.T) {
 	}
 }
 
-func TestConcurrent(t *testing.T) {
+func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
 	f := memfs.New(nil)
 	must(t, f.Mkdir("/d", 0o777))
@@ -358,7 +356,7 @@ func TestConcurrent(t *testing.T) {
 				}
 				c := f.Clone()
 				if data, err := c.ReadFile(name); err != nil || string(data) != name {
-					t.Errorf("got %q, %v", data, err)
+					t.Errorf("ReadFile(%s) in clone = %q, %v", name, data, err)
 				}
 				if err := c.RemoveAll("/d"); err != nil {
 					t.Error(err)
@@ -369,6 +367,6 @@ func TestConcurrent(t *testing.T) {
 	}
 	wg.Wait()
 	if entries, err := f.ReadDir("/d"); err != nil || len(entries) != 400 {
-		t.Errorf("got %d entries, %v", len(entries), err)
+		t.Errorf("ReadDir(/d) = %d entries, %v, want 400", len(entries), err)
 	}
 }

@@ -6,33 +6,33 @@ import (
 	"syscall"
 )
 
-// A Cred says whom a handle acts for. The zero value is root, whom no
-// permission stops.
+// A Cred identifies the user a handle acts for. The zero value is root, which
+// bypasses permission checks.
 type Cred struct {
 	UID, GID int
-	Groups   []int // further groups
+	Groups   []int // supplementary groups
 }
 
 func (c Cred) root() bool { return c.UID == 0 }
 
 func (c Cred) in(gid int) bool { return c.GID == gid || slices.Contains(c.Groups, gid) }
 
-// Access is what is to be done with a file; values can be added up.
+// Access is a set of operations on a file.
 type Access fs.FileMode
 
-// The kinds of access, as access(2) has them.
+// The bits of an Access, as in access(2).
 const (
 	Execute Access = 1
 	Write   Access = 2
 	Read    Access = 4
 )
 
-// check is nil when c may do want with n.
+// check returns an error unless c has the access want to n.
 func (c Cred) check(n *inode, want Access) error {
 	perm := Access(n.mode.Perm())
 	switch {
 	case c.root():
-		// Root executes a file only if someone may.
+		// Root can execute a file only if some execute bit is set.
 		if want&Execute != 0 && !n.isDir() && perm&0o111 == 0 {
 			return syscall.EACCES
 		}
@@ -48,8 +48,8 @@ func (c Cred) check(n *inode, want Access) error {
 	return nil
 }
 
-// mayRemove is nil when c may take n out of dir: it needs to write the
-// directory, and in a sticky one to own either.
+// mayRemove returns an error unless c may remove n from dir: c must be able to
+// write dir and, if dir is sticky, own dir or n.
 func (c Cred) mayRemove(dir, n *inode) error {
 	if err := c.check(dir, Write|Execute); err != nil {
 		return err
@@ -60,17 +60,17 @@ func (c Cred) mayRemove(dir, n *inode) error {
 	return nil
 }
 
-// owns is nil when c may change the attributes of n.
-func (c Cred) owns(n *inode) error {
+// mayChange returns an error unless c may change the attributes of n.
+func (c Cred) mayChange(n *inode) error {
 	if c.root() || c.UID == n.uid {
 		return nil
 	}
 	return syscall.EPERM
 }
 
-// Access is nil when the handle may do want with the file, which symbolic
-// links are followed to. A file under a NoExec directory may not be executed
-// by anyone.
+// Access returns an error unless the handle has the access want to the named
+// file, following symbolic links. Files below a directory marked with
+// [FS.SetNoExec] cannot be executed, even by root.
 func (f *FS) Access(name string, want Access) error {
 	f.vol.mu.RLock()
 	defer f.vol.mu.RUnlock()
@@ -87,8 +87,8 @@ func (f *FS) Access(name string, want Access) error {
 	return pathError("access", name, err)
 }
 
-// SetNoExec marks a directory as the root of a mount on which nothing can be
-// executed, or takes the mark off.
+// SetNoExec sets whether a directory is the root of a noexec mount, where files
+// cannot be executed. It is permitted to root only.
 func (f *FS) SetNoExec(name string, on bool) error {
 	return f.change("mount", name, true, func(n *inode) error {
 		if !n.isDir() {

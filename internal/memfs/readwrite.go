@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// ReadFile returns the whole content of a regular file.
+// ReadFile returns the content of the named regular file.
 func (f *FS) ReadFile(name string) ([]byte, error) {
 	f.vol.mu.RLock()
 	defer f.vol.mu.RUnlock()
@@ -25,7 +25,8 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	return data, nil
 }
 
-// WriteFile makes the file hold data alone. The mode is used for a new file.
+// WriteFile replaces the content of the named file with data. If the file does
+// not exist, it is created with mode.
 func (f *FS) WriteFile(name string, data []byte, mode fs.FileMode) error {
 	h, err := f.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {

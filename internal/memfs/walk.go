@@ -13,23 +13,23 @@ const (
 	maxName  = 255
 )
 
-// A place is where a path leads: a name in a directory, and what is there.
-type place struct {
+// A location is a resolved path: a name in a directory and the inode it names.
+type location struct {
 	dir  *inode
 	name string // empty for the root
-	node *inode // nil when nothing has that name
-	path string // with every symbolic link on the way resolved
+	node *inode // nil if the name does not exist
+	path string // with symbolic links resolved
 }
 
-// walk resolves name for f's user. When only the last element is missing, the
-// place has no node and there is no error. A trailing slash asks for a
+// walk resolves name for f's user. If only the last element is missing, it
+// returns a location without a node and no error. A trailing slash requires a
 // directory.
-func (f *FS) walk(name string, followLast bool) (place, error) {
+func (f *FS) walk(name string, followLast bool) (location, error) {
 	if name == "" {
-		return place{}, syscall.ENOENT
+		return location{}, syscall.ENOENT
 	}
 	root := f.vol.inodes.get(rootIno)
-	here := place{dir: root, node: root, path: "/"}
+	here := location{dir: root, node: root, path: "/"}
 	todo, links := strings.Split(name, "/"), 0
 	if todo[len(todo)-1] == "" {
 		followLast = true
@@ -38,9 +38,6 @@ func (f *FS) walk(name string, followLast bool) (place, error) {
 		element := todo[i]
 		if here.node == nil {
 			return here, missing(todo[i:])
-		}
-		if here.node.isLink() { // only a last element was not followed
-			return here, syscall.ENOTDIR
 		}
 		if !here.node.isDir() {
 			return here, syscall.ENOTDIR
@@ -59,7 +56,7 @@ func (f *FS) walk(name string, followLast bool) (place, error) {
 			here = f.vol.up(here)
 			continue
 		}
-		next := place{dir: dir, name: element, node: f.vol.inodes.get(dir.entries[element]), path: path.Join(here.path, element)}
+		next := location{dir: dir, name: element, node: f.vol.inodes.get(dir.entries[element]), path: path.Join(here.path, element)}
 		last := i == len(todo)-1
 		if next.node == nil || !next.node.isLink() || last && !followLast {
 			here = next
@@ -72,14 +69,14 @@ func (f *FS) walk(name string, followLast bool) (place, error) {
 		todo = append(strings.Split(target, "/"), todo[i+1:]...)
 		i = -1
 		if strings.HasPrefix(target, "/") {
-			here = place{dir: root, node: root, path: "/"}
+			here = location{dir: root, node: root, path: "/"}
 		}
 	}
 	return here, nil
 }
 
-// missing is the error of a path that goes on below a name that is not there:
-// none for a trailing slash, which mkdir may have.
+// missing returns the error for a path whose elements rest follow a missing
+// name: nil for trailing slashes, which mkdir allows.
 func missing(rest []string) error {
 	for _, element := range rest {
 		if element != "" {
@@ -89,28 +86,28 @@ func missing(rest []string) error {
 	return nil
 }
 
-func (v *volume) up(at place) place {
+func (v *volume) up(at location) location {
 	if at.node.ino == rootIno {
 		return at
 	}
 	parent := v.inodes.get(at.node.parent)
-	if parent == nil { // the directory we are in was removed
-		return place{path: "/"}
+	if parent == nil { // the current directory was removed
+		return location{path: "/"}
 	}
-	above := path.Dir(at.path)
-	grand := parent
+	parentPath := path.Dir(at.path)
+	grandparent := parent
 	if parent.ino != rootIno {
-		grand = v.inodes.get(parent.parent)
+		grandparent = v.inodes.get(parent.parent)
 	}
-	name := path.Base(above)
-	if above == "/" {
+	name := path.Base(parentPath)
+	if parentPath == "/" {
 		name = ""
 	}
-	return place{dir: grand, name: name, node: parent, path: above}
+	return location{dir: grandparent, name: name, node: parent, path: parentPath}
 }
 
-// find is walk for something that must exist.
-func (f *FS) find(name string, followLast bool) (place, error) {
+// find is like walk but fails with ENOENT if the file does not exist.
+func (f *FS) find(name string, followLast bool) (location, error) {
 	at, err := f.walk(name, followLast)
 	if err == nil && at.node == nil {
 		err = syscall.ENOENT
@@ -118,7 +115,7 @@ func (f *FS) find(name string, followLast bool) (place, error) {
 	return at, err
 }
 
-// change runs do on the inode of name, made writable.
+// change calls do with the writable inode of name.
 func (f *FS) change(op, name string, follow bool, do func(*inode) error) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
@@ -129,8 +126,8 @@ func (f *FS) change(op, name string, follow bool, do func(*inode) error) error {
 	return pathError(op, name, err)
 }
 
-// EvalSymlinks returns the path of name without any symbolic link in it. It
-// must exist.
+// EvalSymlinks returns the path of name, which must exist, with all symbolic
+// links resolved.
 func (f *FS) EvalSymlinks(name string) (string, error) {
 	f.vol.mu.RLock()
 	defer f.vol.mu.RUnlock()
@@ -152,7 +149,7 @@ func linkError(op, from, to string, err error) error {
 	return &os.LinkError{Op: op, Old: from, New: to, Err: err}
 }
 
-// trimSlashes cuts trailing slashes, but not the root's.
+// trimSlashes removes trailing slashes, except that of the root.
 func trimSlashes(name string) string {
 	for len(name) > 1 && strings.HasSuffix(name, "/") {
 		name = name[:len(name)-1]

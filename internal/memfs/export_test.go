@@ -6,8 +6,7 @@ import (
 	"path"
 )
 
-// IO returns the tree as an fs.FS, read with f's credential. It implements
-// fs.ReadDirFS, fs.ReadFileFS, fs.StatFS and fs.ReadLinkFS.
+// IO returns the tree as an fs.FS, so that fstest.TestFS can check it.
 func (f *FS) IO() fs.FS { return tree{f} }
 
 type tree struct{ fs *FS }
@@ -19,7 +18,8 @@ var (
 	_ fs.ReadLinkFS = tree{}
 )
 
-// at runs do on the absolute path of name, and lets its error name name.
+// at calls do with the absolute path of name and returns its error with name
+// as the path.
 func at[T any](op, name string, do func(string) (T, error)) (T, error) {
 	var none T
 	if !fs.ValidPath(name) {
@@ -38,7 +38,11 @@ func (t tree) Open(name string) (fs.File, error) {
 		return nil, err
 	}
 	h.name = path.Base(name)
-	return ioFile{h}, nil
+	if !h.dir {
+		return &ioFile{File: h}, nil
+	}
+	entries, err := t.ReadDir(name)
+	return &ioFile{File: h, entries: entries}, err
 }
 
 func (t tree) ReadDir(name string) ([]fs.DirEntry, error) { return at("open", name, t.fs.ReadDir) }
@@ -61,28 +65,33 @@ func named(name, op string, stat func(string) (*Info, error)) (fs.FileInfo, erro
 }
 
 // ioFile is a File with the method types of package fs.
-type ioFile struct{ h *File }
+type ioFile struct {
+	*File
+	entries []fs.DirEntry // not yet returned by ReadDir
+}
 
 var (
-	_ fs.ReadDirFile = ioFile{}
-	_ io.ReadSeeker  = ioFile{}
-	_ io.ReaderAt    = ioFile{}
+	_ fs.ReadDirFile = &ioFile{}
+	_ io.ReadSeeker  = &ioFile{}
+	_ io.ReaderAt    = &ioFile{}
 )
 
-func (f ioFile) Read(p []byte) (int, error) { return f.h.Read(p) }
-
-func (f ioFile) ReadAt(p []byte, off int64) (int, error) { return f.h.ReadAt(p, off) }
-
-func (f ioFile) Seek(off int64, whence int) (int64, error) { return f.h.Seek(off, whence) }
-
-func (f ioFile) Close() error { return f.h.Close() }
-
-func (f ioFile) Stat() (fs.FileInfo, error) {
-	i, err := f.h.Stat()
+func (f *ioFile) Stat() (fs.FileInfo, error) {
+	i, err := f.File.Stat()
 	if err != nil {
 		return nil, err
 	}
 	return i, nil
 }
 
-func (f ioFile) ReadDir(n int) ([]fs.DirEntry, error) { return f.h.ReadDir(n) }
+func (f *ioFile) ReadDir(n int) ([]fs.DirEntry, error) {
+	next := f.entries
+	if n > 0 {
+		if len(next) == 0 {
+			return nil, io.EOF
+		}
+		next = next[:min(n, len(next))]
+	}
+	f.entries = f.entries[len(next):]
+	return next, nil
+}

@@ -68,22 +68,22 @@ func groups(fs *memfs.FS) []group {
 }
 
 // root reads account files as root, whoever asks.
-func root(fs *memfs.FS) *memfs.FS { return fs.As(memfs.Cred{}, 0o022) }
+func asRoot(fs *memfs.FS) *memfs.FS { return fs.As(memfs.Cred{}, 0o022) }
 
 func lookupUser(fs *memfs.FS, name string) (user, bool) {
-	return first(users(root(fs)), func(u user) bool { return u.name == name })
+	return first(users(asRoot(fs)), func(u user) bool { return u.name == name })
 }
 
 func lookupUID(fs *memfs.FS, uid int) (user, bool) {
-	return first(users(root(fs)), func(u user) bool { return u.uid == uid })
+	return first(users(asRoot(fs)), func(u user) bool { return u.uid == uid })
 }
 
 func lookupGroup(fs *memfs.FS, name string) (group, bool) {
-	return first(groups(root(fs)), func(g group) bool { return g.name == name })
+	return first(groups(asRoot(fs)), func(g group) bool { return g.name == name })
 }
 
 func lookupGID(fs *memfs.FS, gid int) (group, bool) {
-	return first(groups(root(fs)), func(g group) bool { return g.gid == gid })
+	return first(groups(asRoot(fs)), func(g group) bool { return g.gid == gid })
 }
 
 func first[T any](all []T, is func(T) bool) (T, bool) {
@@ -97,7 +97,7 @@ func first[T any](all []T, is func(T) bool) (T, bool) {
 // cred is what the user's processes act with.
 func (u user) cred(fs *memfs.FS) memfs.Cred {
 	c := memfs.Cred{UID: u.uid, GID: u.gid}
-	for _, g := range groups(root(fs)) {
+	for _, g := range groups(asRoot(fs)) {
 		if slices.Contains(g.members, u.name) && g.gid != u.gid {
 			c.Groups = append(c.Groups, g.gid)
 		}

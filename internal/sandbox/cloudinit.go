@@ -21,7 +21,7 @@ const (
 type initRun struct {
 	h     *Host
 	disk  *memfs.FS
-	fresh bool // the instance has not booted before
+	newInstance bool // the instance has not booted before
 	dir   string
 	parts []part
 	conf  cloudConfig
@@ -32,16 +32,16 @@ type initRun struct {
 func (h *Host) cloudInit(ctx context.Context) {
 	c := &initRun{h: h, disk: h.FS(), dir: cloudDir + "/instances/" + h.o.InstanceID}
 	h.log("[    0.000000] Linux version %s (%s)", h.o.Facts.Kernel, h.o.Facts.Arch)
-	c.kernel()
-	c.instance()
-	c.check("user data", c.read())
+	c.makeVolatileFiles()
+	c.identifyInstance()
+	c.check("user data", c.readUserData())
 	c.check("host name", c.hostname())
 	c.boothooks(ctx)
 	if ctx.Err() == nil {
 		c.check("config", c.apply(ctx))
 	}
-	c.hostKeys()
-	if ctx.Err() == nil && c.fresh {
+	c.announceHostKeys()
+	if ctx.Err() == nil && c.newInstance {
 		c.scripts(ctx)
 	}
 	c.finish()
@@ -57,7 +57,7 @@ func (c *initRun) problem(format string, args ...any) {
 	c.h.log("cloud-init[]: ERROR "+format, args...)
 	c.h.mu.Lock()
 	defer c.h.mu.Unlock()
-	c.h.initErr = append(c.h.initErr, sprintf(format, args...))
+	c.h.initErrors = append(c.h.initErrors, sprintf(format, args...))
 }
 
 func (c *initRun) write(name, text string, mode fs.FileMode) {
@@ -65,7 +65,7 @@ func (c *initRun) write(name, text string, mode fs.FileMode) {
 }
 
 // kernel makes what is new at every boot: /run, /tmp and the boot id.
-func (c *initRun) kernel() {
+func (c *initRun) makeVolatileFiles() {
 	for _, dir := range []string{"/run", "/dev/fd"} {
 		entries, _ := c.disk.ReadDir(dir) // a disk without it is given one
 		for _, e := range entries {
@@ -82,11 +82,11 @@ func (c *initRun) kernel() {
 }
 
 // instance finds out whether this disk knows the instance already.
-func (c *initRun) instance() {
+func (c *initRun) identifyInstance() {
 	id := c.h.o.InstanceID
 	before, _ := c.disk.ReadFile(cloudDir + "/data/instance-id") // none at first
 	_, err := c.disk.Stat(c.dir)
-	c.fresh = strings.TrimSpace(string(before)) != id || err != nil
+	c.newInstance = strings.TrimSpace(string(before)) != id || err != nil
 	c.write(cloudDir+"/data/previous-instance-id", string(before), 0o644)
 	c.write(cloudDir+"/data/instance-id", id+"\n", 0o644)
 	c.write("/run/cloud-init/.instance-id", id+"\n", 0o644)
@@ -95,7 +95,7 @@ func (c *initRun) instance() {
 }
 
 // read parses the user data and keeps it where cloud-init does.
-func (c *initRun) read() error {
+func (c *initRun) readUserData() error {
 	raw := c.h.o.UserData
 	c.write(c.dir+"/user-data.txt", string(raw), 0o600)
 	if len(raw) == 0 {
@@ -129,7 +129,7 @@ func (c *initRun) hostname() error {
 	}
 	switch {
 	case name != "":
-	case c.fresh:
+	case c.newInstance:
 		name = c.h.o.Hostname
 	default:
 		data, _ := c.disk.ReadFile("/etc/hostname")
@@ -187,7 +187,7 @@ func (c *initRun) run(ctx context.Context, what string, args ...string) {
 
 func (c *initRun) finish() {
 	c.h.mu.Lock()
-	problems := append([]string{}, c.h.initErr...)
+	problems := append([]string{}, c.h.initErrors...)
 	c.h.mu.Unlock()
 	result, err := json.MarshalIndent(map[string]any{"v1": map[string]any{"datasource": "DataSourceEc2Local", "errors": problems}}, "", " ")
 	c.check("result", err)
@@ -211,7 +211,7 @@ func cloudInit(_ context.Context, p *Process) int {
 			return bad
 		}
 		p.Host.mu.Lock()
-		problems := p.Host.initErr
+		problems := p.Host.initErrors
 		p.Host.mu.Unlock()
 		status, code := "done", 0
 		if len(problems) > 0 {

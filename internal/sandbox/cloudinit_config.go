@@ -37,7 +37,7 @@ type cloudConfig struct {
 }
 
 // effective are the keys above.
-func effective(key string) bool {
+func knownKey(key string) bool {
 	return slices.Contains([]string{
 		"hostname", "fqdn", "ssh_keys", "ssh_deletekeys", "ssh_authorized_keys", "users", "groups", "write_files", "bootcmd", "runcmd",
 		"disable_root", "ssh_pwauth", "chpasswd",
@@ -116,7 +116,7 @@ func (c *cloudConfig) merge(text []byte) (unknown []string, err error) {
 		return nil, err
 	}
 	for key := range keys {
-		if !effective(key) {
+		if !knownKey(key) {
 			unknown = append(unknown, key)
 		}
 	}
@@ -126,11 +126,11 @@ func (c *cloudConfig) merge(text []byte) (unknown []string, err error) {
 		return unknown, err
 	}
 	for _, list := range []struct{ was, is *[]configCommand }{{&before.Bootcmd, &c.Bootcmd}, {&before.Runcmd, &c.Runcmd}} {
-		*list.is = joined(*list.was, *list.is, keys, map[bool]string{true: "bootcmd", false: "runcmd"}[list.is == &c.Bootcmd])
+		*list.is = appendIfKey(*list.was, *list.is, keys, map[bool]string{true: "bootcmd", false: "runcmd"}[list.is == &c.Bootcmd])
 	}
-	c.WriteFiles = joined(before.WriteFiles, c.WriteFiles, keys, "write_files")
-	c.AuthorizedKeys = joined(before.AuthorizedKeys, c.AuthorizedKeys, keys, "ssh_authorized_keys")
-	c.Users = joined(before.Users, c.Users, keys, "users")
+	c.WriteFiles = appendIfKey(before.WriteFiles, c.WriteFiles, keys, "write_files")
+	c.AuthorizedKeys = appendIfKey(before.AuthorizedKeys, c.AuthorizedKeys, keys, "ssh_authorized_keys")
+	c.Users = appendIfKey(before.Users, c.Users, keys, "users")
 	if len(c.Runcmd) > 0 {
 		c.runcmd = "#!/bin/sh\n" + commandLines(c.Runcmd)
 	}
@@ -138,7 +138,7 @@ func (c *cloudConfig) merge(text []byte) (unknown []string, err error) {
 }
 
 // joined is both lists when the document has the key, else what was there.
-func joined[T any](was, is []T, keys map[string]yaml.Node, key string) []T {
+func appendIfKey[T any](was, is []T, keys map[string]yaml.Node, key string) []T {
 	if _, ok := keys[key]; !ok {
 		return was
 	}
@@ -159,12 +159,12 @@ func (c *initRun) apply(ctx context.Context) error {
 	if len(c.conf.Bootcmd) > 0 {
 		c.run(ctx, "bootcmd", "/bin/sh", "-c", commandLines(c.conf.Bootcmd))
 	}
-	if !c.fresh {
+	if !c.newInstance {
 		return nil
 	}
-	errs := []error{c.keys()}
+	errs := []error{c.replaceHostKeys()}
 	for _, f := range c.conf.WriteFiles {
-		if err := c.file(f); err != nil {
+		if err := c.writeFile(f); err != nil {
 			errs = append(errs, fmt.Errorf("write_files %s: %w", f.Path, err))
 		}
 	}
@@ -174,7 +174,7 @@ func (c *initRun) apply(ctx context.Context) error {
 		}
 	}
 	for _, u := range c.conf.Users {
-		if err := c.user(u); err != nil {
+		if err := c.addUser(u); err != nil {
 			errs = append(errs, fmt.Errorf("users: %w", err))
 		}
 	}
@@ -193,7 +193,7 @@ func (c *initRun) apply(ctx context.Context) error {
 }
 
 // keys puts the given host keys in place of those of the image.
-func (c *initRun) keys() error {
+func (c *initRun) replaceHostKeys() error {
 	remove := c.conf.DeleteKeys == nil || *c.conf.DeleteKeys
 	entries, _ := c.disk.ReadDir("/etc/ssh") // makeHostKey complains
 	for _, e := range entries {
@@ -223,7 +223,7 @@ func (c *initRun) keys() error {
 	return errors.Join(errs...)
 }
 
-func (c *initRun) file(f configFile) error {
+func (c *initRun) writeFile(f configFile) error {
 	content := []byte(f.Content)
 	encoding := strings.ToLower(f.Encoding)
 	if encoding == "b64" || encoding == "base64" || strings.HasSuffix(encoding, "+b64") || strings.HasSuffix(encoding, "+base64") {
@@ -276,7 +276,7 @@ func (c *initRun) file(f configFile) error {
 	return c.disk.Chmod(f.Path, bits)
 }
 
-func (c *initRun) user(u configUser) error {
+func (c *initRun) addUser(u configUser) error {
 	if u.byDefault {
 		return nil
 	}

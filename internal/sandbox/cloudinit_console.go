@@ -33,7 +33,7 @@ func (w *consoleWriter) Write(p []byte) (int, error) {
 
 // hostKeys makes the missing host key, and shows the fingerprints in the form
 // that readers of console output look for.
-func (c *initRun) hostKeys() {
+func (c *initRun) announceHostKeys() {
 	c.check("host key", c.h.makeHostKey())
 	data, err := c.disk.ReadFile(hostKeyFile + ".pub")
 	if err != nil {

@@ -100,7 +100,7 @@ func (p *Process) copyTree(from, to string, c copyOptions) error {
 	if err := p.copyFile(from, to, info, c.force); err != nil {
 		return err
 	}
-	return p.keep(to, info, c)
+	return p.preserve(to, info, c)
 }
 
 func (p *Process) copyDir(from, to string, info *memfs.Info, c copyOptions) error {
@@ -131,7 +131,7 @@ func (p *Process) copyDir(from, to string, info *memfs.Info, c copyOptions) erro
 			return err
 		}
 	}
-	return p.keep(to, info, c)
+	return p.preserve(to, info, c)
 }
 
 func (p *Process) copyFile(from, to string, info *memfs.Info, force bool) error {
@@ -162,7 +162,7 @@ func bitsMode(mode fs.FileMode) fs.FileMode { return mode.Perm() }
 
 // keep gives a copy what of the original is to be preserved. As with cp, an
 // owner that may not be given is no error.
-func (p *Process) keep(to string, info *memfs.Info, c copyOptions) error {
+func (p *Process) preserve(to string, info *memfs.Info, c copyOptions) error {
 	if c.owner {
 		_ = p.FS.Chown(to, info.UID(), info.GID())
 	}

@@ -15,7 +15,7 @@ import (
 // finder is one run of find: its tests and actions, in order.
 type finder struct {
 	p        *Process
-	acts     bool // an action other than tests was given
+	hasAction     bool // an action other than tests was given
 	min, max int
 	depth    bool // contents before their directory
 	batches  []*batch
@@ -56,7 +56,7 @@ func find(ctx context.Context, p *Process) int {
 	if test == nil {
 		test = func(*found) bool { return true }
 	}
-	if !f.acts {
+	if !f.hasAction {
 		plain := test
 		test = func(at *found) bool { return plain(at) && p.print(at.name, "\n") }
 	}
@@ -171,13 +171,13 @@ func (f *finder) plain(name string) (findTest, bool) {
 	always := func(*found) bool { return true }
 	switch name {
 	case "-print":
-		f.acts = true
+		f.hasAction = true
 		return func(at *found) bool { return f.p.print(at.name, "\n") }, true
 	case "-print0":
-		f.acts = true
+		f.hasAction = true
 		return func(at *found) bool { return f.p.print(at.name, "\x00") }, true
 	case "-delete":
-		f.acts, f.depth = true, true
+		f.hasAction, f.depth = true, true
 		return func(at *found) bool {
 			if err := f.p.FS.Remove(at.full); err != nil {
 				f.status = f.p.fail(1, "cannot delete %s: %s", quote(at.name), errText(err))
@@ -275,7 +275,7 @@ func (f *finder) valued(name, value string) (findTest, error) {
 }
 
 func (f *finder) exec(ctx context.Context, args []string) (findTest, []string, error) {
-	f.acts = true
+	f.hasAction = true
 	for i, arg := range args {
 		switch {
 		case arg == ";":

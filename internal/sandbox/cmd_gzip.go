@@ -82,7 +82,7 @@ func (p *Process) gzipFile(name string, unpack, toStdout bool, o opts, convert f
 		_ = p.FS.Remove(to)
 		return err
 	}
-	if err := p.keep(to, info, copyOptions{mode: true, owner: true, times: true}); err != nil || o.on("k") {
+	if err := p.preserve(to, info, copyOptions{mode: true, owner: true, times: true}); err != nil || o.on("k") {
 		return err
 	}
 	return p.FS.Remove(p.Path(name))

@@ -159,7 +159,7 @@ func timeout(ctx context.Context, p *Process) int {
 	c := p.child(rest[1:])
 	run, problem := c.find()
 	if problem != nil {
-		c.say(problem)
+		c.reportStartError(problem)
 		return problem.status
 	}
 	limited, cancel := context.WithCancelCause(ctx)

@@ -33,7 +33,7 @@ func scp(_ context.Context, p *Process) int {
 		return p.fail(2, "only the server side, -t and -f, is supported by this machine")
 	}
 	if err != nil {
-		s.complain(err)
+		s.warn(err)
 		return 1
 	}
 	return s.status
@@ -46,19 +46,19 @@ type scpRun struct {
 	status int
 }
 
-func (s *scpRun) ok() error {
+func (s *scpRun) ack() error {
 	_, err := s.p.Stdout.Write([]byte{0})
 	return err
 }
 
 // complain tells the other side, which goes on.
-func (s *scpRun) complain(err error) {
+func (s *scpRun) warn(err error) {
 	s.status = 1
 	fprintf(s.p.Stdout, "\x01scp: %s\n", errText(err))
 }
 
 // acknowledged reads the other side's answer.
-func (s *scpRun) acknowledged() error {
+func (s *scpRun) readAck() error {
 	code, err := s.in.ReadByte()
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (s *scpRun) receive(target string) error {
 	if s.o.on("d") && !isDir {
 		return fmt.Errorf("%s: Not a directory", target)
 	}
-	if err := s.ok(); err != nil {
+	if err := s.ack(); err != nil {
 		return err
 	}
 	return s.receiveInto(full, isDir)
@@ -105,12 +105,12 @@ func (s *scpRun) receiveInto(target string, isDir bool) error {
 				return errors.New("protocol error: bad time")
 			}
 			atime, mtime = time.Unix(a, 0), time.Unix(m, 0)
-			if err := s.ok(); err != nil {
+			if err := s.ack(); err != nil {
 				return err
 			}
 			continue
 		case 'E':
-			return s.ok()
+			return s.ack()
 		case 'C', 'D':
 		case 1, 2:
 			return errors.New(message)
@@ -141,7 +141,7 @@ func (s *scpRun) receiveInto(target string, isDir bool) error {
 		}
 		if s.o.on("p") && !mtime.IsZero() {
 			if err := s.p.FS.Chtimes(file, atime, mtime); err != nil {
-				s.complain(err)
+				s.warn(err)
 			}
 		}
 		atime, mtime = time.Time{}, time.Time{}
@@ -161,7 +161,7 @@ func (s *scpRun) receiveDir(dir string, mode fs.FileMode) error {
 	} else if !info.IsDir() {
 		return errors.New(dir + ": Not a directory")
 	}
-	if err := s.ok(); err != nil {
+	if err := s.ack(); err != nil {
 		return err
 	}
 	if err := s.receiveInto(dir, true); err != nil {
@@ -176,11 +176,11 @@ func (s *scpRun) receiveDir(dir string, mode fs.FileMode) error {
 func (s *scpRun) receiveFile(file string, mode fs.FileMode, size int64) error {
 	f, openErr := s.p.FS.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if openErr != nil {
-		s.complain(fmt.Errorf("%s: %s", file, errText(openErr)))
+		s.warn(fmt.Errorf("%s: %s", file, errText(openErr)))
 		return nil // the sender goes on with the next one
 	}
 	defer shut(f)
-	if err := s.ok(); err != nil {
+	if err := s.ack(); err != nil {
 		return err
 	}
 	if _, err := io.CopyN(f, s.in, size); err != nil {
@@ -191,14 +191,14 @@ func (s *scpRun) receiveFile(file string, mode fs.FileMode, size int64) error {
 			return err
 		}
 	}
-	if err := s.acknowledged(); err != nil {
+	if err := s.readAck(); err != nil {
 		return err
 	}
-	return s.ok()
+	return s.ack()
 }
 
 func (s *scpRun) send(names []string) error {
-	if err := s.acknowledged(); err != nil {
+	if err := s.readAck(); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -210,7 +210,7 @@ func (s *scpRun) send(names []string) error {
 			return err
 		}
 		if err != nil {
-			s.complain(fmt.Errorf("%s: %s", name, errText(err)))
+			s.warn(fmt.Errorf("%s: %s", name, errText(err)))
 		}
 	}
 	return nil
@@ -222,7 +222,7 @@ func (s *scpRun) sendOne(file string, info *memfs.Info) error {
 	}
 	if s.o.on("p") {
 		fprintf(s.p.Stdout, "T%d 0 %d 0\n", info.ModTime().Unix(), info.AccessTime().Unix())
-		if err := s.acknowledged(); err != nil {
+		if err := s.readAck(); err != nil {
 			return err
 		}
 	}
@@ -235,16 +235,16 @@ func (s *scpRun) sendOne(file string, info *memfs.Info) error {
 	}
 	defer shut(f)
 	fprintf(s.p.Stdout, "C%04o %d %s\n", bitsOf(info.Mode()), info.Size(), path.Base(file))
-	if err := s.acknowledged(); err != nil {
+	if err := s.readAck(); err != nil {
 		return err
 	}
 	if _, err := io.CopyN(s.p.Stdout, f, info.Size()); err != nil {
 		return err
 	}
-	if err := s.ok(); err != nil {
+	if err := s.ack(); err != nil {
 		return err
 	}
-	return s.acknowledged()
+	return s.readAck()
 }
 
 func (s *scpRun) sendDir(dir string, info *memfs.Info) error {
@@ -253,7 +253,7 @@ func (s *scpRun) sendDir(dir string, info *memfs.Info) error {
 		return err
 	}
 	fprintf(s.p.Stdout, "D%04o 0 %s\n", bitsOf(info.Mode()), path.Base(dir))
-	if err := s.acknowledged(); err != nil {
+	if err := s.readAck(); err != nil {
 		return err
 	}
 	for _, e := range entries {
@@ -266,9 +266,9 @@ func (s *scpRun) sendDir(dir string, info *memfs.Info) error {
 			return err
 		}
 		if err != nil {
-			s.complain(fmt.Errorf("%s: %s", below, errText(err)))
+			s.warn(fmt.Errorf("%s: %s", below, errText(err)))
 		}
 	}
 	s.p.print("E\n")
-	return s.acknowledged()
+	return s.readAck()
 }

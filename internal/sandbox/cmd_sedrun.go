@@ -90,10 +90,10 @@ func (s *sedRun) do(c *sedCommand) {
 	case 's':
 		s.substitute(c)
 	case 'y':
-		half := len(c.with) / 2
+		half := len(c.text) / 2
 		s.line = strings.Map(func(r rune) rune {
-			if i := strings.IndexRune(c.with[:half], r); i >= 0 {
-				return rune(c.with[half+i])
+			if i := strings.IndexRune(c.text[:half], r); i >= 0 {
+				return rune(c.text[half+i])
 			}
 			return r
 		}, s.line)
@@ -104,12 +104,12 @@ func (s *sedRun) do(c *sedCommand) {
 	case '=':
 		s.out.WriteString(itoa(s.at) + "\n")
 	case 'a':
-		s.append += c.with
+		s.append += c.text
 	case 'i':
-		s.out.WriteString(c.with)
+		s.out.WriteString(c.text)
 	case 'c':
 		if !c.inside {
-			s.out.WriteString(c.with)
+			s.out.WriteString(c.text)
 		}
 		s.del = true
 	case 'n':
@@ -134,7 +134,7 @@ func (s *sedRun) substitute(c *sedCommand) {
 			continue
 		}
 		b.WriteString(s.line[end:m[0]])
-		b.WriteString(replacement(c.with, s.line, m))
+		b.WriteString(replacement(c.text, s.line, m))
 		end, done = m[1], true
 	}
 	if !done {

@@ -14,7 +14,7 @@ type sedCommand struct {
 	not      bool
 	name     byte
 	re       *regexp.Regexp // of s
-	with     string         // of s in the syntax of sed; the text of a, i and c; the sets of y
+	text     string         // of s in the syntax of sed; the text of a, i and c; the sets of y
 	global   bool
 	print    bool
 	nth      int
@@ -105,7 +105,7 @@ func (s *sedParser) command() (*sedCommand, error) {
 	case 'y':
 		err = s.transliteration(c)
 	case 'a', 'i', 'c':
-		c.with = s.argument()
+		c.text = s.argument()
 		return c, nil
 	case 'q':
 		n := digits(strings.TrimLeft(s.text, " "))
@@ -234,7 +234,7 @@ func (s *sedParser) substitution(c *sedCommand) error {
 		return err
 	}
 	s.text = string(delimiter) + s.text
-	if c.with, err = s.delimited(delimiter); err != nil {
+	if c.text, err = s.delimited(delimiter); err != nil {
 		return errors.New("unterminated 's' command")
 	}
 	ignore := false
@@ -271,6 +271,6 @@ func (s *sedParser) transliteration(c *sedCommand) error {
 	if err == nil && len(from) != len(to) {
 		err = errors.New("strings for 'y' command are different lengths")
 	}
-	c.with = from + to
+	c.text = from + to
 	return err
 }

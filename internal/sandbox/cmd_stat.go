@@ -99,7 +99,7 @@ func (p *Process) statField(field byte, name string, info *memfs.Info) (string, 
 		}
 		return quote(name), true
 	case 'F':
-		return kind(info), true
+		return fileDescription(info), true
 	case 'Y':
 		return itoa(int(info.ModTime().Unix())), true
 	case 'X':
@@ -120,7 +120,7 @@ func (p *Process) statField(field byte, name string, info *memfs.Info) (string, 
 	return "", false
 }
 
-func kind(info *memfs.Info) string {
+func fileDescription(info *memfs.Info) string {
 	switch mode := info.Mode(); {
 	case mode.IsDir():
 		return "directory"

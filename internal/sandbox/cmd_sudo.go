@@ -39,7 +39,7 @@ func sudo(ctx context.Context, p *Process) int {
 	if !known {
 		return p.fail(1, "unknown user %s", target)
 	}
-	if status := p.allowed(o); status != 0 {
+	if status := p.checkSudoer(o); status != 0 {
 		return status
 	}
 	if o.on("v") || o.on("k") && len(rest) == 0 {
@@ -74,12 +74,12 @@ func sudo(ctx context.Context, p *Process) int {
 
 // allowed asks for the password when one is set. Nothing is remembered: every
 // call is like the first.
-func (p *Process) allowed(o opts) int {
+func (p *Process) checkSudoer(o opts) int {
 	h := p.Host
 	if p.UID == 0 {
 		return 0
 	}
-	if p.User != h.o.Login && !p.mayAdminister() {
+	if p.User != h.o.Login && !p.inAdminGroup() {
 		return p.fail(1, "%s is not in the sudoers file.", p.User)
 	}
 	if h.o.SudoPassword == "" || p.User != h.o.Login {
@@ -112,7 +112,7 @@ func (p *Process) allowed(o opts) int {
 	return p.fail(1, "incorrect password attempt")
 }
 
-func (p *Process) mayAdminister() bool {
+func (p *Process) inAdminGroup() bool {
 	for _, name := range []string{"sudo", "wheel", "admin"} {
 		if g, ok := lookupGroup(p.FS, name); ok && slices.Contains(p.FS.Cred().Groups, g.gid) {
 			return true

@@ -289,11 +289,11 @@ func getent(_ context.Context, p *Process) int {
 	var all [][]string
 	switch p.Args[1] {
 	case "passwd":
-		for _, u := range users(root(p.FS)) {
+		for _, u := range users(asRoot(p.FS)) {
 			all = append(all, []string{u.line(), u.name, itoa(u.uid)})
 		}
 	case "group":
-		for _, g := range groups(root(p.FS)) {
+		for _, g := range groups(asRoot(p.FS)) {
 			all = append(all, []string{g.line(), g.name, itoa(g.gid)})
 		}
 	default:

@@ -96,7 +96,7 @@ func cat(_ context.Context, p *Process) int {
 }
 
 // counted reads -5, -n 5, -n +5, -c 5 as options.
-func (p *Process) counted(extra string) (o opts, names []string, bad int) {
+func (p *Process) countFlags(extra string) (o opts, names []string, bad int) {
 	args := []string{p.Args[0]}
 	for i, arg := range p.Args[1:] {
 		if _, err := strconv.Atoi(arg); err == nil && i == 0 && arg[0] == '-' {
@@ -109,7 +109,7 @@ func (p *Process) counted(extra string) (o opts, names []string, bad int) {
 	return p.options("n:c:qv"+extra, "lines=n:", "bytes=c:", "quiet=q", "verbose=v", "follow=F")
 }
 
-func (p *Process) titled(names []string, o opts) func(name string) {
+func (p *Process) titlePrinter(names []string, o opts) func(name string) {
 	shown := 0
 	return func(name string) {
 		if len(names) < 2 && !o.on("v") || o.on("q") {
@@ -126,11 +126,11 @@ func (p *Process) titled(names []string, o opts) func(name string) {
 }
 
 func head(_ context.Context, p *Process) int {
-	o, names, bad := p.counted("")
+	o, names, bad := p.countFlags("")
 	if bad != 0 {
 		return bad
 	}
-	title := p.titled(names, o)
+	title := p.titlePrinter(names, o)
 	if text, ok := o.value("c"); ok {
 		n, ok := parseSize(text)
 		if !ok {
@@ -170,14 +170,14 @@ func head(_ context.Context, p *Process) int {
 }
 
 func tail(ctx context.Context, p *Process) int {
-	o, names, bad := p.counted("fF")
+	o, names, bad := p.countFlags("fF")
 	if bad != 0 {
 		return bad
 	}
 	if o.on("f") || o.on("F") {
 		return tailFollow(ctx, p, names)
 	}
-	title := p.titled(names, o)
+	title := p.titlePrinter(names, o)
 	unit, text := "n", "10"
 	for _, u := range []string{"n", "c"} {
 		if given, ok := o.value(u); ok {

@@ -25,7 +25,7 @@ func NewRoot(o *RootOptions) *memfs.FS {
 		login = facts.login()
 	}
 	disk := memfs.New(o.Now)
-	b := builder{disk: disk}
+	b := diskBuilder{disk: disk}
 	for _, dir := range []string{
 		"/boot", "/dev/fd", "/etc/ssh", "/etc/sudoers.d", "/etc/default", "/etc/profile.d", "/etc/sysctl.d", "/etc/systemd/system", "/etc/apt/sources.list.d", "/etc/cron.d", "/etc/logrotate.d", "/home",
 		"/mnt", "/opt", "/proc/sys/kernel/random", "/run", "/srv", "/sys", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/share",
@@ -40,16 +40,16 @@ func NewRoot(o *RootOptions) *memfs.FS {
 	b.dir("/root", 0o700)
 	b.dir("/lost+found", 0o700)
 	for _, dir := range []string{"bin", "sbin", "lib"} {
-		b.keep(disk.Symlink("usr/"+dir, "/"+dir))
+		b.check(disk.Symlink("usr/"+dir, "/"+dir))
 	}
-	b.keep(disk.Symlink("/run", "/var/run"))
-	b.keep(disk.Symlink("/run/lock", "/var/lock"))
-	b.keep(disk.Mknod("/dev/null", 0o666, memfs.Null))
-	b.keep(disk.Mknod("/dev/zero", 0o666, memfs.Zero))
-	b.keep(disk.Mknod("/dev/full", 0o666, memfs.Full))
-	b.keep(disk.Mknod("/dev/random", 0o666, memfs.Random))
-	b.keep(disk.Mknod("/dev/urandom", 0o666, memfs.Random))
-	b.keep(disk.Mknod("/dev/tty", 0o666, memfs.Null))
+	b.check(disk.Symlink("/run", "/var/run"))
+	b.check(disk.Symlink("/run/lock", "/var/lock"))
+	b.check(disk.Mknod("/dev/null", 0o666, memfs.Null))
+	b.check(disk.Mknod("/dev/zero", 0o666, memfs.Zero))
+	b.check(disk.Mknod("/dev/full", 0o666, memfs.Full))
+	b.check(disk.Mknod("/dev/random", 0o666, memfs.Random))
+	b.check(disk.Mknod("/dev/urandom", 0o666, memfs.Random))
+	b.check(disk.Mknod("/dev/tty", 0o666, memfs.Null))
 	b.accounts(login)
 	b.release(facts)
 	if b.err != nil { // every path is ours, and the disk was empty
@@ -59,28 +59,28 @@ func NewRoot(o *RootOptions) *memfs.FS {
 }
 
 // builder remembers the first error.
-type builder struct {
+type diskBuilder struct {
 	disk *memfs.FS
 	err  error
 }
 
-func (b *builder) keep(err error) {
+func (b *diskBuilder) check(err error) {
 	if b.err == nil {
 		b.err = err
 	}
 }
 
-func (b *builder) dir(name string, mode fs.FileMode) {
-	b.keep(b.disk.MkdirAll(name, 0o755))
-	b.keep(b.disk.Chmod(name, mode))
+func (b *diskBuilder) dir(name string, mode fs.FileMode) {
+	b.check(b.disk.MkdirAll(name, 0o755))
+	b.check(b.disk.Chmod(name, mode))
 }
 
-func (b *builder) file(name, text string, mode fs.FileMode) {
-	b.keep(b.disk.MkdirAll(path.Dir(name), 0o755))
-	b.keep(b.disk.WriteFile(name, []byte(text), mode))
+func (b *diskBuilder) file(name, text string, mode fs.FileMode) {
+	b.check(b.disk.MkdirAll(path.Dir(name), 0o755))
+	b.check(b.disk.WriteFile(name, []byte(text), mode))
 }
 
-func (b *builder) accounts(login string) {
+func (b *diskBuilder) accounts(login string) {
 	all := []user{
 		{"root", "root", "/root", "/bin/bash", 0, 0},
 		{"daemon", "daemon", "/usr/sbin", "/usr/sbin/nologin", 1, 1},
@@ -102,7 +102,7 @@ func (b *builder) accounts(login string) {
 		}
 		named = append(named, group{name: login, gid: loginUID})
 		b.dir("/home/"+login, 0o750)
-		b.keep(b.disk.Chown("/home/"+login, loginUID, loginUID))
+		b.check(b.disk.Chown("/home/"+login, loginUID, loginUID))
 		b.file("/etc/sudoers.d/90-cloud-init-users", login+" ALL=(ALL) NOPASSWD:ALL\n", 0o440)
 	}
 	var passwd, groups, shadow strings.Builder
@@ -119,7 +119,7 @@ func (b *builder) accounts(login string) {
 	b.file("/etc/sudoers", "root ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n", 0o440)
 }
 
-func (b *builder) release(f Facts) {
+func (b *diskBuilder) release(f Facts) {
 	b.file("/etc/os-release", fmt.Sprintf("PRETTY_NAME=%q\nNAME=%q\nVERSION_ID=%q\nID=%s\n",
 		f.Name, strings.Fields(f.Name)[0], f.Version, f.Distro), 0o644)
 	b.file("/etc/hostname", defaultHostname+"\n", 0o644)

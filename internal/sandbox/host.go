@@ -17,7 +17,7 @@ import (
 type Host struct {
 	o     Options
 	table *table
-	turn  chan struct{} // held by who starts or stops the machine
+	transition  chan struct{} // held by who starts or stops the machine
 
 	mu      sync.Mutex // guards what is below; never held across a wait
 	up      *boot      // nil while the machine is off or booting
@@ -25,8 +25,8 @@ type Host struct {
 	off     bool
 	name    string
 	console strings.Builder
-	initErr []string // what failed in cloud-init at this boot
-	planned context.CancelCauseFunc
+	initErrors []string // what failed in cloud-init at this boot
+	scheduled context.CancelCauseFunc
 }
 
 // boot is the time from one start of the machine to its end.
@@ -52,11 +52,11 @@ func bootOf(ctx context.Context) *boot {
 // machine is off again and Boot returns its cause. A failing user script is no
 // error: it is found on the Console and by "cloud-init status".
 func Boot(ctx context.Context, o Options) (*Host, error) {
-	h := &Host{o: o.filled(), turn: make(chan struct{}, 1)}
-	h.o.FS = root(h.o.FS)
+	h := &Host{o: o.filled(), transition: make(chan struct{}, 1)}
+	h.o.FS = asRoot(h.o.FS)
 	h.o.FS.SetTime(h.o.Clock.Now)
-	h.turn <- struct{}{}
-	defer func() { <-h.turn }()
+	h.transition <- struct{}{}
+	defer func() { <-h.transition }()
 	if err := h.start(ctx); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (h *Host) start(ctx context.Context) error {
 	b.ctx = context.WithValue(life, bootKey{}, b)
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	h.mu.Lock()
-	h.table, h.initErr, h.booting = newTable(), nil, b
+	h.table, h.initErrors, h.booting = newTable(), nil, b
 	if h.off {
 		cancel(ErrClosed)
 	}
@@ -104,7 +104,7 @@ func (h *Host) end(b *boot) {
 	b.wg.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.planned = nil
+	h.scheduled = nil
 }
 
 // stop takes the machine down; what it was up for is returned to nobody.
@@ -142,11 +142,11 @@ func (h *Host) log(format string, args ...any) {
 // off.
 func (h *Host) Reboot(ctx context.Context) error {
 	select {
-	case h.turn <- struct{}{}:
+	case h.transition <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	defer func() { <-h.turn }()
+	defer func() { <-h.transition }()
 	h.mu.Lock()
 	off := h.off
 	h.mu.Unlock()
@@ -167,8 +167,8 @@ func (h *Host) Close() error {
 		h.booting.cancel(ErrClosed)
 	}
 	h.mu.Unlock()
-	h.turn <- struct{}{}
-	defer func() { <-h.turn }()
+	h.transition <- struct{}{}
+	defer func() { <-h.transition }()
 	h.stop()
 	return nil
 }

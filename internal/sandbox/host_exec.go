@@ -34,7 +34,7 @@ func (h *Host) Exec(ctx context.Context, e Exec) (int, error) {
 	h.mu.Lock()
 	b := h.up
 	h.mu.Unlock()
-	if b == nil || !b.enter() {
+	if b == nil || !b.begin() {
 		return 0, fmt.Errorf("exec: %w", ErrClosed)
 	}
 	defer b.wg.Done()
@@ -65,7 +65,7 @@ func (h *Host) Exec(ctx context.Context, e Exec) (int, error) {
 }
 
 // enter counts a guest of this boot; false when the machine is going down.
-func (b *boot) enter() bool {
+func (b *boot) begin() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.conns == nil {

@@ -26,11 +26,11 @@ func (h *Host) power(ctx context.Context, kind Power) {
 }
 
 // plan does kind after a delay, instead of what was planned before.
-func (h *Host) plan(ctx context.Context, kind Power, delay time.Duration) {
+func (h *Host) schedulePower(ctx context.Context, kind Power, delay time.Duration) {
 	ctx, cancel := h.detach(ctx)
 	h.mu.Lock()
-	before := h.planned
-	h.planned = func(cause error) { cancel(cause) }
+	before := h.scheduled
+	h.scheduled = func(cause error) { cancel(cause) }
 	h.mu.Unlock()
 	if before != nil {
 		before(nil)
@@ -44,10 +44,10 @@ func (h *Host) plan(ctx context.Context, kind Power, delay time.Duration) {
 }
 
 // unplan forgets a timed shutdown.
-func (h *Host) unplan() {
+func (h *Host) cancelPower() {
 	h.mu.Lock()
-	before := h.planned
-	h.planned = nil
+	before := h.scheduled
+	h.scheduled = nil
 	h.mu.Unlock()
 	if before != nil {
 		before(nil)
@@ -65,7 +65,7 @@ func shutdown(ctx context.Context, p *Process) int {
 		return p.fail(1, "Call to Shutdown failed: Interactive authentication required.")
 	}
 	if o.on("c") {
-		p.Host.unplan()
+		p.Host.cancelPower()
 		return 0
 	}
 	kind := PowerOff
@@ -76,7 +76,7 @@ func shutdown(ctx context.Context, p *Process) int {
 	if len(rest) > 0 {
 		when = rest[0]
 	}
-	delay, ok := p.until(when)
+	delay, ok := p.parseShutdownTime(when)
 	if !ok {
 		return p.fail(1, "Failed to parse time specification: %s", when)
 	}
@@ -84,13 +84,13 @@ func shutdown(ctx context.Context, p *Process) int {
 		p.Host.power(ctx, kind)
 		return 0
 	}
-	p.Host.plan(ctx, kind, delay)
+	p.Host.schedulePower(ctx, kind, delay)
 	at := p.Host.o.Clock.Now().Add(delay).UTC().Format("Mon 2006-01-02 15:04:05 MST")
 	fprintf(p.Stderr, "Shutdown scheduled for %s, use 'shutdown -c' to cancel.\n", at)
 	return 0
 }
 
-func (p *Process) until(when string) (time.Duration, bool) {
+func (p *Process) parseShutdownTime(when string) (time.Duration, bool) {
 	if when == "now" {
 		return 0, true
 	}

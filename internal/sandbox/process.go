@@ -115,7 +115,7 @@ func (p *Process) print(text ...string) bool {
 func (p *Process) exec(ctx context.Context) int {
 	run, problem := p.find()
 	if problem != nil {
-		p.say(problem)
+		p.reportStartError(problem)
 		return problem.status
 	}
 	return p.start(ctx, run)
@@ -127,7 +127,7 @@ func (p *Process) start(ctx context.Context, run Command) int {
 		return killed
 	}
 	p.boot = bootOf(ctx)
-	ctx, end := p.Host.table.enter(ctx, p)
+	ctx, end := p.Host.table.add(ctx, p)
 	defer end()
 	status := run(ctx, p)
 	if sig, was := signalOf(ctx); was {
@@ -137,7 +137,7 @@ func (p *Process) start(ctx context.Context, run Command) int {
 }
 
 // say reports a command that cannot be run in the words of who called it.
-func (p *Process) say(problem *cannotRun) {
+func (p *Process) reportStartError(problem *startError) {
 	switch {
 	case p.by == "sh" && p.line > 0:
 		_, _ = fmt.Fprintf(p.Stderr, "sh: %d: %s: %s\n", p.line, p.Args[0], problem.reason)

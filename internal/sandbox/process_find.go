@@ -20,7 +20,7 @@ const (
 )
 
 // cannotRun is why a command does not start.
-type cannotRun struct {
+type startError struct {
 	status int // 126 or 127
 	reason string
 }
@@ -35,10 +35,10 @@ func systemDir(dir string) bool {
 }
 
 // find decides what Args[0] runs: a file of the disk, or a func.
-func (p *Process) find() (Command, *cannotRun) {
+func (p *Process) find() (Command, *startError) {
 	name := p.Args[0]
 	if name == "" {
-		return nil, &cannotRun{127, notFound}
+		return nil, &startError{127, notFound}
 	}
 	if strings.Contains(name, "/") {
 		return p.load(p.Path(name), 0)
@@ -52,8 +52,8 @@ func (p *Process) find() (Command, *cannotRun) {
 
 // which finds a command in $PATH. A file that may not be executed is only
 // reported when nothing better is found.
-func (p *Process) which(name string) (string, *cannotRun) {
-	problem := &cannotRun{127, notFound}
+func (p *Process) which(name string) (string, *startError) {
+	problem := &startError{127, notFound}
 	search, set := p.Env["PATH"]
 	if !set {
 		search = defaultPath
@@ -73,14 +73,14 @@ func (p *Process) which(name string) (string, *cannotRun) {
 		case p.FS.Access(file, memfs.Execute) == nil:
 			return file, nil
 		default:
-			problem = &cannotRun{126, "Permission denied"}
+			problem = &startError{126, "Permission denied"}
 		}
 	}
 	return "", problem
 }
 
 // load returns what executing the file means.
-func (p *Process) load(file string, depth int) (Command, *cannotRun) {
+func (p *Process) load(file string, depth int) (Command, *startError) {
 	info, err := p.FS.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		if c, ok := p.function(file); ok {
@@ -89,13 +89,13 @@ func (p *Process) load(file string, depth int) (Command, *cannotRun) {
 	}
 	switch {
 	case errors.Is(err, syscall.EACCES):
-		return nil, &cannotRun{126, "Permission denied"}
+		return nil, &startError{126, "Permission denied"}
 	case err != nil:
-		return nil, &cannotRun{127, notFound}
+		return nil, &startError{127, notFound}
 	case info.IsDir():
-		return nil, &cannotRun{126, "Is a directory"}
+		return nil, &startError{126, "Is a directory"}
 	case p.FS.Access(file, memfs.Execute) != nil:
-		return nil, &cannotRun{126, "Permission denied"}
+		return nil, &startError{126, "Permission denied"}
 	}
 	return p.script(file, depth)
 }
@@ -122,17 +122,17 @@ func (p *Process) function(file string) (Command, bool) {
 
 // script returns what runs an executable file: the interpreter its first line
 // names, else the shell.
-func (p *Process) script(file string, depth int) (Command, *cannotRun) {
+func (p *Process) script(file string, depth int) (Command, *startError) {
 	head := make([]byte, 256)
-	h, err := root(p.FS).OpenFile(file, os.O_RDONLY, 0)
+	h, err := asRoot(p.FS).OpenFile(file, os.O_RDONLY, 0)
 	if err != nil {
-		return nil, &cannotRun{126, errText(err)}
+		return nil, &startError{126, errText(err)}
 	}
 	n, _ := h.Read(head) // an empty file is an empty script
 	_ = h.Close()
 	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
 	if bytes.IndexByte(line, 0) >= 0 {
-		return nil, &cannotRun{126, "cannot execute binary file: Exec format error"}
+		return nil, &startError{126, "cannot execute binary file: Exec format error"}
 	}
 	interpreter, arg := "/bin/sh", ""
 	if rest, ok := strings.CutPrefix(string(line), "#!"); ok {
@@ -149,7 +149,7 @@ func (p *Process) script(file string, depth int) (Command, *cannotRun) {
 	}
 	args = append(append(args, name), p.Args[1:]...)
 	if depth >= maxShebangs {
-		return nil, &cannotRun{126, errText(syscall.ELOOP)}
+		return nil, &startError{126, errText(syscall.ELOOP)}
 	}
 	run, problem := p.load(interpreter, depth+1)
 	if problem != nil {

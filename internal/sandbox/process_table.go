@@ -90,7 +90,7 @@ const firstPID = 1000
 func newTable() *table { return &table{last: firstPID, all: map[int]*entry{}} }
 
 // pid reserves a number.
-func (t *table) pid() int {
+func (t *table) reservePID() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last++
@@ -99,7 +99,7 @@ func (t *table) pid() int {
 
 // enter gives p a number, unless it has one of its own already, and a context
 // that kill ends.
-func (t *table) enter(ctx context.Context, p *Process) (context.Context, func()) {
+func (t *table) add(ctx context.Context, p *Process) (context.Context, func()) {
 	ctx, kill := context.WithCancelCause(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -116,7 +116,7 @@ func (t *table) enter(ctx context.Context, p *Process) (context.Context, func())
 }
 
 // job enters a shell's background list, whose number is known already.
-func (t *table) job(ctx context.Context, pid int, p *Process) (context.Context, func()) {
+func (t *table) addJob(ctx context.Context, pid int, p *Process) (context.Context, func()) {
 	ctx, kill := context.WithCancelCause(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()

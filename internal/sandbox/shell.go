@@ -21,7 +21,7 @@ type shell struct {
 	mu      sync.Mutex
 	jobs    map[int]*job
 	texts   map[string]string // scripts prepared for "source"
-	created []string          // files that stand for process substitutions
+	substitutions []string          // files that stand for process substitutions
 }
 
 // A job is a list that runs in the background.
@@ -54,7 +54,7 @@ func (p *Process) runShell(ctx context.Context, name string, s script) int {
 	if !release() { // killed: the jobs go too
 		sh.endJobs()
 	}
-	sh.removeCreated()
+	sh.removeSubstitutions()
 	if len(sh.allJobs()) == 0 {
 		stop(nil)
 		return status

@@ -230,13 +230,13 @@ func (sh *shell) source(hc interp.HandlerContext, args []string) ([]string, erro
 		sh.syntaxError(err)
 		return []string{internal, "fail", "2"}, nil
 	}
-	return append([]string{"source", sh.prepare(text)}, args[2:]...), nil
+	return append([]string{"source", sh.storeText(text)}, args[2:]...), nil
 }
 
 // textPrefix begins the names of texts that exist only in the shell.
 const textPrefix = "/dev/null/text-"
 
-func (sh *shell) prepare(text string) string {
+func (sh *shell) storeText(text string) string {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	name := textPrefix + itoa(len(sh.texts))
@@ -244,7 +244,7 @@ func (sh *shell) prepare(text string) string {
 	return name
 }
 
-func (sh *shell) prepared(name string) (string, bool) {
+func (sh *shell) storedText(name string) (string, bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	text, ok := sh.texts[name]
@@ -272,7 +272,7 @@ func (sh *shell) test(hc interp.HandlerContext, args []string) []string {
 			if i < 2 {
 				continue
 			}
-			holds, own := sh.compares(hc, out[i-1], out[i], out[i+1])
+			holds, own := sh.compareFiles(hc, out[i-1], out[i], out[i+1])
 			if own {
 				out[i-1], out[i], out[i+1] = "x", "=", map[bool]string{true: "x", false: "y"}[holds]
 			}
@@ -287,7 +287,7 @@ func (sh *shell) test(hc interp.HandlerContext, args []string) []string {
 
 // compares answers the comparisons that the interpreter does not know, or of
 // which dash has another idea: to it no file is newer than one that is missing.
-func (sh *shell) compares(hc interp.HandlerContext, left, op, right string) (holds, own bool) {
+func (sh *shell) compareFiles(hc interp.HandlerContext, left, op, right string) (holds, own bool) {
 	a, errA := sh.p.FS.Stat(sh.abs(hc, left))
 	b, errB := sh.p.FS.Stat(sh.abs(hc, right))
 	both := errA == nil && errB == nil

@@ -85,8 +85,8 @@ func (sh *shell) jobOf(hc interp.HandlerContext) *job {
 
 // newJob enters a job that is about to start, and returns its process id.
 func (sh *shell) newJob(ctx context.Context) int {
-	pid := sh.p.Host.table.pid()
-	ctx, leave := sh.p.Host.table.job(ctx, pid, sh.p)
+	pid := sh.p.Host.table.reservePID()
+	ctx, leave := sh.p.Host.table.addJob(ctx, pid, sh.p)
 	done := make(chan struct{})
 	j := &job{done: done, ctx: func() context.Context { return ctx }}
 	context.AfterFunc(ctx, func() { close(done) })

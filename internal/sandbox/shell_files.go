@@ -35,11 +35,11 @@ func (sh *shell) abs(hc interp.HandlerContext, name string) string {
 // open serves redirections and sourced files.
 func (sh *shell) open(ctx context.Context, name string, flag int, _ os.FileMode) (io.ReadWriteCloser, error) {
 	hc := interp.HandlerCtx(ctx)
-	if text, ok := sh.prepared(name); ok {
+	if text, ok := sh.storedText(name); ok {
 		return &stream{r: strings.NewReader(text)}, nil
 	}
 	full := sh.abs(hc, name)
-	if s := sh.standard(ctx, hc, full); s != nil {
+	if s := sh.standardStream(ctx, hc, full); s != nil {
 		return s, nil
 	}
 	// The shell itself asks for 0644; a real one for 0666.
@@ -85,7 +85,7 @@ func (sh *shell) openError(name string, flag int, err error) error {
 }
 
 // standard are the files that lead to the shell's own streams.
-func (sh *shell) standard(ctx context.Context, hc interp.HandlerContext, name string) *stream {
+func (sh *shell) standardStream(ctx context.Context, hc interp.HandlerContext, name string) *stream {
 	switch path.Clean(name) {
 	case "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0":
 		return &stream{r: sh.stdin(ctx, hc)}

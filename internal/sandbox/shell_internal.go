@@ -54,8 +54,8 @@ func (sh *shell) internal(ctx context.Context, hc interp.HandlerContext, args []
 
 // substitute keeps what a process substitution wrote in a file.
 func (sh *shell) substitute(p *Process) int {
-	disk := root(p.FS)
-	name := "/dev/fd/" + itoa(p.Host.table.pid())
+	disk := asRoot(p.FS)
+	name := "/dev/fd/" + itoa(p.Host.table.reservePID())
 	f, err := disk.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err == nil {
 		err = f.Chown(p.UID, p.GID)
@@ -65,7 +65,7 @@ func (sh *shell) substitute(p *Process) int {
 	}
 	defer shut(f)
 	sh.mu.Lock()
-	sh.created = append(sh.created, name)
+	sh.substitutions = append(sh.substitutions, name)
 	sh.mu.Unlock()
 	if _, err := io.Copy(f, p.Stdin); err != nil {
 		return p.fail(1, "%s", errText(err))
@@ -74,11 +74,11 @@ func (sh *shell) substitute(p *Process) int {
 	return 0
 }
 
-func (sh *shell) removeCreated() {
+func (sh *shell) removeSubstitutions() {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for _, name := range sh.created {
-		_ = root(sh.p.FS).Remove(name)
+	for _, name := range sh.substitutions {
+		_ = asRoot(sh.p.FS).Remove(name)
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 	pipeDoubling = 2
 )
 
-var errEnded = errors.New("the process was killed")
+var errKilled = errors.New("the process was killed")
 
 // poll calls now until it is ready, or ended is closed.
 func poll(ended <-chan struct{}, now func() (n int, ready bool, err error)) (int, error) {
@@ -39,7 +39,7 @@ func poll(ended <-chan struct{}, now func() (n int, ready bool, err error)) (int
 		case <-timer.C:
 		case <-ended:
 			timer.Stop()
-			return 0, errEnded
+			return 0, errKilled
 		}
 		wait = min(wait*pipeDoubling, pipeLongest)
 	}
@@ -59,8 +59,8 @@ func (r *pipeReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := poll(r.ended, func() (int, bool, error) { return readNow(r.file, p) })
-	if errors.Is(err, errEnded) {
+	n, err := poll(r.ended, func() (int, bool, error) { return tryRead(r.file, p) })
+	if errors.Is(err, errKilled) {
 		err = io.EOF
 	}
 	return n, err
@@ -83,7 +83,7 @@ func pipeOutput(ctx context.Context, w io.Writer) io.Writer {
 func (w *pipeWriter) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		n, err := poll(w.ended, func() (int, bool, error) { return writeNow(w.file, p[done:]) })
+		n, err := poll(w.ended, func() (int, bool, error) { return tryWrite(w.file, p[done:]) })
 		done += n
 		if err != nil {
 			return done, err

@@ -10,7 +10,7 @@ import (
 )
 
 // readNow reads what is there; not ready means that nothing is yet.
-func readNow(file *os.File, p []byte) (n int, ready bool, err error) {
+func tryRead(file *os.File, p []byte) (n int, ready bool, err error) {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return 0, true, err
@@ -28,7 +28,7 @@ func readNow(file *os.File, p []byte) (n int, ready bool, err error) {
 }
 
 // writeNow writes what there is room for; not ready means that there is none.
-func writeNow(file *os.File, p []byte) (n int, ready bool, err error) {
+func tryWrite(file *os.File, p []byte) (n int, ready bool, err error) {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return 0, true, err

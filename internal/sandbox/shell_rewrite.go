@@ -15,7 +15,7 @@ const internal = "__bakestone"
 // computer for is turned into what asks us, background lists get process ids,
 // and what dash does not know is refused where /bin/sh is dash.
 func (sh *shell) rewrite(file *syntax.File) error {
-	w := rewriter{sh: sh, kept: map[*syntax.ParamExp]bool{}}
+	w := rewriter{sh: sh, skip: map[*syntax.ParamExp]bool{}}
 	syntax.Walk(file, w.visit)
 	return w.problem
 }
@@ -26,7 +26,7 @@ func (sh *shell) rewriteText(text string) (string, error) {
 	if err != nil {
 		return text, nil //nolint:nilerr // the interpreter reports it in its own place
 	}
-	w := rewriter{sh: sh, kept: map[*syntax.ParamExp]bool{}}
+	w := rewriter{sh: sh, skip: map[*syntax.ParamExp]bool{}}
 	syntax.Walk(file, w.visit)
 	if w.problem != nil || !w.changed {
 		return text, w.problem
@@ -40,7 +40,7 @@ type rewriter struct {
 	sh      *shell
 	changed bool
 	problem error
-	kept    map[*syntax.ParamExp]bool
+	skip    map[*syntax.ParamExp]bool
 }
 
 func (w *rewriter) visit(n syntax.Node) bool {
@@ -110,7 +110,7 @@ func (w *rewriter) parts(parts []syntax.WordPart) {
 
 // param replaces the parameters that would be the real computer's.
 func (w *rewriter) param(parts []syntax.WordPart, i int, p *syntax.ParamExp) {
-	if p.Param == nil || p.Length || p.Excl || w.kept[p] {
+	if p.Param == nil || p.Length || p.Excl || w.skip[p] {
 		return
 	}
 	switch p.Param.Value {
@@ -181,7 +181,7 @@ func (w *rewriter) job(st *syntax.Stmt) []*syntax.Stmt {
 	})
 	syntax.Walk(file.Stmts[2], func(n syntax.Node) bool {
 		if p, ok := n.(*syntax.ParamExp); ok && p.Param.Value == "!" {
-			w.kept[p] = true // this one is the interpreter's own
+			w.skip[p] = true // this one is the interpreter's own
 		}
 		return true
 	})

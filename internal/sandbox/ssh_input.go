@@ -15,7 +15,7 @@ type input struct {
 	done  chan struct{} // the goroutine is gone
 	rest  []byte
 	err   error
-	owed  bool // an answer to an earlier want is still to come
+	pending  bool // an answer to an earlier want is still to come
 }
 
 type chunk struct {
@@ -56,17 +56,17 @@ func (in *input) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	if len(in.rest) == 0 && in.err == nil {
-		if !in.owed {
+		if !in.pending {
 			select {
 			case in.want <- struct{}{}:
-				in.owed = true
+				in.pending = true
 			case <-in.ended:
 				return 0, io.EOF
 			}
 		}
 		select {
 		case c := <-in.got:
-			in.owed, in.rest, in.err = false, c.data, c.err
+			in.pending, in.rest, in.err = false, c.data, c.err
 		case <-in.ended:
 			return 0, io.EOF
 		}

@@ -25,10 +25,10 @@ func (h *Host) ServeConn(ctx context.Context, c net.Conn) {
 	h.mu.Lock()
 	b := h.up
 	h.mu.Unlock()
-	if b == nil || !b.adopt(c) {
+	if b == nil || !b.addConn(c) {
 		return
 	}
-	defer b.forget(c)
+	defer b.removeConn(c)
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	if err := h.serve(b.ctx, c); err != nil && !errors.Is(err, io.EOF) { //nolint:contextcheck // what a guest runs ends with the machine
@@ -38,7 +38,7 @@ func (h *Host) ServeConn(ctx context.Context, c net.Conn) {
 
 // adopt counts c among the connections of this boot; false when the machine is
 // going down.
-func (b *boot) adopt(c net.Conn) bool {
+func (b *boot) addConn(c net.Conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.conns == nil {
@@ -49,7 +49,7 @@ func (b *boot) adopt(c net.Conn) bool {
 	return true
 }
 
-func (b *boot) forget(c net.Conn) {
+func (b *boot) removeConn(c net.Conn) {
 	b.mu.Lock()
 	delete(b.conns, c)
 	b.mu.Unlock()

@@ -37,7 +37,7 @@ func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, chann
 			ok = s.env(r.Payload)
 		case "pty-req":
 			s.pty, s.p.tty = true, true
-			s.terminal(r.Payload)
+			s.setTerminal(r.Payload)
 		case "window-change":
 		case "signal":
 			var req struct{ Name string }
@@ -87,7 +87,7 @@ func (s *session) env(payload []byte) bool {
 	return true
 }
 
-func (s *session) terminal(payload []byte) {
+func (s *session) setTerminal(payload []byte) {
 	var req struct {
 		Term                         string
 		Columns, Rows, Width, Height uint32

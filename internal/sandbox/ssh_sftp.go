@@ -52,7 +52,7 @@ var (
 )
 
 // wire turns an error into one that the protocol has a code for.
-func wire(err error) error {
+func sftpError(err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -67,7 +67,7 @@ func wire(err error) error {
 func (f sftpFiles) Fileread(r *sftp.Request) (io.ReaderAt, error) {
 	h, err := f.disk.Open(r.Filepath)
 	if err != nil {
-		return nil, wire(err)
+		return nil, sftpError(err)
 	}
 	if info, err := h.Stat(); err == nil && info.IsDir() {
 		_ = h.Close()
@@ -100,7 +100,7 @@ func (f sftpFiles) open(r *sftp.Request) (*memfs.File, error) {
 	}
 	h, err := f.disk.OpenFile(r.Filepath, flag, mode)
 	if err != nil {
-		return nil, wire(err)
+		return nil, sftpError(err)
 	}
 	return h, nil
 }
@@ -108,46 +108,46 @@ func (f sftpFiles) open(r *sftp.Request) (*memfs.File, error) {
 func (f sftpFiles) Filecmd(r *sftp.Request) error {
 	switch r.Method {
 	case "Setstat":
-		return wire(f.setstat(r))
+		return sftpError(f.setstat(r))
 	case "Rename": // unlike posix-rename, never over something
 		if _, err := f.disk.Lstat(r.Target); err == nil {
 			return sftp.ErrSSHFxFailure
 		}
-		return wire(f.disk.Rename(r.Filepath, r.Target))
+		return sftpError(f.disk.Rename(r.Filepath, r.Target))
 	case "Rmdir":
 		info, err := f.disk.Lstat(r.Filepath)
 		if err == nil && !info.IsDir() {
 			err = syscall.ENOTDIR
 		}
 		if err != nil {
-			return wire(err)
+			return sftpError(err)
 		}
-		return wire(f.disk.Remove(r.Filepath))
+		return sftpError(f.disk.Remove(r.Filepath))
 	case "Remove":
 		info, err := f.disk.Lstat(r.Filepath)
 		if err == nil && info.IsDir() {
 			err = syscall.EISDIR
 		}
 		if err != nil {
-			return wire(err)
+			return sftpError(err)
 		}
-		return wire(f.disk.Remove(r.Filepath))
+		return sftpError(f.disk.Remove(r.Filepath))
 	case "Mkdir":
 		mode := fs.FileMode(0o777)
 		if r.AttrFlags().Permissions {
 			mode = r.Attributes().FileMode().Perm()
 		}
-		return wire(f.disk.Mkdir(r.Filepath, mode))
+		return sftpError(f.disk.Mkdir(r.Filepath, mode))
 	case "Link":
-		return wire(f.disk.Link(r.Filepath, r.Target))
+		return sftpError(f.disk.Link(r.Filepath, r.Target))
 	case "Symlink": // the library calls the link's text Filepath
-		return wire(f.disk.Symlink(r.Filepath, r.Target))
+		return sftpError(f.disk.Symlink(r.Filepath, r.Target))
 	}
 	return sftp.ErrSSHFxOpUnsupported
 }
 
 func (f sftpFiles) PosixRename(r *sftp.Request) error {
-	return wire(f.disk.Rename(r.Filepath, r.Target))
+	return sftpError(f.disk.Rename(r.Filepath, r.Target))
 }
 
 func (f sftpFiles) setstat(r *sftp.Request) error {
@@ -178,7 +178,7 @@ func (f sftpFiles) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	case "List":
 		entries, err := f.disk.ReadDir(r.Filepath)
 		if err != nil {
-			return nil, wire(err)
+			return nil, sftpError(err)
 		}
 		list := make(sftpList, 0, len(entries))
 		for _, e := range entries {
@@ -190,7 +190,7 @@ func (f sftpFiles) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	case "Stat":
 		info, err := f.disk.Stat(r.Filepath)
 		if err != nil {
-			return nil, wire(err)
+			return nil, sftpError(err)
 		}
 		return sftpList{sftpInfo{info}}, nil
 	}
@@ -200,7 +200,7 @@ func (f sftpFiles) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 func (f sftpFiles) Lstat(r *sftp.Request) (sftp.ListerAt, error) {
 	info, err := f.disk.Lstat(r.Filepath)
 	if err != nil {
-		return nil, wire(err)
+		return nil, sftpError(err)
 	}
 	return sftpList{sftpInfo{info}}, nil
 }
@@ -217,7 +217,7 @@ func (f sftpFiles) RealPath(name string) (string, error) {
 
 func (f sftpFiles) Readlink(name string) (string, error) {
 	target, err := f.disk.Readlink(name)
-	return target, wire(err)
+	return target, sftpError(err)
 }
 
 func (f sftpFiles) LookupUserName(uid string) string {

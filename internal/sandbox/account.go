@@ -8,13 +8,13 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// user is a line of /etc/passwd.
+// user is an entry of /etc/passwd.
 type user struct {
 	name, gecos, home, shell string
 	uid, gid                 int
 }
 
-// group is a line of /etc/group.
+// group is an entry of /etc/group.
 type group struct {
 	name    string
 	gid     int
@@ -25,14 +25,17 @@ func (u user) line() string {
 	return strings.Join([]string{u.name, "x", strconv.Itoa(u.uid), strconv.Itoa(u.gid), u.gecos, u.home, u.shell}, ":")
 }
 
+// shadowLine returns the entry of a user in /etc/shadow, with a locked password.
+func (u user) shadowLine() string { return u.name + ":!:19000:0:99999:7:::" }
+
 func (g group) line() string {
 	return strings.Join([]string{g.name, "x", strconv.Itoa(g.gid), strings.Join(g.members, ",")}, ":")
 }
 
-// records splits a colon-separated file; lines with too few fields are left
-// out.
+// records returns the fields of the lines of a colon-separated file. It skips
+// lines with fewer than fields fields.
 func records(fs *memfs.FS, name string, fields int) [][]string {
-	data, _ := fs.ReadFile(name) // a machine without the file has no records
+	data, _ := fs.ReadFile(name) // a missing file has no records
 	var all [][]string
 	for line := range strings.Lines(string(data)) {
 		if parts := strings.Split(strings.TrimSuffix(line, "\n"), ":"); len(parts) >= fields {
@@ -67,7 +70,7 @@ func groups(fs *memfs.FS) []group {
 	return all
 }
 
-// root reads account files as root, whoever asks.
+// asRoot returns a handle of fs for root.
 func asRoot(fs *memfs.FS) *memfs.FS { return fs.As(memfs.Cred{}, 0o022) }
 
 func lookupUser(fs *memfs.FS, name string) (user, bool) {
@@ -94,7 +97,7 @@ func first[T any](all []T, is func(T) bool) (T, bool) {
 	return none, false
 }
 
-// cred is what the user's processes act with.
+// cred returns the credential of the user's processes.
 func (u user) cred(fs *memfs.FS) memfs.Cred {
 	c := memfs.Cred{UID: u.uid, GID: u.gid}
 	for _, g := range groups(asRoot(fs)) {
@@ -119,8 +122,8 @@ func groupName(fs *memfs.FS, gid int) string {
 	return strconv.Itoa(gid)
 }
 
-// parseOwner reads "user", "user:group", "user:" and ":group"; what is not
-// named is -1. It returns what is unknown.
+// parseOwner parses "user", "user:group", "user:" or ":group". A part that is
+// not given is -1. If a name is unknown, it returns an error message.
 func parseOwner(fs *memfs.FS, spec string) (uid, gid int, unknown string) {
 	uid, gid = -1, -1
 	name, groupSpec, both := strings.Cut(spec, ":")
@@ -150,11 +153,11 @@ func parseGroup(fs *memfs.FS, spec string) (int, bool) {
 	return number(spec)
 }
 
-// number reads a decimal that is not negative.
+// number parses a non-negative decimal number.
 func number(s string) (int, bool) {
 	n, err := strconv.Atoi(s)
 	return n, err == nil && n >= 0
 }
 
-// quote quotes a name as the GNU tools do in their messages.
+// quote quotes a name like the messages of GNU tools.
 func quote(s string) string { return "'" + s + "'" }

@@ -19,12 +19,12 @@ const (
 
 // initRun is cloud-init at one boot.
 type initRun struct {
-	h     *Host
-	disk  *memfs.FS
+	h           *Host
+	disk        *memfs.FS
 	newInstance bool // the instance has not booted before
-	dir   string
-	parts []part
-	conf  cloudConfig
+	dir         string
+	parts       []part
+	conf        cloudConfig
 }
 
 // cloudInit does at boot what cloud-init and the kernel do. What fails is told

@@ -14,12 +14,12 @@ import (
 
 // finder is one run of find: its tests and actions, in order.
 type finder struct {
-	p        *Process
-	hasAction     bool // an action other than tests was given
-	min, max int
-	depth    bool // contents before their directory
-	batches  []*batch
-	status   int
+	p         *Process
+	hasAction bool // an action other than tests was given
+	min, max  int
+	depth     bool // contents before their directory
+	batches   []*batch
+	status    int
 }
 
 type found struct {

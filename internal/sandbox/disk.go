@@ -13,8 +13,8 @@ import (
 
 const loginUID = 1000
 
-// NewRoot returns a fresh disk: what a minimal installation has before its
-// first boot. A nil o is the zero RootOptions.
+// NewRoot returns a new disk with a minimal installation that has not booted
+// yet. If o is nil, the zero RootOptions are used.
 func NewRoot(o *RootOptions) *memfs.FS {
 	if o == nil {
 		o = &RootOptions{}
@@ -52,13 +52,13 @@ func NewRoot(o *RootOptions) *memfs.FS {
 	b.check(disk.Mknod("/dev/tty", 0o666, memfs.Null))
 	b.accounts(login)
 	b.release(facts)
-	if b.err != nil { // every path is ours, and the disk was empty
+	if b.err != nil { // a bug: the paths are fixed and the disk was empty
 		panic("sandbox: NewRoot: " + b.err.Error())
 	}
 	return disk
 }
 
-// builder remembers the first error.
+// diskBuilder adds files to a disk and records the first error.
 type diskBuilder struct {
 	disk *memfs.FS
 	err  error
@@ -108,7 +108,7 @@ func (b *diskBuilder) accounts(login string) {
 	var passwd, groups, shadow strings.Builder
 	for _, u := range all {
 		passwd.WriteString(u.line() + "\n")
-		shadow.WriteString(u.name + ":!:19000:0:99999:7:::\n")
+		shadow.WriteString(u.shadowLine() + "\n")
 	}
 	for _, g := range named {
 		groups.WriteString(g.line() + "\n")
@@ -138,7 +138,7 @@ func (b *diskBuilder) release(f Facts) {
 	b.file("/root/.bashrc", "", 0o644)
 }
 
-// uuid is a random one, as the kernel makes them.
+// uuid returns a random UUID in the kernel's format.
 func uuid() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails

@@ -1,16 +1,16 @@
-// Package sandbox is a pretend Linux machine: a file system in memory, a shell
-// that really runs scripts on it, the usual small commands, cloud-init, and an
-// SSH server. Nothing that happens on it touches the computer it runs on.
+// Package sandbox simulates a Linux machine in memory: a file system, a shell
+// that runs real scripts on it, common commands, cloud-init and an SSH server.
+// Nothing the machine does affects the computer it runs on.
 //
-// Boot starts a Host as a cloud starts an instance: the user data is obeyed as
-// cloud-init would, and Host.Console has the boot log with the fingerprints of
-// the host keys. Host.ServeConn then serves one SSH connection, with exec,
-// shell and SFTP. Host.Reboot and Host.Close do what their names say; Close
-// waits until no goroutine of the machine is left.
+// [Boot] starts a [Host] like a cloud starts an instance: it processes user data
+// like cloud-init, and [Host.Console] returns the boot log with the host key
+// fingerprints. [Host.ServeConn] serves an SSH connection with exec, shell and
+// SFTP. [Host.Exec] runs a command without SSH. [Host.Close] powers the machine
+// off and waits for its goroutines.
 //
-// A script is run by the pure-Go shell mvdan.cc/sh. A command that is not built
-// in fails with status 127, as on a machine where it is not installed, until
-// Options.Commands answers it with a Go func:
+// The pure-Go shell mvdan.cc/sh runs the scripts. A command that is not built in
+// fails with status 127, as if it were not installed, unless Options.Commands
+// implements it in Go:
 //
 //	sandbox.Options{Commands: map[string]sandbox.Command{
 //		"apt-get": func(ctx context.Context, p *sandbox.Process) int {
@@ -19,15 +19,15 @@
 //		},
 //	}}
 //
-// A flag that a built-in command does not know makes it fail with status 2 and
-// say so; no flag is ignored.
+// A built-in command fails with status 2 and a message if it does not support a
+// flag; it never ignores one.
 //
-// Where /bin/sh is dash, as on Ubuntu, what only bash understands is refused in
-// sh. The shell has these limits: descriptors above 2, output process
-// substitution, coproc and traps of signals do not exist, and a script is
-// parsed as a whole before it begins. On Windows the interpreter takes an
-// absolute path for a relative one in cd, [[ ]] and patterns.
+// Where /bin/sh is dash, as on Ubuntu, sh rejects constructs that only bash
+// supports. The shell does not support file descriptors above 2, output process
+// substitution, coproc and signal traps, and it parses a whole script before
+// running it. On Windows the interpreter treats absolute paths as relative in
+// cd, [[ ]] and patterns.
 //
-// The disk is a memfs.FS. Host.FS().Clone() is an image of it, and a Host
-// booted from that image has what the first one had.
+// The disk is a memfs.FS. Host.FS().Clone() returns an image of it that
+// another Host can boot from.
 package sandbox

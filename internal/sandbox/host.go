@@ -12,24 +12,23 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// A Host is a running machine. Its methods may be called from several
-// goroutines at once.
+// A Host is a simulated machine. Its methods are safe for concurrent use.
 type Host struct {
-	o     Options
-	table *table
-	transition  chan struct{} // held by who starts or stops the machine
+	o          Options
+	table      *table
+	transition chan struct{} // a mutex, held while the machine starts or stops
 
-	mu      sync.Mutex // guards what is below; never held across a wait
-	up      *boot      // nil while the machine is off or booting
-	booting *boot      // nil otherwise
-	off     bool
-	name    string
-	console strings.Builder
-	initErrors []string // what failed in cloud-init at this boot
-	scheduled context.CancelCauseFunc
+	mu         sync.Mutex // guards the fields below; never held while waiting
+	up         *boot      // nil while the machine is off or booting
+	booting    *boot      // nil unless the machine is booting
+	off        bool       // set by Close
+	name       string
+	console    strings.Builder
+	initErrors []string                // errors of cloud-init at this boot
+	scheduled  context.CancelCauseFunc // cancels the scheduled shutdown; nil if there is none
 }
 
-// boot is the time from one start of the machine to its end.
+// boot is one run of the machine, from its start to its end.
 type boot struct {
 	cancel context.CancelCauseFunc
 	ctx    context.Context //nolint:containedctx // it is the lifetime of the machine
@@ -37,7 +36,7 @@ type boot struct {
 	power  sync.Once
 
 	mu    sync.Mutex
-	conns map[net.Conn]bool // guarded by mu; nil once the machine goes down
+	conns map[net.Conn]bool // guarded by mu; nil while shutting down
 }
 
 type bootKey struct{}
@@ -48,9 +47,9 @@ func bootOf(ctx context.Context) *boot {
 }
 
 // Boot starts a machine and returns when cloud-init has finished. The machine
-// runs until Close; ctx only bounds the boot, and when it ends before, the
-// machine is off again and Boot returns its cause. A failing user script is no
-// error: it is found on the Console and by "cloud-init status".
+// runs until [Host.Close]. If ctx ends during the boot, Boot turns the machine
+// off and returns the cause. A failing user script is not an error; it is
+// reported by [Host.Console] and "cloud-init status".
 func Boot(ctx context.Context, o Options) (*Host, error) {
 	h := &Host{o: o.filled(), transition: make(chan struct{}, 1)}
 	h.o.FS = asRoot(h.o.FS)
@@ -91,7 +90,7 @@ func (h *Host) start(ctx context.Context) error {
 	return nil
 }
 
-// end kills everything that runs in b, and waits for it.
+// end kills everything running in b and waits for it.
 func (h *Host) end(b *boot) {
 	b.mu.Lock()
 	conns := b.conns
@@ -107,7 +106,7 @@ func (h *Host) end(b *boot) {
 	h.scheduled = nil
 }
 
-// stop takes the machine down; what it was up for is returned to nobody.
+// stop ends the current boot, if any.
 func (h *Host) stop() {
 	h.mu.Lock()
 	b := h.up
@@ -118,11 +117,11 @@ func (h *Host) stop() {
 	}
 }
 
-// FS is the disk, as root.
+// FS returns the disk, accessed as root.
 func (h *Host) FS() *memfs.FS { return h.o.FS }
 
-// Console is the boot log since the machine was made, with what cloud-init did
-// and the fingerprints of the host keys.
+// Console returns the log of all boots, with the output of cloud-init and the
+// host key fingerprints.
 func (h *Host) Console() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,11 +134,11 @@ func (h *Host) log(format string, args ...any) {
 	fmt.Fprintf(&h.console, format+"\n", args...)
 }
 
-// Reboot restarts the machine and returns when it is up again: connections are
-// dropped, processes are killed, a timed shutdown is forgotten, there is a new
-// boot id, and cloud-init does what it does at every boot. It fails with
-// ErrClosed after Close, and with the cause of ctx, which leaves the machine
-// off.
+// Reboot restarts the machine and returns when it is up again. It drops
+// connections, kills processes, cancels a scheduled shutdown, generates a new
+// boot id and runs the stages of cloud-init that run at every boot. It fails
+// with [ErrClosed] after Close. If ctx ends during the boot, the machine stays
+// off and Reboot returns the cause.
 func (h *Host) Reboot(ctx context.Context) error {
 	select {
 	case h.transition <- struct{}{}:
@@ -157,9 +156,8 @@ func (h *Host) Reboot(ctx context.Context) error {
 	return h.start(ctx)
 }
 
-// Close powers the machine off, and waits until nothing of it runs but an
-// OnPower that has not returned: it may be the caller. A second Close does
-// nothing.
+// Close powers the machine off and waits for its goroutines, except those
+// running Options.OnPower, which may be the caller. A second Close does nothing.
 func (h *Host) Close() error {
 	h.mu.Lock()
 	h.off = true
@@ -173,7 +171,7 @@ func (h *Host) Close() error {
 	return nil
 }
 
-// command returns the func that answers name, if this machine has one.
+// command returns the implementation of the named command.
 func (h *Host) command(name string) (Command, bool) {
 	if c, ok := h.o.Commands[name]; ok {
 		return c, true
@@ -185,7 +183,7 @@ func (h *Host) command(name string) (Command, bool) {
 	return c, c != nil
 }
 
-// detach returns a context that ends with the machine and not with ctx.
+// detach returns a context that ends with the machine instead of with ctx.
 func (h *Host) detach(ctx context.Context) (context.Context, func(error)) {
 	b := bootOf(ctx)
 	running, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -196,7 +194,8 @@ func (h *Host) detach(ctx context.Context) (context.Context, func(error)) {
 	}
 }
 
-// outlive runs do in a goroutine that the end of the machine waits for.
+// outlive runs do in a goroutine that may outlive the calling process. The
+// machine waits for it when it stops.
 func (h *Host) outlive(ctx context.Context, do func()) { bootOf(ctx).wg.Go(do) }
 
 func (h *Host) hostname() string {
@@ -211,7 +210,7 @@ func (h *Host) setHostname(name string) {
 	h.name = name
 }
 
-// process returns a process of u in their home, as a login makes it.
+// process returns a process of u with a login environment in u's home.
 func (h *Host) process(u user) *Process {
 	p := &Process{Host: h, Dir: u.home, Umask: 0o022, Env: h.loginEnv(u)}
 	p.FS = h.o.FS
@@ -222,7 +221,7 @@ func (h *Host) process(u user) *Process {
 	return p
 }
 
-// loginEnv is what pam_env and the login set.
+// loginEnv returns the environment set by login and pam_env.
 func (h *Host) loginEnv(u user) map[string]string {
 	env := map[string]string{
 		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games:/usr/local/games:/snap/bin",

@@ -8,28 +8,29 @@ import (
 	"strings"
 )
 
-// Exec is a command to run on a machine without SSH, as from its console.
+// Exec describes a command to run on a machine without SSH.
 type Exec struct {
-	// Line is a command line for /bin/sh.
+	// Line is the command line for /bin/sh.
 	Line string
 
-	// User is who runs it. Empty is root.
+	// User is the user to run it as. Empty means root.
 	User string
 
-	// Env is added to the environment of a login.
+	// Env is added to the login environment.
 	Env map[string]string
 
-	// Stdin is read by the command. Nil is an empty input.
+	// Stdin is the command's standard input. If nil, it is empty.
 	Stdin io.Reader
 
-	// Stdout and Stderr receive the output, perhaps from several goroutines
-	// when the line starts background jobs. Nil discards it.
+	// Stdout and Stderr receive the output. Background jobs may write to them
+	// concurrently. If nil, the output is discarded.
 	Stdout, Stderr io.Writer
 }
 
-// Exec runs a command and returns its exit status, 128 plus the number for a
-// signal. It fails, with ErrClosed wrapped, only when the machine is off, or
-// when there is no such user. When ctx ends the command is killed.
+// Exec runs a command and returns its exit status, which is 128 plus the signal
+// number if a signal killed it. It fails only if the user does not exist or,
+// with an error wrapping [ErrClosed], if the machine is off. The end of ctx
+// kills the command.
 func (h *Host) Exec(ctx context.Context, e Exec) (int, error) {
 	h.mu.Lock()
 	b := h.up
@@ -43,7 +44,7 @@ func (h *Host) Exec(ctx context.Context, e Exec) (int, error) {
 	}
 	u, ok := lookupUser(h.FS(), e.User)
 	if !ok {
-		return 0, fmt.Errorf("exec: no user %q", e.User)
+		return 0, fmt.Errorf("exec: user %q not found", e.User)
 	}
 	p := h.process(u)
 	maps.Copy(p.Env, e.Env)
@@ -64,7 +65,8 @@ func (h *Host) Exec(ctx context.Context, e Exec) (int, error) {
 	return p.exec(running), nil //nolint:contextcheck // a process ends with the machine; ctx kills it
 }
 
-// enter counts a guest of this boot; false when the machine is going down.
+// begin adds a task that end waits for. It reports false if the machine is
+// shutting down.
 func (b *boot) begin() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -11,88 +11,91 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// Options says what machine to boot. The zero value is an Ubuntu machine with
-// nothing on it.
+// Options configures a machine. The zero value is a freshly installed Ubuntu
+// machine.
 type Options struct {
-	// FS is the disk; the host changes it. Nil is NewRoot for Login and Facts.
+	// FS is the disk, which the machine modifies. If nil, NewRoot creates one
+	// for Login and Facts.
 	FS *memfs.FS
 
-	// Hostname is what the machine is called unless its user data says
-	// otherwise. Empty is "localhost".
+	// Hostname is the host name, unless user data sets one. Empty means
+	// "localhost".
 	Hostname string
 
-	// InstanceID is what cloud-init knows the machine by. A disk that booted
-	// with another id before is treated as a new instance. Empty is
+	// InstanceID identifies the instance to cloud-init, which treats a disk
+	// last booted with another id as a new instance. Empty means
 	// "i-00000000000000000".
 	InstanceID string
 
-	// UserData is what cloud-init obeys: a script, a #cloud-config, a
-	// #cloud-boothook, or a MIME multipart of these; gzip and base64 are
-	// unpacked. Nil is none.
+	// UserData is processed by cloud-init: a script, a #cloud-config, a
+	// #cloud-boothook, or a MIME multipart of these, optionally in gzip or
+	// base64.
 	UserData []byte
 
-	// AuthorizedKeys are lines for the login's authorized_keys, as the cloud's
-	// meta-data offers them.
+	// AuthorizedKeys are lines for the login's authorized_keys, as supplied by
+	// a cloud's metadata.
 	AuthorizedKeys []string
 
-	// Login is the default user, who may use sudo. Empty is Facts' usual one:
-	// "ubuntu", "ec2-user" for Amazon Linux, "admin" for Debian.
+	// Login is the default user, who may use sudo. Empty means the
+	// distribution's: "ubuntu", "ec2-user" for Amazon Linux, "admin" for Debian.
 	Login string
 
-	// SudoPassword is what sudo asks the login for. Empty lets sudo run
-	// without one.
+	// SudoPassword is the password sudo requires from the login. If empty, sudo
+	// asks for none.
 	SudoPassword string
 
-	// Passwords are the users who may log in by password. Nil is nobody.
+	// Passwords maps the users who may log in by password to their passwords.
 	Passwords map[string]string
 
-	// Clock drives sleep, date and the timed shutdown. Nil is the real time.
+	// Clock drives sleep, date and scheduled shutdowns. If nil, the system clock
+	// is used.
 	Clock clock.Clock
 
-	// Commands answers commands by name, before the built-in ones, as if they
-	// were in /usr/bin.
+	// Commands implements commands by name, as if they were in /usr/bin. They
+	// take precedence over built-in commands.
 	Commands map[string]Command
 
-	// Missing are built-in commands that this machine does not have.
+	// Missing lists built-in commands that this machine lacks.
 	Missing []string
 
-	// Facts is what the machine says it is.
+	// Facts identifies the operating system and hardware.
 	Facts Facts
 
-	// OnPower is told, once per boot, that the guest powers off or reboots. The
-	// host does neither by itself: call Close or Reboot, from OnPower or from
-	// anywhere else. It runs in a goroutine of its own, for which Close does
-	// not wait, since it may be the caller. Nil calls Close or Reboot.
+	// OnPower is called, once per boot, when the guest requests to power off or
+	// reboot. The host does not act on the request; call Close or Reboot, in
+	// OnPower or elsewhere. OnPower runs in its own goroutine, and Close does
+	// not wait for it. If nil, the host calls Close or Reboot.
 	OnPower func(Power)
 
-	// Dial opens the connections that an SSH client wants forwarded
-	// (direct-tcpip), for a bastion. Nil refuses them.
+	// Dial opens connections forwarded for SSH clients (direct-tcpip), as on a
+	// bastion. If nil, forwarding is refused. Connections that implement
+	// CloseWriter are half-closed when the client stops sending.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Logger receives what the machine does, at level debug. Nil discards it.
+	// Logger receives debug messages. If nil, they are discarded.
 	Logger *slog.Logger
 }
 
-// Facts is what a machine says it is. Empty fields are those of Ubuntu 24.04
-// on x86_64.
+// Facts identifies a machine's operating system and hardware. Empty fields
+// default to those of Ubuntu 24.04 on x86_64.
 type Facts struct {
-	Distro  string // ID of /etc/os-release: "ubuntu"
-	Version string // VERSION_ID of /etc/os-release: "24.04"
-	Name    string // PRETTY_NAME; empty is made of the two above
+	Distro  string // ID in /etc/os-release: "ubuntu"
+	Version string // VERSION_ID in /etc/os-release: "24.04"
+	Name    string // PRETTY_NAME; if empty, made from Distro and Version
 	Arch    string // uname -m: "x86_64"
 	Kernel  string // uname -r: "6.8.0-1021-aws"
 }
 
-// Power is what a guest can ask the host for.
+// Power is a change of power state requested by a guest.
 type Power int
 
-// What a guest can ask for.
+// The power changes a guest can request.
 const (
 	PowerOff Power = iota
 	Reboot
 )
 
-// String is "power off" or "reboot".
+// String returns "power off" or "reboot".
 func (p Power) String() string {
 	if p == Reboot {
 		return "reboot"
@@ -100,8 +103,8 @@ func (p Power) String() string {
 	return "power off"
 }
 
-// ErrClosed is what a powered-off host answers.
-var ErrClosed = errors.New("the machine is powered off")
+// ErrClosed is returned, possibly wrapped, if the machine is off.
+var ErrClosed = errors.New("machine is powered off")
 
 const (
 	defaultInstanceID = "i-00000000000000000"
@@ -133,7 +136,7 @@ func (f Facts) filled() Facts {
 	return f
 }
 
-// login is the user that the distribution's cloud images have.
+// login returns the default user of the distribution's cloud images.
 func (f Facts) login() string {
 	switch f.Distro {
 	case "amzn":
@@ -145,7 +148,7 @@ func (f Facts) login() string {
 	}
 }
 
-// dash is whether /bin/sh is dash, which knows nothing of bash.
+// dash reports whether /bin/sh is dash instead of bash.
 func (f Facts) dash() bool { return f.Distro == "ubuntu" || f.Distro == "debian" }
 
 func (o Options) filled() Options {
@@ -171,9 +174,9 @@ func (o Options) filled() Options {
 	return o
 }
 
-// RootOptions says what is on a fresh disk.
+// RootOptions configures a new disk.
 type RootOptions struct {
-	Login string           // the default user; empty as in Options
-	Facts Facts            // what /etc/os-release says
-	Now   func() time.Time // stamps the files; nil is time.Now
+	Login string           // the default user, as in Options
+	Facts Facts            // the operating system
+	Now   func() time.Time // timestamps files; if nil, time.Now is used
 }

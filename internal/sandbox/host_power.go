@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// power tells OnPower what the guest wants, once per boot.
+// power calls OnPower, once per boot.
 func (h *Host) power(ctx context.Context, kind Power) {
 	bootOf(ctx).power.Do(func() {
-		h.o.Logger.LogAttrs(ctx, slog.LevelDebug, "guest asks for power", slog.String("power", kind.String()))
+		h.o.Logger.LogAttrs(ctx, slog.LevelDebug, "guest requested power change", slog.String("power", kind.String()))
 		ctx := context.WithoutCancel(ctx)
-		go func() { // ends with the callback, which may itself close the host
+		go func() { // not waited for by Close, since the callback may call it
 			switch {
 			case h.o.OnPower != nil:
 				h.o.OnPower(kind)
@@ -25,7 +25,8 @@ func (h *Host) power(ctx context.Context, kind Power) {
 	})
 }
 
-// plan does kind after a delay, instead of what was planned before.
+// schedulePower calls power with kind after delay. It replaces an earlier
+// schedule.
 func (h *Host) schedulePower(ctx context.Context, kind Power, delay time.Duration) {
 	ctx, cancel := h.detach(ctx)
 	h.mu.Lock()
@@ -43,7 +44,7 @@ func (h *Host) schedulePower(ctx context.Context, kind Power, delay time.Duratio
 	})
 }
 
-// unplan forgets a timed shutdown.
+// cancelPower cancels a scheduled shutdown or reboot.
 func (h *Host) cancelPower() {
 	h.mu.Lock()
 	before := h.scheduled
@@ -54,8 +55,8 @@ func (h *Host) cancelPower() {
 	}
 }
 
-// shutdown is shutdown(8): -P -h -r -H, a time as now, +minutes or hh:mm, and
-// -c.
+// shutdown implements shutdown(8) with -P, -h, -r, -H, -c and a time of now,
+// +minutes or hh:mm.
 func shutdown(ctx context.Context, p *Process) int {
 	o, rest, bad := p.options("PhHrc", "poweroff=P", "reboot=r", "halt=H")
 	if bad != 0 {
@@ -124,8 +125,8 @@ func (p *Process) powerNow(ctx context.Context, kind Power) int {
 	return 0
 }
 
-// systemctl knows the machine's power alone; services are for a registered
-// command.
+// systemctl supports only the verbs for the machine's power. Tests that need
+// services register their own command.
 func systemctl(ctx context.Context, p *Process) int {
 	verbs := p.Args[1:]
 	for len(verbs) > 0 && strings.HasPrefix(verbs[0], "--") {
@@ -136,9 +137,9 @@ func systemctl(ctx context.Context, p *Process) int {
 	}
 	switch strings.Join(verbs, " ") {
 	case "poweroff", "halt":
-		return (&Process{Host: p.Host, UID: p.UID, Args: p.Args[:1], Stderr: p.Stderr}).powerNow(ctx, PowerOff)
+		return p.child(p.Args[:1]).powerNow(ctx, PowerOff)
 	case "reboot":
-		return (&Process{Host: p.Host, UID: p.UID, Args: p.Args[:1], Stderr: p.Stderr}).powerNow(ctx, Reboot)
+		return p.child(p.Args[:1]).powerNow(ctx, Reboot)
 	case "is-system-running", "is-system-running --wait":
 		p.print("running\n")
 		return 0

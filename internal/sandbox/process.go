@@ -7,87 +7,89 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"strconv"
+	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// A Command is a program of the machine, as a func. It returns the exit
-// status. It must return soon after ctx ends, which is how it is killed.
+// A Command implements a program of the machine. It returns the exit status. It
+// must return soon after ctx ends, which signals that the process was killed.
 type Command func(ctx context.Context, p *Process) int
 
-// A Process is one run of a command. A Command may use everything in it until
-// it returns; its streams are not closed by the command.
+// A Process is a running command. A Command may use it until it returns and must
+// not close its streams.
 type Process struct {
 	PID    int
-	Args   []string          // Args[0] is the name it was called by
-	Env    map[string]string // the exported variables; the process's own copy
+	Args   []string          // Args[0] is the command name as called
+	Env    map[string]string // the exported variables; not shared with other processes
 	Dir    string            // the working directory
 	UID    int
 	GID    int
 	User   string
-	Umask  fs.FileMode // what the mode of new files loses
+	Umask  fs.FileMode // bits cleared in the modes of new files
 	Stdin  io.Reader
 	Stdout io.Writer
 	Stderr io.Writer
-	FS     *memfs.FS // the disk, as User may use it; paths must be absolute: see Path
+	FS     *memfs.FS // the disk, with User's permissions; it takes absolute paths, see Path
 	Host   *Host
 
 	parent int
-	tty    bool // the streams are a terminal
-	dash   bool // the shell that runs it knows nothing of bash
-	line   uint // where in its script a shell called it
-	by     string
-	boot   *boot // which it runs in
+	tty    bool   // the streams are a terminal
+	dash   bool   // started by dash
+	line   uint   // the line of the shell script that started it
+	by     string // the name of the program that started it
+	boot   *boot  // the boot it runs in
 }
 
-// Path makes a path absolute from the working directory. An empty path stays
-// empty, which no file has.
-func (p *Process) Path(name string) string {
-	switch {
-	case name == "":
-		return ""
-	case path.IsAbs(name):
+// Path returns name as an absolute path, relative names being resolved against
+// the working directory. An empty name stays empty and is not found by FS.
+func (p *Process) Path(name string) string { return absPath(p.Dir, name) }
+
+func absPath(dir, name string) string {
+	if name == "" || path.IsAbs(name) {
 		return name
-	case p.Dir == "/":
-		return "/" + name
-	default:
-		return p.Dir + "/" + name
 	}
+	return entryPath(dir, name)
 }
 
-// Run runs another command of the machine for p: with its environment,
-// directory, user and streams. It returns the exit status, 127 with a message
-// on Stderr when there is no such command.
+// entryPath returns the path of the entry name in dir. Unlike path.Join, it does
+// not clean the result.
+func entryPath(dir, name string) string { return strings.TrimRight(dir, "/") + "/" + name }
+
+// Run runs another command with p's environment, directory, user and streams. It
+// returns the exit status, which is 127 with a message on Stderr if the command
+// does not exist.
 func (p *Process) Run(ctx context.Context, args ...string) int {
 	if len(args) == 0 {
 		return 0
 	}
-	if bootOf(ctx) == nil { // a context of the command's own making
+	if bootOf(ctx) == nil { // not derived from the Command's context
 		ctx = context.WithValue(ctx, bootKey{}, p.boot)
 	}
 	return p.child(args).exec(ctx)
 }
 
-// child returns a process like p for another command.
+// child returns a copy of p for another command.
 func (p *Process) child(args []string) *Process {
 	c := *p
 	c.Args, c.Env, c.parent, c.line, c.by = args, maps.Clone(p.Env), p.PID, 0, p.name()
 	return &c
 }
 
-// as makes p a process of u, and leaves its environment as it is.
+// as makes p a process of u. It does not change the environment.
 func (p *Process) as(u user) {
 	p.UID, p.GID, p.User = u.uid, u.gid, u.name
 	p.FS = p.Host.FS().As(u.cred(p.FS), p.Umask)
 }
 
-// setUmask changes what new files of p lose.
+// setUmask sets the umask of p.
 func (p *Process) setUmask(umask fs.FileMode) {
 	p.Umask = umask
 	p.FS = p.Host.FS().As(p.FS.Cred(), umask)
 }
 
-// name is what the command was called by, without its directory.
+// name returns the base name of the command.
 func (p *Process) name() string {
 	if len(p.Args) == 0 {
 		return ""
@@ -95,13 +97,13 @@ func (p *Process) name() string {
 	return path.Base(p.Args[0])
 }
 
-// fail says what is wrong as the command itself, and returns status.
+// fail prints an error message of the command and returns status.
 func (p *Process) fail(status int, format string, args ...any) int {
-	_, _ = fmt.Fprintf(p.Stderr, p.name()+": "+format+"\n", args...)
+	fprintf(p.Stderr, p.name()+": "+format+"\n", args...)
 	return status
 }
 
-// print writes to the standard output; false when nobody reads it any more.
+// print writes to the standard output and reports whether that succeeded.
 func (p *Process) print(text ...string) bool {
 	for _, s := range text {
 		if _, err := io.WriteString(p.Stdout, s); err != nil {
@@ -111,7 +113,8 @@ func (p *Process) print(text ...string) bool {
 	return true
 }
 
-// exec finds and runs the command of p, and says on its Stderr when it cannot.
+// exec finds and runs the command of p. If it cannot be started, exec prints the
+// reason on Stderr.
 func (p *Process) exec(ctx context.Context) int {
 	run, problem := p.find()
 	if problem != nil {
@@ -121,7 +124,7 @@ func (p *Process) exec(ctx context.Context) int {
 	return p.start(ctx, run)
 }
 
-// start runs p as an entry of the process table.
+// start runs p as an entry in the process table.
 func (p *Process) start(ctx context.Context, run Command) int {
 	if ctx.Err() != nil {
 		return killed
@@ -136,22 +139,30 @@ func (p *Process) start(ctx context.Context, run Command) int {
 	return status & 0xff
 }
 
-// say reports a command that cannot be run in the words of who called it.
+// reportStartError prints why the command cannot be started, in the format of
+// the program that called it.
 func (p *Process) reportStartError(problem *startError) {
 	switch {
 	case p.by == "sh" && p.line > 0:
-		_, _ = fmt.Fprintf(p.Stderr, "sh: %d: %s: %s\n", p.line, p.Args[0], problem.reason)
+		fprintf(p.Stderr, "sh: %d: %s: %s\n", p.line, p.Args[0], problem.reason)
 	case p.line > 0:
 		reason := problem.reason
 		if reason == notFound {
 			reason = "command not found"
 		}
-		_, _ = fmt.Fprintf(p.Stderr, "%s: line %d: %s: %s\n", p.by, p.line, p.Args[0], reason)
+		fprintf(p.Stderr, "%s: line %d: %s: %s\n", p.by, p.line, p.Args[0], reason)
 	default:
 		reason := problem.reason
 		if reason == notFound {
 			reason = "No such file or directory"
 		}
-		_, _ = fmt.Fprintf(p.Stderr, "%s: %s: %s\n", p.by, quote(p.Args[0]), reason)
+		fprintf(p.Stderr, "%s: %s: %s\n", p.by, quote(p.Args[0]), reason)
 	}
 }
+
+func fprintf(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
+// shut closes c and ignores the error.
+func shut(c io.Closer) { _ = c.Close() }
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// errText is what a program on Linux would say of err, which differs from what
-// the computer we run on calls it.
+// errText returns the message a Linux program prints for err. The text of
+// err.Error() depends on the operating system of the real computer.
 func errText(err error) string {
 	for _, known := range []struct {
 		err  error

@@ -19,13 +19,13 @@ const (
 	maxShebangs = 4
 )
 
-// cannotRun is why a command does not start.
+// startError is the reason a command cannot be started.
 type startError struct {
 	status int // 126 or 127
 	reason string
 }
 
-// systemDir is whether commands that are funcs are found in dir.
+// systemDir reports whether dir contains the commands implemented in Go.
 func systemDir(dir string) bool {
 	switch dir {
 	case "/usr/bin", "/bin", "/usr/sbin", "/sbin":
@@ -34,7 +34,7 @@ func systemDir(dir string) bool {
 	return false
 }
 
-// find decides what Args[0] runs: a file of the disk, or a func.
+// find resolves Args[0] to a script on the disk or a command implemented in Go.
 func (p *Process) find() (Command, *startError) {
 	name := p.Args[0]
 	if name == "" {
@@ -50,8 +50,8 @@ func (p *Process) find() (Command, *startError) {
 	return p.load(file, 0)
 }
 
-// which finds a command in $PATH. A file that may not be executed is only
-// reported when nothing better is found.
+// which finds a command in $PATH. A file that cannot be executed is reported only
+// if no other directory has the command.
 func (p *Process) which(name string) (string, *startError) {
 	problem := &startError{127, notFound}
 	search, set := p.Env["PATH"]
@@ -67,7 +67,7 @@ func (p *Process) which(name string) (string, *startError) {
 		switch {
 		case err != nil:
 			if _, ok := p.function(file); ok && !strings.HasSuffix(path.Dir(file), "/sbin") {
-				return file, nil // every func is in /usr/bin, and only callable as /usr/sbin/name
+				return file, nil // Go commands are found in /usr/bin; /usr/sbin/name works but is not searched
 			}
 		case info.IsDir():
 		case p.FS.Access(file, memfs.Execute) == nil:
@@ -79,7 +79,7 @@ func (p *Process) which(name string) (string, *startError) {
 	return "", problem
 }
 
-// load returns what executing the file means.
+// load returns the command that executing the file runs.
 func (p *Process) load(file string, depth int) (Command, *startError) {
 	info, err := p.FS.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -100,8 +100,8 @@ func (p *Process) load(file string, depth int) (Command, *startError) {
 	return p.script(file, depth)
 }
 
-// function finds the func that stands behind a path where no file is, perhaps
-// by way of symbolic links.
+// function returns the command implemented in Go at a path, following symbolic
+// links.
 func (p *Process) function(file string) (Command, bool) {
 	for range 10 {
 		dir := path.Dir(file)
@@ -120,8 +120,8 @@ func (p *Process) function(file string) (Command, bool) {
 	return nil, false
 }
 
-// script returns what runs an executable file: the interpreter its first line
-// names, else the shell.
+// script returns a command that runs an executable file with the interpreter
+// named in its first line, or else with the shell.
 func (p *Process) script(file string, depth int) (Command, *startError) {
 	head := make([]byte, 256)
 	h, err := asRoot(p.FS).OpenFile(file, os.O_RDONLY, 0)
@@ -142,7 +142,7 @@ func (p *Process) script(file string, depth int) (Command, *startError) {
 	if arg = strings.TrimSpace(arg); arg != "" {
 		args = append(args, arg)
 	}
-	// The kernel passes the path as it was called, which is what $0 shows.
+	// The kernel passes the path as called, which becomes $0.
 	name := p.Args[0]
 	if !strings.Contains(name, "/") || depth > 0 {
 		name = file

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// opts is the flags that a command was given, by their short names.
+// opts holds the flags given to a command, by their short names.
 type opts struct{ given []opt }
 
 type opt struct{ name, value string }
@@ -19,7 +19,7 @@ func (o opts) on(name string) bool {
 	return false
 }
 
-// value is that of the last flag with the name.
+// value returns the value of the last flag with the name.
 func (o opts) value(name string) (string, bool) {
 	for _, g := range slices.Backward(o.given) {
 		if g.name == name {
@@ -29,7 +29,7 @@ func (o opts) value(name string) (string, bool) {
 	return "", false
 }
 
-// values are those of all flags with the name.
+// values returns the values of all flags with the name.
 func (o opts) values(name string) []string {
 	var all []string
 	for _, g := range o.given {
@@ -40,7 +40,7 @@ func (o opts) values(name string) []string {
 	return all
 }
 
-// last is which of the names was given last; empty for none.
+// last returns the one of the one-letter names given last, or "".
 func (o opts) last(names string) string {
 	for _, g := range slices.Backward(o.given) {
 		if strings.Contains(names, g.name) {
@@ -50,11 +50,11 @@ func (o opts) last(names string) string {
 	return ""
 }
 
-// options reads the flags of p. Short is the letters, each with a colon when
-// it takes a value; a leading plus ends the flags at the first operand. Long
-// are "name=letter", with a colon behind for one that takes a value; a letter
-// of its own may be longer than one byte. An unknown flag is reported, and bad
-// is the status to exit with.
+// options parses the flags of p. Short lists the letters, each followed by a
+// colon if it takes a value; after a leading plus, parsing stops at the first
+// operand. Long flags have the form "name=letter", followed by a colon if they
+// take a value. For an unsupported flag, options prints a message and returns in
+// bad the status to exit with, which is otherwise 0.
 func (p *Process) options(short string, long ...string) (o opts, rest []string, bad int) {
 	short, stopEarly := strings.CutPrefix(short, "+")
 	args := p.Args[1:]

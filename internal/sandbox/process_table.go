@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// A signal ends a process; every signal we know of does.
+// A signal kills a process. All supported signals do.
 type signal string
 
 const killed = 137
@@ -45,8 +45,8 @@ func (s signal) number() int {
 
 func (s signal) status() int { return 128 + s.number() }
 
-// parseSignal reads "TERM", "SIGTERM" and "15"; "0" is empty, which tests
-// whether a process is there.
+// parseSignal parses "TERM", "SIGTERM" or "15". For "0", which only tests whether
+// a process exists, it returns an empty signal.
 func parseSignal(s string) (signal, bool) {
 	s = strings.TrimPrefix(strings.ToUpper(s), "SIG")
 	if s == "0" {
@@ -60,7 +60,7 @@ func parseSignal(s string) (signal, bool) {
 	return "", false
 }
 
-// signalOf is the signal that ended ctx, if one did.
+// signalOf returns the signal that ended ctx, if it has ended.
 func signalOf(ctx context.Context) (signal, bool) {
 	if ctx.Err() == nil {
 		return "", false
@@ -71,7 +71,7 @@ func signalOf(ctx context.Context) (signal, bool) {
 	return "KILL", true
 }
 
-// table is the processes of one host.
+// table is the process table of a host.
 type table struct {
 	mu   sync.Mutex
 	last int
@@ -89,7 +89,7 @@ const firstPID = 1000
 
 func newTable() *table { return &table{last: firstPID, all: map[int]*entry{}} }
 
-// pid reserves a number.
+// reservePID returns an unused process id.
 func (t *table) reservePID() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -97,39 +97,33 @@ func (t *table) reservePID() int {
 	return t.last
 }
 
-// enter gives p a number, unless it has one of its own already, and a context
-// that kill ends.
+// add assigns p a process id and adds it to the table. Signals to the process
+// end the returned context; the returned func removes the entry.
 func (t *table) add(ctx context.Context, p *Process) (context.Context, func()) {
-	ctx, kill := context.WithCancelCause(ctx)
+	p.PID = t.reservePID()
+	return t.insert(ctx, entry{pid: p.PID, parent: p.parent, uid: p.UID, user: p.User, args: p.Args})
+}
+
+// addJob is like add for a background job of the shell p, with a process id from
+// reservePID.
+func (t *table) addJob(ctx context.Context, pid int, p *Process) (context.Context, func()) {
+	return t.insert(ctx, entry{pid: pid, parent: p.PID, uid: p.UID, user: p.User, args: []string{p.name()}})
+}
+
+func (t *table) insert(ctx context.Context, e entry) (context.Context, func()) {
+	ctx, e.kill = context.WithCancelCause(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.last++
-	p.PID = t.last
-	e := &entry{pid: p.PID, parent: p.parent, uid: p.UID, user: p.User, args: p.Args, kill: kill}
-	t.all[e.pid] = e
+	t.all[e.pid] = &e
 	return ctx, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		delete(t.all, e.pid)
-		kill(nil)
+		e.kill(nil)
 	}
 }
 
-// job enters a shell's background list, whose number is known already.
-func (t *table) addJob(ctx context.Context, pid int, p *Process) (context.Context, func()) {
-	ctx, kill := context.WithCancelCause(ctx)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.all[pid] = &entry{pid: pid, parent: p.PID, uid: p.UID, user: p.User, args: []string{p.name()}, kill: kill}
-	return ctx, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.all, pid)
-		kill(nil)
-	}
-}
-
-// signal sends sig to a process of uid's; root may reach all.
+// signal sends sig to a process as the user uid, who must own it or be root.
 func (t *table) signal(pid int, sig signal, uid int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -18,9 +18,9 @@ type shell struct {
 	name string // how it calls itself in messages: "sh", "bash"
 	dash bool
 
-	mu      sync.Mutex
-	jobs    map[int]*job
-	texts   map[string]string // scripts prepared for "source"
+	mu            sync.Mutex
+	jobs          map[int]*job
+	texts         map[string]string // scripts prepared for "source"
 	substitutions []string          // files that stand for process substitutions
 }
 

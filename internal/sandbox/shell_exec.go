@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -128,10 +127,3 @@ func (sh *shell) waitJobs() {
 		<-j.done
 	}
 }
-
-func fprintf(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
-
-// shut closes what has nothing more to say.
-func shut(c io.Closer) { _ = c.Close() }
-
-func itoa(n int) string { return strconv.Itoa(n) }

@@ -8,14 +8,14 @@ import (
 // input is a reader whose Read returns when ctx ends, over one that cannot be
 // interrupted. Nothing is read before it is asked for.
 type input struct {
-	ended <-chan struct{}
-	want  chan struct{} // the reader has used up what came
-	got   chan chunk    // what came
-	busy  chan struct{} // held by the one Read at a time
-	done  chan struct{} // the goroutine is gone
-	rest  []byte
-	err   error
-	pending  bool // an answer to an earlier want is still to come
+	ended   <-chan struct{}
+	want    chan struct{} // the reader has used up what came
+	got     chan chunk    // what came
+	busy    chan struct{} // held by the one Read at a time
+	done    chan struct{} // the goroutine is gone
+	rest    []byte
+	err     error
+	pending bool // an answer to an earlier want is still to come
 }
 
 type chunk struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"strings"
@@ -17,18 +18,18 @@ const (
 	resultFile   = "/run/cloud-init/result.json"
 )
 
-// initRun is cloud-init at one boot.
+// initRun is the run of cloud-init at one boot.
 type initRun struct {
 	h           *Host
 	disk        *memfs.FS
-	newInstance bool // the instance has not booted before
+	newInstance bool // the disk has not booted as this instance before
 	dir         string
 	parts       []part
 	conf        cloudConfig
 }
 
-// cloudInit does at boot what cloud-init and the kernel do. What fails is told
-// on the console, and by "cloud-init status".
+// cloudInit performs the work of the kernel and cloud-init at boot. Errors appear
+// on the console and in "cloud-init status".
 func (h *Host) cloudInit(ctx context.Context) {
 	c := &initRun{h: h, disk: h.FS(), dir: cloudDir + "/instances/" + h.o.InstanceID}
 	h.log("[    0.000000] Linux version %s (%s)", h.o.Facts.Kernel, h.o.Facts.Arch)
@@ -57,19 +58,20 @@ func (c *initRun) problem(format string, args ...any) {
 	c.h.log("cloud-init[]: ERROR "+format, args...)
 	c.h.mu.Lock()
 	defer c.h.mu.Unlock()
-	c.h.initErrors = append(c.h.initErrors, sprintf(format, args...))
+	c.h.initErrors = append(c.h.initErrors, fmt.Sprintf(format, args...))
 }
 
 func (c *initRun) write(name, text string, mode fs.FileMode) {
 	c.check(name, errors.Join(c.disk.MkdirAll(path.Dir(name), 0o755), c.disk.WriteFile(name, []byte(text), mode)))
 }
 
-// kernel makes what is new at every boot: /run, /tmp and the boot id.
+// makeVolatileFiles resets /run and /dev/fd and generates the boot id and, if
+// there is none, the machine id.
 func (c *initRun) makeVolatileFiles() {
 	for _, dir := range []string{"/run", "/dev/fd"} {
-		entries, _ := c.disk.ReadDir(dir) // a disk without it is given one
+		entries, _ := c.disk.ReadDir(dir) // created below if missing
 		for _, e := range entries {
-			_ = c.disk.RemoveAll(dir + "/" + e.Name()) // root can
+			_ = c.disk.RemoveAll(dir + "/" + e.Name()) // does not fail for root
 		}
 		c.check(dir, c.disk.MkdirAll(dir, 0o755))
 	}
@@ -81,7 +83,8 @@ func (c *initRun) makeVolatileFiles() {
 	}
 }
 
-// instance finds out whether this disk knows the instance already.
+// identifyInstance determines whether the disk boots as a new instance, and
+// records the instance id.
 func (c *initRun) identifyInstance() {
 	id := c.h.o.InstanceID
 	before, _ := c.disk.ReadFile(cloudDir + "/data/instance-id") // none at first
@@ -90,11 +93,11 @@ func (c *initRun) identifyInstance() {
 	c.write(cloudDir+"/data/previous-instance-id", string(before), 0o644)
 	c.write(cloudDir+"/data/instance-id", id+"\n", 0o644)
 	c.write("/run/cloud-init/.instance-id", id+"\n", 0o644)
-	_ = c.disk.Remove(instanceLink) // perhaps there is none
+	_ = c.disk.Remove(instanceLink) // it may not exist
 	c.check("instance", errors.Join(c.disk.MkdirAll(c.dir+"/scripts", 0o755), c.disk.Symlink(c.dir, instanceLink)))
 }
 
-// read parses the user data and keeps it where cloud-init does.
+// readUserData parses the user data and saves it where cloud-init does.
 func (c *initRun) readUserData() error {
 	raw := c.h.o.UserData
 	c.write(c.dir+"/user-data.txt", string(raw), 0o600)
@@ -115,7 +118,7 @@ func (c *initRun) readUserData() error {
 			c.problem("cloud-config: %v", err)
 		}
 		for _, key := range unknown {
-			c.h.log("cloud-init[]: WARNING: cloud-config key %q is not known to this machine and has no effect", key)
+			c.h.log("cloud-init[]: WARNING: cloud-config key %q is not supported by this machine and has no effect", key)
 		}
 		c.write(c.dir+"/cloud-config.txt", string(p.content), 0o600)
 	}
@@ -141,7 +144,7 @@ func (c *initRun) hostname() error {
 	return c.disk.WriteFile("/etc/hostname", []byte(name+"\n"), 0o644)
 }
 
-// boothooks run early, and at every boot.
+// boothooks runs the boothook parts, early in every boot.
 func (c *initRun) boothooks(ctx context.Context) {
 	for i, p := range c.parts {
 		if p.kind != boothookPart || ctx.Err() != nil {
@@ -153,7 +156,8 @@ func (c *initRun) boothooks(ctx context.Context) {
 	}
 }
 
-// scripts run last, and once per instance.
+// scripts runs runcmd and the script parts, at the end of an instance's first
+// boot.
 func (c *initRun) scripts(ctx context.Context) {
 	if file := c.dir + "/scripts/runcmd"; c.conf.runcmd != "" {
 		c.write(file, c.conf.runcmd, 0o700)
@@ -169,7 +173,7 @@ func (c *initRun) scripts(ctx context.Context) {
 	}
 }
 
-// run runs a file as root, with its output on the console.
+// run runs a command as root with its output on the console.
 func (c *initRun) run(ctx context.Context, what string, args ...string) {
 	u, ok := lookupUser(c.disk, "root")
 	if !ok {
@@ -194,73 +198,4 @@ func (c *initRun) finish() {
 	c.write(resultFile, string(result)+"\n", 0o644)
 	c.write(c.dir+"/boot-finished", c.h.o.Clock.Now().UTC().Format("Mon Jan _2 15:04:05 2006")+"\n", 0o644)
 	c.h.log("cloud-init[]: finished at %s", c.h.o.Clock.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 +0000"))
-}
-
-// cloudInit is the command: "cloud-init status [--wait] [--long]" and
-// "cloud-init clean".
-func cloudInit(_ context.Context, p *Process) int {
-	verb := ""
-	if len(p.Args) > 1 {
-		verb = p.Args[1]
-		p.Args = append([]string{p.Args[0]}, p.Args[2:]...)
-	}
-	switch verb {
-	case "status":
-		o, _, bad := p.options("wl", "wait=w", "long=l", "format=f:")
-		if bad != 0 {
-			return bad
-		}
-		p.Host.mu.Lock()
-		problems := p.Host.initErrors
-		p.Host.mu.Unlock()
-		status, code := "done", 0
-		if len(problems) > 0 {
-			status, code = "error", 1
-		}
-		if format, _ := o.value("f"); format == "json" {
-			said, _ := json.Marshal(map[string]any{ // strings always marshal
-				"status": status, "extended_status": status, "errors": append([]string{}, problems...), "recoverable_errors": map[string]any{},
-			})
-			p.print(string(said), "\n")
-			return code
-		}
-		p.print("status: ", status, "\n")
-		if o.on("l") {
-			p.print("errors: ", strings.Join(problems, "; "), "\n")
-		}
-		return code
-	case "clean":
-		o, _, bad := p.options("ls", "logs=l", "seed=s", "machine-id=m", "configs=c:", "reboot=r")
-		if bad != 0 {
-			return bad
-		}
-		if o.on("r") || o.on("c") {
-			return p.fail(2, "options --reboot and --configs are not supported by this machine")
-		}
-		return p.cleanCloud(o)
-	}
-	return p.fail(2, "only status and clean are supported by this machine")
-}
-
-// cleanCloud removes what cloud-init remembers, so that the next boot of the
-// disk is a first one.
-func (p *Process) cleanCloud(o opts) int {
-	if p.UID != 0 {
-		return p.fail(1, "must be run as root")
-	}
-	gone := []string{cloudDir + "/instances", instanceLink, cloudDir + "/data"}
-	if o.on("l") {
-		gone = append(gone, "/var/log/cloud-init.log", "/var/log/cloud-init-output.log")
-	}
-	for _, name := range gone {
-		if err := p.FS.RemoveAll(name); err != nil {
-			return p.fail(1, "%s", errText(err))
-		}
-	}
-	if o.on("m") {
-		if err := p.FS.WriteFile("/etc/machine-id", []byte("uninitialized\n"), 0o444); err != nil {
-			return p.fail(1, "%s", errText(err))
-		}
-	}
-	return 0
 }

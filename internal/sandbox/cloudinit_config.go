@@ -1,13 +1,9 @@
 package sandbox
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"slices"
@@ -16,8 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// cloudConfig is what of #cloud-config has an effect here. Later parts add to
-// lists and replace the rest.
+// cloudConfig holds the supported keys of #cloud-config. Lists of later parts are
+// appended; other values replace earlier ones.
 type cloudConfig struct {
 	Hostname       string            `yaml:"hostname"`
 	FQDN           string            `yaml:"fqdn"`
@@ -33,10 +29,10 @@ type cloudConfig struct {
 	PasswordAuth   yaml.Node         `yaml:"ssh_pwauth"`
 	Chpasswd       yaml.Node         `yaml:"chpasswd"`
 
-	runcmd string // the script made of Runcmd
+	runcmd string // the script made from Runcmd
 }
 
-// effective are the keys above.
+// knownKey reports whether cloudConfig has a field for key.
 func knownKey(key string) bool {
 	return slices.Contains([]string{
 		"hostname", "fqdn", "ssh_keys", "ssh_deletekeys", "ssh_authorized_keys", "users", "groups", "write_files", "bootcmd", "runcmd",
@@ -55,12 +51,11 @@ type configUser struct {
 	System         bool       `yaml:"system"`
 	NoHome         bool       `yaml:"no_create_home"`
 	Sudo           yaml.Node  `yaml:"sudo"`
-	LockPassword   *bool      `yaml:"lock_passwd"`
 	AuthorizedKeys []string   `yaml:"ssh_authorized_keys"`
 	byDefault      bool
 }
 
-// UnmarshalYAML takes a user as a name or as a mapping.
+// UnmarshalYAML decodes a user given as a name or a mapping.
 func (u *configUser) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
 		u.Name, u.byDefault = n.Value, n.Value == "default"
@@ -70,10 +65,11 @@ func (u *configUser) UnmarshalYAML(n *yaml.Node) error {
 	return n.Decode((*plain)(u))
 }
 
-// stringList is a list, or its elements in one string with commas.
+// stringList is a list of strings, which YAML may give as one comma-separated
+// string.
 type stringList []string
 
-// UnmarshalYAML takes either form.
+// UnmarshalYAML decodes either form.
 func (l *stringList) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
 		*l = splitList(n.Value)
@@ -89,13 +85,12 @@ type configFile struct {
 	Permissions string `yaml:"permissions"`
 	Owner       string `yaml:"owner"`
 	Append      bool   `yaml:"append"`
-	Defer       bool   `yaml:"defer"`
 }
 
-// configCommand is a command as a shell line.
+// configCommand is a shell command line.
 type configCommand string
 
-// UnmarshalYAML takes a string for the shell, or a list of arguments.
+// UnmarshalYAML decodes a command line or a list of arguments.
 func (c *configCommand) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
 		*c = configCommand(n.Value)
@@ -109,7 +104,7 @@ func (c *configCommand) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// merge adds one document, and returns its keys that have no effect.
+// merge adds one document and returns its unsupported keys.
 func (c *cloudConfig) merge(text []byte) (unknown []string, err error) {
 	var keys map[string]yaml.Node
 	if err := yaml.Unmarshal(text, &keys); err != nil {
@@ -125,9 +120,8 @@ func (c *cloudConfig) merge(text []byte) (unknown []string, err error) {
 	if err := yaml.Unmarshal(text, c); err != nil {
 		return unknown, err
 	}
-	for _, list := range []struct{ was, is *[]configCommand }{{&before.Bootcmd, &c.Bootcmd}, {&before.Runcmd, &c.Runcmd}} {
-		*list.is = appendIfKey(*list.was, *list.is, keys, map[bool]string{true: "bootcmd", false: "runcmd"}[list.is == &c.Bootcmd])
-	}
+	c.Bootcmd = appendIfKey(before.Bootcmd, c.Bootcmd, keys, "bootcmd")
+	c.Runcmd = appendIfKey(before.Runcmd, c.Runcmd, keys, "runcmd")
 	c.WriteFiles = appendIfKey(before.WriteFiles, c.WriteFiles, keys, "write_files")
 	c.AuthorizedKeys = appendIfKey(before.AuthorizedKeys, c.AuthorizedKeys, keys, "ssh_authorized_keys")
 	c.Users = appendIfKey(before.Users, c.Users, keys, "users")
@@ -137,12 +131,13 @@ func (c *cloudConfig) merge(text []byte) (unknown []string, err error) {
 	return unknown, nil
 }
 
-// joined is both lists when the document has the key, else what was there.
-func appendIfKey[T any](was, is []T, keys map[string]yaml.Node, key string) []T {
+// appendIfKey returns both lists if the document has the key, and only before
+// otherwise.
+func appendIfKey[T any](before, after []T, keys map[string]yaml.Node, key string) []T {
 	if _, ok := keys[key]; !ok {
-		return was
+		return before
 	}
-	return append(slices.Clone(was), is...)
+	return append(slices.Clone(before), after...)
 }
 
 func commandLines(commands []configCommand) string {
@@ -153,8 +148,8 @@ func commandLines(commands []configCommand) string {
 	return b.String()
 }
 
-// apply does what the configuration says, in cloud-init's order. Only bootcmd
-// is for every boot.
+// apply applies the configuration in cloud-init's order. Only bootcmd runs at
+// every boot.
 func (c *initRun) apply(ctx context.Context) error {
 	if len(c.conf.Bootcmd) > 0 {
 		c.run(ctx, "bootcmd", "/bin/sh", "-c", commandLines(c.conf.Bootcmd))
@@ -187,18 +182,18 @@ func (c *initRun) apply(ctx context.Context) error {
 		errs = append(errs, c.authorize(admin, all))
 	}
 	if !c.conf.Chpasswd.IsZero() || !c.conf.PasswordAuth.IsZero() {
-		c.h.log("cloud-init[]: WARNING: passwords are the machine's own: chpasswd and ssh_pwauth have no effect")
+		c.h.log("cloud-init[]: WARNING: chpasswd and ssh_pwauth are not supported by this machine and have no effect")
 	}
 	return errors.Join(errs...)
 }
 
-// keys puts the given host keys in place of those of the image.
+// replaceHostKeys replaces the host keys of the image by the configured ones.
 func (c *initRun) replaceHostKeys() error {
 	remove := c.conf.DeleteKeys == nil || *c.conf.DeleteKeys
-	entries, _ := c.disk.ReadDir("/etc/ssh") // makeHostKey complains
+	entries, _ := c.disk.ReadDir("/etc/ssh") // created below if missing
 	for _, e := range entries {
 		if remove && strings.HasPrefix(e.Name(), "ssh_host_") {
-			_ = c.disk.Remove("/etc/ssh/" + e.Name()) // root can
+			_ = c.disk.Remove("/etc/ssh/" + e.Name()) // does not fail for root
 		}
 	}
 	if err := c.disk.MkdirAll("/etc/ssh", 0o755); err != nil {
@@ -215,7 +210,7 @@ func (c *initRun) replaceHostKeys() error {
 		case "ed25519_certificate":
 			file = hostKeyFile + "-cert.pub"
 		default:
-			c.h.log("cloud-init[]: WARNING: host key %q is not served by this machine", name)
+			c.h.log("cloud-init[]: WARNING: host key %q is not supported by this machine", name)
 			continue
 		}
 		errs = append(errs, c.disk.WriteFile(file, []byte(strings.TrimSpace(text)+"\n"), mode))
@@ -228,16 +223,13 @@ func (c *initRun) writeFile(f configFile) error {
 	encoding := strings.ToLower(f.Encoding)
 	if encoding == "b64" || encoding == "base64" || strings.HasSuffix(encoding, "+b64") || strings.HasSuffix(encoding, "+base64") {
 		var err error
-		if content, err = base64.StdEncoding.DecodeString(strings.Join(strings.Fields(f.Content), "")); err != nil {
+		if content, err = decodeBase64(content); err != nil {
 			return err
 		}
 	}
 	if strings.HasPrefix(encoding, "gz") {
-		z, err := gzip.NewReader(bytes.NewReader(content))
-		if err != nil {
-			return err
-		}
-		if content, err = io.ReadAll(z); err != nil {
+		var err error
+		if content, err = gunzip(content); err != nil {
 			return err
 		}
 	}
@@ -293,12 +285,12 @@ func (c *initRun) addUser(u configUser) error {
 	if u.PrimaryGroup != "" {
 		gid, ok := parseGroup(c.disk, u.PrimaryGroup)
 		if !ok {
-			return fmt.Errorf("%s: no group %q", u.Name, u.PrimaryGroup)
+			return fmt.Errorf("%s: group %q not found", u.Name, u.PrimaryGroup)
 		}
 		account.gid = gid
 	}
 	groups := slices.Clone(u.Groups)
-	if !u.Sudo.IsZero() && u.Sudo.Value != "false" { // membership is what sudo looks at here
+	if !u.Sudo.IsZero() && u.Sudo.Value != "false" { // our sudo checks only group membership
 		groups = append(groups, "sudo")
 	}
 	if _, ok := lookupUser(c.disk, u.Name); !ok {
@@ -308,21 +300,21 @@ func (c *initRun) addUser(u configUser) error {
 	} else if err := addMember(c.disk, u.Name, groups); err != nil {
 		return err
 	}
-	made, _ := lookupUser(c.disk, u.Name)
 	if len(u.AuthorizedKeys) == 0 {
 		return nil
 	}
-	return c.authorize(made, u.AuthorizedKeys)
+	created, _ := lookupUser(c.disk, u.Name)
+	return c.authorize(created, u.AuthorizedKeys)
 }
 
-// authorize adds the keys that authorized_keys does not have yet.
+// authorize adds keys to the user's authorized_keys, skipping those present.
 func (c *initRun) authorize(u user, keys []string) error {
 	dir := u.home + "/.ssh"
 	file := dir + "/authorized_keys"
 	if err := c.disk.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	have, _ := c.disk.ReadFile(file) // none at first
+	have, _ := c.disk.ReadFile(file) // it may not exist
 	var b strings.Builder
 	b.Write(have)
 	if b.Len() > 0 && !strings.HasSuffix(b.String(), "\n") {

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -10,11 +9,9 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-func sprintf(format string, args ...any) string { return fmt.Sprintf(format, args...) }
-
 const outputLog = "/var/log/cloud-init-output.log"
 
-// consoleWriter copies output to the console and to cloud-init's log.
+// consoleWriter writes to the console and to cloud-init's output log.
 type consoleWriter struct {
 	h    *Host
 	disk *memfs.FS
@@ -31,8 +28,8 @@ func (w *consoleWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// hostKeys makes the missing host key, and shows the fingerprints in the form
-// that readers of console output look for.
+// announceHostKeys creates a missing host key and prints its fingerprint on the
+// console in cloud-init's format, which clients parse.
 func (c *initRun) announceHostKeys() {
 	c.check("host key", c.h.makeHostKey())
 	data, err := c.disk.ReadFile(hostKeyFile + ".pub")

@@ -14,14 +14,14 @@ import (
 	"strings"
 )
 
-// A part is one piece of user data.
+// A part is a single document of user data.
 type part struct {
 	kind    string // its MIME type
 	name    string
 	content []byte
 }
 
-// The kinds of parts that we act on.
+// The supported kinds of parts.
 const (
 	cloudConfigPart = "text/cloud-config"
 	scriptPart      = "text/x-shellscript"
@@ -37,13 +37,13 @@ func (p part) fileName(i int) string {
 	return fmt.Sprintf("part-%03d", i+1)
 }
 
-// parseUserData takes user data apart: gzip, base64, MIME, and the plain forms
-// that are known by their first line.
+// parseUserData returns the parts of user data. It decodes gzip, base64 and MIME
+// and recognizes plain documents by their first line.
 func parseUserData(raw []byte) ([]part, error) { return parsePart(raw, "", "", 0) }
 
 func parsePart(raw []byte, kind, name string, depth int) ([]part, error) {
 	if depth > maxNesting {
-		return nil, errors.New("user data is nested too deeply")
+		return nil, errors.New("user data nested too deeply")
 	}
 	raw, err := unpack(raw)
 	if err != nil {
@@ -80,22 +80,20 @@ func clip(s string) string {
 	return s
 }
 
-// unpack undoes gzip, and base64 around user data that nothing else explains.
+// unpack decompresses gzip, and decodes base64 that encodes gzip or the start of
+// a known document.
 func unpack(raw []byte) ([]byte, error) {
 	for range 3 {
 		switch {
 		case bytes.HasPrefix(raw, []byte{0x1f, 0x8b}):
-			z, err := gzip.NewReader(bytes.NewReader(raw))
-			if err != nil {
-				return nil, fmt.Errorf("user data: %w", err)
-			}
-			if raw, err = io.ReadAll(z); err != nil {
+			var err error
+			if raw, err = gunzip(raw); err != nil {
 				return nil, fmt.Errorf("user data: %w", err)
 			}
 		case bytes.HasPrefix(raw, []byte("H4sI")), bytes.HasPrefix(raw, []byte("I2Nsb3")), bytes.HasPrefix(raw, []byte("IyEv")):
-			text, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(raw)), ""))
+			text, err := decodeBase64(raw)
 			if err != nil {
-				return raw, nil //nolint:nilerr // it was not base64 after all
+				return raw, nil //nolint:nilerr // not base64
 			}
 			raw = text
 		default:
@@ -103,6 +101,19 @@ func unpack(raw []byte) ([]byte, error) {
 		}
 	}
 	return raw, nil
+}
+
+func gunzip(data []byte) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(z)
+}
+
+// decodeBase64 decodes base64 that may contain white space.
+func decodeBase64(text []byte) ([]byte, error) {
+	return base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(text)), ""))
 }
 
 func parseMessage(raw []byte, depth int) ([]part, error) {

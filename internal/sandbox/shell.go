@@ -11,47 +11,47 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// A shell is one process that runs a script: the state that the interpreter
-// does not keep for us. Its subshells share it.
+// A shell is a process that runs a script. It keeps the state that the
+// interpreter does not, shared with its subshells.
 type shell struct {
 	p    *Process
-	name string // how it calls itself in messages: "sh", "bash"
+	name string // in messages: "sh" or "bash"
 	dash bool
 
-	mu            sync.Mutex
+	mu            sync.Mutex // guards the fields below
 	jobs          map[int]*job
-	texts         map[string]string // scripts prepared for "source"
-	substitutions []string          // files that stand for process substitutions
+	texts         map[string]string // rewritten scripts for "source"
+	substitutions []string          // files with the output of process substitutions
 }
 
-// A job is a list that runs in the background.
+// A job is a list running in the background.
 type job struct {
 	done  chan struct{}
 	end   func() // idempotent
-	alias string // what the interpreter calls it
+	alias string // the interpreter's name for it
 	ctx   func() context.Context
 }
 
-// script is what a shell is to run.
+// script describes a script for a shell.
 type script struct {
 	name    string // $0
 	params  []string
-	options []string  // as for set
-	text    io.Reader // read statement by statement when stdin, else at once
-	stdin   bool
+	options []string  // arguments for set
+	text    io.Reader // read statement by statement if stdin is set
+	stdin   bool      // text is also the standard input
 }
 
-// runShell runs a script as p, whose streams and directory it uses.
+// runShell runs a script as p, with its streams and working directory.
 func (p *Process) runShell(ctx context.Context, name string, s script) int {
 	sh := &shell{
 		p: p, name: name, dash: name == "sh" && p.Host.o.Facts.dash(),
 		jobs: map[int]*job{}, texts: map[string]string{},
 	}
-	// Background jobs outlive the shell, but not the machine.
+	// Background jobs may outlive the shell, but not the machine.
 	running, stop := p.Host.detach(ctx)
 	release := context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) })
 	status := sh.run(running, s)
-	if !release() { // killed: the jobs go too
+	if !release() { // killed, together with its jobs
 		sh.endJobs()
 	}
 	sh.removeSubstitutions()
@@ -85,8 +85,8 @@ func (sh *shell) run(ctx context.Context, s script) int {
 	return sh.status(ctx, r.Run(ctx, file))
 }
 
-// runStatements reads the script from the shell's own input, and runs each
-// statement as it comes.
+// runStatements runs a script from the shell's standard input, each statement as
+// soon as it has been read.
 func (sh *shell) runStatements(ctx context.Context, r *interp.Runner, s script) int {
 	status := 0
 	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
@@ -108,15 +108,15 @@ func (sh *shell) runStatements(ctx context.Context, r *interp.Runner, s script) 
 			}
 		}
 	}
-	// An empty file lets the EXIT trap run; exit keeps the status.
+	// Run the EXIT trap and keep the status.
 	if file, _ := sh.parse("exit "+itoa(status), s.name); file != nil {
 		status = sh.status(ctx, r.Run(ctx, file))
 	}
 	return status
 }
 
-// oneByte hands out single bytes, so that what the parser has not seen is left
-// to the commands of the script.
+// oneByte returns at most one byte per Read, so that readers which buffer leave
+// the rest of the input to the next command.
 type oneByte struct{ r io.Reader }
 
 func (o oneByte) Read(b []byte) (int, error) {
@@ -148,7 +148,7 @@ func (sh *shell) syntaxError(err error) int {
 
 func (sh *shell) errf(format string, args ...any) { fprintf(sh.p.Stderr, format, args...) }
 
-// status turns what the interpreter returns into an exit status.
+// status returns the exit status for an error of the interpreter.
 func (sh *shell) status(ctx context.Context, err error) int {
 	var exit interp.ExitStatus
 	switch {
@@ -167,7 +167,7 @@ func (sh *shell) status(ctx context.Context, err error) int {
 func (sh *shell) runner(s script) (*interp.Runner, error) {
 	env := &environ{p: sh.p}
 	r, err := interp.New(
-		func(r *interp.Runner) error { // interp.Dir would ask the real file system
+		func(r *interp.Runner) error { // interp.Dir would access the real file system
 			r.Dir = sh.p.Dir
 			return nil
 		},

@@ -10,17 +10,17 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// call sees every simple command before the interpreter does, and replaces
-// those builtins that it lacks, or for which it would ask the real computer.
+// call is called before every simple command. It replaces builtins that the
+// interpreter lacks or that would access the real computer.
 func (sh *shell) call(ctx context.Context, args []string) ([]string, error) {
 	hc := interp.HandlerCtx(ctx)
 	if j := sh.jobOf(hc); j != nil && args[0] != internal {
-		if sig, was := signalOf(j.ctx()); was { //nolint:contextcheck // the rest of a job that was killed does not run
+		if sig, ok := signalOf(j.ctx()); ok { //nolint:contextcheck // a killed job runs no more commands
 			return []string{"exit", itoa(sig.status())}, nil
 		}
 	}
 	if args[0] == "builtin" && len(args) > 1 && (args[1] == "read" || args[1] == "mapfile" || args[1] == "readarray") {
-		return args, nil // as read and readAll call it
+		return args, nil // called by read and readAll
 	}
 	if sh.dash && !dashBuiltin(args[0]) {
 		return sh.refuse(hc, args[0], 127, notFound), nil
@@ -40,7 +40,7 @@ func (sh *shell) call(ctx context.Context, args []string) ([]string, error) {
 		return sh.cd(hc, args), nil
 	case "printf":
 		if len(args) > 3 && args[1] == "-v" && syntax.ValidName(args[2]) {
-			name := args[2] // the dot keeps newlines at the end
+			name := args[2] // the dot preserves trailing newlines
 			return eval(name + "=$(" + internal + " printf " + shellQuote(args[3:]...) + "; " + internal + " printf .) && " +
 				name + "=${" + name + "%.}"), nil
 		}
@@ -65,7 +65,7 @@ func (sh *shell) call(ctx context.Context, args []string) ([]string, error) {
 	return args, nil
 }
 
-// refuse makes the command fail with a message in the shell's words.
+// refuse returns a command that fails with a message in the shell's format.
 func (sh *shell) refuse(hc interp.HandlerContext, name string, status int, reason string) []string {
 	line := "line " + itoa(int(hc.Pos.Line()))
 	if sh.dash {
@@ -76,11 +76,11 @@ func (sh *shell) refuse(hc interp.HandlerContext, name string, status int, reaso
 	return []string{internal, "fail", itoa(status), sh.name + ": " + line + ": " + name + ": " + reason}
 }
 
-// eval makes a command that runs text in the calling shell.
+// eval returns a command that runs text in the calling shell.
 func eval(text string) []string { return []string{"eval", text} }
 
-// ownBuiltin hands a builtin to a command of ours. Where functions and the
-// shell's variables matter, the shell itself decides.
+// ownBuiltin replaces a builtin by an internal command, wrapped in shell code
+// where it depends on the shell's functions or variables.
 func (sh *shell) ownBuiltin(args []string) []string {
 	switch args[0] {
 	case "type", "hash":
@@ -93,7 +93,8 @@ func (sh *shell) ownBuiltin(args []string) []string {
 	return append([]string{internal}, args...)
 }
 
-// describe asks for each name whether it is a function, and else our lookup.
+// describe returns shell code that checks for each name whether it is a function
+// and otherwise calls the internal describe command.
 func (sh *shell) describe(how string, args []string) string {
 	flags, names := []string{}, []string{}
 	for _, arg := range args {
@@ -161,7 +162,7 @@ func (sh *shell) rewriteArgs(args []string) ([]string, error) {
 			return []string{internal, "fail", "2"}, nil
 		}
 		return eval(text), nil
-	default: // trap: signals that never reach a script need no handler
+	default: // trap; handlers of signals are dropped, since scripts receive none
 		if len(args) < 3 {
 			return out, nil
 		}
@@ -176,7 +177,7 @@ func (sh *shell) rewriteArgs(args []string) ([]string, error) {
 			case sig == "0":
 				out = append(out, "EXIT")
 			case sig == "DEBUG" || sig == "RETURN":
-				out = append(out, sig) // the interpreter refuses it
+				out = append(out, sig) // rejected by the interpreter
 			case isSignal(sig):
 			default:
 				out = append(out, sig)
@@ -194,7 +195,8 @@ func isSignal(name string) bool {
 	return ok
 }
 
-// source prepares the text of a sourced file and finds it as the shell would.
+// source finds a sourced file like the shell and replaces it by its rewritten
+// text.
 func (sh *shell) source(hc interp.HandlerContext, args []string) ([]string, error) {
 	if len(args) < 2 {
 		return args, nil
@@ -219,7 +221,7 @@ func (sh *shell) source(hc interp.HandlerContext, args []string) ([]string, erro
 		name = file
 	}
 	if strings.HasPrefix(path.Clean(p.Path(name)), "/dev/std") || strings.HasPrefix(path.Clean(p.Path(name)), "/proc/self/fd/") {
-		return args, nil // read by open
+		return args, nil // handled by open
 	}
 	data, err := p.FS.ReadFile(p.Path(name))
 	if err != nil {
@@ -233,7 +235,7 @@ func (sh *shell) source(hc interp.HandlerContext, args []string) ([]string, erro
 	return append([]string{"source", sh.storeText(text)}, args[2:]...), nil
 }
 
-// textPrefix begins the names of texts that exist only in the shell.
+// textPrefix is the prefix of the names of texts stored in the shell.
 const textPrefix = "/dev/null/text-"
 
 func (sh *shell) storeText(text string) string {
@@ -251,8 +253,8 @@ func (sh *shell) storedText(name string) (string, bool) {
 	return text, ok
 }
 
-// test answers the conditions that concern the real computer's user and
-// terminals.
+// test replaces conditions whose answer would depend on the real computer's user
+// and terminals.
 func (sh *shell) test(hc interp.HandlerContext, args []string) []string {
 	out := slices.Clone(args)
 	for i := 1; i+1 < len(out); i++ {
@@ -285,8 +287,9 @@ func (sh *shell) test(hc interp.HandlerContext, args []string) []string {
 	return out
 }
 
-// compares answers the comparisons that the interpreter does not know, or of
-// which dash has another idea: to it no file is newer than one that is missing.
+// compareFiles evaluates a comparison that the interpreter does not support, or
+// that dash evaluates differently: for dash no file is newer than a missing one.
+// It reports in own whether it did.
 func (sh *shell) compareFiles(hc interp.HandlerContext, left, op, right string) (holds, own bool) {
 	a, errA := sh.p.FS.Stat(sh.abs(hc, left))
 	b, errB := sh.p.FS.Stat(sh.abs(hc, right))
@@ -305,7 +308,7 @@ func (sh *shell) compareFiles(hc interp.HandlerContext, left, op, right string) 
 	}
 }
 
-// set leaves out what has no effect here, and refuses what dash does not have.
+// set removes options without effect here and rejects those dash lacks.
 func (sh *shell) set(hc interp.HandlerContext, args []string) []string {
 	out := []string{"set"}
 	for i := 1; i < len(args); i++ {
@@ -341,7 +344,7 @@ func (sh *shell) set(hc interp.HandlerContext, args []string) []string {
 	return out
 }
 
-// wait translates process ids to what the interpreter calls its jobs.
+// wait replaces process ids by the interpreter's names for its jobs.
 func (sh *shell) wait(args []string) []string {
 	out := slices.Clone(args)
 	for i, arg := range out[1:] {
@@ -352,7 +355,7 @@ func (sh *shell) wait(args []string) []string {
 	return out
 }
 
-// echo of dash understands backslashes without being told to.
+// echo replaces echo in dash, which interprets backslashes without a flag.
 func (sh *shell) echo(args []string) []string {
 	if !sh.dash || !slices.ContainsFunc(args[1:], func(s string) bool { return strings.Contains(s, `\`) || s == "-e" }) {
 		return args

@@ -6,9 +6,9 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// dash refuses, or gives its other meaning to, what bash has and dash has not:
-// a script that says #!/bin/sh and needs bash must fail here as it will on the
-// real machine.
+// dash rejects bash constructs that dash lacks, and rewrites those that dash
+// interprets differently, so that a #!/bin/sh script that needs bash fails as on
+// a real machine.
 func (w *rewriter) dash(n syntax.Node) {
 	switch n := n.(type) {
 	case *syntax.Stmt:
@@ -69,7 +69,7 @@ func (w *rewriter) dashCommand(st *syntax.Stmt) {
 	}
 }
 
-// escapeBraces keeps the interpreter from expanding {a,b}.
+// escapeBraces escapes braces to prevent brace expansion.
 func escapeBraces(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -85,8 +85,8 @@ func escapeBraces(s string) string {
 	return b.String()
 }
 
-// dashBuiltin is whether dash has what the interpreter takes for a builtin of
-// its own.
+// dashBuiltin reports whether dash has the builtin, for a builtin of the
+// interpreter.
 func dashBuiltin(name string) bool {
 	switch name {
 	case "source", "declare", "typeset", "shopt", "mapfile", "readarray", "pushd", "popd", "dirs", "let", "help",

@@ -9,8 +9,8 @@ import (
 	"mvdan.cc/sh/v3/interp"
 )
 
-// hidden begins the variables that carry the sandbox's own state, so that
-// subshells have theirs.
+// hidden is the prefix of variables that hold state of the sandbox which must be
+// local to a subshell.
 const (
 	hidden      = "__BAKESTONE_"
 	hiddenUmask = hidden + "UMASK"
@@ -18,11 +18,11 @@ const (
 	hiddenLast  = hidden + "LAST"
 )
 
-// environ is the environment that a shell starts with. It answers everything
-// for which the interpreter would otherwise ask the real computer.
+// environ is the initial environment of a shell. It defines all variables that
+// the interpreter would otherwise take from the real computer.
 type environ struct {
 	p     *Process
-	ready bool // the interpreter has been set up
+	ready bool // the interpreter is initialized
 }
 
 var _ expand.Environ = (*environ)(nil)
@@ -50,8 +50,7 @@ func (e *environ) Get(name string) expand.Variable {
 	if !e.ready {
 		switch name {
 		case "TMPDIR":
-			// Where the interpreter would make named pipes: nowhere, since a
-			// device is no directory.
+			// Prevents the interpreter from creating named pipes.
 			return variable("/dev/null/pipes", false)
 		case "HOME":
 			return variable("", false)
@@ -78,7 +77,7 @@ func readOnly(value string) expand.Variable {
 	return v
 }
 
-// exported is the environment that a command started from a shell gets.
+// exported returns the environment for a command started by a shell.
 func exported(env expand.Environ) map[string]string {
 	all := map[string]string{}
 	for name, v := range env.Each {
@@ -91,7 +90,7 @@ func exported(env expand.Environ) map[string]string {
 	return all
 }
 
-// umask is what the shell that calls has set.
+// umask returns the umask of the calling subshell.
 func (sh *shell) umask(hc interp.HandlerContext) fs.FileMode {
 	if v := hc.Env.Get(hiddenUmask); v.IsSet() {
 		if bits, err := strconv.ParseUint(v.String(), 8, 12); err == nil {

@@ -9,7 +9,8 @@ import (
 	"mvdan.cc/sh/v3/interp"
 )
 
-// exec runs what is neither a function nor a builtin of the interpreter.
+// exec runs a command that is neither a function nor a builtin of the
+// interpreter.
 func (sh *shell) exec(ctx context.Context, args []string) error {
 	hc := interp.HandlerCtx(ctx)
 	status := 0
@@ -29,7 +30,8 @@ func (sh *shell) exec(ctx context.Context, args []string) error {
 	return nil
 }
 
-// process is a child of the shell as it is at this moment.
+// process returns a child process with the current state of the calling
+// subshell.
 func (sh *shell) process(ctx context.Context, hc interp.HandlerContext, args []string) *Process {
 	p := sh.p.child(args)
 	p.Env = exported(hc.Env)
@@ -43,21 +45,21 @@ func (sh *shell) process(ctx context.Context, hc interp.HandlerContext, args []s
 	return p
 }
 
-// stdin is what a command reads: a pipe or file of the shell's, or what the
-// shell itself was given.
+// stdin returns the standard input of a command: a pipe, a file or that of the
+// shell.
 func (sh *shell) stdin(ctx context.Context, hc interp.HandlerContext) io.Reader {
 	switch in := hc.Stdin.(type) {
 	case nil:
 		return sh.p.Stdin
 	case *os.File:
-		return newPipeReader(ctx, in)
+		return &pipeReader{in, ctx.Done()}
 	default:
 		return in
 	}
 }
 
-// jobContext ends with ctx, and with the background job that the caller is
-// part of.
+// jobContext returns a context that ends with ctx or with the background job the
+// caller is part of.
 func (sh *shell) jobContext(ctx context.Context, hc interp.HandlerContext) (context.Context, func()) {
 	j := sh.jobOf(hc)
 	if j == nil {
@@ -82,7 +84,7 @@ func (sh *shell) jobOf(hc interp.HandlerContext) *job {
 	return sh.jobs[pid]
 }
 
-// newJob enters a job that is about to start, and returns its process id.
+// newJob registers a background job and returns its process id.
 func (sh *shell) newJob(ctx context.Context) int {
 	pid := sh.p.Host.table.reservePID()
 	ctx, leave := sh.p.Host.table.addJob(ctx, pid, sh.p)

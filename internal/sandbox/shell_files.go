@@ -16,7 +16,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// disk is the file system as the shell may use it now.
+// disk returns the file system with the shell's current umask.
 func (sh *shell) disk(hc interp.HandlerContext) *memfs.FS {
 	if umask := sh.umask(hc); umask != sh.p.Umask {
 		return sh.p.FS.As(sh.p.FS.Cred(), umask)
@@ -25,14 +25,10 @@ func (sh *shell) disk(hc interp.HandlerContext) *memfs.FS {
 }
 
 func (sh *shell) abs(hc interp.HandlerContext, name string) string {
-	name = filepath.ToSlash(name)
-	if name == "" || path.IsAbs(name) {
-		return name
-	}
-	return filepath.ToSlash(hc.Dir) + "/" + name
+	return absPath(filepath.ToSlash(hc.Dir), filepath.ToSlash(name))
 }
 
-// open serves redirections and sourced files.
+// open opens files for redirections and source.
 func (sh *shell) open(ctx context.Context, name string, flag int, _ os.FileMode) (io.ReadWriteCloser, error) {
 	hc := interp.HandlerCtx(ctx)
 	if text, ok := sh.storedText(name); ok {
@@ -42,7 +38,7 @@ func (sh *shell) open(ctx context.Context, name string, flag int, _ os.FileMode)
 	if s := sh.standardStream(ctx, hc, full); s != nil {
 		return s, nil
 	}
-	// The shell itself asks for 0644; a real one for 0666.
+	// The interpreter passes 0644; a real shell uses 0666.
 	f, err := sh.disk(hc).OpenFile(full, flag, 0o666)
 	if err == nil && flag&(os.O_WRONLY|os.O_RDWR) == 0 {
 		if info, statErr := f.Stat(); statErr == nil && info.IsDir() && sh.dash {
@@ -56,23 +52,23 @@ func (sh *shell) open(ctx context.Context, name string, flag int, _ os.FileMode)
 	if flag&(os.O_WRONLY|os.O_RDWR) != 0 {
 		return f, nil
 	}
-	// The interpreter needs an *os.File to read from. Our own pipe, unlike its,
-	// is closed with the redirection.
+	// The interpreter reads only from an *os.File. It would make a pipe itself,
+	// but not close it with the redirection.
 	pr, pw, err := os.Pipe()
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	sh.p.Host.outlive(ctx, func() {
-		_, _ = io.Copy(pw, f) // ends early when nobody reads
+		_, _ = io.Copy(pw, f) // fails when the reader is closed
 		_ = pw.Close()
 		_ = f.Close()
 	})
 	return pr, nil
 }
 
-// openError words the error as the shell does: the interpreter prints it as
-// operation, path and cause.
+// openError returns an error that the interpreter, which prints operation, path
+// and cause, prints like the real shell.
 func (sh *shell) openError(name string, flag int, err error) error {
 	if sh.dash {
 		name = "cannot " + map[bool]string{true: "create ", false: "open "}[flag&os.O_CREATE != 0] + name
@@ -84,7 +80,7 @@ func (sh *shell) openError(name string, flag int, err error) error {
 	return &fs.PathError{Op: sh.name + ":", Path: name, Err: errors.New(text)}
 }
 
-// standard are the files that lead to the shell's own streams.
+// standardStream returns the stream for a path such as /dev/stdin, or nil.
 func (sh *shell) standardStream(ctx context.Context, hc interp.HandlerContext, name string) *stream {
 	switch path.Clean(name) {
 	case "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0":
@@ -101,7 +97,7 @@ func (sh *shell) standardStream(ctx context.Context, hc interp.HandlerContext, n
 	return nil
 }
 
-// stream is a file without a place on the disk.
+// stream is an open file that is not on the disk.
 type stream struct {
 	r io.Reader
 	w io.Writer

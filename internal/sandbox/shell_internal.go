@@ -11,7 +11,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// internal serves the calls that rewritten scripts make.
+// internal runs an internal command called by a rewritten script.
 func (sh *shell) internal(ctx context.Context, hc interp.HandlerContext, args []string) int {
 	p := sh.process(ctx, hc, args)
 	switch args[0] {
@@ -52,7 +52,8 @@ func (sh *shell) internal(ctx context.Context, hc interp.HandlerContext, args []
 	return 0
 }
 
-// substitute keeps what a process substitution wrote in a file.
+// substitute saves the output of a process substitution to a file and prints its
+// name.
 func (sh *shell) substitute(p *Process) int {
 	disk := asRoot(p.FS)
 	name := "/dev/fd/" + itoa(p.Host.table.reservePID())
@@ -82,8 +83,8 @@ func (sh *shell) removeSubstitutions() {
 	}
 }
 
-// describe answers "type", "command -v" and "hash" for one name; a third
-// argument says that it is a function.
+// describe implements "type", "command -v" and "hash" for one name. The arguments
+// are the command, its flags, the name and, for a function, a fourth one.
 func (p *Process) describe(args []string) int {
 	how, flags, name := args[0], args[1], args[2]
 	kind, where := "", ""
@@ -127,7 +128,7 @@ func (p *Process) describe(args []string) int {
 	return 0
 }
 
-// showUmask prints the mask, or the one that the arguments ask for.
+// showUmask prints the umask, or the one the arguments specify.
 func (p *Process) showUmask() int {
 	mask := p.Umask
 	for _, arg := range p.Args[1:] {
@@ -148,7 +149,7 @@ func (p *Process) showUmask() int {
 	return 0
 }
 
-// ulimit knows the limits of a usual machine, and takes any new one.
+// ulimit prints the limits of a typical machine and accepts any new limit.
 func (p *Process) ulimit() int {
 	flag, value := "-f", ""
 	for _, arg := range p.Args[1:] {

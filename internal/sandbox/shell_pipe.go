@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// The interpreter joins commands by pipes of the operating system. A goroutine
-// blocked in one cannot be seen to be idle by testing/synctest, so that time
-// inside a bubble would stand still while one side of a pipe sleeps; nor does
-// it notice the end of a context. So we ask, and wait in between.
+// The interpreter connects commands with operating system pipes. A goroutine
+// blocked on one is not durably blocked for testing/synctest, so the bubble's
+// clock would stop, and it does not notice the end of a context. Therefore pipes
+// are polled.
 const (
 	pipeYields   = 32
 	pipeFirst    = 20 * time.Microsecond
@@ -20,17 +20,17 @@ const (
 	pipeDoubling = 2
 )
 
-var errKilled = errors.New("the process was killed")
+var errKilled = errors.New("process killed")
 
-// poll calls now until it is ready, or ended is closed.
-func poll(ended <-chan struct{}, now func() (n int, ready bool, err error)) (int, error) {
+// poll calls try until it is ready or ended is closed.
+func poll(ended <-chan struct{}, try func() (n int, ready bool, err error)) (int, error) {
 	wait := pipeFirst
-	for try := 0; ; try++ {
-		n, ready, err := now()
+	for i := 0; ; i++ {
+		n, ready, err := try()
 		if ready {
 			return n, err
 		}
-		if try < pipeYields {
+		if i < pipeYields {
 			runtime.Gosched()
 			continue
 		}
@@ -45,14 +45,10 @@ func poll(ended <-chan struct{}, now func() (n int, ready bool, err error)) (int
 	}
 }
 
-// pipeReader reads from a pipe until ctx ends, which is like its end.
+// pipeReader reads from a pipe. It returns io.EOF when the context ends.
 type pipeReader struct {
 	file  *os.File
 	ended <-chan struct{}
-}
-
-func newPipeReader(ctx context.Context, file *os.File) io.Reader {
-	return &pipeReader{file, ctx.Done()}
 }
 
 func (r *pipeReader) Read(p []byte) (int, error) {
@@ -66,13 +62,13 @@ func (r *pipeReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// pipeWriter writes to a pipe until ctx ends.
+// pipeWriter writes to a pipe. It fails when the context ends.
 type pipeWriter struct {
 	file  *os.File
 	ended <-chan struct{}
 }
 
-// pipeOutput is w, or a pipe behind a pipeWriter.
+// pipeOutput returns a pipeWriter for w if it is a pipe, and otherwise w.
 func pipeOutput(ctx context.Context, w io.Writer) io.Writer {
 	if file, ok := w.(*os.File); ok {
 		return &pipeWriter{file, ctx.Done()}

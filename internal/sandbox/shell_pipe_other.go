@@ -4,13 +4,13 @@ package sandbox
 
 import "os"
 
-// readNow waits, where there is no way not to.
+// tryRead blocks, since non-blocking reads are not available.
 func readNow(file *os.File, p []byte) (n int, ready bool, err error) {
 	n, err = file.Read(p)
 	return n, true, err
 }
 
-// writeNow waits, where there is no way not to.
+// tryWrite blocks, since non-blocking writes are not available.
 func writeNow(file *os.File, p []byte) (n int, ready bool, err error) {
 	n, err = file.Write(p)
 	return n, true, err

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// readNow reads what is there; not ready means that nothing is yet.
+// tryRead reads without blocking. It reports not ready if there is no data yet.
 func tryRead(file *os.File, p []byte) (n int, ready bool, err error) {
 	raw, err := file.SyscallConn()
 	if err != nil {
@@ -27,7 +27,7 @@ func tryRead(file *os.File, p []byte) (n int, ready bool, err error) {
 	return n, ready, err
 }
 
-// writeNow writes what there is room for; not ready means that there is none.
+// tryWrite writes without blocking. It reports not ready if there is no space.
 func tryWrite(file *os.File, p []byte) (n int, ready bool, err error) {
 	raw, err := file.SyscallConn()
 	if err != nil {

@@ -9,19 +9,19 @@ import (
 	"mvdan.cc/sh/v3/interp"
 )
 
-// The interpreter is not given the shell's own input: it would read all of it
-// ahead, and take it from the commands of the script. And in a pipe it would
-// wait as testing/synctest cannot see. So what its builtins are to read is
-// handed to them as a here-document.
+// The interpreter does not get the shell's standard input, since it would read
+// ahead and take input from the script's commands, and its wait for a pipe is
+// not visible to testing/synctest. Instead, builtins receive their input as a
+// here-document.
 
-// read replaces the read builtin by one that finds its line in front of it.
+// read replaces the read builtin by one with its line in a here-document.
 func (sh *shell) read(ctx context.Context, hc interp.HandlerContext, args []string) []string {
 	raw := slices.ContainsFunc(args[1:], func(a string) bool {
 		return strings.HasPrefix(a, "-") && strings.Contains(a, "r")
 	})
 	line, complete := readLine(sh.stdin(ctx, hc), raw)
 	text := "builtin " + shellQuote(args...) + hereDocument(line+"\n")
-	if !complete { // the line is assigned, and the status says it was the last
+	if !complete { // assign the line but report the end of input
 		text += "false\n"
 	}
 	return eval(text)
@@ -46,8 +46,8 @@ func hereDocument(text string) string {
 	return " <<'" + end + "'\n" + text + end + "\n"
 }
 
-// readLine reads one line byte by byte, and no further; a backslash at its end
-// joins the next one unless raw.
+// readLine reads a line byte by byte, without reading ahead. Unless raw, a
+// backslash at the end of a line joins the next one.
 func readLine(in io.Reader, raw bool) (line string, complete bool) {
 	var b strings.Builder
 	escaped := false

@@ -8,23 +8,23 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// internal is the command by which rewritten scripts call back.
+// internal is the command through which rewritten scripts call back.
 const internal = "__bakestone"
 
-// rewrite prepares a parsed script: what the interpreter would ask the real
-// computer for is turned into what asks us, background lists get process ids,
-// and what dash does not know is refused where /bin/sh is dash.
+// rewrite modifies a parsed script before it runs: it replaces constructs that
+// would access the real computer, gives background lists process ids, and for
+// dash rejects bash constructs.
 func (sh *shell) rewrite(file *syntax.File) error {
 	w := rewriter{sh: sh, skip: map[*syntax.ParamExp]bool{}}
 	syntax.Walk(file, w.visit)
 	return w.problem
 }
 
-// rewriteText is rewrite for a script that the interpreter will parse itself.
+// rewriteText is like rewrite for a script that the interpreter parses itself.
 func (sh *shell) rewriteText(text string) (string, error) {
 	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(text), "")
 	if err != nil {
-		return text, nil //nolint:nilerr // the interpreter reports it in its own place
+		return text, nil //nolint:nilerr // the interpreter reports it
 	}
 	w := rewriter{sh: sh, skip: map[*syntax.ParamExp]bool{}}
 	syntax.Walk(file, w.visit)
@@ -40,7 +40,7 @@ type rewriter struct {
 	sh      *shell
 	changed bool
 	problem error
-	skip    map[*syntax.ParamExp]bool
+	skip    map[*syntax.ParamExp]bool // parameters to leave to the interpreter
 }
 
 func (w *rewriter) visit(n syntax.Node) bool {
@@ -108,7 +108,7 @@ func (w *rewriter) parts(parts []syntax.WordPart) {
 	}
 }
 
-// param replaces the parameters that would be the real computer's.
+// param replaces parameters whose values would be those of the real process.
 func (w *rewriter) param(parts []syntax.WordPart, i int, p *syntax.ParamExp) {
 	if p.Param == nil || p.Length || p.Excl || w.skip[p] {
 		return
@@ -137,8 +137,8 @@ func call(pos syntax.Pos, args ...string) *syntax.CallExpr {
 	return c
 }
 
-// background starts a list with a process id of its own. The subshell keeps an
-// exit inside of it from skipping the end of the job.
+// background starts a list as a job with a process id. The subshell ensures that
+// an exit in the list does not skip endjob.
 const background = hiddenLast + "=$(" + internal + " newjob)\n" +
 	"{ " + hiddenJob + "=$" + hiddenLast + "; (:); " + internal + " endjob $?; } &\n" +
 	internal + " named $" + hiddenLast + " $!\n"
@@ -181,7 +181,7 @@ func (w *rewriter) job(st *syntax.Stmt) []*syntax.Stmt {
 	})
 	syntax.Walk(file.Stmts[2], func(n syntax.Node) bool {
 		if p, ok := n.(*syntax.ParamExp); ok && p.Param.Value == "!" {
-			w.skip[p] = true // this one is the interpreter's own
+			w.skip[p] = true // the interpreter's $!
 		}
 		return true
 	})

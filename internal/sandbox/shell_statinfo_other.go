@@ -4,5 +4,5 @@ package sandbox
 
 import "github.com/bakestone-go/bakestone/internal/memfs"
 
-// statInfo is a memfs.Info in the shape that the interpreter asserts.
+// statInfo is a memfs.Info; the interpreter expects no Sys value here.
 type statInfo struct{ *memfs.Info }

@@ -8,7 +8,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// statInfo is a memfs.Info in the shape that the interpreter asserts.
+// statInfo is a memfs.Info with the Sys value that the interpreter expects.
 type statInfo struct{ *memfs.Info }
 
 func (i statInfo) Sys() any {

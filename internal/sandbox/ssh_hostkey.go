@@ -14,7 +14,7 @@ import (
 
 const hostKeyFile = "/etc/ssh/ssh_host_ed25519_key"
 
-// makeKey writes a new ed25519 key pair.
+// makeKey generates an ed25519 key pair and writes it to file and file.pub.
 func makeKey(disk *memfs.FS, file, comment string) error {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -38,7 +38,7 @@ func makeKey(disk *memfs.FS, file, comment string) error {
 	return disk.WriteFile(file+".pub", append(line, '\n'), 0o644)
 }
 
-// makeHostKey makes the host key unless there is one.
+// makeHostKey generates the host key unless it exists.
 func (h *Host) makeHostKey() error {
 	if _, err := h.FS().Stat(hostKeyFile); err == nil {
 		return nil
@@ -46,7 +46,7 @@ func (h *Host) makeHostKey() error {
 	return makeKey(h.FS(), hostKeyFile, "root@"+h.hostname())
 }
 
-// hostKey reads the key that sshd uses, with its certificate if there is one.
+// hostKey reads the SSH server's host key and, if it exists, its certificate.
 func (h *Host) hostKey() ([]ssh.Signer, error) {
 	data, err := h.FS().ReadFile(hostKeyFile)
 	if err != nil {
@@ -67,7 +67,7 @@ func (h *Host) hostKey() ([]ssh.Signer, error) {
 	}
 	certificate, ok := public.(*ssh.Certificate)
 	if !ok {
-		return nil, fmt.Errorf("host certificate: it is a %s", public.Type())
+		return nil, fmt.Errorf("host certificate: unexpected key type %s", public.Type())
 	}
 	certified, err := ssh.NewCertSigner(certificate, key)
 	if err != nil {
@@ -76,7 +76,7 @@ func (h *Host) hostKey() ([]ssh.Signer, error) {
 	return append([]ssh.Signer{certified}, signers...), nil
 }
 
-// fingerprint is a line of "ssh-keygen -l".
+// fingerprint returns the output of "ssh-keygen -l" for a public key.
 func fingerprint(authorized []byte) (string, error) {
 	key, comment, _, _, err := ssh.ParseAuthorizedKey(authorized)
 	if err != nil {

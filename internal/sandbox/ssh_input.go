@@ -5,17 +5,17 @@ import (
 	"io"
 )
 
-// input is a reader whose Read returns when ctx ends, over one that cannot be
-// interrupted. Nothing is read before it is asked for.
+// input wraps a reader whose Read cannot be interrupted, so that Read returns
+// when the context ends. It does not read ahead.
 type input struct {
 	ended   <-chan struct{}
-	want    chan struct{} // the reader has used up what came
-	got     chan chunk    // what came
-	busy    chan struct{} // held by the one Read at a time
-	done    chan struct{} // the goroutine is gone
+	want    chan struct{} // requests the next chunk
+	got     chan chunk    // the chunks read
+	busy    chan struct{} // a mutex, held by Read
+	done    chan struct{} // closed when the goroutine ends
 	rest    []byte
 	err     error
-	pending bool // an answer to an earlier want is still to come
+	pending bool // a chunk was requested and not yet received
 }
 
 type chunk struct {
@@ -28,7 +28,7 @@ func newInput(ctx context.Context, r io.Reader) *input {
 		ended: ctx.Done(), want: make(chan struct{}), got: make(chan chunk, 1),
 		busy: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	go func() { // ends with close of want, and r's end: see wait
+	go func() { // ended by wait
 		defer close(in.done)
 		var buf []byte
 		for range in.want {
@@ -79,9 +79,9 @@ func (in *input) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// wait ends the goroutine. The reader below must have been closed.
+// wait ends the goroutine. The underlying reader must have been closed.
 func (in *input) wait() {
-	in.busy <- struct{}{} // nobody reads any more
+	in.busy <- struct{}{} // no Read may follow
 	close(in.want)
 	<-in.done
 }

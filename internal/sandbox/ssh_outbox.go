@@ -5,14 +5,13 @@ import (
 	"sync"
 )
 
-// outbox is a connection that writes as a socket does: into a buffer, which is
-// sent behind the writer's back. Over an unbuffered net.Pipe the two sides of
-// SSH, which both begin by writing, would wait for each other for ever.
+// outbox adds a write buffer to a connection, as a socket has. Over an unbuffered
+// net.Pipe SSH would deadlock, since both sides write first.
 type outbox struct {
 	net.Conn
-	done chan struct{} // the sender is gone
+	done chan struct{} // closed when the sender ends
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the fields below
 	change *sync.Cond
 	buf    []byte
 	closed bool
@@ -69,8 +68,7 @@ func (o *outbox) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close closes the connection and waits for the sender. What was not sent yet
-// is lost, as when a machine goes down.
+// Close closes the connection and waits for the sender. Unsent data is lost.
 func (o *outbox) Close() error {
 	o.mu.Lock()
 	o.closed = true

@@ -14,9 +14,15 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// ServeConn serves one SSH connection on c, and returns when it has ended, all
-// that it started has too, and c is closed. A machine that is off or booting
-// closes c at once. When ctx ends the connection is dropped.
+// A CloseWriter is a connection whose write side can be closed separately.
+// Connections from Options.Dial may implement it.
+type CloseWriter interface{ CloseWrite() error }
+
+var _ CloseWriter = (*net.TCPConn)(nil)
+
+// ServeConn serves one SSH connection on c. It returns when the connection and
+// everything started through it have ended, and closes c. If the machine is off
+// or booting, it closes c immediately. The end of ctx drops the connection.
 func (h *Host) ServeConn(ctx context.Context, c net.Conn) {
 	if c.LocalAddr().Network() == "pipe" {
 		c = newOutbox(c)
@@ -31,13 +37,13 @@ func (h *Host) ServeConn(ctx context.Context, c net.Conn) {
 	defer b.removeConn(c)
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
-	if err := h.serve(b.ctx, c); err != nil && !errors.Is(err, io.EOF) { //nolint:contextcheck // what a guest runs ends with the machine
+	if err := h.serve(b.ctx, c); err != nil && !errors.Is(err, io.EOF) { //nolint:contextcheck // guest processes end with the machine
 		h.o.Logger.LogAttrs(ctx, slog.LevelDebug, "ssh connection ended", slog.String("error", err.Error()))
 	}
 }
 
-// adopt counts c among the connections of this boot; false when the machine is
-// going down.
+// addConn adds a connection that end closes and waits for. It reports false if
+// the machine is shutting down.
 func (b *boot) addConn(c net.Conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -97,20 +103,18 @@ func (h *Host) serverConfig() (*ssh.ServerConfig, error) {
 	return config, nil
 }
 
-// authorized looks for key in the user's authorized_keys, as the disk has them
-// now.
+// authorized returns an error unless key is in the user's authorized_keys, which
+// it reads from the disk each time.
 func (h *Host) authorized(name string, key ssh.PublicKey) error {
 	u, ok := lookupUser(h.FS(), name)
 	if !ok {
 		return errAccess
 	}
-	rest, err := h.FS().ReadFile(u.home + "/.ssh/authorized_keys")
+	data, err := h.FS().ReadFile(u.home + "/.ssh/authorized_keys")
 	if err != nil {
 		return errAccess
 	}
-	for len(rest) > 0 {
-		line, more, _ := bytes.Cut(rest, []byte("\n"))
-		rest = more
+	for line := range bytes.Lines(data) {
 		allowed, _, _, _, err := ssh.ParseAuthorizedKey(line) //nolint:dogsled // options have no effect here
 		if err == nil && bytes.Equal(allowed.Marshal(), key.Marshal()) {
 			return nil
@@ -155,16 +159,17 @@ func (h *Host) serve(ctx context.Context, c net.Conn) error {
 	return nil
 }
 
-// answer serves global requests: keepalives get the failure that sshd gives.
+// answer replies to global requests. Like sshd, it fails keepalives, which is
+// enough for the client.
 func answer(requests <-chan *ssh.Request) {
 	for r := range requests {
 		if r.WantReply {
-			_ = r.Reply(false, nil) // which is an answer, too
+			_ = r.Reply(false, nil)
 		}
 	}
 }
 
-// forward connects a channel to an address, for a bastion.
+// forward connects a channel to the requested address, as on a bastion.
 func (h *Host) forward(ctx context.Context, ch ssh.NewChannel) {
 	var to struct {
 		Host     string
@@ -192,8 +197,8 @@ func (h *Host) forward(ctx context.Context, ch ssh.NewChannel) {
 	wg.Go(func() { ssh.DiscardRequests(reqs) })
 	wg.Go(func() {
 		_, _ = io.Copy(conn, channel)
-		if half, ok := conn.(interface{ CloseWrite() error }); ok {
-			_ = half.CloseWrite()
+		if cw, ok := conn.(CloseWriter); ok {
+			_ = cw.CloseWrite()
 		} else {
 			_ = conn.Close()
 		}

@@ -10,8 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// session is one SSH session: its requests until one starts a command, and the
-// signals after.
+// session is an SSH session channel.
 type session struct {
 	h       *Host
 	p       *Process
@@ -60,7 +59,7 @@ func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, chann
 			if ok = ssh.Unmarshal(r.Payload, &req) == nil && req.Name == "sftp"; ok {
 				run = s.sftp
 			}
-		default: // x11-req, auth-agent-req@openssh.com and what is to come
+		default: // x11-req, auth-agent-req@openssh.com and others
 			ok = false
 		}
 		if run != nil && s.started {
@@ -77,7 +76,7 @@ func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, chann
 	kill(signal("HUP")) // the client closed the channel
 }
 
-// env takes what sshd takes by default.
+// env sets an environment variable if sshd accepts it by default.
 func (s *session) env(payload []byte) bool {
 	var req struct{ Name, Value string }
 	if ssh.Unmarshal(payload, &req) != nil || req.Name != "LANG" && !strings.HasPrefix(req.Name, "LC_") {
@@ -98,7 +97,8 @@ func (s *session) setTerminal(payload []byte) {
 	}
 }
 
-// exec is a command line for the user's shell, or without one the shell itself.
+// exec returns a func that runs a command line in the user's shell, or the shell
+// itself if line is empty.
 func (s *session) exec(line string) func(context.Context) int {
 	return func(ctx context.Context) int {
 		shell := s.p.Env["SHELL"]
@@ -114,11 +114,10 @@ func (s *session) exec(line string) func(context.Context) int {
 	}
 }
 
-// run runs what the session is for and reports its end. The client sees the
-// status before the channel closes.
+// run runs the session's command and sends its exit status before closing the
+// channel.
 func (s *session) run(ctx context.Context, run func(context.Context) int) {
-	// What waits for input is not left waiting when the command is killed.
-	in := newInput(ctx, s.channel)
+	in := newInput(ctx, s.channel) // unblocks readers when the command is killed
 	s.p.Stdin, s.p.Stdout, s.p.Stderr = in, s.channel, s.channel.Stderr()
 	if s.pty {
 		out := &terminal{w: s.channel}
@@ -140,7 +139,8 @@ func (s *session) run(ctx context.Context, run func(context.Context) int) {
 	in.wait()
 }
 
-// terminal writes lines as a terminal driver does, one writer at a time.
+// terminal converts line ends like a terminal driver. It is safe for concurrent
+// use.
 type terminal struct {
 	mu sync.Mutex
 	w  io.Writer

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
 	"syscall"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// sftp serves the subsystem with the rights of the session's user.
+// sftp serves the SFTP subsystem with the permissions of the session's user.
 func (s *session) sftp(ctx context.Context) int {
 	f := sftpFiles{disk: s.p.FS, home: s.p.Dir}
 	server := sftp.NewRequestServer(sftpStream{s.p.Stdin, s.channel},
@@ -35,10 +34,10 @@ type sftpStream struct {
 	io.WriteCloser
 }
 
-// sftpFiles answers SFTP requests from the disk.
+// sftpFiles implements the handlers for SFTP requests.
 type sftpFiles struct {
 	disk *memfs.FS
-	home string // what a relative path starts from
+	home string // the base of relative paths
 }
 
 var (
@@ -51,7 +50,7 @@ var (
 	_ sftp.NameLookupFileLister = sftpFiles{}
 )
 
-// wire turns an error into one that the protocol has a code for.
+// sftpError converts an error to one with a status code in the protocol.
 func sftpError(err error) error {
 	switch {
 	case err == nil:
@@ -109,7 +108,7 @@ func (f sftpFiles) Filecmd(r *sftp.Request) error {
 	switch r.Method {
 	case "Setstat":
 		return sftpError(f.setstat(r))
-	case "Rename": // unlike posix-rename, never over something
+	case "Rename": // unlike posix-rename, it does not replace a file
 		if _, err := f.disk.Lstat(r.Target); err == nil {
 			return sftp.ErrSSHFxFailure
 		}
@@ -140,7 +139,7 @@ func (f sftpFiles) Filecmd(r *sftp.Request) error {
 		return sftpError(f.disk.Mkdir(r.Filepath, mode))
 	case "Link":
 		return sftpError(f.disk.Link(r.Filepath, r.Target))
-	case "Symlink": // the library calls the link's text Filepath
+	case "Symlink": // Filepath is the link's target
 		return sftpError(f.disk.Symlink(r.Filepath, r.Target))
 	}
 	return sftp.ErrSSHFxOpUnsupported
@@ -153,7 +152,7 @@ func (f sftpFiles) PosixRename(r *sftp.Request) error {
 func (f sftpFiles) setstat(r *sftp.Request) error {
 	flags, attrs := r.AttrFlags(), r.Attributes()
 	if flags.Size {
-		if err := f.disk.Truncate(r.Filepath, int64(attrs.Size)); err != nil { //nolint:gosec // memfs refuses what is negative
+		if err := f.disk.Truncate(r.Filepath, int64(attrs.Size)); err != nil { //nolint:gosec // memfs rejects negative sizes
 			return err
 		}
 	}
@@ -182,7 +181,7 @@ func (f sftpFiles) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 		}
 		list := make(sftpList, 0, len(entries))
 		for _, e := range entries {
-			if info, err := f.disk.Lstat(strings.TrimRight(r.Filepath, "/") + "/" + e.Name()); err == nil {
+			if info, err := f.disk.Lstat(entryPath(r.Filepath, e.Name())); err == nil {
 				list = append(list, sftpInfo{info})
 			}
 		}
@@ -234,15 +233,15 @@ func (f sftpFiles) LookupGroupName(gid string) string {
 	return gid
 }
 
-// sftpInfo names the owner in the way that the library looks for.
+// sftpInfo provides the owner through the methods the library looks for.
 type sftpInfo struct{ *memfs.Info }
 
 var _ sftp.FileInfoUidGid = sftpInfo{}
 
-// Uid is the owner.
+// Uid returns the owner.
 func (i sftpInfo) Uid() uint32 { return uint32(i.UID()) } //nolint:staticcheck,gosec // the library's spelling
 
-// Gid is the group.
+// Gid returns the group.
 func (i sftpInfo) Gid() uint32 { return uint32(i.GID()) } //nolint:staticcheck,gosec // the library's spelling
 
 type sftpList []fs.FileInfo

@@ -8,7 +8,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
-// image is a disk that has booted once, and so has its keys.
+// image returns options with a disk that has booted once and so has host keys.
 func image(b *testing.B) sandbox.Options {
 	b.Helper()
 	h, err := sandbox.Boot(b.Context(), sandbox.Options{})
@@ -21,7 +21,7 @@ func image(b *testing.B) sandbox.Options {
 	return sandbox.Options{FS: h.FS()}
 }
 
-// BenchmarkBoot is the start of a known instance, without new keys.
+// BenchmarkBoot measures the reboot of an instance, which keeps its host key.
 func BenchmarkBoot(b *testing.B) {
 	o := image(b)
 	disk := o.FS
@@ -36,7 +36,7 @@ func BenchmarkBoot(b *testing.B) {
 	}
 }
 
-// BenchmarkFirstBoot is a new instance of an image.
+// BenchmarkFirstBoot measures the first boot of a new instance from an image.
 func BenchmarkFirstBoot(b *testing.B) {
 	o := image(b)
 	disk := o.FS
@@ -81,7 +81,8 @@ func BenchmarkReadLoop(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory reports what one of 500 machines of an image holds.
+// BenchmarkMemory reports the memory used by each of 500 machines booted from one
+// image.
 func BenchmarkMemory(b *testing.B) {
 	o := image(b)
 	disk := o.FS

@@ -75,25 +75,26 @@ func TestUserData(t *testing.T) {
 		{name: "write_files", data: []byte("#cloud-config\nwrite_files:\n- {path: /a/b, content: \"x\\n\", permissions: '0600', owner: 'ubuntu:adm'}\n- {path: /a/b, content: eQo=, encoding: b64, append: true}\n- {path: /z, encoding: gz+b64, content: " + base64.StdEncoding.EncodeToString(gz(t, "zipped")) + "}\n"), line: "cat /a/b; stat -c '%a %U:%G' /a/b; cat /z", out: "x\ny\n644 ubuntu:adm\nzipped"},
 		{name: "users", data: []byte("#cloud-config\ngroups: [ops]\nusers:\n- default\n- name: deploy\n  groups: ops, adm\n  sudo: ALL=(ALL) NOPASSWD:ALL\n  shell: /bin/sh\n  ssh_authorized_keys: [ssh-ed25519 AAAA x]\n"), line: "id -nG deploy; cat ~deploy/.ssh/authorized_keys; stat -c '%a %U' ~deploy/.ssh; su deploy -c 'sudo -n id -u'", out: "deploy adm sudo ops\nssh-ed25519 AAAA x\n700 deploy\n0\n"},
 		{name: "unknown key", data: []byte("#cloud-config\npackages: [nginx]\n"), line: "cloud-init status", out: "status: done\n", console: `"packages" is not supported`},
-		{name: "wrong YAML", data: []byte("#cloud-config\na: [\n"), line: "cloud-init status", out: "status: error\n", console: "cloud-config"},
-		{name: "something else", data: []byte("hello\n"), line: "cloud-init status", out: "status: error\n", console: "unhandled non-multipart userdata"},
-		{name: "kept", data: []byte(script), line: "head -n 1 /var/lib/cloud/instance/user-data.txt; grep -c errors /run/cloud-init/result.json; readlink /var/lib/cloud/instance; tail -n1 /var/log/cloud-init-output.log", out: "#!/bin/sh\n1\n/var/lib/cloud/instances/i-7\nto the console\n"},
+		{name: "invalid YAML", data: []byte("#cloud-config\na: [\n"), line: "cloud-init status", out: "status: error\n", console: "cloud-config"},
+		{name: "unknown format", data: []byte("hello\n"), line: "cloud-init status", out: "status: error\n", console: "unhandled non-multipart userdata"},
+		{name: "saved files", data: []byte(script), line: "head -n 1 /var/lib/cloud/instance/user-data.txt; grep -c errors /run/cloud-init/result.json; readlink /var/lib/cloud/instance; tail -n1 /var/log/cloud-init-output.log", out: "#!/bin/sh\n1\n/var/lib/cloud/instances/i-7\nto the console\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			h := boot(t, sandbox.Options{UserData: c.data, InstanceID: "i-7", Hostname: "ip-10-0-0-1"})
 			if got := run(t, h, sandbox.Exec{Line: c.line}); got.out != c.out {
-				t.Errorf("got %q, want %q\nconsole:\n%s", got.out+got.err, c.out, h.Console())
+				t.Errorf("%s: output = %q, want %q\nconsole:\n%s", c.line, got.out+got.err, c.out, h.Console())
 			}
 			if !strings.Contains(h.Console(), c.console) {
-				t.Errorf("the console lacks %q:\n%s", c.console, h.Console())
+				t.Errorf("Console() lacks %q:\n%s", c.console, h.Console())
 			}
 		})
 	}
 }
 
-// TestInstances boots images of images, as layers of an image are made.
-func TestInstances(t *testing.T) {
+// TestNewInstance checks which state survives a reboot, and which is renewed when
+// another instance boots from an image of the disk.
+func TestNewInstance(t *testing.T) {
 	t.Parallel()
 	const data = "#cloud-config\nruncmd: [echo $INSTANCE_ID >>/runs]\nbootcmd: [echo boot >>/boots]\n"
 	state := func(h *sandbox.Host) string {
@@ -107,7 +108,7 @@ func TestInstances(t *testing.T) {
 	}
 	first := boot(t, sandbox.Options{InstanceID: "i-1", UserData: []byte(data)})
 	if got, want := state(first), "i-1 1\n"; got != want {
-		t.Errorf("first boot: got %q, want %q", got, want)
+		t.Errorf("state after first boot = %q, want %q", got, want)
 	}
 	firstKey, firstBoot := key(first), bootID(first)
 	run(t, first, sandbox.Exec{Line: "echo x >/run/volatile; echo y >/kept"})
@@ -115,31 +116,31 @@ func TestInstances(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, want := state(first), "i-1 2\n"; got != want {
-		t.Errorf("second boot: got %q, want %q", got, want)
+		t.Errorf("state after reboot = %q, want %q", got, want)
 	}
 	if key(first) != firstKey {
-		t.Error("a reboot changed the host key")
+		t.Error("reboot changed the host key")
 	}
 	if bootID(first) == firstBoot {
-		t.Error("a reboot kept the boot id")
+		t.Error("reboot kept the boot id")
 	}
 	if got := run(t, first, sandbox.Exec{Line: "cat /kept; ls /run/volatile"}); got.out != "y\n" || got.status != 2 {
-		t.Errorf("after the reboot: got %+v", got)
+		t.Errorf("files after reboot: got %+v, want /kept only", got)
 	}
 
 	second := boot(t, sandbox.Options{InstanceID: "i-2", UserData: []byte(data), FS: first.FS().Clone()})
 	if got, want := state(second), "i-1 i-2 3\n"; got != want {
-		t.Errorf("instance of the image: got %q, want %q", got, want)
+		t.Errorf("state of new instance = %q, want %q", got, want)
 	}
 	if key(second) == firstKey {
-		t.Error("two instances have the same host key")
+		t.Error("new instance has the host key of the first")
 	}
 	if got, want := state(first), "i-1 2\n"; got != want {
-		t.Errorf("the image's instance changed the original: got %q, want %q", got, want)
+		t.Errorf("state of first instance after boot of second = %q, want %q", got, want)
 	}
 	kept := boot(t, sandbox.Options{InstanceID: "i-3", UserData: []byte("#cloud-config\nssh_deletekeys: false\n"), FS: first.FS().Clone()})
 	if key(kept) != firstKey {
-		t.Error("ssh_deletekeys: false did not keep the host key")
+		t.Error("ssh_deletekeys: false did not preserve the host key")
 	}
 }
 
@@ -147,12 +148,12 @@ func TestCloudInitClean(t *testing.T) {
 	t.Parallel()
 	h := boot(t, sandbox.Options{UserData: []byte("#!/bin/sh\necho run >>/runs\n")})
 	if got := run(t, h, sandbox.Exec{Line: "cloud-init clean --logs --machine-id; ls /var/lib/cloud; cat /etc/machine-id"}); got.out != "uninitialized\n" {
-		t.Errorf("got %q", got.out+got.err)
+		t.Errorf("state after cloud-init clean = %q, want only an uninitialized machine id", got.out+got.err)
 	}
 	if err := h.Reboot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, h, sandbox.Exec{Line: "cat /runs; wc -c </etc/machine-id"}); got.out != "run\nrun\n33\n" {
-		t.Errorf("got %q", got.out+got.err)
+	if got, want := run(t, h, sandbox.Exec{Line: "cat /runs; wc -c </etc/machine-id"}), "run\nrun\n33\n"; got.out != want {
+		t.Errorf("state after reboot = %q, want %q", got.out+got.err, want)
 	}
 }

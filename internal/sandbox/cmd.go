@@ -1,7 +1,6 @@
 package sandbox
 
-// builtin is the table of the commands that every machine has; nil for what it
-// has not.
+// builtin returns the built-in command with the name, or nil.
 func builtin(name string) Command {
 	switch name {
 	case "sh", "dash", "bash":
@@ -54,7 +53,7 @@ func builtin(name string) Command {
 	return systemBuiltin(name)
 }
 
-// fileBuiltin are the commands that change or show the disk.
+// fileBuiltin returns commands that change or show files.
 func fileBuiltin(name string) Command {
 	switch name {
 	case "mkdir":
@@ -115,7 +114,7 @@ func fileBuiltin(name string) Command {
 	return nil
 }
 
-// textBuiltin are the commands that read text and write text.
+// textBuiltin returns commands that process text.
 func textBuiltin(name string) Command {
 	switch name {
 	case "cat":
@@ -158,7 +157,7 @@ func textBuiltin(name string) Command {
 	return nil
 }
 
-// systemBuiltin are the commands that ask or tell the machine about itself.
+// systemBuiltin returns commands that show or change settings of the machine.
 func systemBuiltin(name string) Command {
 	switch name {
 	case "id":

@@ -13,7 +13,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// copyOptions is what cp keeps and does.
+// copyOptions are the options of cp.
 type copyOptions struct {
 	recursive, force, links     bool
 	mode, owner, times, clobber bool
@@ -51,13 +51,8 @@ func cp(_ context.Context, p *Process) int {
 			}
 		}
 	}
-	for i := range o.given { // for destination, -n means not to follow a link
-		if o.given[i].name == "n" {
-			o.given[i].name = "N"
-		}
-	}
 	contents := len(names) > 0 && (names[0] == "." || strings.HasSuffix(names[0], "/."))
-	pairs, status := p.destination(o, names)
+	pairs, status := p.destinations(o, names, false)
 	for _, pair := range pairs {
 		if contents && pair[0] == names[0] {
 			pair[1] = strings.TrimSuffix(pair[1], "/.")
@@ -88,12 +83,12 @@ func (p *Process) copyTree(from, to string, c copyOptions) error {
 		if err != nil {
 			return err
 		}
-		_ = p.FS.Remove(to) // a file that stays is the next one's error
+		_ = p.FS.Remove(to) // if it fails, so does Symlink
 		if err := p.FS.Symlink(target, to); err != nil {
 			return err
 		}
 		if c.owner {
-			_ = p.FS.Lchown(to, info.UID(), info.GID()) // only root can
+			_ = p.FS.Lchown(to, info.UID(), info.GID()) // fails unless root
 		}
 		return nil
 	}
@@ -115,18 +110,18 @@ func (p *Process) copyDir(from, to string, info *memfs.Info, c copyOptions) erro
 		return err
 	}
 	err = p.FS.Mkdir(to, info.Mode().Perm()|0o700)
-	made := err == nil
+	created := err == nil
 	if err != nil {
-		if there, statErr := p.FS.Stat(to); statErr != nil || !there.IsDir() {
+		if existing, statErr := p.FS.Stat(to); statErr != nil || !existing.IsDir() {
 			return err
 		}
 	}
 	for _, e := range entries {
-		if err := p.copyTree(from+"/"+e.Name(), strings.TrimRight(to, "/")+"/"+e.Name(), c); err != nil {
+		if err := p.copyTree(entryPath(from, e.Name()), entryPath(to, e.Name()), c); err != nil {
 			return err
 		}
 	}
-	if made && !c.mode {
+	if created && !c.mode {
 		if err := p.FS.Chmod(to, info.Mode()&^c.umask); err != nil {
 			return err
 		}
@@ -135,7 +130,7 @@ func (p *Process) copyDir(from, to string, info *memfs.Info, c copyOptions) erro
 }
 
 func (p *Process) copyFile(from, to string, info *memfs.Info, force bool) error {
-	if there, err := p.FS.Stat(to); err == nil && there.Ino() == info.Ino() {
+	if existing, err := p.FS.Stat(to); err == nil && existing.Ino() == info.Ino() {
 		return errors.New("they are the same file")
 	}
 	in, err := p.FS.Open(from)
@@ -143,9 +138,9 @@ func (p *Process) copyFile(from, to string, info *memfs.Info, force bool) error 
 		return err
 	}
 	defer shut(in)
-	out, err := p.FS.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, bitsMode(info.Mode()))
+	out, err := p.FS.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, info.Mode().Perm())
 	if err != nil && force && p.FS.Remove(to) == nil {
-		out, err = p.FS.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, bitsMode(info.Mode()))
+		out, err = p.FS.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, info.Mode().Perm())
 	}
 	if err != nil {
 		return err
@@ -157,11 +152,8 @@ func (p *Process) copyFile(from, to string, info *memfs.Info, force bool) error 
 	return out.Close()
 }
 
-// bitsMode is what a copy starts with: never setuid.
-func bitsMode(mode fs.FileMode) fs.FileMode { return mode.Perm() }
-
-// keep gives a copy what of the original is to be preserved. As with cp, an
-// owner that may not be given is no error.
+// preserve gives a copy the attributes of the original selected by c. Like cp, it
+// ignores a failure to change the owner.
 func (p *Process) preserve(to string, info *memfs.Info, c copyOptions) error {
 	if c.owner {
 		_ = p.FS.Chown(to, info.UID(), info.GID())
@@ -229,7 +221,7 @@ func install(_ context.Context, p *Process) int {
 			return p.fail(1, "cannot create directory %s: %s", quote(dir), errText(err))
 		}
 	}
-	pairs, status := p.destination(o, names)
+	pairs, status := p.destinations(o, names, false)
 	for _, pair := range pairs {
 		if err := p.installFile(p.Path(pair[0]), p.Path(pair[1]), o.on("p"), finish); err != nil {
 			status = p.fail(1, "cannot create regular file %s: %s", quote(pair[1]), errText(err))
@@ -259,8 +251,8 @@ func (p *Process) installFile(from, to string, times bool, finish func(string) e
 	if info.IsDir() {
 		return errors.New("omitting directory")
 	}
-	if there, statErr := p.FS.Lstat(to); statErr == nil && !there.IsDir() {
-		if there.Ino() == info.Ino() {
+	if existing, statErr := p.FS.Lstat(to); statErr == nil && !existing.IsDir() {
+		if existing.Ino() == info.Ino() {
 			return errors.New("they are the same file")
 		}
 		if err := p.FS.Remove(to); err != nil {

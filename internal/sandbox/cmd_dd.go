@@ -62,7 +62,7 @@ func dd(ctx context.Context, p *Process) int {
 		}
 		defer shut(f)
 		if args["notrunc"] == "" && seek > 0 {
-			_ = f.Truncate(seek * size) // a device has no length
+			_ = f.Truncate(seek * size) // fails for a device
 		}
 		if _, err := f.Seek(seek*size, io.SeekStart); err != nil {
 			return p.fail(1, "%s: cannot seek: %s", name, errText(err))
@@ -112,7 +112,7 @@ func syncCommand(_ context.Context, p *Process) int {
 	return 0
 }
 
-// df shows one disk, whose size is made up.
+// df shows a single disk with a fixed size.
 func df(_ context.Context, p *Process) int {
 	o, _, bad := p.options("hkmPT", "human-readable=h", "output=o:", "portability=P")
 	if bad != 0 {

@@ -14,7 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// each runs do for every name and reports its errors as "verb 'name': why".
+// each calls do for every name and prints errors as "verb 'name': error".
 func (p *Process) each(names []string, verb string, do func(file string) error) int {
 	if len(names) == 0 {
 		return p.fail(1, "missing operand")
@@ -110,9 +110,10 @@ func rmdir(_ context.Context, p *Process) int {
 	})
 }
 
-// destination sorts out the operands of cp, mv, ln and install: the sources,
-// and for each the place it goes to.
-func (p *Process) destination(o opts, names []string) (pairs [][2]string, status int) {
+// destinations returns pairs of source and destination for the operands of cp,
+// mv, ln and install. If noFollow is set, a link to a directory is not used as a
+// directory.
+func (p *Process) destinations(o opts, names []string, noFollow bool) (pairs [][2]string, status int) {
 	target, inDir := o.value("t")
 	if !inDir {
 		if len(names) < 2 {
@@ -121,7 +122,7 @@ func (p *Process) destination(o opts, names []string) (pairs [][2]string, status
 		target, names = names[len(names)-1], names[:len(names)-1]
 	}
 	if info, err := p.FS.Stat(p.Path(target)); err == nil && info.IsDir() && !o.on("T") {
-		inDir = !o.on("n") || !p.isLink(target)
+		inDir = !noFollow || !p.isLink(target)
 	}
 	if len(names) > 1 && !inDir {
 		return nil, p.fail(1, "target %s is not a directory", quote(target))
@@ -129,7 +130,7 @@ func (p *Process) destination(o opts, names []string) (pairs [][2]string, status
 	for _, name := range names {
 		to := target
 		if inDir {
-			to = strings.TrimRight(target, "/") + "/" + path.Base(name)
+			to = entryPath(target, path.Base(name))
 		}
 		pairs = append(pairs, [2]string{name, to})
 	}
@@ -147,15 +148,7 @@ func mv(_ context.Context, p *Process) int {
 		return bad
 	}
 	keep := o.on("n") || o.on("N")
-	if o.on("n") { // for destination, -n means not to follow a link
-		o.given = append(o.given[:0:0], o.given...)
-		for i := range o.given {
-			if o.given[i].name == "n" {
-				o.given[i].name = "N"
-			}
-		}
-	}
-	pairs, status := p.destination(o, names)
+	pairs, status := p.destinations(o, names, false)
 	for _, pair := range pairs {
 		from, to := p.Path(pair[0]), p.Path(pair[1])
 		if _, err := p.FS.Lstat(to); err == nil && keep {
@@ -178,11 +171,11 @@ func ln(_ context.Context, p *Process) int {
 	if len(names) == 1 {
 		names = append(names, path.Base(names[0]))
 	}
-	pairs, status := p.destination(o, names)
+	pairs, status := p.destinations(o, names, o.on("n"))
 	for _, pair := range pairs {
 		to := p.Path(pair[1])
 		if info, err := p.FS.Lstat(to); err == nil && o.on("f") && !info.IsDir() {
-			_ = p.FS.Remove(to) // the link's own error tells more
+			_ = p.FS.Remove(to) // if it fails, so does the link
 		}
 		kind, err := "hard", error(nil)
 		if o.on("s") {
@@ -270,7 +263,7 @@ func truncate(_ context.Context, p *Process) int {
 	})
 }
 
-// parseSize reads "10", "4k", "2M", "1G" and "3MB".
+// parseSize parses sizes such as "10", "4k", "2M", "1G" and "3MB".
 func parseSize(s string) (int64, bool) {
 	digits := strings.TrimRight(s, "bBckKmMgGiTtw")
 	n, err := strconv.ParseInt(digits, 10, 64)
@@ -300,7 +293,8 @@ func parseSize(s string) (int64, bool) {
 	return 0, false
 }
 
-// walk visits a tree top down, symbolic links not followed, as find does.
+// walk calls visit for the files of a tree, directories first. Like find, it does
+// not follow symbolic links.
 func (p *Process) walk(file string, visit func(file string, info *memfs.Info) error) error {
 	info, err := p.FS.Lstat(file)
 	if err != nil {
@@ -314,7 +308,7 @@ func (p *Process) walk(file string, visit func(file string, info *memfs.Info) er
 		return err
 	}
 	for _, e := range entries {
-		if err := p.walk(strings.TrimRight(file, "/")+"/"+e.Name(), visit); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := p.walk(entryPath(file, e.Name()), visit); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

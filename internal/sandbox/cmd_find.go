@@ -12,12 +12,12 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// finder is one run of find: its tests and actions, in order.
+// finder is a run of find.
 type finder struct {
 	p         *Process
-	hasAction bool // an action other than tests was given
+	hasAction bool // an explicit action was given
 	min, max  int
-	depth     bool // contents before their directory
+	depth     bool // visit entries before their directory
 	batches   []*batch
 	status    int
 }
@@ -90,7 +90,7 @@ func (f *finder) visit(at *found, test func(*found) bool) {
 		}
 		for _, e := range entries {
 			f.visit(&found{
-				name: strings.TrimRight(at.name, "/") + "/" + e.Name(), full: strings.TrimRight(at.full, "/") + "/" + e.Name(),
+				name: entryPath(at.name, e.Name()), full: entryPath(at.full, e.Name()),
 				depth: at.depth + 1,
 			}, test)
 		}
@@ -160,13 +160,13 @@ func (f *finder) term(ctx context.Context, args []string) (findTest, []string, e
 		return test, args[1:], nil
 	}
 	if len(args) < 2 {
-		return nil, nil, fmt.Errorf("%s: unknown, or its argument is missing", args[0])
+		return nil, nil, fmt.Errorf("%s: unknown predicate or missing argument", args[0])
 	}
 	test, err := f.valued(args[0], args[1])
 	return test, args[2:], err
 }
 
-// plain are the tests and actions without an argument.
+// plain parses a test or action without an argument.
 func (f *finder) plain(name string) (findTest, bool) {
 	always := func(*found) bool { return true }
 	switch name {
@@ -206,7 +206,7 @@ func (f *finder) plain(name string) (findTest, bool) {
 	return nil, false
 }
 
-// valued are the tests with an argument.
+// valued parses a test with an argument.
 func (f *finder) valued(name, value string) (findTest, error) {
 	switch name {
 	case "-name", "-iname", "-path", "-ipath", "-wholename":
@@ -311,8 +311,8 @@ func fileType(mode fs.FileMode) string {
 	return "f"
 }
 
-// globExpression turns a file name pattern, in which * matches slashes too,
-// into an extended regular expression.
+// globExpression returns an extended regular expression for a file name pattern,
+// in which * also matches slashes.
 func globExpression(glob string) string {
 	var b strings.Builder
 	b.WriteByte('^')

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// allLines reads every input, without the newlines.
+// allLines returns the lines of all inputs, without newlines.
 func (p *Process) allLines(names []string) ([]string, int) {
 	var all []string
 	status := p.inputs(names, func(_ string, r io.Reader) error {
@@ -110,11 +110,11 @@ func leadingNumber(s string) float64 {
 	for end < len(s) && (s[end] >= '0' && s[end] <= '9' || s[end] == '.' || s[end] == '-' && end == 0) {
 		end++
 	}
-	n, _ := strconv.ParseFloat(s[:end], 64) // no number counts as zero
+	n, _ := strconv.ParseFloat(s[:end], 64) // zero if it is not a number
 	return n
 }
 
-// compareVersions compares runs of digits as numbers.
+// compareVersions compares two strings, with runs of digits as numbers.
 func compareVersions(a, b string) int {
 	for a != "" && b != "" {
 		na, nb := digits(a), digits(b)
@@ -167,7 +167,8 @@ func uniq(_ context.Context, p *Process) int {
 	return status
 }
 
-// ranges reads "1,3-5,7-" as a predicate on positions from 1.
+// ranges parses a list such as "1,3-5,7-" into a predicate on positions, which
+// start at 1.
 func ranges(spec string) (func(int) bool, bool) {
 	type span struct{ from, to int }
 	var spans []span
@@ -241,7 +242,7 @@ func cut(_ context.Context, p *Process) int {
 	return status
 }
 
-// characters expands what tr calls a set: ranges, escapes and classes.
+// characters expands the ranges, escapes and classes of a set for tr.
 func characters(spec string) []byte {
 	for name, all := range map[string]string{
 		"[:upper:]": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "[:lower:]": "abcdefghijklmnopqrstuvwxyz", "[:digit:]": "0123456789",

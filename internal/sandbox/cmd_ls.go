@@ -10,7 +10,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// longMode is the first column of ls -l.
+// longMode formats a mode like ls -l.
 func longMode(mode fs.FileMode) string {
 	b := []byte("-rwxrwxrwx")
 	switch {
@@ -135,7 +135,7 @@ func (l *lister) dir(name string, titled bool) {
 	}
 	for _, e := range all {
 		if l.o.on("R") && e.info.IsDir() && e.name != "." && e.name != ".." {
-			l.dir(strings.TrimRight(name, "/")+"/"+e.name, true)
+			l.dir(entryPath(name, e.name), true)
 		}
 	}
 }
@@ -196,7 +196,7 @@ func human(n int64) string {
 	return fmt.Sprintf("%.1f%s", size, unit)
 }
 
-// du counts what files hold, not what they occupy.
+// du counts the sizes of files, not the blocks they occupy.
 func du(_ context.Context, p *Process) int {
 	o, names, bad := p.options("skhbmc", "summarize=s", "bytes=b", "human-readable=h", "total=c", "apparent-size=A")
 	if bad != 0 {

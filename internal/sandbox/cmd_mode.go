@@ -11,7 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// modeOf turns the bits of chmod(2) into Go's.
+// modeOf converts the mode bits of chmod(2) to an fs.FileMode.
 func modeOf(bits uint32) fs.FileMode {
 	mode := fs.FileMode(bits & 0o777)
 	if bits&0o4000 != 0 {
@@ -41,14 +41,14 @@ func bitsOf(mode fs.FileMode) uint32 {
 	return bits
 }
 
-// parseMode applies an octal or symbolic mode to what a file has.
+// parseMode applies an octal or symbolic mode to a file's old mode.
 func parseMode(spec string, old fs.FileMode, dir bool, umask fs.FileMode) (fs.FileMode, error) {
 	if bits, err := strconv.ParseUint(spec, 8, 32); err == nil {
 		if bits > 0o7777 {
 			return 0, fmt.Errorf("invalid mode: %s", quote(spec))
 		}
 		mode := modeOf(uint32(bits))
-		if dir && len(spec) <= 4 { // chmod keeps these of a directory
+		if dir && len(spec) <= 4 { // chmod preserves these bits for a directory
 			mode |= old & (fs.ModeSetuid | fs.ModeSetgid)
 		}
 		return mode, nil
@@ -146,7 +146,7 @@ func permLetters(letters string, bits uint32, dir bool) (uint32, bool) {
 	return perm, true
 }
 
-// tree runs do on a file, and with recursive on all below it.
+// tree calls do for a file and, if recursive, all files below it.
 func (p *Process) tree(file string, recursive bool, do func(file string, info *memfs.Info) error) error {
 	if recursive {
 		return p.walk(file, do)
@@ -159,7 +159,7 @@ func (p *Process) tree(file string, recursive bool, do func(file string, info *m
 }
 
 func chmod(_ context.Context, p *Process) int {
-	// A mode such as -x looks like a flag.
+	// Rewrite a mode like -x, which looks like a flag.
 	args := make([]string, 1, len(p.Args))
 	args[0] = p.Args[0]
 	for _, arg := range p.Args[1:] {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// printf is printf(1). The interpreter's own knows no precision.
+// printf implements printf(1). The interpreter's builtin lacks precisions.
 func printf(_ context.Context, p *Process) int {
 	args := p.Args[1:]
 	if len(args) > 0 && args[0] == "--" {
@@ -33,7 +33,7 @@ type formatter struct {
 	args   []string
 	out    strings.Builder
 	status int
-	stop   bool // \c was met
+	stop   bool // \c was found
 }
 
 func (f *formatter) next() string {
@@ -61,8 +61,8 @@ func (f *formatter) format(format string) {
 	}
 }
 
-// escape writes what a backslash before s means, and returns how much of s
-// belongs to it.
+// escape writes the value of the escape sequence s, which starts after the
+// backslash, and returns its length.
 func (f *formatter) escape(s string, inArgument bool) int {
 	if s == "" {
 		f.out.WriteByte('\\')
@@ -83,7 +83,7 @@ func (f *formatter) escape(s string, inArgument bool) int {
 			digits++
 		}
 	case s[0] >= '0' && s[0] <= '7':
-		if inArgument && s[0] == '0' { // %b has \0nnn
+		if inArgument && s[0] == '0' { // %b uses \0nnn
 			start = 1
 		}
 		for start+digits < len(s) && digits < 3 && s[start+digits] >= '0' && s[start+digits] <= '7' {
@@ -97,12 +97,13 @@ func (f *formatter) escape(s string, inArgument bool) int {
 		f.out.WriteString(`\x`)
 		return 1
 	}
-	n, _ := strconv.ParseUint(s[start:start+digits], base, 16) // no digits are zero
+	n, _ := strconv.ParseUint(s[start:start+digits], base, 16) // zero if there are no digits
 	f.out.WriteByte(byte(n))                                   //nolint:gosec // three octal digits wrap, as in C
 	return start + digits
 }
 
-// directive writes one argument, and returns how much of s describes how.
+// directive writes the next argument formatted by the directive s, which starts
+// after the percent sign, and returns the directive's length.
 func (f *formatter) directive(s string) int {
 	spec, i := "%", 0
 	for i < len(s) && strings.IndexByte("-+ 0#123456789.*", s[i]) >= 0 {
@@ -165,7 +166,8 @@ func (f *formatter) problem(format string, args ...any) {
 	f.status = f.p.fail(1, format, args...)
 }
 
-// integer reads decimal, 0x and 0 numbers, and the code of 'c and "c.
+// integer parses decimal, hexadecimal and octal numbers, and characters in the
+// form 'c or "c.
 func (f *formatter) integer(s string) int64 {
 	if s == "" {
 		return 0
@@ -183,7 +185,7 @@ func (f *formatter) integer(s string) int64 {
 	return n
 }
 
-// bashQuote quotes s only when it must be.
+// bashQuote quotes s if necessary.
 func bashQuote(s string) string {
 	plain := s != ""
 	for _, r := range s {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// compile makes a Go expression of a POSIX one: basic, or extended, or a fixed
+// compile compiles a POSIX regular expression, basic or extended, or a fixed
 // string.
 func compile(pattern string, extended, fixed, ignoreCase bool) (*regexp.Regexp, error) {
 	switch {
@@ -22,11 +22,11 @@ func compile(pattern string, extended, fixed, ignoreCase bool) (*regexp.Regexp, 
 	return regexp.Compile(pattern)
 }
 
-// translate turns POSIX syntax into that of package regexp. In a basic
-// expression, + ? { } ( ) | are themselves unless a backslash is before them.
+// translate converts POSIX syntax to that of package regexp. In a basic
+// expression, + ? { } ( ) | are literals unless preceded by a backslash.
 func translate(pattern string, extended bool) string {
 	var b strings.Builder
-	start := true // of the expression or of a group, where * is itself
+	start := true // at the start of the expression or a group, where * is a literal
 	for i := 0; i < len(pattern); i++ {
 		c := pattern[i]
 		wasStart := start
@@ -65,7 +65,7 @@ func translate(pattern string, extended bool) string {
 	return b.String()
 }
 
-// bracketEnd is where the bracket expression that begins at i ends.
+// bracketEnd returns the end of the bracket expression that begins at i.
 func bracketEnd(pattern string, i int) int {
 	j := i + 1
 	if j < len(pattern) && pattern[j] == '^' {
@@ -85,8 +85,8 @@ func bracketEnd(pattern string, i int) int {
 	return min(j, len(pattern)-1)
 }
 
-// bracket makes the backslashes of a bracket expression stand for themselves,
-// as POSIX has them.
+// bracket escapes the backslashes in a bracket expression, which are literals in
+// POSIX.
 func bracket(expr string) string {
 	expr = strings.ReplaceAll(expr, `\`, `\\`)
 	for _, begin := range []string{"[^]", "[]"} {

@@ -65,7 +65,7 @@ func printenv(ctx context.Context, p *Process) int {
 	return status
 }
 
-// assign takes leading NAME=value words into the environment.
+// assign adds leading NAME=value words to the environment and returns the rest.
 func (p *Process) assign(args []string) []string {
 	if p.Env == nil {
 		p.Env = map[string]string{}
@@ -81,8 +81,7 @@ func (p *Process) assign(args []string) []string {
 	return args
 }
 
-// nohup runs a command that the end of its session does not end. Its output
-// goes where it went, since a terminal is not lost here.
+// nohup does not redirect the output, since the simulated terminal persists.
 func nohup(ctx context.Context, p *Process) int { return p.wrap(ctx, "+") }
 
 func setsid(ctx context.Context, p *Process) int {
@@ -119,7 +118,7 @@ func (p *Process) wrap(ctx context.Context, short string, long ...string) int {
 	return p.child(command).exec(ctx)
 }
 
-// duration reads "5", "0.5s", "2m", "1h" and "1d".
+// duration parses intervals such as "5", "0.5s", "2m", "1h" and "1d".
 func duration(s string) (time.Duration, bool) {
 	unit := time.Second
 	if s == "infinity" {
@@ -172,9 +171,6 @@ func timeout(ctx context.Context, p *Process) int {
 		over <- late
 	})
 	status := c.start(limited, run)
-	if limit > 0 {
-		cancel(nil)
-	}
 	cancel(nil)
 	if <-over && !o.on("P") {
 		if sig == "KILL" {
@@ -272,7 +268,7 @@ func which(_ context.Context, p *Process) int {
 	return status
 }
 
-// logger writes to the machine's console, in place of a log.
+// logger writes to the machine's console instead of a log.
 func logger(_ context.Context, p *Process) int {
 	o, words, bad := p.options("t:p:s", "tag=t:", "priority=p:")
 	if bad != 0 {

@@ -16,7 +16,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// scp is the far end of the scp protocol: scp -t receives, scp -f sends.
+// scp implements the remote side of the scp protocol: scp -t receives files and
+// scp -f sends them.
 func scp(_ context.Context, p *Process) int {
 	o, names, bad := p.options("tfrpdvq")
 	if bad != 0 {
@@ -30,7 +31,7 @@ func scp(_ context.Context, p *Process) int {
 	case o.on("f") && len(names) > 0:
 		err = s.send(names)
 	default:
-		return p.fail(2, "only the server side, -t and -f, is supported by this machine")
+		return p.fail(2, "only -t and -f are supported by this machine")
 	}
 	if err != nil {
 		s.warn(err)
@@ -51,13 +52,13 @@ func (s *scpRun) ack() error {
 	return err
 }
 
-// complain tells the other side, which goes on.
+// warn sends an error, after which the other side continues.
 func (s *scpRun) warn(err error) {
 	s.status = 1
 	fprintf(s.p.Stdout, "\x01scp: %s\n", errText(err))
 }
 
-// acknowledged reads the other side's answer.
+// readAck reads an acknowledgement and returns the error it contains.
 func (s *scpRun) readAck() error {
 	code, err := s.in.ReadByte()
 	if err != nil {
@@ -86,7 +87,7 @@ func (s *scpRun) receive(target string) error {
 	return s.receiveInto(full, isDir)
 }
 
-// receiveInto takes messages until the directory ends.
+// receiveInto receives the entries of a directory until its end message.
 func (s *scpRun) receiveInto(target string, isDir bool) error {
 	var atime, mtime time.Time
 	for {
@@ -128,7 +129,7 @@ func (s *scpRun) receiveInto(target string, isDir bool) error {
 		}
 		file := target
 		if isDir {
-			file = strings.TrimRight(target, "/") + "/" + fields[2]
+			file = entryPath(target, fields[2])
 		}
 		mode := modeOf(uint32(bits))
 		if line[0] == 'D' {
@@ -152,12 +153,12 @@ func (s *scpRun) receiveDir(dir string, mode fs.FileMode) error {
 	if !s.o.on("r") {
 		return errors.New("received directory without -r")
 	}
-	made := false
+	created := false
 	if info, err := s.p.FS.Stat(dir); err != nil {
 		if err := s.p.FS.Mkdir(dir, mode|0o700); err != nil {
 			return err
 		}
-		made = true
+		created = true
 	} else if !info.IsDir() {
 		return errors.New(dir + ": Not a directory")
 	}
@@ -167,7 +168,7 @@ func (s *scpRun) receiveDir(dir string, mode fs.FileMode) error {
 	if err := s.receiveInto(dir, true); err != nil {
 		return err
 	}
-	if made && s.o.on("p") {
+	if created && s.o.on("p") {
 		return s.p.FS.Chmod(dir, mode)
 	}
 	return nil
@@ -177,7 +178,7 @@ func (s *scpRun) receiveFile(file string, mode fs.FileMode, size int64) error {
 	f, openErr := s.p.FS.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if openErr != nil {
 		s.warn(fmt.Errorf("%s: %s", file, errText(openErr)))
-		return nil // the sender goes on with the next one
+		return nil // the sender continues with the next file
 	}
 	defer shut(f)
 	if err := s.ack(); err != nil {
@@ -257,16 +258,16 @@ func (s *scpRun) sendDir(dir string, info *memfs.Info) error {
 		return err
 	}
 	for _, e := range entries {
-		below := dir + "/" + e.Name()
-		info, err := s.p.FS.Stat(below)
+		file := entryPath(dir, e.Name())
+		info, err := s.p.FS.Stat(file)
 		if err == nil {
-			err = s.sendOne(below, info)
+			err = s.sendOne(file, info)
 		}
 		if errors.Is(err, io.EOF) {
 			return err
 		}
 		if err != nil {
-			s.warn(fmt.Errorf("%s: %s", below, errText(err)))
+			s.warn(fmt.Errorf("%s: %s", file, errText(err)))
 		}
 	}
 	s.p.print("E\n")

@@ -11,7 +11,7 @@ import (
 func sed(_ context.Context, p *Process) int {
 	args := make([]string, 1, len(p.Args))
 	args[0] = p.Args[0]
-	for _, arg := range p.Args[1:] { // the suffix of -i is optional, and attached
+	for _, arg := range p.Args[1:] { // the suffix of -i is optional and attached
 		if suffix, ok := strings.CutPrefix(arg, "-i"); ok && !strings.HasPrefix(arg, "--") {
 			arg = "--in-place=" + suffix
 		} else if arg == "--in-place" {
@@ -65,8 +65,8 @@ func sed(_ context.Context, p *Process) int {
 	return status
 }
 
-// sedFile replaces a file by its edited text, as a new file with the same
-// owner and mode, which is what sed does.
+// sedFile replaces a file by its edited text. Like sed, it creates a new file with
+// the same owner and mode.
 func (p *Process) sedFile(file, suffix string, run *sedRun) error {
 	data, err := p.FS.ReadFile(file)
 	if err != nil {
@@ -92,7 +92,7 @@ func (p *Process) sedFile(file, suffix string, run *sedRun) error {
 	}
 	_, err = out.WriteString(edited)
 	if err == nil {
-		_ = out.Chown(info.UID(), info.GID()) // only root can give a file away
+		_ = out.Chown(info.UID(), info.GID()) // fails unless root or owner
 		err = out.Chmod(info.Mode())
 	}
 	_ = out.Close()
@@ -100,7 +100,7 @@ func (p *Process) sedFile(file, suffix string, run *sedRun) error {
 		err = p.FS.Rename(temp, file)
 	}
 	if err != nil {
-		_ = p.FS.Remove(temp) // the first error tells more
+		_ = p.FS.Remove(temp)
 	}
 	return err
 }

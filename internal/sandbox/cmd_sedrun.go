@@ -4,7 +4,7 @@ import (
 	"strings"
 )
 
-// sedRun applies a program to a text.
+// sedRun applies a sed script to a text.
 type sedRun struct {
 	program []*sedCommand
 	quiet   bool
@@ -12,9 +12,9 @@ type sedRun struct {
 
 	out    strings.Builder
 	lines  []string
-	at     int // of the current line, from 1
+	at     int // the number of the current line, starting at 1
 	line   string
-	append string // comes after the line
+	append string // printed after the line
 	del    bool
 	quit   bool
 }
@@ -146,7 +146,7 @@ func (s *sedRun) substitute(c *sedCommand) {
 	}
 }
 
-// replacement fills in & and \1 to \9.
+// replacement expands & and \1 to \9 in the replacement of s.
 func replacement(with, line string, m []int) string {
 	var b strings.Builder
 	group := func(n int) {

@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// A sedCommand is one command of a sed script: s, d, p, q, a, i, c, y, = or n,
-// or a group of them.
+// A sedCommand is a command of a sed script: s, d, p, q, a, i, c, y, =, n or a
+// group of commands.
 type sedCommand struct {
 	from, to *sedAddress
 	not      bool
 	name     byte
-	re       *regexp.Regexp // of s
-	text     string         // of s in the syntax of sed; the text of a, i and c; the sets of y
+	re       *regexp.Regexp // for s
+	text     string         // the replacement of s, the text of a, i and c, or both sets of y
 	global   bool
 	print    bool
 	nth      int
 	exit     int
 	group    []*sedCommand
-	inside   bool // the range has begun
+	inside   bool // the current line is inside the address range
 }
 
 type sedAddress struct {
@@ -29,11 +29,11 @@ type sedAddress struct {
 	re   *regexp.Regexp
 }
 
-// sedParser reads a script.
+// sedParser parses a script.
 type sedParser struct {
-	text     string
+	text     string // not yet parsed
 	extended bool
-	previous *regexp.Regexp
+	previous *regexp.Regexp // the meaning of an empty expression
 }
 
 func parseSed(text string, extended bool) ([]*sedCommand, error) {
@@ -125,8 +125,8 @@ func (s *sedParser) command() (*sedCommand, error) {
 	return c, nil
 }
 
-// argument is the text of a, i and c: the rest of the line, or the lines after
-// a backslash.
+// argument parses the text of a, i and c: the rest of the line, or the lines
+// after a backslash.
 func (s *sedParser) argument() string {
 	s.text = strings.TrimLeft(s.text, " \t")
 	if strings.HasPrefix(s.text, "\\") {
@@ -150,7 +150,7 @@ func (s *sedParser) argument() string {
 func (s *sedParser) address() (*sedAddress, error) {
 	switch {
 	case s.text == "":
-		return nil, nil //nolint:nilnil // no address is no error
+		return nil, nil //nolint:nilnil // the address is optional
 	case s.text[0] == '$':
 		s.text = s.text[1:]
 		return &sedAddress{last: true}, nil
@@ -169,17 +169,18 @@ func (s *sedParser) address() (*sedAddress, error) {
 	}
 	n := digits(s.text)
 	if n == 0 {
-		return nil, nil //nolint:nilnil // no address is no error
+		return nil, nil //nolint:nilnil // the address is optional
 	}
 	line, _ := number(s.text[:n])
 	s.text = s.text[n:]
 	if strings.HasPrefix(s.text, "~") || line == 0 {
-		return nil, errors.New("such an address is not supported by this machine")
+		return nil, errors.New("line 0 and steps in addresses are not supported by this machine")
 	}
 	return &sedAddress{line: line}, nil
 }
 
-// delimited reads up to the next delimiter, which the text begins with.
+// delimited parses the text up to the next delimiter. The text must begin with a
+// delimiter.
 func (s *sedParser) delimited(delimiter byte) (string, error) {
 	var b strings.Builder
 	bracketed := false

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// sh is sh, dash and bash: -c, -s, -l, -i and the letters of set.
+// sh implements sh, dash and bash with -c, -s, -l, -i and the letters of set.
 func sh(ctx context.Context, p *Process) int {
 	s := script{name: p.Args[0]}
 	args, command, fromStdin := p.Args[1:], false, false
@@ -25,7 +25,7 @@ func sh(ctx context.Context, p *Process) int {
 				command = true
 			case 's':
 				fromStdin = true
-			case 'l', 'i': // there are no profile and no prompt
+			case 'l', 'i': // no effect, since there are no profiles and prompts
 			case 'o':
 				if len(args) == 0 {
 					return p.fail(2, "-o: option requires an argument")
@@ -64,8 +64,7 @@ func sh(ctx context.Context, p *Process) int {
 	return p.runShell(ctx, name, s)
 }
 
-// shellBuiltin lets what the shell has built in be called by other commands,
-// as in "sudo echo".
+// shellBuiltin runs a builtin of the shell as a command, as in "sudo echo".
 func shellBuiltin(ctx context.Context, p *Process) int {
 	return p.runShell(ctx, "bash", script{
 		name: p.Args[0], params: p.Args[1:], text: strings.NewReader(p.name() + ` "$@"`),

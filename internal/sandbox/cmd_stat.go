@@ -183,8 +183,8 @@ func realpath(_ context.Context, p *Process) int {
 	return status
 }
 
-// canonical resolves name; how says what may be missing: "e" nothing, "m"
-// anything, else the last element.
+// canonical resolves name. If how is "e", all elements must exist; if it is "m",
+// none must; otherwise the last may be missing.
 func (p *Process) canonical(name, how string) (string, error) {
 	if name == "" {
 		return "", fs.ErrNotExist
@@ -278,7 +278,7 @@ func mktemp(_ context.Context, p *Process) int {
 	for {
 		name := stem + rand.Text()[:len(template)-len(stem)] + suffix
 		if inDir {
-			name = strings.TrimRight(dir, "/") + "/" + name
+			name = entryPath(dir, name)
 		}
 		var err error
 		switch {

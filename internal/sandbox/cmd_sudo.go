@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// sudo lets root, the login and the members of the groups sudo, wheel and admin
-// run commands as others.
+// sudo runs a command as another user. It is permitted to root, the login and
+// members of the groups sudo, wheel and admin.
 func sudo(ctx context.Context, p *Process) int {
 	for i, arg := range p.Args {
 		if arg == "--preserve-env" { // its list is optional
@@ -72,8 +72,8 @@ func sudo(ctx context.Context, p *Process) int {
 	return c.start(ctx, run)
 }
 
-// allowed asks for the password when one is set. Nothing is remembered: every
-// call is like the first.
+// checkSudoer returns 0 if the user may use sudo. It asks for the password, if
+// one is set, every time.
 func (p *Process) checkSudoer(o opts) int {
 	h := p.Host
 	if p.UID == 0 {
@@ -145,7 +145,8 @@ func (p *Process) sudoEnv(o opts, u user) map[string]string {
 	return env
 }
 
-// loginShell is how a user's shell runs a command, or what it is given.
+// loginShell returns the arguments to run a command, or else an interactive
+// shell, with u's shell.
 func loginShell(u user, command []string) []string {
 	shell := u.shell
 	if shell == "" {
@@ -157,8 +158,8 @@ func loginShell(u user, command []string) []string {
 	return []string{shell, "-c", shellQuote(command...)}
 }
 
-// su runs a command as another user; only root needs no password, and others
-// have none.
+// su runs a command as another user. It is permitted to root only, since users
+// have no passwords.
 func su(ctx context.Context, p *Process) int {
 	args, login := []string{p.Args[0]}, false
 	for _, arg := range p.Args[1:] {

@@ -3,8 +3,8 @@ package sandbox
 import (
 	"bytes"
 	"context"
-	"crypto/md5"  //nolint:gosec // md5sum is what the guest asks for
-	"crypto/sha1" //nolint:gosec // sha1sum is what the guest asks for
+	"crypto/md5"  //nolint:gosec // for md5sum
+	"crypto/sha1" //nolint:gosec // for sha1sum
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
@@ -26,7 +26,7 @@ func newHash(command string) hash.Hash {
 	return sha256.New()
 }
 
-// sum is sha256sum and its relatives.
+// sum implements sha256sum, sha1sum, sha512sum and md5sum.
 func sum(_ context.Context, p *Process) int {
 	o, names, bad := p.options("cbt", "check=c", "status=S", "quiet=q", "binary=b", "text=t", "strict=x", "ignore-missing=i")
 	if bad != 0 {
@@ -49,7 +49,7 @@ func sum(_ context.Context, p *Process) int {
 }
 
 func (p *Process) checkSums(o opts, names []string) int {
-	wrong, checked := 0, 0
+	failed, checked := 0, 0
 	status := p.inputs(names, func(_ string, r io.Reader) error {
 		return lines(r, func(line string) bool {
 			want, file, ok := strings.Cut(strings.TrimSpace(line), " ")
@@ -73,7 +73,7 @@ func (p *Process) checkSums(o opts, names []string) int {
 				verdict = "FAILED"
 			}
 			if verdict != "OK" {
-				wrong++
+				failed++
 			}
 			if !o.on("S") && (!o.on("q") || verdict != "OK") {
 				p.print(file, ": ", verdict, "\n")
@@ -84,9 +84,9 @@ func (p *Process) checkSums(o opts, names []string) int {
 	switch {
 	case checked == 0:
 		return p.fail(1, "no properly formatted checksum lines found")
-	case wrong > 0:
+	case failed > 0:
 		if !o.on("S") {
-			p.fail(1, "WARNING: %d computed checksum did NOT match", wrong)
+			p.fail(1, "WARNING: %d computed checksum did NOT match", failed)
 		}
 		return 1
 	}
@@ -124,8 +124,8 @@ func cmp(_ context.Context, p *Process) int {
 	return 1
 }
 
-// diff tells whether files differ, with -q, or shows every line of both that
-// the other does not have in that place.
+// diff reports with -q whether files differ. Otherwise it prints the lines of
+// both files between their common beginning and end.
 func diff(_ context.Context, p *Process) int {
 	o, names, bad := p.options("qsru", "brief=q", "recursive=r")
 	if bad != 0 {
@@ -198,7 +198,7 @@ func base64Command(_ context.Context, p *Process) int {
 	}
 	return p.inputs(names, func(_ string, r io.Reader) error {
 		if o.on("d") {
-			_, err := io.Copy(p.Stdout, base64.NewDecoder(base64.StdEncoding, r)) // skips newlines
+			_, err := io.Copy(p.Stdout, base64.NewDecoder(base64.StdEncoding, r)) // ignores newlines
 			if err != nil {
 				p.fail(1, "invalid input")
 			}

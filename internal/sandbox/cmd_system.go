@@ -168,7 +168,7 @@ func date(_ context.Context, p *Process) int {
 		}
 		when = info.ModTime()
 	}
-	when = when.UTC() // the zone of every cloud machine
+	when = when.UTC() // the machine's time zone
 	format := "%a %b %e %H:%M:%S UTC %Y"
 	switch {
 	case o.on("I"):
@@ -196,7 +196,7 @@ func strftime(format string, t time.Time) (string, error) {
 			continue
 		}
 		i++
-		if format[i] == '-' && i+1 < len(format) { // %-d: without padding
+		if format[i] == '-' && i+1 < len(format) { // no padding, as in %-d
 			i++
 			text, err := strftime("%"+format[i:i+1], t)
 			if err != nil {
@@ -239,8 +239,8 @@ func strftime(format string, t time.Time) (string, error) {
 	return b.String(), nil
 }
 
-// parseDate reads "@1700000000", the usual ISO forms, "now", "today",
-// "yesterday", "tomorrow" and "3 days ago".
+// parseDate parses dates such as "@1700000000", "now", "today", "yesterday",
+// "tomorrow", "3 days ago" and the common ISO formats.
 func parseDate(text string, now time.Time) (time.Time, error) {
 	text = strings.TrimSpace(text)
 	if seconds, ok := strings.CutPrefix(text, "@"); ok {
@@ -278,7 +278,7 @@ func parseDate(text string, now time.Time) (time.Time, error) {
 			return now.Add(time.Duration(sign*n) * unit), nil
 		}
 	}
-	return time.Time{}, errors.New("unknown form of date")
+	return time.Time{}, errors.New("unsupported date format")
 }
 
 func getent(_ context.Context, p *Process) int {
@@ -297,7 +297,7 @@ func getent(_ context.Context, p *Process) int {
 			all = append(all, []string{g.line(), g.name, itoa(g.gid)})
 		}
 	default:
-		data, _ := p.FS.ReadFile("/etc/hosts") // without it no host is known
+		data, _ := p.FS.ReadFile("/etc/hosts") // a missing file has no hosts
 		for line := range strings.Lines(string(data)) {
 			all = append(all, append([]string{strings.TrimSpace(line)}, strings.Fields(line)...))
 		}

@@ -16,19 +16,19 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// tarRun is one run of tar.
+// tarRun is a run of tar.
 type tarRun struct {
-	p       *Process
-	o       opts
-	dir     string
-	status  int
-	made    []dirTimes // set last: what is put into a directory changes them
-	same    bool       // give files their owner
-	numeric bool
-	strip   int
+	p         *Process
+	o         opts
+	dir       string
+	status    int
+	dirs      []extractedDir // finished last, since extracting entries changes them
+	sameOwner bool
+	numeric   bool // use numeric owners
+	strip     int
 }
 
-type dirTimes struct {
+type extractedDir struct {
 	file string
 	h    *tar.Header
 }
@@ -44,20 +44,19 @@ func tarCommand(_ context.Context, p *Process) int {
 	if bad != 0 {
 		return bad
 	}
-	for _, no := range []string{"h", "O", "j", "M", "X", "k"} {
-		if o.on(no) {
-			return p.fail(2, "option '%s' is not supported by this machine", no)
+	for _, name := range []string{"h", "O", "j", "M", "X", "k"} {
+		if o.on(name) {
+			return p.fail(2, "option '%s' is not supported by this machine", name)
 		}
 	}
-	t := &tarRun{p: p, o: o, dir: p.Path(""), numeric: o.on("u")}
-	t.dir = p.Dir
+	t := &tarRun{p: p, o: o, dir: p.Dir, numeric: o.on("u")}
 	if dir, ok := o.value("C"); ok {
 		t.dir = p.Path(dir)
 		if info, err := p.FS.Stat(t.dir); err != nil || !info.IsDir() {
 			return p.fail(2, "%s: Cannot open: No such file or directory", dir)
 		}
 	}
-	t.same = (p.UID == 0 || o.on("s")) && !o.on("n")
+	t.sameOwner = (p.UID == 0 || o.on("s")) && !o.on("n")
 	if text, ok := o.value("S"); ok {
 		t.strip, _ = number(text)
 	}
@@ -127,12 +126,11 @@ func (t *tarRun) read(list bool, only []string) error {
 			t.status = t.p.fail(2, "%s: Cannot open: %s", h.Name, errText(err))
 		}
 	}
-	// Behind the end of the archive there is padding, which the writer waits to
-	// be rid of.
+	// Drain the padding after the end of the archive, or its writer blocks.
 	if _, err := io.Copy(io.Discard, r); err != nil { //nolint:gosec // the guest's own archive, in the guest's memory
 		return err
 	}
-	for _, dir := range slices.Backward(t.made) {
+	for _, dir := range slices.Backward(t.dirs) {
 		if err := t.finish(dir.file, dir.h); err != nil {
 			t.status = t.p.fail(2, "%s: %s", dir.h.Name, errText(err))
 		}
@@ -151,7 +149,8 @@ func wantedMember(name string, only []string) bool {
 	return len(only) == 0
 }
 
-// target is where a member goes: below the directory, whatever its name says.
+// target returns the path to extract a member to, which is always below t.dir.
+// It is empty if the member is stripped.
 func (t *tarRun) target(name string) string {
 	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
 	parts := strings.Split(clean, "/")
@@ -186,10 +185,10 @@ func (t *tarRun) extract(h *tar.Header, content io.Reader) error {
 		if err := disk.MkdirAll(file, 0o777); err != nil {
 			return err
 		}
-		t.made = append(t.made, dirTimes{file, h})
+		t.dirs = append(t.dirs, extractedDir{file, h})
 		return nil
 	case tar.TypeSymlink:
-		if err := disk.Symlink(h.Linkname, file); err != nil || !t.same {
+		if err := disk.Symlink(h.Linkname, file); err != nil || !t.sameOwner {
 			return err
 		}
 		uid, gid := t.owner(h)
@@ -210,7 +209,7 @@ func (t *tarRun) extract(h *tar.Header, content io.Reader) error {
 	return fmt.Errorf("type %q is not supported by this machine", h.Typeflag)
 }
 
-// owner is whom a member belongs to: by name if there is such a user.
+// owner returns the owner and group of a member, by name if the names exist.
 func (t *tarRun) owner(h *tar.Header) (uid, gid int) {
 	uid, gid = h.Uid, h.Gid
 	if !t.numeric {
@@ -225,7 +224,7 @@ func (t *tarRun) owner(h *tar.Header) (uid, gid int) {
 }
 
 func (t *tarRun) finish(file string, h *tar.Header) error {
-	if t.same {
+	if t.sameOwner {
 		uid, gid := t.owner(h)
 		if err := t.p.FS.Chown(file, uid, gid); err != nil {
 			return err
@@ -246,7 +245,7 @@ func (t *tarRun) finish(file string, h *tar.Header) error {
 
 func (t *tarRun) create(names []string) error {
 	if len(names) == 0 {
-		return errors.New("Cowardly refusing to create an empty archive") //nolint:staticcheck // the words of tar
+		return errors.New("Cowardly refusing to create an empty archive") //nolint:staticcheck // tar's message
 	}
 	out := t.p.Stdout
 	if name, ok := t.o.value("f"); ok && name != "-" {
@@ -265,10 +264,7 @@ func (t *tarRun) create(names []string) error {
 	archive := tar.NewWriter(out)
 	closers = append(closers, archive)
 	for _, name := range names {
-		base := name
-		if !path.IsAbs(base) {
-			base = strings.TrimRight(t.dir, "/") + "/" + name
-		}
+		base := absPath(t.dir, name)
 		err := t.p.walk(base, func(file string, info *memfs.Info) error {
 			member := strings.TrimLeft(name+strings.TrimPrefix(file, base), "/")
 			return t.add(archive, member, file, info)

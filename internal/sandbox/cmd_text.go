@@ -14,7 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// input opens a file to read; "-" and /dev/stdin are the standard input.
+// input opens a file for reading. "-" and /dev/stdin are the standard input.
 func (p *Process) input(name string) (io.ReadCloser, error) {
 	if name == "-" || name == "/dev/stdin" {
 		return io.NopCloser(p.Stdin), nil
@@ -31,7 +31,7 @@ func (p *Process) input(name string) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// inputs runs do for every file, or for the standard input when there is none.
+// inputs calls do for every file, or for the standard input if there are none.
 func (p *Process) inputs(names []string, do func(name string, r io.Reader) error) int {
 	if len(names) == 0 {
 		names = []string{"-"}
@@ -53,8 +53,8 @@ func (p *Process) inputs(names []string, do func(name string, r io.Reader) error
 	return status
 }
 
-// lines runs do for every line of r, with its newline if it has one, until do
-// returns false.
+// lines calls do for every line of r, including its newline, until do returns
+// false.
 func lines(r io.Reader, do func(line string) bool) error {
 	in := bufio.NewReader(r)
 	for {
@@ -95,7 +95,7 @@ func cat(_ context.Context, p *Process) int {
 	})
 }
 
-// counted reads -5, -n 5, -n +5, -c 5 as options.
+// countFlags parses the flags of head and tail, including a count like -5.
 func (p *Process) countFlags(extra string) (o opts, names []string, bad int) {
 	args := []string{p.Args[0]}
 	for i, arg := range p.Args[1:] {
@@ -161,7 +161,7 @@ func head(_ context.Context, p *Process) int {
 		if left == 0 {
 			return nil
 		}
-		// Byte by byte, to leave the rest to who reads next.
+		// Leave the rest of the input to the next command.
 		return lines(oneByte{r}, func(line string) bool {
 			left--
 			return p.print(line) && left > 0
@@ -198,7 +198,7 @@ func tail(ctx context.Context, p *Process) int {
 		pieces := strings.SplitAfter(string(data), "\n")
 		if unit == "c" {
 			pieces = strings.Split(string(data), "")
-			if len(pieces) != len(data) { // not text
+			if len(pieces) != len(data) { // not ASCII
 				pieces = make([]string, len(data))
 				for i := range data {
 					pieces[i] = string(data[i : i+1])
@@ -216,10 +216,10 @@ func tail(ctx context.Context, p *Process) int {
 	})
 }
 
-// tailFollow shows a file and what is added to it, until it is killed.
+// tailFollow prints a file and data appended to it, until the process is killed.
 func tailFollow(ctx context.Context, p *Process, names []string) int {
 	if len(names) != 1 {
-		return p.fail(2, "-f follows exactly one file on this machine")
+		return p.fail(2, "-f requires exactly one file on this machine")
 	}
 	f, err := p.FS.Open(p.Path(names[0]))
 	if err != nil {

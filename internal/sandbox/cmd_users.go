@@ -22,7 +22,7 @@ func appendLine(disk *memfs.FS, name, line string) error {
 	return errors.Join(err, f.Close())
 }
 
-// freeID is the first number from start on that nobody has.
+// freeID returns the first unused id starting at start.
 func freeID(start int, taken func(int) bool) int {
 	for taken(start) {
 		start++
@@ -44,7 +44,7 @@ func addGroup(disk *memfs.FS, name string, gid int, system bool) (int, error) {
 	return gid, appendLine(disk, "/etc/group", group{name: name, gid: gid}.line())
 }
 
-// addMember puts a user into groups, which must exist.
+// addMember adds a user to groups, which must exist.
 func addMember(disk *memfs.FS, name string, into []string) error {
 	all := groups(disk)
 	for _, want := range into {
@@ -63,7 +63,7 @@ func addMember(disk *memfs.FS, name string, into []string) error {
 	return disk.WriteFile("/etc/group", []byte(b.String()), 0o644)
 }
 
-// addUser makes an account, its group of the same name and its home.
+// addUser creates an account, its group of the same name and its home directory.
 func addUser(disk *memfs.FS, u user, home, system bool, groups []string) error {
 	if _, ok := lookupUser(disk, u.name); ok {
 		return errors.New("user " + quote(u.name) + " already exists")
@@ -93,7 +93,7 @@ func addUser(disk *memfs.FS, u user, home, system bool, groups []string) error {
 	if err := appendLine(disk, "/etc/passwd", u.line()); err != nil {
 		return err
 	}
-	if err := appendLine(disk, "/etc/shadow", u.name+":!:19000:0:99999:7:::"); err != nil {
+	if err := appendLine(disk, "/etc/shadow", u.shadowLine()); err != nil {
 		return err
 	}
 	if home {
@@ -174,12 +174,12 @@ func groupadd(_ context.Context, p *Process) int {
 	return 0
 }
 
-// rewriteLine replaces the line of an account in a colon-separated file by what
-// change makes of its fields.
+// rewriteLine calls change with the fields of an account's line in a
+// colon-separated file, and writes the result.
 func rewriteLine(disk *memfs.FS, file, name string, mode fs.FileMode, change func(fields []string)) error {
 	var b strings.Builder
 	for _, fields := range records(disk, file, 1) {
-		if fields[0] == name && len(fields) >= 7 { // as all lines of both files have
+		if fields[0] == name && len(fields) >= 7 { // passwd has 7, shadow 9
 			change(fields)
 		}
 		b.WriteString(strings.Join(fields, ":") + "\n")
@@ -187,8 +187,8 @@ func rewriteLine(disk *memfs.FS, file, name string, mode fs.FileMode, change fun
 	return disk.WriteFile(file, []byte(b.String()), mode)
 }
 
-// usermod changes the fields of an account, adds it to groups, locks and
-// unlocks; nothing else.
+// usermod changes the fields of an account, adds it to groups, and locks or
+// unlocks it.
 func usermod(_ context.Context, p *Process) int {
 	o, names, bad := p.options("aG:LUs:d:c:u:g:", "append=a", "groups=G:", "lock=L", "unlock=U",
 		"shell=s:", "home=d:", "comment=c:", "uid=u:", "gid=g:")
@@ -208,7 +208,7 @@ func usermod(_ context.Context, p *Process) int {
 	if err := addMember(p.FS, names[0], splitList(list)); err != nil {
 		return p.fail(6, "%s", errText(err))
 	}
-	changed := map[int]string{} // by the field of passwd(5)
+	changed := map[int]string{} // by the index of the field in passwd(5)
 	for flag, field := range map[string]int{"u": 2, "g": 3, "c": 4, "d": 5, "s": 6} {
 		value, ok := o.value(flag)
 		if !ok {
@@ -241,7 +241,8 @@ func usermod(_ context.Context, p *Process) int {
 	return 0
 }
 
-// passwd can lock and unlock; passwords are Options.Passwords.
+// passwd accepts the flags to lock and unlock without effect; passwords are set
+// in Options.Passwords.
 func passwd(_ context.Context, p *Process) int {
 	o, names, bad := p.options("ludS", "lock=l", "unlock=u", "delete=d", "status=S")
 	if bad != 0 {
@@ -261,7 +262,8 @@ func passwd(_ context.Context, p *Process) int {
 	return 0
 }
 
-// sshKeygen makes host keys, with -A, and shows fingerprints, with -l -f.
+// sshKeygen generates host keys with -A, prints fingerprints with -l -f, and
+// generates a key pair with -f.
 func sshKeygen(_ context.Context, p *Process) int {
 	o, _, bad := p.options("AlE:f:qN:t:C:b:")
 	if bad != 0 {

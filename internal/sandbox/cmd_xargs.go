@@ -82,8 +82,7 @@ func xargs(ctx context.Context, p *Process) int {
 	return status
 }
 
-// shellWords splits at white space, with quotes and backslashes as xargs has
-// them.
+// shellWords splits text at white space, with the quotes and backslashes of xargs.
 func shellWords(s string) []string {
 	var words []string
 	var b strings.Builder

@@ -88,34 +88,33 @@ func TestPower(t *testing.T) {
 		powered := make(chan sandbox.Power, 1)
 		h := boot(t, sandbox.Options{OnPower: func(p sandbox.Power) { powered <- p }})
 		if got := run(t, h, sandbox.Exec{Line: line, User: "ubuntu"}); got.status == 0 {
-			t.Errorf("%s: a user may not", line)
+			t.Errorf("%s succeeded for a user who is not root", line)
 		}
 		run(t, h, sandbox.Exec{Line: line})
 		if got := <-powered; got != want {
-			t.Errorf("%s: got %v, want %v", line, got, want)
+			t.Errorf("%s: OnPower(%v), want %v", line, got, want)
 		}
 	}
 }
 
-// TestPowerByItself lets the machine obey its guest.
-func TestPowerByItself(t *testing.T) {
+func TestPowerWithoutCallback(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := boot(t, sandbox.Options{})
 		run(t, h, sandbox.Exec{Line: "echo x >/run/volatile; reboot; sleep 1000"})
 		synctest.Wait()
 		if got := run(t, h, sandbox.Exec{Line: "ls /run/volatile"}); got.status != 2 {
-			t.Errorf("the machine did not reboot: %+v", got)
+			t.Errorf("machine did not reboot: ls got %+v", got)
 		}
 		run(t, h, sandbox.Exec{Line: "poweroff"})
 		synctest.Wait()
 		if _, err := h.Exec(t.Context(), sandbox.Exec{Line: "true"}); !errors.Is(err, sandbox.ErrClosed) {
-			t.Errorf("the machine is not off: %v", err)
+			t.Errorf("Exec after poweroff: error = %v, want ErrClosed", err)
 		}
 	})
 }
 
-func TestTimedShutdown(t *testing.T) {
+func TestScheduledShutdown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		powered := make(chan sandbox.Power, 1)
@@ -132,28 +131,28 @@ func TestTimedShutdown(t *testing.T) {
 		}
 		run(t, h, sandbox.Exec{Line: "shutdown -P +60; shutdown -c"})
 		if got := after(2 * time.Hour); got != "" {
-			t.Errorf("a cancelled shutdown happened: %s", got)
+			t.Errorf("%s after shutdown -c", got)
 		}
 		run(t, h, sandbox.Exec{Line: "shutdown -P +60"})
 		if err := h.Reboot(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := after(2 * time.Hour); got != "" {
-			t.Errorf("a shutdown outlived the reboot: %s", got)
+			t.Errorf("%s from a shutdown scheduled before the reboot", got)
 		}
 		run(t, h, sandbox.Exec{Line: "shutdown -P +60; shutdown -r +30"})
 		if got := after(29 * time.Minute); got != "" {
-			t.Errorf("the shutdown came early: %s", got)
+			t.Errorf("%s before the scheduled time", got)
 		}
 		if got := after(2 * time.Minute); got != "reboot" {
-			t.Errorf("got %q, want a reboot", got)
+			t.Errorf("power change after shutdown -r +30 = %q, want reboot", got)
 		}
 	})
 }
 
-// TestCloseEndsEverything holds by the rule of synctest that nothing may be
-// left running when the bubble ends.
-func TestCloseEndsEverything(t *testing.T) {
+// TestCloseStopsGoroutines relies on synctest, which fails if a goroutine is
+// still running when the bubble ends.
+func TestCloseStopsGoroutines(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h, c := login(t, sandbox.Options{UserData: []byte("#!/bin/sh\nsleep 100000 &\n")})
@@ -178,17 +177,17 @@ func TestCloseEndsEverything(t *testing.T) {
 		}
 		for range lines {
 			if err := <-waiting; err == nil {
-				t.Error("a command ended well on a machine that was switched off")
+				t.Error("command succeeded on a closed machine")
 			}
 		}
 		if _, err := h.Exec(t.Context(), sandbox.Exec{Line: "true"}); !errors.Is(err, sandbox.ErrClosed) {
-			t.Errorf("exec after close: got %v", err)
+			t.Errorf("Exec after Close: error = %v, want ErrClosed", err)
 		}
 		if err := h.Reboot(t.Context()); !errors.Is(err, sandbox.ErrClosed) {
-			t.Errorf("reboot after close: got %v", err)
+			t.Errorf("Reboot after Close: error = %v, want ErrClosed", err)
 		}
 		if _, err := dial(t, h, &ssh.ClientConfig{}); err == nil {
-			t.Error("a machine that is off answered")
+			t.Error("SSH connection to closed machine succeeded")
 		}
 	})
 }
@@ -203,19 +202,19 @@ func TestBackgroundOutlivesSession(t *testing.T) {
 		}
 		time.Sleep(200 * time.Second)
 		if got := run(t, h, sandbox.Exec{Line: "cat late", User: "ubuntu"}); got.out != "done\n" {
-			t.Errorf("got %+v", got)
+			t.Errorf("file written by background job: got %+v", got)
 		}
 	})
 }
 
-func TestBootIsCancelled(t *testing.T) {
+func TestBootCanceled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, err := sandbox.Boot(ctx, sandbox.Options{UserData: []byte("#!/bin/sh\nsleep 100000\n")})
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
+			t.Errorf("Boot: error = %v, want DeadlineExceeded", err)
 		}
 	})
 }
@@ -233,12 +232,12 @@ func TestCloseDuringReboot(t *testing.T) {
 			t.Error(err)
 		}
 		if err := <-rebooted; !errors.Is(err, sandbox.ErrClosed) {
-			t.Errorf("got %v", err)
+			t.Errorf("Reboot: error = %v, want ErrClosed", err)
 		}
 	})
 }
 
-func TestExecIsCancelled(t *testing.T) {
+func TestExecCanceled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := boot(t, sandbox.Options{})
@@ -246,14 +245,14 @@ func TestExecIsCancelled(t *testing.T) {
 		defer cancel()
 		status, err := h.Exec(ctx, sandbox.Exec{Line: "sleep 100000; echo no"})
 		if status != 137 || err != nil {
-			t.Errorf("got %d, %v", status, err)
+			t.Errorf("Exec = %d, %v, want status 137", status, err)
 		}
 	})
 }
 
-// TestNothingReachesTheHost tries, with every way to name a file, to read and
-// to write one of the computer that runs the test.
-func TestNothingReachesTheHost(t *testing.T) {
+// TestIsolation tries to read and write a file of the computer that runs the test
+// in all ways a script can name a file.
+func TestIsolation(t *testing.T) {
 	t.Setenv("BAKESTONE_HOST_SECRET", "host-secret")
 	dir := t.TempDir()
 	file := filepath.ToSlash(filepath.Join(dir, "secret"))
@@ -278,20 +277,20 @@ func TestNothingReachesTheHost(t *testing.T) {
 		fresh := boot(t, sandbox.Options{FS: h.FS().Clone()})
 		got := run(t, fresh, sandbox.Exec{Line: line})
 		if strings.Contains(strings.ReplaceAll(got.out+got.err, line, ""), "host-secret\n") {
-			t.Errorf("%s: the host's secret came out: %q", line, got.out+got.err)
+			t.Errorf("%s: output contains the host's secret: %q", line, got.out+got.err)
 		}
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 1 {
-		t.Errorf("the host's directory changed: %v, %v", left, err)
+		t.Errorf("entries of the host's directory = %v, %v, want only the secret", left, err)
 	}
 	got := run(t, h, sandbox.Exec{Line: "cat /etc/hostname; echo $HOME ~ $UID $$; hostname"})
 	if !strings.HasPrefix(got.out, "localhost\n/root /root 0 1") || !strings.HasSuffix(got.out, "\nlocalhost\n") {
-		t.Errorf("got %+v", got)
+		t.Errorf("host name, home, user and process id: got %+v", got)
 	}
 }
 
-// FuzzScript looks for a script that makes the machine panic or hang.
+// FuzzScript searches for scripts that make the machine panic or hang.
 func FuzzScript(f *testing.F) {
 	for _, seed := range []string{
 		"echo a | (read x; echo $x) & wait $!", "cat <<E\nx\nE", "for i in 1 2; do sed s/a/b/ <(echo a); done", "a=(1); echo ${a[0]}",

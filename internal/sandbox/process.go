@@ -133,7 +133,7 @@ func (p *Process) start(ctx context.Context, run Command) int {
 	ctx, end := p.Host.table.add(ctx, p)
 	defer end()
 	status := run(ctx, p)
-	if sig, was := signalOf(ctx); was {
+	if sig, ok := signalOf(ctx); ok {
 		return sig.status()
 	}
 	return status & 0xff

@@ -157,7 +157,7 @@ func (sh *shell) status(ctx context.Context, err error) int {
 	case errors.As(err, &exit):
 		return int(exit)
 	}
-	if sig, was := signalOf(ctx); was {
+	if sig, ok := signalOf(ctx); ok {
 		return sig.status()
 	}
 	sh.errf("%s: %v\n", sh.name, err)

@@ -11,16 +11,15 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// TestAgainstRealShell runs scripts on this computer too, in an empty
-// directory, with dash and the GNU tools, and expects the same output and
-// status.
-func TestAgainstRealShell(t *testing.T) {
+// TestMatchesRealDash compares the output and status of scripts with those of
+// dash and the GNU tools on this computer, run in an empty directory.
+func TestMatchesRealDash(t *testing.T) {
 	t.Parallel()
 	dash := testenv.Need(t, "dash")
 	for _, tool := range []string{"sed", "grep", "find", "xargs", "sort", "stat", "tar", "base64"} {
 		path := testenv.Need(t, tool)
 		if out, err := exec.CommandContext(t.Context(), path, "--version").Output(); err != nil || !strings.Contains(string(out), "GNU") {
-			t.Skipf("%s is not GNU's", tool)
+			t.Skipf("%s is not the GNU tool", tool)
 		}
 	}
 	for _, script := range []string{

@@ -9,7 +9,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
-// buffer is a bytes.Buffer that background jobs may write to.
+// buffer is a bytes.Buffer that is safe for concurrent writes by background jobs.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -62,8 +62,8 @@ type scriptCase struct {
 	script string
 	user   string
 	stdin  string
-	out    string // exact
-	err    string // contained
+	out    string // the exact output
+	err    string // a part of the error output; empty if there is none
 	status int
 }
 
@@ -91,7 +91,7 @@ func TestShell(t *testing.T) {
 		{name: "errexit", script: "set -e; false; echo no", status: 1},
 		{name: "pipe", script: "printf 'b\\na\\n' | sort | head -n 1", out: "a\n"},
 		{name: "redirect", script: "echo x >/tmp/f; echo y >>/tmp/f; cat </tmp/f; cat /tmp/nope", out: "x\ny\n", err: "No such file or directory", status: 1},
-		{name: "redirect refused", script: "echo x >/etc/f", user: "ubuntu", err: "sh: cannot create /etc/f: Permission denied", status: 1},
+		{name: "redirect without permission", script: "echo x >/etc/f", user: "ubuntu", err: "sh: cannot create /etc/f: Permission denied", status: 1},
 		{name: "here document", script: "cat <<EOF\na $((1+1))\nEOF", out: "a 2\n"},
 		{name: "glob", script: "mkdir /d; touch /d/a /d/b; cd /d; echo *", out: "a b\n"},
 		{name: "test", script: "[ -d /etc ] && [ -f /etc/passwd ] && [ ! -e /nope ] && [ -x /usr/bin/tar ] && [ -r /root ] && echo yes", out: "yes\n"},
@@ -114,12 +114,12 @@ func TestShell(t *testing.T) {
 		{name: "dash has no [[", script: "[[ a = a ]] && echo yes", err: "[[: not found", status: 127},
 		{name: "dash has no arrays", script: "a=(1 2)", err: "Syntax error", status: 2},
 		{name: "dash has no pipefail", script: "set -eo pipefail; echo no", err: "Illegal option -o pipefail", status: 2},
-		{name: "dash expands no braces", script: "echo a{b,c}", out: "a{b,c}\n"},
-		{name: "bash has them", script: `bash -euo pipefail -c 'a=(1 2); [[ a == a ]] && echo ${a[1]} {x,y}'`, out: "2 x y\n"},
+		{name: "dash has no brace expansion", script: "echo a{b,c}", out: "a{b,c}\n"},
+		{name: "bash supports these", script: `bash -euo pipefail -c 'a=(1 2); [[ a == a ]] && echo ${a[1]} {x,y}'`, out: "2 x y\n"},
 		{name: "set -E", script: `bash -c 'set -Eeuo pipefail; false | true; echo no'`, status: 1},
 		{name: "process substitution", script: `bash -c 'cat <(echo one) <(echo two)'`, out: "one\ntwo\n"},
-		{name: "process substitution by eval", script: `bash -c 'eval "cat <(echo one)"; source <(echo x=7); echo $x'`, out: "one\n7\n"},
-		{name: "output substitution is refused", script: `bash -c 'echo x > >(cat)'`, err: "not supported", status: 2},
+		{name: "process substitution in eval", script: `bash -c 'eval "cat <(echo one)"; source <(echo x=7); echo $x'`, out: "one\n7\n"},
+		{name: "output substitution", script: `bash -c 'echo x > >(cat)'`, err: "not supported", status: 2},
 		{name: "printf -v", script: `bash -c 'printf -v x "%03d\n" 7; echo "<$x>"; printf "%q %q" "a b" c'`, out: "<007\n>\n'a b' c"},
 		{name: "sh from stdin", script: "sh -s one two", stdin: "echo $1 $2\ncat\nthis is input\n", out: "one two\nthis is input\n"},
 		{name: "sh -c", script: `sh -c 'echo $0 $1' a b`, out: "a b\n"},
@@ -130,16 +130,16 @@ func TestShell(t *testing.T) {
 		{name: "exec", script: "exec echo replaced; echo no", out: "replaced\n"},
 		{name: "exec redirect", script: "exec >/log 2>&1; echo a; nope; exec cat /log >/dev/null", status: 0},
 		{name: "env", script: "A=1 env | grep ^A=; env -i B=2 env; env | grep -c BAKESTONE", out: "A=1\nB=2\n0\n", status: 1},
-		{name: "env is the login's", script: "echo $HOME $USER $SHELL; pwd", user: "ubuntu", out: "/home/ubuntu ubuntu /bin/bash\n/home/ubuntu\n"},
+		{name: "login environment", script: "echo $HOME $USER $SHELL; pwd", user: "ubuntu", out: "/home/ubuntu ubuntu /bin/bash\n/home/ubuntu\n"},
 		{name: "cd", script: "cd /usr/local && pwd && cd - && cd .. && pwd; ln -s /usr/local /l; cd /l; pwd; pwd -P; cd /nope", out: "/usr/local\n/root\n/\n/l\n/usr/local\n", err: "no such file", status: 1},
-		{name: "null", script: "echo x >/dev/null; cat /dev/null; head -c 4 /dev/zero | wc -c; head -c 8 /dev/urandom | wc -c", out: "4\n8\n"},
+		{name: "devices", script: "echo x >/dev/null; cat /dev/null; head -c 4 /dev/zero | wc -c; head -c 8 /dev/urandom | wc -c", out: "4\n8\n"},
 		{name: "dev stdin", script: "echo data | cat /dev/stdin; echo e >/dev/stderr", out: "data\n", err: "e\n"},
 		{name: "until and arithmetic", script: "i=0; until [ $i -ge 3 ]; do i=$((i+1)); done; echo $i", out: "3\n"},
 		{name: "case", script: "case ubuntu-24.04 in ubuntu*) echo u;; *) echo other;; esac", out: "u\n"},
 	})
 }
 
-func TestScripts(t *testing.T) {
+func TestExecutableFiles(t *testing.T) {
 	t.Parallel()
 	runCases(t, []scriptCase{
 		{name: "shebang", script: "printf '#!/bin/sh\\necho \"$0 $1\"\\n' >/s; chmod +x /s; /s arg", out: "/s arg\n"},
@@ -152,8 +152,8 @@ func TestScripts(t *testing.T) {
 		{name: "missing interpreter", script: "printf '#!/usr/bin/python9\\n' >/s; chmod 755 /s; /s", err: "bad interpreter", status: 127},
 		{name: "binary", script: "printf '\\177ELF\\000' >/s; chmod 755 /s; /s", err: "cannot execute binary file", status: 126},
 		{name: "in PATH", script: "printf 'echo mine' >/usr/local/bin/tar; chmod 755 /usr/local/bin/tar; tar", out: "mine\n"},
-		{name: "by link", script: "ln -s /usr/bin/hostname /usr/local/bin/name; name", out: "web-1\n"},
-		{name: "absolute", script: "/bin/echo a; /usr/bin/tar --help", out: "a\n", err: "not supported", status: 2},
+		{name: "through link", script: "ln -s /usr/bin/hostname /usr/local/bin/name; name", out: "web-1\n"},
+		{name: "absolute path", script: "/bin/echo a; /usr/bin/tar --help", out: "a\n", err: "not supported", status: 2},
 	})
 }
 
@@ -165,6 +165,6 @@ func TestNoExec(t *testing.T) {
 	}
 	got := run(t, h, sandbox.Exec{Line: "echo 'echo ran' >/tmp/s; chmod 755 /tmp/s; sh /tmp/s; /tmp/s"})
 	if got.out != "ran\n" || got.status != 126 || !strings.Contains(got.err, "Permission denied") {
-		t.Errorf("got %+v", got)
+		t.Errorf("script on noexec mount: got %+v, want it to run through sh only", got)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// listen serves h on loopback and returns the port.
+// listen serves h on a loopback port and returns it.
 func listen(t *testing.T, h *sandbox.Host) string {
 	t.Helper()
 	var config net.ListenConfig
@@ -49,7 +49,7 @@ func listen(t *testing.T, h *sandbox.Host) string {
 	return port
 }
 
-// TestOpenSSH lets the usual clients talk to the machine.
+// TestOpenSSH connects with the OpenSSH clients.
 func TestOpenSSH(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"ssh", "scp", "sftp"} {
@@ -105,6 +105,6 @@ func TestOpenSSH(t *testing.T) {
 		}
 	}
 	if data, err := os.ReadFile(filepath.Join(back, "d", "g")); err != nil || string(data) != "deep\n" {
-		t.Errorf("copied back: %q, %v", data, err)
+		t.Errorf("content of file copied back = %q, %v, want %q", data, err, "deep\n")
 	}
 }

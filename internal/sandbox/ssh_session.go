@@ -124,7 +124,7 @@ func (s *session) run(ctx context.Context, run func(context.Context) int) {
 		s.p.Stdout, s.p.Stderr = out, out
 	}
 	status := run(ctx)
-	if sig, was := signalOf(ctx); was {
+	if sig, ok := signalOf(ctx); ok {
 		_, _ = s.channel.SendRequest("exit-signal", false, ssh.Marshal(struct {
 			Signal     string
 			CoreDumped bool

@@ -20,14 +20,14 @@ import (
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
-// keyPair is a new key, with its public half as authorized_keys has it.
+// keyPair returns a new key and its line for authorized_keys.
 func keyPair(t *testing.T) (ssh.Signer, string) {
 	t.Helper()
 	signer, _ := privateKey(t)
 	return signer, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 }
 
-// privateKey is a new key, with its file.
+// privateKey returns a new key and its PEM encoding.
 func privateKey(t *testing.T) (ssh.Signer, []byte) {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -45,7 +45,7 @@ func privateKey(t *testing.T) (ssh.Signer, []byte) {
 	return signer, pem.EncodeToMemory(block)
 }
 
-// dial connects to h over a pipe in memory.
+// dial connects to h over a net.Pipe.
 func dial(t *testing.T, h *sandbox.Host, config *ssh.ClientConfig) (*ssh.Client, error) {
 	t.Helper()
 	near, far := net.Pipe()
@@ -73,7 +73,7 @@ func dial(t *testing.T, h *sandbox.Host, config *ssh.ClientConfig) (*ssh.Client,
 	return c, nil
 }
 
-// login boots a machine and connects to it as the login.
+// login boots a machine and connects to it as the default user.
 func login(t *testing.T, o sandbox.Options) (*sandbox.Host, *ssh.Client) {
 	t.Helper()
 	signer, line := keyPair(t)
@@ -111,11 +111,11 @@ func TestSSHExec(t *testing.T) {
 		t.Errorf("got output %q, want %q", got, want)
 	}
 	if got := errs.String(); got != "oops\n" {
-		t.Errorf("got errors %q", got)
+		t.Errorf("got error output %q, want %q", got, "oops\n")
 	}
 }
 
-func TestSSHShellReadsCommands(t *testing.T) {
+func TestSSHShell(t *testing.T) {
 	t.Parallel()
 	_, c := login(t, sandbox.Options{})
 	s := session(t, c)
@@ -131,7 +131,7 @@ func TestSSHShellReadsCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	line := make([]byte, 2)
-	for _, want := range []string{"a\n", "b\n"} { // each answer comes before the next command
+	for _, want := range []string{"a\n", "b\n"} { // read each output before sending the next command
 		_, _ = fmt.Fprintf(in, "x=%secho $x\n", want)
 		if _, err := io.ReadFull(out, line); err != nil || string(line) != want {
 			t.Fatalf("got %q, %v, want %q", line, err, want)
@@ -149,7 +149,7 @@ func TestSSHRequests(t *testing.T) {
 	_, c := login(t, sandbox.Options{})
 	s := session(t, c)
 	if err := s.Setenv("SECRET", "x"); err == nil {
-		t.Error("an environment that sshd does not accept was accepted")
+		t.Error("Setenv(SECRET) succeeded, want refusal as by sshd")
 	}
 	if err := s.Setenv("LC_ALL", "C"); err != nil {
 		t.Error(err)
@@ -159,10 +159,10 @@ func TestSSHRequests(t *testing.T) {
 	}
 	out, err := s.Output("echo $LC_ALL $TERM; echo err >&2; [ -t 0 ] && echo tty")
 	if want := "C xterm\r\nerr\r\ntty\r\n"; err != nil || string(out) != want {
-		t.Errorf("got %q, %v, want %q", out, err, want)
+		t.Errorf("output on terminal = %q, %v, want %q", out, err, want)
 	}
 	if ok, _, err := c.SendRequest("keepalive@openssh.com", true, nil); ok || err != nil {
-		t.Errorf("keepalive: got %v, %v, want an answer, and as from sshd the negative one", ok, err)
+		t.Errorf("keepalive = %v, %v, want false, nil as from sshd", ok, err)
 	}
 }
 
@@ -173,7 +173,7 @@ func TestSSHSignals(t *testing.T) {
 			t.Parallel()
 			_, c := login(t, sandbox.Options{})
 			s := session(t, c)
-			if _, err := s.StdinPipe(); err != nil { // stays open
+			if _, err := s.StdinPipe(); err != nil { // never closed
 				t.Fatal(err)
 			}
 			if err := s.Start(line); err != nil {
@@ -190,7 +190,7 @@ func TestSSHSignals(t *testing.T) {
 	}
 }
 
-func TestSSHCloseKills(t *testing.T) {
+func TestSSHSessionCloseKillsCommand(t *testing.T) {
 	t.Parallel()
 	started, killed := make(chan struct{}), make(chan struct{})
 	_, c := login(t, sandbox.Options{Commands: map[string]sandbox.Command{
@@ -205,12 +205,12 @@ func TestSSHCloseKills(t *testing.T) {
 	if err := s.Start("serve"); err != nil {
 		t.Fatal(err)
 	}
-	<-started // closed any sooner, the session may end before the command begins
+	<-started // otherwise the session may end before the command starts
 	_ = s.Close()
 	<-killed
 }
 
-func TestSSHManySessions(t *testing.T) {
+func TestSSHConcurrentSessions(t *testing.T) {
 	t.Parallel()
 	_, c := login(t, sandbox.Options{})
 	errs := make(chan error)
@@ -223,7 +223,7 @@ func TestSSHManySessions(t *testing.T) {
 			}
 			out, err := s.Output(fmt.Sprintf("echo %d >f%d; cat f%d", i, i, i))
 			if err == nil && string(out) != fmt.Sprintln(i) {
-				err = fmt.Errorf("got %q", out)
+				err = fmt.Errorf("output of session %d = %q", i, out)
 			}
 			errs <- err
 		}()
@@ -258,7 +258,7 @@ func TestSSHAuthentication(t *testing.T) {
 		{"key", "ubuntu", ssh.PublicKeys(signer), true},
 		{"unknown key", "ubuntu", ssh.PublicKeys(other), false},
 		{"key of another user", "root", ssh.PublicKeys(signer), false},
-		{"no such user", "nobody-here", ssh.PublicKeys(signer), false},
+		{"unknown user", "stranger", ssh.PublicKeys(signer), false},
 		{"password", "ubuntu", ssh.Password("hunter2"), true},
 		{"wrong password", "ubuntu", ssh.Password("hunter3"), false},
 		{"keyboard-interactive", "ubuntu", interactive("hunter2"), true},
@@ -266,16 +266,16 @@ func TestSSHAuthentication(t *testing.T) {
 	} {
 		client, err := dial(t, h, &ssh.ClientConfig{User: c.user, Auth: []ssh.AuthMethod{c.auth}})
 		if (err == nil) != c.ok {
-			t.Errorf("%s: got error %v", c.name, err)
+			t.Errorf("%s: login error = %v, want success %v", c.name, err, c.ok)
 		}
 		if err == nil {
 			_ = client.Close()
 		}
 	}
-	// A script that changes the file changes who may come in.
+	// The server reads the file at each login.
 	run(t, h, sandbox.Exec{Line: "echo '" + otherLine + "' >.ssh/authorized_keys", User: "ubuntu"})
 	if _, err := dial(t, h, &ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}}); err == nil {
-		t.Error("a removed key was accepted")
+		t.Error("login with a removed key succeeded")
 	}
 	if _, err := dial(t, h, &ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(other)}}); err != nil {
 		t.Error(err)
@@ -296,15 +296,15 @@ func TestSSHHostKeyFromUserData(t *testing.T) {
 		t.Error(err)
 	}
 	if got := h.Console(); !strings.Contains(got, ssh.FingerprintSHA256(want)) {
-		t.Errorf("the console lacks the fingerprint:\n%s", got)
+		t.Errorf("Console() lacks the host key fingerprint:\n%s", got)
 	}
 }
 
 func TestSSHForward(t *testing.T) {
 	t.Parallel()
-	asked := make(chan string, 1)
+	dialed := make(chan string, 1)
 	_, c := login(t, sandbox.Options{Dial: func(_ context.Context, _, address string) (net.Conn, error) {
-		asked <- address
+		dialed <- address
 		near, far := net.Pipe()
 		go func() {
 			_, _ = io.WriteString(far, "behind")
@@ -317,18 +317,21 @@ func TestSSHForward(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := io.ReadAll(conn)
-	if err != nil || string(got) != "behind" || <-asked != "10.0.0.5:22" {
-		t.Errorf("got %q, %v", got, err)
+	if err != nil || string(got) != "behind" {
+		t.Errorf("data from forwarded connection = %q, %v, want %q", got, err, "behind")
+	}
+	if got, want := <-dialed, "10.0.0.5:22"; got != want {
+		t.Errorf("dialed %s, want %s", got, want)
 	}
 	_ = conn.Close()
 	_, c = login(t, sandbox.Options{})
 	if _, err := c.Dial("tcp", "10.0.0.5:22"); err == nil {
-		t.Error("a machine without Dial forwarded")
+		t.Error("forwarding without Options.Dial succeeded")
 	}
 }
 
-// TestBubble runs a machine on the clock of a synctest bubble.
-func TestBubble(t *testing.T) {
+// TestSynctest runs commands that sleep on the clock of a synctest bubble.
+func TestSynctest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		powered := make(chan sandbox.Power, 1)
@@ -344,13 +347,13 @@ func TestBubble(t *testing.T) {
 			}
 		}
 		if got, want := time.Since(start), 3600*time.Second+5*60*time.Second; got < want || got > want+time.Minute {
-			t.Errorf("the commands took %v, want %v", got, want)
+			t.Errorf("commands took %v, want %v", got, want)
 		}
 		if p := <-powered; p != sandbox.PowerOff {
-			t.Errorf("got %v", p)
+			t.Errorf("OnPower(%v), want power off", p)
 		}
 		if got, want := time.Since(start), 3600*time.Second+15*60*time.Second; got < want || got > want+time.Minute {
-			t.Errorf("the shutdown came after %v, want %v", got, want)
+			t.Errorf("shutdown after %v, want %v", got, want)
 		}
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"strings"
 )
 
@@ -15,9 +14,6 @@ type Exec struct {
 
 	// User is the user to run it as. Empty means root.
 	User string
-
-	// Env is added to the login environment.
-	Env map[string]string
 
 	// Stdin is the command's standard input. If nil, it is empty.
 	Stdin io.Reader
@@ -47,7 +43,6 @@ func (h *Host) Exec(ctx context.Context, e Exec) (int, error) {
 		return 0, fmt.Errorf("exec: user %q not found", e.User)
 	}
 	p := h.process(u)
-	maps.Copy(p.Env, e.Env)
 	p.Stdin, p.Stdout, p.Stderr = e.Stdin, e.Stdout, e.Stderr
 	if p.Stdin == nil {
 		p.Stdin = strings.NewReader("")

@@ -125,8 +125,8 @@ func (p *Process) powerNow(ctx context.Context, kind Power) int {
 	return 0
 }
 
-// systemctl supports only the verbs for the machine's power. Tests that need
-// services register their own command.
+// systemctl supports only the verbs for the machine's power. For services,
+// register a command in Options.Commands.
 func systemctl(ctx context.Context, p *Process) int {
 	verbs := p.Args[1:]
 	for len(verbs) > 0 && strings.HasPrefix(verbs[0], "--") {

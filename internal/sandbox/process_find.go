@@ -67,7 +67,7 @@ func (p *Process) which(name string) (string, *startError) {
 		switch {
 		case err != nil:
 			if _, ok := p.function(file); ok && !strings.HasSuffix(path.Dir(file), "/sbin") {
-				return file, nil // Go commands are found in /usr/bin; /usr/sbin/name works but is not searched
+				return file, nil // in /usr/sbin, Go commands run only by their full path
 			}
 		case info.IsDir():
 		case p.FS.Access(file, memfs.Execute) == nil:

@@ -40,7 +40,7 @@ func (o opts) values(name string) []string {
 	return all
 }
 
-// last returns the one of the one-letter names given last, or "".
+// last returns which of the one-letter names was given last, or "" if none was.
 func (o opts) last(names string) string {
 	for _, g := range slices.Backward(o.given) {
 		if strings.Contains(names, g.name) {

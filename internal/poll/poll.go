@@ -1,10 +1,9 @@
 // Package poll lets any number of waits share one request per interval.
 //
-// A Poller belongs to one kind of thing in one place, such as the instances of
-// a region. Whoever waits first does the asking for all; when he is done, one
-// of those still waiting takes over. So nothing runs while nobody waits, there
-// is no goroutine to stop, and the number of requests does not depend on the
-// number of waits.
+// A [Poller] watches the resources of one kind in one region or account, such
+// as the instances of a region. The first waiter polls on behalf of all; when it
+// leaves, another takes over. There is no background goroutine to stop, and the
+// number of requests does not depend on the number of waits.
 package poll
 
 import (
@@ -18,85 +17,86 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// A Poller asks for the state of things of type T by their ids.
+// A Poller polls the state T of resources identified by their ids.
 type Poller[T any] struct {
-	// Fetch returns the state of those of the ids that exist. Others are left
-	// out: an unknown id must not spoil the answer for the rest.
+	// Fetch returns the states of the resources that exist. It omits unknown ids
+	// rather than failing, so that one does not fail the request for the rest.
 	Fetch func(ctx context.Context, ids []string) (map[string]T, error)
 
-	// Clock is the time to live by.
+	// Clock tells time and sleeps.
 	Clock clock.Clock
 
 	// Interval is the time between two requests.
 	Interval time.Duration
 
-	// Gap is the least time between two requests when a new wait begins and does
-	// not want to wait for the interval to pass. It is for crowds: with fewer
-	// than 50 waits it is as much shorter. Where new waits begin all the time,
-	// most of them wait for the interval: then requests do not grow with them.
+	// Gap is the minimum time between two requests when a new wait requests one
+	// before the interval has passed. It applies in full from 50 concurrent waits
+	// on and is proportionally shorter with fewer. The rate of such early requests
+	// is limited: when new waits keep arriving, most wait for the interval.
 	Gap time.Duration
 
-	mu      sync.Mutex
-	waits   map[*wait[T]]bool
-	leader  *wait[T]
-	asked   time.Time          // when the last request began
-	early   float64            // how many futile requests more may come before their interval has passed
-	hurry   context.CancelFunc // ends the leader's sleep
-	failing int                // requests that failed, one after the other
+	mu       sync.Mutex
+	waits    map[*wait[T]]bool
+	leader   *wait[T]
+	last     time.Time          // when the last request began
+	early    float64            // tokens left for early requests
+	wake     context.CancelFunc // ends the leader's sleep
+	failures int                // consecutive failed requests
 }
 
-// crowd is how many waits make new ones keep the whole Gap.
-const crowd = 50
+// fullGap is the number of waits from which the whole Gap applies.
+const fullGap = 50
 
-// Early requests that found nothing ready are a token bucket: so many at once,
-// and so many for each interval that passes. Those that do are free: things
-// become ready at once there.
+// Early requests that complete no new wait take a token from a bucket with this
+// burst and refill. Those that do complete one are free: resources that become
+// ready immediately are not worth waiting an interval for.
 const (
 	earlyBurst       = 5
 	earlyPerInterval = 0.4
 )
 
-// mostFailures is how many requests in a row may fail before the waits do. The
-// requests are retried underneath already; this outlasts an outage of a minute.
-const mostFailures = 5
+// maxFailures is the number of consecutive failed requests after which all
+// waits fail. The requests are already retried; this outlasts an outage of a
+// minute.
+const maxFailures = 5
 
 type wait[T any] struct {
-	id    string
-	from  time.Time // after its first look it needs no other before this
-	ready func(state T, found bool) (bool, error)
-	ended chan error    // buffered: the answer
-	lead  chan struct{} // buffered: it is this wait's turn to ask
-	asked bool          // at least one request was about it
+	id      string
+	from    time.Time // no request is due before this, except the first
+	ready   func(state T, found bool) (bool, error)
+	done    chan error    // buffered: receives the result
+	lead    chan struct{} // buffered: receives when this wait becomes the leader
+	fetched bool          // at least one request has included id
 }
 
-// Wait returns when ready says true or an error for the state of id, or ctx
-// ends. Ready is called with found false while the thing is not to be seen; it
-// must return quickly. A state is looked at once at least.
+// Wait waits until ready returns true or an error for the state of id, or ctx
+// ends. It calls ready at least once, with found false as long as the resource
+// is not visible. Ready must return quickly.
 func (p *Poller[T]) Wait(ctx context.Context, id string, ready func(state T, found bool) (bool, error)) error {
 	return p.WaitQuiet(ctx, id, 0, ready)
 }
 
-// WaitQuiet is Wait for what surely takes longer than quiet, unless it is ready
-// at once: after its first look it asks for no other before that time. It still
-// learns from the looks of others.
+// WaitQuiet is like Wait, but after the first request makes no other until the
+// quiet period has passed, unless another wait causes one. It suits resources
+// that are either ready immediately or not before that time.
 func (p *Poller[T]) WaitQuiet(ctx context.Context, id string, quiet time.Duration, ready func(state T, found bool) (bool, error)) error {
 	w := &wait[T]{
 		id: id, from: p.Clock.Now().Add(quiet), ready: ready,
-		ended: make(chan error, 1), lead: make(chan struct{}, 1),
+		done: make(chan error, 1), lead: make(chan struct{}, 1),
 	}
 	p.join(w)
 	defer p.leave(w)
 	for {
 		select {
-		case err := <-w.ended:
+		case err := <-w.done:
 			return err
 		default:
 		}
 		select {
-		case err := <-w.ended:
+		case err := <-w.done:
 			return err
 		case <-w.lead:
-			if err := p.round(ctx, w); err != nil {
+			if err := p.poll(ctx, w); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -115,12 +115,12 @@ func (p *Poller[T]) join(w *wait[T]) {
 	if p.leader == nil {
 		p.leader = w
 		w.lead <- struct{}{}
-	} else if p.hurry != nil {
-		p.hurry()
+	} else if p.wake != nil {
+		p.wake()
 	}
 }
 
-// leave removes w and, if it did the asking, hands that on.
+// leave removes w. If it was the leader, another wait becomes it.
 func (p *Poller[T]) leave(w *wait[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -136,37 +136,37 @@ func (p *Poller[T]) leave(w *wait[T]) {
 	}
 }
 
-// round waits for its time, asks once and tells everybody. It then keeps the
-// lead unless w itself has its answer.
-func (p *Poller[T]) round(ctx context.Context, w *wait[T]) error {
-	if err := p.pause(ctx); err != nil {
+// poll waits until a request is due, makes it and delivers its result to all
+// waits. The leader w keeps the lead unless it is done.
+func (p *Poller[T]) poll(ctx context.Context, w *wait[T]) error {
+	if err := p.sleep(ctx); err != nil {
 		return err
 	}
 	p.mu.Lock()
-	early := p.asks(p.Clock.Now())
-	asking := slices.Collect(maps.Keys(p.waits))
+	early := p.beginRequest(p.Clock.Now())
+	waits := slices.Collect(maps.Keys(p.waits))
 	ids := map[string]bool{}
 	var fresh []*wait[T]
-	for _, w := range asking {
-		if !w.asked {
+	for _, w := range waits {
+		if !w.fetched {
 			fresh = append(fresh, w)
 		}
-		ids[w.id], w.asked = true, true
+		ids[w.id], w.fetched = true, true
 	}
 	p.mu.Unlock()
 
 	states, err := p.Fetch(ctx, slices.Sorted(maps.Keys(ids)))
 	if ctx.Err() != nil {
-		return context.Cause(ctx) // only this wait ends; the next one asks again
+		return context.Cause(ctx) // only this wait ends; the next leader repeats the request
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.failing++
+	p.failures++
 	if err == nil {
-		p.failing = 0
+		p.failures = 0
 	}
-	for _, w := range asking {
-		p.tell(w, states, err)
+	for _, w := range waits {
+		p.deliver(w, states, err)
 	}
 	if early && !slices.ContainsFunc(fresh, func(w *wait[T]) bool { return !p.waits[w] }) {
 		p.early--
@@ -177,14 +177,14 @@ func (p *Poller[T]) round(ctx context.Context, w *wait[T]) error {
 	return nil
 }
 
-// tell gives w its answer, if there is one. P.mu is held.
-func (p *Poller[T]) tell(w *wait[T], states map[string]T, err error) {
+// deliver ends w if the result of a request completes it. The caller holds p.mu.
+func (p *Poller[T]) deliver(w *wait[T], states map[string]T, err error) {
 	if !p.waits[w] {
 		return
 	}
 	if err != nil {
-		if p.failing >= mostFailures {
-			p.end(w, fmt.Errorf("asking for its state failed %d times: %w", p.failing, err))
+		if p.failures >= maxFailures {
+			p.end(w, fmt.Errorf("poll state: %d consecutive failures: %w", p.failures, err))
 		}
 		return
 	}
@@ -196,22 +196,21 @@ func (p *Poller[T]) tell(w *wait[T], states map[string]T, err error) {
 
 func (p *Poller[T]) end(w *wait[T], err error) {
 	delete(p.waits, w)
-	w.ended <- err
+	w.done <- err
 }
 
-// pause waits until the next request is due: an interval after the last one,
-// or only the gap if there is a wait that has not seen an answer yet.
-func (p *Poller[T]) pause(ctx context.Context) error {
+// sleep waits until the next request is due.
+func (p *Poller[T]) sleep(ctx context.Context) error {
 	for {
 		p.mu.Lock()
 		left := p.due().Sub(p.Clock.Now())
-		sleep, hurry := context.WithCancel(ctx)
-		p.hurry = hurry
+		wakeable, wake := context.WithCancel(ctx)
+		p.wake = wake
 		p.mu.Unlock()
 		if left > 0 {
-			_ = p.Clock.Sleep(sleep, left) // an end by hurry is no error, one by ctx shows below
+			_ = p.Clock.Sleep(wakeable, left) // being woken is not an error; ctx is checked below
 		}
-		hurry()
+		wake()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -221,37 +220,39 @@ func (p *Poller[T]) pause(ctx context.Context) error {
 	}
 }
 
-// asks notes that a request begins, and tells whether it comes before its
-// interval has passed. P.mu is held.
-func (p *Poller[T]) asks(now time.Time) (early bool) {
-	if p.asked.IsZero() {
-		p.asked, p.early = now, earlyBurst
+// beginRequest records that a request begins and reports whether the interval
+// since the last one has not yet passed. The caller holds p.mu.
+func (p *Poller[T]) beginRequest(now time.Time) (early bool) {
+	if p.last.IsZero() {
+		p.last, p.early = now, earlyBurst
 		return false
 	}
-	passed := now.Sub(p.asked)
-	p.asked = now
+	passed := now.Sub(p.last)
+	p.last = now
 	p.early = min(earlyBurst, p.early+earlyPerInterval*float64(passed)/float64(p.Interval))
 	return passed < p.Interval
 }
 
-// due is when to ask again. P.mu is held.
+// due returns when the next request is due: an interval after the last one, or
+// only the gap if there is a new wait and a token for an early request. The
+// caller holds p.mu.
 func (p *Poller[T]) due() time.Time {
-	if p.asked.IsZero() {
-		return p.asked
+	if p.last.IsZero() {
+		return p.last
 	}
 	var first time.Time
 	for w := range p.waits {
-		if !w.asked && p.early >= 1 {
-			return p.asked.Add(min(p.Gap, time.Duration(len(p.waits))*p.Gap/crowd))
+		if !w.fetched && p.early >= 1 {
+			return p.last.Add(min(p.Gap, time.Duration(len(p.waits))*p.Gap/fullGap))
 		}
-		if !w.asked {
-			return p.asked.Add(p.Interval)
+		if !w.fetched {
+			return p.last.Add(p.Interval)
 		}
 		if first.IsZero() || w.from.Before(first) {
 			first = w.from
 		}
 	}
-	if next := p.asked.Add(p.Interval); next.After(first) {
+	if next := p.last.Add(p.Interval); next.After(first) {
 		return next
 	}
 	return first

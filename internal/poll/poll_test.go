@@ -13,31 +13,31 @@ import (
 	"github.com/bakestone-go/bakestone/internal/poll"
 )
 
-// world is a set of things that become ready at their time.
-type world struct {
+// resources become ready at set times and count the requests for their states.
+type resources struct {
 	mu    sync.Mutex
 	start time.Time
-	ready map[string]time.Duration
+	ready map[string]time.Duration // by id, since start
 	calls int
-	err   error
+	err   error // of each request
 }
 
-func (w *world) poller() *poll.Poller[bool] {
-	w.start = time.Now()
-	return &poll.Poller[bool]{Clock: clock.System(), Interval: 2 * time.Second, Gap: 100 * time.Millisecond, Fetch: w.fetch}
+func (r *resources) poller() *poll.Poller[bool] {
+	r.start = time.Now()
+	return &poll.Poller[bool]{Clock: clock.System(), Interval: 2 * time.Second, Gap: 100 * time.Millisecond, Fetch: r.fetch}
 }
 
-func (w *world) fetch(_ context.Context, ids []string) (map[string]bool, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.calls++
-	if w.err != nil {
-		return nil, w.err
+func (r *resources) fetch(_ context.Context, ids []string) (map[string]bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls++
+	if r.err != nil {
+		return nil, r.err
 	}
 	states := map[string]bool{}
 	for _, id := range ids {
-		if at, ok := w.ready[id]; ok {
-			states[id] = time.Since(w.start) >= at
+		if at, ok := r.ready[id]; ok {
+			states[id] = time.Since(r.start) >= at
 		}
 	}
 	return states, nil
@@ -45,42 +45,42 @@ func (w *world) fetch(_ context.Context, ids []string) (map[string]bool, error) 
 
 func isReady(ready, found bool) (bool, error) { return found && ready, nil }
 
-func TestManyWaitsShareRequests(t *testing.T) {
+func TestWaitsShareRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{ready: map[string]time.Duration{}}
-		p := w.poller()
+		r := &resources{ready: map[string]time.Duration{}}
+		p := r.poller()
 		for i := range 500 {
-			w.ready[fmt.Sprint(i)] = time.Duration(i%60) * time.Second
+			r.ready[fmt.Sprint(i)] = time.Duration(i%60) * time.Second
 		}
 		var waiting sync.WaitGroup
 		for i := range 500 {
 			id := fmt.Sprint(i)
 			waiting.Go(func() {
 				if err := p.Wait(t.Context(), id, isReady); err != nil {
-					t.Errorf("wait for %s: %v", id, err)
+					t.Errorf("Wait(%s): %v", id, err)
 				}
-				late := time.Since(w.start) - time.Duration(i%60)*time.Second
+				late := time.Since(r.start) - time.Duration(i%60)*time.Second
 				if late > 2*time.Second+200*time.Millisecond {
-					t.Errorf("%s noticed %v late", id, late)
+					t.Errorf("Wait(%s) returned %v after it was ready, want at most 2.2s", id, late)
 				}
 			})
 		}
 		waiting.Wait()
-		if w.calls > 33 {
-			t.Errorf("%d requests for one minute at 2 s, want at most 33", w.calls)
+		if r.calls > 33 {
+			t.Errorf("%d requests in one minute at an interval of 2s, want at most 33", r.calls)
 		}
 	})
 }
 
-func TestNewWaitAsksSoon(t *testing.T) {
+func TestNewWaitRequestsEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{ready: map[string]time.Duration{"slow": time.Hour, "fast": 0}}
-		p := w.poller()
+		r := &resources{ready: map[string]time.Duration{"slow": time.Hour, "fast": 0}}
+		p := r.poller()
 		ctx, cancel := context.WithCancel(t.Context())
 		var waiting sync.WaitGroup
 		waiting.Go(func() {
 			if err := p.Wait(ctx, "slow", isReady); !errors.Is(err, context.Canceled) {
-				t.Errorf("slow: %v, want its cancellation", err)
+				t.Errorf("Wait(slow) = %v, want context.Canceled", err)
 			}
 		})
 		time.Sleep(time.Second)
@@ -89,50 +89,50 @@ func TestNewWaitAsksSoon(t *testing.T) {
 			t.Fatal(err)
 		}
 		if took := time.Since(from); took > 100*time.Millisecond {
-			t.Errorf("the new wait took %v, want the gap at most", took)
+			t.Errorf("Wait(fast) took %v, want at most the gap of 100ms", took)
 		}
 		cancel()
 		waiting.Wait()
 	})
 }
 
-// TestNewWaitsDoNotAddUp begins two waits a second for some minutes: the
-// requests of a minute stay those of its intervals, and a few.
-func TestNewWaitsDoNotAddUp(t *testing.T) {
+// Two new waits a second for some minutes cause few requests beyond those of
+// the intervals.
+func TestEarlyRequestsLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{ready: map[string]time.Duration{}}
-		p := w.poller()
+		r := &resources{ready: map[string]time.Duration{}}
+		p := r.poller()
 		const waits, minutes = 480, 4
 		var waiting sync.WaitGroup
-		began := func(i int) time.Duration { return time.Duration(i) * time.Second / 2 }
+		begin := func(i int) time.Duration { return time.Duration(i) * time.Second / 2 }
 		for i := range waits {
-			w.ready[fmt.Sprint(i)] = began(i) + time.Duration(i%10)*time.Second
+			r.ready[fmt.Sprint(i)] = begin(i) + time.Duration(i%10)*time.Second
 		}
 		for i := range waits {
-			id, begin := fmt.Sprint(i), began(i)
+			id := fmt.Sprint(i)
 			waiting.Go(func() {
-				time.Sleep(begin)
+				time.Sleep(begin(i))
 				if err := p.Wait(t.Context(), id, isReady); err != nil {
-					t.Errorf("wait for %s: %v", id, err)
+					t.Errorf("Wait(%s): %v", id, err)
 				}
-				if late := time.Since(w.start) - w.ready[id]; late > 2*time.Second+100*time.Millisecond {
-					t.Errorf("%s noticed %v late", id, late)
+				if late := time.Since(r.start) - r.ready[id]; late > 2*time.Second+100*time.Millisecond {
+					t.Errorf("Wait(%s) returned %v after it was ready, want at most 2.1s", id, late)
 				}
 			})
 		}
 		waiting.Wait()
-		if most := 45 * minutes; w.calls > most {
-			t.Errorf("%d requests in %d minutes, want %d at most", w.calls, minutes, most)
+		if limit := 45 * minutes; r.calls > limit {
+			t.Errorf("%d requests in %d minutes, want at most %d", r.calls, minutes, limit)
 		}
 	})
 }
 
-// TestReadyAtOnce begins one wait after the other where nothing takes time, but
-// one wait never ends: nobody waits for the interval.
-func TestReadyAtOnce(t *testing.T) {
+// Waits for resources that are ready immediately do not wait for the interval,
+// even while another wait keeps the lead.
+func TestReadyImmediately(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{ready: map[string]time.Duration{"a": 0, "never": 1 << 62}}
-		p := w.poller()
+		r := &resources{ready: map[string]time.Duration{"a": 0, "never": 1 << 62}}
+		p := r.poller()
 		ctx, cancel := context.WithCancel(t.Context())
 		var waiting sync.WaitGroup
 		waiting.Go(func() { _ = p.Wait(ctx, "never", isReady) })
@@ -141,16 +141,15 @@ func TestReadyAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if took := time.Since(w.start); took > time.Second {
-			t.Errorf("100 waits took %v", took)
+		if took := time.Since(r.start); took > time.Second {
+			t.Errorf("100 waits took %v, want at most 1s", took)
 		}
 		cancel()
 		waiting.Wait()
 	})
 }
 
-// TestQuietWaits counts the requests of waits that surely take some time.
-func TestQuietWaits(t *testing.T) {
+func TestWaitQuiet(t *testing.T) {
 	tests := []struct {
 		name  string
 		ready time.Duration
@@ -158,41 +157,40 @@ func TestQuietWaits(t *testing.T) {
 		calls int
 		took  time.Duration
 	}{
-		{"ready at once", 0, 15 * time.Second, 1, 0},
-		{"ready while quiet", 5 * time.Second, 15 * time.Second, 2, 15 * time.Second},
-		{"ready afterwards", 20 * time.Second, 15 * time.Second, 5, 21 * time.Second},
-		{"quiet for less than the interval", 3 * time.Second, time.Second, 3, 4 * time.Second},
+		{"ready immediately", 0, 15 * time.Second, 1, 0},
+		{"ready within the quiet period", 5 * time.Second, 15 * time.Second, 2, 15 * time.Second},
+		{"ready after the quiet period", 20 * time.Second, 15 * time.Second, 5, 21 * time.Second},
+		{"quiet period shorter than the interval", 3 * time.Second, time.Second, 3, 4 * time.Second},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := &world{ready: map[string]time.Duration{"a": test.ready}}
-				p := w.poller()
+				r := &resources{ready: map[string]time.Duration{"a": test.ready}}
+				p := r.poller()
 				if err := p.WaitQuiet(t.Context(), "a", test.quiet, isReady); err != nil {
 					t.Fatal(err)
 				}
-				if took := time.Since(w.start); took != test.took || w.calls != test.calls {
-					t.Errorf("%d requests in %v, want %d in %v", w.calls, took, test.calls, test.took)
+				if took := time.Since(r.start); took != test.took || r.calls != test.calls {
+					t.Errorf("WaitQuiet made %d requests in %v, want %d in %v", r.calls, took, test.calls, test.took)
 				}
 			})
 		})
 	}
 }
 
-// TestQuietWaitsDoNotSilenceOthers: one that is not quiet is looked at as ever,
-// and the quiet one learns from that.
-func TestQuietWaitsDoNotSilenceOthers(t *testing.T) {
+// A quiet wait does not delay other waits and shares their requests.
+func TestWaitQuietBesideWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{ready: map[string]time.Duration{"loud": 7 * time.Second, "quiet": 3 * time.Second}}
-		p := w.poller()
+		r := &resources{ready: map[string]time.Duration{"loud": 7 * time.Second, "quiet": 3 * time.Second}}
+		p := r.poller()
 		var waiting sync.WaitGroup
 		for id, quiet := range map[string]time.Duration{"loud": 0, "quiet": time.Hour} {
 			waiting.Go(func() {
 				if err := p.WaitQuiet(t.Context(), id, quiet, isReady); err != nil {
-					t.Errorf("%s: %v", id, err)
+					t.Errorf("WaitQuiet(%s): %v", id, err)
 				}
-				if late := time.Since(w.start) - w.ready[id]; late > 2*time.Second+100*time.Millisecond {
-					t.Errorf("%s noticed %v late", id, late)
+				if late := time.Since(r.start) - r.ready[id]; late > 2*time.Second+100*time.Millisecond {
+					t.Errorf("WaitQuiet(%s) returned %v after it was ready, want at most 2.1s", id, late)
 				}
 			})
 		}
@@ -200,20 +198,20 @@ func TestQuietWaitsDoNotSilenceOthers(t *testing.T) {
 	})
 }
 
-func TestLeaderHandsOn(t *testing.T) {
+func TestNewLeaderAfterCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{ready: map[string]time.Duration{"a": time.Hour, "b": 10 * time.Second}}
-		p := w.poller()
+		r := &resources{ready: map[string]time.Duration{"a": time.Hour, "b": 10 * time.Second}}
+		p := r.poller()
 		ctx, cancel := context.WithCancel(t.Context())
 		var waiting sync.WaitGroup
 		waiting.Go(func() { _ = p.Wait(ctx, "a", isReady) })
 		synctest.Wait()
 		waiting.Go(func() {
 			if err := p.Wait(t.Context(), "b", isReady); err != nil {
-				t.Errorf("b: %v", err)
+				t.Errorf("Wait(b): %v", err)
 			}
-			if took := time.Since(w.start); took > 12*time.Second {
-				t.Errorf("b took %v, want about 10 s", took)
+			if took := time.Since(r.start); took > 12*time.Second {
+				t.Errorf("Wait(b) took %v, want at most 12s", took)
 			}
 		})
 		time.Sleep(5 * time.Second)
@@ -222,23 +220,23 @@ func TestLeaderHandsOn(t *testing.T) {
 	})
 }
 
-func TestFailures(t *testing.T) {
+func TestFailedRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		planted := errors.New("planted")
-		w := &world{ready: map[string]time.Duration{"a": 0}, err: planted}
-		p := w.poller()
-		if err := p.Wait(t.Context(), "a", isReady); !errors.Is(err, planted) {
-			t.Errorf("error %v, want the planted one", err)
+		errInjected := errors.New("injected")
+		r := &resources{ready: map[string]time.Duration{"a": 0}, err: errInjected}
+		p := r.poller()
+		if err := p.Wait(t.Context(), "a", isReady); !errors.Is(err, errInjected) {
+			t.Errorf("Wait with failing requests = %v, want %v", err, errInjected)
 		}
-		if w.calls != 5 {
-			t.Errorf("%d requests, want 5 before it gives up", w.calls)
+		if r.calls != 5 {
+			t.Errorf("Wait made %d requests, want 5 before it fails", r.calls)
 		}
-		w.err = nil
+		r.err = nil
 		if err := p.Wait(t.Context(), "a", isReady); err != nil {
-			t.Errorf("after the outage: %v", err)
+			t.Errorf("Wait after the outage: %v", err)
 		}
-		if err := p.Wait(t.Context(), "a", func(bool, bool) (bool, error) { return false, planted }); !errors.Is(err, planted) {
-			t.Errorf("error %v, want that of ready", err)
+		if err := p.Wait(t.Context(), "a", func(bool, bool) (bool, error) { return false, errInjected }); !errors.Is(err, errInjected) {
+			t.Errorf("Wait = %v, want ready's error %v", err, errInjected)
 		}
 	})
 }

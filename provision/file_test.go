@@ -147,7 +147,7 @@ func TestDirValidate(t *testing.T) {
 		"missing in FS":   {provision.Dir{Source: "x", FS: fstest.MapFS{}, Dest: "/x"}, []string{"Dir.Source: "}},
 		"a file in FS":    {provision.Dir{Source: "x", FS: fstest.MapFS{"x": {}}, Dest: "/x"}, []string{"Dir.Source: "}},
 		"relative":        {provision.Dir{FS: fstest.MapFS{}, Dest: "x"}, []string{"Dir.Dest: "}},
-		"not patterns":    {provision.Dir{FS: fstest.MapFS{}, Dest: "/x", Exclude: []string{"", "[", "ok"}}, []string{`Dir.Exclude: not a pattern: "", "["`}},
+		"not patterns":    {provision.Dir{FS: fstest.MapFS{}, Dest: "/x", Exclude: []string{"", "[", "ok"}}, []string{`Dir.Exclude: invalid patterns: "", "["`}},
 		"good":            {provision.Dir{Source: filepath.Dir(local), Dest: "/x/", Exclude: []string{"**/*.o"}}, nil},
 		"good, all of FS": {provision.Dir{FS: fstest.MapFS{}, Dest: "/x"}, nil},
 	}

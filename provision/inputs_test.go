@@ -185,7 +185,7 @@ func TestInputsThatCannotBeTold(t *testing.T) {
 		"1: ProvisionFunc.Version: is required": provision.Sequence{bake.ProvisionFunc{}},
 		"2: <nil> does not declare":             provision.Sequence{provision.Reboot{}, nil},
 		"OnlyIf.Version: is required":           provision.OnlyIf{Facts: func(bake.Facts) bool { return true }, Then: provision.Reboot{}},
-		"not a pattern":                         provision.Dir{FS: fstest.MapFS{}, Dest: "/x", Exclude: []string{"["}},
+		"invalid patterns":                      provision.Dir{FS: fstest.MapFS{}, Dest: "/x", Exclude: []string{"["}},
 	} {
 		_, err := bake.InputsOf(p)
 		if err == nil || !strings.Contains(err.Error(), want) {

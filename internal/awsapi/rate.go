@@ -7,22 +7,23 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 )
 
-// A Rate is a token bucket: how much it holds, and what flows in per second.
+// A Rate is the capacity of a token bucket and its refill per second.
 type Rate struct {
 	Burst     float64
 	PerSecond float64
 }
 
-// A Limit is the buckets of one action. A zero Rate in a Limit given to
-// NewLimiter is what AWS documents.
+// A Limit holds the rates of one action. In a Limit given to NewLimiter, a zero
+// Rate means the rate that AWS documents.
 type Limit struct {
-	Requests  Rate // one token for each call
-	Resources Rate // one token for each instance that a call changes
+	Requests  Rate // one token per call
+	Resources Rate // one token per instance that a call changes
 }
 
-// Documented returns the buckets of an action of EC2, from "Request throttling
-// for the Amazon EC2 API". Open is a describe with neither ids nor filters nor
-// paging, which has a smaller one. Resources is zero where EC2 counts none.
+// Documented returns the limit of an EC2 action, from "Request throttling for
+// the Amazon EC2 API". Set open for a describe call with neither ids nor filters
+// nor paging, which has a smaller one. Resources is zero for actions whose
+// resources EC2 does not limit.
 func Documented(action string, open bool) Limit {
 	switch action {
 	case "RunInstances", "StartInstances":
@@ -49,8 +50,9 @@ func Documented(action string, open bool) Limit {
 	return Limit{Requests: Rate{50, 5}}
 }
 
-// The buckets of services other than EC2: Systems Manager's are the default
-// quotas of Parameter Store; the others publish none, and get a careful one.
+// documentedFor returns the limit of an action of any service. Those of Systems
+// Manager are Parameter Store's default quotas; other services publish none and
+// get a cautious one.
 func documentedFor(service, action string) Limit {
 	switch {
 	case service == "EC2":
@@ -64,7 +66,8 @@ func documentedFor(service, action string) Limit {
 	}
 }
 
-// resourcesOf is how many resource tokens a call costs.
+// resourcesOf returns the number of resource tokens that a call with input in
+// costs.
 func resourcesOf(in any) int {
 	switch in := in.(type) {
 	case *awsec2.RunInstancesInput:

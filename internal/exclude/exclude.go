@@ -1,6 +1,5 @@
-// Package exclude says which paths of a tree are left out: what bake.Upload and
-// bake.Download mean by their Exclude, in one place for everything that walks
-// a tree.
+// Package exclude implements the Exclude patterns of bake.Upload and
+// bake.Download for everything that walks a tree.
 package exclude
 
 import (
@@ -12,10 +11,10 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// Patterns are patterns that are known to be valid. Nil leaves nothing out.
+// Patterns is a list of valid patterns. Nil excludes nothing.
 type Patterns []string
 
-// Parse checks patterns. Its error names all that are none.
+// Parse parses patterns. Its error names all invalid ones.
 func Parse(patterns []string) (Patterns, error) {
 	parsed := make(Patterns, 0, len(patterns))
 	var bad []string
@@ -27,14 +26,14 @@ func Parse(patterns []string) (Patterns, error) {
 		parsed = append(parsed, trimmed)
 	}
 	if len(bad) > 0 {
-		return nil, fmt.Errorf("not a pattern: %s", strings.Join(bad, ", "))
+		return nil, fmt.Errorf("invalid patterns: %s", strings.Join(bad, ", "))
 	}
 	return parsed, nil
 }
 
-// Match reports whether the last element of name, a path below the root with
-// slashes, is left out. Whoever walks a tree asks for every directory before
-// what is in it.
+// Match reports whether name itself, a slash-separated path below the root, is
+// excluded. It suits a walk that skips excluded directories; see MatchAny for
+// paths without a walk.
 func (p Patterns) Match(name string) bool {
 	for _, pattern := range p {
 		against := path.Base(name)
@@ -49,7 +48,7 @@ func (p Patterns) Match(name string) bool {
 	return false
 }
 
-// MatchAny reports whether name or a directory that it is in is left out.
+// MatchAny reports whether name or a directory that contains it is excluded.
 func (p Patterns) MatchAny(name string) bool {
 	for i := 0; len(p) > 0 && i <= len(name); i++ {
 		if (i == len(name) || name[i] == '/') && p.Match(name[:i]) {

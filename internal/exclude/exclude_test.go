@@ -9,7 +9,7 @@ import (
 func TestMatch(t *testing.T) {
 	for _, c := range []struct {
 		pattern, name string
-		last, any     bool
+		match, any    bool
 	}{
 		{".git", ".git", true, true},
 		{".git", "sub/.git", true, true},
@@ -29,22 +29,28 @@ func TestMatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := p.Match(c.name); got != c.last {
-			t.Errorf("%q: Match(%q) = %v", c.pattern, c.name, got)
+		if got := p.Match(c.name); got != c.match {
+			t.Errorf("pattern %q: Match(%q) = %v, want %v", c.pattern, c.name, got, c.match)
 		}
 		if got := p.MatchAny(c.name); got != c.any {
-			t.Errorf("%q: MatchAny(%q) = %v", c.pattern, c.name, got)
+			t.Errorf("pattern %q: MatchAny(%q) = %v, want %v", c.pattern, c.name, got, c.any)
 		}
 	}
 }
 
-func TestParse(t *testing.T) {
+func TestParseInvalid(t *testing.T) {
 	_, err := exclude.Parse([]string{"", "good", "/", "./", "[", "a/[b"})
-	if want := `not a pattern: "", "/", "./", "[", "a/[b"`; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
+	if want := `invalid patterns: "", "/", "./", "[", "a/[b"`; err == nil || err.Error() != want {
+		t.Errorf("Parse = %v, want %s", err, want)
 	}
+}
+
+func TestMatchNil(t *testing.T) {
 	var none exclude.Patterns
-	if none.Match("a") || none.MatchAny("a/b") {
-		t.Error("nothing leaves something out")
+	if none.Match("a") {
+		t.Error("nil Patterns: Match(a) = true, want false")
+	}
+	if none.MatchAny("a/b") {
+		t.Error("nil Patterns: MatchAny(a/b) = true, want false")
 	}
 }

@@ -16,8 +16,8 @@ func ec2Call(action string) awsapi.Call {
 	return awsapi.Call{Region: "eu-west-1", Service: "EC2", Action: action}
 }
 
-// took is how long n calls at once take in all.
-func took(t *testing.T, l *awsapi.Limiter, c awsapi.Call, n int) time.Duration {
+// timeCalls makes n concurrent calls and returns how long they took together.
+func timeCalls(t *testing.T, l *awsapi.Limiter, c awsapi.Call, n int) time.Duration {
 	t.Helper()
 	start := time.Now()
 	var calls sync.WaitGroup
@@ -32,7 +32,7 @@ func took(t *testing.T, l *awsapi.Limiter, c awsapi.Call, n int) time.Duration {
 	return time.Since(start)
 }
 
-func TestLimiterKeepsDocumentedRate(t *testing.T) {
+func TestLimiterDocumentedRates(t *testing.T) {
 	tests := []struct {
 		name string
 		call awsapi.Call
@@ -51,82 +51,81 @@ func TestLimiterKeepsDocumentedRate(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := awsapi.NewLimiter(clock.System(), nil)
-				got := took(t, l, test.call, test.n)
-				if off := got - test.want; off < 0 || off > time.Millisecond {
-					t.Errorf("%d calls took %v, want %v", test.n, got, test.want)
+				got := timeCalls(t, l, test.call, test.n)
+				if diff := got - test.want; diff < 0 || diff > time.Millisecond {
+					t.Errorf("%d calls of Wait(%v) took %v, want %v", test.n, test.call, got, test.want)
 				}
 			})
 		})
 	}
 }
 
-func TestLimitsCanBeReplaced(t *testing.T) {
+func TestLimiterCustomLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := awsapi.NewLimiter(clock.System(), map[string]awsapi.Limit{"RunInstances": {Requests: awsapi.Rate{Burst: 100, PerSecond: 50}}})
-		if got := took(t, l, ec2Call("RunInstances"), 140); got.Round(time.Millisecond) != time.Second {
-			t.Errorf("140 calls took %v, want 1 s: 90 at once, then 50 a second", got)
+		if got := timeCalls(t, l, ec2Call("RunInstances"), 140); got.Round(time.Millisecond) != time.Second {
+			t.Errorf("140 calls took %v, want 1s: 90 at once, then 50 a second", got)
 		}
 	})
 }
 
-func TestBucketsAreSeparate(t *testing.T) {
+func TestLimiterSeparateBuckets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := awsapi.NewLimiter(clock.System(), nil)
-		took(t, l, ec2Call("RunInstances"), 10)
+		timeCalls(t, l, ec2Call("RunInstances"), 10)
 		other := ec2Call("RunInstances")
 		other.Region = "us-east-1"
 		for _, c := range []awsapi.Call{ec2Call("TerminateInstances"), other} {
-			if got := took(t, l, c, 1); got != 0 {
-				t.Errorf("%v waited %v for another's bucket", c, got)
+			if got := timeCalls(t, l, c, 1); got != 0 {
+				t.Errorf("Wait(%v) took %v after other calls emptied their own bucket, want 0", c, got)
 			}
 		}
-		took(t, l, awsapi.Call{Region: "a", Service: "IAM", Action: "CreateRole"}, 18)
-		if got := took(t, l, awsapi.Call{Region: "b", Service: "IAM", Action: "CreateRole"}, 1); got == 0 {
-			t.Error("IAM has one bucket for all regions")
+		timeCalls(t, l, awsapi.Call{Region: "a", Service: "IAM", Action: "CreateRole"}, 18)
+		if got := timeCalls(t, l, awsapi.Call{Region: "b", Service: "IAM", Action: "CreateRole"}, 1); got == 0 {
+			t.Error("IAM call in region b did not wait for the calls in region a, want one bucket for all regions")
 		}
 	})
 }
 
-func TestThrottlingSlowsAndRecovers(t *testing.T) {
+func TestLimiterThrottled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := awsapi.NewLimiter(clock.System(), nil)
 		c := ec2Call("DescribeImages")
-		for range 50 { // a burst that was refused as one
+		for range 50 { // one burst
 			l.Throttled(c)
 		}
-		switch slow := took(t, l, c, 20); {
+		switch slow := timeCalls(t, l, c, 20); {
 		case slow <= time.Second:
-			t.Errorf("20 calls after a throttled burst took %v, want more than at the full rate", slow)
+			t.Errorf("20 calls after a throttled burst took %v, want more than 1s, the time at the full rate", slow)
 		case slow > 2*time.Second:
-			t.Errorf("20 calls after a throttled burst took %v, want at least half the full rate", slow)
+			t.Errorf("20 calls after a throttled burst took %v, want at most 2s, the time at half the rate", slow)
 		}
 		time.Sleep(time.Minute)
-		if again := took(t, l, c, 90); again != 0 {
-			t.Errorf("90 calls a minute later took %v, want none", again)
+		if again := timeCalls(t, l, c, 90); again != 0 {
+			t.Errorf("90 calls a minute later took %v, want 0", again)
 		}
 	})
 }
 
-// TestEndedWaitTakesNothing cancels a crowd: whoever comes next finds the
-// tokens that the crowd did not use.
-func TestEndedWaitTakesNothing(t *testing.T) {
+// A canceled Wait takes no tokens from later calls.
+func TestLimiterCanceledWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := awsapi.NewLimiter(clock.System(), nil)
-		took(t, l, ec2Call("RunInstances"), 4)
+		timeCalls(t, l, ec2Call("RunInstances"), 4)
 		ctx, cancel := context.WithCancel(t.Context())
-		var crowd sync.WaitGroup
+		var waits sync.WaitGroup
 		for range 500 {
-			crowd.Go(func() {
+			waits.Go(func() {
 				if err := l.Wait(ctx, ec2Call("RunInstances")); !errors.Is(err, context.Canceled) {
-					t.Errorf("error %v, want the cancellation", err)
+					t.Errorf("Wait = %v, want context.Canceled", err)
 				}
 			})
 		}
 		synctest.Wait()
 		cancel()
-		crowd.Wait()
-		if got := took(t, l, ec2Call("RunInstances"), 1); got > time.Second {
-			t.Errorf("the next launch waited %v for launches that never were", got)
+		waits.Wait()
+		if got := timeCalls(t, l, ec2Call("RunInstances"), 1); got > time.Second {
+			t.Errorf("Wait after 500 canceled ones took %v, want at most 1s", got)
 		}
 	})
 }

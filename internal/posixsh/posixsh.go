@@ -1,0 +1,61 @@
+// Package posixsh writes command lines and scripts for any /bin/sh on a machine,
+// whatever its login shell.
+package posixsh
+
+import (
+	"io/fs"
+	"strconv"
+	"strings"
+)
+
+// Quote returns s quoted as one word for any shell. It does not use \', which
+// not all shells treat alike.
+func Quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'"'"'`) + "'"
+}
+
+// Words returns the quoted words, each preceded by a space, to follow a command.
+func Words(words ...string) string {
+	var b strings.Builder
+	for _, word := range words {
+		b.WriteString(" " + Quote(word))
+	}
+	return b.String()
+}
+
+// Mode returns the permission bits of mode as chmod and stat write them.
+func Mode(mode fs.FileMode) string {
+	bits := uint32(mode.Perm())
+	for bit, special := range map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if mode&bit != 0 {
+			bits |= special
+		}
+	}
+	return strconv.FormatUint(uint64(bits), 8)
+}
+
+// SysctlFile returns the file of a kernel parameter. As in sysctl.d(5), dots in
+// the name stand for slashes and vice versa unless a slash comes first.
+func SysctlFile(name string) string {
+	if i := strings.IndexAny(name, "./"); i >= 0 && name[i] == '.' {
+		name = strings.NewReplacer(".", "/", "/", ".").Replace(name)
+	}
+	return "/proc/sys/" + name
+}
+
+// PackageVersions defines two shell functions. versions_of PACKAGE prints the
+// installed versions of a package, where available with the release after a
+// hyphen. version_matches VERSION PATTERN matches a pattern with or without the
+// release.
+const PackageVersions = `versions_of() {
+	if command -v dpkg-query >/dev/null 2>&1; then
+		dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$1" 2>/dev/null | sed -n 's/^installed //p'
+	elif command -v rpm >/dev/null 2>&1; then
+		# rpm reports a missing package on its standard output.
+		if versions=$(rpm -q --qf '%{VERSION}-%{RELEASE}\n' "$1" 2>/dev/null); then echo "$versions"; fi
+	elif command -v apk >/dev/null 2>&1; then
+		apk info -v 2>/dev/null | sed -n "s/^$1-\([0-9][^-]*-r[0-9]*\)$/\1/p"
+	fi
+}
+version_matches() { case $1 in $2 | $2-*) return 0 ;; esac; return 1; }
+`

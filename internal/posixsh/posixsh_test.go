@@ -1,0 +1,63 @@
+package posixsh_test
+
+import (
+	"io/fs"
+	"os/exec"
+	"testing"
+
+	"github.com/bakestone-go/bakestone/internal/posixsh"
+)
+
+func TestQuote(t *testing.T) {
+	if got, want := posixsh.Quote(`it's $HOME`), `'it'"'"'s $HOME'`; got != want {
+		t.Errorf("Quote = %s, want %s", got, want)
+	}
+}
+
+func TestWords(t *testing.T) {
+	if got := posixsh.Words(); got != "" {
+		t.Errorf("Words() = %q, want nothing", got)
+	}
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip(err)
+	}
+	words := []string{"", "a b", `it's "so"`, "$HOME `id` \\", "*", "-n", "two\nlines"}
+	out, err := exec.CommandContext(t.Context(), sh, "-c", "printf '%s|'"+posixsh.Words(words...)).Output()
+	want := ""
+	for _, word := range words {
+		want += word + "|"
+	}
+	if err != nil || string(out) != want {
+		t.Errorf("sh reads Words as %q, %v, want %q", out, err, want)
+	}
+}
+
+func TestMode(t *testing.T) {
+	for mode, want := range map[fs.FileMode]string{
+		0:                              "0",
+		0o644:                          "644",
+		fs.ModeDir | 0o755:             "755",
+		fs.ModeSetuid | 0o755:          "4755",
+		fs.ModeSetgid | 0o750:          "2750",
+		fs.ModeDir | fs.ModeSticky | 7: "1007",
+	} {
+		if got := posixsh.Mode(mode); got != want {
+			t.Errorf("Mode(%v) = %s, want %s", mode, got, want)
+		}
+	}
+}
+
+func TestSysctlFile(t *testing.T) {
+	for name, want := range map[string]string{
+		"vm.swappiness":            "/proc/sys/vm/swappiness",
+		"net/ipv4/conf/eth0.1/rp":  "/proc/sys/net/ipv4/conf/eth0.1/rp",
+		"net.ipv4.conf.eth0/1.mtu": "/proc/sys/net/ipv4/conf/eth0.1/mtu",
+		"kernel/random/boot_id":    "/proc/sys/kernel/random/boot_id",
+		"hostname":                 "/proc/sys/hostname",
+	} {
+		if got := posixsh.SysctlFile(name); got != want {
+			t.Errorf("SysctlFile(%q) = %s, want %s", name, got, want)
+		}
+	}
+}

@@ -63,7 +63,7 @@ func TestPuppetAgent(t *testing.T) {
 	nowhere := agentOf(server, "stranger.internal")
 	nowhere.Args[0] = "--serverport=9"
 	failsWith(t, m, nowhere, 1, "the run failed, or did not begin: ", "9")
-	if !bytes.Contains([]byte(strings.Join(server.Asked, ",")), []byte("production")) {
-		t.Errorf("the environment it asked for is %q", server.Asked)
+	if !bytes.Contains([]byte(strings.Join(server.Environments, ",")), []byte("production")) {
+		t.Errorf("environments of the requested catalogs = %q, want production", server.Environments)
 	}
 }

@@ -1,14 +1,24 @@
+// Package awsmodel checks requests and responses against AWS's own models of its
+// services: the service-2.json files that botocore ships and from which AWS
+// generates its clients. Tests use it to check ec2test.
+//
+//	model, err := awsmodel.Read(file)
+//	err = model.CheckParam("RunInstances", "TagSpecification.N.ResourceType")
+//	violations := model.CheckResponse("DescribeImages", body)
+//
+// A model defines the possible members, their types and the values of
+// enumerations. It does not define which members a response always has, so
+// missing members are not detected.
 package awsmodel
 
 import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 )
 
-// A Model is one service.
+// A Model describes a service.
 type Model struct {
 	Metadata struct {
 		Protocol string `json:"protocol"`
@@ -26,12 +36,12 @@ type operation struct {
 	} `json:"output"`
 }
 
-// A reference is how a member is written, and what it is.
+// A reference describes the shape of a member and its names on the wire.
 type reference struct {
 	Shape        string `json:"shape"`
 	LocationName string `json:"locationName"`
 	QueryName    string `json:"queryName"`
-	Location     string `json:"location"` // of what is not in the body of a REST call
+	Location     string `json:"location"` // if not in the body of a REST call
 	Flattened    bool   `json:"flattened"`
 }
 
@@ -43,42 +53,43 @@ type shape struct {
 	Enum      []string             `json:"enum"`
 }
 
-// Read reads a model.
+// Read reads the JSON of a model.
 func Read(from io.Reader) (*Model, error) {
 	m := new(Model)
 	if err := json.NewDecoder(from).Decode(m); err != nil {
-		return nil, fmt.Errorf("this is no model of a service: %w", err)
+		return nil, fmt.Errorf("parse service model: %w", err)
 	}
 	return m, nil
 }
 
-// Param tells what is wrong with the name of a parameter, in which N stands for
-// the number of a list's element: "Filter.N.Value.N".
-func (m *Model) Param(action, path string) error {
+// CheckParam returns an error unless action has a parameter with the given path,
+// such as "Filter.N.Value.N". N stands for the index of a list element.
+func (m *Model) CheckParam(action, path string) error {
 	op, known := m.Operations[action]
 	if !known {
-		return fmt.Errorf("there is no action %s", action)
+		return fmt.Errorf("unknown action %s", action)
 	}
 	return m.walk(op.Input, path, m.paramName, func(string) string { return "N" })
 }
 
-// Answer tells what is wrong with the name of a member of an answer, without
-// the wrapper of the plain query protocol: "imagesSet.item.imageId".
-func (m *Model) Answer(action, path string) error {
+// CheckMember returns an error unless action's response has a member with the
+// given path, such as "imagesSet.item.imageId". The path does not include the
+// result wrapper of the plain query protocol.
+func (m *Model) CheckMember(action, path string) error {
 	op, known := m.Operations[action]
 	if !known {
-		return fmt.Errorf("there is no action %s", action)
+		return fmt.Errorf("unknown action %s", action)
 	}
 	if op.Output == nil {
-		return m.walk(nil, path, answerName, elementName)
+		return m.walk(nil, path, memberName, elementName)
 	}
-	return m.walk(&op.Output.reference, path, answerName, elementName)
+	return m.walk(&op.Output.reference, path, memberName, elementName)
 }
 
-// walk follows a path through the shapes.
+// walk follows path through the shapes to a value.
 func (m *Model) walk(from *reference, path string, name func(string, reference) string, element func(string) string) error {
 	if from == nil {
-		return fmt.Errorf("%s: nothing is expected", path)
+		return fmt.Errorf("%s: action has no members", path)
 	}
 	at := *from
 	for part := range strings.SplitSeq(path, ".") {
@@ -91,30 +102,30 @@ func (m *Model) walk(from *reference, path string, name func(string, reference) 
 			at = next
 		case "list":
 			if part != element(s.Member.LocationName) && part != "N" {
-				return fmt.Errorf("%s: the elements of %s are not called %s", path, at.Shape, part)
+				return fmt.Errorf("%s: elements of %s are not named %s", path, at.Shape, part)
 			}
 			at = s.Member
 		default:
-			return fmt.Errorf("%s: %s is a %s and has no %s", path, at.Shape, s.Type, part)
+			return fmt.Errorf("%s: %s is a %s without %s", path, at.Shape, s.Type, part)
 		}
 	}
 	if kind := m.Shapes[at.Shape].Type; kind == "structure" {
-		return fmt.Errorf("%s: %s is a structure and not a value", path, at.Shape)
+		return fmt.Errorf("%s: %s is a structure, not a value", path, at.Shape)
 	}
 	return nil
 }
 
-// find is the member that is written with a name.
-func (s shape) find(written string, name func(string, reference) string) (reference, bool) {
+// find returns the member with a wire name.
+func (s shape) find(wireName string, name func(string, reference) string) (reference, bool) {
 	for member, ref := range s.Members {
-		if name(member, ref) == written {
+		if name(member, ref) == wireName {
 			return ref, true
 		}
 	}
 	return reference{}, false
 }
 
-// paramName is how a member is written in a request.
+// paramName returns the wire name of a member in a request.
 func (m *Model) paramName(member string, ref reference) string {
 	switch {
 	case ref.QueryName != "":
@@ -127,20 +138,18 @@ func (m *Model) paramName(member string, ref reference) string {
 	return ref.LocationName
 }
 
-// answerName is how a member is written in an answer.
-func answerName(member string, ref reference) string {
+// memberName returns the wire name of a member in a response.
+func memberName(member string, ref reference) string {
 	if ref.LocationName != "" {
 		return ref.LocationName
 	}
 	return member
 }
 
-// elementName is how the elements of a list are written in an answer.
+// elementName returns the wire name of list elements in a response.
 func elementName(locationName string) string {
 	if locationName != "" {
 		return locationName
 	}
 	return "member"
 }
-
-func (s shape) allows(value string) bool { return len(s.Enum) == 0 || slices.Contains(s.Enum, value) }

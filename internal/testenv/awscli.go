@@ -9,42 +9,42 @@ import (
 	"testing"
 )
 
-// AWSCLIOptions say where AWSCLI's client goes.
+// AWSCLIOptions configures the client of AWSCLI.
 type AWSCLIOptions struct {
-	// Endpoint is the URL of the service. Required: no test talks to AWS.
+	// Endpoint is the URL of the service. It is required, since tests must not
+	// call AWS.
 	Endpoint string
 
-	// Region is the region asked for. Empty is us-east-1.
+	// Region is the default region. Empty means us-east-1.
 	Region string
 
-	// Env is added to the environment of the client.
+	// Env is added to the client's environment.
 	Env map[string]string
 }
 
-// An AWSError is a command that the AWS client could not run, or that the
-// service refused.
+// An AWSError reports a failed command of the AWS client.
 type AWSError struct {
-	Args   []string // of the client
-	Status int      // with which it ended
-	Stderr string   // what it wrote there: the error of the service and its code
+	Args   []string // the client's arguments
+	Status int      // its exit status
+	Stderr string   // its standard error, with the code of the service's error
 }
 
-// Error has all of it.
+// Error returns the command, its status and its standard error.
 func (e *AWSError) Error() string {
 	return fmt.Sprintf("aws %s: exit status %d: %s", strings.Join(e.Args, " "), e.Status, strings.TrimSpace(e.Stderr))
 }
 
-// AWSCLI returns a func that runs the AWS command-line client with arguments,
-// as in run("ec2", "describe-images"), and returns what it wrote to its
-// standard output, as JSON unless the arguments say otherwise. A client that
-// fails is an *AWSError. Without the client it skips t, as Need does. The func
-// may be called from several goroutines.
+// AWSCLI returns a func that runs the AWS command-line client, as in
+// run("ec2", "describe-images"), and returns its standard output, which is JSON
+// unless the arguments change that. If the client fails, the error is an
+// [*AWSError]. The func is safe for concurrent use. Without the client, AWSCLI
+// skips t, as Need does.
 //
-// The client sees nothing of the user's: its home is a temporary directory, its
-// credentials are made up, it does not retry, and a command is killed when t
-// ends. Where the interpreter of BAKESTONE_PYTHON, or else python3, has the
-// client as a package, one process runs the commands of one func, one after the
-// other; elsewhere each has its own.
+// The client does not use the user's configuration: its home is a temporary
+// directory and its credentials are made up. It does not retry, and it is killed
+// when t ends. If the interpreter named by BAKESTONE_PYTHON, or else python3, has
+// the client as a package, one process runs all commands of the func in
+// sequence; otherwise each command is a process.
 func AWSCLI(t testing.TB, opts *AWSCLIOptions) func(args ...string) (stdout string, err error) {
 	t.Helper()
 	path := Need(t, "awscli")
@@ -74,7 +74,7 @@ func AWSCLI(t testing.TB, opts *AWSCLIOptions) func(args ...string) (stdout stri
 	}
 	maps.Copy(ours, opts.Env)
 
-	// Of two entries of one name the last one counts.
+	// Of several entries for a variable, the last one counts.
 	env := environ()
 	for _, name := range slices.Sorted(maps.Keys(ours)) {
 		env = append(env, name+"="+ours[name])

@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// guestVar names the directory with the root file system of guests.
+// guestVar names the directory of the guests' root file system.
 const guestVar = "BAKESTONE_GUESTROOT"
 
-// GuestPassword is the password of both logins of a guest.
+// GuestPassword is the password of a guest's logins, root and "baker".
 const GuestPassword = "half-baked"
 
-// guestScript makes a guest out of a base and a directory of its own, and runs
-// sshd in it. It is the first process of the guest's process ids, so that all
-// the others end with it, and all the mounts end with the last of them.
+// guestScript mounts a guest's file system, an overlay of a directory over the
+// base, and runs sshd in it. It runs as the first process of a PID namespace, so
+// that the guest's processes and mounts end with it.
 const guestScript = `set -e
 base=$0 dir=$1
 shift
@@ -28,26 +28,26 @@ mount --rbind /dev "$dir/root/dev"
 echo oven >/proc/sys/kernel/hostname
 exec chroot "$dir/root" /usr/sbin/sshd "$@"`
 
-// GuestOptions say how Guest sets up its machine. The zero value, and nil, is a
-// machine whose login may do everything by sudo.
+// GuestOptions configures a machine started by Guest. The zero value, or nil, is
+// a machine whose login may run everything with sudo without a password.
 type GuestOptions struct {
 	// AskSudo makes sudo ask for the login's password.
 	AskSudo bool
 
-	// PasswordLogin lets the login in by its password, too.
+	// PasswordLogin allows logging in with the password as an alternative to the
+	// key.
 	PasswordLogin bool
 }
 
-// Guest starts a disposable Debian for t and returns the OpenSSH server in it:
-// sshd in a copy-on-write root file system, which the test may change as it
-// likes. It has Python, sudo, Puppet and Salt, no init system, and the network
-// of the host. It sees no processes but its own; on the host all of them are
-// seen. The server's Signer and ClientKeyPEM open the login "baker".
+// Guest starts a disposable Debian machine for t and returns its OpenSSH server.
+// The machine has a copy-on-write root file system that the test may change
+// freely, Python, sudo, Puppet and Salt, no init system, and the host's network.
+// It sees only its own processes. The server's Signer and ClientKeyPEM log in as
+// "baker".
 //
-// The file system is the one that .ci/guestroot makes, in the directory named
-// by BAKESTONE_GUESTROOT. Without it, or when the test does not run as root on
-// Linux, it skips t, as Need does with the name "guestroot". Everything of the
-// guest is gone when t has ended.
+// The base file system is built by .ci/guestroot in the directory named by
+// BAKESTONE_GUESTROOT. Without it, or if the test does not run as root on Linux,
+// Guest skips t as Need(t, "guestroot") does. The machine is removed when t ends.
 func Guest(t testing.TB, opts *GuestOptions) *Server {
 	t.Helper()
 	base := Need(t, "guestroot")
@@ -81,16 +81,16 @@ func Guest(t testing.TB, opts *GuestOptions) *Server {
 	return s
 }
 
-// findGuestRoot returns the root file system of guests, if it has the tool.
+// findGuestRoot returns the guests' root file system if it contains the tool.
 func findGuestRoot(tool string) (string, error) {
 	base := os.Getenv(guestVar)
 	switch {
 	case runtime.GOOS != "linux":
-		return "", errors.New("guests are made by Linux")
+		return "", errors.New("guests require Linux")
 	case os.Geteuid() != 0:
-		return "", errors.New("guests are made by root")
+		return "", errors.New("guests require root")
 	case base == "":
-		return "", fmt.Errorf("%s names no directory", guestVar)
+		return "", fmt.Errorf("%s is not set", guestVar)
 	}
 	program := map[string]string{"guestroot": "usr/sbin/sshd", "puppet": "usr/bin/puppet", "salt": "opt/salt/bin/salt-call"}[tool]
 	if _, err := os.Stat(filepath.Join(base, program)); err != nil {

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Moto starts a moto server for t, an EC2 written by others, and returns its
-// endpoint, as in "http://127.0.0.1:34567". Every server starts with moto's own
-// default network and images, and refuses unknown images, key pairs and
-// instance types. Without moto it skips t, as Need does.
+// Moto starts a server of moto, an independent implementation of EC2, and
+// returns its endpoint, such as "http://127.0.0.1:34567". The server starts with
+// moto's default network and images and rejects unknown images, key pairs and
+// instance types. Env is added to its environment. Without moto, t is skipped, as
+// by Need.
 //
-// The server ends when t does; its log is shown if t has failed. Env is added to
-// its environment.
+// The server is stopped when t ends, and its log is shown if t has failed.
 func Moto(t testing.TB, env ...string) (endpoint string) {
 	t.Helper()
 	python := Need(t, "moto")
@@ -25,7 +25,7 @@ func Moto(t testing.TB, env ...string) (endpoint string) {
 		"MOTO_ENABLE_KEYPAIR_VALIDATION=1",
 		"MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION=1",
 	}, env...)
-	// Port 0 is the system's choice, so no other program can be in the way.
+	// With port 0 the system chooses a free port.
 	p, err := start(t, log, "BAKESTONE_TEST_MOTO="+log, env, python, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0")
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
@@ -33,24 +33,24 @@ func Moto(t testing.TB, env ...string) (endpoint string) {
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
-			t.Logf("testenv: the end of moto's log:\n%s", p.tail())
+			t.Logf("testenv: end of moto's log:\n%s", p.tail())
 		}
 	})
 	address := regexp.MustCompile(`Running on (http://127\.0\.0\.1:[0-9]+)`)
-	ctx, cancel := context.WithTimeout(t.Context(), readyLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), readyTimeout)
 	defer cancel()
 	for {
-		if found := address.FindStringSubmatch(p.tail()); found != nil && answers(ctx, found[1]+"/moto-api/data.json") {
+		if found := address.FindStringSubmatch(p.tail()); found != nil && responds(ctx, found[1]+"/moto-api/data.json") {
 			return found[1]
 		}
 		if p.exited() || !pause(ctx) {
-			t.Fatalf("testenv: moto does not start:\n%s", p.tail())
+			t.Fatalf("testenv: moto did not start:\n%s", p.tail())
 		}
 	}
 }
 
-// answers reports whether a GET of url is answered with OK.
-func answers(ctx context.Context, url string) bool {
+// responds reports whether a GET of url succeeds with status 200.
+func responds(ctx context.Context, url string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)

@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// readyLimit bounds the wait for a server to answer. It is generous: the
-	// machine may be compiling the rest of the module meanwhile.
-	readyLimit = 60 * time.Second
+	// readyTimeout bounds the wait for a server to start. It is generous because
+	// the machine may be busy compiling the rest of the module.
+	readyTimeout = 60 * time.Second
 
-	// lookAgain is the pause between two looks at a server that is not ready,
-	// or at a process that is not gone.
-	lookAgain = 10 * time.Millisecond
+	// pollInterval is the pause between two checks whether a server is ready or a
+	// process is gone.
+	pollInterval = 10 * time.Millisecond
 
-	// logTail is how much of a server's log a failed test shows.
+	// logTail is the number of bytes of a server's log that a failed test shows.
 	logTail = 16 << 10
 )
 
-// A process is a server that a test started. Its output goes to a file, so that
-// nothing waits for the end of a pipe that a grandchild still holds.
+// A process is a server started by a test. Its output goes to a file, since a
+// grandchild could keep a pipe open after the server has ended.
 type process struct {
 	cmd     *exec.Cmd
 	log     string
@@ -36,9 +36,9 @@ type process struct {
 	stopped sync.Once
 }
 
-// start runs a program until stop is called. What it writes is added to the
-// file log; marker and env are added to its environment, from which the user's
-// settings of AWS tools are taken away. What it has started ends with it.
+// start starts a program that runs until stop is called. Its output is appended
+// to the file log. Marker and env are added to its environment, without the
+// user's settings for AWS tools; marker identifies its descendants.
 func start(t testing.TB, log, marker string, env []string, path string, args ...string) (*process, error) {
 	t.Helper()
 	file, err := os.OpenFile(filepath.Clean(log), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -47,13 +47,13 @@ func start(t testing.TB, log, marker string, env []string, path string, args ...
 	}
 	defer file.Close()
 
-	// The test's context ends before its clean-ups run, and the process must
-	// outlive it: kill needs to see the whole tree.
+	// The test's context ends before its clean-ups run. The process must outlive
+	// it because stop needs to see the whole process tree.
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
 	cmd.Env = append(append(environ(), marker), env...)
 	cmd.Stdout = file
 	cmd.Stderr = file
-	tie(cmd)
+	setParentDeathSignal(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -65,27 +65,27 @@ func start(t testing.TB, log, marker string, env []string, path string, args ...
 	return p, nil
 }
 
-// environ is the environment without the user's settings of AWS tools.
+// environ returns the environment without the user's settings for AWS tools.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, "AWS_") || strings.HasPrefix(entry, "BOTO_") || strings.HasPrefix(entry, "MOTO_")
 	})
 }
 
-// stop kills the process and what it started, and waits for them. Later calls
-// do nothing.
+// stop kills the process and its descendants and waits for them. Later calls do
+// nothing.
 func (p *process) stop() {
 	p.stopped.Do(func() {
-		p.dropChildren()
+		p.killDescendants()
 		_ = p.cmd.Process.Kill()
 		<-p.done
 	})
 }
 
-// dropChildren kills what the process has started and waits for it.
-func (p *process) dropChildren() {
+// killDescendants kills the descendants of the process and waits for them.
+func (p *process) killDescendants() {
 	if !p.exited() {
-		killTree(p.cmd.Process.Pid, p.marker)
+		killDescendants(p.cmd.Process.Pid, p.marker)
 	}
 }
 
@@ -99,15 +99,15 @@ func (p *process) exited() bool {
 	}
 }
 
-// tail is the end of what the process wrote.
+// tail returns the end of the process's output.
 func (p *process) tail() string {
 	text, _ := os.ReadFile(p.log)
 	return string(bytes.ToValidUTF8(text[max(0, len(text)-logTail):], []byte("?")))
 }
 
-// pause waits for one look, and reports whether ctx allows another.
+// pause sleeps for pollInterval. It reports false if ctx has ended.
 func pause(ctx context.Context) bool {
-	timer := time.NewTimer(lookAgain)
+	timer := time.NewTimer(pollInterval)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-// killLimit bounds the wait for killed processes to be gone.
-const killLimit = 10 * time.Second
+// killTimeout bounds the wait for killed processes to be gone.
+const killTimeout = 10 * time.Second
 
-// tie makes the kernel kill the process when the test binary dies first, as it
-// does at go test's time limit, where no clean-up runs.
-func tie(cmd *exec.Cmd) {
+// setParentDeathSignal makes the kernel kill the process if the test binary dies
+// first, as it does without running clean-ups at go test's time limit.
+func setParentDeathSignal(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
-// killTree kills what pid has started, directly or not, and everything that
-// carries marker in its environment, and waits until all of it is gone. Pid is
-// frozen meanwhile, so that it starts nothing unseen, and lives on. All of them
-// are frozen before the first is killed, or a session would tell its client how
-// its command died, where a lost machine tells nothing.
-func killTree(pid int, marker string) {
+// killDescendants kills the descendants of pid and all processes with marker in
+// their environment, and waits until they are gone. Pid itself is stopped
+// meanwhile, so that it starts no others. All are stopped before the first is
+// killed: otherwise a session would report its command's exit to the client,
+// unlike a lost machine.
+func killDescendants(pid int, marker string) {
 	_ = syscall.Kill(pid, syscall.SIGSTOP)
 	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
-	for end := time.Now().Add(killLimit); time.Now().Before(end); time.Sleep(lookAgain) {
+	for end := time.Now().Add(killTimeout); time.Now().Before(end); time.Sleep(pollInterval) {
 		found := descendants(pid, marker)
 		if len(found) == 0 {
 			return
@@ -39,9 +39,8 @@ func killTree(pid int, marker string) {
 	}
 }
 
-// descendants lists the living processes below pid and those with marker in
-// their environment; a session that has made itself a daemon is among the
-// latter only.
+// descendants lists the live descendants of pid and the processes with marker in
+// their environment, which include sessions that became daemons.
 func descendants(pid int, marker string) []int {
 	entries, _ := os.ReadDir("/proc")
 	below := map[int]bool{pid: true}
@@ -75,14 +74,14 @@ func descendants(pid int, marker string) []int {
 	return found
 }
 
-// parentOf reads the parent of a process, and whether the process still runs: a
-// zombie does not.
+// parentOf returns the parent of a process and whether the process is alive,
+// which a zombie is not.
 func parentOf(pid int) (parent int, alive bool) {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, false
 	}
-	// The name, in parentheses, may hold anything; the fields after it do not.
+	// The name, in parentheses, may contain spaces and parentheses.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 2 || fields[0][0] == 'Z' || fields[0][0] == 'X' {
 		return 0, false

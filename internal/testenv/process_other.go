@@ -4,9 +4,9 @@ package testenv
 
 import "os/exec"
 
-// tie does nothing here: only Linux ends a child with its parent.
-func tie(*exec.Cmd) {}
+// setParentDeathSignal does nothing: only Linux has parent death signals.
+func setParentDeathSignal(*exec.Cmd) {}
 
-// killTree does nothing here: without /proc, what a server started ends when
-// its connection does.
-func killTree(int, string) {}
+// killDescendants does nothing without /proc. A server's sessions end when their
+// connections do.
+func killDescendants(int, string) {}

@@ -22,27 +22,28 @@ import (
 	"time"
 )
 
-// A PuppetServer speaks as much of Puppet's protocol as the real agent needs to
-// get a certificate and a catalog. Its fields are for the time when no agent
+// A PuppetServer implements as much of Puppet's protocol as the real agent needs
+// to get a certificate and a catalog. Its fields must not be used while an agent
 // runs.
 type PuppetServer struct {
 	Port int // on loopback
 
-	Wait    int      // how often it is asked for a certificate before it has signed it
-	Command string   // what the catalog has Puppet run
-	Reports []string // the states of runs that were reported
-	Asked   []string // environments of catalogs
+	Wait         int      // number of certificate requests that fail before one is signed
+	Command      string   // run by the catalog; empty means none
+	Reports      []string // statuses of the reported runs
+	Environments []string // of the requested catalogs
 
 	t   testing.TB
 	key *ecdsa.PrivateKey
 	ca  *x509.Certificate
 
 	mu     sync.Mutex
-	signed map[string][]byte // certificates in PEM, by name
+	signed map[string][]byte // PEM certificates by name
 }
 
-// Puppet runs a server on loopback until t ends. Agents know it by the given
-// names; its catalog writes an agent's name to /etc/configured-as.
+// Puppet starts a server that runs on loopback until t ends. Names are the host
+// names in its certificate. Its catalog writes the agent's name to
+// /etc/configured-as.
 func Puppet(t testing.TB, names ...string) *PuppetServer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -88,8 +89,8 @@ func (s *PuppetServer) sign(cert, parent *x509.Certificate, public any) *x509.Ce
 	return parsed
 }
 
-func inPEM(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+func certificatePEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 func (s *PuppetServer) serve(w http.ResponseWriter, r *http.Request) {
@@ -97,8 +98,8 @@ func (s *PuppetServer) serve(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	body, _ := io.ReadAll(r.Body)
 	name := path.Base(r.URL.Path)
-	answer := func(text []byte) { _, _ = w.Write(text) }
-	inJSON := func(v any) {
+	write := func(text []byte) { _, _ = w.Write(text) }
+	writeJSON := func(v any) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(v)
 	}
@@ -106,9 +107,9 @@ func (s *PuppetServer) serve(w http.ResponseWriter, r *http.Request) {
 	case "/puppet-ca/v1/certificate":
 		switch signed := s.signed[name]; {
 		case name == "ca":
-			answer(inPEM("CERTIFICATE", s.ca.Raw))
+			write(certificatePEM(s.ca.Raw))
 		case signed != nil && s.Wait == 0:
-			answer(signed)
+			write(signed)
 		default:
 			s.Wait = max(0, s.Wait-1)
 			http.NotFound(w, r)
@@ -124,32 +125,32 @@ func (s *PuppetServer) serve(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		s.signed[name] = inPEM("CERTIFICATE", s.sign(&x509.Certificate{SerialNumber: big.NewInt(3), Subject: request.Subject}, s.ca, request.PublicKey).Raw)
+		s.signed[name] = certificatePEM(s.sign(&x509.Certificate{SerialNumber: big.NewInt(3), Subject: request.Subject}, s.ca, request.PublicKey).Raw)
 	case "/puppet/v3/file_metadatas":
-		inJSON([]map[string]any{{
+		writeJSON([]map[string]any{{
 			"path": "/plugins", "relative_path": ".", "links": "follow", "owner": 0, "group": 0, "mode": 0o755, "type": "directory", "destination": nil,
 			"checksum": map[string]string{"type": "ctime", "value": "{ctime}2026-01-01 00:00:00 +0000"},
 		}})
 	case "/puppet/v3/node":
-		inJSON(map[string]any{"name": name, "parameters": map[string]string{}, "environment": "production"})
+		writeJSON(map[string]any{"name": name, "parameters": map[string]string{}, "environment": "production"})
 	case "/puppet/v3/catalog":
 		if len(r.TLS.PeerCertificates) == 0 || r.TLS.PeerCertificates[0].Subject.CommonName != name {
-			http.Error(w, "who are you?", http.StatusForbidden)
+			http.Error(w, "certificate does not match the node name", http.StatusForbidden)
 			return
 		}
-		s.Asked = append(s.Asked, r.FormValue("environment"))
-		inJSON(s.catalog(name))
+		s.Environments = append(s.Environments, r.FormValue("environment"))
+		writeJSON(s.catalog(name))
 	case "/puppet/v3/report":
 		var report struct{ Status string }
 		_ = json.Unmarshal(body, &report)
 		s.Reports = append(s.Reports, report.Status)
-		inJSON([]string{"log"})
+		writeJSON([]string{"log"})
 	default:
 		http.NotFound(w, r)
 	}
 }
 
-// catalog configures a machine for its name.
+// catalog returns the catalog of the machine with a name.
 func (s *PuppetServer) catalog(name string) any {
 	type resource struct {
 		Type       string         `json:"type"`
@@ -162,15 +163,15 @@ func (s *PuppetServer) catalog(name string) any {
 		Source string `json:"source"`
 		Target string `json:"target"`
 	}
-	const known = "compilable_type" // by the agent itself
+	const builtIn = "compilable_type" // in Puppet itself
 	resources := []resource{
-		{Kind: known, Type: "Stage", Title: "main", Parameters: map[string]any{"name": "main"}},
+		{Kind: builtIn, Type: "Stage", Title: "main", Parameters: map[string]any{"name": "main"}},
 		{Kind: "unknown", Type: "Class", Title: "main", Parameters: map[string]any{"name": "main"}},
-		{Kind: known, Type: "File", Title: "/etc/configured-as", Parameters: map[string]any{"ensure": "file", "content": name + "\n"}},
+		{Kind: builtIn, Type: "File", Title: "/etc/configured-as", Parameters: map[string]any{"ensure": "file", "content": name + "\n"}},
 	}
 	edges := []edge{{"Stage[main]", "Class[main]"}, {"Class[main]", "File[/etc/configured-as]"}}
 	if s.Command != "" {
-		resources = append(resources, resource{Kind: known, Type: "Exec", Title: s.Command})
+		resources = append(resources, resource{Kind: builtIn, Type: "Exec", Title: s.Command})
 		edges = append(edges, edge{"Class[main]", "Exec[" + s.Command + "]"})
 	}
 	return map[string]any{

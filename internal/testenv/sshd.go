@@ -17,55 +17,55 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// startTries bounds how often a port is picked anew because another program
-// took it first.
+// startTries bounds the attempts to start a server, since another program may
+// take its port first.
 const startTries = 20
 
-// SSHDOptions say how SSHD sets up its server. The zero value, and nil, is a
-// server with SFTP that one fresh key may use.
+// SSHDOptions configures a server started by SSHD. The zero value, or nil, is a
+// server with SFTP and one authorized key.
 type SSHDOptions struct {
-	// AuthorizedKeys may log in beside Server.Signer.
+	// AuthorizedKeys may log in besides Server.Signer.
 	AuthorizedKeys []ssh.PublicKey
 
-	// HostKeyPEM is the private key of the host, in OpenSSH's format. Nil is a
-	// fresh ed25519 key.
+	// HostKeyPEM is the private host key in OpenSSH's format. If nil, a new
+	// ed25519 key is generated.
 	HostKeyPEM []byte
 
-	// NoSFTP leaves the SFTP subsystem out.
+	// NoSFTP disables the SFTP subsystem.
 	NoSFTP bool
 
-	// Config is lines of sshd_config that stand before the usual ones; sshd
-	// takes the first value it finds for a keyword.
+	// Config holds lines of sshd_config. They precede the default ones and so
+	// override them, since sshd uses the first value of a keyword.
 	Config []string
 }
 
-// A Server is OpenSSH's sshd on a loopback port, with a configuration and keys
-// of its own. Its one login is the user who runs the test, with that user's
-// rights: a test keeps to directories of its own. HOME is an empty directory,
-// so that no profile of that user's is read, but sessions begin in the home
-// directory that the system knows.
+// A Server is an OpenSSH server on a loopback port with its own configuration
+// and keys. Its login is the user who runs the test, with that user's
+// permissions, so tests must keep to their own directories. HOME is an empty
+// directory, so that the user's profile is not read, but sessions start in the
+// user's real home directory.
 type Server struct {
 	Addr         string        // host and port
-	User         string        // the one login
-	HostKey      ssh.PublicKey // what a client must see
-	Signer       ssh.Signer    // may log in
-	ClientKeyPEM []byte        // the private key of Signer, in OpenSSH's format
+	User         string        // the login
+	HostKey      ssh.PublicKey // expected by clients
+	Signer       ssh.Signer    // authorized to log in
+	ClientKeyPEM []byte        // Signer's private key, in OpenSSH's format
 	Dir          string        // configuration, keys ("client_key" is Signer's) and log
 
-	launch  []string // the command that runs sshd with the arguments after it
+	launch  []string // command that runs sshd, without sshd's arguments
 	inside  string   // Dir as sshd sees it
-	home    string   // HOME of sessions; empty is the login's own
+	home    string   // HOME of sessions; if empty, that of the login
 	marker  string
 	config  []string
 	process *process
 }
 
-// SSHD starts an OpenSSH server for t and returns when it has let Signer in.
-// Without an sshd it skips t, as Need does. Nil options are the zero value.
+// SSHD starts an OpenSSH server for t and returns once Signer can log in. If
+// sshd is missing, it skips t, as Need does.
 //
-// The server ends, with all its sessions and what runs in them, when t does;
-// its log is shown if t has failed. Password logins are not offered: they would
-// need PAM, or the password of a real account.
+// When t ends, the server is stopped with all its sessions and their processes,
+// and its log is shown if t has failed. Password logins are disabled: they would
+// need PAM or the password of a real account.
 func SSHD(t testing.TB, opts *SSHDOptions) *Server {
 	t.Helper()
 	sshd := Need(t, "sshd")
@@ -77,7 +77,7 @@ func SSHD(t testing.TB, opts *SSHDOptions) *Server {
 		t.Fatalf("testenv: %v", err)
 	}
 	if me.Uid == "0" {
-		// As root, sshd wants this directory even where it never uses it.
+		// As root, sshd requires this directory even if it does not use it.
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			t.Fatalf("testenv: %v", err)
 		}
@@ -98,9 +98,9 @@ func (s *Server) serve(t testing.TB, opts *SSHDOptions) {
 	t.Helper()
 	s.writeKeys(t, opts)
 	s.config = s.settings(opts)
-	// Newer releases shut out an address whose logins fail, and some tests make
-	// them fail; older ones do not know the keyword.
-	if penalties := "PerSourcePenalties no"; s.knows(t, penalties) {
+	// Newer releases block an address after failed logins, which some tests cause;
+	// older ones do not support the keyword.
+	if penalties := "PerSourcePenalties no"; s.supports(t, penalties) {
 		s.config = append(s.config, penalties)
 	}
 	t.Cleanup(func() {
@@ -109,7 +109,7 @@ func (s *Server) serve(t testing.TB, opts *SSHDOptions) {
 		}
 		s.Stop()
 		if t.Failed() {
-			t.Logf("testenv: the end of sshd's log:\n%s", s.process.tail())
+			t.Logf("testenv: end of sshd's log:\n%s", s.process.tail())
 		}
 	})
 	for range startTries {
@@ -118,20 +118,19 @@ func (s *Server) serve(t testing.TB, opts *SSHDOptions) {
 			return
 		}
 	}
-	t.Fatal("testenv: sshd does not start")
+	t.Fatalf("testenv: sshd did not start:\n%s", s.process.tail())
 }
 
-// Drop kills every session and what runs in it, and waits for that; the server
-// goes on listening. To the clients it is a lost connection. It works on Linux
-// only.
-func (s *Server) Drop() { s.process.dropChildren() }
+// Drop kills all sessions and their processes and waits for them. Clients see a
+// lost connection; the server keeps listening. It works only on Linux.
+func (s *Server) Drop() { s.process.killDescendants() }
 
-// Stop ends the server with every session and what runs in it, and waits for
-// that. Addr then refuses connections, as a machine does while it boots.
+// Stop stops the server with all sessions and their processes. Addr then refuses
+// connections, like a machine that is booting.
 func (s *Server) Stop() { s.process.stop() }
 
-// Start runs the server again at the same Addr after Stop, and returns when it
-// lets Signer in.
+// Start starts the server at the same Addr after Stop and returns once Signer
+// can log in.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
 	for range startTries {
@@ -139,10 +138,10 @@ func (s *Server) Start(t testing.TB) {
 			return
 		}
 	}
-	t.Fatalf("testenv: sshd does not start again at %s:\n%s", s.Addr, s.process.tail())
+	t.Fatalf("testenv: sshd did not start again at %s:\n%s", s.Addr, s.process.tail())
 }
 
-// Dial opens a connection to the server as Signer, which the caller closes.
+// Dial connects to the server as Signer. The caller must close the client.
 func (s *Server) Dial(ctx context.Context) (*ssh.Client, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", s.Addr)
@@ -165,8 +164,8 @@ func (s *Server) Dial(ctx context.Context) (*ssh.Client, error) {
 	return ssh.NewClient(client, channels, requests), nil
 }
 
-// try runs sshd at s.Addr. It reports false when sshd ended instead of
-// answering, most likely because the port was taken.
+// try starts sshd at s.Addr and waits until it accepts Signer. It reports false
+// if sshd ended first, most likely because the port was taken.
 func (s *Server) try(t testing.TB) bool {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.Addr)
@@ -179,10 +178,10 @@ func (s *Server) try(t testing.TB) bool {
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), readyLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), readyTimeout)
 	defer cancel()
 	for {
-		// The pinned host key tells this server from another on the same port.
+		// The pinned host key distinguishes this server from another on the port.
 		client, err := s.Dial(ctx)
 		if err == nil {
 			_ = client.Close()
@@ -192,27 +191,27 @@ func (s *Server) try(t testing.TB) bool {
 			return false
 		}
 		if !pause(ctx) {
-			t.Fatalf("testenv: sshd does not answer at %s: %v", s.Addr, err)
+			t.Fatalf("testenv: sshd does not respond at %s: %v", s.Addr, err)
 		}
 	}
 }
 
-// knows reports whether this release of sshd takes a line of configuration.
-func (s *Server) knows(t testing.TB, line string) bool {
+// supports reports whether this release of sshd accepts a configuration line.
+func (s *Server) supports(t testing.TB, line string) bool {
 	t.Helper()
 	s.write(t, "probe_config", []byte("HostKey "+path.Join(s.inside, "host_key")+"\n"+line+"\n"))
 	command := s.command("-t", "-f", path.Join(s.inside, "probe_config"))
 	return exec.CommandContext(t.Context(), command[0], command[1:]...).Run() == nil
 }
 
-// command is how sshd is run with args.
+// command returns the command line that runs sshd with args.
 func (s *Server) command(args ...string) []string { return slices.Concat(s.launch, args) }
 
-// settings is the sshd_config without its port.
+// settings returns the lines of sshd_config without the port.
 func (s *Server) settings(opts *SSHDOptions) []string {
 	in := func(name string) string { return `"` + path.Join(s.inside, name) + `"` }
 	lines := append([]string{}, opts.Config...)
-	environment := `SetEnv "` + s.marker + `"` // sessions are found by it, even those that make themselves daemons
+	environment := `SetEnv "` + s.marker + `"` // identifies sessions, even those that became daemons
 	if s.home != "" {
 		environment += ` "HOME=` + s.home + `"`
 	}
@@ -242,7 +241,7 @@ func (s *Server) settings(opts *SSHDOptions) []string {
 	return lines
 }
 
-// freeAddr is a loopback address that nothing listens on just now.
+// freeAddr returns a loopback address that is currently free.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	var config net.ListenConfig

@@ -11,8 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// writeKeys makes the keys that opts does not give, and writes all of them
-// where the configuration looks for them.
+// writeKeys generates the keys missing from opts and writes all keys to Dir.
 func (s *Server) writeKeys(t testing.TB, opts *SSHDOptions) {
 	t.Helper()
 	hostKey := opts.HostKeyPEM
@@ -29,13 +28,13 @@ func (s *Server) writeKeys(t testing.TB, opts *SSHDOptions) {
 	s.write(t, "host_key", hostKey)
 	s.write(t, "client_key", s.ClientKeyPEM)
 	s.write(t, "authorized_keys", authorized)
-	// In a guest sshd reads it as its login, which is not who runs the test.
+	// In a guest, sshd reads it as the login, which differs from the test's user.
 	if err := os.Chmod(filepath.Join(s.Dir, "authorized_keys"), 0o644); err != nil {
 		t.Fatalf("testenv: %v", err)
 	}
 }
 
-// write makes one file in Dir.
+// write writes a file in Dir.
 func (s *Server) write(t testing.TB, name string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(s.Dir, name), content, 0o600); err != nil {
@@ -43,7 +42,7 @@ func (s *Server) write(t testing.TB, name string, content []byte) {
 	}
 }
 
-// newKeyPEM makes an ed25519 key.
+// newKeyPEM generates an ed25519 key.
 func newKeyPEM(t testing.TB) []byte {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)

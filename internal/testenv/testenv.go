@@ -1,39 +1,36 @@
-// Package testenv finds the programs that tests drive, and forbids the silent
-// skip.
+// Package testenv finds and runs the external programs that tests use, and
+// ensures that no test is skipped unnoticed.
 //
-// A test that needs a program says so first:
+// A test that needs a program calls [Need] first:
 //
 //	testenv.Need(t, "sshd")
 //
-// Where the program is absent the test is skipped, so that go test passes on a
-// machine that has only Go. Where the environment variable BAKESTONE_REQUIRE
-// names it (a list with commas, as in "sshd,moto,awscli,sudo") the test fails
-// instead: continuous integration sets the variable to everything it has
-// installed, and no test can go missing unseen.
+// If the program is missing, the test is skipped, so that go test passes on a
+// machine that has only Go. If the environment variable BAKESTONE_REQUIRE lists
+// the program (as in "sshd,moto,awscli,sudo"), the test fails instead.
+// Continuous integration sets the variable to everything it installs.
 //
-// Any name is looked up in PATH and in the usual sbin directories. Some names
-// mean more than that:
+// Need looks names up in PATH and in the usual sbin directories. Some names have
+// a special meaning:
 //
 //   - "sshd" is OpenSSH's server, on a Unix system.
-//   - "moto" is the Python package moto with its server, an independent EC2.
-//     The interpreter is the one named by BAKESTONE_PYTHON, and python3 in PATH
-//     when that is empty.
-//     Botocore, which comes with it, has the models of AWS's services.
-//   - "awscli" is the AWS command-line client: the aws that stands beside the
-//     interpreter named by BAKESTONE_PYTHON, as in a virtual environment, and
-//     otherwise the one in PATH.
-//   - "ansible" is ansible-playbook, the one in the directory named by
-//     BAKESTONE_ANSIBLE if that is set.
-//   - "amicleaner" and "custodian" are other cleaners of images, aws-amicleaner
-//     and Cloud Custodian, in the directory named by BAKESTONE_CLEANERS if that
-//     is set.
-//   - "guestroot" is the root file system that Guest runs its machines from, and
-//     the right to do so: that of root, on Linux.
+//   - "moto" is the Python package moto with its server, an independent EC2, and
+//     the botocore that comes with it. The interpreter is the one named by
+//     BAKESTONE_PYTHON, by default python3 in PATH.
+//   - "awscli" is the AWS command-line client: the aws beside the interpreter
+//     named by BAKESTONE_PYTHON, as in a virtual environment, or else the one in
+//     PATH.
+//   - "ansible" is ansible-playbook, in the directory named by BAKESTONE_ANSIBLE
+//     if set.
+//   - "amicleaner" and "custodian" are the image cleaners aws-amicleaner and
+//     Cloud Custodian, in the directory named by BAKESTONE_CLEANERS if set.
+//   - "guestroot" is the root file system of the machines that [Guest] starts,
+//     and the permission to start them: root, on Linux.
 //   - "puppet" and "salt" are those tools in that file system.
 //
-// SSHD, Guest, Moto and AWSCLI call Need themselves. What they start listens on
-// loopback, belongs to the test that asked for it, and is killed and awaited
-// when that test ends.
+// [SSHD], [Guest], [Moto] and [AWSCLI] call Need themselves. The servers listen
+// on loopback, belong to the test that started them, and are stopped when it
+// ends.
 package testenv
 
 import (
@@ -50,22 +47,22 @@ import (
 )
 
 const (
-	// requireVar lists the tools whose absence is a failure.
+	// requireVar lists the tools without which tests fail.
 	requireVar = "BAKESTONE_REQUIRE"
 
-	// pythonVar names the interpreter that has moto and the AWS client.
+	// pythonVar names the Python interpreter with moto and the AWS client.
 	pythonVar = "BAKESTONE_PYTHON"
 
 	// ansibleVar names the directory of Ansible's programs.
 	ansibleVar = "BAKESTONE_ANSIBLE"
 
-	// cleanersVar names the directory of the other cleaners' programs.
+	// cleanersVar names the directory of other image cleaners.
 	cleanersVar = "BAKESTONE_CLEANERS"
 )
 
-// Need returns the path of tool. Without the tool it skips the test, or ends it
-// as failed when BAKESTONE_REQUIRE names the tool. For "moto" the path is that
-// of the Python interpreter.
+// Need returns the path of tool. If the tool is missing, Need skips the test, or
+// fails it if BAKESTONE_REQUIRE lists the tool. For "moto" it returns the path of
+// the Python interpreter.
 func Need(t testing.TB, tool string) string {
 	t.Helper()
 	path, err := find(t.Context(), tool)
@@ -89,7 +86,7 @@ func find(ctx context.Context, tool string) (string, error) {
 	switch tool {
 	case "sshd":
 		if runtime.GOOS == "windows" || runtime.GOOS == "plan9" {
-			return "", errors.New("no sshd can be run for a test on " + runtime.GOOS)
+			return "", errors.New("tests cannot run sshd on " + runtime.GOOS)
 		}
 		return lookPath("sshd")
 	case "moto":
@@ -111,8 +108,8 @@ func find(ctx context.Context, tool string) (string, error) {
 	return lookPath(tool)
 }
 
-// lookPath is exec.LookPath that also knows the directories of the super-user,
-// which are seldom in the PATH of anyone else.
+// lookPath is exec.LookPath that also searches the sbin directories, which are
+// seldom in the PATH of ordinary users.
 func lookPath(tool string) (string, error) {
 	path, err := exec.LookPath(tool)
 	if err == nil {
@@ -126,7 +123,7 @@ func lookPath(tool string) (string, error) {
 	return "", err
 }
 
-// findIn looks for a program in a directory, or in PATH when that is empty.
+// findIn looks up a program in dir, or in PATH if dir is empty.
 func findIn(dir, program string) (string, error) {
 	if dir != "" {
 		return exec.LookPath(filepath.Join(dir, program))
@@ -145,7 +142,7 @@ func findMoto(ctx context.Context) (string, error) {
 	}
 	const probe = "import importlib.util, sys; sys.exit(0 if importlib.util.find_spec('moto') and importlib.util.find_spec('flask') else 3)"
 	if err := exec.CommandContext(ctx, python, "-c", probe).Run(); err != nil {
-		return "", fmt.Errorf("%s has no moto[server]: %w", python, err)
+		return "", fmt.Errorf("%s lacks moto[server]: %w", python, err)
 	}
 	return python, nil
 }

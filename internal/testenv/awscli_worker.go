@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// workerProgram runs the AWS client again and again in one process, which
-// saves each command the half second that Python takes to load it. A command is
-// a line of JSON, and so is what came of it.
+// workerProgram runs commands of the AWS client in one process, which saves each
+// command the half second that Python takes to load the client. Each command is
+// a line of JSON on its input, and each result one on its output.
 const workerProgram = `
 import contextlib, io, json, sys
 from awscli.clidriver import create_clidriver
@@ -24,7 +24,7 @@ replies = sys.stdout
 driver = create_clidriver()
 for line in sys.stdin:
     out, err = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
-    driver.session.set_config_variable("region", None)  # of the command before
+    driver.session.set_config_variable("region", None)  # set by the last command
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             status = driver.main(json.loads(line))
@@ -38,16 +38,16 @@ for line in sys.stdin:
     replies.flush()
 `
 
-// An awsWorker is the AWS client in a process of its own.
+// An awsWorker is a process that runs commands of the AWS client in sequence.
 type awsWorker struct {
 	mu      sync.Mutex
 	in      io.WriteCloser
 	replies *bufio.Reader
-	log     *bytes.Buffer // what Python itself wrote
+	log     *bytes.Buffer // Python's standard error
 }
 
-// awsPython is the interpreter that can run the client, or empty: that of
-// BAKESTONE_PYTHON, or else python3, if it has the client.
+// awsPython returns the interpreter named by BAKESTONE_PYTHON, by default
+// python3, or "" if it does not have the client.
 func awsPython(ctx context.Context) string {
 	name := os.Getenv(pythonVar)
 	if name == "" {
@@ -64,7 +64,7 @@ func awsPython(ctx context.Context) string {
 	return python
 }
 
-// newAWSWorker starts a worker, which ends with the test.
+// newAWSWorker starts a worker that runs until the test ends.
 func newAWSWorker(t testing.TB, python string, env []string) *awsWorker {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), python, "-c", workerProgram)
@@ -108,7 +108,7 @@ func (w *awsWorker) run(args []string) (string, error) {
 		err = json.Unmarshal(line, &reply)
 	}
 	if err != nil {
-		return "", fmt.Errorf("the AWS client has ended: %w: %s", err, w.log)
+		return "", fmt.Errorf("AWS client worker exited: %w: %s", err, w.log)
 	}
 	if reply.Status != 0 {
 		return reply.Out, &AWSError{Args: args, Status: reply.Status, Stderr: reply.Err}
@@ -116,7 +116,7 @@ func (w *awsWorker) run(args []string) (string, error) {
 	return reply.Out, nil
 }
 
-// runAWS runs the client once, in a process of its own.
+// runAWS runs one command of the client in a new process.
 func runAWS(ctx context.Context, path string, env, args []string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)

@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// An element is one element of an answer in XML.
+// An element is an XML element of a response.
 type element struct {
 	XMLName  xml.Name
 	Text     string    `xml:",chardata"`
 	Children []element `xml:",any"`
 }
 
-// Judge lists what a model does not allow in the answer of an action, in XML:
-// members that it does not know, members twice, and values of another type or
-// not of their enumeration. The answer of an action that has none may say
-// "return", as EC2 does.
-func (m *Model) Judge(action string, body []byte) []string {
+// CheckResponse lists the violations of the model in the XML response of an
+// action: unknown members, repeated members, and values of the wrong type or
+// outside their enumeration. A response without output may contain EC2's
+// "return" member.
+func (m *Model) CheckResponse(action string, body []byte) []string {
 	op, known := m.Operations[action]
 	if !known {
-		return []string{"there is no action " + action}
+		return []string{"unknown action " + action}
 	}
 	var root element
 	if err := xml.Unmarshal(body, &root); err != nil {
@@ -33,17 +33,16 @@ func (m *Model) Judge(action string, body []byte) []string {
 		return e.XMLName.Local == "requestId" || e.XMLName.Local == "ResponseMetadata"
 	})
 	if op.Output == nil {
-		// What has no output says no more than that it succeeded.
 		root.Children = slices.DeleteFunc(root.Children, func(e element) bool { return e.XMLName.Local == "return" })
 		return unexpected(action, root.Children)
 	}
 	if op.Output.Wrapper != "" {
 		if len(root.Children) != 1 || root.Children[0].XMLName.Local != op.Output.Wrapper {
-			return []string{fmt.Sprintf("%s: the answer is not wrapped in %s", action, op.Output.Wrapper)}
+			return []string{fmt.Sprintf("%s: response is not wrapped in %s", action, op.Output.Wrapper)}
 		}
 		root = root.Children[0]
 	}
-	return m.judge(action, op.Output.reference, root)
+	return m.check(action, op.Output.reference, root)
 }
 
 func unexpected(path string, children []element) []string {
@@ -54,11 +53,11 @@ func unexpected(path string, children []element) []string {
 	return out
 }
 
-func (m *Model) judge(path string, ref reference, e element) []string {
+func (m *Model) check(path string, ref reference, e element) []string {
 	s := m.Shapes[ref.Shape]
 	switch s.Type {
 	case "structure":
-		return m.judgeMembers(path, s, e)
+		return m.checkMembers(path, s, e)
 	case "list":
 		var out []string
 		for _, child := range e.Children {
@@ -66,25 +65,25 @@ func (m *Model) judge(path string, ref reference, e element) []string {
 				out = append(out, unexpected(path, []element{child})...)
 				continue
 			}
-			out = append(out, m.judge(path+"."+child.XMLName.Local, s.Member, child)...)
+			out = append(out, m.check(path+"."+child.XMLName.Local, s.Member, child)...)
 		}
 		return out
 	}
 	if out := unexpected(path, e.Children); len(out) > 0 {
 		return out
 	}
-	if !s.holds(e.Text) {
-		return []string{fmt.Sprintf("%s is %q, which is no %s of the model", path, e.Text, ref.Shape)}
+	if !s.valid(e.Text) {
+		return []string{fmt.Sprintf("%s: invalid %s %q", path, ref.Shape, e.Text)}
 	}
 	return nil
 }
 
-func (m *Model) judgeMembers(path string, s shape, e element) []string {
+func (m *Model) checkMembers(path string, s shape, e element) []string {
 	var out []string
 	seen := map[string]bool{}
 	for _, child := range e.Children {
 		name := child.XMLName.Local
-		ref, ok := s.find(name, answerName)
+		ref, ok := s.find(name, memberName)
 		if !ok {
 			out = append(out, unexpected(path, []element{child})...)
 			continue
@@ -94,19 +93,19 @@ func (m *Model) judgeMembers(path string, s shape, e element) []string {
 		case flat:
 			ref = of.Member
 		case seen[name]:
-			out = append(out, path+"."+name+" is there twice")
+			out = append(out, path+"."+name+" is repeated")
 		}
 		seen[name] = true
-		out = append(out, m.judge(path+"."+name, ref, child)...)
+		out = append(out, m.check(path+"."+name, ref, child)...)
 	}
 	if text := strings.TrimSpace(e.Text); text != "" {
-		out = append(out, fmt.Sprintf("%s is %q instead of a structure", path, text))
+		out = append(out, fmt.Sprintf("%s is text %q, not a structure", path, text))
 	}
 	return out
 }
 
-// holds tells whether a value is of the shape.
-func (s shape) holds(value string) bool {
+// valid reports whether value is valid for the shape.
+func (s shape) valid(value string) bool {
 	var err error
 	switch s.Type {
 	case "boolean":
@@ -118,7 +117,7 @@ func (s shape) holds(value string) bool {
 	case "timestamp":
 		_, err = time.Parse(time.RFC3339Nano, value)
 	case "string":
-		return s.allows(value)
+		return len(s.Enum) == 0 || slices.Contains(s.Enum, value)
 	}
 	return err == nil
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 )
 
-// Machine connects to the server as its login until t ends. A change, unless it
-// is nil, has the last word on how.
+// Machine connects to the server as its login until t ends. If change is not
+// nil, it can modify the configuration first.
 func (s *Server) Machine(t testing.TB, change func(*sshmachine.Config)) *sshmachine.Machine {
 	t.Helper()
 	cfg := &sshmachine.Config{

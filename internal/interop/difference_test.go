@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	absent   = "(absent)" // the answer has no such leaf
-	anything = "*"        // whatever the value is
+	absent   = "(absent)" // the response lacks the leaf
+	anything = "*"        // any value
 )
 
-// A difference is one leaf on which moto and the embedded EC2 do not agree. In
-// the tables of known ones, an entry whose reason begins with "ours" is a gap of
-// the embedded EC2 that no bake has needed so far; in all others it answers as
-// AWS does, and moto does not. Step and path are patterns of path.Match, in which
-// brackets stand for themselves; moto and ours are values, and "*" is any value.
+// A difference is a leaf that differs between moto and ec2test. In a table of
+// known differences, step and path are patterns of path.Match in which brackets
+// stand for themselves, and a value of "*" is any value. A reason that begins
+// with "ours" names a gap in ec2test that no bake has needed so far. In all other
+// cases ec2test responds as AWS does and moto does not.
 type difference struct {
 	step, path string
 	moto, ours string
@@ -26,7 +26,7 @@ func (d difference) String() string {
 	return fmt.Sprintf("%s: %s is %q in moto and %q in ec2test", d.step, d.path, d.moto, d.ours)
 }
 
-// covers reports whether found is an instance of the known difference d.
+// covers reports whether found matches the known difference d.
 func (d difference) covers(found difference) bool {
 	return matches(d.step, found.step) && matches(d.path, found.path) &&
 		(d.moto == anything && found.moto != absent || d.moto == found.moto) &&
@@ -38,12 +38,13 @@ func matches(pattern, name string) bool {
 	return ok && err == nil
 }
 
-// refused is a step that moto does although the service refuses it.
-func refused(step, code, why string) []difference {
+// rejected returns the differences of a step that AWS rejects and moto does not.
+func rejected(step, code, why string) []difference {
 	return []difference{{step, "error", absent, code, why}, {step, "*", anything, absent, why}}
 }
 
-// otherCode is a step that both refuse, each with its own code.
+// otherCode returns the difference of a step that both servers reject with
+// different codes.
 func otherCode(step, moto, ours, why string) difference {
 	return difference{step, "error", moto, ours, why}
 }

@@ -1,17 +1,17 @@
-// Package interop holds no code, only a test of the embedded EC2 by programs
-// that others wrote: the AWS command-line client plays scenarios on ec2/ec2test
-// and on moto, from one life of an image to what is done by hand with images,
-// disks, launch templates, spot requests, parameters and roles, mistakes
-// included, and the answers are compared value by value. What is known to differ
-// stands in a table beside the scenario, with the reason; a difference that is
-// not in the table fails the test, and so does an entry of the table that no
-// longer differs.
+// Package interop contains only tests. They compare ec2test, the embedded EC2,
+// with independent implementations.
 //
-// AWS's own models of its services, which its client for Python ships, are the
-// referee: every name of a parameter that ec2test takes and of a member that it
-// answers with must be in them, and so must every value that it answers with in
-// the scenarios.
+// The AWS command-line client runs scenarios on ec2test and on moto, and the
+// tests compare the responses value by value. The scenarios cover the lifecycle
+// of an image and the use of images, volumes, launch templates, spot requests,
+// parameters and roles, including errors. Each has a table of its known
+// differences with their reasons. The tests fail for a difference that is not in
+// the table and for an entry that no longer differs.
 //
-// The tests are skipped where the client or moto is missing; package testenv says
-// how to provide them.
+// The responses in the scenarios, and all parameters and response members that
+// ec2test implements, are also checked against AWS's models of its services,
+// which botocore ships.
+//
+// The tests are skipped if the client or moto is missing. Package testenv
+// describes how to provide them.
 package interop

@@ -17,14 +17,15 @@ import (
 )
 
 const (
-	// untilLimit bounds the wait of one step.
-	untilLimit = 2 * time.Minute
+	// stepTimeout bounds the wait for the values of one step.
+	stepTimeout = 2 * time.Minute
 
-	// short is how long the embedded EC2 takes for a change.
-	short = 100 * time.Millisecond
+	// latency is how long state changes take in ec2test. It is long enough for
+	// responses to show the intermediate states.
+	latency = 100 * time.Millisecond
 )
 
-// A scenario is a story that the client plays on both servers.
+// A scenario is a sequence of steps that the client runs on both servers.
 type scenario struct {
 	name  string
 	steps []step
@@ -33,7 +34,7 @@ type scenario struct {
 
 func scenarios() []scenario {
 	return []scenario{
-		{"life of an image", life(), lifeDifferences()},
+		{"image lifecycle", life(), lifeDifferences()},
 		{"images", images(), imagesDifferences()},
 		{"disks", disks(), disksDifferences()},
 		{"launch templates", templates(), templatesDifferences()},
@@ -42,40 +43,39 @@ func scenarios() []scenario {
 	}
 }
 
-// Driven by the AWS command-line client through the scenarios, the embedded EC2
-// answers as moto does, but for what the tables of differences say.
-func TestSameAnswersAsMoto(t *testing.T) {
+// Except for the known differences, ec2test responds like moto in all scenarios.
+func TestScenariosMatchMoto(t *testing.T) {
 	testenv.Need(t, "awscli")
 	moto := testenv.Moto(t)
-	// The one image that the scenarios start from is moto's. Changes take some
-	// time, so that the answers show the states between.
+	// The scenarios start from the one image that both servers have.
 	server := ec2test.New(&ec2test.Options{
 		Images: []ec2test.Image{{
 			Name: baseName, Owner: canonical, Description: baseText, SizeGiB: 15,
 			Created: time.Date(2017, time.July, 21, 0, 0, 0, 0, time.UTC),
 		}},
-		Latency: ec2test.Latency{Running: short, Stopped: short, Terminated: short, Snapshot: short, Image: short},
+		Latency: ec2test.Latency{Running: latency, Stopped: latency, Terminated: latency, Snapshot: latency, Image: latency},
 	})
 	t.Cleanup(server.Close)
 	server.AddRole(ec2test.Role{ARN: someRole})
 	theirs := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: moto})
-	ours := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: newReferee(t, server.URL())})
+	ours := testenv.AWSCLI(t, &testenv.AWSCLIOptions{Endpoint: newCheckingProxy(t, server.URL())})
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) { s.compare(t, theirs, ours) })
 	}
 }
 
-// client is the AWS command-line client, with the endpoint of one server.
+// client runs the AWS command-line client with the endpoint of one server.
 type client func(args ...string) (string, error)
 
-// compare plays the scenario on both servers at once.
+// compare runs the scenario on both servers concurrently and compares their
+// responses.
 func (s scenario) compare(t *testing.T, moto, embedded client) {
 	t.Helper()
-	var theirs, ours map[string]answer
+	var theirs, ours map[string]response
 	var theirErr, ourErr error
 	var both sync.WaitGroup
-	both.Go(func() { theirs, theirErr = play(s.steps, moto) })
-	both.Go(func() { ours, ourErr = play(s.steps, embedded) })
+	both.Go(func() { theirs, theirErr = runSteps(s.steps, moto) })
+	both.Go(func() { ours, ourErr = runSteps(s.steps, embedded) })
 	both.Wait()
 	if err := errors.Join(wrap("moto", theirErr), wrap("ec2test", ourErr)); err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func (s scenario) compare(t *testing.T, moto, embedded client) {
 		for _, diff := range compare(step.name, theirs[step.name], ours[step.name]) {
 			i := slices.IndexFunc(s.known, func(k difference) bool { return k.covers(diff) })
 			if i < 0 {
-				t.Errorf("a difference that is not known: %s", diff)
+				t.Errorf("unknown difference: %s", diff)
 				continue
 			}
 			used[i] = true
@@ -93,14 +93,15 @@ func (s scenario) compare(t *testing.T, moto, embedded client) {
 	}
 	for i, k := range s.known {
 		if !used[i] {
-			t.Errorf("a known difference is gone: %s", k)
+			t.Errorf("known difference did not occur: %s", k)
 		}
 	}
 }
 
-// play runs steps and returns the answer of each.
-func play(steps []step, aws client) (map[string]answer, error) {
-	answers := map[string]answer{}
+// runSteps runs steps in order and returns their normalized responses by step
+// name.
+func runSteps(steps []step, aws client) (map[string]response, error) {
+	responses := map[string]response{}
 	captured := map[string]string{}
 	for _, step := range steps {
 		var args []string
@@ -112,56 +113,57 @@ func play(steps []step, aws client) (map[string]answer, error) {
 				return captured[name]
 			}))
 		}
-		a, err := repeat(step, func() (answer, error) { return call(aws, args) })
+		r, err := repeat(step, func() (response, error) { return call(aws, args) })
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", step.name, err)
 		}
 		for name, path := range step.capture {
-			if captured[name] = a[path]; a[path] == "" {
-				return nil, fmt.Errorf("%s: there is no %s in %v", step.name, path, a)
+			if captured[name] = r[path]; r[path] == "" {
+				return nil, fmt.Errorf("%s: no %s in %v", step.name, path, r)
 			}
 		}
-		answers[step.name] = a.normal(captured)
+		responses[step.name] = r.normalize(captured)
 	}
-	return answers, nil
+	return responses, nil
 }
 
-// repeat calls until the answer is what the step waits for.
-func repeat(s step, call func() (answer, error)) (answer, error) {
-	for end := time.Now().Add(untilLimit); ; time.Sleep(50 * time.Millisecond) {
-		a, err := call()
+// repeat repeats a call until the response has the values that s waits for.
+func repeat(s step, call func() (response, error)) (response, error) {
+	for end := time.Now().Add(stepTimeout); ; time.Sleep(50 * time.Millisecond) {
+		r, err := call()
 		if err != nil {
 			return nil, err
 		}
 		done := true
 		for path, want := range s.until {
-			done = done && a[path] == want
+			done = done && r[path] == want
 		}
 		if done {
-			return a, nil
+			return r, nil
 		}
 		if time.Now().After(end) {
-			return nil, fmt.Errorf("it never became %v: %v", s.until, a)
+			return nil, fmt.Errorf("timeout waiting for %v: %v", s.until, r)
 		}
 	}
 }
 
-// broken is the code of an answer that no client can read: moto has not got
-// the call, or fell over it.
+// broken is the error code of a response that the client cannot parse. Moto
+// sends one for a call that it does not implement or fails to handle.
 const broken = "(broken)"
 
-// call runs the client once. An error of the service is an answer.
-func call(aws client, args []string) (answer, error) {
+// call runs the client once. An error of the service is a response, not an
+// error.
+func call(aws client, args []string) (response, error) {
 	out, err := aws(args...)
-	if refused, ok := errors.AsType[*testenv.AWSError](err); ok {
-		code := regexp.MustCompile(`An error occurred \(([^)]+)\)`).FindStringSubmatch(refused.Stderr)
+	if failed, ok := errors.AsType[*testenv.AWSError](err); ok {
+		code := regexp.MustCompile(`An error occurred \(([^)]+)\)`).FindStringSubmatch(failed.Stderr)
 		switch {
-		case code == nil && strings.Contains(refused.Stderr, "Unable to parse response"):
-			return answer{"error": broken}, nil
+		case code == nil && strings.Contains(failed.Stderr, "Unable to parse response"):
+			return response{"error": broken}, nil
 		case code == nil:
 			return nil, err
 		}
-		return answer{"error": code[1]}, nil
+		return response{"error": code[1]}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -169,8 +171,9 @@ func call(aws client, args []string) (answer, error) {
 	return flatten(out)
 }
 
-// compare lists what two answers do not share, in order.
-func compare(name string, theirs, ours answer) []difference {
+// compare lists the differences between two responses in the order of their
+// paths.
+func compare(name string, theirs, ours response) []difference {
 	paths := map[string]bool{}
 	for path := range theirs {
 		paths[path] = true
@@ -187,17 +190,17 @@ func compare(name string, theirs, ours answer) []difference {
 	return out
 }
 
-// at is a leaf, or absent.
-func (a answer) at(path string) string {
-	if value, ok := a[path]; ok {
+// at returns the value of a leaf, or absent.
+func (r response) at(path string) string {
+	if value, ok := r[path]; ok {
 		return value
 	}
 	return absent
 }
 
-func wrap(who string, err error) error {
+func wrap(server string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: %s", who, strings.TrimSpace(err.Error()))
+	return fmt.Errorf("%s: %s", server, strings.TrimSpace(err.Error()))
 }

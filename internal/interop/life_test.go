@@ -7,8 +7,8 @@ const (
 	userData  = "#cloud-config\n{}\n"
 )
 
-// life is one life of an image, from the search for its source to the deletion
-// of its snapshot, with the mistakes that a program may make on the way.
+// life covers the lifecycle of an image, from the search for its base image to
+// the deletion of its snapshot, including errors.
 func life() []step {
 	const instance = "Reservations[0].Instances[0]"
 	return []step{

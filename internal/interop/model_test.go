@@ -18,7 +18,7 @@ func readModel(t *testing.T, data, service string) *awsmodel.Model {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(data, service, "*", "service-2.json.gz"))
 	if err != nil || len(found) == 0 {
-		t.Fatalf("there is no model of %s in %s: %v", service, data, err)
+		t.Fatalf("no model of %s in %s: %v", service, data, err)
 	}
 	file, err := os.Open(slices.Max(found))
 	if err != nil {
@@ -36,9 +36,8 @@ func readModel(t *testing.T, data, service string) *awsmodel.Model {
 	return model
 }
 
-// TestNamesAreOfTheModel wants every parameter that ec2test takes, and every
-// member that it answers with, in AWS's own model of the service.
-func TestNamesAreOfTheModel(t *testing.T) {
+// AWS's models define every parameter and response member of ec2test.
+func TestCoverageMatchesModels(t *testing.T) {
 	data := testenv.Botocore(t)
 	models := map[string]*awsmodel.Model{}
 	names := 0
@@ -49,30 +48,30 @@ func TestNamesAreOfTheModel(t *testing.T) {
 		model := models[a.Service]
 		for _, param := range a.Params {
 			names++
-			if err := model.Param(a.Name, param); err != nil && !newer(a, param) {
-				t.Errorf("%s takes %v", a.Name, err)
+			if err := model.CheckParam(a.Name, param); err != nil && !newer(a, param) {
+				t.Errorf("parameter of %s: %v", a.Name, err)
 			}
 		}
 		for _, member := range a.Answers {
 			names++
-			if err := model.Answer(a.Name, member); err != nil && !saysDone(a, member) {
-				t.Errorf("%s answers %v", a.Name, err)
+			if err := model.CheckMember(a.Name, member); err != nil && !isReturn(a, member) {
+				t.Errorf("response member of %s: %v", a.Name, err)
 			}
 		}
 	}
 	if names < 1000 {
-		t.Errorf("only %d names were looked at", names)
+		t.Errorf("checked %d names, want at least 1000", names)
 	}
 }
 
-// newer tells whether a parameter is of a later model than that of the botocore
-// that moto of this time wants: the SDK for Go knows it.
+// newer reports whether a parameter is missing from the model of the botocore
+// version that moto requires, though the Go SDK has it.
 func newer(a ec2test.ActionCoverage, param string) bool {
 	return a.Name == "CreateImage" && param == "BootModeOverride"
 }
 
-// saysDone tells whether a member is the "return" with which EC2 answers what
-// has no answer in its model.
-func saysDone(a ec2test.ActionCoverage, member string) bool {
+// isReturn reports whether a member is the "return" in EC2's response to an
+// action without output in the model.
+func isReturn(a ec2test.ActionCoverage, member string) bool {
 	return a.Service == "ec2" && strings.EqualFold(member, "return") && len(a.Answers) == 1
 }

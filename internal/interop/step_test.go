@@ -5,32 +5,35 @@ import (
 	"strings"
 )
 
-// A step is one command line of the client.
+// A step is a command line of the client.
 type step struct {
 	name string
 
 	// args are the arguments. $name stands for a captured value, and $$ for $.
 	args []string
 
-	// capture takes values out of the answer, by path, for the steps after it.
+	// capture maps names to paths in the response. Later steps can use the values
+	// there by these names.
 	capture map[string]string
 
-	// until repeats the step until the value at a path is this one, since
-	// either EC2 may take its time. Only the last answer is compared.
+	// until maps paths in the response to values. The step is repeated until the
+	// response has them, and only the last response is compared.
 	until map[string]string
 }
 
-// does is a step whose arguments have no spaces.
-func does(name, line string) step { return step{name: name, args: strings.Fields(line)} }
+// run returns a step that runs a command line. Its arguments are separated by
+// spaces.
+func run(name, line string) step { return step{name: name, args: strings.Fields(line)} }
 
-// keeps takes values out of the answer: names and paths in turn.
-func (s step) keeps(pairs ...string) step {
+// save returns s with captured values, given as alternating names and paths.
+func (s step) save(pairs ...string) step {
 	s.capture = pairsOf(pairs)
 	return s
 }
 
-// awaits repeats the step until paths have values, in turn.
-func (s step) awaits(pairs ...string) step {
+// waitFor returns s with values to wait for, given as alternating paths and
+// values.
+func (s step) waitFor(pairs ...string) step {
 	s.until = pairsOf(pairs)
 	return s
 }

@@ -9,49 +9,49 @@ import (
 	"strings"
 )
 
-// An answer is a JSON document as its leaves: "Images[0].State" is "available".
-// An error of the service has one leaf, "error", with its code.
-type answer map[string]string
+// A response holds the values of a JSON document's leaves by their paths, such
+// as "Images[0].State". An error of the service has one leaf, "error", with its
+// code.
+type response map[string]string
 
-// flatten reads what the client wrote. Empty lists and objects are leaves too.
-func flatten(text string) (answer, error) {
+// flatten parses the client's output. Empty lists and objects count as leaves.
+func flatten(text string) (response, error) {
 	if strings.TrimSpace(text) == "" {
-		return answer{}, nil
+		return response{}, nil
 	}
 	var document any
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
 	if err := decoder.Decode(&document); err != nil {
-		return nil, fmt.Errorf("what the client wrote is not JSON: %w", err)
+		return nil, fmt.Errorf("parse client output: %w", err)
 	}
-	a := answer{}
-	a.add("", sorted(document))
-	return a, nil
+	r := response{}
+	r.add("", sorted(document))
+	return r, nil
 }
 
-func (a answer) add(path string, value any) {
+func (r response) add(path string, value any) {
 	switch value := value.(type) {
 	case map[string]any:
 		for name, field := range value {
-			a.add(strings.TrimPrefix(path+"."+name, "."), field)
+			r.add(strings.TrimPrefix(path+"."+name, "."), field)
 		}
 		if len(value) == 0 {
-			a[path] = "{}"
+			r[path] = "{}"
 		}
 	case []any:
 		for i, item := range value {
-			a.add(fmt.Sprintf("%s[%d]", path, i), item)
+			r.add(fmt.Sprintf("%s[%d]", path, i), item)
 		}
 		if len(value) == 0 {
-			a[path] = "[]"
+			r[path] = "[]"
 		}
 	default:
-		a[path] = fmt.Sprint(value)
+		r[path] = fmt.Sprint(value)
 	}
 }
 
-// sorted orders the lists whose order means nothing: those of tags and of
-// permissions.
+// sorted sorts the lists whose order is irrelevant: tags and permissions.
 func sorted(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
@@ -77,9 +77,9 @@ func sorted(value any) any {
 	return value
 }
 
-// normal is the answer without what no two servers can share: captured ids
-// become their names, and other ids, times and addresses their kinds.
-func (a answer) normal(captured map[string]string) answer {
+// normalize replaces the values that differ between any two servers: captured
+// ids by their names, and other ids, times and addresses by their kinds.
+func (r response) normalize(captured map[string]string) response {
 	kinds := []struct {
 		kind    string
 		pattern *regexp.Regexp
@@ -94,15 +94,15 @@ func (a answer) normal(captured map[string]string) answer {
 		{"<account>", regexp.MustCompile(`\b123456789012\b`)},
 		{"<$1>", regexp.MustCompile(`\b(ami|dopt|eni-attach|eni|i|lt|r|sg|sgr|sir|snap|subnet|vol|vpc|vpc-cidr-assoc)-[0-9a-f]{8,17}\b`)},
 	}
-	all := maps.Clone(a)
-	for path, value := range all {
+	normalized := maps.Clone(r)
+	for path, value := range normalized {
 		for name, id := range captured {
 			value = strings.ReplaceAll(value, id, "$"+name)
 		}
 		for _, k := range kinds {
 			value = k.pattern.ReplaceAllString(value, k.kind)
 		}
-		all[path] = value
+		normalized[path] = value
 	}
-	return all
+	return normalized
 }

@@ -4,11 +4,11 @@ import "slices"
 
 func imagesDifferences() []difference {
 	const (
-		names    = "moto does not look at the names of images"
-		ids      = "moto does not look at the form of ids"
-		instant  = "moto's snapshots are complete at once"
-		rootDisk = "moto's volumes do not take the size of their snapshot"
-		missing  = "moto has not got the call"
+		names    = "moto does not validate image names"
+		ids      = "moto does not validate ids"
+		instant  = "moto's snapshots are complete immediately"
+		rootDisk = "moto's volumes do not get the size of their snapshot"
+		missing  = "moto does not implement the call"
 	)
 	return slices.Concat([]difference{
 		{"*block*", "error", broken, absent, missing},
@@ -26,40 +26,40 @@ func imagesDifferences() []difference {
 		otherCode("malformed image", "InvalidAMIID.NotFound", "InvalidAMIID.Malformed", ids),
 		otherCode("deregister malformed", "InvalidAMIID.NotFound", "InvalidAMIID.Malformed", ids),
 		otherCode("terminate malformed", "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", ids),
-		otherCode("copy from nowhere", broken, "InvalidParameterValue", "moto falls over a region that does not exist"),
+		otherCode("copy from nowhere", broken, "InvalidParameterValue", "moto fails for a region that does not exist"),
 		{"described", "Description.Value", "", "text", "moto does not keep the description"},
-		{"copied", "[0][?]", "<nil>", anything, "moto's copies know neither their architecture nor their source"},
+		{"copied", "[0][?]", "<nil>", anything, "moto's copies have neither architecture nor source"},
 		{"copied snapshot", "[0][4]", "8", "15", rootDisk},
 		{"reset", "error", broken, absent, missing},
 		{"reset snapshot", "error", broken, absent, missing},
 	},
-		refused("register bad name", "InvalidAMIName.Malformed", names),
-		refused("register again", "InvalidAMIName.Duplicate", names),
-		refused("create image of a taken name", "InvalidAMIName.Duplicate", names),
-		refused("copy of a taken name", "InvalidAMIName.Duplicate", names),
+		rejected("register bad name", "InvalidAMIName.Malformed", names),
+		rejected("register again", "InvalidAMIName.Duplicate", names),
+		rejected("create image of a taken name", "InvalidAMIName.Duplicate", names),
+		rejected("copy of a taken name", "InvalidAMIName.Duplicate", names),
 	)
 }
 
 func disksDifferences() []difference {
 	const (
 		form   = "moto has no such field"
-		unseen = "moto does not look at it"
+		unseen = "moto does not validate it"
 	)
 	return slices.Concat([]difference{
 		{"create", "MultiAttachEnabled", absent, "false", form},
-		{"create", "SnapshotId", absent, "", "AWS says that there is none"},
+		{"create", "SnapshotId", absent, "", "AWS returns an empty value"},
 		{"volume", "Volumes[0].MultiAttachEnabled", absent, "false", form},
-		{"volume", "Volumes[0].SnapshotId", absent, "", "AWS says that there is none"},
+		{"volume", "Volumes[0].SnapshotId", absent, "", "AWS returns an empty value"},
 		{"encrypted", "MultiAttachEnabled", absent, "false", form},
-		{"encrypted", "SnapshotId", absent, "", "AWS says that there is none"},
-		{"encrypted", "Iops", absent, "100", "moto does not know the performance of gp2"},
-		{"encrypted", "Tags", absent, "[]", "AWS says that there are none"},
+		{"encrypted", "SnapshotId", absent, "", "AWS returns an empty value"},
+		{"encrypted", "Iops", absent, "100", "moto lacks the performance of gp2"},
+		{"encrypted", "Tags", absent, "[]", "AWS returns an empty list"},
 		otherCode("io2 without a rate", "InvalidParameterDependency", "InvalidParameterCombination", "AWS has this code"),
 		otherCode("gp2 with throughput", "InvalidParameterDependency", "InvalidParameterCombination", "AWS has this code"),
-		otherCode("delete malformed", "InvalidVolume.NotFound", "InvalidVolumeID.Malformed", "moto does not look at the form of ids"),
+		otherCode("delete malformed", "InvalidVolume.NotFound", "InvalidVolumeID.Malformed", "moto does not validate ids"),
 	},
-		refused("no zone", "InvalidZone.NotFound", unseen),
-		refused("no such type", "UnknownVolumeType", unseen),
-		refused("smaller than the snapshot", "InvalidParameterValue", unseen),
+		rejected("no zone", "InvalidZone.NotFound", unseen),
+		rejected("no such type", "UnknownVolumeType", unseen),
+		rejected("smaller than the snapshot", "InvalidParameterValue", unseen),
 	)
 }

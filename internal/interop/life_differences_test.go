@@ -4,24 +4,24 @@ func lifeDifferences() []difference {
 	out := imageDifferences()
 	out = append(out, instanceDifferences()...)
 	return append(out, []difference{
-		{"default VPC", "Vpcs[0].CidrBlockAssociationSet[0].*", anything, absent, "ours has one CIDR block, in CidrBlock only"},
-		{"default VPC", "Vpcs[0].Ipv6CidrBlockAssociationSet", "[]", absent, "AWS leaves the empty set out"},
+		{"default VPC", "Vpcs[0].CidrBlockAssociationSet[0].*", anything, absent, "ours has one CIDR block, only in CidrBlock"},
+		{"default VPC", "Vpcs[0].Ipv6CidrBlockAssociationSet", "[]", absent, "AWS omits the empty set"},
 
-		{"create group", "Tags[?].*", absent, anything, "moto does not answer with the tags"},
-		{"authorize", "SecurityGroupRules[0].GroupOwnerId", absent, "<account>", "moto has no owner of a rule"},
+		{"create group", "Tags[?].*", absent, anything, "moto does not return the tags"},
+		{"authorize", "SecurityGroupRules[0].GroupOwnerId", absent, "<account>", "moto's rules have no owner"},
 		{"delete group in use", "error", absent, "DependencyViolation", "moto deletes a group in use"},
 		{"delete group", "error", "InvalidGroup.NotFound", absent, "moto has deleted it already"},
 		{"delete group", "*", absent, anything, "moto has deleted it already"},
 
-		{"volume", "Volumes[0].Size", "8", "15", "moto's volumes do not take the size of their snapshot"},
-		{"volume", "Volumes[0].SnapshotId", absent, "<snap>", "moto's root volumes come from no snapshot"},
-		{"volume", "Volumes[0].VolumeType", "gp2", "gp3", "moto's volumes do not take the type in the image"},
+		{"volume", "Volumes[0].Size", "8", "15", "moto's volumes do not get the size of their snapshot"},
+		{"volume", "Volumes[0].SnapshotId", absent, "<snap>", "moto's root volumes have no snapshot"},
+		{"volume", "Volumes[0].VolumeType", "gp2", "gp3", "moto's volumes do not get the type in the image"},
 		{"volume", "Volumes[0].Iops", absent, "3000", "moto drops the performance of gp3"},
 		{"volume", "Volumes[0].Throughput", absent, "125", "moto drops the performance of gp3"},
 		{"volume", "Volumes[0].MultiAttachEnabled", absent, "false", "moto has no such field"},
 		{"volume", "Volumes[0].Attachments[0].DeleteOnTermination", absent, "true", "moto has no such field"},
 
-		{"snapshot", "Snapshots[0].VolumeId", "<vol>", "$volume", "moto makes the snapshot of a volume of its own"},
+		{"snapshot", "Snapshots[0].VolumeId", "<vol>", "$volume", "moto creates the snapshot from another volume"},
 		{"snapshot", "Snapshots[0].CompletionTime", absent, "<time>", "moto has no such field"},
 		{"snapshot", "Snapshots[0].FullSnapshotSizeInBytes", absent, anything, "moto has no such field"},
 		{"snapshot", "Snapshots[0].StorageTier", absent, "standard", "moto has no such field"},
@@ -31,30 +31,30 @@ func lifeDifferences() []difference {
 func imageDifferences() []difference {
 	const device = "Images[0].BlockDeviceMappings[0].Ebs."
 	return []difference{
-		// Of every image.
-		{"*", device + "DeleteOnTermination", "false", "true", "moto knows one mapping for all images"},
-		{"*", device + "VolumeType", "standard", "gp3", "moto knows one mapping for all images"},
+		// All images.
+		{"*", device + "DeleteOnTermination", "false", "true", "moto has the same mapping for all images"},
+		{"*", device + "VolumeType", "standard", "gp3", "moto has the same mapping for all images"},
 		{"*", device + "Encrypted", absent, "false", "moto has no such field"},
-		{"*", "Images[0].BootMode", "uefi", "uefi-preferred", "moto knows one boot mode for all images"},
+		{"*", "Images[0].BootMode", "uefi", "uefi-preferred", "moto has the same boot mode for all images"},
 		{"*", "Images[0].EnaSupport", absent, "true", "moto has no such field"},
 		{"*", "Images[0].ImdsSupport", absent, "v2.0", "moto has no such field"},
-		{"*", "Images[0].PlatformDetails", absent, "Linux/UNIX", "moto knows it of few images"},
-		{"*", "Images[0].UsageOperation", absent, "RunInstances", "moto knows it of few images"},
-		{"*", "Images[0].SriovNetSupport", absent, "simple", "moto knows it and does not say it"},
-		{"*", "Images[0].ProductCodes", "[]", absent, "AWS leaves the empty set out"},
+		{"*", "Images[0].PlatformDetails", absent, "Linux/UNIX", "moto has it for few images"},
+		{"*", "Images[0].UsageOperation", absent, "RunInstances", "moto has it for few images"},
+		{"*", "Images[0].SriovNetSupport", absent, "simple", "moto does not return it"},
+		{"*", "Images[0].ProductCodes", "[]", absent, "AWS omits the empty set"},
 
-		// Of the vendor's.
-		{"find source", "Images[0].BlockDeviceMappings[?].*", absent, anything, "moto has no devices of the instance store"},
-		{"find source", "Images[0].ImageLocation", "amazon/getting-started", canonical + "/" + baseName, "moto's is the same for many images"},
-		{"find source", "Images[0].ImageOwnerAlias", "amazon", absent, "ours gives an alias to Amazon's images only"},
+		// The vendor's image.
+		{"find source", "Images[0].BlockDeviceMappings[?].*", absent, anything, "moto has no instance store devices"},
+		{"find source", "Images[0].ImageLocation", "amazon/getting-started", canonical + "/" + baseName, "moto has the same location for many images"},
+		{"find source", "Images[0].ImageOwnerAlias", "amazon", absent, "ours has an alias only for Amazon's images"},
 
-		// Of the baked one.
+		// The baked image.
 		{"available", device + "Iops", absent, "3000", "moto drops the performance of gp3"},
 		{"available", device + "Throughput", absent, "125", "moto drops the performance of gp3"},
-		{"available", "Images[0].RootDeviceType", "standard", "ebs", "moto mistakes the type of the volume for that of the device"},
-		{"available", "Images[0].DeregistrationProtection", absent, "disabled", "moto has no protection of images"},
-		{"available", "Images[0].Hypervisor", absent, "xen", "moto knows it of vendors' images only"},
-		{"available", "Images[0].ImageLocation", absent, "<account>/baked 1", "moto knows it of vendors' images only"},
+		{"available", "Images[0].RootDeviceType", "standard", "ebs", "moto returns the volume's type"},
+		{"available", "Images[0].DeregistrationProtection", absent, "disabled", "moto has no deregistration protection"},
+		{"available", "Images[0].Hypervisor", absent, "xen", "moto has it only for vendors' images"},
+		{"available", "Images[0].ImageLocation", absent, "<account>/baked 1", "moto has it only for vendors' images"},
 		{"available", "Images[0].SourceImageId", absent, "$base", "moto has no such field"},
 		{"available", "Images[0].SourceImageRegion", absent, "us-east-1", "moto has no such field"},
 		{"deregister again", "error", "InvalidAMIID.Unavailable", "InvalidAMIID.NotFound", "ours forgets an image when it is deregistered"},
@@ -67,7 +67,7 @@ func instanceDifferences() []difference {
 		networking = instance + "NetworkInterfaces[0]."
 	)
 	return []difference{
-		// In every answer.
+		// All responses.
 		{"*", instance + "BootMode", absent, "uefi-preferred", "moto has no such field"},
 		{"*", instance + "EnaSupport", absent, "true", "moto has no such field"},
 		{"*", instance + "PlatformDetails", absent, "Linux/UNIX", "moto has no such field"},
@@ -78,25 +78,25 @@ func instanceDifferences() []difference {
 		{"*", instance + "Licenses", absent, "[]", "moto has no such field"},
 		{"*", instance + "HibernationOptions", "{}", absent, "ours has no hibernation"},
 		{"*", instance + "ProductCodes", "[]", absent, "ours has no product codes"},
-		{"*", instance + "SriovNetSupport", "simple", absent, "AWS says it of some old types only"},
+		{"*", instance + "SriovNetSupport", "simple", absent, "AWS returns it only for some old types"},
 		{"*", networking + "Attachment.DeleteOnTermination", "false", "true", "moto's interfaces outlive their instance"},
 		{"*", networking + "Attachment.NetworkCardIndex", "0", absent, "ours has no network cards"},
-		{"*", networking + "Description", "Primary network interface", "", "AWS describes the first interface only when asked to"},
+		{"*", networking + "Description", "Primary network interface", "", "AWS has no default description"},
 		{"*", networking + "Ipv6Addresses", "[]", absent, "ours has no IPv6"},
-		{"*", networking + "*Association.IpOwnerId", "<account>", "amazon", "a public address belongs to Amazon unless it is elastic"},
+		{"*", networking + "*Association.IpOwnerId", "<account>", "amazon", "Amazon owns a public address unless it is elastic"},
 		{"*", networking + "PrivateIpAddresses[0].PrivateDnsName", absent, "<name>", "moto has no such field"},
 
-		// Of one state.
-		{"run", networking + "*Association.*", anything, absent, "AWS gives a public address to what runs"},
-		{"run", instance + "PublicDnsName", "<name>", "", "AWS gives a public address to what runs"},
-		{"run", instance + "PublicIpAddress", "<ip>", absent, "AWS gives a public address to what runs"},
-		{"run", instance + "StateReason.*", "", absent, "ours gives no reason for pending; AWS says \"pending\""},
-		{"running", instance + "StateReason.*", "", absent, "a running instance has no reason for it"},
-		{"stopped", networking + "Association", "{}", absent, "an instance that is stopped has no public address"},
-		{"*ed", instance + "PublicDnsName", absent, "", "AWS says that there is none"},
-		{"*ed", instance + "StateTransitionReason", "User initiated (<time>)", "User initiated shutdown (<time>)", "ours is worded as StateReason is"},
+		// Single states.
+		{"run", networking + "*Association.*", anything, absent, "AWS assigns a public address once the instance runs"},
+		{"run", instance + "PublicDnsName", "<name>", "", "AWS assigns a public address once the instance runs"},
+		{"run", instance + "PublicIpAddress", "<ip>", absent, "AWS assigns a public address once the instance runs"},
+		{"run", instance + "StateReason.*", "", absent, "ours has no reason for pending; AWS has \"pending\""},
+		{"running", instance + "StateReason.*", "", absent, "running instances have no state reason"},
+		{"stopped", networking + "Association", "{}", absent, "stopped instances have no public address"},
+		{"*ed", instance + "PublicDnsName", absent, "", "AWS returns an empty value"},
+		{"*ed", instance + "StateTransitionReason", "User initiated (<time>)", "User initiated shutdown (<time>)", "ours is worded like StateReason"},
 
-		// A terminated instance has nothing that it was connected to.
+		// A terminated instance has no network, groups or addresses.
 		{"terminated", networking + "*", anything, absent, "moto keeps the interfaces"},
 		{"terminated", instance + "NetworkInterfaces", absent, "[]", "moto keeps the interfaces"},
 		{"terminated", instance + "SecurityGroups[0].*", anything, absent, "moto keeps the groups"},

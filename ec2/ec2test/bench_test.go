@@ -12,10 +12,10 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// A life of an image is the nine calls from its source to its end. Run with
-// -benchtime=500x for what 500 bakes at once cost the server and the SDK.
-func BenchmarkLives(b *testing.B) {
-	srv := ec2test.New(&ec2test.Options{Machines: plain()})
+// Each operation makes the nine calls of an image's lifecycle. With
+// -benchtime=500x it measures 500 concurrent bakes.
+func BenchmarkImageLifecycle(b *testing.B) {
+	srv := ec2test.New(&ec2test.Options{Machines: newFakeMachines()})
 	defer srv.Close()
 	c := client(srv.Config(region))
 	source := ""
@@ -29,23 +29,24 @@ func BenchmarkLives(b *testing.B) {
 		}
 	}
 	b.ResetTimer()
-	var lives sync.WaitGroup
+	var running sync.WaitGroup
 	for n := range b.N {
-		lives.Go(func() {
-			if err := life(b, c, source, fmt.Sprint("image ", n)); err != nil {
+		running.Go(func() {
+			if err := lifecycle(b, c, source, fmt.Sprint("image ", n)); err != nil {
 				b.Error(err)
 			}
 		})
 	}
-	lives.Wait()
+	running.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(len(srv.Calls()))/float64(b.N), "calls/op")
 	if left := srv.Leftovers(); len(left) > 0 {
-		b.Errorf("left over: %q", left[:1])
+		b.Errorf("Leftovers = %q, want none", left)
 	}
 }
 
-func life(b *testing.B, c *awsec2.Client, source, name string) error {
+// lifecycle launches source, creates an image with a name and removes it.
+func lifecycle(b *testing.B, c *awsec2.Client, source, name string) error {
 	b.Helper()
 	ctx := b.Context()
 	run, err := c.RunInstances(ctx, &awsec2.RunInstancesInput{

@@ -8,8 +8,8 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// Only types of the Nitro System start an image that wants UEFI.
-func TestBootModeFitsType(t *testing.T) {
+// Only instance types of the Nitro System can boot a UEFI image.
+func TestBootModeOfInstanceTypes(t *testing.T) {
 	_, c := start(t, nil)
 	inst := describe(t, c, *run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId)
 	for _, mode := range []ec2types.BootModeValues{"uefi", "uefi-preferred", "legacy-bios"} {
@@ -26,7 +26,7 @@ func TestBootModeFitsType(t *testing.T) {
 				want = "InvalidParameterValue"
 			}
 			if code(err) != want {
-				t.Errorf("%s on %s: %v, want %q", mode, kind, err, want)
+				t.Errorf("RunInstances of a %s image on %s = %v, want %q", mode, kind, err, want)
 			}
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// launcher returns a func that launches one t3.micro in a zone, on spot when
-// it is given a price, and returns its id and the code of the error.
+// launcher returns a func that launches a t3.micro in a zone and returns its id
+// or the error code. With a price it is a spot instance.
 func launcher(t *testing.T, c *awsec2.Client) func(zone, price string) (id, code string) {
 	t.Helper()
 	image := ubuntu(t, c).ImageId
@@ -33,30 +33,30 @@ func launcher(t *testing.T, c *awsec2.Client) func(zone, price string) (id, code
 	}
 }
 
-func TestCapacityOfAZone(t *testing.T) {
+func TestCapacityLimit(t *testing.T) {
 	srv, c := start(t, nil)
 	launch := launcher(t, c)
 	srv.SetCapacity("t3.micro", "us-east-1a", 1)
 	id, got := launch("us-east-1a", "")
 	if got != "" {
-		t.Fatalf("the first instance: %s", got)
+		t.Fatalf("launch of the first instance: %s", got)
 	}
 	if _, got := launch("us-east-1a", ""); got != "InsufficientInstanceCapacity" {
-		t.Errorf("the second instance: %q", got)
+		t.Errorf("launch beyond the capacity: error code %q, want InsufficientInstanceCapacity", got)
 	}
 	if _, got := launch("us-east-1b", ""); got != "" {
-		t.Errorf("in another zone: %q", got)
+		t.Errorf("launch in another zone: error code %q, want none", got)
 	}
 	must(c.StopInstances(t.Context(), &awsec2.StopInstancesInput{InstanceIds: []string{id}}))(t)
 	if _, got := launch("us-east-1a", ""); got != "" {
-		t.Errorf("when the first one had stopped: %q", got)
+		t.Errorf("launch after stopping the first instance: error code %q, want none", got)
 	}
 	if _, err := c.StartInstances(t.Context(), &awsec2.StartInstancesInput{InstanceIds: []string{id}}); code(err) != "InsufficientInstanceCapacity" {
-		t.Errorf("starting the first one again: %v", err)
+		t.Errorf("StartInstances beyond the capacity = %v, want InsufficientInstanceCapacity", err)
 	}
 	srv.SetCapacity("t3.micro", "us-east-1a", -1)
 	if _, got := launch("us-east-1a", ""); got != "" {
-		t.Errorf("without a limit: %q", got)
+		t.Errorf("launch without a capacity limit: error code %q, want none", got)
 	}
 }
 
@@ -71,14 +71,14 @@ func TestSpotPrices(t *testing.T) {
 	}
 	price(0.02)
 	if _, got := launch("us-east-1a", "0.01"); got != "SpotMaxPriceTooLow" {
-		t.Errorf("under the price: %q", got)
+		t.Errorf("launch below the spot price: error code %q, want SpotMaxPriceTooLow", got)
 	}
 	if _, got := launch("us-east-1a", "cheap"); got != "InvalidParameterValue" {
-		t.Errorf("no price: %q", got)
+		t.Errorf("launch with an invalid price: error code %q, want InvalidParameterValue", got)
 	}
 	low, got := launch("us-east-1a", "0.02")
 	if got != "" {
-		t.Fatalf("at the price: %q", got)
+		t.Fatalf("launch at the spot price: error code %q, want none", got)
 	}
 	high, _ := launch("us-east-1a", "0.04")
 	plain, _ := launch("us-east-1a", "")
@@ -90,7 +90,7 @@ func TestSpotPrices(t *testing.T) {
 			reason = aws.ToString(r.Code)
 		}
 		if reason != want {
-			t.Errorf("%s ended by %q, want %q", id, reason, want)
+			t.Errorf("state reason of %s = %q, want %q", id, reason, want)
 		}
 	}
 }
@@ -98,22 +98,22 @@ func TestSpotPrices(t *testing.T) {
 func TestQuotas(t *testing.T) {
 	srv, c := start(t, nil)
 	launch := launcher(t, c)
-	srv.SetQuota(ec2test.OnDemand, 2) // one t3.micro
+	srv.SetQuota(ec2test.OnDemand, 2) // vCPUs, enough for one t3.micro
 	srv.SetQuota(ec2test.Spot, 0)
 	for i, test := range []struct{ price, want string }{
 		{"", ""}, {"", "VcpuLimitExceeded"}, {"1", "MaxSpotInstanceCountExceeded"},
 	} {
 		if _, got := launch("us-east-1a", test.price); got != test.want {
-			t.Errorf("launch %d: %q, want %q", i+1, got, test.want)
+			t.Errorf("launch %d: error code %q, want %q", i+1, got, test.want)
 		}
 	}
 	srv.SetQuota(ec2test.Spot, -1)
 	if _, got := launch("us-east-1a", "1"); got != "" {
-		t.Errorf("on spot without a quota: %q", got)
+		t.Errorf("spot launch without a quota: error code %q, want none", got)
 	}
 }
 
-func TestWhatIsNotOffered(t *testing.T) {
+func TestInstanceTypeNotOffered(t *testing.T) {
 	srv, c := start(t, nil)
 	launch := launcher(t, c)
 	srv.Fail(ec2test.Fault{InstanceType: "t3.micro", Zone: "us-east-1b", Code: "Unsupported"})
@@ -122,7 +122,7 @@ func TestWhatIsNotOffered(t *testing.T) {
 		{"us-east-1b", "", "Unsupported"}, {"us-east-1a", "1", "UnfulfillableCapacity"}, {"us-east-1a", "", ""},
 	} {
 		if _, got := launch(test.zone, test.price); got != test.want {
-			t.Errorf("in %s for %q: %q, want %q", test.zone, test.price, got, test.want)
+			t.Errorf("launch in %s with price %q: error code %q, want %q", test.zone, test.price, got, test.want)
 		}
 	}
 	out := must(c.DescribeInstanceTypeOfferings(t.Context(), &awsec2.DescribeInstanceTypeOfferingsInput{
@@ -131,17 +131,17 @@ func TestWhatIsNotOffered(t *testing.T) {
 	}))(t)
 	for _, o := range out.InstanceTypeOfferings {
 		if *o.Location == "us-east-1b" {
-			t.Error("t3.micro is offered in us-east-1b")
+			t.Error("DescribeInstanceTypeOfferings lists t3.micro in us-east-1b, want only zones that support it")
 		}
 	}
 	if len(out.InstanceTypeOfferings) != 2 {
-		t.Errorf("offered in %d zones, want 2", len(out.InstanceTypeOfferings))
+		t.Errorf("DescribeInstanceTypeOfferings lists %d zones, want 2", len(out.InstanceTypeOfferings))
 	}
 }
 
-// A launch without a zone goes where there is room, and one that takes fewer
-// gets as many as there is room for.
-func TestCapacityElsewhere(t *testing.T) {
+// A launch without a zone uses a zone with capacity and launches as many
+// instances as fit, at least MinCount.
+func TestCapacityOfOtherZones(t *testing.T) {
 	srv, c := start(t, nil)
 	srv.SetCapacity("t3.micro", region+"a", 0)
 	srv.SetCapacity("t3.micro", region+"b", 3)
@@ -152,26 +152,26 @@ func TestCapacityElsewhere(t *testing.T) {
 	}
 	out := must(launch())(t)
 	if len(out.Instances) != 3 || *out.Instances[0].Placement.AvailabilityZone != region+"b" {
-		t.Errorf("%d instances in %s, want 3 in b", len(out.Instances), *out.Instances[0].Placement.AvailabilityZone)
+		t.Errorf("RunInstances launched %d instances in %s, want 3 in %sb", len(out.Instances), *out.Instances[0].Placement.AvailabilityZone, region)
 	}
-	srv.SetQuota(ec2test.OnDemand, 3*2+2*2+1) // vCPUs, of which a t3.micro has two
+	srv.SetQuota(ec2test.OnDemand, 3*2+2*2+1) // vCPUs; a t3.micro has two
 	srv.SetCapacity("t3.micro", region+"b", 0)
 	out = must(launch())(t)
 	if len(out.Instances) != 2 || *out.Instances[0].Placement.AvailabilityZone != region+"c" {
-		t.Errorf("%d instances in %s, want 2 in c", len(out.Instances), *out.Instances[0].Placement.AvailabilityZone)
+		t.Errorf("RunInstances launched %d instances in %s, want 2 in %sc", len(out.Instances), *out.Instances[0].Placement.AvailabilityZone, region)
 	}
 	if _, err := launch(); code(err) != "VcpuLimitExceeded" {
-		t.Errorf("over the quota: %v", err)
+		t.Errorf("RunInstances beyond the quota = %v, want VcpuLimitExceeded", err)
 	}
 	srv.SetQuota(ec2test.OnDemand, -1)
 	srv.SetCapacity("t3.micro", region+"c", 3)
 	if _, err := launch(); code(err) != "InsufficientInstanceCapacity" {
-		t.Errorf("with room for fewer than the least: %v", err)
+		t.Errorf("RunInstances with capacity below MinCount = %v, want InsufficientInstanceCapacity", err)
 	}
 }
 
-// What starts in one call has to fit together.
-func TestCapacityForSeveralStarts(t *testing.T) {
+// The capacity must suffice for all instances of a StartInstances call.
+func TestCapacityOfStartInstances(t *testing.T) {
 	srv, c := start(t, nil)
 	launch := launcher(t, c)
 	var ids []string
@@ -183,10 +183,10 @@ func TestCapacityForSeveralStarts(t *testing.T) {
 	srv.SetCapacity("t3.micro", region+"a", 1)
 	begin := &awsec2.StartInstancesInput{InstanceIds: ids}
 	if _, err := c.StartInstances(t.Context(), begin); code(err) != "InsufficientInstanceCapacity" {
-		t.Errorf("two where there is room for one: %v", err)
+		t.Errorf("StartInstances of two with capacity for one = %v, want InsufficientInstanceCapacity", err)
 	}
 	if got := describe(t, c, ids[0]).State.Name; got != "stopped" {
-		t.Errorf("the first is %s", got)
+		t.Errorf("state of the first instance = %s, want stopped", got)
 	}
 	srv.SetCapacity("t3.micro", region+"a", 2)
 	must(c.StartInstances(t.Context(), begin))(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// COVERAGE.md says what the code knows. To write it anew, run this test with
+// COVERAGE.md is generated from the code. To update it, run this test with
 // EC2TEST_WRITE_COVERAGE=1.
 func TestCoveragePage(t *testing.T) {
 	want := coveragePage()
@@ -25,26 +25,27 @@ func TestCoveragePage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, strings.ReplaceAll(string(got), "\r\n", "\n")); diff != "" {
-		t.Errorf("COVERAGE.md is not what the code knows (-code +page):\n%s", diff)
+		t.Errorf("COVERAGE.md does not match the code (-code +page):\n%s", diff)
 	}
 }
 
 func coveragePage() string {
 	var b strings.Builder
-	b.WriteString(`# What ec2test knows
+	b.WriteString(`# What ec2test supports
 
-This page is written from the code, and a test compares the two. What is not on it is refused, and never ignored: an
-unknown call with InvalidAction, an unknown parameter with UnknownParameter and its name, an unknown filter with
-InvalidParameterValue. Every call of EC2 also takes DryRun.
+This page is generated from the code, and a test keeps it up to date. ec2test rejects everything that is not listed
+here: an unknown action with InvalidAction, an unknown parameter with UnknownParameter and its name, an unknown filter
+with InvalidParameterValue. Every EC2 action supports DryRun.
 
-Accepted without an effect, because there is nothing here that they could change: AllRegions, AllAvailabilityZones,
-CpuCredits, Force, IncludeManagedResources, Monitoring, PresignedUrl,
-SkipOsShutdown, SnapshotCopyCompletionDurationMinutes, VolumeInitializationRate. Dedicated Hosts, placement groups,
-capacity reservations and license configurations are shown as they were named.
+These parameters are accepted but have no effect in ec2test: AllRegions, AllAvailabilityZones, CpuCredits, Force,
+IncludeManagedResources, Monitoring, PresignedUrl, SkipOsShutdown, SnapshotCopyCompletionDurationMinutes and
+VolumeInitializationRate. Dedicated Hosts, placement groups, capacity reservations and license configurations need not
+exist; responses return the names given in the request.
 
-Spot requests, spot fleets, EC2 fleets and Auto Scaling groups are kept, checked and listed; they run no instances.
+Spot requests, spot fleets, EC2 fleets and Auto Scaling groups are validated, stored and listed, but launch no
+instances.
 
-In the names of parameters, N is the number of an element of a list.
+In parameter names, N stands for the index of a list element.
 `)
 	service := ""
 	for _, a := range ec2test.Coverage() {
@@ -53,13 +54,13 @@ In the names of parameters, N is the number of an element of a list.
 			fmt.Fprintf(&b, "\n## %s\n", strings.ToUpper(service))
 		}
 		fmt.Fprintf(&b, "\n### %s\n", a.Name)
-		list(&b, "Parameters", a.Params)
-		list(&b, "Filters", a.Filters)
+		writeList(&b, "Parameters", a.Params)
+		writeList(&b, "Filters", a.Filters)
 	}
 	return b.String()
 }
 
-func list(b *strings.Builder, title string, names []string) {
+func writeList(b *strings.Builder, title string, names []string) {
 	if len(names) > 0 {
 		fmt.Fprintf(b, "\n%s: `%s`\n", title, strings.Join(names, "`, `"))
 	}

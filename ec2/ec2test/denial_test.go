@@ -11,13 +11,12 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// TestDenial decodes what a denied call says, as any client would.
-func TestDenial(t *testing.T) {
+func TestDecodeAuthorizationMessage(t *testing.T) {
 	srv, client := start(t, nil)
 	srv.Fail(ec2test.Fault{Action: "DescribeImages", Denied: &ec2test.Denial{Resource: "*", Statement: "NoImages"}})
 	_, err := client.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{})
 	if code(err) != "UnauthorizedOperation" {
-		t.Fatalf("error %v", err)
+		t.Fatalf("DescribeImages = %v, want UnauthorizedOperation", err)
 	}
 	_, message, _ := strings.Cut(err.Error(), "Encoded authorization failure message: ")
 	tokens := sts.NewFromConfig(srv.Config("us-east-1"))
@@ -28,10 +27,10 @@ func TestDenial(t *testing.T) {
 	const want = `{"allowed":false,"explicitDeny":true,"matchedStatements":{"items":[{"statementId":"NoImages","effect":"DENY"}]},` +
 		`"context":{"principal":{"id":"AIDAEC2TEST","arn":"arn:aws:iam::123456789012:user/ec2test","name":"ec2test"},"action":"ec2:DescribeImages","resource":"*"}}`
 	if got := aws.ToString(out.DecodedMessage); got != want {
-		t.Errorf("decoded %s, want %s", got, want)
+		t.Errorf("DecodeAuthorizationMessage = %s, want %s", got, want)
 	}
 	_, err = tokens.DecodeAuthorizationMessage(t.Context(), &sts.DecodeAuthorizationMessageInput{EncodedMessage: aws.String("made up")})
 	if code(err) != "InvalidAuthorizationMessageException" {
-		t.Errorf("error %v of a message that is none", err)
+		t.Errorf("DecodeAuthorizationMessage of an invalid message = %v, want InvalidAuthorizationMessageException", err)
 	}
 }

@@ -25,22 +25,22 @@ func TestImageFilters(t *testing.T) {
 		filters []ec2types.Filter
 		want    int
 	}{
-		{"all of an owner", []string{ec2test.Canonical}, nil, 10},
-		{"alias", []string{"amazon"}, nil, 4},
-		{"own", []string{"self"}, nil, 0},
+		{"owner", []string{ec2test.Canonical}, nil, 10},
+		{"owner alias", []string{"amazon"}, nil, 4},
+		{"self", []string{"self"}, nil, 0},
 		{"glob", []string{ec2test.Canonical}, []ec2types.Filter{filter("name", "*ubuntu-noble*")}, 6},
-		{"one character", nil, []ec2types.Filter{filter("name", "debian-??-amd64-*")}, 1},
-		{"and", []string{ec2test.Canonical}, []ec2types.Filter{filter("name", "*noble*"), filter("architecture", "arm64")}, 3},
-		{"or", []string{ec2test.Canonical}, []ec2types.Filter{filter("name", "*noble*", "*jammy*")}, 10},
+		{"single-character wildcard", nil, []ec2types.Filter{filter("name", "debian-??-amd64-*")}, 1},
+		{"several filters", []string{ec2test.Canonical}, []ec2types.Filter{filter("name", "*noble*"), filter("architecture", "arm64")}, 3},
+		{"several values", []string{ec2test.Canonical}, []ec2types.Filter{filter("name", "*noble*", "*jammy*")}, 10},
 		{"device", nil, []ec2types.Filter{filter("root-device-type", "ebs"), filter("root-device-name", "/dev/xvda")}, 6},
 		{"creation date", nil, []ec2types.Filter{filter("creation-date", "2026-11-*"), filter("owner-alias", "amazon")}, 2},
-		{"none", nil, []ec2types.Filter{filter("name", "noble")}, 0},
-		{"no star is exact", nil, []ec2types.Filter{filter("owner-id", "0997")}, 0},
+		{"exact match", nil, []ec2types.Filter{filter("name", "noble")}, 0},
+		{"exact match of owner id", nil, []ec2types.Filter{filter("owner-id", "0997")}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			out := must(c.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{Owners: test.owners, Filters: test.filters}))(t)
 			if len(out.Images) != test.want {
-				t.Errorf("%d images, want %d", len(out.Images), test.want)
+				t.Errorf("DescribeImages returned %d images, want %d", len(out.Images), test.want)
 			}
 		})
 	}
@@ -50,17 +50,17 @@ func TestDeprecatedImages(t *testing.T) {
 	_, c := start(t, nil)
 	in := &awsec2.DescribeImagesInput{Filters: []ec2types.Filter{filter("name", "*focal*")}}
 	if out := must(c.DescribeImages(t.Context(), in))(t); len(out.Images) != 0 {
-		t.Errorf("a deprecated image is listed: %+v", out.Images)
+		t.Errorf("DescribeImages = %+v, want no deprecated images", out.Images)
 	}
 	in.IncludeDeprecated = aws.Bool(true)
 	out := must(c.DescribeImages(t.Context(), in))(t)
 	if len(out.Images) != 1 {
-		t.Fatalf("%d deprecated images, want 1", len(out.Images))
+		t.Fatalf("DescribeImages with IncludeDeprecated returned %d images, want 1", len(out.Images))
 	}
-	run(t, c, *out.Images[0].ImageId, nil) // it still launches
+	run(t, c, *out.Images[0].ImageId, nil) // deprecated images can still be launched
 }
 
-func TestPages(t *testing.T) {
+func TestDescribeInstances(t *testing.T) {
 	_, c := start(t, nil)
 	image := *ubuntu(t, c).ImageId
 	var want []string
@@ -83,12 +83,12 @@ func TestPages(t *testing.T) {
 				got = append(got, *i.InstanceId)
 			}
 		}
-		if n == 0 { // what goes away between two pages moves nothing
+		if n == 0 { // a termination between two pages must not shift them
 			must(c.TerminateInstances(t.Context(), &awsec2.TerminateInstancesInput{InstanceIds: want[:1]}))(t)
 		}
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("pages gave %q, want %q", got, want)
+		t.Errorf("pages of DescribeInstances = %q, want %q", got, want)
 	}
 
 	for _, test := range []struct {
@@ -96,27 +96,27 @@ func TestPages(t *testing.T) {
 		in   *awsec2.DescribeInstancesInput
 		want string
 	}{
-		{"too small", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(4)}, "InvalidParameterValue"},
-		{"too large", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(1001)}, "InvalidParameterValue"},
-		{"with ids", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(5), InstanceIds: want[:1]}, "InvalidParameterCombination"},
-		{"token", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(5), NextToken: aws.String("x")}, "InvalidParameterValue"},
-		{"filter", &awsec2.DescribeInstancesInput{Filters: []ec2types.Filter{filter("colour", "red")}}, "InvalidParameterValue"},
-		{"no values", &awsec2.DescribeInstancesInput{Filters: []ec2types.Filter{filter("instance-id")}}, "InvalidParameterValue"},
+		{"page too small", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(4)}, "InvalidParameterValue"},
+		{"page too large", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(1001)}, "InvalidParameterValue"},
+		{"page size with ids", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(5), InstanceIds: want[:1]}, "InvalidParameterCombination"},
+		{"invalid token", &awsec2.DescribeInstancesInput{MaxResults: aws.Int32(5), NextToken: aws.String("x")}, "InvalidParameterValue"},
+		{"unknown filter", &awsec2.DescribeInstancesInput{Filters: []ec2types.Filter{filter("colour", "red")}}, "InvalidParameterValue"},
+		{"filter without values", &awsec2.DescribeInstancesInput{Filters: []ec2types.Filter{filter("instance-id")}}, "InvalidParameterValue"},
 		{"unknown id", &awsec2.DescribeInstancesInput{InstanceIds: []string{"i-0123456789abcdef0"}}, "InvalidInstanceID.NotFound"},
-		{"bad id", &awsec2.DescribeInstancesInput{InstanceIds: []string{"i-xyz"}}, "InvalidInstanceID.Malformed"},
+		{"malformed id", &awsec2.DescribeInstancesInput{InstanceIds: []string{"i-xyz"}}, "InvalidInstanceID.Malformed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if _, err := c.DescribeInstances(t.Context(), test.in); code(err) != test.want {
-				t.Errorf("error %v, want %s", err, test.want)
+				t.Errorf("DescribeInstances = %v, want %s", err, test.want)
 			}
 		})
 	}
-	// By filter, unknown ids are simply not there.
+	// Unlike InstanceIds, a filter ignores unknown ids.
 	out := must(c.DescribeInstances(t.Context(), &awsec2.DescribeInstancesInput{
 		Filters: []ec2types.Filter{filter("instance-id", want[3], "i-0123456789abcdef0")},
 	}))(t)
 	if len(out.Reservations) != 1 {
-		t.Errorf("%d reservations by filter, want 1", len(out.Reservations))
+		t.Errorf("DescribeInstances by filter returned %d reservations, want 1", len(out.Reservations))
 	}
 }
 
@@ -124,39 +124,39 @@ func TestNetworks(t *testing.T) {
 	srv, c := start(t, nil)
 	regions := must(c.DescribeRegions(t.Context(), nil))(t)
 	if len(regions.Regions) != 17 {
-		t.Errorf("%d regions, want 17", len(regions.Regions))
+		t.Errorf("DescribeRegions returned %d regions, want 17", len(regions.Regions))
 	}
 	zones := must(c.DescribeAvailabilityZones(t.Context(), nil))(t)
 	if len(zones.AvailabilityZones) != 3 || *zones.AvailabilityZones[0].ZoneId != "use1-az1" {
-		t.Errorf("zones: %+v", zones.AvailabilityZones)
+		t.Errorf("DescribeAvailabilityZones = %+v, want three zones from use1-az1 on", zones.AvailabilityZones)
 	}
 	vpcs := must(c.DescribeVpcs(t.Context(), &awsec2.DescribeVpcsInput{Filters: []ec2types.Filter{filter("is-default", "true")}}))(t)
 	if len(vpcs.Vpcs) != 1 || *vpcs.Vpcs[0].CidrBlock != "172.31.0.0/16" {
-		t.Fatalf("VPCs: %+v", vpcs.Vpcs)
+		t.Fatalf("DescribeVpcs = %+v, want the default VPC with 172.31.0.0/16", vpcs.Vpcs)
 	}
 	subnets := must(c.DescribeSubnets(t.Context(), &awsec2.DescribeSubnetsInput{Filters: []ec2types.Filter{
 		filter("vpc-id", *vpcs.Vpcs[0].VpcId), filter("default-for-az", "true"), filter("availability-zone", region+"b"),
 	}}))(t)
 	if len(subnets.Subnets) != 1 || *subnets.Subnets[0].CidrBlock != "172.31.16.0/20" {
-		t.Errorf("subnets: %+v", subnets.Subnets)
+		t.Errorf("DescribeSubnets = %+v, want the default subnet with 172.31.16.0/20", subnets.Subnets)
 	}
 	other := must(client(srv.ConfigFor("999999999999", region)).DescribeVpcs(t.Context(), nil))(t)
 	if *other.Vpcs[0].VpcId == *vpcs.Vpcs[0].VpcId {
-		t.Error("two accounts share a VPC")
+		t.Error("two accounts have the same VPC")
 	}
 	types := must(c.DescribeInstanceTypes(t.Context(), &awsec2.DescribeInstanceTypesInput{InstanceTypes: []ec2types.InstanceType{"t4g.small"}}))(t)
 	if got := types.InstanceTypes[0]; got.ProcessorInfo.SupportedArchitectures[0] != "arm64" || *got.MemoryInfo.SizeInMiB != 2048 {
-		t.Errorf("t4g.small: %+v", got)
+		t.Errorf("DescribeInstanceTypes of t4g.small = %+v, want arm64 and 2048 MiB", got)
 	}
 	offered := must(c.DescribeInstanceTypeOfferings(t.Context(), &awsec2.DescribeInstanceTypeOfferingsInput{
 		LocationType: "availability-zone", Filters: []ec2types.Filter{filter("instance-type", "t3.micro")},
 	}))(t)
 	if len(offered.InstanceTypeOfferings) != 3 {
-		t.Errorf("t3.micro is offered at %+v", offered.InstanceTypeOfferings)
+		t.Errorf("DescribeInstanceTypeOfferings of t3.micro = %+v, want three zones", offered.InstanceTypeOfferings)
 	}
 	_, err := client(srv.Config("ap-east-1")).DescribeVpcs(t.Context(), nil)
 	if code(err) != "OptInRequired" {
-		t.Errorf("a region that is not enabled gives %v", err)
+		t.Errorf("DescribeVpcs in a region that is not enabled = %v, want OptInRequired", err)
 	}
 }
 
@@ -180,13 +180,13 @@ func TestTags(t *testing.T) {
 	}
 	slices.Sort(got)
 	if want := "instance build=8,instance empty=,network-interface build=7,volume build=7"; strings.Join(got, ",") != want {
-		t.Errorf("tags are %q, want %q", got, want)
+		t.Errorf("DescribeTags = %q, want %q", got, want)
 	}
 	must(c.DeleteTags(t.Context(), &awsec2.DeleteTagsInput{Resources: []string{id}, Tags: []ec2types.Tag{
 		{Key: aws.String("build"), Value: aws.String("other")}, {Key: aws.String("empty")},
 	}}))(t)
 	if tags := describe(t, c, id).Tags; len(tags) != 1 || *tags[0].Value != "8" {
-		t.Errorf("tags after deletion: %+v", tags)
+		t.Errorf("tags after DeleteTags = %+v, want only build=8", tags)
 	}
 
 	many := make([]ec2types.Tag, 50)
@@ -195,11 +195,11 @@ func TestTags(t *testing.T) {
 	}
 	_, err := c.CreateTags(t.Context(), &awsec2.CreateTagsInput{Resources: []string{id}, Tags: many})
 	if code(err) != "TagLimitExceeded" {
-		t.Errorf("the 51st tag gives %v", err)
+		t.Errorf("CreateTags of a 51st tag = %v, want TagLimitExceeded", err)
 	}
 	_, err = c.CreateTags(t.Context(), &awsec2.CreateTagsInput{Resources: []string{id}, Tags: []ec2types.Tag{{Key: aws.String("aws:x")}}})
 	if code(err) != "InvalidParameterValue" {
-		t.Errorf("a reserved tag gives %v", err)
+		t.Errorf("CreateTags of a reserved tag = %v, want InvalidParameterValue", err)
 	}
 }
 

@@ -11,8 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// An image of an instance that was never changed, and what is left of the way
-// to it.
+// Create an image of an unchanged instance and list the remaining resources.
 func Example() {
 	ctx := context.Background()
 	server := ec2test.New(nil)
@@ -46,8 +45,8 @@ func Example() {
 	// 4 calls
 }
 
-// The launch takes effect and its answer is lost; the SDK asks again with the
-// same client token, and gets the same instance.
+// The launch takes effect but its response is lost. The SDK retries with the
+// same client token and gets the same instance.
 func ExampleServer_Fail() {
 	ctx := context.Background()
 	server := ec2test.New(nil)

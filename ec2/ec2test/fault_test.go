@@ -21,23 +21,23 @@ func TestFaults(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		fault ec2test.Fault
-		codes []string // of three launches, in turn
-		made  int
+		codes []string // of three consecutive launches
+		made  int      // instances launched
 	}{
 		{"once", ec2test.Fault{Code: "InternalError"}, []string{"InternalError", "", ""}, 2},
-		{"second", ec2test.Fault{Nth: 2, Code: "RequestLimitExceeded"}, []string{"", "RequestLimitExceeded", ""}, 2},
-		{"from the second on", ec2test.Fault{Nth: 2, Times: -1, Code: "UnauthorizedOperation"}, []string{"", "UnauthorizedOperation", "UnauthorizedOperation"}, 1},
-		{"took effect", ec2test.Fault{When: ec2test.After, Code: "InternalError"}, []string{"InternalError", "", ""}, 3},
+		{"second call", ec2test.Fault{Nth: 2, Code: "RequestLimitExceeded"}, []string{"", "RequestLimitExceeded", ""}, 2},
+		{"from the second call on", ec2test.Fault{Nth: 2, Times: -1, Code: "UnauthorizedOperation"}, []string{"", "UnauthorizedOperation", "UnauthorizedOperation"}, 1},
+		{"after taking effect", ec2test.Fault{When: ec2test.After, Code: "InternalError"}, []string{"InternalError", "", ""}, 3},
 		{"other action", ec2test.Fault{Action: "CreateImage", Code: "InternalError"}, []string{"", "", ""}, 3},
 		{"other region", ec2test.Fault{Region: "eu-west-1", Code: "InternalError"}, []string{"", "", ""}, 3},
 		{"by parameter", ec2test.Fault{
 			Match: func(p url.Values) bool { return p.Get("ClientToken") == "b" }, Code: "InternalError",
 		}, []string{"", "InternalError", ""}, 2},
-		{"capacity of a type", ec2test.Fault{InstanceType: "t3.micro"}, []string{
+		{"no capacity for a type", ec2test.Fault{InstanceType: "t3.micro"}, []string{
 			"InsufficientInstanceCapacity", "InsufficientInstanceCapacity", "InsufficientInstanceCapacity",
 		}, 0},
-		{"capacity once", ec2test.Fault{Zone: "us-east-1a", InstanceType: "t3.micro", Times: 1}, []string{"", "", ""}, 3},
-		{"capacity of another zone", ec2test.Fault{Zone: "us-east-1c"}, []string{"", "", ""}, 3},
+		{"no capacity once", ec2test.Fault{Zone: "us-east-1a", InstanceType: "t3.micro", Times: 1}, []string{"", "", ""}, 3},
+		{"no capacity in another zone", ec2test.Fault{Zone: "us-east-1c"}, []string{"", "", ""}, 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			srv, c := start(t, nil)
@@ -53,12 +53,12 @@ func TestFaults(t *testing.T) {
 					ClientToken: aws.String(string(rune('a' + i))),
 				})
 				if got := code(err); got != want {
-					t.Errorf("launch %d: %q, want %q", i+1, got, want)
+					t.Errorf("launch %d: error code %q, want %q", i+1, got, want)
 				}
 			}
 			made := srv.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" })
 			if len(made) != test.made {
-				t.Errorf("%d instances, want %d", len(made), test.made)
+				t.Errorf("%d instances exist, want %d", len(made), test.made)
 			}
 			srv.Mend()
 			run(t, c, *image, nil)
@@ -66,28 +66,28 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A launch whose answer is lost is repeated by the SDK, with its token.
-func TestLostAnswer(t *testing.T) {
+// The SDK retries a launch whose response was lost with the same token.
+func TestRetryAfterLostResponse(t *testing.T) {
 	srv, c := start(t, nil)
 	image := ubuntu(t, c).ImageId
 	srv.Fail(ec2test.Fault{Action: "RunInstances", When: ec2test.After})
-	patient := awsec2.NewFromConfig(srv.Config(region))
+	retrying := awsec2.NewFromConfig(srv.Config(region))
 	in := &awsec2.RunInstancesInput{ImageId: image, InstanceType: "t3.micro", MinCount: aws.Int32(1), MaxCount: aws.Int32(1)}
-	must(patient.RunInstances(t.Context(), in))(t)
+	must(retrying.RunInstances(t.Context(), in))(t)
 	if n := len(srv.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" })); n != 1 {
-		t.Errorf("%d instances, want 1", n)
+		t.Errorf("%d instances exist, want 1", n)
 	}
 	if n := srv.CallCount("RunInstances"); n != 2 {
-		t.Errorf("%d calls, want 2", n)
+		t.Errorf("CallCount(RunInstances) = %d, want 2", n)
 	}
 	for i, call := range srv.Calls()[1:] {
 		if lost := call.Code == "ConnectionLost"; lost != (i == 0) {
-			t.Errorf("call %d ended with %q", i, call.Code)
+			t.Errorf("code of call %d = %q, want ConnectionLost only for the first", i, call.Code)
 		}
 	}
 }
 
-func TestHang(t *testing.T) {
+func TestFaultHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := ec2test.New(nil)
 		defer srv.Close()
@@ -98,13 +98,12 @@ func TestHang(t *testing.T) {
 		began := time.Now()
 		_, err := c.DescribeVpcs(ctx, nil)
 		if err == nil || time.Since(began) != time.Hour {
-			t.Errorf("after %v: %v", time.Since(began), err)
+			t.Errorf("DescribeVpcs = %v after %v, want a timeout after 1h", err, time.Since(began))
 		}
 	})
 }
 
-// A whole bake with realistic latencies in a bubble of synctest takes no time.
-func TestInSynctest(t *testing.T) {
+func TestRealisticLatencyInSynctest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := ec2test.New(&ec2test.Options{Latency: ec2test.Realistic()})
 		defer srv.Close()
@@ -116,11 +115,11 @@ func TestInSynctest(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		if d := time.Since(began); d < 8*time.Second || d > 10*time.Second {
-			t.Errorf("running after %v", d)
+			t.Errorf("instance running after %v, want 8s to 10s", d)
 		}
-		conn := must(dialWhenUp(t, srv, *inst.PrivateIpAddress))(t)
+		conn := must(dialBooted(t, srv, *inst.PrivateIpAddress))(t)
 		if d := time.Since(began); d < 20*time.Second || d > 22*time.Second {
-			t.Errorf("reachable after %v", d)
+			t.Errorf("instance reachable after %v, want 20s to 22s", d)
 		}
 		_ = conn.Close()
 	})
@@ -132,46 +131,43 @@ func TestConsistency(t *testing.T) {
 	id := *run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId
 	_, err := c.DescribeInstances(t.Context(), &awsec2.DescribeInstancesInput{InstanceIds: []string{id}})
 	if code(err) != "InvalidInstanceID.NotFound" {
-		t.Errorf("a new instance by id: %v", err)
+		t.Errorf("DescribeInstances of a new instance = %v, want InvalidInstanceID.NotFound", err)
 	}
 	if out := must(c.DescribeInstances(t.Context(), nil))(t); len(out.Reservations) != 0 {
-		t.Error("a new instance is listed at once")
+		t.Error("DescribeInstances lists a new instance immediately, want a delay")
 	}
 	clock.Advance(3 * time.Second)
 	tag := &awsec2.CreateTagsInput{Resources: []string{id}, Tags: []ec2types.Tag{{Key: aws.String("a"), Value: aws.String("1")}}}
 	must(c.CreateTags(t.Context(), tag))(t)
 	if tags := describe(t, c, id).Tags; len(tags) != 0 {
-		t.Errorf("a new tag shows at once: %+v", tags)
+		t.Errorf("tags immediately after CreateTags = %+v, want none", tags)
 	}
 	clock.Advance(3 * time.Second)
 	tag.Tags[0].Value = aws.String("2")
 	must(c.CreateTags(t.Context(), tag))(t)
 	if tags := describe(t, c, id).Tags; len(tags) != 1 || *tags[0].Value != "1" {
-		t.Errorf("before the change shows: %+v", tags)
+		t.Errorf("tags immediately after a change = %+v, want the old value 1", tags)
 	}
 	clock.Advance(3 * time.Second)
 	if tags := describe(t, c, id).Tags; *tags[0].Value != "2" {
-		t.Errorf("after the change shows: %+v", tags)
+		t.Errorf("tags 3s after a change = %+v, want the new value 2", tags)
 	}
 }
 
-// TestUnevenConsistency wants a new instance seen by some calls and not by
-// others, the same with the same seed, and by all in the end.
-func TestUnevenConsistency(t *testing.T) {
-	looks := func(seed uint64) string {
+// With a seed, some calls see a new instance and others do not, reproducibly,
+// until the consistency delay has passed.
+func TestConsistencySeed(t *testing.T) {
+	visibility := func(seed uint64) string {
 		clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 		_, c := start(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second, ConsistencySeed: seed})
 		id := *run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId
 		var seen strings.Builder
-		look := func() {
+		for range 20 {
 			out := must(c.DescribeInstances(t.Context(), nil))(t)
 			fmt.Fprint(&seen, len(out.Reservations))
 		}
-		for range 20 {
-			look()
-		}
 		if !strings.Contains(seen.String(), "01") || !strings.Contains(seen.String(), "10") {
-			t.Errorf("seed %d: a new instance is seen by %s", seed, &seen)
+			t.Errorf("seed %d: visibility of a new instance by call = %s, want changes in both directions", seed, &seen)
 		}
 		clock.Advance(3 * time.Second)
 		for range 20 {
@@ -179,8 +175,8 @@ func TestUnevenConsistency(t *testing.T) {
 		}
 		return seen.String()
 	}
-	if first, again, other := looks(1), looks(1), looks(2); first != again || first == other {
-		t.Errorf("seen by %s, then with the same seed %s, and with another %s", first, again, other)
+	if first, again, other := visibility(1), visibility(1), visibility(2); first != again || first == other {
+		t.Errorf("visibility by call = %s, with the same seed %s, with another %s; want the same and a different one", first, again, other)
 	}
 }
 
@@ -200,25 +196,25 @@ func TestThrottle(t *testing.T) {
 			want = "RequestLimitExceeded"
 		}
 		if got := launch(c, 1); got != want {
-			t.Errorf("launch %d: %s, want %s", i+1, got, want)
+			t.Errorf("launch %d: error code %s, want %s", i+1, got, want)
 		}
 	}
 	if got := launch(client(srv.ConfigFor("999999999999", region)), 1); got != "DryRunOperation" {
-		t.Errorf("another account shares the bucket: %s", got)
+		t.Errorf("launch in another account: error code %s, want DryRunOperation", got)
 	}
 	clock.Advance(500 * time.Millisecond)
 	if got := launch(c, 1); got != "DryRunOperation" {
-		t.Errorf("half a second later: %s", got)
+		t.Errorf("launch half a second later: error code %s, want DryRunOperation", got)
 	}
 	clock.Advance(time.Minute)
 	if got := launch(c, 1000); got != "DryRunOperation" {
-		t.Errorf("a thousand: %s", got)
+		t.Errorf("launch of 1000 instances: error code %s, want DryRunOperation", got)
 	}
 	if got := launch(c, 3); got != "RequestLimitExceeded" {
-		t.Errorf("three more: %s", got)
+		t.Errorf("launch of three more instances: error code %s, want RequestLimitExceeded", got)
 	}
 
-	// A describe of everything has the smaller bucket.
+	// A describe without ids, filters and paging has a smaller bucket.
 	open, limited := 0, 0
 	for range 200 {
 		if _, err := c.DescribeInstances(t.Context(), nil); err == nil {
@@ -229,6 +225,6 @@ func TestThrottle(t *testing.T) {
 		}
 	}
 	if open != 50 || limited != 100 {
-		t.Errorf("%d open and %d limited describes at once, want 50 and 100", open, limited)
+		t.Errorf("%d unfiltered and %d paged describes succeeded, want 50 and 100", open, limited)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// TestCreateImageMappings changes what CreateImage does not change of the volumes
-// of the instance, and says what it takes of others.
+// CreateImage changes only DeleteOnTermination of the instance's volumes. For
+// new devices it accepts a size or a snapshot.
 func TestCreateImageMappings(t *testing.T) {
 	_, c := start(t, nil)
 	inst := describe(t, c, *run(t, c, *ubuntu(t, c).ImageId, disk("/dev/sdf", &ec2types.EbsBlockDevice{VolumeSize: aws.Int32(5), Encrypted: aws.Bool(true)})).InstanceId)
@@ -48,16 +48,15 @@ func TestCreateImageMappings(t *testing.T) {
 		}
 		out, err := c.CreateImage(t.Context(), in)
 		if code(err) != test.want {
-			t.Errorf("%d: %s: error %v, want %q", n, test.device, err, test.want)
+			t.Errorf("CreateImage %d with a mapping of %s = %v, want %q", n, test.device, err, test.want)
 		}
 		if err != nil {
 			continue
 		}
 		for _, m := range image(t, c, *out.ImageId).BlockDeviceMappings {
-			stays := test.device == root && test.ebs.DeleteOnTermination != nil
-			switch {
-			case *m.DeviceName == encrypted && (!*m.Ebs.Encrypted || *m.Ebs.VolumeSize != 5), *m.DeviceName == root && *m.Ebs.DeleteOnTermination == stays:
-				t.Errorf("%d: %s is %+v", n, *m.DeviceName, m.Ebs)
+			kept := test.device == root && test.ebs.DeleteOnTermination != nil
+			if *m.DeviceName == encrypted && (!*m.Ebs.Encrypted || *m.Ebs.VolumeSize != 5) || *m.DeviceName == root && *m.Ebs.DeleteOnTermination == kept {
+				t.Errorf("image %d: unexpected mapping of %s: %+v", n, *m.DeviceName, m.Ebs)
 			}
 		}
 	}
@@ -66,12 +65,12 @@ func TestCreateImageMappings(t *testing.T) {
 		BlockDeviceMappings: []ec2types.BlockDeviceMapping{{DeviceName: aws.String(encrypted), VirtualName: aws.String("ephemeral0")}},
 	})
 	if code(err) != bad {
-		t.Errorf("an instance store in place of a volume: %v", err)
+		t.Errorf("CreateImage with an instance store instead of a volume = %v, want %s", err, bad)
 	}
 }
 
-// TestRegisterImageMappings says of a mapping with a snapshot what RegisterImage
-// does not take, and of others what it takes.
+// RegisterImage rejects a smaller size and any encryption for a snapshot. For new
+// devices it accepts encryption without a key.
 func TestRegisterImageMappings(t *testing.T) {
 	_, c := start(t, nil)
 	inst := describe(t, c, *run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId)
@@ -96,7 +95,7 @@ func TestRegisterImageMappings(t *testing.T) {
 			},
 		})
 		if code(err) != test.want {
-			t.Errorf("%d: error %v, want %q", n, err, test.want)
+			t.Errorf("RegisterImage %d = %v, want %q", n, err, test.want)
 		}
 	}
 }

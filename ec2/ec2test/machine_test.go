@@ -21,8 +21,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// dialWhenUp connects to port 22 of an instance as soon as it answers.
-func dialWhenUp(t *testing.T, srv *ec2test.Server, host string) (net.Conn, error) {
+// dialBooted connects to port 22 of an instance once it has booted.
+func dialBooted(t *testing.T, srv *ec2test.Server, host string) (net.Conn, error) {
 	t.Helper()
 	for {
 		conn, err := srv.Dial(t.Context(), "tcp", net.JoinHostPort(host, "22"))
@@ -33,30 +33,30 @@ func dialWhenUp(t *testing.T, srv *ec2test.Server, host string) (net.Conn, error
 	}
 }
 
-// plainKind is machines that are one line long: what a client writes is kept
-// on the disk, and it is told what was there.
-type plainKind struct {
+// fakeMachines are machines that write their instance id to each connection and
+// append what they read to the file /written on their disk.
+type fakeMachines struct {
 	mu     sync.Mutex
-	booted map[string]*plainGuest
+	booted map[string]*fakeGuest
 	boots  int
 }
 
-type plainDisk struct {
+type fakeDisk struct {
 	mu    sync.Mutex
 	files map[string]string
 }
 
-func (*plainKind) Disk(_ context.Context, img ec2test.Image) (ec2test.Disk, error) {
-	return &plainDisk{files: map[string]string{"/etc/image": img.Name}}, nil
+func (*fakeMachines) Disk(_ context.Context, img ec2test.Image) (ec2test.Disk, error) {
+	return &fakeDisk{files: map[string]string{"/etc/image": img.Name}}, nil
 }
 
-func (d *plainDisk) Clone(context.Context) (ec2test.Disk, error) {
+func (d *fakeDisk) Clone(context.Context) (ec2test.Disk, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return &plainDisk{files: maps.Clone(d.files)}, nil
+	return &fakeDisk{files: maps.Clone(d.files)}, nil
 }
 
-func (d *plainDisk) ReadFile(name string) ([]byte, error) {
+func (d *fakeDisk) ReadFile(name string) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	text, ok := d.files[name]
@@ -66,34 +66,34 @@ func (d *plainDisk) ReadFile(name string) ([]byte, error) {
 	return []byte(text), nil
 }
 
-func (*plainDisk) Close() error { return nil }
+func (*fakeDisk) Close() error { return nil }
 
-type plainGuest struct {
+type fakeGuest struct {
 	spec    ec2test.MachineSpec
-	disk    *plainDisk
+	disk    *fakeDisk
 	reboots chan struct{}
 }
 
-func (k *plainKind) Boot(_ context.Context, spec ec2test.MachineSpec) (ec2test.Guest, error) {
-	disk, ok := spec.Disk.(*plainDisk)
+func (m *fakeMachines) Boot(_ context.Context, spec ec2test.MachineSpec) (ec2test.Guest, error) {
+	disk, ok := spec.Disk.(*fakeDisk)
 	if !ok {
-		return nil, errors.New("not a plain disk")
+		return nil, errors.New("not a fakeDisk")
 	}
-	g := &plainGuest{spec: spec, disk: disk, reboots: make(chan struct{}, 8)}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.booted[spec.InstanceID] = g
-	k.boots++
+	g := &fakeGuest{spec: spec, disk: disk, reboots: make(chan struct{}, 8)}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.booted[spec.InstanceID] = g
+	m.boots++
 	return g, nil
 }
 
-func (k *plainKind) guest(id string) *plainGuest {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.booted[id]
+func (m *fakeMachines) guest(id string) *fakeGuest {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.booted[id]
 }
 
-func (g *plainGuest) ServeConn(_ context.Context, conn net.Conn) {
+func (g *fakeGuest) ServeConn(_ context.Context, conn net.Conn) {
 	defer conn.Close()
 	if _, err := io.WriteString(conn, g.spec.InstanceID+"\n"); err != nil {
 		return
@@ -106,18 +106,18 @@ func (g *plainGuest) ServeConn(_ context.Context, conn net.Conn) {
 	}
 }
 
-func (g *plainGuest) Console() []byte { return []byte("booted " + g.spec.InstanceID) }
+func (g *fakeGuest) Console() []byte { return []byte("booted " + g.spec.InstanceID) }
 
-func (g *plainGuest) Reboot(context.Context) error {
+func (g *fakeGuest) Reboot(context.Context) error {
 	g.reboots <- struct{}{}
 	return nil
 }
 
-func (*plainGuest) Close() error { return nil }
+func (*fakeGuest) Close() error { return nil }
 
-func plain() *plainKind { return &plainKind{booted: map[string]*plainGuest{}} }
+func newFakeMachines() *fakeMachines { return &fakeMachines{booted: map[string]*fakeGuest{}} }
 
-// write leaves a line on the disk of an instance through its port.
+// write connects to port 22 of an instance and appends a line to its /written.
 func write(t *testing.T, srv *ec2test.Server, host, line string) {
 	t.Helper()
 	conn := must(srv.Dial(t.Context(), "tcp", net.JoinHostPort(host, "22")))(t)
@@ -126,7 +126,7 @@ func write(t *testing.T, srv *ec2test.Server, host, line string) {
 	}
 	half, ok := conn.(interface{ CloseWrite() error })
 	if !ok {
-		t.Fatal("the connection can not be closed by half")
+		t.Fatal("connection has no CloseWrite")
 	}
 	if err := half.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func write(t *testing.T, srv *ec2test.Server, host, line string) {
 func TestDial(t *testing.T) {
 	clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 	srv, c := start(t, &ec2test.Options{
-		Clock: clock, Machines: plain(), Latency: ec2test.Latency{Running: 8 * time.Second, Boot: 12 * time.Second},
+		Clock: clock, Machines: newFakeMachines(), Latency: ec2test.Latency{Running: 8 * time.Second, Boot: 12 * time.Second},
 	})
 	group := *must(c.DescribeSecurityGroups(t.Context(), nil))(t).SecurityGroups[0].GroupId
 	inst := run(t, c, *ubuntu(t, c).ImageId, nil)
@@ -154,9 +154,9 @@ func TestDial(t *testing.T) {
 		return err
 	}
 	private := net.JoinHostPort(*inst.PrivateIpAddress, "22")
-	// The default group lets nobody in.
+	// The default group denies all incoming connections.
 	if err := dial(private); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("through a closed group: %v", err)
+		t.Errorf("Dial through a closed group = %v, want context.DeadlineExceeded", err)
 	}
 	must(c.AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
 		GroupId: aws.String(group), IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), CidrIp: aws.String("127.0.0.1/32"),
@@ -167,7 +167,7 @@ func TestDial(t *testing.T) {
 	}{{0, syscall.ECONNREFUSED}, {19 * time.Second, syscall.ECONNREFUSED}, {time.Second, nil}} {
 		clock.Advance(step.after)
 		if err := dial(private); !errors.Is(err, step.want) {
-			t.Errorf("%v later: %v, want %v", step.after, err, step.want)
+			t.Errorf("Dial %v later = %v, want %v", step.after, err, step.want)
 		}
 	}
 	now := describe(t, c, *inst.InstanceId)
@@ -180,20 +180,20 @@ func TestDial(t *testing.T) {
 		"example.com:22":  syscall.EHOSTUNREACH,
 	} {
 		if err := dial(addr); !errors.Is(err, want) {
-			t.Errorf("%s: %v, want %v", addr, err, want)
+			t.Errorf("Dial(%s) = %v, want %v", addr, err, want)
 		}
 	}
 	conn := must(srv.Dial(t.Context(), "tcp", private))(t)
 	must(c.TerminateInstances(t.Context(), &awsec2.TerminateInstancesInput{InstanceIds: []string{*inst.InstanceId}}))(t)
 	if _, err := io.ReadAll(conn); err != nil {
-		t.Errorf("a connection to a terminated instance: %v", err)
+		t.Errorf("ReadAll from a terminated instance: %v", err)
 	}
 	if err := dial(private); !errors.Is(err, syscall.EHOSTUNREACH) {
-		t.Errorf("a terminated instance: %v", err)
+		t.Errorf("Dial of a terminated instance = %v, want EHOSTUNREACH", err)
 	}
 }
 
-// openGroup lets the baking host in to the instances of the default group.
+// openGroup allows connections from the test to instances of the default group.
 func openGroup(t *testing.T, c *awsec2.Client) {
 	t.Helper()
 	must(c.AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
@@ -201,9 +201,9 @@ func openGroup(t *testing.T, c *awsec2.Client) {
 	}))(t)
 }
 
-func TestDisksOfLayers(t *testing.T) {
-	kind := plain()
-	srv, c := start(t, &ec2test.Options{Machines: kind})
+func TestDisks(t *testing.T) {
+	machines := newFakeMachines()
+	srv, c := start(t, &ec2test.Options{Machines: machines})
 	openGroup(t, c)
 	image := *ubuntu(t, c).ImageId
 	for _, layer := range []string{"one", "two"} {
@@ -216,87 +216,87 @@ func TestDisksOfLayers(t *testing.T) {
 	inst := run(t, c, image, nil)
 	for _, id := range []string{image, *inst.InstanceId} {
 		if got := must(srv.ReadFile(id, "/written"))(t); string(got) != "one two " {
-			t.Errorf("%s has %q", id, got)
+			t.Errorf("ReadFile(%s) = %q, want what both layers wrote", id, got)
 		}
 	}
-	// A disk survives stop and start, and a copy of the image has it too.
+	// A disk survives a stop and start, and copies of the image contain it.
 	write(t, srv, *inst.PrivateIpAddress, "three")
 	must(c.StopInstances(t.Context(), &awsec2.StopInstancesInput{InstanceIds: []string{*inst.InstanceId}}))(t)
 	must(c.StartInstances(t.Context(), &awsec2.StartInstancesInput{InstanceIds: []string{*inst.InstanceId}}))(t)
 	if got := must(srv.ReadFile(*inst.InstanceId, "/written"))(t); string(got) != "one two three" {
-		t.Errorf("after a restart: %q", got)
+		t.Errorf("ReadFile after a restart = %q, want what all layers wrote", got)
 	}
 	west := client(srv.Config("us-west-2"))
 	copied := must(west.CopyImage(t.Context(), &awsec2.CopyImageInput{
 		Name: aws.String("copy"), SourceImageId: aws.String(image), SourceRegion: aws.String(region),
 	}))(t)
 	if got := must(srv.ReadFile(*copied.ImageId, "/written"))(t); string(got) != "one two " {
-		t.Errorf("the copy has %q", got)
+		t.Errorf("ReadFile of the copy = %q, want what both layers wrote", got)
 	}
 	if _, err := srv.ReadFile(image, "/nothing"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("ReadFile of a missing file = %v, want os.ErrNotExist", err)
 	}
 }
 
-func TestPowerFromWithin(t *testing.T) {
+func TestGuestPower(t *testing.T) {
 	for behaviour, want := range map[ec2types.ShutdownBehavior]string{"stop": "stopped", "terminate": "terminated"} {
 		t.Run(want, func(t *testing.T) {
-			kind := plain()
-			srv, c := start(t, &ec2test.Options{Machines: kind})
+			machines := newFakeMachines()
+			srv, c := start(t, &ec2test.Options{Machines: machines})
 			openGroup(t, c)
 			inst := run(t, c, *ubuntu(t, c).ImageId, func(in *awsec2.RunInstancesInput) { in.InstanceInitiatedShutdownBehavior = behaviour })
-			write(t, srv, *inst.PrivateIpAddress, "up") // it has booted
-			guest := kind.guest(*inst.InstanceId)
+			write(t, srv, *inst.PrivateIpAddress, "up") // waits for the boot
+			guest := machines.guest(*inst.InstanceId)
 			guest.spec.Power(ec2test.Restart)
 			<-guest.reboots
 			guest.spec.Power(ec2test.PowerOff)
-			// The server acts on its own time.
+			// The server reacts asynchronously.
 			for string(describe(t, c, *inst.InstanceId).State.Name) != want {
 				time.Sleep(time.Millisecond)
 			}
 			if reason := *describe(t, c, *inst.InstanceId).StateReason.Code; reason != "Client.InstanceInitiatedShutdown" {
-				t.Errorf("the reason is %s", reason)
+				t.Errorf("state reason = %s, want Client.InstanceInitiatedShutdown", reason)
 			}
 			out := must(c.GetConsoleOutput(t.Context(), &awsec2.GetConsoleOutputInput{InstanceId: inst.InstanceId}))(t)
 			if out.Output == nil {
-				t.Error("no console output")
+				t.Error("GetConsoleOutput returned no output")
 			}
 		})
 	}
 }
 
-func TestRebootOfCreateImage(t *testing.T) {
-	kind := plain()
-	srv, c := start(t, &ec2test.Options{Machines: kind})
+func TestCreateImageReboot(t *testing.T) {
+	machines := newFakeMachines()
+	srv, c := start(t, &ec2test.Options{Machines: machines})
 	openGroup(t, c)
 	inst := run(t, c, *ubuntu(t, c).ImageId, nil)
 	write(t, srv, *inst.PrivateIpAddress, "a")
 	for name, boots := range map[string]int{"with": 1, "without": 0} {
-		before := kind.boots
+		before := machines.boots
 		must(c.CreateImage(t.Context(), &awsec2.CreateImageInput{
 			InstanceId: inst.InstanceId, Name: aws.String(name), NoReboot: aws.Bool(name == "without"),
 		}))(t)
 		write(t, srv, *inst.PrivateIpAddress, "b")
-		if got := kind.boots - before; got != boots {
-			t.Errorf("CreateImage %s reboot booted %d times", name, got)
+		if got := machines.boots - before; got != boots {
+			t.Errorf("CreateImage %s reboot booted the machine %d times, want %d", name, got, boots)
 		}
 	}
 }
 
 func TestListen(t *testing.T) {
 	if _, err := net.InterfaceAddrs(); err != nil || !loopbackRange() {
-		t.Skip("this system has one loopback address only")
+		t.Skip("needs all of 127.0.0.0/8 as loopback addresses")
 	}
 	const port = 42222
-	srv, c := start(t, &ec2test.Options{Machines: plain(), Listen: true, Port: port})
+	srv, c := start(t, &ec2test.Options{Machines: newFakeMachines(), Listen: true, Port: port})
 	openGroup(t, c)
 	image := *ubuntu(t, c).ImageId
 	for range 2 {
 		inst := describe(t, c, *run(t, c, image, nil).InstanceId)
-		write(t, srv, *inst.PrivateIpAddress, "") // it has booted
+		write(t, srv, *inst.PrivateIpAddress, "") // waits for the boot
 		var conn net.Conn
 		var err error
-		for range 100 { // and begins to listen
+		for range 100 { // until the port is open
 			if conn, err = new(net.Dialer).DialContext(t.Context(), "tcp", net.JoinHostPort(*inst.PublicIpAddress, "42222")); err == nil {
 				break
 			}
@@ -307,15 +307,16 @@ func TestListen(t *testing.T) {
 		}
 		line := make([]byte, len(*inst.InstanceId))
 		if _, err := io.ReadFull(conn, line); err != nil || string(line) != *inst.InstanceId {
-			t.Errorf("%s answers %q, %v", *inst.InstanceId, line, err)
+			t.Errorf("connection to %s read %q, %v, want its id", *inst.InstanceId, line, err)
 		}
 		_ = conn.Close()
 	}
 }
 
-// loopbackRange tells whether all of 127.0.0.0/8 is this system's, as on Linux.
+// loopbackRange reports whether all of 127.0.0.0/8 are loopback addresses, as on
+// Linux.
 func loopbackRange() bool {
-	l, err := net.Listen("tcp", "127.77.0.1:0") //nolint:noctx // it does not wait
+	l, err := net.Listen("tcp", "127.77.0.1:0") //nolint:noctx // does not block
 	if err != nil {
 		return false
 	}

@@ -12,12 +12,12 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// TestBlockPublicImages makes an image public where that is blocked from the
-// start, allowed, and blocked again; each change takes its time.
-func TestBlockPublicImages(t *testing.T) {
+// Public sharing is blocked by default, and changes take effect after their
+// latency.
+func TestImageBlockPublicAccess(t *testing.T) {
 	clock := clock.NewVirtual(time.Date(2024, 5, 1, 0, 0, 0, 0, time.UTC))
-	const takes = 5 * time.Minute
-	srv, c := start(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{PublicAccess: takes}})
+	const latency = 5 * time.Minute
+	srv, c := start(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{PublicAccess: latency}})
 	elsewhere := client(srv.Config("us-west-2"))
 	id := bakeImage(t, c, "public")
 	share := func(entry ec2types.LaunchPermission) string {
@@ -32,42 +32,42 @@ func TestBlockPublicImages(t *testing.T) {
 	want := func(when, wantState, wantCode string) {
 		t.Helper()
 		if got := state(c); got != wantState {
-			t.Errorf("%s: the state is %s, want %s", when, got, wantState)
+			t.Errorf("%s: state = %s, want %s", when, got, wantState)
 		}
 		if got := share(ec2types.LaunchPermission{Group: "all"}); got != wantCode {
-			t.Errorf("%s: sharing with everyone: %q, want %q", when, got, wantCode)
+			t.Errorf("%s: sharing with everyone: error code %q, want %q", when, got, wantCode)
 		}
 	}
-	want("at first", "block-new-sharing", "OperationNotPermitted")
+	want("by default", "block-new-sharing", "OperationNotPermitted")
 	if got := share(ec2types.LaunchPermission{UserId: aws.String("210987654321")}); got != "" {
-		t.Errorf("sharing with an account: %s", got)
+		t.Errorf("sharing with an account: error code %q, want none", got)
 	}
 	if _, err := c.DisableImageBlockPublicAccess(t.Context(), &awsec2.DisableImageBlockPublicAccessInput{DryRun: aws.Bool(true)}); code(err) != "DryRunOperation" {
-		t.Errorf("dry run: %v", err)
+		t.Errorf("dry run of DisableImageBlockPublicAccess = %v, want DryRunOperation", err)
 	}
 	must(c.DisableImageBlockPublicAccess(t.Context(), nil))(t)
-	clock.Advance(takes - time.Second)
-	want("not yet allowed", "block-new-sharing", "OperationNotPermitted")
+	clock.Advance(latency - time.Second)
+	want("just before unblocking", "block-new-sharing", "OperationNotPermitted")
 	clock.Advance(time.Second)
-	want("allowed", "unblocked", "")
+	want("unblocked", "unblocked", "")
 	must(c.EnableImageBlockPublicAccess(t.Context(), &awsec2.EnableImageBlockPublicAccessInput{ImageBlockPublicAccessState: "block-new-sharing"}))(t)
-	clock.Advance(takes)
+	clock.Advance(latency)
 	want("blocked again", "block-new-sharing", "OperationNotPermitted")
 	if img := image(t, c, id); !aws.ToBool(img.Public) {
-		t.Error("what was public is not any more")
+		t.Error("public image became private, want it unchanged")
 	}
 	if got := state(elsewhere); got != "block-new-sharing" {
-		t.Errorf("another region is %s", got)
+		t.Errorf("state of another region = %s, want block-new-sharing", got)
 	}
 	_, err := c.EnableImageBlockPublicAccess(t.Context(), &awsec2.EnableImageBlockPublicAccessInput{ImageBlockPublicAccessState: "block-all-sharing"})
 	if code(err) != "InvalidParameterValue" {
-		t.Errorf("a mode that images do not have: %v", err)
+		t.Errorf("EnableImageBlockPublicAccess with a mode of snapshots = %v, want InvalidParameterValue", err)
 	}
 }
 
-// TestBlockPublicSnapshots wants a public snapshot hidden by one mode, not by
-// the other, and its permissions kept.
-func TestBlockPublicSnapshots(t *testing.T) {
+// Blocking all sharing hides public snapshots but keeps their permissions.
+// Blocking new sharing does not hide them.
+func TestSnapshotBlockPublicAccess(t *testing.T) {
 	srv, c := start(t, nil)
 	other := client(srv.ConfigFor("210987654321", region))
 	id := *image(t, c, bakeImage(t, c, "public")).BlockDeviceMappings[0].Ebs.SnapshotId
@@ -78,7 +78,7 @@ func TestBlockPublicSnapshots(t *testing.T) {
 		return code(err)
 	}
 	if got := share(); got != "" {
-		t.Fatalf("sharing with everyone: %s", got)
+		t.Fatalf("sharing with everyone: error code %q, want none", got)
 	}
 	enable := func(mode ec2types.SnapshotBlockPublicAccessState) {
 		must(c.EnableSnapshotBlockPublicAccess(t.Context(), &awsec2.EnableSnapshotBlockPublicAccessInput{State: mode}))(t)
@@ -96,20 +96,20 @@ func TestBlockPublicSnapshots(t *testing.T) {
 	} {
 		test.change()
 		if got := must(c.GetSnapshotBlockPublicAccessState(t.Context(), nil))(t).State; got != test.state {
-			t.Errorf("the state is %s, want %s", got, test.state)
+			t.Errorf("state = %s, want %s", got, test.state)
 		}
 		_, err := other.DescribeSnapshots(t.Context(), &awsec2.DescribeSnapshotsInput{SnapshotIds: []string{id}})
 		if (err == nil) != test.seen || !test.seen && code(err) != "InvalidSnapshot.NotFound" {
-			t.Errorf("%s: seen by another account: %v", test.state, err)
+			t.Errorf("%s: DescribeSnapshots by another account = %v, want it visible %t", test.state, err, test.seen)
 		}
 		if got := share(); got != test.share {
-			t.Errorf("%s: sharing with everyone: %q, want %q", test.state, got, test.share)
+			t.Errorf("%s: sharing with everyone: error code %q, want %q", test.state, got, test.share)
 		}
 		kept := must(c.DescribeSnapshotAttribute(t.Context(), &awsec2.DescribeSnapshotAttributeInput{
 			SnapshotId: aws.String(id), Attribute: "createVolumePermission",
 		}))(t).CreateVolumePermissions
 		if len(kept) != 1 || kept[0].Group != "all" {
-			t.Errorf("%s: permissions %v", test.state, kept)
+			t.Errorf("%s: permissions = %v, want group all", test.state, kept)
 		}
 	}
 }

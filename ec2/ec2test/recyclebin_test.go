@@ -14,6 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
+// retain creates a retention rule and returns its id.
 func retain(t *testing.T, c *rbin.Client, of rbintypes.ResourceType, days int32, tags ...rbintypes.ResourceTag) string {
 	t.Helper()
 	out := must(c.CreateRule(t.Context(), &rbin.CreateRuleInput{
@@ -44,17 +45,17 @@ func TestRecycleBin(t *testing.T) {
 	images := must(c.ListImagesInRecycleBin(t.Context(), &awsec2.ListImagesInRecycleBinInput{ImageIds: []string{image}}))(t).Images
 	snaps := must(c.ListSnapshotsInRecycleBin(t.Context(), nil))(t).Snapshots
 	if len(images) != 1 || images[0].RecycleBinExitTime.Sub(clock.Now()) != 7*24*time.Hour || *images[0].Name != "web" {
-		t.Errorf("images: %+v", images)
+		t.Errorf("ListImagesInRecycleBin = %+v, want the image for 7 days", images)
 	}
 	if len(snaps) != 1 || snaps[0].RecycleBinExitTime.Sub(clock.Now()) != 14*24*time.Hour {
-		t.Errorf("snapshots: %+v", snaps)
+		t.Errorf("ListSnapshotsInRecycleBin = %+v, want the snapshot for 14 days", snaps)
 	}
 	restore := func() error {
 		_, err := c.RestoreImageFromRecycleBin(t.Context(), &awsec2.RestoreImageFromRecycleBinInput{ImageId: &image})
 		return err
 	}
 	if err := restore(); code(err) != "InvalidSnapshot.NotFound" {
-		t.Errorf("restoring the image before its snapshot: %v", err)
+		t.Errorf("RestoreImageFromRecycleBin before its snapshot = %v, want InvalidSnapshot.NotFound", err)
 	}
 	must(c.RestoreSnapshotFromRecycleBin(t.Context(), &awsec2.RestoreSnapshotFromRecycleBinInput{SnapshotId: &snap}))(t)
 	if err := restore(); err != nil {
@@ -62,26 +63,26 @@ func TestRecycleBin(t *testing.T) {
 	}
 	attr := must(c.DescribeImageAttribute(t.Context(), &awsec2.DescribeImageAttributeInput{ImageId: &image, Attribute: "launchPermission"}))(t)
 	if len(attr.LaunchPermissions) != 1 {
-		t.Error("launch permissions are lost")
+		t.Errorf("launch permissions after the restore = %v, want one", attr.LaunchPermissions)
 	}
 	run(t, c, image, nil)
 
 	listed := must(rules.ListRules(t.Context(), &rbin.ListRulesInput{ResourceType: "EC2_IMAGE"}))(t).Rules
 	if len(listed) != 2 || *listed[0].Identifier != imageRule || *listed[0].RetentionPeriod.RetentionPeriodValue != 7 {
-		t.Errorf("rules: %+v", listed)
+		t.Errorf("ListRules = %+v, want two, the rule of 7 days first", listed)
 	}
 	must(rules.DeleteRule(t.Context(), &rbin.DeleteRuleInput{Identifier: &imageRule}))(t)
 	if _, err := rules.GetRule(t.Context(), &rbin.GetRuleInput{Identifier: &imageRule}); code(err) != "ResourceNotFoundException" {
-		t.Errorf("a rule that is gone: %v", err)
+		t.Errorf("GetRule of a deleted rule = %v, want ResourceNotFoundException", err)
 	}
 	remove()
 	clock.Advance(24 * time.Hour)
 	if err := restore(); code(err) != "InvalidAMIID.NotFound" {
-		t.Errorf("restoring it too late: %v", err)
+		t.Errorf("RestoreImageFromRecycleBin after the retention period = %v, want InvalidAMIID.NotFound", err)
 	}
 	clock.Advance(14 * 24 * time.Hour)
 	if left := must(c.ListSnapshotsInRecycleBin(t.Context(), nil))(t).Snapshots; len(left) != 0 {
-		t.Errorf("snapshots in the bin for ever: %+v", left)
+		t.Errorf("ListSnapshotsInRecycleBin after the retention period = %+v, want none", left)
 	}
 }
 
@@ -92,50 +93,50 @@ func TestSnapshotLocks(t *testing.T) {
 	snap := image(t, c, id).BlockDeviceMappings[0].Ebs.SnapshotId
 	lock := &awsec2.LockSnapshotInput{SnapshotId: snap, LockMode: "compliance", LockDuration: aws.Int32(10), CoolOffPeriod: aws.Int32(1)}
 	if got := must(c.LockSnapshot(t.Context(), lock))(t); got.LockState != "compliance-cooloff" {
-		t.Errorf("locked: %+v", got)
+		t.Errorf("LockSnapshot = %+v, want state compliance-cooloff", got)
 	}
 	must(c.UnlockSnapshot(t.Context(), &awsec2.UnlockSnapshotInput{SnapshotId: snap}))(t)
 	must(c.LockSnapshot(t.Context(), lock))(t)
 	clock.Advance(time.Hour)
 	if _, err := c.UnlockSnapshot(t.Context(), &awsec2.UnlockSnapshotInput{SnapshotId: snap}); code(err) != "OperationNotPermitted" {
-		t.Errorf("unlocking after the cooling-off period: %v", err)
+		t.Errorf("UnlockSnapshot after the cooling-off period = %v, want OperationNotPermitted", err)
 	}
 	out := must(c.DeregisterImage(t.Context(), &awsec2.DeregisterImageInput{ImageId: &id, DeleteAssociatedSnapshots: aws.Bool(true)}))(t)
 	if got := out.DeleteSnapshotResults[0].ReturnCode; got != "client-error" {
-		t.Errorf("deleting it along with its image: %s", got)
+		t.Errorf("DeregisterImage: result for a locked snapshot = %s, want client-error", got)
 	}
 	drop := func() string {
 		_, err := c.DeleteSnapshot(t.Context(), &awsec2.DeleteSnapshotInput{SnapshotId: snap})
 		return code(err)
 	}
 	if got := drop(); got != "OperationNotPermitted" {
-		t.Errorf("deleting it: %s", got)
+		t.Errorf("DeleteSnapshot of a locked snapshot: error code %q, want OperationNotPermitted", got)
 	}
-	states := func(state string) int {
+	locked := func(state string) int {
 		return len(must(c.DescribeLockedSnapshots(t.Context(), &awsec2.DescribeLockedSnapshotsInput{Filters: []ec2types.Filter{filter("lock-state", state)}}))(t).Snapshots)
 	}
-	if states("compliance") != 1 || states("expired") != 0 {
-		t.Error("the lock is not listed as it is")
+	if locked("compliance") != 1 || locked("expired") != 0 {
+		t.Error("DescribeLockedSnapshots does not list the lock in state compliance only")
 	}
 	clock.Advance(10 * 24 * time.Hour)
 	if got := drop(); got != "" {
-		t.Errorf("deleting it after the lock: %s", got)
+		t.Errorf("DeleteSnapshot after the lock expired: error code %q, want none", got)
 	}
 }
 
-// What AWS Backup made can only be removed by AWS Backup.
-func TestManagedByBackup(t *testing.T) {
+// Only AWS Backup can remove its images.
+func TestDeregisterImageOfAWSBackup(t *testing.T) {
 	srv, c := start(t, nil)
 	id := srv.Publish(ec2test.Image{
 		Name: "AwsBackup_i-0123456789abcdef0_uuid", Private: true, Tags: map[string]string{"aws:backup:source-resource": "i-0123456789abcdef0"},
 	})[region]
 	if _, err := c.DeregisterImage(t.Context(), &awsec2.DeregisterImageInput{ImageId: &id}); code(err) != "AuthFailure" {
-		t.Errorf("deregistering: %v", err)
+		t.Errorf("DeregisterImage of an image of AWS Backup = %v, want AuthFailure", err)
 	}
-	// One that is only published can be removed with its snapshot.
+	// An ordinary published image can be removed with its snapshot.
 	plain := srv.Publish(ec2test.Image{Name: "plain", Private: true})[region]
 	out := must(c.DeregisterImage(t.Context(), &awsec2.DeregisterImageInput{ImageId: &plain, DeleteAssociatedSnapshots: aws.Bool(true)}))(t)
 	if out.DeleteSnapshotResults[0].ReturnCode != "success" {
-		t.Errorf("results: %+v", out.DeleteSnapshotResults)
+		t.Errorf("DeregisterImage: snapshot results = %+v, want success", out.DeleteSnapshotResults)
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 const signature = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=0"
 
-// post sends a form over TCP, as no SDK would, and returns status and body.
+// post sends a form over TCP without an SDK and returns the status and body.
 func post(t *testing.T, srv *ec2test.Server, form url.Values, header http.Header) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL(), strings.NewReader(form.Encode()))
@@ -39,7 +39,7 @@ func post(t *testing.T, srv *ec2test.Server, form url.Values, header http.Header
 	return resp.StatusCode, string(body)
 }
 
-func TestForms(t *testing.T) {
+func TestFormRequests(t *testing.T) {
 	srv, _ := start(t, nil)
 	for _, test := range []struct {
 		name   string
@@ -51,19 +51,19 @@ func TestForms(t *testing.T) {
 		{"no action", "Version=2016-11-15", 400, "<Code>MissingAction</Code>"},
 		{"unknown parameter", "Action=DescribeImages&Colour=red", 400, "<Code>UnknownParameter</Code><Message>The parameter Colour is not recognized"},
 		{"unknown nested parameter", "Action=RunInstances&MinCount=1&MaxCount=1&BlockDeviceMapping.1.Ebs.Colour=red", 400, "The parameter BlockDeviceMapping.1.Ebs.Colour is not recognized"},
-		{"known to EC2, not here", "Action=RunInstances&MinCount=1&MaxCount=1&HibernationOptions.Configured=true", 400, "The parameter HibernationOptions.Configured is not recognized"},
-		{"a list that is none", "Action=DescribeImages&Owner=self", 200, "<imagesSet>"},
-		{"a list with a name", "Action=DescribeImages&Owner.first=self", 400, "The parameter Owner.first is not recognized"},
-		{"a scalar with members", "Action=DescribeImages&MaxResults.1=5", 400, "The parameter MaxResults.1 is not recognized"},
+		{"unsupported parameter", "Action=RunInstances&MinCount=1&MaxCount=1&HibernationOptions.Configured=true", 400, "The parameter HibernationOptions.Configured is not recognized"},
+		{"list without an index", "Action=DescribeImages&Owner=self", 200, "<imagesSet>"},
+		{"list with a name", "Action=DescribeImages&Owner.first=self", 400, "The parameter Owner.first is not recognized"},
+		{"scalar with an index", "Action=DescribeImages&MaxResults.1=5", 400, "The parameter MaxResults.1 is not recognized"},
 		{"missing parameter", "Action=CreateImage&Name=abc", 400, "<Code>MissingParameter</Code><Message>The request must contain the parameter InstanceId"},
-		{"not a number", "Action=DescribeImages&MaxResults=many", 400, "<Code>InvalidParameterValue</Code>"},
-		{"not a truth", "Action=DescribeImages&IncludeDisabled=perhaps", 400, "<Code>InvalidParameterValue</Code>"},
-		{"not one of", "Action=CreateKeyPair&KeyName=k&KeyType=dsa", 400, "<Code>InvalidParameterValue</Code>"},
-		{"not base64", "Action=ImportKeyPair&KeyName=k&PublicKeyMaterial=%21", 400, "<Code>InvalidParameterValue</Code>"},
-		{"not a time", "Action=EnableImageDeprecation&ImageId=ami-12345678&DeprecateAt=soon", 400, "<Code>InvalidParameterValue</Code>"},
+		{"invalid number", "Action=DescribeImages&MaxResults=many", 400, "<Code>InvalidParameterValue</Code>"},
+		{"invalid boolean", "Action=DescribeImages&IncludeDisabled=perhaps", 400, "<Code>InvalidParameterValue</Code>"},
+		{"outside enumeration", "Action=CreateKeyPair&KeyName=k&KeyType=dsa", 400, "<Code>InvalidParameterValue</Code>"},
+		{"invalid base64", "Action=ImportKeyPair&KeyName=k&PublicKeyMaterial=%21", 400, "<Code>InvalidParameterValue</Code>"},
+		{"invalid timestamp", "Action=EnableImageDeprecation&ImageId=ami-12345678&DeprecateAt=soon", 400, "<Code>InvalidParameterValue</Code>"},
 		{"dry run", "Action=DescribeImages&DryRun=true", 412, "<Code>DryRunOperation</Code>"},
-		{"dry run of a mistake", "Action=CreateSecurityGroup&DryRun=true&GroupName=a", 400, "<Code>MissingParameter</Code>"},
-		{"an empty answer", "Action=DescribeInstances", 200, `<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>`},
+		{"dry run of an invalid call", "Action=CreateSecurityGroup&DryRun=true&GroupName=a", 400, "<Code>MissingParameter</Code>"},
+		{"empty response", "Action=DescribeInstances", 200, `<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			form, err := url.ParseQuery(test.form)
@@ -72,16 +72,16 @@ func TestForms(t *testing.T) {
 			}
 			status, body := post(t, srv, form, nil)
 			if status != test.status || !strings.Contains(body, test.want) {
-				t.Errorf("%d %s, want %d with %s", status, body, test.status, test.want)
+				t.Errorf("response %d %s, want %d with %s", status, body, test.status, test.want)
 			}
 		})
 	}
 	if status, body := post(t, srv, url.Values{"Action": {"DescribeVpcs"}}, http.Header{"Authorization": {""}}); status != 401 {
-		t.Errorf("without credentials: %d %s", status, body)
+		t.Errorf("response without credentials: %d %s, want 401", status, body)
 	}
 }
 
-func TestRunInstancesRefuses(t *testing.T) {
+func TestRunInstancesErrors(t *testing.T) {
 	_, c := start(t, nil)
 	image := *ubuntu(t, c).ImageId
 	zones := must(c.DescribeSubnets(t.Context(), nil))(t)
@@ -90,19 +90,19 @@ func TestRunInstancesRefuses(t *testing.T) {
 		with func(*awsec2.RunInstancesInput)
 		want string
 	}{
-		{"architecture", func(in *awsec2.RunInstancesInput) { in.InstanceType = "t4g.micro" }, "InvalidParameterValue"},
-		{"type", func(in *awsec2.RunInstancesInput) { in.InstanceType = "t9.huge" }, "InvalidParameterValue"},
-		{"image", func(in *awsec2.RunInstancesInput) { in.ImageId = aws.String("ami-0123456789abcdef0") }, "InvalidAMIID.NotFound"},
-		{"image id", func(in *awsec2.RunInstancesInput) { in.ImageId = aws.String("ami") }, "InvalidAMIID.Malformed"},
+		{"other architecture", func(in *awsec2.RunInstancesInput) { in.InstanceType = "t4g.micro" }, "InvalidParameterValue"},
+		{"unknown type", func(in *awsec2.RunInstancesInput) { in.InstanceType = "t9.huge" }, "InvalidParameterValue"},
+		{"unknown image", func(in *awsec2.RunInstancesInput) { in.ImageId = aws.String("ami-0123456789abcdef0") }, "InvalidAMIID.NotFound"},
+		{"malformed image id", func(in *awsec2.RunInstancesInput) { in.ImageId = aws.String("ami") }, "InvalidAMIID.Malformed"},
 		{"no image", func(in *awsec2.RunInstancesInput) { in.ImageId = nil }, "MissingParameter"},
-		{"counts", func(in *awsec2.RunInstancesInput) { in.MinCount = aws.Int32(2) }, "InvalidParameterValue"},
-		{"key", func(in *awsec2.RunInstancesInput) { in.KeyName = aws.String("nobody") }, "InvalidKeyPair.NotFound"},
-		{"group", func(in *awsec2.RunInstancesInput) { in.SecurityGroupIds = []string{"sg-0123456789abcdef0"} }, "InvalidGroup.NotFound"},
-		{"subnet", func(in *awsec2.RunInstancesInput) { in.SubnetId = aws.String("subnet-0123456789abcdef0") }, "InvalidSubnetID.NotFound"},
-		{"zone", func(in *awsec2.RunInstancesInput) {
+		{"MinCount above MaxCount", func(in *awsec2.RunInstancesInput) { in.MinCount = aws.Int32(2) }, "InvalidParameterValue"},
+		{"unknown key pair", func(in *awsec2.RunInstancesInput) { in.KeyName = aws.String("unknown") }, "InvalidKeyPair.NotFound"},
+		{"unknown group", func(in *awsec2.RunInstancesInput) { in.SecurityGroupIds = []string{"sg-0123456789abcdef0"} }, "InvalidGroup.NotFound"},
+		{"unknown subnet", func(in *awsec2.RunInstancesInput) { in.SubnetId = aws.String("subnet-0123456789abcdef0") }, "InvalidSubnetID.NotFound"},
+		{"unknown zone", func(in *awsec2.RunInstancesInput) {
 			in.Placement = &ec2types.Placement{AvailabilityZone: aws.String("us-east-1q")}
 		}, "InvalidParameterValue"},
-		{"zone and subnet", func(in *awsec2.RunInstancesInput) {
+		{"subnet in another zone", func(in *awsec2.RunInstancesInput) {
 			in.Placement = &ec2types.Placement{AvailabilityZone: zones.Subnets[0].AvailabilityZone}
 			in.SubnetId = zones.Subnets[1].SubnetId
 		}, "InvalidParameterCombination"},
@@ -110,18 +110,18 @@ func TestRunInstancesRefuses(t *testing.T) {
 			in.NetworkInterfaces = []ec2types.InstanceNetworkInterfaceSpecification{{DeviceIndex: aws.Int32(0)}}
 			in.SecurityGroups = []string{"default"}
 		}, "InvalidParameterCombination"},
-		{"too small a disk", disk("/dev/sda1", &ec2types.EbsBlockDevice{VolumeSize: aws.Int32(4)}), "InvalidBlockDeviceMapping"},
+		{"disk smaller than snapshot", disk("/dev/sda1", &ec2types.EbsBlockDevice{VolumeSize: aws.Int32(4)}), "InvalidBlockDeviceMapping"},
 		{"empty device", disk("/dev/sdf", nil), "InvalidBlockDeviceMapping"},
 		{"throughput of gp2", disk("/dev/sda1", &ec2types.EbsBlockDevice{VolumeType: "gp2", Throughput: aws.Int32(500)}), "InvalidParameterCombination"},
 		{"key without encryption", disk("/dev/sda1", &ec2types.EbsBlockDevice{KmsKeyId: aws.String("k")}), "InvalidParameterDependency"},
-		{"credits", func(in *awsec2.RunInstancesInput) {
+		{"credits for m5.large", func(in *awsec2.RunInstancesInput) {
 			in.InstanceType = "m5.large"
 			in.CreditSpecification = &ec2types.CreditSpecificationRequest{CpuCredits: aws.String("standard")}
 		}, "InvalidParameterCombination"},
-		{"enclave", func(in *awsec2.RunInstancesInput) {
+		{"enclave on t3.micro", func(in *awsec2.RunInstancesInput) {
 			in.EnclaveOptions = &ec2types.EnclaveOptionsRequest{Enabled: aws.Bool(true)}
 		}, "InvalidParameterCombination"},
-		{"EBS-optimized", func(in *awsec2.RunInstancesInput) {
+		{"EBS-optimized t2.micro", func(in *awsec2.RunInstancesInput) {
 			in.InstanceType, in.EbsOptimized = "t2.micro", aws.Bool(true)
 		}, "InvalidParameterCombination"},
 		{"spot on a host", func(in *awsec2.RunInstancesInput) {
@@ -131,17 +131,17 @@ func TestRunInstancesRefuses(t *testing.T) {
 		{"dedicated on a host", func(in *awsec2.RunInstancesInput) {
 			in.Placement = &ec2types.Placement{HostId: aws.String("h-1"), Tenancy: "dedicated"}
 		}, "InvalidParameterCombination"},
-		{"two reservations", func(in *awsec2.RunInstancesInput) {
+		{"reservation preference and target", func(in *awsec2.RunInstancesInput) {
 			in.CapacityReservationSpecification = &ec2types.CapacityReservationSpecification{
 				CapacityReservationPreference: "open",
 				CapacityReservationTarget:     &ec2types.CapacityReservationTarget{CapacityReservationId: aws.String("cr-1")},
 			}
 		}, "InvalidParameterCombination"},
 		{"IPv6", func(in *awsec2.RunInstancesInput) { in.Ipv6AddressCount = aws.Int32(1) }, "InvalidParameterValue"},
-		{"tags of what is not made", func(in *awsec2.RunInstancesInput) {
+		{"tags of an image", func(in *awsec2.RunInstancesInput) {
 			in.TagSpecifications = []ec2types.TagSpecification{{ResourceType: "image", Tags: []ec2types.Tag{{Key: aws.String("a")}}}}
 		}, "InvalidParameterValue"},
-		{"user data", func(in *awsec2.RunInstancesInput) {
+		{"user data too large", func(in *awsec2.RunInstancesInput) {
 			in.UserData = aws.String(strings.Repeat("QUFB", 16<<10))
 		}, "InvalidParameterValue"},
 		{"dry run", func(in *awsec2.RunInstancesInput) { in.DryRun = aws.Bool(true) }, "DryRunOperation"},
@@ -152,15 +152,16 @@ func TestRunInstancesRefuses(t *testing.T) {
 			}
 			test.with(in)
 			if _, err := c.RunInstances(t.Context(), in); code(err) != test.want {
-				t.Errorf("error %v, want %s", err, test.want)
+				t.Errorf("RunInstances = %v, want %s", err, test.want)
 			}
 		})
 	}
 	if out := must(c.DescribeInstances(t.Context(), nil))(t); len(out.Reservations) != 0 {
-		t.Errorf("what was refused exists: %+v", out.Reservations)
+		t.Errorf("reservations after rejected launches: %+v, want none", out.Reservations)
 	}
 }
 
+// disk returns a change of a launch that maps a device.
 func disk(device string, ebs *ec2types.EbsBlockDevice) func(*awsec2.RunInstancesInput) {
 	return func(in *awsec2.RunInstancesInput) {
 		in.BlockDeviceMappings = []ec2types.BlockDeviceMapping{{DeviceName: aws.String(device), Ebs: ebs}}
@@ -173,14 +174,14 @@ func TestNoDefaultVPC(t *testing.T) {
 		ImageId: ubuntu(t, c).ImageId, InstanceType: "t3.micro", MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
 	}
 	if _, err := c.RunInstances(t.Context(), in); code(err) != "VPCIdNotSpecified" {
-		t.Errorf("without a subnet: %v", err)
+		t.Errorf("RunInstances without a subnet = %v, want VPCIdNotSpecified", err)
 	}
 	_, err := c.CreateSecurityGroup(t.Context(), &awsec2.CreateSecurityGroupInput{GroupName: aws.String("a"), Description: aws.String("a")})
 	if code(err) != "VPCIdNotSpecified" {
-		t.Errorf("a group without a VPC: %v", err)
+		t.Errorf("CreateSecurityGroup without a VPC = %v, want VPCIdNotSpecified", err)
 	}
 	in.SubnetId = must(c.DescribeSubnets(t.Context(), nil))(t).Subnets[2].SubnetId
 	if got := must(c.RunInstances(t.Context(), in))(t).Instances[0]; *got.Placement.AvailabilityZone != "us-east-1c" {
-		t.Errorf("launched in %s", *got.Placement.AvailabilityZone)
+		t.Errorf("zone of the instance = %s, want us-east-1c", *got.Placement.AvailabilityZone)
 	}
 }

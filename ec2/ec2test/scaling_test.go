@@ -19,7 +19,7 @@ func scaling(cfg aws.Config) *autoscaling.Client {
 	return autoscaling.NewFromConfig(cfg, func(o *autoscaling.Options) { o.Retryer = aws.NopRetryer{} })
 }
 
-// launchTemplate makes a launch template of an image and returns its id.
+// launchTemplate creates a launch template for an image and returns its id.
 func launchTemplate(t *testing.T, c *awsec2.Client, name, image string) string {
 	t.Helper()
 	out := must(c.CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
@@ -28,7 +28,7 @@ func launchTemplate(t *testing.T, c *awsec2.Client, name, image string) string {
 	return *out.LaunchTemplate.LaunchTemplateId
 }
 
-func TestScalingGroups(t *testing.T) {
+func TestAutoScalingGroups(t *testing.T) {
 	srv, c := start(t, nil)
 	s := scaling(srv.Config(region))
 	image := *ubuntu(t, c).ImageId
@@ -49,42 +49,42 @@ func TestScalingGroups(t *testing.T) {
 	}
 	must(s.CreateAutoScalingGroup(t.Context(), in))(t)
 	if _, err := s.CreateAutoScalingGroup(t.Context(), in); code(err) != "AlreadyExists" {
-		t.Errorf("the same name again: %v", err)
+		t.Errorf("CreateAutoScalingGroup with the same name = %v, want AlreadyExists", err)
 	}
 	got := must(s.DescribeAutoScalingGroups(t.Context(), nil))(t).AutoScalingGroups
 	if len(got) != 1 || *got[0].DesiredCapacity != 1 || *got[0].Tags[0].Value != "prod" || got[0].AvailabilityZones[0] != region+"a" {
-		t.Fatalf("groups: %+v", got)
+		t.Fatalf("DescribeAutoScalingGroups = %+v, want the group", got)
 	}
 	mixed := got[0].MixedInstancesPolicy.LaunchTemplate
 	if *mixed.LaunchTemplateSpecification.LaunchTemplateId != base || *mixed.LaunchTemplateSpecification.Version != "1" {
-		t.Errorf("template: %+v", mixed.LaunchTemplateSpecification)
+		t.Errorf("launch template = %+v, want version 1 of %s", mixed.LaunchTemplateSpecification, base)
 	}
 	if o := mixed.Overrides; *o[0].LaunchTemplateSpecification.LaunchTemplateName != "arm" || *o[0].LaunchTemplateSpecification.Version != "$Default" || *o[1].ImageId != image {
-		t.Errorf("overrides: %+v", o)
+		t.Errorf("overrides = %+v, want template arm and image %s", o, image)
 	}
 	if others := must(scaling(srv.ConfigFor("999999999999", region)).DescribeAutoScalingGroups(t.Context(), nil))(t); len(others.AutoScalingGroups) != 0 {
-		t.Error("another account sees the group")
+		t.Error("DescribeAutoScalingGroups in another account lists the group")
 	}
 
 	for name, change := range map[string]func(*autoscaling.CreateAutoScalingGroupInput){
 		"no source":   func(in *autoscaling.CreateAutoScalingGroupInput) { in.MixedInstancesPolicy = nil },
 		"two sources": func(in *autoscaling.CreateAutoScalingGroupInput) { in.LaunchConfigurationName = aws.String("x") },
-		"nowhere":     func(in *autoscaling.CreateAutoScalingGroupInput) { in.AvailabilityZones = nil },
+		"no zone":     func(in *autoscaling.CreateAutoScalingGroupInput) { in.AvailabilityZones = nil },
 		"unknown template": func(in *autoscaling.CreateAutoScalingGroupInput) {
 			in.MixedInstancesPolicy = nil
-			in.LaunchTemplate = &scalingtypes.LaunchTemplateSpecification{LaunchTemplateName: aws.String("nobody")}
+			in.LaunchTemplate = &scalingtypes.LaunchTemplateSpecification{LaunchTemplateName: aws.String("unknown")}
 		},
 	} {
 		bad := *in
 		bad.AutoScalingGroupName = aws.String("bad")
 		change(&bad)
 		if _, err := s.CreateAutoScalingGroup(t.Context(), &bad); code(err) != "ValidationError" {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("CreateAutoScalingGroup with %s = %v, want ValidationError", name, err)
 		}
 	}
-	in.AutoScalingGroupName, in.PlacementGroup = aws.String("refused"), aws.String("x")
+	in.AutoScalingGroupName, in.PlacementGroup = aws.String("unsupported"), aws.String("x")
 	if _, err := s.CreateAutoScalingGroup(t.Context(), in); code(err) != "UnknownParameter" {
-		t.Errorf("what the server does not know: %v", err)
+		t.Errorf("CreateAutoScalingGroup with an unsupported parameter = %v, want UnknownParameter", err)
 	}
 
 	must(s.CreateLaunchConfiguration(t.Context(), &autoscaling.CreateLaunchConfigurationInput{
@@ -92,21 +92,21 @@ func TestScalingGroups(t *testing.T) {
 	}))(t)
 	must(s.UpdateAutoScalingGroup(t.Context(), &autoscaling.UpdateAutoScalingGroupInput{AutoScalingGroupName: aws.String("web"), LaunchConfigurationName: aws.String("old")}))(t)
 	if g := must(s.DescribeAutoScalingGroups(t.Context(), nil))(t).AutoScalingGroups[0]; g.MixedInstancesPolicy != nil || *g.LaunchConfigurationName != "old" {
-		t.Errorf("updated: %+v", g)
+		t.Errorf("group after UpdateAutoScalingGroup = %+v, want only launch configuration old", g)
 	}
 	drop := &autoscaling.DeleteLaunchConfigurationInput{LaunchConfigurationName: aws.String("old")}
 	if _, err := s.DeleteLaunchConfiguration(t.Context(), drop); code(err) != "ResourceInUse" {
-		t.Errorf("deleting what a group uses: %v", err)
+		t.Errorf("DeleteLaunchConfiguration in use = %v, want ResourceInUse", err)
 	}
 	must(s.DeleteAutoScalingGroup(t.Context(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: aws.String("web")}))(t)
 	must(s.DeleteLaunchConfiguration(t.Context(), drop))(t)
 	if left := must(s.DescribeLaunchConfigurations(t.Context(), nil))(t); len(left.LaunchConfigurations) != 0 {
-		t.Errorf("left: %+v", left)
+		t.Errorf("DescribeLaunchConfigurations = %+v, want none", left)
 	}
 }
 
-// Auto Scaling lists 50 unless it is asked for up to 100.
-func TestScalingPages(t *testing.T) {
+// Auto Scaling returns pages of 50 by default and of 100 at most.
+func TestAutoScalingPages(t *testing.T) {
 	srv, c := start(t, nil)
 	s := scaling(srv.Config(region))
 	image := ubuntu(t, c).ImageId
@@ -115,10 +115,10 @@ func TestScalingPages(t *testing.T) {
 			LaunchConfigurationName: aws.String(fmt.Sprint("lc", n)), ImageId: image, InstanceType: aws.String("t3.micro"),
 		}))(t)
 	}
-	for asked, want := range map[int32][]int{0: {50, 50, 20}, 100: {100, 20}} {
+	for maxRecords, want := range map[int32][]int{0: {50, 50, 20}, 100: {100, 20}} {
 		in := &autoscaling.DescribeLaunchConfigurationsInput{}
-		if asked > 0 {
-			in.MaxRecords = &asked
+		if maxRecords > 0 {
+			in.MaxRecords = &maxRecords
 		}
 		var sizes []int
 		for more := true; more; more = in.NextToken != nil {
@@ -127,7 +127,7 @@ func TestScalingPages(t *testing.T) {
 			in.NextToken = out.NextToken
 		}
 		if fmt.Sprint(sizes) != fmt.Sprint(want) {
-			t.Errorf("pages of %d: %v, want %v", asked, sizes, want)
+			t.Errorf("page sizes with MaxRecords %d = %v, want %v", maxRecords, sizes, want)
 		}
 	}
 }
@@ -158,7 +158,7 @@ func TestInstanceRefresh(t *testing.T) {
 	must(s.StartInstanceRefresh(t.Context(), begin))(t)
 	check("InProgress", "now")
 	if _, err := s.StartInstanceRefresh(t.Context(), begin); code(err) != "InstanceRefreshInProgress" {
-		t.Errorf("a second one: %v", err)
+		t.Errorf("second StartInstanceRefresh = %v, want InstanceRefreshInProgress", err)
 	}
 	must(s.CancelInstanceRefresh(t.Context(), &autoscaling.CancelInstanceRefreshInput{AutoScalingGroupName: group}))(t)
 	check("Cancelled", "now")

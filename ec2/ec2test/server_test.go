@@ -17,8 +17,8 @@ const (
 	account = "123456789012"
 )
 
-// start returns a server that the test closes, and a client of it that never
-// retries.
+// start returns a server that is closed when the test ends, and a client for it
+// that never retries.
 func start(t *testing.T, opts *ec2test.Options) (*ec2test.Server, *awsec2.Client) {
 	t.Helper()
 	srv := ec2test.New(opts)
@@ -30,7 +30,7 @@ func client(cfg aws.Config) *awsec2.Client {
 	return awsec2.NewFromConfig(cfg, func(o *awsec2.Options) { o.Retryer = aws.NopRetryer{} })
 }
 
-// code is the EC2 error code of err.
+// code returns the API error code of err, or else its text.
 func code(err error) string {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode()
@@ -41,7 +41,7 @@ func code(err error) string {
 	return ""
 }
 
-// must stops the test at an error.
+// must returns a func that returns out or, if err is not nil, fails the test.
 func must[T any](out T, err error) func(t *testing.T) T {
 	return func(t *testing.T) T {
 		t.Helper()
@@ -52,7 +52,7 @@ func must[T any](out T, err error) func(t *testing.T) T {
 	}
 }
 
-// ubuntu is the newest noble image for x86_64.
+// ubuntu returns the newest Ubuntu 24.04 image for x86_64.
 func ubuntu(t *testing.T, c *awsec2.Client) ec2types.Image {
 	t.Helper()
 	out := must(c.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{
@@ -69,12 +69,13 @@ func ubuntu(t *testing.T, c *awsec2.Client) ec2types.Image {
 		}
 	}
 	if newest.ImageId == nil {
-		t.Fatal("no Ubuntu image")
+		t.Fatal("DescribeImages found no Ubuntu image")
 	}
 	return newest
 }
 
-// run launches one t3.micro of an image; with changes its input.
+// run launches a t3.micro from an image. If with is not nil, it can change the
+// input.
 func run(t *testing.T, c *awsec2.Client, image string, with func(*awsec2.RunInstancesInput)) ec2types.Instance {
 	t.Helper()
 	in := &awsec2.RunInstancesInput{
@@ -86,36 +87,36 @@ func run(t *testing.T, c *awsec2.Client, image string, with func(*awsec2.RunInst
 	return must(c.RunInstances(t.Context(), in))(t).Instances[0]
 }
 
-// describe is one instance as it is now.
+// describe returns the current description of an instance.
 func describe(t *testing.T, c *awsec2.Client, id string) ec2types.Instance {
 	t.Helper()
 	out := must(c.DescribeInstances(t.Context(), &awsec2.DescribeInstancesInput{InstanceIds: []string{id}}))(t)
 	return out.Reservations[0].Instances[0]
 }
 
-func TestLifeOfAnImage(t *testing.T) {
+func TestImageLifecycle(t *testing.T) {
 	srv, c := start(t, nil)
 	source := ubuntu(t, c)
 	inst := run(t, c, *source.ImageId, nil)
 	if got := describe(t, c, *inst.InstanceId); got.State.Name != "running" || got.PublicIpAddress == nil {
-		t.Errorf("instance is %s with address %v", got.State.Name, got.PublicIpAddress)
+		t.Errorf("instance is %s with address %v, want running with a public address", got.State.Name, got.PublicIpAddress)
 	}
 	stop := must(c.StopInstances(t.Context(), &awsec2.StopInstancesInput{InstanceIds: []string{*inst.InstanceId}}))(t)
 	if got := stop.StoppingInstances[0].PreviousState.Name; got != "running" {
-		t.Errorf("it was %s before it stopped", got)
+		t.Errorf("previous state of StopInstances = %s, want running", got)
 	}
 	made := must(c.CreateImage(t.Context(), &awsec2.CreateImageInput{InstanceId: inst.InstanceId, Name: aws.String("web 1")}))(t)
 	must(c.TerminateInstances(t.Context(), &awsec2.TerminateInstancesInput{InstanceIds: []string{*inst.InstanceId}}))(t)
 	if got := srv.Leftovers(); len(got) != 2 {
-		t.Errorf("left over: %q, want an image and its snapshot", got)
+		t.Errorf("Leftovers = %q, want an image and its snapshot", got)
 	}
 	gone := must(c.DeregisterImage(t.Context(), &awsec2.DeregisterImageInput{
 		ImageId: made.ImageId, DeleteAssociatedSnapshots: aws.Bool(true),
 	}))(t)
 	if len(gone.DeleteSnapshotResults) != 1 || gone.DeleteSnapshotResults[0].ReturnCode != "success" {
-		t.Errorf("deleted snapshots: %+v", gone.DeleteSnapshotResults)
+		t.Errorf("DeregisterImage: snapshot results = %+v, want success", gone.DeleteSnapshotResults)
 	}
 	if got := srv.Leftovers(); len(got) != 0 {
-		t.Errorf("left over: %q", got)
+		t.Errorf("Leftovers = %q, want none", got)
 	}
 }

@@ -8,16 +8,16 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// onSpot launches a spot instance whose request is of a type.
-func onSpot(of ec2types.SpotInstanceType, at ec2types.InstanceInterruptionBehavior) func(*awsec2.RunInstancesInput) {
+// onSpot returns a change of a launch that requests a spot instance.
+func onSpot(kind ec2types.SpotInstanceType, interruption ec2types.InstanceInterruptionBehavior) func(*awsec2.RunInstancesInput) {
 	return func(in *awsec2.RunInstancesInput) {
 		in.InstanceMarketOptions = &ec2types.InstanceMarketOptionsRequest{MarketType: "spot", SpotOptions: &ec2types.SpotMarketOptions{
-			SpotInstanceType: of, InstanceInterruptionBehavior: at, MaxPrice: aws.String("0.01"),
+			SpotInstanceType: kind, InstanceInterruptionBehavior: interruption, MaxPrice: aws.String("0.01"),
 		}}
 	}
 }
 
-func TestSpotRequestsOfInstances(t *testing.T) {
+func TestSpotRequestStates(t *testing.T) {
 	srv, c := start(t, nil)
 	reclaim := func(id string) {
 		if err := srv.Reclaim(id); err != nil {
@@ -41,12 +41,12 @@ func TestSpotRequestsOfInstances(t *testing.T) {
 		request := describe(t, c, id).SpotInstanceRequestId
 		out := must(c.CancelSpotInstanceRequests(t.Context(), &awsec2.CancelSpotInstanceRequestsInput{SpotInstanceRequestIds: []string{*request}}))(t)
 		if out.CancelledSpotInstanceRequests[0].State != "cancelled" {
-			t.Errorf("cancelled: %+v", out.CancelledSpotInstanceRequests)
+			t.Errorf("CancelSpotInstanceRequests = %+v, want cancelled", out.CancelledSpotInstanceRequests)
 		}
 	}
 	for name, test := range map[string]struct {
-		of                    ec2types.SpotInstanceType
-		at                    ec2types.InstanceInterruptionBehavior
+		kind                  ec2types.SpotInstanceType
+		interruption          ec2types.InstanceInterruptionBehavior
 		do                    []func(id string)
 		instance, state, code string
 	}{
@@ -56,37 +56,37 @@ func TestSpotRequestsOfInstances(t *testing.T) {
 		"outbid":                {"one-time", "", []func(string){outbid}, "terminated", "closed", "instance-terminated-by-price"},
 		"persistent, reclaimed": {"persistent", "", []func(string){reclaim}, "terminated", "open", "instance-terminated-no-capacity"},
 		"persistent, stopped":   {"persistent", "", []func(string){stop}, "stopped", "disabled", "instance-stopped-by-user"},
-		"persistent, paused":    {"persistent", "stop", []func(string){reclaim}, "stopped", "open", "instance-stopped-no-capacity"},
-		"cancelled":             {"one-time", "", []func(string){cancel}, "running", "cancelled", "request-canceled-and-instance-running"},
-		"cancelled, terminated": {"persistent", "", []func(string){cancel, terminate}, "terminated", "cancelled", "instance-terminated-by-user"},
+		"persistent, suspended": {"persistent", "stop", []func(string){reclaim}, "stopped", "open", "instance-stopped-no-capacity"},
+		"canceled":              {"one-time", "", []func(string){cancel}, "running", "cancelled", "request-canceled-and-instance-running"},
+		"canceled, terminated":  {"persistent", "", []func(string){cancel, terminate}, "terminated", "cancelled", "instance-terminated-by-user"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inst := run(t, c, *ubuntu(t, c).ImageId, onSpot(test.of, test.at))
+			inst := run(t, c, *ubuntu(t, c).ImageId, onSpot(test.kind, test.interruption))
 			for _, do := range test.do {
 				do(*inst.InstanceId)
 			}
 			if got := describe(t, c, *inst.InstanceId).State.Name; string(got) != test.instance {
-				t.Errorf("the instance is %s, want %s", got, test.instance)
+				t.Errorf("instance is %s, want %s", got, test.instance)
 			}
 			out := must(c.DescribeSpotInstanceRequests(t.Context(), &awsec2.DescribeSpotInstanceRequestsInput{
 				Filters: []ec2types.Filter{filter("instance-id", *inst.InstanceId), filter("state", test.state)},
 			}))(t).SpotInstanceRequests
 			if len(out) != 1 || string(out[0].State) != test.state || *out[0].Status.Code != test.code || *out[0].Status.Message == "" {
-				t.Errorf("the request is %+v, want %s by %s", out, test.state, test.code)
+				t.Errorf("DescribeSpotInstanceRequests = %+v, want state %s with code %s", out, test.state, test.code)
 			}
 			terminate(*inst.InstanceId)
 		})
 	}
 }
 
-func TestWhatIsNotReclaimed(t *testing.T) {
+func TestSpotErrors(t *testing.T) {
 	srv, c := start(t, nil)
 	if err := srv.Reclaim(*run(t, c, *ubuntu(t, c).ImageId, nil).InstanceId); err == nil {
-		t.Error("an instance that is not on spot was reclaimed")
+		t.Error("Reclaim of an on-demand instance succeeded, want an error")
 	}
 	in := &awsec2.RunInstancesInput{ImageId: ubuntu(t, c).ImageId, InstanceType: "t3.micro", MinCount: aws.Int32(1), MaxCount: aws.Int32(1)}
 	onSpot("one-time", "stop")(in)
 	if _, err := c.RunInstances(t.Context(), in); code(err) != "InvalidParameterCombination" {
-		t.Errorf("stopping with a one-time request: %v", err)
+		t.Errorf("RunInstances that stops a one-time request = %v, want InvalidParameterCombination", err)
 	}
 }

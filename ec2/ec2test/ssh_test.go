@@ -21,8 +21,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// login is a client's key and a machine's host key, as user data and as the
-// configuration of a client that accepts only that host.
+// login generates a client key and a host key. It returns user data that installs
+// them and the configuration of a client that accepts only that host key.
 func login(t *testing.T) (userData string, config *ssh.ClientConfig) {
 	t.Helper()
 	_, client := must2(ed25519.GenerateKey(rand.Reader))(t)
@@ -62,7 +62,7 @@ func connect(t *testing.T, srv *ec2test.Server, host string, config *ssh.ClientC
 	return client
 }
 
-// sh runs a line and returns its output and exit status.
+// sh runs a command line and returns its output and exit status.
 func sh(t *testing.T, client *ssh.Client, line string) (string, int) {
 	t.Helper()
 	session := must(client.NewSession())(t)
@@ -77,7 +77,7 @@ func sh(t *testing.T, client *ssh.Client, line string) (string, int) {
 	return strings.TrimSpace(string(out)), 0
 }
 
-func TestMachine(t *testing.T) {
+func TestMachineOverSSH(t *testing.T) {
 	srv, c := start(t, &ec2test.Options{Commands: map[string]ec2test.Command{
 		"apt-get": func(_ context.Context, p *ec2test.Process) int {
 			if _, err := io.WriteString(p.Stdout, "apt-get "+strings.Join(p.Args[1:], "+")+"\n"); err != nil {
@@ -106,27 +106,27 @@ func TestMachine(t *testing.T) {
 		{". /etc/os-release && echo $ID $VERSION_ID", "ubuntu 24.04", 0},
 	} {
 		if got, status := sh(t, client, test.line); got != test.want || status != test.status {
-			t.Errorf("%s: %q and status %d, want %q and %d", test.line, got, status, test.want, test.status)
+			t.Errorf("%s: output %q, status %d, want %q, %d", test.line, got, status, test.want, test.status)
 		}
 	}
 	if _, status := sh(t, client, "no-such-command"); status != 127 {
-		t.Errorf("an unknown command ends with %d", status)
+		t.Errorf("status of an unknown command = %d, want 127", status)
 	}
 	if got := must(srv.ReadFile(*inst.InstanceId, "/home/ubuntu/web/page"))(t); string(got) != "hello\n" {
-		t.Errorf("the disk has %q", got)
+		t.Errorf("ReadFile = %q, want hello", got)
 	}
 
-	// An image of it boots with the file, for someone else's key.
+	// A machine booted from its image has the file and accepts another key.
 	made := must(c.CreateImage(t.Context(), &awsec2.CreateImageInput{InstanceId: inst.InstanceId, Name: aws.String("page")}))(t)
 	data, config = login(t)
 	second := run(t, c, *made.ImageId, with)
 	client = connect(t, srv, *second.PrivateIpAddress, config)
 	if got, _ := sh(t, client, "cat web/page"); got != "hello" {
-		t.Errorf("the next layer reads %q", got)
+		t.Errorf("file in the next layer = %q, want hello", got)
 	}
 }
 
-func TestShutdownFromWithin(t *testing.T) {
+func TestShutdownOverSSH(t *testing.T) {
 	srv, c := start(t, nil)
 	openGroup(t, c)
 	data, config := login(t)
@@ -135,17 +135,17 @@ func TestShutdownFromWithin(t *testing.T) {
 	})
 	client := connect(t, srv, *inst.PrivateIpAddress, config)
 	session := must(client.NewSession())(t)
-	_ = session.Run("sudo shutdown -P now") // the connection may end first
+	_ = session.Run("sudo shutdown -P now") // may fail because the connection ends
 	for range 1000 {
 		if describe(t, c, *inst.InstanceId).State.Name == "terminated" {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Error("the instance still runs after its shutdown")
+	t.Error("instance is not terminated after its shutdown")
 }
 
-func TestRebootOfMachine(t *testing.T) {
+func TestRebootOverSSH(t *testing.T) {
 	srv, c := start(t, nil)
 	openGroup(t, c)
 	data, config := login(t)
@@ -154,7 +154,7 @@ func TestRebootOfMachine(t *testing.T) {
 	before, _ := sh(t, client, "cat /proc/sys/kernel/random/boot_id; touch kept")
 	must(c.RebootInstances(t.Context(), &awsec2.RebootInstancesInput{InstanceIds: []string{*inst.InstanceId}}))(t)
 	if err := client.Wait(); err == nil {
-		t.Log("the connection ended without an error")
+		t.Log("Wait returned no error")
 	}
 	for range 1000 {
 		conn, err := srv.Dial(t.Context(), "tcp", fmt.Sprint(*inst.PrivateIpAddress, ":22"))
@@ -167,6 +167,6 @@ func TestRebootOfMachine(t *testing.T) {
 	client = connect(t, srv, *inst.PrivateIpAddress, config)
 	after, _ := sh(t, client, "cat /proc/sys/kernel/random/boot_id; ls kept")
 	if before == after || !strings.HasSuffix(after, "kept") {
-		t.Errorf("the boot id was %q and is %q", before, after)
+		t.Errorf("boot id before reboot = %q, then %q, want another and the file kept", before, after)
 	}
 }

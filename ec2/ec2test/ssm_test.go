@@ -25,12 +25,12 @@ func TestParameters(t *testing.T) {
 		Name: aws.String("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
 	}))(t)
 	if want := *ubuntu(t, c).ImageId; *public.Parameter.Value != want {
-		t.Errorf("the parameter is %s, want %s", *public.Parameter.Value, want)
+		t.Errorf("public parameter = %s, want %s", *public.Parameter.Value, want)
 	}
 	const amazon = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
-	many := must(mine.GetParameters(t.Context(), &ssm.GetParametersInput{Names: []string{amazon, "/nobody"}}))(t)
+	many := must(mine.GetParameters(t.Context(), &ssm.GetParametersInput{Names: []string{amazon, "/unknown"}}))(t)
 	if len(many.Parameters) != 1 || len(many.InvalidParameters) != 1 {
-		t.Errorf("parameters: %+v", many)
+		t.Errorf("GetParameters = %+v, want one valid and one invalid", many)
 	}
 	run(t, c, *many.Parameters[0].Value, nil)
 
@@ -39,38 +39,38 @@ func TestParameters(t *testing.T) {
 	}
 	must(mine.PutParameter(t.Context(), put))(t)
 	if _, err := mine.PutParameter(t.Context(), put); code(err) != "ParameterAlreadyExists" {
-		t.Errorf("setting it again: %v", err)
+		t.Errorf("PutParameter without Overwrite = %v, want ParameterAlreadyExists", err)
 	}
 	put.Overwrite = aws.Bool(true)
 	if out := must(mine.PutParameter(t.Context(), put))(t); out.Version != 2 {
-		t.Errorf("version %d, want 2", out.Version)
+		t.Errorf("PutParameter returned version %d, want 2", out.Version)
 	}
 	put.Value = aws.String("ami-0123456789abcdef0")
 	if _, err := mine.PutParameter(t.Context(), put); code(err) != "ValidationException" {
-		t.Errorf("an image that does not exist: %v", err)
+		t.Errorf("PutParameter of an unknown image = %v, want ValidationException", err)
 	}
 	if value, ok := srv.Parameter(region, "/images/web"); !ok || value != *public.Parameter.Value {
-		t.Errorf("the server has %q, %v", value, ok)
+		t.Errorf("Parameter = %q, %v, want %s", value, ok, *public.Parameter.Value)
 	}
 	srv.SetParameter(region, "/images/web", "other")
 	if got := must(mine.GetParameter(t.Context(), &ssm.GetParameterInput{Name: put.Name}))(t); *got.Parameter.Value != "other" {
-		t.Errorf("the parameter is %s", *got.Parameter.Value)
+		t.Errorf("GetParameter after SetParameter = %s, want other", *got.Parameter.Value)
 	}
 	for _, elsewhere := range []*ssm.Client{params("999999999999", region), params(account, "eu-west-1")} {
 		if _, err := elsewhere.GetParameter(t.Context(), &ssm.GetParameterInput{Name: put.Name}); code(err) != "ParameterNotFound" {
-			t.Errorf("elsewhere: %v", err)
+			t.Errorf("GetParameter in another account or region = %v, want ParameterNotFound", err)
 		}
 	}
 }
 
-func TestIdentity(t *testing.T) {
+func TestGetCallerIdentity(t *testing.T) {
 	srv := ec2test.New(&ec2test.Options{AccessKeys: map[string]string{"AKIDEXAMPLE": "111122223333"}})
 	t.Cleanup(srv.Close)
 	status, body := post(t, srv, url.Values{"Action": {"GetCallerIdentity"}, "Version": {"2011-06-15"}}, http.Header{
 		"Authorization": {strings.Replace(signature, "/ec2/", "/sts/", 1)},
 	})
 	if status != 200 || !strings.Contains(body, "<Account>111122223333</Account>") {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("GetCallerIdentity = %d %s, want account 111122223333", status, body)
 	}
 }
 
@@ -80,23 +80,23 @@ func TestPublish(t *testing.T) {
 	})
 	ids := srv.Publish(ec2test.Image{Name: "own base", Private: true, Tags: map[string]string{"layer": "base"}, Files: map[string]string{"/etc/own": "yes"}})
 	if got := image(t, c, ids[region]); *got.OwnerId != account || len(got.Tags) != 1 {
-		t.Errorf("the published image: %+v", got)
+		t.Errorf("published image = %+v, want one tag and owner %s", got, account)
 	}
 	for name, file := range map[string]string{"house base 1": "/etc/house", "own base": "/etc/own"} {
 		found := srv.Resources(func(r ec2test.Resource) bool { return r.Name == name })
 		if len(found) != 0 {
-			t.Errorf("a vendor's image counts as left over: %v", found)
+			t.Errorf("Resources includes a vendor's image: %v", found)
 		}
 		out := must(c.DescribeImages(t.Context(), imagesNamed(name)))(t)
 		if len(out.Images) != 1 {
-			t.Fatalf("%d images have the name %q", len(out.Images), name)
+			t.Fatalf("DescribeImages returned %d images named %q, want 1", len(out.Images), name)
 		}
 		if _, err := srv.ReadFile(*out.Images[0].ImageId, file); err != nil {
 			t.Error(err)
 		}
 	}
 	if out := must(client(srv.Config("eu-west-1")).DescribeImages(t.Context(), imagesNamed("house base 1")))(t); len(out.Images) != 0 {
-		t.Error("it is in a region where it is not")
+		t.Error("DescribeImages lists an image outside its regions")
 	}
 }
 
@@ -118,8 +118,8 @@ func TestListParameters(t *testing.T) {
 		var all []string
 		for more := true; more; more = in.NextToken != nil {
 			out := must(p.DescribeParameters(t.Context(), in))(t)
-			for _, one := range out.Parameters {
-				all = append(all, *one.Name)
+			for _, parameter := range out.Parameters {
+				all = append(all, *parameter.Name)
 			}
 			in.NextToken = out.NextToken
 		}
@@ -127,26 +127,25 @@ func TestListParameters(t *testing.T) {
 	}
 	images := []ssmtypes.ParameterStringFilter{{Key: aws.String("DataType"), Values: []string{"aws:ec2:image"}}}
 	if got := names(&ssm.DescribeParametersInput{ParameterFilters: images, MaxResults: aws.Int32(1)}); got != "/images/db/main /images/web flat" {
-		t.Errorf("images: %s", got)
+		t.Errorf("DescribeParameters = %s, want the parameters of images", got)
 	}
 	unknown := []ssmtypes.ParameterStringFilter{{Key: aws.String("KeyId"), Values: []string{"x"}}}
 	if _, err := p.DescribeParameters(t.Context(), &ssm.DescribeParametersInput{ParameterFilters: unknown}); code(err) != "InvalidFilterKey" {
-		t.Errorf("an unknown filter: %v", err)
+		t.Errorf("DescribeParameters with an unknown filter = %v, want InvalidFilterKey", err)
 	}
 	for recursive, want := range map[bool]int{false: 2, true: 3} {
 		out := must(p.GetParametersByPath(t.Context(), &ssm.GetParametersByPathInput{Path: aws.String("/images"), Recursive: aws.Bool(recursive)}))(t)
 		if len(out.Parameters) != want || *out.Parameters[len(out.Parameters)-1].Value != *image {
-			t.Errorf("below /images, recursive %v: %+v", recursive, out.Parameters)
+			t.Errorf("GetParametersByPath, recursive %v = %+v, want %d parameters", recursive, out.Parameters, want)
 		}
 	}
 	must(p.DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: aws.String("flat")}))(t)
 	if _, err := p.DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: aws.String("flat")}); code(err) != "ParameterNotFound" {
-		t.Errorf("deleting it again: %v", err)
+		t.Errorf("second DeleteParameter = %v, want ParameterNotFound", err)
 	}
 }
 
-// A launch template may name its image by a parameter, of which a version or
-// a label may be pinned.
+// A launch template can name its image by a parameter, with a version or label.
 func TestResolveParameters(t *testing.T) {
 	srv, c := start(t, nil)
 	p := ssm.NewFromConfig(srv.Config(region))
@@ -161,13 +160,13 @@ func TestResolveParameters(t *testing.T) {
 			MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: "t3.micro", LaunchTemplate: &ec2types.LaunchTemplateSpecification{LaunchTemplateId: &id},
 		}))(t)
 		if *out.Instances[0].ImageId != want {
-			t.Errorf("/ami%s launches %s, want %s", selector, *out.Instances[0].ImageId, want)
+			t.Errorf("RunInstances with /ami%s launched %s, want %s", selector, *out.Instances[0].ImageId, want)
 		}
 		v := must(c.DescribeLaunchTemplateVersions(t.Context(), &awsec2.DescribeLaunchTemplateVersionsInput{
 			LaunchTemplateId: &id, Versions: []string{"1"}, ResolveAlias: aws.Bool(true),
 		}))(t).LaunchTemplateVersions[0]
 		if *v.LaunchTemplateData.ImageId != want {
-			t.Errorf("/ami%s resolves to %s, want %s", selector, *v.LaunchTemplateData.ImageId, want)
+			t.Errorf("DescribeLaunchTemplateVersions resolved /ami%s to %s, want %s", selector, *v.LaunchTemplateData.ImageId, want)
 		}
 	}
 }

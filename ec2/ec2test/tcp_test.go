@@ -16,12 +16,12 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// OpenSSH's own client reaches an instance by its address and one port, with a
-// key pair that EC2 made.
-func TestPlainSSH(t *testing.T) {
+// OpenSSH's client can log in to an instance's address with a key pair created
+// by EC2.
+func TestOpenSSHClient(t *testing.T) {
 	program := testenv.Need(t, "ssh")
 	if !loopbackRange() {
-		t.Skip("this system has one loopback address only")
+		t.Skip("needs all of 127.0.0.0/8 as loopback addresses")
 	}
 	srv, c := start(t, &ec2test.Options{Listen: true, Port: 42223})
 	openGroup(t, c)
@@ -32,7 +32,7 @@ func TestPlainSSH(t *testing.T) {
 	}
 	inst := run(t, c, *ubuntu(t, c).ImageId, func(in *awsec2.RunInstancesInput) { in.KeyName = aws.String("plain") })
 	host := *describe(t, c, *inst.InstanceId).PublicIpAddress
-	conn := must(srv.Dial(t.Context(), "tcp", host+":22"))(t) // it has booted
+	conn := must(srv.Dial(t.Context(), "tcp", host+":22"))(t) // waits for the boot
 	_ = conn.Close()
 
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -48,6 +48,6 @@ func TestPlainSSH(t *testing.T) {
 		time.Sleep(50 * time.Millisecond) // the port opens just after the boot
 	}
 	if err != nil || strings.TrimSpace(string(out)) != "from ubuntu" {
-		t.Errorf("ssh: %q, %v", out, err)
+		t.Errorf("ssh = %q, %v, want from ubuntu", out, err)
 	}
 }

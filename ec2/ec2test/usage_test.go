@@ -29,21 +29,21 @@ func TestSpotRequests(t *testing.T) {
 		var all []string
 		for _, r := range must(c.DescribeSpotInstanceRequests(t.Context(), &awsec2.DescribeSpotInstanceRequestsInput{Filters: filters}))(t).SpotInstanceRequests {
 			if *r.LaunchSpecification.ImageId != *image {
-				t.Errorf("request %s is for %s", *r.SpotInstanceRequestId, *r.LaunchSpecification.ImageId)
+				t.Errorf("request %s is for image %s, want %s", *r.SpotInstanceRequestId, *r.LaunchSpecification.ImageId, *image)
 			}
 			all = append(all, string(r.State))
 		}
 		return strings.Join(all, " ")
 	}
 	if got := states(); got != "open open active" {
-		t.Errorf("requests are %s", got)
+		t.Errorf("request states = %s, want open open active", got)
 	}
 	if got := states(filter("instance-id", *running.InstanceId)); got != "active" {
-		t.Errorf("the one that runs is %q", got)
+		t.Errorf("state of the instance's request = %q, want active", got)
 	}
 	must(c.CancelSpotInstanceRequests(t.Context(), &awsec2.CancelSpotInstanceRequestsInput{SpotInstanceRequestIds: []string{*made.SpotInstanceRequests[0].SpotInstanceRequestId}}))(t)
 	if got := states(); got != "cancelled open active" {
-		t.Errorf("after cancelling: %s", got)
+		t.Errorf("request states after canceling one = %s, want cancelled open active", got)
 	}
 }
 
@@ -57,11 +57,11 @@ func TestFleets(t *testing.T) {
 	}}))(t)
 	fleets := must(c.DescribeSpotFleetRequests(t.Context(), nil))(t).SpotFleetRequestConfigs
 	if len(fleets) != 1 || *fleets[0].SpotFleetRequestConfig.LaunchSpecifications[0].ImageId != *image || fleets[0].SpotFleetRequestState != "active" {
-		t.Errorf("spot fleets: %+v", fleets)
+		t.Errorf("DescribeSpotFleetRequests = %+v, want the active fleet", fleets)
 	}
 	must(c.CancelSpotFleetRequests(t.Context(), &awsec2.CancelSpotFleetRequestsInput{SpotFleetRequestIds: []string{*spot.SpotFleetRequestId}, TerminateInstances: aws.Bool(true)}))(t)
 	if got := must(c.DescribeSpotFleetRequests(t.Context(), nil))(t).SpotFleetRequestConfigs[0].SpotFleetRequestState; got != "cancelled" {
-		t.Errorf("the spot fleet is %s", got)
+		t.Errorf("state of the spot fleet = %s, want cancelled", got)
 	}
 
 	in := &awsec2.CreateFleetInput{
@@ -72,28 +72,28 @@ func TestFleets(t *testing.T) {
 		}},
 	}
 	if _, err := c.CreateFleet(t.Context(), in); code(err) != "InvalidParameterCombination" {
-		t.Errorf("an image of its own for a fleet to maintain: %v", err)
+		t.Errorf("CreateFleet of type maintain with an image override = %v, want InvalidParameterCombination", err)
 	}
 	in.Type = ec2types.FleetTypeInstant
 	instant := must(c.CreateFleet(t.Context(), in))(t)
-	in.ClientToken = nil // the SDK has filled it in
+	in.ClientToken = nil // set by the SDK
 	in.Type, in.LaunchTemplateConfigs[0].Overrides[0].ImageId = ec2types.FleetTypeMaintain, nil
 	kept := must(c.CreateFleet(t.Context(), in))(t)
 	listed := must(c.DescribeFleets(t.Context(), nil))(t).Fleets
 	if len(listed) != 1 || *listed[0].FleetId != *kept.FleetId || *listed[0].LaunchTemplateConfigs[0].LaunchTemplateSpecification.LaunchTemplateId != id {
-		t.Errorf("fleets: %+v", listed)
+		t.Errorf("DescribeFleets = %+v, want the fleet of type maintain", listed)
 	}
 	named := must(c.DescribeFleets(t.Context(), &awsec2.DescribeFleetsInput{FleetIds: []string{*instant.FleetId}}))(t).Fleets
 	if len(named) != 1 || *named[0].LaunchTemplateConfigs[0].Overrides[0].ImageId != *image {
-		t.Errorf("the instant fleet: %+v", named)
+		t.Errorf("DescribeFleets of the instant fleet = %+v, want it with its image override", named)
 	}
 	del := &awsec2.DeleteFleetsInput{FleetIds: []string{*instant.FleetId}, TerminateInstances: aws.Bool(false)}
 	if _, err := c.DeleteFleets(t.Context(), del); code(err) != "InvalidParameterCombination" {
-		t.Errorf("leaving the instances of an instant fleet: %v", err)
+		t.Errorf("DeleteFleets that keeps an instant fleet's instances = %v, want InvalidParameterCombination", err)
 	}
 	del.TerminateInstances = aws.Bool(true)
 	if got := must(c.DeleteFleets(t.Context(), del))(t).SuccessfulFleetDeletions; len(got) != 1 || got[0].CurrentFleetState != "deleted" {
-		t.Errorf("deleted: %+v", got)
+		t.Errorf("DeleteFleets = %+v, want one deleted", got)
 	}
 }
 
@@ -122,10 +122,10 @@ func TestImageReferences(t *testing.T) {
 		}
 		return all
 	}
-	// The template names the image in its oldest version, one too deep.
+	// Only the template's oldest version names the image, beyond the default depth.
 	want := []string{"ec2:Instance instance/" + *inst.InstanceId, "ssm:Parameter parameter/web/ami", "imagebuilder:ImageRecipe image-recipe/base/1.0.0"}
 	if got := arns(&awsec2.DescribeImageReferencesInput{IncludeAllResourceTypes: aws.Bool(true)}); !slices.Equal(got, want) {
-		t.Errorf("references: %q, want %q", got, want)
+		t.Errorf("DescribeImageReferences = %q, want %q", got, want)
 	}
 	must(c.TerminateInstances(t.Context(), &awsec2.TerminateInstancesInput{InstanceIds: []string{*inst.InstanceId}}))(t)
 	option := func(name ec2types.ImageReferenceOptionName, values ...string) []ec2types.ResourceTypeOption {
@@ -136,16 +136,16 @@ func TestImageReferences(t *testing.T) {
 		{ResourceType: "ec2:Instance", ResourceTypeOptions: option("state-name", "running")},
 	}
 	if got := arns(&awsec2.DescribeImageReferencesInput{ResourceTypes: types}); !slices.Equal(got, []string{"ec2:LaunchTemplate launch-template/" + lt}) {
-		t.Errorf("deep references: %q", got)
+		t.Errorf("DescribeImageReferences with version-depth = %q, want the launch template", got)
 	}
 	if got := arns(&awsec2.DescribeImageReferencesInput{ResourceTypes: []ec2types.ResourceTypeRequest{{ResourceType: "ec2:Instance"}}}); len(got) != 1 {
-		t.Errorf("terminated instances count unless states are asked for: %q", got)
+		t.Errorf("DescribeImageReferences without state-name = %q, want the terminated instance", got)
 	}
 	if _, err := c.DescribeImageReferences(t.Context(), &awsec2.DescribeImageReferencesInput{ImageIds: make([]string, 11), IncludeAllResourceTypes: aws.Bool(true)}); code(err) != "InvalidParameterValue" {
-		t.Errorf("eleven images: %v", err)
+		t.Errorf("DescribeImageReferences of eleven images = %v, want InvalidParameterValue", err)
 	}
 	if _, err := c.DescribeImageReferences(t.Context(), &awsec2.DescribeImageReferencesInput{ImageIds: []string{id}}); code(err) != "MissingParameter" {
-		t.Errorf("of no type: %v", err)
+		t.Errorf("DescribeImageReferences without a resource type = %v, want MissingParameter", err)
 	}
 }
 
@@ -164,29 +164,29 @@ func TestUsageReports(t *testing.T) {
 		{ResourceType: aws.String("ec2:Instance")}, {ResourceType: aws.String("ec2:LaunchTemplate")},
 	}}
 	if _, err := other.CreateImageUsageReport(t.Context(), in); code(err) != "AuthFailure" {
-		t.Errorf("of another's image: %v", err)
+		t.Errorf("CreateImageUsageReport by another account = %v, want AuthFailure", err)
 	}
-	in.ClientToken = nil // the SDK has filled it in
+	in.ClientToken = nil // set by the SDK
 	report := must(c.CreateImageUsageReport(t.Context(), in))(t).ReportId
 	in.ClientToken = nil
 	if _, err := c.CreateImageUsageReport(t.Context(), in); code(err) != "ResourceLimitExceeded" {
-		t.Errorf("a second pending report: %v", err)
+		t.Errorf("CreateImageUsageReport with one pending = %v, want ResourceLimitExceeded", err)
 	}
-	look := func() (state string, entries []ec2types.ImageUsageReportEntry) {
+	describeReport := func() (state string, entries []ec2types.ImageUsageReportEntry) {
 		reports := must(c.DescribeImageUsageReports(t.Context(), &awsec2.DescribeImageUsageReportsInput{ReportIds: []string{*report}}))(t).ImageUsageReports
 		out := must(c.DescribeImageUsageReportEntries(t.Context(), &awsec2.DescribeImageUsageReportEntriesInput{ReportIds: []string{*report}}))(t)
 		return *reports[0].State, out.ImageUsageReportEntries
 	}
-	if state, entries := look(); state != "pending" || len(entries) != 0 {
-		t.Errorf("at once: %s, %+v", state, entries)
+	if state, entries := describeReport(); state != "pending" || len(entries) != 0 {
+		t.Errorf("new report is %s with entries %+v, want pending without entries", state, entries)
 	}
 	clock.Advance(time.Minute)
-	state, entries := look()
+	state, entries := describeReport()
 	if state != "available" || len(entries) != 2 || *entries[0].AccountId != "210987654321" || *entries[0].UsageCount != 2 || *entries[1].ResourceType != "ec2:LaunchTemplate" {
-		t.Errorf("report: %s, %+v", state, entries)
+		t.Errorf("report is %s with entries %+v, want available with two", state, entries)
 	}
 	clock.Advance(30 * 24 * time.Hour)
 	if out := must(c.DescribeImageUsageReports(t.Context(), nil))(t); len(out.ImageUsageReports) != 0 {
-		t.Error("a report is there after thirty days")
+		t.Error("DescribeImageUsageReports lists a report after 30 days")
 	}
 }

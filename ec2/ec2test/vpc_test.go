@@ -9,20 +9,20 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-func TestAnotherVPC(t *testing.T) {
+func TestAddVPC(t *testing.T) {
 	srv, c := start(t, nil)
 	vpc, subnets := srv.AddVPC(region)
 	if second, others := srv.AddVPC(region); second == vpc || len(subnets) != 3 || slices.Equal(subnets, others) {
-		t.Fatalf("VPCs %s %v and %s %v", vpc, subnets, second, others)
+		t.Fatalf("AddVPC = %s %v and %s %v, want different VPCs with three subnets each", vpc, subnets, second, others)
 	}
 	if got, _ := srv.AddVPC("nowhere-1"); got != "" {
-		t.Errorf("a VPC in no region: %s", got)
+		t.Errorf("AddVPC in an unknown region = %s, want none", got)
 	}
 	found := must(c.DescribeSubnets(t.Context(), &awsec2.DescribeSubnetsInput{
 		Filters: []ec2types.Filter{filter("vpc-id", vpc), filter("map-public-ip-on-launch", "false"), filter("default-for-az", "false")},
 	}))(t).Subnets
 	if len(found) != 3 {
-		t.Errorf("%d private subnets of %s, want 3", len(found), vpc)
+		t.Errorf("DescribeSubnets returned %d private subnets of %s, want 3", len(found), vpc)
 	}
 	group := func(name string, in *string) string {
 		t.Helper()
@@ -43,19 +43,19 @@ func TestAnotherVPC(t *testing.T) {
 		change func(*awsec2.RunInstancesInput)
 		want   string
 	}{
-		"a group of another network": {func(in *awsec2.RunInstancesInput) { in.SecurityGroupIds = []string{here} }, "InvalidParameter"},
-		"a group by name":            {func(in *awsec2.RunInstancesInput) { in.SecurityGroups = []string{"bake"} }, "InvalidParameterCombination"},
-		"a zone of another subnet": {func(in *awsec2.RunInstancesInput) {
+		"a group of another VPC": {func(in *awsec2.RunInstancesInput) { in.SecurityGroupIds = []string{here} }, "InvalidParameter"},
+		"a group by name":        {func(in *awsec2.RunInstancesInput) { in.SecurityGroups = []string{"bake"} }, "InvalidParameterCombination"},
+		"another zone than the subnet's": {func(in *awsec2.RunInstancesInput) {
 			in.Placement = &ec2types.Placement{AvailabilityZone: aws.String(region + "a")}
 		}, "InvalidParameterCombination"},
 	} {
 		if _, err := launch(test.change); code(err) != test.want {
-			t.Errorf("%s: %v, want %s", name, err, test.want)
+			t.Errorf("RunInstances with %s = %v, want %s", name, err, test.want)
 		}
 	}
 	inst, err := launch(func(in *awsec2.RunInstancesInput) { in.SecurityGroupIds = []string{there} })
 	if err != nil || *inst.VpcId != vpc || inst.PublicIpAddress != nil {
-		t.Errorf("in the other VPC: %v, %s with address %s", err, aws.ToString(inst.VpcId), aws.ToString(inst.PublicIpAddress))
+		t.Errorf("RunInstances in the other VPC: %v, VPC %s with address %s, want %s without", err, aws.ToString(inst.VpcId), aws.ToString(inst.PublicIpAddress), vpc)
 	}
 	inst, err = launch(func(in *awsec2.RunInstancesInput) {
 		in.SubnetId = nil
@@ -64,10 +64,10 @@ func TestAnotherVPC(t *testing.T) {
 		}}
 	})
 	if err != nil || inst.PublicIpAddress == nil || *inst.SecurityGroups[0].GroupName != "default" || *inst.SecurityGroups[0].GroupId == here {
-		t.Errorf("with a public address: %v, %+v", err, inst)
+		t.Errorf("RunInstances with a public address: %v, %+v", err, inst)
 	}
 	_, err = c.ModifyInstanceAttribute(t.Context(), &awsec2.ModifyInstanceAttributeInput{InstanceId: inst.InstanceId, Groups: []string{here}})
 	if code(err) != "InvalidParameter" {
-		t.Errorf("changed to a group of another network: %v", err)
+		t.Errorf("ModifyInstanceAttribute with a group of another VPC = %v, want InvalidParameter", err)
 	}
 }

@@ -140,7 +140,7 @@ func TestNetworks(t *testing.T) {
 	if len(subnets.Subnets) != 1 || *subnets.Subnets[0].CidrBlock != "172.31.16.0/20" {
 		t.Errorf("DescribeSubnets = %+v, want the default subnet with 172.31.16.0/20", subnets.Subnets)
 	}
-	other := must(client(srv.ConfigFor("999999999999", region)).DescribeVpcs(t.Context(), nil))(t)
+	other := must(client(srv.ConfigFor(otherAccount, region)).DescribeVpcs(t.Context(), nil))(t)
 	if *other.Vpcs[0].VpcId == *vpcs.Vpcs[0].VpcId {
 		t.Error("two accounts have the same VPC")
 	}

@@ -199,7 +199,7 @@ func TestThrottle(t *testing.T) {
 			t.Errorf("launch %d: error code %s, want %s", i+1, got, want)
 		}
 	}
-	if got := launch(client(srv.ConfigFor("999999999999", region)), 1); got != "DryRunOperation" {
+	if got := launch(client(srv.ConfigFor(otherAccount, region)), 1); got != "DryRunOperation" {
 		t.Errorf("launch in another account: error code %s, want DryRunOperation", got)
 	}
 	clock.Advance(500 * time.Millisecond)

@@ -22,6 +22,14 @@ func bakeImage(t *testing.T, c *awsec2.Client, name string) string {
 	return *out.ImageId
 }
 
+// shareImage allows another account to launch an image.
+func shareImage(t *testing.T, c *awsec2.Client, id, account string) {
+	t.Helper()
+	must(c.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{
+		ImageId: aws.String(id), LaunchPermission: &ec2types.LaunchPermissionModifications{Add: []ec2types.LaunchPermission{{UserId: aws.String(account)}}},
+	}))(t)
+}
+
 // image describes an image, which may be disabled.
 func image(t *testing.T, c *awsec2.Client, id string) ec2types.Image {
 	t.Helper()
@@ -75,7 +83,7 @@ func TestCreateImage(t *testing.T) {
 
 func TestShareImage(t *testing.T) {
 	srv, c := start(t, nil)
-	other := client(srv.ConfigFor("210987654321", region))
+	other := client(srv.ConfigFor(otherAccount, region))
 	id := bakeImage(t, c, "shared")
 	visible := func() int {
 		return len(must(other.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{Owners: []string{account}}))(t).Images)
@@ -83,11 +91,7 @@ func TestShareImage(t *testing.T) {
 	if n := visible(); n != 0 {
 		t.Errorf("%d images visible to another account before sharing, want 0", n)
 	}
-	must(c.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{
-		ImageId: aws.String(id), LaunchPermission: &ec2types.LaunchPermissionModifications{
-			Add: []ec2types.LaunchPermission{{UserId: aws.String("210987654321")}},
-		},
-	}))(t)
+	shareImage(t, c, id, otherAccount)
 	if n := visible(); n != 1 {
 		t.Errorf("%d images visible to another account after sharing, want 1", n)
 	}
@@ -102,7 +106,7 @@ func TestShareImage(t *testing.T) {
 	}
 	snap := image(t, c, id).BlockDeviceMappings[0].Ebs.SnapshotId
 	must(c.ModifySnapshotAttribute(t.Context(), &awsec2.ModifySnapshotAttributeInput{
-		SnapshotId: snap, Attribute: "createVolumePermission", OperationType: "add", UserIds: []string{"210987654321"},
+		SnapshotId: snap, Attribute: "createVolumePermission", OperationType: "add", UserIds: []string{otherAccount},
 	}))(t)
 	must(other.CopyImage(t.Context(), copyIn))(t)
 

@@ -15,10 +15,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-const (
-	prod         = "210987654321"
-	inaccessible = "Given key ID is not accessible"
-)
+const inaccessible = "Given key ID is not accessible"
 
 // withKey encrypts the root volume of a launch with a key.
 func withKey(key string) func(*awsec2.RunInstancesInput) {
@@ -56,12 +53,10 @@ func copies(t *testing.T, c *awsec2.Client, img ec2types.Image, name string, key
 	return image(t, c, *i.ImageId), snapshot(t, c, s.SnapshotId)
 }
 
-// share allows another account to launch and copy an image.
-func share(t *testing.T, c *awsec2.Client, img ec2types.Image, account string) {
+// shareWithSnapshot allows another account to launch and copy an image.
+func shareWithSnapshot(t *testing.T, c *awsec2.Client, img ec2types.Image, account string) {
 	t.Helper()
-	must(c.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{
-		ImageId: img.ImageId, LaunchPermission: &ec2types.LaunchPermissionModifications{Add: []ec2types.LaunchPermission{{UserId: aws.String(account)}}},
-	}))(t)
+	shareImage(t, c, *img.ImageId, account)
 	must(c.ModifySnapshotAttribute(t.Context(), &awsec2.ModifySnapshotAttributeInput{
 		SnapshotId: snapshotOf(img), OperationType: "add", Attribute: "createVolumePermission", UserIds: []string{account},
 	}))(t)
@@ -81,8 +76,8 @@ func TestUnusableKeys(t *testing.T) {
 		"unknown":                  {"alias/none", "Client.InternalError", inaccessible},
 		"another region":           {srv.AddKey("us-west-2", "alias/west"), "Client.InternalError", inaccessible},
 		"alias in another region":  {"arn:aws:kms:us-west-2:" + account + ":alias/west", "Client.InternalError", inaccessible},
-		"another account":          {srv.AddKeyFor(prod, region, "alias/prod"), "Client.InternalError", inaccessible},
-		"AWS's in another account": {"arn:aws:kms:" + region + ":" + prod + ":alias/aws/ebs", "Client.InternalError", inaccessible},
+		"another account":          {srv.AddKeyFor(otherAccount, region, "alias/prod"), "Client.InternalError", inaccessible},
+		"AWS's in another account": {"arn:aws:kms:" + region + ":" + otherAccount + ":alias/aws/ebs", "Client.InternalError", inaccessible},
 		"AWS's in another region":  {"arn:aws:kms:us-west-2:" + account + ":alias/aws/ebs", "Client.InternalError", inaccessible},
 		"not a key":                {"arn:aws:iam::" + account + ":role/images", "Client.InternalError", inaccessible},
 		"deleted":                  {deleted, "Client.InternalError", inaccessible},
@@ -139,9 +134,9 @@ func TestKeyOfAnotherAccount(t *testing.T) {
 	srv, c := start(t, nil)
 	key := srv.AddKey(region, "alias/images")
 	img := encrypted(t, c, "alias/images")
-	share(t, c, img, prod)
-	there, west := client(srv.ConfigFor(prod, region)), client(srv.ConfigFor(prod, "us-west-2"))
-	own := srv.AddKeyFor(prod, "us-west-2", "alias/prod")
+	shareWithSnapshot(t, c, img, otherAccount)
+	there, west := client(srv.ConfigFor(otherAccount, region)), client(srv.ConfigFor(otherAccount, "us-west-2"))
+	own := srv.AddKeyFor(otherAccount, "us-west-2", "alias/prod")
 
 	if i, s := copies(t, west, img, "without", aws.String("alias/prod")); i.State != "failed" || s.State != "error" || *s.StateMessage != inaccessible {
 		t.Errorf("copies without access to the key are %s and %s, want failed and error", i.State, s.State)
@@ -151,7 +146,7 @@ func TestKeyOfAnotherAccount(t *testing.T) {
 		t.Errorf("instance without access to the key is %s, want terminated", inst.State.Name)
 	}
 
-	if err := srv.ShareKey(key, prod); err != nil {
+	if err := srv.ShareKey(key, otherAccount); err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
@@ -159,7 +154,7 @@ func TestKeyOfAnotherAccount(t *testing.T) {
 		want string // part of the ARN
 	}{
 		"own":     {aws.String("alias/prod"), own},
-		"default": {nil, "arn:aws:kms:us-west-2:" + prod},
+		"default": {nil, "arn:aws:kms:us-west-2:" + otherAccount},
 	} {
 		if i, s := copies(t, west, img, name, test.key); i.State != "available" || s.State != "completed" || !strings.HasPrefix(*s.KmsKeyId, test.want) {
 			t.Errorf("%s key: copies are %s and %s with key %s, want available and completed with %s", name, i.State, s.State, aws.ToString(s.KmsKeyId), test.want)
@@ -173,10 +168,10 @@ func TestKeyOfAnotherAccount(t *testing.T) {
 	}
 	inst = describe(t, there, *run(t, there, *img.ImageId, nil).InstanceId)
 	vol := must(there.DescribeVolumes(t.Context(), nil))(t).Volumes[0]
-	if inst.State.Name != "running" || !strings.Contains(*vol.KmsKeyId, prod) {
-		t.Errorf("instance is %s on a volume with key %s, want running with a key of %s", inst.State.Name, *vol.KmsKeyId, prod)
+	if inst.State.Name != "running" || !strings.Contains(*vol.KmsKeyId, otherAccount) {
+		t.Errorf("instance is %s on a volume with key %s, want running with a key of %s", inst.State.Name, *vol.KmsKeyId, otherAccount)
 	}
-	if err := srv.ShareKey("arn:aws:kms:us-east-1:"+prod+":alias/aws/ebs", account); err == nil {
+	if err := srv.ShareKey("arn:aws:kms:us-east-1:"+otherAccount+":alias/aws/ebs", account); err == nil {
 		t.Error("ShareKey of AWS's key succeeded, want an error")
 	}
 }
@@ -291,7 +286,7 @@ func TestFailedCopyLatency(t *testing.T) {
 // DescribeKey describes a key only to accounts with access to it.
 func TestDescribeKey(t *testing.T) {
 	srv, _ := start(t, nil)
-	mine, theirs := srv.AddKey(region, "alias/images"), srv.AddKeyFor(prod, region, "alias/prod")
+	mine, theirs := srv.AddKey(region, "alias/images"), srv.AddKeyFor(otherAccount, region, "alias/prod")
 	keys := kms.NewFromConfig(srv.Config(region))
 	describeKey := func(name string) (state, failure string) {
 		out, err := keys.DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: aws.String(name)})

@@ -22,19 +22,19 @@ func TestShareImageWithOrganization(t *testing.T) {
 		"organizational unit":           {ec2types.LaunchPermission{OrganizationalUnitArn: aws.String(unit)}, []string{org, unit}, 1},
 		"other unit of organization":    {ec2types.LaunchPermission{OrganizationalUnitArn: aws.String(unit)}, []string{org}, 0},
 		"account outside organizations": {ec2types.LaunchPermission{OrganizationArn: aws.String(org)}, nil, 0},
-		"account":                       {ec2types.LaunchPermission{UserId: aws.String(prod)}, nil, 1},
+		"account":                       {ec2types.LaunchPermission{UserId: aws.String(otherAccount)}, nil, 1},
 		"public":                        {ec2types.LaunchPermission{Group: "all"}, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv, c := start(t, nil)
-			other := client(srv.ConfigFor(prod, region))
+			other := client(srv.ConfigFor(otherAccount, region))
 			must(c.DisableImageBlockPublicAccess(t.Context(), nil))(t)
-			srv.JoinOrganization(prod, test.member...)
+			srv.JoinOrganization(otherAccount, test.member...)
 			id := bakeImage(t, c, "shared")
 			must(c.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{
 				ImageId: aws.String(id), LaunchPermission: &ec2types.LaunchPermissionModifications{Add: []ec2types.LaunchPermission{test.permission}},
 			}))(t)
-			for _, by := range []string{"self", prod} {
+			for _, by := range []string{"self", otherAccount} {
 				seen := must(other.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ExecutableUsers: []string{by}}))(t).Images
 				if len(seen) != test.want {
 					t.Errorf("DescribeImages executable by %s returned %d images, want %d", by, len(seen), test.want)
@@ -47,7 +47,7 @@ func TestShareImageWithOrganization(t *testing.T) {
 				t.Errorf("RunInstances by a member = %v, want success %t", err, may)
 			}
 			// The owner sees images shared with the account, not those shared with its organization.
-			mine := must(c.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ExecutableUsers: []string{prod}}))(t).Images
+			mine := must(c.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ExecutableUsers: []string{otherAccount}}))(t).Images
 			if (len(mine) == 1) != (test.permission.UserId != nil) {
 				t.Errorf("DescribeImages by the owner, executable by the member, returned %d images, want one only if shared by account", len(mine))
 			}
@@ -57,7 +57,7 @@ func TestShareImageWithOrganization(t *testing.T) {
 
 func TestUnshareImage(t *testing.T) {
 	srv, c := start(t, nil)
-	other := client(srv.ConfigFor(prod, region))
+	other := client(srv.ConfigFor(otherAccount, region))
 	img := image(t, c, bakeImage(t, c, "shared"))
 	visible := func() (images, snapshots int) {
 		i := must(other.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{Owners: []string{account}}))(t)
@@ -65,7 +65,7 @@ func TestUnshareImage(t *testing.T) {
 		return len(i.Images), len(s.Snapshots)
 	}
 	cancel := &awsec2.CancelImageLaunchPermissionInput{ImageId: img.ImageId}
-	share(t, c, img, prod)
+	shareWithSnapshot(t, c, img, otherAccount)
 	if _, err := c.CancelImageLaunchPermission(t.Context(), cancel); code(err) != "InvalidParameterValue" {
 		t.Errorf("CancelImageLaunchPermission by the owner = %v, want InvalidParameterValue", err)
 	}
@@ -73,7 +73,7 @@ func TestUnshareImage(t *testing.T) {
 	if i, s := visible(); i != 0 || s != 1 {
 		t.Errorf("%d images and %d snapshots visible after CancelImageLaunchPermission, want 0 and 1", i, s)
 	}
-	share(t, c, img, prod)
+	shareWithSnapshot(t, c, img, otherAccount)
 	reset := &awsec2.ResetImageAttributeInput{ImageId: img.ImageId, Attribute: "launchPermission"}
 	if _, err := other.ResetImageAttribute(t.Context(), reset); code(err) != "AuthFailure" {
 		t.Errorf("ResetImageAttribute by another account = %v, want AuthFailure", err)

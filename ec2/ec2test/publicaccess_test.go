@@ -39,7 +39,7 @@ func TestImageBlockPublicAccess(t *testing.T) {
 		}
 	}
 	want("by default", "block-new-sharing", "OperationNotPermitted")
-	if got := share(ec2types.LaunchPermission{UserId: aws.String("210987654321")}); got != "" {
+	if got := share(ec2types.LaunchPermission{UserId: aws.String(otherAccount)}); got != "" {
 		t.Errorf("sharing with an account: error code %q, want none", got)
 	}
 	if _, err := c.DisableImageBlockPublicAccess(t.Context(), &awsec2.DisableImageBlockPublicAccessInput{DryRun: aws.Bool(true)}); code(err) != "DryRunOperation" {
@@ -69,7 +69,7 @@ func TestImageBlockPublicAccess(t *testing.T) {
 // Blocking new sharing does not hide them.
 func TestSnapshotBlockPublicAccess(t *testing.T) {
 	srv, c := start(t, nil)
-	other := client(srv.ConfigFor("210987654321", region))
+	other := client(srv.ConfigFor(otherAccount, region))
 	id := *image(t, c, bakeImage(t, c, "public")).BlockDeviceMappings[0].Ebs.SnapshotId
 	share := func() string {
 		_, err := c.ModifySnapshotAttribute(t.Context(), &awsec2.ModifySnapshotAttributeInput{

@@ -38,9 +38,7 @@ func TestRecycleBin(t *testing.T) {
 	retain(t, rules, "EC2_IMAGE", 1)
 	retain(t, rules, "EBS_SNAPSHOT", 14)
 	retain(t, rules, "EBS_SNAPSHOT", 30, rbintypes.ResourceTag{ResourceTagKey: aws.String("keep")})
-	must(c.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{ImageId: &image, LaunchPermission: &ec2types.LaunchPermissionModifications{
-		Add: []ec2types.LaunchPermission{{UserId: aws.String("210987654321")}},
-	}}))(t)
+	shareImage(t, c, image, otherAccount)
 	remove()
 	images := must(c.ListImagesInRecycleBin(t.Context(), &awsec2.ListImagesInRecycleBinInput{ImageIds: []string{image}}))(t).Images
 	snaps := must(c.ListSnapshotsInRecycleBin(t.Context(), nil))(t).Snapshots

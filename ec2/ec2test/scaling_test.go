@@ -62,7 +62,7 @@ func TestAutoScalingGroups(t *testing.T) {
 	if o := mixed.Overrides; *o[0].LaunchTemplateSpecification.LaunchTemplateName != "arm" || *o[0].LaunchTemplateSpecification.Version != "$Default" || *o[1].ImageId != image {
 		t.Errorf("overrides = %+v, want template arm and image %s", o, image)
 	}
-	if others := must(scaling(srv.ConfigFor("999999999999", region)).DescribeAutoScalingGroups(t.Context(), nil))(t); len(others.AutoScalingGroups) != 0 {
+	if others := must(scaling(srv.ConfigFor(otherAccount, region)).DescribeAutoScalingGroups(t.Context(), nil))(t); len(others.AutoScalingGroups) != 0 {
 		t.Error("DescribeAutoScalingGroups in another account lists the group")
 	}
 

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	region  = "us-east-1"
-	account = "123456789012"
+	region       = "us-east-1"
+	account      = "123456789012"
+	otherAccount = "210987654321"
 )
 
 // start returns a server that is closed when the test ends, and a client for it

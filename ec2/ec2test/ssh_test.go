@@ -2,10 +2,7 @@ package ec2test_test
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +15,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -25,27 +23,13 @@ import (
 // them and the configuration of a client that accepts only that host key.
 func login(t *testing.T) (userData string, config *ssh.ClientConfig) {
 	t.Helper()
-	_, client := must2(ed25519.GenerateKey(rand.Reader))(t)
-	_, host := must2(ed25519.GenerateKey(rand.Reader))(t)
-	signer := must(ssh.NewSignerFromKey(client))(t)
-	hostSigner := must(ssh.NewSignerFromKey(host))(t)
-	block := must(ssh.MarshalPrivateKey(host, ""))(t)
+	client, host := must(sshmachine.NewKeyPair(""))(t), must(sshmachine.NewKeyPair(""))(t)
 	indent := func(s string) string { return "    " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n    ") }
-	text := "#cloud-config\nssh_keys:\n  ed25519_private: |\n" + indent(string(pem.EncodeToMemory(block))) +
-		"\n  ed25519_public: " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(hostSigner.PublicKey()))) +
-		"\nssh_authorized_keys:\n  - " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))) + "\n"
+	text := "#cloud-config\nssh_keys:\n  ed25519_private: |\n" + indent(host.Private.Reveal()) +
+		"\n  ed25519_public: " + host.AuthorizedKey +
+		"\nssh_authorized_keys:\n  - " + client.AuthorizedKey + "\n"
 	return base64.StdEncoding.EncodeToString([]byte(text)), &ssh.ClientConfig{
-		User: "ubuntu", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(hostSigner.PublicKey()),
-	}
-}
-
-func must2[A, B any](a A, b B, err error) func(t *testing.T) (A, B) {
-	return func(t *testing.T) (A, B) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a, b
+		User: "ubuntu", Auth: []ssh.AuthMethod{ssh.PublicKeys(client.Signer)}, HostKeyCallback: ssh.FixedHostKey(host.Signer.PublicKey()),
 	}
 }
 

@@ -56,7 +56,7 @@ func TestParameters(t *testing.T) {
 	if got := must(mine.GetParameter(t.Context(), &ssm.GetParameterInput{Name: put.Name}))(t); *got.Parameter.Value != "other" {
 		t.Errorf("GetParameter after SetParameter = %s, want other", *got.Parameter.Value)
 	}
-	for _, elsewhere := range []*ssm.Client{params("999999999999", region), params(account, "eu-west-1")} {
+	for _, elsewhere := range []*ssm.Client{params(otherAccount, region), params(account, "eu-west-1")} {
 		if _, err := elsewhere.GetParameter(t.Context(), &ssm.GetParameterInput{Name: put.Name}); code(err) != "ParameterNotFound" {
 			t.Errorf("GetParameter in another account or region = %v, want ParameterNotFound", err)
 		}

@@ -153,10 +153,8 @@ func TestUsageReports(t *testing.T) {
 	clock := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
 	srv, c := start(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{UsageReport: time.Minute}})
 	id := bakeImage(t, c, "shared")
-	other := client(srv.ConfigFor("210987654321", region))
-	must(c.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{ImageId: &id, LaunchPermission: &ec2types.LaunchPermissionModifications{
-		Add: []ec2types.LaunchPermission{{UserId: aws.String("210987654321")}},
-	}}))(t)
+	other := client(srv.ConfigFor(otherAccount, region))
+	shareImage(t, c, id, otherAccount)
 	run(t, other, id, nil)
 	run(t, other, id, nil)
 	launchTemplate(t, other, "theirs", id)
@@ -182,7 +180,7 @@ func TestUsageReports(t *testing.T) {
 	}
 	clock.Advance(time.Minute)
 	state, entries := describeReport()
-	if state != "available" || len(entries) != 2 || *entries[0].AccountId != "210987654321" || *entries[0].UsageCount != 2 || *entries[1].ResourceType != "ec2:LaunchTemplate" {
+	if state != "available" || len(entries) != 2 || *entries[0].AccountId != otherAccount || *entries[0].UsageCount != 2 || *entries[1].ResourceType != "ec2:LaunchTemplate" {
 		t.Errorf("report is %s with entries %+v, want available with two", state, entries)
 	}
 	clock.Advance(30 * 24 * time.Hour)

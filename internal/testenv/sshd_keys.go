@@ -1,13 +1,11 @@
 package testenv
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -16,11 +14,15 @@ func (s *Server) writeKeys(t testing.TB, opts *SSHDOptions) {
 	t.Helper()
 	hostKey := opts.HostKeyPEM
 	if hostKey == nil {
-		hostKey = newKeyPEM(t)
+		hostKey = []byte(newKeyPair(t).Private.Reveal())
 	}
-	s.HostKey = parseKey(t, hostKey).PublicKey()
-	s.ClientKeyPEM = newKeyPEM(t)
-	s.Signer = parseKey(t, s.ClientKeyPEM)
+	host, err := ssh.ParsePrivateKey(hostKey)
+	if err != nil {
+		t.Fatalf("testenv: parse host key: %v", err)
+	}
+	s.HostKey = host.PublicKey()
+	client := newKeyPair(t)
+	s.ClientKeyPEM, s.Signer = []byte(client.Private.Reveal()), client.Signer
 	authorized := ssh.MarshalAuthorizedKey(s.Signer.PublicKey())
 	for _, key := range opts.AuthorizedKeys {
 		authorized = append(authorized, ssh.MarshalAuthorizedKey(key)...)
@@ -42,25 +44,11 @@ func (s *Server) write(t testing.TB, name string, content []byte) {
 	}
 }
 
-// newKeyPEM generates an ed25519 key.
-func newKeyPEM(t testing.TB) []byte {
+func newKeyPair(t testing.TB) *sshmachine.KeyPair {
 	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+	pair, err := sshmachine.NewKeyPair("bakestone test")
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}
-	block, err := ssh.MarshalPrivateKey(key, "bakestone test")
-	if err != nil {
-		t.Fatalf("testenv: %v", err)
-	}
-	return pem.EncodeToMemory(block)
-}
-
-func parseKey(t testing.TB, key []byte) ssh.Signer {
-	t.Helper()
-	signer, err := ssh.ParsePrivateKey(key)
-	if err != nil {
-		t.Fatalf("testenv: %v", err)
-	}
-	return signer
+	return pair
 }

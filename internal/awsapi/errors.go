@@ -43,8 +43,8 @@ func Code(err error) string {
 	return ""
 }
 
-// IsThrottle reports whether AWS throttled a call.
-func IsThrottle(err error) bool {
+// isThrottle reports whether AWS throttled a call.
+func isThrottle(err error) bool {
 	_, throttle := retry.DefaultThrottleErrorCodes[Code(err)]
 	return throttle
 }
@@ -57,7 +57,7 @@ func Rejected(err error) bool {
 		return false
 	}
 	api, ok := errors.AsType[smithy.APIError](err)
-	return ok && api.ErrorFault() != smithy.FaultServer && !IsThrottle(err) &&
+	return ok && api.ErrorFault() != smithy.FaultServer && !isThrottle(err) &&
 		api.ErrorCode() != "" && !isServerFailure(api.ErrorCode())
 }
 

@@ -103,13 +103,13 @@ func (a *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	if err == nil {
 		return out, meta, nil
 	}
-	if a.Limiter != nil && IsThrottle(err) {
+	if a.Limiter != nil && isThrottle(err) {
 		a.Limiter.Throttled(what)
 	}
 	if ctx.Err() == nil && limited.Err() != nil {
 		err = &TimeoutError{Action: what.Action, After: a.CallTimeout}
 	}
-	if ok && !Rejected(err) && !IsThrottle(err) {
+	if ok && !Rejected(err) && !isThrottle(err) {
 		c.uncertain = true
 	}
 	return out, meta, err

@@ -48,9 +48,9 @@ func TestRetry(t *testing.T) {
 		said  []string
 	}{
 		"at once":       {provision.Retry{Provisioner: failingTimes(0)}, 0, "", nil},
-		"third time":    {provision.Retry{Provisioner: failingTimes(2)}, 3 * time.Second, "", []string{"flaky: attempt 1 of 3 failed, next in 1s", "flaky: attempt 2 of 3 failed, again in 2s"}},
-		"never":         {provision.Retry{Provisioner: failingTimes(9)}, 3 * time.Second, "3 attempts, the last: broken", []string{"flaky: attempt 1 of 3 failed, next in 1s", "flaky: attempt 2 of 3 failed, again in 2s"}},
-		"its own times": {provision.Retry{Provisioner: failingTimes(9), Attempts: 3, Delay: time.Minute, MaxDelay: 90 * time.Second}, 150 * time.Second, "broken", []string{"flaky: attempt 1 of 3 failed, next in 1m0s", "flaky: attempt 2 of 3 failed, again in 1m30s"}},
+		"third time":    {provision.Retry{Provisioner: failingTimes(2)}, 3 * time.Second, "", []string{"flaky: attempt 1 of 3 failed, next in 1s", "flaky: attempt 2 of 3 failed, next in 2s"}},
+		"never":         {provision.Retry{Provisioner: failingTimes(9)}, 3 * time.Second, "3 attempts, the last: broken", []string{"flaky: attempt 1 of 3 failed, next in 1s", "flaky: attempt 2 of 3 failed, next in 2s"}},
+		"its own times": {provision.Retry{Provisioner: failingTimes(9), Attempts: 3, Delay: time.Minute, MaxDelay: 90 * time.Second}, 150 * time.Second, "broken", []string{"flaky: attempt 1 of 3 failed, next in 1m0s", "flaky: attempt 2 of 3 failed, next in 1m30s"}},
 		"no second":     {provision.Retry{Provisioner: failingTimes(9), Attempts: 1}, 0, "1 attempts, the last: broken", nil},
 	} {
 		t.Run(name, func(t *testing.T) {

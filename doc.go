@@ -1,24 +1,24 @@
-// Package bakestone is the map of Bakestone, a library for baking machine
-// images from Go code. It holds no code itself.
+// Package bakestone is an overview of Bakestone, a library for baking machine
+// images from Go code. It contains no code.
 //
-// Where does a build start? With [github.com/bakestone-go/bakestone/bake.Bake]:
-// package bake is the vocabulary and the engine, and the place to start
-// reading.
+// Start with package [github.com/bakestone-go/bakestone/bake]: its func Bake
+// runs builds, and its types describe images, builders, machines and artifacts.
 //
-// Where do its steps live? What happens to the machine is in package provision,
-// one file per provisioner. What happens at Amazon EC2 is in package ec2, one
-// file per resource, each with its creation beside its removal.
+// Package provision contains the provisioners, which change a machine. Package
+// ec2 bakes AMIs on Amazon EC2. Both have a file for each provisioner or
+// resource; the steps that create and remove a resource are in the same file.
 //
-// Where do I add a provisioner? Anywhere: it is anything with a method
-// Provision(ctx, machine). Package bake/baketest has a fake machine to test it.
+// To add a provisioner, implement bake.Provisioner, in any package. Package
+// bake/baketest has a fake machine for its tests.
 //
-// Where do I add a platform? Implement bake.Builder in a package of your own
-// and let its test call baketest.Conform.
+// To add a platform, implement bake.Builder in a package of your own, and call
+// baketest.Conform in its tests.
 //
-// How do I test my images? With package ec2/ec2test, an EC2 in the test's own
-// process, on whose machines scripts really run.
+// To test image definitions, use package ec2/ec2test, an EC2 in the test's
+// process, whose machines run scripts.
 //
-// Beside these, bake/sshmachine reaches machines over SSH, bake/nodes reads
-// lists of nodes from YAML, and amicleanup retires old AMIs. The programs in
-// examples show each of them at work.
+// Package bake/sshmachine connects to machines over SSH, bake/nodes reads lists
+// of nodes from YAML, bake/clock has real and virtual clocks, ec2/iampolicy has
+// IAM policy documents, and amicleanup removes old AMIs. The examples directory
+// has complete programs.
 package bakestone

@@ -12,9 +12,9 @@ import (
 
 const parityPage = "docs/packer-parity.md"
 
-// Every row of the comparison with Packer names something that exists, and a
-// test that shows it. A row with fewer than four columns is not compared: what
-// was left out has its own table.
+// TestPackerParity checks that every row of the comparison with Packer names
+// declarations and tests that exist. Tables with other than four columns list
+// what was left out and are not checked.
 func TestPackerParity(t *testing.T) {
 	names, tests := declared(t)
 	quoted := regexp.MustCompile("`([^`]+)`")
@@ -24,18 +24,18 @@ func TestPackerParity(t *testing.T) {
 		if !strings.HasPrefix(line, "|") || len(cells) != 4 || strings.HasPrefix(strings.TrimSpace(cells[0]), "---") || number == 0 {
 			continue
 		}
-		if strings.TrimSpace(cells[0]) == "Packer" { // the heads of the tables
+		if strings.TrimSpace(cells[0]) == "Packer" { // a table head
 			continue
 		}
 		rows++
 		for column, known := range map[int]map[string]bool{2: names, 3: tests} {
 			found := quoted.FindAllStringSubmatch(cells[column], -1)
 			if len(found) == 0 {
-				t.Errorf("%s:%d: column %d of %q names nothing", parityPage, number+1, column+1, strings.TrimSpace(cells[0]))
+				t.Errorf("%s:%d: column %d of %q has no names", parityPage, number+1, column+1, strings.TrimSpace(cells[0]))
 			}
 			for _, name := range found {
 				if !known[name[1]] {
-					t.Errorf("%s:%d: there is no %s", parityPage, number+1, name[1])
+					t.Errorf("%s:%d: %s is not declared", parityPage, number+1, name[1])
 				}
 			}
 		}
@@ -45,8 +45,8 @@ func TestPackerParity(t *testing.T) {
 	}
 }
 
-// declared is every exported name as "package.Name" or "package.Type.Member",
-// and every test as "package.TestName".
+// declared returns all names of the module as "package.Name" or
+// "package.Type.Member", those of tests separately.
 func declared(t *testing.T) (names, tests map[string]bool) {
 	t.Helper()
 	names, tests = map[string]bool{}, map[string]bool{}
@@ -69,7 +69,7 @@ func declared(t *testing.T) (names, tests map[string]bool) {
 	return names, tests
 }
 
-// declare adds what d declares.
+// declare adds the names that d declares.
 func declare(into map[string]bool, pkg string, d ast.Decl) {
 	switch d := d.(type) {
 	case *ast.FuncDecl:

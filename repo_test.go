@@ -2,15 +2,11 @@ package bakestone_test
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
-	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,99 +14,45 @@ import (
 	"testing"
 )
 
-// The tests of this file are the rules of the repository itself.
+// The tests of this file check the repository itself: its layers, its examples
+// and what its pages say. Rules of style are in internal/lint.
 
-const (
-	module   = "github.com/bakestone-go/bakestone"
-	maxLines = 400
-)
+const module = "github.com/bakestone-go/bakestone"
 
-// Every package says what it is for, the way go doc expects it.
-func TestPackagesHaveComments(t *testing.T) {
-	for dir, files := range goFiles(t) {
-		var name, doc string
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			parsed := parse(t, file)
-			name = parsed.Name.Name
-			doc += parsed.Doc.Text()
-		}
-		start := "Package " + name + " "
-		if name == "main" {
-			start = "Command " + path.Base(filepath.ToSlash(dir)) + " "
-		}
-		if name != "" && !strings.HasPrefix(doc, start) {
-			t.Errorf("%s: the package comment does not begin with %q", dir, start)
-		}
-	}
-}
-
-func TestFilesAreShort(t *testing.T) {
-	for _, files := range goFiles(t) {
-		for _, file := range files {
-			if lines := bytes.Count(read(t, file), []byte("\n")); lines > maxLines && !strings.HasSuffix(file, "_test.go") {
-				t.Errorf("%s has %d lines, more than %d: it has more than one subject", file, lines, maxLines)
-			}
-		}
-	}
-}
-
-func TestNothingIsLeftForLater(t *testing.T) {
-	later := regexp.MustCompile(`//.*\b(TO` + `DO|FIX` + `ME|XX` + `X)\b`)
-	for _, files := range goFiles(t) {
-		for _, file := range files {
-			for i, line := range strings.Split(string(read(t, file)), "\n") {
-				if later.MatchString(line) {
-					t.Errorf("%s:%d: %s", file, i+1, strings.TrimSpace(line))
-				}
-			}
-		}
-	}
-}
-
-// A module with a replace directive cannot be installed by others.
-func TestModuleHasNoReplace(t *testing.T) {
-	var mod struct{ Replace []json.RawMessage }
-	if err := json.Unmarshal(run(t, "go", "mod", "edit", "-json"), &mod); err != nil {
-		t.Fatal(err)
-	}
-	if len(mod.Replace) > 0 {
-		t.Errorf("go.mod has replace directives: %s", mod.Replace)
-	}
-}
-
-// Imports point one way. The linter sees each file's own imports; this sees
-// what they bring in.
+// TestLayers checks what packages depend on, directly or not. The linter checks
+// the imports of each file only.
 func TestLayers(t *testing.T) {
-	for _, layer := range []struct {
+	layers := []struct {
 		dir       string
 		forbidden []string
 	}{
-		{"bake", []string{"github.com/aws/", module + "/ec2", module + "/provision", module + "/amicleanup"}},
-		{"provision", []string{"github.com/aws/", module + "/ec2", module + "/amicleanup"}},
+		{"bake", []string{"github.com/aws", module + "/ec2", module + "/provision", module + "/amicleanup"}},
+		{"bake/clock", []string{"github.com/aws", module}},
+		{"provision", []string{"github.com/aws", module + "/ec2", module + "/amicleanup"}},
 		{"ec2", []string{module + "/provision", module + "/amicleanup"}},
+		{"ec2/iampolicy", []string{"github.com/aws", module}},
 		{"amicleanup", []string{module + "/ec2", module + "/provision"}},
-		{"ec2/iampolicy", []string{"github.com/aws/", module + "/bake", module + "/internal"}},
-	} {
-		if _, err := os.Stat(layer.dir); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		for dep := range strings.FieldsSeq(string(run(t, "go", "list", "-deps", "./"+layer.dir+"/..."))) {
-			for _, prefix := range layer.forbidden {
-				if dep == module+"/ec2/iampolicy" { // a leaf that any package may import
-					continue
-				}
-				if dep == strings.TrimSuffix(prefix, "/") || strings.HasPrefix(dep, strings.TrimSuffix(prefix, "/")+"/") {
-					t.Errorf("%s depends on %s", layer.dir, dep)
+	}
+	below := func(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
+	for line := range strings.Lines(string(run(t, "go", "list", "-f", `{{.ImportPath}} {{join .Deps " "}}`, "./..."))) {
+		fields := strings.Fields(line)
+		pkg, deps := fields[0], fields[1:]
+		for _, layer := range layers {
+			if !below(pkg, module+"/"+layer.dir) {
+				continue
+			}
+			for _, dep := range deps {
+				isForbidden := func(dir string) bool { return below(dep, dir) }
+				// Any package may import the IAM documents.
+				if dep != module+"/ec2/iampolicy" && slices.ContainsFunc(layer.forbidden, isForbidden) {
+					t.Errorf("%s depends on %s", pkg, dep)
 				}
 			}
 		}
 	}
 }
 
-// Every example is a program with a test that runs it.
+// TestExamplesAreTested checks that every example is a program with a test.
 func TestExamplesAreTested(t *testing.T) {
 	dirs, err := filepath.Glob("examples/*")
 	if err != nil {
@@ -131,30 +73,26 @@ func TestExamplesAreTested(t *testing.T) {
 	}
 }
 
-// The README's Go is compiled code. A block of it follows a comment that names
-// a file and one of its regions:
+// TestREADME checks that the Go code of the README is compiled code. Each block
+// follows a comment that names a file and one of its regions:
 //
 //	<!-- code: examples/quickstart/main.go#bake -->
 //	```go
 //	...
 //	```
 //
-// and the region is the lines of that file between two comments that stand
-// alone, less the indentation that all of them share. A blank line keeps gofmt
-// from drawing the first of them into the comment of a declaration.
+// The region is the lines of that file between two comments, without their
+// common indentation. A blank line before the first keeps gofmt from joining it
+// with the comment of a declaration.
 //
 //	//readme:begin bake
 //	...
 //	//readme:end bake
 //
-// Without #bake it is the whole file from its package clause on. Every Go block
-// must have its comment. With BAKESTONE_UPDATE set, the test writes the blocks
-// instead of comparing them.
+// Without #bake the block is the file from its package clause on. If
+// BAKESTONE_UPDATE is set, the test writes the blocks instead of comparing them.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("there is no README.md")
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +101,7 @@ func TestREADME(t *testing.T) {
 		part := block.FindSubmatchIndex(found)
 		got := string(found[part[6]:part[7]])
 		if part[2] < 0 {
-			t.Errorf("no comment says where this code comes from:\n%s", got)
+			t.Errorf("README.md has a Go block without a <!-- code: --> comment:\n%s", got)
 			return found
 		}
 		name, region := string(found[part[2]:part[3]]), ""
@@ -172,7 +110,7 @@ func TestREADME(t *testing.T) {
 		}
 		want := code(t, name, region)
 		if got != want && os.Getenv("BAKESTONE_UPDATE") == "" {
-			t.Errorf("the code of %s#%s reads\n%s\nand in the README\n%s\n(BAKESTONE_UPDATE=1 go test . writes it)", name, region, want, got)
+			t.Errorf("README.md has for %s#%s\n%s\nwant\n%s\n(BAKESTONE_UPDATE=1 go test . writes it)", name, region, got, want)
 		}
 		return slices.Concat(found[:part[6]], []byte(want), found[part[7]:])
 	})
@@ -184,17 +122,7 @@ func TestREADME(t *testing.T) {
 	}
 }
 
-// Whoever can read what this is can also read what has changed in it.
-func TestChangelog(t *testing.T) {
-	if _, err := os.Stat("README.md"); errors.Is(err, fs.ErrNotExist) {
-		t.Skip("there is no README.md")
-	}
-	if !regexp.MustCompile(`(?m)^## \S`).Match(read(t, "CHANGELOG.md")) {
-		t.Error("CHANGELOG.md has no section of a release")
-	}
-}
-
-// What a document points to in this repository is there.
+// TestLinks checks that the links of all pages to files lead somewhere.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	fence := regexp.MustCompile("(?ms)^ *```.*?^ *```$|`[^`\n]*`")
@@ -205,18 +133,22 @@ func TestLinks(t *testing.T) {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(filepath.Dir(file), filepath.FromSlash(target))); err != nil {
-				t.Errorf("%s points to %s: %v", file, target, err)
+				t.Errorf("%s links to %s: %v", file, target, err)
 			}
 		}
 	}
 }
 
-// code is a region of a Go file as the README shows it.
+// code returns a region of a Go file as the README shows it.
 func code(t *testing.T, name, region string) string {
 	t.Helper()
 	text := string(read(t, filepath.FromSlash(name)))
 	if region == "" {
-		return text[parse(t, filepath.FromSlash(name)).Package-1:]
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, text, parser.PackageClauseOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text[parsed.Package-1:]
 	}
 	bounds := regexp.MustCompile(`(?s)\n[ \t]*//readme:begin ` + regexp.QuoteMeta(region) + `\n(.*?)\n?[ \t]*//readme:end ` + regexp.QuoteMeta(region) + `\n`)
 	found := bounds.FindStringSubmatch(text)
@@ -236,7 +168,7 @@ func code(t *testing.T, name, region string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// goFiles is the Go files of every directory that has some.
+// goFiles returns the Go files of each directory.
 func goFiles(t *testing.T) map[string][]string {
 	t.Helper()
 	dirs := map[string][]string{}
@@ -246,7 +178,7 @@ func goFiles(t *testing.T) map[string][]string {
 	return dirs
 }
 
-// walk lists the files of the repository whose names end in ext.
+// walk returns the files of the repository with the given extension.
 func walk(t *testing.T, ext string) []string {
 	t.Helper()
 	var files []string
@@ -265,15 +197,6 @@ func walk(t *testing.T, ext string) []string {
 		t.Fatal(err)
 	}
 	return files
-}
-
-func parse(t *testing.T, file string) *ast.File {
-	t.Helper()
-	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.PackageClauseOnly|parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parsed
 }
 
 func read(t *testing.T, file string) []byte {

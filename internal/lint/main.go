@@ -17,6 +17,9 @@
 //
 //	key, ok := pub.(*ssh.Certificate) //lint:concrete package ssh returns nothing else
 //
+// The result of ctx.Value is exempt, since only the package that stored a value
+// can read it.
+//
 // # Language
 //
 // Comments and messages are searched for a few unmistakable marks of stiff

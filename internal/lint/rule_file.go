@@ -15,11 +15,11 @@ import (
 // maxLines limits the files that are not tests.
 const maxLines = 400
 
-// platforms returns the words that build constraints are made of. All but unix
-// are constraints at the end of a file name; unix only looks like one.
+// platforms returns the words for which a build constraint is expected at the end
+// of a file name. All but other and unix are constraints by themselves there.
 func platforms() []string {
 	return []string{
-		"aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux", "netbsd", "openbsd", "plan9",
+		"other", "aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux", "netbsd", "openbsd", "plan9",
 		"solaris", "unix", "wasip1", "windows",
 		"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
 		"s390x", "wasm",
@@ -28,9 +28,10 @@ func platforms() []string {
 
 // fileNames reports names that do not have the form prefix.go or
 // prefix_detail.go, and names that end in a platform without a build
-// constraint in the file.
+// constraint in the file. Tests may have another word: prefix_detail_case_test.go.
 func (m *module) fileNames() []finding {
 	form := regexp.MustCompile(`^[a-z0-9]+(_[a-z0-9]+)?$`)
+	testForm := regexp.MustCompile(`^[a-z0-9]+(_[a-z0-9]+){0,2}$`)
 	var found []finding
 	for _, f := range m.files {
 		name := strings.TrimSuffix(strings.TrimSuffix(f.base(), ".go"), "_test")
@@ -41,7 +42,7 @@ func (m *module) fileNames() []finding {
 			}
 			name = strings.TrimSuffix(name, "_"+last)
 		}
-		if !form.MatchString(name) {
+		if !form.MatchString(name) && !(f.isTest() && testForm.MatchString(name)) {
 			found = append(found, finding{f.name, 0, "name does not have the form prefix.go or prefix_detail.go, in lower case"})
 		}
 	}

@@ -42,7 +42,11 @@ func (m *module) fileNames() []finding {
 			}
 			name = strings.TrimSuffix(name, "_"+last)
 		}
-		if !form.MatchString(name) && !(f.isTest() && testForm.MatchString(name)) {
+		allowed := form
+		if f.isTest() {
+			allowed = testForm
+		}
+		if !allowed.MatchString(name) {
 			found = append(found, finding{f.name, 0, "name does not have the form prefix.go or prefix_detail.go, in lower case"})
 		}
 	}

@@ -42,14 +42,30 @@ type AMICopy struct {
 	cloud *Cloud
 }
 
-var _ bake.Artifact = (*AMI)(nil)
+var (
+	_ bake.Artifact = (*AMI)(nil)
+	_ amiArtifact   = (*AMI)(nil)
+)
 
-// Of returns the AMI of a result, nil when there is none or when it is another
-// platform's artifact.
-func Of(r *bake.Result) *AMI {
-	ami, _ := r.Artifact.(*AMI)
-	return ami
+// An amiArtifact is an AMI or a struct that embeds one.
+type amiArtifact interface {
+	ami() *AMI
 }
+
+// AMIOf returns the AMI that an artifact is or wraps. It fails if there is no
+// artifact, or one of another platform.
+func AMIOf(a bake.Artifact) (*AMI, error) {
+	with, ok := bake.As[amiArtifact](a)
+	switch {
+	case a == nil:
+		return nil, errors.New("there is no artifact")
+	case !ok:
+		return nil, fmt.Errorf("%v is not an AMI of this package", a)
+	}
+	return with.ami(), nil
+}
+
+func (a *AMI) ami() *AMI { return a }
 
 // Artifact is the AMI once it exists, with the copies that are ready.
 func (s *session) Artifact() bake.Artifact {
@@ -146,7 +162,7 @@ func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake
 	a := &AMI{}
 	filters := []ec2types.Filter{filter("tag:"+TagImage, img.Name), filter("tag:"+TagFingerprint, run.Fingerprint)}
 	if run.Source == nil && b.Source != nil { // that of Image.From is in the fingerprint
-		source, err := b.Cloud.region(b.Region).findImage(ctx, b.Source)
+		source, err := b.Source.find(ctx, b.Cloud.region(b.Region))
 		if err != nil {
 			return nil, err
 		}

@@ -307,7 +307,7 @@ func TestSourceVolumesAreLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []ec2.SourceVolume{{Device: "/dev/sda1", SizeGiB: 8, Type: "gp3"}}
-	if diff := cmp.Diff(want, ec2.Of(results[0]).Source.Volumes); diff != "" {
+	if diff := cmp.Diff(want, amiOf(t, results[0]).Source.Volumes); diff != "" {
 		t.Errorf("volumes of the source (-want +got):\n%s", diff)
 	}
 	for _, call := range server.Calls() {

@@ -185,6 +185,7 @@ var (
 	_ bake.Builder         = Builder{}
 	_ bake.Finder          = Builder{}
 	_ bake.ConflictChecker = Builder{}
+	_ builderFor           = Builder{}
 )
 
 const (
@@ -233,8 +234,8 @@ func (b Builder) Validate(img *bake.Image) error {
 	case b.Source != nil && img.From != nil:
 		wrong("Source", "cannot be set together with Image.From")
 	case b.Source != nil:
-		if err := b.Source.validate(); err != nil {
-			errs = append(errs, err)
+		if err := bake.ValidateValue(b.Source); err != nil {
+			wrong("Source", "%w", err)
 		}
 	}
 	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
@@ -269,19 +270,37 @@ func (b Builder) Validate(img *bake.Image) error {
 	return errors.Join(errs...)
 }
 
-// Clashes reports an AMIName that other has as well, in the same place.
+// Conflicts reports that both images are AMIs with the same AMIName in the same
+// account and region.
 func (b Builder) Conflicts(img, other *bake.Image) error {
-	with, ok := other.Builder.(Builder)
-	if b, with = b.of(img), with.of(other); !ok || b.AMIName == "" || b.AMIName != with.AMIName || b.Cloud == nil || with.Cloud == nil {
+	b = b.of(img)
+	with, ok := builderOf(other)
+	if !ok || b.AMIName == "" || b.AMIName != with.AMIName || b.Cloud == nil || with.Cloud == nil {
 		return nil
 	}
 	taken := with.places()
 	for _, at := range b.places() {
 		if slices.Contains(taken, at) {
-			return bake.Invalid("Builder.AMIName", "%q is that of the image %q, too, in %s", b.AMIName, other.Name, at.region)
+			return bake.Invalid("Builder.AMIName", "%q is that of the image %q, too, in %s", b.AMIName, other.Name, at.Region)
 		}
 	}
 	return nil
+}
+
+// A builderFor is a bake.Builder that bakes with a Builder of this package: that
+// Builder, its address, or a struct that embeds it.
+type builderFor interface {
+	of(img *bake.Image) Builder
+}
+
+// builderOf returns the Builder that bakes img, as far as img uses it. It is false
+// for images of other platforms.
+func builderOf(img *bake.Image) (Builder, bool) {
+	b, ok := bake.As[builderFor](img.Builder)
+	if !ok {
+		return Builder{}, false
+	}
+	return b.of(img), true
 }
 
 // nameFor is the AMI's name.
@@ -300,8 +319,8 @@ func (b Builder) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
 	return &session{builder: b.of(img), image: img, run: run, region: b.Cloud.region(b.Region)}, nil
 }
 
-// of is the Builder as far as img has a use for it: an image that is only
-// provisioned has no AMI.
+// of returns the Builder without the fields that img does not use: an image that
+// is only provisioned has no AMI.
 func (b Builder) of(img *bake.Image) Builder {
 	if img.ProvisionOnly {
 		b.AMIName, b.ReplaceAMI, b.Capture, b.Distribute = "", false, Capture{}, Distribution{}

@@ -9,12 +9,9 @@ import (
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
-	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -70,17 +67,12 @@ func (s *session) looks() []func(context.Context) error {
 		})
 	}
 	for _, p := range s.image.Publishers {
-		switch p := p.(type) {
-		case LaunchTemplate:
-			for _, at := range b.destinations(p.Regions, p.ID != "") {
-				looks = append(looks, func(ctx context.Context) error { return s.lookForTemplate(ctx, at, p) })
-			}
-		case SSMParameter:
-			for _, at := range b.destinations(p.Regions, false) {
-				if p.NoOverwrite {
-					looks = append(looks, func(ctx context.Context) error { return s.lookForParameter(ctx, at, p) })
-				}
-			}
+		checked, ok := bake.As[PreflightPublisher](p)
+		if !ok {
+			continue
+		}
+		for _, at := range b.publishesTo(p) {
+			looks = append(looks, func(ctx context.Context) error { return s.preflight(ctx, checked, at) })
 		}
 	}
 	return looks
@@ -91,7 +83,7 @@ func (s *session) looks() []func(context.Context) error {
 func (s *session) lookAtCopy(ctx context.Context, i int) error {
 	c, r := s.builder.Distribute.Copies[i], s.placeRegion(i)
 	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", i)
-	place, err := s.placeOf(ctx, destination{s.builder.cloudOf(c), c.Region})
+	place, err := s.placeOf(ctx, Destination{c.Region, s.builder.cloudOf(c)})
 	if err != nil {
 		return place.of(bake.Invalid(field+".Cloud", "%w", err))
 	}
@@ -121,19 +113,19 @@ func (s *session) lookForSamePlace(ctx context.Context, i int) error {
 	all := s.builder.places()
 	this := all[i+1]
 	for _, other := range all[:i+1] {
-		if other.region != this.region || other.cloud == this.cloud {
+		if other.Region != this.Region || other.Cloud == this.Cloud {
 			continue
 		}
-		account, err := this.cloud.Account(ctx)
+		account, err := this.Cloud.Account(ctx)
 		if err != nil {
 			return err
 		}
-		taken, err := other.cloud.Account(ctx)
+		taken, err := other.Cloud.Account(ctx)
 		if err != nil {
 			return err
 		}
 		if account == taken {
-			return fmt.Errorf("the AMI gets to %s twice", placeName(account, this.region))
+			return fmt.Errorf("the AMI gets to %s twice", placeName(account, this.Region))
 		}
 	}
 	return nil
@@ -232,71 +224,26 @@ func (s *session) lookForProfile(ctx context.Context) error {
 	return nil
 }
 
-// lookForTemplate finds out whether a launch template exists.
-func (s *session) lookForTemplate(ctx context.Context, at destination, l LaunchTemplate) error {
+// preflight checks a publisher at one destination.
+func (s *session) preflight(ctx context.Context, p PreflightPublisher, at Destination) error {
 	place, err := s.placeOf(ctx, at)
 	if err != nil {
-		return place.of(fmt.Errorf("%s: %w", l, err))
+		return place.of(fmt.Errorf("%s: %w", bake.Describe(p), err))
 	}
-	r := at.cloud.region(at.region)
-	in := &awsec2.DescribeLaunchTemplatesInput{}
-	if l.ID != "" {
-		in.LaunchTemplateIds = []string{l.ID} // for which there is no filter
-	} else {
-		in.Filters = []ec2types.Filter{filter("launch-template-name", l.Name)}
-	}
-	exists, err := r.lookups.answers.get(ctx, l.String(), func(ctx context.Context) (bool, error) {
-		out, err := r.client.DescribeLaunchTemplates(ctx, in)
-		if strings.HasPrefix(awsapi.Code(err), "InvalidLaunchTemplateId.") {
-			return false, nil
-		}
-		return err == nil && len(out.LaunchTemplates) > 0, err
-	})
-	switch {
-	case err != nil:
-		return place.of(fmt.Errorf("%s: %w", l, err))
-	case !exists:
-		field := "LaunchTemplate.Name"
-		if l.ID != "" {
-			field = "LaunchTemplate.ID"
-		}
-		return place.of(bake.Invalid(field, "there is no %s", l))
-	}
-	return nil
-}
-
-// lookForParameter finds out whether there is a parameter that must not be
-// overwritten.
-func (s *session) lookForParameter(ctx context.Context, at destination, p SSMParameter) error {
-	place, err := s.placeOf(ctx, at)
-	if err != nil {
-		return place.of(fmt.Errorf("%s: %w", p, err))
-	}
-	r := at.cloud.region(at.region)
-	exists, err := r.lookups.answers.get(ctx, p.String(), func(ctx context.Context) (bool, error) {
-		_, err := r.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(p.Name)})
-		if _, missing := errors.AsType[*ssmtypes.ParameterNotFound](err); missing {
-			return false, nil
-		}
-		return err == nil, err
-	})
-	switch {
-	case err != nil:
-		return place.of(fmt.Errorf("%s: %w", p, err))
-	case exists:
-		return place.of(bake.Invalid("SSMParameter.NoOverwrite", "there is a %s", p))
+	if err := p.Preflight(ctx, at); err != nil {
+		return place.of(err)
 	}
 	return nil
 }
 
 // placeOf is how errors call a destination.
-func (s *session) placeOf(ctx context.Context, at destination) (*CopyError, error) {
-	place := &CopyError{Region: at.region}
-	if at.cloud == s.builder.Cloud {
+func (s *session) placeOf(ctx context.Context, at Destination) (*CopyError, error) {
+	place := &CopyError{Region: at.Region}
+	if at.Cloud == s.builder.Cloud {
 		return place, nil
 	}
 	var err error
-	place.Account, err = at.cloud.Account(ctx)
+	place.Account, err = at.Cloud.Account(ctx)
 	return place, err
 }
 

@@ -124,7 +124,7 @@ func TestDistribution(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	want := []string{prodAccount + "/" + testRegion, testRegion, "us-east-1", "us-west-2"}
 	if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, want) {
 		t.Fatalf("places %v, want %v", got, want)
@@ -307,7 +307,7 @@ func TestOnlyCopies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ami := ec2.Of(results[0])
+		ami := amiOf(t, results[0])
 		want := []string{prodAccount + "/" + testRegion, "us-east-1", "us-west-2"}
 		if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, want) || ami.Region != "us-east-1" || results[0].Status != status {
 			t.Errorf("%s: places %v, first %s", results[0].Status, got, ami.Region)
@@ -331,7 +331,7 @@ func TestReuseWantsAllCopies(t *testing.T) {
 		if err != nil || results[0].Status != want {
 			t.Fatalf("%s, %v; want %s", results[0].Status, err, want)
 		}
-		return ec2.Of(results[0])
+		return amiOf(t, results[0])
 	}
 	first := bakeIt(bake.StatusBaked)
 	again := bakeIt(bake.StatusReused)

@@ -43,7 +43,7 @@ func Example() {
 		return
 	}
 	for _, r := range results {
-		layers, err := server.ReadFile(ec2.Of(r).ImageID, "/srv/app/layers")
+		layers, err := server.ReadFile(r.Artifact.ID(), "/srv/app/layers")
 		fmt.Printf("%s %s: %q %v\n", r.Image.Name, r.Status, layers, err)
 	}
 	// Output:

@@ -36,7 +36,7 @@ func TestBakedImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	for path, want := range map[string]string{"/etc/made": "made with care\n", "/var/www/index.html": "a page\n"} {
 		if got, err := server.ReadFile(ami.ImageID, path); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v; want %q", path, got, err, want)
@@ -141,7 +141,7 @@ func TestSources(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := ec2.Of(results[0]).Source
+			got := amiOf(t, results[0]).Source
 			if got.ID != test.want && !strings.Contains(got.Name, test.want) {
 				t.Errorf("source %s %q, want %s", got.ID, got.Name, test.want)
 			}

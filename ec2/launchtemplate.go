@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
+	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
 // A LaunchTemplate is a bake.Publisher that adds a version with the AMI to a
@@ -38,8 +41,11 @@ type LaunchTemplate struct {
 }
 
 var (
-	_ bake.Publisher = LaunchTemplate{}
-	_ bake.Validator = LaunchTemplate{}
+	_ bake.Validator     = LaunchTemplate{}
+	_ PolicyPublisher    = LaunchTemplate{}
+	_ RegionalPublisher  = LaunchTemplate{}
+	_ PreflightPublisher = LaunchTemplate{}
+	_ PlannedPublisher   = LaunchTemplate{}
 
 	templateName    = regexp.MustCompile(`^[a-zA-Z0-9().\-/_]{3,128}$`)
 	templateVersion = regexp.MustCompile(`^(|\$Latest|\$Default|[1-9][0-9]*)$`)
@@ -69,11 +75,68 @@ func (l LaunchTemplate) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Destinations returns the destinations in Regions, or with an ID only the first.
+func (l LaunchTemplate) Destinations(all []Destination) ([]Destination, error) {
+	if l.ID != "" {
+		all = all[:min(1, len(all))]
+	}
+	return destinationsIn(l.Regions, all, "LaunchTemplate.Regions")
+}
+
+// PlannedCalls returns the API actions of Publish.
+func (l LaunchTemplate) PlannedCalls() []string {
+	calls := []string{"CreateLaunchTemplateVersion"}
+	if l.MakeDefault {
+		calls = append(calls, "ModifyLaunchTemplate")
+	}
+	return calls
+}
+
+// IAMPolicy returns what Preflight and Publish need.
+func (l LaunchTemplate) IAMPolicy(regions ...string) *iampolicy.Document {
+	resource := "launch-template/*"
+	if l.ID != "" {
+		resource = "launch-template/" + l.ID
+	}
+	g := grants{reading("DescribeLaunchTemplates")}
+	for _, r := range regions {
+		g = append(g, grant{"Publish", ec2Actions(l.PlannedCalls()...), arns("ec2", r, resource), nil})
+	}
+	return g.document()
+}
+
+// Preflight reports a template that does not exist.
+func (l LaunchTemplate) Preflight(ctx context.Context, at Destination) error {
+	r := at.Cloud.region(at.Region)
+	in := &awsec2.DescribeLaunchTemplatesInput{}
+	if l.ID != "" {
+		in.LaunchTemplateIds = []string{l.ID} // for which there is no filter
+	} else {
+		in.Filters = []ec2types.Filter{filter("launch-template-name", l.Name)}
+	}
+	exists, err := r.lookups.answers.get(ctx, l.String(), func(ctx context.Context) (bool, error) {
+		out, err := r.client.DescribeLaunchTemplates(ctx, in)
+		if strings.HasPrefix(awsapi.Code(err), "InvalidLaunchTemplateId.") {
+			return false, nil
+		}
+		return err == nil && len(out.LaunchTemplates) > 0, err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", l, err)
+	case exists:
+		return nil
+	case l.ID != "":
+		return bake.Invalid("LaunchTemplate.ID", "there is no %s", l)
+	}
+	return bake.Invalid("LaunchTemplate.Name", "there is no %s", l)
+}
+
 // Publish adds the versions.
 func (l LaunchTemplate) Publish(ctx context.Context, a bake.Artifact) error {
-	ami, ok := a.(*AMI)
-	if !ok {
-		return notAMI(a)
+	ami, err := AMIOf(a)
+	if err != nil {
+		return err
 	}
 	if l.ID != "" {
 		home := *ami

@@ -112,7 +112,7 @@ func TestOwnImagesAreSeenAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := ec2.Of(layer[0]).Source.ID, base[0].Artifact.ID(); got != want {
+		if got, want := amiOf(t, layer[0]).Source.ID, base[0].Artifact.ID(); got != want {
 			t.Errorf("the source is %s, want the image %s that was just baked", got, want)
 		}
 		if err := base[0].Artifact.Destroy(t.Context()); err != nil {
@@ -181,7 +181,7 @@ func TestSourceIsRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := ec2.Of(results[0]).Source
+	got := amiOf(t, results[0]).Source
 	if got.ID != id || got.Owner != "123456789012" || !strings.HasPrefix(got.Name, "simple ") || got.Tags["team"] != "web" ||
 		got.Architecture != "x86_64" || got.Created.IsZero() || !got.Deprecated.Equal(deprecated) {
 		t.Errorf("the recorded source: %+v", got)
@@ -229,7 +229,7 @@ func TestDeprecatedSources(t *testing.T) {
 		}
 		if err != nil {
 			t.Errorf("%#v: %v", test.source, err)
-		} else if got := ec2.Of(results[0]).Source; got.ID != old || !got.Deprecated.Before(time.Now()) {
+		} else if got := amiOf(t, results[0]).Source; got.ID != old || !got.Deprecated.Before(time.Now()) {
 			t.Errorf("%#v: the source is %+v", test.source, got)
 		}
 	}

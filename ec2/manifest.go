@@ -67,9 +67,9 @@ type manifestBuild struct {
 // Publish appends the AMI. A file that is no manifest is left alone, and is an
 // error.
 func (m PackerManifest) Publish(ctx context.Context, a bake.Artifact) (err error) {
-	ami, ok := a.(*AMI)
-	if !ok {
-		return notAMI(a)
+	ami, err := AMIOf(a)
+	if err != nil {
+		return err
 	}
 	run := bake.RunFromContext(ctx)
 	build := manifestBuild{

@@ -61,7 +61,7 @@ func TestBakeOnMoto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	client := cloud.Client("")
 	images, err := client.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ImageIds: []string{ami.ImageID}})
 	if err != nil {
@@ -144,7 +144,7 @@ func TestDistributeOnMoto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	for place, id := range ami.IDs() {
 		client := cloud.Client(place)
 		image := describe(t, cloud, place, id)

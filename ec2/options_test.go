@@ -252,7 +252,7 @@ func TestOmittedDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, l := len(ec2.Of(results[0]).Snapshots), len(ec2.Of(results[1]).Snapshots); b != 2 || l != 1 {
+	if b, l := len(amiOf(t, results[0]).Snapshots), len(amiOf(t, results[1]).Snapshots); b != 2 || l != 1 {
 		t.Errorf("%d snapshots of the base and %d of the layer, want 2 and 1", b, l)
 	}
 }

@@ -72,7 +72,7 @@ func TestPublicPermissions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	if got := launchPermissions(t, cloud, testRegion, ami.ImageID); !slices.Equal(got, []string{"all"}) {
 		t.Errorf("launch permissions %v", got)
 	}
@@ -104,10 +104,10 @@ func TestPublicOnlyElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := launchPermissions(t, cloud, "us-east-1", ec2.Of(results[0]).IDs()["us-east-1"]); !slices.Equal(got, []string{"all"}) {
+	if got := launchPermissions(t, cloud, "us-east-1", amiOf(t, results[0]).IDs()["us-east-1"]); !slices.Equal(got, []string{"all"}) {
 		t.Errorf("launch permissions %v", got)
 	}
-	if err := ec2.Of(results[0]).Destroy(t.Context()); err != nil {
+	if err := amiOf(t, results[0]).Destroy(t.Context()); err != nil {
 		t.Error(err)
 	}
 	server.Fail(ec2test.Fault{Action: "GetImageBlockPublicAccessState", Code: "UnauthorizedOperation", Times: -1})
@@ -131,7 +131,7 @@ func TestEncryptedCopyAndCooldown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	for region, id := range ami.IDs() {
 		image := describe(t, cloud, region, id)
 		if got := aws.ToBool(image.BlockDeviceMappings[0].Ebs.Encrypted); got != (region == "us-east-1") {

@@ -18,7 +18,6 @@ type planner struct {
 // plan plans one image. What it cannot find out is missing from the plan and
 // in the error.
 func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
-	b = b.of(img)
 	clock := b.Cloud.options.Clock
 	run := bake.NewRun("plan", img.Name, clock, nil)
 	run.Tags = img.Tags
@@ -168,22 +167,12 @@ func (p *planner) planRelease(r *region, cloud *Cloud) {
 }
 
 func (p *planner) planPublisher(publisher bake.Publisher) {
-	var actions, only []string
-	first := false
-	switch with := publisher.(type) {
-	case SSMParameter:
-		actions, only = []string{"PutParameter"}, with.Regions
-	case LaunchTemplate:
-		actions, only = []string{"CreateLaunchTemplateVersion"}, with.Regions
-		if with.MakeDefault {
-			actions = append(actions, "ModifyLaunchTemplate")
-		}
-		first = with.ID != ""
-	default:
+	planned, ok := bake.As[PlannedPublisher](publisher)
+	if !ok {
 		return
 	}
-	for _, at := range p.builder.destinations(only, first) {
-		p.calls(at.cloud.region(at.region), at.cloud, actions...)
+	for _, at := range p.builder.publishesTo(publisher) {
+		p.calls(at.Cloud.region(at.Region), at.Cloud, planned.PlannedCalls()...)
 	}
 }
 

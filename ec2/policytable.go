@@ -3,7 +3,6 @@ package ec2
 import (
 	"strings"
 
-	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
@@ -122,8 +121,8 @@ func (b Builder) launchGrants(r string) grants {
 	if b.SSH.ConsoleHostKey {
 		g = append(g, grant{"UseInstance", ec2Actions("GetConsoleOutput"), arns("ec2", r, "instance/*"), ours()})
 	}
-	if name, ok := b.Source.(Parameter); ok {
-		g = append(g, grant{"ReadSource", []string{"ssm:GetParameter"}, parameterARNs(r, string(name)), nil})
+	if b.Source != nil {
+		g = append(g, b.Source.grants(r)...)
 	}
 	if b.InstanceProfilePolicy != "" {
 		g = append(g, profileGrants(r)...)
@@ -256,37 +255,6 @@ func keyARNs(r, key string) []string {
 		return []string{key}
 	}
 	return arns("kms", r, "key/*")
-}
-
-// publisherGrants are what a publisher of this package needs, wherever the AMI
-// is in the Builder's account.
-func (b Builder) publisherGrants(p bake.Publisher) grants {
-	var g grants
-	for _, r := range b.ownRegions() {
-		switch p := p.(type) {
-		case SSMParameter:
-			actions := []string{"ssm:PutParameter"}
-			if p.NoOverwrite || !p.PlainText {
-				actions = append(actions, "ssm:GetParameter")
-			}
-			g = append(g, grant{"Publish", actions, parameterARNs(r, p.Name), nil})
-		case LaunchTemplate:
-			g = append(g, templateGrants(p, r)...)
-		}
-	}
-	return g
-}
-
-func templateGrants(p LaunchTemplate, r string) grants {
-	resource := "launch-template/*"
-	if p.ID != "" {
-		resource = "launch-template/" + p.ID
-	}
-	actions := ec2Actions("CreateLaunchTemplateVersion")
-	if p.MakeDefault {
-		actions = append(actions, ec2Actions("ModifyLaunchTemplate")...)
-	}
-	return grants{reading("DescribeLaunchTemplates"), {"Publish", actions, arns("ec2", r, resource), nil}}
 }
 
 // parameterARNs names a parameter; AWS's public ones belong to no account.

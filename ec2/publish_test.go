@@ -30,7 +30,7 @@ func published(t *testing.T, server *ec2test.Server, publishers ...bake.Publishe
 	if results == nil || results[0].Artifact == nil {
 		t.Fatal(err)
 	}
-	return ec2.Of(results[0]), err
+	return amiOf(t, results[0]), err
 }
 
 // owner is the configuration of the account of a place of AMI.IDs.

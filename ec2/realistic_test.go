@@ -104,7 +104,7 @@ func TestRealisticDefinition(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ami = ec2.Of(results[0])
+		ami = amiOf(t, results[0])
 	}
 	want := []string{prodAccount + "/" + testRegion, testRegion, "us-west-2"}
 	if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, want) || ami.Name != "shop" {

@@ -66,7 +66,7 @@ func TestReplaceAMI(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ami := ec2.Of(results[0])
+		ami := amiOf(t, results[0])
 		after := wantWeb(t, server, version)
 		if ami.Name != "web" || fmt.Sprint(ami.IDs()) != fmt.Sprint(after) || after[testRegion] == before[testRegion] {
 			t.Errorf("%s: the AMI is %s, found %v, before %v", version, ami, after, before)

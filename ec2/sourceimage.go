@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -59,7 +57,7 @@ func (s *session) findSource(ctx context.Context) error {
 	var image ec2types.Image
 	var failed error
 	err := s.region.settled(ctx, func(ctx context.Context) (bool, error) {
-		image, failed = s.region.findImage(ctx, source)
+		image, failed = source.find(ctx, s.region)
 		// What was baked just now may not show yet.
 		return s.run.Source == nil || !errors.Is(failed, ErrNoSource), nil
 	})
@@ -80,32 +78,16 @@ func (s *session) findSource(ctx context.Context) error {
 	return nil
 }
 
-// findImage answers all bakes that ask for the same source at about the same
-// time with one look-up. Images of the account's own are looked up again after
-// everything that may have changed them.
-func (r *region) findImage(ctx context.Context, source Source) (ec2types.Image, error) {
-	if id, ok := source.(ImageID); ok {
-		return id.find(ctx, r) // asked for together already
+// findShared looks up a source once for all bakes that ask for the same one at
+// about the same time. Unless the source is public, so that no bake can change
+// what it finds, it is looked up again after every call that may have done so.
+func (r *region) findShared(ctx context.Context, source string, public bool, find func(context.Context, *region) (ec2types.Image, error)) (ec2types.Image, error) {
+	if !public {
+		source = fmt.Sprintf("%d %s", r.lookups.writes.count.Load(), source)
 	}
-	question := fmt.Sprintf("%#v", source)
-	if !foreign(source) {
-		question = fmt.Sprintf("%d %s", r.lookups.writes.count.Load(), question)
-	}
-	return r.lookups.sources.get(ctx, question, func(ctx context.Context) (ec2types.Image, error) {
-		return source.find(ctx, r)
+	return r.lookups.sources.get(ctx, source, func(ctx context.Context) (ec2types.Image, error) {
+		return find(ctx, r)
 	})
-}
-
-// foreign tells the sources that no bake of ours can change.
-func foreign(source Source) bool {
-	switch source := source.(type) {
-	case Newest:
-		vendors := []string{Amazon, Marketplace, Canonical, Debian}
-		return !slices.ContainsFunc(source.Owners, func(o string) bool { return !slices.Contains(vendors, o) })
-	case Parameter:
-		return strings.HasPrefix(string(source), "/aws/service/")
-	}
-	return false
 }
 
 func sourceImage(image ec2types.Image) SourceImage {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -46,8 +47,11 @@ type SSMParameter struct {
 }
 
 var (
-	_ bake.Publisher = SSMParameter{}
-	_ bake.Validator = SSMParameter{}
+	_ bake.Validator     = SSMParameter{}
+	_ PolicyPublisher    = SSMParameter{}
+	_ RegionalPublisher  = SSMParameter{}
+	_ PreflightPublisher = SSMParameter{}
+	_ PlannedPublisher   = SSMParameter{}
 
 	parameterName = regexp.MustCompile(`^/?[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*$`)
 )
@@ -76,11 +80,54 @@ func (p SSMParameter) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Destinations returns the destinations in Regions.
+func (p SSMParameter) Destinations(all []Destination) ([]Destination, error) {
+	return destinationsIn(p.Regions, all, "SSMParameter.Regions")
+}
+
+// PlannedCalls returns the API action of Publish.
+func (p SSMParameter) PlannedCalls() []string { return []string{"PutParameter"} }
+
+// IAMPolicy returns what Preflight and Publish need.
+func (p SSMParameter) IAMPolicy(regions ...string) *iampolicy.Document {
+	actions := []string{"ssm:PutParameter"}
+	if p.NoOverwrite || !p.PlainText {
+		actions = append(actions, "ssm:GetParameter")
+	}
+	var g grants
+	for _, r := range regions {
+		g = append(g, grant{"Publish", actions, parameterARNs(r, p.Name), nil})
+	}
+	return g.document()
+}
+
+// Preflight reports a parameter that exists, if it must not be overwritten.
+func (p SSMParameter) Preflight(ctx context.Context, at Destination) error {
+	if !p.NoOverwrite {
+		return nil
+	}
+	r := at.Cloud.region(at.Region)
+	exists, err := r.lookups.answers.get(ctx, p.String(), func(ctx context.Context) (bool, error) {
+		_, err := r.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(p.Name)})
+		if _, missing := errors.AsType[*ssmtypes.ParameterNotFound](err); missing {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", p, err)
+	case exists:
+		return bake.Invalid("SSMParameter.NoOverwrite", "there is a %s", p)
+	}
+	return nil
+}
+
 // Publish sets the parameter everywhere.
 func (p SSMParameter) Publish(ctx context.Context, a bake.Artifact) error {
-	ami, ok := a.(*AMI)
-	if !ok {
-		return notAMI(a)
+	ami, err := AMIOf(a)
+	if err != nil {
+		return err
 	}
 	in := ssm.PutParameterInput{
 		Name: aws.String(p.Name), Type: ssmtypes.ParameterTypeString, DataType: aws.String("aws:ec2:image"),

@@ -9,8 +9,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
-	"github.com/bakestone-go/bakestone/bake"
 )
 
 // Address is one of an instance's addresses: PublicAddress, PrivateAddress,
@@ -27,38 +25,30 @@ const (
 	PrivateDNS                       // the private DNS name
 )
 
-func (b Builder) validateAddress() []error {
-	var errs []error
-	wrong := func(field, format string, args ...any) {
-		errs = append(errs, bake.Invalid("Builder."+field, format, args...))
+func (b Builder) validateAddress(wrong func(field, format string, args ...any)) {
+	switch a := b.SSH.Address; {
+	case a < PublicElsePrivate || a > PrivateDNS:
+		wrong("Address", "unknown value %d", a)
+	case b.Network.PublicIP == No && (a == PublicAddress || a == PublicDNS):
+		wrong("Address", "there is no public address when Network.PublicIP is No")
+	case !b.Network.IPv6 && a == IPv6Address:
+		wrong("Address", "there is no IPv6 address unless Network.IPv6 is set")
 	}
-	switch {
-	case b.Address < PublicElsePrivate || b.Address > PrivateDNS:
-		wrong("Address", "%d is none of the choices", b.Address)
-	case b.PublicIP == No && (b.Address == PublicAddress || b.Address == PublicDNS):
-		wrong("Address", "there is no public address when PublicIP is No")
-	case !b.IPv6 && b.Address == IPv6Address:
-		wrong("Address", "there is no IPv6 address unless IPv6 is set")
-	}
-	if b.PrivateIP.IsValid() && !b.PrivateIP.Is4() {
-		wrong("PrivateIP", "%v is not an IPv4 address", b.PrivateIP)
-	}
-	return errs
 }
 
 // addNetwork says where the instance goes and which addresses it gets: as a
 // network interface, if anything is said of the public address.
 func (s *session) addNetwork(in *awsec2.RunInstancesInput, c candidate) {
-	b := s.builder
+	n := s.builder.Network
 	var v6 *int32
-	if b.IPv6 {
+	if n.IPv6 {
 		v6 = aws.Int32(1)
 	}
 	var private *string
-	if b.PrivateIP.IsValid() {
-		private = aws.String(b.PrivateIP.String())
+	if n.PrivateIP.IsValid() {
+		private = aws.String(n.PrivateIP.String())
 	}
-	if b.PublicIP == Default {
+	if n.PublicIP == Default {
 		in.SubnetId, in.SecurityGroupIds = aws.String(c.Subnet), s.SecurityGroup.IDs
 		in.PrivateIpAddress, in.Ipv6AddressCount = private, v6
 		return
@@ -66,7 +56,7 @@ func (s *session) addNetwork(in *awsec2.RunInstancesInput, c candidate) {
 	in.NetworkInterfaces = []ec2types.InstanceNetworkInterfaceSpecification{{
 		DeviceIndex: aws.Int32(0), SubnetId: aws.String(c.Subnet), Groups: s.SecurityGroup.IDs,
 		PrivateIpAddress: private, Ipv6AddressCount: v6,
-		AssociatePublicIpAddress: aws.Bool(b.PublicIP == Yes), DeleteOnTermination: aws.Bool(true),
+		AssociatePublicIpAddress: aws.Bool(n.PublicIP == Yes), DeleteOnTermination: aws.Bool(true),
 	}}
 }
 
@@ -83,11 +73,11 @@ func (s *session) waitRunning(ctx context.Context) error {
 			return false, nil
 		}
 		var missing string
-		switch public := aws.ToString(i.PublicIpAddress); s.builder.Address {
+		switch public := aws.ToString(i.PublicIpAddress); s.builder.SSH.Address {
 		case PublicElsePrivate:
 			s.Instance.Address = cmp.Or(public, aws.ToString(i.PrivateIpAddress))
 		case PublicAddress:
-			s.Instance.Address, missing = public, "public address; its subnet gives none unless Builder.PublicIP is Yes"
+			s.Instance.Address, missing = public, "public address; its subnet gives none unless Builder.Network.PublicIP is Yes"
 		case PrivateAddress:
 			s.Instance.Address = aws.ToString(i.PrivateIpAddress)
 		case IPv6Address:

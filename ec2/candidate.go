@@ -77,8 +77,6 @@ func (s *session) instanceTypes() []string {
 	switch {
 	case len(s.builder.InstanceTypes) > 0:
 		return s.builder.InstanceTypes
-	case s.builder.InstanceType != "":
-		return []string{s.builder.InstanceType}
 	case s.Source.Architecture == string(ec2types.ArchitectureValuesArm64):
 		return []string{string(ec2types.InstanceTypeT4gSmall)}
 	default:
@@ -88,9 +86,6 @@ func (s *session) instanceTypes() []string {
 
 func (b Builder) validateInstanceTypes() []error {
 	var errs []error
-	if b.InstanceType != "" && len(b.InstanceTypes) > 0 {
-		errs = append(errs, bake.Invalid("Builder.InstanceTypes", "cannot be set together with InstanceType"))
-	}
 	for i, kind := range b.InstanceTypes {
 		if kind == "" || slices.Contains(b.InstanceTypes[:i], kind) {
 			errs = append(errs, bake.Invalid("Builder.InstanceTypes", "%q is empty or given twice", kind))

@@ -48,7 +48,7 @@ func ExamplePolicy() {
 	cloud := ec2.NewCloud(server.Config("eu-west-1"), nil)
 	web := &bake.Image{
 		Name:    "web",
-		Builder: ec2.Builder{Cloud: cloud, Source: ec2.ImageID("ami-0123456789abcdef0"), SecurityGroups: []string{"builders"}},
+		Builder: ec2.Builder{Cloud: cloud, Source: ec2.ImageID("ami-0123456789abcdef0"), Network: ec2.Network{SecurityGroups: []string{"builders"}}},
 	}
 	for _, action := range ec2.Policy(cloud, web).Actions() {
 		if !strings.HasPrefix(action, "ec2:Describe") {
@@ -123,10 +123,10 @@ func ExampleSpot() {
 			Cloud: ec2.NewCloud(server.Config("eu-west-1"), &ec2.CloudOptions{
 				Dial: server.Dial, SourceAddress: server.SourceAddress, NoCallLimits: true,
 			}),
-			Source:           ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
-			InstanceTypes:    []string{"c7i.large", "m7i.large"},
-			AvailabilityZone: "eu-west-1b",
-			Spot:             &ec2.Spot{},
+			Source:        ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
+			InstanceTypes: []string{"c7i.large", "m7i.large"},
+			Network:       ec2.Network{AvailabilityZone: "eu-west-1b"},
+			Spot:          &ec2.Spot{},
 		},
 	}
 	if _, err := bake.Bake(context.Background(), nil, web); err != nil {

@@ -85,8 +85,7 @@ func TestHygieneOnAGuest(t *testing.T) {
 	img := &bake.Image{
 		Name: "used",
 		Builder: ec2.Builder{
-			Cloud: cloud, Source: ubuntu(), User: guest.User,
-			SSH:     ec2.SSH{Dial: dial, HostKey: sshmachine.FixedKey(guest.HostKey)},
+			Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{User: guest.User, Dial: dial, HostKey: sshmachine.FixedKey(guest.HostKey)},
 			Hygiene: ec2.Hygiene{Also: []ec2.Trace{ec2.PackageCaches}},
 		},
 		Provisioners: []bake.Provisioner{provision.Script{Content: used, Sudo: true}},

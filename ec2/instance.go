@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -28,13 +27,6 @@ type instance struct {
 	Ending   bool   `json:"ending,omitempty"`   // EC2 was told to terminate it
 	Ended    bool   `json:"ended,omitempty"`    // seen terminated
 	Cause    string `json:"cause,omitempty"`    // EC2's code of why it ended by itself
-}
-
-func (b Builder) bootTimeout() time.Duration {
-	if b.BootTimeout == 0 {
-		return defaultBootTimeout
-	}
-	return b.BootTimeout
 }
 
 // launch launches the instance as the first candidate that EC2 has capacity for.

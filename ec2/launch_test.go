@@ -199,20 +199,20 @@ func TestNetworkAndGroups(t *testing.T) {
 		group  string
 		err    string
 	}{
-		"subnet by id":      {change: func(b *ec2.Builder) { b.Subnet = ec2.ID(*third.SubnetId) }, subnet: *third.SubnetId},
-		"by zone":           {change: func(b *ec2.Builder) { b.AvailabilityZone = *third.AvailabilityZone }, subnet: *third.SubnetId},
-		"vpc by id":         {change: func(b *ec2.Builder) { b.VPC = ec2.ID(vpc) }},
-		"vpc by filter":     {change: func(b *ec2.Builder) { b.VPC = ec2.Where(ec2.Filters{"is-default": {"true"}}) }},
-		"group by name":     {change: func(b *ec2.Builder) { b.SecurityGroups = []string{"builders"} }, group: *group.GroupId},
-		"group by id":       {change: func(b *ec2.Builder) { b.SecurityGroups = []string{*group.GroupId} }, group: *group.GroupId},
-		"public IP":         {change: func(b *ec2.Builder) { b.PublicIP = ec2.Yes; b.Address = ec2.PublicAddress }},
-		"no public IP":      {change: func(b *ec2.Builder) { b.PublicIP = ec2.No }},
-		"no such subnet":    {change: func(b *ec2.Builder) { b.Subnet = ec2.ID("subnet-0") }, err: "choose network: Builder.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
-		"no such zone":      {change: func(b *ec2.Builder) { b.AvailabilityZone = "us-east-1a" }, err: "choose network: Builder.AvailabilityZone: no subnet of eu-west-1 matches"},
-		"no such vpc":       {change: func(b *ec2.Builder) { b.VPC = ec2.ID("vpc-0") }, err: "choose network: Builder.VPC: 0 VPCs"},
-		"no such group":     {change: func(b *ec2.Builder) { b.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.SecurityGroups: ` + vpc + ` has no group "nobody"`},
-		"wrong type":        {change: func(b *ec2.Builder) { b.InstanceType = "t4g.small" }, err: "launch instance: t4g.small in eu-west-1"},
-		"private on public": {change: func(b *ec2.Builder) { b.Address = ec2.PrivateAddress }},
+		"subnet by id":      {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ID(*third.SubnetId) }, subnet: *third.SubnetId},
+		"by zone":           {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = *third.AvailabilityZone }, subnet: *third.SubnetId},
+		"vpc by id":         {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ID(vpc) }},
+		"vpc by filter":     {change: func(b *ec2.Builder) { b.Network.VPC = ec2.Where(ec2.Filters{"is-default": {"true"}}) }},
+		"group by name":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"builders"} }, group: *group.GroupId},
+		"group by id":       {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{*group.GroupId} }, group: *group.GroupId},
+		"public IP":         {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Yes; b.SSH.Address = ec2.PublicAddress }},
+		"no public IP":      {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.No }},
+		"no such subnet":    {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ID("subnet-0") }, err: "choose network: Builder.Network.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
+		"no such zone":      {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = "us-east-1a" }, err: "choose network: Builder.Network.AvailabilityZone: no subnet of eu-west-1 matches"},
+		"no such vpc":       {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ID("vpc-0") }, err: "choose network: Builder.Network.VPC: 0 VPCs"},
+		"no such group":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.Network.SecurityGroups: ` + vpc + ` has no group "nobody"`},
+		"wrong type":        {change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t4g.small"} }, err: "launch instance: t4g.small in eu-west-1"},
+		"private on public": {change: func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateAddress }},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -58,10 +58,9 @@ func TestLookupsAreShared(t *testing.T) {
 		images := make([]*bake.Image, 0, n)
 		for i := range n {
 			images = append(images, &bake.Image{Name: fmt.Sprintf("node%d", i), Builder: ec2.Builder{
-				Cloud:          cloud,
-				Source:         ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
-				VPC:            ec2.Where(ec2.Filters{"is-default": {"true"}}),
-				SecurityGroups: []string{"default"},
+				Cloud:   cloud,
+				Source:  ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
+				Network: ec2.Network{VPC: ec2.Where(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}},
 			}})
 		}
 		if _, err := bake.Bake(t.Context(), nil, images...); err != nil {
@@ -219,7 +218,7 @@ func TestDeprecatedSources(t *testing.T) {
 		{ec2.ImageID(old), true},
 	} {
 		results, err := bake.Bake(t.Context(), nil, &bake.Image{
-			Name: "old", Builder: ec2.Builder{Cloud: cloud, Source: test.source, User: "ubuntu"},
+			Name: "old", Builder: ec2.Builder{Cloud: cloud, Source: test.source, SSH: ec2.SSH{User: "ubuntu"}},
 		})
 		if !test.found {
 			if !errors.Is(err, ec2.ErrNoSource) {

@@ -42,11 +42,11 @@ func TestBakeOnMoto(t *testing.T) {
 	img := &bake.Image{
 		Name: "moto",
 		Builder: ec2.Builder{
-			Cloud:        cloud,
-			Source:       ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
-			InstanceType: "t3.small",
-			User:         "root",
-			Hygiene:      ec2.Hygiene{Off: true}, // the guest is this very host
+			Cloud:         cloud,
+			Source:        ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
+			InstanceTypes: []string{"t3.small"},
+			SSH:           ec2.SSH{User: "root"},
+			Hygiene:       ec2.Hygiene{Off: true}, // the guest is this very host
 		},
 		Provisioners: []bake.Provisioner{
 			provision.File{Content: page, Dest: dest},
@@ -119,13 +119,13 @@ func TestDistributeOnMoto(t *testing.T) {
 	img := &bake.Image{
 		Name: "moto",
 		Builder: ec2.Builder{
-			Cloud:        cloud,
-			Source:       ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
-			InstanceType: "t3.small",
-			User:         "root",
-			AMIName:      "shop",
-			Description:  "the shop",
-			Hygiene:      ec2.Hygiene{Off: true}, // the guest is this very host
+			Cloud:         cloud,
+			Source:        ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
+			InstanceTypes: []string{"t3.small"},
+			SSH:           ec2.SSH{User: "root"},
+			AMIName:       "shop",
+			Description:   "the shop",
+			Hygiene:       ec2.Hygiene{Off: true}, // the guest is this very host
 			Distribute: ec2.Distribution{
 				Copies:              ec2.To(region),
 				LaunchPermissions:   ec2.Permissions{Accounts: []string{friend}},

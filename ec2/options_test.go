@@ -2,8 +2,6 @@ package ec2_test
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,7 +12,6 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
-	"github.com/bakestone-go/bakestone/provision"
 )
 
 const (
@@ -92,7 +89,7 @@ func TestLaunchOptions(t *testing.T) {
 		},
 		"enclave, monitoring, EBS": {
 			change: func(b *ec2.Builder) {
-				b.InstanceType, b.Enclave, b.Monitoring, b.EBSOptimized = "m6i.xlarge", true, true, true
+				b.InstanceTypes, b.Enclave, b.Monitoring, b.EBSOptimized = []string{"m6i.xlarge"}, true, true, true
 			},
 			params: map[string]string{"EnclaveOptions.Enabled": "true"},
 			shows: func(i ec2types.Instance) bool {
@@ -104,14 +101,14 @@ func TestLaunchOptions(t *testing.T) {
 			params: map[string]string{"InstanceInitiatedShutdownBehavior": "stop"},
 		},
 		"private address": {
-			change: func(b *ec2.Builder) { b.PrivateIP = netip.MustParseAddr("172.31.16.77") },
+			change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("172.31.16.77") },
 			shows: func(i ec2types.Instance) bool {
 				return *i.PrivateIpAddress == "172.31.16.77" && *i.Placement.AvailabilityZone == "eu-west-1b"
 			},
 		},
 		"private address only": {
 			change: func(b *ec2.Builder) {
-				b.PrivateIP, b.PublicIP = netip.MustParseAddr("172.31.16.77"), ec2.No
+				b.Network.PrivateIP, b.Network.PublicIP = netip.MustParseAddr("172.31.16.77"), ec2.No
 			},
 			params: map[string]string{"NetworkInterface.1.PrivateIpAddress": "172.31.16.77", "NetworkInterface.1.AssociatePublicIpAddress": "false"},
 			shows:  func(i ec2types.Instance) bool { return i.PublicIpAddress == nil },
@@ -142,22 +139,6 @@ func TestLaunchOptions(t *testing.T) {
 	}
 }
 
-func TestUserDataFile(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	file := filepath.Join(t.TempDir(), "user-data")
-	if err := os.WriteFile(file, []byte("#!/bin/sh\necho user >/etc/user-data-ran\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	img := &bake.Image{
-		Name: "file", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), UserDataFile: file},
-		Provisioners: []bake.Provisioner{provision.Shell("cloud-init status --wait", "grep -q user /etc/user-data-ran")},
-	}
-	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestSecurityGroupFilters(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
@@ -182,7 +163,7 @@ func TestSecurityGroupFilters(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SecurityGroupFilters: ec2.Filters{"tag:for": {"b", "m"}}}
+	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), Network: ec2.Network{SecurityGroupFilters: ec2.Filters{"tag:for": {"b", "m"}}}}
 	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err != nil {
 		t.Fatal(err)
 	}
@@ -190,8 +171,8 @@ func TestSecurityGroupFilters(t *testing.T) {
 	if server.CallCount("DeleteSecurityGroup") != 0 || !strings.Contains(run, want[0]) || !strings.Contains(run, want[1]) || strings.Count(run, "SecurityGroupId") != 2 {
 		t.Errorf("launched with %s, want the groups %v", run, want)
 	}
-	b.SecurityGroupFilters = ec2.Filters{"tag:for": {"nobody"}}
-	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err == nil || !strings.Contains(err.Error(), "Builder.SecurityGroupFilters: vpc-") {
+	b.Network.SecurityGroupFilters = ec2.Filters{"tag:for": {"nobody"}}
+	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err == nil || !strings.Contains(err.Error(), "Builder.Network.SecurityGroupFilters: vpc-") {
 		t.Errorf("error %v, want that no group matches", err)
 	}
 }
@@ -266,14 +247,14 @@ func TestAddresses(t *testing.T) {
 		want   string // how the address begins
 	}{
 		"default":     {func(*ec2.Builder) {}, "198.18."},
-		"no public":   {func(b *ec2.Builder) { b.PublicIP = ec2.No }, "172.31."},
-		"public":      {func(b *ec2.Builder) { b.Address = ec2.PublicAddress }, "198.18."},
-		"private":     {func(b *ec2.Builder) { b.Address = ec2.PrivateAddress }, "172.31."},
-		"public DNS":  {func(b *ec2.Builder) { b.Address = ec2.PublicDNS }, "ec2-198-18-"},
-		"private DNS": {func(b *ec2.Builder) { b.Address = ec2.PrivateDNS }, "ip-172-31-"},
-		"IPv6":        {func(b *ec2.Builder) { b.IPv6, b.Address, b.SSHFrom = true, ec2.IPv6Address, loopback }, "[2001:db8::"},
+		"no public":   {func(b *ec2.Builder) { b.Network.PublicIP = ec2.No }, "172.31."},
+		"public":      {func(b *ec2.Builder) { b.SSH.Address = ec2.PublicAddress }, "198.18."},
+		"private":     {func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateAddress }, "172.31."},
+		"public DNS":  {func(b *ec2.Builder) { b.SSH.Address = ec2.PublicDNS }, "ec2-198-18-"},
+		"private DNS": {func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateDNS }, "ip-172-31-"},
+		"IPv6":        {func(b *ec2.Builder) { b.Network.IPv6, b.SSH.Address, b.SSH.From = true, ec2.IPv6Address, loopback }, "[2001:db8::"},
 		"IPv6, not public": {func(b *ec2.Builder) {
-			b.IPv6, b.PublicIP, b.Address, b.SSHFrom = true, ec2.No, ec2.IPv6Address, loopback
+			b.Network.IPv6, b.Network.PublicIP, b.SSH.Address, b.SSH.From = true, ec2.No, ec2.IPv6Address, loopback
 		}, "[2001:db8::"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -39,7 +39,7 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 		}
 	}
 	failed("check places", p.checkPlaces(ctx))
-	if !failed("choose network", p.chooseNetwork(ctx)) && (img.From == nil || p.namesType()) {
+	if !failed("choose network", p.chooseNetwork(ctx)) && (img.From == nil || len(b.InstanceTypes) > 0) {
 		for _, c := range p.candidates() {
 			p.plan.Launch = append(p.plan.Launch, c.String())
 		}
@@ -64,11 +64,6 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 	return p.plan, errors.Join(errs...)
 }
 
-// namesType tells whether the type does not depend on the source.
-func (p *planner) namesType() bool {
-	return p.builder.InstanceType != "" || len(p.builder.InstanceTypes) > 0
-}
-
 func (p *planner) calls(place *region, cloud *Cloud, actions ...string) {
 	for _, action := range actions {
 		c := PlannedCall{Action: action, Region: place.name, Role: cloud.role}
@@ -85,10 +80,10 @@ func (p *planner) creates(kind, name string, stays bool) {
 // planMachine adds the machine that is baked on, or that checks the AMI: note
 // tells the one from the other.
 func (p *planner) planMachine(note string) {
-	if !p.builder.ownGroups() {
+	if !p.builder.Network.ownGroups() {
 		p.creates("security group", "for SSH from the baking host"+note, false)
 		p.calls(p.region, p.builder.Cloud, "CreateSecurityGroup", "DeleteSecurityGroup")
-		if p.builder.SSH.Dial == nil || len(p.builder.SSHFrom) > 0 {
+		if p.builder.SSH.Dial == nil || len(p.builder.SSH.From) > 0 {
 			p.calls(p.region, p.builder.Cloud, "AuthorizeSecurityGroupIngress")
 		}
 	}
@@ -178,7 +173,7 @@ func (p *planner) planPublisher(publisher bake.Publisher) {
 
 // tryGroup looks for the caller's groups, or asks EC2 whether it would make one.
 func (p *planner) tryGroup(ctx context.Context) error {
-	if p.builder.ownGroups() {
+	if p.builder.Network.ownGroups() {
 		return p.findSecurityGroups(ctx)
 	}
 	answer, err := dryRun(func(dry *bool) error {

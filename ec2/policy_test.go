@@ -64,8 +64,7 @@ func definitions() []aDefinition {
 				Cloud:   cloud,
 				Source:  ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
 				Capture: ec2.Capture{AllowIMDSv1: true},
-				VPC:     ec2.Where(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"},
-				BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Yes}}, InstanceProfile: "baker",
+				Network: ec2.Network{VPC: ec2.Where(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}}, BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Yes}}, InstanceProfile: "baker",
 			}
 			return img
 		}},

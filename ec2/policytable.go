@@ -105,16 +105,16 @@ func (b Builder) captureGrants(r string) grants {
 // launchGrants are what depends on how the instance is launched.
 func (b Builder) launchGrants(r string) grants {
 	var g grants
-	if !b.VPC.isZero() {
+	if !b.Network.VPC.isZero() {
 		g = append(g, reading("DescribeVpcs"))
 	}
-	if len(b.SecurityGroups) == 0 && len(b.SecurityGroupFilters) == 0 {
+	if !b.Network.ownGroups() {
 		g = append(g,
 			grant{"MakeSecurityGroup", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "security-group/*"), made()},
 			grant{"MakeSecurityGroupIn", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "vpc/*"), nil},
 			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "security-group/*"), tagging("CreateSecurityGroup")},
 			grant{"UseSecurityGroup", ec2Actions("DeleteSecurityGroup"), arns("ec2", r, "security-group/*"), ours()})
-		if b.SSH.Dial == nil || len(b.SSHFrom) > 0 {
+		if b.SSH.Dial == nil || len(b.SSH.From) > 0 {
 			g = append(g, grant{"UseSecurityGroup", ec2Actions("AuthorizeSecurityGroupIngress"), arns("ec2", r, "security-group/*"), ours()})
 		}
 	}

@@ -24,27 +24,8 @@ type securityGroup struct {
 	Wanted    bool     `json:"wanted,omitempty"` // a temporary one may exist though no id is known
 }
 
-func (b Builder) validateSecurityGroups() []error {
-	var errs []error
-	if len(b.SecurityGroups) > 0 && len(b.SecurityGroupFilters) > 0 {
-		errs = append(errs, bake.Invalid("Builder.SecurityGroupFilters", "cannot be set together with SecurityGroups"))
-	}
-	if b.ownGroups() && len(b.SSHFrom) > 0 {
-		errs = append(errs, bake.Invalid("Builder.SSHFrom", "is for the temporary group, which SecurityGroups replaces"))
-	}
-	for _, p := range b.SSHFrom {
-		if !p.IsValid() {
-			errs = append(errs, bake.Invalid("Builder.SSHFrom", "%v is not a network", p))
-		}
-	}
-	return errs
-}
-
-// ownGroups tells whether the caller's groups are used, and none is made.
-func (b Builder) ownGroups() bool { return len(b.SecurityGroups)+len(b.SecurityGroupFilters) > 0 }
-
 func (s *session) prepareSecurityGroup(ctx context.Context) error {
-	if s.builder.ownGroups() {
+	if s.builder.Network.ownGroups() {
 		return s.findSecurityGroups(ctx)
 	}
 	from, err := s.sshFrom(ctx)
@@ -60,18 +41,18 @@ func (s *session) prepareSecurityGroup(ctx context.Context) error {
 // findSecurityGroups looks up the caller's groups in the VPC.
 func (s *session) findSecurityGroups(ctx context.Context) error {
 	b := s.builder
-	question := fmt.Sprintf("%s %q %#v", s.Network.VPC, b.SecurityGroups, b.SecurityGroupFilters)
+	question := fmt.Sprintf("%s %q %#v", s.Network.VPC, b.Network.SecurityGroups, b.Network.SecurityGroupFilters)
 	ids, err := s.region.lookups.groups.get(ctx, question, func(ctx context.Context) ([]string, error) {
-		filters := append(b.SecurityGroupFilters.list(), filter("vpc-id", s.Network.VPC))
+		filters := append(b.Network.SecurityGroupFilters.list(), filter("vpc-id", s.Network.VPC))
 		groups, err := s.describeSecurityGroups(ctx, filters...)
 		if err != nil {
 			return nil, err
 		}
-		if len(b.SecurityGroups) > 0 {
-			return pickGroups(groups, b.SecurityGroups, s.Network.VPC)
+		if len(b.Network.SecurityGroups) > 0 {
+			return pickGroups(groups, b.Network.SecurityGroups, s.Network.VPC)
 		}
 		if len(groups) == 0 {
-			return nil, bake.Invalid("Builder.SecurityGroupFilters", "%s has no group that matches", s.Network.VPC)
+			return nil, bake.Invalid("Builder.Network.SecurityGroupFilters", "%s has no group that matches", s.Network.VPC)
 		}
 		ids := make([]string, 0, len(groups))
 		for _, g := range groups {
@@ -93,7 +74,7 @@ func pickGroups(groups []ec2types.SecurityGroup, wanted []string, vpc string) ([
 			return aws.ToString(g.GroupId) == want || aws.ToString(g.GroupName) == want
 		})
 		if i < 0 {
-			errs = append(errs, bake.Invalid("Builder.SecurityGroups", "%s has no group %q", vpc, want))
+			errs = append(errs, bake.Invalid("Builder.Network.SecurityGroups", "%s has no group %q", vpc, want))
 			continue
 		}
 		ids = append(ids, aws.ToString(groups[i].GroupId))
@@ -183,7 +164,7 @@ func (s *session) allowSSH(ctx context.Context, from []netip.Prefix) error {
 // deleteSecurityGroup removes the temporary group, by its id or by its tag. It
 // outlasts the instance, which EC2 takes some time to let go of it.
 func (s *session) deleteSecurityGroup(ctx context.Context, _ bake.Outcome) error {
-	if s.builder.ownGroups() {
+	if s.builder.Network.ownGroups() {
 		return nil
 	}
 	known := len(s.SecurityGroup.IDs) > 0

@@ -16,7 +16,7 @@ type session struct {
 	resumed bool // it is of a record, and has made nothing yet
 
 	Source        SourceImage   `json:"source,omitzero"`
-	Network       network       `json:"network,omitzero"`
+	Network       networkRecord `json:"network,omitzero"`
 	Keys          keys          `json:"keys,omitzero"`
 	SecurityGroup securityGroup `json:"security_group,omitzero"`
 	Profile       tempProfile   `json:"profile,omitzero"`
@@ -55,10 +55,10 @@ func (s *session) Launch() []bake.Step {
 	}
 	steps = append(steps, []bake.Step{
 		{Name: "launch instance", Do: s.unlessMade(s.findLaunched, s.launch), Undo: s.terminate},
-		{Name: "wait for instance", Do: s.waitRunning, Timeout: s.builder.bootTimeout()},
+		{Name: "wait for instance", Do: s.waitRunning, Timeout: s.builder.SSH.connectTimeout()},
 	}...)
 	if s.builder.SSH.ConsoleHostKey {
-		steps = append(steps, bake.Step{Name: "read host key", Do: s.readHostKeys, Timeout: s.builder.bootTimeout()})
+		steps = append(steps, bake.Step{Name: "read host key", Do: s.readHostKeys, Timeout: s.builder.SSH.connectTimeout()})
 	}
 	return steps
 }

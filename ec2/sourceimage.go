@@ -68,11 +68,11 @@ func (s *session) findSource(ctx context.Context) error {
 		return failed
 	}
 	s.Source = sourceImage(image)
-	if s.builder.User != "" && !s.run.Checks {
-		s.Source.Login = s.builder.User
+	if s.builder.SSH.User != "" && !s.run.Checks {
+		s.Source.Login = s.builder.SSH.User
 	}
 	if s.Source.Login == "" {
-		return bake.Invalid("Builder.User", "%s of account %s does not say who to log in as", s.Source.ID, s.Source.Owner)
+		return bake.Invalid("Builder.SSH.User", "%s of account %s does not say who to log in as", s.Source.ID, s.Source.Owner)
 	}
 	s.run.Say("source is %s", s.Source.describe(s.run.Clock.Now()))
 	return nil

@@ -10,7 +10,6 @@ import (
 	"io"
 	"mime/multipart"
 	"net/textproto"
-	"os"
 	"strings"
 	"time"
 
@@ -22,63 +21,31 @@ const (
 	keysVary     = 64       // more or fewer bytes by which keys compress
 )
 
+// validateUserData reports user data that cloud-init does not know, or that EC2
+// does not accept merged with Bakestone's own.
 func (b Builder) validateUserData() []error {
-	if len(b.UserData) > 0 && b.UserDataFile != "" {
-		return []error{bake.Invalid("Builder.UserDataFile", "cannot be set together with UserData")}
+	const field = "Builder.UserData"
+	if len(b.UserData) == 0 {
+		return nil
 	}
-	own, err := b.ownUserData()
-	if err == nil && len(own) > 0 {
-		err = b.validateSize(own)
-	}
-	if err != nil {
+	var s session
+	s.builder, s.run = b, bake.NewRun(strings.Repeat("x", len("20060102t150405-abcdefgh-check")), "", nil, nil)
+	if err := s.newKeys(); err != nil {
 		return []error{err}
+	}
+	data, err := s.userData()
+	if err != nil {
+		return []error{bake.Invalid(field, "%w", err)}
+	}
+	if limit := mostUserData - keysVary; len(data) > limit {
+		return []error{bake.Invalid(field, "is %d bytes merged with Bakestone's own and compressed, of %d at most", len(data), limit)}
 	}
 	return nil
 }
 
-// validateSize reports user data that EC2 does not take together with ours.
-func (b Builder) validateSize(own []byte) error {
-	var s session
-	s.builder, s.run = b, bake.NewRun(strings.Repeat("x", len("20060102t150405-abcdefgh-check")), "", nil, nil)
-	if err := s.newKeys(); err != nil {
-		return err
-	}
-	data, err := userData(own, s.Keys, s.run.Expires, s.run.ID)
-	if err == nil && len(data) > mostUserData-keysVary {
-		field := "Builder.UserData"
-		if b.UserDataFile != "" {
-			field = "Builder.UserDataFile"
-		}
-		err = bake.Invalid(field, "is %d bytes together with ours, compressed, of %d at most", len(data), mostUserData-keysVary)
-	}
-	return err
-}
-
-// ownUserData is the caller's user data.
-func (b Builder) ownUserData() ([]byte, error) {
-	field, data := "Builder.UserData", b.UserData
-	if b.UserDataFile != "" {
-		field = "Builder.UserDataFile"
-		var err error
-		if data, err = os.ReadFile(b.UserDataFile); err != nil {
-			return nil, bake.Invalid(field, "%w", err)
-		}
-	}
-	if len(data) > 0 {
-		if _, _, err := userPart(data); err != nil {
-			return nil, bake.Invalid(field, "%w", err)
-		}
-	}
-	return data, nil
-}
-
-// userData is what the instance is given.
+// userData returns the instance's user data.
 func (s *session) userData() (string, error) {
-	own, err := s.builder.ownUserData()
-	if err != nil {
-		return "", err
-	}
-	return userData(own, s.Keys, s.run.Expires, s.run.ID)
+	return userData(s.builder.UserData, s.Keys, s.run.Expires, s.run.ID)
 }
 
 // userData is the caller's user data and ours, as the parts of one MIME

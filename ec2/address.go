@@ -29,8 +29,8 @@ func (b Builder) validateAddress(wrong func(field, format string, args ...any)) 
 	switch a := b.SSH.Address; {
 	case a < PublicElsePrivate || a > PrivateDNS:
 		wrong("Address", "unknown value %d", a)
-	case b.Network.PublicIP == No && (a == PublicAddress || a == PublicDNS):
-		wrong("Address", "there is no public address when Network.PublicIP is No")
+	case b.Network.PublicIP == Disabled && (a == PublicAddress || a == PublicDNS):
+		wrong("Address", "there is no public address when Network.PublicIP is Disabled")
 	case !b.Network.IPv6 && a == IPv6Address:
 		wrong("Address", "there is no IPv6 address unless Network.IPv6 is set")
 	}
@@ -48,7 +48,7 @@ func (s *session) addNetwork(in *awsec2.RunInstancesInput, c candidate) {
 	if n.PrivateIP.IsValid() {
 		private = aws.String(n.PrivateIP.String())
 	}
-	if n.PublicIP == Default {
+	if n.PublicIP == Inherit {
 		in.SubnetId, in.SecurityGroupIds = aws.String(c.Subnet), s.SecurityGroup.IDs
 		in.PrivateIpAddress, in.Ipv6AddressCount = private, v6
 		return
@@ -56,7 +56,7 @@ func (s *session) addNetwork(in *awsec2.RunInstancesInput, c candidate) {
 	in.NetworkInterfaces = []ec2types.InstanceNetworkInterfaceSpecification{{
 		DeviceIndex: aws.Int32(0), SubnetId: aws.String(c.Subnet), Groups: s.SecurityGroup.IDs,
 		PrivateIpAddress: private, Ipv6AddressCount: v6,
-		AssociatePublicIpAddress: aws.Bool(n.PublicIP == Yes), DeleteOnTermination: aws.Bool(true),
+		AssociatePublicIpAddress: aws.Bool(n.PublicIP == Enabled), DeleteOnTermination: aws.Bool(true),
 	}}
 }
 
@@ -77,7 +77,7 @@ func (s *session) waitRunning(ctx context.Context) error {
 		case PublicElsePrivate:
 			s.Instance.Address = cmp.Or(public, aws.ToString(i.PrivateIpAddress))
 		case PublicAddress:
-			s.Instance.Address, missing = public, "public address; its subnet gives none unless Builder.Network.PublicIP is Yes"
+			s.Instance.Address, missing = public, "public address; its subnet gives none unless Builder.Network.PublicIP is Enabled"
 		case PrivateAddress:
 			s.Instance.Address = aws.ToString(i.PrivateIpAddress)
 		case IPv6Address:

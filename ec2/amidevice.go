@@ -103,9 +103,9 @@ func (d AMIDevice) check(fromSnapshots bool, at *BlockDevice, wrong func(format 
 		wrong("SizeGiB %d is not within 0 and %d", d.SizeGiB, largestVolumeGiB)
 	case d.KMSKey != "":
 		wrong("EC2 takes no KMSKey for a device of an AMI: set that of Builder.BlockDevices, or that of a copy")
-	case at != nil && (d.Snapshot != "" || d.Encrypted != Default):
+	case at != nil && (d.Snapshot != "" || d.Encrypted != Inherit):
 		wrong("the AMI gets the snapshot of the instance's volume: set Snapshot and Encrypted in Builder.BlockDevices")
-	case d.Snapshot != "" && d.Encrypted != Default:
+	case d.Snapshot != "" && d.Encrypted != Inherit:
 		wrong("Encrypted cannot be set together with Snapshot, which is encrypted or not")
 	case at != nil && d.SizeGiB != 0 && d.SizeGiB < at.SizeGiB:
 		wrong("SizeGiB %d is less than the %d of the instance's volume", d.SizeGiB, at.SizeGiB)

@@ -37,7 +37,7 @@ type BlockDevice struct {
 
 	// Encrypted says whether the volume, and so the AMI's snapshot, is
 	// encrypted. The zero value is what the account and the snapshot say.
-	Encrypted Choice
+	Encrypted Setting
 
 	// KMSKey encrypts it: an id, an ARN or "alias/…". Empty is the account's
 	// default key.
@@ -81,8 +81,8 @@ func (b Builder) validateDevices() []error {
 		if d.Device == "" && d.Snapshot != "" {
 			wrong("the root device begins with the source's snapshot; Snapshot cannot be set")
 		}
-		if d.KMSKey != "" && d.Encrypted == No {
-			wrong("KMSKey is set although Encrypted is No")
+		if d.KMSKey != "" && d.Encrypted == Disabled {
+			wrong("KMSKey is set although Encrypted is Disabled")
 		}
 	}
 	return errs
@@ -135,7 +135,7 @@ func (s *session) blockDevices() []ec2types.BlockDeviceMapping {
 		mappings = append(mappings, mapping)
 	}
 	for _, v := range s.Source.Volumes {
-		if v.Stays && !given[v.Device] {
+		if v.KeepOnTermination && !given[v.Device] {
 			mappings = append(mappings, ec2types.BlockDeviceMapping{
 				DeviceName: aws.String(v.Device),
 				Ebs:        &ec2types.EbsBlockDevice{DeleteOnTermination: aws.Bool(true), VolumeSize: positive(v.SizeGiB)},
@@ -161,8 +161,8 @@ func (d BlockDevice) ebs() *ec2types.EbsBlockDevice {
 	if d.KMSKey != "" {
 		e.KmsKeyId, e.Encrypted = aws.String(d.KMSKey), aws.Bool(true)
 	}
-	if d.Encrypted != Default {
-		e.Encrypted = aws.Bool(d.Encrypted == Yes)
+	if d.Encrypted != Inherit {
+		e.Encrypted = aws.Bool(d.Encrypted == Enabled)
 	}
 	return e
 }

@@ -63,7 +63,7 @@ type Builder struct {
 
 	// UnlimitedCredits lets a burstable instance use more CPU than it has earned,
 	// which is charged. The zero value leaves it to the account's default.
-	UnlimitedCredits Choice
+	UnlimitedCredits Setting
 
 	// EBSOptimized dedicates bandwidth to EBS on types that do not always do.
 	EBSOptimized bool
@@ -121,9 +121,9 @@ type Builder struct {
 	// account.
 	Distribute Distribution
 
-	// Hygiene selects what is removed from the guest before the AMI is created.
+	// GuestCleanup selects what is removed from the guest before the AMI is created.
 	// The zero value removes keys, ids, histories, logs and temporary files.
-	Hygiene Hygiene
+	GuestCleanup GuestCleanup
 
 	// ImageTimeout limits the wait for the AMI. Zero means one hour.
 	ImageTimeout time.Duration
@@ -141,14 +141,14 @@ const (
 	stateTimeout        = 10 * time.Minute // of an instance that stops or terminates
 )
 
-// Choice is Yes, No, or Default: whatever EC2 does by itself.
-type Choice int
+// A Setting turns a feature on or off, or leaves it to EC2.
+type Setting int
 
-// The choices.
+// The settings.
 const (
-	Default Choice = iota
-	Yes
-	No
+	Inherit  Setting = iota // the default of the account, the subnet or the AMI
+	Enabled                 // on
+	Disabled                // off
 )
 
 // amiName is EC2's rule for the name of an image.
@@ -204,7 +204,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	errs = append(errs, b.validateUserData()...)
 	errs = append(errs, b.validateDevices()...)
 	errs = append(errs, b.validateTags(img)...)
-	errs = append(errs, b.validateHygiene()...)
+	errs = append(errs, b.validateGuestCleanup()...)
 	errs = append(errs, b.validateReplace()...)
 	errs = append(errs, b.validateCapture()...)
 	errs = append(errs, b.validateDistribution()...)

@@ -86,7 +86,7 @@ func TestSourcesKeepCapabilities(t *testing.T) {
 	o.PollInterval = time.Minute // bakes share look-ups for as long
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
 	newest := ec2.Newest{Owners: ubuntu().Owners, Name: ubuntu().Name}
-	parameter := ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id")
+	parameter := ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id")
 	plan, err := ec2.Plan(t.Context(), &bake.Image{Name: "web", Builder: ec2.Builder{Cloud: cloud, Source: newest}})
 	if err != nil {
 		t.Fatal(err)
@@ -96,8 +96,8 @@ func TestSourcesKeepCapabilities(t *testing.T) {
 	for _, pair := range [][2]ec2.Source{
 		{id, struct{ ec2.ImageID }{id}},
 		{ec2.ImageID("i-1"), struct{ ec2.ImageID }{"i-1"}},
-		{parameter, struct{ ec2.Parameter }{parameter}},
-		{ec2.Parameter(""), struct{ ec2.Parameter }{}},
+		{parameter, struct{ ec2.ParameterName }{parameter}},
+		{ec2.ParameterName(""), struct{ ec2.ParameterName }{}},
 		{newest, struct{ ec2.Newest }{newest}},
 		{ec2.Newest{}, struct{ ec2.Newest }{}},
 	} {

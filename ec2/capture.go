@@ -104,7 +104,7 @@ func (s *session) Capture() []bake.Step {
 	c := s.builder.Capture
 	var steps []bake.Step
 	if !c.CrashConsistent {
-		if len(s.builder.traces()) > 0 {
+		if len(s.builder.cleanupItems()) > 0 {
 			steps = append(steps, bake.Step{Name: "clean guest", Do: s.unlessMade(s.findStopping, s.cleanGuest)})
 		}
 		steps = append(steps, bake.Step{Name: "stop instance", Do: s.stop, Timeout: stateTimeout})

@@ -132,7 +132,7 @@ func TestConsoleOfAnother(t *testing.T) {
 	other := launchPlain(t, cloud, "172.31.0.44", nil)
 	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{
 		ConsoleHostKey: true,
-		Dial:           func(ctx context.Context, _ ec2.Target) (net.Conn, error) { return server.DialInstance(ctx, other) },
+		Dial:           func(ctx context.Context, _ ec2.SSHTarget) (net.Conn, error) { return server.DialInstance(ctx, other) },
 	}}
 	_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "console", Builder: b})
 	if _, refused := errors.AsType[*sshmachine.HostKeyError](err); !refused {
@@ -267,7 +267,7 @@ func TestBastion(t *testing.T) {
 	o := quick(server)
 	o.Dial = recorder.Dial
 	b := ec2.Builder{
-		Cloud: ec2.NewCloud(server.Config(testRegion), o), Source: ubuntu(), Network: ec2.Network{PublicIP: ec2.No},
+		Cloud: ec2.NewCloud(server.Config(testRegion), o), Source: ubuntu(), Network: ec2.Network{PublicIP: ec2.Disabled},
 		SSH: ec2.SSH{From: []netip.Prefix{netip.MustParsePrefix("172.31.0.44/32")}, Via: []sshmachine.Hop{{
 			Addr: "172.31.0.44", User: "ubuntu", HostKey: sshmachine.FixedKey(hostPublic),
 			Auth: []sshmachine.Auth{sshmachine.Key([]byte(login.Private.Reveal()), bake.Secret{})},
@@ -288,9 +288,9 @@ func TestBastion(t *testing.T) {
 func TestTransport(t *testing.T) {
 	server := newServer(t, nil)
 	var mu sync.Mutex
-	var targets []ec2.Target
-	b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), Network: ec2.Network{PublicIP: ec2.No}, SSH: ec2.SSH{
-		Dial: func(ctx context.Context, to ec2.Target) (net.Conn, error) {
+	var targets []ec2.SSHTarget
+	b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), Network: ec2.Network{PublicIP: ec2.Disabled}, SSH: ec2.SSH{
+		Dial: func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			targets = append(targets, to)
@@ -316,7 +316,7 @@ func TestPort(t *testing.T) {
 		Cloud: newCloud(server), Source: ubuntu(), SSH: ec2.SSH{From: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 			Port:      2222,
 			Configure: func(c *sshmachine.Config) { c.KeepAlive, configured = time.Minute, *c },
-			Dial: func(ctx context.Context, to ec2.Target) (net.Conn, error) {
+			Dial: func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
 				if to.Port != 2222 {
 					t.Errorf("dialled port %d", to.Port)
 				}

@@ -189,8 +189,8 @@ func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *place) er
 	if c.KMSKey != "" {
 		in.KmsKeyId, in.Encrypted = aws.String(c.KMSKey), aws.Bool(true)
 	}
-	if c.Encrypted != Default {
-		in.Encrypted = aws.Bool(c.Encrypted == Yes)
+	if c.Encrypted != Inherit {
+		in.Encrypted = aws.Bool(c.Encrypted == Enabled)
 	}
 	p.Refused = false
 	return clock.WaitFor(ctx, r.clock, fullEvery, func(ctx context.Context) (bool, error) {

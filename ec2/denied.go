@@ -17,11 +17,11 @@ import (
 // AWS says about it when it is asked by sts:DecodeAuthorizationMessage. Without
 // that permission the error is EC2's own, whose reason nobody can read.
 type DeniedError struct {
-	Action    string   // "ec2:RunInstances"
-	Resource  string   // the ARN
-	Principal string   // the ARN of who asked
-	Explicit  bool     // a statement denies it; otherwise none allows it
-	By        []string // the Sids of the statements that deny it, as far as they have one
+	Action     string   // "ec2:RunInstances"
+	Resource   string   // the ARN
+	Principal  string   // the ARN of who asked
+	Explicit   bool     // a statement denies it; otherwise none allows it
+	Statements []string // the Sids of the statements that deny it, as far as they have one
 
 	Err  error // EC2's
 	blob string
@@ -31,8 +31,8 @@ type DeniedError struct {
 func (e *DeniedError) Error() string {
 	why := "nothing allows it"
 	switch {
-	case e.Explicit && len(e.By) > 0:
-		why = "denied by the statement " + strings.Join(e.By, ", ")
+	case e.Explicit && len(e.Statements) > 0:
+		why = "denied by the statement " + strings.Join(e.Statements, ", ")
 	case e.Explicit:
 		why = "denied explicitly"
 	}
@@ -90,7 +90,7 @@ func (d *decoder) decode(ctx context.Context, err error) error {
 	}
 	for _, s := range says.Matched.Items {
 		if s.ID != "" && strings.EqualFold(s.Effect, "deny") {
-			denied.By = append(denied.By, s.ID)
+			denied.Statements = append(denied.Statements, s.ID)
 		}
 	}
 	return denied

@@ -72,7 +72,7 @@ type Copy struct {
 
 	// Encrypted says whether the copy is. The zero value is what the AMI is, or
 	// the account demands. What is encrypted stays so.
-	Encrypted Choice
+	Encrypted Setting
 
 	// KMSKey encrypts the copy: id, alias ("alias/images") or ARN of a key of
 	// the copy's region. Empty is, if it is encrypted, the account's default key.
@@ -80,7 +80,7 @@ type Copy struct {
 }
 
 // To is a copy in each of the regions, as encrypted as the AMI itself.
-func To(regions ...string) []Copy {
+func CopyTo(regions ...string) []Copy {
 	copies := make([]Copy, 0, len(regions))
 	for _, name := range regions {
 		copies = append(copies, Copy{Region: name})
@@ -160,8 +160,8 @@ func (b Builder) validateDistribution() []error {
 		case seen[place]:
 			wrong(field, "a copy in %s is given twice", c.Region)
 		}
-		if c.KMSKey != "" && c.Encrypted == No {
-			wrong(field+".KMSKey", "is set although Encrypted is No")
+		if c.KMSKey != "" && c.Encrypted == Disabled {
+			wrong(field+".KMSKey", "is set although Encrypted is Disabled")
 		}
 		seen[place] = true
 	}

@@ -254,7 +254,7 @@ func TestFailedCopyIsMadeAgain(t *testing.T) {
 	o := quick(server)
 	o.Clock = clock
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
-	img := change(spread(cloud), func(d *ec2.Distribution) { d.Copies = ec2.To("us-east-1", "us-west-2") })
+	img := change(spread(cloud), func(d *ec2.Distribution) { d.Copies = ec2.CopyTo("us-east-1", "us-west-2") })
 	var broken atomic.Bool
 	results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Observe: func(e bake.Event) {
 		_, id, copying := strings.Cut(e.Text, " to us-west-2 as ")
@@ -291,7 +291,7 @@ func TestMoreCopiesThanEC2MakesAtOnce(t *testing.T) {
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
 	images := fleet(cloud, 30)
 	for _, img := range images {
-		change(img, func(d *ec2.Distribution) { d.Copies, d.Attempts = ec2.To("us-east-1"), 1 })
+		change(img, func(d *ec2.Distribution) { d.Copies, d.Attempts = ec2.CopyTo("us-east-1"), 1 })
 	}
 	if _, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, images...); err != nil {
 		t.Fatal(err)

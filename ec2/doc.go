@@ -29,7 +29,7 @@
 // the user data, merged with the caller's own: the host is verified from the
 // first connection on, and there is no key pair to leak. After the
 // provisioners, keys, ids, histories and the like are removed from the guest
-// ([Hygiene]), the instance is stopped, imaged and terminated, and the security
+// ([GuestCleanup]), the instance is stopped, imaged and terminated, and the security
 // group deleted; [Capture] has other ways to take the image. After the checks
 // the AMI is copied and shared ([Distribution]), and then published by what
 // Image.Publishers lists: [SSMParameter], [LaunchTemplate], [PackerManifest],

@@ -10,75 +10,83 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Trace is something that stays in a guest which was booted and worked on, and
-// that an image should not have: ClientKey, CloudInit, HostKeys, MachineID,
-// Histories, Logs, TemporaryFiles and Leases are removed by default,
-// PackageCaches and AuthorizedKeys on request.
-type Trace string
+// A CleanupItem is a kind of data that booting and provisioning leave in a guest
+// and that an AMI should not contain.
+type CleanupItem string
 
-// The traces. All but the last two are removed by default.
+// The items that are removed by default.
 const (
-	ClientKey      Trace = "client-key"      // the bake's own key, in every authorized_keys
-	CloudInit      Trace = "cloud-init"      // its record of this instance, with our user data; per-boot scripts stay
-	HostKeys       Trace = "host-keys"       // of sshd; cloud-init makes new ones for every instance
-	MachineID      Trace = "machine-id"      // of systemd and D-Bus, which make a new one
-	Histories      Trace = "histories"       // of shells, pagers and editors, of every user
-	Logs           Trace = "logs"            // below /var/log: old ones are removed, others emptied
-	TemporaryFiles Trace = "temporary-files" // in /tmp and /var/tmp
-	Leases         Trace = "leases"          // of DHCP, names of network cards, the random seed
-
-	PackageCaches  Trace = "package-caches"  // of apt, dnf, yum, zypper, apk
-	AuthorizedKeys Trace = "authorized-keys" // everybody's, also those that a provisioner put there
+	ClientKey      CleanupItem = "client-key"      // the build's own key, in every authorized_keys
+	CloudInit      CleanupItem = "cloud-init"      // its record of the instance, including our user data; per-boot scripts stay
+	HostKeys       CleanupItem = "host-keys"       // sshd's; cloud-init creates new ones on every instance
+	MachineID      CleanupItem = "machine-id"      // systemd's and D-Bus's, which create a new one
+	Histories      CleanupItem = "histories"       // of shells, pagers and editors, of every user
+	Logs           CleanupItem = "logs"            // below /var/log: old ones are removed, others emptied
+	TemporaryFiles CleanupItem = "temporary-files" // in /tmp and /var/tmp
+	Leases         CleanupItem = "leases"          // DHCP leases, names of network cards, the random seed
 )
 
-// Hygiene says which traces are removed from the guest before the AMI is made.
-// The zero value removes all that an image can do without. What was removed is
-// reported, trace by trace. The guest must be Linux.
-type Hygiene struct {
-	// Off leaves the guest as it is, with the public half of the client's key.
+// The items that are removed only if GuestCleanup.Also contains them.
+const (
+	PackageCaches  CleanupItem = "package-caches"  // of apt, dnf, yum, zypper and apk
+	AuthorizedKeys CleanupItem = "authorized-keys" // of every user, including keys that a provisioner added
+)
+
+// A GuestCleanup selects what is removed from the guest before the AMI is created.
+// The zero value removes everything that an AMI can do without. Events report what
+// was removed, item by item. The guest must run Linux.
+type GuestCleanup struct {
+	// Off leaves the guest as it is, including the build's public client key.
 	Off bool
 
-	// Keep are traces to leave alone.
-	Keep []Trace
+	// Keep lists items to leave in the guest.
+	Keep []CleanupItem
 
-	// Also are traces to remove that are not by default.
-	Also []Trace
+	// Also lists items to remove that are not removed by default.
+	Also []CleanupItem
 }
 
-func usualTraces() []Trace {
-	return []Trace{ClientKey, CloudInit, HostKeys, MachineID, Histories, Logs, TemporaryFiles, Leases}
+func defaultCleanupItems() []CleanupItem {
+	return []CleanupItem{ClientKey, CloudInit, HostKeys, MachineID, Histories, Logs, TemporaryFiles, Leases}
 }
 
-// traces are those to remove, in the order in which that is done.
-func (h Hygiene) traces() []Trace {
-	return slices.DeleteFunc(append(usualTraces(), PackageCaches, AuthorizedKeys), func(t Trace) bool {
-		return h.Off || slices.Contains(h.Keep, t) || !slices.Contains(usualTraces(), t) && !slices.Contains(h.Also, t)
+func allCleanupItems() []CleanupItem {
+	return append(defaultCleanupItems(), PackageCaches, AuthorizedKeys)
+}
+
+// items returns the items to remove, in order of removal.
+func (c GuestCleanup) items() []CleanupItem {
+	return slices.DeleteFunc(allCleanupItems(), func(i CleanupItem) bool {
+		return c.Off || slices.Contains(c.Keep, i) || !slices.Contains(defaultCleanupItems(), i) && !slices.Contains(c.Also, i)
 	})
 }
 
-// traces are those of a guest whose disk is in the AMI.
-func (b Builder) traces() []Trace {
+// cleanupItems returns the items to remove from the guest; none if its disk is not
+// in the AMI.
+func (b Builder) cleanupItems() []CleanupItem {
 	if b.Capture.Surrogate != nil {
 		return nil
 	}
-	return b.Hygiene.traces()
+	return b.GuestCleanup.items()
 }
 
-func (b Builder) validateHygiene() []error {
+func (b Builder) validateGuestCleanup() []error {
 	var errs []error
-	h := b.Hygiene
-	known := append(usualTraces(), PackageCaches, AuthorizedKeys)
-	for field, list := range map[string][]Trace{"Keep": h.Keep, "Also": h.Also} {
-		for _, t := range list {
-			if !slices.Contains(known, t) {
-				errs = append(errs, bake.Invalid("Builder.Hygiene."+field, "%q is no trace", string(t)))
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, bake.Invalid("Builder.GuestCleanup."+field, format, args...))
+	}
+	c := b.GuestCleanup
+	for field, list := range map[string][]CleanupItem{"Keep": c.Keep, "Also": c.Also} {
+		for _, i := range list {
+			if !slices.Contains(allCleanupItems(), i) {
+				wrong(field, "unknown item %q", string(i))
 			}
-			if field == "Also" && slices.Contains(h.Keep, t) {
-				errs = append(errs, bake.Invalid("Builder.Hygiene.Also", "%s is in Keep too", t))
+			if field == "Also" && slices.Contains(c.Keep, i) {
+				wrong("Also", "%s is in Keep as well", i)
 			}
 		}
-		if h.Off && len(list) > 0 {
-			errs = append(errs, bake.Invalid("Builder.Hygiene."+field, "is set although Off is"))
+		if c.Off && len(list) > 0 {
+			wrong(field, "cannot be set together with Off")
 		}
 	}
 	return errs
@@ -114,57 +122,57 @@ func (s *session) withGuest(ctx context.Context, do func(ctx context.Context, m 
 // clean removes the traces. Without its host keys sshd takes no new connections:
 // who needs m once more must do so over the same one.
 func (s *session) clean(ctx context.Context, m bake.Machine) error {
-	traces := s.builder.traces()
-	if len(traces) == 0 {
+	items := s.builder.cleanupItems()
+	if len(items) == 0 {
 		return nil
 	}
-	names := make([]string, 0, len(traces))
-	for _, t := range traces {
-		names = append(names, string(t))
+	names := make([]string, 0, len(items))
+	for _, i := range items {
+		names = append(names, string(i))
 	}
 	var report bytes.Buffer
 	err := m.Run(ctx, &bake.Cmd{
 		Line:   cleanScript,
-		Env:    map[string]string{"BAKESTONE_TRACES": strings.Join(names, " "), "BAKESTONE_KEY": keyBlob(s.Keys.ClientPublic)},
+		Env:    map[string]string{"BAKESTONE_ITEMS": strings.Join(names, " "), "BAKESTONE_KEY": keyBlob(s.Keys.ClientPublic)},
 		Stdout: &report,
 		Sudo:   true,
 	})
-	s.reportTraces(report.String())
+	s.reportCleanup(report.String())
 	return err
 }
 
-// reportTraces tells what the script says that it removed: a trace and a path in
-// every line.
-func (s *session) reportTraces(report string) {
+// reportCleanup reports what the script printed that it removed: an item and a path
+// in each line.
+func (s *session) reportCleanup(report string) {
 	removed := map[string][]string{}
 	var order []string
 	for line := range strings.Lines(report) {
-		trace, path, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		item, path, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
 		if !ok {
 			continue
 		}
-		if removed[trace] == nil {
-			order = append(order, trace)
+		if removed[item] == nil {
+			order = append(order, item)
 		}
-		removed[trace] = append(removed[trace], path)
+		removed[item] = append(removed[item], path)
 	}
 	const mostShown = 8
-	for _, trace := range order {
-		paths := removed[trace]
+	for _, item := range order {
+		paths := removed[item]
 		text, more := strings.Join(paths[:min(len(paths), mostShown)], ", "), len(paths)-mostShown
 		if more > 0 {
-			s.run.Say("hygiene: removed %s: %s and %d more", trace, text, more)
+			s.run.Say("clean-up: removed %s: %s and %d more", item, text, more)
 		} else {
-			s.run.Say("hygiene: removed %s: %s", trace, text)
+			s.run.Say("clean-up: removed %s: %s", item, text)
 		}
 	}
 }
 
-// cleanScript removes $BAKESTONE_TRACES and tells what it removed. It may run
-// again. Logs that are not rotated stay, empty: who writes them may want them to
-// exist, with their owner and mode.
+// cleanScript removes $BAKESTONE_ITEMS and prints what it removed. It is idempotent.
+// Current logs are emptied rather than removed, since their writers may expect them
+// to exist with their owner and mode.
 const cleanScript = `set -e
-removed() { printf '%s\t%s\n' "$trace" "$1"; }
+removed() { printf '%s\t%s\n' "$item" "$1"; }
 remove() {
 	for path in "$@"; do
 		if [ -e "$path" ] || [ -L "$path" ]; then rm -rf "$path"; removed "$path"; fi
@@ -183,8 +191,8 @@ forget_key() {
 	fi
 }
 homes=$(cut -d: -f6 /etc/passwd | sort -u)
-for trace in $BAKESTONE_TRACES; do
-	case $trace in
+for item in $BAKESTONE_ITEMS; do
+	case $item in
 	client-key)
 		for home in $homes; do forget_key "$home/.ssh/authorized_keys"; done ;;
 	authorized-keys)

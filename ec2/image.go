@@ -37,7 +37,7 @@ func (b Builder) imageTimeout() time.Duration {
 // createRested makes the AMI of an instance that rests. A spot instance, which
 // cannot be stopped before, is cleaned here: see cleanGuest.
 func (s *session) createRested(ctx context.Context) error {
-	if s.Instance.Spot && len(s.builder.traces()) > 0 {
+	if s.Instance.Spot && len(s.builder.cleanupItems()) > 0 {
 		if err := s.withGuest(ctx, s.clean); err != nil {
 			return err
 		}

@@ -80,9 +80,9 @@ func (b Builder) apply(in *awsec2.RunInstancesInput) {
 		in.InstanceInitiatedShutdownBehavior = ec2types.ShutdownBehaviorStop
 	}
 	switch b.UnlimitedCredits {
-	case Yes:
+	case Enabled:
 		in.CreditSpecification = &ec2types.CreditSpecificationRequest{CpuCredits: aws.String("unlimited")}
-	case No:
+	case Disabled:
 		in.CreditSpecification = &ec2types.CreditSpecificationRequest{CpuCredits: aws.String("standard")}
 	}
 	if b.SSH.KeyPair != "" {

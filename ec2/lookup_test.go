@@ -59,8 +59,8 @@ func TestLookupsAreShared(t *testing.T) {
 		for i := range n {
 			images = append(images, &bake.Image{Name: fmt.Sprintf("node%d", i), Builder: ec2.Builder{
 				Cloud:   cloud,
-				Source:  ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
-				Network: ec2.Network{VPC: ec2.Where(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}},
+				Source:  ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
+				Network: ec2.Network{VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}},
 			}})
 		}
 		if _, err := bake.Bake(t.Context(), nil, images...); err != nil {

@@ -24,7 +24,7 @@ type Metadata struct {
 	// AllowV1 also answers requests without a token, IMDSv1, for software that
 	// knows no other; whatever can make the instance fetch a URL can then read
 	// the credentials of its profile.
-	AllowV1 bool
+	AllowIMDSv1 bool
 }
 
 const mostHops = 64
@@ -41,7 +41,7 @@ func (m Metadata) options() *ec2types.InstanceMetadataOptionsRequest {
 		HttpEndpoint: ec2types.InstanceMetadataEndpointStateEnabled,
 		HttpTokens:   ec2types.HttpTokensStateRequired,
 	}
-	if m.AllowV1 {
+	if m.AllowIMDSv1 {
 		options.HttpTokens = ec2types.HttpTokensStateOptional
 	}
 	if m.HopLimit > 0 {

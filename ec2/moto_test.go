@@ -46,7 +46,7 @@ func TestBakeOnMoto(t *testing.T) {
 			Source:        ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
 			InstanceTypes: []string{"t3.small"},
 			SSH:           ec2.SSH{User: "root"},
-			Hygiene:       ec2.Hygiene{Off: true}, // the guest is this very host
+			GuestCleanup:  ec2.GuestCleanup{Off: true}, // the guest is this very host
 		},
 		Provisioners: []bake.Provisioner{
 			provision.File{Content: page, Dest: dest},
@@ -125,9 +125,9 @@ func TestDistributeOnMoto(t *testing.T) {
 			SSH:           ec2.SSH{User: "root"},
 			AMIName:       "shop",
 			Description:   "the shop",
-			Hygiene:       ec2.Hygiene{Off: true}, // the guest is this very host
+			GuestCleanup:  ec2.GuestCleanup{Off: true}, // the guest is this very host
 			Distribute: ec2.Distribution{
-				Copies:              ec2.To(region),
+				Copies:              ec2.CopyTo(region),
 				LaunchPermissions:   ec2.Permissions{Accounts: []string{friend}},
 				SnapshotPermissions: ec2.Permissions{Accounts: []string{friend}},
 				Attempts:            1,

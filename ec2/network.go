@@ -21,14 +21,14 @@ type Network struct {
 	// VPC and Subnet select where to launch. The zero values are the default VPC
 	// and all of its subnets. If several subnets match, the one with the most
 	// free addresses is tried first, and the others if EC2 has no capacity there.
-	VPC    Match
-	Subnet Match
+	VPC    Selector
+	Subnet Selector
 
 	// AvailabilityZone, such as "eu-west-1a", restricts the subnets.
 	AvailabilityZone string
 
 	// PublicIP assigns a public address. The zero value leaves it to the subnet.
-	PublicIP Choice
+	PublicIP Setting
 
 	// IPv6 assigns an IPv6 address from the subnet.
 	IPv6 bool
@@ -49,7 +49,7 @@ type Network struct {
 
 // A Match selects a VPC or subnet by its id or by filters, as in
 // DescribeSubnets. The zero value is the default one.
-type Match struct {
+type Selector struct {
 	ID      string
 	Filters Filters
 }
@@ -59,10 +59,10 @@ type Match struct {
 type Filters map[string][]string
 
 // ID selects by id.
-func ID(id string) Match { return Match{ID: id} }
+func ByID(id string) Selector { return Selector{ID: id} }
 
 // Where selects by filters.
-func Where(f Filters) Match { return Match{Filters: f} }
+func ByFilter(f Filters) Selector { return Selector{Filters: f} }
 
 // A networkRecord lists the subnets that the instance may be launched in.
 type networkRecord struct {
@@ -79,7 +79,7 @@ func (b Builder) validateNetwork() []error {
 		errs = append(errs, bake.Invalid("Builder.Network."+field, format, args...))
 	}
 	n := b.Network
-	for field, m := range map[string]Match{"VPC": n.VPC, "Subnet": n.Subnet} {
+	for field, m := range map[string]Selector{"VPC": n.VPC, "Subnet": n.Subnet} {
 		if m.ID != "" && len(m.Filters) > 0 {
 			wrong(field, "takes an ID or Filters, not both")
 		}
@@ -161,7 +161,7 @@ func (s *session) findSubnets(ctx context.Context) ([]ec2types.Subnet, error) {
 	return subnets, nil
 }
 
-func (m Match) isZero() bool { return m.ID == "" && len(m.Filters) == 0 }
+func (m Selector) isZero() bool { return m.ID == "" && len(m.Filters) == 0 }
 
 // findVPC returns the one VPC that matches.
 func (s *session) findVPC(ctx context.Context) (string, error) {

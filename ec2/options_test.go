@@ -76,15 +76,15 @@ func TestLaunchOptions(t *testing.T) {
 			},
 		},
 		"IMDSv1": {
-			change: func(b *ec2.Builder) { b.Metadata.AllowV1 = true },
+			change: func(b *ec2.Builder) { b.Metadata.AllowIMDSv1 = true },
 			params: map[string]string{"MetadataOptions.HttpTokens": "optional"},
 		},
 		"unlimited credits": {
-			change: func(b *ec2.Builder) { b.UnlimitedCredits = ec2.Yes },
+			change: func(b *ec2.Builder) { b.UnlimitedCredits = ec2.Enabled },
 			params: map[string]string{"CreditSpecification.CpuCredits": "unlimited"},
 		},
 		"standard credits": {
-			change: func(b *ec2.Builder) { b.UnlimitedCredits = ec2.No },
+			change: func(b *ec2.Builder) { b.UnlimitedCredits = ec2.Disabled },
 			params: map[string]string{"CreditSpecification.CpuCredits": "standard"},
 		},
 		"enclave, monitoring, EBS": {
@@ -108,7 +108,7 @@ func TestLaunchOptions(t *testing.T) {
 		},
 		"private address only": {
 			change: func(b *ec2.Builder) {
-				b.Network.PrivateIP, b.Network.PublicIP = netip.MustParseAddr("172.31.16.77"), ec2.No
+				b.Network.PrivateIP, b.Network.PublicIP = netip.MustParseAddr("172.31.16.77"), ec2.Disabled
 			},
 			params: map[string]string{"NetworkInterface.1.PrivateIpAddress": "172.31.16.77", "NetworkInterface.1.AssociatePublicIpAddress": "false"},
 			shows:  func(i ec2types.Instance) bool { return i.PublicIpAddress == nil },
@@ -184,7 +184,7 @@ func TestLaunchEncryption(t *testing.T) {
 	cloud := newCloud(server)
 	key := server.AddKey(testRegion, "alias/images")
 	img := &bake.Image{Name: "secret", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), BlockDevices: []ec2.BlockDevice{
-		{Encrypted: ec2.Yes, KMSKey: "alias/images", InitializationMiB: 200},
+		{Encrypted: ec2.Enabled, KMSKey: "alias/images", InitializationMiB: 200},
 		{Device: "/dev/sdf", SizeGiB: 4, Type: "io2", IOPS: 1000, KMSKey: key},
 	}}}
 	results, err := bake.Bake(t.Context(), nil, img)
@@ -247,14 +247,14 @@ func TestAddresses(t *testing.T) {
 		want   string // how the address begins
 	}{
 		"default":     {func(*ec2.Builder) {}, "198.18."},
-		"no public":   {func(b *ec2.Builder) { b.Network.PublicIP = ec2.No }, "172.31."},
+		"no public":   {func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled }, "172.31."},
 		"public":      {func(b *ec2.Builder) { b.SSH.Address = ec2.PublicAddress }, "198.18."},
 		"private":     {func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateAddress }, "172.31."},
 		"public DNS":  {func(b *ec2.Builder) { b.SSH.Address = ec2.PublicDNS }, "ec2-198-18-"},
 		"private DNS": {func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateDNS }, "ip-172-31-"},
 		"IPv6":        {func(b *ec2.Builder) { b.Network.IPv6, b.SSH.Address, b.SSH.From = true, ec2.IPv6Address, loopback }, "[2001:db8::"},
 		"IPv6, not public": {func(b *ec2.Builder) {
-			b.Network.IPv6, b.Network.PublicIP, b.SSH.Address, b.SSH.From = true, ec2.No, ec2.IPv6Address, loopback
+			b.Network.IPv6, b.Network.PublicIP, b.SSH.Address, b.SSH.From = true, ec2.Disabled, ec2.IPv6Address, loopback
 		}, "[2001:db8::"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -115,7 +115,7 @@ func TestPlanFindsOut(t *testing.T) {
 	}
 	plan, err := ec2.Plan(t.Context(),
 		named("nosource", ec2.Builder{Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "none"}}),
-		named("nonet", ec2.Builder{Source: ubuntu(), Network: ec2.Network{Subnet: ec2.ID("subnet-00000000")}}),
+		named("nonet", ec2.Builder{Source: ubuntu(), Network: ec2.Network{Subnet: ec2.ByID("subnet-00000000")}}),
 		named("nogroup", ec2.Builder{Source: ubuntu(), Network: ec2.Network{SecurityGroups: []string{"none"}}}),
 		named("notype", ec2.Builder{Source: ubuntu(), InstanceTypes: []string{"t9.none"}}),
 	)

@@ -62,9 +62,9 @@ func definitions() []aDefinition {
 			img := simple(cloud)
 			img.Builder = ec2.Builder{
 				Cloud:   cloud,
-				Source:  ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
+				Source:  ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
 				Capture: ec2.Capture{AllowIMDSv1: true},
-				Network: ec2.Network{VPC: ec2.Where(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}}, BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Yes}}, InstanceProfile: "baker",
+				Network: ec2.Network{VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}}, BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Enabled}}, InstanceProfile: "baker",
 			}
 			return img
 		}},
@@ -283,7 +283,7 @@ func TestPolicyNamesResources(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	img := simple(cloud)
 	img.Builder = ec2.Builder{
-		Cloud: cloud, Source: ec2.Parameter("/aws/service/canonical/ami"), InstanceProfile: "baker",
+		Cloud: cloud, Source: ec2.ParameterName("/aws/service/canonical/ami"), InstanceProfile: "baker",
 		BlockDevices: []ec2.BlockDevice{{KMSKey: "arn:aws:kms:eu-west-1:1:key/k"}},
 	}
 	img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/images/web"}}

@@ -155,7 +155,7 @@ func (b Builder) launchGrants(r string) grants {
 func (b Builder) diskKeyGrants(r string) grants {
 	var g grants
 	for _, d := range b.BlockDevices {
-		if d.Encrypted == Yes || d.KMSKey != "" {
+		if d.Encrypted == Enabled || d.KMSKey != "" {
 			g = append(g, keyGrants(r, d.KMSKey)...)
 		}
 	}
@@ -207,7 +207,7 @@ func (c Copy) grants() grants {
 		{"Copy", ec2Actions("CopyImage"), arns("ec2", c.Region, "image/*", "snapshot/*"), made()},
 		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", c.Region, "image/*", "snapshot/*"), tagging("CopyImage")},
 	}
-	if c.Encrypted == Yes || c.KMSKey != "" {
+	if c.Encrypted == Enabled || c.KMSKey != "" {
 		g = append(g, keyGrants(c.Region, c.KMSKey)...)
 	}
 	return g

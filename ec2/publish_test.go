@@ -169,7 +169,7 @@ func TestPackerManifest(t *testing.T) {
 	images := fleet(cloud, 8)
 	for _, img := range images {
 		img.Publishers = []bake.Publisher{ec2.PackerManifest{Path: path, RunUUID: "run", CustomData: map[string]string{"commit": "abc"}}}
-		change(img, func(d *ec2.Distribution) { d.Copies = ec2.To("us-east-1") })
+		change(img, func(d *ec2.Distribution) { d.Copies = ec2.CopyTo("us-east-1") })
 	}
 	results, err := bake.Bake(t.Context(), nil, images...)
 	if err != nil {

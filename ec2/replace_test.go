@@ -22,7 +22,7 @@ func fixed(cloud *ec2.Cloud, version string) *bake.Image {
 		Name: "fixed",
 		Builder: ec2.Builder{
 			Cloud: cloud, Source: ubuntu(), AMIName: "web", ReplaceAMI: true,
-			Distribute: ec2.Distribution{Copies: ec2.To("us-east-1"), Attempts: 1},
+			Distribute: ec2.Distribution{Copies: ec2.CopyTo("us-east-1"), Attempts: 1},
 		},
 		Provisioners: []bake.Provisioner{provision.File{Content: version, Dest: "/etc/version", Sudo: true}},
 	}

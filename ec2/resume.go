@@ -103,7 +103,7 @@ func (s *session) findTaken(ctx context.Context) (bool, error) {
 // adopt makes an image the one that the build has made.
 func (s *session) adopt(image ec2types.Image) {
 	s.Image.ID, s.Image.Snapshots, s.Image.Name = aws.ToString(image.ImageId), wholeOf(image), aws.ToString(image.Name)
-	if stamp, err := strconv.ParseInt(tagMap(image.Tags)[TagStamp], 10, 64); err == nil {
+	if stamp, err := strconv.ParseInt(tagMap(image.Tags)[TagTimestamp], 10, 64); err == nil {
 		s.Image.Baked = time.Unix(stamp, 0)
 	}
 }

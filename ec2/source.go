@@ -16,7 +16,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Source says which AMI to start from: an ImageID, a Parameter, or the
+// A Source says which AMI to start from: an ImageID, a ParameterName, or the
 // Newest that matches.
 type Source interface {
 	fmt.Stringer
@@ -29,7 +29,7 @@ type Source interface {
 
 var (
 	_ Source = ImageID("")
-	_ Source = Parameter("")
+	_ Source = ParameterName("")
 	_ Source = Newest{}
 )
 
@@ -79,32 +79,32 @@ func (id ImageID) find(ctx context.Context, r *region) (image ec2types.Image, er
 	return image, nil
 }
 
-// Parameter is the name of an SSM parameter that holds the id of an AMI, such
+// ParameterName is the name of an SSM parameter that holds the id of an AMI, such
 // as the public ones of AWS and Canonical:
 // "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64".
-type Parameter string
+type ParameterName string
 
 // String is the name.
-func (p Parameter) String() string { return "parameter " + string(p) }
+func (p ParameterName) String() string { return "parameter " + string(p) }
 
 // Validate reports a missing name.
-func (p Parameter) Validate() error {
+func (p ParameterName) Validate() error {
 	if p == "" {
 		return errors.New("the parameter has no name")
 	}
 	return nil
 }
 
-func (p Parameter) grants(region string) grants {
+func (p ParameterName) grants(region string) grants {
 	return grants{{"ReadSource", []string{"ssm:GetParameter"}, parameterARNs(region, string(p)), nil}}
 }
 
-func (p Parameter) find(ctx context.Context, r *region) (ec2types.Image, error) {
+func (p ParameterName) find(ctx context.Context, r *region) (ec2types.Image, error) {
 	public := strings.HasPrefix(string(p), "/aws/service/")
 	return r.findShared(ctx, fmt.Sprintf("%#v", p), public, p.read)
 }
 
-func (p Parameter) read(ctx context.Context, r *region) (ec2types.Image, error) {
+func (p ParameterName) read(ctx context.Context, r *region) (ec2types.Image, error) {
 	out, err := r.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(string(p))})
 	if err != nil {
 		return ec2types.Image{}, err

@@ -35,11 +35,11 @@ type SourceImage struct {
 
 // A SourceVolume is an EBS volume of an AMI.
 type SourceVolume struct {
-	Device  string `json:"device"`
-	SizeGiB int32  `json:"size_gib"`
-	Type    string `json:"type,omitempty"`
-	IOPS    int32  `json:"iops,omitempty"`  // of types that take them
-	Stays   bool   `json:"stays,omitempty"` // when its instance ends
+	Device            string `json:"device"`
+	SizeGiB           int32  `json:"size_gib"`
+	Type              string `json:"type,omitempty"`
+	IOPS              int32  `json:"iops,omitempty"`  // of types that take them
+	KeepOnTermination bool   `json:"stays,omitempty"` // when its instance ends
 }
 
 func (s *session) findSource(ctx context.Context) error {
@@ -111,7 +111,7 @@ func sourceImage(image ec2types.Image) SourceImage {
 		}
 		v := SourceVolume{
 			Device: aws.ToString(m.DeviceName), SizeGiB: aws.ToInt32(m.Ebs.VolumeSize), Type: string(m.Ebs.VolumeType),
-			Stays: !aws.ToBool(m.Ebs.DeleteOnTermination),
+			KeepOnTermination: !aws.ToBool(m.Ebs.DeleteOnTermination),
 		}
 		if m.Ebs.VolumeType != ec2types.VolumeTypeGp2 { // whose performance follows its size
 			v.IOPS = aws.ToInt32(m.Ebs.Iops)

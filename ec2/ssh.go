@@ -23,7 +23,7 @@ import (
 //
 //	ec2.Builder{
 //		…
-//		Network: ec2.Network{PublicIP: ec2.No},
+//		Network: ec2.Network{PublicIP: ec2.Disabled},
 //		SSH: ec2.SSH{
 //			Address: ec2.PrivateAddress,
 //			From:    []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}, // the bastion's network
@@ -58,14 +58,14 @@ type SSH struct {
 	// KeyPair is the name of an EC2 key pair to launch with, for accounts that
 	// demand one; Auth can then log in with its private key. EC2 adds the public
 	// key to the instance besides the injected one. It stays in the AMI unless
-	// Hygiene.Also contains AuthorizedKeys. Empty means none.
+	// GuestCleanup.Also contains AuthorizedKeys. Empty means none.
 	KeyPair string
 
 	// HostKey verifies the instance's host key: a key known to be in the source
 	// AMI (sshmachine.FixedKey), or any key an authority has signed for its
 	// address (sshmachine.Authority). If nil, a host key is created for the build
 	// and injected. If images have Checks, keep such a key in the AMI with
-	// Hygiene.Keep.
+	// GuestCleanup.Keep.
 	HostKey sshmachine.HostKey
 
 	// ConsoleHostKey trusts the host keys that cloud-init prints to the console,
@@ -82,7 +82,7 @@ type SSH struct {
 	// Dial opens the connection to the instance in place of CloudOptions.Dial,
 	// for transports that need no route to it, such as an SSM session. The
 	// temporary security group then admits only From. If nil, Address is dialed.
-	Dial func(ctx context.Context, to Target) (net.Conn, error)
+	Dial func(ctx context.Context, to SSHTarget) (net.Conn, error)
 
 	// Configure may change the configuration of each connection before it is
 	// opened, such as its keep-alive interval and timeouts. If nil, it stays as
@@ -98,7 +98,7 @@ type SSH struct {
 }
 
 // A Target is the instance that SSH.Dial connects to.
-type Target struct {
+type SSHTarget struct {
 	Region     string
 	InstanceID string
 	Address    string // as selected by SSH.Address
@@ -201,7 +201,7 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		config.HostKey = sshmachine.FixedKey(known...)
 	}
 	if b.SSH.Dial != nil {
-		to := Target{Region: s.region.name, InstanceID: s.Instance.ID, Address: s.Instance.Address, Port: b.SSH.port()}
+		to := SSHTarget{Region: s.region.name, InstanceID: s.Instance.ID, Address: s.Instance.Address, Port: b.SSH.port()}
 		config.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return b.SSH.Dial(ctx, to) }
 	}
 	if b.SSH.Configure != nil {

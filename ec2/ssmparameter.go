@@ -21,7 +21,7 @@ import (
 
 // An SSMParameter is a bake.Publisher that writes the AMI's id into a parameter
 // of Systems Manager, in every region and account where the AMI is: a name that
-// stays while AMIs come and go. A [Parameter] reads it.
+// stays while AMIs come and go. A [ParameterName] reads it.
 type SSMParameter struct {
 	// Name is the parameter's: "/images/web". It is required.
 	Name string

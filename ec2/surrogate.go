@@ -66,8 +66,8 @@ func (b Builder) validateSurrogate(wrong func(field, format string, args ...any)
 	if a := ec2types.ArchitectureValues(s.Architecture); s.Architecture != "" && !slices.Contains(a.Values(), a) {
 		wrong("Surrogate.Architecture", "%q is none of %v", s.Architecture, a.Values())
 	}
-	if h := b.Hygiene; !h.Off && len(h.Keep)+len(h.Also) > 0 {
-		wrong("Surrogate", "Builder.Hygiene is set, but the guest's own disk is not in the AMI")
+	if h := b.GuestCleanup; !h.Off && len(h.Keep)+len(h.Also) > 0 {
+		wrong("Surrogate", "Builder.GuestCleanup is set, but the guest's own disk is not in the AMI")
 	}
 }
 

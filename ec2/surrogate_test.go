@@ -107,7 +107,7 @@ func TestSurrogateIsChecked(t *testing.T) {
 		"Capture.Surrogate.Device: is required":                                     func(_ *ec2.Builder, s *ec2.Surrogate) { s.Device = "" },
 		"Capture.Surrogate.Device: /dev/sdx is none of Builder.BlockDevices":        func(_ *ec2.Builder, s *ec2.Surrogate) { s.Device = "/dev/sdx" },
 		`Capture.Surrogate.Architecture: "vax" is none of`:                          func(_ *ec2.Builder, s *ec2.Surrogate) { s.Architecture = "vax" },
-		"Capture.Surrogate: Builder.Hygiene is set":                                 func(b *ec2.Builder, _ *ec2.Surrogate) { b.Hygiene.Keep = []ec2.Trace{ec2.Logs} },
+		"Capture.Surrogate: Builder.GuestCleanup is set":                            func(b *ec2.Builder, _ *ec2.Surrogate) { b.GuestCleanup.Keep = []ec2.CleanupItem{ec2.Logs} },
 		"Capture.Surrogate.RootDevice: /dev/sdg is another of Builder.BlockDevices": func(_ *ec2.Builder, s *ec2.Surrogate) { s.RootDevice = "/dev/sdg" },
 		"Capture.Devices[/dev/sdf]: is the AMI's root device: leave Device empty": func(b *ec2.Builder, _ *ec2.Surrogate) {
 			b.Capture.Devices = []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf"}}}

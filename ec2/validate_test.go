@@ -36,16 +36,16 @@ func TestValidate(t *testing.T) {
 		"no source":        {change: func(b *ec2.Builder) { b.Source = nil }, want: "Builder.Source: is required"},
 		"no owners":        {change: func(b *ec2.Builder) { b.Source = ec2.Newest{Name: "x"} }, want: "Newest.Owners is required"},
 		"wrong id":         {change: func(b *ec2.Builder) { b.Source = ec2.ImageID("i-1") }, want: `"i-1" is not the id of an AMI`},
-		"empty parameter":  {change: func(b *ec2.Builder) { b.Source = ec2.Parameter("") }, want: "the parameter has no name"},
+		"empty parameter":  {change: func(b *ec2.Builder) { b.Source = ec2.ParameterName("") }, want: "the parameter has no name"},
 		"name EC2 refuses": {name: "a*b", change: func(*ec2.Builder) {}, want: `Builder.AMIName: "a*b `},
 		"name too short":   {change: func(b *ec2.Builder) { b.AMIName = "ab" }, want: `Builder.AMIName: "ab"`},
-		"id and filters":   {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.Match{ID: "s", Filters: ec2.Filters{"a": {"b"}}} }, want: "Builder.Network.Subnet: takes an ID or Filters"},
+		"id and filters":   {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.Selector{ID: "s", Filters: ec2.Filters{"a": {"b"}}} }, want: "Builder.Network.Subnet: takes an ID or Filters"},
 		"groups and networks": {change: func(b *ec2.Builder) {
 			b.Network.SecurityGroups = []string{"a"}
 			b.SSH.From = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 		}, want: "Builder.SSH.From"},
 		"no network":          {change: func(b *ec2.Builder) { b.SSH.From = []netip.Prefix{{}} }, want: "Builder.SSH.From: invalid network"},
-		"contradiction":       {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.No; b.SSH.Address = ec2.PublicAddress }, want: "Builder.SSH.Address: there is no public address"},
+		"contradiction":       {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled; b.SSH.Address = ec2.PublicAddress }, want: "Builder.SSH.Address: there is no public address"},
 		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "and compressed, of 163"},
 		"unknown user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("echo hello") }, want: "Builder.UserData: is in no form that cloud-init knows"},
 		"device twice":        {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{SizeGiB: 1}, {SizeGiB: 2}} }, want: "is given twice"},
@@ -81,7 +81,7 @@ func TestValidate(t *testing.T) {
 		"nameless bastion":  {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{Addr: "bastion"}} }, want: "Config.Via[0].HostKey: is required"},
 		"dial and proxy": {change: func(b *ec2.Builder) {
 			b.SSH.Proxy = &sshmachine.Proxy{}
-			b.SSH.Dial = func(context.Context, ec2.Target) (net.Conn, error) { return nil, net.ErrClosed }
+			b.SSH.Dial = func(context.Context, ec2.SSHTarget) (net.Conn, error) { return nil, net.ErrClosed }
 		}, want: "Builder.SSH.Dial: connects to the instance itself"},
 		"two profiles": {change: func(b *ec2.Builder) { b.InstanceProfile, b.InstanceProfilePolicy = "a", readBucket }, want: "Builder.InstanceProfilePolicy: cannot be set together"},
 		"no policy":    {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{" }, want: "Builder.InstanceProfilePolicy: is not JSON"},
@@ -138,8 +138,8 @@ func TestOneNameForTwoImages(t *testing.T) {
 		want     string // the region
 	}{
 		"the same place":     {builder(cloud, "", "shop"), builder(cloud, testRegion, "shop"), testRegion},
-		"a copy":             {builder(cloud, "", "shop", ec2.To("us-west-2")...), builder(cloud, "us-west-2", "shop"), "us-west-2"},
-		"two copies":         {builder(cloud, "us-east-1", "shop", ec2.To("us-west-2")...), builder(cloud, "", "shop", ec2.To("us-west-2")...), "us-west-2"},
+		"a copy":             {builder(cloud, "", "shop", ec2.CopyTo("us-west-2")...), builder(cloud, "us-west-2", "shop"), "us-west-2"},
+		"two copies":         {builder(cloud, "us-east-1", "shop", ec2.CopyTo("us-west-2")...), builder(cloud, "", "shop", ec2.CopyTo("us-west-2")...), "us-west-2"},
 		"a copy elsewhere":   {builder(cloud, "", "shop", ec2.Copy{Region: "us-west-2", Cloud: other}), builder(other, "us-west-2", "shop"), "us-west-2"},
 		"two names":          {builder(cloud, "", "shop"), builder(cloud, "", "shopping"), ""},
 		"names with a time":  {builder(cloud, "", ""), builder(cloud, "", ""), ""},

@@ -272,7 +272,7 @@ func TestPolicyKnowsEveryCall(t *testing.T) {
 	}
 	for _, name := range calls {
 		if name != "GetCallerIdentity" && !slices.Contains(known, name) {
-			t.Errorf("%s is called, but the policy of no definition has it: complete policytable.go and definitions", name)
+			t.Errorf("%s is called, but the policy of no definition has it: complete policy_table.go and definitions", name)
 		}
 	}
 }

@@ -14,14 +14,14 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// imagesOfBuild looks for the images of a build by the tag of their create call.
+// imagesOfBuild returns the images that are tagged with a build id.
 func (r *region) imagesOfBuild(ctx context.Context, build string) ([]ec2types.Image, error) {
 	return r.describeImages(ctx, &awsec2.DescribeImagesInput{
 		Owners: []string{Self}, Filters: []ec2types.Filter{filter("tag:"+TagBuild, build)},
 	})
 }
 
-// imageOfBuild is one of them. Without any it has no id.
+// imageOfBuild returns one image of a build, or the zero value.
 func (r *region) imageOfBuild(ctx context.Context, build string) (ec2types.Image, error) {
 	images, err := r.imagesOfBuild(ctx, build)
 	if err != nil || len(images) == 0 {
@@ -39,8 +39,9 @@ func (r *region) snapshotsOfBuild(ctx context.Context, build string) ([]string, 
 	return ids, err
 }
 
-// discard removes an image of a build that may not be finished. Without snapshots
-// it is not: some of them may only begin, or not be seen yet.
+// discard removes an image of a build, complete or not. If no snapshots are known,
+// the image is incomplete, so it also deletes snapshots that appear within
+// SettleTime.
 func (r *region) discard(ctx context.Context, build, id string, snapshots []string) error {
 	tagged, err := r.snapshotsOfBuild(ctx, build)
 	if err != nil {
@@ -63,7 +64,7 @@ func (r *region) discard(ctx context.Context, build, id string, snapshots []stri
 	})
 }
 
-// deregisterBuild deregisters an image of a build, and any other that it has.
+// deregisterBuild deregisters the image with the id and all others of the build.
 func (r *region) deregisterBuild(ctx context.Context, build, id string) error {
 	images, err := r.imagesOfBuild(ctx, build)
 	if err != nil {
@@ -82,14 +83,14 @@ func (r *region) deregisterBuild(ctx context.Context, build, id string) error {
 	return nil
 }
 
-// removeImage deregisters the image, also a protected one, and deletes the
-// snapshots. What is gone already is no error.
+// removeImage deregisters an image, even if protected, and deletes its snapshots.
+// Resources that no longer exist are not an error.
 func (r *region) removeImage(ctx context.Context, id string, snapshots []string) error {
 	err := r.deregister(ctx, id)
 	if isProtected(err) {
 		_, err = r.client.DisableImageDeregistrationProtection(ctx, &awsec2.DisableImageDeregistrationProtectionInput{ImageId: aws.String(id)})
 		if err == nil {
-			err = r.deregister(ctx, id) // still refused during a cooldown
+			err = r.deregister(ctx, id) // refused while a cooldown lasts
 		}
 	}
 	if err != nil {
@@ -105,12 +106,11 @@ func (r *region) deregister(ctx context.Context, id string) error {
 	})
 }
 
-// isProtected reports whether EC2 refuses to deregister an image that is
-// protected.
+// isProtected reports whether EC2 refused to deregister a protected image.
 func isProtected(err error) bool { return awsapi.Code(err) == "OperationNotPermitted" }
 
-// deleteSnapshots deletes snapshots, which may be in use by their image for
-// some moments more.
+// deleteSnapshots deletes snapshots, waiting while EC2 still considers them in use
+// by a deregistered image.
 func (r *region) deleteSnapshots(ctx context.Context, snapshots []string) error {
 	var errs []error
 	for _, snapshot := range snapshots {
@@ -125,8 +125,8 @@ func (r *region) deleteSnapshots(ctx context.Context, snapshots []string) error 
 	return errors.Join(errs...)
 }
 
-// deleteSnapshot deletes a snapshot, unless an image uses it. One that is gone
-// already is no error.
+// deleteSnapshot deletes a snapshot unless an image uses it. A snapshot that no
+// longer exists is not an error.
 func (r *region) deleteSnapshot(ctx context.Context, snapshot string) (used bool, err error) {
 	_, err = r.client.DeleteSnapshot(ctx, &awsec2.DeleteSnapshotInput{SnapshotId: aws.String(snapshot)})
 	switch {

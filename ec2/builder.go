@@ -138,7 +138,7 @@ var (
 
 const (
 	defaultImageTimeout = time.Hour
-	stateTimeout        = 10 * time.Minute // of an instance that stops or terminates
+	stateTimeout        = 10 * time.Minute // for the instance to stop
 )
 
 // A Setting turns a feature on or off, or leaves it to EC2.
@@ -151,7 +151,7 @@ const (
 	Disabled                // off
 )
 
-// amiName is EC2's rule for the name of an image.
+// amiName matches the AMI names that EC2 accepts.
 var amiName = regexp.MustCompile(`^[a-zA-Z0-9()\[\]. /'@_\-]{3,128}$`)
 
 const (
@@ -161,10 +161,10 @@ const (
 	longestTagValue = 256
 
 	longestDescription = 255
-	longestImageName   = 200 // so that it fits into tags and descriptions
+	longestImageName   = 200 // fits into tags and descriptions
 )
 
-// Validate reports, joined, what is wrong with the Builder and with img for it.
+// Validate reports everything that is invalid in the Builder or in img, joined.
 func (b Builder) Validate(img *bake.Image) error {
 	var errs []error
 	wrong := func(field, format string, args ...any) {
@@ -173,7 +173,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	if b.Cloud == nil {
 		wrong("Cloud", "is required")
 	} else if b.Region == "" && b.Cloud.Region() == "" {
-		wrong("Region", "is required: the Cloud's configuration names none")
+		wrong("Region", "is required: the Cloud's configuration has none")
 	}
 	switch {
 	case b.Source == nil && img.From == nil:
@@ -186,7 +186,7 @@ func (b Builder) Validate(img *bake.Image) error {
 		}
 	}
 	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
-		wrong("AMIName", `%q: EC2 takes 3 to 128 letters, digits and ()[]. /'@_-`, name)
+		wrong("AMIName", `invalid name %q: EC2 accepts 3 to 128 letters, digits and ()[]. /'@_-`, name)
 	}
 	if len(img.Name) > longestImageName {
 		errs = append(errs, bake.Invalid("Image.Name", "has %d bytes, of %d at most", len(img.Name), longestImageName))
@@ -223,10 +223,10 @@ func (b Builder) Conflicts(img, other *bake.Image) error {
 	if !ok || b.AMIName == "" || b.AMIName != with.AMIName || b.Cloud == nil || with.Cloud == nil {
 		return nil
 	}
-	taken := with.places()
-	for _, at := range b.places() {
+	taken := with.allDestinations()
+	for _, at := range b.allDestinations() {
 		if slices.Contains(taken, at) {
-			return bake.Invalid("Builder.AMIName", "%q is that of the image %q, too, in %s", b.AMIName, other.Name, at.Region)
+			return bake.Invalid("Builder.AMIName", "image %[2]q has the same name %[1]q in %[3]s", b.AMIName, other.Name, at.Region)
 		}
 	}
 	return nil
@@ -238,8 +238,8 @@ type builderFor interface {
 	of(img *bake.Image) Builder
 }
 
-// builderOf returns the Builder that bakes img, as far as img uses it. It is false
-// for images of other platforms.
+// builderOf returns the Builder of img, without the fields that img does not use.
+// It returns false for images of other platforms.
 func builderOf(img *bake.Image) (Builder, bool) {
 	b, ok := bake.As[builderFor](img.Builder)
 	if !ok {
@@ -248,7 +248,7 @@ func builderOf(img *bake.Image) (Builder, bool) {
 	return b.of(img), true
 }
 
-// nameFor is the AMI's name.
+// nameFor returns the AMI's name.
 func (b Builder) nameFor(img *bake.Image, now time.Time) string {
 	if b.AMIName != "" {
 		return b.AMIName
@@ -256,7 +256,7 @@ func (b Builder) nameFor(img *bake.Image, now time.Time) string {
 	return img.Name + " " + strconv.FormatInt(now.Unix(), 10)
 }
 
-// Begin starts a build.
+// Begin returns a new session.
 func (b Builder) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
 	if b.Cloud == nil {
 		return nil, bake.Invalid("Builder.Cloud", "is required")

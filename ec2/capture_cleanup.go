@@ -92,10 +92,10 @@ func (b Builder) validateGuestCleanup() []error {
 	return errs
 }
 
-// cleanGuest removes the traces, and has EC2 stop the instance at once: nobody
-// can connect any more, and that it stops tells another process that it is clean.
-// A spot instance, which cannot be stopped, is cleaned by the step that makes the
-// image: there the image tells it.
+// cleanGuest cleans the guest and begins to stop the instance at once. SSH no
+// longer accepts connections then, and a process that resumes the build knows from
+// the stopping instance that its guest is clean. Spot instances cannot be stopped;
+// createStoppedImage cleans them, and the image shows it.
 func (s *session) cleanGuest(ctx context.Context) error {
 	if s.Instance.Spot {
 		return nil
@@ -106,7 +106,7 @@ func (s *session) cleanGuest(ctx context.Context) error {
 	return s.beginStop(ctx)
 }
 
-// withGuest does something over a connection of its own.
+// withGuest calls do with a new connection to the guest.
 func (s *session) withGuest(ctx context.Context, do func(ctx context.Context, m bake.Machine) error) error {
 	m, err := s.Connect(ctx)
 	if err != nil {
@@ -119,8 +119,8 @@ func (s *session) withGuest(ctx context.Context, do func(ctx context.Context, m 
 	return err
 }
 
-// clean removes the traces. Without its host keys sshd takes no new connections:
-// who needs m once more must do so over the same one.
+// clean removes the clean-up items from the guest. sshd accepts no new connections
+// without its host keys, so later commands must use m.
 func (s *session) clean(ctx context.Context, m bake.Machine) error {
 	items := s.builder.cleanupItems()
 	if len(items) == 0 {

@@ -11,37 +11,37 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// An AMIDevice is a block device of the AMI: a volume that the instance has, one
-// more that instances of the AMI get, or an instance store.
+// An AMIDevice is a block device of the AMI: a volume of the instance, an additional
+// volume for instances of the AMI, or an instance store volume.
 //
-// What can be said of it is what EC2 takes: see BlockDeviceMappings of CreateImage
-// and RegisterImage, and EbsBlockDevice, in the EC2 API Reference. Anything else
-// is an error before the launch.
+// The fields are limited to what EC2 accepts: see BlockDeviceMappings of CreateImage
+// and RegisterImage, and EbsBlockDevice, in the EC2 API Reference. Anything else is
+// reported before the launch.
 type AMIDevice struct {
-	// BlockDevice is the volume, and its KeepOnTermination is about instances of
+	// BlockDevice describes the volume. KeepOnTermination applies to instances of
 	// the AMI. KMSKey cannot be set.
 	//
-	// Of a volume that the instance has, EC2's CreateImage changes nothing but
-	// KeepOnTermination. With Capture.FromSnapshots it can also be larger than the
-	// instance's, of another Type, and have other IOPS, ThroughputMiB and
-	// InitializationMiB: an empty Type leaves it its own, and its performance; a
-	// Type that is set begins with that type's performance.
+	// For a volume of the instance, CreateImage changes only KeepOnTermination.
+	// With Capture.FromSnapshots the volume can also be larger than the instance's
+	// and have another Type, IOPS, ThroughputMiB and InitializationMiB. An empty
+	// Type keeps the type and its performance; setting Type resets the
+	// performance to that type's default.
 	//
-	// One that the instance does not have needs SizeGiB or Snapshot. Encrypted is
-	// for an empty one: that of a Snapshot is encrypted if the snapshot is.
-	// InitializationMiB needs a Snapshot, and Capture.FromSnapshots.
+	// An additional volume needs SizeGiB or Snapshot. Encrypted applies to an
+	// empty volume; with a Snapshot, the volume is encrypted if the snapshot is.
+	// InitializationMiB needs Snapshot and Capture.FromSnapshots.
 	BlockDevice
 
-	// Omit leaves the instance's volume out of the AMI. It is this Omit that
-	// counts; that of the BlockDevice cannot be set.
+	// Omit leaves the instance's volume out of the AMI. BlockDevice.Omit cannot
+	// be set.
 	Omit bool
 
-	// Ephemeral is a volume of the instance store: "ephemeral0". Nothing but
-	// Device can then be set, and the instance has no volume there.
+	// Ephemeral names an instance store volume: "ephemeral0". Only Device can be
+	// set with it, and the instance must have no volume there.
 	Ephemeral string
 }
 
-// validateAMIDevices reports what is wrong with them whatever the source is.
+// validateAMIDevices reports devices that are invalid for any source.
 func (b Builder) validateAMIDevices(wrong func(field, format string, args ...any)) {
 	seen := map[string]bool{}
 	for _, d := range b.Capture.Devices {
@@ -52,11 +52,11 @@ func (b Builder) validateAMIDevices(wrong func(field, format string, args ...any
 		case seen[d.Device]:
 			wrong("is given twice")
 		case d.Device == "" && (d.Omit || d.Ephemeral != ""):
-			wrong("the root device cannot be left out")
+			wrong("the root device cannot be omitted")
 		case d.BlockDevice.Omit:
-			wrong("Omit is set in BlockDevice: set that of the AMIDevice")
+			wrong("BlockDevice.Omit cannot be set: set AMIDevice.Omit")
 		case d.Omit && d.Ephemeral != "" || (d.Omit || d.Ephemeral != "") && volume != BlockDevice{}:
-			wrong("Omit, Ephemeral and a volume exclude each other")
+			wrong("only one of Omit, Ephemeral and a volume can be set")
 		default:
 			d.check(b.Capture.FromSnapshots, b.volumeAt(d.Device), wrong)
 		}
@@ -64,9 +64,8 @@ func (b Builder) validateAMIDevices(wrong func(field, format string, args ...any
 	}
 }
 
-// volumeAt is the volume that the instance is known to have, without its source:
-// nil is none that is known. What the AMI of a surrogate calls its devices, only
-// the source tells.
+// volumeAt returns the instance's volume at a device as far as it is known without
+// the source, or nil. With a Surrogate the device names depend on the source.
 func (b Builder) volumeAt(device string) *BlockDevice {
 	if b.Capture.Surrogate != nil {
 		return nil
@@ -83,9 +82,9 @@ func (b Builder) volumeAt(device string) *BlockDevice {
 	return nil
 }
 
-// check reports what EC2 does not take. At is the volume that the instance has
-// there, nil if there is none or none that is known; what is zero in it is not
-// known.
+// check reports settings that EC2 does not accept. at is the instance's volume at
+// the device, or nil if there is none or it is unknown; its zero fields are
+// unknown.
 func (d AMIDevice) check(fromSnapshots bool, at *BlockDevice, wrong func(format string, args ...any)) {
 	rates := d.BlockDevice
 	if at != nil && d.Type == "" {
@@ -95,20 +94,20 @@ func (d AMIDevice) check(fromSnapshots bool, at *BlockDevice, wrong func(format 
 	switch {
 	case d.Omit:
 	case at != nil && d.Ephemeral != "":
-		wrong("the instance has a volume there: Ephemeral needs another Device")
+		wrong("Ephemeral needs another Device: the instance has a volume there")
 	case at != nil && !fromSnapshots && d.BlockDevice != only:
-		wrong("the instance has this volume, of which CreateImage can change nothing but KeepOnTermination: " +
-			"change the instance's by Builder.BlockDevices, or set FromSnapshots")
+		wrong("CreateImage can change only KeepOnTermination of the instance's volumes: " +
+			"change them in Builder.BlockDevices, or set FromSnapshots")
 	case d.SizeGiB < 0 || d.SizeGiB > largestVolumeGiB:
-		wrong("SizeGiB %d is not within 0 and %d", d.SizeGiB, largestVolumeGiB)
+		wrong("SizeGiB %d is not between 0 and %d", d.SizeGiB, largestVolumeGiB)
 	case d.KMSKey != "":
-		wrong("EC2 takes no KMSKey for a device of an AMI: set that of Builder.BlockDevices, or that of a copy")
+		wrong("KMSKey cannot be set for an AMI's device: set it in Builder.BlockDevices or in Copy")
 	case at != nil && (d.Snapshot != "" || d.Encrypted != Inherit):
-		wrong("the AMI gets the snapshot of the instance's volume: set Snapshot and Encrypted in Builder.BlockDevices")
+		wrong("Snapshot and Encrypted of the instance's volumes are set in Builder.BlockDevices")
 	case d.Snapshot != "" && d.Encrypted != Inherit:
-		wrong("Encrypted cannot be set together with Snapshot, which is encrypted or not")
+		wrong("Encrypted cannot be set together with Snapshot")
 	case at != nil && d.SizeGiB != 0 && d.SizeGiB < at.SizeGiB:
-		wrong("SizeGiB %d is less than the %d of the instance's volume", d.SizeGiB, at.SizeGiB)
+		wrong("SizeGiB %d is less than the instance's volume, %d", d.SizeGiB, at.SizeGiB)
 	case d.InitializationMiB != 0 && !fromSnapshots:
 		wrong("InitializationMiB needs FromSnapshots")
 	default:
@@ -116,7 +115,7 @@ func (d AMIDevice) check(fromSnapshots bool, at *BlockDevice, wrong func(format 
 	}
 }
 
-// checkAMIDevices reports what is wrong with them for the source.
+// checkAMIDevices reports devices that are invalid for the source.
 func (s *session) checkAMIDevices() error {
 	var errs []error
 	c, volumes, seen := s.builder.Capture, s.amiVolumes(), map[string]bool{}
@@ -130,14 +129,14 @@ func (s *session) checkAMIDevices() error {
 		case seen[name]:
 			wrong("%s is given twice: it is the root device of %s", name, s.Source.ID)
 		case d.Omit && name == s.rootDevice():
-			wrong("the root device cannot be left out")
+			wrong("the root device cannot be omitted")
 		case has:
 			d.check(c.FromSnapshots, &at, wrong)
 		case d.Omit || d.Ephemeral != "":
 		case d.SizeGiB == 0 && d.Snapshot == "":
-			wrong("the instance has no volume there: a new one needs SizeGiB or Snapshot")
+			wrong("an additional volume needs SizeGiB or Snapshot")
 		case d.InitializationMiB != 0 && d.Snapshot == "":
-			wrong("InitializationMiB needs a Snapshot: a new volume is empty")
+			wrong("InitializationMiB needs Snapshot")
 		default:
 			d.check(c.FromSnapshots, nil, wrong)
 		}
@@ -146,8 +145,8 @@ func (s *session) checkAMIDevices() error {
 	return errors.Join(errs...)
 }
 
-// amiVolumes are the volumes of the instance that can be in the AMI, by what that
-// calls them.
+// amiVolumes returns the instance's volumes that can be in the AMI, by their device
+// names there.
 func (s *session) amiVolumes() map[string]BlockDevice {
 	all := map[string]BlockDevice{s.Source.RootDevice: {}}
 	for _, v := range s.Source.Volumes {
@@ -165,14 +164,14 @@ func (s *session) amiVolumes() map[string]BlockDevice {
 	}
 	named := map[string]BlockDevice{}
 	for device, v := range all {
-		if !s.helps(device) {
+		if !s.onlyForSurrogate(device) {
 			named[s.deviceInAMI(device)] = v
 		}
 	}
 	return named
 }
 
-// amiDevices are the caller's changes to the devices of the AMI.
+// amiDevices returns the caller's changes to the AMI's devices.
 func (s *session) amiDevices() []ec2types.BlockDeviceMapping {
 	volumes := s.amiVolumes()
 	list := make([]ec2types.BlockDeviceMapping, 0, len(s.builder.Capture.Devices))
@@ -187,7 +186,7 @@ func (s *session) amiDevices() []ec2types.BlockDeviceMapping {
 		default:
 			m.Ebs = d.ebs()
 			if has {
-				m.Ebs.VolumeType = ec2types.VolumeType(d.Type) // empty is its own
+				m.Ebs.VolumeType = ec2types.VolumeType(d.Type) // empty keeps it
 			}
 		}
 		list = append(list, m)

@@ -13,8 +13,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// frozen makes a step of do that runs while the file systems of the guest, clean
-// by then, are frozen.
+// frozen returns a step that cleans the guest and runs do while its file systems
+// are frozen.
 func (s *session) frozen(do func(ctx context.Context) error) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
 		return s.withGuest(ctx, func(ctx context.Context, m bake.Machine) error {
@@ -26,23 +26,23 @@ func (s *session) frozen(do func(ctx context.Context) error) func(ctx context.Co
 	}
 }
 
-// whileFrozen runs do while the file systems of m are frozen. The guest thaws
-// them when it is told to, when the connection ends, and after a minute in any
-// case; that do took longer is an error.
+// whileFrozen runs do while the file systems of m are frozen. The guest thaws them
+// when do returns, when the connection ends, and at the latest after a minute; it
+// is an error if do took longer.
 func whileFrozen(ctx context.Context, m bake.Machine, do func(ctx context.Context) error) error {
 	thaw, tell := io.Pipe()
-	frozen := &awaited{text: []byte("frozen"), seen: make(chan struct{})}
+	frozen := &textWaiter{text: []byte("frozen"), seen: make(chan struct{})}
 	ended := make(chan error, 1)
 	go func() {
 		err := m.Run(ctx, &bake.Cmd{Line: freezeScript, Sudo: true, Stdin: thaw, Stdout: frozen})
-		_ = thaw.Close() // never fails; nobody reads any more
+		_ = thaw.Close() // never fails
 		ended <- err
 	}()
 	select {
 	case <-frozen.seen:
 	case err := <-ended:
 		if err == nil {
-			err = errors.New("the guest did not freeze its file systems")
+			err = errors.New("guest did not freeze its file systems")
 		}
 		return err
 	}
@@ -51,8 +51,8 @@ func whileFrozen(ctx context.Context, m bake.Machine, do func(ctx context.Contex
 	return errors.Join(err, <-ended)
 }
 
-// awaited is a writer that tells when a text was written.
-type awaited struct {
+// A textWaiter is an io.Writer that closes seen when text has been written.
+type textWaiter struct {
 	text []byte
 	seen chan struct{}
 
@@ -61,7 +61,7 @@ type awaited struct {
 	done bool
 }
 
-func (a *awaited) Write(p []byte) (int, error) {
+func (a *textWaiter) Write(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.got = append(a.got, p...)
@@ -72,9 +72,9 @@ func (a *awaited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// createImageNow makes the image without a reboot, and waits until EC2 has begun
-// its snapshots: only then the moment that they show has passed.
-func (s *session) createImageNow(ctx context.Context) error {
+// createFrozenImage creates the image without a reboot and waits until EC2 has
+// begun its snapshots, so that the file systems can thaw.
+func (s *session) createFrozenImage(ctx context.Context) error {
 	if err := s.createImage(ctx); err != nil {
 		return err
 	}
@@ -91,8 +91,8 @@ func (s *session) createImageNow(ctx context.Context) error {
 	})
 }
 
-// freezeScript freezes every file system that is on a block device, the root
-// last, and holds them so until its input ends. It writes to none meanwhile.
+// freezeScript freezes all file systems on block devices, the root last, until its
+// input ends. Meanwhile it writes to none of them.
 const freezeScript = `set -e
 command -v fsfreeze >/dev/null || { echo 'Capture.CrashConsistent needs fsfreeze in the guest' >&2; exit 1; }
 set --
@@ -103,7 +103,7 @@ while read -r device dir type rest; do
 	seen="$seen $device"
 	set -- "$(printf '%b' "$dir")" "$@"
 done </proc/mounts
-[ $# -gt 0 ] || { echo 'there is no file system to freeze' >&2; exit 1; }
+[ $# -gt 0 ] || { echo 'found no file system to freeze' >&2; exit 1; }
 thaw() { for dir in "$@"; do fsfreeze -u "$dir" 2>/dev/null || true; done; }
 sync
 ( sleep 60; thaw "$@" ) >/dev/null 2>&1 </dev/null &

@@ -14,14 +14,14 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// An amiRecord is the AMI that the build makes.
+// An amiRecord records the AMI of the build.
 type amiRecord struct {
 	Name      string    `json:"name,omitempty"`
 	ID        string    `json:"id,omitempty"`
 	Baked     time.Time `json:"baked,omitzero"`
 	Snapshots []string  `json:"snapshots,omitempty"`
-	IMDS      string    `json:"imds,omitempty"`    // what it says of it
-	Refused   bool      `json:"refused,omitempty"` // EC2 said that it made none
+	IMDS      string    `json:"imds,omitempty"`    // its IMDS support
+	Refused   bool      `json:"refused,omitempty"` // EC2 refused to create it
 	Removed   bool      `json:"removed,omitempty"`
 
 	Replaces replacement `json:"replaces,omitzero"`
@@ -34,9 +34,9 @@ func (b Builder) imageTimeout() time.Duration {
 	return b.ImageTimeout
 }
 
-// createRested makes the AMI of an instance that rests. A spot instance, which
-// cannot be stopped before, is cleaned here: see cleanGuest.
-func (s *session) createRested(ctx context.Context) error {
+// createStoppedImage creates the AMI of the stopped instance. Spot instances cannot
+// be stopped, so their guest is cleaned here: see cleanGuest.
+func (s *session) createStoppedImage(ctx context.Context) error {
 	if s.Instance.Spot && len(s.builder.cleanupItems()) > 0 {
 		if err := s.withGuest(ctx, s.clean); err != nil {
 			return err
@@ -45,7 +45,7 @@ func (s *session) createRested(ctx context.Context) error {
 	return s.createImage(ctx)
 }
 
-// createImage has EC2 make the AMI of the instance.
+// createImage calls CreateImage for the instance.
 func (s *session) createImage(ctx context.Context) error {
 	c := s.builder.Capture
 	return s.create(ctx, func(ctx context.Context) (string, error) {
@@ -65,7 +65,7 @@ func (s *session) createImage(ctx context.Context) error {
 	})
 }
 
-// nameImage gives the AMI its name; try counts those that were taken.
+// nameImage chooses the AMI's name. try counts the names that were already in use.
 func (s *session) nameImage(try int) {
 	if s.Image.Baked.IsZero() {
 		s.Image.Baked = s.run.Clock.Now()
@@ -77,7 +77,7 @@ func (s *session) nameImage(try int) {
 	}
 }
 
-// create makes the AMI by one of EC2's calls, under a name that is free.
+// create creates the AMI with call, under a name that is free.
 func (s *session) create(ctx context.Context, call func(ctx context.Context) (string, error)) error {
 	const mostNames = 10
 	for try := range mostNames {
@@ -89,14 +89,14 @@ func (s *session) create(ctx context.Context, call func(ctx context.Context) (st
 		if s.builder.AMIName != "" {
 			return bake.Invalid("Builder.AMIName", "%q: %w", s.Image.Name, err)
 		}
-		// Another bake of the same image had the same second.
+		// Another build of the image got the name in the same second.
 	}
-	return fmt.Errorf("there are images named %q and for the seconds before", s.Image.Name)
+	return fmt.Errorf("no free name: images %q and of the seconds before exist", s.Image.Name)
 }
 
 const duplicateName = "InvalidAMIName.Duplicate"
 
-// description is the AMI's.
+// description returns the AMI's description.
 func (s *session) description() string {
 	if s.builder.Description != "" {
 		return s.builder.Description
@@ -109,8 +109,8 @@ func (s *session) tryCreate(ctx context.Context, call func(ctx context.Context) 
 	id, err := call(ctx)
 	switch {
 	case awsapi.Code(err) == duplicateName:
-		// Perhaps an earlier attempt of ours made it, whose answer was lost:
-		// the calls have no client token, but a unique name.
+		// An earlier attempt may have created it and lost the response: the
+		// calls have no client token, but a unique name.
 		if lookErr := s.region.settled(ctx, s.findImage); lookErr != nil {
 			return lookErr
 		}
@@ -128,7 +128,7 @@ func (s *session) tryCreate(ctx context.Context, call func(ctx context.Context) 
 	return nil
 }
 
-// findImage looks for the image by the tag of its create call.
+// findImage looks for the build's image by its tag.
 func (s *session) findImage(ctx context.Context) (bool, error) {
 	image, err := s.region.imageOfBuild(ctx, s.run.ID)
 	if err != nil || image.ImageId == nil {
@@ -138,7 +138,7 @@ func (s *session) findImage(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// waitImage waits until the AMI is available, and completes what it says.
+// waitImage waits until the AMI is available, and sets its remaining attributes.
 func (s *session) waitImage(ctx context.Context) error {
 	err := s.region.waitImage(ctx, s.run, s.Image.ID, func(i ec2types.Image) {
 		s.Image.Snapshots, s.Image.IMDS = snapshotsOf(i), string(i.ImdsSupport)
@@ -149,15 +149,15 @@ func (s *session) waitImage(ctx context.Context) error {
 	return s.requireIMDSv2(ctx)
 }
 
-// errImageFailed is an image that EC2 could not finish.
-var errImageFailed = errors.New("the image failed")
+// errImageFailed reports that EC2 could not complete an image.
+var errImageFailed = errors.New("image failed")
 
-// waitImage waits until an image of a build is available, and reports how far
-// its snapshots have come; see is shown how it ended.
+// waitImage waits until an image of a build is available, and reports the progress
+// of its snapshots. It passes the image to see when it is available or has failed.
 func (r *region) waitImage(ctx context.Context, run *bake.Run, id string, see func(ec2types.Image)) error {
 	stop := r.reportSnapshots(ctx, run)
 	defer stop()
-	return r.images.WaitQuiet(ctx, id, r.polls(quietImage), func(i ec2types.Image, found bool) (bool, error) {
+	return r.images.WaitQuiet(ctx, id, r.pollIntervals(quietImage), func(i ec2types.Image, found bool) (bool, error) {
 		if !found {
 			return false, nil // EC2 does not show it yet
 		}
@@ -167,7 +167,7 @@ func (r *region) waitImage(ctx context.Context, run *bake.Run, id string, see fu
 			return true, nil
 		case ec2types.ImageStateFailed, ec2types.ImageStateError, ec2types.ImageStateInvalid, ec2types.ImageStateDeregistered:
 			see(i)
-			reason := "EC2 gives no reason"
+			reason := "unknown reason"
 			if i.StateReason != nil {
 				reason = aws.ToString(i.StateReason.Message)
 			}
@@ -177,8 +177,9 @@ func (r *region) waitImage(ctx context.Context, run *bake.Run, id string, see fu
 	})
 }
 
-// wholeOf is the snapshots of an image that is available, of which all are known.
-func wholeOf(i ec2types.Image) []string {
+// completeSnapshots returns an image's snapshots if all are known, which they are
+// once it is available.
+func completeSnapshots(i ec2types.Image) []string {
 	if i.State != ec2types.ImageStateAvailable {
 		return nil
 	}
@@ -195,7 +196,7 @@ func snapshotsOf(i ec2types.Image) []string {
 	return ids
 }
 
-// discardImage removes the image and its snapshots unless the build succeeded.
+// discardImage removes the AMI and its snapshots unless the build succeeded.
 func (s *session) discardImage(ctx context.Context, outcome bake.Outcome) error {
 	if outcome == bake.Succeeded || s.Image.Removed || s.Image.ID == "" && s.Image.Refused {
 		return nil

@@ -14,14 +14,14 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// reportSnapshots reports how far the snapshots of the build have come, until
-// stop is called. Small images are done before its first look. What it cannot
-// find out is not missed: the image itself is waited for elsewhere.
+// reportSnapshots reports the progress of the build's snapshots until stop is
+// called. It begins late, so that small images need no extra request. Its errors
+// are only logged, since the caller waits for the image itself.
 func (r *region) reportSnapshots(ctx context.Context, run *bake.Run) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var reporting sync.WaitGroup
 	reporting.Go(func() {
-		if r.clock.Sleep(ctx, r.polls(progressFrom)) != nil {
+		if r.clock.Sleep(ctx, r.pollIntervals(progressFrom)) != nil {
 			return
 		}
 		known := map[string]int64{}
@@ -37,7 +37,7 @@ func (r *region) reportSnapshots(ctx context.Context, run *bake.Run) (stop func(
 			}
 			return false, nil // until ctx ends
 		})
-		run.Log.Debug("no more is known of the snapshots", slog.String("build", run.ID), slog.Any("reason", err))
+		run.Log.Debug("stopped reporting the progress of snapshots", slog.String("build", run.ID), slog.Any("reason", err))
 	})
 	return func() {
 		cancel()
@@ -47,8 +47,8 @@ func (r *region) reportSnapshots(ctx context.Context, run *bake.Run) (stop func(
 
 const complete = 100
 
-// percent is how far a snapshot has come. EC2 says "42%", and nothing of one
-// that has just begun.
+// percent returns the progress of a snapshot. EC2 reports it as "42%", and as an
+// empty string at first.
 func percent(s ec2types.Snapshot) int64 {
 	if s.State == ec2types.SnapshotStateCompleted {
 		return complete
@@ -60,7 +60,7 @@ func percent(s ec2types.Snapshot) int64 {
 	return done
 }
 
-// fetchSnapshots returns the snapshots of builds by the ids of the builds.
+// fetchSnapshots returns the snapshots of builds, by build id.
 func (r *region) fetchSnapshots(ctx context.Context, builds []string) (map[string][]ec2types.Snapshot, error) {
 	return fetch(ctx, builds, "tag:"+TagBuild, func(ctx context.Context, by ec2types.Filter, found map[string][]ec2types.Snapshot) error {
 		pages := awsec2.NewDescribeSnapshotsPaginator(r.client, &awsec2.DescribeSnapshotsInput{

@@ -10,12 +10,12 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// registerImage makes the AMI of the snapshots.
+// registerImage registers the AMI from the snapshots.
 func (s *session) registerImage(ctx context.Context) error {
 	return s.create(ctx, func(ctx context.Context) (string, error) {
 		id, err := s.region.register(ctx, s.registration())
 		if err == nil {
-			s.Image.Snapshots = s.Taken.snapshots()
+			s.Image.Snapshots = s.Machine.snapshots()
 		}
 		return id, err
 	})
@@ -33,18 +33,19 @@ func (r *region) register(ctx context.Context, in *awsec2.RegisterImageInput) (s
 	return id, err
 }
 
-// registration is the AMI as it was taken, with what the caller changed.
+// registration returns the request that registers the AMI: the captured machine
+// with the caller's changes.
 func (s *session) registration() *awsec2.RegisterImageInput {
 	c := s.builder.Capture
 	in := &awsec2.RegisterImageInput{
 		Name: aws.String(s.Image.Name), Description: aws.String(s.description()),
 		Architecture:       ec2types.ArchitectureValues(s.architecture()),
 		VirtualizationType: aws.String(string(ec2types.VirtualizationTypeHvm)),
-		RootDeviceName:     aws.String(s.rootDevice()), EnaSupport: aws.Bool(s.Taken.ENA || c.ENA),
+		RootDeviceName:     aws.String(s.rootDevice()), EnaSupport: aws.Bool(s.Machine.ENA || c.ENA),
 		TagSpecifications: tagged(s.imageTags(), ec2types.ResourceTypeImage),
 	}
 	if c.Surrogate == nil {
-		in.BootMode, in.TpmSupport = ec2types.BootModeValues(s.Taken.Boot), ec2types.TpmSupportValues(s.Taken.TPM)
+		in.BootMode, in.TpmSupport = ec2types.BootModeValues(s.Machine.Boot), ec2types.TpmSupportValues(s.Machine.TPM)
 	}
 	if c.BootMode != "" {
 		in.BootMode = ec2types.BootModeValues(c.BootMode)
@@ -52,7 +53,7 @@ func (s *session) registration() *awsec2.RegisterImageInput {
 	if c.TPM {
 		in.TpmSupport = ec2types.TpmSupportValuesV20
 	}
-	if c.SRIOV || s.Taken.SRIOV != "" {
+	if c.SRIOV || s.Machine.SRIOV != "" {
 		in.SriovNetSupport = aws.String("simple")
 	}
 	if c.UEFIData != "" {
@@ -61,7 +62,7 @@ func (s *session) registration() *awsec2.RegisterImageInput {
 	if !c.AllowIMDSv1 {
 		in.ImdsSupport = ec2types.ImdsSupportValuesV20
 	}
-	for _, d := range s.Taken.Disks {
+	for _, d := range s.Machine.Disks {
 		in.BlockDeviceMappings = append(in.BlockDeviceMappings, ec2types.BlockDeviceMapping{
 			DeviceName: aws.String(s.deviceInAMI(d.Device)),
 			Ebs: &ec2types.EbsBlockDevice{
@@ -71,17 +72,17 @@ func (s *session) registration() *awsec2.RegisterImageInput {
 		})
 	}
 	for _, m := range s.amiDevices() {
-		in.BlockDeviceMappings = change(in.BlockDeviceMappings, m)
+		in.BlockDeviceMappings = mergeDevice(in.BlockDeviceMappings, m)
 	}
 	return in
 }
 
-// change lays m over the volume of the same name, or adds it.
-func change(list []ec2types.BlockDeviceMapping, m ec2types.BlockDeviceMapping) []ec2types.BlockDeviceMapping {
+// mergeDevice applies m to the volume of the same name, or adds it.
+func mergeDevice(list []ec2types.BlockDeviceMapping, m ec2types.BlockDeviceMapping) []ec2types.BlockDeviceMapping {
 	i := slices.IndexFunc(list, func(have ec2types.BlockDeviceMapping) bool { return *have.DeviceName == *m.DeviceName })
 	switch {
 	case m.NoDevice != nil:
-		return list // no snapshot was taken of it
+		return list // it has no snapshot
 	case i < 0:
 		return append(list, m)
 	}

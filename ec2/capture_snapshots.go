@@ -13,11 +13,11 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// A taken is what was taken of the instance to make an AMI of: its volumes, and
-// what the AMI has to say of the machine.
-type taken struct {
+// A machineRecord records what the AMI is registered from: the instance's volumes
+// with their snapshots, and its attributes.
+type machineRecord struct {
 	Disks   []disk `json:"disks,omitempty"`
-	Refused bool   `json:"refused,omitempty"` // EC2 said that it made no snapshots
+	Refused bool   `json:"refused,omitempty"` // EC2 refused to create snapshots
 	ENA     bool   `json:"ena,omitempty"`
 	SRIOV   string `json:"sriov,omitempty"`
 	Boot    string `json:"boot,omitempty"`
@@ -33,11 +33,11 @@ type disk struct {
 	SizeGiB    int32  `json:"size_gib"`
 	IOPS       int32  `json:"iops,omitempty"`
 	Throughput int32  `json:"throughput,omitempty"`
-	Stays      bool   `json:"stays,omitempty"` // when its instance ends
+	Stays      bool   `json:"stays,omitempty"` // after the instance is terminated
 }
 
-// takeSnapshots makes one snapshot of each volume, all of the same moment.
-func (s *session) takeSnapshots(ctx context.Context) error {
+// createSnapshots creates a snapshot of each volume, all at the same moment.
+func (s *session) createSnapshots(ctx context.Context) error {
 	if err := s.readMachine(ctx); err != nil {
 		return err
 	}
@@ -47,46 +47,46 @@ func (s *session) takeSnapshots(ctx context.Context) error {
 		Description:           aws.String(s.description()),
 		TagSpecifications:     tagged(s.imageTags(), ec2types.ResourceTypeSnapshot),
 	}
-	for _, d := range s.Taken.Disks {
+	for _, d := range s.Machine.Disks {
 		if s.omits(d.Device) && d.Device == s.Source.RootDevice {
 			in.InstanceSpecification.ExcludeBootVolume = aws.Bool(true)
 		} else if s.omits(d.Device) {
 			in.InstanceSpecification.ExcludeDataVolumeIds = append(in.InstanceSpecification.ExcludeDataVolumeIds, d.Volume)
 		}
 	}
-	s.Taken.Disks = slices.DeleteFunc(s.Taken.Disks, func(d disk) bool { return s.omits(d.Device) })
+	s.Machine.Disks = slices.DeleteFunc(s.Machine.Disks, func(d disk) bool { return s.omits(d.Device) })
 	out, err := s.region.client.CreateSnapshots(ctx, in)
 	if err != nil {
-		s.Taken.Refused = awsapi.Rejected(err)
+		s.Machine.Refused = awsapi.Rejected(err)
 		return err
 	}
 	for _, info := range out.Snapshots {
-		i := slices.IndexFunc(s.Taken.Disks, func(d disk) bool { return d.Volume == aws.ToString(info.VolumeId) })
+		i := slices.IndexFunc(s.Machine.Disks, func(d disk) bool { return d.Volume == aws.ToString(info.VolumeId) })
 		if i < 0 {
-			return fmt.Errorf("EC2 made a snapshot of %s, which is no volume of %s", aws.ToString(info.VolumeId), s.Instance.ID)
+			return fmt.Errorf("EC2 created a snapshot of %s, which is not a volume of %s", aws.ToString(info.VolumeId), s.Instance.ID)
 		}
-		s.Taken.Disks[i].Snapshot = aws.ToString(info.SnapshotId)
-		s.run.Created("snapshot", s.Taken.Disks[i].Snapshot)
+		s.Machine.Disks[i].Snapshot = aws.ToString(info.SnapshotId)
+		s.run.Created("snapshot", s.Machine.Disks[i].Snapshot)
 	}
-	if i := slices.IndexFunc(s.Taken.Disks, func(d disk) bool { return d.Snapshot == "" }); i >= 0 {
-		return fmt.Errorf("EC2 made no snapshot of %s", s.Taken.Disks[i].Volume)
+	if i := slices.IndexFunc(s.Machine.Disks, func(d disk) bool { return d.Snapshot == "" }); i >= 0 {
+		return fmt.Errorf("EC2 created no snapshot of %s", s.Machine.Disks[i].Volume)
 	}
 	return nil
 }
 
-// readMachine learns what the AMI has to say of the instance.
+// readMachine records the instance's volumes and attributes.
 func (s *session) readMachine(ctx context.Context) error {
-	s.Taken = taken{}
+	s.Machine = machineRecord{}
 	found, err := s.region.fetchInstances(ctx, []string{s.Instance.ID})
 	if err != nil {
 		return err
 	}
 	i, ok := found[s.Instance.ID]
 	if !ok {
-		return fmt.Errorf("%s is not to be seen", s.Instance.ID)
+		return fmt.Errorf("instance %s not found", s.Instance.ID)
 	}
-	s.Taken.ENA, s.Taken.SRIOV = aws.ToBool(i.EnaSupport), aws.ToString(i.SriovNetSupport)
-	s.Taken.Boot, s.Taken.TPM = string(i.BootMode), aws.ToString(i.TpmSupport)
+	s.Machine.ENA, s.Machine.SRIOV = aws.ToBool(i.EnaSupport), aws.ToString(i.SriovNetSupport)
+	s.Machine.Boot, s.Machine.TPM = string(i.BootMode), aws.ToString(i.TpmSupport)
 	stays := map[string]bool{}
 	for _, m := range i.BlockDeviceMappings {
 		if m.Ebs != nil {
@@ -102,18 +102,18 @@ func (s *session) readMachine(ctx context.Context) error {
 				Volume: aws.ToString(v.VolumeId), Type: string(v.VolumeType), SizeGiB: aws.ToInt32(v.Size),
 				Throughput: aws.ToInt32(v.Throughput), Stays: stays[aws.ToString(v.VolumeId)],
 			}
-			if v.VolumeType != ec2types.VolumeTypeGp2 { // whose performance follows its size
+			if v.VolumeType != ec2types.VolumeTypeGp2 { // its performance depends on its size
 				d.IOPS = aws.ToInt32(v.Iops)
 			}
 			for _, a := range v.Attachments {
 				d.Device = aws.ToString(a.Device)
 			}
-			s.Taken.Disks = append(s.Taken.Disks, d)
+			s.Machine.Disks = append(s.Machine.Disks, d)
 		}
 	})
 }
 
-func (t taken) snapshots() []string {
+func (t machineRecord) snapshots() []string {
 	var ids []string
 	for _, d := range t.Disks {
 		if d.Snapshot != "" {
@@ -124,11 +124,12 @@ func (t taken) snapshots() []string {
 }
 
 // waitSnapshots waits until the snapshots are complete. CreateSnapshots has no
-// client token: what a call made whose answer was lost is removed here.
+// client token, so a call whose response was lost may have created others; they
+// are deleted here.
 func (s *session) waitSnapshots(ctx context.Context) error {
 	stop := s.region.reportSnapshots(ctx, s.run)
 	defer stop()
-	ours := s.Taken.snapshots()
+	ours := s.Machine.snapshots()
 	var strays []string
 	err := s.region.snapshots.Wait(ctx, s.run.ID, func(all []ec2types.Snapshot, _ bool) (bool, error) {
 		done := 0
@@ -152,12 +153,13 @@ func (s *session) waitSnapshots(ctx context.Context) error {
 	return s.region.deleteSnapshots(ctx, strays)
 }
 
-// deleteTaken removes the snapshots unless they are the AMI's. A call whose
-// answer was lost may have been repeated, and each time have made some: when none
-// are known, those that show are perhaps not all.
-func (s *session) deleteTaken(ctx context.Context, outcome bake.Outcome) error {
-	known := s.Taken.snapshots()
-	if outcome == bake.Succeeded || s.Image.Removed || len(known) == 0 && s.Taken.Refused {
+// discardSnapshots removes the snapshots unless they belong to the AMI. It looks
+// for more than the known ones, because calls whose responses were lost may have
+// created some. If none are known, it waits for SettleTime, since others may still
+// appear.
+func (s *session) discardSnapshots(ctx context.Context, outcome bake.Outcome) error {
+	known := s.Machine.snapshots()
+	if outcome == bake.Succeeded || s.Image.Removed || len(known) == 0 && s.Machine.Refused {
 		return nil
 	}
 	var all []string
@@ -178,6 +180,6 @@ func (s *session) deleteTaken(ctx context.Context, outcome bake.Outcome) error {
 	for _, id := range all {
 		s.run.Removed("snapshot", id)
 	}
-	s.Taken = taken{Refused: true}
+	s.Machine = machineRecord{Refused: true}
 	return nil
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Surrogate says that the instance only helps to fill another volume, which
-// becomes the root of the AMI: a whole operating system that the provisioners
-// put there, after they have made a file system on it and mounted it.
+// A Surrogate makes another volume of the instance the AMI's root volume. The
+// provisioners create a file system on it, mount it, and install a whole operating
+// system there.
 //
 //	ec2.Builder{
 //		…
@@ -19,30 +19,30 @@ import (
 //		Capture:      ec2.Capture{FromSnapshots: true, Surrogate: &ec2.Surrogate{Device: "/dev/sdf"}},
 //	}
 //
-// Nothing of the source is then in the AMI: of its volumes, only those that
-// Builder.BlockDevices name. So the source may have billing codes, which the
-// AMI does not get. Neither is the guest cleaned, whose disk goes away; what is
-// on the new volume, keys and ids included, is what the provisioners put there.
-// Boot mode and TPM are not those of the instance, but what Capture says.
-// Checks and layers need cloud-init in the new system, and sshd.
+// The AMI contains nothing of the source: only the volumes in Builder.BlockDevices.
+// The source may therefore have billing codes; the AMI does not get them. The guest
+// is not cleaned, because its disk is discarded; the new volume contains only what
+// the provisioners put there, including any keys and ids. Boot mode and TPM are
+// those set in Capture, not the instance's. Checks and layers need cloud-init and
+// sshd in the new system.
 //
-// On types of the Nitro system the guest sees the volume under another name, an
-// NVMe one such as /dev/nvme1n1; with several, find it by its size or its serial
-// number, which is the volume's id (lsblk -o NAME,SIZE,SERIAL).
+// On Nitro instances the guest sees the volume under an NVMe name such as
+// /dev/nvme1n1. If there are several, find it by its size or its serial number,
+// which is the volume's id (lsblk -o NAME,SIZE,SERIAL).
 type Surrogate struct {
 	// Device is the volume, one of Builder.BlockDevices: "/dev/sdf". It is
 	// required.
 	Device string
 
-	// RootDevice is what the AMI calls it. Empty is what the source calls its
-	// own root device.
+	// RootDevice is the name of the AMI's root device. Empty means the name of
+	// the source's.
 	RootDevice string
 
-	// Architecture is that of the system on the volume: "x86_64" or "arm64".
-	// Empty is the source's.
+	// Architecture is the architecture of the system on the volume: "x86_64" or
+	// "arm64". Empty means the source's.
 	Architecture string
 
-	// User is the login of the system on the volume. Empty is the source's.
+	// User is the login of the system on the volume. Empty means the source's.
 	User string
 }
 
@@ -59,34 +59,34 @@ func (b Builder) validateSurrogate(wrong func(field, format string, args ...any)
 	case s.Device == "":
 		wrong("Surrogate.Device", "is required")
 	case !added:
-		wrong("Surrogate.Device", "%s is none of Builder.BlockDevices", s.Device)
+		wrong("Surrogate.Device", "%s not found in Builder.BlockDevices", s.Device)
 	case slices.ContainsFunc(b.Capture.Devices, func(d AMIDevice) bool { return d.Device == s.Device }):
-		wrong("Devices["+s.Device+"]", "is the AMI's root device: leave Device empty")
+		wrong("Devices["+s.Device+"]", "is the AMI's root device: leave Device empty for it")
 	}
 	if a := ec2types.ArchitectureValues(s.Architecture); s.Architecture != "" && !slices.Contains(a.Values(), a) {
-		wrong("Surrogate.Architecture", "%q is none of %v", s.Architecture, a.Values())
+		wrong("Surrogate.Architecture", "unknown value %q, want one of %v", s.Architecture, a.Values())
 	}
 	if h := b.GuestCleanup; !h.Off && len(h.Keep)+len(h.Also) > 0 {
-		wrong("Surrogate", "Builder.GuestCleanup is set, but the guest's own disk is not in the AMI")
+		wrong("Surrogate", "cannot be set together with Builder.GuestCleanup: the guest's own disk is not in the AMI")
 	}
 }
 
-// checkSurrogate reports what is wrong with it for the source.
+// checkSurrogate reports a Surrogate that is invalid for the source.
 func (s *session) checkSurrogate() error {
 	with := s.builder.Capture.Surrogate
 	if with.Device == s.Source.RootDevice {
-		return bake.Invalid("Builder.Capture.Surrogate.Device", "%s is what %s boots from", with.Device, s.Source.ID)
+		return bake.Invalid("Builder.Capture.Surrogate.Device", "%s is the root device of %s", with.Device, s.Source.ID)
 	}
 	root := s.rootDevice()
 	for _, d := range s.builder.BlockDevices {
 		if d.Device == root && d.Device != with.Device && d.Device != s.Source.RootDevice {
-			return bake.Invalid("Builder.Capture.Surrogate.RootDevice", "%s is another of Builder.BlockDevices", root)
+			return bake.Invalid("Builder.Capture.Surrogate.RootDevice", "%s is another device of Builder.BlockDevices", root)
 		}
 	}
 	return nil
 }
 
-// rootDevice is what the AMI calls its root device.
+// rootDevice returns the name of the AMI's root device.
 func (s *session) rootDevice() string {
 	if with := s.builder.Capture.Surrogate; with != nil {
 		return cmp.Or(with.RootDevice, s.Source.RootDevice)
@@ -94,7 +94,7 @@ func (s *session) rootDevice() string {
 	return s.Source.RootDevice
 }
 
-// deviceInAMI is what the AMI calls a device of the instance.
+// deviceInAMI returns the AMI's name for a device of the instance.
 func (s *session) deviceInAMI(device string) string {
 	if with := s.builder.Capture.Surrogate; with != nil && device == with.Device {
 		return s.rootDevice()
@@ -102,19 +102,19 @@ func (s *session) deviceInAMI(device string) string {
 	return device
 }
 
-// omits reports whether a volume of the instance is not in the AMI.
+// omits reports whether the AMI leaves out a volume of the instance.
 func (s *session) omits(device string) bool {
-	return s.helps(device) || slices.ContainsFunc(s.builder.Capture.Devices, func(d AMIDevice) bool { return d.Omit && d.Device == device })
+	return s.onlyForSurrogate(device) || slices.ContainsFunc(s.builder.Capture.Devices, func(d AMIDevice) bool { return d.Omit && d.Device == device })
 }
 
-// helps reports whether a volume of the instance is only there to fill a
+// onlyForSurrogate reports whether the instance needs a volume only to fill the
 // surrogate.
-func (s *session) helps(device string) bool {
+func (s *session) onlyForSurrogate(device string) bool {
 	return s.builder.Capture.Surrogate != nil && (device == s.Source.RootDevice ||
 		!slices.ContainsFunc(s.builder.BlockDevices, func(d BlockDevice) bool { return d.Device == device }))
 }
 
-// architecture is that of the AMI.
+// architecture returns the AMI's architecture.
 func (s *session) architecture() string {
 	if with := s.builder.Capture.Surrogate; with != nil {
 		return cmp.Or(with.Architecture, s.Source.Architecture)
@@ -122,7 +122,7 @@ func (s *session) architecture() string {
 	return s.Source.Architecture
 }
 
-// login is who to log in as on instances of the AMI.
+// login returns the user to log in as on instances of the AMI.
 func (s *session) login() string {
 	if with := s.builder.Capture.Surrogate; with != nil {
 		return cmp.Or(with.User, s.Source.Login)

@@ -29,7 +29,9 @@ const (
 )
 
 // polls is that many times the poll interval.
-func (r *region) polls(n float64) time.Duration { return time.Duration(n * float64(r.interval)) }
+func (r *region) pollIntervals(n float64) time.Duration {
+	return time.Duration(n * float64(r.interval))
+}
 
 func filter(name string, values ...string) ec2types.Filter {
 	return ec2types.Filter{Name: aws.String(name), Values: values}

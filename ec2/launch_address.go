@@ -61,7 +61,7 @@ func (s *session) addNetwork(in *awsec2.RunInstancesInput, c candidate) {
 }
 
 // within leaves out the subnets that do not have the address.
-func within(subnet ec2types.Subnet, addr netip.Addr) bool {
+func subnetContains(subnet ec2types.Subnet, addr netip.Addr) bool {
 	network, err := netip.ParsePrefix(aws.ToString(subnet.CidrBlock))
 	return !addr.IsValid() || err != nil || network.Contains(addr)
 }
@@ -92,7 +92,7 @@ func (s *session) waitRunning(ctx context.Context) error {
 		}
 		return true, nil
 	})
-	if err != nil && launchFailed(s.Instance.Cause) {
+	if err != nil && isLaunchFailure(s.Instance.Cause) {
 		s.Failed = append(s.Failed, s.Instance.candidate)
 	}
 	return err

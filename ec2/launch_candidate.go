@@ -51,7 +51,7 @@ func (c candidate) token(build string, reclaims int) string {
 
 // launchFailed tells the codes with which EC2 ends an instance that it could not
 // start, although it took the call: see StateReason in the API reference.
-func launchFailed(code string) bool {
+func isLaunchFailure(code string) bool {
 	return code == "Server.InsufficientInstanceCapacity" || code == "Server.InternalError"
 }
 
@@ -99,7 +99,7 @@ func (b Builder) validateInstanceTypes() []error {
 
 // without returns the candidates that may still do after EC2 refused one of
 // them with code; false when the refusal was not about capacity.
-func without(left []candidate, refused candidate, code string) ([]candidate, bool) {
+func withoutRefused(left []candidate, refused candidate, code string) ([]candidate, bool) {
 	var same func(candidate) bool
 	switch code {
 	case "InstanceLimitExceeded", "VcpuLimitExceeded":
@@ -137,7 +137,7 @@ func (s *session) eachCandidate(ctx context.Context, launch func(context.Context
 
 // asLaunched says which launch an error is about: of several candidates only one
 // may be wrong, and EC2 names neither its type nor the AMI.
-func (s *session) asLaunched(c candidate, err error) error {
+func (s *session) launchError(c candidate, err error) error {
 	return fmt.Errorf("%s of %s: %w", c, s.Source.ID, err)
 }
 
@@ -151,9 +151,9 @@ func (s *session) tryCandidates(ctx context.Context, launch func(context.Context
 			return nil
 		}
 		code := awsapi.Code(err)
-		rest, capacity := without(left, c, code)
+		rest, capacity := withoutRefused(left, c, code)
 		if !capacity {
-			return s.asLaunched(c, err)
+			return s.launchError(c, err)
 		}
 		left = rest
 		refusals = append(refusals, fmt.Sprintf("%s: %s", c, code))

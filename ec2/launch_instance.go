@@ -32,7 +32,7 @@ type instance struct {
 // launch launches the instance as the first candidate that EC2 has capacity for.
 func (s *session) launch(ctx context.Context) error {
 	if s.Instance.Ended { // reclaimed: this is another one, and nothing is left of what was taken of the first
-		s.Instance, s.Taken, s.Image = instance{}, taken{}, amiRecord{}
+		s.Instance, s.Machine, s.Image = instance{}, machineRecord{}, amiRecord{}
 	}
 	data, err := s.userData()
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *session) launchAs(ctx context.Context, c candidate, in *awsec2.RunInsta
 // waitInstance waits until ready says so; an instance that ends meanwhile is
 // an error.
 func (s *session) waitInstance(ctx context.Context, ready func(ec2types.Instance) (bool, error)) error {
-	return s.region.instances.WaitQuiet(ctx, s.Instance.ID, s.region.polls(quietInstance), func(i ec2types.Instance, found bool) (bool, error) {
+	return s.region.instances.WaitQuiet(ctx, s.Instance.ID, s.region.pollIntervals(quietInstance), func(i ec2types.Instance, found bool) (bool, error) {
 		if !found {
 			return false, nil // EC2 does not show it yet
 		}
@@ -213,7 +213,7 @@ func (s *session) beginTermination(ctx context.Context) error {
 
 func (s *session) waitTerminated(ctx context.Context) error {
 	unseen := s.region.clock.Now().Add(s.region.settle)
-	return s.region.instances.WaitQuiet(ctx, s.Instance.ID, s.region.polls(quietInstance), func(i ec2types.Instance, found bool) (bool, error) {
+	return s.region.instances.WaitQuiet(ctx, s.Instance.ID, s.region.pollIntervals(quietInstance), func(i ec2types.Instance, found bool) (bool, error) {
 		if !found {
 			return !s.region.clock.Now().Before(unseen), nil
 		}

@@ -104,7 +104,7 @@ func (s *session) chooseNetwork(ctx context.Context) error {
 	}
 	s.Network = networkRecord{VPC: aws.ToString(subnets[0].VpcId)}
 	for _, subnet := range subnets {
-		if aws.ToString(subnet.VpcId) == s.Network.VPC && within(subnet, b.Network.PrivateIP) {
+		if aws.ToString(subnet.VpcId) == s.Network.VPC && subnetContains(subnet, b.Network.PrivateIP) {
 			s.Network.Locations = append(s.Network.Locations, location{aws.ToString(subnet.SubnetId), aws.ToString(subnet.AvailabilityZone)})
 		}
 	}

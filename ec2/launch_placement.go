@@ -78,7 +78,7 @@ func (p Placement) apply(in *awsec2.RunInstancesInput) {
 	}
 	if tenancy != "" || p.Group != "" {
 		in.Placement = &ec2types.Placement{
-			Tenancy: tenancy, HostId: filled(p.Host), HostResourceGroupArn: filled(p.HostResourceGroup), GroupName: filled(p.Group),
+			Tenancy: tenancy, HostId: optional(p.Host), HostResourceGroupArn: optional(p.HostResourceGroup), GroupName: optional(p.Group),
 		}
 	}
 	switch {
@@ -89,8 +89,8 @@ func (p Placement) apply(in *awsec2.RunInstancesInput) {
 	case p.CapacityReservation != "" || p.CapacityReservationGroup != "":
 		in.CapacityReservationSpecification = &ec2types.CapacityReservationSpecification{
 			CapacityReservationTarget: &ec2types.CapacityReservationTarget{
-				CapacityReservationId:               filled(p.CapacityReservation),
-				CapacityReservationResourceGroupArn: filled(p.CapacityReservationGroup),
+				CapacityReservationId:               optional(p.CapacityReservation),
+				CapacityReservationResourceGroupArn: optional(p.CapacityReservationGroup),
 			},
 		}
 	}
@@ -100,7 +100,7 @@ func (p Placement) apply(in *awsec2.RunInstancesInput) {
 }
 
 // filled is nil for the empty string.
-func filled(s string) *string {
+func optional(s string) *string {
 	if s == "" {
 		return nil
 	}

@@ -95,7 +95,7 @@ func (s *session) Restart(ctx context.Context, cause error) bool {
 		}
 		return len(left) > 0
 	}
-	captured := s.Image.ID != "" || slices.ContainsFunc(s.Taken.Disks, func(d disk) bool { return d.Snapshot != "" })
+	captured := s.Image.ID != "" || slices.ContainsFunc(s.Machine.Disks, func(d disk) bool { return d.Snapshot != "" })
 	if !s.Instance.Spot || s.Instance.ID == "" || captured {
 		return false
 	}

@@ -89,7 +89,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	}
 	// JSON is YAML. Lists are added to those of the caller's own cloud-config.
 	add("text/cloud-config", "list(append)+dict(no_replace,recurse_list)+str()", append([]byte("#cloud-config\n"), config...))
-	add("text/cloud-boothook", "", []byte(deadMan(expires)))
+	add("text/cloud-boothook", "", []byte(expiryScript(expires)))
 	errs = append(errs, w.Close())
 	if doc.Len() > mostUserData {
 		var compressed bytes.Buffer
@@ -122,7 +122,7 @@ func (k keys) cloudConfig() cloudConfig {
 // deadMan ends the guest at its time, also if nobody is left to do so: the
 // instance is launched so that shutting down terminates it. It is a boothook
 // because that runs again after a reboot, and in no instance of the AMI.
-func deadMan(expires time.Time) string {
+func expiryScript(expires time.Time) string {
 	return fmt.Sprintf(`#cloud-boothook
 #!/bin/sh
 # Ends this build machine if whoever builds on it has gone.
@@ -137,7 +137,7 @@ shutdown -P "+$(((left + 59) / 60))"
 
 // kinds tells cloud-init's forms of user data by how they begin. Longer
 // beginnings come first.
-func kinds() [][2]string {
+func userDataKinds() [][2]string {
 	return [][2]string{
 		{"#cloud-config-archive", "text/cloud-config-archive"},
 		{"#cloud-config", "text/cloud-config"},
@@ -156,7 +156,7 @@ func userPart(data []byte) (kind string, body []byte, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	for _, k := range kinds() {
+	for _, k := range userDataKinds() {
 		if bytes.HasPrefix(data, []byte(k[0])) {
 			return k[1], data, nil
 		}

@@ -34,11 +34,11 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 		p.plan.From = img.From.Name
 	} else if !failed("find source image", p.findSource(ctx)) {
 		p.plan.Source = p.Source
-		if p.builder.asksOfSource() {
+		if p.builder.constrainsSource() {
 			failed("check source image", p.checkSource(ctx))
 		}
 	}
-	failed("check places", p.checkPlaces(ctx))
+	failed("check places", p.checkDestinations(ctx))
 	if !failed("choose network", p.chooseNetwork(ctx)) && (img.From == nil || len(b.InstanceTypes) > 0) {
 		for _, c := range p.candidates() {
 			p.plan.Launch = append(p.plan.Launch, c.String())
@@ -134,16 +134,16 @@ func (p *planner) planDistribution() {
 			p.calls(p.region, b.Cloud, "ModifyImageAttribute", "ModifySnapshotAttribute")
 		}
 		p.calls(r, cloud, "CopyImage")
-		p.planRelease(r, cloud)
+		p.planPromotion(r, cloud)
 	}
 	if d.OnlyCopies {
 		p.calls(p.region, b.Cloud, "DeregisterImage", "DeleteSnapshot")
 		return
 	}
-	p.planRelease(p.region, b.Cloud)
+	p.planPromotion(p.region, b.Cloud)
 }
 
-func (p *planner) planRelease(r *region, cloud *Cloud) {
+func (p *planner) planPromotion(r *region, cloud *Cloud) {
 	d := p.builder.Distribute
 	for _, feature := range []struct {
 		used   bool
@@ -205,7 +205,7 @@ func (p *planner) tryLaunch(ctx context.Context) error {
 	})
 	p.answered("RunInstances", answer)
 	if err != nil {
-		return p.asLaunched(first, err)
+		return p.launchError(first, err)
 	}
 	return nil
 }

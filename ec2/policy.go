@@ -45,7 +45,7 @@ func Policy(cloud *Cloud, images ...*bake.Image) *iampolicy.Document {
 				all = append(all, grant{"Assume", []string{"sts:AssumeRole"}, []string{other.role}, nil})
 			}
 			if b.cloudOf(c) == cloud && b.Cloud != cloud {
-				all = append(all, b.releaseGrants(c.Region)...)
+				all = append(all, b.destinationGrants(c.Region)...)
 				all = append(all, b.diskKeyGrants(b.place())...) // of what it fetches
 			}
 		}

@@ -11,12 +11,12 @@ import (
 // Reference.
 
 // made is the condition that what a call creates gets the tag of its build.
-func made() map[string]map[string][]string {
+func requestTagged() map[string]map[string][]string {
 	return map[string]map[string][]string{"StringLike": {"aws:RequestTag/" + TagBuild: {"*"}}}
 }
 
 // ours is the condition that what a call changes has the tag of a build.
-func ours() map[string]map[string][]string {
+func resourceTagged() map[string]map[string][]string {
 	return map[string]map[string][]string{"StringLike": {"aws:ResourceTag/" + TagBuild: {"*"}}}
 }
 
@@ -30,7 +30,7 @@ func ec2Actions(names ...string) []string {
 
 // explaining lets an error say why EC2 refused a call. Nobody can be denied the
 // reading of a particular message: it has no resource.
-func explaining() grant {
+func decoding() grant {
 	return grant{"Explain", []string{"sts:DecodeAuthorizationMessage"}, []string{"*"}, nil}
 }
 
@@ -43,11 +43,11 @@ func (b Builder) machineGrants() grants {
 	r := b.place()
 	return append(grants{
 		reading("DescribeImages", "DescribeInstances", "DescribeSubnets", "DescribeSecurityGroups"),
-		explaining(),
+		decoding(),
 		{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "image/*", "subnet/*", "security-group/*", "snapshot/*"), nil},
-		{"Launch", ec2Actions("RunInstances"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), made()},
-		{"UseInstance", ec2Actions("TerminateInstances"), arns("ec2", r, "instance/*"), ours()},
-		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), tagging("RunInstances")},
+		{"Launch", ec2Actions("RunInstances"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), requestTagged()},
+		{"UseInstance", ec2Actions("TerminateInstances"), arns("ec2", r, "instance/*"), resourceTagged()},
+		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), createdBy("RunInstances")},
 	}, b.launchGrants(r)...)
 }
 
@@ -55,21 +55,21 @@ func (b Builder) machineGrants() grants {
 func (b Builder) imageGrants() grants {
 	r := b.place()
 	g := append(grants{reading("DescribeSnapshots")}, b.captureGrants(r)...)
-	g = append(g, b.releaseGrants(r)...)
+	g = append(g, b.destinationGrants(r)...)
 	for _, c := range b.Distribute.Copies {
 		if b.cloudOf(c) != b.Cloud { // which may read what it pulls, for a while
 			g = append(g,
-				grant{"Share", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), ours()},
-				grant{"Share", ec2Actions("ModifySnapshotAttribute"), arns("ec2", r, "snapshot/*"), ours()})
+				grant{"Share", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), resourceTagged()},
+				grant{"Share", ec2Actions("ModifySnapshotAttribute"), arns("ec2", r, "snapshot/*"), resourceTagged()})
 		} else {
-			g = append(g, b.releaseGrants(c.Region)...)
+			g = append(g, b.destinationGrants(c.Region)...)
 		}
 	}
 	return g
 }
 
 // tagging is the condition that tags are set by a call that creates something.
-func tagging(by string) map[string]map[string][]string {
+func createdBy(by string) map[string]map[string][]string {
 	return map[string]map[string][]string{"StringEquals": {"ec2:CreateAction": {by}}}
 }
 
@@ -78,28 +78,28 @@ func (b Builder) captureGrants(r string) grants {
 	c := b.Capture
 	var g grants
 	if !c.CrashConsistent {
-		g = append(g, grant{"UseInstance", ec2Actions("StopInstances"), arns("ec2", r, "instance/*"), ours()})
+		g = append(g, grant{"UseInstance", ec2Actions("StopInstances"), arns("ec2", r, "instance/*"), resourceTagged()})
 	}
 	if c.FromSnapshots {
 		return append(g,
 			reading("DescribeVolumes"),
-			grant{"UseInstance", ec2Actions("CreateSnapshots"), arns("ec2", r, "instance/*", "volume/*"), ours()},
-			grant{"MakeSnapshots", ec2Actions("CreateSnapshots"), arns("ec2", r, "snapshot/*"), made()},
-			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "snapshot/*"), tagging("CreateSnapshots")},
-			grant{"MakeImage", ec2Actions("RegisterImage"), arns("ec2", r, "image/*"), made()},
-			grant{"MakeImageOf", ec2Actions("RegisterImage"), arns("ec2", r, "snapshot/*"), ours()},
-			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "image/*"), tagging("RegisterImage")})
+			grant{"UseInstance", ec2Actions("CreateSnapshots"), arns("ec2", r, "instance/*", "volume/*"), resourceTagged()},
+			grant{"MakeSnapshots", ec2Actions("CreateSnapshots"), arns("ec2", r, "snapshot/*"), requestTagged()},
+			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "snapshot/*"), createdBy("CreateSnapshots")},
+			grant{"MakeImage", ec2Actions("RegisterImage"), arns("ec2", r, "image/*"), requestTagged()},
+			grant{"MakeImageOf", ec2Actions("RegisterImage"), arns("ec2", r, "snapshot/*"), resourceTagged()},
+			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "image/*"), createdBy("RegisterImage")})
 	}
 	if c.ENA || c.SRIOV {
-		g = append(g, grant{"UseInstance", ec2Actions("ModifyInstanceAttribute"), arns("ec2", r, "instance/*"), ours()})
+		g = append(g, grant{"UseInstance", ec2Actions("ModifyInstanceAttribute"), arns("ec2", r, "instance/*"), resourceTagged()})
 	}
 	if !c.AllowIMDSv1 { // which the source may do
-		g = append(g, grant{"RequireIMDSv2", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), ours()})
+		g = append(g, grant{"RequireIMDSv2", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), resourceTagged()})
 	}
 	return append(g,
-		grant{"UseInstance", ec2Actions("CreateImage"), arns("ec2", r, "instance/*"), ours()},
-		grant{"MakeImage", ec2Actions("CreateImage"), arns("ec2", r, "image/*", "snapshot/*"), made()},
-		grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "image/*", "snapshot/*"), tagging("CreateImage")})
+		grant{"UseInstance", ec2Actions("CreateImage"), arns("ec2", r, "instance/*"), resourceTagged()},
+		grant{"MakeImage", ec2Actions("CreateImage"), arns("ec2", r, "image/*", "snapshot/*"), requestTagged()},
+		grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "image/*", "snapshot/*"), createdBy("CreateImage")})
 }
 
 // launchGrants are what depends on how the instance is launched.
@@ -110,16 +110,16 @@ func (b Builder) launchGrants(r string) grants {
 	}
 	if !b.Network.ownGroups() {
 		g = append(g,
-			grant{"MakeSecurityGroup", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "security-group/*"), made()},
+			grant{"MakeSecurityGroup", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "security-group/*"), requestTagged()},
 			grant{"MakeSecurityGroupIn", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "vpc/*"), nil},
-			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "security-group/*"), tagging("CreateSecurityGroup")},
-			grant{"UseSecurityGroup", ec2Actions("DeleteSecurityGroup"), arns("ec2", r, "security-group/*"), ours()})
+			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "security-group/*"), createdBy("CreateSecurityGroup")},
+			grant{"UseSecurityGroup", ec2Actions("DeleteSecurityGroup"), arns("ec2", r, "security-group/*"), resourceTagged()})
 		if b.SSH.Dial == nil || len(b.SSH.From) > 0 {
-			g = append(g, grant{"UseSecurityGroup", ec2Actions("AuthorizeSecurityGroupIngress"), arns("ec2", r, "security-group/*"), ours()})
+			g = append(g, grant{"UseSecurityGroup", ec2Actions("AuthorizeSecurityGroupIngress"), arns("ec2", r, "security-group/*"), resourceTagged()})
 		}
 	}
 	if b.SSH.ConsoleHostKey {
-		g = append(g, grant{"UseInstance", ec2Actions("GetConsoleOutput"), arns("ec2", r, "instance/*"), ours()})
+		g = append(g, grant{"UseInstance", ec2Actions("GetConsoleOutput"), arns("ec2", r, "instance/*"), resourceTagged()})
 	}
 	if b.Source != nil {
 		g = append(g, b.Source.grants(r)...)
@@ -164,13 +164,13 @@ func (b Builder) diskKeyGrants(r string) grants {
 
 // releaseGrants are what an AMI needs in one place: to be made one that others
 // may use, and to be removed.
-func (b Builder) releaseGrants(r string) grants {
+func (b Builder) destinationGrants(r string) grants {
 	d := b.Distribute
 	g := grants{
-		{"Remove", ec2Actions("DeregisterImage"), arns("ec2", r, "image/*"), ours()},
-		{"Remove", ec2Actions("DeleteSnapshot"), arns("ec2", r, "snapshot/*"), ours()},
+		{"Remove", ec2Actions("DeregisterImage"), arns("ec2", r, "image/*"), resourceTagged()},
+		{"Remove", ec2Actions("DeleteSnapshot"), arns("ec2", r, "snapshot/*"), resourceTagged()},
 		{"Promote", ec2Actions("DeleteTags"), arns("ec2", r, "image/*", "snapshot/*"), map[string]map[string][]string{
-			"StringLike":                ours()["StringLike"],
+			"StringLike":                resourceTagged()["StringLike"],
 			"ForAllValues:StringEquals": {"aws:TagKeys": {TagExpires}},
 		}},
 	}
@@ -184,16 +184,16 @@ func (b Builder) releaseGrants(r string) grants {
 		g = append(g, reading("GetEbsEncryptionByDefault"))
 	}
 	if !d.LaunchPermissions.isZero() {
-		g = append(g, grant{"Share", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), ours()})
+		g = append(g, grant{"Share", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), resourceTagged()})
 	}
 	if !d.SnapshotPermissions.isZero() {
-		g = append(g, grant{"Share", ec2Actions("ModifySnapshotAttribute"), arns("ec2", r, "snapshot/*"), ours()})
+		g = append(g, grant{"Share", ec2Actions("ModifySnapshotAttribute"), arns("ec2", r, "snapshot/*"), resourceTagged()})
 	}
 	if d.DeprecateAfter > 0 || !d.DeprecateAt.IsZero() {
-		g = append(g, grant{"Deprecate", ec2Actions("EnableImageDeprecation"), arns("ec2", r, "image/*"), ours()})
+		g = append(g, grant{"Deprecate", ec2Actions("EnableImageDeprecation"), arns("ec2", r, "image/*"), resourceTagged()})
 	}
 	if d.Protection != Unprotected {
-		g = append(g, grant{"Protect", ec2Actions("EnableImageDeregistrationProtection", "DisableImageDeregistrationProtection"), arns("ec2", r, "image/*"), ours()})
+		g = append(g, grant{"Protect", ec2Actions("EnableImageDeregistrationProtection", "DisableImageDeregistrationProtection"), arns("ec2", r, "image/*"), resourceTagged()})
 	}
 	return g
 }
@@ -202,10 +202,10 @@ func (b Builder) releaseGrants(r string) grants {
 func (c Copy) grants() grants {
 	g := grants{
 		reading("DescribeImages", "DescribeSnapshots"),
-		explaining(),
+		decoding(),
 		{"CopyFrom", ec2Actions("CopyImage"), arns("ec2", "*", "image/*", "snapshot/*"), nil},
-		{"Copy", ec2Actions("CopyImage"), arns("ec2", c.Region, "image/*", "snapshot/*"), made()},
-		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", c.Region, "image/*", "snapshot/*"), tagging("CopyImage")},
+		{"Copy", ec2Actions("CopyImage"), arns("ec2", c.Region, "image/*", "snapshot/*"), requestTagged()},
+		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", c.Region, "image/*", "snapshot/*"), createdBy("CopyImage")},
 	}
 	if c.Encrypted == Enabled || c.KMSKey != "" {
 		g = append(g, keyGrants(c.Region, c.KMSKey)...)

@@ -23,9 +23,9 @@ import (
 // where it is to go: that regions answer and roles can be assumed, that its name
 // is free, that keys, launch templates and the instance profile exist. All that
 // is wrong is in the error. Many bakes ask together.
-func (s *session) checkPlaces(ctx context.Context) error {
+func (s *session) checkDestinations(ctx context.Context) error {
 	var all sync.WaitGroup
-	looks := s.looks()
+	looks := s.preflightChecks()
 	errs := make([]error, len(looks))
 	for i, look := range looks {
 		all.Go(func() { errs[i] = look(ctx) })
@@ -35,35 +35,35 @@ func (s *session) checkPlaces(ctx context.Context) error {
 }
 
 // looks are all that is to be looked at.
-func (s *session) looks() []func(context.Context) error {
+func (s *session) preflightChecks() []func(context.Context) error {
 	var looks []func(context.Context) error
 	key := func(field, key string) {
 		if key != "" {
 			home := &CopyError{Region: s.region.name}
-			looks = append(looks, func(ctx context.Context) error { return s.lookAtKey(ctx, s.region, home, field, key) })
+			looks = append(looks, func(ctx context.Context) error { return s.checkKey(ctx, s.region, home, field, key) })
 		}
 	}
 	b := s.builder
 	if b.AMIName != "" {
 		looks = append(looks, func(ctx context.Context) error {
-			return s.lookAtName(ctx, s.region, &CopyError{Region: s.region.name})
+			return s.checkName(ctx, s.region, &CopyError{Region: s.region.name})
 		})
 	}
 	if b.InstanceProfile != "" {
-		looks = append(looks, s.lookForProfile)
+		looks = append(looks, s.checkInstanceProfile)
 	}
 	for _, d := range b.BlockDevices {
 		key("Builder.BlockDevices["+d.Device+"].KMSKey", d.KMSKey)
 	}
 	for i := range b.Distribute.Copies {
-		looks = append(looks, func(ctx context.Context) error { return s.lookAtCopy(ctx, i) })
+		looks = append(looks, func(ctx context.Context) error { return s.checkCopy(ctx, i) })
 	}
 	if s.image.ProvisionOnly {
 		return looks
 	}
 	if !b.Distribute.OnlyCopies {
 		looks = append(looks, func(ctx context.Context) error {
-			return s.lookAtSharing(ctx, s.region, &CopyError{Region: s.region.name})
+			return s.checkSharing(ctx, s.region, &CopyError{Region: s.region.name})
 		})
 	}
 	for _, p := range s.image.Publishers {
@@ -80,37 +80,37 @@ func (s *session) looks() []func(context.Context) error {
 
 // lookAtCopy finds out whether the region of a copy answers its account, and
 // then whether the copy can be made.
-func (s *session) lookAtCopy(ctx context.Context, i int) error {
-	c, r := s.builder.Distribute.Copies[i], s.placeRegion(i)
+func (s *session) checkCopy(ctx context.Context, i int) error {
+	c, r := s.builder.Distribute.Copies[i], s.copyRegion(i)
 	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", i)
-	place, err := s.placeOf(ctx, Destination{c.Region, s.builder.cloudOf(c)})
+	place, err := s.errorAt(ctx, Destination{c.Region, s.builder.cloudOf(c)})
 	if err != nil {
-		return place.of(bake.Invalid(field+".Cloud", "%w", err))
+		return place.with(bake.Invalid(field+".Cloud", "%w", err))
 	}
-	if err := s.lookForSamePlace(ctx, i); err != nil {
-		return place.of(bake.Invalid(field+".Cloud", "%w", err))
+	if err := s.checkSameAccount(ctx, i); err != nil {
+		return place.with(bake.Invalid(field+".Cloud", "%w", err))
 	}
 	_, err = r.lookups.answers.get(ctx, "", func(ctx context.Context) (bool, error) {
 		_, err := r.named(ctx, s.run.Image)
 		return err == nil, err
 	})
 	if err != nil {
-		return place.of(bake.Invalid(field+".Region", "%w", err))
+		return place.with(bake.Invalid(field+".Region", "%w", err))
 	}
-	errs := []error{s.lookAtSharing(ctx, r, place)}
+	errs := []error{s.checkSharing(ctx, r, place)}
 	if s.builder.AMIName != "" {
-		errs = append(errs, s.lookAtName(ctx, r, place))
+		errs = append(errs, s.checkName(ctx, r, place))
 	}
 	if c.KMSKey != "" {
-		errs = append(errs, s.lookAtKey(ctx, r, place, field+".KMSKey", c.KMSKey))
+		errs = append(errs, s.checkKey(ctx, r, place, field+".KMSKey", c.KMSKey))
 	}
 	return errors.Join(errs...)
 }
 
 // lookForSamePlace finds out whether the account of a copy is, by another role,
 // that of the bake or of another copy in the same region.
-func (s *session) lookForSamePlace(ctx context.Context, i int) error {
-	all := s.builder.places()
+func (s *session) checkSameAccount(ctx context.Context, i int) error {
+	all := s.builder.allDestinations()
 	this := all[i+1]
 	for _, other := range all[:i+1] {
 		if other.Region != this.Region || other.Cloud == this.Cloud {
@@ -125,14 +125,14 @@ func (s *session) lookForSamePlace(ctx context.Context, i int) error {
 			return err
 		}
 		if account == taken {
-			return fmt.Errorf("the AMI gets to %s twice", placeName(account, this.Region))
+			return fmt.Errorf("the AMI gets to %s twice", destinationName(account, this.Region))
 		}
 	}
 	return nil
 }
 
 // lookAtName finds out whether the AMI can have its name.
-func (s *session) lookAtName(ctx context.Context, r *region, place *CopyError) error {
+func (s *session) checkName(ctx context.Context, r *region, place *CopyError) error {
 	var old ec2types.Image
 	taken := false
 	err := r.names.Wait(ctx, s.builder.AMIName, func(i ec2types.Image, found bool) (bool, error) {
@@ -142,13 +142,13 @@ func (s *session) lookAtName(ctx context.Context, r *region, place *CopyError) e
 	id := aws.ToString(old.ImageId)
 	switch protection := aws.ToString(old.DeregistrationProtection); {
 	case err != nil:
-		return place.of(err)
+		return place.with(err)
 	case !taken:
 		return nil
 	case !s.builder.ReplaceAMI:
-		return place.of(bake.Invalid("Builder.AMIName", "%q is the name of %s", s.builder.AMIName, id))
+		return place.with(bake.Invalid("Builder.AMIName", "%q is the name of %s", s.builder.AMIName, id))
 	case protection != "" && protection != "disabled":
-		return place.of(bake.Invalid("Builder.ReplaceAMI", "%s is protected against being deregistered: %s", id, protection))
+		return place.with(bake.Invalid("Builder.ReplaceAMI", "%s is protected against being deregistered: %s", id, protection))
 	}
 	return nil
 }
@@ -169,7 +169,7 @@ func (r *region) fetchNamed(ctx context.Context, names []string) (map[string]ec2
 }
 
 // lookAtKey finds out whether a KMS key exists and can encrypt volumes.
-func (s *session) lookAtKey(ctx context.Context, r *region, place *CopyError, field, key string) error {
+func (s *session) checkKey(ctx context.Context, r *region, place *CopyError, field, key string) error {
 	trouble, err := r.lookups.keys.get(ctx, key, func(ctx context.Context) (string, error) {
 		ctx, stop := clock.WithTimeout(ctx, r.clock, r.callTimeout)
 		defer stop()
@@ -197,13 +197,13 @@ func (s *session) lookAtKey(ctx context.Context, r *region, place *CopyError, fi
 		// EC2 uses keys in ways that need no right to look at them.
 		s.run.Say("%s %s in %s could not be looked at: %v", field, key, place.Region, err)
 	case trouble != "":
-		return place.of(bake.Invalid(field, "%s: %s", key, trouble))
+		return place.with(bake.Invalid(field, "%s: %s", key, trouble))
 	}
 	return nil
 }
 
 // lookForProfile finds out whether the instance profile exists.
-func (s *session) lookForProfile(ctx context.Context) error {
+func (s *session) checkInstanceProfile(ctx context.Context) error {
 	profile := s.builder.InstanceProfile
 	name := profile[strings.LastIndexByte(profile, '/')+1:] // of an ARN
 	exists, err := s.region.lookups.answers.get(ctx, "profile "+name, func(ctx context.Context) (bool, error) {
@@ -226,18 +226,18 @@ func (s *session) lookForProfile(ctx context.Context) error {
 
 // preflight checks a publisher at one destination.
 func (s *session) preflight(ctx context.Context, p PreflightPublisher, at Destination) error {
-	place, err := s.placeOf(ctx, at)
+	place, err := s.errorAt(ctx, at)
 	if err != nil {
-		return place.of(fmt.Errorf("%s: %w", bake.Describe(p), err))
+		return place.with(fmt.Errorf("%s: %w", bake.Describe(p), err))
 	}
 	if err := p.Preflight(ctx, at); err != nil {
-		return place.of(err)
+		return place.with(err)
 	}
 	return nil
 }
 
 // placeOf is how errors call a destination.
-func (s *session) placeOf(ctx context.Context, at Destination) (*CopyError, error) {
+func (s *session) errorAt(ctx context.Context, at Destination) (*CopyError, error) {
 	place := &CopyError{Region: at.Region}
 	if at.Cloud == s.builder.Cloud {
 		return place, nil
@@ -248,4 +248,4 @@ func (s *session) placeOf(ctx context.Context, at Destination) (*CopyError, erro
 }
 
 // of is the error of the place for a reason.
-func (e *CopyError) of(err error) error { return &CopyError{e.Region, e.Account, err} }
+func (e *CopyError) with(err error) error { return &CopyError{e.Region, e.Account, err} }

@@ -12,7 +12,7 @@ import (
 // lookAtSharing finds out whether the AMI can become as public in a place as it
 // is to be. New accounts block public AMIs; see "Block public access to your
 // AMIs" in the user guide of EC2, and the same for snapshots in that of EBS.
-func (s *session) lookAtSharing(ctx context.Context, r *region, place *CopyError) error {
+func (s *session) checkSharing(ctx context.Context, r *region, place *CopyError) error {
 	const (
 		field     = "Builder.Distribute."
 		encrypted = "the account encrypts all new volumes here, and EC2 makes nothing public that is encrypted"
@@ -47,7 +47,7 @@ func (s *session) lookAtSharing(ctx context.Context, r *region, place *CopyError
 		case err != nil: // making it public needs no right to look
 			s.run.Say("%s%s in %s could not be looked at: %v", field, look.field, place.Region, err)
 		case blocked:
-			return place.of(bake.Invalid(field+look.field, "%s", look.reason))
+			return place.with(bake.Invalid(field+look.field, "%s", look.reason))
 		}
 	}
 	return nil

@@ -19,7 +19,7 @@ import (
 
 // A place is one Copy of a Distribution, as far as it got. Its number is that
 // of the Copy.
-type place struct {
+type copyRecord struct {
 	Account   string   `json:"account,omitempty"` // another than that of the bake
 	ID        string   `json:"id,omitempty"`
 	Snapshots []string `json:"snapshots,omitempty"`
@@ -29,7 +29,7 @@ type place struct {
 	Broken    bool     `json:"broken,omitempty"`   // EC2 could not finish it
 	Pulling   bool     `json:"pulling,omitempty"`  // its account may read the AMI
 	Copied    bool     `json:"copied,omitempty"`
-	Released  bool     `json:"released,omitempty"`
+	Promoted  bool     `json:"promoted,omitempty"`
 	Done      bool     `json:"done,omitempty"` // ready for others
 	Removed   bool     `json:"removed,omitempty"`
 
@@ -44,7 +44,9 @@ type CopyError struct {
 }
 
 // Error names the place.
-func (e *CopyError) Error() string { return placeName(e.Account, e.Region) + ": " + e.Err.Error() }
+func (e *CopyError) Error() string {
+	return destinationName(e.Account, e.Region) + ": " + e.Err.Error()
+}
 
 // Unwrap is the cause.
 func (e *CopyError) Unwrap() error { return e.Err }
@@ -67,7 +69,7 @@ func (e *DistributionError) Unwrap() []error {
 }
 
 // placeName is how a place is called in AMI.IDs and in errors.
-func placeName(account, region string) string {
+func destinationName(account, region string) string {
 	if account == "" {
 		return region
 	}
@@ -82,7 +84,7 @@ func (b Builder) cloudOf(c Copy) *Cloud {
 	return c.Cloud
 }
 
-func (s *session) placeRegion(i int) *region {
+func (s *session) copyRegion(i int) *region {
 	c := s.builder.Distribute.Copies[i]
 	return s.builder.cloudOf(c).region(c.Region)
 }
@@ -90,7 +92,7 @@ func (s *session) placeRegion(i int) *region {
 // copyTo makes the i-th copy and waits until it is there. Called again, it goes
 // on where it failed.
 func (s *session) copyTo(ctx context.Context, i int) error {
-	c, p, r := s.builder.Distribute.Copies[i], &s.Places[i], s.placeRegion(i)
+	c, p, r := s.builder.Distribute.Copies[i], &s.Copies[i], s.copyRegion(i)
 	if p.Copied {
 		return nil
 	}
@@ -98,16 +100,16 @@ func (s *session) copyTo(ctx context.Context, i int) error {
 		if err := r.discard(ctx, s.run.ID, p.ID, p.Snapshots); err != nil {
 			return err
 		}
-		*p = place{Account: p.Account, Attempt: p.Attempt + 1, Replaces: p.Replaces}
+		*p = copyRecord{Account: p.Account, Attempt: p.Attempt + 1, Replaces: p.Replaces}
 	}
 	if p.ID == "" && p.Doubtful {
-		if _, err := s.findPlace(ctx, r, &p.ID, &p.Snapshots, &p.Replaces); err != nil {
+		if _, err := s.findCopy(ctx, r, &p.ID, &p.Snapshots, &p.Replaces); err != nil {
 			return err
 		}
 		p.Doubtful = false
 	}
 	if p.ID == "" && s.builder.cloudOf(c) != s.builder.Cloud {
-		if err := s.letPull(ctx, c, p); err != nil {
+		if err := s.allowPull(ctx, c, p); err != nil {
 			return err
 		}
 	}
@@ -127,7 +129,7 @@ func (s *session) copyTo(ctx context.Context, i int) error {
 
 // letPull lets the account of a copy read the AMI. All is taken back by
 // endPulls.
-func (s *session) letPull(ctx context.Context, c Copy, p *place) (err error) {
+func (s *session) allowPull(ctx context.Context, c Copy, p *copyRecord) (err error) {
 	if p.Account, err = c.Cloud.Account(ctx); err != nil {
 		return err
 	}
@@ -140,10 +142,10 @@ func (s *session) letPull(ctx context.Context, c Copy, p *place) (err error) {
 }
 
 // endPulls takes back what letPull gave, but for what the accounts keep.
-func (s *session) endPulls(ctx context.Context) error {
+func (s *session) revokePulls(ctx context.Context) error {
 	d := s.builder.Distribute
 	var launch, volumes Permissions
-	for _, p := range s.Places {
+	for _, p := range s.Copies {
 		if !p.Pulling {
 			continue
 		}
@@ -156,8 +158,8 @@ func (s *session) endPulls(ctx context.Context) error {
 	if err := s.region.forbidVolumes(ctx, s.Image.Snapshots, volumes); err != nil {
 		return err
 	}
-	for i := range s.Places {
-		s.Places[i].Pulling = false
+	for i := range s.Copies {
+		s.Copies[i].Pulling = false
 	}
 	return nil
 }
@@ -178,7 +180,7 @@ const (
 
 // beginCopy tells EC2 to make a copy. The token makes a repeated call, also one
 // of another process, return the copy that the first one began.
-func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *place) error {
+func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *copyRecord) error {
 	in := &awsec2.CopyImageInput{
 		ClientToken:   aws.String(s.run.ID + "-" + c.Region + "-" + strconv.Itoa(p.Attempt)),
 		Name:          aws.String(s.workingName()),
@@ -203,7 +205,7 @@ func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *place) er
 		})
 		switch {
 		case awsapi.Code(err) == copyLimit:
-			s.run.Say("%s makes no more copies at once; waiting", placeName(p.Account, c.Region))
+			s.run.Say("%s makes no more copies at once; waiting", destinationName(p.Account, c.Region))
 			return false, nil
 		case awsapi.Code(err) == duplicateName && s.builder.AMIName != "":
 			p.Refused = true
@@ -214,7 +216,7 @@ func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *place) er
 			return false, err
 		}
 		s.run.Created("image", p.ID)
-		s.run.Say("copying %s to %s as %s", s.Image.ID, placeName(p.Account, c.Region), p.ID)
+		s.run.Say("copying %s to %s as %s", s.Image.ID, destinationName(p.Account, c.Region), p.ID)
 		return true, nil
 	})
 }
@@ -222,7 +224,7 @@ func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *place) er
 // removeCopy removes what there is of the i-th copy, found by its id or by the
 // tag of its create call.
 func (s *session) removeCopy(ctx context.Context, i int) error {
-	p, r := &s.Places[i], s.placeRegion(i)
+	p, r := &s.Copies[i], s.copyRegion(i)
 	if p.Removed || p.ID == "" && p.Refused {
 		return nil
 	}
@@ -240,7 +242,7 @@ func (s *session) removeCopy(ctx context.Context, i int) error {
 		return nil
 	}
 	if err := r.discard(ctx, s.run.ID, p.ID, p.Snapshots); err != nil {
-		return fmt.Errorf("%s: %w", placeName(p.Account, r.name), err)
+		return fmt.Errorf("%s: %w", destinationName(p.Account, r.name), err)
 	}
 	p.Removed = true
 	s.run.Removed("image", p.ID)

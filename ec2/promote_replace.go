@@ -56,9 +56,9 @@ func (b Builder) validateReplace() []error {
 // findReplaced looks, in every place, for the AMI that has the name, so that the
 // record knows how to bring it back.
 func (s *session) findReplaced(ctx context.Context) error {
-	s.planPlaces()
-	for i := range s.Places {
-		if err := s.placeRegion(i).findOld(ctx, s.builder.AMIName, &s.Places[i].Replaces); err != nil {
+	s.initCopies()
+	for i := range s.Copies {
+		if err := s.copyRegion(i).findOld(ctx, s.builder.AMIName, &s.Copies[i].Replaces); err != nil {
 			return &CopyError{Region: s.builder.Distribute.Copies[i].Region, Err: err}
 		}
 	}
@@ -113,7 +113,7 @@ func registrationOf(i ec2types.Image) *awsec2.RegisterImageInput {
 
 // takeName gives the new AMI its final name; id becomes its new id. Called again,
 // it does what is left to do.
-func (s *session) takeName(ctx context.Context, r *region, id *string, to *replacement) error {
+func (s *session) assignName(ctx context.Context, r *region, id *string, to *replacement) error {
 	if !s.builder.ReplaceAMI || to.Done {
 		return nil
 	}
@@ -134,7 +134,7 @@ func (s *session) takeName(ctx context.Context, r *region, id *string, to *repla
 		if s.builder.Capture.UEFIData != "" {
 			in.UefiData = aws.String(s.builder.Capture.UEFIData)
 		}
-		s.initialize(in.BlockDeviceMappings)
+		s.setInitializationRates(in.BlockDeviceMappings)
 		if to.OldID != "" {
 			to.Freed = true
 			if err := r.deregister(ctx, to.OldID); err != nil {
@@ -180,7 +180,7 @@ func (s *session) registerNamed(ctx context.Context, r *region, in *awsec2.Regis
 }
 
 // initialize sets the rates of the caller's devices, of which EC2 does not tell.
-func (s *session) initialize(list []ec2types.BlockDeviceMapping) {
+func (s *session) setInitializationRates(list []ec2types.BlockDeviceMapping) {
 	for _, d := range s.amiDevices() {
 		for _, m := range list {
 			if d.Ebs != nil && m.Ebs != nil && aws.ToString(d.DeviceName) == aws.ToString(m.DeviceName) {
@@ -191,17 +191,17 @@ func (s *session) initialize(list []ec2types.BlockDeviceMapping) {
 }
 
 // takeCopyName is takeName for the i-th copy.
-func (s *session) takeCopyName(ctx context.Context, i int) error {
-	p := &s.Places[i]
+func (s *session) assignCopyName(ctx context.Context, i int) error {
+	p := &s.Copies[i]
 	if !p.Copied {
 		return nil
 	}
-	return s.takeName(ctx, s.placeRegion(i), &p.ID, &p.Replaces)
+	return s.assignName(ctx, s.copyRegion(i), &p.ID, &p.Replaces)
 }
 
 // dropOld removes what is left of the AMI that was replaced. Snapshots of which
 // somebody has registered another AMI stay.
-func (r *region) dropOld(ctx context.Context, run *bake.Run, to *replacement) error {
+func (r *region) deleteOld(ctx context.Context, run *bake.Run, to *replacement) error {
 	if !to.Done || to.OldID == "" {
 		return nil
 	}
@@ -225,7 +225,7 @@ func (r *region) dropOld(ctx context.Context, run *bake.Run, to *replacement) er
 
 // bringBack gives the name back to the old AMI, which then has another id. The
 // new one has been deregistered.
-func (r *region) bringBack(ctx context.Context, run *bake.Run, to *replacement) error {
+func (r *region) restoreOld(ctx context.Context, run *bake.Run, to *replacement) error {
 	if to.OldID == "" || to.Old == nil {
 		return nil
 	}

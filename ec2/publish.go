@@ -112,7 +112,7 @@ func destinationsIn(regions []string, all []Destination, field string) ([]Destin
 
 // destinations returns where the AMI is when it is published.
 func (b Builder) destinations() []Destination {
-	all := b.places()
+	all := b.allDestinations()
 	if b.Distribute.OnlyCopies {
 		all = all[1:]
 	}
@@ -120,7 +120,7 @@ func (b Builder) destinations() []Destination {
 }
 
 // places returns where the AMI is at some time: where it is baked, and its copies.
-func (b Builder) places() []Destination {
+func (b Builder) allDestinations() []Destination {
 	all := make([]Destination, 1, 1+len(b.Distribute.Copies))
 	all[0] = Destination{b.place(), b.Cloud}
 	for _, c := range b.Distribute.Copies {

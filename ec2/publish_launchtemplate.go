@@ -171,7 +171,7 @@ func (l LaunchTemplate) add(ctx context.Context, ami *AMI, place AMICopy) error 
 		return err
 	}
 	version := strconv.FormatInt(aws.ToInt64(out.LaunchTemplateVersion.VersionNumber), 10)
-	where := placeName(place.Account, place.Region)
+	where := destinationName(place.Account, place.Region)
 	say(ctx, "%s in %s has version %s with %s", l, where, version, place.ImageID)
 	if !l.MakeDefault {
 		return nil

@@ -156,7 +156,7 @@ func (p SSMParameter) Publish(ctx context.Context, a bake.Artifact) error {
 		if err != nil {
 			return err
 		}
-		say(ctx, "parameter %s in %s is %s", p.Name, placeName(place.Account, place.Region), place.ImageID)
+		say(ctx, "parameter %s in %s is %s", p.Name, destinationName(place.Account, place.Region), place.ImageID)
 		return nil
 	})
 }

@@ -28,7 +28,7 @@ func (s *session) UnmarshalJSON(record []byte) error {
 // unlessMade does what makes something, unless find finds that another process
 // has made it. It looks in a session from a record only, and once: the steps that
 // come later were not begun.
-func (s *session) unlessMade(find func(context.Context) (bool, error), do func(context.Context) error) func(context.Context) error {
+func (s *session) unlessFound(find func(context.Context) (bool, error), do func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if !s.resumed {
 			return do(ctx)
@@ -79,7 +79,7 @@ func (s *session) findStopping(ctx context.Context) (bool, error) {
 }
 
 // findTaken looks for snapshots of all volumes of the instance.
-func (s *session) findTaken(ctx context.Context) (bool, error) {
+func (s *session) findSnapshots(ctx context.Context) (bool, error) {
 	found, err := s.region.fetchSnapshots(ctx, []string{s.run.ID})
 	if err != nil || len(found[s.run.ID]) == 0 {
 		return false, err
@@ -88,9 +88,9 @@ func (s *session) findTaken(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	s.nameImage(0)
-	s.Taken.Disks = slices.DeleteFunc(s.Taken.Disks, func(d disk) bool { return s.omits(d.Device) })
-	for i := range s.Taken.Disks {
-		d := &s.Taken.Disks[i]
+	s.Machine.Disks = slices.DeleteFunc(s.Machine.Disks, func(d disk) bool { return s.omits(d.Device) })
+	for i := range s.Machine.Disks {
+		d := &s.Machine.Disks[i]
 		at := slices.IndexFunc(found[s.run.ID], func(snap ec2types.Snapshot) bool { return aws.ToString(snap.VolumeId) == d.Volume })
 		if at < 0 {
 			return false, nil
@@ -102,7 +102,7 @@ func (s *session) findTaken(ctx context.Context) (bool, error) {
 
 // adopt makes an image the one that the build has made.
 func (s *session) adopt(image ec2types.Image) {
-	s.Image.ID, s.Image.Snapshots, s.Image.Name = aws.ToString(image.ImageId), wholeOf(image), aws.ToString(image.Name)
+	s.Image.ID, s.Image.Snapshots, s.Image.Name = aws.ToString(image.ImageId), completeSnapshots(image), aws.ToString(image.Name)
 	if stamp, err := strconv.ParseInt(tagMap(image.Tags)[TagTimestamp], 10, 64); err == nil {
 		s.Image.Baked = time.Unix(stamp, 0)
 	}
@@ -111,21 +111,21 @@ func (s *session) adopt(image ec2types.Image) {
 // findPromoted learns how far another process has come with the copies and the
 // names.
 func (s *session) findPromoted(ctx context.Context) error {
-	failed := s.inPlaces(ctx, func(ctx context.Context, i int) (err error) {
-		c, p := s.builder.Distribute.Copies[i], &s.Places[i]
+	failed := s.eachCopy(ctx, func(ctx context.Context, i int) (err error) {
+		c, p := s.builder.Distribute.Copies[i], &s.Copies[i]
 		if s.builder.cloudOf(c) != s.builder.Cloud {
 			if p.Account, err = c.Cloud.Account(ctx); err != nil {
 				return err
 			}
 			p.Pulling = true // or was: to take it back twice does no harm
 		}
-		_, err = s.findPlace(ctx, s.placeRegion(i), &p.ID, &p.Snapshots, &p.Replaces)
+		_, err = s.findCopy(ctx, s.copyRegion(i), &p.ID, &p.Snapshots, &p.Replaces)
 		return err
 	})
 	if len(failed) > 0 {
 		return &DistributionError{Failed: failed}
 	}
-	there, err := s.findPlace(ctx, s.region, &s.Image.ID, &s.Image.Snapshots, &s.Image.Replaces)
+	there, err := s.findCopy(ctx, s.region, &s.Image.ID, &s.Image.Snapshots, &s.Image.Replaces)
 	if err == nil {
 		s.Image.Removed = !there && s.builder.Distribute.OnlyCopies // see leaveHome
 		s.resumed = false
@@ -134,7 +134,7 @@ func (s *session) findPromoted(ctx context.Context) error {
 }
 
 // findPlace looks for the AMI in one place, under its final name or another.
-func (s *session) findPlace(ctx context.Context, r *region, id *string, snapshots *[]string, to *replacement) (bool, error) {
+func (s *session) findCopy(ctx context.Context, r *region, id *string, snapshots *[]string, to *replacement) (bool, error) {
 	var images []ec2types.Image
 	err := r.settled(ctx, func(ctx context.Context) (_ bool, err error) {
 		images, err = r.imagesOfBuild(ctx, s.run.ID)
@@ -145,7 +145,7 @@ func (s *session) findPlace(ctx context.Context, r *region, id *string, snapshot
 	}
 	named := slices.IndexFunc(images, func(i ec2types.Image) bool { return s.builder.ReplaceAMI && aws.ToString(i.Name) == s.builder.AMIName })
 	at := max(named, 0)
-	*id, *snapshots = aws.ToString(images[at].ImageId), wholeOf(images[at])
+	*id, *snapshots = aws.ToString(images[at].ImageId), completeSnapshots(images[at])
 	if named >= 0 {
 		to.Freed, to.Done = true, len(images) == 1
 		for i := range images {

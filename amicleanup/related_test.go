@@ -16,7 +16,7 @@ import (
 // The two packages do not import each other; what they say to each other by
 // tags has to be the same.
 func TestTagsAreThoseOfEC2(t *testing.T) {
-	img := amicleanup.Image{Tags: map[string]string{ec2.TagBuild: "b1", ec2.TagImage: "web", ec2.TagStamp: "1700000000"}}
+	img := amicleanup.Image{Tags: map[string]string{ec2.TagBuild: "b1", ec2.TagImage: "web", ec2.TagTimestamp: "1700000000"}}
 	build, _ := amicleanup.SameBuild(&img)
 	family, _ := amicleanup.ByFamily(&img)
 	stamp, err := amicleanup.BakeTime(&img)

@@ -59,7 +59,7 @@ func TestAMIDevices(t *testing.T) {
 	extra := []ec2.AMIDevice{
 		{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf"}, Omit: true},
 		{BlockDevice: ec2.BlockDevice{Device: "/dev/sdh", SizeGiB: 7, Type: "gp2", KeepOnTermination: true}},
-		{BlockDevice: ec2.BlockDevice{Device: "/dev/sdk", SizeGiB: 9, Encrypted: ec2.Yes}},
+		{BlockDevice: ec2.BlockDevice{Device: "/dev/sdk", SizeGiB: 9, Encrypted: ec2.Enabled}},
 		{BlockDevice: ec2.BlockDevice{Device: "/dev/sdi"}, Ephemeral: "ephemeral0"},
 	}
 	for name, test := range map[string]struct {
@@ -135,7 +135,7 @@ func wrongDevices(device string) []wrongDevice {
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{ThroughputMiB: 300}}},
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{InitializationMiB: 200}}, anyway: true},
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Snapshot: "snap-1"}}},
-		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Encrypted: ec2.Yes}}},
+		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Encrypted: ec2.Enabled}}},
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{KMSKey: "alias/images"}}, anyway: true},
 	}
 	for _, d := range []wrongDevice{
@@ -146,7 +146,7 @@ func wrongDevices(device string) []wrongDevice {
 		{want: "io2 needs IOPS", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Type: "io2"}}, anyway: true},
 		{want: `Type "fast" is none of`, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Type: "fast"}}, anyway: true},
 		{want: "InitializationMiB 400 is not within 100 and 300", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{InitializationMiB: 400}}, anyway: true},
-		{want: "set Snapshot and Encrypted in Builder.BlockDevices", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Encrypted: ec2.No}}},
+		{want: "set Snapshot and Encrypted in Builder.BlockDevices", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Encrypted: ec2.Disabled}}},
 		{want: "set Snapshot and Encrypted in Builder.BlockDevices", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Snapshot: "snap-1"}}},
 		{want: "EC2 takes no KMSKey for a device of an AMI", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{KMSKey: "alias/images"}}, anyway: true},
 	} {
@@ -195,7 +195,7 @@ func TestValidateAMIDevices(t *testing.T) {
 		"[/dev/sdf]: Omit, Ephemeral and a volume exclude each other|": {{BlockDevice: sdf, Ephemeral: "ephemeral0"}},
 		"[/dev/sdf]: Omit is set in BlockDevice":                       {{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf", Omit: true}}},
 		"[/dev/sdf]: is given twice":                                   {{BlockDevice: sdf}, {BlockDevice: sdf}},
-		"[/dev/sdf]: Encrypted cannot be set together with Snapshot":   with(func(d *ec2.BlockDevice) { d.Snapshot, d.Encrypted = "snap-1", ec2.No }),
+		"[/dev/sdf]: Encrypted cannot be set together with Snapshot":   with(func(d *ec2.BlockDevice) { d.Snapshot, d.Encrypted = "snap-1", ec2.Disabled }),
 		"[/dev/sdf]: EC2 takes no KMSKey for a device of an AMI":       with(func(d *ec2.BlockDevice) { d.KMSKey = "alias/images" }),
 		"[/dev/sdf]: InitializationMiB needs FromSnapshots":            with(func(d *ec2.BlockDevice) { d.Snapshot, d.InitializationMiB = "snap-1", 200 }),
 		"[/dev/sdf]: SizeGiB 70000 is not within 0 and 65536":          with(func(d *ec2.BlockDevice) { d.SizeGiB = 70000 }),
@@ -307,7 +307,7 @@ func TestSourceVolumesAreLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []ec2.SourceVolume{{Device: "/dev/sda1", SizeGiB: 8, Type: "gp3"}}
-	if diff := cmp.Diff(want, ec2.Of(results[0]).Source.Volumes); diff != "" {
+	if diff := cmp.Diff(want, amiOf(t, results[0]).Source.Volumes); diff != "" {
 		t.Errorf("volumes of the source (-want +got):\n%s", diff)
 	}
 	for _, call := range server.Calls() {
@@ -355,7 +355,7 @@ func TestReplacedAMIKeepsInitializationRate(t *testing.T) {
 	server := newServer(t, nil)
 	img := captured(newCloud(server), ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{InitializationMiB: 200}}}})
 	b, _ := img.Builder.(ec2.Builder)
-	b.AMIName, b.ReplaceAMI, b.Distribute.Copies = "web", true, ec2.To("us-west-2")
+	b.AMIName, b.ReplaceAMI, b.Distribute.Copies = "web", true, ec2.CopyTo("us-west-2")
 	img.Builder = b
 	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
 		t.Fatal(err)

@@ -78,7 +78,7 @@ func TestCaptures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ami := ec2.Of(results[0])
+			ami := amiOf(t, results[0])
 			var calls []string
 			for _, c := range server.Calls() {
 				if strings.Contains("StopInstances CreateImage CreateSnapshots RegisterImage TerminateInstances", c.Action) {

@@ -153,7 +153,7 @@ func TestPlacesAreChecked(t *testing.T) {
 			func(s spoiled) {
 				s.img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/web", Regions: []string{west, "sa-east-1"}}}
 			},
-			[]string{"SSMParameter.Regions: the AMI does not get to sa-east-1"},
+			[]string{"SSMParameter.Regions: AMI is not copied to sa-east-1"},
 		},
 		"parameter that is not to be overwritten": {
 			func(s spoiled) {

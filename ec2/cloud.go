@@ -216,7 +216,7 @@ func (c *Cloud) region(name string) *region {
 	r.names = newPoller(c.options, r.fetchNamed)
 	r.snapshots = newPoller(c.options, r.fetchSnapshots)
 	r.progress = newPoller(c.options, r.fetchSnapshots)
-	r.progress.Interval = r.polls(progressEvery)
+	r.progress.Interval = r.pollIntervals(progressEvery)
 	c.regions[name] = r
 	return r
 }

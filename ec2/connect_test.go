@@ -96,13 +96,13 @@ func TestHostKeys(t *testing.T) {
 			b.UserData, b.SSH.HostKey = hostKeyData(t, own, certify(t, authority, ownPublic)), sshmachine.Authority(foreign)
 		}, refused: true},
 		"console":              {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey = true }},
-		"console of old types": {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey, b.InstanceType = true, "t2.micro" }},
+		"console of old types": {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey, b.InstanceTypes = true, []string{"t2.micro"} }},
 		"insecure":             {change: func(b *ec2.Builder) { b.SSH.HostKey = sshmachine.InsecureAnyHostKey() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := newServer(t, nil)
-			b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), PrivateIP: at, Address: ec2.PrivateAddress}
+			b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), Network: ec2.Network{PrivateIP: at}, SSH: ec2.SSH{Address: ec2.PrivateAddress}}
 			test.change(&b)
 			_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "verified", Builder: b})
 			if refusal, refused := errors.AsType[*sshmachine.HostKeyError](err); refused != test.refused || refusal == nil && err != nil {
@@ -132,7 +132,7 @@ func TestConsoleOfAnother(t *testing.T) {
 	other := launchPlain(t, cloud, "172.31.0.44", nil)
 	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{
 		ConsoleHostKey: true,
-		Dial:           func(ctx context.Context, _ ec2.Target) (net.Conn, error) { return server.DialInstance(ctx, other) },
+		Dial:           func(ctx context.Context, _ ec2.SSHTarget) (net.Conn, error) { return server.DialInstance(ctx, other) },
 	}}
 	_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "console", Builder: b})
 	if _, refused := errors.AsType[*sshmachine.HostKeyError](err); !refused {
@@ -175,8 +175,7 @@ func TestOwnClientKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := len(server.Calls())
 			results, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "own", Builder: ec2.Builder{
-				Cloud: newCloud(server), Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "house"}, User: "ubuntu",
-				SSH: ec2.SSH{Auth: []sshmachine.Auth{auth}},
+				Cloud: newCloud(server), Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "house"}, SSH: ec2.SSH{User: "ubuntu", Auth: []sshmachine.Auth{auth}},
 			}})
 			if err != nil {
 				t.Fatal(err)
@@ -268,9 +267,8 @@ func TestBastion(t *testing.T) {
 	o := quick(server)
 	o.Dial = recorder.Dial
 	b := ec2.Builder{
-		Cloud: ec2.NewCloud(server.Config(testRegion), o), Source: ubuntu(), PublicIP: ec2.No,
-		SSHFrom: []netip.Prefix{netip.MustParsePrefix("172.31.0.44/32")},
-		SSH: ec2.SSH{Via: []sshmachine.Hop{{
+		Cloud: ec2.NewCloud(server.Config(testRegion), o), Source: ubuntu(), Network: ec2.Network{PublicIP: ec2.Disabled},
+		SSH: ec2.SSH{From: []netip.Prefix{netip.MustParsePrefix("172.31.0.44/32")}, Via: []sshmachine.Hop{{
 			Addr: "172.31.0.44", User: "ubuntu", HostKey: sshmachine.FixedKey(hostPublic),
 			Auth: []sshmachine.Auth{sshmachine.Key([]byte(login.Private.Reveal()), bake.Secret{})},
 		}}},
@@ -290,9 +288,9 @@ func TestBastion(t *testing.T) {
 func TestTransport(t *testing.T) {
 	server := newServer(t, nil)
 	var mu sync.Mutex
-	var targets []ec2.Target
-	b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), PublicIP: ec2.No, SSH: ec2.SSH{
-		Dial: func(ctx context.Context, to ec2.Target) (net.Conn, error) {
+	var targets []ec2.SSHTarget
+	b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), Network: ec2.Network{PublicIP: ec2.Disabled}, SSH: ec2.SSH{
+		Dial: func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			targets = append(targets, to)
@@ -315,11 +313,10 @@ func TestPort(t *testing.T) {
 	server := newServer(t, nil)
 	var configured sshmachine.Config
 	b := ec2.Builder{
-		Cloud: newCloud(server), Source: ubuntu(), SSHFrom: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
-		SSH: ec2.SSH{
+		Cloud: newCloud(server), Source: ubuntu(), SSH: ec2.SSH{From: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 			Port:      2222,
 			Configure: func(c *sshmachine.Config) { c.KeepAlive, configured = time.Minute, *c },
-			Dial: func(ctx context.Context, to ec2.Target) (net.Conn, error) {
+			Dial: func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
 				if to.Port != 2222 {
 					t.Errorf("dialled port %d", to.Port)
 				}

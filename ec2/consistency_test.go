@@ -69,7 +69,7 @@ func TestShopWithLags(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					ami = ec2.Of(results[0])
+					ami = amiOf(t, results[0])
 				}
 				if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, shopPlaces()) {
 					t.Errorf("places %v", got)

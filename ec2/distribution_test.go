@@ -124,7 +124,7 @@ func TestDistribution(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	want := []string{prodAccount + "/" + testRegion, testRegion, "us-east-1", "us-west-2"}
 	if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, want) {
 		t.Fatalf("places %v, want %v", got, want)
@@ -254,7 +254,7 @@ func TestFailedCopyIsMadeAgain(t *testing.T) {
 	o := quick(server)
 	o.Clock = clock
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
-	img := change(spread(cloud), func(d *ec2.Distribution) { d.Copies = ec2.To("us-east-1", "us-west-2") })
+	img := change(spread(cloud), func(d *ec2.Distribution) { d.Copies = ec2.CopyTo("us-east-1", "us-west-2") })
 	var broken atomic.Bool
 	results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Observe: func(e bake.Event) {
 		_, id, copying := strings.Cut(e.Text, " to us-west-2 as ")
@@ -291,7 +291,7 @@ func TestMoreCopiesThanEC2MakesAtOnce(t *testing.T) {
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
 	images := fleet(cloud, 30)
 	for _, img := range images {
-		change(img, func(d *ec2.Distribution) { d.Copies, d.Attempts = ec2.To("us-east-1"), 1 })
+		change(img, func(d *ec2.Distribution) { d.Copies, d.Attempts = ec2.CopyTo("us-east-1"), 1 })
 	}
 	if _, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, images...); err != nil {
 		t.Fatal(err)
@@ -307,7 +307,7 @@ func TestOnlyCopies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ami := ec2.Of(results[0])
+		ami := amiOf(t, results[0])
 		want := []string{prodAccount + "/" + testRegion, "us-east-1", "us-west-2"}
 		if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, want) || ami.Region != "us-east-1" || results[0].Status != status {
 			t.Errorf("%s: places %v, first %s", results[0].Status, got, ami.Region)
@@ -331,7 +331,7 @@ func TestReuseWantsAllCopies(t *testing.T) {
 		if err != nil || results[0].Status != want {
 			t.Fatalf("%s, %v; want %s", results[0].Status, err, want)
 		}
-		return ec2.Of(results[0])
+		return amiOf(t, results[0])
 	}
 	first := bakeIt(bake.StatusBaked)
 	again := bakeIt(bake.StatusReused)

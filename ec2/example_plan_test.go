@@ -22,7 +22,7 @@ func ExamplePlan() {
 			Cloud:      ec2.NewCloud(server.Config("eu-west-1"), &ec2.CloudOptions{SourceAddress: server.SourceAddress}),
 			Source:     ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
 			AMIName:    "web 7",
-			Distribute: ec2.Distribution{Copies: ec2.To("us-east-1")},
+			Distribute: ec2.Distribution{Copies: ec2.CopyTo("us-east-1")},
 		},
 	}
 	plan, err := ec2.Plan(context.Background(), web)
@@ -48,7 +48,7 @@ func ExamplePolicy() {
 	cloud := ec2.NewCloud(server.Config("eu-west-1"), nil)
 	web := &bake.Image{
 		Name:    "web",
-		Builder: ec2.Builder{Cloud: cloud, Source: ec2.ImageID("ami-0123456789abcdef0"), SecurityGroups: []string{"builders"}},
+		Builder: ec2.Builder{Cloud: cloud, Source: ec2.ImageID("ami-0123456789abcdef0"), Network: ec2.Network{SecurityGroups: []string{"builders"}}},
 	}
 	for _, action := range ec2.Policy(cloud, web).Actions() {
 		if !strings.HasPrefix(action, "ec2:Describe") {
@@ -73,7 +73,7 @@ func ExamplePolicy() {
 func ExampleDistribution() {
 	server := ec2test.New(nil)
 	defer server.Close()
-	copies := ec2.To("us-east-1", "ap-south-1")
+	copies := ec2.CopyTo("us-east-1", "ap-south-1")
 	for i := range copies {
 		copies[i].KMSKey = server.AddKey(copies[i].Region, "alias/images")
 	}
@@ -83,7 +83,7 @@ func ExampleDistribution() {
 			Cloud: ec2.NewCloud(server.Config("eu-west-1"), &ec2.CloudOptions{
 				Dial: server.Dial, SourceAddress: server.SourceAddress, NoCallLimits: true,
 			}),
-			Source:       ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
+			Source:       ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
 			BlockDevices: []ec2.BlockDevice{{SizeGiB: 20, KMSKey: server.AddKey("eu-west-1", "alias/images")}},
 			Distribute: ec2.Distribution{
 				Copies: copies,
@@ -123,10 +123,10 @@ func ExampleSpot() {
 			Cloud: ec2.NewCloud(server.Config("eu-west-1"), &ec2.CloudOptions{
 				Dial: server.Dial, SourceAddress: server.SourceAddress, NoCallLimits: true,
 			}),
-			Source:           ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
-			InstanceTypes:    []string{"c7i.large", "m7i.large"},
-			AvailabilityZone: "eu-west-1b",
-			Spot:             &ec2.Spot{},
+			Source:        ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
+			InstanceTypes: []string{"c7i.large", "m7i.large"},
+			Network:       ec2.Network{AvailabilityZone: "eu-west-1b"},
+			Spot:          &ec2.Spot{},
 		},
 	}
 	if _, err := bake.Bake(context.Background(), nil, web); err != nil {

@@ -22,7 +22,7 @@ func fleet(cloud *ec2.Cloud, n int) []*bake.Image {
 	for i := range n {
 		images = append(images, &bake.Image{
 			Name:         fmt.Sprintf("node%03d", i),
-			Builder:      ec2.Builder{Cloud: cloud, Source: ubuntu(), BootTimeout: time.Hour},
+			Builder:      ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{ConnectTimeout: time.Hour}},
 			Provisioners: []bake.Provisioner{provision.File{Content: fmt.Sprintln(i), Dest: "/etc/node", Sudo: true}},
 		})
 	}

@@ -61,6 +61,16 @@ func simple(cloud *ec2.Cloud) *bake.Image {
 	}
 }
 
+// amiOf returns the AMI of a result.
+func amiOf(t testing.TB, r *bake.Result) *ec2.AMI {
+	t.Helper()
+	ami, err := ec2.AMIOf(r.Artifact)
+	if err != nil {
+		t.Fatalf("AMIOf(%v) = %v", r.Artifact, err)
+	}
+	return ami
+}
+
 func wantNothing(t *testing.T, server *ec2test.Server) {
 	t.Helper()
 	if left := server.Leftovers(); len(left) > 0 {

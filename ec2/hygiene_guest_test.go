@@ -53,14 +53,14 @@ done
 [ "$(stat -c %U:%a /home/baker/.ssh/authorized_keys)" = baker:600 ] || echo "authorized_keys has another owner or mode"
 `
 
-// TestHygieneOnAGuest cleans a real Debian, whose sshd stands for the instance.
-func TestHygieneOnAGuest(t *testing.T) {
+// TestGuestCleanupOnAGuest cleans a real Debian, whose sshd stands for the instance.
+func TestGuestCleanupOnAGuest(t *testing.T) {
 	guest := testenv.Guest(t, nil)
 	m := guest.Machine(t, nil)
 	server := newServer(t, nil)
 	cloud := newCloud(server)
 	var letIn sync.Once
-	dial := func(ctx context.Context, to ec2.Target) (net.Conn, error) {
+	dial := func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
 		// What cloud-init does with our user data.
 		letIn.Do(func() {
 			out, err := cloud.Client("").DescribeInstanceAttribute(ctx, &awsec2.DescribeInstanceAttributeInput{
@@ -85,9 +85,8 @@ func TestHygieneOnAGuest(t *testing.T) {
 	img := &bake.Image{
 		Name: "used",
 		Builder: ec2.Builder{
-			Cloud: cloud, Source: ubuntu(), User: guest.User,
-			SSH:     ec2.SSH{Dial: dial, HostKey: sshmachine.FixedKey(guest.HostKey)},
-			Hygiene: ec2.Hygiene{Also: []ec2.Trace{ec2.PackageCaches}},
+			Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{User: guest.User, Dial: dial, HostKey: sshmachine.FixedKey(guest.HostKey)},
+			GuestCleanup: ec2.GuestCleanup{Also: []ec2.CleanupItem{ec2.PackageCaches}},
 		},
 		Provisioners: []bake.Provisioner{provision.Script{Content: used, Sudo: true}},
 	}

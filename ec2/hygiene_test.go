@@ -13,8 +13,8 @@ import (
 )
 
 // traces are files as a machine leaves them, by the trace that they are.
-func traces() map[string]ec2.Trace {
-	return map[string]ec2.Trace{
+func traces() map[string]ec2.CleanupItem {
+	return map[string]ec2.CleanupItem{
 		"/var/lib/cloud/data/instance-id":             ec2.CloudInit,
 		"/etc/ssh/ssh_host_rsa_key":                   ec2.HostKeys,
 		"/etc/machine-id":                             ec2.MachineID,
@@ -33,8 +33,8 @@ func traces() map[string]ec2.Trace {
 }
 
 // littered is an image on whose machine all traces were left.
-func littered(cloud *ec2.Cloud, h ec2.Hygiene) *bake.Image {
-	img := &bake.Image{Name: "littered", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), Hygiene: h}}
+func littered(cloud *ec2.Cloud, h ec2.GuestCleanup) *bake.Image {
+	img := &bake.Image{Name: "littered", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), GuestCleanup: h}}
 	for path := range traces() {
 		img.Provisioners = append(img.Provisioners, provision.File{Content: "a trace\n", Dest: path, Sudo: true})
 	}
@@ -44,24 +44,24 @@ func littered(cloud *ec2.Cloud, h ec2.Hygiene) *bake.Image {
 	return img
 }
 
-func TestHygiene(t *testing.T) {
+func TestGuestCleanup(t *testing.T) {
 	for name, test := range map[string]struct {
-		hygiene ec2.Hygiene
-		stay    []ec2.Trace
+		hygiene ec2.GuestCleanup
+		stay    []ec2.CleanupItem
 		keys    string // what is left of the keys
 	}{
-		"by default": {stay: []ec2.Trace{ec2.PackageCaches}, keys: "ssh-ed25519 AAAA team\n"},
-		"all":        {hygiene: ec2.Hygiene{Also: []ec2.Trace{ec2.PackageCaches, ec2.AuthorizedKeys}}},
+		"by default": {stay: []ec2.CleanupItem{ec2.PackageCaches}, keys: "ssh-ed25519 AAAA team\n"},
+		"all":        {hygiene: ec2.GuestCleanup{Also: []ec2.CleanupItem{ec2.PackageCaches, ec2.AuthorizedKeys}}},
 		"some kept": {
-			hygiene: ec2.Hygiene{Keep: []ec2.Trace{ec2.Logs, ec2.HostKeys}},
-			stay:    []ec2.Trace{ec2.Logs, ec2.HostKeys, ec2.PackageCaches}, keys: "ssh-ed25519 AAAA team\n",
+			hygiene: ec2.GuestCleanup{Keep: []ec2.CleanupItem{ec2.Logs, ec2.HostKeys}},
+			stay:    []ec2.CleanupItem{ec2.Logs, ec2.HostKeys, ec2.PackageCaches}, keys: "ssh-ed25519 AAAA team\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := newServer(t, nil)
 			reported := map[string]string{}
 			results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
-				if trace, paths, ok := strings.Cut(strings.TrimPrefix(e.Text, "hygiene: removed "), ": "); ok && e.Step == "clean guest" {
+				if trace, paths, ok := strings.Cut(strings.TrimPrefix(e.Text, "clean-up: removed "), ": "); ok && e.Step == "clean guest" {
 					reported[trace] = paths
 				}
 			}}, littered(newCloud(server), test.hygiene))
@@ -95,7 +95,7 @@ func TestHygiene(t *testing.T) {
 // An instance of a clean image comes up again, with keys of its own.
 func TestCleanImageBoots(t *testing.T) {
 	server := newServer(t, nil)
-	img := littered(newCloud(server), ec2.Hygiene{})
+	img := littered(newCloud(server), ec2.GuestCleanup{})
 	img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
 		return m.Run(ctx, bake.Sh("test -s /etc/ssh/ssh_host_ed25519_key && test ! -e /root/.bash_history"))
 	}}}
@@ -104,9 +104,9 @@ func TestCleanImageBoots(t *testing.T) {
 	}
 }
 
-func TestHygieneOff(t *testing.T) {
+func TestGuestCleanupOff(t *testing.T) {
 	server := newServer(t, nil)
-	results, err := bake.Bake(t.Context(), nil, littered(newCloud(server), ec2.Hygiene{Off: true}))
+	results, err := bake.Bake(t.Context(), nil, littered(newCloud(server), ec2.GuestCleanup{Off: true}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,14 +117,14 @@ func TestHygieneOff(t *testing.T) {
 	}
 }
 
-func TestValidateHygiene(t *testing.T) {
+func TestValidateGuestCleanup(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
-	for want, h := range map[string]ec2.Hygiene{
-		`Builder.Hygiene.Keep: "cookies" is no trace`:  {Keep: []ec2.Trace{"cookies"}},
-		"Builder.Hygiene.Also: logs is in Keep too":    {Keep: []ec2.Trace{ec2.Logs}, Also: []ec2.Trace{ec2.Logs}},
-		"Builder.Hygiene.Also: is set although Off is": {Off: true, Also: []ec2.Trace{ec2.PackageCaches}},
+	for want, h := range map[string]ec2.GuestCleanup{
+		`Builder.GuestCleanup.Keep: unknown item "cookies"`:          {Keep: []ec2.CleanupItem{"cookies"}},
+		"Builder.GuestCleanup.Also: logs is in Keep as well":         {Keep: []ec2.CleanupItem{ec2.Logs}, Also: []ec2.CleanupItem{ec2.Logs}},
+		"Builder.GuestCleanup.Also: cannot be set together with Off": {Off: true, Also: []ec2.CleanupItem{ec2.PackageCaches}},
 	} {
-		err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), Hygiene: h}})
+		err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), GuestCleanup: h}})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}

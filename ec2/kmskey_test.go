@@ -115,7 +115,7 @@ func TestManagedKeyIsNotShared(t *testing.T) {
 	server.AddKey("us-east-1", "alias/east")
 	img := secret(newCloud(server))
 	b, _ := img.Builder.(ec2.Builder)
-	b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Yes}}
+	b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Enabled}}
 	b.Distribute.LaunchPermissions, b.Distribute.SnapshotPermissions = ec2.Permissions{}, ec2.Permissions{}
 	img.Builder = b
 	results, err := bake.Bake(t.Context(), fast(), img)

@@ -36,7 +36,7 @@ func TestBakedImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	for path, want := range map[string]string{"/etc/made": "made with care\n", "/var/www/index.html": "a page\n"} {
 		if got, err := server.ReadFile(ami.ImageID, path); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v; want %q", path, got, err, want)
@@ -116,7 +116,7 @@ func TestSources(t *testing.T) {
 		err    string
 	}{
 		"id":        {source: own(id), want: id},
-		"parameter": {source: ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"), want: "noble-24.04-amd64"},
+		"parameter": {source: ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"), want: "noble-24.04-amd64"},
 		"newest of own, by tag": {
 			source: ec2.Newest{Owners: []string{ec2.Self}, Name: "simple *", Filters: ec2.Filters{"tag:team": {"web"}}}, want: id,
 		},
@@ -124,8 +124,8 @@ func TestSources(t *testing.T) {
 		"amazon":               {source: ec2.Newest{Owners: []string{ec2.Amazon}, Name: "al2023-ami-2*-x86_64"}, want: "al2023"},
 		"unknown id":           {source: own("ami-00000000000000000"), err: "no such image: ami-00000000000000000"},
 		"nothing matches":      {source: ec2.Newest{Owners: []string{ec2.Self}, Name: "nothing"}, err: `no such image: newest "nothing" of self`},
-		"no such parameter":    {source: ec2.Parameter("/none"), err: "ParameterNotFound"},
-		"parameter without id": {source: ec2.Parameter("/house/base"), err: `parameter /house/base holds "not an id"`},
+		"no such parameter":    {source: ec2.ParameterName("/none"), err: "ParameterNotFound"},
+		"parameter without id": {source: ec2.ParameterName("/house/base"), err: `parameter /house/base holds "not an id"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestSources(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := ec2.Of(results[0]).Source
+			got := amiOf(t, results[0]).Source
 			if got.ID != test.want && !strings.Contains(got.Name, test.want) {
 				t.Errorf("source %s %q, want %s", got.ID, got.Name, test.want)
 			}
@@ -199,20 +199,20 @@ func TestNetworkAndGroups(t *testing.T) {
 		group  string
 		err    string
 	}{
-		"subnet by id":      {change: func(b *ec2.Builder) { b.Subnet = ec2.ID(*third.SubnetId) }, subnet: *third.SubnetId},
-		"by zone":           {change: func(b *ec2.Builder) { b.AvailabilityZone = *third.AvailabilityZone }, subnet: *third.SubnetId},
-		"vpc by id":         {change: func(b *ec2.Builder) { b.VPC = ec2.ID(vpc) }},
-		"vpc by filter":     {change: func(b *ec2.Builder) { b.VPC = ec2.Where(ec2.Filters{"is-default": {"true"}}) }},
-		"group by name":     {change: func(b *ec2.Builder) { b.SecurityGroups = []string{"builders"} }, group: *group.GroupId},
-		"group by id":       {change: func(b *ec2.Builder) { b.SecurityGroups = []string{*group.GroupId} }, group: *group.GroupId},
-		"public IP":         {change: func(b *ec2.Builder) { b.PublicIP = ec2.Yes; b.Address = ec2.PublicAddress }},
-		"no public IP":      {change: func(b *ec2.Builder) { b.PublicIP = ec2.No }},
-		"no such subnet":    {change: func(b *ec2.Builder) { b.Subnet = ec2.ID("subnet-0") }, err: "choose network: Builder.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
-		"no such zone":      {change: func(b *ec2.Builder) { b.AvailabilityZone = "us-east-1a" }, err: "choose network: Builder.AvailabilityZone: no subnet of eu-west-1 matches"},
-		"no such vpc":       {change: func(b *ec2.Builder) { b.VPC = ec2.ID("vpc-0") }, err: "choose network: Builder.VPC: 0 VPCs"},
-		"no such group":     {change: func(b *ec2.Builder) { b.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.SecurityGroups: ` + vpc + ` has no group "nobody"`},
-		"wrong type":        {change: func(b *ec2.Builder) { b.InstanceType = "t4g.small" }, err: "launch instance: t4g.small in eu-west-1"},
-		"private on public": {change: func(b *ec2.Builder) { b.Address = ec2.PrivateAddress }},
+		"subnet by id":      {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ByID(*third.SubnetId) }, subnet: *third.SubnetId},
+		"by zone":           {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = *third.AvailabilityZone }, subnet: *third.SubnetId},
+		"vpc by id":         {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByID(vpc) }},
+		"vpc by filter":     {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByFilter(ec2.Filters{"is-default": {"true"}}) }},
+		"group by name":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"builders"} }, group: *group.GroupId},
+		"group by id":       {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{*group.GroupId} }, group: *group.GroupId},
+		"public IP":         {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Enabled; b.SSH.Address = ec2.PublicAddress }},
+		"no public IP":      {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled }},
+		"no such subnet":    {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ByID("subnet-0") }, err: "choose network: Builder.Network.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
+		"no such zone":      {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = "us-east-1a" }, err: "choose network: Builder.Network.AvailabilityZone: no subnet of eu-west-1 matches"},
+		"no such vpc":       {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByID("vpc-0") }, err: "choose network: Builder.Network.VPC: 0 VPCs"},
+		"no such group":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.Network.SecurityGroups: ` + vpc + ` has no group "nobody"`},
+		"wrong type":        {change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t4g.small"} }, err: "launch instance: t4g.small in eu-west-1"},
+		"private on public": {change: func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateAddress }},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -58,10 +58,9 @@ func TestLookupsAreShared(t *testing.T) {
 		images := make([]*bake.Image, 0, n)
 		for i := range n {
 			images = append(images, &bake.Image{Name: fmt.Sprintf("node%d", i), Builder: ec2.Builder{
-				Cloud:          cloud,
-				Source:         ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
-				VPC:            ec2.Where(ec2.Filters{"is-default": {"true"}}),
-				SecurityGroups: []string{"default"},
+				Cloud:   cloud,
+				Source:  ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
+				Network: ec2.Network{VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}},
 			}})
 		}
 		if _, err := bake.Bake(t.Context(), nil, images...); err != nil {
@@ -112,7 +111,7 @@ func TestOwnImagesAreSeenAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := ec2.Of(layer[0]).Source.ID, base[0].Artifact.ID(); got != want {
+		if got, want := amiOf(t, layer[0]).Source.ID, base[0].Artifact.ID(); got != want {
 			t.Errorf("the source is %s, want the image %s that was just baked", got, want)
 		}
 		if err := base[0].Artifact.Destroy(t.Context()); err != nil {
@@ -181,7 +180,7 @@ func TestSourceIsRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := ec2.Of(results[0]).Source
+	got := amiOf(t, results[0]).Source
 	if got.ID != id || got.Owner != "123456789012" || !strings.HasPrefix(got.Name, "simple ") || got.Tags["team"] != "web" ||
 		got.Architecture != "x86_64" || got.Created.IsZero() || !got.Deprecated.Equal(deprecated) {
 		t.Errorf("the recorded source: %+v", got)
@@ -219,7 +218,7 @@ func TestDeprecatedSources(t *testing.T) {
 		{ec2.ImageID(old), true},
 	} {
 		results, err := bake.Bake(t.Context(), nil, &bake.Image{
-			Name: "old", Builder: ec2.Builder{Cloud: cloud, Source: test.source, User: "ubuntu"},
+			Name: "old", Builder: ec2.Builder{Cloud: cloud, Source: test.source, SSH: ec2.SSH{User: "ubuntu"}},
 		})
 		if !test.found {
 			if !errors.Is(err, ec2.ErrNoSource) {
@@ -229,7 +228,7 @@ func TestDeprecatedSources(t *testing.T) {
 		}
 		if err != nil {
 			t.Errorf("%#v: %v", test.source, err)
-		} else if got := ec2.Of(results[0]).Source; got.ID != old || !got.Deprecated.Before(time.Now()) {
+		} else if got := amiOf(t, results[0]).Source; got.ID != old || !got.Deprecated.Before(time.Now()) {
 			t.Errorf("%#v: the source is %+v", test.source, got)
 		}
 	}

@@ -42,11 +42,11 @@ func TestBakeOnMoto(t *testing.T) {
 	img := &bake.Image{
 		Name: "moto",
 		Builder: ec2.Builder{
-			Cloud:        cloud,
-			Source:       ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
-			InstanceType: "t3.small",
-			User:         "root",
-			Hygiene:      ec2.Hygiene{Off: true}, // the guest is this very host
+			Cloud:         cloud,
+			Source:        ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
+			InstanceTypes: []string{"t3.small"},
+			SSH:           ec2.SSH{User: "root"},
+			GuestCleanup:  ec2.GuestCleanup{Off: true}, // the guest is this very host
 		},
 		Provisioners: []bake.Provisioner{
 			provision.File{Content: page, Dest: dest},
@@ -61,7 +61,7 @@ func TestBakeOnMoto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	client := cloud.Client("")
 	images, err := client.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ImageIds: []string{ami.ImageID}})
 	if err != nil {
@@ -119,15 +119,15 @@ func TestDistributeOnMoto(t *testing.T) {
 	img := &bake.Image{
 		Name: "moto",
 		Builder: ec2.Builder{
-			Cloud:        cloud,
-			Source:       ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
-			InstanceType: "t3.small",
-			User:         "root",
-			AMIName:      "shop",
-			Description:  "the shop",
-			Hygiene:      ec2.Hygiene{Off: true}, // the guest is this very host
+			Cloud:         cloud,
+			Source:        ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
+			InstanceTypes: []string{"t3.small"},
+			SSH:           ec2.SSH{User: "root"},
+			AMIName:       "shop",
+			Description:   "the shop",
+			GuestCleanup:  ec2.GuestCleanup{Off: true}, // the guest is this very host
 			Distribute: ec2.Distribution{
-				Copies:              ec2.To(region),
+				Copies:              ec2.CopyTo(region),
 				LaunchPermissions:   ec2.Permissions{Accounts: []string{friend}},
 				SnapshotPermissions: ec2.Permissions{Accounts: []string{friend}},
 				Attempts:            1,
@@ -144,7 +144,7 @@ func TestDistributeOnMoto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	for place, id := range ami.IDs() {
 		client := cloud.Client(place)
 		image := describe(t, cloud, place, id)

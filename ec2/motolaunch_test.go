@@ -100,13 +100,13 @@ func TestLaunchOnMoto(t *testing.T) {
 	}{
 		{
 			"place",
-			ec2.Builder{VPC: ec2.Where(ec2.Filters{"is-default": {"true"}}), Subnet: ec2.Where(bakery), SecurityGroupFilters: bakery},
+			ec2.Builder{Network: ec2.Network{VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), Subnet: ec2.ByFilter(bakery), SecurityGroupFilters: bakery}},
 			func(i ec2types.Instance) string { return fmt.Sprint(*i.SubnetId, " ", *i.SecurityGroups[0].GroupId) },
 			have.subnet + " " + have.group,
 		},
 		{
 			"types and zone",
-			ec2.Builder{InstanceTypes: []string{"t3.medium", "t3.small"}, AvailabilityZone: have.zone, SecurityGroups: []string{"bakers"}},
+			ec2.Builder{InstanceTypes: []string{"t3.medium", "t3.small"}, Network: ec2.Network{AvailabilityZone: have.zone, SecurityGroups: []string{"bakers"}}},
 			func(i ec2types.Instance) string {
 				return fmt.Sprint(i.InstanceType, " ", *i.Placement.AvailabilityZone)
 			},
@@ -143,7 +143,7 @@ func TestLaunchOnMoto(t *testing.T) {
 		},
 		{
 			"parameter",
-			ec2.Builder{Source: ec2.Parameter("/aws/service/ami-amazon-linux-latest/amzn2-ami-hvm-x86_64-gp2")},
+			ec2.Builder{Source: ec2.ParameterName("/aws/service/ami-amazon-linux-latest/amzn2-ami-hvm-x86_64-gp2")},
 			func(i ec2types.Instance) string { return *i.RootDeviceName },
 			"/dev/xvda",
 		},
@@ -151,7 +151,7 @@ func TestLaunchOnMoto(t *testing.T) {
 			"options",
 			ec2.Builder{
 				UserData: []byte("#!/bin/sh\n:\n"), Metadata: ec2.Metadata{HopLimit: 3, Tags: true}, EBSOptimized: true, Monitoring: true,
-				StopOnShutdown: true, PublicIP: ec2.Yes, UnlimitedCredits: ec2.Yes,
+				StopOnShutdown: true, Network: ec2.Network{PublicIP: ec2.Enabled}, UnlimitedCredits: ec2.Enabled,
 			},
 			func(i ec2types.Instance) string {
 				m := i.MetadataOptions
@@ -161,7 +161,7 @@ func TestLaunchOnMoto(t *testing.T) {
 		},
 		{
 			"addresses",
-			ec2.Builder{Subnet: ec2.Where(bakery), PrivateIP: netip.MustParseAddr(have.address), IPv6: true},
+			ec2.Builder{Network: ec2.Network{Subnet: ec2.ByFilter(bakery), PrivateIP: netip.MustParseAddr(have.address), IPv6: true}},
 			func(i ec2types.Instance) string {
 				return fmt.Sprint(*i.PrivateIpAddress, " ", i.NetworkInterfaces[0].Ipv6Addresses)
 			},
@@ -187,7 +187,7 @@ func TestLaunchOnMoto(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := test.builder
-			b.Cloud, b.User, b.Hygiene.Off = cloud, "root", true // the guest is this very host
+			b.Cloud, b.SSH.User, b.GuestCleanup.Off = cloud, "root", true // the guest is this very host
 			if b.Source == nil {
 				b.Source = ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"}
 			}
@@ -249,7 +249,7 @@ func TestReplaceOnMoto(t *testing.T) {
 	cloud := motoCloud(t)
 	img := &bake.Image{Name: "moto", Builder: ec2.Builder{
 		Cloud: cloud, Source: ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
-		User: "root", AMIName: "the name", ReplaceAMI: true, Hygiene: ec2.Hygiene{Off: true},
+		SSH: ec2.SSH{User: "root"}, AMIName: "the name", ReplaceAMI: true, GuestCleanup: ec2.GuestCleanup{Off: true},
 	}}
 	var last bake.Artifact
 	for range 2 {

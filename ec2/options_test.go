@@ -2,8 +2,6 @@ package ec2_test
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,7 +12,6 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
-	"github.com/bakestone-go/bakestone/provision"
 )
 
 const (
@@ -79,20 +76,20 @@ func TestLaunchOptions(t *testing.T) {
 			},
 		},
 		"IMDSv1": {
-			change: func(b *ec2.Builder) { b.Metadata.AllowV1 = true },
+			change: func(b *ec2.Builder) { b.Metadata.AllowIMDSv1 = true },
 			params: map[string]string{"MetadataOptions.HttpTokens": "optional"},
 		},
 		"unlimited credits": {
-			change: func(b *ec2.Builder) { b.UnlimitedCredits = ec2.Yes },
+			change: func(b *ec2.Builder) { b.UnlimitedCredits = ec2.Enabled },
 			params: map[string]string{"CreditSpecification.CpuCredits": "unlimited"},
 		},
 		"standard credits": {
-			change: func(b *ec2.Builder) { b.UnlimitedCredits = ec2.No },
+			change: func(b *ec2.Builder) { b.UnlimitedCredits = ec2.Disabled },
 			params: map[string]string{"CreditSpecification.CpuCredits": "standard"},
 		},
 		"enclave, monitoring, EBS": {
 			change: func(b *ec2.Builder) {
-				b.InstanceType, b.Enclave, b.Monitoring, b.EBSOptimized = "m6i.xlarge", true, true, true
+				b.InstanceTypes, b.Enclave, b.Monitoring, b.EBSOptimized = []string{"m6i.xlarge"}, true, true, true
 			},
 			params: map[string]string{"EnclaveOptions.Enabled": "true"},
 			shows: func(i ec2types.Instance) bool {
@@ -104,14 +101,14 @@ func TestLaunchOptions(t *testing.T) {
 			params: map[string]string{"InstanceInitiatedShutdownBehavior": "stop"},
 		},
 		"private address": {
-			change: func(b *ec2.Builder) { b.PrivateIP = netip.MustParseAddr("172.31.16.77") },
+			change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("172.31.16.77") },
 			shows: func(i ec2types.Instance) bool {
 				return *i.PrivateIpAddress == "172.31.16.77" && *i.Placement.AvailabilityZone == "eu-west-1b"
 			},
 		},
 		"private address only": {
 			change: func(b *ec2.Builder) {
-				b.PrivateIP, b.PublicIP = netip.MustParseAddr("172.31.16.77"), ec2.No
+				b.Network.PrivateIP, b.Network.PublicIP = netip.MustParseAddr("172.31.16.77"), ec2.Disabled
 			},
 			params: map[string]string{"NetworkInterface.1.PrivateIpAddress": "172.31.16.77", "NetworkInterface.1.AssociatePublicIpAddress": "false"},
 			shows:  func(i ec2types.Instance) bool { return i.PublicIpAddress == nil },
@@ -142,22 +139,6 @@ func TestLaunchOptions(t *testing.T) {
 	}
 }
 
-func TestUserDataFile(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	file := filepath.Join(t.TempDir(), "user-data")
-	if err := os.WriteFile(file, []byte("#!/bin/sh\necho user >/etc/user-data-ran\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	img := &bake.Image{
-		Name: "file", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), UserDataFile: file},
-		Provisioners: []bake.Provisioner{provision.Shell("cloud-init status --wait", "grep -q user /etc/user-data-ran")},
-	}
-	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestSecurityGroupFilters(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
@@ -182,7 +163,7 @@ func TestSecurityGroupFilters(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SecurityGroupFilters: ec2.Filters{"tag:for": {"b", "m"}}}
+	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), Network: ec2.Network{SecurityGroupFilters: ec2.Filters{"tag:for": {"b", "m"}}}}
 	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err != nil {
 		t.Fatal(err)
 	}
@@ -190,8 +171,8 @@ func TestSecurityGroupFilters(t *testing.T) {
 	if server.CallCount("DeleteSecurityGroup") != 0 || !strings.Contains(run, want[0]) || !strings.Contains(run, want[1]) || strings.Count(run, "SecurityGroupId") != 2 {
 		t.Errorf("launched with %s, want the groups %v", run, want)
 	}
-	b.SecurityGroupFilters = ec2.Filters{"tag:for": {"nobody"}}
-	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err == nil || !strings.Contains(err.Error(), "Builder.SecurityGroupFilters: vpc-") {
+	b.Network.SecurityGroupFilters = ec2.Filters{"tag:for": {"nobody"}}
+	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err == nil || !strings.Contains(err.Error(), "Builder.Network.SecurityGroupFilters: vpc-") {
 		t.Errorf("error %v, want that no group matches", err)
 	}
 }
@@ -203,7 +184,7 @@ func TestLaunchEncryption(t *testing.T) {
 	cloud := newCloud(server)
 	key := server.AddKey(testRegion, "alias/images")
 	img := &bake.Image{Name: "secret", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), BlockDevices: []ec2.BlockDevice{
-		{Encrypted: ec2.Yes, KMSKey: "alias/images", InitializationMiB: 200},
+		{Encrypted: ec2.Enabled, KMSKey: "alias/images", InitializationMiB: 200},
 		{Device: "/dev/sdf", SizeGiB: 4, Type: "io2", IOPS: 1000, KMSKey: key},
 	}}}
 	results, err := bake.Bake(t.Context(), nil, img)
@@ -252,7 +233,7 @@ func TestOmittedDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, l := len(ec2.Of(results[0]).Snapshots), len(ec2.Of(results[1]).Snapshots); b != 2 || l != 1 {
+	if b, l := len(amiOf(t, results[0]).Snapshots), len(amiOf(t, results[1]).Snapshots); b != 2 || l != 1 {
 		t.Errorf("%d snapshots of the base and %d of the layer, want 2 and 1", b, l)
 	}
 }
@@ -266,14 +247,14 @@ func TestAddresses(t *testing.T) {
 		want   string // how the address begins
 	}{
 		"default":     {func(*ec2.Builder) {}, "198.18."},
-		"no public":   {func(b *ec2.Builder) { b.PublicIP = ec2.No }, "172.31."},
-		"public":      {func(b *ec2.Builder) { b.Address = ec2.PublicAddress }, "198.18."},
-		"private":     {func(b *ec2.Builder) { b.Address = ec2.PrivateAddress }, "172.31."},
-		"public DNS":  {func(b *ec2.Builder) { b.Address = ec2.PublicDNS }, "ec2-198-18-"},
-		"private DNS": {func(b *ec2.Builder) { b.Address = ec2.PrivateDNS }, "ip-172-31-"},
-		"IPv6":        {func(b *ec2.Builder) { b.IPv6, b.Address, b.SSHFrom = true, ec2.IPv6Address, loopback }, "[2001:db8::"},
+		"no public":   {func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled }, "172.31."},
+		"public":      {func(b *ec2.Builder) { b.SSH.Address = ec2.PublicAddress }, "198.18."},
+		"private":     {func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateAddress }, "172.31."},
+		"public DNS":  {func(b *ec2.Builder) { b.SSH.Address = ec2.PublicDNS }, "ec2-198-18-"},
+		"private DNS": {func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateDNS }, "ip-172-31-"},
+		"IPv6":        {func(b *ec2.Builder) { b.Network.IPv6, b.SSH.Address, b.SSH.From = true, ec2.IPv6Address, loopback }, "[2001:db8::"},
 		"IPv6, not public": {func(b *ec2.Builder) {
-			b.IPv6, b.PublicIP, b.Address, b.SSHFrom = true, ec2.No, ec2.IPv6Address, loopback
+			b.Network.IPv6, b.Network.PublicIP, b.SSH.Address, b.SSH.From = true, ec2.Disabled, ec2.IPv6Address, loopback
 		}, "[2001:db8::"},
 	} {
 		t.Run(name, func(t *testing.T) {

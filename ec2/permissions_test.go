@@ -23,9 +23,9 @@ func TestValidateDistribution(t *testing.T) {
 		want string
 	}{
 		"copy without region":   {ec2.Distribution{Copies: []ec2.Copy{{}}}, "Builder.Distribute.Copies[0].Region: is required"},
-		"copy to where it is":   {ec2.Distribution{Copies: ec2.To("us-east-1", testRegion)}, "Builder.Distribute.Copies[1].Region: eu-west-1 is where the AMI is baked"},
+		"copy to where it is":   {ec2.Distribution{Copies: ec2.CopyTo("us-east-1", testRegion)}, "Builder.Distribute.Copies[1].Region: eu-west-1 is where the AMI is baked"},
 		"copy twice":            {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1"}, {Region: "us-east-1", Cloud: cloud}}}, "Builder.Distribute.Copies[1]: a copy in us-east-1 is given twice"},
-		"key without":           {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1", KMSKey: "k", Encrypted: ec2.No}}}, "Copies[0].KMSKey: is set although Encrypted is No"},
+		"key without":           {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1", KMSKey: "k", Encrypted: ec2.Disabled}}}, "Copies[0].KMSKey: is set although Encrypted is Disabled"},
 		"only none":             {ec2.Distribution{OnlyCopies: true}, "Builder.Distribute.OnlyCopies: there are no Copies"},
 		"account":               {ec2.Distribution{LaunchPermissions: ec2.Permissions{Accounts: []string{"prod"}}}, `Builder.Distribute.LaunchPermissions.Accounts: "prod" is not the id of an account`},
 		"organization":          {ec2.Distribution{LaunchPermissions: ec2.Permissions{Organizations: []string{unit}}}, "LaunchPermissions.Organizations"},
@@ -72,7 +72,7 @@ func TestPublicPermissions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	if got := launchPermissions(t, cloud, testRegion, ami.ImageID); !slices.Equal(got, []string{"all"}) {
 		t.Errorf("launch permissions %v", got)
 	}
@@ -85,7 +85,7 @@ func TestPublicPermissions(t *testing.T) {
 	// EC2 shares nothing that is encrypted with its own key.
 	img := change(spread(cloud), public)
 	b, _ := img.Builder.(ec2.Builder)
-	b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Yes}}
+	b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Enabled}}
 	img.Builder = b
 	if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "can't be shared") {
 		t.Errorf("error %v, want that it cannot be shared", err)
@@ -99,19 +99,19 @@ func TestPublicOnlyElsewhere(t *testing.T) {
 	server := newServer(t, nil)
 	allowPublic(t, server, "us-east-1")
 	cloud := newCloud(server)
-	public := ec2.Distribution{Copies: ec2.To("us-east-1"), OnlyCopies: true, LaunchPermissions: ec2.Permissions{Public: true}}
+	public := ec2.Distribution{Copies: ec2.CopyTo("us-east-1"), OnlyCopies: true, LaunchPermissions: ec2.Permissions{Public: true}}
 	results, err := bake.Bake(t.Context(), nil, change(spread(cloud), func(d *ec2.Distribution) { *d = public }))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := launchPermissions(t, cloud, "us-east-1", ec2.Of(results[0]).IDs()["us-east-1"]); !slices.Equal(got, []string{"all"}) {
+	if got := launchPermissions(t, cloud, "us-east-1", amiOf(t, results[0]).IDs()["us-east-1"]); !slices.Equal(got, []string{"all"}) {
 		t.Errorf("launch permissions %v", got)
 	}
-	if err := ec2.Of(results[0]).Destroy(t.Context()); err != nil {
+	if err := amiOf(t, results[0]).Destroy(t.Context()); err != nil {
 		t.Error(err)
 	}
 	server.Fail(ec2test.Fault{Action: "GetImageBlockPublicAccessState", Code: "UnauthorizedOperation", Times: -1})
-	public.Copies, public.Attempts = ec2.To("us-west-2"), 1
+	public.Copies, public.Attempts = ec2.CopyTo("us-west-2"), 1
 	_, err = bake.Bake(t.Context(), nil, change(spread(cloud), func(d *ec2.Distribution) { *d = public }))
 	if err == nil || !strings.Contains(err.Error(), "OperationNotPermitted") || server.CallCount("RunInstances") != 2 {
 		t.Errorf("error %v, want EC2's of the call that makes it public", err)
@@ -124,14 +124,14 @@ func TestEncryptedCopyAndCooldown(t *testing.T) {
 	at := time.Now().Add(48 * time.Hour).Truncate(time.Minute)
 	img := change(spread(cloud), func(d *ec2.Distribution) {
 		*d = ec2.Distribution{
-			Copies: []ec2.Copy{{Region: "us-east-1", Encrypted: ec2.Yes}}, DeprecateAt: at, Protection: ec2.ProtectedWithCooldown,
+			Copies: []ec2.Copy{{Region: "us-east-1", Encrypted: ec2.Enabled}}, DeprecateAt: at, Protection: ec2.ProtectedWithCooldown,
 		}
 	})
 	results, err := bake.Bake(t.Context(), nil, img)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ami := ec2.Of(results[0])
+	ami := amiOf(t, results[0])
 	for region, id := range ami.IDs() {
 		image := describe(t, cloud, region, id)
 		if got := aws.ToBool(image.BlockDeviceMappings[0].Ebs.Encrypted); got != (region == "us-east-1") {

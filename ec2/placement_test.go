@@ -90,12 +90,12 @@ func TestPlacementMovesOn(t *testing.T) {
 			},
 		},
 		"one subnet": {
-			change: func(b *ec2.Builder) { b.AvailabilityZone = "eu-west-1b" },
+			change: func(b *ec2.Builder) { b.Network.AvailabilityZone = "eu-west-1b" },
 			market: func(s *ec2test.Server) { s.Fail(full) },
 			want:   []string{"c7i.large b InsufficientInstanceCapacity", "m7i.large b launched"},
 		},
 		"nowhere": {
-			change: func(b *ec2.Builder) { b.AvailabilityZone = "eu-west-1b" },
+			change: func(b *ec2.Builder) { b.Network.AvailabilityZone = "eu-west-1b" },
 			market: func(s *ec2test.Server) { s.Fail(full); s.SetQuota(ec2test.OnDemand, 0) },
 			want:   []string{"c7i.large b VcpuLimitExceeded", "m7i.large b VcpuLimitExceeded"},
 			err:    "launch instance: no capacity: c7i.large in eu-west-1b (subnet-",
@@ -115,7 +115,7 @@ func TestPlacementMovesOn(t *testing.T) {
 			want:   []string{"spot c7i.large a MaxSpotInstanceCountExceeded", "c7i.large a launched"},
 		},
 		"spot too dear": {
-			change: func(b *ec2.Builder) { b.Spot = &ec2.Spot{MaxPrice: "0.03"}; b.AvailabilityZone = "eu-west-1a" },
+			change: func(b *ec2.Builder) { b.Spot = &ec2.Spot{MaxPrice: "0.03"}; b.Network.AvailabilityZone = "eu-west-1a" },
 			market: func(s *ec2test.Server) {
 				if err := s.SetSpotPrice("c7i.large", "eu-west-1a", 0.04); err != nil {
 					panic(err)
@@ -182,8 +182,8 @@ func TestCapacityWait(t *testing.T) {
 		server.Mend()
 		server.Fail(ec2test.Fault{Zone: "eu-west-1a", Times: test.refusals})
 		_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, &bake.Image{Name: "patient", Builder: ec2.Builder{
-			Cloud: cloud, Source: ubuntu(), AvailabilityZone: "eu-west-1a", CapacityWait: test.wait,
-			BootTimeout: 10 * time.Hour,
+			Cloud: cloud, Source: ubuntu(), Network: ec2.Network{AvailabilityZone: "eu-west-1a"}, CapacityWait: test.wait,
+			SSH: ec2.SSH{ConnectTimeout: 10 * time.Hour},
 		}})
 		if (err == nil) != test.ok || err != nil && !errors.Is(err, ec2.ErrNoCapacity) {
 			t.Errorf("%d refusals within %v: %v", test.refusals, test.wait, err)
@@ -212,7 +212,7 @@ func TestReclaimedSpotRestarts(t *testing.T) {
 			cloud := newCloud(server)
 			instances, left := []string{}, test.reclaim
 			img := &bake.Image{
-				Name: "spot", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), AvailabilityZone: "eu-west-1a", Spot: &test.spot, BootTimeout: 2 * time.Second},
+				Name: "spot", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), Network: ec2.Network{AvailabilityZone: "eu-west-1a"}, Spot: &test.spot, SSH: ec2.SSH{ConnectTimeout: 2 * time.Second}},
 				Provisioners: []bake.Provisioner{
 					provision.Shell("echo baked >>/etc/made").AsRoot(),
 					bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {

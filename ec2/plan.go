@@ -78,7 +78,7 @@ func Plan(ctx context.Context, images ...*bake.Image) (*BakePlan, error) {
 	plan := &BakePlan{}
 	var errs []error
 	for _, img := range images {
-		b, ok := img.Builder.(Builder)
+		b, ok := builderOf(img)
 		if !ok {
 			errs = append(errs, &bake.Error{Image: img.Name, Err: errors.New("its builder is not of this package")})
 			continue

@@ -71,7 +71,7 @@ func TestPlan(t *testing.T) {
 	cloud := newCloud(server)
 	base := simple(cloud)
 	base.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return nil }}}
-	app := &bake.Image{Name: "app", From: base, Builder: ec2.Builder{Cloud: cloud, AMIName: "the app", InstanceTypes: []string{"m5.large", "c5.large"}, AvailabilityZone: testRegion + "b"}}
+	app := &bake.Image{Name: "app", From: base, Builder: ec2.Builder{Cloud: cloud, AMIName: "the app", InstanceTypes: []string{"m5.large", "c5.large"}, Network: ec2.Network{AvailabilityZone: testRegion + "b"}}}
 	plan, err := ec2.Plan(t.Context(), base, app)
 	if err != nil {
 		t.Fatal(err)
@@ -115,9 +115,9 @@ func TestPlanFindsOut(t *testing.T) {
 	}
 	plan, err := ec2.Plan(t.Context(),
 		named("nosource", ec2.Builder{Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "none"}}),
-		named("nonet", ec2.Builder{Source: ubuntu(), Subnet: ec2.ID("subnet-00000000")}),
-		named("nogroup", ec2.Builder{Source: ubuntu(), SecurityGroups: []string{"none"}}),
-		named("notype", ec2.Builder{Source: ubuntu(), InstanceType: "t9.none"}),
+		named("nonet", ec2.Builder{Source: ubuntu(), Network: ec2.Network{Subnet: ec2.ByID("subnet-00000000")}}),
+		named("nogroup", ec2.Builder{Source: ubuntu(), Network: ec2.Network{SecurityGroups: []string{"none"}}}),
+		named("notype", ec2.Builder{Source: ubuntu(), InstanceTypes: []string{"t9.none"}}),
 	)
 	if !errors.Is(err, ec2.ErrNoSource) {
 		t.Errorf("error %v, want ErrNoSource too", err)

@@ -21,11 +21,10 @@ func Policy(cloud *Cloud, images ...*bake.Image) *iampolicy.Document {
 	var all grants
 	var others []*iampolicy.Document
 	for _, img := range images {
-		b, ok := img.Builder.(Builder)
+		b, ok := builderOf(img)
 		if !ok {
 			continue
 		}
-		b = b.of(img)
 		if b.Cloud == cloud {
 			all = append(all, b.machineGrants()...)
 		}
@@ -34,12 +33,9 @@ func Policy(cloud *Cloud, images ...*bake.Image) *iampolicy.Document {
 		}
 		if b.Cloud == cloud {
 			all = append(all, b.imageGrants()...)
-			for _, p := range img.Publishers {
-				all = append(all, b.publisherGrants(p)...)
-				if other, ok := p.(PolicyPublisher); ok {
-					others = append(others, other.IAMPolicy(b.ownRegions()...))
-				}
-			}
+		}
+		for _, p := range img.Publishers {
+			others = append(others, b.publisherPolicy(p, cloud))
 		}
 		for _, c := range b.Distribute.Copies {
 			if b.cloudOf(c) == cloud {
@@ -49,26 +45,35 @@ func Policy(cloud *Cloud, images ...*bake.Image) *iampolicy.Document {
 				all = append(all, grant{"Assume", []string{"sts:AssumeRole"}, []string{other.role}, nil})
 			}
 			if b.cloudOf(c) == cloud && b.Cloud != cloud {
-				all = append(all, b.releaseGrants(c.Region)...)
+				all = append(all, b.destinationGrants(c.Region)...)
 				all = append(all, b.diskKeyGrants(b.place())...) // of what it fetches
-				for _, p := range img.Publishers {
-					all = append(all, Builder{Region: c.Region, Cloud: cloud}.publisherGrants(p)...)
-				}
 			}
 		}
 	}
 	return all.document().With(others...)
 }
 
-// A PolicyPublisher is a bake.Publisher that calls AWS by itself and says what
-// it needs for that, for the credentials that bake: amicleanup.AfterBake makes
-// one.
-type PolicyPublisher interface {
-	bake.Publisher
-
-	// IAMPolicy is what Publish needs for an artifact that is in these regions,
-	// of the account where it is baked. It does no I/O.
-	IAMPolicy(regions ...string) *iampolicy.Document
+// publisherPolicy returns what a publisher needs of the credentials of cloud; nil
+// if nothing.
+func (b Builder) publisherPolicy(p bake.Publisher, cloud *Cloud) *iampolicy.Document {
+	with, ok := bake.As[PolicyPublisher](p)
+	if !ok {
+		return nil
+	}
+	var regions []string
+	if _, regional := bake.As[RegionalPublisher](p); regional {
+		for _, at := range b.publishesTo(p) {
+			if at.Cloud == cloud {
+				regions = append(regions, at.Region)
+			}
+		}
+	} else if b.Cloud == cloud {
+		regions = b.ownRegions()
+	}
+	if len(regions) == 0 {
+		return nil
+	}
+	return with.IAMPolicy(regions...)
 }
 
 // A grant is one statement of one feature.

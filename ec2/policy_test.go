@@ -62,10 +62,9 @@ func definitions() []aDefinition {
 			img := simple(cloud)
 			img.Builder = ec2.Builder{
 				Cloud:   cloud,
-				Source:  ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
+				Source:  ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
 				Capture: ec2.Capture{AllowIMDSv1: true},
-				VPC:     ec2.Where(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"},
-				BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Yes}}, InstanceProfile: "baker",
+				Network: ec2.Network{VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}}, BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Enabled}}, InstanceProfile: "baker",
 			}
 			return img
 		}},
@@ -273,7 +272,7 @@ func TestPolicyKnowsEveryCall(t *testing.T) {
 	}
 	for _, name := range calls {
 		if name != "GetCallerIdentity" && !slices.Contains(known, name) {
-			t.Errorf("%s is called, but the policy of no definition has it: complete policytable.go and definitions", name)
+			t.Errorf("%s is called, but the policy of no definition has it: complete policy_table.go and definitions", name)
 		}
 	}
 }
@@ -284,7 +283,7 @@ func TestPolicyNamesResources(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	img := simple(cloud)
 	img.Builder = ec2.Builder{
-		Cloud: cloud, Source: ec2.Parameter("/aws/service/canonical/ami"), InstanceProfile: "baker",
+		Cloud: cloud, Source: ec2.ParameterName("/aws/service/canonical/ami"), InstanceProfile: "baker",
 		BlockDevices: []ec2.BlockDevice{{KMSKey: "arn:aws:kms:eu-west-1:1:key/k"}},
 	}
 	img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/images/web"}}

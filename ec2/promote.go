@@ -20,7 +20,7 @@ import (
 // name of an old AMI, and protection, which comes last.
 func (s *session) promote(ctx context.Context) error {
 	d := s.builder.Distribute
-	s.planPlaces()
+	s.initCopies()
 	if s.resumed {
 		if err := s.findPromoted(ctx); err != nil {
 			return err
@@ -30,31 +30,31 @@ func (s *session) promote(ctx context.Context) error {
 	last := s.Promotions >= d.retry().Attempts
 	failed := s.copyAll(ctx)
 	if !s.Image.Removed {
-		if err := s.endPulls(ctx); err != nil {
+		if err := s.revokePulls(ctx); err != nil {
 			return err
 		}
 	}
 	if len(failed) > 0 && (d.AllOrNothing || !last) {
 		return s.incomplete(failed)
 	}
-	failed = append(failed, s.inPlaces(ctx, s.takeCopyName)...)
-	failed = append(failed, s.inPlaces(ctx, s.releaseCopy)...)
+	failed = append(failed, s.eachCopy(ctx, s.assignCopyName)...)
+	failed = append(failed, s.eachCopy(ctx, s.promoteCopy)...)
 	if len(failed) > 0 && (d.AllOrNothing || !last) {
 		return s.incomplete(failed)
 	}
 	stays := !s.Image.Removed && (!d.OnlyCopies || len(failed) > 0)
 	if stays {
-		if err := s.keepHome(ctx); err != nil {
+		if err := s.promoteOriginal(ctx); err != nil {
 			return err
 		}
 	}
-	failed = append(failed, s.inPlaces(ctx, s.protectCopy)...)
+	failed = append(failed, s.eachCopy(ctx, s.protectCopy)...)
 	switch {
 	case stays || s.Image.Removed:
 	case len(failed) == 0:
-		return s.leaveHome(ctx)
+		return s.removeOriginal(ctx)
 	case last:
-		return errors.Join(s.keepHome(ctx), s.incomplete(failed))
+		return errors.Join(s.promoteOriginal(ctx), s.incomplete(failed))
 	}
 	return s.incomplete(failed)
 }
@@ -64,7 +64,7 @@ func (s *session) copyAll(ctx context.Context) []*CopyError {
 	timeout := s.builder.Distribute.timeout()
 	ctx, stop := clock.WithTimeout(ctx, s.run.Clock, timeout)
 	defer stop()
-	return s.inPlaces(ctx, func(ctx context.Context, i int) error {
+	return s.eachCopy(ctx, func(ctx context.Context, i int) error {
 		err := s.copyTo(ctx, i)
 		if cause := context.Cause(ctx); err != nil && errors.Is(cause, context.DeadlineExceeded) {
 			return fmt.Errorf("not copied within %v: %w", timeout, cause)
@@ -74,11 +74,11 @@ func (s *session) copyAll(ctx context.Context) []*CopyError {
 }
 
 // keepHome makes the AMI ready where it was baked.
-func (s *session) keepHome(ctx context.Context) error {
-	if err := s.takeName(ctx, s.region, &s.Image.ID, &s.Image.Replaces); err != nil {
+func (s *session) promoteOriginal(ctx context.Context) error {
+	if err := s.assignName(ctx, s.region, &s.Image.ID, &s.Image.Replaces); err != nil {
 		return err
 	}
-	if err := s.releaseImage(ctx, s.region, s.Image.ID, s.Image.Snapshots); err != nil {
+	if err := s.promoteImage(ctx, s.region, s.Image.ID, s.Image.Snapshots); err != nil {
 		return err
 	}
 	return s.region.protect(ctx, s.Image.ID, s.builder.Distribute.Protection)
@@ -96,23 +96,23 @@ func (s *session) incomplete(failed []*CopyError) error {
 }
 
 // planPlaces makes the record of the copies, if there is none yet.
-func (s *session) planPlaces() {
-	if s.Places == nil {
-		s.Places = make([]place, len(s.builder.Distribute.Copies))
+func (s *session) initCopies() {
+	if s.Copies == nil {
+		s.Copies = make([]copyRecord, len(s.builder.Distribute.Copies))
 	}
 }
 
 // inPlaces does something in all places, many at once, and waits for all. A
 // place that failed does not end the others.
-func (s *session) inPlaces(ctx context.Context, do func(ctx context.Context, i int) error) []*CopyError {
+func (s *session) eachCopy(ctx context.Context, do func(ctx context.Context, i int) error) []*CopyError {
 	most := s.builder.Distribute.Parallel
 	if most == 0 {
 		most = defaultPlaces
 	}
-	errs := make([]error, len(s.Places))
+	errs := make([]error, len(s.Copies))
 	slots := make(chan struct{}, most)
 	var all sync.WaitGroup
-	for i := range s.Places {
+	for i := range s.Copies {
 		all.Go(func() {
 			select {
 			case slots <- struct{}{}:
@@ -127,7 +127,7 @@ func (s *session) inPlaces(ctx context.Context, do func(ctx context.Context, i i
 	var failed []*CopyError
 	for i, err := range errs {
 		if err != nil {
-			place := &CopyError{Region: s.builder.Distribute.Copies[i].Region, Account: s.Places[i].Account, Err: err}
+			place := &CopyError{Region: s.builder.Distribute.Copies[i].Region, Account: s.Copies[i].Account, Err: err}
 			s.run.Say("%s", place)
 			failed = append(failed, place)
 		}
@@ -135,29 +135,29 @@ func (s *session) inPlaces(ctx context.Context, do func(ctx context.Context, i i
 	return failed
 }
 
-func (s *session) releaseCopy(ctx context.Context, i int) error {
-	p := &s.Places[i]
-	if !p.Copied || p.Released || s.builder.ReplaceAMI && !p.Replaces.Done {
+func (s *session) promoteCopy(ctx context.Context, i int) error {
+	p := &s.Copies[i]
+	if !p.Copied || p.Promoted || s.builder.ReplaceAMI && !p.Replaces.Done {
 		return nil
 	}
-	err := s.releaseImage(ctx, s.placeRegion(i), p.ID, p.Snapshots)
-	p.Released = err == nil
+	err := s.promoteImage(ctx, s.copyRegion(i), p.ID, p.Snapshots)
+	p.Promoted = err == nil
 	return err
 }
 
 func (s *session) protectCopy(ctx context.Context, i int) error {
-	p := &s.Places[i]
-	if !p.Released || p.Done {
+	p := &s.Copies[i]
+	if !p.Promoted || p.Done {
 		return nil
 	}
-	err := s.placeRegion(i).protect(ctx, p.ID, s.builder.Distribute.Protection)
+	err := s.copyRegion(i).protect(ctx, p.ID, s.builder.Distribute.Protection)
 	p.Done = err == nil
 	return err
 }
 
 // releaseImage gives permissions, sets when the AMI is deprecated, and takes
 // away the tag that says that anyone may remove it.
-func (s *session) releaseImage(ctx context.Context, r *region, id string, snapshots []string) error {
+func (s *session) promoteImage(ctx context.Context, r *region, id string, snapshots []string) error {
 	d := s.builder.Distribute
 	if err := r.permit(ctx, id, d.LaunchPermissions); err != nil {
 		return err
@@ -198,7 +198,7 @@ func (r *region) protect(ctx context.Context, id string, how Protection) error {
 }
 
 // leaveHome removes the AMI from where it was baked.
-func (s *session) leaveHome(ctx context.Context) error {
+func (s *session) removeOriginal(ctx context.Context) error {
 	if s.Image.Removed {
 		return nil
 	}
@@ -213,36 +213,36 @@ func (s *session) leaveHome(ctx context.Context) error {
 // unpromote removes the copies; of a build whose AMI stays only those that are
 // not done. What the AMI replaced goes or comes back accordingly.
 func (s *session) unpromote(ctx context.Context, outcome bake.Outcome) error {
-	s.planPlaces()
-	failed := s.inPlaces(ctx, func(ctx context.Context, i int) error {
-		p, r := &s.Places[i], s.placeRegion(i)
+	s.initCopies()
+	failed := s.eachCopy(ctx, func(ctx context.Context, i int) error {
+		p, r := &s.Copies[i], s.copyRegion(i)
 		if outcome == bake.Succeeded && p.Done {
-			return r.dropOld(ctx, s.run, &p.Replaces)
+			return r.deleteOld(ctx, s.run, &p.Replaces)
 		}
 		if err := s.removeCopy(ctx, i); err != nil {
 			return err
 		}
-		return r.bringBack(ctx, s.run, &p.Replaces)
+		return r.restoreOld(ctx, s.run, &p.Replaces)
 	})
 	errs := (&DistributionError{Failed: failed}).Unwrap()
 	switch {
 	case outcome != bake.Succeeded:
-		errs = append(errs, s.giveNameBack(ctx))
+		errs = append(errs, s.restoreName(ctx))
 	case !s.Image.Removed:
 		// An attempt may have failed to end the pulls.
-		errs = append(errs, s.endPulls(ctx), s.region.dropOld(ctx, s.run, &s.Image.Replaces))
+		errs = append(errs, s.revokePulls(ctx), s.region.deleteOld(ctx, s.run, &s.Image.Replaces))
 	}
 	return errors.Join(errs...)
 }
 
 // giveNameBack brings back the AMI that was replaced where this one was baked.
 // This one is removed for good by the undo of its create step.
-func (s *session) giveNameBack(ctx context.Context) error {
+func (s *session) restoreName(ctx context.Context) error {
 	if s.Image.Replaces.OldID == "" {
 		return nil
 	}
 	if err := s.region.deregisterBuild(ctx, s.run.ID, s.Image.ID); err != nil {
 		return err
 	}
-	return s.region.bringBack(ctx, s.run, &s.Image.Replaces)
+	return s.region.restoreOld(ctx, s.run, &s.Image.Replaces)
 }

@@ -22,7 +22,7 @@ func TestSlowCopy(t *testing.T) {
 	o.CallTimeout = 10 * time.Second
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
 	img := change(spread(cloud), func(d *ec2.Distribution) {
-		d.Copies, d.Timeout, d.Attempts, d.Protection = ec2.To("us-east-1", "us-west-2"), 10*time.Minute, 2, ec2.Unprotected
+		d.Copies, d.Timeout, d.Attempts, d.Protection = ec2.CopyTo("us-east-1", "us-west-2"), 10*time.Minute, 2, ec2.Unprotected
 	})
 	img.Steps = []bake.Step{{Name: "slow", At: bake.AfterCapture, Do: func(context.Context) error {
 		server.Fail(ec2test.Fault{Action: "CopyImage", Region: "us-west-2", Times: 2, When: ec2test.Hang})

@@ -30,7 +30,7 @@ func published(t *testing.T, server *ec2test.Server, publishers ...bake.Publishe
 	if results == nil || results[0].Artifact == nil {
 		t.Fatal(err)
 	}
-	return ec2.Of(results[0]), err
+	return amiOf(t, results[0]), err
 }
 
 // owner is the configuration of the account of a place of AMI.IDs.
@@ -169,7 +169,7 @@ func TestPackerManifest(t *testing.T) {
 	images := fleet(cloud, 8)
 	for _, img := range images {
 		img.Publishers = []bake.Publisher{ec2.PackerManifest{Path: path, RunUUID: "run", CustomData: map[string]string{"commit": "abc"}}}
-		change(img, func(d *ec2.Distribution) { d.Copies = ec2.To("us-east-1") })
+		change(img, func(d *ec2.Distribution) { d.Copies = ec2.CopyTo("us-east-1") })
 	}
 	results, err := bake.Bake(t.Context(), nil, images...)
 	if err != nil {

@@ -32,22 +32,20 @@ func shop(cloud, prod *ec2.Cloud, manifest string) *bake.Image {
 			AMIName:          "shop",
 			ReplaceAMI:       true,
 			Description:      "the shop, with its page",
-			UnlimitedCredits: ec2.No,
+			UnlimitedCredits: ec2.Disabled,
 			InstanceTypes:    []string{"t3.medium", "t3.small"},
-			VPC:              ec2.Where(ec2.Filters{"is-default": {"true"}}),
-			Subnet:           ec2.Where(ec2.Filters{"default-for-az": {"true"}}),
-			PublicIP:         ec2.Yes,
+			Network:          ec2.Network{VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), Subnet: ec2.ByFilter(ec2.Filters{"default-for-az": {"true"}}), PublicIP: ec2.Enabled},
 			Metadata:         ec2.Metadata{HopLimit: 2, Tags: true},
 			EBSOptimized:     true,
 			Monitoring:       true,
-			BootTimeout:      5 * time.Minute,
+			SSH:              ec2.SSH{ConnectTimeout: 5 * time.Minute},
 			UserData:         []byte("#cloud-config\npackage_update: false\n"),
 			BlockDevices: []ec2.BlockDevice{
 				{SizeGiB: 16, ThroughputMiB: 500, KMSKey: "alias/images"},
 				{Device: "/dev/sdf", SizeGiB: 4, Type: "gp2"},
 			},
-			Tags:    map[string]string{"cost-center": "42"},
-			Hygiene: ec2.Hygiene{Also: []ec2.Trace{ec2.PackageCaches}},
+			Tags:         map[string]string{"cost-center": "42"},
+			GuestCleanup: ec2.GuestCleanup{Also: []ec2.CleanupItem{ec2.PackageCaches}},
 			Capture: ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{
 				{BlockDevice: ec2.BlockDevice{Type: "gp3"}},
 				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf"}, Omit: true},
@@ -104,7 +102,7 @@ func TestRealisticDefinition(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ami = ec2.Of(results[0])
+		ami = amiOf(t, results[0])
 	}
 	want := []string{prodAccount + "/" + testRegion, testRegion, "us-west-2"}
 	if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, want) || ami.Name != "shop" {

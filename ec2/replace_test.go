@@ -22,7 +22,7 @@ func fixed(cloud *ec2.Cloud, version string) *bake.Image {
 		Name: "fixed",
 		Builder: ec2.Builder{
 			Cloud: cloud, Source: ubuntu(), AMIName: "web", ReplaceAMI: true,
-			Distribute: ec2.Distribution{Copies: ec2.To("us-east-1"), Attempts: 1},
+			Distribute: ec2.Distribution{Copies: ec2.CopyTo("us-east-1"), Attempts: 1},
 		},
 		Provisioners: []bake.Provisioner{provision.File{Content: version, Dest: "/etc/version", Sudo: true}},
 	}
@@ -66,7 +66,7 @@ func TestReplaceAMI(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ami := ec2.Of(results[0])
+		ami := amiOf(t, results[0])
 		after := wantWeb(t, server, version)
 		if ami.Name != "web" || fmt.Sprint(ami.IDs()) != fmt.Sprint(after) || after[testRegion] == before[testRegion] {
 			t.Errorf("%s: the AMI is %s, found %v, before %v", version, ami, after, before)

@@ -226,7 +226,7 @@ func BenchmarkSlowEC2(b *testing.B) {
 				images = append(images, &bake.Image{
 					Name: fmt.Sprintf("slow%d", i),
 					Builder: ec2.Builder{
-						Cloud: cloud, InstanceType: "t3.small", User: "root", Hygiene: ec2.Hygiene{Off: true}, // the guest is this very host
+						Cloud: cloud, InstanceTypes: []string{"t3.small"}, SSH: ec2.SSH{User: "root"}, GuestCleanup: ec2.GuestCleanup{Off: true}, // the guest is this very host
 						Source: ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
 					},
 					Provisioners: []bake.Provisioner{

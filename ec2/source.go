@@ -16,17 +16,20 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Source says which AMI to start from: an ImageID, a Parameter, or the
+// A Source says which AMI to start from: an ImageID, a ParameterName, or the
 // Newest that matches.
 type Source interface {
 	fmt.Stringer
-	validate() error
+	bake.Validator
 	find(ctx context.Context, r *region) (ec2types.Image, error)
+
+	// grants are the permissions that find needs besides DescribeImages.
+	grants(region string) grants
 }
 
 var (
 	_ Source = ImageID("")
-	_ Source = Parameter("")
+	_ Source = ParameterName("")
 	_ Source = Newest{}
 )
 
@@ -48,12 +51,15 @@ type ImageID string
 // String is the id.
 func (id ImageID) String() string { return string(id) }
 
-func (id ImageID) validate() error {
+// Validate reports an invalid id.
+func (id ImageID) Validate() error {
 	if !strings.HasPrefix(string(id), "ami-") {
-		return bake.Invalid("Builder.Source", "%q is not the id of an AMI", string(id))
+		return fmt.Errorf("%q is not the id of an AMI", string(id))
 	}
 	return nil
 }
+
+func (id ImageID) grants(string) grants { return nil }
 
 // find asks together with all other bakes that look for an image by its id.
 func (id ImageID) find(ctx context.Context, r *region) (image ec2types.Image, err error) {
@@ -73,28 +79,38 @@ func (id ImageID) find(ctx context.Context, r *region) (image ec2types.Image, er
 	return image, nil
 }
 
-// Parameter is the name of an SSM parameter that holds the id of an AMI, such
+// ParameterName is the name of an SSM parameter that holds the id of an AMI, such
 // as the public ones of AWS and Canonical:
 // "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64".
-type Parameter string
+type ParameterName string
 
 // String is the name.
-func (p Parameter) String() string { return "parameter " + string(p) }
+func (p ParameterName) String() string { return "parameter " + string(p) }
 
-func (p Parameter) validate() error {
+// Validate reports a missing name.
+func (p ParameterName) Validate() error {
 	if p == "" {
-		return bake.Invalid("Builder.Source", "the parameter has no name")
+		return errors.New("the parameter has no name")
 	}
 	return nil
 }
 
-func (p Parameter) find(ctx context.Context, r *region) (ec2types.Image, error) {
+func (p ParameterName) grants(region string) grants {
+	return grants{{"ReadSource", []string{"ssm:GetParameter"}, parameterARNs(region, string(p)), nil}}
+}
+
+func (p ParameterName) find(ctx context.Context, r *region) (ec2types.Image, error) {
+	public := strings.HasPrefix(string(p), "/aws/service/")
+	return r.findShared(ctx, fmt.Sprintf("%#v", p), public, p.read)
+}
+
+func (p ParameterName) read(ctx context.Context, r *region) (ec2types.Image, error) {
 	out, err := r.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(string(p))})
 	if err != nil {
 		return ec2types.Image{}, err
 	}
 	id := ImageID(strings.TrimSpace(aws.ToString(out.Parameter.Value)))
-	if err := id.validate(); err != nil {
+	if err := id.Validate(); err != nil {
 		return ec2types.Image{}, fmt.Errorf("%s holds %q, which is not the id of an AMI", p, string(id))
 	}
 	return id.find(ctx, r)
@@ -124,14 +140,23 @@ func (n Newest) String() string {
 	return fmt.Sprintf("newest %q of %s", n.Name, strings.Join(n.Owners, ", "))
 }
 
-func (n Newest) validate() error {
+// Validate reports missing Owners.
+func (n Newest) Validate() error {
 	if len(n.Owners) == 0 || slices.Contains(n.Owners, "") {
-		return bake.Invalid("Builder.Source", "Newest.Owners is required: anyone can publish an AMI under any name")
+		return errors.New("Newest.Owners is required: anyone can publish an AMI under any name")
 	}
 	return nil
 }
 
+func (n Newest) grants(string) grants { return nil }
+
 func (n Newest) find(ctx context.Context, r *region) (ec2types.Image, error) {
+	vendors := []string{Amazon, Marketplace, Canonical, Debian}
+	public := !slices.ContainsFunc(n.Owners, func(o string) bool { return !slices.Contains(vendors, o) })
+	return r.findShared(ctx, fmt.Sprintf("%#v", n), public, n.search)
+}
+
+func (n Newest) search(ctx context.Context, r *region) (ec2types.Image, error) {
 	filters := append(n.Filters.list(), filter("state", "available"), filter("root-device-type", "ebs"))
 	if n.Name != "" {
 		filters = append(filters, filter("name", n.Name))

@@ -28,7 +28,7 @@ func surrogate(t *testing.T, cloud *ec2.Cloud) (*bake.Image, ec2.Builder) {
 		t.Fatalf("the grown image: %v, %v", out, err)
 	}
 	b := ec2.Builder{
-		Cloud: cloud, Source: ec2.Newest{Owners: []string{ec2.Amazon}, Name: "helper"}, User: "ec2-user",
+		Cloud: cloud, Source: ec2.Newest{Owners: []string{ec2.Amazon}, Name: "helper"}, SSH: ec2.SSH{User: "ec2-user"},
 		BlockDevices: []ec2.BlockDevice{
 			{Device: "/dev/sda1", SizeGiB: 20}, // the helper's own
 			{Device: "/dev/sdf", Snapshot: aws.ToString(out.Images[0].BlockDeviceMappings[0].Ebs.SnapshotId), SizeGiB: 9},
@@ -107,7 +107,7 @@ func TestSurrogateIsChecked(t *testing.T) {
 		"Capture.Surrogate.Device: is required":                                     func(_ *ec2.Builder, s *ec2.Surrogate) { s.Device = "" },
 		"Capture.Surrogate.Device: /dev/sdx is none of Builder.BlockDevices":        func(_ *ec2.Builder, s *ec2.Surrogate) { s.Device = "/dev/sdx" },
 		`Capture.Surrogate.Architecture: "vax" is none of`:                          func(_ *ec2.Builder, s *ec2.Surrogate) { s.Architecture = "vax" },
-		"Capture.Surrogate: Builder.Hygiene is set":                                 func(b *ec2.Builder, _ *ec2.Surrogate) { b.Hygiene.Keep = []ec2.Trace{ec2.Logs} },
+		"Capture.Surrogate: Builder.GuestCleanup is set":                            func(b *ec2.Builder, _ *ec2.Surrogate) { b.GuestCleanup.Keep = []ec2.CleanupItem{ec2.Logs} },
 		"Capture.Surrogate.RootDevice: /dev/sdg is another of Builder.BlockDevices": func(_ *ec2.Builder, s *ec2.Surrogate) { s.RootDevice = "/dev/sdg" },
 		"Capture.Devices[/dev/sdf]: is the AMI's root device: leave Device empty": func(b *ec2.Builder, _ *ec2.Surrogate) {
 			b.Capture.Devices = []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf"}}}
@@ -137,7 +137,7 @@ func TestCheckBootsTheCandidate(t *testing.T) {
 	img, b := surrogate(t, cloud)
 	b.Capture = ec2.Capture{FromSnapshots: true}
 	b.Source = ubuntu()
-	b.User, b.BlockDevices[2].KeepOnTermination = "", true
+	b.SSH.User, b.BlockDevices[2].KeepOnTermination = "", true
 	img.Builder = b
 	var machine ec2types.Instance
 	began := b.BlockDevices[1].Snapshot

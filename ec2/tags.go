@@ -22,7 +22,7 @@ const (
 	TagVersion     = "bakestone:version"     // of this library
 	TagLogin       = "bakestone:login"       // on AMIs: who to log in as
 	TagSource      = "bakestone:source"      // on AMIs: the AMI it was baked from
-	TagStamp       = "bakestone:stamp"       // on AMIs: when it was baked, Unix time
+	TagTimestamp   = "bakestone:stamp"       // on AMIs: when it was baked, Unix time
 	TagFingerprint = "bakestone:fingerprint" // on AMIs: Run.Fingerprint
 )
 
@@ -55,7 +55,7 @@ func (s *session) imageTags() map[string]string {
 	tags := s.tagsOver(nil, name)
 	tags[TagLogin] = s.login()
 	tags[TagSource] = s.Source.ID
-	tags[TagStamp] = strconv.FormatInt(s.Image.Baked.Unix(), 10)
+	tags[TagTimestamp] = strconv.FormatInt(s.Image.Baked.Unix(), 10)
 	if s.run.Fingerprint != "" {
 		tags[TagFingerprint] = s.run.Fingerprint
 	}

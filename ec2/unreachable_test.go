@@ -25,14 +25,16 @@ func TestUnreachable(t *testing.T) {
 		refused bool
 		want    []string
 	}{
-		"groups of others": {func(b *ec2.Builder) { b.SecurityGroups, b.BootTimeout = []string{"default"}, time.Minute }, false,
-			[]string{"no SSH within Builder.BootTimeout (1m0s)", "Builder.Address", "Builder.SecurityGroups must let us in"}},
-		"the login": {func(b *ec2.Builder) { b.User = "nobody" }, true, []string{"refused the login nobody", "Builder.User sets another"}},
+		"groups of others": {func(b *ec2.Builder) {
+			b.Network.SecurityGroups, b.SSH.ConnectTimeout = []string{"default"}, time.Minute
+		}, false,
+			[]string{"no SSH within Builder.SSH.ConnectTimeout (1m0s)", "Builder.SSH.Address", "Builder.Network.SecurityGroups must let us in"}},
+		"the login": {func(b *ec2.Builder) { b.SSH.User = "nobody" }, true, []string{"refused the login nobody", "Builder.SSH.User sets another"}},
 		"the keys": {func(b *ec2.Builder) { b.SSH.Auth = []sshmachine.Auth{sshmachine.Signer(pair.Signer)} }, true,
 			[]string{"refused the login ubuntu", "must know a key of Builder.SSH.Auth for the login ubuntu"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := ec2.Builder{Cloud: cloud, Source: ubuntu(), BootTimeout: 10 * time.Hour}
+			b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{ConnectTimeout: 10 * time.Hour}}
 			test.change(&b)
 			_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, &bake.Image{Name: "far", Builder: b})
 			if err == nil {

@@ -36,21 +36,20 @@ func TestValidate(t *testing.T) {
 		"no source":        {change: func(b *ec2.Builder) { b.Source = nil }, want: "Builder.Source: is required"},
 		"no owners":        {change: func(b *ec2.Builder) { b.Source = ec2.Newest{Name: "x"} }, want: "Newest.Owners is required"},
 		"wrong id":         {change: func(b *ec2.Builder) { b.Source = ec2.ImageID("i-1") }, want: `"i-1" is not the id of an AMI`},
-		"empty parameter":  {change: func(b *ec2.Builder) { b.Source = ec2.Parameter("") }, want: "the parameter has no name"},
+		"empty parameter":  {change: func(b *ec2.Builder) { b.Source = ec2.ParameterName("") }, want: "the parameter has no name"},
 		"name EC2 refuses": {name: "a*b", change: func(*ec2.Builder) {}, want: `Builder.AMIName: "a*b `},
 		"name too short":   {change: func(b *ec2.Builder) { b.AMIName = "ab" }, want: `Builder.AMIName: "ab"`},
-		"id and filters":   {change: func(b *ec2.Builder) { b.Subnet = ec2.Match{ID: "s", Filters: ec2.Filters{"a": {"b"}}} }, want: "Builder.Subnet: takes an ID or Filters"},
+		"id and filters":   {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.Selector{ID: "s", Filters: ec2.Filters{"a": {"b"}}} }, want: "Builder.Network.Subnet: takes an ID or Filters"},
 		"groups and networks": {change: func(b *ec2.Builder) {
-			b.SecurityGroups = []string{"a"}
-			b.SSHFrom = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-		}, want: "Builder.SSHFrom"},
-		"no network":          {change: func(b *ec2.Builder) { b.SSHFrom = []netip.Prefix{{}} }, want: "is not a network"},
-		"contradiction":       {change: func(b *ec2.Builder) { b.PublicIP = ec2.No; b.Address = ec2.PublicAddress }, want: "Builder.Address: there is no public address"},
-		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "bytes together with ours, compressed, of 163"},
+			b.Network.SecurityGroups = []string{"a"}
+			b.SSH.From = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		}, want: "Builder.SSH.From"},
+		"no network":          {change: func(b *ec2.Builder) { b.SSH.From = []netip.Prefix{{}} }, want: "Builder.SSH.From: invalid network"},
+		"contradiction":       {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled; b.SSH.Address = ec2.PublicAddress }, want: "Builder.SSH.Address: there is no public address"},
+		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "and compressed, of 163"},
 		"unknown user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("echo hello") }, want: "Builder.UserData: is in no form that cloud-init knows"},
 		"device twice":        {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{SizeGiB: 1}, {SizeGiB: 2}} }, want: "is given twice"},
 		"device without size": {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Device: "/dev/sdf"}} }, want: "Builder.BlockDevices[/dev/sdf]: needs SizeGiB or Snapshot"},
-		"type and types":      {change: func(b *ec2.Builder) { b.InstanceType = "t3.small"; b.InstanceTypes = []string{"t3.micro"} }, want: "Builder.InstanceTypes: cannot be set together"},
 		"type twice":          {change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t3.micro", "t3.micro"} }, want: "Builder.InstanceTypes: \"t3.micro\" is empty or given twice"},
 		"spot price":          {change: func(b *ec2.Builder) { b.Spot = &ec2.Spot{MaxPrice: "cheap"} }, want: "Builder.Spot.MaxPrice: \"cheap\" is not a price"},
 		"drivers on spot":     {change: func(b *ec2.Builder) { b.Spot, b.Capture.ENA = &ec2.Spot{}, true }, want: "Builder.Spot: Capture.ENA"},
@@ -63,28 +62,26 @@ func TestValidate(t *testing.T) {
 		}, want: "Builder.Placement.CapacityReservation: only one"},
 		"spot in reserved":   {change: func(b *ec2.Builder) { b.Placement.CapacityReservation, b.Spot = "cr-1", &ec2.Spot{} }, want: "a spot instance runs neither in a reservation"},
 		"hops":               {change: func(b *ec2.Builder) { b.Metadata.HopLimit = 65 }, want: "Builder.Metadata.HopLimit: 65 is not within"},
-		"address of nothing": {change: func(b *ec2.Builder) { b.Address = 99 }, want: "Builder.Address: 99 is none"},
-		"no IPv6":            {change: func(b *ec2.Builder) { b.Address = ec2.IPv6Address }, want: "Builder.Address: there is no IPv6 address"},
-		"private IPv6":       {change: func(b *ec2.Builder) { b.PrivateIP = netip.MustParseAddr("::1") }, want: "Builder.PrivateIP: ::1 is not an IPv4"},
-		"data and file":      {change: func(b *ec2.Builder) { b.UserData, b.UserDataFile = []byte("#!"), "f" }, want: "Builder.UserDataFile: cannot be set together"},
-		"no such file":       {change: func(b *ec2.Builder) { b.UserDataFile = "/does/not/exist" }, want: "Builder.UserDataFile: open /does/not/exist"},
+		"address of nothing": {change: func(b *ec2.Builder) { b.SSH.Address = 99 }, want: "Builder.SSH.Address: unknown value 99"},
+		"no IPv6":            {change: func(b *ec2.Builder) { b.SSH.Address = ec2.IPv6Address }, want: "Builder.SSH.Address: there is no IPv6 address"},
+		"private IPv6":       {change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("::1") }, want: "Builder.Network.PrivateIP: ::1 is not an IPv4"},
 		"groups and filters": {change: func(b *ec2.Builder) {
-			b.SecurityGroups, b.SecurityGroupFilters = []string{"a"}, ec2.Filters{"b": {"c"}}
-		}, want: "Builder.SecurityGroupFilters: cannot"},
+			b.Network.SecurityGroups, b.Network.SecurityGroupFilters = []string{"a"}, ec2.Filters{"b": {"c"}}
+		}, want: "Builder.Network.SecurityGroupFilters: cannot"},
 		"volume type":       {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "fast"}} }, want: "Builder.BlockDevices[]: Type \"fast\" is none of"},
 		"IOPS of gp2":       {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "gp2", IOPS: 100}} }, want: "gp2 takes no IOPS"},
 		"io2 without IOPS":  {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2"}} }, want: "io2 needs IOPS"},
 		"throughput of io2": {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2", IOPS: 100, ThroughputMiB: 200}} }, want: "io2 takes no ThroughputMiB"},
 		"initialisation":    {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{InitializationMiB: 50}} }, want: "InitializationMiB 50 is not within"},
 		"omit the root":     {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Omit: true}} }, want: "Omit needs Device"},
-		"SSH port":          {change: func(b *ec2.Builder) { b.SSH.Port = 1 << 16 }, want: "Builder.SSH.Port: 65536 is no port"},
+		"SSH port":          {change: func(b *ec2.Builder) { b.SSH.Port = 1 << 16 }, want: "Builder.SSH.Port: invalid port 65536"},
 		"two host keys":     {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey, b.SSH.HostKey = true, sshmachine.InsecureAnyHostKey() }, want: "Builder.SSH.ConsoleHostKey: cannot be set together"},
-		"bastion of nobody": {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{}} }, want: "Builder.SSHFrom: is required with SSH.Via"},
+		"bastion of nobody": {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{}} }, want: "Builder.SSH.From: is required with Via"},
 		"no key":            {change: func(b *ec2.Builder) { b.SSH.Auth = []sshmachine.Auth{sshmachine.Key(nil, bake.Secret{})} }, want: "Builder.SSH: Config.Auth: private key: "},
 		"nameless bastion":  {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{Addr: "bastion"}} }, want: "Config.Via[0].HostKey: is required"},
 		"dial and proxy": {change: func(b *ec2.Builder) {
 			b.SSH.Proxy = &sshmachine.Proxy{}
-			b.SSH.Dial = func(context.Context, ec2.Target) (net.Conn, error) { return nil, net.ErrClosed }
+			b.SSH.Dial = func(context.Context, ec2.SSHTarget) (net.Conn, error) { return nil, net.ErrClosed }
 		}, want: "Builder.SSH.Dial: connects to the instance itself"},
 		"two profiles": {change: func(b *ec2.Builder) { b.InstanceProfile, b.InstanceProfilePolicy = "a", readBucket }, want: "Builder.InstanceProfilePolicy: cannot be set together"},
 		"no policy":    {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{" }, want: "Builder.InstanceProfilePolicy: is not JSON"},
@@ -104,7 +101,7 @@ func TestValidate(t *testing.T) {
 		}, want: "Tags: 42 tags, of 41 at most"},
 		"long name":        {name: strings.Repeat("x", 300), change: func(b *ec2.Builder) { b.AMIName = "web" }, want: "Image.Name: has 300 bytes, of 200"},
 		"long description": {change: func(b *ec2.Builder) { b.Description = strings.Repeat("x", 256) }, want: "Builder.Description: has 256 bytes, of 255"},
-		"negative timeout": {change: func(b *ec2.Builder) { b.BootTimeout = -1 }, want: "no timeout may be negative"},
+		"negative timeout": {change: func(b *ec2.Builder) { b.SSH.ConnectTimeout = -1 }, want: "Builder.SSH.ConnectTimeout: must not be negative"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -141,8 +138,8 @@ func TestOneNameForTwoImages(t *testing.T) {
 		want     string // the region
 	}{
 		"the same place":     {builder(cloud, "", "shop"), builder(cloud, testRegion, "shop"), testRegion},
-		"a copy":             {builder(cloud, "", "shop", ec2.To("us-west-2")...), builder(cloud, "us-west-2", "shop"), "us-west-2"},
-		"two copies":         {builder(cloud, "us-east-1", "shop", ec2.To("us-west-2")...), builder(cloud, "", "shop", ec2.To("us-west-2")...), "us-west-2"},
+		"a copy":             {builder(cloud, "", "shop", ec2.CopyTo("us-west-2")...), builder(cloud, "us-west-2", "shop"), "us-west-2"},
+		"two copies":         {builder(cloud, "us-east-1", "shop", ec2.CopyTo("us-west-2")...), builder(cloud, "", "shop", ec2.CopyTo("us-west-2")...), "us-west-2"},
 		"a copy elsewhere":   {builder(cloud, "", "shop", ec2.Copy{Region: "us-west-2", Cloud: other}), builder(other, "us-west-2", "shop"), "us-west-2"},
 		"two names":          {builder(cloud, "", "shop"), builder(cloud, "", "shopping"), ""},
 		"names with a time":  {builder(cloud, "", ""), builder(cloud, "", ""), ""},

@@ -73,7 +73,7 @@ func layers(cloud *ec2.Cloud, set Settings) []*bake.Image {
 		Name: "application",
 		From: hardened,
 		Builder: ec2.Builder{Cloud: cloud, Distribute: ec2.Distribution{
-			Copies:            ec2.To(set.Regions...),
+			Copies:            ec2.CopyTo(set.Regions...),
 			LaunchPermissions: ec2.Permissions{Accounts: []string{set.Account}},
 		}},
 		Provisioners: play("application.yml", map[string]string{"version": set.Version}),

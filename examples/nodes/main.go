@@ -55,11 +55,11 @@ func image(cloud *ec2.Cloud, node nodes.Node[Attributes], retire bake.Publisher)
 	return &bake.Image{
 		Name: node.Name,
 		Builder: ec2.Builder{
-			Cloud:          cloud,
-			Source:         ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
-			InstanceType:   node.Attrs.Size,
-			SecurityGroups: []string{node.Attrs.Group},
-			User:           "ubuntu",
+			Cloud:         cloud,
+			Source:        ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
+			InstanceTypes: []string{node.Attrs.Size},
+			Network:       ec2.Network{SecurityGroups: []string{node.Attrs.Group}},
+			SSH:           ec2.SSH{User: "ubuntu"},
 		},
 		Provisioners: []bake.Provisioner{
 			provision.PuppetAgent{

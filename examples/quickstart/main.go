@@ -70,10 +70,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ami := ec2.Of(results[0])
+	ami := results[0].Artifact
 	fmt.Fprintf(out, "\nBaked %s. On an instance of it, %s says:\n%s", ami, page, readBack.String())
 	if *destroy {
-		fmt.Fprintf(out, "Removing %s.\n", ami.ImageID)
+		fmt.Fprintf(out, "Removing %s.\n", ami.ID())
 		return ami.Destroy(ctx)
 	}
 	return nil

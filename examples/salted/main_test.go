@@ -54,8 +54,12 @@ func TestOnTheNewestBase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if from := ec2.Of(results[0]).Source.ID; from != newest.ID() {
-		t.Errorf("it is made from %s, want %s", from, newest.ID())
+	ami, err := ec2.AMIOf(results[0].Artifact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from := ami.Source.ID; from != newest.ID() {
+		t.Errorf("baked from %s, want %s", from, newest.ID())
 	}
 	described, err := where.Cloud.Client("").DescribeImages(t.Context(), &awsec2.DescribeImagesInput{
 		Filters: []ec2types.Filter{{Name: aws.String("tag:commit"), Values: []string{"abc1234"}}},

@@ -1,0 +1,251 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/smithy-go"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/awsapi"
+)
+
+// checkPlaces finds out, before anything is created, whether the AMI can get to
+// where it is to go: that regions answer and roles can be assumed, that its name
+// is free, that keys, launch templates and the instance profile exist. All that
+// is wrong is in the error. Many bakes ask together.
+func (s *session) checkDestinations(ctx context.Context) error {
+	var all sync.WaitGroup
+	looks := s.preflightChecks()
+	errs := make([]error, len(looks))
+	for i, look := range looks {
+		all.Go(func() { errs[i] = look(ctx) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// looks are all that is to be looked at.
+func (s *session) preflightChecks() []func(context.Context) error {
+	var looks []func(context.Context) error
+	key := func(field, key string) {
+		if key != "" {
+			home := &CopyError{Region: s.region.name}
+			looks = append(looks, func(ctx context.Context) error { return s.checkKey(ctx, s.region, home, field, key) })
+		}
+	}
+	b := s.builder
+	if b.AMIName != "" {
+		looks = append(looks, func(ctx context.Context) error {
+			return s.checkName(ctx, s.region, &CopyError{Region: s.region.name})
+		})
+	}
+	if b.InstanceProfile != "" {
+		looks = append(looks, s.checkInstanceProfile)
+	}
+	for _, d := range b.BlockDevices {
+		key("Builder.BlockDevices["+d.Device+"].KMSKey", d.KMSKey)
+	}
+	for i := range b.Distribute.Copies {
+		looks = append(looks, func(ctx context.Context) error { return s.checkCopy(ctx, i) })
+	}
+	if s.image.ProvisionOnly {
+		return looks
+	}
+	if !b.Distribute.OnlyCopies {
+		looks = append(looks, func(ctx context.Context) error {
+			return s.checkSharing(ctx, s.region, &CopyError{Region: s.region.name})
+		})
+	}
+	for _, p := range s.image.Publishers {
+		checked, ok := bake.As[PreflightPublisher](p)
+		if !ok {
+			continue
+		}
+		for _, at := range b.publishesTo(p) {
+			looks = append(looks, func(ctx context.Context) error { return s.preflight(ctx, checked, at) })
+		}
+	}
+	return looks
+}
+
+// lookAtCopy finds out whether the region of a copy answers its account, and
+// then whether the copy can be made.
+func (s *session) checkCopy(ctx context.Context, i int) error {
+	c, r := s.builder.Distribute.Copies[i], s.copyRegion(i)
+	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", i)
+	place, err := s.errorAt(ctx, Destination{c.Region, s.builder.cloudOf(c)})
+	if err != nil {
+		return place.with(bake.Invalid(field+".Cloud", "%w", err))
+	}
+	if err := s.checkSameAccount(ctx, i); err != nil {
+		return place.with(bake.Invalid(field+".Cloud", "%w", err))
+	}
+	_, err = r.lookups.answers.get(ctx, "", func(ctx context.Context) (bool, error) {
+		_, err := r.named(ctx, s.run.Image)
+		return err == nil, err
+	})
+	if err != nil {
+		return place.with(bake.Invalid(field+".Region", "%w", err))
+	}
+	errs := []error{s.checkSharing(ctx, r, place)}
+	if s.builder.AMIName != "" {
+		errs = append(errs, s.checkName(ctx, r, place))
+	}
+	if c.KMSKey != "" {
+		errs = append(errs, s.checkKey(ctx, r, place, field+".KMSKey", c.KMSKey))
+	}
+	return errors.Join(errs...)
+}
+
+// lookForSamePlace finds out whether the account of a copy is, by another role,
+// that of the bake or of another copy in the same region.
+func (s *session) checkSameAccount(ctx context.Context, i int) error {
+	all := s.builder.allDestinations()
+	this := all[i+1]
+	for _, other := range all[:i+1] {
+		if other.Region != this.Region || other.Cloud == this.Cloud {
+			continue
+		}
+		account, err := this.Cloud.Account(ctx)
+		if err != nil {
+			return err
+		}
+		taken, err := other.Cloud.Account(ctx)
+		if err != nil {
+			return err
+		}
+		if account == taken {
+			return fmt.Errorf("the AMI gets to %s twice", destinationName(account, this.Region))
+		}
+	}
+	return nil
+}
+
+// lookAtName finds out whether the AMI can have its name.
+func (s *session) checkName(ctx context.Context, r *region, place *CopyError) error {
+	var old ec2types.Image
+	taken := false
+	err := r.names.Wait(ctx, s.builder.AMIName, func(i ec2types.Image, found bool) (bool, error) {
+		old, taken = i, found
+		return true, nil
+	})
+	id := aws.ToString(old.ImageId)
+	switch protection := aws.ToString(old.DeregistrationProtection); {
+	case err != nil:
+		return place.with(err)
+	case !taken:
+		return nil
+	case !s.builder.ReplaceAMI:
+		return place.with(bake.Invalid("Builder.AMIName", "%q is the name of %s", s.builder.AMIName, id))
+	case protection != "" && protection != "disabled":
+		return place.with(bake.Invalid("Builder.ReplaceAMI", "%s is protected against being deregistered: %s", id, protection))
+	}
+	return nil
+}
+
+// fetchNamed finds images of the account by their names.
+func (r *region) fetchNamed(ctx context.Context, names []string) (map[string]ec2types.Image, error) {
+	found := make(map[string]ec2types.Image, len(names))
+	for some := range slices.Chunk(names, mostFilterValues) {
+		images, err := r.named(ctx, some...)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range images {
+			found[aws.ToString(i.Name)] = i
+		}
+	}
+	return found, nil
+}
+
+// lookAtKey finds out whether a KMS key exists and can encrypt volumes.
+func (s *session) checkKey(ctx context.Context, r *region, place *CopyError, field, key string) error {
+	trouble, err := r.lookups.keys.get(ctx, key, func(ctx context.Context) (string, error) {
+		ctx, stop := clock.WithTimeout(ctx, r.clock, r.callTimeout)
+		defer stop()
+		out, err := r.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(key)})
+		if api, ok := errors.AsType[smithy.APIError](err); ok && (api.ErrorCode() == "NotFoundException" || api.ErrorCode() == "InvalidArnException") {
+			return api.ErrorMessage(), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		switch k := out.KeyMetadata; {
+		case k == nil:
+			return "", errors.New("KMS says nothing of it")
+		case !k.Enabled:
+			return fmt.Sprintf("the key's state is %s", k.KeyState), nil
+		case k.KeySpec != "" && k.KeySpec != "SYMMETRIC_DEFAULT":
+			return fmt.Sprintf("the key is of the kind %s; EBS takes symmetric ones", k.KeySpec), nil
+		}
+		return "", nil
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		// EC2 uses keys in ways that need no right to look at them.
+		s.run.Say("%s %s in %s could not be looked at: %v", field, key, place.Region, err)
+	case trouble != "":
+		return place.with(bake.Invalid(field, "%s: %s", key, trouble))
+	}
+	return nil
+}
+
+// lookForProfile finds out whether the instance profile exists.
+func (s *session) checkInstanceProfile(ctx context.Context) error {
+	profile := s.builder.InstanceProfile
+	name := profile[strings.LastIndexByte(profile, '/')+1:] // of an ARN
+	exists, err := s.region.lookups.answers.get(ctx, "profile "+name, func(ctx context.Context) (bool, error) {
+		_, err := s.region.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String(name)})
+		if awsapi.Code(err) == "NoSuchEntity" {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil: // a launch needs no right to look at it
+		s.run.Say("Builder.InstanceProfile %s could not be looked at: %v", profile, err)
+	case !exists:
+		return bake.Invalid("Builder.InstanceProfile", "there is no %s", profile)
+	}
+	return nil
+}
+
+// preflight checks a publisher at one destination.
+func (s *session) preflight(ctx context.Context, p PreflightPublisher, at Destination) error {
+	place, err := s.errorAt(ctx, at)
+	if err != nil {
+		return place.with(fmt.Errorf("%s: %w", bake.Describe(p), err))
+	}
+	if err := p.Preflight(ctx, at); err != nil {
+		return place.with(err)
+	}
+	return nil
+}
+
+// placeOf is how errors call a destination.
+func (s *session) errorAt(ctx context.Context, at Destination) (*CopyError, error) {
+	place := &CopyError{Region: at.Region}
+	if at.Cloud == s.builder.Cloud {
+		return place, nil
+	}
+	var err error
+	place.Account, err = at.Cloud.Account(ctx)
+	return place, err
+}
+
+// of is the error of the place for a reason.
+func (e *CopyError) with(err error) error { return &CopyError{e.Region, e.Account, err} }

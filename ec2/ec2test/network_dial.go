@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strconv"
 	"syscall"
+
+	"github.com/bakestone-go/bakestone/internal/memconn"
 )
 
 const sshPort = 22
@@ -38,10 +40,10 @@ func (s *Server) DialInstance(ctx context.Context, id string) (net.Conn, error) 
 		r.mu.Unlock()
 		if ok {
 			m, _ := i.reach(netip.IPv6Loopback(), sshPort)
-			return s.connect(ctx, m, netip.AddrPortFrom(netip.IPv6Loopback(), sshPort), netip.IPv6Loopback(), memAddr(id))
+			return s.connect(ctx, m, netip.AddrPortFrom(netip.IPv6Loopback(), sshPort), netip.IPv6Loopback(), memconn.Addr(id))
 		}
 	}
-	return nil, &net.OpError{Op: "dial", Net: "ssm", Addr: memAddr(id), Err: syscall.EHOSTUNREACH}
+	return nil, &net.OpError{Op: "dial", Net: "ssm", Addr: memconn.Addr(id), Err: syscall.EHOSTUNREACH}
 }
 
 // dialFrom is Dial for one that has the address from.
@@ -54,7 +56,7 @@ func (s *Server) dialFrom(ctx context.Context, from netip.Addr, network, addr st
 	if err != nil {
 		return nil, &net.AddrError{Err: "invalid port", Addr: addr}
 	}
-	target := memAddr(addr)
+	target := memconn.Addr(addr)
 	refuse := func(cause error) error {
 		return &net.OpError{Op: "dial", Net: network, Source: nil, Addr: target, Err: cause}
 	}
@@ -98,7 +100,7 @@ func (s *Server) connect(ctx context.Context, m *machine, to netip.AddrPort, fro
 		return nil, refuse(fmt.Errorf("%w: %w", syscall.ECONNREFUSED, err))
 	}
 	remote, local := net.TCPAddrFromAddrPort(to), net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 40000))
-	client, server := newPipe(local, remote)
+	client, server := memconn.Pipe(local, remote)
 	// The connection is the machine's: it lives as long as both want it.
 	if !m.serve(context.WithoutCancel(ctx), server) {
 		return nil, refuse(syscall.ECONNREFUSED)

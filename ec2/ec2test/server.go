@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/bakestone-go/bakestone/internal/memconn"
 )
 
 // accessKeyPrefix begins the access keys that ConfigFor makes; the account
@@ -39,7 +40,7 @@ type Server struct {
 	identities identities
 	seq        atomic.Uint64
 
-	memory  *memListener
+	memory  *memconn.Listener
 	http    *http.Server
 	client  *http.Client
 	serving sync.WaitGroup // goroutines of http.Server
@@ -67,7 +68,7 @@ func New(opts *Options) *Server {
 	s := &Server{
 		opts:    opts.withDefaults(),
 		known:   newCatalogue(),
-		memory:  newMemListener(memAddr("ec2test")),
+		memory:  memconn.NewListener(memconn.Addr("ec2test")),
 		closing: make(chan struct{}),
 		regions: make(map[string]*region),
 		changes: make(map[string][]Change),
@@ -90,7 +91,7 @@ func New(opts *Options) *Server {
 		MaxIdleConnsPerHost: 1024,
 		DisableCompression:  true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return s.memory.dial(ctx.Done(), memAddr("client"))
+			return s.memory.Dial(ctx, memconn.Addr("client"))
 		},
 	}}
 	s.serve(s.memory)
@@ -272,9 +273,3 @@ func (s *Server) existing() []*region {
 	slices.SortFunc(out, func(a, b *region) int { return strings.Compare(a.name, b.name) })
 	return out
 }
-
-// memAddr is the address of an end of a connection in memory.
-type memAddr string
-
-func (memAddr) Network() string  { return "memory" }
-func (a memAddr) String() string { return string(a) }

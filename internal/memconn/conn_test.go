@@ -1,4 +1,4 @@
-package ec2test
+package memconn
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 
 func TestPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := newPipe(memAddr("a"), memAddr("b"))
+		a, b := Pipe(Addr("a"), Addr("b"))
 		// Both ends may speak first.
 		for _, end := range []net.Conn{a, b} {
 			if n, err := end.Write([]byte("hello")); n != 5 || err != nil {
@@ -41,11 +41,11 @@ func TestPipe(t *testing.T) {
 		// A writer waits for its reader when the buffer is full.
 		wrote := make(chan error, 1)
 		go func() {
-			_, err := b.Write(make([]byte, 3*pipeBuffer))
+			_, err := b.Write(make([]byte, 3*bufferSize))
 			wrote <- errors.Join(err, b.CloseWrite())
 		}()
 		n, err := io.Copy(io.Discard, a)
-		if n != 3*pipeBuffer || err != nil {
+		if n != 3*bufferSize || err != nil {
 			t.Errorf("copied %d, %v", n, err)
 		}
 		if err := <-wrote; err != nil {
@@ -57,7 +57,7 @@ func TestPipe(t *testing.T) {
 		if _, err := a.Read(buf); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("reading the closed end: %v", err)
 		}
-		c, d := newPipe(memAddr("c"), memAddr("d"))
+		c, d := Pipe(Addr("c"), Addr("d"))
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -65,38 +65,4 @@ func TestPipe(t *testing.T) {
 			t.Errorf("writing to the closed end: %v", err)
 		}
 	})
-}
-
-func TestGlob(t *testing.T) {
-	for _, test := range []struct {
-		pattern, s string
-		want       bool
-	}{
-		{"*", "", true},
-		{"", "", true},
-		{"", "a", false},
-		{"a*c", "abbc", true},
-		{"a*c", "abbd", false},
-		{"*b*", "abc", true},
-		{"a?c", "abc", true},
-		{"a?c", "ac", false},
-		{`a\*c`, "a*c", true},
-		{`a\*c`, "abc", false},
-		{"*aab", "aaaab", true},
-		{"A*", "abc", false},
-	} {
-		if got := globMatch(test.pattern, test.s); got != test.want {
-			t.Errorf("%q against %q: %v", test.pattern, test.s, got)
-		}
-	}
-}
-
-func TestRegionCode(t *testing.T) {
-	for name, want := range map[string]string{
-		"us-east-1": "use1", "ap-southeast-2": "apse2", "eu-central-1": "euc1", "ap-northeast-3": "apne3", "sa-east-1": "sae1",
-	} {
-		if got := regionCode(name); got != want {
-			t.Errorf("%s is %s, want %s", name, got, want)
-		}
-	}
 }

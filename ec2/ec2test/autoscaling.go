@@ -2,8 +2,9 @@ package ec2test
 
 import (
 	"context"
-	"net/http"
 	"slices"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // Auto Scaling beside EC2: groups, launch configurations and instance
@@ -74,8 +75,8 @@ func (p *mixedPolicy) refs() []*templateRef {
 
 // scalingFail is a ValidationError, which is what Auto Scaling says to most of
 // what is wrong.
-func scalingFail(format string, args ...any) *apiError {
-	return fail("ValidationError", format, args...)
+func scalingFail(format string, args ...any) *ec2query.Error {
+	return ec2query.Errorf("ValidationError", format, args...)
 }
 
 // named is the caller's group or launch configuration with a name.
@@ -88,7 +89,7 @@ const (
 	launchConfigPrefix = "lc-"
 )
 
-func (c *call) scalingGroup(name string) (*scalingGroup, *apiError) {
+func (c *call) scalingGroup(name string) (*scalingGroup, *ec2query.Error) {
 	g, ok := named(c, &c.scalingGroups, scalingGroupPrefix, name)
 	if !ok || !c.sees(&g.base) {
 		return nil, scalingFail("AutoScalingGroup name not found - AutoScalingGroup %s not found", name)
@@ -99,7 +100,7 @@ func (c *call) scalingGroup(name string) (*scalingGroup, *apiError) {
 
 // checkScaling refuses what a group cannot be made of, and fills in what
 // Auto Scaling adds to the references of launch templates.
-func (c *call) checkScaling(set *scalingSettings) *apiError {
+func (c *call) checkScaling(set *scalingSettings) *ec2query.Error {
 	sources := 0
 	for _, given := range []bool{set.LaunchConfigurationName != "", set.LaunchTemplate != nil, set.MixedInstancesPolicy != nil} {
 		if given {
@@ -123,7 +124,7 @@ func (c *call) checkScaling(set *scalingSettings) *apiError {
 	return nil
 }
 
-func (c *call) checkLaunch(ref *templateRef, mixed *mixedPolicy) *apiError {
+func (c *call) checkLaunch(ref *templateRef, mixed *mixedPolicy) *ec2query.Error {
 	if mixed != nil && (mixed.LaunchTemplate == nil || mixed.LaunchTemplate.LaunchTemplateSpecification == nil) {
 		return scalingFail("The mixed instances policy must have a launch template.")
 	}
@@ -151,7 +152,7 @@ func (c *call) checkLaunch(ref *templateRef, mixed *mixedPolicy) *apiError {
 }
 
 // completeRef fills in what a reference to a launch template leaves out.
-func (c *call) completeRef(ref *templateRef) *apiError {
+func (c *call) completeRef(ref *templateRef) *ec2query.Error {
 	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
 	if err != nil {
 		return scalingFail("%s", err.Message)
@@ -185,24 +186,6 @@ func (s *Server) autoScaling(ctx context.Context, req *request) answer {
 	return s.plainQuery(ctx, s.scaling, scalingNamespace, req)
 }
 
-// plainQuery answers a call of a service that speaks the plain query protocol.
-func (s *Server) plainQuery(ctx context.Context, table map[string]action, space string, req *request) answer {
-	flat := *req
-	flat.form = flatten(req.form)
-	body, err := s.run(ctx, table, &flat)
-	if err != nil {
-		if err.Code == "RequestLimitExceeded" {
-			err = &apiError{Code: "Throttling", Message: "Rate exceeded", Status: http.StatusBadRequest}
-		}
-		return queryError(err, req.id)
-	}
-	encoded, encodeErr := encodeResult(space, req.action, req.id, body)
-	if encodeErr != nil {
-		return queryError(internal(encodeErr), req.id)
-	}
-	return answer{status: http.StatusOK, contentType: "text/xml", body: encoded}
-}
-
 // recordsParams are Auto Scaling's parameters of paging: 50 unless asked for,
 // at most 100.
 type recordsParams struct {
@@ -219,6 +202,3 @@ func (p recordsParams) page() pageParams {
 }
 
 func recordsLimits() pageLimits { return pageLimits{1, 100} }
-
-// emptyXML is the result of the actions that have none.
-type emptyXML struct{}

@@ -2,6 +2,8 @@ package ec2test
 
 import (
 	"slices"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 type createScalingGroupInput struct {
@@ -18,10 +20,10 @@ type scalingTag struct {
 	ResourceType      string
 }
 
-func (c *call) createScalingGroup(in *createScalingGroupInput) (*emptyXML, *apiError) {
+func (c *call) createScalingGroup(in *createScalingGroupInput) (*ec2query.Empty, *ec2query.Error) {
 	name := in.AutoScalingGroupName
 	if _, taken := named(c, &c.scalingGroups, scalingGroupPrefix, name); taken {
-		return nil, fail("AlreadyExists", "AutoScalingGroup by this name already exists - A group with the name %s already exists", name)
+		return nil, ec2query.Errorf("AlreadyExists", "AutoScalingGroup by this name already exists - A group with the name %s already exists", name)
 	}
 	if in.MinSize == nil || in.MaxSize == nil {
 		return nil, scalingFail("MinSize and MaxSize are required.")
@@ -36,7 +38,7 @@ func (c *call) createScalingGroup(in *createScalingGroupInput) (*emptyXML, *apiE
 	g := &scalingGroup{base: c.newBase(kind{prefix: scalingGroupPrefix}, made), name: name, set: in.scalingSettings}
 	g.id = namedID(scalingGroupPrefix, c.account, c.name, name)
 	c.scalingGroups.put(g)
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
 type updateScalingGroupInput struct {
@@ -44,7 +46,7 @@ type updateScalingGroupInput struct {
 	scalingSettings
 }
 
-func (c *call) updateScalingGroup(in *updateScalingGroupInput) (*emptyXML, *apiError) {
+func (c *call) updateScalingGroup(in *updateScalingGroupInput) (*ec2query.Empty, *ec2query.Error) {
 	g, err := c.scalingGroup(in.AutoScalingGroupName)
 	if err != nil {
 		return nil, err
@@ -65,7 +67,7 @@ func (c *call) updateScalingGroup(in *updateScalingGroupInput) (*emptyXML, *apiE
 		return nil, err
 	}
 	g.set = next
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
 type deleteScalingGroupInput struct {
@@ -73,16 +75,16 @@ type deleteScalingGroupInput struct {
 	ForceDelete          bool
 }
 
-func (c *call) deleteScalingGroup(in *deleteScalingGroupInput) (*emptyXML, *apiError) {
+func (c *call) deleteScalingGroup(in *deleteScalingGroupInput) (*ec2query.Empty, *ec2query.Error) {
 	g, err := c.scalingGroup(in.AutoScalingGroupName)
 	if err != nil {
 		return nil, err
 	}
 	if g.running(c.now) != nil && !in.ForceDelete {
-		return nil, fail("ScalingActivityInProgress", "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.")
+		return nil, ec2query.Errorf("ScalingActivityInProgress", "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.")
 	}
 	c.scalingGroups.remove(g.id)
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
 type templateRefXML struct {
@@ -99,9 +101,9 @@ func (r *templateRef) xml() *templateRefXML {
 }
 
 type mixedPolicyXML struct {
-	Template     *templateRefXML            `xml:"LaunchTemplate>LaunchTemplateSpecification"`
-	Overrides    *members[mixedOverrideXML] `xml:"LaunchTemplate>Overrides,omitempty"`
-	Distribution *mixedDistributionXML      `xml:"InstancesDistribution,omitempty"`
+	Template     *templateRefXML                     `xml:"LaunchTemplate>LaunchTemplateSpecification"`
+	Overrides    *ec2query.Members[mixedOverrideXML] `xml:"LaunchTemplate>Overrides,omitempty"`
+	Distribution *mixedDistributionXML               `xml:"InstancesDistribution,omitempty"`
 }
 
 type mixedOverrideXML struct {
@@ -124,7 +126,7 @@ func (p *mixedPolicy) xml() *mixedPolicyXML {
 		return nil
 	}
 	out := &mixedPolicyXML{Template: p.LaunchTemplate.LaunchTemplateSpecification.xml()}
-	out.Overrides = optionalMembers(mapSet(p.LaunchTemplate.Overrides, func(o mixedOverride) mixedOverrideXML {
+	out.Overrides = ec2query.OptionalMembers(ec2query.MapSet(p.LaunchTemplate.Overrides, func(o mixedOverride) mixedOverrideXML {
 		return mixedOverrideXML{o.ImageID, o.InstanceType, o.WeightedCapacity, o.LaunchTemplateSpecification.xml()}
 	}).Items)
 	if d := p.InstancesDistribution; d != nil {
@@ -136,21 +138,21 @@ func (p *mixedPolicy) xml() *mixedPolicyXML {
 }
 
 type scalingGroupXML struct {
-	Name     string                   `xml:"AutoScalingGroupName"`
-	ARN      string                   `xml:"AutoScalingGroupARN"`
-	Config   string                   `xml:"LaunchConfigurationName,omitempty"`
-	Template *templateRefXML          `xml:"LaunchTemplate,omitempty"`
-	Mixed    *mixedPolicyXML          `xml:"MixedInstancesPolicy,omitempty"`
-	Min      int                      `xml:"MinSize"`
-	Max      int                      `xml:"MaxSize"`
-	Desired  int                      `xml:"DesiredCapacity"`
-	Cooldown int                      `xml:"DefaultCooldown"`
-	Zones    members[string]          `xml:"AvailabilityZones"`
-	Subnets  string                   `xml:"VPCZoneIdentifier"`
-	Health   string                   `xml:"HealthCheckType"`
-	Created  string                   `xml:"CreatedTime"`
-	Tags     members[scalingGroupTag] `xml:"Tags"`
-	Running  members[emptyXML]        `xml:"Instances"`
+	Name     string                            `xml:"AutoScalingGroupName"`
+	ARN      string                            `xml:"AutoScalingGroupARN"`
+	Config   string                            `xml:"LaunchConfigurationName,omitempty"`
+	Template *templateRefXML                   `xml:"LaunchTemplate,omitempty"`
+	Mixed    *mixedPolicyXML                   `xml:"MixedInstancesPolicy,omitempty"`
+	Min      int                               `xml:"MinSize"`
+	Max      int                               `xml:"MaxSize"`
+	Desired  int                               `xml:"DesiredCapacity"`
+	Cooldown int                               `xml:"DefaultCooldown"`
+	Zones    ec2query.Members[string]          `xml:"AvailabilityZones"`
+	Subnets  string                            `xml:"VPCZoneIdentifier"`
+	Health   string                            `xml:"HealthCheckType"`
+	Created  string                            `xml:"CreatedTime"`
+	Tags     ec2query.Members[scalingGroupTag] `xml:"Tags"`
+	Running  ec2query.Members[ec2query.Empty]  `xml:"Instances"`
 }
 
 type scalingGroupTag struct {
@@ -166,13 +168,13 @@ func (c *call) scalingGroupXML(g *scalingGroup) scalingGroupXML {
 		Name: g.name, ARN: "arn:aws:autoscaling:" + c.name + ":" + g.owner + ":autoScalingGroup:" + g.id + ":autoScalingGroupName/" + g.name,
 		Config: g.set.LaunchConfigurationName, Template: g.set.LaunchTemplate.xml(), Mixed: g.set.MixedInstancesPolicy.xml(),
 		Min: *g.set.MinSize, Max: *g.set.MaxSize, Desired: *g.set.MinSize, Cooldown: 300,
-		Zones: members[string]{g.set.AvailabilityZones}, Subnets: g.set.VPCZoneIdentifier,
-		Health: orText(g.set.HealthCheckType, "EC2"), Created: stamp(g.created),
+		Zones: ec2query.MembersOf(g.set.AvailabilityZones...), Subnets: g.set.VPCZoneIdentifier,
+		Health: orText(g.set.HealthCheckType, "EC2"), Created: ec2query.FormatTime(g.created),
 	}
 	if g.set.DesiredCapacity != nil {
 		out.Desired = *g.set.DesiredCapacity
 	}
-	out.Tags = mapMembers(g.tags.list(c.now), func(t tagXML) scalingGroupTag {
+	out.Tags = ec2query.MapMembers(g.tags.list(c.now), func(t tagXML) scalingGroupTag {
 		return scalingGroupTag{g.name, "auto-scaling-group", t.Key, t.Value}
 	})
 	return out
@@ -184,11 +186,11 @@ type describeScalingGroupsInput struct {
 }
 
 type describeScalingGroupsOutput struct {
-	Groups members[scalingGroupXML] `xml:"AutoScalingGroups"`
-	Next   string                   `xml:"NextToken,omitempty"`
+	Groups ec2query.Members[scalingGroupXML] `xml:"AutoScalingGroups"`
+	Next   string                            `xml:"NextToken,omitempty"`
 }
 
-func (c *call) describeScalingGroups(in *describeScalingGroupsInput) (*describeScalingGroupsOutput, *apiError) {
+func (c *call) describeScalingGroups(in *describeScalingGroupsInput) (*describeScalingGroupsOutput, *ec2query.Error) {
 	var found []*scalingGroup
 	for g := range c.scalingGroups.all() {
 		if c.owns(&g.base) && c.sees(&g.base) && (len(in.AutoScalingGroupNames) == 0 || slices.Contains(in.AutoScalingGroupNames, g.name)) {
@@ -196,5 +198,5 @@ func (c *call) describeScalingGroups(in *describeScalingGroupsInput) (*describeS
 		}
 	}
 	items, next, err := page(c, found, in.page(), recordsLimits(), func(g *scalingGroup) uint64 { return g.seq })
-	return &describeScalingGroupsOutput{mapMembers(items, c.scalingGroupXML), next}, err
+	return &describeScalingGroupsOutput{ec2query.MapMembers(items, c.scalingGroupXML), next}, err
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // instanceRefresh is a replacement of a group's instances. It is in progress
@@ -76,13 +78,13 @@ type refreshIDOutput struct {
 	ID string `xml:"InstanceRefreshId"`
 }
 
-func (c *call) startRefresh(in *startRefreshInput) (*refreshIDOutput, *apiError) {
+func (c *call) startRefresh(in *startRefreshInput) (*refreshIDOutput, *ec2query.Error) {
 	g, err := c.scalingGroup(in.AutoScalingGroupName)
 	if err != nil {
 		return nil, err
 	}
 	if g.running(c.now) != nil {
-		return nil, fail("InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
+		return nil, ec2query.Errorf("InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
 	}
 	if want := in.DesiredConfiguration; want != nil {
 		if (want.LaunchTemplate == nil) == (want.MixedInstancesPolicy == nil) {
@@ -105,14 +107,14 @@ type scalingGroupNameInput struct {
 	AutoScalingGroupName string `ec2:"AutoScalingGroupName,required"`
 }
 
-func (c *call) cancelRefresh(in *scalingGroupNameInput) (*refreshIDOutput, *apiError) {
+func (c *call) cancelRefresh(in *scalingGroupNameInput) (*refreshIDOutput, *ec2query.Error) {
 	g, err := c.scalingGroup(in.AutoScalingGroupName)
 	if err != nil {
 		return nil, err
 	}
 	r := g.running(c.now)
 	if r == nil {
-		return nil, fail("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found for Auto Scaling group %s", g.name)
+		return nil, ec2query.Errorf("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found for Auto Scaling group %s", g.name)
 	}
 	r.cancelled = c.now
 	return &refreshIDOutput{r.id}, nil
@@ -151,11 +153,11 @@ type describeRefreshesInput struct {
 }
 
 type describeRefreshesOutput struct {
-	Refreshes members[refreshXML] `xml:"InstanceRefreshes"`
-	Next      string              `xml:"NextToken,omitempty"`
+	Refreshes ec2query.Members[refreshXML] `xml:"InstanceRefreshes"`
+	Next      string                       `xml:"NextToken,omitempty"`
 }
 
-func (c *call) describeRefreshes(in *describeRefreshesInput) (*describeRefreshesOutput, *apiError) {
+func (c *call) describeRefreshes(in *describeRefreshesInput) (*describeRefreshesOutput, *ec2query.Error) {
 	g, err := c.scalingGroup(in.AutoScalingGroupName)
 	if err != nil {
 		return nil, err
@@ -168,12 +170,12 @@ func (c *call) describeRefreshes(in *describeRefreshesInput) (*describeRefreshes
 		}
 	}
 	items, next, err := page(c, found, in.page(), recordsLimits(), func(r *instanceRefresh) uint64 { return math.MaxUint64 - r.seq })
-	return &describeRefreshesOutput{mapMembers(items, func(r *instanceRefresh) refreshXML { return c.refreshXML(g, r) }), next}, err
+	return &describeRefreshesOutput{ec2query.MapMembers(items, func(r *instanceRefresh) refreshXML { return c.refreshXML(g, r) }), next}, err
 }
 
 func (c *call) refreshXML(g *scalingGroup, r *instanceRefresh) refreshXML {
 	out := refreshXML{
-		ID: r.id, Group: g.name, Status: r.status(c.now), Strategy: r.strategy, Started: stamp(r.started),
+		ID: r.id, Group: g.name, Status: r.status(c.now), Strategy: r.strategy, Started: ec2query.FormatTime(r.started),
 		Prefs: refreshPreferencesXML{r.prefs.MinHealthyPercentage, r.prefs.MaxHealthyPercentage, r.prefs.InstanceWarmup, r.prefs.SkipMatching, r.prefs.AutoRollback},
 	}
 	if r.desired != nil {
@@ -181,9 +183,9 @@ func (c *call) refreshXML(g *scalingGroup, r *instanceRefresh) refreshXML {
 	}
 	switch out.Status {
 	case "Cancelled":
-		out.Ended = stamp(r.cancelled)
+		out.Ended = ec2query.FormatTime(r.cancelled)
 	case "Successful":
-		out.Ended, out.Percent = stamp(r.doneAt), 100
+		out.Ended, out.Percent = ec2query.FormatTime(r.doneAt), 100
 	}
 	return out
 }

@@ -2,11 +2,12 @@ package ec2test
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // An action is one EC2 call that the server knows.
@@ -15,27 +16,27 @@ type action struct {
 	input   reflect.Type
 	output  reflect.Type
 	filters []string // the filters it knows, for the coverage page
-	run     func(c *call, form url.Values) (any, *apiError)
+	run     func(c *call, form url.Values) (any, *ec2query.Error)
 }
 
 // handle makes an action of a method of call. The method runs with the region
 // locked.
-func handle[In, Out any](name string, f func(*call, *In) (*Out, *apiError), filters ...string) action {
+func handle[In, Out any](name string, f func(*call, *In) (*Out, *ec2query.Error), filters ...string) action {
 	return action{
 		name:    name,
 		input:   reflect.TypeFor[In](),
 		output:  reflect.TypeFor[Out](),
 		filters: filters,
-		run: func(c *call, form url.Values) (any, *apiError) {
+		run: func(c *call, form url.Values) (any, *ec2query.Error) {
 			in := new(In)
-			dry, err := decodeParams(form, in)
+			dry, err := ec2query.Decode(form, in)
 			if err != nil {
 				return nil, err
 			}
 			c.dry = dry
 			out, err := f(c, in)
 			if err == nil && dry {
-				err = dryRun()
+				err = ec2query.DryRun()
 			}
 			if err != nil {
 				return nil, err
@@ -55,25 +56,25 @@ type call struct {
 	form    url.Values
 	dry     bool
 	view    uint64 // chooses what of the new the call sees; zero is nothing
-	later   []func(ctx context.Context) *apiError
+	later   []func(ctx context.Context) *ec2query.Error
 }
 
 // commit comes after every check of a call and before its first effect.
-func (c *call) commit() *apiError {
+func (c *call) commit() *ec2query.Error {
 	if c.dry {
-		return dryRun()
+		return ec2query.DryRun()
 	}
 	return nil
 }
 
 // after has f run when the region is unlocked and before the answer is sent:
 // what takes time, or calls back.
-func (c *call) after(f func(ctx context.Context) *apiError) {
+func (c *call) after(f func(ctx context.Context) *ec2query.Error) {
 	c.later = append(c.later, f)
 }
 
 // in runs f on another region, locked instead of this one.
-func (c *call) in(other *region, f func(*region) *apiError) *apiError {
+func (c *call) in(other *region, f func(*region) *ec2query.Error) *ec2query.Error {
 	if other == c.region {
 		return f(other)
 	}
@@ -108,19 +109,19 @@ type token struct {
 
 // once looks a client token up: the ids that an earlier call with the same
 // token and parameters made, or none. An empty token is never known.
-func (c *call) once(clientToken string) ([]string, *apiError) {
+func (c *call) once(clientToken string) ([]string, *ec2query.Error) {
 	if clientToken == "" {
 		return nil, nil
 	}
 	if len(clientToken) > 64 {
-		return nil, invalidValue("ClientToken", clientToken, "It must have at most 64 characters.")
+		return nil, ec2query.InvalidValue("ClientToken", clientToken, "It must have at most 64 characters.")
 	}
 	known, ok := c.tokens[c.tokenKey(clientToken)]
 	if !ok {
 		return nil, nil
 	}
 	if known.params != c.canonical() {
-		return nil, fail("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
+		return nil, ec2query.Errorf("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
 	}
 	return known.ids, nil
 }
@@ -139,50 +140,15 @@ func (c *call) tokenKey(clientToken string) string {
 func (c *call) canonical() string {
 	plain := make(url.Values, len(c.form))
 	for key, values := range c.form {
-		if !protocolKey(key) && key != "DryRun" {
+		if !ec2query.IsProtocolKey(key) && key != "DryRun" {
 			plain[key] = values
 		}
 	}
 	return plain.Encode()
 }
 
-// ec2 answers a call of EC2.
-func (s *Server) ec2(ctx context.Context, req *request) answer {
-	body, err := s.run(ctx, s.actions, req)
-	if err != nil {
-		return s.errorAnswer(req, err)
-	}
-	encoded, encodeErr := encodeAnswer(req.action, req.id, body)
-	if encodeErr != nil {
-		return s.errorAnswer(req, &apiError{Code: "InternalError", Message: encodeErr.Error(), Status: http.StatusInternalServerError})
-	}
-	return answer{status: http.StatusOK, contentType: "text/xml;charset=UTF-8", body: encoded}
-}
-
-// run runs a call of one of the services with the query protocol.
-func (s *Server) run(ctx context.Context, table map[string]action, req *request) (any, *apiError) {
-	act, ok := table[req.action]
-	if !ok {
-		return nil, fail("InvalidAction", "The action %s is not valid for this web service.", req.action)
-	}
-	r := s.region(req.region)
-	if r == nil {
-		return nil, notSubscribed(req.region)
-	}
-	c := &call{region: r, action: act, account: req.account, form: req.form}
-	body, err := c.locked(func() (any, *apiError) { return act.run(c, req.form) })
-	// What has begun is finished, whether or not the client still waits for it.
-	ctx = context.WithoutCancel(ctx)
-	for _, f := range c.later {
-		if failed := f(ctx); err == nil {
-			err = failed
-		}
-	}
-	return body, err
-}
-
 // locked runs f with the region locked, at one moment of its time.
-func (c *call) locked(f func() (any, *apiError)) (any, *apiError) {
+func (c *call) locked(f func() (any, *ec2query.Error)) (any, *ec2query.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.server.now()
@@ -198,9 +164,9 @@ func (c *call) locked(f func() (any, *apiError)) (any, *apiError) {
 }
 
 // inSet refuses a value that is not one of the list.
-func inSet(name, value string, allowed ...string) *apiError {
+func inSet(name, value string, allowed ...string) *ec2query.Error {
 	if value == "" || slices.Contains(allowed, value) {
 		return nil
 	}
-	return invalidValue(name, value, "")
+	return ec2query.InvalidValue(name, value, "")
 }

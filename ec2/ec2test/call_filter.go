@@ -3,6 +3,8 @@ package ec2test
 import (
 	"slices"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // maxFilterValues is EC2's limit of values of one filter.
@@ -62,14 +64,14 @@ func (m *matcher[T]) match(r T) bool {
 }
 
 // compile prepares params. tagsOf is nil for what has no tags.
-func (f filters[T]) compile(c *call, params []filterParam, tagsOf func(T) tags) (*matcher[T], *apiError) {
+func (f filters[T]) compile(c *call, params []filterParam, tagsOf func(T) tags) (*matcher[T], *ec2query.Error) {
 	m := &matcher[T]{}
 	for _, p := range params {
 		if len(p.Value) == 0 {
-			return nil, fail("InvalidParameterValue", "The filter '%s' has no values", p.Name)
+			return nil, ec2query.Errorf("InvalidParameterValue", "The filter '%s' has no values", p.Name)
 		}
 		if len(p.Value) > maxFilterValues {
-			return nil, fail("FilterLimitExceeded", "The maximum number of filter values specified on a single call is %d", maxFilterValues)
+			return nil, ec2query.Errorf("FilterLimitExceeded", "The maximum number of filter values specified on a single call is %d", maxFilterValues)
 		}
 		values := patterns(p.Value)
 		key, isTag := strings.CutPrefix(p.Name, "tag:")
@@ -91,7 +93,7 @@ func (f filters[T]) compile(c *call, params []filterParam, tagsOf func(T) tags) 
 				return false
 			})
 		default:
-			return nil, fail("InvalidParameterValue", "The filter '%s' is invalid", p.Name)
+			return nil, ec2query.Errorf("InvalidParameterValue", "The filter '%s' is invalid", p.Name)
 		}
 	}
 	return m, nil

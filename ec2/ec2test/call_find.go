@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // pageParams are the parameters of paging.
@@ -39,12 +41,12 @@ func (c *call) sees(b *base) bool {
 }
 
 // find runs a query on the table of its kind.
-func find[T record](c *call, t *table[T], q query[T]) (items []T, next string, _ *apiError) {
+func find[T record](c *call, t *table[T], q query[T]) (items []T, next string, _ *ec2query.Error) {
 	if q.scope == nil {
 		q.scope = func(r T) bool { return c.owns(r.meta()) }
 	}
 	if len(q.ids) > 0 && q.page.MaxResults != nil {
-		return nil, "", combination("The parameter MaxResults cannot be used with the parameter %ss", q.kind.resource)
+		return nil, "", ec2query.InvalidCombination("The parameter MaxResults cannot be used with the parameter %ss", q.kind.resource)
 	}
 	m, err := q.known.compile(c, q.filters, func(r T) tags { return r.meta().tags })
 	if err != nil {
@@ -117,12 +119,12 @@ func plainIDs(params []filterParam, name string) ([]string, bool) {
 // page cuts one page out of items, which are in the order of their keys. A
 // token is the key of the last item of the page before, so that what comes and
 // goes between two pages moves nothing else.
-func page[T any](c *call, items []T, p pageParams, limits pageLimits, key func(T) uint64) ([]T, string, *apiError) {
+func page[T any](c *call, items []T, p pageParams, limits pageLimits, key func(T) uint64) ([]T, string, *ec2query.Error) {
 	if limits.max == 0 {
 		limits = pageLimits{5, 1000}
 	}
 	if p.MaxResults != nil && (*p.MaxResults < limits.min || *p.MaxResults > limits.max) {
-		return nil, "", fail("InvalidParameterValue", "Value ( %d ) for parameter maxResults is invalid. Expecting a value between %d and %d.",
+		return nil, "", ec2query.Errorf("InvalidParameterValue", "Value ( %d ) for parameter maxResults is invalid. Expecting a value between %d and %d.",
 			*p.MaxResults, limits.min, limits.max)
 	}
 	last, err := pageStart(c, p)
@@ -141,7 +143,7 @@ func page[T any](c *call, items []T, p pageParams, limits pageLimits, key func(T
 }
 
 // pageStart is the key of the last item of the page before; zero on the first.
-func pageStart(c *call, p pageParams) (uint64, *apiError) {
+func pageStart(c *call, p pageParams) (uint64, *ec2query.Error) {
 	if p.NextToken == "" {
 		return 0, nil
 	}
@@ -149,13 +151,13 @@ func pageStart(c *call, p pageParams) (uint64, *apiError) {
 	action, after, ok := strings.Cut(string(raw), " ")
 	last, numErr := strconv.ParseUint(after, 10, 64)
 	if err != nil || numErr != nil || !ok || action != c.action.name {
-		return 0, fail("InvalidParameterValue", "The specified NextToken is invalid")
+		return 0, ec2query.Errorf("InvalidParameterValue", "The specified NextToken is invalid")
 	}
 	return last, nil
 }
 
 // lookup is the resource with this id, of the caller's account.
-func lookup[T record](c *call, t *table[T], k kind, id string) (T, *apiError) {
+func lookup[T record](c *call, t *table[T], k kind, id string) (T, *ec2query.Error) {
 	var none T
 	if err := k.check(id); err != nil {
 		return none, err
@@ -168,7 +170,7 @@ func lookup[T record](c *call, t *table[T], k kind, id string) (T, *apiError) {
 }
 
 // lookups is lookup of several; one that is missing fails them all.
-func lookups[T record](c *call, t *table[T], k kind, ids []string) ([]T, *apiError) {
+func lookups[T record](c *call, t *table[T], k kind, ids []string) ([]T, *ec2query.Error) {
 	out := make([]T, 0, len(ids))
 	for _, id := range ids {
 		r, err := lookup(c, t, k, id)

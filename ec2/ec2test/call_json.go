@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // jsonAction is one call of a service that speaks JSON.
@@ -14,13 +16,13 @@ type jsonAction struct {
 	name   string
 	input  reflect.Type
 	output reflect.Type
-	run    func(c *call, body []byte) (any, *apiError)
+	run    func(c *call, body []byte) (any, *ec2query.Error)
 }
 
 // jsonHandle makes an action of a method of call. The method runs with the
 // region locked.
-func jsonHandle[In, Out any](name string, f func(*call, *In) (*Out, *apiError)) jsonAction {
-	return jsonAction{name: name, input: reflect.TypeFor[In](), output: reflect.TypeFor[Out](), run: func(c *call, body []byte) (any, *apiError) {
+func jsonHandle[In, Out any](name string, f func(*call, *In) (*Out, *ec2query.Error)) jsonAction {
+	return jsonAction{name: name, input: reflect.TypeFor[In](), output: reflect.TypeFor[Out](), run: func(c *call, body []byte) (any, *ec2query.Error) {
 		in := new(In)
 		if err := decodeJSON(body, in); err != nil {
 			return nil, err
@@ -42,17 +44,17 @@ func jsonTable(list ...jsonAction) map[string]jsonAction {
 }
 
 // runJSON answers a call of a service that speaks JSON.
-func (s *Server) runJSON(table map[string]jsonAction, req *request, failed func(*apiError) answer) answer {
+func (s *Server) runJSON(table map[string]jsonAction, req *request, failed func(*ec2query.Error) answer) answer {
 	act, ok := table[req.action]
 	if !ok {
-		return failed(fail("UnknownOperationException", "%s is not served here", req.action))
+		return failed(ec2query.Errorf("UnknownOperationException", "%s is not served here", req.action))
 	}
 	r := s.region(req.region)
 	if r == nil {
-		return failed(notSubscribed(req.region))
+		return failed(ec2query.OptInRequired(req.region))
 	}
 	c := &call{region: r, action: action{name: act.name}, account: req.account, form: url.Values{}}
-	body, err := c.locked(func() (any, *apiError) { return act.run(c, req.body) })
+	body, err := c.locked(func() (any, *ec2query.Error) { return act.run(c, req.body) })
 	if err != nil {
 		return failed(err)
 	}
@@ -69,14 +71,14 @@ func answerJSON(status int, code string, body any) answer {
 }
 
 // decodeJSON refuses members that into has not got. No body is an empty one.
-func decodeJSON(body []byte, into any) *apiError {
+func decodeJSON(body []byte, into any) *ec2query.Error {
 	if len(body) == 0 {
 		return nil
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return fail("ValidationException", "%v", err)
+		return ec2query.Errorf("ValidationException", "%v", err)
 	}
 	return nil
 }

@@ -1,75 +1,70 @@
 package ec2test
 
 import (
-	"bytes"
-	"encoding/xml"
+	"context"
 	"net/http"
-	"net/url"
-	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// The services beside EC2 speak AWS's plain query protocol: lists have the
-// element "member" in their names and answers, and every answer is wrapped.
-
-// members is a list as the plain query protocol writes it.
-type members[T any] struct {
-	Items []T `xml:"member"`
-}
-
-func mapMembers[T, U any](items []T, f func(T) U) members[U] {
-	return members[U]{Items: mapSet(items, f).Items}
-}
-
-// optionalMembers is a list that is left out when it is empty.
-func optionalMembers[T any](items []T) *members[T] {
-	if len(items) == 0 {
-		return nil
+// ec2 answers a call of EC2.
+func (s *Server) ec2(ctx context.Context, req *request) answer {
+	body, err := s.run(ctx, s.actions, req)
+	if err != nil {
+		return s.errorAnswer(req, err)
 	}
-	return &members[T]{Items: items}
-}
-
-// flatten takes "member" out of the names of a form, so that its lists look
-// like those of EC2.
-func flatten(form url.Values) url.Values {
-	flat := make(url.Values, len(form))
-	for key, values := range form {
-		flat[strings.ReplaceAll(key, ".member.", ".")] = values
+	encoded, encodeErr := ec2query.EncodeResponse(req.action, req.id, body)
+	if encodeErr != nil {
+		return s.errorAnswer(req, &ec2query.Error{Code: "InternalError", Message: encodeErr.Error(), Status: http.StatusInternalServerError})
 	}
-	return flat
+	return answer{status: http.StatusOK, contentType: "text/xml;charset=UTF-8", body: encoded}
 }
 
-// encodeResult writes body, a struct, as the answer of action in the plain
-// query protocol. What answers nothing has no result.
-func encodeResult(space, action, requestID string, body any) ([]byte, error) {
-	var out bytes.Buffer
-	out.WriteString(xml.Header + "<" + action + `Response xmlns="` + space + `">`)
-	result := xml.StartElement{Name: xml.Name{Local: action + "Result"}}
-	if _, empty := body.(*emptyXML); !empty {
-		if err := xml.NewEncoder(&out).EncodeElement(body, result); err != nil {
-			return nil, err
+// run runs a call of one of the services with the query protocol.
+func (s *Server) run(ctx context.Context, table map[string]action, req *request) (any, *ec2query.Error) {
+	act, ok := table[req.action]
+	if !ok {
+		return nil, ec2query.Errorf("InvalidAction", "The action %s is not valid for this web service.", req.action)
+	}
+	r := s.region(req.region)
+	if r == nil {
+		return nil, ec2query.OptInRequired(req.region)
+	}
+	c := &call{region: r, action: act, account: req.account, form: req.form}
+	body, err := c.locked(func() (any, *ec2query.Error) { return act.run(c, req.form) })
+	// What has begun is finished, whether or not the client still waits for it.
+	ctx = context.WithoutCancel(ctx)
+	for _, f := range c.later {
+		if failed := f(ctx); err == nil {
+			err = failed
 		}
 	}
-	out.WriteString("<ResponseMetadata><RequestId>" + requestID + "</RequestId></ResponseMetadata></" + action + "Response>")
-	return out.Bytes(), nil
+	return body, err
 }
 
-type queryErrorXML struct {
-	XMLName   xml.Name `xml:"ErrorResponse"`
-	Type      string   `xml:"Error>Type"`
-	Code      string   `xml:"Error>Code"`
-	Message   string   `xml:"Error>Message"`
-	RequestID string   `xml:"RequestId"`
-}
-
-// queryError is an error in the plain query protocol.
-func queryError(err *apiError, requestID string) answer {
-	kind := "Sender"
-	if err.Status >= http.StatusInternalServerError {
-		kind = "Receiver"
+// plainQuery answers a call of a service that speaks the plain query protocol.
+func (s *Server) plainQuery(ctx context.Context, table map[string]action, space string, req *request) answer {
+	flat := *req
+	flat.form = ec2query.Flatten(req.form)
+	body, err := s.run(ctx, table, &flat)
+	if err != nil {
+		if err.Code == "RequestLimitExceeded" {
+			err = &ec2query.Error{Code: "Throttling", Message: "Rate exceeded", Status: http.StatusBadRequest}
+		}
+		return queryError(err, req.id)
 	}
-	body, encodeErr := xml.Marshal(queryErrorXML{Type: kind, Code: err.Code, Message: err.Message, RequestID: requestID})
+	encoded, encodeErr := ec2query.EncodePlainResponse(space, req.action, req.id, body)
+	if encodeErr != nil {
+		return queryError(ec2query.Internal(encodeErr), req.id)
+	}
+	return answer{status: http.StatusOK, contentType: "text/xml", body: encoded}
+}
+
+// queryError returns the answer for an error in the plain query protocol.
+func queryError(err *ec2query.Error, requestID string) answer {
+	body, encodeErr := ec2query.EncodePlainError(err, requestID)
 	if encodeErr != nil {
 		return answer{status: http.StatusInternalServerError, code: err.Code}
 	}
-	return answer{status: err.Status, contentType: "text/xml", body: append([]byte(xml.Header), body...), code: err.Code}
+	return answer{status: err.Status, contentType: "text/xml", body: body, code: err.Code}
 }

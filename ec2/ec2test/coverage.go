@@ -3,6 +3,8 @@ package ec2test
 import (
 	"slices"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // ActionCoverage is what the server knows of one call. Anything else in such a
@@ -27,9 +29,9 @@ func Coverage() []ActionCoverage {
 	}
 	for service, table := range map[string]map[string]action{"ec2": s.actionTable(), "autoscaling": scalingTable(), "iam": iamTable()} {
 		for _, a := range table {
-			params := slices.DeleteFunc(paramNames(a.input, ""), func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
+			params := slices.DeleteFunc(ec2query.ParamNames(a.input), func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
 			slices.Sort(params)
-			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: params, Answers: answerNames(a.output, ""), Filters: a.filters})
+			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: params, Answers: ec2query.ResultNames(a.output), Filters: a.filters})
 		}
 	}
 	for service, table := range map[string]map[string]jsonAction{"ssm": ssmTable(), "kms": kmsTable(), "rbin": rbinTable()} {

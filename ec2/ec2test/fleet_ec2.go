@@ -3,6 +3,8 @@ package ec2test
 import (
 	"slices"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // fleet is an EC2 Fleet. It runs nothing, an instant one included; it is
@@ -72,16 +74,16 @@ func (f *fleet) state() string {
 
 // checkFleetTemplate refuses a reference to a launch template that there is
 // not, and completes any other.
-func (c *call) checkFleetTemplate(ref *templateRef) *apiError {
+func (c *call) checkFleetTemplate(ref *templateRef) *ec2query.Error {
 	if ref == nil {
-		return missing("LaunchTemplateConfigs.LaunchTemplateSpecification")
+		return ec2query.MissingParameter("LaunchTemplateConfigs.LaunchTemplateSpecification")
 	}
 	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
 	if err != nil {
 		return err
 	}
 	if ref.Version == "" {
-		return missing("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
+		return ec2query.MissingParameter("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
 	}
 	if _, err := t.version(ref.Version); err != nil {
 		return err
@@ -92,7 +94,7 @@ func (c *call) checkFleetTemplate(ref *templateRef) *apiError {
 
 // checkFleetTemplates does the same for a fleet. Only instant ones may have
 // images of their own.
-func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) *apiError {
+func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) *ec2query.Error {
 	for i := range configs {
 		if err := c.checkFleetTemplate(configs[i].LaunchTemplateSpecification); err != nil {
 			return err
@@ -102,7 +104,7 @@ func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) 
 				continue
 			}
 			if !instant {
-				return combination("ImageId is only available for fleets of type instant")
+				return ec2query.InvalidCombination("ImageId is only available for fleets of type instant")
 			}
 			if _, err := c.usableImage(c.resolveAlias(o.ImageID)); err != nil {
 				return err
@@ -113,12 +115,12 @@ func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) 
 }
 
 type createFleetOutput struct {
-	ID        string         `xml:"fleetId"`
-	Errors    *set[emptyXML] `xml:"errorSet,omitempty"` // of instant ones only
-	Instances *set[emptyXML] `xml:"fleetInstanceSet,omitempty"`
+	ID        string                        `xml:"fleetId"`
+	Errors    *ec2query.Set[ec2query.Empty] `xml:"errorSet,omitempty"` // of instant ones only
+	Instances *ec2query.Set[ec2query.Empty] `xml:"fleetInstanceSet,omitempty"`
 }
 
-func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *apiError) {
+func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *ec2query.Error) {
 	known, err := c.once(in.ClientToken)
 	if err != nil {
 		return nil, err
@@ -131,7 +133,7 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *apiError)
 		return nil, err
 	}
 	if in.TargetCapacitySpecification.TotalTargetCapacity == nil {
-		return nil, missing("TargetCapacitySpecification.TotalTargetCapacity")
+		return nil, ec2query.MissingParameter("TargetCapacitySpecification.TotalTargetCapacity")
 	}
 	if err := c.checkFleetTemplates(in.LaunchTemplateConfigs, in.Type == "instant"); err != nil {
 		return nil, err
@@ -148,7 +150,7 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *apiError)
 func createdFleet(id, of string) *createFleetOutput {
 	out := &createFleetOutput{ID: id}
 	if of == "instant" {
-		out.Errors, out.Instances = &set[emptyXML]{}, &set[emptyXML]{}
+		out.Errors, out.Instances = &ec2query.Set[ec2query.Empty]{}, &ec2query.Set[ec2query.Empty]{}
 	}
 	return out
 }
@@ -178,14 +180,14 @@ type fleetTemplateRefXML struct {
 }
 
 type fleetTemplateConfigXML struct {
-	Template  fleetTemplateRefXML   `xml:"launchTemplateSpecification"`
-	Overrides set[fleetOverrideXML] `xml:"overrides"`
+	Template  fleetTemplateRefXML            `xml:"launchTemplateSpecification"`
+	Overrides ec2query.Set[fleetOverrideXML] `xml:"overrides"`
 }
 
 func (t fleetTemplateConfig) xml() fleetTemplateConfigXML {
 	return fleetTemplateConfigXML{
 		fleetRef(t.LaunchTemplateSpecification),
-		mapSet(t.Overrides, func(o fleetOverride) fleetOverrideXML {
+		ec2query.MapSet(t.Overrides, func(o fleetOverride) fleetOverrideXML {
 			return fleetOverrideXML{o.ImageID, o.MaxPrice, o.xml()}
 		}),
 	}
@@ -203,20 +205,20 @@ type capacityXML struct {
 }
 
 type fleetXML struct {
-	ID       string                      `xml:"fleetId"`
-	State    string                      `xml:"fleetState"`
-	Type     string                      `xml:"type"`
-	Created  string                      `xml:"createTime"`
-	Configs  set[fleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
-	Capacity capacityXML                 `xml:"targetCapacitySpecification"`
-	Tags     set[tagXML]                 `xml:"tagSet"`
+	ID       string                               `xml:"fleetId"`
+	State    string                               `xml:"fleetState"`
+	Type     string                               `xml:"type"`
+	Created  string                               `xml:"createTime"`
+	Configs  ec2query.Set[fleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
+	Capacity capacityXML                          `xml:"targetCapacitySpecification"`
+	Tags     ec2query.Set[tagXML]                 `xml:"tagSet"`
 }
 
 func (c *call) fleetXML(f *fleet) fleetXML {
 	want := f.in.TargetCapacitySpecification
 	return fleetXML{
-		ID: f.id, State: f.state(), Type: f.kind(), Created: stamp(f.created), Tags: f.tags.set(c.now),
-		Configs:  mapSet(f.in.LaunchTemplateConfigs, fleetTemplateConfig.xml),
+		ID: f.id, State: f.state(), Type: f.kind(), Created: ec2query.FormatTime(f.created), Tags: f.tags.set(c.now),
+		Configs:  ec2query.MapSet(f.in.LaunchTemplateConfigs, fleetTemplateConfig.xml),
 		Capacity: capacityXML{*want.TotalTargetCapacity, want.OnDemandTargetCapacity, want.SpotTargetCapacity, want.DefaultTargetCapacityType},
 	}
 }
@@ -238,18 +240,18 @@ type describeFleetsInput struct {
 }
 
 type describeFleetsOutput struct {
-	Fleets set[fleetXML] `xml:"fleetSet"`
-	Next   string        `xml:"nextToken,omitempty"`
+	Fleets ec2query.Set[fleetXML] `xml:"fleetSet"`
+	Next   string                 `xml:"nextToken,omitempty"`
 }
 
 // describeFleets leaves instant fleets out unless they are named, as the
 // SDK's documentation of DescribeFleets says.
-func (c *call) describeFleets(in *describeFleetsInput) (*describeFleetsOutput, *apiError) {
+func (c *call) describeFleets(in *describeFleetsInput) (*describeFleetsOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.fleets, query[*fleet]{
 		kind: fleetKind(), ids: in.FleetID, filters: in.Filter, known: c.server.known.fleets, page: in.pageParams, limits: pageLimits{1, 1000},
 		unlists: func(f *fleet) bool { return f.kind() == "instant" },
 	})
-	return &describeFleetsOutput{mapSet(items, c.fleetXML), next}, err
+	return &describeFleetsOutput{ec2query.MapSet(items, c.fleetXML), next}, err
 }
 
 type deleteFleetsInput struct {
@@ -264,17 +266,17 @@ type deletedFleetXML struct {
 }
 
 type deleteFleetsOutput struct {
-	Done   set[deletedFleetXML] `xml:"successfulFleetDeletionSet"`
-	Failed set[emptyXML]        `xml:"unsuccessfulFleetDeletionSet"`
+	Done   ec2query.Set[deletedFleetXML] `xml:"successfulFleetDeletionSet"`
+	Failed ec2query.Set[ec2query.Empty]  `xml:"unsuccessfulFleetDeletionSet"`
 }
 
-func (c *call) deleteFleets(in *deleteFleetsInput) (*deleteFleetsOutput, *apiError) {
+func (c *call) deleteFleets(in *deleteFleetsInput) (*deleteFleetsOutput, *ec2query.Error) {
 	list, err := lookups(c, &c.fleets, fleetKind(), in.FleetID)
 	if err != nil {
 		return nil, err
 	}
 	if slices.ContainsFunc(list, func(f *fleet) bool { return f.kind() == "instant" }) && !*in.TerminateInstances {
-		return nil, combination("The instances of an instant fleet must be terminated with it")
+		return nil, ec2query.InvalidCombination("The instances of an instant fleet must be terminated with it")
 	}
 	if err := c.commit(); err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package ec2test
 import (
 	"encoding/base64"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // spotFleet is a spot fleet request. It runs nothing; it is active until it is
@@ -74,7 +76,7 @@ type spotFleetIDOutput struct {
 	ID string `xml:"spotFleetRequestId"`
 }
 
-func (c *call) requestSpotFleet(in *requestSpotFleetInput) (*spotFleetIDOutput, *apiError) {
+func (c *call) requestSpotFleet(in *requestSpotFleetInput) (*spotFleetIDOutput, *ec2query.Error) {
 	config := in.SpotFleetRequestConfig
 	known, err := c.once(config.ClientToken)
 	if err != nil {
@@ -88,7 +90,7 @@ func (c *call) requestSpotFleet(in *requestSpotFleetInput) (*spotFleetIDOutput, 
 		return nil, err
 	}
 	if (len(config.LaunchSpecifications) == 0) == (len(config.LaunchTemplateConfigs) == 0) {
-		return nil, fail("InvalidSpotFleetRequestConfig", "Either LaunchSpecifications or LaunchTemplateConfigs must be specified, and not both.")
+		return nil, ec2query.Errorf("InvalidSpotFleetRequestConfig", "Either LaunchSpecifications or LaunchTemplateConfigs must be specified, and not both.")
 	}
 	for _, l := range config.LaunchSpecifications {
 		if _, err := c.usableImage(l.ImageID); err != nil {
@@ -110,20 +112,20 @@ func (c *call) requestSpotFleet(in *requestSpotFleetInput) (*spotFleetIDOutput, 
 }
 
 type spotFleetLaunchXML struct {
-	Image    string          `xml:"imageId"`
-	Type     string          `xml:"instanceType,omitempty"`
-	Key      string          `xml:"keyName,omitempty"`
-	Subnet   string          `xml:"subnetId,omitempty"`
-	Price    string          `xml:"spotPrice,omitempty"`
-	Capacity string          `xml:"weightedCapacity,omitempty"`
-	UserData string          `xml:"userData,omitempty"`
-	Optimal  *bool           `xml:"ebsOptimized,omitempty"`
-	Groups   set[groupIDXML] `xml:"groupSet"`
+	Image    string                   `xml:"imageId"`
+	Type     string                   `xml:"instanceType,omitempty"`
+	Key      string                   `xml:"keyName,omitempty"`
+	Subnet   string                   `xml:"subnetId,omitempty"`
+	Price    string                   `xml:"spotPrice,omitempty"`
+	Capacity string                   `xml:"weightedCapacity,omitempty"`
+	UserData string                   `xml:"userData,omitempty"`
+	Optimal  *bool                    `xml:"ebsOptimized,omitempty"`
+	Groups   ec2query.Set[groupIDXML] `xml:"groupSet"`
 }
 
 type spotFleetTemplateConfigXML struct {
-	Template  fleetTemplateRefXML       `xml:"launchTemplateSpecification"`
-	Overrides set[spotFleetOverrideXML] `xml:"overrides"`
+	Template  fleetTemplateRefXML                `xml:"launchTemplateSpecification"`
+	Overrides ec2query.Set[spotFleetOverrideXML] `xml:"overrides"`
 }
 
 type spotFleetOverrideXML struct {
@@ -134,35 +136,35 @@ type spotFleetOverrideXML struct {
 func (t spotFleetTemplateConfig) xml() spotFleetTemplateConfigXML {
 	return spotFleetTemplateConfigXML{
 		fleetRef(t.LaunchTemplateSpecification),
-		mapSet(t.Overrides, func(o spotFleetOverride) spotFleetOverrideXML {
+		ec2query.MapSet(t.Overrides, func(o spotFleetOverride) spotFleetOverrideXML {
 			return spotFleetOverrideXML{o.SpotPrice, o.xml()}
 		}),
 	}
 }
 
 type spotFleetConfigXML struct {
-	Role      string                          `xml:"iamFleetRole"`
-	Capacity  int                             `xml:"targetCapacity"`
-	Strategy  string                          `xml:"allocationStrategy"`
-	Price     string                          `xml:"spotPrice,omitempty"`
-	Type      string                          `xml:"type"`
-	Launches  set[spotFleetLaunchXML]         `xml:"launchSpecifications"`
-	Templates set[spotFleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
+	Role      string                                   `xml:"iamFleetRole"`
+	Capacity  int                                      `xml:"targetCapacity"`
+	Strategy  string                                   `xml:"allocationStrategy"`
+	Price     string                                   `xml:"spotPrice,omitempty"`
+	Type      string                                   `xml:"type"`
+	Launches  ec2query.Set[spotFleetLaunchXML]         `xml:"launchSpecifications"`
+	Templates ec2query.Set[spotFleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
 }
 
 type spotFleetXML struct {
-	ID      string             `xml:"spotFleetRequestId"`
-	State   string             `xml:"spotFleetRequestState"`
-	Created string             `xml:"createTime"`
-	Config  spotFleetConfigXML `xml:"spotFleetRequestConfig"`
-	Tags    set[tagXML]        `xml:"tagSet"`
+	ID      string               `xml:"spotFleetRequestId"`
+	State   string               `xml:"spotFleetRequestState"`
+	Created string               `xml:"createTime"`
+	Config  spotFleetConfigXML   `xml:"spotFleetRequestConfig"`
+	Tags    ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 func (c *call) spotFleetXML(f *spotFleet) spotFleetXML {
 	in := &f.config
-	return spotFleetXML{ID: f.id, State: f.state(), Created: stamp(f.created), Tags: f.tags.set(c.now), Config: spotFleetConfigXML{
+	return spotFleetXML{ID: f.id, State: f.state(), Created: ec2query.FormatTime(f.created), Tags: f.tags.set(c.now), Config: spotFleetConfigXML{
 		Role: in.IAMFleetRole, Capacity: *in.TargetCapacity, Strategy: orText(in.AllocationStrategy, "lowestPrice"), Price: in.SpotPrice, Type: orText(in.Type, "maintain"),
-		Launches: mapSet(in.LaunchSpecifications, func(l spotFleetLaunch) spotFleetLaunchXML {
+		Launches: ec2query.MapSet(in.LaunchSpecifications, func(l spotFleetLaunch) spotFleetLaunchXML {
 			out := spotFleetLaunchXML{
 				Image: l.ImageID, Type: l.InstanceType, Key: l.KeyName, Subnet: l.SubnetID, Price: l.SpotPrice, Capacity: l.WeightedCapacity,
 				UserData: base64.StdEncoding.EncodeToString(l.UserData), Optimal: l.EbsOptimized,
@@ -172,7 +174,7 @@ func (c *call) spotFleetXML(f *spotFleet) spotFleetXML {
 			}
 			return out
 		}),
-		Templates: mapSet(in.LaunchTemplateConfigs, spotFleetTemplateConfig.xml),
+		Templates: ec2query.MapSet(in.LaunchTemplateConfigs, spotFleetTemplateConfig.xml),
 	}}
 }
 
@@ -182,15 +184,15 @@ type describeSpotFleetsInput struct {
 }
 
 type describeSpotFleetsOutput struct {
-	Fleets set[spotFleetXML] `xml:"spotFleetRequestConfigSet"`
-	Next   string            `xml:"nextToken,omitempty"`
+	Fleets ec2query.Set[spotFleetXML] `xml:"spotFleetRequestConfigSet"`
+	Next   string                     `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeSpotFleets(in *describeSpotFleetsInput) (*describeSpotFleetsOutput, *apiError) {
+func (c *call) describeSpotFleets(in *describeSpotFleetsInput) (*describeSpotFleetsOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.spotFleets, query[*spotFleet]{
 		kind: spotFleetKind(), ids: in.SpotFleetRequestID, page: in.pageParams, limits: pageLimits{1, 1000},
 	})
-	return &describeSpotFleetsOutput{mapSet(items, c.spotFleetXML), next}, err
+	return &describeSpotFleetsOutput{ec2query.MapSet(items, c.spotFleetXML), next}, err
 }
 
 type cancelSpotFleetsInput struct {
@@ -205,11 +207,11 @@ type cancelledSpotFleetXML struct {
 }
 
 type cancelSpotFleetsOutput struct {
-	Done   set[cancelledSpotFleetXML] `xml:"successfulFleetRequestSet"`
-	Failed set[emptyXML]              `xml:"unsuccessfulFleetRequestSet"`
+	Done   ec2query.Set[cancelledSpotFleetXML] `xml:"successfulFleetRequestSet"`
+	Failed ec2query.Set[ec2query.Empty]        `xml:"unsuccessfulFleetRequestSet"`
 }
 
-func (c *call) cancelSpotFleets(in *cancelSpotFleetsInput) (*cancelSpotFleetsOutput, *apiError) {
+func (c *call) cancelSpotFleets(in *cancelSpotFleetsInput) (*cancelSpotFleetsOutput, *ec2query.Error) {
 	list, err := lookups(c, &c.spotFleets, spotFleetKind(), in.SpotFleetRequestID)
 	if err != nil {
 		return nil, err

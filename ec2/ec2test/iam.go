@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 const iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
@@ -50,8 +52,8 @@ func iamTable() map[string]action {
 }
 
 // guarded runs an action with IAM locked. A region is locked before IAM.
-func guarded[In, Out any](f func(*call, *In) (*Out, *apiError)) func(*call, *In) (*Out, *apiError) {
-	return func(c *call, in *In) (*Out, *apiError) {
+func guarded[In, Out any](f func(*call, *In) (*Out, *ec2query.Error)) func(*call, *In) (*Out, *ec2query.Error) {
+	return func(c *call, in *In) (*Out, *ec2query.Error) {
 		c.server.identities.mu.Lock()
 		defer c.server.identities.mu.Unlock()
 		return f(c, in)
@@ -113,20 +115,20 @@ func (ids *identities) resources() []Resource {
 	return out
 }
 
-func iamFail(status int, code, format string, args ...any) *apiError {
-	err := fail(code, format, args...)
+func iamFail(status int, code, format string, args ...any) *ec2query.Error {
+	err := ec2query.Errorf(code, format, args...)
 	err.Status = status
 	return err
 }
 
-func (c *call) iamRole(name string) (*role, *apiError) {
+func (c *call) iamRole(name string) (*role, *ec2query.Error) {
 	if r := c.server.identities.roles[c.account+" "+name]; r != nil {
 		return r, nil
 	}
 	return nil, iamFail(http.StatusNotFound, "NoSuchEntity", "The role with name %s cannot be found.", name)
 }
 
-func (c *call) iamProfile(name string) (*profile, *apiError) {
+func (c *call) iamProfile(name string) (*profile, *ec2query.Error) {
 	if p := c.server.identities.profiles[c.account+" "+name]; p != nil {
 		return p, nil
 	}
@@ -134,14 +136,14 @@ func (c *call) iamProfile(name string) (*profile, *apiError) {
 }
 
 // launchProfile is the ARN of the profile that a launch names.
-func (c *call) launchProfile(in *profileParams) (string, *apiError) {
+func (c *call) launchProfile(in *profileParams) (string, *ec2query.Error) {
 	name, field, what := in.Name, "name", "name"
 	if in.ARN != "" {
 		field, what = "arn", "ARN"
 		prefix := "arn:aws:iam::" + c.account + ":instance-profile/"
 		path, own := strings.CutPrefix(in.ARN, prefix)
 		if !own {
-			return "", fail("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN", in.ARN)
+			return "", ec2query.Errorf("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN", in.ARN)
 		}
 		name = path[strings.LastIndexByte(path, '/')+1:]
 	}
@@ -151,21 +153,21 @@ func (c *call) launchProfile(in *profileParams) (string, *apiError) {
 	p := ids.profiles[c.account+" "+name]
 	switch {
 	case p == nil || c.now.Before(p.known):
-		return "", fail("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.%s is invalid. Invalid IAM Instance Profile %s", in.ARN+in.Name, field, what)
+		return "", ec2query.Errorf("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.%s is invalid. Invalid IAM Instance Profile %s", in.ARN+in.Name, field, what)
 	case p.role == nil:
-		return "", fail("InvalidParameterValue", "IAM Instance Profile \"%s\" has no associated IAM Roles", p.name)
+		return "", ec2query.Errorf("InvalidParameterValue", "IAM Instance Profile \"%s\" has no associated IAM Roles", p.name)
 	}
 	return "arn:aws:iam::" + c.account + ":instance-profile/" + p.name, nil
 }
 
 // policyOf refuses what is no policy document.
-func policyOf(document string) *apiError {
+func policyOf(document string) *ec2query.Error {
 	var policy struct {
 		Version   string
 		Statement json.RawMessage
 	}
 	if err := json.Unmarshal([]byte(document), &policy); err != nil || len(policy.Statement) == 0 {
-		return fail("MalformedPolicyDocument", "Syntax errors in policy.")
+		return ec2query.Errorf("MalformedPolicyDocument", "Syntax errors in policy.")
 	}
 	return nil
 }

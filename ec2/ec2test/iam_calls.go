@@ -1,6 +1,10 @@
 package ec2test
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
+)
 
 type createRoleInput struct {
 	RoleName                 string `ec2:"RoleName,required"`
@@ -23,7 +27,7 @@ type createRoleOutput struct {
 }
 
 func (r *role) xml() roleXML {
-	return roleXML{"/", r.name, r.id, "arn:aws:iam::" + r.owner + ":role/" + r.name, stamp(r.created)}
+	return roleXML{"/", r.name, r.id, "arn:aws:iam::" + r.owner + ":role/" + r.name, ec2query.FormatTime(r.created)}
 }
 
 func iamTags(list []struct{ Key, Value string }) tags {
@@ -34,12 +38,12 @@ func iamTags(list []struct{ Key, Value string }) tags {
 	return made
 }
 
-func (c *call) createRole(in *createRoleInput) (*createRoleOutput, *apiError) {
+func (c *call) createRole(in *createRoleInput) (*createRoleOutput, *ec2query.Error) {
 	if _, err := c.iamRole(in.RoleName); err == nil {
 		return nil, iamFail(http.StatusConflict, "EntityAlreadyExists", "Role with name %s already exists.", in.RoleName)
 	}
 	if len(in.RoleName) > 64 {
-		return nil, fail("ValidationError", "Member must have length less than or equal to 64")
+		return nil, ec2query.Errorf("ValidationError", "Member must have length less than or equal to 64")
 	}
 	if err := policyOf(in.AssumeRolePolicyDocument); err != nil {
 		return nil, err
@@ -59,7 +63,7 @@ type putRolePolicyInput struct {
 	PolicyDocument string `ec2:"PolicyDocument,required"`
 }
 
-func (c *call) putRolePolicy(in *putRolePolicyInput) (*emptyXML, *apiError) {
+func (c *call) putRolePolicy(in *putRolePolicyInput) (*ec2query.Empty, *ec2query.Error) {
 	r, err := c.iamRole(in.RoleName)
 	if err != nil {
 		return nil, err
@@ -68,10 +72,10 @@ func (c *call) putRolePolicy(in *putRolePolicyInput) (*emptyXML, *apiError) {
 		return nil, err
 	}
 	r.policies[in.PolicyName] = in.PolicyDocument
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
-func (c *call) deleteRolePolicy(in *rolePolicyInput) (*emptyXML, *apiError) {
+func (c *call) deleteRolePolicy(in *rolePolicyInput) (*ec2query.Empty, *ec2query.Error) {
 	r, err := c.iamRole(in.RoleName)
 	if err != nil {
 		return nil, err
@@ -80,14 +84,14 @@ func (c *call) deleteRolePolicy(in *rolePolicyInput) (*emptyXML, *apiError) {
 		return nil, iamFail(http.StatusNotFound, "NoSuchEntity", "The role policy with name %s cannot be found.", in.PolicyName)
 	}
 	delete(r.policies, in.PolicyName)
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
 type roleInput struct {
 	RoleName string `ec2:"RoleName,required"`
 }
 
-func (c *call) deleteRole(in *roleInput) (*emptyXML, *apiError) {
+func (c *call) deleteRole(in *roleInput) (*ec2query.Empty, *ec2query.Error) {
 	r, err := c.iamRole(in.RoleName)
 	if err != nil {
 		return nil, err
@@ -101,7 +105,7 @@ func (c *call) deleteRole(in *roleInput) (*emptyXML, *apiError) {
 		}
 	}
 	delete(c.server.identities.roles, c.account+" "+r.name)
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
 type createProfileInput struct {
@@ -111,12 +115,12 @@ type createProfileInput struct {
 }
 
 type iamProfileXML struct {
-	Path    string           `xml:"Path"`
-	Name    string           `xml:"InstanceProfileName"`
-	ID      string           `xml:"InstanceProfileId"`
-	ARN     string           `xml:"Arn"`
-	Created string           `xml:"CreateDate"`
-	Roles   members[roleXML] `xml:"Roles"`
+	Path    string                    `xml:"Path"`
+	Name    string                    `xml:"InstanceProfileName"`
+	ID      string                    `xml:"InstanceProfileId"`
+	ARN     string                    `xml:"Arn"`
+	Created string                    `xml:"CreateDate"`
+	Roles   ec2query.Members[roleXML] `xml:"Roles"`
 }
 
 type profileOutput struct {
@@ -125,7 +129,7 @@ type profileOutput struct {
 
 func (p *profile) xml() iamProfileXML {
 	out := iamProfileXML{
-		Path: "/", Name: p.name, ID: p.id, ARN: "arn:aws:iam::" + p.owner + ":instance-profile/" + p.name, Created: stamp(p.created),
+		Path: "/", Name: p.name, ID: p.id, ARN: "arn:aws:iam::" + p.owner + ":instance-profile/" + p.name, Created: ec2query.FormatTime(p.created),
 	}
 	if p.role != nil {
 		out.Roles.Items = []roleXML{p.role.xml()}
@@ -133,7 +137,7 @@ func (p *profile) xml() iamProfileXML {
 	return out
 }
 
-func (c *call) createProfile(in *createProfileInput) (*profileOutput, *apiError) {
+func (c *call) createProfile(in *createProfileInput) (*profileOutput, *ec2query.Error) {
 	if _, err := c.iamProfile(in.InstanceProfileName); err == nil {
 		return nil, iamFail(http.StatusConflict, "EntityAlreadyExists", "Instance Profile %s already exists.", in.InstanceProfileName)
 	}
@@ -146,7 +150,7 @@ type profileInput struct {
 	InstanceProfileName string `ec2:"InstanceProfileName,required"`
 }
 
-func (c *call) getProfile(in *profileInput) (*profileOutput, *apiError) {
+func (c *call) getProfile(in *profileInput) (*profileOutput, *ec2query.Error) {
 	p, err := c.iamProfile(in.InstanceProfileName)
 	if err != nil {
 		return nil, err
@@ -159,7 +163,7 @@ type profileRoleInput struct {
 	roleInput
 }
 
-func (c *call) addRole(in *profileRoleInput) (*emptyXML, *apiError) {
+func (c *call) addRole(in *profileRoleInput) (*ec2query.Empty, *ec2query.Error) {
 	p, err := c.iamProfile(in.InstanceProfileName)
 	if err != nil {
 		return nil, err
@@ -172,10 +176,10 @@ func (c *call) addRole(in *profileRoleInput) (*emptyXML, *apiError) {
 		return nil, iamFail(http.StatusConflict, "LimitExceeded", "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1")
 	}
 	p.role, p.known = r, c.seenFrom()
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
-func (c *call) removeRole(in *profileRoleInput) (*emptyXML, *apiError) {
+func (c *call) removeRole(in *profileRoleInput) (*ec2query.Empty, *ec2query.Error) {
 	p, err := c.iamProfile(in.InstanceProfileName)
 	if err != nil {
 		return nil, err
@@ -184,10 +188,10 @@ func (c *call) removeRole(in *profileRoleInput) (*emptyXML, *apiError) {
 		return nil, iamFail(http.StatusNotFound, "NoSuchEntity", "Role %s in InstanceProfile %s cannot be found.", in.RoleName, p.name)
 	}
 	p.role = nil
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
-func (c *call) deleteProfile(in *profileInput) (*emptyXML, *apiError) {
+func (c *call) deleteProfile(in *profileInput) (*ec2query.Empty, *ec2query.Error) {
 	p, err := c.iamProfile(in.InstanceProfileName)
 	if err != nil {
 		return nil, err
@@ -196,5 +200,5 @@ func (c *call) deleteProfile(in *profileInput) (*emptyXML, *apiError) {
 		return nil, iamFail(http.StatusConflict, "DeleteConflict", "Cannot delete entity, must remove roles from instance profile first.")
 	}
 	delete(c.server.identities.profiles, c.account+" "+p.name)
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }

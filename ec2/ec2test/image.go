@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 type image struct {
@@ -65,7 +67,7 @@ func (i *image) protection(now time.Time) string {
 	case i.protected:
 		return "enabled-without-cooldown"
 	case now.Before(i.protectedUntil):
-		return "disabled after " + stamp(i.protectedUntil)
+		return "disabled after " + ec2query.FormatTime(i.protectedUntil)
 	}
 	return "disabled"
 }
@@ -89,7 +91,7 @@ func (i *image) rootSnapshot(r *region) *snapshot {
 func (c *call) mayLaunch(i *image) bool { return c.owns(&i.base) || c.admits(&i.launch) }
 
 // usableImage is an image that the caller may launch, by id.
-func (c *call) usableImage(id string) (*image, *apiError) {
+func (c *call) usableImage(id string) (*image, *ec2query.Error) {
 	if err := imageKind().check(id); err != nil {
 		return nil, err
 	}
@@ -102,13 +104,13 @@ func (c *call) usableImage(id string) (*image, *apiError) {
 
 // ownImage is an image of the caller, by id. What belongs to others and can be
 // seen is refused as not the caller's.
-func (c *call) ownImage(id string) (*image, *apiError) {
+func (c *call) ownImage(id string) (*image, *ec2query.Error) {
 	i, err := c.usableImage(id)
 	if err != nil {
 		return nil, err
 	}
 	if !c.owns(&i.base) {
-		return nil, fail("AuthFailure", "Not authorized for image:%s", id)
+		return nil, ec2query.Errorf("AuthFailure", "Not authorized for image:%s", id)
 	}
 	return i, nil
 }
@@ -118,16 +120,16 @@ func nameKey(account, name string) string { return account + " " + name }
 
 // checkImageName refuses a name that EC2 would, or that the caller has given
 // to another image of the region.
-func (c *call) checkImageName(name string) *apiError {
+func (c *call) checkImageName(name string) *ec2query.Error {
 	plain := func(r rune) bool {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("()[] ./-'@_", r)
 	}
 	if len(name) < 3 || len(name) > 128 || strings.IndexFunc(name, func(r rune) bool { return !plain(r) }) >= 0 {
-		return fail("InvalidAMIName.Malformed", "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, "+
+		return ec2query.Errorf("InvalidAMIName.Malformed", "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, "+
 			"'(', ')', '[', ']', ' ', '.', '/', '-', ''', '@' and '_'")
 	}
 	if id, taken := c.names[nameKey(c.account, name)]; taken {
-		return fail("InvalidAMIName.Duplicate", "AMI name %s is already in use by AMI %s", name, id)
+		return ec2query.Errorf("InvalidAMIName.Duplicate", "AMI name %s is already in use by AMI %s", name, id)
 	}
 	return nil
 }
@@ -175,46 +177,46 @@ type stateReasonXML struct {
 }
 
 type imageXML struct {
-	ID             string          `xml:"imageId"`
-	Location       string          `xml:"imageLocation"`
-	State          string          `xml:"imageState"`
-	Owner          string          `xml:"imageOwnerId"`
-	Created        string          `xml:"creationDate"`
-	Public         bool            `xml:"isPublic"`
-	Architecture   string          `xml:"architecture"`
-	Type           string          `xml:"imageType"`
-	OwnerAlias     string          `xml:"imageOwnerAlias,omitempty"`
-	Name           string          `xml:"name"`
-	Description    string          `xml:"description,omitempty"`
-	RootDeviceType string          `xml:"rootDeviceType"`
-	RootDevice     string          `xml:"rootDeviceName"`
-	Mappings       set[mappingXML] `xml:"blockDeviceMapping"`
-	Virtualization string          `xml:"virtualizationType"`
-	Tags           set[tagXML]     `xml:"tagSet"`
-	Hypervisor     string          `xml:"hypervisor"`
-	ENA            bool            `xml:"enaSupport,omitempty"`
-	SRIOV          string          `xml:"sriovNetSupport,omitempty"`
-	BootMode       string          `xml:"bootMode,omitempty"`
-	IMDS           string          `xml:"imdsSupport,omitempty"`
-	TPM            string          `xml:"tpmSupport,omitempty"`
-	Platform       string          `xml:"platformDetails"`
-	Usage          string          `xml:"usageOperation"`
-	Deprecation    string          `xml:"deprecationTime,omitempty"`
-	Protection     string          `xml:"deregistrationProtection,omitempty"`
-	LastLaunched   string          `xml:"lastLaunchedTime,omitempty"`
-	SourceInstance string          `xml:"sourceInstanceId,omitempty"`
-	SourceImage    string          `xml:"sourceImageId,omitempty"`
-	SourceRegion   string          `xml:"sourceImageRegion,omitempty"`
-	Reason         *stateReasonXML `xml:"stateReason,omitempty"`
+	ID             string                   `xml:"imageId"`
+	Location       string                   `xml:"imageLocation"`
+	State          string                   `xml:"imageState"`
+	Owner          string                   `xml:"imageOwnerId"`
+	Created        string                   `xml:"creationDate"`
+	Public         bool                     `xml:"isPublic"`
+	Architecture   string                   `xml:"architecture"`
+	Type           string                   `xml:"imageType"`
+	OwnerAlias     string                   `xml:"imageOwnerAlias,omitempty"`
+	Name           string                   `xml:"name"`
+	Description    string                   `xml:"description,omitempty"`
+	RootDeviceType string                   `xml:"rootDeviceType"`
+	RootDevice     string                   `xml:"rootDeviceName"`
+	Mappings       ec2query.Set[mappingXML] `xml:"blockDeviceMapping"`
+	Virtualization string                   `xml:"virtualizationType"`
+	Tags           ec2query.Set[tagXML]     `xml:"tagSet"`
+	Hypervisor     string                   `xml:"hypervisor"`
+	ENA            bool                     `xml:"enaSupport,omitempty"`
+	SRIOV          string                   `xml:"sriovNetSupport,omitempty"`
+	BootMode       string                   `xml:"bootMode,omitempty"`
+	IMDS           string                   `xml:"imdsSupport,omitempty"`
+	TPM            string                   `xml:"tpmSupport,omitempty"`
+	Platform       string                   `xml:"platformDetails"`
+	Usage          string                   `xml:"usageOperation"`
+	Deprecation    string                   `xml:"deprecationTime,omitempty"`
+	Protection     string                   `xml:"deregistrationProtection,omitempty"`
+	LastLaunched   string                   `xml:"lastLaunchedTime,omitempty"`
+	SourceInstance string                   `xml:"sourceInstanceId,omitempty"`
+	SourceImage    string                   `xml:"sourceImageId,omitempty"`
+	SourceRegion   string                   `xml:"sourceImageRegion,omitempty"`
+	Reason         *stateReasonXML          `xml:"stateReason,omitempty"`
 }
 
 func (c *call) imageXML(i *image) imageXML {
 	out := imageXML{
-		ID: i.id, Location: i.owner + "/" + i.name, State: i.state(c.now), Owner: i.owner, Created: stamp(i.created),
+		ID: i.id, Location: i.owner + "/" + i.name, State: i.state(c.now), Owner: i.owner, Created: ec2query.FormatTime(i.created),
 		Public: i.launch.all, Architecture: i.arch, Type: "machine", OwnerAlias: i.alias, Name: i.name, Description: i.description,
-		RootDeviceType: "ebs", RootDevice: i.rootDevice, Mappings: mapSet(i.mappings, mapping.xml),
+		RootDeviceType: "ebs", RootDevice: i.rootDevice, Mappings: ec2query.MapSet(i.mappings, mapping.xml),
 		Virtualization: i.virtualization, Hypervisor: "xen", ENA: i.ena, SRIOV: i.sriov, BootMode: i.bootMode, IMDS: i.imds, TPM: i.tpm,
-		Platform: i.platform, Usage: i.usage, Deprecation: stamp(i.deprecateAt),
+		Platform: i.platform, Usage: i.usage, Deprecation: ec2query.FormatTime(i.deprecateAt),
 		SourceInstance: i.sourceInstance, SourceImage: i.sourceImage, SourceRegion: i.sourceRegion,
 	}
 	if i.alias != "" {
@@ -227,7 +229,7 @@ func (c *call) imageXML(i *image) imageXML {
 	if c.owns(&i.base) {
 		out.Tags = i.tags.set(c.now)
 		out.Protection = i.protection(c.now)
-		out.LastLaunched = stamp(i.lastLaunched)
+		out.LastLaunched = ec2query.FormatTime(i.lastLaunched)
 	}
 	return out
 }
@@ -247,7 +249,7 @@ func imageFilters() filters[*image] {
 	return filters[*image]{
 		"architecture":        func(_ *call, i *image) []string { return one(i.arch) },
 		"boot-mode":           func(_ *call, i *image) []string { return one(i.bootMode) },
-		"creation-date":       func(_ *call, i *image) []string { return one(stamp(i.created)) },
+		"creation-date":       func(_ *call, i *image) []string { return one(ec2query.FormatTime(i.created)) },
 		"description":         func(_ *call, i *image) []string { return one(i.description) },
 		"ena-support":         func(_ *call, i *image) []string { return truth(i.ena) },
 		"hypervisor":          func(*call, *image) []string { return one("xen") },
@@ -302,14 +304,14 @@ type describeImagesInput struct {
 }
 
 type describeImagesOutput struct {
-	Images set[imageXML] `xml:"imagesSet"`
-	Next   string        `xml:"nextToken,omitempty"`
+	Images ec2query.Set[imageXML] `xml:"imagesSet"`
+	Next   string                 `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeImages(in *describeImagesInput) (*describeImagesOutput, *apiError) {
+func (c *call) describeImages(in *describeImagesInput) (*describeImagesOutput, *ec2query.Error) {
 	for _, owner := range in.Owner {
 		if !isAccount(owner) && !slices.Contains([]string{"self", "amazon", "aws-marketplace", "aws-backup-vault"}, owner) {
-			return nil, fail("InvalidUserID.Malformed", "Invalid user id: %q", owner)
+			return nil, ec2query.Errorf("InvalidUserID.Malformed", "Invalid user id: %q", owner)
 		}
 	}
 	items, next, err := find(c, &c.images, query[*image]{
@@ -323,7 +325,7 @@ func (c *call) describeImages(in *describeImagesInput) (*describeImagesOutput, *
 				i.disabled && (!mine || !in.IncludeDisabled)
 		},
 	})
-	return &describeImagesOutput{Next: next, Images: mapSet(items, c.imageXML)}, err
+	return &describeImagesOutput{Next: next, Images: ec2query.MapSet(items, c.imageXML)}, err
 }
 
 // FailImage makes an image that is still pending fail, as when EC2 can not

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 type createImageInput struct {
@@ -22,19 +24,19 @@ type imageIDOutput struct {
 	ImageID string `xml:"imageId"`
 }
 
-func (c *call) createImage(in *createImageInput) (*imageIDOutput, *apiError) {
+func (c *call) createImage(in *createImageInput) (*imageIDOutput, *ec2query.Error) {
 	inst, err := lookup(c, &c.instances, instanceKind(), in.InstanceID)
 	if err != nil {
 		return nil, err
 	}
 	if code := inst.phase.code(c.now); code != running && code != stopped {
-		return nil, fail("IncorrectInstanceState", "The instance '%s' is not in a state from which an image can be created: %s", inst.id, code)
+		return nil, ec2query.Errorf("IncorrectInstanceState", "The instance '%s' is not in a state from which an image can be created: %s", inst.id, code)
 	}
 	if err := c.checkImageName(in.Name); err != nil {
 		return nil, err
 	}
 	if in.BootModeOverride != "" && inst.bootMode == "legacy-bios" {
-		return nil, combination("The boot mode %s does not fit the instance's, which is %s.", in.BootModeOverride, inst.bootMode)
+		return nil, ec2query.InvalidCombination("The boot mode %s does not fit the instance's, which is %s.", in.BootModeOverride, inst.bootMode)
 	}
 	specs, err := tagSpecs(in.TagSpecification, "image", "snapshot")
 	if err != nil {
@@ -81,10 +83,10 @@ func (c *call) createImage(in *createImageInput) (*imageIDOutput, *apiError) {
 	c.addImage(img)
 
 	reboot := inst.phase.code(c.now) == running && !in.NoReboot
-	copyDisks := func(ctx context.Context) *apiError {
+	copyDisks := func(ctx context.Context) *ec2query.Error {
 		for _, p := range taken {
 			if err := p.snapshot.disk.copyFrom(ctx, p.volume.disk); err != nil {
-				return internal(err)
+				return ec2query.Internal(err)
 			}
 		}
 		return nil
@@ -113,7 +115,7 @@ type registerImageInput struct {
 	TagSpecification   []tagSpecification
 }
 
-func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *apiError) {
+func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *ec2query.Error) {
 	if err := c.checkImageName(in.Name); err != nil {
 		return nil, err
 	}
@@ -123,11 +125,11 @@ func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *apiError)
 	}
 	switch {
 	case in.RootDeviceName == "":
-		return nil, missing("RootDeviceName")
+		return nil, ec2query.MissingParameter("RootDeviceName")
 	case in.TpmSupport != "" && in.BootMode != "uefi":
-		return nil, combination("The parameter TpmSupport requires the boot mode uefi.")
+		return nil, ec2query.InvalidCombination("The parameter TpmSupport requires the boot mode uefi.")
 	case in.Architecture == "arm64" && in.BootMode == "legacy-bios":
-		return nil, combination("The boot mode legacy-bios is not supported for the architecture arm64.")
+		return nil, ec2query.InvalidCombination("The boot mode legacy-bios is not supported for the architecture arm64.")
 	}
 	mappings, err := merge(nil, in.BlockDeviceMapping)
 	if err != nil {
@@ -147,13 +149,13 @@ func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *apiError)
 		}
 		root := m.Device == in.RootDeviceName
 		if root && plan.snapshot == nil {
-			return nil, fail(badMapping, "The root device '%s' must have a snapshot", m.Device)
+			return nil, ec2query.Errorf(badMapping, "The root device '%s' must have a snapshot", m.Device)
 		}
 		hasRoot = hasRoot || root
 		mappings[n].EBS = c.registered(*m.EBS, plan, root)
 	}
 	if !hasRoot {
-		return nil, fail(badMapping, "There is no block device mapping for the root device '%s'", in.RootDeviceName)
+		return nil, ec2query.Errorf(badMapping, "There is no block device mapping for the root device '%s'", in.RootDeviceName)
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
@@ -192,7 +194,7 @@ type copyImageInput struct {
 	TagSpecification                      []tagSpecification
 }
 
-func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *apiError) {
+func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *ec2query.Error) {
 	known, err := c.once(in.ClientToken)
 	if err != nil {
 		return nil, err
@@ -208,10 +210,10 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *apiError) {
 		return nil, err
 	}
 	if in.KmsKeyID != "" && (in.Encrypted == nil || !*in.Encrypted) {
-		return nil, fail("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
+		return nil, ec2query.Errorf("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
 	}
 	if m := in.SnapshotCopyCompletionDurationMinutes; m != nil && (*m < 15 || *m > 48*60 || *m%15 != 0) {
-		return nil, invalidValue("snapshotCopyCompletionDurationMinutes", intText(m), "It must be a multiple of 15 from 15 to 2880.")
+		return nil, ec2query.InvalidValue("snapshotCopyCompletionDurationMinutes", intText(m), "It must be a multiple of 15 from 15 to 2880.")
 	}
 	source, snaps, err := c.imageElsewhere(in.SourceRegion, in.SourceImageID)
 	if err != nil {
@@ -269,21 +271,21 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *apiError) {
 
 // imageElsewhere is a copy of an image of any region, and its snapshots by id,
 // which the caller must be allowed to read.
-func (c *call) imageElsewhere(regionName, id string) (image, map[string]*copySource, *apiError) {
+func (c *call) imageElsewhere(regionName, id string) (image, map[string]*copySource, *ec2query.Error) {
 	var source image
 	snaps := make(map[string]*copySource)
 	from := c.server.region(regionName)
 	if from == nil {
-		return source, nil, invalidValue("sourceRegion", regionName, "")
+		return source, nil, ec2query.InvalidValue("sourceRegion", regionName, "")
 	}
-	err := c.in(from, func(*region) *apiError {
+	err := c.in(from, func(*region) *ec2query.Error {
 		there := &call{region: from, account: c.account, now: c.now}
 		img, err := there.usableImage(id)
 		if err != nil {
 			return err
 		}
 		if state := img.state(c.now); state != "available" {
-			return fail("InvalidAMIID.Unavailable", "The image ID '%s' is not available: %s", id, state)
+			return ec2query.Errorf("InvalidAMIID.Unavailable", "The image ID '%s' is not available: %s", id, state)
 		}
 		source = *img
 		for _, m := range img.mappings {
@@ -292,7 +294,7 @@ func (c *call) imageElsewhere(regionName, id string) (image, map[string]*copySou
 			}
 			s, ok := from.snapshots.get(m.EBS.SnapshotID)
 			if !ok || !there.readable(s) {
-				return fail("InvalidRequest", "You do not have permission to access the storage of this ami")
+				return ec2query.Errorf("InvalidRequest", "You do not have permission to access the storage of this ami")
 			}
 			storage := there.copySource(s)
 			snaps[s.id] = &storage

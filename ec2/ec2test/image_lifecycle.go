@@ -2,6 +2,8 @@ package ec2test
 
 import (
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // protectionCooldown is how long an image with a cooldown stays protected
@@ -26,20 +28,20 @@ type deleteResultXML struct {
 }
 
 type deregisterImageOutput struct {
-	Return  bool                  `xml:"return"`
-	Results *set[deleteResultXML] `xml:"deleteSnapshotResultSet,omitempty"`
+	Return  bool                           `xml:"return"`
+	Results *ec2query.Set[deleteResultXML] `xml:"deleteSnapshotResultSet,omitempty"`
 }
 
-func (c *call) deregisterImage(in *deregisterImageInput) (*deregisterImageOutput, *apiError) {
+func (c *call) deregisterImage(in *deregisterImageInput) (*deregisterImageOutput, *ec2query.Error) {
 	img, err := c.ownImage(in.ImageID)
 	if err != nil {
 		return nil, err
 	}
 	if p := img.protection(c.now); p != "disabled" {
-		return nil, fail("OperationNotPermitted", "The image %s has deregistration protection: %s", img.id, p)
+		return nil, ec2query.Errorf("OperationNotPermitted", "The image %s has deregistration protection: %s", img.id, p)
 	}
 	if managedByBackup(img.tags) {
-		return nil, fail("AuthFailure", "This image is managed by AWS Backup and cannot be deleted via EC2 APIs. To delete this image, please use the AWS Backup APIs, CLI, or console.")
+		return nil, ec2query.Errorf("AuthFailure", "This image is managed by AWS Backup and cannot be deleted via EC2 APIs. To delete this image, please use the AWS Backup APIs, CLI, or console.")
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
@@ -50,7 +52,7 @@ func (c *call) deregisterImage(in *deregisterImageInput) (*deregisterImageOutput
 	if !in.DeleteAssociatedSnapshots {
 		return out, nil
 	}
-	out.Results = &set[deleteResultXML]{}
+	out.Results = &ec2query.Set[deleteResultXML]{}
 	for _, id := range img.snapshots() {
 		result := deleteResultXML{id, "success"}
 		snap, ok := c.snapshots.get(id)
@@ -76,7 +78,7 @@ type enableDeprecationInput struct {
 	DeprecateAt time.Time `ec2:"DeprecateAt,required"`
 }
 
-func (c *call) enableImageDeprecation(in *enableDeprecationInput) (*returnXML, *apiError) {
+func (c *call) enableImageDeprecation(in *enableDeprecationInput) (*ec2query.Return, *ec2query.Error) {
 	img, err := c.ownImage(in.ImageID)
 	if err != nil {
 		return nil, err
@@ -86,26 +88,26 @@ func (c *call) enableImageDeprecation(in *enableDeprecationInput) (*returnXML, *
 	at = at.Add(30 * time.Second).Truncate(time.Minute)
 	switch {
 	case at.Before(c.now.Truncate(time.Minute)):
-		return nil, invalidValue("DeprecateAt", stamp(in.DeprecateAt), "The deprecation date can not be in the past.")
+		return nil, ec2query.InvalidValue("DeprecateAt", ec2query.FormatTime(in.DeprecateAt), "The deprecation date can not be in the past.")
 	case at.Sub(c.now) > longestDeprecation+3*24*time.Hour:
-		return nil, invalidValue("DeprecateAt", stamp(in.DeprecateAt), "The deprecation date can be at most 10 years from now.")
+		return nil, ec2query.InvalidValue("DeprecateAt", ec2query.FormatTime(in.DeprecateAt), "The deprecation date can be at most 10 years from now.")
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
 	img.deprecateAt = at
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
-func (c *call) disableImageDeprecation(in *imageIDInput) (*returnXML, *apiError) {
-	return c.change(in.ImageID, func(img *image) *apiError {
+func (c *call) disableImageDeprecation(in *imageIDInput) (*ec2query.Return, *ec2query.Error) {
+	return c.change(in.ImageID, func(img *image) *ec2query.Error {
 		img.deprecateAt = time.Time{}
 		return nil
 	})
 }
 
 // change runs f on an image of the caller, after the dry run.
-func (c *call) change(id string, f func(*image) *apiError) (*returnXML, *apiError) {
+func (c *call) change(id string, f func(*image) *ec2query.Error) (*ec2query.Return, *ec2query.Error) {
 	img, err := c.ownImage(id)
 	if err != nil {
 		return nil, err
@@ -116,13 +118,13 @@ func (c *call) change(id string, f func(*image) *apiError) (*returnXML, *apiErro
 	if err := f(img); err != nil {
 		return nil, err
 	}
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
-func (c *call) disableImage(in *imageIDInput) (*returnXML, *apiError) {
-	return c.change(in.ImageID, func(img *image) *apiError {
+func (c *call) disableImage(in *imageIDInput) (*ec2query.Return, *ec2query.Error) {
+	return c.change(in.ImageID, func(img *image) *ec2query.Error {
 		if state := img.state(c.now); state != "available" && state != "disabled" {
-			return fail("IncorrectState", "The image %s is %s and can not be disabled", img.id, state)
+			return ec2query.Errorf("IncorrectState", "The image %s is %s and can not be disabled", img.id, state)
 		}
 		img.disabled = true
 		img.launch.clear()
@@ -130,8 +132,8 @@ func (c *call) disableImage(in *imageIDInput) (*returnXML, *apiError) {
 	})
 }
 
-func (c *call) enableImage(in *imageIDInput) (*returnXML, *apiError) {
-	return c.change(in.ImageID, func(img *image) *apiError {
+func (c *call) enableImage(in *imageIDInput) (*ec2query.Return, *ec2query.Error) {
+	return c.change(in.ImageID, func(img *image) *ec2query.Error {
 		img.disabled = false
 		return nil
 	})
@@ -146,9 +148,9 @@ type protectionOutput struct {
 	Return string `xml:"return"`
 }
 
-func (c *call) enableProtection(in *enableProtectionInput) (*protectionOutput, *apiError) {
+func (c *call) enableProtection(in *enableProtectionInput) (*protectionOutput, *ec2query.Error) {
 	out := &protectionOutput{}
-	_, err := c.change(in.ImageID, func(img *image) *apiError {
+	_, err := c.change(in.ImageID, func(img *image) *ec2query.Error {
 		img.protected, img.cooldown, img.protectedUntil = true, in.WithCooldown, time.Time{}
 		out.Return = img.protection(c.now)
 		return nil
@@ -156,9 +158,9 @@ func (c *call) enableProtection(in *enableProtectionInput) (*protectionOutput, *
 	return out, err
 }
 
-func (c *call) disableProtection(in *imageIDInput) (*protectionOutput, *apiError) {
+func (c *call) disableProtection(in *imageIDInput) (*protectionOutput, *ec2query.Error) {
 	out := &protectionOutput{}
-	_, err := c.change(in.ImageID, func(img *image) *apiError {
+	_, err := c.change(in.ImageID, func(img *image) *ec2query.Error {
 		if img.protected && img.cooldown {
 			img.protectedUntil = c.now.Add(protectionCooldown)
 		}
@@ -175,19 +177,19 @@ type describeImageAttributeInput struct {
 }
 
 type imageAttributeOutput struct {
-	ImageID      string              `xml:"imageId"`
-	Description  *valueXML[string]   `xml:"description,omitempty"`
-	Launch       *set[permissionXML] `xml:"launchPermission,omitempty"`
-	Mappings     *set[mappingXML]    `xml:"blockDeviceMapping,omitempty"`
-	BootMode     *valueXML[string]   `xml:"bootMode,omitempty"`
-	IMDS         *valueXML[string]   `xml:"imdsSupport,omitempty"`
-	TPM          *valueXML[string]   `xml:"tpmSupport,omitempty"`
-	SRIOV        *valueXML[string]   `xml:"sriovNetSupport,omitempty"`
-	LastLaunched *valueXML[string]   `xml:"lastLaunchedTime,omitempty"`
-	Protection   *valueXML[string]   `xml:"deregistrationProtection,omitempty"`
+	ImageID      string                       `xml:"imageId"`
+	Description  *ec2query.Value[string]      `xml:"description,omitempty"`
+	Launch       *ec2query.Set[permissionXML] `xml:"launchPermission,omitempty"`
+	Mappings     *ec2query.Set[mappingXML]    `xml:"blockDeviceMapping,omitempty"`
+	BootMode     *ec2query.Value[string]      `xml:"bootMode,omitempty"`
+	IMDS         *ec2query.Value[string]      `xml:"imdsSupport,omitempty"`
+	TPM          *ec2query.Value[string]      `xml:"tpmSupport,omitempty"`
+	SRIOV        *ec2query.Value[string]      `xml:"sriovNetSupport,omitempty"`
+	LastLaunched *ec2query.Value[string]      `xml:"lastLaunchedTime,omitempty"`
+	Protection   *ec2query.Value[string]      `xml:"deregistrationProtection,omitempty"`
 }
 
-func (c *call) describeImageAttribute(in *describeImageAttributeInput) (*imageAttributeOutput, *apiError) {
+func (c *call) describeImageAttribute(in *describeImageAttributeInput) (*imageAttributeOutput, *ec2query.Error) {
 	img, err := c.ownImage(in.ImageID)
 	if err != nil {
 		return nil, err
@@ -195,25 +197,25 @@ func (c *call) describeImageAttribute(in *describeImageAttributeInput) (*imageAt
 	out := &imageAttributeOutput{ImageID: img.id}
 	switch in.Attribute {
 	case "description":
-		out.Description = &valueXML[string]{img.description}
+		out.Description = ec2query.ValueOf(img.description)
 	case "launchPermission":
-		list := setOf(img.launch.list()...)
+		list := ec2query.SetOf(img.launch.list()...)
 		out.Launch = &list
 	case "blockDeviceMapping":
-		list := mapSet(img.mappings, mapping.xml)
+		list := ec2query.MapSet(img.mappings, mapping.xml)
 		out.Mappings = &list
 	case "bootMode":
-		out.BootMode = &valueXML[string]{img.bootMode}
+		out.BootMode = ec2query.ValueOf(img.bootMode)
 	case "imdsSupport":
-		out.IMDS = &valueXML[string]{img.imds}
+		out.IMDS = ec2query.ValueOf(img.imds)
 	case "tpmSupport":
-		out.TPM = &valueXML[string]{img.tpm}
+		out.TPM = ec2query.ValueOf(img.tpm)
 	case "sriovNetSupport":
-		out.SRIOV = &valueXML[string]{img.sriov}
+		out.SRIOV = ec2query.ValueOf(img.sriov)
 	case "lastLaunchedTime":
-		out.LastLaunched = &valueXML[string]{stamp(img.lastLaunched)}
+		out.LastLaunched = ec2query.ValueOf(ec2query.FormatTime(img.lastLaunched))
 	case "deregistrationProtection":
-		out.Protection = &valueXML[string]{img.protection(c.now)}
+		out.Protection = ec2query.ValueOf(img.protection(c.now))
 	}
 	return out, nil
 }
@@ -236,7 +238,7 @@ type modifyImageAttributeInput struct {
 	OrganizationalUnitArn []string
 }
 
-func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*returnXML, *apiError) {
+func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*ec2query.Return, *ec2query.Error) {
 	img, err := c.ownImage(in.ImageID)
 	if err != nil {
 		return nil, err
@@ -261,17 +263,17 @@ func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*returnXML, 
 		}
 	}
 	if given != 1 {
-		return nil, combination("Exactly one attribute must be specified, not %d", given)
+		return nil, ec2query.InvalidCombination("Exactly one attribute must be specified, not %d", given)
 	}
 	if in.ImdsSupport != nil && in.ImdsSupport.Value != "v2.0" {
-		return nil, invalidValue("imdsSupport", in.ImdsSupport.Value, "The only value is v2.0.")
+		return nil, ec2query.InvalidValue("imdsSupport", in.ImdsSupport.Value, "The only value is v2.0.")
 	}
 	if in.LaunchPermission != nil {
 		if err := in.LaunchPermission.check("InvalidAMIAttributeItemValue"); err != nil {
 			return nil, err
 		}
 		if state := img.state(c.now); state != "available" {
-			return nil, fail("InvalidAMIID.Unavailable", "The image ID '%s' is not available: %s", img.id, state)
+			return nil, ec2query.Errorf("InvalidAMIID.Unavailable", "The image ID '%s' is not available: %s", img.id, state)
 		}
 		if err := c.publicImage(in.LaunchPermission); err != nil {
 			return nil, err
@@ -298,5 +300,5 @@ func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*returnXML, 
 	default:
 		img.launch.apply(in.LaunchPermission)
 	}
-	return done(), nil
+	return ec2query.Done(), nil
 }

@@ -1,6 +1,10 @@
 package ec2test
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
+)
 
 // imaged checks the mappings of a CreateImage, and leaves of those of volumes that
 // the instance has what CreateImage heeds: "The only option that can be changed for
@@ -9,14 +13,14 @@ import "slices"
 //
 // That a change is refused with InvalidBlockDeviceMapping is known of the encryption;
 // of the others it is a guess: EC2 may as well ignore some.
-func (i *instance) imaged(wanted []mapping) ([]mapping, *apiError) {
+func (i *instance) imaged(wanted []mapping) ([]mapping, *ec2query.Error) {
 	out := slices.Clone(wanted)
 	for n, m := range out {
 		v := i.volumeAt(m.Device)
 		switch {
 		case m.NoDevice != nil:
 		case v != nil && m.Virtual != "":
-			return nil, fail(badMapping, "The device '%s' is a volume of the instance", m.Device)
+			return nil, ec2query.Errorf(badMapping, "The device '%s' is a volume of the instance", m.Device)
 		case m.EBS == nil:
 		case v != nil:
 			if err := v.keeps(m); err != nil {
@@ -24,9 +28,9 @@ func (i *instance) imaged(wanted []mapping) ([]mapping, *apiError) {
 			}
 			out[n].EBS = &ebsParams{DeleteOnTermination: m.EBS.DeleteOnTermination}
 		case m.EBS.VolumeInitializationRate != nil: // documented as not supported; the code is a guess
-			return nil, combination("The parameter VolumeInitializationRate is not supported for CreateImage.")
+			return nil, ec2query.InvalidCombination("The parameter VolumeInitializationRate is not supported for CreateImage.")
 		case m.EBS.SnapshotID == "" && m.EBS.VolumeSize == nil:
-			return nil, fail(badMapping, "Either snapshot ID or volume size must be provided for: %s", m.Device)
+			return nil, ec2query.Errorf(badMapping, "Either snapshot ID or volume size must be provided for: %s", m.Device)
 		default:
 			if err := m.checkForImage(); err != nil {
 				return nil, err
@@ -40,14 +44,14 @@ func (i *instance) imaged(wanted []mapping) ([]mapping, *apiError) {
 }
 
 // keeps refuses what would change the volume.
-func (v *volume) keeps(m mapping) *apiError {
+func (v *volume) keeps(m mapping) *ec2query.Error {
 	p := m.EBS
-	change := func(what string) *apiError {
-		return fail(badMapping, "The %s of the volume of device '%s' can not be modified by CreateImage", what, m.Device)
+	change := func(what string) *ec2query.Error {
+		return ec2query.Errorf(badMapping, "The %s of the volume of device '%s' can not be modified by CreateImage", what, m.Device)
 	}
 	switch {
 	case truthOf(p.Encrypted) && !v.encrypted: // while false of an encrypted one is ignored
-		return fail(badMapping, "the encrypted flag cannot be specified since device %s has a conflicting encryption setting", m.Device)
+		return ec2query.Errorf(badMapping, "the encrypted flag cannot be specified since device %s has a conflicting encryption setting", m.Device)
 	case p.SnapshotID != "":
 		return change("snapshot")
 	case p.KmsKeyID != "":
@@ -66,12 +70,12 @@ func differ(wanted *int, have int) bool { return wanted != nil && *wanted != hav
 
 // checkForImage refuses what EbsBlockDevice is documented not to take when an image
 // is made, other than RunInstances does.
-func (m mapping) checkForImage() *apiError {
+func (m mapping) checkForImage() *ec2query.Error {
 	switch {
 	case m.EBS.KmsKeyID != "": // the code is a guess
-		return combination("The parameter KmsKeyId is not supported for a block device mapping of an image.")
+		return ec2query.InvalidCombination("The parameter KmsKeyId is not supported for a block device mapping of an image.")
 	case m.EBS.Encrypted != nil && m.EBS.SnapshotID != "":
-		return fail(badMapping, "the encrypted flag cannot be specified since device %s has a snapshot specified.", m.Device)
+		return ec2query.Errorf(badMapping, "the encrypted flag cannot be specified since device %s has a snapshot specified.", m.Device)
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // DescribeImageReferences, by the SDK's documentation of it and of its types:
@@ -64,8 +66,8 @@ type referenceXML struct {
 }
 
 type describeReferencesOutput struct {
-	References set[referenceXML] `xml:"imageReferenceSet"`
-	Next       string            `xml:"nextToken,omitempty"`
+	References ec2query.Set[referenceXML] `xml:"imageReferenceSet"`
+	Next       string                     `xml:"nextToken,omitempty"`
 }
 
 // referenceQuery is what of each type is looked at.
@@ -79,13 +81,13 @@ func referenceTypes() []string {
 	return []string{"ec2:Instance", "ec2:LaunchTemplate", "ssm:Parameter", "imagebuilder:ImageRecipe", "imagebuilder:ContainerRecipe"}
 }
 
-func (in *describeReferencesInput) query() (referenceQuery, *apiError) {
+func (in *describeReferencesInput) query() (referenceQuery, *ec2query.Error) {
 	q := referenceQuery{depth: defaultVersionDepth}
 	if in.IncludeAllResourceTypes {
 		q.types = referenceTypes()
 	}
 	if !in.IncludeAllResourceTypes && len(in.ResourceType) == 0 {
-		return q, fail("MissingParameter", "Either IncludeAllResourceTypes or ResourceType must be specified.")
+		return q, ec2query.Errorf("MissingParameter", "Either IncludeAllResourceTypes or ResourceType must be specified.")
 	}
 	for _, t := range in.ResourceType {
 		if err := inSet("ResourceType", t.ResourceType, referenceTypes()...); err != nil {
@@ -99,20 +101,20 @@ func (in *describeReferencesInput) query() (referenceQuery, *apiError) {
 			case option.OptionName == "version-depth" && t.ResourceType == "ec2:LaunchTemplate" && len(option.OptionValue) == 1:
 				n, err := strconv.Atoi(option.OptionValue[0])
 				if err != nil || n < 1 || n > 10000 {
-					return q, invalidValue("version-depth", option.OptionValue[0], "It must be between 1 and 10000.")
+					return q, ec2query.InvalidValue("version-depth", option.OptionValue[0], "It must be between 1 and 10000.")
 				}
 				q.depth = n
 			default:
-				return q, invalidValue("OptionName", option.OptionName, "It is not an option of "+t.ResourceType+".")
+				return q, ec2query.InvalidValue("OptionName", option.OptionName, "It is not an option of "+t.ResourceType+".")
 			}
 		}
 	}
 	return q, nil
 }
 
-func (c *call) describeImageReferences(in *describeReferencesInput) (*describeReferencesOutput, *apiError) {
+func (c *call) describeImageReferences(in *describeReferencesInput) (*describeReferencesOutput, *ec2query.Error) {
 	if len(in.ImageID) > maxReferenceImages {
-		return nil, invalidValue("ImageId", strconv.Itoa(len(in.ImageID)), "At most 10 images can be checked in one call.")
+		return nil, ec2query.InvalidValue("ImageId", strconv.Itoa(len(in.ImageID)), "At most 10 images can be checked in one call.")
 	}
 	for _, id := range in.ImageID {
 		if err := imageKind().check(id); err != nil {
@@ -133,7 +135,7 @@ func (c *call) describeImageReferences(in *describeReferencesInput) (*describeRe
 		list = append(list, numbered{r, uint64(i) + 1})
 	}
 	items, next, err := page(c, list, in.pageParams, pageLimits{referencesPerPageMin, math.MaxInt}, func(r numbered) uint64 { return r.n })
-	return &describeReferencesOutput{mapSet(items, func(r numbered) referenceXML { return r.referenceXML }), next}, err
+	return &describeReferencesOutput{ec2query.MapSet(items, func(r numbered) referenceXML { return r.referenceXML }), next}, err
 }
 
 // references are all of the caller's that q asks for.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // usageReportKept is how long a report exists, by EC2's documentation of image
@@ -53,7 +55,7 @@ type usageReportIDOutput struct {
 	ID string `xml:"reportId"`
 }
 
-func (c *call) createUsageReport(in *createUsageReportInput) (*usageReportIDOutput, *apiError) {
+func (c *call) createUsageReport(in *createUsageReportInput) (*usageReportIDOutput, *ec2query.Error) {
 	known, err := c.once(in.ClientToken)
 	if err != nil {
 		return nil, err
@@ -76,14 +78,14 @@ func (c *call) createUsageReport(in *createUsageReportInput) (*usageReportIDOutp
 		}
 		for _, option := range t.ResourceTypeOption {
 			if option.OptionName != "version-depth" || t.ResourceType != "ec2:LaunchTemplate" {
-				return nil, invalidValue("OptionName", option.OptionName, "It is not an option of "+t.ResourceType+".")
+				return nil, ec2query.InvalidValue("OptionName", option.OptionName, "It is not an option of "+t.ResourceType+".")
 			}
 		}
 		r.types = append(r.types, t.ResourceType)
 	}
 	for other := range c.usageReports.all() {
 		if other.image == img.id && other.state(c.now) == "pending" {
-			return nil, fail("ResourceLimitExceeded", "A usage report of the image %s is pending already", img.id)
+			return nil, ec2query.Errorf("ResourceLimitExceeded", "A usage report of the image %s is pending already", img.id)
 		}
 	}
 	if err := c.commit(); err != nil {
@@ -129,26 +131,26 @@ type usageTypeXML struct {
 }
 
 type usageReportXML struct {
-	ID       string            `xml:"reportId"`
-	Image    string            `xml:"imageId"`
-	Types    set[usageTypeXML] `xml:"resourceTypeSet"`
-	Accounts set[string]       `xml:"accountIdSet"`
-	State    string            `xml:"state"`
-	Created  string            `xml:"creationTime"`
-	Expires  string            `xml:"expirationTime"`
-	Tags     set[tagXML]       `xml:"tagSet"`
+	ID       string                     `xml:"reportId"`
+	Image    string                     `xml:"imageId"`
+	Types    ec2query.Set[usageTypeXML] `xml:"resourceTypeSet"`
+	Accounts ec2query.Set[string]       `xml:"accountIdSet"`
+	State    string                     `xml:"state"`
+	Created  string                     `xml:"creationTime"`
+	Expires  string                     `xml:"expirationTime"`
+	Tags     ec2query.Set[tagXML]       `xml:"tagSet"`
 }
 
 func (c *call) usageReportXML(r *usageReport) usageReportXML {
 	return usageReportXML{
-		r.id, r.image, mapSet(r.types, func(t string) usageTypeXML { return usageTypeXML{t} }), setOf(r.accounts...),
-		r.state(c.now), stamp(r.created), stamp(r.created.Add(usageReportKept)), r.tags.set(c.now),
+		r.id, r.image, ec2query.MapSet(r.types, func(t string) usageTypeXML { return usageTypeXML{t} }), ec2query.SetOf(r.accounts...),
+		r.state(c.now), ec2query.FormatTime(r.created), ec2query.FormatTime(r.created.Add(usageReportKept)), r.tags.set(c.now),
 	}
 }
 
 func usageReportFilters() filters[*usageReport] {
 	return filters[*usageReport]{
-		"creation-time": func(_ *call, r *usageReport) []string { return one(stamp(r.created)) },
+		"creation-time": func(_ *call, r *usageReport) []string { return one(ec2query.FormatTime(r.created)) },
 		"state":         func(c *call, r *usageReport) []string { return one(r.state(c.now)) },
 	}
 }
@@ -161,11 +163,11 @@ type describeUsageReportsInput struct {
 }
 
 type describeUsageReportsOutput struct {
-	Reports set[usageReportXML] `xml:"imageUsageReportSet"`
-	Next    string              `xml:"nextToken,omitempty"`
+	Reports ec2query.Set[usageReportXML] `xml:"imageUsageReportSet"`
+	Next    string                       `xml:"nextToken,omitempty"`
 }
 
-func (c *call) findUsageReports(in *describeUsageReportsInput, filtered bool) ([]*usageReport, string, *apiError) {
+func (c *call) findUsageReports(in *describeUsageReportsInput, filtered bool) ([]*usageReport, string, *ec2query.Error) {
 	q := query[*usageReport]{
 		kind: usageReportKind(), ids: in.ReportID,
 		scope: func(r *usageReport) bool {
@@ -178,9 +180,9 @@ func (c *call) findUsageReports(in *describeUsageReportsInput, filtered bool) ([
 	return find(c, &c.usageReports, q)
 }
 
-func (c *call) describeUsageReports(in *describeUsageReportsInput) (*describeUsageReportsOutput, *apiError) {
+func (c *call) describeUsageReports(in *describeUsageReportsInput) (*describeUsageReportsOutput, *ec2query.Error) {
 	items, next, err := c.findUsageReports(in, true)
-	return &describeUsageReportsOutput{mapSet(items, c.usageReportXML), next}, err
+	return &describeUsageReportsOutput{ec2query.MapSet(items, c.usageReportXML), next}, err
 }
 
 type usageEntryXML struct {
@@ -195,17 +197,17 @@ type usageEntryXML struct {
 func usageEntryFilters() filters[usageEntry] {
 	return filters[usageEntry]{
 		"account-id":    func(_ *call, e usageEntry) []string { return one(e.account) },
-		"creation-time": func(_ *call, e usageEntry) []string { return one(stamp(e.report.created)) },
+		"creation-time": func(_ *call, e usageEntry) []string { return one(ec2query.FormatTime(e.report.created)) },
 		"resource-type": func(_ *call, e usageEntry) []string { return one(e.of) },
 	}
 }
 
 type describeUsageEntriesOutput struct {
-	Entries set[usageEntryXML] `xml:"imageUsageReportEntrySet"`
-	Next    string             `xml:"nextToken,omitempty"`
+	Entries ec2query.Set[usageEntryXML] `xml:"imageUsageReportEntrySet"`
+	Next    string                      `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeUsageEntries(in *describeUsageReportsInput) (*describeUsageEntriesOutput, *apiError) {
+func (c *call) describeUsageEntries(in *describeUsageReportsInput) (*describeUsageEntriesOutput, *ec2query.Error) {
 	m, err := c.server.known.usageEntries.compile(c, in.Filter, nil)
 	if err != nil {
 		return nil, err
@@ -225,8 +227,8 @@ func (c *call) describeUsageEntries(in *describeUsageReportsInput) (*describeUsa
 	items, next, err := page(c, found, in.pageParams, pageLimits{}, func(e usageEntry) uint64 {
 		return e.report.seq<<20 | uint64(slices.Index(e.report.entries, e)) //nolint:gosec // an index of what is there
 	})
-	return &describeUsageEntriesOutput{mapSet(items, func(e usageEntry) usageEntryXML {
-		return usageEntryXML{e.report.id, e.report.image, e.account, e.of, e.count, stamp(e.report.created)}
+	return &describeUsageEntriesOutput{ec2query.MapSet(items, func(e usageEntry) usageEntryXML {
+		return usageEntryXML{e.report.id, e.report.image, e.account, e.of, e.count, ec2query.FormatTime(e.report.created)}
 	}), next}, err
 }
 
@@ -234,7 +236,7 @@ type usageReportIDInput struct {
 	ReportID string `ec2:"ReportId,required"`
 }
 
-func (c *call) deleteUsageReport(in *usageReportIDInput) (*returnXML, *apiError) {
+func (c *call) deleteUsageReport(in *usageReportIDInput) (*ec2query.Return, *ec2query.Error) {
 	r, err := lookup(c, &c.usageReports, usageReportKind(), in.ReportID)
 	if err != nil {
 		return nil, err
@@ -243,5 +245,5 @@ func (c *call) deleteUsageReport(in *usageReportIDInput) (*returnXML, *apiError)
 		return nil, err
 	}
 	c.usageReports.remove(r.id)
-	return done(), nil
+	return ec2query.Done(), nil
 }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // state is an instance state by EC2's code.
@@ -149,49 +151,49 @@ func (i *instance) sizeGiB() int {
 }
 
 type instanceXML struct {
-	ID              string                  `xml:"instanceId"`
-	Image           string                  `xml:"imageId"`
-	State           stateXML                `xml:"instanceState"`
-	PrivateDNS      string                  `xml:"privateDnsName"`
-	PublicDNS       string                  `xml:"dnsName"`
-	Reason          string                  `xml:"reason"`
-	KeyName         string                  `xml:"keyName,omitempty"`
-	LaunchIndex     int                     `xml:"amiLaunchIndex"`
-	Type            string                  `xml:"instanceType"`
-	Launched        string                  `xml:"launchTime"`
-	Placement       placementXML            `xml:"placement"`
-	Monitoring      monitoringXML           `xml:"monitoring"`
-	Subnet          string                  `xml:"subnetId,omitempty"`
-	VPC             string                  `xml:"vpcId,omitempty"`
-	PrivateIP       string                  `xml:"privateIpAddress,omitempty"`
-	PublicIP        string                  `xml:"ipAddress,omitempty"`
-	IPv6            string                  `xml:"ipv6Address,omitempty"`
-	SourceDestCheck bool                    `xml:"sourceDestCheck"`
-	Groups          set[groupIDXML]         `xml:"groupSet"`
-	StateReason     *stateReasonXML         `xml:"stateReason,omitempty"`
-	Architecture    string                  `xml:"architecture"`
-	RootDeviceType  string                  `xml:"rootDeviceType"`
-	RootDevice      string                  `xml:"rootDeviceName"`
-	Mappings        set[instanceMappingXML] `xml:"blockDeviceMapping"`
-	Virtualization  string                  `xml:"virtualizationType"`
-	ClientToken     string                  `xml:"clientToken"`
-	Lifecycle       string                  `xml:"instanceLifecycle,omitempty"`
-	SpotRequest     string                  `xml:"spotInstanceRequestId,omitempty"`
-	Tags            set[tagXML]             `xml:"tagSet"`
-	Hypervisor      string                  `xml:"hypervisor"`
-	Interfaces      set[instanceNICXML]     `xml:"networkInterfaceSet"`
-	Profile         *profileXML             `xml:"iamInstanceProfile,omitempty"`
-	EBSOptimized    bool                    `xml:"ebsOptimized"`
-	ENA             bool                    `xml:"enaSupport"`
-	SRIOV           string                  `xml:"sriovNetSupport,omitempty"`
-	BootMode        string                  `xml:"bootMode,omitempty"`
-	TPM             string                  `xml:"tpmSupport,omitempty"`
-	Metadata        metadataXML             `xml:"metadataOptions"`
-	Reservation     reservedXML             `xml:"capacityReservationSpecification"`
-	Enclave         valueEnabledXML         `xml:"enclaveOptions"`
-	Licenses        set[licenseXML]         `xml:"licenseSet"`
-	Platform        string                  `xml:"platformDetails"`
-	Usage           string                  `xml:"usageOperation"`
+	ID              string                           `xml:"instanceId"`
+	Image           string                           `xml:"imageId"`
+	State           stateXML                         `xml:"instanceState"`
+	PrivateDNS      string                           `xml:"privateDnsName"`
+	PublicDNS       string                           `xml:"dnsName"`
+	Reason          string                           `xml:"reason"`
+	KeyName         string                           `xml:"keyName,omitempty"`
+	LaunchIndex     int                              `xml:"amiLaunchIndex"`
+	Type            string                           `xml:"instanceType"`
+	Launched        string                           `xml:"launchTime"`
+	Placement       placementXML                     `xml:"placement"`
+	Monitoring      monitoringXML                    `xml:"monitoring"`
+	Subnet          string                           `xml:"subnetId,omitempty"`
+	VPC             string                           `xml:"vpcId,omitempty"`
+	PrivateIP       string                           `xml:"privateIpAddress,omitempty"`
+	PublicIP        string                           `xml:"ipAddress,omitempty"`
+	IPv6            string                           `xml:"ipv6Address,omitempty"`
+	SourceDestCheck bool                             `xml:"sourceDestCheck"`
+	Groups          ec2query.Set[groupIDXML]         `xml:"groupSet"`
+	StateReason     *stateReasonXML                  `xml:"stateReason,omitempty"`
+	Architecture    string                           `xml:"architecture"`
+	RootDeviceType  string                           `xml:"rootDeviceType"`
+	RootDevice      string                           `xml:"rootDeviceName"`
+	Mappings        ec2query.Set[instanceMappingXML] `xml:"blockDeviceMapping"`
+	Virtualization  string                           `xml:"virtualizationType"`
+	ClientToken     string                           `xml:"clientToken"`
+	Lifecycle       string                           `xml:"instanceLifecycle,omitempty"`
+	SpotRequest     string                           `xml:"spotInstanceRequestId,omitempty"`
+	Tags            ec2query.Set[tagXML]             `xml:"tagSet"`
+	Hypervisor      string                           `xml:"hypervisor"`
+	Interfaces      ec2query.Set[instanceNICXML]     `xml:"networkInterfaceSet"`
+	Profile         *profileXML                      `xml:"iamInstanceProfile,omitempty"`
+	EBSOptimized    bool                             `xml:"ebsOptimized"`
+	ENA             bool                             `xml:"enaSupport"`
+	SRIOV           string                           `xml:"sriovNetSupport,omitempty"`
+	BootMode        string                           `xml:"bootMode,omitempty"`
+	TPM             string                           `xml:"tpmSupport,omitempty"`
+	Metadata        metadataXML                      `xml:"metadataOptions"`
+	Reservation     reservedXML                      `xml:"capacityReservationSpecification"`
+	Enclave         valueEnabledXML                  `xml:"enclaveOptions"`
+	Licenses        ec2query.Set[licenseXML]         `xml:"licenseSet"`
+	Platform        string                           `xml:"platformDetails"`
+	Usage           string                           `xml:"usageOperation"`
 }
 
 type placementXML struct {
@@ -245,13 +247,13 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	code := i.phase.code(c.now)
 	out := instanceXML{
 		ID: i.id, Image: i.image.id, State: code.xml(), Reason: i.reason, KeyName: i.keyName, LaunchIndex: i.launchIndex,
-		Type: i.kind, Launched: stamp(i.launched),
+		Type: i.kind, Launched: ec2query.FormatTime(i.launched),
 		Placement: placementXML{
 			Zone: i.subnet.zone, ZoneID: c.zoneID(i.subnet.zone), Tenancy: orText(i.tenancy, "default"),
 			Group: i.placedIn.GroupName, Host: i.placedIn.HostID, Hosts: i.placedIn.HostResourceGroupARN,
 		},
 		Reservation: i.reservedXML(), Enclave: valueEnabledXML{i.enclave},
-		Licenses:   mapSet(i.licenses, func(l licenseParam) licenseXML { return licenseXML(l) }),
+		Licenses:   ec2query.MapSet(i.licenses, func(l licenseParam) licenseXML { return licenseXML(l) }),
 		Monitoring: monitoringXML{"disabled"}, SourceDestCheck: i.destCheck,
 		Architecture: i.arch, RootDeviceType: "ebs", RootDevice: i.rootDevice, Virtualization: "hvm", ClientToken: i.clientToken,
 		Tags: i.tags.set(c.now), Hypervisor: "xen", EBSOptimized: i.ebsOptimal, ENA: i.ena, SRIOV: i.drivers(), BootMode: i.bootMode, TPM: i.image.tpm,
@@ -285,10 +287,10 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	if i.ipv6.IsValid() {
 		out.IPv6 = i.ipv6.String()
 	}
-	out.Groups = mapSet(i.groups, (*group).xmlID)
-	out.Interfaces = mapSet(i.interfaces, c.instanceNIC)
-	out.Mappings = mapSet(i.volumes, func(v *volume) instanceMappingXML {
-		return instanceMappingXML{v.device, instanceEBSXML{v.id, "attached", stamp(v.attached), v.withDelete}}
+	out.Groups = ec2query.MapSet(i.groups, (*group).xmlID)
+	out.Interfaces = ec2query.MapSet(i.interfaces, c.instanceNIC)
+	out.Mappings = ec2query.MapSet(i.volumes, func(v *volume) instanceMappingXML {
+		return instanceMappingXML{v.device, instanceEBSXML{v.id, "attached", ec2query.FormatTime(v.attached), v.withDelete}}
 	})
 	return out
 }
@@ -313,7 +315,7 @@ func reasonText(code string) string {
 
 // instancesOf looks up the instances of a call that changes them; several
 // missing ones are named together, as EC2 does.
-func (c *call) instancesOf(ids []string) ([]*instance, *apiError) {
+func (c *call) instancesOf(ids []string) ([]*instance, *ec2query.Error) {
 	var absent []string
 	var out []*instance
 	for _, id := range ids {
@@ -329,7 +331,7 @@ func (c *call) instancesOf(ids []string) ([]*instance, *apiError) {
 	}
 	if len(absent) > 1 {
 		slices.SortFunc(absent, cmp.Compare[string])
-		return nil, fail(instanceKind().notFound, "The instance IDs '%s' do not exist", fmt.Sprint(absent))
+		return nil, ec2query.Errorf(instanceKind().notFound, "The instance IDs '%s' do not exist", fmt.Sprint(absent))
 	}
 	if len(absent) == 1 {
 		return nil, instanceKind().missing(absent[0])

@@ -3,6 +3,8 @@ package ec2test
 import (
 	"encoding/base64"
 	"slices"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 type describeInstanceAttributeInput struct {
@@ -11,22 +13,22 @@ type describeInstanceAttributeInput struct {
 }
 
 type instanceAttributeOutput struct {
-	ID         string                   `xml:"instanceId"`
-	Type       *valueXML[string]        `xml:"instanceType,omitempty"`
-	UserData   *valueXML[string]        `xml:"userData,omitempty"`
-	NoTerm     *valueXML[bool]          `xml:"disableApiTermination,omitempty"`
-	NoStop     *valueXML[bool]          `xml:"disableApiStop,omitempty"`
-	Shutdown   *valueXML[string]        `xml:"instanceInitiatedShutdownBehavior,omitempty"`
-	RootDevice *valueXML[string]        `xml:"rootDeviceName,omitempty"`
-	Mappings   *set[instanceMappingXML] `xml:"blockDeviceMapping,omitempty"`
-	DestCheck  *valueXML[bool]          `xml:"sourceDestCheck,omitempty"`
-	Groups     *set[groupIDXML]         `xml:"groupSet,omitempty"`
-	EBS        *valueXML[bool]          `xml:"ebsOptimized,omitempty"`
-	ENA        *valueXML[bool]          `xml:"enaSupport,omitempty"`
-	Products   *set[emptyXML]           `xml:"productCodes,omitempty"`
+	ID         string                            `xml:"instanceId"`
+	Type       *ec2query.Value[string]           `xml:"instanceType,omitempty"`
+	UserData   *ec2query.Value[string]           `xml:"userData,omitempty"`
+	NoTerm     *ec2query.Value[bool]             `xml:"disableApiTermination,omitempty"`
+	NoStop     *ec2query.Value[bool]             `xml:"disableApiStop,omitempty"`
+	Shutdown   *ec2query.Value[string]           `xml:"instanceInitiatedShutdownBehavior,omitempty"`
+	RootDevice *ec2query.Value[string]           `xml:"rootDeviceName,omitempty"`
+	Mappings   *ec2query.Set[instanceMappingXML] `xml:"blockDeviceMapping,omitempty"`
+	DestCheck  *ec2query.Value[bool]             `xml:"sourceDestCheck,omitempty"`
+	Groups     *ec2query.Set[groupIDXML]         `xml:"groupSet,omitempty"`
+	EBS        *ec2query.Value[bool]             `xml:"ebsOptimized,omitempty"`
+	ENA        *ec2query.Value[bool]             `xml:"enaSupport,omitempty"`
+	Products   *ec2query.Set[ec2query.Empty]     `xml:"productCodes,omitempty"`
 }
 
-func (c *call) describeInstanceAttribute(in *describeInstanceAttributeInput) (*instanceAttributeOutput, *apiError) {
+func (c *call) describeInstanceAttribute(in *describeInstanceAttributeInput) (*instanceAttributeOutput, *ec2query.Error) {
 	i, err := lookup(c, &c.instances, instanceKind(), in.InstanceID)
 	if err != nil {
 		return nil, err
@@ -35,29 +37,29 @@ func (c *call) describeInstanceAttribute(in *describeInstanceAttributeInput) (*i
 	out := &instanceAttributeOutput{ID: i.id}
 	switch in.Attribute {
 	case "instanceType":
-		out.Type = &valueXML[string]{i.kind}
+		out.Type = ec2query.ValueOf(i.kind)
 	case "userData":
-		out.UserData = &valueXML[string]{base64.StdEncoding.EncodeToString(i.userData)}
+		out.UserData = ec2query.ValueOf(base64.StdEncoding.EncodeToString(i.userData))
 	case "disableApiTermination":
-		out.NoTerm = &valueXML[bool]{i.keepOnline}
+		out.NoTerm = ec2query.ValueOf(i.keepOnline)
 	case "disableApiStop":
-		out.NoStop = &valueXML[bool]{i.keepRunning}
+		out.NoStop = ec2query.ValueOf(i.keepRunning)
 	case "instanceInitiatedShutdownBehavior":
-		out.Shutdown = &valueXML[string]{i.atShutdown}
+		out.Shutdown = ec2query.ValueOf(i.atShutdown)
 	case "rootDeviceName":
-		out.RootDevice = &valueXML[string]{i.rootDevice}
+		out.RootDevice = ec2query.ValueOf(i.rootDevice)
 	case "blockDeviceMapping":
 		out.Mappings = &full.Mappings
 	case "sourceDestCheck":
-		out.DestCheck = &valueXML[bool]{i.destCheck}
+		out.DestCheck = ec2query.ValueOf(i.destCheck)
 	case "groupSet":
 		out.Groups = &full.Groups
 	case "ebsOptimized":
-		out.EBS = &valueXML[bool]{i.ebsOptimal}
+		out.EBS = ec2query.ValueOf(i.ebsOptimal)
 	case "enaSupport":
-		out.ENA = &valueXML[bool]{i.ena}
+		out.ENA = ec2query.ValueOf(i.ena)
 	case "productCodes":
-		out.Products = &set[emptyXML]{}
+		out.Products = &ec2query.Set[ec2query.Empty]{}
 	}
 	return out, nil
 }
@@ -89,7 +91,7 @@ type modifyInstanceAttributeInput struct {
 	BlockDeviceMapping                []instanceMappingParam
 }
 
-func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*returnXML, *apiError) {
+func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*ec2query.Return, *ec2query.Error) {
 	i, err := lookup(c, &c.instances, instanceKind(), in.InstanceID)
 	if err != nil {
 		return nil, err
@@ -104,11 +106,11 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*retur
 		}
 	}
 	if given != 1 {
-		return nil, combination("Exactly one attribute must be specified, not %d", given)
+		return nil, ec2query.InvalidCombination("Exactly one attribute must be specified, not %d", given)
 	}
 	needsStopped := in.InstanceType != nil || in.UserData != nil || in.EbsOptimized != nil || in.EnaSupport != nil || in.SriovNetSupport != nil
 	if code := i.phase.code(c.now); needsStopped && code != stopped {
-		return nil, fail("IncorrectInstanceState", "The instance '%s' is not in the 'stopped' state.", i.id)
+		return nil, ec2query.Errorf("IncorrectInstanceState", "The instance '%s' is not in the 'stopped' state.", i.id)
 	}
 	var kind instanceType
 	if in.InstanceType != nil {
@@ -122,7 +124,7 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*retur
 		}
 	}
 	if in.SriovNetSupport != nil && in.SriovNetSupport.Value != "simple" {
-		return nil, invalidValue("sriovNetSupport", in.SriovNetSupport.Value, "The only value is simple.")
+		return nil, ec2query.InvalidValue("sriovNetSupport", in.SriovNetSupport.Value, "The only value is simple.")
 	}
 	groups, err := c.chooseGroups(in.GroupID, nil, i.subnet)
 	if err != nil {
@@ -130,7 +132,7 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*retur
 	}
 	for _, m := range in.BlockDeviceMapping {
 		if i.volumeAt(m.Device) == nil {
-			return nil, fail("InvalidInstanceAttributeValue", "No device is currently mapped at %s", m.Device)
+			return nil, ec2query.Errorf("InvalidInstanceAttributeValue", "No device is currently mapped at %s", m.Device)
 		}
 	}
 	if err := c.commit(); err != nil {
@@ -166,7 +168,7 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*retur
 			i.volumeAt(m.Device).withDelete = *m.EBS.DeleteOnTermination
 		}
 	}
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
 type describeInstanceStatusInput struct {
@@ -187,8 +189,8 @@ type statusXML struct {
 }
 
 type statusSummaryXML struct {
-	Status  string                `xml:"status"`
-	Details set[statusDetailsXML] `xml:"details"`
+	Status  string                         `xml:"status"`
+	Details ec2query.Set[statusDetailsXML] `xml:"details"`
 }
 
 type statusDetailsXML struct {
@@ -197,8 +199,8 @@ type statusDetailsXML struct {
 }
 
 type describeInstanceStatusOutput struct {
-	Statuses set[statusXML] `xml:"instanceStatusSet"`
-	Next     string         `xml:"nextToken,omitempty"`
+	Statuses ec2query.Set[statusXML] `xml:"instanceStatusSet"`
+	Next     string                  `xml:"nextToken,omitempty"`
 }
 
 // health is the result of the status checks of an instance: they pass when its
@@ -235,7 +237,7 @@ func passed(health string) string {
 	return "initializing"
 }
 
-func (c *call) describeInstanceStatus(in *describeInstanceStatusInput) (*describeInstanceStatusOutput, *apiError) {
+func (c *call) describeInstanceStatus(in *describeInstanceStatusInput) (*describeInstanceStatusOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.instances, query[*instance]{
 		kind: instanceKind(), ids: in.InstanceID, filters: in.Filter, known: c.server.known.statuses, page: in.pageParams,
 		unlists: func(i *instance) bool { return !in.IncludeAllInstances && i.phase.code(c.now) != running },
@@ -243,10 +245,10 @@ func (c *call) describeInstanceStatus(in *describeInstanceStatusInput) (*describ
 	if !in.IncludeAllInstances {
 		items = slices.DeleteFunc(items, func(i *instance) bool { return i.phase.code(c.now) != running })
 	}
-	return &describeInstanceStatusOutput{Next: next, Statuses: mapSet(items, func(i *instance) statusXML {
+	return &describeInstanceStatusOutput{Next: next, Statuses: ec2query.MapSet(items, func(i *instance) statusXML {
 		summary := statusSummaryXML{Status: c.health(i)}
 		if summary.Status != "not-applicable" {
-			summary.Details = setOf(statusDetailsXML{"reachability", passed(summary.Status)})
+			summary.Details = ec2query.SetOf(statusDetailsXML{"reachability", passed(summary.Status)})
 		}
 		return statusXML{i.id, i.subnet.zone, c.zoneID(i.subnet.zone), i.phase.code(c.now).xml(), summary, summary}
 	})}, err
@@ -266,15 +268,15 @@ type consoleOutput struct {
 // maxConsole is how much of the end of the console EC2 keeps.
 const maxConsole = 64 << 10
 
-func (c *call) getConsole(in *consoleInput) (*consoleOutput, *apiError) {
+func (c *call) getConsole(in *consoleInput) (*consoleOutput, *ec2query.Error) {
 	i, err := lookup(c, &c.instances, instanceKind(), in.InstanceID)
 	if err != nil {
 		return nil, err
 	}
 	if in.Latest && !c.server.known.types[i.kind].nitro {
-		return nil, fail("UnsupportedOperation", "The instance type '%s' does not support the latest console output", i.kind)
+		return nil, ec2query.Errorf("UnsupportedOperation", "The instance type '%s' does not support the latest console output", i.kind)
 	}
-	out := &consoleOutput{ID: i.id, Time: stamp(c.now)}
+	out := &consoleOutput{ID: i.id, Time: ec2query.FormatTime(c.now)}
 	if i.machine != nil {
 		text := i.machine.console()
 		out.Output = base64.StdEncoding.EncodeToString(text[max(0, len(text)-maxConsole):])

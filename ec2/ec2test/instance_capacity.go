@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // A Market is how capacity is bought.
@@ -134,7 +136,7 @@ func (c *call) quotaFor(kind instanceType, in Market) (instances, quota int) {
 
 // room is how many instances, from least to most, can be launched. It refuses a
 // launch for which there is no capacity or quota, or that pays too little.
-func (c *call) room(kind instanceType, zone string, in Market, maxPrice float64, least, most int) (int, *apiError) {
+func (c *call) room(kind instanceType, zone string, in Market, maxPrice float64, least, most int) (int, *ec2query.Error) {
 	s := c.server
 	s.mu.Lock()
 	price := s.market.prices[pool{kind.name, zone}]
@@ -142,12 +144,12 @@ func (c *call) room(kind instanceType, zone string, in Market, maxPrice float64,
 	allowed, quota := c.quotaFor(kind, in)
 	switch {
 	case allowed < least && in == Spot:
-		return 0, fail("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
+		return 0, ec2query.Errorf("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
 	case allowed < least:
-		return 0, fail("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of %d allows for the instance bucket "+
+		return 0, ec2query.Errorf("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of %d allows for the instance bucket "+
 			"that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.", quota)
 	case in == Spot && maxPrice > 0 && maxPrice < price:
-		return 0, fail("SpotMaxPriceTooLow", "Your Spot request price of %v is lower than the minimum required Spot request fulfillment price of %v.", maxPrice, price)
+		return 0, ec2query.Errorf("SpotMaxPriceTooLow", "Your Spot request price of %v is lower than the minimum required Spot request fulfillment price of %v.", maxPrice, price)
 	}
 	if err := s.capacity(c.name, kind.name, zone, in, false); err != nil {
 		return 0, err
@@ -161,7 +163,7 @@ func (c *call) room(kind instanceType, zone string, in Market, maxPrice float64,
 
 // capacity refuses a launch by the capacity rules of Fail. Looking at a zone
 // without launching there does not count.
-func (s *Server) capacity(region, instanceType, zone string, in Market, look bool) *apiError {
+func (s *Server) capacity(region, instanceType, zone string, in Market, look bool) *ec2query.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.faults {
@@ -184,9 +186,9 @@ func (s *Server) capacity(region, instanceType, zone string, in Market, look boo
 	return nil
 }
 
-func noCapacity(instanceType, zone string) *apiError {
+func noCapacity(instanceType, zone string) *ec2query.Error {
 	const code = "InsufficientInstanceCapacity"
-	return &apiError{Code: code, Status: statusOf(code), Message: fmt.Sprintf(
+	return &ec2query.Error{Code: code, Status: statusOf(code), Message: fmt.Sprintf(
 		"We currently do not have sufficient %s capacity in the Availability Zone you requested (%s). "+
 			"Our system will be working on provisioning additional capacity.", instanceType, zone)}
 }
@@ -199,19 +201,19 @@ func (c *call) offered(instanceType, zone string) bool {
 
 // spotPrice is the most that a launch pays for a spot instance; zero is any
 // price.
-func spotPrice(in *marketParams) (float64, *apiError) {
+func spotPrice(in *marketParams) (float64, *ec2query.Error) {
 	if in == nil || in.SpotOptions == nil {
 		return 0, nil
 	}
 	if pauses(in.SpotOptions.InstanceInterruptionBehavior) && in.SpotOptions.SpotInstanceType != "persistent" {
-		return 0, combination("The interruption behavior '%s' requires a persistent Spot request.", in.SpotOptions.InstanceInterruptionBehavior)
+		return 0, ec2query.InvalidCombination("The interruption behavior '%s' requires a persistent Spot request.", in.SpotOptions.InstanceInterruptionBehavior)
 	}
 	if in.SpotOptions.MaxPrice == "" {
 		return 0, nil
 	}
 	price, err := strconv.ParseFloat(in.SpotOptions.MaxPrice, 64)
 	if err != nil || price <= 0 {
-		return 0, invalidValue("MaxPrice", in.SpotOptions.MaxPrice, "It must be a price in dollars.")
+		return 0, ec2query.InvalidValue("MaxPrice", in.SpotOptions.MaxPrice, "It must be a price in dollars.")
 	}
 	return price, nil
 }

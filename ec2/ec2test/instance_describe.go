@@ -3,6 +3,8 @@ package ec2test
 import (
 	"net/netip"
 	"strconv"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 func instanceFilters() filters[*instance] {
@@ -54,7 +56,7 @@ func instanceFilters() filters[*instance] {
 		"ip-address":                          func(_ *call, i *instance) []string { return address(i.publicIP) },
 		"key-name":                            func(_ *call, i *instance) []string { return one(i.keyName) },
 		"launch-index":                        func(_ *call, i *instance) []string { return one(strconv.Itoa(i.launchIndex)) },
-		"launch-time":                         func(_ *call, i *instance) []string { return one(stamp(i.launched)) },
+		"launch-time":                         func(_ *call, i *instance) []string { return one(ec2query.FormatTime(i.launched)) },
 		"owner-id":                            func(_ *call, i *instance) []string { return one(i.owner) },
 		"placement-group-name":                func(_ *call, i *instance) []string { return one(i.placedIn.GroupName) },
 		"private-dns-name":                    func(c *call, i *instance) []string { return one(c.privateName(i.privateIP)) },
@@ -90,18 +92,18 @@ type describeInstancesInput struct {
 }
 
 type reservationXML struct {
-	ID        string           `xml:"reservationId"`
-	Owner     string           `xml:"ownerId"`
-	Groups    set[groupIDXML]  `xml:"groupSet"`
-	Instances set[instanceXML] `xml:"instancesSet"`
+	ID        string                    `xml:"reservationId"`
+	Owner     string                    `xml:"ownerId"`
+	Groups    ec2query.Set[groupIDXML]  `xml:"groupSet"`
+	Instances ec2query.Set[instanceXML] `xml:"instancesSet"`
 }
 
 type describeInstancesOutput struct {
-	Reservations set[reservationXML] `xml:"reservationSet"`
-	Next         string              `xml:"nextToken,omitempty"`
+	Reservations ec2query.Set[reservationXML] `xml:"reservationSet"`
+	Next         string                       `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeInstances(in *describeInstancesInput) (*describeInstancesOutput, *apiError) {
+func (c *call) describeInstances(in *describeInstancesInput) (*describeInstancesOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.instances, query[*instance]{
 		kind: instanceKind(), ids: in.InstanceID, filters: in.Filter, known: c.server.known.instances,
 		idName: "instance-id", page: in.pageParams,

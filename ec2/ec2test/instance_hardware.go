@@ -1,33 +1,35 @@
 package ec2test
 
+import "github.com/bakestone-go/bakestone/internal/ec2query"
+
 // planHardware checks what the request says about the host and its abilities.
 // Hosts, placement groups, reservations and licenses do not exist here; they
 // are taken as they are named, and shown.
-func (c *call) planHardware(p *launchPlan) *apiError {
+func (c *call) planHardware(p *launchPlan) *ec2query.Error {
 	in := p.in
 	if at := in.Placement; at != nil {
 		onHost := at.HostID != "" || at.HostResourceGroupARN != ""
 		switch {
 		case at.HostID != "" && at.HostResourceGroupARN != "":
-			return combination("The parameters hostId and hostResourceGroupArn may not be specified on the same request")
+			return ec2query.InvalidCombination("The parameters hostId and hostResourceGroupArn may not be specified on the same request")
 		case onHost && at.Tenancy != "" && at.Tenancy != "host":
-			return combination("A tenancy of '%s' can not be specified with a host", at.Tenancy)
+			return ec2query.InvalidCombination("A tenancy of '%s' can not be specified with a host", at.Tenancy)
 		case p.market == Spot && (onHost || at.Tenancy == "host"):
-			return combination("The tenancy 'host' is not supported for Spot Instances")
+			return ec2query.InvalidCombination("The tenancy 'host' is not supported for Spot Instances")
 		case (onHost || at.Tenancy == "host") && p.kind.burstable && !p.kind.nitro:
-			return combination("The tenancy 'host' is not supported for the instance type '%s'", p.kind.name)
+			return ec2query.InvalidCombination("The tenancy 'host' is not supported for the instance type '%s'", p.kind.name)
 		}
 	}
 	if r := in.CapacityReservationSpecification; r != nil {
 		switch t := r.Target; {
 		case r.Preference == "" && (t == nil || t.ID == "" && t.Group == ""):
-			return missing("CapacityReservationPreference")
+			return ec2query.MissingParameter("CapacityReservationPreference")
 		case r.Preference != "" && t != nil:
-			return combination("CapacityReservationPreference and CapacityReservationTarget may not be specified on the same request")
+			return ec2query.InvalidCombination("CapacityReservationPreference and CapacityReservationTarget may not be specified on the same request")
 		case t != nil && t.ID != "" && t.Group != "":
-			return combination("CapacityReservationId and CapacityReservationResourceGroupArn may not be specified on the same request")
+			return ec2query.InvalidCombination("CapacityReservationId and CapacityReservationResourceGroupArn may not be specified on the same request")
 		case t != nil && p.market == Spot:
-			return combination("A capacity reservation can not be targeted by a Spot Instance")
+			return ec2query.InvalidCombination("A capacity reservation can not be targeted by a Spot Instance")
 		}
 	}
 	const leastForEnclave = 4
@@ -35,9 +37,9 @@ func (c *call) planHardware(p *launchPlan) *apiError {
 	switch {
 	case in.EnclaveOptions != nil && in.EnclaveOptions.Enabled &&
 		(!p.kind.nitro || p.kind.burstable || p.kind.vcpus < 2 || !arm && p.kind.vcpus < leastForEnclave):
-		return combination("The instance type '%s' does not support Enclaves", p.kind.name)
+		return ec2query.InvalidCombination("The instance type '%s' does not support Enclaves", p.kind.name)
 	case truthOf(in.EbsOptimized) && !p.kind.nitro:
-		return fail("InvalidParameterCombination", "EBS-optimized instances are not supported for the instance type '%s'", p.kind.name)
+		return ec2query.Errorf("InvalidParameterCombination", "EBS-optimized instances are not supported for the instance type '%s'", p.kind.name)
 	}
 	return nil
 }

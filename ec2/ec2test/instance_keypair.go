@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -25,10 +26,10 @@ type keyPair struct {
 }
 
 type keyPairXML struct {
-	ID          string      `xml:"keyPairId"`
-	Name        string      `xml:"keyName"`
-	Fingerprint string      `xml:"keyFingerprint"`
-	Tags        set[tagXML] `xml:"tagSet"`
+	ID          string               `xml:"keyPairId"`
+	Name        string               `xml:"keyName"`
+	Fingerprint string               `xml:"keyFingerprint"`
+	Tags        ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 func (c *call) keyPairXML(k *keyPair) keyPairXML {
@@ -55,7 +56,7 @@ func keyPairFilters() filters[*keyPair] {
 	}
 }
 
-func (c *call) keyByName(name string) (*keyPair, *apiError) {
+func (c *call) keyByName(name string) (*keyPair, *ec2query.Error) {
 	for k := range c.keyPairs.all() {
 		if k.name == name && c.owns(&k.base) && c.sees(&k.base) {
 			return k, nil
@@ -72,10 +73,10 @@ type describeKeyPairsInput struct {
 }
 
 type describeKeyPairsOutput struct {
-	Keys set[keyPairInfoXML] `xml:"keySet"`
+	Keys ec2query.Set[keyPairInfoXML] `xml:"keySet"`
 }
 
-func (c *call) describeKeyPairs(in *describeKeyPairsInput) (*describeKeyPairsOutput, *apiError) {
+func (c *call) describeKeyPairs(in *describeKeyPairsInput) (*describeKeyPairsOutput, *ec2query.Error) {
 	ids := append([]string(nil), in.KeyPairID...)
 	for _, name := range in.KeyName {
 		k, err := c.keyByName(name)
@@ -85,8 +86,8 @@ func (c *call) describeKeyPairs(in *describeKeyPairsInput) (*describeKeyPairsOut
 		ids = append(ids, k.id)
 	}
 	items, _, err := find(c, &c.keyPairs, query[*keyPair]{kind: keyPairKind(), ids: ids, filters: in.Filter, known: c.server.known.keyPairs})
-	return &describeKeyPairsOutput{mapSet(items, func(k *keyPair) keyPairInfoXML {
-		out := keyPairInfoXML{keyPairXML: c.keyPairXML(k), Type: k.kind, Created: stamp(k.created)}
+	return &describeKeyPairsOutput{ec2query.MapSet(items, func(k *keyPair) keyPairInfoXML {
+		out := keyPairInfoXML{keyPairXML: c.keyPairXML(k), Type: k.kind, Created: ec2query.FormatTime(k.created)}
 		if in.IncludePublicKey {
 			out.Public = k.public
 		}
@@ -101,14 +102,14 @@ type createKeyPairInput struct {
 	TagSpecification []tagSpecification
 }
 
-func (c *call) newKeyPair(name string, specs []tagSpecification) (*keyPair, *apiError) {
+func (c *call) newKeyPair(name string, specs []tagSpecification) (*keyPair, *ec2query.Error) {
 	made, err := tagSpecs(specs, "key-pair")
 	if err != nil {
 		return nil, err
 	}
 	for k := range c.keyPairs.all() {
 		if k.name == name && c.owns(&k.base) {
-			return nil, fail("InvalidKeyPair.Duplicate", "The keypair already exists")
+			return nil, ec2query.Errorf("InvalidKeyPair.Duplicate", "The keypair already exists")
 		}
 	}
 	if err := c.commit(); err != nil {
@@ -117,7 +118,7 @@ func (c *call) newKeyPair(name string, specs []tagSpecification) (*keyPair, *api
 	return &keyPair{base: c.newBase(keyPairKind(), made["key-pair"]), name: name}, nil
 }
 
-func (c *call) createKeyPair(in *createKeyPairInput) (*newKeyPairXML, *apiError) {
+func (c *call) createKeyPair(in *createKeyPairInput) (*newKeyPairXML, *ec2query.Error) {
 	k, err := c.newKeyPair(in.KeyName, in.TagSpecification)
 	if err != nil {
 		return nil, err
@@ -125,7 +126,7 @@ func (c *call) createKeyPair(in *createKeyPairInput) (*newKeyPairXML, *apiError)
 	k.kind = orText(in.KeyType, "rsa")
 	material, makeErr := k.generate()
 	if makeErr != nil {
-		return nil, internal(makeErr)
+		return nil, ec2query.Internal(makeErr)
 	}
 	c.keyPairs.put(k)
 	return &newKeyPairXML{c.keyPairXML(k), material}, nil
@@ -181,10 +182,10 @@ type importKeyPairInput struct {
 	TagSpecification  []tagSpecification
 }
 
-func (c *call) importKeyPair(in *importKeyPairInput) (*keyPairXML, *apiError) {
+func (c *call) importKeyPair(in *importKeyPairInput) (*keyPairXML, *ec2query.Error) {
 	public, _, _, _, parseErr := ssh.ParseAuthorizedKey(in.PublicKeyMaterial)
 	if parseErr != nil {
-		return nil, fail("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
+		return nil, ec2query.Errorf("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
 	}
 	k, err := c.newKeyPair(in.KeyName, in.TagSpecification)
 	if err != nil {
@@ -199,7 +200,7 @@ func (c *call) importKeyPair(in *importKeyPairInput) (*keyPairXML, *apiError) {
 		k.kind = "ed25519"
 		k.fingerprint = strings.TrimPrefix(ssh.FingerprintSHA256(public), "SHA256:") + "="
 	default:
-		return nil, fail("InvalidKey.Format", "Key type %s is not supported", public.Type())
+		return nil, ec2query.Errorf("InvalidKey.Format", "Key type %s is not supported", public.Type())
 	}
 	k.public = strings.TrimSpace(string(in.PublicKeyMaterial))
 	c.keyPairs.put(k)
@@ -218,9 +219,9 @@ type deleteKeyPairOutput struct {
 }
 
 // deleteKeyPair succeeds for a key pair that does not exist, as in EC2.
-func (c *call) deleteKeyPair(in *deleteKeyPairInput) (*deleteKeyPairOutput, *apiError) {
+func (c *call) deleteKeyPair(in *deleteKeyPairInput) (*deleteKeyPairOutput, *ec2query.Error) {
 	if in.KeyName == "" && in.KeyPairID == "" {
-		return nil, missing("KeyName")
+		return nil, ec2query.MissingParameter("KeyName")
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
@@ -233,7 +234,7 @@ func (c *call) deleteKeyPair(in *deleteKeyPairInput) (*deleteKeyPairOutput, *api
 		}
 	}
 	if in.KeyPairID != "" && out.ID == "" {
-		return nil, fail("InvalidKeyPair.NotFound", "The key pair '%s' does not exist", fmt.Sprint(in.KeyPairID))
+		return nil, ec2query.Errorf("InvalidKeyPair.NotFound", "The key pair '%s' does not exist", fmt.Sprint(in.KeyPairID))
 	}
 	return out, nil
 }

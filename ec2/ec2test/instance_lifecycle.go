@@ -7,10 +7,12 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // launch makes one instance of a plan and switches it on.
-func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, *apiError) {
+func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, *ec2query.Error) {
 	addr, err := p.subnet.take(p.wanted)
 	if err != nil {
 		return nil, err
@@ -107,7 +109,7 @@ func (c *call) boot(i *instance, takes time.Duration) {
 	}
 	m := c.server.newMachine(plan.after)
 	i.machine = m
-	c.after(func(ctx context.Context) *apiError {
+	c.after(func(ctx context.Context) *ec2query.Error {
 		m.start(ctx, plan)
 		return nil
 	})
@@ -135,7 +137,7 @@ func (c *call) halt(m *machine) {
 	if m == nil {
 		return
 	}
-	c.after(func(context.Context) *apiError {
+	c.after(func(context.Context) *ec2query.Error {
 		m.stop()
 		return nil
 	})
@@ -229,7 +231,7 @@ func (r *region) release(i *instance) {
 
 // powerCycle switches the machine of i off, does something, and switches it on
 // again, before the call is answered. Its state stays running.
-func (c *call) powerCycle(i *instance, between func(ctx context.Context) *apiError) {
+func (c *call) powerCycle(i *instance, between func(ctx context.Context) *ec2query.Error) {
 	c.halt(i.machine)
 	c.after(between)
 	c.boot(i, c.server.opts.Latency.Boot)
@@ -252,10 +254,10 @@ type stateChangeXML struct {
 }
 
 type stateChangesOutput struct {
-	Instances set[stateChangeXML] `xml:"instancesSet"`
+	Instances ec2query.Set[stateChangeXML] `xml:"instancesSet"`
 }
 
-func (c *call) stopInstances(in *stopInstancesInput) (*stateChangesOutput, *apiError) {
+func (c *call) stopInstances(in *stopInstancesInput) (*stateChangesOutput, *ec2query.Error) {
 	list, err := c.instancesOf(in.InstanceID)
 	if err != nil {
 		return nil, err
@@ -263,11 +265,11 @@ func (c *call) stopInstances(in *stopInstancesInput) (*stateChangesOutput, *apiE
 	for _, i := range list {
 		switch code := i.phase.code(c.now); {
 		case code != running && code != stopping && code != stopped:
-			return nil, fail("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be stopped.", i.id)
+			return nil, ec2query.Errorf("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be stopped.", i.id)
 		case i.keepRunning:
-			return nil, fail("OperationNotPermitted", "The instance '%s' may not be stopped. Modify its 'disableApiStop' instance attribute and try again.", i.id)
+			return nil, ec2query.Errorf("OperationNotPermitted", "The instance '%s' may not be stopped. Modify its 'disableApiStop' instance attribute and try again.", i.id)
 		case i.spot && !i.spotStays:
-			return nil, fail("UnsupportedOperation", "You can't stop the Spot Instance '%s' because it is associated with a one-time Spot Instance request.", i.id)
+			return nil, ec2query.Errorf("UnsupportedOperation", "You can't stop the Spot Instance '%s' because it is associated with a one-time Spot Instance request.", i.id)
 		}
 	}
 	if err := c.spend("StopInstances", len(list)); err != nil {
@@ -285,14 +287,14 @@ func (c *call) stopInstances(in *stopInstancesInput) (*stateChangesOutput, *apiE
 
 type terminateInstancesInput = stopInstancesInput
 
-func (c *call) terminateInstances(in *terminateInstancesInput) (*stateChangesOutput, *apiError) {
+func (c *call) terminateInstances(in *terminateInstancesInput) (*stateChangesOutput, *ec2query.Error) {
 	list, err := c.instancesOf(in.InstanceID)
 	if err != nil {
 		return nil, err
 	}
 	for _, i := range list {
 		if i.keepOnline && i.phase.to != terminated {
-			return nil, fail("OperationNotPermitted", "The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.", i.id)
+			return nil, ec2query.Errorf("OperationNotPermitted", "The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.", i.id)
 		}
 	}
 	if err := c.spend("TerminateInstances", len(list)); err != nil {
@@ -324,7 +326,7 @@ func (c *call) turnOff(list []*instance, down func(*instance)) *stateChangesOutp
 	return out
 }
 
-func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *apiError) {
+func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *ec2query.Error) {
 	list, err := c.instancesOf(in.InstanceID)
 	if err != nil {
 		return nil, err
@@ -333,7 +335,7 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *apiEr
 	for _, i := range list {
 		code := i.phase.code(c.now)
 		if code != stopped && code != pending && code != running {
-			return nil, fail("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be started.", i.id)
+			return nil, ec2query.Errorf("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be started.", i.id)
 		}
 		if code != stopped {
 			continue
@@ -367,14 +369,14 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *apiEr
 	return out, nil
 }
 
-func (c *call) rebootInstances(in *instanceIDsInput) (*returnXML, *apiError) {
+func (c *call) rebootInstances(in *instanceIDsInput) (*ec2query.Return, *ec2query.Error) {
 	list, err := c.instancesOf(in.InstanceID)
 	if err != nil {
 		return nil, err
 	}
 	for _, i := range list {
 		if code := i.phase.code(c.now); code != running && code != pending {
-			return nil, fail("IncorrectState", "Instance '%s' is not in a state from which it can be rebooted: %s", i.id, code)
+			return nil, ec2query.Errorf("IncorrectState", "Instance '%s' is not in a state from which it can be rebooted: %s", i.id, code)
 		}
 	}
 	if err := c.commit(); err != nil {
@@ -385,5 +387,5 @@ func (c *call) rebootInstances(in *instanceIDsInput) (*returnXML, *apiError) {
 			i.machine.reboot(c.server.opts.Latency.Boot)
 		}
 	}
-	return done(), nil
+	return ec2query.Done(), nil
 }

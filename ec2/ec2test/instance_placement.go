@@ -1,24 +1,28 @@
 package ec2test
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
+)
 
 // planNetwork chooses the subnet, the groups and the addresses.
-func (c *call) planNetwork(p *launchPlan) *apiError {
+func (c *call) planNetwork(p *launchPlan) *ec2query.Error {
 	in := p.in
 	subnetID, groupIDs, wanted := in.SubnetID, in.SecurityGroupID, in.PrivateIPAddress
 	var public *bool
 	ipv6 := in.IPv6AddressCount
 	if len(in.NetworkInterface) > 1 {
-		return fail("Unsupported", "More than one network interface is not supported here")
+		return ec2query.Errorf("Unsupported", "More than one network interface is not supported here")
 	}
 	for _, nic := range in.NetworkInterface {
 		switch {
 		case subnetID != "" || len(groupIDs) > 0 || len(in.SecurityGroup) > 0:
-			return combination("Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request")
+			return ec2query.InvalidCombination("Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request")
 		case in.IPv6AddressCount > 0 || in.PrivateIPAddress != "":
-			return combination("Network interfaces and an instance-level address may not be specified on the same request")
+			return ec2query.InvalidCombination("Network interfaces and an instance-level address may not be specified on the same request")
 		case nic.DeviceIndex == nil || *nic.DeviceIndex != 0:
-			return fail("InvalidParameterValue", "Invalid value for parameter DeviceIndex: the first network interface must have the device index 0")
+			return ec2query.Errorf("InvalidParameterValue", "Invalid value for parameter DeviceIndex: the first network interface must have the device index 0")
 		}
 		subnetID, groupIDs, wanted = nic.SubnetID, nic.SecurityGroupID, orText(nic.PrivateIPAddress, wanted)
 		public = nic.AssociatePublicIPAddress
@@ -35,9 +39,9 @@ func (c *call) planNetwork(p *launchPlan) *apiError {
 		}
 	}
 	if subnetID != "" && len(in.SecurityGroup) > 0 {
-		return combination("The parameter groupName cannot be used with the parameter subnet")
+		return ec2query.InvalidCombination("The parameter groupName cannot be used with the parameter subnet")
 	}
-	var err *apiError
+	var err *ec2query.Error
 	if p.subnet, err = c.chooseSubnet(subnetID, zone, p.kind, p.market); err != nil {
 		return err
 	}
@@ -49,36 +53,36 @@ func (c *call) planNetwork(p *launchPlan) *apiError {
 		return err
 	}
 	if free := subnetHosts - len(p.subnet.used); free < in.MaxCount {
-		return fail("InsufficientFreeAddressesInSubnet", "Insufficient free addresses in subnet '%s'.", p.subnet.id)
+		return ec2query.Errorf("InsufficientFreeAddressesInSubnet", "Insufficient free addresses in subnet '%s'.", p.subnet.id)
 	}
 	switch {
 	case ipv6 > 1:
-		return fail("Unsupported", "More than one IPv6 address is not supported here")
+		return ec2query.Errorf("Unsupported", "More than one IPv6 address is not supported here")
 	case ipv6 == 1 && !c.server.opts.IPv6:
-		return fail("InvalidParameterValue", "The subnet '%s' has no IPv6 CIDR block", p.subnet.id)
+		return ec2query.Errorf("InvalidParameterValue", "The subnet '%s' has no IPv6 CIDR block", p.subnet.id)
 	}
 	p.ipv6 = ipv6 == 1
 	if wanted != "" {
 		addr, parseErr := netip.ParseAddr(wanted)
 		if parseErr != nil || in.MaxCount > 1 {
-			return invalidValue("PrivateIpAddress", wanted, "It must be an IPv4 address for one instance.")
+			return ec2query.InvalidValue("PrivateIpAddress", wanted, "It must be an IPv4 address for one instance.")
 		}
 		p.wanted = addr
 	}
 	return nil
 }
 
-func (c *call) chooseSubnet(id, zone string, kind instanceType, in Market) (*subnet, *apiError) {
+func (c *call) chooseSubnet(id, zone string, kind instanceType, in Market) (*subnet, *ec2query.Error) {
 	if id != "" {
 		s, err := lookup(c, &c.subnets, subnetKind(), id)
 		if err == nil && zone != "" && s.zone != zone {
-			err = combination("The zone %s is not that of the subnet %s", zone, id)
+			err = ec2query.InvalidCombination("The zone %s is not that of the subnet %s", zone, id)
 		}
 		return s, err
 	}
 	realm := c.realm(c.account)
 	if !realm.vpc.isDefault {
-		return nil, fail("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.")
+		return nil, ec2query.Errorf("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.")
 	}
 	// Without a wish EC2 places the instance where there is room for it.
 	for _, s := range realm.subnets {

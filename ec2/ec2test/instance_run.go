@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // maxUserData is EC2's limit of user data, before base64.
@@ -138,10 +140,10 @@ type runInstancesInput struct {
 }
 
 type runInstancesOutput struct {
-	Reservation string           `xml:"reservationId"`
-	Owner       string           `xml:"ownerId"`
-	Groups      set[groupIDXML]  `xml:"groupSet"`
-	Instances   set[instanceXML] `xml:"instancesSet"`
+	Reservation string                    `xml:"reservationId"`
+	Owner       string                    `xml:"ownerId"`
+	Groups      ec2query.Set[groupIDXML]  `xml:"groupSet"`
+	Instances   ec2query.Set[instanceXML] `xml:"instancesSet"`
 }
 
 // launchPlan is a launch that has passed every check.
@@ -164,7 +166,7 @@ type launchPlan struct {
 	maxPrice  float64
 }
 
-func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *apiError) {
+func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *ec2query.Error) {
 	known, err := c.once(in.ClientToken)
 	if err != nil {
 		return nil, err
@@ -207,12 +209,12 @@ func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *apiErr
 }
 
 // launchedBefore answers a repeated call with the instances of the first.
-func (c *call) launchedBefore(ids []string) (*runInstancesOutput, *apiError) {
+func (c *call) launchedBefore(ids []string) (*runInstancesOutput, *ec2query.Error) {
 	out := &runInstancesOutput{Owner: c.account}
 	for _, id := range ids {
 		i, ok := c.instances.get(id)
 		if !ok || i.phase.to == terminated {
-			return nil, fail("IdempotentInstanceTerminated", "The instance of the request with this client token has been terminated.")
+			return nil, ec2query.Errorf("IdempotentInstanceTerminated", "The instance of the request with this client token has been terminated.")
 		}
 		out.Reservation = i.reservation
 		out.Instances.Items = append(out.Instances.Items, c.instanceXML(i))
@@ -221,7 +223,7 @@ func (c *call) launchedBefore(ids []string) (*runInstancesOutput, *apiError) {
 }
 
 // fromTemplate lays the request over the data of its launch template.
-func (c *call) fromTemplate(in *runInstancesInput) *apiError {
+func (c *call) fromTemplate(in *runInstancesInput) *ec2query.Error {
 	t, err := c.template(in.LaunchTemplate.LaunchTemplateID, in.LaunchTemplate.LaunchTemplateName)
 	if err != nil {
 		return err
@@ -247,34 +249,34 @@ func (c *call) fromTemplate(in *runInstancesInput) *apiError {
 		}
 	}
 	merged := new(runInstancesInput)
-	if _, err := decodeParams(form, merged); err != nil {
+	if _, err := ec2query.Decode(form, merged); err != nil {
 		return err
 	}
 	*in = *merged
 	return nil
 }
 
-func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *apiError) {
+func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *ec2query.Error) {
 	p := &launchPlan{in: in, nicDelete: true, market: OnDemand}
 	if m := in.InstanceMarketOptions; m != nil && m.MarketType == string(Spot) {
 		p.market = Spot
 	}
 	switch {
 	case in.MinCount < 1 || in.MaxCount < in.MinCount:
-		return nil, invalidValue("MaxCount", fmt.Sprint(in.MaxCount), "MinCount must be at least 1 and at most MaxCount.")
+		return nil, ec2query.InvalidValue("MaxCount", fmt.Sprint(in.MaxCount), "MinCount must be at least 1 and at most MaxCount.")
 	case in.MaxCount > 1000:
-		return nil, fail("InstanceLimitExceeded", "You have requested more instances (%d) than your current instance limit of 1000 allows.", in.MaxCount)
+		return nil, ec2query.Errorf("InstanceLimitExceeded", "You have requested more instances (%d) than your current instance limit of 1000 allows.", in.MaxCount)
 	case in.ImageID == "":
-		return nil, missing("ImageId")
+		return nil, ec2query.MissingParameter("ImageId")
 	case len(in.UserData) > maxUserData:
-		return nil, fail("InvalidParameterValue", "User data is limited to %d bytes", maxUserData)
+		return nil, ec2query.Errorf("InvalidParameterValue", "User data is limited to %d bytes", maxUserData)
 	}
-	var err *apiError
+	var err *ec2query.Error
 	if p.image, err = c.usableImage(c.resolveAlias(in.ImageID)); err != nil {
 		return nil, err
 	}
 	if s := p.image.state(c.now); s != "available" {
-		return nil, fail("InvalidAMIID.Unavailable", "The image ID '%s' is not available: %s", in.ImageID, s)
+		return nil, ec2query.Errorf("InvalidAMIID.Unavailable", "The image ID '%s' is not available: %s", in.ImageID, s)
 	}
 	if p.kind, err = c.launchType(in, p.image); err != nil {
 		return nil, err
@@ -282,7 +284,7 @@ func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *apiError) {
 	if p.maxPrice, err = spotPrice(in.InstanceMarketOptions); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(*launchPlan) *apiError{c.planHardware, c.planNetwork, c.planVolumes, c.planIdentity} {
+	for _, step := range []func(*launchPlan) *ec2query.Error{c.planHardware, c.planNetwork, c.planVolumes, c.planIdentity} {
 		if err := step(p); err != nil {
 			return nil, err
 		}
@@ -291,38 +293,38 @@ func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *apiError) {
 		return nil, err
 	}
 	if p.specs["spot-instances-request"] != nil && in.InstanceMarketOptions == nil {
-		return nil, fail("InvalidParameterValue", "'spot-instances-request' is not a valid taggable resource type for this operation.")
+		return nil, ec2query.Errorf("InvalidParameterValue", "'spot-instances-request' is not a valid taggable resource type for this operation.")
 	}
 	return p, nil
 }
 
 // launchType is the instance type, which has to fit the image.
-func (c *call) launchType(in *runInstancesInput, img *image) (instanceType, *apiError) {
+func (c *call) launchType(in *runInstancesInput, img *image) (instanceType, *ec2query.Error) {
 	name := orText(in.InstanceType, "m1.small")
 	kind, ok := c.server.known.types[name]
 	if !ok {
-		return kind, invalidValue("InstanceType", name, "The following supplied instance types do not exist: ["+name+"]")
+		return kind, ec2query.InvalidValue("InstanceType", name, "The following supplied instance types do not exist: ["+name+"]")
 	}
 	switch {
 	case !slices.Contains(kind.archs, img.arch):
-		return kind, fail("InvalidParameterValue", "The architecture '%s' of the specified instance type does not match the architecture '%s' of the specified AMI. "+
+		return kind, ec2query.Errorf("InvalidParameterValue", "The architecture '%s' of the specified instance type does not match the architecture '%s' of the specified AMI. "+
 			"Specify an instance type and an AMI that have matching architectures, and try again.", strings.Join(kind.archs, ","), img.arch)
 	case img.virtualization != "hvm":
-		return kind, combination("Virtualization type '%s' is not supported for instances of type '%s'.", img.virtualization, name)
+		return kind, ec2query.InvalidCombination("Virtualization type '%s' is not supported for instances of type '%s'.", img.virtualization, name)
 	case img.bootMode == "uefi" && !kind.nitro:
-		return kind, fail("InvalidParameterValue", "The %s instance type does not support an AMI with a boot mode of UEFI. "+
+		return kind, ec2query.Errorf("InvalidParameterValue", "The %s instance type does not support an AMI with a boot mode of UEFI. "+
 			"Only instance types built on the Nitro System support UEFI. Specify an instance type that supports UEFI, and try again.", name)
 	case !img.ena && kind.nitro:
-		return kind, combination("Enhanced networking with the Elastic Network Adapter (ENA) is required for the '%s' instance type. "+
+		return kind, ec2query.InvalidCombination("Enhanced networking with the Elastic Network Adapter (ENA) is required for the '%s' instance type. "+
 			"Ensure that you are using an AMI that is enabled for ENA.", name)
 	case in.CreditSpecification != nil && !kind.burstable:
-		return kind, combination("The specified instance type does not support CPU credits: %s", name)
+		return kind, ec2query.InvalidCombination("The specified instance type does not support CPU credits: %s", name)
 	}
 	return kind, nil
 }
 
 // planVolumes works out the volumes of the image and the request.
-func (c *call) planVolumes(p *launchPlan) *apiError {
+func (c *call) planVolumes(p *launchPlan) *ec2query.Error {
 	mappings, err := merge(p.image.mappings, p.in.BlockDeviceMapping)
 	if err != nil {
 		return err
@@ -345,7 +347,7 @@ func (c *call) planVolumes(p *launchPlan) *apiError {
 }
 
 // planIdentity checks the key pair and the instance profile.
-func (c *call) planIdentity(p *launchPlan) *apiError {
+func (c *call) planIdentity(p *launchPlan) *ec2query.Error {
 	if p.in.KeyName != "" {
 		key, err := c.keyByName(p.in.KeyName)
 		if err != nil {
@@ -355,12 +357,12 @@ func (c *call) planIdentity(p *launchPlan) *apiError {
 	}
 	if prof := p.in.IamInstanceProfile; prof != nil {
 		if prof.ARN != "" && prof.Name != "" {
-			return combination("The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'")
+			return ec2query.InvalidCombination("The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'")
 		}
 		if prof.ARN == "" && prof.Name == "" {
 			return nil
 		}
-		var err *apiError
+		var err *ec2query.Error
 		if p.profile, err = c.launchProfile(prof); err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // instanceType is one of the types that the server offers in every zone.
@@ -90,26 +92,26 @@ func (c *call) sortedTypes() []instanceType {
 }
 
 type typeXML struct {
-	Name       string       `xml:"instanceType"`
-	Current    bool         `xml:"currentGeneration"`
-	Free       bool         `xml:"freeTierEligible"`
-	Usage      set[string]  `xml:"supportedUsageClasses"`
-	Roots      set[string]  `xml:"supportedRootDeviceTypes"`
-	Virtual    set[string]  `xml:"supportedVirtualizationTypes"`
-	BareMetal  bool         `xml:"bareMetal"`
-	Hypervisor string       `xml:"hypervisor,omitempty"`
-	Processor  processorXML `xml:"processorInfo"`
-	VCPU       vcpuXML      `xml:"vCpuInfo"`
-	Memory     memoryXML    `xml:"memoryInfo"`
-	Storage    bool         `xml:"instanceStorageSupported"`
-	EBS        typeEBSXML   `xml:"ebsInfo"`
-	Network    typeNetXML   `xml:"networkInfo"`
-	Burstable  bool         `xml:"burstablePerformanceSupported"`
-	BootModes  set[string]  `xml:"supportedBootModes"`
+	Name       string               `xml:"instanceType"`
+	Current    bool                 `xml:"currentGeneration"`
+	Free       bool                 `xml:"freeTierEligible"`
+	Usage      ec2query.Set[string] `xml:"supportedUsageClasses"`
+	Roots      ec2query.Set[string] `xml:"supportedRootDeviceTypes"`
+	Virtual    ec2query.Set[string] `xml:"supportedVirtualizationTypes"`
+	BareMetal  bool                 `xml:"bareMetal"`
+	Hypervisor string               `xml:"hypervisor,omitempty"`
+	Processor  processorXML         `xml:"processorInfo"`
+	VCPU       vcpuXML              `xml:"vCpuInfo"`
+	Memory     memoryXML            `xml:"memoryInfo"`
+	Storage    bool                 `xml:"instanceStorageSupported"`
+	EBS        typeEBSXML           `xml:"ebsInfo"`
+	Network    typeNetXML           `xml:"networkInfo"`
+	Burstable  bool                 `xml:"burstablePerformanceSupported"`
+	BootModes  ec2query.Set[string] `xml:"supportedBootModes"`
 }
 
 type processorXML struct {
-	Archs set[string] `xml:"supportedArchitectures"`
+	Archs ec2query.Set[string] `xml:"supportedArchitectures"`
 }
 
 type vcpuXML struct {
@@ -132,17 +134,17 @@ type typeNetXML struct {
 
 func (t instanceType) xml() typeXML {
 	out := typeXML{
-		Name: t.name, Current: t.current, Free: t.free, Usage: setOf("on-demand", "spot"), Roots: setOf("ebs"), Virtual: setOf("hvm"),
-		Processor: processorXML{setOf(t.archs...)}, VCPU: vcpuXML{t.vcpus}, Memory: memoryXML{t.memoryMiB}, Burstable: t.burstable,
-		EBS: typeEBSXML{"unsupported", "supported", "unsupported"}, Network: typeNetXML{"unsupported"}, BootModes: setOf("legacy-bios"),
+		Name: t.name, Current: t.current, Free: t.free, Usage: ec2query.SetOf("on-demand", "spot"), Roots: ec2query.SetOf("ebs"), Virtual: ec2query.SetOf("hvm"),
+		Processor: processorXML{ec2query.SetOf(t.archs...)}, VCPU: vcpuXML{t.vcpus}, Memory: memoryXML{t.memoryMiB}, Burstable: t.burstable,
+		EBS: typeEBSXML{"unsupported", "supported", "unsupported"}, Network: typeNetXML{"unsupported"}, BootModes: ec2query.SetOf("legacy-bios"),
 	}
 	if t.nitro {
 		out.Hypervisor = "nitro"
 		out.EBS, out.Network = typeEBSXML{"default", "supported", "required"}, typeNetXML{"required"}
-		out.BootModes = setOf("legacy-bios", "uefi")
+		out.BootModes = ec2query.SetOf("legacy-bios", "uefi")
 	}
 	if slices.Contains(t.archs, "arm64") {
-		out.BootModes = setOf("uefi")
+		out.BootModes = ec2query.SetOf("uefi")
 	}
 	return out
 }
@@ -171,17 +173,17 @@ type describeTypesInput struct {
 }
 
 type describeTypesOutput struct {
-	Types set[typeXML] `xml:"instanceTypeSet"`
-	Next  string       `xml:"nextToken,omitempty"`
+	Types ec2query.Set[typeXML] `xml:"instanceTypeSet"`
+	Next  string                `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeTypes(in *describeTypesInput) (*describeTypesOutput, *apiError) {
+func (c *call) describeTypes(in *describeTypesInput) (*describeTypesOutput, *ec2query.Error) {
 	m, err := c.server.known.typeFilters.compile(c, in.Filter, nil)
 	if err != nil {
 		return nil, err
 	}
 	if len(in.InstanceType) > 0 && in.MaxResults != nil {
-		return nil, combination("The parameter MaxResults cannot be used with the parameter InstanceTypes")
+		return nil, ec2query.InvalidCombination("The parameter MaxResults cannot be used with the parameter InstanceTypes")
 	}
 	var unknown []string
 	for _, name := range in.InstanceType {
@@ -190,7 +192,7 @@ func (c *call) describeTypes(in *describeTypesInput) (*describeTypesOutput, *api
 		}
 	}
 	if len(unknown) > 0 {
-		return nil, fail("InvalidInstanceType", "The following supplied instance types do not exist: %s", unknown)
+		return nil, ec2query.Errorf("InvalidInstanceType", "The following supplied instance types do not exist: %s", unknown)
 	}
 	var found []instanceType
 	for _, t := range c.sortedTypes() {
@@ -204,7 +206,7 @@ func (c *call) describeTypes(in *describeTypesInput) (*describeTypesOutput, *api
 		p.MaxResults = &hundred
 	}
 	items, next, err := page(c, found, p, pageLimits{5, 100}, func(t instanceType) uint64 { return t.seq })
-	return &describeTypesOutput{Next: next, Types: mapSet(items, instanceType.xml)}, err
+	return &describeTypesOutput{Next: next, Types: ec2query.MapSet(items, instanceType.xml)}, err
 }
 
 type offering struct {
@@ -234,11 +236,11 @@ type describeOfferingsInput struct {
 }
 
 type describeOfferingsOutput struct {
-	Offerings set[offeringXML] `xml:"instanceTypeOfferingSet"`
-	Next      string           `xml:"nextToken,omitempty"`
+	Offerings ec2query.Set[offeringXML] `xml:"instanceTypeOfferingSet"`
+	Next      string                    `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeOfferings(in *describeOfferingsInput) (*describeOfferingsOutput, *apiError) {
+func (c *call) describeOfferings(in *describeOfferingsInput) (*describeOfferingsOutput, *ec2query.Error) {
 	m, err := c.server.known.offerings.compile(c, in.Filter, nil)
 	if err != nil {
 		return nil, err
@@ -264,7 +266,7 @@ func (c *call) describeOfferings(in *describeOfferingsInput) (*describeOfferings
 		}
 	}
 	items, next, err := page(c, found, in.pageParams, pageLimits{5, 1000}, func(o offering) uint64 { return o.seq })
-	return &describeOfferingsOutput{Next: next, Offerings: mapSet(items, func(o offering) offeringXML {
+	return &describeOfferingsOutput{Next: next, Offerings: ec2query.MapSet(items, func(o offering) offeringXML {
 		return offeringXML{o.kind.name, o.where, o.location}
 	})}, err
 }

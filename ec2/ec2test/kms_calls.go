@@ -1,6 +1,10 @@
 package ec2test
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
+)
 
 // kmsTable is every call of KMS that the server answers.
 func kmsTable() map[string]jsonAction {
@@ -29,16 +33,16 @@ type describeKeyOutput struct {
 	Metadata keyJSON `json:"KeyMetadata"`
 }
 
-func (c *call) describeKey(in *describeKeyInput) (*describeKeyOutput, *apiError) {
+func (c *call) describeKey(in *describeKeyInput) (*describeKeyOutput, *ec2query.Error) {
 	arn, trouble := c.key(c.account, in.KeyID)
 	parts := strings.SplitN(arn, ":", 6)
 	switch {
 	case trouble != keyHidden:
 	case len(parts) == 6 && parts[3] == c.name && parts[4] != c.account: // KMS does not say whether it exists
-		return nil, fail("AccessDeniedException", "The account %s is not authorized to perform: kms:DescribeKey on resource: %s "+
+		return nil, ec2query.Errorf("AccessDeniedException", "The account %s is not authorized to perform: kms:DescribeKey on resource: %s "+
 			"because no resource-based policy allows the kms:DescribeKey action", c.account, arn)
 	default:
-		return nil, fail("NotFoundException", "Key '%s' does not exist", in.KeyID)
+		return nil, ec2query.Errorf("NotFoundException", "Key '%s' does not exist", in.KeyID)
 	}
 	out := keyJSON{
 		Account: parts[4], ARN: arn, ID: strings.TrimPrefix(parts[5], "key/"), Enabled: true, State: "Enabled",

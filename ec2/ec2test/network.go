@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // network hands out addresses and knows whose they are, across all regions.
@@ -128,14 +130,14 @@ type vpc struct {
 }
 
 type vpcXML struct {
-	ID        string      `xml:"vpcId"`
-	Owner     string      `xml:"ownerId"`
-	State     string      `xml:"state"`
-	CIDR      string      `xml:"cidrBlock"`
-	DHCP      string      `xml:"dhcpOptionsId"`
-	Tenancy   string      `xml:"instanceTenancy"`
-	IsDefault bool        `xml:"isDefault"`
-	Tags      set[tagXML] `xml:"tagSet"`
+	ID        string               `xml:"vpcId"`
+	Owner     string               `xml:"ownerId"`
+	State     string               `xml:"state"`
+	CIDR      string               `xml:"cidrBlock"`
+	DHCP      string               `xml:"dhcpOptionsId"`
+	Tenancy   string               `xml:"instanceTenancy"`
+	IsDefault bool                 `xml:"isDefault"`
+	Tags      ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 func vpcFilters() filters[*vpc] {
@@ -156,15 +158,15 @@ type describeVpcsInput struct {
 }
 
 type describeVpcsOutput struct {
-	Vpcs set[vpcXML] `xml:"vpcSet"`
-	Next string      `xml:"nextToken,omitempty"`
+	Vpcs ec2query.Set[vpcXML] `xml:"vpcSet"`
+	Next string               `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeVpcs(in *describeVpcsInput) (*describeVpcsOutput, *apiError) {
+func (c *call) describeVpcs(in *describeVpcsInput) (*describeVpcsOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.vpcs, query[*vpc]{
 		kind: vpcKind(), ids: in.VpcID, filters: in.Filter, known: c.server.known.vpcs, page: in.pageParams,
 	})
-	return &describeVpcsOutput{Next: next, Vpcs: mapSet(items, func(v *vpc) vpcXML {
+	return &describeVpcsOutput{Next: next, Vpcs: ec2query.MapSet(items, func(v *vpc) vpcXML {
 		return vpcXML{
 			ID: v.id, Owner: v.owner, State: "available", CIDR: v.cidr.String(), DHCP: "default",
 			Tenancy: "default", IsDefault: v.isDefault, Tags: v.tags.set(c.now),
@@ -188,19 +190,19 @@ type subnet struct {
 const subnetHosts = 4096 - 5
 
 // take finds a free address, or takes the one that is wanted.
-func (s *subnet) take(wanted netip.Addr) (netip.Addr, *apiError) {
+func (s *subnet) take(wanted netip.Addr) (netip.Addr, *ec2query.Error) {
 	if wanted.IsValid() {
 		if !s.cidr.Contains(wanted) {
-			return wanted, fail("InvalidParameterValue", "Address does not fall within the subnet's address range")
+			return wanted, ec2query.Errorf("InvalidParameterValue", "Address does not fall within the subnet's address range")
 		}
 		if s.used[wanted] {
-			return wanted, fail("InvalidIPAddress.InUse", "Address %s is in use.", wanted)
+			return wanted, ec2query.Errorf("InvalidIPAddress.InUse", "Address %s is in use.", wanted)
 		}
 		s.used[wanted] = true
 		return wanted, nil
 	}
 	if len(s.used) >= subnetHosts {
-		return wanted, fail("InsufficientFreeAddressesInSubnet", "Insufficient free addresses in subnet '%s'.", s.id)
+		return wanted, ec2query.Errorf("InsufficientFreeAddressesInSubnet", "Insufficient free addresses in subnet '%s'.", s.id)
 	}
 	for {
 		if !s.last.IsValid() || !s.cidr.Contains(s.last.Next().Next()) {
@@ -214,18 +216,18 @@ func (s *subnet) take(wanted netip.Addr) (netip.Addr, *apiError) {
 }
 
 type subnetXML struct {
-	ID        string      `xml:"subnetId"`
-	ARN       string      `xml:"subnetArn"`
-	State     string      `xml:"state"`
-	Owner     string      `xml:"ownerId"`
-	VPC       string      `xml:"vpcId"`
-	CIDR      string      `xml:"cidrBlock"`
-	Available int         `xml:"availableIpAddressCount"`
-	Zone      string      `xml:"availabilityZone"`
-	ZoneID    string      `xml:"availabilityZoneId"`
-	IsDefault bool        `xml:"defaultForAz"`
-	MapPublic bool        `xml:"mapPublicIpOnLaunch"`
-	Tags      set[tagXML] `xml:"tagSet"`
+	ID        string               `xml:"subnetId"`
+	ARN       string               `xml:"subnetArn"`
+	State     string               `xml:"state"`
+	Owner     string               `xml:"ownerId"`
+	VPC       string               `xml:"vpcId"`
+	CIDR      string               `xml:"cidrBlock"`
+	Available int                  `xml:"availableIpAddressCount"`
+	Zone      string               `xml:"availabilityZone"`
+	ZoneID    string               `xml:"availabilityZoneId"`
+	IsDefault bool                 `xml:"defaultForAz"`
+	MapPublic bool                 `xml:"mapPublicIpOnLaunch"`
+	Tags      ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 func subnetFilters() filters[*subnet] {
@@ -256,15 +258,15 @@ type describeSubnetsInput struct {
 }
 
 type describeSubnetsOutput struct {
-	Subnets set[subnetXML] `xml:"subnetSet"`
-	Next    string         `xml:"nextToken,omitempty"`
+	Subnets ec2query.Set[subnetXML] `xml:"subnetSet"`
+	Next    string                  `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeSubnets(in *describeSubnetsInput) (*describeSubnetsOutput, *apiError) {
+func (c *call) describeSubnets(in *describeSubnetsInput) (*describeSubnetsOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.subnets, query[*subnet]{
 		kind: subnetKind(), ids: in.SubnetID, filters: in.Filter, known: c.server.known.subnets, page: in.pageParams,
 	})
-	return &describeSubnetsOutput{Next: next, Subnets: mapSet(items, func(s *subnet) subnetXML {
+	return &describeSubnetsOutput{Next: next, Subnets: ec2query.MapSet(items, func(s *subnet) subnetXML {
 		return subnetXML{
 			ID: s.id, ARN: c.arn("subnet", s.id), State: "available", Owner: s.owner, VPC: s.vpc.id, CIDR: s.cidr.String(),
 			Available: subnetHosts - len(s.used), Zone: s.zone, ZoneID: c.zoneID(s.zone),

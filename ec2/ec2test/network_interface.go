@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // eni is a network interface. Every instance has one.
@@ -78,9 +80,9 @@ type instanceAttachmentXML struct {
 // nicXML is a network interface as DescribeNetworkInterfaces shows it.
 type nicXML struct {
 	nicPartXML
-	Zone       string            `xml:"availabilityZone"`
-	Attachment *nicAttachmentXML `xml:"attachment,omitempty"`
-	Tags       set[tagXML]       `xml:"tagSet"`
+	Zone       string               `xml:"availabilityZone"`
+	Attachment *nicAttachmentXML    `xml:"attachment,omitempty"`
+	Tags       ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 // instanceNICXML is the same as a part of an instance.
@@ -91,39 +93,39 @@ type instanceNICXML struct {
 
 // nicPartXML is what both have.
 type nicPartXML struct {
-	ID              string          `xml:"networkInterfaceId"`
-	Subnet          string          `xml:"subnetId"`
-	VPC             string          `xml:"vpcId"`
-	Description     string          `xml:"description"`
-	Owner           string          `xml:"ownerId"`
-	Status          string          `xml:"status"`
-	MAC             string          `xml:"macAddress"`
-	Address         string          `xml:"privateIpAddress"`
-	DNS             string          `xml:"privateDnsName"`
-	SourceDestCheck bool            `xml:"sourceDestCheck"`
-	Type            string          `xml:"interfaceType"`
-	Groups          set[groupIDXML] `xml:"groupSet"`
-	Association     *associationXML `xml:"association,omitempty"`
-	Addresses       set[addressXML] `xml:"privateIpAddressesSet"`
-	IPv6            set[ipv6XML]    `xml:"ipv6AddressesSet"`
+	ID              string                   `xml:"networkInterfaceId"`
+	Subnet          string                   `xml:"subnetId"`
+	VPC             string                   `xml:"vpcId"`
+	Description     string                   `xml:"description"`
+	Owner           string                   `xml:"ownerId"`
+	Status          string                   `xml:"status"`
+	MAC             string                   `xml:"macAddress"`
+	Address         string                   `xml:"privateIpAddress"`
+	DNS             string                   `xml:"privateDnsName"`
+	SourceDestCheck bool                     `xml:"sourceDestCheck"`
+	Type            string                   `xml:"interfaceType"`
+	Groups          ec2query.Set[groupIDXML] `xml:"groupSet"`
+	Association     *associationXML          `xml:"association,omitempty"`
+	Addresses       ec2query.Set[addressXML] `xml:"privateIpAddressesSet"`
+	IPv6            ec2query.Set[ipv6XML]    `xml:"ipv6AddressesSet"`
 }
 
 func (c *call) nicXML(n *eni) nicXML {
 	out := nicXML{Zone: n.subnet.zone, Tags: n.tags.set(c.now), nicPartXML: nicPartXML{
 		ID: n.id, Subnet: n.subnet.id, VPC: n.subnet.vpc.id, Description: n.description, Owner: n.owner,
 		Status: n.status(), MAC: n.mac(), Address: n.address.String(), DNS: c.privateName(n.address), SourceDestCheck: true,
-		Type: "interface", Groups: mapSet(n.groups, (*group).xmlID),
+		Type: "interface", Groups: ec2query.MapSet(n.groups, (*group).xmlID),
 	}}
 	if i := n.instance; i != nil {
-		out.Attachment = &nicAttachmentXML{instanceAttachmentXML{n.attachment, 0, "attached", stamp(n.attached), n.withDelete}, i.id, i.owner}
+		out.Attachment = &nicAttachmentXML{instanceAttachmentXML{n.attachment, 0, "attached", ec2query.FormatTime(n.attached), n.withDelete}, i.id, i.owner}
 		if i.publicIP.IsValid() && i.phase.code(c.now) != pending {
 			out.Association = &associationXML{i.publicIP.String(), c.publicName(i.publicIP), "amazon"}
 		}
 		if i.ipv6.IsValid() {
-			out.IPv6 = setOf(ipv6XML{Address: i.ipv6.String()})
+			out.IPv6 = ec2query.SetOf(ipv6XML{Address: i.ipv6.String()})
 		}
 	}
-	out.Addresses = setOf(addressXML{out.Address, out.DNS, true, out.Association})
+	out.Addresses = ec2query.SetOf(addressXML{out.Address, out.DNS, true, out.Association})
 	return out
 }
 
@@ -179,34 +181,34 @@ type describeInterfacesInput struct {
 }
 
 type describeInterfacesOutput struct {
-	Interfaces set[nicXML] `xml:"networkInterfaceSet"`
-	Next       string      `xml:"nextToken,omitempty"`
+	Interfaces ec2query.Set[nicXML] `xml:"networkInterfaceSet"`
+	Next       string               `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeInterfaces(in *describeInterfacesInput) (*describeInterfacesOutput, *apiError) {
+func (c *call) describeInterfaces(in *describeInterfacesInput) (*describeInterfacesOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.interfaces, query[*eni]{
 		kind: interfaceKind(), ids: in.NetworkInterfaceID, filters: in.Filter, known: c.server.known.interfaces,
 		idName: "network-interface-id", page: in.pageParams,
 	})
-	return &describeInterfacesOutput{Next: next, Interfaces: mapSet(items, c.nicXML)}, err
+	return &describeInterfacesOutput{Next: next, Interfaces: ec2query.MapSet(items, c.nicXML)}, err
 }
 
 type interfaceIDInput struct {
 	NetworkInterfaceID string `ec2:"NetworkInterfaceId,required"`
 }
 
-func (c *call) deleteInterface(in *interfaceIDInput) (*returnXML, *apiError) {
+func (c *call) deleteInterface(in *interfaceIDInput) (*ec2query.Return, *ec2query.Error) {
 	n, err := lookup(c, &c.interfaces, interfaceKind(), in.NetworkInterfaceID)
 	if err != nil {
 		return nil, err
 	}
 	if n.instance != nil {
-		return nil, fail("InvalidParameterValue", "Network interface '%s' is currently in use.", n.id)
+		return nil, ec2query.Errorf("InvalidParameterValue", "Network interface '%s' is currently in use.", n.id)
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
 	c.interfaces.remove(n.id)
 	delete(n.subnet.used, n.address)
-	return done(), nil
+	return ec2query.Done(), nil
 }

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 type group struct {
@@ -80,15 +82,15 @@ type groupIDXML struct {
 func (g *group) xmlID() groupIDXML { return groupIDXML{g.id, g.name} }
 
 type groupXML struct {
-	ID          string             `xml:"groupId"`
-	Name        string             `xml:"groupName"`
-	Owner       string             `xml:"ownerId"`
-	Description string             `xml:"groupDescription"`
-	VPC         string             `xml:"vpcId"`
-	ARN         string             `xml:"securityGroupArn"`
-	Ingress     set[permissionSet] `xml:"ipPermissions"`
-	Egress      set[permissionSet] `xml:"ipPermissionsEgress"`
-	Tags        set[tagXML]        `xml:"tagSet"`
+	ID          string                      `xml:"groupId"`
+	Name        string                      `xml:"groupName"`
+	Owner       string                      `xml:"ownerId"`
+	Description string                      `xml:"groupDescription"`
+	VPC         string                      `xml:"vpcId"`
+	ARN         string                      `xml:"securityGroupArn"`
+	Ingress     ec2query.Set[permissionSet] `xml:"ipPermissions"`
+	Egress      ec2query.Set[permissionSet] `xml:"ipPermissionsEgress"`
+	Tags        ec2query.Set[tagXML]        `xml:"tagSet"`
 }
 
 func (c *call) groupXML(g *group) groupXML {
@@ -146,11 +148,11 @@ type describeGroupsInput struct {
 }
 
 type describeGroupsOutput struct {
-	Groups set[groupXML] `xml:"securityGroupInfo"`
-	Next   string        `xml:"nextToken,omitempty"`
+	Groups ec2query.Set[groupXML] `xml:"securityGroupInfo"`
+	Next   string                 `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeGroups(in *describeGroupsInput) (*describeGroupsOutput, *apiError) {
+func (c *call) describeGroups(in *describeGroupsInput) (*describeGroupsOutput, *ec2query.Error) {
 	ids := slices.Clone(in.GroupID)
 	for _, name := range in.GroupName {
 		g, err := c.groupByName(name, nil)
@@ -162,14 +164,14 @@ func (c *call) describeGroups(in *describeGroupsInput) (*describeGroupsOutput, *
 	items, next, err := find(c, &c.groups, query[*group]{
 		kind: groupKind(), ids: ids, filters: in.Filter, known: c.server.known.groups, idName: "group-id", page: in.pageParams,
 	})
-	return &describeGroupsOutput{Next: next, Groups: mapSet(items, c.groupXML)}, err
+	return &describeGroupsOutput{Next: next, Groups: ec2query.MapSet(items, c.groupXML)}, err
 }
 
 // groupByName is the group with a name in a VPC; nil is the default one.
-func (c *call) groupByName(name string, v *vpc) (*group, *apiError) {
+func (c *call) groupByName(name string, v *vpc) (*group, *ec2query.Error) {
 	if v == nil {
 		if v = c.realm(c.account).vpc; !v.isDefault {
-			return nil, fail("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.")
+			return nil, ec2query.Errorf("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.")
 		}
 	}
 	for g := range c.groups.all() {
@@ -177,13 +179,13 @@ func (c *call) groupByName(name string, v *vpc) (*group, *apiError) {
 			return g, nil
 		}
 	}
-	return nil, fail("InvalidGroup.NotFound", "The security group '%s' does not exist in default VPC '%s'", name, v.id)
+	return nil, ec2query.Errorf("InvalidGroup.NotFound", "The security group '%s' does not exist in default VPC '%s'", name, v.id)
 }
 
 // chooseGroups are the groups of an instance: by id, by name, or the default.
-func (c *call) chooseGroups(ids, names []string, in *subnet) ([]*group, *apiError) {
+func (c *call) chooseGroups(ids, names []string, in *subnet) ([]*group, *ec2query.Error) {
 	if len(ids) > 0 && len(names) > 0 {
-		return nil, combination("The parameter groupName may not be used in combination with the parameter groupId")
+		return nil, ec2query.InvalidCombination("The parameter groupName may not be used in combination with the parameter groupId")
 	}
 	out, err := lookups(c, &c.groups, groupKind(), ids)
 	if err != nil {
@@ -198,7 +200,7 @@ func (c *call) chooseGroups(ids, names []string, in *subnet) ([]*group, *apiErro
 	}
 	for _, g := range out {
 		if g.vpc != in.vpc {
-			return nil, fail("InvalidParameter", "Security group %s and subnet %s belong to different networks.", g.id, in.id)
+			return nil, ec2query.Errorf("InvalidParameter", "Security group %s and subnet %s belong to different networks.", g.id, in.id)
 		}
 	}
 	if len(out) == 0 {
@@ -219,20 +221,20 @@ type createGroupInput struct {
 }
 
 type createGroupOutput struct {
-	ID   string      `xml:"groupId"`
-	ARN  string      `xml:"securityGroupArn"`
-	Tags set[tagXML] `xml:"tagSet"`
+	ID   string               `xml:"groupId"`
+	ARN  string               `xml:"securityGroupArn"`
+	Tags ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
-func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *apiError) {
+func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *ec2query.Error) {
 	v := c.realm(c.account).vpc
 	if in.VpcID != "" {
-		var err *apiError
+		var err *ec2query.Error
 		if v, err = lookup(c, &c.vpcs, vpcKind(), in.VpcID); err != nil {
 			return nil, err
 		}
 	} else if !v.isDefault {
-		return nil, fail("VPCIdNotSpecified", "No default VPC for this user")
+		return nil, ec2query.Errorf("VPCIdNotSpecified", "No default VPC for this user")
 	}
 	specs, err := tagSpecs(in.TagSpecification, "security-group")
 	if err != nil {
@@ -241,15 +243,15 @@ func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *apiError)
 	name, isID := trimPrefix(in.GroupName, "sg-")
 	switch {
 	case len(in.GroupName) > 255:
-		return nil, invalidValue("groupName", in.GroupName, "Character sets beyond ASCII or more than 255 characters are not supported.")
+		return nil, ec2query.InvalidValue("groupName", in.GroupName, "Character sets beyond ASCII or more than 255 characters are not supported.")
 	case isID && name != "":
-		return nil, invalidValue("groupName", in.GroupName, "Group names may not be in the format sg-*.")
+		return nil, ec2query.InvalidValue("groupName", in.GroupName, "Group names may not be in the format sg-*.")
 	case len(in.GroupDescription) > 255 || !plainText(in.GroupDescription):
-		return nil, invalidValue("groupDescription", in.GroupDescription, "Character sets beyond ASCII or more than 255 characters are not supported.")
+		return nil, ec2query.InvalidValue("groupDescription", in.GroupDescription, "Character sets beyond ASCII or more than 255 characters are not supported.")
 	}
 	for g := range c.groups.all() {
 		if g.name == in.GroupName && g.vpc == v {
-			return nil, fail("InvalidGroup.Duplicate", "The security group '%s' already exists for VPC '%s'", in.GroupName, v.id)
+			return nil, ec2query.Errorf("InvalidGroup.Duplicate", "The security group '%s' already exists for VPC '%s'", in.GroupName, v.id)
 		}
 	}
 	if err := c.commit(); err != nil {
@@ -275,14 +277,14 @@ type groupRef struct {
 	GroupName string
 }
 
-func (c *call) groupOf(ref groupRef) (*group, *apiError) {
+func (c *call) groupOf(ref groupRef) (*group, *ec2query.Error) {
 	switch {
 	case ref.GroupID != "":
 		return lookup(c, &c.groups, groupKind(), ref.GroupID)
 	case ref.GroupName != "":
 		return c.groupByName(ref.GroupName, nil)
 	}
-	return nil, missing("GroupId")
+	return nil, ec2query.MissingParameter("GroupId")
 }
 
 type deleteGroupOutput struct {
@@ -290,22 +292,22 @@ type deleteGroupOutput struct {
 	ID     string `xml:"groupId"`
 }
 
-func (c *call) deleteGroup(in *groupRef) (*deleteGroupOutput, *apiError) {
+func (c *call) deleteGroup(in *groupRef) (*deleteGroupOutput, *ec2query.Error) {
 	g, err := c.groupOf(*in)
 	if err != nil {
 		return nil, err
 	}
 	if g.name == "default" {
-		return nil, fail("CannotDelete", "the specified group: %q name: \"default\" cannot be deleted by a user", g.id)
+		return nil, ec2query.Errorf("CannotDelete", "the specified group: %q name: \"default\" cannot be deleted by a user", g.id)
 	}
 	for nic := range c.interfaces.all() {
 		if slices.Contains(nic.groups, g) {
-			return nil, fail("DependencyViolation", "resource %s has a dependent object", g.id)
+			return nil, ec2query.Errorf("DependencyViolation", "resource %s has a dependent object", g.id)
 		}
 	}
 	for other := range c.rules.all() {
 		if other.source == g && other.group != g {
-			return nil, fail("DependencyViolation", "resource %s has a dependent object", g.id)
+			return nil, ec2query.Errorf("DependencyViolation", "resource %s has a dependent object", g.id)
 		}
 	}
 	if err := c.commit(); err != nil {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 type rangeParam struct {
@@ -55,11 +57,11 @@ type rangeParams struct {
 }
 
 // rules are the rules that the parameters describe, without ids.
-func (c *call) rulesOf(p *ruleParams, g *group, egress bool) ([]*rule, *apiError) {
+func (c *call) rulesOf(p *ruleParams, g *group, egress bool) ([]*rule, *ec2query.Error) {
 	list := p.IPPermissions
 	if p.CidrIP != "" || p.IPProtocol != "" {
 		if len(list) > 0 {
-			return nil, combination("The parameter 'ipPermissions' may not be used in combination with 'cidrIp'")
+			return nil, ec2query.InvalidCombination("The parameter 'ipPermissions' may not be used in combination with 'cidrIp'")
 		}
 		list = []ipPermissionParam{{
 			IPProtocol: p.IPProtocol, FromPort: p.FromPort, ToPort: p.ToPort, IPRanges: []rangeParam{{CidrIP: p.CidrIP}},
@@ -103,26 +105,26 @@ func (c *call) rulesOf(p *ruleParams, g *group, egress bool) ([]*rule, *apiError
 		}
 	}
 	if len(out) == 0 {
-		return nil, missing("IpPermissions")
+		return nil, ec2query.MissingParameter("IpPermissions")
 	}
 	return out, nil
 }
 
 // prefix parses a CIDR block as strictly as EC2: the host bits are cleared.
-func prefix(s string, v4 bool) (netip.Prefix, *apiError) {
+func prefix(s string, v4 bool) (netip.Prefix, *ec2query.Error) {
 	cidr, err := netip.ParsePrefix(s)
 	if err != nil || cidr.Addr().Is4() != v4 {
-		return cidr, fail("InvalidParameterValue", "CIDR block %s is malformed", s)
+		return cidr, ec2query.Errorf("InvalidParameterValue", "CIDR block %s is malformed", s)
 	}
 	return cidr.Masked(), nil
 }
 
 // shape is the rule without its source.
-func (p ipPermissionParam) shape() (*rule, *apiError) {
+func (p ipPermissionParam) shape() (*rule, *ec2query.Error) {
 	r := &rule{protocol: strings.ToLower(p.IPProtocol), from: -1, to: -1}
 	switch r.protocol {
 	case "":
-		return nil, missing("IpProtocol")
+		return nil, ec2query.MissingParameter("IpProtocol")
 	case "6":
 		r.protocol = "tcp"
 	case "17":
@@ -139,11 +141,11 @@ func (p ipPermissionParam) shape() (*rule, *apiError) {
 		return r, nil
 	}
 	if p.FromPort == nil || p.ToPort == nil {
-		return nil, fail("InvalidParameterValue", "Invalid value for portRange. Must specify both from and to ports with TCP/UDP.")
+		return nil, ec2query.Errorf("InvalidParameterValue", "Invalid value for portRange. Must specify both from and to ports with TCP/UDP.")
 	}
 	r.from, r.to = *p.FromPort, *p.ToPort
 	if r.from < 0 || r.to > 65535 || r.from > r.to {
-		return nil, fail("InvalidParameterValue", "Invalid TCP/UDP port range (%d:%d)", r.from, r.to)
+		return nil, ec2query.Errorf("InvalidParameterValue", "Invalid TCP/UDP port range (%d:%d)", r.from, r.to)
 	}
 	return r, nil
 }
@@ -154,11 +156,11 @@ type authorizeInput struct {
 }
 
 type authorizeOutput struct {
-	Return bool         `xml:"return"`
-	Rules  set[ruleXML] `xml:"securityGroupRuleSet"`
+	Return bool                  `xml:"return"`
+	Rules  ec2query.Set[ruleXML] `xml:"securityGroupRuleSet"`
 }
 
-func (c *call) authorizeIngress(in *authorizeInput) (*authorizeOutput, *apiError) {
+func (c *call) authorizeIngress(in *authorizeInput) (*authorizeOutput, *ec2query.Error) {
 	return c.authorize(in, false)
 }
 
@@ -170,11 +172,11 @@ type authorizeEgressInput struct {
 	TagSpecification []tagSpecification
 }
 
-func (c *call) authorizeEgress(in *authorizeEgressInput) (*authorizeOutput, *apiError) {
+func (c *call) authorizeEgress(in *authorizeEgressInput) (*authorizeOutput, *ec2query.Error) {
 	return c.authorize(&authorizeInput{ruleParams{groupRef{GroupID: in.GroupID}, in.rangeParams}, in.TagSpecification}, true)
 }
 
-func (c *call) authorize(in *authorizeInput, egress bool) (*authorizeOutput, *apiError) {
+func (c *call) authorize(in *authorizeInput, egress bool) (*authorizeOutput, *ec2query.Error) {
 	g, err := c.groupOf(in.groupRef)
 	if err != nil {
 		return nil, err
@@ -189,7 +191,7 @@ func (c *call) authorize(in *authorizeInput, egress bool) (*authorizeOutput, *ap
 	}
 	for _, made := range rules {
 		if g.find(made.key()) != nil {
-			return nil, fail("InvalidPermission.Duplicate", "the specified rule \"peer: %s, %s, from port: %d, to port: %d, ALLOW\" already exists",
+			return nil, ec2query.Errorf("InvalidPermission.Duplicate", "the specified rule \"peer: %s, %s, from port: %d, to port: %d, ALLOW\" already exists",
 				made.cidr, strings.ToUpper(made.protocol), made.from, made.to)
 		}
 	}
@@ -219,7 +221,9 @@ type revokeInput struct {
 	SecurityGroupRuleID []string `ec2:"SecurityGroupRuleId"`
 }
 
-func (c *call) revokeIngress(in *revokeInput) (*returnXML, *apiError) { return c.revoke(in, false) }
+func (c *call) revokeIngress(in *revokeInput) (*ec2query.Return, *ec2query.Error) {
+	return c.revoke(in, false)
+}
 
 type revokeEgressInput struct {
 	GroupID string `ec2:"GroupId,required"`
@@ -227,11 +231,11 @@ type revokeEgressInput struct {
 	SecurityGroupRuleID []string `ec2:"SecurityGroupRuleId"`
 }
 
-func (c *call) revokeEgress(in *revokeEgressInput) (*returnXML, *apiError) {
+func (c *call) revokeEgress(in *revokeEgressInput) (*ec2query.Return, *ec2query.Error) {
 	return c.revoke(&revokeInput{ruleParams{groupRef{GroupID: in.GroupID}, in.rangeParams}, in.SecurityGroupRuleID}, true)
 }
 
-func (c *call) revoke(in *revokeInput, egress bool) (*returnXML, *apiError) {
+func (c *call) revoke(in *revokeInput, egress bool) (*ec2query.Return, *ec2query.Error) {
 	g, err := c.groupOf(in.groupRef)
 	if err != nil {
 		return nil, err
@@ -255,7 +259,7 @@ func (c *call) revoke(in *revokeInput, egress bool) (*returnXML, *apiError) {
 		for _, want := range named {
 			have := g.find(want.key())
 			if have == nil {
-				return nil, fail("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
+				return nil, ec2query.Errorf("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
 			}
 			gone = append(gone, have)
 		}
@@ -266,23 +270,23 @@ func (c *call) revoke(in *revokeInput, egress bool) (*returnXML, *apiError) {
 	for _, r := range gone {
 		c.dropRule(r)
 	}
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
 type ruleXML struct {
-	ID          string              `xml:"securityGroupRuleId"`
-	Group       string              `xml:"groupId"`
-	Owner       string              `xml:"groupOwnerId"`
-	Egress      bool                `xml:"isEgress"`
-	Protocol    string              `xml:"ipProtocol"`
-	From        int                 `xml:"fromPort"`
-	To          int                 `xml:"toPort"`
-	CIDR        string              `xml:"cidrIpv4,omitempty"`
-	CIDR6       string              `xml:"cidrIpv6,omitempty"`
-	PrefixList  string              `xml:"prefixListId,omitempty"`
-	Source      *referencedGroupXML `xml:"referencedGroupInfo,omitempty"`
-	Description string              `xml:"description,omitempty"`
-	Tags        set[tagXML]         `xml:"tagSet"`
+	ID          string               `xml:"securityGroupRuleId"`
+	Group       string               `xml:"groupId"`
+	Owner       string               `xml:"groupOwnerId"`
+	Egress      bool                 `xml:"isEgress"`
+	Protocol    string               `xml:"ipProtocol"`
+	From        int                  `xml:"fromPort"`
+	To          int                  `xml:"toPort"`
+	CIDR        string               `xml:"cidrIpv4,omitempty"`
+	CIDR6       string               `xml:"cidrIpv6,omitempty"`
+	PrefixList  string               `xml:"prefixListId,omitempty"`
+	Source      *referencedGroupXML  `xml:"referencedGroupInfo,omitempty"`
+	Description string               `xml:"description,omitempty"`
+	Tags        ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 type referencedGroupXML struct {
@@ -320,28 +324,28 @@ type describeRulesInput struct {
 }
 
 type describeRulesOutput struct {
-	Rules set[ruleXML] `xml:"securityGroupRuleSet"`
-	Next  string       `xml:"nextToken,omitempty"`
+	Rules ec2query.Set[ruleXML] `xml:"securityGroupRuleSet"`
+	Next  string                `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeRules(in *describeRulesInput) (*describeRulesOutput, *apiError) {
+func (c *call) describeRules(in *describeRulesInput) (*describeRulesOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.rules, query[*rule]{
 		kind: ruleKind(), ids: in.SecurityGroupRuleID, filters: in.Filter, known: c.server.known.rules,
 		idName: "security-group-rule-id", page: in.pageParams,
 	})
-	return &describeRulesOutput{Next: next, Rules: mapSet(items, c.ruleXML)}, err
+	return &describeRulesOutput{Next: next, Rules: ec2query.MapSet(items, c.ruleXML)}, err
 }
 
 // permissionSet is the rules of a group with the same protocol and ports, as
 // DescribeSecurityGroups joins them.
 type permissionSet struct {
-	Protocol string             `xml:"ipProtocol"`
-	From     *int               `xml:"fromPort,omitempty"`
-	To       *int               `xml:"toPort,omitempty"`
-	Groups   set[groupPairXML]  `xml:"groups"`
-	Ranges   set[rangeXML]      `xml:"ipRanges"`
-	Ranges6  set[range6XML]     `xml:"ipv6Ranges"`
-	Lists    set[prefixListXML] `xml:"prefixListIds"`
+	Protocol string                      `xml:"ipProtocol"`
+	From     *int                        `xml:"fromPort,omitempty"`
+	To       *int                        `xml:"toPort,omitempty"`
+	Groups   ec2query.Set[groupPairXML]  `xml:"groups"`
+	Ranges   ec2query.Set[rangeXML]      `xml:"ipRanges"`
+	Ranges6  ec2query.Set[range6XML]     `xml:"ipv6Ranges"`
+	Lists    ec2query.Set[prefixListXML] `xml:"prefixListIds"`
 }
 
 type rangeXML struct {
@@ -365,7 +369,7 @@ type prefixListXML struct {
 	Description string `xml:"description,omitempty"`
 }
 
-func (g *group) permissions(egress bool) set[permissionSet] {
+func (g *group) permissions(egress bool) ec2query.Set[permissionSet] {
 	var out []permissionSet
 	shapes := make(map[string]int)
 	for _, r := range g.rules {
@@ -396,5 +400,5 @@ func (g *group) permissions(egress bool) set[permissionSet] {
 			p.Ranges6.Items = append(p.Ranges6.Items, range6XML{r.cidr.String(), r.description})
 		}
 	}
-	return setOf(slices.Clip(out)...)
+	return ec2query.SetOf(slices.Clip(out)...)
 }

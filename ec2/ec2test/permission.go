@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // permissions are who may use an image or a snapshot besides its owner.
@@ -65,26 +67,26 @@ func (p *permissions) clear() { *p = permissions{} }
 
 // check refuses a change that names no one, or no account; malformed is the
 // code of what is no account or group.
-func (change *permissionChange) check(malformed string) *apiError {
+func (change *permissionChange) check(malformed string) *ec2query.Error {
 	for _, entry := range slices.Concat(change.Add, change.Remove) {
 		if entry == (permissionParam{}) {
-			return missing("LaunchPermission.UserId")
+			return ec2query.MissingParameter("LaunchPermission.UserId")
 		}
 		if entry.UserID != "" && !isAccount(entry.UserID) {
-			return fail(malformed, "Invalid attribute item value %q for userId item type.", entry.UserID)
+			return ec2query.Errorf(malformed, "Invalid attribute item value %q for userId item type.", entry.UserID)
 		}
 		if entry.Group != "" && entry.Group != "all" {
-			return fail(malformed, "Invalid attribute item value %q for group item type.", entry.Group)
+			return ec2query.Errorf(malformed, "Invalid attribute item value %q for group item type.", entry.Group)
 		}
 		if entry.OrganizationArn != "" && !organizationARN(entry.OrganizationArn, "organization/o-") {
-			return invalidValue("OrganizationArn", entry.OrganizationArn, "It must be the ARN of an organization.")
+			return ec2query.InvalidValue("OrganizationArn", entry.OrganizationArn, "It must be the ARN of an organization.")
 		}
 		if entry.OrganizationalUnitArn != "" && !organizationARN(entry.OrganizationalUnitArn, "ou/o-") {
-			return invalidValue("OrganizationalUnitArn", entry.OrganizationalUnitArn, "It must be the ARN of an organizational unit.")
+			return ec2query.InvalidValue("OrganizationalUnitArn", entry.OrganizationalUnitArn, "It must be the ARN of an organizational unit.")
 		}
 	}
 	if len(change.Add)+len(change.Remove) == 0 {
-		return combination("No operation specified")
+		return ec2query.InvalidCombination("No operation specified")
 	}
 	return nil
 }
@@ -97,16 +99,16 @@ func organizationARN(arn, kind string) bool {
 
 // shareable refuses to share a snapshot that is encrypted with the key that AWS
 // made for EBS, or to give an encrypted one to everybody.
-func (change *permissionChange) shareable(c *call, s *snapshot) *apiError {
+func (change *permissionChange) shareable(c *call, s *snapshot) *ec2query.Error {
 	if len(change.Add) == 0 || !s.encrypted {
 		return nil
 	}
 	if s.kmsKey == c.managedKey(s.owner) {
-		return fail("InvalidParameter", "Snapshots encrypted with the AWS Managed CMK can't be shared. Specify another snapshot.")
+		return ec2query.Errorf("InvalidParameter", "Snapshots encrypted with the AWS Managed CMK can't be shared. Specify another snapshot.")
 	}
 	for _, entry := range change.Add {
 		if entry.Group != "" {
-			return fail("OperationNotPermitted", "Encrypted snapshots cannot be made public")
+			return ec2query.Errorf("OperationNotPermitted", "Encrypted snapshots cannot be made public")
 		}
 	}
 	return nil
@@ -153,7 +155,7 @@ func mark(set *map[string]bool, key string, on bool) {
 }
 
 // legacyChange is a change in the flat form: OperationType with lists.
-func legacyChange(operation string, users, groups, orgs, units []string) (*permissionChange, *apiError) {
+func legacyChange(operation string, users, groups, orgs, units []string) (*permissionChange, *ec2query.Error) {
 	if len(users)+len(groups)+len(orgs)+len(units) == 0 {
 		return nil, nil
 	}
@@ -176,7 +178,7 @@ func legacyChange(operation string, users, groups, orgs, units []string) (*permi
 	case "remove":
 		return &permissionChange{Remove: entries}, nil
 	}
-	return nil, missing("OperationType")
+	return nil, ec2query.MissingParameter("OperationType")
 }
 
 // ownerAmong tells whether a describe with these Owner values lists a resource
@@ -228,7 +230,7 @@ func ofVolumes(list []volumePermissionParam) []permissionParam {
 	return out
 }
 
-func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*returnXML, *apiError) {
+func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*ec2query.Return, *ec2query.Error) {
 	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
 	if err != nil {
 		return nil, err
@@ -241,7 +243,7 @@ func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*retur
 		change = &permissionChange{ofVolumes(given.Add), ofVolumes(given.Remove)}
 	}
 	if change == nil {
-		return nil, missing("CreateVolumePermission")
+		return nil, ec2query.MissingParameter("CreateVolumePermission")
 	}
 	if err := change.check("InvalidParameterValue"); err != nil {
 		return nil, err
@@ -256,7 +258,7 @@ func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*retur
 		return nil, err
 	}
 	s.shares.apply(change)
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
 type describeSnapshotAttributeInput struct {
@@ -265,9 +267,9 @@ type describeSnapshotAttributeInput struct {
 }
 
 type describeSnapshotAttributeOutput struct {
-	ID           string                    `xml:"snapshotId"`
-	Permissions  *set[volumePermissionXML] `xml:"createVolumePermission,omitempty"`
-	ProductCodes *set[emptyXML]            `xml:"productCodes,omitempty"`
+	ID           string                             `xml:"snapshotId"`
+	Permissions  *ec2query.Set[volumePermissionXML] `xml:"createVolumePermission,omitempty"`
+	ProductCodes *ec2query.Set[ec2query.Empty]      `xml:"productCodes,omitempty"`
 }
 
 type volumePermissionXML struct {
@@ -275,17 +277,17 @@ type volumePermissionXML struct {
 	UserID string `xml:"userId,omitempty"`
 }
 
-func (c *call) describeSnapshotAttribute(in *describeSnapshotAttributeInput) (*describeSnapshotAttributeOutput, *apiError) {
+func (c *call) describeSnapshotAttribute(in *describeSnapshotAttributeInput) (*describeSnapshotAttributeOutput, *ec2query.Error) {
 	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
 	if err != nil {
 		return nil, err
 	}
 	out := &describeSnapshotAttributeOutput{ID: s.id}
 	if in.Attribute == "productCodes" {
-		out.ProductCodes = &set[emptyXML]{}
+		out.ProductCodes = &ec2query.Set[ec2query.Empty]{}
 		return out, nil
 	}
-	list := mapSet(s.shares.list(), func(p permissionXML) volumePermissionXML { return volumePermissionXML{p.Group, p.UserID} })
+	list := ec2query.MapSet(s.shares.list(), func(p permissionXML) volumePermissionXML { return volumePermissionXML{p.Group, p.UserID} })
 	out.Permissions = &list
 	return out, nil
 }

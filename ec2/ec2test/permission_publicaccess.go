@@ -1,6 +1,10 @@
 package ec2test
 
-import "time"
+import (
+	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
+)
 
 // The modes of block public access.
 const (
@@ -28,20 +32,20 @@ func (p *publicAccess) set(mode string, now, from time.Time) {
 }
 
 // publicImage refuses to make an image public where that is blocked.
-func (c *call) publicImage(change *permissionChange) *apiError {
+func (c *call) publicImage(change *permissionChange) *ec2query.Error {
 	if !change.opens() || c.realm(c.account).publicImages.at(c.now) == unblocked {
 		return nil
 	}
-	return fail("OperationNotPermitted", "You can't publicly share this image because block public access for AMIs is enabled for this account. "+
+	return ec2query.Errorf("OperationNotPermitted", "You can't publicly share this image because block public access for AMIs is enabled for this account. "+
 		"To publicly share the image, you must call the DisableImageBlockPublicAccess API.")
 }
 
 // publicSnapshot is the same for a snapshot. AWS does not document its error.
-func (c *call) publicSnapshot(change *permissionChange) *apiError {
+func (c *call) publicSnapshot(change *permissionChange) *ec2query.Error {
 	if !change.opens() || c.realm(c.account).publicSnapshots.at(c.now) == unblocked {
 		return nil
 	}
-	return fail("OperationNotPermitted", "You can't publicly share this snapshot because block public access for snapshots is enabled for this account.")
+	return ec2query.Errorf("OperationNotPermitted", "You can't publicly share this snapshot because block public access for snapshots is enabled for this account.")
 }
 
 // opens tells whether a change makes something public.
@@ -74,19 +78,19 @@ type enableImageBlockInput struct {
 	State string `ec2:"ImageBlockPublicAccessState,required,oneof=block-new-sharing"`
 }
 
-func (c *call) getImageBlock(*noInput) (*imageAccessInfoXML, *apiError) {
+func (c *call) getImageBlock(*noInput) (*imageAccessInfoXML, *ec2query.Error) {
 	return &imageAccessInfoXML{imageAccessXML{c.realm(c.account).publicImages.at(c.now)}, "account"}, nil
 }
 
-func (c *call) enableImageBlock(in *enableImageBlockInput) (*imageAccessXML, *apiError) {
+func (c *call) enableImageBlock(in *enableImageBlockInput) (*imageAccessXML, *ec2query.Error) {
 	return c.setImageBlock(in.State)
 }
 
-func (c *call) disableImageBlock(*noInput) (*imageAccessXML, *apiError) {
+func (c *call) disableImageBlock(*noInput) (*imageAccessXML, *ec2query.Error) {
 	return c.setImageBlock(unblocked)
 }
 
-func (c *call) setImageBlock(mode string) (*imageAccessXML, *apiError) {
+func (c *call) setImageBlock(mode string) (*imageAccessXML, *ec2query.Error) {
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
@@ -107,19 +111,19 @@ type enableSnapshotBlockInput struct {
 	State string `ec2:"State,required,oneof=block-all-sharing|block-new-sharing"`
 }
 
-func (c *call) getSnapshotBlock(*noInput) (*snapshotAccessInfoXML, *apiError) {
+func (c *call) getSnapshotBlock(*noInput) (*snapshotAccessInfoXML, *ec2query.Error) {
 	return &snapshotAccessInfoXML{snapshotAccessXML{c.realm(c.account).publicSnapshots.at(c.now)}, "account"}, nil
 }
 
-func (c *call) enableSnapshotBlock(in *enableSnapshotBlockInput) (*snapshotAccessXML, *apiError) {
+func (c *call) enableSnapshotBlock(in *enableSnapshotBlockInput) (*snapshotAccessXML, *ec2query.Error) {
 	return c.setSnapshotBlock(in.State)
 }
 
-func (c *call) disableSnapshotBlock(*noInput) (*snapshotAccessXML, *apiError) {
+func (c *call) disableSnapshotBlock(*noInput) (*snapshotAccessXML, *ec2query.Error) {
 	return c.setSnapshotBlock(unblocked)
 }
 
-func (c *call) setSnapshotBlock(mode string) (*snapshotAccessXML, *apiError) {
+func (c *call) setSnapshotBlock(mode string) (*snapshotAccessXML, *ec2query.Error) {
 	if err := c.commit(); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // The retention rules of the Recycle Bin are a REST service of their own,
@@ -42,7 +44,7 @@ func (s *Server) rbin(req *request) answer {
 	return s.runJSON(s.binRuleCalls, req, rbinError)
 }
 
-func rbinError(err *apiError) answer {
+func rbinError(err *ec2query.Error) answer {
 	return answerJSON(err.Status, err.Code, map[string]string{"__type": err.Code, "Message": err.Message})
 }
 
@@ -78,15 +80,15 @@ func (c *call) ruleJSON(r *binRule) *ruleJSON {
 	}
 }
 
-func (c *call) createRule(in *createRuleInput) (*ruleJSON, *apiError) {
+func (c *call) createRule(in *createRuleInput) (*ruleJSON, *ec2query.Error) {
 	const longest = 365
 	switch {
 	case in.ResourceType != "EC2_IMAGE" && in.ResourceType != "EBS_SNAPSHOT":
-		return nil, fail("ValidationException", "The resource type %q is not known here", in.ResourceType)
+		return nil, ec2query.Errorf("ValidationException", "The resource type %q is not known here", in.ResourceType)
 	case in.RetentionPeriod.Unit != "DAYS" || in.RetentionPeriod.Value < 1 || in.RetentionPeriod.Value > longest:
-		return nil, fail("ValidationException", "The retention period must be 1 to 365 DAYS")
+		return nil, ec2query.Errorf("ValidationException", "The retention period must be 1 to 365 DAYS")
 	case len(in.ResourceTags) > 0 && len(in.ExcludeResourceTags) > 0:
-		return nil, fail("ValidationException", "A rule has either resource tags or exclusion tags")
+		return nil, ec2query.Errorf("ValidationException", "A rule has either resource tags or exclusion tags")
 	}
 	r := &binRule{
 		base: c.newBase(kind{prefix: ""}, nil), resource: in.ResourceType, description: in.Description,
@@ -98,15 +100,15 @@ func (c *call) createRule(in *createRuleInput) (*ruleJSON, *apiError) {
 
 type ruleIDInput struct{ Identifier string }
 
-func (c *call) binRule(id string) (*binRule, *apiError) {
+func (c *call) binRule(id string) (*binRule, *ec2query.Error) {
 	r, ok := c.binRules.get(id)
 	if !ok || !c.owns(&r.base) {
-		return nil, &apiError{Code: "ResourceNotFoundException", Message: "The rule " + id + " does not exist", Status: http.StatusNotFound}
+		return nil, &ec2query.Error{Code: "ResourceNotFoundException", Message: "The rule " + id + " does not exist", Status: http.StatusNotFound}
 	}
 	return r, nil
 }
 
-func (c *call) getRule(in *ruleIDInput) (*ruleJSON, *apiError) {
+func (c *call) getRule(in *ruleIDInput) (*ruleJSON, *ec2query.Error) {
 	r, err := c.binRule(in.Identifier)
 	if err != nil {
 		return nil, err
@@ -114,13 +116,13 @@ func (c *call) getRule(in *ruleIDInput) (*ruleJSON, *apiError) {
 	return c.ruleJSON(r), nil
 }
 
-func (c *call) deleteRule(in *ruleIDInput) (*emptyXML, *apiError) {
+func (c *call) deleteRule(in *ruleIDInput) (*ec2query.Empty, *ec2query.Error) {
 	r, err := c.binRule(in.Identifier)
 	if err != nil {
 		return nil, err
 	}
 	c.binRules.remove(r.id)
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
 type listRulesInput struct {
@@ -143,7 +145,7 @@ type listRulesOutput struct {
 	NextToken string `json:",omitempty"`
 }
 
-func (c *call) listRules(in *listRulesInput) (*listRulesOutput, *apiError) {
+func (c *call) listRules(in *listRulesInput) (*listRulesOutput, *ec2query.Error) {
 	var found []*binRule
 	for r := range c.binRules.all() {
 		if c.owns(&r.base) && r.resource == in.ResourceType && holds(r.tags, in.ResourceTags) && holds(r.except, in.ExcludeResourceTags) {
@@ -152,7 +154,7 @@ func (c *call) listRules(in *listRulesInput) (*listRulesOutput, *apiError) {
 	}
 	items, next, err := page(c, found, pageParams{in.MaxResults, in.NextToken}, pageLimits{1, 1000}, func(r *binRule) uint64 { return r.seq })
 	if err != nil {
-		return nil, fail("ValidationException", "%s", err.Message)
+		return nil, ec2query.Errorf("ValidationException", "%s", err.Message)
 	}
 	out := &listRulesOutput{Rules: []ruleSummaryJSON{}, NextToken: next}
 	for _, r := range items {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // The Recycle Bin keeps images and snapshots that were removed for as long as
@@ -95,14 +97,14 @@ type binnedXML struct {
 }
 
 func (b *binned[T]) xml(description string) binnedXML {
-	return binnedXML{description, stamp(b.entered), stamp(b.leaves)}
+	return binnedXML{description, ec2query.FormatTime(b.entered), ec2query.FormatTime(b.leaves)}
 }
 
 // listBin lists what of one kind is in the Recycle Bin.
-func listBin[T record, X any](c *call, t *table[*binned[T]], q query[*binned[T]], xml func(*binned[T]) X) (set[X], string, *apiError) {
+func listBin[T record, X any](c *call, t *table[*binned[T]], q query[*binned[T]], xml func(*binned[T]) X) (ec2query.Set[X], string, *ec2query.Error) {
 	c.emptyBins(c.now)
 	items, next, err := find(c, t, q)
-	return mapSet(items, xml), next, err
+	return ec2query.MapSet(items, xml), next, err
 }
 
 type binImageXML struct {
@@ -117,11 +119,11 @@ type listImagesInBinInput struct {
 }
 
 type listImagesInBinOutput struct {
-	Images set[binImageXML] `xml:"imageSet"`
-	Next   string           `xml:"nextToken,omitempty"`
+	Images ec2query.Set[binImageXML] `xml:"imageSet"`
+	Next   string                    `xml:"nextToken,omitempty"`
 }
 
-func (c *call) listImagesInBin(in *listImagesInBinInput) (*listImagesInBinOutput, *apiError) {
+func (c *call) listImagesInBin(in *listImagesInBinInput) (*listImagesInBinOutput, *ec2query.Error) {
 	of := query[*binned[*image]]{kind: imageKind(), ids: in.ImageID, page: in.pageParams, limits: pageLimits{1, math.MaxInt}}
 	images, next, err := listBin(c, &c.imageBin, of, func(b *binned[*image]) binImageXML {
 		return binImageXML{b.id, b.what.name, b.xml(b.what.description)}
@@ -131,7 +133,7 @@ func (c *call) listImagesInBin(in *listImagesInBinInput) (*listImagesInBinOutput
 
 // restoreImage needs the image's snapshots to be there, as EC2's documentation
 // of the Recycle Bin says. Launch permissions come back with the image.
-func (c *call) restoreImage(in *imageIDInput) (*returnXML, *apiError) {
+func (c *call) restoreImage(in *imageIDInput) (*ec2query.Return, *ec2query.Error) {
 	c.emptyBins(c.now)
 	b, err := lookup(c, &c.imageBin, imageKind(), in.ImageID)
 	if err != nil {
@@ -151,7 +153,7 @@ func (c *call) restoreImage(in *imageIDInput) (*returnXML, *apiError) {
 	}
 	c.imageBin.remove(b.id)
 	c.addImage(img)
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
 type binSnapshotXML struct {
@@ -166,11 +168,11 @@ type listSnapshotsInBinInput struct {
 }
 
 type listSnapshotsInBinOutput struct {
-	Snapshots set[binSnapshotXML] `xml:"snapshotSet"`
-	Next      string              `xml:"nextToken,omitempty"`
+	Snapshots ec2query.Set[binSnapshotXML] `xml:"snapshotSet"`
+	Next      string                       `xml:"nextToken,omitempty"`
 }
 
-func (c *call) listSnapshotsInBin(in *listSnapshotsInBinInput) (*listSnapshotsInBinOutput, *apiError) {
+func (c *call) listSnapshotsInBin(in *listSnapshotsInBinInput) (*listSnapshotsInBinOutput, *ec2query.Error) {
 	of := query[*binned[*snapshot]]{kind: snapshotKind(), ids: in.SnapshotID, page: in.pageParams}
 	snapshots, next, err := listBin(c, &c.snapshotBin, of, func(b *binned[*snapshot]) binSnapshotXML {
 		return binSnapshotXML{b.id, b.what.volume, b.xml(b.what.description)}
@@ -190,7 +192,7 @@ type restoredSnapshotXML struct {
 	Encrypted   bool   `xml:"encrypted"`
 }
 
-func (c *call) restoreSnapshot(in *snapshotIDInput) (*restoredSnapshotXML, *apiError) {
+func (c *call) restoreSnapshot(in *snapshotIDInput) (*restoredSnapshotXML, *ec2query.Error) {
 	c.emptyBins(c.now)
 	b, err := lookup(c, &c.snapshotBin, snapshotKind(), in.SnapshotID)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // base is what every resource has.
@@ -153,15 +155,15 @@ func subnetKind() kind {
 	return kind{"subnet-", "subnet", "InvalidSubnetId.Malformed", "InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist"}
 }
 
-func (k kind) missing(id string) *apiError { return fail(k.notFound, k.message, id) }
+func (k kind) missing(id string) *ec2query.Error { return ec2query.Errorf(k.notFound, k.message, id) }
 
 // check reports an id that can not be one of this kind.
-func (k kind) check(id string) *apiError {
+func (k kind) check(id string) *ec2query.Error {
 	hex, ok := trimPrefix(id, k.prefix)
 	if ok && (len(hex) == 8 || len(hex) == 17) && isHex(hex) {
 		return nil
 	}
-	return fail(k.malformed, "Invalid id: %q (expecting \"%s...\")", id, k.prefix)
+	return ec2query.Errorf(k.malformed, "Invalid id: %q (expecting \"%s...\")", id, k.prefix)
 }
 
 func trimPrefix(s, prefix string) (string, bool) {

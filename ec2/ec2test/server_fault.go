@@ -3,6 +3,8 @@ package ec2test
 import (
 	"net/http"
 	"net/url"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // When is the moment of a call at which a Fault strikes: Before, After or Hang.
@@ -137,7 +139,7 @@ func (s *Server) faultAnswer(req *request, f *Fault) answer {
 		if err != nil {
 			return s.errorAnswer(req, err)
 		}
-		return s.errorAnswer(req, &apiError{Code: "UnauthorizedOperation", Message: message, Status: statusOf("UnauthorizedOperation")})
+		return s.errorAnswer(req, &ec2query.Error{Code: "UnauthorizedOperation", Message: message, Status: statusOf("UnauthorizedOperation")})
 	}
 	if f.Code == "" {
 		return answer{code: "ConnectionLost"}
@@ -146,8 +148,8 @@ func (s *Server) faultAnswer(req *request, f *Fault) answer {
 }
 
 // error is the error of the rule, with another message when it has none.
-func (f *Fault) error(message string) *apiError {
-	err := &apiError{Code: f.Code, Message: orText(f.Message, message), Status: f.Status}
+func (f *Fault) error(message string) *ec2query.Error {
+	err := &ec2query.Error{Code: f.Code, Message: orText(f.Message, message), Status: f.Status}
 	if err.Status == 0 {
 		err.Status = statusOf(f.Code)
 	}

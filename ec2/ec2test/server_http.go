@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // maxBody bounds a request; EC2's own bound is lower.
@@ -66,11 +68,11 @@ func (s *Server) write(w http.ResponseWriter, req *request, ans answer) {
 }
 
 // parse reads who calls what, and where.
-func (s *Server) parse(r *http.Request) (*request, *apiError) {
+func (s *Server) parse(r *http.Request) (*request, *ec2query.Error) {
 	req := &request{id: s.requestID(), service: "ec2"}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
-		return req, fail("MalformedRequest", "The body can not be read: %v", err)
+		return req, ec2query.Errorf("MalformedRequest", "The body can not be read: %v", err)
 	}
 	var service string
 	req.key, req.region, service = credentialScope(r)
@@ -83,7 +85,7 @@ func (s *Server) parse(r *http.Request) (*request, *apiError) {
 		case "TrentService":
 			req.service = "kms"
 		default:
-			return req, fail("UnknownOperationException", "%s is not served here", target)
+			return req, ec2query.Errorf("UnknownOperationException", "%s is not served here", target)
 		}
 		req.action, req.body = action, body
 		req.form = url.Values{}
@@ -96,7 +98,7 @@ func (s *Server) parse(r *http.Request) (*request, *apiError) {
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return req, fail("MalformedQueryString", "The query string contains a syntax error")
+		return req, ec2query.Errorf("MalformedQueryString", "The query string contains a syntax error")
 	}
 	for key, values := range r.URL.Query() {
 		form[key] = append(form[key], values...)
@@ -106,14 +108,14 @@ func (s *Server) parse(r *http.Request) (*request, *apiError) {
 		req.service = service
 	}
 	if req.action == "" {
-		return req, fail("MissingAction", "The request must contain the parameter Action")
+		return req, ec2query.Errorf("MissingAction", "The request must contain the parameter Action")
 	}
 	return req, s.checkCaller(req)
 }
 
-func (s *Server) checkCaller(req *request) *apiError {
+func (s *Server) checkCaller(req *request) *ec2query.Error {
 	if req.key == "" {
-		return &apiError{
+		return &ec2query.Error{
 			Code:    "AuthFailure",
 			Message: "AWS was not able to validate the provided access credentials",
 			Status:  http.StatusUnauthorized,
@@ -181,7 +183,7 @@ func (s *Server) answer(r *http.Request, req *request) answer {
 	return ans
 }
 
-func (s *Server) errorAnswer(req *request, err *apiError) answer {
+func (s *Server) errorAnswer(req *request, err *ec2query.Error) answer {
 	switch req.service {
 	case "ssm", "kms":
 		return ssmError(err)
@@ -190,7 +192,7 @@ func (s *Server) errorAnswer(req *request, err *apiError) answer {
 	case "autoscaling", "iam", "sts":
 		return queryError(err, req.id)
 	}
-	body, encodeErr := encodeError(err, req.id)
+	body, encodeErr := ec2query.EncodeError(err, req.id)
 	if encodeErr != nil {
 		return answer{status: http.StatusInternalServerError, code: err.Code}
 	}

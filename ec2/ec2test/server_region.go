@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // terminatedShown is how long a terminated instance stays visible.
@@ -114,7 +116,7 @@ func (r *region) machines() []*machine {
 
 // anyRecord is the resource of the caller that has this id, of any kind that
 // can have tags.
-func (c *call) anyRecord(id string) (*base, *apiError) {
+func (c *call) anyRecord(id string) (*base, *ec2query.Error) {
 	finders := []struct {
 		kind kind
 		get  func(id string) (*base, bool)
@@ -141,7 +143,7 @@ func (c *call) anyRecord(id string) (*base, *apiError) {
 		}
 		return b, nil
 	}
-	return nil, fail("InvalidID", "The ID '%s' is not valid", id)
+	return nil, ec2query.Errorf("InvalidID", "The ID '%s' is not valid", id)
 }
 
 func baseOf[T record](t *table[T]) func(id string) (*base, bool) {
@@ -167,7 +169,7 @@ type describeRegionsInput struct {
 }
 
 type describeRegionsOutput struct {
-	Regions set[regionXML] `xml:"regionInfo"`
+	Regions ec2query.Set[regionXML] `xml:"regionInfo"`
 }
 
 func regionFilters() filters[regionXML] {
@@ -178,7 +180,7 @@ func regionFilters() filters[regionXML] {
 	}
 }
 
-func (c *call) describeRegions(in *describeRegionsInput) (*describeRegionsOutput, *apiError) {
+func (c *call) describeRegions(in *describeRegionsInput) (*describeRegionsOutput, *ec2query.Error) {
 	m, err := c.server.known.regions.compile(c, in.Filter, nil)
 	if err != nil {
 		return nil, err
@@ -195,7 +197,7 @@ func (c *call) describeRegions(in *describeRegionsInput) (*describeRegionsOutput
 	for _, name := range names {
 		r, ok := all[name]
 		if !ok {
-			return nil, invalidValue("region", name, "The region does not exist or is not enabled.")
+			return nil, ec2query.InvalidValue("region", name, "The region does not exist or is not enabled.")
 		}
 		if m.match(r) {
 			out.Regions.Items = append(out.Regions.Items, r)
@@ -223,7 +225,7 @@ type describeZonesInput struct {
 }
 
 type describeZonesOutput struct {
-	Zones set[zoneXML] `xml:"availabilityZoneInfo"`
+	Zones ec2query.Set[zoneXML] `xml:"availabilityZoneInfo"`
 }
 
 func zoneFilters() filters[zoneXML] {
@@ -238,7 +240,7 @@ func zoneFilters() filters[zoneXML] {
 	}
 }
 
-func (c *call) describeZones(in *describeZonesInput) (*describeZonesOutput, *apiError) {
+func (c *call) describeZones(in *describeZonesInput) (*describeZonesOutput, *ec2query.Error) {
 	m, err := c.server.known.zones.compile(c, in.Filter, nil)
 	if err != nil {
 		return nil, err
@@ -257,7 +259,7 @@ func (c *call) describeZones(in *describeZonesInput) (*describeZonesOutput, *api
 		}
 	}
 	if found < len(wanted.exact) {
-		return nil, fail("InvalidParameterValue", "Invalid availability zone-name or zone-id: %s", strings.Join(append(in.ZoneName, in.ZoneID...), ", "))
+		return nil, ec2query.Errorf("InvalidParameterValue", "Invalid availability zone-name or zone-id: %s", strings.Join(append(in.ZoneName, in.ZoneID...), ", "))
 	}
 	return out, nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/internal/awsapi"
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // bucket is a token bucket at the time it was last looked at.
@@ -30,7 +31,7 @@ func (r *region) take(key string, of awsapi.Rate, n int, now time.Time) bool {
 }
 
 // throttle takes the token of the request.
-func (c *call) throttle() *apiError {
+func (c *call) throttle() *ec2query.Error {
 	if !c.server.opts.Throttle {
 		return nil
 	}
@@ -39,7 +40,7 @@ func (c *call) throttle() *apiError {
 		key, of = key+" open", smaller
 	}
 	if !c.take(key, of, 1, c.now) {
-		return throttled()
+		return ec2query.Throttled()
 	}
 	return nil
 }
@@ -55,12 +56,12 @@ func (c *call) open() bool {
 }
 
 // spend takes the tokens of n resources that the action changes.
-func (c *call) spend(action string, n int) *apiError {
+func (c *call) spend(action string, n int) *ec2query.Error {
 	if !c.server.opts.Throttle {
 		return nil
 	}
 	if !c.take(c.account+" resources of "+action, awsapi.Documented(action, false).Resources, n, c.now) {
-		return throttled()
+		return ec2query.Throttled()
 	}
 	return nil
 }

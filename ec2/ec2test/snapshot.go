@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 type snapshot struct {
@@ -70,7 +72,7 @@ func (c *call) readable(s *snapshot) bool {
 	return c.admits(&s.shares)
 }
 
-func (c *call) readableSnapshot(id string) (*snapshot, *apiError) {
+func (c *call) readableSnapshot(id string) (*snapshot, *ec2query.Error) {
 	if err := snapshotKind().check(id); err != nil {
 		return nil, err
 	}
@@ -82,32 +84,32 @@ func (c *call) readableSnapshot(id string) (*snapshot, *apiError) {
 }
 
 type snapshotXML struct {
-	ID          string      `xml:"snapshotId"`
-	Volume      string      `xml:"volumeId"`
-	Status      string      `xml:"status"`
-	Message     string      `xml:"statusMessage,omitempty"`
-	Started     string      `xml:"startTime"`
-	Completed   string      `xml:"completionTime,omitempty"`
-	Progress    string      `xml:"progress"`
-	Owner       string      `xml:"ownerId"`
-	Size        int         `xml:"volumeSize"`
-	FullSize    int64       `xml:"fullSnapshotSizeInBytes"`
-	Description string      `xml:"description"`
-	Encrypted   bool        `xml:"encrypted"`
-	KMSKey      string      `xml:"kmsKeyId,omitempty"`
-	Tier        string      `xml:"storageTier"`
-	Tags        set[tagXML] `xml:"tagSet"`
+	ID          string               `xml:"snapshotId"`
+	Volume      string               `xml:"volumeId"`
+	Status      string               `xml:"status"`
+	Message     string               `xml:"statusMessage,omitempty"`
+	Started     string               `xml:"startTime"`
+	Completed   string               `xml:"completionTime,omitempty"`
+	Progress    string               `xml:"progress"`
+	Owner       string               `xml:"ownerId"`
+	Size        int                  `xml:"volumeSize"`
+	FullSize    int64                `xml:"fullSnapshotSizeInBytes"`
+	Description string               `xml:"description"`
+	Encrypted   bool                 `xml:"encrypted"`
+	KMSKey      string               `xml:"kmsKeyId,omitempty"`
+	Tier        string               `xml:"storageTier"`
+	Tags        ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 func (c *call) snapshotXML(s *snapshot) snapshotXML {
 	out := snapshotXML{
-		ID: s.id, Volume: s.volume, Status: s.status(c.now), Started: stamp(s.created), Progress: s.progress(c.now),
+		ID: s.id, Volume: s.volume, Status: s.status(c.now), Started: ec2query.FormatTime(s.created), Progress: s.progress(c.now),
 		Owner: s.owner, Size: s.sizeGiB, FullSize: int64(s.sizeGiB) << 30 / 4, Description: s.description,
 		Encrypted: s.encrypted, KMSKey: s.kmsKey, Tier: "standard",
 	}
 	switch out.Status {
 	case "completed":
-		out.Completed = orText(stamp(s.doneAt), out.Started)
+		out.Completed = orText(ec2query.FormatTime(s.doneAt), out.Started)
 	case "error":
 		out.Message = s.failure
 	}
@@ -124,7 +126,7 @@ func snapshotFilters() filters[*snapshot] {
 		"volume-size":  func(_ *call, s *snapshot) []string { return one(strconv.Itoa(s.sizeGiB)) },
 		"status":       func(c *call, s *snapshot) []string { return one(s.status(c.now)) },
 		"progress":     func(c *call, s *snapshot) []string { return one(s.progress(c.now)) },
-		"start-time":   func(_ *call, s *snapshot) []string { return one(stamp(s.created)) },
+		"start-time":   func(_ *call, s *snapshot) []string { return one(ec2query.FormatTime(s.created)) },
 		"description":  func(_ *call, s *snapshot) []string { return one(s.description) },
 		"encrypted":    func(_ *call, s *snapshot) []string { return truth(s.encrypted) },
 		"owner-id":     func(_ *call, s *snapshot) []string { return one(s.owner) },
@@ -141,11 +143,11 @@ type describeSnapshotsInput struct {
 }
 
 type describeSnapshotsOutput struct {
-	Snapshots set[snapshotXML] `xml:"snapshotSet"`
-	Next      string           `xml:"nextToken,omitempty"`
+	Snapshots ec2query.Set[snapshotXML] `xml:"snapshotSet"`
+	Next      string                    `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeSnapshots(in *describeSnapshotsInput) (*describeSnapshotsOutput, *apiError) {
+func (c *call) describeSnapshots(in *describeSnapshotsInput) (*describeSnapshotsOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.snapshots, query[*snapshot]{
 		kind: snapshotKind(), ids: in.SnapshotID, filters: in.Filter, known: c.server.known.snapshots,
 		idName: "snapshot-id", page: in.pageParams,
@@ -154,7 +156,7 @@ func (c *call) describeSnapshots(in *describeSnapshotsInput) (*describeSnapshots
 			return !c.ownerAmong(s.owner, "", in.Owner) || !c.sharedAmong(&s.shares, s.owner, in.RestorableBy)
 		},
 	})
-	return &describeSnapshotsOutput{Next: next, Snapshots: mapSet(items, c.snapshotXML)}, err
+	return &describeSnapshotsOutput{Next: next, Snapshots: ec2query.MapSet(items, c.snapshotXML)}, err
 }
 
 type createSnapshotInput struct {
@@ -163,7 +165,7 @@ type createSnapshotInput struct {
 	TagSpecification []tagSpecification
 }
 
-func (c *call) createSnapshot(in *createSnapshotInput) (*snapshotXML, *apiError) {
+func (c *call) createSnapshot(in *createSnapshotInput) (*snapshotXML, *ec2query.Error) {
 	v, err := lookup(c, &c.volumes, volumeKind(), in.VolumeID)
 	if err != nil {
 		return nil, err
@@ -176,7 +178,7 @@ func (c *call) createSnapshot(in *createSnapshotInput) (*snapshotXML, *apiError)
 		return nil, err
 	}
 	s := c.takeSnapshot(v, in.Description, specs["snapshot"])
-	c.after(func(ctx context.Context) *apiError { return internal(s.disk.copyFrom(ctx, v.disk)) })
+	c.after(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, v.disk)) })
 	out := c.snapshotXML(s)
 	return &out, nil
 }
@@ -198,13 +200,13 @@ type snapshotIDInput struct {
 	SnapshotID string `ec2:"SnapshotId,required"`
 }
 
-func (c *call) deleteSnapshot(in *snapshotIDInput) (*returnXML, *apiError) {
+func (c *call) deleteSnapshot(in *snapshotIDInput) (*ec2query.Return, *ec2query.Error) {
 	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
 	if err != nil {
 		return nil, err
 	}
 	if img := c.userOf(s); img != nil {
-		return nil, fail("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", s.id, img.id)
+		return nil, ec2query.Errorf("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", s.id, img.id)
 	}
 	if err := c.mayDelete(s); err != nil {
 		return nil, err
@@ -213,17 +215,17 @@ func (c *call) deleteSnapshot(in *snapshotIDInput) (*returnXML, *apiError) {
 		return nil, err
 	}
 	c.dropSnapshot(s)
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
 // mayDelete refuses to delete what a lock or AWS Backup holds. The code for a
 // lock is not documented.
-func (c *call) mayDelete(s *snapshot) *apiError {
+func (c *call) mayDelete(s *snapshot) *ec2query.Error {
 	switch {
 	case s.locked(c.now):
-		return fail("OperationNotPermitted", "The snapshot %s is locked and cannot be deleted", s.id)
+		return ec2query.Errorf("OperationNotPermitted", "The snapshot %s is locked and cannot be deleted", s.id)
 	case managedByBackup(s.tags):
-		return fail("InvalidParameterValue", "This snapshot is managed by the AWS Backup service and cannot be deleted via EC2 APIs. "+
+		return ec2query.Errorf("InvalidParameterValue", "This snapshot is managed by the AWS Backup service and cannot be deleted via EC2 APIs. "+
 			"If you wish to delete this snapshot, please do so via the Backup console.")
 	}
 	return nil

@@ -3,6 +3,8 @@ package ec2test
 import (
 	"context"
 	"fmt"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // A copySource is a snapshot of any region as those who copy it need it.
@@ -21,9 +23,9 @@ func (c *call) copySource(s *snapshot) copySource {
 }
 
 // check refuses a copy that would be less encrypted than its source.
-func (s *copySource) check(encrypted *bool) *apiError {
+func (s *copySource) check(encrypted *bool) *ec2query.Error {
 	if s.encrypted && encrypted != nil && !*encrypted {
-		return fail("InvalidRequest", "Snapshot %s is encrypted. Creating an unencrypted copy from an encrypted snapshot is not supported.", s.id)
+		return ec2query.Errorf("InvalidRequest", "Snapshot %s is encrypted. Creating an unencrypted copy from an encrypted snapshot is not supported.", s.id)
 	}
 	return nil
 }
@@ -40,31 +42,31 @@ type copySnapshotInput struct {
 }
 
 type copySnapshotOutput struct {
-	ID   string      `xml:"snapshotId"`
-	Tags set[tagXML] `xml:"tagSet"`
+	ID   string               `xml:"snapshotId"`
+	Tags ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
-func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *apiError) {
+func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *ec2query.Error) {
 	specs, err := tagSpecs(in.TagSpecification, "snapshot")
 	if err != nil {
 		return nil, err
 	}
 	if in.DestinationRegion != "" && in.DestinationRegion != c.name {
-		return nil, invalidValue("destinationRegion", in.DestinationRegion, "The call must be sent to the destination region.")
+		return nil, ec2query.InvalidValue("destinationRegion", in.DestinationRegion, "The call must be sent to the destination region.")
 	}
 	from := c.server.region(in.SourceRegion)
 	if from == nil {
-		return nil, invalidValue("sourceRegion", in.SourceRegion, "")
+		return nil, ec2query.InvalidValue("sourceRegion", in.SourceRegion, "")
 	}
 	var source copySource
-	err = c.in(from, func(*region) *apiError {
+	err = c.in(from, func(*region) *ec2query.Error {
 		there := &call{region: from, account: c.account, now: c.now}
 		s, err := there.readableSnapshot(in.SourceSnapshotID)
 		if err != nil {
 			return err
 		}
 		if !s.completed(c.now) {
-			return fail("IncorrectState", "Snapshot %s is not in the completed state", s.id)
+			return ec2query.Errorf("IncorrectState", "Snapshot %s is not in the completed state", s.id)
 		}
 		source = there.copySource(s)
 		return nil
@@ -76,7 +78,7 @@ func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *apiErr
 		return nil, err
 	}
 	if in.KmsKeyID != "" && !source.encrypted && !truthOf(in.Encrypted) && !c.keyring(c.account).byDefault {
-		return nil, fail("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
+		return nil, ec2query.Errorf("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
@@ -94,14 +96,14 @@ func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *apiErr
 const mostCopies = 20
 
 // copySlots refuses n copies more than that.
-func (c *call) copySlots(n int) *apiError {
+func (c *call) copySlots(n int) *ec2query.Error {
 	for s := range c.snapshots.all() {
 		if s.copied && c.owns(&s.base) && s.status(c.now) == "pending" {
 			n++
 		}
 	}
 	if n > mostCopies {
-		return fail("ResourceLimitExceeded", "Too many snapshot copies in progress. The limit is %d for this destination region.", mostCopies)
+		return ec2query.Errorf("ResourceLimitExceeded", "Too many snapshot copies in progress. The limit is %d for this destination region.", mostCopies)
 	}
 	return nil
 }
@@ -129,6 +131,6 @@ func (c *call) cloneSnapshot(source *copySource, description string, t tags, enc
 	}
 	c.snapshots.put(s)
 	c.server.willChange(s.id, end, s.doneAt, c.now)
-	c.after(func(ctx context.Context) *apiError { return internal(s.disk.copyFrom(ctx, source.disk)) })
+	c.after(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, source.disk)) })
 	return s
 }

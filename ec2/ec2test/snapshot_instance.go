@@ -3,6 +3,8 @@ package ec2test
 import (
 	"context"
 	"slices"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // createSnapshotsInput is CreateSnapshots: all volumes of an instance at once.
@@ -18,30 +20,30 @@ type createSnapshotsInput struct {
 }
 
 type snapshotInfoXML struct {
-	ID          string      `xml:"snapshotId"`
-	Volume      string      `xml:"volumeId"`
-	State       string      `xml:"state"`
-	Size        int         `xml:"volumeSize"`
-	Started     string      `xml:"startTime"`
-	Progress    string      `xml:"progress"`
-	Owner       string      `xml:"ownerId"`
-	Description string      `xml:"description"`
-	Encrypted   bool        `xml:"encrypted"`
-	Tags        set[tagXML] `xml:"tagSet"`
+	ID          string               `xml:"snapshotId"`
+	Volume      string               `xml:"volumeId"`
+	State       string               `xml:"state"`
+	Size        int                  `xml:"volumeSize"`
+	Started     string               `xml:"startTime"`
+	Progress    string               `xml:"progress"`
+	Owner       string               `xml:"ownerId"`
+	Description string               `xml:"description"`
+	Encrypted   bool                 `xml:"encrypted"`
+	Tags        ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 type createSnapshotsOutput struct {
-	Snapshots set[snapshotInfoXML] `xml:"snapshotSet"`
+	Snapshots ec2query.Set[snapshotInfoXML] `xml:"snapshotSet"`
 }
 
-func (c *call) createSnapshots(in *createSnapshotsInput) (*createSnapshotsOutput, *apiError) {
+func (c *call) createSnapshots(in *createSnapshotsInput) (*createSnapshotsOutput, *ec2query.Error) {
 	spec := in.InstanceSpecification
 	inst, err := lookup(c, &c.instances, instanceKind(), spec.InstanceID)
 	if err != nil {
 		return nil, err
 	}
 	if code := inst.phase.code(c.now); code != running && code != stopped {
-		return nil, fail("IncorrectInstanceState", "The instance '%s' is not in a state from which snapshots can be created: %s", inst.id, code)
+		return nil, ec2query.Errorf("IncorrectInstanceState", "The instance '%s' is not in a state from which snapshots can be created: %s", inst.id, code)
 	}
 	specs, err := tagSpecs(in.TagSpecification, "snapshot")
 	if err != nil {
@@ -52,7 +54,7 @@ func (c *call) createSnapshots(in *createSnapshotsInput) (*createSnapshotsOutput
 		isRoot := v.device == inst.rootDevice
 		excluded := slices.Contains(spec.ExcludeDataVolumeID, v.id)
 		if excluded && isRoot {
-			return nil, invalidValue("ExcludeDataVolumeId", v.id, "It is the root volume; use ExcludeBootVolume.")
+			return nil, ec2query.InvalidValue("ExcludeDataVolumeId", v.id, "It is the root volume; use ExcludeBootVolume.")
 		}
 		if isRoot {
 			excluded = spec.ExcludeBootVolume
@@ -63,11 +65,11 @@ func (c *call) createSnapshots(in *createSnapshotsInput) (*createSnapshotsOutput
 	}
 	for _, id := range spec.ExcludeDataVolumeID {
 		if !slices.ContainsFunc(inst.volumes, func(v *volume) bool { return v.id == id }) {
-			return nil, invalidValue("ExcludeDataVolumeId", id, "It is no volume of the instance.")
+			return nil, ec2query.InvalidValue("ExcludeDataVolumeId", id, "It is no volume of the instance.")
 		}
 	}
 	if len(wanted) == 0 {
-		return nil, combination("There is no volume to make a snapshot of")
+		return nil, ec2query.InvalidCombination("There is no volume to make a snapshot of")
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
@@ -83,9 +85,9 @@ func (c *call) createSnapshots(in *createSnapshotsInput) (*createSnapshotsOutput
 			}
 		}
 		s := c.takeSnapshot(v, in.Description, t)
-		c.after(func(ctx context.Context) *apiError { return internal(s.disk.copyFrom(ctx, v.disk)) })
+		c.after(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, v.disk)) })
 		out.Snapshots.Items = append(out.Snapshots.Items, snapshotInfoXML{
-			ID: s.id, Volume: v.id, State: s.status(c.now), Size: s.sizeGiB, Started: stamp(s.created), Progress: s.progress(c.now),
+			ID: s.id, Volume: v.id, State: s.status(c.now), Size: s.sizeGiB, Started: ec2query.FormatTime(s.created), Progress: s.progress(c.now),
 			Owner: s.owner, Description: s.description, Encrypted: s.encrypted, Tags: t.set(c.now),
 		})
 	}

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // snapshotLock is the lock of a snapshot, by the SDK's documentation of
@@ -57,14 +59,14 @@ type lockInfoXML struct {
 
 func (c *call) lockXML(s *snapshot) lockXML {
 	l := s.lock
-	out := lockXML{ID: s.id, State: l.state(c.now), Days: l.days, Hours: l.hours, Created: stamp(l.created), Started: stamp(l.created), Expires: stamp(l.expires)}
+	out := lockXML{ID: s.id, State: l.state(c.now), Days: l.days, Hours: l.hours, Created: ec2query.FormatTime(l.created), Started: ec2query.FormatTime(l.created), Expires: ec2query.FormatTime(l.expires)}
 	if l.hours > 0 {
-		out.CoolOff = stamp(l.coolOff())
+		out.CoolOff = ec2query.FormatTime(l.coolOff())
 	}
 	return out
 }
 
-func (c *call) lockSnapshot(in *lockSnapshotInput) (*lockXML, *apiError) {
+func (c *call) lockSnapshot(in *lockSnapshotInput) (*lockXML, *ec2query.Error) {
 	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
 	if err != nil {
 		return nil, err
@@ -73,11 +75,11 @@ func (c *call) lockSnapshot(in *lockSnapshotInput) (*lockXML, *apiError) {
 	l := &snapshotLock{mode: in.LockMode, created: c.now}
 	switch {
 	case (in.LockDuration == nil) == (in.ExpirationDate == nil):
-		return nil, combination("Either LockDuration or ExpirationDate must be specified, and not both")
+		return nil, ec2query.InvalidCombination("Either LockDuration or ExpirationDate must be specified, and not both")
 	case in.LockDuration != nil && (*in.LockDuration < 1 || *in.LockDuration > longest):
-		return nil, invalidValue("LockDuration", intText(in.LockDuration), "It must be between 1 and 36500 days.")
+		return nil, ec2query.InvalidValue("LockDuration", intText(in.LockDuration), "It must be between 1 and 36500 days.")
 	case in.CoolOffPeriod != nil && (in.LockMode != "compliance" || *in.CoolOffPeriod < 1 || *in.CoolOffPeriod > 72):
-		return nil, invalidValue("CoolOffPeriod", intText(in.CoolOffPeriod), "It must be between 1 and 72 hours, in compliance mode.")
+		return nil, ec2query.InvalidValue("CoolOffPeriod", intText(in.CoolOffPeriod), "It must be between 1 and 72 hours, in compliance mode.")
 	case in.LockDuration != nil:
 		l.expires, l.days = c.now.AddDate(0, 0, *in.LockDuration), *in.LockDuration
 	default:
@@ -88,7 +90,7 @@ func (c *call) lockSnapshot(in *lockSnapshotInput) (*lockXML, *apiError) {
 		l.hours = *in.CoolOffPeriod
 	}
 	if s.locked(c.now) && s.lock.state(c.now) == "compliance" && (l.mode != "compliance" || l.expires.Before(s.lock.expires)) {
-		return nil, fail("OperationNotPermitted", "The lock of %s can only be extended", s.id)
+		return nil, ec2query.Errorf("OperationNotPermitted", "The lock of %s can only be extended", s.id)
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
@@ -102,13 +104,13 @@ type unlockOutput struct {
 	ID string `xml:"snapshotId"`
 }
 
-func (c *call) unlockSnapshot(in *snapshotIDInput) (*unlockOutput, *apiError) {
+func (c *call) unlockSnapshot(in *snapshotIDInput) (*unlockOutput, *ec2query.Error) {
 	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
 	if err != nil {
 		return nil, err
 	}
 	if s.locked(c.now) && s.lock.state(c.now) == "compliance" {
-		return nil, fail("OperationNotPermitted", "The snapshot %s is locked in compliance mode", s.id)
+		return nil, ec2query.Errorf("OperationNotPermitted", "The snapshot %s is locked in compliance mode", s.id)
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
@@ -130,11 +132,11 @@ type describeLocksInput struct {
 }
 
 type describeLocksOutput struct {
-	Snapshots set[lockInfoXML] `xml:"snapshotSet"`
-	Next      string           `xml:"nextToken,omitempty"`
+	Snapshots ec2query.Set[lockInfoXML] `xml:"snapshotSet"`
+	Next      string                    `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeLocks(in *describeLocksInput) (*describeLocksOutput, *apiError) {
+func (c *call) describeLocks(in *describeLocksInput) (*describeLocksOutput, *ec2query.Error) {
 	m, err := c.server.known.locks.compile(c, in.Filter, nil)
 	if err != nil {
 		return nil, err
@@ -149,5 +151,5 @@ func (c *call) describeLocks(in *describeLocksInput) (*describeLocksOutput, *api
 		}
 	}
 	items, next, err := page(c, found, in.pageParams, pageLimits{}, func(s *snapshot) uint64 { return s.seq })
-	return &describeLocksOutput{mapSet(items, func(s *snapshot) lockInfoXML { return lockInfoXML{c.lockXML(s), s.owner} }), next}, err
+	return &describeLocksOutput{ec2query.MapSet(items, func(s *snapshot) lockInfoXML { return lockInfoXML{c.lockXML(s), s.owner} }), next}, err
 }

@@ -3,6 +3,8 @@ package ec2test
 import (
 	"strconv"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // spotRequest is a request for a spot instance. Those that
@@ -95,13 +97,13 @@ type spotStatusXML struct {
 }
 
 type spotLaunchXML struct {
-	Image      string            `xml:"imageId"`
-	Type       string            `xml:"instanceType,omitempty"`
-	Key        string            `xml:"keyName,omitempty"`
-	Subnet     string            `xml:"subnetId,omitempty"`
-	Groups     set[groupIDXML]   `xml:"groupSet"`
-	Optimal    bool              `xml:"ebsOptimized"`
-	Monitoring spotMonitoringXML `xml:"monitoring"`
+	Image      string                   `xml:"imageId"`
+	Type       string                   `xml:"instanceType,omitempty"`
+	Key        string                   `xml:"keyName,omitempty"`
+	Subnet     string                   `xml:"subnetId,omitempty"`
+	Groups     ec2query.Set[groupIDXML] `xml:"groupSet"`
+	Optimal    bool                     `xml:"ebsOptimized"`
+	Monitoring spotMonitoringXML        `xml:"monitoring"`
 }
 
 type spotMonitoringXML struct {
@@ -109,22 +111,22 @@ type spotMonitoringXML struct {
 }
 
 type spotRequestXML struct {
-	ID       string        `xml:"spotInstanceRequestId"`
-	State    string        `xml:"state"`
-	Status   spotStatusXML `xml:"status"`
-	Type     string        `xml:"type"`
-	Price    string        `xml:"spotPrice,omitempty"`
-	Launch   spotLaunchXML `xml:"launchSpecification"`
-	Instance string        `xml:"instanceId,omitempty"`
-	Created  string        `xml:"createTime"`
-	Product  string        `xml:"productDescription"`
-	Behavior string        `xml:"instanceInterruptionBehavior"`
-	Tags     set[tagXML]   `xml:"tagSet"`
+	ID       string               `xml:"spotInstanceRequestId"`
+	State    string               `xml:"state"`
+	Status   spotStatusXML        `xml:"status"`
+	Type     string               `xml:"type"`
+	Price    string               `xml:"spotPrice,omitempty"`
+	Launch   spotLaunchXML        `xml:"launchSpecification"`
+	Instance string               `xml:"instanceId,omitempty"`
+	Created  string               `xml:"createTime"`
+	Product  string               `xml:"productDescription"`
+	Behavior string               `xml:"instanceInterruptionBehavior"`
+	Tags     ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 func (c *call) spotXML(r *spotRequest) spotRequestXML {
 	out := spotRequestXML{
-		ID: r.id, Type: "one-time", Price: r.price, Instance: r.instanceID(), Created: stamp(r.created),
+		ID: r.id, Type: "one-time", Price: r.price, Instance: r.instanceID(), Created: ec2query.FormatTime(r.created),
 		Launch:  spotLaunchXML{Image: r.launch.ImageID, Type: r.launch.InstanceType, Key: r.launch.KeyName, Subnet: r.launch.SubnetID, Optimal: truthOf(r.launch.EbsOptimized)},
 		Product: "Linux/UNIX", Behavior: orText(r.behavior, "terminate"), Tags: r.tags.set(c.now),
 	}
@@ -148,12 +150,12 @@ func (c *call) spotXML(r *spotRequest) spotRequestXML {
 		"instance-stopped-no-capacity":          "Your Spot instance was stopped because there is no Spot capacity available.",
 		"instance-stopped-by-user":              "Your Spot instance was stopped by you.",
 	}[out.Status.Code]
-	out.Status.Updated = stamp(r.created)
+	out.Status.Updated = ec2query.FormatTime(r.created)
 	return out
 }
 
 type spotRequestsOutput struct {
-	Requests set[spotRequestXML] `xml:"spotInstanceRequestSet"`
+	Requests ec2query.Set[spotRequestXML] `xml:"spotInstanceRequestSet"`
 }
 
 type describeSpotOutput struct {
@@ -161,14 +163,14 @@ type describeSpotOutput struct {
 	Next string `xml:"nextToken,omitempty"`
 }
 
-func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError) {
+func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *ec2query.Error) {
 	known, err := c.once(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
 	if len(known) > 0 {
 		list, err := lookups(c, &c.spotRequests, spotKind(), known)
-		return &spotRequestsOutput{Requests: mapSet(list, c.spotXML)}, err
+		return &spotRequestsOutput{Requests: ec2query.MapSet(list, c.spotXML)}, err
 	}
 	specs, err := tagSpecs(in.TagSpecification, "spot-instances-request")
 	if err != nil {
@@ -189,7 +191,7 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError
 		count = *in.InstanceCount
 	}
 	if count < 1 {
-		return nil, invalidValue("InstanceCount", intText(&count), "It must be at least 1.")
+		return nil, ec2query.InvalidValue("InstanceCount", intText(&count), "It must be at least 1.")
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
@@ -210,13 +212,13 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError
 }
 
 // priceText is a price as EC2 writes it.
-func priceText(dollars string) (string, *apiError) {
+func priceText(dollars string) (string, *ec2query.Error) {
 	if dollars == "" {
 		return "", nil
 	}
 	price, err := strconv.ParseFloat(dollars, 64)
 	if err != nil || price <= 0 {
-		return "", invalidValue("SpotPrice", dollars, "It must be a price in dollars.")
+		return "", ec2query.InvalidValue("SpotPrice", dollars, "It must be a price in dollars.")
 	}
 	return strconv.FormatFloat(price, 'f', 6, 64), nil
 }
@@ -259,11 +261,11 @@ type describeSpotInput struct {
 	pageParams
 }
 
-func (c *call) describeSpot(in *describeSpotInput) (*describeSpotOutput, *apiError) {
+func (c *call) describeSpot(in *describeSpotInput) (*describeSpotOutput, *ec2query.Error) {
 	items, next, err := find(c, c.spotTable(), query[*spotRequest]{
 		kind: spotKind(), ids: in.SpotInstanceRequestID, filters: in.Filter, known: c.server.known.spotRequests, page: in.pageParams,
 	})
-	return &describeSpotOutput{spotRequestsOutput{mapSet(items, c.spotXML)}, next}, err
+	return &describeSpotOutput{spotRequestsOutput{ec2query.MapSet(items, c.spotXML)}, next}, err
 }
 
 type cancelSpotInput struct {
@@ -276,10 +278,10 @@ type cancelledSpotXML struct {
 }
 
 type cancelSpotOutput struct {
-	Requests set[cancelledSpotXML] `xml:"spotInstanceRequestSet"`
+	Requests ec2query.Set[cancelledSpotXML] `xml:"spotInstanceRequestSet"`
 }
 
-func (c *call) cancelSpot(in *cancelSpotInput) (*cancelSpotOutput, *apiError) {
+func (c *call) cancelSpot(in *cancelSpotInput) (*cancelSpotOutput, *ec2query.Error) {
 	list, err := lookups(c, c.spotTable(), spotKind(), in.SpotInstanceRequestID)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package ec2test
 import (
 	"slices"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // SetParameter sets an SSM parameter of Options.Account in a region. One whose
@@ -20,7 +22,7 @@ func (s *Server) Parameter(region, name string) (value string, ok bool) {
 	return p.value, ok
 }
 
-func ssmError(err *apiError) answer {
+func ssmError(err *ec2query.Error) answer {
 	return answerJSON(err.Status, err.Code, map[string]string{"__type": err.Code, "message": err.Message})
 }
 
@@ -91,7 +93,7 @@ type getParameterInput struct {
 
 type getParameterOutput struct{ Parameter parameterJSON }
 
-func (c *call) getParameter(in *getParameterInput) (*getParameterOutput, *apiError) {
+func (c *call) getParameter(in *getParameterInput) (*getParameterOutput, *ec2query.Error) {
 	p, ok := c.parameter(in.Name)
 	if !ok {
 		return nil, parameterNotFound(in.Name)
@@ -99,8 +101,8 @@ func (c *call) getParameter(in *getParameterInput) (*getParameterOutput, *apiErr
 	return &getParameterOutput{c.selected(p, in.Name)}, nil
 }
 
-func parameterNotFound(name string) *apiError {
-	return fail("ParameterNotFound", "Parameter %s not found.", name)
+func parameterNotFound(name string) *ec2query.Error {
+	return ec2query.Errorf("ParameterNotFound", "Parameter %s not found.", name)
 }
 
 type getParametersInput struct {
@@ -113,9 +115,9 @@ type getParametersOutput struct {
 	InvalidParameters []string
 }
 
-func (c *call) getParameters(in *getParametersInput) (*getParametersOutput, *apiError) {
+func (c *call) getParameters(in *getParametersInput) (*getParametersOutput, *ec2query.Error) {
 	if len(in.Names) < 1 || len(in.Names) > 10 {
-		return nil, fail("ValidationException", "names must have 1 to 10 members")
+		return nil, ec2query.Errorf("ValidationException", "names must have 1 to 10 members")
 	}
 	out := &getParametersOutput{[]parameterJSON{}, []string{}}
 	for _, name := range in.Names {
@@ -144,24 +146,24 @@ type putParameterOutput struct {
 	Tier    string
 }
 
-func (c *call) putParameter(in *putParameterInput) (*putParameterOutput, *apiError) {
+func (c *call) putParameter(in *putParameterInput) (*putParameterOutput, *ec2query.Error) {
 	_, exists := c.parameter(in.Name)
 	switch {
 	case in.Name == "" || in.Value == "":
-		return nil, fail("ValidationException", "Name and Value are required")
+		return nil, ec2query.Errorf("ValidationException", "Name and Value are required")
 	case strings.HasPrefix(in.Name, "/aws"):
-		return nil, fail("AccessDeniedException", "No access to reserved parameter name: %s.", in.Name)
+		return nil, ec2query.Errorf("AccessDeniedException", "No access to reserved parameter name: %s.", in.Name)
 	case exists && !in.Overwrite:
-		return nil, fail("ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
+		return nil, ec2query.Errorf("ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
 	case exists && len(in.Tags) > 0:
-		return nil, fail("ValidationException", "Invalid request: tags and overwrite can't be used together.")
+		return nil, ec2query.Errorf("ValidationException", "Invalid request: tags and overwrite can't be used together.")
 	case !exists && in.Type == "":
-		return nil, fail("ValidationException", "A parameter type is required when you create a parameter.")
+		return nil, ec2query.Errorf("ValidationException", "A parameter type is required when you create a parameter.")
 	}
 	if in.DataType == imageDataType {
 		// AWS looks some time later, when a new image shows.
 		if img, ok := c.images.get(in.Value); !ok || !c.mayLaunch(img) {
-			return nil, fail("ValidationException", "The AMI %s does not exist or is not available.", in.Value)
+			return nil, ec2query.Errorf("ValidationException", "The AMI %s does not exist or is not available.", in.Value)
 		}
 	}
 	version := c.server.params.put(c.account, c.name, in.Name, parameter{
@@ -178,7 +180,7 @@ type labelParameterInput struct {
 
 type labelParameterOutput struct{ InvalidLabels []string }
 
-func (c *call) labelParameter(in *labelParameterInput) (*labelParameterOutput, *apiError) {
+func (c *call) labelParameter(in *labelParameterInput) (*labelParameterOutput, *ec2query.Error) {
 	out := &labelParameterOutput{[]string{}}
 	for _, label := range in.Labels {
 		if label == "" || label[0] >= '0' && label[0] <= '9' || strings.HasPrefix(strings.ToLower(label), "aws") {
@@ -186,7 +188,7 @@ func (c *call) labelParameter(in *labelParameterInput) (*labelParameterOutput, *
 			continue
 		}
 		if !c.server.params.label(c.account, c.name, in.Name, label, in.ParameterVersion) {
-			return nil, fail("ParameterVersionNotFound", "Systems Manager could not find version %d of %s.", in.ParameterVersion, in.Name)
+			return nil, ec2query.Errorf("ParameterVersionNotFound", "Systems Manager could not find version %d of %s.", in.ParameterVersion, in.Name)
 		}
 	}
 	return out, nil
@@ -194,11 +196,11 @@ func (c *call) labelParameter(in *labelParameterInput) (*labelParameterOutput, *
 
 type deleteParameterInput struct{ Name string }
 
-func (c *call) deleteParameter(in *deleteParameterInput) (*emptyXML, *apiError) {
+func (c *call) deleteParameter(in *deleteParameterInput) (*ec2query.Empty, *ec2query.Error) {
 	if strings.HasPrefix(in.Name, "/aws") || !c.server.params.remove(c.account, c.name, in.Name) {
 		return nil, parameterNotFound(in.Name)
 	}
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
 // parameterFilter is a filter of the calls that list parameters.
@@ -209,7 +211,7 @@ type parameterFilter struct {
 }
 
 // match tells whether a parameter passes; unknown keys and options are refused.
-func (f parameterFilter) match(p parameter) (bool, *apiError) {
+func (f parameterFilter) match(p parameter) (bool, *ec2query.Error) {
 	var have string
 	switch f.Key {
 	case "Name":
@@ -222,7 +224,7 @@ func (f parameterFilter) match(p parameter) (bool, *apiError) {
 		recursive := f.Option == "Recursive"
 		return slices.ContainsFunc(f.Values, func(path string) bool { return below(p.name, path, recursive) }), nil
 	default:
-		return false, fail("InvalidFilterKey", "The specified filter key isn't valid: %s", f.Key)
+		return false, ec2query.Errorf("InvalidFilterKey", "The specified filter key isn't valid: %s", f.Key)
 	}
 	switch orText(f.Option, "Equals") {
 	case "Equals":
@@ -232,7 +234,7 @@ func (f parameterFilter) match(p parameter) (bool, *apiError) {
 	case "Contains":
 		return slices.ContainsFunc(f.Values, func(v string) bool { return strings.Contains(have, v) }), nil
 	}
-	return false, fail("InvalidFilterOption", "The specified filter option isn't valid: %s", f.Option)
+	return false, ec2query.Errorf("InvalidFilterOption", "The specified filter option isn't valid: %s", f.Option)
 }
 
 // below tells whether name is in the hierarchy path.
@@ -242,7 +244,7 @@ func below(name, path string, recursive bool) bool {
 }
 
 // listParameters is one page of the caller's parameters that pass all filters.
-func (c *call) listParameters(list []parameterFilter, most *int, token string, limit int) ([]parameter, string, *apiError) {
+func (c *call) listParameters(list []parameterFilter, most *int, token string, limit int) ([]parameter, string, *ec2query.Error) {
 	var found []parameter
 	for _, p := range c.server.params.of(c.account, c.name) {
 		keep := true
@@ -268,7 +270,7 @@ func (c *call) listParameters(list []parameterFilter, most *int, token string, l
 	}
 	items, next, err := page(c, found, pageParams{most, token}, pageLimits{1, limit}, func(p parameter) uint64 { return seats[p.name] })
 	if err != nil {
-		return nil, "", fail("ValidationException", "%s", err.Message)
+		return nil, "", ec2query.Errorf("ValidationException", "%s", err.Message)
 	}
 	return items, next, nil
 }
@@ -289,7 +291,7 @@ type describeParametersOutput struct {
 	NextToken  string `json:",omitempty"`
 }
 
-func (c *call) describeParameters(in *describeParametersInput) (*describeParametersOutput, *apiError) {
+func (c *call) describeParameters(in *describeParametersInput) (*describeParametersOutput, *ec2query.Error) {
 	const limit = 50
 	items, next, err := c.listParameters(in.ParameterFilters, in.MaxResults, in.NextToken, limit)
 	if err != nil {
@@ -311,10 +313,10 @@ type getParametersByPathInput struct {
 	NextToken        string
 }
 
-func (c *call) getParametersByPath(in *getParametersByPathInput) (*listParametersOutput, *apiError) {
+func (c *call) getParametersByPath(in *getParametersByPathInput) (*listParametersOutput, *ec2query.Error) {
 	const limit = 10
 	if !strings.HasPrefix(in.Path, "/") {
-		return nil, fail("ValidationException", "The parameter doesn't meet the parameter name requirements: %q", in.Path)
+		return nil, ec2query.Errorf("ValidationException", "The parameter doesn't meet the parameter name requirements: %q", in.Path)
 	}
 	option := "OneLevel"
 	if in.Recursive {

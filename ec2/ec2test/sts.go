@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // A Role is an IAM role that can be assumed.
@@ -90,7 +92,7 @@ func (s *Server) sts(req *request) answer {
 		}
 		return s.stsAnswer(req, out)
 	}
-	return queryError(fail("InvalidAction", "Could not find operation %s for version 2011-06-15", req.action), req.id)
+	return queryError(ec2query.Errorf("InvalidAction", "Could not find operation %s for version 2011-06-15", req.action), req.id)
 }
 
 func (s *Server) callerARN(req *request) string {
@@ -102,14 +104,14 @@ func (s *Server) callerARN(req *request) string {
 	return "arn:aws:iam::" + req.account + ":user/ec2test"
 }
 
-func (s *Server) assumeRole(req *request) (*assumeRoleXML, *apiError) {
+func (s *Server) assumeRole(req *request) (*assumeRoleXML, *ec2query.Error) {
 	in := new(assumeRoleInput)
-	if _, err := decodeParams(req.form, in); err != nil {
+	if _, err := ec2query.Decode(req.form, in); err != nil {
 		return nil, err
 	}
 	parts := roleARN.FindStringSubmatch(in.RoleArn)
 	if parts == nil {
-		return nil, fail("ValidationError", "%s is invalid", in.RoleArn)
+		return nil, ec2query.Errorf("ValidationError", "%s is invalid", in.RoleArn)
 	}
 	const hour = 3600
 	seconds := hour
@@ -117,7 +119,7 @@ func (s *Server) assumeRole(req *request) (*assumeRoleXML, *apiError) {
 		seconds = *in.DurationSeconds
 	}
 	if seconds < 900 || seconds > 12*hour {
-		return nil, fail("ValidationError", "Value '%d' at 'durationSeconds' must be between 900 and 43200", seconds)
+		return nil, ec2query.Errorf("ValidationError", "Value '%d' at 'durationSeconds' must be between 900 and 43200", seconds)
 	}
 	caller := s.callerARN(req)
 	number := strconv.FormatUint(s.nextSeq(), 10)
@@ -128,7 +130,7 @@ func (s *Server) assumeRole(req *request) (*assumeRoleXML, *apiError) {
 			(r.ExternalID == "" || r.ExternalID == in.ExternalID)
 	})
 	if !allowed {
-		return nil, &apiError{
+		return nil, &ec2query.Error{
 			Code: "AccessDenied", Status: http.StatusForbidden,
 			Message: "User: " + caller + " is not authorized to perform: sts:AssumeRole on resource: " + in.RoleArn,
 		}
@@ -139,14 +141,14 @@ func (s *Server) assumeRole(req *request) (*assumeRoleXML, *apiError) {
 	s.sessions[key] = session
 	return &assumeRoleXML{
 		ARN: session.arn, ID: "AROAEC2TEST:" + in.RoleSessionName, Key: key, Secret: "secret", Token: "token-" + number,
-		Duration: stamp(s.opts.Clock.Now().Add(time.Duration(seconds) * time.Second)), stsMetadata: stsMetadata{req.id},
+		Duration: ec2query.FormatTime(s.opts.Clock.Now().Add(time.Duration(seconds) * time.Second)), stsMetadata: stsMetadata{req.id},
 	}, nil
 }
 
 func (s *Server) stsAnswer(req *request, body any) answer {
 	encoded, err := xml.Marshal(body)
 	if err != nil {
-		return queryError(internal(err), req.id)
+		return queryError(ec2query.Internal(err), req.id)
 	}
 	return answer{status: http.StatusOK, contentType: "text/xml", body: append([]byte(xml.Header), encoded...)}
 }

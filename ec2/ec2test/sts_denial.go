@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // A Denial makes a Fault a refusal for want of permission as EC2 gives it: with
@@ -46,7 +48,7 @@ type denialJSON struct {
 }
 
 // message is the text of the refusal of a call.
-func (d *Denial) message(action, caller string) (string, *apiError) {
+func (d *Denial) message(action, caller string) (string, *ec2query.Error) {
 	var says denialJSON
 	says.ExplicitDeny = d.Statement != ""
 	says.Matched.Items = []deniedStatement{}
@@ -58,7 +60,7 @@ func (d *Denial) message(action, caller string) (string, *apiError) {
 	says.Context.Action, says.Context.Resource = "ec2:"+action, d.Resource
 	decoded, err := json.Marshal(says)
 	if err != nil {
-		return "", internal(err)
+		return "", ec2query.Internal(err)
 	}
 	return "You are not authorized to perform this operation. " + encodedReason + base64.RawURLEncoding.EncodeToString(decoded), nil
 }
@@ -74,14 +76,14 @@ type decodedXML struct {
 }
 
 // decodeDenial answers DecodeAuthorizationMessage.
-func decodeDenial(req *request) (*decodedXML, *apiError) {
+func decodeDenial(req *request) (*decodedXML, *ec2query.Error) {
 	in := new(decodeInput)
-	if _, err := decodeParams(req.form, in); err != nil {
+	if _, err := ec2query.Decode(req.form, in); err != nil {
 		return nil, err
 	}
 	decoded, err := base64.RawURLEncoding.DecodeString(in.EncodedMessage)
 	if err != nil || !json.Valid(decoded) {
-		return nil, fail("InvalidAuthorizationMessageException", "Message is not valid")
+		return nil, ec2query.Errorf("InvalidAuthorizationMessageException", "Message is not valid")
 	}
 	return &decodedXML{Message: string(decoded), stsMetadata: stsMetadata{req.id}}, nil
 }

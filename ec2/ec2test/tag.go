@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // maxTags is EC2's limit of tags of one resource.
@@ -57,7 +59,7 @@ func (t tags) list(now time.Time) []tagXML {
 	return out
 }
 
-func (t tags) set(now time.Time) set[tagXML] { return setOf(t.list(now)...) }
+func (t tags) set(now time.Time) ec2query.Set[tagXML] { return ec2query.SetOf(t.list(now)...) }
 
 // change sets or removes one tag, seen from the time from on.
 func (b *base) change(now, from time.Time, key, value string, remove bool) {
@@ -93,40 +95,40 @@ type tagSpecification struct {
 	Tag          []tagParam
 }
 
-func checkTags(list []tagParam) *apiError {
+func checkTags(list []tagParam) *ec2query.Error {
 	seen := make(map[string]bool, len(list))
 	for _, tag := range list {
 		switch {
 		case tag.Key == "":
-			return fail("InvalidParameterValue", "Tag keys must be at least 1 character long.")
+			return ec2query.Errorf("InvalidParameterValue", "Tag keys must be at least 1 character long.")
 		case len(tag.Key) > 128:
-			return fail("InvalidParameterValue", "Tag key exceeds the maximum length of 128 characters.")
+			return ec2query.Errorf("InvalidParameterValue", "Tag key exceeds the maximum length of 128 characters.")
 		case len(tag.value()) > 256:
-			return fail("InvalidParameterValue", "Tag value exceeds the maximum length of 256 characters.")
+			return ec2query.Errorf("InvalidParameterValue", "Tag value exceeds the maximum length of 256 characters.")
 		case strings.HasPrefix(strings.ToLower(tag.Key), "aws:"):
-			return fail("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
+			return ec2query.Errorf("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
 		case seen[tag.Key]:
-			return fail("InvalidParameterValue", "Duplicate tag key '%s' specified.", tag.Key)
+			return ec2query.Errorf("InvalidParameterValue", "Duplicate tag key '%s' specified.", tag.Key)
 		}
 		seen[tag.Key] = true
 	}
 	if len(list) > maxTags {
-		return fail("TagLimitExceeded", "More than %d tags specified", maxTags)
+		return ec2query.Errorf("TagLimitExceeded", "More than %d tags specified", maxTags)
 	}
 	return nil
 }
 
 // tagSpecs sorts the specifications of a call by resource type; only the
 // allowed types may be there.
-func tagSpecs(specs []tagSpecification, allowed ...string) (map[string]tags, *apiError) {
+func tagSpecs(specs []tagSpecification, allowed ...string) (map[string]tags, *ec2query.Error) {
 	out := make(map[string]tags, len(allowed))
 	lists := make(map[string][]tagParam, len(specs))
 	for _, spec := range specs {
 		if !slices.Contains(allowed, spec.ResourceType) {
-			return nil, invalidValue("ResourceType", spec.ResourceType, "'"+spec.ResourceType+"' is not a valid taggable resource type for this operation.")
+			return nil, ec2query.InvalidValue("ResourceType", spec.ResourceType, "'"+spec.ResourceType+"' is not a valid taggable resource type for this operation.")
 		}
 		if len(spec.Tag) == 0 {
-			return nil, fail("InvalidParameterValue", "Tag specification must have at least one tag")
+			return nil, ec2query.Errorf("InvalidParameterValue", "Tag specification must have at least one tag")
 		}
 		lists[spec.ResourceType] = append(lists[spec.ResourceType], spec.Tag...)
 	}
@@ -156,7 +158,7 @@ type tagsInput struct {
 }
 
 // taggable finds the resources of a tagging call, of the caller's account.
-func (c *call) taggable(ids []string) ([]*base, *apiError) {
+func (c *call) taggable(ids []string) ([]*base, *ec2query.Error) {
 	found := make([]*base, 0, len(ids))
 	for _, id := range ids {
 		b, err := c.anyRecord(id)
@@ -168,9 +170,9 @@ func (c *call) taggable(ids []string) ([]*base, *apiError) {
 	return found, nil
 }
 
-func (c *call) createTags(in *tagsInput) (*returnXML, *apiError) {
+func (c *call) createTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
 	if len(in.Tag) == 0 {
-		return nil, missing("Tag")
+		return nil, ec2query.MissingParameter("Tag")
 	}
 	if err := checkTags(in.Tag); err != nil {
 		return nil, err
@@ -187,7 +189,7 @@ func (c *call) createTags(in *tagsInput) (*returnXML, *apiError) {
 			}
 		}
 		if count > maxTags {
-			return nil, fail("TagLimitExceeded", "The maximum number of tags per resource is %d: %s", maxTags, b.id)
+			return nil, ec2query.Errorf("TagLimitExceeded", "The maximum number of tags per resource is %d: %s", maxTags, b.id)
 		}
 	}
 	if err := c.commit(); err != nil {
@@ -198,10 +200,10 @@ func (c *call) createTags(in *tagsInput) (*returnXML, *apiError) {
 			b.change(c.now, c.seenFrom(), tag.Key, tag.value(), false)
 		}
 	}
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
-func (c *call) deleteTags(in *tagsInput) (*returnXML, *apiError) {
+func (c *call) deleteTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
 	found, err := c.taggable(in.ResourceID)
 	if err != nil {
 		return nil, err
@@ -223,5 +225,5 @@ func (c *call) deleteTags(in *tagsInput) (*returnXML, *apiError) {
 			}
 		}
 	}
-	return done(), nil
+	return ec2query.Done(), nil
 }

@@ -3,6 +3,8 @@ package ec2test
 import (
 	"iter"
 	"slices"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // tagRecord is one tag of one resource.
@@ -36,11 +38,11 @@ type describeTagsInput struct {
 }
 
 type describeTagsOutput struct {
-	Tags set[tagDescriptionXML] `xml:"tagSet"`
-	Next string                 `xml:"nextToken,omitempty"`
+	Tags ec2query.Set[tagDescriptionXML] `xml:"tagSet"`
+	Next string                          `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeTags(in *describeTagsInput) (*describeTagsOutput, *apiError) {
+func (c *call) describeTags(in *describeTagsInput) (*describeTagsOutput, *ec2query.Error) {
 	known := c.server.known.tags
 	// tag:<key> asks for the value of a key.
 	m, err := known.compile(c, in.Filter, func(t tagRecord) tags { return tags{t.key: tagValue{value: t.value}} })
@@ -61,7 +63,7 @@ func (c *call) describeTags(in *describeTagsInput) (*describeTagsOutput, *apiErr
 	}
 	slices.SortFunc(found, func(a, b tagRecord) int { return compareSeq(&base{seq: a.seq}, &base{seq: b.seq}) })
 	items, next, err := page(c, found, in.pageParams, pageLimits{5, 1000}, func(t tagRecord) uint64 { return t.seq })
-	return &describeTagsOutput{Next: next, Tags: mapSet(items, func(t tagRecord) tagDescriptionXML {
+	return &describeTagsOutput{Next: next, Tags: ec2query.MapSet(items, func(t tagRecord) tagDescriptionXML {
 		return tagDescriptionXML{t.id, t.resource, t.key, t.value}
 	})}, err
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // template is a launch template.
@@ -29,8 +31,8 @@ type templateVersion struct {
 const dataPrefix = "LaunchTemplateData."
 
 // templateData is the form and the decoded data of the request.
-func (c *call) templateData(data *launchParams, under *templateVersion) (*templateVersion, *apiError) {
-	v := &templateVersion{created: stamp(c.now), by: "arn:aws:iam::" + c.account + ":root", form: make(url.Values), data: *data}
+func (c *call) templateData(data *launchParams, under *templateVersion) (*templateVersion, *ec2query.Error) {
+	v := &templateVersion{created: ec2query.FormatTime(c.now), by: "arn:aws:iam::" + c.account + ":root", form: make(url.Values), data: *data}
 	given := make(map[string]bool)
 	for key, values := range c.form {
 		if name, ok := strings.CutPrefix(key, dataPrefix); ok {
@@ -48,17 +50,17 @@ func (c *call) templateData(data *launchParams, under *templateVersion) (*templa
 		}
 	}
 	v.data = launchParams{}
-	if _, err := decodeParams(v.form, &v.data); err != nil {
+	if _, err := ec2query.Decode(v.form, &v.data); err != nil {
 		return nil, err
 	}
 	return v, nil
 }
 
 // template is the caller's template by id or name.
-func (c *call) template(id, name string) (*template, *apiError) {
+func (c *call) template(id, name string) (*template, *ec2query.Error) {
 	switch {
 	case id != "" && name != "":
-		return nil, fail("InvalidRequest", "The request must contain either a launch template ID or a launch template name, but not both.")
+		return nil, ec2query.Errorf("InvalidRequest", "The request must contain either a launch template ID or a launch template name, but not both.")
 	case id != "":
 		return lookup(c, &c.templates, templateKind(), id)
 	case name != "":
@@ -67,13 +69,13 @@ func (c *call) template(id, name string) (*template, *apiError) {
 				return t, nil
 			}
 		}
-		return nil, fail("InvalidLaunchTemplateName.NotFoundException", "The specified launch template, with template name %s, does not exist.", name)
+		return nil, ec2query.Errorf("InvalidLaunchTemplateName.NotFoundException", "The specified launch template, with template name %s, does not exist.", name)
 	}
-	return nil, missing("LaunchTemplateId")
+	return nil, ec2query.MissingParameter("LaunchTemplateId")
 }
 
 // version is a version by number, $Latest or $Default.
-func (t *template) version(which string) (*templateVersion, *apiError) {
+func (t *template) version(which string) (*templateVersion, *ec2query.Error) {
 	switch which {
 	case "$Latest":
 		return t.versions[len(t.versions)-1], nil
@@ -82,23 +84,23 @@ func (t *template) version(which string) (*templateVersion, *apiError) {
 	}
 	n, err := strconv.Atoi(which)
 	if err != nil || n < 1 || n > len(t.versions) {
-		return nil, fail("InvalidLaunchTemplateId.VersionNotFound", "Could not find launch template version %s of %s", which, t.id)
+		return nil, ec2query.Errorf("InvalidLaunchTemplateId.VersionNotFound", "Could not find launch template version %s of %s", which, t.id)
 	}
 	return t.versions[n-1], nil
 }
 
 type templateXML struct {
-	ID      string      `xml:"launchTemplateId"`
-	Name    string      `xml:"launchTemplateName"`
-	Created string      `xml:"createTime"`
-	By      string      `xml:"createdBy"`
-	Default int         `xml:"defaultVersionNumber"`
-	Latest  int         `xml:"latestVersionNumber"`
-	Tags    set[tagXML] `xml:"tagSet"`
+	ID      string               `xml:"launchTemplateId"`
+	Name    string               `xml:"launchTemplateName"`
+	Created string               `xml:"createTime"`
+	By      string               `xml:"createdBy"`
+	Default int                  `xml:"defaultVersionNumber"`
+	Latest  int                  `xml:"latestVersionNumber"`
+	Tags    ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 func (c *call) templateXML(t *template) templateXML {
-	return templateXML{t.id, t.name, stamp(t.created), t.versions[0].by, t.standard, len(t.versions), t.tags.set(c.now)}
+	return templateXML{t.id, t.name, ec2query.FormatTime(t.created), t.versions[0].by, t.standard, len(t.versions), t.tags.set(c.now)}
 }
 
 type templateVersionXML struct {
@@ -117,24 +119,24 @@ func (t *template) versionXML(v *templateVersion) templateVersionXML {
 }
 
 type dataXML struct {
-	Image      string            `xml:"imageId,omitempty"`
-	Type       string            `xml:"instanceType,omitempty"`
-	Key        string            `xml:"keyName,omitempty"`
-	UserData   string            `xml:"userData,omitempty"`
-	GroupIDs   *set[string]      `xml:"securityGroupIdSet,omitempty"`
-	Groups     *set[string]      `xml:"securityGroupSet,omitempty"`
-	Mappings   *set[mappingXML]  `xml:"blockDeviceMappingSet,omitempty"`
-	Interfaces *set[dataNICXML]  `xml:"networkInterfaceSet,omitempty"`
-	Profile    *dataProfileXML   `xml:"iamInstanceProfile,omitempty"`
-	Shutdown   string            `xml:"instanceInitiatedShutdownBehavior,omitempty"`
-	EBS        *bool             `xml:"ebsOptimized,omitempty"`
-	Protected  *bool             `xml:"disableApiTermination,omitempty"`
-	Tags       *set[dataTagsXML] `xml:"tagSpecificationSet,omitempty"`
-	Metadata   *dataMetadataXML  `xml:"metadataOptions,omitempty"`
-	Placement  *dataPlacementXML `xml:"placement,omitempty"`
-	Monitoring *valueEnabledXML  `xml:"monitoring,omitempty"`
-	Credits    *creditsXML       `xml:"creditSpecification,omitempty"`
-	Market     *dataMarketXML    `xml:"instanceMarketOptions,omitempty"`
+	Image      string                     `xml:"imageId,omitempty"`
+	Type       string                     `xml:"instanceType,omitempty"`
+	Key        string                     `xml:"keyName,omitempty"`
+	UserData   string                     `xml:"userData,omitempty"`
+	GroupIDs   *ec2query.Set[string]      `xml:"securityGroupIdSet,omitempty"`
+	Groups     *ec2query.Set[string]      `xml:"securityGroupSet,omitempty"`
+	Mappings   *ec2query.Set[mappingXML]  `xml:"blockDeviceMappingSet,omitempty"`
+	Interfaces *ec2query.Set[dataNICXML]  `xml:"networkInterfaceSet,omitempty"`
+	Profile    *dataProfileXML            `xml:"iamInstanceProfile,omitempty"`
+	Shutdown   string                     `xml:"instanceInitiatedShutdownBehavior,omitempty"`
+	EBS        *bool                      `xml:"ebsOptimized,omitempty"`
+	Protected  *bool                      `xml:"disableApiTermination,omitempty"`
+	Tags       *ec2query.Set[dataTagsXML] `xml:"tagSpecificationSet,omitempty"`
+	Metadata   *dataMetadataXML           `xml:"metadataOptions,omitempty"`
+	Placement  *dataPlacementXML          `xml:"placement,omitempty"`
+	Monitoring *valueEnabledXML           `xml:"monitoring,omitempty"`
+	Credits    *creditsXML                `xml:"creditSpecification,omitempty"`
+	Market     *dataMarketXML             `xml:"instanceMarketOptions,omitempty"`
 }
 
 // groupIDs is the one list whose elements are not called item.
@@ -164,8 +166,8 @@ type dataProfileXML struct {
 }
 
 type dataTagsXML struct {
-	Resource string      `xml:"resourceType"`
-	Tags     set[tagXML] `xml:"tagSet"`
+	Resource string               `xml:"resourceType"`
+	Tags     ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 type dataMetadataXML struct {
@@ -194,15 +196,15 @@ type dataMarketXML struct {
 func (p *launchParams) xml() dataXML {
 	out := dataXML{
 		Image: p.ImageID, Type: p.InstanceType, Key: p.KeyName, UserData: base64.StdEncoding.EncodeToString(p.UserData),
-		GroupIDs: optional(setOf(p.SecurityGroupID...)), Groups: optional(setOf(p.SecurityGroup...)),
-		Mappings: optional(mapSet(p.BlockDeviceMapping, mapping.xml)), Shutdown: p.InstanceInitiatedShutdownBehavior,
+		GroupIDs: ec2query.Optional(ec2query.SetOf(p.SecurityGroupID...)), Groups: ec2query.Optional(ec2query.SetOf(p.SecurityGroup...)),
+		Mappings: ec2query.Optional(ec2query.MapSet(p.BlockDeviceMapping, mapping.xml)), Shutdown: p.InstanceInitiatedShutdownBehavior,
 		EBS: p.EbsOptimized, Protected: p.DisableAPITermination,
 	}
-	out.Interfaces = optional(mapSet(p.NetworkInterface, func(n nicParams) dataNICXML {
+	out.Interfaces = ec2query.Optional(ec2query.MapSet(p.NetworkInterface, func(n nicParams) dataNICXML {
 		return dataNICXML{n.DeviceIndex, n.SubnetID, groupIDsOf(n.SecurityGroupID), n.AssociatePublicIPAddress, n.DeleteOnTermination, n.Description}
 	}))
-	out.Tags = optional(mapSet(p.TagSpecification, func(s tagSpecification) dataTagsXML {
-		return dataTagsXML{s.ResourceType, mapSet(s.Tag, func(t tagParam) tagXML { return tagXML{t.Key, t.value()} })}
+	out.Tags = ec2query.Optional(ec2query.MapSet(p.TagSpecification, func(s tagSpecification) dataTagsXML {
+		return dataTagsXML{s.ResourceType, ec2query.MapSet(s.Tag, func(t tagParam) tagXML { return tagXML{t.Key, t.value()} })}
 	}))
 	if v := p.IamInstanceProfile; v != nil {
 		out.Profile = &dataProfileXML{v.ARN, v.Name}

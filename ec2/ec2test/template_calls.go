@@ -3,6 +3,8 @@ package ec2test
 import (
 	"slices"
 	"strconv"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 type createTemplateInput struct {
@@ -17,7 +19,7 @@ type templateOutput struct {
 	Template templateXML `xml:"launchTemplate"`
 }
 
-func (c *call) createTemplate(in *createTemplateInput) (*templateOutput, *apiError) {
+func (c *call) createTemplate(in *createTemplateInput) (*templateOutput, *ec2query.Error) {
 	known, err := c.once(in.ClientToken)
 	if err != nil {
 		return nil, err
@@ -33,7 +35,7 @@ func (c *call) createTemplate(in *createTemplateInput) (*templateOutput, *apiErr
 	}
 	for t := range c.templates.all() {
 		if t.name == in.LaunchTemplateName && c.owns(&t.base) {
-			return nil, fail("InvalidLaunchTemplateName.AlreadyExistsException", "Launch template name already in use.")
+			return nil, ec2query.Errorf("InvalidLaunchTemplateName.AlreadyExistsException", "Launch template name already in use.")
 		}
 	}
 	v, err := c.templateData(&in.LaunchTemplateData, nil)
@@ -63,7 +65,7 @@ type templateVersionOutput struct {
 	Version templateVersionXML `xml:"launchTemplateVersion"`
 }
 
-func (c *call) createTemplateVersion(in *createTemplateVersionInput) (*templateVersionOutput, *apiError) {
+func (c *call) createTemplateVersion(in *createTemplateVersionInput) (*templateVersionOutput, *ec2query.Error) {
 	t, err := c.template(in.LaunchTemplateID, in.LaunchTemplateName)
 	if err != nil {
 		return nil, err
@@ -101,7 +103,7 @@ func (c *call) createTemplateVersion(in *createTemplateVersionInput) (*templateV
 func templateFilters() filters[*template] {
 	return filters[*template]{
 		"launch-template-name": func(_ *call, t *template) []string { return one(t.name) },
-		"create-time":          func(_ *call, t *template) []string { return one(stamp(t.created)) },
+		"create-time":          func(_ *call, t *template) []string { return one(ec2query.FormatTime(t.created)) },
 	}
 }
 
@@ -114,11 +116,11 @@ type describeTemplatesInput struct {
 }
 
 type describeTemplatesOutput struct {
-	Templates set[templateXML] `xml:"launchTemplates"`
-	Next      string           `xml:"nextToken,omitempty"`
+	Templates ec2query.Set[templateXML] `xml:"launchTemplates"`
+	Next      string                    `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeTemplates(in *describeTemplatesInput) (*describeTemplatesOutput, *apiError) {
+func (c *call) describeTemplates(in *describeTemplatesInput) (*describeTemplatesOutput, *ec2query.Error) {
 	ids := slices.Clone(in.LaunchTemplateID)
 	for _, name := range in.LaunchTemplateName {
 		t, err := c.template("", name)
@@ -130,7 +132,7 @@ func (c *call) describeTemplates(in *describeTemplatesInput) (*describeTemplates
 	items, next, err := find(c, &c.templates, query[*template]{
 		kind: templateKind(), ids: ids, filters: in.Filter, known: c.server.known.templates, page: in.pageParams, limits: pageLimits{1, 200},
 	})
-	return &describeTemplatesOutput{Next: next, Templates: mapSet(items, c.templateXML)}, err
+	return &describeTemplatesOutput{Next: next, Templates: ec2query.MapSet(items, c.templateXML)}, err
 }
 
 // versionOf is a version with its template, for queries over all of them.
@@ -161,11 +163,11 @@ type describeTemplateVersionsInput struct {
 }
 
 type describeTemplateVersionsOutput struct {
-	Versions set[templateVersionXML] `xml:"launchTemplateVersionSet"`
-	Next     string                  `xml:"nextToken,omitempty"`
+	Versions ec2query.Set[templateVersionXML] `xml:"launchTemplateVersionSet"`
+	Next     string                           `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeTemplateVersions(in *describeTemplateVersionsInput) (*describeTemplateVersionsOutput, *apiError) {
+func (c *call) describeTemplateVersions(in *describeTemplateVersionsInput) (*describeTemplateVersionsOutput, *ec2query.Error) {
 	m, err := c.server.known.versions.compile(c, in.Filter, nil)
 	if err != nil {
 		return nil, err
@@ -186,13 +188,13 @@ func (c *call) describeTemplateVersions(in *describeTemplateVersionsInput) (*des
 	}
 	found = slices.DeleteFunc(found, func(v versionOf) bool { return !m.match(v) })
 	if in.ResolveAlias && len(found) != 1 {
-		return nil, combination("ResolveAlias can only be used with a single launch template version")
+		return nil, ec2query.InvalidCombination("ResolveAlias can only be used with a single launch template version")
 	}
 	items, next, err := page(c, found, in.pageParams, pageLimits{1, 200}, func(v versionOf) uint64 {
 		// Versions come newest first within a template.
 		return v.template.seq<<20 | uint64(1<<20-1-v.version.number) //nolint:gosec // numbers are small
 	})
-	return &describeTemplateVersionsOutput{Next: next, Versions: mapSet(items, func(v versionOf) templateVersionXML {
+	return &describeTemplateVersionsOutput{Next: next, Versions: ec2query.MapSet(items, func(v versionOf) templateVersionXML {
 		out := v.template.versionXML(v.version)
 		if in.ResolveAlias {
 			out.Data.Image = c.resolveAlias(out.Data.Image)
@@ -203,10 +205,10 @@ func (c *call) describeTemplateVersions(in *describeTemplateVersionsInput) (*des
 
 // allVersions are the $Latest or $Default versions of all templates, which is
 // all that EC2 lists without naming one.
-func (c *call) allVersions(which []string) ([]versionOf, *apiError) {
+func (c *call) allVersions(which []string) ([]versionOf, *ec2query.Error) {
 	var out []versionOf
 	if len(which) == 0 {
-		return nil, missing("LaunchTemplateId")
+		return nil, ec2query.MissingParameter("LaunchTemplateId")
 	}
 	for t := range c.templates.all() {
 		if !c.owns(&t.base) || !c.sees(&t.base) {
@@ -215,7 +217,7 @@ func (c *call) allVersions(which []string) ([]versionOf, *apiError) {
 		var list []*templateVersion
 		for _, alias := range which {
 			if alias != "$Latest" && alias != "$Default" {
-				return nil, invalidValue("LaunchTemplateVersion", alias, "Without a launch template only $Latest and $Default can be described.")
+				return nil, ec2query.InvalidValue("LaunchTemplateVersion", alias, "Without a launch template only $Latest and $Default can be described.")
 			}
 			v, err := t.version(alias)
 			if err != nil {
@@ -233,7 +235,7 @@ func (c *call) allVersions(which []string) ([]versionOf, *apiError) {
 }
 
 // wanted are the versions of one template that a call names.
-func (t *template) wanted(in *describeTemplateVersionsInput) ([]versionOf, *apiError) {
+func (t *template) wanted(in *describeTemplateVersionsInput) ([]versionOf, *ec2query.Error) {
 	list := t.versions
 	if len(in.LaunchTemplateVersion) > 0 {
 		list = nil
@@ -255,7 +257,7 @@ func (t *template) wanted(in *describeTemplateVersionsInput) ([]versionOf, *apiE
 		if limit.text != "" {
 			n, err := strconv.Atoi(limit.text)
 			if err != nil {
-				return nil, invalidValue("MinVersion", limit.text, "It must be a number.")
+				return nil, ec2query.InvalidValue("MinVersion", limit.text, "It must be a number.")
 			}
 			*limit.into = n
 		}
@@ -276,7 +278,7 @@ type modifyTemplateInput struct {
 	ClientToken        string
 }
 
-func (c *call) modifyTemplate(in *modifyTemplateInput) (*templateOutput, *apiError) {
+func (c *call) modifyTemplate(in *modifyTemplateInput) (*templateOutput, *ec2query.Error) {
 	t, err := c.template(in.LaunchTemplateID, in.LaunchTemplateName)
 	if err != nil {
 		return nil, err
@@ -297,7 +299,7 @@ type deleteTemplateInput struct {
 	LaunchTemplateName string
 }
 
-func (c *call) deleteTemplate(in *deleteTemplateInput) (*templateOutput, *apiError) {
+func (c *call) deleteTemplate(in *deleteTemplateInput) (*templateOutput, *ec2query.Error) {
 	t, err := c.template(in.LaunchTemplateID, in.LaunchTemplateName)
 	if err != nil {
 		return nil, err

@@ -1,13 +1,15 @@
 package ec2test
 
+import "github.com/bakestone-go/bakestone/internal/ec2query"
+
 type resetImageAttributeInput struct {
 	ImageID   string `ec2:"ImageId,required"`
 	Attribute string `ec2:"Attribute,required,oneof=launchPermission"`
 }
 
 // resetImageAttribute shares an image with no one.
-func (c *call) resetImageAttribute(in *resetImageAttributeInput) (*returnXML, *apiError) {
-	return c.change(in.ImageID, func(img *image) *apiError {
+func (c *call) resetImageAttribute(in *resetImageAttributeInput) (*ec2query.Return, *ec2query.Error) {
+	return c.change(in.ImageID, func(img *image) *ec2query.Error {
 		img.launch.clear()
 		return nil
 	})
@@ -15,19 +17,19 @@ func (c *call) resetImageAttribute(in *resetImageAttributeInput) (*returnXML, *a
 
 // cancelLaunchPermission takes the caller's own permission away from an image
 // that another account shares with it by name.
-func (c *call) cancelLaunchPermission(in *imageIDInput) (*returnXML, *apiError) {
+func (c *call) cancelLaunchPermission(in *imageIDInput) (*ec2query.Return, *ec2query.Error) {
 	img, err := c.usableImage(in.ImageID)
 	if err != nil {
 		return nil, err
 	}
 	if !img.launch.users[c.account] {
-		return nil, fail("InvalidParameterValue", "The image %s is not shared with the account %s by its id", img.id, c.account)
+		return nil, ec2query.Errorf("InvalidParameterValue", "The image %s is not shared with the account %s by its id", img.id, c.account)
 	}
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
 	mark(&img.launch.users, c.account, false)
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
 type resetSnapshotAttributeInput struct {
@@ -36,7 +38,7 @@ type resetSnapshotAttributeInput struct {
 }
 
 // resetSnapshotAttribute shares a snapshot with no one.
-func (c *call) resetSnapshotAttribute(in *resetSnapshotAttributeInput) (*returnXML, *apiError) {
+func (c *call) resetSnapshotAttribute(in *resetSnapshotAttributeInput) (*ec2query.Return, *ec2query.Error) {
 	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
 	if err != nil {
 		return nil, err
@@ -45,5 +47,5 @@ func (c *call) resetSnapshotAttribute(in *resetSnapshotAttributeInput) (*returnX
 		return nil, err
 	}
 	s.shares.clear()
-	return done(), nil
+	return ec2query.Done(), nil
 }

@@ -1,5 +1,7 @@
 package ec2test
 
+import "github.com/bakestone-go/bakestone/internal/ec2query"
+
 // defaultKey encrypts what names no key: the account's choice, else the AWS
 // managed key of EBS.
 func (c *call) defaultKey() string {
@@ -25,19 +27,19 @@ type encryptionOutput struct {
 
 type noInput struct{}
 
-func (c *call) getEncryption(*noInput) (*encryptionOutput, *apiError) {
+func (c *call) getEncryption(*noInput) (*encryptionOutput, *ec2query.Error) {
 	return &encryptionOutput{c.keyring(c.account).byDefault}, nil
 }
 
-func (c *call) enableEncryption(*noInput) (*encryptionOutput, *apiError) {
+func (c *call) enableEncryption(*noInput) (*encryptionOutput, *ec2query.Error) {
 	return c.setEncryption(true)
 }
 
-func (c *call) disableEncryption(*noInput) (*encryptionOutput, *apiError) {
+func (c *call) disableEncryption(*noInput) (*encryptionOutput, *ec2query.Error) {
 	return c.setEncryption(false)
 }
 
-func (c *call) setEncryption(on bool) (*encryptionOutput, *apiError) {
+func (c *call) setEncryption(on bool) (*encryptionOutput, *ec2query.Error) {
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
@@ -53,21 +55,21 @@ type defaultKeyOutput struct {
 	Key string `xml:"kmsKeyId"`
 }
 
-func (c *call) getDefaultKey(*noInput) (*defaultKeyOutput, *apiError) {
+func (c *call) getDefaultKey(*noInput) (*defaultKeyOutput, *ec2query.Error) {
 	return &defaultKeyOutput{c.defaultKey()}, nil
 }
 
-func (c *call) modifyDefaultKey(in *defaultKeyInput) (*defaultKeyOutput, *apiError) {
+func (c *call) modifyDefaultKey(in *defaultKeyInput) (*defaultKeyOutput, *ec2query.Error) {
 	return c.setDefaultKey(in.KmsKeyID)
 }
 
-func (c *call) resetDefaultKey(*noInput) (*defaultKeyOutput, *apiError) {
+func (c *call) resetDefaultKey(*noInput) (*defaultKeyOutput, *ec2query.Error) {
 	return c.setDefaultKey("")
 }
 
 // setDefaultKey makes a key the default; empty is AWS's. A key that can not be
 // used shows when it is.
-func (c *call) setDefaultKey(name string) (*defaultKeyOutput, *apiError) {
+func (c *call) setDefaultKey(name string) (*defaultKeyOutput, *ec2query.Error) {
 	if err := c.commit(); err != nil {
 		return nil, err
 	}

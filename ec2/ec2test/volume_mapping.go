@@ -3,6 +3,8 @@ package ec2test
 import (
 	"context"
 	"slices"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // mapping is one block device mapping, of a request or of an image.
@@ -47,17 +49,17 @@ func (m mapping) xml() mappingXML {
 // merge lays the mappings of a request over those of an image: a device that
 // both have keeps of the image's what the request does not say, NoDevice takes
 // it out, and others are added.
-func merge(ofImage, ofRequest []mapping) ([]mapping, *apiError) {
+func merge(ofImage, ofRequest []mapping) ([]mapping, *ec2query.Error) {
 	out := slices.Clone(ofImage)
 	seen := make(map[string]bool, len(ofRequest))
 	for _, m := range ofRequest {
 		switch {
 		case m.Device == "":
-			return nil, missing("BlockDeviceMapping.DeviceName")
+			return nil, ec2query.MissingParameter("BlockDeviceMapping.DeviceName")
 		case seen[m.Device]:
-			return nil, fail(badMapping, "The device '%s' is used in more than one block-device mapping", m.Device)
+			return nil, ec2query.Errorf(badMapping, "The device '%s' is used in more than one block-device mapping", m.Device)
 		case m.EBS == nil && m.NoDevice == nil && m.Virtual == "":
-			return nil, fail(badMapping, "Missing EBS, NoDevice or VirtualName of device '%s'", m.Device)
+			return nil, ec2query.Errorf(badMapping, "Missing EBS, NoDevice or VirtualName of device '%s'", m.Device)
 		}
 		seen[m.Device] = true
 		at := slices.IndexFunc(out, func(have mapping) bool { return have.Device == m.Device })
@@ -81,9 +83,9 @@ func merge(ofImage, ofRequest []mapping) ([]mapping, *apiError) {
 	return out, nil
 }
 
-func overlay(under, over ebsParams, device string) (ebsParams, *apiError) {
+func overlay(under, over ebsParams, device string) (ebsParams, *ec2query.Error) {
 	if over.SnapshotID != "" && over.SnapshotID != under.SnapshotID {
-		return under, fail(badMapping, "snapshotId can not be modified on the device '%s' of the image", device)
+		return under, ec2query.Errorf(badMapping, "snapshotId can not be modified on the device '%s' of the image", device)
 	}
 	if over.VolumeType != "" && over.VolumeType != under.VolumeType {
 		under.VolumeType, under.Iops, under.Throughput = over.VolumeType, nil, nil
@@ -114,7 +116,7 @@ type volumePlan struct {
 
 // planVolume checks a mapping and works out the volume that it stands for. Who
 // may launch img may use its snapshots; img may be nil.
-func (c *call) planVolume(m mapping, img *image) (*volumePlan, *apiError) {
+func (c *call) planVolume(m mapping, img *image) (*volumePlan, *ec2query.Error) {
 	p := *m.EBS
 	if err := p.check(); err != nil {
 		return nil, err
@@ -126,13 +128,13 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *apiError) {
 	case p.SnapshotID != "":
 		snap, ok := c.snapshots.get(p.SnapshotID)
 		if !ok || img == nil || !img.uses(p.SnapshotID) {
-			var err *apiError
+			var err *ec2query.Error
 			if snap, err = c.readableSnapshot(p.SnapshotID); err != nil {
 				return nil, err
 			}
 		}
 		if !snap.completed(c.now) {
-			return nil, fail("IncorrectState", "Snapshot is in invalid state - %s: %s", snap.status(c.now), snap.id)
+			return nil, ec2query.Errorf("IncorrectState", "Snapshot is in invalid state - %s: %s", snap.status(c.now), snap.id)
 		}
 		plan.snapshot = snap
 		v.sizeGiB = snap.sizeGiB
@@ -141,14 +143,14 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *apiError) {
 			key = orText(key, snap.kmsKey)
 		}
 		if p.VolumeSize != nil && *p.VolumeSize < snap.sizeGiB {
-			return nil, fail(badMapping, "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB",
+			return nil, ec2query.Errorf(badMapping, "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB",
 				*p.VolumeSize, snap.id, snap.sizeGiB)
 		}
 		if snap.encrypted && p.Encrypted != nil && !*p.Encrypted {
-			return nil, fail("InvalidParameterValue", "The parameter Encrypted can not be false for a volume of the encrypted snapshot %s", snap.id)
+			return nil, ec2query.Errorf("InvalidParameterValue", "The parameter Encrypted can not be false for a volume of the encrypted snapshot %s", snap.id)
 		}
 	case p.VolumeSize == nil:
-		return nil, fail("MissingParameter", "The request must contain the parameter size or snapshotId")
+		return nil, ec2query.Errorf("MissingParameter", "The request must contain the parameter size or snapshotId")
 	}
 	if p.VolumeSize != nil {
 		v.sizeGiB = *p.VolumeSize
@@ -171,8 +173,8 @@ func (c *call) makeVolume(plan *volumePlan, zone string, t tags) *volume {
 	if plan.snapshot != nil {
 		from, to := c.diskOf(plan.snapshot), newDiskRef()
 		v.disk = to
-		c.after(func(ctx context.Context) *apiError {
-			return internal(to.copyFrom(ctx, from))
+		c.after(func(ctx context.Context) *ec2query.Error {
+			return ec2query.Internal(to.copyFrom(ctx, from))
 		})
 	}
 	c.volumes.put(&v)

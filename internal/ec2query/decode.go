@@ -1,4 +1,4 @@
-package ec2test
+package ec2query
 
 import (
 	"encoding/base64"
@@ -12,21 +12,16 @@ import (
 	"time"
 )
 
-// The parameters of an action are a Go struct. A field's name in the request
-// is its tag, "ec2:<name>[,required][,oneof=a|b]", or else the field's own
-// name. Slices are EC2's flattened lists (Name.1, Name.2), structs are nested
-// names (Name.Member), pointers tell an absent value from a zero one, and
-// []byte is base64. Every key of a request must find its field.
-
-// node is one element of the tree that the dots in the keys describe.
+// node is an element of the tree described by the dots in a form's keys.
 type node struct {
 	value    string
 	set      bool
 	children map[string]*node
 }
 
-// protocolKeys belong to the protocol and not to the action.
-func protocolKey(key string) bool {
+// IsProtocolKey reports whether a key of a request belongs to the protocol, as
+// Action and Signature do, and is not a parameter of the action.
+func IsProtocolKey(key string) bool {
 	switch key {
 	case "Action", "Version", "AWSAccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "Timestamp", "SecurityToken":
 		return true
@@ -37,7 +32,7 @@ func protocolKey(key string) bool {
 func parseForm(form url.Values) *node {
 	root := &node{}
 	for key, values := range form {
-		if protocolKey(key) {
+		if IsProtocolKey(key) {
 			continue
 		}
 		at := root
@@ -57,9 +52,10 @@ func parseForm(form url.Values) *node {
 	return root
 }
 
-// decodeParams fills the struct that into points to. It takes DryRun, which
-// every action knows, out of the form first.
-func decodeParams(form url.Values, into any) (dry bool, err *apiError) {
+// Decode fills the struct that into points to from a request, and returns the
+// value of DryRun, which every action accepts. A key without a field fails with
+// UnknownParameter, before any error about a missing parameter.
+func Decode(form url.Values, into any) (dry bool, err *Error) {
 	root := parseForm(form)
 	if n := root.children["DryRun"]; n != nil {
 		delete(root.children, "DryRun")
@@ -70,7 +66,7 @@ func decodeParams(form url.Values, into any) (dry bool, err *apiError) {
 	return dry, decodeStruct(root, reflect.ValueOf(into).Elem(), "")
 }
 
-// A field is what the tag of a struct field says.
+// field describes a struct field as its tag does.
 type field struct {
 	name     string
 	required bool
@@ -94,10 +90,10 @@ func fieldOf(f reflect.StructField) field {
 	return out
 }
 
-func decodeStruct(n *node, v reflect.Value, path string) *apiError {
+func decodeStruct(n *node, v reflect.Value, path string) *Error {
 	known := make(map[string]bool, v.NumField())
-	var decode func(v reflect.Value) *apiError
-	decode = func(v reflect.Value) *apiError {
+	var decode func(v reflect.Value) *Error
+	decode = func(v reflect.Value) *Error {
 		for sf, fv := range v.Fields() {
 			if sf.Anonymous {
 				if err := decode(fv); err != nil {
@@ -110,7 +106,7 @@ func decodeStruct(n *node, v reflect.Value, path string) *apiError {
 			child := n.children[f.name]
 			if child == nil {
 				if f.required {
-					return missing(path + f.name)
+					return MissingParameter(path + f.name)
 				}
 				continue
 			}
@@ -120,11 +116,11 @@ func decodeStruct(n *node, v reflect.Value, path string) *apiError {
 		}
 		return nil
 	}
-	// What is unknown is said before what is missing: it is more often the cause.
+	// A misspelled name is a more likely mistake than a missing parameter.
 	collectNames(v.Type(), known)
 	for _, name := range sortedKeys(n.children) {
 		if !known[name] {
-			return fail("UnknownParameter", "The parameter %s is not recognized", path+n.children[name].firstKey(name))
+			return Errorf("UnknownParameter", "The parameter %s is not recognized", path+n.children[name].firstKey(name))
 		}
 	}
 	return decode(v)
@@ -149,7 +145,7 @@ func sortedKeys(m map[string]*node) []string {
 	return keys
 }
 
-// firstKey is the whole key of the first value below n.
+// firstKey returns the complete key of the first value below n.
 func (n *node) firstKey(name string) string {
 	if n.set || len(n.children) == 0 {
 		return name
@@ -158,7 +154,7 @@ func (n *node) firstKey(name string) string {
 	return name + "." + n.children[first].firstKey(first)
 }
 
-func decodeNode(n *node, v reflect.Value, path, oneOf string) *apiError {
+func decodeNode(n *node, v reflect.Value, path, oneOf string) *Error {
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -173,7 +169,7 @@ func decodeNode(n *node, v reflect.Value, path, oneOf string) *apiError {
 		}
 	}
 	if len(n.children) > 0 {
-		return fail("UnknownParameter", "The parameter %s is not recognized", n.firstChild(path))
+		return Errorf("UnknownParameter", "The parameter %s is not recognized", n.firstChild(path))
 	}
 	return decodeScalar(n.value, v, path, oneOf)
 }
@@ -183,12 +179,12 @@ func (n *node) firstChild(path string) string {
 	return path + "." + n.children[first].firstKey(first)
 }
 
-func decodeList(n *node, v reflect.Value, path, oneOf string) *apiError {
+func decodeList(n *node, v reflect.Value, path, oneOf string) *Error {
 	indexes := make([]int, 0, len(n.children))
 	for key := range n.children {
 		index, err := strconv.Atoi(key)
 		if err != nil || index < 0 {
-			return fail("UnknownParameter", "The parameter %s is not recognized", path+"."+n.children[key].firstKey(key))
+			return Errorf("UnknownParameter", "The parameter %s is not recognized", path+"."+n.children[key].firstKey(key))
 		}
 		indexes = append(indexes, index)
 	}
@@ -203,9 +199,9 @@ func decodeList(n *node, v reflect.Value, path, oneOf string) *apiError {
 	return nil
 }
 
-func decodeScalar(value string, v reflect.Value, path, oneOf string) *apiError {
+func decodeScalar(value string, v reflect.Value, path, oneOf string) *Error {
 	if oneOf != "" && !slices.Contains(strings.Split(oneOf, "|"), value) {
-		return invalidValue(path, value, "Valid values are: "+strings.ReplaceAll(oneOf, "|", ", "))
+		return InvalidValue(path, value, "Valid values are: "+strings.ReplaceAll(oneOf, "|", ", "))
 	}
 	switch v.Kind() {
 	case reflect.String:
@@ -213,59 +209,29 @@ func decodeScalar(value string, v reflect.Value, path, oneOf string) *apiError {
 	case reflect.Bool:
 		b, err := strconv.ParseBool(value)
 		if err != nil {
-			return invalidValue(path, value, "It must be true or false.")
+			return InvalidValue(path, value, "It must be true or false.")
 		}
 		v.SetBool(b)
 	case reflect.Int:
 		i, err := strconv.Atoi(value)
 		if err != nil {
-			return invalidValue(path, value, "It must be a number.")
+			return InvalidValue(path, value, "It must be a number.")
 		}
 		v.SetInt(int64(i))
 	case reflect.Slice:
 		raw, err := base64.StdEncoding.DecodeString(value)
 		if err != nil {
-			return invalidValue(path, "...", "Invalid BASE64 encoding.")
+			return InvalidValue(path, "...", "Invalid BASE64 encoding.")
 		}
 		v.SetBytes(raw)
 	case reflect.Struct:
 		at, err := time.Parse(time.RFC3339Nano, value)
 		if err != nil {
-			return invalidValue(path, value, "It must be a time in the form YYYY-MM-DDTHH:MM:SSZ.")
+			return InvalidValue(path, value, "It must be a time in the form YYYY-MM-DDTHH:MM:SSZ.")
 		}
 		v.Set(reflect.ValueOf(at))
 	default:
-		panic(fmt.Sprintf("ec2test: parameter %s has the unsupported type %s", path, v.Type()))
+		panic(fmt.Sprintf("ec2query: parameter %s has the unsupported type %s", path, v.Type()))
 	}
 	return nil
-}
-
-// paramNames lists every parameter of an input struct as the coverage page
-// shows it: "TagSpecification.N.Tag.N.Key".
-func paramNames(t reflect.Type, prefix string) []string {
-	var names []string
-	for sf := range t.Fields() {
-		if sf.Anonymous {
-			names = append(names, paramNames(sf.Type, prefix)...)
-			continue
-		}
-		name, ft := prefix+fieldOf(sf).name, sf.Type
-		for {
-			if ft.Kind() == reflect.Slice && ft.Elem().Kind() != reflect.Uint8 {
-				name, ft = name+".N", ft.Elem()
-				continue
-			}
-			if ft.Kind() == reflect.Pointer {
-				ft = ft.Elem()
-				continue
-			}
-			break
-		}
-		if ft.Kind() == reflect.Struct && ft != reflect.TypeFor[time.Time]() {
-			names = append(names, paramNames(ft, name+".")...)
-			continue
-		}
-		names = append(names, name)
-	}
-	return names
 }

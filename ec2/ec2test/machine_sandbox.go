@@ -11,18 +11,18 @@ import (
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
-// A Command answers a command of a machine in Go.
-type Command = sandbox.Command
-
-// A Process is what a Command is called with.
-type Process = sandbox.Process
-
 // sandboxKind boots instances as sandboxes in memory.
 type sandboxKind struct {
-	commands map[string]Command
+	commands map[string]sandbox.Command
 }
 
-func newSandbox(commands map[string]Command) MachineKind { return sandboxKind{commands} }
+func newSandbox(commands map[string]Command) MachineKind {
+	k := sandboxKind{commands: make(map[string]sandbox.Command, len(commands))}
+	for name, run := range commands {
+		k.commands[name] = sandboxCommand(run)
+	}
+	return k
+}
 
 // sandboxDisk is a file system, and what the vendor says is on it.
 type sandboxDisk struct {

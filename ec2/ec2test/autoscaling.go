@@ -75,12 +75,12 @@ func (p *mixedPolicy) refs() []*templateRef {
 
 // scalingFail is a ValidationError, which is what Auto Scaling says to most of
 // what is wrong.
-func scalingFail(format string, args ...any) *ec2query.Error {
+func validationErrorf(format string, args ...any) *ec2query.Error {
 	return ec2query.Errorf("ValidationError", format, args...)
 }
 
 // named is the caller's group or launch configuration with a name.
-func named[T record](c *call, t *table[T], prefix, name string) (T, bool) {
+func byName[T record](c *call, t *table[T], prefix, name string) (T, bool) {
 	return t.get(namedID(prefix, c.account, c.name, name))
 }
 
@@ -90,11 +90,11 @@ const (
 )
 
 func (c *call) scalingGroup(name string) (*scalingGroup, *ec2query.Error) {
-	g, ok := named(c, &c.scalingGroups, scalingGroupPrefix, name)
-	if !ok || !c.sees(&g.base) {
-		return nil, scalingFail("AutoScalingGroup name not found - AutoScalingGroup %s not found", name)
+	g, ok := byName(c, &c.scalingGroups, scalingGroupPrefix, name)
+	if !ok || !c.isVisible(&g.base) {
+		return nil, validationErrorf("AutoScalingGroup name not found - AutoScalingGroup %s not found", name)
 	}
-	g.settle(c.now)
+	g.applyRefreshes(c.now)
 	return g, nil
 }
 
@@ -108,25 +108,25 @@ func (c *call) checkScaling(set *scalingSettings) *ec2query.Error {
 		}
 	}
 	if sources != 1 {
-		return scalingFail("Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter.")
+		return validationErrorf("Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter.")
 	}
 	if set.LaunchConfigurationName != "" {
-		if _, ok := named(c, &c.launchConfigs, launchConfigPrefix, set.LaunchConfigurationName); !ok {
-			return scalingFail("Launch configuration name not found - Launch configuration %s not found", set.LaunchConfigurationName)
+		if _, ok := byName(c, &c.launchConfigs, launchConfigPrefix, set.LaunchConfigurationName); !ok {
+			return validationErrorf("Launch configuration name not found - Launch configuration %s not found", set.LaunchConfigurationName)
 		}
 	}
 	if err := c.checkLaunch(set.LaunchTemplate, set.MixedInstancesPolicy); err != nil {
 		return err
 	}
 	if len(set.AvailabilityZones) == 0 && set.VPCZoneIdentifier == "" {
-		return scalingFail("At least one Availability Zone or VPC Subnet is required.")
+		return validationErrorf("At least one Availability Zone or VPC Subnet is required.")
 	}
 	return nil
 }
 
 func (c *call) checkLaunch(ref *templateRef, mixed *mixedPolicy) *ec2query.Error {
 	if mixed != nil && (mixed.LaunchTemplate == nil || mixed.LaunchTemplate.LaunchTemplateSpecification == nil) {
-		return scalingFail("The mixed instances policy must have a launch template.")
+		return validationErrorf("The mixed instances policy must have a launch template.")
 	}
 	refs := mixed.refs()
 	if ref != nil {
@@ -145,7 +145,7 @@ func (c *call) checkLaunch(ref *templateRef, mixed *mixedPolicy) *ec2query.Error
 			continue
 		}
 		if _, err := c.usableImage(o.ImageID); err != nil {
-			return scalingFail("%s", err.Message)
+			return validationErrorf("%s", err.Message)
 		}
 	}
 	return nil
@@ -155,11 +155,11 @@ func (c *call) checkLaunch(ref *templateRef, mixed *mixedPolicy) *ec2query.Error
 func (c *call) completeRef(ref *templateRef) *ec2query.Error {
 	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
 	if err != nil {
-		return scalingFail("%s", err.Message)
+		return validationErrorf("%s", err.Message)
 	}
 	ref.Version = orText(ref.Version, "$Default")
 	if _, err := t.version(ref.Version); err != nil {
-		return scalingFail("%s", err.Message)
+		return validationErrorf("%s", err.Message)
 	}
 	ref.LaunchTemplateID, ref.LaunchTemplateName = t.id, t.name
 	return nil

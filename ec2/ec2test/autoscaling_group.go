@@ -22,11 +22,11 @@ type scalingTag struct {
 
 func (c *call) createScalingGroup(in *createScalingGroupInput) (*ec2query.Empty, *ec2query.Error) {
 	name := in.AutoScalingGroupName
-	if _, taken := named(c, &c.scalingGroups, scalingGroupPrefix, name); taken {
+	if _, taken := byName(c, &c.scalingGroups, scalingGroupPrefix, name); taken {
 		return nil, ec2query.Errorf("AlreadyExists", "AutoScalingGroup by this name already exists - A group with the name %s already exists", name)
 	}
 	if in.MinSize == nil || in.MaxSize == nil {
-		return nil, scalingFail("MinSize and MaxSize are required.")
+		return nil, validationErrorf("MinSize and MaxSize are required.")
 	}
 	if err := c.checkScaling(&in.scalingSettings); err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (c *call) deleteScalingGroup(in *deleteScalingGroupInput) (*ec2query.Empty,
 	if err != nil {
 		return nil, err
 	}
-	if g.running(c.now) != nil && !in.ForceDelete {
+	if g.activeRefresh(c.now) != nil && !in.ForceDelete {
 		return nil, ec2query.Errorf("ScalingActivityInProgress", "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.")
 	}
 	c.scalingGroups.remove(g.id)
@@ -163,7 +163,7 @@ type scalingGroupTag struct {
 }
 
 func (c *call) scalingGroupXML(g *scalingGroup) scalingGroupXML {
-	g.settle(c.now)
+	g.applyRefreshes(c.now)
 	out := scalingGroupXML{
 		Name: g.name, ARN: "arn:aws:autoscaling:" + c.name + ":" + g.owner + ":autoScalingGroup:" + g.id + ":autoScalingGroupName/" + g.name,
 		Config: g.set.LaunchConfigurationName, Template: g.set.LaunchTemplate.xml(), Mixed: g.set.MixedInstancesPolicy.xml(),
@@ -193,7 +193,7 @@ type describeScalingGroupsOutput struct {
 func (c *call) describeScalingGroups(in *describeScalingGroupsInput) (*describeScalingGroupsOutput, *ec2query.Error) {
 	var found []*scalingGroup
 	for g := range c.scalingGroups.all() {
-		if c.owns(&g.base) && c.sees(&g.base) && (len(in.AutoScalingGroupNames) == 0 || slices.Contains(in.AutoScalingGroupNames, g.name)) {
+		if c.owns(&g.base) && c.isVisible(&g.base) && (len(in.AutoScalingGroupNames) == 0 || slices.Contains(in.AutoScalingGroupNames, g.name)) {
 			found = append(found, g)
 		}
 	}

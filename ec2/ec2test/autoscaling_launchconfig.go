@@ -30,11 +30,11 @@ type createLaunchConfigInput struct {
 
 func (c *call) createLaunchConfig(in *createLaunchConfigInput) (*ec2query.Empty, *ec2query.Error) {
 	name := in.LaunchConfigurationName
-	if _, taken := named(c, &c.launchConfigs, launchConfigPrefix, name); taken {
+	if _, taken := byName(c, &c.launchConfigs, launchConfigPrefix, name); taken {
 		return nil, ec2query.Errorf("AlreadyExists", "Launch Configuration by this name already exists - A launch configuration already exists with the name %s", name)
 	}
 	if _, err := c.usableImage(in.ImageID); err != nil {
-		return nil, scalingFail("%s", err.Message)
+		return nil, validationErrorf("%s", err.Message)
 	}
 	l := &launchConfig{base: c.newBase(kind{prefix: launchConfigPrefix}, nil), in: *in}
 	l.id = namedID(launchConfigPrefix, c.account, c.name, name)
@@ -47,9 +47,9 @@ type launchConfigInput struct {
 }
 
 func (c *call) deleteLaunchConfig(in *launchConfigInput) (*ec2query.Empty, *ec2query.Error) {
-	l, ok := named(c, &c.launchConfigs, launchConfigPrefix, in.LaunchConfigurationName)
+	l, ok := byName(c, &c.launchConfigs, launchConfigPrefix, in.LaunchConfigurationName)
 	if !ok {
-		return nil, scalingFail("Launch configuration name not found - Launch configuration %s not found", in.LaunchConfigurationName)
+		return nil, validationErrorf("Launch configuration name not found - Launch configuration %s not found", in.LaunchConfigurationName)
 	}
 	for g := range c.scalingGroups.all() {
 		if c.owns(&g.base) && g.set.LaunchConfigurationName == in.LaunchConfigurationName {
@@ -99,7 +99,7 @@ func (c *call) describeLaunchConfigs(in *describeLaunchConfigsInput) (*describeL
 	var found []*launchConfig
 	names := in.LaunchConfigurationNames
 	for l := range c.launchConfigs.all() {
-		if c.owns(&l.base) && c.sees(&l.base) && (len(names) == 0 || slices.Contains(names, l.in.LaunchConfigurationName)) {
+		if c.owns(&l.base) && c.isVisible(&l.base) && (len(names) == 0 || slices.Contains(names, l.in.LaunchConfigurationName)) {
 			found = append(found, l)
 		}
 	}

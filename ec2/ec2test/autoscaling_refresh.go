@@ -46,7 +46,7 @@ func (r *instanceRefresh) status(now time.Time) string {
 }
 
 // running is the refresh of the group that is in progress, or nil.
-func (g *scalingGroup) running(now time.Time) *instanceRefresh {
+func (g *scalingGroup) activeRefresh(now time.Time) *instanceRefresh {
 	for _, r := range g.refreshes {
 		if r.status(now) == "InProgress" {
 			return r
@@ -56,7 +56,7 @@ func (g *scalingGroup) running(now time.Time) *instanceRefresh {
 }
 
 // settle gives the group the configuration of a refresh that has ended well.
-func (g *scalingGroup) settle(now time.Time) {
+func (g *scalingGroup) applyRefreshes(now time.Time) {
 	for _, r := range g.refreshes {
 		if r.adopted || r.desired == nil || r.status(now) != "Successful" {
 			continue
@@ -83,12 +83,12 @@ func (c *call) startRefresh(in *startRefreshInput) (*refreshIDOutput, *ec2query.
 	if err != nil {
 		return nil, err
 	}
-	if g.running(c.now) != nil {
+	if g.activeRefresh(c.now) != nil {
 		return nil, ec2query.Errorf("InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.")
 	}
 	if want := in.DesiredConfiguration; want != nil {
 		if (want.LaunchTemplate == nil) == (want.MixedInstancesPolicy == nil) {
-			return nil, scalingFail("A desired configuration must have either a launch template or a mixed instances policy.")
+			return nil, validationErrorf("A desired configuration must have either a launch template or a mixed instances policy.")
 		}
 		if err := c.checkLaunch(want.LaunchTemplate, want.MixedInstancesPolicy); err != nil {
 			return nil, err
@@ -112,7 +112,7 @@ func (c *call) cancelRefresh(in *scalingGroupNameInput) (*refreshIDOutput, *ec2q
 	if err != nil {
 		return nil, err
 	}
-	r := g.running(c.now)
+	r := g.activeRefresh(c.now)
 	if r == nil {
 		return nil, ec2query.Errorf("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found for Auto Scaling group %s", g.name)
 	}

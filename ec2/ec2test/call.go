@@ -50,17 +50,17 @@ func handle[In, Out any](name string, f func(*call, *In) (*Out, *ec2query.Error)
 type call struct {
 	*region
 
-	action  action
-	account string
-	now     time.Time
-	form    url.Values
-	dry     bool
-	view    uint64 // chooses what of the new the call sees; zero is nothing
-	later   []func(ctx context.Context) *ec2query.Error
+	action   action
+	account  string
+	now      time.Time
+	form     url.Values
+	dry      bool
+	viewSeed uint64 // chooses what of the new the call sees; zero is nothing
+	deferred []func(ctx context.Context) *ec2query.Error
 }
 
 // commit comes after every check of a call and before its first effect.
-func (c *call) commit() *ec2query.Error {
+func (c *call) checkDryRun() *ec2query.Error {
 	if c.dry {
 		return ec2query.DryRun()
 	}
@@ -69,12 +69,12 @@ func (c *call) commit() *ec2query.Error {
 
 // after has f run when the region is unlocked and before the answer is sent:
 // what takes time, or calls back.
-func (c *call) after(f func(ctx context.Context) *ec2query.Error) {
-	c.later = append(c.later, f)
+func (c *call) afterwards(f func(ctx context.Context) *ec2query.Error) {
+	c.deferred = append(c.deferred, f)
 }
 
 // in runs f on another region, locked instead of this one.
-func (c *call) in(other *region, f func(*region) *ec2query.Error) *ec2query.Error {
+func (c *call) lockedIn(other *region, f func(*region) *ec2query.Error) *ec2query.Error {
 	if other == c.region {
 		return f(other)
 	}
@@ -86,7 +86,7 @@ func (c *call) in(other *region, f func(*region) *ec2query.Error) *ec2query.Erro
 }
 
 // seenFrom is when describes begin to show what this call changes.
-func (c *call) seenFrom() time.Time { return c.now.Add(c.server.opts.Consistency) }
+func (c *call) visibleAt() time.Time { return c.now.Add(c.server.opts.Consistency) }
 
 // newBase is the base of a resource that this call creates.
 func (c *call) newBase(k kind, t tags) base {
@@ -96,7 +96,7 @@ func (c *call) newBase(k kind, t tags) base {
 		seq:     seq,
 		owner:   c.account,
 		created: c.now,
-		visible: c.seenFrom(),
+		visible: c.visibleAt(),
 		tags:    t,
 	}
 }
@@ -109,7 +109,7 @@ type token struct {
 
 // once looks a client token up: the ids that an earlier call with the same
 // token and parameters made, or none. An empty token is never known.
-func (c *call) once(clientToken string) ([]string, *ec2query.Error) {
+func (c *call) usedToken(clientToken string) ([]string, *ec2query.Error) {
 	if clientToken == "" {
 		return nil, nil
 	}
@@ -127,7 +127,7 @@ func (c *call) once(clientToken string) ([]string, *ec2query.Error) {
 }
 
 // remember keeps what a call with a client token made.
-func (c *call) remember(clientToken string, ids ...string) {
+func (c *call) rememberToken(clientToken string, ids ...string) {
 	if clientToken != "" {
 		c.tokens[c.tokenKey(clientToken)] = token{params: c.canonical(), ids: ids}
 	}
@@ -153,9 +153,9 @@ func (c *call) locked(f func() (any, *ec2query.Error)) (any, *ec2query.Error) {
 	defer c.mu.Unlock()
 	c.now = c.server.now()
 	if seed := c.server.opts.ConsistencySeed; seed != 0 {
-		c.view = scramble(seed + c.server.nextSeq())
+		c.viewSeed = scramble(seed + c.server.nextSeq())
 	}
-	c.realm(c.account)
+	c.accountState(c.account)
 	c.sweep(c.now)
 	if err := c.throttle(); err != nil {
 		return nil, err

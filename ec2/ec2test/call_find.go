@@ -36,8 +36,8 @@ func (c *call) owns(b *base) bool { return b.owner == c.account }
 
 // sees tells whether r exists for this call: later than it was created, with
 // eventual consistency.
-func (c *call) sees(b *base) bool {
-	return !c.now.Before(b.visible) || c.view != 0 && scramble(c.view+b.seq)&1 == 0
+func (c *call) isVisible(b *base) bool {
+	return !c.now.Before(b.visible) || c.viewSeed != 0 && scramble(c.viewSeed+b.seq)&1 == 0
 }
 
 // find runs a query on the table of its kind.
@@ -57,7 +57,7 @@ func find[T record](c *call, t *table[T], q query[T]) (items []T, next string, _
 			return nil, "", err
 		}
 		r, ok := t.get(id)
-		if !ok || !q.scope(r) || !c.sees(r.meta()) {
+		if !ok || !q.scope(r) || !c.isVisible(r.meta()) {
 			return nil, "", q.kind.missing(id)
 		}
 		if m.match(r) && !slices.Contains(items, r) {
@@ -66,7 +66,7 @@ func find[T record](c *call, t *table[T], q query[T]) (items []T, next string, _
 	}
 	if len(q.ids) == 0 {
 		add := func(r T) {
-			if q.scope(r) && c.sees(r.meta()) && (q.unlists == nil || !q.unlists(r)) && m.match(r) {
+			if q.scope(r) && c.isVisible(r.meta()) && (q.unlists == nil || !q.unlists(r)) && m.match(r) {
 				items = append(items, r)
 			}
 		}
@@ -163,7 +163,7 @@ func lookup[T record](c *call, t *table[T], k kind, id string) (T, *ec2query.Err
 		return none, err
 	}
 	r, ok := t.get(id)
-	if !ok || !c.owns(r.meta()) || !c.sees(r.meta()) {
+	if !ok || !c.owns(r.meta()) || !c.isVisible(r.meta()) {
 		return none, k.missing(id)
 	}
 	return r, nil

@@ -34,7 +34,7 @@ func (s *Server) run(ctx context.Context, table map[string]action, req *request)
 	body, err := c.locked(func() (any, *ec2query.Error) { return act.run(c, req.form) })
 	// What has begun is finished, whether or not the client still waits for it.
 	ctx = context.WithoutCancel(ctx)
-	for _, f := range c.later {
+	for _, f := range c.deferred {
 		if failed := f(ctx); err == nil {
 			err = failed
 		}

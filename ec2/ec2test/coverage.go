@@ -14,7 +14,7 @@ type ActionCoverage struct {
 	Service string   // "ec2", "autoscaling", "iam", "kms", "ssm", "rbin" or "sts"
 	Name    string   // of the call
 	Params  []string // with N for the number of a list's element; DryRun is known everywhere
-	Answers []string // the values that can be in its answer, as they are written: "imagesSet.item.imageId"
+	Results []string // the values that can be in its answer, as they are written: "imagesSet.item.imageId"
 	Filters []string // that the call knows, sorted
 }
 
@@ -31,12 +31,12 @@ func Coverage() []ActionCoverage {
 		for _, a := range table {
 			params := slices.DeleteFunc(ec2query.ParamNames(a.input), func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
 			slices.Sort(params)
-			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: params, Answers: ec2query.ResultNames(a.output), Filters: a.filters})
+			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: params, Results: ec2query.ResultNames(a.output), Filters: a.filters})
 		}
 	}
 	for service, table := range map[string]map[string]jsonAction{"ssm": ssmTable(), "kms": kmsTable(), "rbin": rbinTable()} {
 		for _, a := range table {
-			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: jsonNames(a.input, ""), Answers: jsonNames(a.output, "")})
+			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: jsonNames(a.input, ""), Results: jsonNames(a.output, "")})
 		}
 	}
 	slices.SortFunc(out, func(a, b ActionCoverage) int {

@@ -121,7 +121,7 @@ type createFleetOutput struct {
 }
 
 func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *ec2query.Error) {
-	known, err := c.once(in.ClientToken)
+	known, err := c.usedToken(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
@@ -138,12 +138,12 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *ec2query.
 	if err := c.checkFleetTemplates(in.LaunchTemplateConfigs, in.Type == "instant"); err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	f := &fleet{base: c.newBase(fleetKind(), specs["fleet"]), in: *in}
 	c.fleets.put(f)
-	c.remember(in.ClientToken, f.id)
+	c.rememberToken(in.ClientToken, f.id)
 	return createdFleet(f.id, in.Type), nil
 }
 
@@ -278,7 +278,7 @@ func (c *call) deleteFleets(in *deleteFleetsInput) (*deleteFleetsOutput, *ec2que
 	if slices.ContainsFunc(list, func(f *fleet) bool { return f.kind() == "instant" }) && !*in.TerminateInstances {
 		return nil, ec2query.InvalidCombination("The instances of an instant fleet must be terminated with it")
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	out := &deleteFleetsOutput{}

@@ -78,7 +78,7 @@ type spotFleetIDOutput struct {
 
 func (c *call) requestSpotFleet(in *requestSpotFleetInput) (*spotFleetIDOutput, *ec2query.Error) {
 	config := in.SpotFleetRequestConfig
-	known, err := c.once(config.ClientToken)
+	known, err := c.usedToken(config.ClientToken)
 	if err != nil {
 		return nil, err
 	}
@@ -102,12 +102,12 @@ func (c *call) requestSpotFleet(in *requestSpotFleetInput) (*spotFleetIDOutput, 
 			return nil, err
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	f := &spotFleet{base: c.newBase(spotFleetKind(), specs["spot-fleet-request"]), config: config}
 	c.spotFleets.put(f)
-	c.remember(config.ClientToken, f.id)
+	c.rememberToken(config.ClientToken, f.id)
 	return &spotFleetIDOutput{f.id}, nil
 }
 
@@ -216,7 +216,7 @@ func (c *call) cancelSpotFleets(in *cancelSpotFleetsInput) (*cancelSpotFleetsOut
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	out := &cancelSpotFleetsOutput{}

@@ -141,7 +141,7 @@ func (c *call) createProfile(in *createProfileInput) (*profileOutput, *ec2query.
 	if _, err := c.iamProfile(in.InstanceProfileName); err == nil {
 		return nil, iamFail(http.StatusConflict, "EntityAlreadyExists", "Instance Profile %s already exists.", in.InstanceProfileName)
 	}
-	p := &profile{base: c.newBase(kind{prefix: "AIPA"}, iamTags(in.Tags)), name: in.InstanceProfileName, known: c.seenFrom()}
+	p := &profile{base: c.newBase(kind{prefix: "AIPA"}, iamTags(in.Tags)), name: in.InstanceProfileName, known: c.visibleAt()}
 	c.server.identities.add(nil, p)
 	return &profileOutput{p.xml()}, nil
 }
@@ -175,7 +175,7 @@ func (c *call) addRole(in *profileRoleInput) (*ec2query.Empty, *ec2query.Error) 
 	if p.role != nil {
 		return nil, iamFail(http.StatusConflict, "LimitExceeded", "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1")
 	}
-	p.role, p.known = r, c.seenFrom()
+	p.role, p.known = r, c.visibleAt()
 	return &ec2query.Empty{}, nil
 }
 

@@ -96,7 +96,7 @@ func (c *call) usableImage(id string) (*image, *ec2query.Error) {
 		return nil, err
 	}
 	i, ok := c.images.get(id)
-	if !ok || !c.mayLaunch(i) || !c.sees(&i.base) {
+	if !ok || !c.mayLaunch(i) || !c.isVisible(&i.base) {
 		return nil, imageKind().missing(id)
 	}
 	return i, nil
@@ -128,7 +128,7 @@ func (c *call) checkImageName(name string) *ec2query.Error {
 		return ec2query.Errorf("InvalidAMIName.Malformed", "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, "+
 			"'(', ')', '[', ']', ' ', '.', '/', '-', ''', '@' and '_'")
 	}
-	if id, taken := c.names[nameKey(c.account, name)]; taken {
+	if id, taken := c.imageNames[nameKey(c.account, name)]; taken {
 		return ec2query.Errorf("InvalidAMIName.Duplicate", "AMI name %s is already in use by AMI %s", name, id)
 	}
 	return nil
@@ -136,7 +136,7 @@ func (c *call) checkImageName(name string) *ec2query.Error {
 
 func (r *region) addImage(i *image) {
 	r.images.put(i)
-	r.names[nameKey(i.owner, i.name)] = i.id
+	r.imageNames[nameKey(i.owner, i.name)] = i.id
 	end := "available"
 	if i.failure != nil {
 		end = "failed"
@@ -145,17 +145,17 @@ func (r *region) addImage(i *image) {
 		r.server.willChange(i.id, end, i.doneAt, i.created)
 	}
 	for _, id := range i.snapshots() {
-		r.users[id] = append(r.users[id], i)
+		r.imagesBySnapshot[id] = append(r.imagesBySnapshot[id], i)
 	}
 }
 
 func (r *region) dropImage(i *image) {
 	r.images.remove(i.id)
-	delete(r.names, nameKey(i.owner, i.name))
+	delete(r.imageNames, nameKey(i.owner, i.name))
 	for _, id := range i.snapshots() {
-		left := slices.DeleteFunc(r.users[id], func(user *image) bool { return user == i })
-		if r.users[id] = left; len(left) == 0 {
-			delete(r.users, id)
+		left := slices.DeleteFunc(r.imagesBySnapshot[id], func(user *image) bool { return user == i })
+		if r.imagesBySnapshot[id] = left; len(left) == 0 {
+			delete(r.imagesBySnapshot, id)
 		}
 	}
 }
@@ -320,7 +320,7 @@ func (c *call) describeImages(in *describeImagesInput) (*describeImagesOutput, *
 		scope: c.mayLaunch,
 		unlists: func(i *image) bool {
 			mine := c.owns(&i.base)
-			return !c.ownerAmong(i.owner, i.alias, in.Owner) || !c.sharedAmong(&i.launch, i.owner, in.ExecutableBy) ||
+			return !c.matchesOwner(i.owner, i.alias, in.Owner) || !c.matchesSharing(&i.launch, i.owner, in.ExecutableBy) ||
 				i.deprecated(c.now) && !mine && !in.IncludeDeprecated ||
 				i.disabled && (!mine || !in.IncludeDisabled)
 		},

@@ -42,7 +42,7 @@ func (c *call) createImage(in *createImageInput) (*imageIDOutput, *ec2query.Erro
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := inst.imaged(in.BlockDeviceMapping)
+	wanted, err := inst.checkCreateImage(in.BlockDeviceMapping)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (c *call) createImage(in *createImageInput) (*imageIDOutput, *ec2query.Erro
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 
@@ -94,7 +94,7 @@ func (c *call) createImage(in *createImageInput) (*imageIDOutput, *ec2query.Erro
 	if reboot {
 		c.powerCycle(inst, copyDisks)
 	} else {
-		c.after(copyDisks)
+		c.afterwards(copyDisks)
 	}
 	return &imageIDOutput{img.id}, nil
 }
@@ -152,12 +152,12 @@ func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *ec2query.
 			return nil, ec2query.Errorf(badMapping, "The root device '%s' must have a snapshot", m.Device)
 		}
 		hasRoot = hasRoot || root
-		mappings[n].EBS = c.registered(*m.EBS, plan, root)
+		mappings[n].EBS = c.registeredEBS(*m.EBS, plan, root)
 	}
 	if !hasRoot {
 		return nil, ec2query.Errorf(badMapping, "There is no block device mapping for the root device '%s'", in.RootDeviceName)
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	img := &image{
@@ -171,7 +171,7 @@ func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *ec2query.
 }
 
 // registered is a mapping with everything filled in that an image says of it.
-func (c *call) registered(ebs ebsParams, plan *volumePlan, root bool) *ebsParams {
+func (c *call) registeredEBS(ebs ebsParams, plan *volumePlan, root bool) *ebsParams {
 	size, encrypted := plan.volume.sizeGiB, plan.volume.encrypted
 	ebs.VolumeSize, ebs.Encrypted = &size, &encrypted
 	ebs.VolumeType = plan.volume.kind
@@ -195,7 +195,7 @@ type copyImageInput struct {
 }
 
 func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *ec2query.Error) {
-	known, err := c.once(in.ClientToken)
+	known, err := c.usedToken(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *ec2query.Error) {
 	if m := in.SnapshotCopyCompletionDurationMinutes; m != nil && (*m < 15 || *m > 48*60 || *m%15 != 0) {
 		return nil, ec2query.InvalidValue("snapshotCopyCompletionDurationMinutes", intText(m), "It must be a multiple of 15 from 15 to 2880.")
 	}
-	source, snaps, err := c.imageElsewhere(in.SourceRegion, in.SourceImageID)
+	source, snaps, err := c.copyableImage(in.SourceRegion, in.SourceImageID)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +230,7 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *ec2query.Error) {
 	if err := c.copySlots(len(snaps)); err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 
@@ -265,20 +265,20 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *ec2query.Error) {
 	}
 	img.doneAt = c.now.Add(c.server.opts.Latency.image(size))
 	c.addImage(&img)
-	c.remember(in.ClientToken, img.id)
+	c.rememberToken(in.ClientToken, img.id)
 	return &imageIDOutput{img.id}, nil
 }
 
 // imageElsewhere is a copy of an image of any region, and its snapshots by id,
 // which the caller must be allowed to read.
-func (c *call) imageElsewhere(regionName, id string) (image, map[string]*copySource, *ec2query.Error) {
+func (c *call) copyableImage(regionName, id string) (image, map[string]*copySource, *ec2query.Error) {
 	var source image
 	snaps := make(map[string]*copySource)
 	from := c.server.region(regionName)
 	if from == nil {
 		return source, nil, ec2query.InvalidValue("sourceRegion", regionName, "")
 	}
-	err := c.in(from, func(*region) *ec2query.Error {
+	err := c.lockedIn(from, func(*region) *ec2query.Error {
 		there := &call{region: from, account: c.account, now: c.now}
 		img, err := there.usableImage(id)
 		if err != nil {

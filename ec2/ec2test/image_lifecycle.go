@@ -43,11 +43,11 @@ func (c *call) deregisterImage(in *deregisterImageInput) (*deregisterImageOutput
 	if managedByBackup(img.tags) {
 		return nil, ec2query.Errorf("AuthFailure", "This image is managed by AWS Backup and cannot be deleted via EC2 APIs. To delete this image, please use the AWS Backup APIs, CLI, or console.")
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	c.dropImage(img)
-	bin(c, &c.imageBin, "EC2_IMAGE", img)
+	moveToBin(c, &c.imageBin, "EC2_IMAGE", img)
 	out := &deregisterImageOutput{Return: true}
 	if !in.DeleteAssociatedSnapshots {
 		return out, nil
@@ -61,7 +61,7 @@ func (c *call) deregisterImage(in *deregisterImageInput) (*deregisterImageOutput
 			result.Code = "client-error"
 		case !c.owns(&snap.base):
 			result.Code = "missing-permissions"
-		case c.userOf(snap) != nil:
+		case c.imageUsing(snap) != nil:
 			result.Code = "skipped"
 		case c.mayDelete(snap) != nil:
 			result.Code = "client-error"
@@ -92,7 +92,7 @@ func (c *call) enableImageDeprecation(in *enableDeprecationInput) (*ec2query.Ret
 	case at.Sub(c.now) > longestDeprecation+3*24*time.Hour:
 		return nil, ec2query.InvalidValue("DeprecateAt", ec2query.FormatTime(in.DeprecateAt), "The deprecation date can be at most 10 years from now.")
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	img.deprecateAt = at
@@ -100,19 +100,19 @@ func (c *call) enableImageDeprecation(in *enableDeprecationInput) (*ec2query.Ret
 }
 
 func (c *call) disableImageDeprecation(in *imageIDInput) (*ec2query.Return, *ec2query.Error) {
-	return c.change(in.ImageID, func(img *image) *ec2query.Error {
+	return c.changeImage(in.ImageID, func(img *image) *ec2query.Error {
 		img.deprecateAt = time.Time{}
 		return nil
 	})
 }
 
 // change runs f on an image of the caller, after the dry run.
-func (c *call) change(id string, f func(*image) *ec2query.Error) (*ec2query.Return, *ec2query.Error) {
+func (c *call) changeImage(id string, f func(*image) *ec2query.Error) (*ec2query.Return, *ec2query.Error) {
 	img, err := c.ownImage(id)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	if err := f(img); err != nil {
@@ -122,7 +122,7 @@ func (c *call) change(id string, f func(*image) *ec2query.Error) (*ec2query.Retu
 }
 
 func (c *call) disableImage(in *imageIDInput) (*ec2query.Return, *ec2query.Error) {
-	return c.change(in.ImageID, func(img *image) *ec2query.Error {
+	return c.changeImage(in.ImageID, func(img *image) *ec2query.Error {
 		if state := img.state(c.now); state != "available" && state != "disabled" {
 			return ec2query.Errorf("IncorrectState", "The image %s is %s and can not be disabled", img.id, state)
 		}
@@ -133,7 +133,7 @@ func (c *call) disableImage(in *imageIDInput) (*ec2query.Return, *ec2query.Error
 }
 
 func (c *call) enableImage(in *imageIDInput) (*ec2query.Return, *ec2query.Error) {
-	return c.change(in.ImageID, func(img *image) *ec2query.Error {
+	return c.changeImage(in.ImageID, func(img *image) *ec2query.Error {
 		img.disabled = false
 		return nil
 	})
@@ -150,7 +150,7 @@ type protectionOutput struct {
 
 func (c *call) enableProtection(in *enableProtectionInput) (*protectionOutput, *ec2query.Error) {
 	out := &protectionOutput{}
-	_, err := c.change(in.ImageID, func(img *image) *ec2query.Error {
+	_, err := c.changeImage(in.ImageID, func(img *image) *ec2query.Error {
 		img.protected, img.cooldown, img.protectedUntil = true, in.WithCooldown, time.Time{}
 		out.Return = img.protection(c.now)
 		return nil
@@ -160,7 +160,7 @@ func (c *call) enableProtection(in *enableProtectionInput) (*protectionOutput, *
 
 func (c *call) disableProtection(in *imageIDInput) (*protectionOutput, *ec2query.Error) {
 	out := &protectionOutput{}
-	_, err := c.change(in.ImageID, func(img *image) *ec2query.Error {
+	_, err := c.changeImage(in.ImageID, func(img *image) *ec2query.Error {
 		if img.protected && img.cooldown {
 			img.protectedUntil = c.now.Add(protectionCooldown)
 		}
@@ -289,7 +289,7 @@ func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*ec2query.Re
 			}
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	switch {

@@ -13,7 +13,7 @@ import (
 //
 // That a change is refused with InvalidBlockDeviceMapping is known of the encryption;
 // of the others it is a guess: EC2 may as well ignore some.
-func (i *instance) imaged(wanted []mapping) ([]mapping, *ec2query.Error) {
+func (i *instance) checkCreateImage(wanted []mapping) ([]mapping, *ec2query.Error) {
 	out := slices.Clone(wanted)
 	for n, m := range out {
 		v := i.volumeAt(m.Device)
@@ -23,7 +23,7 @@ func (i *instance) imaged(wanted []mapping) ([]mapping, *ec2query.Error) {
 			return nil, ec2query.Errorf(badMapping, "The device '%s' is a volume of the instance", m.Device)
 		case m.EBS == nil:
 		case v != nil:
-			if err := v.keeps(m); err != nil {
+			if err := v.checkUnchanged(m); err != nil {
 				return nil, err
 			}
 			out[n].EBS = &ebsParams{DeleteOnTermination: m.EBS.DeleteOnTermination}
@@ -44,7 +44,7 @@ func (i *instance) imaged(wanted []mapping) ([]mapping, *ec2query.Error) {
 }
 
 // keeps refuses what would change the volume.
-func (v *volume) keeps(m mapping) *ec2query.Error {
+func (v *volume) checkUnchanged(m mapping) *ec2query.Error {
 	p := m.EBS
 	change := func(what string) *ec2query.Error {
 		return ec2query.Errorf(badMapping, "The %s of the volume of device '%s' can not be modified by CreateImage", what, m.Device)

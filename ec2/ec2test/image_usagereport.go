@@ -26,10 +26,10 @@ type usageReport struct {
 
 // usageEntry is what one account has of one type.
 type usageEntry struct {
-	report  *usageReport
-	account string
-	of      string // resource type
-	count   int
+	report       *usageReport
+	account      string
+	resourceType string // resource type
+	count        int
 }
 
 func usageReportKind() kind {
@@ -56,7 +56,7 @@ type usageReportIDOutput struct {
 }
 
 func (c *call) createUsageReport(in *createUsageReportInput) (*usageReportIDOutput, *ec2query.Error) {
-	known, err := c.once(in.ClientToken)
+	known, err := c.usedToken(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
@@ -88,13 +88,13 @@ func (c *call) createUsageReport(in *createUsageReportInput) (*usageReportIDOutp
 			return nil, ec2query.Errorf("ResourceLimitExceeded", "A usage report of the image %s is pending already", img.id)
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	r.base = c.newBase(usageReportKind(), specs["image-usage-report"])
 	r.entries = c.usage(r)
 	c.usageReports.put(r)
-	c.remember(in.ClientToken, r.id)
+	c.rememberToken(in.ClientToken, r.id)
 	return &usageReportIDOutput{r.id}, nil
 }
 
@@ -122,7 +122,7 @@ func (c *call) usage(r *usageReport) []usageEntry {
 			out = append(out, usageEntry{r, account, of, n})
 		}
 	}
-	slices.SortFunc(out, func(a, b usageEntry) int { return strings.Compare(a.account+a.of, b.account+b.of) })
+	slices.SortFunc(out, func(a, b usageEntry) int { return strings.Compare(a.account+a.resourceType, b.account+b.resourceType) })
 	return out
 }
 
@@ -198,7 +198,7 @@ func usageEntryFilters() filters[usageEntry] {
 	return filters[usageEntry]{
 		"account-id":    func(_ *call, e usageEntry) []string { return one(e.account) },
 		"creation-time": func(_ *call, e usageEntry) []string { return one(ec2query.FormatTime(e.report.created)) },
-		"resource-type": func(_ *call, e usageEntry) []string { return one(e.of) },
+		"resource-type": func(_ *call, e usageEntry) []string { return one(e.resourceType) },
 	}
 }
 
@@ -228,7 +228,7 @@ func (c *call) describeUsageEntries(in *describeUsageReportsInput) (*describeUsa
 		return e.report.seq<<20 | uint64(slices.Index(e.report.entries, e)) //nolint:gosec // an index of what is there
 	})
 	return &describeUsageEntriesOutput{ec2query.MapSet(items, func(e usageEntry) usageEntryXML {
-		return usageEntryXML{e.report.id, e.report.image, e.account, e.of, e.count, ec2query.FormatTime(e.report.created)}
+		return usageEntryXML{e.report.id, e.report.image, e.account, e.resourceType, e.count, ec2query.FormatTime(e.report.created)}
 	}), next}, err
 }
 
@@ -241,7 +241,7 @@ func (c *call) deleteUsageReport(in *usageReportIDInput) (*ec2query.Return, *ec2
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	c.usageReports.remove(r.id)

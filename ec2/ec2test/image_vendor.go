@@ -221,7 +221,7 @@ func (r *region) publish(img Image, vendor bool) string {
 	}
 	r.addImage(made)
 	for _, name := range img.Parameters {
-		r.server.params.put(img.Owner, r.name, name, parameter{value: made.id, kind: "String", of: imageDataType}, img.Created)
+		r.server.params.put(img.Owner, r.name, name, parameter{value: made.id, kind: "String", dataType: imageDataType}, img.Created)
 	}
 	return made.id
 }

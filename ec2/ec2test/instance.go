@@ -61,49 +61,49 @@ func (p phase) code(now time.Time) state {
 type instance struct {
 	base
 
-	region       *region
-	reservation  string
-	launchIndex  int
-	clientToken  string
-	image        *image
-	arch         string
-	bootMode     string
-	kind         string // instance type
-	keyName      string
-	publicKey    string
-	userData     []byte
-	profile      string // ARN of the IAM instance profile
-	subnet       *subnet
-	groups       []*group
-	interfaces   []*eni
-	volumes      []*volume
-	rootDevice   string
-	phase        phase
-	launched     time.Time
-	reason       string // of the last transition, for people
-	reasonCode   string // of the last transition, for programs
-	metadata     metadataParams
-	tenancy      string
-	placedIn     placementParams
-	reservedAs   *reservationParams
-	enclave      bool
-	licenses     []licenseParam
-	ena          bool   // it has the driver, as far as EC2 was told
-	sriov        string // "simple" or empty
-	credits      string
-	spot         bool
-	spotRequest  string
-	maxPrice     float64 // of spot, in dollars per hour; 0 is any
-	spotStays    bool    // its request is persistent
-	spotBehavior string  // what it does when EC2 takes it back; empty is terminate
-	spotDropped  bool    // its request was cancelled
-	outbid       bool    // spot became dearer than it pays
-	ebsOptimal   bool
-	monitoring   bool
-	keepOnline   bool // DisableApiTermination
-	keepRunning  bool // DisableApiStop
-	destCheck    bool
-	atShutdown   string // stop or terminate
+	region           *region
+	reservation      string
+	launchIndex      int
+	clientToken      string
+	image            *image
+	arch             string
+	bootMode         string
+	kind             string // instance type
+	keyName          string
+	publicKey        string
+	userData         []byte
+	profile          string // ARN of the IAM instance profile
+	subnet           *subnet
+	groups           []*group
+	interfaces       []*eni
+	volumes          []*volume
+	rootDevice       string
+	phase            phase
+	launched         time.Time
+	reason           string // of the last transition, for people
+	reasonCode       string // of the last transition, for programs
+	metadata         metadataParams
+	tenancy          string
+	placedIn         placementParams
+	reservedAs       *reservationParams
+	enclave          bool
+	licenses         []licenseParam
+	ena              bool   // it has the driver, as far as EC2 was told
+	sriov            string // "simple" or empty
+	credits          string
+	spot             bool
+	spotRequest      string
+	maxPrice         float64 // of spot, in dollars per hour; 0 is any
+	spotPersistent   bool    // its request is persistent
+	spotBehavior     string  // what it does when EC2 takes it back; empty is terminate
+	spotCancelled    bool    // its request was cancelled
+	outbid           bool    // spot became dearer than it pays
+	ebsOptimal       bool
+	monitoring       bool
+	noTermination    bool // DisableApiTermination
+	noStop           bool // DisableApiStop
+	destCheck        bool
+	shutdownBehavior string // stop or terminate
 
 	privateIP netip.Addr
 	publicIP  netip.Addr
@@ -127,7 +127,7 @@ func (i *instance) volumeAt(device string) *volume {
 func (i *instance) mappings() []mapping {
 	out := make([]mapping, 0, len(i.volumes))
 	for _, v := range i.volumes {
-		size, encrypted, withDelete := v.sizeGiB, v.encrypted, v.withDelete
+		size, encrypted, withDelete := v.sizeGiB, v.encrypted, v.deleteOnTermination
 		ebs := &ebsParams{VolumeSize: &size, VolumeType: v.kind, Encrypted: &encrypted, DeleteOnTermination: &withDelete}
 		if v.kind == "gp3" || v.kind == "io1" || v.kind == "io2" {
 			iops := v.iops
@@ -290,7 +290,7 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	out.Groups = ec2query.MapSet(i.groups, (*group).xmlID)
 	out.Interfaces = ec2query.MapSet(i.interfaces, c.instanceNIC)
 	out.Mappings = ec2query.MapSet(i.volumes, func(v *volume) instanceMappingXML {
-		return instanceMappingXML{v.device, instanceEBSXML{v.id, "attached", ec2query.FormatTime(v.attached), v.withDelete}}
+		return instanceMappingXML{v.device, instanceEBSXML{v.id, "attached", ec2query.FormatTime(v.attached), v.deleteOnTermination}}
 	})
 	return out
 }

@@ -41,11 +41,11 @@ func (c *call) describeInstanceAttribute(in *describeInstanceAttributeInput) (*i
 	case "userData":
 		out.UserData = ec2query.ValueOf(base64.StdEncoding.EncodeToString(i.userData))
 	case "disableApiTermination":
-		out.NoTerm = ec2query.ValueOf(i.keepOnline)
+		out.NoTerm = ec2query.ValueOf(i.noTermination)
 	case "disableApiStop":
-		out.NoStop = ec2query.ValueOf(i.keepRunning)
+		out.NoStop = ec2query.ValueOf(i.noStop)
 	case "instanceInitiatedShutdownBehavior":
-		out.Shutdown = ec2query.ValueOf(i.atShutdown)
+		out.Shutdown = ec2query.ValueOf(i.shutdownBehavior)
 	case "rootDeviceName":
 		out.RootDevice = ec2query.ValueOf(i.rootDevice)
 	case "blockDeviceMapping":
@@ -135,14 +135,14 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*ec2qu
 			return nil, ec2query.Errorf("InvalidInstanceAttributeValue", "No device is currently mapped at %s", m.Device)
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	switch {
 	case in.DisableAPITermination != nil:
-		i.keepOnline = in.DisableAPITermination.Value
+		i.noTermination = in.DisableAPITermination.Value
 	case in.DisableAPIStop != nil:
-		i.keepRunning = in.DisableAPIStop.Value
+		i.noStop = in.DisableAPIStop.Value
 	case in.SourceDestCheck != nil:
 		i.destCheck = in.SourceDestCheck.Value
 	case in.EbsOptimized != nil:
@@ -150,7 +150,7 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*ec2qu
 	case in.InstanceType != nil:
 		i.kind = kind.name
 	case in.InstanceInitiatedShutdownBehavior != nil:
-		i.atShutdown = in.InstanceInitiatedShutdownBehavior.Value
+		i.shutdownBehavior = in.InstanceInitiatedShutdownBehavior.Value
 	case in.UserData != nil:
 		i.userData = in.UserData.Value
 	case in.EnaSupport != nil:
@@ -165,7 +165,7 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*ec2qu
 	}
 	for _, m := range in.BlockDeviceMapping {
 		if m.EBS != nil && m.EBS.DeleteOnTermination != nil {
-			i.volumeAt(m.Device).withDelete = *m.EBS.DeleteOnTermination
+			i.volumeAt(m.Device).deleteOnTermination = *m.EBS.DeleteOnTermination
 		}
 	}
 	return ec2query.Done(), nil

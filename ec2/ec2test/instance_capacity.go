@@ -101,7 +101,7 @@ const noLimit = math.MaxInt32
 
 // placesIn is how many more instances of a type a zone has room for, as far as
 // SetCapacity says.
-func (c *call) placesIn(instanceType, zone string) int {
+func (c *call) freeCapacity(instanceType, zone string) int {
 	c.server.mu.Lock()
 	places, scarce := c.server.market.pools[pool{instanceType, zone}]
 	c.server.mu.Unlock()
@@ -136,7 +136,7 @@ func (c *call) quotaFor(kind instanceType, in Market) (instances, quota int) {
 
 // room is how many instances, from least to most, can be launched. It refuses a
 // launch for which there is no capacity or quota, or that pays too little.
-func (c *call) room(kind instanceType, zone string, in Market, maxPrice float64, least, most int) (int, *ec2query.Error) {
+func (c *call) launchCount(kind instanceType, zone string, in Market, maxPrice float64, least, most int) (int, *ec2query.Error) {
 	s := c.server
 	s.mu.Lock()
 	price := s.market.prices[pool{kind.name, zone}]
@@ -154,7 +154,7 @@ func (c *call) room(kind instanceType, zone string, in Market, maxPrice float64,
 	if err := s.capacity(c.name, kind.name, zone, in, false); err != nil {
 		return 0, err
 	}
-	places := c.placesIn(kind.name, zone)
+	places := c.freeCapacity(kind.name, zone)
 	if places < least {
 		return 0, noCapacity(kind.name, zone)
 	}
@@ -171,7 +171,7 @@ func (s *Server) capacity(region, instanceType, zone string, in Market, look boo
 			f.Region != "" && f.Region != region || f.Market != "" && f.Market != in {
 			continue
 		}
-		hit := f.wouldStrike(f.seen + 1)
+		hit := f.fails(f.seen + 1)
 		if !look {
 			f.seen++
 		}

@@ -58,7 +58,7 @@ func keyPairFilters() filters[*keyPair] {
 
 func (c *call) keyByName(name string) (*keyPair, *ec2query.Error) {
 	for k := range c.keyPairs.all() {
-		if k.name == name && c.owns(&k.base) && c.sees(&k.base) {
+		if k.name == name && c.owns(&k.base) && c.isVisible(&k.base) {
 			return k, nil
 		}
 	}
@@ -112,7 +112,7 @@ func (c *call) newKeyPair(name string, specs []tagSpecification) (*keyPair, *ec2
 			return nil, ec2query.Errorf("InvalidKeyPair.Duplicate", "The keypair already exists")
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	return &keyPair{base: c.newBase(keyPairKind(), made["key-pair"]), name: name}, nil
@@ -223,7 +223,7 @@ func (c *call) deleteKeyPair(in *deleteKeyPairInput) (*deleteKeyPairOutput, *ec2
 	if in.KeyName == "" && in.KeyPairID == "" {
 		return nil, ec2query.MissingParameter("KeyName")
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	out := &deleteKeyPairOutput{Return: true}

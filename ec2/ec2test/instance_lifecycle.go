@@ -23,8 +23,8 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 		clientToken: in.ClientToken, image: p.image, arch: p.image.arch, bootMode: p.image.bootMode, kind: p.kind.name,
 		ena: p.image.ena, sriov: p.image.sriov,
 		userData: in.UserData, profile: p.profile, subnet: p.subnet, groups: p.groups, rootDevice: p.image.rootDevice,
-		launched: c.now, ebsOptimal: truthOf(in.EbsOptimized), keepOnline: truthOf(in.DisableAPITermination),
-		keepRunning: truthOf(in.DisableAPIStop), destCheck: true, atShutdown: orText(in.InstanceInitiatedShutdownBehavior, "stop"),
+		launched: c.now, ebsOptimal: truthOf(in.EbsOptimized), noTermination: truthOf(in.DisableAPITermination),
+		noStop: truthOf(in.DisableAPIStop), destCheck: true, shutdownBehavior: orText(in.InstanceInitiatedShutdownBehavior, "stop"),
 		privateIP: addr, wantsIP: p.publicIP, monitoring: in.Monitoring != nil && in.Monitoring.Enabled,
 	}
 	if p.key != nil {
@@ -41,7 +41,7 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 	if p.market == Spot {
 		i.spot, i.maxPrice, i.spotRequest = true, p.maxPrice, newID("sir-", c.server.nextSeq())
 		options := in.InstanceMarketOptions.SpotOptions
-		i.spotStays = options != nil && options.SpotInstanceType == "persistent"
+		i.spotPersistent = options != nil && options.SpotInstanceType == "persistent"
 		if options != nil {
 			i.spotBehavior = options.InstanceInterruptionBehavior
 		}
@@ -66,8 +66,8 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 	}
 	c.switchOn(i)
 	for _, plan := range p.volumes {
-		if plan.trouble != keyUsable { // seen only when the instance should start
-			c.beginTermination(i, c.now, string(plan.trouble))
+		if plan.keyStatus != keyUsable { // seen only when the instance should start
+			c.beginTermination(i, c.now, string(plan.keyStatus))
 			c.halt(i.machine)
 			break
 		}
@@ -109,7 +109,7 @@ func (c *call) boot(i *instance, takes time.Duration) {
 	}
 	m := c.server.newMachine(plan.after)
 	i.machine = m
-	c.after(func(ctx context.Context) *ec2query.Error {
+	c.afterwards(func(ctx context.Context) *ec2query.Error {
 		m.start(ctx, plan)
 		return nil
 	})
@@ -137,16 +137,16 @@ func (c *call) halt(m *machine) {
 	if m == nil {
 		return
 	}
-	c.after(func(context.Context) *ec2query.Error {
+	c.afterwards(func(context.Context) *ec2query.Error {
 		m.stop()
 		return nil
 	})
 }
 
 // volumeTrouble is why an instance can not read its volumes.
-func (c *call) volumeTrouble(i *instance) keyTrouble {
+func (c *call) volumeKeyStatus(i *instance) keyStatus {
 	for _, v := range i.volumes {
-		if t := c.trouble(v.kmsKey); t != keyUsable {
+		if t := c.statusOfKey(v.kmsKey); t != keyUsable {
 			return t
 		}
 	}
@@ -171,7 +171,7 @@ func (i *instance) power(p Power) {
 			m.reboot(s.opts.Latency.Boot)
 			return
 		}
-		if i.atShutdown == "terminate" {
+		if i.shutdownBehavior == "terminate" {
 			r.beginTermination(i, now, "Client.InstanceInitiatedShutdown")
 		} else {
 			r.beginStop(i, now, "Client.InstanceInitiatedShutdown")
@@ -191,7 +191,7 @@ func (r *region) beginStop(i *instance, now time.Time, reason string) {
 func (r *region) beginTermination(i *instance, now time.Time, reason string) {
 	i.enter(phase{shuttingDown, terminated, now.Add(r.server.opts.Latency.Terminated)}, now)
 	i.down(now, reason)
-	r.ending = append(r.ending, i)
+	r.terminating = append(r.terminating, i)
 	r.sweep(now)
 }
 
@@ -209,17 +209,17 @@ func (i *instance) dropPublicIP() {
 }
 
 // release frees what a terminated instance held.
-func (r *region) release(i *instance) {
+func (r *region) freeResources(i *instance) {
 	for _, v := range i.volumes {
 		v.instance, v.device = nil, ""
-		if v.withDelete {
+		if v.deleteOnTermination {
 			r.volumes.remove(v.id)
 			r.server.closeDisk(v.disk, i.machine)
 		}
 	}
 	for _, nic := range i.interfaces {
 		nic.instance = nil
-		if nic.withDelete {
+		if nic.deleteOnTermination {
 			r.interfaces.remove(nic.id)
 			delete(i.subnet.used, i.privateIP)
 		}
@@ -233,7 +233,7 @@ func (r *region) release(i *instance) {
 // again, before the call is answered. Its state stays running.
 func (c *call) powerCycle(i *instance, between func(ctx context.Context) *ec2query.Error) {
 	c.halt(i.machine)
-	c.after(between)
+	c.afterwards(between)
 	c.boot(i, c.server.opts.Latency.Boot)
 }
 
@@ -266,16 +266,16 @@ func (c *call) stopInstances(in *stopInstancesInput) (*stateChangesOutput, *ec2q
 		switch code := i.phase.code(c.now); {
 		case code != running && code != stopping && code != stopped:
 			return nil, ec2query.Errorf("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be stopped.", i.id)
-		case i.keepRunning:
+		case i.noStop:
 			return nil, ec2query.Errorf("OperationNotPermitted", "The instance '%s' may not be stopped. Modify its 'disableApiStop' instance attribute and try again.", i.id)
-		case i.spot && !i.spotStays:
+		case i.spot && !i.spotPersistent:
 			return nil, ec2query.Errorf("UnsupportedOperation", "You can't stop the Spot Instance '%s' because it is associated with a one-time Spot Instance request.", i.id)
 		}
 	}
-	if err := c.spend("StopInstances", len(list)); err != nil {
+	if err := c.takeResourceTokens("StopInstances", len(list)); err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	return c.turnOff(list, func(i *instance) {
@@ -293,14 +293,14 @@ func (c *call) terminateInstances(in *terminateInstancesInput) (*stateChangesOut
 		return nil, err
 	}
 	for _, i := range list {
-		if i.keepOnline && i.phase.to != terminated {
+		if i.noTermination && i.phase.to != terminated {
 			return nil, ec2query.Errorf("OperationNotPermitted", "The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.", i.id)
 		}
 	}
-	if err := c.spend("TerminateInstances", len(list)); err != nil {
+	if err := c.takeResourceTokens("TerminateInstances", len(list)); err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	return c.turnOff(list, func(i *instance) {
@@ -342,14 +342,14 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *ec2qu
 		}
 		at := pool{i.kind, i.subnet.zone}
 		starting[at]++
-		if _, err := c.room(c.server.known.types[i.kind], at.zone, i.market(), i.maxPrice, starting[at], starting[at]); err != nil {
+		if _, err := c.launchCount(c.server.known.types[i.kind], at.zone, i.market(), i.maxPrice, starting[at], starting[at]); err != nil {
 			return nil, err
 		}
 	}
-	if err := c.spend("StartInstances", len(list)); err != nil {
+	if err := c.takeResourceTokens("StartInstances", len(list)); err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	out := &stateChangesOutput{}
@@ -359,7 +359,7 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *ec2qu
 			c.halt(i.machine)
 			i.launched = c.now
 			c.switchOn(i)
-			if t := c.volumeTrouble(i); t != keyUsable {
+			if t := c.volumeKeyStatus(i); t != keyUsable {
 				c.beginStop(i, c.now, string(t))
 				c.halt(i.machine)
 			}
@@ -379,7 +379,7 @@ func (c *call) rebootInstances(in *instanceIDsInput) (*ec2query.Return, *ec2quer
 			return nil, ec2query.Errorf("IncorrectState", "Instance '%s' is not in a state from which it can be rebooted: %s", i.id, code)
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	for _, i := range list {

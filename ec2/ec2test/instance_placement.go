@@ -80,13 +80,13 @@ func (c *call) chooseSubnet(id, zone string, kind instanceType, in Market) (*sub
 		}
 		return s, err
 	}
-	realm := c.realm(c.account)
+	realm := c.accountState(c.account)
 	if !realm.vpc.isDefault {
 		return nil, ec2query.Errorf("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.")
 	}
 	// Without a wish EC2 places the instance where there is room for it.
 	for _, s := range realm.subnets {
-		if zone == s.zone || zone == "" && c.server.capacity(c.name, kind.name, s.zone, in, true) == nil && c.placesIn(kind.name, s.zone) > 0 {
+		if zone == s.zone || zone == "" && c.server.capacity(c.name, kind.name, s.zone, in, true) == nil && c.freeCapacity(kind.name, s.zone) > 0 {
 			return s, nil
 		}
 	}

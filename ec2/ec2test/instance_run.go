@@ -167,12 +167,12 @@ type launchPlan struct {
 }
 
 func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *ec2query.Error) {
-	known, err := c.once(in.ClientToken)
+	known, err := c.usedToken(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
 	if len(known) > 0 {
-		return c.launchedBefore(known)
+		return c.repeatLaunch(known)
 	}
 	if in.LaunchTemplate != nil {
 		if err := c.fromTemplate(in); err != nil {
@@ -183,14 +183,14 @@ func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *ec2que
 	if err != nil {
 		return nil, err
 	}
-	count, err := c.room(plan.kind, plan.subnet.zone, plan.market, plan.maxPrice, in.MinCount, in.MaxCount)
+	count, err := c.launchCount(plan.kind, plan.subnet.zone, plan.market, plan.maxPrice, in.MinCount, in.MaxCount)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.spend("RunInstances", count); err != nil {
+	if err := c.takeResourceTokens("RunInstances", count); err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	reservation := newID("r-", c.server.nextSeq())
@@ -204,12 +204,12 @@ func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *ec2que
 		ids = append(ids, inst.id)
 		out.Instances.Items = append(out.Instances.Items, c.instanceXML(inst))
 	}
-	c.remember(in.ClientToken, ids...)
+	c.rememberToken(in.ClientToken, ids...)
 	return out, nil
 }
 
 // launchedBefore answers a repeated call with the instances of the first.
-func (c *call) launchedBefore(ids []string) (*runInstancesOutput, *ec2query.Error) {
+func (c *call) repeatLaunch(ids []string) (*runInstancesOutput, *ec2query.Error) {
 	out := &runInstancesOutput{Owner: c.account}
 	for _, id := range ids {
 		i, ok := c.instances.get(id)
@@ -337,9 +337,9 @@ func (c *call) planVolumes(p *launchPlan) *ec2query.Error {
 		if err != nil {
 			return err
 		}
-		plan.volume.withDelete = m.Device == p.image.rootDevice
+		plan.volume.deleteOnTermination = m.Device == p.image.rootDevice
 		if m.EBS.DeleteOnTermination != nil {
-			plan.volume.withDelete = *m.EBS.DeleteOnTermination
+			plan.volume.deleteOnTermination = *m.EBS.DeleteOnTermination
 		}
 		p.volumes = append(p.volumes, plan)
 	}

@@ -8,9 +8,9 @@ import (
 // keyring is the KMS keys of an account in a region. It is guarded by the
 // region.
 type keyring struct {
-	keys      map[string]*kmsKey // by id and alias
-	byDefault bool               // new volumes are encrypted
-	standard  string             // ARN of the key they use; empty is AWS's
+	keys       map[string]*kmsKey // by id and alias
+	byDefault  bool               // new volumes are encrypted
+	defaultKey string             // ARN of the key they use; empty is AWS's
 }
 
 type kmsKey struct {
@@ -54,7 +54,7 @@ func (s *Server) AddKeyFor(account, region, alias string) (arn string) {
 func (s *Server) ShareKey(arn string, accounts ...string) error {
 	return s.changeKey(arn, func(_ *keyring, key *kmsKey) {
 		for _, account := range accounts {
-			mark(&key.users, account, true)
+			setMember(&key.users, account, true)
 		}
 	})
 }
@@ -115,16 +115,16 @@ func (r *region) managedKey(account string) string { return r.keyARN(account, ma
 
 // A keyTrouble is why a caller can not use a key: the code that an instance
 // gives as the reason for not starting.
-type keyTrouble string
+type keyStatus string
 
 const (
-	keyUsable   keyTrouble = ""
-	keyHidden   keyTrouble = "Client.InternalError" // there is none, or it is not the caller's to use
-	keyDisabled keyTrouble = "Client.InvalidKMSKey.InvalidState"
+	keyUsable       keyStatus = ""
+	keyInaccessible keyStatus = "Client.InternalError" // there is none, or it is not the caller's to use
+	keyDisabled     keyStatus = "Client.InvalidKMSKey.InvalidState"
 )
 
 // message is what a copy says of a key that it can not use.
-func (t keyTrouble) message(arn string) string {
+func (t keyStatus) message(arn string) string {
 	if t == keyDisabled {
 		return arn + " is disabled"
 	}
@@ -134,18 +134,18 @@ func (t keyTrouble) message(arn string) string {
 // key is the ARN of the key that an account calls by this name: an id, an
 // alias, or an ARN of either. When the account can not use it, trouble says
 // why, and the ARN is the name.
-func (r *region) key(account, name string) (arn string, trouble keyTrouble) {
+func (r *region) key(account, name string) (arn string, trouble keyStatus) {
 	owner, id := account, name
 	if parts := strings.SplitN(name, ":", 6); len(parts) == 6 {
 		if parts[2] != "kms" || parts[3] != r.name {
-			return name, keyHidden
+			return name, keyInaccessible
 		}
 		owner, id = parts[4], parts[5]
 	}
 	id = strings.TrimPrefix(id, "key/")
 	if id == managedKeyID || id == "alias/aws/ebs" {
 		if owner != account {
-			return name, keyHidden
+			return name, keyInaccessible
 		}
 		return r.managedKey(account), keyUsable
 	}
@@ -155,7 +155,7 @@ func (r *region) key(account, name string) (arn string, trouble keyTrouble) {
 	}
 	switch {
 	case key == nil || owner != account && !key.users[account]:
-		return name, keyHidden
+		return name, keyInaccessible
 	case key.disabled:
 		return key.arn, keyDisabled
 	}
@@ -164,7 +164,7 @@ func (r *region) key(account, name string) (arn string, trouble keyTrouble) {
 
 // trouble is why the caller can not use the key that something is encrypted
 // with; an empty key is no encryption.
-func (c *call) trouble(key string) keyTrouble {
+func (c *call) statusOfKey(key string) keyStatus {
 	if key == "" {
 		return keyUsable
 	}

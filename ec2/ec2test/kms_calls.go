@@ -37,7 +37,7 @@ func (c *call) describeKey(in *describeKeyInput) (*describeKeyOutput, *ec2query.
 	arn, trouble := c.key(c.account, in.KeyID)
 	parts := strings.SplitN(arn, ":", 6)
 	switch {
-	case trouble != keyHidden:
+	case trouble != keyInaccessible:
 	case len(parts) == 6 && parts[3] == c.name && parts[4] != c.account: // KMS does not say whether it exists
 		return nil, ec2query.Errorf("AccessDeniedException", "The account %s is not authorized to perform: kms:DescribeKey on resource: %s "+
 			"because no resource-based policy allows the kms:DescribeKey action", c.account, arn)

@@ -22,7 +22,7 @@ type machine struct {
 	guest  Guest
 	err    error
 
-	asked chan struct{} // to reboot; holds one
+	rebootRequests chan struct{} // to reboot; holds one
 
 	mu        sync.Mutex
 	started   bool
@@ -45,14 +45,14 @@ type bootPlan struct {
 // newMachine is a machine whose port answers after a time, from now on.
 func (s *Server) newMachine(after time.Duration) *machine {
 	return &machine{
-		kind:   s.opts.Machines,
-		log:    s.opts.Logger,
-		clock:  s.opts.Clock,
-		quit:   make(chan struct{}),
-		asked:  make(chan struct{}, 1),
-		booted: make(chan struct{}),
-		upFrom: s.now().Add(after),
-		conns:  make(map[net.Conn]struct{}),
+		kind:           s.opts.Machines,
+		log:            s.opts.Logger,
+		clock:          s.opts.Clock,
+		quit:           make(chan struct{}),
+		rebootRequests: make(chan struct{}, 1),
+		booted:         make(chan struct{}),
+		upFrom:         s.now().Add(after),
+		conns:          make(map[net.Conn]struct{}),
 	}
 }
 
@@ -83,17 +83,17 @@ func (m *machine) start(ctx context.Context, plan bootPlan) {
 			return
 		}
 		m.work.Go(func() { m.listen(ctx, plan) })
-		m.keep(ctx, plan.spec.InstanceID)
+		m.handleReboots(ctx, plan.spec.InstanceID)
 	})
 }
 
 // keep reboots the machine whenever it is asked to, until ctx ends.
-func (m *machine) keep(ctx context.Context, id string) {
+func (m *machine) handleReboots(ctx context.Context, id string) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.asked:
+		case <-m.rebootRequests:
 		}
 		m.hangUp()
 		if err := m.guest.Reboot(ctx); err != nil {
@@ -168,7 +168,7 @@ func (m *machine) reboot(takes time.Duration) {
 	m.rebooting = true
 	m.upFrom = m.clock.Now().Add(takes)
 	select {
-	case m.asked <- struct{}{}:
+	case m.rebootRequests <- struct{}{}:
 	default: // it is about to
 	}
 }

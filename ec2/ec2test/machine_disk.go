@@ -95,8 +95,8 @@ func (s *Server) closeDisks() {
 			}
 		}
 		for b := range r.snapshotBin.all() {
-			if !b.what.vendor {
-				left = append(left, b.what.disk)
+			if !b.resource.vendor {
+				left = append(left, b.resource.disk)
 			}
 		}
 		r.mu.Unlock()

@@ -12,21 +12,21 @@ import (
 type eni struct {
 	base
 
-	instance    *instance // nil when it is not attached
-	subnet      *subnet
-	groups      []*group
-	address     netip.Addr
-	description string
-	attachment  string
-	attached    time.Time
-	withDelete  bool
+	instance            *instance // nil when it is not attached
+	subnet              *subnet
+	groups              []*group
+	address             netip.Addr
+	description         string
+	attachment          string
+	attached            time.Time
+	deleteOnTermination bool
 }
 
 func (c *call) makeInterface(i *instance, p *launchPlan) *eni {
 	nic := &eni{
 		base: c.newBase(interfaceKind(), p.specs["network-interface"].clone()), instance: i, subnet: p.subnet, groups: p.groups,
 		address: i.privateIP, description: p.nicText, attachment: newID("eni-attach-", c.server.nextSeq()),
-		attached: c.now, withDelete: p.nicDelete,
+		attached: c.now, deleteOnTermination: p.nicDelete,
 	}
 	c.interfaces.put(nic)
 	return nic
@@ -117,7 +117,7 @@ func (c *call) nicXML(n *eni) nicXML {
 		Type: "interface", Groups: ec2query.MapSet(n.groups, (*group).xmlID),
 	}}
 	if i := n.instance; i != nil {
-		out.Attachment = &nicAttachmentXML{instanceAttachmentXML{n.attachment, 0, "attached", ec2query.FormatTime(n.attached), n.withDelete}, i.id, i.owner}
+		out.Attachment = &nicAttachmentXML{instanceAttachmentXML{n.attachment, 0, "attached", ec2query.FormatTime(n.attached), n.deleteOnTermination}, i.id, i.owner}
 		if i.publicIP.IsValid() && i.phase.code(c.now) != pending {
 			out.Association = &associationXML{i.publicIP.String(), c.publicName(i.publicIP), "amazon"}
 		}
@@ -169,7 +169,7 @@ func interfaceFilters() filters[*eni] {
 		"mac-address":                      func(_ *call, n *eni) []string { return one(n.mac()) },
 		"attachment.instance-id":           instanceID,
 		"attachment.attachment-id":         func(_ *call, n *eni) []string { return one(n.attachment) },
-		"attachment.delete-on-termination": func(_ *call, n *eni) []string { return truth(n.withDelete) },
+		"attachment.delete-on-termination": func(_ *call, n *eni) []string { return truth(n.deleteOnTermination) },
 	}
 }
 
@@ -205,7 +205,7 @@ func (c *call) deleteInterface(in *interfaceIDInput) (*ec2query.Return, *ec2quer
 	if n.instance != nil {
 		return nil, ec2query.Errorf("InvalidParameterValue", "Network interface '%s' is currently in use.", n.id)
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	c.interfaces.remove(n.id)

@@ -170,12 +170,12 @@ func (c *call) describeGroups(in *describeGroupsInput) (*describeGroupsOutput, *
 // groupByName is the group with a name in a VPC; nil is the default one.
 func (c *call) groupByName(name string, v *vpc) (*group, *ec2query.Error) {
 	if v == nil {
-		if v = c.realm(c.account).vpc; !v.isDefault {
+		if v = c.accountState(c.account).vpc; !v.isDefault {
 			return nil, ec2query.Errorf("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.")
 		}
 	}
 	for g := range c.groups.all() {
-		if g.name == name && g.vpc == v && c.sees(&g.base) {
+		if g.name == name && g.vpc == v && c.isVisible(&g.base) {
 			return g, nil
 		}
 	}
@@ -227,7 +227,7 @@ type createGroupOutput struct {
 }
 
 func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *ec2query.Error) {
-	v := c.realm(c.account).vpc
+	v := c.accountState(c.account).vpc
 	if in.VpcID != "" {
 		var err *ec2query.Error
 		if v, err = lookup(c, &c.vpcs, vpcKind(), in.VpcID); err != nil {
@@ -254,7 +254,7 @@ func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *ec2query.
 			return nil, ec2query.Errorf("InvalidGroup.Duplicate", "The security group '%s' already exists for VPC '%s'", in.GroupName, v.id)
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	g := &group{base: c.newBase(groupKind(), specs["security-group"]), name: in.GroupName, description: in.GroupDescription, vpc: v}
@@ -310,7 +310,7 @@ func (c *call) deleteGroup(in *groupRef) (*deleteGroupOutput, *ec2query.Error) {
 			return nil, ec2query.Errorf("DependencyViolation", "resource %s has a dependent object", g.id)
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	for _, r := range slices.Clone(g.rules) {

@@ -195,7 +195,7 @@ func (c *call) authorize(in *authorizeInput, egress bool) (*authorizeOutput, *ec
 				made.cidr, strings.ToUpper(made.protocol), made.from, made.to)
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	out := &authorizeOutput{Return: true}
@@ -264,7 +264,7 @@ func (c *call) revoke(in *revokeInput, egress bool) (*ec2query.Return, *ec2query
 			gone = append(gone, have)
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	for _, r := range gone {

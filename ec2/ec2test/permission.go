@@ -136,12 +136,12 @@ func (p *permissions) set(entry permissionParam, on bool) {
 	if entry.Group == "all" {
 		p.all = on
 	}
-	mark(&p.users, entry.UserID, on)
-	mark(&p.orgs, entry.OrganizationArn, on)
-	mark(&p.units, entry.OrganizationalUnitArn, on)
+	setMember(&p.users, entry.UserID, on)
+	setMember(&p.orgs, entry.OrganizationArn, on)
+	setMember(&p.units, entry.OrganizationalUnitArn, on)
 }
 
-func mark(set *map[string]bool, key string, on bool) {
+func setMember(set *map[string]bool, key string, on bool) {
 	switch {
 	case key == "":
 	case !on:
@@ -183,7 +183,7 @@ func legacyChange(operation string, users, groups, orgs, units []string) (*permi
 
 // ownerAmong tells whether a describe with these Owner values lists a resource
 // of owner. No value lists every owner's.
-func (c *call) ownerAmong(owner, alias string, owners []string) bool {
+func (c *call) matchesOwner(owner, alias string, owners []string) bool {
 	return len(owners) == 0 || slices.ContainsFunc(owners, func(want string) bool {
 		return want == owner || want == "self" && owner == c.account || want == alias && alias != ""
 	})
@@ -191,7 +191,7 @@ func (c *call) ownerAmong(owner, alias string, owners []string) bool {
 
 // sharedAmong is the same for ExecutableBy and RestorableBy. What is shared with
 // an organisation is among one's own, and not among that of another account.
-func (c *call) sharedAmong(p *permissions, owner string, with []string) bool {
+func (c *call) matchesSharing(p *permissions, owner string, with []string) bool {
 	return len(with) == 0 || slices.ContainsFunc(with, func(want string) bool {
 		switch want {
 		case "all":
@@ -254,7 +254,7 @@ func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*ec2qu
 	if err := change.shareable(c, s); err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	s.shares.apply(change)

@@ -33,7 +33,7 @@ func (p *publicAccess) set(mode string, now, from time.Time) {
 
 // publicImage refuses to make an image public where that is blocked.
 func (c *call) publicImage(change *permissionChange) *ec2query.Error {
-	if !change.opens() || c.realm(c.account).publicImages.at(c.now) == unblocked {
+	if !change.makesPublic() || c.accountState(c.account).publicImages.at(c.now) == unblocked {
 		return nil
 	}
 	return ec2query.Errorf("OperationNotPermitted", "You can't publicly share this image because block public access for AMIs is enabled for this account. "+
@@ -42,14 +42,14 @@ func (c *call) publicImage(change *permissionChange) *ec2query.Error {
 
 // publicSnapshot is the same for a snapshot. AWS does not document its error.
 func (c *call) publicSnapshot(change *permissionChange) *ec2query.Error {
-	if !change.opens() || c.realm(c.account).publicSnapshots.at(c.now) == unblocked {
+	if !change.makesPublic() || c.accountState(c.account).publicSnapshots.at(c.now) == unblocked {
 		return nil
 	}
 	return ec2query.Errorf("OperationNotPermitted", "You can't publicly share this snapshot because block public access for snapshots is enabled for this account.")
 }
 
 // opens tells whether a change makes something public.
-func (change *permissionChange) opens() bool {
+func (change *permissionChange) makesPublic() bool {
 	for _, entry := range change.Add {
 		if entry.Group != "" {
 			return true
@@ -60,8 +60,8 @@ func (change *permissionChange) opens() bool {
 
 // hides tells whether a snapshot of the owner, though public, is not to be seen
 // by others.
-func (r *region) hides(owner string, now time.Time) bool {
-	of := r.realms[owner] // nil of a vendor, who never calls
+func (r *region) blocksPublicSnapshots(owner string, now time.Time) bool {
+	of := r.accounts[owner] // nil of a vendor, who never calls
 	return of != nil && of.publicSnapshots.at(now) == blockAll
 }
 
@@ -79,7 +79,7 @@ type enableImageBlockInput struct {
 }
 
 func (c *call) getImageBlock(*noInput) (*imageAccessInfoXML, *ec2query.Error) {
-	return &imageAccessInfoXML{imageAccessXML{c.realm(c.account).publicImages.at(c.now)}, "account"}, nil
+	return &imageAccessInfoXML{imageAccessXML{c.accountState(c.account).publicImages.at(c.now)}, "account"}, nil
 }
 
 func (c *call) enableImageBlock(in *enableImageBlockInput) (*imageAccessXML, *ec2query.Error) {
@@ -91,10 +91,10 @@ func (c *call) disableImageBlock(*noInput) (*imageAccessXML, *ec2query.Error) {
 }
 
 func (c *call) setImageBlock(mode string) (*imageAccessXML, *ec2query.Error) {
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
-	c.realm(c.account).publicImages.set(mode, c.now, c.now.Add(c.server.opts.Latency.PublicAccess))
+	c.accountState(c.account).publicImages.set(mode, c.now, c.now.Add(c.server.opts.Latency.PublicAccess))
 	return &imageAccessXML{mode}, nil
 }
 
@@ -112,7 +112,7 @@ type enableSnapshotBlockInput struct {
 }
 
 func (c *call) getSnapshotBlock(*noInput) (*snapshotAccessInfoXML, *ec2query.Error) {
-	return &snapshotAccessInfoXML{snapshotAccessXML{c.realm(c.account).publicSnapshots.at(c.now)}, "account"}, nil
+	return &snapshotAccessInfoXML{snapshotAccessXML{c.accountState(c.account).publicSnapshots.at(c.now)}, "account"}, nil
 }
 
 func (c *call) enableSnapshotBlock(in *enableSnapshotBlockInput) (*snapshotAccessXML, *ec2query.Error) {
@@ -124,9 +124,9 @@ func (c *call) disableSnapshotBlock(*noInput) (*snapshotAccessXML, *ec2query.Err
 }
 
 func (c *call) setSnapshotBlock(mode string) (*snapshotAccessXML, *ec2query.Error) {
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
-	c.realm(c.account).publicSnapshots.set(mode, c.now, c.now)
+	c.accountState(c.account).publicSnapshots.set(mode, c.now, c.now)
 	return &snapshotAccessXML{mode}, nil
 }

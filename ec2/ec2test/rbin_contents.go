@@ -14,12 +14,12 @@ import (
 // to half an hour.
 
 // binned is a resource in the Recycle Bin.
-type binned[T record] struct {
+type binEntry[T record] struct {
 	base
 
-	what    T
-	entered time.Time
-	leaves  time.Time
+	resource T
+	entered  time.Time
+	leaves   time.Time
 }
 
 // binRule is a retention rule.
@@ -63,14 +63,14 @@ func (c *call) retention(resource string, of tags) time.Duration {
 
 // bin moves what was removed to the Recycle Bin, and tells whether a rule
 // wants it there.
-func bin[T record](c *call, t *table[*binned[T]], resource string, what T) bool {
+func moveToBin[T record](c *call, t *table[*binEntry[T]], resource string, what T) bool {
 	keep := c.retention(resource, what.meta().tags)
 	if keep == 0 {
 		return false
 	}
 	b := *what.meta()
 	b.seq = c.server.nextSeq()
-	t.put(&binned[T]{base: b, what: what, entered: c.now, leaves: c.now.Add(keep)})
+	t.put(&binEntry[T]{base: b, resource: what, entered: c.now, leaves: c.now.Add(keep)})
 	return true
 }
 
@@ -84,7 +84,7 @@ func (r *region) emptyBins(now time.Time) {
 	for b := range r.snapshotBin.all() {
 		if !now.Before(b.leaves) {
 			r.snapshotBin.remove(b.id)
-			r.discard(b.what)
+			r.discard(b.resource)
 		}
 	}
 }
@@ -96,12 +96,12 @@ type binnedXML struct {
 	Leaves      string `xml:"recycleBinExitTime"`
 }
 
-func (b *binned[T]) xml(description string) binnedXML {
+func (b *binEntry[T]) xml(description string) binnedXML {
 	return binnedXML{description, ec2query.FormatTime(b.entered), ec2query.FormatTime(b.leaves)}
 }
 
 // listBin lists what of one kind is in the Recycle Bin.
-func listBin[T record, X any](c *call, t *table[*binned[T]], q query[*binned[T]], xml func(*binned[T]) X) (ec2query.Set[X], string, *ec2query.Error) {
+func listBin[T record, X any](c *call, t *table[*binEntry[T]], q query[*binEntry[T]], xml func(*binEntry[T]) X) (ec2query.Set[X], string, *ec2query.Error) {
 	c.emptyBins(c.now)
 	items, next, err := find(c, t, q)
 	return ec2query.MapSet(items, xml), next, err
@@ -124,9 +124,9 @@ type listImagesInBinOutput struct {
 }
 
 func (c *call) listImagesInBin(in *listImagesInBinInput) (*listImagesInBinOutput, *ec2query.Error) {
-	of := query[*binned[*image]]{kind: imageKind(), ids: in.ImageID, page: in.pageParams, limits: pageLimits{1, math.MaxInt}}
-	images, next, err := listBin(c, &c.imageBin, of, func(b *binned[*image]) binImageXML {
-		return binImageXML{b.id, b.what.name, b.xml(b.what.description)}
+	of := query[*binEntry[*image]]{kind: imageKind(), ids: in.ImageID, page: in.pageParams, limits: pageLimits{1, math.MaxInt}}
+	images, next, err := listBin(c, &c.imageBin, of, func(b *binEntry[*image]) binImageXML {
+		return binImageXML{b.id, b.resource.name, b.xml(b.resource.description)}
 	})
 	return &listImagesInBinOutput{images, next}, err
 }
@@ -139,7 +139,7 @@ func (c *call) restoreImage(in *imageIDInput) (*ec2query.Return, *ec2query.Error
 	if err != nil {
 		return nil, err
 	}
-	img := b.what
+	img := b.resource
 	for _, id := range img.snapshots() {
 		if _, ok := c.snapshots.get(id); !ok {
 			return nil, snapshotKind().missing(id)
@@ -148,7 +148,7 @@ func (c *call) restoreImage(in *imageIDInput) (*ec2query.Return, *ec2query.Error
 	if err := c.checkImageName(img.name); err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	c.imageBin.remove(b.id)
@@ -173,9 +173,9 @@ type listSnapshotsInBinOutput struct {
 }
 
 func (c *call) listSnapshotsInBin(in *listSnapshotsInBinInput) (*listSnapshotsInBinOutput, *ec2query.Error) {
-	of := query[*binned[*snapshot]]{kind: snapshotKind(), ids: in.SnapshotID, page: in.pageParams}
-	snapshots, next, err := listBin(c, &c.snapshotBin, of, func(b *binned[*snapshot]) binSnapshotXML {
-		return binSnapshotXML{b.id, b.what.volume, b.xml(b.what.description)}
+	of := query[*binEntry[*snapshot]]{kind: snapshotKind(), ids: in.SnapshotID, page: in.pageParams}
+	snapshots, next, err := listBin(c, &c.snapshotBin, of, func(b *binEntry[*snapshot]) binSnapshotXML {
+		return binSnapshotXML{b.id, b.resource.volume, b.xml(b.resource.description)}
 	})
 	return &listSnapshotsInBinOutput{snapshots, next}, err
 }
@@ -198,12 +198,12 @@ func (c *call) restoreSnapshot(in *snapshotIDInput) (*restoredSnapshotXML, *ec2q
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	c.snapshotBin.remove(b.id)
-	c.snapshots.put(b.what)
-	s := c.snapshotXML(b.what)
+	c.snapshots.put(b.resource)
+	s := c.snapshotXML(b.resource)
 	return &restoredSnapshotXML{s.ID, s.Volume, s.Status, s.Started, s.Progress, s.Owner, s.Size, s.Description, s.Encrypted}, nil
 }
 

@@ -114,7 +114,7 @@ func (r *region) resource(kind string, b *base, now time.Time) (Resource, bool) 
 // TerminateInstance ends an instance from outside, as when its hardware fails.
 // Nothing protects it. It waits for its machine to be off.
 func (s *Server) TerminateInstance(id string) error {
-	return s.end(id, func(r *region, i *instance) error {
+	return s.takeDown(id, func(r *region, i *instance) error {
 		r.beginTermination(i, s.now(), "Server.InternalError")
 		return nil
 	})
@@ -123,7 +123,7 @@ func (s *Server) TerminateInstance(id string) error {
 // Reclaim takes a spot instance back, as EC2 does: it ends, or stops where the
 // launch asked for that. Other instances EC2 does not take back.
 func (s *Server) Reclaim(id string) error {
-	return s.end(id, func(r *region, i *instance) error {
+	return s.takeDown(id, func(r *region, i *instance) error {
 		switch {
 		case !i.spot:
 			return fmt.Errorf("%s is not a spot instance", id)
@@ -138,7 +138,7 @@ func (s *Server) Reclaim(id string) error {
 
 // end has down take down an instance that is not ended yet, and waits for its
 // machine to be off.
-func (s *Server) end(id string, down func(*region, *instance) error) error {
+func (s *Server) takeDown(id string, down func(*region, *instance) error) error {
 	for _, r := range s.existing() {
 		r.mu.Lock()
 		i, ok := r.instances.get(id)

@@ -45,14 +45,14 @@ func (t *table[T]) put(r T) {
 	if at > 0 && t.order[at-1].meta().seq >= r.meta().seq {
 		// It was here before, and comes back to its place.
 		t.compact()
-		at = t.seat(r.meta().seq)
+		at = t.indexAfter(r.meta().seq)
 	}
 	t.byID[r.meta().id] = r
 	t.order = slices.Insert(t.order, at, r)
 }
 
 // seat is where in the order the first resource after seq is.
-func (t *table[T]) seat(seq uint64) int {
+func (t *table[T]) indexAfter(seq uint64) int {
 	return sort.Search(len(t.order), func(i int) bool { return t.order[i].meta().seq > seq })
 }
 
@@ -81,7 +81,7 @@ func (t *table[T]) remove(id string) {
 // The loop must not change the table.
 func (t *table[T]) after(seq uint64) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		for _, r := range t.order[t.seat(seq):] {
+		for _, r := range t.order[t.indexAfter(seq):] {
 			if t.byID[r.meta().id] == r && !yield(r) {
 				return
 			}

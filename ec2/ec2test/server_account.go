@@ -3,7 +3,7 @@ package ec2test
 import "net/netip"
 
 // realm is what an account has in a region from the start.
-type realm struct {
+type accountState struct {
 	vpc     *vpc
 	subnets []*subnet // by zone
 
@@ -12,25 +12,25 @@ type realm struct {
 }
 
 // realm is the account's beginnings, made when it first calls.
-func (r *region) realm(account string) *realm {
-	if made := r.realms[account]; made != nil {
+func (r *region) accountState(account string) *accountState {
+	if made := r.accounts[account]; made != nil {
 		return made
 	}
 	v := &vpc{
-		base: r.beginning(account, namedID("vpc-", account, r.name)), cidr: r.server.network.nextPrivate(),
+		base: r.initialBase(account, namedID("vpc-", account, r.name)), cidr: r.server.network.nextPrivate(),
 		isDefault: !r.server.opts.NoDefaultVPC,
 	}
-	made := &realm{
+	made := &accountState{
 		vpc: v, subnets: r.addVPC(v, true),
 		// Since October 2023 every account without public images blocks them.
 		publicImages: publicAccess{mode: blockNew}, publicSnapshots: publicAccess{mode: unblocked},
 	}
-	r.realms[account] = made
+	r.accounts[account] = made
 	return made
 }
 
 // beginning is the base of what is there before an account does anything.
-func (r *region) beginning(account, id string) base {
+func (r *region) initialBase(account, id string) base {
 	return base{id: id, seq: r.server.nextSeq(), owner: account, created: r.server.now()}
 }
 
@@ -43,7 +43,7 @@ func (r *region) addVPC(v *vpc, public bool, salt ...string) []*subnet {
 		octets := v.cidr.Addr().As4()
 		octets[2] = byte(i * 16)
 		net := &subnet{
-			base:      r.beginning(v.owner, namedID("subnet-", append([]string{v.owner, zone}, salt...)...)),
+			base:      r.initialBase(v.owner, namedID("subnet-", append([]string{v.owner, zone}, salt...)...)),
 			vpc:       v,
 			zone:      zone,
 			cidr:      netip.PrefixFrom(netip.AddrFrom4(octets), 20),
@@ -54,7 +54,7 @@ func (r *region) addVPC(v *vpc, public bool, salt ...string) []*subnet {
 		subnets = append(subnets, net)
 		r.subnets.put(net)
 	}
-	r.defaultGroup(r.beginning(v.owner, namedID("sg-", append([]string{v.owner, r.name}, salt...)...)), v)
+	r.defaultGroup(r.initialBase(v.owner, namedID("sg-", append([]string{v.owner, r.name}, salt...)...)), v)
 	return subnets
 }
 
@@ -70,8 +70,8 @@ func (s *Server) AddVPC(region string) (vpcID string, subnetIDs []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	account := s.opts.Account
-	r.realm(account)
-	v := &vpc{base: r.beginning(account, newID("vpc-", s.nextSeq())), cidr: s.network.nextPrivate()}
+	r.accountState(account)
+	v := &vpc{base: r.initialBase(account, newID("vpc-", s.nextSeq())), cidr: s.network.nextPrivate()}
 	for _, net := range r.addVPC(v, false, v.id) {
 		subnetIDs = append(subnetIDs, net.id)
 	}

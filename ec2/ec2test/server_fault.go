@@ -106,12 +106,12 @@ func (s *Server) Mend() {
 func (f *Fault) isCapacity() bool { return f.InstanceType != "" || f.Zone != "" || f.Market != "" }
 
 // strikes counts a matching call, and tells whether it fails.
-func (f *fault) strikes() bool {
+func (f *fault) hit() bool {
 	f.seen++
-	return f.wouldStrike(f.seen)
+	return f.fails(f.seen)
 }
 
-func (f *fault) wouldStrike(nth int) bool {
+func (f *fault) fails(nth int) bool {
 	return nth >= f.Nth && (f.Times < 0 || nth < f.Nth+f.Times)
 }
 
@@ -124,7 +124,7 @@ func (s *Server) faultFor(req *request) *Fault {
 			f.Account != "" && f.Account != req.account || f.Match != nil && !f.Match(req.form) {
 			continue
 		}
-		if f.strikes() {
+		if f.hit() {
 			found := f.Fault
 			return &found
 		}

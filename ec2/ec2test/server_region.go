@@ -18,7 +18,7 @@ type region struct {
 	name   string
 
 	mu         sync.Mutex
-	realms     map[string]*realm // by account
+	accounts   map[string]*accountState // by account
 	images     table[*image]
 	snapshots  table[*snapshot]
 	volumes    table[*volume]
@@ -37,29 +37,29 @@ type region struct {
 	spotFleets    table[*spotFleet]
 	fleets        table[*fleet]
 	usageReports  table[*usageReport]
-	imageBin      table[*binned[*image]]
-	snapshotBin   table[*binned[*snapshot]]
+	imageBin      table[*binEntry[*image]]
+	snapshotBin   table[*binEntry[*snapshot]]
 	binRules      table[*binRule]
 	recipes       []imageRecipe
 
-	tokens   map[string]token
-	buckets  map[string]*bucket
-	names    map[string]string   // image ids by account and name
-	users    map[string][]*image // by snapshot id
-	keyrings map[string]*keyring // KMS keys by account
-	ending   []*instance         // shutting down, the first to end first
-	gone     []*instance         // terminated and still shown
+	tokens           map[string]token
+	buckets          map[string]*bucket
+	imageNames       map[string]string   // image ids by account and name
+	imagesBySnapshot map[string][]*image // by snapshot id
+	keyrings         map[string]*keyring // KMS keys by account
+	terminating      []*instance         // shutting down, the first to end first
+	terminated       []*instance         // terminated and still shown
 }
 
 func newRegion(s *Server, name string) *region {
 	r := &region{
-		server:  s,
-		name:    name,
-		realms:  make(map[string]*realm),
-		tokens:  make(map[string]token),
-		buckets: make(map[string]*bucket),
-		names:   make(map[string]string),
-		users:   make(map[string][]*image),
+		server:           s,
+		name:             name,
+		accounts:         make(map[string]*accountState),
+		tokens:           make(map[string]token),
+		buckets:          make(map[string]*bucket),
+		imageNames:       make(map[string]string),
+		imagesBySnapshot: make(map[string][]*image),
 	}
 	r.addVendors()
 	return r
@@ -90,14 +90,14 @@ func regionCode(name string) string {
 // held, and forgets those that have been shown long enough. Instances end in
 // the order in which they began to, so only the first ones need a look.
 func (r *region) sweep(now time.Time) {
-	for len(r.ending) > 0 && r.ending[0].phase.code(now) == terminated {
-		r.release(r.ending[0])
-		r.gone = append(r.gone, r.ending[0])
-		r.ending = r.ending[1:]
+	for len(r.terminating) > 0 && r.terminating[0].phase.code(now) == terminated {
+		r.freeResources(r.terminating[0])
+		r.terminated = append(r.terminated, r.terminating[0])
+		r.terminating = r.terminating[1:]
 	}
-	for len(r.gone) > 0 && now.Sub(r.gone[0].phase.at) >= terminatedShown {
-		r.instances.remove(r.gone[0].id)
-		r.gone = r.gone[1:]
+	for len(r.terminated) > 0 && now.Sub(r.terminated[0].phase.at) >= terminatedShown {
+		r.instances.remove(r.terminated[0].id)
+		r.terminated = r.terminated[1:]
 	}
 }
 
@@ -138,7 +138,7 @@ func (c *call) anyRecord(id string) (*base, *ec2query.Error) {
 			continue
 		}
 		b, ok := f.get(id)
-		if !ok || !c.owns(b) || !c.sees(b) {
+		if !ok || !c.owns(b) || !c.isVisible(b) {
 			return nil, f.kind.missing(id)
 		}
 		return b, nil

@@ -36,7 +36,7 @@ func (c *call) throttle() *ec2query.Error {
 		return nil
 	}
 	key, of := c.account+" "+c.action.name, awsapi.Documented(c.action.name, false).Requests
-	if smaller := awsapi.Documented(c.action.name, true).Requests; smaller != of && c.open() {
+	if smaller := awsapi.Documented(c.action.name, true).Requests; smaller != of && c.isUnfiltered() {
 		key, of = key+" open", smaller
 	}
 	if !c.take(key, of, 1, c.now) {
@@ -46,7 +46,7 @@ func (c *call) throttle() *ec2query.Error {
 }
 
 // open tells whether a describe asks for everything at once.
-func (c *call) open() bool {
+func (c *call) isUnfiltered() bool {
 	for key := range c.form {
 		if strings.HasPrefix(key, "Filter.") || key == "MaxResults" || strings.Contains(key, "Id.") || strings.Contains(key, "Name.") {
 			return false
@@ -56,7 +56,7 @@ func (c *call) open() bool {
 }
 
 // spend takes the tokens of n resources that the action changes.
-func (c *call) spend(action string, n int) *ec2query.Error {
+func (c *call) takeResourceTokens(action string, n int) *ec2query.Error {
 	if !c.server.opts.Throttle {
 		return nil
 	}

@@ -66,7 +66,7 @@ func (c *call) readable(s *snapshot) bool {
 	if c.owns(&s.base) {
 		return true
 	}
-	if c.hides(s.owner, c.now) {
+	if c.blocksPublicSnapshots(s.owner, c.now) {
 		return c.admitsByName(&s.shares)
 	}
 	return c.admits(&s.shares)
@@ -77,7 +77,7 @@ func (c *call) readableSnapshot(id string) (*snapshot, *ec2query.Error) {
 		return nil, err
 	}
 	s, ok := c.snapshots.get(id)
-	if !ok || !c.readable(s) || !c.sees(&s.base) {
+	if !ok || !c.readable(s) || !c.isVisible(&s.base) {
 		return nil, snapshotKind().missing(id)
 	}
 	return s, nil
@@ -153,7 +153,7 @@ func (c *call) describeSnapshots(in *describeSnapshotsInput) (*describeSnapshots
 		idName: "snapshot-id", page: in.pageParams,
 		scope: c.readable,
 		unlists: func(s *snapshot) bool {
-			return !c.ownerAmong(s.owner, "", in.Owner) || !c.sharedAmong(&s.shares, s.owner, in.RestorableBy)
+			return !c.matchesOwner(s.owner, "", in.Owner) || !c.matchesSharing(&s.shares, s.owner, in.RestorableBy)
 		},
 	})
 	return &describeSnapshotsOutput{Next: next, Snapshots: ec2query.MapSet(items, c.snapshotXML)}, err
@@ -174,11 +174,11 @@ func (c *call) createSnapshot(in *createSnapshotInput) (*snapshotXML, *ec2query.
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	s := c.takeSnapshot(v, in.Description, specs["snapshot"])
-	c.after(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, v.disk)) })
+	c.afterwards(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, v.disk)) })
 	out := c.snapshotXML(s)
 	return &out, nil
 }
@@ -205,13 +205,13 @@ func (c *call) deleteSnapshot(in *snapshotIDInput) (*ec2query.Return, *ec2query.
 	if err != nil {
 		return nil, err
 	}
-	if img := c.userOf(s); img != nil {
+	if img := c.imageUsing(s); img != nil {
 		return nil, ec2query.Errorf("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", s.id, img.id)
 	}
 	if err := c.mayDelete(s); err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	c.dropSnapshot(s)
@@ -233,7 +233,7 @@ func (c *call) mayDelete(s *snapshot) *ec2query.Error {
 
 func (c *call) dropSnapshot(s *snapshot) {
 	c.snapshots.remove(s.id)
-	if !bin(c, &c.snapshotBin, "EBS_SNAPSHOT", s) {
+	if !moveToBin(c, &c.snapshotBin, "EBS_SNAPSHOT", s) {
 		c.discard(s)
 	}
 }
@@ -247,8 +247,8 @@ func (r *region) discard(s *snapshot) {
 }
 
 // userOf is an image that needs the snapshot, or nil.
-func (r *region) userOf(s *snapshot) *image {
-	if users := r.users[s.id]; len(users) > 0 {
+func (r *region) imageUsing(s *snapshot) *image {
+	if users := r.imagesBySnapshot[s.id]; len(users) > 0 {
 		return users[0]
 	}
 	return nil

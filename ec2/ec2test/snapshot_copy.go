@@ -11,13 +11,13 @@ import (
 type copySource struct {
 	snapshot
 
-	trouble keyTrouble // why the caller can not decrypt it
+	keyStatus keyStatus // why the caller can not decrypt it
 }
 
 // copySource is what a copy needs of a snapshot of this region. It is used when
 // the region is unlocked.
 func (c *call) copySource(s *snapshot) copySource {
-	source := copySource{*s, c.trouble(s.kmsKey)}
+	source := copySource{*s, c.statusOfKey(s.kmsKey)}
 	source.disk = c.diskOf(s)
 	return source
 }
@@ -59,7 +59,7 @@ func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *ec2que
 		return nil, ec2query.InvalidValue("sourceRegion", in.SourceRegion, "")
 	}
 	var source copySource
-	err = c.in(from, func(*region) *ec2query.Error {
+	err = c.lockedIn(from, func(*region) *ec2query.Error {
 		there := &call{region: from, account: c.account, now: c.now}
 		s, err := there.readableSnapshot(in.SourceSnapshotID)
 		if err != nil {
@@ -80,7 +80,7 @@ func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *ec2que
 	if in.KmsKeyID != "" && !source.encrypted && !truthOf(in.Encrypted) && !c.keyring(c.account).byDefault {
 		return nil, ec2query.Errorf("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	if err := c.copySlots(1); err != nil {
@@ -116,13 +116,13 @@ func (c *call) cloneSnapshot(source *copySource, description string, t tags, enc
 		sizeGiB: source.sizeGiB, copied: true, disk: newDiskRef(),
 		doneAt: c.now.Add(c.server.opts.Latency.snapshot(source.sizeGiB)),
 	}
-	var trouble keyTrouble
+	var trouble keyStatus
 	s.kmsKey, trouble = c.encryption(source.encrypted || truthOf(encrypted), key)
 	s.encrypted = s.kmsKey != ""
 	end := "completed"
 	switch {
-	case source.trouble != keyUsable:
-		s.failure = source.trouble.message(source.kmsKey)
+	case source.keyStatus != keyUsable:
+		s.failure = source.keyStatus.message(source.kmsKey)
 	case trouble != keyUsable:
 		s.failure = trouble.message(s.kmsKey)
 	}
@@ -131,6 +131,6 @@ func (c *call) cloneSnapshot(source *copySource, description string, t tags, enc
 	}
 	c.snapshots.put(s)
 	c.server.willChange(s.id, end, s.doneAt, c.now)
-	c.after(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, source.disk)) })
+	c.afterwards(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, source.disk)) })
 	return s
 }

@@ -71,7 +71,7 @@ func (c *call) createSnapshots(in *createSnapshotsInput) (*createSnapshotsOutput
 	if len(wanted) == 0 {
 		return nil, ec2query.InvalidCombination("There is no volume to make a snapshot of")
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	out := &createSnapshotsOutput{}
@@ -85,7 +85,7 @@ func (c *call) createSnapshots(in *createSnapshotsInput) (*createSnapshotsOutput
 			}
 		}
 		s := c.takeSnapshot(v, in.Description, t)
-		c.after(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, v.disk)) })
+		c.afterwards(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, v.disk)) })
 		out.Snapshots.Items = append(out.Snapshots.Items, snapshotInfoXML{
 			ID: s.id, Volume: v.id, State: s.status(c.now), Size: s.sizeGiB, Started: ec2query.FormatTime(s.created), Progress: s.progress(c.now),
 			Owner: s.owner, Description: s.description, Encrypted: s.encrypted, Tags: t.set(c.now),

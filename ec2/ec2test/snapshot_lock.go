@@ -92,7 +92,7 @@ func (c *call) lockSnapshot(in *lockSnapshotInput) (*lockXML, *ec2query.Error) {
 	if s.locked(c.now) && s.lock.state(c.now) == "compliance" && (l.mode != "compliance" || l.expires.Before(s.lock.expires)) {
 		return nil, ec2query.Errorf("OperationNotPermitted", "The lock of %s can only be extended", s.id)
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	s.lock = l
@@ -112,7 +112,7 @@ func (c *call) unlockSnapshot(in *snapshotIDInput) (*unlockOutput, *ec2query.Err
 	if s.locked(c.now) && s.lock.state(c.now) == "compliance" {
 		return nil, ec2query.Errorf("OperationNotPermitted", "The snapshot %s is locked in compliance mode", s.id)
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	s.lock = nil

@@ -164,7 +164,7 @@ type describeSpotOutput struct {
 }
 
 func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *ec2query.Error) {
-	known, err := c.once(in.ClientToken)
+	known, err := c.usedToken(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *ec2query
 	if count < 1 {
 		return nil, ec2query.InvalidValue("InstanceCount", intText(&count), "It must be at least 1.")
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	out := &spotRequestsOutput{}
@@ -207,7 +207,7 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *ec2query
 		ids = append(ids, r.id)
 		out.Requests.Items = append(out.Requests.Items, c.spotXML(r))
 	}
-	c.remember(in.ClientToken, ids...)
+	c.rememberToken(in.ClientToken, ids...)
 	return out, nil
 }
 
@@ -248,7 +248,7 @@ func (c *call) spotTable() *table[*spotRequest] {
 		b := i.base
 		b.id, b.tags = i.spotRequest, nil
 		all.put(&spotRequest{
-			base: b, persistent: i.spotStays, behavior: i.spotBehavior, instance: i, cancelled: i.spotDropped,
+			base: b, persistent: i.spotPersistent, behavior: i.spotBehavior, instance: i, cancelled: i.spotCancelled,
 			launch: spotLaunch{ImageID: i.image.id, InstanceType: i.kind, KeyName: i.keyName, SubnetID: i.subnet.id},
 		})
 	}
@@ -286,14 +286,14 @@ func (c *call) cancelSpot(in *cancelSpotInput) (*cancelSpotOutput, *ec2query.Err
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	out := &cancelSpotOutput{}
 	for _, r := range list {
 		r.cancelled = true
 		if r.instance != nil { // which runs on
-			r.instance.spotDropped = true
+			r.instance.spotCancelled = true
 		}
 		out.Requests.Items = append(out.Requests.Items, cancelledSpotXML{r.id, "cancelled"})
 	}

@@ -11,7 +11,7 @@ import (
 // name begins with "/aws/service/" is seen by all accounts.
 func (s *Server) SetParameter(region, name, value string) {
 	s.region(region) // AWS's own come first
-	s.params.put(s.opts.Account, region, name, parameter{value: value, kind: "String", of: "text"}, s.now())
+	s.params.put(s.opts.Account, region, name, parameter{value: value, kind: "String", dataType: "text"}, s.now())
 }
 
 // Parameter is the value of an SSM parameter of Options.Account. The name may
@@ -71,12 +71,12 @@ func (c *call) parameterJSON(p parameter) parameterJSON {
 	}
 	return parameterJSON{Value: p.value, parameterMetadata: parameterMetadata{
 		ARN:  "arn:aws:ssm:" + c.name + ":" + account + ":parameter/" + trimSlash(p.name),
-		Name: p.name, Type: p.kind, Version: p.version, Changed: float64(p.changed.UnixMilli()) / 1000, DataType: p.of,
+		Name: p.name, Type: p.kind, Version: p.version, Changed: float64(p.changed.UnixMilli()) / 1000, DataType: p.dataType,
 	}}
 }
 
 // selected is a parameter as it was asked for: with the version or label.
-func (c *call) selected(p parameter, asked string) parameterJSON {
+func (c *call) withSelector(p parameter, asked string) parameterJSON {
 	out := c.parameterJSON(p)
 	out.Selector = strings.TrimPrefix(asked, p.name)
 	return out
@@ -98,7 +98,7 @@ func (c *call) getParameter(in *getParameterInput) (*getParameterOutput, *ec2que
 	if !ok {
 		return nil, parameterNotFound(in.Name)
 	}
-	return &getParameterOutput{c.selected(p, in.Name)}, nil
+	return &getParameterOutput{c.withSelector(p, in.Name)}, nil
 }
 
 func parameterNotFound(name string) *ec2query.Error {
@@ -122,7 +122,7 @@ func (c *call) getParameters(in *getParametersInput) (*getParametersOutput, *ec2
 	out := &getParametersOutput{[]parameterJSON{}, []string{}}
 	for _, name := range in.Names {
 		if p, ok := c.parameter(name); ok {
-			out.Parameters = append(out.Parameters, c.selected(p, name))
+			out.Parameters = append(out.Parameters, c.withSelector(p, name))
 		} else {
 			out.InvalidParameters = append(out.InvalidParameters, name)
 		}
@@ -167,7 +167,7 @@ func (c *call) putParameter(in *putParameterInput) (*putParameterOutput, *ec2que
 		}
 	}
 	version := c.server.params.put(c.account, c.name, in.Name, parameter{
-		value: in.Value, kind: orText(in.Type, "String"), of: orText(in.DataType, "text"),
+		value: in.Value, kind: orText(in.Type, "String"), dataType: orText(in.DataType, "text"),
 	}, c.now)
 	return &putParameterOutput{version, "Standard"}, nil
 }
@@ -219,10 +219,10 @@ func (f parameterFilter) match(p parameter) (bool, *ec2query.Error) {
 	case "Type":
 		have = p.kind
 	case "DataType":
-		have = p.of
+		have = p.dataType
 	case "Path":
 		recursive := f.Option == "Recursive"
-		return slices.ContainsFunc(f.Values, func(path string) bool { return below(p.name, path, recursive) }), nil
+		return slices.ContainsFunc(f.Values, func(path string) bool { return inPath(p.name, path, recursive) }), nil
 	default:
 		return false, ec2query.Errorf("InvalidFilterKey", "The specified filter key isn't valid: %s", f.Key)
 	}
@@ -238,7 +238,7 @@ func (f parameterFilter) match(p parameter) (bool, *ec2query.Error) {
 }
 
 // below tells whether name is in the hierarchy path.
-func below(name, path string, recursive bool) bool {
+func inPath(name, path string, recursive bool) bool {
 	rest, ok := strings.CutPrefix(name, strings.TrimSuffix(path, "/")+"/")
 	return ok && (recursive || !strings.Contains(rest, "/"))
 }
@@ -246,7 +246,7 @@ func below(name, path string, recursive bool) bool {
 // listParameters is one page of the caller's parameters that pass all filters.
 func (c *call) listParameters(list []parameterFilter, most *int, token string, limit int) ([]parameter, string, *ec2query.Error) {
 	var found []parameter
-	for _, p := range c.server.params.of(c.account, c.name) {
+	for _, p := range c.server.params.list(c.account, c.name) {
 		keep := true
 		for _, f := range list {
 			ok, err := f.match(p)

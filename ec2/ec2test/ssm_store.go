@@ -13,13 +13,13 @@ const imageDataType = "aws:ec2:image"
 
 // parameter is one version of an SSM parameter.
 type parameter struct {
-	name    string
-	value   string
-	kind    string // String, StringList or SecureString
-	of      string // data type: text or aws:ec2:image
-	version int64
-	changed time.Time
-	labels  []string
+	name     string
+	value    string
+	kind     string // String, StringList or SecureString
+	dataType string // data type: text or aws:ec2:image
+	version  int64
+	changed  time.Time
+	labels   []string
 }
 
 // parameterStore is the SSM parameters of all accounts and regions.
@@ -95,7 +95,7 @@ func (ps *parameterStore) remove(account, region, name string) bool {
 
 // of is the newest version of every parameter of an account in a region, by
 // name, without AWS's own.
-func (ps *parameterStore) of(account, region string) []parameter {
+func (ps *parameterStore) list(account, region string) []parameter {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	var out []parameter

@@ -192,12 +192,12 @@ func (c *call) createTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
 			return nil, ec2query.Errorf("TagLimitExceeded", "The maximum number of tags per resource is %d: %s", maxTags, b.id)
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	for _, b := range found {
 		for _, tag := range in.Tag {
-			b.change(c.now, c.seenFrom(), tag.Key, tag.value(), false)
+			b.change(c.now, c.visibleAt(), tag.Key, tag.value(), false)
 		}
 	}
 	return ec2query.Done(), nil
@@ -208,20 +208,20 @@ func (c *call) deleteTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	for _, b := range found {
 		if len(in.Tag) == 0 {
 			for key := range b.tags {
-				b.change(c.now, c.seenFrom(), key, "", true)
+				b.change(c.now, c.visibleAt(), key, "", true)
 			}
 		}
 		for _, tag := range in.Tag {
 			have, ok := b.tags[tag.Key]
 			// With a value given, only a tag of that value goes.
 			if ok && (tag.Value == nil || have.value == *tag.Value) {
-				b.change(c.now, c.seenFrom(), tag.Key, "", true)
+				b.change(c.now, c.visibleAt(), tag.Key, "", true)
 			}
 		}
 	}

@@ -51,7 +51,7 @@ func (c *call) describeTags(in *describeTagsInput) (*describeTagsOutput, *ec2que
 	}
 	var found []tagRecord
 	for resource, b := range c.everything() {
-		if !c.owns(b) || !c.sees(b) {
+		if !c.owns(b) || !c.isVisible(b) {
 			continue
 		}
 		for i, tag := range b.tags.list(c.now) {

@@ -14,9 +14,9 @@ import (
 type template struct {
 	base
 
-	name     string
-	versions []*templateVersion // by number, from 1
-	standard int                // the number of the default version
+	name           string
+	versions       []*templateVersion // by number, from 1
+	defaultVersion int                // the number of the default version
 }
 
 type templateVersion struct {
@@ -65,7 +65,7 @@ func (c *call) template(id, name string) (*template, *ec2query.Error) {
 		return lookup(c, &c.templates, templateKind(), id)
 	case name != "":
 		for t := range c.templates.all() {
-			if t.name == name && c.owns(&t.base) && c.sees(&t.base) {
+			if t.name == name && c.owns(&t.base) && c.isVisible(&t.base) {
 				return t, nil
 			}
 		}
@@ -80,7 +80,7 @@ func (t *template) version(which string) (*templateVersion, *ec2query.Error) {
 	case "$Latest":
 		return t.versions[len(t.versions)-1], nil
 	case "$Default":
-		return t.versions[t.standard-1], nil
+		return t.versions[t.defaultVersion-1], nil
 	}
 	n, err := strconv.Atoi(which)
 	if err != nil || n < 1 || n > len(t.versions) {
@@ -100,7 +100,7 @@ type templateXML struct {
 }
 
 func (c *call) templateXML(t *template) templateXML {
-	return templateXML{t.id, t.name, ec2query.FormatTime(t.created), t.versions[0].by, t.standard, len(t.versions), t.tags.set(c.now)}
+	return templateXML{t.id, t.name, ec2query.FormatTime(t.created), t.versions[0].by, t.defaultVersion, len(t.versions), t.tags.set(c.now)}
 }
 
 type templateVersionXML struct {
@@ -115,7 +115,7 @@ type templateVersionXML struct {
 }
 
 func (t *template) versionXML(v *templateVersion) templateVersionXML {
-	return templateVersionXML{t.id, t.name, v.number, v.description, v.created, v.by, v.number == t.standard, v.data.xml()}
+	return templateVersionXML{t.id, t.name, v.number, v.description, v.created, v.by, v.number == t.defaultVersion, v.data.xml()}
 }
 
 type dataXML struct {

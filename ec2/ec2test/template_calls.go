@@ -20,7 +20,7 @@ type templateOutput struct {
 }
 
 func (c *call) createTemplate(in *createTemplateInput) (*templateOutput, *ec2query.Error) {
-	known, err := c.once(in.ClientToken)
+	known, err := c.usedToken(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
@@ -42,13 +42,13 @@ func (c *call) createTemplate(in *createTemplateInput) (*templateOutput, *ec2que
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	v.number, v.description = 1, in.VersionDescription
-	t := &template{base: c.newBase(templateKind(), specs["launch-template"]), name: in.LaunchTemplateName, versions: []*templateVersion{v}, standard: 1}
+	t := &template{base: c.newBase(templateKind(), specs["launch-template"]), name: in.LaunchTemplateName, versions: []*templateVersion{v}, defaultVersion: 1}
 	c.templates.put(t)
-	c.remember(in.ClientToken, t.id)
+	c.rememberToken(in.ClientToken, t.id)
 	return &templateOutput{c.templateXML(t)}, nil
 }
 
@@ -70,7 +70,7 @@ func (c *call) createTemplateVersion(in *createTemplateVersionInput) (*templateV
 	if err != nil {
 		return nil, err
 	}
-	known, err := c.once(in.ClientToken)
+	known, err := c.usedToken(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
@@ -91,12 +91,12 @@ func (c *call) createTemplateVersion(in *createTemplateVersionInput) (*templateV
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	v.number, v.description = len(t.versions)+1, in.VersionDescription
 	t.versions = append(t.versions, v)
-	c.remember(in.ClientToken, strconv.Itoa(v.number))
+	c.rememberToken(in.ClientToken, strconv.Itoa(v.number))
 	return &templateVersionOutput{t.versionXML(v)}, nil
 }
 
@@ -145,7 +145,7 @@ func versionFilters() filters[versionOf] {
 	return filters[versionOf]{
 		"image-id":           func(_ *call, v versionOf) []string { return one(v.version.data.ImageID) },
 		"instance-type":      func(_ *call, v versionOf) []string { return one(v.version.data.InstanceType) },
-		"is-default-version": func(_ *call, v versionOf) []string { return truth(v.version.number == v.template.standard) },
+		"is-default-version": func(_ *call, v versionOf) []string { return truth(v.version.number == v.template.defaultVersion) },
 		"create-time":        func(_ *call, v versionOf) []string { return one(v.version.created) },
 	}
 }
@@ -211,7 +211,7 @@ func (c *call) allVersions(which []string) ([]versionOf, *ec2query.Error) {
 		return nil, ec2query.MissingParameter("LaunchTemplateId")
 	}
 	for t := range c.templates.all() {
-		if !c.owns(&t.base) || !c.sees(&t.base) {
+		if !c.owns(&t.base) || !c.isVisible(&t.base) {
 			continue
 		}
 		var list []*templateVersion
@@ -287,10 +287,10 @@ func (c *call) modifyTemplate(in *modifyTemplateInput) (*templateOutput, *ec2que
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
-	t.standard = v.number
+	t.defaultVersion = v.number
 	return &templateOutput{c.templateXML(t)}, nil
 }
 
@@ -304,7 +304,7 @@ func (c *call) deleteTemplate(in *deleteTemplateInput) (*templateOutput, *ec2que
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	c.templates.remove(t.id)

@@ -9,7 +9,7 @@ type resetImageAttributeInput struct {
 
 // resetImageAttribute shares an image with no one.
 func (c *call) resetImageAttribute(in *resetImageAttributeInput) (*ec2query.Return, *ec2query.Error) {
-	return c.change(in.ImageID, func(img *image) *ec2query.Error {
+	return c.changeImage(in.ImageID, func(img *image) *ec2query.Error {
 		img.launch.clear()
 		return nil
 	})
@@ -25,10 +25,10 @@ func (c *call) cancelLaunchPermission(in *imageIDInput) (*ec2query.Return, *ec2q
 	if !img.launch.users[c.account] {
 		return nil, ec2query.Errorf("InvalidParameterValue", "The image %s is not shared with the account %s by its id", img.id, c.account)
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
-	mark(&img.launch.users, c.account, false)
+	setMember(&img.launch.users, c.account, false)
 	return ec2query.Done(), nil
 }
 
@@ -43,7 +43,7 @@ func (c *call) resetSnapshotAttribute(in *resetSnapshotAttributeInput) (*ec2quer
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	s.shares.clear()

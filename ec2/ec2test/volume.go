@@ -21,10 +21,10 @@ type volume struct {
 	snapshot   string // id it was made from
 	disk       *diskRef
 
-	instance   *instance // nil when it is not attached
-	device     string
-	attached   time.Time
-	withDelete bool // deleted when its instance terminates
+	instance            *instance // nil when it is not attached
+	device              string
+	attached            time.Time
+	deleteOnTermination bool // deleted when its instance terminates
 }
 
 func (v *volume) state() string {
@@ -135,7 +135,7 @@ func (c *call) volumeXML(v *volume) volumeXML {
 		Tags: v.tags.set(c.now),
 	}
 	if v.instance != nil {
-		out.Attachments = ec2query.SetOf(attachmentXML{v.id, v.instance.id, v.device, "attached", ec2query.FormatTime(v.attached), v.withDelete})
+		out.Attachments = ec2query.SetOf(attachmentXML{v.id, v.instance.id, v.device, "attached", ec2query.FormatTime(v.attached), v.deleteOnTermination})
 	}
 	return out
 }
@@ -162,7 +162,7 @@ func volumeFilters() filters[*volume] {
 		"attachment.device":      onInstance(func(v *volume) []string { return one(v.device) }),
 		"attachment.status":      onInstance(func(*volume) []string { return one("attached") }),
 		"attachment.delete-on-termination": onInstance(func(v *volume) []string {
-			return truth(v.withDelete)
+			return truth(v.deleteOnTermination)
 		}),
 	}
 }
@@ -201,7 +201,7 @@ type createVolumeInput struct {
 }
 
 func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *ec2query.Error) {
-	known, err := c.once(in.ClientToken)
+	known, err := c.usedToken(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
@@ -234,13 +234,13 @@ func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *ec2query.Error)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	v := c.makeVolume(plan, in.AvailabilityZone, specs["volume"])
-	c.remember(in.ClientToken, v.id)
+	c.rememberToken(in.ClientToken, v.id)
 	out := c.volumeXML(v)
-	if plan.trouble != keyUsable { // EBS drops it again without a word
+	if plan.keyStatus != keyUsable { // EBS drops it again without a word
 		out.Status = "creating"
 		c.dropVolume(v)
 	}
@@ -259,7 +259,7 @@ func (c *call) deleteVolume(in *volumeIDInput) (*ec2query.Return, *ec2query.Erro
 	if v.instance != nil {
 		return nil, ec2query.Errorf("VolumeInUse", "Volume %s is currently attached to %s", v.id, v.instance.id)
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	c.dropVolume(v)

@@ -5,8 +5,8 @@ import "github.com/bakestone-go/bakestone/internal/ec2query"
 // defaultKey encrypts what names no key: the account's choice, else the AWS
 // managed key of EBS.
 func (c *call) defaultKey() string {
-	if ring := c.keyring(c.account); ring.standard != "" {
-		return ring.standard
+	if ring := c.keyring(c.account); ring.defaultKey != "" {
+		return ring.defaultKey
 	}
 	return c.managedKey(c.account)
 }
@@ -14,7 +14,7 @@ func (c *call) defaultKey() string {
 // encryption is the ARN of the key that encrypts something new, and why the
 // caller can not use it; no key is no encryption. Encryption by default covers
 // what says nothing, and what says no. An empty name is the default key.
-func (c *call) encryption(on bool, key string) (arn string, trouble keyTrouble) {
+func (c *call) encryption(on bool, key string) (arn string, trouble keyStatus) {
 	if !on && !c.keyring(c.account).byDefault {
 		return "", keyUsable
 	}
@@ -40,7 +40,7 @@ func (c *call) disableEncryption(*noInput) (*encryptionOutput, *ec2query.Error) 
 }
 
 func (c *call) setEncryption(on bool) (*encryptionOutput, *ec2query.Error) {
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	c.keyring(c.account).byDefault = on
@@ -70,13 +70,13 @@ func (c *call) resetDefaultKey(*noInput) (*defaultKeyOutput, *ec2query.Error) {
 // setDefaultKey makes a key the default; empty is AWS's. A key that can not be
 // used shows when it is.
 func (c *call) setDefaultKey(name string) (*defaultKeyOutput, *ec2query.Error) {
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	ring := c.keyring(c.account)
-	ring.standard = ""
+	ring.defaultKey = ""
 	if name != "" {
-		ring.standard, _ = c.key(c.account, name)
+		ring.defaultKey, _ = c.key(c.account, name)
 	}
 	return &defaultKeyOutput{c.defaultKey()}, nil
 }

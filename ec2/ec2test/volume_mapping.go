@@ -108,10 +108,10 @@ func setIf[T any](to **T, from *T) {
 
 // volumePlan is a volume that can be made.
 type volumePlan struct {
-	device   string
-	volume   volume
-	snapshot *snapshot  // nil for a blank one
-	trouble  keyTrouble // why an instance does not start with it
+	device    string
+	volume    volume
+	snapshot  *snapshot // nil for a blank one
+	keyStatus keyStatus // why an instance does not start with it
 }
 
 // planVolume checks a mapping and works out the volume that it stands for. Who
@@ -138,7 +138,7 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *ec2query.Error) 
 		}
 		plan.snapshot = snap
 		v.sizeGiB = snap.sizeGiB
-		encrypted, source = encrypted || snap.encrypted, c.trouble(snap.kmsKey)
+		encrypted, source = encrypted || snap.encrypted, c.statusOfKey(snap.kmsKey)
 		if c.owns(&snap.base) { // what others share is encrypted with a key of one's own
 			key = orText(key, snap.kmsKey)
 		}
@@ -155,10 +155,10 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *ec2query.Error) 
 	if p.VolumeSize != nil {
 		v.sizeGiB = *p.VolumeSize
 	}
-	v.kmsKey, plan.trouble = c.encryption(encrypted, key)
+	v.kmsKey, plan.keyStatus = c.encryption(encrypted, key)
 	v.encrypted = v.kmsKey != ""
-	if plan.trouble == keyUsable {
-		plan.trouble = source
+	if plan.keyStatus == keyUsable {
+		plan.keyStatus = source
 	}
 	v.rates(p.Iops, p.Throughput)
 	return plan, nil
@@ -173,7 +173,7 @@ func (c *call) makeVolume(plan *volumePlan, zone string, t tags) *volume {
 	if plan.snapshot != nil {
 		from, to := c.diskOf(plan.snapshot), newDiskRef()
 		v.disk = to
-		c.after(func(ctx context.Context) *ec2query.Error {
+		c.afterwards(func(ctx context.Context) *ec2query.Error {
 			return ec2query.Internal(to.copyFrom(ctx, from))
 		})
 	}

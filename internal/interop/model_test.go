@@ -53,7 +53,7 @@ func TestNamesAreOfTheModel(t *testing.T) {
 				t.Errorf("%s takes %v", a.Name, err)
 			}
 		}
-		for _, member := range a.Answers {
+		for _, member := range a.Results {
 			names++
 			if err := model.Answer(a.Name, member); err != nil && !saysDone(a, member) {
 				t.Errorf("%s answers %v", a.Name, err)
@@ -74,5 +74,5 @@ func newer(a ec2test.ActionCoverage, param string) bool {
 // saysDone tells whether a member is the "return" with which EC2 answers what
 // has no answer in its model.
 func saysDone(a ec2test.ActionCoverage, member string) bool {
-	return a.Service == "ec2" && strings.EqualFold(member, "return") && len(a.Answers) == 1
+	return a.Service == "ec2" && strings.EqualFold(member, "return") && len(a.Results) == 1
 }

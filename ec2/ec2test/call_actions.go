@@ -1,7 +1,5 @@
 package ec2test
 
-import "maps"
-
 // catalogue is what the server knows once and for all: filters and types.
 type catalogue struct {
 	regions     filters[regionXML]
@@ -47,7 +45,7 @@ func newCatalogue() catalogue {
 // actionTable is every EC2 call that the server answers, by name.
 func (s *Server) actionTable() map[string]action {
 	k := &s.known
-	list := []action{
+	return tableOf(
 		handle("DescribeRegions", (*call).describeRegions, k.regions.names(false)...),
 		handle("DescribeAvailabilityZones", (*call).describeZones, k.zones.names(false)...),
 		handle("DescribeVpcs", (*call).describeVpcs, k.vpcs.names(true)...),
@@ -135,10 +133,31 @@ func (s *Server) actionTable() map[string]action {
 		handle("CreateLaunchTemplateVersion", (*call).createTemplateVersion),
 		handle("ModifyLaunchTemplate", (*call).modifyTemplate),
 		handle("DeleteLaunchTemplate", (*call).deleteTemplate),
-	}
-	table := tableOf(list...)
-	maps.Copy(table, tableOf(s.usageActions()...))
-	return table
+
+		handle("RequestSpotInstances", (*call).requestSpot),
+		handle("DescribeSpotInstanceRequests", (*call).describeSpot, k.spotRequests.names(true)...),
+		handle("CancelSpotInstanceRequests", (*call).cancelSpot),
+		handle("RequestSpotFleet", (*call).requestSpotFleet),
+		handle("DescribeSpotFleetRequests", (*call).describeSpotFleets),
+		handle("CancelSpotFleetRequests", (*call).cancelSpotFleets),
+		handle("CreateFleet", (*call).createFleet),
+		handle("DescribeFleets", (*call).describeFleets, k.fleets.names(true)...),
+		handle("DeleteFleets", (*call).deleteFleets),
+
+		handle("DescribeImageReferences", (*call).describeImageReferences),
+		handle("CreateImageUsageReport", (*call).createUsageReport),
+		handle("DescribeImageUsageReports", (*call).describeUsageReports, k.usageReports.names(true)...),
+		handle("DescribeImageUsageReportEntries", (*call).describeUsageEntries, k.usageEntries.names(false)...),
+		handle("DeleteImageUsageReport", (*call).deleteUsageReport),
+
+		handle("ListImagesInRecycleBin", (*call).listImagesInBin),
+		handle("RestoreImageFromRecycleBin", (*call).restoreImage),
+		handle("ListSnapshotsInRecycleBin", (*call).listSnapshotsInBin),
+		handle("RestoreSnapshotFromRecycleBin", (*call).restoreSnapshot),
+		handle("LockSnapshot", (*call).lockSnapshot),
+		handle("UnlockSnapshot", (*call).unlockSnapshot),
+		handle("DescribeLockedSnapshots", (*call).describeLocks, k.locks.names(false)...),
+	)
 }
 
 func tableOf(list ...action) map[string]action {

@@ -7,9 +7,9 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// Auto Scaling beside EC2: groups, launch configurations and instance
-// refreshes as data. Groups run no instances; what matters here is which
-// images and launch templates they name.
+// Auto Scaling groups, launch configurations and instance refreshes are data:
+// they are stored and described, but launch no instances. They matter because
+// they refer to images and launch templates.
 
 const scalingNamespace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 
@@ -19,11 +19,11 @@ type scalingGroup struct {
 
 	name      string
 	set       scalingSettings
-	refreshes []*instanceRefresh // the oldest first
+	refreshes []*instanceRefresh // oldest first
 }
 
-// scalingSettings are what CreateAutoScalingGroup and UpdateAutoScalingGroup
-// have in common.
+// scalingSettings are the parameters common to CreateAutoScalingGroup and
+// UpdateAutoScalingGroup.
 type scalingSettings struct {
 	MinSize                 *int
 	MaxSize                 *int
@@ -61,7 +61,7 @@ type mixedDistribution struct {
 	SpotMaxPrice                        string
 }
 
-// refs are the references to launch templates in a policy.
+// refs returns the policy's references to launch templates.
 func (p *mixedPolicy) refs() []*templateRef {
 	if p == nil || p.LaunchTemplate == nil {
 		return nil
@@ -73,13 +73,13 @@ func (p *mixedPolicy) refs() []*templateRef {
 	return slices.DeleteFunc(refs, func(r *templateRef) bool { return r == nil })
 }
 
-// scalingFail is a ValidationError, which is what Auto Scaling says to most of
-// what is wrong.
+// validationErrorf returns a ValidationError, Auto Scaling's code for most
+// invalid requests.
 func validationErrorf(format string, args ...any) *ec2query.Error {
 	return ec2query.Errorf("ValidationError", format, args...)
 }
 
-// named is the caller's group or launch configuration with a name.
+// byName returns the caller's group or launch configuration with a name.
 func byName[T record](c *call, t *table[T], prefix, name string) (T, bool) {
 	return t.get(namedID(prefix, c.account, c.name, name))
 }
@@ -98,8 +98,8 @@ func (c *call) scalingGroup(name string) (*scalingGroup, *ec2query.Error) {
 	return g, nil
 }
 
-// checkScaling refuses what a group cannot be made of, and fills in what
-// Auto Scaling adds to the references of launch templates.
+// checkScaling validates the settings of a group and completes their references
+// to launch templates.
 func (c *call) checkScaling(set *scalingSettings) *ec2query.Error {
 	sources := 0
 	for _, given := range []bool{set.LaunchConfigurationName != "", set.LaunchTemplate != nil, set.MixedInstancesPolicy != nil} {
@@ -151,7 +151,8 @@ func (c *call) checkLaunch(ref *templateRef, mixed *mixedPolicy) *ec2query.Error
 	return nil
 }
 
-// completeRef fills in what a reference to a launch template leaves out.
+// completeRef validates a reference to a launch template, and sets both its id
+// and its name.
 func (c *call) completeRef(ref *templateRef) *ec2query.Error {
 	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
 	if err != nil {
@@ -165,7 +166,7 @@ func (c *call) completeRef(ref *templateRef) *ec2query.Error {
 	return nil
 }
 
-// scalingTable is every call of Auto Scaling that the server answers.
+// scalingTable returns the calls of Auto Scaling by name.
 func scalingTable() map[string]action {
 	return tableOf(
 		handle("CreateAutoScalingGroup", (*call).createScalingGroup),
@@ -181,13 +182,13 @@ func scalingTable() map[string]action {
 	)
 }
 
-// autoScaling answers a call of Auto Scaling.
-func (s *Server) autoScaling(ctx context.Context, req *request) answer {
+// autoScaling handles a call of Auto Scaling.
+func (s *Server) autoScaling(ctx context.Context, req *request) response {
 	return s.plainQuery(ctx, s.scaling, scalingNamespace, req)
 }
 
-// recordsParams are Auto Scaling's parameters of paging: 50 unless asked for,
-// at most 100.
+// recordsParams are Auto Scaling's paging parameters. MaxRecords is at most
+// 100; nil means 50.
 type recordsParams struct {
 	MaxRecords *int
 	NextToken  string

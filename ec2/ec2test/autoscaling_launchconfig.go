@@ -7,8 +7,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// launchConfig is a launch configuration of Auto Scaling, the older sibling of
-// launch templates. It never changes.
+// launchConfig is a launch configuration of Auto Scaling. It is immutable.
 type launchConfig struct {
 	base
 

@@ -8,8 +8,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// instanceRefresh is a replacement of a group's instances. It is in progress
-// for Latency.Refresh; then the group has its configuration.
+// instanceRefresh is an instance refresh of a group. It is in progress for
+// Latency.Refresh; then the group takes over its desired configuration.
 type instanceRefresh struct {
 	id        string
 	seq       uint64
@@ -45,7 +45,7 @@ func (r *instanceRefresh) status(now time.Time) string {
 	return "Successful"
 }
 
-// running is the refresh of the group that is in progress, or nil.
+// activeRefresh returns the group's refresh in progress, or nil.
 func (g *scalingGroup) activeRefresh(now time.Time) *instanceRefresh {
 	for _, r := range g.refreshes {
 		if r.status(now) == "InProgress" {
@@ -55,7 +55,8 @@ func (g *scalingGroup) activeRefresh(now time.Time) *instanceRefresh {
 	return nil
 }
 
-// settle gives the group the configuration of a refresh that has ended well.
+// applyRefreshes sets the group's configuration to that of its latest
+// successful refresh.
 func (g *scalingGroup) applyRefreshes(now time.Time) {
 	for _, r := range g.refreshes {
 		if r.adopted || r.desired == nil || r.status(now) != "Successful" {
@@ -162,7 +163,7 @@ func (c *call) describeRefreshes(in *describeRefreshesInput) (*describeRefreshes
 	if err != nil {
 		return nil, err
 	}
-	// The newest come first.
+	// The newest comes first.
 	var found []*instanceRefresh
 	for _, r := range slices.Backward(g.refreshes) {
 		if len(in.InstanceRefreshIDs) == 0 || slices.Contains(in.InstanceRefreshIDs, r.id) {

@@ -10,17 +10,17 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// An action is one EC2 call that the server knows.
+// action is a call that the server implements.
 type action struct {
 	name    string
 	input   reflect.Type
 	output  reflect.Type
-	filters []string // the filters it knows, for the coverage page
+	filters []string // accepted filters, for COVERAGE.md
 	run     func(c *call, form url.Values) (any, *ec2query.Error)
 }
 
-// handle makes an action of a method of call. The method runs with the region
-// locked.
+// handle returns an action that decodes its parameters and calls f with the
+// region locked.
 func handle[In, Out any](name string, f func(*call, *In) (*Out, *ec2query.Error), filters ...string) action {
 	return action{
 		name:    name,
@@ -46,7 +46,7 @@ func handle[In, Out any](name string, f func(*call, *In) (*Out, *ec2query.Error)
 	}
 }
 
-// call is one EC2 call while it runs: who, where and when.
+// call is a call in progress. Its methods implement the actions.
 type call struct {
 	*region
 
@@ -55,11 +55,12 @@ type call struct {
 	now      time.Time
 	form     url.Values
 	dry      bool
-	viewSeed uint64 // chooses what of the new the call sees; zero is nothing
+	viewSeed uint64 // decides which new resources this call sees; zero means none
 	deferred []func(ctx context.Context) *ec2query.Error
 }
 
-// commit comes after every check of a call and before its first effect.
+// checkDryRun fails if the call is a dry run. Each action calls it after all
+// other checks and before its first change.
 func (c *call) checkDryRun() *ec2query.Error {
 	if c.dry {
 		return ec2query.DryRun()
@@ -67,13 +68,13 @@ func (c *call) checkDryRun() *ec2query.Error {
 	return nil
 }
 
-// after has f run when the region is unlocked and before the answer is sent:
-// what takes time, or calls back.
+// afterwards registers f to run after the region is unlocked and before the
+// response is sent, for work that takes time or calls back into the server.
 func (c *call) afterwards(f func(ctx context.Context) *ec2query.Error) {
 	c.deferred = append(c.deferred, f)
 }
 
-// in runs f on another region, locked instead of this one.
+// lockedIn runs f with another region locked instead of this one.
 func (c *call) lockedIn(other *region, f func(*region) *ec2query.Error) *ec2query.Error {
 	if other == c.region {
 		return f(other)
@@ -85,10 +86,10 @@ func (c *call) lockedIn(other *region, f func(*region) *ec2query.Error) *ec2quer
 	return f(other)
 }
 
-// seenFrom is when describes begin to show what this call changes.
+// visibleAt returns when describe calls begin to show this call's changes.
 func (c *call) visibleAt() time.Time { return c.now.Add(c.server.opts.Consistency) }
 
-// newBase is the base of a resource that this call creates.
+// newBase returns the base of a resource created by this call.
 func (c *call) newBase(k kind, t tags) base {
 	seq := c.server.nextSeq()
 	return base{
@@ -101,14 +102,14 @@ func (c *call) newBase(k kind, t tags) base {
 	}
 }
 
-// token is a client token that has been used.
+// token records the use of a client token.
 type token struct {
 	params string
 	ids    []string
 }
 
-// once looks a client token up: the ids that an earlier call with the same
-// token and parameters made, or none. An empty token is never known.
+// usedToken returns the ids created by an earlier call with the same client
+// token and parameters, or none. The empty token never matches.
 func (c *call) usedToken(clientToken string) ([]string, *ec2query.Error) {
 	if clientToken == "" {
 		return nil, nil
@@ -126,7 +127,7 @@ func (c *call) usedToken(clientToken string) ([]string, *ec2query.Error) {
 	return known.ids, nil
 }
 
-// remember keeps what a call with a client token made.
+// rememberToken records the ids created by a call with a client token.
 func (c *call) rememberToken(clientToken string, ids ...string) {
 	if clientToken != "" {
 		c.tokens[c.tokenKey(clientToken)] = token{params: c.canonical(), ids: ids}
@@ -147,7 +148,7 @@ func (c *call) canonical() string {
 	return plain.Encode()
 }
 
-// locked runs f with the region locked, at one moment of its time.
+// locked runs f with the region locked and the call's time set.
 func (c *call) locked(f func() (any, *ec2query.Error)) (any, *ec2query.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -163,7 +164,7 @@ func (c *call) locked(f func() (any, *ec2query.Error)) (any, *ec2query.Error) {
 	return f()
 }
 
-// inSet refuses a value that is not one of the list.
+// inSet checks that a value is empty or one of the allowed ones.
 func inSet(name, value string, allowed ...string) *ec2query.Error {
 	if value == "" || slices.Contains(allowed, value) {
 		return nil

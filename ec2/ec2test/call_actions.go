@@ -1,7 +1,8 @@
 package ec2test
 
-// catalogue is what the server knows once and for all: filters and types.
-type catalogue struct {
+// catalog holds what is the same for all calls: the filters of describe calls,
+// and the instance types.
+type catalog struct {
 	regions     filters[regionXML]
 	zones       filters[zoneXML]
 	vpcs        filters[*vpc]
@@ -29,8 +30,8 @@ type catalogue struct {
 	locks        filters[*snapshot]
 }
 
-func newCatalogue() catalogue {
-	return catalogue{
+func newCatalog() catalog {
+	return catalog{
 		regions: regionFilters(), zones: zoneFilters(), vpcs: vpcFilters(), subnets: subnetFilters(),
 		types: instanceTypes(), typeFilters: typeFilters(), offerings: offeringFilters(),
 		images: imageFilters(), snapshots: snapshotFilters(), volumes: volumeFilters(),
@@ -42,7 +43,7 @@ func newCatalogue() catalogue {
 	}
 }
 
-// actionTable is every EC2 call that the server answers, by name.
+// actionTable returns the calls of EC2 by name.
 func (s *Server) actionTable() map[string]action {
 	k := &s.known
 	return tableOf(

@@ -7,18 +7,19 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// maxFilterValues is EC2's limit of values of one filter.
+// maxFilterValues is EC2's limit on the values of a filter.
 const maxFilterValues = 200
 
-// filterParam is one filter of a describe call. Filters are joined by and, the
-// values of one filter by or; values may have the wildcards * and ?.
+// filterParam is a filter of a describe call. A resource must match all
+// filters, and any of the values of each. Values may contain the wildcards *
+// and ?.
 type filterParam struct {
 	Name  string   `ec2:"Name,required"`
 	Value []string `ec2:"Value"`
 }
 
-// filters are the filters of one describe action: by name, the values that a
-// resource has for it. Every resource with tags also has tag:<key> and
+// filters maps the filter names of a describe call to funcs that return a
+// resource's values. Resources with tags also have the filters tag:<key> and
 // tag-key.
 type filters[T any] map[string]func(c *call, r T) []string
 
@@ -36,7 +37,7 @@ func truth(b bool) []string {
 	return []string{"false"}
 }
 
-// names lists the filters for the coverage page.
+// names returns the filter names, sorted, for COVERAGE.md.
 func (f filters[T]) names(tagged bool) []string {
 	names := make([]string, 0, len(f)+2)
 	for name := range f {
@@ -49,7 +50,7 @@ func (f filters[T]) names(tagged bool) []string {
 	return names
 }
 
-// matcher is the filters of one request, ready to run.
+// matcher holds the compiled filters of a request.
 type matcher[T any] struct {
 	tests []func(r T) bool
 }
@@ -63,7 +64,8 @@ func (m *matcher[T]) match(r T) bool {
 	return true
 }
 
-// compile prepares params. tagsOf is nil for what has no tags.
+// compile compiles the filters of a request. tagsOf is nil for resources
+// without tags.
 func (f filters[T]) compile(c *call, params []filterParam, tagsOf func(T) tags) (*matcher[T], *ec2query.Error) {
 	m := &matcher[T]{}
 	for _, p := range params {
@@ -99,7 +101,7 @@ func (f filters[T]) compile(c *call, params []filterParam, tagsOf func(T) tags) 
 	return m, nil
 }
 
-// pattern values of one filter.
+// patternSet holds the values of a filter.
 type patternSet struct {
 	exact map[string]bool
 	globs []string
@@ -133,8 +135,8 @@ func (p patternSet) match(value string) bool {
 	return false
 }
 
-// globMatch matches EC2's wildcards: * is any number of characters, ? is one,
-// and a backslash makes the next character plain.
+// globMatch reports whether s matches a pattern. In a pattern * stands for any
+// number of characters and ? for one; a backslash escapes the next character.
 func globMatch(pattern, s string) bool {
 	star, retry := -1, 0
 	p, i := 0, 0

@@ -9,38 +9,38 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// pageParams are the parameters of paging.
+// pageParams are the paging parameters of a describe call.
 type pageParams struct {
 	MaxResults *int   `ec2:"MaxResults"`
 	NextToken  string `ec2:"NextToken"`
 }
 
-// pageLimits is the range of MaxResults of an action; the zero value is
-// 5 to 1000.
+// pageLimits is the range of an action's MaxResults. The zero value means 5 to
+// 1000.
 type pageLimits struct{ min, max int }
 
-// query is one describe.
+// query holds the parameters of a describe call.
 type query[T record] struct {
 	kind    kind
 	ids     []string
 	filters []filterParam
 	known   filters[T]
-	idName  string // the filter that names ids, to look them up directly
+	idName  string // filter on the id, whose values are looked up directly
 	page    pageParams
 	limits  pageLimits
-	scope   func(T) bool // whether the caller may see it at all; nil is the owner
-	unlists func(T) bool // what is left out unless asked for by id; nil is nothing
+	scope   func(T) bool // whether the caller may see it at all; nil means only the owner may
+	unlists func(T) bool // whether to omit it unless named by id; nil omits nothing
 }
 
 func (c *call) owns(b *base) bool { return b.owner == c.account }
 
-// sees tells whether r exists for this call: later than it was created, with
-// eventual consistency.
+// isVisible reports whether a resource has become visible to this call, which
+// with eventual consistency happens later than its creation.
 func (c *call) isVisible(b *base) bool {
 	return !c.now.Before(b.visible) || c.viewSeed != 0 && scramble(c.viewSeed+b.seq)&1 == 0
 }
 
-// find runs a query on the table of its kind.
+// find runs a query on a table.
 func find[T record](c *call, t *table[T], q query[T]) (items []T, next string, _ *ec2query.Error) {
 	if q.scope == nil {
 		q.scope = func(r T) bool { return c.owns(r.meta()) }
@@ -77,8 +77,7 @@ func find[T record](c *call, t *table[T], q query[T]) (items []T, next string, _
 				}
 			}
 		} else {
-			// No more is looked at than the page has room for, and the one that
-			// tells that there is another page.
+			// Stop one item past the page: it shows that there is another page.
 			last, err := pageStart(c, q.page)
 			if err != nil {
 				return nil, "", err
@@ -104,7 +103,7 @@ func compareSeq(a, b *base) int {
 	return 0
 }
 
-// plainIDs is the values of the filter name when they have no wildcards.
+// plainIDs returns the values of a filter if they have no wildcards.
 func plainIDs(params []filterParam, name string) ([]string, bool) {
 	for _, p := range params {
 		if name != "" && p.Name == name && !strings.ContainsAny(strings.Join(p.Value, ""), `*?\`) {
@@ -116,9 +115,9 @@ func plainIDs(params []filterParam, name string) ([]string, bool) {
 	return nil, false
 }
 
-// page cuts one page out of items, which are in the order of their keys. A
-// token is the key of the last item of the page before, so that what comes and
-// goes between two pages moves nothing else.
+// page returns one page of items, which are sorted by key, and the token of the
+// next page. A token holds the key of the page's last item, so that resources
+// created or deleted between two requests shift nothing.
 func page[T any](c *call, items []T, p pageParams, limits pageLimits, key func(T) uint64) ([]T, string, *ec2query.Error) {
 	if limits.max == 0 {
 		limits = pageLimits{5, 1000}
@@ -142,7 +141,8 @@ func page[T any](c *call, items []T, p pageParams, limits pageLimits, key func(T
 	return items, base64.RawURLEncoding.EncodeToString([]byte(token)), nil
 }
 
-// pageStart is the key of the last item of the page before; zero on the first.
+// pageStart returns the key of the previous page's last item, or zero for the
+// first page.
 func pageStart(c *call, p pageParams) (uint64, *ec2query.Error) {
 	if p.NextToken == "" {
 		return 0, nil
@@ -156,7 +156,7 @@ func pageStart(c *call, p pageParams) (uint64, *ec2query.Error) {
 	return last, nil
 }
 
-// lookup is the resource with this id, of the caller's account.
+// lookup returns the caller's resource with an id.
 func lookup[T record](c *call, t *table[T], k kind, id string) (T, *ec2query.Error) {
 	var none T
 	if err := k.check(id); err != nil {
@@ -169,7 +169,7 @@ func lookup[T record](c *call, t *table[T], k kind, id string) (T, *ec2query.Err
 	return r, nil
 }
 
-// lookups is lookup of several; one that is missing fails them all.
+// lookups returns the caller's resources with ids, and fails if any is missing.
 func lookups[T record](c *call, t *table[T], k kind, ids []string) ([]T, *ec2query.Error) {
 	out := make([]T, 0, len(ids))
 	for _, id := range ids {

@@ -11,7 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// jsonAction is one call of a service that speaks JSON.
+// jsonAction is a call of a service with a JSON protocol.
 type jsonAction struct {
 	name   string
 	input  reflect.Type
@@ -19,7 +19,7 @@ type jsonAction struct {
 	run    func(c *call, body []byte) (any, *ec2query.Error)
 }
 
-// jsonHandle makes an action of a method of call. The method runs with the
+// jsonHandle returns an action that decodes its parameters and calls f with the
 // region locked.
 func jsonHandle[In, Out any](name string, f func(*call, *In) (*Out, *ec2query.Error)) jsonAction {
 	return jsonAction{name: name, input: reflect.TypeFor[In](), output: reflect.TypeFor[Out](), run: func(c *call, body []byte) (any, *ec2query.Error) {
@@ -43,8 +43,9 @@ func jsonTable(list ...jsonAction) map[string]jsonAction {
 	return table
 }
 
-// runJSON answers a call of a service that speaks JSON.
-func (s *Server) runJSON(table map[string]jsonAction, req *request, failed func(*ec2query.Error) answer) answer {
+// runJSON handles a call of a service with a JSON protocol. The func failed
+// encodes an error as the service does.
+func (s *Server) runJSON(table map[string]jsonAction, req *request, failed func(*ec2query.Error) response) response {
 	act, ok := table[req.action]
 	if !ok {
 		return failed(ec2query.Errorf("UnknownOperationException", "%s is not served here", req.action))
@@ -58,19 +59,20 @@ func (s *Server) runJSON(table map[string]jsonAction, req *request, failed func(
 	if err != nil {
 		return failed(err)
 	}
-	return answerJSON(http.StatusOK, "", body)
+	return jsonResponse(http.StatusOK, "", body)
 }
 
-// answerJSON is an answer of the JSON protocol.
-func answerJSON(status int, code string, body any) answer {
+// jsonResponse returns a response of the JSON protocol.
+func jsonResponse(status int, code string, body any) response {
 	encoded, err := json.Marshal(body)
 	if err != nil {
-		return answer{status: http.StatusInternalServerError, contentType: "application/x-amz-json-1.1", code: "InternalServerError"}
+		return response{status: http.StatusInternalServerError, contentType: "application/x-amz-json-1.1", code: "InternalServerError"}
 	}
-	return answer{status: status, contentType: "application/x-amz-json-1.1", body: encoded, code: code}
+	return response{status: status, contentType: "application/x-amz-json-1.1", body: encoded, code: code}
 }
 
-// decodeJSON refuses members that into has not got. No body is an empty one.
+// decodeJSON decodes a request into a struct, and rejects unknown members. An
+// empty body is an empty request.
 func decodeJSON(body []byte, into any) *ec2query.Error {
 	if len(body) == 0 {
 		return nil
@@ -83,8 +85,8 @@ func decodeJSON(body []byte, into any) *ec2query.Error {
 	return nil
 }
 
-// jsonNames lists the members of an input struct for the coverage page, lists
-// with N like those of the query protocol.
+// jsonNames returns the names of the members of a struct for COVERAGE.md. The
+// index of a list's element is written N.
 func jsonNames(t reflect.Type, prefix string) []string {
 	var names []string
 	for f := range t.Fields() {

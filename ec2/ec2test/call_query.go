@@ -7,20 +7,20 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// ec2 answers a call of EC2.
-func (s *Server) ec2(ctx context.Context, req *request) answer {
+// ec2 handles a call of EC2.
+func (s *Server) ec2(ctx context.Context, req *request) response {
 	body, err := s.run(ctx, s.actions, req)
 	if err != nil {
-		return s.errorAnswer(req, err)
+		return s.errorResponse(req, err)
 	}
 	encoded, encodeErr := ec2query.EncodeResponse(req.action, req.id, body)
 	if encodeErr != nil {
-		return s.errorAnswer(req, &ec2query.Error{Code: "InternalError", Message: encodeErr.Error(), Status: http.StatusInternalServerError})
+		return s.errorResponse(req, &ec2query.Error{Code: "InternalError", Message: encodeErr.Error(), Status: http.StatusInternalServerError})
 	}
-	return answer{status: http.StatusOK, contentType: "text/xml;charset=UTF-8", body: encoded}
+	return response{status: http.StatusOK, contentType: "text/xml;charset=UTF-8", body: encoded}
 }
 
-// run runs a call of one of the services with the query protocol.
+// run runs an action of a service with the query protocol.
 func (s *Server) run(ctx context.Context, table map[string]action, req *request) (any, *ec2query.Error) {
 	act, ok := table[req.action]
 	if !ok {
@@ -32,7 +32,7 @@ func (s *Server) run(ctx context.Context, table map[string]action, req *request)
 	}
 	c := &call{region: r, action: act, account: req.account, form: req.form}
 	body, err := c.locked(func() (any, *ec2query.Error) { return act.run(c, req.form) })
-	// What has begun is finished, whether or not the client still waits for it.
+	// Work that has begun is completed even if the client disconnects.
 	ctx = context.WithoutCancel(ctx)
 	for _, f := range c.deferred {
 		if failed := f(ctx); err == nil {
@@ -42,8 +42,8 @@ func (s *Server) run(ctx context.Context, table map[string]action, req *request)
 	return body, err
 }
 
-// plainQuery answers a call of a service that speaks the plain query protocol.
-func (s *Server) plainQuery(ctx context.Context, table map[string]action, space string, req *request) answer {
+// plainQuery handles a call of a service with the plain query protocol.
+func (s *Server) plainQuery(ctx context.Context, table map[string]action, space string, req *request) response {
 	flat := *req
 	flat.form = ec2query.Flatten(req.form)
 	body, err := s.run(ctx, table, &flat)
@@ -57,14 +57,14 @@ func (s *Server) plainQuery(ctx context.Context, table map[string]action, space 
 	if encodeErr != nil {
 		return queryError(ec2query.Internal(encodeErr), req.id)
 	}
-	return answer{status: http.StatusOK, contentType: "text/xml", body: encoded}
+	return response{status: http.StatusOK, contentType: "text/xml", body: encoded}
 }
 
-// queryError returns the answer for an error in the plain query protocol.
-func queryError(err *ec2query.Error, requestID string) answer {
+// queryError returns the response for an error in the plain query protocol.
+func queryError(err *ec2query.Error, requestID string) response {
 	body, encodeErr := ec2query.EncodePlainError(err, requestID)
 	if encodeErr != nil {
-		return answer{status: http.StatusInternalServerError, code: err.Code}
+		return response{status: http.StatusInternalServerError, code: err.Code}
 	}
-	return answer{status: err.Status, contentType: "text/xml", body: body, code: err.Code}
+	return response{status: err.Status, contentType: "text/xml", body: body, code: err.Code}
 }

@@ -7,21 +7,21 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// ActionCoverage is what the server knows of one call. Anything else in such a
-// call is refused: an unknown parameter with UnknownParameter, an unknown
-// filter or value with InvalidParameterValue.
+// ActionCoverage describes the supported parts of an API call. Other parameters
+// are rejected with UnknownParameter, other filters and values with
+// InvalidParameterValue.
 type ActionCoverage struct {
 	Service string   // "ec2", "autoscaling", "iam", "kms", "ssm", "rbin" or "sts"
-	Name    string   // of the call
-	Params  []string // with N for the number of a list's element; DryRun is known everywhere
-	Results []string // the values that can be in its answer, as they are written: "imagesSet.item.imageId"
-	Filters []string // that the call knows, sorted
+	Name    string   // of the call: "DescribeImages"
+	Params  []string // parameters, sorted; N is a list's index: "Owner.N". All EC2 calls also accept DryRun.
+	Results []string // paths of the values a response can have: "imagesSet.item.imageId"
+	Filters []string // filters, sorted
 }
 
-// Coverage is every call that a server answers, by service and name. The file
-// COVERAGE.md of this package shows it.
+// Coverage returns the API calls that a server supports, by service and name.
+// The package's COVERAGE.md lists them.
 func Coverage() []ActionCoverage {
-	s := &Server{known: newCatalogue()}
+	s := &Server{known: newCatalog()}
 	out := []ActionCoverage{
 		{Service: "sts", Name: "AssumeRole", Params: []string{"DurationSeconds", "ExternalId", "RoleArn", "RoleSessionName"}},
 		{Service: "sts", Name: "DecodeAuthorizationMessage", Params: []string{"EncodedMessage"}},

@@ -7,8 +7,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// fleet is an EC2 Fleet. It runs nothing, an instant one included; it is
-// active until it is deleted, and listed ever after.
+// fleet is an EC2 Fleet. It launches no instances, not even when its type is
+// instant. It is active until deleted, and described forever.
 type fleet struct {
 	base
 
@@ -27,7 +27,8 @@ type fleetOverride struct {
 	overrideParams
 }
 
-// overrideParams are what fleets and spot fleets have in common.
+// overrideParams are the parameters common to the overrides of fleets and spot
+// fleets.
 type overrideParams struct {
 	InstanceType     string
 	SubnetID         string `ec2:"SubnetId"`
@@ -72,8 +73,8 @@ func (f *fleet) state() string {
 	return "active"
 }
 
-// checkFleetTemplate refuses a reference to a launch template that there is
-// not, and completes any other.
+// checkFleetTemplate validates a reference to a launch template, and sets both
+// its id and its name.
 func (c *call) checkFleetTemplate(ref *templateRef) *ec2query.Error {
 	if ref == nil {
 		return ec2query.MissingParameter("LaunchTemplateConfigs.LaunchTemplateSpecification")
@@ -92,8 +93,8 @@ func (c *call) checkFleetTemplate(ref *templateRef) *ec2query.Error {
 	return nil
 }
 
-// checkFleetTemplates does the same for a fleet. Only instant ones may have
-// images of their own.
+// checkFleetTemplates validates a fleet's launch templates. Only instant fleets
+// may override images.
 func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) *ec2query.Error {
 	for i := range configs {
 		if err := c.checkFleetTemplate(configs[i].LaunchTemplateSpecification); err != nil {
@@ -116,7 +117,7 @@ func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) 
 
 type createFleetOutput struct {
 	ID        string                        `xml:"fleetId"`
-	Errors    *ec2query.Set[ec2query.Empty] `xml:"errorSet,omitempty"` // of instant ones only
+	Errors    *ec2query.Set[ec2query.Empty] `xml:"errorSet,omitempty"` // only of instant fleets
 	Instances *ec2query.Set[ec2query.Empty] `xml:"fleetInstanceSet,omitempty"`
 }
 
@@ -223,7 +224,7 @@ func (c *call) fleetXML(f *fleet) fleetXML {
 	}
 }
 
-// kind is the type of the fleet.
+// kind returns the fleet's type.
 func (f *fleet) kind() string { return orText(f.in.Type, "maintain") }
 
 func fleetFilters() filters[*fleet] {
@@ -244,8 +245,8 @@ type describeFleetsOutput struct {
 	Next   string                 `xml:"nextToken,omitempty"`
 }
 
-// describeFleets leaves instant fleets out unless they are named, as the
-// SDK's documentation of DescribeFleets says.
+// describeFleets omits instant fleets unless they are named, as the API
+// reference says.
 func (c *call) describeFleets(in *describeFleetsInput) (*describeFleetsOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.fleets, query[*fleet]{
 		kind: fleetKind(), ids: in.FleetID, filters: in.Filter, known: c.server.known.fleets, page: in.pageParams, limits: pageLimits{1, 1000},

@@ -7,8 +7,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// spotFleet is a spot fleet request. It runs nothing; it is active until it is
-// cancelled, and listed ever after.
+// spotFleet is a spot fleet request. It launches no instances. It is active
+// until canceled, and described forever.
 type spotFleet struct {
 	base
 

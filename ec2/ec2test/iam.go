@@ -14,8 +14,8 @@ import (
 
 const iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
 
-// identities is IAM: the roles and instance profiles of all accounts, which are
-// in no region.
+// identities holds the IAM roles and instance profiles of all accounts. IAM is
+// not regional.
 type identities struct {
 	mu       sync.Mutex
 	roles    map[string]*role    // by account and name
@@ -34,7 +34,7 @@ type profile struct {
 
 	name  string
 	role  *role
-	known time.Time // when EC2 knows it with its role
+	known time.Time // when EC2 knows the profile with its role
 }
 
 func iamTable() map[string]action {
@@ -51,7 +51,7 @@ func iamTable() map[string]action {
 	)
 }
 
-// guarded runs an action with IAM locked. A region is locked before IAM.
+// guarded returns f run with IAM locked. A region is locked before IAM.
 func guarded[In, Out any](f func(*call, *In) (*Out, *ec2query.Error)) func(*call, *In) (*Out, *ec2query.Error) {
 	return func(c *call, in *In) (*Out, *ec2query.Error) {
 		c.server.identities.mu.Lock()
@@ -60,8 +60,8 @@ func guarded[In, Out any](f func(*call, *In) (*Out, *ec2query.Error)) func(*call
 	}
 }
 
-// iam answers a call of IAM, from whichever region it comes.
-func (s *Server) iam(ctx context.Context, req *request) answer {
+// iam handles a call of IAM, which may come from any region.
+func (s *Server) iam(ctx context.Context, req *request) response {
 	flat := *req
 	if !slices.Contains(s.opts.Regions, flat.region) {
 		flat.region = s.opts.Regions[0]
@@ -69,8 +69,8 @@ func (s *Server) iam(ctx context.Context, req *request) answer {
 	return s.plainQuery(ctx, iamTable(), iamNamespace, &flat)
 }
 
-// AddInstanceProfile makes an IAM instance profile of Options.Account with a
-// role of the same name, as launches may name it.
+// AddInstanceProfile creates an IAM instance profile in Options.Account, with a
+// role of the same name.
 func (s *Server) AddInstanceProfile(name string) {
 	s.identities.mu.Lock()
 	defer s.identities.mu.Unlock()
@@ -93,7 +93,7 @@ func (ids *identities) add(r *role, p *profile) {
 	}
 }
 
-// resources are the roles and profiles there are.
+// resources returns all roles and profiles.
 func (ids *identities) resources() []Resource {
 	ids.mu.Lock()
 	defer ids.mu.Unlock()
@@ -135,7 +135,7 @@ func (c *call) iamProfile(name string) (*profile, *ec2query.Error) {
 	return nil, iamFail(http.StatusNotFound, "NoSuchEntity", "Instance Profile %s cannot be found.", name)
 }
 
-// launchProfile is the ARN of the profile that a launch names.
+// launchProfile returns the ARN of the instance profile named by a launch.
 func (c *call) launchProfile(in *profileParams) (string, *ec2query.Error) {
 	name, field, what := in.Name, "name", "name"
 	if in.ARN != "" {
@@ -160,8 +160,8 @@ func (c *call) launchProfile(in *profileParams) (string, *ec2query.Error) {
 	return "arn:aws:iam::" + c.account + ":instance-profile/" + p.name, nil
 }
 
-// policyOf refuses what is no policy document.
-func policyOf(document string) *ec2query.Error {
+// checkPolicy checks that a document has the form of an IAM policy.
+func checkPolicy(document string) *ec2query.Error {
 	var policy struct {
 		Version   string
 		Statement json.RawMessage

@@ -45,7 +45,7 @@ func (c *call) createRole(in *createRoleInput) (*createRoleOutput, *ec2query.Err
 	if len(in.RoleName) > 64 {
 		return nil, ec2query.Errorf("ValidationError", "Member must have length less than or equal to 64")
 	}
-	if err := policyOf(in.AssumeRolePolicyDocument); err != nil {
+	if err := checkPolicy(in.AssumeRolePolicyDocument); err != nil {
 		return nil, err
 	}
 	r := &role{base: c.newBase(kind{prefix: "AROA"}, iamTags(in.Tags)), name: in.RoleName, policies: make(map[string]string)}
@@ -68,7 +68,7 @@ func (c *call) putRolePolicy(in *putRolePolicyInput) (*ec2query.Empty, *ec2query
 	if err != nil {
 		return nil, err
 	}
-	if err := policyOf(in.PolicyDocument); err != nil {
+	if err := checkPolicy(in.PolicyDocument); err != nil {
 		return nil, err
 	}
 	r.policies[in.PolicyName] = in.PolicyDocument

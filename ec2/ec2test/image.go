@@ -12,7 +12,7 @@ import (
 type image struct {
 	base
 
-	alias          string // of the owner
+	alias          string // of the owner: "amazon"
 	name           string
 	description    string
 	arch           string
@@ -23,17 +23,17 @@ type image struct {
 	ena            bool
 	sriov          string
 	rootDevice     string
-	platform       string // details
-	usage          string // operation
+	platform       string // platform details
+	usage          string // usage operation
 	mappings       []mapping
 
 	doneAt         time.Time
-	failure        *stateReasonXML // why it fails at doneAt; nil when it does not
+	failure        *stateReasonXML // if not nil, the image fails at doneAt
 	disabled       bool
 	deprecateAt    time.Time
 	protected      bool
 	cooldown       bool
-	protectedUntil time.Time // the end of the cooldown after protection was lifted
+	protectedUntil time.Time // end of the cooldown after protection was disabled
 	lastLaunched   time.Time
 	launch         permissions
 
@@ -58,7 +58,7 @@ func (i *image) deprecated(now time.Time) bool {
 	return !i.deprecateAt.IsZero() && !now.Before(i.deprecateAt)
 }
 
-// protection is the value of the attribute deregistrationProtection.
+// protection returns the value of the attribute deregistrationProtection.
 func (i *image) protection(now time.Time) string {
 	switch {
 	case i.protected && i.cooldown:
@@ -86,10 +86,10 @@ func (i *image) rootSnapshot(r *region) *snapshot {
 	return nil
 }
 
-// mayLaunch tells whether the caller may see and use the image.
+// mayLaunch reports whether the caller may see and use the image.
 func (c *call) mayLaunch(i *image) bool { return c.owns(&i.base) || c.admits(&i.launch) }
 
-// usableImage is an image that the caller may launch, by id.
+// usableImage returns an image that the caller may launch.
 func (c *call) usableImage(id string) (*image, *ec2query.Error) {
 	if err := imageKind().check(id); err != nil {
 		return nil, err
@@ -101,8 +101,8 @@ func (c *call) usableImage(id string) (*image, *ec2query.Error) {
 	return i, nil
 }
 
-// ownImage is an image of the caller, by id. What belongs to others and can be
-// seen is refused as not the caller's.
+// ownImage returns an image of the caller. For a visible image of another
+// account it fails with AuthFailure.
 func (c *call) ownImage(id string) (*image, *ec2query.Error) {
 	i, err := c.usableImage(id)
 	if err != nil {
@@ -114,11 +114,11 @@ func (c *call) ownImage(id string) (*image, *ec2query.Error) {
 	return i, nil
 }
 
-// nameKey is where region.names keeps the id of the image with a name.
+// nameKey returns the key of an image in region.imageNames.
 func nameKey(account, name string) string { return account + " " + name }
 
-// checkImageName refuses a name that EC2 would, or that the caller has given
-// to another image of the region.
+// checkImageName rejects an image name that is malformed or already used by the
+// caller in this region.
 func (c *call) checkImageName(name string) *ec2query.Error {
 	plain := func(r rune) bool {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("()[] ./-'@_", r)
@@ -159,7 +159,7 @@ func (r *region) dropImage(i *image) {
 	}
 }
 
-// snapshots are the ids of the image's snapshots, each once.
+// snapshots returns the ids of the image's snapshots without duplicates.
 func (i *image) snapshots() []string {
 	var ids []string
 	for _, m := range i.mappings {
@@ -175,8 +175,9 @@ type stateReasonXML struct {
 	Message string `xml:"message"`
 }
 
-// FailImage makes an image that is still pending fail, as when EC2 can not
-// finish its snapshots.
+// FailImage makes a pending image fail, as EC2 does when a snapshot fails. The
+// reason becomes the message of the image's StateReason. It returns an error if
+// the image does not exist or is not pending.
 func (s *Server) FailImage(id, reason string) error {
 	for _, r := range s.existing() {
 		r.mu.Lock()

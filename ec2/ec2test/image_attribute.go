@@ -139,7 +139,7 @@ type resetImageAttributeInput struct {
 	Attribute string `ec2:"Attribute,required,oneof=launchPermission"`
 }
 
-// resetImageAttribute shares an image with no one.
+// resetImageAttribute removes all launch permissions.
 func (c *call) resetImageAttribute(in *resetImageAttributeInput) (*ec2query.Return, *ec2query.Error) {
 	return c.changeImage(in.ImageID, func(img *image) *ec2query.Error {
 		img.launch.clear()
@@ -147,8 +147,9 @@ func (c *call) resetImageAttribute(in *resetImageAttributeInput) (*ec2query.Retu
 	})
 }
 
-// cancelLaunchPermission takes the caller's own permission away from an image
-// that another account shares with it by name.
+// cancelLaunchPermission removes the caller's own launch permission from
+// another account's image. The image must be shared with the caller's account
+// id.
 func (c *call) cancelLaunchPermission(in *imageIDInput) (*ec2query.Return, *ec2query.Error) {
 	img, err := c.usableImage(in.ImageID)
 	if err != nil {

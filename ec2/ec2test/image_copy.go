@@ -70,7 +70,7 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *ec2query.Error) {
 		img.tags = copied
 	}
 	img.alias, img.name, img.description = "", in.Name, in.Description
-	img.launch = permissions{} // and with it every other state of the source
+	img.launch = permissions{} // a copy starts with default settings
 	img.disabled, img.protected, img.cooldown = false, false, false
 	img.deprecateAt, img.protectedUntil, img.lastLaunched = time.Time{}, time.Time{}, time.Time{}
 	img.sourceInstance, img.sourceImage, img.sourceRegion = "", source.id, in.SourceRegion
@@ -87,7 +87,7 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *ec2query.Error) {
 		ebs := *m.EBS
 		ebs.SnapshotID, ebs.Encrypted = snap.id, &snap.encrypted
 		img.mappings[n].EBS = &ebs
-		if snap.failure != "" { // the code is not documented
+		if snap.failure != "" { // the error code is not documented
 			img.failure = &stateReasonXML{"Client.InternalError", "AMI snapshot copy failed with error: " + snap.failure}
 		}
 	}
@@ -97,8 +97,8 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *ec2query.Error) {
 	return &imageIDOutput{img.id}, nil
 }
 
-// imageElsewhere is a copy of an image of any region, and its snapshots by id,
-// which the caller must be allowed to read.
+// copyableImage returns a copy of an image in any region, and its snapshots by
+// id. The caller must be allowed to read them.
 func (c *call) copyableImage(regionName, id string) (image, map[string]*copySource, *ec2query.Error) {
 	var source image
 	snaps := make(map[string]*copySource)

@@ -167,7 +167,8 @@ func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *ec2query.
 	return &imageIDOutput{img.id}, nil
 }
 
-// registered is a mapping with everything filled in that an image says of it.
+// registeredEBS returns the EBS part of an image's mapping with all defaults
+// filled in.
 func (c *call) registeredEBS(ebs ebsParams, plan *volumePlan, root bool) *ebsParams {
 	size, encrypted := plan.volume.sizeGiB, plan.volume.encrypted
 	ebs.VolumeSize, ebs.Encrypted = &size, &encrypted

@@ -56,7 +56,7 @@ func (c *call) imageXML(i *image) imageXML {
 	if out.State == "failed" {
 		out.Reason = i.failure
 	}
-	// Tags, protection and the last launch are the owner's own knowledge.
+	// Only the owner sees tags, protection and the last launch.
 	if c.owns(&i.base) {
 		out.Tags = i.tags.set(c.now)
 		out.Protection = i.protection(c.now)

@@ -6,11 +6,11 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// protectionCooldown is how long an image with a cooldown stays protected
-// after its protection is lifted.
+// protectionCooldown is how long an image with a cooldown stays protected after
+// its protection is disabled.
 const protectionCooldown = 24 * time.Hour
 
-// longestDeprecation is how far in the future an image may be deprecated.
+// longestDeprecation limits how far ahead an image's deprecation may be.
 const longestDeprecation = 10 * 365 * 24 * time.Hour
 
 type imageIDInput struct {
@@ -106,7 +106,7 @@ func (c *call) disableImageDeprecation(in *imageIDInput) (*ec2query.Return, *ec2
 	})
 }
 
-// change runs f on an image of the caller, after the dry run.
+// changeImage runs f on an image of the caller unless the call is a dry run.
 func (c *call) changeImage(id string, f func(*image) *ec2query.Error) (*ec2query.Return, *ec2query.Error) {
 	img, err := c.ownImage(id)
 	if err != nil {

@@ -6,13 +6,14 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// imaged checks the mappings of a CreateImage, and leaves of those of volumes that
-// the instance has what CreateImage heeds: "The only option that can be changed for
-// existing mappings or snapshots is DeleteOnTermination" (API Reference, CreateImage,
-// BlockDeviceMappings). Saying what is so already changes nothing, and is taken.
+// checkCreateImage checks the mappings of a CreateImage call. For volumes of
+// the instance it keeps only what CreateImage applies: "The only option that
+// can be changed for existing mappings or snapshots is DeleteOnTermination"
+// (API Reference, CreateImage, BlockDeviceMappings). Repeating the current
+// value of another option is accepted.
 //
-// That a change is refused with InvalidBlockDeviceMapping is known of the encryption;
-// of the others it is a guess: EC2 may as well ignore some.
+// InvalidBlockDeviceMapping is known to be the error for changing the
+// encryption. For the other options it is a guess; EC2 may ignore some.
 func (i *instance) checkCreateImage(wanted []mapping) ([]mapping, *ec2query.Error) {
 	out := slices.Clone(wanted)
 	for n, m := range out {
@@ -43,14 +44,14 @@ func (i *instance) checkCreateImage(wanted []mapping) ([]mapping, *ec2query.Erro
 	return out, nil
 }
 
-// keeps refuses what would change the volume.
+// checkUnchanged rejects a mapping that would change the volume.
 func (v *volume) checkUnchanged(m mapping) *ec2query.Error {
 	p := m.EBS
 	change := func(what string) *ec2query.Error {
 		return ec2query.Errorf(badMapping, "The %s of the volume of device '%s' can not be modified by CreateImage", what, m.Device)
 	}
 	switch {
-	case truthOf(p.Encrypted) && !v.encrypted: // while false of an encrypted one is ignored
+	case truthOf(p.Encrypted) && !v.encrypted: // EC2 ignores false for an encrypted volume
 		return ec2query.Errorf(badMapping, "the encrypted flag cannot be specified since device %s has a conflicting encryption setting", m.Device)
 	case p.SnapshotID != "":
 		return change("snapshot")
@@ -68,8 +69,8 @@ func (v *volume) checkUnchanged(m mapping) *ec2query.Error {
 
 func differ(wanted *int, have int) bool { return wanted != nil && *wanted != have }
 
-// checkForImage refuses what EbsBlockDevice is documented not to take when an image
-// is made, other than RunInstances does.
+// checkForImage rejects options that EbsBlockDevice documents as unsupported
+// for images, though RunInstances accepts them.
 func (m mapping) checkForImage() *ec2query.Error {
 	switch {
 	case m.EBS.KmsKeyID != "": // the code is a guess

@@ -9,9 +9,9 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// DescribeImageReferences, by the SDK's documentation of it and of its types:
-// which instances, launch templates, parameters and Image Builder recipes of
-// the caller name one of up to ten images.
+// DescribeImageReferences, as the API reference describes it, finds the
+// caller's instances, launch templates, parameters and Image Builder recipes
+// that refer to any of up to ten images.
 
 const (
 	maxReferenceImages   = 10
@@ -19,17 +19,18 @@ const (
 	referencesPerPageMin = 5
 )
 
-// imageRecipe is a recipe of Image Builder, known by its name only.
+// imageRecipe is a recipe of EC2 Image Builder, of which only the name is
+// known.
 type imageRecipe struct {
 	account string
 	name    string
 	image   string
-	kind    string // as in ResourceType
+	kind    string // its ResourceType
 }
 
-// SetImageRecipe makes an Image Builder recipe of Options.Account start from
-// an image. It exists as a reference to the image only; an empty image removes
-// it.
+// SetImageRecipe makes an Image Builder recipe of Options.Account refer to an
+// image, which DescribeImageReferences then reports. An empty image removes the
+// recipe. It returns an error if the region is not enabled.
 func (s *Server) SetImageRecipe(region, name, image string) error {
 	r := s.region(region)
 	if r == nil {
@@ -70,11 +71,11 @@ type describeReferencesOutput struct {
 	Next       string                     `xml:"nextToken,omitempty"`
 }
 
-// referenceQuery is what of each type is looked at.
+// referenceQuery selects the resources to check.
 type referenceQuery struct {
 	types  []string
-	states []string // of instances; empty is all
-	depth  int      // of versions of launch templates, the newest first
+	states []string // of instances; empty means all
+	depth  int      // how many versions of a launch template to check, newest first
 }
 
 func referenceTypes() []string {
@@ -138,7 +139,7 @@ func (c *call) describeImageReferences(in *describeReferencesInput) (*describeRe
 	return &describeReferencesOutput{ec2query.MapSet(items, func(r numbered) referenceXML { return r.referenceXML }), next}, err
 }
 
-// references are all of the caller's that q asks for.
+// references returns the caller's references that q selects.
 func (c *call) references(q referenceQuery) []referenceXML {
 	var out []referenceXML
 	arn := func(service, rest string) string {

@@ -8,12 +8,11 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// usageReportKept is how long a report exists, by EC2's documentation of image
-// usage reports.
+// usageReportKept is how long a report exists, according to the EC2 user guide.
 const usageReportKept = 30 * 24 * time.Hour
 
-// usageReport is a report of which accounts use an image. It counts when it is
-// made; EC2's own counts may be a day old.
+// usageReport reports which accounts use an image. Its counts are those at its
+// creation; EC2's may be a day old.
 type usageReport struct {
 	base
 
@@ -24,11 +23,11 @@ type usageReport struct {
 	entries  []usageEntry
 }
 
-// usageEntry is what one account has of one type.
+// usageEntry counts an account's resources of one type.
 type usageEntry struct {
 	report       *usageReport
 	account      string
-	resourceType string // resource type
+	resourceType string
 	count        int
 }
 
@@ -98,7 +97,7 @@ func (c *call) createUsageReport(in *createUsageReportInput) (*usageReportIDOutp
 	return &usageReportIDOutput{r.id}, nil
 }
 
-// usage counts what there is in the region, of every account.
+// usage counts the region's resources of all accounts that use the image.
 func (c *call) usage(r *usageReport) []usageEntry {
 	counts := map[string]int{}
 	if slices.Contains(r.types, "ec2:Instance") {

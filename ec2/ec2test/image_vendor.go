@@ -6,79 +6,85 @@ import (
 	"time"
 )
 
-// The accounts of the vendors whose images every server has.
+// Accounts of the vendors whose images every server has.
 const (
-	Canonical = "099720109477" // owner of the Ubuntu images
-	Amazon    = "137112412989" // owner of the Amazon Linux images; alias "amazon"
-	Debian    = "136693071363" // owner of the Debian images
+	Canonical = "099720109477" // Ubuntu
+	Amazon    = "137112412989" // Amazon Linux; its alias is "amazon"
+	Debian    = "136693071363" // Debian
 )
 
-// An Image is a vendor's image, or one given to Server.Publish: a root disk of
-// one snapshot.
+// An Image describes a public image of a vendor, or an image given to
+// [Server.Publish]. It has one volume. Apart from Name, all fields are
+// optional.
 type Image struct {
-	// Name is required, and unique for its owner.
+	// Name is the image's name, which must be unique for the owner.
 	Name string
 
-	// Owner is an account. Empty is the server's Options.Account.
+	// Owner is the owning account. Empty means Options.Account.
 	Owner string
 
-	// OwnerAlias is what DescribeImages shows as such, for example "amazon".
+	// OwnerAlias is the alias that DescribeImages reports, such as "amazon".
 	OwnerAlias string
 
-	// Description is free text.
+	// Description is the image's description.
 	Description string
 
-	// Architecture is "x86_64" or "arm64". Empty is "x86_64".
+	// Architecture is "x86_64" or "arm64". Empty means "x86_64".
 	Architecture string
 
-	// Created is the creation date. Zero is a fixed day in 2026 for vendors'
-	// images, and now for published ones.
+	// Created is the creation date. Zero means a fixed day in 2026 for
+	// Options.Images, and now for Publish.
 	Created time.Time
 
-	// Deprecated is when the image becomes deprecated. Zero is never.
+	// Deprecated is the deprecation date. Zero means never.
 	Deprecated time.Time
 
-	// Private keeps the image to its owner; by default everyone may use it.
+	// Private makes the image usable by its owner only. By default it is
+	// public.
 	Private bool
 
-	// Regions are where it is. Empty is everywhere.
+	// Regions are the regions the image is in. Empty means all.
 	Regions []string
 
-	// Distro and Version are what /etc/os-release says: "ubuntu", "24.04".
-	// Empty is Ubuntu 24.04.
+	// Distro and Version identify the operating system in /etc/os-release:
+	// "ubuntu", "24.04". Empty means Ubuntu 24.04.
 	Distro  string
 	Version string
 
-	// Kernel is the release of the kernel. Empty is a usual one.
+	// Kernel is the kernel release, as uname -r prints it. Empty means a
+	// typical one for the distribution.
 	Kernel string
 
-	// Login is the user to log in as. Empty is the distribution's usual one.
+	// Login is the user to log in as. Empty means the distribution's default
+	// user.
 	Login string
 
-	// RootDevice is the device name of the root volume. Empty is "/dev/sda1".
+	// RootDevice is the device name of the root volume. Empty means
+	// "/dev/sda1".
 	RootDevice string
 
-	// SizeGiB is the size of the root volume. Zero is 8.
+	// SizeGiB is the size of the root volume in GiB. Zero means 8.
 	SizeGiB int
 
-	// Files are on the disk in addition to what the machine kind puts there.
+	// Files are additional files on the root volume: contents by absolute path.
 	Files map[string]string
 
-	// Platform is its platform details, which stand for what AWS charges for its
-	// software: "Red Hat Enterprise Linux". Empty is "Linux/UNIX", which is free.
+	// Platform is the value of PlatformDetails, which stands for the licensed
+	// software: "Red Hat Enterprise Linux". Empty means "Linux/UNIX".
 	Platform string
 
-	// IMDSv1 makes an image that does not ask for IMDSv2.
+	// IMDSv1 leaves out the image's requirement of IMDSv2.
 	IMDSv1 bool
 
-	// Tags are the image's tags, which only its owner sees.
+	// Tags are the image's tags. Only the owner sees them.
 	Tags map[string]string
 
-	// Parameters are names of public SSM parameters that hold the image's id.
+	// Parameters are the names of public SSM parameters to set to the image's
+	// id.
 	Parameters []string
 }
 
-// machine is the hardware name that uname gives.
+// machine returns the hardware name that uname -m prints.
 func (i Image) machine() string {
 	if i.Architecture == "arm64" {
 		return "aarch64"
@@ -92,8 +98,8 @@ func day(year int, month time.Month, day int) time.Time {
 	return time.Date(year, month, day, 4, 25, 17, 0, time.UTC)
 }
 
-// vendorImages are the images that every server has. Only the last is ever
-// deprecated, so that tests do not depend on the day they run.
+// vendorImages returns the images that every server has. Only the last one is
+// deprecated, so that tests do not depend on the date.
 func vendorImages() []Image {
 	var out []Image
 	ubuntu := func(series, version, arch string, at time.Time, newest bool) {
@@ -149,13 +155,13 @@ func vendorImages() []Image {
 			RootDevice: "/dev/xvda", SizeGiB: 8,
 		})
 	}
-	// One that is long past its deprecation, which listings leave out.
+	// This one is long deprecated, so listings omit it by default.
 	ubuntu("focal", "20.04", "x86_64", day(2023, time.February, 2), false)
 	out[len(out)-1].Deprecated = day(2025, time.February, 2)
 	return out
 }
 
-// addVendors gives a new region the vendors' images.
+// addVendors adds the vendors' images to a new region.
 func (r *region) addVendors() {
 	for _, img := range append(vendorImages(), r.server.opts.Images...) {
 		if img.Created.IsZero() {
@@ -169,8 +175,8 @@ func (i Image) in(region string) bool {
 	return len(i.Regions) == 0 || slices.Contains(i.Regions, region)
 }
 
-// publish adds an image with its snapshot and parameters; empty when the image
-// is not for this region.
+// publish adds an image with its snapshot and parameters to the region and
+// returns its id, or "" if the image does not belong in this region.
 func (r *region) publish(img Image, vendor bool) string {
 	if !img.in(r.name) {
 		return ""
@@ -226,8 +232,8 @@ func (r *region) publish(img Image, vendor bool) string {
 	return made.id
 }
 
-// Publish adds an image to every region where it belongs, as a vendor would,
-// and returns its ids by region.
+// Publish adds an image to its regions as a vendor would, and returns its ids
+// by region.
 func (s *Server) Publish(img Image) map[string]string {
 	if img.Created.IsZero() {
 		img.Created = s.now()

@@ -32,24 +32,24 @@ type instance struct {
 	rootDevice       string
 	phase            phase
 	launched         time.Time
-	reason           string // of the last transition, for people
-	reasonCode       string // of the last transition, for programs
+	reason           string // of the last transition, human-readable
+	reasonCode       string // of the last transition
 	metadata         metadataParams
 	tenancy          string
 	placedIn         placementParams
 	reservedAs       *reservationParams
 	enclave          bool
 	licenses         []licenseParam
-	ena              bool   // it has the driver, as far as EC2 was told
+	ena              bool   // the image has the driver, according to EC2
 	sriov            string // "simple" or empty
 	credits          string
 	spot             bool
 	spotRequest      string
-	maxPrice         float64 // of spot, in dollars per hour; 0 is any
-	spotPersistent   bool    // its request is persistent
-	spotBehavior     string  // what it does when EC2 takes it back; empty is terminate
-	spotCancelled    bool    // its request was cancelled
-	outbid           bool    // spot became dearer than it pays
+	maxPrice         float64 // of spot, in dollars per hour; 0 means any
+	spotPersistent   bool    // the spot request is persistent
+	spotBehavior     string  // on interruption; empty means terminate
+	spotCancelled    bool    // the spot request was canceled
+	outbid           bool    // the spot price rose above maxPrice
 	ebsOptimal       bool
 	monitoring       bool
 	noTermination    bool // DisableApiTermination
@@ -60,7 +60,7 @@ type instance struct {
 	privateIP netip.Addr
 	publicIP  netip.Addr
 	ipv6      netip.Addr
-	wantsIP   bool // a public address when it runs
+	wantsIP   bool // gets a public address when it runs
 	machine   *machine
 }
 
@@ -75,7 +75,7 @@ func (i *instance) volumeAt(device string) *volume {
 	return nil
 }
 
-// mappings are the volumes as an image of the instance maps them.
+// mappings returns the block device mappings of an image of the instance.
 func (i *instance) mappings() []mapping {
 	out := make([]mapping, 0, len(i.volumes))
 	for _, v := range i.volumes {
@@ -187,7 +187,8 @@ type metadataXML struct {
 	Tags     string `xml:"instanceMetadataTags"`
 }
 
-// drivers is what EC2 shows of SR-IOV, which it does not for types with an ENA.
+// drivers returns the value of sriovNetSupport, which EC2 omits for instances
+// with ENA.
 func (i *instance) drivers() string {
 	if i.ena {
 		return ""
@@ -227,7 +228,7 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	if i.reasonCode != "" {
 		out.StateReason = &stateReasonXML{i.reasonCode, i.reasonCode + ": " + reasonText(i.reasonCode)}
 	}
-	// What a terminated instance held is gone.
+	// A terminated instance has no network or volumes.
 	if code == terminated {
 		return out
 	}
@@ -247,8 +248,8 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	return out
 }
 
-// instancesOf looks up the instances of a call that changes them; several
-// missing ones are named together, as EC2 does.
+// instancesOf returns the instances of a call that changes them. Like EC2 it
+// lists all missing ids in one error.
 func (c *call) instancesOf(ids []string) ([]*instance, *ec2query.Error) {
 	var absent []string
 	var out []*instance

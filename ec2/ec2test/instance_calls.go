@@ -75,8 +75,8 @@ func (c *call) terminateInstances(in *terminateInstancesInput) (*stateChangesOut
 	}), nil
 }
 
-// turnOff takes instances down and reports how their states changed. The
-// answer waits until their machines are off.
+// turnOff calls down for each instance and reports the state changes. The
+// response waits until the machines are off.
 func (c *call) turnOff(list []*instance, down func(*instance)) *stateChangesOutput {
 	out := &stateChangesOutput{}
 	for _, i := range list {
@@ -96,7 +96,7 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *ec2qu
 	if err != nil {
 		return nil, err
 	}
-	starting := make(map[pool]int) // what starts in this call has to fit together
+	starting := make(map[pool]int) // instances started by this call, which share the capacity
 	for _, i := range list {
 		code := i.phase.code(c.now)
 		if code != stopped && code != pending && code != running {

@@ -8,31 +8,31 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// A Market is how capacity is bought.
+// A Market is a purchasing option of instances.
 type Market string
 
-// The markets.
+// The purchasing options.
 const (
 	OnDemand Market = "on-demand"
 	Spot     Market = "spot"
 )
 
-// market is what is scarce, besides what the rules of Fail say. It is guarded
-// by Server.mu.
+// market holds limits of capacity, quotas and prices. It is guarded by
+// Server.mu.
 type market struct {
-	pools  map[pool]int     // instances that there is room for in all
+	pools  map[pool]int     // number of instances
 	prices map[pool]float64 // of spot, in dollars per hour
 	vcpus  map[Market]int   // quota of each account and region
 }
 
-// pool is the capacity of a type in a zone.
+// pool identifies the capacity of an instance type in a zone.
 type pool struct{ kind, zone string }
 
-// SetCapacity limits how many instances of a type a zone has room for, in all
-// accounts and both markets; further ones are refused with
-// InsufficientInstanceCapacity until one ends or stops. A launch that names no
-// zone goes to one with room, and one that takes fewer (MinCount) gets as many
-// as there is room for. A negative number takes the limit away.
+// SetCapacity limits the number of instances of a type in a zone, across
+// accounts and markets. Launches beyond the limit fail with
+// InsufficientInstanceCapacity until an instance stops or terminates. A launch
+// that names no zone uses one with free capacity; one with a smaller MinCount
+// gets as many instances as fit. A negative number removes the limit.
 func (s *Server) SetCapacity(instanceType, zone string, instances int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,9 +42,9 @@ func (s *Server) SetCapacity(instanceType, zone string, instances int) {
 	s.market.pools[pool{instanceType, zone}] = instances
 }
 
-// SetSpotPrice sets what an hour of a spot instance costs. A launch that would
-// pay less is refused with SpotMaxPriceTooLow, and running instances that would
-// are reclaimed. Without a price every launch pays enough.
+// SetSpotPrice sets the price of a spot instance in dollars per hour. A launch
+// with a lower maximum price fails with SpotMaxPriceTooLow, and running
+// instances with one are reclaimed. By default every maximum price suffices.
 func (s *Server) SetSpotPrice(instanceType, zone string, dollars float64) error {
 	s.mu.Lock()
 	if s.market.prices == nil {
@@ -71,9 +71,9 @@ func (s *Server) SetSpotPrice(instanceType, zone string, dollars float64) error 
 	return nil
 }
 
-// SetQuota limits the vCPUs that an account may run in a region: launches over
-// it are refused with VcpuLimitExceeded on-demand, and with
-// MaxSpotInstanceCountExceeded on spot. A negative number takes the limit away.
+// SetQuota limits the vCPUs of an account in each region. Launches beyond the
+// limit fail with VcpuLimitExceeded, or MaxSpotInstanceCountExceeded for spot.
+// A negative number removes the limit.
 func (s *Server) SetQuota(of Market, vcpus int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +83,7 @@ func (s *Server) SetQuota(of Market, vcpus int) {
 	s.market.vcpus[of] = vcpus
 }
 
-// holdsCapacity tells whether the instance takes up room.
+// holdsCapacity reports whether the instance uses capacity.
 func (i *instance) holdsCapacity(r *region) bool {
 	code := i.phase.code(r.server.now())
 	return code == pending || code == running
@@ -96,11 +96,11 @@ func (i *instance) market() Market {
 	return OnDemand
 }
 
-// noLimit is more instances than anyone launches.
+// noLimit exceeds the size of any launch.
 const noLimit = math.MaxInt32
 
-// placesIn is how many more instances of a type a zone has room for, as far as
-// SetCapacity says.
+// freeCapacity returns how many more instances of a type SetCapacity allows in
+// a zone.
 func (c *call) freeCapacity(instanceType, zone string) int {
 	c.server.mu.Lock()
 	places, scarce := c.server.market.pools[pool{instanceType, zone}]
@@ -116,8 +116,8 @@ func (c *call) freeCapacity(instanceType, zone string) int {
 	return places
 }
 
-// quotaFor is how many more instances of a type the account's quota allows, and
-// the quota in vCPUs.
+// quotaFor returns how many more instances of a type the account's quota
+// allows, and the quota in vCPUs.
 func (c *call) quotaFor(kind instanceType, in Market) (instances, quota int) {
 	c.server.mu.Lock()
 	quota, limited := c.server.market.vcpus[in]
@@ -134,8 +134,9 @@ func (c *call) quotaFor(kind instanceType, in Market) (instances, quota int) {
 	return free / kind.vcpus, quota
 }
 
-// room is how many instances, from least to most, can be launched. It refuses a
-// launch for which there is no capacity or quota, or that pays too little.
+// launchCount returns how many instances can be launched, between least and
+// most. It fails if capacity or quota is insufficient, or the maximum price too
+// low.
 func (c *call) launchCount(kind instanceType, zone string, in Market, maxPrice float64, least, most int) (int, *ec2query.Error) {
 	s := c.server
 	s.mu.Lock()
@@ -161,8 +162,8 @@ func (c *call) launchCount(kind instanceType, zone string, in Market, maxPrice f
 	return min(most, allowed, places), nil
 }
 
-// capacity refuses a launch by the capacity rules of Fail. Looking at a zone
-// without launching there does not count.
+// capacity returns the error of a capacity fault that matches a launch. With
+// peek the call does not count as a launch.
 func (s *Server) capacity(region, instanceType, zone string, in Market, look bool) *ec2query.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,14 +194,14 @@ func noCapacity(instanceType, zone string) *ec2query.Error {
 			"Our system will be working on provisioning additional capacity.", instanceType, zone)}
 }
 
-// offered tells whether a zone has a type at all.
+// offered reports whether a type is offered in a zone.
 func (c *call) offered(instanceType, zone string) bool {
 	err := c.server.capacity(c.name, instanceType, zone, OnDemand, true)
 	return err == nil || err.Code != "Unsupported"
 }
 
-// spotPrice is the most that a launch pays for a spot instance; zero is any
-// price.
+// spotPrice returns the maximum price of a spot launch in dollars per hour.
+// Zero means any.
 func spotPrice(in *marketParams) (float64, *ec2query.Error) {
 	if in == nil || in.SpotOptions == nil {
 		return 0, nil

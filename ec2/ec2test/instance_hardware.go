@@ -2,9 +2,9 @@ package ec2test
 
 import "github.com/bakestone-go/bakestone/internal/ec2query"
 
-// planHardware checks what the request says about the host and its abilities.
-// Hosts, placement groups, reservations and licenses do not exist here; they
-// are taken as they are named, and shown.
+// planHardware checks the options for hosts, placement groups, reservations,
+// licenses and enclaves. These resources do not exist here: any name is
+// accepted and described.
 func (c *call) planHardware(p *launchPlan) *ec2query.Error {
 	in := p.in
 	if at := in.Placement; at != nil {
@@ -58,7 +58,8 @@ type licenseXML struct {
 	ARN string `xml:"licenseConfigurationArn"`
 }
 
-// reservedXML is what the launch said of reservations, or EC2's default.
+// reservedXML returns the capacity reservation settings of the launch, or EC2's
+// default.
 func (i *instance) reservedXML() reservedXML {
 	switch r := i.reservedAs; {
 	case r == nil:

@@ -20,7 +20,7 @@ type keyPair struct {
 	base
 
 	name        string
-	public      string // authorized_keys form
+	public      string // in the form of authorized_keys
 	kind        string // rsa or ed25519
 	fingerprint string
 }
@@ -132,7 +132,7 @@ func (c *call) createKeyPair(in *createKeyPairInput) (*newKeyPairXML, *ec2query.
 	return &newKeyPairXML{c.keyPairXML(k), material}, nil
 }
 
-// generate makes the key and returns its private half as PEM.
+// generate creates the key and returns the private key in PEM form.
 func (k *keyPair) generate() (string, error) {
 	var public ssh.PublicKey
 	var block *pem.Block
@@ -218,7 +218,7 @@ type deleteKeyPairOutput struct {
 	ID     string `xml:"keyPairId,omitempty"`
 }
 
-// deleteKeyPair succeeds for a key pair that does not exist, as in EC2.
+// deleteKeyPair succeeds for a name that does not exist, as in EC2.
 func (c *call) deleteKeyPair(in *deleteKeyPairInput) (*deleteKeyPairOutput, *ec2query.Error) {
 	if in.KeyName == "" && in.KeyPairID == "" {
 		return nil, ec2query.MissingParameter("KeyName")

@@ -11,7 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// launch makes one instance of a plan and switches it on.
+// launch creates one instance of a plan and switches it on.
 func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, *ec2query.Error) {
 	addr, err := p.subnet.take(p.wanted)
 	if err != nil {
@@ -66,7 +66,7 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 	}
 	c.switchOn(i)
 	for _, plan := range p.volumes {
-		if plan.keyStatus != keyUsable { // seen only when the instance should start
+		if plan.keyStatus != keyUsable { // EC2 detects this only when it starts the instance
 			c.beginTermination(i, c.now, string(plan.keyStatus))
 			c.halt(i.machine)
 			break
@@ -83,7 +83,7 @@ func (i *instance) enter(p phase, now time.Time) {
 
 func truthOf(b *bool) bool { return b != nil && *b }
 
-// switchOn begins the way of an instance to running.
+// switchOn makes the instance pending, and running after Latency.Running.
 func (c *call) switchOn(i *instance) {
 	latency := c.server.opts.Latency
 	i.enter(phase{pending, running, c.now.Add(latency.Running)}, c.now)
@@ -94,7 +94,7 @@ func (c *call) switchOn(i *instance) {
 	c.boot(i, latency.Running+latency.Boot)
 }
 
-// boot has the machine of i switched on before the call is answered.
+// boot starts the instance's machine before the response is sent.
 func (c *call) boot(i *instance, takes time.Duration) {
 	plan := bootPlan{spec: c.spec(i), disk: blankDisk(), after: takes}
 	if root := i.rootVolume(); root != nil {
@@ -132,7 +132,7 @@ func (c *call) spec(i *instance) MachineSpec {
 	return s
 }
 
-// halt switches a machine off before the call is answered; m may be nil.
+// halt stops a machine before the response is sent. m may be nil.
 func (c *call) halt(m *machine) {
 	if m == nil {
 		return
@@ -143,7 +143,7 @@ func (c *call) halt(m *machine) {
 	})
 }
 
-// volumeTrouble is why an instance can not read its volumes.
+// volumeKeyStatus reports whether the instance can decrypt its volumes.
 func (c *call) volumeKeyStatus(i *instance) keyStatus {
 	for _, v := range i.volumes {
 		if t := c.statusOfKey(v.kmsKey); t != keyUsable {
@@ -153,7 +153,7 @@ func (c *call) volumeKeyStatus(i *instance) keyStatus {
 	return keyUsable
 }
 
-// power is what the machine of i did to itself.
+// power handles a shutdown or reboot from within the guest.
 func (i *instance) power(p Power) {
 	s := i.region.server
 	s.background(func() {
@@ -181,8 +181,8 @@ func (i *instance) power(p Power) {
 	})
 }
 
-// beginStop and beginTermination start the way down. The machine has to be
-// stopped when the region is unlocked.
+// beginStop makes an instance stopping. The caller must stop the machine after
+// it has unlocked the region.
 func (r *region) beginStop(i *instance, now time.Time, reason string) {
 	i.enter(phase{stopping, stopped, now.Add(r.server.opts.Latency.Stopped)}, now)
 	i.down(now, reason)
@@ -208,7 +208,8 @@ func (i *instance) dropPublicIP() {
 	}
 }
 
-// release frees what a terminated instance held.
+// freeResources releases the volumes, interfaces and addresses of a terminated
+// instance.
 func (r *region) freeResources(i *instance) {
 	for _, v := range i.volumes {
 		v.instance, v.device = nil, ""
@@ -229,8 +230,8 @@ func (r *region) freeResources(i *instance) {
 	i.dropPublicIP()
 }
 
-// powerCycle switches the machine of i off, does something, and switches it on
-// again, before the call is answered. Its state stays running.
+// powerCycle stops the instance's machine, calls between, and starts the
+// machine again, all before the response is sent. The instance stays running.
 func (c *call) powerCycle(i *instance, between func(ctx context.Context) *ec2query.Error) {
 	c.halt(i.machine)
 	c.afterwards(between)

@@ -8,8 +8,8 @@ type metadataParams struct {
 	InstanceMetadataTags    string `ec2:"InstanceMetadataTags,oneof=enabled|disabled"`
 }
 
-// filled is the options with EC2's defaults; an image with imdsSupport v2.0
-// makes tokens required.
+// filled returns m with EC2's defaults, which for an image with IMDS support
+// v2.0 include required tokens.
 func (m metadataParams) filled(img *image) metadataParams {
 	hops, tokens := 1, "optional"
 	if img.imds == "v2.0" {
@@ -58,7 +58,8 @@ type spotParams struct {
 	InstanceInterruptionBehavior string `ec2:"InstanceInterruptionBehavior,oneof=terminate|stop|hibernate"`
 }
 
-// pauses tells whether an interruption leaves the instance.
+// pauses reports whether an interruption stops the instance rather than
+// terminates it.
 func pauses(behavior string) bool { return behavior == "stop" || behavior == "hibernate" }
 
 type marketParams struct {
@@ -83,7 +84,7 @@ type creditParam struct {
 	CPUCredits string `ec2:"CpuCredits,oneof=standard|unlimited"`
 }
 
-// launchParams are what RunInstances and launch templates have in common.
+// launchParams are the parameters common to RunInstances and launch templates.
 type launchParams struct {
 	ImageID                           string `ec2:"ImageId"`
 	InstanceType                      string

@@ -6,7 +6,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// planNetwork chooses the subnet, the groups and the addresses.
+// planNetwork chooses the subnet, security groups and addresses.
 func (c *call) planNetwork(p *launchPlan) *ec2query.Error {
 	in := p.in
 	subnetID, groupIDs, wanted := in.SubnetID, in.SecurityGroupID, in.PrivateIPAddress
@@ -84,7 +84,7 @@ func (c *call) chooseSubnet(id, zone string, kind instanceType, in Market) (*sub
 	if !realm.vpc.isDefault {
 		return nil, ec2query.Errorf("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.")
 	}
-	// Without a wish EC2 places the instance where there is room for it.
+	// Without a subnet or zone, EC2 chooses a zone with capacity.
 	for _, s := range realm.subnets {
 		if zone == s.zone || zone == "" && c.server.capacity(c.name, kind.name, s.zone, in, true) == nil && c.freeCapacity(kind.name, s.zone) > 0 {
 			return s, nil

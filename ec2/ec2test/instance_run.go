@@ -10,7 +10,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// maxUserData is EC2's limit of user data, before base64.
+// maxUserData is EC2's limit on user data in bytes, before base64 encoding.
 const maxUserData = 16 << 10
 
 type runInstancesOutput struct {
@@ -20,7 +20,7 @@ type runInstancesOutput struct {
 	Instances   ec2query.Set[instanceXML] `xml:"instancesSet"`
 }
 
-// launchPlan is a launch that has passed every check.
+// launchPlan is a validated launch.
 type launchPlan struct {
 	in        *runInstancesInput
 	image     *image
@@ -82,7 +82,7 @@ func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *ec2que
 	return out, nil
 }
 
-// launchedBefore answers a repeated call with the instances of the first.
+// repeatLaunch answers a repeated call with the instances of the first.
 func (c *call) repeatLaunch(ids []string) (*runInstancesOutput, *ec2query.Error) {
 	out := &runInstancesOutput{Owner: c.account}
 	for _, id := range ids {
@@ -96,7 +96,8 @@ func (c *call) repeatLaunch(ids []string) (*runInstancesOutput, *ec2query.Error)
 	return out, nil
 }
 
-// fromTemplate lays the request over the data of its launch template.
+// fromTemplate merges the request with its launch template. The request takes
+// precedence.
 func (c *call) fromTemplate(in *runInstancesInput) *ec2query.Error {
 	t, err := c.template(in.LaunchTemplate.LaunchTemplateID, in.LaunchTemplate.LaunchTemplateName)
 	if err != nil {
@@ -115,7 +116,7 @@ func (c *call) fromTemplate(in *runInstancesInput) *ec2query.Error {
 	}
 	for key, values := range v.form {
 		top, _, _ := strings.Cut(key, ".")
-		// Groups go with the interface or without it, and not half of each.
+		// Security groups are replaced together with the interface.
 		replaced := given[top] || top == "NetworkInterface" && (given["SecurityGroupId"] || given["SubnetId"]) ||
 			strings.HasPrefix(top, "SecurityGroup") && given["NetworkInterface"]
 		if !replaced {
@@ -172,7 +173,7 @@ func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *ec2query.Error) 
 	return p, nil
 }
 
-// launchType is the instance type, which has to fit the image.
+// launchType returns the launch's instance type, which must suit the image.
 func (c *call) launchType(in *runInstancesInput, img *image) (instanceType, *ec2query.Error) {
 	name := orText(in.InstanceType, "m1.small")
 	kind, ok := c.server.known.types[name]
@@ -197,7 +198,7 @@ func (c *call) launchType(in *runInstancesInput, img *image) (instanceType, *ec2
 	return kind, nil
 }
 
-// planVolumes works out the volumes of the image and the request.
+// planVolumes plans the volumes of the image and the request.
 func (c *call) planVolumes(p *launchPlan) *ec2query.Error {
 	mappings, err := merge(p.image.mappings, p.in.BlockDeviceMapping)
 	if err != nil {

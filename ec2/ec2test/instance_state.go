@@ -2,7 +2,7 @@ package ec2test
 
 import "time"
 
-// state is an instance state by EC2's code.
+// state is EC2's code of an instance state.
 type state int
 
 const (
@@ -37,7 +37,7 @@ type stateXML struct {
 
 func (s state) xml() stateXML { return stateXML{int(s), s.String()} }
 
-// phase is a state that becomes another by itself when its time comes.
+// phase is a state and its successor, which takes effect at a given time.
 type phase struct {
 	from, to state
 	at       time.Time

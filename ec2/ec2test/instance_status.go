@@ -39,8 +39,8 @@ type describeInstanceStatusOutput struct {
 	Next     string                  `xml:"nextToken,omitempty"`
 }
 
-// health is the result of the status checks of an instance: they pass when its
-// machine answers.
+// health returns the result of an instance's status checks, which pass when its
+// machine is up.
 func (c *call) health(i *instance) string {
 	switch {
 	case i.phase.code(c.now) != running:
@@ -101,7 +101,7 @@ type consoleOutput struct {
 	Output string `xml:"output"`
 }
 
-// maxConsole is how much of the end of the console EC2 keeps.
+// maxConsole is how many bytes of console output EC2 keeps.
 const maxConsole = 64 << 10
 
 func (c *call) getConsole(in *consoleInput) (*consoleOutput, *ec2query.Error) {

@@ -8,7 +8,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// instanceType is one of the types that the server offers in every zone.
+// instanceType is an instance type. Every zone offers all of them.
 type instanceType struct {
 	name      string
 	seq       uint64
@@ -21,8 +21,8 @@ type instanceType struct {
 	free      bool
 }
 
-// instanceTypes are the types by name: the general, compute and memory
-// families that images are usually baked on.
+// instanceTypes returns the instance types by name: general-purpose, compute
+// and memory families on which images are usually baked.
 func instanceTypes() map[string]instanceType {
 	intel, arm := []string{"x86_64"}, []string{"arm64"}
 	out := make(map[string]instanceType)
@@ -67,7 +67,7 @@ func instanceTypes() map[string]instanceType {
 			})
 		}
 	}
-	// What RunInstances launches when no type is given.
+	// RunInstances launches this type by default.
 	add(instanceType{name: "m1.small", vcpus: 1, memoryMiB: 1740, archs: []string{"i386", "x86_64"}})
 	names := make([]string, 0, len(out))
 	for name := range out {
@@ -200,7 +200,7 @@ func (c *call) describeTypes(in *describeTypesInput) (*describeTypesOutput, *ec2
 			found = append(found, t)
 		}
 	}
-	// EC2 pages this one even when it is not asked to.
+	// EC2 pages this call even without MaxResults.
 	p := in.pageParams
 	if hundred := 100; p.MaxResults == nil && len(in.InstanceType) == 0 {
 		p.MaxResults = &hundred

@@ -6,13 +6,13 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// kmsTable is every call of KMS that the server answers.
+// kmsTable returns the calls of KMS by name.
 func kmsTable() map[string]jsonAction {
 	return jsonTable(jsonHandle("DescribeKey", (*call).describeKey))
 }
 
-// kms answers a call of KMS.
-func (s *Server) kms(req *request) answer { return s.runJSON(s.kmsCalls, req, ssmError) }
+// kms handles a call of KMS.
+func (s *Server) kms(req *request) response { return s.runJSON(s.kmsCalls, req, ssmError) }
 
 type describeKeyInput struct {
 	KeyID string `json:"KeyId"`
@@ -38,7 +38,7 @@ func (c *call) describeKey(in *describeKeyInput) (*describeKeyOutput, *ec2query.
 	parts := strings.SplitN(arn, ":", 6)
 	switch {
 	case trouble != keyInaccessible:
-	case len(parts) == 6 && parts[3] == c.name && parts[4] != c.account: // KMS does not say whether it exists
+	case len(parts) == 6 && parts[3] == c.name && parts[4] != c.account: // KMS does not reveal whether it exists
 		return nil, ec2query.Errorf("AccessDeniedException", "The account %s is not authorized to perform: kms:DescribeKey on resource: %s "+
 			"because no resource-based policy allows the kms:DescribeKey action", c.account, arn)
 	default:

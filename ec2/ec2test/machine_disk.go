@@ -8,10 +8,10 @@ import (
 	"net"
 )
 
-// errBlank is the lack of a disk: a volume that was never written to.
+// errBlank marks the disk of a volume that has never been written.
 var errBlank = errors.New("blank volume")
 
-// diskRef is a disk that may still be being made.
+// diskRef refers to a disk that may still be in the making.
 type diskRef struct {
 	ready chan struct{}
 	disk  Disk
@@ -20,7 +20,7 @@ type diskRef struct {
 
 func newDiskRef() *diskRef { return &diskRef{ready: make(chan struct{})} }
 
-// blankDisk is the disk of a new, empty volume.
+// blankDisk returns the disk of a new, empty volume.
 func blankDisk() *diskRef {
 	d := newDiskRef()
 	d.fill(nil, errBlank)
@@ -42,7 +42,7 @@ func (d *diskRef) get(ctx context.Context) (Disk, error) {
 	}
 }
 
-// copyFrom fills d with a clone of another disk. It waits for that one.
+// copyFrom waits for another disk and fills d with a clone of it.
 func (d *diskRef) copyFrom(ctx context.Context, from *diskRef) error {
 	disk, err := from.get(ctx)
 	if err == nil {
@@ -55,8 +55,8 @@ func (d *diskRef) copyFrom(ctx context.Context, from *diskRef) error {
 	return err
 }
 
-// closeDisk gives the disk up, once the machine that runs on it is off; m may
-// be nil.
+// closeDisk closes the disk after stopping the machine that uses it. m may be
+// nil.
 func (s *Server) closeDisk(d *diskRef, m *machine) {
 	s.background(func() {
 		if m != nil {
@@ -76,7 +76,7 @@ func (s *Server) closeDisk(d *diskRef, m *machine) {
 	})
 }
 
-// closeDisks gives up the disks that are left when the server closes.
+// closeDisks closes all remaining disks.
 func (s *Server) closeDisks() {
 	s.mu.Lock()
 	var left []*diskRef
@@ -115,7 +115,8 @@ func (s *Server) closeDisks() {
 	}
 }
 
-// vendorDisk is the root disk of a vendor's image, the same in all regions.
+// vendorDisk returns the root disk of a vendor's image, which all regions
+// share.
 func (s *Server) vendorDisk(img Image) *diskRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +126,7 @@ func (s *Server) vendorDisk(img Image) *diskRef {
 	}
 	d := newDiskRef()
 	s.disks[key] = d
-	// It belongs to all calls that will need it, and to none of them.
+	// All calls that need the disk share it, so no caller's context applies.
 	ctx := context.Background() //nolint:forbidigo // see above
 	if s.closed {
 		d.fill(nil, net.ErrClosed)
@@ -135,9 +136,9 @@ func (s *Server) vendorDisk(img Image) *diskRef {
 	return d
 }
 
-// ReadFile reads a file from the root disk of an image, an instance, a
-// snapshot or a volume, found in any region and account. Of a running
-// instance it is the file as it is now.
+// ReadFile returns the contents of a file on the root volume of an image,
+// instance, snapshot or volume, in any region and account. It reads the current
+// contents even while the instance runs.
 func (s *Server) ReadFile(id, path string) ([]byte, error) {
 	for _, r := range s.existing() {
 		if d := r.rootDisk(id); d != nil {

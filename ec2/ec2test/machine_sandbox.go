@@ -24,7 +24,7 @@ func newSandbox(commands map[string]Command) MachineKind {
 	return k
 }
 
-// sandboxDisk is a file system, and what the vendor says is on it.
+// sandboxDisk is a file system and the properties of the image it came from.
 type sandboxDisk struct {
 	fs    *memfs.FS
 	login string
@@ -58,13 +58,13 @@ func (d sandboxDisk) ReadFile(name string) ([]byte, error) { return d.fs.ReadFil
 
 func (sandboxDisk) Close() error { return nil }
 
-// errNoSandbox is a disk that was not made by this machine kind.
-var errNoSandbox = errors.New("the disk has no sandbox on it")
+// errNoSandbox reports a disk of another machine kind.
+var errForeignDisk = errors.New("the disk has no sandbox on it")
 
 func (k sandboxKind) Boot(ctx context.Context, spec MachineSpec) (Guest, error) {
 	disk, ok := spec.Disk.(sandboxDisk)
 	if !ok {
-		return nil, errNoSandbox
+		return nil, errForeignDisk
 	}
 	opts := sandbox.Options{
 		FS:         disk.fs,

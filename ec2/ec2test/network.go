@@ -7,18 +7,18 @@ import (
 	"sync"
 )
 
-// network hands out addresses and knows whose they are, across all regions.
+// network allocates addresses across all regions, and maps them to instances.
 type network struct {
 	mu        sync.Mutex
 	instances map[netip.Addr]*instance
-	private   int        // networks given to accounts so far
-	first     netip.Addr // of the public addresses
+	private   int        // networks allocated to accounts so far
+	first     netip.Addr // public address
 	last      netip.Addr
-	public    netip.Addr // given last
+	public    netip.Addr // latest public address allocated
 }
 
-// reserve chooses the public addresses: loopback ones when they are to be
-// listened on, else those that RFC 2544 keeps for tests.
+// reserve chooses the range of public addresses: loopback addresses if the
+// server listens on them, otherwise the range that RFC 2544 reserves for tests.
 func (n *network) reserve(listen bool) {
 	n.instances = make(map[netip.Addr]*instance)
 	n.first, n.last = netip.AddrFrom4([4]byte{198, 18, 0, 1}), netip.AddrFrom4([4]byte{198, 19, 255, 254})
@@ -28,9 +28,9 @@ func (n *network) reserve(listen bool) {
 	n.public = n.last
 }
 
-// nextPrivate is the network of an account in a region: 172.31.0.0/16 for the
-// first as in AWS, others after it, so that a private address has one owner in
-// the server. After 272 they repeat.
+// nextPrivate allocates the network of a VPC. The first is 172.31.0.0/16, as in
+// AWS, and the next 271 differ from it, so that private addresses are unique in
+// the server.
 func (n *network) nextPrivate() netip.Prefix {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -43,8 +43,8 @@ func (n *network) nextPrivate() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4(octets), 16)
 }
 
-// ipv6Of is the IPv6 address that belongs to a private one: in 2001:db8::/32,
-// which RFC 3849 keeps for documentation.
+// ipv6Of returns the IPv6 address that corresponds to a private address, in the
+// range 2001:db8::/32 that RFC 3849 reserves for documentation.
 func ipv6Of(private netip.Addr) netip.Addr {
 	four := private.As4()
 	sixteen := [16]byte{0x20, 0x01, 0x0d, 0xb8}
@@ -52,14 +52,14 @@ func ipv6Of(private netip.Addr) netip.Addr {
 	return netip.AddrFrom16(sixteen)
 }
 
-// claim makes addr the instance's.
+// claim assigns addr to an instance.
 func (n *network) claim(addr netip.Addr, i *instance) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.instances[addr] = i
 }
 
-// claimPublic finds a free public address for i.
+// claimPublic assigns a free public address to an instance.
 func (n *network) claimPublic(i *instance) netip.Addr {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -75,7 +75,7 @@ func (n *network) claimPublic(i *instance) netip.Addr {
 	}
 }
 
-// free gives addr up, if it is still the instance's.
+// free releases addr if it is still the instance's.
 func (n *network) free(addr netip.Addr, i *instance) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -84,7 +84,8 @@ func (n *network) free(addr netip.Addr, i *instance) {
 	}
 }
 
-// at is the instance with an address or a DNS name made from one.
+// at returns the instance with an address, or with a DNS name that contains
+// one.
 func (n *network) at(host string) *instance {
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
@@ -99,7 +100,7 @@ func (n *network) at(host string) *instance {
 	return n.instances[addr]
 }
 
-// privateName and publicName are the DNS names of addresses.
+// privateName returns the private DNS name of an address.
 func (r *region) privateName(addr netip.Addr) string {
 	domain := r.name + ".compute.internal"
 	if r.name == "us-east-1" {
@@ -119,7 +120,7 @@ func (r *region) publicName(addr netip.Addr) string {
 	return "ec2-" + strings.ReplaceAll(addr.String(), ".", "-") + "." + domain
 }
 
-// arn is the name of one of the caller's EC2 resources across AWS.
+// arn returns the ARN of one of the caller's EC2 resources.
 func (c *call) arn(resource, id string) string {
 	return fmt.Sprintf("arn:aws:ec2:%s:%s:%s/%s", c.name, c.account, resource, id)
 }

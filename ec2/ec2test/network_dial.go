@@ -13,26 +13,28 @@ import (
 
 const sshPort = 22
 
-// SourceAddress is the address that a program using Dial has for the
-// instances and their security groups: 127.0.0.1.
+// SourceAddress returns the address from which [Server.Dial] connects, as
+// security groups see it: 127.0.0.1. It never fails.
 func (s *Server) SourceAddress(context.Context) (netip.Addr, error) {
 	return s.source(), nil
 }
 
 func (s *Server) source() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
 
-// Dial connects to port 22 of an instance by any of its addresses or DNS
-// names, private or public, in memory. It behaves as a network does: an
-// address that no running instance has is unreachable, an instance that still
-// boots refuses, and one whose security groups do not let SourceAddress in
-// does not answer at all until ctx ends. To an IPv6 address it comes from ::1.
+// Dial connects to port 22 of an instance by any of its IP addresses or DNS
+// names, private or public. The connection is in memory, and comes from
+// SourceAddress, or from ::1 for an IPv6 address.
+//
+// Failures are those of a real network. An address without a running instance
+// is unreachable, and an instance that is still booting refuses. If the
+// instance's security groups do not admit SourceAddress, Dial waits until ctx
+// is done.
 func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	return s.dialFrom(ctx, s.source(), network, addr)
 }
 
-// DialInstance connects to port 22 of an instance from within, as a session of
-// the SSM agent does: by its id, whatever its security groups say, and also
-// without an address that could be reached.
+// DialInstance connects to port 22 of an instance by its id, as a session of
+// the SSM agent does. It needs neither an address nor a security group rule.
 func (s *Server) DialInstance(ctx context.Context, id string) (net.Conn, error) {
 	for _, r := range s.existing() {
 		r.mu.Lock()
@@ -46,7 +48,7 @@ func (s *Server) DialInstance(ctx context.Context, id string) (net.Conn, error) 
 	return nil, &net.OpError{Op: "dial", Net: "ssm", Addr: memconn.Addr(id), Err: syscall.EHOSTUNREACH}
 }
 
-// dialFrom is Dial for one that has the address from.
+// dialFrom is Dial from a given address.
 func (s *Server) dialFrom(ctx context.Context, from netip.Addr, network, addr string) (net.Conn, error) {
 	host, portText, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -84,8 +86,7 @@ func (s *Server) dialFrom(ctx context.Context, from netip.Addr, network, addr st
 	return s.connect(ctx, m, netip.AddrPortFrom(i.address(host), sshPort), from, target)
 }
 
-// connect makes a connection with a machine, which may be nil when the instance
-// is off.
+// connect connects to a machine, which is nil if the instance is off.
 func (s *Server) connect(ctx context.Context, m *machine, to netip.AddrPort, from netip.Addr, target net.Addr) (net.Conn, error) {
 	refuse := func(cause error) error {
 		return &net.OpError{Op: "dial", Net: "tcp", Source: nil, Addr: target, Err: cause}
@@ -101,14 +102,14 @@ func (s *Server) connect(ctx context.Context, m *machine, to netip.AddrPort, fro
 	}
 	remote, local := net.TCPAddrFromAddrPort(to), net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 40000))
 	client, server := memconn.Pipe(local, remote)
-	// The connection is the machine's: it lives as long as both want it.
+	// The connection lives as long as both ends want it.
 	if !m.serve(context.WithoutCancel(ctx), server) {
 		return nil, refuse(syscall.ECONNREFUSED)
 	}
 	return client, nil
 }
 
-// address is the address that host stands for.
+// address returns the instance's address that host stands for.
 func (i *instance) address(host string) netip.Addr {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr
@@ -116,8 +117,8 @@ func (i *instance) address(host string) netip.Addr {
 	return i.privateIP
 }
 
-// reach is the instance's machine, nil when it is off, and whether its
-// security groups let a TCP connection in.
+// reach returns the instance's machine, nil if it is off, and reports whether
+// its security groups admit a TCP connection.
 func (i *instance) reach(from netip.Addr, port int) (*machine, bool) {
 	i.region.mu.Lock()
 	defer i.region.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 type eni struct {
 	base
 
-	instance            *instance // nil when it is not attached
+	instance            *instance // nil if not attached
 	subnet              *subnet
 	groups              []*group
 	address             netip.Addr
@@ -68,7 +68,7 @@ type nicAttachmentXML struct {
 	Owner    string `xml:"instanceOwnerId"`
 }
 
-// instanceAttachmentXML is the same as a part of the instance.
+// instanceAttachmentXML is an attachment in the description of an instance.
 type instanceAttachmentXML struct {
 	ID                  string `xml:"attachmentId"`
 	DeviceIndex         int    `xml:"deviceIndex"`
@@ -77,7 +77,7 @@ type instanceAttachmentXML struct {
 	DeleteOnTermination bool   `xml:"deleteOnTermination"`
 }
 
-// nicXML is a network interface as DescribeNetworkInterfaces shows it.
+// nicXML is an interface as DescribeNetworkInterfaces shows it.
 type nicXML struct {
 	nicPartXML
 	Zone       string               `xml:"availabilityZone"`
@@ -85,13 +85,13 @@ type nicXML struct {
 	Tags       ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
-// instanceNICXML is the same as a part of an instance.
+// instanceNICXML is an interface in the description of an instance.
 type instanceNICXML struct {
 	nicPartXML
 	Attachment *instanceAttachmentXML `xml:"attachment,omitempty"`
 }
 
-// nicPartXML is what both have.
+// nicPartXML is common to nicXML and instanceNICXML.
 type nicPartXML struct {
 	ID              string                   `xml:"networkInterfaceId"`
 	Subnet          string                   `xml:"subnetId"`

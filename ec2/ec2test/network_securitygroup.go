@@ -24,13 +24,13 @@ type rule struct {
 	egress      bool
 	protocol    string // tcp, udp, icmp, a number, or -1 for all
 	from, to    int
-	cidr        netip.Prefix // IPv4 or IPv6; invalid when the source is a group or list
+	cidr        netip.Prefix // IPv4 or IPv6; invalid if the source is a group or prefix list
 	source      *group
 	prefixList  string
 	description string
 }
 
-// key says whether two rules are the same.
+// key returns a string that is equal for equal rules.
 func (r *rule) key() string {
 	source := r.prefixList
 	switch {
@@ -42,7 +42,7 @@ func (r *rule) key() string {
 	return strconv.FormatBool(r.egress) + " " + r.protocol + " " + strconv.Itoa(r.from) + " " + strconv.Itoa(r.to) + " " + source
 }
 
-// admits tells whether a TCP connection may come in.
+// admits reports whether the group admits a TCP connection.
 func (g *group) admits(_ *region, from netip.Addr, port int) bool {
 	return slices.ContainsFunc(g.rules, func(r *rule) bool {
 		if r.egress || !r.cidr.IsValid() || !r.cidr.Contains(from) {
@@ -167,7 +167,8 @@ func (c *call) describeGroups(in *describeGroupsInput) (*describeGroupsOutput, *
 	return &describeGroupsOutput{Next: next, Groups: ec2query.MapSet(items, c.groupXML)}, err
 }
 
-// groupByName is the group with a name in a VPC; nil is the default one.
+// groupByName returns the group with a name in a VPC. A nil VPC means the
+// default one.
 func (c *call) groupByName(name string, v *vpc) (*group, *ec2query.Error) {
 	if v == nil {
 		if v = c.accountState(c.account).vpc; !v.isDefault {
@@ -182,7 +183,8 @@ func (c *call) groupByName(name string, v *vpc) (*group, *ec2query.Error) {
 	return nil, ec2query.Errorf("InvalidGroup.NotFound", "The security group '%s' does not exist in default VPC '%s'", name, v.id)
 }
 
-// chooseGroups are the groups of an instance: by id, by name, or the default.
+// chooseGroups returns the groups of an instance, by id or name, or else the
+// default group.
 func (c *call) chooseGroups(ids, names []string, in *subnet) ([]*group, *ec2query.Error) {
 	if len(ids) > 0 && len(names) > 0 {
 		return nil, ec2query.InvalidCombination("The parameter groupName may not be used in combination with the parameter groupId")

@@ -40,7 +40,7 @@ type ipPermissionParam struct {
 	PrefixListIDs []prefixListParam `ec2:"PrefixListIds"`
 }
 
-// ruleParams are the parameters of the four calls that change rules.
+// ruleParams are the parameters common to the calls that change rules.
 type ruleParams struct {
 	groupRef
 	rangeParams
@@ -54,7 +54,7 @@ type rangeParams struct {
 	CidrIP        string `ec2:"CidrIp"`
 }
 
-// rules are the rules that the parameters describe, without ids.
+// rulesOf returns the rules that the parameters describe, without ids.
 func (c *call) rulesOf(p *ruleParams, g *group, egress bool) ([]*rule, *ec2query.Error) {
 	list := p.IPPermissions
 	if p.CidrIP != "" || p.IPProtocol != "" {
@@ -108,7 +108,7 @@ func (c *call) rulesOf(p *ruleParams, g *group, egress bool) ([]*rule, *ec2query
 	return out, nil
 }
 
-// prefix parses a CIDR block as strictly as EC2: the host bits are cleared.
+// prefix parses a CIDR block and clears its host bits, as EC2 does.
 func prefix(s string, v4 bool) (netip.Prefix, *ec2query.Error) {
 	cidr, err := netip.ParsePrefix(s)
 	if err != nil || cidr.Addr().Is4() != v4 {
@@ -117,7 +117,7 @@ func prefix(s string, v4 bool) (netip.Prefix, *ec2query.Error) {
 	return cidr.Masked(), nil
 }
 
-// shape is the rule without its source.
+// shape returns the rule without its source.
 func (p ipPermissionParam) shape() (*rule, *ec2query.Error) {
 	r := &rule{protocol: strings.ToLower(p.IPProtocol), from: -1, to: -1}
 	switch r.protocol {
@@ -162,8 +162,8 @@ func (c *call) authorizeIngress(in *authorizeInput) (*authorizeOutput, *ec2query
 	return c.authorize(in, false)
 }
 
-// authorizeEgressInput names the group by its id: names are of EC2-Classic,
-// which had no egress rules.
+// authorizeEgressInput has no group name: names belong to EC2-Classic, which
+// had no egress rules.
 type authorizeEgressInput struct {
 	GroupID string `ec2:"GroupId,required"`
 	rangeParams

@@ -70,8 +70,8 @@ func (c *call) describeRules(in *describeRulesInput) (*describeRulesOutput, *ec2
 	return &describeRulesOutput{Next: next, Rules: ec2query.MapSet(items, c.ruleXML)}, err
 }
 
-// permissionSet is the rules of a group with the same protocol and ports, as
-// DescribeSecurityGroups joins them.
+// permissionSet holds the rules of a group with the same protocol and ports,
+// which DescribeSecurityGroups combines.
 type permissionSet struct {
 	Protocol string                      `xml:"ipProtocol"`
 	From     *int                        `xml:"fromPort,omitempty"`

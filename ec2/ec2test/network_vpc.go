@@ -66,15 +66,16 @@ type subnet struct {
 	zone      string
 	cidr      netip.Prefix
 	isDefault bool
-	mapPublic bool // its instances get a public address unless they refuse it
+	mapPublic bool // instances get a public address by default
 	used      map[netip.Addr]bool
 	last      netip.Addr
 }
 
-// subnetHosts is how many addresses a /20 has without the five that AWS keeps.
+// subnetHosts is the number of addresses in a /20, less the five that AWS
+// reserves.
 const subnetHosts = 4096 - 5
 
-// take finds a free address, or takes the one that is wanted.
+// take allocates the wanted address, or any free one.
 func (s *subnet) take(wanted netip.Addr) (netip.Addr, *ec2query.Error) {
 	if wanted.IsValid() {
 		if !s.cidr.Contains(wanted) {

@@ -8,15 +8,15 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// permissions are who may use an image or a snapshot besides its owner.
+// permissions lists who may use an image or snapshot besides its owner.
 type permissions struct {
 	all   bool
 	users map[string]bool // accounts
-	orgs  map[string]bool // ARNs of organisations
-	units map[string]bool // ARNs of organisational units
+	orgs  map[string]bool // ARNs of organizations
+	units map[string]bool // ARNs of organizational units
 }
 
-// permissionParam is one entry of a change of permissions.
+// permissionParam is a permission to add or remove.
 type permissionParam struct {
 	Group                 string
 	UserID                string `ec2:"UserId"`
@@ -62,11 +62,11 @@ func sortedSet(m map[string]bool) []string {
 	return out
 }
 
-// clear takes every permission away.
+// clear removes all permissions.
 func (p *permissions) clear() { *p = permissions{} }
 
-// check refuses a change that names no one, or no account; malformed is the
-// code of what is no account or group.
+// check validates a change. The error for an invalid account or group has the
+// code malformed.
 func (change *permissionChange) check(malformed string) *ec2query.Error {
 	for _, entry := range slices.Concat(change.Add, change.Remove) {
 		if entry == (permissionParam{}) {
@@ -78,10 +78,10 @@ func (change *permissionChange) check(malformed string) *ec2query.Error {
 		if entry.Group != "" && entry.Group != "all" {
 			return ec2query.Errorf(malformed, "Invalid attribute item value %q for group item type.", entry.Group)
 		}
-		if entry.OrganizationArn != "" && !organizationARN(entry.OrganizationArn, "organization/o-") {
+		if entry.OrganizationArn != "" && !isOrganizationARN(entry.OrganizationArn, "organization/o-") {
 			return ec2query.InvalidValue("OrganizationArn", entry.OrganizationArn, "It must be the ARN of an organization.")
 		}
-		if entry.OrganizationalUnitArn != "" && !organizationARN(entry.OrganizationalUnitArn, "ou/o-") {
+		if entry.OrganizationalUnitArn != "" && !isOrganizationARN(entry.OrganizationalUnitArn, "ou/o-") {
 			return ec2query.InvalidValue("OrganizationalUnitArn", entry.OrganizationalUnitArn, "It must be the ARN of an organizational unit.")
 		}
 	}
@@ -91,14 +91,15 @@ func (change *permissionChange) check(malformed string) *ec2query.Error {
 	return nil
 }
 
-// organizationARN tells whether arn is one of AWS Organizations, of a kind.
-func organizationARN(arn, kind string) bool {
+// isOrganizationARN reports whether arn is a resource of AWS Organizations of a
+// kind.
+func isOrganizationARN(arn, kind string) bool {
 	parts := strings.Split(arn, ":")
 	return len(parts) == 6 && parts[0] == "arn" && parts[2] == "organizations" && isAccount(parts[4]) && strings.HasPrefix(parts[5], kind)
 }
 
-// shareable refuses to share a snapshot that is encrypted with the key that AWS
-// made for EBS, or to give an encrypted one to everybody.
+// shareable refuses to share a snapshot encrypted with the AWS managed key, or
+// to make an encrypted one public.
 func (change *permissionChange) shareable(c *call, s *snapshot) *ec2query.Error {
 	if len(change.Add) == 0 || !s.encrypted {
 		return nil
@@ -154,7 +155,8 @@ func setMember(set *map[string]bool, key string, on bool) {
 	}
 }
 
-// legacyChange is a change in the flat form: OperationType with lists.
+// legacyChange returns a change given in the flat form, with OperationType and
+// lists, or nil if there is none.
 func legacyChange(operation string, users, groups, orgs, units []string) (*permissionChange, *ec2query.Error) {
 	if len(users)+len(groups)+len(orgs)+len(units) == 0 {
 		return nil, nil
@@ -181,16 +183,17 @@ func legacyChange(operation string, users, groups, orgs, units []string) (*permi
 	return nil, ec2query.MissingParameter("OperationType")
 }
 
-// ownerAmong tells whether a describe with these Owner values lists a resource
-// of owner. No value lists every owner's.
+// matchesOwner reports whether a describe call with these Owner values includes
+// resources of owner. No values include all.
 func (c *call) matchesOwner(owner, alias string, owners []string) bool {
 	return len(owners) == 0 || slices.ContainsFunc(owners, func(want string) bool {
 		return want == owner || want == "self" && owner == c.account || want == alias && alias != ""
 	})
 }
 
-// sharedAmong is the same for ExecutableBy and RestorableBy. What is shared with
-// an organisation is among one's own, and not among that of another account.
+// matchesSharing does the same for ExecutableBy and RestorableBy. For "self" it
+// includes resources shared with the caller's organization; for another account
+// only those shared with it by account id.
 func (c *call) matchesSharing(p *permissions, owner string, with []string) bool {
 	return len(with) == 0 || slices.ContainsFunc(with, func(want string) bool {
 		switch want {

@@ -1,8 +1,7 @@
 package ec2test
 
-// JoinOrganization makes an account a member of organisations or of their
-// units, by the ARNs that launch permissions name. It may then use images that
-// are shared with them.
+// JoinOrganization makes an account a member of organizations or organizational
+// units, given by ARN. The account can then use images shared with them.
 func (s *Server) JoinOrganization(account string, arns ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -12,13 +11,13 @@ func (s *Server) JoinOrganization(account string, arns ...string) {
 	s.members[account] = append(s.members[account], arns...)
 }
 
-// admits tells whether permissions let the caller in, by its account or by an
-// organisation that it is in.
+// admits reports whether permissions include the caller's account or one of its
+// organizations.
 func (c *call) admits(p *permissions) bool {
 	return p.all || c.admitsByName(p)
 }
 
-// admitsByName is admits for what is not public.
+// admitsByName is like admits but ignores public permissions.
 func (c *call) admitsByName(p *permissions) bool {
 	if p.users[c.account] {
 		return true

@@ -6,15 +6,15 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// The modes of block public access.
+// Modes of block public access.
 const (
 	unblocked = "unblocked"
 	blockNew  = "block-new-sharing"
-	blockAll  = "block-all-sharing" // of snapshots only
+	blockAll  = "block-all-sharing" // only for snapshots
 )
 
-// publicAccess is a block of public access, of an account in a region: what it
-// is, and what it was until then.
+// publicAccess is the setting of block public access of an account in a region.
+// A change takes effect at a later time.
 type publicAccess struct {
 	mode, before string
 	from         time.Time
@@ -31,7 +31,7 @@ func (p *publicAccess) set(mode string, now, from time.Time) {
 	p.before, p.mode, p.from = p.at(now), mode, from
 }
 
-// publicImage refuses to make an image public where that is blocked.
+// publicImage refuses to make an image public if that is blocked.
 func (c *call) publicImage(change *permissionChange) *ec2query.Error {
 	if !change.makesPublic() || c.accountState(c.account).publicImages.at(c.now) == unblocked {
 		return nil
@@ -40,7 +40,8 @@ func (c *call) publicImage(change *permissionChange) *ec2query.Error {
 		"To publicly share the image, you must call the DisableImageBlockPublicAccess API.")
 }
 
-// publicSnapshot is the same for a snapshot. AWS does not document its error.
+// publicSnapshot refuses to make a snapshot public if that is blocked. AWS does
+// not document the error.
 func (c *call) publicSnapshot(change *permissionChange) *ec2query.Error {
 	if !change.makesPublic() || c.accountState(c.account).publicSnapshots.at(c.now) == unblocked {
 		return nil
@@ -48,7 +49,7 @@ func (c *call) publicSnapshot(change *permissionChange) *ec2query.Error {
 	return ec2query.Errorf("OperationNotPermitted", "You can't publicly share this snapshot because block public access for snapshots is enabled for this account.")
 }
 
-// opens tells whether a change makes something public.
+// makesPublic reports whether a change adds a public permission.
 func (change *permissionChange) makesPublic() bool {
 	for _, entry := range change.Add {
 		if entry.Group != "" {
@@ -58,10 +59,10 @@ func (change *permissionChange) makesPublic() bool {
 	return false
 }
 
-// hides tells whether a snapshot of the owner, though public, is not to be seen
-// by others.
+// blocksPublicSnapshots reports whether the owner's public snapshots are hidden
+// from other accounts.
 func (r *region) blocksPublicSnapshots(owner string, now time.Time) bool {
-	of := r.accounts[owner] // nil of a vendor, who never calls
+	of := r.accounts[owner] // nil for vendors, who make no calls
 	return of != nil && of.publicSnapshots.at(now) == blockAll
 }
 

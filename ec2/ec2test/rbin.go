@@ -8,10 +8,11 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// The retention rules of the Recycle Bin are a REST service of their own,
-// beside the calls of EC2 that list and restore.
+// The retention rules of the Recycle Bin belong to a REST service of their own.
+// Listing and restoring are calls of EC2.
 
-// rbinAction is the call that a method and path are, and the rule they name.
+// rbinAction returns the call for a method and path, and the rule's id in the
+// path.
 func rbinAction(method, path string) (action, rule string) {
 	id, named := strings.CutPrefix(path, "/rules/")
 	switch {
@@ -36,16 +37,16 @@ func rbinTable() map[string]jsonAction {
 	)
 }
 
-// rbin answers a call of the Recycle Bin.
-func (s *Server) rbin(req *request) answer {
+// rbin handles a call of the Recycle Bin.
+func (s *Server) rbin(req *request) response {
 	if req.path != "" {
 		req.body = []byte(`{"Identifier":"` + req.path + `"}`)
 	}
 	return s.runJSON(s.binRuleCalls, req, rbinError)
 }
 
-func rbinError(err *ec2query.Error) answer {
-	return answerJSON(err.Status, err.Code, map[string]string{"__type": err.Code, "Message": err.Message})
+func rbinError(err *ec2query.Error) response {
+	return jsonResponse(err.Status, err.Code, map[string]string{"__type": err.Code, "Message": err.Message})
 }
 
 type retentionJSON struct {
@@ -164,7 +165,7 @@ func (c *call) listRules(in *listRulesInput) (*listRulesOutput, *ec2query.Error)
 	return out, nil
 }
 
-// holds tells whether a rule has all the tags that were asked for.
+// holds reports whether have includes all tags in want.
 func holds(have, want []binTag) bool {
 	return !slices.ContainsFunc(want, func(t binTag) bool { return !slices.Contains(have, t) })
 }

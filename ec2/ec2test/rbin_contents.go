@@ -9,11 +9,11 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// The Recycle Bin keeps images and snapshots that were removed for as long as
-// a retention rule says. A rule works at once here; AWS's first one takes up
-// to half an hour.
+// The Recycle Bin keeps deleted images and snapshots for the period of a
+// retention rule. Rules apply at once; AWS's first one takes up to half an
+// hour.
 
-// binned is a resource in the Recycle Bin.
+// binEntry is a resource in the Recycle Bin.
 type binEntry[T record] struct {
 	base
 
@@ -29,11 +29,11 @@ type binRule struct {
 	resource    string // EC2_IMAGE or EBS_SNAPSHOT
 	description string
 	days        int
-	tags        []binTag // any of them; none is the whole region
+	tags        []binTag // applies to resources with any of them; none means all
 	except      []binTag
 }
 
-// A binTag is a tag of a rule; an empty value is any.
+// A binTag is a tag in a rule. An empty value matches any.
 type binTag struct {
 	Key   string `json:"ResourceTagKey"`
 	Value string `json:"ResourceTagValue,omitempty"`
@@ -44,8 +44,8 @@ func (t binTag) on(of tags, now time.Time) bool {
 	return ok && (t.Value == "" || t.Value == value)
 }
 
-// retention is how long the caller's rules keep a resource; zero is not at
-// all. Of several rules the longest wins.
+// retention returns how long the caller's rules keep a resource. The longest
+// period wins; zero means not at all.
 func (c *call) retention(resource string, of tags) time.Duration {
 	days := 0
 	has := func(t binTag) bool { return t.on(of, c.now) }
@@ -61,8 +61,8 @@ func (c *call) retention(resource string, of tags) time.Duration {
 	return time.Duration(days) * 24 * time.Hour
 }
 
-// bin moves what was removed to the Recycle Bin, and tells whether a rule
-// wants it there.
+// moveToBin moves a deleted resource to the Recycle Bin, and reports whether a
+// rule applies to it.
 func moveToBin[T record](c *call, t *table[*binEntry[T]], resource string, what T) bool {
 	keep := c.retention(resource, what.meta().tags)
 	if keep == 0 {
@@ -74,7 +74,7 @@ func moveToBin[T record](c *call, t *table[*binEntry[T]], resource string, what 
 	return true
 }
 
-// emptyBins forgets what has been in the Recycle Bin for long enough.
+// emptyBins removes resources whose retention period has passed.
 func (r *region) emptyBins(now time.Time) {
 	for b := range r.imageBin.all() {
 		if !now.Before(b.leaves) {
@@ -89,7 +89,7 @@ func (r *region) emptyBins(now time.Time) {
 	}
 }
 
-// binnedXML is what the answers about all that is in the Recycle Bin share.
+// binnedXML is common to all resources in the Recycle Bin.
 type binnedXML struct {
 	Description string `xml:"description,omitempty"`
 	Entered     string `xml:"recycleBinEnterTime"`
@@ -100,7 +100,7 @@ func (b *binEntry[T]) xml(description string) binnedXML {
 	return binnedXML{description, ec2query.FormatTime(b.entered), ec2query.FormatTime(b.leaves)}
 }
 
-// listBin lists what of one kind is in the Recycle Bin.
+// listBin lists the resources of one kind in the Recycle Bin.
 func listBin[T record, X any](c *call, t *table[*binEntry[T]], q query[*binEntry[T]], xml func(*binEntry[T]) X) (ec2query.Set[X], string, *ec2query.Error) {
 	c.emptyBins(c.now)
 	items, next, err := find(c, t, q)
@@ -131,8 +131,8 @@ func (c *call) listImagesInBin(in *listImagesInBinInput) (*listImagesInBinOutput
 	return &listImagesInBinOutput{images, next}, err
 }
 
-// restoreImage needs the image's snapshots to be there, as EC2's documentation
-// of the Recycle Bin says. Launch permissions come back with the image.
+// restoreImage requires the image's snapshots to exist, as the EC2 user guide
+// says. The image returns with its launch permissions.
 func (c *call) restoreImage(in *imageIDInput) (*ec2query.Return, *ec2query.Error) {
 	c.emptyBins(c.now)
 	b, err := lookup(c, &c.imageBin, imageKind(), in.ImageID)
@@ -207,8 +207,8 @@ func (c *call) restoreSnapshot(in *snapshotIDInput) (*restoredSnapshotXML, *ec2q
 	return &restoredSnapshotXML{s.ID, s.Volume, s.Status, s.Started, s.Progress, s.Owner, s.Size, s.Description, s.Encrypted}, nil
 }
 
-// managedByBackup tells whether a resource belongs to AWS Backup, which marks
-// it by tags that nobody else can set.
+// managedByBackup reports whether AWS Backup manages a resource. Its tags are
+// reserved.
 func managedByBackup(of tags) bool {
 	for key := range of {
 		if strings.HasPrefix(key, "aws:backup:") {

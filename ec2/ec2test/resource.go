@@ -6,20 +6,21 @@ import (
 	"time"
 )
 
-// A Resource is something that exists in the server and that someone made:
-// neither a vendor's nor a default.
+// A Resource is a resource that a caller created. Vendors' images and the
+// default resources of accounts are not included.
 type Resource struct {
 	Type    string // as in tags: "instance", "image", "snapshot", "volume", "security-group", "network-interface", "key-pair", "launch-template", "role", "instance-profile"
 	ID      string
 	Region  string
 	Account string
-	State   string // of instances, images, snapshots and volumes
-	Name    string // of images, groups, key pairs and templates
+	State   string // of instances, images, snapshots, volumes and interfaces
+	Name    string // of images, security groups, key pairs, launch templates, roles and profiles
 	Created time.Time
 	Tags    map[string]string
 }
 
-// String is the resource in a line: "instance i-0123 (running) in us-east-1".
+// String returns a one-line description: "instance i-0123 (running) in
+// us-east-1".
 func (r Resource) String() string {
 	var s strings.Builder
 	s.WriteString(r.Type + " " + r.ID)
@@ -33,9 +34,9 @@ func (r Resource) String() string {
 	return s.String()
 }
 
-// Resources are the resources that exist now, of every account and region, and
-// for which keep is true; a nil keep keeps all. Terminated instances do not
-// exist. Tags and resources show at once, whatever Options.Consistency is.
+// Resources returns the existing resources of all accounts and regions for
+// which keep returns true. A nil keep means all. Terminated instances are not
+// included. Changes are visible at once, regardless of Options.Consistency.
 func (s *Server) Resources(keep func(Resource) bool) []Resource {
 	var out []Resource
 	for _, r := range s.existing() {
@@ -58,8 +59,9 @@ func (s *Server) Resources(keep func(Resource) bool) []Resource {
 	return out
 }
 
-// Leftovers are the resources that exist now, one to a line, for checks that a
-// test has left nothing behind. Images and their snapshots count too.
+// Leftovers returns a one-line description of each existing resource, including
+// images and their snapshots. Tests use it to check that nothing is left
+// behind.
 func (s *Server) Leftovers() []string {
 	all := s.Resources(nil)
 	out := make([]string, 0, len(all))
@@ -105,14 +107,15 @@ func (r *region) resource(kind string, b *base, now time.Time) (Resource, bool) 
 	case interfaceKind().resource:
 		n, _ := r.interfaces.get(b.id)
 		out.State = n.status()
-	default: // rules belong to their groups, networks to their accounts
+	default: // rules belong to groups, networks to accounts
 		keep = false
 	}
 	return out, keep
 }
 
-// TerminateInstance ends an instance from outside, as when its hardware fails.
-// Nothing protects it. It waits for its machine to be off.
+// TerminateInstance terminates an instance regardless of termination
+// protection, as a hardware failure does, and waits until its machine is off.
+// It returns an error if the instance does not exist.
 func (s *Server) TerminateInstance(id string) error {
 	return s.takeDown(id, func(r *region, i *instance) error {
 		r.beginTermination(i, s.now(), "Server.InternalError")
@@ -120,8 +123,9 @@ func (s *Server) TerminateInstance(id string) error {
 	})
 }
 
-// Reclaim takes a spot instance back, as EC2 does: it ends, or stops where the
-// launch asked for that. Other instances EC2 does not take back.
+// Reclaim interrupts a spot instance, which terminates or stops according to
+// its interruption behavior, and waits until its machine is off. It returns an
+// error if the instance does not exist or is not a spot instance.
 func (s *Server) Reclaim(id string) error {
 	return s.takeDown(id, func(r *region, i *instance) error {
 		switch {
@@ -136,8 +140,8 @@ func (s *Server) Reclaim(id string) error {
 	})
 }
 
-// end has down take down an instance that is not ended yet, and waits for its
-// machine to be off.
+// takeDown calls down for an instance that is not terminated, and waits until
+// its machine is off.
 func (s *Server) takeDown(id string, down func(*region, *instance) error) error {
 	for _, r := range s.existing() {
 		r.mu.Lock()
@@ -160,8 +164,9 @@ func (s *Server) takeDown(id string, down func(*region, *instance) error) error 
 	return fmt.Errorf("no instance has the id %q", id)
 }
 
-// Console is what the machine of an instance wrote to its console so far,
-// without waiting for GetConsoleOutput.
+// Console returns the console output of an instance so far, or "" if the
+// instance is off or does not exist. Unlike GetConsoleOutput it shows all
+// output.
 func (s *Server) Console(id string) string {
 	for _, r := range s.existing() {
 		r.mu.Lock()

@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// A Change is the moment at which a resource reached a state by itself, which
-// is what bakes wait for.
+// A Change records when a resource reached a state by itself. Compare its time
+// to that of a client's next call to see how long the client took to notice.
 type Change struct {
 	ID    string
-	State string // "running", "stopped", "terminated"; "available" and "failed" of an image; "completed" and "error" of a snapshot
+	State string // of instances "running", "stopped", "terminated"; of images "available", "failed"; of snapshots "completed", "error"
 	Time  time.Time
 }
 
-// Changes are all changes that have happened, in their order. What a client
-// knew later than that, it noticed late.
+// Changes returns the changes until now, in order of time.
 func (s *Server) Changes() []Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -31,8 +30,8 @@ func (s *Server) Changes() []Change {
 	return out
 }
 
-// willChange notes when a resource will reach a state. What it would have
-// reached later than now by an earlier note, it does not.
+// willChange records when a resource will reach a state, and drops changes
+// recorded for later than now.
 func (s *Server) willChange(id, state string, at, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,30 +11,30 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// base is what every resource has.
+// base is common to all resources.
 type base struct {
 	id      string
-	seq     uint64 // the order of creation, which is the order of answers
+	seq     uint64 // order of creation, in which describe calls list resources
 	owner   string
 	created time.Time
-	visible time.Time // when describes begin to show it
+	visible time.Time // when describe calls begin to show it
 	tags    tags
 }
 
 func (b *base) meta() *base { return b }
 
-// A record is a resource that a table can hold.
+// A record is a resource in a table.
 type record interface {
 	comparable
 	meta() *base
 }
 
-// table holds the resources of one kind of one region, of all accounts, in the
-// order they were created.
+// table holds a region's resources of one kind, of all accounts, in the order
+// of their creation.
 type table[T record] struct {
 	byID  map[string]T
 	order []T
-	dead  int // entries of order that are not in byID any more
+	dead  int // entries of order that are no longer in byID
 }
 
 func (t *table[T]) put(r T) {
@@ -43,7 +43,7 @@ func (t *table[T]) put(r T) {
 	}
 	at := len(t.order)
 	if at > 0 && t.order[at-1].meta().seq >= r.meta().seq {
-		// It was here before, and comes back to its place.
+		// A restored resource returns to its former place.
 		t.compact()
 		at = t.indexAfter(r.meta().seq)
 	}
@@ -51,12 +51,13 @@ func (t *table[T]) put(r T) {
 	t.order = slices.Insert(t.order, at, r)
 }
 
-// seat is where in the order the first resource after seq is.
+// indexAfter returns the index in order of the first resource created after
+// seq.
 func (t *table[T]) indexAfter(seq uint64) int {
 	return sort.Search(len(t.order), func(i int) bool { return t.order[i].meta().seq > seq })
 }
 
-// compact forgets what was removed.
+// compact drops removed resources from order.
 func (t *table[T]) compact() {
 	t.order = slices.DeleteFunc(t.order, func(r T) bool { return t.byID[r.meta().id] != r })
 	t.dead = 0
@@ -77,8 +78,8 @@ func (t *table[T]) remove(id string) {
 	}
 }
 
-// after yields what the table holds that was created after seq, oldest first.
-// The loop must not change the table.
+// after iterates over the resources created after seq, oldest first. The loop
+// must not change the table.
 func (t *table[T]) after(seq uint64) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for _, r := range t.order[t.indexAfter(seq):] {
@@ -89,8 +90,8 @@ func (t *table[T]) after(seq uint64) iter.Seq[T] {
 	}
 }
 
-// all yields what the table holds, oldest first. The loop may remove what it
-// is at.
+// all iterates over the resources, oldest first. The loop may remove the
+// current one.
 func (t *table[T]) all() iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for _, r := range slices.Clone(t.order) {
@@ -101,10 +102,10 @@ func (t *table[T]) all() iter.Seq[T] {
 	}
 }
 
-// A kind is a sort of resource: how its ids look, and EC2's words for an id
-// that is not one, or not one of a resource that exists.
+// A kind describes a type of resource: the form of its ids, and EC2's errors
+// for ids that are malformed or do not exist.
 type kind struct {
-	prefix    string // of its ids, with the dash
+	prefix    string // of ids, with the dash
 	resource  string // in tag specifications
 	malformed string // error code
 	notFound  string // error code
@@ -157,7 +158,7 @@ func subnetKind() kind {
 
 func (k kind) missing(id string) *ec2query.Error { return ec2query.Errorf(k.notFound, k.message, id) }
 
-// check reports an id that can not be one of this kind.
+// check rejects an id that is malformed for this kind.
 func (k kind) check(id string) *ec2query.Error {
 	hex, ok := trimPrefix(id, k.prefix)
 	if ok && (len(hex) == 8 || len(hex) == 17) && isHex(hex) {
@@ -182,13 +183,13 @@ func isHex(s string) bool {
 	return true
 }
 
-// newID is an id that no other resource of this server has. Ids look random
-// and are the same in every run.
+// newID returns an id that is unique in the server. Ids look random but are the
+// same in every run.
 func newID(prefix string, n uint64) string {
 	return fmt.Sprintf("%s0%016x", prefix, scramble(n))
 }
 
-// scramble is splitmix64, a bijection: different numbers give different ones.
+// scramble is the bijective mixing function of splitmix64.
 func scramble(n uint64) uint64 {
 	n += 0x9e3779b97f4a7c15
 	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
@@ -196,7 +197,8 @@ func scramble(n uint64) uint64 {
 	return n ^ n>>31
 }
 
-// namedID is the id of a resource that every server has, made from its name.
+// namedID returns the id of a resource that every server has, derived from its
+// name.
 func namedID(prefix string, parts ...string) string {
 	h := fnv.New64a()
 	for _, part := range parts {

@@ -18,12 +18,11 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memconn"
 )
 
-// accessKeyPrefix begins the access keys that ConfigFor makes; the account
-// follows.
+// accessKeyPrefix precedes the account in access keys created by ConfigFor.
 const accessKeyPrefix = "AKIATEST"
 
-// A Server is an EC2 of its own: all regions, any number of accounts, and the
-// machines of its instances. Its methods may be called from any goroutine.
+// A Server is an embedded EC2: all regions, any number of accounts, and the
+// machines of the instances. Its methods may be called from any goroutine.
 type Server struct {
 	opts    Options
 	actions map[string]action // of EC2
@@ -33,7 +32,7 @@ type Server struct {
 	kmsCalls     map[string]jsonAction
 	binRuleCalls map[string]jsonAction
 
-	known   catalogue
+	known   catalog
 	network network
 	params  parameterStore
 
@@ -44,7 +43,7 @@ type Server struct {
 	http    *http.Server
 	client  *http.Client
 	serving sync.WaitGroup // goroutines of http.Server
-	work    sync.WaitGroup // calls being answered, machines being shut down
+	work    sync.WaitGroup // calls in progress and machines shutting down
 
 	mu      sync.Mutex
 	closed  bool
@@ -58,16 +57,16 @@ type Server struct {
 	disks   map[string]*diskRef // vendors' root disks by owner and name
 
 	roles    []Role
-	members  map[string][]string    // organisations and units by account
+	members  map[string][]string    // ARNs of organizations and units by account
 	sessions map[string]roleSession // by access key
 }
 
-// New starts a server. It serves in memory at once; it opens a port only when
-// URL is called. Close it when done.
+// New starts a server, which serves clients in memory. Nil options mean the
+// defaults. Call [Server.Close] when done.
 func New(opts *Options) *Server {
 	s := &Server{
 		opts:    opts.withDefaults(),
-		known:   newCatalogue(),
+		known:   newCatalog(),
 		memory:  memconn.NewListener(memconn.Addr("ec2test")),
 		closing: make(chan struct{}),
 		regions: make(map[string]*region),
@@ -115,8 +114,8 @@ func (s *Server) serve(l net.Listener) {
 	})
 }
 
-// Close ends every call, terminates every machine, and returns when nothing
-// of the server runs any more.
+// Close ends all calls, terminates all machines, and waits for the server's
+// goroutines. Further calls have no effect.
 func (s *Server) Close() {
 	s.mu.Lock()
 	if s.closed {
@@ -131,9 +130,9 @@ func (s *Server) Close() {
 		s.opts.Logger.Debug("closing ec2test", slog.String("err", err.Error()))
 	}
 	s.client.CloseIdleConnections()
-	s.stopMachines() // what calls wait for
+	s.stopMachines() // calls may wait for them
 	s.work.Wait()
-	s.stopMachines() // what the last calls switched on
+	s.stopMachines() // those started by the last calls
 	s.serving.Wait()
 	s.closeDisks()
 }
@@ -146,7 +145,7 @@ func (s *Server) stopMachines() {
 	}
 }
 
-// enter counts a piece of work that Close waits for; false when the server is
+// enter registers work that Close waits for. It reports false if the server is
 // closed.
 func (s *Server) enter() bool {
 	s.mu.Lock()
@@ -169,9 +168,9 @@ func (s *Server) background(f func()) {
 	}()
 }
 
-// URL is the address of the server over TCP, for command-line tools and other
-// languages: set AWS_ENDPOINT_URL to it. The first call opens the port, on
-// loopback. It is empty when no port can be opened.
+// URL returns the server's address over TCP, for command-line tools and other
+// languages: set AWS_ENDPOINT_URL to it. The first call opens a port on
+// loopback. URL returns "" if it cannot open one.
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,14 +189,14 @@ func (s *Server) URL() string {
 	return "http://" + s.tcp.Addr().String()
 }
 
-// Config is the configuration of AWS clients that use this server, as a caller
-// of Options.Account, in memory.
+// Config returns the configuration of AWS clients for this server, in memory,
+// with credentials of Options.Account.
 func (s *Server) Config(region string) aws.Config {
 	return s.ConfigFor(s.opts.Account, region)
 }
 
-// ConfigFor is Config for a caller of another account, which exists from then
-// on.
+// ConfigFor is like [Server.Config] with credentials of another account, which
+// needs no further setup.
 func (s *Server) ConfigFor(account, region string) aws.Config {
 	return aws.Config{
 		Region:       region,
@@ -207,9 +206,9 @@ func (s *Server) ConfigFor(account, region string) aws.Config {
 	}
 }
 
-// memClient sends requests over memory, where an answer can arrive before the
-// client has noticed that its request is out. The SDK's bodies end such a
-// request with an error once they are closed, so it sends a copy.
+// memClient sends a copy of each request's body. In memory a response can
+// arrive before the client has finished sending, and the SDK's bodies fail once
+// closed.
 type memClient struct{ http *http.Client }
 
 func (c memClient) Do(req *http.Request) (*http.Response, error) {
@@ -225,7 +224,7 @@ func (c memClient) Do(req *http.Request) (*http.Response, error) {
 	return c.http.Do(own) //nolint:gosec // G704: its transport reaches this server only
 }
 
-// account is whose access key it is.
+// account returns the account that an access key belongs to.
 func (s *Server) account(key string) string {
 	if account, ok := s.opts.AccessKeys[key]; ok {
 		return account
@@ -244,10 +243,10 @@ func (s *Server) account(key string) string {
 
 func (s *Server) now() time.Time { return s.opts.Clock.Now() }
 
-// nextSeq numbers resources in the order of their creation.
+// nextSeq returns the next number in the order of creation.
 func (s *Server) nextSeq() uint64 { return s.seq.Add(1) }
 
-// region is an enabled region by name; nil when there is none.
+// region returns an enabled region by name, or nil.
 func (s *Server) region(name string) *region {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -262,7 +261,7 @@ func (s *Server) region(name string) *region {
 	return r
 }
 
-// existing is the regions that have been used, in order of their names.
+// existing returns the regions that have been used, sorted by name.
 func (s *Server) existing() []*region {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,16 +2,17 @@ package ec2test
 
 import "net/netip"
 
-// realm is what an account has in a region from the start.
+// accountState is an account's default network and settings in a region.
 type accountState struct {
 	vpc     *vpc
-	subnets []*subnet // by zone
+	subnets []*subnet // one for each zone
 
 	publicImages    publicAccess
 	publicSnapshots publicAccess
 }
 
-// realm is the account's beginnings, made when it first calls.
+// accountState returns the account's state, creating it at the account's first
+// call.
 func (r *region) accountState(account string) *accountState {
 	if made := r.accounts[account]; made != nil {
 		return made
@@ -22,14 +23,15 @@ func (r *region) accountState(account string) *accountState {
 	}
 	made := &accountState{
 		vpc: v, subnets: r.addVPC(v, true),
-		// Since October 2023 every account without public images blocks them.
+		// Since October 2023 this is the default for accounts without public
+		// images.
 		publicImages: publicAccess{mode: blockNew}, publicSnapshots: publicAccess{mode: unblocked},
 	}
 	r.accounts[account] = made
 	return made
 }
 
-// beginning is the base of what is there before an account does anything.
+// initialBase returns the base of a resource that exists from the start.
 func (r *region) initialBase(account, id string) base {
 	return base{id: id, seq: r.server.nextSeq(), owner: account, created: r.server.now()}
 }
@@ -58,10 +60,10 @@ func (r *region) addVPC(v *vpc, public bool, salt ...string) []*subnet {
 	return subnets
 }
 
-// AddVPC gives Options.Account another VPC in a region, which is not the
-// default one: with a subnet in each zone, whose instances get a public address
-// only when they ask for it, and a default security group. It returns their
-// ids, or nothing when the region is not enabled.
+// AddVPC adds another, non-default VPC of Options.Account to a region. It has a
+// default security group, and a subnet in each zone that assigns public
+// addresses only on request. AddVPC returns "" and nil if the region is not
+// enabled.
 func (s *Server) AddVPC(region string) (vpcID string, subnetIDs []string) {
 	r := s.region(region)
 	if r == nil {

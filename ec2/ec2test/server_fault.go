@@ -7,67 +7,68 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// When is the moment of a call at which a Fault strikes: Before, After or Hang.
+// When selects the moment of a call at which a [Fault] applies.
 type When int
 
-// The moments of a fault.
+// Moments of a fault.
 const (
-	// Before fails the call before it has any effect. It is the zero value.
+	// Before fails the call before it has any effect. This is the zero value.
 	Before When = iota
 
-	// After lets the call take effect, and then loses its answer, or replaces
-	// it by the error of Code.
+	// After lets the call take effect, and then drops its response or replaces
+	// it with the error.
 	After
 
-	// Hang never answers: until the client gives up, or the server closes. The
+	// Hang never responds, until the client gives up or the server closes. The
 	// call has no effect.
 	Hang
 )
 
-// A Fault is a rule by which calls fail. The fields that choose calls are
-// joined by and; the zero value of each matches everything. A capacity fault
-// is one with InstanceType, Zone or Market: RunInstances and StartInstances of
-// that type, there, fail with InsufficientInstanceCapacity or Code. See also
-// Server.SetCapacity.
+// A Fault is a rule that makes calls fail. A call must match all of Action,
+// Region, Account and Match; the zero value of each matches all calls.
+//
+// A Fault with InstanceType, Zone or Market is a capacity fault: matching
+// RunInstances and StartInstances calls fail with Code, by default
+// InsufficientInstanceCapacity. Their Action, Account, Match and When are
+// ignored. See also [Server.SetCapacity].
 type Fault struct {
-	// Action is the call to fail: "RunInstances". Empty is any.
+	// Action is the name of the call: "RunInstances". Empty matches all.
 	Action string
 
-	// Region and Account limit it to calls there, and by it.
+	// Region is the region of the call. Empty matches all.
 	Region  string
 	Account string
 
-	// Match, when set, is asked with the parameters of the call. It must not
-	// call the server.
+	// Match reports whether a call with these parameters matches. It must not
+	// call the server. If nil, all calls match.
 	Match func(url.Values) bool
 
-	// Nth is the first matching call that fails, counted from 1. Zero is 1.
+	// Nth is the first matching call to fail, counting from 1. Zero means 1.
 	Nth int
 
-	// Times is how many matching calls fail, from the Nth on. Zero is one, and
-	// a negative number is all of them.
+	// Times is how many matching calls fail, starting with the Nth. Zero means
+	// one, or all for a capacity fault; negative means all.
 	Times int
 
-	// When is at which moment.
+	// When is the moment of the failure. The zero value is Before.
 	When When
 
-	// Code and Message are the error. With no Code, the connection is closed
-	// without an answer.
+	// Code and Message are the error returned. If Code is empty, the connection
+	// is closed without a response. If Message is empty, it is a fixed text.
 	Code    string
 	Message string
 
-	// Denied makes the error an UnauthorizedOperation that tells, encoded, what
-	// was not allowed. Code and Message are not used then.
+	// Denied makes the error an UnauthorizedOperation with an encoded message,
+	// and overrides Code and Message. Nil means no such error.
 	Denied *Denial
 
-	// Status is the HTTP status of the error. Zero is what AWS uses for the
-	// usual codes: 500 or 503 for faults of its own, 403 for
-	// "UnauthorizedOperation", 400 for the rest.
+	// Status is the HTTP status of the error. Zero means that of AWS: 500 or
+	// 503 for server errors, 403 for "UnauthorizedOperation", 400 for others.
 	Status int
 
-	// InstanceType, Zone and Market make a capacity fault. Nth and Times count
-	// the launches that would have used them; Times zero is all of them here.
-	// With the Code "Unsupported", what is matched is not offered at all.
+	// InstanceType, Zone and Market select the launches of a capacity fault.
+	// Empty matches all. With the Code "Unsupported" the type is not offered at
+	// all.
 	InstanceType string
 	Zone         string
 	Market       Market
@@ -79,8 +80,8 @@ type fault struct {
 	seen int
 }
 
-// Fail adds a rule. Rules are asked in the order they were added; the first
-// one that strikes decides.
+// Fail adds a fault. The first matching fault, in the order they were added,
+// decides about a call.
 func (s *Server) Fail(rule Fault) {
 	if rule.Nth == 0 {
 		rule.Nth = 1
@@ -96,7 +97,7 @@ func (s *Server) Fail(rule Fault) {
 	s.faults = append(s.faults, &fault{Fault: rule})
 }
 
-// Mend removes every rule.
+// Mend removes all faults.
 func (s *Server) Mend() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,7 +106,7 @@ func (s *Server) Mend() {
 
 func (f *Fault) isCapacity() bool { return f.InstanceType != "" || f.Zone != "" || f.Market != "" }
 
-// strikes counts a matching call, and tells whether it fails.
+// hit counts a matching call and reports whether it fails.
 func (f *fault) hit() bool {
 	f.seen++
 	return f.fails(f.seen)
@@ -115,7 +116,7 @@ func (f *fault) fails(nth int) bool {
 	return nth >= f.Nth && (f.Times < 0 || nth < f.Nth+f.Times)
 }
 
-// faultFor is the rule that a call falls under, or nil.
+// faultFor returns the fault that applies to a call, or nil.
 func (s *Server) faultFor(req *request) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,22 +133,22 @@ func (s *Server) faultFor(req *request) *Fault {
 	return nil
 }
 
-// faultAnswer is the answer of a call that falls under a rule.
-func (s *Server) faultAnswer(req *request, f *Fault) answer {
+// faultResponse returns the response of a call to which a fault applies.
+func (s *Server) faultResponse(req *request, f *Fault) response {
 	if f.Denied != nil {
 		message, err := f.Denied.message(req.action, s.callerARN(req))
 		if err != nil {
-			return s.errorAnswer(req, err)
+			return s.errorResponse(req, err)
 		}
-		return s.errorAnswer(req, &ec2query.Error{Code: "UnauthorizedOperation", Message: message, Status: statusOf("UnauthorizedOperation")})
+		return s.errorResponse(req, &ec2query.Error{Code: "UnauthorizedOperation", Message: message, Status: statusOf("UnauthorizedOperation")})
 	}
 	if f.Code == "" {
-		return answer{code: "ConnectionLost"}
+		return response{code: "ConnectionLost"}
 	}
-	return s.errorAnswer(req, f.error("This error was asked for by a Fault."))
+	return s.errorResponse(req, f.error("This error was asked for by a Fault."))
 }
 
-// error is the error of the rule, with another message when it has none.
+// error returns the fault's error. The message is used if the fault has none.
 func (f *Fault) error(message string) *ec2query.Error {
 	err := &ec2query.Error{Code: f.Code, Message: orText(f.Message, message), Status: f.Status}
 	if err.Status == 0 {
@@ -156,7 +157,7 @@ func (f *Fault) error(message string) *ec2query.Error {
 	return err
 }
 
-// statusOf is the HTTP status with which AWS answers an error.
+// statusOf returns AWS's HTTP status for an error code.
 func statusOf(code string) int {
 	switch code {
 	case "InternalError", "InternalFailure", "InsufficientInstanceCapacity":

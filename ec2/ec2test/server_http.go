@@ -13,12 +13,12 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// maxBody bounds a request; EC2's own bound is lower.
+// maxBody limits the bytes of a request. EC2's limit is lower.
 const maxBody = 4 << 20
 
-// request is one API call as it came.
+// request is a parsed API call.
 type request struct {
-	service string // ec2, autoscaling, iam, kms, ssm, rbin or sts
+	service string // "ec2", "autoscaling", "iam", "kms", "ssm", "rbin" or "sts"
 	action  string
 	region  string
 	account string
@@ -26,15 +26,16 @@ type request struct {
 	id      string
 	form    url.Values
 	body    []byte // of JSON calls
-	path    string // the resource that a REST call names
+	path    string // resource id in the path of a REST call
 }
 
-// answer is what goes back.
-type answer struct {
+// response is the response to an API call. A zero status closes the connection
+// instead.
+type response struct {
 	status      int
 	contentType string
 	body        []byte
-	code        string // of the error, for the record
+	code        string // error code, for Server.Calls
 }
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
@@ -45,19 +46,19 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 
 	req, err := s.parse(r)
 	if err != nil {
-		s.write(w, req, s.errorAnswer(req, err))
+		s.write(w, req, s.errorResponse(req, err))
 		return
 	}
 	seat := s.begin(req)
-	ans := s.answer(r, req)
+	ans := s.respond(r, req)
 	s.finish(seat, ans)
 	if ans.status == 0 {
-		panic(http.ErrAbortHandler) // an answer that gets lost
+		panic(http.ErrAbortHandler) // the response is lost
 	}
 	s.write(w, req, ans)
 }
 
-func (s *Server) write(w http.ResponseWriter, req *request, ans answer) {
+func (s *Server) write(w http.ResponseWriter, req *request, ans response) {
 	w.Header().Set("Content-Type", ans.contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(ans.body)))
 	w.Header().Set("x-amzn-RequestId", req.id)
@@ -67,7 +68,7 @@ func (s *Server) write(w http.ResponseWriter, req *request, ans answer) {
 	}
 }
 
-// parse reads who calls what, and where.
+// parse parses a request and determines its account, region and service.
 func (s *Server) parse(r *http.Request) (*request, *ec2query.Error) {
 	req := &request{id: s.requestID(), service: "ec2"}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
@@ -124,8 +125,8 @@ func (s *Server) checkCaller(req *request) *ec2query.Error {
 	return nil
 }
 
-// credentialScope reads access key, region and service out of an
-// AWS Signature Version 4, in the header or in the query.
+// credentialScope returns the access key, region and service in the header or
+// query of a request signed with Signature Version 4.
 func credentialScope(r *http.Request) (key, region, service string) {
 	credential := r.URL.Query().Get("X-Amz-Credential")
 	if _, after, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
@@ -143,11 +144,11 @@ func (s *Server) requestID() string {
 	return fmt.Sprintf("%s-%s-%s-%s-%s", hex[:8], hex[8:12], hex[12:16], hex[16:20], hex[20:32])
 }
 
-// answer runs one call: its latency, its faults, its buckets, itself.
-func (s *Server) answer(r *http.Request, req *request) answer {
+// respond runs a call, with its latency and faults.
+func (s *Server) respond(r *http.Request, req *request) response {
 	ctx := r.Context()
 	if err := s.opts.Clock.Sleep(ctx, s.opts.Latency.Call); err != nil {
-		return answer{}
+		return response{}
 	}
 	f := s.faultFor(req)
 	if f != nil && f.When == Hang {
@@ -155,12 +156,12 @@ func (s *Server) answer(r *http.Request, req *request) answer {
 		case <-ctx.Done():
 		case <-s.closing:
 		}
-		return answer{}
+		return response{}
 	}
 	if f != nil && f.When == Before {
-		return s.faultAnswer(req, f)
+		return s.faultResponse(req, f)
 	}
-	var ans answer
+	var ans response
 	switch req.service {
 	case "ssm":
 		ans = s.ssm(req)
@@ -178,12 +179,12 @@ func (s *Server) answer(r *http.Request, req *request) answer {
 		ans = s.ec2(ctx, req)
 	}
 	if f != nil && f.When == After {
-		return s.faultAnswer(req, f)
+		return s.faultResponse(req, f)
 	}
 	return ans
 }
 
-func (s *Server) errorAnswer(req *request, err *ec2query.Error) answer {
+func (s *Server) errorResponse(req *request, err *ec2query.Error) response {
 	switch req.service {
 	case "ssm", "kms":
 		return ssmError(err)
@@ -194,24 +195,24 @@ func (s *Server) errorAnswer(req *request, err *ec2query.Error) answer {
 	}
 	body, encodeErr := ec2query.EncodeError(err, req.id)
 	if encodeErr != nil {
-		return answer{status: http.StatusInternalServerError, code: err.Code}
+		return response{status: http.StatusInternalServerError, code: err.Code}
 	}
-	return answer{status: err.Status, contentType: "text/xml;charset=UTF-8", body: body, code: err.Code}
+	return response{status: err.Status, contentType: "text/xml;charset=UTF-8", body: body, code: err.Code}
 }
 
-// A Call is one API call that the server answered, or lost.
+// A Call records an API call.
 type Call struct {
 	Action    string
 	Region    string
 	Account   string
-	Params    url.Values // of the query protocol, with Action; empty for SSM and KMS
-	Time      time.Time  // by the server's clock, when it came
+	Params    url.Values // of the query protocol, including Action; empty for other protocols
+	Time      time.Time  // of arrival, by the server's clock
 	RequestID string
-	Status    int    // of HTTP; zero when the answer was lost or is still to come
-	Code      string // of the error; empty for success
+	Status    int    // HTTP status; zero if the response was lost or is still to come
+	Code      string // error code; empty for success
 }
 
-// begin records that a call came, and finish how it ended.
+// begin records the arrival of a call and returns its index.
 func (s *Server) begin(req *request) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,22 +223,22 @@ func (s *Server) begin(req *request) int {
 	return len(s.calls) - 1
 }
 
-func (s *Server) finish(seat int, ans answer) {
+func (s *Server) finish(seat int, ans response) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls[seat].Status, s.calls[seat].Code = ans.status, ans.code
 }
 
-// Calls are all calls so far, in the order they came. The parameters are the
-// server's own: read them only.
+// Calls returns all calls so far, in order of arrival. The Params must not be
+// changed.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Call(nil), s.calls...)
 }
 
-// CallCount is how many calls of an action came; of all actions when action is
-// empty.
+// CallCount returns the number of calls of an action so far, or of all actions
+// if action is empty.
 func (s *Server) CallCount(action string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

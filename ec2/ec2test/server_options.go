@@ -7,96 +7,100 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// Options say what kind of EC2 the server is. A nil *Options and the zero
-// value are the same: everything happens at once and nothing fails.
+// Options configure a server. With the zero value everything happens at once
+// and nothing fails; nil options mean the zero value.
 type Options struct {
-	// Account is the account of a caller whose access key names no other. Empty
-	// is "123456789012".
+	// Account is the account of callers whose access key belongs to no other.
+	// Empty means "123456789012".
 	Account string
 
-	// AccessKeys is which account an access key belongs to. Keys that are not
-	// in it belong to Account, except those that ConfigFor makes. Any secret is
-	// accepted: signatures are not verified.
+	// AccessKeys maps access keys to accounts. Other keys belong to Account,
+	// except those of [Server.ConfigFor] and of assumed roles. Any secret key
+	// is accepted, since signatures are not verified.
 	AccessKeys map[string]string
 
-	// Regions are the regions that are enabled. Empty is the seventeen that
-	// every AWS account has. A call to another region is refused with
+	// Regions are the enabled regions. Empty means the seventeen that are
+	// enabled by default in AWS. Calls to other regions fail with
 	// OptInRequired.
 	Regions []string
 
-	// NoDefaultVPC gives every account and region a VPC that is not the
-	// default, with the same subnets.
+	// NoDefaultVPC makes every account's VPC a non-default one, with the same
+	// subnets.
 	NoDefaultVPC bool
 
-	// IPv6 gives every subnet an IPv6 network, from which an instance that asks
-	// for it gets an address. Off, as in a default VPC of AWS, none has one.
+	// IPv6 gives every subnet an IPv6 network, so that instances can have IPv6
+	// addresses. By default subnets have none, as in AWS's default VPC.
 	IPv6 bool
 
-	// Clock is the time of the whole EC2 and of its machines. Nil is real time.
+	// Clock tells time to the server and its machines. If nil, the system clock
+	// is used.
 	Clock clock.Clock
 
-	// Latency is how long everything takes. The zero value is no time at all;
-	// Realistic is typical of AWS.
+	// Latency is how long operations take. The zero value means no time; see
+	// [Realistic].
 	Latency Latency
 
-	// Consistency is how long a new resource, or a changed tag, is not yet
-	// seen: it is missing from descriptions, and naming its id gives the
-	// NotFound error of its kind. Zero is at once.
+	// Consistency is how long new resources and changed tags stay invisible.
+	// Describe calls omit a resource until then, and its id is not found. Zero
+	// means they are visible at once.
 	Consistency time.Duration
 
-	// ConsistencySeed makes that uneven, as it is in AWS, where not every call is
-	// answered from the same place: a new resource is then seen by every other
-	// call or so, and missing from the next, until Consistency has passed. The
-	// seed decides which; zero is off.
+	// ConsistencySeed makes visibility random during Consistency, as in AWS,
+	// where calls reach different replicas: about every second call sees a new
+	// resource. The seed makes the choice reproducible. Zero means new
+	// resources stay invisible until Consistency has passed.
 	ConsistencySeed uint64
 
-	// Throttle gives every account and region AWS's documented token buckets
-	// for requests and resources; an empty one answers RequestLimitExceeded.
+	// Throttle limits the rate of calls with AWS's documented token buckets for
+	// requests and resources, per account and region. Calls beyond the limit
+	// fail with RequestLimitExceeded.
 	Throttle bool
 
-	// Commands are commands of every machine, in addition to those that the
-	// machine kind has. The name is what a shell would call.
+	// Commands are additional commands of the sandbox machines, by name. They
+	// take precedence over the built-in ones. Other machine kinds ignore them.
 	Commands map[string]Command
 
-	// Machines is how instances boot. Nil is a sandbox in memory: a shell and a
-	// file system of its own for each instance.
+	// Machines implements the machines of the instances. If nil, each instance
+	// is a sandbox in memory, with a shell and a file system.
 	Machines MachineKind
 
-	// Images are vendors' images in addition to the ones that every server has.
+	// Images are images of vendors in addition to those every server has.
 	Images []Image
 
-	// Listen opens a real TCP port for each booted instance, on Linux: the
-	// instance then has an address of its own in 127.0.0.0/8 as its public
-	// address, and ssh and other programs reach it there on Port. Off, machines
-	// are reached through Server.Dial only, on every system and without a port.
+	// Listen makes every booted instance listen on a real TCP port, so that ssh
+	// and other programs can reach it. Its public address is then its own
+	// address in 127.0.0.0/8, which requires Linux. Without Listen, machines
+	// are reached through [Server.Dial], on any system.
 	Listen bool
 
-	// Port is the TCP port of every instance with Listen. Zero is 2222.
+	// Port is the TCP port of instances with Listen. Zero means 2222.
 	Port int
 
-	// Logger receives what the server and its machines do. Nil discards it.
+	// Logger receives the log of the server and its machines. If nil, logs are
+	// discarded.
 	Logger *slog.Logger
 }
 
-// Latency is how long EC2 takes. A zero field takes no time.
+// Latency is how long operations take. Zero fields take no time.
 type Latency struct {
-	Call        time.Duration // every API call
-	Running     time.Duration // pending to running
-	Boot        time.Duration // running, or rebooted, to answering SSH
-	Stopped     time.Duration // stopping to stopped
-	Terminated  time.Duration // shutting-down to terminated
-	Snapshot    time.Duration // snapshot pending to completed
-	SnapshotGiB time.Duration // the same, in addition for each GiB
-	Image       time.Duration // image pending to available, after its snapshots began
-	ImageGiB    time.Duration // the same, in addition for each GiB
-	Refresh     time.Duration // instance refresh in progress to successful
-	UsageReport time.Duration // image usage report pending to available
+	Call        time.Duration // each API call
+	Running     time.Duration // from pending to running
+	Boot        time.Duration // from running, or a reboot, to accepting SSH connections
+	Stopped     time.Duration // from stopping to stopped
+	Terminated  time.Duration // from shutting-down to terminated
+	Snapshot    time.Duration // from a snapshot's creation to completed
+	SnapshotGiB time.Duration // added to Snapshot for each GiB
+	Image       time.Duration // from an image's creation to available; at least the time of its snapshots
+	ImageGiB    time.Duration // added to Image for each GiB
+	Refresh     time.Duration // from an instance refresh's start to successful
+	UsageReport time.Duration // from an image usage report's creation to available
 
-	PublicAccess time.Duration // a change of block public access for AMIs
+	PublicAccess time.Duration // from a change of block public access for AMIs to its effect
 }
 
-// Realistic is how long AWS typically takes for a small Linux image. A bake
-// with these takes some minutes; see Scaled and NewVirtual.
+// Realistic returns typical latencies of AWS for a small Linux image. A bake
+// then takes minutes of the server's clock, which may run fast: see
+// [clock.Scaled] and [clock.NewVirtual].
 func Realistic() Latency {
 	return Latency{
 		Call:        50 * time.Millisecond,
@@ -136,7 +140,7 @@ func defaultRegions() []string {
 	}
 }
 
-// withDefaults is a copy of o in which every field is set.
+// withDefaults returns a copy of o with all fields set.
 func (o *Options) withDefaults() Options {
 	var full Options
 	if o != nil {

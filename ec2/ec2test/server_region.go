@@ -11,8 +11,8 @@ import (
 // terminatedShown is how long a terminated instance stays visible.
 const terminatedShown = time.Hour
 
-// region is one region with the resources of all accounts. Everything in it is
-// guarded by mu, which every call holds while it runs.
+// region holds the resources of all accounts in a region. Everything is guarded
+// by mu, which a call holds while it runs.
 type region struct {
 	server *Server
 	name   string
@@ -47,8 +47,8 @@ type region struct {
 	imageNames       map[string]string   // image ids by account and name
 	imagesBySnapshot map[string][]*image // by snapshot id
 	keyrings         map[string]*keyring // KMS keys by account
-	terminating      []*instance         // shutting down, the first to end first
-	terminated       []*instance         // terminated and still shown
+	terminating      []*instance         // in shutting-down, first to end first
+	terminated       []*instance         // and still shown
 }
 
 func newRegion(s *Server, name string) *region {
@@ -65,18 +65,18 @@ func newRegion(s *Server, name string) *region {
 	return r
 }
 
-// zones are the names of the availability zones.
+// zones returns the names of the availability zones.
 func (r *region) zones() []string {
 	return []string{r.name + "a", r.name + "b", r.name + "c"}
 }
 
-// zoneID is the zone's name that is the same for all accounts: use1-az1.
+// zoneID returns the id of a zone, such as use1-az1.
 func (r *region) zoneID(zone string) string {
 	return regionCode(r.name) + "-az" + string('1'+zone[len(zone)-1]-'a')
 }
 
-// regionCode is the short name of a region in zone ids: us-east-1 is use1 and
-// ap-southeast-2 is apse2.
+// regionCode returns the abbreviation of a region in zone ids: "use1" for
+// us-east-1, "apse2" for ap-southeast-2.
 func regionCode(name string) string {
 	parts := strings.SplitN(name, "-", 3)
 	if len(parts) < 3 {
@@ -86,9 +86,9 @@ func regionCode(name string) string {
 	return parts[0] + short.Replace(parts[1]) + parts[2]
 }
 
-// sweep does what has become due by now: it frees what terminated instances
-// held, and forgets those that have been shown long enough. Instances end in
-// the order in which they began to, so only the first ones need a look.
+// sweep applies what has become due by now: it frees the resources of
+// terminated instances, and removes those shown long enough. Both lists are in
+// order of time, so only their heads are checked.
 func (r *region) sweep(now time.Time) {
 	for len(r.terminating) > 0 && r.terminating[0].phase.code(now) == terminated {
 		r.freeResources(r.terminating[0])
@@ -101,7 +101,7 @@ func (r *region) sweep(now time.Time) {
 	}
 }
 
-// machines are the machines that are switched on.
+// machines returns the machines that are on.
 func (r *region) machines() []*machine {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,8 +114,7 @@ func (r *region) machines() []*machine {
 	return on
 }
 
-// anyRecord is the resource of the caller that has this id, of any kind that
-// can have tags.
+// anyRecord returns the caller's taggable resource of any kind with an id.
 func (c *call) anyRecord(id string) (*base, *ec2query.Error) {
 	finders := []struct {
 		kind kind

@@ -8,7 +8,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// bucket is a token bucket at the time it was last looked at.
+// bucket is a token bucket at the time of its last use.
 type bucket struct {
 	level float64
 	seen  time.Time
@@ -30,7 +30,7 @@ func (r *region) take(key string, of awsapi.Rate, n int, now time.Time) bool {
 	return true
 }
 
-// throttle takes the token of the request.
+// throttle takes a request token.
 func (c *call) throttle() *ec2query.Error {
 	if !c.server.opts.Throttle {
 		return nil
@@ -45,7 +45,8 @@ func (c *call) throttle() *ec2query.Error {
 	return nil
 }
 
-// open tells whether a describe asks for everything at once.
+// isUnfiltered reports whether a describe call asks for all resources, for
+// which AWS has a smaller bucket.
 func (c *call) isUnfiltered() bool {
 	for key := range c.form {
 		if strings.HasPrefix(key, "Filter.") || key == "MaxResults" || strings.Contains(key, "Id.") || strings.Contains(key, "Name.") {
@@ -55,7 +56,7 @@ func (c *call) isUnfiltered() bool {
 	return true
 }
 
-// spend takes the tokens of n resources that the action changes.
+// takeResourceTokens takes tokens for n resources that the action changes.
 func (c *call) takeResourceTokens(action string, n int) *ec2query.Error {
 	if !c.server.opts.Throttle {
 		return nil

@@ -17,10 +17,10 @@ type snapshot struct {
 	encrypted   bool
 	kmsKey      string
 	doneAt      time.Time
-	failure     string // why its copy fails at doneAt; empty when it does not
+	failure     string // if not empty, the copy fails at doneAt
 	copied      bool   // from another snapshot
 	disk        *diskRef
-	vendor      bool // its disk is shared by the vendor's images of all regions
+	vendor      bool // the disk is shared by the vendor's images in all regions
 	vendorImage Image
 	shares      permissions
 	lock        *snapshotLock
@@ -47,13 +47,12 @@ func (s *snapshot) progress(now time.Time) string {
 	}
 	part := int(100 * float64(now.Sub(s.created)) / float64(s.doneAt.Sub(s.created)))
 	if part == 0 {
-		return "" // EC2 does not say 0%
+		return "" // EC2 omits 0%
 	}
 	return strconv.Itoa(part) + "%"
 }
 
-// diskOf is the disk of a snapshot; that of a vendor's is made when it is
-// first needed.
+// diskOf returns the snapshot's disk. A vendor's disk is created on first use.
 func (r *region) diskOf(s *snapshot) *diskRef {
 	if s.disk == nil {
 		s.disk = r.server.vendorDisk(s.vendorImage)
@@ -61,7 +60,7 @@ func (r *region) diskOf(s *snapshot) *diskRef {
 	return s.disk
 }
 
-// readable tells whether the caller may make volumes of s.
+// readable reports whether the caller may create volumes from s.
 func (c *call) readable(s *snapshot) bool {
 	if c.owns(&s.base) {
 		return true
@@ -183,8 +182,8 @@ func (c *call) createSnapshot(in *createSnapshotInput) (*snapshotXML, *ec2query.
 	return &out, nil
 }
 
-// takeSnapshot makes a snapshot of a volume. Its disk has to be filled after
-// the call.
+// takeSnapshot creates a snapshot of a volume. The caller must fill its disk
+// afterwards.
 func (c *call) takeSnapshot(v *volume, description string, t tags) *snapshot {
 	s := &snapshot{
 		base: c.newBase(snapshotKind(), t), volume: v.id, description: description,
@@ -218,8 +217,8 @@ func (c *call) deleteSnapshot(in *snapshotIDInput) (*ec2query.Return, *ec2query.
 	return ec2query.Done(), nil
 }
 
-// mayDelete refuses to delete what a lock or AWS Backup holds. The code for a
-// lock is not documented.
+// mayDelete refuses to delete a snapshot that is locked or managed by AWS
+// Backup. The error code for a lock is not documented.
 func (c *call) mayDelete(s *snapshot) *ec2query.Error {
 	switch {
 	case s.locked(c.now):
@@ -238,15 +237,15 @@ func (c *call) dropSnapshot(s *snapshot) {
 	}
 }
 
-// discard lets go of the disk of a snapshot that is gone. A vendor's disk is
-// the server's.
+// discard closes the disk of a deleted snapshot. A vendor's disk belongs to the
+// server.
 func (r *region) discard(s *snapshot) {
 	if !s.vendor {
 		r.server.closeDisk(s.disk, nil)
 	}
 }
 
-// userOf is an image that needs the snapshot, or nil.
+// imageUsing returns an image that uses the snapshot, or nil.
 func (r *region) imageUsing(s *snapshot) *image {
 	if users := r.imagesBySnapshot[s.id]; len(users) > 0 {
 		return users[0]

@@ -7,7 +7,7 @@ type resetSnapshotAttributeInput struct {
 	Attribute  string `ec2:"Attribute,required,oneof=createVolumePermission"`
 }
 
-// resetSnapshotAttribute shares a snapshot with no one.
+// resetSnapshotAttribute removes all permissions.
 func (c *call) resetSnapshotAttribute(in *resetSnapshotAttributeInput) (*ec2query.Return, *ec2query.Error) {
 	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
 	if err != nil {
@@ -32,8 +32,8 @@ type modifySnapshotAttributeInput struct {
 	}
 }
 
-// volumePermissionParam is one entry of a change for a snapshot: AWS shares
-// those with accounts and with everybody only.
+// volumePermissionParam is a permission of a snapshot, which can be shared with
+// accounts or made public.
 type volumePermissionParam struct {
 	Group  string
 	UserID string `ec2:"UserId"`

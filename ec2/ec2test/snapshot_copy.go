@@ -7,22 +7,22 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// A copySource is a snapshot of any region as those who copy it need it.
+// A copySource is a copy of a snapshot to be copied, for use after its region
+// is unlocked.
 type copySource struct {
 	snapshot
 
-	keyStatus keyStatus // why the caller can not decrypt it
+	keyStatus keyStatus // whether the caller can decrypt it
 }
 
-// copySource is what a copy needs of a snapshot of this region. It is used when
-// the region is unlocked.
+// copySource returns a snapshot as the source of a copy.
 func (c *call) copySource(s *snapshot) copySource {
 	source := copySource{*s, c.statusOfKey(s.kmsKey)}
 	source.disk = c.diskOf(s)
 	return source
 }
 
-// check refuses a copy that would be less encrypted than its source.
+// check refuses an unencrypted copy of an encrypted snapshot.
 func (s *copySource) check(encrypted *bool) *ec2query.Error {
 	if s.encrypted && encrypted != nil && !*encrypted {
 		return ec2query.Errorf("InvalidRequest", "Snapshot %s is encrypted. Creating an unencrypted copy from an encrypted snapshot is not supported.", s.id)
@@ -91,11 +91,11 @@ func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *ec2que
 	return &copySnapshotOutput{ID: s.id, Tags: s.tags.set(c.now)}, nil
 }
 
-// mostCopies is how many snapshots an account may have copied into a region at
-// once.
+// mostCopies is AWS's limit on an account's concurrent snapshot copies into a
+// region.
 const mostCopies = 20
 
-// copySlots refuses n copies more than that.
+// copySlots fails if n more copies would exceed mostCopies.
 func (c *call) copySlots(n int) *ec2query.Error {
 	for s := range c.snapshots.all() {
 		if s.copied && c.owns(&s.base) && s.status(c.now) == "pending" {
@@ -108,8 +108,8 @@ func (c *call) copySlots(n int) *ec2query.Error {
 	return nil
 }
 
-// cloneSnapshot copies a snapshot, perhaps of another region, into this one.
-// Whether the keys can be used shows when the copy ends.
+// cloneSnapshot copies a snapshot, possibly from another region, into this one.
+// An unusable key makes the copy fail when it ends.
 func (c *call) cloneSnapshot(source *copySource, description string, t tags, encrypted *bool, key string) *snapshot {
 	s := &snapshot{
 		base: c.newBase(snapshotKind(), t), volume: "vol-ffffffff", description: description,

@@ -7,7 +7,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// createSnapshotsInput is CreateSnapshots: all volumes of an instance at once.
+// createSnapshotsInput holds the parameters of CreateSnapshots, which snapshots
+// all volumes of an instance.
 type createSnapshotsInput struct {
 	InstanceSpecification struct {
 		InstanceID          string `ec2:"InstanceId,required"`

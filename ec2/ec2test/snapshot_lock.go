@@ -8,10 +8,10 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// snapshotLock is the lock of a snapshot, by the SDK's documentation of
-// LockSnapshot.
+// snapshotLock is a snapshot's lock, as the API reference of LockSnapshot
+// describes it.
 type snapshotLock struct {
-	mode    string // governance or compliance
+	mode    string // "governance" or "compliance"
 	created time.Time
 	expires time.Time
 	days    int
@@ -30,7 +30,7 @@ func (l *snapshotLock) state(now time.Time) string {
 	return l.mode
 }
 
-// locked tells whether the snapshot may not be deleted.
+// locked reports whether a lock prevents the snapshot's deletion.
 func (s *snapshot) locked(now time.Time) bool { return s.lock != nil && s.lock.state(now) != "expired" }
 
 type lockSnapshotInput struct {

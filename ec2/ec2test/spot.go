@@ -7,16 +7,16 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// spotRequest is a request for a spot instance. Those that
-// RequestSpotInstances makes stay open: they run nothing.
+// spotRequest is a request for a spot instance. Requests of
+// RequestSpotInstances launch nothing and stay open.
 type spotRequest struct {
 	base
 
 	persistent bool
-	behavior   string // when it is interrupted
+	behavior   string // on interruption
 	price      string
 	launch     spotLaunch
-	instance   *instance // the one that RunInstances made; nil of an open one
+	instance   *instance // launched by RunInstances; nil for an open request
 	cancelled  bool
 }
 
@@ -36,8 +36,8 @@ func spotKind() kind {
 	return kind{"sir-", "spot-instances-request", "InvalidSpotInstanceRequestID.Malformed", "InvalidSpotInstanceRequestID.NotFound", "The spot instance request ID '%s' does not exist"}
 }
 
-// status is the state of a request, and EC2's code for how it came to it. A
-// persistent one outlives its instance, and is open for the next.
+// status returns the state of a request and EC2's status code. A persistent
+// request outlives its instance and becomes open again.
 func (r *spotRequest) status(now time.Time) (state, code string) {
 	i := r.instance
 	if i == nil {
@@ -211,7 +211,7 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *ec2query
 	return out, nil
 }
 
-// priceText is a price as EC2 writes it.
+// priceText formats a price as EC2 does.
 func priceText(dollars string) (string, *ec2query.Error) {
 	if dollars == "" {
 		return "", nil
@@ -234,8 +234,8 @@ func spotFilters() filters[*spotRequest] {
 	}
 }
 
-// spotTable is the requests that were made as such, and those that stand
-// behind the spot instances of RunInstances.
+// spotTable returns the requests of RequestSpotInstances, and those behind the
+// spot instances of RunInstances.
 func (c *call) spotTable() *table[*spotRequest] {
 	all := &table[*spotRequest]{}
 	for r := range c.spotRequests.all() {
@@ -292,7 +292,7 @@ func (c *call) cancelSpot(in *cancelSpotInput) (*cancelSpotOutput, *ec2query.Err
 	out := &cancelSpotOutput{}
 	for _, r := range list {
 		r.cancelled = true
-		if r.instance != nil { // which runs on
+		if r.instance != nil { // it keeps running
 			r.instance.spotCancelled = true
 		}
 		out.Requests.Items = append(out.Requests.Items, cancelledSpotXML{r.id, "cancelled"})

@@ -7,26 +7,26 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// SetParameter sets an SSM parameter of Options.Account in a region. One whose
-// name begins with "/aws/service/" is seen by all accounts.
+// SetParameter sets an SSM parameter of Options.Account in a region. All
+// accounts can read a parameter whose name begins with "/aws/service/".
 func (s *Server) SetParameter(region, name, value string) {
-	s.region(region) // AWS's own come first
+	s.region(region) // adds the vendors' parameters
 	s.params.put(s.opts.Account, region, name, parameter{value: value, kind: "String", dataType: "text"}, s.now())
 }
 
-// Parameter is the value of an SSM parameter of Options.Account. The name may
-// end in ":" and a version or label.
+// Parameter returns the value of an SSM parameter of Options.Account, and
+// reports whether it exists. The name may end in ":" and a version or label.
 func (s *Server) Parameter(region, name string) (value string, ok bool) {
 	s.region(region)
 	p, ok := s.params.get(s.opts.Account, region, name)
 	return p.value, ok
 }
 
-func ssmError(err *ec2query.Error) answer {
-	return answerJSON(err.Status, err.Code, map[string]string{"__type": err.Code, "message": err.Message})
+func ssmError(err *ec2query.Error) response {
+	return jsonResponse(err.Status, err.Code, map[string]string{"__type": err.Code, "message": err.Message})
 }
 
-// ssmTable is every call of SSM's Parameter Store that the server answers.
+// ssmTable returns the calls of SSM's Parameter Store by name.
 func ssmTable() map[string]jsonAction {
 	return jsonTable(
 		jsonHandle("GetParameter", (*call).getParameter),
@@ -39,8 +39,8 @@ func ssmTable() map[string]jsonAction {
 	)
 }
 
-// ssm answers a call of SSM's Parameter Store.
-func (s *Server) ssm(req *request) answer { return s.runJSON(s.ssmCalls, req, ssmError) }
+// ssm handles a call of SSM's Parameter Store.
+func (s *Server) ssm(req *request) response { return s.runJSON(s.ssmCalls, req, ssmError) }
 
 type parameterJSON struct {
 	parameterMetadata
@@ -48,7 +48,7 @@ type parameterJSON struct {
 	Selector string `json:"Selector,omitempty"`
 }
 
-// parameterMetadata is all but the value, which is for those who may get it.
+// parameterMetadata describes a parameter without its value.
 type parameterMetadata struct {
 	ARN      string  `json:"ARN"`
 	Name     string  `json:"Name"`
@@ -75,7 +75,8 @@ func (c *call) parameterJSON(p parameter) parameterJSON {
 	}}
 }
 
-// selected is a parameter as it was asked for: with the version or label.
+// withSelector returns a parameter with the version or label by which it was
+// requested.
 func (c *call) withSelector(p parameter, asked string) parameterJSON {
 	out := c.parameterJSON(p)
 	out.Selector = strings.TrimPrefix(asked, p.name)
@@ -161,7 +162,7 @@ func (c *call) putParameter(in *putParameterInput) (*putParameterOutput, *ec2que
 		return nil, ec2query.Errorf("ValidationException", "A parameter type is required when you create a parameter.")
 	}
 	if in.DataType == imageDataType {
-		// AWS looks some time later, when a new image shows.
+		// AWS checks this later, when a new image has become visible.
 		if img, ok := c.images.get(in.Value); !ok || !c.mayLaunch(img) {
 			return nil, ec2query.Errorf("ValidationException", "The AMI %s does not exist or is not available.", in.Value)
 		}
@@ -210,7 +211,8 @@ type parameterFilter struct {
 	Values []string
 }
 
-// match tells whether a parameter passes; unknown keys and options are refused.
+// match reports whether a parameter passes the filter. Unknown keys and options
+// are errors.
 func (f parameterFilter) match(p parameter) (bool, *ec2query.Error) {
 	var have string
 	switch f.Key {
@@ -237,13 +239,14 @@ func (f parameterFilter) match(p parameter) (bool, *ec2query.Error) {
 	return false, ec2query.Errorf("InvalidFilterOption", "The specified filter option isn't valid: %s", f.Option)
 }
 
-// below tells whether name is in the hierarchy path.
+// inPath reports whether a name is in the hierarchy path.
 func inPath(name, path string, recursive bool) bool {
 	rest, ok := strings.CutPrefix(name, strings.TrimSuffix(path, "/")+"/")
 	return ok && (recursive || !strings.Contains(rest, "/"))
 }
 
-// listParameters is one page of the caller's parameters that pass all filters.
+// listParameters returns a page of the caller's parameters that pass all
+// filters.
 func (c *call) listParameters(list []parameterFilter, most *int, token string, limit int) ([]parameter, string, *ec2query.Error) {
 	var found []parameter
 	for _, p := range c.server.params.list(c.account, c.name) {

@@ -8,27 +8,27 @@ import (
 	"time"
 )
 
-// imageDataType is the data type of parameters that name an image.
+// imageDataType is the data type of parameters that hold an image id.
 const imageDataType = "aws:ec2:image"
 
-// parameter is one version of an SSM parameter.
+// parameter is a version of an SSM parameter.
 type parameter struct {
 	name     string
 	value    string
-	kind     string // String, StringList or SecureString
-	dataType string // data type: text or aws:ec2:image
+	kind     string // "String", "StringList" or "SecureString"
+	dataType string // "text" or "aws:ec2:image"
 	version  int64
 	changed  time.Time
 	labels   []string
 }
 
-// parameterStore is the SSM parameters of all accounts and regions.
+// parameterStore holds the SSM parameters of all accounts and regions.
 type parameterStore struct {
 	mu  sync.Mutex
-	all map[string][]parameter // the versions by key, the newest last
+	all map[string][]parameter // versions, oldest first, by paramKey
 }
 
-// get returns a parameter. Its name may have a selector: name:version or
+// get returns a parameter by name, or by name and selector: name:version or
 // name:label.
 func (ps *parameterStore) get(account, region, name string) (parameter, bool) {
 	ps.mu.Lock()
@@ -64,7 +64,8 @@ func (ps *parameterStore) put(account, region, name string, p parameter, now tim
 	return p.version
 }
 
-// label moves a label to a version; the newest when version is zero.
+// label moves a label to a version; zero means the latest. It reports whether
+// the version exists.
 func (ps *parameterStore) label(account, region, name, label string, version int64) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -83,7 +84,7 @@ func (ps *parameterStore) label(account, region, name, label string, version int
 	return true
 }
 
-// remove tells whether there was such a parameter.
+// remove deletes a parameter and reports whether it existed.
 func (ps *parameterStore) remove(account, region, name string) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -93,8 +94,8 @@ func (ps *parameterStore) remove(account, region, name string) bool {
 	return ok
 }
 
-// of is the newest version of every parameter of an account in a region, by
-// name, without AWS's own.
+// list returns the latest versions of an account's parameters in a region, by
+// name. It omits AWS's public ones.
 func (ps *parameterStore) list(account, region string) []parameter {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -108,7 +109,7 @@ func (ps *parameterStore) list(account, region string) []parameter {
 	return out
 }
 
-// publicPrefix begins the names of the parameters that AWS gives everyone.
+// publicPrefix precedes the names of AWS's public parameters.
 const publicPrefix = "/aws/service/"
 
 func paramKey(account, region, name string) string {
@@ -120,11 +121,12 @@ func paramKey(account, region, name string) string {
 
 func trimSlash(name string) string { return strings.TrimPrefix(name, "/") }
 
-// aliasPrefix begins an image id that is the value of a parameter.
+// aliasPrefix marks an image id as the name of a parameter.
 const aliasPrefix = "resolve:ssm:"
 
-// resolveAlias is the image id that an id stands for: itself, or the value of
-// the parameter after "resolve:ssm:". What can not be resolved stays as it is.
+// resolveAlias returns the value of the parameter named by an id with the
+// prefix "resolve:ssm:". It returns any other id, and one that cannot be
+// resolved, unchanged.
 func (c *call) resolveAlias(id string) string {
 	name, ok := strings.CutPrefix(id, aliasPrefix)
 	if !ok {

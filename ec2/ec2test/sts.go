@@ -12,30 +12,29 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// A Role is an IAM role that can be assumed.
+// A Role is an IAM role for AssumeRole.
 type Role struct {
-	// ARN names it, and the account that it belongs to:
+	// ARN is the role's ARN, including its account:
 	// "arn:aws:iam::210987654321:role/images".
 	ARN string
 
 	// Trusts are the accounts whose callers may assume it. Empty is all.
 	Trusts []string
 
-	// ExternalID is what a caller must give. Empty asks for none.
+	// ExternalID is the external id that a caller must give. Empty means none.
 	ExternalID string
 }
 
-// roleKeyPrefix begins the access keys of assumed roles; the number of the
-// session follows.
+// roleKeyPrefix precedes the session's number in the access keys of assumed
+// roles.
 const roleKeyPrefix = "ASIATEST"
 
 var roleARN = regexp.MustCompile(`^arn:aws:iam::(\d{12}):role/([\w+=,.@/-]+)$`)
 
-// roleSession is a role that someone has assumed.
+// roleSession is a session of an assumed role.
 type roleSession struct{ account, arn string }
 
-// AddRole makes a role that AssumeRole knows. Its sessions may do everything in
-// the role's account, which exists from then on.
+// AddRole adds a role. Its sessions may do everything in the role's account.
 func (s *Server) AddRole(r Role) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,11 +71,11 @@ type assumeRoleXML struct {
 	stsMetadata
 }
 
-// sts answers a call of STS.
-func (s *Server) sts(req *request) answer {
+// sts handles a call of STS.
+func (s *Server) sts(req *request) response {
 	switch req.action {
 	case "GetCallerIdentity":
-		return s.stsAnswer(req, identityXML{
+		return s.stsResponse(req, identityXML{
 			ARN: s.callerARN(req), UserID: "AIDAEC2TEST", Account: req.account, stsMetadata: stsMetadata{req.id},
 		})
 	case "AssumeRole":
@@ -84,13 +83,13 @@ func (s *Server) sts(req *request) answer {
 		if err != nil {
 			return queryError(err, req.id)
 		}
-		return s.stsAnswer(req, out)
+		return s.stsResponse(req, out)
 	case "DecodeAuthorizationMessage":
 		out, err := decodeDenial(req)
 		if err != nil {
 			return queryError(err, req.id)
 		}
-		return s.stsAnswer(req, out)
+		return s.stsResponse(req, out)
 	}
 	return queryError(ec2query.Errorf("InvalidAction", "Could not find operation %s for version 2011-06-15", req.action), req.id)
 }
@@ -145,10 +144,10 @@ func (s *Server) assumeRole(req *request) (*assumeRoleXML, *ec2query.Error) {
 	}, nil
 }
 
-func (s *Server) stsAnswer(req *request, body any) answer {
+func (s *Server) stsResponse(req *request, body any) response {
 	encoded, err := xml.Marshal(body)
 	if err != nil {
 		return queryError(ec2query.Internal(err), req.id)
 	}
-	return answer{status: http.StatusOK, contentType: "text/xml", body: append([]byte(xml.Header), encoded...)}
+	return response{status: http.StatusOK, contentType: "text/xml", body: append([]byte(xml.Header), encoded...)}
 }

@@ -9,19 +9,18 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// A Denial makes a Fault a refusal for want of permission as EC2 gives it: with
-// an encoded message that sts:DecodeAuthorizationMessage decodes.
+// A Denial makes the error of a [Fault] an UnauthorizedOperation with an
+// encoded message, which sts:DecodeAuthorizationMessage decodes.
 type Denial struct {
-	// Resource is the ARN of what the call is not allowed to be about. It is
-	// required.
+	// Resource is the ARN of the resource that was denied. It is required.
 	Resource string
 
-	// Statement is the Sid of a policy's statement that denies the call. Empty
-	// is a call that no statement allows.
+	// Statement is the Sid of the policy statement that denies the call. Empty
+	// means that no statement allows it.
 	Statement string
 }
 
-// encodedReason comes before the encoded message in the text of an error.
+// encodedReason precedes the encoded message in the text of an error.
 const encodedReason = "Encoded authorization failure message: "
 
 type deniedStatement struct {
@@ -29,7 +28,7 @@ type deniedStatement struct {
 	Effect string `json:"effect"`
 }
 
-// denialJSON is the decoded message, as STS documents it.
+// denialJSON is a decoded message, as STS documents it.
 type denialJSON struct {
 	Allowed      bool `json:"allowed"`
 	ExplicitDeny bool `json:"explicitDeny"`
@@ -47,7 +46,7 @@ type denialJSON struct {
 	} `json:"context"`
 }
 
-// message is the text of the refusal of a call.
+// message returns the text of the error of a denied call.
 func (d *Denial) message(action, caller string) (string, *ec2query.Error) {
 	var says denialJSON
 	says.ExplicitDeny = d.Statement != ""
@@ -75,7 +74,7 @@ type decodedXML struct {
 	stsMetadata
 }
 
-// decodeDenial answers DecodeAuthorizationMessage.
+// decodeDenial handles DecodeAuthorizationMessage.
 func decodeDenial(req *request) (*decodedXML, *ec2query.Error) {
 	in := new(decodeInput)
 	if _, err := ec2query.Decode(req.form, in); err != nil {

@@ -9,21 +9,21 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// maxTags is EC2's limit of tags of one resource.
+// maxTags is EC2's limit on the tags of a resource.
 const maxTags = 50
 
-// tags are a resource's tags by key. With eventual consistency a change is
-// seen later than it is made.
+// tags holds a resource's tags by key. With eventual consistency a change
+// becomes visible later.
 type tags map[string]tagValue
 
 type tagValue struct {
 	value   string
 	removed bool
-	from    time.Time // when the change is seen
-	was     *string   // what is seen until then; nil is no tag
+	from    time.Time // when the change becomes visible
+	was     *string   // visible value until then; nil means no tag
 }
 
-// at is the tag's value as seen at now.
+// at returns the tag's visible value at a time.
 func (v tagValue) at(now time.Time) (string, bool) {
 	if now.Before(v.from) {
 		if v.was == nil {
@@ -47,7 +47,7 @@ type tagXML struct {
 	Value string `xml:"value"`
 }
 
-// list is the tags as seen at now, by key.
+// list returns the visible tags at a time, by key.
 func (t tags) list(now time.Time) []tagXML {
 	out := make([]tagXML, 0, len(t))
 	for key, v := range t {
@@ -61,7 +61,7 @@ func (t tags) list(now time.Time) []tagXML {
 
 func (t tags) set(now time.Time) ec2query.Set[tagXML] { return ec2query.SetOf(t.list(now)...) }
 
-// change sets or removes one tag, seen from the time from on.
+// change sets or removes a tag. The change becomes visible at the time from.
 func (b *base) change(now, from time.Time, key, value string, remove bool) {
 	next := tagValue{value: value, removed: remove, from: from}
 	if seen, ok := b.tags.get(now, key); ok {
@@ -89,7 +89,8 @@ func (p tagParam) value() string {
 	return *p.Value
 }
 
-// TagSpecification is the tags of a resource in the call that creates it.
+// tagSpecification holds the tags for a type of resource in the call that
+// creates it.
 type tagSpecification struct {
 	ResourceType string
 	Tag          []tagParam
@@ -118,8 +119,8 @@ func checkTags(list []tagParam) *ec2query.Error {
 	return nil
 }
 
-// tagSpecs sorts the specifications of a call by resource type; only the
-// allowed types may be there.
+// tagSpecs returns the tags of a call by resource type. Only the allowed types
+// are accepted.
 func tagSpecs(specs []tagSpecification, allowed ...string) (map[string]tags, *ec2query.Error) {
 	out := make(map[string]tags, len(allowed))
 	lists := make(map[string][]tagParam, len(specs))
@@ -145,7 +146,7 @@ func tagSpecs(specs []tagSpecification, allowed ...string) (map[string]tags, *ec
 	return out, nil
 }
 
-// clone copies tags for another resource that begins with the same.
+// clone copies tags for another resource.
 func (t tags) clone() tags {
 	out := make(tags, len(t))
 	maps.Copy(out, t)
@@ -157,7 +158,7 @@ type tagsInput struct {
 	Tag        []tagParam `ec2:"Tag"`
 }
 
-// taggable finds the resources of a tagging call, of the caller's account.
+// taggable returns the resources of a tagging call.
 func (c *call) taggable(ids []string) ([]*base, *ec2query.Error) {
 	found := make([]*base, 0, len(ids))
 	for _, id := range ids {
@@ -219,7 +220,7 @@ func (c *call) deleteTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
 		}
 		for _, tag := range in.Tag {
 			have, ok := b.tags[tag.Key]
-			// With a value given, only a tag of that value goes.
+			// With a value given, only a tag with that value is deleted.
 			if ok && (tag.Value == nil || have.value == *tag.Value) {
 				b.change(c.now, c.visibleAt(), tag.Key, "", true)
 			}

@@ -7,7 +7,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// tagRecord is one tag of one resource.
+// tagRecord is a tag of a resource.
 type tagRecord struct {
 	id       string
 	resource string
@@ -44,7 +44,7 @@ type describeTagsOutput struct {
 
 func (c *call) describeTags(in *describeTagsInput) (*describeTagsOutput, *ec2query.Error) {
 	known := c.server.known.tags
-	// tag:<key> asks for the value of a key.
+	// The filter tag:<key> matches the value of a key.
 	m, err := known.compile(c, in.Filter, func(t tagRecord) tags { return tags{t.key: tagValue{value: t.value}} })
 	if err != nil {
 		return nil, err
@@ -68,7 +68,8 @@ func (c *call) describeTags(in *describeTagsInput) (*describeTagsOutput, *ec2que
 	})}, err
 }
 
-// everything yields all resources of the region with the names of their kinds.
+// everything iterates over all taggable resources of the region, and the names
+// of their kinds.
 func (r *region) everything() iter.Seq2[string, *base] {
 	return func(yield func(string, *base) bool) {
 		_ = each(&r.images, imageKind(), yield) &&

@@ -16,7 +16,7 @@ type template struct {
 
 	name           string
 	versions       []*templateVersion // by number, from 1
-	defaultVersion int                // the number of the default version
+	defaultVersion int                // number
 }
 
 type templateVersion struct {
@@ -24,13 +24,14 @@ type templateVersion struct {
 	created     string
 	by          string
 	description string
-	form        url.Values // the data, as parameters of RunInstances
+	form        url.Values // the data as parameters of RunInstances
 	data        launchParams
 }
 
 const dataPrefix = "LaunchTemplateData."
 
-// templateData is the form and the decoded data of the request.
+// templateData returns a version with the data of the request, merged into that
+// of the version under if it is not nil.
 func (c *call) templateData(data *launchParams, under *templateVersion) (*templateVersion, *ec2query.Error) {
 	v := &templateVersion{created: ec2query.FormatTime(c.now), by: "arn:aws:iam::" + c.account + ":root", form: make(url.Values), data: *data}
 	given := make(map[string]bool)
@@ -56,7 +57,7 @@ func (c *call) templateData(data *launchParams, under *templateVersion) (*templa
 	return v, nil
 }
 
-// template is the caller's template by id or name.
+// template returns the caller's template with an id or a name.
 func (c *call) template(id, name string) (*template, *ec2query.Error) {
 	switch {
 	case id != "" && name != "":
@@ -74,7 +75,7 @@ func (c *call) template(id, name string) (*template, *ec2query.Error) {
 	return nil, ec2query.MissingParameter("LaunchTemplateId")
 }
 
-// version is a version by number, $Latest or $Default.
+// version returns a version by number, $Latest or $Default.
 func (t *template) version(which string) (*templateVersion, *ec2query.Error) {
 	switch which {
 	case "$Latest":
@@ -139,7 +140,7 @@ type dataXML struct {
 	Market     *dataMarketXML             `xml:"instanceMarketOptions,omitempty"`
 }
 
-// groupIDs is the one list whose elements are not called item.
+// groupIDs is the only list whose elements are not called item.
 type groupIDs struct {
 	IDs []string `xml:"groupId"`
 }
@@ -227,7 +228,7 @@ func (p *launchParams) xml() dataXML {
 	return out
 }
 
-// sorted versions for answers: the newest first, as EC2 does.
+// newestFirst returns versions in the order of responses.
 func newestFirst(list []*templateVersion) []*templateVersion {
 	out := slices.Clone(list)
 	slices.SortFunc(out, func(a, b *templateVersion) int { return b.number - a.number })

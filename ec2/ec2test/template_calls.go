@@ -135,7 +135,7 @@ func (c *call) describeTemplates(in *describeTemplatesInput) (*describeTemplates
 	return &describeTemplatesOutput{Next: next, Templates: ec2query.MapSet(items, c.templateXML)}, err
 }
 
-// versionOf is a version with its template, for queries over all of them.
+// versionOf is a version with its template.
 type versionOf struct {
 	template *template
 	version  *templateVersion
@@ -191,7 +191,7 @@ func (c *call) describeTemplateVersions(in *describeTemplateVersionsInput) (*des
 		return nil, ec2query.InvalidCombination("ResolveAlias can only be used with a single launch template version")
 	}
 	items, next, err := page(c, found, in.pageParams, pageLimits{1, 200}, func(v versionOf) uint64 {
-		// Versions come newest first within a template.
+		// Within a template the newest version comes first.
 		return v.template.seq<<20 | uint64(1<<20-1-v.version.number) //nolint:gosec // numbers are small
 	})
 	return &describeTemplateVersionsOutput{Next: next, Versions: ec2query.MapSet(items, func(v versionOf) templateVersionXML {
@@ -203,8 +203,8 @@ func (c *call) describeTemplateVersions(in *describeTemplateVersionsInput) (*des
 	})}, err
 }
 
-// allVersions are the $Latest or $Default versions of all templates, which is
-// all that EC2 lists without naming one.
+// allVersions returns the $Latest or $Default versions of all templates. EC2
+// lists no others without a template.
 func (c *call) allVersions(which []string) ([]versionOf, *ec2query.Error) {
 	var out []versionOf
 	if len(which) == 0 {
@@ -234,7 +234,7 @@ func (c *call) allVersions(which []string) ([]versionOf, *ec2query.Error) {
 	return out, nil
 }
 
-// wanted are the versions of one template that a call names.
+// wanted returns the versions of a template that the call names.
 func (t *template) wanted(in *describeTemplateVersionsInput) ([]versionOf, *ec2query.Error) {
 	list := t.versions
 	if len(in.LaunchTemplateVersion) > 0 {

@@ -13,18 +13,18 @@ type volume struct {
 
 	zone       string
 	sizeGiB    int
-	kind       string // gp3 and so on
+	kind       string // "gp3" and so on
 	iops       int
 	throughput int
 	encrypted  bool
 	kmsKey     string
-	snapshot   string // id it was made from
+	snapshot   string // id it was created from
 	disk       *diskRef
 
-	instance            *instance // nil when it is not attached
+	instance            *instance // nil if not attached
 	device              string
 	attached            time.Time
-	deleteOnTermination bool // deleted when its instance terminates
+	deleteOnTermination bool
 }
 
 func (v *volume) state() string {
@@ -34,7 +34,7 @@ func (v *volume) state() string {
 	return "available"
 }
 
-// volumeTypes are the values of VolumeType.
+// volumeTypes returns the values of VolumeType.
 func volumeTypes() []string {
 	return []string{"gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"}
 }
@@ -52,7 +52,7 @@ type ebsParams struct {
 	VolumeInitializationRate *int
 }
 
-// check refuses sizes and rates that EBS has not got.
+// check rejects sizes and rates that EBS does not support.
 func (p ebsParams) check() *ec2query.Error {
 	if err := inSet("VolumeType", p.VolumeType, volumeTypes()...); err != nil {
 		return err
@@ -79,7 +79,7 @@ func (p ebsParams) check() *ec2query.Error {
 	return nil
 }
 
-// rates fills in what gp3 has when nothing is said.
+// rates sets the given rates, or the defaults of the volume's type.
 func (v *volume) rates(iops, throughput *int) {
 	switch v.kind {
 	case "gp3":
@@ -228,7 +228,7 @@ func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *ec2query.Error)
 		Iops: in.Iops, Throughput: in.Throughput, Encrypted: in.Encrypted, KmsKeyID: in.KmsKeyID,
 	}
 	plan, err := c.planVolume(mapping{EBS: &ebs}, nil)
-	if err != nil && err.Code == badMapping { // there is none in this call
+	if err != nil && err.Code == badMapping { // this call has no mapping
 		err = ec2query.Errorf("InvalidParameterValue", "%s", err.Message)
 	}
 	if err != nil {
@@ -240,7 +240,7 @@ func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *ec2query.Error)
 	v := c.makeVolume(plan, in.AvailabilityZone, specs["volume"])
 	c.rememberToken(in.ClientToken, v.id)
 	out := c.volumeXML(v)
-	if plan.keyStatus != keyUsable { // EBS drops it again without a word
+	if plan.keyStatus != keyUsable { // EBS deletes it without notice
 		out.Status = "creating"
 		c.dropVolume(v)
 	}

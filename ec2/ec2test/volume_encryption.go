@@ -2,8 +2,8 @@ package ec2test
 
 import "github.com/bakestone-go/bakestone/internal/ec2query"
 
-// defaultKey encrypts what names no key: the account's choice, else the AWS
-// managed key of EBS.
+// defaultKey returns the ARN of the key used where none is named: the account's
+// choice, or the AWS managed key.
 func (c *call) defaultKey() string {
 	if ring := c.keyring(c.account); ring.defaultKey != "" {
 		return ring.defaultKey
@@ -11,9 +11,9 @@ func (c *call) defaultKey() string {
 	return c.managedKey(c.account)
 }
 
-// encryption is the ARN of the key that encrypts something new, and why the
-// caller can not use it; no key is no encryption. Encryption by default covers
-// what says nothing, and what says no. An empty name is the default key.
+// encryption returns the ARN of the key that encrypts a new resource, or "" if
+// it is not encrypted, and reports whether the caller can use the key.
+// Encryption by default overrides on. An empty key means the default one.
 func (c *call) encryption(on bool, key string) (arn string, trouble keyStatus) {
 	if !on && !c.keyring(c.account).byDefault {
 		return "", keyUsable
@@ -67,8 +67,8 @@ func (c *call) resetDefaultKey(*noInput) (*defaultKeyOutput, *ec2query.Error) {
 	return c.setDefaultKey("")
 }
 
-// setDefaultKey makes a key the default; empty is AWS's. A key that can not be
-// used shows when it is.
+// setDefaultKey sets the default key. Empty means the AWS managed key. As in
+// AWS an unusable key is noticed only when it is used.
 func (c *call) setDefaultKey(name string) (*defaultKeyOutput, *ec2query.Error) {
 	if err := c.checkDryRun(); err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// mapping is one block device mapping, of a request or of an image.
+// mapping is a block device mapping of a request or an image.
 type mapping struct {
 	Device   string     `ec2:"DeviceName"`
 	EBS      *ebsParams `ec2:"Ebs"`
@@ -46,9 +46,9 @@ func (m mapping) xml() mappingXML {
 	return out
 }
 
-// merge lays the mappings of a request over those of an image: a device that
-// both have keeps of the image's what the request does not say, NoDevice takes
-// it out, and others are added.
+// merge returns an image's mappings overridden by those of a request. For a
+// device in both, options missing in the request keep the image's value;
+// NoDevice removes it.
 func merge(ofImage, ofRequest []mapping) ([]mapping, *ec2query.Error) {
 	out := slices.Clone(ofImage)
 	seen := make(map[string]bool, len(ofRequest))
@@ -106,16 +106,16 @@ func setIf[T any](to **T, from *T) {
 	}
 }
 
-// volumePlan is a volume that can be made.
+// volumePlan is a validated volume.
 type volumePlan struct {
 	device    string
 	volume    volume
-	snapshot  *snapshot // nil for a blank one
-	keyStatus keyStatus // why an instance does not start with it
+	snapshot  *snapshot // nil for a blank volume
+	keyStatus keyStatus // if not usable, an instance with the volume does not start
 }
 
-// planVolume checks a mapping and works out the volume that it stands for. Who
-// may launch img may use its snapshots; img may be nil.
+// planVolume validates a mapping and returns its volume. If img is not nil, its
+// snapshots may be used by anyone who may launch it.
 func (c *call) planVolume(m mapping, img *image) (*volumePlan, *ec2query.Error) {
 	p := *m.EBS
 	if err := p.check(); err != nil {
@@ -139,7 +139,7 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *ec2query.Error) 
 		plan.snapshot = snap
 		v.sizeGiB = snap.sizeGiB
 		encrypted, source = encrypted || snap.encrypted, c.statusOfKey(snap.kmsKey)
-		if c.owns(&snap.base) { // what others share is encrypted with a key of one's own
+		if c.owns(&snap.base) { // a snapshot shared by another account gets a key of the caller's own
 			key = orText(key, snap.kmsKey)
 		}
 		if p.VolumeSize != nil && *p.VolumeSize < snap.sizeGiB {
@@ -164,7 +164,7 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *ec2query.Error) 
 	return plan, nil
 }
 
-// makeVolume makes the volume of a plan. Its disk is copied after the call.
+// makeVolume creates the volume of a plan. Its disk is copied after the call.
 func (c *call) makeVolume(plan *volumePlan, zone string, t tags) *volume {
 	v := plan.volume
 	v.base = c.newBase(volumeKind(), t)

@@ -11,15 +11,15 @@ import (
 // instanceRefresh is an instance refresh of a group. It is in progress for
 // Latency.Refresh; then the group takes over its desired configuration.
 type instanceRefresh struct {
-	id        string
-	seq       uint64
-	started   time.Time
-	doneAt    time.Time
-	cancelled time.Time
-	desired   *desiredConfiguration
-	prefs     refreshPreferences
-	strategy  string
-	adopted   bool
+	id         string
+	seq        uint64
+	started    time.Time
+	doneAt     time.Time
+	canceledAt time.Time
+	desired    *desiredConfiguration
+	prefs      refreshPreferences
+	strategy   string
+	adopted    bool
 }
 
 type desiredConfiguration struct {
@@ -37,7 +37,7 @@ type refreshPreferences struct {
 
 func (r *instanceRefresh) status(now time.Time) string {
 	switch {
-	case !r.cancelled.IsZero():
+	case !r.canceledAt.IsZero():
 		return "Cancelled"
 	case now.Before(r.doneAt):
 		return "InProgress"
@@ -117,7 +117,7 @@ func (c *call) cancelRefresh(in *scalingGroupNameInput) (*refreshIDOutput, *ec2q
 	if r == nil {
 		return nil, ec2query.Errorf("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found for Auto Scaling group %s", g.name)
 	}
-	r.cancelled = c.now
+	r.canceledAt = c.now
 	return &refreshIDOutput{r.id}, nil
 }
 
@@ -184,7 +184,7 @@ func (c *call) refreshXML(g *scalingGroup, r *instanceRefresh) refreshXML {
 	}
 	switch out.Status {
 	case "Cancelled":
-		out.Ended = ec2query.FormatTime(r.cancelled)
+		out.Ended = ec2query.FormatTime(r.canceledAt)
 	case "Successful":
 		out.Ended, out.Percent = ec2query.FormatTime(r.doneAt), 100
 	}

@@ -48,7 +48,7 @@ func jsonTable(list ...jsonAction) map[string]jsonAction {
 func (s *Server) runJSON(table map[string]jsonAction, req *request, failed func(*ec2query.Error) response) response {
 	act, ok := table[req.action]
 	if !ok {
-		return failed(ec2query.Errorf("UnknownOperationException", "%s is not served here", req.action))
+		return failed(ec2query.Errorf("UnknownOperationException", "%s is not supported by ec2test", req.action))
 	}
 	r := s.region(req.region)
 	if r == nil {

@@ -31,20 +31,21 @@ func TestCoveragePage(t *testing.T) {
 
 func coveragePage() string {
 	var b strings.Builder
-	b.WriteString(`# What ec2test knows
+	b.WriteString(`# API coverage of ec2test
 
-This page is written from the code, and a test compares the two. What is not on it is refused, and never ignored: an
+This page is generated from the code, and a test compares the two. Anything not listed is rejected, never ignored: an
 unknown call with InvalidAction, an unknown parameter with UnknownParameter and its name, an unknown filter with
-InvalidParameterValue. Every call of EC2 also takes DryRun.
+InvalidParameterValue. Every EC2 call also accepts DryRun.
 
-Accepted without an effect, because there is nothing here that they could change: AllRegions, AllAvailabilityZones,
-CpuCredits, Force, IncludeManagedResources, Monitoring, PresignedUrl,
-SkipOsShutdown, SnapshotCopyCompletionDurationMinutes, VolumeInitializationRate. Dedicated Hosts, placement groups,
-capacity reservations and license configurations are shown as they were named.
+These parameters are accepted but have no effect: AllRegions, AllAvailabilityZones, CpuCredits, Force,
+IncludeManagedResources, Monitoring, PresignedUrl, SkipOsShutdown, SnapshotCopyCompletionDurationMinutes,
+VolumeInitializationRate. Dedicated Hosts, placement groups, capacity reservations and license configurations of any
+name are accepted and described.
 
-Spot requests, spot fleets, EC2 fleets and Auto Scaling groups are kept, checked and listed; they run no instances.
+Spot requests, spot fleets, EC2 fleets and Auto Scaling groups are validated, stored and described, but launch no
+instances.
 
-In the names of parameters, N is the number of an element of a list.
+In parameter names, N stands for the index of a list element.
 `)
 	service := ""
 	for _, a := range ec2test.Coverage() {

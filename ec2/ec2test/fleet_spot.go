@@ -12,8 +12,8 @@ import (
 type spotFleet struct {
 	base
 
-	config    spotFleetConfig
-	cancelled bool
+	config   spotFleetConfig
+	canceled bool
 }
 
 type spotFleetConfig struct {
@@ -62,7 +62,7 @@ func spotFleetKind() kind {
 }
 
 func (f *spotFleet) state() string {
-	if f.cancelled {
+	if f.canceled {
 		return "cancelled"
 	}
 	return "active"
@@ -200,15 +200,15 @@ type cancelSpotFleetsInput struct {
 	TerminateInstances *bool    `ec2:"TerminateInstances,required"`
 }
 
-type cancelledSpotFleetXML struct {
+type canceledSpotFleetXML struct {
 	ID   string `xml:"spotFleetRequestId"`
 	Now  string `xml:"currentSpotFleetRequestState"`
 	Then string `xml:"previousSpotFleetRequestState"`
 }
 
 type cancelSpotFleetsOutput struct {
-	Done   ec2query.Set[cancelledSpotFleetXML] `xml:"successfulFleetRequestSet"`
-	Failed ec2query.Set[ec2query.Empty]        `xml:"unsuccessfulFleetRequestSet"`
+	Done   ec2query.Set[canceledSpotFleetXML] `xml:"successfulFleetRequestSet"`
+	Failed ec2query.Set[ec2query.Empty]       `xml:"unsuccessfulFleetRequestSet"`
 }
 
 func (c *call) cancelSpotFleets(in *cancelSpotFleetsInput) (*cancelSpotFleetsOutput, *ec2query.Error) {
@@ -222,8 +222,8 @@ func (c *call) cancelSpotFleets(in *cancelSpotFleetsInput) (*cancelSpotFleetsOut
 	out := &cancelSpotFleetsOutput{}
 	for _, f := range list {
 		then := f.state()
-		f.cancelled = true
-		out.Done.Items = append(out.Done.Items, cancelledSpotFleetXML{f.id, f.state(), then})
+		f.canceled = true
+		out.Done.Items = append(out.Done.Items, canceledSpotFleetXML{f.id, f.state(), then})
 	}
 	return out, nil
 }

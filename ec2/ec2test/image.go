@@ -196,5 +196,5 @@ func (s *Server) FailImage(id, reason string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("no image has the id %q", id)
+	return fmt.Errorf("image %q not found", id)
 }

@@ -88,7 +88,7 @@ func (c *call) enableImageDeprecation(in *enableDeprecationInput) (*ec2query.Ret
 	at = at.Add(30 * time.Second).Truncate(time.Minute)
 	switch {
 	case at.Before(c.now.Truncate(time.Minute)):
-		return nil, ec2query.InvalidValue("DeprecateAt", ec2query.FormatTime(in.DeprecateAt), "The deprecation date can not be in the past.")
+		return nil, ec2query.InvalidValue("DeprecateAt", ec2query.FormatTime(in.DeprecateAt), "The deprecation date cannot be in the past.")
 	case at.Sub(c.now) > longestDeprecation+3*24*time.Hour:
 		return nil, ec2query.InvalidValue("DeprecateAt", ec2query.FormatTime(in.DeprecateAt), "The deprecation date can be at most 10 years from now.")
 	}
@@ -124,7 +124,7 @@ func (c *call) changeImage(id string, f func(*image) *ec2query.Error) (*ec2query
 func (c *call) disableImage(in *imageIDInput) (*ec2query.Return, *ec2query.Error) {
 	return c.changeImage(in.ImageID, func(img *image) *ec2query.Error {
 		if state := img.state(c.now); state != "available" && state != "disabled" {
-			return ec2query.Errorf("IncorrectState", "The image %s is %s and can not be disabled", img.id, state)
+			return ec2query.Errorf("IncorrectState", "The image %s is %s and cannot be disabled", img.id, state)
 		}
 		img.disabled = true
 		img.launch.clear()

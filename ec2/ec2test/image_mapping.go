@@ -48,7 +48,7 @@ func (i *instance) checkCreateImage(wanted []mapping) ([]mapping, *ec2query.Erro
 func (v *volume) checkUnchanged(m mapping) *ec2query.Error {
 	p := m.EBS
 	change := func(what string) *ec2query.Error {
-		return ec2query.Errorf(badMapping, "The %s of the volume of device '%s' can not be modified by CreateImage", what, m.Device)
+		return ec2query.Errorf(badMapping, "The %s of the volume of device '%s' cannot be modified by CreateImage", what, m.Device)
 	}
 	switch {
 	case truthOf(p.Encrypted) && !v.encrypted: // EC2 ignores false for an encrypted volume

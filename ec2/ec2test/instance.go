@@ -48,7 +48,7 @@ type instance struct {
 	maxPrice         float64 // of spot, in dollars per hour; 0 means any
 	spotPersistent   bool    // the spot request is persistent
 	spotBehavior     string  // on interruption; empty means terminate
-	spotCancelled    bool    // the spot request was canceled
+	spotCanceled     bool    // the spot request was canceled
 	outbid           bool    // the spot price rose above maxPrice
 	ebsOptimal       bool
 	monitoring       bool

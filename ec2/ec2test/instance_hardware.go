@@ -13,7 +13,7 @@ func (c *call) planHardware(p *launchPlan) *ec2query.Error {
 		case at.HostID != "" && at.HostResourceGroupARN != "":
 			return ec2query.InvalidCombination("The parameters hostId and hostResourceGroupArn may not be specified on the same request")
 		case onHost && at.Tenancy != "" && at.Tenancy != "host":
-			return ec2query.InvalidCombination("A tenancy of '%s' can not be specified with a host", at.Tenancy)
+			return ec2query.InvalidCombination("A tenancy of '%s' cannot be specified with a host", at.Tenancy)
 		case p.market == Spot && (onHost || at.Tenancy == "host"):
 			return ec2query.InvalidCombination("The tenancy 'host' is not supported for Spot Instances")
 		case (onHost || at.Tenancy == "host") && p.kind.burstable && !p.kind.nitro:
@@ -29,7 +29,7 @@ func (c *call) planHardware(p *launchPlan) *ec2query.Error {
 		case t != nil && t.ID != "" && t.Group != "":
 			return ec2query.InvalidCombination("CapacityReservationId and CapacityReservationResourceGroupArn may not be specified on the same request")
 		case t != nil && p.market == Spot:
-			return ec2query.InvalidCombination("A capacity reservation can not be targeted by a Spot Instance")
+			return ec2query.InvalidCombination("A capacity reservation cannot be targeted by a Spot Instance")
 		}
 	}
 	const leastForEnclave = 4

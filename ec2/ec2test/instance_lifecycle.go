@@ -188,6 +188,8 @@ func (r *region) beginStop(i *instance, now time.Time, reason string) {
 	i.down(now, reason)
 }
 
+// beginTermination makes an instance shutting-down. The caller must stop the
+// machine after it has unlocked the region.
 func (r *region) beginTermination(i *instance, now time.Time, reason string) {
 	i.enter(phase{shuttingDown, terminated, now.Add(r.server.opts.Latency.Terminated)}, now)
 	i.down(now, reason)

@@ -13,7 +13,7 @@ func (c *call) planNetwork(p *launchPlan) *ec2query.Error {
 	var public *bool
 	ipv6 := in.IPv6AddressCount
 	if len(in.NetworkInterface) > 1 {
-		return ec2query.Errorf("Unsupported", "More than one network interface is not supported here")
+		return ec2query.Errorf("Unsupported", "More than one network interface is not supported by ec2test")
 	}
 	for _, nic := range in.NetworkInterface {
 		switch {
@@ -57,7 +57,7 @@ func (c *call) planNetwork(p *launchPlan) *ec2query.Error {
 	}
 	switch {
 	case ipv6 > 1:
-		return ec2query.Errorf("Unsupported", "More than one IPv6 address is not supported here")
+		return ec2query.Errorf("Unsupported", "More than one IPv6 address is not supported by ec2test")
 	case ipv6 == 1 && !c.server.opts.IPv6:
 		return ec2query.Errorf("InvalidParameterValue", "The subnet '%s' has no IPv6 CIDR block", p.subnet.id)
 	}

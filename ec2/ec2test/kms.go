@@ -92,7 +92,7 @@ func (s *Server) changeKey(arn string, f func(*keyring, *kmsKey)) error {
 		}
 		r.mu.Unlock()
 	}
-	return fmt.Errorf("no key has the ARN %q", arn)
+	return fmt.Errorf("KMS key %q not found", arn)
 }
 
 func (r *region) keyring(account string) *keyring {

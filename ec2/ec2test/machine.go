@@ -79,7 +79,7 @@ func (m *machine) start(ctx context.Context, plan bootPlan) {
 			return // stopped meanwhile
 		}
 		if m.err != nil {
-			m.log.Warn("machine does not boot", slog.String("instance", plan.spec.InstanceID), slog.String("err", m.err.Error()))
+			m.log.Warn("cannot boot machine", slog.String("instance", plan.spec.InstanceID), slog.String("err", m.err.Error()))
 			return
 		}
 		m.work.Go(func() { m.listen(ctx, plan) })
@@ -97,7 +97,7 @@ func (m *machine) handleReboots(ctx context.Context, id string) {
 		}
 		m.hangUp()
 		if err := m.guest.Reboot(ctx); err != nil {
-			m.log.Warn("machine does not reboot", slog.String("instance", id), slog.String("err", err.Error()))
+			m.log.Warn("cannot reboot machine", slog.String("instance", id), slog.String("err", err.Error()))
 			continue
 		}
 		m.mu.Lock()
@@ -206,7 +206,7 @@ func (m *machine) stop() {
 	if first && m.guest != nil {
 		console := m.guest.Console()
 		if err := m.guest.Close(); err != nil {
-			m.log.Warn("machine does not stop", slog.String("err", err.Error()))
+			m.log.Warn("cannot stop machine", slog.String("err", err.Error()))
 		}
 		m.mu.Lock()
 		m.last = console
@@ -222,12 +222,12 @@ func (m *machine) listen(ctx context.Context, plan bootPlan) {
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", plan.addr)
 	if err != nil {
-		m.log.Error("machine can not listen", slog.String("addr", plan.addr), slog.String("err", err.Error()))
+		m.log.Error("cannot listen", slog.String("addr", plan.addr), slog.String("err", err.Error()))
 		return
 	}
 	stop := context.AfterFunc(ctx, func() {
 		if err := l.Close(); err != nil {
-			m.log.Debug("closing a listener", slog.String("err", err.Error()))
+			m.log.Debug("cannot close listener", slog.String("err", err.Error()))
 		}
 	})
 	defer stop()

@@ -71,7 +71,7 @@ func (s *Server) closeDisk(d *diskRef, m *machine) {
 			return
 		}
 		if err := d.disk.Close(); err != nil {
-			s.opts.Logger.Warn("closing a disk", slog.String("err", err.Error()))
+			s.opts.Logger.Warn("cannot close disk", slog.String("err", err.Error()))
 		}
 	})
 }
@@ -109,7 +109,7 @@ func (s *Server) closeDisks() {
 		}
 		if d.err == nil {
 			if err := d.disk.Close(); err != nil {
-				s.opts.Logger.Warn("closing a disk", slog.String("err", err.Error()))
+				s.opts.Logger.Warn("cannot close disk", slog.String("err", err.Error()))
 			}
 		}
 	}
@@ -145,7 +145,7 @@ func (s *Server) ReadFile(id, path string) ([]byte, error) {
 			select {
 			case <-d.ready:
 			case <-s.closing:
-				return nil, fmt.Errorf("disk of %s: the server is closed", id)
+				return nil, fmt.Errorf("disk of %s: server closed", id)
 			}
 			if d.err != nil {
 				return nil, fmt.Errorf("disk of %s: %w", id, d.err)
@@ -153,7 +153,7 @@ func (s *Server) ReadFile(id, path string) ([]byte, error) {
 			return d.disk.ReadFile(path)
 		}
 	}
-	return nil, fmt.Errorf("no image, instance, snapshot or volume has the id %q", id)
+	return nil, fmt.Errorf("image, instance, snapshot or volume %q not found", id)
 }
 
 func (r *region) rootDisk(id string) *diskRef {

@@ -56,7 +56,7 @@ type Guest interface {
 
 // A MachineSpec describes the instance that a machine implements.
 type MachineSpec struct {
-	InstanceID   string
+	InstanceID   string // "i-0123456789abcdef0"
 	ImageID      string
 	InstanceType string
 	Architecture string // "x86_64" or "arm64"
@@ -70,7 +70,7 @@ type MachineSpec struct {
 	UserData     []byte // decoded
 	Disk         Disk   // of the root volume
 	Clock        clock.Clock
-	Logger       *slog.Logger
+	Logger       *slog.Logger // never nil
 
 	// Dial connects to port 22 of other instances, subject to their security
 	// groups, for a machine used as a bastion.

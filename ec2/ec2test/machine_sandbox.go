@@ -58,8 +58,8 @@ func (d sandboxDisk) ReadFile(name string) ([]byte, error) { return d.fs.ReadFil
 
 func (sandboxDisk) Close() error { return nil }
 
-// errNoSandbox reports a disk of another machine kind.
-var errForeignDisk = errors.New("the disk has no sandbox on it")
+// errForeignDisk reports a disk of another machine kind.
+var errForeignDisk = errors.New("disk belongs to another machine kind")
 
 func (k sandboxKind) Boot(ctx context.Context, spec MachineSpec) (Guest, error) {
 	disk, ok := spec.Disk.(sandboxDisk)

@@ -109,6 +109,7 @@ func (r *region) privateName(addr netip.Addr) string {
 	return "ip-" + strings.ReplaceAll(addr.String(), ".", "-") + "." + domain
 }
 
+// publicName returns the public DNS name of an address, or "" if it is invalid.
 func (r *region) publicName(addr netip.Addr) string {
 	if !addr.IsValid() {
 		return ""

@@ -34,7 +34,8 @@ func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 }
 
 // DialInstance connects to port 22 of an instance by its id, as a session of
-// the SSM agent does. It needs neither an address nor a security group rule.
+// the SSM agent does. It needs neither an address nor a security group rule. It
+// fails while the instance is off or booting.
 func (s *Server) DialInstance(ctx context.Context, id string) (net.Conn, error) {
 	for _, r := range s.existing() {
 		r.mu.Lock()

@@ -85,7 +85,7 @@ func (c *call) createRule(in *createRuleInput) (*ruleJSON, *ec2query.Error) {
 	const longest = 365
 	switch {
 	case in.ResourceType != "EC2_IMAGE" && in.ResourceType != "EBS_SNAPSHOT":
-		return nil, ec2query.Errorf("ValidationException", "The resource type %q is not known here", in.ResourceType)
+		return nil, ec2query.Errorf("ValidationException", "The resource type %q is not supported by ec2test", in.ResourceType)
 	case in.RetentionPeriod.Unit != "DAYS" || in.RetentionPeriod.Value < 1 || in.RetentionPeriod.Value > longest:
 		return nil, ec2query.Errorf("ValidationException", "The retention period must be 1 to 365 DAYS")
 	case len(in.ResourceTags) > 0 && len(in.ExcludeResourceTags) > 0:

@@ -9,9 +9,13 @@ import (
 // A Resource is a resource that a caller created. Vendors' images and the
 // default resources of accounts are not included.
 type Resource struct {
-	Type    string // as in tags: "instance", "image", "snapshot", "volume", "security-group", "network-interface", "key-pair", "launch-template", "role", "instance-profile"
+	// Type is the resource type, as in tag specifications: "instance", "image",
+	// "snapshot", "volume", "security-group", "network-interface", "key-pair"
+	// or "launch-template"; or "role" or "instance-profile".
+	Type string
+
 	ID      string
-	Region  string
+	Region  string // "aws-global" for roles and profiles
 	Account string
 	State   string // of instances, images, snapshots, volumes and interfaces
 	Name    string // of images, security groups, key pairs, launch templates, roles and profiles
@@ -130,7 +134,7 @@ func (s *Server) Reclaim(id string) error {
 	return s.takeDown(id, func(r *region, i *instance) error {
 		switch {
 		case !i.spot:
-			return fmt.Errorf("%s is not a spot instance", id)
+			return fmt.Errorf("instance %s is not a spot instance", id)
 		case pauses(i.spotBehavior):
 			r.beginStop(i, s.now(), "Server.SpotInstanceShutdown")
 		default:
@@ -161,7 +165,7 @@ func (s *Server) takeDown(id string, down func(*region, *instance) error) error 
 			return err
 		}
 	}
-	return fmt.Errorf("no instance has the id %q", id)
+	return fmt.Errorf("instance %q not found", id)
 }
 
 // Console returns the console output of an instance so far, or "" if the

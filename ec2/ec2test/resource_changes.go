@@ -8,9 +8,9 @@ import (
 // A Change records when a resource reached a state by itself. Compare its time
 // to that of a client's next call to see how long the client took to notice.
 type Change struct {
-	ID    string
-	State string // of instances "running", "stopped", "terminated"; of images "available", "failed"; of snapshots "completed", "error"
-	Time  time.Time
+	ID    string    // of the resource
+	State string    // of instances "running", "stopped", "terminated"; of images "available", "failed"; of snapshots "completed", "error"
+	Time  time.Time // by the server's clock
 }
 
 // Changes returns the changes until now, in order of time.

@@ -109,7 +109,7 @@ func (s *Server) countConns(_ net.Conn, state http.ConnState) {
 func (s *Server) serve(l net.Listener) {
 	s.serving.Go(func() {
 		if err := s.http.Serve(l); err != nil {
-			s.opts.Logger.Debug("ec2test stopped serving", slog.String("addr", l.Addr().String()), slog.String("err", err.Error()))
+			s.opts.Logger.Debug("HTTP server stopped", slog.String("addr", l.Addr().String()), slog.String("err", err.Error()))
 		}
 	})
 }
@@ -127,7 +127,7 @@ func (s *Server) Close() {
 	s.mu.Unlock()
 
 	if err := s.http.Close(); err != nil {
-		s.opts.Logger.Debug("closing ec2test", slog.String("err", err.Error()))
+		s.opts.Logger.Debug("cannot close HTTP server", slog.String("err", err.Error()))
 	}
 	s.client.CloseIdleConnections()
 	s.stopMachines() // calls may wait for them
@@ -170,7 +170,7 @@ func (s *Server) background(f func()) {
 
 // URL returns the server's address over TCP, for command-line tools and other
 // languages: set AWS_ENDPOINT_URL to it. The first call opens a port on
-// loopback. URL returns "" if it cannot open one.
+// loopback. URL returns "" if it cannot open one or the server is closed.
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +180,7 @@ func (s *Server) URL() string {
 		}
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0") //nolint:forbidigo // opening a port on loopback does not wait
 		if err != nil {
-			s.opts.Logger.Error("ec2test cannot listen", slog.String("err", err.Error()))
+			s.opts.Logger.Error("cannot listen", slog.String("err", err.Error()))
 			return ""
 		}
 		s.tcp = l

@@ -35,7 +35,7 @@ type Fault struct {
 	// Action is the name of the call: "RunInstances". Empty matches all.
 	Action string
 
-	// Region is the region of the call. Empty matches all.
+	// Region and Account are those of the call. Empty matches all.
 	Region  string
 	Account string
 
@@ -59,7 +59,7 @@ type Fault struct {
 	Message string
 
 	// Denied makes the error an UnauthorizedOperation with an encoded message,
-	// and overrides Code and Message. Nil means no such error.
+	// and overrides Code and Message.
 	Denied *Denial
 
 	// Status is the HTTP status of the error. Zero means that of AWS: 500 or
@@ -145,7 +145,7 @@ func (s *Server) faultResponse(req *request, f *Fault) response {
 	if f.Code == "" {
 		return response{code: "ConnectionLost"}
 	}
-	return s.errorResponse(req, f.error("This error was asked for by a Fault."))
+	return s.errorResponse(req, f.error("Error caused by a Fault of ec2test."))
 }
 
 // error returns the fault's error. The message is used if the fault has none.

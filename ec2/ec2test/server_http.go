@@ -64,7 +64,7 @@ func (s *Server) write(w http.ResponseWriter, req *request, ans response) {
 	w.Header().Set("x-amzn-RequestId", req.id)
 	w.WriteHeader(ans.status)
 	if _, err := w.Write(ans.body); err != nil {
-		s.opts.Logger.Debug("answer not delivered", slog.String("action", req.action), slog.String("err", err.Error()))
+		s.opts.Logger.Debug("cannot send response", slog.String("action", req.action), slog.String("err", err.Error()))
 	}
 }
 
@@ -73,7 +73,7 @@ func (s *Server) parse(r *http.Request) (*request, *ec2query.Error) {
 	req := &request{id: s.requestID(), service: "ec2"}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
-		return req, ec2query.Errorf("MalformedRequest", "The body can not be read: %v", err)
+		return req, ec2query.Errorf("MalformedRequest", "The body cannot be read: %v", err)
 	}
 	var service string
 	req.key, req.region, service = credentialScope(r)
@@ -86,7 +86,7 @@ func (s *Server) parse(r *http.Request) (*request, *ec2query.Error) {
 		case "TrentService":
 			req.service = "kms"
 		default:
-			return req, ec2query.Errorf("UnknownOperationException", "%s is not served here", target)
+			return req, ec2query.Errorf("UnknownOperationException", "%s is not supported by ec2test", target)
 		}
 		req.action, req.body = action, body
 		req.form = url.Values{}
@@ -202,14 +202,13 @@ func (s *Server) errorResponse(req *request, err *ec2query.Error) response {
 
 // A Call records an API call.
 type Call struct {
-	Action    string
-	Region    string
-	Account   string
-	Params    url.Values // of the query protocol, including Action; empty for other protocols
-	Time      time.Time  // of arrival, by the server's clock
-	RequestID string
-	Status    int    // HTTP status; zero if the response was lost or is still to come
-	Code      string // error code; empty for success
+	Action  string
+	Region  string
+	Account string
+	Params  url.Values // of the query protocol, including Action; empty for other protocols
+	Time    time.Time  // of arrival, by the server's clock
+	Status  int        // HTTP status; zero if the response was lost or is still to come
+	Code    string     // error code; empty for success
 }
 
 // begin records the arrival of a call and returns its index.
@@ -218,7 +217,7 @@ func (s *Server) begin(req *request) int {
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, Call{
 		Action: req.action, Region: req.region, Account: req.account,
-		Params: req.form, Time: s.now(), RequestID: req.id,
+		Params: req.form, Time: s.now(),
 	})
 	return len(s.calls) - 1
 }

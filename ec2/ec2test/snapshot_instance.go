@@ -66,11 +66,11 @@ func (c *call) createSnapshots(in *createSnapshotsInput) (*createSnapshotsOutput
 	}
 	for _, id := range spec.ExcludeDataVolumeID {
 		if !slices.ContainsFunc(inst.volumes, func(v *volume) bool { return v.id == id }) {
-			return nil, ec2query.InvalidValue("ExcludeDataVolumeId", id, "It is no volume of the instance.")
+			return nil, ec2query.InvalidValue("ExcludeDataVolumeId", id, "It is not a volume of the instance.")
 		}
 	}
 	if len(wanted) == 0 {
-		return nil, ec2query.InvalidCombination("There is no volume to make a snapshot of")
+		return nil, ec2query.InvalidCombination("All volumes of the instance are excluded")
 	}
 	if err := c.checkDryRun(); err != nil {
 		return nil, err

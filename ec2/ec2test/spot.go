@@ -17,7 +17,7 @@ type spotRequest struct {
 	price      string
 	launch     spotLaunch
 	instance   *instance // launched by RunInstances; nil for an open request
-	cancelled  bool
+	canceled   bool
 }
 
 // spotLaunch is the launch specification of a request.
@@ -41,7 +41,7 @@ func spotKind() kind {
 func (r *spotRequest) status(now time.Time) (state, code string) {
 	i := r.instance
 	if i == nil {
-		if r.cancelled {
+		if r.canceled {
 			return "cancelled", "canceled-before-fulfillment"
 		}
 		return "open", "pending-evaluation"
@@ -62,9 +62,9 @@ func (r *spotRequest) status(now time.Time) (state, code string) {
 		state, code = "closed", "instance-terminated-by-user"
 	}
 	switch {
-	case r.cancelled && is == terminated:
+	case r.canceled && is == terminated:
 		state = "cancelled"
-	case r.cancelled:
+	case r.canceled:
 		state, code = "cancelled", "request-canceled-and-instance-running"
 	case r.persistent && state == "closed":
 		state = "open"
@@ -248,7 +248,7 @@ func (c *call) spotTable() *table[*spotRequest] {
 		b := i.base
 		b.id, b.tags = i.spotRequest, nil
 		all.put(&spotRequest{
-			base: b, persistent: i.spotPersistent, behavior: i.spotBehavior, instance: i, cancelled: i.spotCancelled,
+			base: b, persistent: i.spotPersistent, behavior: i.spotBehavior, instance: i, canceled: i.spotCanceled,
 			launch: spotLaunch{ImageID: i.image.id, InstanceType: i.kind, KeyName: i.keyName, SubnetID: i.subnet.id},
 		})
 	}
@@ -272,13 +272,13 @@ type cancelSpotInput struct {
 	SpotInstanceRequestID []string `ec2:"SpotInstanceRequestId,required"`
 }
 
-type cancelledSpotXML struct {
+type canceledSpotXML struct {
 	ID    string `xml:"spotInstanceRequestId"`
 	State string `xml:"state"`
 }
 
 type cancelSpotOutput struct {
-	Requests ec2query.Set[cancelledSpotXML] `xml:"spotInstanceRequestSet"`
+	Requests ec2query.Set[canceledSpotXML] `xml:"spotInstanceRequestSet"`
 }
 
 func (c *call) cancelSpot(in *cancelSpotInput) (*cancelSpotOutput, *ec2query.Error) {
@@ -291,11 +291,11 @@ func (c *call) cancelSpot(in *cancelSpotInput) (*cancelSpotOutput, *ec2query.Err
 	}
 	out := &cancelSpotOutput{}
 	for _, r := range list {
-		r.cancelled = true
+		r.canceled = true
 		if r.instance != nil { // it keeps running
-			r.instance.spotCancelled = true
+			r.instance.spotCanceled = true
 		}
-		out.Requests.Items = append(out.Requests.Items, cancelledSpotXML{r.id, "cancelled"})
+		out.Requests.Items = append(out.Requests.Items, canceledSpotXML{r.id, "cancelled"})
 	}
 	return out, nil
 }

@@ -18,9 +18,6 @@ type Role struct {
 	// "arn:aws:iam::210987654321:role/images".
 	ARN string
 
-	// Trusts are the accounts whose callers may assume it. Empty is all.
-	Trusts []string
-
 	// ExternalID is the external id that a caller must give. Empty means none.
 	ExternalID string
 }
@@ -125,8 +122,7 @@ func (s *Server) assumeRole(req *request) (*assumeRoleXML, *ec2query.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	allowed := slices.ContainsFunc(s.roles, func(r Role) bool {
-		return r.ARN == in.RoleArn && (len(r.Trusts) == 0 || slices.Contains(r.Trusts, req.account)) &&
-			(r.ExternalID == "" || r.ExternalID == in.ExternalID)
+		return r.ARN == in.RoleArn && (r.ExternalID == "" || r.ExternalID == in.ExternalID)
 	})
 	if !allowed {
 		return nil, &ec2query.Error{

@@ -85,7 +85,7 @@ func merge(ofImage, ofRequest []mapping) ([]mapping, *ec2query.Error) {
 
 func overlay(under, over ebsParams, device string) (ebsParams, *ec2query.Error) {
 	if over.SnapshotID != "" && over.SnapshotID != under.SnapshotID {
-		return under, ec2query.Errorf(badMapping, "snapshotId can not be modified on the device '%s' of the image", device)
+		return under, ec2query.Errorf(badMapping, "snapshotId cannot be modified on the device '%s' of the image", device)
 	}
 	if over.VolumeType != "" && over.VolumeType != under.VolumeType {
 		under.VolumeType, under.Iops, under.Throughput = over.VolumeType, nil, nil
@@ -147,7 +147,7 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *ec2query.Error) 
 				*p.VolumeSize, snap.id, snap.sizeGiB)
 		}
 		if snap.encrypted && p.Encrypted != nil && !*p.Encrypted {
-			return nil, ec2query.Errorf("InvalidParameterValue", "The parameter Encrypted can not be false for a volume of the encrypted snapshot %s", snap.id)
+			return nil, ec2query.Errorf("InvalidParameterValue", "The parameter Encrypted cannot be false for a volume of the encrypted snapshot %s", snap.id)
 		}
 	case p.VolumeSize == nil:
 		return nil, ec2query.Errorf("MissingParameter", "The request must contain the parameter size or snapshotId")

@@ -1,7 +1,7 @@
 package ec2test
 
 import (
-	"context"
+	"cmp"
 	"slices"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -158,7 +158,7 @@ func (c *call) completeRef(ref *templateRef) *ec2query.Error {
 	if err != nil {
 		return validationErrorf("%s", err.Message)
 	}
-	ref.Version = orText(ref.Version, "$Default")
+	ref.Version = cmp.Or(ref.Version, "$Default")
 	if _, err := t.version(ref.Version); err != nil {
 		return validationErrorf("%s", err.Message)
 	}
@@ -180,11 +180,6 @@ func scalingTable() map[string]action {
 		handle("DescribeInstanceRefreshes", (*call).describeRefreshes),
 		handle("CancelInstanceRefresh", (*call).cancelRefresh),
 	)
-}
-
-// autoScaling handles a call of Auto Scaling.
-func (s *Server) autoScaling(ctx context.Context, req *request) response {
-	return s.plainQuery(ctx, s.scaling, scalingNamespace, req)
 }
 
 // recordsParams are Auto Scaling's paging parameters. MaxRecords is at most

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -61,8 +62,8 @@ func (c *call) updateScalingGroup(in *updateScalingGroupInput) (*ec2query.Empty,
 	if len(in.AvailabilityZones) > 0 {
 		next.AvailabilityZones = in.AvailabilityZones
 	}
-	next.VPCZoneIdentifier = orText(in.VPCZoneIdentifier, next.VPCZoneIdentifier)
-	next.HealthCheckType = orText(in.HealthCheckType, next.HealthCheckType)
+	next.VPCZoneIdentifier = cmp.Or(in.VPCZoneIdentifier, next.VPCZoneIdentifier)
+	next.HealthCheckType = cmp.Or(in.HealthCheckType, next.HealthCheckType)
 	if err := c.checkScaling(&next); err != nil {
 		return nil, err
 	}
@@ -169,7 +170,7 @@ func (c *call) scalingGroupXML(g *scalingGroup) scalingGroupXML {
 		Config: g.set.LaunchConfigurationName, Template: g.set.LaunchTemplate.xml(), Mixed: g.set.MixedInstancesPolicy.xml(),
 		Min: *g.set.MinSize, Max: *g.set.MaxSize, Desired: *g.set.MinSize, Cooldown: 300,
 		Zones: ec2query.MembersOf(g.set.AvailabilityZones...), Subnets: g.set.VPCZoneIdentifier,
-		Health: orText(g.set.HealthCheckType, "EC2"), Created: ec2query.FormatTime(g.created),
+		Health: cmp.Or(g.set.HealthCheckType, "EC2"), Created: ec2query.FormatTime(g.created),
 	}
 	if g.set.DesiredCapacity != nil {
 		out.Desired = *g.set.DesiredCapacity

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -98,7 +99,7 @@ func (c *call) startRefresh(in *startRefreshInput) (*refreshIDOutput, *ec2query.
 	seq := c.server.nextSeq()
 	r := &instanceRefresh{
 		id: newID("", seq), seq: seq, started: c.now, doneAt: c.now.Add(c.server.opts.Latency.Refresh),
-		desired: in.DesiredConfiguration, prefs: in.Preferences, strategy: orText(in.Strategy, "Rolling"),
+		desired: in.DesiredConfiguration, prefs: in.Preferences, strategy: cmp.Or(in.Strategy, "Rolling"),
 	}
 	g.refreshes = append(g.refreshes, r)
 	return &refreshIDOutput{r.id}, nil

@@ -16,20 +16,21 @@ type action struct {
 	input   reflect.Type
 	output  reflect.Type
 	filters []string // accepted filters, for COVERAGE.md
-	run     func(c *call, form url.Values) (any, *ec2query.Error)
+	json    bool     // of a JSON protocol rather than the query protocol
+	run     func(c *call, req *request) (any, *ec2query.Error)
 }
 
-// handle returns an action that decodes its parameters and calls f with the
-// region locked.
+// handle returns an action of the query protocol that decodes its parameters
+// and calls f with the region locked.
 func handle[In, Out any](name string, f func(*call, *In) (*Out, *ec2query.Error), filters ...string) action {
 	return action{
 		name:    name,
 		input:   reflect.TypeFor[In](),
 		output:  reflect.TypeFor[Out](),
 		filters: filters,
-		run: func(c *call, form url.Values) (any, *ec2query.Error) {
+		run: func(c *call, req *request) (any, *ec2query.Error) {
 			in := new(In)
-			dry, err := ec2query.Decode(form, in)
+			dry, err := ec2query.Decode(req.form, in)
 			if err != nil {
 				return nil, err
 			}
@@ -75,15 +76,15 @@ func (c *call) afterwards(f func(ctx context.Context) *ec2query.Error) {
 }
 
 // lockedIn runs f with another region locked instead of this one.
-func (c *call) lockedIn(other *region, f func(*region) *ec2query.Error) *ec2query.Error {
+func (c *call) lockedIn(other *region, f func() *ec2query.Error) *ec2query.Error {
 	if other == c.region {
-		return f(other)
+		return f()
 	}
 	c.mu.Unlock()
 	defer c.mu.Lock()
 	other.mu.Lock()
 	defer other.mu.Unlock()
-	return f(other)
+	return f()
 }
 
 // visibleAt returns when describe calls begin to show this call's changes.

@@ -43,9 +43,21 @@ func newCatalog() catalog {
 	}
 }
 
-// actionTable returns the calls of EC2 by name.
-func (s *Server) actionTable() map[string]action {
-	k := &s.known
+// actionTables returns the supported calls by service and name, except those of
+// STS.
+func actionTables(k *catalog) map[string]map[string]action {
+	return map[string]map[string]action{
+		"autoscaling": scalingTable(),
+		"ec2":         ec2Table(k),
+		"iam":         iamTable(),
+		"kms":         kmsTable(),
+		"rbin":        rbinTable(),
+		"ssm":         ssmTable(),
+	}
+}
+
+// ec2Table returns the calls of EC2 by name.
+func ec2Table(k *catalog) map[string]action {
 	return tableOf(
 		handle("DescribeRegions", (*call).describeRegions, k.regions.names(false)...),
 		handle("DescribeAvailabilityZones", (*call).describeZones, k.zones.names(false)...),

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"encoding/base64"
 	"slices"
 	"strconv"
@@ -89,18 +90,8 @@ func find[T record](c *call, t *table[T], q query[T]) (items []T, next string, _
 			}
 		}
 	}
-	slices.SortFunc(items, func(a, b T) int { return compareSeq(a.meta(), b.meta()) })
+	slices.SortFunc(items, func(a, b T) int { return cmp.Compare(a.meta().seq, b.meta().seq) })
 	return page(c, items, q.page, q.limits, func(r T) uint64 { return r.meta().seq })
-}
-
-func compareSeq(a, b *base) int {
-	switch {
-	case a.seq < b.seq:
-		return -1
-	case a.seq > b.seq:
-		return 1
-	}
-	return 0
 }
 
 // plainIDs returns the values of a filter if they have no wildcards.

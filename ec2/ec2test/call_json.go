@@ -2,67 +2,48 @@ package ec2test
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"reflect"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// jsonAction is a call of a service with a JSON protocol.
-type jsonAction struct {
-	name   string
-	input  reflect.Type
-	output reflect.Type
-	run    func(c *call, body []byte) (any, *ec2query.Error)
+// handleJSON returns an action of a JSON protocol that decodes its parameters
+// and calls f with the region locked.
+func handleJSON[In, Out any](name string, f func(*call, *In) (*Out, *ec2query.Error)) action {
+	return action{
+		name:   name,
+		input:  reflect.TypeFor[In](),
+		output: reflect.TypeFor[Out](),
+		json:   true,
+		run: func(c *call, req *request) (any, *ec2query.Error) {
+			in := new(In)
+			if err := decodeJSON(req.body, in); err != nil {
+				return nil, err
+			}
+			out, err := f(c, in)
+			if err != nil {
+				return nil, err
+			}
+			return out, nil
+		},
+	}
 }
 
-// jsonHandle returns an action that decodes its parameters and calls f with the
-// region locked.
-func jsonHandle[In, Out any](name string, f func(*call, *In) (*Out, *ec2query.Error)) jsonAction {
-	return jsonAction{name: name, input: reflect.TypeFor[In](), output: reflect.TypeFor[Out](), run: func(c *call, body []byte) (any, *ec2query.Error) {
-		in := new(In)
-		if err := decodeJSON(body, in); err != nil {
-			return nil, err
-		}
-		out, err := f(c, in)
-		if err != nil {
-			return nil, err
-		}
-		return out, nil
-	}}
-}
-
-func jsonTable(list ...jsonAction) map[string]jsonAction {
-	table := make(map[string]jsonAction, len(list))
-	for _, a := range list {
-		table[a.name] = a
-	}
-	return table
-}
-
-// runJSON handles a call of a service with a JSON protocol. The func failed
-// encodes an error as the service does.
-func (s *Server) runJSON(table map[string]jsonAction, req *request, failed func(*ec2query.Error) response) response {
-	act, ok := table[req.action]
-	if !ok {
-		return failed(ec2query.Errorf("UnknownOperationException", "%s is not supported by ec2test", req.action))
-	}
-	r := s.region(req.region)
-	if r == nil {
-		return failed(ec2query.OptInRequired(req.region))
-	}
-	c := &call{region: r, action: action{name: act.name}, account: req.account, form: url.Values{}}
-	body, err := c.locked(func() (any, *ec2query.Error) { return act.run(c, req.body) })
+// json handles a call of a service with a JSON protocol.
+func (s *Server) json(ctx context.Context, req *request) response {
+	body, err := s.run(ctx, req)
 	if err != nil {
-		return failed(err)
+		return s.errorResponse(req, err)
 	}
 	return jsonResponse(http.StatusOK, "", body)
 }
 
-// jsonResponse returns a response of the JSON protocol.
+// jsonResponse returns a response of a JSON protocol.
 func jsonResponse(status int, code string, body any) response {
 	encoded, err := json.Marshal(body)
 	if err != nil {
@@ -92,7 +73,7 @@ func jsonNames(t reflect.Type, prefix string) []string {
 	for f := range t.Fields() {
 		name, ft := f.Name, f.Type
 		tagged, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		name = prefix + orText(tagged, name)
+		name = prefix + cmp.Or(tagged, name)
 		for ft.Kind() == reflect.Slice || ft.Kind() == reflect.Pointer {
 			if ft.Kind() == reflect.Slice && ft.Elem().Kind() == reflect.Struct {
 				name += ".N"

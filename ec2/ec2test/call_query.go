@@ -9,44 +9,23 @@ import (
 
 // ec2 handles a call of EC2.
 func (s *Server) ec2(ctx context.Context, req *request) response {
-	body, err := s.run(ctx, s.actions, req)
+	body, err := s.run(ctx, req)
 	if err != nil {
 		return s.errorResponse(req, err)
 	}
 	encoded, encodeErr := ec2query.EncodeResponse(req.action, req.id, body)
 	if encodeErr != nil {
-		return s.errorResponse(req, &ec2query.Error{Code: "InternalError", Message: encodeErr.Error(), Status: http.StatusInternalServerError})
+		return s.errorResponse(req, ec2query.Internal(encodeErr))
 	}
 	return response{status: http.StatusOK, contentType: "text/xml;charset=UTF-8", body: encoded}
 }
 
-// run runs an action of a service with the query protocol.
-func (s *Server) run(ctx context.Context, table map[string]action, req *request) (any, *ec2query.Error) {
-	act, ok := table[req.action]
-	if !ok {
-		return nil, ec2query.Errorf("InvalidAction", "The action %s is not valid for this web service.", req.action)
-	}
-	r := s.region(req.region)
-	if r == nil {
-		return nil, ec2query.OptInRequired(req.region)
-	}
-	c := &call{region: r, action: act, account: req.account, form: req.form}
-	body, err := c.locked(func() (any, *ec2query.Error) { return act.run(c, req.form) })
-	// Work that has begun is completed even if the client disconnects.
-	ctx = context.WithoutCancel(ctx)
-	for _, f := range c.deferred {
-		if failed := f(ctx); err == nil {
-			err = failed
-		}
-	}
-	return body, err
-}
-
-// plainQuery handles a call of a service with the plain query protocol.
-func (s *Server) plainQuery(ctx context.Context, table map[string]action, space string, req *request) response {
+// plainQuery handles a call of a service with the plain query protocol. The
+// space is the XML namespace of its responses.
+func (s *Server) plainQuery(ctx context.Context, space string, req *request) response {
 	flat := *req
 	flat.form = ec2query.Flatten(req.form)
-	body, err := s.run(ctx, table, &flat)
+	body, err := s.run(ctx, &flat)
 	if err != nil {
 		if err.Code == "RequestLimitExceeded" {
 			err = &ec2query.Error{Code: "Throttling", Message: "Rate exceeded", Status: http.StatusBadRequest}

@@ -21,22 +21,21 @@ type ActionCoverage struct {
 // Coverage returns the API calls that a server supports, by service and name.
 // The package's COVERAGE.md lists them.
 func Coverage() []ActionCoverage {
-	s := &Server{known: newCatalog()}
+	known := newCatalog()
 	out := []ActionCoverage{
 		{Service: "sts", Name: "AssumeRole", Params: []string{"DurationSeconds", "ExternalId", "RoleArn", "RoleSessionName"}},
 		{Service: "sts", Name: "DecodeAuthorizationMessage", Params: []string{"EncodedMessage"}},
 		{Service: "sts", Name: "GetCallerIdentity"},
 	}
-	for service, table := range map[string]map[string]action{"ec2": s.actionTable(), "autoscaling": scalingTable(), "iam": iamTable()} {
+	for service, table := range actionTables(&known) {
 		for _, a := range table {
-			params := slices.DeleteFunc(ec2query.ParamNames(a.input), func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
+			params, results := ec2query.ParamNames(a.input), ec2query.ResultNames(a.output)
+			if a.json {
+				params, results = jsonNames(a.input, ""), jsonNames(a.output, "")
+			}
+			params = slices.DeleteFunc(params, func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
 			slices.Sort(params)
-			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: params, Results: ec2query.ResultNames(a.output), Filters: a.filters})
-		}
-	}
-	for service, table := range map[string]map[string]jsonAction{"ssm": ssmTable(), "kms": kmsTable(), "rbin": rbinTable()} {
-		for _, a := range table {
-			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: jsonNames(a.input, ""), Results: jsonNames(a.output, "")})
+			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: params, Results: results, Filters: a.filters})
 		}
 	}
 	slices.SortFunc(out, func(a, b ActionCoverage) int {

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -225,7 +226,7 @@ func (c *call) fleetXML(f *fleet) fleetXML {
 }
 
 // kind returns the fleet's type.
-func (f *fleet) kind() string { return orText(f.in.Type, "maintain") }
+func (f *fleet) kind() string { return cmp.Or(f.in.Type, "maintain") }
 
 func fleetFilters() filters[*fleet] {
 	return filters[*fleet]{

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"encoding/base64"
 	"time"
 
@@ -163,7 +164,7 @@ type spotFleetXML struct {
 func (c *call) spotFleetXML(f *spotFleet) spotFleetXML {
 	in := &f.config
 	return spotFleetXML{ID: f.id, State: f.state(), Created: ec2query.FormatTime(f.created), Tags: f.tags.set(c.now), Config: spotFleetConfigXML{
-		Role: in.IAMFleetRole, Capacity: *in.TargetCapacity, Strategy: orText(in.AllocationStrategy, "lowestPrice"), Price: in.SpotPrice, Type: orText(in.Type, "maintain"),
+		Role: in.IAMFleetRole, Capacity: *in.TargetCapacity, Strategy: cmp.Or(in.AllocationStrategy, "lowestPrice"), Price: in.SpotPrice, Type: cmp.Or(in.Type, "maintain"),
 		Launches: ec2query.MapSet(in.LaunchSpecifications, func(l spotFleetLaunch) spotFleetLaunchXML {
 			out := spotFleetLaunchXML{
 				Image: l.ImageID, Type: l.InstanceType, Key: l.KeyName, Subnet: l.SubnetID, Price: l.SpotPrice, Capacity: l.WeightedCapacity,

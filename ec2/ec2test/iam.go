@@ -66,7 +66,7 @@ func (s *Server) iam(ctx context.Context, req *request) response {
 	if !slices.Contains(s.opts.Regions, flat.region) {
 		flat.region = s.opts.Regions[0]
 	}
-	return s.plainQuery(ctx, iamTable(), iamNamespace, &flat)
+	return s.plainQuery(ctx, iamNamespace, &flat)
 }
 
 // AddInstanceProfile creates an IAM instance profile in Options.Account, with a

@@ -106,7 +106,7 @@ func (c *call) copyableImage(regionName, id string) (image, map[string]*copySour
 	if from == nil {
 		return source, nil, ec2query.InvalidValue("sourceRegion", regionName, "")
 	}
-	err := c.lockedIn(from, func(*region) *ec2query.Error {
+	err := c.lockedIn(from, func() *ec2query.Error {
 		there := &call{region: from, account: c.account, now: c.now}
 		img, err := there.usableImage(id)
 		if err != nil {

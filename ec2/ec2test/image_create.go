@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -53,7 +54,7 @@ func (c *call) createImage(in *createImageInput) (*imageIDOutput, *ec2query.Erro
 
 	img := &image{
 		base: c.newBase(imageKind(), specs["image"]), name: in.Name, description: in.Description,
-		arch: inst.arch, virtualization: "hvm", bootMode: orText(in.BootModeOverride, inst.bootMode), imds: inst.image.imds, tpm: inst.image.tpm,
+		arch: inst.arch, virtualization: "hvm", bootMode: cmp.Or(in.BootModeOverride, inst.bootMode), imds: inst.image.imds, tpm: inst.image.tpm,
 		ena: inst.ena, sriov: inst.sriov, rootDevice: inst.rootDevice,
 		platform: inst.image.platform, usage: inst.image.usage,
 		sourceInstance: inst.id, sourceImage: inst.image.id, sourceRegion: c.name,
@@ -159,7 +160,7 @@ func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *ec2query.
 	}
 	img := &image{
 		base: c.newBase(imageKind(), specs["image"]), name: in.Name, description: in.Description,
-		arch: orText(in.Architecture, "i386"), virtualization: orText(in.VirtualizationType, "paravirtual"),
+		arch: cmp.Or(in.Architecture, "i386"), virtualization: cmp.Or(in.VirtualizationType, "paravirtual"),
 		bootMode: in.BootMode, imds: in.ImdsSupport, tpm: in.TpmSupport, ena: in.EnaSupport, sriov: in.SriovNetSupport,
 		rootDevice: in.RootDeviceName, mappings: mappings, platform: "Linux/UNIX", usage: "RunInstances", doneAt: c.now,
 	}

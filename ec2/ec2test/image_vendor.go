@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -184,8 +185,8 @@ func (r *region) publish(img Image, vendor bool) string {
 	if img.Owner == "" {
 		img.Owner = r.server.opts.Account
 	}
-	img.Architecture = orText(img.Architecture, "x86_64")
-	img.RootDevice = orText(img.RootDevice, "/dev/sda1")
+	img.Architecture = cmp.Or(img.Architecture, "x86_64")
+	img.RootDevice = cmp.Or(img.RootDevice, "/dev/sda1")
 	if img.SizeGiB == 0 {
 		img.SizeGiB = 8
 	}
@@ -204,7 +205,7 @@ func (r *region) publish(img Image, vendor bool) string {
 	made := &image{
 		base: begin("ami-"), alias: img.OwnerAlias, name: img.Name, description: img.Description, arch: img.Architecture,
 		virtualization: "hvm", bootMode: "uefi-preferred", imds: "v2.0", ena: true, sriov: "simple", rootDevice: img.RootDevice,
-		platform: orText(img.Platform, "Linux/UNIX"), usage: "RunInstances", deprecateAt: img.Deprecated,
+		platform: cmp.Or(img.Platform, "Linux/UNIX"), usage: "RunInstances", deprecateAt: img.Deprecated,
 		launch: permissions{all: !img.Private},
 		mappings: []mapping{{Device: img.RootDevice, EBS: &ebsParams{
 			SnapshotID: snap.id, VolumeSize: &size, VolumeType: "gp3", DeleteOnTermination: &yes, Encrypted: &no,

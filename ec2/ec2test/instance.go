@@ -202,7 +202,7 @@ func (c *call) instanceXML(i *instance) instanceXML {
 		ID: i.id, Image: i.image.id, State: code.xml(), Reason: i.reason, KeyName: i.keyName, LaunchIndex: i.launchIndex,
 		Type: i.kind, Launched: ec2query.FormatTime(i.launched),
 		Placement: placementXML{
-			Zone: i.subnet.zone, ZoneID: c.zoneID(i.subnet.zone), Tenancy: orText(i.tenancy, "default"),
+			Zone: i.subnet.zone, ZoneID: c.zoneID(i.subnet.zone), Tenancy: cmp.Or(i.tenancy, "default"),
 			Group: i.placedIn.GroupName, Host: i.placedIn.HostID, Hosts: i.placedIn.HostResourceGroupARN,
 		},
 		Reservation: i.reservedXML(), Enclave: valueEnabledXML{i.enclave},
@@ -265,7 +265,7 @@ func (c *call) instancesOf(ids []string) ([]*instance, *ec2query.Error) {
 		}
 	}
 	if len(absent) > 1 {
-		slices.SortFunc(absent, cmp.Compare[string])
+		slices.Sort(absent)
 		return nil, ec2query.Errorf(instanceKind().notFound, "The instance IDs '%s' do not exist", fmt.Sprint(absent))
 	}
 	if len(absent) == 1 {

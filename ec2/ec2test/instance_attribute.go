@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"encoding/base64"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -118,7 +119,7 @@ func (c *call) modifyInstanceAttribute(in *modifyInstanceAttributeInput) (*ec2qu
 		}
 	}
 	if in.InstanceInitiatedShutdownBehavior != nil {
-		if err := inSet("instanceInitiatedShutdownBehavior", orText(in.InstanceInitiatedShutdownBehavior.Value, "?"), "stop", "terminate"); err != nil {
+		if err := inSet("instanceInitiatedShutdownBehavior", cmp.Or(in.InstanceInitiatedShutdownBehavior.Value, "?"), "stop", "terminate"); err != nil {
 			return nil, err
 		}
 	}

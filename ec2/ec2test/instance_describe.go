@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
 
@@ -68,7 +69,7 @@ func instanceFilters() filters[*instance] {
 		"state-reason-code":                   func(_ *call, i *instance) []string { return one(i.reasonCode) },
 		"subnet-id":                           func(_ *call, i *instance) []string { return one(i.subnet.id) },
 		"network-interface.subnet-id":         func(_ *call, i *instance) []string { return one(i.subnet.id) },
-		"tenancy":                             func(_ *call, i *instance) []string { return one(orText(i.tenancy, "default")) },
+		"tenancy":                             func(_ *call, i *instance) []string { return one(cmp.Or(i.tenancy, "default")) },
 		"virtualization-type":                 func(*call, *instance) []string { return one("hvm") },
 		"vpc-id":                              func(_ *call, i *instance) []string { return one(i.subnet.vpc.id) },
 		"metadata-options.http-tokens":        func(_ *call, i *instance) []string { return one(i.metadata.HTTPTokens) },

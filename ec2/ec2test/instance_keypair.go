@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/md5" //nolint:gosec // the fingerprint that EC2 shows of imported keys
 	"crypto/rand"
@@ -9,7 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
-	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -77,7 +78,7 @@ type describeKeyPairsOutput struct {
 }
 
 func (c *call) describeKeyPairs(in *describeKeyPairsInput) (*describeKeyPairsOutput, *ec2query.Error) {
-	ids := append([]string(nil), in.KeyPairID...)
+	ids := slices.Clone(in.KeyPairID)
 	for _, name := range in.KeyName {
 		k, err := c.keyByName(name)
 		if err != nil {
@@ -123,7 +124,7 @@ func (c *call) createKeyPair(in *createKeyPairInput) (*newKeyPairXML, *ec2query.
 	if err != nil {
 		return nil, err
 	}
-	k.kind = orText(in.KeyType, "rsa")
+	k.kind = cmp.Or(in.KeyType, "rsa")
 	material, makeErr := k.generate()
 	if makeErr != nil {
 		return nil, ec2query.Internal(makeErr)
@@ -234,7 +235,7 @@ func (c *call) deleteKeyPair(in *deleteKeyPairInput) (*deleteKeyPairOutput, *ec2
 		}
 	}
 	if in.KeyPairID != "" && out.ID == "" {
-		return nil, ec2query.Errorf("InvalidKeyPair.NotFound", "The key pair '%s' does not exist", fmt.Sprint(in.KeyPairID))
+		return nil, ec2query.Errorf("InvalidKeyPair.NotFound", "The key pair '%s' does not exist", in.KeyPairID)
 	}
 	return out, nil
 }

@@ -1,11 +1,12 @@
 package ec2test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -24,7 +25,7 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 		ena: p.image.ena, sriov: p.image.sriov,
 		userData: in.UserData, profile: p.profile, subnet: p.subnet, groups: p.groups, rootDevice: p.image.rootDevice,
 		launched: c.now, ebsOptimal: truthOf(in.EbsOptimized), noTermination: truthOf(in.DisableAPITermination),
-		noStop: truthOf(in.DisableAPIStop), destCheck: true, shutdownBehavior: orText(in.InstanceInitiatedShutdownBehavior, "stop"),
+		noStop: truthOf(in.DisableAPIStop), destCheck: true, shutdownBehavior: cmp.Or(in.InstanceInitiatedShutdownBehavior, "stop"),
 		privateIP: addr, wantsIP: p.publicIP, monitoring: in.Monitoring != nil && in.Monitoring.Enabled,
 	}
 	if p.key != nil {
@@ -116,10 +117,10 @@ func (c *call) boot(i *instance, takes time.Duration) {
 }
 
 func (c *call) spec(i *instance) MachineSpec {
-	name := c.privateName(i.privateIP)
+	hostname, _, _ := strings.Cut(c.privateName(i.privateIP), ".")
 	s := MachineSpec{
 		InstanceID: i.id, ImageID: i.image.id, InstanceType: i.kind, Architecture: i.arch, Region: c.name, Zone: i.subnet.zone,
-		Hostname: name[:slices.Index([]byte(name), '.')], PrivateIP: i.privateIP.String(), KeyName: i.keyName, PublicKey: i.publicKey,
+		Hostname: hostname, PrivateIP: i.privateIP.String(), KeyName: i.keyName, PublicKey: i.publicKey,
 		UserData: i.userData, Clock: c.server.opts.Clock, Logger: c.server.opts.Logger,
 		Power: func(p Power) { i.power(p) },
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {

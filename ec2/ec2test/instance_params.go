@@ -1,5 +1,7 @@
 package ec2test
 
+import "cmp"
+
 type metadataParams struct {
 	HTTPTokens              string `ec2:"HttpTokens,oneof=required|optional"`
 	HTTPEndpoint            string `ec2:"HttpEndpoint,oneof=enabled|disabled"`
@@ -15,10 +17,10 @@ func (m metadataParams) filled(img *image) metadataParams {
 	if img.imds == "v2.0" {
 		hops, tokens = 2, "required"
 	}
-	m.HTTPTokens = orText(m.HTTPTokens, tokens)
-	m.HTTPEndpoint = orText(m.HTTPEndpoint, "enabled")
-	m.HTTPProtocolIPv6 = orText(m.HTTPProtocolIPv6, "disabled")
-	m.InstanceMetadataTags = orText(m.InstanceMetadataTags, "disabled")
+	m.HTTPTokens = cmp.Or(m.HTTPTokens, tokens)
+	m.HTTPEndpoint = cmp.Or(m.HTTPEndpoint, "enabled")
+	m.HTTPProtocolIPv6 = cmp.Or(m.HTTPProtocolIPv6, "disabled")
+	m.InstanceMetadataTags = cmp.Or(m.InstanceMetadataTags, "disabled")
 	if m.HTTPPutResponseHopLimit == nil {
 		m.HTTPPutResponseHopLimit = &hops
 	}

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -24,7 +25,7 @@ func (c *call) planNetwork(p *launchPlan) *ec2query.Error {
 		case nic.DeviceIndex == nil || *nic.DeviceIndex != 0:
 			return ec2query.Errorf("InvalidParameterValue", "Invalid value for parameter DeviceIndex: the first network interface must have the device index 0")
 		}
-		subnetID, groupIDs, wanted = nic.SubnetID, nic.SecurityGroupID, orText(nic.PrivateIPAddress, wanted)
+		subnetID, groupIDs, wanted = nic.SubnetID, nic.SecurityGroupID, cmp.Or(nic.PrivateIPAddress, wanted)
 		public = nic.AssociatePublicIPAddress
 		if nic.DeleteOnTermination != nil {
 			p.nicDelete = *nic.DeleteOnTermination

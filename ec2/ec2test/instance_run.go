@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -103,7 +104,7 @@ func (c *call) fromTemplate(in *runInstancesInput) *ec2query.Error {
 	if err != nil {
 		return err
 	}
-	v, err := t.version(orText(in.LaunchTemplate.Version, "$Default"))
+	v, err := t.version(cmp.Or(in.LaunchTemplate.Version, "$Default"))
 	if err != nil {
 		return err
 	}
@@ -175,7 +176,7 @@ func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *ec2query.Error) 
 
 // launchType returns the launch's instance type, which must suit the image.
 func (c *call) launchType(in *runInstancesInput, img *image) (instanceType, *ec2query.Error) {
-	name := orText(in.InstanceType, "m1.small")
+	name := cmp.Or(in.InstanceType, "m1.small")
 	kind, ok := c.server.known.types[name]
 	if !ok {
 		return kind, ec2query.InvalidValue("InstanceType", name, "The following supplied instance types do not exist: ["+name+"]")

@@ -1,8 +1,9 @@
 package ec2test
 
 import (
+	"cmp"
+	"maps"
 	"slices"
-	"sort"
 	"strconv"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -69,12 +70,7 @@ func instanceTypes() map[string]instanceType {
 	}
 	// RunInstances launches this type by default.
 	add(instanceType{name: "m1.small", vcpus: 1, memoryMiB: 1740, archs: []string{"i386", "x86_64"}})
-	names := make([]string, 0, len(out))
-	for name := range out {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for i, name := range names {
+	for i, name := range slices.Sorted(maps.Keys(out)) {
 		t := out[name]
 		t.seq = uint64(i) + 1
 		out[name] = t
@@ -83,11 +79,8 @@ func instanceTypes() map[string]instanceType {
 }
 
 func (c *call) sortedTypes() []instanceType {
-	out := make([]instanceType, 0, len(c.server.known.types))
-	for _, t := range c.server.known.types {
-		out = append(out, t)
-	}
-	slices.SortFunc(out, func(a, b instanceType) int { return int(a.seq) - int(b.seq) }) //nolint:gosec // small numbers
+	out := slices.Collect(maps.Values(c.server.known.types))
+	slices.SortFunc(out, func(a, b instanceType) int { return cmp.Compare(a.seq, b.seq) })
 	return out
 }
 
@@ -245,7 +238,7 @@ func (c *call) describeOfferings(in *describeOfferingsInput) (*describeOfferings
 	if err != nil {
 		return nil, err
 	}
-	where := orText(in.LocationType, "region")
+	where := cmp.Or(in.LocationType, "region")
 	locations := []string{c.name}
 	if where != "region" {
 		locations = c.zones()

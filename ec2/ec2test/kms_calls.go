@@ -7,12 +7,9 @@ import (
 )
 
 // kmsTable returns the calls of KMS by name.
-func kmsTable() map[string]jsonAction {
-	return jsonTable(jsonHandle("DescribeKey", (*call).describeKey))
+func kmsTable() map[string]action {
+	return tableOf(handleJSON("DescribeKey", (*call).describeKey))
 }
-
-// kms handles a call of KMS.
-func (s *Server) kms(req *request) response { return s.runJSON(s.kmsCalls, req, ssmError) }
 
 type describeKeyInput struct {
 	KeyID string `json:"KeyId"`

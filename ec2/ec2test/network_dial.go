@@ -129,7 +129,7 @@ func (i *instance) reach(from netip.Addr, port int) (*machine, bool) {
 		return nil, false
 	}
 	for _, g := range i.groups {
-		if g.admits(i.region, from, port) {
+		if g.admits(from, port) {
 			return i.machine, true
 		}
 	}

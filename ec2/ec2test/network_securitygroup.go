@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
@@ -43,7 +44,7 @@ func (r *rule) key() string {
 }
 
 // admits reports whether the group admits a TCP connection.
-func (g *group) admits(_ *region, from netip.Addr, port int) bool {
+func (g *group) admits(from netip.Addr, port int) bool {
 	return slices.ContainsFunc(g.rules, func(r *rule) bool {
 		if r.egress || !r.cidr.IsValid() || !r.cidr.Contains(from) {
 			return false
@@ -242,7 +243,7 @@ func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *ec2query.
 	if err != nil {
 		return nil, err
 	}
-	name, isID := trimPrefix(in.GroupName, "sg-")
+	name, isID := strings.CutPrefix(in.GroupName, "sg-")
 	switch {
 	case len(in.GroupName) > 255:
 		return nil, ec2query.InvalidValue("groupName", in.GroupName, "Character sets beyond ASCII or more than 255 characters are not supported.")

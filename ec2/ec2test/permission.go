@@ -1,8 +1,8 @@
 package ec2test
 
 import (
+	"maps"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -41,24 +41,15 @@ func (p *permissions) list() []permissionXML {
 	if p.all {
 		out = append(out, permissionXML{Group: "all"})
 	}
-	for _, user := range sortedSet(p.users) {
+	for _, user := range slices.Sorted(maps.Keys(p.users)) {
 		out = append(out, permissionXML{UserID: user})
 	}
-	for _, org := range sortedSet(p.orgs) {
+	for _, org := range slices.Sorted(maps.Keys(p.orgs)) {
 		out = append(out, permissionXML{Org: org})
 	}
-	for _, unit := range sortedSet(p.units) {
+	for _, unit := range slices.Sorted(maps.Keys(p.units)) {
 		out = append(out, permissionXML{Unit: unit})
 	}
-	return out
-}
-
-func sortedSet(m map[string]bool) []string {
-	out := make([]string, 0, len(m))
-	for key := range m {
-		out = append(out, key)
-	}
-	sort.Strings(out)
 	return out
 }
 

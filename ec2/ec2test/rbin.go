@@ -11,42 +11,31 @@ import (
 // The retention rules of the Recycle Bin belong to a REST service of their own.
 // Listing and restoring are calls of EC2.
 
-// rbinAction returns the call for a method and path, and the rule's id in the
-// path.
-func rbinAction(method, path string) (action, rule string) {
-	id, named := strings.CutPrefix(path, "/rules/")
+// rbinAction returns the call for a method and path, and the rule's id if the
+// path has one.
+func rbinAction(method, path string) (action, id string) {
+	id, hasID := strings.CutPrefix(path, "/rules/")
 	switch {
 	case method == http.MethodPost && path == "/rules":
 		return "CreateRule", ""
 	case method == http.MethodPost && path == "/list-rules":
 		return "ListRules", ""
-	case method == http.MethodGet && named:
+	case method == http.MethodGet && hasID:
 		return "GetRule", id
-	case method == http.MethodDelete && named:
+	case method == http.MethodDelete && hasID:
 		return "DeleteRule", id
 	}
 	return method + " " + path, ""
 }
 
-func rbinTable() map[string]jsonAction {
-	return jsonTable(
-		jsonHandle("CreateRule", (*call).createRule),
-		jsonHandle("ListRules", (*call).listRules),
-		jsonHandle("GetRule", (*call).getRule),
-		jsonHandle("DeleteRule", (*call).deleteRule),
+// rbinTable returns the calls of the Recycle Bin's own service by name.
+func rbinTable() map[string]action {
+	return tableOf(
+		handleJSON("CreateRule", (*call).createRule),
+		handleJSON("ListRules", (*call).listRules),
+		handleJSON("GetRule", (*call).getRule),
+		handleJSON("DeleteRule", (*call).deleteRule),
 	)
-}
-
-// rbin handles a call of the Recycle Bin.
-func (s *Server) rbin(req *request) response {
-	if req.path != "" {
-		req.body = []byte(`{"Identifier":"` + req.path + `"}`)
-	}
-	return s.runJSON(s.binRuleCalls, req, rbinError)
-}
-
-func rbinError(err *ec2query.Error) response {
-	return jsonResponse(err.Status, err.Code, map[string]string{"__type": err.Code, "Message": err.Message})
 }
 
 type retentionJSON struct {

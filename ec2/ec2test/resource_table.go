@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -160,18 +161,11 @@ func (k kind) missing(id string) *ec2query.Error { return ec2query.Errorf(k.notF
 
 // check rejects an id that is malformed for this kind.
 func (k kind) check(id string) *ec2query.Error {
-	hex, ok := trimPrefix(id, k.prefix)
+	hex, ok := strings.CutPrefix(id, k.prefix)
 	if ok && (len(hex) == 8 || len(hex) == 17) && isHex(hex) {
 		return nil
 	}
 	return ec2query.Errorf(k.malformed, "Invalid id: %q (expecting \"%s...\")", id, k.prefix)
-}
-
-func trimPrefix(s, prefix string) (string, bool) {
-	if len(s) < len(prefix) || s[:len(prefix)] != prefix {
-		return s, false
-	}
-	return s[len(prefix):], true
 }
 
 func isHex(s string) bool {

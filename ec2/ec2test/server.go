@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -25,12 +26,7 @@ const accessKeyPrefix = "AKIATEST"
 // machines of the instances. Its methods may be called from any goroutine.
 type Server struct {
 	opts    Options
-	actions map[string]action // of EC2
-	scaling map[string]action // of Auto Scaling
-
-	ssmCalls     map[string]jsonAction
-	kmsCalls     map[string]jsonAction
-	binRuleCalls map[string]jsonAction
+	actions map[string]map[string]action // by service and name
 
 	known   catalog
 	network network
@@ -75,8 +71,7 @@ func New(opts *Options) *Server {
 
 		sessions: make(map[string]roleSession),
 	}
-	s.actions, s.scaling = s.actionTable(), scalingTable()
-	s.ssmCalls, s.kmsCalls, s.binRuleCalls = ssmTable(), kmsTable(), rbinTable()
+	s.actions = actionTables(&s.known)
 	s.network.reserve(s.opts.Listen)
 	if s.opts.Machines == nil {
 		s.opts.Machines = newSandbox(s.opts.Commands)
@@ -265,10 +260,5 @@ func (s *Server) region(name string) *region {
 func (s *Server) existing() []*region {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]*region, 0, len(s.regions))
-	for _, r := range s.regions {
-		out = append(out, r)
-	}
-	slices.SortFunc(out, func(a, b *region) int { return strings.Compare(a.name, b.name) })
-	return out
+	return slices.SortedFunc(maps.Values(s.regions), func(a, b *region) int { return strings.Compare(a.name, b.name) })
 }

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 
@@ -150,7 +151,7 @@ func (s *Server) faultResponse(req *request, f *Fault) response {
 
 // error returns the fault's error. The message is used if the fault has none.
 func (f *Fault) error(message string) *ec2query.Error {
-	err := &ec2query.Error{Code: f.Code, Message: orText(f.Message, message), Status: f.Status}
+	err := &ec2query.Error{Code: f.Code, Message: cmp.Or(f.Message, message), Status: f.Status}
 	if err.Status == 0 {
 		err.Status = statusOf(f.Code)
 	}

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,7 +27,6 @@ type request struct {
 	id      string
 	form    url.Values
 	body    []byte // of JSON calls
-	path    string // resource id in the path of a REST call
 }
 
 // response is the response to an API call. A zero status closes the connection
@@ -94,7 +94,10 @@ func (s *Server) parse(r *http.Request) (*request, *ec2query.Error) {
 	}
 	if service == "rbin" {
 		req.service, req.body, req.form = "rbin", body, url.Values{}
-		req.action, req.path = rbinAction(r.Method, r.URL.Path)
+		var id string
+		if req.action, id = rbinAction(r.Method, r.URL.Path); id != "" {
+			req.body = []byte(`{"Identifier":` + strconv.Quote(id) + `}`)
+		}
 		return req, s.checkCaller(req)
 	}
 	form, err := url.ParseQuery(string(body))
@@ -161,35 +164,63 @@ func (s *Server) respond(r *http.Request, req *request) response {
 	if f != nil && f.When == Before {
 		return s.faultResponse(req, f)
 	}
-	var ans response
+	var resp response
 	switch req.service {
-	case "ssm":
-		ans = s.ssm(req)
-	case "kms":
-		ans = s.kms(req)
-	case "sts":
-		ans = s.sts(req)
 	case "autoscaling":
-		ans = s.autoScaling(ctx, req)
+		resp = s.plainQuery(ctx, scalingNamespace, req)
 	case "iam":
-		ans = s.iam(ctx, req)
-	case "rbin":
-		ans = s.rbin(req)
+		resp = s.iam(ctx, req)
+	case "kms", "rbin", "ssm":
+		resp = s.json(ctx, req)
+	case "sts":
+		resp = s.sts(req)
 	default:
-		ans = s.ec2(ctx, req)
+		resp = s.ec2(ctx, req)
 	}
 	if f != nil && f.When == After {
 		return s.faultResponse(req, f)
 	}
-	return ans
+	return resp
 }
 
+// run runs the action of a request.
+func (s *Server) run(ctx context.Context, req *request) (any, *ec2query.Error) {
+	act, ok := s.actions[req.service][req.action]
+	if !ok {
+		return nil, unknownAction(req)
+	}
+	r := s.region(req.region)
+	if r == nil {
+		return nil, ec2query.OptInRequired(req.region)
+	}
+	c := &call{region: r, action: act, account: req.account, form: req.form}
+	body, err := c.locked(func() (any, *ec2query.Error) { return act.run(c, req) })
+	// Work that has begun is completed even if the client disconnects.
+	ctx = context.WithoutCancel(ctx)
+	for _, f := range c.deferred {
+		if failed := f(ctx); err == nil {
+			err = failed
+		}
+	}
+	return body, err
+}
+
+// unknownAction returns the error for an unsupported call.
+func unknownAction(req *request) *ec2query.Error {
+	switch req.service {
+	case "kms", "rbin", "ssm":
+		return ec2query.Errorf("UnknownOperationException", "%s is not supported by ec2test", req.action)
+	}
+	return ec2query.Errorf("InvalidAction", "The action %s is not valid for this web service.", req.action)
+}
+
+// errorResponse returns the response for an error in the service's protocol.
 func (s *Server) errorResponse(req *request, err *ec2query.Error) response {
 	switch req.service {
-	case "ssm", "kms":
-		return ssmError(err)
+	case "kms", "ssm":
+		return jsonResponse(err.Status, err.Code, map[string]string{"__type": err.Code, "message": err.Message})
 	case "rbin":
-		return rbinError(err)
+		return jsonResponse(err.Status, err.Code, map[string]string{"__type": err.Code, "Message": err.Message})
 	case "autoscaling", "iam", "sts":
 		return queryError(err, req.id)
 	}

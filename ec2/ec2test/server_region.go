@@ -133,7 +133,7 @@ func (c *call) anyRecord(id string) (*base, *ec2query.Error) {
 		{subnetKind(), baseOf(&c.subnets)},
 	}
 	for _, f := range finders {
-		if _, ok := trimPrefix(id, f.kind.prefix); !ok {
+		if _, ok := strings.CutPrefix(id, f.kind.prefix); !ok {
 			continue
 		}
 		b, ok := f.get(id)

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -108,7 +109,7 @@ func (c *call) snapshotXML(s *snapshot) snapshotXML {
 	}
 	switch out.Status {
 	case "completed":
-		out.Completed = orText(ec2query.FormatTime(s.doneAt), out.Started)
+		out.Completed = cmp.Or(ec2query.FormatTime(s.doneAt), out.Started)
 	case "error":
 		out.Message = s.failure
 	}

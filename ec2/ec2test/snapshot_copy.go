@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -59,7 +60,7 @@ func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *ec2que
 		return nil, ec2query.InvalidValue("sourceRegion", in.SourceRegion, "")
 	}
 	var source copySource
-	err = c.lockedIn(from, func(*region) *ec2query.Error {
+	err = c.lockedIn(from, func() *ec2query.Error {
 		there := &call{region: from, account: c.account, now: c.now}
 		s, err := there.readableSnapshot(in.SourceSnapshotID)
 		if err != nil {
@@ -86,7 +87,7 @@ func (c *call) copySnapshot(in *copySnapshotInput) (*copySnapshotOutput, *ec2que
 	if err := c.copySlots(1); err != nil {
 		return nil, err
 	}
-	description := orText(in.Description, fmt.Sprintf("[Copied %s from %s]", source.id, from.name))
+	description := cmp.Or(in.Description, fmt.Sprintf("[Copied %s from %s]", source.id, from.name))
 	s := c.cloneSnapshot(&source, description, specs["snapshot"], in.Encrypted, in.KmsKeyID)
 	return &copySnapshotOutput{ID: s.id, Tags: s.tags.set(c.now)}, nil
 }

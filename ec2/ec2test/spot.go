@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -128,7 +129,7 @@ func (c *call) spotXML(r *spotRequest) spotRequestXML {
 	out := spotRequestXML{
 		ID: r.id, Type: "one-time", Price: r.price, Instance: r.instanceID(), Created: ec2query.FormatTime(r.created),
 		Launch:  spotLaunchXML{Image: r.launch.ImageID, Type: r.launch.InstanceType, Key: r.launch.KeyName, Subnet: r.launch.SubnetID, Optimal: truthOf(r.launch.EbsOptimized)},
-		Product: "Linux/UNIX", Behavior: orText(r.behavior, "terminate"), Tags: r.tags.set(c.now),
+		Product: "Linux/UNIX", Behavior: cmp.Or(r.behavior, "terminate"), Tags: r.tags.set(c.now),
 	}
 	for _, id := range r.launch.SecurityGroupID {
 		if g, ok := c.groups.get(id); ok {

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -22,25 +23,18 @@ func (s *Server) Parameter(region, name string) (value string, ok bool) {
 	return p.value, ok
 }
 
-func ssmError(err *ec2query.Error) response {
-	return jsonResponse(err.Status, err.Code, map[string]string{"__type": err.Code, "message": err.Message})
-}
-
 // ssmTable returns the calls of SSM's Parameter Store by name.
-func ssmTable() map[string]jsonAction {
-	return jsonTable(
-		jsonHandle("GetParameter", (*call).getParameter),
-		jsonHandle("GetParameters", (*call).getParameters),
-		jsonHandle("GetParametersByPath", (*call).getParametersByPath),
-		jsonHandle("DescribeParameters", (*call).describeParameters),
-		jsonHandle("PutParameter", (*call).putParameter),
-		jsonHandle("LabelParameterVersion", (*call).labelParameter),
-		jsonHandle("DeleteParameter", (*call).deleteParameter),
+func ssmTable() map[string]action {
+	return tableOf(
+		handleJSON("GetParameter", (*call).getParameter),
+		handleJSON("GetParameters", (*call).getParameters),
+		handleJSON("GetParametersByPath", (*call).getParametersByPath),
+		handleJSON("DescribeParameters", (*call).describeParameters),
+		handleJSON("PutParameter", (*call).putParameter),
+		handleJSON("LabelParameterVersion", (*call).labelParameter),
+		handleJSON("DeleteParameter", (*call).deleteParameter),
 	)
 }
-
-// ssm handles a call of SSM's Parameter Store.
-func (s *Server) ssm(req *request) response { return s.runJSON(s.ssmCalls, req, ssmError) }
 
 type parameterJSON struct {
 	parameterMetadata
@@ -168,7 +162,7 @@ func (c *call) putParameter(in *putParameterInput) (*putParameterOutput, *ec2que
 		}
 	}
 	version := c.server.params.put(c.account, c.name, in.Name, parameter{
-		value: in.Value, kind: orText(in.Type, "String"), dataType: orText(in.DataType, "text"),
+		value: in.Value, kind: cmp.Or(in.Type, "String"), dataType: cmp.Or(in.DataType, "text"),
 	}, c.now)
 	return &putParameterOutput{version, "Standard"}, nil
 }
@@ -228,7 +222,7 @@ func (f parameterFilter) match(p parameter) (bool, *ec2query.Error) {
 	default:
 		return false, ec2query.Errorf("InvalidFilterKey", "The specified filter key isn't valid: %s", f.Key)
 	}
-	switch orText(f.Option, "Equals") {
+	switch cmp.Or(f.Option, "Equals") {
 	case "Equals":
 		return slices.Contains(f.Values, have), nil
 	case "BeginsWith":

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 
@@ -61,7 +62,7 @@ func (c *call) describeTags(in *describeTagsInput) (*describeTagsOutput, *ec2que
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b tagRecord) int { return compareSeq(&base{seq: a.seq}, &base{seq: b.seq}) })
+	slices.SortFunc(found, func(a, b tagRecord) int { return cmp.Compare(a.seq, b.seq) })
 	items, next, err := page(c, found, in.pageParams, pageLimits{5, 1000}, func(t tagRecord) uint64 { return t.seq })
 	return &describeTagsOutput{Next: next, Tags: ec2query.MapSet(items, func(t tagRecord) tagDescriptionXML {
 		return tagDescriptionXML{t.id, t.resource, t.key, t.value}

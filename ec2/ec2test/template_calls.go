@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -283,7 +284,7 @@ func (c *call) modifyTemplate(in *modifyTemplateInput) (*templateOutput, *ec2que
 	if err != nil {
 		return nil, err
 	}
-	v, err := t.version(orText(in.SetDefaultVersion, "$Default"))
+	v, err := t.version(cmp.Or(in.SetDefaultVersion, "$Default"))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -66,7 +67,7 @@ func (p ebsParams) check() *ec2query.Error {
 	case p.Throughput != nil && (*p.Throughput < 125 || *p.Throughput > 2000):
 		return ec2query.InvalidValue("throughput", strconv.Itoa(*p.Throughput), "It must be between 125 and 2000 MiB/s.")
 	case p.Iops != nil && kind != "gp3" && kind != "io1" && kind != "io2":
-		return ec2query.InvalidCombination("The parameter iops is not supported for %s volumes.", orText(kind, "gp2"))
+		return ec2query.InvalidCombination("The parameter iops is not supported for %s volumes.", cmp.Or(kind, "gp2"))
 	case p.Iops != nil && kind == "gp3" && (*p.Iops < 3000 || *p.Iops > 80000):
 		return ec2query.InvalidValue("iops", strconv.Itoa(*p.Iops), "Volume iops of gp3 must be between 3000 and 80000.")
 	case p.Iops == nil && (kind == "io1" || kind == "io2"):
@@ -93,13 +94,6 @@ func (v *volume) rates(iops, throughput *int) {
 	if throughput != nil {
 		v.throughput = *throughput
 	}
-}
-
-func orText(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 type volumeXML struct {

@@ -1,6 +1,10 @@
 package ec2test
 
-import "github.com/bakestone-go/bakestone/internal/ec2query"
+import (
+	"cmp"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
+)
 
 // defaultKey returns the ARN of the key used where none is named: the account's
 // choice, or the AWS managed key.
@@ -18,7 +22,7 @@ func (c *call) encryption(on bool, key string) (arn string, trouble keyStatus) {
 	if !on && !c.keyring(c.account).byDefault {
 		return "", keyUsable
 	}
-	return c.key(c.account, orText(key, c.defaultKey()))
+	return c.key(c.account, cmp.Or(key, c.defaultKey()))
 }
 
 type encryptionOutput struct {

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -96,7 +97,7 @@ func overlay(under, over ebsParams, device string) (ebsParams, *ec2query.Error) 
 	setIf(&under.Encrypted, over.Encrypted)
 	setIf(&under.DeleteOnTermination, over.DeleteOnTermination)
 	setIf(&under.VolumeInitializationRate, over.VolumeInitializationRate)
-	under.KmsKeyID = orText(over.KmsKeyID, under.KmsKeyID)
+	under.KmsKeyID = cmp.Or(over.KmsKeyID, under.KmsKeyID)
 	return under, nil
 }
 
@@ -121,7 +122,7 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *ec2query.Error) 
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	plan := &volumePlan{device: m.Device, volume: volume{kind: orText(p.VolumeType, "gp2"), snapshot: p.SnapshotID}}
+	plan := &volumePlan{device: m.Device, volume: volume{kind: cmp.Or(p.VolumeType, "gp2"), snapshot: p.SnapshotID}}
 	v := &plan.volume
 	encrypted, key, source := truthOf(p.Encrypted), p.KmsKeyID, keyUsable
 	switch {
@@ -140,7 +141,7 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *ec2query.Error) 
 		v.sizeGiB = snap.sizeGiB
 		encrypted, source = encrypted || snap.encrypted, c.statusOfKey(snap.kmsKey)
 		if c.owns(&snap.base) { // a snapshot shared by another account gets a key of the caller's own
-			key = orText(key, snap.kmsKey)
+			key = cmp.Or(key, snap.kmsKey)
 		}
 		if p.VolumeSize != nil && *p.VolumeSize < snap.sizeGiB {
 			return nil, ec2query.Errorf(badMapping, "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB",

@@ -3,10 +3,10 @@ package ec2query
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/url"
 	"reflect"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -118,7 +118,7 @@ func decodeStruct(n *node, v reflect.Value, path string) *Error {
 	}
 	// A misspelled name is a more likely mistake than a missing parameter.
 	collectNames(v.Type(), known)
-	for _, name := range sortedKeys(n.children) {
+	for _, name := range slices.Sorted(maps.Keys(n.children)) {
 		if !known[name] {
 			return Errorf("UnknownParameter", "The parameter %s is not recognized", path+n.children[name].firstKey(name))
 		}
@@ -136,21 +136,12 @@ func collectNames(t reflect.Type, into map[string]bool) {
 	}
 }
 
-func sortedKeys(m map[string]*node) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
-}
-
 // firstKey returns the complete key of the first value below n.
 func (n *node) firstKey(name string) string {
 	if n.set || len(n.children) == 0 {
 		return name
 	}
-	first := sortedKeys(n.children)[0]
+	first := slices.Sorted(maps.Keys(n.children))[0]
 	return name + "." + n.children[first].firstKey(first)
 }
 
@@ -175,7 +166,7 @@ func decodeNode(n *node, v reflect.Value, path, oneOf string) *Error {
 }
 
 func (n *node) firstChild(path string) string {
-	first := sortedKeys(n.children)[0]
+	first := slices.Sorted(maps.Keys(n.children))[0]
 	return path + "." + n.children[first].firstKey(first)
 }
 

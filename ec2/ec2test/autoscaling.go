@@ -133,8 +133,9 @@ func (c *call) checkLaunch(ref *templateRef, mixed *mixedPolicy) *ec2query.Error
 		refs = append(refs, ref)
 	}
 	for _, r := range refs {
-		if err := c.completeRef(r); err != nil {
-			return err
+		r.Version = cmp.Or(r.Version, "$Default")
+		if err := c.resolveTemplate(r); err != nil {
+			return validationErrorf("%s", err.Message)
 		}
 	}
 	if mixed == nil {
@@ -148,21 +149,6 @@ func (c *call) checkLaunch(ref *templateRef, mixed *mixedPolicy) *ec2query.Error
 			return validationErrorf("%s", err.Message)
 		}
 	}
-	return nil
-}
-
-// completeRef validates a reference to a launch template, and sets both its id
-// and its name.
-func (c *call) completeRef(ref *templateRef) *ec2query.Error {
-	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
-	if err != nil {
-		return validationErrorf("%s", err.Message)
-	}
-	ref.Version = cmp.Or(ref.Version, "$Default")
-	if _, err := t.version(ref.Version); err != nil {
-		return validationErrorf("%s", err.Message)
-	}
-	ref.LaunchTemplateID, ref.LaunchTemplateName = t.id, t.name
 	return nil
 }
 

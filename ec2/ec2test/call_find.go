@@ -30,7 +30,7 @@ type query[T record] struct {
 	page    pageParams
 	limits  pageLimits
 	scope   func(T) bool // whether the caller may see it at all; nil means only the owner may
-	unlists func(T) bool // whether to omit it unless named by id; nil omits nothing
+	omit    func(T) bool // whether to omit it unless named by id; nil omits nothing
 }
 
 func (c *call) owns(b *base) bool { return b.owner == c.account }
@@ -67,7 +67,7 @@ func find[T record](c *call, t *table[T], q query[T]) (items []T, next string, _
 	}
 	if len(q.ids) == 0 {
 		add := func(r T) {
-			if q.scope(r) && c.isVisible(r.meta()) && (q.unlists == nil || !q.unlists(r)) && m.match(r) {
+			if q.scope(r) && c.isVisible(r.meta()) && (q.omit == nil || !q.omit(r)) && m.match(r) {
 				items = append(items, r)
 			}
 		}

@@ -149,7 +149,7 @@ func (c *call) describeImages(in *describeImagesInput) (*describeImagesOutput, *
 		kind: imageKind(), ids: in.ImageID, filters: in.Filter, known: c.server.known.images,
 		idName: "image-id", page: in.pageParams, limits: pageLimits{1, 1000},
 		scope: c.mayLaunch,
-		unlists: func(i *image) bool {
+		omit: func(i *image) bool {
 			mine := c.owns(&i.base)
 			return !c.matchesOwner(i.owner, i.alias, in.Owner) || !c.matchesSharing(&i.launch, i.owner, in.ExecutableBy) ||
 				i.deprecated(c.now) && !mine && !in.IncludeDeprecated ||

@@ -47,11 +47,11 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 			i.spotBehavior = options.InstanceInterruptionBehavior
 		}
 	}
-	var asked metadataParams
+	var metadata metadataParams
 	if in.MetadataOptions != nil {
-		asked = *in.MetadataOptions
+		metadata = *in.MetadataOptions
 	}
-	i.metadata = asked.filled(p.image)
+	i.metadata = metadata.filled(p.image)
 	for _, plan := range p.volumes {
 		v := c.makeVolume(plan, p.subnet.zone, p.specs["volume"].clone())
 		v.instance, v.device, v.attached = i, plan.device, c.now

@@ -76,7 +76,7 @@ func passed(health string) string {
 func (c *call) describeInstanceStatus(in *describeInstanceStatusInput) (*describeInstanceStatusOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.instances, query[*instance]{
 		kind: instanceKind(), ids: in.InstanceID, filters: in.Filter, known: c.server.known.statuses, page: in.pageParams,
-		unlists: func(i *instance) bool { return !in.IncludeAllInstances && i.phase.code(c.now) != running },
+		omit: func(i *instance) bool { return !in.IncludeAllInstances && i.phase.code(c.now) != running },
 	})
 	if !in.IncludeAllInstances {
 		items = slices.DeleteFunc(items, func(i *instance) bool { return i.phase.code(c.now) != running })

@@ -238,7 +238,7 @@ func (c *call) revoke(in *revokeInput, egress bool) (*ec2query.Return, *ec2query
 	if err != nil {
 		return nil, err
 	}
-	var gone []*rule
+	var revoked []*rule
 	for _, id := range in.SecurityGroupRuleID {
 		r, err := lookup(c, &c.rules, ruleKind(), id)
 		if err != nil {
@@ -247,7 +247,7 @@ func (c *call) revoke(in *revokeInput, egress bool) (*ec2query.Return, *ec2query
 		if r.group != g || r.egress != egress {
 			return nil, ruleKind().missing(id)
 		}
-		gone = append(gone, r)
+		revoked = append(revoked, r)
 	}
 	if len(in.SecurityGroupRuleID) == 0 {
 		named, err := c.rulesOf(&in.ruleParams, g, egress)
@@ -259,13 +259,13 @@ func (c *call) revoke(in *revokeInput, egress bool) (*ec2query.Return, *ec2query
 			if have == nil {
 				return nil, ec2query.Errorf("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
 			}
-			gone = append(gone, have)
+			revoked = append(revoked, have)
 		}
 	}
 	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
-	for _, r := range gone {
+	for _, r := range revoked {
 		c.dropRule(r)
 	}
 	return ec2query.Done(), nil

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,21 +50,21 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.write(w, req, s.errorResponse(req, err))
 		return
 	}
-	seat := s.begin(req)
-	ans := s.respond(r, req)
-	s.finish(seat, ans)
-	if ans.status == 0 {
+	index := s.begin(req)
+	resp := s.respond(r, req)
+	s.finish(index, resp)
+	if resp.status == 0 {
 		panic(http.ErrAbortHandler) // the response is lost
 	}
-	s.write(w, req, ans)
+	s.write(w, req, resp)
 }
 
-func (s *Server) write(w http.ResponseWriter, req *request, ans response) {
-	w.Header().Set("Content-Type", ans.contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(ans.body)))
+func (s *Server) write(w http.ResponseWriter, req *request, resp response) {
+	w.Header().Set("Content-Type", resp.contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(resp.body)))
 	w.Header().Set("x-amzn-RequestId", req.id)
-	w.WriteHeader(ans.status)
-	if _, err := w.Write(ans.body); err != nil {
+	w.WriteHeader(resp.status)
+	if _, err := w.Write(resp.body); err != nil {
 		s.opts.Logger.Debug("cannot send response", slog.String("action", req.action), slog.String("err", err.Error()))
 	}
 }
@@ -253,10 +254,11 @@ func (s *Server) begin(req *request) int {
 	return len(s.calls) - 1
 }
 
-func (s *Server) finish(seat int, ans response) {
+// finish records the outcome of the call with an index.
+func (s *Server) finish(index int, resp response) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls[seat].Status, s.calls[seat].Code = ans.status, ans.code
+	s.calls[index].Status, s.calls[index].Code = resp.status, resp.code
 }
 
 // Calls returns all calls so far, in order of arrival. The Params must not be
@@ -264,7 +266,7 @@ func (s *Server) finish(seat int, ans response) {
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Call(nil), s.calls...)
+	return slices.Clone(s.calls)
 }
 
 // CallCount returns the number of calls of an action so far, or of all actions

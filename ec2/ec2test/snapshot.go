@@ -152,7 +152,7 @@ func (c *call) describeSnapshots(in *describeSnapshotsInput) (*describeSnapshots
 		kind: snapshotKind(), ids: in.SnapshotID, filters: in.Filter, known: c.server.known.snapshots,
 		idName: "snapshot-id", page: in.pageParams,
 		scope: c.readable,
-		unlists: func(s *snapshot) bool {
+		omit: func(s *snapshot) bool {
 			return !c.matchesOwner(s.owner, "", in.Owner) || !c.matchesSharing(&s.shares, s.owner, in.RestorableBy)
 		},
 	})

@@ -69,11 +69,11 @@ func (c *call) parameterJSON(p parameter) parameterJSON {
 	}}
 }
 
-// withSelector returns a parameter with the version or label by which it was
-// requested.
-func (c *call) withSelector(p parameter, asked string) parameterJSON {
+// withSelector returns a parameter with the version or label in the requested
+// name.
+func (c *call) withSelector(p parameter, name string) parameterJSON {
 	out := c.parameterJSON(p)
-	out.Selector = strings.TrimPrefix(asked, p.name)
+	out.Selector = strings.TrimPrefix(name, p.name)
 	return out
 }
 
@@ -259,13 +259,11 @@ func (c *call) listParameters(list []parameterFilter, most *int, token string, l
 	if most == nil {
 		most = &limit
 	}
-	n := uint64(0)
-	seats := make(map[string]uint64, len(found))
+	keys := make(map[string]uint64, len(found))
 	for _, p := range found {
-		n++
-		seats[p.name] = n
+		keys[p.name] = uint64(len(keys)) + 1
 	}
-	items, next, err := page(c, found, pageParams{most, token}, pageLimits{1, limit}, func(p parameter) uint64 { return seats[p.name] })
+	items, next, err := page(c, found, pageParams{most, token}, pageLimits{1, limit}, func(p parameter) uint64 { return keys[p.name] })
 	if err != nil {
 		return nil, "", ec2query.Errorf("ValidationException", "%s", err.Message)
 	}

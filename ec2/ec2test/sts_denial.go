@@ -48,16 +48,16 @@ type denialJSON struct {
 
 // message returns the text of the error of a denied call.
 func (d *Denial) message(action, caller string) (string, *ec2query.Error) {
-	var says denialJSON
-	says.ExplicitDeny = d.Statement != ""
-	says.Matched.Items = []deniedStatement{}
-	if says.ExplicitDeny {
-		says.Matched.Items = append(says.Matched.Items, deniedStatement{d.Statement, "DENY"})
+	var m denialJSON
+	m.ExplicitDeny = d.Statement != ""
+	m.Matched.Items = []deniedStatement{}
+	if m.ExplicitDeny {
+		m.Matched.Items = append(m.Matched.Items, deniedStatement{d.Statement, "DENY"})
 	}
-	says.Context.Principal.ID, says.Context.Principal.ARN = "AIDAEC2TEST", caller
-	says.Context.Principal.Name = caller[strings.LastIndexByte(caller, '/')+1:]
-	says.Context.Action, says.Context.Resource = "ec2:"+action, d.Resource
-	decoded, err := json.Marshal(says)
+	m.Context.Principal.ID, m.Context.Principal.ARN = "AIDAEC2TEST", caller
+	m.Context.Principal.Name = caller[strings.LastIndexByte(caller, '/')+1:]
+	m.Context.Action, m.Context.Resource = "ec2:"+action, d.Resource
+	decoded, err := json.Marshal(m)
 	if err != nil {
 		return "", ec2query.Internal(err)
 	}

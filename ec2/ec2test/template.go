@@ -30,9 +30,9 @@ type templateVersion struct {
 
 const dataPrefix = "LaunchTemplateData."
 
-// templateData returns a version with the data of the request, merged into that
-// of the version under if it is not nil.
-func (c *call) templateData(data *launchParams, under *templateVersion) (*templateVersion, *ec2query.Error) {
+// templateData returns a version with the data of the request. If source is not
+// nil, the version also has the source's data that the request does not replace.
+func (c *call) templateData(data *launchParams, source *templateVersion) (*templateVersion, *ec2query.Error) {
 	v := &templateVersion{created: ec2query.FormatTime(c.now), by: "arn:aws:iam::" + c.account + ":root", form: make(url.Values), data: *data}
 	given := make(map[string]bool)
 	for key, values := range c.form {
@@ -42,10 +42,10 @@ func (c *call) templateData(data *launchParams, under *templateVersion) (*templa
 			given[top] = true
 		}
 	}
-	if under == nil {
+	if source == nil {
 		return v, nil
 	}
-	for key, values := range under.form {
+	for key, values := range source.form {
 		if top, _, _ := strings.Cut(key, "."); !given[top] {
 			v.form[key] = values
 		}
@@ -73,6 +73,20 @@ func (c *call) template(id, name string) (*template, *ec2query.Error) {
 		return nil, ec2query.Errorf("InvalidLaunchTemplateName.NotFoundException", "The specified launch template, with template name %s, does not exist.", name)
 	}
 	return nil, ec2query.MissingParameter("LaunchTemplateId")
+}
+
+// resolveTemplate completes a reference to a launch template with its id and
+// name, and checks that the version exists.
+func (c *call) resolveTemplate(ref *templateRef) *ec2query.Error {
+	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
+	if err != nil {
+		return err
+	}
+	if _, err := t.version(ref.Version); err != nil {
+		return err
+	}
+	ref.LaunchTemplateID, ref.LaunchTemplateName = t.id, t.name
+	return nil
 }
 
 // version returns a version by number, $Latest or $Default.

@@ -82,13 +82,13 @@ func (c *call) createTemplateVersion(in *createTemplateVersionInput) (*templateV
 		}
 		return &templateVersionOutput{t.versionXML(v)}, nil
 	}
-	var under *templateVersion
+	var source *templateVersion
 	if in.SourceVersion != "" {
-		if under, err = t.version(in.SourceVersion); err != nil {
+		if source, err = t.version(in.SourceVersion); err != nil {
 			return nil, err
 		}
 	}
-	v, err := c.templateData(&in.LaunchTemplateData, under)
+	v, err := c.templateData(&in.LaunchTemplateData, source)
 	if err != nil {
 		return nil, err
 	}

@@ -74,24 +74,16 @@ func (f *fleet) state() string {
 	return "active"
 }
 
-// checkFleetTemplate validates a reference to a launch template, and sets both
-// its id and its name.
+// checkFleetTemplate validates a fleet's reference to a launch template and
+// completes it.
 func (c *call) checkFleetTemplate(ref *templateRef) *ec2query.Error {
-	if ref == nil {
+	switch {
+	case ref == nil:
 		return ec2query.MissingParameter("LaunchTemplateConfigs.LaunchTemplateSpecification")
-	}
-	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
-	if err != nil {
-		return err
-	}
-	if ref.Version == "" {
+	case ref.Version == "":
 		return ec2query.MissingParameter("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
 	}
-	if _, err := t.version(ref.Version); err != nil {
-		return err
-	}
-	ref.LaunchTemplateID, ref.LaunchTemplateName = t.id, t.name
-	return nil
+	return c.resolveTemplate(ref)
 }
 
 // checkFleetTemplates validates a fleet's launch templates. Only instant fleets
@@ -251,7 +243,7 @@ type describeFleetsOutput struct {
 func (c *call) describeFleets(in *describeFleetsInput) (*describeFleetsOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.fleets, query[*fleet]{
 		kind: fleetKind(), ids: in.FleetID, filters: in.Filter, known: c.server.known.fleets, page: in.pageParams, limits: pageLimits{1, 1000},
-		unlists: func(f *fleet) bool { return f.kind() == "instant" },
+		omit: func(f *fleet) bool { return f.kind() == "instant" },
 	})
 	return &describeFleetsOutput{ec2query.MapSet(items, c.fleetXML), next}, err
 }

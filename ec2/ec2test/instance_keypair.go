@@ -13,8 +13,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bakestone-go/bakestone/internal/ec2query"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 type keyPair struct {

@@ -2,7 +2,7 @@ package ec2test
 
 import "time"
 
-// state is EC2's code of an instance state.
+// state is an instance state, by EC2's code.
 type state int
 
 const (

@@ -118,12 +118,12 @@ func (m *machine) boot(ctx context.Context, plan bootPlan) {
 }
 
 // ready waits until the machine has booted.
-func (m *machine) ready(ctx context.Context) (Guest, error) {
+func (m *machine) ready(ctx context.Context) error {
 	select {
 	case <-m.booted:
-		return m.guest, m.err
+		return m.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 }
 

@@ -31,7 +31,6 @@ func TestProcess(t *testing.T) {
 			p.WriteFile("site/index.html", []byte("hello"), 0o644),
 			p.Chmod("site/index.html", 0o600),
 		); err != nil {
-			fmt.Fprintln(p.Stderr, err)
 			return 1
 		}
 		page, err := p.ReadFile(p.Dir + "/site/index.html")

@@ -121,7 +121,7 @@ func (r *region) publicName(addr netip.Addr) string {
 	return "ec2-" + strings.ReplaceAll(addr.String(), ".", "-") + "." + domain
 }
 
-// arn returns the ARN of one of the caller's EC2 resources.
+// arn returns the ARN of an EC2 resource of the caller.
 func (c *call) arn(resource, id string) string {
 	return fmt.Sprintf("arn:aws:ec2:%s:%s:%s/%s", c.name, c.account, resource, id)
 }

@@ -98,7 +98,7 @@ func (s *Server) connect(ctx context.Context, m *machine, to netip.AddrPort, fro
 	case !m.up(s.now()):
 		return nil, refuse(syscall.ECONNREFUSED)
 	}
-	if _, err := m.ready(ctx); err != nil {
+	if err := m.ready(ctx); err != nil {
 		return nil, refuse(fmt.Errorf("%w: %w", syscall.ECONNREFUSED, err))
 	}
 	remote, local := net.TCPAddrFromAddrPort(to), net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 40000))

@@ -8,8 +8,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// The retention rules of the Recycle Bin belong to a REST service of their own.
-// Listing and restoring are calls of EC2.
+// The Recycle Bin's retention rules belong to a separate REST service. Listing
+// and restoring are calls of EC2.
 
 // rbinAction returns the call for a method and path, and the rule's id if the
 // path has one.

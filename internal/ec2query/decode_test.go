@@ -31,8 +31,6 @@ type input struct {
 	page
 }
 
-func ptr[T any](v T) *T { return &v }
-
 func TestDecode(t *testing.T) {
 	form := url.Values{
 		"Action": {"DoIt"}, "Version": {"2016-11-15"}, "X-Amz-Date": {"20261129"},
@@ -43,8 +41,8 @@ func TestDecode(t *testing.T) {
 	}
 	want := input{
 		ID: "ami-1", Mode: "slow", Force: true, Data: []byte("hi"), At: time.Date(2026, 11, 29, 10, 0, 0, 0, time.UTC),
-		Group: []string{"a", "b", "c"}, Options: &struct{ Tag []tag }{[]tag{{Key: "k", Value: ptr("")}, {Key: "l"}}},
-		page: page{MaxResults: ptr(5)},
+		Group: []string{"a", "b", "c"}, Options: &struct{ Tag []tag }{[]tag{{Key: "k", Value: new("")}, {Key: "l"}}},
+		page: page{MaxResults: new(5)},
 	}
 	var got input
 	dry, err := ec2query.Decode(form, &got)

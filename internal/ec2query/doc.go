@@ -1,8 +1,8 @@
 // Package ec2query implements the server side of AWS's query protocol.
 //
-// In this protocol a request is a form, with the action's name and its
-// parameters, and a response is XML. EC2 speaks a dialect of its own; IAM, STS
-// and Auto Scaling speak the plain form.
+// In this protocol a request is a form with the action's name and parameters,
+// and a response is XML. IAM, STS and Auto Scaling speak its plain form, EC2 a
+// dialect.
 //
 // # Requests
 //

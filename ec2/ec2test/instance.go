@@ -42,7 +42,6 @@ type instance struct {
 	licenses         []licenseParam
 	ena              bool   // the image has the driver, according to EC2
 	sriov            string // "simple" or empty
-	credits          string
 	spot             bool
 	spotRequest      string
 	maxPrice         float64 // of spot, in dollars per hour; 0 means any
@@ -142,7 +141,7 @@ type instanceXML struct {
 	TPM             string                           `xml:"tpmSupport,omitempty"`
 	Metadata        metadataXML                      `xml:"metadataOptions"`
 	Reservation     reservedXML                      `xml:"capacityReservationSpecification"`
-	Enclave         valueEnabledXML                  `xml:"enclaveOptions"`
+	Enclave         enabledXML                       `xml:"enclaveOptions"`
 	Licenses        ec2query.Set[licenseXML]         `xml:"licenseSet"`
 	Platform        string                           `xml:"platformDetails"`
 	Usage           string                           `xml:"usageOperation"`
@@ -205,7 +204,7 @@ func (c *call) instanceXML(i *instance) instanceXML {
 			Zone: i.subnet.zone, ZoneID: c.zoneID(i.subnet.zone), Tenancy: cmp.Or(i.tenancy, "default"),
 			Group: i.placedIn.GroupName, Host: i.placedIn.HostID, Hosts: i.placedIn.HostResourceGroupARN,
 		},
-		Reservation: i.reservedXML(), Enclave: valueEnabledXML{i.enclave},
+		Reservation: i.reservedXML(), Enclave: enabledXML{i.enclave},
 		Licenses:   ec2query.MapSet(i.licenses, func(l licenseParam) licenseXML { return licenseXML(l) }),
 		Monitoring: monitoringXML{"disabled"}, SourceDestCheck: i.destCheck,
 		Architecture: i.arch, RootDeviceType: "ebs", RootDevice: i.rootDevice, Virtualization: "hvm", ClientToken: i.clientToken,

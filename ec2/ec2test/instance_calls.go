@@ -6,7 +6,9 @@ type instanceIDsInput struct {
 	InstanceID []string `ec2:"InstanceId,required"`
 }
 
-type stopInstancesInput struct {
+// shutDownInstancesInput holds the parameters of StopInstances and
+// TerminateInstances.
+type shutDownInstancesInput struct {
 	InstanceID     []string `ec2:"InstanceId,required"`
 	Force          bool
 	SkipOsShutdown bool
@@ -22,7 +24,7 @@ type stateChangesOutput struct {
 	Instances ec2query.Set[stateChangeXML] `xml:"instancesSet"`
 }
 
-func (c *call) stopInstances(in *stopInstancesInput) (*stateChangesOutput, *ec2query.Error) {
+func (c *call) stopInstances(in *shutDownInstancesInput) (*stateChangesOutput, *ec2query.Error) {
 	list, err := c.instancesOf(in.InstanceID)
 	if err != nil {
 		return nil, err
@@ -50,9 +52,7 @@ func (c *call) stopInstances(in *stopInstancesInput) (*stateChangesOutput, *ec2q
 	}), nil
 }
 
-type terminateInstancesInput = stopInstancesInput
-
-func (c *call) terminateInstances(in *terminateInstancesInput) (*stateChangesOutput, *ec2query.Error) {
+func (c *call) terminateInstances(in *shutDownInstancesInput) (*stateChangesOutput, *ec2query.Error) {
 	list, err := c.instancesOf(in.InstanceID)
 	if err != nil {
 		return nil, err

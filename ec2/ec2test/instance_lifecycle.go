@@ -36,9 +36,6 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 	}
 	i.reservedAs, i.licenses = in.CapacityReservationSpecification, in.LicenseSpecification
 	i.enclave = in.EnclaveOptions != nil && in.EnclaveOptions.Enabled
-	if in.CreditSpecification != nil {
-		i.credits = in.CreditSpecification.CPUCredits
-	}
 	if p.market == Spot {
 		i.spot, i.maxPrice, i.spotRequest = true, p.maxPrice, newID("sir-", c.server.nextSeq())
 		options := in.InstanceMarketOptions.SpotOptions

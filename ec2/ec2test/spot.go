@@ -104,11 +104,7 @@ type spotLaunchXML struct {
 	Subnet     string                   `xml:"subnetId,omitempty"`
 	Groups     ec2query.Set[groupIDXML] `xml:"groupSet"`
 	Optimal    bool                     `xml:"ebsOptimized"`
-	Monitoring spotMonitoringXML        `xml:"monitoring"`
-}
-
-type spotMonitoringXML struct {
-	Enabled bool `xml:"enabled"`
+	Monitoring enabledXML               `xml:"monitoring"`
 }
 
 type spotRequestXML struct {

@@ -149,7 +149,7 @@ type dataXML struct {
 	Tags       *ec2query.Set[dataTagsXML] `xml:"tagSpecificationSet,omitempty"`
 	Metadata   *dataMetadataXML           `xml:"metadataOptions,omitempty"`
 	Placement  *dataPlacementXML          `xml:"placement,omitempty"`
-	Monitoring *valueEnabledXML           `xml:"monitoring,omitempty"`
+	Monitoring *enabledXML                `xml:"monitoring,omitempty"`
 	Credits    *creditsXML                `xml:"creditSpecification,omitempty"`
 	Market     *dataMarketXML             `xml:"instanceMarketOptions,omitempty"`
 }
@@ -196,7 +196,7 @@ type dataPlacementXML struct {
 	Tenancy string `xml:"tenancy,omitempty"`
 }
 
-type valueEnabledXML struct {
+type enabledXML struct {
 	Enabled bool `xml:"enabled"`
 }
 
@@ -231,7 +231,7 @@ func (p *launchParams) xml() dataXML {
 		out.Placement = &dataPlacementXML{v.AvailabilityZone, v.Tenancy}
 	}
 	if v := p.Monitoring; v != nil {
-		out.Monitoring = &valueEnabledXML{v.Enabled}
+		out.Monitoring = &enabledXML{v.Enabled}
 	}
 	if v := p.CreditSpecification; v != nil {
 		out.Credits = &creditsXML{v.CPUCredits}

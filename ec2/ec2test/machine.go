@@ -12,7 +12,6 @@ import (
 
 // machine is an instance's guest from one start to the next stop.
 type machine struct {
-	kind  MachineKind
 	log   *slog.Logger
 	clock clock.Clock
 	quit  chan struct{}  // closed to stop the machine
@@ -45,7 +44,6 @@ type bootPlan struct {
 // newMachine returns a machine whose SSH port opens after a duration.
 func (s *Server) newMachine(after time.Duration) *machine {
 	return &machine{
-		kind:           s.opts.Machines,
 		log:            s.opts.Logger,
 		clock:          s.opts.Clock,
 		quit:           make(chan struct{}),
@@ -108,12 +106,12 @@ func (m *machine) handleReboots(ctx context.Context, id string) {
 
 func (m *machine) boot(ctx context.Context, plan bootPlan) {
 	defer close(m.booted)
-	plan.spec.Disk, m.err = plan.disk.get(ctx)
-	if m.err == nil {
-		m.err = m.clock.Sleep(ctx, plan.after)
+	var disk Disk
+	if disk, m.err = plan.disk.get(ctx); m.err != nil {
+		return
 	}
-	if m.err == nil {
-		m.guest, m.err = m.kind.Boot(ctx, plan.spec)
+	if m.err = m.clock.Sleep(ctx, plan.after); m.err == nil {
+		m.guest, m.err = disk.Boot(ctx, plan.spec)
 	}
 }
 

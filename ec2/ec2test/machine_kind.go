@@ -8,23 +8,24 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// A MachineKind implements the machines behind the instances. The default is a
-// sandbox in memory; implementations of MachineKind, [Disk] and [Guest] can run
-// real virtual machines instead. All methods must be safe for concurrent use.
+// A MachineKind provides the disks of the instances, from which their machines
+// boot. The default is a sandbox in memory; implementations of MachineKind,
+// [Disk] and [Guest] can run real virtual machines instead. All methods must be
+// safe for concurrent use.
 type MachineKind interface {
 	// Disk creates the root disk of a vendor's image. It is called once for
 	// each image that is used.
 	Disk(ctx context.Context, img Image) (Disk, error)
-
-	// Boot starts a machine on spec.Disk and returns when it can serve
-	// connections. The context limits only the booting. After Guest.Close the
-	// disk must hold everything the machine wrote: an instance that is stopped
-	// and started again boots from the same disk.
-	Boot(ctx context.Context, spec MachineSpec) (Guest, error)
 }
 
 // A Disk holds the contents of an EBS volume or snapshot.
 type Disk interface {
+	// Boot starts a machine with this disk as its root volume, and returns when
+	// the machine can serve connections. The context limits only the booting.
+	// After Guest.Close the disk must hold everything the machine wrote: an
+	// instance that is stopped and started again boots from the same disk.
+	Boot(ctx context.Context, spec MachineSpec) (Guest, error)
+
 	// Clone returns an independent copy of the current contents. It may be
 	// called while a machine is running on the disk.
 	Clone(ctx context.Context) (Disk, error)
@@ -68,7 +69,6 @@ type MachineSpec struct {
 	KeyName      string
 	PublicKey    string // of KeyName, in the form of authorized_keys; empty if there is none
 	UserData     []byte // decoded
-	Disk         Disk   // of the root volume
 	Clock        clock.Clock
 	Logger       *slog.Logger // never nil
 

@@ -2,7 +2,6 @@ package ec2test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"path"
@@ -26,13 +25,14 @@ func newSandbox(commands map[string]Command) MachineKind {
 
 // sandboxDisk is a file system and the properties of the image it came from.
 type sandboxDisk struct {
+	kind  sandboxKind
 	fs    *memfs.FS
 	login string
 	facts sandbox.Facts
 }
 
-func (sandboxKind) Disk(_ context.Context, img Image) (Disk, error) {
-	d := sandboxDisk{login: img.Login, facts: sandbox.Facts{
+func (k sandboxKind) Disk(_ context.Context, img Image) (Disk, error) {
+	d := sandboxDisk{kind: k, login: img.Login, facts: sandbox.Facts{
 		Distro: img.Distro, Version: img.Version, Arch: img.machine(), Kernel: img.Kernel,
 	}}
 	d.fs = sandbox.NewRoot(&sandbox.RootOptions{
@@ -58,24 +58,17 @@ func (d sandboxDisk) ReadFile(name string) ([]byte, error) { return d.fs.ReadFil
 
 func (sandboxDisk) Close() error { return nil }
 
-// errForeignDisk reports a disk of another machine kind.
-var errForeignDisk = errors.New("disk belongs to another machine kind")
-
-func (k sandboxKind) Boot(ctx context.Context, spec MachineSpec) (Guest, error) {
-	disk, ok := spec.Disk.(sandboxDisk)
-	if !ok {
-		return nil, errForeignDisk
-	}
+func (d sandboxDisk) Boot(ctx context.Context, spec MachineSpec) (Guest, error) {
 	opts := sandbox.Options{
-		FS:         disk.fs,
+		FS:         d.fs,
 		Hostname:   spec.Hostname,
 		InstanceID: spec.InstanceID,
 		UserData:   spec.UserData,
-		Login:      disk.login,
-		Facts:      disk.facts,
+		Login:      d.login,
+		Facts:      d.facts,
 		Clock:      spec.Clock,
 		Dial:       spec.Dial,
-		Commands:   k.commands,
+		Commands:   d.kind.commands,
 		Logger:     spec.Logger.With(slog.String("instance", spec.InstanceID)),
 		OnPower: func(p sandbox.Power) {
 			if p == sandbox.Reboot {

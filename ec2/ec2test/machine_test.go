@@ -42,18 +42,19 @@ type plainKind struct {
 }
 
 type plainDisk struct {
+	kind  *plainKind
 	mu    sync.Mutex
 	files map[string]string
 }
 
-func (*plainKind) Disk(_ context.Context, img ec2test.Image) (ec2test.Disk, error) {
-	return &plainDisk{files: map[string]string{"/etc/image": img.Name}}, nil
+func (k *plainKind) Disk(_ context.Context, img ec2test.Image) (ec2test.Disk, error) {
+	return &plainDisk{kind: k, files: map[string]string{"/etc/image": img.Name}}, nil
 }
 
 func (d *plainDisk) Clone(context.Context) (ec2test.Disk, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return &plainDisk{files: maps.Clone(d.files)}, nil
+	return &plainDisk{kind: d.kind, files: maps.Clone(d.files)}, nil
 }
 
 func (d *plainDisk) ReadFile(name string) ([]byte, error) {
@@ -74,12 +75,9 @@ type plainGuest struct {
 	reboots chan struct{}
 }
 
-func (k *plainKind) Boot(_ context.Context, spec ec2test.MachineSpec) (ec2test.Guest, error) {
-	disk, ok := spec.Disk.(*plainDisk)
-	if !ok {
-		return nil, errors.New("not a plain disk")
-	}
-	g := &plainGuest{spec: spec, disk: disk, reboots: make(chan struct{}, 8)}
+func (d *plainDisk) Boot(_ context.Context, spec ec2test.MachineSpec) (ec2test.Guest, error) {
+	k := d.kind
+	g := &plainGuest{spec: spec, disk: d, reboots: make(chan struct{}, 8)}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.booted[spec.InstanceID] = g

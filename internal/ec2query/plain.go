@@ -45,7 +45,7 @@ func Flatten(form url.Values) url.Values {
 }
 
 // EncodePlainResponse encodes result, a struct, as the response of an action in
-// the plain query protocol. An [*Empty] leaves the result element out.
+// the plain query protocol. An *[Empty] leaves the result element out.
 func EncodePlainResponse(space, action, requestID string, result any) ([]byte, error) {
 	var out bytes.Buffer
 	out.WriteString(xml.Header + "<" + action + `Response xmlns="` + space + `">`)

@@ -164,7 +164,7 @@ func (c *call) launchCount(kind instanceType, zone string, in Market, maxPrice f
 
 // capacity returns the error of a capacity fault that matches a launch. With
 // peek the call does not count as a launch.
-func (s *Server) capacity(region, instanceType, zone string, in Market, look bool) *ec2query.Error {
+func (s *Server) capacity(region, instanceType, zone string, in Market, peek bool) *ec2query.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.faults {
@@ -173,7 +173,7 @@ func (s *Server) capacity(region, instanceType, zone string, in Market, look boo
 			continue
 		}
 		hit := f.fails(f.seen + 1)
-		if !look {
+		if !peek {
 			f.seen++
 		}
 		switch {

@@ -20,8 +20,8 @@ func commands() map[string]ec2test.Command {
 func ansible(ctx context.Context, p *ec2test.Process) int {
 	const failed = 2
 	write := func(name, content string, mode fs.FileMode) {
-		_ = p.FS.MkdirAll(path.Dir(name), 0o755)
-		if err := p.FS.WriteFile(name, []byte(content), mode); err != nil {
+		_ = p.MkdirAll(path.Dir(name), 0o755)
+		if err := p.WriteFile(name, []byte(content), mode); err != nil {
 			fmt.Fprintln(p.Stderr, err)
 		}
 	}
@@ -47,7 +47,7 @@ func ansible(ctx context.Context, p *ec2test.Process) int {
 func version(p *ec2test.Process) string {
 	for _, arg := range p.Args {
 		if file, found := strings.CutPrefix(arg, "@"); found {
-			text, _ := p.FS.ReadFile(file)
+			text, _ := p.ReadFile(file)
 			_, after, _ := strings.Cut(string(text), `"version": "`)
 			value, _, _ := strings.Cut(after, `"`)
 			return value

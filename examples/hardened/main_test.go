@@ -67,7 +67,7 @@ func TestNothingIsMadeFromAnUncheckedLayer(t *testing.T) {
 	lax["ansible-playbook"] = func(ctx context.Context, p *ec2test.Process) int {
 		status := ansible(ctx, p)
 		if slices.Contains(p.Args, "./hardening.yml") {
-			_ = p.FS.Chmod("/etc/ssh/sshd_config.d/hardening.conf", 0o644)
+			_ = p.Chmod("/etc/ssh/sshd_config.d/hardening.conf", 0o644)
 		}
 		return status
 	}

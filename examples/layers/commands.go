@@ -34,7 +34,7 @@ func aptGet(_ context.Context, p *ec2test.Process) int {
 			installing = true
 		case installing && !strings.HasPrefix(arg, "-"):
 			name, _, _ := strings.Cut(arg, "=")
-			if err := p.FS.MkdirAll("/etc/"+name+"/sites-enabled", 0o755); err != nil {
+			if err := p.MkdirAll("/etc/"+name+"/sites-enabled", 0o755); err != nil {
 				return 100
 			}
 			say(p, "Setting up "+name)
@@ -52,11 +52,11 @@ func systemctl(_ context.Context, p *ec2test.Process) int {
 	for _, unit := range p.Args[2:] {
 		switch p.Args[1] {
 		case "enable":
-			if p.FS.MkdirAll(wanted, 0o755) != nil || p.FS.WriteFile(wanted+unit+".service", nil, 0o644) != nil {
+			if p.MkdirAll(wanted, 0o755) != nil || p.WriteFile(wanted+unit+".service", nil, 0o644) != nil {
 				return 1
 			}
 		case "is-enabled":
-			if _, err := p.FS.Stat(wanted + unit + ".service"); err != nil {
+			if _, err := p.Stat(wanted + unit + ".service"); err != nil {
 				say(p, "disabled")
 				return 1
 			}

@@ -50,7 +50,7 @@ func puppet(_ context.Context, p *ec2test.Process) int {
 		return failed
 	}
 	fmt.Fprintf(p.Stdout, "Notice: Catalog compiled for %s\n", name)
-	if err := p.FS.WriteFile("/etc/configured-as", []byte(name+"\n"), 0o644); err != nil {
+	if err := p.WriteFile("/etc/configured-as", []byte(name+"\n"), 0o644); err != nil {
 		return failed
 	}
 	return changed

@@ -32,7 +32,7 @@ func salt(_ context.Context, p *ec2test.Process) int {
 		return ""
 	}
 	const failed = 2
-	text, err := p.FS.ReadFile(path.Join(option("config-dir"), "minion.d/99-bakestone.conf"))
+	text, err := p.ReadFile(path.Join(option("config-dir"), "minion.d/99-bakestone.conf"))
 	if err != nil {
 		fmt.Fprintln(p.Stderr, "[ERROR   ]", err)
 		return failed
@@ -47,16 +47,16 @@ func salt(_ context.Context, p *ec2test.Process) int {
 		return failed
 	}
 	result := true
-	if _, err := p.FS.Stat(path.Join(minion.Roots["base"][0], "top.sls")); err != nil {
+	if _, err := p.Stat(path.Join(minion.Roots["base"][0], "top.sls")); err != nil {
 		result = false
 	}
 	comment := "File /etc/baked-as updated"
-	if err := p.FS.WriteFile("/etc/baked-as", []byte(minion.ID+" "+minion.Grains.Commit+"\n"), 0o644); err != nil {
+	if err := p.WriteFile("/etc/baked-as", []byte(minion.ID+" "+minion.Grains.Commit+"\n"), 0o644); err != nil {
 		result, comment = false, err.Error()
 	}
 	state := map[string]any{"result": result, "comment": comment, "changes": map[string]string{"diff": "New file"}, "__sls__": "house"}
 	results, err := json.Marshal(map[string]any{"local": map[string]any{"file_|-baked_|-/etc/baked-as_|-managed": state}})
-	if err != nil || p.FS.WriteFile(option("out-file"), results, 0o600) != nil || !result {
+	if err != nil || p.WriteFile(option("out-file"), results, 0o600) != nil || !result {
 		return failed
 	}
 	return 0

@@ -81,7 +81,7 @@ func TestFailedStates(t *testing.T) {
 	failing["salt-call"] = func(_ context.Context, p *ec2test.Process) int {
 		const results = `{"local": ["Rendering SLS 'base:rails' failed"]}`
 		for _, arg := range p.Args {
-			if file, found := strings.CutPrefix(arg, "--out-file="); found && p.FS.WriteFile(file, []byte(results), 0o600) != nil {
+			if file, found := strings.CutPrefix(arg, "--out-file="); found && p.WriteFile(file, []byte(results), 0o600) != nil {
 				return 3
 			}
 		}

@@ -2,6 +2,7 @@ package sshmachine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -97,3 +98,23 @@ func (m *Machine) Close() error {
 func (m *Machine) String() string {
 	return fmt.Sprintf("ssh://%s@%s", m.cfg.User, m.cfg.Addr)
 }
+
+// onLink calls f with the live connection. When f could not even begin because
+// that had been lost, unnoticed, it is called again with the next one.
+func (m *Machine) onLink(ctx context.Context, f func(*link) error) error {
+	for attempt := 1; ; attempt++ {
+		l, err := m.link(ctx)
+		if err != nil {
+			return err
+		}
+		const most = 3
+		if err = f(l); attempt < most && errors.Is(err, errNotStarted) && ctx.Err() == nil && !errors.Is(err, errClosed) {
+			l.drop(errBroken)
+			<-l.dead // follows at once
+			continue
+		}
+		return err
+	}
+}
+
+var errBroken = errors.New("it broke")

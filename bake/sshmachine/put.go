@@ -1,7 +1,9 @@
 package sshmachine
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -85,19 +87,153 @@ func ownerOf(up *bake.Upload) string {
 	return up.Owner + ":" + up.Group
 }
 
-// rights says how the transfer becomes root, if it should.
-func (l *link) rights(ctx context.Context, asRoot bool) (*sudo, error) {
-	if !asRoot {
-		return nil, nil //nolint:nilnil // the login as it is
+// smallFile is the size up to which a file is read before it is sent, so that
+// its digest can go ahead of it and one session is enough.
+const smallFile = 256 << 10
+
+// putFile sends one file.
+func (m *Machine) putFile(ctx context.Context, up *bake.Upload, f *outgoing, dest string) error {
+	var head bytes.Buffer
+	_, err := io.CopyN(&head, f.content, smallFile+1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("source: %w", err)
 	}
-	return l.becomeRoot(ctx)
+	if head.Len() <= smallFile {
+		return m.onLink(ctx, func(l *link) error { return l.putSmall(ctx, up, f, dest, head.Bytes()) })
+	}
+	rest := f.content
+	return m.onLink(ctx, func(l *link) error {
+		whole := *f
+		whole.content = io.MultiReader(bytes.NewReader(head.Bytes()), rest)
+		return l.putBig(ctx, up, &whole, dest)
+	})
 }
 
-// begun makes an error after which nothing may be tried again, because a part
-// of the input was read.
-func (l *link) begun(err error) error {
-	if errors.Is(err, errNotStarted) {
-		return l.lostError()
+// putSmall sends a file in one session: the script knows size and digest.
+func (l *link) putSmall(ctx context.Context, up *bake.Upload, f *outgoing, dest string, content []byte) error {
+	root, g, err := l.both(ctx, up.Sudo)
+	if err != nil {
+		return err
 	}
-	return err
+	temp := path.Join(path.Dir(dest), temporary+newTag())
+	scripts := &fileScripts{dest: dest, temp: temp, from: temp, mode: f.mode, owner: ownerOf(up)}
+	check := fmt.Sprintf("n=$(wc -c <\"$t\"); if [ $n -ne %d ]; then echo \"the transfer broke off after $n bytes\" >&2; exit 1; fi\n", len(content))
+	if hasher := g.hasher(int64(len(content))); hasher != "" {
+		check += fmt.Sprintf("v=$(%s <\"$t\" | cut -c1-64); if [ \"$v\" != %x ]; then echo \"the digest differs: $v\" >&2; exit 1; fi\n",
+			hasher, sha256.Sum256(content))
+	}
+	p := newScript(root, scripts.begin()+"cat >\"$t\" || exit 1\n"+check+scripts.end(), bytes.NewReader(content))
+	report := newProgress(up.Progress, int64(len(content)))
+	if err := l.runScript(ctx, p); err != nil {
+		return err
+	}
+	report.add(len(content))
+	report.finish()
+	return nil
+}
+
+// bigOrders are what the control of a big file can do: print the digest of a
+// segment once the file is so long, and the file's size.
+const bigOrders = `sum)
+i=0; while [ "$(wc -c <"$f")" -lt "$b" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done
+dd if="$f" bs=1048576 skip="$a" count=SEGMENT 2>/dev/null | HASHER | cut -c1-64;;
+size) echo $(($(wc -c <"$f")));;
+`
+
+// putBig sends a file of any size: a control session owns the temporary file
+// and prints digests, while the data goes through one or more others.
+func (l *link) putBig(ctx context.Context, up *bake.Upload, f *outgoing, dest string) error {
+	root, g, err := l.both(ctx, up.Sudo)
+	if err != nil {
+		return err
+	}
+	temp := path.Join(path.Dir(dest), temporary+newTag())
+	scripts := &fileScripts{dest: dest, temp: temp, from: temp, mode: f.mode, owner: ownerOf(up)}
+	channels := l.stripes(ctx, f.size)
+	if channels > 1 && root != nil && root.needed {
+		// SFTP writes as the login, where that may write.
+		scripts.from = path.Join(g.facts.Home, temporary+newTag())
+		scripts.login = g.facts.User
+	}
+	hasher := g.hasher(max(f.size, smallFile))
+	orders := strings.NewReplacer("SEGMENT", fmt.Sprint(segment>>20), "HASHER", hasher).Replace(bigOrders)
+	if hasher == "" {
+		orders = strings.Replace(orders, "|  |", "|", 1)
+	}
+	c, err := l.newControl(ctx, root, scripts.begin(), orders, scripts.end())
+	if err != nil {
+		return err
+	}
+	var open []*channel
+	if channels > 1 {
+		open = l.openSFTP(ctx, channels)
+		defer closeAll(open)
+	}
+	report := newProgress(up.Progress, f.size)
+	sums := newSegments(io.TeeReader(f.content, report), c, hasher != "")
+	if len(open) > 0 {
+		err = stripe(ctx, open, scripts.from, sums)
+	} else {
+		err = l.pour(ctx, root, scripts.from, sums)
+	}
+	if err == nil {
+		err = sums.finish()
+	}
+	if err == nil {
+		err = c.commit()
+	}
+	c.close()
+	sums.wait()
+	if err != nil {
+		return l.begun(err)
+	}
+	report.finish()
+	return nil
+}
+
+// pour sends everything through one command.
+func (l *link) pour(ctx context.Context, root *sudo, file string, from io.Reader) error {
+	return l.runScript(ctx, newScript(root, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from))
+}
+
+// fileScripts are the parts of writing one file.
+type fileScripts struct {
+	dest  string
+	temp  string // beside dest
+	from  string // where the data goes; temp, or a file of the login's
+	login string // who owns from, when that is not temp
+	mode  fs.FileMode
+	owner string // "user:group" for chown, empty to leave it
+}
+
+// begin makes the directory and the empty temporary file.
+func (f *fileScripts) begin() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "d=%s t=%s f=%s\n", quote(f.dest), quote(f.temp), quote(f.from))
+	b.WriteString(`if [ -d "$d" ]; then echo "$d is a directory" >&2; exit 1; fi` + "\n")
+	fmt.Fprintf(&b, "mkdir -p %s || exit 1\n", quote(path.Dir(f.dest)))
+	b.WriteString("u=$(umask); umask 077\n")
+	b.WriteString(cleanUp(`rm -f "$t" "$f"`))
+	b.WriteString(`: >"$t" && : >"$f" || exit 1` + "\n")
+	if f.login != "" {
+		fmt.Fprintf(&b, "chown %s \"$f\" || exit 1\n", quote(f.login))
+	}
+	return b.String()
+}
+
+// end sets owner and mode, and gives the file its name.
+func (f *fileScripts) end() string {
+	var b strings.Builder
+	if f.from != f.temp {
+		b.WriteString(`mv -f "$f" "$t" || exit 1` + "\n")
+	}
+	owner := f.owner
+	if owner == "" && f.from != f.temp {
+		owner = "0:0"
+	}
+	if owner != "" {
+		fmt.Fprintf(&b, "chown %s \"$t\" || exit 1\n", quote(owner))
+	}
+	fmt.Fprintf(&b, "chmod %s \"$t\" && mv -f \"$t\" \"$d\" || exit 1\n", octal(f.mode))
+	return b.String()
 }

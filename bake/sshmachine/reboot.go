@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
@@ -72,23 +71,4 @@ func (m *Machine) awaitLoss(ctx context.Context, l *link) error {
 		}
 	}
 	return nil
-}
-
-// answers reports whether the machine gives a sign of life within the limit.
-func (l *link) answers(ctx context.Context, limit time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	answered := make(chan bool, 1)
-	if !l.begin(func() {
-		_, _, err := l.client.SendRequest("keepalive@bakestone", true, nil)
-		answered <- err == nil
-	}) {
-		return false
-	}
-	select {
-	case yes := <-answered:
-		return yes
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -22,26 +23,6 @@ func (m *Machine) Run(ctx context.Context, cmd *bake.Cmd) error {
 	}
 	return m.onLink(ctx, func(l *link) error { return l.run(ctx, cmd) })
 }
-
-// onLink calls f with the live connection. When f could not even begin because
-// that had been lost, unnoticed, it is called again with the next one.
-func (m *Machine) onLink(ctx context.Context, f func(*link) error) error {
-	for attempt := 1; ; attempt++ {
-		l, err := m.link(ctx)
-		if err != nil {
-			return err
-		}
-		const most = 3
-		if err = f(l); attempt < most && errors.Is(err, errNotStarted) && ctx.Err() == nil && !errors.Is(err, errClosed) {
-			l.drop(errBroken)
-			<-l.dead // follows at once
-			continue
-		}
-		return err
-	}
-}
-
-var errBroken = errors.New("it broke")
 
 func (l *link) run(ctx context.Context, cmd *bake.Cmd) error {
 	var root *sudo
@@ -157,4 +138,75 @@ func (l *link) unstage(ctx context.Context, file string) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	_, _ = l.execInSlot(ctx, &process{line: shellFor(nil, "", "", "rm -f "+quote(file))}, func() {})
+}
+
+const (
+	tailLines  = 20
+	tailColumn = 400 // bytes of a line that are kept
+)
+
+// A tail keeps the last lines of a command's two outputs as they came.
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+	parts []*tailWriter
+}
+
+// writer returns a writer for one output, which also passes everything on to
+// next, unless that is nil.
+func (t *tail) writer(next io.Writer) io.Writer {
+	w := &tailWriter{tail: t, next: next}
+	t.parts = append(t.parts, w)
+	return w
+}
+
+// last returns the lines, the unfinished ones too.
+func (t *tail) last() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, part := range t.parts {
+		if len(part.line) > 0 {
+			part.endLine()
+		}
+	}
+	return t.lines
+}
+
+type tailWriter struct {
+	tail *tail
+	next io.Writer
+	line []byte
+}
+
+// Write keeps the end of p.
+func (w *tailWriter) Write(p []byte) (int, error) {
+	w.keep(string(p))
+	if w.next == nil {
+		return len(p), nil
+	}
+	return w.next.Write(p)
+}
+
+func (w *tailWriter) keep(text string) {
+	w.tail.mu.Lock()
+	defer w.tail.mu.Unlock()
+	for {
+		line, rest, ended := strings.Cut(text, "\n")
+		w.line = append(w.line, line[:min(len(line), tailColumn-len(w.line))]...)
+		if !ended {
+			return
+		}
+		w.endLine()
+		text = rest
+	}
+}
+
+func (w *tailWriter) endLine() {
+	line := strings.ToValidUTF8(strings.TrimSuffix(string(w.line), "\r"), "")
+	w.line = w.line[:0]
+	if len(w.tail.lines) == tailLines {
+		copy(w.tail.lines, w.tail.lines[1:])
+		w.tail.lines = w.tail.lines[:tailLines-1]
+	}
+	w.tail.lines = append(w.tail.lines, line)
 }

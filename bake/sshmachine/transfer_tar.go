@@ -10,7 +10,10 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"path/filepath"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // putTar sends a tree as one tar stream to one command, which also checks it
@@ -93,26 +96,92 @@ func headerOf(e entry) *tar.Header {
 	return h
 }
 
-// copyFile copies exactly the bytes that the file had when it was listed.
-func copyFile(to io.Writer, fsys fs.FS, e entry, buffer []byte, report *progress) error {
-	file, err := fsys.Open(e.name)
-	if err != nil {
+// getTar fetches a tree as one tar stream. Tar's exit status tells of what it
+// could not read.
+func (l *link) getTar(ctx context.Context, root *sudo, from *remote, into *sink) error {
+	return l.receive(ctx, root, "exec tar -cf - -C "+quote(from.path)+" .", func(r io.Reader) error {
+		if err := into.takeTar(r); err != nil {
+			return err
+		}
+		_, err := io.Copy(io.Discard, r) // what tar adds to fill a block
 		return err
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	left := e.size
-	for left > 0 {
-		n, err := file.Read(buffer[:min(left, int64(len(buffer)))])
-		if n > 0 {
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return err
-			}
-			report.add(n)
-			left -= int64(n)
+	})
+}
+
+// takeTar unpacks an archive.
+func (s *sink) takeTar(from io.Reader) error {
+	r := tar.NewReader(from)
+	for {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
-		if err != nil && left > 0 {
-			return fmt.Errorf("%s: it changed while it was sent: %w", e.name, errors.Join(err, io.ErrUnexpectedEOF))
+		if err != nil {
+			return fmt.Errorf("archive: %w", err)
+		}
+		name := path.Clean(h.Name)
+		if !filepath.IsLocal(filepath.FromSlash(name)) {
+			return fmt.Errorf("archive: %q leads out of the directory", h.Name)
+		}
+		e := entry{name: name, mode: h.FileInfo().Mode(), size: h.Size, mtime: h.ModTime, link: h.Linkname}
+		if h.Typeflag == tar.TypeLink {
+			err = s.hardLink(e)
+		} else {
+			err = s.take(e, r)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return nil
+}
+
+const (
+	// On a nearer machine the link is faster than any compression.
+	squeezeFromRTT  = 5 * time.Millisecond
+	squeezeFromSize = 4 << 20
+
+	// What is tried, and what must be left of it for compression to help.
+	sampleSize  = 512 << 10
+	squeezeMost = 0.7
+)
+
+// newCompressor returns the fastest gzip.
+func newCompressor(to io.Writer) *gzip.Writer {
+	w, _ := gzip.NewWriterLevel(to, gzip.BestSpeed) // the level is a valid one
+	return w
+}
+
+// worthSqueezing reports whether compressing the tree saves time: the machine is
+// far, the tree is not small, and a sample of it becomes clearly smaller.
+func (l *link) worthSqueezing(ctx context.Context, src *source) bool {
+	if src.bytes < squeezeFromSize || l.roundTrip(ctx) < squeezeFromRTT {
+		return false
+	}
+	var out counter
+	w := newCompressor(&out)
+	buffer := make([]byte, copySize/8)
+	none := newProgress(nil, 0)
+	sampled := int64(0)
+	step := max(1, len(src.entries)/64) // from all over the tree
+	for i := 0; i < len(src.entries) && sampled < sampleSize; i += step {
+		e := src.entries[i]
+		if !e.mode.IsRegular() {
+			continue
+		}
+		e.size = min(e.size, sampleSize/8)
+		if copyFile(w, src.fsys, e, buffer, none) != nil {
+			return false // sending will say what is wrong
+		}
+		sampled += e.size
+	}
+	return w.Close() == nil && sampled > 0 && float64(out) < squeezeMost*float64(sampled)
+}
+
+// counter counts what is written to it.
+type counter int64
+
+// Write counts b.
+func (c *counter) Write(b []byte) (int, error) {
+	*c += counter(len(b))
+	return len(b), nil
 }

@@ -7,9 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/bakestone-go/bakestone/bake"
+	"golang.org/x/crypto/ssh"
 )
 
 // A link is one connection to the machine, until it is lost.
@@ -146,4 +145,63 @@ func (l *link) noSlot(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return fmt.Errorf("%w: %w", errNotStarted, l.lostError())
+}
+
+// openSession opens a channel for a session. It returns an error when the
+// connection is lost meanwhile.
+func (l *link) openSession() (ssh.Channel, <-chan *ssh.Request, error) {
+	type opened struct {
+		channel  ssh.Channel
+		requests <-chan *ssh.Request
+		err      error
+	}
+	result := make(chan opened, 1)
+	// Package ssh waits for ever for the answer to a request that it takes after
+	// it has told all channels that the connection has ended, so nobody waits for
+	// this goroutine.
+	go func() {
+		channel, requests, err := l.client.OpenChannel("session", nil)
+		result <- opened{channel, requests, err}
+	}()
+	select {
+	case o := <-result:
+		return o.channel, o.requests, o.err
+	case <-l.dead:
+		return nil, nil, l.lostError()
+	}
+}
+
+// once keeps the first answer that is not an error.
+type once[T any] struct {
+	mu    sync.Mutex
+	turn  chan struct{}
+	known bool
+	value T
+}
+
+// get returns the answer, and asks for it when there is none yet. Only one
+// caller asks at a time.
+func (o *once[T]) get(ctx context.Context, ask func() (T, error)) (T, error) {
+	o.mu.Lock()
+	if o.turn == nil {
+		o.turn = make(chan struct{}, 1)
+	}
+	turn := o.turn
+	o.mu.Unlock()
+	var none T
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	}
+	if o.known {
+		return o.value, nil
+	}
+	value, err := ask()
+	if err != nil {
+		return none, err
+	}
+	o.known, o.value = true, value
+	return value, nil
 }

@@ -65,3 +65,5 @@ func signalNumber(name string) int {
 	}
 	return numbers[i].number
 }
+
+type subsystemRequest struct{ Name string }

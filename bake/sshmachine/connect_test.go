@@ -11,57 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
-	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
-	"github.com/bakestone-go/bakestone/internal/testenv"
+	"golang.org/x/crypto/ssh"
 )
-
-func TestConfigValidate(t *testing.T) {
-	h := newHost(t)
-	for field, change := range map[string]func(*sshmachine.Config){
-		"Config.Addr":        func(c *sshmachine.Config) { c.Addr = "" },
-		"Config.User":        func(c *sshmachine.Config) { c.User = "" },
-		"Config.Auth":        func(c *sshmachine.Config) { c.Auth = nil },
-		"Config.HostKey":     func(c *sshmachine.Config) { c.HostKey = nil },
-		"Config.Via[0].Addr": func(c *sshmachine.Config) { c.Via = []sshmachine.Hop{{}} },
-		"Config.Proxy.Addr":  func(c *sshmachine.Config) { c.Proxy = &sshmachine.Proxy{} },
-	} {
-		cfg := h.configFor("192.0.2.1")
-		must(t, cfg.Validate())
-		change(cfg)
-		_, err := sshmachine.Connect(t.Context(), cfg)
-		var wrong *bake.FieldError
-		if !errors.As(err, &wrong) || wrong.Field != field {
-			t.Errorf("%s: %v", field, err)
-		}
-	}
-	for name, auth := range map[string]sshmachine.Auth{
-		"key":         sshmachine.Key([]byte("no key"), bake.Secret{}),
-		"signer":      sshmachine.Signer(nil),
-		"certificate": sshmachine.Certificate([]byte(h.client.AuthorizedKey), []byte(h.client.Private.Reveal()), bake.Secret{}),
-		"password":    sshmachine.Password(bake.Secret{}),
-		"agent":       sshmachine.Agent(nil),
-		"interactive": sshmachine.Interactive(nil),
-	} {
-		cfg := h.configFor("192.0.2.1")
-		cfg.Auth = []sshmachine.Auth{auth}
-		if cfg.Validate() == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-	for name, policy := range map[string]sshmachine.HostKey{
-		"fixed": sshmachine.FixedKey(), "nil key": sshmachine.FixedKey(nil), "authority": sshmachine.Authority(),
-		"func": sshmachine.CheckHostKey(nil), "known hosts": sshmachine.KnownHosts("/does/not/exist"),
-	} {
-		cfg := h.configFor("192.0.2.1")
-		cfg.HostKey = policy
-		if cfg.Validate() == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-}
 
 // A fault is what an attempt to reach a machine meets.
 type fault func(h *host) (net.Conn, error)
@@ -208,52 +160,5 @@ func TestConnectGivesUp(t *testing.T) {
 				h.drop()
 			})
 		})
-	}
-}
-
-// TestKeepAlive lets a machine fall silent without a word.
-func TestKeepAlive(t *testing.T) {
-	testenv.Need(t, "sh")
-	synctest.Test(t, func(t *testing.T) {
-		h := newHost(t)
-		cfg := h.configFor("192.0.2.1")
-		var ends []*pipeEnd
-		cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
-			a, b := newPipe()
-			ends = append(ends, a)
-			go h.serve(b)
-			return a, nil
-		}
-		m, err := sshmachine.Connect(t.Context(), cfg)
-		must(t, err)
-		time.Sleep(10 * time.Minute) // a healthy one is kept
-		if len(ends) != 1 {
-			t.Errorf("%d connections", len(ends))
-		}
-		ends[0].write.freeze()
-		began := time.Now()
-		must(t, m.Run(t.Context(), bake.Sh("true"))) // over a new connection
-		if took := time.Since(began); took < time.Minute || took > 90*time.Second {
-			t.Errorf("noticed after %v", took)
-		}
-		must(t, m.Close())
-		h.drop()
-		h.wg.Wait()
-	})
-}
-
-func TestClose(t *testing.T) {
-	h := newHost(t)
-	m := connect(t, h.configFor(h.listen(t)))
-	done := make(chan error, 1)
-	go func() { done <- m.Run(t.Context(), bake.Sh("exec sleep 1000")) }()
-	must(t, m.Run(t.Context(), bake.Sh("true")))
-	must(t, m.Close())
-	must(t, m.Close())
-	if err := <-done; err == nil {
-		t.Error("a command under way ended well")
-	}
-	if err := m.Run(t.Context(), bake.Sh("true")); err == nil || !strings.Contains(err.Error(), "closed") {
-		t.Errorf("after Close: %v", err)
 	}
 }

@@ -12,15 +12,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/google/go-cmp/cmp"
 )
 
 // without is a machine whose login does not find the given tools.
@@ -324,42 +324,23 @@ func TestPutCancel(t *testing.T) {
 	}
 }
 
-// TestPutCancelBeforeSCPBegins cancels a transfer whose scp begins when what is
-// temporary has been removed already: it must not make it again.
-func TestPutCancelBeforeSCPBegins(t *testing.T) {
-	testenv.Need(t, "scp")
-	dir, source := t.TempDir(), t.TempDir()
-	must(t, os.WriteFile(filepath.Join(source, "big"), make([]byte, 1<<20), 0o644))
-	h := newHost(t)
-	h.run = func(line string) string {
-		return strings.ReplaceAll(withoutTar(line), "exec scp", `trap "" TERM; sleep 1; exec scp`)
+// TestPutDisconnected loses the connection in the middle of transfers.
+func TestPutDisconnected(t *testing.T) {
+	server := testenv.SSHD(t, nil)
+	m := connect(t, configOf(server))
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"file": "old"})
+	var drop sync.Once
+	endless := readerFunc(func(p []byte) (int, error) { return len(p), nil })
+	err := m.Put(t.Context(), &bake.Upload{Dest: dir + "/file", Content: endless, Progress: func(done, _ int64) {
+		if done > 1<<20 {
+			drop.Do(func() { go server.Drop() })
+		}
+	}})
+	if !errors.Is(err, bake.ErrDisconnected) {
+		t.Errorf("%v, want ErrDisconnected", err)
 	}
-	m := connect(t, h.configFor(h.listen(t)))
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	err := m.Put(ctx, &bake.Upload{Dest: dir + "/tree", Path: source, Progress: func(int64, int64) { cancel() }})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want canceled", err)
-	}
-	must(t, m.Close()) // waits for what it began
-	if got := listing(t, dir); strings.Contains(got, "\n") {
-		t.Errorf("left over:\n%s", got)
-	}
-}
-
-// TestPutSCPComplains has an scp that complains more than once, as one does that
-// finds its directory gone.
-func TestPutSCPComplains(t *testing.T) {
-	h := newHost(t)
-	h.run = func(line string) string {
-		return strings.ReplaceAll(withoutTar(line), "exec scp", `printf "\\001scp: no paper\\n"; sleep 0.2; printf "\\001scp: no ink\\n\\001scp: no pen\\n"; exit 1; scp`)
-	}
-	m := connect(t, h.configFor(h.listen(t)))
-	source := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(source, "page"), []byte("text"), 0o644))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	if err := m.Put(ctx, &bake.Upload{Dest: t.TempDir() + "/tree", Path: source}); err == nil || !strings.Contains(err.Error(), "scp on the machine: scp: no paper") {
-		t.Errorf("error %v, want the first complaint", err)
+	if got, err := os.ReadFile(dir + "/file"); err != nil || string(got) != "old" {
+		t.Errorf("the file is now %d bytes, %v", len(got), err)
 	}
 }

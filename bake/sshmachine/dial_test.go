@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -148,96 +147,4 @@ func socks(conn net.Conn, user, password string) (addr string, err error) {
 	port := binary.BigEndian.Uint16(read(2))
 	say(5, 0, 0, 1, 0, 0, 0, 0, 0, 0)
 	return net.JoinHostPort(name, fmt.Sprint(port)), err
-}
-
-func TestReconnect(t *testing.T) {
-	server := testenv.SSHD(t, nil)
-	m := connect(t, configOf(server))
-	up := make(chan struct{})
-	done := make(chan error, 1)
-	go func() {
-		done <- m.Run(t.Context(), &bake.Cmd{Line: "echo; sleep 1000", Stdout: writerFunc(func(p []byte) (int, error) { close(up); return len(p), nil })})
-	}()
-	<-up
-	server.Drop()
-	if err := <-done; !errors.Is(err, bake.ErrDisconnected) {
-		t.Errorf("%v, want ErrDisconnected", err)
-	}
-	must(t, m.Run(t.Context(), bake.Sh("true")))
-
-	server.Stop()
-	go func() { done <- m.Run(t.Context(), bake.Sh("true")) }()
-	server.Start(t)
-	if err := <-done; err != nil {
-		t.Errorf("after a while: %v", err)
-	}
-
-	server.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if err := m.Run(ctx, bake.Sh("true")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v, want DeadlineExceeded", err)
-	}
-}
-
-// TestPutDisconnected loses the connection in the middle of transfers.
-func TestPutDisconnected(t *testing.T) {
-	server := testenv.SSHD(t, nil)
-	m := connect(t, configOf(server))
-	dir := t.TempDir()
-	write(t, dir, map[string]string{"file": "old"})
-	var drop sync.Once
-	endless := readerFunc(func(p []byte) (int, error) { return len(p), nil })
-	err := m.Put(t.Context(), &bake.Upload{Dest: dir + "/file", Content: endless, Progress: func(done, _ int64) {
-		if done > 1<<20 {
-			drop.Do(func() { go server.Drop() })
-		}
-	}})
-	if !errors.Is(err, bake.ErrDisconnected) {
-		t.Errorf("%v, want ErrDisconnected", err)
-	}
-	if got, err := os.ReadFile(dir + "/file"); err != nil || string(got) != "old" {
-		t.Errorf("the file is now %d bytes, %v", len(got), err)
-	}
-}
-
-func TestReboot(t *testing.T) {
-	h := newHost(t)
-	id := t.TempDir() + "/boot_id"
-	boot := func(n int) { must(t, os.WriteFile(id, fmt.Appendln(nil, "boot", n), 0o600)) }
-	boot(1)
-	h.run = func(line string) string {
-		if strings.Contains(line, "false alarm") {
-			go h.drop()
-		}
-		return strings.ReplaceAll(line, "/proc/sys/kernel/random/boot_id", id)
-	}
-	cfg := h.configFor(h.listen(t))
-	cfg.RetryInterval = 10 * time.Millisecond
-	m := connect(t, cfg)
-	before, err := m.Facts(t.Context())
-	must(t, err)
-	for n, line := range []string{"exec sleep 1000", "true", "kill -TERM $$", "exec sleep 1000; # false alarm"} {
-		down := time.AfterFunc(100*time.Millisecond, func() {
-			boot(n + 2)
-			h.drop()
-		})
-		must(t, m.Reboot(t.Context(), bake.Sh(line)))
-		down.Stop()
-		after, err := m.Facts(t.Context())
-		must(t, err)
-		if after.BootID == before.BootID || after.BootID != fmt.Sprint("boot ", n+2) {
-			t.Errorf("%s: the boot id is %q", line, after.BootID)
-		}
-		before = after
-	}
-	var failed *bake.ExitError
-	if err := m.Reboot(t.Context(), bake.Sh("exit 5")); !errors.As(err, &failed) {
-		t.Errorf("%v, want an ExitError", err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if err := m.Reboot(ctx, bake.Sh("true")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v, want DeadlineExceeded", err)
-	}
 }

@@ -13,7 +13,39 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/internal/sandbox"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
+
+// TestKeepAlive lets a machine fall silent without a word.
+func TestKeepAlive(t *testing.T) {
+	testenv.Need(t, "sh")
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t)
+		cfg := h.configFor("192.0.2.1")
+		var ends []*pipeEnd
+		cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+			a, b := newPipe()
+			ends = append(ends, a)
+			go h.serve(b)
+			return a, nil
+		}
+		m, err := sshmachine.Connect(t.Context(), cfg)
+		must(t, err)
+		time.Sleep(10 * time.Minute) // a healthy one is kept
+		if len(ends) != 1 {
+			t.Errorf("%d connections", len(ends))
+		}
+		ends[0].write.freeze()
+		began := time.Now()
+		must(t, m.Run(t.Context(), bake.Sh("true"))) // over a new connection
+		if took := time.Since(began); took < time.Minute || took > 90*time.Second {
+			t.Errorf("noticed after %v", took)
+		}
+		must(t, m.Close())
+		h.drop()
+		h.wg.Wait()
+	})
+}
 
 // A lameConn lets 16 bytes arrive at a time, each time after a delay in
 // nanoseconds; a negative one is for ever.

@@ -1,0 +1,26 @@
+package sshmachine_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestFacts(t *testing.T) {
+	m := real(t)
+	facts, err := m.Facts(t.Context())
+	must(t, err)
+	want := bake.Facts{
+		OS: "linux", Kernel: output(t, m, bake.Sh("uname -r")), Arch: output(t, m, bake.Sh("uname -m")),
+		User: output(t, m, bake.Sh("id -un")), UID: os.Getuid(), Home: output(t, m, bake.Sh("echo $HOME")),
+		BootID: facts.BootID, Hostname: facts.Hostname, Distro: facts.Distro, Version: facts.Version, Read: facts.Read,
+	}
+	if diff := cmp.Diff(want, facts); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if facts.BootID == "" || facts.Hostname == "" || facts.Distro == "" || facts.Read.IsZero() {
+		t.Errorf("missing: %+v", facts)
+	}
+}

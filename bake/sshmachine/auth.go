@@ -164,7 +164,7 @@ func Interactive(answer InteractiveFunc) Auth {
 // login is the authentication of one attempt at one server.
 type login struct {
 	agents []net.Conn
-	failed error // why there was no key to offer
+	err    error // why there was no key to offer
 }
 
 // close ends the connections to agents.
@@ -239,19 +239,19 @@ func (l *login) signers(ctx context.Context, auths []Auth) ([]ssh.Signer, error)
 			continue
 		}
 		for _, s := range held {
-			if !offered(signers, s) {
+			if !containsKey(signers, s) {
 				signers = append(signers, s)
 			}
 		}
 	}
 	if len(signers) == 0 {
-		l.failed = errors.Join(append(errs, errors.New("no keys to offer"))...)
-		return nil, l.failed
+		l.err = errors.Join(append(errs, errors.New("no keys to offer"))...)
+		return nil, l.err
 	}
 	return signers, nil
 }
 
-func offered(signers []ssh.Signer, s ssh.Signer) bool {
+func containsKey(signers []ssh.Signer, s ssh.Signer) bool {
 	for _, have := range signers {
 		if bytes.Equal(have.PublicKey().Marshal(), s.PublicKey().Marshal()) {
 			return true

@@ -7,201 +7,203 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A link is one connection to the machine, until it is lost.
-type link struct {
-	cfg      *Config
-	client   *ssh.Client
-	route    *route
-	slots    chan struct{} // one for each session that runs
-	controls chan struct{} // one for each transfer that has a control
-	dead     chan struct{} // closed when the connection is lost
-	wg       sync.WaitGroup
+// A conn is one SSH connection to the machine. Once lost it stays lost.
+type conn struct {
+	cfg         *Config
+	client      *ssh.Client
+	route       *route
+	slots       chan struct{} // holds a value for each open session
+	scriptSlots chan struct{} // holds a value for each running transfer script
+	lost        chan struct{} // closed when the connection is lost
+	wg          sync.WaitGroup
 
 	rttKnown chan struct{} // closed when rtt is set
 	rtt      time.Duration
 
-	mu    sync.Mutex
-	guest once[*guest] // what is known of the machine
-	root  once[*sudo]  // how the login becomes root
+	info memo[*guestInfo]
+	sudo memo[*sudo]
 
-	ended bool  // nothing may be begun any more
-	cause error // why it was lost, if we know better than the transport
+	mu      sync.Mutex
+	closing bool  // spawn refuses new goroutines
+	cause   error // the first known reason for the loss
 }
 
-// newLink takes over p and keeps it alive. The context is only for logging.
-func newLink(ctx context.Context, cfg *Config, p *route) *link {
-	l := &link{
-		cfg: cfg, client: p.client, route: p,
-		slots:    make(chan struct{}, cfg.MaxSessions),
-		controls: make(chan struct{}, cfg.MaxSessions/2),
-		dead:     make(chan struct{}),
-		rttKnown: make(chan struct{}),
+// newConn takes ownership of r and starts its keepalives. ctx is used only for
+// logging.
+func newConn(ctx context.Context, cfg *Config, r *route) *conn {
+	c := &conn{
+		cfg: cfg, client: r.client, route: r,
+		slots:       make(chan struct{}, cfg.MaxSessions),
+		scriptSlots: make(chan struct{}, cfg.MaxSessions/2),
+		lost:        make(chan struct{}),
+		rttKnown:    make(chan struct{}),
+		info:        newMemo[*guestInfo](),
+		sudo:        newMemo[*sudo](),
 	}
-	l.wg.Go(func() {
-		err := l.client.Wait()
-		l.lose(err)
-		p.close()
-		close(l.dead)
+	c.wg.Go(func() {
+		err := c.client.Wait()
+		c.setCause(err)
+		r.close()
+		close(c.lost)
 	})
 	detached := context.WithoutCancel(ctx)
-	l.wg.Go(func() { l.keepAlive(detached) })
-	return l
+	c.wg.Go(func() { c.keepAlive(detached) })
+	return c
 }
 
-// lose records why the connection is lost; the first reason stays.
-func (l *link) lose(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cause == nil {
-		l.cause = err
+// setCause records why the connection is lost. Only the first call counts.
+func (c *conn) setCause(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil {
+		c.cause = err
 	}
 }
 
-// close ends the connection and waits for everything of it.
-func (l *link) close() {
-	l.lose(errClosed)
-	l.mu.Lock()
-	l.ended = true
-	l.mu.Unlock()
-	l.route.close()
-	l.wg.Wait()
+// close ends the connection and waits for all its goroutines.
+func (c *conn) close() {
+	c.setCause(errClosed)
+	c.mu.Lock()
+	c.closing = true
+	c.mu.Unlock()
+	c.route.close()
+	c.wg.Wait()
 }
 
-// drop gives the connection up for the given reason.
-func (l *link) drop(err error) {
-	l.lose(err)
-	l.route.close()
+// drop ends the connection without waiting, recording err as the cause.
+func (c *conn) drop(err error) {
+	c.setCause(err)
+	c.route.close()
 }
 
-// begin runs f as a part of the link, which close waits for.
-func (l *link) begin(f func()) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ended {
+// spawn runs f in a goroutine that close waits for. It returns false, without
+// running f, if close has been called.
+func (c *conn) spawn(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
 		return false
 	}
-	l.wg.Go(f)
+	c.wg.Go(f)
 	return true
 }
 
-// alive reports whether the connection is still there.
-func (l *link) alive() bool {
+// alive reports whether the connection has not been lost.
+func (c *conn) alive() bool {
 	select {
-	case <-l.dead:
+	case <-c.lost:
 		return false
 	default:
 		return true
 	}
 }
 
-// lostError wraps bake.ErrDisconnected with the reason.
-func (l *link) lostError() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cause == nil {
+// lostError returns bake.ErrDisconnected wrapped with the cause of the loss.
+func (c *conn) lostError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil {
 		return bake.ErrDisconnected
 	}
-	return fmt.Errorf("%w: %w", bake.ErrDisconnected, l.cause)
+	return fmt.Errorf("%w: %w", bake.ErrDisconnected, c.cause)
 }
 
-var errClosed = errors.New("the machine was closed")
+var errClosed = errors.New("machine is closed")
 
-// roundTrip is the measured round-trip time of the connection.
-func (l *link) roundTrip(ctx context.Context) time.Duration {
+// roundTrip returns the round-trip time, waiting until it has been measured. It
+// returns zero if ctx ends first.
+func (c *conn) roundTrip(ctx context.Context) time.Duration {
 	select {
-	case <-l.rttKnown:
-		return l.rtt
+	case <-c.rttKnown:
+		return c.rtt
 	case <-ctx.Done():
 		return 0
 	}
 }
 
-// takeSlot takes a slot for a session; it waits only when it must have one.
-func (l *link) takeSlot(ctx context.Context, must bool) bool {
+// takeSlot acquires a session slot and reports whether it did. If all are in
+// use it waits only if wait is set.
+func (c *conn) takeSlot(ctx context.Context, wait bool) bool {
 	select {
-	case l.slots <- struct{}{}:
+	case c.slots <- struct{}{}:
 		return true
 	default:
 	}
-	if !must {
+	if !wait {
 		return false
 	}
 	select {
-	case l.slots <- struct{}{}:
+	case c.slots <- struct{}{}:
 		return true
-	case <-l.dead:
+	case <-c.lost:
 	case <-ctx.Done():
 	}
 	return false
 }
 
-// noSlot is why there was none.
-func (l *link) noSlot(ctx context.Context) error {
+// noSlotError returns the reason why takeSlot, told to wait, returned false.
+func (c *conn) noSlotError(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("%w: %w", errNotStarted, l.lostError())
+	return fmt.Errorf("%w: %w", errNotStarted, c.lostError())
 }
 
-// openSession opens a channel for a session. It returns an error when the
-// connection is lost meanwhile.
-func (l *link) openSession() (ssh.Channel, <-chan *ssh.Request, error) {
+// openSession opens a session channel, or returns an error once the connection
+// is lost.
+func (c *conn) openSession() (ssh.Channel, <-chan *ssh.Request, error) {
 	type opened struct {
 		channel  ssh.Channel
 		requests <-chan *ssh.Request
 		err      error
 	}
 	result := make(chan opened, 1)
-	// Package ssh waits for ever for the answer to a request that it takes after
-	// it has told all channels that the connection has ended, so nobody waits for
-	// this goroutine.
+	// This goroutine is not waited for: OpenChannel blocks forever if it sends
+	// its request after package ssh has closed the connection's channels.
 	go func() {
-		channel, requests, err := l.client.OpenChannel("session", nil)
+		channel, requests, err := c.client.OpenChannel("session", nil)
 		result <- opened{channel, requests, err}
 	}()
 	select {
 	case o := <-result:
 		return o.channel, o.requests, o.err
-	case <-l.dead:
-		return nil, nil, l.lostError()
+	case <-c.lost:
+		return nil, nil, c.lostError()
 	}
 }
 
-// once keeps the first answer that is not an error.
-type once[T any] struct {
-	mu    sync.Mutex
-	turn  chan struct{}
+// A memo holds the first successful result of a computation. Unlike
+// sync.OnceValue it retries after an error, and waiting obeys a context.
+type memo[T any] struct {
+	busy  chan struct{} // holds a value while a caller computes; guards the rest
 	known bool
 	value T
 }
 
-// get returns the answer, and asks for it when there is none yet. Only one
-// caller asks at a time.
-func (o *once[T]) get(ctx context.Context, ask func() (T, error)) (T, error) {
-	o.mu.Lock()
-	if o.turn == nil {
-		o.turn = make(chan struct{}, 1)
-	}
-	turn := o.turn
-	o.mu.Unlock()
-	var none T
+func newMemo[T any]() memo[T] { return memo[T]{busy: make(chan struct{}, 1)} }
+
+// get returns the stored value, or the result of compute if there is none yet.
+// Only one caller computes at a time.
+func (m *memo[T]) get(ctx context.Context, compute func() (T, error)) (T, error) {
+	var zero T
 	select {
-	case turn <- struct{}{}:
-		defer func() { <-turn }()
+	case m.busy <- struct{}{}:
+		defer func() { <-m.busy }()
 	case <-ctx.Done():
-		return none, context.Cause(ctx)
+		return zero, context.Cause(ctx)
 	}
-	if o.known {
-		return o.value, nil
+	if m.known {
+		return m.value, nil
 	}
-	value, err := ask()
+	value, err := compute()
 	if err != nil {
-		return none, err
+		return zero, err
 	}
-	o.known, o.value = true, value
+	m.known, m.value = true, value
 	return value, nil
 }

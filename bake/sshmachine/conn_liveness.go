@@ -10,112 +10,117 @@ import (
 	"time"
 )
 
-// measuredBy is how many answers the round-trip time is the least of.
-const measuredBy = 3
+// rttSamples is the number of keepalive replies timed on a new connection. The
+// fastest is taken as the round-trip time.
+const rttSamples = 3
 
-// keepAlive asks the machine for signs of life until the connection is lost,
-// and drops it when too many stay unanswered. The first answers also measure
-// the round-trip time.
-func (l *link) keepAlive(ctx context.Context) {
+// ping sends a keepalive request and waits for the reply. Any reply proves that
+// the machine is alive, including a refusal.
+func (c *conn) ping() error {
+	_, _, err := c.client.SendRequest("keepalive@bakestone", true, nil)
+	return err
+}
+
+// keepAlive pings the machine at intervals until the connection is lost, and
+// drops the connection when Config.MaxMissed pings in a row go unanswered. The
+// first replies also measure the round-trip time.
+func (c *conn) keepAlive(ctx context.Context) {
 	answered := make(chan struct{}, 1)
-	ask := func() {
-		l.begin(func() {
-			// Any answer is a sign of life, a refusal too.
-			if _, _, err := l.client.SendRequest("keepalive@bakestone", true, nil); err == nil {
+	ping := func() {
+		c.spawn(func() {
+			if c.ping() == nil {
 				answered <- struct{}{}
 			}
 		})
 	}
 	var tick <-chan time.Time
-	if l.cfg.KeepAlive > 0 {
-		ticker := time.NewTicker(l.cfg.KeepAlive)
+	if c.cfg.KeepAlive > 0 {
+		ticker := time.NewTicker(c.cfg.KeepAlive)
 		defer ticker.Stop()
 		tick = ticker.C
 	}
-	// The first answer can come late from a server that still sets up the login.
-	began, measures := time.Now(), 0
-	ask()
+	// The first reply may be delayed while the server sets up the login.
+	began, measured := time.Now(), 0
+	ping()
 	for missed, waiting := 0, true; ; {
 		select {
-		case <-l.dead:
-			if measures < measuredBy {
-				close(l.rttKnown)
+		case <-c.lost:
+			if measured < rttSamples {
+				close(c.rttKnown)
 			}
 			return
 		case <-answered:
 			missed, waiting = 0, false
-			if measures < measuredBy {
-				measures++
-				if rtt := time.Since(began); measures == 1 || rtt < l.rtt {
-					l.rtt = rtt
+			if measured < rttSamples {
+				measured++
+				if rtt := time.Since(began); measured == 1 || rtt < c.rtt {
+					c.rtt = rtt
 				}
-				if measures == measuredBy {
-					close(l.rttKnown)
+				if measured == rttSamples {
+					close(c.rttKnown)
 					continue
 				}
 				began, waiting = time.Now(), true
-				ask()
+				ping()
 			}
 		case <-tick:
 			if !waiting {
 				waiting = true
-				ask()
+				ping()
 				continue
 			}
 			missed++
-			if missed < l.cfg.MaxMissed {
+			if missed < c.cfg.MaxMissed {
 				continue
 			}
-			l.cfg.Logger.WarnContext(ctx, "the machine is silent", slog.String("addr", l.cfg.Addr))
-			l.drop(fmt.Errorf("no sign of life for %v", time.Duration(missed)*l.cfg.KeepAlive))
+			c.cfg.Logger.WarnContext(ctx, "machine stopped answering keepalives", slog.String("addr", c.cfg.Addr))
+			c.drop(fmt.Errorf("keepalives unanswered for %v", time.Duration(missed)*c.cfg.KeepAlive))
 			missed = 0
 		}
 	}
 }
 
-// silence is how long a machine may say nothing at all, although it is asked
-// for a sign of life, before somebody who waits for it gives the connection up.
-// Keepalives find out by themselves, but take a minute.
-const silence = 5 * time.Second
+// livenessTimeout is how long a pinged machine may send nothing at all before
+// watchLiveness drops the connection. Ordinary keepalives take a minute.
+const livenessTimeout = 5 * time.Second
 
-// A heardConn counts how often something arrived.
-type heardConn struct {
+// A countingConn counts the reads that returned data.
+type countingConn struct {
 	net.Conn
 
-	times atomic.Int64
+	reads atomic.Int64
 }
 
-// Read is that of the connection.
-func (c *heardConn) Read(p []byte) (int, error) {
+// Read reads from the underlying connection.
+func (c *countingConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.times.Add(1)
+		c.reads.Add(1)
 	}
 	return n, err
 }
 
-// expectLife drops the connection when the machine falls silent, until stop is
-// called. A machine that is only slow, behind a long transfer say, is not: it
-// takes what it is sent, and says so.
-func (l *link) expectLife(ctx context.Context) (stop func()) {
+// watchLiveness drops the connection if nothing arrives for livenessTimeout,
+// until stop is called. A machine that is merely slow, for example behind a
+// long transfer, keeps acknowledging data and so is not dropped.
+func (c *conn) watchLiveness(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
-	var asking atomic.Bool
+	var pinging atomic.Bool
 	watching.Go(func() {
 		for {
-			before := l.route.heard.times.Load()
-			if asking.CompareAndSwap(false, true) {
-				l.begin(func() {
-					// Any answer will do, and is counted as it arrives.
-					_, _, _ = l.client.SendRequest("keepalive@bakestone", true, nil)
-					asking.Store(false)
+			before := c.route.network.reads.Load()
+			if pinging.CompareAndSwap(false, true) {
+				c.spawn(func() {
+					_ = c.ping() // countingConn sees the reply
+					pinging.Store(false)
 				})
 			}
-			if l.cfg.Clock.Sleep(ctx, silence) != nil {
+			if c.cfg.Clock.Sleep(ctx, livenessTimeout) != nil {
 				return
 			}
-			if l.route.heard.times.Load() == before {
-				l.drop(errSilent)
+			if c.route.network.reads.Load() == before {
+				c.drop(errSilent)
 				return
 			}
 		}
@@ -126,20 +131,17 @@ func (l *link) expectLife(ctx context.Context) (stop func()) {
 	}
 }
 
-// answers reports whether the machine gives a sign of life within the limit.
-func (l *link) answers(ctx context.Context, limit time.Duration) bool {
+// responds reports whether the machine answers a ping within the limit.
+func (c *conn) responds(ctx context.Context, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	answered := make(chan bool, 1)
-	if !l.begin(func() {
-		_, _, err := l.client.SendRequest("keepalive@bakestone", true, nil)
-		answered <- err == nil
-	}) {
+	if !c.spawn(func() { answered <- c.ping() == nil }) {
 		return false
 	}
 	select {
-	case yes := <-answered:
-		return yes
+	case ok := <-answered:
+		return ok
 	case <-ctx.Done():
 		return false
 	}

@@ -11,8 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
 )
 
 // A fault is what an attempt to reach a machine meets.

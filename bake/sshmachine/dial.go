@@ -34,7 +34,7 @@ func (e *AuthError) Unwrap() error { return e.Err }
 type route struct {
 	client  *ssh.Client
 	hostKey ssh.PublicKey // that the client's server has shown
-	heard   *heardConn    // the network connection
+	network *countingConn // the network connection
 	closers []io.Closer
 }
 
@@ -56,8 +56,8 @@ func dialHops(ctx context.Context, cfg *Config, hops []Hop) (*route, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &route{closers: []io.Closer{network}, heard: &heardConn{Conn: network}}
-	var conn net.Conn = p.heard
+	p := &route{closers: []io.Closer{network}, network: &countingConn{Conn: network}}
+	var conn net.Conn = p.network
 	// Closing the network connection is the only way to stop what package ssh
 	// has begun.
 	stop := context.AfterFunc(ctx, func() { _ = network.Close() })
@@ -152,7 +152,7 @@ func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, ssh.Pu
 		return ssh.NewClient(sc, channels, requests), shown, nil
 	case refused != nil:
 		return nil, nil, refused
-	case asked.Load() && ctx.Err() == nil && (l.failed != nil || !lost(err)):
+	case asked.Load() && ctx.Err() == nil && (l.err != nil || !isConnError(err)):
 		return nil, nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: err}
 	default:
 		return nil, nil, fmt.Errorf("%s: %w", hop.Addr, err)
@@ -160,7 +160,7 @@ func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, ssh.Pu
 }
 
 // lost reports whether err is a connection that broke.
-func lost(err error) bool {
+func isConnError(err error) bool {
 	var network net.Error
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.As(err, &network)

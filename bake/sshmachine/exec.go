@@ -15,23 +15,23 @@ import (
 const (
 	// lingers is how long the outputs of an ended command may be silent before
 	// they are cut: something in the background holds them.
-	lingers = 2 * time.Second
+	outputDrain = 2 * time.Second
 
 	// copySize is the size of the buffers between a channel and a reader or
 	// writer.
-	copySize = 256 << 10
+	copyBufferSize = 256 << 10
 )
 
 // A process is one command line for the login shell, with its ends.
 type process struct {
-	line   string
-	tag    string // finds its processes to kill them
-	root   *sudo  // how it was made root; nil for the login
-	pty    bool
-	tidy   bool // removes its temporary files when it is told to end
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
+	line     string
+	tag      string // finds its processes to kill them
+	sudo     *sudo  // how it was made root; nil for the login
+	pty      bool
+	cleansUp bool // removes its temporary files when it is told to end
+	stdin    io.Reader
+	stdout   io.Writer
+	stderr   io.Writer
 }
 
 // An exit is how a process ended.
@@ -44,15 +44,15 @@ type exit struct {
 // running is a process on its channel.
 type running struct {
 	*process
-	link     *link
+	conn     *conn
 	channel  ssh.Channel
 	requests <-chan *ssh.Request
 
-	exit   exit
-	exited chan struct{} // the exit status arrived
-	closed chan struct{} // the server closed the channel
-	busy   atomic.Int64  // bytes and calls, so that silence can be seen
-	inCall atomic.Int32  // writes to the caller under way
+	exit     exit
+	exited   chan struct{} // the exit status arrived
+	closed   chan struct{} // the server closed the channel
+	activity atomic.Int64  // bytes and calls, so that silence can be seen
+	writing  atomic.Int32  // writes to the caller under way
 }
 
 var errSilent = errors.New("the machine does not answer")
@@ -61,25 +61,25 @@ var errSilent = errors.New("the machine does not answer")
 var errNotStarted = errors.New("not started")
 
 // exec runs p and waits for it. An error is a process whose end is not known.
-func (l *link) exec(ctx context.Context, p *process) (exit, error) {
-	if !l.takeSlot(ctx, true) {
-		return exit{}, l.noSlot(ctx)
+func (c *conn) exec(ctx context.Context, p *process) (exit, error) {
+	if !c.takeSlot(ctx, true) {
+		return exit{}, c.noSlotError(ctx)
 	}
-	return l.execInSlot(ctx, p, func() { <-l.slots })
+	return c.execInSlot(ctx, p, func() { <-c.slots })
 }
 
-func (l *link) execInSlot(ctx context.Context, p *process, release func()) (exit, error) {
+func (c *conn) execInSlot(ctx context.Context, p *process, release func()) (exit, error) {
 	type started struct {
 		r   *running
 		err error
 	}
 	result := make(chan started, 1)
-	if !l.begin(func() {
-		r, err := l.start(p)
+	if !c.spawn(func() {
+		r, err := c.start(p)
 		result <- started{r, err}
 	}) {
 		release()
-		return exit{}, fmt.Errorf("%w: %w", errNotStarted, l.lostError())
+		return exit{}, fmt.Errorf("%w: %w", errNotStarted, c.lostError())
 	}
 	select {
 	case s := <-result:
@@ -93,13 +93,13 @@ func (l *link) execInSlot(ctx context.Context, p *process, release func()) (exit
 		clean := func() {
 			defer release()
 			if s := <-result; s.err == nil {
-				l.kill(detached, p, false)
+				c.kill(detached, p, false)
 				_ = s.r.channel.Close()
 				for range s.r.requests { // until the server has closed it too
 				}
 			}
 		}
-		if !l.begin(clean) {
+		if !c.spawn(clean) {
 			release()
 		}
 		return exit{}, context.Cause(ctx)
@@ -107,10 +107,10 @@ func (l *link) execInSlot(ctx context.Context, p *process, release func()) (exit
 }
 
 // start opens the channel and begins the command.
-func (l *link) start(p *process) (*running, error) {
-	channel, requests, err := l.openSession()
+func (c *conn) start(p *process) (*running, error) {
+	channel, requests, err := c.openSession()
 	if err != nil {
-		return nil, l.startError(err)
+		return nil, c.startError(err)
 	}
 	fail := func(err error) (*running, error) {
 		_ = channel.Close()
@@ -120,7 +120,7 @@ func (l *link) start(p *process) (*running, error) {
 	if p.pty {
 		terminal := ssh.Marshal(&ptyRequest{Term: "xterm", Columns: 120, Rows: 40, Modes: ptyModes()})
 		if ok, err := channel.SendRequest("pty-req", true, terminal); err != nil {
-			return fail(l.startError(err))
+			return fail(c.startError(err))
 		} else if !ok {
 			return fail(errors.New("the server gives no terminal"))
 		}
@@ -128,21 +128,21 @@ func (l *link) start(p *process) (*running, error) {
 	ok, err := channel.SendRequest("exec", true, ssh.Marshal(&execRequest{Command: p.line}))
 	switch {
 	case err != nil:
-		return fail(l.lostError())
+		return fail(c.lostError())
 	case !ok:
 		return fail(errors.New("the server runs no commands"))
 	}
 	return &running{
-		process: p, link: l, channel: channel, requests: requests,
+		process: p, conn: c, channel: channel, requests: requests,
 		exited: make(chan struct{}), closed: make(chan struct{}),
 	}, nil
 }
 
-func (l *link) startError(err error) error {
+func (c *conn) startError(err error) error {
 	if _, refused := errors.AsType[*ssh.OpenChannelError](err); refused {
 		return fmt.Errorf("the server opens no more sessions (see Config.MaxSessions): %w", err)
 	}
-	return fmt.Errorf("%w: %w", errNotStarted, l.lostError())
+	return fmt.Errorf("%w: %w", errNotStarted, c.lostError())
 }
 
 // wait moves the data until the process has ended or ctx has.
@@ -156,22 +156,22 @@ func (r *running) wait(ctx context.Context) (exit, error) {
 	fed := make(chan struct{})
 	go func() { // not waited for: a Read of the caller's may block for ever
 		defer close(fed)
-		r.feed(stop)
+		r.copyIn(stop)
 	}()
 	drained := make(chan struct{})
 	go func() {
 		copies.Wait()
 		close(drained)
 	}()
-	ended, err := r.untilEnd(ctx, drained)
+	ended, err := r.awaitExit(ctx, drained)
 	_ = r.channel.Close()
-	patience := time.NewTimer(lingers)
+	patience := time.NewTimer(outputDrain)
 	defer patience.Stop()
 	select {
 	case <-drained:
 	case <-patience.C:
 		// A connection that does not even close a channel is of no use.
-		r.link.drop(errSilent)
+		r.conn.drop(errSilent)
 		<-drained
 	}
 	if _, blocking := r.stdin.(interface{ Len() int }); blocking || r.stdin == nil {
@@ -180,35 +180,35 @@ func (r *running) wait(ctx context.Context) (exit, error) {
 	if err == nil && !ended.known {
 		// An error of the caller's reader or writer is why it broke off.
 		if err = context.Cause(ctx); err == nil {
-			err = r.link.lostError()
+			err = r.conn.lostError()
 		}
 	}
 	return ended, err
 }
 
 // untilEnd waits for the end of the process and its output, or kills it.
-func (r *running) untilEnd(ctx context.Context, drained <-chan struct{}) (exit, error) {
+func (r *running) awaitExit(ctx context.Context, drained <-chan struct{}) (exit, error) {
 	select {
 	case <-drained:
-		return r.ending(), context.Cause(ctx)
+		return r.exitIfKnown(), context.Cause(ctx)
 	case <-r.exited:
 	case <-ctx.Done():
-		r.stop(ctx)
+		r.kill(ctx)
 		return exit{}, context.Cause(ctx)
 	}
-	ticker := time.NewTicker(lingers)
+	ticker := time.NewTicker(outputDrain)
 	defer ticker.Stop()
 	for seen := int64(-1); ; {
 		select {
 		case <-drained:
-			return r.ending(), context.Cause(ctx)
+			return r.exitIfKnown(), context.Cause(ctx)
 		case <-ctx.Done():
-			r.stop(ctx)
+			r.kill(ctx)
 			return exit{}, context.Cause(ctx)
 		case <-ticker.C:
-			now := r.busy.Load()
-			if now == seen && r.inCall.Load() == 0 {
-				return r.ending(), nil
+			now := r.activity.Load()
+			if now == seen && r.writing.Load() == 0 {
+				return r.exitIfKnown(), nil
 			}
 			seen = now
 		}
@@ -216,7 +216,7 @@ func (r *running) untilEnd(ctx context.Context, drained <-chan struct{}) (exit, 
 }
 
 // ending is the exit, if it has arrived.
-func (r *running) ending() exit {
+func (r *running) exitIfKnown() exit {
 	select {
 	case <-r.exited:
 		return r.exit
@@ -226,17 +226,17 @@ func (r *running) ending() exit {
 }
 
 // stop kills the process and waits a moment for its end.
-func (r *running) stop(ctx context.Context) {
+func (r *running) kill(ctx context.Context) {
 	_, _ = r.channel.SendRequest("signal", false, ssh.Marshal(&signalRequest{Signal: "TERM"}))
-	r.link.kill(context.WithoutCancel(ctx), r.process, r.ending().known)
+	r.conn.kill(context.WithoutCancel(ctx), r.process, r.exitIfKnown().known)
 }
 
 // watch takes what the server says of the process, until it closes the channel.
 func (r *running) watch() {
 	defer close(r.closed)
 	for request := range r.requests {
-		if r.ending().known {
-			r.refuse(request)
+		if r.exitIfKnown().known {
+			r.reject(request)
 			continue
 		}
 		switch request.Type {
@@ -253,12 +253,12 @@ func (r *running) watch() {
 				close(r.exited)
 			}
 		default:
-			r.refuse(request)
+			r.reject(request)
 		}
 	}
 }
 
-func (r *running) refuse(request *ssh.Request) {
+func (r *running) reject(request *ssh.Request) {
 	if request.WantReply {
 		_ = request.Reply(false, nil)
 	}
@@ -269,15 +269,15 @@ func (r *running) copyOut(to io.Writer, from io.Reader, stop context.CancelCause
 	if to == nil {
 		to = io.Discard
 	}
-	buffer := make([]byte, copySize/8)
+	buffer := make([]byte, copyBufferSize/8)
 	for {
 		n, err := from.Read(buffer)
-		r.busy.Add(int64(n))
+		r.activity.Add(int64(n))
 		if n > 0 && to != nil {
-			r.inCall.Add(1)
+			r.writing.Add(1)
 			_, failed := to.Write(buffer[:n])
-			r.inCall.Add(-1)
-			r.busy.Add(1)
+			r.writing.Add(-1)
+			r.activity.Add(1)
 			if failed != nil {
 				stop(fmt.Errorf("output: %w", failed))
 				to = nil
@@ -291,9 +291,9 @@ func (r *running) copyOut(to io.Writer, from io.Reader, stop context.CancelCause
 
 // feed moves the caller's input to the process. A reader that fails ends the
 // command, so that half an input is never taken for a whole one.
-func (r *running) feed(stop context.CancelCauseFunc) {
+func (r *running) copyIn(stop context.CancelCauseFunc) {
 	if r.stdin != nil {
-		buffer := make([]byte, copySize)
+		buffer := make([]byte, copyBufferSize)
 		for {
 			n, err := r.stdin.Read(buffer)
 			if n > 0 {
@@ -311,7 +311,7 @@ func (r *running) feed(stop context.CancelCauseFunc) {
 		}
 	}
 	if r.pty {
-		r.endTerminal()
+		r.sendTerminalEOF()
 		return
 	}
 	_ = r.channel.CloseWrite()
@@ -321,7 +321,7 @@ func (r *running) feed(stop context.CancelCauseFunc) {
 // second character counts when the last line was not complete; more follow now
 // and then, for a program that changes the terminal's mode, as sudo does, loses
 // what was typed before.
-func (r *running) endTerminal() {
+func (r *running) sendTerminalEOF() {
 	const again = time.Second
 	ticker := time.NewTicker(again)
 	defer ticker.Stop()

@@ -36,7 +36,7 @@ const (
 // The script never has the whole mark in it: a forced command of sshd has the
 // script in its environment.
 const killScript = `[ -r /proc/self/environ ] || exit 0
-n=0; w=0; o=' '; m=` + mark + `
+n=0; w=0; o=' '; m=` + markVariable + `
 while :; do
 v=$(grep -lszF "$m=TAG" /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')
 if [ -z "$v" ] && [ "$n" = 0 ]; then
@@ -70,19 +70,19 @@ done`
 // kill ends every process of p on the machine, in a session of its own that
 // needs no slot; on a connection that is silent it gives up. A killing that fails is logged: the caller's error is another.
 // What remains of a command that has ended is there or not at once.
-func (l *link) kill(ctx context.Context, p *process, ended bool) {
-	if p.tag == "" || !l.alive() {
+func (c *conn) kill(ctx context.Context, p *process, ended bool) {
+	if p.tag == "" || !c.alive() {
 		return
 	}
-	ctx, cancel := clock.WithTimeout(ctx, l.cfg.Clock, killTimeout)
+	ctx, cancel := clock.WithTimeout(ctx, c.cfg.Clock, killTimeout)
 	defer cancel()
-	stop := l.expectLife(ctx)
+	stop := c.watchLiveness(ctx)
 	defer stop()
 	fallback, grace := "sudo -n ", killGrace
-	if p.root != nil {
+	if p.sudo != nil {
 		fallback = ": " // it runs as root already
 	}
-	if p.tidy {
+	if p.cleansUp {
 		grace = killGraceScript
 	}
 	patience := killPatience
@@ -90,13 +90,13 @@ func (l *link) kill(ctx context.Context, p *process, ended bool) {
 		patience = 0
 	}
 	script := strings.NewReplacer("PATIENCE", strconv.Itoa(patience), "TAG", p.tag, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
-	killer := &process{line: shellFor(p.root, "", "", script)}
-	if p.root.asks() {
-		killer.stdin = strings.NewReader(p.root.line())
+	killer := &process{line: shellCommand(p.sudo, "", "", script)}
+	if p.sudo.needsPassword() {
+		killer.stdin = strings.NewReader(p.sudo.passwordLine())
 	}
-	result, err := l.execInSlot(ctx, killer, func() {})
+	result, err := c.execInSlot(ctx, killer, func() {})
 	if err != nil || result.status != 0 {
-		l.cfg.Logger.WarnContext(ctx, "a command may still run on the machine",
-			slog.String("addr", l.cfg.Addr), slog.Int("status", result.status), slog.Any("error", err))
+		c.cfg.Logger.WarnContext(ctx, "a command may still run on the machine",
+			slog.String("addr", c.cfg.Addr), slog.Int("status", result.status), slog.Any("error", err))
 	}
 }

@@ -11,13 +11,13 @@ import (
 )
 
 // A guest is what a machine says of itself and of its tools.
-type guest struct {
+type guestInfo struct {
 	facts bake.Facts
 	tools map[string]bool
 }
 
 // has reports whether the machine has all of the given tools.
-func (g *guest) has(tools ...string) bool {
+func (g *guestInfo) has(tools ...string) bool {
 	for _, tool := range tools {
 		if !g.tools[tool] {
 			return false
@@ -43,18 +43,18 @@ done
 `
 
 // look asks the machine, once for each connection.
-func (l *link) look(ctx context.Context) (*guest, error) {
-	return l.guest.get(ctx, func() (*guest, error) {
+func (c *conn) guestInfo(ctx context.Context) (*guestInfo, error) {
+	return c.info.get(ctx, func() (*guestInfo, error) {
 		var out, failed bytes.Buffer
-		ended, err := l.exec(ctx, &process{line: shellFor(nil, "", "", guestScript), stdout: &out, stderr: &failed})
+		ended, err := c.exec(ctx, &process{line: shellCommand(nil, "", "", guestScript), stdout: &out, stderr: &failed})
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("facts: %w", err)
 		case ended.status != 0:
 			return nil, fmt.Errorf("facts: exit status %d: %s", ended.status, strings.TrimSpace(failed.String()))
 		}
-		g := &guest{tools: map[string]bool{}}
-		g.facts.Read = l.cfg.Clock.Now()
+		g := &guestInfo{tools: map[string]bool{}}
+		g.facts.Read = c.cfg.Clock.Now()
 		for line := range strings.Lines(out.String()) {
 			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 			g.set(name, value)
@@ -66,7 +66,7 @@ func (l *link) look(ctx context.Context) (*guest, error) {
 	})
 }
 
-func (g *guest) set(name, value string) {
+func (g *guestInfo) set(name, value string) {
 	f := &g.facts
 	switch name {
 	case "os":
@@ -103,8 +103,8 @@ func (g *guest) set(name, value string) {
 // once per boot.
 func (m *Machine) Facts(ctx context.Context) (bake.Facts, error) {
 	var facts bake.Facts
-	err := m.onLink(ctx, func(l *link) error {
-		g, err := l.look(ctx)
+	err := m.withConn(ctx, func(c *conn) error {
+		g, err := c.guestInfo(ctx)
 		if err == nil {
 			facts = g.facts
 		}

@@ -4,8 +4,9 @@ import (
 	"os"
 	"testing"
 
-	"github.com/bakestone-go/bakestone/bake"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
 )
 
 func TestFacts(t *testing.T) {

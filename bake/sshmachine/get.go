@@ -40,27 +40,27 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 		return bake.Invalid("Download.Source", "there is a zero byte in it")
 	}
 	var report *progress
-	err = m.onLink(ctx, func(l *link) error {
-		root, err := l.rights(ctx, down.Sudo)
+	err = m.withConn(ctx, func(c *conn) error {
+		root, err := c.sudoIf(ctx, down.Sudo)
 		if err != nil {
 			return err
 		}
-		from, err := l.lookAt(ctx, root, path.Clean(down.Source))
+		from, err := c.statRemote(ctx, root, path.Clean(down.Source))
 		if err != nil {
 			return err
 		}
 		report = newProgress(down.Progress, from.size)
 		switch {
 		case !from.dir && down.Content != nil:
-			err = l.getFile(ctx, root, from, down.Content, report)
+			err = c.getFile(ctx, root, from, down.Content, report)
 		case !from.dir:
-			err = l.getToPath(ctx, root, from, down.Path, report)
+			err = c.getToPath(ctx, root, from, down.Path, report)
 		case down.Content != nil:
 			err = errors.New("it is a directory, and Content takes a file")
 		default:
-			err = l.getTree(ctx, root, from, down.Path, ex, report)
+			err = c.getTree(ctx, root, from, down.Path, ex, report)
 		}
-		return l.begun(err)
+		return c.noRetry(err)
 	})
 	if err != nil {
 		return fmt.Errorf("get %s: %w", down.Source, err)
@@ -70,7 +70,7 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 }
 
 // A remote is what is to be fetched.
-type remote struct {
+type remoteFile struct {
 	path string
 	dir  bool
 	size int64 // of a file; zero may be a file of the kernel's that has no size
@@ -78,7 +78,7 @@ type remote struct {
 }
 
 // lookAt finds out what is at name.
-func (l *link) lookAt(ctx context.Context, root *sudo, name string) (*remote, error) {
+func (c *conn) statRemote(ctx context.Context, root *sudo, name string) (*remoteFile, error) {
 	script := "f=" + quote(name) + "\n" +
 		`if [ -d "$f" ]; then echo dir; exit 0; fi` + "\n" +
 		`if [ ! -f "$f" ]; then echo "no such file" >&2; exit 1; fi` + "\n" +
@@ -87,12 +87,12 @@ func (l *link) lookAt(ctx context.Context, root *sudo, name string) (*remote, er
 	var out bytes.Buffer
 	p := newScript(root, script, nil)
 	p.stdout = &out
-	if err := l.runScript(ctx, p); err != nil {
+	if err := c.runScript(ctx, p); err != nil {
 		return nil, err
 	}
 	words := strings.Fields(out.String())
 	if len(words) == 1 && words[0] == "dir" {
-		return &remote{path: name, dir: true}, nil
+		return &remoteFile{path: name, dir: true}, nil
 	}
 	if len(words) != 3 {
 		return nil, fmt.Errorf("the machine's answer is not understood: %.100q", out.String())
@@ -105,19 +105,19 @@ func (l *link) lookAt(ctx context.Context, root *sudo, name string) (*remote, er
 	if err != nil {
 		return nil, fmt.Errorf("the machine's answer is not understood: %w", err)
 	}
-	return &remote{path: name, size: size, mode: fs.FileMode(mode) & fs.ModePerm}, nil
+	return &remoteFile{path: name, size: size, mode: fs.FileMode(mode) & fs.ModePerm}, nil
 }
 
 // getToPath fetches a file beside its destination, and renames it.
-func (l *link) getToPath(ctx context.Context, root *sudo, from *remote, to string, report *progress) error {
+func (c *conn) getToPath(ctx context.Context, root *sudo, from *remoteFile, to string, report *progress) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // as mkdir does
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(to), temporary+"*")
+	file, err := os.CreateTemp(filepath.Dir(to), tempPrefix+"*")
 	if err != nil {
 		return err
 	}
-	err = l.getFile(ctx, root, from, file, report)
+	err = c.getFile(ctx, root, from, file, report)
 	if err == nil {
 		err = file.Chmod(from.mode)
 	}
@@ -135,15 +135,15 @@ func (l *link) getToPath(ctx context.Context, root *sudo, from *remote, to strin
 
 // getFile fetches the bytes that a file has now. What a log grows meanwhile is
 // left out.
-func (l *link) getFile(ctx context.Context, root *sudo, from *remote, to io.Writer, report *progress) error {
-	g, err := l.look(ctx)
+func (c *conn) getFile(ctx context.Context, root *sudo, from *remoteFile, to io.Writer, report *progress) error {
+	g, err := c.guestInfo(ctx)
 	if err != nil {
 		return err
 	}
-	got := &received{to: to, sum: sha256.New(), report: report}
-	hasher := g.hasher(from.size)
-	if channels := l.stripes(ctx, from.size); channels > 1 && from.size > 0 && (root == nil || !root.needed) {
-		if done, err := l.getStriped(ctx, channels, from, hasher, got); done || err != nil {
+	got := &fileReceiver{to: to, sum: sha256.New(), report: report}
+	hasher := g.digestCommand(from.size)
+	if channels := c.stripeCount(ctx, from.size); channels > 1 && from.size > 0 && (root == nil || !root.needed) {
+		if done, err := c.getStriped(ctx, channels, from, hasher, got); done || err != nil {
 			return err
 		}
 	}
@@ -162,14 +162,14 @@ func (l *link) getFile(ctx context.Context, root *sudo, from *remote, to io.Writ
 	var said bytes.Buffer
 	p := newScript(root, script, nil)
 	p.stdout, p.stderr = got, &said
-	if err := l.runScript(ctx, p); err != nil {
+	if err := c.runScript(ctx, p); err != nil {
 		return err
 	}
 	return got.check(from, hasher, said.String())
 }
 
 // received passes a file on, and takes its size and digest.
-type received struct {
+type fileReceiver struct {
 	to     io.Writer
 	sum    hash.Hash
 	size   int64
@@ -177,7 +177,7 @@ type received struct {
 }
 
 // Write passes b on.
-func (r *received) Write(b []byte) (int, error) {
+func (r *fileReceiver) Write(b []byte) (int, error) {
 	n, err := r.to.Write(b)
 	_, _ = r.sum.Write(b[:n])
 	r.size += int64(n)
@@ -186,14 +186,14 @@ func (r *received) Write(b []byte) (int, error) {
 }
 
 // check compares with what the machine says.
-func (r *received) check(from *remote, hasher, said string) error {
+func (r *fileReceiver) check(from *remoteFile, hasher, said string) error {
 	if from.size > 0 && r.size != from.size {
 		return fmt.Errorf("%d bytes have arrived, not %d: it changed while it was read", r.size, from.size)
 	}
 	if hasher == "" {
 		return nil
 	}
-	if want, got := strings.TrimSpace(said), hexSum(r.sum); want != got {
+	if want, got := strings.TrimSpace(said), hexDigest(r.sum); want != got {
 		return fmt.Errorf("the digest differs: the machine has %.100s, %s has arrived", want, got)
 	}
 	return nil

@@ -20,8 +20,8 @@ import (
 
 // getTree fetches a tree into a temporary directory, and moves it into place
 // when all of it has come.
-func (l *link) getTree(ctx context.Context, root *sudo, from *remote, to string, ex exclude.Patterns, report *progress) error {
-	g, err := l.look(ctx)
+func (c *conn) getTree(ctx context.Context, root *sudo, from *remoteFile, to string, ex exclude.Patterns, report *progress) error {
+	g, err := c.guestInfo(ctx)
 	if err != nil {
 		return err
 	}
@@ -38,17 +38,17 @@ func (l *link) getTree(ctx context.Context, root *sudo, from *remote, to string,
 	if err := os.MkdirAll(in, 0o755); err != nil { //nolint:gosec // as mkdir does
 		return err
 	}
-	temp, err := os.MkdirTemp(in, temporary+"*")
+	temp, err := os.MkdirTemp(in, tempPrefix+"*")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(temp) //nolint:errcheck // the reason why it fails has failed something else
-	into, err := newSink(temp, ex, report)
+	into, err := newDestTree(temp, ex, report)
 	if err != nil {
 		return err
 	}
-	if err = l.fetchTree(ctx, root, g, from, into); err == nil {
-		err = l.compare(ctx, root, g, from, into)
+	if err = c.fetchTree(ctx, root, g, from, into); err == nil {
+		err = c.verifyTree(ctx, root, g, from, into)
 	}
 	if err = errors.Join(err, into.finish()); err != nil {
 		return err
@@ -60,22 +60,22 @@ func (l *link) getTree(ctx context.Context, root *sudo, from *remote, to string,
 }
 
 // fetchTree takes the best way that the machine offers.
-func (l *link) fetchTree(ctx context.Context, root *sudo, g *guest, from *remote, into *sink) error {
+func (c *conn) fetchTree(ctx context.Context, root *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
 	if g.has("tar") {
-		return l.getTar(ctx, root, from, into)
+		return c.getTar(ctx, root, from, into)
 	}
 	if root == nil || !root.needed {
-		open := l.openSFTP(ctx, 1)
+		open := c.openSFTP(ctx, 1)
 		defer closeAll(open)
 		if len(open) > 0 {
 			return open[0].getSFTP(ctx, from, into)
 		}
 	}
-	return l.getFound(ctx, root, from, into)
+	return c.getFind(ctx, root, from, into)
 }
 
 // receive runs a script whose output take reads.
-func (l *link) receive(ctx context.Context, root *sudo, script string, take func(io.Reader) error) error {
+func (c *conn) receive(ctx context.Context, root *sudo, script string, take func(io.Reader) error) error {
 	reader, writer := io.Pipe()
 	taken := make(chan error, 1)
 	go func() {
@@ -85,7 +85,7 @@ func (l *link) receive(ctx context.Context, root *sudo, script string, take func
 	}()
 	p := newScript(root, script, nil)
 	p.stdout = writer
-	err := l.runScript(ctx, p)
+	err := c.runScript(ctx, p)
 	_ = writer.CloseWithError(err)
 	if failed := <-taken; err == nil {
 		err = failed
@@ -95,8 +95,8 @@ func (l *link) receive(ctx context.Context, root *sudo, script string, take func
 
 // compare asks the machine for the digest of what has arrived. A machine
 // without the tools is trusted with the sizes.
-func (l *link) compare(ctx context.Context, root *sudo, g *guest, from *remote, into *sink) error {
-	hasher := g.hasher(into.bytes)
+func (c *conn) verifyTree(ctx context.Context, root *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
+	hasher := g.digestCommand(into.bytes)
 	if hasher == "" || !g.has("xargs") || len(into.files) == 0 {
 		return nil
 	}
@@ -109,10 +109,10 @@ func (l *link) compare(ctx context.Context, root *sudo, g *guest, from *remote, 
 	var said bytes.Buffer
 	p := newScript(root, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher), strings.NewReader(names.String()))
 	p.stdout = &said
-	if err := l.runScript(ctx, p); err != nil {
+	if err := c.runScript(ctx, p); err != nil {
 		return err
 	}
-	if want, got := strings.TrimSpace(said.String()), hexSum(all); want != got {
+	if want, got := strings.TrimSpace(said.String()), hexDigest(all); want != got {
 		return fmt.Errorf("the digest differs: the machine has %.100s, %s has arrived: was it changed meanwhile?", want, got)
 	}
 	return nil
@@ -141,22 +141,22 @@ func mergeLocal(from, to string) error {
 
 // A sink is a local directory that takes a tree. An os.Root keeps everything
 // inside, whatever links the tree holds.
-type sink struct {
+type destTree struct {
 	root   *os.Root
 	ex     exclude.Patterns
 	report *progress
 
 	mu    sync.Mutex
 	bytes int64
-	dirs  []entry   // modes and times are set when all is in them
-	files []arrived // what can be compared with the machine's
+	dirs  []entry        // modes and times are set when all is in them
+	files []receivedFile // what can be compared with the machine's
 }
 
 // An arrived file is one that has arrived, with its digest.
-type arrived struct{ name, sum string }
+type receivedFile struct{ name, sum string }
 
 // newSink makes "t" in the given directory.
-func newSink(in string, ex exclude.Patterns, report *progress) (*sink, error) {
+func newDestTree(in string, ex exclude.Patterns, report *progress) (*destTree, error) {
 	top := filepath.Join(in, "t")
 	if err := os.Mkdir(top, 0o755); err != nil { //nolint:gosec // the tree's own mode follows
 		return nil, err
@@ -165,12 +165,12 @@ func newSink(in string, ex exclude.Patterns, report *progress) (*sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sink{root: root, ex: ex, report: report}, nil
+	return &destTree{root: root, ex: ex, report: report}, nil
 }
 
 // take takes one entry; content is that of a file. It may be called by several
 // goroutines at once for entries whose directories exist.
-func (s *sink) take(e entry, content io.Reader) error {
+func (s *destTree) add(e entry, content io.Reader) error {
 	if e.name != "." && s.ex.MatchAny(e.name) {
 		return nil
 	}
@@ -187,13 +187,13 @@ func (s *sink) take(e entry, content io.Reader) error {
 	case e.mode&fs.ModeSymlink != 0:
 		return errors.Join(s.parent(local), s.root.Symlink(e.link, local))
 	case e.mode.IsRegular():
-		return s.takeFile(e, local, content)
+		return s.addFile(e, local, content)
 	default:
 		return nil // what has no content cannot be copied
 	}
 }
 
-func (s *sink) takeFile(e entry, local string, content io.Reader) error {
+func (s *destTree) addFile(e entry, local string, content io.Reader) error {
 	if err := s.parent(local); err != nil {
 		return err
 	}
@@ -216,14 +216,14 @@ func (s *sink) takeFile(e entry, local string, content io.Reader) error {
 		return err
 	}
 	s.mu.Lock()
-	s.files = append(s.files, arrived{e.name, hexSum(sum)})
+	s.files = append(s.files, receivedFile{e.name, hexDigest(sum)})
 	s.bytes += n
 	s.mu.Unlock()
 	return s.root.Chtimes(local, e.mtime, e.mtime)
 }
 
 // hardLink takes another name of a file that was taken before.
-func (s *sink) hardLink(e entry) error {
+func (s *destTree) addHardLink(e entry) error {
 	if s.ex.MatchAny(e.name) {
 		return nil
 	}
@@ -234,12 +234,12 @@ func (s *sink) hardLink(e entry) error {
 	return nil
 }
 
-func (s *sink) parent(local string) error {
+func (s *destTree) parent(local string) error {
 	return s.root.MkdirAll(filepath.Dir(local), 0o755)
 }
 
 // finish sets the modes and times of directories, the deepest first.
-func (s *sink) finish() error {
+func (s *destTree) finish() error {
 	var errs []error
 	for _, d := range slices.Backward(s.dirs) {
 		local := filepath.FromSlash(d.name)

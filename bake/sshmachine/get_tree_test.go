@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bakestone-go/bakestone/bake"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
 )
 
 // TestGetHostile fetches archives that try to write outside of their directory.

@@ -69,13 +69,13 @@ func (p fixedKey) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 func (p fixedKey) algorithms(string) []string {
 	all := make([]string, 0, len(p.keys))
 	for _, k := range p.keys {
-		all = append(all, algorithmsOf(k.Type())...)
+		all = append(all, signatureAlgorithms(k.Type())...)
 	}
 	return all
 }
 
 // algorithmsOf is the signature algorithms of a key type.
-func algorithmsOf(keyType string) []string {
+func signatureAlgorithms(keyType string) []string {
 	if keyType == ssh.KeyAlgoRSA {
 		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 	}
@@ -127,7 +127,7 @@ func (p knownHosts) algorithms(addr string) []string {
 	}
 	var all []string
 	for _, known := range listed.Want {
-		found := algorithmsOf(known.Key.Type())
+		found := signatureAlgorithms(known.Key.Type())
 		lines := p.lines[known.Filename]
 		if known.Line >= 1 && known.Line <= len(lines) && strings.HasPrefix(strings.TrimSpace(lines[known.Line-1]), "@cert-authority") {
 			found = certificateAlgorithms()

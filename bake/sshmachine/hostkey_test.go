@@ -9,8 +9,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
 )
 
 func TestHostKeys(t *testing.T) {

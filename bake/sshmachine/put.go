@@ -45,7 +45,7 @@ func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns)
 	case up.FS != nil:
 		return m.putTree(ctx, up, up.FS, dest, ex)
 	case up.Content != nil:
-		f := &outgoing{content: up.Content, size: up.Size, mode: up.Mode}
+		f := &sourceFile{content: up.Content, size: up.Size, mode: up.Mode}
 		if f.mode == 0 {
 			f.mode = defaultMode
 		}
@@ -63,9 +63,9 @@ func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns)
 		return err
 	}
 	defer file.Close()
-	f := &outgoing{content: file, size: info.Size(), mode: up.Mode}
+	f := &sourceFile{content: file, size: info.Size(), mode: up.Mode}
 	if f.mode == 0 {
-		f.mode = info.Mode() & settable
+		f.mode = info.Mode() & modeBits
 	}
 	return m.putFile(ctx, up, f, dest)
 }
@@ -73,14 +73,14 @@ func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns)
 const defaultMode fs.FileMode = 0o644
 
 // outgoing is one file to be sent.
-type outgoing struct {
+type sourceFile struct {
 	content io.Reader
 	size    int64 // zero is unknown
 	mode    fs.FileMode
 }
 
 // ownerOf is what chown is told, empty when the writer is the owner.
-func ownerOf(up *bake.Upload) string {
+func chownArg(up *bake.Upload) string {
 	if up.Group == "" {
 		return up.Owner
 	}
@@ -92,39 +92,39 @@ func ownerOf(up *bake.Upload) string {
 const smallFile = 256 << 10
 
 // putFile sends one file.
-func (m *Machine) putFile(ctx context.Context, up *bake.Upload, f *outgoing, dest string) error {
+func (m *Machine) putFile(ctx context.Context, up *bake.Upload, f *sourceFile, dest string) error {
 	var head bytes.Buffer
 	_, err := io.CopyN(&head, f.content, smallFile+1)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("source: %w", err)
 	}
 	if head.Len() <= smallFile {
-		return m.onLink(ctx, func(l *link) error { return l.putSmall(ctx, up, f, dest, head.Bytes()) })
+		return m.withConn(ctx, func(c *conn) error { return c.putSmall(ctx, up, f, dest, head.Bytes()) })
 	}
 	rest := f.content
-	return m.onLink(ctx, func(l *link) error {
+	return m.withConn(ctx, func(c *conn) error {
 		whole := *f
 		whole.content = io.MultiReader(bytes.NewReader(head.Bytes()), rest)
-		return l.putBig(ctx, up, &whole, dest)
+		return c.putBig(ctx, up, &whole, dest)
 	})
 }
 
 // putSmall sends a file in one session: the script knows size and digest.
-func (l *link) putSmall(ctx context.Context, up *bake.Upload, f *outgoing, dest string, content []byte) error {
-	root, g, err := l.both(ctx, up.Sudo)
+func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, dest string, content []byte) error {
+	root, g, err := c.prepareTransfer(ctx, up.Sudo)
 	if err != nil {
 		return err
 	}
-	temp := path.Join(path.Dir(dest), temporary+newTag())
-	scripts := &fileScripts{dest: dest, temp: temp, from: temp, mode: f.mode, owner: ownerOf(up)}
+	temp := path.Join(path.Dir(dest), tempPrefix+newTag())
+	scripts := &fileScripts{dest: dest, temp: temp, from: temp, mode: f.mode, owner: chownArg(up)}
 	check := fmt.Sprintf("n=$(wc -c <\"$t\"); if [ $n -ne %d ]; then echo \"the transfer broke off after $n bytes\" >&2; exit 1; fi\n", len(content))
-	if hasher := g.hasher(int64(len(content))); hasher != "" {
+	if hasher := g.digestCommand(int64(len(content))); hasher != "" {
 		check += fmt.Sprintf("v=$(%s <\"$t\" | cut -c1-64); if [ \"$v\" != %x ]; then echo \"the digest differs: $v\" >&2; exit 1; fi\n",
 			hasher, sha256.Sum256(content))
 	}
 	p := newScript(root, scripts.begin()+"cat >\"$t\" || exit 1\n"+check+scripts.end(), bytes.NewReader(content))
 	report := newProgress(up.Progress, int64(len(content)))
-	if err := l.runScript(ctx, p); err != nil {
+	if err := c.runScript(ctx, p); err != nil {
 		return err
 	}
 	report.add(len(content))
@@ -134,7 +134,7 @@ func (l *link) putSmall(ctx context.Context, up *bake.Upload, f *outgoing, dest 
 
 // bigOrders are what the control of a big file can do: print the digest of a
 // segment once the file is so long, and the file's size.
-const bigOrders = `sum)
+const bigFileCommands = `sum)
 i=0; while [ "$(wc -c <"$f")" -lt "$b" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done
 dd if="$f" bs=1048576 skip="$a" count=SEGMENT 2>/dev/null | HASHER | cut -c1-64;;
 size) echo $(($(wc -c <"$f")));;
@@ -142,58 +142,58 @@ size) echo $(($(wc -c <"$f")));;
 
 // putBig sends a file of any size: a control session owns the temporary file
 // and prints digests, while the data goes through one or more others.
-func (l *link) putBig(ctx context.Context, up *bake.Upload, f *outgoing, dest string) error {
-	root, g, err := l.both(ctx, up.Sudo)
+func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest string) error {
+	root, g, err := c.prepareTransfer(ctx, up.Sudo)
 	if err != nil {
 		return err
 	}
-	temp := path.Join(path.Dir(dest), temporary+newTag())
-	scripts := &fileScripts{dest: dest, temp: temp, from: temp, mode: f.mode, owner: ownerOf(up)}
-	channels := l.stripes(ctx, f.size)
+	temp := path.Join(path.Dir(dest), tempPrefix+newTag())
+	scripts := &fileScripts{dest: dest, temp: temp, from: temp, mode: f.mode, owner: chownArg(up)}
+	channels := c.stripeCount(ctx, f.size)
 	if channels > 1 && root != nil && root.needed {
 		// SFTP writes as the login, where that may write.
-		scripts.from = path.Join(g.facts.Home, temporary+newTag())
+		scripts.from = path.Join(g.facts.Home, tempPrefix+newTag())
 		scripts.login = g.facts.User
 	}
-	hasher := g.hasher(max(f.size, smallFile))
-	orders := strings.NewReplacer("SEGMENT", fmt.Sprint(segment>>20), "HASHER", hasher).Replace(bigOrders)
+	hasher := g.digestCommand(max(f.size, smallFile))
+	orders := strings.NewReplacer("SEGMENT", fmt.Sprint(segmentSize>>20), "HASHER", hasher).Replace(bigFileCommands)
 	if hasher == "" {
 		orders = strings.Replace(orders, "|  |", "|", 1)
 	}
-	c, err := l.newControl(ctx, root, scripts.begin(), orders, scripts.end())
+	t, err := c.startTransferScript(ctx, root, scripts.begin(), orders, scripts.end())
 	if err != nil {
 		return err
 	}
-	var open []*channel
+	var open []*sftpChannel
 	if channels > 1 {
-		open = l.openSFTP(ctx, channels)
+		open = c.openSFTP(ctx, channels)
 		defer closeAll(open)
 	}
 	report := newProgress(up.Progress, f.size)
-	sums := newSegments(io.TeeReader(f.content, report), c, hasher != "")
+	sums := newSegmentVerifier(io.TeeReader(f.content, report), t, hasher != "")
 	if len(open) > 0 {
-		err = stripe(ctx, open, scripts.from, sums)
+		err = putStriped(ctx, open, scripts.from, sums)
 	} else {
-		err = l.pour(ctx, root, scripts.from, sums)
+		err = c.sendStream(ctx, root, scripts.from, sums)
 	}
 	if err == nil {
 		err = sums.finish()
 	}
 	if err == nil {
-		err = c.commit()
+		err = t.commit()
 	}
-	c.close()
+	t.close()
 	sums.wait()
 	if err != nil {
-		return l.begun(err)
+		return c.noRetry(err)
 	}
 	report.finish()
 	return nil
 }
 
 // pour sends everything through one command.
-func (l *link) pour(ctx context.Context, root *sudo, file string, from io.Reader) error {
-	return l.runScript(ctx, newScript(root, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from))
+func (c *conn) sendStream(ctx context.Context, root *sudo, file string, from io.Reader) error {
+	return c.runScript(ctx, newScript(root, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from))
 }
 
 // fileScripts are the parts of writing one file.
@@ -213,7 +213,7 @@ func (f *fileScripts) begin() string {
 	b.WriteString(`if [ -d "$d" ]; then echo "$d is a directory" >&2; exit 1; fi` + "\n")
 	fmt.Fprintf(&b, "mkdir -p %s || exit 1\n", quote(path.Dir(f.dest)))
 	b.WriteString("u=$(umask); umask 077\n")
-	b.WriteString(cleanUp(`rm -f "$t" "$f"`))
+	b.WriteString(trapCleanUp(`rm -f "$t" "$f"`))
 	b.WriteString(`: >"$t" && : >"$f" || exit 1` + "\n")
 	if f.login != "" {
 		fmt.Fprintf(&b, "chown %s \"$f\" || exit 1\n", quote(f.login))

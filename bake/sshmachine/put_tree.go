@@ -14,21 +14,21 @@ import (
 
 // putTree sends a tree the best way that the machine offers.
 func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest string, ex exclude.Patterns) error {
-	src, err := newSource(ctx, fsys, ex)
+	src, err := newSourceTree(ctx, fsys, ex)
 	if err != nil {
 		return err
 	}
-	return m.onLink(ctx, func(l *link) error {
-		root, g, err := l.both(ctx, up.Sudo)
+	return m.withConn(ctx, func(c *conn) error {
+		root, g, err := c.prepareTransfer(ctx, up.Sudo)
 		if err != nil {
 			return err
 		}
 		scripts := &treeScripts{
-			dest: dest, tag: newTag(), root: src.root, owner: ownerOf(up),
-			hasher: g.hasher(src.bytes), xargs: g.has("xargs"),
+			dest: dest, tag: newTag(), root: src.root, owner: chownArg(up),
+			hasher: g.digestCommand(src.bytes), xargs: g.has("xargs"),
 		}
 		report := newProgress(up.Progress, src.bytes)
-		if err := l.sendTree(ctx, root, g, src, scripts, report); err != nil {
+		if err := c.sendTree(ctx, root, g, src, scripts, report); err != nil {
 			return err
 		}
 		report.finish()
@@ -36,41 +36,41 @@ func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest
 	})
 }
 
-func (l *link) sendTree(ctx context.Context, root *sudo, g *guest, src *source, scripts *treeScripts, report *progress) error {
+func (c *conn) sendTree(ctx context.Context, root *sudo, g *guestInfo, src *sourceTree, scripts *treeScripts, report *progress) error {
 	if g.has("tar") {
-		return l.putTar(ctx, root, g, src, scripts, report)
+		return c.putTar(ctx, root, g, src, scripts, report)
 	}
 	if root != nil && root.needed {
-		scripts.upload = path.Join(g.facts.Home, temporary+scripts.tag)
+		scripts.upload = path.Join(g.facts.Home, tempPrefix+scripts.tag)
 		scripts.login = g.facts.User
 	}
 	// The control's answer to "where" is the directory that it has made.
-	c, err := l.newControl(ctx, root, scripts.begin(), `where) printf '%s\n' "$w";;`+"\n", scripts.end())
+	t, err := c.startTransferScript(ctx, root, scripts.begin(), `where) printf '%s\n' "$w";;`+"\n", scripts.end())
 	if err != nil {
 		return err
 	}
-	defer c.close()
-	into, err := c.ask("where")
+	defer t.close()
+	into, err := t.call("where")
 	if err != nil {
 		return err
 	}
-	switch open := l.openSFTP(ctx, 1); {
+	switch open := c.openSFTP(ctx, 1); {
 	case len(open) > 0:
 		err = putSFTP(ctx, open[0], src, into, report)
 		closeAll(open)
 	case g.has("scp"):
-		err = l.putSCP(ctx, src, into, report)
+		err = c.putSCP(ctx, src, into, report)
 	default:
 		err = fmt.Errorf("the machine has neither tar nor SFTP nor scp")
 	}
 	if err != nil {
 		return err
 	}
-	return c.commit()
+	return t.commit()
 }
 
 // A source is a tree to be sent: what is in it is read when it is sent.
-type source struct {
+type sourceTree struct {
 	fsys    fs.FS
 	root    fs.FileMode // permission bits of the root
 	entries []entry     // every directory before what is in it
@@ -78,14 +78,14 @@ type source struct {
 }
 
 const (
-	special  = fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
-	settable = fs.ModePerm | special
-	ownerRWX = 0o700
+	specialBits = fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+	modeBits    = fs.ModePerm | specialBits
+	ownerRWX    = 0o700
 )
 
 // newSource lists a tree. Only names, modes and sizes are kept.
-func newSource(ctx context.Context, fsys fs.FS, ex exclude.Patterns) (*source, error) {
-	s := &source{fsys: fsys}
+func newSourceTree(ctx context.Context, fsys fs.FS, ex exclude.Patterns) (*sourceTree, error) {
+	s := &sourceTree{fsys: fsys}
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -111,7 +111,7 @@ func newSource(ctx context.Context, fsys fs.FS, ex exclude.Patterns) (*source, e
 	return s, nil
 }
 
-func (s *source) add(name string, info fs.FileInfo) error {
+func (s *sourceTree) add(name string, info fs.FileInfo) error {
 	e := entry{name: path.Clean(name), mode: info.Mode(), mtime: info.ModTime()}
 	if e.mtime.IsZero() {
 		e.mtime = time.Now()
@@ -121,7 +121,7 @@ func (s *source) add(name string, info fs.FileInfo) error {
 		if !info.IsDir() {
 			return fmt.Errorf("%s is not a directory", info.Name())
 		}
-		s.root = info.Mode()&settable | ownerRWX
+		s.root = info.Mode()&modeBits | ownerRWX
 		return nil
 	case info.IsDir():
 		// Read-only directories, as embed.FS has them, could neither be filled
@@ -161,18 +161,18 @@ type treeScripts struct {
 func (t *treeScripts) begin() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "d=%s\n", quote(t.dest))
-	b.WriteString(`if [ -d "$d" ]; then s="${d%/}/` + temporary + t.tag + `"; else` + "\n")
+	b.WriteString(`if [ -d "$d" ]; then s="${d%/}/` + tempPrefix + t.tag + `"; else` + "\n")
 	b.WriteString(`if [ -e "$d" ] || [ -L "$d" ]; then echo "$d is not a directory" >&2; exit 1; fi` + "\n")
 	parent := path.Dir(t.dest)
 	fmt.Fprintf(&b, "mkdir -p %s || exit 1\n", quote(parent))
-	fmt.Fprintf(&b, "s=%s\nfi\n", quote(path.Join(parent, temporary+t.tag)))
+	fmt.Fprintf(&b, "s=%s\nfi\n", quote(path.Join(parent, tempPrefix+t.tag)))
 	upload := `"$s"`
 	if t.upload != "" {
 		upload = quote(t.upload)
 	}
 	fmt.Fprintf(&b, "w=%s\n", upload)
 	// What is still on its way over SFTP can come between.
-	b.WriteString(cleanUp(`rm -rf "$s" "$w" || { sleep 1; rm -rf "$s" "$w"; }`))
+	b.WriteString(trapCleanUp(`rm -rf "$s" "$w" || { sleep 1; rm -rf "$s" "$w"; }`))
 	b.WriteString(`(umask 077; mkdir "$s" && if [ "$w" != "$s" ]; then mkdir "$w"; fi && mkdir "$w/t") || exit 1` + "\n")
 	if t.upload != "" {
 		fmt.Fprintf(&b, "chown -R %s \"$w\" || exit 1\n", quote(t.login))

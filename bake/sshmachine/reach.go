@@ -11,9 +11,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/bakestone-go/bakestone/bake"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/bakestone-go/bakestone/bake"
 )
 
 var _ bake.SSHReacher = (*Machine)(nil)
@@ -24,11 +25,11 @@ var _ bake.SSHReacher = (*Machine)(nil)
 // has ended by then, the processes on the machine that have access.Mark in their
 // environment, and their descendants, are killed; there must be a /proc for that.
 func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, access bake.SSHAccess) error) error {
-	access, err := m.access()
+	access, err := m.sshAccess()
 	if err != nil {
 		return err
 	}
-	l, err := m.link(ctx)
+	c, err := m.conn(ctx)
 	if err != nil {
 		return err
 	}
@@ -41,9 +42,9 @@ func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, ac
 		if access.Port, err = strconv.Atoi(port); err != nil {
 			return fmt.Errorf("port of %s: %w", addr, err)
 		}
-		access.KnownHosts = knownHostsLine(addr, l.route.hostKey)
+		access.KnownHosts = knownHostsLine(addr, c.route.hostKey)
 		tag := newTag()
-		access.Mark = mark + "=" + tag
+		access.Mark = markVariable + "=" + tag
 		err = use(ctx, access)
 		if ctx.Err() != nil {
 			m.killMarked(context.WithoutCancel(ctx), tag)
@@ -60,20 +61,20 @@ func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, ac
 func (m *Machine) killMarked(ctx context.Context, tag string) {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
-	l, err := m.link(ctx)
+	c, err := m.conn(ctx)
 	if err != nil {
 		m.cfg.Logger.WarnContext(ctx, "a command may still run on the machine", slog.String("addr", m.cfg.Addr), slog.Any("error", err))
 		return
 	}
 	p := &process{tag: tag}
-	if root, err := l.becomeRoot(ctx); err == nil {
-		p.root = root // what runs as root is killed by nobody else
+	if root, err := c.detectSudo(ctx); err == nil {
+		p.sudo = root // what runs as root is killed by nobody else
 	}
-	l.kill(ctx, p, true)
+	c.kill(ctx, p, true)
 }
 
 // access is what of the login can be handed on.
-func (m *Machine) access() (bake.SSHAccess, error) {
+func (m *Machine) sshAccess() (bake.SSHAccess, error) {
 	access := bake.SSHAccess{User: m.cfg.User, SudoPassword: m.cfg.SudoPassword}
 	var why []error
 	for _, a := range m.cfg.Auth {
@@ -122,7 +123,7 @@ func (m *Machine) relay(ctx context.Context, use func(ctx context.Context, addr 
 			if err != nil {
 				return
 			}
-			wg.Go(func() { m.join(serving, near) })
+			wg.Go(func() { m.relayConn(serving, near) })
 		}
 	})
 	err = use(ctx, listener.Addr().String())
@@ -133,10 +134,10 @@ func (m *Machine) relay(ctx context.Context, use func(ctx context.Context, addr 
 }
 
 // join connects near with the machine until either side or ctx ends.
-func (m *Machine) join(ctx context.Context, near net.Conn) {
+func (m *Machine) relayConn(ctx context.Context, near net.Conn) {
 	defer near.Close() //nolint:errcheck // both sides have been told all there is
-	limited, cancel := context.WithTimeoutCause(ctx, m.cfg.AttemptTimeout, errAttempt)
-	far, closeWay, err := m.dialRaw(limited)
+	limited, cancel := context.WithTimeoutCause(ctx, m.cfg.AttemptTimeout, errAttemptTimeout)
+	far, closeWay, err := m.dialMachine(limited)
 	cancel()
 	if err != nil {
 		m.cfg.Logger.WarnContext(ctx, "relay: cannot reach the machine", slog.String("addr", m.cfg.Addr), slog.Any("error", err))
@@ -157,7 +158,7 @@ func (m *Machine) join(ctx context.Context, near net.Conn) {
 }
 
 // dialRaw makes a connection to the machine's port, through proxy and hops.
-func (m *Machine) dialRaw(ctx context.Context) (conn net.Conn, closeWay func(), err error) {
+func (m *Machine) dialMachine(ctx context.Context) (conn net.Conn, closeWay func(), err error) {
 	if len(m.cfg.Via) == 0 {
 		conn, err = dialFirst(ctx, m.cfg, m.cfg.Addr)
 		return conn, func() {}, err

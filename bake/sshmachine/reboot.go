@@ -23,7 +23,7 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 		defer stop()
 		ctx = limited
 	}
-	last, err := m.link(ctx)
+	last, err := m.conn(ctx)
 	if err != nil {
 		return fmt.Errorf("reboot: %w", err)
 	}
@@ -41,7 +41,7 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 		if err := m.awaitLoss(ctx, last); err != nil {
 			return fmt.Errorf("reboot: the machine does not go down: %w", err)
 		}
-		if last, err = m.link(ctx); err != nil {
+		if last, err = m.conn(ctx); err != nil {
 			return fmt.Errorf("reboot: %w", err)
 		}
 		now, err := m.Facts(ctx)
@@ -57,13 +57,13 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 
 // awaitLoss waits until the connection is lost, and asks after it now and then:
 // a machine that vanishes says no goodbye.
-func (m *Machine) awaitLoss(ctx context.Context, l *link) error {
-	for l.alive() {
-		if !l.answers(ctx, m.cfg.AttemptTimeout) {
+func (m *Machine) awaitLoss(ctx context.Context, c *conn) error {
+	for c.alive() {
+		if !c.responds(ctx, m.cfg.AttemptTimeout) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			l.drop(errSilent)
+			c.drop(errSilent)
 			return nil
 		}
 		if err := m.cfg.Clock.Sleep(ctx, m.cfg.RetryInterval); err != nil {

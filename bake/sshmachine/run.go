@@ -18,90 +18,90 @@ func (m *Machine) Run(ctx context.Context, cmd *bake.Cmd) error {
 	if cmd == nil {
 		return bake.Invalid("Cmd", "is required")
 	}
-	if err := errors.Join(cmd.Validate(), checkEnv(cmd)); err != nil {
+	if err := errors.Join(cmd.Validate(), checkZeroBytes(cmd)); err != nil {
 		return err
 	}
-	return m.onLink(ctx, func(l *link) error { return l.run(ctx, cmd) })
+	return m.withConn(ctx, func(c *conn) error { return c.run(ctx, cmd) })
 }
 
-func (l *link) run(ctx context.Context, cmd *bake.Cmd) error {
+func (c *conn) run(ctx context.Context, cmd *bake.Cmd) error {
 	var root *sudo
 	if cmd.Sudo {
 		var err error
-		if root, err = l.becomeRoot(ctx); err != nil {
+		if root, err = c.detectSudo(ctx); err != nil {
 			return fmt.Errorf("%s: %w", cmd, err)
 		}
 	}
 	var output tail
-	p := &process{tag: newTag(), root: root, pty: cmd.PTY, stdin: cmd.Stdin}
+	p := &process{tag: newTag(), sudo: root, pty: cmd.PTY, stdin: cmd.Stdin}
 	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
 	if cmd.Raw {
 		p.tag = "" // which only a shell of ours could give it
 	}
-	after, err := l.prepare(ctx, p, cmd)
+	after, err := c.prepare(ctx, p, cmd)
 	if err != nil {
 		return fmt.Errorf("%s: %w", cmd, err)
 	}
-	ended, err := l.exec(ctx, p)
+	ended, err := c.exec(ctx, p)
 	after(err != nil || ended.status != 0)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", cmd, err)
 	case ended.status != 0 || ended.signal != "":
-		return &bake.ExitError{Command: cmd.String(), Status: ended.status, Signal: ended.signal, Output: output.last()}
+		return &bake.ExitError{Command: cmd.String(), Status: ended.status, Signal: ended.signal, Output: output.lastLines()}
 	}
 	return nil
 }
 
 // prepare sets the command line of p, and its input before cmd.Stdin. What it
 // returns is called when the command has ended, well or not.
-func (l *link) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (after func(failed bool), err error) {
+func (c *conn) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (after func(failed bool), err error) {
 	after = func(bool) {}
 	if cmd.Raw {
 		p.line = cmd.Line
 		return after, nil
 	}
-	script := scriptOf(cmd)
-	hidden := len(cmd.Env) > 0 || len(cmd.Secrets) > 0 || len(script) > longestDirect
+	script := commandScript(cmd)
+	hidden := len(cmd.Env) > 0 || len(cmd.Secrets) > 0 || len(script) > maxInlineScript
 	switch {
 	case p.pty:
-		return l.prepareTerminal(ctx, p, script, hidden)
-	case !hidden && !p.root.asks():
-		p.line = shellFor(p.root, p.tag, "", script)
+		return c.prepareTerminal(ctx, p, script, hidden)
+	case !hidden && !p.sudo.needsPassword():
+		p.line = shellCommand(p.sudo, p.tag, "", script)
 		return after, nil
 	}
-	before := asInput(p.tag, script)
-	if p.root.asks() {
-		before = p.root.line() + before
+	before := inputScript(p.tag, script)
+	if p.sudo.needsPassword() {
+		before = p.sudo.passwordLine() + before
 	}
-	p.line = shellFor(p.root, p.tag, "", fromInput(p.tag))
-	p.stdin = following(strings.NewReader(before), p.stdin)
+	p.line = shellCommand(p.sudo, p.tag, "", evalInput(p.tag))
+	p.stdin = concatReaders(strings.NewReader(before), p.stdin)
 	return after, nil
 }
 
 // prepareTerminal is prepare for a command with a terminal: its environment
 // goes through a file, and a gate talks to sudo.
-func (l *link) prepareTerminal(ctx context.Context, p *process, script string, hidden bool) (after func(failed bool), err error) {
+func (c *conn) prepareTerminal(ctx context.Context, p *process, script string, hidden bool) (after func(failed bool), err error) {
 	after = func(bool) {}
 	if hidden {
-		file, err := l.stage(ctx, script)
+		file, err := c.writeScriptFile(ctx, script)
 		if err != nil {
 			return nil, err
 		}
-		script = fromFile(file)
+		script = evalFile(file)
 		after = func(failed bool) {
 			if failed { // the command itself may not have come so far
-				l.unstage(context.WithoutCancel(ctx), file)
+				c.removeScriptFile(context.WithoutCancel(ctx), file)
 			}
 		}
 	}
-	if p.root == nil || !p.root.needed {
-		p.line = shellFor(p.root, p.tag, "", script)
+	if p.sudo == nil || !p.sudo.needed {
+		p.line = shellCommand(p.sudo, p.tag, "", script)
 		return after, nil
 	}
-	g := newGate(p.root, p.tag, p.stdout)
-	p.line = shellFor(p.root, p.tag, string(g.asks), announce(p.tag, script))
-	p.stdin, p.stdout = following(g, p.stdin), g
+	g := newSudoPrompt(p.sudo, p.tag, p.stdout)
+	p.line = shellCommand(p.sudo, p.tag, string(g.prompt), announceStart(p.tag, script))
+	p.stdin, p.stdout = concatReaders(g, p.stdin), g
 	unstage := after
 	return func(failed bool) {
 		g.close()
@@ -110,7 +110,7 @@ func (l *link) prepareTerminal(ctx context.Context, p *process, script string, h
 }
 
 // following is first and then, if there is any, second.
-func following(first, second io.Reader) io.Reader {
+func concatReaders(first, second io.Reader) io.Reader {
 	if second == nil {
 		return first
 	}
@@ -118,11 +118,11 @@ func following(first, second io.Reader) io.Reader {
 }
 
 // stage writes a script to a file that only the login can read.
-func (l *link) stage(ctx context.Context, script string) (file string, err error) {
+func (c *conn) writeScriptFile(ctx context.Context, script string) (file string, err error) {
 	const line = `umask 077; f=$(mktemp 2>/dev/null || mktemp "$HOME/.bakestone.XXXXXX") && cat >"$f" && echo "$f"`
 	var out, failed bytes.Buffer
-	p := &process{line: shellFor(nil, "", "", line), stdin: strings.NewReader(script), stdout: &out, stderr: &failed}
-	ended, err := l.exec(ctx, p)
+	p := &process{line: shellCommand(nil, "", "", line), stdin: strings.NewReader(script), stdout: &out, stderr: &failed}
+	ended, err := c.exec(ctx, p)
 	if err != nil {
 		return "", fmt.Errorf("environment: %w", err)
 	}
@@ -133,38 +133,38 @@ func (l *link) stage(ctx context.Context, script string) (file string, err error
 }
 
 // unstage removes what stage wrote.
-func (l *link) unstage(ctx context.Context, file string) {
+func (c *conn) removeScriptFile(ctx context.Context, file string) {
 	const limit = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	_, _ = l.execInSlot(ctx, &process{line: shellFor(nil, "", "", "rm -f "+quote(file))}, func() {})
+	_, _ = c.execInSlot(ctx, &process{line: shellCommand(nil, "", "", "rm -f "+quote(file))}, func() {})
 }
 
 const (
-	tailLines  = 20
-	tailColumn = 400 // bytes of a line that are kept
+	tailLines     = 20
+	tailLineBytes = 400 // bytes of a line that are kept
 )
 
 // A tail keeps the last lines of a command's two outputs as they came.
 type tail struct {
-	mu    sync.Mutex
-	lines []string
-	parts []*tailWriter
+	mu      sync.Mutex
+	lines   []string
+	writers []*tailWriter
 }
 
 // writer returns a writer for one output, which also passes everything on to
 // next, unless that is nil.
 func (t *tail) writer(next io.Writer) io.Writer {
 	w := &tailWriter{tail: t, next: next}
-	t.parts = append(t.parts, w)
+	t.writers = append(t.writers, w)
 	return w
 }
 
 // last returns the lines, the unfinished ones too.
-func (t *tail) last() []string {
+func (t *tail) lastLines() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, part := range t.parts {
+	for _, part := range t.writers {
 		if len(part.line) > 0 {
 			part.endLine()
 		}
@@ -192,7 +192,7 @@ func (w *tailWriter) keep(text string) {
 	defer w.tail.mu.Unlock()
 	for {
 		line, rest, ended := strings.Cut(text, "\n")
-		w.line = append(w.line, line[:min(len(line), tailColumn-len(w.line))]...)
+		w.line = append(w.line, line[:min(len(line), tailLineBytes-len(w.line))]...)
 		if !ended {
 			return
 		}

@@ -11,8 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bakestone-go/bakestone/bake"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
 )
 
 func TestRun(t *testing.T) {

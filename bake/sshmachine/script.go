@@ -15,11 +15,11 @@ import (
 
 const (
 	// mark is the variable whose value finds the processes of a command.
-	mark = "BAKESTONE_RUN"
+	markVariable = "BAKESTONE_RUN"
 
 	// longestDirect is the longest script that is put into a command line;
 	// Linux takes 128 KiB in one argument, and quotes may make it longer.
-	longestDirect = 32 << 10
+	maxInlineScript = 32 << 10
 )
 
 func quote(s string) string { return posixsh.Quote(s) }
@@ -30,16 +30,16 @@ func newTag() string { return rand.Text() }
 // shellFor is the command line that runs script as the login, or as root, in a
 // shell that has the mark from its first moment on. An empty tag is no mark.
 // The prompt is what sudo shows when it asks for a password.
-func shellFor(root *sudo, tag, prompt, script string) string {
-	line := "exec " + root.prefix(prompt)
+func shellCommand(root *sudo, tag, prompt, script string) string {
+	line := "exec " + root.commandPrefix(prompt)
 	if tag != "" {
-		line += "env " + mark + "=" + tag + " "
+		line += "env " + markVariable + "=" + tag + " "
 	}
 	return line + "/bin/sh -c " + quote(script)
 }
 
 // scriptOf is the whole of cmd as a script for /bin/sh.
-func scriptOf(cmd *bake.Cmd) string {
+func commandScript(cmd *bake.Cmd) string {
 	var b strings.Builder
 	if cmd.Dir != "" {
 		dir := cmd.Dir
@@ -70,7 +70,7 @@ func scriptOf(cmd *bake.Cmd) string {
 // after tag, and leaves the rest of the input to it. It reads with the shell's
 // own read, the only command that surely takes no byte more than its line. The
 // lines before tag are a password that sudo did not want.
-func fromInput(tag string) string {
+func evalInput(tag string) string {
 	return strings.Join([]string{
 		`while IFS= read -r l; do [ "$l" = ` + tag + ` ] && break; done`,
 		`IFS= read -r n || exit 125`,
@@ -85,18 +85,18 @@ func fromInput(tag string) string {
 }
 
 // asInput is script as fromInput expects it.
-func asInput(tag, script string) string {
+func inputScript(tag, script string) string {
 	return fmt.Sprintf("%s\n%d\n%s\n", tag, strings.Count(script, "\n")+1, script)
 }
 
 // fromFile is a script that takes another one from a file, which it removes,
 // and leaves all of its input to it: for a terminal, where input is edited.
-func fromFile(file string) string {
+func evalFile(file string) string {
 	return fmt.Sprintf(`s=$(cat %[1]s) || exit 125; rm -f %[1]s; eval "$s"`, quote(file))
 }
 
 // checkEnv reports a variable that no environment can hold.
-func checkEnv(cmd *bake.Cmd) error {
+func checkZeroBytes(cmd *bake.Cmd) error {
 	bad := func(field, name string) error {
 		return bake.Invalid(field, "%s has a zero byte", name)
 	}
@@ -119,34 +119,34 @@ func checkEnv(cmd *bake.Cmd) error {
 // newScript is the process of a script of this package, as the login or root.
 // A password for sudo goes before stdin.
 func newScript(root *sudo, script string, stdin io.Reader) *process {
-	p := &process{root: root, tag: newTag(), tidy: true, stdin: stdin}
-	if root.asks() {
+	p := &process{sudo: root, tag: newTag(), cleansUp: true, stdin: stdin}
+	if root.needsPassword() {
 		// sudo does not take the password when it turns out not to need one.
 		script = `while IFS= read -r l; do [ "$l" = ` + p.tag + ` ] && break; done` + "\n" + script
-		before := strings.NewReader(root.line() + p.tag + "\n")
+		before := strings.NewReader(root.passwordLine() + p.tag + "\n")
 		p.stdin = before
 		if stdin != nil {
 			p.stdin = io.MultiReader(before, stdin)
 		}
 	}
-	p.line = shellFor(root, p.tag, "", script)
+	p.line = shellCommand(root, p.tag, "", script)
 	return p
 }
 
 // runScript runs a script of this package. One that fails is an error with what
 // it wrote to its standard error.
-func (l *link) runScript(ctx context.Context, p *process) error {
-	if !l.takeSlot(ctx, true) {
-		return l.noSlot(ctx)
+func (c *conn) runScript(ctx context.Context, p *process) error {
+	if !c.takeSlot(ctx, true) {
+		return c.noSlotError(ctx)
 	}
-	return l.runScriptInSlot(ctx, p, func() { <-l.slots })
+	return c.runScriptInSlot(ctx, p, func() { <-c.slots })
 }
 
 // runScriptInSlot is runScript in a slot that was taken before.
-func (l *link) runScriptInSlot(ctx context.Context, p *process, release func()) error {
+func (c *conn) runScriptInSlot(ctx context.Context, p *process, release func()) error {
 	var said tail
 	p.stderr = said.writer(p.stderr)
-	ended, err := l.execInSlot(ctx, p, release)
+	ended, err := c.execInSlot(ctx, p, release)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (l *link) runScriptInSlot(ctx context.Context, p *process, release func()) 
 }
 
 func scriptError(ended exit, said *tail) error {
-	switch lines := said.last(); {
+	switch lines := said.lastLines(); {
 	case ended.status == 0 && ended.signal == "":
 		return nil
 	case len(lines) > 0:

@@ -23,7 +23,7 @@ type sudo struct {
 }
 
 // prefix goes before a command line.
-func (s *sudo) prefix(prompt string) string {
+func (s *sudo) commandPrefix(prompt string) string {
 	switch {
 	case s == nil || !s.needed:
 		return ""
@@ -37,15 +37,15 @@ func (s *sudo) prefix(prompt string) string {
 }
 
 // asks reports whether sudo reads a password from the input.
-func (s *sudo) asks() bool { return s != nil && s.needed && !s.password.IsZero() }
+func (s *sudo) needsPassword() bool { return s != nil && s.needed && !s.password.IsZero() }
 
 // line is the password as sudo reads it.
-func (s *sudo) line() string { return s.password.Reveal() + "\n" }
+func (s *sudo) passwordLine() string { return s.password.Reveal() + "\n" }
 
 // becomeRoot finds out, once for each connection, how the login becomes root.
-func (l *link) becomeRoot(ctx context.Context) (*sudo, error) {
-	return l.root.get(ctx, func() (*sudo, error) {
-		g, err := l.look(ctx)
+func (c *conn) detectSudo(ctx context.Context) (*sudo, error) {
+	return c.sudo.get(ctx, func() (*sudo, error) {
+		g, err := c.guestInfo(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -53,18 +53,18 @@ func (l *link) becomeRoot(ctx context.Context) (*sudo, error) {
 			return &sudo{}, nil
 		}
 		passwordless := &sudo{needed: true}
-		without, said, err := l.trySudo(ctx, passwordless)
+		without, said, err := c.trySudo(ctx, passwordless)
 		if err != nil || without {
 			return passwordless, err
 		}
 		if strings.Contains(said, "not found") || strings.Contains(said, "No such file") {
 			return nil, fmt.Errorf("the machine has no sudo: %s", said)
 		}
-		if l.cfg.SudoPassword.IsZero() {
+		if c.cfg.SudoPassword.IsZero() {
 			return nil, fmt.Errorf("%w and Config.SudoPassword is not set: %s", ErrSudoPassword, said)
 		}
-		asking := &sudo{needed: true, password: l.cfg.SudoPassword}
-		with, said, err := l.trySudo(ctx, asking)
+		asking := &sudo{needed: true, password: c.cfg.SudoPassword}
+		with, said, err := c.trySudo(ctx, asking)
 		switch {
 		case err != nil:
 			return nil, err
@@ -76,13 +76,13 @@ func (l *link) becomeRoot(ctx context.Context) (*sudo, error) {
 }
 
 // trySudo runs nothing as root, and returns what sudo said when it could not.
-func (l *link) trySudo(ctx context.Context, root *sudo) (ok bool, said string, err error) {
+func (c *conn) trySudo(ctx context.Context, root *sudo) (ok bool, said string, err error) {
 	var stderr bytes.Buffer
-	p := &process{line: shellFor(root, "", "", ":"), stderr: &stderr}
-	if root.asks() {
-		p.stdin = io.Reader(strings.NewReader(root.line()))
+	p := &process{line: shellCommand(root, "", "", ":"), stderr: &stderr}
+	if root.needsPassword() {
+		p.stdin = io.Reader(strings.NewReader(root.passwordLine()))
 	}
-	ended, err := l.exec(ctx, p)
+	ended, err := c.exec(ctx, p)
 	return ended.status == 0, strings.TrimSpace(stderr.String()), err
 }
 
@@ -90,88 +90,88 @@ func (l *link) trySudo(ctx context.Context, root *sudo) (ok bool, said string, e
 // Sudo throws away what was typed before it asks, and before it starts the
 // command. So the gate reads along in the output: it gives sudo the password
 // when it asks, and lets the input pass when the command says that it began.
-type gate struct {
-	password string // with its line break
-	asks     []byte // what sudo's prompt is
-	begins   []byte // what the command says first
-	next     io.Writer
+type sudoPrompt struct {
+	password  string // with its line break
+	prompt    []byte // what sudo's prompt is
+	startMark []byte // what the command says first
+	next      io.Writer
 
-	say    chan string
-	opened chan struct{}
-	open   func()
-	ended  chan struct{}
+	replies  chan string
+	started  chan struct{}
+	start    func()
+	finished chan struct{}
 
-	held []byte // output that may be the start of either
-	done bool
+	pending []byte // output that may be the start of either
+	done    bool
 }
 
-func newGate(root *sudo, tag string, next io.Writer) *gate {
-	g := &gate{
-		asks: []byte(tag + "?"), begins: []byte(tag + "!\n"), next: next,
-		say: make(chan string, 8), opened: make(chan struct{}), ended: make(chan struct{}),
+func newSudoPrompt(root *sudo, tag string, next io.Writer) *sudoPrompt {
+	g := &sudoPrompt{
+		prompt: []byte(tag + "?"), startMark: []byte(tag + "!\n"), next: next,
+		replies: make(chan string, 8), started: make(chan struct{}), finished: make(chan struct{}),
 	}
-	if root.asks() {
-		g.password = root.line()
+	if root.needsPassword() {
+		g.password = root.passwordLine()
 	}
-	g.open = sync.OnceFunc(func() { close(g.opened) })
+	g.start = sync.OnceFunc(func() { close(g.started) })
 	return g
 }
 
 // announce makes a script say that it has begun.
-func announce(tag, script string) string { return "echo " + quote(tag+"!") + "; " + script }
+func announceStart(tag, script string) string { return "echo " + quote(tag+"!") + "; " + script }
 
 // Read gives what sudo is told, until the command has begun.
-func (g *gate) Read(p []byte) (int, error) {
+func (g *sudoPrompt) Read(p []byte) (int, error) {
 	select {
-	case text := <-g.say:
+	case text := <-g.replies:
 		return copy(p, text), nil
-	case <-g.opened:
+	case <-g.started:
 		return 0, io.EOF
-	case <-g.ended:
+	case <-g.finished:
 		return 0, io.ErrClosedPipe // nobody is left to read the input
 	}
 }
 
 // Write passes the output on, without the two signs.
-func (g *gate) Write(p []byte) (int, error) {
+func (g *sudoPrompt) Write(p []byte) (int, error) {
 	if g.done {
 		return g.next.Write(p)
 	}
-	g.held = append(g.held, p...)
-	if before, after, found := bytes.Cut(g.held, g.begins); found {
-		g.done, g.held = true, nil
-		g.open()
+	g.pending = append(g.pending, p...)
+	if before, after, found := bytes.Cut(g.pending, g.startMark); found {
+		g.done, g.pending = true, nil
+		g.start()
 		_, err := g.next.Write(append(bytes.Clone(before), after...))
 		return len(p), err
 	}
 	for {
-		before, after, found := bytes.Cut(g.held, g.asks)
+		before, after, found := bytes.Cut(g.pending, g.prompt)
 		if !found {
 			break
 		}
-		g.held = append(bytes.Clone(before), after...)
+		g.pending = append(bytes.Clone(before), after...)
 		select {
-		case g.say <- g.password:
+		case g.replies <- g.password:
 		default: // it asks more often than any sudo does
 		}
 	}
-	return len(p), g.flush(len(g.begins))
+	return len(p), g.flush(len(g.startMark))
 }
 
 // flush passes on all but the last bytes.
-func (g *gate) flush(keep int) error {
-	n := len(g.held) - keep
+func (g *sudoPrompt) flush(keep int) error {
+	n := len(g.pending) - keep
 	if n <= 0 {
 		return nil
 	}
-	_, err := g.next.Write(g.held[:n])
-	g.held = append([]byte(nil), g.held[n:]...)
+	_, err := g.next.Write(g.pending[:n])
+	g.pending = append([]byte(nil), g.pending[n:]...)
 	return err
 }
 
 // close gives the gate up when the command has ended. What sudo said instead of
 // running it is passed on.
-func (g *gate) close() {
-	close(g.ended)
+func (g *sudoPrompt) close() {
+	close(g.finished)
 	_ = g.flush(0)
 }

@@ -34,37 +34,37 @@ func octal(mode fs.FileMode) string {
 }
 
 // rights says how the transfer becomes root, if it should.
-func (l *link) rights(ctx context.Context, asRoot bool) (*sudo, error) {
+func (c *conn) sudoIf(ctx context.Context, asRoot bool) (*sudo, error) {
 	if !asRoot {
 		return nil, nil //nolint:nilnil // the login as it is
 	}
-	return l.becomeRoot(ctx)
+	return c.detectSudo(ctx)
 }
 
 // begun makes an error after which nothing may be tried again, because a part
 // of the input was read.
-func (l *link) begun(err error) error {
+func (c *conn) noRetry(err error) error {
 	if errors.Is(err, errNotStarted) {
-		return l.lostError()
+		return c.lostError()
 	}
 	return err
 }
 
 // both finds out how to become root and what the machine has.
-func (l *link) both(ctx context.Context, asRoot bool) (*sudo, *guest, error) {
-	root, err := l.rights(ctx, asRoot)
+func (c *conn) prepareTransfer(ctx context.Context, asRoot bool) (*sudo, *guestInfo, error) {
+	root, err := c.sudoIf(ctx, asRoot)
 	if err != nil {
 		return nil, nil, err
 	}
-	g, err := l.look(ctx)
+	g, err := c.guestInfo(ctx)
 	return root, g, err
 }
 
 // prefix of everything temporary that a transfer makes on the machine.
-const temporary = ".bakestone."
+const tempPrefix = ".bakestone."
 
 // cleanUp makes a script remove what it made when it ends early.
-func cleanUp(command string) string {
+func trapCleanUp(command string) string {
 	return "trap " + quote(command) + " EXIT; trap 'exit 1' HUP INT TERM\n"
 }
 
@@ -101,14 +101,14 @@ type progress struct {
 	report func(done, total int64)
 	total  int64
 
-	mu   sync.Mutex
-	done int64
-	last time.Time
-	said int64
+	mu       sync.Mutex
+	done     int64
+	last     time.Time
+	reported int64
 }
 
 func newProgress(report func(done, total int64), total int64) *progress {
-	return &progress{report: report, total: total, said: -1}
+	return &progress{report: report, total: total, reported: -1}
 }
 
 // add counts n more bytes.
@@ -118,7 +118,7 @@ func (p *progress) add(n int) {
 	p.done += int64(n)
 	if now := time.Now(); p.report != nil && now.Sub(p.last) >= reportEvery {
 		p.last = now
-		p.say()
+		p.send()
 	}
 }
 
@@ -126,13 +126,13 @@ func (p *progress) add(n int) {
 func (p *progress) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.report != nil && p.said != p.done {
-		p.say()
+	if p.report != nil && p.reported != p.done {
+		p.send()
 	}
 }
 
-func (p *progress) say() {
-	p.said = p.done
+func (p *progress) send() {
+	p.reported = p.done
 	p.report(p.done, p.total)
 }
 

@@ -13,10 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/internal/testenv"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // slowed is the address of a relay to addr that holds everything back for half

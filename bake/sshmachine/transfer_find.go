@@ -16,7 +16,7 @@ import (
 // foundScript prints everything below the current directory: type, mode, time,
 // size and name, ended by a zero byte, and the content of a file or the target
 // of a link, ended by another.
-const foundScript = `exec find . -exec /bin/sh -c 'for f; do
+const findScript = `exec find . -exec /bin/sh -c 'for f; do
 if [ -L "$f" ]; then
 t=$(readlink "$f") || exit 1
 printf "l 777 0 %s %s\0%s\0" "$(printf %s "$t" | wc -c | tr -d " ")" "$f" "$t"
@@ -33,14 +33,14 @@ done' find {} +`
 
 // getFound fetches a tree by what every machine has, as one stream of its own:
 // from a machine without tar, where SFTP is missing or cannot read as root.
-func (l *link) getFound(ctx context.Context, root *sudo, from *remote, into *sink) error {
-	script := "cd " + quote(from.path) + " || exit 1\n" + foundScript
-	return l.receive(ctx, root, script, into.takeFound)
+func (c *conn) getFind(ctx context.Context, root *sudo, from *remoteFile, into *destTree) error {
+	script := "cd " + quote(from.path) + " || exit 1\n" + findScript
+	return c.receive(ctx, root, script, into.extractFind)
 }
 
 // takeFound takes what foundScript prints.
-func (s *sink) takeFound(from io.Reader) error {
-	r := bufio.NewReaderSize(from, copySize)
+func (s *destTree) extractFind(from io.Reader) error {
+	r := bufio.NewReaderSize(from, copyBufferSize)
 	for {
 		head, err := r.ReadString(0)
 		if errors.Is(err, io.EOF) && head == "" {
@@ -49,7 +49,7 @@ func (s *sink) takeFound(from io.Reader) error {
 		if err != nil {
 			return fmt.Errorf("the stream broke off: %w", err)
 		}
-		e, err := foundEntry(strings.TrimSuffix(head, "\x00"))
+		e, err := parseFindEntry(strings.TrimSuffix(head, "\x00"))
 		if err != nil {
 			return err
 		}
@@ -61,7 +61,7 @@ func (s *sink) takeFound(from io.Reader) error {
 			}
 			e.link = string(target)
 		}
-		if err := s.take(e, content); err != nil {
+		if err := s.add(e, content); err != nil {
 			return err
 		}
 		if _, err := io.Copy(io.Discard, content); err != nil { // of what is left out
@@ -74,7 +74,7 @@ func (s *sink) takeFound(from io.Reader) error {
 }
 
 // foundEntry reads the line about one entry.
-func foundEntry(head string) (entry, error) {
+func parseFindEntry(head string) (entry, error) {
 	var kind rune
 	var mode fs.FileMode
 	var mtime int64

@@ -16,7 +16,7 @@ import (
 // and the notes about it beside that. Nothing waits for an answer before the
 // next file is sent. An scp that begins late, after the directory was removed,
 // finds none to write to.
-func (l *link) putSCP(ctx context.Context, src *source, into string, report *progress) error {
+func (c *conn) putSCP(ctx context.Context, src *sourceTree, into string, report *progress) error {
 	input, toMachine := io.Pipe()
 	fromMachine, output := io.Pipe()
 	sent := make(chan error, 1)
@@ -36,16 +36,16 @@ func (l *link) putSCP(ctx context.Context, src *source, into string, report *pro
 	}()
 	p := newScript(nil, "cd "+quote(into)+" && exec scp -r -p -t .", input)
 	p.stdout = output
-	err := l.runScript(ctx, p)
+	err := c.runScript(ctx, p)
 	_ = output.Close()
-	_ = input.CloseWithError(errEnded)
+	_ = input.CloseWithError(errReceiverEnded)
 	failed, refused := <-sent, <-answered
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case refused != nil:
 		return refused
-	case failed != nil && !errors.Is(failed, errEnded):
+	case failed != nil && !errors.Is(failed, errReceiverEnded):
 		return failed
 	}
 	return err
@@ -78,10 +78,10 @@ type scpWriter struct {
 	depth int
 }
 
-func writeSCP(to io.Writer, src *source, report *progress) error {
-	w := &scpWriter{Writer: bufio.NewWriterSize(to, copySize)}
+func writeSCP(to io.Writer, src *sourceTree, report *progress) error {
+	w := &scpWriter{Writer: bufio.NewWriterSize(to, copyBufferSize)}
 	sums := make([]string, len(src.entries))
-	buffer := make([]byte, copySize)
+	buffer := make([]byte, copyBufferSize)
 	sum := sha256.New()
 	current := ""
 	w.enter(entry{name: "t", mode: ownerRWX})
@@ -111,12 +111,12 @@ func writeSCP(to io.Writer, src *source, report *progress) error {
 			return err
 		}
 		_ = w.WriteByte(0)
-		sums[i] = hexSum(sum)
+		sums[i] = hexDigest(sum)
 	}
 	for w.depth > 0 {
 		w.leave()
 	}
-	for _, note := range src.manifest(sums, true) {
+	for _, note := range src.sidecars(sums, true) {
 		_, _ = fmt.Fprintf(w, "C0600 %d %s\n%s\x00", len(note.content), note.name, note.content)
 	}
 	return w.Flush() // also tells of every earlier failure

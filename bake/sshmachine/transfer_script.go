@@ -13,26 +13,26 @@ import (
 // A control is a script on the machine that owns a transfer: it makes the
 // temporary files, obeys one line after the other, and removes the temporary
 // files when its input ends early, as it does with the connection.
-type control struct {
-	link  *link
-	input *io.PipeWriter
-	free  func()
+type transferScript struct {
+	link    *conn
+	input   *io.PipeWriter
+	release func()
 
-	mu    sync.Mutex // held while lines is read
-	lines *bufio.Reader
-	said  tail
-	done  chan struct{}
-	exit  exit
-	err   error
+	mu     sync.Mutex // held while lines is read
+	lines  *bufio.Reader
+	stderr tail
+	done   chan struct{}
+	exit   exit
+	err    error
 }
 
 // newControl starts a script, which runs begin, says "ready", and takes orders:
 // "commit" runs end. The other orders are cases of the shell's case.
-func (l *link) newControl(ctx context.Context, root *sudo, begin, orders, end string) (*control, error) {
+func (c *conn) startTransferScript(ctx context.Context, root *sudo, begin, orders, end string) (*transferScript, error) {
 	// Every transfer with a control needs a second session for its data. Half of
 	// the slots stay free of controls, so that they never wait for each other.
 	select {
-	case l.controls <- struct{}{}:
+	case c.scriptSlots <- struct{}{}:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -40,62 +40,62 @@ func (l *link) newControl(ctx context.Context, root *sudo, begin, orders, end st
 		"commit)\n" + end + "echo done; exit 0;;\nesac; done\nexit 1\n"
 	orderReader, input := io.Pipe()
 	out, answers := io.Pipe()
-	c := &control{link: l, input: input, free: sync.OnceFunc(func() { <-l.controls }), lines: bufio.NewReader(out), done: make(chan struct{})}
+	t := &transferScript{link: c, input: input, release: sync.OnceFunc(func() { <-c.scriptSlots }), lines: bufio.NewReader(out), done: make(chan struct{})}
 	p := newScript(root, script, orderReader)
 	p.stdout = answers
-	p.stderr = c.said.writer(nil)
-	if !l.begin(func() {
-		defer close(c.done)
-		c.exit, c.err = l.exec(ctx, p)
+	p.stderr = t.stderr.writer(nil)
+	if !c.spawn(func() {
+		defer close(t.done)
+		t.exit, t.err = c.exec(ctx, p)
 		_ = answers.CloseWithError(io.EOF)
 		_ = orderReader.Close()
 	}) {
-		c.free()
-		return nil, fmt.Errorf("%w: %w", errNotStarted, l.lostError())
+		t.release()
+		return nil, fmt.Errorf("%w: %w", errNotStarted, c.lostError())
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, err := c.answer(); err != nil {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, err := t.readAnswer(); err != nil {
 		return nil, err
 	}
-	return c, nil
+	return t, nil
 }
 
 // ask gives an order and returns the line that answers it.
-func (c *control) ask(format string, args ...any) (string, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, err := fmt.Fprintf(c.input, format+"\n", args...); err != nil {
-		return "", c.reason()
+func (t *transferScript) call(format string, args ...any) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, err := fmt.Fprintf(t.input, format+"\n", args...); err != nil {
+		return "", t.failure()
 	}
-	return c.answer()
+	return t.readAnswer()
 }
 
-func (c *control) answer() (string, error) {
-	line, err := c.lines.ReadString('\n')
+func (t *transferScript) readAnswer() (string, error) {
+	line, err := t.lines.ReadString('\n')
 	if err != nil {
-		return "", c.reason()
+		return "", t.failure()
 	}
 	return strings.TrimSpace(line), nil
 }
 
 // commit makes the script finish its work.
-func (c *control) commit() error {
-	answer, err := c.ask("commit")
+func (t *transferScript) commit() error {
+	answer, err := t.call("commit")
 	if err == nil && answer != "done" {
 		err = fmt.Errorf("on the machine: %q", answer)
 	}
-	c.close()
+	t.close()
 	return err
 }
 
 // reason is why the script ended early. The caller holds mu.
-func (c *control) reason() error {
-	c.drain()
-	if c.err != nil {
-		return c.err
+func (t *transferScript) failure() error {
+	t.wait()
+	if t.err != nil {
+		return t.err
 	}
-	if err := scriptError(c.exit, &c.said); err != nil {
+	if err := scriptError(t.exit, &t.stderr); err != nil {
 		return err
 	}
 	return errors.New("the transfer's script ended early")
@@ -103,16 +103,16 @@ func (c *control) reason() error {
 
 // close ends the script, which removes what is temporary unless it committed,
 // and waits for it.
-func (c *control) close() {
-	_ = c.input.Close() // a question under way ends with it
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.drain()
+func (t *transferScript) close() {
+	_ = t.input.Close() // a question under way ends with it
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wait()
 }
 
-func (c *control) drain() {
-	_ = c.input.Close()
-	_, _ = io.Copy(io.Discard, c.lines)
-	<-c.done
-	c.free()
+func (t *transferScript) wait() {
+	_ = t.input.Close()
+	_, _ = io.Copy(io.Discard, t.lines)
+	<-t.done
+	t.release()
 }

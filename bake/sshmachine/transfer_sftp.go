@@ -21,12 +21,12 @@ import (
 const (
 	// openSSHPacket is what OpenSSH's server takes in one request; others are
 	// only sure to take sftp's own default.
-	openSSHPacket   = 255 << 10
-	requestsPerFile = 64
+	openSSHPacketSize = 255 << 10
+	requestsPerFile   = 64
 )
 
 // A channel is an SFTP client on a session of its own.
-type channel struct {
+type sftpChannel struct {
 	*sftp.Client
 	session ssh.Channel
 	release func()
@@ -35,79 +35,79 @@ type channel struct {
 
 // openSFTP opens up to n channels, at least one if the server has SFTP at all.
 // It waits for the first slot only. A context that ends closes none of them.
-func (l *link) openSFTP(ctx context.Context, n int) []*channel {
+func (c *conn) openSFTP(ctx context.Context, n int) []*sftpChannel {
 	var mu sync.Mutex
-	var open []*channel
+	var open []*sftpChannel
 	var wg sync.WaitGroup
 	for i := range n {
-		if !l.takeSlot(ctx, i == 0) {
+		if !c.takeSlot(ctx, i == 0) {
 			break
 		}
-		release := func() { <-l.slots }
+		release := func() { <-c.slots }
 		wg.Go(func() {
-			c, err := l.newChannel(release)
+			ch, err := c.newChannel(release)
 			if err != nil {
 				release()
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			open = append(open, c)
+			open = append(open, ch)
 		})
 	}
 	wg.Wait()
 	return open
 }
 
-func (l *link) newChannel(release func()) (*channel, error) {
-	session, requests, err := l.openSession()
+func (c *conn) newChannel(release func()) (*sftpChannel, error) {
+	session, requests, err := c.openSession()
 	if err != nil {
 		return nil, err
 	}
-	c := &channel{session: session, release: release, drained: make(chan struct{})}
+	ch := &sftpChannel{session: session, release: release, drained: make(chan struct{})}
 	go func() { // ends with the session, which close waits for
-		defer close(c.drained)
+		defer close(ch.drained)
 		ssh.DiscardRequests(requests)
 	}()
-	fail := func(err error) (*channel, error) {
+	fail := func(err error) (*sftpChannel, error) {
 		_ = session.Close()
-		<-c.drained
+		<-ch.drained
 		return nil, err
 	}
 	ok, err := session.SendRequest("subsystem", true, ssh.Marshal(&subsystemRequest{Name: "sftp"}))
 	if err != nil || !ok {
 		return fail(errors.Join(errors.New("the server has no SFTP"), err))
 	}
-	c.Client, err = sftp.NewClientPipe(session, session,
-		sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(requestsPerFile), packetOf(l.client))
+	ch.Client, err = sftp.NewClientPipe(session, session,
+		sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(requestsPerFile), packetSize(c.client))
 	if err != nil {
 		return fail(fmt.Errorf("sftp: %w", err))
 	}
-	return c, nil
+	return ch, nil
 }
 
 // packetOf is the size of requests that the server surely takes.
-func packetOf(client *ssh.Client) sftp.ClientOption {
+func packetSize(client *ssh.Client) sftp.ClientOption {
 	const vendor = "SSH-2.0-OpenSSH"
 	if version := string(client.ServerVersion()); len(version) >= len(vendor) && version[:len(vendor)] == vendor {
-		return sftp.MaxPacketUnchecked(openSSHPacket)
+		return sftp.MaxPacketUnchecked(openSSHPacketSize)
 	}
 	const everyone = 32 << 10
 	return sftp.MaxPacketChecked(everyone)
 }
 
 // close ends the channel and waits for it.
-func (c *channel) close() {
-	_ = c.Close()
-	_ = c.session.Close()
-	<-c.drained
-	c.release()
+func (ch *sftpChannel) close() {
+	_ = ch.Close()
+	_ = ch.session.Close()
+	<-ch.drained
+	ch.release()
 }
 
-func closeAll(open []*channel) {
+func closeAll(open []*sftpChannel) {
 	var wg sync.WaitGroup
-	for _, c := range open {
-		wg.Go(c.close)
+	for _, ch := range open {
+		wg.Go(ch.close)
 	}
 	wg.Wait()
 }
@@ -146,10 +146,10 @@ func parallel(ctx context.Context, n int, f func(i int) error) error {
 
 // putSFTP sends a tree over one SFTP channel, many files at once, into "t" of
 // the given directory, and the notes about it beside that.
-func putSFTP(ctx context.Context, c *channel, src *source, into string, report *progress) error {
-	stop := context.AfterFunc(ctx, func() { _ = c.session.Close() })
+func putSFTP(ctx context.Context, ch *sftpChannel, src *sourceTree, into string, report *progress) error {
+	stop := context.AfterFunc(ctx, func() { _ = ch.session.Close() })
 	defer stop()
-	s := &sftpTree{channel: c, src: src, into: into, report: report, sums: make([]string, len(src.entries))}
+	s := &sftpTree{sftpChannel: ch, src: src, into: into, report: report, sums: make([]string, len(src.entries))}
 	err := s.send(ctx)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -158,14 +158,14 @@ func putSFTP(ctx context.Context, c *channel, src *source, into string, report *
 }
 
 type sftpTree struct {
-	*channel
-	src    *source
+	*sftpChannel
+	src    *sourceTree
 	into   string
 	report *progress
 	sums   []string
 }
 
-func (s *sftpTree) at(name string) string { return path.Join(s.into, "t", name) }
+func (s *sftpTree) remotePath(name string) string { return path.Join(s.into, "t", name) }
 
 func (s *sftpTree) send(ctx context.Context) error {
 	var dirs, rest []int
@@ -185,25 +185,25 @@ func (s *sftpTree) send(ctx context.Context) error {
 		}
 		level := left[:n]
 		left = left[n:]
-		err := parallel(ctx, n, func(i int) error { return s.Mkdir(s.at(s.src.entries[level[i]].name)) })
+		err := parallel(ctx, n, func(i int) error { return s.Mkdir(s.remotePath(s.src.entries[level[i]].name)) })
 		if err != nil {
 			return fmt.Errorf("sftp: %w", err)
 		}
 	}
-	if err := parallel(ctx, len(rest), func(i int) error { return s.one(rest[i]) }); err != nil {
+	if err := parallel(ctx, len(rest), func(i int) error { return s.sendEntry(rest[i]) }); err != nil {
 		return err
 	}
 	err := parallel(ctx, len(dirs), func(i int) error {
 		e := s.src.entries[dirs[i]]
-		if err := s.Chmod(s.at(e.name), e.mode&settable); err != nil {
+		if err := s.Chmod(s.remotePath(e.name), e.mode&modeBits); err != nil {
 			return err
 		}
-		return s.Chtimes(s.at(e.name), e.mtime, e.mtime)
+		return s.Chtimes(s.remotePath(e.name), e.mtime, e.mtime)
 	})
 	if err != nil {
 		return fmt.Errorf("sftp: %w", err)
 	}
-	for _, note := range s.src.manifest(s.sums, false) {
+	for _, note := range s.src.sidecars(s.sums, false) {
 		if err := s.write(path.Join(s.into, note.name), strings.NewReader(note.content)); err != nil {
 			return err
 		}
@@ -212,10 +212,10 @@ func (s *sftpTree) send(ctx context.Context) error {
 }
 
 // one sends a file or a link.
-func (s *sftpTree) one(i int) error {
+func (s *sftpTree) sendEntry(i int) error {
 	e := s.src.entries[i]
 	if e.mode&fs.ModeSymlink != 0 {
-		if err := s.Symlink(e.link, s.at(e.name)); err != nil {
+		if err := s.Symlink(e.link, s.remotePath(e.name)); err != nil {
 			return fmt.Errorf("sftp: %s: %w", e.name, err)
 		}
 		return nil
@@ -224,24 +224,24 @@ func (s *sftpTree) one(i int) error {
 	sum := sha256.New()
 	read := make(chan error, 1)
 	go func() {
-		buffer := make([]byte, min(max(e.size, 1), copySize))
+		buffer := make([]byte, min(max(e.size, 1), copyBufferSize))
 		err := copyFile(io.MultiWriter(writer, sum), s.src.fsys, e, buffer, s.report)
 		_ = writer.CloseWithError(err)
 		read <- err
 	}()
-	err := s.write(s.at(e.name), reader)
-	_ = reader.CloseWithError(errEnded)
+	err := s.write(s.remotePath(e.name), reader)
+	_ = reader.CloseWithError(errReceiverEnded)
 	if failed := <-read; err == nil {
 		err = failed
 	}
 	if err != nil {
 		return err
 	}
-	s.sums[i] = hexSum(sum)
-	if err := s.Chmod(s.at(e.name), e.mode&settable); err != nil {
+	s.sums[i] = hexDigest(sum)
+	if err := s.Chmod(s.remotePath(e.name), e.mode&modeBits); err != nil {
 		return fmt.Errorf("sftp: %s: %w", e.name, err)
 	}
-	if err := s.Chtimes(s.at(e.name), e.mtime, e.mtime); err != nil {
+	if err := s.Chtimes(s.remotePath(e.name), e.mtime, e.mtime); err != nil {
 		return fmt.Errorf("sftp: %s: %w", e.name, err)
 	}
 	return nil
@@ -264,19 +264,19 @@ func (s *sftpTree) write(name string, content io.Reader) error {
 
 // getSFTP fetches a tree over an SFTP channel, many files at once. SFTP runs as
 // the login, so it cannot read as root.
-func (c *channel) getSFTP(ctx context.Context, from *remote, into *sink) error {
-	stop := context.AfterFunc(ctx, func() { _ = c.session.Close() })
+func (ch *sftpChannel) getSFTP(ctx context.Context, from *remoteFile, into *destTree) error {
+	stop := context.AfterFunc(ctx, func() { _ = ch.session.Close() })
 	defer stop()
-	err := c.fetchTree(ctx, from.path, into)
+	err := ch.fetchAll(ctx, from.path, into)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return err
 }
 
-func (c *channel) fetchTree(ctx context.Context, root string, into *sink) error {
+func (ch *sftpChannel) fetchAll(ctx context.Context, root string, into *destTree) error {
 	var rest []entry
-	walker := c.Walk(root)
+	walker := ch.Walk(root)
 	for walker.Step() {
 		if err := walker.Err(); err != nil {
 			return fmt.Errorf("sftp: %w", err)
@@ -297,31 +297,31 @@ func (c *channel) fetchTree(ctx context.Context, root string, into *sink) error 
 			rest = append(rest, e)
 			continue
 		}
-		if err := into.take(e, nil); err != nil {
+		if err := into.add(e, nil); err != nil {
 			return err
 		}
 	}
-	return parallel(ctx, len(rest), func(i int) error { return c.fetch(rest[i], root, into) })
+	return parallel(ctx, len(rest), func(i int) error { return ch.fetch(rest[i], root, into) })
 }
 
 // fetch takes one file or link.
-func (c *channel) fetch(e entry, root string, into *sink) error {
+func (ch *sftpChannel) fetch(e entry, root string, into *destTree) error {
 	name := path.Join(root, e.name)
 	if e.mode&fs.ModeSymlink != 0 {
-		target, err := c.ReadLink(name)
+		target, err := ch.ReadLink(name)
 		if err != nil {
 			return fmt.Errorf("sftp: %s: %w", name, err)
 		}
 		e.link = target
-		return into.take(e, nil)
+		return into.add(e, nil)
 	}
 	if !e.mode.IsRegular() {
 		return nil
 	}
-	file, err := c.Open(name)
+	file, err := ch.Open(name)
 	if err != nil {
 		return fmt.Errorf("sftp: %s: %w", name, err)
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	return into.take(e, io.LimitReader(file, e.size))
+	return into.add(e, io.LimitReader(file, e.size))
 }

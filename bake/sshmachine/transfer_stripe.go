@@ -16,45 +16,45 @@ import (
 const (
 	// A session's window is 2 MiB, so a single one carries 2 MiB in a round
 	// trip: 500 MiB/s at 4 ms, where other limits come first.
-	stripeFromRTT  = 4 * time.Millisecond
-	stripeFromSize = 32 << 20
-	mostStripes    = 8
+	stripeMinRTT  = 4 * time.Millisecond
+	stripeMinSize = 32 << 20
+	maxStripes    = 8
 
 	// Two pieces of nearly 1 MiB, in whole requests, fill each channel's window.
-	pieceSize        = 4 * openSSHPacket
+	pieceSize        = 4 * openSSHPacketSize
 	piecesPerChannel = 2
 )
 
 // stripes is over how many channels a file of the given size, zero for not
 // known, should go. One is a command's input.
-func (l *link) stripes(ctx context.Context, size int64) int {
-	rtt := l.roundTrip(ctx)
+func (c *conn) stripeCount(ctx context.Context, size int64) int {
+	rtt := c.roundTrip(ctx)
 	switch {
-	case rtt < stripeFromRTT || size > 0 && size < stripeFromSize:
+	case rtt < stripeMinRTT || size > 0 && size < stripeMinSize:
 		return 1
-	case rtt < 2*stripeFromRTT:
-		return mostStripes / 2
+	case rtt < 2*stripeMinRTT:
+		return maxStripes / 2
 	default:
-		return mostStripes
+		return maxStripes
 	}
 }
 
 // stripe writes what from gives to a file, each piece over the next channel
 // that is free. The end of ctx closes the channels.
-func stripe(ctx context.Context, open []*channel, name string, from *segments) error {
+func putStriped(ctx context.Context, open []*sftpChannel, name string, from *segmentVerifier) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	stop := context.AfterFunc(ctx, func() { // a request under way has no context
-		for _, c := range open {
-			_ = c.session.Close()
+		for _, ch := range open {
+			_ = ch.session.Close()
 		}
 	})
 	defer stop()
-	s := &striping{from: from, under: map[int64]bool{}}
+	s := &stripedUpload{from: from, inFlight: map[int64]bool{}}
 	var wg sync.WaitGroup
-	for _, c := range open {
+	for _, ch := range open {
 		wg.Go(func() {
-			if err := s.through(c, name, fail); err != nil {
+			if err := s.sendOver(ch, name, fail); err != nil {
 				fail(err)
 			}
 		})
@@ -64,23 +64,23 @@ func stripe(ctx context.Context, open []*channel, name string, from *segments) e
 }
 
 // striping is what the channels of one file share.
-type striping struct {
-	mu    sync.Mutex
-	from  *segments
-	ended bool
-	under map[int64]bool // offsets of pieces that are under way
+type stripedUpload struct {
+	mu       sync.Mutex
+	from     *segmentVerifier
+	atEnd    bool
+	inFlight map[int64]bool // offsets of pieces that are under way
 }
 
 // through sends pieces over one channel until there are no more.
-func (s *striping) through(c *channel, name string, fail context.CancelCauseFunc) error {
-	file, err := c.OpenFile(name, os.O_WRONLY)
+func (s *stripedUpload) sendOver(ch *sftpChannel, name string, fail context.CancelCauseFunc) error {
+	file, err := ch.OpenFile(name, os.O_WRONLY)
 	if err != nil {
 		return fmt.Errorf("sftp: %w", err)
 	}
 	var wg sync.WaitGroup
 	for range piecesPerChannel {
 		wg.Go(func() {
-			if err := s.pieces(file); err != nil {
+			if err := s.sendPieces(file); err != nil {
 				fail(err)
 			}
 		})
@@ -92,7 +92,7 @@ func (s *striping) through(c *channel, name string, fail context.CancelCauseFunc
 	return nil
 }
 
-func (s *striping) pieces(file *sftp.File) error {
+func (s *stripedUpload) sendPieces(file *sftp.File) error {
 	buffer := make([]byte, pieceSize)
 	for {
 		offset, n, err := s.next(buffer)
@@ -103,23 +103,23 @@ func (s *striping) pieces(file *sftp.File) error {
 			s.stop()
 			return fmt.Errorf("sftp: %w", err)
 		}
-		s.stored(offset)
+		s.pieceStored(offset)
 	}
 }
 
 // next reads the next piece; no bytes are the end.
-func (s *striping) next(buffer []byte) (offset int64, n int, err error) {
+func (s *stripedUpload) next(buffer []byte) (offset int64, n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
+	if s.atEnd {
 		return 0, 0, nil
 	}
 	offset = s.from.size
-	s.under[offset] = true
-	s.settle()
+	s.inFlight[offset] = true
+	s.updateStored()
 	n, err = io.ReadFull(s.from, buffer)
 	if err != nil {
-		s.ended = true
+		s.atEnd = true
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = nil
 		}
@@ -128,23 +128,23 @@ func (s *striping) next(buffer []byte) (offset int64, n int, err error) {
 }
 
 // stop makes next end.
-func (s *striping) stop() {
+func (s *stripedUpload) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = true
+	s.atEnd = true
 }
 
 // stored notes a piece that has arrived.
-func (s *striping) stored(offset int64) {
+func (s *stripedUpload) pieceStored(offset int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.under, offset)
+	delete(s.inFlight, offset)
 }
 
 // settle tells the segments up to where everything has arrived.
-func (s *striping) settle() {
+func (s *stripedUpload) updateStored() {
 	least := s.from.size
-	for offset := range s.under {
+	for offset := range s.inFlight {
 		least = min(least, offset)
 	}
 	s.from.stored = least
@@ -153,7 +153,7 @@ func (s *striping) settle() {
 // getStriped fetches a big file over up to n channels, each piece over the next
 // one that is free, and passes them on in order, while the machine computes the
 // digest. It reports false when the machine has no SFTP.
-func (l *link) getStriped(ctx context.Context, n int, from *remote, hasher string, got *received) (done bool, err error) {
+func (c *conn) getStriped(ctx context.Context, n int, from *remoteFile, hasher string, got *fileReceiver) (done bool, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var wg sync.WaitGroup
@@ -162,30 +162,30 @@ func (l *link) getStriped(ctx context.Context, n int, from *remote, hasher strin
 	if hasher != "" {
 		// It has its slot before the channels have theirs: who holds a slot
 		// never waits for one that another such holds.
-		if !l.takeSlot(ctx, true) {
-			return true, l.noSlot(ctx)
+		if !c.takeSlot(ctx, true) {
+			return true, c.noSlotError(ctx)
 		}
 		p := newScript(nil, fmt.Sprintf("head -c %d %s | %s | cut -c1-64", from.size, quote(from.path), hasher), nil)
 		p.stdout = &digest
 		wg.Go(func() {
-			if err := l.runScriptInSlot(ctx, p, func() { <-l.slots }); err != nil {
+			if err := c.runScriptInSlot(ctx, p, func() { <-c.slots }); err != nil {
 				fail(err)
 			}
 		})
 	}
-	open := l.openSFTP(ctx, n)
+	open := c.openSFTP(ctx, n)
 	if len(open) == 0 {
-		fail(errEnded)
+		fail(errReceiverEnded)
 		return false, nil
 	}
 	defer closeAll(open)
 	stop := context.AfterFunc(ctx, func() { // a request under way has no context
-		for _, c := range open {
-			_ = c.session.Close()
+		for _, ch := range open {
+			_ = ch.session.Close()
 		}
 	})
 	defer stop()
-	if err := passOn(ctx, fail, open, from, got); err != nil {
+	if err := readInOrder(ctx, fail, open, from, got); err != nil {
 		fail(err)
 		return true, err
 	}
@@ -204,7 +204,7 @@ type piece struct {
 }
 
 // passOn reads a file's pieces over all channels, and writes them in order.
-func passOn(ctx context.Context, fail context.CancelCauseFunc, open []*channel, from *remote, to io.Writer) error {
+func readInOrder(ctx context.Context, fail context.CancelCauseFunc, open []*sftpChannel, from *remoteFile, to io.Writer) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, stop := context.WithCancel(ctx)
@@ -224,9 +224,9 @@ func passOn(ctx context.Context, fail context.CancelCauseFunc, open []*channel, 
 			}
 		}
 	})
-	for _, c := range open {
+	for _, ch := range open {
 		wg.Go(func() {
-			if err := c.readPieces(from.path, todo); err != nil {
+			if err := ch.readPieces(from.path, todo); err != nil {
 				fail(fmt.Errorf("sftp: %w", err))
 			}
 		})
@@ -245,8 +245,8 @@ func passOn(ctx context.Context, fail context.CancelCauseFunc, open []*channel, 
 }
 
 // readPieces reads pieces over one channel until there are no more.
-func (c *channel) readPieces(name string, todo <-chan *piece) error {
-	file, err := c.Open(name)
+func (ch *sftpChannel) readPieces(name string, todo <-chan *piece) error {
+	file, err := ch.Open(name)
 	if err != nil {
 		return err
 	}

@@ -18,9 +18,9 @@ import (
 
 // putTar sends a tree as one tar stream to one command, which also checks it
 // and moves it into place.
-func (l *link) putTar(ctx context.Context, root *sudo, g *guest, src *source, scripts *treeScripts, report *progress) error {
+func (c *conn) putTar(ctx context.Context, root *sudo, g *guestInfo, src *sourceTree, scripts *treeScripts, report *progress) error {
 	extract := `tar -xpf - -C "$w"`
-	squeeze := g.has("gzip") && l.worthSqueezing(ctx, src)
+	squeeze := g.has("gzip") && c.shouldCompress(ctx, src)
 	if squeeze {
 		extract = "gzip -dc | " + extract
 	}
@@ -32,20 +32,20 @@ func (l *link) putTar(ctx context.Context, root *sudo, g *guest, src *source, sc
 		sent <- err
 	}()
 	script := scripts.begin() + extract + " || exit 1\n" + scripts.end()
-	err := l.runScript(ctx, newScript(root, script, reader))
-	_ = reader.CloseWithError(errEnded)
-	if failed := <-sent; failed != nil && !errors.Is(failed, errEnded) {
+	err := c.runScript(ctx, newScript(root, script, reader))
+	_ = reader.CloseWithError(errReceiverEnded)
+	if failed := <-sent; failed != nil && !errors.Is(failed, errReceiverEnded) {
 		err = failed // the reason for all else
 	}
 	return err
 }
 
-var errEnded = errors.New("the machine takes no more")
+var errReceiverEnded = errors.New("the machine takes no more")
 
 // writeTar writes the tree below "t", and after it the names of its files, what
 // only a script can do, and last the digest, without which nothing counts.
-func writeTar(to io.Writer, src *source, squeeze bool, report *progress) error {
-	buffered := bufio.NewWriterSize(to, copySize)
+func writeTar(to io.Writer, src *sourceTree, squeeze bool, report *progress) error {
+	buffered := bufio.NewWriterSize(to, copyBufferSize)
 	var out io.Writer = buffered
 	finish := buffered.Flush
 	if squeeze {
@@ -55,10 +55,10 @@ func writeTar(to io.Writer, src *source, squeeze bool, report *progress) error {
 	}
 	w := tar.NewWriter(out)
 	sums := make([]string, len(src.entries))
-	buffer := make([]byte, copySize)
+	buffer := make([]byte, copyBufferSize)
 	sum := sha256.New()
 	for i, e := range src.entries {
-		if err := w.WriteHeader(headerOf(e)); err != nil {
+		if err := w.WriteHeader(tarHeader(e)); err != nil {
 			return fmt.Errorf("%s: %w", e.name, err)
 		}
 		if !e.mode.IsRegular() {
@@ -68,9 +68,9 @@ func writeTar(to io.Writer, src *source, squeeze bool, report *progress) error {
 		if err := copyFile(io.MultiWriter(w, sum), src.fsys, e, buffer, report); err != nil {
 			return err
 		}
-		sums[i] = hexSum(sum)
+		sums[i] = hexDigest(sum)
 	}
-	for _, last := range src.manifest(sums, false) {
+	for _, last := range src.sidecars(sums, false) {
 		h := &tar.Header{Name: last.name, Mode: 0o600, Size: int64(len(last.content)), ModTime: time.Now().Truncate(time.Second)}
 		if err := w.WriteHeader(h); err != nil {
 			return err
@@ -82,7 +82,7 @@ func writeTar(to io.Writer, src *source, squeeze bool, report *progress) error {
 	return errors.Join(w.Close(), finish())
 }
 
-func headerOf(e entry) *tar.Header {
+func tarHeader(e entry) *tar.Header {
 	h := &tar.Header{
 		Typeflag: tar.TypeReg, Name: path.Join("t", e.name), Size: e.size,
 		Mode: int64(e.mode.Perm()), ModTime: e.mtime.Truncate(time.Second),
@@ -98,9 +98,9 @@ func headerOf(e entry) *tar.Header {
 
 // getTar fetches a tree as one tar stream. Tar's exit status tells of what it
 // could not read.
-func (l *link) getTar(ctx context.Context, root *sudo, from *remote, into *sink) error {
-	return l.receive(ctx, root, "exec tar -cf - -C "+quote(from.path)+" .", func(r io.Reader) error {
-		if err := into.takeTar(r); err != nil {
+func (c *conn) getTar(ctx context.Context, root *sudo, from *remoteFile, into *destTree) error {
+	return c.receive(ctx, root, "exec tar -cf - -C "+quote(from.path)+" .", func(r io.Reader) error {
+		if err := into.extractTar(r); err != nil {
 			return err
 		}
 		_, err := io.Copy(io.Discard, r) // what tar adds to fill a block
@@ -109,7 +109,7 @@ func (l *link) getTar(ctx context.Context, root *sudo, from *remote, into *sink)
 }
 
 // takeTar unpacks an archive.
-func (s *sink) takeTar(from io.Reader) error {
+func (s *destTree) extractTar(from io.Reader) error {
 	r := tar.NewReader(from)
 	for {
 		h, err := r.Next()
@@ -125,9 +125,9 @@ func (s *sink) takeTar(from io.Reader) error {
 		}
 		e := entry{name: name, mode: h.FileInfo().Mode(), size: h.Size, mtime: h.ModTime, link: h.Linkname}
 		if h.Typeflag == tar.TypeLink {
-			err = s.hardLink(e)
+			err = s.addHardLink(e)
 		} else {
-			err = s.take(e, r)
+			err = s.add(e, r)
 		}
 		if err != nil {
 			return err
@@ -137,12 +137,12 @@ func (s *sink) takeTar(from io.Reader) error {
 
 const (
 	// On a nearer machine the link is faster than any compression.
-	squeezeFromRTT  = 5 * time.Millisecond
-	squeezeFromSize = 4 << 20
+	compressMinRTT  = 5 * time.Millisecond
+	compressMinSize = 4 << 20
 
 	// What is tried, and what must be left of it for compression to help.
-	sampleSize  = 512 << 10
-	squeezeMost = 0.7
+	compressSampleSize = 512 << 10
+	compressMaxRatio   = 0.7
 )
 
 // newCompressor returns the fastest gzip.
@@ -153,35 +153,35 @@ func newCompressor(to io.Writer) *gzip.Writer {
 
 // worthSqueezing reports whether compressing the tree saves time: the machine is
 // far, the tree is not small, and a sample of it becomes clearly smaller.
-func (l *link) worthSqueezing(ctx context.Context, src *source) bool {
-	if src.bytes < squeezeFromSize || l.roundTrip(ctx) < squeezeFromRTT {
+func (c *conn) shouldCompress(ctx context.Context, src *sourceTree) bool {
+	if src.bytes < compressMinSize || c.roundTrip(ctx) < compressMinRTT {
 		return false
 	}
-	var out counter
+	var out byteCounter
 	w := newCompressor(&out)
-	buffer := make([]byte, copySize/8)
+	buffer := make([]byte, copyBufferSize/8)
 	none := newProgress(nil, 0)
 	sampled := int64(0)
 	step := max(1, len(src.entries)/64) // from all over the tree
-	for i := 0; i < len(src.entries) && sampled < sampleSize; i += step {
+	for i := 0; i < len(src.entries) && sampled < compressSampleSize; i += step {
 		e := src.entries[i]
 		if !e.mode.IsRegular() {
 			continue
 		}
-		e.size = min(e.size, sampleSize/8)
+		e.size = min(e.size, compressSampleSize/8)
 		if copyFile(w, src.fsys, e, buffer, none) != nil {
 			return false // sending will say what is wrong
 		}
 		sampled += e.size
 	}
-	return w.Close() == nil && sampled > 0 && float64(out) < squeezeMost*float64(sampled)
+	return w.Close() == nil && sampled > 0 && float64(out) < compressMaxRatio*float64(sampled)
 }
 
 // counter counts what is written to it.
-type counter int64
+type byteCounter int64
 
 // Write counts b.
-func (c *counter) Write(b []byte) (int, error) {
-	*c += counter(len(b))
+func (c *byteCounter) Write(b []byte) (int, error) {
+	*c += byteCounter(len(b))
 	return len(b), nil
 }

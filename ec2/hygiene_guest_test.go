@@ -86,7 +86,7 @@ func TestHygieneOnAGuest(t *testing.T) {
 		Name: "used",
 		Builder: ec2.Builder{
 			Cloud: cloud, Source: ubuntu(), User: guest.User,
-			SSH:     ec2.SSH{Dial: dial, HostKey: sshmachine.FixedKey(guest.HostKey)},
+			SSH:     ec2.SSH{Dial: dial, HostKey: sshmachine.FixedHostKey(guest.HostKey)},
 			Hygiene: ec2.Hygiene{Also: []ec2.Trace{ec2.PackageCaches}},
 		},
 		Provisioners: []bake.Provisioner{provision.Script{Content: used, Sudo: true}},

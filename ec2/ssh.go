@@ -45,10 +45,10 @@ type SSH struct {
 	KeyPair string
 
 	// HostKey, when set, says which host key is the instance's: one that the
-	// image is known to have (sshmachine.FixedKey), or any that an authority has
-	// signed for its address (sshmachine.Authority). None is then injected. Keep
+	// image is known to have ([sshmachine.FixedHostKey]), or any that an authority has
+	// signed for its address ([sshmachine.HostCA]). None is then injected. Keep
 	// such a key in the AMI with Hygiene.Keep, if its machines are checked.
-	HostKey sshmachine.HostKey
+	HostKey sshmachine.HostKeyPolicy
 
 	// ConsoleHostKey takes the host keys that cloud-init prints to the console,
 	// read over the API of AWS, for images whose cloud-init does not take ours.
@@ -126,7 +126,7 @@ func (c SSH) validateConfig() []error {
 		config.Auth = []sshmachine.Auth{sshmachine.Signer(pair.Signer)}
 	}
 	if config.HostKey == nil {
-		config.HostKey = sshmachine.FixedKey(pair.Signer.PublicKey())
+		config.HostKey = sshmachine.FixedHostKey(pair.Signer.PublicKey())
 	}
 	if err := config.Validate(); err != nil {
 		return []error{bake.Invalid("Builder.SSH", "%w", err)}
@@ -151,14 +151,14 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		Logger:         s.run.Log,
 	}
 	if len(config.Auth) == 0 {
-		config.Auth = []sshmachine.Auth{sshmachine.Key([]byte(s.Keys.ClientPrivate), bake.Secret{})}
+		config.Auth = []sshmachine.Auth{sshmachine.PrivateKey([]byte(s.Keys.ClientPrivate), bake.Secret{})}
 	}
 	if config.HostKey == nil {
 		known, err := hostKeys(s.Keys.HostPublic)
 		if err != nil {
 			return nil, err
 		}
-		config.HostKey = sshmachine.FixedKey(known...)
+		config.HostKey = sshmachine.FixedHostKey(known...)
 	}
 	if b.SSH.Dial != nil {
 		to := Target{Region: s.region.name, InstanceID: s.Instance.ID, Address: s.Instance.Address, Port: b.SSH.port()}

@@ -22,7 +22,7 @@ type Auth struct {
 	signer  ssh.Signer
 	agent   func(ctx context.Context) (net.Conn, error)
 	secret  bake.Secret
-	answers InteractiveFunc
+	answers AnswerFunc
 
 	// What another program can be given: see Machine.ReachSSH.
 	pem         bake.Secret
@@ -40,7 +40,7 @@ func Signer(s ssh.Signer) Auth {
 
 // Key proves possession of a private key in PEM, as ssh-keygen writes it. The
 // passphrase is zero for a key that has none.
-func Key(pem []byte, passphrase bake.Secret) Auth {
+func PrivateKey(pem []byte, passphrase bake.Secret) Auth {
 	signer, plain, err := parseKey(pem, passphrase)
 	return Auth{signer: signer, pem: plain, err: err}
 }
@@ -151,10 +151,10 @@ type Question struct {
 
 // An InteractiveFunc answers a server's questions, one answer for each. It may
 // be called several times in one login.
-type InteractiveFunc func(ctx context.Context, instruction string, questions []Question) ([]bake.Secret, error)
+type AnswerFunc func(ctx context.Context, instruction string, questions []Question) ([]bake.Secret, error)
 
 // Interactive answers keyboard-interactive questions.
-func Interactive(answer InteractiveFunc) Auth {
+func KeyboardInteractive(answer AnswerFunc) Auth {
 	if answer == nil {
 		return Auth{err: errors.New("the func that answers is nil")}
 	}

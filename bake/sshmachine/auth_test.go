@@ -63,8 +63,8 @@ func TestAuth(t *testing.T) {
 	})
 	cert := certify(t, ca.Signer, other.Signer.PublicKey(), ssh.UserCert, server.User)
 	for name, auth := range map[string][]sshmachine.Auth{
-		"key":           {sshmachine.Key(server.ClientKeyPEM, bake.Secret{})},
-		"encrypted key": {sshmachine.Key(encrypted, bake.NewSecret("open sesame"))},
+		"key":           {sshmachine.PrivateKey(server.ClientKeyPEM, bake.Secret{})},
+		"encrypted key": {sshmachine.PrivateKey(encrypted, bake.NewSecret("open sesame"))},
 		"signer":        {sshmachine.Signer(signer)},
 		"agent":         {sshmachine.Agent(serveAgent(t, private))},
 		"certificate":   {sshmachine.Certificate(ssh.MarshalAuthorizedKey(cert), []byte(other.Private.Reveal()), bake.Secret{})},
@@ -115,7 +115,7 @@ func TestAuthQuestions(t *testing.T) {
 			return &ssh.Permissions{}, nil
 		}
 	}
-	answer := sshmachine.Interactive(func(_ context.Context, instruction string, q []sshmachine.Question) ([]bake.Secret, error) {
+	answer := sshmachine.KeyboardInteractive(func(_ context.Context, instruction string, q []sshmachine.Question) ([]bake.Secret, error) {
 		if instruction != "please" || len(q) != 2 || q[0].Text != "one?" || q[0].Echo {
 			return nil, errors.New("not the question")
 		}

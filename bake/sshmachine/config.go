@@ -38,7 +38,7 @@ type Config struct {
 	Auth []Auth
 
 	// HostKey says which host key is the machine's.
-	HostKey HostKey
+	HostKey HostKeyPolicy
 
 	// Via is the bastions on the way, the nearest first. Addr is reached from
 	// the last one.
@@ -56,11 +56,11 @@ type Config struct {
 
 	// KeepAlive is the time between two signs of life asked of the machine, by
 	// the real clock. Zero is 15 seconds, negative is never.
-	KeepAlive time.Duration
+	KeepAliveInterval time.Duration
 
 	// MaxMissed is how many of them in a row may be unanswered before the
 	// connection counts as lost. Zero is 4.
-	MaxMissed int
+	KeepAliveCount int
 
 	// ConnectTimeout bounds Connect, every later connecting again, and the wait
 	// of Reboot. Zero is five minutes, negative leaves it to the context.
@@ -95,10 +95,10 @@ type Config struct {
 
 // A Hop is a bastion: an SSH server that connects on to the next address.
 type Hop struct {
-	Addr    string  // "host:port"; without a port it is 22
-	User    string  // the login
-	Auth    []Auth  // as in Config
-	HostKey HostKey // as in Config
+	Addr    string        // "host:port"; without a port it is 22
+	User    string        // the login
+	Auth    []Auth        // as in Config
+	HostKey HostKeyPolicy // as in Config
 }
 
 // A Proxy is a SOCKS5 proxy.
@@ -157,8 +157,8 @@ func (c *Config) withDefaults() *Config {
 	for i := range d.Via {
 		d.Via[i].Addr = withPort(d.Via[i].Addr)
 	}
-	setDefault(&d.KeepAlive, defaultKeepAlive)
-	setDefault(&d.MaxMissed, defaultMaxMissed)
+	setDefault(&d.KeepAliveInterval, defaultKeepAlive)
+	setDefault(&d.KeepAliveCount, defaultMaxMissed)
 	setDefault(&d.ConnectTimeout, defaultConnectTimeout)
 	setDefault(&d.AttemptTimeout, defaultAttemptTimeout)
 	setDefault(&d.RetryInterval, defaultRetryInterval)

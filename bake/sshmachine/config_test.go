@@ -28,12 +28,12 @@ func TestConfigValidate(t *testing.T) {
 		}
 	}
 	for name, auth := range map[string]sshmachine.Auth{
-		"key":         sshmachine.Key([]byte("no key"), bake.Secret{}),
+		"key":         sshmachine.PrivateKey([]byte("no key"), bake.Secret{}),
 		"signer":      sshmachine.Signer(nil),
 		"certificate": sshmachine.Certificate([]byte(h.client.AuthorizedKey), []byte(h.client.Private.Reveal()), bake.Secret{}),
 		"password":    sshmachine.Password(bake.Secret{}),
 		"agent":       sshmachine.Agent(nil),
-		"interactive": sshmachine.Interactive(nil),
+		"interactive": sshmachine.KeyboardInteractive(nil),
 	} {
 		cfg := h.configFor("192.0.2.1")
 		cfg.Auth = []sshmachine.Auth{auth}
@@ -41,9 +41,9 @@ func TestConfigValidate(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	for name, policy := range map[string]sshmachine.HostKey{
-		"fixed": sshmachine.FixedKey(), "nil key": sshmachine.FixedKey(nil), "authority": sshmachine.Authority(),
-		"func": sshmachine.CheckHostKey(nil), "known hosts": sshmachine.KnownHosts("/does/not/exist"),
+	for name, policy := range map[string]sshmachine.HostKeyPolicy{
+		"fixed": sshmachine.FixedHostKey(), "nil key": sshmachine.FixedHostKey(nil), "authority": sshmachine.HostCA(),
+		"func": sshmachine.HostKeyFunc(nil), "known hosts": sshmachine.KnownHosts("/does/not/exist"),
 	} {
 		cfg := h.configFor("192.0.2.1")
 		cfg.HostKey = policy

@@ -34,8 +34,8 @@ func (c *conn) keepAlive(ctx context.Context) {
 		})
 	}
 	var tick <-chan time.Time
-	if c.cfg.KeepAlive > 0 {
-		ticker := time.NewTicker(c.cfg.KeepAlive)
+	if c.cfg.KeepAliveInterval > 0 {
+		ticker := time.NewTicker(c.cfg.KeepAliveInterval)
 		defer ticker.Stop()
 		tick = ticker.C
 	}
@@ -70,11 +70,11 @@ func (c *conn) keepAlive(ctx context.Context) {
 				continue
 			}
 			missed++
-			if missed < c.cfg.MaxMissed {
+			if missed < c.cfg.KeepAliveCount {
 				continue
 			}
 			c.cfg.Logger.WarnContext(ctx, "machine stopped answering keepalives", slog.String("addr", c.cfg.Addr))
-			c.drop(fmt.Errorf("keepalives unanswered for %v", time.Duration(missed)*c.cfg.KeepAlive))
+			c.drop(fmt.Errorf("keepalives unanswered for %v", time.Duration(missed)*c.cfg.KeepAliveInterval))
 			missed = 0
 		}
 	}

@@ -99,7 +99,7 @@ func TestCancelOnALameLink(t *testing.T) {
 				var delay atomic.Int64
 				m := embeddedAs(t, sandbox.Options{}, func(cfg *sshmachine.Config) {
 					// Two requests at once meet in a mutex, at which synctest's time stops.
-					cfg.KeepAlive = -1
+					cfg.KeepAliveInterval = -1
 					dial := cfg.Dial
 					cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 						conn, err := dial(ctx, network, addr)

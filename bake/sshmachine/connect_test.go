@@ -123,7 +123,7 @@ func TestConnectGivesUp(t *testing.T) {
 		},
 		{
 			name:   "wrong host key",
-			change: func(c *sshmachine.Config) { c.HostKey = sshmachine.FixedKey(stolen.Signer.PublicKey()) },
+			change: func(c *sshmachine.Config) { c.HostKey = sshmachine.FixedHostKey(stolen.Signer.PublicKey()) },
 			check: func(err error) bool {
 				var wrong *sshmachine.HostKeyError
 				return errors.As(err, &wrong) && strings.HasPrefix(wrong.Fingerprint, "SHA256:")

@@ -6,7 +6,7 @@
 //		Addr:    "192.0.2.7:22",
 //		User:    "ubuntu",
 //		Auth:    []sshmachine.Auth{sshmachine.Signer(pair.Signer)},
-//		HostKey: sshmachine.FixedKey(hostKey),
+//		HostKey: sshmachine.FixedHostKey(hostKey),
 //	})
 //	if err != nil {
 //		return err

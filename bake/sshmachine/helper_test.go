@@ -22,7 +22,7 @@ func configOf(server *testenv.Server) *sshmachine.Config {
 		Addr:          server.Addr,
 		User:          server.User,
 		Auth:          []sshmachine.Auth{sshmachine.Signer(server.Signer)},
-		HostKey:       sshmachine.FixedKey(server.HostKey),
+		HostKey:       sshmachine.FixedHostKey(server.HostKey),
 		RetryInterval: 20 * time.Millisecond,
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // A HostKey is a policy: which host key is accepted as the machine's. The
 // funcs of this package make it.
-type HostKey interface {
+type HostKeyPolicy interface {
 	// valid reports a policy that can accept nothing.
 	valid() error
 
@@ -44,18 +44,18 @@ func (e *HostKeyError) Error() string {
 func (e *HostKeyError) Unwrap() error { return e.Err }
 
 // FixedKey accepts exactly the given keys.
-func FixedKey(keys ...ssh.PublicKey) HostKey { return fixedKey{keys} }
+func FixedHostKey(keys ...ssh.PublicKey) HostKeyPolicy { return fixedHostKey{keys} }
 
-type fixedKey struct{ keys []ssh.PublicKey }
+type fixedHostKey struct{ keys []ssh.PublicKey }
 
-func (p fixedKey) valid() error {
+func (p fixedHostKey) valid() error {
 	if len(p.keys) == 0 || slices.Contains(p.keys, nil) {
 		return errors.New("FixedKey needs keys that are not nil")
 	}
 	return nil
 }
 
-func (p fixedKey) check(_ string, _ net.Addr, key ssh.PublicKey) error {
+func (p fixedHostKey) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 	want := make([]string, 0, len(p.keys))
 	for _, k := range p.keys {
 		if string(k.Marshal()) == string(key.Marshal()) {
@@ -66,7 +66,7 @@ func (p fixedKey) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 	return fmt.Errorf("want %s", strings.Join(want, " or "))
 }
 
-func (p fixedKey) algorithms(string) []string {
+func (p fixedHostKey) algorithms(string) []string {
 	all := make([]string, 0, len(p.keys))
 	for _, k := range p.keys {
 		all = append(all, signatureAlgorithms(k.Type())...)
@@ -84,7 +84,7 @@ func signatureAlgorithms(keyType string) []string {
 
 // KnownHosts accepts what the given files in OpenSSH's known_hosts format say.
 // They are read now.
-func KnownHosts(files ...string) HostKey {
+func KnownHosts(files ...string) HostKeyPolicy {
 	policy := knownHosts{lines: map[string][]string{}}
 	policy.callback, policy.err = knownhosts.New(files...)
 	for _, file := range files {
@@ -143,27 +143,27 @@ func (p knownHosts) algorithms(addr string) []string {
 
 // Authority accepts a host certificate that one of the given keys has signed
 // for the machine's host name or address.
-func Authority(keys ...ssh.PublicKey) HostKey { return authority{keys} }
+func HostCA(keys ...ssh.PublicKey) HostKeyPolicy { return hostCA{keys} }
 
-type authority struct{ keys []ssh.PublicKey }
+type hostCA struct{ keys []ssh.PublicKey }
 
-func (p authority) valid() error {
+func (p hostCA) valid() error {
 	if len(p.keys) == 0 || slices.Contains(p.keys, nil) {
 		return errors.New("Authority needs keys that are not nil")
 	}
 	return nil
 }
 
-func (p authority) check(addr string, remote net.Addr, key ssh.PublicKey) error {
+func (p hostCA) check(addr string, remote net.Addr, key ssh.PublicKey) error {
 	checker := &ssh.CertChecker{
 		IsHostAuthority: func(signer ssh.PublicKey, _ string) bool {
-			return fixedKey(p).check("", nil, signer) == nil
+			return fixedHostKey(p).check("", nil, signer) == nil
 		},
 	}
 	return checker.CheckHostKey(addr, remote, key)
 }
 
-func (p authority) algorithms(string) []string { return certificateAlgorithms() }
+func (p hostCA) algorithms(string) []string { return certificateAlgorithms() }
 
 func certificateAlgorithms() []string {
 	return []string{
@@ -173,27 +173,27 @@ func certificateAlgorithms() []string {
 }
 
 // CheckHostKey asks f about every host key: nil accepts it.
-func CheckHostKey(f func(addr string, key ssh.PublicKey) error) HostKey { return checkHostKey{f} }
+func HostKeyFunc(f func(addr string, key ssh.PublicKey) error) HostKeyPolicy { return hostKeyFunc{f} }
 
-type checkHostKey struct {
+type hostKeyFunc struct {
 	f func(addr string, key ssh.PublicKey) error
 }
 
-func (p checkHostKey) valid() error {
+func (p hostKeyFunc) valid() error {
 	if p.f == nil {
 		return errors.New("CheckHostKey needs a func")
 	}
 	return nil
 }
 
-func (p checkHostKey) check(addr string, _ net.Addr, key ssh.PublicKey) error {
+func (p hostKeyFunc) check(addr string, _ net.Addr, key ssh.PublicKey) error {
 	return p.f(addr, key)
 }
 
-func (p checkHostKey) algorithms(string) []string { return nil }
+func (p hostKeyFunc) algorithms(string) []string { return nil }
 
 // InsecureAnyHostKey accepts every server: whoever is between can read and
 // change everything. It is for tests.
-func InsecureAnyHostKey() HostKey {
-	return CheckHostKey(func(string, ssh.PublicKey) error { return nil })
+func InsecureAnyHostKey() HostKeyPolicy {
+	return HostKeyFunc(func(string, ssh.PublicKey) error { return nil })
 }

@@ -37,20 +37,20 @@ func TestHostKeys(t *testing.T) {
 	const addr = "192.0.2.1"
 	hostKey := h.key.Signer.PublicKey()
 	for name, test := range map[string]struct {
-		policy sshmachine.HostKey
+		policy sshmachine.HostKeyPolicy
 		ok     bool
 	}{
-		"fixed":             {sshmachine.FixedKey(hostKey), true},
-		"one of several":    {sshmachine.FixedKey(ca.Signer.PublicKey(), hostKey), true},
-		"another":           {sshmachine.FixedKey(ca.Signer.PublicKey()), false},
+		"fixed":             {sshmachine.FixedHostKey(hostKey), true},
+		"one of several":    {sshmachine.FixedHostKey(ca.Signer.PublicKey(), hostKey), true},
+		"another":           {sshmachine.FixedHostKey(ca.Signer.PublicKey()), false},
 		"known":             {sshmachine.KnownHosts(line("known", addr+" "+h.key.AuthorizedKey)), true},
 		"known as another":  {sshmachine.KnownHosts(line("another", addr+" "+ca.AuthorizedKey)), false},
 		"not known":         {sshmachine.KnownHosts(line("none", "example.org "+h.key.AuthorizedKey)), false},
 		"known authority":   {sshmachine.KnownHosts(line("authority", "@cert-authority "+addr+" "+ca.AuthorizedKey)), true},
-		"authority":         {sshmachine.Authority(ca.Signer.PublicKey()), true},
-		"another authority": {sshmachine.Authority(hostKey), false},
-		"func":              {sshmachine.CheckHostKey(func(string, ssh.PublicKey) error { return nil }), true},
-		"func that refuses": {sshmachine.CheckHostKey(func(string, ssh.PublicKey) error { return errors.New("no") }), false},
+		"authority":         {sshmachine.HostCA(ca.Signer.PublicKey()), true},
+		"another authority": {sshmachine.HostCA(hostKey), false},
+		"func":              {sshmachine.HostKeyFunc(func(string, ssh.PublicKey) error { return nil }), true},
+		"func that refuses": {sshmachine.HostKeyFunc(func(string, ssh.PublicKey) error { return errors.New("no") }), false},
 		"insecure":          {sshmachine.InsecureAnyHostKey(), true},
 	} {
 		cfg := h.configFor(addr)

@@ -58,7 +58,7 @@ func yesNo(yes bool) string {
 func TestReachSSH(t *testing.T) {
 	server, bastion := testenv.SSHD(t, nil), testenv.SSHD(t, nil)
 	key := func(s *testenv.Server) []sshmachine.Auth {
-		return []sshmachine.Auth{sshmachine.Key(s.ClientKeyPEM, bake.Secret{})}
+		return []sshmachine.Auth{sshmachine.PrivateKey(s.ClientKeyPEM, bake.Secret{})}
 	}
 	socket := filepath.Join(t.TempDir(), "agent")
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
@@ -88,7 +88,7 @@ func TestReachSSH(t *testing.T) {
 		"a key":    {func(*sshmachine.Config) {}, true},
 		"an agent": {func(c *sshmachine.Config) { c.Auth = []sshmachine.Auth{sshmachine.AgentSocket(socket)} }, true},
 		"an encrypted key": {func(c *sshmachine.Config) {
-			c.Auth = []sshmachine.Auth{sshmachine.Key(pem.EncodeToMemory(locked), bake.NewSecret("open sesame"))}
+			c.Auth = []sshmachine.Auth{sshmachine.PrivateKey(pem.EncodeToMemory(locked), bake.NewSecret("open sesame"))}
 		}, true},
 		"a dial func": {func(c *sshmachine.Config) {
 			c.Addr = "not.resolvable.invalid:22"
@@ -141,7 +141,7 @@ func TestReachSSH(t *testing.T) {
 func TestReachSSHEnds(t *testing.T) {
 	server := testenv.SSHD(t, nil)
 	cfg := configOf(server)
-	cfg.Auth = []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})}
+	cfg.Auth = []sshmachine.Auth{sshmachine.PrivateKey(server.ClientKeyPEM, bake.Secret{})}
 	cfg.Dial = new(net.Dialer).DialContext
 	m := connect(t, cfg)
 	var left net.Conn
@@ -178,7 +178,7 @@ func TestReachSSHKills(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := testenv.SSHD(t, nil)
 			cfg := configOf(server)
-			cfg.Auth = []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})}
+			cfg.Auth = []sshmachine.Auth{sshmachine.PrivateKey(server.ClientKeyPEM, bake.Secret{})}
 			m := connect(t, cfg)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()

@@ -57,7 +57,7 @@ func (h *host) configFor(addr string) *sshmachine.Config {
 	return &sshmachine.Config{
 		Addr: addr, User: "me",
 		Auth:    []sshmachine.Auth{sshmachine.Signer(h.client.Signer)},
-		HostKey: sshmachine.FixedKey(h.key.Signer.PublicKey()),
+		HostKey: sshmachine.FixedHostKey(h.key.Signer.PublicKey()),
 	}
 }
 

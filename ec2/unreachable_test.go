@@ -27,9 +27,9 @@ func TestUnreachable(t *testing.T) {
 	}{
 		"groups of others": {func(b *ec2.Builder) { b.SecurityGroups, b.BootTimeout = []string{"default"}, time.Minute }, false,
 			[]string{"no SSH within Builder.BootTimeout (1m0s)", "Builder.Address", "Builder.SecurityGroups must let us in"}},
-		"the login": {func(b *ec2.Builder) { b.User = "nobody" }, true, []string{"refused the login nobody", "Builder.User sets another"}},
+		"the login": {func(b *ec2.Builder) { b.User = "nobody" }, true, []string{"refused login as nobody", "Builder.User sets another"}},
 		"the keys": {func(b *ec2.Builder) { b.SSH.Auth = []sshmachine.Auth{sshmachine.Signer(pair.Signer)} }, true,
-			[]string{"refused the login ubuntu", "must know a key of Builder.SSH.Auth for the login ubuntu"}},
+			[]string{"refused login as ubuntu", "must know a key of Builder.SSH.Auth for the login ubuntu"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := ec2.Builder{Cloud: cloud, Source: ubuntu(), BootTimeout: 10 * time.Hour}

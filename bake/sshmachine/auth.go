@@ -15,8 +15,9 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// An Auth is one way to prove to a server who we are. The funcs of this
-// package make it; what is wrong with it is reported by Connect.
+// An Auth is one way to log in to a server. It is made by [Signer],
+// [PrivateKey], [Certificate], [Agent], [AgentSocket], [Password] or
+// [KeyboardInteractive]. [Connect] reports an invalid Auth.
 type Auth struct {
 	err     error
 	signer  ssh.Signer
@@ -24,29 +25,30 @@ type Auth struct {
 	secret  bake.Secret
 	answers AnswerFunc
 
-	// What another program can be given: see Machine.ReachSSH.
+	// Credentials that Machine.ReachSSH can hand to another program.
 	pem         bake.Secret
 	certificate string
 	socket      func() (string, error)
 }
 
-// Signer proves possession of a key that the program already has.
+// Signer logs in with a key that the program already holds.
 func Signer(s ssh.Signer) Auth {
 	if s == nil {
-		return Auth{err: errors.New("the signer is nil")}
+		return Auth{err: errors.New("signer is nil")}
 	}
 	return Auth{signer: s}
 }
 
-// Key proves possession of a private key in PEM, as ssh-keygen writes it. The
-// passphrase is zero for a key that has none.
+// PrivateKey logs in with a private key in PEM format, as written by ssh-keygen.
+// The passphrase is the zero Secret for an unencrypted key.
 func PrivateKey(pem []byte, passphrase bake.Secret) Auth {
 	signer, plain, err := parseKey(pem, passphrase)
 	return Auth{signer: signer, pem: plain, err: err}
 }
 
-// Certificate proves possession of the private key that cert is about. cert is
-// the content of a "-cert.pub" file; key and passphrase are as in Key.
+// Certificate logs in with an OpenSSH user certificate, the content of a
+// "-cert.pub" file, and its private key. key and passphrase are as in
+// [PrivateKey].
 func Certificate(cert, key []byte, passphrase bake.Secret) Auth {
 	signer, plain, err := parseKey(key, passphrase)
 	if err != nil {
@@ -56,9 +58,10 @@ func Certificate(cert, key []byte, passphrase bake.Secret) Auth {
 	if err != nil {
 		return Auth{err: fmt.Errorf("certificate: %w", err)}
 	}
+	// A concrete type because package ssh parses certificates as public keys.
 	parsed, ok := pub.(*ssh.Certificate)
 	if !ok {
-		return Auth{err: fmt.Errorf("certificate: it is a plain %s key", pub.Type())}
+		return Auth{err: fmt.Errorf("certificate: got a plain %s key", pub.Type())}
 	}
 	signer, err = ssh.NewCertSigner(parsed, signer)
 	if err != nil {
@@ -67,7 +70,7 @@ func Certificate(cert, key []byte, passphrase bake.Secret) Auth {
 	return Auth{signer: signer, pem: plain, certificate: string(cert)}
 }
 
-// parseKey returns the key, and its PEM without the passphrase.
+// parseKey returns the key and its unencrypted PEM.
 func parseKey(text []byte, passphrase bake.Secret) (ssh.Signer, bake.Secret, error) {
 	if !passphrase.IsZero() {
 		return parseEncryptedKey(text, []byte(passphrase.Reveal()))
@@ -76,7 +79,7 @@ func parseKey(text []byte, passphrase bake.Secret) (ssh.Signer, bake.Secret, err
 	var missing *ssh.PassphraseMissingError
 	switch {
 	case errors.As(err, &missing):
-		return nil, bake.Secret{}, errors.New("private key: it is encrypted and no passphrase was given")
+		return nil, bake.Secret{}, errors.New("private key: encrypted, but no passphrase given")
 	case err != nil:
 		return nil, bake.Secret{}, fmt.Errorf("private key: %w", err)
 	}
@@ -102,17 +105,17 @@ func parseEncryptedKey(text, passphrase []byte) (ssh.Signer, bake.Secret, error)
 	return signer, bake.NewSecret(string(pem.EncodeToMemory(block))), nil
 }
 
-// Agent offers the keys of an SSH agent. dial connects to it, once for every
-// login; the connection is closed when the login is done.
+// Agent logs in with the keys of an SSH agent. dial connects to the agent once
+// for each login attempt; the connection is closed after the attempt.
 func Agent(dial func(ctx context.Context) (net.Conn, error)) Auth {
 	if dial == nil {
-		return Auth{err: errors.New("the agent's dial func is nil")}
+		return Auth{err: errors.New("agent dial func is nil")}
 	}
 	return Auth{agent: dial}
 }
 
-// AgentSocket offers the keys of the SSH agent that listens at path. Empty is
-// the value of SSH_AUTH_SOCK at the time of the login.
+// AgentSocket logs in with the keys of the SSH agent listening on the Unix
+// socket at path. If path is empty, SSH_AUTH_SOCK is read at each login attempt.
 func AgentSocket(path string) Auth {
 	socket := func() (string, error) {
 		if path != "" {
@@ -134,40 +137,40 @@ func AgentSocket(path string) Auth {
 	return auth
 }
 
-// Password tells the server a password, also when the server asks for it as a
-// single hidden keyboard-interactive question.
+// Password logs in with a password. It also answers a keyboard-interactive login
+// that asks a single question with hidden input.
 func Password(password bake.Secret) Auth {
 	if password.IsZero() {
-		return Auth{err: errors.New("the password is empty")}
+		return Auth{err: errors.New("password is empty")}
 	}
 	return Auth{secret: password}
 }
 
-// A Question is one that a server asks at a login.
+// A Question is one prompt of a keyboard-interactive login.
 type Question struct {
-	Text string // as the server words it
-	Echo bool   // whether the answer may be shown
+	Text string // the prompt, as sent by the server
+	Echo bool   // whether the answer may be shown while it is typed
 }
 
-// An InteractiveFunc answers a server's questions, one answer for each. It may
-// be called several times in one login.
+// An AnswerFunc returns one answer for each of the server's questions, in order.
+// It may be called several times in one login.
 type AnswerFunc func(ctx context.Context, instruction string, questions []Question) ([]bake.Secret, error)
 
-// Interactive answers keyboard-interactive questions.
+// KeyboardInteractive logs in by answering the server's questions.
 func KeyboardInteractive(answer AnswerFunc) Auth {
 	if answer == nil {
-		return Auth{err: errors.New("the func that answers is nil")}
+		return Auth{err: errors.New("answer func is nil")}
 	}
 	return Auth{answers: answer}
 }
 
-// login is the authentication of one attempt at one server.
+// login is the client authentication of one attempt at one server.
 type login struct {
 	agents []net.Conn
-	err    error // why there was no key to offer
+	err    error // why there is no key to offer
 }
 
-// close ends the connections to agents.
+// close closes the connections to agents.
 func (l *login) close() {
 	for _, conn := range l.agents {
 		_ = conn.Close()
@@ -213,8 +216,8 @@ func secretsOf(auths []Auth) []string {
 	return secrets
 }
 
-// signers are the given keys, then those of the agents. An agent that fails is
-// an error only when there is no other key.
+// signers returns the given keys followed by those of the agents. A failing
+// agent is an error only if there is no other key.
 func (l *login) signers(ctx context.Context, auths []Auth) ([]ssh.Signer, error) {
 	var signers []ssh.Signer
 	var errs []error
@@ -286,6 +289,6 @@ func challenge(ctx context.Context, auths []Auth) ssh.KeyboardInteractiveChallen
 		if secrets := secretsOf(auths); len(secrets) > 0 && len(texts) == 1 && !echos[0] {
 			return secrets[:1], nil
 		}
-		return nil, errors.New("no answer to the server's questions was given")
+		return nil, errors.New("no answers configured for the server's questions")
 	}
 }

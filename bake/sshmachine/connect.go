@@ -13,13 +13,14 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// longestAuthWait bounds the growing wait between refused logins. OpenSSH 9.8
-// counts five seconds of penalty for each.
+// maxAuthWait limits the growing wait between refused logins. OpenSSH 9.8 adds
+// five seconds of penalty for each.
 const maxAuthWait = 5 * time.Second
 
-// Connect waits until the machine can be reached, and returns it. A connection
-// that is refused, reset or silent, a server that is not ready, and, within
-// AuthGrace, a refused login are tried again; a wrong host key never is.
+// Connect waits until the machine accepts a login, and returns it. It retries
+// connections that are refused, reset or silent and, within Config.AuthGrace,
+// refused logins. It never retries after a host key mismatch, reported as a
+// [*HostKeyError].
 func Connect(ctx context.Context, cfg *Config) (*Machine, error) {
 	if cfg == nil {
 		return nil, bake.Invalid("Config", "is required")
@@ -37,7 +38,7 @@ func Connect(ctx context.Context, cfg *Config) (*Machine, error) {
 	return m, nil
 }
 
-// connect tries until there is a link.
+// connect retries until it has a connection.
 func connect(ctx context.Context, cfg *Config) (*conn, error) {
 	if cfg.ConnectTimeout > 0 {
 		limited, stop := clock.WithTimeout(ctx, cfg.Clock, cfg.ConnectTimeout)
@@ -48,10 +49,10 @@ func connect(ctx context.Context, cfg *Config) (*conn, error) {
 	var refusedSince time.Time
 	wait := cfg.RetryInterval
 	for attempt := 1; ; attempt++ {
-		p, err := attemptOnce(ctx, cfg)
+		r, err := attemptOnce(ctx, cfg)
 		if err == nil {
 			cfg.Logger.DebugContext(ctx, "connected", slog.String("addr", cfg.Addr), slog.Int("attempt", attempt))
-			return newConn(ctx, cfg, p), nil
+			return newConn(ctx, cfg, r), nil
 		}
 		if ctx.Err() != nil {
 			return nil, giveUpError(ctx, cfg, attempt, errors.Join(last, err))
@@ -74,7 +75,7 @@ func connect(ctx context.Context, cfg *Config) (*conn, error) {
 		default:
 			wait = cfg.RetryInterval
 		}
-		cfg.Logger.DebugContext(ctx, "cannot connect yet", slog.String("addr", cfg.Addr), slog.Any("error", err), slog.Duration("wait", wait))
+		cfg.Logger.DebugContext(ctx, "connection attempt failed", slog.String("addr", cfg.Addr), slog.Any("error", err), slog.Duration("wait", wait))
 		if cfg.Clock.Sleep(ctx, wait) != nil {
 			return nil, giveUpError(ctx, cfg, attempt, last)
 		}
@@ -82,7 +83,7 @@ func connect(ctx context.Context, cfg *Config) (*conn, error) {
 }
 
 func giveUpError(ctx context.Context, cfg *Config, attempts int, last error) error {
-	return fmt.Errorf("connect to %s: %w after %d attempts, the last: %w", cfg.Addr, context.Cause(ctx), attempts, last)
+	return fmt.Errorf("connect to %s: %w after %d attempts, last error: %w", cfg.Addr, context.Cause(ctx), attempts, last)
 }
 
 func attemptOnce(ctx context.Context, cfg *Config) (*route, error) {
@@ -91,9 +92,9 @@ func attemptOnce(ctx context.Context, cfg *Config) (*route, error) {
 	return dial(limited, cfg)
 }
 
-var errAttemptTimeout = errors.New("no answer in time")
+var errAttemptTimeout = errors.New("attempt timed out")
 
-// final reports an error that waiting cannot cure.
+// permanent reports whether retrying after err is pointless.
 func permanent(err error) bool {
 	var key *HostKeyError
 	var algorithms *ssh.AlgorithmNegotiationError

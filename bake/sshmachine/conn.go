@@ -146,6 +146,8 @@ func (c *conn) takeSlot(ctx context.Context, wait bool) bool {
 	return false
 }
 
+func (c *conn) releaseSlot() { <-c.slots }
+
 // noSlotError returns the reason why takeSlot, told to wait, returned false.
 func (c *conn) noSlotError(ctx context.Context) error {
 	if ctx.Err() != nil {

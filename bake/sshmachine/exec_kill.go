@@ -11,30 +11,30 @@ import (
 )
 
 const (
-	// killTimeout bounds the killing of a command's processes.
+	// killTimeout limits the killing of a command's processes.
 	killTimeout = 15 * time.Second
 
-	// Tenths of a second from TERM to KILL: for a command, and for a script
-	// of this package, which removes its temporary files first.
+	// Tenths of a second from TERM to KILL: for a command, and for a process
+	// that cleans up first.
 	killGrace       = 10
 	killGraceScript = 80
 
-	// Tenths of a second for the mark of a command to appear.
+	// Tenths of a second to wait for a process with the mark to appear.
 	killPatience = 20
 )
 
-// killScript kills the processes that have the mark TAG in their environment,
-// their descendants, and the sessions that one of them leads: what sudo has
-// given another environment is still a descendant. It looks again until nothing
-// is left of them and of all that it has found before, whose parents may be gone
-// meanwhile: TERM first, KILL after a second. On a machine without /proc it does
-// nothing, and the signal sent over the channel must do.
+// killScript kills the processes with the mark TAG in their environment, their
+// descendants, and the sessions these lead. Descendants are included because sudo
+// replaces the environment. The script sends TERM, after GRACE tenths of a second
+// KILL, and repeats its search until no process remains, including those found
+// before whose parents have exited since. Without /proc it does nothing, leaving
+// only the signal sent over the channel.
 //
-// A command that was only just begun may not have its mark yet: until the mark
-// was seen once, the script looks again for PATIENCE tenths of a second.
+// A command started a moment ago may not have its mark yet, so the script searches
+// for PATIENCE tenths of a second before it gives up.
 //
-// The script never has the whole mark in it: a forced command of sshd has the
-// script in its environment.
+// The script never contains the complete mark, because sshd's ForceCommand puts
+// the script itself into its environment.
 const killScript = `[ -r /proc/self/environ ] || exit 0
 n=0; w=0; o=' '; m=` + markVariable + `
 while :; do
@@ -67,10 +67,11 @@ n=$((n+1)); [ "$n" -ge $((GRACE+30)) ] && exit 1
 sleep 0.1 2>/dev/null || sleep 1
 done`
 
-// kill ends every process of p on the machine, in a session of its own that
-// needs no slot; on a connection that is silent it gives up. A killing that fails is logged: the caller's error is another.
-// What remains of a command that has ended is there or not at once.
-func (c *conn) kill(ctx context.Context, p *process, ended bool) {
+// kill kills every process of p on the machine, over a session that needs no slot.
+// It gives up if the connection is silent, and logs a failure, since the caller
+// has another error to return. If p has exited, kill does not wait for its mark
+// to appear.
+func (c *conn) kill(ctx context.Context, p *process, exited bool) {
 	if p.tag == "" || !c.alive() {
 		return
 	}
@@ -80,13 +81,13 @@ func (c *conn) kill(ctx context.Context, p *process, ended bool) {
 	defer stop()
 	fallback, grace := "sudo -n ", killGrace
 	if p.sudo != nil {
-		fallback = ": " // it runs as root already
+		fallback = ": " // the script runs as root already
 	}
 	if p.cleansUp {
 		grace = killGraceScript
 	}
 	patience := killPatience
-	if ended {
+	if exited {
 		patience = 0
 	}
 	script := strings.NewReplacer("PATIENCE", strconv.Itoa(patience), "TAG", p.tag, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
@@ -96,7 +97,7 @@ func (c *conn) kill(ctx context.Context, p *process, ended bool) {
 	}
 	result, err := c.execInSlot(ctx, killer, func() {})
 	if err != nil || result.status != 0 {
-		c.cfg.Logger.WarnContext(ctx, "a command may still run on the machine",
+		c.cfg.Logger.WarnContext(ctx, "command may still be running on the machine",
 			slog.String("addr", c.cfg.Addr), slog.Int("status", result.status), slog.Any("error", err))
 	}
 }

@@ -1,13 +1,9 @@
 package sshmachine
 
-import (
-	"slices"
+import "golang.org/x/crypto/ssh"
 
-	"golang.org/x/crypto/ssh"
-)
-
-// The messages of RFC 4254, chapter 6, that package ssh keeps to itself. The
-// order of the fields is the wire's.
+// The messages of RFC 4254, section 6, which package ssh does not export. Their
+// fields are in wire order.
 
 type ptyRequest struct {
 	Term          string
@@ -17,6 +13,8 @@ type ptyRequest struct {
 }
 
 type execRequest struct{ Command string }
+
+type subsystemRequest struct{ Name string }
 
 type signalRequest struct{ Signal string }
 
@@ -29,8 +27,8 @@ type exitSignal struct {
 	Language   string
 }
 
-// ptyModes is a terminal that does not echo and does not turn "\n" into
-// "\r\n": what a program reads in a log.
+// ptyModes returns the encoded modes of a terminal that neither echoes nor turns
+// "\n" into "\r\n", so its output suits a log.
 func ptyModes() string {
 	type mode struct {
 		Key   byte
@@ -44,26 +42,10 @@ func ptyModes() string {
 	return string(append(modes, end))
 }
 
-// signalNumber is the number of a signal on Linux, zero for one that RFC 4254
-// does not name.
+// signalNumber returns the Linux number of a signal named in RFC 4254, or zero.
 func signalNumber(name string) int {
-	numbers := []struct {
-		name   string
-		number int
-	}{
-		{"HUP", 1}, {"INT", 2}, {"QUIT", 3}, {"ILL", 4}, {"ABRT", 6}, {"FPE", 8}, {"KILL", 9},
-		{"USR1", 10}, {"SEGV", 11}, {"USR2", 12}, {"PIPE", 13}, {"ALRM", 14}, {"TERM", 15},
-	}
-	i := slices.IndexFunc(numbers, func(s struct {
-		name   string
-		number int
-	}) bool {
-		return s.name == name
-	})
-	if i < 0 {
-		return 0
-	}
-	return numbers[i].number
+	return map[string]int{
+		"HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "ABRT": 6, "FPE": 8, "KILL": 9,
+		"USR1": 10, "SEGV": 11, "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15,
+	}[name]
 }
-
-type subsystemRequest struct{ Name string }

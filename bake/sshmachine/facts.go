@@ -10,7 +10,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A guest is what a machine says of itself and of its tools.
+// A guestInfo holds the machine's facts and the tools found on it.
 type guestInfo struct {
 	facts bake.Facts
 	tools map[string]bool
@@ -26,8 +26,8 @@ func (g *guestInfo) has(tools ...string) bool {
 	return true
 }
 
-// guestScript prints one "name=value" a line. A tool that is not there is not
-// printed; "stdio" is a working /dev/fd.
+// guestScript prints lines of the form "name=value", one for each fact and each
+// tool found.
 const guestScript = `echo "os=$(uname -s)"
 echo "arch=$(uname -m)"
 echo "kernel=$(uname -r)"
@@ -42,16 +42,16 @@ if command -v $t >/dev/null 2>&1; then echo "tool=$t"; fi
 done
 `
 
-// look asks the machine, once for each connection.
+// guestInfo reads facts and tools, once for each connection.
 func (c *conn) guestInfo(ctx context.Context) (*guestInfo, error) {
 	return c.info.get(ctx, func() (*guestInfo, error) {
 		var out, failed bytes.Buffer
 		ended, err := c.exec(ctx, &process{line: shellCommand(nil, "", "", guestScript), stdout: &out, stderr: &failed})
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("facts: %w", err)
+			return nil, fmt.Errorf("read facts: %w", err)
 		case ended.status != 0:
-			return nil, fmt.Errorf("facts: exit status %d: %s", ended.status, strings.TrimSpace(failed.String()))
+			return nil, fmt.Errorf("read facts: exit status %d: %s", ended.status, strings.TrimSpace(failed.String()))
 		}
 		g := &guestInfo{tools: map[string]bool{}}
 		g.facts.Read = c.cfg.Clock.Now()
@@ -60,7 +60,7 @@ func (c *conn) guestInfo(ctx context.Context) (*guestInfo, error) {
 			g.set(name, value)
 		}
 		if g.facts.OS == "" {
-			return nil, fmt.Errorf("facts: not understood: %.200q", out.String())
+			return nil, fmt.Errorf("read facts: unexpected output %.200q", out.String())
 		}
 		return g, nil
 	})
@@ -86,7 +86,7 @@ func (g *guestInfo) set(name, value string) {
 	case "user":
 		f.User = value
 	case "uid":
-		// What is no number is a login that is not root.
+		// An unreadable id counts as not root.
 		uid, err := strconv.Atoi(value)
 		if err != nil {
 			uid = -1
@@ -99,8 +99,8 @@ func (g *guestInfo) set(name, value string) {
 	}
 }
 
-// Facts says what the machine is. It is read once for each connection, and so
-// once per boot.
+// Facts implements [bake.Machine]. Facts are read once for each connection, and so
+// at least once per boot.
 func (m *Machine) Facts(ctx context.Context) (bake.Facts, error) {
 	var facts bake.Facts
 	err := m.withConn(ctx, func(c *conn) error {

@@ -41,24 +41,24 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 	}
 	var report *progress
 	err = m.withConn(ctx, func(c *conn) error {
-		root, err := c.sudoIf(ctx, down.Sudo)
+		su, err := c.sudoIf(ctx, down.Sudo)
 		if err != nil {
 			return err
 		}
-		from, err := c.statRemote(ctx, root, path.Clean(down.Source))
+		from, err := c.statRemote(ctx, su, path.Clean(down.Source))
 		if err != nil {
 			return err
 		}
 		report = newProgress(down.Progress, from.size)
 		switch {
 		case !from.dir && down.Content != nil:
-			err = c.getFile(ctx, root, from, down.Content, report)
+			err = c.getFile(ctx, su, from, down.Content, report)
 		case !from.dir:
-			err = c.getToPath(ctx, root, from, down.Path, report)
+			err = c.getToPath(ctx, su, from, down.Path, report)
 		case down.Content != nil:
 			err = errors.New("it is a directory, and Content takes a file")
 		default:
-			err = c.getTree(ctx, root, from, down.Path, ex, report)
+			err = c.getTree(ctx, su, from, down.Path, ex, report)
 		}
 		return c.noRetry(err)
 	})
@@ -78,14 +78,14 @@ type remoteFile struct {
 }
 
 // lookAt finds out what is at name.
-func (c *conn) statRemote(ctx context.Context, root *sudo, name string) (*remoteFile, error) {
+func (c *conn) statRemote(ctx context.Context, su *sudo, name string) (*remoteFile, error) {
 	script := "f=" + quote(name) + "\n" +
 		`if [ -d "$f" ]; then echo dir; exit 0; fi` + "\n" +
 		`if [ ! -f "$f" ]; then echo "no such file" >&2; exit 1; fi` + "\n" +
 		`n=$(wc -c <"$f") || exit 1` + "\n" +
 		`echo "file $n $(stat -L -c %a "$f" 2>/dev/null || echo 644)"`
 	var out bytes.Buffer
-	p := newScript(root, script, nil)
+	p := newScript(su, script, nil)
 	p.stdout = &out
 	if err := c.runScript(ctx, p); err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func (c *conn) statRemote(ctx context.Context, root *sudo, name string) (*remote
 }
 
 // getToPath fetches a file beside its destination, and renames it.
-func (c *conn) getToPath(ctx context.Context, root *sudo, from *remoteFile, to string, report *progress) error {
+func (c *conn) getToPath(ctx context.Context, su *sudo, from *remoteFile, to string, report *progress) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // as mkdir does
 		return err
 	}
@@ -117,7 +117,7 @@ func (c *conn) getToPath(ctx context.Context, root *sudo, from *remoteFile, to s
 	if err != nil {
 		return err
 	}
-	err = c.getFile(ctx, root, from, file, report)
+	err = c.getFile(ctx, su, from, file, report)
 	if err == nil {
 		err = file.Chmod(from.mode)
 	}
@@ -135,14 +135,14 @@ func (c *conn) getToPath(ctx context.Context, root *sudo, from *remoteFile, to s
 
 // getFile fetches the bytes that a file has now. What a log grows meanwhile is
 // left out.
-func (c *conn) getFile(ctx context.Context, root *sudo, from *remoteFile, to io.Writer, report *progress) error {
+func (c *conn) getFile(ctx context.Context, su *sudo, from *remoteFile, to io.Writer, report *progress) error {
 	g, err := c.guestInfo(ctx)
 	if err != nil {
 		return err
 	}
 	got := &fileReceiver{to: to, sum: sha256.New(), report: report}
 	hasher := g.digestCommand(from.size)
-	if channels := c.stripeCount(ctx, from.size); channels > 1 && from.size > 0 && (root == nil || !root.needed) {
+	if channels := c.stripeCount(ctx, from.size); channels > 1 && from.size > 0 && (su == nil || !su.needed) {
 		if done, err := c.getStriped(ctx, channels, from, hasher, got); done || err != nil {
 			return err
 		}
@@ -160,7 +160,7 @@ func (c *conn) getFile(ctx context.Context, root *sudo, from *remoteFile, to io.
 	}
 	script += content + " || exit 1\nwait"
 	var said bytes.Buffer
-	p := newScript(root, script, nil)
+	p := newScript(su, script, nil)
 	p.stdout, p.stderr = got, &said
 	if err := c.runScript(ctx, p); err != nil {
 		return err

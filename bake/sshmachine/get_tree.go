@@ -20,7 +20,7 @@ import (
 
 // getTree fetches a tree into a temporary directory, and moves it into place
 // when all of it has come.
-func (c *conn) getTree(ctx context.Context, root *sudo, from *remoteFile, to string, ex exclude.Patterns, report *progress) error {
+func (c *conn) getTree(ctx context.Context, su *sudo, from *remoteFile, to string, ex exclude.Patterns, report *progress) error {
 	g, err := c.guestInfo(ctx)
 	if err != nil {
 		return err
@@ -47,8 +47,8 @@ func (c *conn) getTree(ctx context.Context, root *sudo, from *remoteFile, to str
 	if err != nil {
 		return err
 	}
-	if err = c.fetchTree(ctx, root, g, from, into); err == nil {
-		err = c.verifyTree(ctx, root, g, from, into)
+	if err = c.fetchTree(ctx, su, g, from, into); err == nil {
+		err = c.verifyTree(ctx, su, g, from, into)
 	}
 	if err = errors.Join(err, into.finish()); err != nil {
 		return err
@@ -60,22 +60,22 @@ func (c *conn) getTree(ctx context.Context, root *sudo, from *remoteFile, to str
 }
 
 // fetchTree takes the best way that the machine offers.
-func (c *conn) fetchTree(ctx context.Context, root *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
+func (c *conn) fetchTree(ctx context.Context, su *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
 	if g.has("tar") {
-		return c.getTar(ctx, root, from, into)
+		return c.getTar(ctx, su, from, into)
 	}
-	if root == nil || !root.needed {
+	if su == nil || !su.needed {
 		open := c.openSFTP(ctx, 1)
 		defer closeAll(open)
 		if len(open) > 0 {
 			return open[0].getSFTP(ctx, from, into)
 		}
 	}
-	return c.getFind(ctx, root, from, into)
+	return c.getFind(ctx, su, from, into)
 }
 
 // receive runs a script whose output take reads.
-func (c *conn) receive(ctx context.Context, root *sudo, script string, take func(io.Reader) error) error {
+func (c *conn) receive(ctx context.Context, su *sudo, script string, take func(io.Reader) error) error {
 	reader, writer := io.Pipe()
 	taken := make(chan error, 1)
 	go func() {
@@ -83,7 +83,7 @@ func (c *conn) receive(ctx context.Context, root *sudo, script string, take func
 		_ = reader.CloseWithError(err)
 		taken <- err
 	}()
-	p := newScript(root, script, nil)
+	p := newScript(su, script, nil)
 	p.stdout = writer
 	err := c.runScript(ctx, p)
 	_ = writer.CloseWithError(err)
@@ -95,7 +95,7 @@ func (c *conn) receive(ctx context.Context, root *sudo, script string, take func
 
 // compare asks the machine for the digest of what has arrived. A machine
 // without the tools is trusted with the sizes.
-func (c *conn) verifyTree(ctx context.Context, root *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
+func (c *conn) verifyTree(ctx context.Context, su *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
 	hasher := g.digestCommand(into.bytes)
 	if hasher == "" || !g.has("xargs") || len(into.files) == 0 {
 		return nil
@@ -107,7 +107,7 @@ func (c *conn) verifyTree(ctx context.Context, root *sudo, g *guestInfo, from *r
 		_, _ = fmt.Fprintln(all, file.sum)
 	}
 	var said bytes.Buffer
-	p := newScript(root, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher), strings.NewReader(names.String()))
+	p := newScript(su, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher), strings.NewReader(names.String()))
 	p.stdout = &said
 	if err := c.runScript(ctx, p); err != nil {
 		return err

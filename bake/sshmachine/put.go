@@ -111,7 +111,7 @@ func (m *Machine) putFile(ctx context.Context, up *bake.Upload, f *sourceFile, d
 
 // putSmall sends a file in one session: the script knows size and digest.
 func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, dest string, content []byte) error {
-	root, g, err := c.prepareTransfer(ctx, up.Sudo)
+	su, g, err := c.prepareTransfer(ctx, up.Sudo)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, des
 		check += fmt.Sprintf("v=$(%s <\"$t\" | cut -c1-64); if [ \"$v\" != %x ]; then echo \"the digest differs: $v\" >&2; exit 1; fi\n",
 			hasher, sha256.Sum256(content))
 	}
-	p := newScript(root, scripts.begin()+"cat >\"$t\" || exit 1\n"+check+scripts.end(), bytes.NewReader(content))
+	p := newScript(su, scripts.begin()+"cat >\"$t\" || exit 1\n"+check+scripts.end(), bytes.NewReader(content))
 	report := newProgress(up.Progress, int64(len(content)))
 	if err := c.runScript(ctx, p); err != nil {
 		return err
@@ -143,14 +143,14 @@ size) echo $(($(wc -c <"$f")));;
 // putBig sends a file of any size: a control session owns the temporary file
 // and prints digests, while the data goes through one or more others.
 func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest string) error {
-	root, g, err := c.prepareTransfer(ctx, up.Sudo)
+	su, g, err := c.prepareTransfer(ctx, up.Sudo)
 	if err != nil {
 		return err
 	}
 	temp := path.Join(path.Dir(dest), tempPrefix+newTag())
 	scripts := &fileScripts{dest: dest, temp: temp, from: temp, mode: f.mode, owner: chownArg(up)}
 	channels := c.stripeCount(ctx, f.size)
-	if channels > 1 && root != nil && root.needed {
+	if channels > 1 && su != nil && su.needed {
 		// SFTP writes as the login, where that may write.
 		scripts.from = path.Join(g.facts.Home, tempPrefix+newTag())
 		scripts.login = g.facts.User
@@ -160,7 +160,7 @@ func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest 
 	if hasher == "" {
 		orders = strings.Replace(orders, "|  |", "|", 1)
 	}
-	t, err := c.startTransferScript(ctx, root, scripts.begin(), orders, scripts.end())
+	t, err := c.startTransferScript(ctx, su, scripts.begin(), orders, scripts.end())
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest 
 	if len(open) > 0 {
 		err = putStriped(ctx, open, scripts.from, sums)
 	} else {
-		err = c.sendStream(ctx, root, scripts.from, sums)
+		err = c.sendStream(ctx, su, scripts.from, sums)
 	}
 	if err == nil {
 		err = sums.finish()
@@ -192,8 +192,8 @@ func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest 
 }
 
 // pour sends everything through one command.
-func (c *conn) sendStream(ctx context.Context, root *sudo, file string, from io.Reader) error {
-	return c.runScript(ctx, newScript(root, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from))
+func (c *conn) sendStream(ctx context.Context, su *sudo, file string, from io.Reader) error {
+	return c.runScript(ctx, newScript(su, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from))
 }
 
 // fileScripts are the parts of writing one file.

@@ -19,7 +19,7 @@ func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest
 		return err
 	}
 	return m.withConn(ctx, func(c *conn) error {
-		root, g, err := c.prepareTransfer(ctx, up.Sudo)
+		su, g, err := c.prepareTransfer(ctx, up.Sudo)
 		if err != nil {
 			return err
 		}
@@ -28,7 +28,7 @@ func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest
 			hasher: g.digestCommand(src.bytes), xargs: g.has("xargs"),
 		}
 		report := newProgress(up.Progress, src.bytes)
-		if err := c.sendTree(ctx, root, g, src, scripts, report); err != nil {
+		if err := c.sendTree(ctx, su, g, src, scripts, report); err != nil {
 			return err
 		}
 		report.finish()
@@ -36,16 +36,16 @@ func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest
 	})
 }
 
-func (c *conn) sendTree(ctx context.Context, root *sudo, g *guestInfo, src *sourceTree, scripts *treeScripts, report *progress) error {
+func (c *conn) sendTree(ctx context.Context, su *sudo, g *guestInfo, src *sourceTree, scripts *treeScripts, report *progress) error {
 	if g.has("tar") {
-		return c.putTar(ctx, root, g, src, scripts, report)
+		return c.putTar(ctx, su, g, src, scripts, report)
 	}
-	if root != nil && root.needed {
+	if su != nil && su.needed {
 		scripts.upload = path.Join(g.facts.Home, tempPrefix+scripts.tag)
 		scripts.login = g.facts.User
 	}
 	// The control's answer to "where" is the directory that it has made.
-	t, err := c.startTransferScript(ctx, root, scripts.begin(), `where) printf '%s\n' "$w";;`+"\n", scripts.end())
+	t, err := c.startTransferScript(ctx, su, scripts.begin(), `where) printf '%s\n' "$w";;`+"\n", scripts.end())
 	if err != nil {
 		return err
 	}

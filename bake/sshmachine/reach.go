@@ -19,11 +19,15 @@ import (
 
 var _ bake.SSHReacher = (*Machine)(nil)
 
-// ReachSSH lets another program log in to the machine as m does, until use
-// returns: by the first Key or Certificate of Config.Auth, the first AgentSocket
-// and the first Password. Without any of them the error is bake.ErrNoSSH. If ctx
-// has ended by then, the processes on the machine that have access.Mark in their
-// environment, and their descendants, are killed; there must be a /proc for that.
+// ReachSSH implements [bake.SSHReacher]. It lets another program log in to the
+// machine until use returns, with the first [PrivateKey] or [Certificate], the
+// first [AgentSocket] and the first [Password] of [Config.Auth]. Without any of
+// these it returns an error wrapping [bake.ErrNoSSH]. If Dial, Proxy or Via is set,
+// access leads to a relay on the loopback interface.
+//
+// If ctx has ended when use returns, ReachSSH kills the processes on the machine
+// that have access.Mark in their environment, and their descendants. This requires
+// /proc.
 func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, access bake.SSHAccess) error) error {
 	access, err := m.sshAccess()
 	if err != nil {
@@ -40,7 +44,7 @@ func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, ac
 		}
 		access.Host = host
 		if access.Port, err = strconv.Atoi(port); err != nil {
-			return fmt.Errorf("port of %s: %w", addr, err)
+			return fmt.Errorf("invalid port in %s: %w", addr, err)
 		}
 		access.KnownHosts = knownHostsLine(addr, c.route.hostKey)
 		tag := newTag()
@@ -57,26 +61,26 @@ func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, ac
 	return m.relay(ctx, run)
 }
 
-// killMarked ends what another program left running on the machine.
+// killMarked kills the processes that another program left on the machine.
 func (m *Machine) killMarked(ctx context.Context, tag string) {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
 	c, err := m.conn(ctx)
 	if err != nil {
-		m.cfg.Logger.WarnContext(ctx, "a command may still run on the machine", slog.String("addr", m.cfg.Addr), slog.Any("error", err))
+		m.cfg.Logger.WarnContext(ctx, "command may still be running on the machine", slog.String("addr", m.cfg.Addr), slog.Any("error", err))
 		return
 	}
 	p := &process{tag: tag}
-	if root, err := c.detectSudo(ctx); err == nil {
-		p.sudo = root // what runs as root is killed by nobody else
+	if su, err := c.detectSudo(ctx); err == nil {
+		p.sudo = su // to kill processes that run as root
 	}
 	c.kill(ctx, p, true)
 }
 
-// access is what of the login can be handed on.
+// sshAccess returns the credentials that can be handed to another program.
 func (m *Machine) sshAccess() (bake.SSHAccess, error) {
 	access := bake.SSHAccess{User: m.cfg.User, SudoPassword: m.cfg.SudoPassword}
-	var why []error
+	var errs []error
 	for _, a := range m.cfg.Auth {
 		switch {
 		case !a.pem.IsZero() && access.Key.IsZero():
@@ -84,7 +88,7 @@ func (m *Machine) sshAccess() (bake.SSHAccess, error) {
 		case a.socket != nil && access.Agent == "":
 			path, err := a.socket()
 			if err != nil {
-				why = append(why, err)
+				errs = append(errs, err)
 			}
 			access.Agent = path
 		case !a.secret.IsZero() && access.Password.IsZero():
@@ -92,24 +96,25 @@ func (m *Machine) sshAccess() (bake.SSHAccess, error) {
 		}
 	}
 	if access.Key.IsZero() && access.Agent == "" && access.Password.IsZero() {
-		why = append(why, errors.New("they can use a key in PEM, an agent's socket or a password, and the login is by none"))
-		return access, fmt.Errorf("%w: %w", bake.ErrNoSSH, errors.Join(why...))
+		errs = append(errs, errors.New("Config.Auth has no PrivateKey, Certificate, AgentSocket or Password to hand on"))
+		return access, fmt.Errorf("%w: %w", bake.ErrNoSSH, errors.Join(errs...))
 	}
 	return access, nil
 }
 
-// knownHostsLine pins key, or the authority behind it, for addr.
+// knownHostsLine returns a known_hosts line that pins key for addr.
 func knownHostsLine(addr string, key ssh.PublicKey) string {
 	if cert, ok := key.(*ssh.Certificate); ok {
-		// A certificate is for names, and a relay's address is none of them.
+		// The certificate is not valid for a relay's address, so pin its key.
+		// Package ssh passes certificates to host key callbacks as this type.
 		key = cert.Key
 	}
 	return strings.TrimSpace(knownhosts.Line([]string{addr}, key)) + "\n"
 }
 
-// relay listens on loopback while use runs, and connects whoever comes with the
-// machine, the way that m itself takes. It only moves bytes: the two at its ends
-// authenticate each other.
+// relay calls use with the address of a loopback listener that forwards connections
+// to the machine along m's route. It only copies bytes: the ends authenticate each
+// other.
 func (m *Machine) relay(ctx context.Context, use func(ctx context.Context, addr string) error) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -128,25 +133,25 @@ func (m *Machine) relay(ctx context.Context, use func(ctx context.Context, addr 
 	})
 	err = use(ctx, listener.Addr().String())
 	stop()
-	_ = listener.Close() // nothing was written to it
+	_ = listener.Close() // nothing was written
 	wg.Wait()
 	return err
 }
 
-// join connects near with the machine until either side or ctx ends.
+// relayConn connects near to the machine until either side or ctx ends.
 func (m *Machine) relayConn(ctx context.Context, near net.Conn) {
-	defer near.Close() //nolint:errcheck // both sides have been told all there is
+	defer near.Close() //nolint:errcheck // nothing is buffered
 	limited, cancel := context.WithTimeoutCause(ctx, m.cfg.AttemptTimeout, errAttemptTimeout)
-	far, closeWay, err := m.dialMachine(limited)
+	far, closeRoute, err := m.dialMachine(limited)
 	cancel()
 	if err != nil {
-		m.cfg.Logger.WarnContext(ctx, "relay: cannot reach the machine", slog.String("addr", m.cfg.Addr), slog.Any("error", err))
+		m.cfg.Logger.WarnContext(ctx, "relay: connection to the machine failed", slog.String("addr", m.cfg.Addr), slog.Any("error", err))
 		return
 	}
 	end := sync.OnceFunc(func() {
 		_ = near.Close()
 		_ = far.Close()
-		closeWay()
+		closeRoute()
 	})
 	defer end()
 	stop := context.AfterFunc(ctx, end)
@@ -157,20 +162,21 @@ func (m *Machine) relayConn(ctx context.Context, near net.Conn) {
 	wg.Wait()
 }
 
-// dialRaw makes a connection to the machine's port, through proxy and hops.
-func (m *Machine) dialMachine(ctx context.Context) (conn net.Conn, closeWay func(), err error) {
+// dialMachine opens a connection to the machine's port through the proxy and
+// bastions.
+func (m *Machine) dialMachine(ctx context.Context) (conn net.Conn, closeRoute func(), err error) {
 	if len(m.cfg.Via) == 0 {
 		conn, err = dialFirst(ctx, m.cfg, m.cfg.Addr)
 		return conn, func() {}, err
 	}
-	way, err := dialHops(ctx, m.cfg, m.cfg.Via)
+	r, err := dialHops(ctx, m.cfg, m.cfg.Via)
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, err = way.client.DialContext(ctx, "tcp", m.cfg.Addr)
+	conn, err = r.client.DialContext(ctx, "tcp", m.cfg.Addr)
 	if err != nil {
-		way.close()
+		r.close()
 		return nil, nil, err
 	}
-	return conn, way.close, nil
+	return conn, r.close, nil
 }

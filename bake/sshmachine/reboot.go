@@ -9,10 +9,10 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// Reboot restarts the machine with cmd, or with shutdown as root when cmd is
-// nil, and returns when it can be reached under a new boot id. A machine that
-// has no boot id must have dropped the connection. ConnectTimeout bounds the
-// wait.
+// Reboot implements [bake.Machine]. If cmd is nil, it runs shutdown as root. It
+// returns once the machine is reachable with a new boot id or, on a machine without
+// boot ids, once it is reachable after dropping the connection. The wait is limited
+// by [Config.ConnectTimeout].
 func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 	before, err := m.Facts(ctx)
 	if err != nil {
@@ -33,13 +33,13 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 	var exit *bake.ExitError
 	switch err := m.Run(ctx, cmd); {
 	case errors.As(err, &exit) && exit.Signal != "":
-		// The machine ends the command that ends the machine.
+		// The shutdown killed the command that began it.
 	case err != nil && !errors.Is(err, bake.ErrDisconnected):
 		return fmt.Errorf("reboot: %w", err)
 	}
 	for {
 		if err := m.awaitLoss(ctx, last); err != nil {
-			return fmt.Errorf("reboot: the machine does not go down: %w", err)
+			return fmt.Errorf("reboot: wait for shutdown: %w", err)
 		}
 		if last, err = m.conn(ctx); err != nil {
 			return fmt.Errorf("reboot: %w", err)
@@ -51,12 +51,12 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 		case err != nil && ctx.Err() != nil:
 			return fmt.Errorf("reboot: %w", err)
 		}
-		// A machine that still goes down can answer once more, or break off.
+		// While shutting down the machine may still accept a connection.
 	}
 }
 
-// awaitLoss waits until the connection is lost, and asks after it now and then:
-// a machine that vanishes says no goodbye.
+// awaitLoss waits until the connection is lost. It pings the machine meanwhile,
+// since a machine that vanishes may not close the connection.
 func (m *Machine) awaitLoss(ctx context.Context, c *conn) error {
 	for c.alive() {
 		if !c.responds(ctx, m.cfg.AttemptTimeout) {

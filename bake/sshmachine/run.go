@@ -13,7 +13,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Run runs one command and waits for it, as bake.Machine says.
+// Run implements [bake.Machine].
 func (m *Machine) Run(ctx context.Context, cmd *bake.Cmd) error {
 	if cmd == nil {
 		return bake.Invalid("Cmd", "is required")
@@ -25,25 +25,22 @@ func (m *Machine) Run(ctx context.Context, cmd *bake.Cmd) error {
 }
 
 func (c *conn) run(ctx context.Context, cmd *bake.Cmd) error {
-	var root *sudo
-	if cmd.Sudo {
-		var err error
-		if root, err = c.detectSudo(ctx); err != nil {
-			return fmt.Errorf("%s: %w", cmd, err)
-		}
+	su, err := c.sudoIf(ctx, cmd.Sudo)
+	if err != nil {
+		return fmt.Errorf("%s: %w", cmd, err)
 	}
 	var output tail
-	p := &process{tag: newTag(), sudo: root, pty: cmd.PTY, stdin: cmd.Stdin}
+	p := &process{tag: newTag(), sudo: su, pty: cmd.PTY, stdin: cmd.Stdin}
 	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
 	if cmd.Raw {
-		p.tag = "" // which only a shell of ours could give it
+		p.tag = "" // needs a POSIX shell
 	}
-	after, err := c.prepare(ctx, p, cmd)
+	cleanUp, err := c.prepare(ctx, p, cmd)
 	if err != nil {
 		return fmt.Errorf("%s: %w", cmd, err)
 	}
 	ended, err := c.exec(ctx, p)
-	after(err != nil || ended.status != 0)
+	cleanUp(err != nil || ended.status != 0)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", cmd, err)
@@ -53,13 +50,13 @@ func (c *conn) run(ctx context.Context, cmd *bake.Cmd) error {
 	return nil
 }
 
-// prepare sets the command line of p, and its input before cmd.Stdin. What it
-// returns is called when the command has ended, well or not.
-func (c *conn) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (after func(failed bool), err error) {
-	after = func(bool) {}
+// prepare sets p's command line and puts what that reads before cmd.Stdin. The
+// caller must call cleanUp once the command has ended.
+func (c *conn) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (cleanUp func(failed bool), err error) {
+	cleanUp = func(bool) {}
 	if cmd.Raw {
 		p.line = cmd.Line
-		return after, nil
+		return cleanUp, nil
 	}
 	script := commandScript(cmd)
 	hidden := len(cmd.Env) > 0 || len(cmd.Secrets) > 0 || len(script) > maxInlineScript
@@ -68,7 +65,7 @@ func (c *conn) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (after fu
 		return c.prepareTerminal(ctx, p, script, hidden)
 	case !hidden && !p.sudo.needsPassword():
 		p.line = shellCommand(p.sudo, p.tag, "", script)
-		return after, nil
+		return cleanUp, nil
 	}
 	before := inputScript(p.tag, script)
 	if p.sudo.needsPassword() {
@@ -76,40 +73,39 @@ func (c *conn) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (after fu
 	}
 	p.line = shellCommand(p.sudo, p.tag, "", evalInput(p.tag))
 	p.stdin = concatReaders(strings.NewReader(before), p.stdin)
-	return after, nil
+	return cleanUp, nil
 }
 
-// prepareTerminal is prepare for a command with a terminal: its environment
-// goes through a file, and a gate talks to sudo.
-func (c *conn) prepareTerminal(ctx context.Context, p *process, script string, hidden bool) (after func(failed bool), err error) {
-	after = func(bool) {}
+// prepareTerminal is prepare for a command with a terminal. If the script must stay
+// out of the command line, it goes through a file. A sudoPrompt answers sudo.
+func (c *conn) prepareTerminal(ctx context.Context, p *process, script string, hidden bool) (cleanUp func(failed bool), err error) {
+	cleanUp = func(bool) {}
 	if hidden {
 		file, err := c.writeScriptFile(ctx, script)
 		if err != nil {
 			return nil, err
 		}
 		script = evalFile(file)
-		after = func(failed bool) {
-			if failed { // the command itself may not have come so far
+		cleanUp = func(failed bool) {
+			if failed { // possibly before the script removed the file
 				c.removeScriptFile(context.WithoutCancel(ctx), file)
 			}
 		}
 	}
 	if p.sudo == nil || !p.sudo.needed {
 		p.line = shellCommand(p.sudo, p.tag, "", script)
-		return after, nil
+		return cleanUp, nil
 	}
-	g := newSudoPrompt(p.sudo, p.tag, p.stdout)
-	p.line = shellCommand(p.sudo, p.tag, string(g.prompt), announceStart(p.tag, script))
-	p.stdin, p.stdout = concatReaders(g, p.stdin), g
-	unstage := after
+	s := newSudoPrompt(p.sudo, p.tag, p.stdout)
+	p.line = shellCommand(p.sudo, p.tag, string(s.prompt), announceStart(p.tag, script))
+	p.stdin, p.stdout = concatReaders(s, p.stdin), s
 	return func(failed bool) {
-		g.close()
-		unstage(failed)
+		s.close()
+		cleanUp(failed)
 	}, nil
 }
 
-// following is first and then, if there is any, second.
+// concatReaders returns a reader of first followed by second, which may be nil.
 func concatReaders(first, second io.Reader) io.Reader {
 	if second == nil {
 		return first
@@ -117,22 +113,22 @@ func concatReaders(first, second io.Reader) io.Reader {
 	return io.MultiReader(first, second)
 }
 
-// stage writes a script to a file that only the login can read.
+// writeScriptFile writes a script to a new file that only the login can read.
 func (c *conn) writeScriptFile(ctx context.Context, script string) (file string, err error) {
 	const line = `umask 077; f=$(mktemp 2>/dev/null || mktemp "$HOME/.bakestone.XXXXXX") && cat >"$f" && echo "$f"`
 	var out, failed bytes.Buffer
 	p := &process{line: shellCommand(nil, "", "", line), stdin: strings.NewReader(script), stdout: &out, stderr: &failed}
 	ended, err := c.exec(ctx, p)
 	if err != nil {
-		return "", fmt.Errorf("environment: %w", err)
+		return "", fmt.Errorf("write environment file: %w", err)
 	}
 	if ended.status != 0 {
-		return "", fmt.Errorf("environment: %s", strings.TrimSpace(failed.String()))
+		return "", fmt.Errorf("write environment file: %s", strings.TrimSpace(failed.String()))
 	}
 	return strings.TrimSpace(out.String()), nil
 }
 
-// unstage removes what stage wrote.
+// removeScriptFile removes a file made by writeScriptFile.
 func (c *conn) removeScriptFile(ctx context.Context, file string) {
 	const limit = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -142,31 +138,31 @@ func (c *conn) removeScriptFile(ctx context.Context, file string) {
 
 const (
 	tailLines     = 20
-	tailLineBytes = 400 // bytes of a line that are kept
+	tailLineBytes = 400 // the rest of a longer line is dropped
 )
 
-// A tail keeps the last lines of a command's two outputs as they came.
+// A tail keeps the last lines of a command's two outputs, in order of arrival.
 type tail struct {
 	mu      sync.Mutex
 	lines   []string
 	writers []*tailWriter
 }
 
-// writer returns a writer for one output, which also passes everything on to
-// next, unless that is nil.
+// writer returns a writer for one output, which also writes to next unless that
+// is nil.
 func (t *tail) writer(next io.Writer) io.Writer {
 	w := &tailWriter{tail: t, next: next}
 	t.writers = append(t.writers, w)
 	return w
 }
 
-// last returns the lines, the unfinished ones too.
+// lastLines returns the lines, including unterminated ones.
 func (t *tail) lastLines() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, part := range t.writers {
-		if len(part.line) > 0 {
-			part.endLine()
+	for _, w := range t.writers {
+		if len(w.line) > 0 {
+			w.endLine()
 		}
 	}
 	return t.lines
@@ -175,10 +171,10 @@ func (t *tail) lastLines() []string {
 type tailWriter struct {
 	tail *tail
 	next io.Writer
-	line []byte
+	line []byte // unterminated
 }
 
-// Write keeps the end of p.
+// Write adds p to the tail and passes it on.
 func (w *tailWriter) Write(p []byte) (int, error) {
 	w.keep(string(p))
 	if w.next == nil {

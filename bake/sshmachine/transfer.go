@@ -6,43 +6,30 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// An entry is a file, directory or symbolic link of a tree.
+// An entry describes a file, directory or symbolic link of a tree.
 type entry struct {
-	name  string // below the root, with slashes
+	name  string // slash-separated path below the root
 	mode  fs.FileMode
 	size  int64
 	mtime time.Time
-	link  string // the target of a symbolic link
+	link  string // target of a symbolic link
 }
 
-// octal is mode's permission bits as chmod takes them.
+// octal returns mode's permission bits as four octal digits, as scp requires.
 func octal(mode fs.FileMode) string {
-	n := uint32(mode.Perm())
-	for _, bit := range []struct {
-		mode  fs.FileMode
-		value uint32
-	}{{fs.ModeSetuid, 0o4000}, {fs.ModeSetgid, 0o2000}, {fs.ModeSticky, 0o1000}} {
-		if mode&bit.mode != 0 {
-			n |= bit.value
-		}
-	}
-	return fmt.Sprintf("%04o", n)
+	digits := posixsh.Mode(mode)
+	return strings.Repeat("0", max(0, 4-len(digits))) + digits
 }
 
-// rights says how the transfer becomes root, if it should.
-func (c *conn) sudoIf(ctx context.Context, asRoot bool) (*sudo, error) {
-	if !asRoot {
-		return nil, nil //nolint:nilnil // the login as it is
-	}
-	return c.detectSudo(ctx)
-}
-
-// begun makes an error after which nothing may be tried again, because a part
-// of the input was read.
+// noRetry replaces an error that would make withConn retry a transfer, which is
+// not possible once a part of its input has been read.
 func (c *conn) noRetry(err error) error {
 	if errors.Is(err, errNotStarted) {
 		return c.lostError()
@@ -50,31 +37,32 @@ func (c *conn) noRetry(err error) error {
 	return err
 }
 
-// both finds out how to become root and what the machine has.
+// prepareTransfer returns how to become root, nil unless asRoot is set, and the
+// guest's tools.
 func (c *conn) prepareTransfer(ctx context.Context, asRoot bool) (*sudo, *guestInfo, error) {
-	root, err := c.sudoIf(ctx, asRoot)
+	su, err := c.sudoIf(ctx, asRoot)
 	if err != nil {
 		return nil, nil, err
 	}
 	g, err := c.guestInfo(ctx)
-	return root, g, err
+	return su, g, err
 }
 
-// prefix of everything temporary that a transfer makes on the machine.
+// tempPrefix begins the names of all temporary files of transfers.
 const tempPrefix = ".bakestone."
 
-// cleanUp makes a script remove what it made when it ends early.
+// trapCleanUp returns the start of a script that runs command when it exits.
 func trapCleanUp(command string) string {
 	return "trap " + quote(command) + " EXIT; trap 'exit 1' HUP INT TERM\n"
 }
 
-// copyFile copies exactly the bytes that the file had when it was listed.
+// copyFile copies exactly e.size bytes of a file, the size it had when listed.
 func copyFile(to io.Writer, fsys fs.FS, e entry, buffer []byte, report *progress) error {
 	file, err := fsys.Open(e.name)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Close() }() // it was only read
+	defer func() { _ = file.Close() }() // read only
 	left := e.size
 	for left > 0 {
 		n, err := file.Read(buffer[:min(left, int64(len(buffer)))])
@@ -86,17 +74,17 @@ func copyFile(to io.Writer, fsys fs.FS, e entry, buffer []byte, report *progress
 			left -= int64(n)
 		}
 		if err != nil && left > 0 {
-			return fmt.Errorf("%s: it changed while it was sent: %w", e.name, errors.Join(err, io.ErrUnexpectedEOF))
+			return fmt.Errorf("%s: changed while being sent: %w", e.name, errors.Join(err, io.ErrUnexpectedEOF))
 		}
 	}
 	return nil
 }
 
-// reportEvery is the least time between two reports of progress.
-const reportEvery = 100 * time.Millisecond
+// reportInterval is the minimum time between two progress reports.
+const reportInterval = 100 * time.Millisecond
 
-// progress counts bytes and reports them now and then. It may be used by
-// several goroutines at once.
+// progress counts transferred bytes and reports them at intervals. It is safe for
+// concurrent use.
 type progress struct {
 	report func(done, total int64)
 	total  int64
@@ -104,7 +92,7 @@ type progress struct {
 	mu       sync.Mutex
 	done     int64
 	last     time.Time
-	reported int64
+	reported int64 // the last value of done that was reported
 }
 
 func newProgress(report func(done, total int64), total int64) *progress {
@@ -116,13 +104,13 @@ func (p *progress) add(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done += int64(n)
-	if now := time.Now(); p.report != nil && now.Sub(p.last) >= reportEvery {
+	if now := time.Now(); p.report != nil && now.Sub(p.last) >= reportInterval {
 		p.last = now
 		p.send()
 	}
 }
 
-// finish reports the end, if that was not said yet.
+// finish reports the final count unless it has been reported.
 func (p *progress) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -136,7 +124,7 @@ func (p *progress) send() {
 	p.report(p.done, p.total)
 }
 
-// Write counts what is written, for io.MultiWriter and io.TeeReader.
+// Write counts the bytes of b, for io.MultiWriter and io.TeeReader.
 func (p *progress) Write(b []byte) (int, error) {
 	p.add(len(b))
 	return len(b), nil

@@ -33,9 +33,9 @@ done' find {} +`
 
 // getFound fetches a tree by what every machine has, as one stream of its own:
 // from a machine without tar, where SFTP is missing or cannot read as root.
-func (c *conn) getFind(ctx context.Context, root *sudo, from *remoteFile, into *destTree) error {
+func (c *conn) getFind(ctx context.Context, su *sudo, from *remoteFile, into *destTree) error {
 	script := "cd " + quote(from.path) + " || exit 1\n" + findScript
-	return c.receive(ctx, root, script, into.extractFind)
+	return c.receive(ctx, su, script, into.extractFind)
 }
 
 // takeFound takes what foundScript prints.

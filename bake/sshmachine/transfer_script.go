@@ -28,7 +28,7 @@ type transferScript struct {
 
 // newControl starts a script, which runs begin, says "ready", and takes orders:
 // "commit" runs end. The other orders are cases of the shell's case.
-func (c *conn) startTransferScript(ctx context.Context, root *sudo, begin, orders, end string) (*transferScript, error) {
+func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, orders, end string) (*transferScript, error) {
 	// Every transfer with a control needs a second session for its data. Half of
 	// the slots stay free of controls, so that they never wait for each other.
 	select {
@@ -41,7 +41,7 @@ func (c *conn) startTransferScript(ctx context.Context, root *sudo, begin, order
 	orderReader, input := io.Pipe()
 	out, answers := io.Pipe()
 	t := &transferScript{link: c, input: input, release: sync.OnceFunc(func() { <-c.scriptSlots }), lines: bufio.NewReader(out), done: make(chan struct{})}
-	p := newScript(root, script, orderReader)
+	p := newScript(su, script, orderReader)
 	p.stdout = answers
 	p.stderr = t.stderr.writer(nil)
 	if !c.spawn(func() {

@@ -43,11 +43,10 @@ func (c *conn) openSFTP(ctx context.Context, n int) []*sftpChannel {
 		if !c.takeSlot(ctx, i == 0) {
 			break
 		}
-		release := func() { <-c.slots }
 		wg.Go(func() {
-			ch, err := c.newChannel(release)
+			ch, err := c.newChannel()
 			if err != nil {
-				release()
+				c.releaseSlot()
 				return
 			}
 			mu.Lock()
@@ -59,12 +58,12 @@ func (c *conn) openSFTP(ctx context.Context, n int) []*sftpChannel {
 	return open
 }
 
-func (c *conn) newChannel(release func()) (*sftpChannel, error) {
+func (c *conn) newChannel() (*sftpChannel, error) {
 	session, requests, err := c.openSession()
 	if err != nil {
 		return nil, err
 	}
-	ch := &sftpChannel{session: session, release: release, drained: make(chan struct{})}
+	ch := &sftpChannel{session: session, release: c.releaseSlot, drained: make(chan struct{})}
 	go func() { // ends with the session, which close waits for
 		defer close(ch.drained)
 		ssh.DiscardRequests(requests)

@@ -18,7 +18,7 @@ import (
 
 // putTar sends a tree as one tar stream to one command, which also checks it
 // and moves it into place.
-func (c *conn) putTar(ctx context.Context, root *sudo, g *guestInfo, src *sourceTree, scripts *treeScripts, report *progress) error {
+func (c *conn) putTar(ctx context.Context, su *sudo, g *guestInfo, src *sourceTree, scripts *treeScripts, report *progress) error {
 	extract := `tar -xpf - -C "$w"`
 	squeeze := g.has("gzip") && c.shouldCompress(ctx, src)
 	if squeeze {
@@ -32,7 +32,7 @@ func (c *conn) putTar(ctx context.Context, root *sudo, g *guestInfo, src *source
 		sent <- err
 	}()
 	script := scripts.begin() + extract + " || exit 1\n" + scripts.end()
-	err := c.runScript(ctx, newScript(root, script, reader))
+	err := c.runScript(ctx, newScript(su, script, reader))
 	_ = reader.CloseWithError(errReceiverEnded)
 	if failed := <-sent; failed != nil && !errors.Is(failed, errReceiverEnded) {
 		err = failed // the reason for all else
@@ -98,8 +98,8 @@ func tarHeader(e entry) *tar.Header {
 
 // getTar fetches a tree as one tar stream. Tar's exit status tells of what it
 // could not read.
-func (c *conn) getTar(ctx context.Context, root *sudo, from *remoteFile, into *destTree) error {
-	return c.receive(ctx, root, "exec tar -cf - -C "+quote(from.path)+" .", func(r io.Reader) error {
+func (c *conn) getTar(ctx context.Context, su *sudo, from *remoteFile, into *destTree) error {
+	return c.receive(ctx, su, "exec tar -cf - -C "+quote(from.path)+" .", func(r io.Reader) error {
 		if err := into.extractTar(r); err != nil {
 			return err
 		}

@@ -19,12 +19,10 @@ import (
 	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
-// Get copies one file or one tree from the machine, as bake.Machine says. What
-// is neither file, directory nor symbolic link is left out, and so are owners
-// and the set-id bits. A symbolic link is copied as it is; nothing that the
-// machine sends is written outside of Path. What has arrived is compared by
-// digest where the machine has sha256sum or openssl and, for a tree, xargs, and
-// else by size.
+// Get implements [bake.Machine]. It copies files, directories and symbolic links,
+// but not owners and set-id bits. Nothing the machine sends is written outside
+// of Path. Get verifies digests if the machine has sha256sum or openssl and, for a
+// tree, xargs; otherwise it compares sizes.
 func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 	if down == nil {
 		return bake.Invalid("Download", "is required")
@@ -37,7 +35,7 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 		return err
 	}
 	if strings.Contains(down.Source, "\x00") {
-		return bake.Invalid("Download.Source", "there is a zero byte in it")
+		return bake.Invalid("Download.Source", "contains a zero byte")
 	}
 	var report *progress
 	err = m.withConn(ctx, func(c *conn) error {
@@ -56,7 +54,7 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 		case !from.dir:
 			err = c.getToPath(ctx, su, from, down.Path, report)
 		case down.Content != nil:
-			err = errors.New("it is a directory, and Content takes a file")
+			err = errors.New("is a directory; use Download.Path instead of Content")
 		default:
 			err = c.getTree(ctx, su, from, down.Path, ex, report)
 		}
@@ -69,15 +67,15 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 	return nil
 }
 
-// A remote is what is to be fetched.
+// A remoteFile is the file or directory to fetch.
 type remoteFile struct {
 	path string
 	dir  bool
-	size int64 // of a file; zero may be a file of the kernel's that has no size
+	size int64 // of a file; may be zero for a file in /proc that has content
 	mode fs.FileMode
 }
 
-// lookAt finds out what is at name.
+// statRemote returns the type, size and mode of the file at name.
 func (c *conn) statRemote(ctx context.Context, su *sudo, name string) (*remoteFile, error) {
 	script := "f=" + quote(name) + "\n" +
 		`if [ -d "$f" ]; then echo dir; exit 0; fi` + "\n" +
@@ -95,22 +93,23 @@ func (c *conn) statRemote(ctx context.Context, su *sudo, name string) (*remoteFi
 		return &remoteFile{path: name, dir: true}, nil
 	}
 	if len(words) != 3 {
-		return nil, fmt.Errorf("the machine's answer is not understood: %.100q", out.String())
+		return nil, fmt.Errorf("stat: unexpected output %.100q", out.String())
 	}
 	size, err := strconv.ParseInt(words[1], 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("the machine's answer is not understood: %w", err)
+		return nil, fmt.Errorf("stat: unexpected output: %w", err)
 	}
 	mode, err := strconv.ParseUint(words[2], 8, 32)
 	if err != nil {
-		return nil, fmt.Errorf("the machine's answer is not understood: %w", err)
+		return nil, fmt.Errorf("stat: unexpected output: %w", err)
 	}
 	return &remoteFile{path: name, size: size, mode: fs.FileMode(mode) & fs.ModePerm}, nil
 }
 
-// getToPath fetches a file beside its destination, and renames it.
+// getToPath fetches a file to a temporary name beside its destination, and renames
+// it.
 func (c *conn) getToPath(ctx context.Context, su *sudo, from *remoteFile, to string, report *progress) error {
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // as mkdir does
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // mkdir's default
 		return err
 	}
 	file, err := os.CreateTemp(filepath.Dir(to), tempPrefix+"*")
@@ -133,8 +132,8 @@ func (c *conn) getToPath(ctx context.Context, su *sudo, from *remoteFile, to str
 	return err
 }
 
-// getFile fetches the bytes that a file has now. What a log grows meanwhile is
-// left out.
+// getFile fetches the first from.size bytes of a file, ignoring what has been
+// appended since statRemote.
 func (c *conn) getFile(ctx context.Context, su *sudo, from *remoteFile, to io.Writer, report *progress) error {
 	g, err := c.guestInfo(ctx)
 	if err != nil {
@@ -142,7 +141,7 @@ func (c *conn) getFile(ctx context.Context, su *sudo, from *remoteFile, to io.Wr
 	}
 	got := &fileReceiver{to: to, sum: sha256.New(), report: report}
 	hasher := g.digestCommand(from.size)
-	if channels := c.stripeCount(ctx, from.size); channels > 1 && from.size > 0 && (su == nil || !su.needed) {
+	if channels := c.stripeCount(ctx, from.size); channels > 1 && from.size > 0 && !su.elevates() {
 		if done, err := c.getStriped(ctx, channels, from, hasher, got); done || err != nil {
 			return err
 		}
@@ -153,22 +152,22 @@ func (c *conn) getFile(ctx context.Context, su *sudo, from *remoteFile, to io.Wr
 	}
 	script := "f=" + quote(from.path) + "\n"
 	if hasher != "" && from.size > 0 {
-		// Both read the file at once: the second finds it in memory.
+		// Read twice in parallel, the second time from the page cache.
 		script += "{ " + content + " | " + hasher + " | cut -c1-64 >&2; } &\n"
 	} else {
 		hasher = ""
 	}
 	script += content + " || exit 1\nwait"
-	var said bytes.Buffer
+	var digest bytes.Buffer
 	p := newScript(su, script, nil)
-	p.stdout, p.stderr = got, &said
+	p.stdout, p.stderr = got, &digest
 	if err := c.runScript(ctx, p); err != nil {
 		return err
 	}
-	return got.check(from, hasher, said.String())
+	return got.check(from, hasher, digest.String())
 }
 
-// received passes a file on, and takes its size and digest.
+// A fileReceiver passes a file's content on and computes its size and digest.
 type fileReceiver struct {
 	to     io.Writer
 	sum    hash.Hash
@@ -176,7 +175,7 @@ type fileReceiver struct {
 	report *progress
 }
 
-// Write passes b on.
+// Write writes b to r.to.
 func (r *fileReceiver) Write(b []byte) (int, error) {
 	n, err := r.to.Write(b)
 	_, _ = r.sum.Write(b[:n])
@@ -185,16 +184,14 @@ func (r *fileReceiver) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// check compares with what the machine says.
-func (r *fileReceiver) check(from *remoteFile, hasher, said string) error {
+// check verifies the size and, unless hasher is empty, the digest that the machine
+// printed.
+func (r *fileReceiver) check(from *remoteFile, hasher, digest string) error {
 	if from.size > 0 && r.size != from.size {
-		return fmt.Errorf("%d bytes have arrived, not %d: it changed while it was read", r.size, from.size)
+		return fmt.Errorf("received %d bytes, want %d: changed while being read", r.size, from.size)
 	}
 	if hasher == "" {
 		return nil
 	}
-	if want, got := strings.TrimSpace(said), hexDigest(r.sum); want != got {
-		return fmt.Errorf("the digest differs: the machine has %.100s, %s has arrived", want, got)
-	}
-	return nil
+	return compareDigests(digest, r.sum)
 }

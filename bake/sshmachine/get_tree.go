@@ -18,8 +18,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
-// getTree fetches a tree into a temporary directory, and moves it into place
-// when all of it has come.
+// getTree fetches a tree into a temporary directory, and moves it into place once it
+// is complete.
 func (c *conn) getTree(ctx context.Context, su *sudo, from *remoteFile, to string, ex exclude.Patterns, report *progress) error {
 	g, err := c.guestInfo(ctx)
 	if err != nil {
@@ -35,14 +35,14 @@ func (c *conn) getTree(ctx context.Context, su *sudo, from *remoteFile, to strin
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err := os.MkdirAll(in, 0o755); err != nil { //nolint:gosec // as mkdir does
+	if err := os.MkdirAll(in, 0o755); err != nil { //nolint:gosec // mkdir's default
 		return err
 	}
 	temp, err := os.MkdirTemp(in, tempPrefix+"*")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp) //nolint:errcheck // the reason why it fails has failed something else
+	defer os.RemoveAll(temp) //nolint:errcheck // the error to return is another
 	into, err := newDestTree(temp, ex, report)
 	if err != nil {
 		return err
@@ -59,42 +59,43 @@ func (c *conn) getTree(ctx context.Context, su *sudo, from *remoteFile, to strin
 	return os.Rename(filepath.Join(temp, "t"), to)
 }
 
-// fetchTree takes the best way that the machine offers.
+// fetchTree fetches a tree as a tar stream if the machine has tar, or else by SFTP
+// or find.
 func (c *conn) fetchTree(ctx context.Context, su *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
 	if g.has("tar") {
 		return c.getTar(ctx, su, from, into)
 	}
-	if su == nil || !su.needed {
+	if !su.elevates() {
 		open := c.openSFTP(ctx, 1)
 		defer closeAll(open)
 		if len(open) > 0 {
-			return open[0].getSFTP(ctx, from, into)
+			return open[0].getTree(ctx, from, into)
 		}
 	}
 	return c.getFind(ctx, su, from, into)
 }
 
-// receive runs a script whose output take reads.
-func (c *conn) receive(ctx context.Context, su *sudo, script string, take func(io.Reader) error) error {
+// receive runs a script whose output is read by read.
+func (c *conn) receive(ctx context.Context, su *sudo, script string, read func(io.Reader) error) error {
 	reader, writer := io.Pipe()
-	taken := make(chan error, 1)
+	result := make(chan error, 1)
 	go func() {
-		err := take(reader)
+		err := read(reader)
 		_ = reader.CloseWithError(err)
-		taken <- err
+		result <- err
 	}()
 	p := newScript(su, script, nil)
 	p.stdout = writer
 	err := c.runScript(ctx, p)
 	_ = writer.CloseWithError(err)
-	if failed := <-taken; err == nil {
+	if failed := <-result; err == nil {
 		err = failed
 	}
 	return err
 }
 
-// compare asks the machine for the digest of what has arrived. A machine
-// without the tools is trusted with the sizes.
+// verifyTree compares the digest of the received files with the machine's, if the
+// machine has the tools to compute it.
 func (c *conn) verifyTree(ctx context.Context, su *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
 	hasher := g.digestCommand(into.bytes)
 	if hasher == "" || !g.has("xargs") || len(into.files) == 0 {
@@ -106,19 +107,17 @@ func (c *conn) verifyTree(ctx context.Context, su *sudo, g *guestInfo, from *rem
 		names.WriteString("./" + file.name + "\x00")
 		_, _ = fmt.Fprintln(all, file.sum)
 	}
-	var said bytes.Buffer
+	var digest bytes.Buffer
 	p := newScript(su, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher), strings.NewReader(names.String()))
-	p.stdout = &said
+	p.stdout = &digest
 	if err := c.runScript(ctx, p); err != nil {
 		return err
 	}
-	if want, got := strings.TrimSpace(said.String()), hexDigest(all); want != got {
-		return fmt.Errorf("the digest differs: the machine has %.100s, %s has arrived: was it changed meanwhile?", want, got)
-	}
-	return nil
+	return compareDigests(digest.String(), all)
 }
 
-// mergeLocal moves what is in one directory into another.
+// mergeLocal moves the contents of one directory into another, merging directories
+// that exist in both.
 func mergeLocal(from, to string) error {
 	entries, err := os.ReadDir(from)
 	if err != nil {
@@ -139,8 +138,8 @@ func mergeLocal(from, to string) error {
 	return nil
 }
 
-// A sink is a local directory that takes a tree. An os.Root keeps everything
-// inside, whatever links the tree holds.
+// A destTree is a local directory that a tree is written to. An os.Root keeps all
+// writes inside, whatever links the tree contains.
 type destTree struct {
 	root   *os.Root
 	ex     exclude.Patterns
@@ -148,17 +147,17 @@ type destTree struct {
 
 	mu    sync.Mutex
 	bytes int64
-	dirs  []entry        // modes and times are set when all is in them
-	files []receivedFile // what can be compared with the machine's
+	dirs  []entry // modes and times are set by finish
+	files []receivedFile
 }
 
-// An arrived file is one that has arrived, with its digest.
+// A receivedFile is a complete file and its digest.
 type receivedFile struct{ name, sum string }
 
-// newSink makes "t" in the given directory.
+// newDestTree creates the subdirectory "t" of in.
 func newDestTree(in string, ex exclude.Patterns, report *progress) (*destTree, error) {
 	top := filepath.Join(in, "t")
-	if err := os.Mkdir(top, 0o755); err != nil { //nolint:gosec // the tree's own mode follows
+	if err := os.Mkdir(top, 0o755); err != nil { //nolint:gosec // finish sets the mode
 		return nil, err
 	}
 	root, err := os.OpenRoot(top)
@@ -168,8 +167,8 @@ func newDestTree(in string, ex exclude.Patterns, report *progress) (*destTree, e
 	return &destTree{root: root, ex: ex, report: report}, nil
 }
 
-// take takes one entry; content is that of a file. It may be called by several
-// goroutines at once for entries whose directories exist.
+// add writes one entry, with the given content if it is a file. It may be called by
+// several goroutines at once for entries whose directories exist.
 func (s *destTree) add(e entry, content io.Reader) error {
 	if e.name != "." && s.ex.MatchAny(e.name) {
 		return nil
@@ -189,7 +188,7 @@ func (s *destTree) add(e entry, content io.Reader) error {
 	case e.mode.IsRegular():
 		return s.addFile(e, local, content)
 	default:
-		return nil // what has no content cannot be copied
+		return nil // devices and the like
 	}
 }
 
@@ -204,7 +203,7 @@ func (s *destTree) addFile(e entry, local string, content io.Reader) error {
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(file, sum, s.report), content)
 	if err == nil && n != e.size {
-		err = fmt.Errorf("%s: %d bytes have arrived, not %d", e.name, n, e.size)
+		err = fmt.Errorf("%s: received %d bytes, want %d", e.name, n, e.size)
 	}
 	if err == nil {
 		err = file.Chmod(e.mode.Perm())
@@ -222,14 +221,14 @@ func (s *destTree) addFile(e entry, local string, content io.Reader) error {
 	return s.root.Chtimes(local, e.mtime, e.mtime)
 }
 
-// hardLink takes another name of a file that was taken before.
+// addHardLink links e.name to the file e.link, added before.
 func (s *destTree) addHardLink(e entry) error {
 	if s.ex.MatchAny(e.name) {
 		return nil
 	}
 	target := filepath.FromSlash(path.Clean(e.link))
 	if err := s.root.Link(target, filepath.FromSlash(e.name)); err != nil {
-		return fmt.Errorf("%s is another name of %s: %w", e.name, e.link, err)
+		return fmt.Errorf("link %s to %s: %w", e.name, e.link, err)
 	}
 	return nil
 }
@@ -238,7 +237,8 @@ func (s *destTree) parent(local string) error {
 	return s.root.MkdirAll(filepath.Dir(local), 0o755)
 }
 
-// finish sets the modes and times of directories, the deepest first.
+// finish sets the modes and times of directories, deepest first, and closes the
+// tree.
 func (s *destTree) finish() error {
 	var errs []error
 	for _, d := range slices.Backward(s.dirs) {

@@ -16,7 +16,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
-// Put writes one file or one tree on the machine, as bake.Machine says.
+// Put implements [bake.Machine].
 func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 	if up == nil {
 		return bake.Invalid("Upload", "is required")
@@ -30,7 +30,7 @@ func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 	}
 	for _, name := range []string{up.Dest, up.Owner, up.Group} {
 		if strings.ContainsAny(name, "\x00") {
-			return bake.Invalid("Upload", "there is a zero byte in %q", name)
+			return bake.Invalid("Upload", "%q contains a zero byte", name)
 		}
 	}
 	if err := m.put(ctx, up, ex); err != nil {
@@ -72,14 +72,15 @@ func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns)
 
 const defaultMode fs.FileMode = 0o644
 
-// outgoing is one file to be sent.
+// A sourceFile is a file to send.
 type sourceFile struct {
 	content io.Reader
-	size    int64 // zero is unknown
+	size    int64 // zero if unknown
 	mode    fs.FileMode
 }
 
-// ownerOf is what chown is told, empty when the writer is the owner.
+// chownArg returns the owner and group as an argument of chown, empty to keep the
+// writer's.
 func chownArg(up *bake.Upload) string {
 	if up.Group == "" {
 		return up.Owner
@@ -87,8 +88,8 @@ func chownArg(up *bake.Upload) string {
 	return up.Owner + ":" + up.Group
 }
 
-// smallFile is the size up to which a file is read before it is sent, so that
-// its digest can go ahead of it and one session is enough.
+// smallFile is the size up to which a file is read into memory first, so that one
+// script can contain its digest and one session is enough.
 const smallFile = 256 << 10
 
 // putFile sends one file.
@@ -96,7 +97,7 @@ func (m *Machine) putFile(ctx context.Context, up *bake.Upload, f *sourceFile, d
 	var head bytes.Buffer
 	_, err := io.CopyN(&head, f.content, smallFile+1)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("source: %w", err)
+		return fmt.Errorf("read source: %w", err)
 	}
 	if head.Len() <= smallFile {
 		return m.withConn(ctx, func(c *conn) error { return c.putSmall(ctx, up, f, dest, head.Bytes()) })
@@ -109,7 +110,8 @@ func (m *Machine) putFile(ctx context.Context, up *bake.Upload, f *sourceFile, d
 	})
 }
 
-// putSmall sends a file in one session: the script knows size and digest.
+// putSmall sends a file in one session, by a script that contains its size and
+// digest.
 func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, dest string, content []byte) error {
 	su, g, err := c.prepareTransfer(ctx, up.Sudo)
 	if err != nil {
@@ -117,9 +119,9 @@ func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, des
 	}
 	temp := path.Join(path.Dir(dest), tempPrefix+newTag())
 	scripts := &fileScripts{dest: dest, temp: temp, from: temp, mode: f.mode, owner: chownArg(up)}
-	check := fmt.Sprintf("n=$(wc -c <\"$t\"); if [ $n -ne %d ]; then echo \"the transfer broke off after $n bytes\" >&2; exit 1; fi\n", len(content))
+	check := fmt.Sprintf("n=$(wc -c <\"$t\"); if [ $n -ne %d ]; then echo \"transfer incomplete: $n bytes\" >&2; exit 1; fi\n", len(content))
 	if hasher := g.digestCommand(int64(len(content))); hasher != "" {
-		check += fmt.Sprintf("v=$(%s <\"$t\" | cut -c1-64); if [ \"$v\" != %x ]; then echo \"the digest differs: $v\" >&2; exit 1; fi\n",
+		check += fmt.Sprintf("v=$(%s <\"$t\" | cut -c1-64); if [ \"$v\" != %x ]; then echo \"digest mismatch: $v\" >&2; exit 1; fi\n",
 			hasher, sha256.Sum256(content))
 	}
 	p := newScript(su, scripts.begin()+"cat >\"$t\" || exit 1\n"+check+scripts.end(), bytes.NewReader(content))
@@ -132,16 +134,17 @@ func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, des
 	return nil
 }
 
-// bigOrders are what the control of a big file can do: print the digest of a
-// segment once the file is so long, and the file's size.
+// bigFileCommands are the commands of a big file's transfer script: "sum I N"
+// prints the digest of the segment that begins at I MiB once the file has N bytes,
+// and "size" prints the file's size.
 const bigFileCommands = `sum)
 i=0; while [ "$(wc -c <"$f")" -lt "$b" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done
 dd if="$f" bs=1048576 skip="$a" count=SEGMENT 2>/dev/null | HASHER | cut -c1-64;;
 size) echo $(($(wc -c <"$f")));;
 `
 
-// putBig sends a file of any size: a control session owns the temporary file
-// and prints digests, while the data goes through one or more others.
+// putBig sends a file of any size. A transfer script owns the temporary file and
+// prints digests, while the data goes through one or more other sessions.
 func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest string) error {
 	su, g, err := c.prepareTransfer(ctx, up.Sudo)
 	if err != nil {
@@ -150,8 +153,8 @@ func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest 
 	temp := path.Join(path.Dir(dest), tempPrefix+newTag())
 	scripts := &fileScripts{dest: dest, temp: temp, from: temp, mode: f.mode, owner: chownArg(up)}
 	channels := c.stripeCount(ctx, f.size)
-	if channels > 1 && su != nil && su.needed {
-		// SFTP writes as the login, where that may write.
+	if channels > 1 && su.elevates() {
+		// SFTP runs as the login, so it writes to the home directory.
 		scripts.from = path.Join(g.facts.Home, tempPrefix+newTag())
 		scripts.login = g.facts.User
 	}
@@ -170,20 +173,20 @@ func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest 
 		defer closeAll(open)
 	}
 	report := newProgress(up.Progress, f.size)
-	sums := newSegmentVerifier(io.TeeReader(f.content, report), t, hasher != "")
+	verifier := newSegmentVerifier(io.TeeReader(f.content, report), t, hasher != "")
 	if len(open) > 0 {
-		err = putStriped(ctx, open, scripts.from, sums)
+		err = putStriped(ctx, open, scripts.from, verifier)
 	} else {
-		err = c.sendStream(ctx, su, scripts.from, sums)
+		err = c.sendStream(ctx, su, scripts.from, verifier)
 	}
 	if err == nil {
-		err = sums.finish()
+		err = verifier.finish()
 	}
 	if err == nil {
 		err = t.commit()
 	}
 	t.close()
-	sums.wait()
+	verifier.wait()
 	if err != nil {
 		return c.noRetry(err)
 	}
@@ -191,22 +194,22 @@ func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest 
 	return nil
 }
 
-// pour sends everything through one command.
+// sendStream sends a file through the input of one command.
 func (c *conn) sendStream(ctx context.Context, su *sudo, file string, from io.Reader) error {
 	return c.runScript(ctx, newScript(su, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from))
 }
 
-// fileScripts are the parts of writing one file.
+// fileScripts generates the parts of a script that writes one file.
 type fileScripts struct {
 	dest  string
-	temp  string // beside dest
-	from  string // where the data goes; temp, or a file of the login's
-	login string // who owns from, when that is not temp
+	temp  string // temporary name in dest's directory
+	from  string // where the data arrives: temp, or a file in the login's home
+	login string // owner of from if that is not temp
 	mode  fs.FileMode
-	owner string // "user:group" for chown, empty to leave it
+	owner string // argument of chown; empty to keep the owner
 }
 
-// begin makes the directory and the empty temporary file.
+// begin creates dest's directory and an empty temporary file.
 func (f *fileScripts) begin() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "d=%s t=%s f=%s\n", quote(f.dest), quote(f.temp), quote(f.from))
@@ -221,7 +224,7 @@ func (f *fileScripts) begin() string {
 	return b.String()
 }
 
-// end sets owner and mode, and gives the file its name.
+// end sets owner and mode, and renames the temporary file to dest.
 func (f *fileScripts) end() string {
 	var b strings.Builder
 	if f.from != f.temp {

@@ -2,6 +2,8 @@ package sshmachine
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -12,7 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
-// putTree sends a tree the best way that the machine offers.
+// putTree sends a tree.
 func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest string, ex exclude.Patterns) error {
 	src, err := newSourceTree(ctx, fsys, ex)
 	if err != nil {
@@ -36,15 +38,17 @@ func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest
 	})
 }
 
+// sendTree sends a tree as a tar stream if the machine has tar, or else by SFTP or
+// scp.
 func (c *conn) sendTree(ctx context.Context, su *sudo, g *guestInfo, src *sourceTree, scripts *treeScripts, report *progress) error {
 	if g.has("tar") {
 		return c.putTar(ctx, su, g, src, scripts, report)
 	}
-	if su != nil && su.needed {
+	if su.elevates() {
 		scripts.upload = path.Join(g.facts.Home, tempPrefix+scripts.tag)
 		scripts.login = g.facts.User
 	}
-	// The control's answer to "where" is the directory that it has made.
+	// "where" prints the directory that the script created.
 	t, err := c.startTransferScript(ctx, su, scripts.begin(), `where) printf '%s\n' "$w";;`+"\n", scripts.end())
 	if err != nil {
 		return err
@@ -56,12 +60,12 @@ func (c *conn) sendTree(ctx context.Context, su *sudo, g *guestInfo, src *source
 	}
 	switch open := c.openSFTP(ctx, 1); {
 	case len(open) > 0:
-		err = putSFTP(ctx, open[0], src, into, report)
+		err = open[0].putTree(ctx, src, into, report)
 		closeAll(open)
 	case g.has("scp"):
 		err = c.putSCP(ctx, src, into, report)
 	default:
-		err = fmt.Errorf("the machine has neither tar nor SFTP nor scp")
+		err = errors.New("machine has none of tar, SFTP and scp")
 	}
 	if err != nil {
 		return err
@@ -69,12 +73,12 @@ func (c *conn) sendTree(ctx context.Context, su *sudo, g *guestInfo, src *source
 	return t.commit()
 }
 
-// A source is a tree to be sent: what is in it is read when it is sent.
+// A sourceTree lists a tree to send. File contents are read while sending.
 type sourceTree struct {
 	fsys    fs.FS
 	root    fs.FileMode // permission bits of the root
-	entries []entry     // every directory before what is in it
-	bytes   int64
+	entries []entry     // each directory before its contents
+	bytes   int64       // total size of the files
 }
 
 const (
@@ -83,7 +87,7 @@ const (
 	ownerRWX    = 0o700
 )
 
-// newSource lists a tree. Only names, modes and sizes are kept.
+// newSourceTree lists the entries of fsys that ex does not exclude.
 func newSourceTree(ctx context.Context, fsys fs.FS, ex exclude.Patterns) (*sourceTree, error) {
 	s := &sourceTree{fsys: fsys}
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -106,7 +110,7 @@ func newSourceTree(ctx context.Context, fsys fs.FS, ex exclude.Patterns) (*sourc
 		return s.add(name, info)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("source: %w", err)
+		return nil, fmt.Errorf("read source: %w", err)
 	}
 	return s, nil
 }
@@ -124,8 +128,8 @@ func (s *sourceTree) add(name string, info fs.FileInfo) error {
 		s.root = info.Mode()&modeBits | ownerRWX
 		return nil
 	case info.IsDir():
-		// Read-only directories, as embed.FS has them, could neither be filled
-		// nor moved by a login that is not root.
+		// An unprivileged login can neither fill nor move read-only directories,
+		// which embed.FS has.
 		e.mode |= ownerRWX
 	case info.Mode().IsRegular():
 		e.size = info.Size()
@@ -137,27 +141,67 @@ func (s *sourceTree) add(name string, info fs.FileInfo) error {
 		}
 		e.link = target
 	default:
-		return fmt.Errorf("%s is neither a file, a directory nor a symbolic link; Exclude leaves it out", name)
+		return fmt.Errorf("%s is not a file, directory or symbolic link; Exclude can skip it", name)
 	}
 	s.entries = append(s.entries, e)
 	return nil
 }
 
-// treeScripts are the parts of writing a tree: it arrives in t below the
-// staging directory, beside n, the names of its files, and h, their digest.
+// A sidecar is a small file sent beside a tree.
+type sidecar struct{ name, content string }
+
+// sidecars returns the sidecars of a tree, in the order to send them:
+//
+//   - n lists the names of the files, each followed by a NUL
+//   - l, if needed, is a script that creates the symbolic links, for transfers
+//     without links
+//   - m, if needed, is a script that sets the special bits that chown clears
+//   - h is the digest of all digests
+//
+// sums has the digest of each entry that is a file.
+func (s *sourceTree) sidecars(sums []string, noLinks bool) []sidecar {
+	var names, links, after strings.Builder
+	all := sha256.New()
+	for i, e := range s.entries {
+		switch {
+		case e.mode&fs.ModeSymlink != 0:
+			if noLinks {
+				fmt.Fprintf(&links, "ln -s %s %s || exit 1\n", quote(e.link), quote("./"+e.name))
+			}
+			continue
+		case e.mode.IsRegular():
+			names.WriteString("./" + e.name + "\x00")
+			_, _ = fmt.Fprintf(all, "%s\n", sums[i])
+		}
+		if e.mode&specialBits != 0 {
+			fmt.Fprintf(&after, "chmod %s %s || exit 1\n", octal(e.mode), quote("./"+e.name))
+		}
+	}
+	sidecars := []sidecar{{"n", names.String()}}
+	if links.Len() > 0 {
+		sidecars = append(sidecars, sidecar{"l", links.String()})
+	}
+	if after.Len() > 0 {
+		sidecars = append(sidecars, sidecar{"m", after.String()})
+	}
+	return append(sidecars, sidecar{"h", hexDigest(all)})
+}
+
+// treeScripts generates the parts of a script that writes a tree. The tree arrives
+// in the subdirectory "t" of the staging directory, beside its sidecar files.
 type treeScripts struct {
 	dest   string
 	tag    string
-	upload string // where the tree arrives; empty is the staging directory
-	login  string // who owns upload
+	upload string // where the tree arrives; empty for the staging directory
+	login  string // owner of upload
 	root   fs.FileMode
 	owner  string
 	hasher string
 	xargs  bool
 }
 
-// begin makes the staging directory: in dest when that exists, for it is surely
-// writable and on the same file system, else beside it.
+// begin creates the staging directory: inside dest if that exists, since dest must
+// be writable and is on the same file system, or else beside it.
 func (t *treeScripts) begin() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "d=%s\n", quote(t.dest))
@@ -171,7 +215,7 @@ func (t *treeScripts) begin() string {
 		upload = quote(t.upload)
 	}
 	fmt.Fprintf(&b, "w=%s\n", upload)
-	// What is still on its way over SFTP can come between.
+	// Writes still in progress over SFTP can make the first rm fail.
 	b.WriteString(trapCleanUp(`rm -rf "$s" "$w" || { sleep 1; rm -rf "$s" "$w"; }`))
 	b.WriteString(`(umask 077; mkdir "$s" && if [ "$w" != "$s" ]; then mkdir "$w"; fi && mkdir "$w/t") || exit 1` + "\n")
 	if t.upload != "" {
@@ -180,17 +224,17 @@ func (t *treeScripts) begin() string {
 	return b.String()
 }
 
-// end checks what has arrived, sets owners and moves it into place. The file h
-// arrives last: without it the transfer broke off.
+// end verifies the tree, sets owners and moves it into place. The sidecar "h"
+// arrives last, so without it the transfer is incomplete.
 func (t *treeScripts) end() string {
 	var b strings.Builder
-	b.WriteString(`if [ ! -f "$w/h" ]; then echo "the transfer broke off" >&2; exit 1; fi` + "\n")
+	b.WriteString(`if [ ! -f "$w/h" ]; then echo "transfer incomplete" >&2; exit 1; fi` + "\n")
 	b.WriteString(`if [ "$w" != "$s" ]; then mv "$w"/* "$s/" || exit 1; fi` + "\n")
 	if t.hasher != "" && t.xargs {
 		b.WriteString(`v=$(cd "$s/t" && ` + digestOfDigests(t.hasher) + " <../n)\n")
-		b.WriteString(`if [ "$v" != "$(cat "$s/h")" ]; then echo "the digest differs: $v" >&2; exit 1; fi` + "\n")
+		b.WriteString(`if [ "$v" != "$(cat "$s/h")" ]; then echo "digest mismatch: $v" >&2; exit 1; fi` + "\n")
 	}
-	// Each is the work of a way that has no links, and of bits that chown clears.
+	// "l" creates links if the transfer cannot, "m" sets bits that chown clears.
 	const script = `if [ -f "$s/%[1]s" ]; then (cd "$s/t" && . ../%[1]s) || exit 1; fi` + "\n"
 	fmt.Fprintf(&b, script, "l")
 	owner := t.owner
@@ -211,8 +255,10 @@ func (t *treeScripts) end() string {
 	return b.String()
 }
 
-// mergeScript defines merge FROM TO, which moves what is in one directory into
-// another. A directory that is missing there is moved as it is.
+// mergeScript defines the shell function merge FROM TO, which moves the contents of
+// one directory into another, merging directories that exist in both. move is the
+// command that moves the NUL-separated names on its input; if empty, mv is called
+// for each.
 func mergeScript(move string) string {
 	const each = `for e in * .[!.]* ..?*; do if [ -e "$e" ] || [ -L "$e" ]; then `
 	script := "merge() (\ncd \"$1\" || exit 1\n" +

@@ -92,7 +92,7 @@ func (c *conn) prepareTerminal(ctx context.Context, p *process, script string, h
 			}
 		}
 	}
-	if p.sudo == nil || !p.sudo.needed {
+	if !p.sudo.elevates() {
 		p.line = shellCommand(p.sudo, p.tag, "", script)
 		return cleanUp, nil
 	}

@@ -23,10 +23,13 @@ type sudo struct {
 	password bake.Secret // zero if sudo does not ask
 }
 
+// elevates reports whether commands run by sudo rather than directly.
+func (s *sudo) elevates() bool { return s != nil && s.needed }
+
 // commandPrefix returns what to put before a command line.
 func (s *sudo) commandPrefix(prompt string) string {
 	switch {
-	case s == nil || !s.needed:
+	case !s.elevates():
 		return ""
 	case s.password.IsZero():
 		return "sudo -n -H -- "
@@ -38,7 +41,7 @@ func (s *sudo) commandPrefix(prompt string) string {
 }
 
 // needsPassword reports whether sudo reads a password from the input.
-func (s *sudo) needsPassword() bool { return s != nil && s.needed && !s.password.IsZero() }
+func (s *sudo) needsPassword() bool { return s.elevates() && !s.password.IsZero() }
 
 // passwordLine returns the password as sudo reads it.
 func (s *sudo) passwordLine() string { return s.password.Reveal() + "\n" }

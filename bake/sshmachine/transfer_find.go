@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// foundScript prints everything below the current directory: type, mode, time,
-// size and name, ended by a zero byte, and the content of a file or the target
-// of a link, ended by another.
+// findScript prints each entry below the current directory: its type, mode, time,
+// size and name, a NUL, the content of a file or target of a link, and another NUL.
 const findScript = `exec find . -exec /bin/sh -c 'for f; do
 if [ -L "$f" ]; then
 t=$(readlink "$f") || exit 1
@@ -31,14 +30,15 @@ printf "\0"
 fi
 done' find {} +`
 
-// getFound fetches a tree by what every machine has, as one stream of its own:
-// from a machine without tar, where SFTP is missing or cannot read as root.
+// getFind fetches a tree as the stream that findScript prints, which needs only
+// ubiquitous commands. It is for machines without tar where SFTP is missing or
+// cannot read as root.
 func (c *conn) getFind(ctx context.Context, su *sudo, from *remoteFile, into *destTree) error {
 	script := "cd " + quote(from.path) + " || exit 1\n" + findScript
 	return c.receive(ctx, su, script, into.extractFind)
 }
 
-// takeFound takes what foundScript prints.
+// extractFind adds the entries that findScript printed.
 func (s *destTree) extractFind(from io.Reader) error {
 	r := bufio.NewReaderSize(from, copyBufferSize)
 	for {
@@ -47,7 +47,7 @@ func (s *destTree) extractFind(from io.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("the stream broke off: %w", err)
+			return fmt.Errorf("read stream: %w", err)
 		}
 		e, err := parseFindEntry(strings.TrimSuffix(head, "\x00"))
 		if err != nil {
@@ -64,16 +64,16 @@ func (s *destTree) extractFind(from io.Reader) error {
 		if err := s.add(e, content); err != nil {
 			return err
 		}
-		if _, err := io.Copy(io.Discard, content); err != nil { // of what is left out
+		if _, err := io.Copy(io.Discard, content); err != nil { // of an excluded entry
 			return err
 		}
 		if end, err := r.ReadByte(); err != nil || end != 0 {
-			return fmt.Errorf("%s: it changed while it was read", e.name)
+			return fmt.Errorf("%s: changed while being read", e.name)
 		}
 	}
 }
 
-// foundEntry reads the line about one entry.
+// parseFindEntry parses the description of one entry.
 func parseFindEntry(head string) (entry, error) {
 	var kind rune
 	var mode fs.FileMode
@@ -82,14 +82,14 @@ func parseFindEntry(head string) (entry, error) {
 	const fields = 5
 	words := strings.SplitN(head, " ", fields)
 	if len(words) < fields {
-		return e, fmt.Errorf("the machine's answer is not understood: %.100q", head)
+		return e, fmt.Errorf("invalid entry %.100q", head)
 	}
 	if _, err := fmt.Sscanf(strings.Join(words[:fields-1], " "), "%c %o %d %d", &kind, &mode, &mtime, &e.size); err != nil {
-		return e, fmt.Errorf("the machine's answer is not understood: %.100q: %w", head, err)
+		return e, fmt.Errorf("invalid entry %.100q: %w", head, err)
 	}
 	e.name, e.mtime, e.mode = path.Clean(words[fields-1]), time.Unix(mtime, 0), mode&fs.ModePerm
 	if !filepath.IsLocal(filepath.FromSlash(e.name)) {
-		return e, fmt.Errorf("%q leads out of the directory", e.name)
+		return e, fmt.Errorf("entry %q is outside the directory", e.name)
 	}
 	switch kind {
 	case 'd':

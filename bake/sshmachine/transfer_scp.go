@@ -12,10 +12,9 @@ import (
 	"strings"
 )
 
-// putSCP sends a tree by the old scp protocol into "t" of the given directory,
-// and the notes about it beside that. Nothing waits for an answer before the
-// next file is sent. An scp that begins late, after the directory was removed,
-// finds none to write to.
+// putSCP sends a tree by the scp protocol into the subdirectory "t" of into, and its
+// sidecars beside that. It sends files without waiting for the answers to earlier
+// ones. An scp that starts after into has been removed fails rather than creating it.
 func (c *conn) putSCP(ctx context.Context, src *sourceTree, into string, report *progress) error {
 	input, toMachine := io.Pipe()
 	fromMachine, output := io.Pipe()
@@ -28,7 +27,7 @@ func (c *conn) putSCP(ctx context.Context, src *sourceTree, into string, report 
 	answered := make(chan error, 1)
 	go func() {
 		err := scpAnswers(fromMachine)
-		if err != nil { // more complaints may come, which nobody reads
+		if err != nil { // stop scp from blocking on further complaints
 			_ = input.CloseWithError(err)
 			_ = fromMachine.CloseWithError(err)
 		}
@@ -51,7 +50,8 @@ func (c *conn) putSCP(ctx context.Context, src *sourceTree, into string, report 
 	return err
 }
 
-// scpAnswers reads the answers: a zero byte each, or a complaint.
+// scpAnswers reads the answers, each a zero byte or an error, and returns the first
+// error.
 func scpAnswers(from io.Reader) error {
 	r := bufio.NewReader(from)
 	for {
@@ -72,12 +72,13 @@ func scpAnswers(from io.Reader) error {
 	}
 }
 
-// scpWriter speaks the sending side. It keeps where it is in the tree.
+// An scpWriter writes the sender's side of the protocol.
 type scpWriter struct {
 	*bufio.Writer
-	depth int
+	depth int // of open directories
 }
 
+// writeSCP writes a tree and its sidecars.
 func writeSCP(to io.Writer, src *sourceTree, report *progress) error {
 	w := &scpWriter{Writer: bufio.NewWriterSize(to, copyBufferSize)}
 	sums := make([]string, len(src.entries))
@@ -90,7 +91,7 @@ func writeSCP(to io.Writer, src *sourceTree, report *progress) error {
 			continue
 		}
 		if strings.Contains(e.name, "\n") {
-			return fmt.Errorf("%q: scp cannot send a name with a line break", e.name)
+			return fmt.Errorf("%q: scp cannot send names with newlines", e.name)
 		}
 		parent := path.Dir(e.name)
 		for current != "" && current != parent && !strings.HasPrefix(parent, current+"/") {
@@ -116,10 +117,10 @@ func writeSCP(to io.Writer, src *sourceTree, report *progress) error {
 	for w.depth > 0 {
 		w.leave()
 	}
-	for _, note := range src.sidecars(sums, true) {
-		_, _ = fmt.Fprintf(w, "C0600 %d %s\n%s\x00", len(note.content), note.name, note.content)
+	for _, f := range src.sidecars(sums, true) {
+		_, _ = fmt.Fprintf(w, "C0600 %d %s\n%s\x00", len(f.content), f.name, f.content)
 	}
-	return w.Flush() // also tells of every earlier failure
+	return w.Flush() // returns any earlier write error
 }
 
 func (w *scpWriter) times(e entry) {

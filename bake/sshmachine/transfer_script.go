@@ -10,45 +10,46 @@ import (
 	"sync"
 )
 
-// A control is a script on the machine that owns a transfer: it makes the
-// temporary files, obeys one line after the other, and removes the temporary
-// files when its input ends early, as it does with the connection.
+// A transferScript is a script running on the machine that owns a transfer's
+// temporary files. It creates them, executes commands read from its input, and
+// removes them if its input ends before the commit, as it does when the connection
+// is lost.
 type transferScript struct {
-	link    *conn
 	input   *io.PipeWriter
-	release func()
+	release func() // of the script slot
 
-	mu     sync.Mutex // held while lines is read
+	mu     sync.Mutex // held during a call
 	lines  *bufio.Reader
 	stderr tail
-	done   chan struct{}
+	done   chan struct{} // closed when exit and err are set
 	exit   exit
 	err    error
 }
 
-// newControl starts a script, which runs begin, says "ready", and takes orders:
-// "commit" runs end. The other orders are cases of the shell's case.
-func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, orders, end string) (*transferScript, error) {
-	// Every transfer with a control needs a second session for its data. Half of
-	// the slots stay free of controls, so that they never wait for each other.
+// startTransferScript starts a script that runs begin, prints "ready" and then
+// executes commands. The command "commit" runs end; commands has the others, as
+// items of a shell case statement.
+func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, commands, end string) (*transferScript, error) {
+	// The transfer needs another session for its data. Scripts use at most half
+	// of the slots, so that transfers never wait for each other.
 	select {
 	case c.scriptSlots <- struct{}{}:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	script := begin + "echo ready\nwhile read -r c a b; do case $c in\n" + orders +
+	script := begin + "echo ready\nwhile read -r c a b; do case $c in\n" + commands +
 		"commit)\n" + end + "echo done; exit 0;;\nesac; done\nexit 1\n"
-	orderReader, input := io.Pipe()
+	commandReader, input := io.Pipe()
 	out, answers := io.Pipe()
-	t := &transferScript{link: c, input: input, release: sync.OnceFunc(func() { <-c.scriptSlots }), lines: bufio.NewReader(out), done: make(chan struct{})}
-	p := newScript(su, script, orderReader)
+	t := &transferScript{input: input, release: sync.OnceFunc(func() { <-c.scriptSlots }), lines: bufio.NewReader(out), done: make(chan struct{})}
+	p := newScript(su, script, commandReader)
 	p.stdout = answers
 	p.stderr = t.stderr.writer(nil)
 	if !c.spawn(func() {
 		defer close(t.done)
 		t.exit, t.err = c.exec(ctx, p)
 		_ = answers.CloseWithError(io.EOF)
-		_ = orderReader.Close()
+		_ = commandReader.Close()
 	}) {
 		t.release()
 		return nil, fmt.Errorf("%w: %w", errNotStarted, c.lostError())
@@ -61,7 +62,7 @@ func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, orders,
 	return t, nil
 }
 
-// ask gives an order and returns the line that answers it.
+// call sends a command and returns the line that the script prints.
 func (t *transferScript) call(format string, args ...any) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -79,17 +80,18 @@ func (t *transferScript) readAnswer() (string, error) {
 	return strings.TrimSpace(line), nil
 }
 
-// commit makes the script finish its work.
+// commit makes the script move the data into place, and waits for its end.
 func (t *transferScript) commit() error {
 	answer, err := t.call("commit")
 	if err == nil && answer != "done" {
-		err = fmt.Errorf("on the machine: %q", answer)
+		err = fmt.Errorf("commit: unexpected answer %q", answer)
 	}
 	t.close()
 	return err
 }
 
-// reason is why the script ended early. The caller holds mu.
+// failure waits for a script that ended early and returns the reason. The caller
+// must hold t.mu.
 func (t *transferScript) failure() error {
 	t.wait()
 	if t.err != nil {
@@ -98,13 +100,13 @@ func (t *transferScript) failure() error {
 	if err := scriptError(t.exit, &t.stderr); err != nil {
 		return err
 	}
-	return errors.New("the transfer's script ended early")
+	return errors.New("transfer script ended early")
 }
 
-// close ends the script, which removes what is temporary unless it committed,
-// and waits for it.
+// close ends the script and waits for it. Unless committed, the script removes its
+// temporary files.
 func (t *transferScript) close() {
-	_ = t.input.Close() // a question under way ends with it
+	_ = t.input.Close() // makes a call in progress return
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.wait()

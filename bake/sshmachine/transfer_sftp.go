@@ -16,16 +16,17 @@ import (
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
-	// openSSHPacket is what OpenSSH's server takes in one request; others are
-	// only sure to take sftp's own default.
+	// openSSHPacketSize is the largest request that OpenSSH's server accepts.
+	// Other servers may accept only package sftp's default.
 	openSSHPacketSize = 255 << 10
 	requestsPerFile   = 64
 )
 
-// A channel is an SFTP client on a session of its own.
+// An sftpChannel is an SFTP client with its own session.
 type sftpChannel struct {
 	*sftp.Client
 	session ssh.Channel
@@ -33,8 +34,8 @@ type sftpChannel struct {
 	drained chan struct{}
 }
 
-// openSFTP opens up to n channels, at least one if the server has SFTP at all.
-// It waits for the first slot only. A context that ends closes none of them.
+// openSFTP opens up to n channels. It waits for a slot only for the first, and
+// returns none if the server has no SFTP. The channels outlive ctx.
 func (c *conn) openSFTP(ctx context.Context, n int) []*sftpChannel {
 	var mu sync.Mutex
 	var open []*sftpChannel
@@ -64,7 +65,7 @@ func (c *conn) newChannel() (*sftpChannel, error) {
 		return nil, err
 	}
 	ch := &sftpChannel{session: session, release: c.releaseSlot, drained: make(chan struct{})}
-	go func() { // ends with the session, which close waits for
+	go func() { // close waits for it
 		defer close(ch.drained)
 		ssh.DiscardRequests(requests)
 	}()
@@ -75,7 +76,7 @@ func (c *conn) newChannel() (*sftpChannel, error) {
 	}
 	ok, err := session.SendRequest("subsystem", true, ssh.Marshal(&subsystemRequest{Name: "sftp"}))
 	if err != nil || !ok {
-		return fail(errors.Join(errors.New("the server has no SFTP"), err))
+		return fail(errors.Join(errors.New("server has no SFTP subsystem"), err))
 	}
 	ch.Client, err = sftp.NewClientPipe(session, session,
 		sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(requestsPerFile), packetSize(c.client))
@@ -85,7 +86,8 @@ func (c *conn) newChannel() (*sftpChannel, error) {
 	return ch, nil
 }
 
-// packetOf is the size of requests that the server surely takes.
+// packetSize returns the option for the largest requests that the server is known
+// to accept.
 func packetSize(client *ssh.Client) sftp.ClientOption {
 	const vendor = "SSH-2.0-OpenSSH"
 	if version := string(client.ServerVersion()); len(version) >= len(vendor) && version[:len(vendor)] == vendor {
@@ -95,7 +97,7 @@ func packetSize(client *ssh.Client) sftp.ClientOption {
 	return sftp.MaxPacketChecked(everyone)
 }
 
-// close ends the channel and waits for it.
+// close closes the channel and releases its slot.
 func (ch *sftpChannel) close() {
 	_ = ch.Close()
 	_ = ch.session.Close()
@@ -111,41 +113,27 @@ func closeAll(open []*sftpChannel) {
 	wg.Wait()
 }
 
-// filesAtOnce is how many files are under way over one SFTP channel: what
-// counts is the round trips that each of them takes.
+// filesAtOnce is the number of files in progress over one SFTP channel. Each takes
+// several round trips.
 const filesAtOnce = 64
 
-// parallel calls f for every index below n, some at once, until one fails.
+// parallel calls f for each index below n, up to filesAtOnce at once, until a call
+// fails or ctx ends.
 func parallel(ctx context.Context, n int, f func(i int) error) error {
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	var wg sync.WaitGroup
-	next := make(chan int)
-	for range min(n, filesAtOnce) {
-		wg.Go(func() {
-			for i := range next {
-				if err := f(i); err != nil {
-					fail(err)
-				}
-			}
-		})
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(filesAtOnce)
+	for i := 0; i < n && groupCtx.Err() == nil; i++ {
+		group.Go(func() error { return f(i) })
 	}
-	for i := range n {
-		select {
-		case next <- i:
-			continue
-		case <-ctx.Done():
-		}
-		break
+	if err := group.Wait(); err != nil {
+		return err
 	}
-	close(next)
-	wg.Wait()
 	return context.Cause(ctx)
 }
 
-// putSFTP sends a tree over one SFTP channel, many files at once, into "t" of
-// the given directory, and the notes about it beside that.
-func putSFTP(ctx context.Context, ch *sftpChannel, src *sourceTree, into string, report *progress) error {
+// putTree sends a tree, many files at once, into the subdirectory "t" of into, and its
+// sidecars beside that.
+func (ch *sftpChannel) putTree(ctx context.Context, src *sourceTree, into string, report *progress) error {
 	stop := context.AfterFunc(ctx, func() { _ = ch.session.Close() })
 	defer stop()
 	s := &sftpTree{sftpChannel: ch, src: src, into: into, report: report, sums: make([]string, len(src.entries))}
@@ -156,6 +144,7 @@ func putSFTP(ctx context.Context, ch *sftpChannel, src *sourceTree, into string,
 	return err
 }
 
+// An sftpTree is a tree being sent.
 type sftpTree struct {
 	*sftpChannel
 	src    *sourceTree
@@ -202,15 +191,15 @@ func (s *sftpTree) send(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sftp: %w", err)
 	}
-	for _, note := range s.src.sidecars(s.sums, false) {
-		if err := s.write(path.Join(s.into, note.name), strings.NewReader(note.content)); err != nil {
+	for _, f := range s.src.sidecars(s.sums, false) {
+		if err := s.write(path.Join(s.into, f.name), strings.NewReader(f.content)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// one sends a file or a link.
+// sendEntry sends a file or a link.
 func (s *sftpTree) sendEntry(i int) error {
 	e := s.src.entries[i]
 	if e.mode&fs.ModeSymlink != 0 {
@@ -261,9 +250,9 @@ func (s *sftpTree) write(name string, content io.Reader) error {
 	return nil
 }
 
-// getSFTP fetches a tree over an SFTP channel, many files at once. SFTP runs as
-// the login, so it cannot read as root.
-func (ch *sftpChannel) getSFTP(ctx context.Context, from *remoteFile, into *destTree) error {
+// getTree fetches a tree, many files at once. SFTP runs as the login, so it cannot
+// read as root.
+func (ch *sftpChannel) getTree(ctx context.Context, from *remoteFile, into *destTree) error {
 	stop := context.AfterFunc(ctx, func() { _ = ch.session.Close() })
 	defer stop()
 	err := ch.fetchAll(ctx, from.path, into)
@@ -303,7 +292,7 @@ func (ch *sftpChannel) fetchAll(ctx context.Context, root string, into *destTree
 	return parallel(ctx, len(rest), func(i int) error { return ch.fetch(rest[i], root, into) })
 }
 
-// fetch takes one file or link.
+// fetch fetches a file or a link.
 func (ch *sftpChannel) fetch(e entry, root string, into *destTree) error {
 	name := path.Join(root, e.name)
 	if e.mode&fs.ModeSymlink != 0 {
@@ -321,6 +310,6 @@ func (ch *sftpChannel) fetch(e entry, root string, into *destTree) error {
 	if err != nil {
 		return fmt.Errorf("sftp: %s: %w", name, err)
 	}
-	defer func() { _ = file.Close() }() // it was only read
+	defer func() { _ = file.Close() }() // read only
 	return into.add(e, io.LimitReader(file, e.size))
 }

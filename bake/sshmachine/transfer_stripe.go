@@ -11,22 +11,24 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
-	// A session's window is 2 MiB, so a single one carries 2 MiB in a round
-	// trip: 500 MiB/s at 4 ms, where other limits come first.
+	// A session's window is 2 MiB, so one session carries at most 2 MiB per round
+	// trip. At 4 ms that is 500 MiB/s, where other limits are reached first.
 	stripeMinRTT  = 4 * time.Millisecond
 	stripeMinSize = 32 << 20
 	maxStripes    = 8
 
-	// Two pieces of nearly 1 MiB, in whole requests, fill each channel's window.
+	// Two pieces of nearly 1 MiB, a multiple of the request size, fill a channel's
+	// window.
 	pieceSize        = 4 * openSSHPacketSize
 	piecesPerChannel = 2
 )
 
-// stripes is over how many channels a file of the given size, zero for not
-// known, should go. One is a command's input.
+// stripeCount returns the number of SFTP channels to use for a file of the given
+// size, which is zero if unknown. One means a command's input or output instead.
 func (c *conn) stripeCount(ctx context.Context, size int64) int {
 	rtt := c.roundTrip(ctx)
 	switch {
@@ -39,12 +41,12 @@ func (c *conn) stripeCount(ctx context.Context, size int64) int {
 	}
 }
 
-// stripe writes what from gives to a file, each piece over the next channel
-// that is free. The end of ctx closes the channels.
+// putStriped writes the content of from to a file, each piece over the next free
+// channel. It closes the channels if ctx ends.
 func putStriped(ctx context.Context, open []*sftpChannel, name string, from *segmentVerifier) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	stop := context.AfterFunc(ctx, func() { // a request under way has no context
+	stop := context.AfterFunc(ctx, func() { // requests have no context of their own
 		for _, ch := range open {
 			_ = ch.session.Close()
 		}
@@ -63,15 +65,15 @@ func putStriped(ctx context.Context, open []*sftpChannel, name string, from *seg
 	return context.Cause(ctx)
 }
 
-// striping is what the channels of one file share.
+// A stripedUpload is the state shared by the channels that write a file.
 type stripedUpload struct {
 	mu       sync.Mutex
 	from     *segmentVerifier
 	atEnd    bool
-	inFlight map[int64]bool // offsets of pieces that are under way
+	inFlight map[int64]bool // offsets of pieces being written
 }
 
-// through sends pieces over one channel until there are no more.
+// sendOver sends pieces over one channel until there are no more.
 func (s *stripedUpload) sendOver(ch *sftpChannel, name string, fail context.CancelCauseFunc) error {
 	file, err := ch.OpenFile(name, os.O_WRONLY)
 	if err != nil {
@@ -107,7 +109,7 @@ func (s *stripedUpload) sendPieces(file *sftp.File) error {
 	}
 }
 
-// next reads the next piece; no bytes are the end.
+// next reads the next piece. n is zero at the end.
 func (s *stripedUpload) next(buffer []byte) (offset int64, n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,21 +129,21 @@ func (s *stripedUpload) next(buffer []byte) (offset int64, n int, err error) {
 	return offset, n, err
 }
 
-// stop makes next end.
+// stop makes next return the end.
 func (s *stripedUpload) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.atEnd = true
 }
 
-// stored notes a piece that has arrived.
+// pieceStored records that a piece has been written.
 func (s *stripedUpload) pieceStored(offset int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.inFlight, offset)
 }
 
-// settle tells the segments up to where everything has arrived.
+// updateStored tells the verifier how many bytes have arrived without gaps.
 func (s *stripedUpload) updateStored() {
 	least := s.from.size
 	for offset := range s.inFlight {
@@ -150,9 +152,9 @@ func (s *stripedUpload) updateStored() {
 	s.from.stored = least
 }
 
-// getStriped fetches a big file over up to n channels, each piece over the next
-// one that is free, and passes them on in order, while the machine computes the
-// digest. It reports false when the machine has no SFTP.
+// getStriped fetches a big file over up to n channels, each piece over the next free
+// one, and writes the pieces in order, while the machine computes the digest. done
+// is false if the machine has no SFTP.
 func (c *conn) getStriped(ctx context.Context, n int, from *remoteFile, hasher string, got *fileReceiver) (done bool, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -160,15 +162,15 @@ func (c *conn) getStriped(ctx context.Context, n int, from *remoteFile, hasher s
 	defer wg.Wait()
 	var digest bytes.Buffer
 	if hasher != "" {
-		// It has its slot before the channels have theirs: who holds a slot
-		// never waits for one that another such holds.
+		// Taken before those of the channels, to avoid a deadlock between
+		// transfers that hold some slots and wait for another.
 		if !c.takeSlot(ctx, true) {
 			return true, c.noSlotError(ctx)
 		}
 		p := newScript(nil, fmt.Sprintf("head -c %d %s | %s | cut -c1-64", from.size, quote(from.path), hasher), nil)
 		p.stdout = &digest
 		wg.Go(func() {
-			if err := c.runScriptInSlot(ctx, p, func() { <-c.slots }); err != nil {
+			if err := c.runScriptInSlot(ctx, p, c.releaseSlot); err != nil {
 				fail(err)
 			}
 		})
@@ -179,7 +181,7 @@ func (c *conn) getStriped(ctx context.Context, n int, from *remoteFile, hasher s
 		return false, nil
 	}
 	defer closeAll(open)
-	stop := context.AfterFunc(ctx, func() { // a request under way has no context
+	stop := context.AfterFunc(ctx, func() { // requests have no context of their own
 		for _, ch := range open {
 			_ = ch.session.Close()
 		}
@@ -196,14 +198,14 @@ func (c *conn) getStriped(ctx context.Context, n int, from *remoteFile, hasher s
 	return true, got.check(from, hasher, digest.String())
 }
 
-// A piece is a part of a file on its way.
+// A piece is a part of a file being fetched.
 type piece struct {
 	offset  int64
 	content []byte
-	ready   chan struct{}
+	ready   chan struct{} // closed when content is complete
 }
 
-// passOn reads a file's pieces over all channels, and writes them in order.
+// readInOrder reads a file's pieces over all channels and writes them in order.
 func readInOrder(ctx context.Context, fail context.CancelCauseFunc, open []*sftpChannel, from *remoteFile, to io.Writer) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -250,25 +252,18 @@ func (ch *sftpChannel) readPieces(name string, todo <-chan *piece) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Close() }() // it was only read
-	var wg sync.WaitGroup
-	failed := make(chan error, piecesPerChannel)
+	defer func() { _ = file.Close() }() // read only
+	var group errgroup.Group
 	for range piecesPerChannel {
-		wg.Go(func() {
+		group.Go(func() error {
 			for p := range todo {
 				if _, err := file.ReadAt(p.content, p.offset); err != nil && !errors.Is(err, io.EOF) {
-					failed <- err
-					return
+					return err
 				}
 				close(p.ready)
 			}
+			return nil
 		})
 	}
-	wg.Wait()
-	select {
-	case err := <-failed:
-		return err
-	default:
-		return nil
-	}
+	return group.Wait()
 }

@@ -16,18 +16,18 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// putTar sends a tree as one tar stream to one command, which also checks it
-// and moves it into place.
+// putTar sends a tree as a tar stream to one command, which also verifies it and
+// moves it into place.
 func (c *conn) putTar(ctx context.Context, su *sudo, g *guestInfo, src *sourceTree, scripts *treeScripts, report *progress) error {
 	extract := `tar -xpf - -C "$w"`
-	squeeze := g.has("gzip") && c.shouldCompress(ctx, src)
-	if squeeze {
+	compress := g.has("gzip") && c.shouldCompress(ctx, src)
+	if compress {
 		extract = "gzip -dc | " + extract
 	}
 	reader, writer := io.Pipe()
 	sent := make(chan error, 1)
 	go func() {
-		err := writeTar(writer, src, squeeze, report)
+		err := writeTar(writer, src, compress, report)
 		_ = writer.CloseWithError(err)
 		sent <- err
 	}()
@@ -35,20 +35,19 @@ func (c *conn) putTar(ctx context.Context, su *sudo, g *guestInfo, src *sourceTr
 	err := c.runScript(ctx, newScript(su, script, reader))
 	_ = reader.CloseWithError(errReceiverEnded)
 	if failed := <-sent; failed != nil && !errors.Is(failed, errReceiverEnded) {
-		err = failed // the reason for all else
+		err = failed // the cause of err
 	}
 	return err
 }
 
-var errReceiverEnded = errors.New("the machine takes no more")
+var errReceiverEnded = errors.New("machine stopped reading")
 
-// writeTar writes the tree below "t", and after it the names of its files, what
-// only a script can do, and last the digest, without which nothing counts.
-func writeTar(to io.Writer, src *sourceTree, squeeze bool, report *progress) error {
+// writeTar writes the tree below "t", followed by its sidecars.
+func writeTar(to io.Writer, src *sourceTree, compress bool, report *progress) error {
 	buffered := bufio.NewWriterSize(to, copyBufferSize)
 	var out io.Writer = buffered
 	finish := buffered.Flush
-	if squeeze {
+	if compress {
 		compressed := newCompressor(buffered)
 		out = compressed
 		finish = func() error { return errors.Join(compressed.Close(), buffered.Flush()) }
@@ -70,12 +69,12 @@ func writeTar(to io.Writer, src *sourceTree, squeeze bool, report *progress) err
 		}
 		sums[i] = hexDigest(sum)
 	}
-	for _, last := range src.sidecars(sums, false) {
-		h := &tar.Header{Name: last.name, Mode: 0o600, Size: int64(len(last.content)), ModTime: time.Now().Truncate(time.Second)}
+	for _, f := range src.sidecars(sums, false) {
+		h := &tar.Header{Name: f.name, Mode: 0o600, Size: int64(len(f.content)), ModTime: time.Now().Truncate(time.Second)}
 		if err := w.WriteHeader(h); err != nil {
 			return err
 		}
-		if _, err := io.WriteString(w, last.content); err != nil {
+		if _, err := io.WriteString(w, f.content); err != nil {
 			return err
 		}
 	}
@@ -96,19 +95,19 @@ func tarHeader(e entry) *tar.Header {
 	return h
 }
 
-// getTar fetches a tree as one tar stream. Tar's exit status tells of what it
-// could not read.
+// getTar fetches a tree as a tar stream. Unreadable files make tar, and so getTar,
+// fail.
 func (c *conn) getTar(ctx context.Context, su *sudo, from *remoteFile, into *destTree) error {
 	return c.receive(ctx, su, "exec tar -cf - -C "+quote(from.path)+" .", func(r io.Reader) error {
 		if err := into.extractTar(r); err != nil {
 			return err
 		}
-		_, err := io.Copy(io.Discard, r) // what tar adds to fill a block
+		_, err := io.Copy(io.Discard, r) // tar pads the last block
 		return err
 	})
 }
 
-// takeTar unpacks an archive.
+// extractTar adds the entries of an archive.
 func (s *destTree) extractTar(from io.Reader) error {
 	r := tar.NewReader(from)
 	for {
@@ -117,11 +116,11 @@ func (s *destTree) extractTar(from io.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("archive: %w", err)
+			return fmt.Errorf("read archive: %w", err)
 		}
 		name := path.Clean(h.Name)
 		if !filepath.IsLocal(filepath.FromSlash(name)) {
-			return fmt.Errorf("archive: %q leads out of the directory", h.Name)
+			return fmt.Errorf("archive entry %q is outside the directory", h.Name)
 		}
 		e := entry{name: name, mode: h.FileInfo().Mode(), size: h.Size, mtime: h.ModTime, link: h.Linkname}
 		if h.Typeflag == tar.TypeLink {
@@ -136,23 +135,23 @@ func (s *destTree) extractTar(from io.Reader) error {
 }
 
 const (
-	// On a nearer machine the link is faster than any compression.
+	// Below these, compressing takes longer than sending.
 	compressMinRTT  = 5 * time.Millisecond
 	compressMinSize = 4 << 20
 
-	// What is tried, and what must be left of it for compression to help.
+	// A sample of this size must compress to at most this ratio.
 	compressSampleSize = 512 << 10
 	compressMaxRatio   = 0.7
 )
 
-// newCompressor returns the fastest gzip.
+// newCompressor returns a gzip writer at its fastest level.
 func newCompressor(to io.Writer) *gzip.Writer {
-	w, _ := gzip.NewWriterLevel(to, gzip.BestSpeed) // the level is a valid one
+	w, _ := gzip.NewWriterLevel(to, gzip.BestSpeed) // the level is valid
 	return w
 }
 
-// worthSqueezing reports whether compressing the tree saves time: the machine is
-// far, the tree is not small, and a sample of it becomes clearly smaller.
+// shouldCompress reports whether compressing the tree saves time: the round-trip
+// time is long, the tree is large, and a sample of it compresses well.
 func (c *conn) shouldCompress(ctx context.Context, src *sourceTree) bool {
 	if src.bytes < compressMinSize || c.roundTrip(ctx) < compressMinRTT {
 		return false
@@ -160,27 +159,27 @@ func (c *conn) shouldCompress(ctx context.Context, src *sourceTree) bool {
 	var out byteCounter
 	w := newCompressor(&out)
 	buffer := make([]byte, copyBufferSize/8)
-	none := newProgress(nil, 0)
+	discard := newProgress(nil, 0)
 	sampled := int64(0)
-	step := max(1, len(src.entries)/64) // from all over the tree
+	step := max(1, len(src.entries)/64) // sample the whole tree
 	for i := 0; i < len(src.entries) && sampled < compressSampleSize; i += step {
 		e := src.entries[i]
 		if !e.mode.IsRegular() {
 			continue
 		}
 		e.size = min(e.size, compressSampleSize/8)
-		if copyFile(w, src.fsys, e, buffer, none) != nil {
-			return false // sending will say what is wrong
+		if copyFile(w, src.fsys, e, buffer, discard) != nil {
+			return false // sending reports the error
 		}
 		sampled += e.size
 	}
 	return w.Close() == nil && sampled > 0 && float64(out) < compressMaxRatio*float64(sampled)
 }
 
-// counter counts what is written to it.
+// A byteCounter counts the bytes written to it.
 type byteCounter int64
 
-// Write counts b.
+// Write adds the length of b.
 func (c *byteCounter) Write(b []byte) (int, error) {
 	*c += byteCounter(len(b))
 	return len(b), nil

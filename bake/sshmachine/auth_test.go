@@ -20,8 +20,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// serveAgent serves a keyring with the given key on one end of a pipe.
-func serveAgent(t *testing.T, key any) func(context.Context) (net.Conn, error) {
+// dialAgent returns a dial func for an SSH agent that holds key.
+func dialAgent(t *testing.T, key any) func(context.Context) (net.Conn, error) {
 	t.Helper()
 	ring := agent.NewKeyring()
 	must(t, ring.Add(agent.AddedKey{PrivateKey: key}))
@@ -32,8 +32,8 @@ func serveAgent(t *testing.T, key any) func(context.Context) (net.Conn, error) {
 	}
 }
 
-// certify signs key as a certificate.
-func certify(t *testing.T, ca ssh.Signer, key ssh.PublicKey, kind uint32, principal string) *ssh.Certificate {
+// newCertificate returns a certificate for key, valid for an hour.
+func newCertificate(t *testing.T, ca ssh.Signer, key ssh.PublicKey, kind uint32, principal string) *ssh.Certificate {
 	t.Helper()
 	cert := &ssh.Certificate{
 		Key: key, CertType: kind, ValidPrincipals: []string{principal},
@@ -43,7 +43,7 @@ func certify(t *testing.T, ca ssh.Signer, key ssh.PublicKey, kind uint32, princi
 	return cert
 }
 
-// TestAuth logs in to a real sshd in every way that it offers.
+// TestAuth logs in to a real sshd with each method it supports.
 func TestAuth(t *testing.T) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	must(t, err)
@@ -61,12 +61,12 @@ func TestAuth(t *testing.T) {
 	server := testenv.SSHD(t, &testenv.SSHDOptions{
 		AuthorizedKeys: []ssh.PublicKey{signer.PublicKey()}, Config: []string{"TrustedUserCAKeys " + caFile},
 	})
-	cert := certify(t, ca.Signer, other.Signer.PublicKey(), ssh.UserCert, server.User)
+	cert := newCertificate(t, ca.Signer, other.Signer.PublicKey(), ssh.UserCert, server.User)
 	for name, auth := range map[string][]sshmachine.Auth{
 		"key":           {sshmachine.PrivateKey(server.ClientKeyPEM, bake.Secret{})},
 		"encrypted key": {sshmachine.PrivateKey(encrypted, bake.NewSecret("open sesame"))},
 		"signer":        {sshmachine.Signer(signer)},
-		"agent":         {sshmachine.Agent(serveAgent(t, private))},
+		"agent":         {sshmachine.Agent(dialAgent(t, private))},
 		"certificate":   {sshmachine.Certificate(ssh.MarshalAuthorizedKey(cert), []byte(other.Private.Reveal()), bake.Secret{})},
 		"the last of several": {
 			sshmachine.AgentSocket("/does/not/exist"), sshmachine.Signer(other.Signer),
@@ -74,7 +74,7 @@ func TestAuth(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := configOf(server)
+			cfg := sshdConfig(server)
 			cfg.Auth, cfg.AuthGrace = auth, -1
 			must(t, connect(t, cfg).Run(t.Context(), bake.Sh("true")))
 		})
@@ -83,18 +83,17 @@ func TestAuth(t *testing.T) {
 		"wrong key": sshmachine.Signer(other.Signer), "no agent": sshmachine.AgentSocket("/does/not/exist"),
 		"password": sshmachine.Password(bake.NewSecret("x")),
 	} {
-		cfg := configOf(server)
+		cfg := sshdConfig(server)
 		cfg.Auth, cfg.AuthGrace = []sshmachine.Auth{auth}, -1
 		var refused *sshmachine.AuthError
 		if _, err := sshmachine.Connect(t.Context(), cfg); !errors.As(err, &refused) || refused.User != server.User {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: Connect = %v, want an AuthError for %s", name, err, server.User)
 		}
 	}
 }
 
-// TestAuthQuestions logs in with passwords and answers, which only a server of
-// our own can take.
-func TestAuthQuestions(t *testing.T) {
+// TestAuthPasswords logs in to an in-process server with passwords and answers.
+func TestAuthPasswords(t *testing.T) {
 	password := func(_ ssh.ConnMetadata, given []byte) (*ssh.Permissions, error) {
 		if string(given) != "right" {
 			return nil, errors.New("wrong")
@@ -117,7 +116,7 @@ func TestAuthQuestions(t *testing.T) {
 	}
 	answer := sshmachine.KeyboardInteractive(func(_ context.Context, instruction string, q []sshmachine.Question) ([]bake.Secret, error) {
 		if instruction != "please" || len(q) != 2 || q[0].Text != "one?" || q[0].Echo {
-			return nil, errors.New("not the question")
+			return nil, errors.New("unexpected question")
 		}
 		return []bake.Secret{bake.NewSecret("right"), bake.NewSecret("right")}, nil
 	})
@@ -141,10 +140,10 @@ func TestAuthQuestions(t *testing.T) {
 			h.config = &test.config
 			h.config.AddHostKey(h.key.Signer)
 			cfg := h.configFor("192.0.2.1")
-			cfg.Auth, cfg.Dial, cfg.AuthGrace = test.auth, h.booting(), -1
+			cfg.Auth, cfg.Dial, cfg.AuthGrace = test.auth, h.dialAfter(), -1
 			m, err := sshmachine.Connect(t.Context(), cfg)
 			if ok := err == nil; ok != test.ok {
-				t.Errorf("%v", err)
+				t.Errorf("Connect = %v, want success %v", err, test.ok)
 			}
 			if err == nil {
 				must(t, m.Close())

@@ -22,13 +22,13 @@ func TestConfigValidate(t *testing.T) {
 		must(t, cfg.Validate())
 		change(cfg)
 		_, err := sshmachine.Connect(t.Context(), cfg)
-		var wrong *bake.FieldError
-		if !errors.As(err, &wrong) || wrong.Field != field {
-			t.Errorf("%s: %v", field, err)
+		var invalid *bake.FieldError
+		if !errors.As(err, &invalid) || invalid.Field != field {
+			t.Errorf("Connect = %v, want a FieldError for %s", err, field)
 		}
 	}
 	for name, auth := range map[string]sshmachine.Auth{
-		"key":         sshmachine.PrivateKey([]byte("no key"), bake.Secret{}),
+		"key":         sshmachine.PrivateKey([]byte("not a key"), bake.Secret{}),
 		"signer":      sshmachine.Signer(nil),
 		"certificate": sshmachine.Certificate([]byte(h.client.AuthorizedKey), []byte(h.client.Private.Reveal()), bake.Secret{}),
 		"password":    sshmachine.Password(bake.Secret{}),
@@ -38,7 +38,7 @@ func TestConfigValidate(t *testing.T) {
 		cfg := h.configFor("192.0.2.1")
 		cfg.Auth = []sshmachine.Auth{auth}
 		if cfg.Validate() == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: Validate = nil, want an error", name)
 		}
 	}
 	for name, policy := range map[string]sshmachine.HostKeyPolicy{
@@ -48,7 +48,7 @@ func TestConfigValidate(t *testing.T) {
 		cfg := h.configFor("192.0.2.1")
 		cfg.HostKey = policy
 		if cfg.Validate() == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: Validate = nil, want an error", name)
 		}
 	}
 }

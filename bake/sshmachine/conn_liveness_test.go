@@ -16,7 +16,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// TestKeepAlive lets a machine fall silent without a word.
+// TestKeepAlive makes a machine stop answering without closing the connection.
 func TestKeepAlive(t *testing.T) {
 	testenv.Need(t, "sh")
 	synctest.Test(t, func(t *testing.T) {
@@ -31,15 +31,15 @@ func TestKeepAlive(t *testing.T) {
 		}
 		m, err := sshmachine.Connect(t.Context(), cfg)
 		must(t, err)
-		time.Sleep(10 * time.Minute) // a healthy one is kept
+		time.Sleep(10 * time.Minute) // keepalives are answered
 		if len(ends) != 1 {
-			t.Errorf("%d connections", len(ends))
+			t.Errorf("got %d connections, want 1", len(ends))
 		}
 		ends[0].write.freeze()
 		began := time.Now()
 		must(t, m.Run(t.Context(), bake.Sh("true"))) // over a new connection
 		if took := time.Since(began); took < time.Minute || took > 90*time.Second {
-			t.Errorf("noticed after %v", took)
+			t.Errorf("Run took %v, want 60s to 90s", took)
 		}
 		must(t, m.Close())
 		h.drop()
@@ -47,9 +47,9 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
-// A lameConn lets 16 bytes arrive at a time, each time after a delay in
-// nanoseconds; a negative one is for ever.
-type lameConn struct {
+// A slowConn delivers 16 bytes at a time, each after a delay in nanoseconds. A
+// negative delay lasts until the connection is closed.
+type slowConn struct {
 	net.Conn
 
 	delay  *atomic.Int64
@@ -57,7 +57,7 @@ type lameConn struct {
 	closed chan struct{}
 }
 
-func (c *lameConn) Read(p []byte) (int, error) {
+func (c *slowConn) Read(p []byte) (int, error) {
 	if c.delay.Load() > 0 {
 		p = p[:min(len(p), 16)]
 	}
@@ -77,15 +77,14 @@ func (c *lameConn) Read(p []byte) (int, error) {
 	}
 }
 
-func (c *lameConn) Close() error {
+func (c *slowConn) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return c.Conn.Close()
 }
 
-// TestCancelOnALameLink cancels a command: on a silent connection that takes no
-// longer than the machine has to answer, and on one that is only slow the
-// command is killed all the same.
-func TestCancelOnALameLink(t *testing.T) {
+// TestCancelOnSlowConnection cancels a command. On a silent connection Run returns
+// within the liveness timeout; on a slow one the command is still killed.
+func TestCancelOnSlowConnection(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		delay time.Duration
@@ -97,13 +96,13 @@ func TestCancelOnALameLink(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var delay atomic.Int64
-				m := embeddedAs(t, sandbox.Options{}, func(cfg *sshmachine.Config) {
-					// Two requests at once meet in a mutex, at which synctest's time stops.
+				m := sandboxMachineWith(t, sandbox.Options{}, func(cfg *sshmachine.Config) {
+					// Concurrent requests would block on a mutex, which stops synctest's clock.
 					cfg.KeepAliveInterval = -1
 					dial := cfg.Dial
 					cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 						conn, err := dial(ctx, network, addr)
-						return &lameConn{Conn: conn, delay: &delay, closed: make(chan struct{})}, err
+						return &slowConn{Conn: conn, delay: &delay, closed: make(chan struct{})}, err
 					}
 				})
 
@@ -118,16 +117,16 @@ func TestCancelOnALameLink(t *testing.T) {
 				})
 				err := m.Run(ctx, &bake.Cmd{Line: "trap '' HUP; echo up; sleep 60; touch /tmp/survived", Stdout: up})
 				if !errors.Is(err, context.Canceled) {
-					t.Errorf("error %v, want the cancellation", err)
+					t.Errorf("Run = %v, want Canceled", err)
 				}
 				if took := time.Since(canceled); took > test.most {
-					t.Errorf("took %v to end, want %v at most", took, test.most)
+					t.Errorf("Run returned after %v, want at most %v", took, test.most)
 				}
 				delay.Store(0)
 				if test.delay > 0 {
 					time.Sleep(2 * time.Minute)
 					if err := m.Run(t.Context(), bake.Sh("test ! -e /tmp/survived")); err != nil {
-						t.Errorf("the command went on: %v", err)
+						t.Errorf("the command was not killed: %v", err)
 					}
 				}
 			})

@@ -13,12 +13,12 @@ import (
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
-// TestCommandsWhileTheLinkEnds begins commands at the very moment when the
-// connection is lost: each of them ends.
-func TestCommandsWhileTheLinkEnds(t *testing.T) {
+// TestRunDuringDisconnect starts commands while the connection is being lost, and
+// checks that each call returns.
+func TestRunDuringDisconnect(t *testing.T) {
 	var mu sync.Mutex
 	var last net.Conn
-	m := embeddedAs(t, sandbox.Options{}, func(cfg *sshmachine.Config) {
+	m := sandboxMachineWith(t, sandbox.Options{}, func(cfg *sshmachine.Config) {
 		dial := cfg.Dial
 		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
@@ -34,12 +34,12 @@ func TestCommandsWhileTheLinkEnds(t *testing.T) {
 		for range 4 {
 			commands.Go(func() {
 				if err := m.Run(t.Context(), bake.Sh("true")); err != nil && !errors.Is(err, bake.ErrDisconnected) {
-					t.Error(err)
+					t.Errorf("Run = %v, want nil or ErrDisconnected", err)
 				}
 			})
 		}
 		mu.Lock()
-		time.Sleep(time.Duration(i%20) * 20 * time.Microsecond) // the moments differ
+		time.Sleep(time.Duration(i%20) * 20 * time.Microsecond) // vary the moment
 		_ = last.Close()
 		mu.Unlock()
 		commands.Wait()

@@ -18,7 +18,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// relay passes connections on, each as handle says, for the length of a test.
+// relay listens for the duration of a test, calls handle with each connection, and
+// returns its address.
 func relay(t testing.TB, handle func(conn net.Conn)) string {
 	t.Helper()
 	var lc net.ListenConfig
@@ -44,7 +45,7 @@ func relay(t testing.TB, handle func(conn net.Conn)) string {
 	return l.Addr().String()
 }
 
-// join passes everything between two connections until one ends.
+// join copies data between two connections until one ends.
 func join(a, b net.Conn) {
 	var wg sync.WaitGroup
 	for _, pair := range [][2]net.Conn{{a, b}, {b, a}} {
@@ -60,10 +61,10 @@ func join(a, b net.Conn) {
 func TestVia(t *testing.T) {
 	target, near, far := testenv.SSHD(t, nil), testenv.SSHD(t, nil), testenv.SSHD(t, nil)
 	hop := func(s *testenv.Server) sshmachine.Hop {
-		cfg := configOf(s)
+		cfg := sshdConfig(s)
 		return sshmachine.Hop{Addr: cfg.Addr, User: cfg.User, Auth: cfg.Auth, HostKey: cfg.HostKey}
 	}
-	cfg := configOf(target)
+	cfg := sshdConfig(target)
 	cfg.Via = []sshmachine.Hop{hop(near), hop(far)}
 	var dialed []string
 	cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -71,22 +72,22 @@ func TestVia(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}
 	m := connect(t, cfg)
-	if got := output(t, m, bake.Sh("echo $SSH_CONNECTION")); !strings.HasSuffix(target.Addr, got[strings.LastIndexByte(got, ' ')+1:]) {
-		t.Errorf("reached %q", got)
+	if got := runOutput(t, m, bake.Sh("echo $SSH_CONNECTION")); !strings.HasSuffix(target.Addr, got[strings.LastIndexByte(got, ' ')+1:]) {
+		t.Errorf("SSH_CONNECTION = %q, want the address %s", got, target.Addr)
 	}
 	if len(dialed) != 1 || dialed[0] != near.Addr {
-		t.Errorf("dialed %q", dialed)
+		t.Errorf("dialed %q, want only %s", dialed, near.Addr)
 	}
-	far.Drop() // a lost bastion is a lost connection
+	far.Drop() // must reconnect
 	for m.Run(t.Context(), bake.Sh("true")) != nil {
 	}
 
-	// The key of a bastion is checked as well.
+	// A bastion with the wrong host key is rejected.
 	cfg.Via = []sshmachine.Hop{hop(near), hop(far)}
 	cfg.Via[1].HostKey = cfg.Via[0].HostKey
 	var refused *sshmachine.HostKeyError
 	if _, err := sshmachine.Connect(t.Context(), cfg); !errors.As(err, &refused) || refused.Addr != far.Addr {
-		t.Errorf("%v", err)
+		t.Errorf("Connect = %v, want a HostKeyError for %s", err, far.Addr)
 	}
 }
 
@@ -101,20 +102,21 @@ func TestProxy(t *testing.T) {
 			}
 		}
 	})
-	cfg := configOf(server)
+	cfg := sshdConfig(server)
 	cfg.Proxy = &sshmachine.Proxy{Addr: addr, User: "me", Password: bake.NewSecret("secret")}
 	must(t, connect(t, cfg).Run(t.Context(), bake.Sh("true")))
 	if used.Load() != 1 {
-		t.Errorf("the proxy was used %d times", used.Load())
+		t.Errorf("the proxy was used %d times, want 1", used.Load())
 	}
 	cfg.Proxy.Password = bake.NewSecret("wrong")
 	cfg.ConnectTimeout = 200 * time.Millisecond
 	if _, err := sshmachine.Connect(t.Context(), cfg); err == nil {
-		t.Error("a wrong password is no error")
+		t.Error("Connect with a wrong proxy password = nil, want an error")
 	}
 }
 
-// socks is the server's side of a SOCKS5 handshake.
+// socks runs the server's side of a SOCKS5 handshake and returns the requested
+// address.
 func socks(conn net.Conn, user, password string) (addr string, err error) {
 	read := func(n byte) []byte {
 		b := make([]byte, n)

@@ -13,9 +13,9 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// gone fails the test if a process still has the given text in its command
-// line, as one that was killed a moment ago may.
-func gone(t *testing.T, text string) {
+// checkNoProcess fails the test if after one second a process has text in its
+// command line.
+func checkNoProcess(t *testing.T, text string) {
 	t.Helper()
 	for tries := 0; ; tries++ {
 		var left []string
@@ -37,9 +37,9 @@ func gone(t *testing.T, text string) {
 	}
 }
 
-func TestCancelKills(t *testing.T) {
+func TestCancelKillsProcesses(t *testing.T) {
 	testenv.Need(t, "sshd")
-	m := real(t)
+	m := sshdMachine(t)
 	for name, cmd := range map[string]bake.Cmd{
 		"one":            {Line: "echo up; sleep 86421"},
 		"args":           {Args: []string{"sh", "-c", "echo up; sleep 86421; true"}},
@@ -52,15 +52,15 @@ func TestCancelKills(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if cmd.PTY {
-				needsTerminals(t)
+				requirePTY(t)
 			}
 			ctx, cancel := context.WithCancelCause(t.Context())
-			why := errors.New("enough")
-			cmd.Stdout = writerFunc(func(p []byte) (int, error) { cancel(why); return len(p), nil })
-			if err := m.Run(ctx, &cmd); !errors.Is(err, why) {
-				t.Errorf("%v, want the cause", err)
+			cause := errors.New("enough")
+			cmd.Stdout = writerFunc(func(p []byte) (int, error) { cancel(cause); return len(p), nil })
+			if err := m.Run(ctx, &cmd); !errors.Is(err, cause) {
+				t.Errorf("Run = %v, want the cause of the cancellation", err)
 			}
-			gone(t, "86421")
+			checkNoProcess(t, "86421")
 		})
 	}
 }

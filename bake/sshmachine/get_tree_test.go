@@ -13,8 +13,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// TestGetHostile fetches archives that try to write outside of their directory.
-func TestGetHostile(t *testing.T) {
+// TestGetHostileArchive fetches archives that try to write outside the destination.
+func TestGetHostileArchive(t *testing.T) {
 	file := func(name string) tar.Header {
 		return tar.Header{Typeflag: tar.TypeReg, Name: name, Size: 4, Mode: 0o644}
 	}
@@ -45,23 +45,22 @@ func TestGetHostile(t *testing.T) {
 			}
 			m := connect(t, h.configFor(h.listen(t)))
 			if err := m.Get(t.Context(), &bake.Download{Source: dir, Path: dir + "/in/to"}); err == nil {
-				t.Error("no error")
+				t.Error("Get = nil, want an error")
 			}
 			for _, name := range []string{dir + "/evil", dir + "/in/evil", dir + "/in/to/evil", "/tmp/bakestone-evil", dir + "/in/to"} {
 				if _, err := os.Lstat(name); err == nil {
-					t.Errorf("%s was written", name)
+					t.Errorf("Get created %s", name)
 				}
 			}
-			leftovers(t, dir)
+			checkNoLeftovers(t, dir)
 		})
 	}
 }
 
-// withoutTar hides tar from the one who asks which tools there are.
+// withoutTar edits the script that looks for tools so that it does not find tar.
 func withoutTar(line string) string { return strings.ReplaceAll(line, "for t in tar ", "for t in ") }
 
-// TestGetHostileStream fetches what is not the stream of a tree, from a machine
-// without tar and SFTP.
+// TestGetHostileStream fetches invalid streams from a machine without tar and SFTP.
 func TestGetHostileStream(t *testing.T) {
 	for name, stream := range map[string]string{
 		"parent":       "f 644 0 4 ../evil\x00evil\x00",
@@ -83,33 +82,34 @@ func TestGetHostileStream(t *testing.T) {
 			}
 			m := connect(t, h.configFor(h.listen(t)))
 			if err := m.Get(t.Context(), &bake.Download{Source: dir, Path: dir + "/in/to"}); err == nil {
-				t.Error("no error")
+				t.Error("Get = nil, want an error")
 			}
 			for _, name := range []string{dir + "/evil", dir + "/in/evil", dir + "/in/to", "/tmp/bakestone-evil"} {
 				if _, err := os.Lstat(name); err == nil {
-					t.Errorf("%s was written", name)
+					t.Errorf("Get created %s", name)
 				}
 			}
-			leftovers(t, dir)
+			checkNoLeftovers(t, dir)
 		})
 	}
 }
 
-// TestGetTreeAsRoot has no tar, and SFTP cannot read as root.
-func TestGetTreeAsRoot(t *testing.T) {
+// TestGetTreeWithSudo fetches from a machine without tar, where SFTP cannot read as
+// root.
+func TestGetTreeWithSudo(t *testing.T) {
 	h := newHost(t)
 	h.fakeSudo(t, "hush")
 	h.run = withoutTar
 	cfg := h.configFor(h.listen(t))
 	cfg.SudoPassword = bake.NewSecret("hush")
-	from := tree(t)
-	want := tree(t)
+	from := testTree(t)
+	want := testTree(t)
 	for _, dir := range []string{from, want} {
-		must(t, os.Chmod(filepath.Join(dir, "-dash"), 0o755)) // set-id bits stay there
+		must(t, os.Chmod(filepath.Join(dir, "-dash"), 0o755)) // Get drops set-id bits
 	}
 	to := filepath.Join(t.TempDir(), "to")
 	must(t, connect(t, cfg).Get(t.Context(), &bake.Download{Source: from, Path: to, Sudo: true}))
 	if diff := cmp.Diff(listing(t, want), listing(t, to)); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+		t.Errorf("Get (-want +got):\n%s", diff)
 	}
 }

@@ -14,17 +14,17 @@ import (
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 )
 
-func TestHostKeys(t *testing.T) {
+func TestHostKeyPolicies(t *testing.T) {
 	ca, err := sshmachine.NewKeyPair("ca")
 	must(t, err)
 	h := newHost(t)
-	// The server also has a key of a type that clients like better, and that no
-	// policy below knows.
+	// The server also has a key of a type that clients prefer, which no policy
+	// below accepts.
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	unknown, err := ssh.NewSignerFromKey(private)
 	must(t, err)
-	certified, err := ssh.NewCertSigner(certify(t, ca.Signer, h.key.Signer.PublicKey(), ssh.HostCert, "192.0.2.1"), h.key.Signer)
+	certified, err := ssh.NewCertSigner(newCertificate(t, ca.Signer, h.key.Signer.PublicKey(), ssh.HostCert, "192.0.2.1"), h.key.Signer)
 	must(t, err)
 	h.config.AddHostKey(unknown)
 	h.config.AddHostKey(certified)
@@ -44,7 +44,7 @@ func TestHostKeys(t *testing.T) {
 		"one of several":    {sshmachine.FixedHostKey(ca.Signer.PublicKey(), hostKey), true},
 		"another":           {sshmachine.FixedHostKey(ca.Signer.PublicKey()), false},
 		"known":             {sshmachine.KnownHosts(line("known", addr+" "+h.key.AuthorizedKey)), true},
-		"known as another":  {sshmachine.KnownHosts(line("another", addr+" "+ca.AuthorizedKey)), false},
+		"known by another":  {sshmachine.KnownHosts(line("another", addr+" "+ca.AuthorizedKey)), false},
 		"not known":         {sshmachine.KnownHosts(line("none", "example.org "+h.key.AuthorizedKey)), false},
 		"known authority":   {sshmachine.KnownHosts(line("authority", "@cert-authority "+addr+" "+ca.AuthorizedKey)), true},
 		"authority":         {sshmachine.HostCA(ca.Signer.PublicKey()), true},
@@ -54,11 +54,11 @@ func TestHostKeys(t *testing.T) {
 		"insecure":          {sshmachine.InsecureAnyHostKey(), true},
 	} {
 		cfg := h.configFor(addr)
-		cfg.HostKey, cfg.Dial = test.policy, h.booting()
+		cfg.HostKey, cfg.Dial = test.policy, h.dialAfter()
 		m, err := sshmachine.Connect(t.Context(), cfg)
 		var refused *sshmachine.HostKeyError
 		if test.ok != (err == nil) || err != nil && !errors.As(err, &refused) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: Connect = %v, want success %v or a HostKeyError", name, err, test.ok)
 		}
 		if err == nil {
 			must(t, m.Close())

@@ -20,16 +20,16 @@ func TestClose(t *testing.T) {
 	must(t, m.Close())
 	must(t, m.Close())
 	if err := <-done; err == nil {
-		t.Error("a command under way ended well")
+		t.Error("Run = nil after Close, want an error")
 	}
 	if err := m.Run(t.Context(), bake.Sh("true")); err == nil || !strings.Contains(err.Error(), "closed") {
-		t.Errorf("after Close: %v", err)
+		t.Errorf("Run after Close = %v, want an error containing \"closed\"", err)
 	}
 }
 
 func TestReconnect(t *testing.T) {
 	server := testenv.SSHD(t, nil)
-	m := connect(t, configOf(server))
+	m := connect(t, sshdConfig(server))
 	up := make(chan struct{})
 	done := make(chan error, 1)
 	go func() {
@@ -38,7 +38,7 @@ func TestReconnect(t *testing.T) {
 	<-up
 	server.Drop()
 	if err := <-done; !errors.Is(err, bake.ErrDisconnected) {
-		t.Errorf("%v, want ErrDisconnected", err)
+		t.Errorf("Run = %v, want ErrDisconnected", err)
 	}
 	must(t, m.Run(t.Context(), bake.Sh("true")))
 
@@ -46,13 +46,13 @@ func TestReconnect(t *testing.T) {
 	go func() { done <- m.Run(t.Context(), bake.Sh("true")) }()
 	server.Start(t)
 	if err := <-done; err != nil {
-		t.Errorf("after a while: %v", err)
+		t.Errorf("Run after a restart of the server = %v, want nil", err)
 	}
 
 	server.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := m.Run(ctx, bake.Sh("true")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v, want DeadlineExceeded", err)
+		t.Errorf("Run = %v, want DeadlineExceeded", err)
 	}
 }

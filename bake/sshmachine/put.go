@@ -159,11 +159,11 @@ func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest 
 		scripts.login = g.facts.User
 	}
 	hasher := g.digestCommand(max(f.size, smallFile))
-	orders := strings.NewReplacer("SEGMENT", fmt.Sprint(segmentSize>>20), "HASHER", hasher).Replace(bigFileCommands)
+	commands := strings.NewReplacer("SEGMENT", fmt.Sprint(segmentSize>>20), "HASHER", hasher).Replace(bigFileCommands)
 	if hasher == "" {
-		orders = strings.Replace(orders, "|  |", "|", 1)
+		commands = strings.Replace(commands, "|  |", "|", 1)
 	}
-	t, err := c.startTransferScript(ctx, su, scripts.begin(), orders, scripts.end())
+	t, err := c.startTransferScript(ctx, su, scripts.begin(), commands, scripts.end())
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (f *fileScripts) begin() string {
 	fmt.Fprintf(&b, "d=%s t=%s f=%s\n", quote(f.dest), quote(f.temp), quote(f.from))
 	b.WriteString(`if [ -d "$d" ]; then echo "$d is a directory" >&2; exit 1; fi` + "\n")
 	fmt.Fprintf(&b, "mkdir -p %s || exit 1\n", quote(path.Dir(f.dest)))
-	b.WriteString("u=$(umask); umask 077\n")
+	b.WriteString("umask 077\n")
 	b.WriteString(trapCleanUp(`rm -f "$t" "$f"`))
 	b.WriteString(`: >"$t" && : >"$f" || exit 1` + "\n")
 	if f.login != "" {

@@ -38,17 +38,17 @@ func TestReboot(t *testing.T) {
 		after, err := m.Facts(t.Context())
 		must(t, err)
 		if after.BootID == before.BootID || after.BootID != fmt.Sprint("boot ", n+2) {
-			t.Errorf("%s: the boot id is %q", line, after.BootID)
+			t.Errorf("boot id after Reboot(%s) = %q, want %q", line, after.BootID, fmt.Sprint("boot ", n+2))
 		}
 		before = after
 	}
 	var failed *bake.ExitError
 	if err := m.Reboot(t.Context(), bake.Sh("exit 5")); !errors.As(err, &failed) {
-		t.Errorf("%v, want an ExitError", err)
+		t.Errorf("Reboot = %v, want an ExitError", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := m.Reboot(ctx, bake.Sh("true")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v, want DeadlineExceeded", err)
+		t.Errorf("Reboot = %v, want DeadlineExceeded", err)
 	}
 }

@@ -20,9 +20,9 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// slowed is the address of a relay to addr that holds everything back for half
-// of rtt, each way, at any speed.
-func slowed(t testing.TB, addr string, rtt time.Duration) string {
+// delayed returns the address of a relay to addr that adds rtt to the round-trip
+// time without limiting the bandwidth.
+func delayed(t testing.TB, addr string, rtt time.Duration) string {
 	t.Helper()
 	return relay(t, func(near net.Conn) {
 		far, err := new(net.Dialer).DialContext(context.WithoutCancel(t.Context()), "tcp", addr)
@@ -30,30 +30,30 @@ func slowed(t testing.TB, addr string, rtt time.Duration) string {
 			return
 		}
 		var wg sync.WaitGroup
-		wg.Go(func() { holdBack(near, far, rtt/2) })
-		wg.Go(func() { holdBack(far, near, rtt/2) })
+		wg.Go(func() { delayCopy(near, far, rtt/2) })
+		wg.Go(func() { delayCopy(far, near, rtt/2) })
 		wg.Wait()
 	})
 }
 
-// relayed is how much a relay takes at once.
-const relayed = 256 << 10
+// delayBufferSize is the maximum size of a read by the relay.
+const delayBufferSize = 256 << 10
 
-// holdBack passes bytes on after a while.
-func holdBack(from, to net.Conn, delay time.Duration) {
+// delayCopy copies data, each read after the given delay.
+func delayCopy(from, to net.Conn, delay time.Duration) {
 	type packet struct {
 		due  time.Time
-		data *[relayed]byte
+		data *[delayBufferSize]byte
 		n    int
 	}
 	queue := make(chan packet, 1<<16)
-	var free sync.Pool // the relay must not be what limits
+	var free sync.Pool // keeps the relay from limiting the speed
 	go func() {
 		defer close(queue)
 		for {
-			data, _ := free.Get().(*[relayed]byte)
+			data, _ := free.Get().(*[delayBufferSize]byte)
 			if data == nil {
-				data = new([relayed]byte)
+				data = new([delayBufferSize]byte)
 			}
 			n, err := from.Read(data[:])
 			if n > 0 {
@@ -73,11 +73,11 @@ func holdBack(from, to net.Conn, delay time.Duration) {
 	}
 	_ = from.Close()
 	_ = to.Close()
-	for range queue { // until the reader has seen it
+	for range queue { // until the reader has ended
 	}
 }
 
-// smallFiles makes n files of 1 to 8 KiB in 100 directories.
+// smallFiles creates n files of 1 to 8 KiB in 100 directories.
 func smallFiles(t testing.TB, n int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -94,7 +94,7 @@ func smallFiles(t testing.TB, n int) string {
 	return dir
 }
 
-// bigFile makes a file that does not compress.
+// bigFile creates an incompressible file.
 func bigFile(t testing.TB, size int64) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "big")
@@ -106,8 +106,8 @@ func bigFile(t testing.TB, size int64) string {
 	return name
 }
 
-// openSSH is the arguments with which OpenSSH's tools reach server at addr.
-func openSSH(t testing.TB, server *testenv.Server, addr, portFlag string) []string {
+// openSSHArgs returns the arguments for OpenSSH's tools to reach server at addr.
+func openSSHArgs(t testing.TB, server *testenv.Server, addr, portFlag string) []string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(addr)
 	must(t, err)
@@ -121,14 +121,14 @@ func openSSH(t testing.TB, server *testenv.Server, addr, portFlag string) []stri
 	}
 }
 
-// contest measures Put and its peers on the same load in the same run, and
-// reports how many times as long each peer takes.
-func contest(b *testing.B, rtt time.Duration, source string, withSCP bool) {
+// benchmarkPut measures Put and OpenSSH's tools with the same data, and reports the
+// duration of each tool relative to Put.
+func benchmarkPut(b *testing.B, rtt time.Duration, source string, withSCP bool) {
 	b.Helper()
 	server := testenv.SSHD(b, nil)
-	cfg := configOf(server)
+	cfg := sshdConfig(server)
 	if rtt > 0 {
-		cfg.Addr = slowed(b, server.Addr, rtt)
+		cfg.Addr = delayed(b, server.Addr, rtt)
 	}
 	m := connect(b, cfg)
 	info, err := os.Stat(source)
@@ -157,13 +157,13 @@ func contest(b *testing.B, rtt time.Duration, source string, withSCP bool) {
 	}{
 		{"put", func(to string) { must(b, m.Put(b.Context(), &bake.Upload{Dest: to, Path: source})) }},
 		{"tar", shell(`from=$0 base=$1 to=$2; shift 2; tar -C "$from" -cf - "$base" | ssh "$@" "mkdir $to && tar -xpf - -C $to"`,
-			append(openSSH(b, server, cfg.Addr, "-p"), login)...)},
+			append(openSSHArgs(b, server, cfg.Addr, "-p"), login)...)},
 	}
 	if withSCP {
 		runs = append(runs, struct {
 			name string
 			run  func(to string)
-		}{"scp", shell(`from=$0/$1 to=$2; shift 2; scp -q -r "$@" "$from" `+login+`:"$to"`, openSSH(b, server, cfg.Addr, "-P")...)})
+		}{"scp", shell(`from=$0/$1 to=$2; shift 2; scp -q -r "$@" "$from" `+login+`:"$to"`, openSSHArgs(b, server, cfg.Addr, "-P")...)})
 	}
 	took := map[string]time.Duration{}
 	for b.Loop() {
@@ -181,12 +181,12 @@ func contest(b *testing.B, rtt time.Duration, source string, withSCP bool) {
 	}
 }
 
-func BenchmarkSmallFiles(b *testing.B) { contest(b, 0, smallFiles(b, 10_000), true) }
+func BenchmarkSmallFiles(b *testing.B) { benchmarkPut(b, 0, smallFiles(b, 10_000), true) }
 
-func BenchmarkBigFile(b *testing.B) { contest(b, 0, bigFile(b, 1<<30), true) }
+func BenchmarkBigFile(b *testing.B) { benchmarkPut(b, 0, bigFile(b, 1<<30), true) }
 
 func BenchmarkSmallFilesFar(b *testing.B) {
-	contest(b, 20*time.Millisecond, smallFiles(b, 1_000), false)
+	benchmarkPut(b, 20*time.Millisecond, smallFiles(b, 1_000), false)
 }
 
-func BenchmarkBigFileFar(b *testing.B) { contest(b, 20*time.Millisecond, bigFile(b, 1<<30), true) }
+func BenchmarkBigFileFar(b *testing.B) { benchmarkPut(b, 20*time.Millisecond, bigFile(b, 1<<30), true) }

@@ -11,10 +11,10 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// TestVerifies transfers to and from a machine that changes what it is given.
-func TestVerifies(t *testing.T) {
+// TestTransferDetectsCorruption transfers to and from a machine that changes the data.
+func TestTransferDetectsCorruption(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, map[string]string{"few/same": "x", "few/file": "aaaa", "others/same": "x", "others/file": "bbbb"})
+	writeFiles(t, dir, map[string]string{"few/same": "x", "few/file": "aaaa", "others/same": "x", "others/file": "bbbb"})
 	h := newHost(t)
 	h.run = func(line string) string {
 		for from, to := range map[string]string{
@@ -38,11 +38,11 @@ func TestVerifies(t *testing.T) {
 		"got":      m.Get(t.Context(), &bake.Download{Source: dir + "/source", Path: dir + "/got"}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "digest") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: error %v, want a digest mismatch", name, err)
 		}
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			t.Errorf("%s: it is there", name)
+			t.Errorf("%s: the destination was created", name)
 		}
 	}
-	leftovers(t, dir)
+	checkNoLeftovers(t, dir)
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// TestPutCancelBeforeSCPBegins cancels a transfer whose scp begins when what is
-// temporary has been removed already: it must not make it again.
-func TestPutCancelBeforeSCPBegins(t *testing.T) {
+// TestPutCancelBeforeSCPStarts cancels a transfer whose scp starts after the temporary
+// files have been removed. It must not create them again.
+func TestPutCancelBeforeSCPStarts(t *testing.T) {
 	testenv.Need(t, "scp")
 	dir, source := t.TempDir(), t.TempDir()
 	must(t, os.WriteFile(filepath.Join(source, "big"), make([]byte, 1<<20), 0o644))
@@ -28,17 +28,17 @@ func TestPutCancelBeforeSCPBegins(t *testing.T) {
 	defer cancel()
 	err := m.Put(ctx, &bake.Upload{Dest: dir + "/tree", Path: source, Progress: func(int64, int64) { cancel() }})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want canceled", err)
+		t.Errorf("Put = %v, want Canceled", err)
 	}
-	must(t, m.Close()) // waits for what it began
+	must(t, m.Close()) // waits for scp
 	if got := listing(t, dir); strings.Contains(got, "\n") {
-		t.Errorf("left over:\n%s", got)
+		t.Errorf("canceled Put left:\n%s", got)
 	}
 }
 
-// TestPutSCPComplains has an scp that complains more than once, as one does that
-// finds its directory gone.
-func TestPutSCPComplains(t *testing.T) {
+// TestPutSCPErrors uses an scp that reports several errors, as scp does if its
+// directory is missing.
+func TestPutSCPErrors(t *testing.T) {
 	h := newHost(t)
 	h.run = func(line string) string {
 		return strings.ReplaceAll(withoutTar(line), "exec scp", `printf "\\001scp: no paper\\n"; sleep 0.2; printf "\\001scp: no ink\\n\\001scp: no pen\\n"; exit 1; scp`)
@@ -49,6 +49,6 @@ func TestPutSCPComplains(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := m.Put(ctx, &bake.Upload{Dest: t.TempDir() + "/tree", Path: source}); err == nil || !strings.Contains(err.Error(), "scp on the machine: scp: no paper") {
-		t.Errorf("error %v, want the first complaint", err)
+		t.Errorf("Put = %v, want scp's first error", err)
 	}
 }

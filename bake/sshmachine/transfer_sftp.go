@@ -105,6 +105,16 @@ func (ch *sftpChannel) close() {
 	ch.release()
 }
 
+// closeWhenDone closes the sessions once ctx ends, since SFTP requests have no
+// context, unless stop is called before.
+func closeWhenDone(ctx context.Context, open ...*sftpChannel) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		for _, ch := range open {
+			_ = ch.session.Close()
+		}
+	})
+}
+
 func closeAll(open []*sftpChannel) {
 	var wg sync.WaitGroup
 	for _, ch := range open {
@@ -134,8 +144,7 @@ func parallel(ctx context.Context, n int, f func(i int) error) error {
 // putTree sends a tree, many files at once, into the subdirectory "t" of into, and its
 // sidecars beside that.
 func (ch *sftpChannel) putTree(ctx context.Context, src *sourceTree, into string, report *progress) error {
-	stop := context.AfterFunc(ctx, func() { _ = ch.session.Close() })
-	defer stop()
+	defer closeWhenDone(ctx, ch)()
 	s := &sftpTree{sftpChannel: ch, src: src, into: into, report: report, sums: make([]string, len(src.entries))}
 	err := s.send(ctx)
 	if cause := context.Cause(ctx); cause != nil {
@@ -253,8 +262,7 @@ func (s *sftpTree) write(name string, content io.Reader) error {
 // getTree fetches a tree, many files at once. SFTP runs as the login, so it cannot
 // read as root.
 func (ch *sftpChannel) getTree(ctx context.Context, from *remoteFile, into *destTree) error {
-	stop := context.AfterFunc(ctx, func() { _ = ch.session.Close() })
-	defer stop()
+	defer closeWhenDone(ctx, ch)()
 	err := ch.fetchAll(ctx, from.path, into)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

@@ -46,12 +46,7 @@ func (c *conn) stripeCount(ctx context.Context, size int64) int {
 func putStriped(ctx context.Context, open []*sftpChannel, name string, from *segmentVerifier) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	stop := context.AfterFunc(ctx, func() { // requests have no context of their own
-		for _, ch := range open {
-			_ = ch.session.Close()
-		}
-	})
-	defer stop()
+	defer closeWhenDone(ctx, open...)()
 	s := &stripedUpload{from: from, inFlight: map[int64]bool{}}
 	var wg sync.WaitGroup
 	for _, ch := range open {
@@ -181,12 +176,7 @@ func (c *conn) getStriped(ctx context.Context, n int, from *remoteFile, hasher s
 		return false, nil
 	}
 	defer closeAll(open)
-	stop := context.AfterFunc(ctx, func() { // requests have no context of their own
-		for _, ch := range open {
-			_ = ch.session.Close()
-		}
-	})
-	defer stop()
+	defer closeWhenDone(ctx, open...)()
 	if err := readInOrder(ctx, fail, open, from, got); err != nil {
 		fail(err)
 		return true, err

@@ -177,8 +177,8 @@ func (l *login) close() {
 	}
 }
 
-// methods turns auths into what package ssh wants. That package tries each
-// method once, so all keys are offered in one.
+// methods converts auths to package ssh's methods. That package tries each type of
+// method once, so one method offers all keys.
 func (l *login) methods(ctx context.Context, auths []Auth) []ssh.AuthMethod {
 	var keys, passwords, interactive bool
 	for _, a := range auths {

@@ -51,7 +51,7 @@ type running struct {
 	exited   chan struct{} // closed when exit is set
 	closed   chan struct{} // closed when the server closed the channel
 	activity atomic.Int64  // grows with every byte and write, to detect silence
-	writing  atomic.Int32  // calls of the caller's writers in progress
+	writing  atomic.Int32  // calls of Write in progress
 }
 
 var errSilent = errors.New("machine does not respond")
@@ -67,8 +67,7 @@ func (c *conn) exec(ctx context.Context, p *process) (exit, error) {
 	return c.execInSlot(ctx, p, c.releaseSlot)
 }
 
-// execInSlot is exec for a caller that holds a slot, or needs none. It calls
-// release once the session is closed.
+// execInSlot runs p like exec, in a slot that the caller holds and release returns.
 func (c *conn) execInSlot(ctx context.Context, p *process, release func()) (exit, error) {
 	type started struct {
 		r   *running

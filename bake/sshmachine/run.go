@@ -76,8 +76,8 @@ func (c *conn) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (cleanUp 
 	return cleanUp, nil
 }
 
-// prepareTerminal is prepare for a command with a terminal. If the script must stay
-// out of the command line, it goes through a file. A sudoPrompt answers sudo.
+// prepareTerminal prepares a command with a terminal. If the script must stay out of
+// the command line, it goes through a file. A sudoPrompt answers sudo.
 func (c *conn) prepareTerminal(ctx context.Context, p *process, script string, hidden bool) (cleanUp func(failed bool), err error) {
 	cleanUp = func(bool) {}
 	if hidden {

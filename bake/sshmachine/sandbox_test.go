@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
@@ -27,7 +29,7 @@ func sandboxMachine(t *testing.T, o sandbox.Options) *sshmachine.Machine {
 	return sandboxMachineWith(t, o, func(*sshmachine.Config) {})
 }
 
-// sandboxMachineWith is like sandboxMachine but lets change modify the Config.
+// sandboxMachineWith returns a sandboxMachine whose Config was modified by change.
 func sandboxMachineWith(t *testing.T, o sandbox.Options, change func(*sshmachine.Config)) *sshmachine.Machine {
 	t.Helper()
 	pair, err := sshmachine.NewKeyPair("")
@@ -169,4 +171,77 @@ func testSandboxFiles(t *testing.T, m *sshmachine.Machine) {
 	if got := runOutput(t, m, bake.Sh("cat /home/ubuntu/put/small; find / -name '.bakestone*' 2>/dev/null || true")); got != "small" {
 		t.Errorf("after a failed Put: %q, want only the old file", got)
 	}
+}
+
+// An exampleServer is a sandbox that the examples log in to as ubuntu.
+type exampleServer struct {
+	Addr    string
+	HostKey ssh.PublicKey
+
+	host     *sandbox.Host
+	listener net.Listener
+	conns    sync.WaitGroup
+}
+
+// startServer starts a server on loopback that accepts the given client key.
+func startServer(client *sshmachine.KeyPair) (*exampleServer, error) {
+	hostKey, err := sshmachine.NewKeyPair("")
+	if err != nil {
+		return nil, err
+	}
+	ctx := context.Background()
+	host, err := sandbox.Boot(ctx, sandbox.Options{
+		Hostname:       "web-1",
+		AuthorizedKeys: []string{client.AuthorizedKey},
+		UserData: fmt.Appendf(nil, "#cloud-config\nssh_keys: {ed25519_private: %q, ed25519_public: %q}\n",
+			hostKey.Private.Reveal(), hostKey.AuthorizedKey),
+	})
+	if err != nil {
+		return nil, err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, errors.Join(err, host.Close())
+	}
+	s := &exampleServer{Addr: listener.Addr().String(), HostKey: hostKey.Signer.PublicKey(), host: host, listener: listener}
+	s.conns.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			s.conns.Go(func() { host.ServeConn(ctx, conn) })
+		}
+	})
+	return s, nil
+}
+
+func (s *exampleServer) Close() error {
+	err := errors.Join(s.listener.Close(), s.host.Close())
+	s.conns.Wait()
+	return err
+}
+
+// exampleMachine connects to a new exampleServer.
+func exampleMachine() (m *sshmachine.Machine, stop func(), err error) {
+	pair, err := sshmachine.NewKeyPair("example")
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := startServer(pair)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err = sshmachine.Connect(context.Background(), &sshmachine.Config{
+		Addr: server.Addr, User: "ubuntu",
+		Auth:    []sshmachine.Auth{sshmachine.Signer(pair.Signer)},
+		HostKey: sshmachine.FixedHostKey(server.HostKey),
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, server.Close())
+	}
+	return m, func() {
+		_ = m.Close()
+		_ = server.Close()
+	}, nil
 }

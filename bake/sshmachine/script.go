@@ -30,7 +30,7 @@ func newTag() string { return rand.Text() }
 
 // shellCommand returns the command line that runs script in /bin/sh, as root if
 // su is not nil. The environment carries tag as its mark unless tag is empty.
-// prompt is what sudo prints to ask for a password.
+// sudo prints prompt to ask for a password.
 func shellCommand(su *sudo, tag, prompt, script string) string {
 	line := "exec " + su.commandPrefix(prompt)
 	if tag != "" {
@@ -141,7 +141,8 @@ func (c *conn) runScript(ctx context.Context, p *process) error {
 	return c.runScriptInSlot(ctx, p, c.releaseSlot)
 }
 
-// runScriptInSlot is runScript for a caller that holds a slot.
+// runScriptInSlot runs p like runScript, in a slot that the caller holds and release
+// returns.
 func (c *conn) runScriptInSlot(ctx context.Context, p *process, release func()) error {
 	var stderr tail
 	p.stderr = stderr.writer(p.stderr)

@@ -102,8 +102,8 @@ func (c *conn) sudoIf(ctx context.Context, asRoot bool) (*sudo, error) {
 // A sudoPrompt answers sudo's password prompt on a terminal. It is both the writer
 // that receives the command's output and a reader placed before its input. sudo
 // discards input that arrives before it prompts or before it starts the command,
-// so a sudoPrompt sends the password once it sees the prompt, and reports the end
-// of its own input once it sees that the command has started.
+// so a sudoPrompt sends the password when it sees the prompt, and ends its own input
+// when it sees that the command has started.
 type sudoPrompt struct {
 	password  string // with a newline
 	prompt    []byte // sudo's prompt

@@ -52,8 +52,8 @@ const (
 	segmentSize = 64 << 20
 
 	// segmentLag is how far past a segment's end a sequential sender must be
-	// before the segment's digest is requested. It is more than can be in flight,
-	// so the machine hardly waits for the data.
+	// before the segment's digest is requested. It exceeds what can be in flight,
+	// so the machine rarely has to wait for data.
 	segmentLag = 8 << 20
 )
 

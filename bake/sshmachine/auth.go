@@ -58,8 +58,7 @@ func Certificate(cert, key []byte, passphrase bake.Secret) Auth {
 	if err != nil {
 		return Auth{err: fmt.Errorf("certificate: %w", err)}
 	}
-	// A concrete type because package ssh parses certificates as public keys.
-	parsed, ok := pub.(*ssh.Certificate)
+	parsed, ok := pub.(*ssh.Certificate) //lint:concrete package ssh parses certificates as public keys of this type
 	if !ok {
 		return Auth{err: fmt.Errorf("certificate: got a plain %s key", pub.Type())}
 	}

@@ -174,8 +174,10 @@ func (r *running) wait(ctx context.Context) (exit, error) {
 		r.conn.drop(errSilent)
 		<-drained
 	}
+	// Readers in memory, which have Len, never block. Waiting for them lets the
+	// caller use its reader once Run has returned.
 	if _, inMemory := r.stdin.(interface{ Len() int }); inMemory || r.stdin == nil {
-		<-inputDone // readers in memory have Len and never block
+		<-inputDone
 	}
 	if err == nil && !ended.known {
 		// The caller's reader or writer may have failed.

@@ -85,7 +85,8 @@ func signatureAlgorithms(keyType string) []string {
 }
 
 // KnownHosts accepts the keys and authorities listed in the given files, which
-// are in OpenSSH's known_hosts format. KnownHosts reads them at once.
+// are in OpenSSH's known_hosts format. KnownHosts reads them
+// immediately rather than at each login.
 func KnownHosts(files ...string) HostKeyPolicy {
 	policy := knownHosts{lines: map[string][]string{}}
 	policy.callback, policy.err = knownhosts.New(files...)

@@ -16,7 +16,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
-// Put implements [bake.Machine].
+// Put implements [bake.Machine], as described under Files in the package comment.
 func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 	if up == nil {
 		return bake.Invalid("Upload", "is required")

@@ -104,9 +104,8 @@ func (m *Machine) sshAccess() (bake.SSHAccess, error) {
 
 // knownHostsLine returns a known_hosts line that pins key for addr.
 func knownHostsLine(addr string, key ssh.PublicKey) string {
-	if cert, ok := key.(*ssh.Certificate); ok {
+	if cert, ok := key.(*ssh.Certificate); ok { //lint:concrete package ssh passes certificates to callbacks as this type
 		// The certificate is not valid for a relay's address, so pin its key.
-		// Package ssh passes certificates to host key callbacks as this type.
 		key = cert.Key
 	}
 	return strings.TrimSpace(knownhosts.Line([]string{addr}, key)) + "\n"

@@ -13,7 +13,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Run implements [bake.Machine].
+// Run implements [bake.Machine], as described under Commands in the package
+// comment.
 func (m *Machine) Run(ctx context.Context, cmd *bake.Cmd) error {
 	if cmd == nil {
 		return bake.Invalid("Cmd", "is required")

@@ -89,12 +89,10 @@ func (c *conn) newChannel() (*sftpChannel, error) {
 // packetSize returns the option for the largest requests that the server is known
 // to accept.
 func packetSize(client *ssh.Client) sftp.ClientOption {
-	const vendor = "SSH-2.0-OpenSSH"
-	if version := string(client.ServerVersion()); len(version) >= len(vendor) && version[:len(vendor)] == vendor {
+	if strings.HasPrefix(string(client.ServerVersion()), "SSH-2.0-OpenSSH") {
 		return sftp.MaxPacketUnchecked(openSSHPacketSize)
 	}
-	const everyone = 32 << 10
-	return sftp.MaxPacketChecked(everyone)
+	return sftp.MaxPacketChecked(32 << 10)
 }
 
 // close closes the channel and releases its slot.

@@ -75,7 +75,7 @@ func (c *conn) fetchTree(ctx context.Context, su *sudo, g *guestInfo, from *remo
 	return c.getFind(ctx, su, from, into)
 }
 
-// receive runs a script whose output is read by read.
+// receive runs a script and calls read with its output.
 func (c *conn) receive(ctx context.Context, su *sudo, script string, read func(io.Reader) error) error {
 	reader, writer := io.Pipe()
 	result := make(chan error, 1)

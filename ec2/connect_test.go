@@ -84,16 +84,16 @@ func TestHostKeys(t *testing.T) {
 	}{
 		"injected": {change: func(*ec2.Builder) {}},
 		"given": {change: func(b *ec2.Builder) {
-			b.UserData, b.SSH.HostKey = hostKeyData(t, own, ""), sshmachine.FixedKey(ownPublic)
+			b.UserData, b.SSH.HostKey = hostKeyData(t, own, ""), sshmachine.FixedHostKey(ownPublic)
 		}},
 		"not the given one": {change: func(b *ec2.Builder) {
-			b.UserData, b.SSH.HostKey = hostKeyData(t, own, ""), sshmachine.FixedKey(foreign)
+			b.UserData, b.SSH.HostKey = hostKeyData(t, own, ""), sshmachine.FixedHostKey(foreign)
 		}, refused: true},
 		"authority": {change: func(b *ec2.Builder) {
-			b.UserData, b.SSH.HostKey = hostKeyData(t, own, certify(t, authority, ownPublic)), sshmachine.Authority(authorityPublic)
+			b.UserData, b.SSH.HostKey = hostKeyData(t, own, certify(t, authority, ownPublic)), sshmachine.HostCA(authorityPublic)
 		}},
 		"another authority": {change: func(b *ec2.Builder) {
-			b.UserData, b.SSH.HostKey = hostKeyData(t, own, certify(t, authority, ownPublic)), sshmachine.Authority(foreign)
+			b.UserData, b.SSH.HostKey = hostKeyData(t, own, certify(t, authority, ownPublic)), sshmachine.HostCA(foreign)
 		}, refused: true},
 		"console":              {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey = true }},
 		"console of old types": {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey, b.InstanceTypes = true, []string{"t2.micro"} }},
@@ -169,7 +169,7 @@ func TestOwnClientKeys(t *testing.T) {
 		Files: map[string]string{"/home/ubuntu/.ssh/authorized_keys": pair.AuthorizedKey + "\n"},
 	}}})
 	for name, auth := range map[string]sshmachine.Auth{
-		"key":   sshmachine.Key([]byte(pair.Private.Reveal()), bake.Secret{}),
+		"key":   sshmachine.PrivateKey([]byte(pair.Private.Reveal()), bake.Secret{}),
 		"agent": sshmachine.Agent(keyAgent(t, pair)),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestKeyPair(t *testing.T) {
 	}
 	img := simple(cloud)
 	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{
-		KeyPair: "team", Auth: []sshmachine.Auth{sshmachine.Key([]byte(pair.Private.Reveal()), bake.Secret{})},
+		KeyPair: "team", Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(pair.Private.Reveal()), bake.Secret{})},
 	}}
 	img.Builder = b
 	if _, err := bake.Bake(t.Context(), fast(), img); err != nil {
@@ -269,8 +269,8 @@ func TestBastion(t *testing.T) {
 	b := ec2.Builder{
 		Cloud: ec2.NewCloud(server.Config(testRegion), o), Source: ubuntu(), Network: ec2.Network{PublicIP: ec2.Disabled},
 		SSH: ec2.SSH{From: []netip.Prefix{netip.MustParsePrefix("172.31.0.44/32")}, Via: []sshmachine.Hop{{
-			Addr: "172.31.0.44", User: "ubuntu", HostKey: sshmachine.FixedKey(hostPublic),
-			Auth: []sshmachine.Auth{sshmachine.Key([]byte(login.Private.Reveal()), bake.Secret{})},
+			Addr: "172.31.0.44", User: "ubuntu", HostKey: sshmachine.FixedHostKey(hostPublic),
+			Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(login.Private.Reveal()), bake.Secret{})},
 		}}},
 	}
 	img := &bake.Image{Name: "hidden", Builder: b, Provisioners: []bake.Provisioner{provision.Shell("true")}}
@@ -315,7 +315,7 @@ func TestPort(t *testing.T) {
 	b := ec2.Builder{
 		Cloud: newCloud(server), Source: ubuntu(), SSH: ec2.SSH{From: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 			Port:      2222,
-			Configure: func(c *sshmachine.Config) { c.KeepAlive, configured = time.Minute, *c },
+			Configure: func(c *sshmachine.Config) { c.KeepAliveInterval, configured = time.Minute, *c },
 			Dial: func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
 				if to.Port != 2222 {
 					t.Errorf("dialled port %d", to.Port)

@@ -85,7 +85,7 @@ func TestGuestCleanupOnAGuest(t *testing.T) {
 	img := &bake.Image{
 		Name: "used",
 		Builder: ec2.Builder{
-			Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{User: guest.User, Dial: dial, HostKey: sshmachine.FixedKey(guest.HostKey)},
+			Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{User: guest.User, Dial: dial, HostKey: sshmachine.FixedHostKey(guest.HostKey)},
 			GuestCleanup: ec2.GuestCleanup{Also: []ec2.CleanupItem{ec2.PackageCaches}},
 		},
 		Provisioners: []bake.Provisioner{provision.Script{Content: used, Sudo: true}},

@@ -63,8 +63,8 @@ func keptMachine(t *testing.T, failing func(*ec2.Cloud) *bake.Image) {
 		t.Fatal(err)
 	}
 	m, err := sshmachine.Connect(t.Context(), &sshmachine.Config{
-		Addr: kept.Address, User: kept.User, HostKey: sshmachine.FixedKey(hostKey), Dial: server.Dial,
-		Auth: []sshmachine.Auth{sshmachine.Key([]byte(kept.Key.Reveal()), bake.Secret{})},
+		Addr: kept.Address, User: kept.User, HostKey: sshmachine.FixedHostKey(hostKey), Dial: server.Dial,
+		Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(kept.Key.Reveal()), bake.Secret{})},
 	})
 	if err != nil {
 		t.Fatal(err)

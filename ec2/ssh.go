@@ -62,11 +62,11 @@ type SSH struct {
 	KeyPair string
 
 	// HostKey verifies the instance's host key: a key known to be in the source
-	// AMI (sshmachine.FixedKey), or any key an authority has signed for its
-	// address (sshmachine.Authority). If nil, a host key is created for the build
+	// AMI (sshmachine.FixedHostKey), or any key an authority has signed for its
+	// address (sshmachine.HostCA). If nil, a host key is created for the build
 	// and injected. If images have Checks, keep such a key in the AMI with
 	// GuestCleanup.Keep.
-	HostKey sshmachine.HostKey
+	HostKey sshmachine.HostKeyPolicy
 
 	// ConsoleHostKey trusts the host keys that cloud-init prints to the console,
 	// read through the EC2 API, for AMIs whose cloud-init does not accept an
@@ -166,7 +166,7 @@ func (c SSH) validateConfig() []error {
 		config.Auth = []sshmachine.Auth{sshmachine.Signer(pair.Signer)}
 	}
 	if config.HostKey == nil {
-		config.HostKey = sshmachine.FixedKey(pair.Signer.PublicKey())
+		config.HostKey = sshmachine.FixedHostKey(pair.Signer.PublicKey())
 	}
 	if err := config.Validate(); err != nil {
 		return []error{bake.Invalid("Builder.SSH", "%w", err)}
@@ -191,14 +191,14 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		Logger:         s.run.Log,
 	}
 	if len(config.Auth) == 0 {
-		config.Auth = []sshmachine.Auth{sshmachine.Key([]byte(s.Keys.ClientPrivate), bake.Secret{})}
+		config.Auth = []sshmachine.Auth{sshmachine.PrivateKey([]byte(s.Keys.ClientPrivate), bake.Secret{})}
 	}
 	if config.HostKey == nil {
 		known, err := hostKeys(s.Keys.HostPublic)
 		if err != nil {
 			return nil, err
 		}
-		config.HostKey = sshmachine.FixedKey(known...)
+		config.HostKey = sshmachine.FixedHostKey(known...)
 	}
 	if b.SSH.Dial != nil {
 		to := SSHTarget{Region: s.region.name, InstanceID: s.Instance.ID, Address: s.Instance.Address, Port: b.SSH.port()}

@@ -77,7 +77,7 @@ func TestValidate(t *testing.T) {
 		"SSH port":          {change: func(b *ec2.Builder) { b.SSH.Port = 1 << 16 }, want: "Builder.SSH.Port: invalid port 65536"},
 		"two host keys":     {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey, b.SSH.HostKey = true, sshmachine.InsecureAnyHostKey() }, want: "Builder.SSH.ConsoleHostKey: cannot be set together"},
 		"bastion of nobody": {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{}} }, want: "Builder.SSH.From: is required with Via"},
-		"no key":            {change: func(b *ec2.Builder) { b.SSH.Auth = []sshmachine.Auth{sshmachine.Key(nil, bake.Secret{})} }, want: "Builder.SSH: Config.Auth: private key: "},
+		"no key":            {change: func(b *ec2.Builder) { b.SSH.Auth = []sshmachine.Auth{sshmachine.PrivateKey(nil, bake.Secret{})} }, want: "Builder.SSH: Config.Auth: private key: "},
 		"nameless bastion":  {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{Addr: "bastion"}} }, want: "Config.Via[0].HostKey: is required"},
 		"dial and proxy": {change: func(b *ec2.Builder) {
 			b.SSH.Proxy = &sshmachine.Proxy{}

@@ -1,12 +1,12 @@
-// Package sshmachine is a bake.Machine over SSH.
+// Package sshmachine implements [bake.Machine] over SSH.
 //
-// Connect waits for a machine that is still booting and returns a Machine:
+// [Connect] waits for a machine that may still be booting and returns a [Machine]:
 //
 //	m, err := sshmachine.Connect(ctx, &sshmachine.Config{
 //		Addr:    "192.0.2.7:22",
 //		User:    "ubuntu",
 //		Auth:    []sshmachine.Auth{sshmachine.Signer(pair.Signer)},
-//		HostKey: sshmachine.FixedKey(hostKey),
+//		HostKey: sshmachine.FixedHostKey(hostKey),
 //	})
 //	if err != nil {
 //		return err
@@ -14,60 +14,62 @@
 //	defer m.Close()
 //	err = m.Run(ctx, bake.Sh("uptime"))
 //
-// # What the machine must have
+// # Requirements on the machine
 //
-// A login shell that quotes as POSIX shells do, and /bin/sh with the usual
-// small commands. Sudo needs sudo, unless the login is root. Everything else
-// is used when it is there: tar, sha256sum, openssl, the SFTP server, scp, find.
+// The machine needs /bin/sh, the usual small commands, and a login shell with POSIX
+// quoting. Commands and transfers with Sudo set need sudo, unless the login is root.
+// Everything else is used if present: tar, gzip, sha256sum, openssl, xargs, find,
+// the SFTP server, scp and /proc. Commands with Raw set need none of these.
 //
 // # Trust
 //
-// A host key policy must be given; there is no default. A host key that the
-// policy refuses is a *HostKeyError, at once and for good. An agent is only
-// asked for signatures; it is never forwarded.
+// A [HostKeyPolicy] is required; there is no default. If it rejects the server's
+// key, the error is a [*HostKeyError] and is not retried. SSH agents are asked for
+// signatures but never forwarded.
 //
 // # Commands
 //
-// A command runs in a session of its own; MaxSessions of them at once, others
-// wait. Environment and secrets reach it through its standard input, before
-// cmd.Stdin, or through a file of mode 0600 when it has a terminal, which the
-// command removes before it begins. The variable BAKESTONE_RUN in the
-// environment of every command is a random mark: when the context ends, every
-// process that has it, their descendants and the session they lead are killed,
-// first with TERM, after a second with KILL.
+// Each command runs in its own session, up to [Config.MaxSessions] at once; further
+// commands wait. Environment and secrets are never part of a command line. They
+// precede cmd.Stdin on the command's standard input or, if the command has a
+// terminal, are in a file of mode 0600 that the command removes when it starts.
 //
-// A command ends when its process ends and its outputs are closed. A process
-// left in the background that still holds an output is not waited for: the
-// outputs are cut two seconds after the last byte. When a command ends while a
-// Read of cmd.Stdin is blocked, Run returns and what that Read returns is lost.
-// With a terminal, the end of cmd.Stdin is sent as the end-of-file character.
+// The environment of every command contains BAKESTONE_RUN, set to a random value.
+// When the context ends, all processes with that value, their descendants and the
+// sessions they lead are killed, first with SIGTERM and after a second with
+// SIGKILL. This requires /proc; without it only the command itself is signaled.
+//
+// A command is complete when it has exited and its outputs are closed. If a
+// background process still holds an output open, the output is cut off two seconds
+// after its last byte. If a command exits while a Read of cmd.Stdin is blocked, Run
+// returns and the result of that Read is lost. On a terminal, the end of cmd.Stdin
+// is sent as an end-of-file character.
 //
 // # Files
 //
-// Put writes below a temporary name next to the destination, compares the
-// digest, sets mode and owner, and renames. A tree arrives in a temporary
-// directory; it is renamed as a whole when the destination does not exist yet,
-// else each of its files is renamed into place: files appear complete, but not
-// all at the same moment. What the destination has and the source has not,
-// stays. Symbolic links are copied as links. Directories that exist keep their
-// owner and mode.
+// [Machine.Put] writes a file under a temporary name in the destination's directory,
+// verifies its digest, sets mode and owner, and renames it. A tree is written to a
+// temporary directory. If the destination does not exist, the directory is renamed
+// as a whole; otherwise each file is renamed into place, so files appear complete
+// but not all at once. Files that exist only in the destination stay. Symbolic
+// links are copied as links. Existing directories keep their owner and mode; new
+// ones are always writable by their owner.
 //
-// Trees travel as one tar stream, compressed when the machine is far and the
-// tree becomes clearly smaller; without tar by SFTP with many files at once;
-// without that a tree is sent by scp, and fetched as one stream that find and
-// head write. A big file is cut over several SFTP channels when the round-trip
-// time limits a single one. The result is the same whichever way.
+// Trees are sent as one tar stream, compressed if the round-trip time is long and
+// the tree compresses well. Without tar they are sent by SFTP, many files at once;
+// without SFTP by scp. Trees are fetched with tar, SFTP or, failing both, find and
+// head. If the round-trip time would limit a single session, a big file is split
+// over several SFTP channels. The result is the same in all cases.
 //
-// The digest is SHA-256, by openssl or sha256sum on the machine, for a tree
-// with xargs. A machine that has none compares the size of a file; of a tree it
-// only checks that all of it has come. Directories are always made writable for
-// their owner.
+// Digests are SHA-256, computed on the machine by openssl or sha256sum and, for a
+// tree, xargs. Without these tools, sizes are compared instead; of a tree that was
+// sent, only its completeness is checked.
 //
 // # Errors
 //
-// A command that ran and failed is a *bake.ExitError. A lost connection wraps
-// bake.ErrDisconnected, and the next call connects again, waiting as Connect
-// does. *HostKeyError, *AuthError and ErrSudoPassword tell the other cases
-// apart. A context that ends is the error's cause, with the last reason beside
-// it.
+// A command that ran and failed returns a [*bake.ExitError]. Errors that wrap
+// [bake.ErrDisconnected] report a lost connection; the next call reconnects, waiting
+// as Connect does. [*HostKeyError], [*AuthError] and [ErrSudoPassword] identify the
+// other cases. If a context ends, the error wraps its cause and, from Connect, the
+// last failure.
 package sshmachine

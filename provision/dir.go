@@ -49,6 +49,17 @@ func (d Dir) Validate() error {
 	return errors.Join(source, checkAbsolute("Dir.Dest", d.Dest, required), checkExclude("Dir.Exclude", d.Exclude))
 }
 
+// DeclareInputs declares everything that is copied and where it goes.
+func (d Dir) DeclareInputs(in *bake.Inputs) error {
+	if err := in.Tree("content", d.FS, d.Source, d.Exclude); err != nil {
+		return err
+	}
+	in.Value("dest", d.Dest)
+	declareOwner(in, 0, d.Owner, d.Group)
+	in.Value("sudo", d.Sudo)
+	return nil
+}
+
 // Provision copies the directory.
 func (d Dir) Provision(ctx context.Context, m bake.Machine) error {
 	if err := d.Validate(); err != nil {

@@ -39,6 +39,15 @@ func (d Download) Validate() error {
 	)
 }
 
+// DeclareInputs declares what is copied from the machine. Where it goes on the
+// baking host changes no image.
+func (d Download) DeclareInputs(in *bake.Inputs) error {
+	in.Value("source", d.Source)
+	in.Value("exclude", d.Exclude)
+	in.Value("sudo", d.Sudo)
+	return nil
+}
+
 // Provision copies Source.
 func (d Download) Provision(ctx context.Context, m bake.Machine) error {
 	if err := d.Validate(); err != nil {

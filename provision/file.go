@@ -54,6 +54,19 @@ func (f File) Validate() error {
 	return errors.Join(source, checkFilePath("File.Dest", f.Dest), checkMode("File.Mode", f.Mode))
 }
 
+// DeclareInputs declares the content of the file and where it goes.
+func (f File) DeclareInputs(in *bake.Inputs) error {
+	if f.Source == "" {
+		in.Content("content", []byte(f.Content))
+	} else if err := in.File("content", f.FS, f.Source); err != nil {
+		return err
+	}
+	in.Value("dest", f.Dest)
+	declareOwner(in, f.Mode, f.Owner, f.Group)
+	in.Value("sudo", f.Sudo)
+	return nil
+}
+
 // Provision copies the file.
 func (f File) Provision(ctx context.Context, m bake.Machine) error {
 	if err := f.Validate(); err != nil {

@@ -94,6 +94,21 @@ func (l Local) Validate() error {
 	return errors.Join(errs...)
 }
 
+// DeclareInputs declares the command and what is in Reads. What else it depends
+// on nobody can tell.
+func (l Local) DeclareInputs(in *bake.Inputs) error {
+	in.Value("command", l.Command)
+	in.Value("args", l.Args)
+	in.Value("dir", l.Dir)
+	declareEnv(in, l.Env, l.Secrets)
+	in.Value("exit codes", l.ExitCodes)
+	errs := make([]error, 0, len(l.Reads))
+	for _, name := range l.Reads {
+		errs = append(errs, declarePath(in, "reads "+name, nil, name))
+	}
+	return errors.Join(errs...)
+}
+
 // endTime is how long a command has after it was told to end, and how long its
 // output is read after it has ended, if something it left behind holds it open.
 const endTime = 5 * time.Second

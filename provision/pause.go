@@ -25,6 +25,12 @@ func (p Pause) Validate() error {
 	return nil
 }
 
+// DeclareInputs declares how long it is.
+func (p Pause) DeclareInputs(in *bake.Inputs) error {
+	in.Value("for", p.For)
+	return nil
+}
+
 // Provision waits until the time has passed or ctx ends.
 func (p Pause) Provision(ctx context.Context, _ bake.Machine) error {
 	if err := p.Validate(); err != nil {

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -144,20 +143,4 @@ func (p PuppetApply) stage(ctx context.Context, s *staging) ([]string, error) {
 	}
 	manifest, err := s.either(ctx, "manifest", p.FS, p.Manifest)
 	return append(slices.Concat(args, p.Args), manifest), err
-}
-
-// either copies a file or a tree.
-func (s *staging) either(ctx context.Context, name string, fsys fs.FS, file string) (string, error) {
-	info, err := stat(fsys, file)
-	if err != nil {
-		return "", err
-	}
-	if info.IsDir() {
-		return s.tree(ctx, name, tree{fsys: fsys, dir: file})
-	}
-	content, err := readFile(fsys, file)
-	if err != nil {
-		return "", err
-	}
-	return s.file(ctx, name+filepath.Ext(file), string(content))
 }

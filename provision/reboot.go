@@ -40,6 +40,13 @@ func (r Reboot) Validate() error {
 	return errors.Join(errs...)
 }
 
+// DeclareInputs declares the way to restart.
+func (r Reboot) DeclareInputs(in *bake.Inputs) error {
+	in.Value("command", r.Command)
+	in.Value("sudo", r.Sudo)
+	return nil
+}
+
 // Provision restarts the machine. The error of a machine that does not come
 // back in time is context.DeadlineExceeded.
 func (r Reboot) Provision(ctx context.Context, m bake.Machine) error {

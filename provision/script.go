@@ -120,6 +120,26 @@ func (s Script) Validate() error {
 	return errors.Join(errs...)
 }
 
+// DeclareInputs declares the text of the script as it runs, and every
+// parameter.
+func (s Script) DeclareInputs(in *bake.Inputs) error {
+	text, name, err := s.read()
+	if err != nil {
+		return err
+	}
+	in.Value("name", name)
+	in.Content("text", text)
+	in.Value("args", s.Args)
+	in.Value("interpreter", s.Interpreter)
+	declareEnv(in, s.Env, s.Secrets)
+	in.Value("dir", s.Dir)
+	in.Value("sudo", s.Sudo)
+	in.Value("exit codes", s.ExitCodes)
+	in.Value("expect disconnect", s.ExpectDisconnect)
+	in.Value("remote dir", s.RemoteDir)
+	return nil
+}
+
 // checkSource reports what is wrong with the text of a script that is part of
 // the type owner.
 func (s Script) checkSource(owner string) []error {

@@ -8,9 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf16"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -144,18 +142,4 @@ func powershellLine() string {
 		code = binary.LittleEndian.AppendUint16(code, unit)
 	}
 	return "powershell.exe -NoProfile -NonInteractive -InputFormat Text -OutputFormat Text -EncodedCommand " + base64.StdEncoding.EncodeToString(code)
-}
-
-// uptime is for how long a Windows machine has been up.
-func uptime(ctx context.Context, m bake.Machine) (time.Duration, error) {
-	out, err := onWindows(ctx, m, "uptime", windowsRun{Code: uptimeCode})
-	if err != nil {
-		return 0, err
-	}
-	_, number, found := strings.Cut(out, "up ")
-	ms, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
-	if !found || err != nil {
-		return 0, fmt.Errorf("its uptime is not understood: %.200q", out)
-	}
-	return time.Duration(ms) * time.Millisecond, nil
 }

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -20,3 +21,6 @@ func checkInner(field string, p bake.Provisioner) error {
 func warn(ctx context.Context, err error, format string, args ...any) {
 	bake.RunFromContext(ctx).Emit(bake.Event{Kind: bake.Message, Text: fmt.Sprintf(format, args...), Err: err.Error()})
 }
+
+// describe names p among others.
+func describe(p bake.Provisioner) string { return cmp.Or(bake.Describe(p), "func") }

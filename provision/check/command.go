@@ -50,15 +50,3 @@ func (c Command) script() string {
 	b.WriteString(contentScript("what it wrote", c.Contains, c.Matches))
 	return b.String()
 }
-
-// contentScript looks at the text in the variable out.
-func contentScript(what, contains, pattern string) string {
-	script := ""
-	if contains != "" {
-		script += "holds " + posixsh.Quote(what) + ` "$out" ` + posixsh.Quote(contains) + "\n"
-	}
-	if pattern != "" {
-		script += "matches " + posixsh.Quote(what) + ` "$out" ` + posixsh.Quote(pattern) + "\n"
-	}
-	return script
-}

@@ -67,14 +67,6 @@ func (f File) Validate() error {
 	return errors.Join(errs...)
 }
 
-// checkLine reports a text that no line can contain.
-func checkLine(field, text string) error {
-	if strings.ContainsAny(text, "\n\x00") {
-		return bake.Invalid(field, "has an end of line or a NUL byte in it")
-	}
-	return nil
-}
-
 func (f File) script() string {
 	var b strings.Builder
 	b.WriteString("f=" + posixsh.Quote(f.Path) + "\n")

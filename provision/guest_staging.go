@@ -1,11 +1,15 @@
 package provision
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -95,4 +99,58 @@ func (d *ownDir) remove(ctx context.Context, m bake.Machine, failed bool) error 
 			return err
 		}
 	}
+}
+
+// A staging is the directory on the machine with what a tool needs.
+type staging struct {
+	m    bake.Machine
+	path string
+}
+
+// file makes a file that only root can read, and returns its path.
+func (s *staging) file(ctx context.Context, name, content string) (string, error) {
+	at := path.Join(s.path, name)
+	err := s.m.Put(ctx, &bake.Upload{
+		Content: strings.NewReader(content), Size: int64(len(content)), Dest: at, Mode: 0o600, Sudo: true,
+	})
+	if err != nil {
+		return "", fmt.Errorf("upload %s: %w", name, err)
+	}
+	return at, nil
+}
+
+// tree copies a tree, and returns its path.
+func (s *staging) tree(ctx context.Context, name string, t tree) (string, error) {
+	at := path.Join(s.path, name)
+	up, err := t.upload(at)
+	if err == nil {
+		err = s.m.Put(ctx, up)
+	}
+	if err != nil {
+		return "", fmt.Errorf("upload %s: %w", t, err)
+	}
+	return at, nil
+}
+
+// read returns the content of a file that the tool has written there.
+func (s *staging) read(ctx context.Context, name string) ([]byte, error) {
+	var content bytes.Buffer
+	err := s.m.Get(ctx, &bake.Download{Source: path.Join(s.path, name), Content: &content, Sudo: true})
+	return content.Bytes(), err
+}
+
+// either copies a file or a tree.
+func (s *staging) either(ctx context.Context, name string, fsys fs.FS, file string) (string, error) {
+	info, err := stat(fsys, file)
+	if err != nil {
+		return "", err
+	}
+	if info.IsDir() {
+		return s.tree(ctx, name, tree{fsys: fsys, dir: file})
+	}
+	content, err := readFile(fsys, file)
+	if err != nil {
+		return "", err
+	}
+	return s.file(ctx, name+filepath.Ext(file), string(content))
 }

@@ -1,12 +1,10 @@
 package provision
 
 import (
-	"encoding/json"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -76,41 +74,6 @@ func (t tree) local(scratch string) (string, error) {
 	return to, os.CopyFS(to, sub)
 }
 
-// object is v, a struct or a map that a caller filled in, as a JSON object.
-// Nil is "{}".
-func object(v any) ([]byte, error) {
-	if v == nil {
-		return []byte("{}"), nil
-	}
-	return json.Marshal(v)
-}
-
-// checkObject reports what does not marshal to a JSON object, or would lose a
-// secret on the way.
-func checkObject(field string, v any) error {
-	text, err := object(v)
-	if err != nil {
-		return bake.Invalid(field, "%w", err)
-	}
-	switch {
-	case !strings.HasPrefix(string(text), "{"):
-		return bake.Invalid(field, "a %T marshals to %.20s: it must be a struct or a map", v, text)
-	case strings.Contains(string(text), `"`+bake.Secret{}.String()+`"`):
-		return bake.Invalid(field, "there is a bake.Secret in it, which marshals to %q: secrets have a field of their own", bake.Secret{})
-	}
-	return nil
-}
-
-// declareObject declares v by its JSON.
-func declareObject(in *bake.Inputs, name string, v any) error {
-	text, err := object(v)
-	if err != nil {
-		return err
-	}
-	in.Value(name, string(text))
-	return nil
-}
-
 // upload is the tree to be written at dest on the machine.
 func (t tree) upload(dest string) (*bake.Upload, error) {
 	up := &bake.Upload{Dest: dest, Exclude: t.exclude, Sudo: true}
@@ -121,4 +84,68 @@ func (t tree) upload(dest string) (*bake.Upload, error) {
 	var err error
 	up.FS, err = t.sub()
 	return up, err
+}
+
+// declarePath declares a file or a directory with all that is in it, of fsys or
+// of the baking host.
+
+func declarePath(in *bake.Inputs, name string, fsys fs.FS, file string) error {
+	info, err := stat(fsys, file)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return in.Tree(name, fsys, file, nil)
+	}
+	return in.File(name, fsys, file)
+}
+
+// checkFile reports a file of fsys, or of the baking host if that is nil, that
+// cannot be read.
+func checkFile(field string, fsys fs.FS, name string) error {
+	info, err := stat(fsys, name)
+	switch {
+	case err != nil:
+		return bake.Invalid(field, "%w", err)
+	case info.IsDir():
+		return bake.Invalid(field, "%s is a directory", name)
+	case fsys == nil && !info.Mode().IsRegular():
+		return bake.Invalid(field, "%s is no regular file", name)
+	}
+	var file fs.File
+	if fsys != nil {
+		file, err = fsys.Open(name)
+	} else {
+		file, err = os.Open(filepath.Clean(name))
+	}
+	if err != nil {
+		return bake.Invalid(field, "%w", err)
+	}
+	_ = file.Close() // only read
+	return nil
+}
+
+func checkDir(field string, fsys fs.FS, name string) error {
+	info, err := stat(fsys, name)
+	switch {
+	case err != nil:
+		return bake.Invalid(field, "%w", err)
+	case !info.IsDir():
+		return bake.Invalid(field, "%s is no directory", name)
+	}
+	return nil
+}
+
+func stat(fsys fs.FS, name string) (fs.FileInfo, error) {
+	if fsys == nil {
+		return os.Stat(name)
+	}
+	return fs.Stat(fsys, name)
+}
+
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	if fsys == nil {
+		return os.ReadFile(filepath.Clean(name))
+	}
+	return fs.ReadFile(fsys, name)
 }

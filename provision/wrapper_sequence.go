@@ -1,11 +1,11 @@
 package provision
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -37,6 +37,15 @@ func (s Sequence) Validate() error {
 	return errors.Join(errs...)
 }
 
+// DeclareInputs declares those of every provisioner, in their order.
+func (s Sequence) DeclareInputs(in *bake.Inputs) error {
+	errs := make([]error, 0, len(s))
+	for i, p := range s {
+		errs = append(errs, in.Of(strconv.Itoa(i+1), p))
+	}
+	return errors.Join(errs...)
+}
+
 // Provision runs one after the other. Its error names the one that failed.
 func (s Sequence) Provision(ctx context.Context, m bake.Machine) error {
 	if err := s.Validate(); err != nil {
@@ -64,6 +73,3 @@ func (s Sequence) Undo(ctx context.Context, outcome bake.Outcome) error {
 	}
 	return errors.Join(errs...)
 }
-
-// describe names p among others.
-func describe(p bake.Provisioner) string { return cmp.Or(bake.Describe(p), "func") }

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"bytes"
 	"io"
 	"slices"
 	"strings"
@@ -98,4 +99,33 @@ func cutSecrets(text string, secrets []bake.Secret) string {
 		pairs = append(pairs, value, bake.Secret{}.String())
 	}
 	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// A lineWriter calls line with every line that is written to it, and once more
+// for what has no end when it is closed.
+type lineWriter struct {
+	line    func(string)
+	pending []byte
+}
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for {
+		line, rest, found := bytes.Cut(p, []byte{'\n'})
+		if len(w.pending) < longestLine {
+			w.pending = append(w.pending, line...)
+		}
+		if !found {
+			return n, nil
+		}
+		w.end()
+		p = rest
+	}
+}
+
+func (w *lineWriter) end() {
+	if len(w.pending) > 0 {
+		w.line(strings.TrimRight(string(w.pending), "\r"))
+		w.pending = w.pending[:0]
+	}
 }

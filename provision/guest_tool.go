@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -89,73 +88,6 @@ func (g guestTool) find(ctx context.Context, m bake.Machine) (string, error) {
 		line.WriteString("[ -x " + at + " ] && echo " + at + " && exit; ")
 	}
 	return bake.Output(ctx, m, &bake.Cmd{Line: line.String() + "exit 0", Sudo: true})
-}
-
-// A staging is the directory on the machine with what a tool needs.
-type staging struct {
-	m    bake.Machine
-	path string
-}
-
-// file makes a file that only root can read, and returns its path.
-func (s *staging) file(ctx context.Context, name, content string) (string, error) {
-	at := path.Join(s.path, name)
-	err := s.m.Put(ctx, &bake.Upload{
-		Content: strings.NewReader(content), Size: int64(len(content)), Dest: at, Mode: 0o600, Sudo: true,
-	})
-	if err != nil {
-		return "", fmt.Errorf("upload %s: %w", name, err)
-	}
-	return at, nil
-}
-
-// tree copies a tree, and returns its path.
-func (s *staging) tree(ctx context.Context, name string, t tree) (string, error) {
-	at := path.Join(s.path, name)
-	up, err := t.upload(at)
-	if err == nil {
-		err = s.m.Put(ctx, up)
-	}
-	if err != nil {
-		return "", fmt.Errorf("upload %s: %w", t, err)
-	}
-	return at, nil
-}
-
-// read returns the content of a file that the tool has written there.
-func (s *staging) read(ctx context.Context, name string) ([]byte, error) {
-	var content bytes.Buffer
-	err := s.m.Get(ctx, &bake.Download{Source: path.Join(s.path, name), Content: &content, Sudo: true})
-	return content.Bytes(), err
-}
-
-// A lineWriter calls line with every line that is written to it, and once more
-// for what has no end when it is closed.
-type lineWriter struct {
-	line    func(string)
-	pending []byte
-}
-
-func (w *lineWriter) Write(p []byte) (int, error) {
-	n := len(p)
-	for {
-		line, rest, found := bytes.Cut(p, []byte{'\n'})
-		if len(w.pending) < longestLine {
-			w.pending = append(w.pending, line...)
-		}
-		if !found {
-			return n, nil
-		}
-		w.end()
-		p = rest
-	}
-}
-
-func (w *lineWriter) end() {
-	if len(w.pending) > 0 {
-		w.line(strings.TrimRight(string(w.pending), "\r"))
-		w.pending = w.pending[:0]
-	}
 }
 
 // mostMessages is how many of a tool's messages go into an error.

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -57,49 +55,6 @@ func checkFilePath(field, p string) error {
 		return bake.Invalid(field, "%q ends in a slash: it must name the file, not its directory", p)
 	}
 	return nil
-}
-
-// checkFile reports a file of fsys, or of the baking host if that is nil, that
-// cannot be read.
-func checkFile(field string, fsys fs.FS, name string) error {
-	info, err := stat(fsys, name)
-	switch {
-	case err != nil:
-		return bake.Invalid(field, "%w", err)
-	case info.IsDir():
-		return bake.Invalid(field, "%s is a directory", name)
-	case fsys == nil && !info.Mode().IsRegular():
-		return bake.Invalid(field, "%s is no regular file", name)
-	}
-	var file fs.File
-	if fsys != nil {
-		file, err = fsys.Open(name)
-	} else {
-		file, err = os.Open(filepath.Clean(name))
-	}
-	if err != nil {
-		return bake.Invalid(field, "%w", err)
-	}
-	_ = file.Close() // only read
-	return nil
-}
-
-func checkDir(field string, fsys fs.FS, name string) error {
-	info, err := stat(fsys, name)
-	switch {
-	case err != nil:
-		return bake.Invalid(field, "%w", err)
-	case !info.IsDir():
-		return bake.Invalid(field, "%s is no directory", name)
-	}
-	return nil
-}
-
-func stat(fsys fs.FS, name string) (fs.FileInfo, error) {
-	if fsys == nil {
-		return os.Stat(name)
-	}
-	return fs.Stat(fsys, name)
 }
 
 // checkEnv reports what no environment can hold. Owner is the type whose
@@ -186,9 +141,19 @@ func checkRetry(field string, r bake.Retry) error {
 	return nil
 }
 
-func readFile(fsys fs.FS, name string) ([]byte, error) {
-	if fsys == nil {
-		return os.ReadFile(filepath.Clean(name))
+func declareEnv(in *bake.Inputs, env map[string]string, secrets map[string]bake.Secret) {
+	in.Value("env", env)
+	declareSecrets(in, "secret", secrets)
+}
+
+func declareSecrets(in *bake.Inputs, name string, secrets map[string]bake.Secret) {
+	for _, key := range slices.Sorted(maps.Keys(secrets)) {
+		in.Secret(name+" "+key, secrets[key])
 	}
-	return fs.ReadFile(fsys, name)
+}
+
+func declareOwner(in *bake.Inputs, mode fs.FileMode, owner, group string) {
+	in.Value("mode", uint32(mode))
+	in.Value("owner", owner)
+	in.Value("group", group)
 }

@@ -154,8 +154,8 @@ func TestAnsibleFails(t *testing.T) {
 			status: 2, want: []string{`task "babble" failed: it is [redacted]`},
 		},
 		"undefined": {play: "    - {name: undefined, debug: {msg: '{{ nothing }}'}}\n", status: 2, want: []string{`task "undefined" failed`, "'nothing' is undefined"}},
-		"syntax":    {play: "    - {no_such_module: {}}\n", status: 4, want: []string{"a file could not be read", "no_such_module"}},
-		"options":   {play: "    - ping:\n", change: func(a *provision.Ansible) { a.Args = []string{"--no-such-option"} }, status: 2, want: []string{"its options are wrong"}},
+		"syntax":    {play: "    - {no_such_module: {}}\n", status: 4, want: []string{"a file could not be parsed", "no_such_module"}},
+		"options":   {play: "    - ping:\n", change: func(a *provision.Ansible) { a.Args = []string{"--no-such-option"} }, status: 2, want: []string{"invalid options"}},
 		"another user": {
 			play:   "    - ping:\n",
 			change: func(a *provision.Ansible) { a.HostVars = map[string]string{"ansible_user": "stranger"} },
@@ -186,7 +186,7 @@ func TestAnsibleFails(t *testing.T) {
 	}
 
 	a := provision.Ansible{Program: program, Dir: files(t, playbooks()), Playbooks: []string{"site.yml"}, Groups: []string{"wep"}}
-	if err := a.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "no play of [site.yml] is for the host default") {
+	if err := a.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "no play of [site.yml] matches host default") {
 		t.Errorf("error of a play for another group: %v", err)
 	}
 }
@@ -302,7 +302,7 @@ func TestAnsibleGalaxy(t *testing.T) {
 	a.FS = fstest.MapFS{"play.yml": {}, "roles.yml": {Data: []byte("- {src: 'file:///no/such/role.tar.gz', name: baker}\n")}}
 	a.Requirements = a.Requirements[:1]
 	var exit *bake.ExitError
-	if err := a.Provision(t.Context(), m); !errors.As(err, &exit) || !strings.Contains(err.Error(), "install what roles.yml requires") {
+	if err := a.Provision(t.Context(), m); !errors.As(err, &exit) || !strings.Contains(err.Error(), "install requirements of roles.yml") {
 		t.Errorf("error of a missing role: %v", err)
 	}
 }

@@ -114,22 +114,22 @@ func TestAnsibleValidate(t *testing.T) {
 		"nothing":   {func(a *provision.Ansible) { *a = provision.Ansible{Program: program} }, []string{"Ansible.Dir: is required", "Ansible.Playbooks: is required"}},
 		"no Dir":    {func(a *provision.Ansible) { a.Dir += "/missing" }, []string{"Ansible.Dir: ", "Ansible.Playbooks: ", "missing/a.yml"}},
 		"a file":    {func(a *provision.Ansible) { a.Playbooks[0] = "b.yml" }, []string{"Ansible.Playbooks: stat "}},
-		"above":     {func(a *provision.Ansible) { a.Playbooks[0] = "../a.yml" }, []string{`Ansible.Playbooks: "../a.yml" is not a path below`}},
+		"above":     {func(a *provision.Ansible) { a.Playbooks[0] = "../a.yml" }, []string{`Ansible.Playbooks: "../a.yml" is not a relative path below`}},
 		"in FS":     {func(a *provision.Ansible) { a.FS, a.Dir = fstest.MapFS{"x.yml": {}}, "" }, []string{"Ansible.Playbooks: ", "Ansible.Requirements: "}},
 		"roles":     {func(a *provision.Ansible) { a.Requirements = []string{"b.yml"} }, []string{"Ansible.Requirements: stat "}},
 		"no Galaxy": {func(a *provision.Ansible) { a.Program = scripted(t, "", "ansible-playbook") }, []string{"Ansible.Program: exec: "}},
 		"program":   {func(a *provision.Ansible) { a.Program = "/no/such/ansible" }, []string{`Ansible.Program: exec: "/no/such/ansible"`, "Ansible.Program: "}},
 		"names": {func(a *provision.Ansible) {
 			a.Host, a.Groups, a.SecretVars = "a:b", []string{"a b"}, bake.Secrets(map[string]string{"a-b": "x"})
-		}, []string{`Ansible.Host: "a:b"`, `Ansible.Groups: "a b"`, `Ansible.SecretVars: "a-b"`}},
+		}, []string{`Ansible.Host: invalid inventory host name "a:b"`, `Ansible.Groups: invalid group name "a b"`, `Ansible.SecretVars: invalid variable name "a-b"`}},
 		"vars": {func(a *provision.Ansible) {
 			a.HostVars, a.Vars = []int{1}, map[string]any{"x": bake.NewSecret("y")}
-		}, []string{"Ansible.HostVars: a []int marshals to [1]", "Ansible.Vars: there is a bake.Secret in it"}},
+		}, []string{"Ansible.HostVars: []int marshals to [1]", "Ansible.Vars: contains a bake.Secret"}},
 		"no JSON":   {func(a *provision.Ansible) { a.Vars = map[string]any{"x": func() {}} }, []string{"Ansible.Vars: json: unsupported type"}},
 		"vaults":    {func(a *provision.Ansible) { a.VaultPasswordFile, a.VaultPassword = "v", bake.NewSecret("v") }, []string{"Ansible: at most one of VaultPassword"}},
 		"vault":     {func(a *provision.Ansible) { a.VaultPasswordFile = "v" }, []string{"Ansible.VaultPasswordFile: "}},
-		"asking":    {func(a *provision.Ansible) { a.Args = []string{"-K"} }, []string{"Ansible.Args: -K: nobody is there"}},
-		"NUL":       {func(a *provision.Ansible) { a.Args = []string{"\x00"} }, []string{"Ansible.Args: contain a NUL"}},
+		"asking":    {func(a *provision.Ansible) { a.Args = []string{"-K"} }, []string{"Ansible.Args: -K: interactive prompts"}},
+		"NUL":       {func(a *provision.Ansible) { a.Args = []string{"\x00"} }, []string{"Ansible.Args: contains a NUL"}},
 		"env":       {func(a *provision.Ansible) { a.Env = map[string]string{"a b": ""} }, []string{"Ansible.Env: "}},
 		"a pattern": {func(a *provision.Ansible) { a.Exclude = []string{"["} }, []string{"Ansible.Dir: "}},
 	} {

@@ -130,7 +130,7 @@ func lastOf(m *baketest.Machine, prefix string) (last string) {
 
 func TestChefFails(t *testing.T) {
 	c := provision.ChefZero{FS: cookbooks(), Cookbooks: []string{"cookbooks"}, RunList: []string{"web"}}
-	for status, want := range map[int]string{1: "the run failed", 35: "begun to restart", 37: "has to be restarted", 172: "AcceptLicense", 99: "status 99"} {
+	for status, want := range map[int]string{1: "the run failed", 35: "started to restart", 37: "must be restarted", 172: "AcceptLicense", 99: "status 99"} {
 		m, _ := chefMachine(t, baketest.Reply{Status: status, Stdout: strings.Join([]string{
 			"Recipe: web::default", "    Error executing action `install` on resource 'apt_package[nginx]'",
 			"[2026-01-01T00:00:00+00:00] FATAL: Mixlib::ShellOut::ShellCommandFailed: no nginx", "",
@@ -253,9 +253,9 @@ func TestChefValidate(t *testing.T) {
 		"good client": {client(func(*provision.ChefClient) {}), nil},
 		"nothing":     {provision.ChefZero{}, []string{"ChefZero.Cookbooks: is required"}},
 		"directories": {zero(func(c *provision.ChefZero) { c.Cookbooks = append(c.Cookbooks, "x"); c.DataBags, c.Roles = "y", "z" }), []string{"ChefZero.Cookbooks: open x", "ChefZero.DataBags: open y", "ChefZero.Roles: open z"}},
-		"cookbook":    {zero(func(c *provision.ChefZero) { c.RunList = []string{"recipe[nginx::x]"} }), []string{`ChefZero.RunList: there is no cookbook "nginx" in ["cookbooks"]`}},
-		"run list":    {zero(func(c *provision.ChefZero) { c.RunList = []string{"web", ""} }), []string{`ChefZero.RunList: "" is neither`}},
-		"environment": {zero(func(c *provision.ChefZero) { c.Environment = "prod" }), []string{"ChefZero.Environment: needs Environments"}},
+		"cookbook":    {zero(func(c *provision.ChefZero) { c.RunList = []string{"recipe[nginx::x]"} }), []string{`ChefZero.RunList: cookbook "nginx" not found in ["cookbooks"]`}},
+		"run list":    {zero(func(c *provision.ChefZero) { c.RunList = []string{"web", ""} }), []string{`ChefZero.RunList: invalid recipe or role ""`}},
+		"environment": {zero(func(c *provision.ChefZero) { c.Environment = "prod" }), []string{"ChefZero.Environment: requires Environments"}},
 		"values": {zero(func(c *provision.ChefZero) {
 			c.Attributes, c.ExitCodes, c.Args, c.Env = "x", []int{256}, []string{"\x00"}, map[string]string{"": ""}
 		}), []string{"ChefZero.Attributes: ", "ChefZero.ExitCodes: ", "ChefZero.Args: ", "ChefZero.Env: "}},
@@ -263,8 +263,8 @@ func TestChefValidate(t *testing.T) {
 		"no server": {provision.ChefClient{}, []string{"ChefClient.ServerURL: is required", "ChefClient.NodeName: is required", "ChefClient: exactly one of ValidationKey"}},
 		"server": {client(func(c *provision.ChefClient) {
 			c.ServerURL, c.NodeName, c.PolicyGroup, c.ClientKey = "chef", "-a", "", bake.NewSecret("x")
-		}), []string{`ChefClient.ServerURL: "chef" is no URL`, `ChefClient.NodeName: "-a"`, "ChefClient: PolicyName and", "ChefClient: exactly one"}},
-		"policy": {client(func(c *provision.ChefClient) { c.RunList = []string{"x"} }), []string{"ChefClient.PolicyName: is in place"}},
+		}), []string{`ChefClient.ServerURL: invalid server URL "chef"`, `ChefClient.NodeName: invalid node name "-a"`, "ChefClient: PolicyName and", "ChefClient: exactly one"}},
+		"policy": {client(func(c *provision.ChefClient) { c.RunList = []string{"x"} }), []string{"ChefClient.PolicyName: conflicts with"}},
 	} {
 		t.Run(name, func(t *testing.T) { invalid(t, test.p, test.want) })
 	}

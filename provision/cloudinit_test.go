@@ -30,14 +30,14 @@ func TestWaitCloudInit(t *testing.T) {
 		"disabled":         {json: baketest.Reply{Stdout: `{"status": "disabled", "errors": []}`}, said: "cloud-init is disabled"},
 		"error":            {json: baketest.Reply{Status: 1, Stdout: `{"status": "error", "errors": ["runcmd failed", "more"]}`}, want: "cloud-init ended with status \"error\"\n\truncmd failed\n\tmore"},
 		"done with errors": {json: baketest.Reply{Stdout: `{"status": "done", "errors": ["lost"]}`}, want: "\"done\"\n\tlost"},
-		"degraded":         {json: degraded, want: "degraded done: set WaitCloudInit.AllowDegraded to go on all the same\n\tDEPRECATED: old key\n\tWARNING: no growpart"},
+		"degraded":         {json: degraded, want: "degraded done: set WaitCloudInit.AllowDegraded to accept this\n\tDEPRECATED: old key\n\tWARNING: no growpart"},
 		"degraded with 0":  {json: patched, want: "degraded done"},
 		"allowed":          {json: degraded, allow: true, said: "cloud-init ended degraded done\n\tDEPRECATED: old key"},
 		"old":              {json: usage, long: baketest.Reply{Stdout: "....\nstatus: done\ntime: x\ndetail:\nDataSourceEc2Local\n"}},
 		"old error":        {json: usage, long: baketest.Reply{Status: 1, Stdout: "status: error\ntime: x\ndetail:\n('scripts-user', 1)\n"}, want: "status \"error\"\n\ttime: x\ndetail:\n('scripts-user', 1)"},
 		"silent":           {json: usage, long: baketest.Reply{}},
 		"silent error":     {json: usage, long: baketest.Reply{Status: 1}, want: `status "error"`},
-		"nonsense":         {json: baketest.Reply{Stdout: "{"}, want: "its answer: unexpected end"},
+		"nonsense":         {json: baketest.Reply{Stdout: "{"}, want: "parse status: unexpected end"},
 		"killed":           {json: baketest.Reply{Status: 137, Signal: "KILL"}, want: "killed by signal KILL"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -64,8 +64,8 @@ func TestRebootThatDoesNotComeBack(t *testing.T) {
 			return context.Cause(ctx)
 		}})
 		start := time.Now()
-		err := provision.Reboot{Timeout: time.Minute}.Provision(t.Context(), m)
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "not back after 1m0s") {
+		err := provision.Timeout{Provisioner: provision.Reboot{}, After: time.Minute}.Provision(t.Context(), m)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "timed out after 1m0s") {
 			t.Errorf("error is %v, want one about a minute", err)
 		}
 		if took := time.Since(start); took != time.Minute {
@@ -81,7 +81,7 @@ func TestRebootFails(t *testing.T) {
 	if err := (provision.Reboot{}).Provision(t.Context(), m); !errors.As(err, &exit) {
 		t.Errorf("error is %v, want the command's", err)
 	}
-	invalid(t, provision.Reboot{Timeout: -1, Sudo: true}, []string{"Reboot.Timeout: ", "Reboot.Sudo: "})
+	invalid(t, provision.Reboot{Sudo: true}, []string{"Reboot.Sudo: requires Command"})
 }
 
 func TestPause(t *testing.T) {
@@ -118,7 +118,7 @@ func TestInABuild(t *testing.T) {
 				Command: `echo "the token is $TOKEN"; printf more >&2`,
 				Secrets: map[string]bake.Secret{"TOKEN": bake.NewSecret("hidden")},
 			},
-			provision.Reboot{Timeout: time.Hour},
+			provision.Timeout{Provisioner: provision.Reboot{}, After: time.Hour},
 		},
 	})
 	if err != nil {

@@ -63,10 +63,8 @@ func embedded(t *testing.T, o sandbox.Options) (bake.Machine, *sandbox.Host) {
 // said meanwhile.
 func inABuild(t *testing.T, m bake.Machine, p bake.Provisioner) (said []string, err error) {
 	t.Helper()
-	if v, ok := p.(bake.Validator); ok {
-		if err := v.Validate(); err != nil {
-			t.Fatal(err)
-		}
+	if err := bake.ValidateValue(p); err != nil {
+		t.Fatal(err)
 	}
 	opts := &bake.Options{Observe: func(e bake.Event) {
 		if e.Kind == bake.Message {
@@ -90,7 +88,7 @@ func inABuild(t *testing.T, m bake.Machine, p bake.Provisioner) (said []string, 
 // then it says that nothing had to be.
 func twice(t *testing.T, m bake.Machine, p bake.Provisioner, want string) {
 	t.Helper()
-	for _, want := range []string{want, "already so"} {
+	for _, want := range []string{want, "unchanged"} {
 		said, err := inABuild(t, m, p)
 		if err != nil {
 			t.Fatal(err)

@@ -24,7 +24,7 @@ func Example_system() {
 		check.HTTP{URL: "http://localhost/", Contains: "Welcome"},
 	).Within(time.Minute)
 	builder := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
-		m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Held})
+		m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Passed})
 		m.OnPrefix("# packages: install nginx", baketest.Reply{Stdout: "changed: installed nginx\n"})
 	}})
 	web := &bake.Image{
@@ -40,8 +40,8 @@ func Example_system() {
 				Dest:    "/etc/nginx/conf.d/site.conf", Mode: 0o640, Group: "app", Sudo: true,
 			},
 			provision.Service{Name: "nginx", Enable: true},
-			provision.Sysctl{Name: "60-web", Parameters: map[string]string{"net.core.somaxconn": "4096"}},
-			provision.OnlyIf{Command: "test -d /opt/aws", Then: provision.Retry{Provisioner: provision.Shell("/opt/aws/install")}},
+			provision.Sysctl{File: "60-web", Parameters: map[string]string{"net.core.somaxconn": "4096"}},
+			provision.OnlyIf{Command: "test -d /opt/aws", Provisioner: provision.Retry{Provisioner: provision.Shell("/opt/aws/install")}},
 		},
 		Checks: []bake.Check{holds},
 	}
@@ -66,6 +66,6 @@ func ExampleTimeout() {
 	fmt.Println(slow.Provision(context.Background(), m))
 	fmt.Println(provision.ContinueOnError{Provisioner: slow}.Provision(context.Background(), m))
 	// Output:
-	// not done after 1ms: context deadline exceeded
+	// timed out after 1ms: context deadline exceeded
 	// <nil>
 }

@@ -59,7 +59,7 @@ func ExampleShell() {
 // Puppet says with exit status 2 that it changed something.
 func ExampleScript() {
 	agent := provision.Script{
-		Inline:    []string{"puppet agent --test --certname \"$NODE\""},
+		Content:   "puppet agent --test --certname \"$NODE\"",
 		Env:       map[string]string{"NODE": "web1"},
 		Secrets:   map[string]bake.Secret{"PUPPET_TOKEN": bake.NewSecret("s3cret")},
 		ExitCodes: []int{0, 2},
@@ -94,5 +94,5 @@ func ExampleFile_Validate() {
 	// Output:
 	// File.Source: open nginx.conf: file does not exist
 	// File.Dest: "etc/nginx.conf" is not an absolute path on the machine
-	// File.Mode: 01204 has other than permission bits: write 0o644 for rw-r--r--, and fs.ModeSetuid for set-user-id
+	// File.Mode: 01204 contains bits other than permissions: write 0o644 for rw-r--r--, and fs.ModeSetuid for set-user-id
 }

@@ -141,7 +141,7 @@ func TestDirValidate(t *testing.T) {
 		dir  provision.Dir
 		want []string
 	}{
-		"nothing":         {provision.Dir{}, []string{"Dir: one of", "Dir.Dest: is required"}},
+		"nothing":         {provision.Dir{}, []string{"Dir: at least one of", "Dir.Dest: is required"}},
 		"missing":         {provision.Dir{Source: local + "x", Dest: "/x"}, []string{"Dir.Source: "}},
 		"a file":          {provision.Dir{Source: local, Dest: "/x"}, []string{"Dir.Source: "}},
 		"missing in FS":   {provision.Dir{Source: "x", FS: fstest.MapFS{}, Dest: "/x"}, []string{"Dir.Source: "}},

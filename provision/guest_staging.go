@@ -16,102 +16,96 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// ownDirPrefix begins the name of every directory made here; baketest knows
+// stagingPrefix begins the name of every staging directory. baketest recognizes
 // them by it.
-const ownDirPrefix = "bakestone-"
+const stagingPrefix = "bakestone-"
 
 const (
-	// removeLimit bounds the removal of a directory after the build's end.
-	removeLimit = 2 * time.Minute
+	// removeTimeout limits removing a staging directory.
+	removeTimeout = 2 * time.Minute
 
-	// failedLimit bounds it when the provisioner failed already: the machine may
-	// be out of reach, and will hardly be used.
-	failedLimit = 15 * time.Second
+	// failedRemoveTimeout limits it after the provisioner failed: the machine may
+	// be unreachable and is unlikely to become an image.
+	failedRemoveTimeout = 15 * time.Second
 
-	// returnLimit bounds it for a machine that left as expected and may be
-	// booting.
-	returnLimit = 10 * time.Minute
+	// rebootRemoveTimeout limits it after an expected disconnect: the machine may
+	// be rebooting.
+	rebootRemoveTimeout = 10 * time.Minute
 
-	// removeTries is how often a connection may be lost during the removal, and
-	// removePause the wait before the next try: a machine that goes down takes
-	// new connections, too, for a while.
-	removeTries = 5
-	removePause = time.Second
+	// removeAttempts is how often removing is tried while the connection is lost,
+	// and removeRetryDelay the wait between: a machine that shuts down accepts new
+	// connections for a while.
+	removeAttempts   = 5
+	removeRetryDelay = time.Second
 )
 
-// An ownDir is a directory on the machine that only its user can enter, for
-// the length of one provisioner.
-type ownDir struct {
-	path string
-	sudo bool
-	lost bool // the connection was lost as expected
+// A stagingDir is a directory on the machine that only its user can enter. It
+// holds the files of one provisioner while that runs.
+type stagingDir struct {
+	m            bake.Machine
+	path         string
+	sudo         bool // it belongs to root
+	disconnected bool // the connection was lost as expected
 }
 
-// inOwnDir makes a directory in parent, calls use and removes it again,
-// whatever came, also after the end of ctx.
-func inOwnDir(ctx context.Context, m bake.Machine, parent string, sudo bool, use func(*ownDir) error) (err error) {
+// withStagingDir creates a staging directory in parent, calls use and removes
+// the directory, even if use fails or ctx ends.
+func withStagingDir(ctx context.Context, m bake.Machine, parent string, sudo bool, use func(*stagingDir) error) (err error) {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	// The name cannot be guessed, so that nobody on the machine can be there
-	// first.
-	dir := &ownDir{path: path.Join(parent, ownDirPrefix+rand.Text()), sudo: sudo}
+	// The name is random, so no other user can create the directory first.
+	dir := &stagingDir{m: m, path: path.Join(parent, stagingPrefix+rand.Text()), sudo: sudo}
 	err = m.Run(ctx, &bake.Cmd{Args: []string{"mkdir", "-m", "0700", dir.path}, Sudo: sudo})
 	if _, exited := errors.AsType[*bake.ExitError](err); exited {
-		return fmt.Errorf("make a directory for the script: %w", err)
+		return fmt.Errorf("create staging directory: %w", err)
 	}
-	// Without an exit status the directory may be there.
+	// If the connection was lost, the directory may exist.
 	defer func() {
-		removeErr := dir.remove(ctx, m, err != nil)
+		removeErr := dir.remove(ctx, err != nil)
 		switch {
 		case removeErr == nil:
 		case err == nil:
 			err = fmt.Errorf("remove %s: %w", dir.path, removeErr)
 		case errors.Is(err, bake.ErrDisconnected) && errors.Is(removeErr, bake.ErrDisconnected):
-			// The machine is gone: once is enough to say it.
+			// Report the lost connection only once.
 		default:
 			err = errors.Join(err, fmt.Errorf("remove %s: %w", dir.path, removeErr))
 		}
 	}()
 	if err != nil {
-		return fmt.Errorf("make a directory for the script: %w", err)
+		return fmt.Errorf("create staging directory: %w", err)
 	}
 	return use(dir)
 }
 
-func (d *ownDir) remove(ctx context.Context, m bake.Machine, failed bool) error {
-	limit := removeLimit
+func (d *stagingDir) remove(ctx context.Context, failed bool) error {
+	limit := removeTimeout
 	switch {
 	case failed:
-		limit = failedLimit
-	case d.lost:
-		limit = returnLimit
+		limit = failedRemoveTimeout
+	case d.disconnected:
+		limit = rebootRemoveTimeout
 	}
 	c := bake.RunFromContext(ctx).Clock
 	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), c, limit)
 	defer stop()
 	for try := 1; ; try++ {
-		err := m.Run(ctx, &bake.Cmd{Args: []string{"rm", "-rf", d.path}, Sudo: d.sudo})
-		if try == removeTries || !errors.Is(err, bake.ErrDisconnected) {
+		err := d.m.Run(ctx, &bake.Cmd{Args: []string{"rm", "-rf", d.path}, Sudo: d.sudo})
+		if try == removeAttempts || !errors.Is(err, bake.ErrDisconnected) {
 			return err
 		}
-		if c.Sleep(ctx, removePause) != nil {
+		if c.Sleep(ctx, removeRetryDelay) != nil {
 			return err
 		}
 	}
 }
 
-// A staging is the directory on the machine with what a tool needs.
-type staging struct {
-	m    bake.Machine
-	path string
-}
-
-// file makes a file that only root can read, and returns its path.
-func (s *staging) file(ctx context.Context, name, content string) (string, error) {
-	at := path.Join(s.path, name)
-	err := s.m.Put(ctx, &bake.Upload{
-		Content: strings.NewReader(content), Size: int64(len(content)), Dest: at, Mode: 0o600, Sudo: true,
+// file creates a file that only its owner can read and returns its path.
+func (d *stagingDir) file(ctx context.Context, name, content string) (string, error) {
+	at := path.Join(d.path, name)
+	err := d.m.Put(ctx, &bake.Upload{
+		Content: strings.NewReader(content), Size: int64(len(content)), Dest: at, Mode: 0o600, Sudo: d.sudo,
 	})
 	if err != nil {
 		return "", fmt.Errorf("upload %s: %w", name, err)
@@ -119,12 +113,12 @@ func (s *staging) file(ctx context.Context, name, content string) (string, error
 	return at, nil
 }
 
-// tree copies a tree, and returns its path.
-func (s *staging) tree(ctx context.Context, name string, t tree) (string, error) {
-	at := path.Join(s.path, name)
+// tree uploads a tree and returns its path.
+func (d *stagingDir) tree(ctx context.Context, name string, t tree) (string, error) {
+	at := path.Join(d.path, name)
 	up, err := t.upload(at)
 	if err == nil {
-		err = s.m.Put(ctx, up)
+		err = d.m.Put(ctx, up)
 	}
 	if err != nil {
 		return "", fmt.Errorf("upload %s: %w", t, err)
@@ -132,25 +126,25 @@ func (s *staging) tree(ctx context.Context, name string, t tree) (string, error)
 	return at, nil
 }
 
-// read returns the content of a file that the tool has written there.
-func (s *staging) read(ctx context.Context, name string) ([]byte, error) {
+// read returns the content of a file in the directory.
+func (d *stagingDir) read(ctx context.Context, name string) ([]byte, error) {
 	var content bytes.Buffer
-	err := s.m.Get(ctx, &bake.Download{Source: path.Join(s.path, name), Content: &content, Sudo: true})
+	err := d.m.Get(ctx, &bake.Download{Source: path.Join(d.path, name), Content: &content, Sudo: d.sudo})
 	return content.Bytes(), err
 }
 
-// either copies a file or a tree.
-func (s *staging) either(ctx context.Context, name string, fsys fs.FS, file string) (string, error) {
+// either uploads a file or a tree and returns its path.
+func (d *stagingDir) either(ctx context.Context, name string, fsys fs.FS, file string) (string, error) {
 	info, err := stat(fsys, file)
 	if err != nil {
 		return "", err
 	}
 	if info.IsDir() {
-		return s.tree(ctx, name, tree{fsys: fsys, dir: file})
+		return d.tree(ctx, name, tree{fsys: fsys, dir: file})
 	}
 	content, err := readFile(fsys, file)
 	if err != nil {
 		return "", err
 	}
-	return s.file(ctx, name+filepath.Ext(file), string(content))
+	return d.file(ctx, name+filepath.Ext(file), string(content))
 }

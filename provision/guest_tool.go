@@ -12,27 +12,27 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// A guestTool is a tool of configuration management that runs on the machine,
-// as root.
+// A guestTool is a configuration management tool that runs on the machine as
+// root.
 type guestTool struct {
-	owner   string   // the type of the provisioner, for errors
-	program string   // its name or path
-	places  []string // where it may be besides root's PATH
+	owner   string   // provisioner type, for error messages
+	program string   // name or path
+	dirs    []string // where to look besides root's PATH
 
 	install, remove bake.Provisioner
 }
 
-// check reports what is wrong with the ways to install and to remove it.
+// check reports invalid fields Install, Remove and Program.
 func (g guestTool) check() error {
 	var errs []error
 	if g.install != nil {
-		errs = append(errs, checkInner(g.owner+".Install", g.install))
+		errs = append(errs, checkProvisioner(g.owner+".Install", g.install))
 	}
 	if g.remove != nil {
-		errs = append(errs, checkInner(g.owner+".Remove", g.remove))
+		errs = append(errs, checkProvisioner(g.owner+".Remove", g.remove))
 	}
 	if strings.ContainsAny(g.program, "\x00\n") {
-		errs = append(errs, bake.Invalid(g.owner+".Program", "%q is no program", g.program))
+		errs = append(errs, bake.Invalid(g.owner+".Program", "invalid path %q", g.program))
 	}
 	return errors.Join(errs...)
 }
@@ -49,10 +49,10 @@ func (g guestTool) declare(in *bake.Inputs) error {
 	return errors.Join(errs...)
 }
 
-// use finds the tool, installs it if it is missing, calls run with a directory
-// of its own, which only root can enter and which is removed again, and removes
-// the tool if run succeeded: another machine is hardly made of one that failed.
-func (g guestTool) use(ctx context.Context, m bake.Machine, run func(s *staging, program string) error) error {
+// use finds the tool, installs it if missing and calls run with its path and a
+// staging directory that only root can enter. If run succeeds, it removes the
+// tool; a failed machine is unlikely to become an image.
+func (g guestTool) use(ctx context.Context, m bake.Machine, run func(dir *stagingDir, program string) error) error {
 	program, err := g.find(ctx, m)
 	if err != nil {
 		return err
@@ -66,11 +66,9 @@ func (g guestTool) use(ctx context.Context, m bake.Machine, run func(s *staging,
 		}
 	}
 	if program == "" {
-		return fmt.Errorf("the machine has no %s: %s.Install can install it, and %s.Program says where it is", g.program, g.owner, g.owner)
+		return fmt.Errorf("%s not found on the machine: set %s.Install to install it, or %s.Program to its path", g.program, g.owner, g.owner)
 	}
-	err = inOwnDir(ctx, m, defaultRemoteDir, true, func(dir *ownDir) error {
-		return run(&staging{m, dir.path}, program)
-	})
+	err = withStagingDir(ctx, m, defaultRemoteDir, true, func(dir *stagingDir) error { return run(dir, program) })
 	if err == nil && g.remove != nil {
 		if err = g.remove.Provision(ctx, m); err != nil {
 			return fmt.Errorf("remove %s: %w", path.Base(g.program), err)
@@ -79,31 +77,34 @@ func (g guestTool) use(ctx context.Context, m bake.Machine, run func(s *staging,
 	return err
 }
 
-// find returns the path of the tool on the machine, or nothing.
+// find returns the tool's path on the machine, or "" if it is not installed.
 func (g guestTool) find(ctx context.Context, m bake.Machine) (string, error) {
 	var line strings.Builder
 	line.WriteString("command -v " + posixsh.Quote(g.program) + " 2>/dev/null && exit; ")
-	for _, dir := range g.places {
+	for _, dir := range g.dirs {
 		at := posixsh.Quote(path.Join(dir, g.program))
 		line.WriteString("[ -x " + at + " ] && echo " + at + " && exit; ")
 	}
 	return bake.Output(ctx, m, &bake.Cmd{Line: line.String() + "exit 0", Sudo: true})
 }
 
-// mostMessages is how many of a tool's messages go into an error.
-const mostMessages = 5
+// maxMessages and maxMessagesLen limit the messages of a tool in an error.
+const (
+	maxMessages    = 5
+	maxMessagesLen = 2000
+)
 
-// A messages collects the first lines that a tool marks as errors.
-type messages struct {
-	marks []string // of which one stands before the message in such a line
+// errorMessages collects the first lines that a tool marks as errors.
+type errorMessages struct {
+	marks []string // prefixes of an error message
 	lines []string
 }
 
-func (c *messages) writer() *lineWriter {
+func (c *errorMessages) writer() *lineWriter {
 	return &lineWriter{line: func(line string) {
 		for _, mark := range c.marks {
 			_, text, found := strings.Cut(line, mark)
-			if text = strings.TrimSpace(text); found && len(c.lines) < mostMessages && !slices.Contains(c.lines, text) {
+			if text = strings.TrimSpace(text); found && len(c.lines) < maxMessages && !slices.Contains(c.lines, text) {
 				c.lines = append(c.lines, text)
 				return
 			}
@@ -111,10 +112,10 @@ func (c *messages) writer() *lineWriter {
 	}}
 }
 
-// runTool runs a command and returns what its lines say behind one of
-// marks, in either output.
+// runTool runs a command as root and returns the text that follows one of marks
+// in the lines of either output.
 func runTool(ctx context.Context, m bake.Machine, cmd *bake.Cmd, marks ...string) ([]string, error) {
-	found := &messages{marks: marks}
+	found := &errorMessages{marks: marks}
 	stdout, stderr := found.writer(), found.writer()
 	cmd.Stdout, cmd.Stderr, cmd.Sudo = stdout, stderr, true
 	err := m.Run(ctx, cmd)
@@ -123,20 +124,24 @@ func runTool(ctx context.Context, m bake.Machine, cmd *bake.Cmd, marks ...string
 	return found.lines, err
 }
 
-// toolError puts what an exit status means, and what the tool said, before err,
-// the end of its command.
-func toolError(err error, meaning func(status int) string, said []string, hidden []bake.Secret) error {
+// toolError wraps err, the result of a tool's command, with the meaning of its
+// exit status and the tool's messages.
+func toolError(err error, meaning func(status int) string, messages []string, secrets []bake.Secret) error {
 	var exit *bake.ExitError
 	if !errors.As(err, &exit) {
 		return err
 	}
 	text := meaning(exit.Status)
-	if len(said) > 0 {
-		all := cutSecrets(strings.Join(said, "; "), hidden)
-		if len(all) > longestSaid {
-			all = strings.ToValidUTF8(all[:longestSaid], "") + " …"
-		}
-		text += ": " + all
+	if len(messages) > 0 {
+		text += ": " + shorten(maskSecretsIn(strings.Join(messages, "; "), secrets))
 	}
 	return fmt.Errorf("%s: %w", text, err)
+}
+
+// shorten cuts a message to maxMessagesLen bytes.
+func shorten(message string) string {
+	if len(message) <= maxMessagesLen {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessagesLen], "") + " …"
 }

@@ -102,9 +102,8 @@ func TestInputsOfEveryField(t *testing.T) {
 	}
 	type with = map[string]any
 
-	everyFieldCounts(t, provision.Shell("echo"), []string{"FS", "Content", "KeepCRLF"}, with{"Path": file, "FS": one})
 	everyFieldCounts(t, provision.Script{Content: "a\r\n"}, []string{"FS"}, with{"Path": file, "FS": one})
-	everyFieldCounts(t, provision.Script{Path: "f", FS: one}, []string{"Inline", "Content", "KeepCRLF"}, with{"Path": "g", "FS": other})
+	everyFieldCounts(t, provision.Script{Path: "f", FS: one}, []string{"Content", "KeepCRLF"}, with{"Path": "g", "FS": other})
 
 	everyFieldCounts(t, provision.File{Source: "f", FS: other, Dest: "/d"}, []string{"Content"}, with{"Source": "g", "FS": one})
 	everyFieldCounts(t, provision.File{Content: "x", Dest: "/d"}, []string{"FS"}, with{"Source": file, "FS": one})
@@ -117,7 +116,7 @@ func TestInputsOfEveryField(t *testing.T) {
 	everyFieldCounts(t, bake.ProvisionFunc{Name: "f", Version: "1"}, []string{"Do"}, with{
 		"Do": func(context.Context, bake.Machine) error { return nil },
 	})
-	everyFieldCounts(t, provision.Reboot{}, []string{"Timeout"}, nil)
+	everyFieldCounts(t, provision.Reboot{}, nil, nil)
 	everyFieldCounts(t, provision.Pause{For: time.Second}, nil, nil)
 
 	everyFieldCounts(t, provision.Template{Source: "f", FS: one, Dest: "/d"}, []string{"Content", "Data", "Funcs"}, with{
@@ -127,22 +126,22 @@ func TestInputsOfEveryField(t *testing.T) {
 		"FS": other, "Source": file, "Data": 2, "Funcs": template.FuncMap{},
 	})
 	everyFieldCounts(t, provision.User{Name: "u"}, nil, nil)
-	everyFieldCounts(t, provision.PowerShell("x"), []string{"FS", "Content"}, with{"Path": file, "FS": one, "Elevated": &provision.Elevation{}})
+	everyFieldCounts(t, provision.PowerShell("x"), []string{"FS"}, with{"Path": file, "FS": one, "Elevated": &provision.Elevation{}})
 	everyFieldCounts(t, provision.WindowsScript{Content: "x", Elevated: &provision.Elevation{}}, []string{"FS"}, with{"Path": file, "FS": one, "Elevated": &provision.Elevation{User: "x"}})
-	everyFieldCounts(t, provision.WindowsScript{Path: "f", FS: one}, []string{"Inline", "Content"}, with{"Path": "g", "FS": other, "Elevated": &provision.Elevation{}})
+	everyFieldCounts(t, provision.WindowsScript{Path: "f", FS: one}, []string{"Content"}, with{"Path": "g", "FS": other, "Elevated": &provision.Elevation{}})
 	everyFieldCounts(t, provision.WindowsReboot{}, []string{"Timeout"}, nil)
 	everyFieldCounts(t, provision.WaitCloudInit{}, nil, nil)
 	inner := provision.Shell("echo")
 	everyFieldCounts(t, provision.Retry{Provisioner: inner}, []string{"Attempts", "Delay", "MaxDelay"}, nil)
 	everyFieldCounts(t, provision.Timeout{Provisioner: inner}, []string{"After"}, nil)
 	everyFieldCounts(t, provision.ContinueOnError{Provisioner: inner}, nil, nil)
-	everyFieldCounts(t, provision.OnlyIf{Then: inner}, nil, with{"Facts": nil})
-	everyFieldCounts(t, provision.Breakpoint{}, []string{"Note", "GoOn", "Wait", "KeyDir"}, with{
-		"GoOn": (<-chan struct{})(make(chan struct{})), "Wait": func(context.Context, bake.SSHAccess) error { return nil },
+	everyFieldCounts(t, provision.OnlyIf{Provisioner: inner}, nil, with{"Facts": nil})
+	everyFieldCounts(t, provision.Breakpoint{}, []string{"Note", "Wait", "KeyDir"}, with{
+		"Wait": func(context.Context, bake.SSHAccess) error { return nil },
 	})
 	everyFieldCounts(t, provision.Service{Name: "u"}, nil, nil)
 	everyFieldCounts(t, provision.Hostname{Name: "u"}, nil, nil)
-	everyFieldCounts(t, provision.Sysctl{Name: "u"}, nil, nil)
+	everyFieldCounts(t, provision.Sysctl{File: "u"}, nil, nil)
 }
 
 func TestInputsFollowContentNotPlace(t *testing.T) {
@@ -170,7 +169,7 @@ func TestInputsFollowContentNotPlace(t *testing.T) {
 	if sumOf(t, provision.Sequence{provision.Shell("1"), provision.Shell("2")}) == sumOf(t, provision.Sequence{provision.Shell("2"), provision.Shell("1")}) {
 		t.Error("the order of a sequence does not count")
 	}
-	if sumOf(t, provision.Shell("a b")) == sumOf(t, provision.Script{Inline: []string{"a b"}, Args: []string{""}}) {
+	if sumOf(t, provision.Shell("a b")) == sumOf(t, provision.Script{Content: "a b\n", Args: []string{""}}) {
 		t.Error("an empty argument does not count")
 	}
 }
@@ -184,7 +183,7 @@ func TestInputsThatCannotBeTold(t *testing.T) {
 		"1: stat ":                              provision.Local{Command: "make", Reads: []string{missing}},
 		"1: ProvisionFunc.Version: is required": provision.Sequence{bake.ProvisionFunc{}},
 		"2: <nil> does not declare":             provision.Sequence{provision.Reboot{}, nil},
-		"OnlyIf.Version: is required":           provision.OnlyIf{Facts: func(bake.Facts) bool { return true }, Then: provision.Reboot{}},
+		"OnlyIf.Version: is required":           provision.OnlyIf{Facts: func(bake.Facts) bool { return true }, Provisioner: provision.Reboot{}},
 		"not a pattern":                         provision.Dir{FS: fstest.MapFS{}, Dest: "/x", Exclude: []string{"["}},
 	} {
 		_, err := bake.InputsOf(p)

@@ -2,5 +2,5 @@
 
 package provision
 
-// killMarked does nothing without /proc: what has left its process group stays.
+// killMarked does nothing, since there is no /proc to search.
 func killMarked(string) {}

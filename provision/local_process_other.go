@@ -7,8 +7,8 @@ import (
 	"os/exec"
 )
 
-// ownGroup does nothing where there are no process groups: os/exec kills the
-// command itself.
-func ownGroup(*exec.Cmd) (kill func()) { return func() {} }
+// newProcessGroup does nothing, since there are no process groups: os/exec kills
+// only the command itself.
+func newProcessGroup(*exec.Cmd) (kill func()) { return func() {} }
 
-func exitOf(state *os.ProcessState) (status int, signal string) { return state.ExitCode(), "" }
+func exitStatus(state *os.ProcessState) (status int, signal string) { return state.ExitCode(), "" }

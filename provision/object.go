@@ -7,8 +7,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// object is v, a struct or a map that a caller filled in, as a JSON object.
-// Nil is "{}".
+// object returns v, a struct or map, as a JSON object. Nil becomes "{}".
 func object(v any) ([]byte, error) {
 	if v == nil {
 		return []byte("{}"), nil
@@ -16,8 +15,8 @@ func object(v any) ([]byte, error) {
 	return json.Marshal(v)
 }
 
-// checkObject reports what does not marshal to a JSON object, or would lose a
-// secret on the way.
+// checkObject reports a value that does not marshal to a JSON object, or contains
+// a bake.Secret, which would be redacted.
 func checkObject(field string, v any) error {
 	text, err := object(v)
 	if err != nil {
@@ -25,9 +24,9 @@ func checkObject(field string, v any) error {
 	}
 	switch {
 	case !strings.HasPrefix(string(text), "{"):
-		return bake.Invalid(field, "a %T marshals to %.20s: it must be a struct or a map", v, text)
+		return bake.Invalid(field, "%T marshals to %.20s: use a struct or a map", v, text)
 	case strings.Contains(string(text), `"`+bake.Secret{}.String()+`"`):
-		return bake.Invalid(field, "there is a bake.Secret in it, which marshals to %q: secrets have a field of their own", bake.Secret{})
+		return bake.Invalid(field, "contains a bake.Secret, which marshals to %q: use the field for secrets", bake.Secret{})
 	}
 	return nil
 }

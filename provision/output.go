@@ -11,41 +11,43 @@ import (
 )
 
 const (
-	linesKept   = 20
-	longestLine = 4 << 10
+	maxLines   = 20
+	maxLineLen = 4 << 10
 )
 
-// lastLines keeps the last lines of a command's two outputs, as they came.
+// lastLines keeps the last lines of a command's two outputs in the order in which
+// they arrived.
 type lastLines struct {
 	mu    sync.Mutex
 	lines []string
-	open  *lineTee // the output whose line the last one is, if that has not ended
+	open  *teeWriter // the output that the last line belongs to, unless the line is complete
 }
 
-// tee returns a writer to the lines, to report, and to w unless that is nil.
+// tee returns a writer that keeps the lines and also writes to report and, unless
+// it is nil, w.
 func (l *lastLines) tee(report, w io.Writer) io.Writer {
 	if w != nil {
 		report = io.MultiWriter(report, w)
 	}
-	return &lineTee{l, report}
+	return &teeWriter{l, report}
 }
 
-type lineTee struct {
+type teeWriter struct {
 	all *lastLines
 	w   io.Writer
 }
 
-func (t *lineTee) Write(p []byte) (int, error) {
+func (t *teeWriter) Write(p []byte) (int, error) {
 	t.all.mu.Lock()
 	defer t.all.mu.Unlock()
 	t.all.keep(t, string(p))
-	// Under the lock, since both outputs may go to the same writer.
+	// Write under the lock, since both outputs may have the same writer.
 	return t.w.Write(p)
 }
 
-// keep adds text of one output. What the other one writes in the middle of a
-// line is a line of its own.
-func (l *lastLines) keep(of *lineTee, text string) {
+// keep adds text of one output. If the other output interrupts a line, the rest
+// becomes a new line.
+func (l *lastLines) keep(of *teeWriter, text string) {
 	for line := range strings.Lines(text) {
 		whole := strings.TrimRight(line, "\r\n")
 		if n := len(l.lines); l.open == of {
@@ -57,42 +59,41 @@ func (l *lastLines) keep(of *lineTee, text string) {
 		if !strings.HasSuffix(line, "\n") {
 			l.open = of
 		}
-		if n := len(l.lines); len(l.lines[n-1]) > longestLine {
-			l.lines[n-1] = strings.ToValidUTF8(l.lines[n-1][:longestLine], "")
+		if n := len(l.lines); len(l.lines[n-1]) > maxLineLen {
+			l.lines[n-1] = strings.ToValidUTF8(l.lines[n-1][:maxLineLen], "")
 		}
-		if len(l.lines) > linesKept {
+		if len(l.lines) > maxLines {
 			l.lines = append(l.lines[:0], l.lines[1:]...)
 		}
 	}
 }
 
-// shortestMasked is the length below which a value is too common to be cut
-// out, as in package bake.
-const shortestMasked = 4
+// minMaskedLen is the length of the shortest value to mask, as in package bake.
+const minMaskedLen = 4
 
-// without returns the lines with the values of secrets cut out.
-func (l *lastLines) without(secrets []bake.Secret) []string {
+// masked returns the lines with the values of secrets masked.
+func (l *lastLines) masked(secrets []bake.Secret) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lines := make([]string, 0, len(l.lines))
 	for _, line := range l.lines {
-		lines = append(lines, cutSecrets(line, secrets))
+		lines = append(lines, maskSecretsIn(line, secrets))
 	}
 	return lines
 }
 
-// cutSecrets cuts the values of secrets out of text, and every line of those
-// that have several.
-func cutSecrets(text string, secrets []bake.Secret) string {
+// maskSecretsIn masks the values of secrets in text, and each line of multi-line
+// values.
+func maskSecretsIn(text string, secrets []bake.Secret) string {
 	var values []string
 	for _, secret := range secrets {
 		for line := range strings.Lines(secret.Reveal()) {
-			if line = strings.TrimSpace(line); len(line) >= shortestMasked {
+			if line = strings.TrimSpace(line); len(line) >= minMaskedLen {
 				values = append(values, line)
 			}
 		}
 	}
-	// A value that begins with another one must be looked for first.
+	// Replace longer values first: one may begin with another.
 	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
 	pairs := make([]string, 0, 2*len(values))
 	for _, value := range values {
@@ -101,8 +102,8 @@ func cutSecrets(text string, secrets []bake.Secret) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// A lineWriter calls line with every line that is written to it, and once more
-// for what has no end when it is closed.
+// A lineWriter calls line with each line written to it. It may cut lines longer
+// than maxLineLen. Call end after the last Write to pass on an incomplete line.
 type lineWriter struct {
 	line    func(string)
 	pending []byte
@@ -112,7 +113,7 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 	n := len(p)
 	for {
 		line, rest, found := bytes.Cut(p, []byte{'\n'})
-		if len(w.pending) < longestLine {
+		if len(w.pending) < maxLineLen {
 			w.pending = append(w.pending, line...)
 		}
 		if !found {

@@ -313,7 +313,7 @@ func TestPackagesWithoutAManager(t *testing.T) {
 	m, _ := embedded(t, sandbox.Options{})
 	_, err := inABuild(t, m, provision.Packages{Install: []string{"nginx"}})
 	var exit *bake.ExitError
-	if !errors.As(err, &exit) || !strings.Contains(err.Error(), "no package manager that is known here") {
+	if !errors.As(err, &exit) || !strings.Contains(err.Error(), "no supported package manager found") {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -332,7 +332,7 @@ func TestPackagesTriesAgain(t *testing.T) {
 		want    string
 	}{
 		"lock":          {provision.Packages{}, []baketest.Reply{times(locked, 20), {}}, 100 * time.Second, 21, ""},
-		"lock for long": {provision.Packages{LockTimeout: time.Minute}, []baketest.Reply{locked}, time.Minute, 13, "another process has kept the package manager for 1m0s: exit status 100"},
+		"lock for long": {provision.Packages{LockTimeout: time.Minute}, []baketest.Reply{locked}, time.Minute, 13, "package manager locked by another process for 1m0s: exit status 100"},
 		"mirror":        {provision.Packages{}, []baketest.Reply{times(broken, 2), {}}, 15 * time.Second, 3, ""},
 		"mirror dead":   {provision.Packages{}, []baketest.Reply{broken}, 15 * time.Second, 3, "503"},
 		"own retry":     {provision.Packages{Retry: bake.Retry{Attempts: 2, Delay: time.Minute}}, []baketest.Reply{broken}, time.Minute, 2, "503"},
@@ -361,7 +361,7 @@ func TestPackagesTriesAgain(t *testing.T) {
 }
 
 func TestPackagesValidate(t *testing.T) {
-	invalid(t, provision.Packages{}, []string{"Packages: there is nothing to do"})
+	invalid(t, provision.Packages{}, []string{"Packages: nothing to do"})
 	invalid(t, provision.Packages{
 		Install: []string{"a b", "-o=x", "x=", "same", "$(id)"}, Remove: []string{"same", "/a", ""},
 		LockTimeout: -1, Retry: bake.Retry{Delay: -1},
@@ -372,7 +372,7 @@ func TestPackagesValidate(t *testing.T) {
 			{Name: "x", URL: "http://x", Suite: "./", Components: []string{"main"}, Key: "x", FS: fstest.MapFS{}},
 		},
 	}, []string{
-		"Install[0]", "Install[1]", "Install[2]", "Install[3]: same is in Remove", "Install[4]", "Remove[1]", "Remove[2]",
+		"Install[0]", "Install[1]", "Install[2]", "Install[3]: same is also in Remove", "Install[4]", "Remove[1]", "Remove[2]",
 		"Repositories[0].Name", "Repositories[0].URL", "Repositories[1].URL", "Repositories[1]: \"a b\"", "Repositories[1]: exactly one",
 		"Repositories[2].KeyFile", "Repositories[3].Components", "Repositories[3].FS", "LockTimeout", "Retry",
 	})

@@ -49,7 +49,7 @@ func TestPuppetAgent(t *testing.T) {
 	stopped(t, m, agent, "/bin/sleep 1000")
 
 	server.Command = ""
-	agent.ForgetKeys = true
+	agent.RemoveKeys = true
 	if _, err := baked(t.Context(), t, m, agent, nil); err != nil {
 		t.Error(err)
 	}
@@ -59,10 +59,10 @@ func TestPuppetAgent(t *testing.T) {
 
 	// Nobody signs, and the agent does not wait.
 	server.Wait = 1000
-	failsWith(t, m, agentOf(server, "stranger.internal"), 1, "the run failed, or did not begin")
+	failsWith(t, m, agentOf(server, "stranger.internal"), 1, "the run failed or could not start")
 	nowhere := agentOf(server, "stranger.internal")
 	nowhere.Args[0] = "--serverport=9"
-	failsWith(t, m, nowhere, 1, "the run failed, or did not begin: ", "9")
+	failsWith(t, m, nowhere, 1, "the run failed or could not start: ", "9")
 	if !bytes.Contains([]byte(strings.Join(server.Asked, ",")), []byte("production")) {
 		t.Errorf("the environment it asked for is %q", server.Asked)
 	}

@@ -26,16 +26,16 @@ func TestSaltResults(t *testing.T) {
 		exit    bool
 	}{
 		"success":            {results: `{"local": {` + good + `}}`},
-		"a failed state":     {results: `{"local": {` + good + `, ` + bad + `}}`, status: 2, exit: true, want: []string{"1 of 2 states failed, 1 changed something: b (cmd.run in web): returned 7: exit status 2"}},
-		"without its status": {results: `{"local": {` + bad + `}}`, exit: true, want: []string{"1 of 1 states failed, 0 changed something: b (cmd.run in web): returned 7: exit status 0"}},
+		"a failed state":     {results: `{"local": {` + good + `, ` + bad + `}}`, status: 2, exit: true, want: []string{"1 of 2 states failed, 1 made changes: b (cmd.run in web): returned 7: exit status 2"}},
+		"without its status": {results: `{"local": {` + bad + `}}`, exit: true, want: []string{"1 of 1 states failed, 0 made changes: b (cmd.run in web): returned 7: exit status 0"}},
 		"not rendered":       {results: `{"local": ["Rendering SLS failed"]}`, status: 1, exit: true, want: []string{"the states could not be rendered: Rendering SLS failed: exit status 1"}},
 		"rendered by none":   {results: `{"local": ["No states found"]}`, exit: true, want: []string{"No states found"}},
 		"one text":           {results: `{"local": "Pillar failed to render"}`, status: 1, exit: true, want: []string{"Pillar failed to render"}},
-		"no states":          {results: `{"local": {}}`, want: []string{"succeeded without a single state"}},
-		"no results":         {status: 3, stderr: "[CRITICAL] Could not import\n", exit: true, want: []string{"salt-call ended with status 3: Could not import"}},
-		"nothing at all":     {want: []string{"salt-call has written no results"}},
+		"no states":          {results: `{"local": {}}`, want: []string{"succeeded but applied no states"}},
+		"no results":         {status: 3, stderr: "[CRITICAL] Could not import\n", exit: true, want: []string{"salt-call exited with status 3: Could not import"}},
+		"nothing at all":     {want: []string{"salt-call wrote no results"}},
 		"not JSON":           {results: "Traceback", status: 1, exit: true, want: []string{"exit status 1"}},
-		"a number":           {results: `{"local": 7}`, want: []string{"results of salt-call: 7"}},
+		"a number":           {results: `{"local": 7}`, want: []string{"unexpected results of salt-call: 7"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := baketest.NewMachine(nil)

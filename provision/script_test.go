@@ -30,7 +30,7 @@ func TestScriptIsUploadedRunAndRemoved(t *testing.T) {
 				return err
 			}})
 			script := provision.Script{
-				Inline: []string{"cd /srv", "make install"}, Args: []string{"a b", "$HOME"}, Dir: "/srv", Sudo: sudo,
+				Content: "cd /srv\nmake install\n", Args: []string{"a b", "$HOME"}, Dir: "/srv", Sudo: sudo,
 				Env: map[string]string{"A": "1"}, Secrets: bake.Secrets(map[string]string{"B": "hidden"}),
 			}
 			run(t, m, script)
@@ -148,7 +148,7 @@ func TestScriptExitCodes(t *testing.T) {
 	for _, test := range tests {
 		m := baketest.NewMachine(nil)
 		m.OnScript("puppet", baketest.Reply{Status: test.status, Stderr: "why\n"})
-		err := provision.Script{Inline: []string{"puppet agent --test"}, ExitCodes: test.accepted}.Provision(t.Context(), m)
+		err := provision.Script{Content: "puppet agent --test", ExitCodes: test.accepted}.Provision(t.Context(), m)
 		if (err == nil) != test.ok {
 			t.Errorf("status %d of %v: %v", test.status, test.accepted, err)
 		}
@@ -160,7 +160,7 @@ func TestScriptExitCodes(t *testing.T) {
 	}
 	m := baketest.NewMachine(nil)
 	m.OnScript("puppet", baketest.Reply{Signal: "KILL", Status: 137})
-	if err := (provision.Script{Inline: []string{"puppet"}, ExitCodes: []int{137}}).Provision(t.Context(), m); err == nil {
+	if err := (provision.Script{Content: "puppet", ExitCodes: []int{137}}).Provision(t.Context(), m); err == nil {
 		t.Error("a signal passed for its exit status")
 	}
 }
@@ -171,7 +171,7 @@ func TestScriptExpectDisconnect(t *testing.T) {
 			m := baketest.NewMachine(nil)
 			m.OnScript("network", baketest.Reply{Err: fmt.Errorf("read: %w", bake.ErrDisconnected)})
 			m.OnPrefix("rm -rf ", baketest.Reply{Err: bake.ErrDisconnected, Times: 4})
-			err := provision.Script{Inline: []string{"network restart"}, ExpectDisconnect: expected}.Provision(t.Context(), m)
+			err := provision.Script{Content: "network restart", ExpectDisconnect: expected}.Provision(t.Context(), m)
 			if expected && err != nil || !expected && !errors.Is(err, bake.ErrDisconnected) {
 				t.Errorf("expected=%v: %v", expected, err)
 			}
@@ -285,7 +285,7 @@ func TestScriptValidate(t *testing.T) {
 		"directory":     {provision.Script{Path: dir}, []string{"Script.Path: " + dir + " is a directory"}},
 		"not in the FS": {provision.Script{Path: "x.sh", FS: fstest.MapFS{}}, []string{"Script.Path: "}},
 		"FS alone":      {provision.Script{Content: "x", FS: fstest.MapFS{}}, []string{"Script.FS: "}},
-		"blank":         {provision.Shell("", " "), []string{"Script.Inline: has no commands"}},
+		"blank":         {provision.Shell("", " "), []string{"Script.Content: contains no commands"}},
 		"all of it": {
 			provision.Script{
 				Content: "x", Interpreter: " ", Dir: "srv", RemoteDir: "~/x", ExitCodes: []int{256}, Args: []string{"\x00"},
@@ -293,8 +293,8 @@ func TestScriptValidate(t *testing.T) {
 				Secrets: bake.Secrets(map[string]string{"1": "", "D": ""}),
 			},
 			[]string{
-				"Script.Dir: ", "Script.RemoteDir: ", `Script.Env: "A-B"`, "Script.Env: the value of C", `Script.Secrets: "1"`,
-				"Script.Secrets: D is in Env, too", "Script.ExitCodes: 256", "Script.Interpreter: ", "Script.Args: ",
+				"Script.Dir: ", "Script.RemoteDir: ", `Script.Env: invalid environment variable name "A-B"`, "Script.Env: the value of C", `Script.Secrets: invalid environment variable name "1"`,
+				"Script.Secrets: D is also in Env", "Script.ExitCodes: invalid exit status 256", "Script.Interpreter: ", "Script.Args: ",
 			},
 		},
 		"good": {provision.Script{

@@ -9,15 +9,15 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A tree is a directory of the baking host, or of a file system if fsys is
-// set, without what the patterns exclude.
+// A tree is a directory on the baking host, or in fsys if that is set, without
+// the excluded files.
 type tree struct {
 	fsys    fs.FS
 	dir     string
 	exclude []string
 }
 
-// check reports a directory that is missing, or patterns that are none.
+// check reports a missing directory or invalid patterns.
 func (t tree) check(field string) error {
 	if t.dir == "" && t.fsys == nil {
 		return bake.Invalid(field, "is required")
@@ -33,7 +33,7 @@ func (t tree) check(field string) error {
 // checkFile reports a file that is not in the tree.
 func (t tree) checkFile(field, name string) error {
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
-		return bake.Invalid(field, "%q is not a path below %s", name, t)
+		return bake.Invalid(field, "%q is not a relative path below %s", name, t)
 	}
 	return checkFile(field, t.fsys, t.join(name))
 }
@@ -45,7 +45,7 @@ func (t tree) join(name string) string {
 	return filepath.Join(t.dir, name)
 }
 
-// String is the directory as an error may name it.
+// String returns the directory for error messages.
 func (t tree) String() string {
 	if t.dir == "" {
 		return "the file system"
@@ -60,8 +60,8 @@ func (t tree) sub() (fs.FS, error) {
 	return fs.Sub(t.fsys, t.dir)
 }
 
-// local is the path of the tree on the baking host, where a program can work
-// in it: the directory itself, or, of a file system, a copy below scratch.
+// local returns a directory on the baking host that holds the tree: dir itself,
+// or a copy of fsys below scratch.
 func (t tree) local(scratch string) (string, error) {
 	if t.fsys == nil {
 		return filepath.Abs(t.dir)
@@ -74,7 +74,7 @@ func (t tree) local(scratch string) (string, error) {
 	return to, os.CopyFS(to, sub)
 }
 
-// upload is the tree to be written at dest on the machine.
+// upload returns an upload of the tree to dest on the machine.
 func (t tree) upload(dest string) (*bake.Upload, error) {
 	up := &bake.Upload{Dest: dest, Exclude: t.exclude, Sudo: true}
 	if t.fsys == nil {
@@ -86,8 +86,8 @@ func (t tree) upload(dest string) (*bake.Upload, error) {
 	return up, err
 }
 
-// declarePath declares a file or a directory with all that is in it, of fsys or
-// of the baking host.
+// declarePath declares a file, or a directory with its contents, in fsys or, if
+// that is nil, on the baking host.
 
 func declarePath(in *bake.Inputs, name string, fsys fs.FS, file string) error {
 	info, err := stat(fsys, file)
@@ -100,8 +100,8 @@ func declarePath(in *bake.Inputs, name string, fsys fs.FS, file string) error {
 	return in.File(name, fsys, file)
 }
 
-// checkFile reports a file of fsys, or of the baking host if that is nil, that
-// cannot be read.
+// checkFile reports a file that cannot be read in fsys or, if that is nil, on
+// the baking host.
 func checkFile(field string, fsys fs.FS, name string) error {
 	info, err := stat(fsys, name)
 	switch {
@@ -110,7 +110,7 @@ func checkFile(field string, fsys fs.FS, name string) error {
 	case info.IsDir():
 		return bake.Invalid(field, "%s is a directory", name)
 	case fsys == nil && !info.Mode().IsRegular():
-		return bake.Invalid(field, "%s is no regular file", name)
+		return bake.Invalid(field, "%s is not a regular file", name)
 	}
 	var file fs.File
 	if fsys != nil {
@@ -131,7 +131,7 @@ func checkDir(field string, fsys fs.FS, name string) error {
 	case err != nil:
 		return bake.Invalid(field, "%w", err)
 	case !info.IsDir():
-		return bake.Invalid(field, "%s is no directory", name)
+		return bake.Invalid(field, "%s is not a directory", name)
 	}
 	return nil
 }

@@ -112,13 +112,13 @@ func TestSecretsInNoCommandLineOnSSHD(t *testing.T) {
 	}
 	m := testenv.SSHD(t, nil).Machine(t, nil)
 	script := provision.Script{
-		Inline: []string{
-			`for f in /proc/[0-9]*/cmdline; do`,
-			`  line=$(tr '\0' ' ' 2>/dev/null <"$f" || true)`,
-			`  case $line in *"$A_SECRET"*|*"$A_VALUE"*) echo "$line";; esac`,
-			`done`,
-			`echo looked for "$A_SECRET"`,
-		},
+		Content: `
+for f in /proc/[0-9]*/cmdline; do
+	line=$(tr '\0' ' ' 2>/dev/null <"$f" || true)
+	case $line in *"$A_SECRET"*|*"$A_VALUE"*) echo "$line";; esac
+done
+echo looked for "$A_SECRET"
+`,
 		Secrets: bake.Secrets(map[string]string{"A_SECRET": "correct-horse-battery"}),
 		Env:     map[string]string{"A_VALUE": "staple-and-more"},
 	}

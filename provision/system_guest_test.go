@@ -112,7 +112,7 @@ func TestPackagesWaitForTheLockOnAGuest(t *testing.T) {
 		release := locked(file)
 		_, err := inABuild(t, m, p)
 		release()
-		if err == nil || !strings.Contains(err.Error(), "another process has kept the package manager for ") {
+		if err == nil || !strings.Contains(err.Error(), "package manager locked by another process for ") {
 			t.Errorf("%s: error is %v", file, err)
 		}
 	}
@@ -215,7 +215,7 @@ func TestSystemOnAGuest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	twice(t, m, provision.Sysctl{Name: "60-x", Parameters: map[string]string{"vm.swappiness": swappiness, "net.no_such.thing": "1"}}, "changed /etc/sysctl.d/60-x.conf")
+	twice(t, m, provision.Sysctl{File: "60-x", Parameters: map[string]string{"vm.swappiness": swappiness, "net.no_such.thing": "1"}}, "changed /etc/sysctl.d/60-x.conf")
 	holds(t, m, check.File{Path: "/etc/sysctl.d/60-x.conf", Mode: 0o644, Contains: "vm.swappiness = " + swappiness}, check.Sysctl{Name: "vm.swappiness", Value: swappiness})
 
 	template := provision.Template{Content: "{{.}}\n", Data: "text", Dest: "/srv/deploy/x", Mode: 0o640, Owner: "deploy", Group: "fresh", Sudo: true}
@@ -224,7 +224,7 @@ func TestSystemOnAGuest(t *testing.T) {
 
 	run(t, m, provision.WaitCloudInit{})
 	_, err = inABuild(t, m, provision.Service{Name: "x", Enable: true})
-	if err == nil || !strings.Contains(err.Error(), "systemctl is missing") {
+	if err == nil || !strings.Contains(err.Error(), "systemctl not found") {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -60,7 +60,7 @@ func TestUser(t *testing.T) {
 func TestUserWithoutUsermod(t *testing.T) {
 	m, _ := embedded(t, sandbox.Options{Missing: []string{"usermod"}})
 	_, err := inABuild(t, m, provision.User{Name: "nobody", Shell: "/bin/sh"})
-	if err == nil || !strings.Contains(err.Error(), "usermod is missing: the shell of nobody cannot be changed to /bin/sh") {
+	if err == nil || !strings.Contains(err.Error(), "usermod not found: cannot change the shell of nobody to /bin/sh") {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -95,7 +95,7 @@ func TestUserValidate(t *testing.T) {
 		Name: "-x", UID: -1, Group: "a:b", Groups: []string{"ok", "$(id)"}, Home: "home", Shell: "sh", Comment: "a:b",
 		AuthorizedKeys: []string{"one\ntwo", " "},
 	}, []string{"User.Name", "User.Group", "User.Groups", "User.UID", "User.Home", "User.Shell", "User.Comment", "AuthorizedKeys[0]", "AuthorizedKeys[1]"})
-	invalid(t, provision.User{Name: "app", System: true, AuthorizedKeys: []string{oneKey}}, []string{"User.AuthorizedKeys: a System user needs a Home"})
+	invalid(t, provision.User{Name: "app", System: true, AuthorizedKeys: []string{oneKey}}, []string{"User.AuthorizedKeys: requires Home for a System account"})
 }
 
 // systemd pretends to know one unit.
@@ -192,10 +192,10 @@ func TestServiceRestartsEveryTime(t *testing.T) {
 }
 
 func TestServiceValidate(t *testing.T) {
-	invalid(t, provision.Service{}, []string{"Service.Name", "Service: there is nothing to do"})
+	invalid(t, provision.Service{}, []string{"Service.Name", "Service: nothing to do"})
 	invalid(t, provision.Service{Name: "a/b", Enable: true, Disable: true, Mask: true, Unmask: true, Start: true, Stop: true, Restart: true, Unit: "\x00"}, []string{
-		"Service.Name", "Enable: contradicts Disable", "Mask: contradicts Unmask", "Mask: contradicts Enable", "Mask: contradicts Unit",
-		"Stop: contradicts Start", "Stop: contradicts Restart", "Mask: contradicts a start", "Service.Unit",
+		"Service.Name", "Enable: conflicts with Disable", "Mask: conflicts with Unmask", "Mask: conflicts with Enable", "Mask: conflicts with Unit",
+		"Stop: conflicts with Start", "Stop: conflicts with Restart", "Mask: conflicts with Start and Restart", "Service.Unit",
 	})
 }
 
@@ -228,7 +228,7 @@ func TestHostname(t *testing.T) {
 func TestSysctl(t *testing.T) {
 	m, h := embedded(t, sandbox.Options{})
 	disk(t, h, map[string]string{"/proc/sys/vm/swappiness": "60\n", "/proc/sys/net/ipv4/tcp_mem": "1\t2\t3\n", "/proc/sys/net/ipv4/conf/eth0.1/forwarding": "0\n"})
-	p := provision.Sysctl{Name: "60-web", Parameters: map[string]string{
+	p := provision.Sysctl{File: "60-web", Parameters: map[string]string{
 		"vm.swappiness": "10", "net.ipv4.tcp_mem": "1  2 3", "net.nosuch.thing": "1", "net/ipv4/conf/eth0.1/forwarding": "1",
 	}}
 	twice(t, m, p, "changed /etc/sysctl.d/60-web.conf, net/ipv4/conf/eth0.1/forwarding, vm.swappiness")
@@ -239,7 +239,7 @@ func TestSysctl(t *testing.T) {
 	if got := content(t, h, "/proc/sys/vm/swappiness"); got != "10\n" {
 		t.Errorf("the value is %q", got)
 	}
-	invalid(t, provision.Sysctl{}, []string{"Sysctl.Name", "Sysctl.Parameters: is required"})
-	invalid(t, provision.Sysctl{Name: "../x", Parameters: map[string]string{"a b": "1", "nodots": "1", "vm.x": " ", "vm.y": "1\n2"}},
-		[]string{"Sysctl.Name", `"a b" is not`, `"nodots" is not`, `for vm.x`, `for vm.y`})
+	invalid(t, provision.Sysctl{}, []string{"Sysctl.File", "Sysctl.Parameters: is required"})
+	invalid(t, provision.Sysctl{File: "../x", Parameters: map[string]string{"a b": "1", "nodots": "1", "vm.x": " ", "vm.y": "1\n2"}},
+		[]string{"Sysctl.File", `parameter "a b"`, `parameter "nodots"`, `of vm.x`, `of vm.y`})
 }

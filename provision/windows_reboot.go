@@ -13,18 +13,24 @@ import (
 )
 
 // A WindowsReboot restarts a Windows machine and waits until it can be reached
-// again after it. The zero value works.
+// again. The zero value works.
 type WindowsReboot struct {
-	// Timeout bounds the whole, by the build's clock. Zero is 15 minutes.
+	// Timeout limits the restart, by the build's clock. Zero means 15 minutes.
 	Timeout time.Duration
 }
 
-const (
-	defaultWindowsReboot = 15 * time.Minute
-	windowsPause         = 5 * time.Second
+var (
+	_ bake.Provisioner   = WindowsReboot{}
+	_ bake.Validator     = WindowsReboot{}
+	_ bake.InputDeclarer = WindowsReboot{}
 )
 
-// String is "reboot".
+const (
+	defaultWindowsReboot = 15 * time.Minute
+	windowsPollInterval  = 5 * time.Second
+)
+
+// String returns "reboot".
 func (r WindowsReboot) String() string { return "reboot" }
 
 // Validate reports a negative Timeout.
@@ -35,11 +41,11 @@ func (r WindowsReboot) Validate() error {
 	return nil
 }
 
-// DeclareInputs declares nothing: a restart has no parameters that count.
+// DeclareInputs declares nothing, since Timeout does not change the image.
 func (r WindowsReboot) DeclareInputs(*bake.Inputs) error { return nil }
 
-// Provision restarts the machine. The error of a machine that does not come
-// back in time is context.DeadlineExceeded.
+// Provision restarts the machine and waits for it. The error wraps
+// [context.DeadlineExceeded] if the machine does not return in time.
 func (r WindowsReboot) Provision(ctx context.Context, m bake.Machine) error {
 	if err := r.Validate(); err != nil {
 		return err
@@ -55,38 +61,37 @@ func (r WindowsReboot) Provision(ctx context.Context, m bake.Machine) error {
 		return fmt.Errorf("reboot: %w", err)
 	}
 	start := c.Now()
-	if _, err := onWindows(limited, m, "shutdown", windowsRun{Code: rebootCode}); err != nil && !errors.Is(err, bake.ErrDisconnected) {
+	if _, err := runPowerShell(limited, m, "shutdown", windowsRun{Code: rebootCode}); err != nil && !errors.Is(err, bake.ErrDisconnected) {
 		return fmt.Errorf("reboot: %w", err)
 	}
 	var last error
-	err = clock.WaitFor(limited, c, windowsPause, func(ctx context.Context) (bool, error) {
+	err = clock.WaitFor(limited, c, windowsPollInterval, func(ctx context.Context) (bool, error) {
 		now, err := uptime(ctx, m)
 		if cause := context.Cause(ctx); cause != nil {
 			return false, cause
 		}
 		if last = err; err != nil {
-			return false, nil //nolint:nilerr // a machine that goes down or boots cannot answer
+			return false, nil //nolint:nilerr // a machine that is restarting does not respond
 		}
-		// A machine that was not restarted would be up for before and all the
-		// time since then.
+		// Without a restart, the uptime would be before plus the time since.
 		return now < before/2+c.Now().Sub(start), nil
 	})
 	if err != nil && ctx.Err() == nil && limited.Err() != nil {
-		return fmt.Errorf("the machine was not back after %v: %w", r.Timeout, errors.Join(context.Cause(limited), last))
+		return fmt.Errorf("machine did not return within %v: %w", r.Timeout, errors.Join(context.Cause(limited), last))
 	}
 	return err
 }
 
-// uptime is for how long a Windows machine has been up.
+// uptime returns the uptime of a Windows machine.
 func uptime(ctx context.Context, m bake.Machine) (time.Duration, error) {
-	out, err := onWindows(ctx, m, "uptime", windowsRun{Code: uptimeCode})
+	out, err := runPowerShell(ctx, m, "uptime", windowsRun{Code: uptimeCode})
 	if err != nil {
 		return 0, err
 	}
 	_, number, found := strings.Cut(out, "up ")
 	ms, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
 	if !found || err != nil {
-		return 0, fmt.Errorf("its uptime is not understood: %.200q", out)
+		return 0, fmt.Errorf("parse uptime: %.200q", out)
 	}
 	return time.Duration(ms) * time.Millisecond, nil
 }

@@ -15,23 +15,19 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// A WindowsScript is a script to run on a Windows machine over SSH, whatever
-// the login's shell is there: for PowerShell 3 or newer, or a batch file for
-// cmd.exe. Exactly one of Inline, Path and Content is set.
+// A WindowsScript runs a script on a Windows machine over SSH: a PowerShell script
+// or a batch file for cmd.exe. Exactly one of Path and Content must be set;
+// [PowerShell] and [Batch] make a WindowsScript of lines. The machine needs
+// PowerShell 3 or later; the login may have any shell.
 //
-// The script, its environment and its secrets reach PowerShell by its input,
-// and are in no command line. An error of PowerShell that nobody catches ends
-// the script ($ErrorActionPreference is Stop). It fails by such an error, by
-// "exit" with another status than 0, or when the last program that it ran had
-// one.
+// Script, environment and secrets are passed on standard input, not in a command
+// line. $ErrorActionPreference is Stop: the script fails at the first uncaught
+// error. It also fails if it exits, or its last program exited, with a status other
+// than 0.
 //
-// Machines without PowerShell cannot run it. It is written by Microsoft's
-// documentation and tested against a pretended machine: the project's tests
-// have no Windows.
+// WindowsScript follows Microsoft's documentation. The tests of this package run it
+// against a fake machine, not Windows.
 type WindowsScript struct {
-	// Inline is the lines of the script.
-	Inline []string
-
 	// Path is a file on the baking host, or in FS if that is set.
 	Path string
 	FS   fs.FS
@@ -39,113 +35,116 @@ type WindowsScript struct {
 	// Content is the text of the script.
 	Content string
 
-	// Batch makes it a batch file for cmd.exe, of ASCII characters alone. A
-	// Path that ends in ".cmd" or ".bat" is one, too. It is a temporary file
-	// while it runs.
+	// Batch makes the script a batch file for cmd.exe, which must be ASCII. A Path
+	// that ends in ".cmd" or ".bat" does the same. A batch file is stored in a
+	// temporary file while it runs.
 	Batch bool
 
-	// Args are the arguments of a script for PowerShell. A batch file takes what
-	// it needs from Env.
+	// Args are the arguments of a PowerShell script. Batch files cannot have
+	// arguments: use Env.
 	Args []string
 
-	// Env is added to the environment. Secrets is, too, and its values are
-	// masked in all that the build reports.
+	// Env and Secrets are added to the environment. The values of Secrets are
+	// masked in everything the build reports.
 	Env     map[string]string
 	Secrets map[string]bake.Secret
 
-	// Dir is the working directory on the machine. Empty is the login's, and
-	// that of the system for a scheduled task.
+	// Dir is the working directory on the machine. If empty, it is the login's, or
+	// the system's for a scheduled task.
 	Dir string
 
-	// Elevated, when set, runs the script as a scheduled task with the highest
-	// rights, for what Windows forbids to logins from the network. The login
-	// must be an administrator. Output and exit status come back as if the
-	// script had been run directly, both outputs as one.
+	// Elevated runs the script as a scheduled task with the highest privileges,
+	// for operations that Windows denies to network logins. The login must be an
+	// administrator. Exit status and output are those of the script, with both
+	// outputs combined. If nil, the script runs directly.
 	Elevated *Elevation
 
-	// ExitCodes are the exit statuses that count as success: 3010 is that of
-	// installers that want a restart. Empty is 0 alone.
+	// ExitCodes are the exit statuses that count as success. Installers exit with
+	// 3010 to request a restart. If empty, only 0 is success.
 	ExitCodes []int
 }
 
-// An Elevation is who runs a scheduled task. The zero value is the system,
-// "NT AUTHORITY\SYSTEM".
+var (
+	_ bake.Provisioner   = WindowsScript{}
+	_ bake.Validator     = WindowsScript{}
+	_ bake.InputDeclarer = WindowsScript{}
+)
+
+// An Elevation is the account that runs a scheduled task. The zero value is the
+// system account, "NT AUTHORITY\SYSTEM".
 type Elevation struct {
-	// User and Password are those of an administrator.
+	// User and Password are the credentials of an administrator.
 	User     string
 	Password bake.Secret
 }
 
-// PowerShell returns a WindowsScript of the given lines.
-func PowerShell(lines ...string) WindowsScript { return WindowsScript{Inline: lines} }
+// PowerShell returns a WindowsScript of the given lines for PowerShell.
+func PowerShell(lines ...string) WindowsScript { return WindowsScript{Content: joinLines(lines)} }
 
 // Batch returns a WindowsScript of the given lines for cmd.exe.
-func Batch(lines ...string) WindowsScript { return WindowsScript{Inline: lines, Batch: true} }
+func Batch(lines ...string) WindowsScript {
+	return WindowsScript{Content: joinLines(lines), Batch: true}
+}
 
-// AsSystem returns a copy of w that is run elevated, by the system.
+// AsSystem returns a copy of w that the system account runs.
 func (w WindowsScript) AsSystem() WindowsScript {
 	w.Elevated = &Elevation{}
 	return w
 }
 
-// String is "script PATH", or "powershell: " or "batch: " and the first line.
+// String returns "script PATH", or "powershell: " or "batch: " and the first
+// command.
 func (w WindowsScript) String() string {
 	if w.Path != "" {
 		return "script " + w.Path
 	}
-	text := w.Content
-	if len(w.Inline) > 0 {
-		text = strings.Join(w.Inline, "\n")
-	}
 	if w.isBatch() {
-		return "batch: " + firstCommand(text)
+		return "batch: " + firstCommand(w.Content)
 	}
-	return "powershell: " + firstCommand(text)
+	return "powershell: " + firstCommand(w.Content)
 }
 
-// source is the text of w as that of a Script.
-func (w WindowsScript) source() Script {
-	return Script{Inline: w.Inline, Path: w.Path, FS: w.FS, Content: w.Content}
-}
+// source returns a Script with the same source.
+func (w WindowsScript) source() Script { return Script{Path: w.Path, FS: w.FS, Content: w.Content} }
 
 func (w WindowsScript) isBatch() bool {
 	name := strings.ToLower(w.Path)
 	return w.Batch || strings.HasSuffix(name, ".cmd") || strings.HasSuffix(name, ".bat")
 }
 
-// text is the script as it runs.
+// text returns the script as it runs.
 func (w WindowsScript) text() (string, error) {
 	text, _, err := w.source().read()
 	if w.isBatch() {
-		// cmd.exe loses its way to labels in a file whose lines end in LF alone.
+		// cmd.exe does not find labels in files with LF line ends.
 		text = bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n"))
 	}
 	return string(text), err
 }
 
-// Validate reports all that keeps the script from being run.
+// Validate reports invalid fields and a file that cannot be read.
 func (w WindowsScript) Validate() error {
 	errs := append(w.source().checkSource("WindowsScript"), checkEnv("WindowsScript", w.Env, w.Secrets))
 	if w.isBatch() {
 		if len(w.Args) > 0 {
-			errs = append(errs, bake.Invalid("WindowsScript.Args", "are for PowerShell: a batch file takes what it needs from Env"))
+			errs = append(errs, bake.Invalid("WindowsScript.Args", "not supported for batch files: use Env"))
 		}
 		if text, err := w.text(); err == nil && strings.ContainsFunc(text, func(r rune) bool { return r >= 0x80 }) {
-			errs = append(errs, bake.Invalid("WindowsScript", "a batch file must be made of ASCII characters alone"))
+			errs = append(errs, bake.Invalid("WindowsScript", "a batch file must be ASCII"))
 		}
 	}
 	if e := w.Elevated; e != nil && (e.User == "") != e.Password.IsZero() {
-		errs = append(errs, bake.Invalid("WindowsScript.Elevated", "User and Password go together"))
+		errs = append(errs, bake.Invalid("WindowsScript.Elevated", "User and Password must be set together"))
 	}
 	for _, code := range w.ExitCodes {
 		if code < 0 || int64(code) > 1<<32-1 {
-			errs = append(errs, bake.Invalid("WindowsScript.ExitCodes", "%d is not an exit status", code))
+			errs = append(errs, bake.Invalid("WindowsScript.ExitCodes", "invalid exit status %d", code))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// DeclareInputs declares the text of the script and every parameter.
+// DeclareInputs declares the script and its parameters.
 func (w WindowsScript) DeclareInputs(in *bake.Inputs) error {
 	text, err := w.text()
 	if err != nil {
@@ -164,17 +163,17 @@ func (w WindowsScript) DeclareInputs(in *bake.Inputs) error {
 	return nil
 }
 
-// windowsRun is what the code in windows_code.go knows as $p.
+// A windowsRun is the variable $p of the code in windows_code.go.
 type windowsRun struct {
-	Code     string            `json:"code"` // what to do with the rest
+	Code     string            `json:"code"` // code to run
 	Text     string            `json:"text,omitempty"`
 	Batch    bool              `json:"batch,omitempty"`
 	Args     []string          `json:"args,omitempty"`
 	Env      map[string]string `json:"env,omitempty"`
 	Dir      string            `json:"dir,omitempty"`
 	ID       string            `json:"id,omitempty"`
-	Command  string            `json:"command,omitempty"` // of the scheduled task
-	Input    string            `json:"input,omitempty"`   // for it
+	Command  string            `json:"command,omitempty"` // run by the scheduled task
+	Input    string            `json:"input,omitempty"`   // standard input of Command
 	User     string            `json:"user,omitempty"`
 	Password string            `json:"password,omitempty"`
 }
@@ -205,15 +204,15 @@ func (w WindowsScript) Provision(ctx context.Context, m bake.Machine) error {
 			return err
 		}
 	}
-	_, err = onWindows(ctx, m, w.String(), run)
+	_, err = runPowerShell(ctx, m, w.String(), run)
 	if err != nil && run.ID != "" && !isExit(err) {
-		// The task goes on without whoever watched it.
+		// The task keeps running although the command that watched it is gone.
 		err = errors.Join(err, endTask(ctx, m, run.ID))
 	}
 	return accept(err, w.ExitCodes)
 }
 
-// task is how to run something as a scheduled task.
+// task returns a windowsRun that runs run as a scheduled task.
 func (e *Elevation) task(run windowsRun) (windowsRun, error) {
 	input, err := windowsInput(run)
 	if err != nil {
@@ -225,17 +224,17 @@ func (e *Elevation) task(run windowsRun) (windowsRun, error) {
 	}, nil
 }
 
-// endTask ends and removes a task, also after the end of ctx.
+// endTask stops and removes a scheduled task, even if ctx has ended.
 func endTask(ctx context.Context, m bake.Machine, id string) error {
-	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), bake.RunFromContext(ctx).Clock, failedLimit)
+	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), bake.RunFromContext(ctx).Clock, failedRemoveTimeout)
 	defer stop()
-	if _, err := onWindows(ctx, m, "end the scheduled task", windowsRun{Code: endCode, ID: id}); err != nil {
-		return fmt.Errorf("end the scheduled task bakestone-%s: %w", id, err)
+	if _, err := runPowerShell(ctx, m, "stop scheduled task", windowsRun{Code: endCode, ID: id}); err != nil {
+		return fmt.Errorf("stop scheduled task bakestone-%s: %w", id, err)
 	}
 	return nil
 }
 
 func isExit(err error) bool {
-	_, is := errors.AsType[*bake.ExitError](err)
-	return is
+	_, ok := errors.AsType[*bake.ExitError](err)
+	return ok
 }

@@ -233,10 +233,10 @@ func TestWindowsReboot(t *testing.T) {
 	}{
 		"comes back":      {[]string{minutes(60), minutes(60), "", "", minutes(0)}, bake.ErrDisconnected, 0, 15 * time.Second, ""},
 		"young machine":   {[]string{"up 8000\r\n", "", "up 3000\r\n"}, nil, 0, 5 * time.Second, ""},
-		"does not go":     {[]string{minutes(60)}, nil, time.Minute, time.Minute, "the machine was not back after 1m0s: context deadline exceeded"},
-		"does not return": {[]string{minutes(60), ""}, nil, time.Minute, time.Minute, "not back after 1m0s: context deadline exceeded\nconnection to the machine was lost"},
+		"does not go":     {[]string{minutes(60)}, nil, time.Minute, time.Minute, "machine did not return within 1m0s: context deadline exceeded"},
+		"does not return": {[]string{minutes(60), ""}, nil, time.Minute, time.Minute, "did not return within 1m0s: context deadline exceeded\nconnection to the machine was lost"},
 		"refused":         {[]string{minutes(60)}, &bake.ExitError{Status: 5}, 0, 0, "reboot: exit status 5"},
-		"no Windows":      {[]string{"what?"}, nil, 0, 0, "its uptime is not understood"},
+		"no Windows":      {[]string{"what?"}, nil, 0, 0, "parse uptime"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -274,5 +274,5 @@ func TestWindowsScriptValidate(t *testing.T) {
 	invalid(t, provision.WindowsScript{
 		Path: "missing.ps1", FS: fstest.MapFS{}, Env: map[string]string{"A-B": "1"}, ExitCodes: []int{-1, 3010}, Elevated: &provision.Elevation{User: "x"},
 	}, []string{"WindowsScript.Path", "WindowsScript.Env", "WindowsScript.Elevated", "WindowsScript.ExitCodes"})
-	invalid(t, provision.WindowsScript{Inline: []string{"echo ü"}, Batch: true, Args: []string{"x"}}, []string{"WindowsScript.Args", "ASCII"})
+	invalid(t, provision.WindowsScript{Content: "echo ü", Batch: true, Args: []string{"x"}}, []string{"WindowsScript.Args", "ASCII"})
 }

@@ -6,28 +6,34 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A ContinueOnError lets the build go on when another provisioner fails. The
-// failure is among the events of the build, as a warning.
+// ContinueOnError lets the build continue if another provisioner fails. An event
+// of the build reports the failure.
 type ContinueOnError struct {
-	// Provisioner is what may fail. It is required.
+	// Provisioner is the provisioner that may fail. It is required.
 	Provisioner bake.Provisioner
 }
+
+var (
+	_ bake.Provisioner               = ContinueOnError{}
+	_ bake.Validator                 = ContinueOnError{}
+	_ bake.Wrapper[bake.Provisioner] = ContinueOnError{}
+	_ bake.InputDeclarer             = ContinueOnError{}
+)
 
 // Unwrap returns the provisioner, which names the step.
 func (c ContinueOnError) Unwrap() bake.Provisioner { return c.Provisioner }
 
-// Validate reports what is wrong with the provisioner.
+// Validate reports an invalid provisioner.
 func (c ContinueOnError) Validate() error {
-	return checkInner("ContinueOnError.Provisioner", c.Provisioner)
+	return checkProvisioner("ContinueOnError.Provisioner", c.Provisioner)
 }
 
-// DeclareInputs declares those of the provisioner.
+// DeclareInputs declares the provisioner's inputs.
 func (c ContinueOnError) DeclareInputs(in *bake.Inputs) error {
 	return in.Of("provisioner", c.Provisioner)
 }
 
-// Provision runs the provisioner. Only the end of ctx, and a definition that is
-// wrong, are errors.
+// Provision runs the provisioner. It fails only if a field is invalid or ctx ends.
 func (c ContinueOnError) Provision(ctx context.Context, m bake.Machine) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -36,6 +42,6 @@ func (c ContinueOnError) Provision(ctx context.Context, m bake.Machine) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	warn(ctx, err, "%s failed, the build goes on: %v", describe(c), err)
+	warn(ctx, err, "%s failed, continuing: %v", describe(c), err)
 	return nil
 }

@@ -48,10 +48,10 @@ func TestRetry(t *testing.T) {
 		said  []string
 	}{
 		"at once":       {provision.Retry{Provisioner: failingTimes(0)}, 0, "", nil},
-		"third time":    {provision.Retry{Provisioner: failingTimes(2)}, 3 * time.Second, "", []string{"flaky: attempt 1 of 3 failed, next in 1s", "flaky: attempt 2 of 3 failed, again in 2s"}},
-		"never":         {provision.Retry{Provisioner: failingTimes(9)}, 3 * time.Second, "3 attempts, the last: broken", []string{"flaky: attempt 1 of 3 failed, next in 1s", "flaky: attempt 2 of 3 failed, again in 2s"}},
-		"its own times": {provision.Retry{Provisioner: failingTimes(9), Attempts: 3, Delay: time.Minute, MaxDelay: 90 * time.Second}, 150 * time.Second, "broken", []string{"flaky: attempt 1 of 3 failed, next in 1m0s", "flaky: attempt 2 of 3 failed, again in 1m30s"}},
-		"no second":     {provision.Retry{Provisioner: failingTimes(9), Attempts: 1}, 0, "1 attempts, the last: broken", nil},
+		"third time":    {provision.Retry{Provisioner: failingTimes(2)}, 3 * time.Second, "", []string{"flaky: attempt 1 of 3 failed, retrying in 1s", "flaky: attempt 2 of 3 failed, retrying in 2s"}},
+		"never":         {provision.Retry{Provisioner: failingTimes(9)}, 3 * time.Second, "failed after 3 attempts: broken", []string{"flaky: attempt 1 of 3 failed, retrying in 1s", "flaky: attempt 2 of 3 failed, retrying in 2s"}},
+		"its own times": {provision.Retry{Provisioner: failingTimes(9), Attempts: 3, Delay: time.Minute, MaxDelay: 90 * time.Second}, 150 * time.Second, "broken", []string{"flaky: attempt 1 of 3 failed, retrying in 1m0s", "flaky: attempt 2 of 3 failed, retrying in 1m30s"}},
+		"no second":     {provision.Retry{Provisioner: failingTimes(9), Attempts: 1}, 0, "failed after 1 attempts: broken", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		err := provision.Timeout{Provisioner: endless, After: time.Hour}.Provision(t.Context(), baketest.NewMachine(nil))
-		if !errors.Is(err, context.DeadlineExceeded) || err.Error() != "not done after 1h0m0s: context deadline exceeded" || time.Since(start) != time.Hour {
+		if !errors.Is(err, context.DeadlineExceeded) || err.Error() != "timed out after 1h0m0s: context deadline exceeded" || time.Since(start) != time.Hour {
 			t.Errorf("error is %v after %v", err, time.Since(start))
 		}
 		killed := bake.ProvisionFunc{Do: func(ctx context.Context, _ bake.Machine) error { <-ctx.Done(); return errBroken }}
@@ -148,7 +148,7 @@ func (h *hurry) Sleep(ctx context.Context, d time.Duration) error {
 
 func TestContinueOnError(t *testing.T) {
 	said, err := inABuild(t, baketest.NewMachine(nil), provision.ContinueOnError{Provisioner: failingTimes(1)})
-	if err != nil || !slices.Equal(said, []string{"flaky failed, the build goes on: broken"}) {
+	if err != nil || !slices.Equal(said, []string{"flaky failed, continuing: broken"}) {
 		t.Errorf("error is %v, it said %q", err, said)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -177,12 +177,12 @@ func TestOnlyIf(t *testing.T) {
 			m := baketest.NewMachine(nil)
 			m.On("test -e /x", test.ask)
 			ran := false
-			test.cond.Then = bake.ProvisionFunc{Name: "it", Do: func(context.Context, bake.Machine) error { ran = true; return nil }}
+			test.cond.Provisioner = bake.ProvisionFunc{Name: "it", Do: func(context.Context, bake.Machine) error { ran = true; return nil }}
 			said, err := inABuild(t, m, test.cond)
 			if (err == nil) != (test.err == nil) || ran != test.runs {
 				t.Errorf("ran: %v, error: %v", ran, err)
 			}
-			if wants := err == nil && !ran; wants != slices.Equal(said, []string{"it: not on this machine"}) {
+			if wants := err == nil && !ran; wants != slices.Equal(said, []string{"it: skipped, the condition does not hold"}) {
 				t.Errorf("it said %q", said)
 			}
 			if calls := m.Calls(); len(calls) > 0 && calls[0].Sudo != test.cond.Sudo {
@@ -199,7 +199,7 @@ func TestWrappersPassSSHOn(t *testing.T) {
 	reach := bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 		return bake.ReachSSH(ctx, m, func(_ context.Context, access bake.SSHAccess) error { reached = access.Host; return nil })
 	}}
-	run(t, m, provision.Sequence{provision.OnlyIf{Facts: func(bake.Facts) bool { return true }, Then: provision.ContinueOnError{
+	run(t, m, provision.Sequence{provision.OnlyIf{Facts: func(bake.Facts) bool { return true }, Provisioner: provision.ContinueOnError{
 		Provisioner: provision.Timeout{After: time.Hour, Provisioner: provision.Retry{Provisioner: reach}},
 	}}})
 	if reached != "192.0.2.1" {
@@ -229,7 +229,7 @@ func TestBreakpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := regexp.QuoteMeta(dir) + "/bakestone-[0-9]+"
-		want := regexp.MustCompile("^breakpoint before hardening: the build waits; to look at the machine: ssh -p 2222 -o UserKnownHostsFile='" + in +
+		want := regexp.MustCompile("^breakpoint before hardening: the build is paused; log in with: ssh -p 2222 -o UserKnownHostsFile='" + in +
 			"/known_hosts' -o IdentitiesOnly=yes -i '" + in + "/key' -o CertificateFile='" + in + "/key-cert.pub' 'ubuntu@192.0.2.1'$")
 		if len(said) != 1 || !want.MatchString(said[0]) {
 			t.Errorf("it said %q", said)
@@ -242,10 +242,8 @@ func TestBreakpoint(t *testing.T) {
 		empty(t, dir)
 	})
 	t.Run("goes on", func(t *testing.T) {
-		goOn := make(chan struct{}, 1)
-		goOn <- struct{}{}
-		said, err := inABuild(t, baketest.NewMachine(&baketest.Options{SSH: &access}), provision.Breakpoint{GoOn: goOn})
-		if err != nil || !slices.Equal(said, []string{"breakpoint: the build waits; ubuntu is at 192.0.2.1:2222"}) {
+		said, err := inABuild(t, baketest.NewMachine(&baketest.Options{SSH: &access}), provision.Breakpoint{Wait: func(context.Context, bake.SSHAccess) error { return nil }})
+		if err != nil || !slices.Equal(said, []string{"breakpoint: the build is paused; log in as ubuntu to 192.0.2.1:2222"}) {
 			t.Errorf("it said %q (%v)", said, err)
 		}
 		said, err = inABuild(t, baketest.NewMachine(nil), provision.Breakpoint{Wait: func(_ context.Context, access bake.SSHAccess) error {
@@ -264,12 +262,18 @@ func TestBreakpoint(t *testing.T) {
 			defer cancel()
 			dir := t.TempDir()
 			m := baketest.NewMachine(&baketest.Options{SSH: &access})
-			if err := (provision.Breakpoint{GoOn: make(chan struct{}), KeyDir: dir}).Provision(ctx, m); !errors.Is(err, context.DeadlineExceeded) {
+			if err := (provision.Breakpoint{KeyDir: dir, Wait: untilDone}).Provision(ctx, m); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("error is %v", err)
 			}
 			empty(t, dir)
 		})
 	})
+}
+
+// untilDone is a Breakpoint.Wait that returns when its context ends.
+func untilDone(ctx context.Context, _ bake.SSHAccess) error {
+	<-ctx.Done()
+	return context.Cause(ctx)
 }
 
 // modes lists the files below dir: their modes and contents.
@@ -296,12 +300,12 @@ func modes(t *testing.T, dir string) map[string]string {
 
 func TestWrappersValidate(t *testing.T) {
 	bad := provision.Pause{}
-	invalid(t, provision.Retry{Provisioner: bad, Attempts: -1}, []string{"Retry.Provisioner: Pause.For: ", "Retry: has a negative value"})
+	invalid(t, provision.Retry{Provisioner: bad, Attempts: -1}, []string{"Retry.Provisioner: Pause.For: ", "Retry: Attempts, Delay and MaxDelay must not be negative"})
 	invalid(t, provision.Retry{}, []string{"Retry.Provisioner: is nil"})
 	invalid(t, provision.Timeout{Provisioner: bad}, []string{"Timeout.Provisioner: Pause.For: ", "Timeout.After: "})
 	invalid(t, provision.Timeout{After: 1}, []string{"Timeout.Provisioner: is nil"})
 	invalid(t, provision.ContinueOnError{}, []string{"ContinueOnError.Provisioner: is nil"})
 	invalid(t, provision.ContinueOnError{Provisioner: bad}, []string{"ContinueOnError.Provisioner: Pause.For: "})
-	invalid(t, provision.OnlyIf{Then: bad, Sudo: true}, []string{"OnlyIf.Then: Pause.For: ", "OnlyIf: exactly one", "OnlyIf.Sudo: "})
-	invalid(t, provision.Breakpoint{KeyDir: filepath.Join(t.TempDir(), "missing")}, []string{"Breakpoint: exactly one", "Breakpoint.KeyDir: "})
+	invalid(t, provision.OnlyIf{Provisioner: bad, Sudo: true}, []string{"OnlyIf.Provisioner: Pause.For: ", "OnlyIf: exactly one", "OnlyIf.Sudo: "})
+	invalid(t, provision.Breakpoint{KeyDir: filepath.Join(t.TempDir(), "missing")}, []string{"Breakpoint.Wait: is required", "Breakpoint.KeyDir: "})
 }

@@ -10,29 +10,24 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Test is one thing that must hold. They are the types of this package that
-// are arguments of All; for everything else there is Command, or a
-// bake.CheckFunc.
+// A Test verifies one property of a machine. Only the types of this package, and
+// structs that embed one, are Tests. To verify anything else, use a [Command], or a
+// [bake.CheckFunc] instead of Checks.
 type Test interface {
 	fmt.Stringer
 	bake.Validator
 
-	// script returns shell commands that call the function bad with each problem
-	// that they find. They run in a subshell of their own.
+	// script returns shell code that calls the function bad with each problem it
+	// finds. It runs in a subshell.
 	script() string
 }
 
-// Checks is several tests as one bake.Check and bake.Provisioner.
+// Checks runs tests, as a [bake.Check] and a [bake.Provisioner]. [All] returns
+// Checks.
 type Checks struct {
-	// Tests are what must hold.
-	Tests []Test
-
-	// Limit is how long they are looked at again, every two seconds of the
-	// build's clock, until they hold. Zero looks once.
-	Limit time.Duration
-
-	// Sudo looks as root.
-	Sudo bool
+	tests []Test
+	limit time.Duration
+	sudo  bool
 }
 
 var (
@@ -42,69 +37,65 @@ var (
 	_ bake.InputDeclarer = Checks{}
 )
 
-// All returns the Checks of tests.
-func All(tests ...Test) Checks { return Checks{Tests: tests} }
+// All returns Checks that run tests once. At least one is required.
+func All(tests ...Test) Checks { return Checks{tests: tests} }
 
-// Within returns a copy of c with the Limit.
+// Within returns a copy of c that runs the tests every two seconds, by the build's
+// clock, until all pass or limit has elapsed. Zero means once.
 func (c Checks) Within(limit time.Duration) Checks {
-	c.Limit = limit
+	c.limit = limit
 	return c
 }
 
-// AsRoot returns a copy of c with Sudo set.
+// AsRoot returns a copy of c that runs the tests as root.
 func (c Checks) AsRoot() Checks {
-	c.Sudo = true
+	c.sudo = true
 	return c
 }
 
-// String names the tests.
+// String returns the names of the tests, separated by commas.
 func (c Checks) String() string {
-	names := make([]string, 0, len(c.Tests))
-	for _, t := range c.Tests {
-		if t != nil {
-			names = append(names, t.String())
-		}
+	names := make([]string, 0, len(c.tests))
+	for _, t := range c.tests {
+		names = append(names, bake.Describe(t))
 	}
 	return strings.Join(names, ", ")
 }
 
-// Validate reports what is wrong with any of the tests.
+// Validate reports missing or invalid tests and a negative limit.
 func (c Checks) Validate() error {
 	var errs []error
-	if len(c.Tests) == 0 {
-		errs = append(errs, bake.Invalid("Checks.Tests", "is empty"))
+	if len(c.tests) == 0 {
+		errs = append(errs, bake.Invalid("Checks", "is empty: pass tests to All"))
 	}
-	if c.Limit < 0 {
-		errs = append(errs, bake.Invalid("Checks.Limit", "is negative"))
+	if c.limit < 0 {
+		errs = append(errs, bake.Invalid("Checks.Within", "limit is negative"))
 	}
-	for i, t := range c.Tests {
-		field := fmt.Sprintf("Checks.Tests[%d]", i)
-		if t == nil {
-			errs = append(errs, bake.Invalid(field, "is nil"))
-		} else if err := t.Validate(); err != nil {
-			errs = append(errs, bake.Invalid(field, "%w", err))
+	for i, t := range c.tests {
+		if err := bake.ValidateValue(t); err != nil {
+			errs = append(errs, bake.Invalid(fmt.Sprintf("Checks[%d]", i), "%w", err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// DeclareInputs declares what is looked at. How long does not count.
+// DeclareInputs declares the tests. The limit is not an input.
 func (c Checks) DeclareInputs(in *bake.Inputs) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
 	in.Content("script", []byte(c.script()))
-	in.Value("sudo", c.Sudo)
+	in.Value("sudo", c.sudo)
 	return nil
 }
 
-// Provision is Check.
+// Provision calls Check.
 func (c Checks) Provision(ctx context.Context, m bake.Machine) error { return c.Check(ctx, m) }
 
-const again = 2 * time.Second
+const retryInterval = 2 * time.Second
 
-// Check looks, and again until all holds or Limit has passed. The error is then
-// a *FailedError.
+// Check runs the tests, and again until they pass or the limit has elapsed. If a
+// test fails, the error is a [*FailedError].
 func (c Checks) Check(ctx context.Context, m bake.Machine) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -113,26 +104,26 @@ func (c Checks) Check(ctx context.Context, m bake.Machine) error {
 	clock := bake.RunFromContext(ctx).Clock
 	start := clock.Now()
 	for {
-		failures, err := c.look(ctx, m, script)
+		failures, err := c.run(ctx, m, script)
 		if err != nil || len(failures) == 0 {
 			return err
 		}
 		waited := clock.Now().Sub(start)
-		failed := &FailedError{Failures: failures, Of: len(c.Tests)}
-		if c.Limit > 0 {
-			failed.After = waited
+		failed := &FailedError{Failures: failures, Total: len(c.tests)}
+		if c.limit > 0 {
+			failed.Waited = waited
 		}
-		if waited >= c.Limit {
+		if waited >= c.limit {
 			return failed
 		}
-		if err := clock.Sleep(ctx, min(again, c.Limit-waited)); err != nil {
+		if err := clock.Sleep(ctx, min(retryInterval, c.limit-waited)); err != nil {
 			return fmt.Errorf("%w: %w", err, failed)
 		}
 	}
 }
 
-// Held is what the command of Checks writes when everything holds, for tests
-// with package baketest, on whose machine nothing runs:
+// Passed is the output of the command of Checks if all tests pass. Use it with
+// package baketest, whose machine does not run commands:
 //
-//	m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Held})
-const Held = markEnd + "\n"
+//	m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Passed})
+const Passed = markEnd + "\n"

@@ -21,7 +21,7 @@ import (
 func TestFailuresAreReportedTogether(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	m.OnPrefix("# check: file /a, port 80, command: x", baketest.Reply{
-		Stdout: "noise\nbakestone-check 0 the mode is 600, not 644\nbakestone-check 0 the owner is root, not app\nbakestone-check 2 exit status 1, not 0: why \n" + check.Held,
+		Stdout: "noise\nbakestone-check 0 the mode is 600, not 644\nbakestone-check 0 the owner is root, not app\nbakestone-check 2 exit status 1, not 0: why \n" + check.Passed,
 	})
 	checks := check.All(check.File{Path: "/a"}, check.Port{Number: 80}, check.Command{Line: "x\ny"})
 	err := checks.Check(t.Context(), m)
@@ -43,7 +43,7 @@ func TestFailuresAreReportedTogether(t *testing.T) {
 	if calls := m.Calls(); len(calls) != 1 || calls[0].Sudo {
 		t.Errorf("calls are %v, want one", calls)
 	}
-	m.OnPrefix("#", baketest.Reply{Stdout: check.Held})
+	m.OnPrefix("#", baketest.Reply{Stdout: check.Passed})
 	if err := check.All(check.Port{Number: 1}).AsRoot().Provision(t.Context(), m); err != nil || !m.Calls()[1].Sudo {
 		t.Errorf("as root: %v", err)
 	}
@@ -52,7 +52,7 @@ func TestFailuresAreReportedTogether(t *testing.T) {
 // A script that was cut short, or never ran, is not a machine where all holds.
 func TestNothingSaidIsNoSuccess(t *testing.T) {
 	for name, reply := range map[string]baketest.Reply{
-		"silent": {}, "cut short": {Stdout: "bakestone-check 0 x\n"}, "failed": {Status: 2, Stdout: check.Held}, "lost": {Err: bake.ErrDisconnected},
+		"silent": {}, "cut short": {Stdout: "bakestone-check 0 x\n"}, "failed": {Status: 2, Stdout: check.Passed}, "lost": {Err: bake.ErrDisconnected},
 	} {
 		m := baketest.NewMachine(nil)
 		m.OnPrefix("# check", reply)
@@ -64,8 +64,8 @@ func TestNothingSaidIsNoSuccess(t *testing.T) {
 }
 
 func TestWithin(t *testing.T) {
-	bad := baketest.Reply{Stdout: "bakestone-check 0 nothing listens there\n" + check.Held}
-	good := baketest.Reply{Stdout: check.Held}
+	bad := baketest.Reply{Stdout: "bakestone-check 0 nothing is listening\n" + check.Passed}
+	good := baketest.Reply{Stdout: check.Passed}
 	for name, test := range map[string]struct {
 		times int // that it is bad
 		limit time.Duration
@@ -74,7 +74,7 @@ func TestWithin(t *testing.T) {
 	}{
 		"at once":  {0, time.Minute, 0, ""},
 		"later":    {5, time.Minute, 10 * time.Second, ""},
-		"too late": {100, 5 * time.Second, 5 * time.Second, "1 of 1 checks failed after 5s\n\tport 1: nothing listens there"},
+		"too late": {100, 5 * time.Second, 5 * time.Second, "1 of 1 checks failed after 5s\n\tport 1: nothing is listening"},
 		"no limit": {1, 0, 0, "1 of 1 checks failed\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,8 +113,8 @@ func TestWithin(t *testing.T) {
 // fail, and a provisioner.
 func TestInABuild(t *testing.T) {
 	builder := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
-		m.OnPrefix("# check: port 80", baketest.Reply{Stdout: "bakestone-check 0 nothing listens there\n" + check.Held})
-		m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Held})
+		m.OnPrefix("# check: port 80", baketest.Reply{Stdout: "bakestone-check 0 nothing is listening\n" + check.Passed})
+		m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Passed})
 	}})
 	img := &bake.Image{
 		Name: "web", Builder: builder,
@@ -139,19 +139,19 @@ func TestValidate(t *testing.T) {
 		checks check.Checks
 		want   []string
 	}{
-		"nothing": {check.All(), []string{"Checks.Tests: is empty"}},
-		"nil":     {check.All(nil).Within(-1), []string{"Checks.Limit", "Checks.Tests[0]: is nil"}},
+		"nothing": {check.All(), []string{"Checks: is empty"}},
+		"nil":     {check.All(nil).Within(-1), []string{"Checks.Within", "Checks[0]: is nil"}},
 		"file": {check.All(check.File{Path: "x", Absent: true, Mode: fs.ModeDir, Contains: "a\nb"}, check.File{Path: "/x", Dir: true, SHA256: "zz"}), []string{
-			"Tests[0]: File.Contains", "File.Path", "File.Absent", "File.Mode", "Tests[1]: File.Dir", "File.SHA256",
+			"Checks[0]: File.Contains", "File.Path", "File.Absent", "File.Mode", "Checks[1]: File.Dir", "File.SHA256",
 		}},
 		"command": {check.All(check.Command{Status: 256, Matches: "\x00"}), []string{"Command.Matches", "Command.Line", "Command.Status"}},
-		"port":    {check.All(check.Port{}, check.Port{Number: 70000}), []string{"Tests[0]: Port.Number", "Tests[1]: Port.Number"}},
+		"port":    {check.All(check.Port{}, check.Port{Number: 70000}), []string{"Checks[0]: Port.Number", "Checks[1]: Port.Number"}},
 		"HTTP":    {check.All(check.HTTP{URL: "localhost:80", Status: 7, Matches: "a\nb"}), []string{"HTTP.Matches", "HTTP.URL", "HTTP.Status"}},
 		"service": {check.All(check.Service{Name: "-x", Enabled: true, Disabled: true}), []string{"Service.Name", "Service.Enabled"}},
 		"package": {check.All(check.Package{Name: "$(id)", Version: "a b", Absent: true}), []string{"Package.Name", "Package.Absent", "Package.Version"}},
 		"user":    {check.All(check.User{Absent: true, Shell: "/bin/sh"}), []string{"User.Name", "User.Absent"}},
 		"sysctl":  {check.All(check.Sysctl{Name: "../x"}), []string{"Sysctl.Name", "Sysctl.Value"}},
-		"goss":    {check.All(check.Goss{}, check.Goss{Path: "missing", FS: fstest.MapFS{}}), []string{"Tests[0]: Goss.Path", "Tests[1]: Goss.Path"}},
+		"goss":    {check.All(check.Goss{}, check.Goss{Path: "missing", FS: fstest.MapFS{}}), []string{"Checks[0]: Goss.Path", "Checks[1]: Goss.Path"}},
 	} {
 		err := test.checks.Validate()
 		if err == nil {
@@ -201,7 +201,7 @@ func TestInputs(t *testing.T) {
 
 func ExampleAll() {
 	m := baketest.NewMachine(nil)
-	m.OnPrefix("# check: ", baketest.Reply{Stdout: "bakestone-check 1 it is inactive, not active\n" + check.Held})
+	m.OnPrefix("# check: ", baketest.Reply{Stdout: "bakestone-check 1 status is inactive, not active\n" + check.Passed})
 
 	err := check.All(
 		check.File{Path: "/etc/nginx/nginx.conf", Mode: 0o644},
@@ -212,5 +212,5 @@ func ExampleAll() {
 	fmt.Println(err)
 	// Output:
 	// 1 of 3 checks failed
-	// 	service nginx: it is inactive, not active
+	// 	service nginx: status is inactive, not active
 }

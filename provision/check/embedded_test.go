@@ -71,7 +71,7 @@ func TestServices(t *testing.T) {
 		t.Errorf("problems: %q", got)
 	}
 	got := look(t, m, check.Service{Name: "nginx", Stopped: true, Disabled: true}, check.Service{Name: "cron", Enabled: true})
-	if diff := cmp.Diff([]string{"it is active", "it is enabled", "it is inactive, not active", "it is inactive, not enabled"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"is active", "is enabled", "status is inactive, not active", "is inactive, not enabled"}, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}
 }
@@ -118,7 +118,7 @@ func TestGoss(t *testing.T) {
 	if got := look(t, m, goss); len(got) != 1 || got[0] != "Port: tcp:80: listening: Expected false to equal true" {
 		t.Errorf("problems: %q", got)
 	}
-	if got := look(t, embedded(t, nil), goss); len(got) != 1 || !strings.HasPrefix(got[0], "goss is not on the machine") {
+	if got := look(t, embedded(t, nil), goss); len(got) != 1 || !strings.HasPrefix(got[0], "goss not found") {
 		t.Errorf("problems: %q", got)
 	}
 }
@@ -146,7 +146,7 @@ func TestPoorMachine(t *testing.T) {
 		t.Errorf("problems: %q", got)
 	}
 	got := look(t, embedded(t, nil), check.Port{Number: 80}, check.HTTP{URL: "http://localhost"}, check.Service{Name: "x"}, check.File{Path: "/etc/passwd", Owner: "root", Group: "root"})
-	want := []string{"neither /proc/net/tcp nor ss can tell", "neither curl nor wget is on the machine"}
+	want := []string{"cannot determine: /proc/net/tcp and ss are missing", "curl and wget not found"}
 	if len(got) != 3 || !cmp.Equal(want, got[:2]) {
 		t.Errorf("problems: %q", got)
 	}

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// A Failure is something that does not hold.
+// A Failure is a problem that a test found.
 type Failure struct {
-	Test    string // what was looked at: "file /etc/motd"
-	Problem string // what is wrong with it: "it is missing"
+	Test    string // the test's String: "file /etc/motd"
+	Problem string // what is wrong: "does not exist"
 }
 
-// A FailedError is all that does not hold on a machine.
+// A FailedError reports all failures on a machine.
 type FailedError struct {
 	Failures []Failure
-	Of       int           // how many tests there were
-	After    time.Duration // how long they were looked at; zero is once
+	Total    int           // number of tests, including those that passed
+	Waited   time.Duration // time spent repeating the tests; zero if they ran once
 }
 
 // Error lists the failures.
@@ -26,9 +26,9 @@ func (e *FailedError) Error() string {
 		tests[f.Test] = true
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d checks failed", len(tests), e.Of)
-	if e.After > 0 {
-		fmt.Fprintf(&b, " after %v", e.After.Round(time.Second))
+	fmt.Fprintf(&b, "%d of %d checks failed", len(tests), e.Total)
+	if e.Waited > 0 {
+		fmt.Fprintf(&b, " after %v", e.Waited.Round(time.Second))
 	}
 	for _, f := range e.Failures {
 		fmt.Fprintf(&b, "\n\t%s: %s", f.Test, f.Problem)

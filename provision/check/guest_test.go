@@ -132,9 +132,9 @@ func TestFiles(t *testing.T) {
 				owner = strings.Fields(got[5])[3]
 			}
 			want := []string{
-				"it is missing, or the login may not look there", "it is there", "it is there", "it is no directory",
+				"does not exist or is not accessible to the login", "exists", "exists", "is not a directory",
 				"the mode is 640, not 4755", "the owner is " + owner + " not nobody-at-all",
-				"it does not contain: port=80", "no line matches: ^port$", "the digest is " + strings.ToLower(digest) + ", not " + strings.Repeat("0", 64),
+				"does not contain: port=80", "no line matches: ^port$", "the digest is " + strings.ToLower(digest) + ", not " + strings.Repeat("0", 64),
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
@@ -154,10 +154,10 @@ func TestCommands(t *testing.T) {
 			}
 			got := look(t, m,
 				check.Command{Line: "echo one; echo two >&2; exit 3"}, check.Command{Line: "if"}, check.Command{Line: "echo ab", Contains: "a*b", Matches: "^b"},
-				check.Command{Line: "echo 'everything was looked at'; exit 1"},
+				check.Command{Line: "echo 'bakestone-check done'; exit 1"},
 			)
 			if len(got) != 5 || got[0] != "exit status 3, not 0: one two" || !strings.HasPrefix(got[1], "exit status 2, not 0: ") ||
-				got[2] != "what it wrote does not contain: a*b" || got[3] != "what it wrote does not match: ^b" || !strings.HasSuffix(got[4], "everything was looked at") {
+				got[2] != "the output does not contain: a*b" || got[3] != "the output does not match: ^b" || !strings.HasSuffix(got[4], "bakestone-check done") {
 				t.Errorf("problems: %q", got)
 			}
 		})
@@ -208,11 +208,11 @@ func TestPortsAndHTTP(t *testing.T) {
 				check.HTTP{URL: server.URL + "/x"}, check.HTTP{URL: server.URL, Status: 301, Contains: "Goodbye", Matches: "^come"},
 				check.HTTP{URL: fmt.Sprintf("http://127.0.0.1:%d/", closed)},
 			)
-			if len(got) != 8 || !strings.HasPrefix(got[7], "no answer: ") {
+			if len(got) != 8 || !strings.HasPrefix(got[7], "no response: ") {
 				t.Fatalf("problems: %q", got)
 			}
 			want := []string{
-				"nothing listens there", "something listens there", "nothing listens there", "the status is 404, not 200",
+				"nothing is listening", "a process is listening", "nothing is listening", "the status is 404, not 200",
 				"the status is 200, not 301", "the body does not contain: Goodbye", "the body does not match: ^come",
 			}
 			if diff := cmp.Diff(want, got[:7]); diff != "" {
@@ -221,7 +221,7 @@ func TestPortsAndHTTP(t *testing.T) {
 			if name == "busybox" {
 				return // its wget may know no TLS
 			}
-			if got := look(t, m, check.HTTP{URL: secure.URL, InsecureTLS: true, Contains: "Welcome"}, check.HTTP{URL: secure.URL}); len(got) != 1 {
+			if got := look(t, m, check.HTTP{URL: secure.URL, InsecureSkipVerify: true, Contains: "Welcome"}, check.HTTP{URL: secure.URL}); len(got) != 1 {
 				t.Errorf("TLS problems: %q", got)
 			}
 		})
@@ -259,8 +259,8 @@ func TestUsersAndKernel(t *testing.T) {
 			}
 			got[5] = "the shell"
 			want := []string{
-				"it is missing", "it is there", "the UID is 0, not 7", "the group is root, not wheel", "the home is /root, not /home/root", "the shell",
-				"it is no member of sales", "it is Linux, not Hurd", "the running kernel has no such parameter",
+				"does not exist", "exists", "the UID is 0, not 7", "the group is root, not wheel", "the home is /root, not /home/root", "the shell",
+				"is not a member of sales", "value is Linux, not Hurd", "the running kernel has no such parameter",
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
@@ -286,7 +286,7 @@ func TestPackagesOfThisHost(t *testing.T) {
 		t.Errorf("problems: %q", got)
 	}
 	got := look(t, m, check.Package{Name: "dash", Version: "99*"}, check.Package{Name: "dash", Absent: true}, check.Package{Name: "no-such-package"}, check.Package{Name: "no-such-package", Version: "1"})
-	want := []string{"the version is " + version, "it is installed: " + version, "it is not installed", "it is not installed"}
+	want := []string{"the version is " + version, "is installed: " + version, "is not installed", "is not installed"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}

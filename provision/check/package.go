@@ -8,20 +8,22 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// Package is a package that must be installed.
+// A Package verifies that a package of Debian, RPM or Alpine is installed.
 type Package struct {
-	// Name is that of the machine's own manager: of Debian, RPM or Alpine.
+	// Name is the package's name. It is required.
 	Name string
 
-	// Version is the version that it must have, with the release or without:
-	// "1.24.0", "1.24*". Empty is any.
+	// Version is the expected version or a pattern, with or without the release:
+	// "1.24.0", "1.24*". If empty, any version is accepted.
 	Version string
 
-	// Absent wants that it is not installed.
+	// Absent requires that the package is not installed.
 	Absent bool
 }
 
-// String is "package NAME", with "=VERSION" if there is one.
+var _ Test = Package{}
+
+// String returns "package NAME", with "=VERSION" if there is one.
 func (p Package) String() string {
 	if p.Version != "" {
 		return "package " + p.Name + "=" + p.Version
@@ -29,14 +31,14 @@ func (p Package) String() string {
 	return "package " + p.Name
 }
 
-// Validate reports a missing Name, and what contradicts itself.
+// Validate reports invalid and conflicting fields.
 func (p Package) Validate() error {
 	errs := []error{checkName("Package.Name", p.Name)}
 	if p.Absent && p.Version != "" {
-		errs = append(errs, bake.Invalid("Package.Absent", "contradicts Version"))
+		errs = append(errs, bake.Invalid("Package.Absent", "conflicts with Version"))
 	}
 	if !regexp.MustCompile(`^[A-Za-z0-9*?._:~^+-]*$`).MatchString(p.Version) {
-		errs = append(errs, bake.Invalid("Package.Version", "%q is not a version", p.Version))
+		errs = append(errs, bake.Invalid("Package.Version", "invalid version %q", p.Version))
 	}
 	return errors.Join(errs...)
 }
@@ -45,12 +47,12 @@ func (p Package) script() string {
 	script := posixsh.PackageVersions + "versions=$(versions_of " + posixsh.Quote(p.Name) + ")\n"
 	switch {
 	case p.Absent:
-		return script + `[ -z "$versions" ] || bad "it is installed: $versions"`
+		return script + `[ -z "$versions" ] || bad "is installed: $versions"`
 	case p.Version == "":
-		return script + `[ -n "$versions" ] || bad "it is not installed"`
+		return script + `[ -n "$versions" ] || bad "is not installed"`
 	}
 	return script + "want=" + posixsh.Quote(p.Version) + `
-if [ -z "$versions" ]; then bad "it is not installed"; exit; fi
+if [ -z "$versions" ]; then bad "is not installed"; exit; fi
 for v in $versions; do if version_matches "$v" "$want"; then exit; fi; done
 bad "the version is $versions"`
 }

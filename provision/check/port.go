@@ -6,19 +6,21 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Port is a port of the machine at which something must listen.
+// A Port verifies that a process listens on a TCP port of the machine.
 type Port struct {
-	// Number is the port.
+	// Number is the port number, from 1 to 65535.
 	Number int
 
-	// UDP is for a port of UDP, at which something must be bound.
+	// UDP verifies a UDP port instead, to which a socket must be bound.
 	UDP bool
 
-	// Closed wants that nothing is there.
+	// Closed requires that nothing listens.
 	Closed bool
 }
 
-// String is "port NUMBER", with "/udp" for UDP.
+var _ Test = Port{}
+
+// String returns "port NUMBER", with "/udp" for UDP.
 func (p Port) String() string {
 	if p.UDP {
 		return fmt.Sprintf("port %d/udp", p.Number)
@@ -26,27 +28,27 @@ func (p Port) String() string {
 	return fmt.Sprintf("port %d", p.Number)
 }
 
-const highestPort = 65535
+const maxPort = 65535
 
-// Validate reports a Number that is none.
+// Validate reports an invalid Number.
 func (p Port) Validate() error {
-	if p.Number < 1 || p.Number > highestPort {
-		return bake.Invalid("Port.Number", "%d is not a port", p.Number)
+	if p.Number < 1 || p.Number > maxPort {
+		return bake.Invalid("Port.Number", "invalid port %d", p.Number)
 	}
 	return nil
 }
 
-// script reads the kernel's own tables, of proc_pid_net(5): the local address
-// with the port in hexadecimal, and the state, of which 0A listens. Where there
-// are none it asks ss.
+// script reads the tables described in proc_pid_net(5), which contain the local
+// address with the port in hexadecimal and the state, where 0A means listening.
+// Without these tables it runs ss.
 func (p Port) script() string {
 	protocol, listens, ss := "tcp", "0A", "-ltn"
 	if p.UDP {
 		protocol, listens, ss = "udp", "*", "-lun"
 	}
-	answer := `[ -n "$open" ] || bad "nothing listens there"`
+	answer := `[ -n "$open" ] || bad "nothing is listening"`
 	if p.Closed {
-		answer = `[ -z "$open" ] || bad "something listens there"`
+		answer = `[ -z "$open" ] || bad "a process is listening"`
 	}
 	return fmt.Sprintf(`open=
 if [ -r /proc/net/%[1]s ]; then
@@ -59,7 +61,7 @@ if [ -r /proc/net/%[1]s ]; then
 elif have ss; then
 	if ss %[4]s | grep -qE '[:.]%[2]d[[:space:]]'; then open=yes; fi
 else
-	bad "neither /proc/net/%[1]s nor ss can tell"
+	bad "cannot determine: /proc/net/%[1]s and ss are missing"
 	exit
 fi
 %[5]s`, protocol, p.Number, listens, ss, answer)

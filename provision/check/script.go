@@ -12,15 +12,15 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// Every problem is a line behind mark and the test's number. The end is marked,
-// too: a script that was cut short found nothing.
+// The script prints each problem on a line that starts with mark and the index of
+// the test. The last line is markEnd; without it the script did not run to its end.
 const (
 	mark    = "bakestone-check "
-	markEnd = "everything was looked at"
+	markEnd = "bakestone-check done"
 )
 
-// frame is what all tests use.
-const frame = `set -f
+// functions are the shell functions that tests use.
+const functions = `set -f
 PATH=$PATH:/usr/sbin:/sbin
 have() { command -v "$1" >/dev/null 2>&1; }
 bad() { printf 'bakestone-check %s %s\n' "$n" "$(printf '%s' "$*" | tr '\n' ' ')"; }
@@ -33,40 +33,41 @@ matches() { if ! printf '%s\n' "$2" | grep -qE -e "$3"; then bad "$1 does not ma
 
 func (c Checks) script() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# check: %s\n%s", strings.ReplaceAll(c.String(), "\n", " "), frame)
-	for i, t := range c.Tests {
+	fmt.Fprintf(&b, "# check: %s\n%s", strings.ReplaceAll(c.String(), "\n", " "), functions)
+	for i, t := range c.tests {
 		fmt.Fprintf(&b, "n=%d\n(\n%s\n)\n", i, t.script())
 	}
 	b.WriteString("echo " + posixsh.Quote(markEnd) + "\n")
 	return b.String()
 }
 
-// look runs the script once.
-func (c Checks) look(ctx context.Context, m bake.Machine, script string) ([]Failure, error) {
+// run runs the script once.
+func (c Checks) run(ctx context.Context, m bake.Machine, script string) ([]Failure, error) {
 	var out bytes.Buffer
-	if err := m.Run(ctx, &bake.Cmd{Line: script, Sudo: c.Sudo, Stdout: &out}); err != nil {
-		return nil, fmt.Errorf("look at the machine: %w", err)
+	if err := m.Run(ctx, &bake.Cmd{Line: script, Sudo: c.sudo, Stdout: &out}); err != nil {
+		return nil, fmt.Errorf("run tests: %w", err)
 	}
 	var failures []Failure
 	ended := false
 	for line := range strings.Lines(out.String()) {
 		line = strings.TrimSuffix(line, "\n")
 		ended = ended || line == markEnd
-		rest, ours := strings.CutPrefix(line, mark)
+		rest, isProblem := strings.CutPrefix(line, mark)
 		number, problem, _ := strings.Cut(rest, " ")
 		i, err := strconv.Atoi(number)
-		if !ours || err != nil || i < 0 || i >= len(c.Tests) {
+		if !isProblem || err != nil || i < 0 || i >= len(c.tests) {
 			continue
 		}
-		failures = append(failures, Failure{Test: c.Tests[i].String(), Problem: strings.TrimSpace(problem)})
+		failures = append(failures, Failure{Test: c.tests[i].String(), Problem: strings.TrimSpace(problem)})
 	}
 	if !ended {
-		return nil, fmt.Errorf("look at the machine: the script did not come to its end: %.500q", out.String())
+		return nil, fmt.Errorf("run tests: incomplete output: %.500q", out.String())
 	}
 	return failures, nil
 }
 
-// contentScript looks at the text in the variable out.
+// contentScript returns shell code that tests the text in the variable out, which
+// what describes.
 func contentScript(what, contains, pattern string) string {
 	script := ""
 	if contains != "" {
@@ -78,18 +79,18 @@ func contentScript(what, contains, pattern string) string {
 	return script
 }
 
-// checkLine reports a text that no line can contain.
+// checkLine reports text that is not within one line.
 func checkLine(field, text string) error {
 	if strings.ContainsAny(text, "\n\x00") {
-		return bake.Invalid(field, "has an end of line or a NUL byte in it")
+		return bake.Invalid(field, "contains a newline or a NUL byte")
 	}
 	return nil
 }
 
-// checkName reports what is no name of anything.
+// checkName reports an invalid name of a unit, package or account.
 func checkName(field, name string) error {
 	if !regexp.MustCompile(`^[A-Za-z0-9_@][A-Za-z0-9_@:.+\\-]*$`).MatchString(name) {
-		return bake.Invalid(field, "%q is not a name", name)
+		return bake.Invalid(field, "invalid name %q", name)
 	}
 	return nil
 }

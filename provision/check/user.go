@@ -10,49 +10,52 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// User is an account that must be there.
+// A User verifies that an account exists and has certain properties. Fields that
+// are not set are not verified.
 type User struct {
-	// Name is the name of the account.
+	// Name is the account's name. It is required.
 	Name string
 
-	// Absent wants that there is none.
+	// Absent requires that the account does not exist.
 	Absent bool
 
-	// UID is its number. Zero does not count, since it is root's.
+	// UID is the expected user ID. Zero, which is root's, is not verified.
 	UID int
 
-	// Group is its first group, and Groups are others of which it must be a
-	// member.
+	// Group is the expected primary group. Groups are other groups that the
+	// account must be a member of.
 	Group  string
 	Groups []string
 
-	// Home and Shell are those of passwd(5).
+	// Home and Shell are the expected home directory and login shell.
 	Home  string
 	Shell string
 }
 
-// String is "user NAME".
+var _ Test = User{}
+
+// String returns "user NAME".
 func (u User) String() string { return "user " + u.Name }
 
-// Validate reports a missing Name, and what contradicts itself.
+// Validate reports an invalid Name and conflicting fields.
 func (u User) Validate() error {
 	errs := []error{checkName("User.Name", u.Name)}
 	if u.Absent && (u.UID != 0 || u.Group != "" || len(u.Groups) > 0 || u.Home != "" || u.Shell != "") {
-		errs = append(errs, bake.Invalid("User.Absent", "contradicts the other fields"))
+		errs = append(errs, bake.Invalid("User.Absent", "conflicts with the other fields"))
 	}
 	return errors.Join(errs...)
 }
 
-// script asks id, which knows accounts of every kind, and looks up in
-// /etc/passwd what id does not tell.
+// script uses id, which knows accounts of every source, and for home and shell
+// getent or /etc/passwd.
 func (u User) script() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "u=%s\n", posixsh.Quote(u.Name))
 	if u.Absent {
-		b.WriteString(`if id -u "$u" >/dev/null 2>&1; then bad "it is there"; fi`)
+		b.WriteString(`if id -u "$u" >/dev/null 2>&1; then bad "exists"; fi`)
 		return b.String()
 	}
-	b.WriteString("if ! id -u \"$u\" >/dev/null 2>&1; then bad \"it is missing\"; exit; fi\n")
+	b.WriteString("if ! id -u \"$u\" >/dev/null 2>&1; then bad \"does not exist\"; exit; fi\n")
 	b.WriteString("line=$( (have getent && getent passwd \"$u\") || grep \"^$u:\" /etc/passwd)\n")
 	uid := ""
 	if u.UID != 0 {
@@ -68,7 +71,7 @@ func (u User) script() string {
 		}
 	}
 	for _, group := range u.Groups {
-		fmt.Fprintf(&b, "g=%s\ncase \" $(id -Gn \"$u\") \" in *\" $g \"*) ;; *) bad \"it is no member of $g\" ;; esac\n", posixsh.Quote(group))
+		fmt.Fprintf(&b, "g=%s\ncase \" $(id -Gn \"$u\") \" in *\" $g \"*) ;; *) bad \"is not a member of $g\" ;; esac\n", posixsh.Quote(group))
 	}
 	return b.String()
 }

@@ -111,7 +111,7 @@ func TestPuppetApply(t *testing.T) {
 		want     string
 	}{
 		"resource": {"exec { '/bin/false': }", 4, "resources failed: "},
-		"some":     {"file { '/etc/x': content => 'x' } exec { '/bin/false': }", 6, "resources failed, others were changed: "},
+		"some":     {"file { '/etc/x': content => 'x' } exec { '/bin/false': }", 6, "some resources failed, others changed: "},
 		"syntax":   {"file {", 1, "Syntax error at end of input"},
 		"class":    {"include missing", 1, "Could not find class ::missing"},
 	} {
@@ -130,7 +130,7 @@ func TestPuppetIsInstalledAndRemoved(t *testing.T) {
 	m := guest(t, nil, nil)
 	says(t, m, "dpkg --purge puppet-agent")
 	p := provision.PuppetApply{Manifest: files(t, map[string]string{"site.pp": "file { '/etc/baked': content => 'yes' }"}) + "/site.pp"}
-	if err := p.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "the machine has no puppet: PuppetApply.Install can") {
+	if err := p.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "puppet not found on the machine: set PuppetApply.Install") {
 		t.Errorf("error without Puppet: %v", err)
 	}
 	p.Install = provision.Packages{Install: []string{"puppet-agent"}, NoRecommends: true, NoRefresh: true}
@@ -179,10 +179,10 @@ func TestSalt(t *testing.T) {
 	const token = `a "secret" {{ value }}` //nolint:gosec // made up
 	s := provision.Salt{
 		Program: "/opt/salt/bin/salt-call", States: dir + "/states", Pillar: dir + "/pillar", ID: "rails-base",
-		Grains: map[string]string{"color": "brown"}, Data: struct {
+		Grains: map[string]string{"color": "brown"}, PillarData: struct {
 			Number int `json:"number"`
 		}{2},
-		Secrets: bake.Secrets(map[string]string{"token": token}), MinionConfig: dir + "/minion",
+		PillarSecrets: bake.Secrets(map[string]string{"token": token}), MinionConfig: dir + "/minion",
 	}
 	first, err := baked(t.Context(), t, m, s, nil, token)
 	if err != nil {
@@ -192,7 +192,7 @@ func TestSalt(t *testing.T) {
 	if want := "rails-base brown hello 2\n" + token + "\n600\n4242:/srv/app"; got != want {
 		t.Errorf("the machine says %q, want %q", got, want)
 	}
-	if !strings.Contains(first.text.String(), "salt: 0 of 3 states failed, 3 changed something") {
+	if !strings.Contains(first.text.String(), "salt: 0 of 3 states failed, 3 made changes") {
 		t.Errorf("no summary:\n%s", first.text.String())
 	}
 	if got := says(t, m, "cat /etc/salt/minion; ls /etc/salt /var/cache/salt /var/log/salt 2>/dev/null || true"); got != config+"/etc/salt:\nminion" && got != config+"minion" {
@@ -201,11 +201,11 @@ func TestSalt(t *testing.T) {
 	tidy(t, m)
 
 	again, err := baked(t.Context(), t, m, s, nil)
-	if err != nil || !strings.Contains(again.text.String(), "0 of 3 states failed, 0 changed something") {
+	if err != nil || !strings.Contains(again.text.String(), "0 of 3 states failed, 0 made changes") {
 		t.Errorf("the second run: %v\n%s", err, again.text.String())
 	}
 	s.Apply = []string{"broken"}
-	failsWith(t, m, s, 2, "1 of 2 states failed, 1 changed something: ", "break it (cmd.run in broken)", "exit status 2")
+	failsWith(t, m, s, 2, "1 of 2 states failed, 1 made changes: ", "break it (cmd.run in broken)", "exit status 2")
 	s.Apply = []string{"bad"}
 	failsWith(t, m, s, 1, "the states could not be rendered: ", "Rendering SLS 'base:bad' failed")
 	s.Apply = []string{"slow"}

@@ -98,7 +98,7 @@ func TestProvisionersKeepCapabilities(t *testing.T) {
 	}
 }
 
-// A provisioner that leaves something elsewhere is undone whatever it is put into.
+// Wrappers and sequences pass Undo on to the provisioner.
 func TestUndoPassesThroughWrappers(t *testing.T) {
 	for _, pair := range every() {
 		p := pair[0]

@@ -23,7 +23,7 @@ func TestWaitCloudInit(t *testing.T) {
 	for name, test := range map[string]struct {
 		json, long baketest.Reply
 		allow      bool
-		said, want string // parts of what is said, and of the error
+		said, want string // substrings of messages and error
 	}{
 		"done":             {json: baketest.Reply{Stdout: "\n{\"status\": \"done\", \"errors\": [], \"extended_status\": \"done\"}\n"}},
 		"absent":           {json: baketest.Reply{Stdout: `{"status": "absent"}`}, said: "no cloud-init"},
@@ -44,19 +44,19 @@ func TestWaitCloudInit(t *testing.T) {
 			m := baketest.NewMachine(nil)
 			m.OnPrefix(ask, test.json)
 			m.On("cloud-init status --wait --long", test.long)
-			said, err := inABuild(t, m, provision.WaitCloudInit{AllowDegraded: test.allow})
+			said, err := bakeMessages(t, m, provision.WaitCloudInit{AllowDegraded: test.allow})
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
-				t.Errorf("error is %v, want %q", err, test.want)
+				t.Errorf("Provision() = %v, want %q", err, test.want)
 			}
 			if got := strings.Join(said, "|"); test.said == "" && got != "" || !strings.Contains(got, test.said) {
-				t.Errorf("it said %q, want %q", got, test.said)
+				t.Errorf("messages = %q, want %q", got, test.said)
 			}
 		})
 	}
 }
 
-// A cloud-init that has no status at all.
-func TestWaitCloudInitForTheLastFile(t *testing.T) {
+// cloud-init has no status command.
+func TestWaitCloudInitBootFinished(t *testing.T) {
 	for result, want := range map[string]string{`{"v1": {"errors": []}}`: "", `{"v1": {"errors": ["broke"]}}`: "\tbroke", "{": "unexpected end"} {
 		synctest.Test(t, func(t *testing.T) {
 			m := baketest.NewMachine(nil)
@@ -68,16 +68,16 @@ func TestWaitCloudInitForTheLastFile(t *testing.T) {
 			start := time.Now()
 			err := provision.WaitCloudInit{}.Provision(t.Context(), m)
 			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-				t.Errorf("error is %v, want %q", err, want)
+				t.Errorf("Provision() = %v, want %q", err, want)
 			}
 			if took := time.Since(start); took != 6*time.Second {
-				t.Errorf("it took %v", took)
+				t.Errorf("Provision() took %v, want 6s", took)
 			}
 		})
 	}
 }
 
-func TestWaitCloudInitOverARestart(t *testing.T) {
+func TestWaitCloudInitRestart(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	m.OnPrefix("if ! command", baketest.Reply{Err: bake.ErrDisconnected, Times: 2})
 	m.OnPrefix("if ! command", baketest.Reply{Stdout: `{"status": "done"}`})
@@ -87,22 +87,22 @@ func TestWaitCloudInitOverARestart(t *testing.T) {
 	m = baketest.NewMachine(nil)
 	m.OnPrefix("if ! command", baketest.Reply{Err: bake.ErrDisconnected})
 	if err := (provision.WaitCloudInit{}).Provision(t.Context(), m); !errors.Is(err, bake.ErrDisconnected) || len(m.Calls()) != 3 {
-		t.Errorf("error is %v after %d calls", err, len(m.Calls()))
+		t.Errorf("Provision() = %v after %d calls, want %v after 3", err, len(m.Calls()), bake.ErrDisconnected)
 	}
 }
 
-func TestWaitCloudInitOnTheEmbeddedMachine(t *testing.T) {
+func TestWaitCloudInitEmbedded(t *testing.T) {
 	m, _ := embedded(t, sandbox.Options{UserData: []byte("#!/bin/sh\nexit 0\n")})
 	run(t, m, provision.WaitCloudInit{})
 	m, _ = embedded(t, sandbox.Options{UserData: []byte("#!/bin/sh\nexit 3\n")})
 	if err := (provision.WaitCloudInit{}).Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), `status "error"`) {
-		t.Errorf("error is %v", err)
+		t.Errorf("Provision() = %v, want status error", err)
 	}
 	m, _ = embedded(t, sandbox.Options{Missing: []string{"cloud-init"}})
 	run(t, m, provision.WaitCloudInit{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := (provision.WaitCloudInit{}).Provision(ctx, m); !errors.Is(err, context.Canceled) {
-		t.Errorf("error is %v", err)
+		t.Errorf("Provision() = %v, want %v", err, context.Canceled)
 	}
 }

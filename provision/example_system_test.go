@@ -11,7 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision/check"
 )
 
-// A web server without a script: what it is, and what must hold of it.
+// Set up and check a web server without scripts.
 func Example_system() {
 	type site struct {
 		Host    string
@@ -53,19 +53,5 @@ func Example_system() {
 	fmt.Println(err)
 	// Output:
 	// packages: install nginx=1.24*, clean: changed installed nginx
-	// <nil>
-}
-
-func ExampleTimeout() {
-	m := baketest.NewMachine(nil)
-	m.On("slow", baketest.Reply{Do: func(ctx context.Context, _ *bake.Cmd) error {
-		<-ctx.Done()
-		return context.Cause(ctx)
-	}})
-	slow := provision.Timeout{Provisioner: provision.Shell("slow"), After: time.Millisecond}
-	fmt.Println(slow.Provision(context.Background(), m))
-	fmt.Println(provision.ContinueOnError{Provisioner: slow}.Provision(context.Background(), m))
-	// Output:
-	// timed out after 1ms: context deadline exceeded
 	// <nil>
 }

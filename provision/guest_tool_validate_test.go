@@ -49,14 +49,14 @@ func TestGuestToolsValidate(t *testing.T) {
 			if test.want != nil {
 				m := baketest.NewMachine(nil)
 				if err := test.p.Provision(t.Context(), m); err == nil || len(m.Calls()) > 0 {
-					t.Errorf("it began nevertheless: %v, %v", err, m.Calls())
+					t.Errorf("Provision() = %v after calls %v, want an error and no calls", err, m.Calls())
 				}
 			}
 		})
 	}
 }
 
-// Every tool declares what it uploads, its parameters and how it is installed.
+// Tools declare their files, parameters, Install and Remove.
 func TestGuestToolsInputs(t *testing.T) {
 	tree := func(content string) fstest.MapFS {
 		file := &fstest.MapFile{Data: []byte(content)}
@@ -91,7 +91,7 @@ func TestGuestToolsInputs(t *testing.T) {
 		"remove":    {provision.AnsibleLocal{Ansible: provision.Ansible{FS: a}}, provision.AnsibleLocal{Ansible: provision.Ansible{FS: a}, Remove: shell}},
 	} {
 		if sum(pair[0]) == sum(pair[1]) {
-			t.Errorf("%s does not count", name)
+			t.Errorf("%s is not an input", name)
 		}
 	}
 }

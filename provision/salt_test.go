@@ -14,7 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// What becomes of the results and the exit status that a salt-call leaves.
+// The error combines the results and the exit status of salt-call.
 func TestSaltResults(t *testing.T) {
 	const good = `"file_|-a_|-/etc/a_|-managed": {"result": true, "comment": "", "changes": {"diff": "x"}, "__sls__": "web", "__run_num__": 1}`
 	const bad = `"cmd_|-b_|-b_|-run": {"result": false, "comment": "returned 7\n", "changes": {}, "__sls__": "web", "__run_num__": 0}`
@@ -22,7 +22,7 @@ func TestSaltResults(t *testing.T) {
 		results string
 		status  int
 		stderr  string
-		want    []string // nil is success
+		want    []string // nil means success
 		exit    bool
 	}{
 		"success":            {results: `{"local": {` + good + `}}`},
@@ -56,20 +56,20 @@ func TestSaltResults(t *testing.T) {
 				FS: fstest.MapFS{"states/web.sls": {}}, States: "states", Apply: []string{"web"}, ID: "oven", SaltEnv: "dev",
 			}.Provision(t.Context(), m)
 			if (err == nil) != (test.want == nil) {
-				t.Fatalf("error %v, want %q", err, test.want)
+				t.Fatalf("Provision() = %v, want %q", err, test.want)
 			}
 			for _, want := range test.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %v, want %q in it", err, want)
+					t.Errorf("Provision() = %v, want it to contain %q", err, want)
 				}
 			}
 			var exit *bake.ExitError
 			if errors.As(err, &exit) != test.exit {
-				t.Errorf("error %v, want it to be an exit: %v", err, test.exit)
+				t.Errorf("Provision() = %v, want an *ExitError: %v", err, test.exit)
 			}
 			roots, _ := config["file_roots"].(map[string]any)
 			if config["id"] != "oven" || roots["dev"] == nil || config["file_client"] != "local" {
-				t.Errorf("the minion is configured as %v", config)
+				t.Errorf("minion configuration = %v", config)
 			}
 			nothingLeft(t, m)
 		})

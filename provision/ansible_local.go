@@ -26,7 +26,8 @@ import (
 // machine for this run. Configuration and errors are as described for [Ansible].
 type AnsibleLocal struct {
 	// Ansible defines what to run. Program is a path on the machine; if empty,
-	// root's PATH is searched. Become has no effect, since everything runs as root. VaultPasswordFile must be below Dir.
+	// root's PATH is searched. Become has no effect, since everything runs as
+	// root. VaultPasswordFile must be below Dir.
 	Ansible
 
 	// Install installs Ansible if it is missing. Remove removes it after a

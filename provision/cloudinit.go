@@ -15,8 +15,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// WaitCloudInit waits until cloud-init has finished booting the machine, and fails
-// with cloud-init's errors. It does nothing if cloud-init is missing or disabled.
+// WaitCloudInit waits until cloud-init has finished its work at boot, and fails with
+// cloud-init's errors. It does nothing if cloud-init is missing or disabled.
 // The zero value works. It waits without a limit; wrap it in a [Timeout] to set one.
 //
 // For cloud-init before 17.2, which has no status command, it waits for the file

@@ -53,7 +53,8 @@ func (s Sequence) DeclareInputs(in *bake.Inputs) error {
 	return errors.Join(errs...)
 }
 
-// Provision runs the provisioners in order. Its error names the provisioner that failed.
+// Provision runs the provisioners in order. Its error names the provisioner that
+// failed.
 func (s Sequence) Provision(ctx context.Context, m bake.Machine) error {
 	if err := s.Validate(); err != nil {
 		return err

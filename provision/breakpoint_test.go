@@ -31,7 +31,7 @@ func TestBreakpoint(t *testing.T) {
 		dir := t.TempDir()
 		var files map[string]string
 		m := baketest.NewMachine(&baketest.Options{SSH: &access})
-		said, err := bakeMessages(t, m, provision.Breakpoint{Note: "before hardening", KeyDir: dir, Wait: func(_ context.Context, got bake.SSHAccess) error {
+		messages, err := bakeMessages(t, m, provision.Breakpoint{Note: "before hardening", KeyDir: dir, Wait: func(_ context.Context, got bake.SSHAccess) error {
 			files = modes(t, dir)
 			if got != access {
 				t.Errorf("Wait got access %+v", got)
@@ -44,8 +44,8 @@ func TestBreakpoint(t *testing.T) {
 		in := regexp.QuoteMeta(dir) + "/bakestone-[0-9]+"
 		want := regexp.MustCompile("^breakpoint before hardening: the build is paused; log in with: ssh -p 2222 -o UserKnownHostsFile='" + in +
 			"/known_hosts' -o IdentitiesOnly=yes -i '" + in + "/key' -o CertificateFile='" + in + "/key-cert.pub' 'ubuntu@192.0.2.1'$")
-		if len(said) != 1 || !want.MatchString(said[0]) {
-			t.Errorf("messages = %q, want one that matches %v", said, want)
+		if len(messages) != 1 || !want.MatchString(messages[0]) {
+			t.Errorf("messages = %q, want one that matches %v", messages, want)
 		}
 		if diff := cmp.Diff(map[string]string{
 			"known_hosts": "-rw------- [192.0.2.1]:2222 ssh-ed25519 AAAA\n", "key": "-rw------- the private key\n", "key-cert.pub": "-rw------- cert\n",
@@ -55,18 +55,18 @@ func TestBreakpoint(t *testing.T) {
 		wantEmpty(t, dir)
 	})
 	t.Run("without KeyDir", func(t *testing.T) {
-		said, err := bakeMessages(t, baketest.NewMachine(&baketest.Options{SSH: &access}), provision.Breakpoint{Wait: func(context.Context, bake.SSHAccess) error { return nil }})
-		if err != nil || !slices.Equal(said, []string{"breakpoint: the build is paused; log in as ubuntu to 192.0.2.1:2222"}) {
-			t.Errorf("messages = %q (error %v), want the address", said, err)
+		messages, err := bakeMessages(t, baketest.NewMachine(&baketest.Options{SSH: &access}), provision.Breakpoint{Wait: func(context.Context, bake.SSHAccess) error { return nil }})
+		if err != nil || !slices.Equal(messages, []string{"breakpoint: the build is paused; log in as ubuntu to 192.0.2.1:2222"}) {
+			t.Errorf("messages = %q (error %v), want the address", messages, err)
 		}
-		said, err = bakeMessages(t, baketest.NewMachine(nil), provision.Breakpoint{Wait: func(_ context.Context, access bake.SSHAccess) error {
+		messages, err = bakeMessages(t, baketest.NewMachine(nil), provision.Breakpoint{Wait: func(_ context.Context, access bake.SSHAccess) error {
 			if access != (bake.SSHAccess{}) {
 				t.Errorf("Wait got access %+v", access)
 			}
 			return errBroken
 		}})
-		if !errors.Is(err, errBroken) || len(said) != 1 || !strings.Contains(said[0], bake.ErrNoSSH.Error()) {
-			t.Errorf("messages = %q (error %v), want %v", said, err, bake.ErrNoSSH)
+		if !errors.Is(err, errBroken) || len(messages) != 1 || !strings.Contains(messages[0], bake.ErrNoSSH.Error()) {
+			t.Errorf("messages = %q (error %v), want %v", messages, err, bake.ErrNoSSH)
 		}
 	})
 	t.Run("canceled", func(t *testing.T) {

@@ -21,18 +21,18 @@ func TestWaitCloudInit(t *testing.T) {
 	patched := degraded
 	patched.Status = 0 // as on Ubuntu 22.04 and CentOS
 	for name, test := range map[string]struct {
-		json, long baketest.Reply
-		allow      bool
-		said, want string // substrings of messages and error
+		json, long     baketest.Reply
+		allow          bool
+		messages, want string // substrings of messages and error
 	}{
 		"done":             {json: baketest.Reply{Stdout: "\n{\"status\": \"done\", \"errors\": [], \"extended_status\": \"done\"}\n"}},
-		"absent":           {json: baketest.Reply{Stdout: `{"status": "absent"}`}, said: "no cloud-init"},
-		"disabled":         {json: baketest.Reply{Stdout: `{"status": "disabled", "errors": []}`}, said: "cloud-init is disabled"},
+		"absent":           {json: baketest.Reply{Stdout: `{"status": "absent"}`}, messages: "no cloud-init"},
+		"disabled":         {json: baketest.Reply{Stdout: `{"status": "disabled", "errors": []}`}, messages: "cloud-init is disabled"},
 		"error":            {json: baketest.Reply{Status: 1, Stdout: `{"status": "error", "errors": ["runcmd failed", "more"]}`}, want: "cloud-init ended with status \"error\"\n\truncmd failed\n\tmore"},
 		"done with errors": {json: baketest.Reply{Stdout: `{"status": "done", "errors": ["lost"]}`}, want: "\"done\"\n\tlost"},
 		"degraded":         {json: degraded, want: "degraded done: set WaitCloudInit.AllowDegraded to accept this\n\tDEPRECATED: old key\n\tWARNING: no growpart"},
 		"degraded with 0":  {json: patched, want: "degraded done"},
-		"allowed":          {json: degraded, allow: true, said: "cloud-init ended degraded done\n\tDEPRECATED: old key"},
+		"allowed":          {json: degraded, allow: true, messages: "cloud-init ended degraded done\n\tDEPRECATED: old key"},
 		"old":              {json: usage, long: baketest.Reply{Stdout: "....\nstatus: done\ntime: x\ndetail:\nDataSourceEc2Local\n"}},
 		"old error":        {json: usage, long: baketest.Reply{Status: 1, Stdout: "status: error\ntime: x\ndetail:\n('scripts-user', 1)\n"}, want: "status \"error\"\n\ttime: x\ndetail:\n('scripts-user', 1)"},
 		"silent":           {json: usage, long: baketest.Reply{}},
@@ -44,12 +44,12 @@ func TestWaitCloudInit(t *testing.T) {
 			m := baketest.NewMachine(nil)
 			m.OnPrefix(ask, test.json)
 			m.On("cloud-init status --wait --long", test.long)
-			said, err := bakeMessages(t, m, provision.WaitCloudInit{AllowDegraded: test.allow})
+			messages, err := bakeMessages(t, m, provision.WaitCloudInit{AllowDegraded: test.allow})
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("Provision() = %v, want %q", err, test.want)
 			}
-			if got := strings.Join(said, "|"); test.said == "" && got != "" || !strings.Contains(got, test.said) {
-				t.Errorf("messages = %q, want %q", got, test.said)
+			if got := strings.Join(messages, "|"); test.messages == "" && got != "" || !strings.Contains(got, test.messages) {
+				t.Errorf("messages = %q, want %q", got, test.messages)
 			}
 		})
 	}

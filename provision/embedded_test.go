@@ -60,14 +60,14 @@ func embedded(t *testing.T, o sandbox.Options) (bake.Machine, *sandbox.Host) {
 }
 
 // bakeMessages provisions m with p in a build and returns the build's messages.
-func bakeMessages(t *testing.T, m bake.Machine, p bake.Provisioner) (said []string, err error) {
+func bakeMessages(t *testing.T, m bake.Machine, p bake.Provisioner) (messages []string, err error) {
 	t.Helper()
 	if err := bake.ValidateValue(p); err != nil {
 		t.Fatal(err)
 	}
 	opts := &bake.Options{Observe: func(e bake.Event) {
 		if e.Kind == bake.Message {
-			said = append(said, e.Text)
+			messages = append(messages, e.Text)
 		}
 	}}
 	_, bakeErr := bake.Bake(t.Context(), opts, &bake.Image{
@@ -80,7 +80,7 @@ func bakeMessages(t *testing.T, m bake.Machine, p bake.Provisioner) (said []stri
 	if (bakeErr == nil) != (err == nil) {
 		t.Fatalf("Bake() = %v, but Provision() = %v", bakeErr, err)
 	}
-	return said, err
+	return messages, err
 }
 
 // provisionTwice provisions m with p twice. The first run must report the changes
@@ -88,12 +88,12 @@ func bakeMessages(t *testing.T, m bake.Machine, p bake.Provisioner) (said []stri
 func provisionTwice(t *testing.T, m bake.Machine, p bake.Provisioner, want string) {
 	t.Helper()
 	for _, want := range []string{want, "unchanged"} {
-		said, err := bakeMessages(t, m, p)
+		messages, err := bakeMessages(t, m, p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want = bake.Describe(p) + ": " + want; !slices.Equal(said, []string{want}) {
-			t.Errorf("messages = %q, want %q", said, want)
+		if want = bake.Describe(p) + ": " + want; !slices.Equal(messages, []string{want}) {
+			t.Errorf("messages = %q, want %q", messages, want)
 		}
 	}
 }

@@ -54,9 +54,9 @@ func TestPackagesOnGuest(t *testing.T) {
 	m := guest(t, nil, nil)
 	run(t, m, withoutSources)
 	repo := packageArchive(t, m)
-	said, err := bakeMessages(t, m, provision.Packages{Repositories: []provision.Repository{repo}, Install: []string{"alpha=1.0*"}})
-	if want := "packages: repository local, install alpha=1.0*: changed /etc/apt/sources.list.d/local.sources, installed alpha=1.0*"; err != nil || len(said) != 1 || said[0] != want {
-		t.Fatalf("messages = %q (%v), want %q", said, err, want)
+	messages, err := bakeMessages(t, m, provision.Packages{Repositories: []provision.Repository{repo}, Install: []string{"alpha=1.0*"}})
+	if want := "packages: repository local, install alpha=1.0*: changed /etc/apt/sources.list.d/local.sources, installed alpha=1.0*"; err != nil || len(messages) != 1 || messages[0] != want {
+		t.Fatalf("messages = %q (%v), want %q", messages, err, want)
 	}
 	checkAsRoot(t, m, check.Package{Name: "alpha", Version: "1.0"}, check.File{Path: "/etc/alpha.conf", Contains: "1.0-1"})
 

@@ -58,15 +58,15 @@ func TestTemplate(t *testing.T) {
 // Secrets anywhere in Data are masked.
 func TestTemplateMasksSecrets(t *testing.T) {
 	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
-	said, err := bakeMessages(t, m, provision.Sequence{
+	messages, err := bakeMessages(t, m, provision.Sequence{
 		provision.Template{
 			Content: "{{.Password.Reveal}}", Dest: "/tmp/x",
 			Data: site{Password: bake.NewSecret("hidden-value"), Deep: map[string]any{"more": &[]bake.Secret{bake.NewSecret("deep-secret")}}},
 		},
 		sayText("hidden-value and deep-secret"),
 	})
-	if err != nil || len(said) != 2 || said[1] != "[redacted] and [redacted]" {
-		t.Errorf("messages = %q (error %v), want masked secrets", said, err)
+	if err != nil || len(messages) != 2 || messages[1] != "[redacted] and [redacted]" {
+		t.Errorf("messages = %q (error %v), want masked secrets", messages, err)
 	}
 }
 

@@ -216,9 +216,9 @@ func TestWindowsTaskCanceled(t *testing.T) {
 func TestWindowsMasksSecrets(t *testing.T) {
 	script := provision.WindowsScript{Content: "x", Secrets: bake.Secrets(map[string]string{"TOKEN": "hidden-value"}), Elevated: &provision.Elevation{User: "A", Password: bake.NewSecret("the-password")}}
 	m, _ := windows(t, exits(0))
-	said, err := bakeMessages(t, m, provision.Sequence{script, sayText("hidden-value the-password")})
-	if err != nil || len(said) != 1 || said[0] != "[redacted] [redacted]" {
-		t.Errorf("messages = %q (error %v), want masked secrets", said, err)
+	messages, err := bakeMessages(t, m, provision.Sequence{script, sayText("hidden-value the-password")})
+	if err != nil || len(messages) != 1 || messages[0] != "[redacted] [redacted]" {
+		t.Errorf("messages = %q (error %v), want masked secrets", messages, err)
 	}
 }
 

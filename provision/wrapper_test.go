@@ -38,10 +38,10 @@ var untilCanceled = bake.ProvisionFunc{Name: "endless", Do: func(ctx context.Con
 
 func TestRetry(t *testing.T) {
 	for name, test := range map[string]struct {
-		retry provision.Retry
-		took  time.Duration
-		want  string
-		said  []string
+		retry    provision.Retry
+		took     time.Duration
+		want     string
+		messages []string
 	}{
 		"at once":       {provision.Retry{Provisioner: failingTimes(0)}, 0, "", nil},
 		"third time":    {provision.Retry{Provisioner: failingTimes(2)}, 3 * time.Second, "", []string{"flaky: attempt 1 of 3 failed, retrying in 1s", "flaky: attempt 2 of 3 failed, retrying in 2s"}},
@@ -52,15 +52,15 @@ func TestRetry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				said, err := bakeMessages(t, baketest.NewMachine(nil), test.retry)
+				messages, err := bakeMessages(t, baketest.NewMachine(nil), test.retry)
 				if test.want == "" && err != nil || test.want != "" && (!errors.Is(err, errBroken) || !strings.Contains(err.Error(), test.want)) {
 					t.Errorf("Provision() = %v, want %q", err, test.want)
 				}
 				if took := time.Since(start); took != test.took {
 					t.Errorf("Provision() took %v, want %v", took, test.took)
 				}
-				if diff := cmp.Diff(test.said, said); diff != "" {
-					t.Errorf("said (-want +got):\n%s", diff)
+				if diff := cmp.Diff(test.messages, messages); diff != "" {
+					t.Errorf("messages (-want +got):\n%s", diff)
 				}
 			})
 		})
@@ -142,9 +142,9 @@ func (h *hurry) Sleep(ctx context.Context, d time.Duration) error {
 }
 
 func TestContinueOnError(t *testing.T) {
-	said, err := bakeMessages(t, baketest.NewMachine(nil), provision.ContinueOnError{Provisioner: failingTimes(1)})
-	if err != nil || !slices.Equal(said, []string{"flaky failed, continuing: broken"}) {
-		t.Errorf("Provision() = %v, messages = %q", err, said)
+	messages, err := bakeMessages(t, baketest.NewMachine(nil), provision.ContinueOnError{Provisioner: failingTimes(1)})
+	if err != nil || !slices.Equal(messages, []string{"flaky failed, continuing: broken"}) {
+		t.Errorf("Provision() = %v, messages = %q", err, messages)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errBroken)
@@ -173,12 +173,12 @@ func TestOnlyIf(t *testing.T) {
 			m.On("test -e /x", test.ask)
 			ran := false
 			test.cond.Provisioner = bake.ProvisionFunc{Name: "it", Do: func(context.Context, bake.Machine) error { ran = true; return nil }}
-			said, err := bakeMessages(t, m, test.cond)
+			messages, err := bakeMessages(t, m, test.cond)
 			if (err == nil) != (test.err == nil) || ran != test.runs {
 				t.Errorf("ran = %v, error = %v, want %v, %v", ran, err, test.runs, test.err)
 			}
-			if wants := err == nil && !ran; wants != slices.Equal(said, []string{"it: skipped, the condition does not hold"}) {
-				t.Errorf("messages = %q, want one only if skipped", said)
+			if wants := err == nil && !ran; wants != slices.Equal(messages, []string{"it: skipped, the condition does not hold"}) {
+				t.Errorf("messages = %q, want one only if skipped", messages)
 			}
 			if calls := m.Calls(); len(calls) > 0 && calls[0].Sudo != test.cond.Sudo {
 				t.Errorf("calls = %v, want Sudo %v", calls, test.cond.Sudo)

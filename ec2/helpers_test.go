@@ -54,7 +54,7 @@ func simple(cloud *ec2.Cloud) *bake.Image {
 		Name:    "simple",
 		Builder: ec2.Builder{Cloud: cloud, Source: ubuntu()},
 		Provisioners: []bake.Provisioner{
-			provision.Script{Inline: []string{`echo "made with $GREETING" >/etc/made`}, Sudo: true, Env: map[string]string{"GREETING": "care"}},
+			provision.Script{Content: `echo "made with $GREETING" >/etc/made`, Sudo: true, Env: map[string]string{"GREETING": "care"}},
 			provision.File{Content: "a page\n", Dest: "/var/www/index.html", Sudo: true, Mode: 0o640},
 		},
 		Tags: map[string]string{"team": "web"},

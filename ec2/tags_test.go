@@ -72,7 +72,7 @@ func TestSecretOfAService(t *testing.T) {
 	}
 	img := simple(cloud)
 	img.Provisioners = []bake.Provisioner{provision.Script{
-		Inline: []string{`echo "$TOKEN" >/etc/token; echo "it is $TOKEN"`}, Sudo: true,
+		Content: `echo "$TOKEN" >/etc/token; echo "it is $TOKEN"`, Sudo: true,
 		Secrets: map[string]bake.Secret{"TOKEN": bake.NewSecret(aws.ToString(out.Parameter.Value))},
 	}}
 	var said []string

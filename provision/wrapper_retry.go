@@ -9,31 +9,37 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Retry tries another provisioner again when it fails. The provisioner must
-// tolerate being run again on the same machine.
+// Retry runs another provisioner again if it fails. The provisioner must tolerate
+// running again on the same machine.
 type Retry struct {
-	// Provisioner is what is tried. It is required.
+	// Provisioner does the work. It is required.
 	Provisioner bake.Provisioner
 
-	// Attempts is how often it is tried in all. Zero is three times.
+	// Attempts limits the attempts, including the first. Zero means three.
 	Attempts int
 
-	// Delay is the wait before the second attempt, by the build's clock; it
-	// doubles for each further one. Zero is one second.
+	// Delay is the wait before the second attempt, by the build's clock. It
+	// doubles for each further attempt. Zero means one second.
 	Delay time.Duration
 
-	// MaxDelay bounds the wait. Zero is one minute.
+	// MaxDelay limits the wait. Zero means one minute.
 	MaxDelay time.Duration
 }
+
+var (
+	_ bake.Provisioner               = Retry{}
+	_ bake.Validator                 = Retry{}
+	_ bake.Wrapper[bake.Provisioner] = Retry{}
+)
 
 const defaultAttempts = 3
 
 // Unwrap returns the provisioner, which names the step and declares the inputs.
 func (r Retry) Unwrap() bake.Provisioner { return r.Provisioner }
 
-// Validate reports what is wrong with the provisioner and with the numbers.
+// Validate reports negative limits and an invalid provisioner.
 func (r Retry) Validate() error {
-	return errors.Join(checkInner("Retry.Provisioner", r.Provisioner), checkRetry("Retry", r.policy()))
+	return errors.Join(checkProvisioner("Retry.Provisioner", r.Provisioner), checkRetry("Retry", r.policy()))
 }
 
 func (r Retry) policy() bake.Retry {
@@ -43,8 +49,8 @@ func (r Retry) policy() bake.Retry {
 	return bake.Retry{Attempts: r.Attempts, Delay: r.Delay, MaxDelay: r.MaxDelay}
 }
 
-// Provision tries until it succeeds, the attempts are used up or ctx ends. The
-// error is that of the last attempt.
+// Provision runs the provisioner until it succeeds, the attempts are used up or
+// ctx ends. It returns the error of the last attempt.
 func (r Retry) Provision(ctx context.Context, m bake.Machine) error {
 	if err := r.Validate(); err != nil {
 		return err
@@ -58,10 +64,10 @@ func (r Retry) Provision(ctx context.Context, m bake.Machine) error {
 		case ctx.Err() != nil:
 			return err
 		case attempt >= policy.Attempts:
-			return fmt.Errorf("%d attempts, the last: %w", attempt, err)
+			return fmt.Errorf("failed after %d attempts: %w", attempt, err)
 		}
 		wait := policy.Wait(attempt)
-		warn(ctx, err, "%s: attempt %d of %d failed, next in %v", describe(r), attempt, policy.Attempts, wait)
+		warn(ctx, err, "%s: attempt %d of %d failed, retrying in %v", describe(r), attempt, policy.Attempts, wait)
 		if sleepErr := bake.RunFromContext(ctx).Clock.Sleep(ctx, wait); sleepErr != nil {
 			return fmt.Errorf("%w: %w", sleepErr, err)
 		}

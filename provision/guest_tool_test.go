@@ -11,56 +11,53 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// What the tools that run on a machine have in common, tried with the real
-// ones.
-
-// tidy fails t if a tool has left anything of ours on the machine.
-func tidy(t *testing.T, m bake.Machine) {
+// nothingOnGuest fails t if processes or staging directories remain on the machine.
+func nothingOnGuest(t *testing.T, m bake.Machine) {
 	t.Helper()
-	quiet(t, m)
-	if got := says(t, m, "ls -d /tmp/bakestone-* 2>/dev/null || true"); got != "" {
-		t.Errorf("on the machine is left %s", got)
+	noProcesses(t, m)
+	if got := outputOnGuest(t, m, "ls -d /tmp/bakestone-* 2>/dev/null || true"); got != "" {
+		t.Errorf("directories left on the machine: %s", got)
 	}
 }
 
-// stopped provisions m, ends the context as soon as the machine runs a process
-// that has begun in it, and wants nothing to be left.
-func stopped(t *testing.T, m bake.Machine, p bake.Provisioner, begun string) {
+// cancelOnGuest provisions m, cancels the context once a command line with the prefix
+// begun runs on the machine, and checks that nothing remains.
+func cancelOnGuest(t *testing.T, m bake.Machine, p bake.Provisioner, begun string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error)
 	go func() {
-		_, err := baked(ctx, t, m, p, nil)
+		_, err := bakeReport(ctx, t, m, p, nil)
 		done <- err
 	}()
 	for range 1000 {
-		if strings.Contains("\n"+says(t, m, "ps -e -o args="), "\n"+begun) {
+		if strings.Contains("\n"+outputOnGuest(t, m, "ps -e -o args="), "\n"+begun) {
 			break
 		}
 	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want %v", err, context.Canceled)
+		t.Errorf("Provision() = %v, want %v", err, context.Canceled)
 	}
-	tidy(t, m)
+	nothingOnGuest(t, m)
 }
 
-// failsWith provisions m and wants an exit status and texts in the error.
-func failsWith(t *testing.T, m bake.Machine, p bake.Provisioner, status int, wants ...string) {
+// wantExitError provisions m and checks the exit status and texts of the error.
+func wantExitError(t *testing.T, m bake.Machine, p bake.Provisioner, status int, wants ...string) {
 	t.Helper()
-	_, err := baked(t.Context(), t, m, p, nil)
+	_, err := bakeReport(t.Context(), t, m, p, nil)
 	var exit *bake.ExitError
 	if !errors.As(err, &exit) || exit.Status != status {
-		t.Errorf("error %v, want status %d", err, status)
+		t.Errorf("Provision() = %v, want status %d", err, status)
 		return
 	}
 	for _, want := range wants {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v\nwant %q in it", err, want)
+			t.Errorf("Provision() = %v\nwant it to contain %q", err, want)
 		}
 	}
-	tidy(t, m)
+	nothingOnGuest(t, m)
 }
 
 const manifest = `
@@ -88,22 +85,22 @@ func TestPuppetApply(t *testing.T) {
 		Facts: map[string]string{"oven": "hot stone"}, Secrets: bake.Secrets(map[string]string{"FACTER_hidden_fact": "correct-horse"}),
 		Args: []string{"--show_diff"},
 	}
-	first, err := baked(t.Context(), t, m, p, nil, "correct-horse")
+	first, err := bakeReport(t.Context(), t, m, p, nil, "correct-horse")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := says(t, m, "cat /etc/greeting /etc/fact; stat -c %a /etc/greeting; id -gn baker2; ls -d /home/baker2")
+	got := outputOnGuest(t, m, "cat /etc/greeting /etc/fact; stat -c %a /etc/greeting; id -gn baker2; ls -d /home/baker2")
 	if want := "from Hiera\nhot stone 13\n640\nbakers\n/home/baker2"; got != want {
-		t.Errorf("the machine says %q, want %q", got, want)
+		t.Errorf("command output = %q, want %q", got, want)
 	}
 	if !strings.Contains(first.output(), "User[baker2]/ensure: created") {
-		t.Errorf("its output is no events:\n%s", first.output())
+		t.Errorf("output is missing from events:\n%s", first.output())
 	}
-	tidy(t, m)
+	nothingOnGuest(t, m)
 
-	again, err := baked(t.Context(), t, m, p, nil)
+	again, err := bakeReport(t.Context(), t, m, p, nil)
 	if err != nil || strings.Contains(again.output(), "created") || strings.Contains(again.output(), "changed") {
-		t.Errorf("the second run: %v\n%s", err, again.output())
+		t.Errorf("second Provision() = %v, output:\n%s", err, again.output())
 	}
 	for name, test := range map[string]struct {
 		manifest string
@@ -111,38 +108,38 @@ func TestPuppetApply(t *testing.T) {
 		want     string
 	}{
 		"resource": {"exec { '/bin/false': }", 4, "resources failed: "},
-		"some":     {"file { '/etc/x': content => 'x' } exec { '/bin/false': }", 6, "resources failed, others were changed: "},
+		"some":     {"file { '/etc/x': content => 'x' } exec { '/bin/false': }", 6, "some resources failed, others changed: "},
 		"syntax":   {"file {", 1, "Syntax error at end of input"},
 		"class":    {"include missing", 1, "Could not find class ::missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			failsWith(t, m, provision.PuppetApply{Manifest: files(t, map[string]string{"site.pp": test.manifest}) + "/site.pp"}, test.status, test.want)
+			wantExitError(t, m, provision.PuppetApply{Manifest: files(t, map[string]string{"site.pp": test.manifest}) + "/site.pp"}, test.status, test.want)
 		})
 	}
-	stopped(t, m, provision.PuppetApply{
+	cancelOnGuest(t, m, provision.PuppetApply{
 		Manifest: files(t, map[string]string{"site.pp": "exec { '/bin/sleep 1000': }"}) + "/site.pp",
 	}, "/bin/sleep 1000")
 }
 
-// Puppet is not there before, and not there after.
-func TestPuppetIsInstalledAndRemoved(t *testing.T) {
+// Puppet is missing before and after the run.
+func TestPuppetInstallAndRemove(t *testing.T) {
 	testenv.Need(t, "puppet")
 	m := guest(t, nil, nil)
-	says(t, m, "dpkg --purge puppet-agent")
+	outputOnGuest(t, m, "dpkg --purge puppet-agent")
 	p := provision.PuppetApply{Manifest: files(t, map[string]string{"site.pp": "file { '/etc/baked': content => 'yes' }"}) + "/site.pp"}
-	if err := p.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "the machine has no puppet: PuppetApply.Install can") {
-		t.Errorf("error without Puppet: %v", err)
+	if err := p.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "puppet not found on the machine: set PuppetApply.Install") {
+		t.Errorf("Provision() without Puppet = %v, want a hint", err)
 	}
 	p.Install = provision.Packages{Install: []string{"puppet-agent"}, NoRecommends: true, NoRefresh: true}
 	p.Remove = provision.Packages{Remove: []string{"puppet-agent"}, Purge: true}
-	if _, err := baked(t.Context(), t, m, p, nil); err != nil {
+	if _, err := bakeReport(t.Context(), t, m, p, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := says(t, m, "cat /etc/baked; command -v puppet || echo; dpkg -l puppet-agent 2>/dev/null | grep ^ii || true"); got != "yes" {
-		t.Errorf("the machine says %q", got)
+	if got := outputOnGuest(t, m, "cat /etc/baked; command -v puppet || echo; dpkg -l puppet-agent 2>/dev/null | grep ^ii || true"); got != "yes" {
+		t.Errorf("command output = %q", got)
 	}
 	p.Install = provision.Shell("echo cannot >&2; exit 3").AsRoot()
-	failsWith(t, m, p, 3, "install puppet: ", "cannot")
+	wantExitError(t, m, p, 3, "install puppet: ", "cannot")
 }
 
 func saltTree() map[string]string {
@@ -174,42 +171,42 @@ func TestSalt(t *testing.T) {
 	testenv.Need(t, "salt")
 	m := guest(t, nil, nil)
 	const config = "id: its own\nmaster: elsewhere\n"
-	says(t, m, "mkdir -p /etc/salt; printf '"+strings.ReplaceAll(config, "\n", `\n`)+"' >/etc/salt/minion")
+	outputOnGuest(t, m, "mkdir -p /etc/salt; printf '"+strings.ReplaceAll(config, "\n", `\n`)+"' >/etc/salt/minion")
 	dir := files(t, saltTree())
 	const token = `a "secret" {{ value }}` //nolint:gosec // made up
 	s := provision.Salt{
 		Program: "/opt/salt/bin/salt-call", States: dir + "/states", Pillar: dir + "/pillar", ID: "rails-base",
-		Grains: map[string]string{"color": "brown"}, Data: struct {
+		Grains: map[string]string{"color": "brown"}, PillarData: struct {
 			Number int `json:"number"`
 		}{2},
-		Secrets: bake.Secrets(map[string]string{"token": token}), MinionConfig: dir + "/minion",
+		PillarSecrets: bake.Secrets(map[string]string{"token": token}), MinionConfig: dir + "/minion",
 	}
-	first, err := baked(t.Context(), t, m, s, nil, token)
+	first, err := bakeReport(t.Context(), t, m, s, nil, token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := says(t, m, "cat /etc/motd /etc/token; stat -c %a /etc/token; getent passwd app | cut -d: -f3,6")
+	got := outputOnGuest(t, m, "cat /etc/motd /etc/token; stat -c %a /etc/token; getent passwd app | cut -d: -f3,6")
 	if want := "rails-base brown hello 2\n" + token + "\n600\n4242:/srv/app"; got != want {
-		t.Errorf("the machine says %q, want %q", got, want)
+		t.Errorf("command output = %q, want %q", got, want)
 	}
-	if !strings.Contains(first.text.String(), "salt: 0 of 3 states failed, 3 changed something") {
-		t.Errorf("no summary:\n%s", first.text.String())
+	if !strings.Contains(first.text.String(), "salt: 0 of 3 states failed, 3 made changes") {
+		t.Errorf("summary is missing from events:\n%s", first.text.String())
 	}
-	if got := says(t, m, "cat /etc/salt/minion; ls /etc/salt /var/cache/salt /var/log/salt 2>/dev/null || true"); got != config+"/etc/salt:\nminion" && got != config+"minion" {
-		t.Errorf("Salt has left on the machine %q", got)
+	if got := outputOnGuest(t, m, "cat /etc/salt/minion; ls /etc/salt /var/cache/salt /var/log/salt 2>/dev/null || true"); got != config+"/etc/salt:\nminion" && got != config+"minion" {
+		t.Errorf("files of Salt on the machine = %q, want only the original minion", got)
 	}
-	tidy(t, m)
+	nothingOnGuest(t, m)
 
-	again, err := baked(t.Context(), t, m, s, nil)
-	if err != nil || !strings.Contains(again.text.String(), "0 of 3 states failed, 0 changed something") {
-		t.Errorf("the second run: %v\n%s", err, again.text.String())
+	again, err := bakeReport(t.Context(), t, m, s, nil)
+	if err != nil || !strings.Contains(again.text.String(), "0 of 3 states failed, 0 made changes") {
+		t.Errorf("second Provision() = %v, output:\n%s", err, again.text.String())
 	}
 	s.Apply = []string{"broken"}
-	failsWith(t, m, s, 2, "1 of 2 states failed, 1 changed something: ", "break it (cmd.run in broken)", "exit status 2")
+	wantExitError(t, m, s, 2, "1 of 2 states failed, 1 made changes: ", "break it (cmd.run in broken)", "exit status 2")
 	s.Apply = []string{"bad"}
-	failsWith(t, m, s, 1, "the states could not be rendered: ", "Rendering SLS 'base:bad' failed")
+	wantExitError(t, m, s, 1, "the states could not be rendered: ", "Rendering SLS 'base:bad' failed")
 	s.Apply = []string{"slow"}
-	stopped(t, m, s, "sleep 1000")
+	cancelOnGuest(t, m, s, "sleep 1000")
 }
 
 func TestAnsibleLocal(t *testing.T) {
@@ -224,29 +221,29 @@ func TestAnsibleLocal(t *testing.T) {
 	a.Program = "ansible-playbook"
 	a.Install = provision.Shell("ln -s /opt/ansible/bin/ansible-playbook /usr/local/bin/").AsRoot()
 	a.Remove = provision.Shell("rm /usr/local/bin/ansible-playbook").AsRoot()
-	if _, err := baked(t.Context(), t, m, a, nil, token, vault); err != nil {
+	if _, err := bakeReport(t.Context(), t, m, a, nil, token, vault); err != nil {
 		t.Fatal(err)
 	}
-	if got := says(t, m, "cat /etc/greeting /etc/token; id -u app; command -v ansible-playbook || true"); got != "oven 8080 1+2 brown\n"+token+"|from the vault4242" {
-		t.Errorf("the machine says %q", got)
+	if got := outputOnGuest(t, m, "cat /etc/greeting /etc/token; id -u app; command -v ansible-playbook || true"); got != "oven 8080 1+2 brown\n"+token+"|from the vault4242" {
+		t.Errorf("command output = %q", got)
 	}
-	tidy(t, m)
+	nothingOnGuest(t, m)
 
 	a.Program, a.Install, a.Remove = "/opt/ansible/bin/ansible-playbook", nil, nil
-	again, err := baked(t.Context(), t, m, a, nil)
+	again, err := bakeReport(t.Context(), t, m, a, nil)
 	if err != nil || !strings.Contains(again.output(), "changed=0") {
-		t.Errorf("the second run: %v\n%s", err, again.output())
+		t.Errorf("second Provision() = %v, output:\n%s", err, again.output())
 	}
 	play := func(tasks string) provision.AnsibleLocal {
 		a := provision.AnsibleLocal{Ansible: a.Ansible}
 		a.Dir = files(t, map[string]string{"site.yml": "- hosts: all\n  gather_facts: false\n  tasks:\n    " + tasks + "\n"})
 		return a
 	}
-	failsWith(t, m, play("- {name: break it, shell: echo to the error >&2; exit 7}"), 2, `task "break it" failed: non-zero return code`, "to the error")
-	stopped(t, m, play("- {command: sleep 1000}"), "sleep 1000")
+	wantExitError(t, m, play("- {name: break it, shell: echo to the error >&2; exit 7}"), 2, `task "break it" failed: non-zero return code`, "to the error")
+	cancelOnGuest(t, m, play("- {command: sleep 1000}"), "sleep 1000")
 	nobody := play("- ping:")
 	nobody.Dir = files(t, map[string]string{"site.yml": "- hosts: db\n  tasks: [ping: ]\n"})
 	if err := nobody.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "no play of [site.yml]") {
-		t.Errorf("error of a play for another host: %v", err)
+		t.Errorf("Provision() of a play for another host = %v, want no matching play", err)
 	}
 }

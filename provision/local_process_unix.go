@@ -9,23 +9,23 @@ import (
 	"syscall"
 )
 
-// ownGroup makes cmd the leader of a process group, which is told to end when
-// the command's context does. The returned func kills what is left of it.
-func ownGroup(cmd *exec.Cmd) (kill func()) {
+// newProcessGroup makes cmd the leader of a process group that receives SIGTERM
+// when the command's context ends. The returned func kills the group.
+func newProcessGroup(cmd *exec.Cmd) (kill func()) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error {
 		return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 	}
 	return func() {
 		if cmd.Process != nil {
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // none left is no error
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may be empty
 		}
 	}
 }
 
-// exitOf is a process's exit status, or 128 and the number of the signal that
-// killed it, and the signal's name.
-func exitOf(state *os.ProcessState) (status int, signal string) {
+// exitStatus returns a process's exit status. For a process killed by a signal,
+// that is 128 plus the signal's number, along with the signal's name.
+func exitStatus(state *os.ProcessState) (status int, signal string) {
 	wait, ok := state.Sys().(syscall.WaitStatus)
 	if !ok || !wait.Signaled() {
 		return state.ExitCode(), ""

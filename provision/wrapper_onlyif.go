@@ -8,40 +8,48 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// An OnlyIf runs another provisioner if a condition holds on the machine.
-// Exactly one of Facts and Command is set.
+// OnlyIf runs another provisioner if a condition holds on the machine. Exactly one
+// of Facts and Command must be set.
 type OnlyIf struct {
-	// Facts decides by what the machine is:
+	// Facts reports whether the condition holds for the machine's facts:
 	//
 	//	func(f bake.Facts) bool { return f.Distro == "ubuntu" }
 	Facts func(f bake.Facts) bool
 
-	// Command is a command line for the machine's /bin/sh. Exit status 0 is yes,
-	// every other one is no.
+	// Command is a command line for the machine's /bin/sh. The condition holds if
+	// it exits with status 0.
 	Command string
 
 	// Sudo runs Command as root.
 	Sudo bool
 
-	// Version stands for Facts among the inputs of an image, as Func.Version
-	// does for a func.
+	// Version identifies Facts among the [bake.Inputs] of an image, as
+	// ProvisionFunc.Version does for Do: change it whenever Facts changes. It is
+	// required for inputs if Facts is set.
 	Version string
 
-	// Then is what runs if so. It is required.
-	Then bake.Provisioner
+	// Provisioner runs if the condition holds. It is required.
+	Provisioner bake.Provisioner
 }
 
-// Unwrap returns the provisioner, which names the step.
-func (o OnlyIf) Unwrap() bake.Provisioner { return o.Then }
+var (
+	_ bake.Provisioner               = OnlyIf{}
+	_ bake.Validator                 = OnlyIf{}
+	_ bake.Wrapper[bake.Provisioner] = OnlyIf{}
+	_ bake.InputDeclarer             = OnlyIf{}
+)
 
-// Validate reports what is wrong with the provisioner, and a missing condition.
+// Unwrap returns the provisioner, which names the step.
+func (o OnlyIf) Unwrap() bake.Provisioner { return o.Provisioner }
+
+// Validate reports a missing condition and an invalid provisioner.
 func (o OnlyIf) Validate() error {
-	errs := []error{checkInner("OnlyIf.Then", o.Then)}
+	errs := []error{checkProvisioner("OnlyIf.Provisioner", o.Provisioner)}
 	if !exactlyOne(o.Facts != nil, o.Command != "") {
 		errs = append(errs, bake.Invalid("OnlyIf", "exactly one of Facts and Command must be set"))
 	}
 	if o.Sudo && o.Command == "" {
-		errs = append(errs, bake.Invalid("OnlyIf.Sudo", "is for a Command"))
+		errs = append(errs, bake.Invalid("OnlyIf.Sudo", "requires Command"))
 	}
 	return errors.Join(errs...)
 }
@@ -49,15 +57,15 @@ func (o OnlyIf) Validate() error {
 // DeclareInputs declares the condition and the inputs of the provisioner.
 func (o OnlyIf) DeclareInputs(in *bake.Inputs) error {
 	if o.Facts != nil && o.Version == "" {
-		return bake.Invalid("OnlyIf.Version", "is required for the inputs of an image, since a func has no digest")
+		return bake.Invalid("OnlyIf.Version", "is required to declare inputs, since a func has no digest")
 	}
 	in.Value("command", o.Command)
 	in.Value("sudo", o.Sudo)
 	in.Value("version", o.Version)
-	return in.Of("then", o.Then)
+	return in.Of("provisioner", o.Provisioner)
 }
 
-// Provision asks, and runs the provisioner if the answer is yes.
+// Provision runs the provisioner if the condition holds.
 func (o OnlyIf) Provision(ctx context.Context, m bake.Machine) error {
 	if err := o.Validate(); err != nil {
 		return err
@@ -65,12 +73,12 @@ func (o OnlyIf) Provision(ctx context.Context, m bake.Machine) error {
 	holds, err := o.holds(ctx, m)
 	switch {
 	case err != nil:
-		return fmt.Errorf("condition: %w", err)
+		return fmt.Errorf("evaluate condition: %w", err)
 	case !holds:
-		bake.RunFromContext(ctx).Say("%s: not on this machine", describe(o))
+		bake.RunFromContext(ctx).Say("%s: skipped, the condition does not hold", describe(o))
 		return nil
 	}
-	return o.Then.Provision(ctx, m)
+	return o.Provisioner.Provision(ctx, m)
 }
 
 func (o OnlyIf) holds(ctx context.Context, m bake.Machine) (bool, error) {

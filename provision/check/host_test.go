@@ -26,8 +26,8 @@ import (
 	"github.com/bakestone-go/bakestone/provision/check"
 )
 
-// A host is this computer as a machine, with a shell and PATH of the test's
-// choice. Checks only look, and so may look here.
+// A host is the machine that runs the test, with the given shell and PATH. Checks
+// change nothing on it.
 type host struct {
 	bake.Machine
 	shell []string
@@ -43,12 +43,12 @@ func (h host) Run(ctx context.Context, cmd *bake.Cmd) error {
 	return c.Run()
 }
 
-// shells are the hosts to look at: whatever /bin/sh is, bash, and BusyBox with
-// no commands but its own.
+// shells returns hosts with /bin/sh, with bash, and with BusyBox and only its own
+// commands.
 func shells(t *testing.T) map[string]host {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("the machines to look at are Linux")
+		t.Skip("requires Linux")
 	}
 	all := map[string]host{"sh": {shell: []string{"/bin/sh"}, path: os.Getenv("PATH")}}
 	if bash, err := exec.LookPath("bash"); err == nil {
@@ -72,8 +72,8 @@ func shells(t *testing.T) map[string]host {
 	return all
 }
 
-// look returns the problems, without the name of the test.
-func look(t *testing.T, m bake.Machine, tests ...check.Test) []string {
+// problemsOf runs tests on m and returns the problems.
+func problemsOf(t *testing.T, m bake.Machine, tests ...check.Test) []string {
 	t.Helper()
 	err := check.All(tests...).Check(t.Context(), m)
 	failed, ok := errors.AsType[*check.FailedError](err)
@@ -110,19 +110,19 @@ func TestFiles(t *testing.T) {
 	}
 	for name, m := range shells(t) {
 		t.Run(name, func(t *testing.T) {
-			if got := look(t, m, check.File{Path: link, Mode: 0o640}); got != nil {
-				t.Errorf("problems: %q", got)
+			if got := problemsOf(t, m, check.File{Path: link, Mode: 0o640}); got != nil {
+				t.Errorf("problems = %q, want none", got)
 			}
-			if got := look(t, m, check.File{Path: file, Contains: "p.rt"}); len(got) != 1 {
-				t.Errorf("problems: %q", got)
+			if got := problemsOf(t, m, check.File{Path: file, Contains: "p.rt"}); len(got) != 1 {
+				t.Errorf("problems = %q, want 1", got)
 			}
-			if got := look(t, m,
+			if got := problemsOf(t, m,
 				check.File{Path: file}, check.File{Path: file, Mode: 0o640, Contains: "$HOME -e *", Matches: `^port *= *[0-9]+$`, SHA256: digest},
 				check.File{Path: dir, Dir: true}, check.File{Path: filepath.Join(dir, "missing"), Absent: true},
 			); got != nil {
-				t.Errorf("problems: %q", got)
+				t.Errorf("problems = %q, want none", got)
 			}
-			got := look(t, m,
+			got := problemsOf(t, m,
 				check.File{Path: filepath.Join(dir, "missing"), Mode: 0o644}, check.File{Path: file, Absent: true}, check.File{Path: filepath.Join(dir, "dangling"), Absent: true},
 				check.File{Path: file, Dir: true}, check.File{Path: file, Mode: fs.ModeSetuid | 0o755, Owner: "nobody-at-all"},
 				check.File{Path: file, Contains: "port=80"}, check.File{Path: file, Matches: "^port$"}, check.File{Path: file, SHA256: strings.Repeat("0", 64)},
@@ -132,9 +132,9 @@ func TestFiles(t *testing.T) {
 				owner = strings.Fields(got[5])[3]
 			}
 			want := []string{
-				"it is missing, or the login may not look there", "it is there", "it is there", "it is no directory",
+				"does not exist or is not accessible to the login", "exists", "exists", "is not a directory",
 				"the mode is 640, not 4755", "the owner is " + owner + " not nobody-at-all",
-				"it does not contain: port=80", "no line matches: ^port$", "the digest is " + strings.ToLower(digest) + ", not " + strings.Repeat("0", 64),
+				"does not contain: port=80", "no line matches: ^port$", "the digest is " + strings.ToLower(digest) + ", not " + strings.Repeat("0", 64),
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
@@ -146,19 +146,19 @@ func TestFiles(t *testing.T) {
 func TestCommands(t *testing.T) {
 	for name, m := range shells(t) {
 		t.Run(name, func(t *testing.T) {
-			if got := look(t, m,
+			if got := problemsOf(t, m,
 				check.Command{Line: "true"}, check.Command{Line: "exit 3", Status: 3}, check.Command{Line: "echo it\\'s; echo 'more *' >&2", Contains: "more *", Matches: "^it's$"},
 				check.Command{Line: `test -z "$(cat)"`},
 			); got != nil {
-				t.Errorf("problems: %q", got)
+				t.Errorf("problems = %q, want none", got)
 			}
-			got := look(t, m,
+			got := problemsOf(t, m,
 				check.Command{Line: "echo one; echo two >&2; exit 3"}, check.Command{Line: "if"}, check.Command{Line: "echo ab", Contains: "a*b", Matches: "^b"},
-				check.Command{Line: "echo 'everything was looked at'; exit 1"},
+				check.Command{Line: "echo 'bakestone-check done'; exit 1"},
 			)
 			if len(got) != 5 || got[0] != "exit status 3, not 0: one two" || !strings.HasPrefix(got[1], "exit status 2, not 0: ") ||
-				got[2] != "what it wrote does not contain: a*b" || got[3] != "what it wrote does not match: ^b" || !strings.HasSuffix(got[4], "everything was looked at") {
-				t.Errorf("problems: %q", got)
+				got[2] != "the output does not contain: a*b" || got[3] != "the output does not match: ^b" || !strings.HasSuffix(got[4], "bakestone-check done") {
+				t.Errorf("problems = %q", got)
 			}
 		})
 	}
@@ -174,7 +174,7 @@ func TestPortsAndHTTP(t *testing.T) {
 	}))
 	defer server.Close()
 	secure := httptest.NewUnstartedServer(server.Config.Handler)
-	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // a client that trusts nobody
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // a client rejects the certificate
 	secure.StartTLS()
 	defer secure.Close()
 	var config net.ListenConfig
@@ -197,32 +197,32 @@ func TestPortsAndHTTP(t *testing.T) {
 	open, open6, openUDP := portOf(t, server.Listener.Addr()), portOf(t, tcp6.Addr()), portOf(t, udp.LocalAddr())
 	for name, m := range shells(t) {
 		t.Run(name, func(t *testing.T) {
-			if got := look(t, m,
+			if got := problemsOf(t, m,
 				check.Port{Number: open}, check.Port{Number: open6}, check.Port{Number: openUDP, UDP: true}, check.Port{Number: closed, Closed: true},
 				check.HTTP{URL: server.URL, Contains: "Welcome", Matches: "^Wel[a-z]+$"}, check.HTTP{URL: server.URL + "/x", Status: 404},
 			); got != nil {
-				t.Errorf("problems: %q", got)
+				t.Errorf("problems = %q, want none", got)
 			}
-			got := look(t, m,
+			got := problemsOf(t, m,
 				check.Port{Number: closed}, check.Port{Number: open, Closed: true}, check.Port{Number: open, UDP: true},
 				check.HTTP{URL: server.URL + "/x"}, check.HTTP{URL: server.URL, Status: 301, Contains: "Goodbye", Matches: "^come"},
 				check.HTTP{URL: fmt.Sprintf("http://127.0.0.1:%d/", closed)},
 			)
-			if len(got) != 8 || !strings.HasPrefix(got[7], "no answer: ") {
-				t.Fatalf("problems: %q", got)
+			if len(got) != 8 || !strings.HasPrefix(got[7], "no response: ") {
+				t.Fatalf("problems = %q, want 8", got)
 			}
 			want := []string{
-				"nothing listens there", "something listens there", "nothing listens there", "the status is 404, not 200",
+				"nothing is listening", "a process is listening", "nothing is listening", "the status is 404, not 200",
 				"the status is 200, not 301", "the body does not contain: Goodbye", "the body does not match: ^come",
 			}
 			if diff := cmp.Diff(want, got[:7]); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
 			}
 			if name == "busybox" {
-				return // its wget may know no TLS
+				return // its wget may not support TLS
 			}
-			if got := look(t, m, check.HTTP{URL: secure.URL, InsecureTLS: true, Contains: "Welcome"}, check.HTTP{URL: secure.URL}); len(got) != 1 {
-				t.Errorf("TLS problems: %q", got)
+			if got := problemsOf(t, m, check.HTTP{URL: secure.URL, InsecureSkipVerify: true, Contains: "Welcome"}, check.HTTP{URL: secure.URL}); len(got) != 1 {
+				t.Errorf("problems = %q, want 1 of TLS", got)
 			}
 		})
 	}
@@ -240,27 +240,27 @@ func portOf(t *testing.T, a net.Addr) int {
 	return 0
 }
 
-func TestUsersAndKernel(t *testing.T) {
+func TestUsersAndSysctls(t *testing.T) {
 	for name, m := range shells(t) {
 		t.Run(name, func(t *testing.T) {
-			if got := look(t, m,
+			if got := problemsOf(t, m,
 				check.User{Name: "root", Group: "root", Groups: []string{"root"}, Home: "/root"}, check.User{Name: "nobody-at-all", Absent: true},
 				check.Sysctl{Name: "kernel.ostype", Value: " Linux "},
 			); got != nil {
-				t.Errorf("problems: %q", got)
+				t.Errorf("problems = %q, want none", got)
 			}
-			got := look(t, m,
+			got := problemsOf(t, m,
 				check.User{Name: "nobody-at-all"}, check.User{Name: "root", Absent: true},
 				check.User{Name: "root", UID: 7, Group: "wheel", Groups: []string{"sales"}, Home: "/home/root", Shell: "/bin/none"},
 				check.Sysctl{Name: "kernel.ostype", Value: "Hurd"}, check.Sysctl{Name: "kernel.nosuch", Value: "1"},
 			)
 			if len(got) != 9 || !strings.HasPrefix(got[5], "the shell is /") || !strings.HasSuffix(got[5], ", not /bin/none") {
-				t.Fatalf("problems: %q", got)
+				t.Fatalf("problems = %q, want 9", got)
 			}
 			got[5] = "the shell"
 			want := []string{
-				"it is missing", "it is there", "the UID is 0, not 7", "the group is root, not wheel", "the home is /root, not /home/root", "the shell",
-				"it is no member of sales", "it is Linux, not Hurd", "the running kernel has no such parameter",
+				"does not exist", "exists", "the UID is 0, not 7", "the group is root, not wheel", "the home is /root, not /home/root", "the shell",
+				"is not a member of sales", "value is Linux, not Hurd", "the running kernel has no such parameter",
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
@@ -269,24 +269,24 @@ func TestUsersAndKernel(t *testing.T) {
 	}
 }
 
-// Debian's own package of the shell, where the test runs on a Debian.
-func TestPackagesOfThisHost(t *testing.T) {
+// Uses Debian's package dash if the test runs on Debian.
+func TestPackageOnDebian(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "dpkg-query", "-W", "-f", "${Version}", "dash").Output()
 	if err != nil {
-		t.Skip("this host is no Debian")
+		t.Skip("requires Debian")
 	}
 	version := string(out)
 	major, _, _ := strings.Cut(version, ".")
 	upstream, _, _ := strings.Cut(version, "-")
 	m := shells(t)["sh"]
-	if got := look(t, m,
+	if got := problemsOf(t, m,
 		check.Package{Name: "dash"}, check.Package{Name: "dash", Version: version}, check.Package{Name: "dash", Version: upstream}, check.Package{Name: "dash", Version: major + ".*"},
 		check.Package{Name: "no-such-package", Absent: true},
 	); got != nil {
-		t.Errorf("problems: %q", got)
+		t.Errorf("problems = %q, want none", got)
 	}
-	got := look(t, m, check.Package{Name: "dash", Version: "99*"}, check.Package{Name: "dash", Absent: true}, check.Package{Name: "no-such-package"}, check.Package{Name: "no-such-package", Version: "1"})
-	want := []string{"the version is " + version, "it is installed: " + version, "it is not installed", "it is not installed"}
+	got := problemsOf(t, m, check.Package{Name: "dash", Version: "99*"}, check.Package{Name: "dash", Absent: true}, check.Package{Name: "no-such-package"}, check.Package{Name: "no-such-package", Version: "1"})
+	want := []string{"the version is " + version, "is installed: " + version, "is not installed", "is not installed"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}

@@ -7,21 +7,26 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Named gives another provisioner a name for its step. For a func,
-// bake.ProvisionFunc has a name.
+// Named names the step of another provisioner. A [bake.ProvisionFunc] has its own
+// Name.
 type Named struct {
-	// Name says what the provisioner does, in the imperative: "install nginx". It
-	// is required.
+	// Name describes the step in the imperative: "install nginx". It is required.
 	Name string
 
 	// Provisioner does the work. It is required.
 	Provisioner bake.Provisioner
 }
 
+var (
+	_ bake.Provisioner               = Named{}
+	_ bake.Validator                 = Named{}
+	_ bake.Wrapper[bake.Provisioner] = Named{}
+)
+
 // String returns the name.
 func (n Named) String() string { return n.Name }
 
-// Unwrap returns the provisioner.
+// Unwrap returns the provisioner, which declares the inputs.
 func (n Named) Unwrap() bake.Provisioner { return n.Provisioner }
 
 // Validate reports a missing name and an invalid provisioner.
@@ -30,7 +35,7 @@ func (n Named) Validate() error {
 	if n.Name == "" {
 		name = bake.Invalid("Named.Name", "is required")
 	}
-	return errors.Join(name, checkInner("Named.Provisioner", n.Provisioner))
+	return errors.Join(name, checkProvisioner("Named.Provisioner", n.Provisioner))
 }
 
 // Provision runs the provisioner.

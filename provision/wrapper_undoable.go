@@ -7,19 +7,24 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// An Undoable pairs a provisioner with a func that undoes what the provisioner
+// Undoable pairs a provisioner with a func that removes what the provisioner
 // leaves outside of the machine, such as a registration at a server.
 type Undoable struct {
 	// Provisioner does the work. It is required.
 	Provisioner bake.Provisioner
 
-	// UndoFunc undoes it when the build ends, without a machine and under the rules
-	// of bake.Step.Undo: it may be called although Provisioner failed or never
+	// UndoFunc is called when the build ends, without a machine, under the rules of
+	// Undo in [bake.Step]: it may be called although Provisioner failed or never
 	// began, and must tolerate being called again. It is required.
 	UndoFunc func(ctx context.Context, outcome bake.Outcome) error
 }
 
-var _ bake.Undoer = Undoable{}
+var (
+	_ bake.Provisioner               = Undoable{}
+	_ bake.Validator                 = Undoable{}
+	_ bake.Wrapper[bake.Provisioner] = Undoable{}
+	_ bake.Undoer                    = Undoable{}
+)
 
 // Unwrap returns the provisioner, which names the step and declares the inputs.
 func (u Undoable) Unwrap() bake.Provisioner { return u.Provisioner }
@@ -30,7 +35,7 @@ func (u Undoable) Validate() error {
 	if u.UndoFunc == nil {
 		undo = bake.Invalid("Undoable.UndoFunc", "is required")
 	}
-	return errors.Join(checkInner("Undoable.Provisioner", u.Provisioner), undo)
+	return errors.Join(checkProvisioner("Undoable.Provisioner", u.Provisioner), undo)
 }
 
 // Provision runs the provisioner.

@@ -1,22 +1,29 @@
 package provision
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Sequence is several provisioners as one, in their order. The first that
-// fails ends it. In a build it is a single step; to make a step of each, put
-// them into the image one by one.
+// A Sequence runs provisioners in order, as a single step of the build, and stops
+// at the first that fails. To get a step for each provisioner, list them in the
+// image instead.
 type Sequence []bake.Provisioner
 
-// String names all of it.
+var (
+	_ bake.Provisioner   = Sequence{}
+	_ bake.Validator     = Sequence{}
+	_ bake.InputDeclarer = Sequence{}
+	_ bake.Undoer        = Sequence{}
+)
+
+// String returns the names of the provisioners, separated by commas.
 func (s Sequence) String() string {
 	names := make([]string, 0, len(s))
 	for _, p := range s {
@@ -25,19 +32,29 @@ func (s Sequence) String() string {
 	return strings.Join(names, ", ")
 }
 
-// Validate reports what is wrong with any of the provisioners.
+// Validate reports an empty sequence and invalid provisioners.
 func (s Sequence) Validate() error {
 	var errs []error
 	if len(s) == 0 {
 		errs = append(errs, bake.Invalid("Sequence", "is empty"))
 	}
 	for i, p := range s {
-		errs = append(errs, checkInner(fmt.Sprintf("Sequence[%d]", i), p))
+		errs = append(errs, checkProvisioner(fmt.Sprintf("Sequence[%d]", i), p))
 	}
 	return errors.Join(errs...)
 }
 
-// Provision runs one after the other. Its error names the one that failed.
+// DeclareInputs declares the inputs of every provisioner, in order.
+func (s Sequence) DeclareInputs(in *bake.Inputs) error {
+	errs := make([]error, 0, len(s))
+	for i, p := range s {
+		errs = append(errs, in.Of(strconv.Itoa(i+1), p))
+	}
+	return errors.Join(errs...)
+}
+
+// Provision runs the provisioners in order. Its error names the provisioner that
+// failed.
 func (s Sequence) Provision(ctx context.Context, m bake.Machine) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -54,7 +71,7 @@ func (s Sequence) Provision(ctx context.Context, m bake.Machine) error {
 	return nil
 }
 
-// Undo undoes those of the provisioners that can be, in reverse order.
+// Undo calls every provisioner that is a [bake.Undoer], in reverse order.
 func (s Sequence) Undo(ctx context.Context, outcome bake.Outcome) error {
 	var errs []error
 	for _, p := range slices.Backward(s) {
@@ -64,6 +81,3 @@ func (s Sequence) Undo(ctx context.Context, outcome bake.Outcome) error {
 	}
 	return errors.Join(errs...)
 }
-
-// describe names p among others.
-func describe(p bake.Provisioner) string { return cmp.Or(bake.Describe(p), "func") }

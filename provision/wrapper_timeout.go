@@ -10,30 +10,36 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// A Timeout bounds another provisioner. When the time is over its context ends,
-// and so does what it runs on the machine.
+// Timeout limits how long another provisioner may take. After that its context
+// ends, and so do its commands on the machine.
 type Timeout struct {
-	// Provisioner is what is bounded. It is required.
+	// Provisioner does the work. It is required.
 	Provisioner bake.Provisioner
 
-	// After is how long it may take, by the build's clock. It is required.
+	// After is the limit, by the build's clock. It is required.
 	After time.Duration
 }
+
+var (
+	_ bake.Provisioner               = Timeout{}
+	_ bake.Validator                 = Timeout{}
+	_ bake.Wrapper[bake.Provisioner] = Timeout{}
+)
 
 // Unwrap returns the provisioner, which names the step and declares the inputs.
 func (t Timeout) Unwrap() bake.Provisioner { return t.Provisioner }
 
-// Validate reports what is wrong with the provisioner, and a limit that is none.
+// Validate reports a missing limit and an invalid provisioner.
 func (t Timeout) Validate() error {
 	var after error
 	if t.After <= 0 {
-		after = bake.Invalid("Timeout.After", "must be more than 0")
+		after = bake.Invalid("Timeout.After", "must be positive")
 	}
-	return errors.Join(checkInner("Timeout.Provisioner", t.Provisioner), after)
+	return errors.Join(checkProvisioner("Timeout.Provisioner", t.Provisioner), after)
 }
 
-// Provision runs the provisioner. One that was not done in time is an error
-// that wraps context.DeadlineExceeded.
+// Provision runs the provisioner. The error wraps [context.DeadlineExceeded] if
+// the time is up.
 func (t Timeout) Provision(ctx context.Context, m bake.Machine) error {
 	if err := t.Validate(); err != nil {
 		return err
@@ -45,7 +51,7 @@ func (t Timeout) Provision(ctx context.Context, m bake.Machine) error {
 		return err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("not done after %v: %w", t.After, err)
+		return fmt.Errorf("timed out after %v: %w", t.After, err)
 	}
-	return fmt.Errorf("not done after %v: %w: %w", t.After, context.DeadlineExceeded, err)
+	return fmt.Errorf("timed out after %v: %w: %w", t.After, context.DeadlineExceeded, err)
 }

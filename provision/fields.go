@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,7 +13,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/exclude"
 )
 
-// Whether a field may be empty.
+// The values of checkAbsolute's mayBeEmpty.
 const (
 	required = false
 	optional = true
@@ -23,8 +21,8 @@ const (
 
 func exactlyOne(set ...bool) bool {
 	n := 0
-	for _, is := range set {
-		if is {
+	for _, isSet := range set {
+		if isSet {
 			n++
 		}
 	}
@@ -48,62 +46,19 @@ func checkAbsolute(field, p string, mayBeEmpty bool) error {
 	return nil
 }
 
-// checkFilePath reports what cannot be the path of a file on the machine.
+// checkFilePath reports an invalid path of a file on the machine.
 func checkFilePath(field, p string) error {
 	if err := checkAbsolute(field, p, required); err != nil {
 		return err
 	}
 	if strings.HasSuffix(p, "/") {
-		return bake.Invalid(field, "%q ends in a slash: it must name the file, not its directory", p)
+		return bake.Invalid(field, "%q ends in a slash: name the file, not its directory", p)
 	}
 	return nil
 }
 
-// checkFile reports a file of fsys, or of the baking host if that is nil, that
-// cannot be read.
-func checkFile(field string, fsys fs.FS, name string) error {
-	info, err := stat(fsys, name)
-	switch {
-	case err != nil:
-		return bake.Invalid(field, "%w", err)
-	case info.IsDir():
-		return bake.Invalid(field, "%s is a directory", name)
-	case fsys == nil && !info.Mode().IsRegular():
-		return bake.Invalid(field, "%s is no regular file", name)
-	}
-	var file fs.File
-	if fsys != nil {
-		file, err = fsys.Open(name)
-	} else {
-		file, err = os.Open(filepath.Clean(name))
-	}
-	if err != nil {
-		return bake.Invalid(field, "%w", err)
-	}
-	_ = file.Close() // only read
-	return nil
-}
-
-func checkDir(field string, fsys fs.FS, name string) error {
-	info, err := stat(fsys, name)
-	switch {
-	case err != nil:
-		return bake.Invalid(field, "%w", err)
-	case !info.IsDir():
-		return bake.Invalid(field, "%s is no directory", name)
-	}
-	return nil
-}
-
-func stat(fsys fs.FS, name string) (fs.FileInfo, error) {
-	if fsys == nil {
-		return os.Stat(name)
-	}
-	return fs.Stat(fsys, name)
-}
-
-// checkEnv reports what no environment can hold. Owner is the type whose
-// fields Env and Secrets they are.
+// checkEnv reports invalid environment variables in the fields Env and Secrets
+// of the type owner.
 func checkEnv(owner string, env map[string]string, secrets map[string]bake.Secret) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(env)) {
@@ -112,7 +67,7 @@ func checkEnv(owner string, env map[string]string, secrets map[string]bake.Secre
 	for _, name := range slices.Sorted(maps.Keys(secrets)) {
 		errs = append(errs, checkVariable(owner+".Secrets", name, secrets[name].Reveal()))
 		if _, both := env[name]; both {
-			errs = append(errs, bake.Invalid(owner+".Secrets", "%s is in Env, too", name))
+			errs = append(errs, bake.Invalid(owner+".Secrets", "%s is also in Env", name))
 		}
 	}
 	return errors.Join(errs...)
@@ -121,19 +76,19 @@ func checkEnv(owner string, env map[string]string, secrets map[string]bake.Secre
 func checkVariable(field, name, value string) error {
 	switch {
 	case !bake.ValidEnvName(name):
-		return bake.Invalid(field, "%q is not a name of an environment variable", name)
+		return bake.Invalid(field, "invalid environment variable name %q", name)
 	case hasNUL(value):
 		return bake.Invalid(field, "the value of %s contains a NUL byte", name)
 	}
 	return nil
 }
 
-const highestStatus = 255
+const maxStatus = 255
 
 func checkExitCodes(field string, codes []int) error {
 	for _, code := range codes {
-		if code < 0 || code > highestStatus {
-			return bake.Invalid(field, "%d is not an exit status", code)
+		if code < 0 || code > maxStatus {
+			return bake.Invalid(field, "invalid exit status %d", code)
 		}
 	}
 	return nil
@@ -143,7 +98,7 @@ const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
 
 func checkMode(field string, mode fs.FileMode) error {
 	if mode&^modeBits != 0 {
-		return bake.Invalid(field, "%#o has other than permission bits: write 0o644 for rw-r--r--, and fs.ModeSetuid for set-user-id", uint32(mode))
+		return bake.Invalid(field, "%#o contains bits other than permissions: write 0o644 for rw-r--r--, and fs.ModeSetuid for set-user-id", uint32(mode))
 	}
 	return nil
 }
@@ -155,8 +110,8 @@ func checkExclude(field string, patterns []string) error {
 	return nil
 }
 
-// accept is err, the end of a command, or nil if its exit status is one of
-// codes. Empty codes is 0 alone.
+// accept returns nil if err, the result of a command, has one of the exit
+// statuses codes, else an error. Empty codes accept only 0.
 func accept(err error, codes []int) error {
 	if len(codes) == 0 {
 		return err
@@ -173,22 +128,31 @@ func accept(err error, codes []int) error {
 	case slices.Contains(codes, status):
 		return nil
 	case err == nil:
-		return fmt.Errorf("exit status 0 is none of %v", codes)
+		return fmt.Errorf("exit status 0 is not in %v", codes)
 	}
 	return err
 }
 
-// checkRetry reports times and numbers below zero.
 func checkRetry(field string, r bake.Retry) error {
 	if r.Attempts < 0 || r.Delay < 0 || r.MaxDelay < 0 {
-		return bake.Invalid(field, "has a negative value")
+		return bake.Invalid(field, "Attempts, Delay and MaxDelay must not be negative")
 	}
 	return nil
 }
 
-func readFile(fsys fs.FS, name string) ([]byte, error) {
-	if fsys == nil {
-		return os.ReadFile(filepath.Clean(name))
+func declareEnv(in *bake.Inputs, env map[string]string, secrets map[string]bake.Secret) {
+	in.Value("env", env)
+	declareSecrets(in, "secret", secrets)
+}
+
+func declareSecrets(in *bake.Inputs, name string, secrets map[string]bake.Secret) {
+	for _, key := range slices.Sorted(maps.Keys(secrets)) {
+		in.Secret(name+" "+key, secrets[key])
 	}
-	return fs.ReadFile(fsys, name)
+}
+
+func declareOwner(in *bake.Inputs, mode fs.FileMode, owner, group string) {
+	in.Value("mode", uint32(mode))
+	in.Value("owner", owner)
+	in.Value("group", group)
 }

@@ -9,13 +9,12 @@ import (
 	"syscall"
 )
 
-// killPasses bounds how often killMarked looks again. What is killed is there
-// for another look or two; only what starts others faster than it is killed
-// lasts longer.
+// killPasses limits the searches for processes that start while others are being
+// killed. Usually two passes suffice.
 const killPasses = 100
 
 // killMarked kills every process of this user that has mark, "NAME=VALUE", in
-// its environment, wherever it has moved to.
+// its environment.
 func killMarked(mark string) {
 	for range killPasses {
 		entries, err := os.ReadDir("/proc")
@@ -28,11 +27,11 @@ func killMarked(mark string) {
 			if err != nil || pid == os.Getpid() {
 				continue
 			}
-			// It cannot be read of others' processes, and is empty of dead ones.
+			// Unreadable for other users' processes, empty for dead ones.
 			environ, err := os.ReadFile("/proc/" + entry.Name() + "/environ")
 			if err == nil && bytes.Contains(environ, []byte(mark)) {
 				found = true
-				_ = syscall.Kill(pid, syscall.SIGKILL) // gone meanwhile is no error
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 			}
 		}
 		if !found {

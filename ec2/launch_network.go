@@ -93,8 +93,8 @@ func (b Builder) validateNetwork() []error {
 	return errs
 }
 
-// chooseNetwork finds the subnets that match, all of one VPC: that of the one
-// with most free addresses.
+// chooseNetwork records the matching subnets of one VPC: the VPC of the subnet with
+// the most free addresses.
 func (s *session) chooseNetwork(ctx context.Context) error {
 	b := s.builder
 	question := fmt.Sprintf("%#v %#v %q", b.Network.VPC, b.Network.Subnet, b.Network.AvailabilityZone)
@@ -109,13 +109,13 @@ func (s *session) chooseNetwork(ctx context.Context) error {
 		}
 	}
 	if len(s.Network.Locations) == 0 {
-		return bake.Invalid("Builder.Network.PrivateIP", "no subnet that matches has %v", b.Network.PrivateIP)
+		return bake.Invalid("Builder.Network.PrivateIP", "no matching subnet contains %v", b.Network.PrivateIP)
 	}
 	return nil
 }
 
-// findSubnets returns the subnets that match, the one with most free addresses
-// first. There is one at least.
+// findSubnets returns the matching subnets, the one with the most free addresses
+// first. If there is none, it returns an error.
 func (s *session) findSubnets(ctx context.Context) ([]ec2types.Subnet, error) {
 	b := s.builder
 	filters := b.Network.Subnet.Filters.list()
@@ -154,7 +154,7 @@ func (s *session) findSubnets(ctx context.Context) ([]ec2types.Subnet, error) {
 	}
 	slices.SortFunc(subnets, func(x, y ec2types.Subnet) int {
 		free := cmp.Compare(aws.ToInt32(y.AvailableIpAddressCount), aws.ToInt32(x.AvailableIpAddressCount))
-		// Of equals the first by zone and id, so that the choice does not vary.
+		// The zone and the id break ties, so that the choice is stable.
 		return cmp.Or(free, cmp.Compare(aws.ToString(x.AvailabilityZone), aws.ToString(y.AvailabilityZone)),
 			cmp.Compare(aws.ToString(x.SubnetId), aws.ToString(y.SubnetId)))
 	})
@@ -163,7 +163,7 @@ func (s *session) findSubnets(ctx context.Context) ([]ec2types.Subnet, error) {
 
 func (m Selector) isZero() bool { return m.ID == "" && len(m.Filters) == 0 }
 
-// findVPC returns the one VPC that matches.
+// findVPC returns the id of the only matching VPC.
 func (s *session) findVPC(ctx context.Context) (string, error) {
 	filters := s.builder.Network.VPC.Filters.list()
 	if s.builder.Network.VPC.ID != "" {

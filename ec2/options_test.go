@@ -214,7 +214,7 @@ func TestLaunchEncryption(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Fail(keysUnseen())
-	if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "KMS key provided is in an incorrect state; it needs the KMS keys alias/images and "+key) {
+	if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "KMS key provided is in an incorrect state; requires KMS keys alias/images and "+key) {
 		t.Errorf("error %v, want that the key is disabled", err)
 	}
 	wantNothing(t, server)

@@ -65,19 +65,18 @@ type Destination struct {
 	Cloud  *Cloud
 }
 
-// everywhere is the AMI and its copies.
+// everywhere returns the AMI and its copies.
 func (a *AMI) everywhere() []AMICopy {
 	return append([]AMICopy{{a.Region, a.Account, a.ImageID, a.Snapshots, a.cloud}}, a.Copies...)
 }
 
-// publish does something in every place of the AMI, or in those of regions, one
-// after the other. A place that fails does not end the others; the error names
-// it.
+// publish calls do for the AMI and each copy, or those in regions, one after the
+// other. An error does not stop the others.
 func (a *AMI) publish(regions []string, do func(place AMICopy) error) error {
 	var errs []error
 	for _, name := range regions {
 		if !slices.ContainsFunc(a.everywhere(), func(p AMICopy) bool { return p.Region == name }) {
-			errs = append(errs, &CopyError{Region: name, Err: errors.New("the AMI is not there")})
+			errs = append(errs, &CopyError{Region: name, Err: errors.New("AMI not found")})
 		}
 	}
 	for _, place := range a.everywhere() {
@@ -110,7 +109,7 @@ func destinationsIn(regions []string, all []Destination, field string) ([]Destin
 	return slices.DeleteFunc(slices.Clone(all), func(d Destination) bool { return !slices.Contains(regions, d.Region) }), err
 }
 
-// destinations returns where the AMI is when it is published.
+// destinations returns where the AMI exists when it is published.
 func (b Builder) destinations() []Destination {
 	all := b.allDestinations()
 	if b.Distribute.OnlyCopies {
@@ -154,13 +153,13 @@ func (b Builder) validatePublishers(img *bake.Image) []error {
 	return errs
 }
 
-// token makes a client token that is the same whenever the same is asked for.
+// token returns a client token that identifies the request made of parts.
 func token(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
 	return hex.EncodeToString(sum[:16])
 }
 
-// say reports what a publisher did, if it runs in a build.
+// say reports what a publisher did.
 func say(ctx context.Context, format string, args ...any) {
 	bake.RunFromContext(ctx).Say(format, args...)
 }

@@ -189,10 +189,10 @@ func (b Builder) Validate(img *bake.Image) error {
 		wrong("AMIName", `invalid name %q: EC2 accepts 3 to 128 letters, digits and ()[]. /'@_-`, name)
 	}
 	if len(img.Name) > longestImageName {
-		errs = append(errs, bake.Invalid("Image.Name", "has %d bytes, of %d at most", len(img.Name), longestImageName))
+		errs = append(errs, bake.Invalid("Image.Name", "is %d bytes, want at most %d", len(img.Name), longestImageName))
 	}
 	if n := len(b.Description); n > longestDescription {
-		wrong("Description", "has %d bytes, of %d at most", n, longestDescription)
+		wrong("Description", "is %d bytes, want at most %d", n, longestDescription)
 	}
 	errs = append(errs, b.validateInstanceTypes()...)
 	errs = append(errs, b.validateSpot()...)

@@ -47,8 +47,8 @@ type Network struct {
 	SecurityGroupFilters Filters
 }
 
-// A Match selects a VPC or subnet by its id or by filters, as in
-// DescribeSubnets. The zero value is the default one.
+// A Selector selects a VPC or subnets by id or by filters, as in DescribeSubnets. The
+// zero value selects the default ones.
 type Selector struct {
 	ID      string
 	Filters Filters
@@ -58,10 +58,10 @@ type Selector struct {
 // the wildcards * and ?.
 type Filters map[string][]string
 
-// ID selects by id.
+// ByID returns a Selector of the VPC or subnet with the id.
 func ByID(id string) Selector { return Selector{ID: id} }
 
-// Where selects by filters.
+// ByFilter returns a Selector of the VPC or subnets that pass the filters.
 func ByFilter(f Filters) Selector { return Selector{Filters: f} }
 
 // A networkRecord lists the subnets that the instance may be launched in.

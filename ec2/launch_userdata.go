@@ -38,7 +38,7 @@ func (b Builder) validateUserData() []error {
 		return []error{bake.Invalid(field, "%w", err)}
 	}
 	if limit := mostUserData - keysVary; len(data) > limit {
-		return []error{bake.Invalid(field, "is %d bytes merged with Bakestone's own and compressed, of %d at most", len(data), limit)}
+		return []error{bake.Invalid(field, "is %d bytes merged with Bakestone's own and compressed, want at most %d", len(data), limit)}
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func (b Builder) validateReplace() []error {
 	case b.AMIName == "":
 		return []error{bake.Invalid("Builder.ReplaceAMI", "needs AMIName")}
 	case len(b.AMIName) > longest:
-		return []error{bake.Invalid("Builder.AMIName", "has %d bytes, of %d at most with ReplaceAMI", len(b.AMIName), longest)}
+		return []error{bake.Invalid("Builder.AMIName", "is %d bytes, want at most %d with ReplaceAMI", len(b.AMIName), longest)}
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func (b Builder) destinations() []Destination {
 	return all
 }
 
-// places returns where the AMI is at some time: where it is baked, and its copies.
+// allDestinations returns the place where the AMI is baked, followed by its copies.
 func (b Builder) allDestinations() []Destination {
 	all := make([]Destination, 1, 1+len(b.Distribute.Copies))
 	all[0] = Destination{b.place(), b.Cloud}

@@ -70,7 +70,7 @@ func (l LaunchTemplate) Validate() error {
 		errs = append(errs, bake.Invalid("LaunchTemplate.SourceVersion", "invalid version %q: want a number, $Latest or $Default", l.SourceVersion))
 	}
 	if len(l.Description) > longest {
-		errs = append(errs, bake.Invalid("LaunchTemplate.Description", "has %d bytes, of %d at most", len(l.Description), longest))
+		errs = append(errs, bake.Invalid("LaunchTemplate.Description", "is %d bytes, want at most %d", len(l.Description), longest))
 	}
 	return errors.Join(errs...)
 }

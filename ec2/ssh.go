@@ -97,7 +97,7 @@ type SSH struct {
 	ConnectTimeout time.Duration
 }
 
-// A Target is the instance that SSH.Dial connects to.
+// An SSHTarget is the instance that SSH.Dial connects to.
 type SSHTarget struct {
 	Region     string
 	InstanceID string
@@ -140,7 +140,7 @@ func (b Builder) validateSSH() []error {
 		wrong("ConsoleHostKey", "cannot be set together with HostKey")
 	}
 	if c.Dial != nil && (len(c.Via) > 0 || c.Proxy != nil) {
-		wrong("Dial", "connects to the instance itself: Via and Proxy cannot be set with it")
+		wrong("Dial", "cannot be set together with Via and Proxy")
 	}
 	if (len(c.Via) > 0 || c.Proxy != nil) && !b.Network.ownGroups() && len(c.From) == 0 {
 		wrong("From", "is required with Via and Proxy: the instance does not see the baking host's address")
@@ -283,7 +283,7 @@ func (s *session) sshFrom(ctx context.Context) ([]netip.Prefix, error) {
 	}
 	addr, err := s.region.lookups.addresses.get(ctx, "", s.builder.Cloud.options.SourceAddress)
 	if err != nil {
-		return nil, bake.Invalid("Builder.SSH.From", "and Builder.Network.SecurityGroups are empty: %w", err)
+		return nil, bake.Invalid("Builder.SSH.From", "is required without Builder.Network.SecurityGroups: %w", err)
 	}
 	if s.builder.SSH.Address == IPv6Address && addr.Is4() {
 		return nil, bake.Invalid("Builder.SSH.From", "is required with IPv6Address: the baking host's address is %v", addr)

@@ -102,7 +102,7 @@ func (b Builder) validateTags(img *bake.Image) []error {
 		}
 	}
 	if len(all) > mostTags-ourTags {
-		errs = append(errs, bake.Invalid("Tags", "%d tags, of %d at most", len(all), mostTags-ourTags))
+		errs = append(errs, bake.Invalid("Tags", "%d tags, want at most %d", len(all), mostTags-ourTags))
 	}
 	if b.InstanceProfilePolicy != "" {
 		errs = append(errs, validateIAMTags(img.Name, all)...)

@@ -172,7 +172,7 @@ func TestSecurityGroupFilters(t *testing.T) {
 		t.Errorf("launched with %s, want the groups %v", run, want)
 	}
 	b.Network.SecurityGroupFilters = ec2.Filters{"tag:for": {"nobody"}}
-	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err == nil || !strings.Contains(err.Error(), "Builder.Network.SecurityGroupFilters: vpc-") {
+	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err == nil || !strings.Contains(err.Error(), "Builder.Network.SecurityGroupFilters: no matching security group in vpc-") {
 		t.Errorf("error %v, want that no group matches", err)
 	}
 }

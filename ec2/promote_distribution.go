@@ -48,7 +48,7 @@ type Distribution struct {
 	// means 20.
 	Parallel int
 
-	// Attempts is how many times failed destinations are tried. Zero means three.
+	// Attempts limits how often each destination is tried. Zero means three.
 	Attempts int
 
 	// Timeout limits the copying to all destinations in each attempt. A copy that

@@ -12,57 +12,56 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
-// A PolicyPublisher is a bake.Publisher that calls AWS and knows which permissions
-// it needs for that: [SSMParameter], [LaunchTemplate] and what
-// amicleanup.AfterBake returns. [Policy] asks it.
+// A PolicyPublisher is a [bake.Publisher] that declares the permissions it needs,
+// for [Policy]: [SSMParameter], [LaunchTemplate] and the publisher that
+// amicleanup.AfterBake returns.
 type PolicyPublisher interface {
 	bake.Publisher
 
-	// IAMPolicy returns what Publish needs for an artifact in these regions of
-	// one account. It does no I/O.
-	//
-	// If the publisher is a RegionalPublisher, that is each account that it
-	// publishes in, else only the account in which the artifact is baked.
+	// IAMPolicy returns the permissions that Publish needs for an artifact in
+	// these regions of an account. Policy calls it for each account in which a
+	// RegionalPublisher publishes, and only for the Builder's account if the
+	// publisher is not one. It does no I/O.
 	IAMPolicy(regions ...string) *iampolicy.Document
 }
 
-// A RegionalPublisher is a bake.Publisher that publishes in the regions and
-// accounts that have the AMI, with the credentials of each: [SSMParameter] and
+// A RegionalPublisher is a [bake.Publisher] that publishes in the regions and
+// accounts that have the AMI, with each account's credentials: [SSMParameter] and
 // [LaunchTemplate].
 type RegionalPublisher interface {
 	bake.Publisher
 
-	// Destinations returns those of the AMI's destinations in which Publish
-	// publishes, and reports others that it would need. The first of all is the
-	// AMI itself, the others are its copies. It does no I/O.
+	// Destinations returns the destinations in which Publish publishes. It
+	// returns an error if Publish needs one that is not among all. The first of
+	// all is the AMI itself, the others are its copies. It does no I/O.
 	Destinations(all []Destination) ([]Destination, error)
 }
 
-// A PreflightPublisher is a bake.Publisher that can find out before the launch
-// that Publish would fail: [SSMParameter] and [LaunchTemplate].
+// A PreflightPublisher is a [bake.Publisher] that can detect before the launch that
+// Publish would fail: [SSMParameter] and [LaunchTemplate].
 type PreflightPublisher interface {
 	bake.Publisher
 
-	// Preflight looks for what would make Publish fail at a destination. It is
-	// called once for each of Destinations, or for all if the publisher is not a
-	// RegionalPublisher.
+	// Preflight reports why Publish would fail at a destination. It is called for
+	// each destination of a RegionalPublisher, and for all destinations if the
+	// publisher is not one. It creates nothing.
 	Preflight(ctx context.Context, at Destination) error
 }
 
-// A PlannedPublisher is a bake.Publisher whose API calls are part of a
-// [BakePlan]: [SSMParameter] and [LaunchTemplate].
+// A PlannedPublisher is a [bake.Publisher] that declares its API calls, for [Plan]:
+// [SSMParameter] and [LaunchTemplate].
 type PlannedPublisher interface {
 	bake.Publisher
 
-	// PlannedCalls returns the API actions, such as "PutParameter", by which
+	// PlannedCalls returns the API actions, such as "PutParameter", with which
 	// Publish creates, changes or removes something at each destination.
 	PlannedCalls() []string
 }
 
-// A Destination is a region of an account that an AMI gets to.
+// A Destination is a region in an account that has the AMI when it is published.
 type Destination struct {
 	Region string
-	Cloud  *Cloud
+	Cloud  *Cloud // the account
 }
 
 // everywhere returns the AMI and its copies.

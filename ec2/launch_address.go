@@ -24,14 +24,14 @@ const (
 	PrivateDNS                       // the private DNS name
 )
 
-func (b Builder) validateAddress(wrong func(field, format string, args ...any)) {
+func (b Builder) validateAddress(invalid func(field, format string, args ...any)) {
 	switch a := b.SSH.Address; {
 	case a < PublicElsePrivate || a > PrivateDNS:
-		wrong("Address", "unknown value %d", a)
+		invalid("Address", "unknown value %d", a)
 	case b.Network.PublicIP == Disabled && (a == PublicAddress || a == PublicDNS):
-		wrong("Address", "public addresses need Network.PublicIP, which is Disabled")
+		invalid("Address", "public addresses need Network.PublicIP, which is Disabled")
 	case !b.Network.IPv6 && a == IPv6Address:
-		wrong("Address", "IPv6Address needs Network.IPv6")
+		invalid("Address", "IPv6Address needs Network.IPv6")
 	}
 }
 

@@ -57,31 +57,31 @@ func (b Builder) validateDevices() []error {
 	var errs []error
 	seen := map[string]bool{}
 	for _, d := range b.BlockDevices {
-		wrong := func(format string, args ...any) {
+		invalid := func(format string, args ...any) {
 			errs = append(errs, bake.Invalid("Builder.BlockDevices["+d.Device+"]", format, args...))
 		}
 		if seen[d.Device] {
-			wrong("is given twice")
+			invalid("is given twice")
 		}
 		seen[d.Device] = true
 		if d.SizeGiB < 0 || d.SizeGiB > largestVolumeGiB {
-			wrong("SizeGiB %d is not between 0 and %d", d.SizeGiB, largestVolumeGiB)
+			invalid("SizeGiB %d is not between 0 and %d", d.SizeGiB, largestVolumeGiB)
 		}
 		if d.Omit {
 			if d != (BlockDevice{Device: d.Device, Omit: true}) || d.Device == "" {
-				wrong("Omit needs Device, and nothing else")
+				invalid("Omit needs Device, and nothing else")
 			}
 			continue
 		}
 		if d.Device != "" && d.SizeGiB == 0 && d.Snapshot == "" {
-			wrong("needs SizeGiB or Snapshot")
+			invalid("needs SizeGiB or Snapshot")
 		}
-		d.validateRates(wrong)
+		d.validateRates(invalid)
 		if d.Device == "" && d.Snapshot != "" {
-			wrong("Snapshot cannot be set for the root device")
+			invalid("Snapshot cannot be set for the root device")
 		}
 		if d.KMSKey != "" && d.Encrypted == Disabled {
-			wrong("KMSKey cannot be set when Encrypted is Disabled")
+			invalid("KMSKey cannot be set when Encrypted is Disabled")
 		}
 	}
 	return errs
@@ -89,24 +89,24 @@ func (b Builder) validateDevices() []error {
 
 // validateRates reports settings that the volume type does not support. It does not
 // check EBS's limits for them, which change often.
-func (d BlockDevice) validateRates(wrong func(format string, args ...any)) {
+func (d BlockDevice) validateRates(invalid func(format string, args ...any)) {
 	kind := ec2types.VolumeType(cmp.Or(d.Type, string(ec2types.VolumeTypeGp3)))
 	provisioned := kind == ec2types.VolumeTypeIo1 || kind == ec2types.VolumeTypeIo2
 	switch {
 	case !slices.Contains(kind.Values(), kind):
-		wrong("unknown Type %q, want one of %v", kind, kind.Values())
+		invalid("unknown Type %q, want one of %v", kind, kind.Values())
 	case d.IOPS < 0 || d.ThroughputMiB < 0:
-		wrong("IOPS and ThroughputMiB must not be negative")
+		invalid("IOPS and ThroughputMiB must not be negative")
 	case d.IOPS > 0 && kind != ec2types.VolumeTypeGp3 && !provisioned:
-		wrong("Type %s does not support IOPS", kind)
+		invalid("Type %s does not support IOPS", kind)
 	case d.ThroughputMiB > 0 && kind != ec2types.VolumeTypeGp3:
-		wrong("Type %s does not support ThroughputMiB", kind)
+		invalid("Type %s does not support ThroughputMiB", kind)
 	case d.IOPS == 0 && provisioned:
-		wrong("Type %s needs IOPS", kind)
+		invalid("Type %s needs IOPS", kind)
 	}
 	const slowest, fastest = 100, 300
 	if rate := d.InitializationMiB; rate != 0 && (rate < slowest || rate > fastest) {
-		wrong("InitializationMiB %d is not between %d and %d", rate, slowest, fastest)
+		invalid("InitializationMiB %d is not between %d and %d", rate, slowest, fastest)
 	}
 }
 

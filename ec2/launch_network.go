@@ -75,20 +75,20 @@ func (n Network) ownGroups() bool { return len(n.SecurityGroups)+len(n.SecurityG
 
 func (b Builder) validateNetwork() []error {
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.Network."+field, format, args...))
 	}
 	n := b.Network
 	for field, m := range map[string]Selector{"VPC": n.VPC, "Subnet": n.Subnet} {
 		if m.ID != "" && len(m.Filters) > 0 {
-			wrong(field, "takes an ID or Filters, not both")
+			invalid(field, "takes an ID or Filters, not both")
 		}
 	}
 	if n.PrivateIP.IsValid() && !n.PrivateIP.Is4() {
-		wrong("PrivateIP", "%v is not an IPv4 address", n.PrivateIP)
+		invalid("PrivateIP", "%v is not an IPv4 address", n.PrivateIP)
 	}
 	if len(n.SecurityGroups) > 0 && len(n.SecurityGroupFilters) > 0 {
-		wrong("SecurityGroupFilters", "cannot be set together with SecurityGroups")
+		invalid("SecurityGroupFilters", "cannot be set together with SecurityGroups")
 	}
 	return errs
 }

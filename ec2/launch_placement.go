@@ -41,19 +41,19 @@ type Placement struct {
 
 func (b Builder) validatePlacement() []error {
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.Placement."+field, format, args...))
 	}
 	p := b.Placement
 	tenancies := ec2types.Tenancy("").Values()
 	if p.Tenancy != "" && !slices.Contains(tenancies, ec2types.Tenancy(p.Tenancy)) {
-		wrong("Tenancy", "unknown value %q, want one of %v", p.Tenancy, tenancies)
+		invalid("Tenancy", "unknown value %q, want one of %v", p.Tenancy, tenancies)
 	}
 	if p.Host != "" && p.HostResourceGroup != "" {
-		wrong("HostResourceGroup", "cannot be set together with Host")
+		invalid("HostResourceGroup", "cannot be set together with Host")
 	}
 	if (p.Host != "" || p.HostResourceGroup != "") && p.Tenancy != "" && p.Tenancy != string(ec2types.TenancyHost) {
-		wrong("Tenancy", "cannot be %q together with Host or HostResourceGroup", p.Tenancy)
+		invalid("Tenancy", "cannot be %q together with Host or HostResourceGroup", p.Tenancy)
 	}
 	reservations := 0
 	for _, set := range []bool{p.CapacityReservation != "", p.CapacityReservationGroup != "", p.NoCapacityReservation} {
@@ -62,10 +62,10 @@ func (b Builder) validatePlacement() []error {
 		}
 	}
 	if reservations > 1 {
-		wrong("CapacityReservation", "only one of CapacityReservation, CapacityReservationGroup and NoCapacityReservation can be set")
+		invalid("CapacityReservation", "only one of CapacityReservation, CapacityReservationGroup and NoCapacityReservation can be set")
 	}
 	if b.Spot != nil && (p.CapacityReservation != "" || p.CapacityReservationGroup != "" || p.Tenancy == string(ec2types.TenancyHost) || p.Host != "") {
-		wrong("CapacityReservation", "spot instances cannot use capacity reservations or Dedicated Hosts")
+		invalid("CapacityReservation", "spot instances cannot use capacity reservations or Dedicated Hosts")
 	}
 	return errs
 }

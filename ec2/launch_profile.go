@@ -41,17 +41,17 @@ func (b Builder) validateProfile() []error {
 		return nil
 	}
 	var errs []error
-	wrong := func(format string, args ...any) {
+	invalid := func(format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.InstanceProfilePolicy", format, args...))
 	}
 	if b.InstanceProfile != "" {
-		wrong("cannot be set together with InstanceProfile")
+		invalid("cannot be set together with InstanceProfile")
 	}
 	var policy struct{ Statement json.RawMessage }
 	if err := json.Unmarshal([]byte(b.InstanceProfilePolicy), &policy); err != nil {
-		wrong("is not JSON: %w", err)
+		invalid("is not JSON: %w", err)
 	} else if len(policy.Statement) == 0 {
-		wrong("has no Statement")
+		invalid("has no Statement")
 	}
 	return errs
 }
@@ -163,8 +163,8 @@ func profileGrants(r string) grants {
 	named := "arn:" + iampolicy.Partition(r) + ":iam::*:"
 	roles, profiles := []string{named + "role/bakestone-*"}, []string{named + "instance-profile/bakestone-*"}
 	return grants{
-		{"MakeRole", []string{"iam:CreateRole", "iam:TagRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:DeleteRole"}, roles, nil},
-		{"MakeProfile", []string{
+		{"CreateRole", []string{"iam:CreateRole", "iam:TagRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:DeleteRole"}, roles, nil},
+		{"CreateProfile", []string{
 			"iam:CreateInstanceProfile", "iam:TagInstanceProfile", "iam:AddRoleToInstanceProfile",
 			"iam:RemoveRoleFromInstanceProfile", "iam:DeleteInstanceProfile",
 		}, profiles, nil},

@@ -31,7 +31,7 @@ func ec2Actions(names ...string) []string {
 // decoding returns the permission for DeniedError to decode EC2's messages. The
 // action cannot be restricted to resources.
 func decoding() grant {
-	return grant{"Explain", []string{"sts:DecodeAuthorizationMessage"}, []string{"*"}, nil}
+	return grant{"DecodeMessages", []string{"sts:DecodeAuthorizationMessage"}, []string{"*"}, nil}
 }
 
 func reading(names ...string) grant { return grant{"Look", ec2Actions(names...), []string{"*"}, nil} }
@@ -46,8 +46,8 @@ func (b Builder) machineGrants() grants {
 		decoding(),
 		{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "image/*", "subnet/*", "security-group/*", "snapshot/*"), nil},
 		{"Launch", ec2Actions("RunInstances"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), requestTagged()},
-		{"UseInstance", ec2Actions("TerminateInstances"), arns("ec2", r, "instance/*"), resourceTagged()},
-		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), createdBy("RunInstances")},
+		{"ManageInstance", ec2Actions("TerminateInstances"), arns("ec2", r, "instance/*"), resourceTagged()},
+		{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), createdBy("RunInstances")},
 	}, b.launchGrants(r)...)
 }
 
@@ -79,28 +79,28 @@ func (b Builder) captureGrants(r string) grants {
 	c := b.Capture
 	var g grants
 	if !c.CrashConsistent {
-		g = append(g, grant{"UseInstance", ec2Actions("StopInstances"), arns("ec2", r, "instance/*"), resourceTagged()})
+		g = append(g, grant{"ManageInstance", ec2Actions("StopInstances"), arns("ec2", r, "instance/*"), resourceTagged()})
 	}
 	if c.FromSnapshots {
 		return append(g,
 			reading("DescribeVolumes"),
-			grant{"UseInstance", ec2Actions("CreateSnapshots"), arns("ec2", r, "instance/*", "volume/*"), resourceTagged()},
-			grant{"MakeSnapshots", ec2Actions("CreateSnapshots"), arns("ec2", r, "snapshot/*"), requestTagged()},
-			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "snapshot/*"), createdBy("CreateSnapshots")},
-			grant{"MakeImage", ec2Actions("RegisterImage"), arns("ec2", r, "image/*"), requestTagged()},
-			grant{"MakeImageOf", ec2Actions("RegisterImage"), arns("ec2", r, "snapshot/*"), resourceTagged()},
-			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "image/*"), createdBy("RegisterImage")})
+			grant{"ManageInstance", ec2Actions("CreateSnapshots"), arns("ec2", r, "instance/*", "volume/*"), resourceTagged()},
+			grant{"CreateSnapshots", ec2Actions("CreateSnapshots"), arns("ec2", r, "snapshot/*"), requestTagged()},
+			grant{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", r, "snapshot/*"), createdBy("CreateSnapshots")},
+			grant{"CreateImage", ec2Actions("RegisterImage"), arns("ec2", r, "image/*"), requestTagged()},
+			grant{"CreateImageFrom", ec2Actions("RegisterImage"), arns("ec2", r, "snapshot/*"), resourceTagged()},
+			grant{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", r, "image/*"), createdBy("RegisterImage")})
 	}
 	if c.ENA || c.SRIOV {
-		g = append(g, grant{"UseInstance", ec2Actions("ModifyInstanceAttribute"), arns("ec2", r, "instance/*"), resourceTagged()})
+		g = append(g, grant{"ManageInstance", ec2Actions("ModifyInstanceAttribute"), arns("ec2", r, "instance/*"), resourceTagged()})
 	}
 	if !c.AllowIMDSv1 { // the source may allow it
 		g = append(g, grant{"RequireIMDSv2", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), resourceTagged()})
 	}
 	return append(g,
-		grant{"UseInstance", ec2Actions("CreateImage"), arns("ec2", r, "instance/*"), resourceTagged()},
-		grant{"MakeImage", ec2Actions("CreateImage"), arns("ec2", r, "image/*", "snapshot/*"), requestTagged()},
-		grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "image/*", "snapshot/*"), createdBy("CreateImage")})
+		grant{"ManageInstance", ec2Actions("CreateImage"), arns("ec2", r, "instance/*"), resourceTagged()},
+		grant{"CreateImage", ec2Actions("CreateImage"), arns("ec2", r, "image/*", "snapshot/*"), requestTagged()},
+		grant{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", r, "image/*", "snapshot/*"), createdBy("CreateImage")})
 }
 
 // launchGrants returns the permissions that depend on the launch options.
@@ -111,16 +111,16 @@ func (b Builder) launchGrants(r string) grants {
 	}
 	if !b.Network.ownGroups() {
 		g = append(g,
-			grant{"MakeSecurityGroup", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "security-group/*"), requestTagged()},
-			grant{"MakeSecurityGroupIn", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "vpc/*"), nil},
-			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "security-group/*"), createdBy("CreateSecurityGroup")},
-			grant{"UseSecurityGroup", ec2Actions("DeleteSecurityGroup"), arns("ec2", r, "security-group/*"), resourceTagged()})
+			grant{"CreateSecurityGroup", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "security-group/*"), requestTagged()},
+			grant{"CreateSecurityGroupInVPC", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "vpc/*"), nil},
+			grant{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", r, "security-group/*"), createdBy("CreateSecurityGroup")},
+			grant{"ManageSecurityGroup", ec2Actions("DeleteSecurityGroup"), arns("ec2", r, "security-group/*"), resourceTagged()})
 		if b.SSH.Dial == nil || len(b.SSH.From) > 0 {
-			g = append(g, grant{"UseSecurityGroup", ec2Actions("AuthorizeSecurityGroupIngress"), arns("ec2", r, "security-group/*"), resourceTagged()})
+			g = append(g, grant{"ManageSecurityGroup", ec2Actions("AuthorizeSecurityGroupIngress"), arns("ec2", r, "security-group/*"), resourceTagged()})
 		}
 	}
 	if b.SSH.ConsoleHostKey {
-		g = append(g, grant{"UseInstance", ec2Actions("GetConsoleOutput"), arns("ec2", r, "instance/*"), resourceTagged()})
+		g = append(g, grant{"ManageInstance", ec2Actions("GetConsoleOutput"), arns("ec2", r, "instance/*"), resourceTagged()})
 	}
 	if b.Source != nil {
 		g = append(g, b.Source.grants(r)...)
@@ -133,7 +133,7 @@ func (b Builder) launchGrants(r string) grants {
 		if !strings.HasPrefix(profile, "arn:") {
 			profile = "arn:" + iampolicy.Partition(r) + ":iam::*:instance-profile/*" + profile // with any path
 		}
-		g = append(g, grant{"LookAtProfile", []string{"iam:GetInstanceProfile"}, []string{profile}, nil})
+		g = append(g, grant{"DescribeProfile", []string{"iam:GetInstanceProfile"}, []string{profile}, nil})
 		g = append(g, grant{"PassRole", []string{"iam:PassRole"}, []string{"arn:" + iampolicy.Partition(r) + ":iam::*:role/*"}, map[string]map[string][]string{
 			"StringEquals": {"iam:PassedToService": {"ec2.amazonaws.com"}},
 		}})
@@ -205,7 +205,7 @@ func (c Copy) grants() grants {
 		decoding(),
 		{"CopyFrom", ec2Actions("CopyImage"), arns("ec2", "*", "image/*", "snapshot/*"), nil},
 		{"Copy", ec2Actions("CopyImage"), arns("ec2", c.Region, "image/*", "snapshot/*"), requestTagged()},
-		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", c.Region, "image/*", "snapshot/*"), createdBy("CopyImage")},
+		{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", c.Region, "image/*", "snapshot/*"), createdBy("CopyImage")},
 	}
 	if c.Encrypted == Enabled || c.KMSKey != "" {
 		g = append(g, keyGrants(c.Region, c.KMSKey)...)
@@ -217,18 +217,18 @@ func (c Copy) grants() grants {
 // empty key means the account's default key.
 func keyGrants(r, key string) grants {
 	resources := keyARNs(r, key)
-	looks := grants{}
+	g := grants{}
 	if key != "" { // checked before the launch
-		looks = lookAtKey(r, key)
+		g = append(g, grant{"DescribeKey", []string{"kms:DescribeKey"}, resources, nil})
 	}
 	via := map[string][]string{"kms:ViaService": {"ec2." + r + ".amazonaws.com"}}
-	return append(looks, grants{
+	return append(g, grants{
 		{
 			"UseKey",
 			[]string{"kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"},
 			resources, map[string]map[string][]string{"StringEquals": via},
 		},
-		{"LendKey", []string{"kms:CreateGrant"}, resources, map[string]map[string][]string{
+		{"CreateKeyGrant", []string{"kms:CreateGrant"}, resources, map[string]map[string][]string{
 			"StringEquals": via, "Bool": {"kms:GrantIsForAWSResource": {"true"}},
 		}},
 	}...)
@@ -243,10 +243,6 @@ func (b Builder) ownRegions() []string {
 		}
 	}
 	return regions
-}
-
-func lookAtKey(r, key string) grants {
-	return grants{{"LookAtKey", []string{"kms:DescribeKey"}, keyARNs(r, key), nil}}
 }
 
 // keyARNs returns the key's ARN if it is known, else a pattern for all keys.

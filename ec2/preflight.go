@@ -170,7 +170,7 @@ func (r *region) fetchNamed(ctx context.Context, names []string) (map[string]ec2
 
 // checkKey checks that a KMS key exists and can encrypt volumes.
 func (s *session) checkKey(ctx context.Context, r *region, place *CopyError, field, key string) error {
-	trouble, err := r.lookups.keys.get(ctx, key, func(ctx context.Context) (string, error) {
+	problem, err := r.lookups.keys.get(ctx, key, func(ctx context.Context) (string, error) {
 		ctx, stop := clock.WithTimeout(ctx, r.clock, r.callTimeout)
 		defer stop()
 		out, err := r.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(key)})
@@ -196,8 +196,8 @@ func (s *session) checkKey(ctx context.Context, r *region, place *CopyError, fie
 	case err != nil:
 		// Using a key does not need permission to describe it.
 		s.run.Say("cannot check %s %s in %s: %v", field, key, place.Region, err)
-	case trouble != "":
-		return place.with(bake.Invalid(field, "%s: %s", key, trouble))
+	case problem != "":
+		return place.with(bake.Invalid(field, "%s: %s", key, problem))
 	}
 	return nil
 }

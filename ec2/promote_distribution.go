@@ -138,7 +138,7 @@ func (d Distribution) deprecation(now time.Time) time.Time {
 func (b Builder) validateDistribution() []error {
 	d := b.Distribute
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.Distribute."+field, format, args...))
 	}
 	home := b.Region
@@ -155,38 +155,38 @@ func (b Builder) validateDistribution() []error {
 		place := Copy{Region: c.Region, Cloud: cloud}
 		switch {
 		case c.Region == "":
-			wrong(field+".Region", "is required")
+			invalid(field+".Region", "is required")
 		case c.Region == home && cloud == nil:
-			wrong(field+".Region", "the AMI is baked in %s", home)
+			invalid(field+".Region", "the AMI is baked in %s", home)
 		case seen[place]:
-			wrong(field, "copy in %s is given twice", c.Region)
+			invalid(field, "copy in %s is given twice", c.Region)
 		}
 		if c.KMSKey != "" && c.Encrypted == Disabled {
-			wrong(field+".KMSKey", "cannot be set when Encrypted is Disabled")
+			invalid(field+".KMSKey", "cannot be set when Encrypted is Disabled")
 		}
 		seen[place] = true
 	}
 	if d.OnlyCopies && len(d.Copies) == 0 {
-		wrong("OnlyCopies", "needs Copies")
+		invalid("OnlyCopies", "needs Copies")
 	}
 	errs = append(errs, d.LaunchPermissions.validate("Builder.Distribute.LaunchPermissions")...)
 	errs = append(errs, d.SnapshotPermissions.validate("Builder.Distribute.SnapshotPermissions")...)
 	if len(d.SnapshotPermissions.Organizations)+len(d.SnapshotPermissions.OrganizationalUnits) > 0 {
-		wrong("SnapshotPermissions", "snapshots cannot be shared with organizations")
+		invalid("SnapshotPermissions", "snapshots cannot be shared with organizations")
 	}
 	switch {
 	case d.DeprecateAfter != 0 && !d.DeprecateAt.IsZero():
-		wrong("DeprecateAt", "cannot be set together with DeprecateAfter")
+		invalid("DeprecateAt", "cannot be set together with DeprecateAfter")
 	case d.DeprecateAfter < 0 || d.DeprecateAfter > longestLife:
-		wrong("DeprecateAfter", "%v is not between 0 and ten years", d.DeprecateAfter)
+		invalid("DeprecateAfter", "%v is not between 0 and ten years", d.DeprecateAfter)
 	case !d.DeprecateAt.IsZero() && b.Cloud != nil && d.DeprecateAt.Before(b.Cloud.options.Clock.Now()):
-		wrong("DeprecateAt", "%s is in the past", d.DeprecateAt.Format(time.RFC3339))
+		invalid("DeprecateAt", "%s is in the past", d.DeprecateAt.Format(time.RFC3339))
 	}
 	if d.Protection < Unprotected || d.Protection > ProtectedWithCooldown {
-		wrong("Protection", "unknown value %d", d.Protection)
+		invalid("Protection", "unknown value %d", d.Protection)
 	}
 	if d.Parallel < 0 || d.Attempts < 0 || d.Timeout < 0 {
-		wrong("Parallel", "Parallel, Attempts and Timeout must not be negative")
+		invalid("Parallel", "Parallel, Attempts and Timeout must not be negative")
 	}
 	return errs
 }

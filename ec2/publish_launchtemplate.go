@@ -98,7 +98,7 @@ func (l LaunchTemplate) IAMPolicy(regions ...string) *iampolicy.Document {
 	if l.ID != "" {
 		resource = "launch-template/" + l.ID
 	}
-	g := grants{reading("DescribeLaunchTemplates")}
+	g := append(make(grants, 0, 1+len(regions)), reading("DescribeLaunchTemplates"))
 	for _, r := range regions {
 		g = append(g, grant{"Publish", ec2Actions(l.PlannedCalls()...), arns("ec2", r, resource), nil})
 	}

@@ -95,7 +95,7 @@ func (p SSMParameter) IAMPolicy(regions ...string) *iampolicy.Document {
 	if p.NoOverwrite || !p.PlainText {
 		actions = append(actions, "ssm:GetParameter")
 	}
-	var g grants
+	g := make(grants, 0, len(regions))
 	for _, r := range regions {
 		g = append(g, grant{"Publish", actions, parameterARNs(r, p.Name), nil})
 	}

@@ -117,33 +117,33 @@ func (c SSH) connectTimeout() time.Duration { return cmp.Or(c.ConnectTimeout, de
 
 func (b Builder) validateSSH() []error {
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.SSH."+field, format, args...))
 	}
 	c := b.SSH
-	b.validateAddress(wrong)
+	b.validateAddress(invalid)
 	if c.Port < 0 || c.Port > highestPort {
-		wrong("Port", "invalid port %d", c.Port)
+		invalid("Port", "invalid port %d", c.Port)
 	}
 	if b.Network.ownGroups() && len(c.From) > 0 {
-		wrong("From", "cannot be set together with Network.SecurityGroups: it is for the temporary group")
+		invalid("From", "cannot be set together with Network.SecurityGroups: it is for the temporary group")
 	}
 	for _, p := range c.From {
 		if !p.IsValid() {
-			wrong("From", "invalid network %v", p)
+			invalid("From", "invalid network %v", p)
 		}
 	}
 	if c.ConnectTimeout < 0 {
-		wrong("ConnectTimeout", "must not be negative")
+		invalid("ConnectTimeout", "must not be negative")
 	}
 	if c.HostKey != nil && c.ConsoleHostKey {
-		wrong("ConsoleHostKey", "cannot be set together with HostKey")
+		invalid("ConsoleHostKey", "cannot be set together with HostKey")
 	}
 	if c.Dial != nil && (len(c.Via) > 0 || c.Proxy != nil) {
-		wrong("Dial", "cannot be set together with Via and Proxy")
+		invalid("Dial", "cannot be set together with Via and Proxy")
 	}
 	if (len(c.Via) > 0 || c.Proxy != nil) && !b.Network.ownGroups() && len(c.From) == 0 {
-		wrong("From", "is required with Via and Proxy: the instance does not see the baking host's address")
+		invalid("From", "is required with Via and Proxy: the instance does not see the baking host's address")
 	}
 	return append(errs, c.validateConfig()...)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// Bake in one account and copy the AMI to another, which copies it with a role of
-// its own.
+// Bake in one account and copy the AMI to another, with the permissions of a role
+// there.
 func ExampleCloud_Assume() {
 	server := ec2test.New(nil)
 	defer server.Close()
@@ -44,7 +44,7 @@ func ExampleCloud_Assume() {
 	// eu-west-1
 }
 
-// A publisher that calls another system with the AMI's id.
+// A publisher of your own, which needs more of the AMI than its ids.
 func ExampleAMIOf() {
 	announce := bake.PublisherFunc{Name: "announce", Do: func(_ context.Context, a bake.Artifact) error {
 		ami, err := ec2.AMIOf(a)

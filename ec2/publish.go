@@ -89,8 +89,8 @@ func (a *AMI) publish(regions []string, do func(place AMICopy) error) error {
 	return errors.Join(errs...)
 }
 
-// destinationsIn returns the destinations in the regions, or all if regions is empty. It
-// reports regions that have none.
+// destinationsIn returns the destinations in the regions, or all if there are no
+// regions. It reports regions that have none.
 func destinationsIn(regions []string, all []Destination, field string) ([]Destination, error) {
 	if len(regions) == 0 {
 		return all, nil
@@ -117,7 +117,7 @@ func (b Builder) destinations() []Destination {
 	return all
 }
 
-// allDestinations returns the place where the AMI is baked, followed by its copies.
+// allDestinations returns the region and account of the bake and of each copy.
 func (b Builder) allDestinations() []Destination {
 	all := make([]Destination, 1, 1+len(b.Distribute.Copies))
 	all[0] = Destination{b.place(), b.Cloud}

@@ -110,7 +110,7 @@ func (s *session) tryCreate(ctx context.Context, call func(ctx context.Context) 
 	switch {
 	case awsapi.Code(err) == duplicateName:
 		// An earlier attempt may have created it and lost the response: the
-		// calls have no client token, but a unique name.
+		// calls have no client token, but the name is unique.
 		if lookErr := s.region.settled(ctx, s.findImage); lookErr != nil {
 			return lookErr
 		}

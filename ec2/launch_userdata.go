@@ -62,7 +62,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	add := func(kind, merge string, body []byte) {
 		header := textproto.MIMEHeader{"Content-Type": {kind}}
 		text := string(body)
-		if !strings.HasPrefix(kind, "multipart/") { // MIME does not allow to encode these
+		if !strings.HasPrefix(kind, "multipart/") { // MIME does not allow encoding these
 			header.Set("Content-Transfer-Encoding", "base64")
 			text = wrap(base64.StdEncoding.EncodeToString(body))
 		}

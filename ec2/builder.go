@@ -167,32 +167,32 @@ const (
 // Validate reports everything that is invalid in the Builder or in img, joined.
 func (b Builder) Validate(img *bake.Image) error {
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder."+field, format, args...))
 	}
 	if b.Cloud == nil {
-		wrong("Cloud", "is required")
+		invalid("Cloud", "is required")
 	} else if b.Region == "" && b.Cloud.Region() == "" {
-		wrong("Region", "is required: the Cloud's configuration has none")
+		invalid("Region", "is required: the Cloud's configuration has none")
 	}
 	switch {
 	case b.Source == nil && img.From == nil:
-		wrong("Source", "is required unless Image.From is set")
+		invalid("Source", "is required unless Image.From is set")
 	case b.Source != nil && img.From != nil:
-		wrong("Source", "cannot be set together with Image.From")
+		invalid("Source", "cannot be set together with Image.From")
 	case b.Source != nil:
 		if err := bake.ValidateValue(b.Source); err != nil {
-			wrong("Source", "%w", err)
+			invalid("Source", "%w", err)
 		}
 	}
 	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
-		wrong("AMIName", `invalid name %q: EC2 accepts 3 to 128 letters, digits and ()[]. /'@_-`, name)
+		invalid("AMIName", `invalid name %q: EC2 accepts 3 to 128 letters, digits and ()[]. /'@_-`, name)
 	}
 	if len(img.Name) > longestImageName {
-		errs = append(errs, bake.Invalid("Image.Name", "has %d bytes, of %d at most", len(img.Name), longestImageName))
+		errs = append(errs, bake.Invalid("Image.Name", "is %d bytes, want at most %d", len(img.Name), longestImageName))
 	}
 	if n := len(b.Description); n > longestDescription {
-		wrong("Description", "has %d bytes, of %d at most", n, longestDescription)
+		invalid("Description", "is %d bytes, want at most %d", n, longestDescription)
 	}
 	errs = append(errs, b.validateInstanceTypes()...)
 	errs = append(errs, b.validateSpot()...)
@@ -210,7 +210,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	errs = append(errs, b.validateDistribution()...)
 	errs = append(errs, b.validatePublishers(img)...)
 	if b.ImageTimeout < 0 {
-		wrong("ImageTimeout", "must not be negative")
+		invalid("ImageTimeout", "must not be negative")
 	}
 	return errors.Join(errs...)
 }

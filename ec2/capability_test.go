@@ -1,11 +1,14 @@
 package ec2_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 	"github.com/bakestone-go/bakestone/internal/forms"
 )
 
@@ -187,5 +191,79 @@ func TestArtifactsKeepCapabilities(t *testing.T) {
 	}
 	if got, err := ec2.AMIOf(nil); got != nil || err == nil {
 		t.Errorf("AMIOf(nil) = %v, %v, want an error", got, err)
+	}
+}
+
+// recording is a publisher of another package that implements every interface.
+type recording struct {
+	bake.PublisherFunc
+	preflight error
+}
+
+var (
+	_ ec2.PolicyPublisher    = recording{}
+	_ ec2.RegionalPublisher  = recording{}
+	_ ec2.PreflightPublisher = recording{}
+	_ ec2.PlannedPublisher   = recording{}
+)
+
+func (recording) Destinations(all []ec2.Destination) ([]ec2.Destination, error) {
+	if len(all) < 2 {
+		return nil, errors.New("needs a copy")
+	}
+	return all[1:], nil
+}
+
+func (recording) PlannedCalls() []string { return []string{"PutItem"} }
+
+func (r recording) Preflight(_ context.Context, at ec2.Destination) error {
+	if r.preflight == nil {
+		return nil
+	}
+	return fmt.Errorf("%w in %s", r.preflight, at.Region)
+}
+
+func (recording) IAMPolicy(regions ...string) *iampolicy.Document {
+	return iampolicy.New(iampolicy.Allow("Record", []string{"dynamodb:PutItem"}, iampolicy.ARNs("dynamodb", regions[0], "table/images"), nil))
+}
+
+func TestPublishersOfOtherPackages(t *testing.T) {
+	server := roleServer(t, nil)
+	cloud := newCloud(server)
+	do := func(context.Context, bake.Artifact) error { return nil }
+	img := func(preflight error, copies ...ec2.Copy) *bake.Image {
+		return &bake.Image{
+			Name:       "web",
+			Builder:    ec2.Builder{Cloud: cloud, Source: ubuntu(), Distribute: ec2.Distribution{Copies: copies}},
+			Publishers: []bake.Publisher{wrappedPublisher{recording{bake.PublisherFunc{Do: do}, preflight}}},
+		}
+	}
+	if err := bake.Validate(nil, img(nil)); err == nil || !strings.Contains(err.Error(), "needs a copy") {
+		t.Errorf("Validate without copies = %v, want the error of Destinations", err)
+	}
+	prod := cloud.Assume(ec2.Role{ARN: prodRole})
+	good := img(nil, ec2.Copy{Region: "us-west-2", Cloud: prod})
+	plan, err := ec2.Plan(t.Context(), good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (ec2.PlannedCall{Action: "PutItem", Region: "us-west-2", Role: prodRole}); !slices.Contains(plan.Images[0].Calls, want) {
+		t.Errorf("Plan(…).Calls = %v, want %v among them", plan.Images[0].Calls, want)
+	}
+	for _, test := range []struct {
+		cloud *ec2.Cloud
+		want  bool
+	}{{cloud, false}, {prod, true}} {
+		if got := slices.Contains(ec2.Policy(test.cloud, good).Actions(), "dynamodb:PutItem"); got != test.want {
+			t.Errorf("Policy(…) allows dynamodb:PutItem: %t, want %t", got, test.want)
+		}
+	}
+	planted := errors.New("no table")
+	_, err = bake.Bake(t.Context(), fast(), img(planted, ec2.Copy{Region: "us-west-2", Cloud: prod}))
+	if !errors.Is(err, planted) || !strings.Contains(err.Error(), "check destinations: "+prodAccount+"/us-west-2: no table in us-west-2") {
+		t.Errorf("Bake = %v, want the error of Preflight", err)
+	}
+	if n := server.CallCount("RunInstances"); n > 1 { // the dry run of Plan
+		t.Errorf("%d calls of RunInstances, want none by Bake", n)
 	}
 }

@@ -65,35 +65,35 @@ type Capture struct {
 func (b Builder) validateCapture() []error {
 	var errs []error
 	c := b.Capture
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.Capture."+field, format, args...))
 	}
-	b.validateAMIDevices(wrong)
-	b.validateSurrogate(wrong)
+	b.validateAMIDevices(invalid)
+	b.validateSurrogate(invalid)
 	switch mode := ec2types.BootModeValues(c.BootMode); {
 	case c.BootMode != "" && !slices.Contains(mode.Values(), mode):
-		wrong("BootMode", "unknown value %q, want one of %v", c.BootMode, mode.Values())
+		invalid("BootMode", "unknown value %q, want one of %v", c.BootMode, mode.Values())
 	case c.BootMode != "" && c.BootMode != "uefi" && !c.FromSnapshots:
-		wrong("BootMode", "%s needs FromSnapshots", c.BootMode)
+		invalid("BootMode", "%s needs FromSnapshots", c.BootMode)
 	case c.TPM && c.BootMode != "uefi":
-		wrong("TPM", `needs the BootMode "uefi"`)
+		invalid("TPM", `needs the BootMode "uefi"`)
 	}
 	if c.TPM && !c.FromSnapshots {
-		wrong("TPM", "needs FromSnapshots")
+		invalid("TPM", "needs FromSnapshots")
 	}
 	if c.UEFIData != "" {
 		if _, err := base64.StdEncoding.DecodeString(c.UEFIData); err != nil {
-			wrong("UEFIData", "is not base64: %w", err)
+			invalid("UEFIData", "is not base64: %w", err)
 		}
 		if !c.FromSnapshots {
-			wrong("UEFIData", "needs FromSnapshots")
+			invalid("UEFIData", "needs FromSnapshots")
 		}
 	}
 	if b.Spot != nil && c.FromSnapshots && !c.CrashConsistent {
-		wrong("FromSnapshots", "needs CrashConsistent with Spot: spot instances cannot be stopped")
+		invalid("FromSnapshots", "needs CrashConsistent with Spot: spot instances cannot be stopped")
 	}
 	if (c.ENA || c.SRIOV) && c.CrashConsistent && !c.FromSnapshots {
-		wrong("ENA", "ENA and SRIOV need FromSnapshots with CrashConsistent: they cannot be set on a running instance")
+		invalid("ENA", "ENA and SRIOV need FromSnapshots with CrashConsistent: they cannot be set on a running instance")
 	}
 	return errs
 }

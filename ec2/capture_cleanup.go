@@ -72,21 +72,21 @@ func (b Builder) cleanupItems() []CleanupItem {
 
 func (b Builder) validateGuestCleanup() []error {
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.GuestCleanup."+field, format, args...))
 	}
 	c := b.GuestCleanup
 	for field, list := range map[string][]CleanupItem{"Keep": c.Keep, "Also": c.Also} {
 		for _, i := range list {
 			if !slices.Contains(allCleanupItems(), i) {
-				wrong(field, "unknown item %q", string(i))
+				invalid(field, "unknown item %q", string(i))
 			}
 			if field == "Also" && slices.Contains(c.Keep, i) {
-				wrong("Also", "%s is in Keep as well", i)
+				invalid("Also", "%s is in Keep as well", i)
 			}
 		}
 		if c.Off && len(list) > 0 {
-			wrong(field, "cannot be set together with Off")
+			invalid(field, "cannot be set together with Off")
 		}
 	}
 	return errs

@@ -42,23 +42,23 @@ type AMIDevice struct {
 }
 
 // validateAMIDevices reports devices that are invalid for any source.
-func (b Builder) validateAMIDevices(wrong func(field, format string, args ...any)) {
+func (b Builder) validateAMIDevices(invalid func(field, format string, args ...any)) {
 	seen := map[string]bool{}
 	for _, d := range b.Capture.Devices {
-		wrong := func(format string, args ...any) { wrong("Devices["+d.Device+"]", format, args...) }
+		invalid := func(format string, args ...any) { invalid("Devices["+d.Device+"]", format, args...) }
 		volume := d.BlockDevice
 		volume.Device = ""
 		switch {
 		case seen[d.Device]:
-			wrong("is given twice")
+			invalid("is given twice")
 		case d.Device == "" && (d.Omit || d.Ephemeral != ""):
-			wrong("the root device cannot be omitted")
+			invalid("the root device cannot be omitted")
 		case d.BlockDevice.Omit:
-			wrong("BlockDevice.Omit cannot be set: set AMIDevice.Omit")
+			invalid("BlockDevice.Omit cannot be set: set AMIDevice.Omit")
 		case d.Omit && d.Ephemeral != "" || (d.Omit || d.Ephemeral != "") && volume != BlockDevice{}:
-			wrong("only one of Omit, Ephemeral and a volume can be set")
+			invalid("only one of Omit, Ephemeral and a volume can be set")
 		default:
-			d.check(b.Capture.FromSnapshots, b.volumeAt(d.Device), wrong)
+			d.check(b.Capture.FromSnapshots, b.volumeAt(d.Device), invalid)
 		}
 		seen[d.Device] = true
 	}
@@ -85,7 +85,7 @@ func (b Builder) volumeAt(device string) *BlockDevice {
 // check reports settings that EC2 does not accept. at is the instance's volume at
 // the device, or nil if there is none or it is unknown; its zero fields are
 // unknown.
-func (d AMIDevice) check(fromSnapshots bool, at *BlockDevice, wrong func(format string, args ...any)) {
+func (d AMIDevice) check(fromSnapshots bool, at *BlockDevice, invalid func(format string, args ...any)) {
 	rates := d.BlockDevice
 	if at != nil && d.Type == "" {
 		rates.Type, rates.IOPS = at.Type, cmp.Or(d.IOPS, at.IOPS)
@@ -94,24 +94,24 @@ func (d AMIDevice) check(fromSnapshots bool, at *BlockDevice, wrong func(format 
 	switch {
 	case d.Omit:
 	case at != nil && d.Ephemeral != "":
-		wrong("Ephemeral needs another Device: the instance has a volume there")
+		invalid("Ephemeral needs another Device: the instance has a volume there")
 	case at != nil && !fromSnapshots && d.BlockDevice != only:
-		wrong("CreateImage can change only KeepOnTermination of the instance's volumes: " +
+		invalid("CreateImage can change only KeepOnTermination of the instance's volumes: " +
 			"change them in Builder.BlockDevices, or set FromSnapshots")
 	case d.SizeGiB < 0 || d.SizeGiB > largestVolumeGiB:
-		wrong("SizeGiB %d is not between 0 and %d", d.SizeGiB, largestVolumeGiB)
+		invalid("SizeGiB %d is not between 0 and %d", d.SizeGiB, largestVolumeGiB)
 	case d.KMSKey != "":
-		wrong("KMSKey cannot be set for an AMI's device: set it in Builder.BlockDevices or in Copy")
+		invalid("KMSKey cannot be set for an AMI's device: set it in Builder.BlockDevices or in Copy")
 	case at != nil && (d.Snapshot != "" || d.Encrypted != Inherit):
-		wrong("Snapshot and Encrypted of the instance's volumes are set in Builder.BlockDevices")
+		invalid("Snapshot and Encrypted of the instance's volumes are set in Builder.BlockDevices")
 	case d.Snapshot != "" && d.Encrypted != Inherit:
-		wrong("Encrypted cannot be set together with Snapshot")
+		invalid("Encrypted cannot be set together with Snapshot")
 	case at != nil && d.SizeGiB != 0 && d.SizeGiB < at.SizeGiB:
-		wrong("SizeGiB %d is less than the instance's volume, %d", d.SizeGiB, at.SizeGiB)
+		invalid("SizeGiB %d is less than the instance's volume, %d", d.SizeGiB, at.SizeGiB)
 	case d.InitializationMiB != 0 && !fromSnapshots:
-		wrong("InitializationMiB needs FromSnapshots")
+		invalid("InitializationMiB needs FromSnapshots")
 	default:
-		rates.validateRates(wrong)
+		rates.validateRates(invalid)
 	}
 }
 
@@ -120,25 +120,25 @@ func (s *session) checkAMIDevices() error {
 	var errs []error
 	c, volumes, seen := s.builder.Capture, s.amiVolumes(), map[string]bool{}
 	for _, d := range c.Devices {
-		wrong := func(format string, args ...any) {
+		invalid := func(format string, args ...any) {
 			errs = append(errs, bake.Invalid("Builder.Capture.Devices["+d.Device+"]", format, args...))
 		}
 		name := s.deviceName(d.Device)
 		at, has := volumes[name]
 		switch {
 		case seen[name]:
-			wrong("%s is given twice: it is the root device of %s", name, s.Source.ID)
+			invalid("%s is given twice: it is the root device of %s", name, s.Source.ID)
 		case d.Omit && name == s.rootDevice():
-			wrong("the root device cannot be omitted")
+			invalid("the root device cannot be omitted")
 		case has:
-			d.check(c.FromSnapshots, &at, wrong)
+			d.check(c.FromSnapshots, &at, invalid)
 		case d.Omit || d.Ephemeral != "":
 		case d.SizeGiB == 0 && d.Snapshot == "":
-			wrong("an additional volume needs SizeGiB or Snapshot")
+			invalid("an additional volume needs SizeGiB or Snapshot")
 		case d.InitializationMiB != 0 && d.Snapshot == "":
-			wrong("InitializationMiB needs Snapshot")
+			invalid("InitializationMiB needs Snapshot")
 		default:
-			d.check(c.FromSnapshots, nil, wrong)
+			d.check(c.FromSnapshots, nil, invalid)
 		}
 		seen[name] = true
 	}

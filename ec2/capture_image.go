@@ -91,7 +91,7 @@ func (s *session) create(ctx context.Context, call func(ctx context.Context) (st
 		}
 		// Another build of the image got the name in the same second.
 	}
-	return fmt.Errorf("no free name: images %q and of the seconds before exist", s.Image.Name)
+	return fmt.Errorf("name %q and the %d before it are in use", s.Image.Name, mostNames-1)
 }
 
 const duplicateName = "InvalidAMIName.Duplicate"
@@ -110,7 +110,7 @@ func (s *session) tryCreate(ctx context.Context, call func(ctx context.Context) 
 	switch {
 	case awsapi.Code(err) == duplicateName:
 		// An earlier attempt may have created it and lost the response: the
-		// calls have no client token, but a unique name.
+		// calls have no client token, but the name is unique.
 		if lookErr := s.region.settled(ctx, s.findImage); lookErr != nil {
 			return lookErr
 		}

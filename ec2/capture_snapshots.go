@@ -130,15 +130,15 @@ func (s *session) waitSnapshots(ctx context.Context) error {
 	stop := s.region.reportSnapshots(ctx, s.run)
 	defer stop()
 	ours := s.Machine.snapshots()
-	var strays []string
+	var unknown []string
 	err := s.region.snapshots.Wait(ctx, s.run.ID, func(all []ec2types.Snapshot, _ bool) (bool, error) {
 		done := 0
-		strays = strays[:0]
+		unknown = unknown[:0]
 		for _, snap := range all {
 			id := aws.ToString(snap.SnapshotId)
 			switch {
 			case !slices.Contains(ours, id):
-				strays = append(strays, id)
+				unknown = append(unknown, id)
 			case snap.State == ec2types.SnapshotStateError:
 				return false, fmt.Errorf("snapshot %s failed: %s", id, aws.ToString(snap.StateMessage))
 			case snap.State == ec2types.SnapshotStateCompleted:
@@ -150,7 +150,7 @@ func (s *session) waitSnapshots(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.region.deleteSnapshots(ctx, strays)
+	return s.region.deleteSnapshots(ctx, unknown)
 }
 
 // discardSnapshots removes the snapshots unless they belong to the AMI. It looks

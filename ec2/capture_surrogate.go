@@ -46,28 +46,28 @@ type Surrogate struct {
 	User string
 }
 
-func (b Builder) validateSurrogate(wrong func(field, format string, args ...any)) {
+func (b Builder) validateSurrogate(invalid func(field, format string, args ...any)) {
 	s := b.Capture.Surrogate
 	if s == nil {
 		return
 	}
 	if !b.Capture.FromSnapshots {
-		wrong("Surrogate", "needs FromSnapshots")
+		invalid("Surrogate", "needs FromSnapshots")
 	}
 	added := slices.ContainsFunc(b.BlockDevices, func(d BlockDevice) bool { return d.Device == s.Device && !d.Omit })
 	switch {
 	case s.Device == "":
-		wrong("Surrogate.Device", "is required")
+		invalid("Surrogate.Device", "is required")
 	case !added:
-		wrong("Surrogate.Device", "%s not found in Builder.BlockDevices", s.Device)
+		invalid("Surrogate.Device", "%s not found in Builder.BlockDevices", s.Device)
 	case slices.ContainsFunc(b.Capture.Devices, func(d AMIDevice) bool { return d.Device == s.Device }):
-		wrong("Devices["+s.Device+"]", "is the AMI's root device: leave Device empty for it")
+		invalid("Devices["+s.Device+"]", "is the AMI's root device: leave Device empty for it")
 	}
 	if a := ec2types.ArchitectureValues(s.Architecture); s.Architecture != "" && !slices.Contains(a.Values(), a) {
-		wrong("Surrogate.Architecture", "unknown value %q, want one of %v", s.Architecture, a.Values())
+		invalid("Surrogate.Architecture", "unknown value %q, want one of %v", s.Architecture, a.Values())
 	}
 	if h := b.GuestCleanup; !h.Off && len(h.Keep)+len(h.Also) > 0 {
-		wrong("Surrogate", "cannot be set together with Builder.GuestCleanup: the guest's own disk is not in the AMI")
+		invalid("Surrogate", "cannot be set together with Builder.GuestCleanup: the guest's own disk is not in the AMI")
 	}
 }
 

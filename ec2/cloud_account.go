@@ -9,24 +9,26 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// A Role is an IAM role to assume, of another account or the same.
+// A Role is an IAM role to assume, in another account or the same.
 type Role struct {
 	// ARN names the role: "arn:aws:iam::123456789012:role/images".
 	ARN string
 
-	// ExternalID is what the role's trust policy may demand. Empty sends none.
+	// ExternalID is the external id that the role's trust policy demands. Empty
+	// sends none.
 	ExternalID string
 
-	// SessionName shows in the logs of the role's account. Empty is "bakestone".
+	// SessionName appears in the logs of the role's account. Empty means
+	// "bakestone".
 	SessionName string
 
 	// Duration is how long each set of credentials is valid; they are renewed
-	// by themselves. Zero is what STS gives: one hour.
+	// automatically. Zero means STS's default, one hour.
 	Duration time.Duration
 }
 
-// Assume returns the account that role belongs to, with the role's rights and
-// the same options. It does no I/O: the role is assumed when it is first used.
+// Assume returns the role's account, accessed with the role's permissions and the
+// same options. It does no I/O: the role is assumed on first use.
 func (c *Cloud) Assume(role Role) *Cloud {
 	session := role.SessionName
 	if session == "" {
@@ -44,7 +46,7 @@ func (c *Cloud) Assume(role Role) *Cloud {
 	return other
 }
 
-// Account is the id of the account, asked for once.
+// Account returns the account's id, which it looks up once.
 func (c *Cloud) Account(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	known := c.accountID

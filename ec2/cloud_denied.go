@@ -13,46 +13,47 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// A DeniedError is a call that EC2 refused for want of permission, with what
-// AWS says about it when it is asked by sts:DecodeAuthorizationMessage. Without
-// that permission the error is EC2's own, whose reason nobody can read.
+// A DeniedError reports a call that EC2 denied, with the reason decoded by
+// sts:DecodeAuthorizationMessage. Without that permission, EC2's original error is
+// returned, with its encoded message.
 type DeniedError struct {
 	Action     string   // "ec2:RunInstances"
 	Resource   string   // the ARN
-	Principal  string   // the ARN of who asked
-	Explicit   bool     // a statement denies it; otherwise none allows it
-	Statements []string // the Sids of the statements that deny it, as far as they have one
+	Principal  string   // the caller's ARN
+	Explicit   bool     // a statement denies it; otherwise no statement allows it
+	Statements []string // the Sids of the statements that deny it, if they have one
 
-	Err  error // EC2's
+	Err  error // EC2's error
 	blob string
 }
 
-// Error is EC2's, with the reason in place of the encoded message.
+// Error returns the text of EC2's error, with the reason in place of the encoded
+// message.
 func (e *DeniedError) Error() string {
-	why := "nothing allows it"
+	why := "no statement allows it"
 	switch {
 	case e.Explicit && len(e.Statements) > 0:
-		why = "denied by the statement " + strings.Join(e.Statements, ", ")
+		why = "denied by statement " + strings.Join(e.Statements, ", ")
 	case e.Explicit:
-		why = "denied explicitly"
+		why = "explicitly denied"
 	}
-	reason := fmt.Sprintf("%s on %s, asked for by %s: %s", e.Action, e.Resource, e.Principal, why)
+	reason := fmt.Sprintf("%s on %s by %s: %s", e.Action, e.Resource, e.Principal, why)
 	return strings.Replace(e.Err.Error(), encodedReason+e.blob, reason, 1)
 }
 
-// Unwrap is EC2's error.
+// Unwrap returns EC2's error.
 func (e *DeniedError) Unwrap() error { return e.Err }
 
-// encodedReason comes before the encoded message in the text of an error.
+// encodedReason precedes the encoded message in the text of an error.
 const encodedReason = "Encoded authorization failure message: "
 
-// decoder asks, for every call that EC2 refuses with an encoded message, what
-// that says. It is one more call after one that has failed for good.
+// A decoder is a middleware that decodes the messages of denied calls. This costs
+// one more call after each denied one.
 type decoder struct{ sts *sts.Client }
 
 func (*decoder) ID() string { return "BakestoneDecode" }
 
-// HandleInitialize looks at the error of a call that is over.
+// HandleInitialize decodes the error of a denied call.
 func (d *decoder) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 	out, meta, err := next.HandleInitialize(ctx, in)
 	if awsapi.Code(err) == "UnauthorizedOperation" {
@@ -61,12 +62,12 @@ func (d *decoder) HandleInitialize(ctx context.Context, in middleware.Initialize
 	return out, meta, err
 }
 
-// watch has the refusals of every call of a stack decoded.
+// watch adds d to a client's middleware.
 func (d *decoder) watch(stack *middleware.Stack) error {
 	return stack.Initialize.Add(d, middleware.Before)
 }
 
-// decode returns err with its reason, or as it is.
+// decode returns err as a DeniedError, or unchanged if it cannot be decoded.
 func (d *decoder) decode(ctx context.Context, err error) error {
 	_, after, found := strings.Cut(err.Error(), encodedReason)
 	blob := after
@@ -96,8 +97,8 @@ func (d *decoder) decode(ctx context.Context, err error) error {
 	return denied
 }
 
-// authorization is what is read of a decoded message: see
-// DecodeAuthorizationMessage in the API reference of STS.
+// authorization holds the fields of a decoded message that are used: see
+// DecodeAuthorizationMessage in the STS API reference.
 type authorization struct {
 	ExplicitDeny bool `json:"explicitDeny"`
 	Matched      struct {

@@ -10,25 +10,25 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// A filter takes at most 200 values; one with an id that does not exist finds
-// the others, where a list of ids would fail.
+// A filter accepts at most 200 values. Unlike a list of ids, it does not fail if one
+// does not exist.
 const (
 	mostFilterValues = 200
 	pageSize         = 1000
 )
 
-// How long EC2 practically always takes, in times of CloudOptions.PollInterval:
-// a wait looks at once, for an EC2 that takes no time, and then not before. With
-// the usual two seconds: an instance is pending, stopping or shutting down for
-// five seconds, and an image for fifteen.
+// How long EC2 practically always takes, in multiples of CloudOptions.PollInterval.
+// A wait polls once immediately, for EC2 endpoints without delays, and then not
+// before this time has passed. With the default interval, an instance is pending,
+// stopping or shutting down for five seconds and an image is pending for fifteen.
 const (
 	quietInstance = 2.5
 	quietImage    = 7.5
-	progressFrom  = 11 // when the progress of snapshots is looked at first
-	progressEvery = 5  // and how often then
+	progressFrom  = 11 // until the first poll for the progress of snapshots
+	progressEvery = 5  // between these polls
 )
 
-// polls is that many times the poll interval.
+// pollIntervals returns n times the poll interval.
 func (r *region) pollIntervals(n float64) time.Duration {
 	return time.Duration(n * float64(r.interval))
 }
@@ -43,7 +43,7 @@ type pager[Page any] interface {
 	NextPage(ctx context.Context, opts ...func(*awsec2.Options)) (*Page, error)
 }
 
-// eachPage reads pages to the end.
+// eachPage calls do for each page.
 func eachPage[Page any](ctx context.Context, pages pager[Page], do func(*Page)) error {
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -55,10 +55,10 @@ func eachPage[Page any](ctx context.Context, pages pager[Page], do func(*Page)) 
 	return nil
 }
 
-// fetch asks for things by their ids. More than one filter takes are asked for
-// by the tag that everything of ours has while it is temporary: a page of them
-// has a thousand, so the number of requests does not grow with the bakes. What
-// has no such tag, or not yet, is asked for by its id.
+// fetch describes resources by id. If there are more ids than a filter accepts, it
+// first describes all resources with the expiry tag, which a build's resources have
+// while they are temporary: a page holds a thousand, so the number of requests does
+// not grow with the number of builds. Resources without the tag follow by id.
 func fetch[T any](ctx context.Context, ids []string, idFilter string, ask func(ctx context.Context, by ec2types.Filter, found map[string]T) error) (map[string]T, error) {
 	found := make(map[string]T, len(ids))
 	if len(ids) > mostFilterValues {
@@ -102,10 +102,10 @@ func (r *region) eachInstance(ctx context.Context, filters []ec2types.Filter, do
 func (r *region) fetchImages(ctx context.Context, ids []string) (map[string]ec2types.Image, error) {
 	return fetch(ctx, ids, "image-id", func(ctx context.Context, by ec2types.Filter, found map[string]ec2types.Image) error {
 		in := &awsec2.DescribeImagesInput{
-			Filters: []ec2types.Filter{by}, IncludeDeprecated: aws.Bool(true), // named by its id, an image is meant although it is deprecated
+			Filters: []ec2types.Filter{by}, IncludeDeprecated: aws.Bool(true), // the caller named them
 		}
 		if aws.ToString(by.Name) == "tag-key" {
-			in.Owners = []string{Self} // or EC2 looks through all public ones, page by page
+			in.Owners = []string{Self} // otherwise EC2 pages through all public images
 		}
 		images, err := r.describeImages(ctx, in)
 		for _, i := range images {
@@ -115,9 +115,9 @@ func (r *region) fetchImages(ctx context.Context, ids []string) (map[string]ec2t
 	})
 }
 
-// describeImages pages through all the images that in selects.
+// describeImages returns all images that in selects.
 func (r *region) describeImages(ctx context.Context, in *awsec2.DescribeImagesInput) ([]ec2types.Image, error) {
-	in.MaxResults = aws.Int32(pageSize) // without it the SDK asks for everything at once
+	in.MaxResults = aws.Int32(pageSize) // without it the SDK requests everything at once
 	var images []ec2types.Image
 	pages := awsec2.NewDescribeImagesPaginator(r.client, in)
 	err := eachPage(ctx, pages, func(page *awsec2.DescribeImagesOutput) {

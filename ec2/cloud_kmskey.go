@@ -12,12 +12,12 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// EC2 takes any name of a KMS key, and looks whether it can be used when the
-// call has long succeeded: an instance then ends with the reason
-// "Client.InternalError", a copy fails with "Given key ID is not accessible".
-// Neither says which key it was, so errors here name those that it can be.
+// EC2 accepts any KMS key name, and finds out after the call whether it can use the
+// key: an instance then terminates with the reason "Client.InternalError", a copy
+// fails with "Given key ID is not accessible". Neither names the key, so errors here
+// list the possible ones.
 
-// needsKeys adds to err the keys that something could not be made without.
+// needsKeys adds to err the keys that the failed operation needs.
 func needsKeys(err error, keys []string) error {
 	keys = slices.DeleteFunc(keys, func(key string) bool { return key == "" })
 	slices.Sort(keys)
@@ -25,13 +25,13 @@ func needsKeys(err error, keys []string) error {
 	case 0:
 		return err
 	case 1:
-		return fmt.Errorf("%w; it needs the KMS key %s", err, keys[0])
+		return fmt.Errorf("%w; requires KMS key %s", err, keys[0])
 	}
-	return fmt.Errorf("%w; it needs the KMS keys %s", err, strings.Join(keys, " and "))
+	return fmt.Errorf("%w; requires KMS keys %s", err, strings.Join(keys, " and "))
 }
 
-// launchKeys are the keys that the Builder names for the volumes, if the reason
-// for which the instance ended can be one of them.
+// launchKeys returns the keys of Builder.BlockDevices if the instance may have
+// terminated because of one.
 func (s *session) launchKeys(i ec2types.Instance) []string {
 	if i.StateReason == nil {
 		return nil
@@ -47,13 +47,13 @@ func (s *session) launchKeys(i ec2types.Instance) []string {
 	return keys
 }
 
-// copyKeys are the keys that a copy needs: its own, and those that the AMI is
-// encrypted with.
+// copyKeys returns the keys that a copy needs: its own and those of the AMI's
+// snapshots.
 func (s *session) copyKeys(ctx context.Context, c Copy) []string {
 	keys := []string{c.KMSKey}
 	out, err := s.region.client.DescribeSnapshots(ctx, &awsec2.DescribeSnapshotsInput{SnapshotIds: s.Image.Snapshots})
 	if err != nil {
-		s.run.Log.Debug("the keys of the AMI cannot be named", slog.Any("reason", err))
+		s.run.Log.Debug("cannot look up the keys of the AMI", slog.Any("reason", err))
 		return keys
 	}
 	for _, snapshot := range out.Snapshots {

@@ -13,9 +13,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// A shared answers the same question of many bakes at about the same time with
-// one request. An answer is good for as long as an answer of a poller would be;
-// an error is for those who waited for it alone.
+// shared deduplicates concurrent lookups by key. A result is reused for the poll
+// interval. An error is returned only to the callers that waited for it.
 type shared[T any] struct {
 	clock clock.Clock
 	life  time.Duration
@@ -26,8 +25,8 @@ type shared[T any] struct {
 
 type answer[T any] struct {
 	asked time.Time
-	done  chan struct{} // closed when the rest is set
-	given bool          // false when whoever asked gave up
+	done  chan struct{} // closed when the other fields are set
+	given bool          // false if the asking caller's context ended
 	value T
 	err   error
 }
@@ -36,8 +35,8 @@ func newShared[T any](o CloudOptions) *shared[T] {
 	return &shared[T]{clock: o.Clock, life: o.PollInterval, answers: map[string]*answer[T]{}}
 }
 
-// get returns the answer to a question: what another bake was or will be told,
-// or that of ask. What it returns is shared and must not be changed.
+// get returns the answer to a question: a recent one, the result of another
+// caller's current call, or the result of ask. Callers must not modify it.
 func (s *shared[T]) get(ctx context.Context, question string, ask func(context.Context) (T, error)) (T, error) {
 	for {
 		a, mine := s.claim(question)
@@ -56,8 +55,8 @@ func (s *shared[T]) get(ctx context.Context, question string, ask func(context.C
 	}
 }
 
-// claim returns the answer that there is or will be, or a new one that is the
-// caller's to fill.
+// claim returns the existing answer, complete or not, or a new one that the caller
+// must fill.
 func (s *shared[T]) claim(question string) (a *answer[T], mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,10 +74,10 @@ func (s *shared[T]) claim(question string) (a *answer[T], mine bool) {
 	return a, true
 }
 
-// fill asks, and tells those who wait. When the asker's own context ends, the
-// next of them asks again.
+// fill calls ask and passes its result to the waiting callers. If ctx ends, the next
+// of them calls its own ask.
 func (s *shared[T]) fill(ctx context.Context, question string, a *answer[T], ask func(context.Context) (T, error)) (T, error) {
-	defer func() { // also when ask panics
+	defer func() { // even if ask panics
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if (a.err != nil || !a.given) && s.answers[question] == a {
@@ -91,13 +90,14 @@ func (s *shared[T]) fill(ctx context.Context, question string, a *answer[T], ask
 	return value, err
 }
 
-// lookups are what the bakes of a region look up before they create anything.
+// lookups shares among the builds of a region what they look up before they create
+// anything.
 type lookups struct {
 	sources   *shared[ec2types.Image]
 	subnets   *shared[[]ec2types.Subnet]
 	groups    *shared[[]string]
-	answers   *shared[bool]   // whether the region answers, and whether things exist in it
-	keys      *shared[string] // why a KMS key cannot be used
+	answers   *shared[bool]   // whether the region responds, and whether resources exist
+	keys      *shared[string] // why a KMS key cannot be used; empty if it can
 	addresses *shared[netip.Addr]
 	writes    *writes
 }
@@ -114,14 +114,14 @@ func newLookups(o CloudOptions) lookups {
 	}
 }
 
-// writes counts the calls of a region's clients that may change which image a
-// source finds, so that a source of the account's own is never answered with
-// what was true before one of them.
+// writes is a middleware that counts the calls that may change which image a source
+// finds, so that lookups of the account's own images are never answered with an
+// older result.
 type writes struct{ count atomic.Int64 }
 
 func (*writes) ID() string { return "BakestoneWrites" }
 
-// HandleFinalize counts the call when it is over, whatever came of it.
+// HandleFinalize counts the call when it has ended, successful or not.
 func (w *writes) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 	out, meta, err := next.HandleFinalize(ctx, in)
 	action := middleware.GetOperationName(ctx)
@@ -132,7 +132,7 @@ func (w *writes) HandleFinalize(ctx context.Context, in middleware.FinalizeInput
 	return out, meta, err
 }
 
-// watch has every call of a stack counted.
+// watch adds w to a client's middleware.
 func (w *writes) watch(stack *middleware.Stack) error {
 	return stack.Finalize.Insert(w, "Retry", middleware.Before)
 }

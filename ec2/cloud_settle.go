@@ -9,25 +9,25 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// EC2 is eventually consistent: what one call has created another may not see
-// for some seconds. The three ways of living with that are here.
+// EC2 is eventually consistent: a new resource may be invisible to other calls for
+// some seconds. This file has the three ways to handle this.
 
-// retryEvery is the time between two looks.
+// retryEvery is the time between two attempts.
 const retryEvery = time.Second
 
-// settled looks until found says true, but no longer than EC2 takes to show
-// what it created. That nothing was found is no error.
+// settled polls found until it reports true or SettleTime elapses. Not finding
+// anything is not an error.
 func (r *region) settled(ctx context.Context, found func(context.Context) (bool, error)) error {
 	until := r.clock.Now().Add(r.settle)
 	return clock.WaitFor(ctx, r.clock, r.lookEvery(), func(ctx context.Context) (bool, error) {
-		over := !r.clock.Now().Before(until) // the last look begins when all has settled
+		over := !r.clock.Now().Before(until) // the last attempt begins after SettleTime
 		ok, err := found(ctx)
 		return ok || over, err
 	})
 }
 
-// onceVisible repeats call while EC2 says that something does not exist which
-// was created before.
+// onceVisible repeats call while EC2 reports that a resource created before does not
+// exist.
 func (r *region) onceVisible(ctx context.Context, call func(context.Context) error) error {
 	var last error
 	err := r.settled(ctx, func(ctx context.Context) (bool, error) {
@@ -43,8 +43,8 @@ func (r *region) onceVisible(ctx context.Context, call func(context.Context) err
 	return last
 }
 
-// gone calls what removes something that exists, or existed. If EC2 still says
-// that it does not when everything has settled, it is gone.
+// gone calls remove for a resource that exists or existed. If EC2 still reports
+// after SettleTime that it does not exist, it has been removed.
 func (r *region) gone(ctx context.Context, remove func(context.Context) error) error {
 	err := r.onceVisible(ctx, remove)
 	if isNotFound(err) {
@@ -55,8 +55,7 @@ func (r *region) gone(ctx context.Context, remove func(context.Context) error) e
 
 func (r *region) lookEvery() time.Duration { return min(retryEvery, max(r.settle, time.Millisecond)) }
 
-// isNotFound reports whether EC2 says that a thing does not exist, now or any
-// more.
+// isNotFound reports whether err says that a resource does not exist.
 func isNotFound(err error) bool {
 	code := awsapi.Code(err)
 	return strings.HasSuffix(code, ".NotFound") || code == "InvalidAMIID.Unavailable" || code == "NoSuchEntity"

@@ -349,7 +349,7 @@ func TestRoleThatTrustsNobody(t *testing.T) {
 	server := newServer(t, nil)
 	addProd(server, ec2test.Role{ARN: prodRole, ExternalID: "secret word"})
 	_, err := bake.Bake(t.Context(), fast(), spread(newCloud(server)))
-	if err == nil || !strings.Contains(err.Error(), "check places: "+testRegion+": Builder.Distribute.Copies[2].Cloud: ") || !strings.Contains(err.Error(), "AccessDenied") {
+	if err == nil || !strings.Contains(err.Error(), "check destinations: "+testRegion+": Builder.Distribute.Copies[2].Cloud: ") || !strings.Contains(err.Error(), "AccessDenied") {
 		t.Errorf("error %v, want that the role cannot be assumed", err)
 	}
 	if n := server.CallCount("RunInstances"); n > 0 {

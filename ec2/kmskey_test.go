@@ -137,7 +137,7 @@ func TestLaunchWithUnknownKey(t *testing.T) {
 	img := simple(newCloud(server))
 	img.Builder = ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), BlockDevices: []ec2.BlockDevice{{KMSKey: "alias/none"}}}
 	_, err := bake.Bake(t.Context(), fast(), img)
-	if err == nil || !strings.Contains(err.Error(), "Client error on launch; it needs the KMS key alias/none") {
+	if err == nil || !strings.Contains(err.Error(), "Client error on launch; requires KMS key alias/none") {
 		t.Errorf("error %v, want that the key is named", err)
 	}
 	wantNothing(t, server)

@@ -11,33 +11,32 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// Address is one of an instance's addresses: PublicAddress, PrivateAddress,
-// IPv6Address, PublicDNS, PrivateDNS, or PublicElsePrivate, the zero value.
+// An Address selects one of an instance's addresses.
 type Address int
 
 // The addresses to connect to.
 const (
-	PublicElsePrivate Address = iota // the public IPv4 address, or the private one of an instance without
+	PublicElsePrivate Address = iota // the public IPv4 address, or the private one if there is none
 	PublicAddress                    // the public IPv4 address
 	PrivateAddress                   // the private IPv4 address
-	IPv6Address                      // the IPv6 address; the instance must have one
-	PublicDNS                        // the public DNS name, which is the private address within the VPC
+	IPv6Address                      // the IPv6 address; needs Network.IPv6
+	PublicDNS                        // the public DNS name, which resolves to the private address within the VPC
 	PrivateDNS                       // the private DNS name
 )
 
-func (b Builder) validateAddress(wrong func(field, format string, args ...any)) {
+func (b Builder) validateAddress(invalid func(field, format string, args ...any)) {
 	switch a := b.SSH.Address; {
 	case a < PublicElsePrivate || a > PrivateDNS:
-		wrong("Address", "unknown value %d", a)
+		invalid("Address", "unknown value %d", a)
 	case b.Network.PublicIP == Disabled && (a == PublicAddress || a == PublicDNS):
-		wrong("Address", "there is no public address when Network.PublicIP is Disabled")
+		invalid("Address", "public addresses need Network.PublicIP, which is Disabled")
 	case !b.Network.IPv6 && a == IPv6Address:
-		wrong("Address", "there is no IPv6 address unless Network.IPv6 is set")
+		invalid("Address", "IPv6Address needs Network.IPv6")
 	}
 }
 
-// addNetwork says where the instance goes and which addresses it gets: as a
-// network interface, if anything is said of the public address.
+// addNetwork sets the subnet, the addresses and the security groups. Setting the
+// public address requires a network interface specification.
 func (s *session) addNetwork(in *awsec2.RunInstancesInput, c candidate) {
 	n := s.builder.Network
 	var v6 *int32
@@ -60,7 +59,7 @@ func (s *session) addNetwork(in *awsec2.RunInstancesInput, c candidate) {
 	}}
 }
 
-// within leaves out the subnets that do not have the address.
+// subnetContains reports whether the subnet contains the address, or there is none.
 func subnetContains(subnet ec2types.Subnet, addr netip.Addr) bool {
 	network, err := netip.ParsePrefix(aws.ToString(subnet.CidrBlock))
 	return !addr.IsValid() || err != nil || network.Contains(addr)
@@ -77,18 +76,18 @@ func (s *session) waitRunning(ctx context.Context) error {
 		case PublicElsePrivate:
 			s.Instance.Address = cmp.Or(public, aws.ToString(i.PrivateIpAddress))
 		case PublicAddress:
-			s.Instance.Address, missing = public, "public address; its subnet gives none unless Builder.Network.PublicIP is Enabled"
+			s.Instance.Address, missing = public, "public address; its subnet assigns none unless Builder.Network.PublicIP is Enabled"
 		case PrivateAddress:
 			s.Instance.Address = aws.ToString(i.PrivateIpAddress)
 		case IPv6Address:
 			s.Instance.Address, missing = aws.ToString(i.Ipv6Address), "IPv6 address"
 		case PublicDNS:
-			s.Instance.Address, missing = aws.ToString(i.PublicDnsName), "public DNS name; its VPC must give DNS hostnames"
+			s.Instance.Address, missing = aws.ToString(i.PublicDnsName), "public DNS name; its VPC must have DNS hostnames enabled"
 		case PrivateDNS:
 			s.Instance.Address, missing = aws.ToString(i.PrivateDnsName), "private DNS name"
 		}
 		if s.Instance.Address == "" {
-			return false, fmt.Errorf("the instance has no %s", cmp.Or(missing, "address"))
+			return false, fmt.Errorf("instance has no %s", cmp.Or(missing, "address"))
 		}
 		return true, nil
 	})

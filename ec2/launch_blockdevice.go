@@ -12,43 +12,42 @@ import (
 
 // A BlockDevice is a volume of the instance and of the AMI.
 type BlockDevice struct {
-	// Device is the name: "/dev/sdf". Empty is the root device.
+	// Device is the device name: "/dev/sdf". Empty means the root device.
 	Device string
 
-	// SizeGiB is the size. Zero is that of the snapshot.
+	// SizeGiB is the volume's size. Zero means the snapshot's.
 	SizeGiB int32
 
-	// Type is the volume type. Empty is gp3.
+	// Type is the volume type. Empty means gp3.
 	Type string
 
-	// IOPS and ThroughputMiB (MiB/s) are for types that take them. Zero is the
-	// type's own.
+	// IOPS and ThroughputMiB (in MiB/s) are for volume types that support them.
+	// Zero means the type's default.
 	IOPS          int32
 	ThroughputMiB int32
 
-	// InitializationMiB is the rate, in MiB/s from 100 to 300, at which EBS
-	// fetches the blocks of the snapshot ahead of their first use, for money.
-	// Zero fetches them as they are used, which is slow.
+	// InitializationMiB is the rate, from 100 to 300 MiB/s, at which EBS fetches
+	// the snapshot's blocks ahead of their first use, which is charged. Zero
+	// fetches them when they are used, which is slow.
 	InitializationMiB int32
 
-	// Snapshot is where a volume other than the root begins. Empty is an empty
-	// volume.
+	// Snapshot is the id of the snapshot to create a volume other than the root
+	// from. Empty means an empty volume.
 	Snapshot string
 
-	// Encrypted says whether the volume, and so the AMI's snapshot, is
-	// encrypted. The zero value is what the account and the snapshot say.
+	// Encrypted encrypts the volume, and thereby the AMI's snapshot. The zero
+	// value leaves it to the account and the snapshot.
 	Encrypted Setting
 
-	// KMSKey encrypts it: an id, an ARN or "alias/…". Empty is the account's
-	// default key.
+	// KMSKey is the id, ARN or alias ("alias/…") of the key to encrypt with. Empty
+	// means the account's default key.
 	KMSKey string
 
-	// Omit leaves out a device that the source has. Nothing else is set then
-	// but Device.
+	// Omit leaves out a device of the source. Only Device can be set with it.
 	Omit bool
 
-	// KeepOnTermination keeps the volume when the instance ends. It is then
-	// the caller's to remove.
+	// KeepOnTermination keeps the volume after the instance is terminated. The
+	// caller must delete it.
 	KeepOnTermination bool
 }
 
@@ -58,67 +57,67 @@ func (b Builder) validateDevices() []error {
 	var errs []error
 	seen := map[string]bool{}
 	for _, d := range b.BlockDevices {
-		wrong := func(format string, args ...any) {
+		invalid := func(format string, args ...any) {
 			errs = append(errs, bake.Invalid("Builder.BlockDevices["+d.Device+"]", format, args...))
 		}
 		if seen[d.Device] {
-			wrong("is given twice")
+			invalid("is given twice")
 		}
 		seen[d.Device] = true
 		if d.SizeGiB < 0 || d.SizeGiB > largestVolumeGiB {
-			wrong("SizeGiB %d is not within 0 and %d", d.SizeGiB, largestVolumeGiB)
+			invalid("SizeGiB %d is not between 0 and %d", d.SizeGiB, largestVolumeGiB)
 		}
 		if d.Omit {
 			if d != (BlockDevice{Device: d.Device, Omit: true}) || d.Device == "" {
-				wrong("Omit needs Device, and nothing else is set with it")
+				invalid("Omit needs Device, and nothing else")
 			}
 			continue
 		}
 		if d.Device != "" && d.SizeGiB == 0 && d.Snapshot == "" {
-			wrong("needs SizeGiB or Snapshot")
+			invalid("needs SizeGiB or Snapshot")
 		}
-		d.validateRates(wrong)
+		d.validateRates(invalid)
 		if d.Device == "" && d.Snapshot != "" {
-			wrong("the root device begins with the source's snapshot; Snapshot cannot be set")
+			invalid("Snapshot cannot be set for the root device")
 		}
 		if d.KMSKey != "" && d.Encrypted == Disabled {
-			wrong("KMSKey is set although Encrypted is Disabled")
+			invalid("KMSKey cannot be set when Encrypted is Disabled")
 		}
 	}
 	return errs
 }
 
-// validateRates reports what the volume type does not take. Within that, what
-// EBS allows changes too often to be repeated here.
-func (d BlockDevice) validateRates(wrong func(format string, args ...any)) {
+// validateRates reports settings that the volume type does not support. It does not
+// check EBS's limits for them, which change often.
+func (d BlockDevice) validateRates(invalid func(format string, args ...any)) {
 	kind := ec2types.VolumeType(cmp.Or(d.Type, string(ec2types.VolumeTypeGp3)))
 	provisioned := kind == ec2types.VolumeTypeIo1 || kind == ec2types.VolumeTypeIo2
 	switch {
 	case !slices.Contains(kind.Values(), kind):
-		wrong("Type %q is none of %v", kind, kind.Values())
+		invalid("unknown Type %q, want one of %v", kind, kind.Values())
 	case d.IOPS < 0 || d.ThroughputMiB < 0:
-		wrong("IOPS and ThroughputMiB must not be negative")
+		invalid("IOPS and ThroughputMiB must not be negative")
 	case d.IOPS > 0 && kind != ec2types.VolumeTypeGp3 && !provisioned:
-		wrong("%s takes no IOPS", kind)
+		invalid("Type %s does not support IOPS", kind)
 	case d.ThroughputMiB > 0 && kind != ec2types.VolumeTypeGp3:
-		wrong("%s takes no ThroughputMiB", kind)
+		invalid("Type %s does not support ThroughputMiB", kind)
 	case d.IOPS == 0 && provisioned:
-		wrong("%s needs IOPS", kind)
+		invalid("Type %s needs IOPS", kind)
 	}
 	const slowest, fastest = 100, 300
 	if rate := d.InitializationMiB; rate != 0 && (rate < slowest || rate > fastest) {
-		wrong("InitializationMiB %d is not within %d and %d", rate, slowest, fastest)
+		invalid("InitializationMiB %d is not between %d and %d", rate, slowest, fastest)
 	}
 }
 
-// blockDevices are the caller's, and those of the source that would stay behind
-// when the instance ends: here they do not.
+// blockDevices returns the caller's block devices, and those of the source that
+// would outlive the instance, changed so that they do not.
 func (s *session) blockDevices() []ec2types.BlockDeviceMapping {
 	mappings := make([]ec2types.BlockDeviceMapping, 0, len(s.Source.Volumes)+len(s.builder.BlockDevices))
 	given := map[string]bool{}
 	ours := s.builder.BlockDevices
 	if s.run.Checks {
-		ours = nil // they are in the AMI, with what was written on them
+		ours = nil // they are in the AMI
 	}
 	for _, d := range ours {
 		device := d.Device

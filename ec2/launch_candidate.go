@@ -16,8 +16,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// ErrNoCapacity is wrapped by the error of a launch for which EC2 had no
-// capacity anywhere it was allowed to try.
+// ErrNoCapacity is returned, wrapped, by a launch for which EC2 had no capacity with
+// any instance type in any subnet.
 var ErrNoCapacity = errors.New("no capacity")
 
 // A candidate is one way to launch the instance.
@@ -41,23 +41,24 @@ func (c candidate) String() string {
 	return fmt.Sprintf("%s%s in %s (%s)", market, c.Type, c.Zone, c.Subnet)
 }
 
-// token makes a repeated launch of the same candidate the same request, also
-// from another process, and that of another one another.
+// token returns the client token of a launch. It makes launches of the same
+// candidate idempotent, even from another process.
 func (c candidate) token(build string, reclaims int) string {
 	const enough = 12
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", reclaims, c))
 	return build + "-" + hex.EncodeToString(sum[:])[:enough]
 }
 
-// launchFailed tells the codes with which EC2 ends an instance that it could not
-// start, although it took the call: see StateReason in the API reference.
+// isLaunchFailure reports whether code is the reason for which EC2 terminates an
+// instance that it accepted but could not start: see StateReason in the EC2 API
+// reference.
 func isLaunchFailure(code string) bool {
 	return code == "Server.InsufficientInstanceCapacity" || code == "Server.InternalError"
 }
 
-// candidates are the ways to launch, in the order in which they are tried: all
-// spot instances before the others, then by type, then by free addresses; but
-// for those that failed.
+// candidates returns the ways to launch in the order to try them: spot before
+// on-demand, then by instance type, then by the subnets' free addresses. It leaves
+// out those that failed.
 func (s *session) candidates() []candidate {
 	markets, types := s.markets(), s.instanceTypes()
 	all := make([]candidate, 0, len(markets)*len(types)*len(s.Network.Locations))
@@ -88,7 +89,7 @@ func (b Builder) validateInstanceTypes() []error {
 	var errs []error
 	for i, kind := range b.InstanceTypes {
 		if kind == "" || slices.Contains(b.InstanceTypes[:i], kind) {
-			errs = append(errs, bake.Invalid("Builder.InstanceTypes", "%q is empty or given twice", kind))
+			errs = append(errs, bake.Invalid("Builder.InstanceTypes", "instance type %q is empty or given twice", kind))
 		}
 	}
 	if b.CapacityWait < 0 {
@@ -97,8 +98,8 @@ func (b Builder) validateInstanceTypes() []error {
 	return errs
 }
 
-// without returns the candidates that may still do after EC2 refused one of
-// them with code; false when the refusal was not about capacity.
+// withoutRefused returns the candidates that are still worth trying after EC2
+// refused one with code. It returns false if the reason was not capacity.
 func withoutRefused(left []candidate, refused candidate, code string) ([]candidate, bool) {
 	var same func(candidate) bool
 	switch code {
@@ -117,9 +118,8 @@ func withoutRefused(left []candidate, refused candidate, code string) ([]candida
 	return slices.DeleteFunc(slices.Clone(left), same), true
 }
 
-// eachCandidate has the candidates launched in their order until one is not
-// refused for want of capacity; when all were, again after a while, for as long
-// as Builder.CapacityWait says.
+// eachCandidate tries candidates in order until one has capacity, retrying until
+// CapacityWait expires.
 func (s *session) eachCandidate(ctx context.Context, launch func(context.Context, candidate) error) error {
 	const pause = time.Minute
 	until := s.run.Clock.Now().Add(s.builder.CapacityWait)
@@ -128,15 +128,15 @@ func (s *session) eachCandidate(ctx context.Context, launch func(context.Context
 		if !errors.Is(err, ErrNoCapacity) || s.run.Clock.Now().Add(pause).After(until) {
 			return err
 		}
-		s.run.Say("%v; trying again in %v", err, pause)
+		s.run.Say("%v; retrying in %v", err, pause)
 		if err := s.run.Clock.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
 }
 
-// asLaunched says which launch an error is about: of several candidates only one
-// may be wrong, and EC2 names neither its type nor the AMI.
+// launchError adds the candidate and the source to an error of EC2, which names
+// neither.
 func (s *session) launchError(c candidate, err error) error {
 	return fmt.Errorf("%s of %s: %w", c, s.Source.ID, err)
 }
@@ -158,10 +158,10 @@ func (s *session) tryCandidates(ctx context.Context, launch func(context.Context
 		left = rest
 		refusals = append(refusals, fmt.Sprintf("%s: %s", c, code))
 		if len(left) > 0 {
-			s.run.Say("EC2 refused %s: %s; next is %s", c, code, left[0])
+			s.run.Say("EC2 refused %s: %s; trying %s", c, code, left[0])
 			continue
 		}
 		return fmt.Errorf("%w: %s: %w", ErrNoCapacity, strings.Join(refusals, "; "), err)
 	}
-	return fmt.Errorf("%w: there is no candidate", ErrNoCapacity)
+	return fmt.Errorf("%w: all candidates have failed", ErrNoCapacity)
 }

@@ -16,22 +16,22 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// An instance is the machine that is baked on.
+// An instance records the instance to bake on.
 type instance struct {
-	candidate // as which it was launched
+	candidate // it was launched as
 
 	ID       string `json:"id,omitempty"`
 	Address  string `json:"address,omitempty"`  // to connect to
-	Refused  bool   `json:"refused,omitempty"`  // EC2 said that it launched none
-	Stopping bool   `json:"stopping,omitempty"` // EC2 was told to stop it
-	Ending   bool   `json:"ending,omitempty"`   // EC2 was told to terminate it
-	Ended    bool   `json:"ended,omitempty"`    // seen terminated
-	Cause    string `json:"cause,omitempty"`    // EC2's code of why it ended by itself
+	Refused  bool   `json:"refused,omitempty"`  // EC2 refused to launch it
+	Stopping bool   `json:"stopping,omitempty"` // StopInstances has been called
+	Ending   bool   `json:"ending,omitempty"`   // TerminateInstances has been called
+	Ended    bool   `json:"ended,omitempty"`    // it is terminated
+	Cause    string `json:"cause,omitempty"`    // EC2's reason code, if it terminated by itself
 }
 
 // launch launches the instance as the first candidate that EC2 has capacity for.
 func (s *session) launch(ctx context.Context) error {
-	if s.Instance.Ended { // reclaimed: this is another one, and nothing is left of what was taken of the first
+	if s.Instance.Ended { // the first instance was reclaimed; discard what was captured from it
 		s.Instance, s.Machine, s.Image = instance{}, machineRecord{}, amiRecord{}
 	}
 	data, err := s.userData()
@@ -43,11 +43,10 @@ func (s *session) launch(ctx context.Context) error {
 	})
 }
 
-// runInput is the call that launches a candidate.
+// runInput returns the request that launches a candidate.
 func (s *session) runInput(c candidate, userData string) *awsec2.RunInstancesInput {
 	in := &awsec2.RunInstancesInput{
-		// The token makes a repeated call, also one of another process, return
-		// the instance that the first one launched.
+		// Repeated calls, even from another process, return the first instance.
 		ClientToken:                       aws.String(c.token(s.run.ID, s.Reclaims)),
 		ImageId:                           aws.String(s.Source.ID),
 		InstanceType:                      ec2types.InstanceType(c.Type),
@@ -74,7 +73,7 @@ func (s *session) runInput(c candidate, userData string) *awsec2.RunInstancesInp
 	return in
 }
 
-// apply sets the options of the Builder that are a parameter each.
+// apply sets the options of the Builder that correspond to one parameter each.
 func (b Builder) apply(in *awsec2.RunInstancesInput) {
 	if b.StopOnShutdown {
 		in.InstanceInitiatedShutdownBehavior = ec2types.ShutdownBehaviorStop
@@ -99,7 +98,7 @@ func (b Builder) apply(in *awsec2.RunInstancesInput) {
 	}
 }
 
-// launchAs makes the call.
+// launchAs calls RunInstances for a candidate.
 func (s *session) launchAs(ctx context.Context, c candidate, in *awsec2.RunInstancesInput) error {
 	s.Instance = instance{candidate: c}
 	return s.onceProfileKnown(ctx, func(ctx context.Context) error {
@@ -109,7 +108,7 @@ func (s *session) launchAs(ctx context.Context, c candidate, in *awsec2.RunInsta
 			return err
 		}
 		if len(out.Instances) != 1 {
-			return fmt.Errorf("EC2 launched %d instances, not one", len(out.Instances))
+			return fmt.Errorf("EC2 launched %d instances, want one", len(out.Instances))
 		}
 		s.Instance.Refused = false
 		s.Instance.ID = aws.ToString(out.Instances[0].InstanceId)
@@ -119,8 +118,7 @@ func (s *session) launchAs(ctx context.Context, c candidate, in *awsec2.RunInsta
 	})
 }
 
-// waitInstance waits until ready says so; an instance that ends meanwhile is
-// an error.
+// waitInstance waits until ready returns true. It fails if the instance terminates.
 func (s *session) waitInstance(ctx context.Context, ready func(ec2types.Instance) (bool, error)) error {
 	return s.region.instances.WaitQuiet(ctx, s.Instance.ID, s.region.pollIntervals(quietInstance), func(i ec2types.Instance, found bool) (bool, error) {
 		if !found {
@@ -143,12 +141,12 @@ func stateReason(i ec2types.Instance) string {
 	if reason := aws.ToString(i.StateTransitionReason); reason != "" {
 		return reason
 	}
-	return "EC2 gives no reason"
+	return "unknown reason"
 }
 
-// stop stops the instance, so that its disks rest when they are imaged. EC2
-// stops no spot instance of a one-time request; it shuts that one down itself
-// while it takes the image.
+// stop stops the instance, so that nothing writes to its volumes while they are
+// captured. One-time spot instances cannot be stopped; CreateImage shuts them down
+// meanwhile.
 func (s *session) stop(ctx context.Context) error {
 	if s.Instance.Spot {
 		return nil
@@ -161,7 +159,7 @@ func (s *session) stop(ctx context.Context) error {
 	})
 }
 
-// beginStop tells EC2 to stop the instance.
+// beginStop calls StopInstances, once.
 func (s *session) beginStop(ctx context.Context) error {
 	if s.Instance.Stopping {
 		return nil
@@ -171,8 +169,8 @@ func (s *session) beginStop(ctx context.Context) error {
 	return err
 }
 
-// terminate ends the instance, found by its id or by the tag of its create
-// call, and waits until it has ended: its volumes go with it.
+// terminate terminates the instance, found by its id or its tag, and waits until
+// it is terminated, which deletes its volumes.
 func (s *session) terminate(ctx context.Context, _ bake.Outcome) error {
 	if s.Instance.Ended || s.Instance.ID == "" && s.Instance.Refused {
 		return nil
@@ -197,8 +195,7 @@ func (s *session) terminate(ctx context.Context, _ bake.Outcome) error {
 	return nil
 }
 
-// beginTermination tells EC2 to end the instance; what comes next in the build
-// does not have to wait until it has.
+// beginTermination calls TerminateInstances, once, and does not wait.
 func (s *session) beginTermination(ctx context.Context) error {
 	if s.Instance.Ending {
 		return nil
@@ -221,7 +218,7 @@ func (s *session) waitTerminated(ctx context.Context) error {
 	})
 }
 
-// findInstance looks for the instance by the tag of its create call.
+// findInstance looks for the build's instance by its tag.
 func (s *session) findInstance(ctx context.Context) (bool, error) {
 	found, err := s.instancesOfBuild(ctx, ec2types.InstanceStateNamePending, ec2types.InstanceStateNameRunning,
 		ec2types.InstanceStateNameStopping, ec2types.InstanceStateNameStopped, ec2types.InstanceStateNameShuttingDown)
@@ -232,8 +229,8 @@ func (s *session) findInstance(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// instancesOfBuild are those with the tag of the build in one of the states, by
-// their ids.
+// instancesOfBuild returns the instances with the build's tag in one of the states,
+// sorted by id.
 func (s *session) instancesOfBuild(ctx context.Context, states ...ec2types.InstanceStateName) ([]ec2types.Instance, error) {
 	in := make([]string, 0, len(states))
 	for _, state := range states {

@@ -6,12 +6,12 @@ import (
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 )
 
-// keys are made for one instance and worth nothing without it: the host key
-// that we inject and pin, and the client key that logs in. No key pair of
-// EC2's is involved. What the caller has of his own is not among them.
+// keys are the keys created for one instance: the host key that is injected and
+// pinned, and the client key that logs in. They are useless without the instance.
+// EC2 key pairs and the caller's own keys are not among them.
 type keys struct {
 	HostPrivate   string `json:"host_private,omitempty"`
-	HostPublic    string `json:"host_public,omitempty"` // or what the console shows
+	HostPublic    string `json:"host_public,omitempty"` // or the keys read from the console
 	ClientPrivate string `json:"client_private,omitempty"`
 	ClientPublic  string `json:"client_public,omitempty"`
 }

@@ -7,22 +7,22 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Metadata is how the instance reaches its metadata service while it is baked.
-// The zero value requires IMDSv2. The service cannot be off: cloud-init reads
-// the host key and the client key from it.
+// Metadata configures the instance metadata service during the bake. The zero value
+// requires IMDSv2. The service cannot be disabled: cloud-init reads the host key and
+// the client key from it.
 type Metadata struct {
-	// HopLimit is how many network hops an answer may take: two or more for
-	// containers on the instance. Zero is what the AMI says, or one.
+	// HopLimit limits the network hops of a response. Containers on the instance
+	// need two or more. Zero means the AMI's setting, or one.
 	HopLimit int32
 
-	// Tags lets the instance read its tags there.
+	// Tags makes the instance's tags available from the service.
 	Tags bool
 
-	// IPv6 also serves it at its IPv6 address.
+	// IPv6 enables the service's IPv6 address.
 	IPv6 bool
 
-	// AllowV1 also answers requests without a token, IMDSv1, for software that
-	// knows no other; whatever can make the instance fetch a URL can then read
+	// AllowIMDSv1 accepts requests without a token, for software that does not
+	// support IMDSv2. Anyone who can make the instance fetch a URL can then read
 	// the credentials of its profile.
 	AllowIMDSv1 bool
 }
@@ -31,7 +31,7 @@ const mostHops = 64
 
 func (b Builder) validateMetadata() []error {
 	if hops := b.Metadata.HopLimit; hops < 0 || hops > mostHops {
-		return []error{bake.Invalid("Builder.Metadata.HopLimit", "%d is not within 1 and %d", hops, mostHops)}
+		return []error{bake.Invalid("Builder.Metadata.HopLimit", "%d is not between 1 and %d", hops, mostHops)}
 	}
 	return nil
 }

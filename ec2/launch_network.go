@@ -47,8 +47,8 @@ type Network struct {
 	SecurityGroupFilters Filters
 }
 
-// A Match selects a VPC or subnet by its id or by filters, as in
-// DescribeSubnets. The zero value is the default one.
+// A Selector selects a VPC or subnets by id or by filters, as in DescribeSubnets. The
+// zero value selects the default ones.
 type Selector struct {
 	ID      string
 	Filters Filters
@@ -58,10 +58,10 @@ type Selector struct {
 // the wildcards * and ?.
 type Filters map[string][]string
 
-// ID selects by id.
+// ByID returns a Selector of the VPC or subnet with the id.
 func ByID(id string) Selector { return Selector{ID: id} }
 
-// Where selects by filters.
+// ByFilter returns a Selector of the VPC or subnets that pass the filters.
 func ByFilter(f Filters) Selector { return Selector{Filters: f} }
 
 // A networkRecord lists the subnets that the instance may be launched in.
@@ -75,26 +75,26 @@ func (n Network) ownGroups() bool { return len(n.SecurityGroups)+len(n.SecurityG
 
 func (b Builder) validateNetwork() []error {
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.Network."+field, format, args...))
 	}
 	n := b.Network
 	for field, m := range map[string]Selector{"VPC": n.VPC, "Subnet": n.Subnet} {
 		if m.ID != "" && len(m.Filters) > 0 {
-			wrong(field, "takes an ID or Filters, not both")
+			invalid(field, "takes an ID or Filters, not both")
 		}
 	}
 	if n.PrivateIP.IsValid() && !n.PrivateIP.Is4() {
-		wrong("PrivateIP", "%v is not an IPv4 address", n.PrivateIP)
+		invalid("PrivateIP", "%v is not an IPv4 address", n.PrivateIP)
 	}
 	if len(n.SecurityGroups) > 0 && len(n.SecurityGroupFilters) > 0 {
-		wrong("SecurityGroupFilters", "cannot be set together with SecurityGroups")
+		invalid("SecurityGroupFilters", "cannot be set together with SecurityGroups")
 	}
 	return errs
 }
 
-// chooseNetwork finds the subnets that match, all of one VPC: that of the one
-// with most free addresses.
+// chooseNetwork records the matching subnets of one VPC: the VPC of the subnet with
+// the most free addresses.
 func (s *session) chooseNetwork(ctx context.Context) error {
 	b := s.builder
 	question := fmt.Sprintf("%#v %#v %q", b.Network.VPC, b.Network.Subnet, b.Network.AvailabilityZone)
@@ -109,13 +109,13 @@ func (s *session) chooseNetwork(ctx context.Context) error {
 		}
 	}
 	if len(s.Network.Locations) == 0 {
-		return bake.Invalid("Builder.Network.PrivateIP", "no subnet that matches has %v", b.Network.PrivateIP)
+		return bake.Invalid("Builder.Network.PrivateIP", "no matching subnet contains %v", b.Network.PrivateIP)
 	}
 	return nil
 }
 
-// findSubnets returns the subnets that match, the one with most free addresses
-// first. There is one at least.
+// findSubnets returns the matching subnets, the one with the most free addresses
+// first. If there is none, it returns an error.
 func (s *session) findSubnets(ctx context.Context) ([]ec2types.Subnet, error) {
 	b := s.builder
 	filters := b.Network.Subnet.Filters.list()
@@ -154,7 +154,7 @@ func (s *session) findSubnets(ctx context.Context) ([]ec2types.Subnet, error) {
 	}
 	slices.SortFunc(subnets, func(x, y ec2types.Subnet) int {
 		free := cmp.Compare(aws.ToInt32(y.AvailableIpAddressCount), aws.ToInt32(x.AvailableIpAddressCount))
-		// Of equals the first by zone and id, so that the choice does not vary.
+		// The zone and the id break ties, so that the choice is stable.
 		return cmp.Or(free, cmp.Compare(aws.ToString(x.AvailabilityZone), aws.ToString(y.AvailabilityZone)),
 			cmp.Compare(aws.ToString(x.SubnetId), aws.ToString(y.SubnetId)))
 	})
@@ -163,7 +163,7 @@ func (s *session) findSubnets(ctx context.Context) ([]ec2types.Subnet, error) {
 
 func (m Selector) isZero() bool { return m.ID == "" && len(m.Filters) == 0 }
 
-// findVPC returns the one VPC that matches.
+// findVPC returns the id of the only matching VPC.
 func (s *session) findVPC(ctx context.Context) (string, error) {
 	filters := s.builder.Network.VPC.Filters.list()
 	if s.builder.Network.VPC.ID != "" {

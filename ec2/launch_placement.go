@@ -10,15 +10,15 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Placement says on which hardware the instance runs. The zero value is
-// shared hardware anywhere in the zone.
+// A Placement selects the hardware that the instance runs on. The zero value is
+// shared hardware.
 type Placement struct {
-	// Tenancy is "default", "dedicated" or "host". Empty is what the VPC says,
-	// or "host" with Host or HostResourceGroup.
+	// Tenancy is "default", "dedicated" or "host". Empty means the VPC's default,
+	// or "host" if Host or HostResourceGroup is set.
 	Tenancy string
 
-	// Host is the id of a Dedicated Host, and HostResourceGroup the ARN of a
-	// host resource group. At most one of them is set.
+	// Host is the id of a Dedicated Host, HostResourceGroup the ARN of a host
+	// resource group. At most one of them can be set.
 	Host              string
 	HostResourceGroup string
 
@@ -26,34 +26,34 @@ type Placement struct {
 	Group string
 
 	// CapacityReservation is the id of a capacity reservation to launch into,
-	// and CapacityReservationGroup the ARN of a resource group of some. At most
-	// one of them is set. Without, EC2 uses any open reservation that matches.
+	// CapacityReservationGroup the ARN of a resource group of reservations. At
+	// most one of them can be set. If both are empty, EC2 uses any matching open
+	// reservation.
 	CapacityReservation      string
 	CapacityReservationGroup string
 
-	// NoCapacityReservation keeps the instance out of open reservations, which
-	// are then left to others.
+	// NoCapacityReservation leaves open reservations to others.
 	NoCapacityReservation bool
 
-	// Licenses are ARNs of license configurations.
+	// Licenses are the ARNs of license configurations.
 	Licenses []string
 }
 
 func (b Builder) validatePlacement() []error {
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.Placement."+field, format, args...))
 	}
 	p := b.Placement
 	tenancies := ec2types.Tenancy("").Values()
 	if p.Tenancy != "" && !slices.Contains(tenancies, ec2types.Tenancy(p.Tenancy)) {
-		wrong("Tenancy", "%q is none of %v", p.Tenancy, tenancies)
+		invalid("Tenancy", "unknown value %q, want one of %v", p.Tenancy, tenancies)
 	}
 	if p.Host != "" && p.HostResourceGroup != "" {
-		wrong("HostResourceGroup", "cannot be set together with Host")
+		invalid("HostResourceGroup", "cannot be set together with Host")
 	}
 	if (p.Host != "" || p.HostResourceGroup != "") && p.Tenancy != "" && p.Tenancy != string(ec2types.TenancyHost) {
-		wrong("Tenancy", "%q has no Dedicated Host", p.Tenancy)
+		invalid("Tenancy", "cannot be %q together with Host or HostResourceGroup", p.Tenancy)
 	}
 	reservations := 0
 	for _, set := range []bool{p.CapacityReservation != "", p.CapacityReservationGroup != "", p.NoCapacityReservation} {
@@ -62,15 +62,15 @@ func (b Builder) validatePlacement() []error {
 		}
 	}
 	if reservations > 1 {
-		wrong("CapacityReservation", "only one of CapacityReservation, CapacityReservationGroup and NoCapacityReservation can be set")
+		invalid("CapacityReservation", "only one of CapacityReservation, CapacityReservationGroup and NoCapacityReservation can be set")
 	}
 	if b.Spot != nil && (p.CapacityReservation != "" || p.CapacityReservationGroup != "" || p.Tenancy == string(ec2types.TenancyHost) || p.Host != "") {
-		wrong("CapacityReservation", "a spot instance runs neither in a reservation nor on a Dedicated Host")
+		invalid("CapacityReservation", "spot instances cannot use capacity reservations or Dedicated Hosts")
 	}
 	return errs
 }
 
-// apply sets what the placement says.
+// apply sets the placement in a request.
 func (p Placement) apply(in *awsec2.RunInstancesInput) {
 	tenancy := ec2types.Tenancy(p.Tenancy)
 	if p.Tenancy == "" && (p.Host != "" || p.HostResourceGroup != "") {
@@ -99,7 +99,7 @@ func (p Placement) apply(in *awsec2.RunInstancesInput) {
 	}
 }
 
-// filled is nil for the empty string.
+// optional returns nil for the empty string.
 func optional(s string) *string {
 	if s == "" {
 		return nil

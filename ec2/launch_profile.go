@@ -18,22 +18,22 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// The temporary instance profile, its role and the policy in that all have the
-// same name, which is made from the build id: so what a lost answer has made is
-// found again. IAM has a name only once in an account.
+// The temporary instance profile, its role and the role's policy have the same name,
+// derived from the build id. IAM names are unique in an account, so the name also
+// finds what was created by a call whose response was lost.
 
-// A tempProfile is the temporary instance profile.
+// A tempProfile records the temporary instance profile.
 type tempProfile struct {
 	Name string `json:"name,omitempty"`
-	None bool   `json:"none,omitempty"` // nothing of it exists: it was refused, or removed
+	None bool   `json:"none,omitempty"` // it does not exist: IAM refused it, or it was removed
 }
 
 func (s *session) profileName() string { return "bakestone-" + s.run.ID }
 
-// trustEC2 lets instances take the role.
+// trustEC2 allows instances to assume the role.
 const trustEC2 = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 
-// profileSettles is how long EC2 may take to know a new instance profile.
+// profileSettles is how long EC2 may take to see a new instance profile.
 const profileSettles = time.Minute
 
 func (b Builder) validateProfile() []error {
@@ -41,22 +41,22 @@ func (b Builder) validateProfile() []error {
 		return nil
 	}
 	var errs []error
-	wrong := func(format string, args ...any) {
+	invalid := func(format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.InstanceProfilePolicy", format, args...))
 	}
 	if b.InstanceProfile != "" {
-		wrong("cannot be set together with InstanceProfile")
+		invalid("cannot be set together with InstanceProfile")
 	}
 	var policy struct{ Statement json.RawMessage }
 	if err := json.Unmarshal([]byte(b.InstanceProfilePolicy), &policy); err != nil {
-		wrong("is not JSON: %w", err)
+		invalid("is not JSON: %w", err)
 	} else if len(policy.Statement) == 0 {
-		wrong("has no Statement")
+		invalid("has no Statement")
 	}
 	return errs
 }
 
-// makeProfile makes the role with its policy, and the profile with the role.
+// makeProfile creates the role with its policy, and the profile with the role.
 func (s *session) makeProfile(ctx context.Context) error {
 	name := s.profileName()
 	s.Profile = tempProfile{Name: name}
@@ -68,7 +68,7 @@ func (s *session) makeProfile(ctx context.Context) error {
 	client, id := s.region.iam, aws.String(name)
 	_, err := client.CreateRole(ctx, &iam.CreateRoleInput{
 		RoleName: id, AssumeRolePolicyDocument: aws.String(trustEC2), Tags: tags,
-		Description: aws.String("of the instance on which " + s.run.ID + " is baked"),
+		Description: aws.String("Instance role of the bake " + s.run.ID),
 	})
 	if err := unlessCode(err, "EntityAlreadyExists"); err != nil {
 		s.Profile.None = awsapi.Rejected(err)
@@ -90,11 +90,11 @@ func (s *session) makeProfile(ctx context.Context) error {
 	s.run.Created("instance profile", name)
 	return s.region.onceVisible(ctx, func(ctx context.Context) error {
 		_, err := client.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: id, RoleName: id})
-		return unlessCode(err, "LimitExceeded") // it has its one role already
+		return unlessCode(err, "LimitExceeded") // it already has a role
 	})
 }
 
-// unlessCode is err, unless it says that an earlier attempt has done it.
+// unlessCode returns err, or nil if its code says that an earlier attempt succeeded.
 func unlessCode(err error, code string) error {
 	if awsapi.Code(err) == code {
 		return nil
@@ -102,8 +102,7 @@ func unlessCode(err error, code string) error {
 	return err
 }
 
-// onceProfileKnown launches, again for as long as EC2 does not know the
-// temporary profile that IAM has just made.
+// onceProfileKnown repeats launch while EC2 does not see the new temporary profile.
 func (s *session) onceProfileKnown(ctx context.Context, launch func(context.Context) error) error {
 	until := s.region.clock.Now().Add(profileSettles)
 	for {
@@ -123,8 +122,8 @@ func profileUnknown(err error) bool {
 		(strings.Contains(api.ErrorMessage(), "iamInstanceProfile") || strings.Contains(api.ErrorMessage(), "associated IAM Roles"))
 }
 
-// removeProfile removes what makeProfile made, the newest first; also when no
-// more is recorded than that it was begun.
+// removeProfile removes what makeProfile created, the newest first. It needs no
+// record of which calls succeeded.
 func (s *session) removeProfile(ctx context.Context, _ bake.Outcome) error {
 	if s.Profile.None {
 		return nil
@@ -159,13 +158,13 @@ func (s *session) removeProfile(ctx context.Context, _ bake.Outcome) error {
 	return nil
 }
 
-// profileGrants are what a temporary instance profile needs.
+// profileGrants returns the permissions that a temporary instance profile needs.
 func profileGrants(r string) grants {
 	named := "arn:" + iampolicy.Partition(r) + ":iam::*:"
 	roles, profiles := []string{named + "role/bakestone-*"}, []string{named + "instance-profile/bakestone-*"}
 	return grants{
-		{"MakeRole", []string{"iam:CreateRole", "iam:TagRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:DeleteRole"}, roles, nil},
-		{"MakeProfile", []string{
+		{"CreateRole", []string{"iam:CreateRole", "iam:TagRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:DeleteRole"}, roles, nil},
+		{"CreateProfile", []string{
 			"iam:CreateInstanceProfile", "iam:TagInstanceProfile", "iam:AddRoleToInstanceProfile",
 			"iam:RemoveRoleFromInstanceProfile", "iam:DeleteInstanceProfile",
 		}, profiles, nil},

@@ -16,12 +16,12 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// A securityGroup is what guards the instance: groups that exist, or one of
-// our own.
+// A securityGroup records the instance's security groups: the caller's, or a
+// temporary one.
 type securityGroup struct {
 	IDs       []string `json:"ids,omitempty"`
 	Temporary bool     `json:"temporary,omitempty"`
-	Wanted    bool     `json:"wanted,omitempty"` // a temporary one may exist though no id is known
+	Wanted    bool     `json:"wanted,omitempty"` // a temporary group may exist although its id is unknown
 }
 
 func (s *session) prepareSecurityGroup(ctx context.Context) error {
@@ -52,7 +52,7 @@ func (s *session) findSecurityGroups(ctx context.Context) error {
 			return pickGroups(groups, b.Network.SecurityGroups, s.Network.VPC)
 		}
 		if len(groups) == 0 {
-			return nil, bake.Invalid("Builder.Network.SecurityGroupFilters", "%s has no group that matches", s.Network.VPC)
+			return nil, bake.Invalid("Builder.Network.SecurityGroupFilters", "no matching security group in %s", s.Network.VPC)
 		}
 		ids := make([]string, 0, len(groups))
 		for _, g := range groups {
@@ -65,7 +65,7 @@ func (s *session) findSecurityGroups(ctx context.Context) error {
 	return err
 }
 
-// pickGroups returns the ids of the groups that are wanted by id or name.
+// pickGroups returns the ids of the groups with the wanted ids or names.
 func pickGroups(groups []ec2types.SecurityGroup, wanted []string, vpc string) ([]string, error) {
 	var ids []string
 	var errs []error
@@ -74,7 +74,7 @@ func pickGroups(groups []ec2types.SecurityGroup, wanted []string, vpc string) ([
 			return aws.ToString(g.GroupId) == want || aws.ToString(g.GroupName) == want
 		})
 		if i < 0 {
-			errs = append(errs, bake.Invalid("Builder.Network.SecurityGroups", "%s has no group %q", vpc, want))
+			errs = append(errs, bake.Invalid("Builder.Network.SecurityGroups", "security group %q not found in %s", want, vpc))
 			continue
 		}
 		ids = append(ids, aws.ToString(groups[i].GroupId))
@@ -93,8 +93,8 @@ func (s *session) describeSecurityGroups(ctx context.Context, filters ...ec2type
 	return groups, err
 }
 
-// createSecurityGroup makes the temporary group. Its name is made from the
-// build id, so a repeated call that succeeded before finds what it made.
+// createSecurityGroup creates the temporary group. Its name is derived from the
+// build id, so repeating a call that succeeded finds the group.
 func (s *session) createSecurityGroup(ctx context.Context) error {
 	if len(s.SecurityGroup.IDs) > 0 {
 		return nil
@@ -113,18 +113,18 @@ func (s *session) createSecurityGroup(ctx context.Context) error {
 	return nil
 }
 
-// groupInput is the call that makes the temporary group.
+// groupInput returns the request that creates the temporary group.
 func (s *session) groupInput() *awsec2.CreateSecurityGroupInput {
 	name := "bakestone-" + s.run.ID
 	return &awsec2.CreateSecurityGroupInput{
 		GroupName:         aws.String(name),
-		Description:       aws.String("SSH from where " + s.run.ID + " is baked"),
+		Description:       aws.String("SSH access for the bake " + s.run.ID),
 		VpcId:             aws.String(s.Network.VPC),
 		TagSpecifications: tagged(s.tags(name), ec2types.ResourceTypeSecurityGroup),
 	}
 }
 
-// findTemporaryGroup looks for the group by the tag of its create call.
+// findTemporaryGroup looks for the temporary group by its tag.
 func (s *session) findTemporaryGroup(ctx context.Context) (bool, error) {
 	groups, err := s.describeSecurityGroups(ctx, filter("tag:"+TagBuild, s.run.ID))
 	if err != nil || len(groups) == 0 {
@@ -136,7 +136,7 @@ func (s *session) findTemporaryGroup(ctx context.Context) (bool, error) {
 
 func (s *session) allowSSH(ctx context.Context, from []netip.Prefix) error {
 	if len(s.SecurityGroup.IDs) == 0 {
-		return errors.New("the new security group is not to be seen")
+		return errors.New("new security group not found")
 	}
 	if len(from) == 0 {
 		return nil
@@ -155,21 +155,21 @@ func (s *session) allowSSH(ctx context.Context, from []netip.Prefix) error {
 			GroupId: aws.String(s.SecurityGroup.IDs[0]), IpPermissions: []ec2types.IpPermission{rule},
 		})
 		if awsapi.Code(err) == "InvalidPermission.Duplicate" {
-			return nil // an earlier attempt, whose answer was lost
+			return nil // by an earlier attempt whose response was lost
 		}
 		return err
 	})
 }
 
-// deleteSecurityGroup removes the temporary group, by its id or by its tag. It
-// outlasts the instance, which EC2 takes some time to let go of it.
+// deleteSecurityGroup deletes the temporary group, found by its id or its tag. It
+// waits while EC2 still considers it in use by the terminated instance.
 func (s *session) deleteSecurityGroup(ctx context.Context, _ bake.Outcome) error {
 	if s.builder.Network.ownGroups() {
 		return nil
 	}
 	known := len(s.SecurityGroup.IDs) > 0
 	if !known && s.SecurityGroup.Temporary && !s.SecurityGroup.Wanted {
-		return nil // EC2 refused to make one
+		return nil // EC2 refused to create it
 	}
 	if !known {
 		if err := s.region.settled(ctx, s.findTemporaryGroup); err != nil {

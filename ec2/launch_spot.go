@@ -13,24 +13,24 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Spot asks for spot instances, and says what to do without them. The zero
-// value takes them at any price up to that of on-demand, and goes on on-demand
-// when EC2 has none or has reclaimed one.
+// A Spot requests spot instances and configures the fallback. The zero value pays up
+// to the on-demand price, and falls back to on-demand if EC2 has no spot capacity or
+// has reclaimed an instance.
 //
-// A spot instance cannot be stopped: EC2 shuts it down while it takes the
-// image, and starts it again before the build terminates it. See also
-// Capture.CrashConsistent.
+// Spot instances cannot be stopped: CreateImage shuts the instance down and restarts
+// it before the build terminates it. See also Capture.CrashConsistent.
 type Spot struct {
-	// MaxPrice is the most to pay, in dollars per hour: "0.05". Empty is the
-	// price of on-demand, as AWS advises: with a lower one more are reclaimed.
+	// MaxPrice is the maximum price in dollars per hour: "0.05". Empty means the
+	// on-demand price, as AWS recommends: with a lower one, EC2 reclaims more
+	// instances.
 	MaxPrice string
 
-	// Restarts is how often a build whose instance was reclaimed begins its
-	// launch again on spot, before it does so on-demand. Zero is once, negative
-	// is never. A machine that only checks an image counts for itself.
+	// Restarts is how many times a build whose instance was reclaimed launches
+	// another spot instance before it falls back to on-demand. Zero means once,
+	// negative means never. Check instances are counted separately.
 	Restarts int
 
-	// Only never goes on-demand: without a spot instance the build fails.
+	// Only disables the fallback: without a spot instance the build fails.
 	Only bool
 }
 
@@ -43,11 +43,11 @@ func (b Builder) validateSpot() []error {
 	var errs []error
 	if text := b.Spot.MaxPrice; text != "" {
 		if price, err := strconv.ParseFloat(text, 64); err != nil || !(price > 0) {
-			errs = append(errs, bake.Invalid("Builder.Spot.MaxPrice", "%q is not a price in dollars per hour", text))
+			errs = append(errs, bake.Invalid("Builder.Spot.MaxPrice", "invalid price %q", text))
 		}
 	}
 	if b.Capture.ENA || b.Capture.SRIOV {
-		errs = append(errs, bake.Invalid("Builder.Spot", "Capture.ENA and Capture.SRIOV are set on an instance that is stopped, which a spot instance cannot be"))
+		errs = append(errs, bake.Invalid("Builder.Spot", "cannot be set together with Capture.ENA and Capture.SRIOV, which need a stopped instance"))
 	}
 	return errs
 }
@@ -62,7 +62,7 @@ func (p *Spot) restarts() int {
 	return p.Restarts
 }
 
-// markets are spot (true) and on-demand, in the order in which to try them.
+// markets returns the markets to try, in order: true is spot, false is on-demand.
 func (s *session) markets() []bool {
 	switch spot := s.builder.Spot; {
 	case spot == nil, !spot.Only && s.Reclaims > spot.restarts():
@@ -73,7 +73,7 @@ func (s *session) markets() []bool {
 	return []bool{true, false}
 }
 
-// options ask for a spot instance that is gone for good when it ends.
+// options returns a one-time spot request.
 func (p *Spot) options() *ec2types.InstanceMarketOptionsRequest {
 	spot := &ec2types.SpotMarketOptions{
 		SpotInstanceType:             ec2types.SpotInstanceTypeOneTime,
@@ -85,13 +85,13 @@ func (p *Spot) options() *ec2types.InstanceMarketOptionsRequest {
 	return &ec2types.InstanceMarketOptionsRequest{MarketType: ec2types.MarketTypeSpot, SpotOptions: spot}
 }
 
-// Restart tells whether the build failed because EC2 could not start its
-// instance, or reclaimed it, and may begin again.
+// Restart reports whether the build failed because EC2 could not start its instance
+// or reclaimed it, and another launch is worth trying.
 func (s *session) Restart(ctx context.Context, cause error) bool {
 	if slices.Contains(s.Failed, s.Instance.candidate) {
 		left := s.candidates()
 		if len(left) > 0 {
-			s.run.Say("EC2 could not start %s: %v; next is %s", s.Instance.candidate, cause, left[0])
+			s.run.Say("EC2 could not start %s: %v; trying %s", s.Instance.candidate, cause, left[0])
 		}
 		return len(left) > 0
 	}
@@ -108,16 +108,16 @@ func (s *session) Restart(ctx context.Context, cause error) bool {
 	}
 	s.Reclaims++
 	if s.builder.Spot.Only && s.Reclaims > s.builder.Spot.restarts() {
-		s.run.Say("EC2 reclaimed %s; it was the last to try", s.Instance.ID)
+		s.run.Say("EC2 reclaimed %s; no restarts are left", s.Instance.ID)
 		return false
 	}
 	s.run.Say("EC2 reclaimed %s: %s", s.Instance.ID, cause)
 	return true
 }
 
-// wasReclaimed looks whether the instance ends, for as long as EC2 may take to
-// show it; but only once when a command ran to its end on it, because then the
-// machine was there.
+// wasReclaimed reports whether EC2 has reclaimed the instance. It polls for
+// SettleTime, or only once if cause is the exit status of a command, since the
+// instance was then running.
 func (s *session) wasReclaimed(ctx context.Context, cause error) (bool, error) {
 	reclaimed := false
 	look := func(ctx context.Context) (ended bool, err error) {

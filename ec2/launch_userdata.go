@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	mostUserData = 16 << 10 // what EC2 takes
-	keysVary     = 64       // more or fewer bytes by which keys compress
+	mostUserData = 16 << 10 // EC2's limit
+	keysVary     = 64       // by how many bytes the compressed size of keys varies
 )
 
 // validateUserData reports user data that cloud-init does not know, or that EC2
@@ -38,7 +38,7 @@ func (b Builder) validateUserData() []error {
 		return []error{bake.Invalid(field, "%w", err)}
 	}
 	if limit := mostUserData - keysVary; len(data) > limit {
-		return []error{bake.Invalid(field, "is %d bytes merged with Bakestone's own and compressed, of %d at most", len(data), limit)}
+		return []error{bake.Invalid(field, "is %d bytes merged with Bakestone's own and compressed, want at most %d", len(data), limit)}
 	}
 	return nil
 }
@@ -48,10 +48,9 @@ func (s *session) userData() (string, error) {
 	return userData(s.builder.UserData, s.Keys, s.run.Expires, s.run.ID)
 }
 
-// userData is the caller's user data and ours, as the parts of one MIME
-// multipart document for cloud-init, compressed if it is too long else. It is
-// the same bytes for the same input, because a repeated launch must be the same
-// call.
+// userData returns the caller's and Bakestone's user data as parts of a MIME
+// multipart document for cloud-init, compressed if necessary. It is deterministic,
+// because a repeated launch must be the same request.
 func userData(user []byte, k keys, expires time.Time, boundary string) (string, error) {
 	var doc bytes.Buffer
 	w := multipart.NewWriter(&doc)
@@ -63,7 +62,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	add := func(kind, merge string, body []byte) {
 		header := textproto.MIMEHeader{"Content-Type": {kind}}
 		text := string(body)
-		if !strings.HasPrefix(kind, "multipart/") { // which MIME allows no encoding
+		if !strings.HasPrefix(kind, "multipart/") { // MIME does not allow encoding these
 			header.Set("Content-Transfer-Encoding", "base64")
 			text = wrap(base64.StdEncoding.EncodeToString(body))
 		}
@@ -87,7 +86,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	if err != nil {
 		return "", err
 	}
-	// JSON is YAML. Lists are added to those of the caller's own cloud-config.
+	// JSON is valid YAML. Lists are appended to those of the caller's cloud-config.
 	add("text/cloud-config", "list(append)+dict(no_replace,recurse_list)+str()", append([]byte("#cloud-config\n"), config...))
 	add("text/cloud-boothook", "", []byte(expiryScript(expires)))
 	errs = append(errs, w.Close())
@@ -101,8 +100,8 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	return doc.String(), errors.Join(errs...)
 }
 
-// A cloudConfig is what cloud-init is told of our keys. A host key that it is
-// given replaces those of the image.
+// A cloudConfig configures the keys in cloud-init. The host key replaces those of
+// the AMI.
 type cloudConfig struct {
 	HostKeys   map[string]string `json:"ssh_keys,omitempty"`
 	Authorized []string          `json:"ssh_authorized_keys,omitempty"`
@@ -119,13 +118,13 @@ func (k keys) cloudConfig() cloudConfig {
 	return c
 }
 
-// deadMan ends the guest at its time, also if nobody is left to do so: the
-// instance is launched so that shutting down terminates it. It is a boothook
-// because that runs again after a reboot, and in no instance of the AMI.
+// expiryScript shuts the guest down at its expiry, which terminates the instance, in
+// case the baking host has died. It is a boothook, because these run again after a
+// reboot and not on instances of the AMI.
 func expiryScript(expires time.Time) string {
 	return fmt.Sprintf(`#cloud-boothook
 #!/bin/sh
-# Ends this build machine if whoever builds on it has gone.
+# Shuts down this build instance if it has been abandoned.
 left=$((%d - $(date +%%s)))
 [ "$left" -gt 60 ] || left=60
 if command -v systemd-run >/dev/null 2>&1; then
@@ -135,8 +134,8 @@ shutdown -P "+$(((left + 59) / 60))"
 `, expires.Unix())
 }
 
-// kinds tells cloud-init's forms of user data by how they begin. Longer
-// beginnings come first.
+// userDataKinds returns cloud-init's user data formats by prefix, longer prefixes
+// first.
 func userDataKinds() [][2]string {
 	return [][2]string{
 		{"#cloud-config-archive", "text/cloud-config-archive"},
@@ -150,7 +149,7 @@ func userDataKinds() [][2]string {
 	}
 }
 
-// userPart returns the caller's user data as a part: its type and its body.
+// userPart returns the MIME type and the body of the caller's user data.
 func userPart(data []byte) (kind string, body []byte, err error) {
 	data, err = gunzip(data)
 	if err != nil {
@@ -170,10 +169,10 @@ func userPart(data []byte) (kind string, body []byte, err error) {
 			}
 		}
 	}
-	return "", nil, errors.New("is in no form that cloud-init knows: it begins neither with #!, #cloud-config or the like, nor with MIME headers")
+	return "", nil, errors.New("unknown cloud-init format: want a prefix such as #! or #cloud-config, or MIME headers")
 }
 
-// gunzip undoes the compression that cloud-init allows.
+// gunzip decompresses data if it is compressed, which cloud-init accepts.
 func gunzip(data []byte) ([]byte, error) {
 	const largest = 1 << 20
 	if !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
@@ -185,12 +184,12 @@ func gunzip(data []byte) ([]byte, error) {
 	}
 	plain, err := io.ReadAll(io.LimitReader(r, largest))
 	if len(plain) == largest {
-		err = fmt.Errorf("holds more than %d bytes", largest)
+		err = fmt.Errorf("is more than %d bytes uncompressed", largest)
 	}
 	return plain, errors.Join(err, r.Close())
 }
 
-// wrap breaks base64 into the lines that MIME allows.
+// wrap breaks base64 into lines of the length that MIME allows.
 func wrap(text string) string {
 	const width = 76
 	var b strings.Builder
@@ -204,7 +203,7 @@ func wrap(text string) string {
 	return b.String()
 }
 
-// keyBlob is the middle of an authorized_keys line: the key itself.
+// keyBlob returns the key in an authorized_keys line, without its type and comment.
 func keyBlob(line string) string {
 	fields := strings.Fields(line)
 	if len(fields) < 2 {

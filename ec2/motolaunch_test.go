@@ -265,7 +265,7 @@ func TestReplaceOnMoto(t *testing.T) {
 	b, _ := img.Builder.(ec2.Builder)
 	b.ReplaceAMI = false
 	img.Builder = b
-	if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), `"the name" is the name of `+last.ID()) {
+	if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), `"the name" is already the name of `+last.ID()) {
 		t.Errorf("error %v, want that the name is taken", err)
 	}
 	if err := last.Destroy(t.Context()); err != nil {

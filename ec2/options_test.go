@@ -172,7 +172,7 @@ func TestSecurityGroupFilters(t *testing.T) {
 		t.Errorf("launched with %s, want the groups %v", run, want)
 	}
 	b.Network.SecurityGroupFilters = ec2.Filters{"tag:for": {"nobody"}}
-	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err == nil || !strings.Contains(err.Error(), "Builder.Network.SecurityGroupFilters: vpc-") {
+	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err == nil || !strings.Contains(err.Error(), "Builder.Network.SecurityGroupFilters: no matching security group in vpc-") {
 		t.Errorf("error %v, want that no group matches", err)
 	}
 }
@@ -214,7 +214,7 @@ func TestLaunchEncryption(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Fail(keysUnseen())
-	if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "KMS key provided is in an incorrect state; it needs the KMS keys alias/images and "+key) {
+	if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "KMS key provided is in an incorrect state; requires KMS keys alias/images and "+key) {
 		t.Errorf("error %v, want that the key is disabled", err)
 	}
 	wantNothing(t, server)

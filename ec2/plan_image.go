@@ -8,15 +8,15 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A planner collects what one bake would do.
+// A planner collects the plan of one image.
 type planner struct {
 	*session
 
 	plan ImagePlan
 }
 
-// plan plans one image. What it cannot find out is missing from the plan and
-// in the error.
+// plan plans one image. The error joins what it could not look up, which is missing
+// from the plan.
 func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 	clock := b.Cloud.options.Clock
 	run := bake.NewRun("plan", img.Name, clock, nil)
@@ -38,7 +38,7 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 			failed("check source image", p.checkSource(ctx))
 		}
 	}
-	failed("check places", p.checkDestinations(ctx))
+	failed("check destinations", p.checkDestinations(ctx))
 	if !failed("choose network", p.chooseNetwork(ctx)) && (img.From == nil || len(b.InstanceTypes) > 0) {
 		for _, c := range p.candidates() {
 			p.plan.Launch = append(p.plan.Launch, c.String())
@@ -77,8 +77,8 @@ func (p *planner) creates(kind, name string, stays bool) {
 	p.plan.Creates = append(p.plan.Creates, PlannedResource{Kind: kind, Name: name, Region: p.region.name, Stays: stays})
 }
 
-// planMachine adds the machine that is baked on, or that checks the AMI: note
-// tells the one from the other.
+// planMachine adds an instance: the one to bake on, or the check instance. note
+// distinguishes them.
 func (p *planner) planMachine(note string) {
 	if !p.builder.Network.ownGroups() {
 		p.creates("security group", "for SSH from the baking host"+note, false)
@@ -123,7 +123,7 @@ func (p *planner) imageName() string {
 	return p.image.Name + " and the Unix time"
 }
 
-// planDistribution adds what promotes the AMI, in every place.
+// planDistribution adds the copies and the promotion at each destination.
 func (p *planner) planDistribution() {
 	b, d := p.builder, p.builder.Distribute
 	for _, c := range d.Copies {
@@ -171,7 +171,8 @@ func (p *planner) planPublisher(publisher bake.Publisher) {
 	}
 }
 
-// tryGroup looks for the caller's groups, or asks EC2 whether it would make one.
+// tryGroup looks up the caller's security groups, or makes a dry run of creating the
+// temporary one.
 func (p *planner) tryGroup(ctx context.Context) error {
 	if p.builder.Network.ownGroups() {
 		return p.findSecurityGroups(ctx)
@@ -186,8 +187,8 @@ func (p *planner) tryGroup(ctx context.Context) error {
 	return err
 }
 
-// tryLaunch asks EC2 whether it would launch the instance as the first
-// candidate. Capacity is not known before the launch.
+// tryLaunch makes a dry run of launching the first candidate. Dry runs do not check
+// capacity.
 func (p *planner) tryLaunch(ctx context.Context) error {
 	if err := p.makeKeys(ctx); err != nil {
 		return err

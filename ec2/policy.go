@@ -5,18 +5,15 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
-// Policy is the least that the credentials of cloud need to bake the images, to
-// clean up after them, and to destroy them again: what each of them uses of its
-// Builder, of the publishers of this package, and of any PolicyPublisher. Images
-// of other accounts and of other platforms count for nothing.
+// Policy returns the least-privilege IAM policy that the credentials of cloud need
+// to bake the images, to clean up after failures and to destroy the AMIs. It covers
+// the features that each Builder uses and every [PolicyPublisher]. It ignores images
+// of other accounts and platforms. It does no I/O.
 //
-// What is created must carry this package's tags, and what is changed or
-// removed must have them: with this policy alone nobody touches anything that
-// he did not bake. Reads cannot be limited so; EC2 knows no narrower form.
-// Roles and keys are named as far as the images name them.
-//
-// The document stands for an account of its own: it has "*" in place of the
-// account's id. It does no I/O.
+// The policy permits creating only resources with this package's tags, and changing
+// or removing only resources that have them: it permits changes only to resources
+// that Bakestone created. Read actions cannot be restricted in EC2. Roles and keys
+// are named if the images name them. The account id is always "*".
 func Policy(cloud *Cloud, images ...*bake.Image) *iampolicy.Document {
 	var all grants
 	var others []*iampolicy.Document
@@ -46,15 +43,15 @@ func Policy(cloud *Cloud, images ...*bake.Image) *iampolicy.Document {
 			}
 			if b.cloudOf(c) == cloud && b.Cloud != cloud {
 				all = append(all, b.destinationGrants(c.Region)...)
-				all = append(all, b.diskKeyGrants(b.place())...) // of what it fetches
+				all = append(all, b.diskKeyGrants(b.place())...) // to read the snapshots it copies
 			}
 		}
 	}
 	return all.document().With(others...)
 }
 
-// publisherPolicy returns what a publisher needs of the credentials of cloud; nil
-// if nothing.
+// publisherPolicy returns the permissions that a publisher needs for the credentials
+// of cloud, or nil.
 func (b Builder) publisherPolicy(p bake.Publisher, cloud *Cloud) *iampolicy.Document {
 	with, ok := bake.As[PolicyPublisher](p)
 	if !ok {
@@ -76,7 +73,7 @@ func (b Builder) publisherPolicy(p bake.Publisher, cloud *Cloud) *iampolicy.Docu
 	return with.IAMPolicy(regions...)
 }
 
-// A grant is one statement of one feature.
+// A grant is a statement that one feature needs.
 type grant struct {
 	sid       string
 	actions   []string
@@ -94,7 +91,7 @@ func (g grants) document() *iampolicy.Document {
 	return iampolicy.New(all...)
 }
 
-// arns names resources of a service in a region, of any account: "image/*".
+// arns returns the ARNs of resources such as "image/*" in any account.
 func arns(service, region string, resources ...string) []string {
 	return iampolicy.ARNs(service, region, resources...)
 }

@@ -6,16 +6,16 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
-// The permissions of each feature. What a call needs is from "Actions,
-// resources, and condition keys for Amazon EC2" of the Service Authorization
-// Reference.
+// The permissions of each feature are taken from "Actions, resources, and condition
+// keys for Amazon EC2" in the Service Authorization Reference.
 
-// made is the condition that what a call creates gets the tag of its build.
+// requestTagged returns the condition that the call tags new resources with a build
+// id.
 func requestTagged() map[string]map[string][]string {
 	return map[string]map[string][]string{"StringLike": {"aws:RequestTag/" + TagBuild: {"*"}}}
 }
 
-// ours is the condition that what a call changes has the tag of a build.
+// resourceTagged returns the condition that existing resources have a build's tag.
 func resourceTagged() map[string]map[string][]string {
 	return map[string]map[string][]string{"StringLike": {"aws:ResourceTag/" + TagBuild: {"*"}}}
 }
@@ -28,17 +28,17 @@ func ec2Actions(names ...string) []string {
 	return actions
 }
 
-// explaining lets an error say why EC2 refused a call. Nobody can be denied the
-// reading of a particular message: it has no resource.
+// decoding returns the permission for DeniedError to decode EC2's messages. The
+// action cannot be restricted to resources.
 func decoding() grant {
-	return grant{"Explain", []string{"sts:DecodeAuthorizationMessage"}, []string{"*"}, nil}
+	return grant{"DecodeMessages", []string{"sts:DecodeAuthorizationMessage"}, []string{"*"}, nil}
 }
 
 func reading(names ...string) grant { return grant{"Look", ec2Actions(names...), []string{"*"}, nil} }
 
 func (b Builder) place() string { return b.Cloud.region(b.Region).name }
 
-// machineGrants are what a machine needs to be there and to go again.
+// machineGrants returns the permissions to launch and terminate an instance.
 func (b Builder) machineGrants() grants {
 	r := b.place()
 	return append(grants{
@@ -46,18 +46,18 @@ func (b Builder) machineGrants() grants {
 		decoding(),
 		{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "image/*", "subnet/*", "security-group/*", "snapshot/*"), nil},
 		{"Launch", ec2Actions("RunInstances"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), requestTagged()},
-		{"UseInstance", ec2Actions("TerminateInstances"), arns("ec2", r, "instance/*"), resourceTagged()},
-		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), createdBy("RunInstances")},
+		{"ManageInstance", ec2Actions("TerminateInstances"), arns("ec2", r, "instance/*"), resourceTagged()},
+		{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", r, "instance/*", "volume/*", "network-interface/*"), createdBy("RunInstances")},
 	}, b.launchGrants(r)...)
 }
 
-// imageGrants are what the AMI needs, without its copies and publishers.
+// imageGrants returns the permissions for the AMI without copies and publishers.
 func (b Builder) imageGrants() grants {
 	r := b.place()
 	g := append(grants{reading("DescribeSnapshots")}, b.captureGrants(r)...)
 	g = append(g, b.destinationGrants(r)...)
 	for _, c := range b.Distribute.Copies {
-		if b.cloudOf(c) != b.Cloud { // which may read what it pulls, for a while
+		if b.cloudOf(c) != b.Cloud { // the account may read the AMI while it copies
 			g = append(g,
 				grant{"Share", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), resourceTagged()},
 				grant{"Share", ec2Actions("ModifySnapshotAttribute"), arns("ec2", r, "snapshot/*"), resourceTagged()})
@@ -68,41 +68,42 @@ func (b Builder) imageGrants() grants {
 	return g
 }
 
-// tagging is the condition that tags are set by a call that creates something.
+// createdBy returns the condition that tags are set by the call that creates the
+// resource.
 func createdBy(by string) map[string]map[string][]string {
 	return map[string]map[string][]string{"StringEquals": {"ec2:CreateAction": {by}}}
 }
 
-// captureGrants are what depends on how the AMI is taken.
+// captureGrants returns the permissions that depend on Capture.
 func (b Builder) captureGrants(r string) grants {
 	c := b.Capture
 	var g grants
 	if !c.CrashConsistent {
-		g = append(g, grant{"UseInstance", ec2Actions("StopInstances"), arns("ec2", r, "instance/*"), resourceTagged()})
+		g = append(g, grant{"ManageInstance", ec2Actions("StopInstances"), arns("ec2", r, "instance/*"), resourceTagged()})
 	}
 	if c.FromSnapshots {
 		return append(g,
 			reading("DescribeVolumes"),
-			grant{"UseInstance", ec2Actions("CreateSnapshots"), arns("ec2", r, "instance/*", "volume/*"), resourceTagged()},
-			grant{"MakeSnapshots", ec2Actions("CreateSnapshots"), arns("ec2", r, "snapshot/*"), requestTagged()},
-			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "snapshot/*"), createdBy("CreateSnapshots")},
-			grant{"MakeImage", ec2Actions("RegisterImage"), arns("ec2", r, "image/*"), requestTagged()},
-			grant{"MakeImageOf", ec2Actions("RegisterImage"), arns("ec2", r, "snapshot/*"), resourceTagged()},
-			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "image/*"), createdBy("RegisterImage")})
+			grant{"ManageInstance", ec2Actions("CreateSnapshots"), arns("ec2", r, "instance/*", "volume/*"), resourceTagged()},
+			grant{"CreateSnapshots", ec2Actions("CreateSnapshots"), arns("ec2", r, "snapshot/*"), requestTagged()},
+			grant{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", r, "snapshot/*"), createdBy("CreateSnapshots")},
+			grant{"CreateImage", ec2Actions("RegisterImage"), arns("ec2", r, "image/*"), requestTagged()},
+			grant{"CreateImageFrom", ec2Actions("RegisterImage"), arns("ec2", r, "snapshot/*"), resourceTagged()},
+			grant{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", r, "image/*"), createdBy("RegisterImage")})
 	}
 	if c.ENA || c.SRIOV {
-		g = append(g, grant{"UseInstance", ec2Actions("ModifyInstanceAttribute"), arns("ec2", r, "instance/*"), resourceTagged()})
+		g = append(g, grant{"ManageInstance", ec2Actions("ModifyInstanceAttribute"), arns("ec2", r, "instance/*"), resourceTagged()})
 	}
-	if !c.AllowIMDSv1 { // which the source may do
+	if !c.AllowIMDSv1 { // the source may allow it
 		g = append(g, grant{"RequireIMDSv2", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), resourceTagged()})
 	}
 	return append(g,
-		grant{"UseInstance", ec2Actions("CreateImage"), arns("ec2", r, "instance/*"), resourceTagged()},
-		grant{"MakeImage", ec2Actions("CreateImage"), arns("ec2", r, "image/*", "snapshot/*"), requestTagged()},
-		grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "image/*", "snapshot/*"), createdBy("CreateImage")})
+		grant{"ManageInstance", ec2Actions("CreateImage"), arns("ec2", r, "instance/*"), resourceTagged()},
+		grant{"CreateImage", ec2Actions("CreateImage"), arns("ec2", r, "image/*", "snapshot/*"), requestTagged()},
+		grant{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", r, "image/*", "snapshot/*"), createdBy("CreateImage")})
 }
 
-// launchGrants are what depends on how the instance is launched.
+// launchGrants returns the permissions that depend on the launch options.
 func (b Builder) launchGrants(r string) grants {
 	var g grants
 	if !b.Network.VPC.isZero() {
@@ -110,16 +111,16 @@ func (b Builder) launchGrants(r string) grants {
 	}
 	if !b.Network.ownGroups() {
 		g = append(g,
-			grant{"MakeSecurityGroup", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "security-group/*"), requestTagged()},
-			grant{"MakeSecurityGroupIn", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "vpc/*"), nil},
-			grant{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", r, "security-group/*"), createdBy("CreateSecurityGroup")},
-			grant{"UseSecurityGroup", ec2Actions("DeleteSecurityGroup"), arns("ec2", r, "security-group/*"), resourceTagged()})
+			grant{"CreateSecurityGroup", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "security-group/*"), requestTagged()},
+			grant{"CreateSecurityGroupInVPC", ec2Actions("CreateSecurityGroup"), arns("ec2", r, "vpc/*"), nil},
+			grant{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", r, "security-group/*"), createdBy("CreateSecurityGroup")},
+			grant{"ManageSecurityGroup", ec2Actions("DeleteSecurityGroup"), arns("ec2", r, "security-group/*"), resourceTagged()})
 		if b.SSH.Dial == nil || len(b.SSH.From) > 0 {
-			g = append(g, grant{"UseSecurityGroup", ec2Actions("AuthorizeSecurityGroupIngress"), arns("ec2", r, "security-group/*"), resourceTagged()})
+			g = append(g, grant{"ManageSecurityGroup", ec2Actions("AuthorizeSecurityGroupIngress"), arns("ec2", r, "security-group/*"), resourceTagged()})
 		}
 	}
 	if b.SSH.ConsoleHostKey {
-		g = append(g, grant{"UseInstance", ec2Actions("GetConsoleOutput"), arns("ec2", r, "instance/*"), resourceTagged()})
+		g = append(g, grant{"ManageInstance", ec2Actions("GetConsoleOutput"), arns("ec2", r, "instance/*"), resourceTagged()})
 	}
 	if b.Source != nil {
 		g = append(g, b.Source.grants(r)...)
@@ -130,9 +131,9 @@ func (b Builder) launchGrants(r string) grants {
 	if b.InstanceProfile != "" {
 		profile := b.InstanceProfile
 		if !strings.HasPrefix(profile, "arn:") {
-			profile = "arn:" + iampolicy.Partition(r) + ":iam::*:instance-profile/*" + profile // below any path
+			profile = "arn:" + iampolicy.Partition(r) + ":iam::*:instance-profile/*" + profile // with any path
 		}
-		g = append(g, grant{"LookAtProfile", []string{"iam:GetInstanceProfile"}, []string{profile}, nil})
+		g = append(g, grant{"DescribeProfile", []string{"iam:GetInstanceProfile"}, []string{profile}, nil})
 		g = append(g, grant{"PassRole", []string{"iam:PassRole"}, []string{"arn:" + iampolicy.Partition(r) + ":iam::*:role/*"}, map[string]map[string][]string{
 			"StringEquals": {"iam:PassedToService": {"ec2.amazonaws.com"}},
 		}})
@@ -150,8 +151,7 @@ func (b Builder) launchGrants(r string) grants {
 	return g
 }
 
-// diskKeyGrants are what it takes to write, read and copy the disks of the AMI
-// where it is baked.
+// diskKeyGrants returns the permissions to encrypt and decrypt the AMI's volumes.
 func (b Builder) diskKeyGrants(r string) grants {
 	var g grants
 	for _, d := range b.BlockDevices {
@@ -162,8 +162,8 @@ func (b Builder) diskKeyGrants(r string) grants {
 	return g
 }
 
-// releaseGrants are what an AMI needs in one place: to be made one that others
-// may use, and to be removed.
+// destinationGrants returns the permissions to promote and to remove an AMI in a
+// region.
 func (b Builder) destinationGrants(r string) grants {
 	d := b.Distribute
 	g := grants{
@@ -198,14 +198,14 @@ func (b Builder) destinationGrants(r string) grants {
 	return g
 }
 
-// grants are what making the copy needs of the account that gets it.
+// grants returns the permissions that the copy's account needs for the copy.
 func (c Copy) grants() grants {
 	g := grants{
 		reading("DescribeImages", "DescribeSnapshots"),
 		decoding(),
 		{"CopyFrom", ec2Actions("CopyImage"), arns("ec2", "*", "image/*", "snapshot/*"), nil},
 		{"Copy", ec2Actions("CopyImage"), arns("ec2", c.Region, "image/*", "snapshot/*"), requestTagged()},
-		{"TagWhatIsMade", ec2Actions("CreateTags"), arns("ec2", c.Region, "image/*", "snapshot/*"), createdBy("CopyImage")},
+		{"TagNewResources", ec2Actions("CreateTags"), arns("ec2", c.Region, "image/*", "snapshot/*"), createdBy("CopyImage")},
 	}
 	if c.Encrypted == Enabled || c.KMSKey != "" {
 		g = append(g, keyGrants(c.Region, c.KMSKey)...)
@@ -213,28 +213,28 @@ func (c Copy) grants() grants {
 	return g
 }
 
-// keyGrants are what EBS does with a key in the caller's name. An empty key is
-// the account's default one.
+// keyGrants returns the permissions for EBS to use a key on the caller's behalf. An
+// empty key means the account's default key.
 func keyGrants(r, key string) grants {
 	resources := keyARNs(r, key)
-	looks := grants{}
-	if key != "" { // before the bake begins
-		looks = lookAtKey(r, key)
+	g := grants{}
+	if key != "" { // checked before the launch
+		g = append(g, grant{"DescribeKey", []string{"kms:DescribeKey"}, resources, nil})
 	}
 	via := map[string][]string{"kms:ViaService": {"ec2." + r + ".amazonaws.com"}}
-	return append(looks, grants{
+	return append(g, grants{
 		{
 			"UseKey",
 			[]string{"kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"},
 			resources, map[string]map[string][]string{"StringEquals": via},
 		},
-		{"LendKey", []string{"kms:CreateGrant"}, resources, map[string]map[string][]string{
+		{"CreateKeyGrant", []string{"kms:CreateGrant"}, resources, map[string]map[string][]string{
 			"StringEquals": via, "Bool": {"kms:GrantIsForAWSResource": {"true"}},
 		}},
 	}...)
 }
 
-// ownRegions are where the AMI is in the Builder's account.
+// ownRegions returns the regions that have the AMI in the Builder's account.
 func (b Builder) ownRegions() []string {
 	regions := []string{b.place()}
 	for _, c := range b.Distribute.Copies {
@@ -245,11 +245,7 @@ func (b Builder) ownRegions() []string {
 	return regions
 }
 
-func lookAtKey(r, key string) grants {
-	return grants{{"LookAtKey", []string{"kms:DescribeKey"}, keyARNs(r, key), nil}}
-}
-
-// keyARNs names a key as far as its name does.
+// keyARNs returns the key's ARN if it is known, else a pattern for all keys.
 func keyARNs(r, key string) []string {
 	if strings.HasPrefix(key, "arn:") && strings.Contains(key, ":key/") {
 		return []string{key}
@@ -257,7 +253,7 @@ func keyARNs(r, key string) []string {
 	return arns("kms", r, "key/*")
 }
 
-// parameterARNs names a parameter; AWS's public ones belong to no account.
+// parameterARNs returns the ARN of a parameter. AWS's public ones have no account.
 func parameterARNs(region, name string) []string {
 	resource := "parameter/" + strings.TrimPrefix(name, "/")
 	if strings.HasPrefix(name, "/aws/service/") {

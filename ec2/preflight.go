@@ -19,50 +19,50 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// checkPlaces finds out, before anything is created, whether the AMI can get to
-// where it is to go: that regions answer and roles can be assumed, that its name
-// is free, that keys, launch templates and the instance profile exist. All that
-// is wrong is in the error. Many bakes ask together.
+// checkDestinations checks, before anything is created, that the AMI can reach all
+// destinations: that regions respond and roles can be assumed, that its name is
+// free, and that keys, launch templates and the instance profile exist. It reports
+// all problems, joined. Concurrent builds share the lookups.
 func (s *session) checkDestinations(ctx context.Context) error {
 	var all sync.WaitGroup
-	looks := s.preflightChecks()
-	errs := make([]error, len(looks))
-	for i, look := range looks {
-		all.Go(func() { errs[i] = look(ctx) })
+	checks := s.preflightChecks()
+	errs := make([]error, len(checks))
+	for i, check := range checks {
+		all.Go(func() { errs[i] = check(ctx) })
 	}
 	all.Wait()
 	return errors.Join(errs...)
 }
 
-// looks are all that is to be looked at.
+// preflightChecks returns the checks that the image needs.
 func (s *session) preflightChecks() []func(context.Context) error {
-	var looks []func(context.Context) error
+	var checks []func(context.Context) error
 	key := func(field, key string) {
 		if key != "" {
 			home := &CopyError{Region: s.region.name}
-			looks = append(looks, func(ctx context.Context) error { return s.checkKey(ctx, s.region, home, field, key) })
+			checks = append(checks, func(ctx context.Context) error { return s.checkKey(ctx, s.region, home, field, key) })
 		}
 	}
 	b := s.builder
 	if b.AMIName != "" {
-		looks = append(looks, func(ctx context.Context) error {
+		checks = append(checks, func(ctx context.Context) error {
 			return s.checkName(ctx, s.region, &CopyError{Region: s.region.name})
 		})
 	}
 	if b.InstanceProfile != "" {
-		looks = append(looks, s.checkInstanceProfile)
+		checks = append(checks, s.checkInstanceProfile)
 	}
 	for _, d := range b.BlockDevices {
 		key("Builder.BlockDevices["+d.Device+"].KMSKey", d.KMSKey)
 	}
 	for i := range b.Distribute.Copies {
-		looks = append(looks, func(ctx context.Context) error { return s.checkCopy(ctx, i) })
+		checks = append(checks, func(ctx context.Context) error { return s.checkCopy(ctx, i) })
 	}
 	if s.image.ProvisionOnly {
-		return looks
+		return checks
 	}
 	if !b.Distribute.OnlyCopies {
-		looks = append(looks, func(ctx context.Context) error {
+		checks = append(checks, func(ctx context.Context) error {
 			return s.checkSharing(ctx, s.region, &CopyError{Region: s.region.name})
 		})
 	}
@@ -72,14 +72,14 @@ func (s *session) preflightChecks() []func(context.Context) error {
 			continue
 		}
 		for _, at := range b.publishesTo(p) {
-			looks = append(looks, func(ctx context.Context) error { return s.preflight(ctx, checked, at) })
+			checks = append(checks, func(ctx context.Context) error { return s.preflight(ctx, checked, at) })
 		}
 	}
-	return looks
+	return checks
 }
 
-// lookAtCopy finds out whether the region of a copy answers its account, and
-// then whether the copy can be made.
+// checkCopy checks that the region of a copy responds to its account, and then that
+// the copy can be made.
 func (s *session) checkCopy(ctx context.Context, i int) error {
 	c, r := s.builder.Distribute.Copies[i], s.copyRegion(i)
 	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", i)
@@ -107,8 +107,8 @@ func (s *session) checkCopy(ctx context.Context, i int) error {
 	return errors.Join(errs...)
 }
 
-// lookForSamePlace finds out whether the account of a copy is, by another role,
-// that of the bake or of another copy in the same region.
+// checkSameAccount reports a copy whose role is in the same account as the bake or
+// another copy in the same region.
 func (s *session) checkSameAccount(ctx context.Context, i int) error {
 	all := s.builder.allDestinations()
 	this := all[i+1]
@@ -125,13 +125,13 @@ func (s *session) checkSameAccount(ctx context.Context, i int) error {
 			return err
 		}
 		if account == taken {
-			return fmt.Errorf("the AMI gets to %s twice", destinationName(account, this.Region))
+			return fmt.Errorf("AMI is copied to %s twice", destinationName(account, this.Region))
 		}
 	}
 	return nil
 }
 
-// lookAtName finds out whether the AMI can have its name.
+// checkName checks that the AMI's name is free or can be replaced.
 func (s *session) checkName(ctx context.Context, r *region, place *CopyError) error {
 	var old ec2types.Image
 	taken := false
@@ -146,14 +146,14 @@ func (s *session) checkName(ctx context.Context, r *region, place *CopyError) er
 	case !taken:
 		return nil
 	case !s.builder.ReplaceAMI:
-		return place.with(bake.Invalid("Builder.AMIName", "%q is the name of %s", s.builder.AMIName, id))
+		return place.with(bake.Invalid("Builder.AMIName", "%q is already the name of %s", s.builder.AMIName, id))
 	case protection != "" && protection != "disabled":
-		return place.with(bake.Invalid("Builder.ReplaceAMI", "%s is protected against being deregistered: %s", id, protection))
+		return place.with(bake.Invalid("Builder.ReplaceAMI", "%s has deregistration protection: %s", id, protection))
 	}
 	return nil
 }
 
-// fetchNamed finds images of the account by their names.
+// fetchNamed returns images of the account by name.
 func (r *region) fetchNamed(ctx context.Context, names []string) (map[string]ec2types.Image, error) {
 	found := make(map[string]ec2types.Image, len(names))
 	for some := range slices.Chunk(names, mostFilterValues) {
@@ -168,9 +168,9 @@ func (r *region) fetchNamed(ctx context.Context, names []string) (map[string]ec2
 	return found, nil
 }
 
-// lookAtKey finds out whether a KMS key exists and can encrypt volumes.
+// checkKey checks that a KMS key exists and can encrypt volumes.
 func (s *session) checkKey(ctx context.Context, r *region, place *CopyError, field, key string) error {
-	trouble, err := r.lookups.keys.get(ctx, key, func(ctx context.Context) (string, error) {
+	problem, err := r.lookups.keys.get(ctx, key, func(ctx context.Context) (string, error) {
 		ctx, stop := clock.WithTimeout(ctx, r.clock, r.callTimeout)
 		defer stop()
 		out, err := r.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(key)})
@@ -182,11 +182,11 @@ func (s *session) checkKey(ctx context.Context, r *region, place *CopyError, fie
 		}
 		switch k := out.KeyMetadata; {
 		case k == nil:
-			return "", errors.New("KMS says nothing of it")
+			return "", errors.New("KMS returned no metadata")
 		case !k.Enabled:
-			return fmt.Sprintf("the key's state is %s", k.KeyState), nil
+			return fmt.Sprintf("key state is %s", k.KeyState), nil
 		case k.KeySpec != "" && k.KeySpec != "SYMMETRIC_DEFAULT":
-			return fmt.Sprintf("the key is of the kind %s; EBS takes symmetric ones", k.KeySpec), nil
+			return fmt.Sprintf("key spec is %s, but EBS needs a symmetric key", k.KeySpec), nil
 		}
 		return "", nil
 	})
@@ -194,15 +194,15 @@ func (s *session) checkKey(ctx context.Context, r *region, place *CopyError, fie
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		// EC2 uses keys in ways that need no right to look at them.
-		s.run.Say("%s %s in %s could not be looked at: %v", field, key, place.Region, err)
-	case trouble != "":
-		return place.with(bake.Invalid(field, "%s: %s", key, trouble))
+		// Using a key does not need permission to describe it.
+		s.run.Say("cannot check %s %s in %s: %v", field, key, place.Region, err)
+	case problem != "":
+		return place.with(bake.Invalid(field, "%s: %s", key, problem))
 	}
 	return nil
 }
 
-// lookForProfile finds out whether the instance profile exists.
+// checkInstanceProfile checks that the instance profile exists.
 func (s *session) checkInstanceProfile(ctx context.Context) error {
 	profile := s.builder.InstanceProfile
 	name := profile[strings.LastIndexByte(profile, '/')+1:] // of an ARN
@@ -216,15 +216,15 @@ func (s *session) checkInstanceProfile(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case err != nil: // a launch needs no right to look at it
-		s.run.Say("Builder.InstanceProfile %s could not be looked at: %v", profile, err)
+	case err != nil: // a launch does not need permission to describe it
+		s.run.Say("cannot check Builder.InstanceProfile %s: %v", profile, err)
 	case !exists:
-		return bake.Invalid("Builder.InstanceProfile", "there is no %s", profile)
+		return bake.Invalid("Builder.InstanceProfile", "%s not found", profile)
 	}
 	return nil
 }
 
-// preflight checks a publisher at one destination.
+// preflight calls a publisher's Preflight for a destination.
 func (s *session) preflight(ctx context.Context, p PreflightPublisher, at Destination) error {
 	place, err := s.errorAt(ctx, at)
 	if err != nil {
@@ -236,7 +236,7 @@ func (s *session) preflight(ctx context.Context, p PreflightPublisher, at Destin
 	return nil
 }
 
-// placeOf is how errors call a destination.
+// errorAt returns a CopyError for a destination, without a cause.
 func (s *session) errorAt(ctx context.Context, at Destination) (*CopyError, error) {
 	place := &CopyError{Region: at.Region}
 	if at.Cloud == s.builder.Cloud {
@@ -247,5 +247,5 @@ func (s *session) errorAt(ctx context.Context, at Destination) (*CopyError, erro
 	return place, err
 }
 
-// of is the error of the place for a reason.
+// with returns the error with a cause.
 func (e *CopyError) with(err error) error { return &CopyError{e.Region, e.Account, err} }

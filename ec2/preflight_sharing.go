@@ -9,45 +9,45 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// lookAtSharing finds out whether the AMI can become as public in a place as it
-// is to be. New accounts block public AMIs; see "Block public access to your
-// AMIs" in the user guide of EC2, and the same for snapshots in that of EBS.
+// checkSharing checks that the account lets the AMI and its snapshots be public, if
+// they are to be. New accounts block public AMIs; see "Block public access to your
+// AMIs" in the EC2 User Guide, and the same for snapshots in the EBS User Guide.
 func (s *session) checkSharing(ctx context.Context, r *region, place *CopyError) error {
 	const (
 		field     = "Builder.Distribute."
-		encrypted = "the account encrypts all new volumes here, and EC2 makes nothing public that is encrypted"
+		encrypted = "the account encrypts all new volumes in this region, and encrypted images cannot be public"
 	)
 	d := s.builder.Distribute
-	looks := []struct {
+	checks := []struct {
 		wanted bool
-		what   string // shared by all bakes
+		what   string // the key of the lookup
 		ask    func(context.Context) (bool, error)
 		field  string
 		reason string
 	}{
 		{
 			d.LaunchPermissions.Public, "public images", r.blocksImages, "LaunchPermissions.Public",
-			"the account blocks public access to AMIs here; DisableImageBlockPublicAccess ends that",
+			"the account blocks public access to AMIs in this region; DisableImageBlockPublicAccess allows it",
 		},
 		{
 			d.SnapshotPermissions.Public, "public snapshots", r.blocksSnapshots, "SnapshotPermissions.Public",
-			"the account blocks public access to snapshots here; DisableSnapshotBlockPublicAccess ends that",
+			"the account blocks public access to snapshots in this region; DisableSnapshotBlockPublicAccess allows it",
 		},
 		{d.LaunchPermissions.Public, "encryption", r.encryptsAll, "LaunchPermissions.Public", encrypted},
 		{d.SnapshotPermissions.Public, "encryption", r.encryptsAll, "SnapshotPermissions.Public", encrypted},
 	}
-	for _, look := range looks {
-		if !look.wanted {
+	for _, check := range checks {
+		if !check.wanted {
 			continue
 		}
-		blocked, err := r.lookups.answers.get(ctx, look.what, look.ask)
+		blocked, err := r.lookups.answers.get(ctx, check.what, check.ask)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err != nil: // making it public needs no right to look
-			s.run.Say("%s%s in %s could not be looked at: %v", field, look.field, place.Region, err)
+		case err != nil: // making it public does not need permission to describe this
+			s.run.Say("cannot check %s%s in %s: %v", field, check.field, place.Region, err)
 		case blocked:
-			return place.with(bake.Invalid(field+look.field, "%s", look.reason))
+			return place.with(bake.Invalid(field+check.field, "%s", check.reason))
 		}
 	}
 	return nil

@@ -14,10 +14,10 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// promote copies the AMI to all places and then makes it one that others may
-// use, here and there. Called again, it does what is left to do. What cannot
-// well be taken back waits until all copies are made, or the last attempt: the
-// name of an old AMI, and protection, which comes last.
+// promote copies the AMI to all destinations and then promotes it everywhere. When
+// retried, it continues where it failed. Irreversible changes wait until all copies
+// exist or the last attempt has been made: first it assigns the name of a replaced
+// AMI, and last it enables protection.
 func (s *session) promote(ctx context.Context) error {
 	d := s.builder.Distribute
 	s.initCopies()
@@ -59,7 +59,7 @@ func (s *session) promote(ctx context.Context) error {
 	return s.incomplete(failed)
 }
 
-// copyAll makes all copies that are not made yet, within their time.
+// copyAll makes all copies that do not exist yet, within Distribution.Timeout.
 func (s *session) copyAll(ctx context.Context) []*CopyError {
 	timeout := s.builder.Distribute.timeout()
 	ctx, stop := clock.WithTimeout(ctx, s.run.Clock, timeout)
@@ -67,13 +67,13 @@ func (s *session) copyAll(ctx context.Context) []*CopyError {
 	return s.eachCopy(ctx, func(ctx context.Context, i int) error {
 		err := s.copyTo(ctx, i)
 		if cause := context.Cause(ctx); err != nil && errors.Is(cause, context.DeadlineExceeded) {
-			return fmt.Errorf("not copied within %v: %w", timeout, cause)
+			return fmt.Errorf("copy not complete after %v: %w", timeout, cause)
 		}
 		return err
 	})
 }
 
-// keepHome makes the AMI ready where it was baked.
+// promoteOriginal promotes the AMI where it was baked.
 func (s *session) promoteOriginal(ctx context.Context) error {
 	if err := s.assignName(ctx, s.region, &s.Image.ID, &s.Image.Replaces); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (s *session) promoteOriginal(ctx context.Context) error {
 	return s.region.protect(ctx, s.Image.ID, s.builder.Distribute.Protection)
 }
 
-// incomplete is the error of an AMI that did not get everywhere.
+// incomplete returns the error for the failed destinations; nil if there are none.
 func (s *session) incomplete(failed []*CopyError) error {
 	switch {
 	case len(failed) == 0:
@@ -95,15 +95,15 @@ func (s *session) incomplete(failed []*CopyError) error {
 	return &bake.PartialError{Err: &DistributionError{Failed: failed}}
 }
 
-// planPlaces makes the record of the copies, if there is none yet.
+// initCopies creates the record of the copies, once.
 func (s *session) initCopies() {
 	if s.Copies == nil {
 		s.Copies = make([]copyRecord, len(s.builder.Distribute.Copies))
 	}
 }
 
-// inPlaces does something in all places, many at once, and waits for all. A
-// place that failed does not end the others.
+// eachCopy calls do for all copies, Distribution.Parallel at once, and waits for
+// all. An error does not stop the others.
 func (s *session) eachCopy(ctx context.Context, do func(ctx context.Context, i int) error) []*CopyError {
 	most := s.builder.Distribute.Parallel
 	if most == 0 {
@@ -127,9 +127,9 @@ func (s *session) eachCopy(ctx context.Context, do func(ctx context.Context, i i
 	var failed []*CopyError
 	for i, err := range errs {
 		if err != nil {
-			place := &CopyError{Region: s.builder.Distribute.Copies[i].Region, Account: s.Copies[i].Account, Err: err}
-			s.run.Say("%s", place)
-			failed = append(failed, place)
+			copyErr := &CopyError{Region: s.builder.Distribute.Copies[i].Region, Account: s.Copies[i].Account, Err: err}
+			s.run.Say("%s", copyErr)
+			failed = append(failed, copyErr)
 		}
 	}
 	return failed
@@ -155,8 +155,8 @@ func (s *session) protectCopy(ctx context.Context, i int) error {
 	return err
 }
 
-// releaseImage gives permissions, sets when the AMI is deprecated, and takes
-// away the tag that says that anyone may remove it.
+// promoteImage grants permissions, sets the deprecation time, and deletes the expiry
+// tag.
 func (s *session) promoteImage(ctx context.Context, r *region, id string, snapshots []string) error {
 	d := s.builder.Distribute
 	if err := r.permit(ctx, id, d.LaunchPermissions); err != nil {
@@ -197,7 +197,7 @@ func (r *region) protect(ctx context.Context, id string, how Protection) error {
 	})
 }
 
-// leaveHome removes the AMI from where it was baked.
+// removeOriginal removes the AMI from where it was baked.
 func (s *session) removeOriginal(ctx context.Context) error {
 	if s.Image.Removed {
 		return nil
@@ -210,8 +210,8 @@ func (s *session) removeOriginal(ctx context.Context) error {
 	return nil
 }
 
-// unpromote removes the copies; of a build whose AMI stays only those that are
-// not done. What the AMI replaced goes or comes back accordingly.
+// unpromote removes the copies, or only the incomplete ones if the build succeeded.
+// At each destination it deletes the replaced AMI or restores it accordingly.
 func (s *session) unpromote(ctx context.Context, outcome bake.Outcome) error {
 	s.initCopies()
 	failed := s.eachCopy(ctx, func(ctx context.Context, i int) error {
@@ -229,14 +229,14 @@ func (s *session) unpromote(ctx context.Context, outcome bake.Outcome) error {
 	case outcome != bake.Succeeded:
 		errs = append(errs, s.restoreName(ctx))
 	case !s.Image.Removed:
-		// An attempt may have failed to end the pulls.
+		// An attempt may have failed to revoke the pulls.
 		errs = append(errs, s.revokePulls(ctx), s.region.deleteOld(ctx, s.run, &s.Image.Replaces))
 	}
 	return errors.Join(errs...)
 }
 
-// giveNameBack brings back the AMI that was replaced where this one was baked.
-// This one is removed for good by the undo of its create step.
+// restoreName restores the AMI that was replaced where this one was baked. The undo
+// of the create step removes this one's snapshots.
 func (s *session) restoreName(ctx context.Context) error {
 	if s.Image.Replaces.OldID == "" {
 		return nil

@@ -17,49 +17,49 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// A place is one Copy of a Distribution, as far as it got. Its number is that
-// of the Copy.
+// A copyRecord records the progress of one of Distribution.Copies.
 type copyRecord struct {
-	Account   string   `json:"account,omitempty"` // another than that of the bake
+	Account   string   `json:"account,omitempty"` // if not the account of the Builder
 	ID        string   `json:"id,omitempty"`
 	Snapshots []string `json:"snapshots,omitempty"`
-	Attempt   int      `json:"attempt,omitempty"`  // copies that EC2 began and could not finish
-	Refused   bool     `json:"refused,omitempty"`  // EC2 said that it began none
-	Doubtful  bool     `json:"doubtful,omitempty"` // EC2 was asked and did not say whether it began one
-	Broken    bool     `json:"broken,omitempty"`   // EC2 could not finish it
-	Pulling   bool     `json:"pulling,omitempty"`  // its account may read the AMI
+	Attempt   int      `json:"attempt,omitempty"`  // number of copies that EC2 began but did not complete
+	Refused   bool     `json:"refused,omitempty"`  // EC2 refused to begin it
+	Doubtful  bool     `json:"doubtful,omitempty"` // the response of CopyImage was lost
+	Broken    bool     `json:"broken,omitempty"`   // EC2 did not complete it
+	Pulling   bool     `json:"pulling,omitempty"`  // the account may read the AMI
 	Copied    bool     `json:"copied,omitempty"`
 	Promoted  bool     `json:"promoted,omitempty"`
-	Done      bool     `json:"done,omitempty"` // ready for others
+	Done      bool     `json:"done,omitempty"` // promoted and protected
 	Removed   bool     `json:"removed,omitempty"`
 
 	Replaces replacement `json:"replaces,omitzero"`
 }
 
-// A CopyError is a place that an AMI did not get to.
+// A CopyError reports a region or account that the AMI could not be copied to or
+// published in.
 type CopyError struct {
 	Region  string
-	Account string // empty is that of the bake, or one that could not be told
+	Account string // empty for the Builder's account, or if unknown
 	Err     error
 }
 
-// Error names the place.
+// Error returns the region, the account and the cause.
 func (e *CopyError) Error() string {
 	return destinationName(e.Account, e.Region) + ": " + e.Err.Error()
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *CopyError) Unwrap() error { return e.Err }
 
-// A DistributionError is an AMI that did not get everywhere.
+// A DistributionError reports the destinations that the AMI could not be copied to.
 type DistributionError struct {
-	Failed []*CopyError // the places, in the order of Distribution.Copies
+	Failed []*CopyError // in the order of Distribution.Copies
 }
 
-// Error lists the places, one to a line.
+// Error returns the errors of the destinations, one per line.
 func (e *DistributionError) Error() string { return errors.Join(e.Unwrap()...).Error() }
 
-// Unwrap is the places.
+// Unwrap returns the errors of the destinations.
 func (e *DistributionError) Unwrap() []error {
 	errs := make([]error, 0, len(e.Failed))
 	for _, failed := range e.Failed {
@@ -68,7 +68,7 @@ func (e *DistributionError) Unwrap() []error {
 	return errs
 }
 
-// placeName is how a place is called in AMI.IDs and in errors.
+// destinationName returns the name of a destination in AMI.IDs and in errors.
 func destinationName(account, region string) string {
 	if account == "" {
 		return region
@@ -76,7 +76,7 @@ func destinationName(account, region string) string {
 	return account + "/" + region
 }
 
-// cloudOf is the account that gets a copy.
+// cloudOf returns the account of a copy.
 func (b Builder) cloudOf(c Copy) *Cloud {
 	if c.Cloud == nil {
 		return b.Cloud
@@ -89,8 +89,8 @@ func (s *session) copyRegion(i int) *region {
 	return s.builder.cloudOf(c).region(c.Region)
 }
 
-// copyTo makes the i-th copy and waits until it is there. Called again, it goes
-// on where it failed.
+// copyTo makes the i-th copy and waits until it is available. When retried, it
+// continues where it failed.
 func (s *session) copyTo(ctx context.Context, i int) error {
 	c, p, r := s.builder.Distribute.Copies[i], &s.Copies[i], s.copyRegion(i)
 	if p.Copied {
@@ -127,8 +127,7 @@ func (s *session) copyTo(ctx context.Context, i int) error {
 	return err
 }
 
-// letPull lets the account of a copy read the AMI. All is taken back by
-// endPulls.
+// allowPull lets the account of a copy read the AMI until revokePulls.
 func (s *session) allowPull(ctx context.Context, c Copy, p *copyRecord) (err error) {
 	if p.Account, err = c.Cloud.Account(ctx); err != nil {
 		return err
@@ -141,7 +140,8 @@ func (s *session) allowPull(ctx context.Context, c Copy, p *copyRecord) (err err
 	return s.region.permitVolumes(ctx, s.Image.Snapshots, puller)
 }
 
-// endPulls takes back what letPull gave, but for what the accounts keep.
+// revokePulls revokes the permissions of allowPull, except those that the accounts
+// have by Distribution.
 func (s *session) revokePulls(ctx context.Context) error {
 	d := s.builder.Distribute
 	var launch, volumes Permissions
@@ -171,15 +171,15 @@ func addUnlessKept(list []string, account string, keeps Permissions) []string {
 	return append(list, account)
 }
 
-// copyLimit is what EC2 answers when it makes as many copies into a region as
-// it does at once; fullEvery is the time between two looks whether it still does.
+// copyLimit is EC2's error code when too many copies into a region are in progress;
+// fullEvery is the time between attempts then.
 const (
 	copyLimit = "ResourceLimitExceeded"
 	fullEvery = 15 * time.Second
 )
 
-// beginCopy tells EC2 to make a copy. The token makes a repeated call, also one
-// of another process, return the copy that the first one began.
+// beginCopy calls CopyImage. With its token, repeated calls, even from another
+// process, return the first copy.
 func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *copyRecord) error {
 	in := &awsec2.CopyImageInput{
 		ClientToken:   aws.String(s.run.ID + "-" + c.Region + "-" + strconv.Itoa(p.Attempt)),
@@ -205,7 +205,7 @@ func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *copyRecor
 		})
 		switch {
 		case awsapi.Code(err) == copyLimit:
-			s.run.Say("%s makes no more copies at once; waiting", destinationName(p.Account, c.Region))
+			s.run.Say("too many copies in progress in %s; waiting", destinationName(p.Account, c.Region))
 			return false, nil
 		case awsapi.Code(err) == duplicateName && s.builder.AMIName != "":
 			p.Refused = true
@@ -221,8 +221,7 @@ func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *copyRecor
 	})
 }
 
-// removeCopy removes what there is of the i-th copy, found by its id or by the
-// tag of its create call.
+// removeCopy removes the i-th copy, complete or not, found by its id or its tag.
 func (s *session) removeCopy(ctx context.Context, i int) error {
 	p, r := &s.Copies[i], s.copyRegion(i)
 	if p.Removed || p.ID == "" && p.Refused {

@@ -7,79 +7,81 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Distribution is what happens with an AMI once its checks have passed: where
-// it is copied to, who may use it, and for how long. The zero value leaves it
-// where it was baked, for its own account.
+// A Distribution configures what happens to an AMI after its checks: where it is
+// copied, who may use it, and for how long. The zero value keeps it where it was
+// baked, for its own account.
 //
-// Copies are made all at once and do not depend on each other. When some fail
-// after all attempts, the build fails with a [*DistributionError], but the AMI
-// and the copies that succeeded stay, are ready for use, and are in the result;
-// of those that failed nothing is left. If the build fails or is cancelled in
-// any other way, everything is removed.
+// Copies are made concurrently and independently. If some still fail after all
+// attempts, the build fails with a [*DistributionError], but the AMI and the other
+// copies are promoted and are in the result; nothing is left of the failed ones. If
+// the build fails for another reason or is canceled, everything is removed.
 type Distribution struct {
-	// Copies are further places for the AMI; see To.
+	// Copies are the additional destinations of the AMI; see CopyTo.
 	Copies []Copy
 
-	// OnlyCopies removes the AMI from where it was baked when all copies have
-	// been made; the first of them is then the one that the result names.
+	// OnlyCopies removes the AMI from where it was baked when all copies exist.
+	// The result's AMI is then the first copy.
 	OnlyCopies bool
 
-	// LaunchPermissions are who may launch the AMI, in every place.
+	// LaunchPermissions grant permission to launch the AMI, at every destination.
 	LaunchPermissions Permissions
 
-	// SnapshotPermissions are who may make volumes of its snapshots, in every
-	// place. EC2 knows no organizations here. Launching needs none of this.
+	// SnapshotPermissions grant permission to create volumes from the snapshots,
+	// at every destination. EC2 does not support organizations here. Launching
+	// the AMI does not need it.
 	SnapshotPermissions Permissions
 
-	// DeprecateAfter is the time from promotion until EC2 shows the AMI as
-	// deprecated, and DeprecateAt that moment itself. Only one can be set; zero
-	// is never. EC2 takes up to ten years and rounds to minutes.
+	// DeprecateAfter is the time from promotion to the AMI's deprecation,
+	// DeprecateAt the deprecation time itself. Only one can be set; zero means
+	// never. EC2 accepts up to ten years and rounds to minutes.
 	DeprecateAfter time.Duration
 	DeprecateAt    time.Time
 
-	// Protection guards the AMI against being deregistered, in every place. It
-	// is switched on last. AMI.Destroy lifts it.
+	// Protection enables deregistration protection at every destination, as the
+	// last step. AMI.Destroy disables it.
 	Protection Protection
 
-	// AllOrNothing removes the AMI with all its copies when one place fails.
+	// AllOrNothing removes the AMI and all its copies if one destination fails.
 	AllOrNothing bool
 
-	// Parallel is how many places are worked on at once. Zero is 20.
+	// Parallel limits how many destinations are processed concurrently. Zero
+	// means 20.
 	Parallel int
 
-	// Attempts is how often what failed is tried, places that are done not
-	// again. Zero is three times.
+	// Attempts limits how often each destination is tried. Zero means three.
 	Attempts int
 
-	// Timeout bounds the copying of each attempt, to all places together. Zero is
-	// two hours. A copy that takes longer goes on in the next attempt.
+	// Timeout limits the copying to all destinations in each attempt. A copy that
+	// takes longer continues in the next attempt. Zero means two hours.
 	Timeout time.Duration
 }
 
-// A Copy is one place for a copy of an AMI. Its tags are those of the AMI, and
-// are set in the call that makes the copy.
+// A Copy is a destination for a copy of an AMI. The call that makes the copy also
+// sets the AMI's tags.
 type Copy struct {
-	// Region is where. It is required.
+	// Region is the destination region. It is required.
 	Region string
 
-	// Cloud is the account that gets the copy, and fetches it with its own
-	// rights: see Cloud.Assume. For as long as that takes it may use the AMI and
-	// read its snapshots. If they are encrypted, the policy of their key must let
-	// that account use it; the key that AWS made for EBS cannot be shared, so what
-	// it encrypts cannot be copied either. Nil is the account of the bake; any
-	// other must be another account in the same region.
+	// Cloud is the destination account, which copies the AMI with its own
+	// permissions: see Cloud.Assume. While it copies, it may launch the AMI and
+	// read its snapshots. If they are encrypted, the key's policy must allow that
+	// account to use the key; the AWS managed key for EBS cannot be shared, so
+	// AMIs encrypted with it cannot be copied to other accounts. If nil, it is
+	// the Builder's account. In the region of the bake, it must be another
+	// account.
 	Cloud *Cloud
 
-	// Encrypted says whether the copy is. The zero value is what the AMI is, or
-	// the account demands. What is encrypted stays so.
+	// Encrypted encrypts the copy. The zero value leaves it as the AMI is, or as
+	// the account demands. Copies of encrypted AMIs are always encrypted.
 	Encrypted Setting
 
-	// KMSKey encrypts the copy: id, alias ("alias/images") or ARN of a key of
-	// the copy's region. Empty is, if it is encrypted, the account's default key.
+	// KMSKey is the id, alias ("alias/images") or ARN of a key in the copy's
+	// region to encrypt with. Empty means the account's default key, if the copy
+	// is encrypted.
 	KMSKey string
 }
 
-// To is a copy in each of the regions, as encrypted as the AMI itself.
+// CopyTo returns a Copy for each of the regions, encrypted if the AMI is.
 func CopyTo(regions ...string) []Copy {
 	copies := make([]Copy, 0, len(regions))
 	for _, name := range regions {
@@ -88,12 +90,11 @@ func CopyTo(regions ...string) []Copy {
 	return copies
 }
 
-// Protection is whether an AMI is protected against being deregistered:
-// Unprotected, Protected or ProtectedWithCooldown.
+// A Protection is a state of deregistration protection.
 type Protection int
 
-// The kinds of protection. With a cooldown the AMI stays protected for a day
-// after the protection was switched off, also against Destroy.
+// The protection states. With a cooldown the AMI stays protected, even against
+// AMI.Destroy, for a day after protection is disabled.
 const (
 	Unprotected Protection = iota
 	Protected
@@ -126,7 +127,7 @@ func (d Distribution) timeout() time.Duration {
 	return d.Timeout
 }
 
-// deprecation is when the AMI is to be deprecated; the zero time is never.
+// deprecation returns the AMI's deprecation time; zero means never.
 func (d Distribution) deprecation(now time.Time) time.Time {
 	if d.DeprecateAfter > 0 {
 		return now.Add(d.DeprecateAfter)
@@ -137,7 +138,7 @@ func (d Distribution) deprecation(now time.Time) time.Time {
 func (b Builder) validateDistribution() []error {
 	d := b.Distribute
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.Distribute."+field, format, args...))
 	}
 	home := b.Region
@@ -154,38 +155,38 @@ func (b Builder) validateDistribution() []error {
 		place := Copy{Region: c.Region, Cloud: cloud}
 		switch {
 		case c.Region == "":
-			wrong(field+".Region", "is required")
+			invalid(field+".Region", "is required")
 		case c.Region == home && cloud == nil:
-			wrong(field+".Region", "%s is where the AMI is baked", home)
+			invalid(field+".Region", "the AMI is baked in %s", home)
 		case seen[place]:
-			wrong(field, "a copy in %s is given twice", c.Region)
+			invalid(field, "copy in %s is given twice", c.Region)
 		}
 		if c.KMSKey != "" && c.Encrypted == Disabled {
-			wrong(field+".KMSKey", "is set although Encrypted is Disabled")
+			invalid(field+".KMSKey", "cannot be set when Encrypted is Disabled")
 		}
 		seen[place] = true
 	}
 	if d.OnlyCopies && len(d.Copies) == 0 {
-		wrong("OnlyCopies", "there are no Copies")
+		invalid("OnlyCopies", "needs Copies")
 	}
 	errs = append(errs, d.LaunchPermissions.validate("Builder.Distribute.LaunchPermissions")...)
 	errs = append(errs, d.SnapshotPermissions.validate("Builder.Distribute.SnapshotPermissions")...)
 	if len(d.SnapshotPermissions.Organizations)+len(d.SnapshotPermissions.OrganizationalUnits) > 0 {
-		wrong("SnapshotPermissions", "EC2 shares snapshots with accounts or everyone, not with organizations")
+		invalid("SnapshotPermissions", "snapshots cannot be shared with organizations")
 	}
 	switch {
 	case d.DeprecateAfter != 0 && !d.DeprecateAt.IsZero():
-		wrong("DeprecateAt", "cannot be set together with DeprecateAfter")
+		invalid("DeprecateAt", "cannot be set together with DeprecateAfter")
 	case d.DeprecateAfter < 0 || d.DeprecateAfter > longestLife:
-		wrong("DeprecateAfter", "%v is not within 0 and ten years", d.DeprecateAfter)
+		invalid("DeprecateAfter", "%v is not between 0 and ten years", d.DeprecateAfter)
 	case !d.DeprecateAt.IsZero() && b.Cloud != nil && d.DeprecateAt.Before(b.Cloud.options.Clock.Now()):
-		wrong("DeprecateAt", "%s has passed", d.DeprecateAt.Format(time.RFC3339))
+		invalid("DeprecateAt", "%s is in the past", d.DeprecateAt.Format(time.RFC3339))
 	}
 	if d.Protection < Unprotected || d.Protection > ProtectedWithCooldown {
-		wrong("Protection", "%d is none of the choices", d.Protection)
+		invalid("Protection", "unknown value %d", d.Protection)
 	}
 	if d.Parallel < 0 || d.Attempts < 0 || d.Timeout < 0 {
-		wrong("Parallel", "neither Parallel nor Attempts nor Timeout may be negative")
+		invalid("Parallel", "Parallel, Attempts and Timeout must not be negative")
 	}
 	return errs
 }

@@ -11,21 +11,20 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Permissions are who may use an AMI or a snapshot besides the account that
-// owns it. The zero value is nobody.
+// Permissions list who may use an AMI or a snapshot besides its owner.
 type Permissions struct {
-	// Accounts are ids of twelve digits.
+	// Accounts lists account ids of twelve digits.
 	Accounts []string
 
-	// Organizations and OrganizationalUnits are ARNs:
+	// Organizations and OrganizationalUnits list ARNs:
 	// "arn:aws:organizations::123456789012:organization/o-abcdefghij" and
 	// "arn:aws:organizations::123456789012:ou/o-abcdefghij/ou-abcd-12345678".
 	Organizations       []string
 	OrganizationalUnits []string
 
-	// Public is everyone. EC2 refuses it for what is encrypted, and as long as
-	// the account blocks public access, as new accounts do for AMIs. Both are
-	// looked at before the launch.
+	// Public permits everyone. EC2 refuses this for encrypted AMIs, and while the
+	// account blocks public access, as new accounts do. Both are checked before
+	// the launch.
 	Public bool
 }
 
@@ -35,7 +34,7 @@ var (
 	unitARN   = regexp.MustCompile(`^arn:aws[a-z-]*:organizations::\d{12}:ou/o-[a-z0-9]{10,32}/ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}$`)
 )
 
-const everyone = "all" // the only group that EC2 knows
+const everyone = "all" // EC2's only group
 
 func (p Permissions) isZero() bool {
 	return !p.Public && len(p.Accounts)+len(p.Organizations)+len(p.OrganizationalUnits) == 0
@@ -48,13 +47,13 @@ func (p Permissions) validate(field string) []error {
 		values     []string
 		form       *regexp.Regexp
 	}{
-		{"Accounts", "the id of an account", p.Accounts, accountID},
-		{"Organizations", "the ARN of an organization", p.Organizations, orgARN},
-		{"OrganizationalUnits", "the ARN of an organizational unit", p.OrganizationalUnits, unitARN},
+		{"Accounts", "account id", p.Accounts, accountID},
+		{"Organizations", "organization ARN", p.Organizations, orgARN},
+		{"OrganizationalUnits", "organizational unit ARN", p.OrganizationalUnits, unitARN},
 	} {
 		for _, value := range list.values {
 			if !list.form.MatchString(value) {
-				errs = append(errs, bake.Invalid(field+"."+list.name, "%q is not %s", value, list.what))
+				errs = append(errs, bake.Invalid(field+"."+list.name, "invalid %s %q", list.what, value))
 			}
 		}
 	}
@@ -89,7 +88,7 @@ func (p Permissions) forVolumes() []ec2types.CreateVolumePermission {
 	return list
 }
 
-// permit lets others launch an AMI. Who may already, still may.
+// permit adds launch permissions for an AMI.
 func (r *region) permit(ctx context.Context, id string, p Permissions) error {
 	if p.isZero() {
 		return nil
@@ -97,7 +96,7 @@ func (r *region) permit(ctx context.Context, id string, p Permissions) error {
 	return r.changeLaunch(ctx, id, &ec2types.LaunchPermissionModifications{Add: p.forLaunch()})
 }
 
-// forbid takes launch permissions away again.
+// forbid removes launch permissions for an AMI.
 func (r *region) forbid(ctx context.Context, id string, p Permissions) error {
 	if p.isZero() {
 		return nil
@@ -114,7 +113,7 @@ func (r *region) changeLaunch(ctx context.Context, id string, change *ec2types.L
 	})
 }
 
-// permitVolumes lets others make volumes of the snapshots.
+// permitVolumes adds permissions to create volumes from the snapshots.
 func (r *region) permitVolumes(ctx context.Context, snapshots []string, p Permissions) error {
 	if p.isZero() {
 		return nil
@@ -122,7 +121,7 @@ func (r *region) permitVolumes(ctx context.Context, snapshots []string, p Permis
 	return r.changeVolumes(ctx, snapshots, &ec2types.CreateVolumePermissionModifications{Add: p.forVolumes()})
 }
 
-// forbidVolumes takes that away again.
+// forbidVolumes removes permissions to create volumes from the snapshots.
 func (r *region) forbidVolumes(ctx context.Context, snapshots []string, p Permissions) error {
 	if p.isZero() {
 		return nil

@@ -15,25 +15,25 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// EC2 cannot rename an AMI, and no two of an account and region have the same
-// name. So one that replaces another is baked and copied under a name of its
-// own. When it is good, the old one is deregistered, which leaves its snapshots,
-// and the new one is registered once more under the name, of the snapshots that
-// it has. If that fails, the old one is registered again. Its snapshots go when
-// the build has succeeded as a whole.
+// EC2 cannot rename AMIs, and names are unique in an account and region. A
+// replacement is therefore baked and copied under a working name. When it is good,
+// the old AMI is deregistered, which keeps its snapshots, and the new one is
+// registered again, from the same snapshots, under the final name. If this fails,
+// the old AMI is registered again. Its snapshots are deleted when the whole build
+// has succeeded.
 
-// A replacement is the change of a name from an old AMI to the new one, in one
-// place.
+// A replacement records the transfer of a name from an old AMI to the new one, at
+// one destination.
 type replacement struct {
 	OldID     string                     `json:"old_id,omitempty"`
-	Old       *awsec2.RegisterImageInput `json:"old,omitempty"` // the way back
+	Old       *awsec2.RegisterImageInput `json:"old,omitempty"` // to restore it
 	Snapshots []string                   `json:"snapshots,omitempty"`
-	Working   string                     `json:"working,omitempty"` // the new AMI's id under its own name
-	Freed     bool                       `json:"freed,omitempty"`   // the old one may be deregistered
+	Working   string                     `json:"working,omitempty"` // the new AMI's id under its working name
+	Freed     bool                       `json:"freed,omitempty"`   // the old AMI may have been deregistered
 	Done      bool                       `json:"done,omitempty"`
 }
 
-// workingName is what the AMI is called until it has its final name.
+// workingName returns the AMI's name until it gets its final name.
 func (s *session) workingName() string {
 	if s.builder.ReplaceAMI {
 		return s.builder.AMIName + " " + s.run.ID
@@ -42,19 +42,19 @@ func (s *session) workingName() string {
 }
 
 func (b Builder) validateReplace() []error {
-	const longest = 100 // EC2 takes 128; the build's id comes after it
+	const longest = 100 // EC2 accepts 128, including the build id
 	switch {
 	case !b.ReplaceAMI:
 	case b.AMIName == "":
 		return []error{bake.Invalid("Builder.ReplaceAMI", "needs AMIName")}
 	case len(b.AMIName) > longest:
-		return []error{bake.Invalid("Builder.AMIName", "has %d bytes, of %d at most with ReplaceAMI", len(b.AMIName), longest)}
+		return []error{bake.Invalid("Builder.AMIName", "is %d bytes, want at most %d with ReplaceAMI", len(b.AMIName), longest)}
 	}
 	return nil
 }
 
-// findReplaced looks, in every place, for the AMI that has the name, so that the
-// record knows how to bring it back.
+// findReplaced looks for the AMI that has the name at each destination, and records
+// how to restore it.
 func (s *session) findReplaced(ctx context.Context) error {
 	s.initCopies()
 	for i := range s.Copies {
@@ -67,7 +67,7 @@ func (s *session) findReplaced(ctx context.Context) error {
 
 func (r *region) findOld(ctx context.Context, name string, to *replacement) error {
 	if to.Freed {
-		return nil // the name is on its way
+		return nil // the transfer has begun
 	}
 	*to = replacement{}
 	images, err := r.named(ctx, name)
@@ -85,7 +85,8 @@ func (r *region) named(ctx context.Context, names ...string) ([]ec2types.Image, 
 	})
 }
 
-// registrationOf registers an image once more, of the snapshots that it has.
+// registrationOf returns the request that registers an image again from its
+// snapshots.
 func registrationOf(i ec2types.Image) *awsec2.RegisterImageInput {
 	in := &awsec2.RegisterImageInput{
 		Name: i.Name, Description: i.Description, Architecture: i.Architecture,
@@ -100,9 +101,9 @@ func registrationOf(i ec2types.Image) *awsec2.RegisterImageInput {
 	for _, m := range i.BlockDeviceMappings {
 		if m.Ebs != nil {
 			ebs := *m.Ebs
-			ebs.KmsKeyId = nil // which RegisterImage does not take
+			ebs.KmsKeyId = nil // not accepted by RegisterImage
 			if ebs.SnapshotId != nil {
-				ebs.Encrypted = nil // as the snapshot is
+				ebs.Encrypted = nil // given by the snapshot
 			}
 			m.Ebs = &ebs
 		}
@@ -111,8 +112,8 @@ func registrationOf(i ec2types.Image) *awsec2.RegisterImageInput {
 	return in
 }
 
-// takeName gives the new AMI its final name; id becomes its new id. Called again,
-// it does what is left to do.
+// assignName gives the new AMI its final name and updates its id. When retried, it
+// continues where it failed.
 func (s *session) assignName(ctx context.Context, r *region, id *string, to *replacement) error {
 	if !s.builder.ReplaceAMI || to.Done {
 		return nil
@@ -127,7 +128,7 @@ func (s *session) assignName(ctx context.Context, r *region, id *string, to *rep
 		}
 		working, ok := found[to.Working]
 		if !ok {
-			return fmt.Errorf("%s is not to be seen", to.Working)
+			return fmt.Errorf("image %s not found", to.Working)
 		}
 		in := registrationOf(working)
 		in.Name = aws.String(s.builder.AMIName)
@@ -147,7 +148,7 @@ func (s *session) assignName(ctx context.Context, r *region, id *string, to *rep
 		}
 		*id = final
 		s.run.Created("image", final)
-		s.run.Say("%s has the name %q now, in place of %s", final, s.builder.AMIName, to.OldID)
+		s.run.Say("%s has the name %q now, replacing %s", final, s.builder.AMIName, to.OldID)
 	}
 	if err := r.deregister(ctx, to.Working); err != nil {
 		return fmt.Errorf("image %s: %w", to.Working, err)
@@ -157,9 +158,9 @@ func (s *session) assignName(ctx context.Context, r *region, id *string, to *rep
 	return nil
 }
 
-// registerNamed registers an image under a name that was just given up, which
-// EC2 may not have noticed yet. One of this build that has the name is ours, by a
-// call whose answer was lost.
+// registerNamed registers an image under a name that has just become free, which may
+// not be visible yet. If an image of this build already has the name, an earlier
+// call succeeded and its response was lost.
 func (s *session) registerNamed(ctx context.Context, r *region, in *awsec2.RegisterImageInput) (id string, err error) {
 	waitErr := r.settled(ctx, func(ctx context.Context) (bool, error) {
 		id, err = r.register(ctx, in)
@@ -179,7 +180,8 @@ func (s *session) registerNamed(ctx context.Context, r *region, in *awsec2.Regis
 	return id, err
 }
 
-// initialize sets the rates of the caller's devices, of which EC2 does not tell.
+// setInitializationRates sets InitializationMiB of the caller's devices, which EC2
+// does not return.
 func (s *session) setInitializationRates(list []ec2types.BlockDeviceMapping) {
 	for _, d := range s.amiDevices() {
 		for _, m := range list {
@@ -190,7 +192,7 @@ func (s *session) setInitializationRates(list []ec2types.BlockDeviceMapping) {
 	}
 }
 
-// takeCopyName is takeName for the i-th copy.
+// assignCopyName calls assignName for the i-th copy.
 func (s *session) assignCopyName(ctx context.Context, i int) error {
 	p := &s.Copies[i]
 	if !p.Copied {
@@ -199,8 +201,8 @@ func (s *session) assignCopyName(ctx context.Context, i int) error {
 	return s.assignName(ctx, s.copyRegion(i), &p.ID, &p.Replaces)
 }
 
-// dropOld removes what is left of the AMI that was replaced. Snapshots of which
-// somebody has registered another AMI stay.
+// deleteOld deletes the snapshots of the replaced AMI, except those that another AMI
+// uses.
 func (r *region) deleteOld(ctx context.Context, run *bake.Run, to *replacement) error {
 	if !to.Done || to.OldID == "" {
 		return nil
@@ -215,7 +217,7 @@ func (r *region) deleteOld(ctx context.Context, run *bake.Run, to *replacement) 
 			return fmt.Errorf("snapshot %s: %w", snapshot, err)
 		}
 		if used {
-			run.Say("%s of %s stays: there is another AMI of it", snapshot, to.OldID)
+			run.Say("keeping %s of %s: another AMI uses it", snapshot, to.OldID)
 		}
 	}
 	run.Removed("image", to.OldID)
@@ -223,8 +225,8 @@ func (r *region) deleteOld(ctx context.Context, run *bake.Run, to *replacement) 
 	return nil
 }
 
-// bringBack gives the name back to the old AMI, which then has another id. The
-// new one has been deregistered.
+// restoreOld registers the old AMI again under its name, with a new id. The new AMI
+// has been deregistered.
 func (r *region) restoreOld(ctx context.Context, run *bake.Run, to *replacement) error {
 	if to.OldID == "" || to.Old == nil {
 		return nil
@@ -236,9 +238,9 @@ func (r *region) restoreOld(ctx context.Context, run *bake.Run, to *replacement)
 			return false, err
 		}
 		if len(images) > 0 {
-			// The new one may be to be seen for some moments more. Any other is the
-			// old one, which was never away or is back already, or somebody else's.
-			refused = fmt.Errorf("its name is that of %s", aws.ToString(images[0].ImageId))
+			// The new AMI may remain visible for a moment. Any other is the old one,
+			// which was not deregistered or is already restored, or a stranger's.
+			refused = fmt.Errorf("name is used by %s", aws.ToString(images[0].ImageId))
 			there := tagMap(images[0].Tags)[TagBuild] != run.ID
 			if there {
 				refused = nil
@@ -247,15 +249,15 @@ func (r *region) restoreOld(ctx context.Context, run *bake.Run, to *replacement)
 		}
 		var id string
 		if id, refused = r.register(ctx, to.Old); awsapi.Code(refused) == duplicateName {
-			return false, nil // EC2 has not noticed yet that the name is free
+			return false, nil // not visible yet that the name is free
 		}
 		if refused == nil {
-			run.Say("%q was registered again as %s; it was %s, whose launch permissions and deprecation time are lost", aws.ToString(to.Old.Name), id, to.OldID)
+			run.Say("restored %q as %s; it was %s, whose launch permissions and deprecation time are lost", aws.ToString(to.Old.Name), id, to.OldID)
 		}
 		return true, nil
 	})
 	if err = errors.Join(err, refused); err != nil {
-		return fmt.Errorf("bring back image %s: %w", to.OldID, err)
+		return fmt.Errorf("restore image %s: %w", to.OldID, err)
 	}
 	return nil
 }

@@ -12,72 +12,70 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
-// A PolicyPublisher is a bake.Publisher that calls AWS and knows which permissions
-// it needs for that: [SSMParameter], [LaunchTemplate] and what
-// amicleanup.AfterBake returns. [Policy] asks it.
+// A PolicyPublisher is a [bake.Publisher] that declares the permissions it needs,
+// for [Policy]: [SSMParameter], [LaunchTemplate] and the publisher that
+// amicleanup.AfterBake returns.
 type PolicyPublisher interface {
 	bake.Publisher
 
-	// IAMPolicy returns what Publish needs for an artifact in these regions of
-	// one account. It does no I/O.
-	//
-	// If the publisher is a RegionalPublisher, that is each account that it
-	// publishes in, else only the account in which the artifact is baked.
+	// IAMPolicy returns the permissions that Publish needs for an artifact in
+	// these regions of an account. Policy calls it for each account in which a
+	// RegionalPublisher publishes, and only for the Builder's account if the
+	// publisher is not one. It does no I/O.
 	IAMPolicy(regions ...string) *iampolicy.Document
 }
 
-// A RegionalPublisher is a bake.Publisher that publishes in the regions and
-// accounts that have the AMI, with the credentials of each: [SSMParameter] and
+// A RegionalPublisher is a [bake.Publisher] that publishes in the regions and
+// accounts that have the AMI, with each account's credentials: [SSMParameter] and
 // [LaunchTemplate].
 type RegionalPublisher interface {
 	bake.Publisher
 
-	// Destinations returns those of the AMI's destinations in which Publish
-	// publishes, and reports others that it would need. The first of all is the
-	// AMI itself, the others are its copies. It does no I/O.
+	// Destinations returns the destinations in which Publish publishes. It
+	// returns an error if Publish needs one that is not among all. The first of
+	// all is the AMI itself, the others are its copies. It does no I/O.
 	Destinations(all []Destination) ([]Destination, error)
 }
 
-// A PreflightPublisher is a bake.Publisher that can find out before the launch
-// that Publish would fail: [SSMParameter] and [LaunchTemplate].
+// A PreflightPublisher is a [bake.Publisher] that can detect before the launch that
+// Publish would fail: [SSMParameter] and [LaunchTemplate].
 type PreflightPublisher interface {
 	bake.Publisher
 
-	// Preflight looks for what would make Publish fail at a destination. It is
-	// called once for each of Destinations, or for all if the publisher is not a
-	// RegionalPublisher.
+	// Preflight reports why Publish would fail at a destination. It is called for
+	// each destination of a RegionalPublisher, and for all destinations if the
+	// publisher is not one. It creates nothing.
 	Preflight(ctx context.Context, at Destination) error
 }
 
-// A PlannedPublisher is a bake.Publisher whose API calls are part of a
-// [BakePlan]: [SSMParameter] and [LaunchTemplate].
+// A PlannedPublisher is a [bake.Publisher] that declares its API calls, for [Plan]:
+// [SSMParameter] and [LaunchTemplate].
 type PlannedPublisher interface {
 	bake.Publisher
 
-	// PlannedCalls returns the API actions, such as "PutParameter", by which
+	// PlannedCalls returns the API actions, such as "PutParameter", with which
 	// Publish creates, changes or removes something at each destination.
 	PlannedCalls() []string
 }
 
-// A Destination is a region of an account that an AMI gets to.
+// A Destination is a region in an account that has the AMI when it is published.
 type Destination struct {
 	Region string
-	Cloud  *Cloud
+	Cloud  *Cloud // the account
 }
 
-// everywhere is the AMI and its copies.
+// everywhere returns the AMI and its copies.
 func (a *AMI) everywhere() []AMICopy {
 	return append([]AMICopy{{a.Region, a.Account, a.ImageID, a.Snapshots, a.cloud}}, a.Copies...)
 }
 
-// publish does something in every place of the AMI, or in those of regions, one
-// after the other. A place that fails does not end the others; the error names
-// it.
+// publish calls do for the AMI and each copy, or those in regions, one after the
+// other. An error does not stop the others.
 func (a *AMI) publish(regions []string, do func(place AMICopy) error) error {
 	var errs []error
 	for _, name := range regions {
 		if !slices.ContainsFunc(a.everywhere(), func(p AMICopy) bool { return p.Region == name }) {
-			errs = append(errs, &CopyError{Region: name, Err: errors.New("the AMI is not there")})
+			errs = append(errs, &CopyError{Region: name, Err: errors.New("AMI not found")})
 		}
 	}
 	for _, place := range a.everywhere() {
@@ -91,8 +89,8 @@ func (a *AMI) publish(regions []string, do func(place AMICopy) error) error {
 	return errors.Join(errs...)
 }
 
-// destinationsIn returns the destinations in the regions, or all if regions is empty. It
-// reports regions that have none.
+// destinationsIn returns the destinations in the regions, or all if there are no
+// regions. It reports regions that have none.
 func destinationsIn(regions []string, all []Destination, field string) ([]Destination, error) {
 	if len(regions) == 0 {
 		return all, nil
@@ -110,7 +108,7 @@ func destinationsIn(regions []string, all []Destination, field string) ([]Destin
 	return slices.DeleteFunc(slices.Clone(all), func(d Destination) bool { return !slices.Contains(regions, d.Region) }), err
 }
 
-// destinations returns where the AMI is when it is published.
+// destinations returns where the AMI exists when it is published.
 func (b Builder) destinations() []Destination {
 	all := b.allDestinations()
 	if b.Distribute.OnlyCopies {
@@ -119,7 +117,7 @@ func (b Builder) destinations() []Destination {
 	return all
 }
 
-// places returns where the AMI is at some time: where it is baked, and its copies.
+// allDestinations returns the region and account of the bake and of each copy.
 func (b Builder) allDestinations() []Destination {
 	all := make([]Destination, 1, 1+len(b.Distribute.Copies))
 	all[0] = Destination{b.place(), b.Cloud}
@@ -154,13 +152,13 @@ func (b Builder) validatePublishers(img *bake.Image) []error {
 	return errs
 }
 
-// token makes a client token that is the same whenever the same is asked for.
+// token returns a client token that identifies the request made of parts.
 func token(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
 	return hex.EncodeToString(sum[:16])
 }
 
-// say reports what a publisher did, if it runs in a build.
+// say reports what a publisher did.
 func say(ctx context.Context, format string, args ...any) {
 	bake.RunFromContext(ctx).Say(format, args...)
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A JSONFile is a bake.Publisher that writes the AMI as JSON: its fields, with
-// all ids, the source and the build. It replaces a file that exists.
+// A JSONFile is a [bake.Publisher] that writes the [AMI] to a file as JSON. It
+// replaces an existing file.
 type JSONFile struct {
-	// Path is the file. It is required. Missing directories above it are made.
+	// Path is the file's path. It is required. Missing parent directories are
+	// created.
 	Path string
 }
 
@@ -22,7 +23,7 @@ var (
 	_ bake.Validator = JSONFile{}
 )
 
-// String names the file.
+// String returns "file " and the path.
 func (f JSONFile) String() string { return "file " + f.Path }
 
 // Validate reports a missing path.
@@ -33,17 +34,17 @@ func (f JSONFile) Validate() error {
 	return nil
 }
 
-// Publish writes the file, whole or not at all.
+// Publish writes the file atomically.
 func (f JSONFile) Publish(_ context.Context, a bake.Artifact) error { return writeJSON(f.Path, a) }
 
-// makeDirs makes the missing directories above a file that is to be written: a
-// bake must not fail for want of them when everything else is done.
+// makeDirs creates the missing parent directories of a file: a bake must not fail
+// for lack of them when everything else is done.
 func makeDirs(path string) error {
 	const mode = 0o755
 	return os.MkdirAll(filepath.Dir(path), mode)
 }
 
-// writeJSON replaces a file, whole or not at all. It can be read by everyone.
+// writeJSON writes a world-readable file atomically.
 func writeJSON(path string, v any) (err error) {
 	const mode = 0o644
 	data, err := json.MarshalIndent(v, "", "  ")

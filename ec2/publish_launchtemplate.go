@@ -17,26 +17,26 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// A LaunchTemplate is a bake.Publisher that adds a version with the AMI to a
-// launch template that exists, in every region and account where the AMI is. All
-// else in the new version is as in the one that it is made from.
+// A LaunchTemplate is a [bake.Publisher] that adds a version with the AMI to an
+// existing launch template, in every region and account that has the AMI. The other
+// settings of the new version are copied from an existing one.
 type LaunchTemplate struct {
-	// Name is the template's, the same in all regions. ID, in place of it, is
-	// one template in the region of the AMI itself.
+	// Name is the template's name, the same in all regions. ID is the id of a
+	// template in the region of the AMI itself. Exactly one of them must be set.
 	Name string
 	ID   string
 
-	// SourceVersion is what to take the other settings from: a number,
-	// "$Latest" or "$Default". Empty is "$Default".
+	// SourceVersion is the version to copy the other settings from: a number,
+	// "$Latest" or "$Default". Empty means "$Default".
 	SourceVersion string
 
-	// Description is the version's. Empty is the name of the AMI.
+	// Description is the version's description. Empty means the AMI's name.
 	Description string
 
-	// MakeDefault makes the new version the default one.
+	// MakeDefault makes the new version the default version.
 	MakeDefault bool
 
-	// Regions narrows where. Empty is every place of the AMI.
+	// Regions restricts the regions. Empty means all.
 	Regions []string
 }
 
@@ -51,10 +51,10 @@ var (
 	templateVersion = regexp.MustCompile(`^(|\$Latest|\$Default|[1-9][0-9]*)$`)
 )
 
-// String names the template.
+// String returns "launch template " and the name or id.
 func (l LaunchTemplate) String() string { return "launch template " + l.Name + l.ID }
 
-// Validate reports names and versions that EC2 does not take.
+// Validate reports names and versions that EC2 does not accept.
 func (l LaunchTemplate) Validate() error {
 	const longest = 255
 	var errs []error
@@ -62,15 +62,15 @@ func (l LaunchTemplate) Validate() error {
 	case (l.Name == "") == (l.ID == ""):
 		errs = append(errs, bake.Invalid("LaunchTemplate.Name", "exactly one of Name and ID must be set"))
 	case l.Name != "" && !templateName.MatchString(l.Name):
-		errs = append(errs, bake.Invalid("LaunchTemplate.Name", "%q: EC2 takes 3 to 128 letters, digits and ().-/_", l.Name))
+		errs = append(errs, bake.Invalid("LaunchTemplate.Name", "invalid name %q: EC2 accepts 3 to 128 letters, digits and ().-/_", l.Name))
 	case l.ID != "" && len(l.Regions) > 0:
-		errs = append(errs, bake.Invalid("LaunchTemplate.Regions", "cannot be set together with ID, which is of one region"))
+		errs = append(errs, bake.Invalid("LaunchTemplate.Regions", "cannot be set together with ID"))
 	}
 	if !templateVersion.MatchString(l.SourceVersion) {
-		errs = append(errs, bake.Invalid("LaunchTemplate.SourceVersion", "%q is no number, $Latest or $Default", l.SourceVersion))
+		errs = append(errs, bake.Invalid("LaunchTemplate.SourceVersion", "invalid version %q: want a number, $Latest or $Default", l.SourceVersion))
 	}
 	if len(l.Description) > longest {
-		errs = append(errs, bake.Invalid("LaunchTemplate.Description", "has %d bytes, of %d at most", len(l.Description), longest))
+		errs = append(errs, bake.Invalid("LaunchTemplate.Description", "is %d bytes, want at most %d", len(l.Description), longest))
 	}
 	return errors.Join(errs...)
 }
@@ -83,7 +83,7 @@ func (l LaunchTemplate) Destinations(all []Destination) ([]Destination, error) {
 	return destinationsIn(l.Regions, all, "LaunchTemplate.Regions")
 }
 
-// PlannedCalls returns the API actions of Publish.
+// PlannedCalls returns the API actions that Publish calls.
 func (l LaunchTemplate) PlannedCalls() []string {
 	calls := []string{"CreateLaunchTemplateVersion"}
 	if l.MakeDefault {
@@ -92,13 +92,13 @@ func (l LaunchTemplate) PlannedCalls() []string {
 	return calls
 }
 
-// IAMPolicy returns what Preflight and Publish need.
+// IAMPolicy returns the permissions that Preflight and Publish need.
 func (l LaunchTemplate) IAMPolicy(regions ...string) *iampolicy.Document {
 	resource := "launch-template/*"
 	if l.ID != "" {
 		resource = "launch-template/" + l.ID
 	}
-	g := grants{reading("DescribeLaunchTemplates")}
+	g := append(make(grants, 0, 1+len(regions)), reading("DescribeLaunchTemplates"))
 	for _, r := range regions {
 		g = append(g, grant{"Publish", ec2Actions(l.PlannedCalls()...), arns("ec2", r, resource), nil})
 	}
@@ -110,7 +110,7 @@ func (l LaunchTemplate) Preflight(ctx context.Context, at Destination) error {
 	r := at.Cloud.region(at.Region)
 	in := &awsec2.DescribeLaunchTemplatesInput{}
 	if l.ID != "" {
-		in.LaunchTemplateIds = []string{l.ID} // for which there is no filter
+		in.LaunchTemplateIds = []string{l.ID} // there is no filter for it
 	} else {
 		in.Filters = []ec2types.Filter{filter("launch-template-name", l.Name)}
 	}
@@ -127,9 +127,9 @@ func (l LaunchTemplate) Preflight(ctx context.Context, at Destination) error {
 	case exists:
 		return nil
 	case l.ID != "":
-		return bake.Invalid("LaunchTemplate.ID", "there is no %s", l)
+		return bake.Invalid("LaunchTemplate.ID", "%s not found", l)
 	}
-	return bake.Invalid("LaunchTemplate.Name", "there is no %s", l)
+	return bake.Invalid("LaunchTemplate.Name", "%s not found", l)
 }
 
 // Publish adds the versions.
@@ -172,7 +172,7 @@ func (l LaunchTemplate) add(ctx context.Context, ami *AMI, place AMICopy) error 
 	}
 	version := strconv.FormatInt(aws.ToInt64(out.LaunchTemplateVersion.VersionNumber), 10)
 	where := destinationName(place.Account, place.Region)
-	say(ctx, "%s in %s has version %s with %s", l, where, version, place.ImageID)
+	say(ctx, "added version %[3]s with %[4]s to %[1]s in %[2]s", l, where, version, place.ImageID)
 	if !l.MakeDefault {
 		return nil
 	}
@@ -182,6 +182,6 @@ func (l LaunchTemplate) add(ctx context.Context, ami *AMI, place AMICopy) error 
 	if err != nil {
 		return fmt.Errorf("make version %s of %s the default: %w", version, l, err)
 	}
-	say(ctx, "version %s of %s in %s is the default now", version, l, where)
+	say(ctx, "made version %s of %s in %s the default", version, l, where)
 	return nil
 }

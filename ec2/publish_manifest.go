@@ -19,30 +19,30 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// A PackerManifest is a bake.Publisher that appends the AMI to a file in the
-// format of Packer's manifest post-processor, for the tools that read it. Copies
-// in other accounts are left out: the format has no place for accounts. Any
-// number of builds and programs may append to the same file at the same time. A
-// build that is in the file already is not appended again.
+// A PackerManifest is a [bake.Publisher] that appends the AMI to a file in the format
+// of Packer's manifest post-processor, for tools that read it. It leaves out copies
+// in other accounts, which the format does not support. Any number of builds and
+// programs may append to the same file concurrently. A build that the file already
+// contains is not appended again.
 type PackerManifest struct {
-	// Path is the file. Empty is "packer-manifest.json". Missing directories
-	// above it are made.
+	// Path is the file's path. Empty means "packer-manifest.json". Missing parent
+	// directories are created.
 	Path string
 
-	// Name is the build's. Empty is the name of the image.
+	// Name is the build's name. Empty means the image's name.
 	Name string
 
-	// RunUUID stands for one run of Packer, in every build of which it is the
-	// same. Empty makes one for each build.
+	// RunUUID identifies a run of Packer, which may have several builds. Empty
+	// means a UUID derived from the build id.
 	RunUUID string
 
-	// CustomData is written as it is.
+	// CustomData is added to the build.
 	CustomData map[string]string
 }
 
 var _ bake.Publisher = PackerManifest{}
 
-// String names the file.
+// String returns "manifest " and the path.
 func (m PackerManifest) String() string { return "manifest " + m.path() }
 
 func (m PackerManifest) path() string {
@@ -52,7 +52,7 @@ func (m PackerManifest) path() string {
 	return m.Path
 }
 
-// A manifestFile is the whole file. Builds of others stay as they are.
+// A manifestFile is the content of the file. Other builds stay as they are.
 type manifestFile struct {
 	Builds  []json.RawMessage `json:"builds"`
 	LastRun string            `json:"last_run_uuid"`
@@ -68,8 +68,8 @@ type manifestBuild struct {
 	CustomData map[string]string `json:"custom_data"`
 }
 
-// Publish appends the AMI. A file that is no manifest is left alone, and is an
-// error.
+// Publish appends the AMI. It reports a file that is not a manifest and leaves it
+// as it is.
 func (m PackerManifest) Publish(ctx context.Context, a bake.Artifact) (err error) {
 	ami, err := AMIOf(a)
 	if err != nil {
@@ -103,7 +103,7 @@ func (m PackerManifest) Publish(ctx context.Context, a bake.Artifact) (err error
 		return err
 	default:
 		if err := json.Unmarshal(data, &file); err != nil {
-			return fmt.Errorf("%s is no manifest: %w", m.path(), err)
+			return fmt.Errorf("parse manifest %s: %w", m.path(), err)
 		}
 	}
 	if !slices.ContainsFunc(file.Builds, build.is) {
@@ -113,14 +113,13 @@ func (m PackerManifest) Publish(ctx context.Context, a bake.Artifact) (err error
 	return writeJSON(m.path(), file)
 }
 
-// is tells whether an entry is of this build: a process that died after it had
-// written the entry, say.
+// is reports whether an entry is for this build. A resumed build may find its own.
 func (b manifestBuild) is(entry json.RawMessage) bool {
 	var other manifestBuild
 	return json.Unmarshal(entry, &other) == nil && other.Name == b.Name && other.RunUUID == b.RunUUID && other.ArtifactID == b.ArtifactID
 }
 
-// packerID is the ids by region, as Packer writes them.
+// packerID returns the AMI's ids in Packer's format.
 func (a *AMI) packerID() string {
 	var ids []string
 	for _, place := range a.everywhere() {
@@ -132,7 +131,7 @@ func (a *AMI) packerID() string {
 	return strings.Join(ids, ",")
 }
 
-// uuidOf is a UUID (version 8, RFC 9562) that stands for text.
+// uuidOf returns a UUID (version 8, RFC 9562) derived from text.
 func uuidOf(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
@@ -143,12 +142,12 @@ func uuidOf(text string) string {
 const (
 	lockTries  = 600
 	lockPause  = 50 * time.Millisecond
-	staleAfter = time.Minute // no program holds a lock for that long
+	staleAfter = time.Minute // no live program holds a lock for so long
 )
 
-// lockFile makes this the only program that changes the file at path until
-// unlock. The lock is a file of its own; one that a dead program left is taken
-// over after a minute. Other programs live in real time, so it waits in that.
+// lockFile gives this program exclusive access to the file at path until unlock. The
+// lock is a separate file. A lock file left by a dead program is taken over after a
+// minute. lockFile waits by the system clock, as other programs do.
 func lockFile(ctx context.Context, path string) (unlock func() error, err error) {
 	if err := makeDirs(path); err != nil {
 		return nil, err
@@ -173,5 +172,5 @@ func lockFile(ctx context.Context, path string) (unlock func() error, err error)
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("%s is in use: remove %s if no program writes it", path, lock)
+	return nil, fmt.Errorf("lock %s: held by another process; if there is none, remove %s", path, lock)
 }

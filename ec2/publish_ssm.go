@@ -19,30 +19,31 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// An SSMParameter is a bake.Publisher that writes the AMI's id into a parameter
-// of Systems Manager, in every region and account where the AMI is: a name that
-// stays while AMIs come and go. A [ParameterName] reads it.
+// An SSMParameter is a [bake.Publisher] that writes the AMI's id into a parameter of
+// Systems Manager, in every region and account that has the AMI. The source
+// [ParameterName] reads it.
 type SSMParameter struct {
-	// Name is the parameter's: "/images/web". It is required.
+	// Name is the parameter's name: "/images/web". It is required.
 	Name string
 
-	// Description is the parameter's. Empty sets none.
+	// Description is the parameter's description. Empty sets none.
 	Description string
 
-	// Tier is "Standard", "Advanced" or "Intelligent-Tiering". Empty is what the
-	// region's settings say.
+	// Tier is "Standard", "Advanced" or "Intelligent-Tiering". Empty means the
+	// region's default.
 	Tier string
 
-	// PlainText gives the parameter the data type "text". By default it is
-	// "aws:ec2:image": Systems Manager then checks that the AMI can be used, which
-	// is waited for, and the parameter can stand for it in launch templates.
+	// PlainText sets the parameter's data type to "text". By default it is
+	// "aws:ec2:image": Systems Manager then verifies the AMI, which Publish waits
+	// for, and launch templates can refer to the parameter.
 	PlainText bool
 
-	// NoOverwrite fails when there is such a parameter with another value; if
-	// there is one before the bake, before anything is created.
+	// NoOverwrite makes Publish fail if the parameter exists with another value.
+	// A parameter that exists before the bake is reported before anything is
+	// created.
 	NoOverwrite bool
 
-	// Regions narrows where. Empty is every place of the AMI.
+	// Regions restricts the regions. Empty means all.
 	Regions []string
 }
 
@@ -56,10 +57,10 @@ var (
 	parameterName = regexp.MustCompile(`^/?[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*$`)
 )
 
-// String names the parameter.
+// String returns "parameter " and the name.
 func (p SSMParameter) String() string { return "parameter " + p.Name }
 
-// Validate reports a name that Systems Manager does not take.
+// Validate reports names and tiers that Systems Manager does not accept.
 func (p SSMParameter) Validate() error {
 	const longest, deepest = 1011, 15
 	var errs []error
@@ -68,14 +69,14 @@ func (p SSMParameter) Validate() error {
 	case p.Name == "":
 		errs = append(errs, bake.Invalid("SSMParameter.Name", "is required"))
 	case !parameterName.MatchString(p.Name) || len(p.Name) > longest || strings.Count(p.Name, "/") > deepest:
-		errs = append(errs, bake.Invalid("SSMParameter.Name", "%q: it has letters, digits and _.- in at most %d levels, divided by /", p.Name, deepest))
+		errs = append(errs, bake.Invalid("SSMParameter.Name", "invalid name %q: want letters, digits and _.- in at most %d levels, separated by /", p.Name, deepest))
 	case strings.Contains(p.Name, "/") && !strings.HasPrefix(p.Name, "/"):
-		errs = append(errs, bake.Invalid("SSMParameter.Name", "%q: a name with levels begins with /", p.Name))
+		errs = append(errs, bake.Invalid("SSMParameter.Name", "invalid name %q: names with levels must begin with /", p.Name))
 	case strings.HasPrefix(lower, "aws") || strings.HasPrefix(lower, "ssm"):
-		errs = append(errs, bake.Invalid("SSMParameter.Name", "%q: names that begin with aws or ssm are reserved", p.Name))
+		errs = append(errs, bake.Invalid("SSMParameter.Name", "invalid name %q: names that begin with aws or ssm are reserved", p.Name))
 	}
 	if tier := ssmtypes.ParameterTier(p.Tier); p.Tier != "" && !slices.Contains(tier.Values(), tier) {
-		errs = append(errs, bake.Invalid("SSMParameter.Tier", "%q is none of %v", p.Tier, tier.Values()))
+		errs = append(errs, bake.Invalid("SSMParameter.Tier", "unknown value %q, want one of %v", p.Tier, tier.Values()))
 	}
 	return errors.Join(errs...)
 }
@@ -85,16 +86,16 @@ func (p SSMParameter) Destinations(all []Destination) ([]Destination, error) {
 	return destinationsIn(p.Regions, all, "SSMParameter.Regions")
 }
 
-// PlannedCalls returns the API action of Publish.
+// PlannedCalls returns the API action that Publish calls.
 func (p SSMParameter) PlannedCalls() []string { return []string{"PutParameter"} }
 
-// IAMPolicy returns what Preflight and Publish need.
+// IAMPolicy returns the permissions that Preflight and Publish need.
 func (p SSMParameter) IAMPolicy(regions ...string) *iampolicy.Document {
 	actions := []string{"ssm:PutParameter"}
 	if p.NoOverwrite || !p.PlainText {
 		actions = append(actions, "ssm:GetParameter")
 	}
-	var g grants
+	g := make(grants, 0, len(regions))
 	for _, r := range regions {
 		g = append(g, grant{"Publish", actions, parameterARNs(r, p.Name), nil})
 	}
@@ -118,12 +119,12 @@ func (p SSMParameter) Preflight(ctx context.Context, at Destination) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", p, err)
 	case exists:
-		return bake.Invalid("SSMParameter.NoOverwrite", "there is a %s", p)
+		return bake.Invalid("SSMParameter.NoOverwrite", "%s already exists", p)
 	}
 	return nil
 }
 
-// Publish sets the parameter everywhere.
+// Publish sets the parameter at every destination.
 func (p SSMParameter) Publish(ctx context.Context, a bake.Artifact) error {
 	ami, err := AMIOf(a)
 	if err != nil {
@@ -144,7 +145,7 @@ func (p SSMParameter) Publish(ctx context.Context, a bake.Artifact) error {
 		in.Value = aws.String(place.ImageID)
 		put, err := r.ssm.PutParameter(ctx, &in)
 		if exists := (*ssmtypes.ParameterAlreadyExists)(nil); errors.As(err, &exists) {
-			// Perhaps we set it, and the answer was lost.
+			// An earlier attempt may have set it and lost the response.
 			out, getErr := r.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: in.Name})
 			if getErr == nil && aws.ToString(out.Parameter.Value) == place.ImageID {
 				put, err = &ssm.PutParameterOutput{}, nil
@@ -161,9 +162,9 @@ func (p SSMParameter) Publish(ctx context.Context, a bake.Artifact) error {
 	})
 }
 
-// await waits until the parameter is what it was set to. Systems Manager looks at
-// the AMI after it has answered, and changes nothing if it cannot be used: see
-// PutParameter in its API reference. A later version is somebody else's.
+// await waits until the parameter has its new value. Systems Manager verifies the
+// AMI after it has responded, and discards the change if the AMI is invalid: see
+// PutParameter in its API reference. A later version was set by another program.
 func (p SSMParameter) await(ctx context.Context, r *region, id string, version int64) error {
 	const patience = time.Minute
 	until := r.clock.Now().Add(patience)
@@ -183,11 +184,11 @@ func (p SSMParameter) await(ctx context.Context, r *region, id string, version i
 		return value == id || !r.clock.Now().Before(until), nil
 	})
 	switch {
-	case awsapi.Code(err) == "AccessDeniedException": // to set it needs no right to read it
-		say(ctx, "%s in %s could not be looked at: %v", p, r.name, err)
+	case awsapi.Code(err) == "AccessDeniedException": // setting it does not need permission to read it
+		say(ctx, "cannot read %s in %s: %v", p, r.name, err)
 		return nil
 	case err == nil && value != id:
-		return fmt.Errorf("it is still %q: Systems Manager has not taken %s as an AMI within %v", value, id, patience)
+		return fmt.Errorf("value is still %q: Systems Manager did not accept AMI %s within %v", value, id, patience)
 	}
 	return err
 }

@@ -94,7 +94,7 @@ func TestRealisticDefinition(t *testing.T) {
 		results, err := bake.Bake(t.Context(), fast(), shop(cloud, prod, manifest))
 		if ami != nil {
 			// The first is protected: nobody replaces it by accident.
-			if err == nil || !strings.Contains(err.Error(), "Builder.ReplaceAMI: "+ami.ImageID+" is protected against being deregistered") || results[0].Artifact != nil {
+			if err == nil || !strings.Contains(err.Error(), "Builder.ReplaceAMI: "+ami.ImageID+" has deregistration protection") || results[0].Artifact != nil {
 				t.Fatalf("error %v, want that the AMI to replace is protected", err)
 			}
 			break

@@ -155,8 +155,8 @@ func TestReplacementBroken(t *testing.T) {
 func TestValidateReplace(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	for want, b := range map[string]ec2.Builder{
-		"Builder.ReplaceAMI: needs AMIName":      {ReplaceAMI: true},
-		"Builder.AMIName: has 120 bytes, of 100": {ReplaceAMI: true, AMIName: strings.Repeat("x", 120)},
+		"Builder.ReplaceAMI: needs AMIName":               {ReplaceAMI: true},
+		"Builder.AMIName: is 120 bytes, want at most 100": {ReplaceAMI: true, AMIName: strings.Repeat("x", 120)},
 	} {
 		b.Cloud, b.Source = cloud, ubuntu()
 		if err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: b}); err == nil || !strings.Contains(err.Error(), want) {

@@ -11,13 +11,12 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// A process may end when it has done a step and before that is recorded; the one
-// that goes on from the record does the step again. Only some of EC2's calls
-// know a repeated one, by a client token or by a name. So what a session from a
-// record makes first, it looks for first, by the tag of the create call.
+// A process may die after a step and before the step is recorded; the process that
+// resumes the build then repeats the step. Not all EC2 calls are idempotent, so a
+// resumed session first looks for the resource its first step may already have
+// created, by the build's tag.
 
-// UnmarshalJSON makes s the session of a record: one that had begun, if it knows
-// its source.
+// UnmarshalJSON restores the session from a record.
 func (s *session) UnmarshalJSON(record []byte) error {
 	type fields session
 	err := json.Unmarshal(record, (*fields)(s))
@@ -25,9 +24,9 @@ func (s *session) UnmarshalJSON(record []byte) error {
 	return err
 }
 
-// unlessMade does what makes something, unless find finds that another process
-// has made it. It looks in a session from a record only, and once: the steps that
-// come later were not begun.
+// unlessFound returns a step that calls do unless find reports that another process
+// has already done it. Only the first such step of a resumed session calls find: no
+// later step has been begun before.
 func (s *session) unlessFound(find func(context.Context) (bool, error), do func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if !s.resumed {
@@ -49,7 +48,7 @@ func (s *session) unlessFound(find func(context.Context) (bool, error), do func(
 	}
 }
 
-// findLaunched looks for an instance of the build that is or will be there.
+// findLaunched looks for a pending or running instance of the build.
 func (s *session) findLaunched(ctx context.Context) (bool, error) {
 	found, err := s.instancesOfBuild(ctx, ec2types.InstanceStateNamePending, ec2types.InstanceStateNameRunning)
 	if err != nil || len(found) == 0 {
@@ -67,7 +66,7 @@ func (s *session) findLaunched(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// findStopping looks whether the instance is stopped, or will be.
+// findStopping reports whether the instance is stopped or stopping.
 func (s *session) findStopping(ctx context.Context) (bool, error) {
 	found, err := s.region.fetchInstances(ctx, []string{s.Instance.ID})
 	if err != nil {
@@ -78,7 +77,7 @@ func (s *session) findStopping(ctx context.Context) (bool, error) {
 	return s.Instance.Stopping, nil
 }
 
-// findTaken looks for snapshots of all volumes of the instance.
+// findSnapshots looks for snapshots of all volumes of the instance.
 func (s *session) findSnapshots(ctx context.Context) (bool, error) {
 	found, err := s.region.fetchSnapshots(ctx, []string{s.run.ID})
 	if err != nil || len(found[s.run.ID]) == 0 {
@@ -100,7 +99,7 @@ func (s *session) findSnapshots(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// adopt makes an image the one that the build has made.
+// adopt records an image as the build's AMI.
 func (s *session) adopt(image ec2types.Image) {
 	s.Image.ID, s.Image.Snapshots, s.Image.Name = aws.ToString(image.ImageId), completeSnapshots(image), aws.ToString(image.Name)
 	if stamp, err := strconv.ParseInt(tagMap(image.Tags)[TagTimestamp], 10, 64); err == nil {
@@ -108,7 +107,7 @@ func (s *session) adopt(image ec2types.Image) {
 	}
 }
 
-// findPromoted learns how far another process has come with the copies and the
+// findPromoted looks up how far another process has come with the copies and their
 // names.
 func (s *session) findPromoted(ctx context.Context) error {
 	failed := s.eachCopy(ctx, func(ctx context.Context, i int) (err error) {
@@ -117,7 +116,7 @@ func (s *session) findPromoted(ctx context.Context) error {
 			if p.Account, err = c.Cloud.Account(ctx); err != nil {
 				return err
 			}
-			p.Pulling = true // or was: to take it back twice does no harm
+			p.Pulling = true // perhaps no longer; revoking twice is harmless
 		}
 		_, err = s.findCopy(ctx, s.copyRegion(i), &p.ID, &p.Snapshots, &p.Replaces)
 		return err
@@ -127,13 +126,13 @@ func (s *session) findPromoted(ctx context.Context) error {
 	}
 	there, err := s.findCopy(ctx, s.region, &s.Image.ID, &s.Image.Snapshots, &s.Image.Replaces)
 	if err == nil {
-		s.Image.Removed = !there && s.builder.Distribute.OnlyCopies // see leaveHome
+		s.Image.Removed = !there && s.builder.Distribute.OnlyCopies // see removeOriginal
 		s.resumed = false
 	}
 	return err
 }
 
-// findPlace looks for the AMI in one place, under its final name or another.
+// findCopy looks for the AMI at one destination, under its final or its working name.
 func (s *session) findCopy(ctx context.Context, r *region, id *string, snapshots *[]string, to *replacement) (bool, error) {
 	var images []ec2types.Image
 	err := r.settled(ctx, func(ctx context.Context) (_ bool, err error) {
@@ -150,7 +149,7 @@ func (s *session) findCopy(ctx context.Context, r *region, id *string, snapshots
 		to.Freed, to.Done = true, len(images) == 1
 		for i := range images {
 			if i != named {
-				to.Working = aws.ToString(images[i].ImageId) // is to go yet
+				to.Working = aws.ToString(images[i].ImageId) // still to be deregistered
 			}
 		}
 	}

@@ -12,24 +12,24 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A SourceImage is the AMI that a bake started from, as it was then.
+// A SourceImage describes the AMI that a bake started from, at that time.
 type SourceImage struct {
 	ID           string            `json:"id"`
 	Name         string            `json:"name"`
-	Owner        string            `json:"owner"`                 // account id
+	Owner        string            `json:"owner"`                 // an account id
 	OwnerAlias   string            `json:"owner_alias,omitempty"` // "amazon", "aws-marketplace"
 	Description  string            `json:"description,omitempty"`
 	Created      time.Time         `json:"created"`
-	Deprecated   time.Time         `json:"deprecated,omitzero"` // when it becomes or became so; zero is never
+	Deprecated   time.Time         `json:"deprecated,omitzero"` // its deprecation time, past or future; zero means never
 	Architecture string            `json:"architecture"`
 	Platform     string            `json:"platform,omitempty"` // "Linux/UNIX", "Red Hat Enterprise Linux"
-	IMDSv2       bool              `json:"imds_v2,omitempty"`  // its instances are to be reached by IMDSv2 only
-	Billed       bool              `json:"billed,omitempty"`   // AWS charges for its software: it has billing or product codes
+	IMDSv2       bool              `json:"imds_v2,omitempty"`  // its instances require IMDSv2
+	Billed       bool              `json:"billed,omitempty"`   // it has billing or product codes, so AWS charges for its software
 	RootDevice   string            `json:"root_device"`
-	Login        string            `json:"login"` // who to log in as
+	Login        string            `json:"login"` // the user to log in as
 	Tags         map[string]string `json:"tags,omitempty"`
 
-	// Volumes are its EBS volumes, as an instance gets them that says nothing else.
+	// Volumes are the EBS volumes that its instances have by default.
 	Volumes []SourceVolume `json:"volumes,omitempty"`
 }
 
@@ -38,27 +38,27 @@ type SourceVolume struct {
 	Device            string `json:"device"`
 	SizeGiB           int32  `json:"size_gib"`
 	Type              string `json:"type,omitempty"`
-	IOPS              int32  `json:"iops,omitempty"`  // of types that take them
-	KeepOnTermination bool   `json:"stays,omitempty"` // when its instance ends
+	IOPS              int32  `json:"iops,omitempty"`  // if the type supports them
+	KeepOnTermination bool   `json:"stays,omitempty"` // not deleted with its instance
 }
 
 func (s *session) findSource(ctx context.Context) error {
 	source := s.builder.Source
-	if s.run.Source != nil { // the image it is made from, or the candidate to check
+	if s.run.Source != nil { // the artifact of Image.From, or the AMI to check
 		id, ok := s.run.Source.IDs()[s.region.name]
 		if !ok {
-			return fmt.Errorf("%s is not in %s", s.run.Source, s.region.name)
+			return fmt.Errorf("%s has no AMI in %s", s.run.Source, s.region.name)
 		}
 		source = ImageID(id)
 	}
 	if source == nil {
-		return errors.New("there is no source: the image it is made from has no artifact")
+		return errors.New("no source: Image.From has no artifact")
 	}
 	var image ec2types.Image
 	var failed error
 	err := s.region.settled(ctx, func(ctx context.Context) (bool, error) {
 		image, failed = source.find(ctx, s.region)
-		// What was baked just now may not show yet.
+		// A new AMI may not be visible yet.
 		return s.run.Source == nil || !errors.Is(failed, ErrNoSource), nil
 	})
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *session) findSource(ctx context.Context) error {
 		s.Source.Login = s.builder.SSH.User
 	}
 	if s.Source.Login == "" {
-		return bake.Invalid("Builder.SSH.User", "%s of account %s does not say who to log in as", s.Source.ID, s.Source.Owner)
+		return bake.Invalid("Builder.SSH.User", "is required: the login of %s, owned by account %s, is unknown", s.Source.ID, s.Source.Owner)
 	}
 	s.run.Say("source is %s", s.Source.describe(s.run.Clock.Now()))
 	return nil
@@ -113,7 +113,7 @@ func sourceImage(image ec2types.Image) SourceImage {
 			Device: aws.ToString(m.DeviceName), SizeGiB: aws.ToInt32(m.Ebs.VolumeSize), Type: string(m.Ebs.VolumeType),
 			KeepOnTermination: !aws.ToBool(m.Ebs.DeleteOnTermination),
 		}
-		if m.Ebs.VolumeType != ec2types.VolumeTypeGp2 { // whose performance follows its size
+		if m.Ebs.VolumeType != ec2types.VolumeTypeGp2 { // its performance depends on its size
 			v.IOPS = aws.ToInt32(m.Ebs.Iops)
 		}
 		found.Volumes = append(found.Volumes, v)
@@ -121,8 +121,7 @@ func sourceImage(image ec2types.Image) SourceImage {
 	return found
 }
 
-// describe says which image it is, whose, how old, and whether it should still
-// be used.
+// describe returns the image's id, name, owner, age and deprecation time.
 func (i SourceImage) describe(now time.Time) string {
 	const day = 24 * time.Hour
 	text := fmt.Sprintf("%s %q of %s, created %s", i.ID, i.Name, i.Owner, i.Created.Format(time.DateOnly))
@@ -139,7 +138,8 @@ func (i SourceImage) describe(now time.Time) string {
 	return text
 }
 
-// loginOf is the login of an AMI by our tag, else by what its vendor uses.
+// loginOf returns the login from the AMI's tag, or the one its vendor uses; empty if
+// neither is known.
 func loginOf(image ec2types.Image) string {
 	if login := tagMap(image.Tags)[TagLogin]; login != "" {
 		return login

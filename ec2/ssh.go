@@ -97,7 +97,7 @@ type SSH struct {
 	ConnectTimeout time.Duration
 }
 
-// A Target is the instance that SSH.Dial connects to.
+// An SSHTarget is the instance that SSH.Dial connects to.
 type SSHTarget struct {
 	Region     string
 	InstanceID string
@@ -117,43 +117,42 @@ func (c SSH) connectTimeout() time.Duration { return cmp.Or(c.ConnectTimeout, de
 
 func (b Builder) validateSSH() []error {
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.SSH."+field, format, args...))
 	}
 	c := b.SSH
-	b.validateAddress(wrong)
+	b.validateAddress(invalid)
 	if c.Port < 0 || c.Port > highestPort {
-		wrong("Port", "invalid port %d", c.Port)
+		invalid("Port", "invalid port %d", c.Port)
 	}
 	if b.Network.ownGroups() && len(c.From) > 0 {
-		wrong("From", "cannot be set together with Network.SecurityGroups: it is for the temporary group")
+		invalid("From", "cannot be set together with Network.SecurityGroups: it is for the temporary group")
 	}
 	for _, p := range c.From {
 		if !p.IsValid() {
-			wrong("From", "invalid network %v", p)
+			invalid("From", "invalid network %v", p)
 		}
 	}
 	if c.ConnectTimeout < 0 {
-		wrong("ConnectTimeout", "must not be negative")
+		invalid("ConnectTimeout", "must not be negative")
 	}
 	if c.HostKey != nil && c.ConsoleHostKey {
-		wrong("ConsoleHostKey", "cannot be set together with HostKey")
+		invalid("ConsoleHostKey", "cannot be set together with HostKey")
 	}
 	if c.Dial != nil && (len(c.Via) > 0 || c.Proxy != nil) {
-		wrong("Dial", "connects to the instance itself: Via and Proxy cannot be set with it")
+		invalid("Dial", "cannot be set together with Via and Proxy")
 	}
 	if (len(c.Via) > 0 || c.Proxy != nil) && !b.Network.ownGroups() && len(c.From) == 0 {
-		wrong("From", "is required with Via and Proxy: the instance does not see the baking host's address")
+		invalid("From", "is required with Via and Proxy: the instance does not see the baking host's address")
 	}
 	return append(errs, c.validateConfig()...)
 }
 
-// validateConfig reports what no connection could be made with: keys that
-// cannot be read, bastions without a host key. What is made for the build is
-// good.
+// validateConfig reports settings that every connection would fail with, such as
+// unreadable keys and bastions without a host key.
 func (c SSH) validateConfig() []error {
 	if c.Configure != nil {
-		return nil // may yet mend it
+		return nil // it may set what is missing
 	}
 	pair, err := sshmachine.NewKeyPair("")
 	if err != nil {
@@ -174,7 +173,7 @@ func (c SSH) validateConfig() []error {
 	return nil
 }
 
-// sshConfig is how to connect to the instance.
+// sshConfig returns the configuration of connections to the instance.
 func (s *session) sshConfig() (*sshmachine.Config, error) {
 	b := s.builder
 	config := &sshmachine.Config{
@@ -210,7 +209,7 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 	return config, nil
 }
 
-// hostKeys parses public keys, one to a line.
+// hostKeys parses public keys, one per line.
 func hostKeys(lines string) ([]ssh.PublicKey, error) {
 	var keys []ssh.PublicKey
 	for rest := []byte(lines); len(rest) > 0; {
@@ -223,7 +222,7 @@ func hostKeys(lines string) ([]ssh.PublicKey, error) {
 	return keys, nil
 }
 
-// Connect waits until SSH answers under the right host key.
+// Connect waits until the instance accepts SSH logins and returns a connection.
 func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 	config, err := s.sshConfig()
 	if err != nil {
@@ -233,31 +232,30 @@ func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 	if err != nil {
 		return nil, s.unreachable(ctx, config.Addr, err)
 	}
-	s.resumed = false // what is made from now on was not begun before
+	s.resumed = false // no later step has been begun before
 	return m, nil
 }
 
-// unreachable adds to the error of a first connection where to look for its
-// cause.
+// unreachable adds the likely causes to the error of a first connection.
 func (s *session) unreachable(ctx context.Context, addr string, err error) error {
 	b := s.builder
 	if refused, ok := errors.AsType[*sshmachine.AuthError](err); ok && refused.Addr == addr {
 		if len(b.SSH.Auth) > 0 {
-			return fmt.Errorf("%w; %s must know a key of Builder.SSH.Auth for the login %s (Builder.SSH.User)", err, s.Source.ID, refused.User)
+			return fmt.Errorf("%w; %s must have a key of Builder.SSH.Auth for the login %s (Builder.SSH.User)", err, s.Source.ID, refused.User)
 		}
-		return fmt.Errorf("%w; is that the login of %s? Builder.SSH.User sets another", err, s.Source.ID)
+		return fmt.Errorf("%w; if this is not the login of %s, set Builder.SSH.User", err, s.Source.ID)
 	}
 	if ctx.Err() != nil || b.SSH.Dial != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	letIn := "Builder.SSH.From"
+	admits := "Builder.SSH.From"
 	if b.Network.ownGroups() {
-		letIn = "Builder.Network.SecurityGroups"
+		admits = "Builder.Network.SecurityGroups"
 	}
-	return fmt.Errorf("no SSH within Builder.SSH.ConnectTimeout (%v): there must be a route to Builder.SSH.Address, and %s must let us in: %w", b.SSH.connectTimeout(), letIn, err)
+	return fmt.Errorf("no SSH connection within Builder.SSH.ConnectTimeout (%v): check the route to Builder.SSH.Address, and that %s admits the baking host: %w", b.SSH.connectTimeout(), admits, err)
 }
 
-// KeptMachine says how to reach the instance.
+// KeptMachine returns how to connect to the instance.
 func (s *session) KeptMachine() bake.KeptMachine {
 	k := bake.KeptMachine{
 		Machine: s.Instance.ID,
@@ -277,18 +275,18 @@ func (s *session) KeptMachine() bake.KeptMachine {
 	return k
 }
 
-// sshFrom is who must reach the instance's port; nobody when the connection
-// does not come over the network.
+// sshFrom returns the networks that the temporary security group admits; none if
+// SSH.Dial connects.
 func (s *session) sshFrom(ctx context.Context) ([]netip.Prefix, error) {
 	if len(s.builder.SSH.From) > 0 || s.builder.SSH.Dial != nil {
 		return s.builder.SSH.From, nil
 	}
 	addr, err := s.region.lookups.addresses.get(ctx, "", s.builder.Cloud.options.SourceAddress)
 	if err != nil {
-		return nil, bake.Invalid("Builder.SSH.From", "is not set, nor Builder.Network.SecurityGroups, and: %w", err)
+		return nil, bake.Invalid("Builder.SSH.From", "is required without Builder.Network.SecurityGroups: %w", err)
 	}
 	if s.builder.SSH.Address == IPv6Address && addr.Is4() {
-		return nil, bake.Invalid("Builder.SSH.From", "is required to connect to an IPv6 address: of the baking host only %v is known", addr)
+		return nil, bake.Invalid("Builder.SSH.From", "is required with IPv6Address: the baking host's address is %v", addr)
 	}
 	return []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}, nil
 }

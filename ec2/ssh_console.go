@@ -16,8 +16,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// consoleEvery is the time between two looks at a console. GetConsoleOutput has
-// one of the smallest buckets, and there is a call for every instance.
+// consoleEvery is the time between two reads of a console. GetConsoleOutput has one
+// of the lowest rate limits and needs a call for each instance.
 const consoleEvery = 5 * time.Second
 
 // readHostKeys waits until cloud-init has printed the host keys to the console.
@@ -27,12 +27,12 @@ func (s *session) readHostKeys(ctx context.Context) error {
 		out, err := s.region.client.GetConsoleOutput(ctx, &awsec2.GetConsoleOutputInput{
 			InstanceId: aws.String(s.Instance.ID), Latest: aws.Bool(latest),
 		})
-		if latest && awsapi.Code(err) == "UnsupportedOperation" { // only Nitro shows it at once
+		if latest && awsapi.Code(err) == "UnsupportedOperation" { // only Nitro supports Latest
 			latest = false
 			return false, nil
 		}
 		if isNotFound(err) {
-			return false, nil // EC2 does not show the instance yet
+			return false, nil // the new instance is not visible yet
 		}
 		if err != nil {
 			return false, err
@@ -45,17 +45,17 @@ func (s *session) readHostKeys(ctx context.Context) error {
 		return s.Keys.HostPublic != "", nil
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s has printed no host keys to its console: %w", s.Instance.ID, err)
+		return fmt.Errorf("no host keys in the console output of %s: %w", s.Instance.ID, err)
 	}
 	if err == nil {
-		s.run.Say("host keys are from the console: %s", fingerprints(s.Keys.HostPublic))
+		s.run.Say("host keys read from the console: %s", fingerprints(s.Keys.HostPublic))
 	}
 	return err
 }
 
-// consoleKeys returns the host keys that cloud-init printed last, one to a
-// line; none while the end of the list is not to be seen. Before a key there
-// may be what a console puts in front of every line.
+// consoleKeys returns the host keys that cloud-init printed last, one per line, or
+// an empty string while the list is incomplete. It skips prefixes that the console
+// adds to lines.
 func consoleKeys(console string) string {
 	const begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
 	at := strings.LastIndex(console, begin)

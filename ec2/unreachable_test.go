@@ -31,7 +31,7 @@ func TestUnreachable(t *testing.T) {
 			[]string{"no SSH connection within Builder.SSH.ConnectTimeout (1m0s)", "Builder.SSH.Address", "Builder.Network.SecurityGroups admits the baking host"}},
 		"the login": {func(b *ec2.Builder) { b.SSH.User = "nobody" }, true, []string{"refused login as nobody", "set Builder.SSH.User"}},
 		"the keys": {func(b *ec2.Builder) { b.SSH.Auth = []sshmachine.Auth{sshmachine.Signer(pair.Signer)} }, true,
-			[]string{"refused the login ubuntu", "must have a key of Builder.SSH.Auth for the login ubuntu"}},
+			[]string{"refused login as ubuntu", "must have a key of Builder.SSH.Auth for the login ubuntu"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{ConnectTimeout: 10 * time.Hour}}

@@ -36,7 +36,7 @@ func settings() Settings {
 func TestChain(t *testing.T) {
 	server := ec2test.New(&ec2test.Options{Commands: commands()})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", clock.System())
+	where := demo.New(server, "eu-west-1", clock.System())
 	results, err := bake.Bake(t.Context(), nil, layers(where.Cloud, settings())...)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestNothingIsMadeFromAnUncheckedLayer(t *testing.T) {
 	}
 	server := ec2test.New(&ec2test.Options{Commands: lax})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", clock.System())
+	where := demo.New(server, "eu-west-1", clock.System())
 	results, err := bake.Bake(t.Context(), nil, layers(where.Cloud, settings())...)
 	var failed *check.FailedError
 	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "hardening.conf") {

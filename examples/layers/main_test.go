@@ -17,7 +17,7 @@ func TestDeployments(t *testing.T) {
 	clock := clock.Scaled(demo.Speed)
 	server := ec2test.New(&ec2test.Options{Commands: commands(), Clock: clock})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", clock)
+	where := demo.New(server, "eu-west-1", clock)
 	app := fstest.MapFS{
 		"server.js": {Data: []byte("first"), Mode: 0o644},
 		"debug.map": {Data: []byte("private"), Mode: 0o644},

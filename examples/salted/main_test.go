@@ -37,7 +37,7 @@ func TestOnTheNewestBase(t *testing.T) {
 	server := ec2test.New(&ec2test.Options{Commands: commands(), Clock: clock.Scaled(demo.Speed)})
 	defer server.Close()
 	clock := clock.Scaled(demo.Speed)
-	where := demo.Over(server, "eu-west-1", clock)
+	where := demo.New(server, "eu-west-1", clock)
 	var newest bake.Artifact
 	for _, commit := range []string{"old", "new"} {
 		results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, all(where.Cloud, Settings{Commit: commit})[0])
@@ -89,7 +89,7 @@ func TestFailedStates(t *testing.T) {
 	}
 	server := ec2test.New(&ec2test.Options{Commands: failing})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", clock.System())
+	where := demo.New(server, "eu-west-1", clock.System())
 	err := bakeAll(t.Context(), where, io.Discard, all(where.Cloud, Settings{Commit: "x"})...)
 	if err == nil || !strings.Contains(err.Error(), "Rendering SLS 'base:rails' failed") {
 		t.Errorf("error %v, want Salt's", err)

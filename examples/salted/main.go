@@ -33,12 +33,6 @@ type Settings struct {
 	SaltCall string    // path of salt-call; empty means where its package installs it
 }
 
-// Sources of the images.
-var (
-	newestUbuntu = ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"}
-	newestBase   = ec2.Newest{Owners: []string{ec2.Self}, Name: "base *", Filters: ec2.Filters{"tag-key": {"commit"}}}
-)
-
 // image defines an image whose minion id and host name are name. If source is nil,
 // the caller sets From.
 func image(cloud *ec2.Cloud, settings Settings, name string, source ec2.Source) *bake.Image {
@@ -60,12 +54,16 @@ func image(cloud *ec2.Cloud, settings Settings, name string, source ec2.Source) 
 
 // base defines the image that all others start from.
 func base(cloud *ec2.Cloud, settings Settings) *bake.Image {
-	return image(cloud, settings, "base", newestUbuntu)
+	return image(cloud, settings, "base", ec2.Newest{
+		Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*",
+	})
 }
 
 // rails defines rails-base, from the newest base in the account.
 func rails(cloud *ec2.Cloud, settings Settings) *bake.Image {
-	return image(cloud, settings, "rails-base", newestBase)
+	return image(cloud, settings, "rails-base", ec2.Newest{
+		Owners: []string{ec2.Self}, Name: "base *", Filters: ec2.Filters{"tag-key": {"commit"}},
+	})
 }
 
 // all defines all images, each from the one before it.

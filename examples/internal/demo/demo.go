@@ -46,8 +46,8 @@ type Demo struct {
 // embedded EC2 with the given commands. For the latter it prints to the flags'
 // output that time runs fast.
 func Open(ctx context.Context, flags *flag.FlagSet, args []string, commands map[string]ec2test.Command) (*Demo, error) {
-	onAWS := flags.Bool("aws", false, "bake on AWS, with the default configuration of its SDK")
-	region := flags.String("region", "", "`region` to bake in (default eu-west-1 if embedded)")
+	onAWS := flags.Bool("aws", false, "bake on AWS, with the default configuration of the AWS SDK")
+	region := flags.String("region", "", "`name` of the region to bake in (default eu-west-1 on the embedded EC2)")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func TestDeployments(t *testing.T) {
 		t.Helper()
 		results, err := deploy(t.Context(), env.Cloud, options, settings)
 		if err != nil {
-			t.Fatalf("deploy(%+v) = %v", settings, err)
+			t.Fatalf("deploy = %v", err)
 		}
 		primal, carnivore := results[0], results[1]
 		if primal.Image.Name != "shop-primal" || primal.Status != wantPrimal || primal.Artifact == nil {

@@ -20,8 +20,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// Main runs an example and exits. An interrupt cancels ctx; a canceled bake cleans
-// up before it returns.
+// Main runs an example and, if it fails, exits with status 1. An interrupt cancels
+// ctx; a canceled bake cleans up before it returns.
 func Main(name string, run func(ctx context.Context, args []string, out io.Writer) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout)

@@ -10,14 +10,13 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// commands stand for the programs that the machines of the embedded EC2 do not
-// have.
+// commands returns the programs that the machines of the embedded EC2 lack.
 func commands() map[string]ec2test.Command {
-	return map[string]ec2test.Command{"ansible-playbook": ansible}
+	return map[string]ec2test.Command{"ansible-playbook": ansiblePlaybook}
 }
 
-// ansible leaves on the machine what the playbooks would that it is given.
-func ansible(ctx context.Context, p *ec2test.Process) int {
+// ansiblePlaybook writes the files that the playbooks among its arguments would.
+func ansiblePlaybook(ctx context.Context, p *ec2test.Process) int {
 	const failed = 2
 	write := func(name, content string, mode fs.FileMode) {
 		_ = p.MkdirAll(path.Dir(name), 0o755)
@@ -43,7 +42,7 @@ func ansible(ctx context.Context, p *ec2test.Process) int {
 	return 0
 }
 
-// version is what the file of extra variables says.
+// version returns the variable version of the file of extra variables.
 func version(p *ec2test.Process) string {
 	for _, arg := range p.Args {
 		if file, found := strings.CutPrefix(arg, "@"); found {

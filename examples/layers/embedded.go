@@ -8,24 +8,17 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// commands are the programs that the scripts call and that the machines of the
-// embedded EC2 do not have by themselves.
+// commands returns the programs that the scripts call and the machines of the
+// embedded EC2 lack.
 func commands() map[string]ec2test.Command {
 	return map[string]ec2test.Command{
 		"apt-get":   aptGet,
-		"npm":       func(_ context.Context, p *ec2test.Process) int { return say(p, "added 1 package") },
+		"npm":       npm,
 		"systemctl": systemctl,
 	}
 }
 
-func say(p *ec2test.Process, text string) int {
-	if _, err := fmt.Fprintln(p.Stdout, text); err != nil {
-		return 1
-	}
-	return 0
-}
-
-// aptGet knows a package by the directory it makes in /etc.
+// aptGet installs a package by creating its directory in /etc.
 func aptGet(_ context.Context, p *ec2test.Process) int {
 	installing := false
 	for _, arg := range p.Args[1:] {
@@ -37,13 +30,18 @@ func aptGet(_ context.Context, p *ec2test.Process) int {
 			if err := p.MkdirAll("/etc/"+name+"/sites-enabled", 0o755); err != nil {
 				return 100
 			}
-			say(p, "Setting up "+name)
+			fmt.Fprintln(p.Stdout, "Setting up "+name)
 		}
 	}
 	return 0
 }
 
-// systemctl remembers enabled units as systemd does, by files in /etc.
+func npm(_ context.Context, p *ec2test.Process) int {
+	fmt.Fprintln(p.Stdout, "added 1 package")
+	return 0
+}
+
+// systemctl records enabled units in /etc, as systemd does. They are also active.
 func systemctl(_ context.Context, p *ec2test.Process) int {
 	const wanted = "/etc/systemd/system/multi-user.target.wants/"
 	if len(p.Args) < 3 {
@@ -57,10 +55,16 @@ func systemctl(_ context.Context, p *ec2test.Process) int {
 			}
 		case "is-enabled":
 			if _, err := p.Stat(wanted + unit + ".service"); err != nil {
-				say(p, "disabled")
+				fmt.Fprintln(p.Stdout, "disabled")
 				return 1
 			}
-			say(p, "enabled")
+			fmt.Fprintln(p.Stdout, "enabled")
+		case "is-active":
+			if _, err := p.Stat(wanted + unit + ".service"); err != nil {
+				fmt.Fprintln(p.Stdout, "inactive")
+				return 3
+			}
+			fmt.Fprintln(p.Stdout, "active")
 		}
 	}
 	return 0

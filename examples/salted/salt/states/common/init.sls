@@ -6,7 +6,7 @@ baked-as:
 motd:
   file.managed:
     - name: /etc/motd
-    - source: salt://house/motd.j2
+    - source: salt://common/motd.j2
     - template: jinja
 
 operators:

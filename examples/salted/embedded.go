@@ -10,19 +10,18 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// commands stand for the programs that the machines of the embedded EC2 do not
-// have.
+// commands returns the programs that the machines of the embedded EC2 lack.
 func commands() map[string]ec2test.Command {
 	return map[string]ec2test.Command{
-		"salt-call":  salt,
+		"salt-call":  saltCall,
 		"apt-get":    func(context.Context, *ec2test.Process) int { return 0 },
 		"dpkg-query": func(context.Context, *ec2test.Process) int { return 1 },
 	}
 }
 
-// salt leaves a file on the machine as the states would, and writes its results
-// as the real one does.
-func salt(_ context.Context, p *ec2test.Process) int {
+// saltCall stands in for salt-call: it writes /etc/baked-as, as the states do, and the
+// results in Salt's format.
+func saltCall(_ context.Context, p *ec2test.Process) int {
 	option := func(name string) string {
 		for _, arg := range p.Args {
 			if value, found := strings.CutPrefix(arg, "--"+name+"="); found {
@@ -54,7 +53,7 @@ func salt(_ context.Context, p *ec2test.Process) int {
 	if err := p.WriteFile("/etc/baked-as", []byte(minion.ID+" "+minion.Grains.Commit+"\n"), 0o644); err != nil {
 		result, comment = false, err.Error()
 	}
-	state := map[string]any{"result": result, "comment": comment, "changes": map[string]string{"diff": "New file"}, "__sls__": "house"}
+	state := map[string]any{"result": result, "comment": comment, "changes": map[string]string{"diff": "New file"}, "__sls__": "common"}
 	results, err := json.Marshal(map[string]any{"local": map[string]any{"file_|-baked_|-/etc/baked-as_|-managed": state}})
 	if err != nil || p.WriteFile(option("out-file"), results, 0o600) != nil || !result {
 		return failed

@@ -29,6 +29,7 @@ func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, erro
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	set.observing.canceled = ctx.Done()
 
 	results := make([]*Result, len(images))
 	of := make(map[*Image]*build, len(images))
@@ -61,7 +62,7 @@ func planAll(set *settings, images []*Image) ([]*build, error) {
 	builds := make([]*build, len(images))
 	var errs []error
 	for i, img := range images {
-		set.mask.add(img.Secrets...)
+		addSecrets(set.mask, img.Secrets...)
 		var err error
 		if builds[i], err = set.build(img); err != nil {
 			errs = append(errs, err)
@@ -133,15 +134,4 @@ func (b *build) skip(ctx context.Context, status Status, err error) *Result {
 	now := b.Clock.Now()
 	b.emit(Event{Kind: BuildFinished, Time: now, Image: b.img.Name, Status: status, Err: causeText(err)})
 	return &Result{Image: b.img, Status: status, Started: now, Finished: now, Err: err}
-}
-
-// emit passes e, masked, to the observer and the log.
-func (s *settings) emit(e Event) {
-	e = e.masked(s.mask)
-	s.observing.Lock()
-	defer s.observing.Unlock()
-	if s.Observe != nil {
-		s.Observe(e)
-	}
-	e.logTo(s.Log)
 }

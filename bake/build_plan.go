@@ -127,7 +127,7 @@ func (b *build) uniqueNames() error {
 	seen := map[string]bool{}
 	for _, s := range b.stages {
 		if seen[s.Name] {
-			errs = append(errs, &Error{Image: b.img.Name, Step: s.Name, Err: errors.New("duplicate step name")})
+			errs = append(errs, &Error{Image: b.img.Name, Step: b.run.Redact(s.Name), Err: errors.New("duplicate step name"), mask: b.mask})
 		}
 		seen[s.Name] = true
 	}
@@ -172,7 +172,7 @@ func (b *build) disconnect(context.Context, Outcome) error {
 	b.machine = nil
 	if err != nil {
 		// Harmless: the machine is about to go, or the connection is already lost.
-		b.run.Log.Debug("close connection", slog.String("image", b.img.Name), slog.String("error", b.mask.mask(err.Error())))
+		b.run.Log.Debug("close connection", slog.String("image", b.img.Name), slog.String("error", err.Error()))
 	}
 	return nil
 }
@@ -181,11 +181,11 @@ func (b *build) disconnect(context.Context, Outcome) error {
 func (b *build) begin() error {
 	var err error
 	if b.session, err = b.img.Builder.Begin(b.img, b.run); err != nil {
-		return &Error{Image: b.img.Name, Err: fmt.Errorf("begin: %w", err)}
+		return &Error{Image: b.img.Name, Err: fmt.Errorf("begin: %w", err), mask: b.mask}
 	}
 	if len(b.img.Checks) > 0 && !b.img.ProvisionOnly {
 		if b.check, err = b.img.Builder.Begin(b.img, b.checkRun); err != nil {
-			return &Error{Image: b.img.Name, Err: fmt.Errorf("begin check: %w", err)}
+			return &Error{Image: b.img.Name, Err: fmt.Errorf("begin check: %w", err), mask: b.mask}
 		}
 	}
 	return b.plan()

@@ -48,7 +48,7 @@ func (b *build) resume(rec *Record) error {
 		return nil // it created nothing and finds the artifact again
 	}
 	for i, step := range rec.Steps {
-		if i >= len(b.stages) || b.stages[i].Name != step.Name {
+		if i >= len(b.stages) || !b.sameStep(step.Name, b.stages[i]) {
 			return Invalid("Options.Resume", "build %s belongs to another definition: step %q not found at its position", rec.Build, step.Name)
 		}
 	}

@@ -5,10 +5,10 @@ import (
 	"encoding/base32"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/mask"
 )
 
 // Options configures Bake and Undo. A nil *Options is the same as the zero value,
@@ -63,8 +63,15 @@ type Options struct {
 	Resume []*Record
 
 	// Observe, if not nil, receives the events of all builds, one at a time and in
-	// order. Builds wait for it, so it must not block.
+	// order. Builds wait for it, so it must not block. A canceled build waits for one
+	// second only, and then drops events until Observe returns.
 	Observe func(Event)
+
+	// RawOutput leaves control characters and escape sequences in the events of output
+	// lines, with their colors, but also with everything else that a machine may do to
+	// the terminal they are printed on. By default, they are made visible; see [Event].
+	// Secrets are masked in any case.
+	RawOutput bool
 
 	// Log receives every event as a log record: output and progress at debug level,
 	// failures at warning level. If nil, they are discarded.
@@ -95,13 +102,13 @@ const (
 // of one Bake.
 type settings struct {
 	Options
-	mask *masker
+	mask *mask.Masker
 
-	observing sync.Mutex
+	observing *queue
 }
 
 func newSettings(o *Options) *settings {
-	s := &settings{mask: &masker{}}
+	s := &settings{mask: &mask.Masker{}, observing: newQueue()}
 	if o != nil {
 		s.Options = *o
 	}

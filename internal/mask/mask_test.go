@@ -512,7 +512,7 @@ func BenchmarkCopy(b *testing.B) {
 
 // The time must be linear in the text, whatever the text and the secret are.
 func TestMaskHostileText(t *testing.T) {
-	const n = 20_000
+	const n = 5_000
 	for _, test := range []struct{ name, secret, part string }{
 		{"a prefix again and again", strings.Repeat("a", 1000) + "b", "a"},
 		{"quotes", strings.Repeat("'", 500) + "x", "'"},

@@ -11,7 +11,9 @@ import (
 func (w *walk) readText(s state) {
 	for {
 		s = w.readPlain(s)
-		w.matched = s.matched
+		if w.matched = s.matched; w.cut(s) {
+			return
+		}
 		if s.at >= len(w.text) {
 			w.needMore()
 			return
@@ -27,9 +29,6 @@ func (w *walk) readText(s state) {
 		}
 		next, ok := w.step(s, c, s.at+1)
 		if !ok {
-			return
-		}
-		if w.cut(next) {
 			return
 		}
 		s = next

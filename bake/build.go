@@ -48,7 +48,7 @@ func newBuild(set *settings, img *Image, id string) (*build, error) {
 	b.run = b.newRun(id)
 	b.checkRun = b.newRun(id + "-check")
 	b.checkRun.Checks = true
-	b.record = Record{Build: id, Image: img.Name}
+	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name}
 	return b, b.begin()
 }
 

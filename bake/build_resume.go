@@ -19,8 +19,8 @@ func (o *Options) validateResume(names map[string]bool) []error {
 	for i, rec := range o.Resume {
 		field := fmt.Sprintf("Options.Resume[%d]", i)
 		switch {
-		case rec == nil:
-			errs = append(errs, Invalid(field, "is nil"))
+		case rec.validate() != nil:
+			errs = append(errs, Invalid(field, "%w", rec.validate()))
 			continue
 		case !names[rec.Image]:
 			errs = append(errs, Invalid(field, "build %s: image %q is not among the images to bake", rec.Build, rec.Image))

@@ -20,6 +20,9 @@ func Undo(ctx context.Context, opts *Options, img *Image, rec *Record) error {
 	if err := errors.Join(opts.validate()...); err != nil {
 		return err
 	}
+	if err := rec.validate(); err != nil {
+		return Invalid("Record", "%w", err)
+	}
 	if img.Name != rec.Image {
 		return &Error{Image: img.Name, Err: Invalid("Record.Image", "belongs to image %s", rec.Image)}
 	}

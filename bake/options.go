@@ -1,10 +1,7 @@
 package bake
 
 import (
-	"crypto/rand"
-	"encoding/base32"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
@@ -153,12 +150,4 @@ func (o *Options) validate() []error {
 		errs = append(errs, Invalid("Options.OnFailure", "unknown value %d", o.OnFailure))
 	}
 	return errs
-}
-
-// newBuildID returns a unique id that sorts by time and is valid in names and tags.
-func newBuildID(now time.Time) string {
-	var random [5]byte
-	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the program instead
-	return now.UTC().Format("20060102t150405") + "-" +
-		strings.ToLower(base32.StdEncoding.EncodeToString(random[:]))
 }

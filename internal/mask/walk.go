@@ -92,15 +92,21 @@ func (w *walk) from(p int, as kinds) (to int, undecided bool) {
 // beginBase64 reads base64 of which the first character has the value v and ends at
 // the position, at the three offsets that a secret may have in it.
 func (w *walk) beginBase64(s state, v, at int) {
-	s.mode, s.at = inBase64, at
-	next := -1
-	if at < len(w.text) {
-		next = base64Value(w.text[at])
+	next, behind := w.base64At(at)
+	if next < 0 {
+		return
 	}
+	s.mode, s.at = inBase64, behind
 	for bits := int8(6); bits > 0; bits -= 2 {
-		s.bits, s.nbits = uint16(v)&(1<<bits-1), bits
-		if next < 0 || w.m.starts.value[byte(int(s.bits)<<(8-bits)|next>>(bits-2))] {
-			w.readBase64(s)
+		both := uint16(v)&(1<<bits-1)<<6 | uint16(next)
+		s.nbits = bits - 2 // beyond the first byte
+		s.bits = both & (1<<s.nbits - 1)
+		first := byte(both >> s.nbits)
+		if !w.m.starts.value[first] {
+			continue
+		}
+		if after, ok := w.step(s, first, behind); ok {
+			w.readBase64(after)
 		}
 	}
 }

@@ -17,7 +17,8 @@ import (
 // starts as soon as that image is published, without waiting for its clean-up.
 //
 // When ctx ends, every build stops and removes what it created before Bake
-// returns. Bake leaves no goroutine running.
+// returns. Bake leaves no goroutine running, except for a func of the caller that does
+// not return: an Observe, a log handler or a Machine's Close.
 func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, error) {
 	if err := Validate(opts, images...); err != nil {
 		return nil, err

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A phase is a group of consecutive stages.
@@ -163,13 +166,26 @@ func (b *build) connect(s Session) func(context.Context) error {
 	}
 }
 
+// closeTimeout bounds the wait for a connection to close.
+const closeTimeout = 2 * time.Second
+
 // disconnect closes the connection, if any.
-func (b *build) disconnect(context.Context, Outcome) error {
+func (b *build) disconnect(ctx context.Context, _ Outcome) error {
 	if b.machine == nil {
 		return nil
 	}
-	err := b.machine.Close()
+	m := b.machine
 	b.machine = nil
+	limited, stop := clock.WithTimeout(context.WithoutCancel(ctx), b.Clock, closeTimeout)
+	defer stop()
+	closed := make(chan error, 1)
+	go func() { closed <- guard(m.Close) }()
+	var err error
+	select {
+	case err = <-closed:
+	case <-limited.Done():
+		err = fmt.Errorf("no end after %v", closeTimeout)
+	}
 	if err != nil {
 		// Harmless: the machine is about to go, or the connection is already lost.
 		b.run.Log.Debug("close connection", slog.String("image", b.img.Name), slog.String("error", err.Error()))

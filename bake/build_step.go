@@ -38,7 +38,7 @@ func (b *build) do(ctx context.Context, s *stage) error {
 }
 
 func (b *build) stepError(step string, err error) error {
-	return &Error{Image: b.img.Name, Step: b.run.Redact(step), Err: err, mask: b.mask}
+	return &Error{Image: b.img.Name, Step: b.run.Redact(step), Err: b.run.maskError(err, nil), mask: b.mask}
 }
 
 // causeText returns the text of err without image and step, which the event names.

@@ -2,11 +2,11 @@ package bake
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
-// A maskedError is an error of a machine without secrets and characters that cannot be
-// printed.
+// A maskedError is an error without its secrets and with printable text.
 type maskedError struct {
 	text string
 	err  error
@@ -23,8 +23,8 @@ func (e *maskedError) Unwrap() []error {
 	return []error{e.exit, e.err}
 }
 
-// maskError masks an error of a machine. The output is the last lines of the command,
-// masked before they were cut, or nil if they are not known.
+// maskError masks an error of a machine or step. The output is the last lines of the
+// command, masked before they were cut, or nil if they are not known.
 func (r *Run) maskError(err error, output []string) error {
 	if err == nil {
 		return nil
@@ -44,9 +44,12 @@ func (r *Run) maskError(err error, output []string) error {
 			masked.Output = append(masked.Output, shorten(r.Redact(line), tailColumns))
 		}
 	}
-	if err == error(exit) { //nolint:errorlint // only the bare error may be replaced
+	if err == error(exit) { //nolint:errorlint // only the bare error can be replaced
 		return &masked
 	}
-	text := strings.Replace(err.Error(), exit.Error(), masked.Error(), 1)
-	return &maskedError{text: r.Redact(text), err: err, exit: &masked}
+	text := r.Redact(strings.Replace(err.Error(), exit.Error(), masked.Error(), 1))
+	if text == err.Error() && masked.Command == exit.Command && slices.Equal(masked.Output, exit.Output) {
+		return err
+	}
+	return &maskedError{text: text, err: err, exit: &masked}
 }

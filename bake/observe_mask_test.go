@@ -24,11 +24,18 @@ import (
 type guest struct {
 	bake.Machine
 
-	run func(ctx context.Context, cmd *bake.Cmd) error
+	run   func(ctx context.Context, cmd *bake.Cmd) error
+	close func() // may be nil
 }
 
 func (g *guest) Run(ctx context.Context, cmd *bake.Cmd) error { return g.run(ctx, cmd) }
-func (g *guest) Close() error                                 { return nil }
+
+func (g *guest) Close() error {
+	if g.close != nil {
+		g.close()
+	}
+	return nil
+}
 
 // guestBuilder is a Builder whose machines are the guest.
 type guestBuilder struct {
@@ -185,8 +192,18 @@ func TestSecretCutInProvisionerError(t *testing.T) {
 		}}},
 	}
 	_, err := bake.Bake(t.Context(), nil, img)
-	if err == nil || strings.Contains(err.Error(), token[:5]) {
-		t.Errorf("Bake = %v, want an error without the secret", err)
+	var exit *bake.ExitError
+	if err == nil || !errors.As(err, &exit) {
+		t.Fatalf("Bake = %v, want an ExitError", err)
+	}
+	var named *bake.Error
+	if !errors.As(err, &named) {
+		t.Fatalf("Bake = %v, want an Error", err)
+	}
+	for _, text := range []string{err.Error(), named.Err.Error(), exit.Error(), exit.Command, fmt.Sprint(exit.Output)} {
+		if strings.Contains(text, token[:5]) {
+			t.Errorf("Bake: %s, want nothing of the secret", text)
+		}
 	}
 }
 
@@ -431,6 +448,26 @@ func TestCancelReportsLateStep(t *testing.T) {
 		want := "[provision 1: sleep: waiting for the step to stop: context canceled]"
 		if !errors.Is(err, context.Canceled) || fmt.Sprint(said) != want {
 			t.Errorf("Bake = %v, messages %v, want %s", err, said, want)
+		}
+	})
+}
+
+// A connection that does not close must not delay the clean-up.
+func TestCloseBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		g := &guest{close: func() { <-release }}
+		b := baketest.NewBuilder(nil)
+		start := time.Now()
+		results, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "open", Builder: guestBuilder{b, g}, Provisioners: []bake.Provisioner{
+			bake.ProvisionFunc{Do: failing},
+		}})
+		if took := time.Since(start); !errors.Is(err, errPlanted) || results[0].Status != bake.StatusFailed || took > 3*time.Second {
+			t.Errorf("Bake = %v after %v, want the planted error within 3 s", err, took)
+		}
+		if left := b.Existing(); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
 		}
 	})
 }

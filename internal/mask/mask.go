@@ -70,12 +70,18 @@ func (m *Masker) add(value string) {
 		return
 	}
 	if m.starts == nil {
-		m.known, m.starts = map[string]bool{}, newStarts()
+		m.known, m.starts = map[string]bool{}, newStarts(fewestBits)
 	}
 	m.known[value] = true
 	m.longest = max(m.longest, len(value))
 	m.root.insert(value, len(value))
 	m.starts.add(value)
+	if m.starts.full() {
+		m.starts = newStarts(m.starts.bits + 2)
+		for value := range m.known {
+			m.starts.add(value)
+		}
+	}
 }
 
 // Mask returns text with every secret replaced. The first part of a secret, of at

@@ -399,6 +399,24 @@ func checkRandom(t *testing.T, r *rand.Rand, all []encoding) {
 	check(t, m, r, e, secret)
 }
 
+// Secrets added later are found, and many do not hide each other.
+func TestMaskManySecrets(t *testing.T) {
+	m := &mask.Masker{}
+	secret := func(i int) string { return fmt.Sprintf("%x-secret", i*i*7919) }
+	const n = 5000
+	for i := range n {
+		m.Add(secret(i))
+		if got := m.Mask(secret(i)); got != mask.Redacted {
+			t.Fatalf("Mask(%q) = %q", secret(i), got)
+		}
+	}
+	for i := range n {
+		if got := m.Mask(base64.StdEncoding.EncodeToString([]byte("user:" + secret(i)))); len(got) > 22 {
+			t.Fatalf("Mask of the base64 of %q = %q", secret(i), got)
+		}
+	}
+}
+
 func FuzzMask(f *testing.F) {
 	f.Add(uint64(1), uint64(2))
 	all := encodings()
@@ -445,10 +463,11 @@ func benchmarkText(n int) string {
 	return b.String()
 }
 
-func hundred() *mask.Masker {
+// secretsOf returns a Masker of n secrets.
+func secretsOf(n int) *mask.Masker {
 	r := rand.New(rand.NewPCG(7, 8)) //nolint:gosec // a benchmark
 	m := &mask.Masker{}
-	for range 100 {
+	for range n {
 		secret := make([]byte, 24)
 		for i := range secret {
 			secret[i] = byte(r.Uint32())
@@ -460,12 +479,9 @@ func hundred() *mask.Masker {
 
 func BenchmarkMask(b *testing.B) {
 	text := benchmarkText(4 << 20)
-	for _, n := range []string{"no secrets", "100 secrets"} {
-		m := &mask.Masker{}
-		if n != "no secrets" {
-			m = hundred()
-		}
-		b.Run(n, func(b *testing.B) {
+	for _, n := range []int{0, 1, 100, 10_000} {
+		m := secretsOf(n)
+		b.Run(fmt.Sprintf("%d secrets", n), func(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {
 				m.Mask(text)
@@ -483,7 +499,7 @@ func (d *discard) Write(p []byte) (int, error) {
 
 func BenchmarkWriter(b *testing.B) {
 	text := []byte(benchmarkText(4 << 20))
-	m := hundred()
+	m := secretsOf(100)
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
 		w := m.Writer(&discard{})

@@ -9,18 +9,22 @@ import (
 // starts tells quickly where in a text a secret cannot begin, from the first bytes
 // of all secrets in all encodings.
 type starts struct {
-	special [256]bool                  // bytes that may be part of an encoded character, or skipped
-	first   [256]bool                  // special bytes that may begin a secret
-	value   [256]bool                  // bytes that secrets begin with
-	grams   [1 << gramBits / 64]uint64 // the first four bytes, hashed
-	kinds   [1 << kindBits]kinds       // of the grams
-	pairs   [1 << 16]kinds             // of the first two bytes
+	special [256]bool      // bytes that may be part of an encoded character, or skipped
+	first   [256]bool      // special bytes that may begin a secret
+	value   [256]bool      // bytes that secrets begin with
+	pairs   [1 << 16]kinds // of the first two bytes
+
+	bits  int      // of the hashes of the first four bytes
+	grams []uint64 // a bit for each hash
+	kinds []kinds  // of the grams, by shorter hashes
+	used  int      // bits set in grams
 }
 
 const (
-	gram     = 4  // bytes
-	gramBits = 18 // 32 KiB, which fit in the fastest cache
-	kindBits = 15
+	gram       = 4  // bytes
+	fewestBits = 18 // 32 KiB, which fit in the fastest cache
+	mostBits   = 24
+	kindBits   = 3 // that the hashes of kinds are shorter by
 )
 
 // kinds are the ways in which a secret may begin.
@@ -36,8 +40,8 @@ const (
 	asAny kinds = 0xff
 )
 
-func newStarts() *starts {
-	s := &starts{}
+func newStarts(bits int) *starts {
+	s := &starts{bits: bits, grams: make([]uint64, 1<<bits/64), kinds: make([]kinds, 1<<(bits-kindBits))}
 	for _, b := range []byte("\\%&'\"$=+\r\n\x00\b\x1b\x9b\xc2") {
 		s.special[b] = true
 	}
@@ -56,18 +60,27 @@ func gramHash(text string) uint32 {
 
 // hit reports whether a secret may begin with the gram of this hash.
 func (s *starts) hit(hash uint32) bool {
-	h := hash >> (32 - gramBits)
+	h := hash >> (32 - s.bits)
 	return s.grams[h>>6]>>(h&63)&1 != 0
 }
+
+// kind returns how a secret may begin with the gram of this hash.
+func (s *starts) kind(hash uint32) kinds { return s.kinds[hash>>(32-s.bits+kindBits)] }
+
+// full reports whether so many bits are set that larger tables would be faster.
+func (s *starts) full() bool { return s.bits < mostBits && s.used > 1<<s.bits/16 }
 
 func (s *starts) begin(text string, as kinds) {
 	if len(text) < gram {
 		return
 	}
 	hash := gramHash(text)
-	h := hash >> (32 - gramBits)
+	if !s.hit(hash) {
+		s.used++
+	}
+	h := hash >> (32 - s.bits)
 	s.grams[h>>6] |= 1 << (h & 63)
-	s.kinds[hash>>(32-kindBits)] |= as
+	s.kinds[hash>>(32-s.bits+kindBits)] |= as
 	if as != asBase64Lead {
 		s.pairs[pair(text)] |= as
 	}
@@ -165,10 +178,10 @@ func (s *scanner) next(p int) (int, kinds) {
 				if hit || nextHit {
 					var as kinds
 					if hit {
-						as = s.kinds[hash>>(32-kindBits)] &^ asBase64Lead
+						as = s.kind(hash) &^ asBase64Lead
 					}
 					if nextHit {
-						as |= s.kinds[nextHash>>(32-kindBits)] & asBase64Lead
+						as |= s.kind(nextHash) & asBase64Lead
 					}
 					if as != 0 {
 						return p, as

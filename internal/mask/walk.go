@@ -155,6 +155,9 @@ func (w *walk) needMore() {
 
 // later follows s later.
 func (w *walk) later(s state) {
+	if w.dead(s) {
+		return
+	}
 	w.budget--
 	w.total--
 	if w.budget < 0 || s.at-w.start > spread*(s.matched+1)+longestSkip || w.seen[s] {
@@ -165,6 +168,19 @@ func (w *walk) later(s state) {
 	}
 	w.seen[s] = true
 	w.todo = append(w.todo, s)
+}
+
+// dead reports whether the next byte already shows that s leads nowhere.
+func (w *walk) dead(s state) bool {
+	if s.mode != inText || s.at >= len(w.text) {
+		return false
+	}
+	c := w.text[s.at]
+	if w.m.starts.special[c] || c == ' ' || c >= utf8.RuneSelf { // may be skipped, or an ellipsis
+		return false
+	}
+	_, ok := s.step(c)
+	return !ok
 }
 
 // step returns s after one byte of a secret, which ends at the position in the text.

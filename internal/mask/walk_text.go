@@ -66,7 +66,9 @@ func (w *walk) skip(s state, c byte) {
 	case '\n':
 		s.folded = true
 		w.jump(s, 1)
-		w.jump(s, 1+w.blanks(rest[1:]))
+		if n := w.blanks(rest[1:]); n > 0 {
+			w.jump(s, 1+n)
+		}
 	case ' ': // od -c
 		if strings.HasPrefix(rest, "   ") {
 			s.folded = true
@@ -93,7 +95,7 @@ func (w *walk) jump(s state, n int) {
 // blanks returns the length of the spaces and tabs that text begins with, and of the
 // address at the beginning of a row of od -c.
 func (w *walk) blanks(text string) int {
-	if len(text) >= 10 && strings.Trim(text[:7], "01234567") == "" && text[7:10] == "   " {
+	if len(text) >= 10 && text[0] == '0' && strings.Trim(text[:7], "01234567") == "" && text[7:10] == "   " {
 		return 10
 	}
 	n := len(text) - len(strings.TrimLeft(text, " \t"))

@@ -9,8 +9,9 @@
 //     overstrikes and shell quotes skipped, and line breaks with their indentation
 //     skipped in secrets of at least eight bytes
 //   - backslash escapes of JSON, C and shells (\n, \", \/, \u00e9, \ud83d\ude00, \x41,
-//     \101), percent escapes, "+" for a space, entities of XML and HTML, and quoted
-//     printable, each for any character and nested in one another
+//     \101), percent escapes, "+" for a space, entities of XML and HTML, quoted
+//     printable, doubled dollar and percent signs, and the escape characters of cmd.exe
+//     and PowerShell, each for any character, and the first three nested
 //   - base64, standard and for URLs, at every offset and wrapped at any width
 //   - hexadecimal digits with or without separators, and the dumps of xxd, hexdump
 //     and od -tx1

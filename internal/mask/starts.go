@@ -42,10 +42,10 @@ const (
 
 func newStarts(bits int) *starts {
 	s := &starts{bits: bits, grams: make([]uint64, 1<<bits/64), kinds: make([]kinds, 1<<(bits-kindBits))}
-	for _, b := range []byte("\\%&'\"$=+\r\n\x00\b\x1b\x9b\xc2") {
+	for _, b := range []byte("\\%&'\"$=+^`\r\n\x00\b\x1b\x9b\xc2") {
 		s.special[b] = true
 	}
-	for _, b := range []byte("\\%&=") { // may be any character, encoded
+	for _, b := range []byte("\\%&=^`") { // may be any character, encoded
 		s.first[b] = true
 	}
 	return s

@@ -122,6 +122,16 @@ func (w *walk) decode(s state, c byte) {
 		w.entity(s, s.at+1)
 	case '=':
 		w.quotedPrintable(s)
+	case '$': // $$ of Make
+		if strings.HasPrefix(rest, "$$") {
+			w.stepRune(s, '$', s.at+2)
+		}
+	case '^', '`': // of cmd.exe and PowerShell
+		if len(rest) == 1 {
+			w.needMore()
+		} else if next, ok := w.step(s, rest[1], s.at+2); ok {
+			w.later(next)
+		}
 	}
 	if c == '\\' || c == '%' || c == '&' {
 		w.backslash(s)
@@ -132,6 +142,9 @@ func (w *walk) decode(s state, c byte) {
 // sign into %25.
 func (w *walk) percent(s state) {
 	at := s.at + 1
+	if strings.HasPrefix(w.text[at:], "%") { // of format strings
+		w.stepRune(s, '%', at+1)
+	}
 	for level := 0; level < 4; level++ {
 		if strings.HasPrefix(w.text[at:], "u") {
 			w.hexRune(s, at+1, 4, 4)

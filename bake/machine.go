@@ -121,7 +121,8 @@ func (c *Cmd) Validate() error {
 // rejectRedacted reports a secret that was printed into the command.
 func (c *Cmd) rejectRedacted() error {
 	const remedy = "put the Secret into Cmd.Secrets and use its variable"
-	errs := []error{rejectRedacted("Cmd.Line", remedy, c.Line), rejectRedactedMap("Cmd.Env", remedy, c.Env)}
+	errs := make([]error, 0, 2+len(c.Args))
+	errs = append(errs, rejectRedacted("Cmd.Line", remedy, c.Line), rejectRedactedMap("Cmd.Env", remedy, c.Env))
 	for i, arg := range c.Args {
 		errs = append(errs, rejectRedacted(fmt.Sprintf("Cmd.Args[%d]", i), remedy, arg))
 	}

@@ -161,8 +161,8 @@ func encodings() []encoding {
 			}
 			return b.String() + text
 		})},
-		{"a []byte of Go", plain(func(s string) string { return fmt.Sprint([]byte(s)) })},
-		{"an array of JSON", plain(func(s string) string { return strings.ReplaceAll(fmt.Sprint([]byte(s)), " ", ", ") })},
+		{"a []byte of Go", plain(decimals)},
+		{"an array of JSON", plain(func(s string) string { return strings.ReplaceAll(decimals(s), " ", ", ") })},
 		{"quoted printable", plain(func(s string) string {
 			var b strings.Builder
 			w := quotedprintable.NewWriter(&b)
@@ -224,6 +224,15 @@ func wide(s string) []byte {
 		out = append(out, byte(u), 0)
 	}
 	return out
+}
+
+// decimals prints the bytes of s as fmt does.
+func decimals(s string) string {
+	text := make([]string, len(s))
+	for i := range len(s) {
+		text[i] = strconv.Itoa(int(s[i]))
+	}
+	return "[" + strings.Join(text, " ") + "]"
 }
 
 func quoteJSON(s string) string {
@@ -531,7 +540,7 @@ func secretsOf(n int) *mask.Masker {
 	for range n {
 		secret := make([]byte, 24)
 		for i := range secret {
-			secret[i] = byte(r.Uint32())
+			secret[i] = byte(r.Uint32() & 0xff)
 		}
 		m.Add(base64.StdEncoding.EncodeToString(secret))
 	}

@@ -144,7 +144,7 @@ func (s *starts) addBase64(value string) {
 			}
 			s.begin(text[from:], asBase64Lead)
 			known := 6 - offset*2 // bits of the character before
-			lead := base64Value(text[from-1])
+			lead := int(base64Value(text[from-1]))
 			for i := range 1 << (6 - known) {
 				s.pairs[pair(string([]byte{alphabet[lead&(1<<known-1)|i<<known], text[from]}))] |= asBase64Lead
 			}

@@ -73,7 +73,7 @@ func (w *walk) from(p int, as kinds) (to int, undecided bool) {
 		w.readDecimal(begin)
 	}
 	if as&(asBase64|asBase64Lead) != 0 {
-		if v, at := w.firstBase64(p); v >= 0 {
+		if v, at := w.firstBase64(p); v != noBase64 {
 			w.beginBase64(begin, v, at)
 		}
 	}
@@ -91,17 +91,17 @@ func (w *walk) from(p int, as kinds) (to int, undecided bool) {
 
 // beginBase64 reads base64 of which the first character has the value v and ends at
 // the position, at the three offsets that a secret may have in it.
-func (w *walk) beginBase64(s state, v, at int) {
+func (w *walk) beginBase64(s state, v uint16, at int) {
 	next, behind := w.base64At(at)
-	if next < 0 {
+	if next == noBase64 {
 		return
 	}
 	s.mode, s.at = inBase64, behind
 	for bits := int8(6); bits > 0; bits -= 2 {
-		both := uint16(v)&(1<<bits-1)<<6 | uint16(next)
+		both := v&(1<<bits-1)<<6 | next
 		s.nbits = bits - 2 // beyond the first byte
 		s.bits = both & (1<<s.nbits - 1)
-		first := byte(both >> s.nbits)
+		first := byte(both >> s.nbits & 0xff)
 		if !w.m.starts.value[first] {
 			continue
 		}

@@ -2,21 +2,24 @@ package mask
 
 import "strings"
 
-// base64Value returns the value of a character of either alphabet, or -1.
-func base64Value(c byte) int {
+// noBase64 is the value of a character that base64 does not have.
+const noBase64 = 64
+
+// base64Value returns the value of a character of either alphabet, or noBase64.
+func base64Value(c byte) uint16 {
 	switch {
 	case c >= 'A' && c <= 'Z':
-		return int(c - 'A')
+		return uint16(c - 'A')
 	case c >= 'a' && c <= 'z':
-		return int(c-'a') + 26
+		return uint16(c-'a') + 26
 	case c >= '0' && c <= '9':
-		return int(c-'0') + 52
+		return uint16(c-'0') + 52
 	case c == '+' || c == '-':
 		return 62
 	case c == '/' || c == '_':
 		return 63
 	}
-	return -1
+	return noBase64
 }
 
 // readBase64 reads characters of base64. It skips what wraps its lines.
@@ -24,16 +27,16 @@ func (w *walk) readBase64(s state) {
 	for {
 		w.matched = s.matched
 		v, at := w.base64At(s.at)
-		if v < 0 {
+		if v == noBase64 {
 			return
 		}
 		s.at = at
-		s.bits, s.nbits = s.bits<<6|uint16(v), s.nbits+6
+		s.bits, s.nbits = s.bits<<6|v, s.nbits+6
 		if s.nbits < 8 {
 			continue
 		}
 		s.nbits -= 8
-		b := byte(s.bits >> s.nbits)
+		b := byte(s.bits >> s.nbits & 0xff)
 		s.bits &= 1<<s.nbits - 1
 		next, ok := w.step(s, b, at)
 		switch {
@@ -50,8 +53,8 @@ func (w *walk) readBase64(s state) {
 }
 
 // firstBase64 returns the value of the character of base64 at the position, which may
-// be escaped, and the position behind it, or -1.
-func (w *walk) firstBase64(at int) (value, next int) {
+// be escaped, and the position behind it, or noBase64.
+func (w *walk) firstBase64(at int) (value uint16, next int) {
 	rest := w.text[at:]
 	switch {
 	case rest[0] == '%', rest[0] == '&', strings.HasPrefix(rest, `\/`), strings.HasPrefix(rest, `\u`):
@@ -61,14 +64,14 @@ func (w *walk) firstBase64(at int) (value, next int) {
 }
 
 // base64At returns the value of the next character of base64 and the position behind
-// it, or -1.
-func (w *walk) base64At(at int) (value, next int) {
+// it, or noBase64.
+func (w *walk) base64At(at int) (value uint16, next int) {
 	for skipped := at; at-skipped < longestSkip; {
 		c, next := w.unit(at)
 		if next == at {
-			return -1, at
+			return noBase64, at
 		}
-		if v := base64Value(c); v >= 0 {
+		if v := base64Value(c); v != noBase64 {
 			return v, next
 		}
 		switch c {
@@ -78,18 +81,18 @@ func (w *walk) base64At(at int) (value, next int) {
 			c, after := w.unit(next)
 			switch {
 			case after == next:
-				return -1, at
+				return noBase64, at
 			case c == 'n' || c == 'r':
 				at = after
 			case c == 'u':
 				r, n := w.hexDigits(after, 4)
 				if n < 4 {
-					return -1, at
+					return noBase64, at
 				}
-				if v := base64Value(byte(r)); r < 0x80 && v >= 0 {
-					return v, after + n
+				if r > 0x7f {
+					return noBase64, at
 				}
-				return -1, at
+				return base64Value(byte(r & 0x7f)), after + n
 			default:
 				at = next
 			}
@@ -99,19 +102,19 @@ func (w *walk) base64At(at int) (value, next int) {
 				if n > 0 {
 					w.needMore()
 				}
-				return -1, at
+				return noBase64, at
 			}
 			at += n
 		default:
-			return -1, at
+			return noBase64, at
 		}
 	}
-	return -1, at
+	return noBase64, at
 }
 
 // padding returns the end of the padding that begins at the position.
 func (w *walk) padding(at int) int {
-	for n := 0; n < 2; n++ {
+	for n := range 2 {
 		if at >= len(w.text) {
 			w.needMore()
 			return at

@@ -51,7 +51,7 @@ func (w *walk) escape(s state, at int) {
 		return
 	case 'x':
 		if v, digits := w.hexDigits(next, 2); digits > 0 {
-			if after, ok := w.step(s, byte(v), next+digits); ok {
+			if after, ok := w.step(s, byte(v&0xff), next+digits); ok {
 				w.later(after)
 			}
 		}
@@ -129,7 +129,7 @@ func (w *walk) octal(s state, at int) {
 		if value > 0xff {
 			return
 		}
-		if after, ok := w.step(s, byte(value), at+n); ok {
+		if after, ok := w.step(s, byte(value&0xff), at+n); ok {
 			w.later(after)
 		}
 	}

@@ -145,7 +145,8 @@ func (w *walk) percent(s state) {
 	if strings.HasPrefix(w.text[at:], "%") { // of format strings
 		w.stepRune(s, '%', at+1)
 	}
-	for level := 0; level < 4; level++ {
+	const levels = 4
+	for range levels {
 		if strings.HasPrefix(w.text[at:], "u") {
 			w.hexRune(s, at+1, 4, 4)
 		}

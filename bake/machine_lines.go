@@ -78,6 +78,10 @@ func (l *lines) split(p []byte) (int, error) {
 
 // report reports the pending text. The line continues unless it is ended.
 func (l *lines) report(ended bool) {
+	if l.continued && len(l.pending) == 0 { // nothing follows what was split
+		l.continued = !ended
+		return
+	}
 	// Drop what a progress bar overwrote with carriage returns.
 	text := strings.TrimSuffix(string(l.pending), "\r")
 	text = text[strings.LastIndexByte(text, '\r')+1:]

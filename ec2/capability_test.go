@@ -53,8 +53,8 @@ func observed(t *testing.T, cloud *ec2.Cloud, img, other *bake.Image) map[string
 	}
 }
 
-// wantSame wants the observations of all forms to be those of the value.
-func wantSame(t *testing.T, what string, all map[string]map[string]string) {
+// wantSameForms wants the observations of all forms to be those of the value.
+func wantSameForms(t *testing.T, what string, all map[string]map[string]string) {
 	t.Helper()
 	for form, got := range all {
 		if diff := cmp.Diff(all["value"], got); diff != "" {
@@ -74,7 +74,7 @@ func TestBuilderKeepsCapabilities(t *testing.T) {
 	for form, builder := range forms.Of(bake.Builder(b), bake.Builder(struct{ ec2.Builder }{b}), func(b bake.Builder) bake.Builder { return wrappedBuilder{b} }) {
 		all[form] = observed(t, cloud, &bake.Image{Name: "web", Builder: builder}, other)
 	}
-	wantSame(t, "Builder", all)
+	wantSameForms(t, "Builder", all)
 	if all["value"]["plan error"] != "<nil>" || all["value"]["validate"] != "<nil>" || all["value"]["validate, first"] == "<nil>" || all["value"]["validate, second"] == "<nil>" {
 		t.Errorf("observed of the value: %q, want a valid image that conflicts with the other", all["value"])
 	}
@@ -82,7 +82,7 @@ func TestBuilderKeepsCapabilities(t *testing.T) {
 
 func TestSourcesKeepCapabilities(t *testing.T) {
 	server := newServer(t, nil)
-	o := quick(server)
+	o := cloudOptions(server)
 	o.PollInterval = time.Minute // bakes share look-ups for as long
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
 	newest := ec2.Newest{Owners: ubuntu().Owners, Name: ubuntu().Name}
@@ -112,7 +112,7 @@ func TestSourcesKeepCapabilities(t *testing.T) {
 			all[form] = observed(t, cloud, &bake.Image{Name: "web", Builder: ec2.Builder{Cloud: cloud, Source: source}}, other)
 			all[form]["look-ups"] = fmt.Sprint(server.CallCount("GetParameter") + server.CallCount("DescribeImages") - lookups)
 		}
-		wantSame(t, name, all)
+		wantSameForms(t, name, all)
 	}
 	wantAllTested(t, "find", slices.Compact(names))
 }
@@ -161,7 +161,7 @@ func TestPublishersKeepCapabilities(t *testing.T) {
 		publishers := forms.Of(pair[0], pair[1], func(p bake.Publisher) bake.Publisher { return wrappedPublisher{p} })
 		for form, p := range publishers {
 			cloud := newCloud(server)
-			img := spread(cloud)
+			img := multiRegion(cloud)
 			img.Publishers = []bake.Publisher{p}
 			all[form] = observed(t, cloud, img, simple(cloud))
 			prod := cloudsOf(cloud, img)[prodAccount]
@@ -171,7 +171,7 @@ func TestPublishersKeepCapabilities(t *testing.T) {
 			all[form]["published"] = fmt.Sprint(p.Publish(t.Context(), ami) == nil)
 			all[form]["published a wrapped artifact"] = fmt.Sprint(p.Publish(t.Context(), wrappedArtifact{ami}) == nil)
 		}
-		wantSame(t, name, all)
+		wantSameForms(t, name, all)
 	}
 	wantAllTested(t, "Publish", slices.Compact(names))
 }

@@ -108,7 +108,7 @@ func TestCaptures(t *testing.T) {
 			if err := ami.Destroy(t.Context()); err != nil {
 				t.Error(err)
 			}
-			wantNothing(t, server)
+			wantNoLeftovers(t, server)
 		})
 	}
 }
@@ -127,7 +127,7 @@ func TestSnapshotBuilderConforms(t *testing.T) {
 	})
 }
 
-func TestEveryCallOfSnapshotsBroken(t *testing.T) {
+func TestSnapshotsWithEachCallFailing(t *testing.T) {
 	plain := map[nthCall]bool{}
 	for _, c := range callsOfABake(t, simple) {
 		plain[c] = true
@@ -146,10 +146,10 @@ func TestGuestWithoutFsfreeze(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "Capture.CrashConsistent needs fsfreeze in the guest") {
 		t.Errorf("error %v, want that fsfreeze is missing", err)
 	}
-	wantNothing(t, server)
+	wantNoLeftovers(t, server)
 }
 
-func TestBillingCodesAreNotLost(t *testing.T) {
+func TestFromSnapshotsRejectsBillingCodes(t *testing.T) {
 	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
 		Name: "rhel 9", Owner: ec2.Amazon, OwnerAlias: "amazon", Login: "ec2-user", Platform: "Red Hat Enterprise Linux",
 	}}})

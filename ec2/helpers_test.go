@@ -1,9 +1,19 @@
 package ec2_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
 	"net"
+	"net/mail"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,8 +21,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
@@ -28,8 +41,8 @@ func newServer(t testing.TB, o *ec2test.Options) *ec2test.Server {
 	return server
 }
 
-// quick are the options of a cloud whose waits are as short as can be.
-func quick(server *ec2test.Server) *ec2.CloudOptions {
+// cloudOptions are the options of a cloud whose waits are as short as can be.
+func cloudOptions(server *ec2test.Server) *ec2.CloudOptions {
 	return &ec2.CloudOptions{
 		Dial:          server.Dial,
 		SourceAddress: server.SourceAddress,
@@ -41,7 +54,7 @@ func quick(server *ec2test.Server) *ec2.CloudOptions {
 }
 
 func newCloud(server *ec2test.Server) *ec2.Cloud {
-	return ec2.NewCloud(server.Config(testRegion), quick(server))
+	return ec2.NewCloud(server.Config(testRegion), cloudOptions(server))
 }
 
 func ubuntu() ec2.Newest {
@@ -71,15 +84,15 @@ func amiOf(t testing.TB, r *bake.Result) *ec2.AMI {
 	return ami
 }
 
-func wantNothing(t *testing.T, server *ec2test.Server) {
+func wantNoLeftovers(t *testing.T, server *ec2test.Server) {
 	t.Helper()
 	if left := server.Leftovers(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
 
-// lookAtInstance is a step that describes the build's machine into seen.
-func lookAtInstance(cloud *ec2.Cloud, seen *ec2types.Instance) bake.Step {
+// describeMachine is a step that describes the build's machine into seen.
+func describeMachine(cloud *ec2.Cloud, seen *ec2types.Instance) bake.Step {
 	return bake.Step{Name: "look", At: bake.BeforeCapture, Do: func(ctx context.Context) error {
 		out, err := cloud.Client("").DescribeInstances(ctx, &awsec2.DescribeInstancesInput{
 			Filters: []ec2types.Filter{{Name: aws.String("instance-state-name"), Values: []string{"running"}}},
@@ -110,4 +123,240 @@ func (r *dialRecorder) addresses() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.dialed)
+}
+
+// paramsOf returns the parameters of the first call of an action.
+func paramsOf(t *testing.T, server *ec2test.Server, action string) url.Values {
+	t.Helper()
+	for _, c := range server.Calls() {
+		if c.Action == action {
+			return c.Params
+		}
+	}
+	t.Fatalf("no call of %s", action)
+	return nil
+}
+
+// realistic is a cloud with AWS's latencies, for use inside a bubble of
+// testing/synctest: its time is not real.
+func realistic(o ec2test.Options) (*ec2test.Server, *ec2.Cloud) {
+	o.Latency = ec2test.Realistic()
+	server := ec2test.New(&o)
+	return server, ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{Dial: server.Dial, SourceAddress: server.SourceAddress})
+}
+
+// ourConfig is the part of the user data that this library adds.
+type ourConfig struct {
+	Keys       map[string]string `json:"ssh_keys"`
+	Authorized []string          `json:"ssh_authorized_keys"`
+}
+
+// parts unpacks user data as cloud-init does: the type and body of each part.
+func parts(t testing.TB, userData string) (types, bodies []string) {
+	t.Helper()
+	raw, err := base64.StdEncoding.DecodeString(userData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message, err := mail.ReadMessage(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, params, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := multipart.NewReader(message.Body, params["boundary"])
+	for {
+		part, err := reader.NextPart()
+		if errors.Is(err, io.EOF) {
+			return types, bodies
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, part))
+		if err != nil {
+			t.Fatal(err)
+		}
+		types, bodies = append(types, part.Header.Get("Content-Type")), append(bodies, string(body))
+	}
+}
+
+func cloudConfig(t testing.TB, userData string) ourConfig {
+	t.Helper()
+	types, bodies := parts(t, userData)
+	// The last one is ours; the caller's come before it.
+	at := len(types) - 1 - slices.Index(reversed(types), "text/cloud-config")
+	var config ourConfig
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(bodies[at], "#cloud-config\n")), &config); err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+func reversed(list []string) []string {
+	list = slices.Clone(list)
+	slices.Reverse(list)
+	return list
+}
+
+// setDistribution sets the Distribution of an image.
+func setDistribution(img *bake.Image, f func(*ec2.Distribution)) *bake.Image {
+	b, _ := img.Builder.(ec2.Builder)
+	f(&b.Distribute)
+	img.Builder = b
+	return img
+}
+
+func roleServer(t *testing.T, o *ec2test.Options) *ec2test.Server {
+	t.Helper()
+	server := newServer(t, o)
+	addProd(server, ec2test.Role{ARN: prodRole})
+	return server
+}
+
+// addProd makes the other account reachable by a role, and the keys of copies.
+func addProd(server *ec2test.Server, role ec2test.Role) {
+	server.AddRole(role)
+	server.AddKey(testRegion, "alias/images")
+	server.AddKey("us-west-2", "alias/west")
+	server.AddKeyFor(prodAccount, testRegion, "alias/prod")
+}
+
+// fastOptions are options whose pauses pass in no time.
+func fastOptions() *bake.Options { return &bake.Options{Clock: clock.Scaled(1000)} }
+
+func describe(t *testing.T, cloud *ec2.Cloud, region, id string) ec2types.Image {
+	t.Helper()
+	out, err := cloud.Client(region).DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ImageIds: []string{id}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Images[0]
+}
+
+func launchPermissions(t *testing.T, cloud *ec2.Cloud, region, id string) []string {
+	t.Helper()
+	out, err := cloud.Client(region).DescribeImageAttribute(t.Context(), &awsec2.DescribeImageAttributeInput{
+		ImageId: aws.String(id), Attribute: ec2types.ImageAttributeNameLaunchPermission,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, p := range out.LaunchPermissions {
+		list = append(list, aws.ToString(p.UserId)+aws.ToString(p.OrganizationArn)+aws.ToString(p.OrganizationalUnitArn)+string(p.Group))
+	}
+	return list
+}
+
+func volumePermissions(t *testing.T, cloud *ec2.Cloud, region, id string) []string {
+	t.Helper()
+	out, err := cloud.Client(region).DescribeSnapshotAttribute(t.Context(), &awsec2.DescribeSnapshotAttributeInput{
+		SnapshotId: aws.String(id), Attribute: ec2types.SnapshotAttributeNameCreateVolumePermission,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, p := range out.CreateVolumePermissions {
+		list = append(list, aws.ToString(p.UserId)+string(p.Group))
+	}
+	return list
+}
+
+// owner is the configuration of the account of a place of AMI.IDs.
+func owner(server *ec2test.Server, place string) aws.Config {
+	account, region, other := strings.Cut(place, "/")
+	if !other {
+		return server.Config(place)
+	}
+	return server.ConfigFor(account, region)
+}
+
+// newTemplate makes the launch template "web".
+func newTemplate(t *testing.T, client *awsec2.Client) {
+	t.Helper()
+	_, err := client.CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
+		LaunchTemplateName: aws.String("web"),
+		LaunchTemplateData: &ec2types.RequestLaunchTemplateData{
+			ImageId: aws.String("ami-00000000000000000"), InstanceType: "m5.large",
+			MetadataOptions: &ec2types.LaunchTemplateInstanceMetadataOptionsRequest{HttpTokens: "required"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func versions(t *testing.T, client *awsec2.Client) []ec2types.LaunchTemplateVersion {
+	t.Helper()
+	out, err := client.DescribeLaunchTemplateVersions(t.Context(), &awsec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateName: aws.String("web")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.LaunchTemplateVersions
+}
+
+// takeName makes an AMI with the name "web" in a place.
+func takeName(t *testing.T, server *ec2test.Server, place string, protect bool) {
+	t.Helper()
+	client := awsec2.NewFromConfig(owner(server, place))
+	vendors, err := client.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{Owners: []string{ec2.Canonical}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := client.CopyImage(t.Context(), &awsec2.CopyImageInput{
+		Name: aws.String("web"), SourceImageId: vendors.Images[0].ImageId, SourceRegion: aws.String(client.Options().Region),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if protect {
+		_, err := client.EnableImageDeregistrationProtection(t.Context(), &awsec2.EnableImageDeregistrationProtectionInput{ImageId: out.ImageId, WithCooldown: aws.Bool(true)})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// putParameter sets a parameter.
+func putParameter(t *testing.T, server *ec2test.Server, place, name string) {
+	t.Helper()
+	_, err := ssm.NewFromConfig(owner(server, place)).PutParameter(t.Context(), &ssm.PutParameterInput{
+		Name: aws.String(name), Value: aws.String("another"), Type: ssmtypes.ParameterTypeString,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openDefaultGroup lets the default security group's instances be reached.
+func openDefaultGroup(t *testing.T, cloud *ec2.Cloud) {
+	t.Helper()
+	groups, err := cloud.Client("").DescribeSecurityGroups(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = cloud.Client("").AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
+		GroupId: groups.SecurityGroups[0].GroupId, IpProtocol: aws.String("-1"), CidrIp: aws.String("0.0.0.0/0"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// briskOptions are options whose pauses are short, but whose limits are not: many
+// bakes at once keep the processor busy.
+func briskOptions() *bake.Options { return &bake.Options{Clock: clock.Scaled(50)} }
+
+// allowPublic has the accounts of places share AMIs with everyone.
+func allowPublic(t *testing.T, server *ec2test.Server, places ...string) {
+	t.Helper()
+	for _, place := range places {
+		if _, err := awsec2.NewFromConfig(owner(server, place)).DisableImageBlockPublicAccess(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

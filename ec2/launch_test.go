@@ -1,65 +1,23 @@
 package ec2_test
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// paramsOf returns the parameters of the first call of an action.
-func paramsOf(t *testing.T, server *ec2test.Server, action string) url.Values {
-	t.Helper()
-	for _, c := range server.Calls() {
-		if c.Action == action {
-			return c.Params
-		}
-	}
-	t.Fatalf("no call of %s", action)
-	return nil
-}
-
-func TestBakedImage(t *testing.T) {
-	server := newServer(t, nil)
-	results, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ami := amiOf(t, results[0])
-	for path, want := range map[string]string{"/etc/made": "made with care\n", "/var/www/index.html": "a page\n"} {
-		if got, err := server.ReadFile(ami.ImageID, path); err != nil || string(got) != want {
-			t.Errorf("%s: %q, %v; want %q", path, got, err, want)
-		}
-	}
-	if keys, err := server.ReadFile(ami.ImageID, "/home/ubuntu/.ssh/authorized_keys"); bytes.Contains(keys, []byte("ssh-")) {
-		t.Errorf("a key stayed in the image: %q, %v", keys, err)
-	}
-	if ami.Region != testRegion || ami.Login != "ubuntu" || ami.Architecture != "x86_64" || len(ami.Snapshots) != 1 || ami.Source.Owner != ec2.Canonical {
-		t.Errorf("the AMI: %+v", ami)
-	}
-	left := server.Resources(nil)
-	if len(left) != 2 {
-		t.Fatalf("resources %v, want the image and its snapshot", left)
-	}
-	for _, r := range left {
-		if r.Tags["team"] != "web" || r.Tags[ec2.TagBuild] != results[0].Build || r.Tags[ec2.TagImage] != "simple" || r.Tags[ec2.TagExpires] != "" {
-			t.Errorf("tags of %s: %v", r, r.Tags)
-		}
-	}
-}
-
-func TestWhatIsLaunched(t *testing.T) {
+func TestLaunchDefaults(t *testing.T) {
 	server := newServer(t, nil)
 	if _, err := bake.Bake(t.Context(), nil, simple(newCloud(server))); err != nil {
 		t.Fatal(err)
@@ -97,78 +55,6 @@ func TestWhatIsLaunched(t *testing.T) {
 	}
 	if server.CallCount("CreateKeyPair")+server.CallCount("ImportKeyPair") != 0 {
 		t.Error("a key pair was made")
-	}
-}
-
-func TestSources(t *testing.T) {
-	server := newServer(t, nil)
-	server.SetParameter(testRegion, "/house/base", "not an id")
-	cloud := newCloud(server)
-	own := func(id string) ec2.Source { return ec2.ImageID(id) }
-	base, err := bake.Bake(t.Context(), nil, simple(cloud))
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := base[0].Artifact.ID()
-	tests := map[string]struct {
-		source ec2.Source
-		want   string // the source's id or name, or
-		err    string
-	}{
-		"id":        {source: own(id), want: id},
-		"parameter": {source: ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"), want: "noble-24.04-amd64"},
-		"newest of own, by tag": {
-			source: ec2.Newest{Owners: []string{ec2.Self}, Name: "simple *", Filters: ec2.Filters{"tag:team": {"web"}}}, want: id,
-		},
-		"arm64":                {source: ec2.Newest{Owners: []string{ec2.Canonical}, Name: "*noble*", Architecture: "arm64"}, want: "arm64"},
-		"amazon":               {source: ec2.Newest{Owners: []string{ec2.Amazon}, Name: "al2023-ami-2*-x86_64"}, want: "al2023"},
-		"unknown id":           {source: own("ami-00000000000000000"), err: "no such image: ami-00000000000000000"},
-		"nothing matches":      {source: ec2.Newest{Owners: []string{ec2.Self}, Name: "nothing"}, err: `no such image: newest "nothing" of self`},
-		"no such parameter":    {source: ec2.ParameterName("/none"), err: "ParameterNotFound"},
-		"parameter without id": {source: ec2.ParameterName("/house/base"), err: `parameter /house/base holds "not an id"`},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			img := &bake.Image{Name: "from source", Builder: ec2.Builder{Cloud: cloud, Source: test.source}}
-			results, err := bake.Bake(t.Context(), nil, img)
-			if test.err != "" {
-				var named *bake.Error
-				if err == nil || !strings.Contains(err.Error(), test.err) || !errors.As(err, &named) || named.Step != "find source image" {
-					t.Errorf("error %v, want %q in the step that looks for the source", err, test.err)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := amiOf(t, results[0]).Source
-			if got.ID != test.want && !strings.Contains(got.Name, test.want) {
-				t.Errorf("source %s %q, want %s", got.ID, got.Name, test.want)
-			}
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
-func TestUnfinishedImagesAreNoSource(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	seen := make(chan error, 1)
-	img := simple(cloud)
-	img.Steps = []bake.Step{{Name: "look", At: bake.AfterCapture, Do: func(ctx context.Context) error {
-		_, err := bake.Bake(ctx, nil, &bake.Image{Name: "other", Builder: ec2.Builder{
-			Cloud: cloud, Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "simple *"},
-		}})
-		seen <- err
-		return nil
-	}}}
-	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-seen; !errors.Is(err, ec2.ErrNoSource) {
-		t.Errorf("error %v, want that there is no source yet", err)
 	}
 }
 
@@ -245,7 +131,7 @@ func TestNetworkAndGroups(t *testing.T) {
 	}
 }
 
-func TestUserDataIsMerged(t *testing.T) {
+func TestUserDataMerge(t *testing.T) {
 	server := newServer(t, nil)
 	for name, data := range map[string]string{
 		"script":       "#!/bin/sh\necho user >/etc/user-data-ran\n",
@@ -296,5 +182,24 @@ func TestBlockDevices(t *testing.T) {
 	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
 		t.Error(err)
 	}
-	wantNothing(t, server)
+	wantNoLeftovers(t, server)
+}
+
+func TestInstanceTerminatedWhilePending(t *testing.T) {
+	clock := clock.Scaled(30)
+	server := newServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Realistic()})
+	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
+		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, CallTimeout: time.Hour,
+	})
+	_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Observe: func(e bake.Event) {
+		if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
+			if err := server.TerminateInstance(e.Resource.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	}}, simple(cloud))
+	if err == nil || !strings.Contains(err.Error(), "wait for instance: i-") || !strings.Contains(err.Error(), "was terminated") {
+		t.Errorf("error %v, want that the instance was terminated", err)
+	}
+	wantNoLeftovers(t, server)
 }

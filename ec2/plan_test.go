@@ -16,9 +16,9 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// TestPlanIsWhatHappens plans every definition, finds that nothing was created,
+// TestPlanMatchesBake plans every definition, finds that nothing was created,
 // bakes it, and compares the calls that change something with those planned.
-func TestPlanIsWhatHappens(t *testing.T) {
+func TestPlanMatchesBake(t *testing.T) {
 	for _, d := range definitions() {
 		t.Run(d.name, func(t *testing.T) {
 			server, cloud := definitionServer(t)
@@ -38,7 +38,7 @@ func TestPlanIsWhatHappens(t *testing.T) {
 				}
 			}
 			calls = len(server.Calls())
-			if _, err := bake.Bake(t.Context(), brisk(), img); err != nil {
+			if _, err := bake.Bake(t.Context(), briskOptions(), img); err != nil {
 				t.Fatal(err)
 			}
 			var planned []string
@@ -104,9 +104,9 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestPlanFindsOut wants what is wrong in the error, under the image's name, and
+// TestPlanErrors wants what is wrong in the error, under the image's name, and
 // the rest in the plan.
-func TestPlanFindsOut(t *testing.T) {
+func TestPlanErrors(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
 	named := func(name string, b ec2.Builder) *bake.Image {
@@ -143,5 +143,5 @@ func TestPlanFindsOut(t *testing.T) {
 	if plan, err := ec2.Plan(t.Context(), &bake.Image{}); plan != nil || err == nil {
 		t.Errorf("an invalid image: %v, %v", plan, err)
 	}
-	wantNothing(t, server)
+	wantNoLeftovers(t, server)
 }

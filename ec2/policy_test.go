@@ -15,18 +15,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
-// aDefinition is an image whose policy is compared with the calls it makes.
-type aDefinition struct {
+// definition is an image whose policy is compared with the calls it makes.
+type definition struct {
 	name  string
 	image func(*ec2.Cloud) *bake.Image
 }
@@ -50,9 +48,9 @@ func definitionPlaces() []string {
 }
 
 // definitions use, together, every feature that asks for a permission.
-func definitions() []aDefinition {
+func definitions() []definition {
 	old := ec2.Newest{Owners: []string{ec2.Canonical}, Name: "old"} // it does not require IMDSv2
-	return []aDefinition{
+	return []definition{
 		{"old source", func(cloud *ec2.Cloud) *bake.Image {
 			img := simple(cloud)
 			img.Builder = ec2.Builder{Cloud: cloud, Source: old}
@@ -103,7 +101,7 @@ func definitions() []aDefinition {
 			return img
 		}},
 		{"spread and published", func(cloud *ec2.Cloud) *bake.Image {
-			img := spread(cloud)
+			img := multiRegion(cloud)
 			if b, ok := img.Builder.(ec2.Builder); ok {
 				b.Source = old
 				img.Builder = b
@@ -117,10 +115,10 @@ func definitions() []aDefinition {
 	}
 }
 
-// TestPolicyIsWhatTheCallsNeed bakes, destroys and fails every definition, and
+// TestPolicyMatchesCalls bakes, destroys and fails every definition, and
 // compares the calls that EC2 saw with what the policy allows: nothing is
 // missing, and nothing is too much.
-func TestPolicyIsWhatTheCallsNeed(t *testing.T) {
+func TestPolicyMatchesCalls(t *testing.T) {
 	for _, d := range definitions() {
 		t.Run(d.name, func(t *testing.T) {
 			server, cloud := definitionServer(t)
@@ -129,14 +127,14 @@ func TestPolicyIsWhatTheCallsNeed(t *testing.T) {
 			for _, account := range []string{mainAccount, prodAccount} {
 				server.Fail(ec2test.Fault{Action: "PutParameter", Account: account, When: ec2test.After})
 			}
-			if _, err := bake.Bake(t.Context(), brisk(), img); err != nil {
+			if _, err := bake.Bake(t.Context(), briskOptions(), img); err != nil {
 				t.Fatal(err)
 			}
 			server.Mend()
 			exerciseFailures(t, server, cloud, d)
 
 			for account, cloud := range cloudsOf(cloud, img) {
-				want := slices.DeleteFunc(seenActions(server.Calls()[before:], account), neverCalled)
+				want := slices.DeleteFunc(actionsOf(server.Calls()[before:], account), neverCalled)
 				got := slices.DeleteFunc(ec2.Policy(cloud, img).Actions(), neverCalled)
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("account %s (-calls +policy):\n%s", account, diff)
@@ -163,7 +161,7 @@ const mainAccount = "123456789012" // of ec2test
 
 // exerciseFailures makes a bake fail as late as it can, and one whose creates
 // are never answered, so that everything is looked for and undone.
-func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d aDefinition) {
+func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d definition) {
 	t.Helper()
 	planted := errors.New("planted")
 	fails := bake.PublisherFunc{Do: func(_ context.Context, a bake.Artifact) error {
@@ -173,25 +171,25 @@ func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d 
 	server.Fail(ec2test.Fault{Action: "CopyImage", Account: prodAccount, Denied: &ec2test.Denial{Resource: "arn:aws:ec2:eu-west-1::image/*"}})
 	img := d.image(cloud)
 	img.Publishers = []bake.Publisher{fails}
-	if _, err := bake.Bake(t.Context(), brisk(), img); !errors.Is(err, planted) {
+	if _, err := bake.Bake(t.Context(), briskOptions(), img); !errors.Is(err, planted) {
 		t.Errorf("error %v, want the planted one", err)
 	}
 	server.Mend()
 	server.Fail(ec2test.Fault{Action: "RunInstances", Denied: &ec2test.Denial{Resource: deniedSubnet}})
-	if _, err := bake.Bake(t.Context(), brisk(), d.image(cloud)); err == nil {
+	if _, err := bake.Bake(t.Context(), briskOptions(), d.image(cloud)); err == nil {
 		t.Error("no error though the launch was denied")
 	}
 	server.Mend()
 	refused := errors.New("refused")
-	img = change(d.image(cloud), func(d *ec2.Distribution) { d.AllOrNothing = true })
+	img = setDistribution(d.image(cloud), func(d *ec2.Distribution) { d.AllOrNothing = true })
 	img.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return refused }}}
-	if _, err := bake.Bake(t.Context(), brisk(), img); !errors.Is(err, refused) {
+	if _, err := bake.Bake(t.Context(), briskOptions(), img); !errors.Is(err, refused) {
 		t.Errorf("error %v, want the check's", err)
 	}
 	if b, ok := img.Builder.(ec2.Builder); ok && len(b.Distribute.Copies) > 0 {
 		img.Checks = nil
 		server.Fail(ec2test.Fault{Action: "EnableImageDeprecation", Region: "us-west-2", Code: "UnauthorizedOperation", Times: -1})
-		if _, err := bake.Bake(t.Context(), brisk(), img); err == nil {
+		if _, err := bake.Bake(t.Context(), briskOptions(), img); err == nil {
 			t.Error("no error though a copy could not be released")
 		}
 		server.Mend()
@@ -199,7 +197,7 @@ func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d 
 	for _, action := range []string{"CreateSecurityGroup", "RunInstances", "CreateImage", "RegisterImage"} {
 		server.Fail(ec2test.Fault{Action: action, When: ec2test.After, Times: attempts})
 		if server.CallCount(action) > 0 {
-			if _, err := bake.Bake(t.Context(), brisk(), d.image(cloud)); err == nil {
+			if _, err := bake.Bake(t.Context(), briskOptions(), d.image(cloud)); err == nil {
 				t.Errorf("%s: no error though its answers were lost", action)
 			}
 		}
@@ -207,9 +205,9 @@ func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d 
 	}
 }
 
-// seenActions are the actions of an account as a policy names them. Asking who
+// actionsOf are the actions of an account as a policy names them. Asking who
 // one is needs no permission.
-func seenActions(calls []ec2test.Call, account string) []string {
+func actionsOf(calls []ec2test.Call, account string) []string {
 	var seen []string
 	for _, c := range calls {
 		service := "ec2"
@@ -232,14 +230,14 @@ func seenActions(calls []ec2test.Call, account string) []string {
 }
 
 // neverCalled are permissions that other calls need: to set tags, to hand on a
-// role, and to let EBS use a key. TestPolicyNamesResources looks at those of keys.
+// role, and to let EBS use a key. TestPolicyResources looks at those of keys.
 func neverCalled(action string) bool {
 	return action == "ec2:CreateTags" || action == "iam:PassRole" || strings.HasPrefix(action, "iam:Tag") || strings.HasPrefix(action, "kms:")
 }
 
-// TestPolicyKnowsEveryCall looks for API calls in the source of the package and
+// TestPolicyCoversEveryCall looks for API calls in the source of the package and
 // wants each of them in the policy of some definition.
-func TestPolicyKnowsEveryCall(t *testing.T) {
+func TestPolicyCoversEveryCall(t *testing.T) {
 	var known []string
 	_, cloud := definitionServer(t)
 	for _, d := range definitions() {
@@ -277,9 +275,9 @@ func TestPolicyKnowsEveryCall(t *testing.T) {
 	}
 }
 
-// TestPolicyNamesResources looks at what the policy of a definition allows on
+// TestPolicyResources looks at what the policy of a definition allows on
 // which resources.
-func TestPolicyNamesResources(t *testing.T) {
+func TestPolicyResources(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	img := simple(cloud)
 	img.Builder = ec2.Builder{
@@ -332,22 +330,22 @@ func TestPolicyNamesResources(t *testing.T) {
 	}
 }
 
-// retiring is a publisher of another package that says what it needs.
-type retiring struct{ bake.PublisherFunc }
+// policyPublisher is a publisher of another package that says what it needs.
+type policyPublisher struct{ bake.PublisherFunc }
 
-func (retiring) IAMPolicy(regions ...string) *iampolicy.Document {
+func (policyPublisher) IAMPolicy(regions ...string) *iampolicy.Document {
 	return &iampolicy.Document{Statement: []iampolicy.Statement{
 		{Sid: "Remove", Effect: "Allow", Action: []string{"ec2:DisableImage"}, Resource: regions},
 	}}
 }
 
-// TestPolicyCountsPublishers wants what a publisher of another package needs in
+// TestPolicyOfPublishers wants what a publisher of another package needs in
 // the policy of the account that bakes, for the regions where the AMI is there,
 // and in no other.
-func TestPolicyCountsPublishers(t *testing.T) {
+func TestPolicyOfPublishers(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
-	img := spread(cloud)
-	img.Publishers = []bake.Publisher{retiring{}}
+	img := multiRegion(cloud)
+	img.Publishers = []bake.Publisher{policyPublisher{}}
 	prod := cloudsOf(cloud, img)[prodAccount]
 	i := slices.IndexFunc(ec2.Policy(cloud, img).Statement, func(s iampolicy.Statement) bool { return s.Action[0] == "ec2:DisableImage" })
 	if i < 0 {
@@ -361,22 +359,3 @@ func TestPolicyCountsPublishers(t *testing.T) {
 		t.Errorf("the other account may do it as well:\n%s", ec2.Policy(prod, img))
 	}
 }
-
-// openDefaultGroup lets the default security group's instances be reached.
-func openDefaultGroup(t *testing.T, cloud *ec2.Cloud) {
-	t.Helper()
-	groups, err := cloud.Client("").DescribeSecurityGroups(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = cloud.Client("").AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
-		GroupId: groups.SecurityGroups[0].GroupId, IpProtocol: aws.String("-1"), CidrIp: aws.String("0.0.0.0/0"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// brisk are options whose pauses are short, but whose limits are not: many
-// bakes at once keep the processor busy.
-func brisk() *bake.Options { return &bake.Options{Clock: clock.Scaled(50)} }

@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -24,22 +24,13 @@ import (
 // published bakes the spread image with publishers.
 func published(t *testing.T, server *ec2test.Server, publishers ...bake.Publisher) (*ec2.AMI, error) {
 	t.Helper()
-	img := spread(newCloud(server))
+	img := multiRegion(newCloud(server))
 	img.Publishers = publishers
-	results, err := bake.Bake(t.Context(), fast(), img)
+	results, err := bake.Bake(t.Context(), fastOptions(), img)
 	if results == nil || results[0].Artifact == nil {
 		t.Fatal(err)
 	}
 	return amiOf(t, results[0]), err
-}
-
-// owner is the configuration of the account of a place of AMI.IDs.
-func owner(server *ec2test.Server, place string) aws.Config {
-	account, region, other := strings.Cut(place, "/")
-	if !other {
-		return server.Config(place)
-	}
-	return server.ConfigFor(account, region)
 }
 
 func TestSSMParameter(t *testing.T) {
@@ -56,7 +47,7 @@ func TestSSMParameter(t *testing.T) {
 			}
 		}
 	}
-	// What is there before the bake is found then: see TestPlacesAreChecked.
+	// What is there before the bake is found then: see TestPreflight.
 	meanwhile := bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error {
 		putParameter(t, server, "us-east-1", "/images/late")
 		return nil
@@ -73,15 +64,15 @@ func TestSSMParameter(t *testing.T) {
 }
 
 // What Systems Manager says to have done, and has not: it looks at AMIs later.
-func TestParameterThatIsNotTaken(t *testing.T) {
+func TestSSMParameterNotSet(t *testing.T) {
 	server := roleServer(t, nil)
 	putParameter(t, server, "us-east-1", "/images/web")
 	server.Fail(ec2test.Fault{Action: "PutParameter", Region: "us-east-1", Status: 200, Code: "Taken", Times: -1})
-	o := quick(server)
+	o := cloudOptions(server)
 	o.Clock = clock.Scaled(1000)
-	img := spread(ec2.NewCloud(server.Config(testRegion), o))
+	img := multiRegion(ec2.NewCloud(server.Config(testRegion), o))
 	img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/images/web"}}
-	results, err := bake.Bake(t.Context(), fast(), img)
+	results, err := bake.Bake(t.Context(), fastOptions(), img)
 	if err == nil || !strings.Contains(err.Error(), `publish 1: parameter /images/web: us-east-1: it is still "another": `) || results[0].Artifact == nil {
 		t.Errorf("error %v, want that the parameter was not set", err)
 	}
@@ -90,30 +81,6 @@ func TestParameterThatIsNotTaken(t *testing.T) {
 	if _, err := published(t, server, ec2.SSMParameter{Name: "/images/web"}); err != nil {
 		t.Error(err)
 	}
-}
-
-// newTemplate makes the launch template "web".
-func newTemplate(t *testing.T, client *awsec2.Client) {
-	t.Helper()
-	_, err := client.CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
-		LaunchTemplateName: aws.String("web"),
-		LaunchTemplateData: &ec2types.RequestLaunchTemplateData{
-			ImageId: aws.String("ami-00000000000000000"), InstanceType: "m5.large",
-			MetadataOptions: &ec2types.LaunchTemplateInstanceMetadataOptionsRequest{HttpTokens: "required"},
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func versions(t *testing.T, client *awsec2.Client) []ec2types.LaunchTemplateVersion {
-	t.Helper()
-	out, err := client.DescribeLaunchTemplateVersions(t.Context(), &awsec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateName: aws.String("web")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.LaunchTemplateVersions
 }
 
 func TestLaunchTemplate(t *testing.T) {
@@ -169,7 +136,7 @@ func TestPackerManifest(t *testing.T) {
 	images := fleet(cloud, 8)
 	for _, img := range images {
 		img.Publishers = []bake.Publisher{ec2.PackerManifest{Path: path, RunUUID: "run", CustomData: map[string]string{"commit": "abc"}}}
-		change(img, func(d *ec2.Distribution) { d.Copies = ec2.CopyTo("us-east-1") })
+		setDistribution(img, func(d *ec2.Distribution) { d.Copies = ec2.CopyTo("us-east-1") })
 	}
 	results, err := bake.Bake(t.Context(), nil, images...)
 	if err != nil {
@@ -240,7 +207,7 @@ func TestJSONFile(t *testing.T) {
 	}
 }
 
-func TestPublishersTakeAMIsOnly(t *testing.T) {
+func TestPublishForeignArtifact(t *testing.T) {
 	for _, p := range []bake.Publisher{ec2.SSMParameter{Name: "x"}, ec2.LaunchTemplate{Name: "web"}, ec2.PackerManifest{Path: filepath.Join(t.TempDir(), "m")}} {
 		img := &bake.Image{Name: "other", Builder: baketest.NewBuilder(nil), Publishers: []bake.Publisher{p}}
 		if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "is not an AMI of this package") {
@@ -266,5 +233,48 @@ func TestValidatePublishers(t *testing.T) {
 		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", p, err, want)
 		}
+	}
+}
+
+// TestPublishTwice has every publisher do again what it has done, as a process
+// does that takes over from one which died after the call and before it was
+// recorded: nothing is there twice. The dead one has left its lock, too.
+func TestPublishTwice(t *testing.T) {
+	server := roleServer(t, nil)
+	places := []string{testRegion, "us-east-1", "us-west-2", prodAccount + "/" + testRegion}
+	for _, place := range places {
+		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
+	}
+	dir := t.TempDir()
+	lock := filepath.Join(dir, ".manifest.json.lock")
+	if err := os.WriteFile(lock, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if long := time.Now().Add(-time.Hour); os.Chtimes(lock, long, long) != nil {
+		t.Fatal("the lock cannot be made old")
+	}
+	manifest := ec2.PackerManifest{Path: filepath.Join(dir, "manifest.json")}
+	template := ec2.LaunchTemplate{Name: "web", MakeDefault: true}
+	parameter := ec2.SSMParameter{Name: "/images/web", NoOverwrite: true}
+	file := ec2.JSONFile{Path: filepath.Join(dir, "ami.json")}
+	ami, err := published(t, server, manifest, template, parameter, file, manifest, template, parameter, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(manifest.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got packerManifest
+	if err := json.Unmarshal(data, &got); err != nil || len(got.Builds) != 1 {
+		t.Errorf("the manifest: %s, %v", data, err)
+	}
+	for place, id := range ami.IDs() {
+		if list := versions(t, awsec2.NewFromConfig(owner(server, place))); len(list) != 2 || !*list[0].DefaultVersion || *list[0].LaunchTemplateData.ImageId != id {
+			t.Errorf("%s: %d versions, want the old one and that of %s as the default", place, len(list), id)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
+		t.Errorf("files: %v, %v", left, err)
 	}
 }

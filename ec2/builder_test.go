@@ -1,0 +1,38 @@
+package ec2_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+)
+
+func TestBakedImage(t *testing.T) {
+	server := newServer(t, nil)
+	results, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ami := amiOf(t, results[0])
+	for path, want := range map[string]string{"/etc/made": "made with care\n", "/var/www/index.html": "a page\n"} {
+		if got, err := server.ReadFile(ami.ImageID, path); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v; want %q", path, got, err, want)
+		}
+	}
+	if keys, err := server.ReadFile(ami.ImageID, "/home/ubuntu/.ssh/authorized_keys"); bytes.Contains(keys, []byte("ssh-")) {
+		t.Errorf("a key stayed in the image: %q, %v", keys, err)
+	}
+	if ami.Region != testRegion || ami.Login != "ubuntu" || ami.Architecture != "x86_64" || len(ami.Snapshots) != 1 || ami.Source.Owner != ec2.Canonical {
+		t.Errorf("the AMI: %+v", ami)
+	}
+	left := server.Resources(nil)
+	if len(left) != 2 {
+		t.Fatalf("resources %v, want the image and its snapshot", left)
+	}
+	for _, r := range left {
+		if r.Tags["team"] != "web" || r.Tags[ec2.TagBuild] != results[0].Build || r.Tags[ec2.TagImage] != "simple" || r.Tags[ec2.TagExpires] != "" {
+			t.Errorf("tags of %s: %v", r, r.Tags)
+		}
+	}
+}

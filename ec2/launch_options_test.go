@@ -1,0 +1,276 @@
+package ec2_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+const (
+	hostGroup = "arn:aws:resource-groups:eu-west-1:123456789012:group/hosts"
+	license   = "arn:aws:license-manager:eu-west-1:123456789012:license-configuration:lic-0123456789abcdef"
+)
+
+// TestLaunchOptions bakes with each option, and looks at what EC2 was asked
+// for and at the instance that came of it.
+func TestLaunchOptions(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*ec2.Builder)
+		params map[string]string // of RunInstances
+		shows  func(ec2types.Instance) bool
+	}{
+		"dedicated": {
+			change: func(b *ec2.Builder) { b.Placement.Tenancy = "dedicated" },
+			params: map[string]string{"Placement.Tenancy": "dedicated"},
+			shows:  func(i ec2types.Instance) bool { return i.Placement.Tenancy == "dedicated" },
+		},
+		"host": {
+			change: func(b *ec2.Builder) { b.Placement.Host = "h-0123456789abcdef0" },
+			params: map[string]string{"Placement.Tenancy": "host", "Placement.HostId": "h-0123456789abcdef0"},
+			shows:  func(i ec2types.Instance) bool { return aws.ToString(i.Placement.HostId) == "h-0123456789abcdef0" },
+		},
+		"host resource group and license": {
+			change: func(b *ec2.Builder) {
+				b.Placement = ec2.Placement{HostResourceGroup: hostGroup, Licenses: []string{license}}
+			},
+			params: map[string]string{"Placement.Tenancy": "host", "Placement.HostResourceGroupArn": hostGroup},
+			shows:  func(i ec2types.Instance) bool { return aws.ToString(i.Licenses[0].LicenseConfigurationArn) == license },
+		},
+		"placement group": {
+			change: func(b *ec2.Builder) { b.Placement.Group = "near" },
+			params: map[string]string{"Placement.GroupName": "near", "Placement.Tenancy": ""},
+			shows:  func(i ec2types.Instance) bool { return aws.ToString(i.Placement.GroupName) == "near" },
+		},
+		"capacity reservation": {
+			change: func(b *ec2.Builder) { b.Placement.CapacityReservation = "cr-0123456789abcdef0" },
+			params: map[string]string{
+				"CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationId": "cr-0123456789abcdef0",
+				"CapacityReservationSpecification.CapacityReservationPreference":                   "",
+			},
+		},
+		"group of reservations": {
+			change: func(b *ec2.Builder) { b.Placement.CapacityReservationGroup = hostGroup },
+			params: map[string]string{"CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationResourceGroupArn": hostGroup},
+		},
+		"no reservation": {
+			change: func(b *ec2.Builder) { b.Placement.NoCapacityReservation = true },
+			params: map[string]string{"CapacityReservationSpecification.CapacityReservationPreference": "none"},
+			shows: func(i ec2types.Instance) bool {
+				return i.CapacityReservationSpecification.CapacityReservationPreference == "none"
+			},
+		},
+		"metadata": {
+			change: func(b *ec2.Builder) { b.Metadata = ec2.Metadata{HopLimit: 2, Tags: true, IPv6: true} },
+			params: map[string]string{"MetadataOptions.HttpTokens": "required", "MetadataOptions.HttpEndpoint": "enabled"},
+			shows: func(i ec2types.Instance) bool {
+				m := i.MetadataOptions
+				return *m.HttpPutResponseHopLimit == 2 && m.InstanceMetadataTags == "enabled" && m.HttpProtocolIpv6 == "enabled" && m.HttpTokens == "required"
+			},
+		},
+		"IMDSv1": {
+			change: func(b *ec2.Builder) { b.Metadata.AllowIMDSv1 = true },
+			params: map[string]string{"MetadataOptions.HttpTokens": "optional"},
+		},
+		"unlimited credits": {
+			change: func(b *ec2.Builder) { b.UnlimitedCredits = ec2.Enabled },
+			params: map[string]string{"CreditSpecification.CpuCredits": "unlimited"},
+		},
+		"standard credits": {
+			change: func(b *ec2.Builder) { b.UnlimitedCredits = ec2.Disabled },
+			params: map[string]string{"CreditSpecification.CpuCredits": "standard"},
+		},
+		"enclave, monitoring, EBS": {
+			change: func(b *ec2.Builder) {
+				b.InstanceTypes, b.Enclave, b.Monitoring, b.EBSOptimized = []string{"m6i.xlarge"}, true, true, true
+			},
+			params: map[string]string{"EnclaveOptions.Enabled": "true"},
+			shows: func(i ec2types.Instance) bool {
+				return *i.EnclaveOptions.Enabled && *i.EbsOptimized && i.Monitoring.State == "enabled"
+			},
+		},
+		"stops on shutdown": {
+			change: func(b *ec2.Builder) { b.StopOnShutdown = true },
+			params: map[string]string{"InstanceInitiatedShutdownBehavior": "stop"},
+		},
+		"private address": {
+			change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("172.31.16.77") },
+			shows: func(i ec2types.Instance) bool {
+				return *i.PrivateIpAddress == "172.31.16.77" && *i.Placement.AvailabilityZone == "eu-west-1b"
+			},
+		},
+		"private address only": {
+			change: func(b *ec2.Builder) {
+				b.Network.PrivateIP, b.Network.PublicIP = netip.MustParseAddr("172.31.16.77"), ec2.Disabled
+			},
+			params: map[string]string{"NetworkInterface.1.PrivateIpAddress": "172.31.16.77", "NetworkInterface.1.AssociatePublicIpAddress": "false"},
+			shows:  func(i ec2types.Instance) bool { return i.PublicIpAddress == nil },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := newServer(t, nil)
+			cloud := newCloud(server)
+			b := ec2.Builder{Cloud: cloud, Source: ubuntu()}
+			test.change(&b)
+			var seen ec2types.Instance
+			if _, err := bake.Bake(t.Context(), nil, &bake.Image{
+				Name: "options", Builder: b, Steps: []bake.Step{describeMachine(cloud, &seen)},
+			}); err != nil {
+				t.Fatal(err)
+			}
+			params := paramsOf(t, server, "RunInstances")
+			for param, want := range test.params {
+				if got := params.Get(param); got != want {
+					t.Errorf("RunInstances %s is %q, want %q", param, got, want)
+				}
+			}
+			if test.shows != nil && !test.shows(seen) {
+				t.Errorf("the instance: %+v", seen)
+			}
+		})
+	}
+}
+
+func TestSecurityGroupFilters(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	client := cloud.Client("")
+	var want []string
+	for _, name := range []string{"builders", "monitoring", "others"} {
+		group, err := client.CreateSecurityGroup(t.Context(), &awsec2.CreateSecurityGroupInput{
+			GroupName: aws.String(name), Description: aws.String(name), TagSpecifications: []ec2types.TagSpecification{{
+				ResourceType: "security-group", Tags: []ec2types.Tag{{Key: aws.String("for"), Value: aws.String(name[:1])}},
+			}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "others" {
+			continue
+		}
+		want = append(want, *group.GroupId)
+		if _, err := client.AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
+			GroupId: group.GroupId, IpProtocol: aws.String("tcp"), CidrIp: aws.String("0.0.0.0/0"), FromPort: aws.Int32(22), ToPort: aws.Int32(22),
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), Network: ec2.Network{SecurityGroupFilters: ec2.Filters{"tag:for": {"b", "m"}}}}
+	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err != nil {
+		t.Fatal(err)
+	}
+	run := paramsOf(t, server, "RunInstances").Encode()
+	if server.CallCount("DeleteSecurityGroup") != 0 || !strings.Contains(run, want[0]) || !strings.Contains(run, want[1]) || strings.Count(run, "SecurityGroupId") != 2 {
+		t.Errorf("launched with %s, want the groups %v", run, want)
+	}
+	b.Network.SecurityGroupFilters = ec2.Filters{"tag:for": {"nobody"}}
+	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err == nil || !strings.Contains(err.Error(), "Builder.Network.SecurityGroupFilters: vpc-") {
+		t.Errorf("error %v, want that no group matches", err)
+	}
+}
+
+// TestLaunchEncryption wants the root volume encrypted from its launch on, and
+// so its snapshot, without a second copy of the AMI.
+func TestLaunchEncryption(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	key := server.AddKey(testRegion, "alias/images")
+	img := &bake.Image{Name: "secret", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), BlockDevices: []ec2.BlockDevice{
+		{Encrypted: ec2.Enabled, KMSKey: "alias/images", InitializationMiB: 200},
+		{Device: "/dev/sdf", SizeGiB: 4, Type: "io2", IOPS: 1000, KMSKey: key},
+	}}}
+	results, err := bake.Bake(t.Context(), nil, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshots, err := cloud.Client("").DescribeSnapshots(t.Context(), &awsec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range snapshots.Snapshots {
+		if !*s.Encrypted || *s.KmsKeyId != key {
+			t.Errorf("snapshot %s is not encrypted with %s: %+v", *s.SnapshotId, key, s)
+		}
+	}
+	if len(snapshots.Snapshots) != 2 || server.CallCount("CopyImage")+server.CallCount("CreateImage") != 1 {
+		t.Errorf("%d snapshots by %d images", len(snapshots.Snapshots), server.CallCount("CreateImage"))
+	}
+	if got := paramsOf(t, server, "RunInstances").Get("BlockDeviceMapping.1.Ebs.VolumeInitializationRate"); got != "200" {
+		t.Errorf("the rate of initialisation is %q", got)
+	}
+	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+		t.Error(err)
+	}
+
+	if err := server.DisableKey(key); err != nil {
+		t.Fatal(err)
+	}
+	server.Fail(denyDescribeKey())
+	if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "KMS key provided is in an incorrect state; it needs the KMS keys alias/images and "+key) {
+		t.Errorf("error %v, want that the key is disabled", err)
+	}
+	wantNoLeftovers(t, server)
+}
+
+// TestOmittedDevice bakes a layer without a volume that its source has.
+func TestOmittedDevice(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	base := simple(cloud)
+	base.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), BlockDevices: []ec2.BlockDevice{{Device: "/dev/sdf", SizeGiB: 2}}}
+	layer := &bake.Image{Name: "layer", From: base, Builder: ec2.Builder{
+		Cloud: cloud, BlockDevices: []ec2.BlockDevice{{Device: "/dev/sdf", Omit: true}},
+	}}
+	results, err := bake.Bake(t.Context(), nil, base, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, l := len(amiOf(t, results[0]).Snapshots), len(amiOf(t, results[1]).Snapshots); b != 2 || l != 1 {
+		t.Errorf("%d snapshots of the base and %d of the layer, want 2 and 1", b, l)
+	}
+}
+
+// TestAddresses bakes over each address of the instance.
+func TestAddresses(t *testing.T) {
+	server := newServer(t, &ec2test.Options{IPv6: true})
+	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")}
+	for name, test := range map[string]struct {
+		change func(*ec2.Builder)
+		want   string // how the address begins
+	}{
+		"default":     {func(*ec2.Builder) {}, "198.18."},
+		"no public":   {func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled }, "172.31."},
+		"public":      {func(b *ec2.Builder) { b.SSH.Address = ec2.PublicAddress }, "198.18."},
+		"private":     {func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateAddress }, "172.31."},
+		"public DNS":  {func(b *ec2.Builder) { b.SSH.Address = ec2.PublicDNS }, "ec2-198-18-"},
+		"private DNS": {func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateDNS }, "ip-172-31-"},
+		"IPv6":        {func(b *ec2.Builder) { b.Network.IPv6, b.SSH.Address, b.SSH.From = true, ec2.IPv6Address, loopback }, "[2001:db8::"},
+		"IPv6, not public": {func(b *ec2.Builder) {
+			b.Network.IPv6, b.Network.PublicIP, b.SSH.Address, b.SSH.From = true, ec2.Disabled, ec2.IPv6Address, loopback
+		}, "[2001:db8::"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recorder := &dialRecorder{dial: server.Dial}
+			o := cloudOptions(server)
+			o.Dial = recorder.Dial
+			b := ec2.Builder{Cloud: ec2.NewCloud(server.Config(testRegion), o), Source: ubuntu()}
+			test.change(&b)
+			if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "reached", Builder: b}); err != nil {
+				t.Fatal(err)
+			}
+			for _, addr := range recorder.addresses() {
+				if !strings.HasPrefix(addr, test.want) || !strings.HasSuffix(addr, ":22") {
+					t.Errorf("connected to %s, want %s…:22", addr, test.want)
+				}
+			}
+		})
+	}
+}

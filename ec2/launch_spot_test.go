@@ -1,0 +1,216 @@
+package ec2_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/provision"
+)
+
+// onSpot is the simple image, baked on spot.
+func onSpot(cloud *ec2.Cloud, c ec2.Capture) *bake.Image {
+	img := simple(cloud)
+	img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), Spot: &ec2.Spot{}, Capture: c}
+	return img
+}
+
+// TestSpotReclaimedAtEachStep takes the spot instance away as each step begins: the
+// build begins again, or, when it needs the instance no more, goes on, or fails.
+// Nothing is left in any case.
+func TestSpotReclaimedAtEachStep(t *testing.T) {
+	for name, c := range map[string]ec2.Capture{
+		"image":            {},
+		"snapshots":        {FromSnapshots: true, CrashConsistent: true},
+		"crash-consistent": {CrashConsistent: true},
+	} {
+		server, _ := freezingServer(t, ec2test.Options{})
+		whole, err := bake.Bake(t.Context(), fastOptions(), onSpot(newCloud(server), c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		launched, captured := false, false
+		for _, step := range whole[0].Steps {
+			launched = launched || step.Name == "wait for instance"
+			captured = captured || step.Name == "wait for image" || step.Name == "wait for snapshots"
+			if !launched {
+				continue
+			}
+			mayFail := captured
+			t.Run(name+" "+step.Name, func(t *testing.T) {
+				t.Parallel()
+				server, _ := freezingServer(t, ec2test.Options{})
+				options, instance, done := fastOptions(), "", false
+				options.Observe = func(e bake.Event) {
+					if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
+						instance = e.Resource.ID
+					}
+					if e.Kind == bake.StepStarted && e.Step == step.Name && !done {
+						done = true
+						if err := server.Reclaim(instance); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				results, err := bake.Bake(t.Context(), options, onSpot(newCloud(server), c))
+				if err != nil && !mayFail {
+					t.Error(err)
+				}
+				if results[0].Artifact != nil {
+					if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+				wantNoLeftovers(t, server)
+			})
+		}
+	}
+}
+
+// The image that EC2 began to make of the instance that it then reclaimed, without
+// saying so, goes, and is not taken for the one of the next instance.
+func TestSpotReclaimedAfterLostCreateImage(t *testing.T) {
+	server := newServer(t, nil)
+	var instances []string
+	options := fastOptions()
+	options.Observe = func(e bake.Event) {
+		if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
+			instances = append(instances, e.Resource.ID)
+		}
+	}
+	imaged, reclaimed := make(chan bool, attempts), make(chan bool)
+	go func() {
+		<-imaged
+		if err := server.Reclaim(instances[0]); err != nil {
+			t.Error(err)
+		}
+		close(reclaimed)
+	}()
+	server.Fail(ec2test.Fault{Action: "CreateImage", When: ec2test.After, Times: attempts, Match: func(url.Values) bool {
+		imaged <- true
+		return true
+	}})
+	o := cloudOptions(server)
+	o.SettleTime = 500 * time.Millisecond // enough for the goroutine
+	results, err := bake.Bake(t.Context(), options, onSpot(ec2.NewCloud(server.Config(testRegion), o), ec2.Capture{}))
+	<-reclaimed
+	if err != nil {
+		t.Fatal(err)
+	}
+	var images []string
+	for _, r := range server.Resources(nil) {
+		if r.Type == "image" {
+			images = append(images, r.ID)
+		}
+		if r.Tags[ec2.TagExpires] != "" {
+			t.Errorf("not finished: %s", r)
+		}
+	}
+	if !slices.Equal(images, []string{results[0].Artifact.ID()}) || len(instances) != 2 {
+		t.Errorf("images %v of instances %v, want %s of the second", images, instances, results[0].Artifact.ID())
+	}
+}
+
+// TestSpotReclaimed takes spot instances away while they are
+// provisioned.
+func TestSpotReclaimed(t *testing.T) {
+	for name, test := range map[string]struct {
+		spot    ec2.Spot
+		reclaim int // so many instances
+		want    []string
+		fails   bool
+	}{
+		"again on spot":   {ec2.Spot{}, 1, []string{"spot t3.small a launched", "spot t3.small a launched"}, false},
+		"then on-demand":  {ec2.Spot{}, 2, []string{"spot t3.small a launched", "spot t3.small a launched", "t3.small a launched"}, false},
+		"never":           {ec2.Spot{Restarts: -1}, 1, []string{"spot t3.small a launched", "t3.small a launched"}, false},
+		"spot only":       {ec2.Spot{Only: true}, 9, []string{"spot t3.small a launched", "spot t3.small a launched"}, true},
+		"spot only, more": {ec2.Spot{Only: true, Restarts: 2}, 2, []string{"spot t3.small a launched", "spot t3.small a launched", "spot t3.small a launched"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := newServer(t, nil)
+			cloud := newCloud(server)
+			instances, left := []string{}, test.reclaim
+			img := &bake.Image{
+				Name: "spot", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), Network: ec2.Network{AvailabilityZone: "eu-west-1a"}, Spot: &test.spot, SSH: ec2.SSH{ConnectTimeout: 2 * time.Second}},
+				Provisioners: []bake.Provisioner{
+					provision.Shell("echo baked >>/etc/made").AsRoot(),
+					bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+						if left--; left >= 0 {
+							if err := server.Reclaim(instances[len(instances)-1]); err != nil {
+								t.Error(err)
+							}
+						}
+						return m.Run(ctx, bake.Sh("true"))
+					}},
+				},
+			}
+			results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+				if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
+					instances = append(instances, e.Resource.ID)
+				}
+			}}, img)
+			if (err != nil) != test.fails {
+				t.Errorf("error %v", err)
+			}
+			if diff := cmp.Diff(test.want, launches(t, server, cloud)); diff != "" {
+				t.Errorf("launches (-want +got):\n%s", diff)
+			}
+			if results[0].Artifact != nil {
+				made, err := server.ReadFile(results[0].Artifact.ID(), "/etc/made")
+				if err != nil || string(made) != "baked\n" {
+					t.Errorf("in the image: %q, %v; want what one machine wrote", made, err)
+				}
+				if err := results[0].Artifact.Destroy(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+			wantNoLeftovers(t, server)
+		})
+	}
+}
+
+// TestSpotProvisionerFailure fails as the provisioner does.
+func TestSpotProvisionerFailure(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	img := failing(cloud)
+	img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), Spot: &ec2.Spot{Restarts: 5}}
+	_, err := bake.Bake(t.Context(), nil, img)
+	if _, ok := errors.AsType[*bake.ExitError](err); !ok || len(launches(t, server, cloud)) != 1 {
+		t.Errorf("error %v after launches %v, want one and its exit status", err, launches(t, server, cloud))
+	}
+	wantNoLeftovers(t, server)
+}
+
+// TestSpotFromSnapshots wants the file systems of what cannot be stopped frozen
+// for its snapshots.
+func TestSpotFromSnapshots(t *testing.T) {
+	server, _ := freezingServer(t, ec2test.Options{})
+	cloud := newCloud(server)
+	img := simple(cloud)
+	img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), Spot: &ec2.Spot{Only: true}, Capture: ec2.Capture{FromSnapshots: true, CrashConsistent: true}}
+	var steps []string
+	results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+		if e.Kind == bake.StepStarted {
+			steps = append(steps, e.Step)
+		}
+	}}, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(steps, "stop instance") || !slices.Contains(steps, "snapshot volumes") || server.CallCount("StopInstances") != 0 {
+		t.Errorf("steps %q, want snapshots and no stop", steps)
+	}
+	if made, err := server.ReadFile(results[0].Artifact.ID(), "/etc/made"); err != nil || string(made) != "made with care\n" {
+		t.Errorf("in the image: %q, %v", made, err)
+	}
+}

@@ -1,0 +1,276 @@
+package ec2_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/provision"
+)
+
+// fixedName is a version of an image that always has the same name, here and in
+// another region.
+func fixedName(cloud *ec2.Cloud, version string) *bake.Image {
+	return &bake.Image{
+		Name: "fixed",
+		Builder: ec2.Builder{
+			Cloud: cloud, Source: ubuntu(), AMIName: "web", ReplaceAMI: true,
+			Distribute: ec2.Distribution{Copies: ec2.CopyTo("us-east-1"), Attempts: 1},
+		},
+		Provisioners: []bake.Provisioner{provision.File{Content: version, Dest: "/etc/version", Sudo: true}},
+	}
+}
+
+// wantWebImages wants one image in each region, with the name and one of the versions,
+// ready for use, and nothing else.
+func wantWebImages(t *testing.T, server *ec2test.Server, versions ...string) map[string]string {
+	t.Helper()
+	ids := map[string]string{}
+	snapshots := 0
+	for _, r := range server.Resources(nil) {
+		switch {
+		case r.Type == "snapshot":
+			snapshots++
+		case r.Type != "image" || r.Name != "web" || ids[r.Region] != "":
+			t.Errorf("left behind: %s", r)
+		default:
+			ids[r.Region] = r.ID
+			got, err := server.ReadFile(r.ID, "/etc/version")
+			if err != nil || !strings.Contains(strings.Join(versions, " "), string(got)) {
+				t.Errorf("%s holds version %q, %v; want %v", r, got, err, versions)
+			}
+		}
+		if r.Tags[ec2.TagExpires] != "" {
+			t.Errorf("%s is not finished: %v", r, r.Tags)
+		}
+	}
+	if len(ids) != 2 || snapshots != 2 {
+		t.Errorf("%d images and %d snapshots, want 2 and 2: %v", len(ids), snapshots, server.Leftovers())
+	}
+	return ids
+}
+
+func TestReplaceAMI(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	var before map[string]string
+	for _, version := range []string{"v1", "v2", "v3"} {
+		results, err := bake.Bake(t.Context(), fastOptions(), fixedName(cloud, version))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ami := amiOf(t, results[0])
+		after := wantWebImages(t, server, version)
+		if ami.Name != "web" || fmt.Sprint(ami.IDs()) != fmt.Sprint(after) || after[testRegion] == before[testRegion] {
+			t.Errorf("%s: the AMI is %s, found %v, before %v", version, ami, after, before)
+		}
+		before = after
+	}
+	// A candidate that is not good does not touch what is there.
+	bad := fixedName(cloud, "v4")
+	bad.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return errors.New("not good") }}}
+	if _, err := bake.Bake(t.Context(), fastOptions(), bad); err == nil || !strings.Contains(err.Error(), "not good") {
+		t.Errorf("error %v", err)
+	}
+	if after := wantWebImages(t, server, "v3"); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("found %v, want %v untouched", after, before)
+	}
+	// One that turns bad after the promotion gives the name back.
+	late := fixedName(cloud, "v5")
+	late.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error {
+		wantVersion(t, server, "v5")
+		return errors.New("too late")
+	}}}
+	if _, err := bake.Bake(t.Context(), fastOptions(), late); err == nil || !strings.Contains(err.Error(), "too late") {
+		t.Errorf("error %v", err)
+	}
+	wantWebImages(t, server, "v3")
+}
+
+// wantVersion wants that version under the name, whatever else there is.
+func wantVersion(t *testing.T, server *ec2test.Server, version string) {
+	t.Helper()
+	for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Name == "web" }) {
+		if got, err := server.ReadFile(r.ID, "/etc/version"); err != nil || string(got) != version {
+			t.Errorf("%s holds version %q, %v", r, got, err)
+		}
+	}
+}
+
+// TestReplaceAMIWithEachCallFailing breaks each call that a replacement makes. Whatever
+// happens, an image has the name everywhere, the old one or the new.
+func TestReplaceAMIWithEachCallFailing(t *testing.T) {
+	server := newServer(t, nil)
+	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {
+		t.Fatal(err)
+	}
+	first := len(server.Calls())
+	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v2")); err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for _, c := range server.Calls()[first:] {
+		count[c.Action]++
+		switch c.Action {
+		case "DescribeImages", "RegisterImage", "DeregisterImage", "DeleteSnapshot", "CopyImage", "DeleteTags":
+		default:
+			continue
+		}
+		nth := count[c.Action]
+		for name, fault := range map[string]ec2test.Fault{
+			"refused":  {Code: "UnauthorizedOperation"},
+			"failing":  {Times: attempts, Code: "InternalError"},
+			"lost":     {Times: attempts, When: ec2test.After},
+			"lost one": {When: ec2test.After},
+		} {
+			fault.Action, fault.Nth = c.Action, nth
+			t.Run(fmt.Sprintf("%s %d %s", c.Action, nth, name), func(t *testing.T) {
+				t.Parallel()
+				server := newServer(t, nil)
+				if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {
+					t.Fatal(err)
+				}
+				server.Fail(fault)
+				results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(60), StepTimeout: time.Minute}, fixedName(newCloud(server), "v2"))
+				switch {
+				case err == nil:
+					wantWebImages(t, server, "v2")
+				case results[0].Artifact == nil:
+					wantWebImages(t, server, "v1")
+				default:
+					wantWebImages(t, server, "v1", "v2")
+				}
+			})
+		}
+	}
+}
+
+func TestValidateReplaceAMI(t *testing.T) {
+	cloud := newCloud(newServer(t, nil))
+	for want, b := range map[string]ec2.Builder{
+		"Builder.ReplaceAMI: needs AMIName":      {ReplaceAMI: true},
+		"Builder.AMIName: has 120 bytes, of 100": {ReplaceAMI: true, AMIName: strings.Repeat("x", 120)},
+	} {
+		b.Cloud, b.Source = cloud, ubuntu()
+		if err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: b}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+// lastRecord keeps what a process that dies has saved last.
+type lastRecord struct {
+	bake.Store
+
+	mu     sync.Mutex
+	record bake.Record
+	died   bool
+}
+
+func (s *lastRecord) Save(_ context.Context, r *bake.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.died {
+		s.record = *r
+		s.record.Steps = slices.Clone(r.Steps)
+	}
+	return nil
+}
+
+func (s *lastRecord) die() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.died = true
+}
+
+// last is the record of the process that died.
+func (s *lastRecord) last(t *testing.T) *bake.Record {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.died {
+		t.Fatal("the process did not die")
+	}
+	return &s.record
+}
+
+// A process that dies while it removes what the good AMI has replaced has made
+// a good AMI.
+func TestUndoAfterReplaceAMI(t *testing.T) {
+	server := newServer(t, nil)
+	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {
+		t.Fatal(err)
+	}
+	store := &lastRecord{}
+	server.Fail(ec2test.Fault{Action: "DeleteSnapshot", Match: func(url.Values) bool { store.die(); return false }})
+	opts := fastOptions()
+	opts.Store = store
+	img := fixedName(newCloud(server), "v2")
+	if _, err := bake.Bake(t.Context(), opts, img); err != nil {
+		t.Fatal(err)
+	}
+	if err := bake.Undo(t.Context(), fastOptions(), img, store.last(t)); err != nil {
+		t.Error(err)
+	}
+	wantWebImages(t, server, "v2")
+}
+
+// Of the snapshots of an AMI there may be other AMIs: they are not the build's.
+func TestReplaceAMIWithSharedSnapshots(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(cloud, "v1")); err != nil {
+		t.Fatal(err)
+	}
+	old := server.Resources(func(r ec2test.Resource) bool { return r.Type == "image" && r.Region == testRegion })[0]
+	snapshot := *describe(t, cloud, testRegion, old.ID).BlockDeviceMappings[0].Ebs.SnapshotId
+	other, err := cloud.Client("").RegisterImage(t.Context(), &awsec2.RegisterImageInput{
+		Name: aws.String("other"), RootDeviceName: aws.String("/dev/sda1"), VirtualizationType: aws.String("hvm"),
+		BlockDeviceMappings: []ec2types.BlockDeviceMapping{{DeviceName: aws.String("/dev/sda1"), Ebs: &ec2types.EbsBlockDevice{SnapshotId: &snapshot}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := fastOptions()
+	options.UndoTimeout = 10 * time.Second
+	if _, err := bake.Bake(t.Context(), options, fixedName(cloud, "v2")); err != nil {
+		t.Error(err)
+	}
+	if got, err := server.ReadFile(*other.ImageId, "/etc/version"); err != nil || string(got) != "v1" {
+		t.Errorf("the other AMI holds %q, %v", got, err)
+	}
+	if ids := server.Resources(func(r ec2test.Resource) bool { return r.Type == "snapshot" && r.Region == testRegion }); len(ids) != 2 {
+		t.Errorf("snapshots %v, want that of the other and that of the new AMI", ids)
+	}
+}
+
+// A name that was just given up may be taken yet, as far as EC2 knows.
+func TestReplaceAMIUndoWithNameTaken(t *testing.T) {
+	server := newServer(t, nil)
+	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {
+		t.Fatal(err)
+	}
+	late := fixedName(newCloud(server), "v2")
+	late.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error {
+		server.Fail(ec2test.Fault{Action: "RegisterImage", Code: "InvalidAMIName.Duplicate", Region: testRegion})
+		return errors.New("too late")
+	}}}
+	if _, err := bake.Bake(t.Context(), fastOptions(), late); err == nil || !strings.Contains(err.Error(), "too late") {
+		t.Errorf("error %v", err)
+	}
+	wantWebImages(t, server, "v1")
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -72,7 +71,7 @@ func TestEventualConsistencyRealistic(t *testing.T) {
 					}
 					ami = amiOf(t, results[0])
 				}
-				if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, shopPlaces()) {
+				if got := placesOf(ami); !slices.Equal(got, shopPlaces()) {
 					t.Errorf("places %v", got)
 				}
 				time.Sleep(lag)
@@ -103,9 +102,7 @@ func TestEventualConsistencyRealistic(t *testing.T) {
 				if _, err := bake.Bake(t.Context(), nil, &bad); !errors.Is(err, planted) {
 					t.Errorf("error %v, want the planted one", err)
 				}
-				if err := ami.Destroy(t.Context()); err != nil {
-					t.Error(err)
-				}
+				destroy(t, ami)
 				wantOnlyTemplates(t, server)
 			})
 		})
@@ -148,11 +145,7 @@ func TestEventualConsistencyLostResponse(t *testing.T) {
 						t.Errorf("one lost answer: %v", err)
 					}
 					server.Mend()
-					if results[0].Artifact != nil {
-						if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-							t.Error(err)
-						}
-					}
+					destroy(t, results[0].Artifact)
 					wantOnlyTemplates(t, server)
 				})
 			})
@@ -175,11 +168,7 @@ func TestEventualConsistency(t *testing.T) {
 				if (err == nil) != (action == "") {
 					t.Errorf("%s lost: error %v", action, err)
 				}
-				if results[0].Artifact != nil {
-					if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-						t.Error(err)
-					}
-				}
+				destroy(t, results[0].Artifact)
 				server.Mend()
 				wantNoLeftovers(t, server)
 			})
@@ -234,9 +223,7 @@ func TestEventualConsistencyCancel(t *testing.T) {
 				img := setDistribution(multiRegion(cloud), func(d *ec2.Distribution) { d.Protection = ec2.Protected })
 				results, err := bake.Bake(ctx, options, img)
 				if results[0].Artifact != nil {
-					if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-						t.Error(err)
-					}
+					destroy(t, results[0].Artifact)
 				} else if !errors.Is(err, context.Canceled) {
 					t.Error(err)
 				}

@@ -129,9 +129,7 @@ func wantCleanEndOf(ctx context.Context, t *testing.T, server *ec2test.Server, o
 	case err == nil && results[0].Artifact == nil:
 		t.Error("neither an error nor an artifact")
 	case results[0].Artifact != nil:
-		if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-			t.Errorf("Destroy: %v", err)
-		}
+		destroy(t, results[0].Artifact)
 	}
 	wantNoLeftovers(t, server)
 }
@@ -233,9 +231,7 @@ func (c *breakingConn) Read(p []byte) (int, error) {
 func TestRefusalAfterLostResponse(t *testing.T) {
 	profiled := func(cloud *ec2.Cloud) *bake.Image {
 		img := multiRegion(cloud)
-		b, _ := img.Builder.(ec2.Builder)
-		b.InstanceProfilePolicy = readBucket
-		img.Builder = b
+		configure(img, func(b *ec2.Builder) { b.InstanceProfilePolicy = readBucket })
 		return img
 	}
 	snaps := func(cloud *ec2.Cloud) *bake.Image { return captured(cloud, ec2.Capture{FromSnapshots: true}) }
@@ -268,9 +264,7 @@ func TestUndoRetry(t *testing.T) {
 				t.Parallel()
 				server := roleServer(t, nil)
 				img := multiRegion(newCloud(server))
-				b, _ := img.Builder.(ec2.Builder)
-				b.InstanceProfilePolicy = readBucket
-				img.Builder = b
+				configure(img, func(b *ec2.Builder) { b.InstanceProfilePolicy = readBucket })
 				fault.Action, fault.Times = action, attempts
 				if !strings.Contains(action, "Role") && !strings.Contains(action, "Profile") { // which are of no region
 					fault.Account, fault.Region = "123456789012", testRegion

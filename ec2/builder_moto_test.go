@@ -67,9 +67,7 @@ func TestBakeOnMoto(t *testing.T) {
 	if tags["team"] != "web" || tags[ec2.TagBuild] != results[0].Build || tags[ec2.TagExpires] != "" {
 		t.Errorf("tags of the image: %v", tags)
 	}
-	if err := ami.Destroy(t.Context()); err != nil {
-		t.Errorf("Destroy: %v", err)
-	}
+	destroy(t, ami)
 	wantMotoEmpty(t, client)
 }
 
@@ -155,9 +153,7 @@ func TestDistributeOnMoto(t *testing.T) {
 			t.Errorf("%s: parameter %+v, %v", place, out, err)
 		}
 	}
-	if err := ami.Destroy(t.Context()); err != nil {
-		t.Errorf("Destroy: %v", err)
-	}
+	destroy(t, ami)
 	wantMotoEmpty(t, cloud.Client(""))
 	wantMotoEmpty(t, cloud.Client(region))
 }
@@ -303,14 +299,9 @@ func TestReplaceOnMoto(t *testing.T) {
 		}
 		last = results[0].Artifact
 	}
-	b, _ := img.Builder.(ec2.Builder)
-	b.ReplaceAMI = false
-	img.Builder = b
-	if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), `"the name" is the name of `+last.ID()) {
-		t.Errorf("error %v, want that the name is taken", err)
-	}
-	if err := last.Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
+	configure(img, func(b *ec2.Builder) { b.ReplaceAMI = false })
+	_, err := bake.Bake(t.Context(), nil, img)
+	wantError(t, "Bake", err, `"the name" is the name of `+last.ID())
+	destroy(t, last)
 	wantMotoEmpty(t, cloud.Client(""))
 }

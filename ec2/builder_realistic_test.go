@@ -3,7 +3,6 @@ package ec2_test
 import (
 	"context"
 	"encoding/json"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,7 +104,7 @@ func TestRealisticDefinition(t *testing.T) {
 		ami = amiOf(t, results[0])
 	}
 	want := []string{prodAccount + "/" + testRegion, testRegion, "us-west-2"}
-	if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, want) || ami.Name != "shop" {
+	if got := placesOf(ami); !slices.Equal(got, want) || ami.Name != "shop" {
 		t.Fatalf("places %v of %q, want %v", got, ami.Name, want)
 	}
 	for place, id := range ami.IDs() {
@@ -135,9 +134,7 @@ func TestRealisticDefinition(t *testing.T) {
 	if err := json.Unmarshal(data, &file); err != nil || len(file.Builds) != 1 {
 		t.Errorf("the manifest: %s, %v", data, err)
 	}
-	if err := ami.Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
+	destroy(t, ami)
 	for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Type != "launch-template" }) {
 		t.Errorf("left behind: %s", r)
 	}

@@ -111,9 +111,7 @@ func TestValidate(t *testing.T) {
 				test.name = "valid"
 			}
 			_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: test.name, Builder: b})
-			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "image "+test.name) {
-				t.Errorf("error %v, want %q", err, test.want)
-			}
+			wantError(t, "Bake", err, test.want, "image "+test.name)
 		})
 	}
 	base := &bake.Image{Name: "base", Builder: good}

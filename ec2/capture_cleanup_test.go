@@ -125,8 +125,6 @@ func TestValidateGuestCleanup(t *testing.T) {
 		"Builder.GuestCleanup.Also: cannot be set together with Off": {Off: true, Also: []ec2.CleanupItem{ec2.PackageCaches}},
 	} {
 		err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), GuestCleanup: h}})
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
+		wantError(t, "Validate", err, want)
 	}
 }

@@ -97,9 +97,7 @@ func TestAMIDevices(t *testing.T) {
 			server := newServer(t, nil)
 			cloud := newCloud(server)
 			img := captured(cloud, ec2.Capture{FromSnapshots: test.fromSnapshots, Devices: append(test.devices, extra...)})
-			b, _ := img.Builder.(ec2.Builder)
-			b.BlockDevices = volumes()
-			img.Builder = b
+			configure(img, func(b *ec2.Builder) { b.BlockDevices = volumes() })
 			results, err := bake.Bake(t.Context(), nil, img)
 			if err != nil {
 				t.Fatal(err)
@@ -108,9 +106,7 @@ func TestAMIDevices(t *testing.T) {
 			if diff := cmp.Diff(test.want, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
 				t.Errorf("devices (-want +got):\n%s", diff)
 			}
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
+			destroy(t, results[0].Artifact)
 			wantNoLeftovers(t, server)
 		})
 	}
@@ -170,9 +166,9 @@ func TestValidateAMIDevices(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	validate := func(c ec2.Capture) error {
 		img := captured(cloud, c)
-		b, _ := img.Builder.(ec2.Builder)
-		b.BlockDevices = []ec2.BlockDevice{{SizeGiB: 8, Type: "gp2"}, {Device: "/dev/sdg", SizeGiB: 8, Type: "gp2"}}
-		img.Builder = b
+		configure(img, func(b *ec2.Builder) {
+			b.BlockDevices = []ec2.BlockDevice{{SizeGiB: 8, Type: "gp2"}, {Device: "/dev/sdg", SizeGiB: 8, Type: "gp2"}}
+		})
 		return bake.Validate(nil, img)
 	}
 	for _, device := range []string{"", "/dev/sdg"} {
@@ -202,9 +198,8 @@ func TestValidateAMIDevices(t *testing.T) {
 		"[/dev/sdf]: gp2 takes no IOPS":                                with(func(d *ec2.BlockDevice) { d.Type, d.IOPS = "gp2", 4000 }),
 	} {
 		want, _, _ := strings.Cut(want, "|")
-		if err := validate(ec2.Capture{Devices: devices}); err == nil || !strings.Contains(err.Error(), "Builder.Capture.Devices"+want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
+		err := validate(ec2.Capture{Devices: devices})
+		wantError(t, "Validate", err, "Builder.Capture.Devices"+want)
 	}
 }
 
@@ -215,9 +210,9 @@ func TestAMIDevicesOfSource(t *testing.T) {
 	cloud := newCloud(server)
 	base := simple(cloud)
 	base.Name = "base"
-	b, _ := base.Builder.(ec2.Builder)
-	b.BlockDevices = []ec2.BlockDevice{{Type: "gp2"}, {Device: "/dev/sdg", SizeGiB: 8, Type: "gp2"}, {Device: "/dev/sdj", SizeGiB: 8, Type: "io2", IOPS: 1000}}
-	base.Builder = b
+	configure(base, func(b *ec2.Builder) {
+		b.BlockDevices = []ec2.BlockDevice{{Type: "gp2"}, {Device: "/dev/sdg", SizeGiB: 8, Type: "gp2"}, {Device: "/dev/sdj", SizeGiB: 8, Type: "io2", IOPS: 1000}}
+	})
 	results, err := bake.Bake(t.Context(), nil, base)
 	if err != nil {
 		t.Fatal(err)
@@ -343,9 +338,8 @@ func TestAMIDevicesOfSurrogate(t *testing.T) {
 	} {
 		b.Capture.Devices = []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: device, SizeGiB: 8}}}
 		img.Builder = b
-		if _, err := ec2.Plan(t.Context(), img); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
+		_, err = ec2.Plan(t.Context(), img)
+		wantError(t, "Plan", err, want)
 	}
 }
 
@@ -354,9 +348,9 @@ func TestAMIDevicesOfSurrogate(t *testing.T) {
 func TestReplaceAMIKeepsInitializationRate(t *testing.T) {
 	server := newServer(t, nil)
 	img := captured(newCloud(server), ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{InitializationMiB: 200}}}})
-	b, _ := img.Builder.(ec2.Builder)
-	b.AMIName, b.ReplaceAMI, b.Distribute.Copies = "web", true, ec2.CopyTo("us-west-2")
-	img.Builder = b
+	configure(img, func(b *ec2.Builder) {
+		b.AMIName, b.ReplaceAMI, b.Distribute.Copies = "web", true, ec2.CopyTo("us-west-2")
+	})
 	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package ec2_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -84,9 +83,7 @@ func TestSurrogate(t *testing.T) {
 			t.Error("the helper was cleaned")
 		}
 	}
-	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
+	destroy(t, results[0].Artifact)
 	wantNoLeftovers(t, server)
 
 	b.Capture.Surrogate = &ec2.Surrogate{Device: "/dev/sdf", Architecture: "arm64"}
@@ -120,9 +117,7 @@ func TestValidateSurrogate(t *testing.T) {
 		change(&b, b.Capture.Surrogate)
 		img.Builder = b
 		_, err := bake.Bake(t.Context(), nil, img)
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
+		wantError(t, "Bake", err, want)
 	}
 	if n := server.CallCount("RunInstances"); n > 0 {
 		t.Errorf("%d instances were launched", n)

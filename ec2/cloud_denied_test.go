@@ -14,12 +14,12 @@ import (
 
 const deniedSubnet = "arn:aws:ec2:eu-west-1:123456789012:subnet/subnet-1"
 
-// TestDeniedError has EC2 refuse a launch with an encoded message.
+// TestDeniedError refuses a launch with an encoded message.
 func TestDeniedError(t *testing.T) {
 	const encoded = "Encoded authorization failure message"
 	for name, test := range map[string]struct {
 		denial   ec2test.Denial
-		decoding ec2test.Fault // of the call that decodes; zero is none
+		decoding ec2test.Fault // fails DecodeAuthorizationMessage, unless zero
 		want     string
 		not      string
 	}{
@@ -47,21 +47,22 @@ func TestDeniedError(t *testing.T) {
 				server.Fail(test.decoding)
 			}
 			_, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
-			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), test.not) {
-				t.Errorf("error %v, want %q and not %q", err, test.want, test.not)
+			wantError(t, "Bake", err, test.want)
+			if err != nil && strings.Contains(err.Error(), test.not) {
+				t.Errorf("Bake() error = %v, want it without %q", err, test.not)
 			}
 			if api, ok := errors.AsType[smithy.APIError](err); !ok || api.ErrorCode() != "UnauthorizedOperation" {
-				t.Errorf("EC2's error is not in %v", err)
+				t.Errorf("Bake() error = %v, want EC2's error wrapped", err)
 			}
 			denied, ok := errors.AsType[*ec2.DeniedError](err)
-			if ok != (test.decoding.Action == "") {
-				t.Errorf("DeniedError: %+v", denied)
+			if want := test.decoding.Action == ""; ok != want {
+				t.Errorf("Bake() error has a DeniedError: %t, want %t", ok, want)
 			}
 			if ok && (denied.Resource != deniedSubnet || denied.Action != "ec2:RunInstances" || denied.Explicit != (test.denial.Statement != "")) {
-				t.Errorf("DeniedError: %+v", denied)
+				t.Errorf("DeniedError = %+v, want ec2:RunInstances on %s denied by statement %q", denied, deniedSubnet, test.denial.Statement)
 			}
 			if n := server.CallCount("DecodeAuthorizationMessage"); n != 1 {
-				t.Errorf("%d calls to decode, want one", n)
+				t.Errorf("calls of DecodeAuthorizationMessage = %d, want 1", n)
 			}
 			wantNoLeftovers(t, server)
 		})

@@ -13,7 +13,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
-// encrypted is the image of spread, encrypted with a key of the account.
+// encrypted returns the image of multiRegion, encrypted with keys of the accounts.
 func encrypted(cloud *ec2.Cloud) *bake.Image {
 	img := multiRegion(cloud)
 	b, _ := img.Builder.(ec2.Builder)
@@ -25,20 +25,20 @@ func encrypted(cloud *ec2.Cloud) *bake.Image {
 	return img
 }
 
-// denyDescribeKey is a fault for credentials that may not look at keys, so that a
-// bake finds out only when EC2 uses them.
+// denyDescribeKey returns a fault that hides keys from preflight checks, so that
+// a bake fails only where EC2 uses a key.
 func denyDescribeKey() ec2test.Fault {
 	return ec2test.Fault{Action: "DescribeKey", Code: "AccessDeniedException", Times: -1}
 }
 
-// A key that cannot be used fails the copy that needs it and not the others,
-// and the error names the place and the key.
+// TestCopyWithUnusableKey checks that an unusable key fails only the copy that
+// needs it, with an error that names the place and the key.
 func TestCopyWithUnusableKey(t *testing.T) {
 	const west, prod = "us-west-2", prodAccount + "/" + testRegion
 	for name, test := range map[string]struct {
 		spoil func(t *testing.T, server *ec2test.Server, d *ec2.Distribution, images string)
 		place string
-		want  []string // in the error, beside the place
+		want  []string // in the error, besides the place
 	}{
 		"unknown": {
 			func(_ *testing.T, _ *ec2test.Server, d *ec2.Distribution, _ string) {
@@ -89,71 +89,64 @@ func TestCopyWithUnusableKey(t *testing.T) {
 			results, err := bake.Bake(t.Context(), fastOptions(), img)
 			var failed *ec2.DistributionError
 			if !errors.As(err, &failed) || len(failed.Failed) != 1 {
-				t.Fatalf("error %v, want one place that failed", err)
+				t.Fatalf("Bake() error = %v, want a DistributionError with one place", err)
 			}
 			for _, want := range append(test.want, test.place+": ", images) {
 				if !strings.Contains(failed.Failed[0].Error(), want) {
-					t.Errorf("error %v, want %q in it", failed.Failed[0], want)
+					t.Errorf("Failed[0] = %v, want one that contains %q", failed.Failed[0], want)
 				}
 			}
 			good := map[string]bool{testRegion: true, "us-east-1": true, west: true, prod: true}
 			delete(good, test.place)
-			if got, want := slices.Sorted(maps.Keys(results[0].Artifact.IDs())), slices.Sorted(maps.Keys(good)); !slices.Equal(got, want) {
-				t.Errorf("places %v, want %v", got, want)
+			if got, want := placesOf(results[0].Artifact), slices.Sorted(maps.Keys(good)); !slices.Equal(got, want) {
+				t.Errorf("places of the AMI = %v, want %v", got, want)
 			}
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
+			destroy(t, results[0].Artifact)
 			wantNoLeftovers(t, server)
 		})
 	}
 }
 
-// What is encrypted with AWS's own key cannot be given to another account.
+// TestCopyWithManagedKey encrypts with AWS's managed key, which other accounts cannot use.
 func TestCopyWithManagedKey(t *testing.T) {
 	server := roleServer(t, nil)
 	server.AddKey("us-east-1", "alias/east")
 	img := encrypted(newCloud(server))
-	b, _ := img.Builder.(ec2.Builder)
-	b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Enabled}}
-	b.Distribute.LaunchPermissions, b.Distribute.SnapshotPermissions = ec2.Permissions{}, ec2.Permissions{}
-	img.Builder = b
+	configure(img, func(b *ec2.Builder) {
+		b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Enabled}}
+		b.Distribute.LaunchPermissions, b.Distribute.SnapshotPermissions = ec2.Permissions{}, ec2.Permissions{}
+	})
 	results, err := bake.Bake(t.Context(), fastOptions(), img)
 	var failed *ec2.DistributionError
 	if !errors.As(err, &failed) || len(failed.Failed) != 1 || !strings.Contains(err.Error(), prodAccount+"/"+testRegion+": ") ||
 		!strings.Contains(err.Error(), "AWS Managed CMK can't be shared") {
-		t.Fatalf("error %v, want that the snapshots cannot be shared", err)
+		t.Fatalf("Bake() error = %v, want one that the managed key cannot be shared", err)
 	}
-	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
+	destroy(t, results[0].Artifact)
 	wantNoLeftovers(t, server)
 }
 
-// The launch names the keys of its volumes when it cannot use one.
+// TestLaunchWithUnknownKey checks that a launch error names the keys of the volumes.
 func TestLaunchWithUnknownKey(t *testing.T) {
 	server := newServer(t, nil)
 	server.Fail(denyDescribeKey())
 	img := simple(newCloud(server))
 	img.Builder = ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), BlockDevices: []ec2.BlockDevice{{KMSKey: "alias/none"}}}
 	_, err := bake.Bake(t.Context(), fastOptions(), img)
-	if err == nil || !strings.Contains(err.Error(), "Client error on launch; it needs the KMS key alias/none") {
-		t.Errorf("error %v, want that the key is named", err)
-	}
+	wantError(t, "Bake", err, "Client error on launch; it needs the KMS key alias/none")
 	wantNoLeftovers(t, server)
 }
 
-// An account that fetches a copy reads what the AMI is encrypted with.
+// TestPolicyOfCopyNeedsSourceKey checks that the account of a copy may use the key that encrypts the AMI.
 func TestPolicyOfCopyNeedsSourceKey(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	img := encrypted(cloud)
-	b, _ := img.Builder.(ec2.Builder)
-	b.BlockDevices[0].KMSKey = "arn:aws:kms:eu-west-1:123456789012:key/source"
-	img.Builder = b
-	doc := ec2.Policy(b.Distribute.Copies[2].Cloud, img)
+	const key = "arn:aws:kms:eu-west-1:123456789012:key/source"
+	configure(img, func(b *ec2.Builder) { b.BlockDevices[0].KMSKey = key })
+	doc := ec2.Policy(cloudsOf(cloud, img)[prodAccount], img)
 	if !slices.ContainsFunc(doc.Statement, func(s iampolicy.Statement) bool {
-		return slices.Contains(s.Action, "kms:ReEncryptFrom") && slices.Contains(s.Resource, b.BlockDevices[0].KMSKey)
+		return slices.Contains(s.Action, "kms:ReEncryptFrom") && slices.Contains(s.Resource, key)
 	}) {
-		t.Errorf("the policy has no right to the key of the AMI:\n%s", doc)
+		t.Errorf("Policy() does not allow kms:ReEncryptFrom on %s:\n%s", key, doc)
 	}
 }

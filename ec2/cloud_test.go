@@ -108,11 +108,7 @@ func TestCloudSharedByBakes(t *testing.T) {
 				if r.Status != want {
 					t.Errorf("%s is %s, want %s: %v", r.Image.Name, r.Status, want, err)
 				}
-				if r.Artifact != nil {
-					if err := r.Artifact.Destroy(t.Context()); err != nil {
-						t.Error(err)
-					}
-				}
+				destroy(t, r.Artifact)
 			}
 		})
 	}

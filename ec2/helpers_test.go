@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net"
@@ -88,6 +89,39 @@ func wantNoLeftovers(t *testing.T, server *ec2test.Server) {
 	t.Helper()
 	if left := server.Leftovers(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// destroy removes the artifact of a bake, if there is one.
+func destroy(t testing.TB, a bake.Artifact) {
+	t.Helper()
+	if a == nil {
+		return
+	}
+	if err := a.Destroy(t.Context()); err != nil {
+		t.Errorf("Destroy() error = %v", err)
+	}
+}
+
+// placesOf returns the places of an artifact, sorted: a region, or
+// "account/region" for another account.
+func placesOf(a bake.Artifact) []string { return slices.Sorted(maps.Keys(a.IDs())) }
+
+// configure changes the Builder of an image.
+func configure(img *bake.Image, f func(*ec2.Builder)) *bake.Image {
+	b, _ := img.Builder.(ec2.Builder)
+	f(&b)
+	img.Builder = b
+	return img
+}
+
+// wantError checks that the call failed with an error that contains all texts.
+func wantError(t testing.TB, call string, err error, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s() error = %v, want one that contains %q", call, err, text)
+		}
 	}
 }
 
@@ -203,10 +237,7 @@ func reversed(list []string) []string {
 
 // setDistribution sets the Distribution of an image.
 func setDistribution(img *bake.Image, f func(*ec2.Distribution)) *bake.Image {
-	b, _ := img.Builder.(ec2.Builder)
-	f(&b.Distribute)
-	img.Builder = b
-	return img
+	return configure(img, func(b *ec2.Builder) { f(&b.Distribute) })
 }
 
 func roleServer(t *testing.T, o *ec2test.Options) *ec2test.Server {

@@ -154,9 +154,7 @@ func TestLaunchCandidates(t *testing.T) {
 			case test.err == "" && err != nil:
 				t.Fatal(err)
 			case test.err == "":
-				if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-					t.Error(err)
-				}
+				destroy(t, results[0].Artifact)
 			case err == nil || !strings.Contains(err.Error(), test.err):
 				t.Errorf("error %v, want %q", err, test.err)
 			}
@@ -219,11 +217,7 @@ func TestLaunchRetryAfterTermination(t *testing.T) {
 		if diff := cmp.Diff(test.want, launches(t, server, cloud)); diff != "" {
 			t.Errorf("launches (-want +got):\n%s", diff)
 		}
-		if results[0].Artifact != nil {
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
-		}
+		destroy(t, results[0].Artifact)
 		wantNoLeftovers(t, server)
 	}
 }

@@ -223,9 +223,7 @@ func TestLaunchOnMoto(t *testing.T) {
 			if data, err := os.ReadFile(manifest); err != nil || json.Unmarshal(data, &written) != nil || written.ID != results[0].Artifact.ID() {
 				t.Errorf("the file has %+v, %v", written, err)
 			}
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
+			destroy(t, results[0].Artifact)
 			allowed := ec2.Policy(cloud, img).Actions()
 			for _, action := range transport.actions() {
 				if action == "DescribeVolumes" || b.Capture.FromSnapshots && action == "ModifyImageAttribute" {

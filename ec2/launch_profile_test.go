@@ -36,9 +36,8 @@ func TestInstanceProfile(t *testing.T) {
 	// The launch finds it out when nothing else may.
 	server.Fail(ec2test.Fault{Action: "GetInstanceProfile", Code: "AccessDenied", Times: -1})
 	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), InstanceProfile: "nobody"}
-	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "profiled", Builder: b}); err == nil || !strings.Contains(err.Error(), "Invalid IAM Instance Profile name") {
-		t.Errorf("error %v, want that there is no such profile", err)
-	}
+	_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "profiled", Builder: b})
+	wantError(t, "Bake", err, "Invalid IAM Instance Profile name")
 }
 
 // profiled is an image that needs a temporary profile.
@@ -78,9 +77,7 @@ func TestTemporaryProfile(t *testing.T) {
 	if policy := paramsOf(t, server, "PutRolePolicy").Get("PolicyDocument"); policy != readBucket {
 		t.Errorf("the policy is %s", policy)
 	}
-	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
+	destroy(t, results[0].Artifact)
 	wantNoLeftovers(t, server)
 }
 
@@ -150,11 +147,7 @@ func TestTemporaryProfileWithEachCallFailing(t *testing.T) {
 				if err != nil && !strings.Contains(err.Error(), "image simple: ") {
 					t.Errorf("the error names no image: %v", err)
 				}
-				if results[0].Artifact != nil {
-					if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-						t.Error(err)
-					}
-				}
+				destroy(t, results[0].Artifact)
 				wantNoLeftovers(t, server)
 			})
 		}

@@ -64,11 +64,7 @@ func TestSpotReclaimedAtEachStep(t *testing.T) {
 				if err != nil && !mayFail {
 					t.Error(err)
 				}
-				if results[0].Artifact != nil {
-					if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-						t.Error(err)
-					}
-				}
+				destroy(t, results[0].Artifact)
 				wantNoLeftovers(t, server)
 			})
 		}
@@ -169,9 +165,7 @@ func TestSpotReclaimed(t *testing.T) {
 				if err != nil || string(made) != "baked\n" {
 					t.Errorf("in the image: %q, %v; want what one machine wrote", made, err)
 				}
-				if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-					t.Error(err)
-				}
+				destroy(t, results[0].Artifact)
 			}
 			wantNoLeftovers(t, server)
 		})

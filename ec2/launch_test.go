@@ -107,9 +107,7 @@ func TestNetworkAndGroups(t *testing.T) {
 			test.change(&b)
 			results, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "placed", Builder: b})
 			if test.err != "" {
-				if err == nil || !strings.Contains(err.Error(), test.err) {
-					t.Errorf("error %v, want %q", err, test.err)
-				}
+				wantError(t, "Bake", err, test.err)
 				return
 			}
 			if err != nil {
@@ -124,9 +122,7 @@ func TestNetworkAndGroups(t *testing.T) {
 					t.Errorf("launched with %s, want %s %s", text, test.subnet, test.group)
 				}
 			}
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
+			destroy(t, results[0].Artifact)
 		})
 	}
 }
@@ -179,9 +175,7 @@ func TestBlockDevices(t *testing.T) {
 	if got["/dev/sda1"] != 20 || got["/dev/sdf"] != 5 {
 		t.Errorf("volumes of the AMI: %v, want /dev/sda1 of 20 and /dev/sdf of 5 GiB", got)
 	}
-	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
+	destroy(t, results[0].Artifact)
 	wantNoLeftovers(t, server)
 }
 
@@ -198,8 +192,6 @@ func TestInstanceTerminatedWhilePending(t *testing.T) {
 			}
 		}
 	}}, simple(cloud))
-	if err == nil || !strings.Contains(err.Error(), "wait for instance: i-") || !strings.Contains(err.Error(), "was terminated") {
-		t.Errorf("error %v, want that the instance was terminated", err)
-	}
+	wantError(t, "Bake", err, "wait for instance: i-", "was terminated")
 	wantNoLeftovers(t, server)
 }

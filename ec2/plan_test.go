@@ -132,9 +132,7 @@ func TestPlanErrors(t *testing.T) {
 	}
 	server.Fail(ec2test.Fault{Action: "RunInstances", Code: "UnauthorizedOperation"})
 	plan, err = ec2.Plan(t.Context(), simple(cloud))
-	if err == nil || !strings.Contains(err.Error(), "simple: launch instance: ") {
-		t.Errorf("error %v, want that the launch is refused", err)
-	}
+	wantError(t, "Plan", err, "simple: launch instance: ")
 	if !slices.ContainsFunc(plan.Images[0].Calls, func(c ec2.PlannedCall) bool {
 		return c.Action == "RunInstances" && c.DryRun == "UnauthorizedOperation"
 	}) {

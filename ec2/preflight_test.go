@@ -229,9 +229,7 @@ func TestPreflightCallCount(t *testing.T) {
 	for i := range bakes {
 		img := multiRegion(cloud)
 		img.Name = fmt.Sprint("web ", i)
-		b, _ := img.Builder.(ec2.Builder)
-		b.AMIName, b.Distribute.Copies[2].Cloud = img.Name, prod
-		img.Builder = b
+		configure(img, func(b *ec2.Builder) { b.AMIName, b.Distribute.Copies[2].Cloud = img.Name, prod })
 		img.Publishers = []bake.Publisher{ec2.LaunchTemplate{Name: "web", Regions: []string{testRegion}}}
 		images = append(images, img)
 	}

@@ -3,7 +3,6 @@ package ec2_test
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +35,7 @@ func TestCopyTimeout(t *testing.T) {
 	if results[0].Artifact == nil {
 		t.Fatal("the AMI and its other copy are gone")
 	}
-	if got := slices.Sorted(maps.Keys(results[0].Artifact.IDs())); !slices.Equal(got, []string{testRegion, "us-east-1"}) {
+	if got := placesOf(results[0].Artifact); !slices.Equal(got, []string{testRegion, "us-east-1"}) {
 		t.Errorf("places %v", got)
 	}
 	for _, r := range server.Resources(nil) {

@@ -60,7 +60,7 @@ func TestDistribution(t *testing.T) {
 	}
 	ami := amiOf(t, results[0])
 	want := []string{prodAccount + "/" + testRegion, testRegion, "us-east-1", "us-west-2"}
-	if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, want) {
+	if got := placesOf(ami); !slices.Equal(got, want) {
 		t.Fatalf("places %v, want %v", got, want)
 	}
 	for name, id := range ami.IDs() {
@@ -151,7 +151,7 @@ func oneFailedRegion(t *testing.T, action string) {
 		t.Fatalf("status %s, artifact %v, published %t", r.Status, r.Artifact, published)
 	}
 	want := []string{prodAccount + "/" + testRegion, testRegion, "us-east-1"}
-	if got := slices.Sorted(maps.Keys(r.Artifact.IDs())); !slices.Equal(got, want) {
+	if got := placesOf(r.Artifact); !slices.Equal(got, want) {
 		t.Errorf("places %v, want %v", got, want)
 	}
 	for _, left := range server.Resources(nil) {
@@ -163,9 +163,7 @@ func oneFailedRegion(t *testing.T, action string) {
 		t.Errorf("%d calls of CopyImage, want one for each place, and three where that is what failed", got)
 	}
 	server.Mend()
-	if err := r.Artifact.Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
+	destroy(t, r.Artifact)
 	wantNoLeftovers(t, server)
 }
 
@@ -210,9 +208,7 @@ func TestCopyRetryAfterFailure(t *testing.T) {
 	if !maps.Equal(count, map[string]int{"us-east-1": 1, "us-west-2": 2}) {
 		t.Errorf("copies begun: %v", count)
 	}
-	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
+	destroy(t, results[0].Artifact)
 	wantNoLeftovers(t, server)
 }
 
@@ -243,13 +239,11 @@ func TestOnlyCopies(t *testing.T) {
 		}
 		ami := amiOf(t, results[0])
 		want := []string{prodAccount + "/" + testRegion, "us-east-1", "us-west-2"}
-		if got := slices.Sorted(maps.Keys(ami.IDs())); !slices.Equal(got, want) || ami.Region != "us-east-1" || results[0].Status != status {
+		if got := placesOf(ami); !slices.Equal(got, want) || ami.Region != "us-east-1" || results[0].Status != status {
 			t.Errorf("%s: places %v, first %s", results[0].Status, got, ami.Region)
 		}
 		if status == bake.StatusReused {
-			if err := ami.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
+			destroy(t, ami)
 		}
 	}
 	wantNoLeftovers(t, server)
@@ -283,9 +277,7 @@ func TestRoleNotAssumable(t *testing.T) {
 	server := newServer(t, nil)
 	addProd(server, ec2test.Role{ARN: prodRole, ExternalID: "secret word"})
 	_, err := bake.Bake(t.Context(), fastOptions(), multiRegion(newCloud(server)))
-	if err == nil || !strings.Contains(err.Error(), "check places: "+testRegion+": Builder.Distribute.Copies[2].Cloud: ") || !strings.Contains(err.Error(), "AccessDenied") {
-		t.Errorf("error %v, want that the role cannot be assumed", err)
-	}
+	wantError(t, "Bake", err, "check places: "+testRegion+": Builder.Distribute.Copies[2].Cloud: ", "AccessDenied")
 	if n := server.CallCount("RunInstances"); n > 0 {
 		t.Errorf("%d instances were launched", n)
 	}

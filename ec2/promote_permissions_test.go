@@ -39,9 +39,7 @@ func TestValidateDistribution(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), Distribute: test.d}})
-			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v, want %q", err, test.want)
-			}
+			wantError(t, "Validate", err, test.want)
 		})
 	}
 	good := ec2.Distribution{Copies: []ec2.Copy{{Region: testRegion, Cloud: prod}, {Region: "us-east-1", Cloud: prod}, {Region: "us-east-1"}}}
@@ -68,17 +66,12 @@ func TestPublicPermissions(t *testing.T) {
 	if got := volumePermissions(t, cloud, testRegion, ami.Snapshots[0]); !slices.Equal(got, []string{"all"}) {
 		t.Errorf("snapshot permissions %v", got)
 	}
-	if err := ami.Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
+	destroy(t, ami)
 	// EC2 shares nothing that is encrypted with its own key.
 	img := setDistribution(multiRegion(cloud), public)
-	b, _ := img.Builder.(ec2.Builder)
-	b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Enabled}}
-	img.Builder = b
-	if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "can't be shared") {
-		t.Errorf("error %v, want that it cannot be shared", err)
-	}
+	configure(img, func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Enabled}} })
+	_, err = bake.Bake(t.Context(), nil, img)
+	wantError(t, "Bake", err, "can't be shared")
 	wantNoLeftovers(t, server)
 }
 

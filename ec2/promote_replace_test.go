@@ -83,9 +83,8 @@ func TestReplaceAMI(t *testing.T) {
 	// A candidate that is not good does not touch what is there.
 	bad := fixedName(cloud, "v4")
 	bad.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return errors.New("not good") }}}
-	if _, err := bake.Bake(t.Context(), fastOptions(), bad); err == nil || !strings.Contains(err.Error(), "not good") {
-		t.Errorf("error %v", err)
-	}
+	_, err := bake.Bake(t.Context(), fastOptions(), bad)
+	wantError(t, "Bake", err, "not good")
 	if after := wantWebImages(t, server, "v3"); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("found %v, want %v untouched", after, before)
 	}
@@ -95,9 +94,8 @@ func TestReplaceAMI(t *testing.T) {
 		wantVersion(t, server, "v5")
 		return errors.New("too late")
 	}}}
-	if _, err := bake.Bake(t.Context(), fastOptions(), late); err == nil || !strings.Contains(err.Error(), "too late") {
-		t.Errorf("error %v", err)
-	}
+	_, err = bake.Bake(t.Context(), fastOptions(), late)
+	wantError(t, "Bake", err, "too late")
 	wantWebImages(t, server, "v3")
 }
 
@@ -166,9 +164,8 @@ func TestValidateReplaceAMI(t *testing.T) {
 		"Builder.AMIName: has 120 bytes, of 100": {ReplaceAMI: true, AMIName: strings.Repeat("x", 120)},
 	} {
 		b.Cloud, b.Source = cloud, ubuntu()
-		if err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: b}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
+		err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: b})
+		wantError(t, "Validate", err, want)
 	}
 }
 
@@ -269,8 +266,7 @@ func TestReplaceAMIUndoWithNameTaken(t *testing.T) {
 		server.Fail(ec2test.Fault{Action: "RegisterImage", Code: "InvalidAMIName.Duplicate", Region: testRegion})
 		return errors.New("too late")
 	}}}
-	if _, err := bake.Bake(t.Context(), fastOptions(), late); err == nil || !strings.Contains(err.Error(), "too late") {
-		t.Errorf("error %v", err)
-	}
+	_, err := bake.Bake(t.Context(), fastOptions(), late)
+	wantError(t, "Bake", err, "too late")
 	wantWebImages(t, server, "v1")
 }

@@ -99,9 +99,7 @@ func TestResumeAfterKill(t *testing.T) {
 			if got, err := server.ReadFile(results[0].Artifact.ID(), "/etc/done"); string(got) != "first\nsecond\n" || err != nil {
 				t.Errorf("the AMI has %q, %v: a provisioner was run twice, or none", got, err)
 			}
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
+			destroy(t, results[0].Artifact)
 			wantNoLeftovers(t, server)
 		})
 	}

@@ -60,9 +60,7 @@ func TestSources(t *testing.T) {
 			if got.ID != test.want && !strings.Contains(got.Name, test.want) {
 				t.Errorf("source %s %q, want %s", got.ID, got.Name, test.want)
 			}
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
+			destroy(t, results[0].Artifact)
 		})
 	}
 }

@@ -18,10 +18,10 @@ func TestRunTags(t *testing.T) {
 			server := newServer(t, nil)
 			cloud := newCloud(server)
 			img := captured(cloud, capture)
-			b, _ := img.Builder.(ec2.Builder)
-			b.Tags = map[string]string{"team": "not this one", "cost": "42"}
-			b.RunTags = map[string]string{"purpose": "baking", "team": "nor this one"}
-			img.Builder = b
+			configure(img, func(b *ec2.Builder) {
+				b.Tags = map[string]string{"team": "not this one", "cost": "42"}
+				b.RunTags = map[string]string{"purpose": "baking", "team": "nor this one"}
+			})
 			var machine ec2types.Instance
 			img.Steps = []bake.Step{describeMachine(cloud, &machine)}
 			results, err := bake.Bake(t.Context(), nil, img)

@@ -11,7 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// BenchmarkBake is our own overhead: one bake where the cloud takes no time.
+// BenchmarkBake measures our own overhead: a bake where the cloud takes no time.
 func BenchmarkBake(b *testing.B) {
 	server := newServer(b, nil)
 	cloud := newCloud(server)
@@ -45,8 +45,8 @@ func BenchmarkFleet(b *testing.B) {
 	}
 }
 
-// watchHeap looks at the heap every now and then until its result is called,
-// which returns the most it saw.
+// watchHeap samples the heap until the returned func is called, which returns
+// the peak.
 func watchHeap() (most func() uint64) {
 	stop, done := make(chan struct{}), make(chan uint64)
 	go func() {
@@ -71,8 +71,8 @@ func watchHeap() (most func() uint64) {
 	}
 }
 
-// BenchmarkRealisticBake is one bake with the waits of AWS, on time that runs
-// a hundred times faster; "s/bake" is in the time of the cloud.
+// BenchmarkRealisticBake bakes with AWS's latencies on a clock that runs a
+// hundred times faster. The metric s/bake is in the cloud's time.
 func BenchmarkRealisticBake(b *testing.B) {
 	const speed = 100
 	clock := clock.Scaled(speed)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,8 +20,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// laggingShop is what TestRealisticDefinition bakes, without its protection, on
-// an EC2 with AWS's latencies that shows what is new after a while.
+// laggingShop returns the definition of TestRealisticDefinition, without its
+// protection, and an EC2 with AWS's latencies that shows changes after lag.
 func laggingShop(t *testing.T, lag time.Duration, seed uint64) (*ec2test.Server, *bake.Image) {
 	t.Helper()
 	server, cloud := realistic(ec2test.Options{Consistency: lag, ConsistencySeed: seed})
@@ -30,26 +29,25 @@ func laggingShop(t *testing.T, lag time.Duration, seed uint64) (*ec2test.Server,
 	if err := server.ShareKey(server.AddKey(testRegion, "alias/images"), prodAccount); err != nil {
 		t.Fatal(err)
 	}
-	for _, place := range shopPlaces() {
-		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
-	}
+	newTemplates(t, server, shopPlaces()...)
 	time.Sleep(lag)
 	img := shop(cloud, cloud.Assume(ec2.Role{ARN: prodRole}), filepath.Join(t.TempDir(), "manifest.json"))
 	return server, setDistribution(img, func(d *ec2.Distribution) { d.Protection = ec2.Unprotected })
 }
 
+// shopPlaces returns the places that a bake of shop ends in, sorted.
 func shopPlaces() []string { return []string{prodAccount + "/" + testRegion, testRegion, "us-west-2"} }
 
-// wantOnlyTemplates wants nothing to be left but the launch templates.
+// wantOnlyTemplates checks that only launch templates are left.
 func wantOnlyTemplates(t *testing.T, server *ec2test.Server) {
 	t.Helper()
 	for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Type != "launch-template" }) {
-		t.Errorf("left behind: %s", r)
+		t.Errorf("resource %s is left, want only launch templates", r)
 	}
 }
 
-// TestEventualConsistencyRealistic bakes the realistic definition, replaces it, fails it and
-// destroys it, with several lags of EC2.
+// TestEventualConsistencyRealistic bakes, replaces, fails and destroys the
+// realistic definition with several lags.
 func TestEventualConsistencyRealistic(t *testing.T) {
 	for _, test := range []struct {
 		lag  time.Duration
@@ -72,21 +70,20 @@ func TestEventualConsistencyRealistic(t *testing.T) {
 					ami = amiOf(t, results[0])
 				}
 				if got := placesOf(ami); !slices.Equal(got, shopPlaces()) {
-					t.Errorf("places %v", got)
+					t.Errorf("places of the AMI = %v, want %v", got, shopPlaces())
 				}
 				time.Sleep(lag)
 				for place, id := range ami.IDs() {
 					cfg := owner(server, place)
 					out, err := ssm.NewFromConfig(cfg).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/images/shop")})
 					if err != nil || *out.Parameter.Value != id {
-						t.Errorf("%s: parameter %+v, %v", place, out, err)
+						t.Errorf("%s: GetParameter() = %+v, %v, want %s", place, out, err, id)
 					}
 					if newest := versions(t, awsec2.NewFromConfig(cfg))[0]; *newest.LaunchTemplateData.ImageId != id {
-						t.Errorf("%s: launch template %+v", place, newest)
+						t.Errorf("%s: newest launch template version = %+v, want it to launch %s", place, newest, id)
 					}
 				}
-				images := server.Resources(func(r ec2test.Resource) bool { return r.Type == "image" })
-				if len(images) != len(shopPlaces()) {
+				if images := resourcesOf(server, "image"); len(images) != len(shopPlaces()) {
 					t.Errorf("images %v, want one in each place", images)
 				}
 				planted := errors.New("planted")
@@ -95,12 +92,12 @@ func TestEventualConsistencyRealistic(t *testing.T) {
 					return errors.Join(planted, a.Destroy(ctx))
 				}}}
 				if _, err := bake.Bake(t.Context(), nil, &bad); !errors.Is(err, planted) {
-					t.Errorf("error %v, want the planted one", err)
+					t.Errorf("Bake() with a failing publisher: error = %v, want %v", err, planted)
 				}
 				bad.Publishers = nil
 				bad.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return planted }}}
 				if _, err := bake.Bake(t.Context(), nil, &bad); !errors.Is(err, planted) {
-					t.Errorf("error %v, want the planted one", err)
+					t.Errorf("Bake() with a failing check: error = %v, want %v", err, planted)
 				}
 				destroy(t, ami)
 				wantOnlyTemplates(t, server)
@@ -109,9 +106,9 @@ func TestEventualConsistencyRealistic(t *testing.T) {
 	}
 }
 
-// TestEventualConsistencyLostResponse bakes the realistic definition once for every
-// call that changes something: its answer is lost, once or as often as it is
-// tried. Either way nothing is left in the end.
+// TestEventualConsistencyLostResponse bakes the realistic definition once for
+// each call that changes something, and loses its response either once or in
+// all attempts.
 func TestEventualConsistencyLostResponse(t *testing.T) {
 	const lag = 3 * time.Second
 	var actions []string
@@ -123,15 +120,14 @@ func TestEventualConsistencyLostResponse(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range server.Calls()[before:] {
-			looks := strings.HasPrefix(c.Action, "Describe") || strings.HasPrefix(c.Action, "Get")
-			if !looks && !slices.Contains(actions, c.Action) {
+			if !reads(c) && !slices.Contains(actions, c.Action) {
 				actions = append(actions, c.Action)
 			}
 		}
 	})
 	const fewest = 12
 	if len(actions) < fewest {
-		t.Errorf("only %v change something", actions)
+		t.Errorf("actions that change something = %v, want %d or more", actions, fewest)
 	}
 	for _, action := range actions {
 		for _, times := range []int{1, 3 * attempts} {
@@ -142,7 +138,7 @@ func TestEventualConsistencyLostResponse(t *testing.T) {
 					server.Fail(ec2test.Fault{Action: action, When: ec2test.After, Code: "InternalError", Times: times})
 					results, err := bake.Bake(t.Context(), nil, img)
 					if err != nil && times == 1 {
-						t.Errorf("one lost answer: %v", err)
+						t.Errorf("Bake() after one lost response: error = %v", err)
 					}
 					server.Mend()
 					destroy(t, results[0].Artifact)
@@ -153,8 +149,7 @@ func TestEventualConsistencyLostResponse(t *testing.T) {
 	}
 }
 
-// TestEventualConsistency bakes where EC2 shows nothing that is younger than
-// three seconds.
+// TestEventualConsistency bakes on an EC2 that shows changes after three seconds.
 func TestEventualConsistency(t *testing.T) {
 	for _, action := range []string{"", "CreateSecurityGroup", "RunInstances", "CreateImage"} {
 		t.Run("lost "+action, func(t *testing.T) {
@@ -166,7 +161,7 @@ func TestEventualConsistency(t *testing.T) {
 				}
 				results, err := bake.Bake(t.Context(), nil, simple(cloud))
 				if (err == nil) != (action == "") {
-					t.Errorf("%s lost: error %v", action, err)
+					t.Errorf("Bake() with lost responses of %q: error = %v", action, err)
 				}
 				destroy(t, results[0].Artifact)
 				server.Mend()
@@ -176,8 +171,8 @@ func TestEventualConsistency(t *testing.T) {
 	}
 }
 
-// lateServer is an EC2 that shows what was made and changed only after some
-// seconds, and takes its time for everything, with a cloud that knows of it.
+// lateServer starts an EC2 with AWS's latencies that shows changes after five
+// seconds, and returns a cloud and options on the same clock.
 func lateServer(t *testing.T) (*ec2test.Server, *ec2.Cloud, *bake.Options) {
 	t.Helper()
 	clock := clock.Scaled(300)
@@ -186,8 +181,7 @@ func lateServer(t *testing.T) (*ec2test.Server, *ec2.Cloud, *bake.Options) {
 	return server, ec2.NewCloud(server.Config(testRegion), o), &bake.Options{Clock: clock, UndoTimeout: time.Hour}
 }
 
-// TestEventualConsistencyReplaceAMI replaces an AMI twice, and takes a replacement back,
-// where nothing is seen at once.
+// TestEventualConsistencyReplaceAMI replaces an AMI, and undoes a replacement.
 func TestEventualConsistencyReplaceAMI(t *testing.T) {
 	t.Parallel()
 	server, cloud, options := lateServer(t)
@@ -199,14 +193,13 @@ func TestEventualConsistencyReplaceAMI(t *testing.T) {
 	}
 	late := fixedName(cloud, "v3")
 	late.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error { return errors.New("too late") }}}
-	if _, err := bake.Bake(t.Context(), options, late); err == nil {
-		t.Error("no error")
-	}
+	_, err := bake.Bake(t.Context(), options, late)
+	wantError(t, "Bake", err, "too late")
 	wantWebImages(t, server, "v2")
 }
 
-// TestEventualConsistencyCancel cancels a bake as each of its steps begins or ends, where
-// nothing is seen at once, and snapshots of an image begin after it.
+// TestEventualConsistencyCancel cancels a bake when a step creates a resource or
+// ends.
 func TestEventualConsistencyCancel(t *testing.T) {
 	for _, step := range []string{"launch instance", "create image", "wait for image", "promote image"} {
 		for _, when := range []bake.EventKind{bake.ResourceCreated, bake.StepFinished} {
@@ -225,7 +218,7 @@ func TestEventualConsistencyCancel(t *testing.T) {
 				if results[0].Artifact != nil {
 					destroy(t, results[0].Artifact)
 				} else if !errors.Is(err, context.Canceled) {
-					t.Error(err)
+					t.Errorf("Bake() error = %v, want %v", err, context.Canceled)
 				}
 				wantNoLeftovers(t, server)
 			})

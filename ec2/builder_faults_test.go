@@ -19,21 +19,21 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// attempts is how often the scheduler tries a call: a fault of all of them.
+// attempts is how often a call is tried before its step fails.
 const attempts = 8
 
-// TestBakeWithEachCallFailing breaks, in turn, each API call that a good bake makes:
-// refused before it took effect, lost after it did, never answered; and
-// cancels the bake at each. Whatever happens, nothing of the build is left.
+// TestBakeWithEachCallFailing breaks each API call of a bake in turn: EC2 refuses
+// it, fails, loses the response, or never responds, or the bake is canceled.
+// Nothing may be left.
 func TestBakeWithEachCallFailing(t *testing.T) {
-	calls := callsOfABake(t, simple)
+	calls := callsOfBake(t, simple)
 	if len(calls) < 12 {
-		t.Fatalf("a bake made only %d calls: %v", len(calls), calls)
+		t.Fatalf("calls of a bake = %v, want 12 or more", calls)
 	}
 	breakCalls(t, calls, simple)
 }
 
-// breakCalls bakes the image many times, with one of the calls broken each time.
+// breakCalls bakes the image once for each call and fault.
 func breakCalls(t *testing.T, calls []nthCall, define func(*ec2.Cloud) *bake.Image) {
 	t.Helper()
 	fresh := func(t *testing.T) *ec2test.Server {
@@ -53,13 +53,13 @@ func breakCalls(t *testing.T, calls []nthCall, define func(*ec2.Cloud) *bake.Ima
 		for name, fault := range faults {
 			t.Run(fmt.Sprintf("%s %d %s", c.action, c.nth, name), func(t *testing.T) {
 				t.Parallel()
-				// What hangs costs no time in a bubble.
+				// In a bubble, waiting for a call that hangs takes no real time.
 				synctest.Test(t, func(t *testing.T) {
 					server := fresh(t)
 					defer server.Close()
 					server.Fail(fault)
 					wantCleanEndOf(t.Context(), t, server, cloudOptions(server), define)
-					time.Sleep(time.Minute) // the SDK fetches credentials in a goroutine of its own
+					time.Sleep(time.Minute) // the SDK fetches credentials in another goroutine
 				})
 			})
 		}
@@ -74,7 +74,7 @@ func breakCalls(t *testing.T, calls []nthCall, define func(*ec2.Cloud) *bake.Ima
 	}
 }
 
-// cancelAt matches no call, but cancels at the n-th that it is asked about.
+// cancelAt returns a func that matches no call and calls cancel at its n-th use.
 func cancelAt(n int, cancel func()) func(url.Values) bool {
 	seen := 0
 	return func(url.Values) bool {
@@ -85,13 +85,14 @@ func cancelAt(n int, cancel func()) func(url.Values) bool {
 	}
 }
 
+// An nthCall is the n-th call of an action, starting at 1.
 type nthCall struct {
 	action string
 	nth    int
 }
 
-// callsOfABake lists the calls of a bake that goes well.
-func callsOfABake(t *testing.T, define func(*ec2.Cloud) *bake.Image) []nthCall {
+// callsOfBake returns the calls of a successful bake.
+func callsOfBake(t *testing.T, define func(*ec2.Cloud) *bake.Image) []nthCall {
 	t.Helper()
 	server := newServer(t, nil)
 	addProd(server, ec2test.Role{ARN: prodRole})
@@ -107,35 +108,35 @@ func callsOfABake(t *testing.T, define func(*ec2.Cloud) *bake.Image) []nthCall {
 	return calls
 }
 
-// wantCleanEnd bakes the simple image, and wants either an artifact or an error
-// that names the step, and in the end an empty EC2.
+// wantCleanEnd bakes the simple image. It checks that there is an artifact or an
+// error that names the step, and that nothing is left after Destroy.
 func wantCleanEnd(ctx context.Context, t *testing.T, server *ec2test.Server, o *ec2.CloudOptions) {
 	t.Helper()
 	wantCleanEndOf(ctx, t, server, o, simple)
 }
 
-// wantCleanEndOf is the same for another image.
+// wantCleanEndOf does the same as wantCleanEnd for another image.
 func wantCleanEndOf(ctx context.Context, t *testing.T, server *ec2test.Server, o *ec2.CloudOptions, define func(*ec2.Cloud) *bake.Image) {
 	t.Helper()
 	o.CallTimeout = 200 * time.Millisecond
-	// On this clock a step has a second, and what is limited to minutes less.
+	// On this clock, a step has one real second.
 	options := &bake.Options{StepTimeout: time.Minute, Clock: clock.Scaled(60)}
 	results, err := bake.Bake(ctx, options, define(ec2.NewCloud(server.Config(testRegion), o)))
 	server.Mend()
 	var named *bake.Error
 	switch {
 	case err != nil && (!errors.As(err, &named) || named.Step == "" || named.Image == ""):
-		t.Errorf("the error does not name image and step: %v", err)
+		t.Errorf("Bake() error = %v, want one that names image and step", err)
 	case err == nil && results[0].Artifact == nil:
-		t.Error("neither an error nor an artifact")
+		t.Error("Bake() returned neither an error nor an artifact")
 	case results[0].Artifact != nil:
 		destroy(t, results[0].Artifact)
 	}
 	wantNoLeftovers(t, server)
 }
 
-// TestBakeWithBrokenSSH cuts and hangs the connections to the machine
-// after every tenth of what it says, and cancels there.
+// TestBakeWithBrokenSSH cuts or hangs the connections to the machine, or cancels
+// the bake, after each tenth of the bytes that the machine sends.
 func TestBakeWithBrokenSSH(t *testing.T) {
 	whole := &breakingDialer{}
 	server := newServer(t, nil)
@@ -157,18 +158,18 @@ func TestBakeWithBrokenSSH(t *testing.T) {
 				o.Dial = broken.Dial
 				wantCleanEnd(ctx, t, server, o)
 				if !broken.broke() {
-					t.Error("nothing was broken")
+					t.Error("the connection was not broken")
 				}
 			})
 		}
 	}
 }
 
-// A breakingDialer counts what all its connections read together, and breaks
-// them for good when that is as much as at.
+// A breakingDialer counts the bytes that all its connections read, and breaks
+// the connections for good after the given number.
 type breakingDialer struct {
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
-	at     int // 0 is never
+	at     int // bytes; zero means never
 	how    string
 	cancel func()
 
@@ -215,7 +216,7 @@ func (c *breakingConn) Read(p []byte) (int, error) {
 	}
 	switch c.by.how {
 	case "cut":
-		_ = c.Close() // that is the point
+		_ = c.Close()
 		return 0, io.ErrUnexpectedEOF
 	case "hang":
 		<-c.closed
@@ -226,8 +227,8 @@ func (c *breakingConn) Read(p []byte) (int, error) {
 	}
 }
 
-// What is refused after an attempt whose answer was lost may have been done: by
-// then the credentials had expired, say.
+// TestRefusalAfterLostResponse loses the response of a call and refuses its
+// repetition, as if credentials had expired. The first call took effect.
 func TestRefusalAfterLostResponse(t *testing.T) {
 	profiled := func(cloud *ec2.Cloud) *bake.Image {
 		img := multiRegion(cloud)
@@ -248,8 +249,8 @@ func TestRefusalAfterLostResponse(t *testing.T) {
 	}
 }
 
-// TestUndoRetry fails every call with which a bad AMI and its copies are
-// removed, so long that one attempt at the undo is lost: the next one does it.
+// TestUndoRetry fails each call that removes a bad AMI and its copies, until the
+// first attempt to undo has failed.
 func TestUndoRetry(t *testing.T) {
 	for _, action := range []string{
 		"TerminateInstances", "DeleteSecurityGroup", "DeregisterImage", "DisableImageDeregistrationProtection", "DeleteSnapshot",
@@ -266,17 +267,15 @@ func TestUndoRetry(t *testing.T) {
 				img := multiRegion(newCloud(server))
 				configure(img, func(b *ec2.Builder) { b.InstanceProfilePolicy = readBucket })
 				fault.Action, fault.Times = action, attempts
-				if !strings.Contains(action, "Role") && !strings.Contains(action, "Profile") { // which are of no region
-					fault.Account, fault.Region = "123456789012", testRegion
+				if !strings.Contains(action, "Role") && !strings.Contains(action, "Profile") { // IAM and STS are global
+					fault.Account, fault.Region = mainAccount, testRegion
 				}
 				img.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error {
 					server.Fail(fault)
 					return errors.New("too late")
 				}}}
 				_, err := bake.Bake(t.Context(), fastOptions(), img)
-				if err == nil || !strings.Contains(err.Error(), "late: too late") {
-					t.Errorf("error %v", err)
-				}
+				wantError(t, "Bake", err, "late: too late")
 				wantNoLeftovers(t, server)
 			})
 		}

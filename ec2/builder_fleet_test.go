@@ -13,7 +13,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// fleet is n images of one file each.
+// fleet returns n images of one file each.
 func fleet(cloud *ec2.Cloud, n int) []*bake.Image {
 	images := make([]*bake.Image, 0, n)
 	for i := range n {
@@ -26,8 +26,8 @@ func fleet(cloud *ec2.Cloud, n int) []*bake.Image {
 	return images
 }
 
-// openFiles counts the files and sockets of the process; 0 where that cannot
-// be known.
+// openFiles returns the number of open files and sockets of the process, or zero
+// if the system does not tell.
 func openFiles() int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -47,10 +47,7 @@ func TestFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, r := range results {
-		got, err := server.ReadFile(r.Artifact.ID(), "/etc/node")
-		if err != nil || string(got) != fmt.Sprintln(i) {
-			t.Errorf("%s: %q, %v", r.Image.Name, got, err)
-		}
+		wantFile(t, server, r.Artifact.ID(), "/etc/node", fmt.Sprintln(i))
 	}
 	images := 0
 	for _, left := range server.Resources(nil) {
@@ -59,18 +56,18 @@ func TestFleet(t *testing.T) {
 			images++
 		case "snapshot":
 		default:
-			t.Errorf("left behind: %s", left)
+			t.Errorf("resource %s is left, want only images and snapshots", left)
 		}
 	}
 	if images != 500 {
-		t.Errorf("%d images, want 500", images)
+		t.Errorf("images = %d, want 500", images)
 	}
 	server.Close()
 	wantNoMore(t, "goroutines", runtime.NumGoroutine, goroutines)
 	wantNoMore(t, "open files", openFiles, files)
 }
 
-// wantNoMore waits for what the runtime ends on its own.
+// wantNoMore waits until count returns no more than before.
 func wantNoMore(t *testing.T, what string, count func() int, before int) {
 	t.Helper()
 	for range 100 {
@@ -80,5 +77,5 @@ func wantNoMore(t *testing.T, what string, count func() int, before int) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	stacks := make([]byte, 1<<20)
-	t.Errorf("%d %s, %d before\n%s", count(), what, before, stacks[:runtime.Stack(stacks, true)])
+	t.Errorf("%s = %d, want at most %d as before\n%s", what, count(), before, stacks[:runtime.Stack(stacks, true)])
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
@@ -26,8 +25,8 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// How long states take behind slowMoto. One bake cannot take less than
-// 35 seconds with these.
+// Durations of states behind slowMoto. With them, a bake takes at least
+// 35 seconds.
 const (
 	slowRunning    = 5 * time.Second
 	slowStopped    = 5 * time.Second
@@ -35,17 +34,16 @@ const (
 	slowImage      = 20 * time.Second
 )
 
-// slowMoto is a proxy in front of moto that makes states take time, and that
-// gives each instance an sshd with the keys of its user data, as cloud-init
-// would.
+// A slowMoto is a proxy in front of moto that makes states take time and starts
+// an sshd for each instance.
 type slowMoto struct {
 	t    testing.TB
 	moto string
 
 	mu    sync.Mutex
 	calls map[string]int
-	until map[string]time.Time // by the id of an instance or image: the state before lasts until then
-	sshd  map[string]string    // by address of the instance
+	until map[string]time.Time // end of the previous state, by id of the instance or image
+	sshd  map[string]string    // address of the sshd, by address of the instance
 }
 
 func (m *slowMoto) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -62,12 +60,12 @@ func (m *slowMoto) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
 	m.calls[action]++
 	m.mu.Unlock()
-	if action == "CreateImage" { // moto refuses tags for snapshots here
+	if action == "CreateImage" { // moto refuses tags for snapshots
 		dropAll(form, "TagSpecification.2.")
 	}
 	var sshd string
 	if action == "RunInstances" {
-		sshd = m.boot(form.Get("UserData"))
+		sshd = startGuest(m.t, form.Get("UserData"))
 	}
 	request := r.Clone(r.Context())
 	request.URL, request.RequestURI, request.Host = nil, "", ""
@@ -93,10 +91,10 @@ func (m *slowMoto) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", response.Header.Get("Content-Type"))
 	w.WriteHeader(response.StatusCode)
-	_, _ = w.Write(answer) // a client that has gone needs none
+	_, _ = w.Write(answer) // the client may have gone
 }
 
-// slow changes an answer so that states take their time.
+// slow changes a response so that states take time.
 func (m *slowMoto) slow(action string, form url.Values, answer []byte, sshd string) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -131,8 +129,8 @@ func (m *slowMoto) slow(action string, form url.Values, answer []byte, sshd stri
 	return answer
 }
 
-// addressOf notes the sshd of an address that moto has given later: the
-// instance's other addresses are known.
+// addressOf records the sshd of an address that moto has assigned since the
+// launch, which is that of the instance's other addresses.
 func (m *slowMoto) addressOf(answer []byte, addr string) {
 	if m.sshd[addr] != "" {
 		return
@@ -150,7 +148,7 @@ func (m *slowMoto) addressOf(answer []byte, addr string) {
 	}
 }
 
-// before puts the state before in the place of one whose time has not come.
+// before replaces each state that is not due with the one before it.
 func (m *slowMoto) before(answer []byte, pattern string, earlier map[string]string) []byte {
 	text := string(answer)
 	var out strings.Builder
@@ -167,19 +165,6 @@ func (m *slowMoto) before(answer []byte, pattern string, earlier map[string]stri
 	return []byte(out.String())
 }
 
-// boot starts an sshd as the user data says, and returns where it listens.
-func (m *slowMoto) boot(userData string) string {
-	config := cloudConfig(m.t, userData)
-	client, _, _, _, err := ssh.ParseAuthorizedKey([]byte(config.Authorized[0]))
-	if err != nil {
-		m.t.Error(err)
-		return ""
-	}
-	return testenv.SSHD(m.t, &testenv.SSHDOptions{
-		HostKeyPEM: []byte(config.Keys["ed25519_private"]), AuthorizedKeys: []ssh.PublicKey{client},
-	}).Addr
-}
-
 func (m *slowMoto) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -194,11 +179,9 @@ func (m *slowMoto) dial(ctx context.Context, network, addr string) (net.Conn, er
 	return new(net.Dialer).DialContext(ctx, network, sshd)
 }
 
-// BenchmarkSlowEC2 bakes one image, and fifty at once, on moto behind a proxy
-// that makes states take time, with OpenSSH's sshd in the place of instances.
-// It needs both, and is not for CI: an image takes half a minute. The limits of
-// calls are off, as there are none on moto; on AWS fifty launches at once take
-// 23 seconds longer by AWS's own limit.
+// BenchmarkSlowEC2 bakes one image, and fifty at once, on a slowMoto. It is not
+// for CI, as an image takes half a minute. Call limits are off, since moto has
+// none; AWS's limit makes fifty launches at once take 23 seconds longer.
 func BenchmarkSlowEC2(b *testing.B) {
 	for _, size := range []int{1, 50} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
@@ -213,7 +196,7 @@ func BenchmarkSlowEC2(b *testing.B) {
 				Dial: m.dial, NoCallLimits: true,
 				SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("192.0.2.1"), nil },
 			})
-			// Moto reads its images when it is first asked for some.
+			// The first call of DescribeImages makes moto load its images.
 			if _, err := ec2.NewCloud(aws.Config{
 				Region: "us-east-1", BaseEndpoint: aws.String(m.moto), Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 			}, nil).Client("").DescribeImages(b.Context(), nil); err != nil {
@@ -237,7 +220,7 @@ func BenchmarkSlowEC2(b *testing.B) {
 				})
 			}
 			most := watchHeap()
-			spent := map[string]time.Duration{} // the longest of each kind
+			spent := map[string]time.Duration{} // longest time of each kind of step
 			observe := func(e bake.Event) {
 				if e.Kind == bake.StepFinished || e.Kind == bake.UndoFinished {
 					step, _, _ := strings.Cut(e.Step, ": ")
@@ -263,7 +246,7 @@ func BenchmarkSlowEC2(b *testing.B) {
 	}
 }
 
-// residentMiB is the most memory the process has had, as Linux counts it; zero
+// residentMiB returns the peak resident memory of the process on Linux, and zero
 // elsewhere.
 func residentMiB() float64 {
 	status, err := os.ReadFile("/proc/self/status")

@@ -26,8 +26,8 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// TestBakeOnMoto bakes on an EC2 that others wrote, with OpenSSH's sshd in the
-// place of the instance. What moto lacks is made up for in motoTransport.
+// TestBakeOnMoto bakes on moto, an independent EC2, with OpenSSH's sshd in place
+// of the instance. A motoTransport supplies what moto lacks.
 func TestBakeOnMoto(t *testing.T) {
 	cloud := motoCloud(t)
 	dest := t.TempDir() + "/page"
@@ -65,20 +65,20 @@ func TestBakeOnMoto(t *testing.T) {
 		tags[*tag.Key] = *tag.Value
 	}
 	if tags["team"] != "web" || tags[ec2.TagBuild] != results[0].Build || tags[ec2.TagExpires] != "" {
-		t.Errorf("tags of the image: %v", tags)
+		t.Errorf("tags of the AMI = %v, want the image's and the build's", tags)
 	}
 	destroy(t, ami)
 	wantMotoEmpty(t, client)
 }
 
-// motoCloud is an account of a moto of its own.
+// motoCloud starts moto and returns an account there.
 func motoCloud(t *testing.T) *ec2.Cloud {
 	t.Helper()
 	cloud, _ := motoAccount(t)
 	return cloud
 }
 
-// motoAccount is motoCloud, and what its calls go through.
+// motoAccount starts moto and returns an account there and the transport of its calls.
 func motoAccount(t *testing.T) (*ec2.Cloud, *motoTransport) {
 	t.Helper()
 	testenv.Need(t, "sshd")
@@ -98,8 +98,8 @@ func motoAccount(t *testing.T) (*ec2.Cloud, *motoTransport) {
 	}), transport
 }
 
-// TestDistributeOnMoto is as much of TestRealisticDefinition as moto implements;
-// docs/moto.md lists what it does not.
+// TestDistributeOnMoto bakes as much of TestRealisticDefinition as moto implements.
+// docs/moto.md lists the rest.
 func TestDistributeOnMoto(t *testing.T) {
 	cloud := motoCloud(t)
 	const region = "us-west-2"
@@ -140,17 +140,17 @@ func TestDistributeOnMoto(t *testing.T) {
 		client := cloud.Client(place)
 		image := describe(t, cloud, place, id)
 		if *image.Name != "shop" || *image.Description != "the shop" {
-			t.Errorf("%s: %q, %q", place, *image.Name, *image.Description)
+			t.Errorf("%s: name and description of the AMI = %q, %q, want %q, %q", place, *image.Name, *image.Description, "shop", "the shop")
 		}
 		if got := launchPermissions(t, cloud, place, id); len(got) != 1 || got[0] != friend {
-			t.Errorf("%s: launch permissions %v", place, got)
+			t.Errorf("%s: launch permissions = %v, want %s", place, got, friend)
 		}
 		if newest := versions(t, client); *newest[len(newest)-1].LaunchTemplateData.ImageId != id {
-			t.Errorf("%s: launch template %+v", place, newest)
+			t.Errorf("%s: launch template versions = %+v, want the newest to launch %s", place, newest, id)
 		}
 		out, err := ssm.NewFromConfig(cloud.Config(place)).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/images/shop")})
 		if err != nil || *out.Parameter.Value != id {
-			t.Errorf("%s: parameter %+v, %v", place, out, err)
+			t.Errorf("%s: GetParameter() = %+v, %v, want %s", place, out, err, id)
 		}
 	}
 	destroy(t, ami)
@@ -158,7 +158,7 @@ func TestDistributeOnMoto(t *testing.T) {
 	wantMotoEmpty(t, cloud.Client(region))
 }
 
-// wantMotoEmpty looks for what the build may have left.
+// wantMotoEmpty checks that no instance, image or security group is left.
 func wantMotoEmpty(t *testing.T, client *awsec2.Client) {
 	t.Helper()
 	instances, err := client.DescribeInstances(t.Context(), &awsec2.DescribeInstancesInput{})
@@ -168,7 +168,7 @@ func wantMotoEmpty(t *testing.T, client *awsec2.Client) {
 	for _, r := range instances.Reservations {
 		for _, i := range r.Instances {
 			if i.State.Name != "terminated" {
-				t.Errorf("instance %s is %s", *i.InstanceId, i.State.Name)
+				t.Errorf("state of instance %s = %s, want terminated", *i.InstanceId, i.State.Name)
 			}
 		}
 	}
@@ -177,7 +177,7 @@ func wantMotoEmpty(t *testing.T, client *awsec2.Client) {
 		t.Fatal(err)
 	}
 	if len(images.Images) > 0 {
-		t.Errorf("%d images are left", len(images.Images))
+		t.Errorf("images left = %d, want 0", len(images.Images))
 	}
 	groups, err := client.DescribeSecurityGroups(t.Context(), &awsec2.DescribeSecurityGroupsInput{})
 	if err != nil {
@@ -190,19 +190,17 @@ func wantMotoEmpty(t *testing.T, client *awsec2.Client) {
 	}
 }
 
-// A motoTransport makes up for what moto is known to lack. CreateImage there
-// refuses tags for snapshots, so they are left out; and it boots nothing, so an
-// sshd is started with the host key and the client key of the user data, as
-// cloud-init would.
+// A motoTransport supplies what moto lacks. It drops the tags of snapshots, which
+// moto's CreateImage refuses, and starts an sshd for each instance.
 type motoTransport struct {
 	t *testing.T
 
 	mu   sync.Mutex
 	addr string
-	seen []string // the actions of calls
+	seen []string // actions
 }
 
-// actions are those of the calls since forget.
+// actions returns the actions called since forget, sorted.
 func (m *motoTransport) actions() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -240,7 +238,10 @@ func (m *motoTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 			}
 		}
 	case "RunInstances":
-		m.boot(form.Get("UserData"))
+		addr := startGuest(m.t, form.Get("UserData"))
+		m.mu.Lock()
+		m.addr = addr
+		m.mu.Unlock()
 	}
 	text := form.Encode()
 	r = r.Clone(r.Context())
@@ -248,6 +249,7 @@ func (m *motoTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
+// dropAll deletes the parameters with the prefix.
 func dropAll(form url.Values, prefix string) {
 	for name := range form {
 		if strings.HasPrefix(name, prefix) {
@@ -256,21 +258,20 @@ func dropAll(form url.Values, prefix string) {
 	}
 }
 
-// boot starts an sshd as the user data says.
-func (m *motoTransport) boot(userData string) {
-	config := cloudConfig(m.t, userData)
+// startGuest starts an sshd with the keys of the user data, as cloud-init would,
+// and returns its address.
+func startGuest(t testing.TB, userData string) string {
+	t.Helper()
+	config := cloudConfig(t, userData)
 	client, _, _, _, err := ssh.ParseAuthorizedKey([]byte(config.Authorized[0]))
 	if err != nil {
-		m.t.Error(err)
-		return
+		t.Error(err)
+		return ""
 	}
-	server := testenv.SSHD(m.t, &testenv.SSHDOptions{
+	return testenv.SSHD(t, &testenv.SSHDOptions{
 		HostKeyPEM:     []byte(config.Keys["ed25519_private"]),
 		AuthorizedKeys: []ssh.PublicKey{client},
-	})
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.addr = server.Addr
+	}).Addr
 }
 
 func (m *motoTransport) dial(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -280,8 +281,7 @@ func (m *motoTransport) dial(ctx context.Context, network, _ string) (net.Conn, 
 	return new(net.Dialer).DialContext(ctx, network, addr)
 }
 
-// TestReplaceOnMoto bakes twice under one name, and finds the name taken when it
-// is not to be replaced.
+// TestReplaceOnMoto bakes twice under one name, and then without ReplaceAMI.
 func TestReplaceOnMoto(t *testing.T) {
 	cloud := motoCloud(t)
 	img := &bake.Image{Name: "moto", Builder: ec2.Builder{
@@ -295,7 +295,7 @@ func TestReplaceOnMoto(t *testing.T) {
 			t.Fatal(err)
 		}
 		if last != nil && last.ID() == results[0].Artifact.ID() {
-			t.Errorf("the AMI is %s as before", last.ID())
+			t.Errorf("ID of the second AMI = %s, want another than that of the first", last.ID())
 		}
 		last = results[0].Artifact
 	}

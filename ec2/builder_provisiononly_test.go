@@ -10,15 +10,15 @@ import (
 	"github.com/bakestone-go/bakestone/ec2"
 )
 
-// TestProvisionOnly tries out an image that goes to many places: it needs no
-// more than a machine, of EC2 and of IAM.
+// TestProvisionOnly provisions an image with copies and publishers, and checks
+// that plan, calls and policy include only the machine.
 func TestProvisionOnly(t *testing.T) {
 	server := roleServer(t, nil)
 	cloud := newCloud(server)
 	img := multiRegion(cloud)
 	b, _ := img.Builder.(ec2.Builder)
 	b.AMIName, b.ReplaceAMI, b.Capture.FromSnapshots = "web", true, true
-	b.Distribute.Copies[1].KMSKey = "alias/none" // nobody uses it
+	b.Distribute.Copies[1].KMSKey = "alias/none" // not used
 	img.Builder, img.ProvisionOnly = b, true
 	img.Publishers = []bake.Publisher{ec2.LaunchTemplate{Name: "none"}, ec2.SSMParameter{Name: "/web"}}
 
@@ -30,7 +30,7 @@ func TestProvisionOnly(t *testing.T) {
 	before := len(server.Calls())
 	results, err := bake.Bake(t.Context(), fastOptions(), img)
 	if err != nil || results[0].Status != bake.StatusProvisioned {
-		t.Fatalf("%+v, %v", results[0], err)
+		t.Fatalf("Bake() = %+v, %v, want status %s", results[0], err, bake.StatusProvisioned)
 	}
 	wantNoLeftovers(t, server)
 
@@ -44,7 +44,7 @@ func TestProvisionOnly(t *testing.T) {
 	}
 	for _, r := range plan.Images[0].Creates {
 		if r.Stays || r.Kind == "image" {
-			t.Errorf("planned: %+v", r)
+			t.Errorf("Plan() creates %+v, want no image and nothing that stays", r)
 		}
 	}
 	onFailure := []string{"ec2:DescribeSecurityGroups", "sts:DecodeAuthorizationMessage"}
@@ -54,6 +54,6 @@ func TestProvisionOnly(t *testing.T) {
 		t.Errorf("actions (-calls +policy):\n%s", diff)
 	}
 	if d := ec2.Policy(b.Distribute.Copies[2].Cloud, img); len(d.Statement) > 0 {
-		t.Errorf("the other account: %s", d)
+		t.Errorf("Policy() of the other account = %s, want an empty one", d)
 	}
 }

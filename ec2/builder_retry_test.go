@@ -14,10 +14,10 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// TestRetryAfterLostResponse loses, in turn, the answer of each call of a
-// bake that creates something. The call is repeated, and what it makes exists
-// once: the bake ends well, and EC2 has as many resources of each kind, in each
-// region and account, and as many instances ever, as after an undisturbed one.
+// TestRetryAfterLostResponse loses the response of each creating call in turn.
+// The call is repeated, and each resource must exist once: the bake succeeds, and
+// EC2 has as many resources of each type in each place, and as many instances
+// ever, as after an undisturbed bake.
 func TestRetryAfterLostResponse(t *testing.T) {
 	whole, calls := bakedOnce(t, nil)
 	creates := regexp.MustCompile(`^(Create|Run|Copy|Register|Put|Import|Allocate|Request|Add)`)
@@ -33,28 +33,28 @@ func TestRetryAfterLostResponse(t *testing.T) {
 			t.Parallel()
 			got, again := bakedOnce(t, &fault)
 			if !slices.ContainsFunc(again, func(c ec2test.Call) bool { return c.Action == fault.Action && c.Code == "ConnectionLost" }) {
-				t.Error("no answer was lost")
+				t.Errorf("no response of %s was lost", fault.Action)
 			}
 			if diff := cmp.Diff(whole, got); diff != "" {
-				t.Errorf("what exists (-want +got):\n%s", diff)
+				t.Errorf("resources (-want +got):\n%s", diff)
 			}
 		})
 	}
-	// Here every answer of the call is lost, and the step itself is tried again.
+	// If all responses of the call are lost, the step is tried again.
 	t.Run("CopyImage, all attempts", func(t *testing.T) {
 		t.Parallel()
 		got, _ := bakedOnce(t, &ec2test.Fault{Action: "CopyImage", Region: "us-east-1", When: ec2test.After, Times: attempts})
 		if diff := cmp.Diff(whole, got); diff != "" {
-			t.Errorf("what exists (-want +got):\n%s", diff)
+			t.Errorf("resources (-want +got):\n%s", diff)
 		}
 	})
 	const leastCreates = 14 // group, instance, image, three copies, four parameters, four template versions
 	if tried < leastCreates {
-		t.Errorf("only %d calls create something", tried)
+		t.Errorf("creating calls = %d, want %d or more", tried, leastCreates)
 	}
 }
 
-// bakedOnce bakes the definition with most creates, and counts what exists then.
+// bakedOnce bakes the definition that creates most, and counts the resources.
 func bakedOnce(t *testing.T, fault *ec2test.Fault) (exists map[string]int, calls []ec2test.Call) {
 	t.Helper()
 	server, cloud := definitionServer(t)
@@ -81,6 +81,6 @@ func bakedOnce(t *testing.T, fault *ec2test.Fault) (exists map[string]int, calls
 	for _, place := range definitionPlaces() {
 		exists["template versions in "+place] = len(versions(t, awsec2.NewFromConfig(owner(server, place))))
 	}
-	exists["places of the result"] = len(results[0].Artifact.IDs())
+	exists["places of the AMI"] = len(results[0].Artifact.IDs())
 	return exists, calls
 }

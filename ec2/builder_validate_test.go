@@ -16,7 +16,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2"
 )
 
-// noise is a script that does not compress.
+// noise returns a script of about n bytes that does not compress.
 func noise(n int) []byte {
 	random := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(random) // never fails
@@ -31,21 +31,21 @@ func TestValidate(t *testing.T) {
 		change func(*ec2.Builder)
 		want   string
 	}{
-		"no cloud":         {change: func(b *ec2.Builder) { b.Cloud = nil }, want: "Builder.Cloud: is required"},
-		"no region":        {change: func(b *ec2.Builder) { b.Cloud = ec2.NewCloud(aws.Config{}, nil) }, want: "Builder.Region: is required"},
-		"no source":        {change: func(b *ec2.Builder) { b.Source = nil }, want: "Builder.Source: is required"},
-		"no owners":        {change: func(b *ec2.Builder) { b.Source = ec2.Newest{Name: "x"} }, want: "Newest.Owners is required"},
-		"wrong id":         {change: func(b *ec2.Builder) { b.Source = ec2.ImageID("i-1") }, want: `"i-1" is not the id of an AMI`},
-		"empty parameter":  {change: func(b *ec2.Builder) { b.Source = ec2.ParameterName("") }, want: "the parameter has no name"},
-		"name EC2 refuses": {name: "a*b", change: func(*ec2.Builder) {}, want: `Builder.AMIName: "a*b `},
-		"name too short":   {change: func(b *ec2.Builder) { b.AMIName = "ab" }, want: `Builder.AMIName: "ab"`},
-		"id and filters":   {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.Selector{ID: "s", Filters: ec2.Filters{"a": {"b"}}} }, want: "Builder.Network.Subnet: takes an ID or Filters"},
+		"no cloud":        {change: func(b *ec2.Builder) { b.Cloud = nil }, want: "Builder.Cloud: is required"},
+		"no region":       {change: func(b *ec2.Builder) { b.Cloud = ec2.NewCloud(aws.Config{}, nil) }, want: "Builder.Region: is required"},
+		"no source":       {change: func(b *ec2.Builder) { b.Source = nil }, want: "Builder.Source: is required"},
+		"no owners":       {change: func(b *ec2.Builder) { b.Source = ec2.Newest{Name: "x"} }, want: "Newest.Owners is required"},
+		"invalid id":      {change: func(b *ec2.Builder) { b.Source = ec2.ImageID("i-1") }, want: `"i-1" is not the id of an AMI`},
+		"empty parameter": {change: func(b *ec2.Builder) { b.Source = ec2.ParameterName("") }, want: "the parameter has no name"},
+		"invalid name":    {name: "a*b", change: func(*ec2.Builder) {}, want: `Builder.AMIName: "a*b `},
+		"name too short":  {change: func(b *ec2.Builder) { b.AMIName = "ab" }, want: `Builder.AMIName: "ab"`},
+		"id and filters":  {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.Selector{ID: "s", Filters: ec2.Filters{"a": {"b"}}} }, want: "Builder.Network.Subnet: takes an ID or Filters"},
 		"groups and networks": {change: func(b *ec2.Builder) {
 			b.Network.SecurityGroups = []string{"a"}
 			b.SSH.From = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 		}, want: "Builder.SSH.From"},
-		"no network":          {change: func(b *ec2.Builder) { b.SSH.From = []netip.Prefix{{}} }, want: "Builder.SSH.From: invalid network"},
-		"contradiction":       {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled; b.SSH.Address = ec2.PublicAddress }, want: "Builder.SSH.Address: there is no public address"},
+		"invalid network":     {change: func(b *ec2.Builder) { b.SSH.From = []netip.Prefix{{}} }, want: "Builder.SSH.From: invalid network"},
+		"no public address":   {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled; b.SSH.Address = ec2.PublicAddress }, want: "Builder.SSH.Address: there is no public address"},
 		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "and compressed, of 163"},
 		"unknown user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("echo hello") }, want: "Builder.UserData: is in no form that cloud-init knows"},
 		"device twice":        {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{SizeGiB: 1}, {SizeGiB: 2}} }, want: "is given twice"},
@@ -60,39 +60,39 @@ func TestValidate(t *testing.T) {
 		"two reservations": {change: func(b *ec2.Builder) {
 			b.Placement.CapacityReservation, b.Placement.NoCapacityReservation = "cr-1", true
 		}, want: "Builder.Placement.CapacityReservation: only one"},
-		"spot in reserved":   {change: func(b *ec2.Builder) { b.Placement.CapacityReservation, b.Spot = "cr-1", &ec2.Spot{} }, want: "a spot instance runs neither in a reservation"},
-		"hops":               {change: func(b *ec2.Builder) { b.Metadata.HopLimit = 65 }, want: "Builder.Metadata.HopLimit: 65 is not within"},
-		"address of nothing": {change: func(b *ec2.Builder) { b.SSH.Address = 99 }, want: "Builder.SSH.Address: unknown value 99"},
-		"no IPv6":            {change: func(b *ec2.Builder) { b.SSH.Address = ec2.IPv6Address }, want: "Builder.SSH.Address: there is no IPv6 address"},
-		"private IPv6":       {change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("::1") }, want: "Builder.Network.PrivateIP: ::1 is not an IPv4"},
+		"spot, reservation": {change: func(b *ec2.Builder) { b.Placement.CapacityReservation, b.Spot = "cr-1", &ec2.Spot{} }, want: "a spot instance runs neither in a reservation"},
+		"hop limit":         {change: func(b *ec2.Builder) { b.Metadata.HopLimit = 65 }, want: "Builder.Metadata.HopLimit: 65 is not within"},
+		"unknown address":   {change: func(b *ec2.Builder) { b.SSH.Address = 99 }, want: "Builder.SSH.Address: unknown value 99"},
+		"no IPv6":           {change: func(b *ec2.Builder) { b.SSH.Address = ec2.IPv6Address }, want: "Builder.SSH.Address: there is no IPv6 address"},
+		"private IPv6":      {change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("::1") }, want: "Builder.Network.PrivateIP: ::1 is not an IPv4"},
 		"groups and filters": {change: func(b *ec2.Builder) {
 			b.Network.SecurityGroups, b.Network.SecurityGroupFilters = []string{"a"}, ec2.Filters{"b": {"c"}}
 		}, want: "Builder.Network.SecurityGroupFilters: cannot"},
-		"volume type":       {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "fast"}} }, want: "Builder.BlockDevices[]: Type \"fast\" is none of"},
-		"IOPS of gp2":       {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "gp2", IOPS: 100}} }, want: "gp2 takes no IOPS"},
-		"io2 without IOPS":  {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2"}} }, want: "io2 needs IOPS"},
-		"throughput of io2": {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2", IOPS: 100, ThroughputMiB: 200}} }, want: "io2 takes no ThroughputMiB"},
-		"initialisation":    {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{InitializationMiB: 50}} }, want: "InitializationMiB 50 is not within"},
-		"omit the root":     {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Omit: true}} }, want: "Omit needs Device"},
-		"SSH port":          {change: func(b *ec2.Builder) { b.SSH.Port = 1 << 16 }, want: "Builder.SSH.Port: invalid port 65536"},
-		"two host keys":     {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey, b.SSH.HostKey = true, sshmachine.InsecureAnyHostKey() }, want: "Builder.SSH.ConsoleHostKey: cannot be set together"},
-		"bastion of nobody": {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{}} }, want: "Builder.SSH.From: is required with Via"},
-		"no key":            {change: func(b *ec2.Builder) { b.SSH.Auth = []sshmachine.Auth{sshmachine.Key(nil, bake.Secret{})} }, want: "Builder.SSH: Config.Auth: private key: "},
-		"nameless bastion":  {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{Addr: "bastion"}} }, want: "Config.Via[0].HostKey: is required"},
+		"volume type":         {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "fast"}} }, want: "Builder.BlockDevices[]: Type \"fast\" is none of"},
+		"IOPS of gp2":         {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "gp2", IOPS: 100}} }, want: "gp2 takes no IOPS"},
+		"io2 without IOPS":    {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2"}} }, want: "io2 needs IOPS"},
+		"throughput of io2":   {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2", IOPS: 100, ThroughputMiB: 200}} }, want: "io2 takes no ThroughputMiB"},
+		"initialization":      {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{InitializationMiB: 50}} }, want: "InitializationMiB 50 is not within"},
+		"omit the root":       {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Omit: true}} }, want: "Omit needs Device"},
+		"SSH port":            {change: func(b *ec2.Builder) { b.SSH.Port = 1 << 16 }, want: "Builder.SSH.Port: invalid port 65536"},
+		"two host keys":       {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey, b.SSH.HostKey = true, sshmachine.InsecureAnyHostKey() }, want: "Builder.SSH.ConsoleHostKey: cannot be set together"},
+		"bastion, no From":    {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{}} }, want: "Builder.SSH.From: is required with Via"},
+		"invalid key":         {change: func(b *ec2.Builder) { b.SSH.Auth = []sshmachine.Auth{sshmachine.Key(nil, bake.Secret{})} }, want: "Builder.SSH: Config.Auth: private key: "},
+		"no bastion host key": {change: func(b *ec2.Builder) { b.SSH.Via = []sshmachine.Hop{{Addr: "bastion"}} }, want: "Config.Via[0].HostKey: is required"},
 		"dial and proxy": {change: func(b *ec2.Builder) {
 			b.SSH.Proxy = &sshmachine.Proxy{}
 			b.SSH.Dial = func(context.Context, ec2.SSHTarget) (net.Conn, error) { return nil, net.ErrClosed }
 		}, want: "Builder.SSH.Dial: connects to the instance itself"},
-		"two profiles": {change: func(b *ec2.Builder) { b.InstanceProfile, b.InstanceProfilePolicy = "a", readBucket }, want: "Builder.InstanceProfilePolicy: cannot be set together"},
-		"no policy":    {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{" }, want: "Builder.InstanceProfilePolicy: is not JSON"},
-		"empty policy": {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{}" }, want: "Builder.InstanceProfilePolicy: has no Statement"},
-		"reserved tag": {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x": the prefix is reserved`},
-		"our tag":      {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "the prefix is reserved"},
-		"long tag":     {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
-		"tag of IAM": {change: func(b *ec2.Builder) {
+		"two profiles":   {change: func(b *ec2.Builder) { b.InstanceProfile, b.InstanceProfilePolicy = "a", readBucket }, want: "Builder.InstanceProfilePolicy: cannot be set together"},
+		"invalid policy": {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{" }, want: "Builder.InstanceProfilePolicy: is not JSON"},
+		"empty policy":   {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{}" }, want: "Builder.InstanceProfilePolicy: has no Statement"},
+		"reserved tag":   {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x": the prefix is reserved`},
+		"own tag":        {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "the prefix is reserved"},
+		"long tag":       {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
+		"invalid IAM tag": {change: func(b *ec2.Builder) {
 			b.Tags, b.InstanceProfilePolicy = map[string]string{"team": "web (prod)"}, readBucket
 		}, want: `Tags: with Builder.InstanceProfilePolicy, "web (prod)" is in a tag`},
-		"name for IAM": {name: "web [1]", change: func(b *ec2.Builder) { b.InstanceProfilePolicy = readBucket }, want: `Image.Name: with Builder.InstanceProfilePolicy, "web [1]"`},
+		"invalid IAM name": {name: "web [1]", change: func(b *ec2.Builder) { b.InstanceProfilePolicy = readBucket }, want: `Image.Name: with Builder.InstanceProfilePolicy, "web [1]"`},
 		"too many tags": {change: func(b *ec2.Builder) {
 			b.Tags = map[string]string{}
 			for i := range 42 {
@@ -117,32 +117,32 @@ func TestValidate(t *testing.T) {
 	base := &bake.Image{Name: "base", Builder: good}
 	err := bake.Validate(nil, base, &bake.Image{Name: "layer", From: base, Builder: good})
 	if err == nil || !strings.Contains(err.Error(), "image layer: Builder.Source: cannot be set together with Image.From") {
-		t.Errorf("source and From: %v", err)
+		t.Errorf("Validate() of a layer with a source: error = %v", err)
 	}
 	if err := bake.Validate(nil, base, &bake.Image{Name: "layer", From: base, Builder: ec2.Builder{Cloud: cloud}}); err != nil {
-		t.Errorf("a layer: %v", err)
+		t.Errorf("Validate() of a layer: error = %v", err)
 	}
 }
 
-// Two AMIs of one name cannot be in one place, be it where one is baked or where
-// it is copied to.
+// TestConflictingAMINames validates two images whose AMIs have the same name in
+// a place where one is baked or copied to.
 func TestConflictingAMINames(t *testing.T) {
 	cloud, other := ec2.NewCloud(aws.Config{Region: testRegion}, nil), ec2.NewCloud(aws.Config{Region: testRegion}, nil)
 	builder := func(c *ec2.Cloud, region, name string, copies ...ec2.Copy) ec2.Builder {
 		return ec2.Builder{Cloud: c, Region: region, Source: ubuntu(), AMIName: name, Distribute: ec2.Distribution{Copies: copies}}
 	}
-	for what, test := range map[string]struct {
+	for name, test := range map[string]struct {
 		one, two ec2.Builder
-		want     string // the region
+		want     string // region of the conflict
 	}{
-		"the same place":     {builder(cloud, "", "shop"), builder(cloud, testRegion, "shop"), testRegion},
-		"a copy":             {builder(cloud, "", "shop", ec2.CopyTo("us-west-2")...), builder(cloud, "us-west-2", "shop"), "us-west-2"},
-		"two copies":         {builder(cloud, "us-east-1", "shop", ec2.CopyTo("us-west-2")...), builder(cloud, "", "shop", ec2.CopyTo("us-west-2")...), "us-west-2"},
-		"a copy elsewhere":   {builder(cloud, "", "shop", ec2.Copy{Region: "us-west-2", Cloud: other}), builder(other, "us-west-2", "shop"), "us-west-2"},
-		"two names":          {builder(cloud, "", "shop"), builder(cloud, "", "shopping"), ""},
-		"names with a time":  {builder(cloud, "", ""), builder(cloud, "", ""), ""},
-		"two regions":        {builder(cloud, "", "shop"), builder(cloud, "us-west-2", "shop"), ""},
-		"perhaps two places": {builder(cloud, "", "shop"), builder(other, "", "shop"), ""},
+		"the same place":    {builder(cloud, "", "shop"), builder(cloud, testRegion, "shop"), testRegion},
+		"a copy":            {builder(cloud, "", "shop", ec2.CopyTo("us-west-2")...), builder(cloud, "us-west-2", "shop"), "us-west-2"},
+		"two copies":        {builder(cloud, "us-east-1", "shop", ec2.CopyTo("us-west-2")...), builder(cloud, "", "shop", ec2.CopyTo("us-west-2")...), "us-west-2"},
+		"a copy elsewhere":  {builder(cloud, "", "shop", ec2.Copy{Region: "us-west-2", Cloud: other}), builder(other, "us-west-2", "shop"), "us-west-2"},
+		"two names":         {builder(cloud, "", "shop"), builder(cloud, "", "shopping"), ""},
+		"names with a time": {builder(cloud, "", ""), builder(cloud, "", ""), ""},
+		"two regions":       {builder(cloud, "", "shop"), builder(cloud, "us-west-2", "shop"), ""},
+		"unknown accounts":  {builder(cloud, "", "shop"), builder(other, "", "shop"), ""},
 	} {
 		err := bake.Validate(nil, &bake.Image{Name: "one", Builder: test.one}, &bake.Image{Name: "two", Builder: test.two})
 		want := ""
@@ -150,7 +150,7 @@ func TestConflictingAMINames(t *testing.T) {
 			want = `image two: Builder.AMIName: "shop" is that of the image "one", too, in ` + test.want
 		}
 		if got := fmt.Sprint(err); err != nil && got != want || err == nil && want != "" {
-			t.Errorf("%s: %v, want %q", what, got, want)
+			t.Errorf("%s: Validate() error = %v, want %q", name, got, want)
 		}
 	}
 }

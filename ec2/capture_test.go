@@ -12,7 +12,6 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/baketest"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -111,27 +110,13 @@ func TestCaptures(t *testing.T) {
 	}
 }
 
-func TestSnapshotBuilderConforms(t *testing.T) {
-	baketest.Conform(t, func(t *testing.T) baketest.Platform {
-		t.Helper()
-		server, _ := freezingServer(t, ec2test.Options{})
-		cloud := newCloud(server)
-		c := ec2.Capture{FromSnapshots: true, CrashConsistent: true}
-		return baketest.Platform{
-			Builder:  ec2.Builder{Cloud: cloud, Source: ubuntu(), Capture: c},
-			Layers:   ec2.Builder{Cloud: cloud, Capture: c},
-			Existing: server.Leftovers,
-		}
-	})
-}
-
 func TestSnapshotsWithEachCallFailing(t *testing.T) {
 	plain := map[nthCall]bool{}
-	for _, c := range callsOfABake(t, simple) {
+	for _, c := range callsOfBake(t, simple) {
 		plain[c] = true
 	}
 	define := func(cloud *ec2.Cloud) *bake.Image { return captured(cloud, ec2.Capture{FromSnapshots: true}) }
-	calls := slices.DeleteFunc(callsOfABake(t, define), func(c nthCall) bool { return plain[c] })
+	calls := slices.DeleteFunc(callsOfBake(t, define), func(c nthCall) bool { return plain[c] })
 	if len(calls) < 3 {
 		t.Fatalf("snapshots made only %d calls: %v", len(calls), calls)
 	}

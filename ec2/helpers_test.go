@@ -34,7 +34,7 @@ import (
 
 const testRegion = "eu-west-1"
 
-// newServer is an EC2 that ends with the test.
+// newServer starts an EC2 and stops it when the test ends.
 func newServer(t testing.TB, o *ec2test.Options) *ec2test.Server {
 	t.Helper()
 	server := ec2test.New(o)
@@ -42,7 +42,7 @@ func newServer(t testing.TB, o *ec2test.Options) *ec2test.Server {
 	return server
 }
 
-// cloudOptions are the options of a cloud whose waits are as short as can be.
+// cloudOptions returns options with the shortest waits.
 func cloudOptions(server *ec2test.Server) *ec2.CloudOptions {
 	return &ec2.CloudOptions{
 		Dial:          server.Dial,
@@ -62,7 +62,7 @@ func ubuntu() ec2.Newest {
 	return ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"}
 }
 
-// simple is an image with one script and one file in it.
+// simple returns an image with one script and one file.
 func simple(cloud *ec2.Cloud) *bake.Image {
 	return &bake.Image{
 		Name:    "simple",
@@ -85,11 +85,43 @@ func amiOf(t testing.TB, r *bake.Result) *ec2.AMI {
 	return ami
 }
 
+// wantNoLeftovers checks that the server has only what it started with.
 func wantNoLeftovers(t *testing.T, server *ec2test.Server) {
 	t.Helper()
 	if left := server.Leftovers(); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("Leftovers() = %v, want none", left)
 	}
+}
+
+// wantNoLaunch checks that no instance was launched.
+func wantNoLaunch(t *testing.T, server *ec2test.Server) {
+	t.Helper()
+	if n := server.CallCount("RunInstances"); n > 0 {
+		t.Errorf("calls of RunInstances = %d, want 0", n)
+	}
+}
+
+// wantFile checks the content of a file in an AMI.
+func wantFile(t *testing.T, server *ec2test.Server, id, path, want string) {
+	t.Helper()
+	if got, err := server.ReadFile(id, path); err != nil || string(got) != want {
+		t.Errorf("ReadFile(%s, %s) = %q, %v, want %q", id, path, got, err, want)
+	}
+}
+
+// callsOf returns the calls of an action.
+func callsOf(calls []ec2test.Call, action string) []ec2test.Call {
+	return slices.DeleteFunc(slices.Clone(calls), func(c ec2test.Call) bool { return c.Action != action })
+}
+
+// reads reports whether a call changes nothing.
+func reads(c ec2test.Call) bool {
+	return strings.HasPrefix(c.Action, "Describe") || strings.HasPrefix(c.Action, "Get")
+}
+
+// resourcesOf returns the resources of some types.
+func resourcesOf(server *ec2test.Server, types ...string) []ec2test.Resource {
+	return server.Resources(func(r ec2test.Resource) bool { return slices.Contains(types, r.Type) })
 }
 
 // destroy removes the artifact of a bake, if there is one.
@@ -125,7 +157,7 @@ func wantError(t testing.TB, call string, err error, texts ...string) {
 	}
 }
 
-// describeMachine is a step that describes the build's machine into seen.
+// describeMachine returns a step that stores the description of the running instance in seen.
 func describeMachine(cloud *ec2.Cloud, seen *ec2types.Instance) bake.Step {
 	return bake.Step{Name: "look", At: bake.BeforeCapture, Do: func(ctx context.Context) error {
 		out, err := cloud.Client("").DescribeInstances(ctx, &awsec2.DescribeInstancesInput{
@@ -138,7 +170,7 @@ func describeMachine(cloud *ec2.Cloud, seen *ec2types.Instance) bake.Step {
 	}}
 }
 
-// A dialRecorder remembers what was dialled.
+// A dialRecorder records the addresses that are dialed.
 type dialRecorder struct {
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
@@ -162,30 +194,27 @@ func (r *dialRecorder) addresses() []string {
 // paramsOf returns the parameters of the first call of an action.
 func paramsOf(t *testing.T, server *ec2test.Server, action string) url.Values {
 	t.Helper()
-	for _, c := range server.Calls() {
-		if c.Action == action {
-			return c.Params
-		}
+	calls := callsOf(server.Calls(), action)
+	if len(calls) == 0 {
+		t.Fatalf("calls of %s = 0, want 1 or more", action)
 	}
-	t.Fatalf("no call of %s", action)
-	return nil
+	return calls[0].Params
 }
 
-// realistic is a cloud with AWS's latencies, for use inside a bubble of
-// testing/synctest: its time is not real.
+// realistic starts an EC2 with AWS's latencies, for use in a synctest bubble.
 func realistic(o ec2test.Options) (*ec2test.Server, *ec2.Cloud) {
 	o.Latency = ec2test.Realistic()
 	server := ec2test.New(&o)
 	return server, ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{Dial: server.Dial, SourceAddress: server.SourceAddress})
 }
 
-// ourConfig is the part of the user data that this library adds.
+// ourConfig is the part of the user data that Bakestone adds.
 type ourConfig struct {
 	Keys       map[string]string `json:"ssh_keys"`
 	Authorized []string          `json:"ssh_authorized_keys"`
 }
 
-// parts unpacks user data as cloud-init does: the type and body of each part.
+// parts unpacks user data as cloud-init does and returns the type and body of each part.
 func parts(t testing.TB, userData string) (types, bodies []string) {
 	t.Helper()
 	raw, err := base64.StdEncoding.DecodeString(userData)
@@ -217,11 +246,15 @@ func parts(t testing.TB, userData string) (types, bodies []string) {
 	}
 }
 
+// cloudConfig returns the part of the user data that Bakestone adds: the last
+// one, after the caller's.
 func cloudConfig(t testing.TB, userData string) ourConfig {
 	t.Helper()
 	types, bodies := parts(t, userData)
-	// The last one is ours; the caller's come before it.
-	at := len(types) - 1 - slices.Index(reversed(types), "text/cloud-config")
+	at := len(types) - 1
+	for types[at] != "text/cloud-config" {
+		at--
+	}
 	var config ourConfig
 	if err := json.Unmarshal([]byte(strings.TrimPrefix(bodies[at], "#cloud-config\n")), &config); err != nil {
 		t.Fatal(err)
@@ -229,17 +262,12 @@ func cloudConfig(t testing.TB, userData string) ourConfig {
 	return config
 }
 
-func reversed(list []string) []string {
-	list = slices.Clone(list)
-	slices.Reverse(list)
-	return list
-}
-
-// setDistribution sets the Distribution of an image.
+// setDistribution changes the Distribution of an image.
 func setDistribution(img *bake.Image, f func(*ec2.Distribution)) *bake.Image {
 	return configure(img, func(b *ec2.Builder) { f(&b.Distribute) })
 }
 
+// roleServer starts an EC2 with a second account that a role can reach.
 func roleServer(t *testing.T, o *ec2test.Options) *ec2test.Server {
 	t.Helper()
 	server := newServer(t, o)
@@ -247,7 +275,7 @@ func roleServer(t *testing.T, o *ec2test.Options) *ec2test.Server {
 	return server
 }
 
-// addProd makes the other account reachable by a role, and the keys of copies.
+// addProd adds a second account with its role, and the keys of copies.
 func addProd(server *ec2test.Server, role ec2test.Role) {
 	server.AddRole(role)
 	server.AddKey(testRegion, "alias/images")
@@ -255,9 +283,10 @@ func addProd(server *ec2test.Server, role ec2test.Role) {
 	server.AddKeyFor(prodAccount, testRegion, "alias/prod")
 }
 
-// fastOptions are options whose pauses pass in no time.
+// fastOptions returns options with which pauses take almost no time.
 func fastOptions() *bake.Options { return &bake.Options{Clock: clock.Scaled(1000)} }
 
+// describe returns the description of an AMI.
 func describe(t *testing.T, cloud *ec2.Cloud, region, id string) ec2types.Image {
 	t.Helper()
 	out, err := cloud.Client(region).DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ImageIds: []string{id}})
@@ -267,6 +296,7 @@ func describe(t *testing.T, cloud *ec2.Cloud, region, id string) ec2types.Image 
 	return out.Images[0]
 }
 
+// launchPermissions returns who may launch an AMI.
 func launchPermissions(t *testing.T, cloud *ec2.Cloud, region, id string) []string {
 	t.Helper()
 	out, err := cloud.Client(region).DescribeImageAttribute(t.Context(), &awsec2.DescribeImageAttributeInput{
@@ -282,6 +312,7 @@ func launchPermissions(t *testing.T, cloud *ec2.Cloud, region, id string) []stri
 	return list
 }
 
+// volumePermissions returns who may create volumes from a snapshot.
 func volumePermissions(t *testing.T, cloud *ec2.Cloud, region, id string) []string {
 	t.Helper()
 	out, err := cloud.Client(region).DescribeSnapshotAttribute(t.Context(), &awsec2.DescribeSnapshotAttributeInput{
@@ -297,7 +328,7 @@ func volumePermissions(t *testing.T, cloud *ec2.Cloud, region, id string) []stri
 	return list
 }
 
-// owner is the configuration of the account of a place of AMI.IDs.
+// owner returns the configuration of the account that owns a place of AMI.IDs.
 func owner(server *ec2test.Server, place string) aws.Config {
 	account, region, other := strings.Cut(place, "/")
 	if !other {
@@ -306,7 +337,7 @@ func owner(server *ec2test.Server, place string) aws.Config {
 	return server.ConfigFor(account, region)
 }
 
-// newTemplate makes the launch template "web".
+// newTemplate creates the launch template "web".
 func newTemplate(t *testing.T, client *awsec2.Client) {
 	t.Helper()
 	_, err := client.CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
@@ -321,6 +352,15 @@ func newTemplate(t *testing.T, client *awsec2.Client) {
 	}
 }
 
+// newTemplates creates the launch template "web" in each place.
+func newTemplates(t *testing.T, server *ec2test.Server, places ...string) {
+	t.Helper()
+	for _, place := range places {
+		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
+	}
+}
+
+// versions returns the versions of the launch template "web", newest first.
 func versions(t *testing.T, client *awsec2.Client) []ec2types.LaunchTemplateVersion {
 	t.Helper()
 	out, err := client.DescribeLaunchTemplateVersions(t.Context(), &awsec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateName: aws.String("web")})
@@ -330,7 +370,7 @@ func versions(t *testing.T, client *awsec2.Client) []ec2types.LaunchTemplateVers
 	return out.LaunchTemplateVersions
 }
 
-// takeName makes an AMI with the name "web" in a place.
+// takeName creates an AMI with the name "web" in a place.
 func takeName(t *testing.T, server *ec2test.Server, place string, protect bool) {
 	t.Helper()
 	client := awsec2.NewFromConfig(owner(server, place))
@@ -352,7 +392,7 @@ func takeName(t *testing.T, server *ec2test.Server, place string, protect bool) 
 	}
 }
 
-// putParameter sets a parameter.
+// putParameter sets an SSM parameter to "another".
 func putParameter(t *testing.T, server *ec2test.Server, place, name string) {
 	t.Helper()
 	_, err := ssm.NewFromConfig(owner(server, place)).PutParameter(t.Context(), &ssm.PutParameterInput{
@@ -363,26 +403,32 @@ func putParameter(t *testing.T, server *ec2test.Server, place, name string) {
 	}
 }
 
-// openDefaultGroup lets the default security group's instances be reached.
+// openDefaultGroup opens the default security group to all addresses.
 func openDefaultGroup(t *testing.T, cloud *ec2.Cloud) {
 	t.Helper()
 	groups, err := cloud.Client("").DescribeSecurityGroups(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = cloud.Client("").AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
-		GroupId: groups.SecurityGroups[0].GroupId, IpProtocol: aws.String("-1"), CidrIp: aws.String("0.0.0.0/0"),
+	openSSH(t, cloud, groups.SecurityGroups[0].GroupId, "0.0.0.0/0")
+}
+
+// openSSH opens port 22 of a security group to a network.
+func openSSH(t *testing.T, cloud *ec2.Cloud, group *string, cidr string) {
+	t.Helper()
+	_, err := cloud.Client("").AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
+		GroupId: group, IpProtocol: aws.String("tcp"), CidrIp: aws.String(cidr), FromPort: aws.Int32(22), ToPort: aws.Int32(22),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// briskOptions are options whose pauses are short, but whose limits are not: many
-// bakes at once keep the processor busy.
+// briskOptions returns options with short pauses, but with timeouts that hold
+// while many bakes keep the processor busy.
 func briskOptions() *bake.Options { return &bake.Options{Clock: clock.Scaled(50)} }
 
-// allowPublic has the accounts of places share AMIs with everyone.
+// allowPublic turns off the block of public access to AMIs in the places.
 func allowPublic(t *testing.T, server *ec2test.Server, places ...string) {
 	t.Helper()
 	for _, place := range places {

@@ -14,7 +14,6 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/baketest"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
@@ -108,19 +107,6 @@ func TestDistribution(t *testing.T) {
 		}
 	}
 	wantNoLeftovers(t, server)
-}
-
-func TestDistributingBuilderConforms(t *testing.T) {
-	baketest.Conform(t, func(t *testing.T) baketest.Platform {
-		t.Helper()
-		server := roleServer(t, nil)
-		cloud := newCloud(server)
-		layer, _ := multiRegion(cloud).Builder.(ec2.Builder)
-		layer.Source = nil
-		return baketest.Platform{
-			Builder: multiRegion(cloud).Builder, Layers: layer, Existing: server.Leftovers, Clock: clock.Scaled(1000),
-		}
-	})
 }
 
 func TestDistributionWithOneFailedRegion(t *testing.T) {
@@ -291,10 +277,10 @@ func TestRoleNotAssumable(t *testing.T) {
 // copies and permissions add.
 func TestDistributionWithEachCallFailing(t *testing.T) {
 	plain := map[nthCall]bool{}
-	for _, c := range callsOfABake(t, simple) {
+	for _, c := range callsOfBake(t, simple) {
 		plain[c] = true
 	}
-	calls := slices.DeleteFunc(callsOfABake(t, multiRegion), func(c nthCall) bool { return plain[c] })
+	calls := slices.DeleteFunc(callsOfBake(t, multiRegion), func(c nthCall) bool { return plain[c] })
 	if len(calls) < 20 {
 		t.Fatalf("copies made only %d calls: %v", len(calls), calls)
 	}

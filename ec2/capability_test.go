@@ -11,8 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/internal/forms"
@@ -34,8 +32,8 @@ type wrappedArtifact struct{ bake.Artifact }
 
 func (w wrappedArtifact) Unwrap() bake.Artifact { return w.Artifact }
 
-// observed describes everything that this package reads from an image: its
-// policy, its plan, and what is invalid in it, alone and beside other.
+// observed returns everything that this package derives from an image: its
+// policy, its plan, and validation errors, alone and beside other.
 func observed(t *testing.T, cloud *ec2.Cloud, img, other *bake.Image) map[string]string {
 	t.Helper()
 	plan, planErr := ec2.Plan(t.Context(), img)
@@ -53,12 +51,12 @@ func observed(t *testing.T, cloud *ec2.Cloud, img, other *bake.Image) map[string
 	}
 }
 
-// wantSameForms wants the observations of all forms to be those of the value.
+// wantSameForms checks that all forms behave as the plain value.
 func wantSameForms(t *testing.T, what string, all map[string]map[string]string) {
 	t.Helper()
 	for form, got := range all {
 		if diff := cmp.Diff(all["value"], got); diff != "" {
-			t.Errorf("%s, %s: observed differs from the value's (-value +got):\n%s", what, form, diff)
+			t.Errorf("%s as %s differs from the value (-value +got):\n%s", what, form, diff)
 		}
 	}
 }
@@ -76,14 +74,14 @@ func TestBuilderKeepsCapabilities(t *testing.T) {
 	}
 	wantSameForms(t, "Builder", all)
 	if all["value"]["plan error"] != "<nil>" || all["value"]["validate"] != "<nil>" || all["value"]["validate, first"] == "<nil>" || all["value"]["validate, second"] == "<nil>" {
-		t.Errorf("observed of the value: %q, want a valid image that conflicts with the other", all["value"])
+		t.Errorf("observed() of the value = %q, want a valid image that conflicts with the other", all["value"])
 	}
 }
 
 func TestSourcesKeepCapabilities(t *testing.T) {
 	server := newServer(t, nil)
 	o := cloudOptions(server)
-	o.PollInterval = time.Minute // bakes share look-ups for as long
+	o.PollInterval = time.Minute // how long bakes share lookups
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
 	newest := ec2.Newest{Owners: ubuntu().Owners, Name: ubuntu().Name}
 	parameter := ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id")
@@ -105,7 +103,7 @@ func TestSourcesKeepCapabilities(t *testing.T) {
 		names = append(names, name)
 		all := map[string]map[string]string{}
 		for form, source := range forms.Of(pair[0], pair[1], func(s ec2.Source) ec2.Source { return wrappedSource{s} }) {
-			// Another bake has asked for the same source already.
+			// Another bake has looked up the same source before.
 			other := &bake.Image{Name: "other", Builder: ec2.Builder{Cloud: cloud, Source: pair[0]}}
 			_, _ = ec2.Plan(t.Context(), other)
 			lookups := server.CallCount("GetParameter") + server.CallCount("DescribeImages")
@@ -117,8 +115,8 @@ func TestSourcesKeepCapabilities(t *testing.T) {
 	wantAllTested(t, "find", slices.Compact(names))
 }
 
-// wantAllTested wants the types of the package that have the method to be those
-// tested.
+// wantAllTested checks that tested lists all types of the package with the
+// method.
 func wantAllTested(t *testing.T, method string, tested []string) {
 	t.Helper()
 	all, err := forms.Types(".", method)
@@ -127,15 +125,13 @@ func wantAllTested(t *testing.T, method string, tested []string) {
 	}
 	slices.Sort(tested)
 	if diff := cmp.Diff(all, tested); diff != "" {
-		t.Errorf("types with the method %s and those tested (-package +tested):\n%s", method, diff)
+		t.Errorf("types with method %s (-package +tested):\n%s", method, diff)
 	}
 }
 
 func TestPublishersKeepCapabilities(t *testing.T) {
 	server := roleServer(t, nil)
-	for _, place := range definitionPlaces() {
-		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
-	}
+	newTemplates(t, server, definitionPlaces()...)
 	putParameter(t, server, "us-east-1", "/images/old")
 	dir := t.TempDir()
 	ami, err := published(t, server)

@@ -17,9 +17,9 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// used is what a Debian leaves behind that was installed and logged into, and
-// what cloud-init, systemd and people would.
-const used = `set -e
+// litter is a script that creates the files that the installation of a Debian,
+// cloud-init, systemd and logins leave behind.
+const litter = `set -e
 mkdir -p /var/lib/cloud/instances/i-1 /var/lib/cloud/scripts/per-boot /var/lib/dhcp /var/log/journal/m /var/lib/systemd /var/log/nginx
 echo our-user-data >/var/lib/cloud/instances/i-1/user-data.txt
 ln -sfn instances/i-1 /var/lib/cloud/instance
@@ -37,8 +37,8 @@ test -s /etc/ssh/ssh_host_ed25519_key
 test -s /var/cache/apt/archives/sudo_*.deb
 `
 
-// cleaned says what is not as it should be after the hygiene of all traces.
-const cleaned = `
+// reportLitter is a script that prints what is wrong after a complete clean-up.
+const reportLitter = `
 gone() { for f in "$@"; do if [ -e "$f" ] || [ -L "$f" ]; then echo "$f is there"; fi; done; }
 gone /var/lib/cloud/instance /var/lib/cloud/instances /etc/ssh/ssh_host_* /root/.bash_history /home/baker/.bash_history /home/baker/.viminfo
 gone /var/log/journal/m/system.journal /var/log/auth.log.1 /var/log/syslog.2.gz '/tmp/a file' /tmp/.hidden /var/tmp/x
@@ -53,16 +53,16 @@ done
 [ "$(stat -c %U:%a /home/baker/.ssh/authorized_keys)" = baker:600 ] || echo "authorized_keys has another owner or mode"
 `
 
-// TestGuestCleanupOnDebian cleans a real Debian, whose sshd stands for the instance.
+// TestGuestCleanupOnDebian cleans a real Debian, whose sshd stands in for the instance.
 func TestGuestCleanupOnDebian(t *testing.T) {
 	guest := testenv.Guest(t, nil)
 	m := guest.Machine(t, nil)
 	server := newServer(t, nil)
 	cloud := newCloud(server)
-	var letIn sync.Once
+	var authorize sync.Once
 	dial := func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
-		// What cloud-init does with our user data.
-		letIn.Do(func() {
+		// Do what cloud-init does with our user data.
+		authorize.Do(func() {
 			out, err := cloud.Client("").DescribeInstanceAttribute(ctx, &awsec2.DescribeInstanceAttributeInput{
 				InstanceId: &to.InstanceID, Attribute: ec2types.InstanceAttributeNameUserData,
 			})
@@ -83,17 +83,17 @@ func TestGuestCleanupOnDebian(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, "tcp", guest.Addr)
 	}
 	img := &bake.Image{
-		Name: "used",
+		Name: "littered",
 		Builder: ec2.Builder{
 			Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{User: guest.User, Dial: dial, HostKey: sshmachine.FixedKey(guest.HostKey)},
 			GuestCleanup: ec2.GuestCleanup{Also: []ec2.CleanupItem{ec2.PackageCaches}},
 		},
-		Provisioners: []bake.Provisioner{provision.Script{Content: used, Sudo: true}},
+		Provisioners: []bake.Provisioner{provision.Script{Content: litter, Sudo: true}},
 	}
 	if _, err := bake.Bake(t.Context(), fastOptions(), img); err != nil {
 		t.Fatal(err)
 	}
-	if wrong, err := bake.Output(t.Context(), m, &bake.Cmd{Line: cleaned, Sudo: true}); err != nil || wrong != "" {
-		t.Errorf("on the guest: %v\n%s", err, wrong)
+	if out, err := bake.Output(t.Context(), m, &bake.Cmd{Line: reportLitter, Sudo: true}); err != nil || out != "" {
+		t.Errorf("after the clean-up, the guest reports (error %v):\n%s", err, out)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// traces are files as a machine leaves them, by the trace that they are.
-func traces() map[string]ec2.CleanupItem {
+// litteredFiles returns the items that the files of littered belong to, by path.
+func litteredFiles() map[string]ec2.CleanupItem {
 	return map[string]ec2.CleanupItem{
 		"/var/lib/cloud/data/instance-id":             ec2.CloudInit,
 		"/etc/ssh/ssh_host_rsa_key":                   ec2.HostKeys,
@@ -32,10 +32,10 @@ func traces() map[string]ec2.CleanupItem {
 	}
 }
 
-// littered is an image on whose machine all traces were left.
-func littered(cloud *ec2.Cloud, h ec2.GuestCleanup) *bake.Image {
-	img := &bake.Image{Name: "littered", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), GuestCleanup: h}}
-	for path := range traces() {
+// littered returns an image with files of all items.
+func littered(cloud *ec2.Cloud, c ec2.GuestCleanup) *bake.Image {
+	img := &bake.Image{Name: "littered", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), GuestCleanup: c}}
+	for path := range litteredFiles() {
 		img.Provisioners = append(img.Provisioners, provision.File{Content: "a trace\n", Dest: path, Sudo: true})
 	}
 	img.Provisioners = append(img.Provisioners,
@@ -46,53 +46,50 @@ func littered(cloud *ec2.Cloud, h ec2.GuestCleanup) *bake.Image {
 
 func TestGuestCleanup(t *testing.T) {
 	for name, test := range map[string]struct {
-		hygiene ec2.GuestCleanup
-		stay    []ec2.CleanupItem
-		keys    string // what is left of the keys
+		cleanup ec2.GuestCleanup
+		kept    []ec2.CleanupItem
+		keys    string // left in authorized_keys
 	}{
-		"by default": {stay: []ec2.CleanupItem{ec2.PackageCaches}, keys: "ssh-ed25519 AAAA team\n"},
-		"all":        {hygiene: ec2.GuestCleanup{Also: []ec2.CleanupItem{ec2.PackageCaches, ec2.AuthorizedKeys}}},
+		"default": {kept: []ec2.CleanupItem{ec2.PackageCaches}, keys: "ssh-ed25519 AAAA team\n"},
+		"all":     {cleanup: ec2.GuestCleanup{Also: []ec2.CleanupItem{ec2.PackageCaches, ec2.AuthorizedKeys}}},
 		"some kept": {
-			hygiene: ec2.GuestCleanup{Keep: []ec2.CleanupItem{ec2.Logs, ec2.HostKeys}},
-			stay:    []ec2.CleanupItem{ec2.Logs, ec2.HostKeys, ec2.PackageCaches}, keys: "ssh-ed25519 AAAA team\n",
+			cleanup: ec2.GuestCleanup{Keep: []ec2.CleanupItem{ec2.Logs, ec2.HostKeys}},
+			kept:    []ec2.CleanupItem{ec2.Logs, ec2.HostKeys, ec2.PackageCaches}, keys: "ssh-ed25519 AAAA team\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := newServer(t, nil)
 			reported := map[string]string{}
 			results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
-				if trace, paths, ok := strings.Cut(strings.TrimPrefix(e.Text, "clean-up: removed "), ": "); ok && e.Step == "clean guest" {
-					reported[trace] = paths
+				if item, paths, ok := strings.Cut(strings.TrimPrefix(e.Text, "clean-up: removed "), ": "); ok && e.Step == "clean guest" {
+					reported[item] = paths
 				}
-			}}, littered(newCloud(server), test.hygiene))
+			}}, littered(newCloud(server), test.cleanup))
 			if err != nil {
 				t.Fatal(err)
 			}
 			id := results[0].Artifact.ID()
-			for path, trace := range traces() {
+			for path, item := range litteredFiles() {
+				wantKept := slices.Contains(test.kept, item)
 				got, err := server.ReadFile(id, path)
-				if stays := err == nil && len(got) > 0; stays != slices.Contains(test.stay, trace) {
-					t.Errorf("%s: %q, %v", path, got, err)
+				if kept := err == nil && len(got) > 0; kept != wantKept {
+					t.Errorf("ReadFile(%s) = %q, %v, want it kept: %t", path, got, err, wantKept)
 				}
-				if told := strings.Contains(reported[string(trace)], strings.TrimSuffix(path, "/in a directory")) ||
-					strings.Contains(reported[string(trace)], filepath.Dir(path)); told == slices.Contains(test.stay, trace) {
-					t.Errorf("%s is reported as %q", path, reported[string(trace)])
+				text := reported[string(item)]
+				if removed := strings.Contains(text, strings.TrimSuffix(path, "/in a directory")) || strings.Contains(text, filepath.Dir(path)); removed == wantKept {
+					t.Errorf("removal of %s is reported: %t, want %t; the report of %s is %q", path, removed, !wantKept, item, text)
 				}
 			}
-			if keys, err := server.ReadFile(id, "/home/ubuntu/.ssh/authorized_keys"); err != nil || string(keys) != test.keys {
-				t.Errorf("keys %q, %v; want %q", keys, err, test.keys)
-			}
-			if _, err := server.ReadFile(id, "/var/lib/cloud/scripts/per-boot/ours"); err != nil {
-				t.Errorf("a per-boot script is gone: %v", err)
-			}
+			wantFile(t, server, id, "/home/ubuntu/.ssh/authorized_keys", test.keys)
+			wantFile(t, server, id, "/var/lib/cloud/scripts/per-boot/ours", "stays\n")
 			if _, err := server.ReadFile(id, "/var/log/auth.log"); err != nil {
-				t.Errorf("a log that is written to is gone: %v", err)
+				t.Errorf("ReadFile() of a log that is in use: %v, want an empty file", err)
 			}
 		})
 	}
 }
 
-// An instance of a clean image comes up again, with keys of its own.
+// TestCleanedImageBoots checks that an instance of a cleaned image generates host keys.
 func TestCleanedImageBoots(t *testing.T) {
 	server := newServer(t, nil)
 	img := littered(newCloud(server), ec2.GuestCleanup{})
@@ -110,21 +107,21 @@ func TestGuestCleanupOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path := range traces() {
+	for path := range litteredFiles() {
 		if got, err := server.ReadFile(results[0].Artifact.ID(), path); err != nil || len(got) == 0 {
-			t.Errorf("%s: %q, %v", path, got, err)
+			t.Errorf("ReadFile(%s) = %q, %v, want it kept", path, got, err)
 		}
 	}
 }
 
 func TestValidateGuestCleanup(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
-	for want, h := range map[string]ec2.GuestCleanup{
+	for want, c := range map[string]ec2.GuestCleanup{
 		`Builder.GuestCleanup.Keep: unknown item "cookies"`:          {Keep: []ec2.CleanupItem{"cookies"}},
 		"Builder.GuestCleanup.Also: logs is in Keep as well":         {Keep: []ec2.CleanupItem{ec2.Logs}, Also: []ec2.CleanupItem{ec2.Logs}},
 		"Builder.GuestCleanup.Also: cannot be set together with Off": {Off: true, Also: []ec2.CleanupItem{ec2.PackageCaches}},
 	} {
-		err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), GuestCleanup: h}})
+		err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), GuestCleanup: c}})
 		wantError(t, "Validate", err, want)
 	}
 }

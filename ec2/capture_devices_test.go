@@ -15,7 +15,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// devicesOf are the devices of an AMI, as text.
+// devicesOf returns the devices of an AMI as text.
 func devicesOf(t *testing.T, cloud *ec2.Cloud, id string) map[string]string {
 	t.Helper()
 	got := map[string]string{}
@@ -38,14 +38,14 @@ func devicesOf(t *testing.T, cloud *ec2.Cloud, id string) map[string]string {
 			text += " encrypted"
 		}
 		if !aws.ToBool(m.Ebs.DeleteOnTermination) {
-			text += " stays"
+			text += " kept"
 		}
 		got[*m.DeviceName] = text
 	}
 	return got
 }
 
-// volumes are a root and some of each type that the AMI's devices are about.
+// volumes returns a root volume and volumes of other types.
 func volumes() []ec2.BlockDevice {
 	return []ec2.BlockDevice{
 		{SizeGiB: 20, ThroughputMiB: 500},
@@ -67,12 +67,12 @@ func TestAMIDevices(t *testing.T) {
 		devices       []ec2.AMIDevice
 		want          map[string]string
 	}{
-		"of EC2": {
+		"CreateImage": {
 			devices: []ec2.AMIDevice{
 				{BlockDevice: ec2.BlockDevice{KeepOnTermination: true}},
 				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdg", KeepOnTermination: true}},
 			},
-			want: map[string]string{"/dev/sda1": "20 gp3 3000/500 stays", "/dev/sdg": "6 gp2 stays", "/dev/sdj": "8 io2 1000"},
+			want: map[string]string{"/dev/sda1": "20 gp3 3000/500 kept", "/dev/sdg": "6 gp2 kept", "/dev/sdj": "8 io2 1000"},
 		},
 		"from snapshots": {
 			fromSnapshots: true,
@@ -81,12 +81,12 @@ func TestAMIDevices(t *testing.T) {
 				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdg", SizeGiB: 6, KeepOnTermination: true}},
 				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdj", SizeGiB: 9, InitializationMiB: 200}},
 			},
-			want: map[string]string{"/dev/sda1": "30 gp3 4000/500", "/dev/sdg": "6 gp2 stays", "/dev/sdj": "9 io2 1000"},
+			want: map[string]string{"/dev/sda1": "30 gp3 4000/500", "/dev/sdg": "6 gp2 kept", "/dev/sdj": "9 io2 1000"},
 		},
-		"from snapshots, of other types": {
+		"from snapshots, other types": {
 			fromSnapshots: true,
 			devices: []ec2.AMIDevice{
-				{BlockDevice: ec2.BlockDevice{Type: "gp3"}}, // baked fast, and used as others are
+				{BlockDevice: ec2.BlockDevice{Type: "gp3"}}, // drops the throughput of the bake
 				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdg", Type: "gp3", ThroughputMiB: 300}},
 				{BlockDevice: ec2.BlockDevice{Device: "/dev/sdj", Type: "gp2"}},
 			},
@@ -102,7 +102,7 @@ func TestAMIDevices(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			test.want["/dev/sdh"], test.want["/dev/sdk"], test.want["/dev/sdi"] = "7 gp2 empty stays", "9 gp3 empty encrypted", "ephemeral0"
+			test.want["/dev/sdh"], test.want["/dev/sdk"], test.want["/dev/sdi"] = "7 gp2 empty kept", "9 gp3 empty encrypted", "ephemeral0"
 			if diff := cmp.Diff(test.want, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
 				t.Errorf("devices (-want +got):\n%s", diff)
 			}
@@ -112,15 +112,15 @@ func TestAMIDevices(t *testing.T) {
 	}
 }
 
-// A invalidDevice is a device of an AMI that EC2 would not take.
 type invalidDevice struct {
-	want          string // is said of it
+	want          string // in the error
 	fromSnapshots bool
 	device        ec2.AMIDevice
-	anyway        bool // wrong even where the instance has no volume
+	always        bool // invalid even if the volume is unknown
 }
 
-// invalidDevices are about a volume of 8 GiB of type gp2 that the instance has.
+// invalidDevices returns devices that are invalid if the instance has a volume
+// of 8 GiB and type gp2 there.
 func invalidDevices(device string) []invalidDevice {
 	const onlyKeep = "can change nothing but KeepOnTermination: change the instance's by Builder.BlockDevices, or set FromSnapshots"
 	all := []invalidDevice{
@@ -129,22 +129,22 @@ func invalidDevices(device string) []invalidDevice {
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Type: "gp3"}}},
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{IOPS: 4000}}},
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{ThroughputMiB: 300}}},
-		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{InitializationMiB: 200}}, anyway: true},
+		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{InitializationMiB: 200}}, always: true},
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Snapshot: "snap-1"}}},
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Encrypted: ec2.Enabled}}},
-		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{KMSKey: "alias/images"}}, anyway: true},
+		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{KMSKey: "alias/images"}}, always: true},
 	}
 	for _, d := range []invalidDevice{
 		{want: "SizeGiB 7 is less than the 8 of the instance's volume", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{SizeGiB: 7}}},
-		{want: "SizeGiB -1 is not within 0 and 65536", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{SizeGiB: -1}}, anyway: true},
+		{want: "SizeGiB -1 is not within 0 and 65536", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{SizeGiB: -1}}, always: true},
 		{want: "gp2 takes no IOPS", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{IOPS: 4000}}},
 		{want: "gp2 takes no ThroughputMiB", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{ThroughputMiB: 300}}},
-		{want: "io2 needs IOPS", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Type: "io2"}}, anyway: true},
-		{want: `Type "fast" is none of`, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Type: "fast"}}, anyway: true},
-		{want: "InitializationMiB 400 is not within 100 and 300", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{InitializationMiB: 400}}, anyway: true},
+		{want: "io2 needs IOPS", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Type: "io2"}}, always: true},
+		{want: `Type "fast" is none of`, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Type: "fast"}}, always: true},
+		{want: "InitializationMiB 400 is not within 100 and 300", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{InitializationMiB: 400}}, always: true},
 		{want: "set Snapshot and Encrypted in Builder.BlockDevices", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Encrypted: ec2.Disabled}}},
 		{want: "set Snapshot and Encrypted in Builder.BlockDevices", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Snapshot: "snap-1"}}},
-		{want: "EC2 takes no KMSKey for a device of an AMI", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{KMSKey: "alias/images"}}, anyway: true},
+		{want: "EC2 takes no KMSKey for a device of an AMI", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{KMSKey: "alias/images"}}, always: true},
 	} {
 		d.fromSnapshots = true
 		all = append(all, d)
@@ -161,7 +161,7 @@ func invalidDevices(device string) []invalidDevice {
 	return all
 }
 
-// TestValidateAMIDevices has the volumes in the Builder: without a call to EC2.
+// TestValidateAMIDevices validates devices of volumes that the Builder declares.
 func TestValidateAMIDevices(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	validate := func(c ec2.Capture) error {
@@ -175,7 +175,7 @@ func TestValidateAMIDevices(t *testing.T) {
 		for _, test := range invalidDevices(device) {
 			err := validate(ec2.Capture{FromSnapshots: test.fromSnapshots, Devices: []ec2.AMIDevice{test.device}})
 			if err == nil || !strings.Contains(err.Error(), "Builder.Capture.Devices["+device+"]: ") || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("%q: error %v, want %q", device, err, test.want)
+				t.Errorf("Validate() with device %q: error = %v, want %q", device, err, test.want)
 			}
 		}
 	}
@@ -203,8 +203,8 @@ func TestValidateAMIDevices(t *testing.T) {
 	}
 }
 
-// TestAMIDevicesOfSource has the volumes in the source: what is wrong is said
-// once that is found, by a plan too, and nothing is created.
+// TestAMIDevicesOfSource uses volumes that only the source image has. Errors are
+// found with the source, by Plan and Bake, before anything is created.
 func TestAMIDevicesOfSource(t *testing.T) {
 	server := newServer(t, &ec2test.Options{})
 	cloud := newCloud(server)
@@ -229,15 +229,15 @@ func TestAMIDevicesOfSource(t *testing.T) {
 		t.Helper()
 		_, planErr := ec2.Plan(t.Context(), img)
 		_, bakeErr := bake.Bake(t.Context(), nil, img)
-		for what, err := range map[string]error{"plan": planErr, "bake": bakeErr} {
+		for call, err := range map[string]error{"Plan": planErr, "Bake": bakeErr} {
 			if err == nil || !strings.Contains(err.Error(), "check source image: Builder.Capture.Devices["+device+"]: ") || !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: error %v, want %q", what, err, want)
+				t.Errorf("%s() error = %v, want one of device %q that contains %q", call, err, device, want)
 			}
 		}
 	}
 	for _, device := range []string{"/dev/sda1", "/dev/sdg"} {
 		for _, test := range invalidDevices(device) {
-			if !test.anyway { // which TestValidateAMIDevices has
+			if !test.always { // TestValidateAMIDevices covers the others
 				refused(layer(ec2.Capture{FromSnapshots: test.fromSnapshots, Devices: []ec2.AMIDevice{test.device}}), device, test.want)
 			}
 		}
@@ -250,14 +250,14 @@ func TestAMIDevicesOfSource(t *testing.T) {
 	refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: sdh}}}), "/dev/sdh", "the instance has no volume there: a new one needs SizeGiB or Snapshot")
 	sdh.SizeGiB, sdh.InitializationMiB = 3, 200
 	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{BlockDevice: sdh}}}), "/dev/sdh", "InitializationMiB needs a Snapshot")
-	// The instance's root is larger than the source's, and of another type.
+	// The instance's root is larger than the source's, or has another type.
 	sda1.SizeGiB = 25
 	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1}}, ec2.BlockDevice{SizeGiB: 30}), "/dev/sda1", "SizeGiB 25 is less than the 30 of")
 	sda1.SizeGiB = 7
 	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1}}, ec2.BlockDevice{Type: "gp3"}), "/dev/sda1", "SizeGiB 7 is less than the 8 of")
 	for _, call := range server.Calls()[before:] {
 		if (strings.HasPrefix(call.Action, "Create") || call.Action == "RunInstances") && call.Code != "DryRunOperation" {
-			t.Errorf("%s was called", call.Action)
+			t.Errorf("%s was called, want no call that creates anything", call.Action)
 		}
 	}
 
@@ -271,13 +271,13 @@ func TestAMIDevicesOfSource(t *testing.T) {
 	}{
 		{
 			layer(ec2.Capture{Devices: []ec2.AMIDevice{keep("/dev/sda1"), keep("/dev/sdj")}}),
-			map[string]string{"/dev/sda1": "8 gp2 stays", "/dev/sdg": "8 gp2", "/dev/sdj": "8 io2 1000 stays"},
+			map[string]string{"/dev/sda1": "8 gp2 kept", "/dev/sdg": "8 gp2", "/dev/sdj": "8 io2 1000 kept"},
 		},
 		{
 			layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1, {BlockDevice: ec2.BlockDevice{Device: "/dev/sdj", SizeGiB: 9}}}}),
 			map[string]string{"/dev/sda1": "25 gp2", "/dev/sdg": "8 gp2", "/dev/sdj": "9 io2 1000"},
 		},
-		{ // a new volume where the source had another
+		{ // a new volume replaces the source's
 			layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sdg", SizeGiB: 3}}}}, ec2.BlockDevice{Device: "/dev/sdg", Omit: true}),
 			map[string]string{"/dev/sda1": "8 gp2", "/dev/sdg": "3 gp3 empty", "/dev/sdj": "8 io2 1000"},
 		},
@@ -293,8 +293,8 @@ func TestAMIDevicesOfSource(t *testing.T) {
 	}
 }
 
-// TestSourceVolumesUnchanged launches a source whose volumes all go with their
-// instance: nothing is said of them.
+// TestSourceVolumesUnchanged checks that a launch does not mention volumes that
+// are deleted with the instance anyway.
 func TestSourceVolumesUnchanged(t *testing.T) {
 	server := newServer(t, nil)
 	results, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
@@ -303,24 +303,24 @@ func TestSourceVolumesUnchanged(t *testing.T) {
 	}
 	want := []ec2.SourceVolume{{Device: "/dev/sda1", SizeGiB: 8, Type: "gp3"}}
 	if diff := cmp.Diff(want, amiOf(t, results[0]).Source.Volumes); diff != "" {
-		t.Errorf("volumes of the source (-want +got):\n%s", diff)
+		t.Errorf("Source.Volumes (-want +got):\n%s", diff)
 	}
 	for _, call := range server.Calls() {
 		if got := call.Params.Get("BlockDeviceMapping.1.DeviceName"); got != "" {
-			t.Errorf("%s names %s", call.Action, got)
+			t.Errorf("%s has a mapping of %s, want none", call.Action, got)
 		}
 	}
 }
 
-// TestAMIDevicesOfSurrogate are called what the AMI calls them: what the helper has
-// under such a name is another volume.
+// TestAMIDevicesOfSurrogate checks that devices have the AMI's names. A volume of
+// the helper with the same name is another one.
 func TestAMIDevicesOfSurrogate(t *testing.T) {
 	server := surrogateServer(t)
 	cloud := newCloud(server)
 	img, b := surrogate(t, cloud)
 	b.Capture.Devices = []ec2.AMIDevice{
 		{BlockDevice: ec2.BlockDevice{SizeGiB: 12}},
-		{BlockDevice: ec2.BlockDevice{Device: "/dev/sda1", SizeGiB: 3}}, // the helper's has 20
+		{BlockDevice: ec2.BlockDevice{Device: "/dev/sda1", SizeGiB: 3}}, // the helper's has 20 GiB
 		{BlockDevice: ec2.BlockDevice{Device: "/dev/sdg", KeepOnTermination: true}},
 	}
 	img.Builder = b
@@ -328,7 +328,7 @@ func TestAMIDevicesOfSurrogate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"/dev/xvda": "12 gp3 3000/125", "/dev/sda1": "3 gp3 empty", "/dev/sdg": "3 gp2 stays"}
+	want := map[string]string{"/dev/xvda": "12 gp3 3000/125", "/dev/sda1": "3 gp3 empty", "/dev/sdg": "3 gp2 kept"}
 	if diff := cmp.Diff(want, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
 		t.Errorf("devices (-want +got):\n%s", diff)
 	}
@@ -343,8 +343,8 @@ func TestAMIDevicesOfSurrogate(t *testing.T) {
 	}
 }
 
-// TestReplaceAMIKeepsInitializationRate registers the AMI again under its name,
-// although EC2 does not tell of the rate that it has.
+// TestReplaceAMIKeepsInitializationRate checks the rate when the AMI is registered
+// again under its final name, although EC2 does not report it.
 func TestReplaceAMIKeepsInitializationRate(t *testing.T) {
 	server := newServer(t, nil)
 	img := captured(newCloud(server), ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{InitializationMiB: 200}}}})
@@ -355,10 +355,8 @@ func TestReplaceAMIKeepsInitializationRate(t *testing.T) {
 		t.Fatal(err)
 	}
 	var rates []string
-	for _, call := range server.Calls() {
-		if call.Action == "RegisterImage" {
-			rates = append(rates, call.Region+" "+call.Params.Get("BlockDeviceMapping.1.Ebs.VolumeInitializationRate"))
-		}
+	for _, call := range callsOf(server.Calls(), "RegisterImage") {
+		rates = append(rates, call.Region+" "+call.Params.Get("BlockDeviceMapping.1.Ebs.VolumeInitializationRate"))
 	}
 	slices.Sort(rates)
 	if diff := cmp.Diff([]string{testRegion + " 200", testRegion + " 200", "us-west-2 200"}, rates); diff != "" {

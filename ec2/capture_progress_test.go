@@ -10,8 +10,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// TestSnapshotProgress wants the percentage of the snapshot about every ten
-// seconds, and no request for more.
+// TestSnapshotProgress checks that the snapshot's percentage is reported about
+// every ten seconds, by one request each.
 func TestSnapshotProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, cloud := realistic(ec2test.Options{})
@@ -23,10 +23,10 @@ func TestSnapshotProgress(t *testing.T) {
 				return
 			}
 			if e.Resource.Kind != "snapshot" || e.Step != "wait for image" || e.Total != 100 {
-				t.Errorf("event %+v, want a snapshot's percentage", e)
+				t.Errorf("event = %+v, want a snapshot's percentage", e)
 			}
 			if gap := e.Time.Sub(last); gap < 9*time.Second {
-				t.Errorf("two reports within %v", gap)
+				t.Errorf("time between two reports = %v, want 9s or more", gap)
 			}
 			seen, last = append(seen, e.Done), e.Time
 		}}, simple(cloud))
@@ -34,10 +34,10 @@ func TestSnapshotProgress(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(seen) < 5 || !slices.IsSorted(seen) || seen[0] == 0 || seen[len(seen)-1] < 90 {
-			t.Errorf("percentages %v, want them to grow to about 100", seen)
+			t.Errorf("percentages = %v, want 5 or more that grow to 90 or more", seen)
 		}
 		if asked := server.CallCount("DescribeSnapshots"); asked > len(seen)+1 {
-			t.Errorf("%d requests for %d reports", asked, len(seen))
+			t.Errorf("calls of DescribeSnapshots = %d, want at most %d for %d reports", asked, len(seen)+1, len(seen))
 		}
 	})
 }

@@ -2,7 +2,6 @@ package ec2_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,20 +15,20 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// surrogate is an image whose root is a volume with the system of the vendor's
-// image "grown", baked with the help of one that has billing codes.
+// surrogate returns an image whose root is a volume with the system of the image
+// "grown". The helper that bakes it has billing codes.
 func surrogate(t *testing.T, cloud *ec2.Cloud) (*bake.Image, ec2.Builder) {
 	t.Helper()
 	out, err := cloud.Client("").DescribeImages(t.Context(), &awsec2.DescribeImagesInput{
 		Filters: []ec2types.Filter{{Name: aws.String("name"), Values: []string{"grown"}}},
 	})
 	if err != nil || len(out.Images) != 1 {
-		t.Fatalf("the grown image: %v, %v", out, err)
+		t.Fatalf("DescribeImages() = %v, %v, want the image %q", out, err, "grown")
 	}
 	b := ec2.Builder{
 		Cloud: cloud, Source: ec2.Newest{Owners: []string{ec2.Amazon}, Name: "helper"}, SSH: ec2.SSH{User: "ec2-user"},
 		BlockDevices: []ec2.BlockDevice{
-			{Device: "/dev/sda1", SizeGiB: 20}, // the helper's own
+			{Device: "/dev/sda1", SizeGiB: 20}, // the helper's root
 			{Device: "/dev/sdf", Snapshot: aws.ToString(out.Images[0].BlockDeviceMappings[0].Ebs.SnapshotId), SizeGiB: 9},
 			{Device: "/dev/sdg", SizeGiB: 3, Type: "gp2"},
 		},
@@ -40,6 +39,7 @@ func surrogate(t *testing.T, cloud *ec2.Cloud) (*bake.Image, ec2.Builder) {
 	return img, b
 }
 
+// surrogateServer starts an EC2 with the images that surrogate needs.
 func surrogateServer(t *testing.T) *ec2test.Server {
 	t.Helper()
 	return newServer(t, &ec2test.Options{Images: []ec2test.Image{
@@ -48,8 +48,8 @@ func surrogateServer(t *testing.T) *ec2test.Server {
 	}})
 }
 
-// TestSurrogate bakes the AMI and checks it on an instance of its own: that one
-// boots from the other volume, and has nothing of the helper's.
+// TestSurrogate bakes an AMI and checks that its instance boots from the other
+// volume, without files of the helper.
 func TestSurrogate(t *testing.T) {
 	server := surrogateServer(t)
 	cloud := newCloud(server)
@@ -65,22 +65,18 @@ func TestSurrogate(t *testing.T) {
 		t.Fatal(err)
 	}
 	image := describe(t, cloud, "", results[0].Artifact.ID())
-	got := map[string]string{}
-	for _, m := range image.BlockDeviceMappings {
-		got[*m.DeviceName] = fmt.Sprint(aws.ToInt32(m.Ebs.VolumeSize), " ", m.Ebs.VolumeType, " ", aws.ToBool(m.Ebs.DeleteOnTermination))
-	}
-	if diff := cmp.Diff(map[string]string{"/dev/xvda": "9 gp3 true", "/dev/sdg": "3 gp2 true"}, got); diff != "" {
+	if diff := cmp.Diff(map[string]string{"/dev/xvda": "9 gp3 3000/125", "/dev/sdg": "3 gp2"}, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
 		t.Errorf("devices (-want +got):\n%s", diff)
 	}
 	if aws.ToString(image.RootDeviceName) != "/dev/xvda" || image.Architecture != "x86_64" || image.BootMode != "" || aws.ToString(image.PlatformDetails) != "Linux/UNIX" {
-		t.Errorf("the AMI: %+v", image)
+		t.Errorf("AMI = %+v, want root /dev/xvda, x86_64, Linux/UNIX and no boot mode", image)
 	}
 	if n := server.CallCount("CreateSnapshots"); n != 1 {
-		t.Errorf("%d CreateSnapshots", n)
+		t.Errorf("calls of CreateSnapshots = %d, want 1", n)
 	}
 	for _, step := range results[0].Steps {
 		if step.Name == "clean guest" {
-			t.Error("the helper was cleaned")
+			t.Errorf("step %q ran on the helper", step.Name)
 		}
 	}
 	destroy(t, results[0].Artifact)
@@ -92,7 +88,7 @@ func TestSurrogate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if image := describe(t, cloud, "", results[0].Artifact.ID()); image.Architecture != "arm64" || aws.ToString(image.RootDeviceName) != "/dev/sda1" {
-		t.Errorf("the AMI is %s with the root %s, want arm64 with the source's", image.Architecture, aws.ToString(image.RootDeviceName))
+		t.Errorf("architecture and root of the AMI = %s, %s, want arm64, /dev/sda1", image.Architecture, aws.ToString(image.RootDeviceName))
 	}
 }
 
@@ -119,13 +115,11 @@ func TestValidateSurrogate(t *testing.T) {
 		_, err := bake.Bake(t.Context(), nil, img)
 		wantError(t, "Bake", err, want)
 	}
-	if n := server.CallCount("RunInstances"); n > 0 {
-		t.Errorf("%d instances were launched", n)
-	}
+	wantNoLaunch(t, server)
 }
 
-// TestCheckMachineVolumes looks at the volumes of the machine that checks an
-// AMI: they hold what was baked, not what the bake began with.
+// TestCheckMachineVolumes checks that the check machine's volumes come from the
+// AMI, not from the snapshots that the bake started with.
 func TestCheckMachineVolumes(t *testing.T) {
 	server := surrogateServer(t)
 	cloud := newCloud(server)
@@ -135,7 +129,7 @@ func TestCheckMachineVolumes(t *testing.T) {
 	b.SSH.User, b.BlockDevices[2].KeepOnTermination = "", true
 	img.Builder = b
 	var machine ec2types.Instance
-	began := b.BlockDevices[1].Snapshot
+	first := b.BlockDevices[1].Snapshot
 	img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, _ bake.Machine) error {
 		if err := describeMachine(cloud, &machine).Do(ctx); err != nil {
 			return err
@@ -147,14 +141,14 @@ func TestCheckMachineVolumes(t *testing.T) {
 			return err
 		}
 		if len(volumes.Volumes) != 3 {
-			t.Errorf("%d volumes, want 3", len(volumes.Volumes))
+			t.Errorf("volumes = %d, want 3", len(volumes.Volumes))
 		}
 		for _, v := range volumes.Volumes {
-			if aws.ToString(v.SnapshotId) == began || aws.ToString(v.SnapshotId) == "" {
-				t.Errorf("%s is of snapshot %q, not of the AMI", aws.ToString(v.Attachments[0].Device), aws.ToString(v.SnapshotId))
+			if aws.ToString(v.SnapshotId) == first || aws.ToString(v.SnapshotId) == "" {
+				t.Errorf("snapshot of %s = %q, want one of the AMI", aws.ToString(v.Attachments[0].Device), aws.ToString(v.SnapshotId))
 			}
 			if !aws.ToBool(v.Attachments[0].DeleteOnTermination) {
-				t.Errorf("%s outlives the check", aws.ToString(v.Attachments[0].Device))
+				t.Errorf("DeleteOnTermination of %s = false, want true", aws.ToString(v.Attachments[0].Device))
 			}
 		}
 		return nil

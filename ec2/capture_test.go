@@ -16,7 +16,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// captured is the simple image, captured in another way.
+// captured returns the simple image with another Capture.
 func captured(cloud *ec2.Cloud, c ec2.Capture) *bake.Image {
 	img := simple(cloud)
 	img.Name = "captured"
@@ -24,7 +24,7 @@ func captured(cloud *ec2.Cloud, c ec2.Capture) *bake.Image {
 	return img
 }
 
-// freezer is a guest's fsfreeze, and remembers what it was told.
+// A freezer is a guest's fsfreeze that records its arguments and the number of calls before it.
 type freezer struct {
 	mu  sync.Mutex
 	did []string
@@ -48,7 +48,7 @@ func (f *freezer) list() ([]string, []int) {
 	return slices.Clone(f.did), slices.Clone(f.at)
 }
 
-// freezingServer is an EC2 whose guests have fsfreeze.
+// freezingServer starts an EC2 whose guests have fsfreeze.
 func freezingServer(t *testing.T, o ec2test.Options) (*ec2test.Server, *freezer) {
 	t.Helper()
 	f := &freezer{now: func() int { return 0 }}
@@ -85,24 +85,22 @@ func TestCaptures(t *testing.T) {
 				}
 			}
 			if got := strings.Join(calls, " "); got != test.calls {
-				t.Errorf("calls %s, want %s", got, test.calls)
+				t.Errorf("calls = %s, want %s", got, test.calls)
 			}
 			did, at := freeze.list()
 			if !test.capture.CrashConsistent {
 				if len(did) > 0 {
-					t.Errorf("frozen: %v", did)
+					t.Errorf("fsfreeze ran with %v, want no run", did)
 				}
 			} else if want := []string{"-f /", "-u /"}; !slices.Equal(did, want) || at[1] == at[0] {
-				t.Errorf("%v at calls %v, want %v with a call between", did, at, want)
+				t.Errorf("fsfreeze ran with %v after calls %v, want %v and a call between", did, at, want)
 			}
-			if page, err := server.ReadFile(ami.ImageID, "/var/www/index.html"); err != nil || string(page) != "a page\n" {
-				t.Errorf("the page: %q, %v", page, err)
-			}
+			wantFile(t, server, ami.ImageID, "/var/www/index.html", "a page\n")
 			image := describe(t, cloud, "", ami.ImageID)
 			ebs := image.BlockDeviceMappings[0].Ebs
 			if image.ImdsSupport != "v2.0" || !aws.ToBool(image.EnaSupport) || image.BootMode != "uefi-preferred" ||
 				aws.ToString(image.RootDeviceName) != "/dev/sda1" || aws.ToInt32(ebs.VolumeSize) != 8 || ebs.VolumeType != "gp3" || !aws.ToBool(ebs.DeleteOnTermination) {
-				t.Errorf("the AMI: %+v, its root %+v", image, ebs)
+				t.Errorf("AMI = %+v with root %+v, want IMDSv2, ENA, UEFI and a root /dev/sda1 of 8 GiB, gp3", image, ebs)
 			}
 			destroy(t, ami)
 			wantNoLeftovers(t, server)
@@ -118,7 +116,7 @@ func TestSnapshotsWithEachCallFailing(t *testing.T) {
 	define := func(cloud *ec2.Cloud) *bake.Image { return captured(cloud, ec2.Capture{FromSnapshots: true}) }
 	calls := slices.DeleteFunc(callsOfBake(t, define), func(c nthCall) bool { return plain[c] })
 	if len(calls) < 3 {
-		t.Fatalf("snapshots made only %d calls: %v", len(calls), calls)
+		t.Fatalf("calls that snapshots add = %v, want 3 or more", calls)
 	}
 	breakCalls(t, calls, define)
 }
@@ -138,9 +136,7 @@ func TestFromSnapshotsRejectsBillingCodes(t *testing.T) {
 	configure(img, func(b *ec2.Builder) { b.Source = ec2.Newest{Owners: []string{ec2.Amazon}, Name: "rhel*"} })
 	_, err := bake.Bake(t.Context(), nil, img)
 	wantError(t, "Bake", err, "check source image: Builder.Capture.FromSnapshots: ami-", "is Red Hat Enterprise Linux: its billing codes would be lost")
-	if n := server.CallCount("RunInstances"); n != 0 {
-		t.Errorf("%d instances were launched", n)
-	}
+	wantNoLaunch(t, server)
 	configure(img, func(b *ec2.Builder) { b.Capture = ec2.Capture{} })
 	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
 		t.Errorf("Bake() with CreateImage: error = %v", err)
@@ -162,7 +158,7 @@ func TestIMDSv2(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := describe(t, cloud, "", results[0].Artifact.ID()).ImdsSupport; got != want {
-				t.Errorf("%+v: IMDS support %q, want %q", c, got, want)
+				t.Errorf("%+v: IMDS support = %q, want %q", c, got, want)
 			}
 		}
 	}
@@ -187,7 +183,7 @@ func TestBootModes(t *testing.T) {
 			image := describe(t, cloud, "", results[0].Artifact.ID())
 			if string(image.BootMode) != test.mode || string(image.TpmSupport) != test.tpm || !aws.ToBool(image.EnaSupport) ||
 				test.capture.SRIOV && aws.ToString(image.SriovNetSupport) != "simple" {
-				t.Errorf("boot mode %s, TPM %s, ENA %t, SR-IOV %s", image.BootMode, image.TpmSupport, aws.ToBool(image.EnaSupport), aws.ToString(image.SriovNetSupport))
+				t.Errorf("boot mode %q, TPM %q, ENA %t, SR-IOV %q, want %q, %q, true and SR-IOV %t", image.BootMode, image.TpmSupport, aws.ToBool(image.EnaSupport), aws.ToString(image.SriovNetSupport), test.mode, test.tpm, test.capture.SRIOV)
 			}
 		})
 	}

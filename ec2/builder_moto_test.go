@@ -301,7 +301,7 @@ func TestReplaceOnMoto(t *testing.T) {
 	}
 	configure(img, func(b *ec2.Builder) { b.ReplaceAMI = false })
 	_, err := bake.Bake(t.Context(), nil, img)
-	wantError(t, "Bake", err, `"the name" is the name of `+last.ID())
+	wantError(t, "Bake", err, `"the name" is already the name of `+last.ID())
 	destroy(t, last)
 	wantMotoEmpty(t, cloud.Client(""))
 }

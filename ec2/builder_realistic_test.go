@@ -90,7 +90,7 @@ func TestRealisticDefinition(t *testing.T) {
 	}
 	ami := amiOf(t, results[0])
 	again, err := bake.Bake(t.Context(), fastOptions(), shop(cloud, prod, manifest))
-	wantError(t, "Bake", err, "Builder.ReplaceAMI: "+ami.ImageID+" is protected against being deregistered")
+	wantError(t, "Bake", err, "Builder.ReplaceAMI: "+ami.ImageID+" has deregistration protection")
 	if got := again[0].Artifact; got != nil {
 		t.Errorf("artifact of the second bake = %v, want nil", got)
 	}

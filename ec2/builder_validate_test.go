@@ -35,44 +35,44 @@ func TestValidate(t *testing.T) {
 		"no region":       {change: func(b *ec2.Builder) { b.Cloud = ec2.NewCloud(aws.Config{}, nil) }, want: "Builder.Region: is required"},
 		"no source":       {change: func(b *ec2.Builder) { b.Source = nil }, want: "Builder.Source: is required"},
 		"no owners":       {change: func(b *ec2.Builder) { b.Source = ec2.Newest{Name: "x"} }, want: "Newest.Owners is required"},
-		"invalid id":      {change: func(b *ec2.Builder) { b.Source = ec2.ImageID("i-1") }, want: `"i-1" is not the id of an AMI`},
-		"empty parameter": {change: func(b *ec2.Builder) { b.Source = ec2.ParameterName("") }, want: "the parameter has no name"},
-		"invalid name":    {name: "a*b", change: func(*ec2.Builder) {}, want: `Builder.AMIName: "a*b `},
-		"name too short":  {change: func(b *ec2.Builder) { b.AMIName = "ab" }, want: `Builder.AMIName: "ab"`},
+		"invalid id":      {change: func(b *ec2.Builder) { b.Source = ec2.ImageID("i-1") }, want: `invalid AMI id "i-1"`},
+		"empty parameter": {change: func(b *ec2.Builder) { b.Source = ec2.ParameterName("") }, want: "parameter name is empty"},
+		"invalid name":    {name: "a*b", change: func(*ec2.Builder) {}, want: `Builder.AMIName: invalid name "a*b `},
+		"name too short":  {change: func(b *ec2.Builder) { b.AMIName = "ab" }, want: `Builder.AMIName: invalid name "ab"`},
 		"id and filters":  {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.Selector{ID: "s", Filters: ec2.Filters{"a": {"b"}}} }, want: "Builder.Network.Subnet: takes an ID or Filters"},
 		"groups and networks": {change: func(b *ec2.Builder) {
 			b.Network.SecurityGroups = []string{"a"}
 			b.SSH.From = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 		}, want: "Builder.SSH.From"},
 		"invalid network":     {change: func(b *ec2.Builder) { b.SSH.From = []netip.Prefix{{}} }, want: "Builder.SSH.From: invalid network"},
-		"no public address":   {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled; b.SSH.Address = ec2.PublicAddress }, want: "Builder.SSH.Address: there is no public address"},
-		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "and compressed, of 163"},
-		"unknown user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("echo hello") }, want: "Builder.UserData: is in no form that cloud-init knows"},
+		"no public address":   {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled; b.SSH.Address = ec2.PublicAddress }, want: "Builder.SSH.Address: public addresses need Network.PublicIP"},
+		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "and compressed, want at most 163"},
+		"unknown user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("echo hello") }, want: "Builder.UserData: unknown cloud-init format"},
 		"device twice":        {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{SizeGiB: 1}, {SizeGiB: 2}} }, want: "is given twice"},
 		"device without size": {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Device: "/dev/sdf"}} }, want: "Builder.BlockDevices[/dev/sdf]: needs SizeGiB or Snapshot"},
-		"type twice":          {change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t3.micro", "t3.micro"} }, want: "Builder.InstanceTypes: \"t3.micro\" is empty or given twice"},
-		"spot price":          {change: func(b *ec2.Builder) { b.Spot = &ec2.Spot{MaxPrice: "cheap"} }, want: "Builder.Spot.MaxPrice: \"cheap\" is not a price"},
-		"drivers on spot":     {change: func(b *ec2.Builder) { b.Spot, b.Capture.ENA = &ec2.Spot{}, true }, want: "Builder.Spot: Capture.ENA"},
+		"type twice":          {change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t3.micro", "t3.micro"} }, want: "Builder.InstanceTypes: instance type \"t3.micro\" is empty or given twice"},
+		"spot price":          {change: func(b *ec2.Builder) { b.Spot = &ec2.Spot{MaxPrice: "cheap"} }, want: "Builder.Spot.MaxPrice: invalid price \"cheap\""},
+		"drivers on spot":     {change: func(b *ec2.Builder) { b.Spot, b.Capture.ENA = &ec2.Spot{}, true }, want: "Builder.Spot: cannot be set together with Capture.ENA"},
 		"negative wait":       {change: func(b *ec2.Builder) { b.CapacityWait = -1 }, want: "Builder.CapacityWait"},
-		"tenancy":             {change: func(b *ec2.Builder) { b.Placement.Tenancy = "mine" }, want: "Builder.Placement.Tenancy: \"mine\" is none of"},
+		"tenancy":             {change: func(b *ec2.Builder) { b.Placement.Tenancy = "mine" }, want: "Builder.Placement.Tenancy: unknown value \"mine\""},
 		"host and group":      {change: func(b *ec2.Builder) { b.Placement.Host, b.Placement.HostResourceGroup = "h-1", "arn" }, want: "Builder.Placement.HostResourceGroup: cannot be set together"},
-		"host and tenancy":    {change: func(b *ec2.Builder) { b.Placement.Host, b.Placement.Tenancy = "h-1", "dedicated" }, want: "Builder.Placement.Tenancy: \"dedicated\" has no Dedicated Host"},
+		"host and tenancy":    {change: func(b *ec2.Builder) { b.Placement.Host, b.Placement.Tenancy = "h-1", "dedicated" }, want: "Builder.Placement.Tenancy: cannot be \"dedicated\" together with Host"},
 		"two reservations": {change: func(b *ec2.Builder) {
 			b.Placement.CapacityReservation, b.Placement.NoCapacityReservation = "cr-1", true
 		}, want: "Builder.Placement.CapacityReservation: only one"},
-		"spot, reservation": {change: func(b *ec2.Builder) { b.Placement.CapacityReservation, b.Spot = "cr-1", &ec2.Spot{} }, want: "a spot instance runs neither in a reservation"},
-		"hop limit":         {change: func(b *ec2.Builder) { b.Metadata.HopLimit = 65 }, want: "Builder.Metadata.HopLimit: 65 is not within"},
+		"spot, reservation": {change: func(b *ec2.Builder) { b.Placement.CapacityReservation, b.Spot = "cr-1", &ec2.Spot{} }, want: "spot instances cannot use capacity reservations"},
+		"hop limit":         {change: func(b *ec2.Builder) { b.Metadata.HopLimit = 65 }, want: "Builder.Metadata.HopLimit: 65 is not between"},
 		"unknown address":   {change: func(b *ec2.Builder) { b.SSH.Address = 99 }, want: "Builder.SSH.Address: unknown value 99"},
-		"no IPv6":           {change: func(b *ec2.Builder) { b.SSH.Address = ec2.IPv6Address }, want: "Builder.SSH.Address: there is no IPv6 address"},
+		"no IPv6":           {change: func(b *ec2.Builder) { b.SSH.Address = ec2.IPv6Address }, want: "Builder.SSH.Address: IPv6Address needs Network.IPv6"},
 		"private IPv6":      {change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("::1") }, want: "Builder.Network.PrivateIP: ::1 is not an IPv4"},
 		"groups and filters": {change: func(b *ec2.Builder) {
 			b.Network.SecurityGroups, b.Network.SecurityGroupFilters = []string{"a"}, ec2.Filters{"b": {"c"}}
 		}, want: "Builder.Network.SecurityGroupFilters: cannot"},
-		"volume type":         {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "fast"}} }, want: "Builder.BlockDevices[]: Type \"fast\" is none of"},
-		"IOPS of gp2":         {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "gp2", IOPS: 100}} }, want: "gp2 takes no IOPS"},
+		"volume type":         {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "fast"}} }, want: "Builder.BlockDevices[]: unknown Type \"fast\""},
+		"IOPS of gp2":         {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "gp2", IOPS: 100}} }, want: "gp2 does not support IOPS"},
 		"io2 without IOPS":    {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2"}} }, want: "io2 needs IOPS"},
-		"throughput of io2":   {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2", IOPS: 100, ThroughputMiB: 200}} }, want: "io2 takes no ThroughputMiB"},
-		"initialization":      {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{InitializationMiB: 50}} }, want: "InitializationMiB 50 is not within"},
+		"throughput of io2":   {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Type: "io2", IOPS: 100, ThroughputMiB: 200}} }, want: "io2 does not support ThroughputMiB"},
+		"initialization":      {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{InitializationMiB: 50}} }, want: "InitializationMiB 50 is not between"},
 		"omit the root":       {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Omit: true}} }, want: "Omit needs Device"},
 		"SSH port":            {change: func(b *ec2.Builder) { b.SSH.Port = 1 << 16 }, want: "Builder.SSH.Port: invalid port 65536"},
 		"two host keys":       {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey, b.SSH.HostKey = true, sshmachine.InsecureAnyHostKey() }, want: "Builder.SSH.ConsoleHostKey: cannot be set together"},
@@ -82,25 +82,25 @@ func TestValidate(t *testing.T) {
 		"dial and proxy": {change: func(b *ec2.Builder) {
 			b.SSH.Proxy = &sshmachine.Proxy{}
 			b.SSH.Dial = func(context.Context, ec2.SSHTarget) (net.Conn, error) { return nil, net.ErrClosed }
-		}, want: "Builder.SSH.Dial: connects to the instance itself"},
+		}, want: "Builder.SSH.Dial: cannot be set together with Via and Proxy"},
 		"two profiles":   {change: func(b *ec2.Builder) { b.InstanceProfile, b.InstanceProfilePolicy = "a", readBucket }, want: "Builder.InstanceProfilePolicy: cannot be set together"},
 		"invalid policy": {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{" }, want: "Builder.InstanceProfilePolicy: is not JSON"},
 		"empty policy":   {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{}" }, want: "Builder.InstanceProfilePolicy: has no Statement"},
-		"reserved tag":   {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x": the prefix is reserved`},
-		"own tag":        {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "the prefix is reserved"},
+		"reserved tag":   {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x" has a reserved prefix`},
+		"own tag":        {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "has a reserved prefix"},
 		"long tag":       {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
 		"invalid IAM tag": {change: func(b *ec2.Builder) {
 			b.Tags, b.InstanceProfilePolicy = map[string]string{"team": "web (prod)"}, readBucket
-		}, want: `Tags: with Builder.InstanceProfilePolicy, "web (prod)" is in a tag`},
-		"invalid IAM name": {name: "web [1]", change: func(b *ec2.Builder) { b.InstanceProfilePolicy = readBucket }, want: `Image.Name: with Builder.InstanceProfilePolicy, "web [1]"`},
+		}, want: `Tags: invalid tag text "web (prod)"`},
+		"invalid IAM name": {name: "web [1]", change: func(b *ec2.Builder) { b.InstanceProfilePolicy = readBucket }, want: `Image.Name: invalid tag text "web [1]"`},
 		"too many tags": {change: func(b *ec2.Builder) {
 			b.Tags = map[string]string{}
 			for i := range 42 {
 				b.Tags[fmt.Sprint(i)] = ""
 			}
-		}, want: "Tags: 42 tags, of 41 at most"},
-		"long name":        {name: strings.Repeat("x", 300), change: func(b *ec2.Builder) { b.AMIName = "web" }, want: "Image.Name: has 300 bytes, of 200"},
-		"long description": {change: func(b *ec2.Builder) { b.Description = strings.Repeat("x", 256) }, want: "Builder.Description: has 256 bytes, of 255"},
+		}, want: "Tags: 42 tags, want at most 41"},
+		"long name":        {name: strings.Repeat("x", 300), change: func(b *ec2.Builder) { b.AMIName = "web" }, want: "Image.Name: is 300 bytes, want at most 200"},
+		"long description": {change: func(b *ec2.Builder) { b.Description = strings.Repeat("x", 256) }, want: "Builder.Description: is 256 bytes, want at most 255"},
 		"negative timeout": {change: func(b *ec2.Builder) { b.SSH.ConnectTimeout = -1 }, want: "Builder.SSH.ConnectTimeout: must not be negative"},
 	}
 	for name, test := range tests {
@@ -147,7 +147,7 @@ func TestConflictingAMINames(t *testing.T) {
 		err := bake.Validate(nil, &bake.Image{Name: "one", Builder: test.one}, &bake.Image{Name: "two", Builder: test.two})
 		want := ""
 		if test.want != "" {
-			want = `image two: Builder.AMIName: "shop" is that of the image "one", too, in ` + test.want
+			want = `image two: Builder.AMIName: image "one" has the same name "shop" in ` + test.want
 		}
 		if got := fmt.Sprint(err); err != nil && got != want || err == nil && want != "" {
 			t.Errorf("%s: Validate() error = %v, want %q", name, got, want)

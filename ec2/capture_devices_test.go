@@ -122,7 +122,7 @@ type invalidDevice struct {
 // invalidDevices returns devices that are invalid if the instance has a volume
 // of 8 GiB and type gp2 there.
 func invalidDevices(device string) []invalidDevice {
-	const onlyKeep = "can change nothing but KeepOnTermination: change the instance's by Builder.BlockDevices, or set FromSnapshots"
+	const onlyKeep = "CreateImage can change only KeepOnTermination of the instance's volumes: change them in Builder.BlockDevices, or set FromSnapshots"
 	all := []invalidDevice{
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{SizeGiB: 20}}},
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{SizeGiB: 8, KeepOnTermination: true}}},
@@ -135,22 +135,22 @@ func invalidDevices(device string) []invalidDevice {
 		{want: onlyKeep, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{KMSKey: "alias/images"}}, always: true},
 	}
 	for _, d := range []invalidDevice{
-		{want: "SizeGiB 7 is less than the 8 of the instance's volume", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{SizeGiB: 7}}},
-		{want: "SizeGiB -1 is not within 0 and 65536", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{SizeGiB: -1}}, always: true},
-		{want: "gp2 takes no IOPS", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{IOPS: 4000}}},
-		{want: "gp2 takes no ThroughputMiB", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{ThroughputMiB: 300}}},
+		{want: "SizeGiB 7 is less than the instance's volume, 8", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{SizeGiB: 7}}},
+		{want: "SizeGiB -1 is not between 0 and 65536", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{SizeGiB: -1}}, always: true},
+		{want: "gp2 does not support IOPS", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{IOPS: 4000}}},
+		{want: "gp2 does not support ThroughputMiB", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{ThroughputMiB: 300}}},
 		{want: "io2 needs IOPS", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Type: "io2"}}, always: true},
-		{want: `Type "fast" is none of`, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Type: "fast"}}, always: true},
-		{want: "InitializationMiB 400 is not within 100 and 300", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{InitializationMiB: 400}}, always: true},
-		{want: "set Snapshot and Encrypted in Builder.BlockDevices", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Encrypted: ec2.Disabled}}},
-		{want: "set Snapshot and Encrypted in Builder.BlockDevices", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Snapshot: "snap-1"}}},
-		{want: "EC2 takes no KMSKey for a device of an AMI", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{KMSKey: "alias/images"}}, always: true},
+		{want: `unknown Type "fast"`, device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Type: "fast"}}, always: true},
+		{want: "InitializationMiB 400 is not between 100 and 300", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{InitializationMiB: 400}}, always: true},
+		{want: "Snapshot and Encrypted of the instance's volumes are set in Builder.BlockDevices", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Encrypted: ec2.Disabled}}},
+		{want: "Snapshot and Encrypted of the instance's volumes are set in Builder.BlockDevices", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Snapshot: "snap-1"}}},
+		{want: "KMSKey cannot be set for an AMI's device", device: ec2.AMIDevice{BlockDevice: ec2.BlockDevice{KMSKey: "alias/images"}}, always: true},
 	} {
 		d.fromSnapshots = true
 		all = append(all, d)
 	}
 	if device != "" {
-		ephemeral := invalidDevice{want: "has a volume there: Ephemeral needs another Device", device: ec2.AMIDevice{Ephemeral: "ephemeral0"}}
+		ephemeral := invalidDevice{want: "Ephemeral needs another Device", device: ec2.AMIDevice{Ephemeral: "ephemeral0"}}
 		all = append(all, ephemeral)
 		ephemeral.fromSnapshots = true
 		all = append(all, ephemeral)
@@ -186,16 +186,16 @@ func TestValidateAMIDevices(t *testing.T) {
 		return []ec2.AMIDevice{{BlockDevice: d}}
 	}
 	for want, devices := range map[string][]ec2.AMIDevice{
-		"[]: the root device cannot be left out":                       {{Omit: true}},
-		"[/dev/sdf]: Omit, Ephemeral and a volume exclude each other":  {{BlockDevice: sdf, Omit: true}},
-		"[/dev/sdf]: Omit, Ephemeral and a volume exclude each other|": {{BlockDevice: sdf, Ephemeral: "ephemeral0"}},
-		"[/dev/sdf]: Omit is set in BlockDevice":                       {{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf", Omit: true}}},
-		"[/dev/sdf]: is given twice":                                   {{BlockDevice: sdf}, {BlockDevice: sdf}},
-		"[/dev/sdf]: Encrypted cannot be set together with Snapshot":   with(func(d *ec2.BlockDevice) { d.Snapshot, d.Encrypted = "snap-1", ec2.Disabled }),
-		"[/dev/sdf]: EC2 takes no KMSKey for a device of an AMI":       with(func(d *ec2.BlockDevice) { d.KMSKey = "alias/images" }),
-		"[/dev/sdf]: InitializationMiB needs FromSnapshots":            with(func(d *ec2.BlockDevice) { d.Snapshot, d.InitializationMiB = "snap-1", 200 }),
-		"[/dev/sdf]: SizeGiB 70000 is not within 0 and 65536":          with(func(d *ec2.BlockDevice) { d.SizeGiB = 70000 }),
-		"[/dev/sdf]: gp2 takes no IOPS":                                with(func(d *ec2.BlockDevice) { d.Type, d.IOPS = "gp2", 4000 }),
+		"[]: the root device cannot be omitted":                            {{Omit: true}},
+		"[/dev/sdf]: only one of Omit, Ephemeral and a volume can be set":  {{BlockDevice: sdf, Omit: true}},
+		"[/dev/sdf]: only one of Omit, Ephemeral and a volume can be set|": {{BlockDevice: sdf, Ephemeral: "ephemeral0"}},
+		"[/dev/sdf]: BlockDevice.Omit cannot be set":                       {{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf", Omit: true}}},
+		"[/dev/sdf]: is given twice":                                       {{BlockDevice: sdf}, {BlockDevice: sdf}},
+		"[/dev/sdf]: Encrypted cannot be set together with Snapshot":       with(func(d *ec2.BlockDevice) { d.Snapshot, d.Encrypted = "snap-1", ec2.Disabled }),
+		"[/dev/sdf]: KMSKey cannot be set for an AMI's device":             with(func(d *ec2.BlockDevice) { d.KMSKey = "alias/images" }),
+		"[/dev/sdf]: InitializationMiB needs FromSnapshots":                with(func(d *ec2.BlockDevice) { d.Snapshot, d.InitializationMiB = "snap-1", 200 }),
+		"[/dev/sdf]: SizeGiB 70000 is not between 0 and 65536":             with(func(d *ec2.BlockDevice) { d.SizeGiB = 70000 }),
+		"[/dev/sdf]: Type gp2 does not support IOPS":                       with(func(d *ec2.BlockDevice) { d.Type, d.IOPS = "gp2", 4000 }),
 	} {
 		want, _, _ := strings.Cut(want, "|")
 		err := validate(ec2.Capture{Devices: devices})
@@ -243,18 +243,18 @@ func TestAMIDevicesOfSource(t *testing.T) {
 		}
 	}
 	sda1 := ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Device: "/dev/sda1", SizeGiB: 20}}
-	refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{sda1}}), "/dev/sda1", "the instance has this volume, of which CreateImage can change nothing but")
+	refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{sda1}}), "/dev/sda1", "CreateImage can change only KeepOnTermination")
 	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{}, sda1}}), "/dev/sda1", "/dev/sda1 is given twice: it is the root device of ami-")
-	refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sda1"}, Omit: true}}}), "/dev/sda1", "the root device cannot be left out")
+	refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sda1"}, Omit: true}}}), "/dev/sda1", "the root device cannot be omitted")
 	sdh := ec2.BlockDevice{Device: "/dev/sdh", KeepOnTermination: true}
-	refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: sdh}}}), "/dev/sdh", "the instance has no volume there: a new one needs SizeGiB or Snapshot")
+	refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: sdh}}}), "/dev/sdh", "an additional volume needs SizeGiB or Snapshot")
 	sdh.SizeGiB, sdh.InitializationMiB = 3, 200
-	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{BlockDevice: sdh}}}), "/dev/sdh", "InitializationMiB needs a Snapshot")
+	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{BlockDevice: sdh}}}), "/dev/sdh", "InitializationMiB needs Snapshot")
 	// The instance's root is larger than the source's, or has another type.
 	sda1.SizeGiB = 25
-	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1}}, ec2.BlockDevice{SizeGiB: 30}), "/dev/sda1", "SizeGiB 25 is less than the 30 of")
+	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1}}, ec2.BlockDevice{SizeGiB: 30}), "/dev/sda1", "SizeGiB 25 is less than the instance's volume, 30")
 	sda1.SizeGiB = 7
-	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1}}, ec2.BlockDevice{Type: "gp3"}), "/dev/sda1", "SizeGiB 7 is less than the 8 of")
+	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1}}, ec2.BlockDevice{Type: "gp3"}), "/dev/sda1", "SizeGiB 7 is less than the instance's volume, 8")
 	for _, call := range server.Calls()[before:] {
 		if (strings.HasPrefix(call.Action, "Create") || call.Action == "RunInstances") && call.Code != "DryRunOperation" {
 			t.Errorf("%s was called, want no call that creates anything", call.Action)
@@ -333,8 +333,8 @@ func TestAMIDevicesOfSurrogate(t *testing.T) {
 		t.Errorf("devices (-want +got):\n%s", diff)
 	}
 	for device, want := range map[string]string{
-		"":          "Devices[]: SizeGiB 8 is less than the 9 of the instance's volume",
-		"/dev/xvda": "Devices[/dev/xvda]: SizeGiB 8 is less than the 9 of the instance's volume",
+		"":          "Devices[]: SizeGiB 8 is less than the instance's volume, 9",
+		"/dev/xvda": "Devices[/dev/xvda]: SizeGiB 8 is less than the instance's volume, 9",
 	} {
 		b.Capture.Devices = []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: device, SizeGiB: 8}}}
 		img.Builder = b

@@ -96,16 +96,16 @@ func TestValidateSurrogate(t *testing.T) {
 	server := surrogateServer(t)
 	cloud := newCloud(server)
 	for want, change := range map[string]func(*ec2.Builder, *ec2.Surrogate){
-		"Capture.Surrogate: needs FromSnapshots":                                    func(b *ec2.Builder, _ *ec2.Surrogate) { b.Capture.FromSnapshots = false },
-		"Capture.Surrogate.Device: is required":                                     func(_ *ec2.Builder, s *ec2.Surrogate) { s.Device = "" },
-		"Capture.Surrogate.Device: /dev/sdx is none of Builder.BlockDevices":        func(_ *ec2.Builder, s *ec2.Surrogate) { s.Device = "/dev/sdx" },
-		`Capture.Surrogate.Architecture: "vax" is none of`:                          func(_ *ec2.Builder, s *ec2.Surrogate) { s.Architecture = "vax" },
-		"Capture.Surrogate: Builder.GuestCleanup is set":                            func(b *ec2.Builder, _ *ec2.Surrogate) { b.GuestCleanup.Keep = []ec2.CleanupItem{ec2.Logs} },
-		"Capture.Surrogate.RootDevice: /dev/sdg is another of Builder.BlockDevices": func(_ *ec2.Builder, s *ec2.Surrogate) { s.RootDevice = "/dev/sdg" },
+		"Capture.Surrogate: needs FromSnapshots":                                           func(b *ec2.Builder, _ *ec2.Surrogate) { b.Capture.FromSnapshots = false },
+		"Capture.Surrogate.Device: is required":                                            func(_ *ec2.Builder, s *ec2.Surrogate) { s.Device = "" },
+		"Capture.Surrogate.Device: /dev/sdx not found in Builder.BlockDevices":             func(_ *ec2.Builder, s *ec2.Surrogate) { s.Device = "/dev/sdx" },
+		`Capture.Surrogate.Architecture: unknown value "vax"`:                              func(_ *ec2.Builder, s *ec2.Surrogate) { s.Architecture = "vax" },
+		"Capture.Surrogate: cannot be set together with Builder.GuestCleanup":              func(b *ec2.Builder, _ *ec2.Surrogate) { b.GuestCleanup.Keep = []ec2.CleanupItem{ec2.Logs} },
+		"Capture.Surrogate.RootDevice: /dev/sdg is another device of Builder.BlockDevices": func(_ *ec2.Builder, s *ec2.Surrogate) { s.RootDevice = "/dev/sdg" },
 		"Capture.Devices[/dev/sdf]: is the AMI's root device: leave Device empty": func(b *ec2.Builder, _ *ec2.Surrogate) {
 			b.Capture.Devices = []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sdf"}}}
 		},
-		"check source image: Builder.Capture.Surrogate.Device: /dev/sda1 is what ami-": func(b *ec2.Builder, s *ec2.Surrogate) {
+		"check source image: Builder.Capture.Surrogate.Device: /dev/sda1 is the root device of ami-": func(b *ec2.Builder, s *ec2.Surrogate) {
 			b.BlockDevices[0].Device, s.Device = "/dev/sda1", "/dev/sda1"
 		},
 	} {

@@ -192,13 +192,13 @@ func TestBootModes(t *testing.T) {
 func TestValidateCapture(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	for want, c := range map[string]ec2.Capture{
-		`Builder.Capture.BootMode: "bios" is none of`:                               {BootMode: "bios"},
-		"Builder.Capture.BootMode: legacy-bios needs FromSnapshots":                 {BootMode: "legacy-bios"},
-		`Builder.Capture.TPM: needs the BootMode "uefi"`:                            {TPM: true, FromSnapshots: true},
-		"Builder.Capture.TPM: needs FromSnapshots":                                  {TPM: true, BootMode: "uefi"},
-		"Builder.Capture.UEFIData: is not base64":                                   {UEFIData: "*", FromSnapshots: true},
-		"Builder.Capture.UEFIData: needs FromSnapshots":                             {UEFIData: "QQ=="},
-		"Builder.Capture.ENA: ENA and SRIOV cannot be set on an instance that runs": {ENA: true, CrashConsistent: true},
+		`Builder.Capture.BootMode: unknown value "bios"`:                             {BootMode: "bios"},
+		"Builder.Capture.BootMode: legacy-bios needs FromSnapshots":                  {BootMode: "legacy-bios"},
+		`Builder.Capture.TPM: needs the BootMode "uefi"`:                             {TPM: true, FromSnapshots: true},
+		"Builder.Capture.TPM: needs FromSnapshots":                                   {TPM: true, BootMode: "uefi"},
+		"Builder.Capture.UEFIData: is not base64":                                    {UEFIData: "*", FromSnapshots: true},
+		"Builder.Capture.UEFIData: needs FromSnapshots":                              {UEFIData: "QQ=="},
+		"Builder.Capture.ENA: ENA and SRIOV need FromSnapshots with CrashConsistent": {ENA: true, CrashConsistent: true},
 	} {
 		err := bake.Validate(nil, captured(cloud, c))
 		wantError(t, "Validate", err, want)

@@ -25,12 +25,12 @@ func TestDeniedError(t *testing.T) {
 	}{
 		"allowed by nothing": {
 			denial: ec2test.Denial{Resource: deniedSubnet},
-			want:   "ec2:RunInstances on " + deniedSubnet + ", asked for by arn:aws:iam::123456789012:user/ec2test: nothing allows it",
+			want:   "ec2:RunInstances on " + deniedSubnet + " by arn:aws:iam::123456789012:user/ec2test: no statement allows it",
 			not:    encoded,
 		},
 		"denied": {
 			denial: ec2test.Denial{Resource: deniedSubnet, Statement: "OnlySmall"},
-			want:   "denied by the statement OnlySmall",
+			want:   "denied by statement OnlySmall",
 			not:    encoded,
 		},
 		"decoding refused": {

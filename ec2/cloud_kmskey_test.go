@@ -133,7 +133,7 @@ func TestLaunchWithUnknownKey(t *testing.T) {
 	img := simple(newCloud(server))
 	img.Builder = ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), BlockDevices: []ec2.BlockDevice{{KMSKey: "alias/none"}}}
 	_, err := bake.Bake(t.Context(), fastOptions(), img)
-	wantError(t, "Bake", err, "Client error on launch; it needs the KMS key alias/none")
+	wantError(t, "Bake", err, "Client error on launch; requires KMS key alias/none")
 	wantNoLeftovers(t, server)
 }
 

@@ -173,7 +173,7 @@ func TestSecurityGroupFilters(t *testing.T) {
 	}
 	b.Network.SecurityGroupFilters = ec2.Filters{"tag:for": {"nobody"}}
 	_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b})
-	wantError(t, "Bake", err, "Builder.Network.SecurityGroupFilters: vpc-")
+	wantError(t, "Bake", err, "Builder.Network.SecurityGroupFilters: no matching security group in vpc-")
 }
 
 // TestLaunchEncryption wants the root volume encrypted from its launch on, and
@@ -212,7 +212,7 @@ func TestLaunchEncryption(t *testing.T) {
 	}
 	server.Fail(denyDescribeKey())
 	_, err = bake.Bake(t.Context(), nil, img)
-	wantError(t, "Bake", err, "KMS key provided is in an incorrect state; it needs the KMS keys alias/images and "+key)
+	wantError(t, "Bake", err, "KMS key provided is in an incorrect state; requires KMS keys alias/images and "+key)
 	wantNoLeftovers(t, server)
 }
 

@@ -86,7 +86,7 @@ func TestTemporaryProfile(t *testing.T) {
 func TestUndoTemporaryProfileFromRecord(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
-	store := &crashingStore{Store: bake.DirStore(t.TempDir()), step: "make instance profile"}
+	store := &crashingStore{Store: bake.DirStore(t.TempDir()), step: "create instance profile"}
 	options := &bake.Options{Store: store, OnFailure: bake.KeepMachine}
 	img := profiled(cloud)
 	img.Provisioners = failing(cloud).Provisioners

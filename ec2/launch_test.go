@@ -96,7 +96,7 @@ func TestNetworkAndGroups(t *testing.T) {
 		"no such subnet":    {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ByID("subnet-0") }, err: "choose network: Builder.Network.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
 		"no such zone":      {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = "us-east-1a" }, err: "choose network: Builder.Network.AvailabilityZone: no subnet of eu-west-1 matches"},
 		"no such vpc":       {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByID("vpc-0") }, err: "choose network: Builder.Network.VPC: 0 VPCs"},
-		"no such group":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.Network.SecurityGroups: ` + vpc + ` has no group "nobody"`},
+		"no such group":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.Network.SecurityGroups: security group "nobody" not found in ` + vpc},
 		"wrong type":        {change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t4g.small"} }, err: "launch instance: t4g.small in eu-west-1"},
 		"private on public": {change: func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateAddress }},
 	}

@@ -84,7 +84,7 @@ func TestPlan(t *testing.T) {
 		"simple in eu-west-1\n  source   ami-", `"ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-`, " of 099720109477, created 20",
 		"\n  launch   t3.small in eu-west-1", "\n  creates  instance bakestone simple (to check the AMI) in eu-west-1\n", "\n  creates  image simple and the Unix time in eu-west-1, which stays\n",
 		"\n  calls    RunInstances in eu-west-1 (dry run: ok)\n", "\n  calls    CreateSecurityGroup in eu-west-1 (dry run: ok)\n",
-		"app in eu-west-1\n  source   what simple becomes\n  launch   m5.large in eu-west-1b (subnet-", "\n  or       c5.large in eu-west-1b (subnet-",
+		"app in eu-west-1\n  source   image simple\n  launch   m5.large in eu-west-1b (subnet-", "\n  or       c5.large in eu-west-1b (subnet-",
 		"\n  creates  image the app in eu-west-1, which stays\n", "\n  calls    RunInstances in eu-west-1\n",
 	} {
 		if !strings.Contains(text.String(), want) {

@@ -36,30 +36,30 @@ func TestPreflight(t *testing.T) {
 				s.server.AddRole(ec2test.Role{ARN: self})
 				s.b.Distribute.Copies[2].Cloud = s.b.Cloud.Assume(ec2.Role{ARN: self})
 			},
-			[]string{"Builder.Distribute.Copies[2].Cloud: the AMI gets to 123456789012/" + testRegion + " twice"},
+			[]string{"Builder.Distribute.Copies[2].Cloud: AMI is copied to 123456789012/" + testRegion + " twice"},
 		},
 		"an account by two roles": {
 			func(s spoiled) {
 				again := s.b.Cloud.Assume(ec2.Role{ARN: prodRole, SessionName: "again"})
 				s.b.Distribute.Copies = append(s.b.Distribute.Copies, ec2.Copy{Region: testRegion, Cloud: again})
 			},
-			[]string{"Builder.Distribute.Copies[3].Cloud: the AMI gets to " + prod + " twice"},
+			[]string{"Builder.Distribute.Copies[3].Cloud: AMI is copied to " + prod + " twice"},
 		},
 		"name taken at home": {
 			func(s spoiled) { takeName(s.t, s.server, testRegion, false) },
-			[]string{testRegion + `: Builder.AMIName: "web" is the name of ami-`},
+			[]string{testRegion + `: Builder.AMIName: "web" is already the name of ami-`},
 		},
 		"name taken by a copy": {
 			func(s spoiled) { takeName(s.t, s.server, west, false) },
-			[]string{west + `: Builder.AMIName: "web" is the name of ami-`},
+			[]string{west + `: Builder.AMIName: "web" is already the name of ami-`},
 		},
 		"name taken in another account": {
 			func(s spoiled) { takeName(s.t, s.server, prod, false) },
-			[]string{prod + `: Builder.AMIName: "web" is the name of ami-`},
+			[]string{prod + `: Builder.AMIName: "web" is already the name of ami-`},
 		},
 		"protected at home": {
 			func(s spoiled) { takeName(s.t, s.server, testRegion, true); s.b.ReplaceAMI = true },
-			[]string{testRegion + ": Builder.ReplaceAMI: ami-", "is protected against being deregistered: enabled-with-cooldown"},
+			[]string{testRegion + ": Builder.ReplaceAMI: ami-", "has deregistration protection: enabled-with-cooldown"},
 		},
 		"protected in another account": {
 			func(s spoiled) { takeName(s.t, s.server, prod, true); s.b.ReplaceAMI = true },
@@ -83,7 +83,7 @@ func TestPreflight(t *testing.T) {
 					s.t.Fatal(err)
 				}
 			},
-			[]string{west + ": Builder.Distribute.Copies[1].KMSKey: alias/west: the key's state is Disabled"},
+			[]string{west + ": Builder.Distribute.Copies[1].KMSKey: alias/west: key state is Disabled"},
 		},
 		"region that is not there": {
 			func(s spoiled) { s.b.Distribute.Copies[0].Region = "mars-north-1" },
@@ -97,21 +97,21 @@ func TestPreflight(t *testing.T) {
 		},
 		"instance profile": {
 			func(s spoiled) { s.b.InstanceProfile = "nobody" },
-			[]string{"check places: Builder.InstanceProfile: there is no nobody"},
+			[]string{"check destinations: Builder.InstanceProfile: nobody not found"},
 		},
 		"instance profile by its ARN": {
 			func(s spoiled) { s.b.InstanceProfile = "arn:aws:iam::123456789012:instance-profile/of/nobody" },
-			[]string{"Builder.InstanceProfile: there is no arn:aws:iam::123456789012:instance-profile/of/nobody"},
+			[]string{"Builder.InstanceProfile: arn:aws:iam::123456789012:instance-profile/of/nobody not found"},
 		},
 		"launch template": {
 			func(s spoiled) {
 				s.img.Publishers = []bake.Publisher{ec2.LaunchTemplate{Name: "web", Regions: []string{west, testRegion}}}
 			},
-			[]string{west + ": LaunchTemplate.Name: there is no launch template web", prod + ": LaunchTemplate.Name: there is no launch template web"},
+			[]string{west + ": LaunchTemplate.Name: launch template web not found", prod + ": LaunchTemplate.Name: launch template web not found"},
 		},
 		"launch template by its id": {
 			func(s spoiled) { s.img.Publishers = []bake.Publisher{ec2.LaunchTemplate{ID: "lt-00000000000000000"}} },
-			[]string{testRegion + ": LaunchTemplate.ID: there is no launch template lt-"},
+			[]string{testRegion + ": LaunchTemplate.ID: launch template lt-"},
 		},
 		"parameter where the AMI is not": {
 			func(s spoiled) {
@@ -124,7 +124,7 @@ func TestPreflight(t *testing.T) {
 				putParameter(s.t, s.server, west, "/web")
 				s.img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/web", NoOverwrite: true}}
 			},
-			[]string{west + ": SSMParameter.NoOverwrite: there is a parameter /web"},
+			[]string{west + ": SSMParameter.NoOverwrite: parameter /web already exists"},
 		},
 		"public where it is blocked": {
 			func(s spoiled) {
@@ -132,7 +132,7 @@ func TestPreflight(t *testing.T) {
 				s.b.Distribute.LaunchPermissions.Public = true
 			},
 			[]string{
-				west + ": Builder.Distribute.LaunchPermissions.Public: the account blocks public access to AMIs here",
+				west + ": Builder.Distribute.LaunchPermissions.Public: the account blocks public access to AMIs in this region",
 				prod + ": Builder.Distribute.LaunchPermissions.Public: ",
 			},
 		},
@@ -141,7 +141,7 @@ func TestPreflight(t *testing.T) {
 				allowPublic(s.t, s.server, west, "us-east-1", prod)
 				s.b.Distribute.LaunchPermissions.Public = true
 			},
-			[]string{"check places: " + testRegion + ": Builder.Distribute.LaunchPermissions.Public: the account blocks"},
+			[]string{"check destinations: " + testRegion + ": Builder.Distribute.LaunchPermissions.Public: the account blocks"},
 		},
 		"public snapshots": {
 			func(s spoiled) {
@@ -153,7 +153,7 @@ func TestPreflight(t *testing.T) {
 				}
 				s.b.Distribute.SnapshotPermissions.Public = true
 			},
-			[]string{west + ": Builder.Distribute.SnapshotPermissions.Public: the account blocks public access to snapshots here"},
+			[]string{west + ": Builder.Distribute.SnapshotPermissions.Public: the account blocks public access to snapshots in this region"},
 		},
 		"public though all is encrypted": {
 			func(s spoiled) {
@@ -163,7 +163,7 @@ func TestPreflight(t *testing.T) {
 				}
 				s.b.Distribute.LaunchPermissions.Public = true
 			},
-			[]string{prod + ": Builder.Distribute.LaunchPermissions.Public: the account encrypts all new volumes here"},
+			[]string{prod + ": Builder.Distribute.LaunchPermissions.Public: the account encrypts all new volumes in this region"},
 		},
 		"two things": {
 			func(s spoiled) {
@@ -234,7 +234,7 @@ func TestPreflightCallCount(t *testing.T) {
 		images = append(images, img)
 	}
 	_, err := bake.Bake(t.Context(), &bake.Options{Parallel: bakes}, images...)
-	if err == nil || strings.Contains(err.Error(), "check places") {
+	if err == nil || strings.Contains(err.Error(), "check destinations") {
 		t.Fatalf("error %v, want that of the subnets", err)
 	}
 	for action, most := range map[string]int{

@@ -29,7 +29,7 @@ func TestCopyTimeout(t *testing.T) {
 	}}}
 	results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(1000)}, img)
 	var failed *ec2.DistributionError
-	if !errors.As(err, &failed) || len(failed.Failed) != 1 || !strings.Contains(err.Error(), "us-west-2: not copied within 10m0s: ") {
+	if !errors.As(err, &failed) || len(failed.Failed) != 1 || !strings.Contains(err.Error(), "us-west-2: copy not complete after 10m0s: ") {
 		t.Fatalf("error %v, want that us-west-2 took too long", err)
 	}
 	if results[0].Artifact == nil {

@@ -263,7 +263,7 @@ func TestRoleNotAssumable(t *testing.T) {
 	server := newServer(t, nil)
 	addProd(server, ec2test.Role{ARN: prodRole, ExternalID: "secret word"})
 	_, err := bake.Bake(t.Context(), fastOptions(), multiRegion(newCloud(server)))
-	wantError(t, "Bake", err, "check places: "+testRegion+": Builder.Distribute.Copies[2].Cloud: ", "AccessDenied")
+	wantError(t, "Bake", err, "check destinations: "+testRegion+": Builder.Distribute.Copies[2].Cloud: ", "AccessDenied")
 	if n := server.CallCount("RunInstances"); n > 0 {
 		t.Errorf("%d instances were launched", n)
 	}

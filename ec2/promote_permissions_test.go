@@ -22,19 +22,19 @@ func TestValidateDistribution(t *testing.T) {
 		want string
 	}{
 		"copy without region":   {ec2.Distribution{Copies: []ec2.Copy{{}}}, "Builder.Distribute.Copies[0].Region: is required"},
-		"copy to where it is":   {ec2.Distribution{Copies: ec2.CopyTo("us-east-1", testRegion)}, "Builder.Distribute.Copies[1].Region: eu-west-1 is where the AMI is baked"},
-		"copy twice":            {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1"}, {Region: "us-east-1", Cloud: cloud}}}, "Builder.Distribute.Copies[1]: a copy in us-east-1 is given twice"},
-		"key without":           {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1", KMSKey: "k", Encrypted: ec2.Disabled}}}, "Copies[0].KMSKey: is set although Encrypted is Disabled"},
-		"only none":             {ec2.Distribution{OnlyCopies: true}, "Builder.Distribute.OnlyCopies: there are no Copies"},
-		"account":               {ec2.Distribution{LaunchPermissions: ec2.Permissions{Accounts: []string{"prod"}}}, `Builder.Distribute.LaunchPermissions.Accounts: "prod" is not the id of an account`},
+		"copy to where it is":   {ec2.Distribution{Copies: ec2.CopyTo("us-east-1", testRegion)}, "Builder.Distribute.Copies[1].Region: the AMI is baked in eu-west-1"},
+		"copy twice":            {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1"}, {Region: "us-east-1", Cloud: cloud}}}, "Builder.Distribute.Copies[1]: copy in us-east-1 is given twice"},
+		"key without":           {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1", KMSKey: "k", Encrypted: ec2.Disabled}}}, "Copies[0].KMSKey: cannot be set when Encrypted is Disabled"},
+		"only none":             {ec2.Distribution{OnlyCopies: true}, "Builder.Distribute.OnlyCopies: needs Copies"},
+		"account":               {ec2.Distribution{LaunchPermissions: ec2.Permissions{Accounts: []string{"prod"}}}, `Builder.Distribute.LaunchPermissions.Accounts: invalid account id "prod"`},
 		"organization":          {ec2.Distribution{LaunchPermissions: ec2.Permissions{Organizations: []string{unitARN}}}, "LaunchPermissions.Organizations"},
 		"unit":                  {ec2.Distribution{LaunchPermissions: ec2.Permissions{OrganizationalUnits: []string{orgARN}}}, "LaunchPermissions.OrganizationalUnits"},
-		"snapshots of an organ": {ec2.Distribution{SnapshotPermissions: ec2.Permissions{Organizations: []string{orgARN}}}, "Builder.Distribute.SnapshotPermissions: EC2 shares snapshots with accounts"},
+		"snapshots of an organ": {ec2.Distribution{SnapshotPermissions: ec2.Permissions{Organizations: []string{orgARN}}}, "Builder.Distribute.SnapshotPermissions: snapshots cannot be shared with organizations"},
 		"two times":             {ec2.Distribution{DeprecateAfter: time.Hour, DeprecateAt: time.Now().Add(time.Hour)}, "Builder.Distribute.DeprecateAt: cannot be set together"},
-		"past":                  {ec2.Distribution{DeprecateAt: time.Now().Add(-time.Hour)}, "has passed"},
-		"too far":               {ec2.Distribution{DeprecateAfter: 11 * 365 * 24 * time.Hour}, "Builder.Distribute.DeprecateAfter: 96360h0m0s is not within"},
-		"protection":            {ec2.Distribution{Protection: 7}, "Builder.Distribute.Protection: 7 is none"},
-		"negative":              {ec2.Distribution{Attempts: -1}, "may be negative"},
+		"past":                  {ec2.Distribution{DeprecateAt: time.Now().Add(-time.Hour)}, "is in the past"},
+		"too far":               {ec2.Distribution{DeprecateAfter: 11 * 365 * 24 * time.Hour}, "Builder.Distribute.DeprecateAfter: 96360h0m0s is not between"},
+		"protection":            {ec2.Distribution{Protection: 7}, "Builder.Distribute.Protection: unknown value 7"},
+		"negative":              {ec2.Distribution{Attempts: -1}, "must not be negative"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -160,8 +160,8 @@ func TestReplaceAMIWithEachCallFailing(t *testing.T) {
 func TestValidateReplaceAMI(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	for want, b := range map[string]ec2.Builder{
-		"Builder.ReplaceAMI: needs AMIName":      {ReplaceAMI: true},
-		"Builder.AMIName: has 120 bytes, of 100": {ReplaceAMI: true, AMIName: strings.Repeat("x", 120)},
+		"Builder.ReplaceAMI: needs AMIName":               {ReplaceAMI: true},
+		"Builder.AMIName: is 120 bytes, want at most 100": {ReplaceAMI: true, AMIName: strings.Repeat("x", 120)},
 	} {
 		b.Cloud, b.Source = cloud, ubuntu()
 		err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: b})

@@ -73,7 +73,7 @@ func TestSSMParameterNotSet(t *testing.T) {
 	img := multiRegion(ec2.NewCloud(server.Config(testRegion), o))
 	img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/images/web"}}
 	results, err := bake.Bake(t.Context(), fastOptions(), img)
-	if err == nil || !strings.Contains(err.Error(), `publish 1: parameter /images/web: us-east-1: it is still "another": `) || results[0].Artifact == nil {
+	if err == nil || !strings.Contains(err.Error(), `publish 1: parameter /images/web: us-east-1: value is still "another": `) || results[0].Artifact == nil {
 		t.Errorf("error %v, want that the parameter was not set", err)
 	}
 	// Who may not look trusts the answer.
@@ -172,8 +172,8 @@ func TestPackerManifest(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := published(t, server, ec2.PackerManifest{Path: path}); err == nil || !strings.Contains(err.Error(), "is no manifest") {
-		t.Errorf("error %v, want that it is no manifest", err)
+	if _, err := published(t, server, ec2.PackerManifest{Path: path}); err == nil || !strings.Contains(err.Error(), "parse manifest") {
+		t.Errorf("error %v, want that it is not a manifest", err)
 	}
 	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {
 		t.Errorf("the file: %q, %v", data, err)
@@ -218,17 +218,17 @@ func TestPublishForeignArtifact(t *testing.T) {
 
 func TestValidatePublishers(t *testing.T) {
 	for want, p := range map[string]bake.Validator{
-		"SSMParameter.Name: is required":               ec2.SSMParameter{},
-		`SSMParameter.Name: "a b"`:                     ec2.SSMParameter{Name: "a b"},
-		`SSMParameter.Name: "a/b": a name with levels`: ec2.SSMParameter{Name: "a/b"},
-		"reserved":                                             ec2.SSMParameter{Name: "/aws/images"},
-		`SSMParameter.Tier: "Gold"`:                            ec2.SSMParameter{Name: "x", Tier: "Gold"},
-		"exactly one of Name and ID":                           ec2.LaunchTemplate{},
-		`LaunchTemplate.Name: "a b"`:                           ec2.LaunchTemplate{Name: "a b"},
-		"LaunchTemplate.Regions":                               ec2.LaunchTemplate{ID: "lt-1", Regions: []string{"us-east-1"}},
-		`LaunchTemplate.SourceVersion: "newest"`:               ec2.LaunchTemplate{Name: "web", SourceVersion: "newest"},
-		"LaunchTemplate.Description: has 300 bytes, of 255 at": ec2.LaunchTemplate{Name: "web", Description: strings.Repeat("x", 300)},
-		"JSONFile.Path: is required":                           ec2.JSONFile{},
+		"SSMParameter.Name: is required":                           ec2.SSMParameter{},
+		`SSMParameter.Name: invalid name "a b"`:                    ec2.SSMParameter{Name: "a b"},
+		`SSMParameter.Name: invalid name "a/b": names with levels`: ec2.SSMParameter{Name: "a/b"},
+		"reserved": ec2.SSMParameter{Name: "/aws/images"},
+		`SSMParameter.Tier: unknown value "Gold"`:                    ec2.SSMParameter{Name: "x", Tier: "Gold"},
+		"exactly one of Name and ID":                                 ec2.LaunchTemplate{},
+		`LaunchTemplate.Name: invalid name "a b"`:                    ec2.LaunchTemplate{Name: "a b"},
+		"LaunchTemplate.Regions":                                     ec2.LaunchTemplate{ID: "lt-1", Regions: []string{"us-east-1"}},
+		`LaunchTemplate.SourceVersion: invalid version "newest"`:     ec2.LaunchTemplate{Name: "web", SourceVersion: "newest"},
+		"LaunchTemplate.Description: is 300 bytes, want at most 255": ec2.LaunchTemplate{Name: "web", Description: strings.Repeat("x", 300)},
+		"JSONFile.Path: is required":                                 ec2.JSONFile{},
 	} {
 		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", p, err, want)

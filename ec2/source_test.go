@@ -40,7 +40,7 @@ func TestSources(t *testing.T) {
 		"unknown id":           {source: own("ami-00000000000000000"), err: "no such image: ami-00000000000000000"},
 		"nothing matches":      {source: ec2.Newest{Owners: []string{ec2.Self}, Name: "nothing"}, err: `no such image: newest "nothing" of self`},
 		"no such parameter":    {source: ec2.ParameterName("/none"), err: "ParameterNotFound"},
-		"parameter without id": {source: ec2.ParameterName("/house/base"), err: `parameter /house/base holds "not an id"`},
+		"parameter without id": {source: ec2.ParameterName("/house/base"), err: `parameter /house/base: invalid AMI id "not an id"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

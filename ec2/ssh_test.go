@@ -352,10 +352,10 @@ func TestUnreachable(t *testing.T) {
 		"groups of others": {func(b *ec2.Builder) {
 			b.Network.SecurityGroups, b.SSH.ConnectTimeout = []string{"default"}, time.Minute
 		}, false,
-			[]string{"no SSH within Builder.SSH.ConnectTimeout (1m0s)", "Builder.SSH.Address", "Builder.Network.SecurityGroups must let us in"}},
-		"the login": {func(b *ec2.Builder) { b.SSH.User = "nobody" }, true, []string{"refused the login nobody", "Builder.SSH.User sets another"}},
+			[]string{"no SSH connection within Builder.SSH.ConnectTimeout (1m0s)", "Builder.SSH.Address", "Builder.Network.SecurityGroups admits the baking host"}},
+		"the login": {func(b *ec2.Builder) { b.SSH.User = "nobody" }, true, []string{"refused the login nobody", "set Builder.SSH.User"}},
 		"the keys": {func(b *ec2.Builder) { b.SSH.Auth = []sshmachine.Auth{sshmachine.Signer(pair.Signer)} }, true,
-			[]string{"refused the login ubuntu", "must know a key of Builder.SSH.Auth for the login ubuntu"}},
+			[]string{"refused the login ubuntu", "must have a key of Builder.SSH.Auth for the login ubuntu"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{ConnectTimeout: 10 * time.Hour}}

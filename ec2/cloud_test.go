@@ -3,6 +3,7 @@ package ec2_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,8 +20,8 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// TestCallLimitsSharedByClients makes the calls of an account's bucket
-// through the clients of two configurations, while the bake has some too.
+// TestCallLimitsSharedByClients makes calls through two clients of a Cloud, which
+// must share the limits of the account.
 func TestCallLimitsSharedByClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := ec2test.New(&ec2test.Options{Throttle: true})
@@ -40,20 +41,22 @@ func TestCallLimitsSharedByClients(t *testing.T) {
 			})
 		}
 		calls.Wait()
-		if got := throttledCalls(server); got != 0 {
-			t.Errorf("%d calls were throttled", got)
-		}
+		wantNoThrottling(t, server)
 	})
 }
 
-func throttledCalls(server *ec2test.Server) int {
+// wantNoThrottling checks that EC2 did not throttle any call.
+func wantNoThrottling(t *testing.T, server *ec2test.Server) {
+	t.Helper()
 	n := 0
 	for _, c := range server.Calls() {
 		if c.Code == "RequestLimitExceeded" {
 			n++
 		}
 	}
-	return n
+	if n > 0 {
+		t.Errorf("throttled calls = %d, want 0", n)
+	}
 }
 
 func TestCallLimits(t *testing.T) {
@@ -70,13 +73,13 @@ func TestCallLimits(t *testing.T) {
 			}
 		}
 		if took := time.Since(start); took.Round(time.Second) != 20*time.Second {
-			t.Errorf("three calls took %v, want 20 s at one in ten seconds", took)
+			t.Errorf("three calls took %v, want 20s at one call in 10s", took)
 		}
 	})
 }
 
-// TestCloudSharedByBakes has several Bakes at once share a Cloud; one of them is
-// cancelled, and one fails: the others do not notice.
+// TestCloudSharedByBakes runs several Bakes on one Cloud. One is canceled and one
+// fails, which must not affect the others.
 func TestCloudSharedByBakes(t *testing.T) {
 	server := roleServer(t, nil)
 	cloud := newCloud(server)
@@ -88,7 +91,7 @@ func TestCloudSharedByBakes(t *testing.T) {
 			ctx, want := t.Context(), bake.StatusBaked
 			images := fleet(cloud, 5)
 			for _, img := range images {
-				step := bake.Step{Name: "now", At: bake.BeforeCapture, Do: func(context.Context) error { return nil }}
+				step := bake.Step{Name: "planted", At: bake.BeforeCapture, Do: func(context.Context) error { return nil }}
 				switch i {
 				case 0:
 					step.Do = func(context.Context) error { cancel(); return nil }
@@ -106,7 +109,7 @@ func TestCloudSharedByBakes(t *testing.T) {
 			results, err := bake.Bake(ctx, fastOptions(), images...)
 			for _, r := range results {
 				if r.Status != want {
-					t.Errorf("%s is %s, want %s: %v", r.Image.Name, r.Status, want, err)
+					t.Errorf("status of %s = %s, want %s (error %v)", r.Image.Name, r.Status, want, err)
 				}
 				destroy(t, r.Artifact)
 			}
@@ -116,8 +119,8 @@ func TestCloudSharedByBakes(t *testing.T) {
 	wantNoLeftovers(t, server)
 }
 
-// TestCloudConfigForSecret reads a secret with the SDK's client of another service,
-// made of the Cloud, and gives it to a command.
+// TestCloudConfigForSecret reads a secret with an SDK client made from the Cloud,
+// and passes it to a command.
 func TestCloudConfigForSecret(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
@@ -137,19 +140,17 @@ func TestCloudConfigForSecret(t *testing.T) {
 		Inline: []string{`echo "$TOKEN" >/etc/token; echo "it is $TOKEN"`}, Sudo: true,
 		Secrets: map[string]bake.Secret{"TOKEN": bake.NewSecret(aws.ToString(out.Parameter.Value))},
 	}}
-	var said []string
+	var output []string
 	results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
 		if e.Kind == bake.OutputLine {
-			said = append(said, e.Text)
+			output = append(output, e.Text)
 		}
 	}}, img)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if content, err := server.ReadFile(results[0].Artifact.ID(), "/etc/token"); err != nil || string(content) != "open sesame\n" {
-		t.Errorf("the guest has %q, %v", content, err)
-	}
-	if len(said) != 1 || said[0] != "it is [redacted]" {
-		t.Errorf("output %q", said)
+	wantFile(t, server, results[0].Artifact.ID(), "/etc/token", "open sesame\n")
+	if want := []string{"it is [redacted]"}; !slices.Equal(output, want) {
+		t.Errorf("output = %q, want %q", output, want)
 	}
 }

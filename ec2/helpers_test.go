@@ -159,7 +159,7 @@ func wantError(t testing.TB, call string, err error, texts ...string) {
 
 // describeMachine returns a step that stores the description of the running instance in seen.
 func describeMachine(cloud *ec2.Cloud, seen *ec2types.Instance) bake.Step {
-	return bake.Step{Name: "look", At: bake.BeforeCapture, Do: func(ctx context.Context) error {
+	return bake.Step{Name: "describe machine", At: bake.BeforeCapture, Do: func(ctx context.Context) error {
 		out, err := cloud.Client("").DescribeInstances(ctx, &awsec2.DescribeInstancesInput{
 			Filters: []ec2types.Filter{{Name: aws.String("instance-state-name"), Values: []string{"running"}}},
 		})
@@ -436,4 +436,47 @@ func allowPublic(t *testing.T, server *ec2test.Server, places ...string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A frozenStore keeps the record as it was when a process died.
+type frozenStore struct {
+	bake.Store // also saves to it, unless nil
+
+	begun string // freezes when this step has begun
+
+	mu     sync.Mutex
+	record bake.Record
+	frozen bool
+}
+
+func (s *frozenStore) Save(ctx context.Context, r *bake.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.frozen {
+		s.record = *r
+		s.record.Steps, s.record.Session = slices.Clone(r.Steps), slices.Clone(r.Session)
+		last := r.Steps[max(0, len(r.Steps)-1):]
+		s.frozen = len(last) > 0 && last[0].Name == s.begun && last[0].State == bake.StepBegun
+	}
+	if s.Store == nil {
+		return nil
+	}
+	return s.Store.Save(ctx, r)
+}
+
+func (s *frozenStore) freeze() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frozen = true
+}
+
+// load returns the record of the process that died.
+func (s *frozenStore) load(t *testing.T) *bake.Record {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.frozen {
+		t.Fatal("the process did not die")
+	}
+	return &s.record
 }

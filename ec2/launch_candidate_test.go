@@ -16,8 +16,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// launches lists the launches of a server, each as its market, type, zone and
-// result.
+// launches returns the attempts to launch, each as market, type, zone and result.
 func launches(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud) []string {
 	t.Helper()
 	subnets, err := cloud.Client("").DescribeSubnets(t.Context(), nil)
@@ -29,10 +28,7 @@ func launches(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud) []string {
 		zones[*s.SubnetId] = strings.TrimPrefix(*s.AvailabilityZone, testRegion)
 	}
 	var list []string
-	for _, c := range server.Calls() {
-		if c.Action != "RunInstances" {
-			continue
-		}
+	for _, c := range callsOf(server.Calls(), "RunInstances") {
 		market := ""
 		if c.Params.Get("InstanceMarketOptions.MarketType") == "spot" {
 			market = "spot "
@@ -55,7 +51,7 @@ func TestLaunchCandidates(t *testing.T) {
 		want   []string
 		err    string
 	}{
-		"there is room": {want: []string{"c7i.large a launched"}},
+		"capacity": {want: []string{"c7i.large a launched"}},
 		"no capacity in a zone": {
 			market: func(s *ec2test.Server) { s.SetCapacity("c7i.large", "eu-west-1a", 0) },
 			want:   []string{"c7i.large a InsufficientInstanceCapacity", "c7i.large b launched"},
@@ -67,11 +63,11 @@ func TestLaunchCandidates(t *testing.T) {
 				"c7i.large c InsufficientInstanceCapacity", "m7i.large a launched",
 			},
 		},
-		"not in this zone": {
+		"type not in a zone": {
 			market: func(s *ec2test.Server) { s.Fail(ec2test.Fault{Zone: "eu-west-1a", Code: "Unsupported"}) },
 			want:   []string{"c7i.large a Unsupported", "c7i.large b launched"},
 		},
-		"quota of the type": {
+		"quota exceeded": {
 			market: func(s *ec2test.Server) {
 				s.Fail(ec2test.Fault{InstanceType: "c7i.large", Code: "VcpuLimitExceeded"})
 			},
@@ -87,18 +83,18 @@ func TestLaunchCandidates(t *testing.T) {
 				"c7i.large c InsufficientInstanceCapacity", "m7i.large b launched",
 			},
 		},
-		"one subnet": {
+		"one zone": {
 			change: func(b *ec2.Builder) { b.Network.AvailabilityZone = "eu-west-1b" },
 			market: func(s *ec2test.Server) { s.Fail(full) },
 			want:   []string{"c7i.large b InsufficientInstanceCapacity", "m7i.large b launched"},
 		},
-		"nowhere": {
+		"no capacity anywhere": {
 			change: func(b *ec2.Builder) { b.Network.AvailabilityZone = "eu-west-1b" },
 			market: func(s *ec2test.Server) { s.Fail(full); s.SetQuota(ec2test.OnDemand, 0) },
 			want:   []string{"c7i.large b VcpuLimitExceeded", "m7i.large b VcpuLimitExceeded"},
 			err:    "launch instance: no capacity: c7i.large in eu-west-1b (subnet-",
 		},
-		"a mistake": {
+		"invalid type": {
 			change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t4g.small", "t3.small"} },
 			want:   []string{"t4g.small a InvalidParameterValue"},
 			err:    "architecture",
@@ -107,12 +103,12 @@ func TestLaunchCandidates(t *testing.T) {
 			change: func(b *ec2.Builder) { b.Spot = &ec2.Spot{} },
 			want:   []string{"spot c7i.large a launched"},
 		},
-		"no spot": {
+		"no spot capacity": {
 			change: func(b *ec2.Builder) { b.Spot = &ec2.Spot{} },
 			market: func(s *ec2test.Server) { s.SetQuota(ec2test.Spot, 0) },
 			want:   []string{"spot c7i.large a MaxSpotInstanceCountExceeded", "c7i.large a launched"},
 		},
-		"spot too dear": {
+		"spot above MaxPrice": {
 			change: func(b *ec2.Builder) { b.Spot = &ec2.Spot{MaxPrice: "0.03"}; b.Network.AvailabilityZone = "eu-west-1a" },
 			market: func(s *ec2test.Server) {
 				if err := s.SetSpotPrice("c7i.large", "eu-west-1a", 0.04); err != nil {
@@ -138,32 +134,32 @@ func TestLaunchCandidates(t *testing.T) {
 			if test.change != nil {
 				test.change(&b)
 			}
-			var said []string
+			var messages []string
 			results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
 				if e.Kind == bake.Message && e.Step == "launch instance" {
-					said = append(said, e.Text)
+					messages = append(messages, e.Text)
 				}
 			}}, &bake.Image{Name: "placed", Builder: b})
 			if diff := cmp.Diff(test.want, launches(t, server, cloud)); diff != "" {
 				t.Errorf("launches (-want +got):\n%s", diff)
 			}
-			if test.err == "" && (len(said) != len(test.want) || !strings.HasPrefix(said[len(said)-1], "i-")) {
-				t.Errorf("of %d refusals, and of what was launched, the build said %q", len(test.want)-1, said)
+			if test.err == "" && (len(messages) != len(test.want) || !strings.HasPrefix(messages[len(messages)-1], "i-")) {
+				t.Errorf("messages = %q, want one for each of %d refusals and one for the instance", messages, len(test.want)-1)
 			}
 			switch {
 			case test.err == "" && err != nil:
 				t.Fatal(err)
 			case test.err == "":
 				destroy(t, results[0].Artifact)
-			case err == nil || !strings.Contains(err.Error(), test.err):
-				t.Errorf("error %v, want %q", err, test.err)
+			default:
+				wantError(t, "Bake", err, test.err)
 			}
 			wantNoLeftovers(t, server)
 		})
 	}
 }
 
-// TestCapacityWait goes on until there is room.
+// TestCapacityWait retries until there is capacity or CapacityWait elapses.
 func TestCapacityWait(t *testing.T) {
 	clock := clock.Scaled(600)
 	server := newServer(t, &ec2test.Options{Clock: clock})
@@ -177,18 +173,18 @@ func TestCapacityWait(t *testing.T) {
 	}{{4, 5 * time.Minute, true}, {4, 90 * time.Second, false}} {
 		server.Mend()
 		server.Fail(ec2test.Fault{Zone: "eu-west-1a", Times: test.refusals})
-		_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, &bake.Image{Name: "patient", Builder: ec2.Builder{
+		_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, &bake.Image{Name: "waiting", Builder: ec2.Builder{
 			Cloud: cloud, Source: ubuntu(), Network: ec2.Network{AvailabilityZone: "eu-west-1a"}, CapacityWait: test.wait,
 			SSH: ec2.SSH{ConnectTimeout: 10 * time.Hour},
 		}})
 		if (err == nil) != test.ok || err != nil && !errors.Is(err, ec2.ErrNoCapacity) {
-			t.Errorf("%d refusals within %v: %v", test.refusals, test.wait, err)
+			t.Errorf("Bake() with %d refusals and CapacityWait %v: error = %v, want success: %t", test.refusals, test.wait, err, test.ok)
 		}
 	}
 }
 
-// TestLaunchRetryAfterTermination ends instances that EC2 has launched before they run, as
-// it does when it finds late that it cannot start them.
+// TestLaunchRetryAfterTermination terminates instances before they run, as EC2
+// does when it cannot start an instance after all.
 func TestLaunchRetryAfterTermination(t *testing.T) {
 	for _, test := range []struct {
 		failing int
@@ -212,7 +208,7 @@ func TestLaunchRetryAfterTermination(t *testing.T) {
 		}
 		results, err := bake.Bake(t.Context(), options, simple(cloud))
 		if fails := test.failing > len(test.want); (err != nil) != fails || fails && !strings.Contains(err.Error(), "wait for instance: ") {
-			t.Errorf("error %v", err)
+			t.Errorf("Bake() with %d terminated instances: error = %v, want success: %t", test.failing, err, !fails)
 		}
 		if diff := cmp.Diff(test.want, launches(t, server, cloud)); diff != "" {
 			t.Errorf("launches (-want +got):\n%s", diff)
@@ -222,22 +218,20 @@ func TestLaunchRetryAfterTermination(t *testing.T) {
 	}
 }
 
-// TestLaunchClientTokens wants another client token for each, and
-// the same one when a call is repeated.
+// TestLaunchClientTokens checks that each candidate has another client token, and
+// a repeated call the same one.
 func TestLaunchClientTokens(t *testing.T) {
 	server := newServer(t, nil)
 	server.SetCapacity("t3.small", "eu-west-1a", 0)
-	server.Fail(ec2test.Fault{Action: "RunInstances", Nth: 2, When: ec2test.After}) // its answer is lost
+	server.Fail(ec2test.Fault{Action: "RunInstances", Nth: 2, When: ec2test.After}) // lose its response
 	if _, err := bake.Bake(t.Context(), nil, simple(newCloud(server))); err != nil {
 		t.Fatal(err)
 	}
 	var tokens []string
-	for _, c := range server.Calls() {
-		if c.Action == "RunInstances" {
-			tokens = append(tokens, c.Params.Get("ClientToken"))
-		}
+	for _, c := range callsOf(server.Calls(), "RunInstances") {
+		tokens = append(tokens, c.Params.Get("ClientToken"))
 	}
 	if len(tokens) != 3 || tokens[0] == tokens[1] || tokens[1] != tokens[2] || slices.Contains(tokens, "") || len(tokens[0]) > 64 {
-		t.Errorf("client tokens %q, want one for the first candidate and the same twice for the second", tokens)
+		t.Errorf("client tokens = %q, want one for the first candidate and another one twice for the second", tokens)
 	}
 }

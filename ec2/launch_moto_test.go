@@ -21,11 +21,11 @@ import (
 	"github.com/bakestone-go/bakestone/ec2"
 )
 
-// motoAssets are what a bake finds in its account.
+// motoAssets describes the resources of an account before a bake.
 type motoAssets struct{ subnet, zone, address, group, key string }
 
-// stockMoto makes a subnet and a group with the tag "tier", the instance profile
-// "baker", and a KMS key.
+// stockMoto creates a subnet and a security group with the tag "tier", the
+// instance profile and key pair "baker", and a KMS key.
 func stockMoto(t *testing.T, cloud *ec2.Cloud) motoAssets {
 	t.Helper()
 	client := cloud.Client("")
@@ -66,7 +66,7 @@ func stockMoto(t *testing.T, cloud *ec2.Cloud) motoAssets {
 	return motoAssets{*subnet.SubnetId, *subnet.AvailabilityZone, netip.AddrFrom4(octets).String(), *group.GroupId, *key.KeyMetadata.Arn}
 }
 
-// motoVolumes are the sizes, types and keys of an instance's volumes, by device.
+// motoVolumes returns device, size, type, encryption and key of an instance's volumes.
 func motoVolumes(t *testing.T, client *awsec2.Client, instance string) string {
 	t.Helper()
 	out, err := client.DescribeVolumes(t.Context(), &awsec2.DescribeVolumesInput{
@@ -84,9 +84,9 @@ func motoVolumes(t *testing.T, client *awsec2.Client, instance string) string {
 	return strings.Join(list, "\n")
 }
 
-// TestLaunchOnMoto bakes with the options of launch and capture that moto
-// implements, one after the other, and looks at the machine. Each is planned
-// before, and calls nothing that its policy does not allow.
+// TestLaunchOnMoto bakes with each option of launch and capture that moto
+// implements, and checks the machine. Each image is planned first, and may make
+// only calls that its policy allows.
 func TestLaunchOnMoto(t *testing.T) {
 	cloud, transport := motoAccount(t)
 	have := stockMoto(t, cloud)
@@ -95,7 +95,7 @@ func TestLaunchOnMoto(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		builder ec2.Builder
-		says    func(i ec2types.Instance) string // of the machine
+		got     func(i ec2types.Instance) string // describes the machine; nil checks nothing
 		want    string
 	}{
 		{
@@ -165,7 +165,7 @@ func TestLaunchOnMoto(t *testing.T) {
 			func(i ec2types.Instance) string {
 				return fmt.Sprint(*i.PrivateIpAddress, " ", i.NetworkInterfaces[0].Ipv6Addresses)
 			},
-			have.address + " []", // moto gives none
+			have.address + " []", // moto assigns no IPv6 addresses
 		},
 		{
 			"placement",
@@ -173,7 +173,7 @@ func TestLaunchOnMoto(t *testing.T) {
 			func(i ec2types.Instance) string {
 				return fmt.Sprint(i.Placement.Tenancy, " ", aws.ToString(i.Placement.GroupName))
 			},
-			"default ", // moto takes it and forgets it
+			"default ", // moto ignores the placement
 		},
 		{
 			"key pair",
@@ -195,13 +195,13 @@ func TestLaunchOnMoto(t *testing.T) {
 				Name: "moto " + test.name, Builder: b, Tags: map[string]string{"team": "web"}, Publishers: []bake.Publisher{ec2.JSONFile{Path: manifest}},
 			}
 			var machine ec2types.Instance
-			look := describeMachine(cloud, &machine)
-			img.Steps = []bake.Step{{Name: "look", At: look.At, Do: func(ctx context.Context) error {
-				if err := look.Do(ctx); err != nil || test.says == nil {
+			describe := describeMachine(cloud, &machine)
+			img.Steps = []bake.Step{{Name: describe.Name, At: describe.At, Do: func(ctx context.Context) error {
+				if err := describe.Do(ctx); err != nil || test.got == nil {
 					return err
 				}
-				if got := test.says(machine); got != test.want {
-					t.Errorf("the machine has\n%s, want\n%s", got, test.want)
+				if got := test.got(machine); got != test.want {
+					t.Errorf("machine has\n%s\nwant\n%s", got, test.want)
 				}
 				return nil
 			}}}
@@ -210,7 +210,7 @@ func TestLaunchOnMoto(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !slices.ContainsFunc(plan.Images[0].Calls, func(c ec2.PlannedCall) bool { return c.Action == "RunInstances" && c.DryRun == "ok" }) {
-				t.Errorf("the launch was not tried: %+v", plan.Images[0].Calls)
+				t.Errorf("Plan() calls = %+v, want RunInstances with the dry run's result", plan.Images[0].Calls)
 			}
 			transport.forget()
 			results, err := bake.Bake(t.Context(), nil, img)
@@ -221,16 +221,16 @@ func TestLaunchOnMoto(t *testing.T) {
 				ID string `json:"id"`
 			}
 			if data, err := os.ReadFile(manifest); err != nil || json.Unmarshal(data, &written) != nil || written.ID != results[0].Artifact.ID() {
-				t.Errorf("the file has %+v, %v", written, err)
+				t.Errorf("id in the file = %q (error %v), want %q", written.ID, err, results[0].Artifact.ID())
 			}
 			destroy(t, results[0].Artifact)
 			allowed := ec2.Policy(cloud, img).Actions()
 			for _, action := range transport.actions() {
 				if action == "DescribeVolumes" || b.Capture.FromSnapshots && action == "ModifyImageAttribute" {
-					continue // the test's own; and moto forgets the ImdsSupport of RegisterImage
+					continue // a call of this test, or needed since moto ignores ImdsSupport in RegisterImage
 				}
 				if !slices.ContainsFunc(allowed, func(a string) bool { return strings.HasSuffix(a, ":"+action) }) {
-					t.Errorf("the policy does not allow %s", action)
+					t.Errorf("Policy() does not allow %s", action)
 				}
 			}
 		})

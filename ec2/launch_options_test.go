@@ -19,35 +19,35 @@ const (
 	license   = "arn:aws:license-manager:eu-west-1:123456789012:license-configuration:lic-0123456789abcdef"
 )
 
-// TestLaunchOptions bakes with each option, and looks at what EC2 was asked
-// for and at the instance that came of it.
+// TestLaunchOptions bakes with each option, and checks the parameters of
+// RunInstances and the instance.
 func TestLaunchOptions(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*ec2.Builder)
-		params map[string]string // of RunInstances
-		shows  func(ec2types.Instance) bool
+		params map[string]string            // of RunInstances
+		check  func(ec2types.Instance) bool // nil checks nothing
 	}{
 		"dedicated": {
 			change: func(b *ec2.Builder) { b.Placement.Tenancy = "dedicated" },
 			params: map[string]string{"Placement.Tenancy": "dedicated"},
-			shows:  func(i ec2types.Instance) bool { return i.Placement.Tenancy == "dedicated" },
+			check:  func(i ec2types.Instance) bool { return i.Placement.Tenancy == "dedicated" },
 		},
 		"host": {
 			change: func(b *ec2.Builder) { b.Placement.Host = "h-0123456789abcdef0" },
 			params: map[string]string{"Placement.Tenancy": "host", "Placement.HostId": "h-0123456789abcdef0"},
-			shows:  func(i ec2types.Instance) bool { return aws.ToString(i.Placement.HostId) == "h-0123456789abcdef0" },
+			check:  func(i ec2types.Instance) bool { return aws.ToString(i.Placement.HostId) == "h-0123456789abcdef0" },
 		},
 		"host resource group and license": {
 			change: func(b *ec2.Builder) {
 				b.Placement = ec2.Placement{HostResourceGroup: hostGroup, Licenses: []string{license}}
 			},
 			params: map[string]string{"Placement.Tenancy": "host", "Placement.HostResourceGroupArn": hostGroup},
-			shows:  func(i ec2types.Instance) bool { return aws.ToString(i.Licenses[0].LicenseConfigurationArn) == license },
+			check:  func(i ec2types.Instance) bool { return aws.ToString(i.Licenses[0].LicenseConfigurationArn) == license },
 		},
 		"placement group": {
 			change: func(b *ec2.Builder) { b.Placement.Group = "near" },
 			params: map[string]string{"Placement.GroupName": "near", "Placement.Tenancy": ""},
-			shows:  func(i ec2types.Instance) bool { return aws.ToString(i.Placement.GroupName) == "near" },
+			check:  func(i ec2types.Instance) bool { return aws.ToString(i.Placement.GroupName) == "near" },
 		},
 		"capacity reservation": {
 			change: func(b *ec2.Builder) { b.Placement.CapacityReservation = "cr-0123456789abcdef0" },
@@ -56,21 +56,21 @@ func TestLaunchOptions(t *testing.T) {
 				"CapacityReservationSpecification.CapacityReservationPreference":                   "",
 			},
 		},
-		"group of reservations": {
+		"reservation group": {
 			change: func(b *ec2.Builder) { b.Placement.CapacityReservationGroup = hostGroup },
 			params: map[string]string{"CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationResourceGroupArn": hostGroup},
 		},
-		"no reservation": {
+		"no capacity reservation": {
 			change: func(b *ec2.Builder) { b.Placement.NoCapacityReservation = true },
 			params: map[string]string{"CapacityReservationSpecification.CapacityReservationPreference": "none"},
-			shows: func(i ec2types.Instance) bool {
+			check: func(i ec2types.Instance) bool {
 				return i.CapacityReservationSpecification.CapacityReservationPreference == "none"
 			},
 		},
 		"metadata": {
 			change: func(b *ec2.Builder) { b.Metadata = ec2.Metadata{HopLimit: 2, Tags: true, IPv6: true} },
 			params: map[string]string{"MetadataOptions.HttpTokens": "required", "MetadataOptions.HttpEndpoint": "enabled"},
-			shows: func(i ec2types.Instance) bool {
+			check: func(i ec2types.Instance) bool {
 				m := i.MetadataOptions
 				return *m.HttpPutResponseHopLimit == 2 && m.InstanceMetadataTags == "enabled" && m.HttpProtocolIpv6 == "enabled" && m.HttpTokens == "required"
 			},
@@ -87,22 +87,22 @@ func TestLaunchOptions(t *testing.T) {
 			change: func(b *ec2.Builder) { b.UnlimitedCredits = ec2.Disabled },
 			params: map[string]string{"CreditSpecification.CpuCredits": "standard"},
 		},
-		"enclave, monitoring, EBS": {
+		"enclave, monitoring, EBS-optimized": {
 			change: func(b *ec2.Builder) {
 				b.InstanceTypes, b.Enclave, b.Monitoring, b.EBSOptimized = []string{"m6i.xlarge"}, true, true, true
 			},
 			params: map[string]string{"EnclaveOptions.Enabled": "true"},
-			shows: func(i ec2types.Instance) bool {
+			check: func(i ec2types.Instance) bool {
 				return *i.EnclaveOptions.Enabled && *i.EbsOptimized && i.Monitoring.State == "enabled"
 			},
 		},
-		"stops on shutdown": {
+		"stop on shutdown": {
 			change: func(b *ec2.Builder) { b.StopOnShutdown = true },
 			params: map[string]string{"InstanceInitiatedShutdownBehavior": "stop"},
 		},
 		"private address": {
 			change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("172.31.16.77") },
-			shows: func(i ec2types.Instance) bool {
+			check: func(i ec2types.Instance) bool {
 				return *i.PrivateIpAddress == "172.31.16.77" && *i.Placement.AvailabilityZone == "eu-west-1b"
 			},
 		},
@@ -111,7 +111,7 @@ func TestLaunchOptions(t *testing.T) {
 				b.Network.PrivateIP, b.Network.PublicIP = netip.MustParseAddr("172.31.16.77"), ec2.Disabled
 			},
 			params: map[string]string{"NetworkInterface.1.PrivateIpAddress": "172.31.16.77", "NetworkInterface.1.AssociatePublicIpAddress": "false"},
-			shows:  func(i ec2types.Instance) bool { return i.PublicIpAddress == nil },
+			check:  func(i ec2types.Instance) bool { return i.PublicIpAddress == nil },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,11 +129,11 @@ func TestLaunchOptions(t *testing.T) {
 			params := paramsOf(t, server, "RunInstances")
 			for param, want := range test.params {
 				if got := params.Get(param); got != want {
-					t.Errorf("RunInstances %s is %q, want %q", param, got, want)
+					t.Errorf("RunInstances %s = %q, want %q", param, got, want)
 				}
 			}
-			if test.shows != nil && !test.shows(seen) {
-				t.Errorf("the instance: %+v", seen)
+			if test.check != nil && !test.check(seen) {
+				t.Errorf("instance = %+v, want one with the option %q", seen, name)
 			}
 		})
 	}
@@ -157,11 +157,7 @@ func TestSecurityGroupFilters(t *testing.T) {
 			continue
 		}
 		want = append(want, *group.GroupId)
-		if _, err := client.AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
-			GroupId: group.GroupId, IpProtocol: aws.String("tcp"), CidrIp: aws.String("0.0.0.0/0"), FromPort: aws.Int32(22), ToPort: aws.Int32(22),
-		}); err != nil {
-			t.Fatal(err)
-		}
+		openSSH(t, cloud, group.GroupId, "0.0.0.0/0")
 	}
 	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), Network: ec2.Network{SecurityGroupFilters: ec2.Filters{"tag:for": {"b", "m"}}}}
 	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err != nil {
@@ -169,15 +165,15 @@ func TestSecurityGroupFilters(t *testing.T) {
 	}
 	run := paramsOf(t, server, "RunInstances").Encode()
 	if server.CallCount("DeleteSecurityGroup") != 0 || !strings.Contains(run, want[0]) || !strings.Contains(run, want[1]) || strings.Count(run, "SecurityGroupId") != 2 {
-		t.Errorf("launched with %s, want the groups %v", run, want)
+		t.Errorf("RunInstances parameters = %s, want the groups %v", run, want)
 	}
 	b.Network.SecurityGroupFilters = ec2.Filters{"tag:for": {"nobody"}}
 	_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b})
 	wantError(t, "Bake", err, "Builder.Network.SecurityGroupFilters: no matching security group in vpc-")
 }
 
-// TestLaunchEncryption wants the root volume encrypted from its launch on, and
-// so its snapshot, without a second copy of the AMI.
+// TestLaunchEncryption checks that volumes are encrypted from the launch on, and
+// so are their snapshots, without a second copy of the AMI.
 func TestLaunchEncryption(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
@@ -196,14 +192,14 @@ func TestLaunchEncryption(t *testing.T) {
 	}
 	for _, s := range snapshots.Snapshots {
 		if !*s.Encrypted || *s.KmsKeyId != key {
-			t.Errorf("snapshot %s is not encrypted with %s: %+v", *s.SnapshotId, key, s)
+			t.Errorf("snapshot %s = %+v, want it encrypted with %s", *s.SnapshotId, s, key)
 		}
 	}
-	if len(snapshots.Snapshots) != 2 || server.CallCount("CopyImage")+server.CallCount("CreateImage") != 1 {
-		t.Errorf("%d snapshots by %d images", len(snapshots.Snapshots), server.CallCount("CreateImage"))
+	if calls := server.CallCount("CopyImage") + server.CallCount("CreateImage"); len(snapshots.Snapshots) != 2 || calls != 1 {
+		t.Errorf("snapshots = %d by %d calls of CopyImage and CreateImage, want 2 by 1", len(snapshots.Snapshots), calls)
 	}
 	if got := paramsOf(t, server, "RunInstances").Get("BlockDeviceMapping.1.Ebs.VolumeInitializationRate"); got != "200" {
-		t.Errorf("the rate of initialisation is %q", got)
+		t.Errorf("RunInstances VolumeInitializationRate = %q, want %q", got, "200")
 	}
 	destroy(t, results[0].Artifact)
 
@@ -216,7 +212,7 @@ func TestLaunchEncryption(t *testing.T) {
 	wantNoLeftovers(t, server)
 }
 
-// TestOmittedDevice bakes a layer without a volume that its source has.
+// TestOmittedDevice bakes a layer without one of its source's volumes.
 func TestOmittedDevice(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
@@ -230,7 +226,7 @@ func TestOmittedDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b, l := len(amiOf(t, results[0]).Snapshots), len(amiOf(t, results[1]).Snapshots); b != 2 || l != 1 {
-		t.Errorf("%d snapshots of the base and %d of the layer, want 2 and 1", b, l)
+		t.Errorf("snapshots of base and layer = %d, %d, want 2, 1", b, l)
 	}
 }
 
@@ -240,7 +236,7 @@ func TestAddresses(t *testing.T) {
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")}
 	for name, test := range map[string]struct {
 		change func(*ec2.Builder)
-		want   string // how the address begins
+		want   string // prefix of the address
 	}{
 		"default":     {func(*ec2.Builder) {}, "198.18."},
 		"no public":   {func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled }, "172.31."},
@@ -264,7 +260,7 @@ func TestAddresses(t *testing.T) {
 			}
 			for _, addr := range recorder.addresses() {
 				if !strings.HasPrefix(addr, test.want) || !strings.HasSuffix(addr, ":22") {
-					t.Errorf("connected to %s, want %s…:22", addr, test.want)
+					t.Errorf("dialed %s, want %s…:22", addr, test.want)
 				}
 			}
 		})

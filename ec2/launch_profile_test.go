@@ -1,9 +1,7 @@
 package ec2_test
 
 import (
-	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,24 +28,24 @@ func TestInstanceProfile(t *testing.T) {
 			t.Fatal(err)
 		}
 		if seen.IamInstanceProfile == nil || *seen.IamInstanceProfile.Arn != arn {
-			t.Errorf("%s: the instance has %+v", profile, seen.IamInstanceProfile)
+			t.Errorf("instance profile of %q = %+v, want %s", profile, seen.IamInstanceProfile, arn)
 		}
 	}
-	// The launch finds it out when nothing else may.
+	// If the preflight check is denied, the launch fails.
 	server.Fail(ec2test.Fault{Action: "GetInstanceProfile", Code: "AccessDenied", Times: -1})
 	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), InstanceProfile: "nobody"}
 	_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "profiled", Builder: b})
 	wantError(t, "Bake", err, "Invalid IAM Instance Profile name")
 }
 
-// profiled is an image that needs a temporary profile.
+// profiled returns an image that needs a temporary profile.
 func profiled(cloud *ec2.Cloud) *bake.Image {
 	return &bake.Image{Name: "simple", Tags: map[string]string{"team": "web"}, Builder: ec2.Builder{
 		Cloud: cloud, Source: ubuntu(), InstanceProfilePolicy: readBucket,
 	}}
 }
 
-// TestTemporaryProfile bakes where IAM's changes take some seconds to be known.
+// TestTemporaryProfile bakes where IAM's changes take effect after three seconds.
 func TestTemporaryProfile(t *testing.T) {
 	clock := clock.Scaled(30)
 	server := newServer(t, &ec2test.Options{Clock: clock, Consistency: 3 * time.Second})
@@ -60,71 +58,53 @@ func TestTemporaryProfile(t *testing.T) {
 	img.Steps = []bake.Step{describeMachine(cloud, &seen)}
 	results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Observe: func(e bake.Event) {
 		if e.Kind == bake.StepStarted && e.Step == "connect" {
-			during = server.Resources(func(r ec2test.Resource) bool { return r.Type == "role" || r.Type == "instance-profile" })
+			during = resourcesOf(server, "role", "instance-profile")
 		}
 	}}, img)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(during) != 2 || seen.IamInstanceProfile == nil || !strings.HasSuffix(*seen.IamInstanceProfile.Arn, "/bakestone-"+results[0].Build) {
-		t.Errorf("while it baked there was %v, and the instance had %+v", during, seen.IamInstanceProfile)
+		t.Errorf("resources during the bake = %v, profile of the instance = %+v, want a role and the build's profile", during, seen.IamInstanceProfile)
 	}
 	for _, r := range during {
 		if r.Tags["team"] != "web" || r.Tags[ec2.TagExpires] == "" || r.Tags[ec2.TagBuild] != results[0].Build {
-			t.Errorf("tags of %s: %v", r, r.Tags)
+			t.Errorf("tags of %s = %v, want the image's and the build's", r, r.Tags)
 		}
 	}
 	if policy := paramsOf(t, server, "PutRolePolicy").Get("PolicyDocument"); policy != readBucket {
-		t.Errorf("the policy is %s", policy)
+		t.Errorf("PutRolePolicy PolicyDocument = %s, want %s", policy, readBucket)
 	}
 	destroy(t, results[0].Artifact)
 	wantNoLeftovers(t, server)
 }
 
-// TestUndoTemporaryProfileFromRecord wants the profile gone in another process,
-// also when no more was recorded than that its step had begun.
+// TestUndoTemporaryProfileFromRecord undoes the profile in another process, with
+// a record from before the step was done.
 func TestUndoTemporaryProfileFromRecord(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
-	store := &crashingStore{Store: bake.DirStore(t.TempDir()), step: "create instance profile"}
+	store := &frozenStore{Store: bake.DirStore(t.TempDir()), begun: "create instance profile"}
 	options := &bake.Options{Store: store, OnFailure: bake.KeepMachine}
 	img := profiled(cloud)
 	img.Provisioners = failing(cloud).Provisioners
 	results, err := bake.Bake(t.Context(), options, img)
 	if err == nil || results[0].Kept == nil {
-		t.Fatalf("no machine was kept: %v", err)
+		t.Fatalf("Bake() = %v, want a kept machine", err)
 	}
-	if err := server.TerminateInstance(results[0].Kept.Machine); err != nil { // which was not launched yet
+	if err := server.TerminateInstance(results[0].Kept.Machine); err != nil { // the record does not have it yet
 		t.Fatal(err)
 	}
-	if err := bake.Undo(t.Context(), nil, img, store.begun); err != nil {
+	if err := bake.Undo(t.Context(), nil, img, store.load(t)); err != nil {
 		t.Fatal(err)
 	}
-	if left := server.Resources(func(r ec2test.Resource) bool { return r.Type == "role" || r.Type == "instance-profile" }); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	if left := resourcesOf(server, "role", "instance-profile"); len(left) > 0 {
+		t.Errorf("resources left by Undo() = %v, want none", left)
 	}
 }
 
-// A crashingStore remembers the record of the moment at which a step had begun.
-type crashingStore struct {
-	bake.Store
-
-	step  string
-	begun *bake.Record
-}
-
-func (s *crashingStore) Save(ctx context.Context, r *bake.Record) error {
-	if last := r.Steps[len(r.Steps)-1]; s.begun == nil && last.Name == s.step && last.State == bake.StepBegun {
-		taken := *r
-		taken.Steps = slices.Clone(r.Steps)
-		taken.Session = slices.Clone(r.Session)
-		s.begun = &taken
-	}
-	return s.Store.Save(ctx, r)
-}
-
-// TestTemporaryProfileWithEachCallFailing breaks each call of the temporary profile: nothing
-// of it is left.
+// TestTemporaryProfileWithEachCallFailing breaks each call of the temporary
+// profile.
 func TestTemporaryProfileWithEachCallFailing(t *testing.T) {
 	for _, action := range []string{
 		"CreateRole", "PutRolePolicy", "CreateInstanceProfile", "AddRoleToInstanceProfile",
@@ -144,8 +124,8 @@ func TestTemporaryProfileWithEachCallFailing(t *testing.T) {
 				o.CallTimeout = 200 * time.Millisecond
 				results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(60)}, profiled(ec2.NewCloud(server.Config(testRegion), o)))
 				server.Mend()
-				if err != nil && !strings.Contains(err.Error(), "image simple: ") {
-					t.Errorf("the error names no image: %v", err)
+				if err != nil {
+					wantError(t, "Bake", err, "image simple: ")
 				}
 				destroy(t, results[0].Artifact)
 				wantNoLeftovers(t, server)

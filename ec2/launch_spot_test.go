@@ -16,16 +16,16 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// onSpot is the simple image, baked on spot.
+// onSpot returns the simple image, baked on a spot instance.
 func onSpot(cloud *ec2.Cloud, c ec2.Capture) *bake.Image {
 	img := simple(cloud)
 	img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), Spot: &ec2.Spot{}, Capture: c}
 	return img
 }
 
-// TestSpotReclaimedAtEachStep takes the spot instance away as each step begins: the
-// build begins again, or, when it needs the instance no more, goes on, or fails.
-// Nothing is left in any case.
+// TestSpotReclaimedAtEachStep reclaims the spot instance when each step begins.
+// The build must restart, or continue if it no longer needs the instance. Once
+// capturing has begun it may also fail.
 func TestSpotReclaimedAtEachStep(t *testing.T) {
 	for name, c := range map[string]ec2.Capture{
 		"image":            {},
@@ -62,7 +62,7 @@ func TestSpotReclaimedAtEachStep(t *testing.T) {
 				}
 				results, err := bake.Bake(t.Context(), options, onSpot(newCloud(server), c))
 				if err != nil && !mayFail {
-					t.Error(err)
+					t.Errorf("Bake() error = %v", err)
 				}
 				destroy(t, results[0].Artifact)
 				wantNoLeftovers(t, server)
@@ -71,8 +71,9 @@ func TestSpotReclaimedAtEachStep(t *testing.T) {
 	}
 }
 
-// The image that EC2 began to make of the instance that it then reclaimed, without
-// saying so, goes, and is not taken for the one of the next instance.
+// TestSpotReclaimedAfterLostCreateImage loses the response of CreateImage and then
+// reclaims the instance. The image must be removed, not taken for that of the
+// next instance.
 func TestSpotReclaimedAfterLostCreateImage(t *testing.T) {
 	server := newServer(t, nil)
 	var instances []string
@@ -95,7 +96,7 @@ func TestSpotReclaimedAfterLostCreateImage(t *testing.T) {
 		return true
 	}})
 	o := cloudOptions(server)
-	o.SettleTime = 500 * time.Millisecond // enough for the goroutine
+	o.SettleTime = 500 * time.Millisecond // time for the goroutine to reclaim the instance
 	results, err := bake.Bake(t.Context(), options, onSpot(ec2.NewCloud(server.Config(testRegion), o), ec2.Capture{}))
 	<-reclaimed
 	if err != nil {
@@ -107,28 +108,27 @@ func TestSpotReclaimedAfterLostCreateImage(t *testing.T) {
 			images = append(images, r.ID)
 		}
 		if r.Tags[ec2.TagExpires] != "" {
-			t.Errorf("not finished: %s", r)
+			t.Errorf("%s has the tag %s, want it removed", r, ec2.TagExpires)
 		}
 	}
 	if !slices.Equal(images, []string{results[0].Artifact.ID()}) || len(instances) != 2 {
-		t.Errorf("images %v of instances %v, want %s of the second", images, instances, results[0].Artifact.ID())
+		t.Errorf("images %v after instances %v, want only %s, of the second", images, instances, results[0].Artifact.ID())
 	}
 }
 
-// TestSpotReclaimed takes spot instances away while they are
-// provisioned.
+// TestSpotReclaimed reclaims spot instances while they are provisioned.
 func TestSpotReclaimed(t *testing.T) {
 	for name, test := range map[string]struct {
 		spot    ec2.Spot
-		reclaim int // so many instances
+		reclaim int // number of instances
 		want    []string
 		fails   bool
 	}{
-		"again on spot":   {ec2.Spot{}, 1, []string{"spot t3.small a launched", "spot t3.small a launched"}, false},
-		"then on-demand":  {ec2.Spot{}, 2, []string{"spot t3.small a launched", "spot t3.small a launched", "t3.small a launched"}, false},
-		"never":           {ec2.Spot{Restarts: -1}, 1, []string{"spot t3.small a launched", "t3.small a launched"}, false},
-		"spot only":       {ec2.Spot{Only: true}, 9, []string{"spot t3.small a launched", "spot t3.small a launched"}, true},
-		"spot only, more": {ec2.Spot{Only: true, Restarts: 2}, 2, []string{"spot t3.small a launched", "spot t3.small a launched", "spot t3.small a launched"}, false},
+		"once":           {ec2.Spot{}, 1, []string{"spot t3.small a launched", "spot t3.small a launched"}, false},
+		"twice":          {ec2.Spot{}, 2, []string{"spot t3.small a launched", "spot t3.small a launched", "t3.small a launched"}, false},
+		"no restarts":    {ec2.Spot{Restarts: -1}, 1, []string{"spot t3.small a launched", "t3.small a launched"}, false},
+		"spot only":      {ec2.Spot{Only: true}, 9, []string{"spot t3.small a launched", "spot t3.small a launched"}, true},
+		"only, restarts": {ec2.Spot{Only: true, Restarts: 2}, 2, []string{"spot t3.small a launched", "spot t3.small a launched", "spot t3.small a launched"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -155,16 +155,13 @@ func TestSpotReclaimed(t *testing.T) {
 				}
 			}}, img)
 			if (err != nil) != test.fails {
-				t.Errorf("error %v", err)
+				t.Errorf("Bake() error = %v, want an error: %t", err, test.fails)
 			}
 			if diff := cmp.Diff(test.want, launches(t, server, cloud)); diff != "" {
 				t.Errorf("launches (-want +got):\n%s", diff)
 			}
 			if results[0].Artifact != nil {
-				made, err := server.ReadFile(results[0].Artifact.ID(), "/etc/made")
-				if err != nil || string(made) != "baked\n" {
-					t.Errorf("in the image: %q, %v; want what one machine wrote", made, err)
-				}
+				wantFile(t, server, results[0].Artifact.ID(), "/etc/made", "baked\n") // by one machine only
 				destroy(t, results[0].Artifact)
 			}
 			wantNoLeftovers(t, server)
@@ -172,7 +169,7 @@ func TestSpotReclaimed(t *testing.T) {
 	}
 }
 
-// TestSpotProvisionerFailure fails as the provisioner does.
+// TestSpotProvisionerFailure checks that a failed provisioner is not taken for a reclaim.
 func TestSpotProvisionerFailure(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
@@ -180,13 +177,12 @@ func TestSpotProvisionerFailure(t *testing.T) {
 	img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), Spot: &ec2.Spot{Restarts: 5}}
 	_, err := bake.Bake(t.Context(), nil, img)
 	if _, ok := errors.AsType[*bake.ExitError](err); !ok || len(launches(t, server, cloud)) != 1 {
-		t.Errorf("error %v after launches %v, want one and its exit status", err, launches(t, server, cloud))
+		t.Errorf("Bake() error = %v after launches %v, want an ExitError after one launch", err, launches(t, server, cloud))
 	}
 	wantNoLeftovers(t, server)
 }
 
-// TestSpotFromSnapshots wants the file systems of what cannot be stopped frozen
-// for its snapshots.
+// TestSpotFromSnapshots captures a spot instance, which cannot be stopped.
 func TestSpotFromSnapshots(t *testing.T) {
 	server, _ := freezingServer(t, ec2test.Options{})
 	cloud := newCloud(server)
@@ -202,9 +198,7 @@ func TestSpotFromSnapshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	if slices.Contains(steps, "stop instance") || !slices.Contains(steps, "snapshot volumes") || server.CallCount("StopInstances") != 0 {
-		t.Errorf("steps %q, want snapshots and no stop", steps)
+		t.Errorf("steps = %q, want snapshots and no stop", steps)
 	}
-	if made, err := server.ReadFile(results[0].Artifact.ID(), "/etc/made"); err != nil || string(made) != "made with care\n" {
-		t.Errorf("in the image: %q, %v", made, err)
-	}
+	wantFile(t, server, results[0].Artifact.ID(), "/etc/made", "made with care\n")
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
@@ -33,11 +34,11 @@ func TestLaunchDefaults(t *testing.T) {
 		"TagSpecification.3.ResourceType":   "network-interface",
 	} {
 		if got := run.Get(name); got != want {
-			t.Errorf("RunInstances %s is %q, want %q", name, got, want)
+			t.Errorf("RunInstances %s = %q, want %q", name, got, want)
 		}
 	}
 	if run.Get("ClientToken") == "" {
-		t.Error("RunInstances has no client token")
+		t.Error("RunInstances ClientToken is empty")
 	}
 	rule := paramsOf(t, server, "AuthorizeSecurityGroupIngress")
 	addr, err := server.SourceAddress(t.Context())
@@ -45,16 +46,16 @@ func TestLaunchDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := rule.Get("IpPermissions.1.IpRanges.1.CidrIp"); got != netip.PrefixFrom(addr, addr.BitLen()).String() {
-		t.Errorf("SSH is open to %q, want the baking host alone", got)
+		t.Errorf("SSH is open to %q, want only the baking host, %s", got, addr)
 	}
 	for _, action := range []string{"CreateSecurityGroup", "CreateImage"} {
 		params := paramsOf(t, server, action).Encode()
 		if !strings.Contains(params, url.QueryEscape(ec2.TagExpires)) || !strings.Contains(params, "team") {
-			t.Errorf("%s sets no tags: %s", action, params)
+			t.Errorf("%s parameters = %s, want the tags", action, params)
 		}
 	}
-	if server.CallCount("CreateKeyPair")+server.CallCount("ImportKeyPair") != 0 {
-		t.Error("a key pair was made")
+	if n := server.CallCount("CreateKeyPair") + server.CallCount("ImportKeyPair"); n != 0 {
+		t.Errorf("calls that create a key pair = %d, want 0", n)
 	}
 }
 
@@ -68,12 +69,7 @@ func TestNetworkAndGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
-		GroupId: group.GroupId, IpProtocol: aws.String("tcp"), CidrIp: aws.String("0.0.0.0/0"), FromPort: aws.Int32(22), ToPort: aws.Int32(22),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	openSSH(t, cloud, group.GroupId, "0.0.0.0/0")
 	subnets, err := client.DescribeSubnets(t.Context(), &awsec2.DescribeSubnetsInput{})
 	if err != nil {
 		t.Fatal(err)
@@ -113,13 +109,10 @@ func TestNetworkAndGroups(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, c := range server.Calls()[before:] {
-				if c.Action != "RunInstances" {
-					continue
-				}
+			for _, c := range callsOf(server.Calls()[before:], "RunInstances") {
 				text := c.Params.Encode()
 				if !strings.Contains(text, test.subnet) || !strings.Contains(text, test.group) {
-					t.Errorf("launched with %s, want %s %s", text, test.subnet, test.group)
+					t.Errorf("RunInstances parameters = %s, want subnet %q and group %q", text, test.subnet, test.group)
 				}
 			}
 			destroy(t, results[0].Artifact)
@@ -162,18 +155,9 @@ func TestBlockDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := cloud.Client("").DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ImageIds: []string{results[0].Artifact.ID()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]int32{}
-	for _, m := range images.Images[0].BlockDeviceMappings {
-		if m.Ebs != nil {
-			got[*m.DeviceName] = *m.Ebs.VolumeSize
-		}
-	}
-	if got["/dev/sda1"] != 20 || got["/dev/sdf"] != 5 {
-		t.Errorf("volumes of the AMI: %v, want /dev/sda1 of 20 and /dev/sdf of 5 GiB", got)
+	want := map[string]string{"/dev/sda1": "20 gp3 3000/250", "/dev/sdf": "5 gp2"}
+	if diff := cmp.Diff(want, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
+		t.Errorf("devices (-want +got):\n%s", diff)
 	}
 	destroy(t, results[0].Artifact)
 	wantNoLeftovers(t, server)

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -169,42 +167,6 @@ func TestValidateReplaceAMI(t *testing.T) {
 	}
 }
 
-// lastRecord keeps what a process that dies has saved last.
-type lastRecord struct {
-	bake.Store
-
-	mu     sync.Mutex
-	record bake.Record
-	died   bool
-}
-
-func (s *lastRecord) Save(_ context.Context, r *bake.Record) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.died {
-		s.record = *r
-		s.record.Steps = slices.Clone(r.Steps)
-	}
-	return nil
-}
-
-func (s *lastRecord) die() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.died = true
-}
-
-// last is the record of the process that died.
-func (s *lastRecord) last(t *testing.T) *bake.Record {
-	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.died {
-		t.Fatal("the process did not die")
-	}
-	return &s.record
-}
-
 // A process that dies while it removes what the good AMI has replaced has made
 // a good AMI.
 func TestUndoAfterReplaceAMI(t *testing.T) {
@@ -212,15 +174,15 @@ func TestUndoAfterReplaceAMI(t *testing.T) {
 	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {
 		t.Fatal(err)
 	}
-	store := &lastRecord{}
-	server.Fail(ec2test.Fault{Action: "DeleteSnapshot", Match: func(url.Values) bool { store.die(); return false }})
+	store := &frozenStore{}
+	server.Fail(ec2test.Fault{Action: "DeleteSnapshot", Match: func(url.Values) bool { store.freeze(); return false }})
 	opts := fastOptions()
 	opts.Store = store
 	img := fixedName(newCloud(server), "v2")
 	if _, err := bake.Bake(t.Context(), opts, img); err != nil {
 		t.Fatal(err)
 	}
-	if err := bake.Undo(t.Context(), fastOptions(), img, store.last(t)); err != nil {
+	if err := bake.Undo(t.Context(), fastOptions(), img, store.load(t)); err != nil {
 		t.Error(err)
 	}
 	wantWebImages(t, server, "v2")

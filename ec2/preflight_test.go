@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
@@ -16,8 +17,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// TestPreflight spoils one thing after the other of a bake that goes to
-// many places, and wants it refused before anything is created, by Plan too.
+// TestPreflight breaks one precondition at a time of a bake with copies, and
+// checks that Bake and Plan fail before anything is created.
 func TestPreflight(t *testing.T) {
 	const west, prod = "us-west-2", prodAccount + "/" + testRegion
 	type spoiled struct {
@@ -30,7 +31,7 @@ func TestPreflight(t *testing.T) {
 		spoil func(s spoiled)
 		want  []string
 	}{
-		"the same account by a role": {
+		"copy to the same account by a role": {
 			func(s spoiled) {
 				const self = "arn:aws:iam::123456789012:role/self"
 				s.server.AddRole(ec2test.Role{ARN: self})
@@ -38,18 +39,18 @@ func TestPreflight(t *testing.T) {
 			},
 			[]string{"Builder.Distribute.Copies[2].Cloud: AMI is copied to 123456789012/" + testRegion + " twice"},
 		},
-		"an account by two roles": {
+		"copies to an account by two roles": {
 			func(s spoiled) {
 				again := s.b.Cloud.Assume(ec2.Role{ARN: prodRole, SessionName: "again"})
 				s.b.Distribute.Copies = append(s.b.Distribute.Copies, ec2.Copy{Region: testRegion, Cloud: again})
 			},
 			[]string{"Builder.Distribute.Copies[3].Cloud: AMI is copied to " + prod + " twice"},
 		},
-		"name taken at home": {
+		"name taken": {
 			func(s spoiled) { takeName(s.t, s.server, testRegion, false) },
 			[]string{testRegion + `: Builder.AMIName: "web" is already the name of ami-`},
 		},
-		"name taken by a copy": {
+		"name taken in another region": {
 			func(s spoiled) { takeName(s.t, s.server, west, false) },
 			[]string{west + `: Builder.AMIName: "web" is already the name of ami-`},
 		},
@@ -57,23 +58,23 @@ func TestPreflight(t *testing.T) {
 			func(s spoiled) { takeName(s.t, s.server, prod, false) },
 			[]string{prod + `: Builder.AMIName: "web" is already the name of ami-`},
 		},
-		"protected at home": {
+		"old AMI protected": {
 			func(s spoiled) { takeName(s.t, s.server, testRegion, true); s.b.ReplaceAMI = true },
 			[]string{testRegion + ": Builder.ReplaceAMI: ami-", "has deregistration protection: enabled-with-cooldown"},
 		},
-		"protected in another account": {
+		"old AMI protected in another account": {
 			func(s spoiled) { takeName(s.t, s.server, prod, true); s.b.ReplaceAMI = true },
 			[]string{prod + ": Builder.ReplaceAMI: ami-"},
 		},
-		"key of the instance": {
+		"unknown key of the instance": {
 			func(s spoiled) { s.b.BlockDevices = []ec2.BlockDevice{{KMSKey: "alias/none"}} },
 			[]string{testRegion + ": Builder.BlockDevices[].KMSKey: alias/none: Key 'alias/none' does not exist"},
 		},
-		"key of a copy": {
+		"unknown key of a copy": {
 			func(s spoiled) { s.b.Distribute.Copies[1].KMSKey = "alias/none" },
 			[]string{west + ": Builder.Distribute.Copies[1].KMSKey: alias/none: Key 'alias/none' does not exist"},
 		},
-		"key of another account": {
+		"key of another region": {
 			func(s spoiled) { s.b.Distribute.Copies[2].KMSKey = "alias/west" },
 			[]string{prod + ": Builder.Distribute.Copies[2].KMSKey: alias/west: "},
 		},
@@ -85,48 +86,48 @@ func TestPreflight(t *testing.T) {
 			},
 			[]string{west + ": Builder.Distribute.Copies[1].KMSKey: alias/west: key state is Disabled"},
 		},
-		"region that is not there": {
+		"unknown region": {
 			func(s spoiled) { s.b.Distribute.Copies[0].Region = "mars-north-1" },
 			[]string{"mars-north-1: Builder.Distribute.Copies[0].Region: ", "Region mars-north-1 is not enabled"},
 		},
-		"role that trusts nobody": {
+		"role not assumable": {
 			func(s spoiled) {
 				s.b.Distribute.Copies[2].Cloud = s.b.Cloud.Assume(ec2.Role{ARN: "arn:aws:iam::210987654321:role/others"})
 			},
 			[]string{testRegion + ": Builder.Distribute.Copies[2].Cloud: ", "AccessDenied"},
 		},
-		"instance profile": {
+		"unknown instance profile": {
 			func(s spoiled) { s.b.InstanceProfile = "nobody" },
 			[]string{"check destinations: Builder.InstanceProfile: nobody not found"},
 		},
-		"instance profile by its ARN": {
+		"unknown instance profile, by ARN": {
 			func(s spoiled) { s.b.InstanceProfile = "arn:aws:iam::123456789012:instance-profile/of/nobody" },
 			[]string{"Builder.InstanceProfile: arn:aws:iam::123456789012:instance-profile/of/nobody not found"},
 		},
-		"launch template": {
+		"unknown launch template": {
 			func(s spoiled) {
 				s.img.Publishers = []bake.Publisher{ec2.LaunchTemplate{Name: "web", Regions: []string{west, testRegion}}}
 			},
 			[]string{west + ": LaunchTemplate.Name: launch template web not found", prod + ": LaunchTemplate.Name: launch template web not found"},
 		},
-		"launch template by its id": {
+		"unknown launch template, by id": {
 			func(s spoiled) { s.img.Publishers = []bake.Publisher{ec2.LaunchTemplate{ID: "lt-00000000000000000"}} },
 			[]string{testRegion + ": LaunchTemplate.ID: launch template lt-"},
 		},
-		"parameter where the AMI is not": {
+		"parameter in a region without copy": {
 			func(s spoiled) {
 				s.img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/web", Regions: []string{west, "sa-east-1"}}}
 			},
 			[]string{"SSMParameter.Regions: AMI is not copied to sa-east-1"},
 		},
-		"parameter that is not to be overwritten": {
+		"parameter exists": {
 			func(s spoiled) {
 				putParameter(s.t, s.server, west, "/web")
 				s.img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/web", NoOverwrite: true}}
 			},
 			[]string{west + ": SSMParameter.NoOverwrite: parameter /web already exists"},
 		},
-		"public where it is blocked": {
+		"public access blocked for copies": {
 			func(s spoiled) {
 				allowPublic(s.t, s.server, testRegion)
 				s.b.Distribute.LaunchPermissions.Public = true
@@ -136,14 +137,14 @@ func TestPreflight(t *testing.T) {
 				prod + ": Builder.Distribute.LaunchPermissions.Public: ",
 			},
 		},
-		"public at home": {
+		"public access blocked": {
 			func(s spoiled) {
 				allowPublic(s.t, s.server, west, "us-east-1", prod)
 				s.b.Distribute.LaunchPermissions.Public = true
 			},
 			[]string{"check destinations: " + testRegion + ": Builder.Distribute.LaunchPermissions.Public: the account blocks"},
 		},
-		"public snapshots": {
+		"public access to snapshots blocked": {
 			func(s spoiled) {
 				_, err := awsec2.NewFromConfig(owner(s.server, west)).EnableSnapshotBlockPublicAccess(s.t.Context(), &awsec2.EnableSnapshotBlockPublicAccessInput{
 					State: ec2types.SnapshotBlockPublicAccessStateBlockNewSharing,
@@ -155,7 +156,7 @@ func TestPreflight(t *testing.T) {
 			},
 			[]string{west + ": Builder.Distribute.SnapshotPermissions.Public: the account blocks public access to snapshots in this region"},
 		},
-		"public though all is encrypted": {
+		"public, but encrypted by default": {
 			func(s spoiled) {
 				allowPublic(s.t, s.server, definitionPlaces()...)
 				if _, err := awsec2.NewFromConfig(owner(s.server, prod)).EnableEbsEncryptionByDefault(s.t.Context(), nil); err != nil {
@@ -165,7 +166,7 @@ func TestPreflight(t *testing.T) {
 			},
 			[]string{prod + ": Builder.Distribute.LaunchPermissions.Public: the account encrypts all new volumes in this region"},
 		},
-		"two things": {
+		"two errors": {
 			func(s spoiled) {
 				takeName(s.t, s.server, testRegion, false)
 				s.b.Distribute.Copies[1].KMSKey = "alias/none"
@@ -176,7 +177,7 @@ func TestPreflight(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := roleServer(t, nil)
 			cloud := newCloud(server)
-			newTemplate(t, awsec2.NewFromConfig(server.Config(testRegion)))
+			newTemplates(t, server, testRegion)
 			if !strings.HasPrefix(name, "disabled") {
 				server.AddKey(west, "alias/west")
 			}
@@ -188,22 +189,18 @@ func TestPreflight(t *testing.T) {
 			_, planErr := ec2.Plan(t.Context(), img)
 			_, bakeErr := bake.Bake(t.Context(), fastOptions(), img)
 			for _, want := range test.want {
-				if bakeErr == nil || !strings.Contains(bakeErr.Error(), want) {
-					t.Errorf("bake: %v, want %q", bakeErr, want)
-				}
-				if planErr == nil || !strings.Contains(planErr.Error(), want) {
-					t.Errorf("plan: %v, want %q", planErr, want)
-				}
+				wantError(t, "Bake", bakeErr, want)
+				wantError(t, "Plan", planErr, want)
 			}
-			if n := server.CallCount("RunInstances"); n > 1 { // which Plan tries
-				t.Errorf("%d instances were launched", n)
+			if n := server.CallCount("RunInstances"); n > 1 { // the dry run of Plan
+				t.Errorf("calls of RunInstances = %d, want at most 1", n)
 			}
 		})
 	}
 }
 
-// TestPreflightCallCount counts what looking at places costs: nothing for a bake
-// that goes nowhere, and for many bakes little more than for one.
+// TestPreflightCallCount checks that preflight checks make no calls for a bake
+// without destinations, and for many bakes few more than for one.
 func TestPreflightCallCount(t *testing.T) {
 	server := newServer(t, nil)
 	if _, err := bake.Bake(t.Context(), nil, simple(newCloud(server))); err != nil {
@@ -211,15 +208,13 @@ func TestPreflightCallCount(t *testing.T) {
 	}
 	before := slices.IndexFunc(server.Calls(), func(c ec2test.Call) bool { return c.Action == "RunInstances" })
 	if before != 4 {
-		t.Errorf("a plain bake makes %d calls before its launch, want 4: source, subnets, and a group with a rule", before)
+		t.Errorf("calls of a plain bake before its launch = %d, want 4: source, subnets, and a group with a rule", before)
 	}
 
 	server = roleServer(t, nil)
 	server.AddKey("us-west-2", "alias/west")
-	for _, place := range []string{testRegion, prodAccount + "/" + testRegion} {
-		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
-	}
-	server.Fail(ec2test.Fault{Action: "DescribeSubnets", Code: "UnauthorizedOperation", Times: -1}) // comes next
+	newTemplates(t, server, testRegion, prodAccount+"/"+testRegion)
+	server.Fail(ec2test.Fault{Action: "DescribeSubnets", Code: "UnauthorizedOperation", Times: -1}) // ends the bakes after their checks
 	o := cloudOptions(server)
 	o.PollInterval = time.Minute
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
@@ -235,28 +230,51 @@ func TestPreflightCallCount(t *testing.T) {
 	}
 	_, err := bake.Bake(t.Context(), &bake.Options{Parallel: bakes}, images...)
 	if err == nil || strings.Contains(err.Error(), "check destinations") {
-		t.Fatalf("error %v, want that of the subnets", err)
+		t.Fatalf("Bake() error = %v, want that of the subnets", err)
 	}
 	for action, most := range map[string]int{
 		"DescribeLaunchTemplates": 2, "GetCallerIdentity": 2, "AssumeRole": 1, "DescribeKey": 1, // two accounts
-		"DescribeImages": bakes, // a quarter of what each by itself would need; usually it is a dozen
+		"DescribeImages": bakes, // usually a dozen; without sharing, four times as many as bakes
 	} {
 		if n := server.CallCount(action); n > most {
-			t.Errorf("%d bakes made %d calls of %s, want %d at most", bakes, n, action, most)
+			t.Errorf("calls of %s by %d bakes = %d, want at most %d", action, bakes, n, most)
 		}
 	}
 }
 
-// TestCheckMachineWithFixedAMIName bakes under a fixed name and checks the AMI, which has
-// that name by then.
+// TestCheckMachineWithFixedAMIName checks an AMI under its fixed name, which the
+// check machine's preflight must not report as taken. With ReplaceAMI, the AMI
+// has a working name until it is good.
 func TestCheckMachineWithFixedAMIName(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	img := simple(cloud)
-	img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), AMIName: "web"}
-	var seen ec2types.Instance
-	img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, _ bake.Machine) error { return describeMachine(cloud, &seen).Do(ctx) }}}
-	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Error(err)
+	for _, replace := range []bool{false, true} {
+		t.Run(fmt.Sprintf("ReplaceAMI %t", replace), func(t *testing.T) {
+			server := newServer(t, nil)
+			cloud := newCloud(server)
+			img := simple(cloud)
+			img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), AMIName: "web", ReplaceAMI: replace}
+			var checked ec2types.Image
+			img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, _ bake.Machine) error {
+				var machine ec2types.Instance
+				if err := describeMachine(cloud, &machine).Do(ctx); err != nil {
+					return err
+				}
+				checked = describe(t, cloud, "", aws.ToString(machine.ImageId))
+				return nil
+			}}}
+			results, err := bake.Bake(t.Context(), nil, img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := results[0].Artifact.ID()
+			if name := aws.ToString(checked.Name); (name == "web") == replace {
+				t.Errorf("name of the AMI while it is checked = %q, want %q: %t", name, "web", !replace)
+			}
+			if got := aws.ToString(checked.ImageId); (got == id) == replace {
+				t.Errorf("id of the AMI while it is checked = %s, want that of the result, %s: %t", got, id, !replace)
+			}
+			if name := aws.ToString(describe(t, cloud, "", id).Name); name != "web" {
+				t.Errorf("name of the AMI = %q, want %q", name, "web")
+			}
+		})
 	}
 }

@@ -92,7 +92,7 @@ func TestUndoTemporaryProfileFromRecord(t *testing.T) {
 	if err == nil || results[0].Kept == nil {
 		t.Fatalf("Bake() = %v, want a kept machine", err)
 	}
-	if err := server.TerminateInstance(results[0].Kept.Machine); err != nil { // the record does not have it yet
+	if err := server.TerminateInstance(results[0].Kept.Machine); err != nil { // not recorded yet
 		t.Fatal(err)
 	}
 	if err := bake.Undo(t.Context(), nil, img, store.load(t)); err != nil {

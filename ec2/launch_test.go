@@ -82,17 +82,17 @@ func TestNetworkAndGroups(t *testing.T) {
 		err    string
 	}{
 		"subnet by id":      {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ByID(*third.SubnetId) }, subnet: *third.SubnetId},
-		"by zone":           {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = *third.AvailabilityZone }, subnet: *third.SubnetId},
+		"subnet by zone":    {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = *third.AvailabilityZone }, subnet: *third.SubnetId},
 		"vpc by id":         {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByID(vpc) }},
 		"vpc by filter":     {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByFilter(ec2.Filters{"is-default": {"true"}}) }},
 		"group by name":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"builders"} }, group: *group.GroupId},
 		"group by id":       {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{*group.GroupId} }, group: *group.GroupId},
 		"public IP":         {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Enabled; b.SSH.Address = ec2.PublicAddress }},
 		"no public IP":      {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled }},
-		"no such subnet":    {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ByID("subnet-0") }, err: "choose network: Builder.Network.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
-		"no such zone":      {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = "us-east-1a" }, err: "choose network: Builder.Network.AvailabilityZone: no subnet of eu-west-1 matches"},
-		"no such vpc":       {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByID("vpc-0") }, err: "choose network: Builder.Network.VPC: 0 VPCs"},
-		"no such group":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.Network.SecurityGroups: security group "nobody" not found in ` + vpc},
+		"unknown subnet":    {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ByID("subnet-0") }, err: "choose network: Builder.Network.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
+		"unknown zone":      {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = "us-east-1a" }, err: "choose network: Builder.Network.AvailabilityZone: no subnet of eu-west-1 matches"},
+		"unknown vpc":       {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByID("vpc-0") }, err: "choose network: Builder.Network.VPC: 0 VPCs"},
+		"unknown group":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.Network.SecurityGroups: security group "nobody" not found in ` + vpc},
 		"wrong type":        {change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t4g.small"} }, err: "launch instance: t4g.small in eu-west-1"},
 		"private on public": {change: func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateAddress }},
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// A copy that takes longer than it may does not lose the others.
+// TestCopyTimeout checks that a copy that times out does not affect the others.
 func TestCopyTimeout(t *testing.T) {
 	server := newServer(t, nil)
 	o := cloudOptions(server)
@@ -30,24 +30,24 @@ func TestCopyTimeout(t *testing.T) {
 	results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(1000)}, img)
 	var failed *ec2.DistributionError
 	if !errors.As(err, &failed) || len(failed.Failed) != 1 || !strings.Contains(err.Error(), "us-west-2: copy not complete after 10m0s: ") {
-		t.Fatalf("error %v, want that us-west-2 took too long", err)
+		t.Fatalf("Bake() error = %v, want a timeout of us-west-2", err)
 	}
 	if results[0].Artifact == nil {
-		t.Fatal("the AMI and its other copy are gone")
+		t.Fatal("Bake() returned no artifact, want the AMI with its other copy")
 	}
 	if got := placesOf(results[0].Artifact); !slices.Equal(got, []string{testRegion, "us-east-1"}) {
-		t.Errorf("places %v", got)
+		t.Errorf("places of the AMI = %v, want %s and us-east-1", got, testRegion)
 	}
 	for _, r := range server.Resources(nil) {
 		if r.Tags[ec2.TagExpires] != "" {
-			t.Errorf("not finished: %s", r)
+			t.Errorf("%s has the tag %s, want it removed", r, ec2.TagExpires)
 		}
 	}
 }
 
-// While a copy is still to be tried again, nothing has been done that cannot be
-// taken back: a cancelled build leaves nothing, although what is protected with
-// a cooldown cannot be removed for a day.
+// TestCancelBetweenCopyAttempts checks that irreversible changes wait for the
+// last attempt. A canceled bake leaves nothing, although AMIs that are protected
+// with a cooldown could not be removed for a day.
 func TestCancelBetweenCopyAttempts(t *testing.T) {
 	for _, only := range []bool{false, true} {
 		server := roleServer(t, nil)
@@ -63,18 +63,18 @@ func TestCancelBetweenCopyAttempts(t *testing.T) {
 		}
 		results, err := bake.Bake(ctx, options, img)
 		if !errors.Is(err, context.Canceled) || results[0].Status != bake.StatusCanceled {
-			t.Errorf("%s, %v", results[0].Status, err)
+			t.Errorf("OnlyCopies %t: Bake() = %s, %v, want %s, %v", only, results[0].Status, err, bake.StatusCanceled, context.Canceled)
 		}
 		wantNoLeftovers(t, server)
 	}
 }
 
-// A copy that needs a second attempt is no reason to touch the old AMI where
-// the new one was only baked.
+// TestOnlyCopiesKeepsOldAMI retries a copy. The old AMI in the region of the bake,
+// where no new one stays, must not be replaced.
 func TestOnlyCopiesKeepsOldAMI(t *testing.T) {
 	for _, fault := range []ec2test.Fault{
 		{Code: "UnauthorizedOperation"},
-		{When: ec2test.After, Times: attempts}, // begun, and nobody said so
+		{When: ec2test.After, Times: attempts}, // the copy starts, but all responses are lost
 	} {
 		server := newServer(t, nil)
 		old := server.Publish(ec2test.Image{Name: "web", Private: true})
@@ -86,16 +86,14 @@ func TestOnlyCopiesKeepsOldAMI(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := describe(t, newCloud(server), testRegion, old[testRegion]); got.State != "available" {
-			t.Errorf("the old AMI is %s", got.State)
+			t.Errorf("state of the old AMI = %s, want available", got.State)
 		}
 		var left []string
-		for _, r := range server.Resources(nil) {
-			if r.Type == "image" {
-				left = append(left, r.Region+" "+r.ID)
-			}
+		for _, r := range resourcesOf(server, "image") {
+			left = append(left, r.Region+" "+r.ID)
 		}
 		if want := []string{"us-east-1 " + results[0].Artifact.ID()}; !slices.Equal(left, want) {
-			t.Errorf("there are %v, want %v", left, want)
+			t.Errorf("images = %v, want %v", left, want)
 		}
 	}
 }

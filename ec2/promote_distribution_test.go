@@ -27,10 +27,10 @@ const (
 	unitARN     = "arn:aws:organizations::111122223333:ou/o-abcdefghij/ou-abcd-12345678"
 )
 
-// multiRegion is the simple image, copied to two regions and into another account.
+// multiRegion returns the simple image with copies in two regions and another account.
 func multiRegion(cloud *ec2.Cloud) *bake.Image {
 	img := simple(cloud)
-	img.Name = "spread"
+	img.Name = "copied"
 	prod := cloud.Assume(ec2.Role{ARN: prodRole})
 	img.Builder = ec2.Builder{
 		Cloud: cloud, Source: ubuntu(),
@@ -60,46 +60,44 @@ func TestDistribution(t *testing.T) {
 	ami := amiOf(t, results[0])
 	want := []string{prodAccount + "/" + testRegion, testRegion, "us-east-1", "us-west-2"}
 	if got := placesOf(ami); !slices.Equal(got, want) {
-		t.Fatalf("places %v, want %v", got, want)
+		t.Fatalf("places of the AMI = %v, want %v", got, want)
 	}
 	for name, id := range ami.IDs() {
 		account, region, other := strings.Cut(name, "/")
 		owner := prod
 		if !other {
-			account, region, owner = "123456789012", name, cloud
+			account, region, owner = mainAccount, name, cloud
 		}
 		image := describe(t, owner, region, id)
 		if aws.ToString(image.OwnerId) != account || aws.ToString(image.Name) != ami.Name || image.State != "available" {
-			t.Errorf("%s: %s %q of %s", name, image.State, aws.ToString(image.Name), aws.ToString(image.OwnerId))
+			t.Errorf("%s: AMI %q of %s is %s, want %q of %s, available", name, aws.ToString(image.Name), aws.ToString(image.OwnerId), image.State, ami.Name, account)
 		}
-		if page, err := server.ReadFile(id, "/etc/made"); err != nil || string(page) != "made with care\n" {
-			t.Errorf("%s: %q, %v", name, page, err)
-		}
+		wantFile(t, server, id, "/etc/made", "made with care\n")
 		if got, want := launchPermissions(t, owner, region, id), []string{friend, orgARN, unitARN}; !slices.Equal(got, want) {
-			t.Errorf("%s: launch permissions %v, want %v", name, got, want)
+			t.Errorf("%s: launch permissions = %v, want %v", name, got, want)
 		}
 		ebs := image.BlockDeviceMappings[0].Ebs
 		if got := volumePermissions(t, owner, region, *ebs.SnapshotId); !slices.Equal(got, []string{friend}) {
-			t.Errorf("%s: snapshot permissions %v, want %s alone", name, got, friend)
+			t.Errorf("%s: snapshot permissions = %v, want only %s", name, got, friend)
 		}
 		if got := aws.ToBool(ebs.Encrypted); got != (region == "us-west-2") {
-			t.Errorf("%s: encrypted %t", name, got)
+			t.Errorf("%s: encrypted = %t, want %t", name, got, !got)
 		}
 		at, err := time.Parse(time.RFC3339, aws.ToString(image.DeprecationTime))
 		if err != nil || time.Until(at) < 89*24*time.Hour {
-			t.Errorf("%s: deprecated at %s, want in 90 days", name, aws.ToString(image.DeprecationTime))
+			t.Errorf("%s: deprecation time = %s, want in 90 days", name, aws.ToString(image.DeprecationTime))
 		}
 		if aws.ToString(image.DeregistrationProtection) != "enabled-without-cooldown" {
-			t.Errorf("%s: protection %s", name, aws.ToString(image.DeregistrationProtection))
+			t.Errorf("%s: deregistration protection = %s, want enabled-without-cooldown", name, aws.ToString(image.DeregistrationProtection))
 		}
 	}
 	for _, r := range server.Resources(nil) {
 		if r.Tags[ec2.TagBuild] != results[0].Build || r.Tags["team"] != "web" || r.Tags[ec2.TagExpires] != "" {
-			t.Errorf("tags of %s: %v", r, r.Tags)
+			t.Errorf("tags of %s = %v, want the image's and the build's without %s", r, r.Tags, ec2.TagExpires)
 		}
 	}
 	if text := ami.String(); !strings.Contains(text, prodAccount+"/"+testRegion) {
-		t.Errorf("the AMI as text: %s", text)
+		t.Errorf("AMI.String() = %q, want the other account's place in it", text)
 	}
 	for range 2 {
 		if err := ami.Destroy(t.Context()); err != nil {
@@ -110,7 +108,7 @@ func TestDistribution(t *testing.T) {
 }
 
 func TestDistributionWithOneFailedRegion(t *testing.T) {
-	// What is not copied, and what is copied and cannot be shared or protected.
+	// The copy fails, or it cannot be shared or protected.
 	for _, action := range []string{"CopyImage", "ModifyImageAttribute", "EnableImageDeregistrationProtection"} {
 		t.Run(action, func(t *testing.T) { oneFailedRegion(t, action) })
 	}
@@ -129,24 +127,28 @@ func oneFailedRegion(t *testing.T, action string) {
 	results, err := bake.Bake(t.Context(), fastOptions(), img)
 	var failed *ec2.DistributionError
 	if !errors.As(err, &failed) || len(failed.Failed) != 1 || failed.Failed[0].Region != "us-west-2" ||
-		!strings.Contains(err.Error(), "image spread: promote image: the artifact is good, but: us-west-2: ") {
-		t.Fatalf("error %v, want that us-west-2 failed", err)
+		!strings.Contains(err.Error(), "image copied: promote image: the artifact is good, but: us-west-2: ") {
+		t.Fatalf("Bake() error = %v, want a DistributionError of us-west-2", err)
 	}
 	r := results[0]
 	if r.Status != bake.StatusFailed || r.Artifact == nil || published {
-		t.Fatalf("status %s, artifact %v, published %t", r.Status, r.Artifact, published)
+		t.Fatalf("status %s, artifact %v, published %t, want %s, an artifact, false", r.Status, r.Artifact, published, bake.StatusFailed)
 	}
 	want := []string{prodAccount + "/" + testRegion, testRegion, "us-east-1"}
 	if got := placesOf(r.Artifact); !slices.Equal(got, want) {
-		t.Errorf("places %v, want %v", got, want)
+		t.Errorf("places of the AMI = %v, want %v", got, want)
 	}
 	for _, left := range server.Resources(nil) {
 		if left.Region == "us-west-2" || left.Tags[ec2.TagExpires] != "" {
-			t.Errorf("left behind, or not finished: %s %v", left, left.Tags)
+			t.Errorf("%s has tags %v, want nothing in us-west-2 and no tag %s", left, left.Tags, ec2.TagExpires)
 		}
 	}
-	if got, want := server.CallCount("CopyImage"), 3; got != want && action != "CopyImage" || got != want+2 && action == "CopyImage" {
-		t.Errorf("%d calls of CopyImage, want one for each place, and three where that is what failed", got)
+	wantCopies := 3
+	if action == "CopyImage" {
+		wantCopies += 2 // attempts
+	}
+	if got := server.CallCount("CopyImage"); got != wantCopies {
+		t.Errorf("calls of CopyImage = %d, want %d", got, wantCopies)
 	}
 	server.Mend()
 	destroy(t, r.Artifact)
@@ -160,12 +162,12 @@ func TestAllOrNothing(t *testing.T) {
 	results, err := bake.Bake(t.Context(), fastOptions(), img)
 	var failed *ec2.DistributionError
 	if !errors.As(err, &failed) || results[0].Artifact != nil {
-		t.Errorf("error %v, artifact %v", err, results[0].Artifact)
+		t.Errorf("Bake() error = %v, artifact %v, want a DistributionError and nil", err, results[0].Artifact)
 	}
 	wantNoLeftovers(t, server)
 }
 
-// A copy that EC2 begins and cannot finish is made anew; what succeeded is not.
+// TestCopyRetryAfterFailure checks that only a copy that EC2 fails to complete is repeated.
 func TestCopyRetryAfterFailure(t *testing.T) {
 	clock := clock.Scaled(60)
 	server := roleServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Image: 30 * time.Second, Snapshot: 20 * time.Second}})
@@ -186,19 +188,17 @@ func TestCopyRetryAfterFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	count := map[string]int{}
-	for _, c := range server.Calls() {
-		if c.Action == "CopyImage" {
-			count[c.Region]++
-		}
+	for _, c := range callsOf(server.Calls(), "CopyImage") {
+		count[c.Region]++
 	}
-	if !maps.Equal(count, map[string]int{"us-east-1": 1, "us-west-2": 2}) {
-		t.Errorf("copies begun: %v", count)
+	if want := map[string]int{"us-east-1": 1, "us-west-2": 2}; !maps.Equal(count, want) {
+		t.Errorf("calls of CopyImage by region = %v, want %v", count, want)
 	}
 	destroy(t, results[0].Artifact)
 	wantNoLeftovers(t, server)
 }
 
-// EC2 copies so many snapshots into a region at once, and no more.
+// TestCopyLimit makes more copies than EC2 allows in a region at once.
 func TestCopyLimit(t *testing.T) {
 	clock := clock.Scaled(200)
 	server := newServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Image: 20 * time.Second, Snapshot: 20 * time.Second}})
@@ -226,7 +226,7 @@ func TestOnlyCopies(t *testing.T) {
 		ami := amiOf(t, results[0])
 		want := []string{prodAccount + "/" + testRegion, "us-east-1", "us-west-2"}
 		if got := placesOf(ami); !slices.Equal(got, want) || ami.Region != "us-east-1" || results[0].Status != status {
-			t.Errorf("%s: places %v, first %s", results[0].Status, got, ami.Region)
+			t.Errorf("Bake() = %s with places %v, the first in %s, want %s with %v, us-east-1", results[0].Status, got, ami.Region, status, want)
 		}
 		if status == bake.StatusReused {
 			destroy(t, ami)
@@ -235,28 +235,28 @@ func TestOnlyCopies(t *testing.T) {
 	wantNoLeftovers(t, server)
 }
 
-// What is not everywhere is no reason not to bake.
+// TestReuseNeedsAllCopies checks that an AMI with a missing copy is baked again.
 func TestReuseNeedsAllCopies(t *testing.T) {
 	server := roleServer(t, nil)
 	img := setDistribution(multiRegion(newCloud(server)), func(d *ec2.Distribution) { d.Protection = ec2.Unprotected })
 	img.Fingerprint = "1"
-	bakeIt := func(want bake.Status) *ec2.AMI {
+	wantStatus := func(want bake.Status) *ec2.AMI {
 		results, err := bake.Bake(t.Context(), fastOptions(), img)
 		if err != nil || results[0].Status != want {
-			t.Fatalf("%s, %v; want %s", results[0].Status, err, want)
+			t.Fatalf("Bake() = %s, %v, want %s", results[0].Status, err, want)
 		}
 		return amiOf(t, results[0])
 	}
-	first := bakeIt(bake.StatusBaked)
-	again := bakeIt(bake.StatusReused)
+	first := wantStatus(bake.StatusBaked)
+	again := wantStatus(bake.StatusReused)
 	if !maps.Equal(first.IDs(), again.IDs()) {
-		t.Errorf("found %v, baked %v", again.IDs(), first.IDs())
+		t.Errorf("IDs of the reused AMI = %v, want %v", again.IDs(), first.IDs())
 	}
 	_, err := newCloud(server).Client("us-west-2").DeregisterImage(t.Context(), &awsec2.DeregisterImageInput{ImageId: aws.String(first.IDs()["us-west-2"])})
 	if err != nil {
 		t.Fatal(err)
 	}
-	bakeIt(bake.StatusBaked)
+	wantStatus(bake.StatusBaked)
 }
 
 func TestRoleNotAssumable(t *testing.T) {
@@ -264,17 +264,15 @@ func TestRoleNotAssumable(t *testing.T) {
 	addProd(server, ec2test.Role{ARN: prodRole, ExternalID: "secret word"})
 	_, err := bake.Bake(t.Context(), fastOptions(), multiRegion(newCloud(server)))
 	wantError(t, "Bake", err, "check destinations: "+testRegion+": Builder.Distribute.Copies[2].Cloud: ", "AccessDenied")
-	if n := server.CallCount("RunInstances"); n > 0 {
-		t.Errorf("%d instances were launched", n)
-	}
+	wantNoLaunch(t, server)
 	account, err := newCloud(server).Assume(ec2.Role{ARN: prodRole, ExternalID: "secret word"}).Account(t.Context())
 	if err != nil || account != prodAccount {
-		t.Errorf("with the external id: %s, %v", account, err)
+		t.Errorf("Account() with the external id = %s, %v, want %s", account, err, prodAccount)
 	}
 }
 
-// TestDistributionWithEachCallFailing is TestBakeWithEachCallFailing for the calls that
-// copies and permissions add.
+// TestDistributionWithEachCallFailing does the same as TestBakeWithEachCallFailing
+// for the calls that copies and permissions add.
 func TestDistributionWithEachCallFailing(t *testing.T) {
 	plain := map[nthCall]bool{}
 	for _, c := range callsOfBake(t, simple) {
@@ -282,7 +280,7 @@ func TestDistributionWithEachCallFailing(t *testing.T) {
 	}
 	calls := slices.DeleteFunc(callsOfBake(t, multiRegion), func(c nthCall) bool { return plain[c] })
 	if len(calls) < 20 {
-		t.Fatalf("copies made only %d calls: %v", len(calls), calls)
+		t.Fatalf("calls that copies add = %v, want 20 or more", calls)
 	}
 	breakCalls(t, calls, multiRegion)
 }

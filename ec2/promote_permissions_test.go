@@ -21,20 +21,20 @@ func TestValidateDistribution(t *testing.T) {
 		d    ec2.Distribution
 		want string
 	}{
-		"copy without region":   {ec2.Distribution{Copies: []ec2.Copy{{}}}, "Builder.Distribute.Copies[0].Region: is required"},
-		"copy to where it is":   {ec2.Distribution{Copies: ec2.CopyTo("us-east-1", testRegion)}, "Builder.Distribute.Copies[1].Region: the AMI is baked in eu-west-1"},
-		"copy twice":            {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1"}, {Region: "us-east-1", Cloud: cloud}}}, "Builder.Distribute.Copies[1]: copy in us-east-1 is given twice"},
-		"key without":           {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1", KMSKey: "k", Encrypted: ec2.Disabled}}}, "Copies[0].KMSKey: cannot be set when Encrypted is Disabled"},
-		"only none":             {ec2.Distribution{OnlyCopies: true}, "Builder.Distribute.OnlyCopies: needs Copies"},
-		"account":               {ec2.Distribution{LaunchPermissions: ec2.Permissions{Accounts: []string{"prod"}}}, `Builder.Distribute.LaunchPermissions.Accounts: invalid account id "prod"`},
-		"organization":          {ec2.Distribution{LaunchPermissions: ec2.Permissions{Organizations: []string{unitARN}}}, "LaunchPermissions.Organizations"},
-		"unit":                  {ec2.Distribution{LaunchPermissions: ec2.Permissions{OrganizationalUnits: []string{orgARN}}}, "LaunchPermissions.OrganizationalUnits"},
-		"snapshots of an organ": {ec2.Distribution{SnapshotPermissions: ec2.Permissions{Organizations: []string{orgARN}}}, "Builder.Distribute.SnapshotPermissions: snapshots cannot be shared with organizations"},
-		"two times":             {ec2.Distribution{DeprecateAfter: time.Hour, DeprecateAt: time.Now().Add(time.Hour)}, "Builder.Distribute.DeprecateAt: cannot be set together"},
-		"past":                  {ec2.Distribution{DeprecateAt: time.Now().Add(-time.Hour)}, "is in the past"},
-		"too far":               {ec2.Distribution{DeprecateAfter: 11 * 365 * 24 * time.Hour}, "Builder.Distribute.DeprecateAfter: 96360h0m0s is not between"},
-		"protection":            {ec2.Distribution{Protection: 7}, "Builder.Distribute.Protection: unknown value 7"},
-		"negative":              {ec2.Distribution{Attempts: -1}, "must not be negative"},
+		"copy without region":     {ec2.Distribution{Copies: []ec2.Copy{{}}}, "Builder.Distribute.Copies[0].Region: is required"},
+		"copy to own region":      {ec2.Distribution{Copies: ec2.CopyTo("us-east-1", testRegion)}, "Builder.Distribute.Copies[1].Region: the AMI is baked in eu-west-1"},
+		"copy twice":              {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1"}, {Region: "us-east-1", Cloud: cloud}}}, "Builder.Distribute.Copies[1]: copy in us-east-1 is given twice"},
+		"key, unencrypted":        {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1", KMSKey: "k", Encrypted: ec2.Disabled}}}, "Copies[0].KMSKey: cannot be set when Encrypted is Disabled"},
+		"no copies":               {ec2.Distribution{OnlyCopies: true}, "Builder.Distribute.OnlyCopies: needs Copies"},
+		"account":                 {ec2.Distribution{LaunchPermissions: ec2.Permissions{Accounts: []string{"prod"}}}, `Builder.Distribute.LaunchPermissions.Accounts: invalid account id "prod"`},
+		"organization":            {ec2.Distribution{LaunchPermissions: ec2.Permissions{Organizations: []string{unitARN}}}, "LaunchPermissions.Organizations"},
+		"unit":                    {ec2.Distribution{LaunchPermissions: ec2.Permissions{OrganizationalUnits: []string{orgARN}}}, "LaunchPermissions.OrganizationalUnits"},
+		"snapshots, organization": {ec2.Distribution{SnapshotPermissions: ec2.Permissions{Organizations: []string{orgARN}}}, "Builder.Distribute.SnapshotPermissions: snapshots cannot be shared with organizations"},
+		"two deprecations":        {ec2.Distribution{DeprecateAfter: time.Hour, DeprecateAt: time.Now().Add(time.Hour)}, "Builder.Distribute.DeprecateAt: cannot be set together"},
+		"past":                    {ec2.Distribution{DeprecateAt: time.Now().Add(-time.Hour)}, "is in the past"},
+		"too far":                 {ec2.Distribution{DeprecateAfter: 11 * 365 * 24 * time.Hour}, "Builder.Distribute.DeprecateAfter: 96360h0m0s is not between"},
+		"protection":              {ec2.Distribution{Protection: 7}, "Builder.Distribute.Protection: unknown value 7"},
+		"negative":                {ec2.Distribution{Attempts: -1}, "must not be negative"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -42,9 +42,9 @@ func TestValidateDistribution(t *testing.T) {
 			wantError(t, "Validate", err, test.want)
 		})
 	}
-	good := ec2.Distribution{Copies: []ec2.Copy{{Region: testRegion, Cloud: prod}, {Region: "us-east-1", Cloud: prod}, {Region: "us-east-1"}}}
-	if err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), Distribute: good}}); err != nil {
-		t.Errorf("good: %v", err)
+	valid := ec2.Distribution{Copies: []ec2.Copy{{Region: testRegion, Cloud: prod}, {Region: "us-east-1", Cloud: prod}, {Region: "us-east-1"}}}
+	if err := bake.Validate(nil, &bake.Image{Name: "valid", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), Distribute: valid}}); err != nil {
+		t.Errorf("Validate() of a valid Distribution: error = %v", err)
 	}
 }
 
@@ -61,13 +61,13 @@ func TestPublicPermissions(t *testing.T) {
 	}
 	ami := amiOf(t, results[0])
 	if got := launchPermissions(t, cloud, testRegion, ami.ImageID); !slices.Equal(got, []string{"all"}) {
-		t.Errorf("launch permissions %v", got)
+		t.Errorf("launch permissions = %v, want all", got)
 	}
 	if got := volumePermissions(t, cloud, testRegion, ami.Snapshots[0]); !slices.Equal(got, []string{"all"}) {
-		t.Errorf("snapshot permissions %v", got)
+		t.Errorf("snapshot permissions = %v, want all", got)
 	}
 	destroy(t, ami)
-	// EC2 shares nothing that is encrypted with its own key.
+	// AWS's managed key cannot be shared.
 	img := setDistribution(multiRegion(cloud), public)
 	configure(img, func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Enabled}} })
 	_, err = bake.Bake(t.Context(), nil, img)
@@ -75,8 +75,8 @@ func TestPublicPermissions(t *testing.T) {
 	wantNoLeftovers(t, server)
 }
 
-// TestPublicCopies wants only those places looked at where the AMI gets
-// public, and a look that is not allowed left to EC2.
+// TestPublicCopies checks that preflight reads the block of public access only
+// where the AMI becomes public. If it may not read it, EC2 refuses the change.
 func TestPublicCopies(t *testing.T) {
 	server := newServer(t, nil)
 	allowPublic(t, server, "us-east-1")
@@ -87,7 +87,7 @@ func TestPublicCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := launchPermissions(t, cloud, "us-east-1", amiOf(t, results[0]).IDs()["us-east-1"]); !slices.Equal(got, []string{"all"}) {
-		t.Errorf("launch permissions %v", got)
+		t.Errorf("launch permissions of the copy = %v, want all", got)
 	}
 	if err := amiOf(t, results[0]).Destroy(t.Context()); err != nil {
 		t.Error(err)
@@ -96,7 +96,7 @@ func TestPublicCopies(t *testing.T) {
 	public.Copies, public.Attempts = ec2.CopyTo("us-west-2"), 1
 	_, err = bake.Bake(t.Context(), nil, setDistribution(multiRegion(cloud), func(d *ec2.Distribution) { *d = public }))
 	if err == nil || !strings.Contains(err.Error(), "OperationNotPermitted") || server.CallCount("RunInstances") != 2 {
-		t.Errorf("error %v, want EC2's of the call that makes it public", err)
+		t.Errorf("Bake() error = %v, want EC2's refusal after the second launch", err)
 	}
 }
 
@@ -117,15 +117,15 @@ func TestEncryptedCopyAndCooldown(t *testing.T) {
 	for region, id := range ami.IDs() {
 		image := describe(t, cloud, region, id)
 		if got := aws.ToBool(image.BlockDeviceMappings[0].Ebs.Encrypted); got != (region == "us-east-1") {
-			t.Errorf("%s: encrypted %t", region, got)
+			t.Errorf("%s: encrypted = %t, want %t", region, got, !got)
 		}
 		if got, err := time.Parse(time.RFC3339, aws.ToString(image.DeprecationTime)); err != nil || !got.Equal(at) {
-			t.Errorf("%s: deprecated at %s, want %s", region, aws.ToString(image.DeprecationTime), at)
+			t.Errorf("%s: deprecation time = %s, want %s", region, aws.ToString(image.DeprecationTime), at)
 		}
 	}
 	err = ami.Destroy(t.Context())
 	var failed *ec2.CopyError
 	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "deregistration protection") || len(server.Leftovers()) != 4 {
-		t.Errorf("Destroy: %v, want that the cooldown protects both; left %v", err, server.Leftovers())
+		t.Errorf("Destroy() error = %v, leftovers %v, want a CopyError and both AMIs protected by the cooldown", err, server.Leftovers())
 	}
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// fixedName is a version of an image that always has the same name, here and in
-// another region.
+// fixedName returns a version of an image whose AMI has the name "web" in two
+// regions.
 func fixedName(cloud *ec2.Cloud, version string) *bake.Image {
 	return &bake.Image{
 		Name: "fixed",
@@ -33,8 +33,8 @@ func fixedName(cloud *ec2.Cloud, version string) *bake.Image {
 	}
 }
 
-// wantWebImages wants one image in each region, with the name and one of the versions,
-// ready for use, and nothing else.
+// wantWebImages checks that each region has one finished image with the name and
+// one of the versions, and nothing else, and returns the ids by region.
 func wantWebImages(t *testing.T, server *ec2test.Server, versions ...string) map[string]string {
 	t.Helper()
 	ids := map[string]string{}
@@ -44,20 +44,20 @@ func wantWebImages(t *testing.T, server *ec2test.Server, versions ...string) map
 		case r.Type == "snapshot":
 			snapshots++
 		case r.Type != "image" || r.Name != "web" || ids[r.Region] != "":
-			t.Errorf("left behind: %s", r)
+			t.Errorf("resource %s is left, want one image %q in each region and its snapshot", r, "web")
 		default:
 			ids[r.Region] = r.ID
 			got, err := server.ReadFile(r.ID, "/etc/version")
 			if err != nil || !strings.Contains(strings.Join(versions, " "), string(got)) {
-				t.Errorf("%s holds version %q, %v; want %v", r, got, err, versions)
+				t.Errorf("version in %s = %q, %v, want one of %v", r, got, err, versions)
 			}
 		}
 		if r.Tags[ec2.TagExpires] != "" {
-			t.Errorf("%s is not finished: %v", r, r.Tags)
+			t.Errorf("%s has the tag %s, want it removed", r, ec2.TagExpires)
 		}
 	}
 	if len(ids) != 2 || snapshots != 2 {
-		t.Errorf("%d images and %d snapshots, want 2 and 2: %v", len(ids), snapshots, server.Leftovers())
+		t.Errorf("images = %d, snapshots = %d, want 2, 2: %v", len(ids), snapshots, server.Leftovers())
 	}
 	return ids
 }
@@ -74,19 +74,19 @@ func TestReplaceAMI(t *testing.T) {
 		ami := amiOf(t, results[0])
 		after := wantWebImages(t, server, version)
 		if ami.Name != "web" || fmt.Sprint(ami.IDs()) != fmt.Sprint(after) || after[testRegion] == before[testRegion] {
-			t.Errorf("%s: the AMI is %s, found %v, before %v", version, ami, after, before)
+			t.Errorf("%s: AMI = %s, want %q with the new ids %v, not %v", version, ami, "web", after, before)
 		}
 		before = after
 	}
-	// A candidate that is not good does not touch what is there.
+	// A failed check leaves the old AMI alone.
 	bad := fixedName(cloud, "v4")
 	bad.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return errors.New("not good") }}}
 	_, err := bake.Bake(t.Context(), fastOptions(), bad)
 	wantError(t, "Bake", err, "not good")
 	if after := wantWebImages(t, server, "v3"); fmt.Sprint(after) != fmt.Sprint(before) {
-		t.Errorf("found %v, want %v untouched", after, before)
+		t.Errorf("AMIs after a failed check = %v, want %v", after, before)
 	}
-	// One that turns bad after the promotion gives the name back.
+	// A failure after the promotion restores the old AMI.
 	late := fixedName(cloud, "v5")
 	late.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error {
 		wantVersion(t, server, "v5")
@@ -97,18 +97,16 @@ func TestReplaceAMI(t *testing.T) {
 	wantWebImages(t, server, "v3")
 }
 
-// wantVersion wants that version under the name, whatever else there is.
+// wantVersion checks the version of the AMIs with the name.
 func wantVersion(t *testing.T, server *ec2test.Server, version string) {
 	t.Helper()
 	for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Name == "web" }) {
-		if got, err := server.ReadFile(r.ID, "/etc/version"); err != nil || string(got) != version {
-			t.Errorf("%s holds version %q, %v", r, got, err)
-		}
+		wantFile(t, server, r.ID, "/etc/version", version)
 	}
 }
 
-// TestReplaceAMIWithEachCallFailing breaks each call that a replacement makes. Whatever
-// happens, an image has the name everywhere, the old one or the new.
+// TestReplaceAMIWithEachCallFailing breaks each call of a replacement. In each
+// region, either the old or the new AMI must have the name.
 func TestReplaceAMIWithEachCallFailing(t *testing.T) {
 	server := newServer(t, nil)
 	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {
@@ -167,8 +165,8 @@ func TestValidateReplaceAMI(t *testing.T) {
 	}
 }
 
-// A process that dies while it removes what the good AMI has replaced has made
-// a good AMI.
+// TestUndoAfterReplaceAMI undoes a build whose process died while it removed the
+// old AMI. The new one must stay.
 func TestUndoAfterReplaceAMI(t *testing.T) {
 	server := newServer(t, nil)
 	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {
@@ -188,7 +186,8 @@ func TestUndoAfterReplaceAMI(t *testing.T) {
 	wantWebImages(t, server, "v2")
 }
 
-// Of the snapshots of an AMI there may be other AMIs: they are not the build's.
+// TestReplaceAMIWithSharedSnapshots replaces an AMI with a snapshot that another
+// AMI uses.
 func TestReplaceAMIWithSharedSnapshots(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
@@ -209,15 +208,14 @@ func TestReplaceAMIWithSharedSnapshots(t *testing.T) {
 	if _, err := bake.Bake(t.Context(), options, fixedName(cloud, "v2")); err != nil {
 		t.Error(err)
 	}
-	if got, err := server.ReadFile(*other.ImageId, "/etc/version"); err != nil || string(got) != "v1" {
-		t.Errorf("the other AMI holds %q, %v", got, err)
-	}
+	wantFile(t, server, *other.ImageId, "/etc/version", "v1")
 	if ids := server.Resources(func(r ec2test.Resource) bool { return r.Type == "snapshot" && r.Region == testRegion }); len(ids) != 2 {
-		t.Errorf("snapshots %v, want that of the other and that of the new AMI", ids)
+		t.Errorf("snapshots = %v, want those of the other and the new AMI", ids)
 	}
 }
 
-// A name that was just given up may be taken yet, as far as EC2 knows.
+// TestReplaceAMIUndoWithNameTaken restores the old AMI while EC2 still reports
+// its name as taken.
 func TestReplaceAMIUndoWithNameTaken(t *testing.T) {
 	server := newServer(t, nil)
 	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {

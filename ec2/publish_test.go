@@ -21,7 +21,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// published bakes the spread image with publishers.
+// published bakes the image of multiRegion with publishers.
 func published(t *testing.T, server *ec2test.Server, publishers ...bake.Publisher) (*ec2.AMI, error) {
 	t.Helper()
 	img := multiRegion(newCloud(server))
@@ -43,27 +43,28 @@ func TestSSMParameter(t *testing.T) {
 		for place, id := range ami.IDs() {
 			out, err := ssm.NewFromConfig(owner(server, place)).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/images/web")})
 			if err != nil || *out.Parameter.Value != id || *out.Parameter.DataType != "aws:ec2:image" {
-				t.Errorf("%s: %+v, %v; want %s", place, out, err, id)
+				t.Errorf("%s: GetParameter() = %+v, %v, want %s of type aws:ec2:image", place, out, err, id)
 			}
 		}
 	}
-	// What is there before the bake is found then: see TestPreflight.
+	// TestPreflight covers parameters that exist before the bake.
 	meanwhile := bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error {
 		putParameter(t, server, "us-east-1", "/images/late")
 		return nil
 	}}
 	if _, err := published(t, server, meanwhile, ec2.SSMParameter{Name: "/images/late", NoOverwrite: true, Regions: []string{"us-east-1"}}); err == nil ||
 		!strings.Contains(err.Error(), "publish 2: parameter /images/late: us-east-1: ") || !strings.Contains(err.Error(), "ParameterAlreadyExists") {
-		t.Errorf("error %v, want that it exists in us-east-1", err)
+		t.Errorf("Bake() error = %v, want ParameterAlreadyExists in us-east-1", err)
 	}
-	// A lost answer is no reason to say that it exists.
+	// After a lost response, the parameter is the publisher's own.
 	server.Fail(ec2test.Fault{Action: "PutParameter", Region: "us-east-1", When: ec2test.After})
 	if _, err := published(t, server, ec2.SSMParameter{Name: "new", NoOverwrite: true, PlainText: true}); err != nil {
-		t.Errorf("after a lost answer: %v", err)
+		t.Errorf("Bake() after a lost response: error = %v", err)
 	}
 }
 
-// What Systems Manager says to have done, and has not: it looks at AMIs later.
+// TestSSMParameterNotSet has Systems Manager report success without setting the
+// parameter, as it does if its later check of the AMI fails.
 func TestSSMParameterNotSet(t *testing.T) {
 	server := roleServer(t, nil)
 	putParameter(t, server, "us-east-1", "/images/web")
@@ -74,9 +75,9 @@ func TestSSMParameterNotSet(t *testing.T) {
 	img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/images/web"}}
 	results, err := bake.Bake(t.Context(), fastOptions(), img)
 	if err == nil || !strings.Contains(err.Error(), `publish 1: parameter /images/web: us-east-1: value is still "another": `) || results[0].Artifact == nil {
-		t.Errorf("error %v, want that the parameter was not set", err)
+		t.Errorf("Bake() error = %v, want an artifact and the old value of the parameter", err)
 	}
-	// Who may not look trusts the answer.
+	// Without permission to read it, the response counts.
 	server.Fail(ec2test.Fault{Action: "GetParameter", Code: "AccessDeniedException", Times: -1})
 	if _, err := published(t, server, ec2.SSMParameter{Name: "/images/web"}); err != nil {
 		t.Error(err)
@@ -85,11 +86,8 @@ func TestSSMParameterNotSet(t *testing.T) {
 
 func TestLaunchTemplate(t *testing.T) {
 	server := roleServer(t, nil)
-	places := []string{testRegion, "us-east-1", "us-west-2", prodAccount + "/" + testRegion}
-	for _, place := range places {
-		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
-	}
-	server.Fail(ec2test.Fault{Action: "CreateLaunchTemplateVersion", When: ec2test.After}) // an answer is lost
+	newTemplates(t, server, definitionPlaces()...)
+	server.Fail(ec2test.Fault{Action: "CreateLaunchTemplateVersion", When: ec2test.After}) // lose a response
 	ami, err := published(t, server, ec2.LaunchTemplate{Name: "web", MakeDefault: true}, ec2.LaunchTemplate{Name: "web", Regions: []string{"us-east-1"}, Description: "not default"})
 	if err != nil {
 		t.Fatal(err)
@@ -99,24 +97,24 @@ func TestLaunchTemplate(t *testing.T) {
 		want := 2
 		if place == "us-east-1" {
 			if want++; *list[0].VersionDescription != "not default" || *list[0].DefaultVersion {
-				t.Errorf("the newest version: %+v", list[0])
+				t.Errorf("%s: newest version = %+v, want one that is not the default", place, list[0])
 			}
 			list = list[1:]
 			want--
 		}
 		if v := list[0]; len(list) != want || !*v.DefaultVersion || *v.VersionDescription != ami.Name || *v.LaunchTemplateData.ImageId != id ||
 			v.LaunchTemplateData.InstanceType != "m5.large" || v.LaunchTemplateData.MetadataOptions.HttpTokens != "required" {
-			t.Errorf("%s: %d versions, the newest %+v with %+v", place, len(list), v, v.LaunchTemplateData)
+			t.Errorf("%s: %d versions, the newest %+v with %+v, want %d and a default that changes only the image, to %s", place, len(list), v, v.LaunchTemplateData, want, id)
 		}
 	}
-	// All places are tried although one fails.
+	// If one place fails, the others are still updated.
 	server.Fail(ec2test.Fault{Action: "CreateLaunchTemplateVersion", Region: "us-east-1", Code: "UnauthorizedOperation", Times: -1})
 	made := server.CallCount("CreateLaunchTemplateVersion")
 	if _, err := published(t, server, ec2.LaunchTemplate{Name: "web"}); err == nil || !strings.Contains(err.Error(), "launch template web: us-east-1: ") {
-		t.Errorf("error %v, want that us-east-1 failed", err)
+		t.Errorf("Bake() error = %v, want one of us-east-1", err)
 	}
-	if n := server.CallCount("CreateLaunchTemplateVersion") - made; n != len(places) {
-		t.Errorf("%d calls, want one in each of %v", n, places)
+	if n := server.CallCount("CreateLaunchTemplateVersion") - made; n != len(definitionPlaces()) {
+		t.Errorf("calls of CreateLaunchTemplateVersion = %d, want one in each of %v", n, definitionPlaces())
 	}
 }
 
@@ -151,24 +149,24 @@ func TestPackerManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(got.Builds) != 9 || got.Last != "run" || got.Builds[0]["future"] == nil {
-		t.Fatalf("the manifest: %s", data)
+		t.Fatalf("manifest = %s, want the old build unchanged and 8 new ones", data)
 	}
 	for _, r := range results {
 		i := slices.IndexFunc(got.Builds, func(b map[string]any) bool { return b["name"] == r.Image.Name })
 		if i < 0 {
-			t.Fatalf("%s is not in %s", r.Image.Name, data)
+			t.Fatalf("manifest lacks %s: %s", r.Image.Name, data)
 		}
 		b, ids := got.Builds[i], r.Artifact.IDs()
 		custom, _ := b["custom_data"].(map[string]any)
 		if b["artifact_id"] != testRegion+":"+ids[testRegion]+",us-east-1:"+ids["us-east-1"] || b["builder_type"] != "amazon-ebs" ||
 			b["packer_run_uuid"] != "run" || b["files"] != nil || b["build_time"] == nil || custom["commit"] != "abc" {
-			t.Errorf("the build: %v", b)
+			t.Errorf("build = %v, want one with the ids %v", b, ids)
 		}
 	}
 	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
-		t.Errorf("beside the manifest: %v, %v", left, err)
+		t.Errorf("files = %v (error %v), want only the manifest", left, err)
 	}
-	// What is no manifest stays as it is.
+	// A file that is not a manifest is left alone.
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +174,7 @@ func TestPackerManifest(t *testing.T) {
 		t.Errorf("error %v, want that it is not a manifest", err)
 	}
 	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {
-		t.Errorf("the file: %q, %v", data, err)
+		t.Errorf("content of the file = %q (error %v), want it unchanged", data, err)
 	}
 }
 
@@ -203,7 +201,7 @@ func TestJSONFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.ID != ami.ImageID || got.Name != ami.Name || got.Build != ami.Build || len(got.Copies) != 3 || got.Copies[2].Account != prodAccount {
-		t.Errorf("the file: %s", data)
+		t.Errorf("content of the file = %s, want the AMI %s and three copies", data, ami.ImageID)
 	}
 }
 
@@ -211,7 +209,7 @@ func TestPublishForeignArtifact(t *testing.T) {
 	for _, p := range []bake.Publisher{ec2.SSMParameter{Name: "x"}, ec2.LaunchTemplate{Name: "web"}, ec2.PackerManifest{Path: filepath.Join(t.TempDir(), "m")}} {
 		img := &bake.Image{Name: "other", Builder: baketest.NewBuilder(nil), Publishers: []bake.Publisher{p}}
 		if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "is not an AMI of this package") {
-			t.Errorf("%s: %v", p, err)
+			t.Errorf("Bake() with publisher %s: error = %v, want one that the artifact is not an AMI", p, err)
 		}
 	}
 }
@@ -231,26 +229,23 @@ func TestValidatePublishers(t *testing.T) {
 		"JSONFile.Path: is required":                                 ec2.JSONFile{},
 	} {
 		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v, want %q", p, err, want)
+			t.Errorf("Validate() of %+v: error = %v, want %q", p, err, want)
 		}
 	}
 }
 
-// TestPublishTwice has every publisher do again what it has done, as a process
-// does that takes over from one which died after the call and before it was
-// recorded: nothing is there twice. The dead one has left its lock, too.
+// TestPublishTwice runs each publisher twice, as a process does that resumes a
+// build which died before it recorded the first run. Nothing may exist twice. The
+// first process also left its lock.
 func TestPublishTwice(t *testing.T) {
 	server := roleServer(t, nil)
-	places := []string{testRegion, "us-east-1", "us-west-2", prodAccount + "/" + testRegion}
-	for _, place := range places {
-		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
-	}
+	newTemplates(t, server, definitionPlaces()...)
 	dir := t.TempDir()
 	lock := filepath.Join(dir, ".manifest.json.lock")
 	if err := os.WriteFile(lock, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if long := time.Now().Add(-time.Hour); os.Chtimes(lock, long, long) != nil {
+	if old := time.Now().Add(-time.Hour); os.Chtimes(lock, old, old) != nil {
 		t.Fatal("the lock cannot be made old")
 	}
 	manifest := ec2.PackerManifest{Path: filepath.Join(dir, "manifest.json")}
@@ -267,14 +262,14 @@ func TestPublishTwice(t *testing.T) {
 	}
 	var got packerManifest
 	if err := json.Unmarshal(data, &got); err != nil || len(got.Builds) != 1 {
-		t.Errorf("the manifest: %s, %v", data, err)
+		t.Errorf("manifest = %s (error %v), want one build", data, err)
 	}
 	for place, id := range ami.IDs() {
 		if list := versions(t, awsec2.NewFromConfig(owner(server, place))); len(list) != 2 || !*list[0].DefaultVersion || *list[0].LaunchTemplateData.ImageId != id {
-			t.Errorf("%s: %d versions, want the old one and that of %s as the default", place, len(list), id)
+			t.Errorf("%s: launch template versions = %d, want the old one and a default that launches %s", place, len(list), id)
 		}
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
-		t.Errorf("files: %v, %v", left, err)
+		t.Errorf("files = %v (error %v), want the manifest and the JSON file", left, err)
 	}
 }

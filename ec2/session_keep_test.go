@@ -17,7 +17,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// failing is an image whose script leaves a trace and fails.
+// failing returns an image whose script writes a file and fails.
 func failing(cloud *ec2.Cloud) *bake.Image {
 	return &bake.Image{
 		Name:         "failing",
@@ -26,7 +26,7 @@ func failing(cloud *ec2.Cloud) *bake.Image {
 	}
 }
 
-// failingCheck is an image that leaves a trace, whose check fails.
+// failingCheck returns an image whose script writes a file and whose check fails.
 func failingCheck(cloud *ec2.Cloud) *bake.Image {
 	img := failing(cloud)
 	img.Provisioners = []bake.Provisioner{provision.Shell("echo trace >trace")}
@@ -35,10 +35,12 @@ func failingCheck(cloud *ec2.Cloud) *bake.Image {
 }
 
 func TestKeepMachine(t *testing.T) {
-	t.Run("of a provisioner", func(t *testing.T) { keepMachine(t, failing) })
-	t.Run("of a check", func(t *testing.T) { keepMachine(t, failingCheck) })
+	t.Run("provisioner fails", func(t *testing.T) { keepMachine(t, failing) })
+	t.Run("check fails", func(t *testing.T) { keepMachine(t, failingCheck) })
 }
 
+// keepMachine connects to the machine that a failed bake has kept, and undoes the
+// build.
 func keepMachine(t *testing.T, failing func(*ec2.Cloud) *bake.Image) {
 	t.Helper()
 	server := newServer(t, nil)
@@ -48,15 +50,14 @@ func keepMachine(t *testing.T, failing func(*ec2.Cloud) *bake.Image) {
 	results, err := bake.Bake(t.Context(), options, failing(cloud))
 	var exit *bake.ExitError
 	if !errors.As(err, &exit) || exit.Status != 3 || !strings.Contains(err.Error(), "went wrong") {
-		t.Fatalf("error %v, want exit status 3 with its last lines", err)
+		t.Fatalf("Bake() error = %v, want exit status 3 and the last lines of output", err)
 	}
 	kept := results[0].Kept
 	if kept == nil {
-		t.Fatal("no machine was kept")
+		t.Fatal("Kept = nil, want a machine")
 	}
-	instances := server.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" })
-	if len(instances) != 1 || instances[0].ID != kept.Machine {
-		t.Errorf("%v is kept, and there are %v", kept.Machine, instances)
+	if instances := resourcesOf(server, "instance"); len(instances) != 1 || instances[0].ID != kept.Machine {
+		t.Errorf("instances = %v, want only %s", instances, kept.Machine)
 	}
 	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(kept.HostKey))
 	if err != nil {
@@ -70,20 +71,20 @@ func keepMachine(t *testing.T, failing func(*ec2.Cloud) *bake.Image) {
 		t.Fatal(err)
 	}
 	if trace, err := bake.Output(t.Context(), m, bake.Sh("cat trace")); err != nil || trace != "trace" {
-		t.Errorf("the trace: %q, %v", trace, err)
+		t.Errorf("Output(cat trace) = %q, %v, want %q", trace, err, "trace")
 	}
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
 	if text := kept.String(); !strings.Contains(text, kept.Machine) || !strings.Contains(text, "ssh ubuntu@") || strings.Contains(text, "PRIVATE") {
-		t.Errorf("how to reach it: %s", text)
+		t.Errorf("Kept.String() = %q, want the machine and an ssh command without the key", text)
 	}
 
 	images := server.Resources(func(r ec2test.Resource) bool {
 		return (r.Type == "image" || r.Type == "snapshot") && r.Tags[ec2.TagBuild] != ""
 	})
 	if len(images) > 0 {
-		t.Errorf("a failed build left %v", images)
+		t.Errorf("images of the failed build = %v, want none", images)
 	}
 
 	rec, err := store.Load(t.Context(), results[0].Build)
@@ -96,9 +97,8 @@ func keepMachine(t *testing.T, failing func(*ec2.Cloud) *bake.Image) {
 	wantNoLeftovers(t, server)
 }
 
-// TestAbandonedInstanceShutsDown abandons a machine and lets time pass: the guest shuts
-// down at its expiry, and that terminates the instance, also when it was
-// restarted meanwhile.
+// TestAbandonedInstanceShutsDown abandons a machine that was rebooted. At its
+// expiry the guest must shut down, which terminates the instance.
 func TestAbandonedInstanceShutsDown(t *testing.T) {
 	clock := clock.NewVirtual(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))
 	server := newServer(t, &ec2test.Options{Clock: clock})
@@ -110,26 +110,24 @@ func TestAbandonedInstanceShutsDown(t *testing.T) {
 	}}}, img.Provisioners...)
 	results, err := bake.Bake(t.Context(), &bake.Options{OnFailure: bake.KeepMachine, Lifetime: 2 * time.Hour, Clock: atStart{clock}}, img)
 	if results == nil || results[0].Kept == nil {
-		t.Fatalf("no machine was kept: %v", err)
+		t.Fatalf("Bake() error = %v, want a kept machine", err)
 	}
-	running := func() int {
-		return len(server.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" }))
-	}
+	running := func() int { return len(resourcesOf(server, "instance")) }
 	clock.Advance(119 * time.Minute)
-	if running() != 1 {
-		t.Error("the instance ended before its expiry")
+	if n := running(); n != 1 {
+		t.Errorf("instances before the expiry = %d, want 1", n)
 	}
 	clock.Advance(3 * time.Minute)
 	for range 500 {
 		if running() == 0 {
 			return
 		}
-		time.Sleep(10 * time.Millisecond) // the guest shuts down in a goroutine of its own
+		time.Sleep(10 * time.Millisecond) // the guest shuts down in another goroutine
 	}
-	t.Error("the instance runs on after its expiry")
+	t.Errorf("instances after the expiry = %d, want 0", running())
 }
 
-// atStart shows the virtual time, but sleeps really.
+// An atStart shows virtual time, but sleeps in real time.
 type atStart struct{ *clock.Virtual }
 
 func (atStart) Sleep(ctx context.Context, d time.Duration) error {

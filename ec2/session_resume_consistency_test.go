@@ -11,23 +11,22 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
-	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// A stallingStore is a Store whose process stands still when it records for the n-th
-// time that a step is done: for others it is dead.
+// A stallingStore blocks when it is to save for the n-th time that a step is done.
+// To others, its process looks dead.
 type stallingStore struct {
 	bake.Store
 
 	n      int
 	last   []byte
-	step   string        // that was done, and is not known to be
-	dead   chan struct{} // closed when it stands still
-	buried chan struct{} // closed when it may go on, and end
+	step   string        // done, but not recorded
+	dead   chan struct{} // closed when Save blocks
+	resume chan struct{} // closed to let Save fail
 }
 
 func newStallingStore(n int) *stallingStore {
-	return &stallingStore{n: n, dead: make(chan struct{}), buried: make(chan struct{})}
+	return &stallingStore{n: n, dead: make(chan struct{}), resume: make(chan struct{})}
 }
 
 func (d *stallingStore) Save(_ context.Context, rec *bake.Record) (err error) {
@@ -38,16 +37,16 @@ func (d *stallingStore) Save(_ context.Context, rec *bake.Record) (err error) {
 		}
 	}
 	if d.step != "" {
-		<-d.buried
+		<-d.resume
 		return errors.New("the process is dead")
 	}
 	d.last, err = json.Marshal(rec)
 	return err
 }
 
-// TestEventualConsistencyResume goes on with the realistic definition in another process,
-// from before the record of each of its steps, on an EC2 that shows what is new
-// late and unevenly: it makes no second AMI, and leaves nothing.
+// TestEventualConsistencyResume resumes the realistic definition in another
+// process, from before each step was recorded as done, on an EC2 that shows
+// changes late and unevenly. There must be no second AMI and no leftovers.
 func TestEventualConsistencyResume(t *testing.T) {
 	for n := 1; ; n++ {
 		ended := false
@@ -60,42 +59,43 @@ func TestEventualConsistencyResume(t *testing.T) {
 	}
 }
 
-// resumeAfterStep reports whether there is no n-th step.
+// resumeAfterStep stops a bake before its n-th step is recorded as done, and
+// resumes it. It reports whether the bake ended before.
 func resumeAfterStep(t *testing.T, n int) (ended bool) {
 	t.Helper()
 	const lag = 5 * time.Second
-	server, img := laggingShop(t, lag, uint64(n)) //nolint:gosec // G115: it is positive
+	server, img := laggingShop(t, lag, uint64(n)) //nolint:gosec // G115: n is positive
 	defer server.Close()
-	bed := newStallingStore(n)
+	store := newStallingStore(n)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	first := make(chan error, 1)
 	go func() {
-		_, err := bake.Bake(ctx, &bake.Options{Store: bed}, img)
+		_, err := bake.Bake(ctx, &bake.Options{Store: store}, img)
 		first <- err
 	}()
 	select {
 	case err := <-first:
 		if err != nil {
-			t.Errorf("undisturbed: %v", err)
+			t.Errorf("Bake() error = %v", err)
 		}
 		const fewest = 20
 		if n <= fewest {
-			t.Errorf("only %d steps", n-1)
+			t.Errorf("steps = %d, want %d or more", n-1, fewest)
 		}
 		return true
-	case <-bed.dead:
+	case <-store.dead:
 	}
-	defer func() { // the dead process ends as well, and finds nothing to remove
+	defer func() { // the first process ends and finds nothing to remove
 		cancel()
-		close(bed.buried)
+		close(store.resume)
 		if err := <-first; err == nil {
-			t.Error("the dead process has baked")
+			t.Error("Bake() in the first process: error = nil")
 		}
 		wantOnlyTemplates(t, server)
 	}()
 	rec := new(bake.Record)
-	if err := json.Unmarshal(bed.last, rec); err != nil {
+	if err := json.Unmarshal(store.last, rec); err != nil {
 		t.Fatal(err)
 	}
 	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{Dial: server.Dial, SourceAddress: server.SourceAddress})
@@ -104,14 +104,12 @@ func resumeAfterStep(t *testing.T, n int) (ended bool) {
 	again = setDistribution(again, func(d *ec2.Distribution) { d.Protection = ec2.Unprotected })
 	results, err := bake.Bake(t.Context(), &bake.Options{Resume: []*bake.Record{rec}}, again)
 	if err != nil {
-		t.Fatalf("killed after %s: %v", bed.step, err)
+		t.Fatalf("Bake() resumed after %s: error = %v", store.step, err)
 	}
 	time.Sleep(lag)
-	if images := server.Resources(func(r ec2test.Resource) bool { return r.Type == "image" }); len(images) != len(shopPlaces()) {
-		t.Errorf("killed after %s: images %v, want one in each place", bed.step, images)
+	if images := resourcesOf(server, "image"); len(images) != len(shopPlaces()) {
+		t.Errorf("resumed after %s: images = %v, want one in each place", store.step, images)
 	}
-	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-		t.Errorf("killed after %s: %v", bed.step, err)
-	}
+	destroy(t, results[0].Artifact)
 	return false
 }

@@ -28,7 +28,7 @@ const (
 	killedAt       = "BAKESTONE_TEST_AT"
 )
 
-// longBake is an image whose second provisioner and whose first check take long.
+// longBake returns an image that calls long in its second provisioner or its check.
 func longBake(endpoint, at string, long func(what string)) *bake.Image {
 	cloud := ec2.NewCloud(aws.Config{
 		Region: testRegion, BaseEndpoint: aws.String(endpoint),
@@ -67,15 +67,15 @@ func longBake(endpoint, at string, long func(what string)) *bake.Image {
 
 const killedPort = 42227
 
-// TestResumeAfterKill kills a process that bakes, as an out-of-memory killer would,
-// and goes on from what it has left on the disk.
+// TestResumeAfterKill kills a process that bakes, as an out-of-memory killer
+// would, and resumes from its records on disk.
 func TestResumeAfterKill(t *testing.T) {
 	if endpoint := os.Getenv(killedEndpoint); endpoint != "" {
 		bakeUntilKilled(t, endpoint)
 		return
 	}
 	if runtime.GOOS != "linux" {
-		t.Skip("machines have addresses of their own on Linux only")
+		t.Skip("machines have separate addresses on Linux only")
 	}
 	for _, at := range []string{"provision", "check"} {
 		t.Run(at, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestResumeAfterKill(t *testing.T) {
 			store := bake.DirStore(dir)
 			builds, err := store.List(t.Context())
 			if err != nil || len(builds) != 1 {
-				t.Fatalf("builds %v, %v", builds, err)
+				t.Fatalf("List() = %v, %v, want one build", builds, err)
 			}
 			rec, err := store.Load(t.Context(), builds[0])
 			if err != nil {
@@ -96,17 +96,15 @@ func TestResumeAfterKill(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := server.ReadFile(results[0].Artifact.ID(), "/etc/done"); string(got) != "first\nsecond\n" || err != nil {
-				t.Errorf("the AMI has %q, %v: a provisioner was run twice, or none", got, err)
-			}
+			wantFile(t, server, results[0].Artifact.ID(), "/etc/done", "first\nsecond\n") // each provisioner ran once
 			destroy(t, results[0].Artifact)
 			wantNoLeftovers(t, server)
 		})
 	}
 }
 
-// killWhenReady runs this test's program with env until it says that it is at
-// what takes long.
+// killWhenReady runs this test's program with env, and kills it once it reports
+// that it has reached at.
 func killWhenReady(t *testing.T, at string, env ...string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -131,12 +129,13 @@ func killWhenReady(t *testing.T, at string, env ...string) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Error(err)
 	}
-	_ = cmd.Wait() // it was killed
+	_ = cmd.Wait() // reports that it was killed
 	if !ready {
-		t.Fatal("the process ended before")
+		t.Fatalf("the process ended before it reached %q", at)
 	}
 }
 
+// bakeUntilKilled bakes in the process that is killed.
 func bakeUntilKilled(t *testing.T, endpoint string) {
 	t.Helper()
 	img := longBake(endpoint, os.Getenv(killedAt), func(what string) {
@@ -144,5 +143,5 @@ func bakeUntilKilled(t *testing.T, endpoint string) {
 		select {}
 	})
 	_, err := bake.Bake(t.Context(), &bake.Options{Observe: bake.Progress(os.Stdout), Store: bake.DirStore(os.Getenv(killedStore))}, img)
-	t.Fatalf("not killed: %v", err)
+	t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 }

@@ -20,16 +20,16 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// TestRestartAfterEachStep has another process do each step again, of
-// definitions that together have every step that makes or changes something:
-// there is one AMI in each place then, and nothing else.
+// TestRestartAfterEachStep repeats each step in another process, of definitions
+// that together have every step that changes something. There must be one AMI in
+// each place, and nothing else.
 func TestRestartAfterEachStep(t *testing.T) {
 	for _, d := range []struct {
 		name    string
 		builder func(cloud, prod *ec2.Cloud) ec2.Builder
 	}{
 		{"replaced", func(_, prod *ec2.Cloud) ec2.Builder { return replacing(threeCopies(prod)) }},
-		{"of snapshots, only copies", func(_, prod *ec2.Cloud) ec2.Builder {
+		{"snapshots, only copies", func(_, prod *ec2.Cloud) ec2.Builder {
 			return ec2.Builder{
 				Capture:      ec2.Capture{FromSnapshots: true},
 				BlockDevices: []ec2.BlockDevice{{Device: "/dev/sdf", SizeGiB: 1}},
@@ -37,7 +37,7 @@ func TestRestartAfterEachStep(t *testing.T) {
 				Distribute:   ec2.Distribution{Copies: threeCopies(prod), OnlyCopies: true},
 			}
 		}},
-		{"replaced, of snapshots, only copies", func(_, prod *ec2.Cloud) ec2.Builder {
+		{"replaced, snapshots, only copies", func(_, prod *ec2.Cloud) ec2.Builder {
 			return ec2.Builder{
 				AMIName: "web", ReplaceAMI: true, Capture: ec2.Capture{FromSnapshots: true, CrashConsistent: true},
 				Spot: &ec2.Spot{}, Distribute: ec2.Distribution{Copies: threeCopies(prod), OnlyCopies: true},
@@ -47,8 +47,8 @@ func TestRestartAfterEachStep(t *testing.T) {
 		{"crash-consistent", func(_, _ *ec2.Cloud) ec2.Builder {
 			return ec2.Builder{Capture: ec2.Capture{CrashConsistent: true}}
 		}},
-		// The first of them has no capacity for the first call of RunInstances,
-		// and has some when the other process begins.
+		// The first type has no capacity for the first call of RunInstances, but
+		// has some when the other process starts.
 		{"capacity", func(_, _ *ec2.Cloud) ec2.Builder {
 			return ec2.Builder{InstanceTypes: []string{"m7i.large", "t3.small"}}
 		}},
@@ -72,11 +72,12 @@ func TestRestartAfterEachStep(t *testing.T) {
 	}
 }
 
+// threeCopies returns copies in two regions and in prod's account.
 func threeCopies(prod *ec2.Cloud) []ec2.Copy {
 	return []ec2.Copy{{Region: "us-east-1"}, {Region: "us-west-2", KMSKey: "alias/west"}, {Region: testRegion, Cloud: prod}}
 }
 
-// replacing makes most of a promotion.
+// replacing returns a Builder that uses most features of a promotion.
 func replacing(copies []ec2.Copy) ec2.Builder {
 	return ec2.Builder{
 		AMIName: "web", ReplaceAMI: true, InstanceProfilePolicy: readBucket,
@@ -88,14 +89,13 @@ func replacing(copies []ec2.Copy) ec2.Builder {
 	}
 }
 
-// A promotion is one of an AMI that replaces another, with the record from
-// before it.
+// A promotion replaces an AMI. It has the session's record from before.
 type promotion struct {
 	server  *ec2test.Server
 	builder ec2.Builder
 	run     *bake.Run
 	session bake.Session
-	record  []byte
+	record  []byte // nil until the promotion
 }
 
 func newPromotion(t *testing.T) *promotion {
@@ -117,7 +117,7 @@ func newPromotion(t *testing.T) *promotion {
 	return p
 }
 
-// begin makes a session, as a new process does; one with a record goes on.
+// begin starts a session as a new process does, from the record if there is one.
 func (p *promotion) begin(t *testing.T) {
 	t.Helper()
 	var err error
@@ -131,6 +131,7 @@ func (p *promotion) begin(t *testing.T) {
 	}
 }
 
+// do runs steps that must succeed.
 func (p *promotion) do(t *testing.T, steps []bake.Step) {
 	t.Helper()
 	for _, step := range steps {
@@ -140,7 +141,7 @@ func (p *promotion) do(t *testing.T, steps []bake.Step) {
 	}
 }
 
-// finish undoes what does not stay of a good build, and counts what does.
+// finish ends a successful build, and counts the resources that stay.
 func (p *promotion) finish(t *testing.T) map[string]int {
 	t.Helper()
 	for _, step := range slices.Backward(slices.Concat(p.session.Launch(), p.session.Capture(), p.session.Promote())) {
@@ -170,8 +171,8 @@ func (p *promotion) finish(t *testing.T) map[string]int {
 	return exists
 }
 
-// TestRestartDuringPromotion ends the process after each call of a promotion
-// that changes something: another one, which knows nothing of it, completes it.
+// TestRestartDuringPromotion ends the process after each changing call of a
+// promotion. Another process, without a record of the call, must complete it.
 func TestRestartDuringPromotion(t *testing.T) {
 	whole := newPromotion(t)
 	before := len(whole.server.Calls())
@@ -192,13 +193,13 @@ func TestRestartDuringPromotion(t *testing.T) {
 			p := newPromotion(t)
 			p.server.Fail(fault)
 			if err := p.session.Promote()[1].Do(t.Context()); err == nil {
-				t.Fatal("the promotion ended well, although its calls were not answered any more")
+				t.Fatal("Promote() without responses: error = nil")
 			}
 			p.server.Mend()
 			p.begin(t)
 			p.do(t, p.session.Promote()[1:])
 			if diff := cmp.Diff(want, p.finish(t)); diff != "" {
-				t.Errorf("what exists (-want +got):\n%s", diff)
+				t.Errorf("resources (-want +got):\n%s", diff)
 			}
 			if err := p.session.Artifact().Destroy(t.Context()); err != nil {
 				t.Error(err)
@@ -208,11 +209,11 @@ func TestRestartDuringPromotion(t *testing.T) {
 	}
 	const least = 30
 	if tried < least {
-		t.Errorf("only %d calls change something", tried)
+		t.Errorf("changing calls = %d, want %d or more", tried, least)
 	}
 }
 
-// wantCreatedOnce wants that no call that knows no client token has made anything twice.
+// wantCreatedOnce checks that calls without a client token created nothing twice.
 func wantCreatedOnce(t *testing.T, server *ec2test.Server) {
 	t.Helper()
 	made := map[string]int{}
@@ -223,7 +224,7 @@ func wantCreatedOnce(t *testing.T, server *ec2test.Server) {
 	}
 	for _, action := range []string{"CreateSecurityGroup", "CreateRole", "CreateInstanceProfile", "CreateImage", "CreateSnapshots"} {
 		if made[action] > 1 {
-			t.Errorf("%s was called %d times with success", action, made[action])
+			t.Errorf("successful calls of %s = %d, want at most 1", action, made[action])
 		}
 	}
 }

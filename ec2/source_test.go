@@ -19,7 +19,7 @@ func TestSources(t *testing.T) {
 	server := newServer(t, nil)
 	server.SetParameter(testRegion, "/house/base", "not an id")
 	cloud := newCloud(server)
-	own := func(id string) ec2.Source { return ec2.ImageID(id) }
+
 	base, err := bake.Bake(t.Context(), nil, simple(cloud))
 	if err != nil {
 		t.Fatal(err)
@@ -27,19 +27,19 @@ func TestSources(t *testing.T) {
 	id := base[0].Artifact.ID()
 	tests := map[string]struct {
 		source ec2.Source
-		want   string // the source's id or name, or
+		want   string // id of the source, or part of its name
 		err    string
 	}{
-		"id":        {source: own(id), want: id},
+		"id":        {source: ec2.ImageID(id), want: id},
 		"parameter": {source: ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"), want: "noble-24.04-amd64"},
-		"newest of own, by tag": {
+		"newest own, by tag": {
 			source: ec2.Newest{Owners: []string{ec2.Self}, Name: "simple *", Filters: ec2.Filters{"tag:team": {"web"}}}, want: id,
 		},
 		"arm64":                {source: ec2.Newest{Owners: []string{ec2.Canonical}, Name: "*noble*", Architecture: "arm64"}, want: "arm64"},
 		"amazon":               {source: ec2.Newest{Owners: []string{ec2.Amazon}, Name: "al2023-ami-2*-x86_64"}, want: "al2023"},
-		"unknown id":           {source: own("ami-00000000000000000"), err: "no such image: ami-00000000000000000"},
-		"nothing matches":      {source: ec2.Newest{Owners: []string{ec2.Self}, Name: "nothing"}, err: `no such image: newest "nothing" of self`},
-		"no such parameter":    {source: ec2.ParameterName("/none"), err: "ParameterNotFound"},
+		"unknown id":           {source: ec2.ImageID("ami-00000000000000000"), err: "no such image: ami-00000000000000000"},
+		"no match":             {source: ec2.Newest{Owners: []string{ec2.Self}, Name: "nothing"}, err: `no such image: newest "nothing" of self`},
+		"unknown parameter":    {source: ec2.ParameterName("/none"), err: "ParameterNotFound"},
 		"parameter without id": {source: ec2.ParameterName("/house/base"), err: `parameter /house/base: invalid AMI id "not an id"`},
 	}
 	for name, test := range tests {
@@ -49,7 +49,7 @@ func TestSources(t *testing.T) {
 			if test.err != "" {
 				var named *bake.Error
 				if err == nil || !strings.Contains(err.Error(), test.err) || !errors.As(err, &named) || named.Step != "find source image" {
-					t.Errorf("error %v, want %q in the step that looks for the source", err, test.err)
+					t.Errorf("Bake() error = %v, want %q in step %q", err, test.err, "find source image")
 				}
 				return
 			}
@@ -58,7 +58,7 @@ func TestSources(t *testing.T) {
 			}
 			got := amiOf(t, results[0]).Source
 			if got.ID != test.want && !strings.Contains(got.Name, test.want) {
-				t.Errorf("source %s %q, want %s", got.ID, got.Name, test.want)
+				t.Errorf("source = %s %q, want %s", got.ID, got.Name, test.want)
 			}
 			destroy(t, results[0].Artifact)
 		})
@@ -68,20 +68,20 @@ func TestSources(t *testing.T) {
 func TestNewestIgnoresUnfinishedImages(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
-	seen := make(chan error, 1)
+	other := make(chan error, 1)
 	img := simple(cloud)
-	img.Steps = []bake.Step{{Name: "look", At: bake.AfterCapture, Do: func(ctx context.Context) error {
+	img.Steps = []bake.Step{{Name: "bake other", At: bake.AfterCapture, Do: func(ctx context.Context) error {
 		_, err := bake.Bake(ctx, nil, &bake.Image{Name: "other", Builder: ec2.Builder{
 			Cloud: cloud, Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "simple *"},
 		}})
-		seen <- err
+		other <- err
 		return nil
 	}}}
 	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-seen; !errors.Is(err, ec2.ErrNoSource) {
-		t.Errorf("error %v, want that there is no source yet", err)
+	if err := <-other; !errors.Is(err, ec2.ErrNoSource) {
+		t.Errorf("Bake() from an unfinished image: error = %v, want %v", err, ec2.ErrNoSource)
 	}
 }
 
@@ -100,23 +100,23 @@ func TestSourceInResult(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	var said string
+	var message string
 	results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
 		if e.Kind == bake.Message && e.Step == "find source image" {
-			said = e.Text
+			message = e.Text
 		}
 	}}, &bake.Image{Name: "next", Builder: ec2.Builder{Cloud: cloud, Source: ec2.ImageID(id)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := amiOf(t, results[0]).Source
-	if got.ID != id || got.Owner != "123456789012" || !strings.HasPrefix(got.Name, "simple ") || got.Tags["team"] != "web" ||
+	if got.ID != id || got.Owner != mainAccount || !strings.HasPrefix(got.Name, "simple ") || got.Tags["team"] != "web" ||
 		got.Architecture != "x86_64" || got.Created.IsZero() || !got.Deprecated.Equal(deprecated) {
-		t.Errorf("the recorded source: %+v", got)
+		t.Errorf("Source = %+v, want the image %s with its attributes, deprecated from %s", got, id, deprecated)
 	}
 	for _, want := range []string{id, got.Name, got.Owner, got.Created.Format(time.DateOnly), "deprecated from " + deprecated.Format(time.DateOnly)} {
-		if !strings.Contains(said, want) {
-			t.Errorf("%q does not say %q", said, want)
+		if !strings.Contains(message, want) {
+			t.Errorf("message %q lacks %q", message, want)
 		}
 	}
 }
@@ -151,14 +151,14 @@ func TestDeprecatedSources(t *testing.T) {
 		})
 		if !test.found {
 			if !errors.Is(err, ec2.ErrNoSource) {
-				t.Errorf("%#v: error %v, want that there is none", test.source, err)
+				t.Errorf("Bake() from %#v: error = %v, want %v", test.source, err, ec2.ErrNoSource)
 			}
 			continue
 		}
 		if err != nil {
-			t.Errorf("%#v: %v", test.source, err)
+			t.Errorf("Bake() from %#v: error = %v", test.source, err)
 		} else if got := amiOf(t, results[0]).Source; got.ID != old || !got.Deprecated.Before(time.Now()) {
-			t.Errorf("%#v: the source is %+v", test.source, got)
+			t.Errorf("Bake() from %#v: source = %+v, want the deprecated %s", test.source, got, old)
 		}
 	}
 }

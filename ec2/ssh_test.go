@@ -28,7 +28,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// newKey makes a key pair, and its public half as package ssh has it.
+// newKey returns a new key pair, and its public key for package ssh.
 func newKey(t *testing.T) (*sshmachine.KeyPair, ssh.PublicKey) {
 	t.Helper()
 	pair, err := sshmachine.NewKeyPair("")
@@ -42,8 +42,8 @@ func newKey(t *testing.T) (*sshmachine.KeyPair, ssh.PublicKey) {
 	return pair, public
 }
 
-// hostKeyData is user data that gives an instance the host key, and a
-// certificate if there is one.
+// hostKeyData returns user data that sets the host key of an instance, and its
+// certificate unless empty.
 func hostKeyData(t *testing.T, key *sshmachine.KeyPair, certificate string) []byte {
 	t.Helper()
 	keys := map[string]string{"ed25519_private": key.Private.Reveal(), "ed25519_public": key.AuthorizedKey}
@@ -57,7 +57,7 @@ func hostKeyData(t *testing.T, key *sshmachine.KeyPair, certificate string) []by
 	return append([]byte("#cloud-config\n"), config...)
 }
 
-// certify signs a host key for the private addresses that instances get.
+// certify signs a host key for the address of the instances in TestHostKeys.
 func certify(t *testing.T, authority *sshmachine.KeyPair, key ssh.PublicKey) string {
 	t.Helper()
 	signer, err := ssh.ParsePrivateKey([]byte(authority.Private.Reveal()))
@@ -83,21 +83,21 @@ func TestHostKeys(t *testing.T) {
 		refused bool
 	}{
 		"injected": {change: func(*ec2.Builder) {}},
-		"given": {change: func(b *ec2.Builder) {
+		"fixed key": {change: func(b *ec2.Builder) {
 			b.UserData, b.SSH.HostKey = hostKeyData(t, own, ""), sshmachine.FixedKey(ownPublic)
 		}},
-		"not the given one": {change: func(b *ec2.Builder) {
+		"wrong fixed key": {change: func(b *ec2.Builder) {
 			b.UserData, b.SSH.HostKey = hostKeyData(t, own, ""), sshmachine.FixedKey(foreign)
 		}, refused: true},
 		"authority": {change: func(b *ec2.Builder) {
 			b.UserData, b.SSH.HostKey = hostKeyData(t, own, certify(t, authority, ownPublic)), sshmachine.Authority(authorityPublic)
 		}},
-		"another authority": {change: func(b *ec2.Builder) {
+		"wrong authority": {change: func(b *ec2.Builder) {
 			b.UserData, b.SSH.HostKey = hostKeyData(t, own, certify(t, authority, ownPublic)), sshmachine.Authority(foreign)
 		}, refused: true},
-		"console":              {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey = true }},
-		"console of old types": {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey, b.InstanceTypes = true, []string{"t2.micro"} }},
-		"insecure":             {change: func(b *ec2.Builder) { b.SSH.HostKey = sshmachine.InsecureAnyHostKey() }},
+		"console":           {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey = true }},
+		"console, old type": {change: func(b *ec2.Builder) { b.SSH.ConsoleHostKey, b.InstanceTypes = true, []string{"t2.micro"} }},
+		"insecure":          {change: func(b *ec2.Builder) { b.SSH.HostKey = sshmachine.InsecureAnyHostKey() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -106,25 +106,25 @@ func TestHostKeys(t *testing.T) {
 			test.change(&b)
 			_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "verified", Builder: b})
 			if refusal, refused := errors.AsType[*sshmachine.HostKeyError](err); refused != test.refused || refusal == nil && err != nil {
-				t.Errorf("error %v, want a refused host key: %v", err, test.refused)
+				t.Errorf("Bake() error = %v, want a HostKeyError: %t", err, test.refused)
 			}
 			injected := strings.Contains(userDataOf(t, server), "ssh_keys")
-			if wants := name == "injected" || len(b.UserData) > 0; injected != wants {
-				t.Errorf("a host key in the user data: %v, want %v", injected, wants)
+			if want := name == "injected" || len(b.UserData) > 0; injected != want {
+				t.Errorf("user data has a host key: %t, want %t", injected, want)
 			}
 		})
 	}
 }
 
-// userDataOf is all parts of the user data of the first launch.
+// userDataOf returns all parts of the first launch's user data.
 func userDataOf(t *testing.T, server *ec2test.Server) string {
 	t.Helper()
 	_, bodies := parts(t, paramsOf(t, server, "RunInstances").Get("UserData"))
 	return strings.Join(bodies, "\n")
 }
 
-// TestConsoleHostKeyOfOtherMachine bakes where another machine answers than the one whose
-// console was read.
+// TestConsoleHostKeyOfOtherMachine connects to another machine than the one whose
+// console output was read.
 func TestConsoleHostKeyOfOtherMachine(t *testing.T) {
 	server := newServer(t, nil)
 	o := cloudOptions(server)
@@ -136,11 +136,11 @@ func TestConsoleHostKeyOfOtherMachine(t *testing.T) {
 	}}
 	_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "console", Builder: b})
 	if _, refused := errors.AsType[*sshmachine.HostKeyError](err); !refused {
-		t.Errorf("error %v, want a refused host key", err)
+		t.Errorf("Bake() error = %v, want a HostKeyError", err)
 	}
 }
 
-// launchPlain launches an Ubuntu that no bake knows of, and returns its id.
+// launchPlain launches an Ubuntu outside of any bake, and returns its id.
 func launchPlain(t *testing.T, cloud *ec2.Cloud, address string, userData []byte) string {
 	t.Helper()
 	client := cloud.Client("")
@@ -160,12 +160,12 @@ func launchPlain(t *testing.T, cloud *ec2.Cloud, address string, userData []byte
 	return *run.Instances[0].InstanceId
 }
 
-// TestSSHAuth logs in with what the image knows, and wants no key of ours
-// in the user data.
+// TestSSHAuth logs in with a key that the image has, and checks that the user
+// data has no client key.
 func TestSSHAuth(t *testing.T) {
 	pair, public := newKey(t)
 	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
-		Name: "house", Login: "ubuntu",
+		Name: "own", Login: "ubuntu",
 		Files: map[string]string{"/home/ubuntu/.ssh/authorized_keys": pair.AuthorizedKey + "\n"},
 	}}})
 	for name, auth := range map[string]sshmachine.Auth{
@@ -175,27 +175,25 @@ func TestSSHAuth(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := len(server.Calls())
 			results, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "own", Builder: ec2.Builder{
-				Cloud: newCloud(server), Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "house"}, SSH: ec2.SSH{User: "ubuntu", Auth: []sshmachine.Auth{auth}},
+				Cloud: newCloud(server), Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "own"}, SSH: ec2.SSH{User: "ubuntu", Auth: []sshmachine.Auth{auth}},
 			}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, c := range server.Calls()[before:] {
-				if c.Action == "RunInstances" {
-					if config := cloudConfig(t, c.Params.Get("UserData")); len(config.Authorized) != 0 || config.Keys["ed25519_private"] == "" {
-						t.Errorf("the user data: %+v, want a host key alone", config)
-					}
+			for _, c := range callsOf(server.Calls()[before:], "RunInstances") {
+				if config := cloudConfig(t, c.Params.Get("UserData")); len(config.Authorized) != 0 || config.Keys["ed25519_private"] == "" {
+					t.Errorf("user data = %+v, want only a host key", config)
 				}
 			}
 			kept, err := server.ReadFile(results[0].Artifact.ID(), "/home/ubuntu/.ssh/authorized_keys")
 			if err != nil || !bytes.Contains(kept, []byte(strings.Fields(pair.AuthorizedKey)[1])) {
-				t.Errorf("the image's own key %s is gone: %q, %v", ssh.FingerprintSHA256(public), kept, err)
+				t.Errorf("authorized_keys of the AMI = %q, %v, want the image's key %s", kept, err, ssh.FingerprintSHA256(public))
 			}
 		})
 	}
 }
 
-// TestKeyPair logs in with the private half of a key pair of EC2.
+// TestKeyPair logs in with the private key of an EC2 key pair.
 func TestKeyPair(t *testing.T) {
 	pair, public := newKey(t)
 	server := newServer(t, nil)
@@ -214,18 +212,18 @@ func TestKeyPair(t *testing.T) {
 		t.Fatal(err)
 	}
 	if policy := ec2.Policy(cloud, img).String(); !strings.Contains(policy, "arn:aws:ec2:eu-west-1:*:key-pair/team") {
-		t.Errorf("the policy does not have the key pair: %s", policy)
+		t.Errorf("Policy() lacks the key pair: %s", policy)
 	}
 	b.SSH.KeyPair = "none"
 	img.Builder = b
 	_, err := bake.Bake(t.Context(), fastOptions(), img)
 	wantError(t, "Bake", err, "InvalidKeyPair.NotFound")
 	for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" && r.State == "running" }) {
-		t.Errorf("left behind: %s", r)
+		t.Errorf("%s is running, want it terminated", r)
 	}
 }
 
-// keyAgent returns a dialer of an SSH agent that holds the key.
+// keyAgent returns a func that dials an SSH agent with the key.
 func keyAgent(t *testing.T, pair *sshmachine.KeyPair) func(context.Context) (net.Conn, error) {
 	t.Helper()
 	private, err := ssh.ParseRawPrivateKey([]byte(pair.Private.Reveal()))
@@ -247,18 +245,13 @@ func keyAgent(t *testing.T, pair *sshmachine.KeyPair) func(context.Context) (net
 func TestBastion(t *testing.T) {
 	server := newServer(t, nil)
 	cloud := newCloud(server)
-	client := cloud.Client("")
 	host, hostPublic := newKey(t)
 	login, _ := newKey(t)
-	groups, err := client.DescribeSecurityGroups(t.Context(), nil)
+	groups, err := cloud.Client("").DescribeSecurityGroups(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
-		GroupId: groups.SecurityGroups[0].GroupId, IpProtocol: aws.String("tcp"), CidrIp: aws.String("127.0.0.1/32"), FromPort: aws.Int32(22), ToPort: aws.Int32(22),
-	}); err != nil {
-		t.Fatal(err)
-	}
+	openSSH(t, cloud, groups.SecurityGroups[0].GroupId, "127.0.0.1/32")
 	data := bytes.TrimSuffix(hostKeyData(t, host, ""), []byte("}"))
 	data = append(data, []byte(`,"ssh_authorized_keys":["`+strings.TrimSpace(login.AuthorizedKey)+`"]}`)...)
 	launchPlain(t, cloud, "172.31.0.44", data)
@@ -278,12 +271,12 @@ func TestBastion(t *testing.T) {
 	}
 	for _, addr := range recorder.addresses() {
 		if addr != "172.31.0.44:22" {
-			t.Errorf("dialled %s, want the bastion alone", addr)
+			t.Errorf("dialed %s, want only the bastion", addr)
 		}
 	}
 }
 
-// TestSSHDial bakes over a session that needs no route, address or rule.
+// TestSSHDial bakes over a connection that needs no route, address or rule.
 func TestSSHDial(t *testing.T) {
 	server := newServer(t, nil)
 	var mu sync.Mutex
@@ -299,15 +292,15 @@ func TestSSHDial(t *testing.T) {
 	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "session", Builder: b}); err != nil {
 		t.Fatal(err)
 	}
-	if server.CallCount("AuthorizeSecurityGroupIngress") != 0 || server.CallCount("CreateSecurityGroup") != 1 {
-		t.Error("the temporary group lets somebody in, or there was none")
+	if groups, rules := server.CallCount("CreateSecurityGroup"), server.CallCount("AuthorizeSecurityGroupIngress"); groups != 1 || rules != 0 {
+		t.Errorf("security groups = %d with %d rules, want 1 with 0", groups, rules)
 	}
 	if len(targets) == 0 || targets[0].Region != testRegion || targets[0].Port != 22 || !strings.HasPrefix(targets[0].InstanceID, "i-") || !strings.HasPrefix(targets[0].Address, "172.31.") {
-		t.Errorf("dialled %+v", targets)
+		t.Errorf("Dial targets = %+v, want the instance's private address in %s and port 22", targets, testRegion)
 	}
 }
 
-// TestSSHPort bakes where sshd listens elsewhere, and wants that port open alone.
+// TestSSHPort connects to another port, and checks that only this port is open.
 func TestSSHPort(t *testing.T) {
 	server := newServer(t, nil)
 	var configured sshmachine.Config
@@ -317,9 +310,9 @@ func TestSSHPort(t *testing.T) {
 			Configure: func(c *sshmachine.Config) { c.KeepAlive, configured = time.Minute, *c },
 			Dial: func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
 				if to.Port != 2222 {
-					t.Errorf("dialled port %d", to.Port)
+					t.Errorf("Dial port = %d, want 2222", to.Port)
 				}
-				return server.DialInstance(ctx, to.InstanceID) // the machine itself knows one port alone
+				return server.DialInstance(ctx, to.InstanceID) // always port 22
 			},
 		},
 	}
@@ -329,16 +322,15 @@ func TestSSHPort(t *testing.T) {
 	rule := paramsOf(t, server, "AuthorizeSecurityGroupIngress")
 	for name, want := range map[string]string{"FromPort": "2222", "ToPort": "2222", "IpRanges.1.CidrIp": "192.0.2.0/24"} {
 		if got := rule.Get("IpPermissions.1." + name); got != want {
-			t.Errorf("%s of the rule is %q, want %q", name, got, want)
+			t.Errorf("%s of the rule = %q, want %q", name, got, want)
 		}
 	}
 	if !strings.HasSuffix(configured.Addr, ":2222") {
-		t.Errorf("connected with %s", configured.Addr)
+		t.Errorf("Configure() got the address %s, want port 2222", configured.Addr)
 	}
 }
 
-// TestUnreachable wants the fields to look at in the error of a machine that
-// SSH does not reach.
+// TestUnreachable checks that errors of connections name the fields to check.
 func TestUnreachable(t *testing.T) {
 	pair, _ := newKey(t)
 	clock := clock.Scaled(1000)
@@ -349,28 +341,21 @@ func TestUnreachable(t *testing.T) {
 		refused bool
 		want    []string
 	}{
-		"groups of others": {func(b *ec2.Builder) {
+		"security groups": {func(b *ec2.Builder) {
 			b.Network.SecurityGroups, b.SSH.ConnectTimeout = []string{"default"}, time.Minute
 		}, false,
 			[]string{"no SSH connection within Builder.SSH.ConnectTimeout (1m0s)", "Builder.SSH.Address", "Builder.Network.SecurityGroups admits the baking host"}},
-		"the login": {func(b *ec2.Builder) { b.SSH.User = "nobody" }, true, []string{"refused the login nobody", "set Builder.SSH.User"}},
-		"the keys": {func(b *ec2.Builder) { b.SSH.Auth = []sshmachine.Auth{sshmachine.Signer(pair.Signer)} }, true,
+		"login": {func(b *ec2.Builder) { b.SSH.User = "nobody" }, true, []string{"refused the login nobody", "set Builder.SSH.User"}},
+		"keys": {func(b *ec2.Builder) { b.SSH.Auth = []sshmachine.Auth{sshmachine.Signer(pair.Signer)} }, true,
 			[]string{"refused the login ubuntu", "must have a key of Builder.SSH.Auth for the login ubuntu"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{ConnectTimeout: 10 * time.Hour}}
 			test.change(&b)
 			_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, &bake.Image{Name: "far", Builder: b})
-			if err == nil {
-				t.Fatal("it was reached")
-			}
-			for _, want := range test.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error lacks %q:\n%v", want, err)
-				}
-			}
+			wantError(t, "Bake", err, test.want...)
 			if _, refused := errors.AsType[*sshmachine.AuthError](err); refused != test.refused {
-				t.Errorf("refused: %t, want %t: %v", refused, test.refused, err)
+				t.Errorf("Bake() error = %v, want an AuthError: %t", err, test.refused)
 			}
 			wantNoLeftovers(t, server)
 		})

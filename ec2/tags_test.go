@@ -11,7 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2"
 )
 
-// TestRunTags looks for a tag of the bake on the machine and on the AMI.
+// TestRunTags checks that RunTags are on the machine but not on the AMI.
 func TestRunTags(t *testing.T) {
 	for name, capture := range map[string]ec2.Capture{"image": {}, "snapshots": {FromSnapshots: true}} {
 		t.Run(name, func(t *testing.T) {
@@ -36,13 +36,14 @@ func TestRunTags(t *testing.T) {
 				}
 				maps.DeleteFunc(tags, func(key, _ string) bool { return key != "team" && key != "cost" && key != "purpose" })
 				if !maps.Equal(tags, want) {
-					t.Errorf("%s has %v, want %v", where, tags, want)
+					t.Errorf("tags of the %s = %v, want %v", where, tags, want)
 				}
 			}
 		})
 	}
 }
 
+// tagsOf returns tags as a map.
 func tagsOf(list []ec2types.Tag) map[string]string {
 	tags := map[string]string{}
 	for _, tag := range list {

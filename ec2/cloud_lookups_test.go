@@ -141,4 +141,7 @@ func TestLookupAfterCancel(t *testing.T) {
 	if err := <-second; err != nil {
 		t.Errorf("Bake() that waits: error = %v", err)
 	}
+	if n := server.CallCount("DescribeSubnets"); n != 2 {
+		t.Errorf("calls of DescribeSubnets = %d, want 2", n)
+	}
 }

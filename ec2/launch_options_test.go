@@ -258,6 +258,9 @@ func TestAddresses(t *testing.T) {
 			if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "reached", Builder: b}); err != nil {
 				t.Fatal(err)
 			}
+			if len(recorder.addresses()) == 0 {
+				t.Error("dialed no address")
+			}
 			for _, addr := range recorder.addresses() {
 				if !strings.HasPrefix(addr, test.want) || !strings.HasSuffix(addr, ":22") {
 					t.Errorf("dialed %s, want %s…:22", addr, test.want)

@@ -48,19 +48,22 @@ func TestSpotReclaimedAtEachStep(t *testing.T) {
 			t.Run(name+" "+step.Name, func(t *testing.T) {
 				t.Parallel()
 				server, _ := freezingServer(t, ec2test.Options{})
-				options, instance, done := fastOptions(), "", false
+				options, instance, reclaimed := fastOptions(), "", false
 				options.Observe = func(e bake.Event) {
 					if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
 						instance = e.Resource.ID
 					}
-					if e.Kind == bake.StepStarted && e.Step == step.Name && !done {
-						done = true
+					if e.Kind == bake.StepStarted && e.Step == step.Name && !reclaimed {
+						reclaimed = true
 						if err := server.Reclaim(instance); err != nil {
 							t.Error(err)
 						}
 					}
 				}
 				results, err := bake.Bake(t.Context(), options, onSpot(newCloud(server), c))
+				if !reclaimed {
+					t.Errorf("step %q did not start, want the instance reclaimed there", step.Name)
+				}
 				if err != nil && !mayFail {
 					t.Errorf("Bake() error = %v", err)
 				}

@@ -79,6 +79,7 @@ func TestNetworkAndGroups(t *testing.T) {
 		change func(*ec2.Builder)
 		subnet string
 		group  string
+		public string // AssociatePublicIpAddress; empty checks nothing
 		err    string
 	}{
 		"subnet by id":      {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ByID(*third.SubnetId) }, subnet: *third.SubnetId},
@@ -87,8 +88,8 @@ func TestNetworkAndGroups(t *testing.T) {
 		"vpc by filter":     {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByFilter(ec2.Filters{"is-default": {"true"}}) }},
 		"group by name":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"builders"} }, group: *group.GroupId},
 		"group by id":       {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{*group.GroupId} }, group: *group.GroupId},
-		"public IP":         {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Enabled; b.SSH.Address = ec2.PublicAddress }},
-		"no public IP":      {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled }},
+		"public IP":         {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Enabled; b.SSH.Address = ec2.PublicAddress }, public: "true"},
+		"no public IP":      {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled }, public: "false"},
 		"unknown subnet":    {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ByID("subnet-0") }, err: "choose network: Builder.Network.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
 		"unknown zone":      {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = "us-east-1a" }, err: "choose network: Builder.Network.AvailabilityZone: no subnet of eu-west-1 matches"},
 		"unknown vpc":       {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByID("vpc-0") }, err: "choose network: Builder.Network.VPC: 0 VPCs"},
@@ -113,6 +114,10 @@ func TestNetworkAndGroups(t *testing.T) {
 				text := c.Params.Encode()
 				if !strings.Contains(text, test.subnet) || !strings.Contains(text, test.group) {
 					t.Errorf("RunInstances parameters = %s, want subnet %q and group %q", text, test.subnet, test.group)
+				}
+				const public = "NetworkInterface.1.AssociatePublicIpAddress"
+				if got := c.Params.Get(public); test.public != "" && got != test.public {
+					t.Errorf("RunInstances %s = %q, want %q", public, got, test.public)
 				}
 			}
 			destroy(t, results[0].Artifact)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -200,18 +201,20 @@ func TestCopyRetryAfterFailure(t *testing.T) {
 
 // TestCopyLimit makes more copies than EC2 allows in a region at once.
 func TestCopyLimit(t *testing.T) {
-	clock := clock.Scaled(200)
-	server := newServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Image: 20 * time.Second, Snapshot: 20 * time.Second}})
-	o := cloudOptions(server)
-	o.Clock, o.CallTimeout = clock, time.Hour
-	cloud := ec2.NewCloud(server.Config(testRegion), o)
-	images := fleet(cloud, 30)
-	for _, img := range images {
-		setDistribution(img, func(d *ec2.Distribution) { d.Copies, d.Attempts = ec2.CopyTo("us-east-1"), 1 })
-	}
-	if _, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, images...); err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server, cloud := realistic(ec2test.Options{})
+		defer server.Close()
+		images := fleet(cloud, 30)
+		for _, img := range images {
+			setDistribution(img, func(d *ec2.Distribution) { d.Copies, d.Attempts = ec2.CopyTo("us-east-1"), 1 })
+		}
+		if _, err := bake.Bake(t.Context(), nil, images...); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(server.Calls(), func(c ec2test.Call) bool { return c.Action == "CopyImage" && c.Code == "ResourceLimitExceeded" }) {
+			t.Error("no call of CopyImage exceeded the limit")
+		}
+	})
 }
 
 func TestOnlyCopies(t *testing.T) {

@@ -254,7 +254,7 @@ func TestRefusalAfterLostResponse(t *testing.T) {
 func TestUndoRetry(t *testing.T) {
 	for _, action := range []string{
 		"TerminateInstances", "DeleteSecurityGroup", "DeregisterImage", "DisableImageDeregistrationProtection", "DeleteSnapshot",
-		"DescribeImages", "DescribeSnapshots", "DescribeInstances", "DeleteRole", "DeleteInstanceProfile", "AssumeRole",
+		"DescribeImages", "DescribeSnapshots", "DescribeInstances", "DeleteRole", "DeleteInstanceProfile",
 	} {
 		for name, fault := range map[string]ec2test.Fault{
 			"failing":   {Code: "InternalError"},
@@ -267,15 +267,24 @@ func TestUndoRetry(t *testing.T) {
 				img := multiRegion(newCloud(server))
 				configure(img, func(b *ec2.Builder) { b.InstanceProfilePolicy = readBucket })
 				fault.Action, fault.Times = action, attempts
-				if !strings.Contains(action, "Role") && !strings.Contains(action, "Profile") { // IAM and STS are global
+				if !strings.Contains(action, "Role") && !strings.Contains(action, "Profile") { // IAM is global
 					fault.Account, fault.Region = mainAccount, testRegion
 				}
-				img.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error {
+				at := bake.AfterPromote
+				if action == "TerminateInstances" {
+					at = bake.BeforeCapture // later the instance is gone
+				}
+				var before int
+				img.Steps = []bake.Step{{Name: "late", At: at, Do: func(context.Context) error {
+					before = server.CallCount(action)
 					server.Fail(fault)
 					return errors.New("too late")
 				}}}
 				_, err := bake.Bake(t.Context(), fastOptions(), img)
 				wantError(t, "Bake", err, "late: too late")
+				if server.CallCount(action) == before {
+					t.Errorf("calls of %s while the build is undone = 0, want 1 or more", action)
+				}
 				wantNoLeftovers(t, server)
 			})
 		}

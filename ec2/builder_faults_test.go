@@ -42,6 +42,13 @@ func breakCalls(t *testing.T, calls []nthCall, define func(*ec2.Cloud) *bake.Ima
 		addProd(server, ec2test.Role{ARN: prodRole})
 		return server
 	}
+	wantReached := func(t *testing.T, server *ec2test.Server, c nthCall) {
+		t.Helper()
+		// The number of reads depends on timing.
+		if n := server.CallCount(c.action); n < c.nth && !reads(ec2test.Call{Action: c.action}) {
+			t.Errorf("calls of %s = %d, want %d or more", c.action, n, c.nth)
+		}
+	}
 	for _, c := range calls {
 		faults := map[string]ec2test.Fault{
 			"refused":  {Action: c.action, Nth: c.nth, Code: "UnauthorizedOperation"},
@@ -59,6 +66,7 @@ func breakCalls(t *testing.T, calls []nthCall, define func(*ec2.Cloud) *bake.Ima
 					defer server.Close()
 					server.Fail(fault)
 					wantCleanEndOf(t.Context(), t, server, cloudOptions(server), define)
+					wantReached(t, server, c)
 					time.Sleep(time.Minute) // the SDK fetches credentials in another goroutine
 				})
 			})
@@ -70,6 +78,7 @@ func breakCalls(t *testing.T, calls []nthCall, define func(*ec2.Cloud) *bake.Ima
 			defer cancel()
 			server.Fail(ec2test.Fault{Action: c.action, Match: cancelAt(c.nth, cancel)})
 			wantCleanEndOf(ctx, t, server, cloudOptions(server), define)
+			wantReached(t, server, c)
 		})
 	}
 }

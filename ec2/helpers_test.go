@@ -360,7 +360,8 @@ func newTemplates(t *testing.T, server *ec2test.Server, places ...string) {
 	}
 }
 
-// versions returns the versions of the launch template "web", newest first.
+// versions returns the versions of the launch template "web". On ec2test, the
+// newest comes first.
 func versions(t *testing.T, client *awsec2.Client) []ec2types.LaunchTemplateVersion {
 	t.Helper()
 	out, err := client.DescribeLaunchTemplateVersions(t.Context(), &awsec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateName: aws.String("web")})

@@ -116,9 +116,7 @@ func TestValidate(t *testing.T) {
 	}
 	base := &bake.Image{Name: "base", Builder: good}
 	err := bake.Validate(nil, base, &bake.Image{Name: "layer", From: base, Builder: good})
-	if err == nil || !strings.Contains(err.Error(), "image layer: Builder.Source: cannot be set together with Image.From") {
-		t.Errorf("Validate() of a layer with a source: error = %v", err)
-	}
+	wantError(t, "Validate", err, "image layer: Builder.Source: cannot be set together with Image.From")
 	if err := bake.Validate(nil, base, &bake.Image{Name: "layer", From: base, Builder: ec2.Builder{Cloud: cloud}}); err != nil {
 		t.Errorf("Validate() of a layer: error = %v", err)
 	}

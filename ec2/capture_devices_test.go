@@ -174,9 +174,7 @@ func TestValidateAMIDevices(t *testing.T) {
 	for _, device := range []string{"", "/dev/sdg"} {
 		for _, test := range invalidDevices(device) {
 			err := validate(ec2.Capture{FromSnapshots: test.fromSnapshots, Devices: []ec2.AMIDevice{test.device}})
-			if err == nil || !strings.Contains(err.Error(), "Builder.Capture.Devices["+device+"]: ") || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("Validate() with device %q: error = %v, want %q", device, err, test.want)
-			}
+			wantError(t, "Validate", err, "Builder.Capture.Devices["+device+"]: ", test.want)
 		}
 	}
 	sdf := ec2.BlockDevice{Device: "/dev/sdf", SizeGiB: 1}
@@ -229,11 +227,8 @@ func TestAMIDevicesOfSource(t *testing.T) {
 		t.Helper()
 		_, planErr := ec2.Plan(t.Context(), img)
 		_, bakeErr := bake.Bake(t.Context(), nil, img)
-		for call, err := range map[string]error{"Plan": planErr, "Bake": bakeErr} {
-			if err == nil || !strings.Contains(err.Error(), "check source image: Builder.Capture.Devices["+device+"]: ") || !strings.Contains(err.Error(), want) {
-				t.Errorf("%s() error = %v, want one of device %q that contains %q", call, err, device, want)
-			}
-		}
+		wantError(t, "Plan", planErr, "check source image: Builder.Capture.Devices["+device+"]: ", want)
+		wantError(t, "Bake", bakeErr, "check source image: Builder.Capture.Devices["+device+"]: ", want)
 	}
 	for _, device := range []string{"/dev/sda1", "/dev/sdg"} {
 		for _, test := range invalidDevices(device) {

@@ -95,8 +95,9 @@ func TestPublicCopies(t *testing.T) {
 	server.Fail(ec2test.Fault{Action: "GetImageBlockPublicAccessState", Code: "UnauthorizedOperation", Times: -1})
 	public.Copies, public.Attempts = ec2.CopyTo("us-west-2"), 1
 	_, err = bake.Bake(t.Context(), nil, setDistribution(multiRegion(cloud), func(d *ec2.Distribution) { *d = public }))
-	if err == nil || !strings.Contains(err.Error(), "OperationNotPermitted") || server.CallCount("RunInstances") != 2 {
-		t.Errorf("Bake() error = %v, want EC2's refusal after the second launch", err)
+	wantError(t, "Bake", err, "OperationNotPermitted")
+	if n := server.CallCount("RunInstances"); n != 2 {
+		t.Errorf("calls of RunInstances = %d, want 2", n)
 	}
 }
 

@@ -14,8 +14,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
@@ -38,8 +36,8 @@ type wrappedArtifact struct{ bake.Artifact }
 
 func (w wrappedArtifact) Unwrap() bake.Artifact { return w.Artifact }
 
-// observed describes everything that this package reads from an image: its
-// policy, its plan, and what is invalid in it, alone and beside other.
+// observed returns everything that this package derives from an image: its
+// policy, its plan, and validation errors, alone and beside other.
 func observed(t *testing.T, cloud *ec2.Cloud, img, other *bake.Image) map[string]string {
 	t.Helper()
 	plan, planErr := ec2.Plan(t.Context(), img)
@@ -57,12 +55,12 @@ func observed(t *testing.T, cloud *ec2.Cloud, img, other *bake.Image) map[string
 	}
 }
 
-// wantSame wants the observations of all forms to be those of the value.
-func wantSame(t *testing.T, what string, all map[string]map[string]string) {
+// wantSameForms checks that all forms behave as the plain value.
+func wantSameForms(t *testing.T, what string, all map[string]map[string]string) {
 	t.Helper()
 	for form, got := range all {
 		if diff := cmp.Diff(all["value"], got); diff != "" {
-			t.Errorf("%s, %s: observed differs from the value's (-value +got):\n%s", what, form, diff)
+			t.Errorf("%s as %s differs from the value (-value +got):\n%s", what, form, diff)
 		}
 	}
 }
@@ -78,16 +76,16 @@ func TestBuilderKeepsCapabilities(t *testing.T) {
 	for form, builder := range forms.Of(bake.Builder(b), bake.Builder(struct{ ec2.Builder }{b}), func(b bake.Builder) bake.Builder { return wrappedBuilder{b} }) {
 		all[form] = observed(t, cloud, &bake.Image{Name: "web", Builder: builder}, other)
 	}
-	wantSame(t, "Builder", all)
+	wantSameForms(t, "Builder", all)
 	if all["value"]["plan error"] != "<nil>" || all["value"]["validate"] != "<nil>" || all["value"]["validate, first"] == "<nil>" || all["value"]["validate, second"] == "<nil>" {
-		t.Errorf("observed of the value: %q, want a valid image that conflicts with the other", all["value"])
+		t.Errorf("observed() of the value = %q, want a valid image that conflicts with the other", all["value"])
 	}
 }
 
 func TestSourcesKeepCapabilities(t *testing.T) {
 	server := newServer(t, nil)
-	o := quick(server)
-	o.PollInterval = time.Minute // bakes share look-ups for as long
+	o := cloudOptions(server)
+	o.PollInterval = time.Minute // how long bakes share lookups
 	cloud := ec2.NewCloud(server.Config(testRegion), o)
 	newest := ec2.Newest{Owners: ubuntu().Owners, Name: ubuntu().Name}
 	parameter := ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id")
@@ -109,20 +107,20 @@ func TestSourcesKeepCapabilities(t *testing.T) {
 		names = append(names, name)
 		all := map[string]map[string]string{}
 		for form, source := range forms.Of(pair[0], pair[1], func(s ec2.Source) ec2.Source { return wrappedSource{s} }) {
-			// Another bake has asked for the same source already.
+			// Another bake has looked up the same source before.
 			other := &bake.Image{Name: "other", Builder: ec2.Builder{Cloud: cloud, Source: pair[0]}}
 			_, _ = ec2.Plan(t.Context(), other)
 			lookups := server.CallCount("GetParameter") + server.CallCount("DescribeImages")
 			all[form] = observed(t, cloud, &bake.Image{Name: "web", Builder: ec2.Builder{Cloud: cloud, Source: source}}, other)
 			all[form]["look-ups"] = fmt.Sprint(server.CallCount("GetParameter") + server.CallCount("DescribeImages") - lookups)
 		}
-		wantSame(t, name, all)
+		wantSameForms(t, name, all)
 	}
 	wantAllTested(t, "find", slices.Compact(names))
 }
 
-// wantAllTested wants the types of the package that have the method to be those
-// tested.
+// wantAllTested checks that tested lists all types of the package with the
+// method.
 func wantAllTested(t *testing.T, method string, tested []string) {
 	t.Helper()
 	all, err := forms.Types(".", method)
@@ -131,15 +129,13 @@ func wantAllTested(t *testing.T, method string, tested []string) {
 	}
 	slices.Sort(tested)
 	if diff := cmp.Diff(all, tested); diff != "" {
-		t.Errorf("types with the method %s and those tested (-package +tested):\n%s", method, diff)
+		t.Errorf("types with method %s (-package +tested):\n%s", method, diff)
 	}
 }
 
 func TestPublishersKeepCapabilities(t *testing.T) {
 	server := roleServer(t, nil)
-	for _, place := range definitionPlaces() {
-		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
-	}
+	newTemplates(t, server, definitionPlaces()...)
 	putParameter(t, server, "us-east-1", "/images/old")
 	dir := t.TempDir()
 	ami, err := published(t, server)
@@ -165,7 +161,7 @@ func TestPublishersKeepCapabilities(t *testing.T) {
 		publishers := forms.Of(pair[0], pair[1], func(p bake.Publisher) bake.Publisher { return wrappedPublisher{p} })
 		for form, p := range publishers {
 			cloud := newCloud(server)
-			img := spread(cloud)
+			img := multiRegion(cloud)
 			img.Publishers = []bake.Publisher{p}
 			all[form] = observed(t, cloud, img, simple(cloud))
 			prod := cloudsOf(cloud, img)[prodAccount]
@@ -175,7 +171,7 @@ func TestPublishersKeepCapabilities(t *testing.T) {
 			all[form]["published"] = fmt.Sprint(p.Publish(t.Context(), ami) == nil)
 			all[form]["published a wrapped artifact"] = fmt.Sprint(p.Publish(t.Context(), wrappedArtifact{ami}) == nil)
 		}
-		wantSame(t, name, all)
+		wantSameForms(t, name, all)
 	}
 	wantAllTested(t, "Publish", slices.Compact(names))
 }
@@ -259,7 +255,7 @@ func TestPublishersOfOtherPackages(t *testing.T) {
 		}
 	}
 	planted := errors.New("no table")
-	_, err = bake.Bake(t.Context(), fast(), img(planted, ec2.Copy{Region: "us-west-2", Cloud: prod}))
+	_, err = bake.Bake(t.Context(), fastOptions(), img(planted, ec2.Copy{Region: "us-west-2", Cloud: prod}))
 	if !errors.Is(err, planted) || !strings.Contains(err.Error(), "check destinations: "+prodAccount+"/us-west-2: no table in us-west-2") {
 		t.Errorf("Bake = %v, want the error of Preflight", err)
 	}

@@ -39,8 +39,8 @@ func webServer(cloud *ec2.Cloud) *bake.Image {
 
 //readme:end packer
 
-// The README compares this definition with a Packer template. Packages are
-// installed by commands of the test's machines.
+// The README compares this definition with a Packer template. Here, commands of the
+// embedded machines stand in for apt-get and nginx.
 func Example_packer() {
 	succeed := func(context.Context, *ec2test.Process) int { return 0 }
 	server := ec2test.New(&ec2test.Options{Commands: map[string]ec2test.Command{"apt-get": succeed, "nginx": succeed}})

@@ -11,8 +11,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// A pull request shows what its definition would do. Nothing is created.
-// BakePlan.WriteText writes all of it.
+// Show in a pull request what a definition would do. Nothing is created.
+// BakePlan.WriteText writes the whole plan.
 func ExamplePlan() {
 	server := ec2test.New(nil)
 	defer server.Close()
@@ -40,8 +40,8 @@ func ExamplePlan() {
 	// image web 7 in us-east-1, stays: true
 }
 
-// The test of a definition that must not need more rights than the role that
-// bakes it has. Printed, the policy is the JSON that IAM takes.
+// Test that a definition needs no more permissions than the role that bakes it
+// has. Printed, the policy is JSON for IAM.
 func ExamplePolicy() {
 	server := ec2test.New(nil)
 	defer server.Close()
@@ -68,8 +68,8 @@ func ExamplePolicy() {
 	// sts:DecodeAuthorizationMessage
 }
 
-// An image for everyone in the house: in three regions, each encrypted by a key
-// of its own, for an organization and one more account, and not for ever.
+// Share an image with an organization and another account, in three regions with
+// different encryption keys, and deprecate it after 90 days.
 func ExampleDistribution() {
 	server := ec2test.New(nil)
 	defer server.Close()
@@ -111,12 +111,12 @@ func ExampleDistribution() {
 	// ap-south-1 true
 }
 
-// Where there is no capacity, the next type or subnet is tried, and after the
-// spot market the ordinary one.
+// Bake on spot capacity. If there is none, the launch moves on to the next
+// instance type or subnet, and then to on-demand capacity.
 func ExampleSpot() {
 	server := ec2test.New(nil)
 	defer server.Close()
-	server.Fail(ec2test.Fault{InstanceType: "c7i.large"}) // nowhere
+	server.Fail(ec2test.Fault{InstanceType: "c7i.large"}) // no capacity in any zone
 	web := &bake.Image{
 		Name: "web",
 		Builder: ec2.Builder{

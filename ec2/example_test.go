@@ -10,8 +10,8 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// A definition is tested on the embedded EC2: its scripts really run there, and
-// the test looks into the AMI.
+// Test a definition on the embedded EC2, which runs its scripts, and read files of
+// the AMI.
 func Example() {
 	server := ec2test.New(nil)
 	defer server.Close()

@@ -388,7 +388,7 @@ func randomSecret(r *rand.Rand) string {
 		b.WriteRune(letters[r.IntN(len(letters))])
 	}
 	if secret := strings.TrimSpace(b.String()); len(secret) >= mask.Shortest {
-		return secret // white space around a secret is none of it
+		return secret // a secret excludes the white space around it
 	}
 	return "secret" + b.String() + "secret"
 }

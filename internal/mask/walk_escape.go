@@ -19,7 +19,7 @@ func (w *walk) backslash(s state) {
 		at, n = next, n+1
 		switch n {
 		case 1:
-			if w.text[s.at] != '\\' { // the plain one is no encoding
+			if w.text[s.at] != '\\' { // not encoded
 				continue
 			}
 		case 2, 4, 8:

@@ -31,7 +31,7 @@ func TestAfterBake(t *testing.T) {
 	home.series("db", 4)
 	far.series("web", 4)
 	c := cleaner(home, amicleanup.Newest(2))
-	c.Targets = append(c.Targets, amicleanup.Target{Region: "us-east-1", Client: far})
+	c.Targets = append(c.Targets, target("us-east-1", far))
 	p := amicleanup.AfterBake(*c)
 	// The new image is not the newest by its stamp.
 	if err := p.Publish(t.Context(), artifact{"eu-west-1": "ami-web0"}); err != nil {
@@ -78,7 +78,7 @@ func TestAfterBakeOfAnImageNotSelected(t *testing.T) {
 		f.series("web", 4)
 		p := amicleanup.AfterBake(*cleaner(f, amicleanup.Newest(2)))
 		err := p.Publish(t.Context(), artifact{"eu-west-1": "ami-new"})
-		if err == nil || !strings.Contains(err.Error(), "ami-new is not among those") || len(f.changes()) > 0 {
+		if err == nil || !strings.Contains(err.Error(), "ami-new is not selected by the policy") || len(f.changes()) > 0 {
 			t.Errorf("error %v, changes %v", err, f.changes())
 		}
 		if err := p.Publish(t.Context(), artifact{"ap-south-1": "ami-new"}); err == nil {
@@ -124,7 +124,7 @@ func TestAfterBakeKeepsReleasesTogether(t *testing.T) {
 		img.Tags = nil // built alone
 	})
 	c := cleaner(f, amicleanup.Newest(1))
-	c.Policy.Release = amicleanup.SameBuild
+	c.Policy.Release = amicleanup.SameBuild()
 	if err := amicleanup.AfterBake(*c).Publish(t.Context(), artifact{"eu-west-1": "ami-web3"}); err != nil {
 		t.Fatal(err)
 	}

@@ -72,14 +72,14 @@ func TestApplyTrouble(t *testing.T) {
 		fails   string // part of the error
 	}{
 		{"gone", func(f *fake) { delete(f.images, first); delete(f.snapshots, "snap-web0") },
-			"ami-web0 gone, snap-web0 gone", "removed", "", ""},
+			"ami-web0 gone", "removed", "", ""},
 		{"gone, snapshot left behind", func(f *fake) { delete(f.images, first) },
-			"ami-web0 gone, snap-web0 removed", "removed", "", ""},
+			"ami-web0 gone", "removed", "", ""},
 		{"tagged since", change(first, func(i *ec2types.Image) {
 			i.Tags = []ec2types.Tag{{Key: aws.String("keep"), Value: aws.String("1")}}
 		}), "ami-web0 skipped", "removed", "its tags have changed", ""},
 		{"protected since", change(first, func(i *ec2types.Image) { i.DeregistrationProtection = aws.String("enabled-with-cooldown") }),
-			"ami-web0 skipped", "removed", "it is protected from deregistration now", ""},
+			"ami-web0 skipped", "removed", "is protected from deregistration", ""},
 		{"disabled since", change(first, func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled }),
 			"ami-web0 skipped", "removed", "its state is disabled now", ""},
 		{"launched since", change(first, func(i *ec2types.Image) { i.LastLaunchedTime = aws.String("2026-01-01T00:00:00Z") }),
@@ -87,9 +87,9 @@ func TestApplyTrouble(t *testing.T) {
 		{"deprecated since", change(first, func(i *ec2types.Image) { i.DeprecationTime = aws.String("2026-01-01T00:00:00Z") }),
 			"ami-web0 skipped", "removed", "its deprecation has changed", ""},
 		{"newest gone", func(f *fake) { delete(f.images, "ami-web2") },
-			"ami-web0 skipped", "skipped", "ami-web2, the newest image of its group, is not there any more", ""},
+			"ami-web0 removed, snap-web0 removed", "skipped", "", ""},
 		{"newest disabled", change("ami-web2", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled }),
-			"ami-web0 skipped", "skipped", "ami-web2, the newest image of its group, is disabled now", ""},
+			"ami-web0 skipped", "skipped", "is older than ami-web2, the newest, which is disabled", ""},
 		{"gone and still listed", func(f *fake) {
 			f.lingering[first], f.lingersFor[first], f.dead[first] = f.images[first], 3, true
 			delete(f.images, first)
@@ -122,7 +122,7 @@ func TestApplyTrouble(t *testing.T) {
 		{"snapshot fails inside EC2", failing("snapshot of snap-web0", "internal-error"),
 			"ami-web0 removed, snap-web0 removed", "removed", "", ""},
 		{"snapshot client error", failing("snapshot of snap-web0", "client-error"),
-			"ami-web0 removed, snap-web0 failed", "removed", "", "snapshot snap-web0: EC2 says client-error"},
+			"ami-web0 removed, snap-web0 failed", "removed", "", "snapshot snap-web0: EC2 returned client-error"},
 		{"snapshot permission", failing("snapshot of snap-web0", "missing-permissions"),
 			"ami-web0 removed, snap-web0 failed", "not tried", "", "missing permission to delete snapshots"},
 	}
@@ -187,7 +187,7 @@ func TestTargetsAreIndependent(t *testing.T) {
 	bad.series("web", 2)
 	bad.fail = func(string, string) error { return apiError("OptInRequired") }
 	c := cleaner(good, amicleanup.Newest(1))
-	c.Targets = append(c.Targets, amicleanup.Target{Account: "prod", Region: "me-south-1", Client: bad})
+	c.Targets = append(c.Targets, accountTarget("prod", "me-south-1", bad))
 	plan, err := c.Plan(t.Context())
 	target := new(amicleanup.TargetError)
 	if !errors.As(err, &target) || target.Region != "me-south-1" || target.Account != "prod" {
@@ -238,7 +238,7 @@ func TestEndlessPages(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	c := cleaner(loop{f}.fake, amicleanup.Newest(1))
-	c.Targets[0].Client = loop{f}
+	c.Targets[0] = target("eu-west-1", loop{f})
 	if _, err := c.Plan(t.Context()); err == nil {
 		t.Error("no error")
 	}

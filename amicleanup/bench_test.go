@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -64,7 +65,7 @@ func BenchmarkPlan(b *testing.B) {
 				Targets:    []amicleanup.Target{target},
 				Policy: amicleanup.Policy{
 					Select: amicleanup.Select{Name: "{group} {unix}"},
-					Keep:   []amicleanup.Keeper{amicleanup.Newest(99), amicleanup.InUse(amicleanup.AllSources()...)},
+					Keep:   []amicleanup.Rule{amicleanup.Newest(99), amicleanup.InUse(inuse.All()...)},
 				},
 			}
 			runtime.GC()

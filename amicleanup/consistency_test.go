@@ -19,6 +19,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
+	"github.com/bakestone-go/bakestone/amicleanup/service"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -59,7 +61,7 @@ func withLags(t *testing.T, test func(w *lagging)) {
 					Targets: []amicleanup.Target{w.target("")},
 					Policy: amicleanup.Policy{
 						Select: amicleanup.Select{Name: "{group} {unix}"},
-						Keep:   []amicleanup.Keeper{amicleanup.NewestUsable(1), amicleanup.Tagged("keep", "*")},
+						Keep:   []amicleanup.Rule{amicleanup.NewestUsable(1), amicleanup.Tagged("keep", "*")},
 					},
 				}
 				test(w)
@@ -125,7 +127,7 @@ func TestLadderWithLags(t *testing.T) {
 		t, old, stay := w.t, w.ids[0], w.ids[1:]
 		w.share(old)
 		before, _ := w.look(old)
-		w.cleaner.Policy.Ladder = amicleanup.Ladder{Deprecated: 7 * day, Disabled: 14 * day}
+		w.cleaner.Policy.Lifecycle = amicleanup.Lifecycle{DeprecateFor: 7 * day, DisableFor: 14 * day}
 		w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.IDs(stay...))
 		same := func(when string) {
 			t.Helper()
@@ -211,7 +213,7 @@ func TestUseWithLags(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withLags(t, func(w *lagging) {
 				w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.ParentOfKept(),
-					amicleanup.InUse(amicleanup.Instances(), amicleanup.LaunchTemplates(), amicleanup.Parameters()))
+					amicleanup.InUse(inuse.Instances(), inuse.LaunchTemplates(), inuse.Parameters()))
 				use(w, w.ids[0])
 				for range 3 {
 					night(w.t, w.cleaner)
@@ -229,7 +231,7 @@ func TestUseWithLags(t *testing.T) {
 // exist stay, shown or not, and the others go.
 func TestNewImagesWithLags(t *testing.T) {
 	withLags(t, func(w *lagging) {
-		w.cleaner.Policy.Keep = []amicleanup.Keeper{amicleanup.NewestUsable(2)}
+		w.cleaner.Policy.Keep = []amicleanup.Rule{amicleanup.NewestUsable(2)}
 		for i := 3; i < 8; i++ {
 			w.ids = append(w.ids, w.bake(fmt.Sprintf("web %d", after(i).Unix())))
 			night(w.t, w.cleaner)
@@ -306,12 +308,9 @@ func TestOrphansWithLags(t *testing.T) {
 			},
 		})
 		do(w.estate, attached, err)
-		policy := &amicleanup.OrphanPolicy{Described: true}
+		w.cleaner.Policy = amicleanup.Policy{Snapshots: &amicleanup.SnapshotPolicy{Described: true}}
 		for range 3 {
-			plan, err := w.cleaner.PlanOrphans(t.Context(), policy)
-			do(w.estate, plan, err)
-			result, err := w.cleaner.ApplyOrphans(t.Context(), policy, plan)
-			do(w.estate, result, err)
+			night(t, w.cleaner)
 		}
 		img, _ := w.look(young)
 		want := slices.Values(append(snapshotsOf(img), snapshots[:2]...))
@@ -325,7 +324,7 @@ func TestOrphansWithLags(t *testing.T) {
 // not show yet, or still has the tag of a build that runs.
 func TestAfterBakeWithLags(t *testing.T) {
 	withLags(t, func(w *lagging) {
-		w.cleaner.Policy = amicleanup.Policy{Select: amicleanup.Select{Baked: true}, Keep: []amicleanup.Keeper{amicleanup.Newest(1)}}
+		w.cleaner.Policy = amicleanup.Policy{Select: amicleanup.Select{Baked: true}, Keep: []amicleanup.Rule{amicleanup.Newest(1)}}
 		retire := amicleanup.AfterBake(*w.cleaner)
 		for i := range 4 {
 			baked := []string{"bakestone:image", "web", "bakestone:build", fmt.Sprint("b", i), "bakestone:stamp", fmt.Sprint(after(i).Unix())}
@@ -353,14 +352,15 @@ func TestServicesWithLags(t *testing.T) {
 			withLags(t, func(w *lagging) {
 				t := w.t
 				w.share(w.ids[0])
-				w.cleaner.Policy.Ladder = amicleanup.Ladder{Deprecated: day, Disabled: day}
+				w.cleaner.Policy.Snapshots = &amicleanup.SnapshotPolicy{Described: true}
+				w.cleaner.Policy.Lifecycle = amicleanup.Lifecycle{DeprecateFor: day, DisableFor: day}
 				both := func() (held int) {
-					var rounds [2]*amicleanup.Round
+					var rounds [2]*service.Run
 					var wg sync.WaitGroup
 					for i := range rounds {
-						s := &amicleanup.Service{Cleaner: w.cleaner, Orphans: &amicleanup.OrphanPolicy{Described: true}}
+						s := &service.Service{Cleaner: w.cleaner}
 						if locked {
-							s.Lock = &amicleanup.ParameterLock{Client: w.ssm, Name: "/lock", Holder: fmt.Sprint("service ", i)}
+							s.Lock = &service.ParameterLock{Config: w.Config(where), Name: "/lock", Holder: fmt.Sprint("service ", i)}
 						}
 						wg.Go(func() { rounds[i] = s.Once(t.Context()) })
 					}

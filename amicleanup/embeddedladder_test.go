@@ -38,7 +38,7 @@ func onBubble(t *testing.T, test func(w *estate)) {
 			Targets: []amicleanup.Target{amicleanup.Connect(server.Config(where), &amicleanup.ConnectOptions{NoCallLimits: true})},
 			Policy: amicleanup.Policy{
 				Select: amicleanup.Select{Name: "{group} {unix}"},
-				Keep:   []amicleanup.Keeper{amicleanup.NewestUsable(1), amicleanup.Tagged("keep", "*")},
+				Keep:   []amicleanup.Rule{amicleanup.NewestUsable(1), amicleanup.Tagged("keep", "*")},
 			},
 		}
 		test(w)
@@ -80,7 +80,7 @@ func TestLadderOnEmbeddedEC2(t *testing.T) {
 		old := w.ids[0]
 		w.share(old)
 		before, _ := w.look(old)
-		w.cleaner.Policy.Ladder = amicleanup.Ladder{Deprecated: 7 * day, Disabled: 14 * day}
+		w.cleaner.Policy.Lifecycle = amicleanup.Lifecycle{DeprecateFor: 7 * day, DisableFor: 14 * day}
 
 		if got := outcomes(night(t, w.cleaner)); !cmp.Equal(got, []string{old + " deprecated"}) {
 			t.Fatalf("the first night: %v", got)
@@ -149,16 +149,16 @@ func TestRecycleBinOnEmbeddedEC2(t *testing.T) {
 				t.Errorf("%d removals; it stays because it %q, want %q", plan.Removals(), got, reason)
 			}
 		}
-		want("could not be taken back: the Recycle Bin keeps it for 0s, not for 168h0m0s")
+		want("would not be recoverable: the Recycle Bin keeps it for 0s, want 7 days")
 		retain(rbintypes.ResourceTypeEc2Image, 30, rbintypes.ResourceTag{ResourceTagKey: aws.String("other")})
 		retain(rbintypes.ResourceTypeEc2Image, 3)
 		time.Sleep(time.Hour)
-		want("could not be taken back: the Recycle Bin keeps it for 72h0m0s, not for 168h0m0s")
+		want("would not be recoverable: the Recycle Bin keeps it for 3 days, want 7 days")
 		retain(rbintypes.ResourceTypeEc2Image, 14)
 		retain(rbintypes.ResourceTypeEbsSnapshot, 13)
 		retain(rbintypes.ResourceTypeEbsSnapshot, 60, rbintypes.ResourceTag{ResourceTagKey: aws.String("Name")})
 		time.Sleep(time.Hour)
-		want("could not be taken back: the Recycle Bin keeps its snapshots for 312h0m0s, the image for 336h0m0s")
+		want("would not be recoverable: the Recycle Bin keeps its snapshots for 13 days, the image for 14 days")
 		retain(rbintypes.ResourceTypeEbsSnapshot, 14)
 		time.Sleep(time.Hour)
 
@@ -197,15 +197,9 @@ func TestOrphansOnEmbeddedEC2(t *testing.T) {
 		if _, err := w.ec2.DeregisterImage(t.Context(), &awsec2.DeregisterImageInput{ImageId: &w.ids[0]}); err != nil {
 			t.Fatal(err)
 		}
-		policy := &amicleanup.OrphanPolicy{Described: true}
-		orphans := func() map[string]string {
-			plan, err := w.cleaner.PlanOrphans(t.Context(), policy)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return verdicts(plan)
-		}
-		if diff := cmp.Diff(map[string]string{snapshots[w.ids[0]]: "is younger than 24h0m0s"}, orphans()); diff != "" {
+		w.cleaner.Policy = amicleanup.Policy{Snapshots: &amicleanup.SnapshotPolicy{Described: true}}
+		orphans := func() map[string]string { return verdicts(mustPlan(t, w.cleaner)) }
+		if diff := cmp.Diff(map[string]string{snapshots[w.ids[0]]: "is younger than 1 day"}, orphans()); diff != "" {
 			t.Errorf("at once (-want +got):\n%s", diff)
 		}
 		time.Sleep(2 * day)
@@ -222,12 +216,8 @@ func TestOrphansOnEmbeddedEC2(t *testing.T) {
 			t.Errorf("locked (-want +got):\n%s", diff)
 		}
 		time.Sleep(2 * day)
-		plan, err := w.cleaner.PlanOrphans(t.Context(), policy)
-		if err != nil {
-			t.Fatal(err)
-		}
-		result, err := w.cleaner.ApplyOrphans(t.Context(), policy, plan)
-		if err != nil || result.Count(amicleanup.Removed) != 1 || result.Snapshots[0].ID != snapshots[w.ids[0]] {
+		result, err := w.cleaner.Apply(t.Context(), mustPlan(t, w.cleaner))
+		if err != nil || result.CountSnapshots(amicleanup.Removed) != 1 || result.Snapshots[0].ID != snapshots[w.ids[0]] {
 			t.Errorf("applied: %+v, %v", result, err)
 		}
 		_, left := ownImages(t, w.ec2)
@@ -245,7 +235,7 @@ func TestCompetingRunsWithLags(t *testing.T) {
 		old := w.ids[0]
 		w.share(old)
 		before, _ := w.look(old)
-		w.cleaner.Policy.Ladder = amicleanup.Ladder{Deprecated: 7 * day, Disabled: 14 * day}
+		w.cleaner.Policy.Lifecycle = amicleanup.Lifecycle{DeprecateFor: 7 * day, DisableFor: 14 * day}
 		w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.IDs(w.ids[1]))
 		night(w.t, w.cleaner)
 		time.Sleep(7 * day)

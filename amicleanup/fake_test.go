@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -15,14 +16,13 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 )
 
 // fake is the part of EC2 that amicleanup uses, with its bad days.
 type fake struct {
-	amicleanup.Client // nil: a call that is not written out below panics
-
 	mu        sync.Mutex
 	images    map[string]ec2types.Image
 	snapshots map[string]int // how often it still says that it is in use
@@ -53,7 +53,42 @@ type fake struct {
 	calls []string
 }
 
-var _ amicleanup.Client = (*fake)(nil)
+// target returns a target whose calls are answered by fakes: each by the first
+// that has a method of its name.
+func target(region string, fakes ...any) amicleanup.Target {
+	return accountTarget("", region, fakes...)
+}
+
+func accountTarget(account, region string, fakes ...any) amicleanup.Target {
+	return amicleanup.Target{Account: account, Config: fakeConfig(aws.Config{Region: region}, fakes...)}
+}
+
+// fakeConfig has fakes answer the calls that they have methods for. Without such a
+// method a call goes on to the endpoint of cfg, if there is one.
+func fakeConfig(cfg aws.Config, fakes ...any) aws.Config {
+	answer := func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, _ middleware.Metadata, err error) {
+		call := middleware.GetOperationName(ctx)
+		for _, f := range fakes {
+			method := reflect.ValueOf(f).MethodByName(call)
+			if !method.IsValid() || method.Type().NumIn() < 2 || method.Type().In(1) != reflect.TypeOf(in.Parameters) {
+				continue
+			}
+			results := method.Call([]reflect.Value{reflect.ValueOf(ctx), reflect.ValueOf(in.Parameters)})
+			out.Result = results[0].Interface()
+			err, _ = results[1].Interface().(error)
+			return out, middleware.Metadata{}, err
+		}
+		if cfg.Credentials == nil {
+			return out, middleware.Metadata{}, fmt.Errorf("the fake does not know %s", call)
+		}
+		return next.HandleInitialize(ctx, in)
+	}
+	cfg = cfg.Copy()
+	cfg.APIOptions = append(slices.Clip(cfg.APIOptions), func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("fake", answer), middleware.Before)
+	})
+	return cfg
+}
 
 func newFake() *fake {
 	return &fake{
@@ -267,10 +302,10 @@ func (f *fake) DescribeLaunchTemplateVersions(context.Context, *awsec2.DescribeL
 // atOnce is the settle time of what shows everything at once.
 const atOnce = time.Nanosecond
 
-func cleaner(f *fake, keep ...amicleanup.Keeper) *amicleanup.Cleaner {
+func cleaner(f *fake, keep ...amicleanup.Rule) *amicleanup.Cleaner {
 	return &amicleanup.Cleaner{
 		SettleTime: atOnce,
-		Targets:    []amicleanup.Target{{Region: "eu-west-1", Client: f}},
+		Targets:    []amicleanup.Target{target("eu-west-1", f)},
 		Policy:     amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}, Keep: keep},
 	}
 }
@@ -296,7 +331,7 @@ func removals(plan *amicleanup.Plan) []string {
 	var ids []string
 	for _, target := range plan.Targets {
 		for _, item := range target.Items {
-			if item.Action == amicleanup.Deregister {
+			if item.Action == amicleanup.Remove {
 				ids = append(ids, item.Image.ID)
 			}
 		}

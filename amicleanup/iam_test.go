@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
+	"github.com/bakestone-go/bakestone/amicleanup/service"
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
@@ -69,8 +71,8 @@ func calledBy(d *iampolicy.Document) []string {
 // those that the test itself makes are not among them.
 func (w *estate) actions(first int) []string {
 	var seen []string
-	if c, ok := w.cleaner.Targets[0].Clusters.(*watchedClusters); ok {
-		seen = c.seen
+	if w.clusters != nil {
+		seen = w.clusters.seen
 	}
 	for _, c := range w.Calls()[first:] {
 		service := "ec2"
@@ -103,12 +105,16 @@ func TestIAMPolicyKnowsEveryCall(t *testing.T) {
 			known = append(known, name)
 		}
 	}
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
+	var files []string
+	for _, pattern := range []string{"*.go", "inuse/*.go", "service/*.go"} {
+		some, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, some...)
 	}
 	var calls []string
-	call := regexp.MustCompile(`(?i:client|parameters|clusters|scaling)\.([A-Z]\w+)\(\w+,|\.New([A-Z]\w+)Paginator\(`)
+	call := regexp.MustCompile(`(?:client(?:\(\))?|target\.ec2\(\))\.([A-Z]\w+)\(\w+,|\.New([A-Z]\w+)Paginator\(`)
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
@@ -127,7 +133,7 @@ func TestIAMPolicyKnowsEveryCall(t *testing.T) {
 	}
 	for _, name := range calls {
 		if !slices.Contains(known, name) {
-			t.Errorf("%s is called, but the policy of no duty has it: complete iamtable.go and duties", name)
+			t.Errorf("%s is called, but the policy of no duty has it: complete iam_table.go and duties", name)
 		}
 	}
 }
@@ -148,16 +154,17 @@ func allows(d *iampolicy.Document, action, resource, condition string) bool {
 func TestIAMPolicyNamesResources(t *testing.T) {
 	const images, snapshots = "arn:aws:ec2:eu-west-1::image/*", "arn:aws:ec2:eu-west-1::snapshot/*"
 	f := newFake()
-	c := cleaner(f, amicleanup.Newest(1), amicleanup.SecondOpinion(amicleanup.UsageReports(nil), amicleanup.ImageReferences(0)),
-		amicleanup.InUse(amicleanup.Instances()))
-	c.Policy.Ladder = amicleanup.Ladder{Deprecated: day, Disabled: day}
+	c := cleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.UsageReports(nil), inuse.ImageReferences(0)),
+		amicleanup.InUse(inuse.Instances()))
+	c.Policy.Lifecycle = amicleanup.Lifecycle{DeprecateFor: day, DisableFor: day}
 	want := func(d *iampolicy.Document, action, resource, condition string) {
 		t.Helper()
 		if !allows(d, action, resource, condition) {
 			t.Errorf("no statement allows %s on %s if %s:\n%s", action, resource, condition, d)
 		}
 	}
-	all := c.IAMPolicy(&amicleanup.IAMPolicyOptions{Undo: true, Orphans: &amicleanup.OrphanPolicy{Except: map[string]string{"keep": "*"}}})
+	c.Policy.Snapshots = &amicleanup.SnapshotPolicy{Except: map[string]string{"keep": "*"}}
+	all := c.IAMPolicy(&amicleanup.IAMPolicyOptions{Undo: true})
 	want(all, "ec2:DescribeImages", "*", "")
 	want(all, "ec2:DeregisterImage", images, "")
 	want(all, "ec2:DeleteSnapshot", snapshots, "")
@@ -170,7 +177,8 @@ func TestIAMPolicyNamesResources(t *testing.T) {
 
 	// The tags that are selected by are a condition of every change.
 	c.Policy.Select = amicleanup.Select{Baked: true, Tags: map[string]string{"team": "web", "pipeline": "*"}, Except: map[string]string{"keep": "*", "stage": "prod"}}
-	baked := c.IAMPolicy(&amicleanup.IAMPolicyOptions{Orphans: &amicleanup.OrphanPolicy{Described: true, Tags: map[string]string{"team": "web"}}})
+	c.Policy.Snapshots = &amicleanup.SnapshotPolicy{Described: true, Tags: map[string]string{"team": "web"}}
+	baked := c.IAMPolicy(nil)
 	selected := "Null:map[aws:ResourceTag/keep:[true]] StringEquals:map[aws:ResourceTag/team:[web]] " +
 		"StringLike:map[aws:ResourceTag/bakestone:build:[*] aws:ResourceTag/pipeline:[*]] StringNotEquals:map[aws:ResourceTag/stage:[prod]]"
 	want(baked, "ec2:DeregisterImage", images, selected)
@@ -184,27 +192,20 @@ func TestIAMPolicyNamesResources(t *testing.T) {
 	}
 
 	// Accounts and regions.
-	c.Targets = append(c.Targets, amicleanup.Target{Account: "b", Region: "us-east-1", Client: f}, amicleanup.Target{Account: "b", Region: "cn-north-1", Client: f})
+	c.Targets = append(c.Targets, accountTarget("b", "us-east-1", f), accountTarget("b", "cn-north-1", f))
 	want(c.IAMPolicy(nil), "ec2:DeregisterImage", "arn:aws-cn:ec2:cn-north-1::image/* "+images+" arn:aws:ec2:us-east-1::image/*", selected)
 	want(c.IAMPolicy(&amicleanup.IAMPolicyOptions{Accounts: []string{"b"}}), "ec2:DeregisterImage", "arn:aws-cn:ec2:cn-north-1::image/* arn:aws:ec2:us-east-1::image/*", selected)
 	if none := c.IAMPolicy(&amicleanup.IAMPolicyOptions{Accounts: []string{"c"}}); len(none.Statement) > 0 {
 		t.Errorf("an account without targets: %s", none)
 	}
-	if none := (&amicleanup.Service{Cleaner: c}).IAMPolicy(&amicleanup.IAMPolicyOptions{Accounts: []string{"c"}}); len(none.Statement) > 0 {
+	if none := (&service.Service{Cleaner: c}).IAMPolicy(&amicleanup.IAMPolicyOptions{Accounts: []string{"c"}}); len(none.Statement) > 0 {
 		t.Errorf("a service in an account without targets: %s", none)
 	}
-	lock := &amicleanup.ParameterLock{Name: "/amicleanup/lock"}
+	lock := &service.ParameterLock{Name: "/amicleanup/lock"}
 	want(lock.IAMPolicy(), "ssm:PutParameter", "arn:aws:ssm:*:*:parameter/amicleanup/lock", "")
 }
 
-// A source of the caller's own says what it calls.
-type buckets struct{}
-
-func (buckets) Name() string { return "buckets" }
-func (buckets) References(context.Context, amicleanup.Target) ([]amicleanup.Reference, error) {
-	return nil, nil
-}
-func (buckets) IAMActions() []string { return []string{"s3:ListAllMyBuckets"} }
+func none(context.Context, inuse.Place) ([]inuse.Reference, error) { return nil, nil }
 
 // TestIAMPolicyTogether wants what an image, its AfterBake and a clean-up need
 // in one policy, also for sources and opinions that are the caller's own.
@@ -217,13 +218,13 @@ func TestIAMPolicyTogether(t *testing.T) {
 	}
 	retire := amicleanup.AfterBake(amicleanup.Cleaner{
 		Targets: []amicleanup.Target{target(where), target("us-east-1")},
-		Policy:  amicleanup.Policy{Select: amicleanup.Select{Baked: true}, Keep: []amicleanup.Keeper{amicleanup.Newest(5)}},
+		Policy:  amicleanup.Policy{Select: amicleanup.Select{Baked: true}, Keep: []amicleanup.Rule{amicleanup.Newest(5)}},
 	})
 	img := &bake.Image{Name: "web", Builder: ec2.Builder{Cloud: cloud, Source: ec2.ImageID("ami-1")}, Publishers: []bake.Publisher{retire}}
 	job := &amicleanup.Cleaner{Targets: []amicleanup.Target{target("us-west-2")}, Policy: amicleanup.Policy{
-		Keep: []amicleanup.Keeper{
-			amicleanup.InUse(amicleanup.AtLeast(1, buckets{})),
-			amicleanup.SecondOpinion(amicleanup.Opinion{Name: "mine", IAMActions: []string{"tag:GetResources"}}),
+		Keep: []amicleanup.Rule{
+			amicleanup.InUse(inuse.AtLeast(1, inuse.Source{Name: "buckets", List: none, Permissions: inuse.Reads("s3:ListAllMyBuckets")})),
+			amicleanup.InUse(inuse.Source{Name: "mine", List: none, Permissions: inuse.Reads("tag:GetResources")}),
 		},
 	}}
 	baking := ec2.Policy(cloud, img)

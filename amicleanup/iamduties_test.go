@@ -15,6 +15,8 @@ import (
 	rbintypes "github.com/aws/aws-sdk-go-v2/service/rbin/types"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
+	"github.com/bakestone-go/bakestone/amicleanup/service"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
@@ -24,7 +26,7 @@ import (
 // compared with the calls that it makes.
 type duty struct {
 	name    string
-	keep    []amicleanup.Keeper
+	keep    []amicleanup.Rule
 	policy  amicleanup.Policy // besides Select and Keep
 	options *amicleanup.IAMPolicyOptions
 	tell    func(w *estate) *iampolicy.Document // nil is the cleaner's, with the options
@@ -90,9 +92,10 @@ func everyUse(w *estate) {
 		}},
 	})
 	do(w, fleet, err)
-	w.cleaner.Targets[0].Clusters = &watchedClusters{clusters: &clusters{groups: []ekstypes.Nodegroup{{
+	w.clusters = &watchedClusters{clusters: &clusters{groups: []ekstypes.Nodegroup{{
 		NodegroupName: aws.String("web"), LaunchTemplate: &ekstypes.LaunchTemplateSpecification{Name: aws.String("web"), Version: aws.String("1")},
 	}}}}
+	w.cleaner.Targets[0].Config = fakeConfig(w.cleaner.Targets[0].Config, w.clusters)
 }
 
 // shareAll shares the images with another account.
@@ -124,10 +127,8 @@ func forget(w *estate) {
 	time.Sleep(2 * day)
 }
 
-func removeOrphans(w *estate, policy *amicleanup.OrphanPolicy) {
-	plan, err := w.cleaner.PlanOrphans(w.t.Context(), policy)
-	do(w, plan, err)
-	if result, err := w.cleaner.ApplyOrphans(w.t.Context(), policy, plan); err != nil || result.Count(amicleanup.Removed) == 0 {
+func removeOrphans(w *estate) {
+	if result, err := w.cleaner.Apply(w.t.Context(), mustPlan(w.t, w.cleaner)); err != nil || result.CountSnapshots(amicleanup.Removed) == 0 {
 		w.t.Errorf("orphans: %+v, %v", result, err)
 	}
 }
@@ -140,17 +141,17 @@ func undo(w *estate, r *amicleanup.Result) {
 }
 
 // nightly is a service with all that it can have.
-func nightly(w *estate) *amicleanup.Service {
-	return &amicleanup.Service{
-		Cleaner: w.cleaner, Orphans: &amicleanup.OrphanPolicy{},
-		Lock: &amicleanup.ParameterLock{Client: w.ssm, Name: "/amicleanup/lock"},
+func nightly(w *estate) *service.Service {
+	return &service.Service{
+		Cleaner: w.cleaner,
+		Lock:    &service.ParameterLock{Config: w.Config(where), Name: "/amicleanup/lock"},
 	}
 }
 
 // duties are, together, everything that asks for a permission.
 func duties() []duty {
-	keep := func(k ...amicleanup.Keeper) []amicleanup.Keeper { return k }
-	builds := &amicleanup.OrphanPolicy{}
+	keep := func(k ...amicleanup.Rule) []amicleanup.Rule { return k }
+	builds := amicleanup.Policy{Snapshots: &amicleanup.SnapshotPolicy{}}
 	planning := &amicleanup.IAMPolicyOptions{PlanOnly: true}
 	plan := func(w *estate) { mustPlan(w.t, w.cleaner) }
 	all := []duty{
@@ -162,14 +163,14 @@ func duties() []duty {
 			},
 			keep: keep(amicleanup.Newest(1), amicleanup.NewestUsable(1), amicleanup.Calendar{Daily: 1}, amicleanup.Tagged("keep", "*"),
 				amicleanup.KeepUntil("until"), amicleanup.Public(), amicleanup.IDs("ami-1"), amicleanup.ParentOfKept()),
-			policy: amicleanup.Policy{Release: amicleanup.SameBuild},
+			policy: amicleanup.Policy{Release: amicleanup.SameBuild()},
 		},
 		{name: "plans only", keep: keep(amicleanup.Newest(1)), options: planning, run: plan},
 		{name: "shared", keep: keep(amicleanup.Shared())},
-		{name: "image references", keep: keep(amicleanup.SecondOpinion(amicleanup.ImageReferences(0)))},
+		{name: "image references", keep: keep(amicleanup.InUse(inuse.ImageReferences(0)))},
 		{
 			name: "usage reports", before: shareAll,
-			keep: keep(amicleanup.SecondOpinion(amicleanup.UsageReports(nil)), amicleanup.Newest(1)),
+			keep: keep(amicleanup.InUse(inuse.UsageReports(nil)), amicleanup.Newest(1)),
 		},
 		{
 			name: "recoverable", before: retain, keep: keep(amicleanup.Newest(1)),
@@ -183,16 +184,35 @@ func duties() []duty {
 			},
 		},
 		{
+			name: "lifts protection", keep: keep(amicleanup.Newest(1)),
+			policy: amicleanup.Policy{LiftProtection: true},
+			before: func(w *estate) {
+				for _, id := range w.ids {
+					out, err := w.ec2.EnableImageDeregistrationProtection(w.t.Context(), &awsec2.EnableImageDeregistrationProtectionInput{ImageId: &id})
+					do(w, out, err)
+				}
+			},
+			run: func(w *estate) {
+				if r := night(w.t, w.cleaner); r.Count(amicleanup.Unprotected) == 0 {
+					w.t.Errorf("Apply: %v, want images unprotected", outcomes(r))
+				}
+				removeAll(w)
+			},
+		},
+		{
+			name: "locked", keep: keep(amicleanup.Newest(1), amicleanup.Locked()),
+		},
+		{
 			name: "deprecates", keep: keep(amicleanup.Tagged("keep", "*")), run: climb(1),
-			policy: amicleanup.Policy{Ladder: amicleanup.Ladder{Deprecated: 7 * day}},
+			policy: amicleanup.Policy{Lifecycle: amicleanup.Lifecycle{DeprecateFor: 7 * day}},
 		},
 		{
 			name: "disables", before: shareAll, keep: keep(amicleanup.Tagged("keep", "*")), run: climb(1),
-			policy: amicleanup.Policy{Ladder: amicleanup.Ladder{Disabled: 7 * day}},
+			policy: amicleanup.Policy{Lifecycle: amicleanup.Lifecycle{DisableFor: 7 * day}},
 		},
 		{
 			name: "deprecates and disables", before: shareAll, keep: keep(amicleanup.Tagged("keep", "*")),
-			policy:  amicleanup.Policy{Ladder: amicleanup.Ladder{Deprecated: 7 * day, Disabled: 7 * day}},
+			policy:  amicleanup.Policy{Lifecycle: amicleanup.Lifecycle{DeprecateFor: 7 * day, DisableFor: 7 * day}},
 			options: &amicleanup.IAMPolicyOptions{Undo: true},
 			run: func(w *estate) {
 				retain(w)
@@ -208,21 +228,17 @@ func duties() []duty {
 			},
 		},
 		{
-			name: "orphans", before: forget, options: &amicleanup.IAMPolicyOptions{Orphans: builds},
-			run: func(w *estate) { removeOrphans(w, builds) },
+			name: "orphans", before: forget, policy: builds,
+			run: removeOrphans,
 		},
 		{
-			name: "plans orphans", before: forget, options: &amicleanup.IAMPolicyOptions{Orphans: builds, PlanOnly: true},
-			run: func(w *estate) {
-				out, err := w.cleaner.PlanOrphans(w.t.Context(), builds)
-				do(w, out, err)
-			},
+			name: "plans orphans", before: forget, policy: builds, options: planning, run: plan,
 		},
 		{
-			name: "service", before: forget, keep: keep(amicleanup.Newest(1)),
+			name: "service", before: forget, policy: builds, keep: keep(amicleanup.Newest(1)),
 			tell: func(w *estate) *iampolicy.Document { return nightly(w).IAMPolicy(nil) },
 			run: func(w *estate) {
-				if round := nightly(w).Once(w.t.Context()); round.Err != nil || round.Orphans == nil || round.Held != "" {
+				if round := nightly(w).Once(w.t.Context()); round.Err != nil || round.Result.CountSnapshots(amicleanup.Removed) == 0 || round.Held != "" {
 					w.t.Errorf("round: %+v", round)
 				}
 			},
@@ -230,10 +246,10 @@ func duties() []duty {
 		{
 			name: "service that only plans", keep: keep(amicleanup.Newest(1)),
 			tell: func(w *estate) *iampolicy.Document {
-				return (&amicleanup.Service{Cleaner: w.cleaner}).IAMPolicy(&amicleanup.IAMPolicyOptions{PlanOnly: true})
+				return (&service.Service{Cleaner: w.cleaner}).IAMPolicy(&amicleanup.IAMPolicyOptions{PlanOnly: true})
 			},
 			run: func(w *estate) {
-				s := &amicleanup.Service{Cleaner: w.cleaner, Review: func(context.Context, *amicleanup.Plan) (bool, error) { return false, nil }}
+				s := &service.Service{Cleaner: w.cleaner, Review: func(context.Context, *amicleanup.Plan) (bool, error) { return false, nil }}
 				if round := s.Once(w.t.Context()); round.Err != nil || round.Held == "" {
 					w.t.Errorf("round: %+v", round)
 				}
@@ -253,10 +269,10 @@ func duties() []duty {
 			},
 		},
 	}
-	sources := append(amicleanup.AllSources(), amicleanup.NodeGroups(), amicleanup.AllLaunchTemplateVersions(),
-		amicleanup.Parameters("/web"), amicleanup.AtLeast(0, amicleanup.Instances()))
+	sources := append(inuse.All(), inuse.NodeGroups(), inuse.AllLaunchTemplateVersions(),
+		inuse.Parameters("/web"), inuse.AtLeast(0, inuse.Instances()))
 	for _, s := range sources {
-		all = append(all, duty{name: s.Name(), before: everyUse, keep: keep(amicleanup.InUse(s))})
+		all = append(all, duty{name: s.Name, before: everyUse, keep: keep(amicleanup.InUse(s))})
 	}
 	return all
 }

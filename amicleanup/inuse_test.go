@@ -3,6 +3,7 @@ package amicleanup_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 )
 
 // loop answers with the same page for ever.
@@ -45,7 +47,7 @@ func TestInUse(t *testing.T) {
 	used(f, "ami-web0", "i-stopped", ec2types.InstanceStateNameStopped)
 	used(f, "ami-web1", "i-dead", ec2types.InstanceStateNameTerminated)
 	f.templates = []ec2types.LaunchTemplateVersion{template("ami-web2"), {LaunchTemplateId: aws.String("lt-2")}}
-	c := cleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances(), amicleanup.LaunchTemplates()))
+	c := cleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances(), inuse.LaunchTemplates()))
 	plan := mustPlan(t, c)
 	if diff := cmp.Diff([]string{"ami-web1", "ami-web3"}, removals(plan)); diff != "" {
 		t.Errorf("removals (-want +got):\n%s", diff)
@@ -79,23 +81,23 @@ func TestWhatIsNotCoveredIsNotRemoved(t *testing.T) {
 			return nil
 		}
 	}
-	inUse := amicleanup.InUse(amicleanup.Instances(), amicleanup.LaunchTemplates())
+	inUse := amicleanup.InUse(inuse.Instances(), inuse.LaunchTemplates())
 
 	f := newFake()
 	f.series("web", 3)
 	fail(f)
-	plan := mustPlan(t, cleaner(f, amicleanup.Newest(1), inUse))
-	if plan.Removals() != 0 {
-		t.Errorf("removals %v", removals(plan))
+	plan, err := cleaner(f, amicleanup.Newest(1), inUse).Plan(t.Context())
+	if !errors.Is(err, amicleanup.ErrUsageUnknown) || strings.Count(err.Error(), "RequestLimitExceeded: ") != 1 || plan.Removals() != 0 {
+		t.Errorf("Plan: removals %v, error %v, want none and one error", removals(plan), err)
 	}
-	if r := plan.Targets[0].Items[2].Reasons; len(r) != 1 || !r[0].Blocked {
+	if r := plan.Targets[0].Items[2].Reasons; len(r) != 1 || !r[0].Blocked || r[0].Text != "may be in use: instances could not be read" {
 		t.Errorf("reasons %+v", r)
 	}
 
 	f = newFake()
 	f.series("web", 3)
 	f.templates = []ec2types.LaunchTemplateVersion{template("resolve:ssm:/web")}
-	if plan := mustPlan(t, cleaner(f, amicleanup.Newest(1), inUse)); plan.Removals() != 0 {
+	if plan, err := cleaner(f, amicleanup.Newest(1), inUse).Plan(t.Context()); err == nil || plan.Removals() != 0 {
 		t.Errorf("with a parameter: removals %v", removals(plan))
 	}
 
@@ -105,13 +107,8 @@ func TestWhatIsNotCoveredIsNotRemoved(t *testing.T) {
 	plan = mustPlan(t, c)
 	fail(f)
 	result, err := c.Apply(t.Context(), plan)
-	if !errors.Is(err, amicleanup.ErrNotCovered) || result.Count(amicleanup.NotTried) != 2 {
+	if !errors.Is(err, amicleanup.ErrUsageUnknown) || result.Count(amicleanup.Skipped) != 2 {
 		t.Errorf("applied: %v, %v", outcomes(result), err)
-	}
-	f.fail = nil
-	c.Policy.Keep = c.Policy.Keep[:1]
-	if result, err = c.Apply(t.Context(), plan); !errors.Is(err, amicleanup.ErrOtherPolicy) {
-		t.Errorf("without the sources: %v, %v", outcomes(result), err)
 	}
 }
 
@@ -121,10 +118,10 @@ func TestInUseElsewhere(t *testing.T) {
 	home.series("web", 3)
 	used(other, "ami-web0", "i-1", ec2types.InstanceStateNameRunning)
 	far.fail = func(string, string) error { return apiError("OptInRequired") }
-	c := cleaner(home, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+	c := cleaner(home, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
 	c.Targets = append(c.Targets,
-		amicleanup.Target{Account: "b", Region: "eu-west-1", Client: other},
-		amicleanup.Target{Region: "us-east-1", Client: far})
+		accountTarget("b", "eu-west-1", other),
+		target("us-east-1", far))
 	plan, err := c.Plan(t.Context())
 	if err == nil || !cmp.Equal(removals(plan), []string{"ami-web1"}) {
 		t.Errorf("removals %v, error %v", removals(plan), err)
@@ -140,7 +137,7 @@ func TestInUseIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.series("web", 4)
-		c := cleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+		c := cleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
 		c.Parallel = 1
 		f.fail = func(action, id string) error {
 			if action == "DeregisterImage" && id == "ami-web0" {
@@ -154,7 +151,7 @@ func TestInUseIsReadAgain(t *testing.T) {
 		if diff := cmp.Diff(want, outcomes(result)); diff != "" {
 			t.Errorf("outcomes (-want +got):\n%s", diff)
 		}
-		if got := result.Images[1].Detail; got != "it is used by instance i-new now" {
+		if got := result.Images[1].Detail; got != "is used by instance i-new now" {
 			t.Errorf("detail %q", got)
 		}
 		f.series("db", 4)
@@ -173,7 +170,7 @@ func TestInUseIsReadAgain(t *testing.T) {
 		}
 		plan := mustPlan(t, c)
 		result, err := c.Apply(t.Context(), plan)
-		if !errors.Is(err, amicleanup.ErrNotCovered) || result.Count(amicleanup.Removed) != 1 || result.Count(amicleanup.NotTried) != 2 {
+		if !errors.Is(err, amicleanup.ErrUsageUnknown) || result.Count(amicleanup.Removed) != 1 || result.Count(amicleanup.NotTried) != 2 {
 			t.Errorf("when it cannot be read again: %v, %v", outcomes(result), err)
 		}
 	})

@@ -17,17 +17,16 @@ import (
 
 // evaluate judges images of one target at a time by keepers; the others are
 // named after their stamp, in days after after(0).
-func evaluate(t *testing.T, now time.Time, images []amicleanup.Image, keep ...amicleanup.Keeper) *amicleanup.Plan {
+func evaluate(t *testing.T, now time.Time, images []amicleanup.Image, keep ...amicleanup.Rule) *amicleanup.Plan {
 	t.Helper()
 	policy := amicleanup.Policy{
 		Select: amicleanup.Select{Name: "{group} {unix}"}, Keep: keep,
-		Limits: amicleanup.Limits{UnusableNewest: true},
+		Limits: amicleanup.Limits{AllowUnusableNewest: true},
 	}
-	plan, err := policy.Evaluate(&amicleanup.Inventory{Time: now, Targets: []amicleanup.TargetInventory{{Region: "r", Images: images}}})
-	if err != nil {
+	if err := policy.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	return plan
+	return policy.Evaluate(now, "r", images...)
 }
 
 // daily are n images, one a day, named by their number.
@@ -58,11 +57,13 @@ func TestLaunchedWithin(t *testing.T) {
 	images[3].LastLaunched = now.Add(-day)
 	images[4].LastLaunched = now.Add(-90 * day)
 	plan := evaluate(t, now, images, amicleanup.LaunchedWithin(30*day))
-	// 2 is unknown, which is not unused; 5 is the newest.
+	images[2].Created = time.Date(2017, time.March, 1, 0, 0, 0, 0, time.UTC)
+	images[1].Created, images[4].Created = after(0), after(0)
+	// 2 is older than EC2's records of launches; 5 is the newest.
 	if diff := cmp.Diff([]string{"000", "002", "003", "005"}, kept(plan)); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)
 	}
-	if got := why(plan, "ami-002"); got != "may have been launched: EC2 does not know when it was last" {
+	if got := why(plan, "ami-002"); got != "may have been launched before EC2 recorded launches" {
 		t.Errorf("unknown is kept because it %q", got)
 	}
 }
@@ -127,7 +128,7 @@ func TestSharedIsAskedOnlyWhereItDecides(t *testing.T) {
 	}
 	f.shares["ami-web2"] = f.shares["ami-web0"] // since
 	result, err := c.Apply(t.Context(), plan)
-	if err != nil || result.Images[0].Detail != "it is shared now" {
+	if err != nil || result.Images[0].Detail != "is shared (account 444455556666)" {
 		t.Errorf("applied: %+v, %v", result.Images, err)
 	}
 	f.fail = func(action, _ string) error {
@@ -137,7 +138,7 @@ func TestSharedIsAskedOnlyWhereItDecides(t *testing.T) {
 		return nil
 	}
 	plan, err = c.Plan(t.Context())
-	if err == nil || plan.Removals() != 0 || why(plan, "ami-web2") != "may be shared: that was not read" {
+	if err == nil || plan.Removals() != 0 || why(plan, "ami-web2") != "may be shared: permissions were not read" {
 		t.Errorf("without permission: %v, %v, kept because it %q", removals(plan), err, why(plan, "ami-web2"))
 	}
 }
@@ -165,7 +166,7 @@ func TestIDsInFiles(t *testing.T) {
 	if got := kept(evaluate(t, after(96), images, keeper)); !cmp.Equal(got, []string{"00000001", "003", "0123456789abcdef0"}) {
 		t.Errorf("kept %v", got)
 	}
-	for pattern, want := range map[string]string{"*.md": "none matches", "[": "syntax error", "prod/empty.tf": "there is no id"} {
+	for pattern, want := range map[string]string{"*.md": "no file matches", "[": "syntax error", "prod/empty.tf": "no image id found"} {
 		if _, err := amicleanup.IDsInFiles(files, pattern); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", pattern, err, want)
 		}
@@ -209,7 +210,7 @@ func TestBaked(t *testing.T) {
 	if got := removals(plan); !cmp.Equal(got, []string{"ami-1"}) || plan.Targets[0].Unselected != 3 {
 		t.Errorf("removals %v, %d not selected", got, plan.Targets[0].Unselected)
 	}
-	if got := why(plan, "ami-4"); got != `stamp "yesterday" is not in seconds since 1970` {
+	if got := why(plan, "ami-4"); got != `timestamp "yesterday" is not in seconds since 1970` {
 		t.Errorf("4 is kept because it %q", got)
 	}
 }

@@ -1,6 +1,7 @@
 package amicleanup_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 )
 
 // night plans and applies once, and returns the outcomes.
@@ -31,12 +33,12 @@ func night(t testing.TB, c *amicleanup.Cleaner) *amicleanup.Result {
 }
 
 // ladderCleaner goes down the ladder on a clock of its own.
-func ladderCleaner(f *fake, keep ...amicleanup.Keeper) (*amicleanup.Cleaner, *stepped) {
+func ladderCleaner(f *fake, keep ...amicleanup.Rule) (*amicleanup.Cleaner, *stepped) {
 	clock := &stepped{now: after(48)}
 	f.now = clock.Now
 	c := cleaner(f, keep...)
 	c.Clock, c.Parallel = clock, 1
-	c.Policy.Ladder = amicleanup.Ladder{Deprecated: 7 * day, Disabled: 14 * day}
+	c.Policy.Lifecycle = amicleanup.Lifecycle{DeprecateFor: 7 * day, DisableFor: 14 * day}
 	return c, clock
 }
 
@@ -76,7 +78,7 @@ func TestLadderRestores(t *testing.T) {
 			{OrganizationalUnitArn: aws.String("arn:aws:organizations::111122223333:ou/o-example/ou-1")},
 		}
 		before, shares := f.images["ami-web0"], slices.Clone(f.shares["ami-web0"])
-		c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+		c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
 		for range nights {
 			night(t, c)
 			clock.advance(day)
@@ -115,16 +117,20 @@ func TestLadderRestoresOnlyWhatIsWanted(t *testing.T) {
 		"protected": func(f *fake, _ *amicleanup.Cleaner) {
 			f.set("ami-web0", func(img *ec2types.Image) { img.DeregistrationProtection = aws.String("enabled-without-cooldown") })
 		},
-		"no keepers": func(_ *fake, c *amicleanup.Cleaner) { c.Policy.Keep = nil },
+		"no rules": func(_ *fake, c *amicleanup.Cleaner) { c.Policy.Keep = nil },
 	} {
 		f := newFake()
 		f.series("web", 2)
-		c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+		c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
 		night(t, c)
 		clock.advance(8 * day)
 		trouble(f, c)
-		if got := outcomes(night(t, c)); len(got) > 0 {
-			t.Errorf("%s: %v", name, got)
+		plan, err := c.Plan(t.Context())
+		if err != nil && !errors.Is(err, amicleanup.ErrUsageUnknown) {
+			t.Fatal(err)
+		}
+		if result, err := c.Apply(t.Context(), plan); err != nil || len(outcomes(result)) > 0 {
+			t.Errorf("%s: %v, %v", name, outcomes(result), err)
 		}
 	}
 }
@@ -161,8 +167,8 @@ func TestLadderKeepsPermissionsWhenCutOff(t *testing.T) {
 	f := newFake()
 	f.series("web", 2)
 	f.shares["ami-web0"] = []ec2types.LaunchPermission{{UserId: aws.String("444455556666")}}
-	c, _ := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
-	c.Policy.Ladder.Deprecated = 0
+	c, _ := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
+	c.Policy.Lifecycle.DeprecateFor = 0
 	failing := func(which string) {
 		f.fail = func(action, _ string) error {
 			if action == which {
@@ -209,7 +215,7 @@ func TestLadderWithManyPermissions(t *testing.T) {
 			f.shares["ami-web0"] = append(f.shares["ami-web0"], ec2types.LaunchPermission{UserId: aws.String(fmt.Sprintf("%012d", i))})
 		}
 		c, _ := ladderCleaner(f, amicleanup.Newest(1))
-		c.Policy.Ladder.Deprecated = 0
+		c.Policy.Lifecycle.DeprecateFor = 0
 		result := night(t, c)
 		if got := outcomes(result); !cmp.Equal(got, []string{want}) {
 			t.Errorf("shared with %d: %v, want %s", n, got, want)
@@ -255,7 +261,7 @@ func TestLadderLeavesWhatOthersDid(t *testing.T) {
 	f.series("web", 4)
 	f.set("ami-web0", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled })
 	f.set("ami-web1", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2023-11-15T00:00:00.000Z") })
-	c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.Instances()))
+	c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
 	before := maps.Clone(f.images)
 	same := func(when string, ids ...string) {
 		t.Helper()
@@ -292,7 +298,7 @@ func TestPropertyLadder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := drawWorld(rt)
 		ladder := drawLadder(rt)
-		w.cleaner.Policy.Ladder = ladder
+		w.cleaner.Policy.Lifecycle = ladder
 		since := map[string]time.Time{}
 		for range 12 {
 			before := w.images()
@@ -307,9 +313,9 @@ func TestPropertyLadder(t *testing.T) {
 				on := tagOf(was, amicleanup.TagRetired)
 				least, launchable := time.Duration(0), was.State == ec2types.ImageStateAvailable || was.State == ec2types.ImageStateDisabled
 				if strings.HasPrefix(on, "deprecated") {
-					least = ladder.Deprecated
+					least = ladder.DeprecateFor
 				} else if strings.HasPrefix(on, "disabled") {
-					least = ladder.Disabled
+					least = ladder.DisableFor
 				}
 				if img.Outcome == amicleanup.Skipped || img.Outcome == amicleanup.Restored {
 					continue
@@ -317,7 +323,7 @@ func TestPropertyLadder(t *testing.T) {
 				if at, ok := since[img.ID]; ok && w.clock.Now().Sub(at) < least {
 					rt.Fatalf("%s is %s after %v, on %q", img.ID, img.Outcome, w.clock.Now().Sub(at), on)
 				}
-				if img.Outcome == amicleanup.Removed && launchable && ladder.Disabled > 0 && was.State != ec2types.ImageStateDisabled && tagOf(was, "bakestone:expires") == "" {
+				if img.Outcome == amicleanup.Removed && launchable && ladder.DisableFor > 0 && was.State != ec2types.ImageStateDisabled && tagOf(was, "bakestone:expires") == "" {
 					rt.Fatalf("%s was %s and is removed", img.ID, was.State)
 				}
 				if img.Outcome == amicleanup.Disabled && now[img.ID].State != ec2types.ImageStateDisabled {
@@ -338,7 +344,7 @@ func TestPropertyUndo(t *testing.T) {
 		for _, f := range w.regions {
 			f.binOn = true
 		}
-		w.cleaner.Policy.Ladder = drawLadder(t)
+		w.cleaner.Policy.Lifecycle = drawLadder(t)
 		for range rapid.IntRange(0, 4).Draw(t, "nights") {
 			if _, err := w.cleaner.Apply(t.Context(), drawPlan(t, w)); err != nil {
 				t.Fatal(err)

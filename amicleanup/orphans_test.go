@@ -15,21 +15,18 @@ import (
 	"github.com/bakestone-go/bakestone/amicleanup"
 )
 
-func orphanPlan(t *testing.T, f *fake, policy *amicleanup.OrphanPolicy) (*amicleanup.Cleaner, *amicleanup.OrphanPlan) {
+func orphanPlan(t *testing.T, f *fake, policy *amicleanup.SnapshotPolicy) (*amicleanup.Cleaner, *amicleanup.Plan) {
 	t.Helper()
 	c := cleaner(f)
 	c.Clock = &stepped{now: after(10 * 24)}
-	plan, err := c.PlanOrphans(t.Context(), policy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, plan
+	c.Policy.Snapshots = policy
+	return c, mustPlan(t, c)
 }
 
-// verdicts are why each snapshot of a plan is kept, "" for those to delete.
-func verdicts(plan *amicleanup.OrphanPlan) map[string]string {
+// verdicts returns why each snapshot of a plan is kept, "" for those to remove.
+func verdicts(plan *amicleanup.Plan) map[string]string {
 	all := map[string]string{}
-	for _, item := range plan.Targets[0].Items {
+	for _, item := range plan.Targets[0].Snapshots {
 		all[item.Snapshot.ID] = item.Reason
 	}
 	return all
@@ -55,38 +52,41 @@ func TestOrphans(t *testing.T) {
 	f.orphan("snap-by-hand", func(s *ec2types.Snapshot) {
 		s.Tags, s.Description = nil, aws.String("Created by CreateImage(i-1) for ami-0123456789abcdef0")
 	})
-	c, plan := orphanPlan(t, f, &amicleanup.OrphanPolicy{})
+	c, plan := orphanPlan(t, f, &amicleanup.SnapshotPolicy{})
 	if diff := cmp.Diff(map[string]string{"snap-dead": "", "snap-left": ""}, verdicts(plan)); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
-	policy := &amicleanup.OrphanPolicy{Described: true, Except: map[string]string{"keep": "*"}, Removals: 2}
-	_, plan = orphanPlan(t, f, policy)
+	policy := &amicleanup.SnapshotPolicy{Described: true, Except: map[string]string{"keep": "*"}}
+	c.Policy.Snapshots, c.Policy.Limits.Snapshots = policy, 2
+	plan = mustPlan(t, c)
 	if diff := cmp.Diff(map[string]string{
-		"snap-by-hand": "", "snap-dead": "", "snap-left": "waits for a later run: this one is limited to 2 removals",
+		"snap-by-hand": "", "snap-dead": "", "snap-left": "waits for a later run: this one is limited to 2 snapshots",
 	}, verdicts(plan)); diff != "" {
 		t.Errorf("with described ones and a limit (-want +got):\n%s", diff)
 	}
-	result, err := c.ApplyOrphans(t.Context(), policy, plan)
-	if err != nil || result.Count(amicleanup.Removed) != 2 {
+	result, err := c.Apply(t.Context(), plan)
+	if err != nil || result.CountSnapshots(amicleanup.Removed) != 2 {
 		t.Errorf("applied: %+v, %v", result, err)
 	}
 	if diff := cmp.Diff([]string{"DeleteSnapshot snap-by-hand", "DeleteSnapshot snap-dead"}, f.changes()); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}
-	again, err := c.ApplyOrphans(t.Context(), policy, plan)
-	if err != nil || again.Count(amicleanup.Gone) != 2 || len(f.changes()) != 2 {
+	again, err := c.Apply(t.Context(), plan)
+	if err != nil || again.CountSnapshots(amicleanup.Skipped) != 2 || len(f.changes()) != 2 {
 		t.Errorf("applied again: %+v, %v, calls %v", again, err, f.changes())
 	}
-	if _, err := c.ApplyOrphans(t.Context(), &amicleanup.OrphanPolicy{}, plan); !errors.Is(err, amicleanup.ErrOtherPolicy) {
-		t.Errorf("by another policy: %v", err)
+	_, plan = orphanPlan(t, f, policy)
+	c.Policy.Snapshots = nil
+	if result, err := c.Apply(t.Context(), plan); err != nil || result.CountSnapshots(amicleanup.Skipped) != 1 || len(f.changes()) != 2 {
+		t.Errorf("by a policy without snapshots: %+v, %v", result, err)
 	}
 	c.Clock = &stepped{now: after(11 * 24)}
-	if _, err := c.ApplyOrphans(t.Context(), policy, plan); !errors.Is(err, amicleanup.ErrExpired) {
+	if _, err := c.Apply(t.Context(), plan); !errors.Is(err, amicleanup.ErrExpired) {
 		t.Errorf("a day later: %v", err)
 	}
 }
 
-// What looks like an orphan and is none.
+// Snapshots that look like orphans.
 func TestFalseOrphans(t *testing.T) {
 	const image = "ami-0123456789abcdef0"
 	described := func(text string) func(*fake) {
@@ -101,20 +101,20 @@ func TestFalseOrphans(t *testing.T) {
 		name, want string
 		setup      func(*fake)
 	}{
-		{"young", "is younger than 24h0m0s", with(func(s *ec2types.Snapshot) { s.StartTime = aws.Time(after(10*24 - 23)) })},
+		{"young", "is younger than 1 day", with(func(s *ec2types.Snapshot) { s.StartTime = aws.Time(after(10*24 - 23)) })},
 		{"pending", "is pending", with(func(s *ec2types.Snapshot) { s.State = ec2types.SnapshotStatePending })},
 		{"of a build that runs", "belongs to a build that may run until 2023-11-25 22:13:20", with(func(s *ec2types.Snapshot) {
 			s.Tags = tags("bakestone:build", "b1", "bakestone:expires", after(11*24).Format(time.RFC3339))
 		})},
-		{"of a running CreateImage", "is said to be of " + image + ", which is there", func(f *fake) {
+		{"of a running CreateImage", "is described as a snapshot of " + image + ", which exists", func(f *fake) {
 			f.add(image, "web 1700000000", func(i *ec2types.Image) { i.State, i.BlockDeviceMappings = ec2types.ImageStatePending, nil })
 			described("Created by CreateImage(i-1) for " + image)(f)
 		}},
-		{"of an image in the Recycle Bin", "is said to be of " + image + ", which is in the Recycle Bin", func(f *fake) {
+		{"of an image in the Recycle Bin", "is described as a snapshot of " + image + ", which is in the Recycle Bin", func(f *fake) {
 			f.bin[image] = ec2types.Image{Name: aws.String("web")}
 			described("Copied for DestinationAmi " + image + " from SourceAmi ami-0000000000000000 for SourceSnapshot snap-1.")(f)
 		}},
-		{"of an image in the Recycle Bin, by name", "may be of " + image + " in the Recycle Bin, which has the same name", func(f *fake) {
+		{"of an image in the Recycle Bin, by name", "may be a snapshot of " + image + " in the Recycle Bin, which has the same name", func(f *fake) {
 			f.bin[image] = ec2types.Image{Name: aws.String("web 1")}
 			f.orphan("snap-x", func(s *ec2types.Snapshot) { s.Tags = tags("bakestone:build", "b1", "Name", "web 1") })
 		}},
@@ -145,7 +145,7 @@ func TestFalseOrphans(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFake()
 			tt.setup(f)
-			_, plan := orphanPlan(t, f, &amicleanup.OrphanPolicy{})
+			_, plan := orphanPlan(t, f, &amicleanup.SnapshotPolicy{})
 			if got, ok := verdicts(plan)["snap-x"]; !ok || got != tt.want {
 				t.Errorf("kept because it %q (%v), want %q", got, ok, tt.want)
 			}
@@ -161,9 +161,9 @@ func TestOrphansOfDisabledImages(t *testing.T) {
 		f.add(id, "web", func(img *ec2types.Image) { img.State = state })
 		f.orphan("snap-"+fmt.Sprint(i), nil)
 	}
-	_, plan := orphanPlan(t, f, &amicleanup.OrphanPolicy{})
-	if got := plan.Targets[0]; got.HaveUse != 3 || len(got.Items) != 0 {
-		t.Errorf("%d in use, orphans %v", got.HaveUse, verdicts(plan))
+	_, plan := orphanPlan(t, f, &amicleanup.SnapshotPolicy{})
+	if got := plan.Targets[0]; got.SnapshotsUsed != 3 || len(got.Snapshots) != 0 {
+		t.Errorf("%d in use, orphans %v", got.SnapshotsUsed, verdicts(plan))
 	}
 }
 
@@ -172,13 +172,13 @@ func TestOrphansDrift(t *testing.T) {
 		name, want, detail string
 		trouble            func(*fake)
 	}{
-		{"registered since", "skipped", "ami-new has it now", func(f *fake) {
+		{"registered since", "skipped", "belongs to an image", func(f *fake) {
 			f.add("ami-new", "new", func(i *ec2types.Image) {
 				i.BlockDeviceMappings[0].Ebs.SnapshotId = aws.String("snap-a")
 			})
 		}},
-		{"tagged since", "skipped", "its tags have changed", func(f *fake) { f.orphan("snap-a", func(s *ec2types.Snapshot) { s.Tags = tags("keep", "1") }) }},
-		{"gone", "gone", "", func(f *fake) { delete(f.snapshots, "snap-a") }},
+		{"tagged since", "skipped", "has other tags", func(f *fake) { f.orphan("snap-a", func(s *ec2types.Snapshot) { s.Tags = tags("keep", "1") }) }},
+		{"gone", "skipped", "it is gone", func(f *fake) { delete(f.snapshots, "snap-a") }},
 		{"in use", "skipped", "InvalidSnapshot.InUse", func(f *fake) { f.snapshots["snap-a"] = 9 }},
 		{"failing", "failed", "InternalError", func(f *fake) {
 			f.fail = func(action, id string) error {
@@ -194,9 +194,9 @@ func TestOrphansDrift(t *testing.T) {
 			f := newFake()
 			f.orphan("snap-a", nil)
 			f.orphan("snap-b", nil)
-			c, plan := orphanPlan(t, f, &amicleanup.OrphanPolicy{})
+			c, plan := orphanPlan(t, f, &amicleanup.SnapshotPolicy{})
 			tt.trouble(f)
-			result, err := c.ApplyOrphans(t.Context(), &amicleanup.OrphanPolicy{}, plan)
+			result, err := c.Apply(t.Context(), plan)
 			if (err != nil) != (tt.want == "failed") {
 				t.Fatal(err)
 			}
@@ -207,17 +207,6 @@ func TestOrphansDrift(t *testing.T) {
 				t.Errorf("the next one is %s", got)
 			}
 		})
-	}
-}
-
-// An inventory that someone else made may not know who may use a snapshot.
-func TestOrphansWithoutShares(t *testing.T) {
-	inv := &amicleanup.SnapshotInventory{Time: after(96), Targets: []amicleanup.SnapshotTarget{{Region: "r", Snapshots: []amicleanup.Snapshot{
-		{ID: "snap-1", State: "completed", Started: after(0), Tags: map[string]string{"bakestone:build": "b"}},
-	}}}}
-	plan, err := (&amicleanup.OrphanPolicy{}).Evaluate(inv)
-	if err != nil || verdicts(plan)["snap-1"] != "may be shared: that was not read" {
-		t.Errorf("%v, %v", verdicts(plan), err)
 	}
 }
 
@@ -235,20 +224,21 @@ func TestOrphansNotRead(t *testing.T) {
 			}
 			return nil
 		}
-		plan, err := cleaner(f).PlanOrphans(t.Context(), &amicleanup.OrphanPolicy{})
-		if target := new(amicleanup.TargetError); !errors.As(err, &target) || plan.Removals() != 0 || plan.Targets[0].Error == "" {
+		c := cleaner(f)
+		c.Policy.Snapshots = &amicleanup.SnapshotPolicy{}
+		plan, err := c.Plan(t.Context())
+		if target := new(amicleanup.TargetError); !errors.As(err, &target) || plan.Removals() != 0 || plan.Targets[0].SnapshotError == "" {
 			t.Errorf("without %s: %d removals, error %v", action, plan.Removals(), err)
 		}
 	}
 }
 
-func TestOrphanPolicyValidate(t *testing.T) {
-	for want, policy := range map[string]*amicleanup.OrphanPolicy{
-		"OrphanPolicy.MinAge: is 1h0m0s; the least is 24h0m0s": {MinAge: time.Hour},
-		"OrphanPolicy: a tag has no key":                       {Tags: map[string]string{"": "x"}},
-		"OrphanPolicy: no number may be negative":              {Removals: -1},
+func TestSnapshotPolicyValidate(t *testing.T) {
+	for want, policy := range map[string]*amicleanup.SnapshotPolicy{
+		"SnapshotPolicy.MinAge: 1h0m0s is less than a day": {MinAge: time.Hour},
+		"SnapshotPolicy: tag without a key":                {Tags: map[string]string{"": "x"}},
 	} {
-		if _, err := policy.Evaluate(&amicleanup.SnapshotInventory{}); err == nil || err.Error() != want {
+		if err := policy.Validate(); err == nil || err.Error() != want {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	}

@@ -22,11 +22,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // The same small account is cleaned three times on moto: keep the newest two
-// of each role, and what is in use. PEERS.md explains the differences.
+// of each role, and what is in use. ../docs/cleanup-peers.md explains the differences.
 func TestBesidePeers(t *testing.T) {
 	// What each cleaner removes.
 	for _, tc := range []struct {
@@ -197,7 +198,7 @@ func (a *peerAccount) names() []string {
 // What moto does not know: instance refreshes, and to filter parameters by
 // their data type.
 type (
-	motoScaling    struct{ *autoscaling.Client }
+	motoScaling    struct{}
 	motoParameters struct{ *ssm.Client }
 )
 
@@ -213,13 +214,13 @@ func (m motoParameters) DescribeParameters(ctx context.Context, in *ssm.Describe
 func cleanOurselves(t *testing.T, a *peerAccount) {
 	t.Helper()
 	target := amicleanup.Connect(a.cfg, &amicleanup.ConnectOptions{NoCallLimits: true})
-	target.Scaling, target.Parameters = motoScaling{autoscaling.NewFromConfig(a.cfg)}, motoParameters{ssm.NewFromConfig(a.cfg)}
+	target.Config = fakeConfig(target.Config, motoScaling{}, motoParameters{ssm.NewFromConfig(a.cfg)})
 	c := &amicleanup.Cleaner{
 		SettleTime: atOnce,
 		Targets:    []amicleanup.Target{target},
 		Policy: amicleanup.Policy{
-			Group: amicleanup.GroupByTag("role"),
-			Keep:  []amicleanup.Keeper{amicleanup.Newest(2), amicleanup.InUse(amicleanup.AllSources()...)},
+			Group: amicleanup.ByTag("role"),
+			Keep:  []amicleanup.Rule{amicleanup.Newest(2), amicleanup.InUse(inuse.All()...)},
 		},
 	}
 	if _, err := c.Apply(t.Context(), mustPlan(t, c)); err != nil {

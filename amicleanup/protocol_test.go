@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/bake/nodes"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
@@ -21,11 +22,11 @@ func TestOnMoto(t *testing.T) {
 		Region: "eu-west-1", BaseEndpoint: aws.String(endpoint),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})
-	onServer(t, client, amicleanup.InUse(amicleanup.Instances()))
+	onServer(t, client, amicleanup.InUse(inuse.Instances()))
 }
 
 // onServer retires images of an EC2 that is reached through the real client.
-func onServer(t *testing.T, client *awsec2.Client, inUse amicleanup.Keeper) {
+func onServer(t *testing.T, client *awsec2.Client, inUse amicleanup.Rule) {
 	t.Helper()
 	ctx := t.Context()
 	vendor, err := client.DescribeImages(ctx, &awsec2.DescribeImagesInput{Owners: []string{"amazon"}})
@@ -45,10 +46,10 @@ func onServer(t *testing.T, client *awsec2.Client, inUse amicleanup.Keeper) {
 
 	c := &amicleanup.Cleaner{
 		SettleTime: atOnce,
-		Targets:    []amicleanup.Target{{Region: "eu-west-1", Client: client}},
+		Targets:    []amicleanup.Target{target("eu-west-1", client)},
 		Policy: amicleanup.Policy{
 			Select: amicleanup.Select{Name: "{group} {unix}"},
-			Keep:   []amicleanup.Keeper{amicleanup.Newest(2), inUse},
+			Keep:   []amicleanup.Rule{amicleanup.Newest(2), inUse},
 		},
 	}
 	plan := mustPlan(t, c)

@@ -15,6 +15,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -47,7 +48,7 @@ func TestAtScale(t *testing.T) {
 			Targets:    []amicleanup.Target{amicleanup.Connect(srv.Config(where), nil)},
 			Policy: amicleanup.Policy{
 				Select: amicleanup.Select{Name: "{group} {unix}"},
-				Keep:   []amicleanup.Keeper{amicleanup.Newest(100 - drop), amicleanup.InUse(amicleanup.AllSources()...)},
+				Keep:   []amicleanup.Rule{amicleanup.Newest(100 - drop), amicleanup.InUse(inuse.All()...)},
 			},
 		}
 		begun := time.Now()
@@ -124,7 +125,7 @@ func trouble(t *testing.T, srv *ec2test.Server, want []string) (kept []string) {
 // checkLeft wants exactly the planned images gone, each removed once.
 func checkLeft(t *testing.T, srv *ec2test.Server, ids, planned, kept []string) {
 	t.Helper()
-	client := amicleanup.Connect(srv.Config(where), nil).Client
+	client := awsec2.NewFromConfig(amicleanup.Connect(srv.Config(where), nil).Config)
 	have := map[string]bool{}
 	pages := awsec2.NewDescribeImagesPaginator(client, &awsec2.DescribeImagesInput{Owners: []string{"self"}, MaxResults: aws.Int32(1000)})
 	for pages.HasMorePages() {

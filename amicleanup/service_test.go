@@ -8,10 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/service"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -23,12 +23,12 @@ func TestServiceRunsBySchedule(t *testing.T) {
 		defer stop()
 		var starts []string
 		var outcome [][]string
-		s := &amicleanup.Service{
+		s := &service.Service{
 			Cleaner:  cleaner(f, amicleanup.Newest(1)),
 			Schedule: "30 3 * * *",
 			In:       time.FixedZone("east", 2*60*60),
 			Jitter:   10 * time.Minute,
-			Report: func(_ context.Context, r *amicleanup.Round) {
+			Report: func(_ context.Context, r *service.Run) {
 				if r.Err != nil {
 					t.Error(r.Err)
 				}
@@ -55,9 +55,9 @@ func TestServiceHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.series("web", 3)
-		s := &amicleanup.Service{
+		s := &service.Service{
 			Cleaner: cleaner(f, amicleanup.Newest(1)),
-			Hours:   &amicleanup.Hours{From: 9 * time.Hour, To: 17 * time.Hour},
+			Window:  &service.Window{From: 9 * time.Hour, To: 17 * time.Hour},
 		}
 		for _, tt := range []struct {
 			after   time.Duration
@@ -90,9 +90,9 @@ func TestServiceHours(t *testing.T) {
 func TestServiceReviewAndErrors(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
-	s := &amicleanup.Service{Cleaner: cleaner(f, amicleanup.Newest(1))}
+	s := &service.Service{Cleaner: cleaner(f, amicleanup.Newest(1))}
 	s.Review = func(_ context.Context, p *amicleanup.Plan) (bool, error) { return p.Removals() < 2, nil }
-	if round := s.Once(t.Context()); round.Held != "the review held it" || round.Report == nil || len(f.changes()) > 0 {
+	if round := s.Once(t.Context()); round.Held != "not approved by the review" || round.Report == nil || len(f.changes()) > 0 {
 		t.Errorf("held %q, %v", round.Held, f.changes())
 	}
 	planted := errors.New("planted")
@@ -102,29 +102,28 @@ func TestServiceReviewAndErrors(t *testing.T) {
 	}
 	s.Review = nil
 	f.orphan("snap-orphan", nil)
-	s.Orphans = &amicleanup.OrphanPolicy{}
+	s.Cleaner.Policy.Snapshots = &amicleanup.SnapshotPolicy{}
 	round := s.Once(t.Context())
-	if round.Err != nil || round.Result.Count(amicleanup.Removed) != 2 || round.Orphans.Count(amicleanup.Removed) != 1 {
+	if round.Err != nil || round.Result.Count(amicleanup.Removed) != 2 || round.Result.CountSnapshots(amicleanup.Removed) != 1 {
 		t.Errorf("round %+v", round)
 	}
 	f.fail = func(string, string) error { return apiError("OptInRequired") }
-	if round := s.Once(t.Context()); round.Err == nil || len(round.Report.Unread) != 1 {
+	if round := s.Once(t.Context()); round.Err == nil || len(round.Report.Problems) != 2 {
 		t.Errorf("round %+v", round)
 	}
 }
 
 func TestServiceValidate(t *testing.T) {
-	s := &amicleanup.Service{
-		Schedule: "every night", Jitter: -1, Hours: &amicleanup.Hours{From: 5, To: 4, Days: []time.Weekday{9}},
-		Orphans: &amicleanup.OrphanPolicy{Removals: -1},
+	s := &service.Service{
+		Schedule: "every night", Jitter: -1, Window: &service.Window{From: 5, To: 4, Days: []time.Weekday{9}},
 	}
 	err := s.Validate()
-	for _, want := range []string{"Service.Cleaner: is required", "Service.Schedule", "Service.Jitter", "Hours: from", "Hours.Days", "OrphanPolicy"} {
+	for _, want := range []string{"Service.Cleaner: is required", "Service.Schedule", "Service.Jitter", "Window: invalid span", "Window.Days"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %s", err, want)
 		}
 	}
-	s = &amicleanup.Service{Cleaner: cleaner(newFake())}
+	s = &service.Service{Cleaner: cleaner(newFake())}
 	if err := s.Serve(t.Context()); err == nil || err.Error() != "Service.Schedule: is required" {
 		t.Errorf("without a schedule: %v", err)
 	}
@@ -137,16 +136,15 @@ func TestParameterLock(t *testing.T) {
 func testParameterLock(t *testing.T) {
 	server := ec2test.New(nil)
 	t.Cleanup(server.Close)
-	client := ssm.NewFromConfig(server.Config("eu-west-1"))
-	lock := func(holder string) *amicleanup.ParameterLock {
-		return &amicleanup.ParameterLock{Client: client, Name: "/amicleanup/lock", Holder: holder}
+	lock := func(holder string) *service.ParameterLock {
+		return &service.ParameterLock{Config: server.Config("eu-west-1"), Name: "/amicleanup/lock", Holder: holder}
 	}
 	release, err := lock("one").Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = lock("two").Acquire(t.Context())
-	if !errors.Is(err, amicleanup.ErrLocked) || !strings.Contains(err.Error(), "one, until 2000-01-01 06:00:00") {
+	if !errors.Is(err, service.ErrLocked) || !strings.Contains(err.Error(), "one, until 2000-01-01 06:00:00") {
 		t.Errorf("the second: %v", err)
 	}
 	if err := release(t.Context()); err != nil {
@@ -158,7 +156,7 @@ func testParameterLock(t *testing.T) {
 	}
 	f := newFake()
 	f.series("web", 3)
-	s := &amicleanup.Service{Cleaner: cleaner(f, amicleanup.Newest(1)), Lock: lock("service")}
+	s := &service.Service{Cleaner: cleaner(f, amicleanup.Newest(1)), Lock: lock("service")}
 	if round := s.Once(t.Context()); round.Err != nil || !strings.Contains(round.Held, "three") || round.Plan != nil {
 		t.Errorf("round %+v", round)
 	}
@@ -176,14 +174,14 @@ func testParameterLock(t *testing.T) {
 	if err := dead(t.Context()); err != nil { // a late holder takes nobody's lock away
 		t.Error(err)
 	}
-	if _, err := lock("five").Acquire(t.Context()); !errors.Is(err, amicleanup.ErrLocked) {
+	if _, err := lock("five").Acquire(t.Context()); !errors.Is(err, service.ErrLocked) {
 		t.Errorf("the lock is free: %v", err)
 	}
 	if err := later(t.Context()); err != nil {
 		t.Error(err)
 	}
 	server.SetParameter("eu-west-1", "/amicleanup/lock", "mine")
-	if _, err := lock("six").Acquire(t.Context()); err == nil || errors.Is(err, amicleanup.ErrLocked) {
+	if _, err := lock("six").Acquire(t.Context()); err == nil || errors.Is(err, service.ErrLocked) {
 		t.Errorf("a parameter that is no lock: %v", err)
 	}
 }

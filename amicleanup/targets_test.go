@@ -10,7 +10,7 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
-	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -38,13 +38,13 @@ func TestEverywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	targets, err := amicleanup.Everywhere([]string{home, neighbour}, append(regions, "me-south-1"),
-		amicleanup.AssumeRole(srv.Config("eu-west-1"), "cleaner"), &amicleanup.ConnectOptions{NoCallLimits: true})
+		amicleanup.AssumeRole(srv.Config("eu-west-1"), "cleaner", nil), &amicleanup.ConnectOptions{NoCallLimits: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &amicleanup.Cleaner{SettleTime: atOnce, Targets: targets, Policy: amicleanup.Policy{
 		Select: amicleanup.Select{Name: "{group} {unix}"},
-		Keep:   []amicleanup.Keeper{amicleanup.Newest(1), amicleanup.InUse(amicleanup.AllSources()...)},
+		Keep:   []amicleanup.Rule{amicleanup.Newest(1), amicleanup.InUse(inuse.All()...)},
 	}}
 	plan, err := c.Plan(t.Context())
 	if bad := new(amicleanup.TargetError); !errors.As(err, &bad) || bad.Region != "me-south-1" {
@@ -70,8 +70,8 @@ func TestEverywhere(t *testing.T) {
 // A role that cannot be assumed leaves its account unknown: what it may use in
 // the region stays, and everything else is reported.
 func TestTrapRoleOfOneAccountIsMissing(t *testing.T) {
-	w := newEstate(t, 3, nil, amicleanup.InUse(amicleanup.Instances()))
-	cfg, err := amicleanup.AssumeRole(w.Config(where), "cleaner")(neighbour)
+	w := newEstate(t, 3, nil, amicleanup.InUse(inuse.Instances()))
+	cfg, err := amicleanup.AssumeRole(w.Config(where), "cleaner", nil)(neighbour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,21 +83,8 @@ func TestTrapRoleOfOneAccountIsMissing(t *testing.T) {
 	}
 }
 
-func TestTargetsWithoutClients(t *testing.T) {
-	f := newFake()
-	f.series("web", 2)
-	for client, source := range map[string]amicleanup.Source{
-		"Scaling": amicleanup.AutoScalingGroups(), "Parameters": amicleanup.AtLeast(1, amicleanup.Parameters()), "Clusters": amicleanup.NodeGroups(),
-	} {
-		_, err := cleaner(f, amicleanup.InUse(source)).Plan(t.Context())
-		if field := new(bake.FieldError); !errors.As(err, &field) || field.Field != "Targets[0]."+client {
-			t.Errorf("%s: %v", client, err)
-		}
-	}
-	if len(f.calls) > 0 {
-		t.Errorf("calls %v before the settings were checked", f.calls)
-	}
-	if _, err := amicleanup.AssumeRole(aws.Config{}, "")(home); err == nil {
-		t.Error("a role without a name is assumed")
+func TestAssumeRoleInvalid(t *testing.T) {
+	if _, err := amicleanup.AssumeRole(aws.Config{}, "", nil)(home); err == nil {
+		t.Error("AssumeRole with an empty role: no error")
 	}
 }

@@ -66,7 +66,7 @@ func TestTrapTagKeysMatchedByPart(t *testing.T) {
 	add("ami-3", "environment", "web")
 	add("ami-4")
 	c := cleaner(f, amicleanup.Newest(1))
-	c.Policy.Select, c.Policy.Group = amicleanup.Select{}, amicleanup.GroupByTag("role")
+	c.Policy.Select, c.Policy.Group = amicleanup.Select{}, amicleanup.ByTag("role")
 	plan := mustPlan(t, c)
 	if got := removals(plan); !cmp.Equal(got, []string{"ami-0"}) {
 		t.Errorf("removals %v", got)
@@ -136,7 +136,7 @@ func TestTrapUnreadableTimeIsNotOldest(t *testing.T) {
 	if got := removals(plan); !cmp.Equal(got, []string{"ami-1"}) {
 		t.Errorf("removals %v", got)
 	}
-	if got := why(plan, "ami-2"); got != "has no creation date that can be read" {
+	if got := why(plan, "ami-2"); got != "has no readable creation date" {
 		t.Errorf("it is kept because it %q", got)
 	}
 }
@@ -151,13 +151,9 @@ func TestTrapLocalTime(t *testing.T) {
 	}
 	policy := amicleanup.Policy{
 		Select: amicleanup.Select{Name: "{group} {time:20060102-150405}"},
-		Keep:   []amicleanup.Keeper{amicleanup.YoungerThan(day)},
+		Keep:   []amicleanup.Rule{amicleanup.YoungerThan(day)},
 	}
-	plan, err := policy.Evaluate(&amicleanup.Inventory{Time: now, Targets: []amicleanup.TargetInventory{{Region: "r", Images: images}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := removals(plan); !cmp.Equal(got, []string{"ami-0"}) {
+	if got := removals(policy.Evaluate(now, "r", images...)); !cmp.Equal(got, []string{"ami-0"}) {
 		t.Errorf("removals %v", got)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
+	"github.com/bakestone-go/bakestone/amicleanup/service"
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
 )
@@ -39,7 +41,7 @@ func TestTrapJustBuiltIsNotInUseYet(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
 	f.templates = []ec2types.LaunchTemplateVersion{template("ami-web3")}
-	c := cleaner(f, amicleanup.InUse(amicleanup.LaunchTemplates()))
+	c := cleaner(f, amicleanup.InUse(inuse.LaunchTemplates()))
 	if err := amicleanup.AfterBake(*c).Publish(t.Context(), artifact{"eu-west-1": "ami-web1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -89,12 +91,12 @@ func TestTrapSharingIsLostByDisabling(t *testing.T) {
 	f.series("web", 2)
 	f.shares["ami-web0"] = []ec2types.LaunchPermission{{UserId: aws.String("444455556666")}}
 	c, _ := ladderCleaner(f, amicleanup.Newest(1))
-	c.Policy.Ladder.Deprecated = 0
+	c.Policy.Lifecycle.DeprecateFor = 0
 	night(t, c)
 	if len(f.shares["ami-web0"]) != 0 {
 		t.Fatal("the fake does not forget the permissions")
 	}
-	c.Policy.Keep = []amicleanup.Keeper{amicleanup.Newest(1), amicleanup.Shared()} // shared again counts as shared still
+	c.Policy.Keep = []amicleanup.Rule{amicleanup.Newest(1), amicleanup.Shared()} // shared again counts as shared still
 	if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 restored"}) || len(f.shares["ami-web0"]) != 1 {
 		t.Errorf("%v, shared with %v", got, f.shares["ami-web0"])
 	}
@@ -123,7 +125,7 @@ func TestTrapDeadPinsAreNamed(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	f.templates = []ec2types.LaunchTemplateVersion{template("ami-web0"), template("ami-2018")}
-	s := &amicleanup.Service{Cleaner: cleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.LaunchTemplates()))}
+	s := &service.Service{Cleaner: cleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.LaunchTemplates()))}
 	round := s.Once(t.Context())
 	if round.Err != nil {
 		t.Fatal(round.Err)
@@ -132,7 +134,7 @@ func TestTrapDeadPinsAreNamed(t *testing.T) {
 	if item.Image.ID != "ami-web0" || !cmp.Equal(item.Reasons[0].Evidence, []string{"launch template lt-1 version 3"}) {
 		t.Errorf("item %+v", item)
 	}
-	if pins := round.Report.Pins; len(pins) != 1 || pins[0].ImageID != "ami-2018" || pins[0].Why != "is gone" {
+	if pins := round.Plan.Targets[0].Stale; len(pins) != 1 || pins[0].ImageID != "ami-2018" || pins[0].Why != "is gone" {
 		t.Errorf("stale pins %+v", pins)
 	}
 }
@@ -150,7 +152,7 @@ func TestTrapRegionCopiesForgotten(t *testing.T) {
 	if diff := cmp.Diff(want, removals(mustPlan(t, c))); diff != "" {
 		t.Errorf("by the stamp in the name (-want +got):\n%s", diff)
 	}
-	c.Policy.Stamp = amicleanup.CreationDate // then the newest copy is of the oldest build, and both stay
+	c.Policy.Timestamp = amicleanup.CreationDate() // then the newest copy is of the oldest build, and both stay
 	if got := removals(mustPlan(t, c)); slices.Contains(got, "ami-copy0") || slices.Contains(got, "ami-web0") {
 		t.Errorf("by the creation date: removals %v", got)
 	}
@@ -211,7 +213,7 @@ func TestTrapSnapshotsOfDisabledImages(t *testing.T) {
 	f := newFake()
 	f.add("ami-x", "web 1700000000", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled })
 	f.orphan("snap-x", nil)
-	if _, plan := orphanPlan(t, f, &amicleanup.OrphanPolicy{}); plan.Removals() > 0 {
+	if _, plan := orphanPlan(t, f, &amicleanup.SnapshotPolicy{}); plan.Removals() > 0 {
 		t.Errorf("removals: %+v", plan.Targets)
 	}
 }
@@ -224,7 +226,7 @@ func TestTrapSnapshotOfRunningCreateImage(t *testing.T) {
 	f.add(image, "web 1700000000", func(i *ec2types.Image) { i.State, i.BlockDeviceMappings = ec2types.ImageStatePending, nil })
 	f.orphan("snap-slow", func(s *ec2types.Snapshot) { s.Description = aws.String("Created by CreateImage(i-1) for " + image) })
 	f.orphan("snap-new", func(s *ec2types.Snapshot) { s.StartTime = aws.Time(after(10*24 - 1)) })
-	if _, plan := orphanPlan(t, f, &amicleanup.OrphanPolicy{}); plan.Removals() > 0 {
+	if _, plan := orphanPlan(t, f, &amicleanup.SnapshotPolicy{}); plan.Removals() > 0 {
 		t.Errorf("removals: %+v", verdicts(plan))
 	}
 }
@@ -298,7 +300,7 @@ func TestTrapPagesThatNeverEnd(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	c := cleaner(f, amicleanup.Newest(1))
-	c.Targets[0].Client = loop{f}
+	c.Targets[0] = target("eu-west-1", loop{f})
 	if plan, err := c.Plan(t.Context()); err == nil || plan.Removals() > 0 || !strings.Contains(err.Error(), "do not end") {
 		t.Errorf("removals %v, error %v", removals(plan), err)
 	}

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 )
 
 // stepped is a clock that moves only when someone sleeps on it or sets it.
@@ -72,7 +73,7 @@ func drawWorld(t *rapid.T) *world {
 			w.drawImage(t, f, region, i)
 		}
 		w.regions[region] = f
-		w.cleaner.Targets = append(w.cleaner.Targets, amicleanup.Target{Region: region, Client: f})
+		w.cleaner.Targets = append(w.cleaner.Targets, target(region, f))
 	}
 	w.drawPolicy(t)
 	return w
@@ -142,7 +143,7 @@ func (w *world) drawPolicy(t *rapid.T) {
 		p.Keep = append(p.Keep, amicleanup.YoungerThan(w.younger))
 	}
 	if w.inUse = rapid.Bool().Draw(t, "in use"); w.inUse {
-		p.Keep = append(p.Keep, amicleanup.InUse(amicleanup.Instances()))
+		p.Keep = append(p.Keep, amicleanup.InUse(inuse.Instances()))
 	}
 	if w.tagged = rapid.Bool().Draw(t, "tagged"); w.tagged {
 		p.Keep = append(p.Keep, amicleanup.Tagged("keep", "*"))
@@ -158,22 +159,23 @@ func (w *world) drawPolicy(t *rapid.T) {
 		p.Keep = append(p.Keep, amicleanup.IDs(w.ids...))
 	}
 	if w.release = some("release"); w.release {
-		p.Release = amicleanup.SameBuild
+		p.Release = amicleanup.SameBuild()
 	}
 	if some("limit") {
 		p.Limits.Removals = rapid.IntRange(1, 10).Draw(t, "removals")
+		p.Limits.Disables = rapid.IntRange(1, 10).Draw(t, "disables")
 	}
 	if some("fraction") {
 		p.Limits.Fraction = rapid.Float64Range(0.1, 1).Draw(t, "fraction")
 	}
-	p.Limits.Left = rapid.IntRange(0, 3).Draw(t, "left")
-	p.Limits.UnusableNewest = rapid.Bool().Draw(t, "unusable newest")
+	p.Limits.MinLeft = rapid.IntRange(0, 3).Draw(t, "left")
+	p.Limits.AllowUnusableNewest = rapid.Bool().Draw(t, "unusable newest")
 }
 
-func drawLadder(t *rapid.T) amicleanup.Ladder {
-	return amicleanup.Ladder{
-		Deprecated: time.Duration(rapid.IntRange(0, 3).Draw(t, "deprecated")) * day,
-		Disabled:   time.Duration(rapid.IntRange(0, 3).Draw(t, "disabled")) * day,
+func drawLadder(t *rapid.T) amicleanup.Lifecycle {
+	return amicleanup.Lifecycle{
+		DeprecateFor: time.Duration(rapid.IntRange(0, 3).Draw(t, "deprecated")) * day,
+		DisableFor:   time.Duration(rapid.IntRange(0, 3).Draw(t, "disabled")) * day,
 	}
 }
 
@@ -216,7 +218,7 @@ func acts(plan *amicleanup.Plan) map[string]amicleanup.Item {
 	for _, target := range plan.Targets {
 		for _, item := range target.Items {
 			switch item.Action {
-			case amicleanup.Deprecate, amicleanup.Disable, amicleanup.Deregister:
+			case amicleanup.Deprecate, amicleanup.Disable, amicleanup.Remove:
 				all[item.Image.ID] = item
 			}
 		}

@@ -75,10 +75,10 @@ func image(cloud *ec2.Cloud, node nodes.Node[Attributes], retire bake.Publisher)
 // newestFive keeps that many images of each node.
 func newestFive(where *demo.Demo) bake.Publisher {
 	return amicleanup.AfterBake(amicleanup.Cleaner{
-		Targets: []amicleanup.Target{{Region: where.Cloud.Region(), Client: where.Cloud.Client("")}},
+		Targets: []amicleanup.Target{{Config: where.Cloud.Config("")}},
 		Policy: amicleanup.Policy{
 			Select: amicleanup.Select{Name: "{group} {unix}", Except: map[string]string{ec2.TagExpires: "*"}},
-			Keep:   []amicleanup.Keeper{amicleanup.Newest(5)},
+			Keep:   []amicleanup.Rule{amicleanup.Newest(5)},
 		},
 		Clock: where.Clock,
 	})

@@ -91,7 +91,11 @@ func (t *targetInventory) read(ctx context.Context, c *Cleaner, needs *Needs, no
 		t.snapshots, t.owner, t.snapshotErr = readSnapshots(ctx, client)
 		filters = nil // any image may contain a snapshot
 	}
-	if t.images, t.err = readImages(ctx, client, filters...); t.err != nil {
+	t.images, t.err = readImages(ctx, client, filters...)
+	if t.err == nil && len(t.images) == 0 && len(filters) > 0 {
+		t.images, t.err = readImages(ctx, client) // to name images that the pattern does not match
+	}
+	if t.err != nil {
 		t.fail("", t.err)
 	}
 	if len(t.images) > 0 {

@@ -51,8 +51,7 @@ func newEstate(t *testing.T, n int, opts *ec2test.Options, keep ...amicleanup.Ru
 	options.Regions = []string{where}
 	srv := ec2test.New(&options)
 	t.Cleanup(srv.Close)
-	cfg := srv.Config(where)
-	w := &estate{Server: srv, t: t, ec2: awsec2.NewFromConfig(cfg), scaling: autoscaling.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg)}
+	w := newEstateOn(t, srv)
 	for i := range n {
 		w.ids = append(w.ids, w.image(fmt.Sprintf("web %d", after(i).Unix())))
 	}
@@ -63,6 +62,12 @@ func newEstate(t *testing.T, n int, opts *ec2test.Options, keep ...amicleanup.Ru
 		Clock:      options.Clock,
 	}
 	return w
+}
+
+// newEstateOn returns an estate without images and cleaner.
+func newEstateOn(t *testing.T, srv *ec2test.Server) *estate {
+	cfg := srv.Config(where)
+	return &estate{Server: srv, t: t, ec2: awsec2.NewFromConfig(cfg), scaling: autoscaling.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg)}
 }
 
 func (w *estate) target(account string) amicleanup.Target {

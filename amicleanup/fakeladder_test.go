@@ -145,3 +145,14 @@ func (f *fake) RestoreImageFromRecycleBin(_ context.Context, in *awsec2.RestoreI
 	f.images[id] = img
 	return &awsec2.RestoreImageFromRecycleBinOutput{}, nil
 }
+
+func (f *fake) DisableImageDeregistrationProtection(_ context.Context, in *awsec2.DisableImageDeregistrationProtectionInput, _ ...func(*awsec2.Options)) (*awsec2.DisableImageDeregistrationProtectionOutput, error) {
+	return &awsec2.DisableImageDeregistrationProtectionOutput{}, f.edit("DisableImageDeregistrationProtection", *in.ImageId, func(img *ec2types.Image) error {
+		if aws.ToString(img.DeregistrationProtection) == "enabled-with-cooldown" {
+			img.DeregistrationProtection = aws.String("disabled after 2023-11-18T00:00:00Z")
+		} else {
+			img.DeregistrationProtection = aws.String("disabled")
+		}
+		return nil
+	})
+}

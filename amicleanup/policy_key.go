@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -129,25 +130,30 @@ func compareVersions(a, b string) int {
 }
 
 func compareParts(a, b string) int {
-	as, bs := strings.FieldsFunc(a, isSeparator), strings.FieldsFunc(b, isSeparator)
-	for i := range max(len(as), len(bs)) {
-		switch {
-		case i >= len(as):
-			return -1
-		case i >= len(bs):
-			return 1
+	return slices.CompareFunc(versionParts(a), versionParts(b), func(x, y string) int {
+		m, mErr := strconv.ParseUint(x, 10, 64)
+		n, nErr := strconv.ParseUint(y, 10, 64)
+		if mErr == nil && nErr == nil {
+			return cmp.Compare(m, n)
 		}
-		x, xErr := strconv.ParseUint(as[i], 10, 64)
-		y, yErr := strconv.ParseUint(bs[i], 10, 64)
-		c := strings.Compare(as[i], bs[i])
-		if xErr == nil && yErr == nil {
-			c = cmp.Compare(x, y)
-		}
-		if c != 0 {
-			return c
-		}
-	}
-	return 0
+		return cmp.Compare(x, y)
+	})
 }
 
-func isSeparator(r rune) bool { return r == '.' || r == '_' }
+// versionParts splits a version at separators, and between digits and letters.
+func versionParts(version string) []string {
+	var parts []string
+	for field := range strings.FieldsFuncSeq(version, func(r rune) bool { return r == '.' || r == '_' }) {
+		from := 0
+		for i := 1; i < len(field); i++ {
+			if isDigit(field[i]) != isDigit(field[i-1]) {
+				parts = append(parts, field[from:i])
+				from = i
+			}
+		}
+		parts = append(parts, field[from:])
+	}
+	return parts
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }

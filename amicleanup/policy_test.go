@@ -120,7 +120,6 @@ func TestPolicies(t *testing.T) {
 		{"no rules", amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}}, nil},
 		{"nothing to group by", amicleanup.Policy{Keep: newest}, nil},
 		{"one group by name", amicleanup.Policy{Select: amicleanup.Select{Name: "web *"}, Keep: newest}, []string{"ami-web0", "ami-web1"}},
-		{"other name", amicleanup.Policy{Select: amicleanup.Select{Name: "we {unix}"}, Keep: newest}, nil},
 		{"tagged keeper", amicleanup.Policy{
 			Select: amicleanup.Select{Name: "web {unix}"},
 			Keep:   []amicleanup.Rule{amicleanup.Newest(1), amicleanup.Tagged("keep", "*")},

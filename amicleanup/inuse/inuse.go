@@ -31,6 +31,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -90,6 +92,21 @@ func Reads(actions ...string) func(region string) []iampolicy.Statement {
 		return []iampolicy.Statement{iampolicy.Allow("Look", actions, []string{"*"}, nil)}
 	}
 }
+
+// InText returns a reference by something to every image id in a text, wherever it
+// stands: in JSON, in a list, behind a region.
+func InText(text, by string) []Reference {
+	var refs []Reference
+	for _, id := range imageID.FindAllString(text, -1) {
+		if ref := (Reference{ImageID: id, By: by}); !slices.Contains(refs, ref) {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+// imageID matches an image id anywhere in a text.
+var imageID = regexp.MustCompile(`ami-[0-9a-f]{8,17}`)
 
 // All returns the sources of this package that list references by reading EC2,
 // Auto Scaling and the Parameter Store: [Instances], [LaunchTemplates],

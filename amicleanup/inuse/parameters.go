@@ -2,7 +2,6 @@ package inuse
 
 import (
 	"context"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -99,9 +98,6 @@ type imageValues struct {
 	seen map[Reference]bool
 }
 
-// imageID matches an image id anywhere in a text.
-var imageID = regexp.MustCompile(`ami-[0-9a-f]{8,17}`)
-
 func (v *imageValues) add(list []ssmtypes.Parameter) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -109,9 +105,7 @@ func (v *imageValues) add(list []ssmtypes.Parameter) {
 		v.seen = map[Reference]bool{}
 	}
 	for i := range list {
-		by := "parameter " + aws.ToString(list[i].Name)
-		for _, id := range imageID.FindAllString(aws.ToString(list[i].Value), -1) {
-			ref := Reference{ImageID: id, By: by}
+		for _, ref := range InText(aws.ToString(list[i].Value), "parameter "+aws.ToString(list[i].Name)) {
 			if !v.seen[ref] {
 				v.seen[ref] = true
 				v.refs = append(v.refs, ref)

@@ -17,7 +17,7 @@ import (
 
 // Apply carries out a plan. It reads all targets and decides again by its own
 // policy, and changes only images and snapshots for which the plan and the new
-// decision agree on the action. Limits apply to what it does. Nothing else in the
+// decision agree on the action. Limits apply to its changes. Nothing else in the
 // plan is believed: editing it can strike out changes, but not add any.
 //
 // An image that has changed since the plan was made, or that a rule now keeps, is

@@ -159,6 +159,6 @@ func (r *targetRun) differs(item *Item, images map[string]*Image) string {
 // stays returns an image that stays, as it was when the new decision was made.
 func (r *targetRun) stays(id string) *Image { return r.staying[id] }
 
-// referencesStale is how old the knowledge of what is in use may be when an image
-// is changed.
+// referencesStale is the age at which references are read again before an image is
+// changed.
 const referencesStale = time.Minute

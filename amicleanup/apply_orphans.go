@@ -50,7 +50,7 @@ func (r *targetRun) removeOrphans(ctx context.Context) {
 	}
 }
 
-// An orphanLook is what may need the snapshots of a batch now.
+// An orphanLook holds everything that may need the snapshots of a batch.
 type orphanLook struct {
 	snapshots map[string]*Snapshot
 	images    map[string]string // by snapshot: an image that contains it

@@ -40,12 +40,12 @@ func TestApply(t *testing.T) {
 		}
 		again, err := c.Apply(t.Context(), plan)
 		if err != nil || again.Count(amicleanup.Gone) != 2 || again.Count(amicleanup.Removed) != 0 {
-			t.Errorf("the second time: %v, %v", outcomes(again), err)
+			t.Errorf("second Apply: %v, %v", outcomes(again), err)
 		}
 	})
 }
 
-// What may happen between plan and apply, or in apply.
+// Changes and failures between plan and apply, or during apply.
 func TestApplyTrouble(t *testing.T) {
 	change := func(id string, how func(*ec2types.Image)) func(*fake) {
 		return func(f *fake) {
@@ -157,7 +157,7 @@ func TestApplyTrouble(t *testing.T) {
 	}
 }
 
-func TestApplyStopsBetweenImages(t *testing.T) {
+func TestApplyCanceled(t *testing.T) {
 	f := newFake()
 	f.oldAPI = true
 	f.series("web", 4)
@@ -173,7 +173,7 @@ func TestApplyStopsBetweenImages(t *testing.T) {
 	}
 	result, err := c.Apply(ctx, plan)
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want that of the context", err)
+		t.Errorf("Apply: error %v, want context.Canceled", err)
 	}
 	want := []string{"ami-web0 removed", "snap-web0 removed", "ami-web1 not tried", "ami-web2 not tried"}
 	if diff := cmp.Diff(want, outcomes(result)); diff != "" {
@@ -198,7 +198,7 @@ func TestTargetsAreIndependent(t *testing.T) {
 	}
 	result, err := c.Apply(t.Context(), plan)
 	if err != nil || result.Count(amicleanup.Removed) != 1 {
-		t.Errorf("applied: %v, %v", outcomes(result), err)
+		t.Errorf("Apply: %v, %v", outcomes(result), err)
 	}
 	c.Targets = c.Targets[1:]
 	if _, err = c.Apply(t.Context(), plan); !errors.As(err, &target) || target.Region != "eu-west-1" {
@@ -206,7 +206,7 @@ func TestTargetsAreIndependent(t *testing.T) {
 	}
 }
 
-func TestPlanIsData(t *testing.T) {
+func TestPlanRoundTrip(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	f.add("ami-odd", "web 1", nil)
@@ -226,11 +226,11 @@ func TestPlanIsData(t *testing.T) {
 	}
 	result, err := c.Apply(t.Context(), stored)
 	if err != nil || result.Count(amicleanup.Removed) != 1 {
-		t.Errorf("applied: %v, %v", outcomes(result), err)
+		t.Errorf("Apply: %v, %v", outcomes(result), err)
 	}
 	stored.Version++
 	if _, err := c.Apply(t.Context(), stored); err == nil {
-		t.Error("a plan of a later version was applied")
+		t.Error("Apply of a plan of a later version: no error")
 	}
 }
 
@@ -244,8 +244,8 @@ func TestEndlessPages(t *testing.T) {
 	}
 }
 
-// Apply changes nothing before EC2 shows what there was when the plan was
-// made; a context that ends before leaves it at that.
+// Apply waits until EC2 shows everything that existed when the plan was made, and
+// changes nothing if the context ends before.
 func TestApplyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

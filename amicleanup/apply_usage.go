@@ -8,8 +8,8 @@ import (
 	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 )
 
-// A regionUse is what uses images in one region, in all targets: an image may be
-// used by another account. The runs of the region share it.
+// A regionUse holds the references to images in one region, of all targets: an image
+// may be used by another account. The runs of the region share it.
 type regionUse struct {
 	cleaner *Cleaner
 	region  string

@@ -1,5 +1,5 @@
-// Package amicleanup retires old machine images, in any number of regions and
-// accounts, and never one that is in use.
+// Package amicleanup retires old machine images in any number of regions and
+// accounts, except images in use.
 //
 // A [Cleaner] plans, and then applies the plan; between the two anyone may read
 // it. This program keeps the newest five images of each name, and every image
@@ -53,7 +53,7 @@
 //
 // # Guarantees
 //
-// A policy without rules removes nothing. Whatever the policy, these images stay:
+// A policy without rules removes nothing. Under any policy, these images stay:
 // those of other owners; pending images, and those of a build that may still run;
 // those that AWS Backup or Data Lifecycle Manager manages; and images protected from
 // deregistration, unless Policy.LiftProtection is set. Unless Policy.Remove matches
@@ -69,7 +69,7 @@
 //
 // A stored plan cannot be turned against its policy. [Cleaner.Apply] reads and
 // decides again, and changes only those images and snapshots for which the plan and
-// the new decision agree; limits apply to what it does. A review strikes out images
+// the new decision agree; limits apply to its changes. A review strikes out images
 // by deleting items. The result tells what has changed since the plan was made.
 // Images are read once more, many at a time, shortly before they are changed.
 //
@@ -88,7 +88,7 @@
 //
 //	policy := ec2.Policy(cloud, images...).With(cleaner.IAMPolicy(nil))
 //
-// What an AfterBake needs is in ec2.Policy.
+// ec2.Policy includes the permissions of an AfterBake.
 //
 // # Errors
 //

@@ -40,8 +40,8 @@ type estate struct {
 	clusters *watchedClusters // of EKS, or nil
 }
 
-// newEstate has n images "web STAMP" and a cleaner that keeps the newest and
-// what keep says.
+// newEstate returns an estate with n images "web SECONDS" and a cleaner that keeps the
+// newest and those that the rules keep.
 func newEstate(t *testing.T, n int, opts *ec2test.Options, keep ...amicleanup.Rule) *estate {
 	t.Helper()
 	var options ec2test.Options
@@ -79,8 +79,8 @@ func (w *estate) image(name string) string {
 	return w.Publish(ec2test.Image{Name: name, Private: true})[where]
 }
 
-// check plans, and wants these images of the series to stay besides the
-// newest, by their numbers.
+// check plans, and checks that only these images of the series stay, by number, and
+// the newest.
 func (w *estate) check(stay ...int) *amicleanup.Plan {
 	w.t.Helper()
 	plan, err := w.cleaner.Plan(w.t.Context())
@@ -165,7 +165,7 @@ func (w *estate) templateID(name string) string {
 	return *do(w, out, err).LaunchTemplates[0].LaunchTemplateId
 }
 
-// evidence is what keeps an image.
+// evidence returns the evidence for keeping an image.
 func evidence(plan *amicleanup.Plan, id string) []string {
 	var all []string
 	for _, target := range plan.Targets {

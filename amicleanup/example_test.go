@@ -14,7 +14,7 @@ import (
 
 // Plan, print, apply: keep the newest two images of each node.
 func Example() {
-	ec2 := newFake() // in earnest: awsec2.NewFromConfig(cfg)
+	ec2 := newFake() // in a program: awsec2.NewFromConfig(cfg)
 	ec2.series("web", 4)
 	ec2.series("db", 2)
 
@@ -57,7 +57,7 @@ func Example() {
 }
 
 // One publisher serves the images of all nodes: after each bake it retires the
-// older images of that node, and of no other.
+// older images of that node only.
 func ExampleAfterBake() {
 	ec2 := newFake()
 	ec2.series("web", 4)
@@ -76,14 +76,14 @@ func ExampleAfterBake() {
 		{Name: "web", Publishers: []bake.Publisher{retire}},
 		{Name: "db", Publishers: []bake.Publisher{retire}},
 	}
-	// What Bake does with the first image once it is good:
+	// Bake does this with the first image once it is good:
 	err := images[0].Publishers[0].Publish(context.Background(), artifact{"eu-west-1": "ami-web3"})
 	fmt.Println(ec2.changes(), err)
 	// Output:
 	// [DeregisterImage ami-web0 DeregisterImage ami-web1] <nil>
 }
 
-// The least IAM policy for a clean-up, here of what this library has baked.
+// The least-privilege IAM policy for cleaning up images of this library.
 func ExampleCleaner_IAMPolicy() {
 	cleaner := &amicleanup.Cleaner{
 		Targets: []amicleanup.Target{target("eu-west-1", newFake())},
@@ -102,11 +102,11 @@ func ExampleCleaner_IAMPolicy() {
 	// [ec2:DeleteSnapshot] [arn:aws:ec2:eu-west-1::snapshot/*] map[StringLike:map[aws:ResourceTag/bakestone:build:[*]]]
 }
 
-// A nightly job: images go in steps, and what a run did is reported.
+// A nightly job that retires images in steps and reports.
 func ExampleService() {
 	ec2 := newFake()
 	ec2.series("web", 4)
-	clock := &stepped{now: time.Date(2026, 1, 31, 3, 0, 0, 0, time.UTC)} // in earnest: nil
+	clock := &stepped{now: time.Date(2026, 1, 31, 3, 0, 0, 0, time.UTC)} // in a program: nil
 	ec2.now = clock.Now
 
 	job := &service.Service{
@@ -120,14 +120,14 @@ func ExampleService() {
 			},
 			Clock: clock,
 		},
-		Report: func(_ context.Context, round *service.Run) {
-			if err := round.Report.WriteText(os.Stdout); err != nil {
+		Report: func(_ context.Context, run *service.Run) {
+			if err := run.Report.WriteText(os.Stdout); err != nil {
 				fmt.Println(err)
 			}
 		},
 	}
-	round := job.Once(context.Background()) // or job.Serve, which stays
-	fmt.Println(round.Err)
+	run := job.Once(context.Background()) // or job.Serve, which stays
+	fmt.Println(run.Err)
 	// Output:
 	// Planned at 2026-01-31 03:00:00
 	//   2 to deprecate

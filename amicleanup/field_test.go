@@ -39,8 +39,7 @@ func edited(t *testing.T, plan *amicleanup.Plan, change func(text string) string
 	return stored
 }
 
-// Whatever action a stored plan is edited to, nothing goes that a rule keeps, and
-// limits hold.
+// Editing the actions of a stored plan cannot remove kept images or exceed limits.
 func TestFieldEditedActions(t *testing.T) {
 	f := newFake()
 	f.series("web", 8)
@@ -70,7 +69,7 @@ func TestFieldEditedActions(t *testing.T) {
 }
 
 // The plan does not store which image a group needs, so no edit can let it go.
-func TestFieldNewestIsNotInThePlan(t *testing.T) {
+func TestFieldNewestNotStored(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	c := cleaner(f, amicleanup.IDs("none"))
@@ -145,7 +144,7 @@ func TestFieldFractionOfKnownImages(t *testing.T) {
 	}
 }
 
-// What is read image by image is read in rounds that double.
+// Facts that are read image by image are read in rounds that double.
 func TestFieldSharedChecksAreLinear(t *testing.T) {
 	const images = 10_000
 	f := newFake()
@@ -171,7 +170,7 @@ func TestFieldParametersWithIDsInside(t *testing.T) {
 	w.parameter("/region", "eu-west-1:"+w.ids[0], ssmtypes.ParameterTypeString)
 	w.parameter("/json", `{"ami":"`+w.ids[1]+`"}`, ssmtypes.ParameterTypeString)
 	w.parameter("/lines", "# images\n"+w.ids[2]+"\n  "+w.ids[3]+"\n", ssmtypes.ParameterTypeString)
-	w.parameter("/ci/runner/ami", w.ids[4], ssmtypes.ParameterTypeString) // no path was asked for
+	w.parameter("/ci/runner/ami", w.ids[4], ssmtypes.ParameterTypeString) // not below a path
 	w.check(0, 1, 2, 3, 4)
 }
 
@@ -212,7 +211,7 @@ func TestFieldNeverLaunched(t *testing.T) {
 }
 
 // A source that is denied is one error of Plan and of Apply, and short on images.
-func TestFieldDeniedSourceIsLoud(t *testing.T) {
+func TestFieldDeniedSource(t *testing.T) {
 	f := newFake()
 	f.series("web", 50)
 	f.fail = func(action, _ string) error {
@@ -337,7 +336,7 @@ func TestFieldMisspelledSelection(t *testing.T) {
 }
 
 // Snapshots without an image are items of the plan: reviewed, struck out, applied.
-func TestFieldSnapshotsAreReviewed(t *testing.T) {
+func TestFieldSnapshotsInReview(t *testing.T) {
 	f := newFake()
 	f.series("web", 2)
 	f.orphan("snap-a", nil)

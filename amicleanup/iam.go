@@ -30,7 +30,7 @@ type IAMPolicyOptions struct {
 // restricted in this way.
 //
 // Of a lifecycle, the policy permits the steps that it has. Images that are at a
-// step that was removed from the lifecycle need its permissions as well. The
+// step that was removed from the lifecycle also need its permissions. The
 // permission to assume a role in another account is not included.
 func (c *Cleaner) IAMPolicy(o *IAMPolicyOptions) *iampolicy.Document {
 	if o == nil {
@@ -57,8 +57,8 @@ func (c *Cleaner) IAMPolicy(o *IAMPolicyOptions) *iampolicy.Document {
 	return iampolicy.New(all...)
 }
 
-// IAMPolicy returns what AfterBake needs for an artifact in these regions.
-// ec2.Policy includes it in what the image needs.
+// IAMPolicy returns the permissions of AfterBake for an artifact in these regions.
+// ec2.Policy includes them in those of the image.
 func (a *afterBake) IAMPolicy(regions ...string) *iampolicy.Document {
 	c := a.cleaner
 	c.Targets = slices.DeleteFunc(slices.Clone(c.Targets), func(t Target) bool { return !slices.Contains(regions, t.region()) })

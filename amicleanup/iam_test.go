@@ -22,10 +22,9 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
-// TestIAMPolicyIsWhatTheCallsNeed does every duty and compares the calls that
-// EC2 saw with what the policy allows: nothing is missing, and nothing is too
-// much.
-func TestIAMPolicyIsWhatTheCallsNeed(t *testing.T) {
+// TestIAMPolicyMatchesCalls does every duty and compares the calls that EC2 saw with
+// the permissions of the policy: none is missing or superfluous.
+func TestIAMPolicyMatchesCalls(t *testing.T) {
 	for _, d := range duties() {
 		t.Run(d.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -55,7 +54,7 @@ func (d *duty) document(w *estate) *iampolicy.Document {
 	return w.cleaner.IAMPolicy(d.options)
 }
 
-// calledBy are the actions of a policy, without those that EC2 calls in turn.
+// calledBy returns the actions of a policy, without those that EC2 calls in turn.
 func calledBy(d *iampolicy.Document) []string {
 	own := *d
 	own.Statement = nil
@@ -67,8 +66,8 @@ func calledBy(d *iampolicy.Document) []string {
 	return own.Actions()
 }
 
-// actions are those of the calls since the first one, as a policy names them;
-// those that the test itself makes are not among them.
+// actions returns the actions of the calls since the first one, without those of the
+// test itself.
 func (w *estate) actions(first int) []string {
 	var seen []string
 	if w.clusters != nil {
@@ -92,9 +91,9 @@ func (w *estate) actions(first int) []string {
 	return slices.Compact(seen)
 }
 
-// TestIAMPolicyKnowsEveryCall looks for API calls in the source of the package
+// TestIAMPolicyCoversEveryCall looks for API calls in the source of the package
 // and wants each of them in the policy of some duty.
-func TestIAMPolicyKnowsEveryCall(t *testing.T) {
+func TestIAMPolicyCoversEveryCall(t *testing.T) {
 	var known []string
 	w := newEstate(t, 1, nil)
 	for _, d := range duties() {
@@ -133,7 +132,7 @@ func TestIAMPolicyKnowsEveryCall(t *testing.T) {
 	}
 	for _, name := range calls {
 		if !slices.Contains(known, name) {
-			t.Errorf("%s is called, but the policy of no duty has it: complete iam_table.go and duties", name)
+			t.Errorf("%s is called, and no duty's policy permits it: complete iam_table.go and duties", name)
 		}
 	}
 }
@@ -149,9 +148,8 @@ func allows(d *iampolicy.Document, action, resource, condition string) bool {
 	return false
 }
 
-// TestIAMPolicyNamesResources looks at what the policy of a definition allows on
-// which resources, under which conditions.
-func TestIAMPolicyNamesResources(t *testing.T) {
+// TestIAMPolicyResources checks the resources and conditions of a policy.
+func TestIAMPolicyResources(t *testing.T) {
 	const images, snapshots = "arn:aws:ec2:eu-west-1::image/*", "arn:aws:ec2:eu-west-1::snapshot/*"
 	f := newFake()
 	c := cleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.UsageReports(nil), inuse.ImageReferences(0)),
@@ -175,7 +173,7 @@ func TestIAMPolicyNamesResources(t *testing.T) {
 	want(all, "ec2:CreateImageUsageReport", "arn:aws:ec2:eu-west-1:*:image-usage-report/* "+images, "")
 	want(all, "imagebuilder:ListImageRecipes", "*", "ForAnyValue:StringEquals:map[aws:CalledVia:[ec2-images.amazonaws.com]]")
 
-	// The tags that are selected by are a condition of every change.
+	// The selected tags are a condition of every change.
 	c.Policy.Select = amicleanup.Select{Baked: true, Tags: map[string]string{"team": "web", "pipeline": "*"}, Except: map[string]string{"keep": "*", "stage": "prod"}}
 	c.Policy.Snapshots = &amicleanup.SnapshotPolicy{Described: true, Tags: map[string]string{"team": "web"}}
 	baked := c.IAMPolicy(nil)
@@ -188,7 +186,7 @@ func TestIAMPolicyNamesResources(t *testing.T) {
 	want(baked, "ec2:DeleteSnapshot", snapshots, "StringLike:map[aws:ResourceTag/bakestone:build:[*]]")
 	want(baked, "ec2:DeleteSnapshot", snapshots, "") // Described takes snapshots without tags
 	if slices.ContainsFunc(baked.Actions(), func(a string) bool { return strings.Contains(a, "RecycleBin") && strings.Contains(a, "Restore") }) {
-		t.Errorf("may undo: %s", baked)
+		t.Errorf("the policy permits Undo: %s", baked)
 	}
 
 	// Accounts and regions.
@@ -207,9 +205,9 @@ func TestIAMPolicyNamesResources(t *testing.T) {
 
 func none(context.Context, inuse.Place) ([]inuse.Reference, error) { return nil, nil }
 
-// TestIAMPolicyTogether wants what an image, its AfterBake and a clean-up need
-// in one policy, also for sources and opinions that are the caller's own.
-func TestIAMPolicyTogether(t *testing.T) {
+// TestIAMPolicyJoined joins the permissions of an image, its AfterBake and a clean-up
+// with custom sources.
+func TestIAMPolicyJoined(t *testing.T) {
 	server := ec2test.New(nil)
 	t.Cleanup(server.Close)
 	cloud := ec2.NewCloud(server.Config(where), nil)
@@ -239,10 +237,10 @@ func TestIAMPolicyTogether(t *testing.T) {
 		}
 	}
 	if strings.Contains(both.String(), "us-east-1") {
-		t.Errorf("of AfterBake it has a region where the image is not:\n%s", both)
+		t.Errorf("the policy has a region without the image:\n%s", both)
 	}
 	img.Publishers = nil
 	if extra := len(baking.Statement) - len(ec2.Policy(cloud, img).Statement); extra != 0 {
-		t.Errorf("AfterBake takes %d statements more, though it removes what the image may remove:\n%s", extra, baking)
+		t.Errorf("AfterBake adds %d statements, want none:\n%s", extra, baking)
 	}
 }

@@ -157,7 +157,7 @@ func (img *Image) isCopy() bool {
 	return img.Source != "" && img.SourceRegion != "" && img.SourceInstance == ""
 }
 
-// drift describes how the image differs now from what it was, or returns "".
+// drift describes how the image differs from now, or returns "".
 func (img *Image) drift(now *Image) string {
 	switch {
 	case img.Name != now.Name || !img.Created.Equal(now.Created):

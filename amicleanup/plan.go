@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// An Action is what a plan does with an image or a snapshot.
+// An Action is a change of an image or a snapshot, or none.
 type Action string
 
 // The actions of a plan.
@@ -17,7 +17,7 @@ const (
 	Wait      Action = "wait"      // nothing yet; Reasons tell until when
 	Restore   Action = "restore"   // take back the steps of the lifecycle: enable, share, undeprecate
 	Deprecate Action = "deprecate" // hide it from the listings of others
-	Disable   Action = "disable"   // nobody can launch it any more
+	Disable   Action = "disable"   // make it unusable for launches
 	Unprotect Action = "unprotect" // lift its deregistration protection; a later run removes it
 	Remove    Action = "remove"    // deregister it and delete its snapshots, or delete a snapshot
 )
@@ -119,6 +119,11 @@ func (item *Item) blocked() bool {
 // passive reports whether the image is to be left as it is.
 func (item *Item) passive() bool {
 	return slices.ContainsFunc(item.Reasons, func(r Reason) bool { return r.passive })
+}
+
+// leaves reports whether the image goes, or waits for its next step.
+func (item *Item) leaves() bool {
+	return item.Action.steps() > 0 || item.Action == Wait && item.next.steps() > 0
 }
 
 // hold keeps an image that would go or waits.

@@ -26,7 +26,7 @@ type evaluation struct {
 	room int
 }
 
-// usage is what is known about the use of images in a region.
+// usage holds the references to images in a region.
 type usage struct {
 	references map[string][]inuse.Reference
 	coverage   []Coverage
@@ -231,7 +231,7 @@ func (e *evaluation) group(g *Group) []Item {
 	return items
 }
 
-// Names of what keeps an image other than a rule.
+// Reasons other than rules.
 const (
 	always      = "always"
 	byRelease   = "Release"

@@ -8,7 +8,7 @@ import (
 // ParentOfKept keeps the images that a kept image was made from, as far as EC2
 // or the tags of this library know, and those that they were made from in turn.
 // All images of all targets count, including images that the policy does not
-// select. What goes, goes after what was made from it. If a target cannot be
+// select. An image goes after the images made from it. If a target cannot be
 // read, nothing goes, since it may hold a layer.
 func ParentOfKept() Rule { return parentOfKept{} }
 
@@ -21,7 +21,7 @@ func (parentOfKept) Validate() error      { return nil }
 func (parentOfKept) Needs() Needs         { return Needs{Parents: true} }
 func (parentOfKept) Keep(*Group) []Reason { return nil }
 
-// parents returns the ids of what the image was made from. A copy has none.
+// parents returns the ids of the images that the image was made from. A copy has none.
 func (img *Image) parents() []string {
 	if img.isCopy() {
 		return nil
@@ -67,8 +67,8 @@ func (e *evaluation) keepRelated() {
 	}
 }
 
-// because gives reasons to the images that stay because img stays, and returns
-// those that had none before.
+// because adds reasons to the images that stay because img stays, and returns those
+// that had none before.
 func (r *relations) because(img *Image) []*Image {
 	cause := r.items[img.ID]
 	var fresh []*Image

@@ -124,8 +124,8 @@ func (p *Policy) parentRule() string {
 	return ""
 }
 
-// split separates sources that list references from those that are asked about
-// given images.
+// split separates sources that list references from those that answer about given
+// images.
 func split(sources []inuse.Source) (listed, asked []inuse.Source) {
 	for _, s := range sources {
 		if s.List != nil {

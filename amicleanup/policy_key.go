@@ -35,7 +35,7 @@ func (k Key) Of(img *Image) (key string, ok bool) {
 // IsZero reports whether k is the zero value.
 func (k Key) IsZero() bool { return k.of == nil }
 
-// ByTag returns the key that is the value of a tag. An empty value is no key.
+// ByTag returns the key that is the value of a tag. An empty value does not count.
 func ByTag(tag string) Key {
 	return NewKey(fmt.Sprintf("ByTag(%q)", tag), func(img *Image) (string, bool) {
 		value := img.Tags[tag]

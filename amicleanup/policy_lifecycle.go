@@ -58,7 +58,7 @@ func (l *Lifecycle) disables() bool {
 
 func (l *Lifecycle) removes() bool { return l.End == "" || l.End == Remove }
 
-// A step is what the lifecycle does next with an image.
+// A step is the next action of the lifecycle for an image.
 type step struct {
 	action Action    // Deprecate, Disable or Remove; empty if the image is at the last step
 	until  time.Time // when the image has to wait until then

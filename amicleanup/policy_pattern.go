@@ -76,7 +76,7 @@ func compile(text string) (*pattern, error) {
 	return p, nil
 }
 
-// placeholder returns the expression for word; before is what precedes it.
+// placeholder returns the expression for word; before is the expression so far.
 func (p *pattern) placeholder(word, before string) (string, error) {
 	layout, isTime := strings.CutPrefix(strings.TrimSuffix(word, "}"), "{time:")
 	switch {
@@ -100,7 +100,7 @@ func (p *pattern) placeholder(word, before string) (string, error) {
 	}
 }
 
-// A parsed name is what a pattern captures.
+// A parsedName holds the captures of a pattern.
 type parsedName struct{ group, stamp, version string }
 
 // match parses name, and reports whether it matches.

@@ -14,8 +14,8 @@ import (
 // those of images that were deregistered without them, and those that a build
 // left behind.
 //
-// Only snapshots of known origin are looked at; the zero value looks at those
-// that this library has made. Whatever the policy, these stay: snapshots of any
+// Only snapshots of known origin count; the zero value selects those that this
+// library has made. Under any policy, these stay: snapshots of any
 // own image, including disabled and pending ones; snapshots described as those of
 // an image in the Recycle Bin; locked, pending and shared snapshots; those that a
 // launch template attaches; those of AWS Backup and Data Lifecycle Manager; and
@@ -26,7 +26,7 @@ type SnapshotPolicy struct {
 	Tags map[string]string
 
 	// Described also selects snapshots without the tags if EC2's description
-	// says that CreateImage or CopyImage made them, with whatever tool.
+	// says that CreateImage or CopyImage made them, with any tool.
 	Described bool
 
 	// Except are tags of which a snapshot must not have any; "*" matches any

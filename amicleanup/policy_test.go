@@ -32,11 +32,11 @@ func TestNewestOfEachGroup(t *testing.T) {
 		t.Errorf("reasons of the newest: %q", got)
 	}
 	if changes := f.changes(); len(changes) > 0 {
-		t.Errorf("planning changed: %v", changes)
+		t.Errorf("Plan made changes: %v", changes)
 	}
 }
 
-func TestArchitecturesAreApart(t *testing.T) {
+func TestGroupsPerArchitecture(t *testing.T) {
 	f := newFake()
 	f.series("web", 2)
 	f.add("ami-arm", "web 1600000000", func(i *ec2types.Image) { i.Architecture = ec2types.ArchitectureValuesArm64 })
@@ -45,7 +45,7 @@ func TestArchitecturesAreApart(t *testing.T) {
 	}
 }
 
-func TestWhatIsNeverRemoved(t *testing.T) {
+func TestNeverRemoved(t *testing.T) {
 	with := func(change func(*ec2types.Image)) func(*fake) {
 		return func(f *fake) { f.add("ami-x", "web 1600000000", change) }
 	}
@@ -59,7 +59,7 @@ func TestWhatIsNeverRemoved(t *testing.T) {
 		})},
 		{"of AWS Backup", "is managed by AWS Backup", with(func(i *ec2types.Image) { i.ImageOwnerAlias = aws.String("aws-backup-vault") })},
 		{"milliseconds", `timestamp "1600000000000" is not in seconds since 1970`, func(f *fake) { f.add("ami-x", "web 1600000000000", nil) }},
-		{"a number that is no time", `timestamp "7" is not in seconds since 1970`, func(f *fake) { f.add("ami-x", "web 7", nil) }},
+		{"not a time", `timestamp "7" is not in seconds since 1970`, func(f *fake) { f.add("ami-x", "web 7", nil) }},
 		{"newest usable", "is the newest usable of its group", func(f *fake) {
 			f.images = map[string]ec2types.Image{}
 			f.add("ami-x", "web 1600000000", nil)
@@ -81,7 +81,7 @@ func TestWhatIsNeverRemoved(t *testing.T) {
 	}
 }
 
-func TestFailedAndDisabledTakeNoPlace(t *testing.T) {
+func TestNewestUsableIgnoresFailedImages(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
 	for _, id := range []string{"ami-web2", "ami-web1"} {
@@ -120,7 +120,7 @@ func TestPolicies(t *testing.T) {
 		{"no rules", amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}}, nil},
 		{"nothing to group by", amicleanup.Policy{Keep: newest}, nil},
 		{"one group by name", amicleanup.Policy{Select: amicleanup.Select{Name: "web *"}, Keep: newest}, []string{"ami-web0", "ami-web1"}},
-		{"tagged keeper", amicleanup.Policy{
+		{"tagged rule", amicleanup.Policy{
 			Select: amicleanup.Select{Name: "web {unix}"},
 			Keep:   []amicleanup.Rule{amicleanup.Newest(1), amicleanup.Tagged("keep", "*")},
 		}, []string{"ami-web1"}},

@@ -74,7 +74,7 @@ func onServer(t *testing.T, client *awsec2.Client, inUse amicleanup.Rule) {
 	}
 	again, err := c.Apply(ctx, plan)
 	if err != nil || again.Count(amicleanup.Gone) != 3 {
-		t.Errorf("again: %v, %v", outcomes(again), err)
+		t.Errorf("second Apply: %v, %v", outcomes(again), err)
 	}
 	if n := mustPlan(t, c).Removals(); n != 0 {
 		t.Errorf("%d more to remove", n)
@@ -103,7 +103,7 @@ func createImage(t *testing.T, client *awsec2.Client, instance, name string) str
 	return *out.ImageId
 }
 
-// ownImages are the names of the account's images, sorted, and all snapshots.
+// ownImages returns the sorted names of the account's images, and all snapshots.
 func ownImages(t *testing.T, client *awsec2.Client) (names, snapshots []string) {
 	t.Helper()
 	images, err := client.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{Owners: []string{"self"}})

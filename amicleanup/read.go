@@ -17,13 +17,13 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// An inventory is what exists in all targets at one time.
+// An inventory describes all targets at one time.
 type inventory struct {
 	time    time.Time
 	targets []targetInventory
 }
 
-// A targetInventory is what exists in one target.
+// A targetInventory describes one target.
 type targetInventory struct {
 	target Target
 	owner  string // the id of the account

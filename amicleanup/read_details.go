@@ -75,7 +75,7 @@ func (t *TargetPlan) readSizes(ctx context.Context, client *awsec2.Client) error
 }
 
 // staleReferences looks for references to images that cannot be launched, of
-// whatever owner. Instances do not count: they run on without their image. An
+// any owner. Instances do not count: they run on without their image. An
 // image of another account that is no longer shared looks as if it were gone.
 func (t *targetInventory) staleReferences(ctx context.Context, client *awsec2.Client, now time.Time) ([]StaleReference, error) {
 	users := map[string][]string{} // by image

@@ -14,8 +14,8 @@ import (
 // go without it: who may launch them, and the sources that are asked. An image
 // that stays because of it makes room for another under a limit, so the reading
 // is repeated until nothing is missing. Each repetition allows twice as many
-// images to go, so the number of evaluations is logarithmic. What could not be
-// read stays unknown.
+// images to go, so the number of evaluations is logarithmic. Facts that could not
+// be read stay unknown.
 func (c *Cleaner) readLate(ctx context.Context, needs *Needs, inv *inventory, approved *approval) {
 	_, asked := split(needs.Sources)
 	shares := needs.Shares
@@ -56,7 +56,7 @@ func (l *late) readShares(ctx context.Context, plan *Plan) bool {
 		}
 		ids := map[string]bool{}
 		for j := range plan.Targets[i].Items {
-			if item := &plan.Targets[i].Items[j]; item.Action.steps() > 0 && item.Image.Shares == nil {
+			if item := &plan.Targets[i].Items[j]; item.leaves() && item.Image.Shares == nil {
 				ids[item.Image.ID] = true
 			}
 		}
@@ -130,7 +130,7 @@ func (t *targetInventory) unasked(source *inuse.Source, plan *TargetPlan) []*Ima
 	var images []*Image
 	for i := range plan.Items {
 		item := &plan.Items[i]
-		if item.Action.steps() > 0 && (a == nil || !a.asked[item.Image.ID]) {
+		if item.leaves() && (a == nil || !a.asked[item.Image.ID]) {
 			if source.SharedOnly && item.Image.Shares == nil {
 				continue // not read yet, or never; the rule keeps what was not asked about
 			}

@@ -24,8 +24,8 @@ type Report struct {
 	Done    map[Outcome]int `json:"done,omitempty"`
 
 	// Removals is the number of images that are to be removed or, with a result,
-	// that were. EC2 bills a block once, however many snapshots have it, and does
-	// not tell which do. So a removal saves between nothing and the full size of
+	// that were. EC2 bills a block that several snapshots share once, and does
+	// not tell which share it. So a removal saves between nothing and the full size of
 	// the snapshots: MaxGiB, for MaxCost dollars a month at Price for a GiB.
 	Removals int     `json:"removals"`
 	MaxGiB   float64 `json:"max_gib"`

@@ -14,7 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/amicleanup/service"
 )
 
-// reported is a region with something of everything that a report tells.
+// reported returns a region with something for every part of a report.
 func reported() *fake {
 	f := newFake()
 	f.series("web", 4)
@@ -40,12 +40,12 @@ func TestReport(t *testing.T) {
 	s.Cleaner.Clock = &stepped{now: after(48)}
 	s.Cleaner.Targets = append(s.Cleaner.Targets, target("us-east-1", newFake()))
 	s.Cleaner.Policy.Limits.Removals = 1
-	round := s.Once(t.Context())
-	if round.Err != nil {
-		t.Fatal(round.Err)
+	run := s.Once(t.Context())
+	if run.Err != nil {
+		t.Fatal(run.Err)
 	}
 	var text, markdown strings.Builder
-	if err := round.Report.WriteText(&text); err != nil {
+	if err := run.Report.WriteText(&text); err != nil {
 		t.Error(err)
 	}
 	want := `Planned at 2023-11-16 22:13:20
@@ -67,7 +67,7 @@ Stale references
 	if diff := cmp.Diff(want, text.String()); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
-	if err := round.Report.WriteMarkdown(&markdown); err != nil || !strings.Contains(markdown.String(), "### Done\n- 1 removed\n") {
+	if err := run.Report.WriteMarkdown(&markdown); err != nil || !strings.Contains(markdown.String(), "### Done\n- 1 removed\n") {
 		t.Errorf("%v\n%s", err, markdown.String())
 	}
 }
@@ -86,7 +86,7 @@ func TestStaleReferences(t *testing.T) {
 	f.series("web", 4)
 	f.set("ami-web0", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled })
 	f.set("ami-web1", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2023-11-15T00:00:00.000Z") })
-	f.set("ami-web2", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2033-11-15T00:00:00.000Z") }) // as public ones have it
+	f.set("ami-web2", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2033-11-15T00:00:00.000Z") }) // as public images have
 	refs := inuse.Source{Name: "refs", List: func(context.Context, inuse.Place) ([]inuse.Reference, error) {
 		return []inuse.Reference{
 			{ImageID: "ami-web0", By: "parameter /web"}, {ImageID: "ami-web1", By: "launch template lt-1 version 1"},

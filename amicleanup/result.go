@@ -2,7 +2,7 @@ package amicleanup
 
 import "time"
 
-// An Outcome is what became of an image or a snapshot that was to be changed.
+// An Outcome is the result of changing an image or a snapshot.
 type Outcome string
 
 // The outcomes.

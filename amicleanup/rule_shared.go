@@ -17,8 +17,8 @@ func Public() Rule {
 }
 
 // Shared keeps images that others than the owner may launch: accounts,
-// organizations, or everyone. EC2 answers for one image at a time, so only images
-// that would otherwise go are looked up; an image that cannot be looked up stays.
+// organizations, or everyone. EC2 answers for one image at a time, so Plan reads
+// permissions only of images that would otherwise go; if it cannot, the image stays.
 // A disabled image is not shared, but an image that a [Lifecycle] has disabled
 // counts as shared if it was shared before.
 func Shared() Rule { return shared{} }

@@ -70,7 +70,7 @@ func (s *Snapshot) held(now time.Time, minAge time.Duration) string {
 	}
 }
 
-// drift describes how the snapshot differs now from what it was, or returns "".
+// drift describes how the snapshot differs from now, or returns "".
 func (s *Snapshot) drift(now *Snapshot) string {
 	switch {
 	case s.State != now.State:

@@ -74,7 +74,7 @@ type ConnectOptions struct {
 	Account string
 
 	// NoCallLimits lifts the call limits, for endpoints other than AWS and for
-	// configurations with limits of their own.
+	// configurations that have limits.
 	NoCallLimits bool
 
 	// CallTimeout limits one attempt of a call. Zero means 30 seconds.

@@ -181,7 +181,7 @@ func TestTeamPrograms(t *testing.T) {
 	}
 }
 
-// What a review sees of a plan.
+// A plan as a review sees it.
 func ExamplePlan_WriteMarkdown() {
 	f := newFake()
 	f.series("web", 3)

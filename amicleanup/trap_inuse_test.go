@@ -23,9 +23,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// A template that nothing names is launched from by hand, by a Lambda, by
-// whatever has its name.
-func TestTrapTemplateThatNoGroupNames(t *testing.T) {
+// A template without a group may be used by a person, a function or a pipeline.
+func TestTrapTemplateWithoutGroup(t *testing.T) {
 	w := newEstate(t, 4, nil, amicleanup.InUse(inuse.LaunchTemplates()))
 	w.template("lonely", w.ids[1])
 	w.check(1)
@@ -39,8 +38,8 @@ func TestTrapDefaultVersionAfterRollback(t *testing.T) {
 	w.check(1, 3)
 }
 
-// Tools that never remove versions of a template pin every image for ever.
-func TestTrapOldTemplateVersionsPinForEver(t *testing.T) {
+// Tools that never remove versions of a template keep every image forever.
+func TestTrapOldTemplateVersions(t *testing.T) {
 	w := newEstate(t, 4, nil, amicleanup.InUse(inuse.LaunchTemplates()))
 	w.template("web", w.ids...)
 	w.makeDefault("web", "4")
@@ -93,7 +92,7 @@ func TestTrapRefreshTarget(t *testing.T) {
 	clock.Advance(time.Hour)
 	w.check(1)
 
-	// One that was cancelled brings nothing.
+	// A canceled refresh launches nothing.
 	w.template("never", w.ids[0], w.ids[3])
 	out, err = w.scaling.StartInstanceRefresh(t.Context(), &autoscaling.StartInstanceRefreshInput{
 		AutoScalingGroupName: aws.String("web"), DesiredConfiguration: &scalingtypes.DesiredConfiguration{LaunchTemplate: named("never", "1")},
@@ -173,7 +172,7 @@ func (c *clusters) DescribeNodegroup(_ context.Context, in *eks.DescribeNodegrou
 
 // A monthly pruning left EKS without the image of its nodes: a node group
 // launches from the version that it names, also when it has no nodes.
-func TestTrapNodeGroupsCannotLaunch(t *testing.T) {
+func TestTrapNodeGroups(t *testing.T) {
 	w := newEstate(t, 5, nil, amicleanup.InUse(inuse.NodeGroups()))
 	id := w.template("nodes", w.ids[1], w.ids[4])
 	w.makeDefault("nodes", "2")
@@ -191,8 +190,8 @@ func TestTrapNodeGroupsCannotLaunch(t *testing.T) {
 	w.check(0, 1, 2, 3)
 }
 
-// What another target's account uses counts; an account that is no target is
-// known from a usage report only.
+// Use by another target's account counts. Accounts that are not targets are known only
+// from usage reports.
 func TestTrapUsedByAnotherAccount(t *testing.T) {
 	clock := clock.Scaled(1000)
 	w := newEstate(t, 5, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{UsageReport: time.Minute}}, amicleanup.InUse(inuse.Instances()))
@@ -231,9 +230,9 @@ func TestTrapUsedByAnotherAccount(t *testing.T) {
 	w.check(0, 1)
 }
 
-// EC2's own answer knows recipes of Image Builder, and terminated instances
-// unless it is told otherwise. It is asked again before anything goes.
-func TestTrapImageReferencesAreNotEnough(t *testing.T) {
+// EC2's image references include recipes of Image Builder, and terminated instances by
+// default. Apply asks again.
+func TestTrapImageReferences(t *testing.T) {
 	w := newEstate(t, 6, nil, amicleanup.InUse(inuse.ImageReferences(0)))
 	recipe := func(name, id string) {
 		if err := w.SetImageRecipe(where, name, id); err != nil {
@@ -250,7 +249,7 @@ func TestTrapImageReferencesAreNotEnough(t *testing.T) {
 	recipe("late", w.ids[3])
 	result, err := w.cleaner.Apply(t.Context(), plan)
 	if err != nil || result.Count(amicleanup.Skipped) != 1 || result.Count(amicleanup.Removed) != 3 {
-		t.Errorf("applied: %v, %v", outcomes(result), err)
+		t.Errorf("Apply: %v, %v", outcomes(result), err)
 	}
 	w.Fail(ec2test.Fault{Action: "DescribeImageReferences", Code: "UnauthorizedOperation", Times: -1})
 	if plan, err := w.cleaner.Plan(t.Context()); !errors.Is(err, amicleanup.ErrUsageUnknown) || plan.Removals() != 0 {

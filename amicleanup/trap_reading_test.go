@@ -34,7 +34,7 @@ func TestTrapMoreThanTenParameters(t *testing.T) {
 
 // A template may name its image by a parameter, pinned to an older version or
 // a label of it.
-func TestTrapTemplateThatNamesAParameter(t *testing.T) {
+func TestTrapTemplateByParameter(t *testing.T) {
 	w := newEstate(t, 6, nil, amicleanup.InUse(inuse.LaunchTemplates()))
 	for _, id := range w.ids[:4] {
 		w.parameter("/web", id)
@@ -98,7 +98,7 @@ func TestTrapOneCallPerTemplate(t *testing.T) {
 }
 
 // One template that a group names and that is gone must not end the reading.
-func TestTrapMissingTemplateOfAGroup(t *testing.T) {
+func TestTrapMissingTemplate(t *testing.T) {
 	w := newEstate(t, 4, nil, amicleanup.InUse(inuse.AutoScalingGroups()))
 	w.template("gone", w.ids[0])
 	w.template("there", w.ids[1])
@@ -111,7 +111,7 @@ func TestTrapMissingTemplateOfAGroup(t *testing.T) {
 
 // A list that was denied, or failed, is not an empty list. Every source keeps
 // everything when one of the calls that it makes fails.
-func TestTrapDeniedIsNotEmpty(t *testing.T) {
+func TestTrapDeniedSource(t *testing.T) {
 	for _, tc := range []struct {
 		source inuse.Source
 		calls  []string
@@ -152,8 +152,8 @@ func TestTrapDeniedIsNotEmpty(t *testing.T) {
 	}
 }
 
-// An answer that is shorter than it can be is no answer.
-func TestTrapSuspiciouslyEmpty(t *testing.T) {
+// A suspiciously short list counts as unread.
+func TestTrapEmptySource(t *testing.T) {
 	w := newEstate(t, 3, nil, amicleanup.InUse(inuse.AtLeast(1, inuse.Instances())))
 	w.check(0, 1)
 	out, err := w.ec2.RunInstances(t.Context(), &awsec2.RunInstancesInput{ImageId: &w.ids[0], MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: "t3.micro"})
@@ -161,9 +161,9 @@ func TestTrapSuspiciouslyEmpty(t *testing.T) {
 	w.check(0)
 }
 
-// What AWS services manage for their users is left out of lists unless it is
-// asked for, and calls without MaxResults may be cut short or given up.
-func TestTrapManagedResourcesAndUnboundedCalls(t *testing.T) {
+// Lists omit resources that AWS services manage unless the caller includes them, and
+// calls without MaxResults may time out.
+func TestTrapManagedResources(t *testing.T) {
 	w := newEstate(t, 2, nil, amicleanup.InUse(append(inuse.All(), inuse.AllLaunchTemplateVersions())...),
 		amicleanup.InUse(inuse.ImageReferences(0)))
 	w.template("web", w.ids[1])

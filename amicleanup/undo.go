@@ -18,7 +18,7 @@ import (
 // deregistration protection is not set again.
 //
 // The result of Undo has every image and snapshot that r changed. The outcome is
-// Restored, or Gone if the Recycle Bin does not have it. Images that are back
+// Restored, or Gone if the Recycle Bin lacks it. Images that are back
 // already are AlreadyDone; images that r restored are Skipped.
 func (c *Cleaner) Undo(ctx context.Context, r *Result) (*Result, error) {
 	if err := c.Validate(); err != nil {

@@ -50,7 +50,7 @@ type world struct {
 	regions map[string]*fake
 	cleaner *amicleanup.Cleaner
 
-	// What the policy was drawn from, for rules told in another way.
+	// The drawn policy, for the second implementation of the rules.
 	newest, newestUsable int
 	younger              time.Duration
 	inUse, tagged        bool
@@ -172,14 +172,14 @@ func (w *world) drawPolicy(t *rapid.T) {
 	p.Limits.AllowUnusableNewest = rapid.Bool().Draw(t, "unusable newest")
 }
 
-func drawLadder(t *rapid.T) amicleanup.Lifecycle {
+func drawLifecycle(t *rapid.T) amicleanup.Lifecycle {
 	return amicleanup.Lifecycle{
 		DeprecateFor: time.Duration(rapid.IntRange(0, 3).Draw(t, "deprecated")) * day,
 		DisableFor:   time.Duration(rapid.IntRange(0, 3).Draw(t, "disabled")) * day,
 	}
 }
 
-// images are all images of the world, by id.
+// images returns all images of the world, by id.
 func (w *world) images() map[string]ec2types.Image {
 	all := map[string]ec2types.Image{}
 	for _, f := range w.regions {
@@ -188,7 +188,7 @@ func (w *world) images() map[string]ec2types.Image {
 	return all
 }
 
-// sinceNow returns a func that tells which calls have changed anything since.
+// sinceNow returns a func that returns the changes since.
 func (w *world) sinceNow() func() []string {
 	done := map[string]int{}
 	for region, f := range w.regions {
@@ -212,7 +212,7 @@ func tagOf(img ec2types.Image, key string) string {
 	return ""
 }
 
-// acts are the items of a plan that are to be changed, by image id.
+// acts returns the items of a plan that are to be changed, by image id.
 func acts(plan *amicleanup.Plan) map[string]amicleanup.Item {
 	all := map[string]amicleanup.Item{}
 	for _, target := range plan.Targets {
@@ -226,5 +226,5 @@ func acts(plan *amicleanup.Plan) map[string]amicleanup.Item {
 	return all
 }
 
-// exportAll lets go-cmp look into the SDK's structs, which have an unexported marker.
+// exportAll lets go-cmp compare the SDK's structs, which have an unexported field.
 func exportAll(reflect.Type) bool { return true }

@@ -50,9 +50,8 @@ type Source struct {
 	// error means that the list is incomplete, and keeps all images there.
 	List func(ctx context.Context, at Place) ([]Reference, error)
 
-	// Ask returns what uses the images with the given ids. It is only asked
-	// about images that would otherwise be removed. An error keeps all of
-	// them.
+	// Ask returns what uses the images with the given ids, which would
+	// otherwise be removed. An error keeps all of them.
 	Ask func(ctx context.Context, at Place, images []string) ([]Reference, error)
 
 	// SharedOnly limits Ask to images that others may launch, and to the

@@ -31,7 +31,7 @@ import (
 // for each of the last three weeks with any, those younger than two weeks, and
 // everything that careful rules protect: images in use, shared or marked, and the
 // bases of images that stay. The copies of one build stay or go together.
-// Snapshots that belong to no image go too.
+// Snapshots that belong to no image also go.
 func policy(lifecycle amicleanup.Lifecycle) amicleanup.Policy {
 	return amicleanup.Policy{
 		Select: amicleanup.Select{Name: "{group} {unix}"},

@@ -57,7 +57,7 @@ func everyRule() map[string]amicleanup.Rule {
 	return rules
 }
 
-// recipes is a source that is asked.
+// recipes returns a source that answers about given images.
 func recipes() inuse.Source {
 	return inuse.Source{Name: "recipes", Ask: recipesOf}
 }

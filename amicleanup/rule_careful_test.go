@@ -36,8 +36,8 @@ type carefulEstate struct {
 	now   time.Time
 }
 
-// carefulTraps are the 35 cases in which the first screen of the documentation, or
-// a peer, removed an image wrongly or left one behind.
+// carefulTraps returns the 35 cases in which a peer, or an earlier quick start,
+// removed an image wrongly or left it behind.
 func carefulTraps() []carefulTrap {
 	mixed := func(w *carefulEstate, base *scalingtypes.LaunchTemplateSpecification, o scalingtypes.LaunchTemplateOverrides) {
 		w.group(w.name, autoscaling.CreateAutoScalingGroupInput{MixedInstancesPolicy: &scalingtypes.MixedInstancesPolicy{LaunchTemplate: &scalingtypes.LaunchTemplate{
@@ -179,9 +179,9 @@ func carefulTraps() []carefulTrap {
 	}
 }
 
-// TestCarefulRemovesNothingWrongly runs the quick start of the package comment on
+// TestCarefulTraps runs the quick start of the package comment on
 // all traps together.
-func TestCarefulRemovesNothingWrongly(t *testing.T) {
+func TestCarefulTraps(t *testing.T) {
 	now := time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
 	tick := clock.NewVirtual(now)
 	srv := ec2test.New(&ec2test.Options{Regions: []string{where}, Clock: tick})

@@ -95,8 +95,10 @@ func TestLifecycleEnds(t *testing.T) {
 		f := newFake()
 		f.series("web", 3)
 		f.add("ami-failed", "web 1600000000", func(i *ec2types.Image) { i.State = ec2types.ImageStateFailed })
-		f.set("ami-web1", func(i *ec2types.Image) { i.SourceImageId, i.SourceInstanceId = aws.String("ami-web0"), aws.String("i-1") })
-		c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.ParentOfKept())
+		f.set("ami-web1", func(i *ec2types.Image) {
+			i.SourceImageId, i.SourceInstanceId = aws.String("ami-web0"), aws.String("i-1")
+		})
+		c, clock := lifecycleCleaner(f, amicleanup.Newest(1), amicleanup.ParentOfKept())
 		c.Policy.Lifecycle = amicleanup.Lifecycle{DeprecateFor: day, DisableFor: day, End: end}
 		for range 6 {
 			night(t, c)
@@ -120,11 +122,11 @@ func TestLifecycleEnds(t *testing.T) {
 	}
 }
 
-// Every step has a limit of its own.
+// Every step has its limit.
 func TestLimitsOfSteps(t *testing.T) {
 	f := newFake()
 	f.series("web", 10)
-	c, clock := ladderCleaner(f, amicleanup.Newest(1))
+	c, clock := lifecycleCleaner(f, amicleanup.Newest(1))
 	c.Policy.Lifecycle = amicleanup.Lifecycle{DeprecateFor: day, DisableFor: day}
 	c.Policy.Limits = amicleanup.Limits{Removals: 1, Disables: 2, Deprecations: 3}
 	var got [][3]int
@@ -145,7 +147,7 @@ func TestLiftProtection(t *testing.T) {
 	for _, id := range []string{"ami-web0", "ami-web1"} {
 		f.set(id, func(i *ec2types.Image) { i.DeregistrationProtection = aws.String("enabled-with-cooldown") })
 	}
-	c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.IDs("ami-web1"))
+	c, clock := lifecycleCleaner(f, amicleanup.Newest(1), amicleanup.IDs("ami-web1"))
 	c.Policy.Lifecycle = amicleanup.Lifecycle{}
 	if plan := mustPlan(t, c); plan.Removals() != 0 || why(plan, "ami-web0") != "is protected from deregistration" {
 		t.Errorf("without LiftProtection: removals %v", removals(plan))

@@ -48,7 +48,7 @@ func TestOrphans(t *testing.T) {
 		s.Tags = tags("bakestone:build", "b1", "bakestone:expires", after(24).Format(time.RFC3339))
 	})
 	f.orphan("snap-left", nil)
-	f.orphan("snap-volume", func(s *ec2types.Snapshot) { s.Tags = nil }) // somebody's backup
+	f.orphan("snap-volume", func(s *ec2types.Snapshot) { s.Tags = nil }) // a backup
 	f.orphan("snap-by-hand", func(s *ec2types.Snapshot) {
 		s.Tags, s.Description = nil, aws.String("Created by CreateImage(i-1) for ami-0123456789abcdef0")
 	})
@@ -66,7 +66,7 @@ func TestOrphans(t *testing.T) {
 	}
 	result, err := c.Apply(t.Context(), plan)
 	if err != nil || result.CountSnapshots(amicleanup.Removed) != 2 {
-		t.Errorf("applied: %+v, %v", result, err)
+		t.Errorf("Apply: %+v, %v", result, err)
 	}
 	if diff := cmp.Diff([]string{"DeleteSnapshot snap-by-hand", "DeleteSnapshot snap-dead"}, f.changes()); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
@@ -87,7 +87,7 @@ func TestOrphans(t *testing.T) {
 }
 
 // Snapshots that look like orphans.
-func TestFalseOrphans(t *testing.T) {
+func TestOrphansKept(t *testing.T) {
 	const image = "ami-0123456789abcdef0"
 	described := func(text string) func(*fake) {
 		return func(f *fake) {
@@ -153,7 +153,7 @@ func TestFalseOrphans(t *testing.T) {
 	}
 }
 
-// A snapshot that any image has is not even looked at.
+// Snapshots of an image in any state are not orphans.
 func TestOrphansOfDisabledImages(t *testing.T) {
 	f := newFake()
 	for i, state := range []ec2types.ImageState{ec2types.ImageStateDisabled, ec2types.ImageStateFailed, ec2types.ImageStateAvailable} {
@@ -210,7 +210,7 @@ func TestOrphansDrift(t *testing.T) {
 	}
 }
 
-// What cannot be read completely is left alone.
+// If anything cannot be read, all snapshots stay.
 func TestOrphansNotRead(t *testing.T) {
 	for _, action := range []string{
 		"DescribeSnapshots", "DescribeImages", "ListImagesInRecycleBin", "DescribeLockedSnapshots",

@@ -32,8 +32,8 @@ func night(t testing.TB, c *amicleanup.Cleaner) *amicleanup.Result {
 	return result
 }
 
-// ladderCleaner goes down the ladder on a clock of its own.
-func ladderCleaner(f *fake, keep ...amicleanup.Rule) (*amicleanup.Cleaner, *stepped) {
+// lifecycleCleaner returns a cleaner with a lifecycle, and its clock.
+func lifecycleCleaner(f *fake, keep ...amicleanup.Rule) (*amicleanup.Cleaner, *stepped) {
 	clock := &stepped{now: after(48)}
 	f.now = clock.Now
 	c := cleaner(f, keep...)
@@ -42,11 +42,11 @@ func ladderCleaner(f *fake, keep ...amicleanup.Rule) (*amicleanup.Cleaner, *step
 	return c, clock
 }
 
-func TestLadder(t *testing.T) {
+func TestLifecycle(t *testing.T) {
 	f := newFake()
 	f.series("web", 2)
 	f.shares["ami-web0"] = []ec2types.LaunchPermission{{UserId: aws.String("444455556666")}}
-	c, clock := ladderCleaner(f, amicleanup.Newest(1))
+	c, clock := lifecycleCleaner(f, amicleanup.Newest(1))
 	var got []string
 	for n := range 30 {
 		for _, o := range outcomes(night(t, c)) {
@@ -63,8 +63,8 @@ func TestLadder(t *testing.T) {
 	}
 }
 
-// An image that is wanted again comes back as it was, from every rung.
-func TestLadderRestores(t *testing.T) {
+// An image that a rule keeps again returns as it was, from every step.
+func TestLifecycleRestores(t *testing.T) {
 	for _, nights := range []int{1, 8} {
 		f := newFake()
 		f.series("web", 2)
@@ -78,7 +78,7 @@ func TestLadderRestores(t *testing.T) {
 			{OrganizationalUnitArn: aws.String("arn:aws:organizations::111122223333:ou/o-example/ou-1")},
 		}
 		before, shares := f.images["ami-web0"], slices.Clone(f.shares["ami-web0"])
-		c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
+		c, clock := lifecycleCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
 		for range nights {
 			night(t, c)
 			clock.advance(day)
@@ -102,9 +102,9 @@ func TestLadderRestores(t *testing.T) {
 	}
 }
 
-// What is kept only because something is not known, or because it must not be
-// touched, stays where it is on the ladder.
-func TestLadderRestoresOnlyWhatIsWanted(t *testing.T) {
+// Images that are kept only because something is unknown, or because they must not be
+// touched, stay at their step.
+func TestLifecycleLeavesBlockedImages(t *testing.T) {
 	for name, trouble := range map[string]func(*fake, *amicleanup.Cleaner){
 		"not known": func(f *fake, _ *amicleanup.Cleaner) {
 			f.fail = func(action, _ string) error {
@@ -121,7 +121,7 @@ func TestLadderRestoresOnlyWhatIsWanted(t *testing.T) {
 	} {
 		f := newFake()
 		f.series("web", 2)
-		c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
+		c, clock := lifecycleCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
 		night(t, c)
 		clock.advance(8 * day)
 		trouble(f, c)
@@ -147,7 +147,7 @@ func sameShares(a, b []ec2types.LaunchPermission) bool {
 	return slices.Equal(text(a), text(b))
 }
 
-// sameTags takes no tags and an empty list for the same.
+// sameTags treats nil and an empty list as equal.
 func sameTags() cmp.Option {
 	return cmp.Comparer(func(a, b []ec2types.Tag) bool {
 		text := func(tags []ec2types.Tag) map[string]string {
@@ -161,13 +161,13 @@ func sameTags() cmp.Option {
 	})
 }
 
-// A run that was cut off between saving the permissions and disabling, or
-// after enabling, loses no permission.
-func TestLadderKeepsPermissionsWhenCutOff(t *testing.T) {
+// A run that is interrupted between saving the permissions and disabling, or after
+// enabling, loses no permission.
+func TestLifecycleInterrupted(t *testing.T) {
 	f := newFake()
 	f.series("web", 2)
 	f.shares["ami-web0"] = []ec2types.LaunchPermission{{UserId: aws.String("444455556666")}}
-	c, _ := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
+	c, _ := lifecycleCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
 	c.Policy.Lifecycle.DeprecateFor = 0
 	failing := func(which string) {
 		f.fail = func(action, _ string) error {
@@ -186,7 +186,7 @@ func TestLadderKeepsPermissionsWhenCutOff(t *testing.T) {
 	failing("DisableImage")
 	try()
 	if len(f.shares["ami-web0"]) != 1 || f.images["ami-web0"].State != ec2types.ImageStateAvailable {
-		t.Fatal("it was disabled after all")
+		t.Fatal("the image was disabled, want an error before")
 	}
 	f.fail = nil
 	try() // disabled
@@ -204,8 +204,8 @@ func TestLadderKeepsPermissionsWhenCutOff(t *testing.T) {
 	}
 }
 
-// Permissions that do not fit in tags are not forgotten: the image stays.
-func TestLadderWithManyPermissions(t *testing.T) {
+// An image whose permissions do not fit in tags stays.
+func TestLifecycleManyPermissions(t *testing.T) {
 	for n, want := range map[int]string{
 		19: "ami-web0 disabled", 20: "ami-web0 disabled", 19 * 45: "ami-web0 disabled", 1000: "ami-web0 skipped",
 	} {
@@ -214,7 +214,7 @@ func TestLadderWithManyPermissions(t *testing.T) {
 		for i := range n {
 			f.shares["ami-web0"] = append(f.shares["ami-web0"], ec2types.LaunchPermission{UserId: aws.String(fmt.Sprintf("%012d", i))})
 		}
-		c, _ := ladderCleaner(f, amicleanup.Newest(1))
+		c, _ := lifecycleCleaner(f, amicleanup.Newest(1))
 		c.Policy.Lifecycle.DeprecateFor = 0
 		result := night(t, c)
 		if got := outcomes(result); !cmp.Equal(got, []string{want}) {
@@ -232,15 +232,14 @@ func TestLadderWithManyPermissions(t *testing.T) {
 	}
 }
 
-// What someone else has disabled waits its time as well; what cannot be
-// launched anyway goes at once.
-func TestLadderForOtherStates(t *testing.T) {
+// Images that were disabled by others also wait; failed images go at once.
+func TestLifecycleDisabledAndFailedImages(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	for id, state := range map[string]ec2types.ImageState{"ami-web0": ec2types.ImageStateDisabled, "ami-web1": ec2types.ImageStateFailed} {
 		f.set(id, func(img *ec2types.Image) { img.State = state })
 	}
-	c, clock := ladderCleaner(f, amicleanup.Newest(1))
+	c, clock := lifecycleCleaner(f, amicleanup.Newest(1))
 	if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 disabled", "ami-web1 removed", "snap-web1 removed"}) {
 		t.Errorf("the first night: %v", got)
 	}
@@ -254,14 +253,14 @@ func TestLadderForOtherStates(t *testing.T) {
 	}
 }
 
-// What someone else has disabled or deprecated stays so when it is taken off
-// the ladder, and what someone else has taken back begins anew.
-func TestLadderLeavesWhatOthersDid(t *testing.T) {
+// Restored images stay disabled or deprecated if others had done it, and begin anew if
+// others took a step back.
+func TestLifecycleKeepsChangesOfOthers(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
 	f.set("ami-web0", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled })
 	f.set("ami-web1", func(i *ec2types.Image) { i.DeprecationTime = aws.String("2023-11-15T00:00:00.000Z") })
-	c, clock := ladderCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
+	c, clock := lifecycleCleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.Instances()))
 	before := maps.Clone(f.images)
 	same := func(when string, ids ...string) {
 		t.Helper()
@@ -291,14 +290,13 @@ func TestLadderLeavesWhatOthersDid(t *testing.T) {
 	same("restored", "ami-web0", "ami-web1")
 }
 
-// TestPropertyLadder lets random worlds go down random ladders for a month: an
-// image goes one rung a night at most, stays on it as long as it must, and
-// nothing moves that a keeper wants.
-func TestPropertyLadder(t *testing.T) {
+// TestLifecycleSteps lets random worlds go through random lifecycles: an image takes
+// at most one step per night and stays at it as long as it must.
+func TestLifecycleSteps(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := drawWorld(rt)
-		ladder := drawLadder(rt)
-		w.cleaner.Policy.Lifecycle = ladder
+		lifecycle := drawLifecycle(rt)
+		w.cleaner.Policy.Lifecycle = lifecycle
 		since := map[string]time.Time{}
 		for range 12 {
 			before := w.images()
@@ -313,9 +311,9 @@ func TestPropertyLadder(t *testing.T) {
 				on := tagOf(was, amicleanup.TagRetired)
 				least, launchable := time.Duration(0), was.State == ec2types.ImageStateAvailable || was.State == ec2types.ImageStateDisabled
 				if strings.HasPrefix(on, "deprecated") {
-					least = ladder.DeprecateFor
+					least = lifecycle.DeprecateFor
 				} else if strings.HasPrefix(on, "disabled") {
-					least = ladder.DisableFor
+					least = lifecycle.DisableFor
 				}
 				if img.Outcome == amicleanup.Skipped || img.Outcome == amicleanup.Restored {
 					continue
@@ -323,7 +321,7 @@ func TestPropertyLadder(t *testing.T) {
 				if at, ok := since[img.ID]; ok && w.clock.Now().Sub(at) < least {
 					rt.Fatalf("%s is %s after %v, on %q", img.ID, img.Outcome, w.clock.Now().Sub(at), on)
 				}
-				if img.Outcome == amicleanup.Removed && launchable && ladder.DisableFor > 0 && was.State != ec2types.ImageStateDisabled && tagOf(was, "bakestone:expires") == "" {
+				if img.Outcome == amicleanup.Removed && launchable && lifecycle.DisableFor > 0 && was.State != ec2types.ImageStateDisabled && tagOf(was, "bakestone:expires") == "" {
 					rt.Fatalf("%s was %s and is removed", img.ID, was.State)
 				}
 				if img.Outcome == amicleanup.Disabled && now[img.ID].State != ec2types.ImageStateDisabled {
@@ -336,15 +334,14 @@ func TestPropertyLadder(t *testing.T) {
 	})
 }
 
-// TestPropertyUndo takes back what a night has done, and finds the world as it
-// was.
-func TestPropertyUndo(t *testing.T) {
+// TestUndoRestoresEverything takes back a night's changes and finds the world as it was.
+func TestUndoRestoresEverything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
 		for _, f := range w.regions {
 			f.binOn = true
 		}
-		w.cleaner.Policy.Lifecycle = drawLadder(t)
+		w.cleaner.Policy.Lifecycle = drawLifecycle(t)
 		for range rapid.IntRange(0, 4).Draw(t, "nights") {
 			if _, err := w.cleaner.Apply(t.Context(), drawPlan(t, w)); err != nil {
 				t.Fatal(err)
@@ -357,7 +354,7 @@ func TestPropertyUndo(t *testing.T) {
 			maps.Copy(shares, f.shares)
 		}
 		plan := drawPlan(t, w)
-		for i := range plan.Targets { // what is restored cannot be taken back
+		for i := range plan.Targets { // a restored image cannot be taken back
 			plan.Targets[i].Items = slices.DeleteFunc(plan.Targets[i].Items, func(item amicleanup.Item) bool { return item.Action == amicleanup.Restore })
 		}
 		result, err := w.cleaner.Apply(t.Context(), plan)

@@ -74,7 +74,7 @@ func (w *estate) share(id string) {
 	}
 }
 
-func TestLadderOnEmbeddedEC2(t *testing.T) {
+func TestLifecycleOnEmbeddedEC2(t *testing.T) {
 	onBubble(t, func(w *estate) {
 		t := w.t
 		old := w.ids[0]
@@ -100,7 +100,7 @@ func TestLadderOnEmbeddedEC2(t *testing.T) {
 			t.Fatalf("undone: %s, shared with %v, deprecated %v", img.State, accounts, img.DeprecationTime)
 		}
 		night(t, w.cleaner)
-		// Somebody wants it again.
+		// An instance uses it again.
 		if _, err := w.ec2.CreateTags(t.Context(), &awsec2.CreateTagsInput{Resources: []string{old}, Tags: tags("keep", "me")}); err != nil {
 			t.Fatal(err)
 		}
@@ -124,8 +124,7 @@ func TestLadderOnEmbeddedEC2(t *testing.T) {
 	})
 }
 
-// What is removed comes back from the Recycle Bin; what it would not keep is
-// not removed.
+// Undo restores images from the Recycle Bin; images that it would not keep stay.
 func TestRecycleBinOnEmbeddedEC2(t *testing.T) {
 	onBubble(t, func(w *estate) {
 		t := w.t
@@ -169,7 +168,7 @@ func TestRecycleBinOnEmbeddedEC2(t *testing.T) {
 		time.Sleep(13 * day)
 		undone, err := w.cleaner.Undo(t.Context(), removed)
 		if err != nil || undone.Count(amicleanup.Restored) != 1 {
-			t.Fatalf("undone: %v, %v", outcomes(undone), err)
+			t.Fatalf("Undo: %v, %v", outcomes(undone), err)
 		}
 		time.Sleep(time.Minute)
 		img, accounts := w.look(old)
@@ -218,7 +217,7 @@ func TestOrphansOnEmbeddedEC2(t *testing.T) {
 		time.Sleep(2 * day)
 		result, err := w.cleaner.Apply(t.Context(), mustPlan(t, w.cleaner))
 		if err != nil || result.CountSnapshots(amicleanup.Removed) != 1 || result.Snapshots[0].ID != snapshots[w.ids[0]] {
-			t.Errorf("applied: %+v, %v", result, err)
+			t.Errorf("Apply: %+v, %v", result, err)
 		}
 		_, left := ownImages(t, w.ec2)
 		delete(snapshots, w.ids[0])
@@ -228,8 +227,8 @@ func TestOrphansOnEmbeddedEC2(t *testing.T) {
 	})
 }
 
-// One run restores what another one is about to disable, and the tags of
-// neither show yet. In the end the image is as it was.
+// One run restores an image that another is about to disable, and neither sees the
+// other's tags yet. Finally the image is as it was.
 func TestCompetingRunsWithLags(t *testing.T) {
 	withLags(t, func(w *lagging) {
 		old := w.ids[0]

@@ -17,7 +17,7 @@ import (
 	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 )
 
-// loop answers with the same page for ever.
+// loop answers with the same page forever.
 type loop struct{ *fake }
 
 func (l loop) DescribeImages(ctx context.Context, in *awsec2.DescribeImagesInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeImagesOutput, error) {
@@ -72,7 +72,7 @@ func TestInUse(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotCoveredIsNotRemoved(t *testing.T) {
+func TestUnreadSourceKeepsImages(t *testing.T) {
 	fail := func(f *fake) {
 		f.fail = func(action, _ string) error {
 			if action == "DescribeInstances" {
@@ -108,12 +108,12 @@ func TestWhatIsNotCoveredIsNotRemoved(t *testing.T) {
 	fail(f)
 	result, err := c.Apply(t.Context(), plan)
 	if !errors.Is(err, amicleanup.ErrUsageUnknown) || result.Count(amicleanup.Skipped) != 2 {
-		t.Errorf("applied: %v, %v", outcomes(result), err)
+		t.Errorf("Apply: %v, %v", outcomes(result), err)
 	}
 }
 
 // An image may be used by another account of the same region.
-func TestInUseElsewhere(t *testing.T) {
+func TestInUseByAnotherAccount(t *testing.T) {
 	home, other, far := newFake(), newFake(), newFake()
 	home.series("web", 3)
 	used(other, "ami-web0", "i-1", ec2types.InstanceStateNameRunning)
@@ -132,8 +132,8 @@ func TestInUseElsewhere(t *testing.T) {
 	}
 }
 
-// A long run asks again what is in use.
-func TestInUseIsReadAgain(t *testing.T) {
+// A long run reads again what is in use.
+func TestInUseReadAgainDuringApply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.series("web", 4)

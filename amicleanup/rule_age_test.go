@@ -15,8 +15,7 @@ import (
 	"github.com/bakestone-go/bakestone/amicleanup"
 )
 
-// evaluate judges images of one target at a time by keepers; the others are
-// named after their stamp, in days after after(0).
+// evaluate decides about images of one region by rules.
 func evaluate(t *testing.T, now time.Time, images []amicleanup.Image, keep ...amicleanup.Rule) *amicleanup.Plan {
 	t.Helper()
 	policy := amicleanup.Policy{
@@ -29,7 +28,7 @@ func evaluate(t *testing.T, now time.Time, images []amicleanup.Image, keep ...am
 	return policy.Evaluate(now, "r", images...)
 }
 
-// daily are n images, one a day, named by their number.
+// daily returns n images, one a day, named by number.
 func daily(n int) []amicleanup.Image {
 	images := make([]amicleanup.Image, n)
 	for i := range images {
@@ -75,7 +74,7 @@ func TestKeepUntil(t *testing.T) {
 	}
 	now := time.Date(2024, 2, 22, 22, 13, 20, 0, time.UTC)
 	plan := evaluate(t, now, images, amicleanup.KeepUntil("until"))
-	// A date holds to the end of its day; what is no time keeps as well.
+	// A date lasts to the end of its day; an invalid time keeps.
 	if diff := cmp.Diff([]string{"000", "002", "004", "005", "006"}, kept(plan)); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)
 	}
@@ -102,14 +101,14 @@ func TestCalendar(t *testing.T) {
 	if got := why(plan, "ami-397"); got != "is the newest of day 2024-12-15; is the newest of week 2024-W50" {
 		t.Errorf("397 is kept because it %q", got)
 	}
-	// In another time zone the stamps, 22:13 UTC, are of the next day.
+	// In another time zone the timestamps, 22:13 UTC, belong to the next day.
 	plan = evaluate(t, after(500*24), images, amicleanup.Calendar{Monthly: 2, In: time.FixedZone("", 2*60*60)})
 	if diff := cmp.Diff([]string{"381", "398", "399"}, kept(plan)); diff != "" {
 		t.Errorf("in another zone (-want +got):\n%s", diff)
 	}
 }
 
-func TestSharedIsAskedOnlyWhereItDecides(t *testing.T) {
+func TestSharedReadsOnlyCandidates(t *testing.T) {
 	f := newFake()
 	f.series("web", 5)
 	f.shares["ami-web0"] = []ec2types.LaunchPermission{{UserId: aws.String("444455556666")}}
@@ -123,13 +122,14 @@ func TestSharedIsAskedOnlyWhereItDecides(t *testing.T) {
 	}
 	asked := slices.DeleteFunc(slices.Clone(f.calls), func(c string) bool { return !strings.HasPrefix(c, "DescribeImageAttribute") })
 	want := []string{"DescribeImageAttribute ami-web0", "DescribeImageAttribute ami-web1", "DescribeImageAttribute ami-web2"}
+	slices.Sort(asked)
 	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 	f.shares["ami-web2"] = f.shares["ami-web0"] // since
 	result, err := c.Apply(t.Context(), plan)
 	if err != nil || result.Images[0].Detail != "is shared (account 444455556666)" {
-		t.Errorf("applied: %+v, %v", result.Images, err)
+		t.Errorf("Apply: %+v, %v", result.Images, err)
 	}
 	f.fail = func(action, _ string) error {
 		if action == "DescribeImageAttribute" {
@@ -157,13 +157,13 @@ func TestIDsInFiles(t *testing.T) {
 		"prod/empty.tf": {},
 		"notes.txt":     {Data: []byte("ami-99999999")},
 	}
-	keeper, err := amicleanup.IDsInFiles(files, "*/*.tf")
+	rule, err := amicleanup.IDsInFiles(files, "*/*.tf")
 	if err != nil {
 		t.Fatal(err)
 	}
 	images := daily(4)
 	images[0].ID, images[1].ID, images[2].ID = "ami-0123456789abcdef0", "ami-00000001", "ami-99999999"
-	if got := kept(evaluate(t, after(96), images, keeper)); !cmp.Equal(got, []string{"00000001", "003", "0123456789abcdef0"}) {
+	if got := kept(evaluate(t, after(96), images, rule)); !cmp.Equal(got, []string{"00000001", "003", "0123456789abcdef0"}) {
 		t.Errorf("kept %v", got)
 	}
 	for pattern, want := range map[string]string{"*.md": "no file matches", "[": "syntax error", "prod/empty.tf": "no image id found"} {
@@ -173,8 +173,7 @@ func TestIDsInFiles(t *testing.T) {
 	}
 }
 
-// Images that a build has not finished neither count nor go while it may run;
-// what died is rubbish.
+// Images of an unfinished build neither count nor go while it may run; later they go.
 func TestUnfinishedBuilds(t *testing.T) {
 	now := after(10 * 24)
 	images := daily(5)
@@ -191,7 +190,7 @@ func TestUnfinishedBuilds(t *testing.T) {
 	}
 }
 
-// What this library has baked groups and dates itself.
+// Images of this library have their group and time in tags.
 func TestBaked(t *testing.T) {
 	f := newFake()
 	baked := func(id, family, stamp string) {

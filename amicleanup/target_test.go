@@ -15,7 +15,7 @@ import (
 )
 
 // Two accounts in two regions are cleaned through assumed roles; a third
-// region, which is not enabled, is only its own trouble.
+// region, which is not enabled, does not affect them.
 func TestEverywhere(t *testing.T) {
 	regions := []string{"eu-west-1", "us-east-1"}
 	srv := ec2test.New(&ec2test.Options{Regions: regions})
@@ -30,7 +30,7 @@ func TestEverywhere(t *testing.T) {
 			}
 		}
 	}
-	// The neighbour runs an image of ours.
+	// The neighbour runs a home image.
 	_, err := awsec2.NewFromConfig(srv.ConfigFor(neighbour, "us-east-1")).RunInstances(t.Context(), &awsec2.RunInstancesInput{
 		ImageId: aws.String(id[home+" us-east-1 0"]), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: "t3.micro",
 	})
@@ -60,16 +60,15 @@ func TestEverywhere(t *testing.T) {
 	}
 	result, err := c.Apply(t.Context(), plan)
 	if err != nil || result.Count(amicleanup.Removed) != len(want) {
-		t.Errorf("applied: %v, %v", outcomes(result), err)
+		t.Errorf("Apply: %v, %v", outcomes(result), err)
 	}
 	if n := srv.CallCount("AssumeRole"); n != 2 {
 		t.Errorf("roles were assumed %d times, want once for each account", n)
 	}
 }
 
-// A role that cannot be assumed leaves its account unknown: what it may use in
-// the region stays, and everything else is reported.
-func TestTrapRoleOfOneAccountIsMissing(t *testing.T) {
+// If a role cannot be assumed, images of the region that its account may use stay.
+func TestTrapMissingRole(t *testing.T) {
 	w := newEstate(t, 3, nil, amicleanup.InUse(inuse.Instances()))
 	cfg, err := amicleanup.AssumeRole(w.Config(where), "cleaner", nil)(neighbour)
 	if err != nil {

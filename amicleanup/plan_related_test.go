@@ -14,9 +14,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2"
 )
 
-// The two packages do not import each other; what they say to each other by
-// tags has to be the same.
-func TestTagsAreThoseOfEC2(t *testing.T) {
+// The two packages do not import each other; their tags must match.
+func TestTagsMatchEC2(t *testing.T) {
 	img := amicleanup.Image{Tags: map[string]string{ec2.TagBuild: "b1", ec2.TagImage: "web", ec2.TagStamp: "1700000000"}}
 	build, _ := amicleanup.SameBuild().Of(&img)
 	family, _ := amicleanup.ByDefinition().Of(&img)
@@ -38,7 +37,7 @@ func TestTagsAreThoseOfEC2(t *testing.T) {
 }
 
 // two regions with five builds of web, one a day, as copies of each other; the
-// first two have an arm image as well.
+// first two also have an arm image.
 func twoRegions() (home, far *fake, c *amicleanup.Cleaner) {
 	home, far = newFake(), newFake()
 	home.series("web", 5)
@@ -76,7 +75,7 @@ func TestReleaseStaysTogether(t *testing.T) {
 			t.Errorf("%s is kept because it %q, want %q", id, got, want)
 		}
 	}
-	// Since the plan, a copy of build 2 is tagged: then its source stays, too.
+	// Since the plan, a copy of build 2 is tagged: then its source also stays.
 	far.set("ami-copy2", func(img *ec2types.Image) { img.Tags = tags("keep", "1") })
 	result, err := c.Apply(t.Context(), plan)
 	if err != nil {
@@ -94,7 +93,7 @@ func TestReleaseStaysTogether(t *testing.T) {
 	}
 }
 
-func TestReleaseWithTargetThatFails(t *testing.T) {
+func TestReleaseWithFailedTarget(t *testing.T) {
 	home, far, c := twoRegions()
 	fail := func(string, string) error { return apiError("OptInRequired") }
 	far.fail = fail
@@ -113,8 +112,8 @@ func TestReleaseWithTargetThatFails(t *testing.T) {
 	}
 }
 
-// On a ladder a release takes each step together.
-func TestReleaseOnLadder(t *testing.T) {
+// The images of a release take each step together.
+func TestReleaseLifecycle(t *testing.T) {
 	home, far, c := twoRegions()
 	clock := &stepped{now: after(48)}
 	home.now, far.now, c.Clock = clock.Now, clock.Now, clock
@@ -164,7 +163,7 @@ func TestParentOfKept(t *testing.T) {
 	if got := removals(mustPlan(t, c)); !cmp.Equal(got, []string{"ami-app0", "ami-base2"}) {
 		t.Errorf("removals %v", got)
 	}
-	// A copy is no layer: its source may go.
+	// A copy does not need its source.
 	layer("ami-app1", "ami-base3")
 	home.set("ami-app1", func(img *ec2types.Image) {
 		img.SourceImageId, img.SourceInstanceId, img.SourceImageRegion = aws.String("ami-app0"), nil, aws.String("eu-west-1")
@@ -174,9 +173,8 @@ func TestParentOfKept(t *testing.T) {
 	}
 }
 
-// A base that only stays for a layer of which something is not known is not
-// known to be wanted either.
-func TestParentOfBlocked(t *testing.T) {
+// A base that stays for a blocked layer is also blocked.
+func TestParentOfBlockedImage(t *testing.T) {
 	now := after(100 * 24)
 	images := daily(3)
 	images[0].LastLaunched = after(0)
@@ -188,9 +186,9 @@ func TestParentOfBlocked(t *testing.T) {
 	}
 }
 
-// What a limit holds back is still there, and so is what it was made from: an
-// older base goes after its layers, also when the limit lets one go a run.
-func TestParentGoesAfterItsLayers(t *testing.T) {
+// A base goes after its layers, even if it is older and the limit is one removal per
+// run.
+func TestParentGoesAfterLayers(t *testing.T) {
 	f := newFake()
 	f.series("base", 3)
 	f.add("ami-app0", "app 1700100000", func(i *ec2types.Image) {
@@ -269,8 +267,8 @@ func TestNewestNotUsable(t *testing.T) {
 	}
 }
 
-// A plan is for one policy, one account, and a while.
-func TestPlansThatAreRefused(t *testing.T) {
+// Apply follows its own policy, and refuses another account and an expired plan.
+func TestApplyOtherPolicyAndAccount(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	clock := &stepped{now: after(48)}

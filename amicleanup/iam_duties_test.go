@@ -39,7 +39,7 @@ func removeAll(w *estate) {
 	w.t.Helper()
 	plan := mustPlan(w.t, w.cleaner)
 	if plan.Removals() == 0 {
-		w.t.Error("nothing is to be removed")
+		w.t.Error("Plan: no removals, want some")
 	}
 	w.Fail(ec2test.Fault{Action: "DeregisterImage", When: ec2test.After})
 	for range 2 {
@@ -50,8 +50,8 @@ func removeAll(w *estate) {
 	w.Mend()
 }
 
-// climb takes images down a ladder, up again and all the way down.
-func climb(rungs int) func(w *estate) {
+// climb takes images down a lifecycle, back, and all the way down.
+func climb(steps int) func(w *estate) {
 	return func(w *estate) {
 		night(w.t, w.cleaner)
 		out, err := w.ec2.CreateTags(w.t.Context(), &awsec2.CreateTagsInput{Resources: w.ids, Tags: tags("keep", "me")})
@@ -61,7 +61,7 @@ func climb(rungs int) func(w *estate) {
 		}
 		gone, err := w.ec2.DeleteTags(w.t.Context(), &awsec2.DeleteTagsInput{Resources: w.ids, Tags: tags("keep", "me")})
 		do(w, gone, err)
-		for range rungs {
+		for range steps {
 			night(w.t, w.cleaner)
 			time.Sleep(30 * day)
 		}
@@ -69,8 +69,8 @@ func climb(rungs int) func(w *estate) {
 	}
 }
 
-// everyUse has every kind of thing launch the newest image, by every way that
-// takes a call.
+// everyUse makes everything that can launch the newest image, in every way that needs
+// a call.
 func everyUse(w *estate) {
 	newest := w.ids[len(w.ids)-1]
 	w.parameter("/web", newest)
@@ -136,11 +136,11 @@ func removeOrphans(w *estate) {
 func undo(w *estate, r *amicleanup.Result) {
 	w.t.Helper()
 	if out, err := w.cleaner.Undo(w.t.Context(), r); err != nil || out.Count(amicleanup.Restored) == 0 {
-		w.t.Errorf("undone: %v, %v", outcomes(out), err)
+		w.t.Errorf("Undo: %v, %v", outcomes(out), err)
 	}
 }
 
-// nightly is a service with all that it can have.
+// nightly returns a service with everything that it can have.
 func nightly(w *estate) *service.Service {
 	return &service.Service{
 		Cleaner: w.cleaner,
@@ -148,7 +148,7 @@ func nightly(w *estate) *service.Service {
 	}
 }
 
-// duties are, together, everything that asks for a permission.
+// duties returns everything that needs a permission.
 func duties() []duty {
 	keep := func(k ...amicleanup.Rule) []amicleanup.Rule { return k }
 	builds := amicleanup.Policy{Snapshots: &amicleanup.SnapshotPolicy{}}
@@ -157,7 +157,7 @@ func duties() []duty {
 	all := []duty{
 		{name: "keeps everything", run: plan},
 		{
-			name: "keepers that read nothing", before: func(w *estate) {
+			name: "rules that read nothing", before: func(w *estate) {
 				out, err := w.ec2.CreateTags(w.t.Context(), &awsec2.CreateTagsInput{Resources: w.ids, Tags: tags("owner", "me")})
 				do(w, out, err)
 			},
@@ -238,8 +238,8 @@ func duties() []duty {
 			name: "service", before: forget, policy: builds, keep: keep(amicleanup.Newest(1)),
 			tell: func(w *estate) *iampolicy.Document { return nightly(w).IAMPolicy(nil) },
 			run: func(w *estate) {
-				if round := nightly(w).Once(w.t.Context()); round.Err != nil || round.Result.CountSnapshots(amicleanup.Removed) == 0 || round.Held != "" {
-					w.t.Errorf("round: %+v", round)
+				if run := nightly(w).Once(w.t.Context()); run.Err != nil || run.Result.CountSnapshots(amicleanup.Removed) == 0 || run.Held != "" {
+					w.t.Errorf("Once: %+v", run)
 				}
 			},
 		},
@@ -250,8 +250,8 @@ func duties() []duty {
 			},
 			run: func(w *estate) {
 				s := &service.Service{Cleaner: w.cleaner, Review: func(context.Context, *amicleanup.Plan) (bool, error) { return false, nil }}
-				if round := s.Once(w.t.Context()); round.Err != nil || round.Held == "" {
-					w.t.Errorf("round: %+v", round)
+				if run := s.Once(w.t.Context()); run.Err != nil || run.Held == "" {
+					w.t.Errorf("Once: %+v", run)
 				}
 			},
 		},
@@ -277,7 +277,7 @@ func duties() []duty {
 	return all
 }
 
-// watchedClusters notes what is called.
+// watchedClusters records calls.
 type watchedClusters struct {
 	*clusters
 

@@ -11,12 +11,12 @@ import (
 	"github.com/bakestone-go/bakestone/amicleanup"
 )
 
-// TestStoredPlanCannotBeTurned edits a stored plan at random: whatever it says,
+// TestEditedPlanProperty edits a stored plan at random: whatever it says,
 // Apply does nothing that the policy would not do, and no more than its limits.
-func TestStoredPlanCannotBeTurned(t *testing.T) {
+func TestEditedPlanProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
-		w.cleaner.Policy.Lifecycle = drawLadder(t)
+		w.cleaner.Policy.Lifecycle = drawLifecycle(t)
 		for _, f := range w.regions {
 			if rapid.Bool().Draw(t, "orphan") {
 				f.orphan("snap-orphan", nil)

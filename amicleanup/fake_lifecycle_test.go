@@ -10,7 +10,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// edit changes an own image, or is the error of a call about one that is not there.
+// edit changes an own image, or returns the error for a missing one.
 func (f *fake) edit(action, id string, how func(*ec2types.Image) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -49,7 +49,7 @@ func (a *afterBake) Publish(ctx context.Context, artifact bake.Artifact) error {
 	}
 	fresh := slices.Collect(maps.Values(ids))
 	if len(c.Policy.Keep) > 0 { // without rules everything is kept anyway
-		c.Policy.Keep = append(slices.Clone(c.Policy.Keep), JustBuilt(fresh...))
+		c.Policy.Keep = append(slices.Clone(c.Policy.Keep), keepIDs("JustBuilt", fresh, "was just baked"))
 	}
 	plan, missing, err := a.planListed(ctx, &c, ids)
 	if plan == nil {

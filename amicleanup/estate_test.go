@@ -66,6 +66,7 @@ func newEstate(t *testing.T, n int, opts *ec2test.Options, keep ...amicleanup.Ru
 
 // newEstateOn returns an estate without images and cleaner.
 func newEstateOn(t *testing.T, srv *ec2test.Server) *estate {
+	t.Helper()
 	cfg := srv.Config(where)
 	return &estate{Server: srv, t: t, ec2: awsec2.NewFromConfig(cfg), scaling: autoscaling.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg)}
 }

@@ -75,7 +75,7 @@ func fakeConfig(cfg aws.Config, fakes ...any) aws.Config {
 			}
 			results := method.Call([]reflect.Value{reflect.ValueOf(ctx), reflect.ValueOf(in.Parameters)})
 			out.Result = results[0].Interface()
-			err, _ = results[1].Interface().(error)
+			err, _ = reflect.TypeAssert[error](results[1])
 			return out, middleware.Metadata{}, err
 		}
 		if cfg.Credentials == nil {

@@ -149,12 +149,10 @@ func (k newest) Keep(g *Group) []Reason {
 		if _, open := unfinished(img.Tags); open || k.usable && !img.Usable() {
 			continue
 		}
-		value, ok := "", true
-		if !k.key.IsZero() {
-			if value, ok = k.key.Of(img); !ok {
-				kept = append(kept, Reason{ImageID: img.ID, Text: fmt.Sprintf("has no key by %s", k.key)})
-				continue
-			}
+		value, ok := k.key.Of(img)
+		if !ok && !k.key.IsZero() {
+			kept = append(kept, Reason{ImageID: img.ID, Text: fmt.Sprintf("has no key by %s", k.key)})
+			continue
 		}
 		if seen[value]++; seen[value] <= k.n {
 			kept = append(kept, Reason{ImageID: img.ID, Text: k.text(value), Retention: true})
@@ -187,10 +185,6 @@ func Tagged(key, value string) Rule {
 
 // IDs keeps these images.
 func IDs(ids ...string) Rule { return keepIDs("IDs", ids, "is named by the policy") }
-
-// JustBuilt keeps these images, which were baked a moment ago and may not be
-// used yet. [AfterBake] adds the rule.
-func JustBuilt(ids ...string) Rule { return keepIDs("JustBuilt", ids, "was just baked") }
 
 func keepIDs(name string, ids []string, why string) Rule {
 	set := setOf(ids)

@@ -42,7 +42,7 @@ func everyRule() map[string]amicleanup.Rule {
 		"NewestPer":   amicleanup.NewestPer(1, amicleanup.ByTag("kernel")),
 		"YoungerThan": amicleanup.YoungerThan(30 * amicleanup.Day), "LaunchedWithin": amicleanup.LaunchedWithin(30 * amicleanup.Day),
 		"KeepUntil": amicleanup.KeepUntil("until"), "Tagged": amicleanup.Tagged("keep", "*"), "Marked": amicleanup.Marked(),
-		"Locked": amicleanup.Locked(), "IDs": amicleanup.IDs("ami-web0"), "JustBuilt": amicleanup.JustBuilt("ami-web0"),
+		"Locked": amicleanup.Locked(), "IDs": amicleanup.IDs("ami-web0"),
 		"Calendar": calendar, "Calendar pointer": &calendar,
 		"PerClass": amicleanup.PerClass("env", map[string][]amicleanup.Rule{"prod": {amicleanup.Shared()}}),
 		"NewRule": amicleanup.NewRule("mine", func(g *amicleanup.Group) []amicleanup.Reason {
@@ -123,8 +123,8 @@ func TestNamedRules(t *testing.T) {
 // holds it.
 func TestSourcesAreValues(t *testing.T) {
 	for _, s := range append(inuse.All(), inuse.NodeGroups(), inuse.AllLaunchTemplateVersions(), inuse.ImageReferences(1), inuse.UsageReports(nil), inuse.Parameters("/x")) {
-		copied := s
-		again := inuse.AtLeast(0, *(&copied))
+		pointer := &s
+		again := inuse.AtLeast(0, *pointer)
 		if err := again.Validate(); err != nil || again.Name != s.Name || again.Permissions == nil {
 			t.Errorf("%s: %v, %+v", s.Name, err, again)
 		}

@@ -198,14 +198,20 @@ func (e *evaluation) units() [][]member {
 	for _, release := range slices.Sorted(maps.Keys(byRelease)) {
 		units = append(units, byRelease[release])
 	}
-	oldest := make(map[*Item]*Item, len(units)) // by the first member
-	for _, u := range units {
-		oldest[u[0].item] = oldestOf(u)
+	type aged struct {
+		unit   []member
+		oldest *Image
 	}
-	slices.SortStableFunc(units, func(a, b []member) int {
-		x, y := oldest[a[0].item], oldest[b[0].item]
-		return cmp.Or(x.Image.Timestamp.Compare(y.Image.Timestamp), cmp.Compare(x.Image.ID, y.Image.ID))
+	sorted := make([]aged, len(units))
+	for i, u := range units {
+		sorted[i] = aged{u, &oldestOf(u).Image}
+	}
+	slices.SortStableFunc(sorted, func(a, b aged) int {
+		return cmp.Or(a.oldest.Timestamp.Compare(b.oldest.Timestamp), cmp.Compare(a.oldest.ID, b.oldest.ID))
 	})
+	for i := range sorted {
+		units[i] = sorted[i].unit
+	}
 	return units
 }
 

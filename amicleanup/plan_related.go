@@ -172,6 +172,9 @@ func (e *evaluation) holdForUnread() {
 // alignReleases lets the images of a release take a step only together: those
 // that are ahead wait for the others.
 func (e *evaluation) alignReleases() {
+	if e.policy.Release.IsZero() {
+		return
+	}
 	for _, unit := range e.units() {
 		if len(unit) < 2 {
 			continue

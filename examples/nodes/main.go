@@ -76,10 +76,10 @@ func nodeImage(cloud *ec2.Cloud, node nodes.Node[Attributes], retire bake.Publis
 // keepNewestFive removes all but the newest five images of a node.
 func keepNewestFive(cloud *ec2.Cloud, clock clock.Clock) bake.Publisher {
 	return amicleanup.AfterBake(amicleanup.Cleaner{
-		Targets: []amicleanup.Target{{Region: cloud.Region(), Client: cloud.Client("")}},
+		Targets: []amicleanup.Target{{Config: cloud.Config("")}},
 		Policy: amicleanup.Policy{
 			Select: amicleanup.Select{Name: "{group} {unix}", Except: map[string]string{ec2.TagExpires: "*"}},
-			Keep:   []amicleanup.Keeper{amicleanup.Newest(5)},
+			Keep:   []amicleanup.Rule{amicleanup.Newest(5)},
 		},
 		Clock: clock,
 	})

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,9 +77,15 @@ func breakCalls(t *testing.T, calls []nthCall, define func(*ec2.Cloud) *bake.Ima
 			server := fresh(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			server.Fail(ec2test.Fault{Action: c.action, Match: cancelAt(c.nth, cancel)})
+			var reached atomic.Bool // the server may not count a call whose client has gone
+			server.Fail(ec2test.Fault{Action: c.action, Match: cancelAt(c.nth, func() {
+				reached.Store(true)
+				cancel()
+			})})
 			wantCleanEndOf(ctx, t, server, cloudOptions(server), define)
-			wantReached(t, server, c)
+			if !reached.Load() && !reads(ec2test.Call{Action: c.action}) {
+				t.Errorf("call %d of %s was not reached", c.nth, c.action)
+			}
 		})
 	}
 }

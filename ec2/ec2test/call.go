@@ -15,7 +15,7 @@ type action struct {
 	name    string
 	input   reflect.Type
 	output  reflect.Type
-	filters []string // accepted filters, for COVERAGE.md
+	filters []string // accepted filters, for the coverage page
 	json    bool     // of a JSON protocol rather than the query protocol
 	run     func(c *call, req *request) (any, *ec2query.Error)
 }

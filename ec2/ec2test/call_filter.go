@@ -37,7 +37,7 @@ func truth(b bool) []string {
 	return []string{"false"}
 }
 
-// names returns the filter names, sorted, for COVERAGE.md.
+// names returns the filter names, sorted, for the coverage page.
 func (f filters[T]) names(tagged bool) []string {
 	names := make([]string, 0, len(f)+2)
 	for name := range f {

@@ -66,7 +66,7 @@ func decodeJSON(body []byte, into any) *ec2query.Error {
 	return nil
 }
 
-// jsonNames returns the names of the members of a struct for COVERAGE.md. The
+// jsonNames returns the names of the members of a struct for the coverage page. The
 // index of a list's element is written N.
 func jsonNames(t reflect.Type, prefix string) []string {
 	var names []string

@@ -19,7 +19,7 @@ type ActionCoverage struct {
 }
 
 // Coverage returns the API calls that a server supports, by service and name.
-// The package's COVERAGE.md lists them.
+// The page docs/ec2test-coverage.md lists them.
 func Coverage() []ActionCoverage {
 	known := newCatalog()
 	out := []ActionCoverage{

@@ -11,21 +11,23 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// COVERAGE.md is generated from the code. To update it, run this test with
+const coveragePath = "../../docs/ec2test-coverage.md"
+
+// The page is generated from the code. To update it, run this test with
 // EC2TEST_WRITE_COVERAGE=1.
 func TestCoveragePage(t *testing.T) {
 	want := coveragePage()
 	if os.Getenv("EC2TEST_WRITE_COVERAGE") != "" {
-		if err := os.WriteFile("COVERAGE.md", []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(coveragePath, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := os.ReadFile("COVERAGE.md")
+	got, err := os.ReadFile(coveragePath)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, strings.ReplaceAll(string(got), "\r\n", "\n")); diff != "" {
-		t.Errorf("COVERAGE.md does not match the code (-code +page):\n%s", diff)
+		t.Errorf("%s does not match the code (-code +page):\n%s", coveragePath, diff)
 	}
 }
 

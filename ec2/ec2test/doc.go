@@ -36,7 +36,7 @@
 // codes are those of EC2.
 //
 // Unsupported calls, parameters and filters are rejected by name, never
-// ignored. COVERAGE.md lists the supported ones, as does [Coverage] for
+// ignored. The [coverage page] lists the supported ones, as does [Coverage] for
 // programs. Signatures are not verified: the access key determines the account,
 // and the signature's scope the region.
 //
@@ -106,4 +106,6 @@
 // All methods of a Server may be called from any goroutine. They act on behalf
 // of the test and need no permissions. [Server.Close] stops everything the
 // server runs and waits for it.
+//
+// [coverage page]: https://github.com/bakestone-go/bakestone/blob/main/docs/ec2test-coverage.md
 package ec2test

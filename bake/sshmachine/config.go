@@ -87,6 +87,11 @@ type Config struct {
 	// that OpenSSH allows for killing canceled commands. The minimum is 2.
 	MaxSessions int
 
+	// Raw allows a machine without /bin/sh: connecting does not check that commands
+	// work, and only commands with Cmd.Raw set do. It is implied for Windows's
+	// OpenSSH server.
+	Raw bool
+
 	// MaxDownload limits the bytes that one Get writes, whatever the machine sends.
 	// Zero means 64 GiB.
 	MaxDownload int64

@@ -2,10 +2,13 @@ package sshmachine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
@@ -69,9 +72,9 @@ done`
 
 // kill kills every process of p on the machine, over a session that needs no slot.
 // It gives up if the connection is silent, and logs a failure, since the caller
-// has another error to return. If p has exited, kill does not wait for its mark
-// to appear.
-func (c *conn) kill(ctx context.Context, p *process, exited bool) {
+// has another error to return. If p has begun or exited, kill does not wait for its
+// tag to appear. If the server refuses another session, kill makes another connection.
+func (c *conn) kill(ctx context.Context, p *process, begun bool) {
 	if p.tag == "" || !c.alive() {
 		return
 	}
@@ -87,17 +90,34 @@ func (c *conn) kill(ctx context.Context, p *process, exited bool) {
 		grace = killGraceScript
 	}
 	patience := killPatience
-	if exited {
+	if begun {
 		patience = 0
 	}
 	script := strings.NewReplacer("PATIENCE", strconv.Itoa(patience), "TAG", p.tag, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
-	killer := &process{line: shellCommand(p.sudo, "", "", script)}
+	killer := &process{line: shellCommand(p.sudo, "", "", script), urgent: true}
 	if p.sudo.needsPassword() {
 		killer.stdin = strings.NewReader(p.sudo.passwordLine())
 	}
 	result, err := c.execInSlot(ctx, killer, func() {})
+	if _, refused := errors.AsType[*ssh.OpenChannelError](err); refused {
+		if p.sudo.needsPassword() {
+			killer.stdin = strings.NewReader(p.sudo.passwordLine())
+		}
+		result, err = c.execElsewhere(ctx, killer)
+	}
 	if err != nil || result.status != 0 {
 		c.cfg.Logger.WarnContext(ctx, "command may still be running on the machine",
 			slog.String("addr", c.cfg.Addr), slog.Int("status", result.status), slog.Any("error", err))
 	}
+}
+
+// execElsewhere runs p over a new connection to the same machine.
+func (c *conn) execElsewhere(ctx context.Context, p *process) (exit, error) {
+	r, err := attemptOnce(ctx, c.cfg)
+	if err != nil {
+		return exit{}, err
+	}
+	other := newConn(ctx, c.cfg, r)
+	defer other.close()
+	return other.execInSlot(ctx, p, func() {})
 }

@@ -1,7 +1,6 @@
 package sshmachine
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -38,6 +37,11 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 	if strings.Contains(down.Source, "\x00") {
 		return bake.Invalid("Download.Source", "contains a zero byte")
 	}
+	var g gate
+	defer g.close()
+	gated := *down
+	gated.Content, gated.Progress = g.writer(0, down.Content), g.progress(down.Progress)
+	down = &gated
 	var report *progress
 	err = m.withConn(ctx, func(c *conn) error {
 		su, err := c.sudoIf(ctx, down.Sudo)
@@ -88,7 +92,7 @@ func (c *conn) statRemote(ctx context.Context, su *sudo, name string) (*remoteFi
 		`exit 1; fi` + "\n" +
 		`n=$(wc -c <"$f") || exit 1` + "\n" +
 		`echo "file $n $(stat -L -c %a "$f" 2>/dev/null || echo 644)"`
-	var out bytes.Buffer
+	var out answer
 	p := newScript(su, script, nil)
 	p.stdout = &out
 	if err := c.runScript(ctx, p); err != nil {
@@ -184,7 +188,7 @@ func (c *conn) getFile(ctx context.Context, su *sudo, from *remoteFile, to io.Wr
 		hasher = ""
 	}
 	script += content + " || exit 1\nwait"
-	var digest bytes.Buffer
+	var digest answer
 	p := newScript(su, script, nil)
 	p.stdout, p.stderr = got, &digest
 	if err := c.runScript(ctx, p); err != nil {

@@ -1,7 +1,6 @@
 package sshmachine
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -112,7 +111,7 @@ func (c *conn) verifyTree(ctx context.Context, su *sudo, g *guestInfo, from *rem
 		names.WriteString("./" + file.name + "\x00")
 		_, _ = fmt.Fprintf(all, "%x\n", file.sum)
 	}
-	var digest bytes.Buffer
+	var digest answer
 	p := newScript(su, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher), strings.NewReader(names.String()))
 	p.stdout = &digest
 	if err := c.runScript(ctx, p); err != nil {

@@ -34,7 +34,11 @@ func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 			return bake.Invalid("Upload", "%q contains a zero byte", name)
 		}
 	}
-	if err := m.put(ctx, up, ex); err != nil {
+	var g gate
+	defer g.close()
+	gated := *up
+	gated.Progress = g.progress(up.Progress)
+	if err := m.put(ctx, &gated, ex); err != nil {
 		return fmt.Errorf("put %s: %w", up.Dest, err)
 	}
 	return nil

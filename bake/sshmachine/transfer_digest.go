@@ -32,7 +32,8 @@ func (g *guestInfo) digestCommand(size int64) string {
 // digestOfDigests returns the command that reads NUL-terminated file names and prints
 // the digest of the files' digests, one per line.
 func digestOfDigests(hasher string) string {
-	return "{ xargs -0 -r " + hasher + ` | sed 's/^\\//' | cut -c1-64 | ` + hasher + " | cut -c1-64; }"
+	// A name with a newline makes lines that sed drops.
+	return "{ xargs -0 -r " + hasher + ` | sed -n 's/^\\*\([0-9a-f]\{64\}\) [ *].*/\1/p' | ` + hasher + " | cut -c1-64; }"
 }
 
 // hexDigest returns h's digest as those commands print it.

@@ -73,7 +73,7 @@ func (c *conn) openSFTP(ctx context.Context, n int) []*sftpChannel {
 			break
 		}
 		wg.Go(func() {
-			ch, err := c.newChannel()
+			ch, err := c.newChannel(i == 0)
 			if err != nil {
 				c.releaseSlot()
 				return
@@ -87,8 +87,8 @@ func (c *conn) openSFTP(ctx context.Context, n int) []*sftpChannel {
 	return open
 }
 
-func (c *conn) newChannel() (*sftpChannel, error) {
-	session, requests, err := c.openSession()
+func (c *conn) newChannel(wait bool) (*sftpChannel, error) {
+	session, requests, err := c.openSession(wait)
 	if err != nil {
 		return nil, err
 	}

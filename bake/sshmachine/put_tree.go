@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest
 		scripts := &treeScripts{
 			dest: dest, tag: newTag(), uid: g.facts.UID, root: src.root, owner: chownArg(up),
 			hasher: g.digestCommand(src.bytes), xargs: g.has("xargs"),
+			newlines: slices.ContainsFunc(src.entries, func(e entry) bool { return strings.Contains(e.name, "\n") }),
 		}
 		report := newProgress(up.Progress, src.bytes)
 		if err := c.sendTree(ctx, su, g, src, scripts, report); err != nil {
@@ -199,6 +201,8 @@ type treeScripts struct {
 	owner  string
 	hasher string
 	xargs  bool
+
+	newlines bool // in names
 }
 
 // begin creates the staging directory: inside dest if that exists, since dest must
@@ -233,7 +237,7 @@ func (t *treeScripts) end() string {
 	b.WriteString(`if [ ! -f "$w/h" ]; then echo "transfer incomplete" >&2; exit 1; fi` + "\n")
 	b.WriteString(`if [ "$w" != "$s" ]; then mv "$w"/* "$s/" || exit 1; fi` + "\n")
 	if t.hasher != "" && t.xargs {
-		b.WriteString(`v=$(cd "$s/t" && ` + digestOfDigests(t.hasher) + " <../n)\n")
+		b.WriteString(`v=$(cd "$s/t" && ` + digestOfDigests(t.hasher, t.newlines) + " <../n)\n")
 		b.WriteString(`if [ "$v" != "$(cat "$s/h")" ]; then echo "digest mismatch: $v" >&2; exit 1; fi` + "\n")
 	}
 	// "l" creates links if the transfer cannot, "m" sets bits that chown clears.

@@ -16,6 +16,7 @@ import (
 // is lost.
 type transferScript struct {
 	input   *io.PipeWriter
+	output  *io.PipeReader
 	release func() // of the script slot
 
 	mu     sync.Mutex // held during a call
@@ -43,7 +44,7 @@ func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, command
 		"commit)\n" + end + "echo done; exit 0;;\nesac; done\nexit 1\n"
 	commandReader, input := io.Pipe()
 	out, answers := io.Pipe()
-	t := &transferScript{input: input, release: sync.OnceFunc(func() { <-c.scriptSlots }), lines: bufio.NewReaderSize(out, maxAnswer), done: make(chan struct{})}
+	t := &transferScript{input: input, output: out, release: sync.OnceFunc(func() { <-c.scriptSlots }), lines: bufio.NewReaderSize(out, maxAnswer), done: make(chan struct{})}
 	p := newScript(su, script, commandReader)
 	p.stdout = answers
 	p.stderr = t.stderr.writer(nil)
@@ -78,7 +79,8 @@ func (t *transferScript) readAnswer() (string, error) {
 	line, err := t.lines.ReadSlice('\n')
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
-		return "", fmt.Errorf("%w: line of more than %d bytes", errLongAnswer, t.lines.Size())
+		_ = t.output.CloseWithError(fmt.Errorf("%w: line of more than %d bytes", errLongAnswer, t.lines.Size()))
+		return "", t.failure()
 	case err != nil:
 		return "", t.failure()
 	}

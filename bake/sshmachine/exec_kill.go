@@ -33,6 +33,9 @@ const (
 // before whose parents have exited since. Without /proc it does nothing, leaving
 // only the signal sent over the channel.
 //
+// If AGAIN is yes, processes that start after the first TERM get it as well: a script
+// of this package may be about to start one, and ignores TERM while it cleans up.
+//
 // A command started a moment ago may not have its mark yet, so the script searches
 // for PATIENCE tenths of a second before it gives up.
 //
@@ -61,11 +64,12 @@ case "$v" in *" $2 "* | *" $4 "*) v="$v$p "; more=1 ;; esac
 done
 done
 [ "$v" = ' ' ] && exit 0
-o=$v
 s=TERM; [ "$n" -ge GRACE ] && s=KILL
-if [ "$n" = 0 ] || [ $s = KILL ]; then
-for p in $v; do kill -s $s "$p" 2>/dev/null || SUDOkill -s $s "$p" 2>/dev/null; done
-fi
+for p in $v; do
+case "$n:$s:AGAIN:$o" in 0:* | *:KILL:*) ;; *:no:*) continue ;; *" $p "*) continue ;; esac
+kill -s $s "$p" 2>/dev/null || SUDOkill -s $s "$p" 2>/dev/null
+done
+o=$v
 n=$((n+1)); [ "$n" -ge $((GRACE+30)) ] && exit 1
 sleep 0.1 2>/dev/null || sleep 1
 done`
@@ -82,18 +86,18 @@ func (c *conn) kill(ctx context.Context, p *process, begun bool) {
 	defer cancel()
 	stop := c.watchLiveness(ctx)
 	defer stop()
-	fallback, grace := "sudo -n ", killGrace
+	fallback, grace, again := "sudo -n ", killGrace, "no"
 	if p.sudo != nil {
 		fallback = ": " // the script runs as root already
 	}
 	if p.cleansUp {
-		grace = killGraceScript
+		grace, again = killGraceScript, "yes"
 	}
 	patience := killPatience
 	if begun {
 		patience = 0
 	}
-	script := strings.NewReplacer("PATIENCE", strconv.Itoa(patience), "TAG", p.tag, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
+	script := strings.NewReplacer("PATIENCE", strconv.Itoa(patience), "TAG", p.tag, "AGAIN", again, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
 	killer := &process{line: shellCommand(p.sudo, "", "", script), urgent: true}
 	if p.sudo.needsPassword() {
 		killer.stdin = strings.NewReader(p.sudo.passwordLine())

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -75,7 +74,7 @@ func TestPutInvalidFile(t *testing.T) {
 	m := sshdMachine(t)
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{"file": "x", "dir/": ""})
-	must(t, syscall.Mkfifo(dir+"/fifo", 0o600))
+	runOutput(t, m, bake.Sh("mkfifo "+dir+"/fifo"))
 	content := func() *strings.Reader { return strings.NewReader("new") }
 	for want, ups := range map[string][]bake.Upload{
 		"not a regular file": {{Path: "/dev/zero", Dest: dir + "/new"}, {Path: dir + "/fifo", Dest: dir + "/new"}},

@@ -51,9 +51,10 @@ func (c *conn) prepareTransfer(ctx context.Context, asRoot bool) (*sudo, *guestI
 // tempPrefix begins the names of all temporary files of transfers.
 const tempPrefix = ".bakestone."
 
-// trapCleanUp returns the start of a script that runs command when it exits.
+// trapCleanUp returns the start of a script that runs command, ignoring signals, when
+// it exits.
 func trapCleanUp(command string) string {
-	return "trap " + quote(command) + " EXIT; trap 'exit 1' HUP INT TERM\n"
+	return "trap " + quote("trap '' HUP INT TERM; "+command) + " EXIT; trap 'exit 1' HUP INT TERM\n"
 }
 
 // checkLinks returns the start of a script that fails if a part of an absolute path is

@@ -69,7 +69,7 @@ func trustedBase(abs string) string {
 func openLocalSubdir(root *os.Root, name string, create bool) (*os.Root, error) {
 	info, err := root.Lstat(name)
 	if create && errors.Is(err, fs.ErrNotExist) {
-		if err = root.Mkdir(name, 0o755); err == nil || errors.Is(err, fs.ErrExist) { //nolint:gosec // mkdir's default
+		if err = root.Mkdir(name, 0o755); err == nil || errors.Is(err, fs.ErrExist) {
 			info, err = root.Lstat(name)
 		}
 	}
@@ -153,7 +153,7 @@ func readLocalDir(root *os.Root, name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close() //nolint:errcheck // read only
+	defer dir.Close()
 	entries, err := dir.ReadDir(-1)
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return entries, err

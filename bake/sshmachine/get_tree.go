@@ -164,7 +164,7 @@ type receivedFile struct {
 
 // newDestTree creates the directory name in root.
 func newDestTree(root *os.Root, name string, ex exclude.Patterns, report *progress) (*destTree, error) {
-	if err := root.Mkdir(name, 0o755); err != nil { //nolint:gosec // finish sets the mode
+	if err := root.Mkdir(name, 0o755); err != nil {
 		return nil, err
 	}
 	top, err := root.OpenRoot(name)

@@ -54,7 +54,7 @@ func (g *gate) close() {
 				g.mu[i].Unlock()
 				break
 			}
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 	}
 }

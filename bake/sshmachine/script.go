@@ -39,13 +39,15 @@ func shellCommand(su *sudo, tag, prompt, script string) string {
 	if !strings.ContainsAny(script, "'\\\n!") {
 		return line + "/bin/sh -c '" + script + "'"
 	}
-	return line + `/bin/sh -c 'eval "shift; $(printf %b "$1")"' /bin/sh '` + plainWords.Replace(script) + "'"
+	return line + `/bin/sh -c 'eval "shift; $(printf %b "$1")"' /bin/sh '` + encodeScript(script) + "'"
 }
 
-// plainWords encodes a script for printf's %b without the characters that login shells
+// encodeScript encodes a script for printf's %b without the characters that login shells
 // treat differently in single quotes: fish unescapes backslashes there, and csh
 // expands exclamation marks and refuses newlines.
-var plainWords = strings.NewReplacer("'", `\0047`, `\`, `\0134`, "\n", `\n`, "!", `\0041`)
+func encodeScript(script string) string {
+	return strings.NewReplacer("'", `\0047`, `\`, `\0134`, "\n", `\n`, "!", `\0041`).Replace(script)
+}
 
 // cleanEnvironment starts the scripts of this package. It undoes what the login's
 // environment may change in the commands they use.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -165,8 +167,21 @@ func KeyboardInteractive(answer AnswerFunc) Auth {
 
 // login is the client authentication of one attempt at one server.
 type login struct {
-	agents []net.Conn
-	err    error // why there is no key to offer
+	agents  []net.Conn
+	err     error  // why there is no key to offer
+	offered string // algorithms of the keys
+	banner  string // what the server printed
+}
+
+// explain adds to a failed login's error what helps to find the cause.
+func (l *login) explain(err error) error {
+	if l.offered != "" {
+		err = fmt.Errorf("%w (offered keys: %s; the server may not know them or not accept their algorithm, see PubkeyAcceptedAlgorithms)", err, l.offered)
+	}
+	if l.banner != "" {
+		err = fmt.Errorf("%w; server's banner: %s", err, l.banner)
+	}
+	return err
 }
 
 // close closes the connections to agents.
@@ -250,6 +265,13 @@ func (l *login) signers(ctx context.Context, auths []Auth) ([]ssh.Signer, error)
 		l.err = errors.Join(append(errs, errors.New("no keys to offer"))...)
 		return nil, l.err
 	}
+	var types []string
+	for _, s := range signers {
+		if t := s.PublicKey().Type(); !slices.Contains(types, t) {
+			types = append(types, t)
+		}
+	}
+	l.offered = strings.Join(types, ", ")
 	return signers, nil
 }
 

@@ -43,6 +43,7 @@ func TestBusybox(t *testing.T) {
 	checkNoProcess(t, "86423")
 
 	dir, from := t.TempDir(), testTree(t)
+	writeFiles(t, from, map[string]string{"two\nlines": "newline", "a/x\n" + strings.Repeat("0", 64) + "  y": "like a digest"})
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/small", Content: strings.NewReader("small")}))
 	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/big", Content: bytes.NewReader(big)}))

@@ -21,6 +21,7 @@ const (
 	defaultAttemptTimeout = 20 * time.Second
 	defaultRetryInterval  = 500 * time.Millisecond
 	defaultAuthGrace      = time.Minute
+	defaultMaxDownload    = 64 << 30
 	defaultMaxSessions    = 8 // of the 10 that OpenSSH allows, see Config.MaxSessions
 )
 
@@ -86,6 +87,15 @@ type Config struct {
 	// that OpenSSH allows for killing canceled commands. The minimum is 2.
 	MaxSessions int
 
+	// Raw allows a machine without /bin/sh: connecting does not check that commands
+	// work, and only commands with Cmd.Raw set do. It is implied for Windows's
+	// OpenSSH server.
+	Raw bool
+
+	// MaxDownload limits the bytes that one Get writes, whatever the machine sends.
+	// Zero means 64 GiB.
+	MaxDownload int64
+
 	// Clock times retries and kills. If nil, the system clock is used.
 	Clock clock.Clock
 
@@ -142,6 +152,9 @@ func (c *Config) Validate() error {
 	if c.Proxy != nil && c.Proxy.Addr == "" {
 		errs = append(errs, bake.Invalid("Config.Proxy.Addr", "is required"))
 	}
+	if c.MaxDownload < 0 {
+		errs = append(errs, bake.Invalid("Config.MaxDownload", "%d is negative", c.MaxDownload))
+	}
 	return errors.Join(errs...)
 }
 
@@ -164,6 +177,7 @@ func (c *Config) withDefaults() *Config {
 	setDefault(&d.AttemptTimeout, defaultAttemptTimeout)
 	setDefault(&d.RetryInterval, defaultRetryInterval)
 	setDefault(&d.AuthGrace, defaultAuthGrace)
+	setDefault(&d.MaxDownload, defaultMaxDownload)
 	setDefault(&d.MaxSessions, defaultMaxSessions)
 	d.MaxSessions = max(d.MaxSessions, 2)
 	if d.Dial == nil {

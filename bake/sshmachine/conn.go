@@ -156,9 +156,40 @@ func (c *conn) noSlotError(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", errNotStarted, c.lostError())
 }
 
-// openSession opens a session channel, or returns an error once the connection
-// is lost.
-func (c *conn) openSession() (ssh.Channel, <-chan *ssh.Request, error) {
+const (
+	// sessionRetry is the wait after a refused session, which the server may allow
+	// once it has cleaned up after another one.
+	sessionRetry = 100 * time.Millisecond
+
+	// sessionPatience is how long sessions are requested again while no other one
+	// is open.
+	sessionPatience = 10 * time.Second
+)
+
+// openSession opens a session channel, or returns an error once the connection is
+// lost. If the server refuses the session, since it permits fewer than
+// Config.MaxSessions, and wait is set, openSession waits until it does not.
+func (c *conn) openSession(wait bool) (ssh.Channel, <-chan *ssh.Request, error) {
+	for waited := time.Duration(0); ; waited += sessionRetry {
+		channel, requests, err := c.tryOpenSession()
+		refused, ok := errors.AsType[*ssh.OpenChannelError](err)
+		switch {
+		case !ok || !wait || refused.Reason == ssh.UnknownChannelType:
+			return channel, requests, err
+		case len(c.slots) > 1:
+			waited = 0
+		case waited >= sessionPatience:
+			return nil, nil, err
+		}
+		select {
+		case <-c.lost:
+			return nil, nil, c.lostError()
+		case <-time.After(sessionRetry):
+		}
+	}
+}
+
+func (c *conn) tryOpenSession() (ssh.Channel, <-chan *ssh.Request, error) {
 	type opened struct {
 		channel  ssh.Channel
 		requests <-chan *ssh.Request

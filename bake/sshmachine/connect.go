@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -19,8 +20,9 @@ const maxAuthWait = 5 * time.Second
 
 // Connect waits until the machine accepts a login, and returns it. It retries
 // connections that are refused, reset or silent and, within Config.AuthGrace,
-// refused logins. It never retries after a host key mismatch, reported as a
-// [*HostKeyError].
+// refused logins and logins that run no command. It never retries after a host key
+// mismatch, reported as a [*HostKeyError], nor if commands run but not as they
+// should, reported as a [*ShellError].
 func Connect(ctx context.Context, cfg *Config) (*Machine, error) {
 	if cfg == nil {
 		return nil, bake.Invalid("Config", "is required")
@@ -49,10 +51,10 @@ func connect(ctx context.Context, cfg *Config) (*conn, error) {
 	var refusedSince time.Time
 	wait := cfg.RetryInterval
 	for attempt := 1; ; attempt++ {
-		r, err := attemptOnce(ctx, cfg)
+		c, err := connectOnce(ctx, cfg)
 		if err == nil {
 			cfg.Logger.DebugContext(ctx, "connected", slog.String("addr", cfg.Addr), slog.Int("attempt", attempt))
-			return newConn(ctx, cfg, r), nil
+			return c, nil
 		}
 		if ctx.Err() != nil {
 			return nil, giveUpError(ctx, cfg, attempt, errors.Join(last, err))
@@ -73,7 +75,7 @@ func connect(ctx context.Context, cfg *Config) (*conn, error) {
 				return nil, fmt.Errorf("connect to %s: %w", cfg.Addr, err)
 			}
 		default:
-			wait = cfg.RetryInterval
+			wait, refusedSince = cfg.RetryInterval, time.Time{} // the machine may boot again
 		}
 		cfg.Logger.DebugContext(ctx, "connection attempt failed", slog.String("addr", cfg.Addr), slog.Any("error", err), slog.Duration("wait", wait))
 		if cfg.Clock.Sleep(ctx, wait) != nil {
@@ -84,6 +86,50 @@ func connect(ctx context.Context, cfg *Config) (*conn, error) {
 
 func giveUpError(ctx context.Context, cfg *Config, attempts int, last error) error {
 	return fmt.Errorf("connect to %s: %w after %d attempts, last error: %w", cfg.Addr, context.Cause(ctx), attempts, last)
+}
+
+// connectOnce logs in once and checks that the login can run commands.
+func connectOnce(ctx context.Context, cfg *Config) (*conn, error) {
+	r, err := attemptOnce(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(ctx, cfg, r)
+	if cfg.Raw || strings.Contains(string(r.client.ServerVersion()), "for_Windows") {
+		return c, nil
+	}
+	if err := c.probe(ctx); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// probe runs a first command, which also reads the machine's facts. A login that
+// cannot run commands is reported as an AuthError, because that may change while the
+// machine boots.
+func (c *conn) probe(ctx context.Context) error {
+	limited, cancel := context.WithTimeoutCause(ctx, c.cfg.AttemptTimeout, errAttemptTimeout)
+	defer cancel()
+	err := withinGrace(limited, func() error {
+		_, err := c.guestInfo(limited)
+		return err
+	})
+	refuse := func(err error) error { return &AuthError{Addr: c.cfg.Addr, User: c.cfg.User, Err: err} }
+	_, notBegun := errors.AsType[*NotBegunError](err)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case notBegun:
+		return refuse(err)
+	case errors.Is(err, errAttemptTimeout):
+		return refuse(fmt.Errorf("login shell or its start-up files ran no command within %v", c.cfg.AttemptTimeout))
+	case errors.Is(err, bake.ErrDisconnected):
+		return refuse(fmt.Errorf("server hung up after the login: %w", err))
+	}
+	return err
 }
 
 func attemptOnce(ctx context.Context, cfg *Config) (*route, error) {
@@ -98,5 +144,6 @@ var errAttemptTimeout = errors.New("attempt timed out")
 func permanent(err error) bool {
 	var key *HostKeyError
 	var algorithms *ssh.AlgorithmNegotiationError
-	return errors.As(err, &key) || errors.As(err, &algorithms)
+	var shell *ShellError
+	return errors.As(err, &key) || errors.As(err, &algorithms) || errors.As(err, &shell) || errors.Is(err, errLongAnswer)
 }

@@ -131,6 +131,10 @@ func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, ssh.Pu
 	config := &ssh.ClientConfig{
 		User: hop.User,
 		Auth: l.methods(ctx, hop.Auth),
+		BannerCallback: func(message string) error {
+			l.banner = plainText(message)
+			return nil
+		},
 		AuthCallback: func(*ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 			asked.Store(true)
 			return nil, nil //nolint:nilnil // "as configured" in package ssh
@@ -153,7 +157,10 @@ func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, ssh.Pu
 	case refused != nil:
 		return nil, nil, refused
 	case asked.Load() && ctx.Err() == nil && (l.err != nil || !isConnError(err)):
-		return nil, nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: err}
+		return nil, nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: l.explain(err)}
+	case asked.Load() && ctx.Err() == nil && l.offered != "" && errors.Is(err, io.EOF):
+		// As sshd does for an expired or locked account.
+		return nil, nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: fmt.Errorf("server hung up during the login: %w", l.explain(err))}
 	default:
 		return nil, nil, fmt.Errorf("%s: %w", hop.Addr, err)
 	}

@@ -17,6 +17,13 @@ const (
 	// before it is cut off, when a background process holds it open.
 	outputDrain = 2 * time.Second
 
+	// A command's output ends maxDrains times outputDrain after its exit, not
+	// counting the time that the caller's writer takes, or after maxDrainBytes,
+	// even if a background process still prints. What the command itself printed
+	// is less, and is on its way.
+	maxDrains     = 5
+	maxDrainBytes = 32 << 20
+
 	// copyBufferSize is the size of the buffers that data is copied through.
 	copyBufferSize = 256 << 10
 )
@@ -24,10 +31,13 @@ const (
 // A process is a command line for the login shell, with its input and outputs.
 type process struct {
 	line     string
+	mark     string // printed when the command begins; empty for a command that cannot
 	tag      string // value of markVariable, to find its processes; empty for none
 	sudo     *sudo  // how line becomes root; nil to run as the login
 	pty      bool
-	cleansUp bool // removes temporary files on TERM, so must be given time
+	urgent   bool        // must not wait for another session to end
+	cleansUp bool        // removes temporary files on TERM, so must be given time
+	prompt   *sudoPrompt // on a terminal with sudo
 	stdin    io.Reader
 	stdout   io.Writer
 	stderr   io.Writer
@@ -46,6 +56,9 @@ type running struct {
 	conn     *conn
 	channel  ssh.Channel
 	requests <-chan *ssh.Request
+
+	out    *beginFilter
+	errOut *beginFilter
 
 	exit     exit
 	exited   chan struct{} // closed when exit is set
@@ -108,7 +121,7 @@ func (c *conn) execInSlot(ctx context.Context, p *process, release func()) (exit
 
 // start opens the channel and starts the command.
 func (c *conn) start(p *process) (*running, error) {
-	channel, requests, err := c.openSession()
+	channel, requests, err := c.openSession(!p.urgent)
 	if err != nil {
 		return nil, c.startError(err)
 	}
@@ -134,13 +147,14 @@ func (c *conn) start(p *process) (*running, error) {
 	}
 	return &running{
 		process: p, conn: c, channel: channel, requests: requests,
+		out: &beginFilter{mark: []byte(p.mark), found: p.mark == ""}, errOut: &beginFilter{mark: []byte(p.mark), found: p.mark == "" || p.pty},
 		exited: make(chan struct{}), closed: make(chan struct{}),
 	}, nil
 }
 
 func (c *conn) startError(err error) error {
 	if _, refused := errors.AsType[*ssh.OpenChannelError](err); refused {
-		return fmt.Errorf("server refused another session (see Config.MaxSessions): %w", err)
+		return fmt.Errorf("server refuses sessions (sshd's MaxSessions?): %w", err)
 	}
 	return fmt.Errorf("%w: %w", errNotStarted, c.lostError())
 }
@@ -151,8 +165,8 @@ func (r *running) wait(ctx context.Context) (exit, error) {
 	defer stop(nil)
 	var copies sync.WaitGroup
 	copies.Go(r.watch)
-	copies.Go(func() { r.copyOut(r.stdout, r.channel, stop) })
-	copies.Go(func() { r.copyOut(r.stderr, r.channel.Stderr(), stop) })
+	copies.Go(func() { r.copyOut(r.stdout, r.channel, r.out, stop) })
+	copies.Go(func() { r.copyOut(r.stderr, r.channel.Stderr(), r.errOut, stop) })
 	inputDone := make(chan struct{})
 	go func() { // not waited for, since cmd.Stdin may block forever
 		defer close(inputDone)
@@ -185,6 +199,9 @@ func (r *running) wait(ctx context.Context) (exit, error) {
 			err = r.conn.lostError()
 		}
 	}
+	if err == nil {
+		err = r.begunError(ended)
+	}
 	return ended, err
 }
 
@@ -201,6 +218,8 @@ func (r *running) awaitExit(ctx context.Context, drained <-chan struct{}) (exit,
 	}
 	ticker := time.NewTicker(outputDrain)
 	defer ticker.Stop()
+	atExit := r.activity.Load()
+	drains := 0
 	for seen := int64(-1); ; {
 		select {
 		case <-drained:
@@ -210,7 +229,11 @@ func (r *running) awaitExit(ctx context.Context, drained <-chan struct{}) (exit,
 			return exit{}, context.Cause(ctx)
 		case <-ticker.C:
 			now := r.activity.Load()
-			if now == seen && r.writing.Load() == 0 {
+			busy := r.writing.Load() > 0
+			if !busy {
+				drains++
+			}
+			if now == seen && !busy || drains >= maxDrains || now-atExit > maxDrainBytes {
 				return r.exitIfKnown(), nil
 			}
 			seen = now
@@ -231,7 +254,7 @@ func (r *running) exitIfKnown() exit {
 // kill signals the process over the channel, then kills all its processes.
 func (r *running) kill(ctx context.Context) {
 	_, _ = r.channel.SendRequest("signal", false, ssh.Marshal(&signalRequest{Signal: "TERM"}))
-	r.conn.kill(context.WithoutCancel(ctx), r.process, r.exitIfKnown().known)
+	r.conn.kill(context.WithoutCancel(ctx), r.process, r.exitIfKnown().known || r.mark != "" && r.out.begun())
 }
 
 // watch handles the server's requests, of which one is the exit, until the server
@@ -270,17 +293,23 @@ func (r *running) reject(request *ssh.Request) {
 
 // copyOut copies one output to the caller's writer. If the writer fails, it
 // cancels the command.
-func (r *running) copyOut(to io.Writer, from io.Reader, stop context.CancelCauseFunc) {
+func (r *running) copyOut(to io.Writer, from io.Reader, filter *beginFilter, stop context.CancelCauseFunc) {
 	if to == nil {
 		to = io.Discard
 	}
 	buffer := make([]byte, copyBufferSize/8)
+	begun := filter.begun()
 	for {
 		n, err := from.Read(buffer)
 		r.activity.Add(int64(n))
-		if n > 0 && to != nil {
+		content := buffer[:n]
+		if !begun {
+			content = filter.pass(content)
+			begun = filter.begun()
+		}
+		if len(content) > 0 && to != nil {
 			r.writing.Add(1)
-			_, failed := to.Write(buffer[:n])
+			_, failed := to.Write(content)
 			r.writing.Add(-1)
 			r.activity.Add(1)
 			if failed != nil {

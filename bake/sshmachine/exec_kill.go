@@ -2,10 +2,13 @@ package sshmachine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
@@ -29,6 +32,9 @@ const (
 // KILL, and repeats its search until no process remains, including those found
 // before whose parents have exited since. Without /proc it does nothing, leaving
 // only the signal sent over the channel.
+//
+// If AGAIN is yes, processes that start after the first TERM get it as well: a script
+// of this package may be about to start one, and ignores TERM while it cleans up.
 //
 // A command started a moment ago may not have its mark yet, so the script searches
 // for PATIENCE tenths of a second before it gives up.
@@ -58,20 +64,21 @@ case "$v" in *" $2 "* | *" $4 "*) v="$v$p "; more=1 ;; esac
 done
 done
 [ "$v" = ' ' ] && exit 0
-o=$v
 s=TERM; [ "$n" -ge GRACE ] && s=KILL
-if [ "$n" = 0 ] || [ $s = KILL ]; then
-for p in $v; do kill -s $s "$p" 2>/dev/null || SUDOkill -s $s "$p" 2>/dev/null; done
-fi
+for p in $v; do
+case "$n:$s:AGAIN:$o" in 0:* | *:KILL:*) ;; *:no:*) continue ;; *" $p "*) continue ;; esac
+kill -s $s "$p" 2>/dev/null || SUDOkill -s $s "$p" 2>/dev/null
+done
+o=$v
 n=$((n+1)); [ "$n" -ge $((GRACE+30)) ] && exit 1
 sleep 0.1 2>/dev/null || sleep 1
 done`
 
 // kill kills every process of p on the machine, over a session that needs no slot.
 // It gives up if the connection is silent, and logs a failure, since the caller
-// has another error to return. If p has exited, kill does not wait for its mark
-// to appear.
-func (c *conn) kill(ctx context.Context, p *process, exited bool) {
+// has another error to return. If p has begun or exited, kill does not wait for its
+// tag to appear. If the server refuses another session, kill makes another connection.
+func (c *conn) kill(ctx context.Context, p *process, begun bool) {
 	if p.tag == "" || !c.alive() {
 		return
 	}
@@ -79,25 +86,42 @@ func (c *conn) kill(ctx context.Context, p *process, exited bool) {
 	defer cancel()
 	stop := c.watchLiveness(ctx)
 	defer stop()
-	fallback, grace := "sudo -n ", killGrace
+	fallback, grace, again := "sudo -n ", killGrace, "no"
 	if p.sudo != nil {
 		fallback = ": " // the script runs as root already
 	}
 	if p.cleansUp {
-		grace = killGraceScript
+		grace, again = killGraceScript, "yes"
 	}
 	patience := killPatience
-	if exited {
+	if begun {
 		patience = 0
 	}
-	script := strings.NewReplacer("PATIENCE", strconv.Itoa(patience), "TAG", p.tag, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
-	killer := &process{line: shellCommand(p.sudo, "", "", script)}
+	script := strings.NewReplacer("PATIENCE", strconv.Itoa(patience), "TAG", p.tag, "AGAIN", again, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
+	killer := &process{line: shellCommand(p.sudo, "", "", script), urgent: true}
 	if p.sudo.needsPassword() {
 		killer.stdin = strings.NewReader(p.sudo.passwordLine())
 	}
 	result, err := c.execInSlot(ctx, killer, func() {})
+	if _, refused := errors.AsType[*ssh.OpenChannelError](err); refused {
+		if p.sudo.needsPassword() {
+			killer.stdin = strings.NewReader(p.sudo.passwordLine())
+		}
+		result, err = c.execElsewhere(ctx, killer)
+	}
 	if err != nil || result.status != 0 {
 		c.cfg.Logger.WarnContext(ctx, "command may still be running on the machine",
 			slog.String("addr", c.cfg.Addr), slog.Int("status", result.status), slog.Any("error", err))
 	}
+}
+
+// execElsewhere runs p over a new connection to the same machine.
+func (c *conn) execElsewhere(ctx context.Context, p *process) (exit, error) {
+	r, err := attemptOnce(ctx, c.cfg)
+	if err != nil {
+		return exit{}, err
+	}
+	other := newConn(ctx, c.cfg, r)
+	defer other.close()
+	return other.execInSlot(ctx, p, func() {})
 }

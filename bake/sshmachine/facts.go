@@ -1,7 +1,6 @@
 package sshmachine
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -28,7 +27,8 @@ func (g *guestInfo) has(tools ...string) bool {
 
 // guestScript prints lines of the form "name=value", one for each fact and each
 // tool found.
-const guestScript = `echo "os=$(uname -s)"
+const guestScript = `IFS= read -r l; echo "input=$l"
+echo "os=$(uname -s)"
 echo "arch=$(uname -m)"
 echo "kernel=$(uname -r)"
 echo "hostname=$(hostname 2>/dev/null || uname -n)"
@@ -40,18 +40,43 @@ if [ -r /etc/os-release ]; then (. /etc/os-release; echo "distro=$ID"; echo "ver
 for t in tar gzip sha256sum openssl xargs find mktemp scp; do
 if command -v $t >/dev/null 2>&1; then echo "tool=$t"; fi
 done
+exit 42
 `
+
+const (
+	// probeStatus is the status with which guestScript and probeSudo exit, to
+	// detect a login shell, forced command or sudo that does not pass it on.
+	probeStatus = 42
+
+	probeSudo = `id -u; exit 42`
+)
+
+// A ShellError reports that the login shell, its start-up files or a forced command
+// treat commands in a way that makes results unreliable.
+type ShellError struct {
+	Reason string // what the shell does
+}
+
+// Error names the cause.
+func (e *ShellError) Error() string { return "login shell or forced command " + e.Reason }
 
 // guestInfo reads facts and tools, once for each connection.
 func (c *conn) guestInfo(ctx context.Context) (*guestInfo, error) {
 	return c.info.get(ctx, func() (*guestInfo, error) {
-		var out, failed bytes.Buffer
-		ended, err := c.exec(ctx, &process{line: shellCommand(nil, "", "", guestScript), stdout: &out, stderr: &failed})
+		var out answer
+		input := newTag()
+		p := newScript(nil, guestScript, strings.NewReader(input+"\n"))
+		p.stdout = &out
+		ended, err := c.exec(ctx, p)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("read facts: %w", err)
-		case ended.status != 0:
-			return nil, fmt.Errorf("read facts: exit status %d: %s", ended.status, strings.TrimSpace(failed.String()))
+		case strings.Count(out.String(), p.mark) > 0:
+			return nil, &ShellError{"merges standard error into standard output"}
+		case !strings.Contains(out.String(), "input="+input+"\n"):
+			return nil, &ShellError{"reads the standard input of commands, or start-up files such as .bashrc do"}
+		case ended.status != probeStatus:
+			return nil, &ShellError{fmt.Sprintf("does not pass on exit statuses: got %d, want %d", ended.status, probeStatus)}
 		}
 		g := &guestInfo{tools: map[string]bool{}}
 		g.facts.Read = c.cfg.Clock.Now()
@@ -60,7 +85,7 @@ func (c *conn) guestInfo(ctx context.Context) (*guestInfo, error) {
 			g.set(name, value)
 		}
 		if g.facts.OS == "" {
-			return nil, fmt.Errorf("read facts: unexpected output %.200q", out.String())
+			return nil, fmt.Errorf("read facts: unexpected output %.200q (PATH?)", out.String())
 		}
 		return g, nil
 	})

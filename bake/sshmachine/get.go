@@ -1,7 +1,6 @@
 package sshmachine
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -20,9 +19,10 @@ import (
 )
 
 // Get implements [bake.Machine]. It copies files, directories and symbolic links,
-// but not owners and set-id bits. Nothing the machine sends is written outside
-// of Path. Get verifies digests if the machine has sha256sum or openssl and, for a
-// tree, xargs; otherwise it compares sizes.
+// but not owners, set-id bits, devices and pipes. Nothing the machine sends is
+// written outside of Path, as described under Files in the package comment. Get
+// verifies digests if the machine has sha256sum or openssl and, for a tree, xargs;
+// otherwise it compares sizes.
 func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 	if down == nil {
 		return bake.Invalid("Download", "is required")
@@ -37,6 +37,11 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 	if strings.Contains(down.Source, "\x00") {
 		return bake.Invalid("Download.Source", "contains a zero byte")
 	}
+	var g gate
+	defer g.close()
+	gated := *down
+	gated.Content, gated.Progress = g.writer(0, down.Content), g.progress(down.Progress)
+	down = &gated
 	var report *progress
 	err = m.withConn(ctx, func(c *conn) error {
 		su, err := c.sudoIf(ctx, down.Sudo)
@@ -46,6 +51,9 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 		from, err := c.statRemote(ctx, su, path.Clean(down.Source))
 		if err != nil {
 			return err
+		}
+		if from.size > c.cfg.MaxDownload {
+			return fmt.Errorf("%d bytes: %w", from.size, errDownloadSize)
 		}
 		report = newProgress(down.Progress, from.size)
 		switch {
@@ -79,10 +87,12 @@ type remoteFile struct {
 func (c *conn) statRemote(ctx context.Context, su *sudo, name string) (*remoteFile, error) {
 	script := "f=" + quote(name) + "\n" +
 		`if [ -d "$f" ]; then echo dir; exit 0; fi` + "\n" +
-		`if [ ! -f "$f" ]; then echo "no such file" >&2; exit 1; fi` + "\n" +
+		`if [ ! -f "$f" ]; then` + "\n" +
+		`if [ -e "$f" ]; then echo "not a regular file or directory" >&2; else echo "no such file, or no permission to see it" >&2; fi` + "\n" +
+		`exit 1; fi` + "\n" +
 		`n=$(wc -c <"$f") || exit 1` + "\n" +
 		`echo "file $n $(stat -L -c %a "$f" 2>/dev/null || echo 644)"`
-	var out bytes.Buffer
+	var out answer
 	p := newScript(su, script, nil)
 	p.stdout = &out
 	if err := c.runScript(ctx, p); err != nil {
@@ -107,12 +117,26 @@ func (c *conn) statRemote(ctx context.Context, su *sudo, name string) (*remoteFi
 }
 
 // getToPath fetches a file to a temporary name beside its destination, and renames
-// it.
+// it. A link at the destination is replaced.
 func (c *conn) getToPath(ctx context.Context, su *sudo, from *remoteFile, to string, report *progress) error {
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // mkdir's default
+	if to != filepath.Clean(to) && os.IsPathSeparator(to[len(to)-1]) {
+		return fmt.Errorf("%s names a directory, but the source is a file", to)
+	}
+	to, err := filepath.Abs(to)
+	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(to), tempPrefix+"*")
+	root, err := openLocalDir(filepath.Dir(to), true)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // only a handle
+	name := filepath.Base(to)
+	if info, err := root.Lstat(name); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a directory, but the source is a file", to)
+	}
+	temp := tempPrefix + newTag()
+	file, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -124,10 +148,13 @@ func (c *conn) getToPath(ctx context.Context, su *sudo, from *remoteFile, to str
 		err = failed
 	}
 	if err == nil {
-		err = os.Rename(file.Name(), to)
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = root.Rename(temp, name)
 	}
 	if err != nil {
-		_ = os.Remove(file.Name())
+		_ = root.Remove(temp)
 	}
 	return err
 }
@@ -139,7 +166,10 @@ func (c *conn) getFile(ctx context.Context, su *sudo, from *remoteFile, to io.Wr
 	if err != nil {
 		return err
 	}
-	got := &fileReceiver{to: to, sum: sha256.New(), report: report}
+	got := &fileReceiver{to: to, limit: from.size, sum: sha256.New(), report: report}
+	if from.size == 0 {
+		got.limit = c.cfg.MaxDownload
+	}
 	hasher := g.digestCommand(from.size)
 	if channels := c.stripeCount(ctx, from.size); channels > 1 && from.size > 0 && !su.elevates() {
 		if done, err := c.getStriped(ctx, channels, from, hasher, got); done || err != nil {
@@ -158,7 +188,7 @@ func (c *conn) getFile(ctx context.Context, su *sudo, from *remoteFile, to io.Wr
 		hasher = ""
 	}
 	script += content + " || exit 1\nwait"
-	var digest bytes.Buffer
+	var digest answer
 	p := newScript(su, script, nil)
 	p.stdout, p.stderr = got, &digest
 	if err := c.runScript(ctx, p); err != nil {
@@ -170,13 +200,17 @@ func (c *conn) getFile(ctx context.Context, su *sudo, from *remoteFile, to io.Wr
 // A fileReceiver passes a file's content on and computes its size and digest.
 type fileReceiver struct {
 	to     io.Writer
+	limit  int64
 	sum    hash.Hash
 	size   int64
 	report *progress
 }
 
-// Write writes b to r.to.
+// Write writes b to r.to, unless that would exceed r.limit.
 func (r *fileReceiver) Write(b []byte) (int, error) {
+	if int64(len(b)) > r.limit-r.size {
+		return 0, fmt.Errorf("machine sent more than %d bytes", r.limit)
+	}
 	n, err := r.to.Write(b)
 	_, _ = r.sum.Write(b[:n])
 	r.size += int64(n)

@@ -1,13 +1,13 @@
 package sshmachine
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -25,38 +25,42 @@ func (c *conn) getTree(ctx context.Context, su *sudo, from *remoteFile, to strin
 	if err != nil {
 		return err
 	}
-	in := filepath.Dir(to)
-	info, err := os.Stat(to)
-	switch {
-	case err == nil && !info.IsDir():
-		return fmt.Errorf("%s is not a directory", to)
-	case err == nil:
-		in = to
-	case !errors.Is(err, fs.ErrNotExist):
+	if to, err = filepath.Abs(to); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(in, 0o755); err != nil { //nolint:gosec // mkdir's default
-		return err
+	dest, err := openLocalDir(to, false)
+	exists := err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		dest, err = openLocalDir(filepath.Dir(to), true)
 	}
-	temp, err := os.MkdirTemp(in, tempPrefix+"*")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp) //nolint:errcheck // the error to return is another
-	into, err := newDestTree(temp, ex, report)
+	defer dest.Close() //nolint:errcheck // only a handle
+	temp, err := tempLocalDir(dest)
 	if err != nil {
 		return err
 	}
+	defer dest.RemoveAll(temp) //nolint:errcheck // the error to return is another
+	top := filepath.Join(temp, "t")
+	into, err := newDestTree(dest, top, ex, report)
+	if err != nil {
+		return err
+	}
+	into.maxBytes = c.cfg.MaxDownload
 	if err = c.fetchTree(ctx, su, g, from, into); err == nil {
 		err = c.verifyTree(ctx, su, g, from, into)
 	}
 	if err = errors.Join(err, into.finish()); err != nil {
 		return err
 	}
-	if in == to {
-		return mergeLocal(filepath.Join(temp, "t"), to)
+	if err := context.Cause(ctx); err != nil {
+		return err
 	}
-	return os.Rename(filepath.Join(temp, "t"), to)
+	if exists {
+		return mergeLocal(dest, top, ".")
+	}
+	return dest.Rename(top, filepath.Base(to))
 }
 
 // fetchTree fetches a tree as a tar stream if the machine has tar, or else by SFTP
@@ -105,10 +109,10 @@ func (c *conn) verifyTree(ctx context.Context, su *sudo, g *guestInfo, from *rem
 	all := sha256.New()
 	for _, file := range into.files {
 		names.WriteString("./" + file.name + "\x00")
-		_, _ = fmt.Fprintln(all, file.sum)
+		_, _ = fmt.Fprintf(all, "%x\n", file.sum)
 	}
-	var digest bytes.Buffer
-	p := newScript(su, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher), strings.NewReader(names.String()))
+	var digest answer
+	p := newScript(su, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher, strings.Contains(names.String(), "\n")), strings.NewReader(names.String()))
 	p.stdout = &digest
 	if err := c.runScript(ctx, p); err != nil {
 		return err
@@ -116,75 +120,124 @@ func (c *conn) verifyTree(ctx context.Context, su *sudo, g *guestInfo, from *rem
 	return compareDigests(digest.String(), all)
 }
 
-// mergeLocal moves the contents of one directory into another, merging directories
-// that exist in both.
-func mergeLocal(from, to string) error {
-	entries, err := os.ReadDir(from)
-	if err != nil {
-		return err
+const (
+	// maxEntries and maxNames bound the memory that the list of a fetched tree
+	// takes: the number of entries, and the bytes of their names and link targets.
+	maxEntries = 1_000_000
+	maxNames   = 64 << 20
+
+	maxLinkTarget = 4096 // PATH_MAX of Linux
+)
+
+var (
+	errDownloadSize = errors.New("exceeds Config.MaxDownload")
+	errManyEntries  = fmt.Errorf("tree has more than %d entries", maxEntries)
+	errManyNames    = fmt.Errorf("names of the tree exceed %d MiB", maxNames>>20)
+)
+
+// A destTree is a local directory that a tree is written to. An os.Root keeps all
+// writes inside. No entry may lie below a link that the tree contains, and no two
+// entries may have the same name, also if only the local file system takes their
+// names for the same.
+type destTree struct {
+	root     *os.Root
+	ex       exclude.Patterns
+	report   *progress
+	maxBytes int64
+
+	mu      sync.Mutex
+	left    int             // of maxEntries
+	names   int             // bytes of names
+	started int64           // bytes of files begun
+	bytes   int64           // bytes of complete files
+	dirs    []entry         // modes and times are set by finish
+	made    map[string]bool // directories; true if listed in dirs
+	links   map[string]bool
+	files   []receivedFile
+}
+
+// A receivedFile is a complete file and its digest.
+type receivedFile struct {
+	name string
+	sum  [sha256.Size]byte
+}
+
+// newDestTree creates the directory name in root.
+func newDestTree(root *os.Root, name string, ex exclude.Patterns, report *progress) (*destTree, error) {
+	if err := root.Mkdir(name, 0o755); err != nil {
+		return nil, err
 	}
-	for _, e := range entries {
-		a, b := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
-		if there, err := os.Stat(b); e.IsDir() && err == nil && there.IsDir() {
-			if err := mergeLocal(a, b); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := os.Rename(a, b); err != nil {
-			return err
+	top, err := root.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	return &destTree{
+		root: top, ex: ex, report: report, maxBytes: math.MaxInt64, left: maxEntries,
+		made: map[string]bool{".": false}, links: map[string]bool{},
+	}, nil
+}
+
+// admit checks one more entry against the limits, and its name.
+func (s *destTree) admit(e *entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.name = path.Clean(e.name)
+	if !filepath.IsLocal(filepath.FromSlash(e.name)) || strings.Contains(e.name, "\x00") {
+		return fmt.Errorf("entry %.200q is outside the directory", e.name)
+	}
+	s.names += len(e.name) + len(e.link)
+	switch s.left--; {
+	case s.left < 0:
+		return errManyEntries
+	case s.names > maxNames:
+		return errManyNames
+	case len(e.link) > maxLinkTarget:
+		return fmt.Errorf("%s: link target of %d bytes", e.name, len(e.link))
+	case e.size < 0:
+		return fmt.Errorf("%s: negative size %d", e.name, e.size)
+	}
+	for dir := path.Dir(e.name); dir != "." && len(s.links) > 0; dir = path.Dir(dir) {
+		if s.links[dir] {
+			return fmt.Errorf("entry %.200q: %q is a symbolic link, which is not followed", e.name, dir)
 		}
 	}
 	return nil
 }
 
-// A destTree is a local directory that a tree is written to. An os.Root keeps all
-// writes inside, whatever links the tree contains.
-type destTree struct {
-	root   *os.Root
-	ex     exclude.Patterns
-	report *progress
-
-	mu    sync.Mutex
-	bytes int64
-	dirs  []entry // modes and times are set by finish
-	files []receivedFile
-}
-
-// A receivedFile is a complete file and its digest.
-type receivedFile struct{ name, sum string }
-
-// newDestTree creates the subdirectory "t" of in.
-func newDestTree(in string, ex exclude.Patterns, report *progress) (*destTree, error) {
-	top := filepath.Join(in, "t")
-	if err := os.Mkdir(top, 0o755); err != nil { //nolint:gosec // finish sets the mode
-		return nil, err
-	}
-	root, err := os.OpenRoot(top)
-	if err != nil {
-		return nil, err
-	}
-	return &destTree{root: root, ex: ex, report: report}, nil
-}
-
 // add writes one entry, with the given content if it is a file. It may be called by
 // several goroutines at once for entries whose directories exist.
 func (s *destTree) add(e entry, content io.Reader) error {
+	if err := s.admit(&e); err != nil {
+		return err
+	}
 	if e.name != "." && s.ex.MatchAny(e.name) {
 		return nil
 	}
 	local := filepath.FromSlash(e.name)
 	switch {
 	case e.mode.IsDir():
-		if err := s.root.MkdirAll(local, ownerRWX); err != nil {
-			return err
-		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if err := s.mkdir(e.name); err != nil {
+			return err
+		}
+		if s.made[e.name] {
+			return nil // listed twice
+		}
+		s.made[e.name] = true
 		s.dirs = append(s.dirs, e)
 		return nil
 	case e.mode&fs.ModeSymlink != 0:
-		return errors.Join(s.parent(local), s.root.Symlink(e.link, local))
+		if err := s.parent(e.name); err != nil {
+			return err
+		}
+		if err := s.root.Symlink(e.link, local); err != nil {
+			return twinError(e.name, err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.links[e.name] = true
+		return nil
 	case e.mode.IsRegular():
 		return s.addFile(e, local, content)
 	default:
@@ -192,13 +245,43 @@ func (s *destTree) add(e entry, content io.Reader) error {
 	}
 }
 
+// mkdir creates a directory and its parents. The caller must hold s.mu.
+func (s *destTree) mkdir(name string) error {
+	if _, made := s.made[name]; made {
+		return nil
+	}
+	if err := s.mkdir(path.Dir(name)); err != nil {
+		return err
+	}
+	if err := s.root.Mkdir(filepath.FromSlash(name), ownerRWX); err != nil {
+		return twinError(name, err)
+	}
+	s.made[name] = false
+	return nil
+}
+
+// twinError explains an entry whose name exists already.
+func twinError(name string, err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: listed twice, or differs from another name only in a way that this file system ignores: %w", name, err)
+	}
+	return err
+}
+
 func (s *destTree) addFile(e entry, local string, content io.Reader) error {
-	if err := s.parent(local); err != nil {
+	s.mu.Lock()
+	s.started += e.size
+	tooBig := s.started > s.maxBytes || s.started < 0
+	s.mu.Unlock()
+	if tooBig {
+		return fmt.Errorf("%s: tree %w", e.name, errDownloadSize)
+	}
+	if err := s.parent(e.name); err != nil {
 		return err
 	}
 	file, err := s.root.OpenFile(local, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return twinError(e.name, err)
 	}
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(file, sum, s.report), content)
@@ -215,7 +298,7 @@ func (s *destTree) addFile(e entry, local string, content io.Reader) error {
 		return err
 	}
 	s.mu.Lock()
-	s.files = append(s.files, receivedFile{e.name, hexDigest(sum)})
+	s.files = append(s.files, receivedFile{e.name, [sha256.Size]byte(sum.Sum(nil))})
 	s.bytes += n
 	s.mu.Unlock()
 	return s.root.Chtimes(local, e.mtime, e.mtime)
@@ -223,18 +306,31 @@ func (s *destTree) addFile(e entry, local string, content io.Reader) error {
 
 // addHardLink links e.name to the file e.link, added before.
 func (s *destTree) addHardLink(e entry) error {
+	target := entry{name: e.link}
+	if err := errors.Join(s.admit(&e), s.admit(&target)); err != nil {
+		return err
+	}
 	if s.ex.MatchAny(e.name) {
 		return nil
 	}
-	target := filepath.FromSlash(path.Clean(e.link))
-	if err := s.root.Link(target, filepath.FromSlash(e.name)); err != nil {
-		return fmt.Errorf("link %s to %s: %w", e.name, e.link, err)
+	if err := s.parent(e.name); err != nil {
+		return err
+	}
+	if err := s.root.Link(filepath.FromSlash(target.name), filepath.FromSlash(e.name)); err != nil {
+		return fmt.Errorf("link %s to %s: %w", e.name, e.link, twinError(e.name, err))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.links[target.name] {
+		s.links[e.name] = true
 	}
 	return nil
 }
 
-func (s *destTree) parent(local string) error {
-	return s.root.MkdirAll(filepath.Dir(local), 0o755)
+func (s *destTree) parent(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mkdir(path.Dir(name))
 }
 
 // finish sets the modes and times of directories, deepest first, and closes the

@@ -96,7 +96,7 @@ func (m *Machine) String() string {
 
 // withConn calls f with the live connection. If f fails with errNotStarted,
 // because the connection was lost unnoticed, withConn retries it on a new one,
-// at most three times in all.
+// at most three times in all. After the end of ctx it returns even if f does not.
 func (m *Machine) withConn(ctx context.Context, f func(*conn) error) error {
 	for attempt := 1; ; attempt++ {
 		c, err := m.conn(ctx)
@@ -104,7 +104,7 @@ func (m *Machine) withConn(ctx context.Context, f func(*conn) error) error {
 			return err
 		}
 		const maxAttempts = 3
-		if err = f(c); attempt < maxAttempts && errors.Is(err, errNotStarted) && ctx.Err() == nil && !errors.Is(err, errClosed) {
+		if err = withinGrace(ctx, func() error { return f(c) }); attempt < maxAttempts && errors.Is(err, errNotStarted) && ctx.Err() == nil && !errors.Is(err, errClosed) {
 			c.drop(errConnectionLost)
 			<-c.lost
 			continue

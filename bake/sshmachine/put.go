@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -33,7 +34,11 @@ func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 			return bake.Invalid("Upload", "%q contains a zero byte", name)
 		}
 	}
-	if err := m.put(ctx, up, ex); err != nil {
+	var g gate
+	defer g.close()
+	gated := *up
+	gated.Progress = g.progress(up.Progress)
+	if err := m.put(ctx, &gated, ex); err != nil {
 		return fmt.Errorf("put %s: %w", up.Dest, err)
 	}
 	return nil
@@ -41,9 +46,14 @@ func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 
 func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns) error {
 	dest := path.Clean(up.Dest)
+	// The last element of up.Dest, as a shell sees it.
+	directory := slices.Contains([]string{"", ".", ".."}, up.Dest[strings.LastIndexByte(up.Dest, '/')+1:])
+	errDirectory := fmt.Errorf("%q names a directory, but the source is a file", up.Dest)
 	switch {
 	case up.FS != nil:
 		return m.putTree(ctx, up, up.FS, dest, ex)
+	case up.Content != nil && directory:
+		return errDirectory
 	case up.Content != nil:
 		f := &sourceFile{content: up.Content, size: up.Size, mode: up.Mode}
 		if f.mode == 0 {
@@ -57,6 +67,12 @@ func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns)
 	}
 	if info.IsDir() {
 		return m.putTree(ctx, up, os.DirFS(up.Path), dest, ex)
+	}
+	switch {
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file or directory", up.Path)
+	case directory:
+		return errDirectory
 	}
 	file, err := os.Open(up.Path)
 	if err != nil {
@@ -117,8 +133,7 @@ func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, des
 	if err != nil {
 		return err
 	}
-	temp := path.Join(path.Dir(dest), tempPrefix+newTag())
-	scripts := &fileScripts{dest: dest, temp: temp, from: temp, mode: f.mode, owner: chownArg(up)}
+	scripts := newFileScripts(g, up, f, dest)
 	check := fmt.Sprintf("n=$(wc -c <\"$t\"); if [ $n -ne %d ]; then echo \"transfer incomplete: $n bytes\" >&2; exit 1; fi\n", len(content))
 	if hasher := g.digestCommand(int64(len(content))); hasher != "" {
 		check += fmt.Sprintf("v=$(%s <\"$t\" | cut -c1-64); if [ \"$v\" != %x ]; then echo \"digest mismatch: $v\" >&2; exit 1; fi\n",
@@ -150,8 +165,7 @@ func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest 
 	if err != nil {
 		return err
 	}
-	temp := path.Join(path.Dir(dest), tempPrefix+newTag())
-	scripts := &fileScripts{dest: dest, temp: temp, from: temp, mode: f.mode, owner: chownArg(up)}
+	scripts := newFileScripts(g, up, f, dest)
 	channels := c.stripeCount(ctx, f.size)
 	if channels > 1 && su.elevates() {
 		// SFTP runs as the login, so it writes to the home directory.
@@ -202,22 +216,30 @@ func (c *conn) sendStream(ctx context.Context, su *sudo, file string, from io.Re
 // fileScripts generates the parts of a script that writes one file.
 type fileScripts struct {
 	dest  string
-	temp  string // temporary name in dest's directory
-	from  string // where the data arrives: temp, or a file in the login's home
-	login string // owner of from if that is not temp
+	stage string // a private directory in dest's directory
+	from  string // where the data arrives: in stage, or a file in the login's home
+	uid   int    // of the login
+	login string // owner of from if that is not in stage
 	mode  fs.FileMode
 	owner string // argument of chown; empty to keep the owner
 }
 
-// begin creates dest's directory and an empty temporary file.
+func newFileScripts(g *guestInfo, up *bake.Upload, f *sourceFile, dest string) *fileScripts {
+	stage := path.Join(path.Dir(dest), tempPrefix+newTag())
+	return &fileScripts{dest: dest, stage: stage, from: stage + "/f", uid: g.facts.UID, mode: f.mode, owner: chownArg(up)}
+}
+
+// begin creates dest's directory and an empty temporary file. The private directory
+// keeps others from replacing that file by a link.
 func (f *fileScripts) begin() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "d=%s t=%s f=%s\n", quote(f.dest), quote(f.temp), quote(f.from))
+	fmt.Fprintf(&b, "d=%s s=%s f=%s; t=$s/f\n", quote(f.dest), quote(f.stage), quote(f.from))
+	b.WriteString(checkLinks(f.uid, path.Dir(f.dest)))
 	b.WriteString(`if [ -d "$d" ]; then echo "$d is a directory" >&2; exit 1; fi` + "\n")
 	fmt.Fprintf(&b, "mkdir -p %s || exit 1\n", quote(path.Dir(f.dest)))
 	b.WriteString("umask 077\n")
-	b.WriteString(trapCleanUp(`rm -f "$t" "$f"`))
-	b.WriteString(`: >"$t" && : >"$f" || exit 1` + "\n")
+	b.WriteString(trapCleanUp(`rm -rf "$s" "$f"`))
+	b.WriteString(`mkdir "$s" && : >"$t" && : >"$f" || exit 1` + "\n")
 	if f.login != "" {
 		fmt.Fprintf(&b, "chown %s \"$f\" || exit 1\n", quote(f.login))
 	}
@@ -227,11 +249,11 @@ func (f *fileScripts) begin() string {
 // end sets owner and mode, and renames the temporary file to dest.
 func (f *fileScripts) end() string {
 	var b strings.Builder
-	if f.from != f.temp {
+	if f.login != "" {
 		b.WriteString(`mv -f "$f" "$t" || exit 1` + "\n")
 	}
 	owner := f.owner
-	if owner == "" && f.from != f.temp {
+	if owner == "" && f.login != "" {
 		owner = "0:0"
 	}
 	if owner != "" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,8 +27,9 @@ func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest
 			return err
 		}
 		scripts := &treeScripts{
-			dest: dest, tag: newTag(), root: src.root, owner: chownArg(up),
+			dest: dest, tag: newTag(), uid: g.facts.UID, root: src.root, owner: chownArg(up),
 			hasher: g.digestCommand(src.bytes), xargs: g.has("xargs"),
+			newlines: slices.ContainsFunc(src.entries, func(e entry) bool { return strings.Contains(e.name, "\n") }),
 		}
 		report := newProgress(up.Progress, src.bytes)
 		if err := c.sendTree(ctx, su, g, src, scripts, report); err != nil {
@@ -194,10 +196,13 @@ type treeScripts struct {
 	tag    string
 	upload string // where the tree arrives; empty for the staging directory
 	login  string // owner of upload
+	uid    int    // of the login
 	root   fs.FileMode
 	owner  string
 	hasher string
 	xargs  bool
+
+	newlines bool // in names
 }
 
 // begin creates the staging directory: inside dest if that exists, since dest must
@@ -205,6 +210,7 @@ type treeScripts struct {
 func (t *treeScripts) begin() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "d=%s\n", quote(t.dest))
+	b.WriteString(checkLinks(t.uid, t.dest))
 	b.WriteString(`if [ -d "$d" ]; then s="${d%/}/` + tempPrefix + t.tag + `"; else` + "\n")
 	b.WriteString(`if [ -e "$d" ] || [ -L "$d" ]; then echo "$d is not a directory" >&2; exit 1; fi` + "\n")
 	parent := path.Dir(t.dest)
@@ -231,7 +237,7 @@ func (t *treeScripts) end() string {
 	b.WriteString(`if [ ! -f "$w/h" ]; then echo "transfer incomplete" >&2; exit 1; fi` + "\n")
 	b.WriteString(`if [ "$w" != "$s" ]; then mv "$w"/* "$s/" || exit 1; fi` + "\n")
 	if t.hasher != "" && t.xargs {
-		b.WriteString(`v=$(cd "$s/t" && ` + digestOfDigests(t.hasher) + " <../n)\n")
+		b.WriteString(`v=$(cd "$s/t" && ` + digestOfDigests(t.hasher, t.newlines) + " <../n)\n")
 		b.WriteString(`if [ "$v" != "$(cat "$s/h")" ]; then echo "digest mismatch: $v" >&2; exit 1; fi` + "\n")
 	}
 	// "l" creates links if the transfer cannot, "m" sets bits that chown clears.
@@ -241,9 +247,11 @@ func (t *treeScripts) end() string {
 	if owner == "" && t.upload != "" {
 		owner = "0:0"
 	}
-	if owner != "" {
-		fmt.Fprintf(&b, "chown -hR %s \"$s/t\" || exit 1\n", quote(owner))
+	group := quote(owner)
+	if owner == "" {
+		group = `:"$(id -g)"` // not that of a set-gid directory, which only some transfers pass on
 	}
+	fmt.Fprintf(&b, "chown -hR %s \"$s/t\" || exit 1\n", group)
 	fmt.Fprintf(&b, script, "m")
 	move := `xargs -0 -r /bin/sh -c 'mv -f "$@" "$0/"' "$2"`
 	if !t.xargs {
@@ -256,13 +264,14 @@ func (t *treeScripts) end() string {
 }
 
 // mergeScript defines the shell function merge FROM TO, which moves the contents of
-// one directory into another, merging directories that exist in both. move is the
+// one directory into another, merging directories that exist in both, also through
+// links that the shell function follow permits. move is the
 // command that moves the NUL-separated names on its input; if empty, mv is called
 // for each.
 func mergeScript(move string) string {
 	const each = `for e in * .[!.]* ..?*; do if [ -e "$e" ] || [ -L "$e" ]; then `
 	script := "merge() (\ncd \"$1\" || exit 1\n" +
-		each + `if [ -d "$e" ] && [ ! -L "$e" ] && [ -d "$2/$e" ]; then merge "$1/$e" "$2/$e" && rmdir "$1/$e" || exit 1; fi; fi; done` + "\n"
+		each + `if [ -d "$e" ] && [ ! -L "$e" ] && [ -d "$2/$e" ]; then follow "$2/$e" && merge "$1/$e" "$2/$e" && rmdir "$1/$e" || exit 1; fi; fi; done` + "\n"
 	if move == "" {
 		return script + each + `mv -f "./$e" "$2/" || exit 1; fi; done` + "\n)\n"
 	}

@@ -1,7 +1,6 @@
 package sshmachine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +21,11 @@ func (m *Machine) Run(ctx context.Context, cmd *bake.Cmd) error {
 	if err := errors.Join(cmd.Validate(), checkZeroBytes(cmd)); err != nil {
 		return err
 	}
-	return m.withConn(ctx, func(c *conn) error { return c.run(ctx, cmd) })
+	var g gate
+	defer g.close()
+	gated := *cmd
+	gated.Stdout, gated.Stderr = g.writer(0, cmd.Stdout), g.writer(1, cmd.Stderr)
+	return m.withConn(ctx, func(c *conn) error { return c.run(ctx, &gated) })
 }
 
 func (c *conn) run(ctx context.Context, cmd *bake.Cmd) error {
@@ -31,10 +34,10 @@ func (c *conn) run(ctx context.Context, cmd *bake.Cmd) error {
 		return fmt.Errorf("%s: %w", cmd, err)
 	}
 	var output tail
-	p := &process{tag: newTag(), sudo: su, pty: cmd.PTY, stdin: cmd.Stdin}
+	p := &process{tag: newTag(), mark: newTag(), sudo: su, pty: cmd.PTY, stdin: cmd.Stdin}
 	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
 	if cmd.Raw {
-		p.tag = "" // needs a POSIX shell
+		p.tag, p.mark = "", "" // need a POSIX shell
 	}
 	cleanUp, err := c.prepare(ctx, p, cmd)
 	if err != nil {
@@ -42,6 +45,9 @@ func (c *conn) run(ctx context.Context, cmd *bake.Cmd) error {
 	}
 	ended, err := c.exec(ctx, p)
 	cleanUp(err != nil || ended.status != 0)
+	if s := p.prompt; err == nil && s != nil && !s.done {
+		err = &NotBegunError{Status: ended.status, Output: plainText(strings.Join(output.lastLines(), "\n"))}
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", cmd, err)
@@ -65,14 +71,14 @@ func (c *conn) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (cleanUp 
 	case p.pty:
 		return c.prepareTerminal(ctx, p, script, hidden)
 	case !hidden && !p.sudo.needsPassword():
-		p.line = shellCommand(p.sudo, p.tag, "", script)
+		p.line = shellCommand(p.sudo, p.tag, "", announceBegin(p.mark, false, script))
 		return cleanUp, nil
 	}
 	before := inputScript(p.tag, script)
 	if p.sudo.needsPassword() {
 		before = p.sudo.passwordLine() + before
 	}
-	p.line = shellCommand(p.sudo, p.tag, "", evalInput(p.tag))
+	p.line = shellCommand(p.sudo, p.tag, "", announceBegin(p.mark, false, evalInput(p.tag)))
 	p.stdin = concatReaders(strings.NewReader(before), p.stdin)
 	return cleanUp, nil
 }
@@ -94,12 +100,13 @@ func (c *conn) prepareTerminal(ctx context.Context, p *process, script string, h
 		}
 	}
 	if !p.sudo.elevates() {
-		p.line = shellCommand(p.sudo, p.tag, "", script)
+		p.line = shellCommand(p.sudo, p.tag, "", announceBegin(p.mark, true, script))
 		return cleanUp, nil
 	}
+	p.mark = "" // sudo's prompt precedes it; s finds the begin
 	s := newSudoPrompt(p.sudo, p.tag, p.stdout)
 	p.line = shellCommand(p.sudo, p.tag, string(s.prompt), announceStart(p.tag, script))
-	p.stdin, p.stdout = concatReaders(s, p.stdin), s
+	p.stdin, p.stdout, p.prompt = concatReaders(s, p.stdin), s, s
 	return func(failed bool) {
 		s.close()
 		cleanUp(failed)
@@ -117,8 +124,9 @@ func concatReaders(first, second io.Reader) io.Reader {
 // writeScriptFile writes a script to a new file that only the login can read.
 func (c *conn) writeScriptFile(ctx context.Context, script string) (file string, err error) {
 	const line = `umask 077; f=$(mktemp 2>/dev/null || mktemp "$HOME/.bakestone.XXXXXX") && cat >"$f" && echo "$f"`
-	var out, failed bytes.Buffer
-	p := &process{line: shellCommand(nil, "", "", line), stdin: strings.NewReader(script), stdout: &out, stderr: &failed}
+	var out, failed answer
+	p := newScript(nil, line, strings.NewReader(script))
+	p.stdout, p.stderr = &out, &failed
 	ended, err := c.exec(ctx, p)
 	if err != nil {
 		return "", fmt.Errorf("write environment file: %w", err)

@@ -242,7 +242,9 @@ func TestRunRaw(t *testing.T) {
 		lines <- line
 		return "cat; exit 3"
 	}
-	m := connect(t, h.configFor(h.listen(t)))
+	cfg := h.configFor(h.listen(t))
+	cfg.Raw = true
+	m := connect(t, cfg)
 	const line = `powershell.exe -EncodedCommand "A='B'" %PATH%`
 	var out bytes.Buffer
 	err := m.Run(t.Context(), &bake.Cmd{Line: line, Raw: true, Stdin: strings.NewReader("input"), Stdout: &out})

@@ -36,8 +36,24 @@ func shellCommand(su *sudo, tag, prompt, script string) string {
 	if tag != "" {
 		line += "env " + markVariable + "=" + tag + " "
 	}
-	return line + "/bin/sh -c " + quote(script)
+	if !strings.ContainsAny(script, "'\\\n!") {
+		return line + "/bin/sh -c '" + script + "'"
+	}
+	return line + `/bin/sh -c 'eval "shift; $(printf %b "$1")"' /bin/sh '` + encodeScript(script) + "'"
 }
+
+// encodeScript encodes a script for printf's %b without the characters that login shells
+// treat differently in single quotes: fish unescapes backslashes there, and csh
+// expands exclamation marks and refuses newlines.
+func encodeScript(script string) string {
+	return strings.NewReplacer("'", `\0047`, `\`, `\0134`, "\n", `\n`, "!", `\0041`).Replace(script)
+}
+
+// cleanEnvironment starts the scripts of this package. It undoes what the login's
+// environment may change in the commands they use.
+const cleanEnvironment = `unset TAR_OPTIONS GZIP POSIXLY_CORRECT LS_COLORS BASH_ENV ENV CDPATH GREP_OPTIONS LC_ALL LANGUAGE XARGS_MAX_ARGS BLOCK_SIZE TIME_STYLE QUOTING_STYLE
+LC_ALL=C; export LC_ALL; PATH=${PATH:-/bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; export PATH
+`
 
 // commandScript returns cmd, with its directory and environment, as a /bin/sh
 // script.
@@ -76,11 +92,9 @@ func evalInput(tag string) string {
 	return strings.Join([]string{
 		`while IFS= read -r l; do [ "$l" = ` + tag + ` ] && break; done`,
 		`IFS= read -r n || exit 125`,
-		`s=`,
-		`while [ "$n" -gt 0 ]; do IFS= read -r l || exit 125`,
-		"s=\"$s$l\n\"",
-		`n=$((n-1))`,
-		`done`,
+		// Appending to a variable would take quadratic time.
+		`s=$(while [ "$n" -gt 0 ]; do IFS= read -r l || exit 125`,
+		`printf '%s\n' "$l"; n=$((n-1)); done) || exit 125`,
 		`unset l n`,
 		`eval "$s"`,
 	}, "\n")
@@ -122,13 +136,13 @@ func checkZeroBytes(cmd *bake.Cmd) error {
 // newScript returns the process of a script of this package, run as root if su is
 // not nil. It puts any password for sudo before stdin.
 func newScript(su *sudo, script string, stdin io.Reader) *process {
-	p := &process{sudo: su, tag: newTag(), cleansUp: true, stdin: stdin}
+	p := &process{sudo: su, tag: newTag(), mark: newTag(), cleansUp: true, stdin: stdin}
 	if su.needsPassword() {
 		// sudo leaves the password unread if it does not need it after all.
 		script = `while IFS= read -r l; do [ "$l" = ` + p.tag + ` ] && break; done` + "\n" + script
 		p.stdin = concatReaders(strings.NewReader(su.passwordLine()+p.tag+"\n"), stdin)
 	}
-	p.line = shellCommand(su, p.tag, "", script)
+	p.line = shellCommand(su, p.tag, "", announceBegin(p.mark, false, cleanEnvironment+script))
 	return p
 }
 

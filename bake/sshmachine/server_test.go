@@ -26,7 +26,8 @@ type host struct {
 	env    []string
 
 	mu     sync.Mutex
-	run    func(line string) string // if not nil, rewrites command lines
+	run    func(line string) string         // if not nil, rewrites command lines
+	sftp   func(channel io.ReadWriteCloser) // if not nil, serves the SFTP subsystem
 	conns  []net.Conn
 	logins int
 	wg     sync.WaitGroup
@@ -134,6 +135,12 @@ func (h *host) session(ch ssh.Channel, requests <-chan *ssh.Request) {
 					_ = cmd.Process.Kill()
 					<-done //nolint:errcheck // it was killed
 				}
+				return
+			}
+			if r.Type == "subsystem" && h.sftp != nil {
+				_ = r.Reply(true, nil)
+				go ssh.DiscardRequests(requests)
+				h.sftp(ch)
 				return
 			}
 			if r.Type != "exec" {

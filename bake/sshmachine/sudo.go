@@ -16,6 +16,10 @@ import (
 // [Config.SudoPassword] is not set or wrong.
 var ErrSudoPassword = errors.New("sudo requires a password")
 
+// ErrSudoTerminal is returned, wrapped, if sudo works only on a terminal. A command
+// with PTY set cannot avoid that, since transfers and clean-up need sudo as well.
+var ErrSudoTerminal = errors.New("sudo requires a terminal")
+
 // A sudo describes how the login becomes root. A nil *sudo runs commands as the
 // login itself.
 type sudo struct {
@@ -58,8 +62,11 @@ func (c *conn) detectSudo(ctx context.Context) (*sudo, error) {
 		}
 		passwordless := &sudo{needed: true}
 		ok, stderr, err := c.trySudo(ctx, passwordless)
-		if err != nil || ok {
+		switch {
+		case err != nil || ok:
 			return passwordless, err
+		case strings.Contains(stderr, "must have a tty"), strings.Contains(stderr, "a terminal is required"):
+			return nil, fmt.Errorf("%w (requiretty in sudoers): %s", ErrSudoTerminal, stderr)
 		}
 		if strings.Contains(stderr, "not found") || strings.Contains(stderr, "No such file") {
 			return nil, fmt.Errorf("sudo not found on the machine: %s", stderr)
@@ -79,16 +86,29 @@ func (c *conn) detectSudo(ctx context.Context) (*sudo, error) {
 	})
 }
 
-// trySudo runs a no-op as root. It returns whether that worked and sudo's standard
-// error.
-func (c *conn) trySudo(ctx context.Context, su *sudo) (ok bool, stderr string, err error) {
-	var out bytes.Buffer
-	p := &process{line: shellCommand(su, "", "", ":"), stderr: &out}
+// trySudo checks that commands run as root. It returns whether they do and, if not,
+// what sudo printed.
+func (c *conn) trySudo(ctx context.Context, su *sudo) (ok bool, said string, err error) {
+	var out answer
+	mark := newTag()
+	p := &process{mark: mark, line: shellCommand(su, "", "", announceBegin(mark, false, probeSudo)), stdout: &out}
 	if su.needsPassword() {
 		p.stdin = strings.NewReader(su.passwordLine())
 	}
 	ended, err := c.exec(ctx, p)
-	return ended.status == 0, strings.TrimSpace(out.String()), err
+	uid := strings.TrimSpace(out.String())
+	refused, notBegun := errors.AsType[*NotBegunError](err)
+	switch {
+	case notBegun:
+		return false, refused.Output, nil
+	case err != nil:
+		return false, "", err
+	case uid != "0":
+		return false, "", fmt.Errorf("sudo runs commands as user id %s instead of root", plainText(uid))
+	case ended.status != probeStatus:
+		return false, "", fmt.Errorf("sudo does not pass on exit statuses: got %d, want %d", ended.status, probeStatus)
+	}
+	return true, "", nil
 }
 
 // sudoIf returns detectSudo's result if asRoot is set, or else nil.

@@ -51,18 +51,50 @@ func (c *conn) prepareTransfer(ctx context.Context, asRoot bool) (*sudo, *guestI
 // tempPrefix begins the names of all temporary files of transfers.
 const tempPrefix = ".bakestone."
 
-// trapCleanUp returns the start of a script that runs command when it exits.
+// trapCleanUp returns the start of a script that runs command, ignoring signals, when
+// it exits.
 func trapCleanUp(command string) string {
-	return "trap " + quote(command) + " EXIT; trap 'exit 1' HUP INT TERM\n"
+	return "trap " + quote("trap '' HUP INT TERM; "+command) + " EXIT; trap 'exit 1' HUP INT TERM\n"
 }
 
-// copyFile copies exactly e.size bytes of a file, the size it had when listed.
+// checkLinks returns the start of a script that fails if a part of an absolute path is
+// a symbolic link that it should not follow. The shell function follow decides: links
+// of root and of the login, whose uid is given, are followed, and others if they lead
+// to a file of the same owner. So no other user can redirect what root writes.
+func checkLinks(uid int, name string) string {
+	return fmt.Sprintf(`follow() {
+[ -L "$1" ] || return 0
+u=$(stat -c %%u "$1") || return 1
+case $u in 0 | %d) return 0;; esac
+[ "$u" = "$(stat -L -c %%u "$1" 2>/dev/null)" ] && return 0
+echo "$1 is a symbolic link of user $u, which is not followed" >&2
+return 1
+}
+p=''; r=%s
+while [ -n "$r" ]; do p=$p/${r%%%%/*}; case $r in */*) r=${r#*/};; *) r='';; esac; follow "$p" || exit 1; done
+`, uid, quote(strings.TrimPrefix(name, "/")))
+}
+
+// copyFile copies a file, which must still have the size it had when listed, e.size.
 func copyFile(to io.Writer, fsys fs.FS, e entry, buffer []byte, report *progress) error {
 	file, err := fsys.Open(e.name)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }() // read only
+	if err := copyStart(to, file, e, buffer, report); err != nil {
+		return err
+	}
+	if n, err := io.ReadFull(file, buffer[:1]); n > 0 {
+		return fmt.Errorf("%s: changed while being sent: has more than the %d bytes it had when listed", e.name, e.size)
+	} else if !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: %w", e.name, err)
+	}
+	return nil
+}
+
+// copyStart copies the first e.size bytes of a file.
+func copyStart(to io.Writer, file io.Reader, e entry, buffer []byte, report *progress) error {
 	left := e.size
 	for left > 0 {
 		n, err := file.Read(buffer[:min(left, int64(len(buffer)))])

@@ -30,9 +30,14 @@ func (g *guestInfo) digestCommand(size int64) string {
 }
 
 // digestOfDigests returns the command that reads NUL-terminated file names and prints
-// the digest of the files' digests, one per line.
-func digestOfDigests(hasher string) string {
-	return "{ xargs -0 -r " + hasher + ` | sed 's/^\\//' | cut -c1-64 | ` + hasher + " | cut -c1-64; }"
+// the digest of the files' digests, one per line. If a name contains a newline, which
+// some tools print as it is, digests are computed file by file.
+func digestOfDigests(hasher string, newlines bool) string {
+	files := hasher + ` | sed 's/^\\//'`
+	if newlines {
+		files = "/bin/sh -c 'for f; do " + hasher + ` <"$f" || exit 1; done' /bin/sh`
+	}
+	return "{ xargs -0 -r " + files + " | cut -c1-64 | " + hasher + " | cut -c1-64; }"
 }
 
 // hexDigest returns h's digest as those commands print it.

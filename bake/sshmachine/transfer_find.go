@@ -42,7 +42,8 @@ func (c *conn) getFind(ctx context.Context, su *sudo, from *remoteFile, into *de
 func (s *destTree) extractFind(from io.Reader) error {
 	r := bufio.NewReaderSize(from, copyBufferSize)
 	for {
-		head, err := r.ReadString(0)
+		line, err := r.ReadSlice(0) // fails after copyBufferSize
+		head := string(line)
 		if errors.Is(err, io.EOF) && head == "" {
 			return nil
 		}
@@ -55,6 +56,9 @@ func (s *destTree) extractFind(from io.Reader) error {
 		}
 		content := io.LimitReader(r, e.size)
 		if e.mode&fs.ModeSymlink != 0 {
+			if e.size > maxLinkTarget {
+				return fmt.Errorf("%s: link target of %d bytes", e.name, e.size)
+			}
 			target, err := io.ReadAll(content)
 			if err != nil {
 				return err

@@ -64,11 +64,12 @@ func scpAnswers(from io.Reader) error {
 		case b == 0:
 			continue
 		}
-		line, err := r.ReadString('\n')
-		if line = strings.TrimSpace(line); line == "" && err != nil {
+		line, err := r.ReadSlice('\n') // fails if it is longer than the buffer
+		text := plainText(string(line))
+		if text == "" && err != nil {
 			return err
 		}
-		return fmt.Errorf("scp on the machine: %s", line)
+		return fmt.Errorf("scp on the machine: %s", text)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // is lost.
 type transferScript struct {
 	input   *io.PipeWriter
+	output  *io.PipeReader
 	release func() // of the script slot
 
 	mu     sync.Mutex // held during a call
@@ -34,6 +35,8 @@ func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, command
 	// of the slots, so that transfers never wait for each other.
 	select {
 	case c.scriptSlots <- struct{}{}:
+	case <-c.lost:
+		return nil, fmt.Errorf("%w: %w", errNotStarted, c.lostError())
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -41,7 +44,7 @@ func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, command
 		"commit)\n" + end + "echo done; exit 0;;\nesac; done\nexit 1\n"
 	commandReader, input := io.Pipe()
 	out, answers := io.Pipe()
-	t := &transferScript{input: input, release: sync.OnceFunc(func() { <-c.scriptSlots }), lines: bufio.NewReader(out), done: make(chan struct{})}
+	t := &transferScript{input: input, output: out, release: sync.OnceFunc(func() { <-c.scriptSlots }), lines: bufio.NewReaderSize(out, maxAnswer), done: make(chan struct{})}
 	p := newScript(su, script, commandReader)
 	p.stdout = answers
 	p.stderr = t.stderr.writer(nil)
@@ -73,11 +76,15 @@ func (t *transferScript) call(format string, args ...any) (string, error) {
 }
 
 func (t *transferScript) readAnswer() (string, error) {
-	line, err := t.lines.ReadString('\n')
-	if err != nil {
+	line, err := t.lines.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		_ = t.output.CloseWithError(fmt.Errorf("%w: line of more than %d bytes", errLongAnswer, t.lines.Size()))
+		return "", t.failure()
+	case err != nil:
 		return "", t.failure()
 	}
-	return strings.TrimSpace(line), nil
+	return strings.TrimSpace(string(line)), nil
 }
 
 // commit makes the script move the data into place, and waits for its end.

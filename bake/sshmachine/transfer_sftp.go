@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -30,8 +31,35 @@ const (
 type sftpChannel struct {
 	*sftp.Client
 	session ssh.Channel
+	replies *limitedReplies
 	release func()
 	drained chan struct{}
+}
+
+// maxListing bounds what the server may send while a tree is being listed, since
+// package sftp keeps the whole list of a directory in memory.
+const maxListing = 256 << 20
+
+var errLongListing = fmt.Errorf("list of files exceeds %d MiB", maxListing>>20)
+
+// limitedReplies reads the server's replies. While limited is set, it fails after left
+// more bytes.
+type limitedReplies struct {
+	ssh.Channel
+
+	limited  atomic.Bool
+	left     atomic.Int64
+	exceeded atomic.Bool
+}
+
+// Read reads from the channel.
+func (r *limitedReplies) Read(p []byte) (int, error) {
+	n, err := r.Channel.Read(p)
+	if r.limited.Load() && r.left.Add(-int64(n)) < 0 {
+		r.exceeded.Store(true)
+		return 0, errLongListing
+	}
+	return n, err
 }
 
 // openSFTP opens up to n channels. It waits for a slot only for the first, and
@@ -45,7 +73,7 @@ func (c *conn) openSFTP(ctx context.Context, n int) []*sftpChannel {
 			break
 		}
 		wg.Go(func() {
-			ch, err := c.newChannel()
+			ch, err := c.newChannel(i == 0)
 			if err != nil {
 				c.releaseSlot()
 				return
@@ -59,12 +87,12 @@ func (c *conn) openSFTP(ctx context.Context, n int) []*sftpChannel {
 	return open
 }
 
-func (c *conn) newChannel() (*sftpChannel, error) {
-	session, requests, err := c.openSession()
+func (c *conn) newChannel(wait bool) (*sftpChannel, error) {
+	session, requests, err := c.openSession(wait)
 	if err != nil {
 		return nil, err
 	}
-	ch := &sftpChannel{session: session, release: c.releaseSlot, drained: make(chan struct{})}
+	ch := &sftpChannel{session: session, replies: &limitedReplies{Channel: session}, release: c.releaseSlot, drained: make(chan struct{})}
 	go func() { // close waits for it
 		defer close(ch.drained)
 		ssh.DiscardRequests(requests)
@@ -78,7 +106,7 @@ func (c *conn) newChannel() (*sftpChannel, error) {
 	if err != nil || !ok {
 		return fail(errors.Join(errors.New("server has no SFTP subsystem"), err))
 	}
-	ch.Client, err = sftp.NewClientPipe(session, session,
+	ch.Client, err = sftp.NewClientPipe(ch.replies, session,
 		sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(requestsPerFile), packetSize(c.client))
 	if err != nil {
 		return fail(fmt.Errorf("sftp: %w", err))
@@ -269,16 +297,39 @@ func (ch *sftpChannel) getTree(ctx context.Context, from *remoteFile, into *dest
 }
 
 func (ch *sftpChannel) fetchAll(ctx context.Context, root string, into *destTree) error {
+	rest, err := ch.list(root, into)
+	if ch.replies.exceeded.Load() {
+		return errLongListing
+	}
+	if err != nil {
+		return err
+	}
+	return parallel(ctx, len(rest), func(i int) error { return ch.fetch(rest[i], root, into) })
+}
+
+// list creates the tree's directories and returns its other entries.
+func (ch *sftpChannel) list(root string, into *destTree) ([]entry, error) {
+	ch.replies.left.Store(maxListing)
+	ch.replies.limited.Store(true)
+	defer ch.replies.limited.Store(false)
 	var rest []entry
+	names := 0
+	listed := map[string]bool{} // directories, which a hostile server could list for ever
 	walker := ch.Walk(root)
 	for walker.Step() {
 		if err := walker.Err(); err != nil {
-			return fmt.Errorf("sftp: %w", err)
+			return nil, fmt.Errorf("sftp: %w", err)
 		}
 		info := walker.Stat()
-		name := strings.TrimPrefix(strings.TrimPrefix(walker.Path(), root), "/")
-		if name == "" {
+		name, below := strings.CutPrefix(walker.Path(), strings.TrimSuffix(root, "/")+"/")
+		switch {
+		case walker.Path() == root && !listed["."]:
 			name = "."
+		case !below || listed[name]: // named ".." or "."
+			return nil, fmt.Errorf("sftp: server listed %.200q in its own subdirectory", walker.Path())
+		}
+		if info.IsDir() {
+			listed[name] = true
 		}
 		if name != "." && into.ex.Match(name) {
 			if info.IsDir() {
@@ -287,15 +338,21 @@ func (ch *sftpChannel) fetchAll(ctx context.Context, root string, into *destTree
 			continue
 		}
 		e := entry{name: name, mode: info.Mode(), size: info.Size(), mtime: info.ModTime()}
+		switch names += len(name); {
+		case len(rest) >= maxEntries:
+			return nil, errManyEntries
+		case names > maxNames:
+			return nil, errManyNames
+		}
 		if !info.IsDir() {
 			rest = append(rest, e)
 			continue
 		}
 		if err := into.add(e, nil); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return parallel(ctx, len(rest), func(i int) error { return ch.fetch(rest[i], root, into) })
+	return rest, nil
 }
 
 // fetch fetches a file or a link.

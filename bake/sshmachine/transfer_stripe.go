@@ -1,7 +1,6 @@
 package sshmachine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -155,7 +154,7 @@ func (c *conn) getStriped(ctx context.Context, n int, from *remoteFile, hasher s
 	defer fail(nil)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	var digest bytes.Buffer
+	var digest answer
 	if hasher != "" {
 		// Taken before those of the channels, to avoid a deadlock between
 		// transfers that hold some slots and wait for another.
@@ -218,7 +217,7 @@ func readInOrder(ctx context.Context, fail context.CancelCauseFunc, open []*sftp
 	})
 	for _, ch := range open {
 		wg.Go(func() {
-			if err := ch.readPieces(from.path, todo); err != nil {
+			if err := ch.readPieces(from.path, todo, fail); err != nil {
 				fail(fmt.Errorf("sftp: %w", err))
 			}
 		})
@@ -237,7 +236,7 @@ func readInOrder(ctx context.Context, fail context.CancelCauseFunc, open []*sftp
 }
 
 // readPieces reads pieces over one channel until there are no more.
-func (ch *sftpChannel) readPieces(name string, todo <-chan *piece) error {
+func (ch *sftpChannel) readPieces(name string, todo <-chan *piece, fail context.CancelCauseFunc) error {
 	file, err := ch.Open(name)
 	if err != nil {
 		return err
@@ -248,6 +247,7 @@ func (ch *sftpChannel) readPieces(name string, todo <-chan *piece) error {
 		group.Go(func() error {
 			for p := range todo {
 				if _, err := file.ReadAt(p.content, p.offset); err != nil && !errors.Is(err, io.EOF) {
+					fail(fmt.Errorf("sftp: %w", err)) // now: the other goroutine may wait for pieces
 					return err
 				}
 				close(p.ready)

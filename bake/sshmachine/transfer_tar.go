@@ -168,12 +168,21 @@ func (c *conn) shouldCompress(ctx context.Context, src *sourceTree) bool {
 			continue
 		}
 		e.size = min(e.size, compressSampleSize/8)
-		if copyFile(w, src.fsys, e, buffer, discard) != nil {
+		if sampleFile(w, src.fsys, e, buffer, discard) != nil {
 			return false // sending reports the error
 		}
 		sampled += e.size
 	}
 	return w.Close() == nil && sampled > 0 && float64(out) < compressMaxRatio*float64(sampled)
+}
+
+func sampleFile(to io.Writer, fsys fs.FS, e entry, buffer []byte, report *progress) error {
+	file, err := fsys.Open(e.name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }() // read only
+	return copyStart(to, file, e, buffer, report)
 }
 
 // A byteCounter counts the bytes written to it.

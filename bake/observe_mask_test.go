@@ -357,7 +357,7 @@ func TestProgressDisarmsCommands(t *testing.T) {
 	}
 }
 
-// What a guest prints must not fill memory.
+// A guest's output must not fill memory.
 func TestOutputIsBounded(t *testing.T) {
 	endless := &guest{run: func(ctx context.Context, cmd *bake.Cmd) error {
 		chunk := bytes.Repeat([]byte("x"), 32<<10)

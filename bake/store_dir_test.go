@@ -87,8 +87,8 @@ func TestDirStoreRefusesForeignIDs(t *testing.T) {
 	}
 }
 
-// A file that is no record of this library is refused by the store, and its record by
-// Undo and Bake.
+// The store refuses files that are not records of this library, as Undo and Bake
+// refuse such records.
 func TestDirStoreRefusesForeignRecords(t *testing.T) {
 	dir := t.TempDir()
 	store := bake.DirStore(dir)
@@ -170,8 +170,7 @@ func TestDirStoreRemovesUnfinishedFiles(t *testing.T) {
 	want(firstID+".json", "mine")
 }
 
-// Whatever is in a record's file, loading it and undoing or resuming the build ends
-// with an error or without one, never in a panic.
+// Loading, undoing and resuming a record never panics, for any content of its file.
 func FuzzRecord(f *testing.F) {
 	img := func() *bake.Image { return &bake.Image{Name: "web", Builder: baketest.NewBuilder(nil)} }
 	dir := f.TempDir()

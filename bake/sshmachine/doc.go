@@ -43,7 +43,7 @@
 // precede cmd.Stdin on the command's standard input or, if the command has a
 // terminal, are in a file of mode 0600 that the command removes when it starts.
 //
-// Each command prints a random mark when it begins. What comes before the mark, from
+// Each command prints a random mark when it begins. Output before the mark, from
 // start-up files or sudo, is dropped; without the mark, Run fails with a
 // [*NotBegunError] whatever the exit status. If the server refuses a session, it is
 // requested again until another one ends.

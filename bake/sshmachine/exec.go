@@ -19,8 +19,8 @@ const (
 
 	// A command's output ends maxDrains times outputDrain after its exit, not
 	// counting the time that the caller's writer takes, or after maxDrainBytes,
-	// even if a background process still prints. What the command itself printed
-	// is less, and is on its way.
+	// even if a background process still prints. The limits leave enough for the
+	// command's own output that is still on its way.
 	maxDrains     = 5
 	maxDrainBytes = 32 << 20
 

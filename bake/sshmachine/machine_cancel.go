@@ -10,8 +10,8 @@ import (
 )
 
 // cancelGrace is how long a method may take to return after its context has ended.
-// What the machine has not stopped by then goes on in the background until it stops
-// or the connection is lost.
+// Work that the machine has not stopped by then continues in the background until it
+// stops or the connection is lost.
 const cancelGrace = 1500 * time.Millisecond
 
 // withinGrace calls f, but returns the cause of ctx's end if f does not return soon

@@ -47,8 +47,8 @@ type fakeDisk struct {
 	files map[string]string
 }
 
-func (k *fakeMachines) Disk(_ context.Context, img ec2test.Image) (ec2test.Disk, error) {
-	return &fakeDisk{kind: k, files: map[string]string{"/etc/image": img.Name}}, nil
+func (m *fakeMachines) Disk(_ context.Context, img ec2test.Image) (ec2test.Disk, error) {
+	return &fakeDisk{kind: m, files: map[string]string{"/etc/image": img.Name}}, nil
 }
 
 func (d *fakeDisk) Clone(context.Context) (ec2test.Disk, error) {

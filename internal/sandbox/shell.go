@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -120,8 +121,24 @@ type script struct {
 // in a goroutine, so that scripts that run scripts do not need a deep stack.
 func (p *Process) runShell(ctx context.Context, name string, s script) int {
 	status := make(chan int)
-	go func() { status <- p.newShell(ctx, name, s) }()
+	go func() {
+		code := segmentationFault
+		defer func() { status <- code }()
+		defer p.recoverPanic()
+		code = p.newShell(ctx, name, s)
+	}()
 	return <-status
+}
+
+// segmentationFault is the status of a process that crashed.
+const segmentationFault = 139
+
+// recoverPanic turns a bug of the shell into a crash of the simulated process.
+func (p *Process) recoverPanic() {
+	if problem := recover(); problem != nil {
+		p.Host.log("test machine: internal error: %v\n%s", problem, debug.Stack())
+		fprintf(p.Stderr, "Segmentation fault (an internal error of this machine, see its console)\n")
+	}
 }
 
 func (p *Process) newShell(ctx context.Context, name string, s script) int {
@@ -199,30 +216,34 @@ func (r *runner) finish() {
 func (r *runner) runInput(text io.Reader, name string) {
 	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
 	in := &scriptReader{r: text, limit: maxFrames, room: r.room}
+	// The iterator panics if it is left early, since it may yield once more. So the
+	// end of the text stops it.
 	for stmts, err := range parser.InteractiveSeq(in) {
 		in.size = 0
-		if err == nil && parser.Incomplete() {
-			continue
-		}
-		if err == nil {
-			err = r.check(stmts)
-		}
-		if err != nil {
-			r.syntaxError(name, err)
-			r.status, r.flow = 2, flowExit
-			return
-		}
-		if r.opts.noexec {
-			continue
-		}
-		r.stmts(stmts)
-		if r.flow == flowDiscard && !r.fromString && r.depth == 0 {
-			r.flow = flowNext
-		}
-		if r.flow != flowNext {
-			return
+		if !in.stopped && (err != nil || !parser.Incomplete()) {
+			in.stopped = !r.runLine(stmts, err, name)
 		}
 	}
+}
+
+// runLine runs the commands of a line and reports whether the script goes on.
+func (r *runner) runLine(stmts []*syntax.Stmt, err error, name string) bool {
+	if err == nil {
+		err = r.check(stmts)
+	}
+	if err != nil {
+		r.syntaxError(name, err)
+		r.status, r.flow = 2, flowExit
+		return false
+	}
+	if r.opts.noexec {
+		return true
+	}
+	r.stmts(stmts)
+	if r.flow == flowDiscard && !r.fromString && r.depth == 0 {
+		r.flow = flowNext
+	}
+	return r.flow == flowNext
 }
 
 // eval parses and runs text in the current shell.
@@ -420,7 +441,9 @@ func (r *runner) subshell(do func(c *runner)) int {
 }
 
 // run runs do and the EXIT trap.
-func (r *runner) run(do func(c *runner)) int {
+func (r *runner) run(do func(c *runner)) (status int) {
+	status = segmentationFault
+	defer r.p.recoverPanic()
 	do(r)
 	r.end()
 	if sig, ok := signalOf(r.ctx); ok {

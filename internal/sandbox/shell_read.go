@@ -31,18 +31,22 @@ var errNesting = errors.New("nested too deeply for this machine")
 // recursed too deeply, ends the text with a newline, and encodes bytes that are
 // not UTF-8, which the parser refuses.
 type scriptReader struct {
-	r     io.Reader
-	limit int                // of calls more than at the first Read
-	room  func(n int64) bool // whether the syntax tree of n bytes fits into memory; may be nil
-	size  int64              // since the last complete command
-	base  int
-	rest  []byte // encoded or incomplete
-	last  byte
-	err   error
-	buf   [512]byte
+	r       io.Reader
+	limit   int                // of calls more than at the first Read
+	room    func(n int64) bool // whether the syntax tree of n bytes fits into memory; may be nil
+	size    int64              // since the last complete command
+	base    int
+	stopped bool   // nothing more is wanted
+	rest    []byte // encoded or incomplete
+	last    byte
+	err     error
+	buf     [512]byte
 }
 
 func (s *scriptReader) Read(b []byte) (int, error) {
+	if s.stopped {
+		return 0, io.EOF
+	}
 	if s.base == 0 {
 		s.base = callDepth()
 	} else if deeper(s.base + s.limit) {

@@ -144,6 +144,11 @@ func (r *runner) cmd(cm syntax.Command) {
 	case *syntax.CaseClause:
 		r.caseClause(cm)
 	case *syntax.FuncDecl:
+		if cm.Name == nil { // of another shell's syntax
+			r.fail(2, "syntax error near unexpected token `('")
+			r.flow = flowExit
+			return
+		}
 		r.funcs[cm.Name.Value] = &function{name: cm.Name.Value, body: cm.Body, file: r.file()}
 		r.setStatus(0)
 	case *syntax.ArithmCmd:

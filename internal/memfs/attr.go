@@ -155,7 +155,9 @@ func (f *FS) Truncate(name string, size int64) error {
 		if err := f.cred.check(n, Write); err != nil {
 			return err
 		}
-		n.content.truncate(size, f.vol.owner)
+		if err := f.vol.truncate(n, size); err != nil {
+			return err
+		}
 		n.mtime = f.vol.now()
 		return nil
 	})

@@ -14,11 +14,15 @@ type block struct {
 type content struct {
 	blocks []*block
 	size   int64
+	held   int64 // the bytes its blocks occupy
 }
+
+// blockCost is what a block costs besides its data.
+const blockCost = 64
 
 // share returns a copy with a new list of the same blocks.
 func (c content) share() content {
-	return content{blocks: append([]*block(nil), c.blocks...), size: c.size}
+	return content{blocks: append([]*block(nil), c.blocks...), size: c.size, held: c.held}
 }
 
 // readAt copies up to len(p) bytes and returns how many there were.
@@ -42,6 +46,24 @@ func (c *content) readAt(p []byte, off int64) int {
 	return done
 }
 
+// growth returns the bytes that writing n bytes at off would add to held.
+func (c *content) growth(n int, off int64) int64 {
+	if n == 0 {
+		return 0
+	}
+	end := off + int64(n)
+	last := (end - 1) / blockSize
+	grows := max(0, last+1-int64(len(c.blocks))) * blockCost
+	for i := off / blockSize; i <= last; i++ {
+		have := 0
+		if i < int64(len(c.blocks)) && c.blocks[i] != nil {
+			have = len(c.blocks[i].data)
+		}
+		grows += max(0, min(blockSize, end-i*blockSize)-int64(have))
+	}
+	return grows
+}
+
 func (c *content) writeAt(p []byte, off int64, by *owner) {
 	if len(p) == 0 {
 		return
@@ -60,6 +82,7 @@ func (c *content) writeAt(p []byte, off int64, by *owner) {
 func (c *content) writableBlock(i, length int, by *owner) []byte {
 	for len(c.blocks) <= i {
 		c.blocks = append(c.blocks, nil)
+		c.held += blockCost
 	}
 	b := c.blocks[i]
 	if b == nil {
@@ -79,6 +102,7 @@ func (c *content) writableBlock(i, length int, by *owner) []byte {
 		}
 		b.data = b.data[:length]
 		clear(b.data[have:])
+		c.held += int64(length - have)
 	}
 	return b.data
 }
@@ -87,6 +111,12 @@ func (c *content) truncate(size int64, by *owner) {
 	if size < c.size {
 		keep := int((size + blockSize - 1) / blockSize)
 		if keep < len(c.blocks) {
+			for _, b := range c.blocks[keep:] {
+				c.held -= blockCost
+				if b != nil {
+					c.held -= int64(len(b.data))
+				}
+			}
 			clear(c.blocks[keep:])
 			c.blocks = c.blocks[:keep]
 		}
@@ -94,6 +124,7 @@ func (c *content) truncate(size int64, by *owner) {
 			len(c.blocks[keep-1].data) > rest {
 			last := c.writableBlock(keep-1, 0, by)
 			clear(last[rest:])
+			c.held -= int64(len(last) - rest)
 			c.blocks[keep-1].data = last[:rest]
 		}
 	}

@@ -32,6 +32,24 @@ func (f *FS) Mknod(name string, mode fs.FileMode, device Device) error {
 	return pathError("mknod", name, err)
 }
 
+// An Opener provides what is read from and written to a node made by
+// [FS.Mknode]. The flags are those of OpenFile.
+type Opener interface {
+	OpenNode(flag int) (io.ReadWriteCloser, error)
+}
+
+// Mknode creates a node, such as a named pipe, that each OpenFile opens through
+// o.
+func (f *FS) Mknode(name string, mode fs.FileMode, o Opener) error {
+	f.vol.mu.Lock()
+	defer f.vol.mu.Unlock()
+	at, err := f.walk(name, false)
+	if err == nil {
+		_, err = f.add(at, inode{mode: fs.ModeNamedPipe | mode.Perm(), opener: o})
+	}
+	return pathError("mknod", name, err)
+}
+
 func (d Device) read(p []byte) (int, error) {
 	switch d {
 	case Null:

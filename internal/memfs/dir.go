@@ -32,6 +32,9 @@ func (f *FS) add(at location, n inode) (*inode, error) {
 	if err := f.cred.check(at.dir, Write|Execute); err != nil {
 		return nil, err
 	}
+	if err := f.vol.room(inodeCost + int64(len(at.name)+len(n.target))); err != nil {
+		return nil, err
+	}
 	n.uid, n.gid = f.cred.UID, f.cred.GID
 	if at.dir.mode&fs.ModeSetgid != 0 {
 		n.gid = at.dir.gid

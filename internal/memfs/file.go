@@ -3,6 +3,7 @@ package memfs
 import (
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ type File struct {
 	ino    uint64
 	device Device
 	dir    bool
+	node   io.ReadWriteCloser // for a node made by Mknode
 
 	mu     sync.Mutex // guards the fields below; locked before volume.mu
 	off    int64
@@ -40,8 +42,14 @@ func (f *FS) OpenFile(name string, flag int, mode fs.FileMode) (*File, error) {
 	if err != nil {
 		return nil, pathError("open", name, err)
 	}
+	h := &File{fs: f, name: name, flag: flag, ino: n.ino, device: n.device, dir: n.isDir()}
+	if n.opener != nil {
+		if h.node, err = n.opener.OpenNode(flag); err != nil {
+			return nil, pathError("open", name, err)
+		}
+	}
 	f.vol.open[n.ino]++
-	return &File{fs: f, name: name, flag: flag, ino: n.ino, device: n.device, dir: n.isDir()}, nil
+	return h, nil
 }
 
 func (f *FS) open(name string, flag int, mode fs.FileMode) (*inode, error) {
@@ -78,6 +86,7 @@ func (f *FS) open(name string, flag int, mode fs.FileMode) (*inode, error) {
 	}
 	if flag&os.O_TRUNC != 0 && at.node.mode.IsRegular() && at.node.content.size > 0 {
 		n := f.vol.writable(at.node.ino)
+		f.vol.used -= n.content.held
 		n.content = content{}
 		n.mtime = f.vol.now()
 		return n, nil
@@ -87,6 +96,9 @@ func (f *FS) open(name string, flag int, mode fs.FileMode) (*inode, error) {
 
 // Read reads from the current offset.
 func (h *File) Read(p []byte) (int, error) {
+	if h.node != nil {
+		return h.node.Read(p)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n, err := h.readAt(p, h.off)
@@ -132,6 +144,9 @@ func (h *File) readAt(p []byte, off int64) (int, error) {
 // Write writes at the current offset, or at the end of a file opened with
 // os.O_APPEND.
 func (h *File) Write(p []byte) (int, error) {
+	if h.node != nil {
+		return h.node.Write(p)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	off := h.off
@@ -181,6 +196,14 @@ func (h *File) writeAt(p []byte, off int64) (int64, error) {
 	if off < 0 {
 		off = n.content.size
 	}
+	if max := v.limits.FileSize; off > math.MaxInt64-int64(len(p)) || max > 0 && off+int64(len(p)) > max {
+		return h.off, pathError("write", h.name, syscall.EFBIG)
+	}
+	grows := n.content.growth(len(p), off)
+	if err := v.room(grows); err != nil {
+		return h.off, pathError("write", h.name, err)
+	}
+	v.used += grows
 	n.content.writeAt(p, off, v.owner)
 	n.mtime = v.now()
 	return off + int64(len(p)), nil
@@ -236,10 +259,23 @@ func (h *File) Truncate(size int64) error {
 		if h.flag&(os.O_WRONLY|os.O_RDWR) == 0 || size < 0 || !n.mode.IsRegular() {
 			return syscall.EINVAL
 		}
-		n.content.truncate(size, h.fs.vol.owner)
+		if err := h.fs.vol.truncate(n, size); err != nil {
+			return err
+		}
 		n.mtime = h.fs.vol.now()
 		return nil
 	})
+}
+
+// truncate sets the length of n, which must be writable.
+func (v *volume) truncate(n *inode, size int64) error {
+	if v.limits.FileSize > 0 && size > max(v.limits.FileSize, n.content.size) {
+		return syscall.EFBIG
+	}
+	v.used -= n.content.held
+	n.content.truncate(size, v.owner)
+	v.used += n.content.held
+	return nil
 }
 
 // Chmod sets the mode of the open file.
@@ -271,6 +307,9 @@ func (h *File) Close() error {
 		return pathError("close", h.name, fs.ErrClosed)
 	}
 	h.closed = true
+	if h.node != nil {
+		defer func() { _ = h.node.Close() }()
+	}
 	h.fs.vol.mu.Lock()
 	defer h.fs.vol.mu.Unlock()
 	h.fs.vol.closeInode(h.ino)

@@ -22,6 +22,14 @@ type volume struct {
 	inodes *layer
 	next   uint64         // the next inode number
 	open   map[uint64]int // open files per inode
+	limits Limits
+	used   int64 // bytes of content and inodes
+}
+
+// Limits bounds a file system. A zero field is no limit.
+type Limits struct {
+	Size     int64 // bytes of all files; each file, link and directory costs a few hundred bytes besides its content
+	FileSize int64 // bytes of one file
 }
 
 // owner marks inodes and blocks that belong to a single volume. It has a size
@@ -59,6 +67,21 @@ func (f *FS) SetTime(now func() time.Time) {
 	f.vol.now = now
 }
 
+// SetLimits bounds the file system from now on, through any handle. A write
+// beyond a limit fails with ENOSPC or EFBIG.
+func (f *FS) SetLimits(l Limits) {
+	f.vol.mu.Lock()
+	defer f.vol.mu.Unlock()
+	f.vol.limits = l
+}
+
+// Usage returns the bytes in use and the limit, which is 0 if there is none.
+func (f *FS) Usage() (used, limit int64) {
+	f.vol.mu.RLock()
+	defer f.vol.mu.RUnlock()
+	return f.vol.used, f.vol.limits.Size
+}
+
 // Clone returns a copy of the whole file system, acting as root. Later changes
 // to one are not visible in the other. Its cost does not depend on the size of
 // the file system. Open files stay with the original.
@@ -72,5 +95,6 @@ func (f *FS) Clone() *FS {
 	v.inodes = newLayer(base)
 	return &FS{vol: &volume{
 		now: v.now, owner: new(owner), inodes: newLayer(base), next: v.next, open: map[uint64]int{},
+		limits: v.limits, used: v.used,
 	}}
 }

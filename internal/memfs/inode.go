@@ -3,6 +3,7 @@ package memfs
 import (
 	"io/fs"
 	"maps"
+	"syscall"
 	"time"
 )
 
@@ -21,6 +22,7 @@ type inode struct {
 	parent   uint64            // for a directory
 	target   string            // for a symbolic link
 	device   Device            // for a device
+	opener   Opener            // for a node made by Mknode
 	content  content           // for a regular file
 }
 
@@ -58,13 +60,28 @@ func (v *volume) create(n inode) *inode {
 	n.mtime = v.now()
 	n.atime = n.mtime
 	v.next++
+	v.used += n.cost()
 	v.inodes.set(n.ino, &n)
 	return &n
+}
+
+// inodeCost is what an inode costs besides its content.
+const inodeCost = 512
+
+func (n *inode) cost() int64 { return inodeCost + n.content.held + int64(len(n.target)) }
+
+// room returns an error unless n more bytes fit on the volume.
+func (v *volume) room(n int64) error {
+	if n > 0 && v.limits.Size > 0 && v.used+n > v.limits.Size {
+		return syscall.ENOSPC
+	}
+	return nil
 }
 
 // link adds n to dir, which must be writable.
 func (v *volume) link(dir *inode, name string, n *inode) {
 	dir.entries[name] = n.ino
+	v.used += int64(len(name))
 	dir.mtime = v.now()
 	n.nlink++
 	if n.isDir() {
@@ -79,6 +96,7 @@ func (v *volume) link(dir *inode, name string, n *inode) {
 func (v *volume) unlink(dir *inode, name string) {
 	n := v.writable(dir.entries[name])
 	delete(dir.entries, name)
+	v.used -= int64(len(name))
 	dir.mtime = v.now()
 	n.nlink--
 	if n.isDir() {
@@ -90,6 +108,7 @@ func (v *volume) unlink(dir *inode, name string) {
 
 func (v *volume) dropUnused(n *inode) {
 	if n.nlink <= 0 && v.open[n.ino] == 0 {
+		v.used -= n.cost()
 		v.inodes.drop(n.ino)
 	}
 }

@@ -20,6 +20,9 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, pathError("open", name, err)
 	}
+	if limit := f.vol.limits.Size; limit > 0 && at.node.content.size > limit { // a sparse file
+		return nil, pathError("read", name, syscall.ENOMEM)
+	}
 	data := make([]byte, at.node.content.size)
 	at.node.content.readAt(data, 0)
 	return data, nil

@@ -110,6 +110,8 @@ func fileBuiltin(name string) Command {
 		return syncCommand
 	case "scp":
 		return scp
+	case "flock":
+		return flock
 	}
 	return nil
 }

@@ -232,7 +232,7 @@ func install(_ context.Context, p *Process) int {
 
 func (p *Process) installFile(from, to string, times bool, finish func(string) error) error {
 	if from == "/dev/stdin" {
-		data, err := io.ReadAll(p.Stdin)
+		data, err := p.readAll(p.Stdin)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math"
 	"slices"
@@ -14,10 +15,7 @@ import (
 func (p *Process) allLines(names []string) ([]string, int) {
 	var all []string
 	status := p.inputs(names, func(_ string, r io.Reader) error {
-		return lines(r, func(line string) bool {
-			all = append(all, strings.TrimSuffix(line, "\n"))
-			return true
-		})
+		return p.keepLines(r, &all)
 	})
 	return all, status
 }
@@ -316,26 +314,33 @@ func tr(_ context.Context, p *Process) int {
 		to = characters(sets[1])
 		squeeze = to
 	}
-	data, err := io.ReadAll(p.Stdin)
-	if err != nil {
-		return p.fail(1, "%s", errText(err))
+	data, out, last := make([]byte, maxChunk), make([]byte, 0, maxChunk), -1
+	for {
+		n, err := p.Stdin.Read(data)
+		out = out[:0]
+		for _, c := range data[:n] {
+			at := bytes.IndexByte(from, c)
+			if at >= 0 && o.on("d") {
+				continue
+			}
+			if at >= 0 && len(to) > 0 {
+				c = to[min(at, len(to)-1)]
+			}
+			if o.on("s") && last == int(c) && bytes.IndexByte(squeeze, c) >= 0 {
+				continue
+			}
+			out, last = append(out, c), int(c)
+		}
+		if _, err := p.Stdout.Write(out); err != nil {
+			return p.fail(1, "write error: %s", errText(err))
+		}
+		if errors.Is(err, io.EOF) {
+			return 0
+		}
+		if err != nil {
+			return p.fail(1, "%s", errText(err))
+		}
 	}
-	out := make([]byte, 0, len(data))
-	for _, c := range data {
-		at := bytes.IndexByte(from, c)
-		if at >= 0 && o.on("d") {
-			continue
-		}
-		if at >= 0 && len(to) > 0 {
-			c = to[min(at, len(to)-1)]
-		}
-		if o.on("s") && len(out) > 0 && out[len(out)-1] == c && bytes.IndexByte(squeeze, c) >= 0 {
-			continue
-		}
-		out = append(out, c)
-	}
-	p.print(string(out))
-	return 0
 }
 
 func seq(_ context.Context, p *Process) int {

@@ -118,6 +118,13 @@ func (f *formatter) directive(s string) int {
 		f.problem("%s: missing format character", spec)
 		return i
 	}
+	for digits := range strings.FieldsFuncSeq(spec, func(c rune) bool { return c < '0' || c > '9' }) {
+		if n, err := strconv.Atoi(digits); err != nil || n > maxWidth {
+			f.problem("%s", errText(errMemory))
+			f.stop = true
+			return i + 1
+		}
+	}
 	switch verb := s[i]; verb {
 	case 's':
 		f.write(spec+"s", f.next())
@@ -157,6 +164,9 @@ func (f *formatter) directive(s string) int {
 	}
 	return i + 1
 }
+
+// maxWidth bounds the width of printf, as package fmt does.
+const maxWidth = 1_000_000
 
 func (f *formatter) write(spec string, arg any) {
 	fmt.Fprintf(&f.out, spec, arg)

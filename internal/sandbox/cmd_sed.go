@@ -47,7 +47,10 @@ func sed(_ context.Context, p *Process) int {
 	if !inPlace {
 		var all strings.Builder
 		status := p.inputs(names, func(_ string, r io.Reader) error {
-			_, err := io.Copy(&all, r)
+			data, err := p.readAll(r)
+			if err == nil {
+				all.Write(data)
+			}
 			return err
 		})
 		p.print(run.text(all.String()))

@@ -26,13 +26,21 @@ func sh(ctx context.Context, p *Process) int {
 			case 's':
 				fromStdin = true
 			case 'l', 'i': // no effect, since there are no profiles and prompts
+			case 'O':
+				if len(args) == 0 {
+					return p.fail(2, "-O: option requires an argument")
+				}
+				if arg[0] == '-' {
+					s.shopts = append(s.shopts, args[0])
+				}
+				args = args[1:]
 			case 'o':
 				if len(args) == 0 {
 					return p.fail(2, "-o: option requires an argument")
 				}
 				s.options = append(s.options, arg[:1]+"o", args[0])
 				args = args[1:]
-			case 'e', 'u', 'x', 'n', 'f', 'a':
+			case 'e', 'u', 'x', 'n', 'f', 'a', 'v', 'E', 'C', 'T', 'h', 'm', 'b', 'B', 'H', 'k', 'p', 't':
 				s.options = append(s.options, arg[:1]+string(letter))
 			default:
 				return p.fail(2, "option '-%c' is not supported by this machine", letter)
@@ -47,6 +55,7 @@ func sh(ctx context.Context, p *Process) int {
 	case command && len(args) == 0:
 		return p.fail(2, "-c requires an argument")
 	case command:
+		s.command = true
 		s.text = strings.NewReader(args[0])
 		if len(args) > 1 {
 			s.name, s.params = args[1], args[2:]
@@ -67,6 +76,6 @@ func sh(ctx context.Context, p *Process) int {
 // shellBuiltin runs a builtin of the shell as a command, as in "sudo echo".
 func shellBuiltin(ctx context.Context, p *Process) int {
 	return p.runShell(ctx, "bash", script{
-		name: p.Args[0], params: p.Args[1:], text: strings.NewReader(p.name() + ` "$@"`),
+		name: p.Args[0], params: p.Args[1:], command: true, text: strings.NewReader(p.name() + ` "$@"`),
 	})
 }

@@ -175,7 +175,7 @@ func (p *Process) twoFiles(names []string) (a, b []byte, bad int) {
 	for i, name := range names {
 		in, err := p.input(name)
 		if err == nil {
-			both[i], err = io.ReadAll(in)
+			both[i], err = p.readAll(in)
 			_ = in.Close()
 		}
 		if err != nil {
@@ -204,7 +204,7 @@ func base64Command(_ context.Context, p *Process) int {
 			}
 			return err
 		}
-		data, err := io.ReadAll(r)
+		data, err := p.readAll(r)
 		text := base64.StdEncoding.EncodeToString(data)
 		for width > 0 && len(text) > width {
 			p.print(text[:width], "\n")

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
@@ -20,6 +21,11 @@ func (p *Process) input(name string) (io.ReadCloser, error) {
 		return io.NopCloser(p.Stdin), nil
 	}
 	full := p.Path(name)
+	if fd, ok := standardFD(full); ok {
+		if s := p.descriptor(fd); s != nil && s.in != nil {
+			return io.NopCloser(s.in), nil
+		}
+	}
 	f, err := p.FS.Open(full)
 	if err != nil {
 		return nil, err
@@ -58,7 +64,7 @@ func (p *Process) inputs(names []string, do func(name string, r io.Reader) error
 func lines(r io.Reader, do func(line string) bool) error {
 	in := bufio.NewReader(r)
 	for {
-		line, err := in.ReadString('\n')
+		line, err := readString(in)
 		if line != "" && !do(line) {
 			return nil
 		}
@@ -69,6 +75,38 @@ func lines(r io.Reader, do func(line string) bool) error {
 			return err
 		}
 	}
+}
+
+// readString is like ReadString with a newline, for lines up to maxLine bytes.
+func readString(in *bufio.Reader) (string, error) {
+	var all []byte
+	for {
+		piece, err := in.ReadSlice('\n')
+		if err == nil && all == nil {
+			return string(piece), nil
+		}
+		all = append(all, piece...)
+		switch {
+		case len(all) > maxLine:
+			return "", errMemory
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return string(all), err
+		}
+	}
+}
+
+// keepLines appends the lines of r to all, without their newlines.
+func (p *Process) keepLines(r io.Reader, all *[]string) error {
+	full := false
+	err := lines(r, func(line string) bool {
+		full = !p.hold(int64(len(line)) + 48)
+		*all = append(*all, strings.TrimSuffix(line, "\n"))
+		return !full
+	})
+	if full {
+		return errMemory
+	}
+	return err
 }
 
 func cat(_ context.Context, p *Process) int {
@@ -153,7 +191,10 @@ func head(_ context.Context, p *Process) int {
 		title(name)
 		if n < 0 {
 			var all []string
-			err := lines(r, func(line string) bool { all = append(all, line); return true })
+			err := p.keepLines(r, &all)
+			for i := range all {
+				all[i] += "\n"
+			}
 			p.print(all[:max(0, len(all)+n)]...)
 			return err
 		}
@@ -191,7 +232,7 @@ func tail(ctx context.Context, p *Process) int {
 	from := strings.HasPrefix(text, "+")
 	return p.inputs(names, func(name string, r io.Reader) error {
 		title(name)
-		data, err := io.ReadAll(r)
+		data, err := p.readAll(r)
 		if err != nil {
 			return err
 		}
@@ -257,9 +298,7 @@ func wc(_ context.Context, p *Process) int {
 		p.print(strings.Join(fields, " "), "\n")
 	}
 	status := p.inputs(names, func(name string, r io.Reader) error {
-		data, err := io.ReadAll(r)
-		text := string(data)
-		n := [4]int{strings.Count(text, "\n"), len(strings.Fields(text)), len([]rune(text)), len(text)}
+		n, err := count(r)
 		for i := range n {
 			total[i] += n[i]
 		}
@@ -273,6 +312,35 @@ func wc(_ context.Context, p *Process) int {
 		show(total, "total")
 	}
 	return status
+}
+
+// count returns the lines, words, characters and bytes of r.
+func count(r io.Reader) (n [4]int, err error) {
+	buf := make([]byte, maxChunk)
+	inWord := false
+	for {
+		size, err := r.Read(buf)
+		for _, c := range buf[:size] {
+			n[3]++
+			if c == '\n' {
+				n[0]++
+			}
+			if utf8.RuneStart(c) {
+				n[2]++
+			}
+			space := c == ' ' || c >= '\t' && c <= '\r'
+			if !space && !inWord {
+				n[1]++
+			}
+			inWord = !space
+		}
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
 }
 
 func tee(_ context.Context, p *Process) int {

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"io"
 	"strings"
 	"unicode"
 )
@@ -15,7 +14,7 @@ func xargs(ctx context.Context, p *Process) int {
 	if o.on("L") || o.on("d") || o.on("t") {
 		return p.fail(2, "options -L, -d and -t are not supported by this machine")
 	}
-	data, err := io.ReadAll(p.Stdin)
+	data, err := p.readAll(p.Stdin)
 	if err != nil {
 		return p.fail(1, "%s", errText(err))
 	}

@@ -8,9 +8,9 @@
 // SFTP. [Host.Exec] runs a command without SSH. [Host.Close] powers the machine
 // off and waits for its goroutines.
 //
-// The pure-Go shell mvdan.cc/sh runs the scripts. A command that is not built in
-// fails with status 127, as if it were not installed, unless Options.Commands
-// implements it in Go:
+// The shell is part of this package; mvdan.cc/sh parses its scripts. A command
+// that is not built in fails with status 127, as if it were not installed, unless
+// Options.Commands implements it in Go:
 //
 //	sandbox.Options{Commands: map[string]sandbox.Command{
 //		"apt-get": func(ctx context.Context, p *sandbox.Process) int {
@@ -22,11 +22,12 @@
 // A built-in command fails with status 2 and a message if it does not support a
 // flag; it never ignores one.
 //
-// Where /bin/sh is dash, as on Ubuntu, sh rejects constructs that only bash
-// supports. The shell does not support file descriptors above 2, output process
-// substitution, coproc and signal traps, and it parses a whole script before
-// running it. On Windows the interpreter treats absolute paths as relative in
-// cd, [[ ]] and patterns.
+// Where /bin/sh is dash, as on Ubuntu, sh behaves like dash, and bash like bash
+// 5.2. Unlike them the shell parses an associative array's key such as
+// [some.name] only in quotes, and it has no job control and no line editing.
+//
+// [Limits] bounds the memory, processes, disk, output and time of a machine, so
+// that a script cannot exhaust the computer it is simulated on.
 //
 // The disk is a memfs.FS. Host.FS().Clone() returns an image of it that
 // another Host can boot from.

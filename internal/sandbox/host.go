@@ -15,6 +15,8 @@ import (
 // A Host is a simulated machine. Its methods are safe for concurrent use.
 type Host struct {
 	o          Options
+	memory     *meter
+	locks      fileLocks
 	table      *table
 	transition chan struct{} // a mutex, held while the machine starts or stops
 
@@ -52,7 +54,9 @@ func bootOf(ctx context.Context) *boot {
 // reported by [Host.Console] and "cloud-init status".
 func Boot(ctx context.Context, o Options) (*Host, error) {
 	h := &Host{o: o.filled(), transition: make(chan struct{}, 1)}
+	h.memory = &meter{limit: h.o.Limits.Memory}
 	h.o.FS = asRoot(h.o.FS)
+	h.o.FS.SetLimits(memfs.Limits{Size: h.o.Limits.Disk, FileSize: h.o.Limits.FileSize})
 	h.o.FS.SetTime(h.o.Clock.Now)
 	h.transition <- struct{}{}
 	defer func() { <-h.transition }()
@@ -68,7 +72,7 @@ func (h *Host) start(ctx context.Context) error {
 	b.ctx = context.WithValue(life, bootKey{}, b)
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	h.mu.Lock()
-	h.table, h.initErrors, h.booting = newTable(), nil, b
+	h.table, h.initErrors, h.booting = newTable(h.o.Limits.Processes), nil, b
 	if h.off {
 		cancel(ErrClosed)
 	}
@@ -212,7 +216,7 @@ func (h *Host) setHostname(name string) {
 
 // process returns a process of u with a login environment in u's home.
 func (h *Host) process(u user) *Process {
-	p := &Process{Host: h, Dir: u.home, Umask: 0o022, Env: h.loginEnv(u)}
+	p := &Process{Host: h, Dir: u.home, Umask: 0o022, Env: h.loginEnv(u), session: &usage{h: h}}
 	p.FS = h.o.FS
 	p.as(u)
 	if info, err := p.FS.Stat(p.Dir); err != nil || !info.IsDir() {

@@ -43,20 +43,16 @@ func (h *Host) Exec(ctx context.Context, e Exec) (int, error) {
 		return 0, fmt.Errorf("exec: user %q not found", e.User)
 	}
 	p := h.process(u)
-	p.Stdin, p.Stdout, p.Stderr = e.Stdin, e.Stdout, e.Stderr
+	p.Stdin = e.Stdin
 	if p.Stdin == nil {
 		p.Stdin = strings.NewReader("")
 	}
-	if p.Stdout == nil {
-		p.Stdout = io.Discard
-	}
-	if p.Stderr == nil {
-		p.Stderr = io.Discard
-	}
+	p.Stdout, p.Stderr = p.session.output(e.Stdout), p.session.output(e.Stderr)
 	running, kill := context.WithCancelCause(b.ctx)
 	stop := context.AfterFunc(ctx, func() { kill(signal("KILL")) })
 	defer func() { stop(); kill(nil) }()
 	p.Args, p.by = []string{"/bin/sh", "-c", e.Line}, "console"
+	defer p.session.limitTime(running, kill)()
 	return p.exec(running), nil //nolint:contextcheck // a process ends with the machine; ctx kills it
 }
 

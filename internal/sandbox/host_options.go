@@ -61,6 +61,9 @@ type Options struct {
 	// Facts identifies the operating system and hardware.
 	Facts Facts
 
+	// Limits bounds what the machine may use of the computer that simulates it.
+	Limits Limits
+
 	// OnPower is called, once per boot, when the guest requests to power off or
 	// reboot. The host does not act on the request; call Close or Reboot, in
 	// OnPower or elsewhere. OnPower runs in its own goroutine, and Close does
@@ -168,6 +171,7 @@ func (o Options) filled() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Limits = o.Limits.filled()
 	if o.FS == nil {
 		o.FS = NewRoot(&RootOptions{Login: o.Login, Facts: o.Facts, Now: o.Clock.Now})
 	}

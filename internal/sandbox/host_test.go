@@ -48,7 +48,7 @@ func TestRegisteredCommands(t *testing.T) {
 		{"apt-get install nginx", "", 100},
 		{"hostname; command -v apt-get; [ -x /usr/bin/apt-get ] && echo there", "overridden\n/usr/bin/apt-get\nthere\n", 0},
 		{"both", "nested\n", 9},
-		{"tar c /etc; command -v tar", "", 1},
+		{"tar c /etc; command -v tar", "", 127},
 		{"tar c /etc", "", 127},
 		{"printf '#!/usr/bin/env python3\n' >s.py; chmod +x s.py; ./s.py a", "python runs [./s.py a]\n", 0},
 	} {
@@ -284,13 +284,16 @@ func TestIsolation(t *testing.T) {
 	if err != nil || len(left) != 1 {
 		t.Errorf("entries of the host's directory = %v, %v, want only the secret", left, err)
 	}
-	got := run(t, h, sandbox.Exec{Line: "cat /etc/hostname; echo $HOME ~ $UID $$; hostname"})
+	got := run(t, h, sandbox.Exec{Line: "cat /etc/hostname; bash -c 'echo $HOME ~ $UID $$'; hostname"})
 	if !strings.HasPrefix(got.out, "localhost\n/root /root 0 1") || !strings.HasSuffix(got.out, "\nlocalhost\n") {
 		t.Errorf("host name, home, user and process id: got %+v", got)
 	}
 }
 
-// FuzzScript searches for scripts that make the machine panic or hang.
+// FuzzScript searches for scripts that make the machine panic or hang. Run it with
+// -fuzzminimizetime=20x: the coverage of a script depends on how its goroutines
+// are scheduled, so the fuzzer finds no smaller input and by default spends a
+// minute on each, in which it reports 0 executions per second.
 func FuzzScript(f *testing.F) {
 	for _, seed := range []string{
 		"echo a | (read x; echo $x) & wait $!", "cat <<E\nx\nE", "for i in 1 2; do sed s/a/b/ <(echo a); done", "a=(1); echo ${a[0]}",
@@ -315,5 +318,8 @@ func FuzzScript(f *testing.F) {
 			t.Error(err)
 		}
 		_ = fresh.Close()
+		if console := fresh.Console(); strings.Contains(console, "internal error") {
+			t.Error(console)
+		}
 	})
 }

@@ -34,12 +34,17 @@ type Process struct {
 	FS     *memfs.FS // the disk, with User's permissions; it takes absolute paths, see Path
 	Host   *Host
 
-	parent int
-	tty    bool   // the streams are a terminal
-	dash   bool   // started by dash
-	line   uint   // the line of the shell script that started it
-	by     string // the name of the program that started it
-	boot   *boot  // the boot it runs in
+	parent  int
+	tty     bool    // the streams are a terminal
+	dash    bool    // started by dash
+	line    uint    // the line of the shell script that started it
+	by      string  // the name of the program that started it
+	boot    *boot   // the boot it runs in
+	fds     fdTable // the inherited descriptors above 2
+	session *usage
+	held    int64  // memory
+	file    string // where Args[0] was found in $PATH
+	kill    context.CancelCauseFunc
 }
 
 // Path returns name as an absolute path, relative names being resolved against
@@ -73,6 +78,7 @@ func (p *Process) Run(ctx context.Context, args ...string) int {
 // child returns a copy of p for another command.
 func (p *Process) child(args []string) *Process {
 	c := *p
+	c.held = 0
 	c.Args, c.Env, c.parent, c.line, c.by = args, maps.Clone(p.Env), p.PID, 0, p.name()
 	return &c
 }
@@ -130,29 +136,53 @@ func (p *Process) start(ctx context.Context, run Command) int {
 		return killed
 	}
 	p.boot = bootOf(ctx)
-	ctx, end := p.Host.table.add(ctx, p)
+	ctx, end, ok := p.Host.table.add(ctx, p)
+	if !ok {
+		return p.forkError()
+	}
 	defer end()
+	if !p.session.step(1) {
+		p.kill(signal("XCPU"))
+	}
+	p.Stdin = readerUntil(p.Stdin, ctx.Done())
+	p.Stdout, p.Stderr = newOutput(ctx, p.Stdout, p.session, p.kill), newOutput(ctx, p.Stderr, p.session, p.kill)
 	status := run(ctx, p)
+	p.Host.memory.give(p.held)
 	if sig, ok := signalOf(ctx); ok {
 		return sig.status()
 	}
 	return status & 0xff
 }
 
+// forkError reports that the machine has too many processes.
+func (p *Process) forkError() int {
+	if p.dash {
+		fprintf(p.Stderr, "%s: %d: Cannot fork\n", p.by, p.line)
+	} else {
+		fprintf(p.Stderr, "%s: fork: retry: Resource temporarily unavailable\n", p.by)
+	}
+	return forkFailed
+}
+
+// forkFailed is the status of a shell that cannot fork.
+const forkFailed = 254
+
 // reportStartError prints why the command cannot be started, in the format of
 // the program that called it.
 func (p *Process) reportStartError(problem *startError) {
+	reason := problem.reason
 	switch {
-	case p.by == "sh" && p.line > 0:
-		fprintf(p.Stderr, "sh: %d: %s: %s\n", p.line, p.Args[0], problem.reason)
+	case p.dash && p.line > 0:
+		fprintf(p.Stderr, "%s: %d: %s: %s\n", p.by, p.line, p.Args[0], reason)
 	case p.line > 0:
-		reason := problem.reason
 		if reason == notFound {
 			reason = "command not found"
+			if strings.Contains(p.Args[0], "/") {
+				reason = errText(fs.ErrNotExist)
+			}
 		}
 		fprintf(p.Stderr, "%s: line %d: %s: %s\n", p.by, p.line, p.Args[0], reason)
 	default:
-		reason := problem.reason
 		if reason == notFound {
 			reason = "No such file or directory"
 		}

@@ -47,7 +47,8 @@ func (p *Process) find() (Command, *startError) {
 	if problem != nil {
 		return nil, problem
 	}
-	return p.load(file, 0)
+	p.file = file
+	return p.load(p.Path(file), 0)
 }
 
 // which finds a command in $PATH. A file that cannot be executed is reported only
@@ -62,15 +63,15 @@ func (p *Process) which(name string) (string, *startError) {
 		if dir == "" {
 			dir = "."
 		}
-		file := path.Join(p.Path(dir), name)
-		info, err := p.FS.Stat(file)
+		file := strings.TrimRight(dir, "/") + "/" + name
+		info, err := p.FS.Stat(p.Path(file))
 		switch {
 		case err != nil:
 			if _, ok := p.function(file); ok && !strings.HasSuffix(path.Dir(file), "/sbin") {
 				return file, nil // in /usr/sbin, Go commands run only by their full path
 			}
 		case info.IsDir():
-		case p.FS.Access(file, memfs.Execute) == nil:
+		case p.FS.Access(p.Path(file), memfs.Execute) == nil:
 			return file, nil
 		default:
 			problem = &startError{126, "Permission denied"}
@@ -144,8 +145,11 @@ func (p *Process) script(file string, depth int) (Command, *startError) {
 	}
 	// The kernel passes the path as called, which becomes $0.
 	name := p.Args[0]
-	if !strings.Contains(name, "/") || depth > 0 {
+	switch {
+	case depth > 0:
 		name = file
+	case !strings.Contains(name, "/"):
+		name = p.file // as found in $PATH
 	}
 	args = append(append(args, name), p.Args[1:]...)
 	if depth >= maxShebangs {

@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// A signal kills a process. All supported signals do.
+// A signal kills a process, unless a shell traps it.
 type signal string
 
 const killed = 137
@@ -28,6 +28,22 @@ func (s signal) number() int {
 		return 3
 	case "ABRT":
 		return 6
+	case "SEGV":
+		return 11
+	case "XCPU":
+		return 24
+	case "XFSZ":
+		return 25
+	case "CHLD":
+		return 17
+	case "CONT":
+		return 18
+	case "STOP":
+		return 19
+	case "TSTP":
+		return 20
+	case "WINCH":
+		return 28
 	case "USR1":
 		return 10
 	case "USR2":
@@ -52,7 +68,7 @@ func parseSignal(s string) (signal, bool) {
 	if s == "0" {
 		return "", true
 	}
-	for _, known := range []signal{"HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "USR2", "PIPE", "ALRM", "TERM"} {
+	for _, known := range []signal{"HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "CHLD", "CONT", "STOP", "TSTP", "XCPU", "XFSZ", "WINCH"} {
 		if s == string(known) || s == strconv.Itoa(known.number()) {
 			return known, true
 		}
@@ -73,9 +89,10 @@ func signalOf(ctx context.Context) (signal, bool) {
 
 // table is the process table of a host.
 type table struct {
-	mu   sync.Mutex
-	last int
-	all  map[int]*entry
+	mu    sync.Mutex
+	last  int
+	all   map[int]*entry
+	limit int
 }
 
 type entry struct {
@@ -83,43 +100,46 @@ type entry struct {
 	user             string
 	args             []string
 	kill             context.CancelCauseFunc
+	trap             func(signal) bool // reports whether it handled the signal; may be nil
 }
 
 const firstPID = 1000
 
-func newTable() *table { return &table{last: firstPID, all: map[int]*entry{}} }
-
-// reservePID returns an unused process id.
-func (t *table) reservePID() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.last++
-	return t.last
-}
+func newTable(limit int) *table { return &table{last: firstPID, all: map[int]*entry{}, limit: limit} }
 
 // add assigns p a process id and adds it to the table. Signals to the process
-// end the returned context; the returned func removes the entry.
-func (t *table) add(ctx context.Context, p *Process) (context.Context, func()) {
-	p.PID = t.reservePID()
-	return t.insert(ctx, entry{pid: p.PID, parent: p.parent, uid: p.UID, user: p.User, args: p.Args})
-}
-
-// addJob is like add for a background job of the shell p, with a process id from
-// reservePID.
-func (t *table) addJob(ctx context.Context, pid int, p *Process) (context.Context, func()) {
-	return t.insert(ctx, entry{pid: pid, parent: p.PID, uid: p.UID, user: p.User, args: []string{p.name()}})
-}
-
-func (t *table) insert(ctx context.Context, e entry) (context.Context, func()) {
-	ctx, e.kill = context.WithCancelCause(ctx)
+// end the returned context; the returned func removes the entry. It reports false
+// if there are too many processes.
+func (t *table) add(ctx context.Context, p *Process) (context.Context, func(), bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.all[e.pid] = &e
+	if len(t.all) >= t.limit || p.session.exhausted.Load() {
+		// A fork bomb dies out only if none of its processes can start another.
+		if !p.session.exhausted.Swap(true) {
+			p.session.report("the limit of " + itoa(t.limit) + " processes")
+		}
+		return nil, nil, false
+	}
+	t.last++
+	p.PID = t.last
+	ctx, kill := context.WithCancelCause(ctx)
+	p.kill = kill
+	e := &entry{pid: p.PID, parent: p.parent, uid: p.UID, user: p.User, args: p.Args, kill: kill}
+	t.all[e.pid] = e
 	return ctx, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		delete(t.all, e.pid)
-		e.kill(nil)
+		kill(nil)
+	}, true
+}
+
+// setTrap sets the func that handles signals to a process instead of killing it.
+func (t *table) setTrap(pid int, trap func(signal) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.all[pid]; e != nil {
+		e.trap = trap
 	}
 }
 
@@ -133,7 +153,8 @@ func (t *table) signal(pid int, sig signal, uid int) error {
 		return syscall.ESRCH
 	case uid != 0 && uid != e.uid:
 		return syscall.EPERM
-	case sig != "":
+	case sig == "", sig == "CHLD", sig == "CONT", sig == "WINCH", sig != "KILL" && e.trap != nil && e.trap(sig):
+	default:
 		e.kill(sig)
 	}
 	return nil

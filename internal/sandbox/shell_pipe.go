@@ -1,89 +1,115 @@
 package sandbox
 
 import (
-	"context"
-	"errors"
 	"io"
-	"os"
-	"runtime"
-	"time"
+	"sync"
+	"syscall"
 )
 
-// The interpreter connects commands with operating system pipes. A goroutine
-// blocked on one is not durably blocked for testing/synctest, so the bubble's
-// clock would stop, and it does not notice the end of a context. Therefore pipes
-// are polled.
-const (
-	pipeYields   = 32
-	pipeFirst    = 20 * time.Microsecond
-	pipeLongest  = 2 * time.Millisecond
-	pipeDoubling = 2
-)
+// pipeSize is how much a pipe holds before a writer waits.
+const pipeSize = 64 << 10
 
-var errKilled = errors.New("process killed")
+// A pipe connects processes. Waiting is visible to testing/synctest.
+type pipe struct {
+	mu      sync.Mutex // guards the fields below
+	buf     []byte
+	changed chan struct{} // closed at the next change; nil if nobody waits
+	readers int
+	writers int
+}
 
-// poll calls try until it is ready or ended is closed.
-func poll(ended <-chan struct{}, try func() (n int, ready bool, err error)) (int, error) {
-	wait := pipeFirst
-	for i := 0; ; i++ {
-		n, ready, err := try()
-		if ready {
-			return n, err
-		}
-		if i < pipeYields {
-			runtime.Gosched()
-			continue
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ended:
-			timer.Stop()
-			return 0, errKilled
-		}
-		wait = min(wait*pipeDoubling, pipeLongest)
+// newPipe returns the two ends of a pipe, each with one reference.
+func newPipe() (r, w *stream) {
+	p := &pipe{readers: 1, writers: 1}
+	return &stream{in: pipeEnd{p, nil}, close: p.closeReader, refs: 1}, &stream{out: pipeEnd{p, nil}, close: p.closeWriter, refs: 1}
+}
+
+func (p *pipe) closeReader() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.readers--
+	p.wake()
+}
+
+func (p *pipe) closeWriter() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writers--
+	p.wake()
+}
+
+// wake wakes everybody who waits. The caller holds mu.
+func (p *pipe) wake() {
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
 	}
 }
 
-// pipeReader reads from a pipe. It returns io.EOF when the context ends.
-type pipeReader struct {
-	file  *os.File
+// wait waits for a change and returns false if ended is closed first. The caller
+// holds mu.
+func (p *pipe) wait(ended <-chan struct{}) bool {
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	changed := p.changed
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	select {
+	case <-changed:
+		return true
+	case <-ended:
+		return false
+	}
+}
+
+// pipeEnd reads from or writes to a pipe until ended is closed.
+type pipeEnd struct {
+	p     *pipe
 	ended <-chan struct{}
 }
 
-func (r *pipeReader) Read(p []byte) (int, error) {
-	if len(p) == 0 {
+func (e pipeEnd) Read(b []byte) (int, error) {
+	p := e.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(b) == 0 {
 		return 0, nil
 	}
-	n, err := poll(r.ended, func() (int, bool, error) { return tryRead(r.file, p) })
-	if errors.Is(err, errKilled) {
-		err = io.EOF
-	}
-	return n, err
-}
-
-// pipeWriter writes to a pipe. It fails when the context ends.
-type pipeWriter struct {
-	file  *os.File
-	ended <-chan struct{}
-}
-
-// pipeOutput returns a pipeWriter for w if it is a pipe, and otherwise w.
-func pipeOutput(ctx context.Context, w io.Writer) io.Writer {
-	if file, ok := w.(*os.File); ok {
-		return &pipeWriter{file, ctx.Done()}
-	}
-	return w
-}
-
-func (w *pipeWriter) Write(p []byte) (int, error) {
-	done := 0
-	for done < len(p) {
-		n, err := poll(w.ended, func() (int, bool, error) { return tryWrite(w.file, p[done:]) })
-		done += n
-		if err != nil {
-			return done, err
+	for len(p.buf) == 0 {
+		if p.writers == 0 || !p.wait(e.ended) {
+			return 0, io.EOF
 		}
 	}
-	return done, nil
+	n := copy(b, p.buf)
+	p.buf = p.buf[n:]
+	if len(p.buf) == 0 {
+		p.buf = nil
+	}
+	p.wake()
+	return n, nil
 }
+
+func (e pipeEnd) Write(b []byte) (int, error) {
+	p := e.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for done := 0; ; {
+		if p.readers == 0 {
+			return done, syscall.EPIPE
+		}
+		if n := min(len(b)-done, pipeSize-len(p.buf)); n > 0 {
+			p.buf = append(p.buf, b[done:done+n]...)
+			done += n
+			p.wake()
+		}
+		if done == len(b) {
+			return done, nil
+		}
+		if !p.wait(e.ended) {
+			return done, syscall.EINTR
+		}
+	}
+}
+
+func (e pipeEnd) until(ended <-chan struct{}) io.ReadWriter { return pipeEnd{e.p, ended} }

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"io"
+	"syscall"
 )
 
 // input wraps a reader whose Read cannot be interrupted, so that Read returns
@@ -45,10 +46,31 @@ func newInput(ctx context.Context, r io.Reader) *input {
 const maxChunk = 32 << 10
 
 // Read returns io.EOF when the context ends.
-func (in *input) Read(p []byte) (int, error) {
+func (in *input) Read(p []byte) (int, error) { return in.read(p, nil) }
+
+func (in *input) until(ended <-chan struct{}) io.ReadWriter { return inputUntil{in, ended} }
+
+// inputUntil reads from an input until ended is closed.
+type inputUntil struct {
+	in    *input
+	ended <-chan struct{}
+}
+
+var _ interruptible = inputUntil{}
+
+func (u inputUntil) Read(p []byte) (int, error)                { return u.in.read(p, u.ended) }
+func (u inputUntil) Write([]byte) (int, error)                 { return 0, syscall.EBADF }
+func (u inputUntil) until(ended <-chan struct{}) io.ReadWriter { return inputUntil{u.in, ended} }
+
+func (in *input) Write([]byte) (int, error) { return 0, syscall.EBADF }
+
+// read returns io.EOF when the context ends or ended is closed, which may be nil.
+func (in *input) read(p []byte, ended <-chan struct{}) (int, error) {
 	select {
 	case in.busy <- struct{}{}:
 	case <-in.ended:
+		return 0, io.EOF
+	case <-ended:
 		return 0, io.EOF
 	}
 	defer func() { <-in.busy }()
@@ -62,12 +84,16 @@ func (in *input) Read(p []byte) (int, error) {
 				in.pending = true
 			case <-in.ended:
 				return 0, io.EOF
+			case <-ended:
+				return 0, io.EOF
 			}
 		}
 		select {
 		case c := <-in.got:
 			in.pending, in.rest, in.err = false, c.data, c.err
 		case <-in.ended:
+			return 0, io.EOF
+		case <-ended:
 			return 0, io.EOF
 		}
 	}

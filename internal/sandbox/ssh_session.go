@@ -118,11 +118,14 @@ func (s *session) exec(line string) func(context.Context) int {
 // channel.
 func (s *session) run(ctx context.Context, run func(context.Context) int) {
 	in := newInput(ctx, s.channel) // unblocks readers when the command is killed
-	s.p.Stdin, s.p.Stdout, s.p.Stderr = in, s.channel, s.channel.Stderr()
+	s.p.Stdin, s.p.Stdout, s.p.Stderr = in, s.p.session.output(s.channel), s.p.session.output(s.channel.Stderr())
 	if s.pty {
-		out := &terminal{w: s.channel}
+		out := s.p.session.output(&terminal{w: s.channel})
 		s.p.Stdout, s.p.Stderr = out, out
 	}
+	ctx, kill := context.WithCancelCause(ctx)
+	defer kill(nil)
+	defer s.p.session.limitTime(ctx, kill)()
 	status := run(ctx)
 	if sig, ok := signalOf(ctx); ok {
 		_, _ = s.channel.SendRequest("exit-signal", false, ssh.Marshal(struct {

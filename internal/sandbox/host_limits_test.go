@@ -1,0 +1,165 @@
+package sandbox_test
+
+import (
+	"context"
+	"io"
+	"runtime/metrics"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bakestone-go/bakestone/internal/sandbox"
+)
+
+// peakHeap returns the most memory that the heap and the stacks took, beyond what
+// they took at first, while do ran.
+func peakHeap(do func()) uint64 {
+	read := func() uint64 {
+		samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+		metrics.Read(samples)
+		return samples[0].Value.Uint64() + samples[1].Value.Uint64()
+	}
+	before := read()
+	most := before
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			most = max(most, read())
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	})
+	do()
+	close(done)
+	wg.Wait()
+	return most - before
+}
+
+// TestLimits runs scripts that take all they can get. Each ends with the error of
+// a real machine and within the memory that several machines may share. It is not
+// parallel, since it measures the memory of the process.
+func TestLimits(t *testing.T) {
+	const mostMiB = 400
+	for _, c := range []struct {
+		name, script string
+		err          string // a part of the error output
+		status       int
+	}{
+		{"doubling variable", `x=aaaaaaaa; while :; do x=$x$x; done`, "Out of space", 2},
+		{"doubling variable in bash", `bash -c 'x=aaaaaaaa; while :; do x+=$x; done; echo no'`, "Cannot allocate memory", 2},
+		{"many copies in a word", `bash -c 'x=$(head -c 1000000 /dev/zero | tr "\0" x); y=$x$x$x$x$x$x$x$x$x$x; y=$y$y$y$y$y$y$y$y$y$y; echo no'`, "Cannot allocate memory", 2},
+		{"growing array", `bash -c 'while :; do a+=("$a xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"); a+=("${a[@]}"); done'`, "Cannot allocate memory", 2},
+		{"replacement", `bash -c 'x=$(head -c 100000 /dev/zero | tr "\0" x); y=${x//x/$x}; echo no'`, "Cannot allocate memory", 2},
+		{"sequence of braces", `bash -c 'echo {1..100000000}'`, "brace expansion: failed to allocate memory", 1},
+		{"command substitution", `x=$(yes); echo no`, "Out of space", 2},
+		{"here document", `bash -c 'x=$(yes | head -c 20000000); cat <<<"$x$x$x$x$x$x$x$x" >/dev/null'`, "Cannot allocate memory", 2},
+		{"positional parameters", `set -- a; while :; do set -- "$@" "$@"; done`, "Out of space", 2},
+		{"read a line", `tr '\0' x </dev/zero | { read x; echo $?; }`, "", 0},
+		{"mapfile", `bash -c 'mapfile x < <(yes)'`, "Cannot allocate memory", 2},
+		{"sort", `yes | sort`, "Cannot allocate memory", 1},
+		{"tail", `tail -c 5 /dev/zero`, "Cannot allocate memory", 1},
+		{"sed without lines", `sed s/a/b/ /dev/zero`, "Cannot allocate memory", 1},
+		{"printf", `printf %999999999d 1`, "Cannot allocate memory", 1},
+		{"fork bomb", `bash -c ':(){ :|:& };:; wait'; sleep 1; echo $?`, "Resource temporarily unavailable", 0},
+		{"fork bomb of dash", `f() { f & f & }; f; wait; sleep 1`, "Cannot fork", 0},
+		{"script that runs itself", `echo '/s; /s' >/s; chmod +x /s; /s`, "Cannot fork", 2},
+		{"jobs without end", `while :; do sleep 1000 & done`, "Cannot fork", 2},
+		{"3 GB file", `dd if=/dev/zero of=/f bs=1M count=3072`, "No space left on device", 1},
+		{"file from endless output", `tr '\0' y </dev/zero >/f || echo "status $?" >&2`, "status 1", 0},
+		{"sparse file", `truncate -s 100G f; echo x | dd of=f bs=1 seek=100000000000000 2>/dev/null || echo full >&2; sort f`, "full", 1},
+		{"parentheses", strings.Repeat("(", 20000) + "true" + strings.Repeat(")", 20000), "nested too deeply", 2},
+		{"substitutions", "echo " + strings.Repeat("$(echo ", 20000) + "a" + strings.Repeat(")", 20000), "nested too deeply", 2},
+		{"arithmetic", "echo $((" + strings.Repeat("(", 20000) + "1" + strings.Repeat(")", 20000) + "))", "nested too deeply", 2},
+		{"conditions", strings.Repeat("if true; then ", 20000) + "true; " + strings.Repeat("fi; ", 20000), "nested too deeply", 2},
+		{"defaults", "echo " + strings.Repeat("${x:-", 20000) + "a" + strings.Repeat("}", 20000), "nested too deeply", 2},
+		{"evaluated parentheses", `x=$(printf %20000s | tr ' ' '('); eval "$x"`, "nested too deeply", 2},
+		{"long list", "true" + strings.Repeat(" && true", 50_000), "", 0},
+		{"longer list", "true" + strings.Repeat(" && true", 500_000), "Out of space", 2},
+		{"recursion", `f() { f; }; f`, "maximum function nesting level exceeded", 1},
+		{"recursion of eval", `x='eval "$x"'; eval "$x"`, "maximum function nesting level exceeded", 1},
+		{"recursion of source", `echo '. /s' >/s; . /s`, "maximum function nesting level exceeded", 1},
+		{"recursion of variables", `bash -c 'a=b; b=a; echo $((a))'`, "expression recursion level exceeded", 1},
+		{"endless loop", `while :; do :; done`, "", 152},
+		{"endless loop in a condition", `bash -c 'for ((;;)); do :; done'`, "", 152},
+		{"endless output", `yes`, "", 153},
+		{"endless output to nothing", `yes >/dev/null`, "", 152},
+		{"endless copy", `cat /dev/zero >/dev/null`, "", 152},
+		{"wildcards", `mkdir -p a/a/a/a/a; echo */*/*/*/../../../*/*/*/../../../*/*/* >/dev/null`, "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := boot(t, sandbox.Options{Limits: sandbox.Limits{Steps: 200_000}})
+			var got result
+			peak := peakHeap(func() {
+				var errs buffer
+				status, err := h.Exec(t.Context(), sandbox.Exec{Line: c.script, Stdout: io.Discard, Stderr: &errs})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = result{err: errs.String(), status: status}
+			}) >> 20
+			if got.status != c.status || !strings.Contains(got.err, c.err) {
+				t.Errorf("got status %d, errors %.300q, want status %d, errors with %q", got.status, got.err, c.status, c.err)
+			}
+			if peak > mostMiB {
+				t.Errorf("took %d MiB, want at most %d", peak, mostMiB)
+			}
+			if after := run(t, h, sandbox.Exec{Line: "echo alive"}); after.out != "alive\n" {
+				t.Errorf("the machine is unusable afterwards: %+v", after)
+			}
+		})
+	}
+}
+
+func TestLimitOptions(t *testing.T) {
+	t.Parallel()
+	h := boot(t, sandbox.Options{Limits: sandbox.Limits{Memory: 1 << 20, Disk: 4 << 20, FileSize: 1 << 20, Output: 1000, Processes: 8, Depth: 10}})
+	for _, c := range []struct {
+		script, err string
+		status      int
+	}{
+		{`x=$(head -c 600000 /dev/zero | tr '\0' x)`, "Out of space", 2},
+		{`head -c 2000000 /dev/zero >/f`, "File too large", 1},
+		{`for i in 1 2 3 4 5; do head -c 1000000 /dev/zero >/f$i || exit 3; done`, "No space left on device", 3},
+		{`rm /f*; i=0; while mkdir d$i 2>/dev/null; do i=$((i+1)); done; mkdir x`, "No space left on device", 1},
+		{`rm -r d*; seq 1000`, "", 153},
+		{`f() { [ $1 = 0 ] || f $(($1-1)); }; f 5 && f 20`, "maximum function nesting", 1},
+		{`for i in 1 2 3 4 5 6 7 8; do sleep 1 & done`, "Cannot fork", 2},
+	} {
+		got := run(t, h, sandbox.Exec{Line: c.script})
+		if got.status != c.status || !strings.Contains(got.err, c.err) {
+			t.Errorf("%s: got %.300q, status %d, want status %d, errors with %q", c.script, got.err, got.status, c.status, c.err)
+		}
+	}
+	if console := h.Console(); !strings.Contains(console, "exceeded the limit of memory") {
+		t.Errorf("Console() = %q, want the limit that was exceeded", console)
+	}
+	unlimited := boot(t, sandbox.Options{Limits: sandbox.Limits{Memory: -1, Disk: -1, Output: -1, Steps: -1, Time: -1, Processes: -1, Depth: -1}})
+	if got := run(t, unlimited, sandbox.Exec{Line: "echo fine"}); got.out != "fine\n" {
+		t.Errorf("without limits: %+v", got)
+	}
+}
+
+func TestTimeLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := boot(t, sandbox.Options{Limits: sandbox.Limits{Time: time.Hour}})
+		start := time.Now()
+		got := run(t, h, sandbox.Exec{Line: "while :; do sleep 60; done"})
+		if took := time.Since(start); got.status != 137 || took != time.Hour {
+			t.Errorf("loop: status %d after %v, want 137 after an hour", got.status, took)
+		}
+		if _, err := h.Exec(context.Background(), sandbox.Exec{Line: "sleep 7200 >/dev/null &"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(90 * time.Minute)
+		if got := run(t, h, sandbox.Exec{Line: "ps ax"}); !strings.Contains(got.out, "sleep 7200") {
+			t.Errorf("background job did not outlive the time limit: %q", got.out)
+		}
+	})
+}

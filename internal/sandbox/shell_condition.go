@@ -1,0 +1,468 @@
+package sandbox
+
+import (
+	"io/fs"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/bakestone-go/bakestone/internal/memfs"
+)
+
+// testClause runs [[ ]].
+func (r *runner) testClause(cm *syntax.TestClause) {
+	t := &tester{r: r}
+	holds := t.clause(cm.X)
+	if r.flow != flowNext {
+		if r.flow == flowDiscard {
+			r.flow = flowNext
+			r.setStatus(1)
+		}
+		return
+	}
+	switch {
+	case t.bad:
+		r.setStatus(2)
+	default:
+		r.setStatus(map[bool]int{true: 0, false: 1}[holds])
+	}
+}
+
+// tester evaluates conditions.
+type tester struct {
+	r   *runner
+	bad bool // a condition was invalid
+}
+
+func (t *tester) clause(x syntax.TestExpr) bool {
+	r := t.r
+	switch x := x.(type) {
+	case *syntax.Word:
+		return r.text(x) != ""
+	case *syntax.ParenTest:
+		return t.clause(x.X)
+	case *syntax.UnaryTest:
+		if x.Op == syntax.TsNot {
+			return !t.clause(x.X)
+		}
+		w, ok := x.X.(*syntax.Word)
+		if !ok {
+			t.bad = true
+			return false
+		}
+		return t.unary(x.Op.String(), r.text(w))
+	case *syntax.BinaryTest:
+		switch x.Op {
+		case syntax.AndTest:
+			return t.clause(x.X) && t.clause(x.Y)
+		case syntax.OrTest:
+			return t.clause(x.X) || t.clause(x.Y)
+		}
+		left, okX := x.X.(*syntax.Word)
+		right, okY := x.Y.(*syntax.Word)
+		if !okX || !okY {
+			t.bad = true
+			return false
+		}
+		return t.comparison(x.Op, r.text(left), right)
+	}
+	t.bad = true
+	return false
+}
+
+func (t *tester) comparison(op syntax.BinTestOperator, left string, right *syntax.Word) bool {
+	r := t.r
+	switch op {
+	case syntax.TsMatchShort, syntax.TsMatch:
+		return r.match(r.pattern(right), left)
+	case syntax.TsNoMatch:
+		return !r.match(r.pattern(right), left)
+	case syntax.TsReMatch:
+		return t.regexp(left, right)
+	case syntax.TsBefore:
+		return left < r.text(right)
+	case syntax.TsAfter:
+		return left > r.text(right)
+	case syntax.TsEql, syntax.TsNeq, syntax.TsLeq, syntax.TsGeq, syntax.TsLss, syntax.TsGtr:
+		a, okA := r.arithText(left)
+		b, okB := r.arithText(r.text(right))
+		if !okA || !okB {
+			r.status = 1
+			return false
+		}
+		return compareNumbers(op.String(), a, b)
+	}
+	return t.files(op.String(), left, r.text(right))
+}
+
+func compareNumbers(op string, a, b int64) bool {
+	switch op {
+	case "-eq":
+		return a == b
+	case "-ne":
+		return a != b
+	case "-le":
+		return a <= b
+	case "-ge":
+		return a >= b
+	case "-lt":
+		return a < b
+	default:
+		return a > b
+	}
+}
+
+// regexp implements =~, in which quoted text is literal.
+func (t *tester) regexp(left string, right *syntax.Word) bool {
+	r := t.r
+	e := &expander{r: r}
+	for _, part := range right.Parts {
+		if lit, ok := part.(*syntax.Lit); ok {
+			e.add(decodeBytes(lit.Value), false)
+		} else {
+			e.parts([]syntax.WordPart{part}, false)
+		}
+	}
+	var b strings.Builder
+	for _, p := range e.cur {
+		if p.quoted {
+			b.WriteString(regexp.QuoteMeta(p.s))
+		} else {
+			b.WriteString(p.s)
+		}
+	}
+	expr := b.String()
+	if r.shopts["nocasematch"] {
+		expr = "(?i)" + expr
+	}
+	rx, err := regexp.CompilePOSIX(expr)
+	if err != nil {
+		if rx, err = regexp.Compile(expr); err != nil {
+			t.bad = true
+			return false
+		}
+		rx.Longest()
+	}
+	found := rx.FindStringSubmatch(left)
+	v := indexed(found)
+	v.owner = r.token
+	r.vars.global().vars["BASH_REMATCH"] = v
+	return found != nil
+}
+
+// unary evaluates -f file and the like.
+func (t *tester) unary(op, arg string) bool {
+	r := t.r
+	switch op {
+	case "-z":
+		return arg == ""
+	case "-n":
+		return arg != ""
+	case "-v":
+		return r.isSet(arg)
+	case "-o":
+		o := r.opts.option(arg)
+		return o != nil && *o
+	case "-R":
+		v, _ := r.vars.find(arg)
+		return v != nil && v.ref
+	case "-t":
+		fd, err := strconv.Atoi(arg)
+		s := r.fds[fd]
+		return err == nil && s != nil && s.tty
+	}
+	return r.fileTest(op, arg)
+}
+
+func (r *runner) isSet(name string) bool {
+	base, index, element := strings.Cut(name, "[")
+	if !element {
+		_, set := r.lookup(name).scalar()
+		return set
+	}
+	index = strings.TrimSuffix(index, "]")
+	v := r.lookup(base)
+	if index == "@" || index == "*" {
+		return len(v.values()) > 0
+	}
+	if v != nil && v.dict == nil {
+		n, ok := r.arithText(index)
+		if !ok {
+			return false
+		}
+		index = r.evalIndex(base, strconv.FormatInt(n, 10))
+	}
+	_, set := r.element(v, index)
+	return set
+}
+
+// fileTest evaluates a condition on a file.
+func (r *runner) fileTest(op, arg string) bool {
+	name := absPath(r.p.Dir, arg)
+	if fd, ok := standardFD(name); ok && r.fds[fd] != nil {
+		return op == "-e" || op == "-r" || op == "-w" || op == "-p" && r.fds[fd].file == nil || op == "-c" && r.fds[fd].tty
+	}
+	stat := r.p.FS.Stat
+	if op == "-L" || op == "-h" {
+		stat = r.p.FS.Lstat
+	}
+	info, err := stat(name)
+	if err != nil {
+		if _, ok := r.p.function(name); ok { // a command without a file
+			return op == "-e" || op == "-f" || op == "-r" || op == "-x" || op == "-s" || op == "-a"
+		}
+		return false
+	}
+	mode := info.Mode()
+	switch op {
+	case "-e", "-a":
+		return true
+	case "-f":
+		return mode.IsRegular()
+	case "-d":
+		return info.IsDir()
+	case "-L", "-h":
+		return mode&fs.ModeSymlink != 0
+	case "-s":
+		return info.Size() > 0
+	case "-r":
+		return r.p.FS.Access(name, memfs.Read) == nil
+	case "-w":
+		return r.p.FS.Access(name, memfs.Write) == nil
+	case "-x":
+		return r.p.FS.Access(name, memfs.Execute) == nil
+	case "-p":
+		return mode&fs.ModeNamedPipe != 0
+	case "-S":
+		return mode&fs.ModeSocket != 0
+	case "-c":
+		return mode&fs.ModeCharDevice != 0
+	case "-b":
+		return mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0
+	case "-k":
+		return mode&fs.ModeSticky != 0
+	case "-g":
+		return mode&fs.ModeSetgid != 0
+	case "-u":
+		return mode&fs.ModeSetuid != 0
+	case "-O":
+		return info.UID() == r.p.UID
+	case "-G":
+		return info.GID() == r.p.GID
+	case "-N":
+		return info.ModTime().After(info.AccessTime())
+	}
+	return false
+}
+
+// files compares two files. For dash no file is newer than a missing one.
+func (t *tester) files(op, left, right string) bool {
+	r := t.r
+	a, errA := r.p.FS.Stat(absPath(r.p.Dir, left))
+	b, errB := r.p.FS.Stat(absPath(r.p.Dir, right))
+	both := errA == nil && errB == nil
+	switch op {
+	case "-ef":
+		return both && a.Ino() == b.Ino()
+	case "-nt":
+		return both && a.ModTime().After(b.ModTime()) || errA == nil && errB != nil && !r.dash
+	default:
+		return both && a.ModTime().Before(b.ModTime()) || errA != nil && errB == nil && !r.dash
+	}
+}
+
+// testBuiltin implements test and [.
+func (r *runner) testBuiltin(args []string) {
+	words := args[1:]
+	if args[0] == "[" {
+		if len(words) == 0 || words[len(words)-1] != "]" {
+			r.fail(2, "[: missing `]'")
+			return
+		}
+		words = words[:len(words)-1]
+	}
+	t := &testParser{tester: tester{r: r}, name: args[0], words: words}
+	holds := t.run()
+	switch {
+	case t.bad:
+		r.status = 2
+	case !holds:
+		r.status = 1
+	}
+}
+
+// testParser evaluates the arguments of test.
+type testParser struct {
+	tester
+	name  string
+	words []string
+	at    int
+}
+
+// run follows the rules of POSIX for up to four arguments.
+func (t *testParser) run() bool {
+	w := t.words
+	switch len(w) {
+	case 0:
+		return false
+	case 1:
+		return w[0] != ""
+	case 2:
+		if w[0] == "!" {
+			return w[1] == ""
+		}
+	case 3:
+		switch {
+		case binaryTest(w[1]):
+			return t.binary(w[1], w[0], w[2])
+		case w[1] == "-a":
+			return w[0] != "" && w[2] != ""
+		case w[1] == "-o":
+			return w[0] != "" || w[2] != ""
+		case w[0] == "!":
+			t.words = w[1:]
+			return !t.run()
+		case w[0] == "(" && w[2] == ")":
+			return w[1] != ""
+		}
+	case 4:
+		if w[0] == "!" {
+			t.words = w[1:]
+			return !t.run()
+		}
+	}
+	holds := t.or()
+	if t.at < len(t.words) && !t.bad {
+		t.problem("%s: unexpected operator", "too many arguments")
+	}
+	return holds
+}
+
+func (t *testParser) problem(format string, args ...any) {
+	if !t.bad {
+		t.bad = true
+		t.r.errorf(t.name+": "+format, args...)
+	}
+}
+
+func (t *testParser) next() string {
+	if t.at < len(t.words) {
+		t.at++
+		return t.words[t.at-1]
+	}
+	t.problem("argument expected")
+	return ""
+}
+
+func (t *testParser) peek(i int) string {
+	if t.at+i < len(t.words) {
+		return t.words[t.at+i]
+	}
+	return ""
+}
+
+func (t *testParser) or() bool {
+	holds := t.and()
+	for t.peek(0) == "-o" && !t.bad {
+		t.at++
+		right := t.and()
+		holds = holds || right
+	}
+	return holds
+}
+
+func (t *testParser) and() bool {
+	holds := t.not()
+	for t.peek(0) == "-a" && !t.bad {
+		t.at++
+		right := t.not()
+		holds = holds && right
+	}
+	return holds
+}
+
+func (t *testParser) not() bool {
+	negated := false
+	for t.peek(0) == "!" && t.at+1 < len(t.words) && !binaryTest(t.peek(1)) {
+		t.at++
+		negated = !negated
+	}
+	return t.primary() != negated
+}
+
+func (t *testParser) primary() bool {
+	word := t.next()
+	if t.bad {
+		return false
+	}
+	if binaryTest(t.peek(0)) && t.at+1 < len(t.words) {
+		op := t.next()
+		return t.binary(op, word, t.next())
+	}
+	if word == "(" {
+		holds := t.or()
+		if t.next() != ")" {
+			t.problem("`)' expected")
+		}
+		return holds
+	}
+	if len(word) == 2 && word[0] == '-' && strings.IndexByte("abcdefghknoprstuvwxzGLNORS", word[1]) >= 0 {
+		if t.at == len(t.words) {
+			return true // a lone word
+		}
+		if t.r.dash && (word == "-v" || word == "-R" || word == "-N" || word == "-o") {
+			t.problem("%s: unexpected operator", word)
+			return false
+		}
+		return t.unary(word, t.next())
+	}
+	if len(t.words) == 2 {
+		t.problem("%s: unary operator expected", t.words[0])
+	}
+	return word != ""
+}
+
+func binaryTest(op string) bool {
+	switch op {
+	case "=", "==", "!=", "<", ">", "-eq", "-ne", "-lt", "-le", "-gt", "-ge", "-nt", "-ot", "-ef":
+		return true
+	}
+	return false
+}
+
+func (t *testParser) binary(op, left, right string) bool {
+	switch op {
+	case "=":
+		return left == right
+	case "==":
+		if t.r.dash {
+			t.problem("%s: unexpected operator", left)
+		}
+		return left == right
+	case "!=":
+		return left != right
+	case "<":
+		return left < right
+	case ">":
+		return left > right
+	case "-nt", "-ot", "-ef":
+		return t.files(op, left, right)
+	}
+	a, okA := t.integer(left)
+	b, okB := t.integer(right)
+	return okA && okB && compareNumbers(op, a, b)
+}
+
+func (t *testParser) integer(s string) (int64, bool) {
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil {
+		if t.r.dash {
+			t.problem("Illegal number: %s", s)
+		} else {
+			t.problem("%s: integer expression expected", s)
+		}
+	}
+	return n, err == nil
+}

@@ -1,0 +1,531 @@
+package sandbox
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// declaring are the builtins whose arguments may be assignments.
+func declaring(name string) bool {
+	switch name {
+	case "declare", "typeset", "local", "export", "readonly":
+		return true
+	}
+	return false
+}
+
+// arrayAssigning reports whether the parser leaves the arguments of a command to
+// it as words although they may be assignments.
+func (r *runner) arrayAssigning(name string) bool { return declaring(name) && r.funcs[name] == nil }
+
+// declareWords runs a declaring builtin that the parser took for another command.
+func (r *runner) declareWords(cm *syntax.CallExpr, name string) {
+	args := r.fields(cm.Args)
+	if r.flow != flowNext {
+		return
+	}
+	r.declareArgs(name, args[1:])
+	r.setStatus(r.status)
+	r.check1()
+}
+
+// declared is a name that a declaring builtin handles.
+type declared struct {
+	name   string
+	assign *syntax.Assign // nil if value is the text
+	value  string
+	set    bool
+	append bool
+}
+
+// declaration holds the flags of a declaring builtin.
+type declaration struct {
+	variant string
+	on, off string
+}
+
+func (d declaration) has(flag byte) bool { return strings.IndexByte(d.on, flag) >= 0 }
+
+func (r *runner) declare(cm *syntax.DeclClause) {
+	r.lastSubst = -1
+	d := declaration{variant: cm.Variant.Value}
+	var items []declared
+	for _, as := range cm.Args {
+		if as.Name == nil {
+			for _, word := range r.fields([]*syntax.Word{as.Value}) {
+				items = r.declareWord(&d, items, word)
+			}
+			continue
+		}
+		if as.Naked && as.Index == nil {
+			items = r.declareWord(&d, items, as.Name.Value)
+		} else {
+			item := declared{name: as.Name.Value, assign: as, set: !as.Naked, append: as.Append}
+			if as.Array == nil && as.Index == nil { // expanded before the builtin runs
+				item.assign, item.value = nil, r.assignedText(as.Value)
+			}
+			items = append(items, item)
+		}
+	}
+	if r.flow != flowNext {
+		return
+	}
+	if r.opts.xtrace {
+		r.traceText(r.command())
+	}
+	r.status = 0
+	r.applyDeclaration(d, items)
+	r.setStatus(r.status)
+}
+
+func (r *runner) declareArgs(variant string, args []string) {
+	d := declaration{variant: variant}
+	var items []declared
+	for _, arg := range args {
+		items = r.declareWord(&d, items, arg)
+	}
+	r.applyDeclaration(d, items)
+}
+
+func (r *runner) declareWord(d *declaration, items []declared, word string) []declared {
+	if len(items) == 0 && len(word) > 1 && (word[0] == '-' || word[0] == '+') {
+		if word != "--" {
+			if word[0] == '-' {
+				d.on += word[1:]
+			} else {
+				d.off += word[1:]
+			}
+		}
+		return items
+	}
+	name, value, set := strings.Cut(word, "=")
+	app := set && strings.HasSuffix(name, "+")
+	return append(items, declared{name: strings.TrimSuffix(name, "+"), value: value, set: set, append: app})
+}
+
+func (r *runner) applyDeclaration(d declaration, items []declared) {
+	allowed := map[string]string{"export": "nfp", "readonly": "aAfp"}[d.variant]
+	if allowed == "" {
+		allowed = "aAfFgiIlnprtux"
+	}
+	for _, c := range d.on + d.off {
+		if !strings.ContainsRune(allowed, c) {
+			r.fail(2, "%s: -%c: invalid option", d.variant, c)
+			return
+		}
+	}
+	if d.has('f') || d.has('F') {
+		r.declareFunctions(d, items)
+		return
+	}
+	if d.variant == "local" && !r.inFunction() {
+		r.fail(1, "local: can only be used in a function")
+		if r.dash {
+			r.exit(2)
+		}
+		return
+	}
+	if d.has('p') || len(items) == 0 {
+		r.printDeclarations(d, items)
+		return
+	}
+	for _, item := range items {
+		name, index, _ := strings.Cut(item.name, "[")
+		if !validName(name) {
+			r.fail(1, "%s: `%s': not a valid identifier", d.variant, item.name)
+			if r.dash {
+				r.exit(2)
+			}
+			continue
+		}
+		item.name = name
+		if !r.declareOne(d, item, strings.TrimSuffix(index, "]")) && r.flow == flowNext {
+			r.status = 1
+		}
+		if r.flow != flowNext {
+			return
+		}
+	}
+}
+
+// functionScope returns the scope of the innermost function call.
+func (r *runner) functionScope() *scope {
+	s := r.vars
+	for s.temp {
+		s = s.parent
+	}
+	return s
+}
+
+func (r *runner) declareOne(d declaration, item declared, index string) bool {
+	local := d.variant == "local" || (d.variant == "declare" || d.variant == "typeset") && r.inFunction() && !d.has('g')
+	var v *variable
+	if local {
+		v = r.localVariable(item.name)
+	} else {
+		name := item.name
+		if !d.has('n') {
+			name, _ = r.resolve(name)
+			item.name = name
+		}
+		if old, _ := r.vars.find(name); old != nil && old.readOnly && (item.set || strings.ContainsRune(d.off, 'r')) {
+			r.errorf("%s: readonly variable", name)
+			r.status = 1
+			if r.dash {
+				r.exit(2)
+			}
+			return false
+		}
+		if old, _ := r.vars.find(name); old != nil && old.readOnly {
+			v = old
+		} else {
+			v = r.writable(name)
+		}
+	}
+	if v == nil {
+		return false
+	}
+	if d.has('A') && v.dict == nil {
+		v.dict = map[string]string{}
+	}
+	if d.has('a') && v.list == nil && v.dict == nil {
+		v.list = map[int]string{}
+		if v.set {
+			v.list[0] = v.str
+		}
+	}
+	for _, c := range d.on + d.off {
+		on := strings.ContainsRune(d.on, c)
+		switch c {
+		case 'i':
+			v.integer = on
+		case 'l', 'u':
+			v.fold = map[bool]byte{true: byte(c)}[on] //nolint:gosec // a letter
+		case 'x':
+			v.exported = on
+		}
+	}
+	ok := r.declareValue(d, item, index, v)
+	v, _ = r.vars.find(item.name)
+	if v == nil {
+		return ok
+	}
+	switch {
+	case d.variant == "export":
+		v.exported = !d.has('n')
+	case d.variant == "readonly", d.has('r'):
+		v.readOnly = true
+	}
+	if strings.ContainsRune(d.on, 'n') && d.variant != "export" {
+		v.ref = true
+	}
+	return ok
+}
+
+func (r *runner) declareValue(d declaration, item declared, index string, v *variable) bool {
+	if !item.set {
+		return true
+	}
+	switch {
+	case item.assign != nil && item.assign.Array != nil:
+		return r.assignArray(item.name, item.assign.Array, item.append, d.has('A'))
+	case item.assign != nil && item.assign.Index != nil:
+		return r.assignOne(item.assign, r.assign)
+	case strings.HasPrefix(item.value, "(") && strings.HasSuffix(item.value, ")") && v.isArray():
+		return r.assignArrayText(item.name, item.value)
+	}
+	if index != "" {
+		return r.assignElement(item.name, index, item.value)
+	}
+	if item.append {
+		item.value = r.appended(item.name, r.get(item.name), item.value)
+	}
+	if d.has('n') && d.variant != "export" {
+		v.str, v.set = item.value, true
+		return true
+	}
+	return r.assign(item.name, item.value)
+}
+
+// localVariable returns a variable of the current function, creating it if
+// necessary.
+func (r *runner) localVariable(name string) *variable {
+	s := r.functionScope()
+	if v, ok := s.vars[name]; ok && v.owner == r.token {
+		return v
+	}
+	outer, in := r.vars.find(name)
+	if outer != nil && outer.readOnly && in != s {
+		if in == r.vars.global() {
+			r.fail(1, "local: %s: readonly variable", name)
+			return nil
+		}
+	}
+	v := &variable{owner: r.token}
+	switch {
+	case outer != nil && in == s:
+		*v = *outer
+		v.owner = r.token
+	case outer != nil && (r.dash || in.temp):
+		v.str, v.set, v.exported = outer.str, outer.set, outer.exported
+	case outer != nil:
+		v.exported = outer.exported && false
+	}
+	s.vars[name] = v
+	return v
+}
+
+// assignArray assigns the elements of name=(...).
+func (r *runner) assignArray(name string, x *syntax.ArrayExpr, appends, dict bool) bool {
+	name, _ = r.resolve(name)
+	if r.readOnlyName(name) {
+		return true
+	}
+	old := r.lookup(name)
+	dict = dict || old != nil && old.dict != nil
+	list, keys := map[int]string{}, map[string]string{}
+	next := 0
+	if appends && old != nil {
+		switch {
+		case old.dict != nil:
+			for k, s := range old.dict {
+				keys[k] = s
+			}
+		default:
+			for _, k := range old.keys() {
+				i, _ := strconv.Atoi(k)
+				list[i], _ = r.element(old, k)
+				next = i + 1
+			}
+		}
+	}
+	size := int64(0)
+	var pair []string
+	for _, elem := range x.Elems {
+		if elem.Index == nil {
+			words := r.fields([]*syntax.Word{elem.Value})
+			if r.flow != flowNext {
+				return false
+			}
+			if dict {
+				pair = append(pair, words...)
+				continue
+			}
+			for _, w := range words {
+				list[next] = w
+				next++
+				if size += int64(len(w)) + 160; !r.room(size) {
+					return false
+				}
+			}
+			continue
+		}
+		if dict {
+			keys[r.keyText(elem.Index)] = r.assignedText(elem.Value)
+			continue
+		}
+		n, ok := r.arith(elem.Index)
+		if !ok {
+			return false
+		}
+		if n < 0 {
+			r.fail(1, "%s[%d]: bad array subscript", name, n)
+			return false
+		}
+		list[int(n)] = r.assignedText(elem.Value)
+		next = int(n) + 1
+	}
+	for i := 0; i < len(pair); i += 2 {
+		keys[pair[i]] = ""
+		if i+1 < len(pair) {
+			keys[pair[i]] = pair[i+1]
+		}
+	}
+	if r.flow != flowNext {
+		return false
+	}
+	v := r.writable(name)
+	if v == nil {
+		return false
+	}
+	before := v.size()
+	v.str, v.set = "", true
+	if dict {
+		v.dict = keys
+	} else {
+		v.list = list
+		if v.integer {
+			for i, s := range list {
+				list[i], _ = r.convert(v, s)
+			}
+		}
+	}
+	return r.hold(v.size() - before)
+}
+
+// assignArrayText assigns an array from text, as in declare -a "x=(1 2)".
+func (r *runner) assignArrayText(name, text string) bool {
+	file, err := syntax.NewParser().Parse(&scriptReader{r: strings.NewReader(name + "=" + text), limit: maxFrames}, "")
+	if err != nil || len(file.Stmts) != 1 {
+		return r.assign(name, text)
+	}
+	call, ok := file.Stmts[0].Cmd.(*syntax.CallExpr)
+	if !ok || len(call.Assigns) != 1 || call.Assigns[0].Array == nil {
+		return r.assign(name, text)
+	}
+	return r.assignArray(name, call.Assigns[0].Array, false, false)
+}
+
+// readOnlyName reports whether assignments to a variable are ignored.
+func (r *runner) readOnlyName(name string) bool {
+	if r.dash {
+		return false
+	}
+	switch name {
+	case "FUNCNAME", "PIPESTATUS", "BASH_SOURCE", "BASH_LINENO", "GROUPS", "BASHPID", "BASH_SUBSHELL":
+		return true
+	}
+	return false
+}
+
+func (r *runner) declareFunctions(d declaration, items []declared) {
+	names := make([]string, 0, len(items))
+	for _, item := range items {
+		names = append(names, item.name)
+	}
+	all := len(names) == 0
+	if all {
+		for name := range r.funcs {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+	}
+	for _, name := range names {
+		f := r.funcs[name]
+		switch {
+		case f == nil:
+			if d.variant == "export" {
+				r.errorf("export: %s: not a function", name)
+			}
+			r.status = 1
+		case d.variant == "export":
+			c := *f
+			c.exported = true
+			r.funcs[name] = &c
+		case d.has('F') && all:
+			r.print("declare -f ", name, "\n")
+		case d.has('F'):
+			r.print(name, "\n")
+		default:
+			r.print(functionText(f))
+		}
+	}
+}
+
+func functionText(f *function) string {
+	body := f.text()
+	if strings.HasPrefix(body, "{") {
+		lines := strings.Split(body, "\n")
+		if len(lines) == 1 {
+			lines = []string{"{", "    " + strings.TrimSuffix(strings.TrimSpace(strings.Trim(body, "{}")), ";"), "}"}
+		}
+		body = strings.Join(lines, "\n")
+		body = "{ " + strings.TrimPrefix(body, "{")
+	}
+	return f.name + " () \n" + body + "\n"
+}
+
+func (r *runner) importFunction(name, text string) {
+	file, err := syntax.NewParser().Parse(&scriptReader{r: strings.NewReader(name + " " + text), limit: maxFrames}, "")
+	if err != nil || len(file.Stmts) != 1 {
+		return
+	}
+	if fd, ok := file.Stmts[0].Cmd.(*syntax.FuncDecl); ok {
+		r.funcs[name] = &function{name: name, body: fd.Body, file: "environment", exported: true}
+	}
+}
+
+// printDeclarations implements declare -p, export -p and readonly -p.
+func (r *runner) printDeclarations(d declaration, items []declared) {
+	var names []string
+	for _, item := range items {
+		names = append(names, item.name)
+	}
+	if len(names) == 0 {
+		names = r.vars.names()
+	}
+	for _, name := range names {
+		v := r.lookup(name)
+		if v == nil || !v.set && !v.isArray() && v.flags() == "" && len(items) > 0 {
+			r.fail(1, "%s: %s: not found", d.variant, name)
+			continue
+		}
+		if len(items) == 0 {
+			if d.variant == "export" && !v.exported || (d.variant == "readonly" || d.has('r')) && !v.readOnly || d.has('x') && !v.exported {
+				continue
+			}
+			if d.variant == "local" {
+				if _, in := r.vars.find(name); in != r.functionScope() {
+					continue
+				}
+			}
+		}
+		if r.dash {
+			r.print(d.variant, " ", name, "=", shellQuote(v.str), "\n")
+			continue
+		}
+		r.print(r.declaration(name, v), "\n")
+	}
+}
+
+// declaration returns the text of declare -p.
+func (r *runner) declaration(name string, v *variable) string {
+	flags := v.flags()
+	if flags == "" {
+		flags = "-"
+	}
+	text := "declare -" + flags + " " + name
+	if v.isArray() {
+		if !v.set {
+			return text
+		}
+		var b strings.Builder
+		for i, k := range v.keys() {
+			s, _ := r.element(v, k)
+			if v.dict != nil {
+				fmt.Fprintf(&b, "[%s]=%s ", bashQuote(k), doubleQuote(s))
+				continue
+			}
+			if i > 0 {
+				b.WriteByte(' ')
+			}
+			fmt.Fprintf(&b, "[%s]=%s", k, doubleQuote(s))
+		}
+		return text + "=(" + b.String() + ")"
+	}
+	if !v.set {
+		return text
+	}
+	return text + "=" + doubleQuote(v.str)
+}
+
+// doubleQuote quotes s as declare -p does.
+func doubleQuote(s string) string {
+	if strings.ContainsFunc(s, func(c rune) bool { return c < ' ' && c != '\t' || c == 127 }) {
+		return dollarQuote(s)
+	}
+	var b strings.Builder
+	b.WriteByte('"')
+	for i := range len(s) {
+		if strings.IndexByte("$`\"\\", s[i]) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	b.WriteByte('"')
+	return b.String()
+}

@@ -1,0 +1,97 @@
+package sandbox_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bakestone-go/bakestone/internal/sandbox"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+)
+
+// splitScripts returns the scripts of a file in testdata, which a line of "===="
+// separates.
+func splitScripts(t *testing.T, name string) []string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\n"), "\n====\n")
+}
+
+// TestMatchesRealShells compares the standard output and the status of scripts
+// with those of the shells on this computer.
+func TestMatchesRealShells(t *testing.T) {
+	t.Parallel()
+	for name, least := range map[string]int{"bash": 180, "dash": 70} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shell := testenv.Need(t, name)
+			if name == "bash" {
+				if out, err := exec.CommandContext(t.Context(), shell, "-c", "echo ${BASH_VERSION%.*}").Output(); err != nil || strings.TrimSpace(string(out)) < "5.2" {
+					t.Skipf("bash is version %q, older than the 5.2 that the machine has", out)
+				}
+			}
+			scripts := splitScripts(t, name+".txt")
+			if len(scripts) < least {
+				t.Errorf("%d scripts, want at least %d", len(scripts), least)
+			}
+			base := boot(t, sandbox.Options{})
+			for _, script := range scripts {
+				t.Run("", func(t *testing.T) {
+					t.Parallel()
+					want, wantStatus := runReal(t, shell, script)
+					h := boot(t, sandbox.Options{FS: base.FS().Clone()})
+					if err := h.FS().MkdirAll("/work", 0o755); err != nil {
+						t.Fatal(err)
+					}
+					if err := h.FS().WriteFile("/work/script", []byte(script), 0o644); err != nil {
+						t.Fatal(err)
+					}
+					got := run(t, h, sandbox.Exec{Line: "umask 022; cd /work && unset PWD OLDPWD && exec " + name + " ./script one 'two words'"})
+					if out := comparable(got.out, "/work"); out != want || got.status != wantStatus {
+						t.Errorf("%s\ngot status %d, output\n%serrors\n%swant status %d, output\n%s", script, got.status, out, got.err, wantStatus, want)
+					}
+				})
+			}
+		})
+	}
+}
+
+func runReal(t *testing.T, shell, script string) (string, int) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "script"), []byte(script), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, shell, "./script", "one", "two words")
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root", "USER=root", "LC_ALL=C.UTF-8", "TZ=UTC"}
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	err := cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return comparable(out.String(), dir), exit.ExitCode()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return comparable(out.String(), dir), 0
+}
+
+var processIDs = regexp.MustCompile(`\bpid [0-9]+`)
+
+// comparable replaces what differs from run to run.
+func comparable(out, dir string) string {
+	return processIDs.ReplaceAllString(strings.ReplaceAll(out, dir, "DIR"), "pid N")
+}

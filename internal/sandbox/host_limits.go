@@ -9,10 +9,9 @@ import (
 	"time"
 )
 
-// Limits bounds what a machine may use of the computer that simulates it. Whoever
-// exceeds a limit gets the error or signal that a real machine would give, and the
-// console names the limit. A zero field means the default, a negative one no
-// limit.
+// Limits bounds what a machine may use of the computer that simulates it. A process
+// that exceeds a limit gets the error or signal of a real machine, and the console
+// names the limit. A zero field means the default, a negative field unlimited.
 type Limits struct {
 	// Memory is how many bytes the variables and buffers of all shells and
 	// commands may hold. The default is 64 MiB. Beyond it, allocations fail with
@@ -29,8 +28,8 @@ type Limits struct {
 	// Beyond it, writes fail with "No space left on device".
 	Disk int64
 
-	// FileSize is the size of the largest file in bytes. The default is no limit
-	// except Disk. Beyond it, writes fail with "File too large".
+	// FileSize is the size of the largest file in bytes. By default only
+	// Disk limits it. Beyond it, writes fail with "File too large".
 	FileSize int64
 
 	// Output is how many bytes a session may write to its caller or client. The

@@ -2,12 +2,10 @@ package sandbox
 
 import (
 	"context"
-	"errors"
 	"io"
 	"maps"
 	"regexp"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -290,52 +288,6 @@ func (r *runner) enter() bool {
 	return false
 }
 
-func (r *runner) syntaxError(name string, err error) {
-	if pe, ok := errors.AsType[syntax.ParseError](err); ok {
-		if r.dash {
-			r.errf("%s: %d: Syntax error: %s\n", r.name, pe.Pos.Line(), pe.Text)
-		} else {
-			r.errf("%s: line %d: syntax error: %s\n", name, pe.Pos.Line(), pe.Text)
-		}
-		return
-	}
-	r.errf("%s: Syntax error: %v\n", r.name, err)
-}
-
-func (r *runner) errf(format string, args ...any) { fprintf(r.stderr(), format, args...) }
-
-// errorf prints a message with the place in the script.
-func (r *runner) errorf(format string, args ...any) {
-	place := r.name
-	if n := len(r.stack); n > 0 && !r.dash && r.stack[n-1].file != "" {
-		place = r.stack[n-1].file
-	}
-	if r.dash {
-		fprintf(r.stderr(), place+": %d: "+format+"\n", append([]any{r.line}, args...)...)
-	} else {
-		fprintf(r.stderr(), place+": line %d: "+format+"\n", append([]any{r.line}, args...)...)
-	}
-}
-
-// fail prints a message and sets the status.
-func (r *runner) fail(status int, format string, args ...any) {
-	r.errorf(format, args...)
-	r.status = status
-}
-
-// exit ends the shell or subshell.
-func (r *runner) exit(status int) { r.status, r.flow = status, flowExit }
-
-// fatal ends a script as an error of a special builtin or of an expansion does.
-func (r *runner) fatal(format string, args ...any) {
-	r.errorf(format, args...)
-	if r.dash {
-		r.exit(2)
-		return
-	}
-	r.status, r.flow = 1, flowDiscard
-}
-
 func (r *runner) stdout() io.Writer { return newOutput(r.ctx, r.fds.writer(1), r.p.session, r.p.kill) }
 func (r *runner) stderr() io.Writer { return newOutput(r.ctx, r.fds.writer(2), r.p.session, r.p.kill) }
 
@@ -379,65 +331,6 @@ func (r *runner) step() bool {
 	}
 	r.runPending()
 	return r.flow == flowNext
-}
-
-// fork returns a runner for a subshell, which is a process of its own. It reports
-// false if there are too many processes or too little memory.
-func (r *runner) fork(ctx context.Context) (*runner, func(), bool) {
-	p := *r.p
-	p.parent = r.p.PID
-	ctx, end, ok := p.Host.table.add(ctx, &p)
-	if !ok {
-		r.forkError()
-		return nil, nil, false
-	}
-	c := *r
-	c.ctx, c.p = ctx, &p
-	if c.held = 0; !c.hold(r.held) {
-		end()
-		r.outOfMemory()
-		return nil, nil, false
-	}
-	r.token, c.token = new(token), new(token)
-	c.fds, c.vars, c.funcs = r.fds.clone(), r.vars.clone(), maps.Clone(r.funcs)
-	c.shopts, c.alias = maps.Clone(r.shopts), maps.Clone(r.alias)
-	c.stack, c.dirs, c.pipeStatus = slices.Clone(r.stack), slices.Clone(r.dirs), slices.Clone(r.pipeStatus)
-	c.level++
-	c.inherited = append(slices.Clone(r.inherited), r.jobs...)
-	c.jobs, c.jobsCtx, c.jobsStop, c.substitutions, c.children = nil, nil, nil, nil, nil
-	c.pending = newSignals()
-	c.traps = map[string]string{}
-	for name, text := range r.traps {
-		if text == "" || name == "ERR" && r.opts.errtrace || (name == "DEBUG" || name == "RETURN") && r.opts.functrace {
-			c.traps[name] = text // ignored signals stay ignored
-		}
-	}
-	c.installTraps()
-	c.loops = 0
-	return &c, func() {
-		c.finish()
-		end()
-	}, true
-}
-
-func (r *runner) forkError() {
-	if r.dash {
-		r.errorf("Cannot fork")
-		r.exit(2)
-		return
-	}
-	fprintf(r.stderr(), "%s: fork: retry: Resource temporarily unavailable\n", r.name)
-	r.exit(forkFailed)
-}
-
-// subshell runs do in a subshell and returns its status.
-func (r *runner) subshell(do func(c *runner)) int {
-	c, end, ok := r.fork(r.ctx)
-	if !ok {
-		return r.status
-	}
-	defer end()
-	return c.run(do)
 }
 
 // run runs do and the EXIT trap.

@@ -143,7 +143,7 @@ func readerUntil(r io.Reader, ended <-chan struct{}) io.Reader {
 }
 
 // output is where a process writes. It counts as work of the session, and a
-// write to a pipe that nobody reads kills the process.
+// write to a pipe without readers kills the process.
 type output struct {
 	w     io.Writer // what until returned
 	plain io.Writer

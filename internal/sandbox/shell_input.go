@@ -2,74 +2,17 @@ package sandbox
 
 import (
 	"io"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// echo implements the echo builtin; dash's interprets backslashes without a flag.
-func (r *runner) echo(args []string) {
-	args = args[1:]
-	newline, escapes := true, r.dash || r.shopts["xpg_echo"]
-	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' && strings.Trim(args[0][1:], map[bool]string{true: "n", false: "neE"}[r.dash]) == "" {
-		for _, c := range args[0][1:] {
-			switch c {
-			case 'n':
-				newline = false
-			default:
-				escapes = c == 'e'
-			}
-		}
-		args = args[1:]
-		if r.dash {
-			break
-		}
-	}
-	text := strings.Join(args, " ")
-	if escapes && strings.Contains(text, `\`) {
-		f := &formatter{p: r.p}
-		for i := 0; i < len(text) && !f.stop; i++ {
-			if text[i] == '\\' {
-				i += f.escape(text[i+1:], true)
-			} else {
-				f.out.WriteByte(text[i])
-			}
-		}
-		text = f.out.String()
-		newline = newline && !f.stop
-	}
-	if newline {
-		text += "\n"
-	}
-	r.print(text)
-}
-
-func (r *runner) printf(args []string) {
-	if len(args) > 2 && args[1] == "-v" && !r.dash {
-		name, index, element := strings.Cut(args[2], "[")
-		p := r.goProcess(append([]string{"printf"}, args[3:]...))
-		var b strings.Builder
-		p.Stdout = &b
-		r.status = printf(r.ctx, p)
-		if !validName(name) {
-			r.fail(2, "printf: `%s': not a valid identifier", args[2])
-		} else if element {
-			r.assignElement(name, strings.TrimSuffix(index, "]"), b.String())
-		} else {
-			r.assign(name, b.String())
-		}
-		return
-	}
-	r.status = printf(r.ctx, r.goProcess(args))
-}
-
 // reading are the flags of read.
 type reading struct {
 	raw, array, exact, silent bool
 	delim                     byte
-	count                     int // characters; -1 is no limit
+	count                     int // characters; -1 means unlimited
 	timeout                   time.Duration
 	timed                     bool
 	fd                        int
@@ -276,7 +219,7 @@ func (r *runner) assignRead(f reading, line []readChar) {
 }
 
 // splitRead splits a line into at most n fields, the last of which is the rest of
-// the line; -1 is no limit.
+// the line; -1 means unlimited.
 func splitRead(line []readChar, ifs string, n int) []string {
 	white := func(c readChar) bool {
 		return !c.escaped && strings.IndexByte(" \t\n", c.c) >= 0 && strings.IndexByte(ifs, c.c) >= 0
@@ -408,199 +351,4 @@ func (r *runner) readArray(args []string) {
 	}
 	v.set = true
 	r.hold(size)
-}
-
-// cd implements cd with -L and -P.
-func (r *runner) cd(args []string) {
-	physical := false
-	args = args[1:]
-	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
-		if args[0] == "--" {
-			args = args[1:]
-			break
-		}
-		physical = args[0] == "-P"
-		args = args[1:]
-	}
-	shown := false
-	target := ""
-	switch {
-	case len(args) > 1 && !r.dash:
-		r.fail(1, "cd: too many arguments")
-		return
-	case len(args) == 0:
-		var ok bool
-		if target, ok = r.lookup("HOME").scalar(); !ok {
-			r.fail(1, "cd: HOME not set")
-			return
-		}
-		if target == "" {
-			return
-		}
-	case args[0] == "-":
-		var ok bool
-		if target, ok = r.lookup("OLDPWD").scalar(); !ok {
-			r.fail(1, "cd: OLDPWD not set")
-			return
-		}
-		shown = true
-	default:
-		target = args[0]
-	}
-	dir := ""
-	if cdpath := r.get("CDPATH"); cdpath != "" && !strings.HasPrefix(target, "/") && !strings.HasPrefix(target, ".") {
-		for prefix := range strings.SplitSeq(cdpath, ":") {
-			full := path.Clean(absPath(r.logicalDir(), path.Join(prefix, target)))
-			if info, err := r.p.FS.Stat(full); err == nil && info.IsDir() {
-				dir, shown = full, prefix != ""
-				break
-			}
-		}
-	}
-	if dir == "" {
-		dir = path.Clean(absPath(r.logicalDir(), target))
-	}
-	if target == "" {
-		return
-	}
-	if !r.changeDir(dir, target, physical, "cd") {
-		return
-	}
-	if shown {
-		r.print(r.get("PWD"), "\n")
-	}
-}
-
-// logicalDir returns the working directory as the script knows it.
-func (r *runner) logicalDir() string { return r.p.Dir }
-
-func (r *runner) changeDir(dir, shown string, physical bool, by string) bool {
-	info, err := r.p.FS.Stat(dir)
-	if err == nil && physical {
-		dir, err = r.p.FS.EvalSymlinks(dir)
-	}
-	if err == nil && info.IsDir() {
-		err = r.p.FS.Access(dir, 1)
-	}
-	switch {
-	case err != nil && r.dash:
-		r.fail(2, "%s: can't cd to %s", by, shown)
-		return false
-	case err != nil:
-		r.fail(1, "%s: %s: %s", by, shown, errText(err))
-		return false
-	case !info.IsDir():
-		r.fail(map[bool]int{true: 2, false: 1}[r.dash], "%s: %s: Not a directory", by, shown)
-		return false
-	}
-	r.assign("OLDPWD", r.p.Dir)
-	r.p.Dir = dir
-	r.assign("PWD", dir)
-	return true
-}
-
-func (r *runner) sameDir(name string) bool {
-	a, errA := r.p.FS.Stat(name)
-	b, errB := r.p.FS.Stat(r.p.Dir)
-	return path.IsAbs(name) && errA == nil && errB == nil && a.Ino() == b.Ino()
-}
-
-func (r *runner) pwd(args []string) {
-	dir := r.p.Dir
-	if slices.Contains(args[1:], "-P") {
-		if real, err := r.p.FS.EvalSymlinks(dir); err == nil {
-			dir = real
-		}
-	}
-	r.print(dir, "\n")
-}
-
-// directoryStack implements pushd, popd and dirs.
-func (r *runner) directoryStack(args []string) {
-	name := args[0]
-	args = slices.DeleteFunc(args[1:], func(s string) bool { return s == "-n" })
-	switch {
-	case name == "dirs" && len(args) > 0 && args[0] == "-c":
-		r.dirs = nil
-		return
-	case name == "dirs" && len(args) > 0 && args[0] == "-p":
-		r.print(strings.Join(append([]string{r.p.Dir}, r.dirs...), "\n"), "\n")
-		return
-	case name == "pushd" && len(args) == 0:
-		if len(r.dirs) == 0 {
-			r.fail(1, "pushd: no other directory")
-			return
-		}
-		old := r.p.Dir
-		if !r.changeDir(r.dirs[0], r.dirs[0], false, name) {
-			return
-		}
-		r.dirs = append([]string{old}, r.dirs[1:]...)
-	case name == "pushd":
-		old := r.p.Dir
-		if !r.changeDir(path.Clean(absPath(r.p.Dir, args[0])), args[0], false, name) {
-			return
-		}
-		r.dirs = append([]string{old}, r.dirs...)
-	case name == "popd":
-		if len(r.dirs) == 0 {
-			r.fail(1, "popd: directory stack empty")
-			return
-		}
-		if !r.changeDir(r.dirs[0], r.dirs[0], false, name) {
-			return
-		}
-		r.dirs = r.dirs[1:]
-	}
-	all := append([]string{r.p.Dir}, r.dirs...)
-	home := r.get("HOME")
-	for i, dir := range all {
-		if home != "" && home != "/" && (dir == home || strings.HasPrefix(dir, home+"/")) {
-			all[i] = "~" + dir[len(home):]
-		}
-	}
-	r.print(strings.Join(all, " "), "\n")
-}
-
-// umask implements the umask builtin.
-func (r *runner) umask(args []string) {
-	symbolic := false
-	for _, arg := range args[1:] {
-		switch {
-		case arg == "-S":
-			symbolic = true
-			continue
-		case arg == "-p":
-			continue
-		}
-		mask := r.p.Umask
-		if bits, err := strconv.ParseUint(arg, 8, 12); err == nil {
-			mask = modeOf(uint32(bits))
-		} else {
-			allowed, err := parseMode(arg, ^mask&0o777, false, 0)
-			if err != nil {
-				r.fail(1, "umask: %v", err)
-				return
-			}
-			mask = ^allowed & 0o777
-		}
-		r.p.setUmask(mask)
-		return
-	}
-	if !symbolic {
-		fprintf(r.stdout(), "%04o\n", uint32(r.p.Umask))
-		return
-	}
-	text := make([]string, 0, 3)
-	for i, who := range "ugo" {
-		bits := ^uint32(r.p.Umask) >> (6 - 3*i) & 7
-		s := string(who) + "="
-		for j, c := range "rwx" {
-			if bits&(4>>j) != 0 {
-				s += string(c)
-			}
-		}
-		text = append(text, s)
-	}
-	r.print(strings.Join(text, ","), "\n")
 }

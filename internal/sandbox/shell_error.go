@@ -1,0 +1,53 @@
+package sandbox
+
+import (
+	"errors"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+func (r *runner) syntaxError(name string, err error) {
+	if pe, ok := errors.AsType[syntax.ParseError](err); ok {
+		if r.dash {
+			r.errf("%s: %d: Syntax error: %s\n", r.name, pe.Pos.Line(), pe.Text)
+		} else {
+			r.errf("%s: line %d: syntax error: %s\n", name, pe.Pos.Line(), pe.Text)
+		}
+		return
+	}
+	r.errf("%s: Syntax error: %v\n", r.name, err)
+}
+
+func (r *runner) errf(format string, args ...any) { fprintf(r.stderr(), format, args...) }
+
+// errorf prints a message with the place in the script.
+func (r *runner) errorf(format string, args ...any) {
+	place := r.name
+	if n := len(r.stack); n > 0 && !r.dash && r.stack[n-1].file != "" {
+		place = r.stack[n-1].file
+	}
+	if r.dash {
+		fprintf(r.stderr(), place+": %d: "+format+"\n", append([]any{r.line}, args...)...)
+	} else {
+		fprintf(r.stderr(), place+": line %d: "+format+"\n", append([]any{r.line}, args...)...)
+	}
+}
+
+// fail prints a message and sets the status.
+func (r *runner) fail(status int, format string, args ...any) {
+	r.errorf(format, args...)
+	r.status = status
+}
+
+// exit ends the shell or subshell.
+func (r *runner) exit(status int) { r.status, r.flow = status, flowExit }
+
+// fatal ends a script as an error of a special builtin or of an expansion does.
+func (r *runner) fatal(format string, args ...any) {
+	r.errorf(format, args...)
+	if r.dash {
+		r.exit(2)
+		return
+	}
+	r.status, r.flow = 1, flowDiscard
+}

@@ -34,7 +34,7 @@ func TestSecretsMaskedInAllOutput(t *testing.T) {
 		base64.URLEncoding.EncodeToString([]byte(password)), hex.EncodeToString([]byte(password)),
 		url.QueryEscape(password), strings.ReplaceAll(password, "'", `'\''`),
 	}
-	b := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
+	b := baketest.NewBuilder(&baketest.BuilderOptions{PrepareMachine: func(m *baketest.Machine) {
 		m.On("login", baketest.Reply{Stdout: strings.Join(forms, "\n"), Stderr: password + "\n", Status: 3})
 	}})
 	img := &bake.Image{Name: "secret", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
@@ -144,7 +144,7 @@ func TestSaveFailureFailsBuild(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
+		b := baketest.NewBuilder(&baketest.BuilderOptions{PrepareMachine: func(m *baketest.Machine) {
 			m.On("install", baketest.Reply{Stdout: "one\ntwo\n"})
 		}})
 		img := &bake.Image{Name: "web", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("install")) }}}}

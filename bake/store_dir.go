@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/atomicfile"
 )
 
 // DirStore returns a Store that keeps each record in a file with mode 0600 in dir. It
@@ -30,7 +32,6 @@ type dirStore struct {
 
 const (
 	longestRecord = 64 << 20 // bytes
-	unfinished    = ".saving-"
 	unfinishedAge = time.Hour
 )
 
@@ -42,7 +43,7 @@ func (d *dirStore) path(build string) (string, error) {
 	return filepath.Join(d.dir, build+".json"), nil
 }
 
-func (d *dirStore) Save(_ context.Context, r *Record) (err error) {
+func (d *dirStore) Save(_ context.Context, r *Record) error {
 	if err := r.validate(); err != nil {
 		return err
 	}
@@ -58,21 +59,7 @@ func (d *dirStore) Save(_ context.Context, r *Record) (err error) {
 		return err
 	}
 	d.sweeps.Do(func() { _, _ = d.sweep() })
-	f, err := os.CreateTemp(d.dir, unfinished+"*") // 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(path, data, 0o600)
 }
 
 func (d *dirStore) Load(_ context.Context, build string) (*Record, error) {
@@ -152,7 +139,7 @@ func (d *dirStore) Delete(_ context.Context, build string) error {
 func (d *dirStore) sweep() ([]fs.DirEntry, error) {
 	entries, err := os.ReadDir(d.dir)
 	for _, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), unfinished) {
+		if !strings.HasPrefix(entry.Name(), atomicfile.TempPrefix) {
 			continue
 		}
 		info, err := entry.Info()

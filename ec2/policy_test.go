@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,6 +17,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // A definition is an image whose policy is compared with the calls of its bake.
@@ -241,24 +240,7 @@ func TestPolicyCoversEveryCall(t *testing.T) {
 			known = append(known, name)
 		}
 	}
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var calls []string
-	call := regexp.MustCompile(`(?:client|ssm|iam|kms|sts)\.([A-Z]\w+)\(ctx,|\.New([A-Z]\w+)Paginator\(`)
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range call.FindAllStringSubmatch(string(source), -1) {
-			calls = append(calls, m[1]+m[2])
-		}
-	}
+	calls := testenv.SDKCalls(t, "client|ssm|iam|kms|sts")
 	if len(calls) < 20 {
 		t.Fatalf("calls in the source = %v, want 20 or more", calls)
 	}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
@@ -110,20 +110,17 @@ func (s *session) eachCopy(ctx context.Context, do func(ctx context.Context, i i
 		most = defaultPlaces
 	}
 	errs := make([]error, len(s.Copies))
-	slots := make(chan struct{}, most)
-	var all sync.WaitGroup
+	var all errgroup.Group
+	all.SetLimit(most)
 	for i := range s.Copies {
-		all.Go(func() {
-			select {
-			case slots <- struct{}{}:
+		all.Go(func() error {
+			if errs[i] = context.Cause(ctx); errs[i] == nil {
 				errs[i] = do(ctx, i)
-				<-slots
-			case <-ctx.Done():
-				errs[i] = context.Cause(ctx)
 			}
+			return nil
 		})
 	}
-	all.Wait()
+	_ = all.Wait() // the errors are in errs
 	var failed []*CopyError
 	for i, err := range errs {
 		if err != nil {

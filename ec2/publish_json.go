@@ -3,11 +3,11 @@ package ec2
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/atomicfile"
 )
 
 // A JSONFile is a [bake.Publisher] that writes the [AMI] to a file as JSON. It
@@ -45,7 +45,7 @@ func makeDirs(path string) error {
 }
 
 // writeJSON writes a world-readable file atomically.
-func writeJSON(path string, v any) (err error) {
+func writeJSON(path string, v any) error {
 	const mode = 0o644
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -54,19 +54,5 @@ func writeJSON(path string, v any) (err error) {
 	if err := makeDirs(path); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".writing-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(file.Name()))
-		}
-	}()
-	_, err = file.Write(append(data, '\n'))
-	err = errors.Join(err, file.Chmod(mode), file.Sync(), file.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
+	return atomicfile.Write(path, append(data, '\n'), mode)
 }

@@ -12,18 +12,19 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/tagnames"
 )
 
 // The tags that are set in every create call, in addition to Name and the caller's.
 const (
-	TagBuild       = "bakestone:build"       // the build id, bake.Run.ID
-	TagImage       = "bakestone:image"       // bake.Image.Name
-	TagExpires     = "bakestone:expires"     // when anyone may remove the resource, in RFC 3339; not on promoted AMIs
-	TagVersion     = "bakestone:version"     // the version of this module
-	TagLogin       = "bakestone:login"       // on AMIs: the user to log in as
-	TagSource      = "bakestone:source"      // on AMIs: the AMI it was baked from
-	TagTimestamp   = "bakestone:stamp"       // on AMIs: when it was baked, Unix time
-	TagFingerprint = "bakestone:fingerprint" // on AMIs: bake.Run.Fingerprint
+	TagBuild       = tagnames.Build       // "bakestone:build": the build id, bake.Run.ID
+	TagImage       = tagnames.Image       // "bakestone:image": bake.Image.Name
+	TagExpires     = tagnames.Expires     // "bakestone:expires": when anyone may remove the resource, in RFC 3339; not on promoted AMIs
+	TagVersion     = tagnames.Version     // "bakestone:version": the version of this module
+	TagLogin       = tagnames.Login       // "bakestone:login": on AMIs: the user to log in as
+	TagSource      = tagnames.Source      // "bakestone:source": on AMIs: the AMI it was baked from
+	TagTimestamp   = tagnames.Stamp       // "bakestone:stamp": on AMIs: when it was baked, Unix time
+	TagFingerprint = tagnames.Fingerprint // "bakestone:fingerprint": on AMIs: bake.Run.Fingerprint
 )
 
 const tagName = "Name"
@@ -97,7 +98,7 @@ func (b Builder) validateTags(img *bake.Image) []error {
 		switch lower := strings.ToLower(key); {
 		case key == "" || len(key) > longestTagKey || len(all[key]) > longestTagValue:
 			errs = append(errs, bake.Invalid("Tags", "invalid tag %q: keys have 1 to %d bytes, values at most %d", key, longestTagKey, longestTagValue))
-		case strings.HasPrefix(lower, "aws:") || strings.HasPrefix(lower, "bakestone:"):
+		case strings.HasPrefix(lower, "aws:") || strings.HasPrefix(lower, tagnames.Prefix):
 			errs = append(errs, bake.Invalid("Tags", "%q has a reserved prefix", key))
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/posixsh"
+	"github.com/bakestone-go/bakestone/internal/staging"
 )
 
 // An ansibleDir is the private directory of a run on the baking host.
@@ -27,13 +28,13 @@ type ansibleDir struct {
 const maxSocketDirLen = 70
 
 func newAnsibleDir() (*ansibleDir, error) {
-	dir, err := os.MkdirTemp("", stagingPrefix) // 0700
+	dir, err := os.MkdirTemp("", staging.Prefix) // 0700
 	if err != nil {
 		return nil, err
 	}
 	d := &ansibleDir{path: dir, sockets: dir}
 	if len(dir) > maxSocketDirLen {
-		if d.sockets, err = os.MkdirTemp("/tmp", stagingPrefix); err != nil {
+		if d.sockets, err = os.MkdirTemp("/tmp", staging.Prefix); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
 	}

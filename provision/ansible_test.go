@@ -56,7 +56,7 @@ ls -ldn . | cut -c1-10
 for f in inventory.yml vars.yml ssh_config known_hosts key ssh vault; do echo "== $f"; cat $f; done
 } >`+seen+`
 echo '{"hosts": ["oven"]}' >>"$BAKESTONE_ANSIBLE_RESULTS"`, "ansible-playbook")
-	m := baketest.NewMachine(&baketest.Options{SSH: &bake.SSHAccess{
+	m := baketest.NewMachine(&baketest.MachineOptions{SSH: &bake.SSHAccess{
 		Host: "127.0.0.1", Port: 2200, User: "baker", KnownHosts: "[127.0.0.1]:2200 ssh-ed25519 AAAA\n",
 		Key: bake.NewSecret("-----BEGIN KEY-----\n"), SudoPassword: bake.NewSecret("sesame {{ x }}"), Mark: "MARK=abc",
 	}})

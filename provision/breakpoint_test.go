@@ -30,7 +30,7 @@ func TestBreakpoint(t *testing.T) {
 		}
 		dir := t.TempDir()
 		var files map[string]string
-		m := baketest.NewMachine(&baketest.Options{SSH: &access})
+		m := baketest.NewMachine(&baketest.MachineOptions{SSH: &access})
 		messages, err := bakeMessages(t, m, provision.Breakpoint{Note: "before hardening", KeyDir: dir, Wait: func(_ context.Context, got bake.SSHAccess) error {
 			files = modes(t, dir)
 			if got != access {
@@ -55,7 +55,7 @@ func TestBreakpoint(t *testing.T) {
 		wantEmpty(t, dir)
 	})
 	t.Run("without KeyDir", func(t *testing.T) {
-		messages, err := bakeMessages(t, baketest.NewMachine(&baketest.Options{SSH: &access}), provision.Breakpoint{Wait: func(context.Context, bake.SSHAccess) error { return nil }})
+		messages, err := bakeMessages(t, baketest.NewMachine(&baketest.MachineOptions{SSH: &access}), provision.Breakpoint{Wait: func(context.Context, bake.SSHAccess) error { return nil }})
 		if err != nil || !slices.Equal(messages, []string{"breakpoint: the build is paused; log in as ubuntu to 192.0.2.1:2222"}) {
 			t.Errorf("messages = %q (error %v), want the address", messages, err)
 		}
@@ -74,7 +74,7 @@ func TestBreakpoint(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
 			dir := t.TempDir()
-			m := baketest.NewMachine(&baketest.Options{SSH: &access})
+			m := baketest.NewMachine(&baketest.MachineOptions{SSH: &access})
 			if err := (provision.Breakpoint{KeyDir: dir, Wait: untilDone}).Provision(ctx, m); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Provision() = %v, want %v", err, context.DeadlineExceeded)
 			}

@@ -23,7 +23,7 @@ func Example_system() {
 		check.Service{Name: "nginx", Enabled: true},
 		check.HTTP{URL: "http://localhost/", Contains: "Welcome"},
 	).Within(time.Minute)
-	builder := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
+	builder := baketest.NewBuilder(&baketest.BuilderOptions{PrepareMachine: func(m *baketest.Machine) {
 		m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Passed})
 		m.OnPrefix("# packages: install nginx", baketest.Reply{Stdout: "changed: installed nginx\n"})
 	}})

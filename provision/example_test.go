@@ -79,7 +79,7 @@ func ExampleScripts() {
 	}
 	base := provision.Scripts(provision.Script{FS: scripts, Sudo: true}, "10-users.sh", "20-packages.sh")
 
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	fmt.Println(base.Provision(context.Background(), m))
 	fmt.Println(m.Commands())
 	// Output:

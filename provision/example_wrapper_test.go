@@ -99,7 +99,7 @@ func ExampleUndoable() {
 	}
 	img := &bake.Image{
 		Name: "web",
-		Builder: baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
+		Builder: baketest.NewBuilder(&baketest.BuilderOptions{PrepareMachine: func(m *baketest.Machine) {
 			m.On("register web", baketest.Reply{})
 		}}),
 		Provisioners: []bake.Provisioner{

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/exclude"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
 // The values of checkAbsolute's mayBeEmpty.
@@ -94,10 +95,8 @@ func checkExitCodes(field string, codes []int) error {
 	return nil
 }
 
-const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
-
 func checkMode(field string, mode fs.FileMode) error {
-	if mode&^modeBits != 0 {
+	if mode&^posixsh.ModeBits != 0 {
 		return bake.Invalid(field, "%#o contains bits other than permissions: write 0o644 for rw-r--r--, and fs.ModeSetuid for set-user-id", uint32(mode))
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
 // A File copies one file to the machine. Exactly one of Source and Content must
@@ -96,7 +97,7 @@ func (f File) Provision(ctx context.Context, m bake.Machine) error {
 		}
 		up.Content, up.Size = file, info.Size()
 		if up.Mode == 0 {
-			up.Mode = info.Mode() & modeBits
+			up.Mode = info.Mode() & posixsh.ModeBits
 		}
 	}
 	return m.Put(ctx, up)

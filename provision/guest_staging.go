@@ -14,11 +14,8 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/staging"
 )
-
-// stagingPrefix begins the name of every staging directory. baketest recognizes
-// them by it.
-const stagingPrefix = "bakestone-"
 
 const (
 	// removeTimeout limits removing a staging directory.
@@ -55,7 +52,7 @@ func withStagingDir(ctx context.Context, m bake.Machine, parent string, sudo boo
 		return err
 	}
 	// The name is random, so no other user can create the directory first.
-	dir := &stagingDir{m: m, path: path.Join(parent, stagingPrefix+rand.Text()), sudo: sudo}
+	dir := &stagingDir{m: m, path: path.Join(parent, staging.Prefix+rand.Text()), sudo: sudo}
 	err = m.Run(ctx, &bake.Cmd{Args: []string{"mkdir", "-m", "0700", dir.path}, Sudo: sudo})
 	if _, exited := errors.AsType[*bake.ExitError](err); exited {
 		return fmt.Errorf("create staging directory: %w", err)

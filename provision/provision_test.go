@@ -116,7 +116,7 @@ func invalid(t *testing.T, p bake.Provisioner, want []string) {
 	if _, ok := errors.AsType[*bake.FieldError](err); !ok {
 		t.Errorf("Validate() = %v, want a *bake.FieldError", err)
 	}
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	if got := p.Provision(t.Context(), m); got == nil || got.Error() != err.Error() {
 		t.Errorf("Provision() = %v, want the error of Validate", got)
 	}

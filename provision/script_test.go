@@ -62,7 +62,7 @@ func TestScriptUploadRunRemove(t *testing.T) {
 }
 
 func TestScriptStagingDirIsUnique(t *testing.T) {
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	run(t, m, provision.Shell("true"))
 	run(t, m, provision.Shell("true"))
 	if calls := m.Calls(); calls[0].Command == calls[4].Command {
@@ -89,7 +89,7 @@ func TestScriptInterpreter(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+			m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 			run(t, m, test.script)
 			call := m.Calls()[2]
 			if !strings.Contains(test.want, "|") {
@@ -122,7 +122,7 @@ func TestScriptSources(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+			m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 			run(t, m, test.script)
 			call := m.Calls()[2]
 			if call.Script != test.text || !strings.HasSuffix(call.Path, "/"+test.base) {

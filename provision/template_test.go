@@ -57,7 +57,7 @@ func TestTemplate(t *testing.T) {
 
 // Secrets anywhere in Data are masked.
 func TestTemplateMasksSecrets(t *testing.T) {
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	messages, err := bakeMessages(t, m, provision.Sequence{
 		provision.Template{
 			Content: "{{.Password.Reveal}}", Dest: "/tmp/x",
@@ -96,7 +96,7 @@ func TestTemplateValidate(t *testing.T) {
 
 func TestTemplateUploadFails(t *testing.T) {
 	broken := errors.New("disk full")
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	m.FailPut("/x", broken)
 	if err := (provision.Template{Content: "x", Dest: "/x"}).Provision(t.Context(), m); !errors.Is(err, broken) {
 		t.Errorf("Provision() = %v, want %v", err, broken)

@@ -189,7 +189,7 @@ func TestOnlyIf(t *testing.T) {
 
 // Wrappers pass on the machine with its SSH access.
 func TestWrappersPassSSHAccess(t *testing.T) {
-	m := baketest.NewMachine(&baketest.Options{SSH: &bake.SSHAccess{Host: "192.0.2.1"}})
+	m := baketest.NewMachine(&baketest.MachineOptions{SSH: &bake.SSHAccess{Host: "192.0.2.1"}})
 	reached := ""
 	reach := bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 		return bake.ReachSSH(ctx, m, func(_ context.Context, access bake.SSHAccess) error { reached = access.Host; return nil })

@@ -23,6 +23,9 @@ func Words(words ...string) string {
 	return b.String()
 }
 
+// ModeBits are the bits of a mode that Mode writes.
+const ModeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+
 // Mode returns the permission bits of mode as chmod and stat write them.
 func Mode(mode fs.FileMode) string {
 	bits := uint32(mode.Perm())

@@ -112,7 +112,7 @@ func TestWithin(t *testing.T) {
 // In a build, Checks are a provisioner and a check. The image is removed if a check
 // fails.
 func TestChecksInBuild(t *testing.T) {
-	builder := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
+	builder := baketest.NewBuilder(&baketest.BuilderOptions{PrepareMachine: func(m *baketest.Machine) {
 		m.OnPrefix("# check: port 80", baketest.Reply{Stdout: "bakestone-check 0 nothing is listening\n" + check.Passed})
 		m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Passed})
 	}})

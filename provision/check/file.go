@@ -45,8 +45,6 @@ var _ Test = File{}
 // String returns "file PATH".
 func (f File) String() string { return "file " + f.Path }
 
-const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
-
 // Validate reports invalid and conflicting fields.
 func (f File) Validate() error {
 	errs := []error{checkLine("File.Contains", f.Contains), checkLine("File.Matches", f.Matches)}
@@ -60,7 +58,7 @@ func (f File) Validate() error {
 	if f.Dir && content {
 		errs = append(errs, bake.Invalid("File.Dir", "conflicts with Contains, Matches and SHA256"))
 	}
-	if f.Mode&^modeBits != 0 {
+	if f.Mode&^posixsh.ModeBits != 0 {
 		errs = append(errs, bake.Invalid("File.Mode", "%#o contains bits other than permissions: write 0o644 for rw-r--r--, and fs.ModeSetuid for set-user-id", uint32(f.Mode)))
 	}
 	if f.SHA256 != "" && !regexp.MustCompile(`^[0-9A-Fa-f]{64}$`).MatchString(f.SHA256) {

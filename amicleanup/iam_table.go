@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
+	"github.com/bakestone-go/bakestone/internal/tagnames"
 )
 
 // Permissions of each part of a policy, from "Actions, resources, and condition
@@ -108,8 +109,8 @@ func (s *Select) condition() iampolicy.Condition {
 		if tags == nil {
 			tags = map[string]string{}
 		}
-		if _, named := tags[tagBuild]; !named {
-			tags[tagBuild] = "*"
+		if _, named := tags[tagnames.Build]; !named {
+			tags[tagnames.Build] = "*"
 		}
 	}
 	c := tagged(tags, s.Except)
@@ -130,7 +131,7 @@ func (s *Select) snapshots() iampolicy.Condition {
 	if !s.Baked {
 		return nil
 	}
-	return tagged(map[string]string{tagBuild: "*"}, nil)
+	return tagged(map[string]string{tagnames.Build: "*"}, nil)
 }
 
 // tagged requires tags of a resource, "*" being any value, and excludes others.

@@ -3,6 +3,8 @@ package amicleanup
 import (
 	"fmt"
 	"slices"
+
+	"github.com/bakestone-go/bakestone/internal/tagnames"
 )
 
 // ParentOfKept keeps the images that a kept image was made from, as far as EC2
@@ -26,7 +28,7 @@ func (img *Image) parents() []string {
 	if img.isCopy() {
 		return nil
 	}
-	return slices.Compact(slices.DeleteFunc([]string{img.Source, img.Tags[tagSource]}, func(id string) bool { return id == "" || id == img.ID }))
+	return slices.Compact(slices.DeleteFunc([]string{img.Source, img.Tags[tagnames.Source]}, func(id string) bool { return id == "" || id == img.ID }))
 }
 
 // relations connect decisions about one image with others.

@@ -14,8 +14,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2"
 )
 
-// The two packages do not import each other; their tags must match.
-func TestTagsMatchEC2(t *testing.T) {
+// amicleanup reads the tags that ec2 sets, without importing it.
+func TestTagsOfEC2(t *testing.T) {
 	img := amicleanup.Image{Tags: map[string]string{ec2.TagBuild: "b1", ec2.TagImage: "web", ec2.TagTimestamp: "1700000000"}}
 	build, _ := amicleanup.SameBuild().Of(&img)
 	family, _ := amicleanup.ByDefinition().Of(&img)

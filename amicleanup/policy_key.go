@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/tagnames"
 )
 
 // A Key extracts a text from an image: the group that it belongs to, its
@@ -45,11 +47,11 @@ func ByTag(tag string) Key {
 
 // ByDefinition returns the key of images that this library has baked: the name
 // of their definition, bake.Image.Name.
-func ByDefinition() Key { return named("ByDefinition()", ByTag(tagFamily)) }
+func ByDefinition() Key { return named("ByDefinition()", ByTag(tagnames.Image)) }
 
 // SameBuild returns the key for Policy.Release that binds the images that this
 // library has baked in one build.
-func SameBuild() Key { return named("SameBuild()", ByTag(tagBuild)) }
+func SameBuild() Key { return named("SameBuild()", ByTag(tagnames.Build)) }
 
 func named(name string, k Key) Key { return Key{name, k.of} }
 
@@ -103,7 +105,7 @@ func TimestampByTag(tag, layout string) Timestamp {
 // BakeTime returns the time at which this library baked an image. Its copies
 // have the same.
 func BakeTime() Timestamp {
-	return NewTimestamp("BakeTime()", func(img *Image) (time.Time, error) { return parseUnix(img.Tags[tagStamp]) })
+	return NewTimestamp("BakeTime()", func(img *Image) (time.Time, error) { return parseUnix(img.Tags[tagnames.Stamp]) })
 }
 
 // compareVersions compares versions part by part: runs of digits as numbers, the

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/tagnames"
 )
 
 // A Select selects the images that a policy is about, among those that the
@@ -60,7 +61,7 @@ func (s *Select) Validate() error {
 
 // matches reports whether img has the tags that s asks for.
 func (s *Select) matches(img *Image) bool {
-	if s.Baked && (img.Tags[tagFamily] == "" || img.Tags[tagBuild] == "") {
+	if s.Baked && (img.Tags[tagnames.Image] == "" || img.Tags[tagnames.Build] == "") {
 		return false
 	}
 	for key, value := range s.Tags {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/tagnames"
 )
 
 // A SnapshotPolicy decides which snapshots that belong to no image are removed:
@@ -56,7 +57,7 @@ func (p *SnapshotPolicy) Validate() error {
 // tags returns the tags that a snapshot must have.
 func (p *SnapshotPolicy) tags() map[string]string {
 	if len(p.Tags) == 0 {
-		return map[string]string{tagBuild: "*"}
+		return map[string]string{tagnames.Build: "*"}
 	}
 	return p.Tags
 }

@@ -4,27 +4,19 @@ import (
 	"fmt"
 	"strings"
 	"time"
-)
 
-// Tags that package ec2 sets on resources that it creates. The two packages do
-// not import each other; a test compares the names.
-const (
-	tagBuild   = "bakestone:build"   // the build that made the image and its snapshots
-	tagFamily  = "bakestone:image"   // the name of the definition
-	tagExpires = "bakestone:expires" // on resources of an unfinished build
-	tagSource  = "bakestone:source"  // the base image
-	tagStamp   = "bakestone:stamp"   // when it was baked, in seconds since 1970
+	"github.com/bakestone-go/bakestone/internal/tagnames"
 )
 
 // Tags of this package. They hold all state of a [Lifecycle].
 const (
 	// TagRetired holds the step of the lifecycle at which an image is, and since
 	// when: "deprecated 2026-01-31T03:00:00Z".
-	TagRetired = "bakestone:retired"
+	TagRetired = tagnames.Prefix + "retired" // "bakestone:retired"
 
 	// TagShared is the prefix of the tags that hold the launch permissions of a
 	// disabled image, which EC2 drops.
-	TagShared = "bakestone:shared:"
+	TagShared = tagnames.Prefix + "shared:" // "bakestone:shared:"
 )
 
 // managedBy returns the AWS service that manages a resource with these tags, or
@@ -44,7 +36,7 @@ func managedBy(tags map[string]string) string {
 // unfinished reports whether the tags are those of an unfinished build, and until
 // when it may run. An invalid time is far in the future.
 func unfinished(tags map[string]string) (until time.Time, is bool) {
-	text, is := tags[tagExpires]
+	text, is := tags[tagnames.Expires]
 	if !is {
 		return time.Time{}, false
 	}

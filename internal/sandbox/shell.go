@@ -73,8 +73,8 @@ type runner struct {
 
 	substitutions []*stream // ends of pipes to close after the command
 	children      []chan struct{}
-	keepFDs       bool // exec keeps its redirections
-	jobsCtx       context.Context
+	keepFDs       bool            // exec keeps its redirections
+	jobsCtx       context.Context //nolint:containedctx // of the background jobs, which outlive the calls that start them
 	jobsStop      func(error)
 }
 
@@ -167,11 +167,11 @@ func (p *Process) newShell(ctx context.Context, name string, s script) int {
 		r.shopts[name] = true
 	}
 	if s.stdin {
-		r.runInput(oneByte{p.Stdin}, s.name)
+		r.runInput(oneByte{p.Stdin}, s.name) //nolint:contextcheck // jobs have the context of the shell
 	} else {
-		r.runInput(s.text, s.name)
+		r.runInput(s.text, s.name) //nolint:contextcheck // jobs have the context of the shell
 	}
-	r.end()
+	r.end() //nolint:contextcheck // jobs have the context of the shell
 	return r.status
 }
 

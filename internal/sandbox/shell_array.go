@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"maps"
 	"strconv"
 	"strings"
 
@@ -24,9 +25,7 @@ func (r *runner) assignArray(name string, x *syntax.ArrayExpr, appends, dict boo
 	if appends && old != nil {
 		switch {
 		case old.dict != nil:
-			for k, s := range old.dict {
-				keys[k] = s
-			}
+			maps.Copy(keys, old.dict)
 		default:
 			for _, k := range old.keys() {
 				i, _ := strconv.Atoi(k)

@@ -197,7 +197,7 @@ func (r *runner) declareOne(d declaration, item declared, index string) bool {
 		case 'i':
 			v.integer = on
 		case 'l', 'u':
-			v.fold = map[bool]byte{true: byte(c)}[on] //nolint:gosec // a letter
+			v.fold = map[bool]byte{true: byte(c)}[on]
 		case 'x':
 			v.exported = on
 		}

@@ -103,7 +103,7 @@ func (r *runner) describe(how, flags, name string) bool {
 		where = r.whichFile(name)
 	case r.alias[name] != "" && (r.dash || r.shopts["expand_aliases"]):
 		kind = "alias"
-	case syntax.IsKeyword(name) && !(r.dash && (name == "[[" || name == "]]" || name == "function" || name == "select" || name == "time" || name == "coproc")):
+	case syntax.IsKeyword(name) && (!r.dash || !slices.Contains([]string{"[[", "]]", "function", "select", "time", "coproc"}, name)):
 		kind = "keyword"
 	case f != nil && !strings.Contains(flags, "f"):
 		kind = "function"

@@ -163,11 +163,11 @@ func (r *runner) directoryStack(args []string) {
 func (r *runner) umask(args []string) {
 	symbolic := false
 	for _, arg := range args[1:] {
-		switch {
-		case arg == "-S":
+		switch arg {
+		case "-S":
 			symbolic = true
 			continue
-		case arg == "-p":
+		case "-p":
 			continue
 		}
 		mask := r.p.Umask
@@ -191,13 +191,13 @@ func (r *runner) umask(args []string) {
 	text := make([]string, 0, 3)
 	for i, who := range "ugo" {
 		bits := ^uint32(r.p.Umask) >> (6 - 3*i) & 7
-		s := string(who) + "="
+		s := []rune{who, '='}
 		for j, c := range "rwx" {
 			if bits&(4>>j) != 0 {
-				s += string(c)
+				s = append(s, c)
 			}
 		}
-		text = append(text, s)
+		text = append(text, string(s))
 	}
 	r.print(strings.Join(text, ","), "\n")
 }

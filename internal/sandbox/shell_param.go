@@ -175,7 +175,7 @@ func (e *expander) param(pe *syntax.ParamExp, quoted bool) {
 	if !ok {
 		return
 	}
-	if !val.set && !val.isList && r.opts.nounset && !overridesUnset(pe) && !(val.v != nil && val.v.isArray() && pe.Length) {
+	if !val.set && !val.isList && r.opts.nounset && !overridesUnset(pe) && (val.v == nil || !val.v.isArray() || !pe.Length) {
 		what := name
 		if val.index != "" {
 			what += "[" + val.index + "]"

@@ -212,7 +212,7 @@ func (r *runner) dropScope() {
 // call runs a function, a builtin or a program.
 func (r *runner) call(args []string) {
 	name := args[0]
-	if f := r.funcs[name]; f != nil && !(r.dash && specialBuiltin(name)) {
+	if f := r.funcs[name]; f != nil && (!r.dash || !specialBuiltin(name)) {
 		r.callFunction(f, args)
 		return
 	}

@@ -245,7 +245,7 @@ func (r *runner) assigned(name, value string) {
 		r.started = r.now().Add(-seconds(n))
 	case "RANDOM":
 		n, _ := strconv.ParseUint(value, 10, 32)
-		r.seed = uint32(n) //nolint:gosec // parsed with 32 bits
+		r.seed = uint32(n)
 	}
 }
 

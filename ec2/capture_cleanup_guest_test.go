@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -85,7 +86,7 @@ func TestGuestCleanupOnDebian(t *testing.T) {
 	img := &bake.Image{
 		Name: "littered",
 		Builder: ec2.Builder{
-			Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{User: guest.User, Dial: dial, HostKey: sshmachine.FixedHostKey(guest.HostKey)},
+			Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{User: guest.User, Dial: dial, HostKey: sshmachine.FixedHostKey(guest.HostKey), ConnectTimeout: 10 * time.Hour}, // real sshd, scaled clock
 			GuestCleanup: ec2.GuestCleanup{Also: []ec2.CleanupItem{ec2.PackageCaches}},
 		},
 		Provisioners: []bake.Provisioner{provision.Script{Content: litter, Sudo: true}},

@@ -26,7 +26,9 @@ func (s *settings) emit(e Event) {
 		if s.Observe != nil {
 			s.Observe(shown)
 		}
-		shown.Text = visible.Text(shown.Text)
+		if s.RawOutput { // for the observer only
+			shown.Text = visible.Text(shown.Text)
+		}
 		shown.logTo(s.Log)
 	})
 }

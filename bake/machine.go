@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/internal/exclude"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
 // A Machine is a running machine that is being changed. It is all that provisioners
@@ -196,7 +197,7 @@ func (u *Upload) Validate() error {
 		return Invalid("Upload", "exactly one of Content, Path and FS must be set")
 	case !strings.HasPrefix(u.Dest, "/"):
 		return Invalid("Upload.Dest", "%q is not an absolute path", u.Dest)
-	case u.Mode&^(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0:
+	case u.Mode&^posixsh.ModeBits != 0:
 		return Invalid("Upload.Mode", "%v contains bits other than permissions", u.Mode)
 	}
 	if _, err := exclude.Parse(u.Exclude); err != nil {

@@ -42,10 +42,9 @@ func (s Sysctl) Validate() error {
 	if len(s.Parameters) == 0 {
 		errs = append(errs, bake.Invalid("Sysctl.Parameters", "is required"))
 	}
-	name := regexp.MustCompile(`^[A-Za-z0-9_]+([./][A-Za-z0-9_:@-]+)+$`)
 	for _, key := range slices.Sorted(maps.Keys(s.Parameters)) {
 		switch value := s.Parameters[key]; {
-		case !name.MatchString(key):
+		case !posixsh.ValidSysctl(key):
 			errs = append(errs, bake.Invalid("Sysctl.Parameters", "invalid kernel parameter %q", key))
 		case strings.TrimSpace(value) == "" || strings.ContainsAny(value, "\n\x00"):
 			errs = append(errs, bake.Invalid("Sysctl.Parameters", "invalid value %q of %s", value, key))

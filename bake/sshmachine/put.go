@@ -15,6 +15,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/exclude"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
 // Put implements [bake.Machine], as described under Files in the package comment.
@@ -81,7 +82,7 @@ func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns)
 	defer file.Close()
 	f := &sourceFile{content: file, size: info.Size(), mode: up.Mode}
 	if f.mode == 0 {
-		f.mode = info.Mode() & modeBits
+		f.mode = info.Mode() & posixsh.ModeBits
 	}
 	return m.putFile(ctx, up, f, dest)
 }

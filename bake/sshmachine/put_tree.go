@@ -13,6 +13,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/exclude"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
 // putTree sends a tree.
@@ -85,7 +86,6 @@ type sourceTree struct {
 
 const (
 	specialBits = fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
-	modeBits    = fs.ModePerm | specialBits
 	ownerRWX    = 0o700
 )
 
@@ -127,7 +127,7 @@ func (s *sourceTree) add(name string, info fs.FileInfo) error {
 		if !info.IsDir() {
 			return fmt.Errorf("%s is not a directory", info.Name())
 		}
-		s.root = info.Mode()&modeBits | ownerRWX
+		s.root = info.Mode()&posixsh.ModeBits | ownerRWX
 		return nil
 	case info.IsDir():
 		// An unprivileged login can neither fill nor move read-only directories,

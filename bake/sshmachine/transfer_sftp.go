@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
@@ -218,7 +219,7 @@ func (s *sftpTree) send(ctx context.Context) error {
 	}
 	err := parallel(ctx, len(dirs), func(i int) error {
 		e := s.src.entries[dirs[i]]
-		if err := s.Chmod(s.remotePath(e.name), e.mode&modeBits); err != nil {
+		if err := s.Chmod(s.remotePath(e.name), e.mode&posixsh.ModeBits); err != nil {
 			return err
 		}
 		return s.Chtimes(s.remotePath(e.name), e.mtime, e.mtime)
@@ -261,7 +262,7 @@ func (s *sftpTree) sendEntry(i int) error {
 		return err
 	}
 	s.sums[i] = hexDigest(sum)
-	if err := s.Chmod(s.remotePath(e.name), e.mode&modeBits); err != nil {
+	if err := s.Chmod(s.remotePath(e.name), e.mode&posixsh.ModeBits); err != nil {
 		return fmt.Errorf("sftp: %s: %w", e.name, err)
 	}
 	if err := s.Chtimes(s.remotePath(e.name), e.mtime, e.mtime); err != nil {

@@ -4,6 +4,7 @@ package posixsh
 
 import (
 	"io/fs"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -36,6 +37,12 @@ func Mode(mode fs.FileMode) string {
 	}
 	return strconv.FormatUint(uint64(bits), 8)
 }
+
+// ValidSysctl reports whether name is a valid name of a kernel parameter, as in
+// sysctl.d(5).
+func ValidSysctl(name string) bool { return sysctlName.MatchString(name) }
+
+var sysctlName = regexp.MustCompile(`^[A-Za-z0-9_]+([./][A-Za-z0-9_:@-]+)+$`)
 
 // SysctlFile returns the file of a kernel parameter. As in sysctl.d(5), dots in
 // the name stand for slashes and vice versa unless a slash comes first.

@@ -3,7 +3,6 @@ package check
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -24,7 +23,7 @@ func (s Sysctl) String() string { return "sysctl " + s.Name }
 // Validate reports an invalid Name or Value.
 func (s Sysctl) Validate() error {
 	errs := []error{checkLine("Sysctl.Value", s.Value)}
-	if !regexp.MustCompile(`^[A-Za-z0-9_]+([./][A-Za-z0-9_:@-]+)+$`).MatchString(s.Name) {
+	if !posixsh.ValidSysctl(s.Name) {
 		errs = append(errs, bake.Invalid("Sysctl.Name", "invalid kernel parameter %q", s.Name))
 	}
 	if strings.TrimSpace(s.Value) == "" {

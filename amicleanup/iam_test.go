@@ -3,9 +3,6 @@ package amicleanup_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +17,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // TestIAMPolicyMatchesCalls does every duty and compares the calls that EC2 saw with
@@ -104,30 +102,8 @@ func TestIAMPolicyCoversEveryCall(t *testing.T) {
 			known = append(known, name)
 		}
 	}
-	var files []string
-	for _, pattern := range []string{"*.go", "inuse/*.go", "service/*.go"} {
-		some, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, some...)
-	}
-	var calls []string
-	call := regexp.MustCompile(`(?:client(?:\(\))?|target\.ec2\(\))\.([A-Z]\w+)\(\w+,|\.New([A-Z]\w+)Paginator\(`)
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range call.FindAllStringSubmatch(string(source), -1) {
-			calls = append(calls, m[1]+m[2])
-		}
-	}
-	slices.Sort(calls)
-	if calls = slices.Compact(calls); len(calls) < 35 {
+	calls := testenv.SDKCalls(t, `client(?:\(\))?|target\.ec2\(\)`, ".", "inuse", "service")
+	if len(calls) < 35 {
 		t.Fatalf("found only %v", calls)
 	}
 	for _, name := range calls {

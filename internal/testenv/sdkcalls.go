@@ -9,15 +9,19 @@ import (
 	"testing"
 )
 
-// SDKCalls returns the sorted names of the AWS operations that the package in the
-// current directory calls, according to its source without tests. The regular
-// expression clients matches the ends of the expressions that hold clients of the
-// SDK. Calls of their methods with a context and NewXPaginator count.
-func SDKCalls(t testing.TB, clients string) []string {
+// SDKCalls returns the sorted names of the AWS operations that the packages in dirs
+// call, according to their source without tests. The regular expression clients
+// matches the ends of the expressions that hold clients of the SDK. Calls of their
+// methods with a context and NewXPaginator count.
+func SDKCalls(t testing.TB, clients string, dirs ...string) []string {
 	t.Helper()
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
+	var files []string
+	for _, dir := range dirs {
+		some, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, some...)
 	}
 	call := regexp.MustCompile(`(?:` + clients + `)\.([A-Z]\w+)\(\w+,|\.New([A-Z]\w+)Paginator\(`)
 	var calls []string

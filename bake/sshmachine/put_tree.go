@@ -247,11 +247,12 @@ func (t *treeScripts) end() string {
 	if owner == "" && t.upload != "" {
 		owner = "0:0"
 	}
-	group := quote(owner)
 	if owner == "" {
-		group = `:"$(id -g)"` // not that of a set-gid directory, which only some transfers pass on
+		// In a set-gid directory, only some transfers pass the group on.
+		b.WriteString("set -- $(ls -ldn \"$s/t\")\n" + `if [ "$4" != "$(id -g)" ]; then chown -hR ":$(id -g)" "$s/t" || exit 1; fi` + "\n")
+	} else {
+		fmt.Fprintf(&b, "chown -hR %s \"$s/t\" || exit 1\n", quote(owner))
 	}
-	fmt.Fprintf(&b, "chown -hR %s \"$s/t\" || exit 1\n", group)
 	fmt.Fprintf(&b, script, "m")
 	move := `xargs -0 -r /bin/sh -c 'mv -f "$@" "$0/"' "$2"`
 	if !t.xargs {

@@ -22,11 +22,9 @@ var _ CloseWriter = (*net.TCPConn)(nil)
 
 // ServeConn serves one SSH connection on c. It returns when the connection and
 // everything started through it have ended, and closes c. If the machine is off
-// or booting, it closes c immediately. The end of ctx drops the connection.
+// or booting, it closes c immediately. The end of ctx drops the connection. c must
+// buffer writes, as a socket does: both sides of SSH write first.
 func (h *Host) ServeConn(ctx context.Context, c net.Conn) {
-	if c.LocalAddr().Network() == "pipe" {
-		c = newOutbox(c)
-	}
 	defer shut(c)
 	h.mu.Lock()
 	b := h.up

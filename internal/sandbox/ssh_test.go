@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/bakestone-go/bakestone/internal/memconn"
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
@@ -45,10 +46,10 @@ func privateKey(t *testing.T) (ssh.Signer, []byte) {
 	return signer, pem.EncodeToMemory(block)
 }
 
-// dial connects to h over a net.Pipe.
+// dial connects to h in memory.
 func dial(t *testing.T, h *sandbox.Host, config *ssh.ClientConfig) (*ssh.Client, error) {
 	t.Helper()
-	near, far := net.Pipe()
+	near, far := memconn.Pipe(memconn.Addr("client"), memconn.Addr("guest"))
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

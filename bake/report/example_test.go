@@ -29,7 +29,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	web := &bake.Image{Name: "web", Builder: baketest.NewBuilder(nil)}
 	file := filepath.Join(dir, "nightly.html")
 	if err := nightly(context.Background(), file, web); err != nil {

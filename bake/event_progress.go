@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
 // Progress returns an observer for Options.Observe that prints events for a person:
@@ -45,7 +47,7 @@ func (p *progress) write(e Event) {
 	at := e.Time.Sub(p.first).Round(time.Second)
 	stamp := fmt.Sprintf("%02d:%02d:%02d", int(at.Hours()), int(at.Minutes())%60, int(at.Seconds())%60)
 	for line := range strings.Lines(text) {
-		line = disarm(strings.TrimRight(line, "\n"))
+		line = visible.Disarm(strings.TrimRight(line, "\n"))
 		if _, err := fmt.Fprintf(p.w, "%s  %-*s  %s\n", stamp, p.width, e.Image, line); err != nil {
 			p.dead = true
 			return
@@ -115,30 +117,6 @@ func progressText(e Event) string {
 	default: // BuildStarted, CommandStarted: the next event has more
 		return ""
 	}
-}
-
-// disarm puts a space into what a CI system takes for a command: "::" at the beginning
-// of what was printed, "##[" and "##name[" anywhere.
-func disarm(line string) string {
-	blank := len(line) - len(strings.TrimLeft(line, " \t|"))
-	text := line[blank:]
-	if strings.HasPrefix(text, "::") {
-		text = ": " + text[1:]
-	}
-	var b strings.Builder
-	b.WriteString(line[:blank])
-	for i := range len(text) {
-		b.WriteByte(text[i])
-		rest := text[i:]
-		if !strings.HasPrefix(rest, "##") {
-			continue
-		}
-		name := strings.TrimLeftFunc(rest[2:], func(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' })
-		if strings.HasPrefix(name, "[") {
-			b.WriteByte(' ')
-		}
-	}
-	return b.String()
 }
 
 func spent(d time.Duration) string {

@@ -9,9 +9,10 @@
 // away as one line each, failed ones with the step, the cause and the last lines of
 // output. At the end it prints a table of the results.
 //
-// Elsewhere it prints a plain line for each step: if the writer is not a terminal, or
-// if the environment has CI, or TERM is "dumb". With NO_COLOR in the environment it
+// Elsewhere it prints plain lines, one for each step and each line of output: if the
+// writer is not a terminal, or if the environment has CI, or TERM is "dumb". With NO_COLOR in the environment it
 // uses no colors.
 //
-// [bake.Progress] prints every event instead, with all output.
+// [bake.Progress] prints every event instead, with the progress of transfers and
+// snapshots.
 package terminal

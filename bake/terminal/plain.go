@@ -12,7 +12,7 @@ import (
 )
 
 // plain returns the lines that show e where nothing can be drawn: when a step starts or
-// is repeated, and when a build ends.
+// is repeated, what machines print, and when a build ends.
 func (r *run) plain(e *bake.Event) string {
 	if r.first.IsZero() {
 		r.first = e.Time
@@ -24,6 +24,8 @@ func (r *run) plain(e *bake.Event) string {
 		if e.Attempt > 1 {
 			text += fmt.Sprintf(" (attempt %d)", e.Attempt)
 		}
+	case bake.OutputLine:
+		text = "| " + e.Text
 	case bake.StepRetried:
 		text = fmt.Sprintf("%s failed: %s; next attempt in %s", e.Step, e.Err, spent(e.Delay))
 	case bake.BuildRestarted:
@@ -40,10 +42,11 @@ func (r *run) plain(e *bake.Event) string {
 			text += ": " + e.Err
 		}
 	}
+	r.names = max(r.names, runewidth.StringWidth(e.Image))
 	var b strings.Builder
 	for line := range strings.Lines(visible.Text(text)) {
 		line = visible.Disarm(strings.TrimRight(line, "\n"))
-		fmt.Fprintf(&b, "%8s  %s  %s\n", clockText(e.Time.Sub(r.first)), e.Image, line)
+		fmt.Fprintf(&b, "%8s  %s  %s\n", clockText(e.Time.Sub(r.first)), runewidth.FillRight(e.Image, r.names), line)
 	}
 	return b.String()
 }

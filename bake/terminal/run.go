@@ -14,6 +14,7 @@ import (
 type run struct {
 	images  int       // of the run, or 0 if unknown
 	first   time.Time // of the first event
+	names   int       // columns of the longest name in plain lines
 	current []*image  // running, in the order they started
 	byName  map[string]*image
 	took    map[string]time.Duration // by step, the last time

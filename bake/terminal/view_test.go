@@ -74,9 +74,11 @@ func TestPlainLines(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := regexp.MustCompile(`(image-)\d+`).ReplaceAllString(out.String(), "${1}N")
+		got = regexp.MustCompile(`.*line ([1-9]|\d\d)\n`).ReplaceAllString(got, "")
 		want := `    0:00  node-000  launch machine
     0:00  node-000  connect
     0:00  node-000  provision 1: install
+    0:00  node-000  | line 0
     1:00  node-000  flaky
     1:00  node-000  flaky failed: not yet; next attempt in 1s
     1:01  node-000  flaky (attempt 2)
@@ -87,6 +89,7 @@ func TestPlainLines(t *testing.T) {
     1:01  node-001  launch machine
     1:01  node-001  connect
     1:01  node-001  provision 1: install
+    1:01  node-001  | line 0
     2:01  node-001  failed (1m0s): image node-001: provision 1: install: nginx: [emerg] ␛[2Jport in use
     2:01  node-001  : :error::x
 

@@ -15,7 +15,6 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 
@@ -24,6 +23,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/nodes"
 	"github.com/bakestone-go/bakestone/bake/report"
+	"github.com/bakestone-go/bakestone/bake/terminal"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 	"github.com/bakestone-go/bakestone/provision"
@@ -120,25 +120,22 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	progress := bake.Progress(out)
+	shown := out
 	if *asJSON {
-		progress = bake.Progress(io.Discard)
+		shown = io.Discard
 	}
-	recorder := &report.Recorder{}
+	view, recorder := terminal.New(shown, &terminal.Options{Images: len(fleet), Clock: env.Clock}), &report.Recorder{}
 	options := &bake.Options{Clock: env.Clock, Observe: func(e bake.Event) {
-		progress(e)
+		view.Observe(e)
 		recorder.Observe(e)
 	}}
 	results, err := bakeFleet(ctx, env.Cloud, options, fleet)
+	err = errors.Join(err, view.Close(results))
 	if *page != "" {
 		err = errors.Join(err, writePage(*page, recorder.Report(results)))
 	}
 	if *asJSON {
-		return errors.Join(err, writeJSON(out, results))
-	}
-	fmt.Fprintln(out)
-	for _, result := range results {
-		fmt.Fprintln(out, result)
+		err = errors.Join(err, writeJSON(out, results))
 	}
 	return err
 }

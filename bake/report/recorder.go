@@ -81,7 +81,7 @@ func (i *image) record(e *bake.Event, limit int) {
 	case bake.MachineKept:
 		i.Kept = e.Text
 	case bake.BuildFinished:
-		i.Status, i.Artifact, i.Err = e.Status, e.Text, e.Err
+		i.Status, i.Artifact, i.Err = e.Status, e.Text, strings.TrimPrefix(e.Err, "image "+e.Image+": ")
 	case bake.StepRetried:
 		line.Text = fmt.Sprintf("attempt %d failed: %s; next in %s", e.Attempt, e.Err, e.Delay.Round(time.Second/10))
 		i.step(e).add(line, limit)

@@ -153,7 +153,7 @@ func TestHostileOutput(t *testing.T) {
 				t.Errorf("HTML does not escape: %s", page)
 			}
 			lines := strings.Split(strings.TrimSpace(written["annotations"]), "\n")
-			if len(lines) != 2 || !strings.HasPrefix(lines[0], "::error title=Image bad failed::image bad: ") || !strings.HasPrefix(lines[1], "::warning title=Image never skipped::") {
+			if len(lines) != 2 || !strings.HasPrefix(lines[0], "::error title=Image bad failed::provision 1: ") || !strings.HasPrefix(lines[1], "::warning title=Image never skipped::") {
 				t.Errorf("annotations = %q, want an error of bad and a warning of never", lines)
 			}
 			if text := written["Markdown"]; !strings.Contains(text, "````text\n") || !strings.Contains(text, "| bad | failed | 10s | provision 1: break \\<b\\> (10s) |") {

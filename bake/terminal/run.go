@@ -133,7 +133,8 @@ const maxErrLines = 30
 func (r *run) notify(mark string, e *bake.Event, text string) {
 	n := notice{mark: mark, image: e.Image, text: text}
 	if e.Err != "" {
-		n.lines = strings.Split(strings.TrimRight(visible.Text(e.Err), "\n"), "\n")
+		err := strings.TrimPrefix(visible.Text(e.Err), "image "+e.Image+": ") // the line above names it
+		n.lines = strings.Split(strings.TrimRight(err, "\n"), "\n")
 		if more := len(n.lines) - maxErrLines; more > 0 {
 			n.lines = append(n.lines[:maxErrLines:maxErrLines], fmt.Sprintf("… %d more lines", more))
 		}

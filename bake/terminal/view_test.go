@@ -316,7 +316,7 @@ func TestTmux(t *testing.T) {
 		t.Fatalf("the terminal does not show %q:\n%s", want, screen)
 		return ""
 	}
-	screen := look("✗ node-07", "│ image node-07: connect: connection refused", "1 of 40 ended, 39 running, 1 failed", "━━━━━━──────  50%", "… and ")
+	screen := look("✗ node-07", "│ connect: connection refused", "1 of 40 ended, 39 running, 1 failed", "━━━━━━──────  50%", "… and ")
 	if n := strings.Count(screen, "of 40 ended"); n != 1 {
 		t.Errorf("the terminal shows %d summaries, want 1:\n%s", n, screen)
 	}

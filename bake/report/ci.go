@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/amount"
 )
 
 // WriteMarkdown writes a summary: a table of the images and the errors of those that
@@ -21,15 +22,15 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	for _, c := range all {
 		counts = append(counts, fmt.Sprintf("%d %s", c.N, c.Status))
 	}
-	fmt.Fprintf(&b, "**%s** in %s\n\n| image | result | time | slowest step | artifact |\n|---|---|--:|---|---|\n", strings.Join(counts, ", "), spent(r.Elapsed()))
+	fmt.Fprintf(&b, "**%s** in %s\n\n| image | result | time | slowest step | artifact |\n|---|---|--:|---|---|\n", strings.Join(counts, ", "), amount.Duration(r.Elapsed()))
 	images := r.failedFirst()
 	shown := 0
 	for _, i := range images {
 		slowest := ""
 		if s := i.slowest(); s != nil {
-			slowest = s.Name + " (" + spent(s.Elapsed) + ")"
+			slowest = s.Name + " (" + amount.Duration(s.Elapsed) + ")"
 		}
-		row := fmt.Sprintf("| %s | %s | %s | %s | %s |\n", cell(i.Name), state(i.Status), spent(i.Elapsed()), cell(slowest), cell(i.Artifact))
+		row := fmt.Sprintf("| %s | %s | %s | %s | %s |\n", cell(i.Name), state(i.Status), amount.Duration(i.Elapsed()), cell(slowest), cell(i.Artifact))
 		if shown == maxImages || b.Len()+len(row) > maxBytes/2 {
 			break
 		}

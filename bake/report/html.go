@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/amount"
 )
 
 //go:embed report.html
@@ -18,7 +19,7 @@ var page string
 // elsewhere. It contains the output of the machines.
 func (r *Report) WriteHTML(w io.Writer) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"span": r.span, "spent": spent, "bytes": size, "clock": clockText, "lineClass": lineClass, "state": state, "count": r.count, "worth": worth, "contains": strings.Contains, "half": func(l []Line) int { return len(l) / 2 },
+		"span": r.span, "spent": amount.Duration, "bytes": amount.Bytes, "clock": func(t time.Time) string { return amount.Clock(t.Sub(r.Started)) }, "lineClass": lineClass, "state": state, "count": r.count, "worth": worth, "contains": strings.Contains, "half": func(l []Line) int { return len(l) / 2 },
 	}).Parse(page)
 	if err != nil {
 		return fmt.Errorf("parse report.html: %w", err)
@@ -87,39 +88,4 @@ func lineClass(l Line) string {
 	default:
 		return "stdout"
 	}
-}
-
-// clockText formats the time since start: "12:05", "1:00:07".
-func clockText(start, t time.Time) string {
-	const minute = 60
-	s := int(t.Sub(start).Round(time.Second).Seconds())
-	if s < minute*minute {
-		return fmt.Sprintf("%d:%02d", s/minute, s%minute)
-	}
-	return fmt.Sprintf("%d:%02d:%02d", s/minute/minute, s/minute%minute, s%minute)
-}
-
-// spent formats a duration with a resolution that suits it: "240ms", "3.2s", "4m10s".
-func spent(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(time.Second / 10).String()
-	default:
-		return d.Round(time.Second).String()
-	}
-}
-
-// size formats n bytes: "512 B", "3.4 MiB".
-func size(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, units := float64(n)/unit, "KMGT"
-	for value >= unit && len(units) > 1 {
-		value, units = value/unit, units[1:]
-	}
-	return fmt.Sprintf("%.1f %ciB", value, units[0])
 }

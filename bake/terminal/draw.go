@@ -9,6 +9,7 @@ import (
 	"github.com/mattn/go-runewidth"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/amount"
 )
 
 // A style adds colors to text.
@@ -138,7 +139,7 @@ func (r *run) summary(now time.Time) string {
 	if failed := r.ended[bake.StatusFailed]; failed > 0 {
 		text += fmt.Sprintf(", %d failed", failed)
 	}
-	return text + ", " + clockText(now.Sub(r.first))
+	return text + ", " + amount.Clock(now.Sub(r.first))
 }
 
 const barColumns = 12
@@ -146,7 +147,7 @@ const barColumns = 12
 // line returns the line of an image: name, step, bar and time.
 func (v *View) line(i *image, now time.Time, names, columns int) string {
 	bar, known := v.bar(i, now)
-	end := " " + bar + fmt.Sprintf(" %7s", clockText(now.Sub(i.since)))
+	end := " " + bar + fmt.Sprintf(" %7s", amount.Clock(now.Sub(i.since)))
 	name := runewidth.FillRight(runewidth.Truncate(i.name, names, "…"), names)
 	room := columns - 1 - names - 2 - barColumns - len(" 100%") - len("  1234:56")
 	step := i.step
@@ -183,13 +184,3 @@ func (v *View) bar(i *image, now time.Time) (bar string, known bool) {
 
 // cut shortens text to less than columns.
 func cut(text string, columns int) string { return runewidth.Truncate(text, max(1, columns-1), "…") }
-
-// clockText formats a duration: "0:07", "1:02:03".
-func clockText(d time.Duration) string {
-	const minute = 60
-	s := int(max(d, 0).Seconds())
-	if s < minute*minute {
-		return fmt.Sprintf("%d:%02d", s/minute, s%minute)
-	}
-	return fmt.Sprintf("%d:%02d:%02d", s/minute/minute, s/minute%minute, s%minute)
-}

@@ -8,6 +8,7 @@ import (
 	"github.com/mattn/go-runewidth"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/amount"
 	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
@@ -27,7 +28,7 @@ func (r *run) plain(e *bake.Event) string {
 	case bake.OutputLine:
 		text = "| " + e.Text
 	case bake.StepRetried:
-		text = fmt.Sprintf("%s failed: %s; next attempt in %s", e.Step, e.Err, spent(e.Delay))
+		text = fmt.Sprintf("%s failed: %s; next attempt in %s", e.Step, e.Err, amount.Duration(e.Delay))
 	case bake.BuildRestarted:
 		text = "the platform reclaimed the machine; starting again at " + e.Step
 	case bake.UndoFinished:
@@ -37,7 +38,7 @@ func (r *run) plain(e *bake.Event) string {
 	case bake.MachineKept:
 		text = e.Text
 	case bake.BuildFinished:
-		text = strings.TrimSpace(string(e.Status)+" "+e.Text) + " (" + spent(e.Elapsed) + ")"
+		text = strings.TrimSpace(string(e.Status)+" "+e.Text) + " (" + amount.Duration(e.Elapsed) + ")"
 		if e.Err != "" {
 			text += ": " + e.Err
 		}
@@ -46,7 +47,7 @@ func (r *run) plain(e *bake.Event) string {
 	var b strings.Builder
 	for line := range strings.Lines(visible.Text(text)) {
 		line = visible.Disarm(strings.TrimRight(line, "\n"))
-		fmt.Fprintf(&b, "%8s  %s  %s\n", clockText(e.Time.Sub(r.first)), runewidth.FillRight(e.Image, r.names), line)
+		fmt.Fprintf(&b, "%8s  %s  %s\n", amount.Clock(e.Time.Sub(r.first)), runewidth.FillRight(e.Image, r.names), line)
 	}
 	return b.String()
 }
@@ -65,7 +66,7 @@ func (v *View) table(results []*bake.Result) string {
 		if r.Artifact != nil {
 			artifact = r.Artifact.ID()
 		}
-		rows = append(rows, []string{r.Image.Name, string(r.Status), clockText(r.Finished.Sub(r.Started)), slowest(r.Steps), artifact})
+		rows = append(rows, []string{r.Image.Name, string(r.Status), amount.Clock(r.Finished.Sub(r.Started)), slowest(r.Steps), artifact})
 	}
 	columns := 0
 	if v.size != nil {
@@ -118,5 +119,5 @@ func slowest(steps []bake.StepResult) string {
 	if len(name) > maxName {
 		name = append(name[:maxName-1], '…')
 	}
-	return fmt.Sprintf("%s (%s)", string(name), clockText(longest.Elapsed))
+	return fmt.Sprintf("%s (%s)", string(name), amount.Clock(longest.Elapsed))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/amount"
 	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
@@ -79,7 +80,7 @@ func (r *run) observe(e *bake.Event, s style) {
 		i.begin("cleaning up", e.Time, 1)
 		i.undoing = true
 	case bake.StepRetried:
-		r.notify(s.warn("↻"), e, e.Step+fmt.Sprintf(": attempt %d failed; next in %s", e.Attempt, spent(e.Delay)))
+		r.notify(s.warn("↻"), e, e.Step+fmt.Sprintf(": attempt %d failed; next in %s", e.Attempt, amount.Duration(e.Delay)))
 	case bake.BuildRestarted:
 		r.notify(s.warn("↻"), e, "the platform reclaimed the machine; starting again at "+e.Step)
 	case bake.UndoFinished:
@@ -118,7 +119,7 @@ func (r *run) finish(e *bake.Event, s style) {
 	r.ended[e.Status]++
 	text := string(e.Status)
 	if e.Elapsed > 0 {
-		text += " in " + spent(e.Elapsed)
+		text += " in " + amount.Duration(e.Elapsed)
 	}
 	if e.Text != "" {
 		text += "  " + e.Text
@@ -140,16 +141,4 @@ func (r *run) notify(mark string, e *bake.Event, text string) {
 		}
 	}
 	r.scroll = append(r.scroll, n)
-}
-
-// spent formats a duration: "240ms", "3.2s", "4m10s".
-func spent(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(time.Second / 10).String()
-	default:
-		return d.Round(time.Second).String()
-	}
 }

@@ -172,6 +172,10 @@ func systemBuiltin(name string) Command {
 		return uname
 	case "arch":
 		return arch
+	case "lsb_release":
+		return lsbRelease
+	case "dpkg":
+		return dpkg
 	case "nproc":
 		return nproc
 	case "getconf":

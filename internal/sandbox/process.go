@@ -125,6 +125,9 @@ func (p *Process) exec(ctx context.Context) int {
 	run, problem := p.find()
 	if problem != nil {
 		p.reportStartError(problem)
+		if problem.status == notFoundStatus {
+			p.Host.reportMissing(ctx, p.name())
+		}
 		return problem.status
 	}
 	return p.start(ctx, run)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bakestone-go/bakestone/internal/memfs"
 	"mvdan.cc/sh/v3/syntax"
 )
 
@@ -115,6 +116,7 @@ type script struct {
 	text    io.Reader // read statement by statement if stdin is set
 	stdin   bool      // text is also the standard input
 	command bool      // text is the argument of -c
+	login   bool      // it is a login shell
 }
 
 // runShell runs a script as p, with its streams and working directory. It does so
@@ -168,6 +170,11 @@ func (p *Process) newShell(ctx context.Context, name string, s script) int {
 	for _, name := range s.shopts {
 		r.shopts[name] = true
 	}
+	if s.login {
+		r.readProfile()
+	} else if file, ok := p.Env["BASH_ENV"]; ok && !r.dash && !s.stdin {
+		r.readStartup(file)
+	}
 	if s.stdin {
 		r.runInput(oneByte{p.Stdin}, s.name)
 	} else {
@@ -175,6 +182,31 @@ func (p *Process) newShell(ctx context.Context, name string, s script) int {
 	}
 	r.end()
 	return r.status
+}
+
+// readProfile runs the files that a login shell reads.
+func (r *runner) readProfile() {
+	r.readStartup("/etc/profile")
+	names := []string{".bash_profile", ".bash_login", ".profile"}
+	if r.dash {
+		names = names[2:]
+	}
+	for _, name := range names {
+		file := r.get("HOME") + "/" + name
+		if r.p.FS.Access(file, memfs.Read) == nil {
+			r.readStartup(file)
+			return
+		}
+	}
+}
+
+func (r *runner) readStartup(file string) {
+	if r.flow == flowNext && r.p.FS.Access(r.p.Path(file), memfs.Read) == nil {
+		r.source([]string{".", file})
+		if r.flow != flowExit {
+			r.flow, r.status = flowNext, 0
+		}
+	}
 }
 
 // end runs the EXIT trap of a shell or subshell.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
+	"path"
 	"strings"
 	"sync"
 
@@ -24,8 +26,10 @@ func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, chann
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
 	s := &session{h: h, p: h.process(u), channel: channel}
-	s.p.Env["SSH_CONNECTION"] = conn.RemoteAddr().String() + " 0 " + conn.LocalAddr().String() + " 22"
-	s.p.Env["SSH_CLIENT"] = conn.RemoteAddr().String() + " 0 22"
+	client, clientPort := splitAddr(conn.RemoteAddr(), "50022")
+	server, serverPort := splitAddr(conn.LocalAddr(), "22")
+	s.p.Env["SSH_CONNECTION"] = strings.Join([]string{client, clientPort, server, serverPort}, " ")
+	s.p.Env["SSH_CLIENT"] = strings.Join([]string{client, clientPort, serverPort}, " ")
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for r := range requests {
@@ -76,6 +80,15 @@ func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, chann
 	kill(signal("HUP")) // the client closed the channel
 }
 
+// splitAddr returns the address and port of a connection. One that is not a network
+// connection is from the machine itself.
+func splitAddr(a net.Addr, port string) (string, string) {
+	if host, p, err := net.SplitHostPort(a.String()); err == nil {
+		return host, p
+	}
+	return "127.0.0.1", port
+}
+
 // env sets an environment variable if sshd accepts it by default.
 func (s *session) env(payload []byte) bool {
 	var req struct{ Name, Value string }
@@ -108,6 +121,8 @@ func (s *session) exec(line string) func(context.Context) int {
 		s.p.Args = []string{shell}
 		if line != "" {
 			s.p.Args = append(s.p.Args, "-c", line)
+		} else if base := path.Base(shell); base == "bash" || base == "sh" {
+			s.p.Args = append(s.p.Args, "-l")
 		}
 		s.p.by = "sshd"
 		return s.p.exec(ctx)

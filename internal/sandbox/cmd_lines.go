@@ -21,11 +21,16 @@ func (p *Process) allLines(names []string) ([]string, int) {
 }
 
 func sortCommand(_ context.Context, p *Process) int {
-	o, names, bad := p.options("urnfVbk:t:o:cs", "unique=u", "reverse=r", "numeric-sort=n", "version-sort=V", "key=k:", "output=o:")
+	o, names, bad := p.options("urnfVbk:t:o:csz", "zero-terminated=z", "field-separator=t:", "stable=s", "check=c", "ignore-case=f", "unique=u", "reverse=r", "numeric-sort=n", "version-sort=V", "key=k:", "output=o:")
 	if bad != 0 {
 		return bad
 	}
 	all, status := p.allLines(names)
+	end := "\n"
+	if o.on("z") {
+		end = "\x00"
+		all = strings.Split(strings.TrimSuffix(strings.Join(all, "\n"), end), end)
+	}
 	separator, _ := o.value("t")
 	key := func(line string) string { return line }
 	numeric, reverse := o.on("n"), o.on("r")
@@ -90,7 +95,7 @@ func sortCommand(_ context.Context, p *Process) int {
 	}
 	var out strings.Builder
 	for _, line := range all {
-		out.WriteString(line + "\n")
+		out.WriteString(line + end)
 	}
 	if file, ok := o.value("o"); ok {
 		if err := p.FS.WriteFile(p.Path(file), []byte(out.String()), 0o666); err != nil {
@@ -345,6 +350,10 @@ func tr(_ context.Context, p *Process) int {
 
 func seq(_ context.Context, p *Process) int {
 	separator, args := "\n", p.Args[1:]
+	equal := len(args) > 0 && (args[0] == "-w" || args[0] == "--equal-width")
+	if equal {
+		args = args[1:]
+	}
 	if len(args) > 1 && args[0] == "-s" {
 		separator, args = args[1], args[2:]
 	} else if len(args) > 0 && strings.HasPrefix(args[0], "-s") {
@@ -374,7 +383,11 @@ func seq(_ context.Context, p *Process) int {
 	}
 	between := ""
 	for n := from; step > 0 && n <= to || step < 0 && n >= to; n += step {
-		if !p.print(between, itoa(n)) {
+		text := itoa(n)
+		if equal {
+			text = padded(n, max(len(itoa(from)), len(itoa(to))))
+		}
+		if !p.print(between, text) {
 			return 1
 		}
 		between = separator

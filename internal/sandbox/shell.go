@@ -392,7 +392,7 @@ func (r *runner) command() string {
 		return ""
 	}
 	var b strings.Builder
-	_ = syntax.NewPrinter(syntax.SingleLine(true)).Print(&b, r.node) // a parsed node can be printed
+	_ = syntax.NewPrinter(syntax.SingleLine(true), syntax.SpaceRedirects(true)).Print(&b, r.node) // a parsed node can be printed
 	return b.String()
 }
 

@@ -229,7 +229,7 @@ func adminBuiltin(name string) Command {
 		return uuidgen
 	case "file":
 		return fileCommand
-	case "journalctl", "lsblk", "ss", "ip", "dmesg":
+	case "journalctl", "lsblk", "ip", "dmesg":
 		return show
 	case "ldconfig", "update-ca-certificates", "update-alternatives", "locale-gen", "update-locale",
 		"stty", "udevadm", "restorecon", "setenforce", "fstrim":

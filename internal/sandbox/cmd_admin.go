@@ -35,8 +35,6 @@ func show(ctx context.Context, p *Process) int {
 	switch p.name() {
 	case "journalctl":
 		p.print("-- No entries --\n")
-	case "ss":
-		p.print("Netid State Recv-Q Send-Q Local Address:Port Peer Address:PortProcess\n")
 	case "dmesg":
 		p.print("[    0.000000] Linux version ", p.Host.o.Facts.Kernel, "\n")
 	case "lsblk":

@@ -96,6 +96,7 @@ func setsid(ctx context.Context, p *Process) int {
 	}
 	running, stop := p.Host.detach(ctx)
 	c := p.child(command)
+	c.sid = 0
 	p.Host.outlive(ctx, func() {
 		c.exec(running)
 		stop(nil)

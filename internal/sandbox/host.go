@@ -78,6 +78,7 @@ func (h *Host) start(ctx context.Context) error {
 		cancel(ErrClosed)
 	}
 	h.mu.Unlock()
+	h.clearProcesses()
 	h.cloudInit(b.ctx) //nolint:contextcheck // the machine outlives the boot
 	stop()
 	h.mu.Lock()
@@ -215,7 +216,7 @@ func (h *Host) reportMissing(ctx context.Context, name string) {
 // there.
 const expectedCommands = "apt-get apt apt-cache apt-key add-apt-repository dpkg dpkg-query dpkg-deb dnf yum rpm zypper apk snap flatpak brew " +
 	"curl wget git python python3 pip pip3 node npm go java ruby gem perl php docker podman containerd kubectl helm aws make gcc " +
-	"systemctl service journalctl nginx ansible ansible-playbook puppet chef-client salt-call openssl gpg unzip jq rsync"
+	"service ss netstat nginx ansible ansible-playbook puppet chef-client salt-call openssl gpg zip unzip xz patch rsync"
 
 // detach returns a context that ends with the machine instead of with ctx.
 func (h *Host) detach(ctx context.Context) (context.Context, func(error)) {

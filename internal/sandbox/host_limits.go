@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -133,7 +134,11 @@ func (c capped) Write(b []byte) (int, error) {
 		c.s.report("the limit of output")
 		return 0, errOutputLimit
 	}
-	return c.w.Write(b)
+	n, err := c.w.Write(b)
+	if err != nil { // nobody reads any more
+		err = syscall.EPIPE
+	}
+	return n, err
 }
 
 // output returns w with the session's limit. If w is nil, output is discarded.

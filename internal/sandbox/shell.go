@@ -76,6 +76,7 @@ type runner struct {
 
 	substitutions []*stream // ends of pipes to close after the command
 	children      []chan struct{}
+	tail          bool // the next command is the last of a job: a program takes its place
 	keepFDs       bool // exec keeps its redirections
 	jobsCtx       context.Context
 	jobsStop      func(error)

@@ -538,7 +538,7 @@ func (r *runner) directoryStack(args []string) {
 		r.dirs = append([]string{old}, r.dirs[1:]...)
 	case name == "pushd":
 		old := r.p.Dir
-		if !r.changeDir(path.Clean(absPath(r.p.Dir, args[0])), args[0], false, name) {
+		if !r.changeDir(path.Clean(r.p.Path(args[0])), args[0], false, name) {
 			return
 		}
 		r.dirs = append([]string{old}, r.dirs...)

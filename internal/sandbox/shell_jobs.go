@@ -59,6 +59,7 @@ func (r *runner) background(st *syntax.Stmt) {
 	}
 	j := &job{pid: c.p.PID, done: make(chan struct{}), text: textOf(&foreground)}
 	c.noErr = 0
+	_, c.tail = st.Cmd.(*syntax.CallExpr)
 	r.p.Host.outlive(c.ctx, func() {
 		defer end()
 		j.status = c.run(func(c *runner) { c.stmt(&foreground) })

@@ -18,10 +18,11 @@ type session struct {
 	p       *Process
 	channel ssh.Channel
 	started bool
+	kill    context.CancelCauseFunc // of a command without a terminal; nil before it starts
 	pty     bool
 }
 
-func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, channel ssh.Channel, requests <-chan *ssh.Request) {
+func (h *Host) session(ctx, life context.Context, conn ssh.ConnMetadata, u user, channel ssh.Channel, requests <-chan *ssh.Request) {
 	defer shut(channel)
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
@@ -50,6 +51,9 @@ func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, chann
 			}
 			if ok = known; ok && sig != "" {
 				kill(sig)
+				if s.kill != nil {
+					s.kill(sig)
+				}
 			}
 		case "exec":
 			var req struct{ Command string }
@@ -74,7 +78,16 @@ func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, chann
 		}
 		if run != nil {
 			s.started = true
-			wg.Go(func() { s.run(ctx, run) })
+			if s.pty {
+				wg.Go(func() { s.run(ctx, run) })
+			} else { // it outlives the connection
+				running, end := context.WithCancelCause(life)
+				s.kill = end
+				h.outlive(life, func() {
+					defer end(nil)
+					s.run(running, run)
+				})
+			}
 		}
 	}
 	kill(signal("HUP")) // the client closed the channel

@@ -58,6 +58,9 @@ type Options struct {
 	// machine kind has. The name is what a shell would call.
 	Commands map[string]Command
 
+	// MachineLimits bounds each machine in memory. The zero value has defaults.
+	MachineLimits MachineLimits
+
 	// Machines is how instances boot. Nil is a sandbox in memory: a shell and a
 	// file system of its own for each instance.
 	Machines MachineKind

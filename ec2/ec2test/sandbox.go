@@ -20,9 +20,12 @@ type Process = sandbox.Process
 // sandboxKind boots instances as sandboxes in memory.
 type sandboxKind struct {
 	commands map[string]Command
+	limits   MachineLimits
 }
 
-func newSandbox(commands map[string]Command) MachineKind { return sandboxKind{commands} }
+func newSandbox(commands map[string]Command, limits MachineLimits) MachineKind {
+	return sandboxKind{commands, limits}
+}
 
 // sandboxDisk is a file system, and what the vendor says is on it.
 type sandboxDisk struct {
@@ -76,6 +79,7 @@ func (k sandboxKind) Boot(ctx context.Context, spec MachineSpec) (Guest, error) 
 		Clock:      spec.Clock,
 		Dial:       spec.Dial,
 		Commands:   k.commands,
+		Limits:     sandbox.Limits(k.limits),
 		Logger:     spec.Logger.With(slog.String("instance", spec.InstanceID)),
 		OnPower: func(p sandbox.Power) {
 			if p == sandbox.Reboot {

@@ -79,7 +79,7 @@ func New(opts *Options) *Server {
 	s.ssmCalls, s.kmsCalls, s.binRuleCalls = ssmTable(), kmsTable(), rbinTable()
 	s.network.reserve(s.opts.Listen)
 	if s.opts.Machines == nil {
-		s.opts.Machines = newSandbox(s.opts.Commands)
+		s.opts.Machines = newSandbox(s.opts.Commands, s.opts.MachineLimits)
 	}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serveHTTP),

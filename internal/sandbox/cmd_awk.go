@@ -71,7 +71,7 @@ flags:
 	if err != nil {
 		return p.fail(2, "%v", err)
 	}
-	var in io.Reader = p.Stdin
+	in := p.Stdin
 	files := 0
 	for _, arg := range args {
 		if name, _, ok := strings.Cut(arg, "="); ok && validName(name) && files == 0 {

@@ -274,7 +274,7 @@ func lineEdits(a, b []string, key func(string) string) []edit {
 			continue
 		}
 		e := edit{start + i, 0, start + j, 0}
-		for (i < n || j < m) && !(i < n && j < m && same(start+i, start+j)) {
+		for (i < n || j < m) && (i == n || j == m || !same(start+i, start+j)) {
 			if j == m || i < n && length[i+1][j] >= length[i][j+1] {
 				i++
 			} else {

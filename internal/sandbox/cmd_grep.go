@@ -230,7 +230,7 @@ func (g *grepper) search(name string, r io.Reader) error {
 	if g.o.on("z") {
 		each = func(r io.Reader, do func(string) bool) error {
 			data, err := g.p.readAll(r)
-			for _, line := range strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00") {
+			for line := range strings.SplitSeq(strings.TrimSuffix(string(data), "\x00"), "\x00") {
 				if !do(line) {
 					break
 				}

@@ -13,7 +13,7 @@ import (
 
 // jq runs gojq with the usual flags.
 func jq(ctx context.Context, p *Process) int {
-	o, rest, bad := p.options("rcesnjSMCR", "raw-output=r", "compact-output=c", "exit-status=e", "slurp=s", "null-input=n", "join-output=j",
+	o, _, bad := p.options("rcesnjSMCR", "raw-output=r", "compact-output=c", "exit-status=e", "slurp=s", "null-input=n", "join-output=j",
 		"sort-keys=S", "monochrome-output=M", "raw-input=R", "tab=T", "indent=I:", "arg=a", "argjson=b", "version=V")
 	if bad != 0 {
 		return bad
@@ -27,7 +27,7 @@ func jq(ctx context.Context, p *Process) int {
 	var values []any
 	filter, files := "", []string{}
 	// --arg takes two words, which may stand anywhere.
-	rest = p.Args[1:]
+	rest := p.Args[1:]
 	for i := 0; i < len(rest); i++ {
 		switch word := rest[i]; {
 		case (word == "--arg" || word == "--argjson") && i+2 < len(rest):

@@ -265,7 +265,7 @@ func strftime(format string, t time.Time) (string, error) {
 	return b.String(), nil
 }
 
-var relative = regexp.MustCompile(`^(.*?)\s*([+-]?)\s*([0-9]+)\s+(sec|second|min|minute|hour|day|week|month|year)s?(\s+ago)?$`) //nolint:gochecknoglobals // compiled once
+var relative = regexp.MustCompile(`^(.*?)\s*([+-]?)\s*([0-9]+)\s+(sec|second|min|minute|hour|day|week|month|year)s?(\s+ago)?$`)
 
 // relativeDate parses a date followed by a distance, as in "2024-01-15 + 2 days".
 func relativeDate(text string, now time.Time) (time.Time, bool, error) {

@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"encoding/binary"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -75,7 +76,7 @@ func TestSFTPOpenMode(t *testing.T) {
 	call := func(kind byte, fields any) {
 		t.Helper()
 		body := append([]byte{kind}, ssh.Marshal(fields)...)
-		if err := binary.Write(channel, binary.BigEndian, uint32(len(body))); err != nil {
+		if err := binary.Write(channel, binary.BigEndian, uint32(len(body))); err != nil { //nolint:gosec // a short message
 			t.Fatal(err)
 		}
 		if _, err := channel.Write(body); err != nil {
@@ -97,9 +98,9 @@ func TestSFTPOpenMode(t *testing.T) {
 	}
 	call(3, open{1, "x.sh", 0x1a, 4, 0o100755})
 	call(3, open{2, "secret", 0x1a, 4, 0o100600})
-	for name, want := range map[string]uint32{"x.sh": 0o755, "secret": 0o600} {
+	for name, want := range map[string]fs.FileMode{"x.sh": 0o755, "secret": 0o600} {
 		info, err := h.FS().Stat("/home/ubuntu/" + name)
-		if err != nil || uint32(info.Mode().Perm()) != want {
+		if err != nil || info.Mode().Perm() != want {
 			t.Errorf("Stat(%s) = %v, %v, want mode %o", name, info, err, want)
 		}
 	}

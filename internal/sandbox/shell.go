@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"errors"
 	"io"
 	"maps"
 	"regexp"
@@ -12,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bakestone-go/bakestone/internal/memfs"
 	"mvdan.cc/sh/v3/syntax"
 )
 
@@ -76,9 +74,9 @@ type runner struct {
 
 	substitutions []*stream // ends of pipes to close after the command
 	children      []chan struct{}
-	tail          bool // the next command is the last of a job: a program takes its place
-	keepFDs       bool // exec keeps its redirections
-	jobsCtx       context.Context
+	tail          bool            // the next command is the last of a job: a program takes its place
+	keepFDs       bool            // exec keeps its redirections
+	jobsCtx       context.Context //nolint:containedctx // it is the life of the background jobs
 	jobsStop      func(error)
 }
 
@@ -120,8 +118,8 @@ type script struct {
 	login   bool      // it is a login shell
 }
 
-// runShell runs a script as p, with its streams and working directory. It does so
-// in a goroutine, so that scripts that run scripts do not need a deep stack.
+// runShell runs a script as p, with its streams and working directory. It uses a
+// new goroutine, so that scripts that run scripts do not need a deep stack.
 func (p *Process) runShell(ctx context.Context, name string, s script) int {
 	status := make(chan int)
 	go func() {
@@ -172,42 +170,17 @@ func (p *Process) newShell(ctx context.Context, name string, s script) int {
 		r.shopts[name] = true
 	}
 	if s.login {
-		r.readProfile()
+		r.readProfile() //nolint:contextcheck // background jobs end with the machine
 	} else if file, ok := p.Env["BASH_ENV"]; ok && !r.dash && !s.stdin {
-		r.readStartup(file)
+		r.readStartup(file) //nolint:contextcheck // background jobs end with the machine
 	}
 	if s.stdin {
-		r.runInput(oneByte{p.Stdin}, s.name)
+		r.runInput(oneByte{p.Stdin}, s.name) //nolint:contextcheck // background jobs end with the machine
 	} else {
-		r.runInput(s.text, s.name)
+		r.runInput(s.text, s.name) //nolint:contextcheck // background jobs end with the machine
 	}
-	r.end()
+	r.end() //nolint:contextcheck // background jobs end with the machine
 	return r.status
-}
-
-// readProfile runs the files that a login shell reads.
-func (r *runner) readProfile() {
-	r.readStartup("/etc/profile")
-	names := []string{".bash_profile", ".bash_login", ".profile"}
-	if r.dash {
-		names = names[2:]
-	}
-	for _, name := range names {
-		file := r.get("HOME") + "/" + name
-		if r.p.FS.Access(file, memfs.Read) == nil {
-			r.readStartup(file)
-			return
-		}
-	}
-}
-
-func (r *runner) readStartup(file string) {
-	if r.flow == flowNext && r.p.FS.Access(r.p.Path(file), memfs.Read) == nil {
-		r.source([]string{".", file})
-		if r.flow != flowExit {
-			r.flow, r.status = flowNext, 0
-		}
-	}
 }
 
 // end runs the EXIT trap of a shell or subshell.
@@ -244,159 +217,6 @@ func (r *runner) finish() {
 	}
 }
 
-// runInput parses and runs a script, line by line as a shell reads it. A script
-// given by -c runs the lines before a syntax error, too.
-func (r *runner) runInput(text io.Reader, name string) {
-	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
-	in := &scriptReader{r: text, limit: maxFrames, room: r.room}
-	// The iterator panics if it is left early, since it may yield once more. So the
-	// end of the text stops it.
-	for stmts, err := range parser.InteractiveSeq(in) {
-		in.size = 0
-		if !in.stopped && (err != nil || !parser.Incomplete()) {
-			in.stopped = !r.runLine(stmts, err, name)
-		}
-	}
-}
-
-// runLine runs the commands of a line and reports whether the script goes on.
-func (r *runner) runLine(stmts []*syntax.Stmt, err error, name string) bool {
-	if err == nil {
-		err = r.check(stmts)
-	}
-	if err != nil {
-		r.syntaxError(name, err)
-		r.status, r.flow = 2, flowExit
-		return false
-	}
-	if r.opts.noexec {
-		return true
-	}
-	r.stmts(stmts)
-	if r.flow == flowDiscard && !r.fromString && r.depth == 0 {
-		r.flow = flowNext
-	}
-	return r.flow == flowNext
-}
-
-// eval parses and runs text in the current shell.
-func (r *runner) eval(text, what string) {
-	if !r.enter() {
-		return
-	}
-	defer func() { r.depth-- }()
-	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
-	file, err := parser.Parse(&scriptReader{r: strings.NewReader(text), limit: maxFrames, room: r.room}, what)
-	if err == nil {
-		err = r.check(file.Stmts)
-	}
-	if err != nil {
-		r.syntaxError(what, err)
-		r.status = 2
-		if !r.dash {
-			r.status = 1
-			if what == "eval" {
-				r.status = 2
-			}
-		} else {
-			r.exit(2)
-		}
-		return
-	}
-	if len(file.Stmts) == 0 {
-		r.status = 0
-	}
-	r.stmts(file.Stmts)
-}
-
-// enter counts a nested call. It fails if there are too many.
-func (r *runner) enter() bool {
-	r.depth++
-	if r.depth <= r.p.Host.o.Limits.Depth {
-		return true
-	}
-	r.depth--
-	r.p.session.report("the limit of depth")
-	r.errorf("maximum function nesting level exceeded (%d)", r.p.Host.o.Limits.Depth)
-	r.status = 1
-	r.flow = flowExit
-	return false
-}
-
-func (r *runner) syntaxError(name string, err error) {
-	if pe, ok := errors.AsType[syntax.ParseError](err); ok {
-		if r.dash {
-			r.errf("%s: %d: Syntax error: %s\n", r.name, pe.Pos.Line(), pe.Text)
-		} else {
-			r.errf("%s: line %d: syntax error: %s\n", name, pe.Pos.Line(), pe.Text)
-		}
-		return
-	}
-	r.errf("%s: Syntax error: %v\n", r.name, err)
-}
-
-func (r *runner) errf(format string, args ...any) { fprintf(r.stderr(), format, args...) }
-
-// errorf prints a message with the place in the script.
-func (r *runner) errorf(format string, args ...any) {
-	place := r.name
-	if n := len(r.stack); n > 0 && !r.dash && r.stack[n-1].file != "" {
-		place = r.stack[n-1].file
-	}
-	if r.dash {
-		fprintf(r.stderr(), place+": %d: "+format+"\n", append([]any{r.line}, args...)...)
-	} else {
-		fprintf(r.stderr(), place+": line %d: "+format+"\n", append([]any{r.line}, args...)...)
-	}
-}
-
-// fail prints a message and sets the status.
-func (r *runner) fail(status int, format string, args ...any) {
-	r.errorf(format, args...)
-	r.status = status
-}
-
-// exit ends the shell or subshell.
-func (r *runner) exit(status int) { r.status, r.flow = status, flowExit }
-
-// fatal ends a script as an error of a special builtin or of an expansion does.
-func (r *runner) fatal(format string, args ...any) {
-	r.errorf(format, args...)
-	if r.dash {
-		r.exit(2)
-		return
-	}
-	r.status, r.flow = 1, flowDiscard
-}
-
-func (r *runner) stdout() io.Writer { return newOutput(r.ctx, r.fds.writer(1), r.p.session, r.p.kill) }
-func (r *runner) stderr() io.Writer { return newOutput(r.ctx, r.fds.writer(2), r.p.session, r.p.kill) }
-
-// print writes to the standard output. A failure is the status of the command.
-func (r *runner) print(text ...string) {
-	if _, err := io.WriteString(r.stdout(), strings.Join(text, "")); err != nil {
-		r.status = 1
-		if r.ctx.Err() == nil {
-			r.errorf("%s: write error: %s", r.builtinName(), errText(err))
-		}
-	}
-}
-
-func (r *runner) builtinName() string {
-	name, _, _ := strings.Cut(r.command(), " ")
-	return name
-}
-
-// command returns the text of the command that is being run.
-func (r *runner) command() string {
-	if r.node == nil {
-		return ""
-	}
-	var b strings.Builder
-	_ = syntax.NewPrinter(syntax.SingleLine(true), syntax.SpaceRedirects(true)).Print(&b, r.node) // a parsed node can be printed
-	return b.String()
-}
-
 // step is called before every command. It handles signals and returns false if
 // the shell must stop.
 func (r *runner) step() bool {
@@ -414,8 +234,8 @@ func (r *runner) step() bool {
 	return r.flow == flowNext
 }
 
-// fork returns a runner for a subshell, which is a process of its own. It reports
-// false if there are too many processes or too little memory.
+// fork returns a runner for a subshell, which is a new process. It reports false if
+// there are too many processes or too little memory.
 func (r *runner) fork(ctx context.Context) (*runner, func(), bool) {
 	p := *r.p
 	p.parent = r.p.PID

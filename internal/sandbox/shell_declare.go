@@ -2,14 +2,12 @@ package sandbox
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// declaring are the builtins whose arguments may be assignments.
+// declaring reports whether the arguments of a builtin may be assignments.
 func declaring(name string) bool {
 	switch name {
 	case "declare", "typeset", "local", "export", "readonly":
@@ -204,7 +202,7 @@ func (r *runner) declareOne(d declaration, item declared, index string) bool {
 		case 'i':
 			v.integer = on
 		case 'l', 'u':
-			v.fold = map[bool]byte{true: byte(c)}[on] //nolint:gosec // a letter
+			v.fold = map[bool]byte{true: byte(c)}[on]
 		case 'x':
 			v.exported = on
 		}
@@ -279,209 +277,6 @@ func (r *runner) localVariable(name string) *variable {
 	return v
 }
 
-// assignArray assigns the elements of name=(...).
-func (r *runner) assignArray(name string, x *syntax.ArrayExpr, appends, dict bool) bool {
-	name, _ = r.resolve(name)
-	if r.readOnlyName(name) {
-		return true
-	}
-	old := r.lookup(name)
-	dict = dict || old != nil && old.dict != nil
-	list, keys := map[int]string{}, map[string]string{}
-	next := 0
-	if appends && old != nil {
-		switch {
-		case old.dict != nil:
-			for k, s := range old.dict {
-				keys[k] = s
-			}
-		default:
-			for _, k := range old.keys() {
-				i, _ := strconv.Atoi(k)
-				list[i], _ = r.element(old, k)
-				next = i + 1
-			}
-		}
-	}
-	size := int64(0)
-	var pair []string
-	for _, elem := range x.Elems {
-		if elem.Index == nil {
-			words := r.fields([]*syntax.Word{elem.Value})
-			if r.flow != flowNext {
-				return false
-			}
-			if dict {
-				pair = append(pair, words...)
-				continue
-			}
-			for _, w := range words {
-				list[next] = w
-				next++
-				if size += int64(len(w)) + 160; !r.room(size) {
-					return false
-				}
-			}
-			continue
-		}
-		if dict {
-			keys[r.keyText(elem.Index)] = r.assignedText(elem.Value)
-			continue
-		}
-		n, ok := r.arith(elem.Index)
-		if !ok {
-			return false
-		}
-		if n < 0 {
-			r.fail(1, "%s[%d]: bad array subscript", name, n)
-			return false
-		}
-		list[int(n)] = r.assignedText(elem.Value)
-		next = int(n) + 1
-	}
-	for i := 0; i < len(pair); i += 2 {
-		keys[pair[i]] = ""
-		if i+1 < len(pair) {
-			keys[pair[i]] = pair[i+1]
-		}
-	}
-	if r.flow != flowNext {
-		return false
-	}
-	v := r.writable(name)
-	if v == nil {
-		return false
-	}
-	before := v.size()
-	v.str, v.set = "", true
-	if dict {
-		v.dict = keys
-	} else {
-		v.list = list
-		if v.integer {
-			for i, s := range list {
-				list[i], _ = r.convert(v, s)
-			}
-		}
-	}
-	return r.hold(v.size() - before)
-}
-
-// assignArrayText assigns an array from text, as in declare -a "x=(1 2)".
-func (r *runner) assignArrayText(name, text string) bool {
-	file, err := syntax.NewParser().Parse(&scriptReader{r: strings.NewReader(name + "=" + text), limit: maxFrames}, "")
-	if err != nil || len(file.Stmts) != 1 {
-		return r.assign(name, text)
-	}
-	call, ok := file.Stmts[0].Cmd.(*syntax.CallExpr)
-	if !ok || len(call.Assigns) != 1 || call.Assigns[0].Array == nil {
-		return r.assign(name, text)
-	}
-	return r.assignArray(name, call.Assigns[0].Array, false, false)
-}
-
-// readOnlyName reports whether assignments to a variable are ignored.
-func (r *runner) readOnlyName(name string) bool {
-	if r.dash {
-		return false
-	}
-	switch name {
-	case "FUNCNAME", "PIPESTATUS", "BASH_SOURCE", "BASH_LINENO", "GROUPS", "BASHPID", "BASH_SUBSHELL":
-		return true
-	}
-	return false
-}
-
-func (r *runner) declareFunctions(d declaration, items []declared) {
-	names := make([]string, 0, len(items))
-	for _, item := range items {
-		names = append(names, item.name)
-	}
-	all := len(names) == 0
-	if all {
-		for name := range r.funcs {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-	}
-	for _, name := range names {
-		f := r.funcs[name]
-		switch {
-		case f == nil:
-			if d.variant == "export" {
-				r.errorf("export: %s: not a function", name)
-			}
-			r.status = 1
-		case d.variant == "export":
-			c := *f
-			c.exported = true
-			r.funcs[name] = &c
-		case d.has('F') && all:
-			r.print("declare -f ", name, "\n")
-		case d.has('F'):
-			r.print(name, "\n")
-		default:
-			r.print(functionText(f))
-		}
-	}
-}
-
-func functionText(f *function) string {
-	body := f.text()
-	if strings.HasPrefix(body, "{") {
-		lines := strings.Split(body, "\n")
-		if len(lines) == 1 {
-			lines = []string{"{", "    " + strings.TrimSuffix(strings.TrimSpace(strings.Trim(body, "{}")), ";"), "}"}
-		}
-		body = strings.Join(lines, "\n")
-		body = "{ " + strings.TrimPrefix(body, "{")
-	}
-	return f.name + " () \n" + body + "\n"
-}
-
-func (r *runner) importFunction(name, text string) {
-	file, err := syntax.NewParser().Parse(&scriptReader{r: strings.NewReader(name + " " + text), limit: maxFrames}, "")
-	if err != nil || len(file.Stmts) != 1 {
-		return
-	}
-	if fd, ok := file.Stmts[0].Cmd.(*syntax.FuncDecl); ok {
-		r.funcs[name] = &function{name: name, body: fd.Body, file: "environment", exported: true}
-	}
-}
-
-// printDeclarations implements declare -p, export -p and readonly -p.
-func (r *runner) printDeclarations(d declaration, items []declared) {
-	var names []string
-	for _, item := range items {
-		names = append(names, item.name)
-	}
-	if len(names) == 0 {
-		names = r.vars.names()
-	}
-	for _, name := range names {
-		v := r.lookup(name)
-		if v == nil || !v.set && !v.isArray() && v.flags() == "" && len(items) > 0 {
-			r.fail(1, "%s: %s: not found", d.variant, name)
-			continue
-		}
-		if len(items) == 0 {
-			if d.variant == "export" && !v.exported || (d.variant == "readonly" || d.has('r')) && !v.readOnly || d.has('x') && !v.exported {
-				continue
-			}
-			if d.variant == "local" {
-				if _, in := r.vars.find(name); in != r.functionScope() {
-					continue
-				}
-			}
-		}
-		if r.dash {
-			r.print(d.variant, " ", name, "=", shellQuote(v.str), "\n")
-			continue
-		}
-		r.print(r.declaration(name, v), "\n")
-	}
-}
-
 // declaration returns the text of declare -p.
 func (r *runner) declaration(name string, v *variable) string {
 	flags := v.flags()
@@ -511,21 +306,4 @@ func (r *runner) declaration(name string, v *variable) string {
 		return text
 	}
 	return text + "=" + doubleQuote(v.str)
-}
-
-// doubleQuote quotes s as declare -p does.
-func doubleQuote(s string) string {
-	if strings.ContainsFunc(s, func(c rune) bool { return c < ' ' && c != '\t' || c == 127 }) {
-		return dollarQuote(s)
-	}
-	var b strings.Builder
-	b.WriteByte('"')
-	for i := range len(s) {
-		if strings.IndexByte("$`\"\\", s[i]) >= 0 {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(s[i])
-	}
-	b.WriteByte('"')
-	return b.String()
 }

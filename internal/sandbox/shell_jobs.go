@@ -165,7 +165,7 @@ func (r *runner) closeSubstitutions(mark int) {
 	r.substitutions = r.substitutions[:min(mark, len(r.substitutions))]
 }
 
-// addNode gives a stream a path.
+// addNode creates a path for a stream and returns it.
 func (r *runner) addNode(s *stream) string {
 	disk := asRoot(r.p.FS)
 	for fd := 63; ; fd++ {

@@ -9,7 +9,6 @@ import (
 // shellOptions are the options of set.
 type shellOptions struct {
 	allexport, errexit, errtrace, functrace, noclobber, noexec, noglob, nounset, pipefail, xtrace, verbose bool
-	ignored                                                                                                string // letters without effect
 }
 
 // option returns an option by its name, or nil.
@@ -45,7 +44,7 @@ const optionNames = "allexport errexit errtrace functrace noclobber noexec noglo
 
 func (o *shellOptions) on() []string {
 	all := []string{"braceexpand", "hashall", "interactive-comments"}
-	for _, name := range strings.Fields(optionNames) {
+	for name := range strings.FieldsSeq(optionNames) {
 		if *o.option(name) {
 			all = append(all, name)
 		}
@@ -168,7 +167,7 @@ func (r *runner) setOption(name string, on bool) bool {
 }
 
 func (r *runner) printOptions(readable bool) {
-	for _, name := range strings.Fields(optionNames) {
+	for name := range strings.FieldsSeq(optionNames) {
 		on := *r.opts.option(name)
 		if !readable {
 			r.print("set ", map[bool]string{true: "-o ", false: "+o "}[on], name, "\n")
@@ -218,11 +217,12 @@ const (
 // shopt implements the shopt builtin.
 func (r *runner) shopt(args []string) {
 	args = args[1:]
-	flags := ""
-	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
-		flags += args[0][1:]
-		args = args[1:]
+	count := 0
+	for count < len(args) && strings.HasPrefix(args[count], "-") {
+		count++
 	}
+	flags := strings.Join(args[:count], "")
+	args = args[count:]
 	set, unset := strings.Contains(flags, "s"), strings.Contains(flags, "u")
 	if strings.Contains(flags, "o") {
 		for _, name := range args {

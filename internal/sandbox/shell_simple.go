@@ -214,7 +214,7 @@ func (r *runner) call(args []string) {
 	name := args[0]
 	tail := r.tail
 	r.tail = false
-	if f := r.funcs[name]; f != nil && !(r.dash && specialBuiltin(name)) {
+	if f := r.funcs[name]; f != nil && (!r.dash || !specialBuiltin(name)) {
 		r.callFunction(f, args)
 		return
 	}

@@ -66,8 +66,7 @@ func (r *runner) special(name string) *variable {
 	return r.specialBash(name)
 }
 
-// specialBash is special for the variables that only bash has. One that was unset
-// or that the script replaced has lost its meaning.
+// specialBash returns the value of a variable that only bash computes, or nil.
 func (r *runner) specialBash(name string) *variable {
 	switch name {
 	case "BASHPID":
@@ -84,7 +83,7 @@ func (r *runner) specialBash(name string) *variable {
 		if r.seed == 0 {
 			return number64(rand.Int64N(32768)) //nolint:gosec // as in bash
 		}
-		r.seed = uint32(int64(16807) * int64(r.seed) % 2147483647)        //nolint:gosec // less than 31 bits
+		r.seed = uint32(int64(16807) * int64(r.seed) % 2147483647)
 		return number64(int64(uint16(r.seed>>16)^uint16(r.seed)) & 32767) //nolint:gosec // as in bash
 	case "SRANDOM":
 		return number64(int64(rand.Uint32())) //nolint:gosec // as in bash

@@ -93,8 +93,8 @@ func (h *Host) session(ctx, life context.Context, conn ssh.ConnMetadata, u user,
 	kill(signal("HUP")) // the client closed the channel
 }
 
-// splitAddr returns the address and port of a connection. One that is not a network
-// connection is from the machine itself.
+// splitAddr returns the host and port of an address, or those of the machine itself
+// if it is not a network address.
 func splitAddr(a net.Addr, port string) (string, string) {
 	if host, p, err := net.SplitHostPort(a.String()); err == nil {
 		return host, p

@@ -1,0 +1,84 @@
+package sandbox
+
+import (
+	"errors"
+	"io"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+func (r *runner) syntaxError(name string, err error) {
+	if pe, ok := errors.AsType[syntax.ParseError](err); ok {
+		if r.dash {
+			r.errf("%s: %d: Syntax error: %s\n", r.name, pe.Pos.Line(), pe.Text)
+		} else {
+			r.errf("%s: line %d: syntax error: %s\n", name, pe.Pos.Line(), pe.Text)
+		}
+		return
+	}
+	r.errf("%s: Syntax error: %v\n", r.name, err)
+}
+
+func (r *runner) errf(format string, args ...any) { fprintf(r.stderr(), format, args...) }
+
+// errorf prints a message with the place in the script.
+func (r *runner) errorf(format string, args ...any) {
+	place := r.name
+	if n := len(r.stack); n > 0 && !r.dash && r.stack[n-1].file != "" {
+		place = r.stack[n-1].file
+	}
+	if r.dash {
+		fprintf(r.stderr(), place+": %d: "+format+"\n", append([]any{r.line}, args...)...)
+	} else {
+		fprintf(r.stderr(), place+": line %d: "+format+"\n", append([]any{r.line}, args...)...)
+	}
+}
+
+// fail prints a message and sets the status.
+func (r *runner) fail(status int, format string, args ...any) {
+	r.errorf(format, args...)
+	r.status = status
+}
+
+// exit ends the shell or subshell.
+func (r *runner) exit(status int) { r.status, r.flow = status, flowExit }
+
+// fatal ends a script as an error of a special builtin or of an expansion does.
+func (r *runner) fatal(format string, args ...any) {
+	r.errorf(format, args...)
+	if r.dash {
+		r.exit(2)
+		return
+	}
+	r.status, r.flow = 1, flowDiscard
+}
+
+func (r *runner) stdout() io.Writer { return newOutput(r.ctx, r.fds.writer(1), r.p.session, r.p.kill) }
+
+func (r *runner) stderr() io.Writer { return newOutput(r.ctx, r.fds.writer(2), r.p.session, r.p.kill) }
+
+// print writes to the standard output. A failure is the status of the command.
+func (r *runner) print(text ...string) {
+	if _, err := io.WriteString(r.stdout(), strings.Join(text, "")); err != nil {
+		r.status = 1
+		if r.ctx.Err() == nil {
+			r.errorf("%s: write error: %s", r.builtinName(), errText(err))
+		}
+	}
+}
+
+func (r *runner) builtinName() string {
+	name, _, _ := strings.Cut(r.command(), " ")
+	return name
+}
+
+// command returns the text of the command that is being run.
+func (r *runner) command() string {
+	if r.node == nil {
+		return ""
+	}
+	var b strings.Builder
+	_ = syntax.NewPrinter(syntax.SingleLine(true), syntax.SpaceRedirects(true)).Print(&b, r.node) // a parsed node can be printed
+	return b.String()
+}

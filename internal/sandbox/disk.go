@@ -48,6 +48,7 @@ func NewRoot(o *RootOptions) *memfs.FS {
 	b.check(disk.Mknod("/dev/full", 0o666, memfs.Full))
 	b.check(disk.Mknod("/dev/random", 0o666, memfs.Random))
 	b.check(disk.Mknod("/dev/urandom", 0o666, memfs.Random))
+	b.check(disk.Mknod("/dev/console", 0o600, memfs.Null))
 	b.check(disk.Mknod("/dev/tty", 0o666, memfs.Null))
 	b.loginFiles(facts)
 	b.accounts(login)

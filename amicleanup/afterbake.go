@@ -13,28 +13,27 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// AfterBake returns a publisher that retires the older images of the group
-// that was baked: after a good bake it plans and applies c, in the regions
-// where the artifact is and c has a target. The artifact itself is kept
-// whatever the policy says, and images of other groups are left alone, so that
-// one Cleaner can serve any number of images. What became of each image that
-// was to be changed is among the messages of the build.
+// AfterBake returns a publisher that retires the older images of the group that
+// was baked: after a successful bake it plans and applies c, in the regions where
+// the artifact is and c has a target. The artifact is kept whatever the policy
+// says, and images of other groups are left alone, so one Cleaner can serve any
+// number of images. Messages of the build tell what became of each image.
 //
-// It is an error when the new image is not among those that the policy
-// selects and groups, or when an image could not be removed.
+// The publisher fails if the policy does not select and group the new image, or
+// if an image could not be removed.
 func AfterBake(c Cleaner) bake.Publisher { return &afterBake{c} }
 
 type afterBake struct{ cleaner Cleaner }
 
 var _ bake.Validator = (*afterBake)(nil)
 
-// String names the step.
+// String returns the name of the step.
 func (a *afterBake) String() string { return "retire older images" }
 
 // Validate validates the cleaner.
 func (a *afterBake) Validate() error { return a.cleaner.Validate() }
 
-// A new image may be listed a little later than it was made.
+// EC2 may list a new image some time after it was made.
 const (
 	listedEvery   = 2 * time.Second
 	listedTimeout = time.Minute
@@ -44,13 +43,13 @@ const (
 func (a *afterBake) Publish(ctx context.Context, artifact bake.Artifact) error {
 	c := a.cleaner
 	ids := artifact.IDs()
-	c.Targets = slices.DeleteFunc(slices.Clone(c.Targets), func(t Target) bool { return ids[t.Region] == "" })
+	c.Targets = slices.DeleteFunc(slices.Clone(c.Targets), func(t Target) bool { return ids[t.region()] == "" })
 	if len(c.Targets) == 0 {
-		return fmt.Errorf("%s is in no region that has a target", artifact)
+		return fmt.Errorf("no target in a region of %s", artifact)
 	}
 	fresh := slices.Collect(maps.Values(ids))
-	if len(c.Policy.Keep) > 0 { // without keepers everything is kept anyway
-		c.Policy.Keep = append(slices.Clone(c.Policy.Keep), JustBuilt(fresh...))
+	if len(c.Policy.Keep) > 0 { // without rules everything is kept anyway
+		c.Policy.Keep = append(slices.Clone(c.Policy.Keep), keepIDs("JustBuilt", fresh, "was just baked"))
 	}
 	plan, missing, err := a.planListed(ctx, &c, ids)
 	if plan == nil {
@@ -58,15 +57,15 @@ func (a *afterBake) Publish(ctx context.Context, artifact bake.Artifact) error {
 	}
 	plan.keepOthers(ids)
 	result, applyErr := c.Apply(ctx, plan)
-	var told error
+	var reportErr error
 	if result != nil {
-		told = result.tell(bake.RunFromContext(ctx))
+		reportErr = result.reportTo(bake.RunFromContext(ctx))
 	}
-	return errors.Join(err, missing, applyErr, told)
+	return errors.Join(err, missing, applyErr, reportErr)
 }
 
-// tell says in the build what became of the images.
-func (r *Result) tell(run *bake.Run) error {
+// reportTo writes the result to the messages of a build.
+func (r *Result) reportTo(run *bake.Run) error {
 	var text strings.Builder
 	err := r.WriteText(&text)
 	for line := range strings.Lines(text.String()) {
@@ -75,18 +74,18 @@ func (r *Result) tell(run *bake.Run) error {
 	return err
 }
 
-// planListed plans again until the new images are in the plan, or for so long
-// that the policy cannot be about them.
+// planListed plans again until the new images are in the plan, or until the
+// policy cannot be about them.
 func (a *afterBake) planListed(ctx context.Context, c *Cleaner, ids map[string]string) (plan *Plan, missing, err error) {
 	limited, stop := clock.WithTimeout(ctx, c.clock(), listedTimeout)
 	defer stop()
 	for {
 		plan, err = c.Plan(ctx)
-		if plan == nil || err != nil {
+		if plan == nil || err != nil && !errors.Is(err, ErrNothingSelected) {
 			return plan, nil, err
 		}
 		if missing = unlisted(plan, ids); missing == nil {
-			return plan, nil, nil
+			return plan, nil, err
 		}
 		if c.clock().Sleep(limited, listedEvery) != nil {
 			return plan, missing, context.Cause(ctx)
@@ -94,21 +93,21 @@ func (a *afterBake) planListed(ctx context.Context, c *Cleaner, ids map[string]s
 	}
 }
 
-// unlisted says in which regions the plan does not have the new image, or not
-// in a group: its tags may show later than itself. Of several accounts in a
-// region one has it.
+// unlisted reports the regions whose plan does not have the new image, or not in
+// a group: its tags may appear later than the image. With several accounts in a
+// region, one of them has it.
 func unlisted(plan *Plan, ids map[string]string) error {
 	why := map[string]string{}
 	for i := range plan.Targets {
 		t := &plan.Targets[i]
 		item := t.item(ids[t.Region])
 		switch before, other := why[t.Region]; {
-		case item != nil && item.Newest != "":
+		case item != nil && item.newest != "":
 			why[t.Region] = ""
 		case item != nil:
-			why[t.Region] = "has no group to compare it with: it " + item.Reasons[0].Text
+			why[t.Region] = "cannot be grouped: it " + item.Reasons[0].Text
 		case !other:
-			why[t.Region] = "is not among those that the policy selects"
+			why[t.Region] = "is not selected by the policy"
 		default:
 			why[t.Region] = before
 		}
@@ -122,8 +121,8 @@ func unlisted(plan *Plan, ids map[string]string) error {
 	return errors.Join(errs...)
 }
 
-// keepOthers keeps everything that is not in the group of the image of its
-// region, and what is of one release with that.
+// keepOthers keeps everything outside of the group of the new image of its
+// region, and the rest of their releases.
 func (p *Plan) keepOthers(ids map[string]string) {
 	kept := map[string]bool{}
 	for i := range p.Targets {
@@ -134,7 +133,8 @@ func (p *Plan) keepOthers(ids map[string]string) {
 		}
 		for j := range t.Items {
 			if item := &t.Items[j]; item.Action != Keep && item.groupID() != group {
-				item.keep("is not in the group that was baked")
+				item.Action = Keep
+				item.because(Reason{Rule: always, Text: "is not in the group that was baked"})
 				kept[item.Release] = item.Release != ""
 			}
 		}
@@ -143,15 +143,11 @@ func (p *Plan) keepOthers(ids map[string]string) {
 		items := p.Targets[i].Items
 		for j := range items {
 			if item := &items[j]; item.Action != Keep && kept[item.Release] {
-				item.keep("is of one release with an image that is not in the group that was baked")
+				item.Action = Keep
+				item.because(Reason{Rule: byRelease, Text: "is of one release with an image outside of the group that was baked"})
 			}
 		}
 	}
-}
-
-func (item *Item) keep(text string) {
-	item.Action = Keep
-	*item = item.because(text)
 }
 
 func (t *TargetPlan) item(id string) *Item {

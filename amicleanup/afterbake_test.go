@@ -31,9 +31,9 @@ func TestAfterBake(t *testing.T) {
 	home.series("db", 4)
 	far.series("web", 4)
 	c := cleaner(home, amicleanup.Newest(2))
-	c.Targets = append(c.Targets, amicleanup.Target{Region: "us-east-1", Client: far})
+	c.Targets = append(c.Targets, target("us-east-1", far))
 	p := amicleanup.AfterBake(*c)
-	// The new image is not the newest by its stamp.
+	// The new image is not the newest by its timestamp.
 	if err := p.Publish(t.Context(), artifact{"eu-west-1": "ami-web0"}); err != nil {
 		t.Fatal(err)
 	}
@@ -44,12 +44,12 @@ func TestAfterBake(t *testing.T) {
 		t.Errorf("a region without the artifact: %v", far.calls)
 	}
 	if _, ok := p.(bake.Validator); !ok {
-		t.Error("is not validated before the bake")
+		t.Error("Validate of an invalid cleaner: no error")
 	}
 }
 
-// A build says which images its publisher has retired.
-func TestAfterBakeTells(t *testing.T) {
+// Messages of the build name the retired images.
+func TestAfterBakeMessages(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
 	p := amicleanup.AfterBake(*cleaner(f, amicleanup.Newest(3)))
@@ -68,17 +68,17 @@ func TestAfterBakeTells(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(said) != 1 || !strings.HasPrefix(said[0], "eu-west-1  removed  ami-web0  web 1") {
-		t.Errorf("the build said %q, want that ami-web0 was removed", said)
+		t.Errorf("messages %q, want the removal of ami-web0", said)
 	}
 }
 
-func TestAfterBakeOfAnImageNotSelected(t *testing.T) {
+func TestAfterBakeImageNotSelected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.series("web", 4)
 		p := amicleanup.AfterBake(*cleaner(f, amicleanup.Newest(2)))
 		err := p.Publish(t.Context(), artifact{"eu-west-1": "ami-new"})
-		if err == nil || !strings.Contains(err.Error(), "ami-new is not among those") || len(f.changes()) > 0 {
+		if err == nil || !strings.Contains(err.Error(), "ami-new is not selected by the policy") || len(f.changes()) > 0 {
 			t.Errorf("error %v, changes %v", err, f.changes())
 		}
 		if err := p.Publish(t.Context(), artifact{"ap-south-1": "ami-new"}); err == nil {
@@ -87,7 +87,7 @@ func TestAfterBakeOfAnImageNotSelected(t *testing.T) {
 	})
 }
 
-// The new image is listed only after a while.
+// EC2 lists the new image late.
 func TestAfterBakeWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -109,7 +109,7 @@ func TestAfterBakeWaits(t *testing.T) {
 	})
 }
 
-// What is of one release with an image of another group stays with it.
+// Images of one release with an image of another group stay.
 func TestAfterBakeKeepsReleasesTogether(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
@@ -124,7 +124,7 @@ func TestAfterBakeKeepsReleasesTogether(t *testing.T) {
 		img.Tags = nil // built alone
 	})
 	c := cleaner(f, amicleanup.Newest(1))
-	c.Policy.Release = amicleanup.SameBuild
+	c.Policy.Release = amicleanup.SameBuild()
 	if err := amicleanup.AfterBake(*c).Publish(t.Context(), artifact{"eu-west-1": "ami-web3"}); err != nil {
 		t.Fatal(err)
 	}

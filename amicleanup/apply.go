@@ -1,271 +1,261 @@
 package amicleanup
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// Apply carries plan out. There is a result besides an error, unless the plan
-// as a whole cannot be applied: because it has expired (ErrExpired), because
-// another policy made it (ErrOtherPolicy), or because it is of a version that
-// this one does not read.
+// Apply carries out a plan. It reads all targets and decides again by its own
+// policy, and changes only images and snapshots for which the plan and the new
+// decision agree on the action. Limits apply to its changes. Nothing else in the
+// plan is believed: editing it can strike out changes, but not add any.
 //
-// The images themselves are not judged again, but each is read again just
-// before it is changed, together with the image that its group needs, and what
-// uses images is read again by the policy's sources: once before, and then
-// whenever that is a minute ago. What differs from the plan is skipped. A plan
-// that was applied before changes nothing more. Of a plan that was made just
-// now, Apply first waits for Cleaner.SettleTime, unless there is nothing to do.
+// An image that has changed since the plan was made, or that a rule now keeps, is
+// skipped, together with the rest of its release; the result says why. Images are
+// read once more shortly before they are changed, and references to images once a
+// minute. Applying a plan twice does no more than applying it once.
+//
+// Apply first waits until SettleTime has passed since the plan was made, unless
+// there is nothing to do. It returns a result besides an error, unless the plan as
+// a whole cannot be applied: because it has expired ([ErrExpired]), or is of an
+// unknown version.
 func (c *Cleaner) Apply(ctx context.Context, plan *Plan) (*Result, error) {
 	if err := c.applicable(plan); err != nil {
 		return nil, err
 	}
 	result := &Result{Started: c.clock().Now().UTC()}
 	runs := make([]*targetRun, len(plan.Targets))
-	regions := map[string]*regionUse{}
-	going := map[string]bool{}
-	for i := range plan.Targets {
+	for i := range runs {
 		runs[i] = c.newRun(&plan.Targets[i])
-		region := plan.Targets[i].Region
-		if regions[region] == nil {
-			regions[region] = &regionUse{cleaner: c, region: region, going: going, reading: newTurn()}
-		}
-		runs[i].region = regions[region]
-		for _, item := range runs[i].items {
-			going[item.Image.ID] = true
-		}
 	}
-	each := func(do func(*targetRun)) {
-		var wg sync.WaitGroup
-		for _, run := range runs {
-			if len(run.items) > 0 {
-				wg.Go(func() { do(run) })
-			}
-		}
-		wg.Wait()
-	}
-	if len(going) == 0 || c.settled(ctx, plan.Made) == nil {
-		each(func(run *targetRun) { run.prepare(ctx) })
-		holdReleases(runs)
-		each(func(run *targetRun) { run.apply(ctx) })
-	}
+	approved := approve(plan)
 	var errs []error
+	if len(approved.items)+len(approved.snapshots) > 0 && c.settled(ctx, plan.Made) == nil {
+		inv := c.read(ctx, approved)
+		if ctx.Err() == nil {
+			errs = append(errs, inv.errorsFor(plan)...)
+		}
+		c.apply(ctx, runs, c.Policy.evaluate(inv, approved, 0), inv)
+	}
 	for _, run := range runs {
 		result.Images = append(result.Images, run.results...)
+		result.Snapshots = append(result.Snapshots, run.snapshots...)
 		errs = append(errs, run.errs...)
 	}
-	if result.Count(NotTried) > 0 && ctx.Err() != nil {
+	if result.has(NotTried) && ctx.Err() != nil {
 		errs = append(errs, context.Cause(ctx))
 	}
 	result.Finished = c.clock().Now().UTC()
 	return result, errors.Join(errs...)
 }
 
-// applicable says why the plan as a whole cannot be applied.
+// applicable returns why the plan as a whole cannot be applied.
 func (c *Cleaner) applicable(plan *Plan) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	switch now := c.clock().Now(); {
+	now := c.clock().Now()
+	age := c.Policy.PlanAge
+	if age == 0 {
+		age = defaultPlanAge
+	}
+	switch {
 	case plan.Version != planVersion:
-		return bake.Invalid("Plan.Version", "is %d; this version reads %d", plan.Version, planVersion)
-	case !now.Before(plan.Expires):
-		return fmt.Errorf("%w: at %s", ErrExpired, stampText(plan.Expires))
-	case plan.Policy != c.Policy.Fingerprint():
-		return ErrOtherPolicy
+		return bake.Invalid("Plan.Version", "unknown version %d, want %d", plan.Version, planVersion)
+	case !now.Before(plan.Expires) || !now.Before(plan.Made.Add(age)):
+		return fmt.Errorf("%w at %s", ErrExpired, timeText(plan.Expires))
 	}
 	return nil
 }
 
-// A targetRun carries out the plan of one target.
+// errorsFor returns the errors of targets in regions where the plan changes
+// something.
+func (inv *inventory) errorsFor(plan *Plan) []error {
+	regions := map[string]bool{}
+	for i := range plan.Targets {
+		t := &plan.Targets[i]
+		changes := len(t.changes()) > 0 || slices.ContainsFunc(t.Snapshots, func(s SnapshotItem) bool { return s.Action == Remove })
+		regions[t.Region] = regions[t.Region] || changes
+	}
+	var errs []error
+	for i := range inv.targets {
+		if regions[inv.targets[i].target.region()] {
+			errs = append(errs, inv.targets[i].errs...)
+		}
+	}
+	return errs
+}
+
+// apply does what both decisions say.
+func (c *Cleaner) apply(ctx context.Context, runs []*targetRun, now *Plan, inv *inventory) {
+	regions := map[string]*regionUse{}
+	going := map[string]bool{}
+	for _, run := range runs {
+		for i := range now.Targets {
+			if t := &now.Targets[i]; t.Account == run.stored.Account && t.Region == run.stored.Region {
+				run.begin(t, &inv.targets[i])
+			}
+		}
+		if run.now == nil {
+			run.fail(errors.New("target is not configured"))
+		}
+		region := run.stored.Region
+		if regions[region] == nil {
+			regions[region] = &regionUse{cleaner: c, region: region, going: going, reading: newTurn(), begun: inv.time, at: inv.time}
+		}
+		run.region, run.readAt = regions[region], inv.time
+		for _, item := range run.items {
+			going[item.Image.ID] = true
+		}
+	}
+	each(len(runs), func(i int) { runs[i].apply(ctx) })
+	each(len(runs), func(i int) { runs[i].removeOrphans(ctx) })
+}
+
+// A targetRun applies the plan of one target.
 type targetRun struct {
 	cleaner *Cleaner
-	plan    *TargetPlan
-	items   []*Item // to act on, in order
+	stored  *TargetPlan
+	now     *TargetPlan       // the new decision; nil if the cleaner does not have the target
+	items   []*Item           // of now: to act on, in order
+	staying map[string]*Image // of now: the images that stay, by id
+	result  map[*Item]*ImageResult
 	target  Target
+	client  *awsec2.Client
 	region  *regionUse
 	clock   clock.Clock
 	log     *slog.Logger
 
-	changing turn            // held to remove an image whose snapshots another one to be removed has
+	changing turn            // held to remove an image that shares snapshots with another one to be removed
 	shared   map[string]bool // such snapshots
-	held     map[string]string
 
-	reading turn                // held to read what is in use, and to use sharing
-	sharing map[string][]string // by snapshot id: the images that have it; nil before it is needed
+	reading turn                // held to read sharing
+	sharing map[string][]string // by snapshot id: the images that contain it; nil until needed
 
 	mu      sync.Mutex
 	stop    error             // why nothing more is tried
-	used    map[string]string // by image id: what uses it now, as the sources know
-	asked   map[string]string // the same, as opinions say
+	used    map[string]string // by image id: what uses it, as the sources listed
+	asked   map[string]string // the same, as asked sources answered
 	readAt  time.Time         // when used was read
 	removed map[string]bool   // image ids
 
-	results []ImageResult
-	errs    []error
+	results   []ImageResult
+	snapshots []SnapshotResult
+	errs      []error
 }
 
-func (c *Cleaner) newRun(plan *TargetPlan) *targetRun {
+func (c *Cleaner) newRun(stored *TargetPlan) *targetRun {
 	r := &targetRun{
-		cleaner: c, plan: plan, items: plan.changes(), clock: c.clock(),
-		log:      c.log().With(slog.String("region", plan.Region), slog.String("account", plan.Account)),
+		cleaner: c, stored: stored, clock: c.clock(), result: map[*Item]*ImageResult{},
+		log:      c.log().With(slog.String("region", stored.Region), slog.String("account", stored.Account)),
 		changing: newTurn(), reading: newTurn(),
-		removed: map[string]bool{}, shared: map[string]bool{}, held: map[string]string{},
+		removed: map[string]bool{}, shared: map[string]bool{},
 	}
 	seen := map[string]bool{}
-	r.results = make([]ImageResult, len(r.items))
-	for i, item := range r.items {
-		r.results[i] = ImageResult{
-			Account: plan.Account, Region: plan.Region, ID: item.Image.ID, Name: item.Image.Name,
-			Action: item.Action, Outcome: NotTried,
+	for _, item := range stored.changes() {
+		if !seen[item.Image.ID] {
+			seen[item.Image.ID] = true
+			r.results = append(r.results, ImageResult{
+				Account: stored.Account, Region: stored.Region, ID: item.Image.ID, Name: item.Image.Name,
+				Action: item.Action, Outcome: NotTried,
+			})
 		}
-		for _, s := range item.Image.Snapshots {
-			r.shared[s] = seen[s]
-			seen[s] = true
+	}
+	for i := range stored.Snapshots {
+		if s := &stored.Snapshots[i]; s.Action == Remove && !seen[s.Snapshot.ID] {
+			seen[s.Snapshot.ID] = true
+			r.snapshots = append(r.snapshots, SnapshotResult{
+				Account: stored.Account, Region: stored.Region, ID: s.Snapshot.ID, Outcome: NotTried,
+			})
 		}
 	}
 	return r
 }
 
-// prepare finds the target's client, makes sure that it is of the account that
-// the plan is for, and reads once more what is in use.
-func (r *targetRun) prepare(ctx context.Context) {
-	if err := r.begin(ctx); err != nil {
-		r.stop = err
-		r.errs = append(r.errs, &TargetError{r.plan.Account, r.plan.Region, err})
-		return
-	}
-	r.survey(ctx)
-}
-
-func (r *targetRun) begin(ctx context.Context) error {
-	var ok bool
-	if r.target, ok = r.cleaner.target(r.plan.Account, r.plan.Region); !ok {
-		return errors.New("the plan is for a target that the cleaner does not have")
-	}
-	sources := r.cleaner.Policy.sources()
-	for _, c := range r.plan.Coverage {
-		if !hasSource(sources, c.Source) {
-			return fmt.Errorf("%w: the plan was made with %s, which the cleaner's policy does not read", ErrNotCovered, c.Source)
-		}
-	}
-	owner, err := ownerOf(ctx, r.target.Client)
-	if err != nil {
-		return err
-	}
-	if owner != "" && owner != r.plan.Owner {
-		return fmt.Errorf("%w: %s, not %s", ErrOtherAccount, owner, r.plan.Owner)
-	}
-	return r.readUse(ctx)
-}
-
-// ownerOf is the id of the account that client is of, as one of its images
-// tells; empty when it has none.
-func ownerOf(ctx context.Context, client ImageReader) (string, error) {
-	const fewest = 5 // that EC2 allows to ask for
-	pages := awsec2.NewDescribeImagesPaginator(client, &awsec2.DescribeImagesInput{
-		Owners: []string{"self"}, IncludeDisabled: aws.Bool(true), MaxResults: aws.Int32(fewest),
-	}, func(o *awsec2.DescribeImagesPaginatorOptions) { o.StopOnDuplicateToken = true })
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return "", err
-		}
-		if len(page.Images) > 0 {
-			return aws.ToString(page.Images[0].OwnerId), nil
-		}
-	}
-	return "", nil
-}
-
-func hasSource(sources []Source, name string) bool {
-	for _, s := range sources {
-		if s.Name() == name {
-			return true
-		}
-	}
-	return false
-}
-
-// apply changes what the plan says, several images at a time, and leaves off
-// when the context ends or no further change can succeed.
-func (r *targetRun) apply(ctx context.Context) {
-	queue := make(chan int)
-	var wg sync.WaitGroup
-	for range min(len(r.items), cmp.Or(r.cleaner.Parallel, defaultParallel)) {
-		wg.Go(func() {
-			for i := range queue {
-				r.change(ctx, r.items[i], &r.results[i])
-			}
-		})
-	}
-	for i := range r.items {
-		queue <- i
-	}
-	close(queue)
-	wg.Wait()
-}
-
-const defaultParallel = 4
-
-// change changes one image, unless there is no use in trying.
-func (r *targetRun) change(ctx context.Context, item *Item, res *ImageResult) {
-	if r.fresh(ctx) && ctx.Err() == nil {
-		if why := r.held[item.Release]; why != "" && item.Release != "" {
-			res.Outcome, res.Detail = Skipped, why
-		} else if err := r.act(ctx, item, res); err != nil {
-			r.mu.Lock()
-			r.errs = append(r.errs, &ImageError{res.Account, res.Region, res.ID, res.Name, err})
-			if meaningOf(err) == hopeless {
-				r.stop = err
-			}
-			r.mu.Unlock()
-		}
-	}
-	r.report(ctx, res)
-}
-
-// fresh reads again what is in use when that is long ago, and reports whether
-// the work may go on.
-func (r *targetRun) fresh(ctx context.Context) bool {
-	r.reading.take()
-	defer r.reading.pass()
-	if !r.goesOn() || ctx.Err() != nil || r.clock.Now().Sub(r.readAt) < referencesStale {
-		return r.goesOn()
-	}
-	if err := r.readUse(ctx); err != nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.stop = err
-		r.errs = append(r.errs, &TargetError{r.plan.Account, r.plan.Region, err})
-		return false
-	}
-	return r.goesOn()
-}
-
-func (r *targetRun) goesOn() bool {
+func (r *targetRun) fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.stop == nil
+	r.stop = err
+	if len(r.results)+len(r.snapshots) > 0 {
+		r.errs = append(r.errs, &TargetError{r.stored.Account, r.stored.Region, err})
+	}
 }
 
-func (r *targetRun) report(ctx context.Context, res *ImageResult) {
-	level := slog.LevelInfo
-	if res.Outcome == Failed {
-		level = slog.LevelWarn
+// begin compares the stored plan with the new decision: what they agree on is
+// left to do, everything else has its outcome.
+func (r *targetRun) begin(now *TargetPlan, inv *targetInventory) {
+	r.now, r.target, r.client = now, inv.target, inv.target.ec2()
+	switch {
+	case inv.err != nil:
+		r.stop = inv.err // decide has reported it
+		return
+	case now.Owner != "" && r.stored.Owner != "" && now.Owner != r.stored.Owner:
+		r.fail(fmt.Errorf("%w: %s, want %s", ErrOtherAccount, now.Owner, r.stored.Owner))
+		return
 	}
-	r.log.LogAttrs(ctx, level, "amicleanup",
-		slog.String("image", res.ID), slog.String("name", res.Name), slog.String("action", string(res.Action)),
-		slog.String("outcome", string(res.Outcome)), slog.String("detail", res.Detail))
+	images := map[string]*Image{}
+	for i := range inv.images {
+		images[inv.images[i].ID] = &inv.images[i]
+	}
+	items := map[string]*Item{}
+	r.staying = map[string]*Image{}
+	for i := range now.Items {
+		item := &now.Items[i]
+		items[item.Image.ID] = item
+		if item.Action.steps() == 0 {
+			r.staying[item.Image.ID] = &item.Image
+		}
+	}
+	stored := map[string]*Item{}
+	for i := range r.stored.Items {
+		stored[r.stored.Items[i].Image.ID] = &r.stored.Items[i]
+	}
+	left := map[string]*ImageResult{}
+	for i := range r.results {
+		res := &r.results[i]
+		item := items[res.ID]
+		switch {
+		case images[res.ID] == nil:
+			res.Outcome = Gone
+		case item == nil:
+			res.Outcome, res.Detail = Skipped, "the policy does not select it"
+		case item.Action == res.Action:
+			left[res.ID] = res
+		case doneBefore(stored[res.ID], images[res.ID]):
+			res.Outcome = AlreadyDone
+		default:
+			res.Outcome, res.Detail = Skipped, item.changed()
+		}
+	}
+	seen := map[string]bool{}
+	for _, item := range now.changes() {
+		res := left[item.Image.ID]
+		if res == nil {
+			continue // not approved: decide leaves none
+		}
+		res.Name = item.Image.Name
+		r.items, r.result[item] = append(r.items, item), res
+		for _, s := range item.Image.Snapshots {
+			r.shared[s] = r.shared[s] || seen[s]
+			seen[s] = true
+		}
+	}
+}
+
+// changed describes why the plan no longer applies to an image.
+func (item *Item) changed() string {
+	if len(item.Reasons) == 0 {
+		return fmt.Sprintf("would now be changed by %q", item.Action)
+	}
+	return item.why()
 }

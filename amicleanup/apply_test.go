@@ -40,12 +40,12 @@ func TestApply(t *testing.T) {
 		}
 		again, err := c.Apply(t.Context(), plan)
 		if err != nil || again.Count(amicleanup.Gone) != 2 || again.Count(amicleanup.Removed) != 0 {
-			t.Errorf("the second time: %v, %v", outcomes(again), err)
+			t.Errorf("second Apply: %v, %v", outcomes(again), err)
 		}
 	})
 }
 
-// What may happen between plan and apply, or in apply.
+// Changes and failures between plan and apply, or during apply.
 func TestApplyTrouble(t *testing.T) {
 	change := func(id string, how func(*ec2types.Image)) func(*fake) {
 		return func(f *fake) {
@@ -72,14 +72,14 @@ func TestApplyTrouble(t *testing.T) {
 		fails   string // part of the error
 	}{
 		{"gone", func(f *fake) { delete(f.images, first); delete(f.snapshots, "snap-web0") },
-			"ami-web0 gone, snap-web0 gone", "removed", "", ""},
+			"ami-web0 gone", "removed", "", ""},
 		{"gone, snapshot left behind", func(f *fake) { delete(f.images, first) },
-			"ami-web0 gone, snap-web0 removed", "removed", "", ""},
+			"ami-web0 gone", "removed", "", ""},
 		{"tagged since", change(first, func(i *ec2types.Image) {
 			i.Tags = []ec2types.Tag{{Key: aws.String("keep"), Value: aws.String("1")}}
 		}), "ami-web0 skipped", "removed", "its tags have changed", ""},
 		{"protected since", change(first, func(i *ec2types.Image) { i.DeregistrationProtection = aws.String("enabled-with-cooldown") }),
-			"ami-web0 skipped", "removed", "it is protected from deregistration now", ""},
+			"ami-web0 skipped", "removed", "is protected from deregistration", ""},
 		{"disabled since", change(first, func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled }),
 			"ami-web0 skipped", "removed", "its state is disabled now", ""},
 		{"launched since", change(first, func(i *ec2types.Image) { i.LastLaunchedTime = aws.String("2026-01-01T00:00:00Z") }),
@@ -87,9 +87,9 @@ func TestApplyTrouble(t *testing.T) {
 		{"deprecated since", change(first, func(i *ec2types.Image) { i.DeprecationTime = aws.String("2026-01-01T00:00:00Z") }),
 			"ami-web0 skipped", "removed", "its deprecation has changed", ""},
 		{"newest gone", func(f *fake) { delete(f.images, "ami-web2") },
-			"ami-web0 skipped", "skipped", "ami-web2, the newest image of its group, is not there any more", ""},
+			"ami-web0 removed, snap-web0 removed", "skipped", "", ""},
 		{"newest disabled", change("ami-web2", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled }),
-			"ami-web0 skipped", "skipped", "ami-web2, the newest image of its group, is disabled now", ""},
+			"ami-web0 skipped", "skipped", "is older than ami-web2, the newest, which is disabled", ""},
 		{"gone and still listed", func(f *fake) {
 			f.lingering[first], f.lingersFor[first], f.dead[first] = f.images[first], 3, true
 			delete(f.images, first)
@@ -122,7 +122,7 @@ func TestApplyTrouble(t *testing.T) {
 		{"snapshot fails inside EC2", failing("snapshot of snap-web0", "internal-error"),
 			"ami-web0 removed, snap-web0 removed", "removed", "", ""},
 		{"snapshot client error", failing("snapshot of snap-web0", "client-error"),
-			"ami-web0 removed, snap-web0 failed", "removed", "", "snapshot snap-web0: EC2 says client-error"},
+			"ami-web0 removed, snap-web0 failed", "removed", "", "snapshot snap-web0: EC2 returned client-error"},
 		{"snapshot permission", failing("snapshot of snap-web0", "missing-permissions"),
 			"ami-web0 removed, snap-web0 failed", "not tried", "", "missing permission to delete snapshots"},
 	}
@@ -157,7 +157,7 @@ func TestApplyTrouble(t *testing.T) {
 	}
 }
 
-func TestApplyStopsBetweenImages(t *testing.T) {
+func TestApplyCanceled(t *testing.T) {
 	f := newFake()
 	f.oldAPI = true
 	f.series("web", 4)
@@ -173,7 +173,7 @@ func TestApplyStopsBetweenImages(t *testing.T) {
 	}
 	result, err := c.Apply(ctx, plan)
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want that of the context", err)
+		t.Errorf("Apply: error %v, want context.Canceled", err)
 	}
 	want := []string{"ami-web0 removed", "snap-web0 removed", "ami-web1 not tried", "ami-web2 not tried"}
 	if diff := cmp.Diff(want, outcomes(result)); diff != "" {
@@ -187,7 +187,7 @@ func TestTargetsAreIndependent(t *testing.T) {
 	bad.series("web", 2)
 	bad.fail = func(string, string) error { return apiError("OptInRequired") }
 	c := cleaner(good, amicleanup.Newest(1))
-	c.Targets = append(c.Targets, amicleanup.Target{Account: "prod", Region: "me-south-1", Client: bad})
+	c.Targets = append(c.Targets, accountTarget("prod", "me-south-1", bad))
 	plan, err := c.Plan(t.Context())
 	target := new(amicleanup.TargetError)
 	if !errors.As(err, &target) || target.Region != "me-south-1" || target.Account != "prod" {
@@ -198,7 +198,7 @@ func TestTargetsAreIndependent(t *testing.T) {
 	}
 	result, err := c.Apply(t.Context(), plan)
 	if err != nil || result.Count(amicleanup.Removed) != 1 {
-		t.Errorf("applied: %v, %v", outcomes(result), err)
+		t.Errorf("Apply: %v, %v", outcomes(result), err)
 	}
 	c.Targets = c.Targets[1:]
 	if _, err = c.Apply(t.Context(), plan); !errors.As(err, &target) || target.Region != "eu-west-1" {
@@ -206,7 +206,7 @@ func TestTargetsAreIndependent(t *testing.T) {
 	}
 }
 
-func TestPlanIsData(t *testing.T) {
+func TestPlanRoundTrip(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	f.add("ami-odd", "web 1", nil)
@@ -226,11 +226,11 @@ func TestPlanIsData(t *testing.T) {
 	}
 	result, err := c.Apply(t.Context(), stored)
 	if err != nil || result.Count(amicleanup.Removed) != 1 {
-		t.Errorf("applied: %v, %v", outcomes(result), err)
+		t.Errorf("Apply: %v, %v", outcomes(result), err)
 	}
 	stored.Version++
 	if _, err := c.Apply(t.Context(), stored); err == nil {
-		t.Error("a plan of a later version was applied")
+		t.Error("Apply of a plan of a later version: no error")
 	}
 }
 
@@ -238,14 +238,14 @@ func TestEndlessPages(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	c := cleaner(loop{f}.fake, amicleanup.Newest(1))
-	c.Targets[0].Client = loop{f}
+	c.Targets[0] = target("eu-west-1", loop{f})
 	if _, err := c.Plan(t.Context()); err == nil {
 		t.Error("no error")
 	}
 }
 
-// Apply changes nothing before EC2 shows what there was when the plan was
-// made; a context that ends before leaves it at that.
+// Apply waits until EC2 shows everything that existed when the plan was made, and
+// changes nothing if the context ends before.
 func TestApplyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

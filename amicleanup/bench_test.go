@@ -18,11 +18,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// serveImages is set for a process that only serves an embedded EC2 with so
-// many images, so that what it costs does not count as ours.
+// serveImages is the variable that makes this process serve an embedded EC2 with
+// so many images, so that its cost does not count for the benchmark.
 const serveImages = "AMICLEANUP_SERVE_IMAGES"
 
 func TestMain(m *testing.M) {
@@ -50,8 +51,8 @@ func publishMany(srv *ec2test.Server, n int) []string {
 }
 
 // BenchmarkPlan plans over all images of one account and region. The EC2 is in
-// another process: cpu-ms is what the planning process used, the SDK's decoding
-// of what EC2 answers included, and peak-MiB what it had of the system at most.
+// another process. Cpu-ms is the CPU time of the planning process, including the
+// decoding of responses, and peak-MiB its largest memory.
 func BenchmarkPlan(b *testing.B) {
 	for _, images := range []int{5_000, 100_000} {
 		b.Run(fmt.Sprintf("images=%d", images), func(b *testing.B) {
@@ -64,7 +65,7 @@ func BenchmarkPlan(b *testing.B) {
 				Targets:    []amicleanup.Target{target},
 				Policy: amicleanup.Policy{
 					Select: amicleanup.Select{Name: "{group} {unix}"},
-					Keep:   []amicleanup.Keeper{amicleanup.Newest(99), amicleanup.InUse(amicleanup.AllSources()...)},
+					Keep:   []amicleanup.Rule{amicleanup.Newest(99), amicleanup.InUse(inuse.All()...)},
 				},
 			}
 			runtime.GC()
@@ -116,8 +117,8 @@ func serveElsewhere(b *testing.B, images int) string {
 	return strings.TrimSpace(line)
 }
 
-// watchMemory samples what this process has of the system until the returned
-// func is called, which says how much that was at most.
+// watchMemory samples the memory of this process until the returned func is
+// called, which returns the largest sample.
 func watchMemory(tb testing.TB) (peak func() uint64) {
 	tb.Helper()
 	const period = 5 * time.Millisecond

@@ -19,10 +19,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
+	"github.com/bakestone-go/bakestone/amicleanup/service"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// lagging is an estate that shows late, and unevenly, what is new or tagged.
+// lagging is an estate that shows new resources and tags late and unevenly.
 type lagging struct {
 	*estate
 
@@ -59,7 +61,7 @@ func withLags(t *testing.T, test func(w *lagging)) {
 					Targets: []amicleanup.Target{w.target("")},
 					Policy: amicleanup.Policy{
 						Select: amicleanup.Select{Name: "{group} {unix}"},
-						Keep:   []amicleanup.Keeper{amicleanup.NewestUsable(1), amicleanup.Tagged("keep", "*")},
+						Keep:   []amicleanup.Rule{amicleanup.NewestUsable(1), amicleanup.Tagged("keep", "*")},
 					},
 				}
 				test(w)
@@ -100,7 +102,7 @@ func (w *lagging) undo(r *amicleanup.Result) *amicleanup.Result {
 
 func (w *lagging) there() map[string]ec2test.Resource { return w.existing("image") }
 
-// existing are the resources that exist, whatever EC2 shows.
+// existing returns the resources that exist, including those not shown yet.
 func (w *lagging) existing(kind string) map[string]ec2test.Resource {
 	all := map[string]ec2test.Resource{}
 	for _, r := range w.Resources(func(r ec2test.Resource) bool { return r.Type == kind }) {
@@ -118,14 +120,14 @@ func (w *lagging) wantThere(when string, ids ...string) {
 	}
 }
 
-// TestLadderWithLags takes images down the ladder, a step back, and up again,
-// each right after the other.
-func TestLadderWithLags(t *testing.T) {
+// TestLifecycleWithLags takes images through all steps, back and forth, without
+// pauses.
+func TestLifecycleWithLags(t *testing.T) {
 	withLags(t, func(w *lagging) {
 		t, old, stay := w.t, w.ids[0], w.ids[1:]
 		w.share(old)
 		before, _ := w.look(old)
-		w.cleaner.Policy.Ladder = amicleanup.Ladder{Deprecated: 7 * day, Disabled: 14 * day}
+		w.cleaner.Policy.Lifecycle = amicleanup.Lifecycle{DeprecateFor: 7 * day, DisableFor: 14 * day}
 		w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.IDs(stay...))
 		same := func(when string) {
 			t.Helper()
@@ -135,8 +137,8 @@ func TestLadderWithLags(t *testing.T) {
 				t.Errorf("%s, shared with %v (-before +now):\n%s", when, accounts, diff)
 			}
 		}
-		// A step is done once, by runs right after each other, and the result
-		// is of the run that did it. No outcome is that nothing is to be done.
+		// Step runs four times. It returns the result of the run that took the
+		// wanted step, which only one may do; an empty outcome wants none.
 		step := func(want amicleanup.Outcome) (done *amicleanup.Result) {
 			t.Helper()
 			for range 4 {
@@ -197,8 +199,8 @@ func TestLadderWithLags(t *testing.T) {
 	})
 }
 
-// TestUseWithLags wants what was put to use, tagged, built upon or replaced
-// just now to be seen before anything goes.
+// TestUseWithLags checks that Apply sees images that were put to use, tagged, built
+// upon or replaced just before.
 func TestUseWithLags(t *testing.T) {
 	for name, use := range map[string]func(w *lagging, id string){
 		"instance":        func(w *lagging, id string) { launch(w.t, w.ec2, id) },
@@ -211,15 +213,15 @@ func TestUseWithLags(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withLags(t, func(w *lagging) {
 				w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.ParentOfKept(),
-					amicleanup.InUse(amicleanup.Instances(), amicleanup.LaunchTemplates(), amicleanup.Parameters()))
+					amicleanup.InUse(inuse.Instances(), inuse.LaunchTemplates(), inuse.Parameters()))
 				use(w, w.ids[0])
 				for range 3 {
 					night(w.t, w.cleaner)
 					if w.there()[w.ids[0]].ID == "" {
-						w.t.Fatal("what is in use is removed")
+						w.t.Fatal("an image in use is removed")
 					}
 				}
-				w.wantThere("in the end", w.ids[0], w.ids[2])
+				w.wantThere("finally", w.ids[0], w.ids[2])
 			})
 		})
 	}
@@ -229,7 +231,7 @@ func TestUseWithLags(t *testing.T) {
 // exist stay, shown or not, and the others go.
 func TestNewImagesWithLags(t *testing.T) {
 	withLags(t, func(w *lagging) {
-		w.cleaner.Policy.Keep = []amicleanup.Keeper{amicleanup.NewestUsable(2)}
+		w.cleaner.Policy.Keep = []amicleanup.Rule{amicleanup.NewestUsable(2)}
 		for i := 3; i < 8; i++ {
 			w.ids = append(w.ids, w.bake(fmt.Sprintf("web %d", after(i).Unix())))
 			night(w.t, w.cleaner)
@@ -239,11 +241,11 @@ func TestNewImagesWithLags(t *testing.T) {
 				}
 			}
 		}
-		// An old one comes back as a copy, which is to go at once.
+		// An old image returns as a copy, which goes at once.
 		w.bake(fmt.Sprintf("web %d", after(0).Unix()))
 		night(w.t, w.cleaner)
 		night(w.t, w.cleaner)
-		w.wantThere("in the end", w.ids[6:]...)
+		w.wantThere("finally", w.ids[6:]...)
 		if left := w.existing("snapshot"); len(left) != 2 {
 			w.t.Errorf("snapshots left: %v", left)
 		}
@@ -306,12 +308,9 @@ func TestOrphansWithLags(t *testing.T) {
 			},
 		})
 		do(w.estate, attached, err)
-		policy := &amicleanup.OrphanPolicy{Described: true}
+		w.cleaner.Policy = amicleanup.Policy{Snapshots: &amicleanup.SnapshotPolicy{Described: true}}
 		for range 3 {
-			plan, err := w.cleaner.PlanOrphans(t.Context(), policy)
-			do(w.estate, plan, err)
-			result, err := w.cleaner.ApplyOrphans(t.Context(), policy, plan)
-			do(w.estate, result, err)
+			night(t, w.cleaner)
 		}
 		img, _ := w.look(young)
 		want := slices.Values(append(snapshotsOf(img), snapshots[:2]...))
@@ -321,11 +320,11 @@ func TestOrphansWithLags(t *testing.T) {
 	})
 }
 
-// TestAfterBakeWithLags retires what a bake replaces when the new image does
-// not show yet, or still has the tag of a build that runs.
+// TestAfterBakeWithLags retires replaced images when EC2 does not list the new image
+// yet, or lists it with the tag of an unfinished build.
 func TestAfterBakeWithLags(t *testing.T) {
 	withLags(t, func(w *lagging) {
-		w.cleaner.Policy = amicleanup.Policy{Select: amicleanup.Select{Baked: true}, Keep: []amicleanup.Keeper{amicleanup.Newest(1)}}
+		w.cleaner.Policy = amicleanup.Policy{Select: amicleanup.Select{Baked: true}, Keep: []amicleanup.Rule{amicleanup.Newest(1)}}
 		retire := amicleanup.AfterBake(*w.cleaner)
 		for i := range 4 {
 			baked := []string{"bakestone:image", "web", "bakestone:build", fmt.Sprint("b", i), "bakestone:stamp", fmt.Sprint(after(i).Unix())}
@@ -353,19 +352,20 @@ func TestServicesWithLags(t *testing.T) {
 			withLags(t, func(w *lagging) {
 				t := w.t
 				w.share(w.ids[0])
-				w.cleaner.Policy.Ladder = amicleanup.Ladder{Deprecated: day, Disabled: day}
+				w.cleaner.Policy.Snapshots = &amicleanup.SnapshotPolicy{Described: true}
+				w.cleaner.Policy.Lifecycle = amicleanup.Lifecycle{DeprecateFor: day, DisableFor: day}
 				both := func() (held int) {
-					var rounds [2]*amicleanup.Round
+					var runs [2]*service.Run
 					var wg sync.WaitGroup
-					for i := range rounds {
-						s := &amicleanup.Service{Cleaner: w.cleaner, Orphans: &amicleanup.OrphanPolicy{Described: true}}
+					for i := range runs {
+						s := &service.Service{Cleaner: w.cleaner}
 						if locked {
-							s.Lock = &amicleanup.ParameterLock{Client: w.ssm, Name: "/lock", Holder: fmt.Sprint("service ", i)}
+							s.Lock = &service.ParameterLock{Config: w.Config(where), Name: "/lock", Holder: fmt.Sprint("service ", i)}
 						}
-						wg.Go(func() { rounds[i] = s.Once(t.Context()) })
+						wg.Go(func() { runs[i] = s.Once(t.Context()) })
 					}
 					wg.Wait()
-					for _, r := range rounds {
+					for _, r := range runs {
 						if r.Err != nil {
 							t.Error(r.Err)
 						}
@@ -388,7 +388,7 @@ func TestServicesWithLags(t *testing.T) {
 					time.Sleep(day + time.Hour)
 				}
 				both()
-				w.wantThere("in the end", w.ids[2])
+				w.wantThere("finally", w.ids[2])
 				if left := w.existing("snapshot"); len(left) != 1 {
 					t.Errorf("snapshots left: %v", left)
 				}

@@ -1,17 +1,15 @@
-// Package amicleanup retires old machine images, in any number of regions and
-// accounts, and never one that is in use.
+// Package amicleanup retires old machine images in any number of regions and
+// accounts, except images in use.
 //
-// A Cleaner holds where to look and what to keep. It plans, and then applies
-// the plan; between the two anyone may read it:
+// A [Cleaner] plans, and then applies the plan; between the two anyone may read
+// it. This program keeps the newest five images of each name, and every image
+// that [Careful] rules protect:
 //
 //	cleaner := &amicleanup.Cleaner{
 //		Targets: []amicleanup.Target{amicleanup.Connect(cfg, nil)},
 //		Policy: amicleanup.Policy{
-//			Select: amicleanup.Select{Name: "{group} {unix}"},
-//			Keep: []amicleanup.Keeper{
-//				amicleanup.NewestUsable(5),
-//				amicleanup.InUse(amicleanup.AllSources()...),
-//			},
+//			Select: amicleanup.Select{Name: "{group} {unix}"}, // web 1767225600
+//			Keep:   append(amicleanup.Careful(), amicleanup.NewestUsable(5)),
 //		},
 //	}
 //	plan, err := cleaner.Plan(ctx)
@@ -20,97 +18,90 @@
 //	...
 //	result, err := cleaner.Apply(ctx, plan)
 //
-// AfterBake makes a Cleaner the publisher of an image, which then retires the
-// older images of that one group whenever a new one was baked. A Service runs
-// a Cleaner by a schedule, and reports. The example cleanup is a whole nightly
-// job.
+// [AfterBake] makes a Cleaner the publisher of an image: whenever a new image was
+// baked, it retires the older ones of that group. Package service runs a Cleaner
+// by a schedule, with a lock, a maintenance window, a review and reports. The
+// example cleanup is a whole nightly job.
 //
-// # Four stages
+// # Policies
 //
-// Read asks EC2 what there is and makes an Inventory. Policy.Evaluate decides,
-// without any I/O, and makes a Plan, which says of every image what is to
-// happen and why. Cleaner.Apply carries it out and makes a Result, which
-// Cleaner.Undo takes back as far as EC2 allows. Only Read and Apply talk to
-// EC2, and only Apply and Undo change anything. Inventory, Plan and Result are
-// plain data and marshal to JSON; a plan may be reviewed, stored and applied
-// later by another process, until it expires. It knows its policy and its
-// accounts, and Apply refuses others.
+// [Select] selects own images by name, by tag, or simply those that this library
+// has baked. Policy.Group and Policy.Timestamp put them into groups and in order;
+// by default both are in the name or in this library's tags. Policy.Keep is a list
+// of rules, any of which is enough to keep an image:
 //
-// # What a policy says
+//	Careful                          every rule that needs no parameters
+//	Newest, NewestUsable, NewestPer  a number of each group, or per key
+//	YoungerThan, Calendar            by age; the newest of days, weeks, months
+//	LaunchedWithin                   launched lately, as EC2 recorded
+//	InUse                            anything uses it: see package inuse
+//	Tagged, Marked, KeepUntil        by tag, for good or until the time in it
+//	Public, Shared                   others may launch it
+//	ParentOfKept                     a kept image was made from it
+//	Locked                           one of its snapshots is locked
+//	IDs, IDsInFiles                  by id, as in Terraform's files
+//	PerClass                         other rules for dev than for prod
+//	NewRule                          any func
 //
-// Select says which own images it is about, by name, by tag, or simply those
-// that this library has baked. Group and Stamp say which belong together and
-// in which order; by default both are in the name or in this library's tags.
-// Keep is a list of keepers, any of which is enough to keep an image:
+// Policy.Remove overrides rules of age and number for images that must go: of a
+// family that is no longer built ([Abandoned]), past the date in a tag
+// ([DeleteAfter]), or by id ([WithID]). Policy.Release keeps or retires the copies
+// and architectures of one build together, in all targets. A [Lifecycle] deprecates
+// and disables images for a while before it removes them, and restores those that a
+// rule keeps again. A [SnapshotPolicy] also removes snapshots that belong to no
+// image. [Limits] caps what one run may do.
 //
-//	Newest, NewestUsable      so many of each group
-//	YoungerThan, Calendar     by age; the newest of so many days, weeks, months
-//	InUse, SecondOpinion      what anything uses, as sources and EC2 itself know
-//	LaunchedWithin            what EC2 saw launched, and what it cannot know
-//	Tagged, KeepUntil         by tag, for good or until the time in it
-//	Public, Shared            what others may launch
-//	ParentOfKept              what a kept image was made from
-//	IDs, IDsInFiles           by name, as Terraform's files have it
-//	JustBuilt                 what AfterBake adds by itself
+// # Guarantees
 //
-// Release binds the copies and architectures of one build: they are kept or
-// retired together, in all targets. A Ladder deprecates and disables images
-// for a while before it removes them, and restores what is wanted again.
-// Limits bound what one run may do.
+// A policy without rules removes nothing. Under any policy, these images stay:
+// those of other owners; pending images, and those of a build that may still run;
+// those that AWS Backup or Data Lifecycle Manager manages; and images protected from
+// deregistration, unless Policy.LiftProtection is set. Unless Policy.Remove matches
+// them, also these stay: the newest image of a group, and its newest usable one; and
+// images whose group or timestamp cannot be read. Groups never mix architectures,
+// regions or accounts. A group whose newest image cannot be launched is left alone,
+// unless Limits.AllowUnusableNewest is set.
 //
-// # What is never removed
+// Unknown facts keep images, and are errors: if a source of references fails or is
+// denied, Plan returns [ErrUsageUnknown] beside a plan that keeps all images that the
+// source could have named. If the policy selects none of the images, Plan returns
+// [ErrNothingSelected] with examples.
 //
-// A policy without keepers removes nothing. Whatever a policy says, these
-// stay: an image of another owner, the newest image of a group and its newest
-// usable one, an image whose group or stamp cannot be read, one that is still
-// being made or belongs to a build that may still run, one that is protected
-// from deregistration, and one that AWS Backup or Data Lifecycle Manager
-// manages. Groups never mix architectures, regions or accounts. A group whose
-// newest image cannot be launched is left alone.
+// A stored plan cannot be turned against its policy. [Cleaner.Apply] reads and
+// decides again, and changes only those images and snapshots for which the plan and
+// the new decision agree; limits apply to its changes. A review strikes out images
+// by deleting items. The result tells what has changed since the plan was made.
+// Images are read once more, many at a time, shortly before they are changed.
 //
-// What cannot be known keeps: a source of references that fails or is denied
-// keeps all images that it could have named, a launch time that EC2 does not
-// tell is not "never", and a permission that cannot be read is not private.
+// EC2 is eventually consistent. Therefore Apply waits until a plan is 30 seconds old
+// (Cleaner.SettleTime) before it decides: images that were put to use, tagged or
+// baked before the plan are seen then.
 //
-// Apply reads every image again just before it acts, together with the newest
-// one of its group, and what uses images whenever that was read a minute ago.
-// What differs from the plan is skipped, with the rest of its release. If an
-// image is gone it counts as done, and those of its snapshots that an
-// interrupted run left behind are removed; a snapshot that another image has
-// never is. Applying a plan twice does no more than applying it once.
-//
-// EC2 shows what is new, and tags that have changed, some seconds late and not
-// in every answer. Therefore Apply waits until a plan is half a minute old
-// (Cleaner.SettleTime) before it looks again and changes anything: what was put
-// to use, tagged or baked before the plan is seen then.
-//
-// TRAPS.md lists what has gone wrong elsewhere, and the tests that show that
-// it does not go wrong here.
-//
-// # Snapshots without an image
-//
-// Snapshots go with their images. Those that some other tool has left, or a
-// build that died, are found by Cleaner.PlanOrphans with a policy of its own.
+// The [page of traps] lists what has gone wrong elsewhere, and the tests that show
+// that it does not go wrong here. The [page of peers] compares other cleaners.
 //
 // # Permissions
 //
-// Cleaner.IAMPolicy and Service.IAMPolicy return the least IAM policy for what
-// they do, made of what the retention policy really uses; String prints it. Where
-// bakes have the same role, it is joined with what they need:
+// [Cleaner.IAMPolicy] and the IAMPolicy method of a service return the least-privilege
+// IAM policy for what they do. Where bakes have the same role, it is joined with
+// theirs:
 //
 //	policy := ec2.Policy(cloud, images...).With(cleaner.IAMPolicy(nil))
 //
-// What an AfterBake needs is in ec2.Policy.
+// ec2.Policy includes the permissions of an AfterBake.
 //
 // # Errors
 //
-// A target that cannot be read or changed does not stop the others, and an
-// image that cannot be changed does not stop the rest of its target: Plan and
-// Apply return what they have besides their error, which joins a *TargetError
-// or *ImageError for each failure. Only an error that holds for every image of
-// a target, such as missing permission, ends the work on that target.
+// A target that cannot be read or changed does not stop the others, and an image that
+// cannot be changed does not stop the rest of its target. Plan and Apply return their
+// partial result with an error that joins a [*TargetError] or [*ImageError] for each
+// failure. Only an error that holds for every image of a target, such as a missing
+// permission, ends the work on that target.
 //
-// When the context ends, Apply finishes the images at hand with their
-// snapshots and begins no other. Rate limits and retries are those of the
-// client; Connect sets both.
+// When the context ends, Apply finishes the images in progress with their snapshots
+// and starts no others. Rate limits and retries are those of the target's
+// configuration; [Connect] sets both.
+//
+// [page of traps]: https://github.com/bakestone-go/bakestone/blob/main/docs/cleanup-traps.md
+// [page of peers]: https://github.com/bakestone-go/bakestone/blob/main/docs/cleanup-peers.md
 package amicleanup

@@ -7,35 +7,36 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// ErrNotCovered is wrapped by the error of a target that is left alone because
-// it could not be read completely what is in use there.
-var ErrNotCovered = errors.New("what is in use is not known")
+// ErrUsageUnknown is wrapped by the error of a target in which a source of
+// references could not be read completely. Images that it could have named are
+// kept.
+var ErrUsageUnknown = errors.New("usage could not be determined")
 
-// ErrExpired is wrapped by the error of Apply when the plan is too old.
-var ErrExpired = errors.New("the plan has expired")
+// ErrNothingSelected is wrapped by the error of Plan if there are images and the
+// policy selects none of them.
+var ErrNothingSelected = errors.New("no image selected")
 
-// ErrOtherPolicy is returned by Apply when the plan was made by another policy
-// than the cleaner has.
-var ErrOtherPolicy = errors.New("the plan was made by another policy")
+// ErrExpired is wrapped by the error of Apply if the plan is too old.
+var ErrExpired = errors.New("plan expired")
 
-// ErrOtherAccount is wrapped by the error of a target that is of another
-// account now than when the plan was made.
-var ErrOtherAccount = errors.New("the client is of another account than the plan")
+// ErrOtherAccount is wrapped by the error of a target whose credentials belong to
+// another account than when the plan was made.
+var ErrOtherAccount = errors.New("plan was made for another account")
 
-// A TargetError is a target that could not be read or changed.
+// A TargetError reports a target that could not be read or changed.
 type TargetError struct {
 	Account string
 	Region  string
 	Err     error
 }
 
-// Error is "REGION: cause", or "ACCOUNT/REGION: cause".
+// Error returns "REGION: cause" or "ACCOUNT/REGION: cause".
 func (e *TargetError) Error() string { return fmt.Sprintf("%s: %v", place(e.Account, e.Region), e.Err) }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *TargetError) Unwrap() error { return e.Err }
 
-// An ImageError is an image that could not be changed or removed, or whose
+// An ImageError reports an image that could not be changed or removed, or whose
 // snapshots could not.
 type ImageError struct {
 	Account string
@@ -45,27 +46,30 @@ type ImageError struct {
 	Err     error
 }
 
-// Error is "REGION: image ID (NAME): cause".
+// Error returns "REGION: image ID (NAME): cause".
 func (e *ImageError) Error() string {
 	return fmt.Sprintf("%s: image %s (%s): %v", place(e.Account, e.Region), e.ImageID, e.Name, e.Err)
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *ImageError) Unwrap() error { return e.Err }
 
-// errSnapshotRights would leave the snapshots of every further image behind.
+// errSnapshotRights ends the work on a target: the snapshots of every further
+// image would be left behind.
 var errSnapshotRights = errors.New("missing permission to delete snapshots")
 
-// A meaning is what an error of EC2 says about the work at hand.
+// A meaning classifies an error of EC2.
 type meaning int
 
 const (
-	unclear  meaning = iota // this one call failed
-	gone                    // what was to be removed is not there
-	inUse                   // something else needs it
-	refused                 // EC2 keeps it, on purpose
-	hopeless                // every further call to the target fails as well
+	unclear  meaning = iota // this call failed
+	gone                    // the resource to remove does not exist
+	inUse                   // something else needs the resource
+	refused                 // EC2 protects the resource
+	hopeless                // every further call to the target fails
 )
+
+func isGone(err error) bool { return meaningOf(err) == gone }
 
 func meaningOf(err error) meaning {
 	var api smithy.APIError

@@ -7,21 +7,23 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
+	"github.com/bakestone-go/bakestone/amicleanup/service"
 	"github.com/bakestone-go/bakestone/bake"
 )
 
 // Plan, print, apply: keep the newest two images of each node.
 func Example() {
-	ec2 := newFake() // in earnest: awsec2.NewFromConfig(cfg)
+	ec2 := newFake() // in a program: awsec2.NewFromConfig(cfg)
 	ec2.series("web", 4)
 	ec2.series("db", 2)
 
 	ctx := context.Background()
 	cleaner := &amicleanup.Cleaner{
-		Targets: []amicleanup.Target{{Region: "eu-west-1", Client: ec2}},
+		Targets: []amicleanup.Target{target("eu-west-1", ec2)},
 		Policy: amicleanup.Policy{
 			Select: amicleanup.Select{Name: "{group} {unix}"},
-			Keep:   []amicleanup.Keeper{amicleanup.Newest(2)},
+			Keep:   []amicleanup.Rule{amicleanup.Newest(2)},
 		},
 		SettleTime: time.Nanosecond, // this EC2 shows everything at once
 	}
@@ -54,45 +56,18 @@ func Example() {
 	// eu-west-1  removed  ami-web1  web 1700003600  snap-web1 removed
 }
 
-// A policy can be tested without EC2.
-func ExamplePolicy_Evaluate() {
-	policy := amicleanup.Policy{
-		Select: amicleanup.Select{Name: "{group} {unix}"},
-		Keep:   []amicleanup.Keeper{amicleanup.YoungerThan(24 * time.Hour)},
-	}
-	plan, err := policy.Evaluate(&amicleanup.Inventory{
-		Time: time.Unix(1700100000, 0),
-		Targets: []amicleanup.TargetInventory{{Region: "eu-west-1", Images: []amicleanup.Image{
-			{ID: "ami-1", Name: "web 1700000000", State: "available"},
-			{ID: "ami-2", Name: "web 1700090000", State: "available"},
-			{ID: "ami-3", Name: "web 1700095000", State: "available"},
-		}}},
-	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	for _, item := range plan.Targets[0].Items {
-		fmt.Println(item.Action, item.Image.Name)
-	}
-	// Output:
-	// keep web 1700095000
-	// keep web 1700090000
-	// deregister web 1700000000
-}
-
 // One publisher serves the images of all nodes: after each bake it retires the
-// older images of that node, and of no other.
+// older images of that node only.
 func ExampleAfterBake() {
 	ec2 := newFake()
 	ec2.series("web", 4)
 	ec2.series("db", 4)
 
 	retire := amicleanup.AfterBake(amicleanup.Cleaner{
-		Targets: []amicleanup.Target{{Region: "eu-west-1", Client: ec2}},
+		Targets: []amicleanup.Target{target("eu-west-1", ec2)},
 		Policy: amicleanup.Policy{
 			Select: amicleanup.Select{Name: "{group} {unix}"},
-			Keep:   []amicleanup.Keeper{amicleanup.Newest(2)},
+			Keep:   []amicleanup.Rule{amicleanup.Newest(2)},
 		},
 		Parallel:   1,
 		SettleTime: time.Nanosecond, // this EC2 shows everything at once
@@ -101,20 +76,20 @@ func ExampleAfterBake() {
 		{Name: "web", Publishers: []bake.Publisher{retire}},
 		{Name: "db", Publishers: []bake.Publisher{retire}},
 	}
-	// What Bake does with the first image once it is good:
+	// Bake does this with the first image once it is good:
 	err := images[0].Publishers[0].Publish(context.Background(), artifact{"eu-west-1": "ami-web3"})
 	fmt.Println(ec2.changes(), err)
 	// Output:
 	// [DeregisterImage ami-web0 DeregisterImage ami-web1] <nil>
 }
 
-// The least IAM policy for a clean-up, here of what this library has baked.
+// The least-privilege IAM policy for cleaning up images of this library.
 func ExampleCleaner_IAMPolicy() {
 	cleaner := &amicleanup.Cleaner{
-		Targets: []amicleanup.Target{{Region: "eu-west-1", Client: newFake()}},
+		Targets: []amicleanup.Target{target("eu-west-1", newFake())},
 		Policy: amicleanup.Policy{
 			Select: amicleanup.Select{Baked: true},
-			Keep:   []amicleanup.Keeper{amicleanup.Newest(5), amicleanup.InUse(amicleanup.Instances())},
+			Keep:   []amicleanup.Rule{amicleanup.Newest(5), amicleanup.InUse(inuse.Instances())},
 		},
 	}
 	policy := cleaner.IAMPolicy(nil) // fmt.Println(policy) is the JSON that IAM takes
@@ -122,37 +97,37 @@ func ExampleCleaner_IAMPolicy() {
 		fmt.Println(s.Action, s.Resource, s.Condition)
 	}
 	// Output:
-	// [ec2:DescribeImages ec2:DescribeInstances ec2:DescribeSnapshots] [*] map[]
+	// [ec2:DescribeImages ec2:DescribeInstances] [*] map[]
 	// [ec2:DeregisterImage] [arn:aws:ec2:eu-west-1::image/*] map[StringLike:map[aws:ResourceTag/bakestone:build:[*]]]
 	// [ec2:DeleteSnapshot] [arn:aws:ec2:eu-west-1::snapshot/*] map[StringLike:map[aws:ResourceTag/bakestone:build:[*]]]
 }
 
-// A nightly job: images go in steps, and what a run did is reported.
+// A nightly job that retires images in steps and reports.
 func ExampleService() {
 	ec2 := newFake()
 	ec2.series("web", 4)
-	clock := &stepped{now: time.Date(2026, 1, 31, 3, 0, 0, 0, time.UTC)} // in earnest: nil
+	clock := &stepped{now: time.Date(2026, 1, 31, 3, 0, 0, 0, time.UTC)} // in a program: nil
 	ec2.now = clock.Now
 
-	job := &amicleanup.Service{
+	job := &service.Service{
 		Schedule: "17 3 * * *",
 		Cleaner: &amicleanup.Cleaner{
-			Targets: []amicleanup.Target{{Region: "eu-west-1", Client: ec2}},
+			Targets: []amicleanup.Target{target("eu-west-1", ec2)},
 			Policy: amicleanup.Policy{
-				Select: amicleanup.Select{Name: "{group} {unix}"},
-				Keep:   []amicleanup.Keeper{amicleanup.NewestUsable(2)},
-				Ladder: amicleanup.Ladder{Deprecated: 7 * 24 * time.Hour, Disabled: 14 * 24 * time.Hour},
+				Select:    amicleanup.Select{Name: "{group} {unix}"},
+				Keep:      []amicleanup.Rule{amicleanup.NewestUsable(2)},
+				Lifecycle: amicleanup.Lifecycle{DeprecateFor: 7 * 24 * time.Hour, DisableFor: 14 * 24 * time.Hour},
 			},
 			Clock: clock,
 		},
-		Report: func(_ context.Context, round *amicleanup.Round) {
-			if err := round.Report.WriteText(os.Stdout); err != nil {
+		Report: func(_ context.Context, run *service.Run) {
+			if err := run.Report.WriteText(os.Stdout); err != nil {
 				fmt.Println(err)
 			}
 		},
 	}
-	round := job.Once(context.Background()) // or job.Serve, which stays
-	fmt.Println(round.Err)
+	run := job.Once(context.Background()) // or job.Serve, which stays
+	fmt.Println(run.Err)
 	// Output:
 	// Planned at 2026-01-31 03:00:00
 	//   2 to deprecate

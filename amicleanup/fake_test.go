@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -15,29 +16,28 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 )
 
-// fake is the part of EC2 that amicleanup uses, with its bad days.
+// fake implements the part of EC2 that amicleanup uses, with its failures.
 type fake struct {
-	amicleanup.Client // nil: a call that is not written out below panics
-
 	mu        sync.Mutex
 	images    map[string]ec2types.Image
-	snapshots map[string]int // how often it still says that it is in use
+	snapshots map[string]int // how often deleting it still fails with InUse
 	dead      map[string]bool
 	shares    map[string][]ec2types.LaunchPermission // by image
 	bin       map[string]ec2types.Image              // removed images that can be taken back
 	binned    map[string]bool                        // removed snapshots that can be taken back
 	binOn     bool
-	facts     map[string]ec2types.Snapshot // of snapshots: what differs from an old completed one
+	facts     map[string]ec2types.Snapshot // of snapshots: differences to an old completed one
 	locked    []string
 	snapUsers map[string]string // account that may use a snapshot, by its id
 	instances []ec2types.Instance
 	templates []ec2types.LaunchTemplateVersion
 
-	pageSize int  // images per page; zero is what was asked for
+	pageSize int  // images per page; zero means the requested number
 	oldAPI   bool // does not know DeleteAssociatedSnapshots, nor that a snapshot may be shared
 
 	// lingering are deregistered images, and for how many calls they are still
@@ -45,7 +45,7 @@ type fake struct {
 	lingering  map[string]ec2types.Image
 	lingersFor map[string]int
 
-	now func() time.Time // nil is time.Now
+	now func() time.Time // if nil, time.Now is used
 
 	// fail returns the error of a call, by its action and the id that it is
 	// about, if any.
@@ -53,7 +53,42 @@ type fake struct {
 	calls []string
 }
 
-var _ amicleanup.Client = (*fake)(nil)
+// target returns a target whose calls are answered by fakes: each by the first
+// that has a method of its name.
+func target(region string, fakes ...any) amicleanup.Target {
+	return accountTarget("", region, fakes...)
+}
+
+func accountTarget(account, region string, fakes ...any) amicleanup.Target {
+	return amicleanup.Target{Account: account, Config: fakeConfig(aws.Config{Region: region}, fakes...)}
+}
+
+// fakeConfig has fakes answer the calls that they have methods for. Without such a
+// method a call goes on to the endpoint of cfg, if there is one.
+func fakeConfig(cfg aws.Config, fakes ...any) aws.Config {
+	answer := func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, _ middleware.Metadata, err error) {
+		call := middleware.GetOperationName(ctx)
+		for _, f := range fakes {
+			method := reflect.ValueOf(f).MethodByName(call)
+			if !method.IsValid() || method.Type().NumIn() < 2 || method.Type().In(1) != reflect.TypeOf(in.Parameters) {
+				continue
+			}
+			results := method.Call([]reflect.Value{reflect.ValueOf(ctx), reflect.ValueOf(in.Parameters)})
+			out.Result = results[0].Interface()
+			err, _ = reflect.TypeAssert[error](results[1])
+			return out, middleware.Metadata{}, err
+		}
+		if cfg.Credentials == nil {
+			return out, middleware.Metadata{}, fmt.Errorf("the fake does not know %s", call)
+		}
+		return next.HandleInitialize(ctx, in)
+	}
+	cfg = cfg.Copy()
+	cfg.APIOptions = append(slices.Clip(cfg.APIOptions), func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("fake", answer), middleware.Before)
+	})
+	return cfg
+}
 
 func newFake() *fake {
 	return &fake{
@@ -63,7 +98,7 @@ func newFake() *fake {
 	}
 }
 
-// after is so many hours after the first image of a series.
+// after returns a time so many hours after the first image of a series.
 func after(hours int) time.Time {
 	return time.Unix(1700000000, 0).UTC().Add(time.Duration(hours) * time.Hour)
 }
@@ -115,7 +150,7 @@ func (f *fake) begin(action, id string) error {
 	return f.fail(action, id)
 }
 
-// changes are the calls that changed something.
+// changes returns the calls that changed something.
 func (f *fake) changes() []string {
 	return slices.DeleteFunc(slices.Clone(f.calls), func(c string) bool {
 		return strings.HasPrefix(c, "Describe") || strings.HasPrefix(c, "List")
@@ -128,7 +163,7 @@ func (f *fake) DescribeImages(ctx context.Context, in *awsec2.DescribeImagesInpu
 	if err := f.begin("DescribeImages", aws.ToString(in.NextToken)); err != nil {
 		return nil, err
 	}
-	any := aws.ToBool(in.IncludeDeprecated) && len(in.Filters) == 1 // of whatever owner, by id
+	any := aws.ToBool(in.IncludeDeprecated) && len(in.Filters) == 1 // of any owner, by id
 	if !any && !slices.Equal(in.Owners, []string{"self"}) || aws.ToInt32(in.MaxResults) < 5 || !aws.ToBool(in.IncludeDisabled) {
 		return nil, apiError("TestWantsOwnersMaxResultsIncludeDisabled")
 	}
@@ -263,14 +298,15 @@ func (f *fake) DescribeLaunchTemplateVersions(context.Context, *awsec2.DescribeL
 	return &awsec2.DescribeLaunchTemplateVersionsOutput{LaunchTemplateVersions: f.templates}, nil
 }
 
-// cleaner keeps what keep says of the images of f whose names end in a stamp.
-// atOnce is the settle time of what shows everything at once.
+// cleaner returns a cleaner with rules for the images of f whose names end in a
+// timestamp.
+// atOnce is the settle time of an EC2 that is consistent.
 const atOnce = time.Nanosecond
 
-func cleaner(f *fake, keep ...amicleanup.Keeper) *amicleanup.Cleaner {
+func cleaner(f *fake, keep ...amicleanup.Rule) *amicleanup.Cleaner {
 	return &amicleanup.Cleaner{
 		SettleTime: atOnce,
-		Targets:    []amicleanup.Target{{Region: "eu-west-1", Client: f}},
+		Targets:    []amicleanup.Target{target("eu-west-1", f)},
 		Policy:     amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}, Keep: keep},
 	}
 }
@@ -291,12 +327,12 @@ func (f *fake) set(id string, how func(*ec2types.Image)) {
 	f.images[id] = img
 }
 
-// removals are the ids of the images that plan removes, sorted.
+// removals returns the sorted ids of the images that plan removes.
 func removals(plan *amicleanup.Plan) []string {
 	var ids []string
 	for _, target := range plan.Targets {
 		for _, item := range target.Items {
-			if item.Action == amicleanup.Deregister {
+			if item.Action == amicleanup.Remove {
 				ids = append(ids, item.Image.ID)
 			}
 		}
@@ -305,7 +341,7 @@ func removals(plan *amicleanup.Plan) []string {
 	return ids
 }
 
-// why are the reasons to keep an image, joined.
+// why returns the reasons to keep an image, joined.
 func why(plan *amicleanup.Plan, id string) string {
 	var texts []string
 	for _, target := range plan.Targets {
@@ -320,7 +356,7 @@ func why(plan *amicleanup.Plan, id string) string {
 	return strings.Join(texts, "; ")
 }
 
-// outcomes are "ID OUTCOME" of a result's images and snapshots.
+// outcomes returns "ID OUTCOME" of a result's images and snapshots.
 func outcomes(r *amicleanup.Result) []string {
 	var all []string
 	for _, img := range r.Images {

@@ -3,9 +3,6 @@ package amicleanup_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,16 +11,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
+	"github.com/bakestone-go/bakestone/amicleanup/service"
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// TestIAMPolicyIsWhatTheCallsNeed does every duty and compares the calls that
-// EC2 saw with what the policy allows: nothing is missing, and nothing is too
-// much.
-func TestIAMPolicyIsWhatTheCallsNeed(t *testing.T) {
+// TestIAMPolicyMatchesCalls does every duty and compares the calls that EC2 saw with
+// the permissions of the policy: none is missing or superfluous.
+func TestIAMPolicyMatchesCalls(t *testing.T) {
 	for _, d := range duties() {
 		t.Run(d.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -53,7 +52,7 @@ func (d *duty) document(w *estate) *iampolicy.Document {
 	return w.cleaner.IAMPolicy(d.options)
 }
 
-// calledBy are the actions of a policy, without those that EC2 calls in turn.
+// calledBy returns the actions of a policy, without those that EC2 calls in turn.
 func calledBy(d *iampolicy.Document) []string {
 	own := *d
 	own.Statement = nil
@@ -65,12 +64,12 @@ func calledBy(d *iampolicy.Document) []string {
 	return own.Actions()
 }
 
-// actions are those of the calls since the first one, as a policy names them;
-// those that the test itself makes are not among them.
+// actions returns the actions of the calls since the first one, without those of the
+// test itself.
 func (w *estate) actions(first int) []string {
 	var seen []string
-	if c, ok := w.cleaner.Targets[0].Clusters.(*watchedClusters); ok {
-		seen = c.seen
+	if w.clusters != nil {
+		seen = w.clusters.seen
 	}
 	for _, c := range w.Calls()[first:] {
 		service := "ec2"
@@ -90,9 +89,9 @@ func (w *estate) actions(first int) []string {
 	return slices.Compact(seen)
 }
 
-// TestIAMPolicyKnowsEveryCall looks for API calls in the source of the package
+// TestIAMPolicyCoversEveryCall looks for API calls in the source of the package
 // and wants each of them in the policy of some duty.
-func TestIAMPolicyKnowsEveryCall(t *testing.T) {
+func TestIAMPolicyCoversEveryCall(t *testing.T) {
 	var known []string
 	w := newEstate(t, 1, nil)
 	for _, d := range duties() {
@@ -103,31 +102,13 @@ func TestIAMPolicyKnowsEveryCall(t *testing.T) {
 			known = append(known, name)
 		}
 	}
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var calls []string
-	call := regexp.MustCompile(`(?i:client|parameters|clusters|scaling)\.([A-Z]\w+)\(\w+,|\.New([A-Z]\w+)Paginator\(`)
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range call.FindAllStringSubmatch(string(source), -1) {
-			calls = append(calls, m[1]+m[2])
-		}
-	}
-	slices.Sort(calls)
-	if calls = slices.Compact(calls); len(calls) < 35 {
+	calls := testenv.SDKCalls(t, `client(?:\(\))?|target\.ec2\(\)`, ".", "inuse", "service")
+	if len(calls) < 35 {
 		t.Fatalf("found only %v", calls)
 	}
 	for _, name := range calls {
 		if !slices.Contains(known, name) {
-			t.Errorf("%s is called, but the policy of no duty has it: complete iamtable.go and duties", name)
+			t.Errorf("%s is called, and no duty's policy permits it: complete iam_table.go and duties", name)
 		}
 	}
 }
@@ -143,21 +124,21 @@ func allows(d *iampolicy.Document, action, resource, condition string) bool {
 	return false
 }
 
-// TestIAMPolicyNamesResources looks at what the policy of a definition allows on
-// which resources, under which conditions.
-func TestIAMPolicyNamesResources(t *testing.T) {
+// TestIAMPolicyResources checks the resources and conditions of a policy.
+func TestIAMPolicyResources(t *testing.T) {
 	const images, snapshots = "arn:aws:ec2:eu-west-1::image/*", "arn:aws:ec2:eu-west-1::snapshot/*"
 	f := newFake()
-	c := cleaner(f, amicleanup.Newest(1), amicleanup.SecondOpinion(amicleanup.UsageReports(nil), amicleanup.ImageReferences(0)),
-		amicleanup.InUse(amicleanup.Instances()))
-	c.Policy.Ladder = amicleanup.Ladder{Deprecated: day, Disabled: day}
+	c := cleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.UsageReports(nil), inuse.ImageReferences(0)),
+		amicleanup.InUse(inuse.Instances()))
+	c.Policy.Lifecycle = amicleanup.Lifecycle{DeprecateFor: day, DisableFor: day}
 	want := func(d *iampolicy.Document, action, resource, condition string) {
 		t.Helper()
 		if !allows(d, action, resource, condition) {
 			t.Errorf("no statement allows %s on %s if %s:\n%s", action, resource, condition, d)
 		}
 	}
-	all := c.IAMPolicy(&amicleanup.IAMPolicyOptions{Undo: true, Orphans: &amicleanup.OrphanPolicy{Except: map[string]string{"keep": "*"}}})
+	c.Policy.Snapshots = &amicleanup.SnapshotPolicy{Except: map[string]string{"keep": "*"}}
+	all := c.IAMPolicy(&amicleanup.IAMPolicyOptions{Undo: true})
 	want(all, "ec2:DescribeImages", "*", "")
 	want(all, "ec2:DeregisterImage", images, "")
 	want(all, "ec2:DeleteSnapshot", snapshots, "")
@@ -168,9 +149,10 @@ func TestIAMPolicyNamesResources(t *testing.T) {
 	want(all, "ec2:CreateImageUsageReport", "arn:aws:ec2:eu-west-1:*:image-usage-report/* "+images, "")
 	want(all, "imagebuilder:ListImageRecipes", "*", "ForAnyValue:StringEquals:map[aws:CalledVia:[ec2-images.amazonaws.com]]")
 
-	// The tags that are selected by are a condition of every change.
+	// The selected tags are a condition of every change.
 	c.Policy.Select = amicleanup.Select{Baked: true, Tags: map[string]string{"team": "web", "pipeline": "*"}, Except: map[string]string{"keep": "*", "stage": "prod"}}
-	baked := c.IAMPolicy(&amicleanup.IAMPolicyOptions{Orphans: &amicleanup.OrphanPolicy{Described: true, Tags: map[string]string{"team": "web"}}})
+	c.Policy.Snapshots = &amicleanup.SnapshotPolicy{Described: true, Tags: map[string]string{"team": "web"}}
+	baked := c.IAMPolicy(nil)
 	selected := "Null:map[aws:ResourceTag/keep:[true]] StringEquals:map[aws:ResourceTag/team:[web]] " +
 		"StringLike:map[aws:ResourceTag/bakestone:build:[*] aws:ResourceTag/pipeline:[*]] StringNotEquals:map[aws:ResourceTag/stage:[prod]]"
 	want(baked, "ec2:DeregisterImage", images, selected)
@@ -180,35 +162,28 @@ func TestIAMPolicyNamesResources(t *testing.T) {
 	want(baked, "ec2:DeleteSnapshot", snapshots, "StringLike:map[aws:ResourceTag/bakestone:build:[*]]")
 	want(baked, "ec2:DeleteSnapshot", snapshots, "") // Described takes snapshots without tags
 	if slices.ContainsFunc(baked.Actions(), func(a string) bool { return strings.Contains(a, "RecycleBin") && strings.Contains(a, "Restore") }) {
-		t.Errorf("may undo: %s", baked)
+		t.Errorf("the policy permits Undo: %s", baked)
 	}
 
 	// Accounts and regions.
-	c.Targets = append(c.Targets, amicleanup.Target{Account: "b", Region: "us-east-1", Client: f}, amicleanup.Target{Account: "b", Region: "cn-north-1", Client: f})
+	c.Targets = append(c.Targets, accountTarget("b", "us-east-1", f), accountTarget("b", "cn-north-1", f))
 	want(c.IAMPolicy(nil), "ec2:DeregisterImage", "arn:aws-cn:ec2:cn-north-1::image/* "+images+" arn:aws:ec2:us-east-1::image/*", selected)
 	want(c.IAMPolicy(&amicleanup.IAMPolicyOptions{Accounts: []string{"b"}}), "ec2:DeregisterImage", "arn:aws-cn:ec2:cn-north-1::image/* arn:aws:ec2:us-east-1::image/*", selected)
 	if none := c.IAMPolicy(&amicleanup.IAMPolicyOptions{Accounts: []string{"c"}}); len(none.Statement) > 0 {
 		t.Errorf("an account without targets: %s", none)
 	}
-	if none := (&amicleanup.Service{Cleaner: c}).IAMPolicy(&amicleanup.IAMPolicyOptions{Accounts: []string{"c"}}); len(none.Statement) > 0 {
+	if none := (&service.Service{Cleaner: c}).IAMPolicy(&amicleanup.IAMPolicyOptions{Accounts: []string{"c"}}); len(none.Statement) > 0 {
 		t.Errorf("a service in an account without targets: %s", none)
 	}
-	lock := &amicleanup.ParameterLock{Name: "/amicleanup/lock"}
+	lock := &service.ParameterLock{Name: "/amicleanup/lock"}
 	want(lock.IAMPolicy(), "ssm:PutParameter", "arn:aws:ssm:*:*:parameter/amicleanup/lock", "")
 }
 
-// A source of the caller's own says what it calls.
-type buckets struct{}
+func none(context.Context, inuse.Place) ([]inuse.Reference, error) { return nil, nil }
 
-func (buckets) Name() string { return "buckets" }
-func (buckets) References(context.Context, amicleanup.Target) ([]amicleanup.Reference, error) {
-	return nil, nil
-}
-func (buckets) IAMActions() []string { return []string{"s3:ListAllMyBuckets"} }
-
-// TestIAMPolicyTogether wants what an image, its AfterBake and a clean-up need
-// in one policy, also for sources and opinions that are the caller's own.
-func TestIAMPolicyTogether(t *testing.T) {
+// TestIAMPolicyJoined joins the permissions of an image, its AfterBake and a clean-up
+// with custom sources.
+func TestIAMPolicyJoined(t *testing.T) {
 	server := ec2test.New(nil)
 	t.Cleanup(server.Close)
 	cloud := ec2.NewCloud(server.Config(where), nil)
@@ -217,13 +192,13 @@ func TestIAMPolicyTogether(t *testing.T) {
 	}
 	retire := amicleanup.AfterBake(amicleanup.Cleaner{
 		Targets: []amicleanup.Target{target(where), target("us-east-1")},
-		Policy:  amicleanup.Policy{Select: amicleanup.Select{Baked: true}, Keep: []amicleanup.Keeper{amicleanup.Newest(5)}},
+		Policy:  amicleanup.Policy{Select: amicleanup.Select{Baked: true}, Keep: []amicleanup.Rule{amicleanup.Newest(5)}},
 	})
 	img := &bake.Image{Name: "web", Builder: ec2.Builder{Cloud: cloud, Source: ec2.ImageID("ami-1")}, Publishers: []bake.Publisher{retire}}
 	job := &amicleanup.Cleaner{Targets: []amicleanup.Target{target("us-west-2")}, Policy: amicleanup.Policy{
-		Keep: []amicleanup.Keeper{
-			amicleanup.InUse(amicleanup.AtLeast(1, buckets{})),
-			amicleanup.SecondOpinion(amicleanup.Opinion{Name: "mine", IAMActions: []string{"tag:GetResources"}}),
+		Keep: []amicleanup.Rule{
+			amicleanup.InUse(inuse.AtLeast(1, inuse.Source{Name: "buckets", List: none, Permissions: inuse.Reads("s3:ListAllMyBuckets")})),
+			amicleanup.InUse(inuse.Source{Name: "mine", List: none, Permissions: inuse.Reads("tag:GetResources")}),
 		},
 	}}
 	baking := ec2.Policy(cloud, img)
@@ -238,10 +213,10 @@ func TestIAMPolicyTogether(t *testing.T) {
 		}
 	}
 	if strings.Contains(both.String(), "us-east-1") {
-		t.Errorf("of AfterBake it has a region where the image is not:\n%s", both)
+		t.Errorf("the policy has a region without the image:\n%s", both)
 	}
 	img.Publishers = nil
 	if extra := len(baking.Statement) - len(ec2.Policy(cloud, img).Statement); extra != 0 {
-		t.Errorf("AfterBake takes %d statements more, though it removes what the image may remove:\n%s", extra, baking)
+		t.Errorf("AfterBake adds %d statements, want none:\n%s", extra, baking)
 	}
 }

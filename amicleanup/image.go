@@ -3,56 +3,59 @@ package amicleanup
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// An Image is what EC2 says of one machine image. A zero time is one that EC2
-// did not say or that cannot be read.
+// An Image describes a machine image as EC2 does. A zero time is unknown.
 type Image struct {
 	ID           string            `json:"id"`
 	Name         string            `json:"name"`
 	Owner        string            `json:"owner"`
 	OwnerAlias   string            `json:"owner_alias,omitempty"`
-	State        string            `json:"state"` // EC2's word: "available", "disabled", …
+	State        string            `json:"state"` // as EC2 names it: "available", "disabled", …
 	Architecture string            `json:"architecture,omitempty"`
+	Timestamp    time.Time         `json:"timestamp,omitzero"` // by Policy.Timestamp; zero if the image has none
+	Version      string            `json:"version,omitempty"`  // by Policy.Version
 	Created      time.Time         `json:"created,omitzero"`
 	Deprecated   time.Time         `json:"deprecated,omitzero"`    // since when, or from when on
-	LastLaunched time.Time         `json:"last_launched,omitzero"` // up to a day late; zero is unknown, not never
-	Protection   string            `json:"protection,omitempty"`   // EC2's word; empty and "disabled" are none
+	LastLaunched time.Time         `json:"last_launched,omitzero"` // up to a day late; see LaunchedWithin
+	Protection   string            `json:"protection,omitempty"`   // as EC2 names it; empty and "disabled" mean none
 	Public       bool              `json:"public,omitempty"`
 	Tags         map[string]string `json:"tags,omitempty"`
 	Snapshots    []string          `json:"snapshots,omitempty"`
-	GiB          int64             `json:"gib,omitempty"` // the volumes of Snapshots together: the most that they can hold
+	GiB          int64             `json:"gib,omitempty"`    // total size of the volumes of Snapshots
+	Locked       []string          `json:"locked,omitempty"` // locked snapshots, where a rule needs them
 
-	// Bytes is what the blocks in Snapshots take together, as if no other
-	// snapshot had any of them. Zero is not read: see ReadSizes.
+	// Bytes is the full size of the snapshots, as if they shared no blocks with
+	// others. It is zero unless Cleaner.Details reads it.
 	Bytes int64 `json:"bytes,omitempty"`
 
-	// Source is the image that it was made or copied from, and SourceRegion
-	// where that is. EC2 does not know them of a registered image.
+	// Source is the image that this one was made or copied from, in
+	// SourceRegion. EC2 does not know them for a registered image.
 	Source       string `json:"source,omitempty"`
 	SourceRegion string `json:"source_region,omitempty"`
 
-	// SourceInstance is the instance that it was captured from. A copy has
-	// none: that tells a copy from a layer.
+	// SourceInstance is the instance that the image was captured from. A copy
+	// has none.
 	SourceInstance string `json:"source_instance,omitempty"`
 
-	// Shares says who else may launch it. Nil is not read: EC2 tells it for
-	// one image at a time, and so it is read only where it decides.
+	// Shares are the launch permissions. They are nil unless they were read,
+	// which happens only where they decide.
 	Shares *Shares `json:"shares,omitempty"`
 }
 
-// Shares are the launch permissions of an image. None at all is private.
+// Shares are the launch permissions of an image. The zero value is private.
 type Shares struct {
 	Public   bool     `json:"public,omitempty"`
 	Accounts []string `json:"accounts,omitempty"` // ids
 	ARNs     []string `json:"arns,omitempty"`     // organizations and organizational units
 }
 
-// Any reports whether anyone but the owner may launch it.
+// Any reports whether others than the owner may launch the image.
 func (s *Shares) Any() bool { return s.Public || len(s.Accounts)+len(s.ARNs) > 0 }
 
 const (
@@ -61,49 +64,48 @@ const (
 	deregistered = string(ec2types.ImageStateDeregistered)
 )
 
-// texts holds words that many images have once each.
-type texts map[string]string
+// interned holds strings that many images have, once each.
+type interned map[string]string
 
-// mostTexts bounds the words that are held: some tags have another value on
-// every image.
-const mostTexts = 10_000
+// mostInterned limits the table: some tags differ on every image.
+const mostInterned = 10_000
 
-// as returns text, or the same text that was there before. Nil holds nothing.
-func (t texts) as(text string) string {
+// of returns text, sharing memory with an equal text that was passed before.
+func (t interned) of(text string) string {
 	have, ok := t[text]
 	if ok {
 		return have
 	}
-	if t != nil && len(t) < mostTexts {
+	if t != nil && len(t) < mostInterned {
 		t[text] = text
 	}
 	return text
 }
 
-// imageOf reads what EC2 answered.
-func imageOf(from *ec2types.Image, same texts) Image {
+// imageOf converts EC2's description of an image.
+func imageOf(from *ec2types.Image, words interned) Image {
 	img := Image{
 		ID:           aws.ToString(from.ImageId),
 		Name:         aws.ToString(from.Name),
-		Owner:        same.as(aws.ToString(from.OwnerId)),
-		OwnerAlias:   same.as(aws.ToString(from.ImageOwnerAlias)),
-		State:        same.as(string(from.State)),
-		Architecture: same.as(string(from.Architecture)),
+		Owner:        words.of(aws.ToString(from.OwnerId)),
+		OwnerAlias:   words.of(aws.ToString(from.ImageOwnerAlias)),
+		State:        words.of(string(from.State)),
+		Architecture: words.of(string(from.Architecture)),
 		Created:      timeOf(from.CreationDate),
 		Deprecated:   timeOf(from.DeprecationTime),
 		LastLaunched: timeOf(from.LastLaunchedTime),
-		Protection:   same.as(aws.ToString(from.DeregistrationProtection)),
+		Protection:   words.of(aws.ToString(from.DeregistrationProtection)),
 		Public:       aws.ToBool(from.Public),
 
 		Source:         aws.ToString(from.SourceImageId),
-		SourceRegion:   same.as(aws.ToString(from.SourceImageRegion)),
+		SourceRegion:   words.of(aws.ToString(from.SourceImageRegion)),
 		SourceInstance: aws.ToString(from.SourceInstanceId),
 	}
 	for _, tag := range from.Tags {
 		if img.Tags == nil {
 			img.Tags = map[string]string{}
 		}
-		img.Tags[same.as(aws.ToString(tag.Key))] = same.as(aws.ToString(tag.Value))
+		img.Tags[words.of(aws.ToString(tag.Key))] = words.of(aws.ToString(tag.Value))
 	}
 	for _, m := range from.BlockDeviceMappings {
 		if m.Ebs != nil && aws.ToString(m.Ebs.SnapshotId) != "" && !slices.Contains(img.Snapshots, *m.Ebs.SnapshotId) {
@@ -122,14 +124,16 @@ func timeOf(text *string) time.Time {
 	return t.UTC()
 }
 
-// protected reports whether EC2 refuses to deregister the image. Protection
-// that was switched off may hold on for a day: "disabled after TIME".
+// protected reports whether EC2 refuses to deregister the image. Protection that
+// was lifted may last for a cool-down: "disabled after TIME".
 func (img *Image) protected() bool {
 	return img.Protection != "" && img.Protection != "disabled"
 }
 
-// settled reports whether the image is in a state that it does not leave by
-// itself.
+// coolingDown reports whether protection was lifted and lasts for its cool-down.
+func (img *Image) coolingDown() bool { return strings.HasPrefix(img.Protection, "disabled after") }
+
+// settled reports whether the image is in a final state.
 func (img *Image) settled() bool {
 	switch ec2types.ImageState(img.State) {
 	case ec2types.ImageStateAvailable, ec2types.ImageStateDisabled, ec2types.ImageStateFailed,
@@ -140,29 +144,28 @@ func (img *Image) settled() bool {
 	}
 }
 
-// Usable reports whether the image can be launched and was not left by a build
-// that has not ended well.
+// Usable reports whether the image can be launched and no build left it
+// unfinished.
 func (img *Image) Usable() bool {
 	_, is := unfinished(img.Tags)
 	return img.State == available && !is
 }
 
-// isCopy reports whether CopyImage made the image. CreateImage leaves the
-// instance as well.
+// isCopy reports whether CopyImage made the image. For CreateImage, EC2 also
+// knows the instance.
 func (img *Image) isCopy() bool {
 	return img.Source != "" && img.SourceRegion != "" && img.SourceInstance == ""
 }
 
-// drift names what differs between the image as it was planned with and as it
-// is now; empty is nothing.
+// drift describes how the image differs from now, or returns "".
 func (img *Image) drift(now *Image) string {
 	switch {
 	case img.Name != now.Name || !img.Created.Equal(now.Created):
-		return "it is another image now"
+		return "it is a different image now"
 	case img.State != now.State:
 		return "its state is " + now.State + " now"
-	case now.protected():
-		return "it is protected from deregistration now"
+	case img.protected() != now.protected():
+		return "its deregistration protection has changed"
 	case !maps.Equal(img.Tags, now.Tags):
 		return "its tags have changed"
 	case !slices.Equal(img.Snapshots, now.Snapshots):

@@ -22,13 +22,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // The same small account is cleaned three times on moto: keep the newest two
-// of each role, and what is in use. PEERS.md explains the differences.
+// of each role, and what is in use. ../docs/cleanup-peers.md explains the differences.
 func TestBesidePeers(t *testing.T) {
-	// What each cleaner removes.
+	// The removals of each cleaner.
 	for _, tc := range []struct {
 		name  string
 		clean func(t *testing.T, a *peerAccount)
@@ -63,8 +64,7 @@ type peerImage struct {
 	Tags    map[string]string `json:"tags"`
 }
 
-// peerImages are the images of the account, by name the number of the month in
-// which each was made.
+// peerImages returns the images of the account: the month of each by name.
 func peerImages() []peerImage {
 	var all []peerImage
 	add := func(role, arch string, months ...int) {
@@ -89,7 +89,7 @@ func peerImages() []peerImage {
 	return all
 }
 
-// peerAccount is an account on a moto of its own.
+// peerAccount is an account on a separate moto.
 type peerAccount struct {
 	t        *testing.T
 	endpoint string
@@ -132,7 +132,7 @@ if importlib.util.find_spec("moto"):
 	return a
 }
 
-// use makes what uses images.
+// use makes resources that use images.
 func (a *peerAccount) use() {
 	a.t.Helper()
 	ctx := a.t.Context()
@@ -179,7 +179,7 @@ func (a *peerAccount) use() {
 	check(err)
 }
 
-// names are the names of the account's images, sorted.
+// names returns the sorted names of the account's images.
 func (a *peerAccount) names() []string {
 	a.t.Helper()
 	out, err := a.ec2.DescribeImages(a.t.Context(), &awsec2.DescribeImagesInput{Owners: []string{"self"}})
@@ -194,10 +194,9 @@ func (a *peerAccount) names() []string {
 	return names
 }
 
-// What moto does not know: instance refreshes, and to filter parameters by
-// their data type.
+// Calls that moto lacks: instance refreshes, and filters of parameters.
 type (
-	motoScaling    struct{ *autoscaling.Client }
+	motoScaling    struct{}
 	motoParameters struct{ *ssm.Client }
 )
 
@@ -213,13 +212,13 @@ func (m motoParameters) DescribeParameters(ctx context.Context, in *ssm.Describe
 func cleanOurselves(t *testing.T, a *peerAccount) {
 	t.Helper()
 	target := amicleanup.Connect(a.cfg, &amicleanup.ConnectOptions{NoCallLimits: true})
-	target.Scaling, target.Parameters = motoScaling{autoscaling.NewFromConfig(a.cfg)}, motoParameters{ssm.NewFromConfig(a.cfg)}
+	target.Config = fakeConfig(target.Config, motoScaling{}, motoParameters{ssm.NewFromConfig(a.cfg)})
 	c := &amicleanup.Cleaner{
 		SettleTime: atOnce,
 		Targets:    []amicleanup.Target{target},
 		Policy: amicleanup.Policy{
-			Group: amicleanup.GroupByTag("role"),
-			Keep:  []amicleanup.Keeper{amicleanup.Newest(2), amicleanup.InUse(amicleanup.AllSources()...)},
+			Group: amicleanup.ByTag("role"),
+			Keep:  []amicleanup.Rule{amicleanup.Newest(2), amicleanup.InUse(inuse.All()...)},
 		},
 	}
 	if _, err := c.Apply(t.Context(), mustPlan(t, c)); err != nil {

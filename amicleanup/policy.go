@@ -1,124 +1,138 @@
 package amicleanup
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"reflect"
-	"runtime"
-	"slices"
-	"strings"
 	"time"
 
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Policy says which images there are to judge, how they belong together, and
-// which of them stay. The zero value removes nothing.
+// A Policy decides which images to look at, how they belong together, and which
+// of them stay. The zero value removes nothing.
 type Policy struct {
-	// Select says which images the policy is about.
+	// Select selects the images that the policy is about.
 	Select Select
 
-	// Group says which images belong together. Nil takes {group} of
-	// Select.Name, or all that match it when it has no {group}; without a
-	// Select.Name it is ByFamily if Select.Baked, and otherwise there is no
-	// group, and everything is kept. Images of different architecture are
-	// never in one group.
-	Group GroupKey
+	// Group puts images into groups; only images of one group are compared. The
+	// zero value takes {group} of Select.Name, or everything that matches if
+	// the pattern has no {group}; without Select.Name it takes ByDefinition if
+	// Select.Baked, and otherwise there are no groups and everything is kept.
+	// Groups never mix architectures, accounts or regions.
+	Group Key
 
-	// Stamp says when an image was made. Nil takes the stamp in Select.Name,
+	// Timestamp dates images. The zero value takes the time in Select.Name,
 	// else BakeTime if Select.Baked, else CreationDate.
-	Stamp StampFunc
+	Timestamp Timestamp
 
-	// Keep says which images stay. One keeper is enough; without any, all
-	// images stay.
-	Keep []Keeper
+	// Version orders the images of a group by version instead of timestamp. The
+	// zero value takes {version} of Select.Name if the pattern has it.
+	Version Key
 
-	// Release says which images, over all targets, are kept or retired
-	// together: SameBuild, GroupByTag("commit"). Images without an answer are
-	// single. Nil is all images for themselves.
-	Release GroupKey
+	// Keep are the rules. Any of them is enough to keep an image; without
+	// rules, all images stay.
+	Keep []Rule
 
-	// Ladder lets images go in steps. The zero value removes at once.
-	Ladder Ladder
+	// Remove matches images that go although rules of age and number, such as
+	// Newest or YoungerThan, keep them, including the newest of a group. It
+	// does not override other rules: what is in use, shared or tagged stays.
+	Remove []Match
 
-	// Limits bound what one plan may do. The zero value has few.
+	// Release binds images that are kept or retired together, over all targets:
+	// SameBuild, ByTag("commit"). Images without a key are single. The zero
+	// value binds nothing.
+	Release Key
+
+	// Lifecycle retires images in steps. The zero value removes at once.
+	Lifecycle Lifecycle
+
+	// LiftProtection removes EC2's deregistration protection from images that
+	// no rule keeps. They are removed by a later run, after the cool-down if
+	// they have one. Otherwise protected images stay.
+	LiftProtection bool
+
+	// Snapshots also removes snapshots that belong to no image. If nil, they
+	// are not looked at.
+	Snapshots *SnapshotPolicy
+
+	// Limits caps what one run may do. The zero value only protects the newest
+	// usable image of each group.
 	Limits Limits
 
-	// PlanAge is how long a plan may be applied after it was made. Zero is 24
-	// hours.
+	// PlanAge is how long a plan may be applied. Zero means 24 hours.
 	PlanAge time.Duration
 }
 
 const defaultPlanAge = 24 * time.Hour
 
-// Validate reports, joined, what is wrong with the policy. Read, Evaluate and
-// the methods of a Cleaner call it.
+// Validate returns the joined errors of the policy's settings.
 func (p *Policy) Validate() error {
-	errs := []error{p.Select.Validate(), p.Ladder.Validate(), p.Limits.Validate()}
+	errs := []error{p.Select.Validate(), p.Lifecycle.Validate(), p.Limits.Validate()}
 	if p.PlanAge < 0 {
 		errs = append(errs, bake.Invalid("Policy.PlanAge", "must not be negative"))
 	}
-	for i, k := range p.Keep {
-		if k == nil {
+	for i, r := range p.Keep {
+		if r == nil {
 			errs = append(errs, bake.Invalid(fmt.Sprintf("Keep[%d]", i), "is nil"))
-		} else if v, ok := k.(bake.Validator); ok {
-			errs = append(errs, v.Validate())
+			continue
 		}
+		errs = append(errs, r.Validate())
+		for _, s := range r.Needs().Sources {
+			if err := s.Validate(); err != nil {
+				errs = append(errs, bake.Invalid("Keep", "%s: %w", r, err))
+			}
+		}
+	}
+	for i, m := range p.Remove {
+		if m.of == nil {
+			errs = append(errs, bake.Invalid(fmt.Sprintf("Remove[%d]", i), "is the zero value"))
+		}
+	}
+	if p.Snapshots != nil {
+		errs = append(errs, p.Snapshots.Validate())
 	}
 	return errors.Join(errs...)
 }
 
-// sources are those of all keepers, each name once.
-func (p *Policy) sources() []Source {
-	var all []Source
-	for _, k := range p.Keep {
-		s, ok := k.(interface{ Sources() []Source })
-		if !ok {
-			continue
-		}
-		for _, source := range s.Sources() {
-			if !slices.ContainsFunc(all, func(have Source) bool { return have.Name() == source.Name() }) {
-				all = append(all, source)
+// needs returns what all rules need, each source once.
+func (p *Policy) needs() Needs {
+	var all Needs
+	seen := map[string]bool{}
+	for _, r := range p.Keep {
+		n := r.Needs()
+		all.Shares = all.Shares || n.Shares
+		all.Parents = all.Parents || n.Parents
+		all.Locks = all.Locks || n.Locks
+		for _, s := range n.Sources {
+			if !seen[s.Name] {
+				seen[s.Name] = true
+				all.Sources = append(all.Sources, s)
 			}
 		}
 	}
 	return all
 }
 
-// Fingerprint tells policies apart: it is the same for the same settings.
-// Apply refuses a plan that a policy of another fingerprint made. A Keeper
-// counts by its String method or, without one, by its type; a func by its
-// name, so that two closures of one func are the same.
-func (p *Policy) Fingerprint() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%q %v %v %v\n", p.Select.Name, p.Select.Tags, p.Select.Except, p.Select.Baked) // maps print sorted
-	fmt.Fprintf(&b, "%s %s %s\n", funcName(p.Group), funcName(p.Stamp), funcName(p.Release))
-	for _, k := range p.Keep {
-		fmt.Fprintln(&b, keeperName(k))
+// parentRule returns the name of the first rule that keeps parents.
+func (p *Policy) parentRule() string {
+	for _, r := range p.Keep {
+		if r.Needs().Parents {
+			return r.String()
+		}
 	}
-	fmt.Fprintf(&b, "%v %v\n", p.Ladder, p.Limits)
-	return digest(b.String())
+	return ""
 }
 
-func keeperName(k Keeper) string {
-	if s, ok := k.(fmt.Stringer); ok {
-		return s.String()
+// split separates sources that list references from those that answer about given
+// images.
+func split(sources []inuse.Source) (listed, asked []inuse.Source) {
+	for _, s := range sources {
+		if s.List != nil {
+			listed = append(listed, s)
+		} else {
+			asked = append(asked, s)
+		}
 	}
-	return fmt.Sprintf("%T", k)
-}
-
-// digest tells texts apart.
-func digest(text string) string {
-	const enough = 8
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:enough])
-}
-
-func funcName[F ~func(*Image) (T, E), T, E any](f F) string {
-	if f == nil {
-		return "nil"
-	}
-	return runtime.FuncForPC(reflect.ValueOf(f).Pointer()).Name()
+	return listed, asked
 }

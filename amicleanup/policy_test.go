@@ -32,11 +32,11 @@ func TestNewestOfEachGroup(t *testing.T) {
 		t.Errorf("reasons of the newest: %q", got)
 	}
 	if changes := f.changes(); len(changes) > 0 {
-		t.Errorf("planning changed: %v", changes)
+		t.Errorf("Plan made changes: %v", changes)
 	}
 }
 
-func TestArchitecturesAreApart(t *testing.T) {
+func TestGroupsPerArchitecture(t *testing.T) {
 	f := newFake()
 	f.series("web", 2)
 	f.add("ami-arm", "web 1600000000", func(i *ec2types.Image) { i.Architecture = ec2types.ArchitectureValuesArm64 })
@@ -45,7 +45,7 @@ func TestArchitecturesAreApart(t *testing.T) {
 	}
 }
 
-func TestWhatIsNeverRemoved(t *testing.T) {
+func TestNeverRemoved(t *testing.T) {
 	with := func(change func(*ec2types.Image)) func(*fake) {
 		return func(f *fake) { f.add("ami-x", "web 1600000000", change) }
 	}
@@ -58,8 +58,8 @@ func TestWhatIsNeverRemoved(t *testing.T) {
 			i.DeregistrationProtection = aws.String("disabled after 2026-01-01T00:00:00Z")
 		})},
 		{"of AWS Backup", "is managed by AWS Backup", with(func(i *ec2types.Image) { i.ImageOwnerAlias = aws.String("aws-backup-vault") })},
-		{"milliseconds", `stamp "1600000000000" is not in seconds since 1970`, func(f *fake) { f.add("ami-x", "web 1600000000000", nil) }},
-		{"a number that is no time", `stamp "7" is not in seconds since 1970`, func(f *fake) { f.add("ami-x", "web 7", nil) }},
+		{"milliseconds", `timestamp "1600000000000" is not in seconds since 1970`, func(f *fake) { f.add("ami-x", "web 1600000000000", nil) }},
+		{"not a time", `timestamp "7" is not in seconds since 1970`, func(f *fake) { f.add("ami-x", "web 7", nil) }},
 		{"newest usable", "is the newest usable of its group", func(f *fake) {
 			f.images = map[string]ec2types.Image{}
 			f.add("ami-x", "web 1600000000", nil)
@@ -81,7 +81,7 @@ func TestWhatIsNeverRemoved(t *testing.T) {
 	}
 }
 
-func TestFailedAndDisabledTakeNoPlace(t *testing.T) {
+func TestNewestUsableIgnoresFailedImages(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
 	for _, id := range []string{"ami-web2", "ami-web1"} {
@@ -110,30 +110,29 @@ func TestPolicies(t *testing.T) {
 	tag("ami-web2", "app", "blog")
 	tag("ami-web1", "made", "2020-01-01")
 	tag("ami-web0", "made", "2021-01-01")
-	newest := []amicleanup.Keeper{amicleanup.Newest(1)}
+	newest := []amicleanup.Rule{amicleanup.Newest(1)}
 	tests := []struct {
 		name   string
 		policy amicleanup.Policy
 		want   []string
 	}{
 		{"zero", amicleanup.Policy{}, nil},
-		{"no keepers", amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}}, nil},
+		{"no rules", amicleanup.Policy{Select: amicleanup.Select{Name: "{group} {unix}"}}, nil},
 		{"nothing to group by", amicleanup.Policy{Keep: newest}, nil},
 		{"one group by name", amicleanup.Policy{Select: amicleanup.Select{Name: "web *"}, Keep: newest}, []string{"ami-web0", "ami-web1"}},
-		{"other name", amicleanup.Policy{Select: amicleanup.Select{Name: "we {unix}"}, Keep: newest}, nil},
-		{"tagged keeper", amicleanup.Policy{
+		{"tagged rule", amicleanup.Policy{
 			Select: amicleanup.Select{Name: "web {unix}"},
-			Keep:   []amicleanup.Keeper{amicleanup.Newest(1), amicleanup.Tagged("keep", "*")},
+			Keep:   []amicleanup.Rule{amicleanup.Newest(1), amicleanup.Tagged("keep", "*")},
 		}, []string{"ami-web1"}},
 		{"ids", amicleanup.Policy{
-			Select: amicleanup.Select{Name: "web {unix}"}, Keep: []amicleanup.Keeper{amicleanup.IDs("ami-web0")},
+			Select: amicleanup.Select{Name: "web {unix}"}, Keep: []amicleanup.Rule{amicleanup.IDs("ami-web0")},
 		}, []string{"ami-web1"}},
 		{"selected by tag, except by tag", amicleanup.Policy{
 			Select: amicleanup.Select{Name: "web {unix}", Tags: map[string]string{"app": "*"}, Except: map[string]string{"app": "blog"}},
 			Keep:   newest,
 		}, []string{"ami-web0"}},
 		{"grouped and dated by tag", amicleanup.Policy{
-			Group: amicleanup.GroupByTag("app"), Stamp: amicleanup.StampByTag("made", time.DateOnly), Keep: newest,
+			Group: amicleanup.ByTag("app"), Timestamp: amicleanup.TimestampByTag("made", time.DateOnly), Keep: newest,
 		}, []string{"ami-web1"}},
 	}
 	for _, tt := range tests {
@@ -148,24 +147,21 @@ func TestPolicies(t *testing.T) {
 }
 
 func TestYoungerThan(t *testing.T) {
-	inv := &amicleanup.Inventory{Time: after(48), Targets: []amicleanup.TargetInventory{{Region: "r", Images: []amicleanup.Image{
+	images := []amicleanup.Image{
 		{ID: "ami-1", Name: "web 20231114-221320", State: "available"},
 		{ID: "ami-2", Name: "web 20231115-221321", State: "available"},
 		{ID: "ami-3", Name: "web 20231116-000000", State: "available"},
 		{ID: "ami-4", Name: "web 20231316-000000", State: "available"},
-	}}}}
+	}
 	policy := amicleanup.Policy{
 		Select: amicleanup.Select{Name: "{group} {time:20060102-150405}"},
-		Keep:   []amicleanup.Keeper{amicleanup.YoungerThan(24 * time.Hour)},
+		Keep:   []amicleanup.Rule{amicleanup.YoungerThan(24 * time.Hour)},
 	}
-	plan, err := policy.Evaluate(inv)
-	if err != nil {
-		t.Fatal(err)
-	}
+	plan := policy.Evaluate(after(48), "r", images...)
 	if got := removals(plan); !cmp.Equal(got, []string{"ami-1"}) {
 		t.Errorf("removals %v", got)
 	}
-	if got := why(plan, "ami-4"); !strings.Contains(got, `stamp "20231316-000000"`) {
+	if got := why(plan, "ami-4"); !strings.Contains(got, `timestamp "20231316-000000"`) {
 		t.Errorf("the impossible date: %q", got)
 	}
 }
@@ -176,12 +172,12 @@ func TestValidate(t *testing.T) {
 		policy amicleanup.Policy
 		want   string
 	}{
-		{"brace", amicleanup.Policy{Select: amicleanup.Select{Name: "{group"}}, `Select.Name: "{group": a brace is not closed`},
-		{"word", amicleanup.Policy{Select: amicleanup.Select{Name: "{name}"}}, `Select.Name: "{name}": {name} is not {group}, {unix}, {time:LAYOUT} or *`},
-		{"twice", amicleanup.Policy{Select: amicleanup.Select{Name: "{unix}{time:2006}"}}, `Select.Name: "{unix}{time:2006}": {time:2006} is one too many`},
-		{"newest", amicleanup.Policy{Keep: []amicleanup.Keeper{amicleanup.Newest(0)}}, `Keep: Newest(0): at least one must stay`},
-		{"nil", amicleanup.Policy{Keep: []amicleanup.Keeper{nil}}, `Keep[0]: is nil`},
-		{"age", amicleanup.Policy{Keep: []amicleanup.Keeper{amicleanup.YoungerThan(0)}}, `Keep: YoungerThan(0s): must be more than zero`},
+		{"brace", amicleanup.Policy{Select: amicleanup.Select{Name: "{group"}}, `Select.Name: "{group": missing closing brace`},
+		{"word", amicleanup.Policy{Select: amicleanup.Select{Name: "{name}"}}, `Select.Name: "{name}": unknown placeholder {name}, want {group}, {unix}, {time:LAYOUT}, {version} or *`},
+		{"twice", amicleanup.Policy{Select: amicleanup.Select{Name: "{unix}{time:2006}"}}, `Select.Name: "{unix}{time:2006}": duplicate {time:2006}`},
+		{"newest", amicleanup.Policy{Keep: []amicleanup.Rule{amicleanup.Newest(0)}}, `Keep: Newest(0): must be at least 1`},
+		{"nil", amicleanup.Policy{Keep: []amicleanup.Rule{nil}}, `Keep[0]: is nil`},
+		{"age", amicleanup.Policy{Keep: []amicleanup.Rule{amicleanup.YoungerThan(0)}}, `Keep: YoungerThan(0s): must be positive`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -201,7 +197,7 @@ func TestValidate(t *testing.T) {
 		})
 	}
 	err := (&amicleanup.Cleaner{Targets: []amicleanup.Target{{}, {}}}).Validate()
-	for _, want := range []string{"Targets[0].Region", "Targets[1].Client", "Targets[1]:"} {
+	for _, want := range []string{"Targets[0].Config", "Targets[1].Config", "Targets[1]:"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not name %s", err, want)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/bake/nodes"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
@@ -21,11 +22,11 @@ func TestOnMoto(t *testing.T) {
 		Region: "eu-west-1", BaseEndpoint: aws.String(endpoint),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})
-	onServer(t, client, amicleanup.InUse(amicleanup.Instances()))
+	onServer(t, client, amicleanup.InUse(inuse.Instances()))
 }
 
 // onServer retires images of an EC2 that is reached through the real client.
-func onServer(t *testing.T, client *awsec2.Client, inUse amicleanup.Keeper) {
+func onServer(t *testing.T, client *awsec2.Client, inUse amicleanup.Rule) {
 	t.Helper()
 	ctx := t.Context()
 	vendor, err := client.DescribeImages(ctx, &awsec2.DescribeImagesInput{Owners: []string{"amazon"}})
@@ -45,10 +46,10 @@ func onServer(t *testing.T, client *awsec2.Client, inUse amicleanup.Keeper) {
 
 	c := &amicleanup.Cleaner{
 		SettleTime: atOnce,
-		Targets:    []amicleanup.Target{{Region: "eu-west-1", Client: client}},
+		Targets:    []amicleanup.Target{target("eu-west-1", client)},
 		Policy: amicleanup.Policy{
 			Select: amicleanup.Select{Name: "{group} {unix}"},
-			Keep:   []amicleanup.Keeper{amicleanup.Newest(2), inUse},
+			Keep:   []amicleanup.Rule{amicleanup.Newest(2), inUse},
 		},
 	}
 	plan := mustPlan(t, c)
@@ -73,7 +74,7 @@ func onServer(t *testing.T, client *awsec2.Client, inUse amicleanup.Keeper) {
 	}
 	again, err := c.Apply(ctx, plan)
 	if err != nil || again.Count(amicleanup.Gone) != 3 {
-		t.Errorf("again: %v, %v", outcomes(again), err)
+		t.Errorf("second Apply: %v, %v", outcomes(again), err)
 	}
 	if n := mustPlan(t, c).Removals(); n != 0 {
 		t.Errorf("%d more to remove", n)
@@ -102,7 +103,7 @@ func createImage(t *testing.T, client *awsec2.Client, instance, name string) str
 	return *out.ImageId
 }
 
-// ownImages are the names of the account's images, sorted, and all snapshots.
+// ownImages returns the sorted names of the account's images, and all snapshots.
 func ownImages(t *testing.T, client *awsec2.Client) (names, snapshots []string) {
 	t.Helper()
 	images, err := client.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{Owners: []string{"self"}})

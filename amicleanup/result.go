@@ -2,8 +2,7 @@ package amicleanup
 
 import "time"
 
-// An Outcome is what became of an image or a snapshot that was to be changed:
-// Removed, Failed, Skipped and the others of the constants.
+// An Outcome is the result of changing an image or a snapshot.
 type Outcome string
 
 // The outcomes.
@@ -11,24 +10,26 @@ const (
 	Removed     Outcome = "removed"
 	Deprecated  Outcome = "deprecated"
 	Disabled    Outcome = "disabled"
+	Unprotected Outcome = "unprotected"
 	Restored    Outcome = "restored"
-	AlreadyDone Outcome = "already done" // an earlier run did it
-	Gone        Outcome = "gone"         // it was not there any more
-	Skipped     Outcome = "skipped"      // left on purpose; Detail says why
-	Failed      Outcome = "failed"       // it was tried and did not succeed; Detail says why
-	NotTried    Outcome = "not tried"    // the work ended before
+	AlreadyDone Outcome = "already done" // by an earlier run
+	Gone        Outcome = "gone"         // it did not exist any more
+	Skipped     Outcome = "skipped"      // left alone on purpose; Detail tells why
+	Failed      Outcome = "failed"       // Detail tells why
+	NotTried    Outcome = "not tried"    // the work ended earlier
 )
 
-// A Result is what became of a plan. It has every image that was to be
-// changed, in the order in which they were begun, target by target. It is
-// plain data; Cleaner.Undo takes one back.
+// A Result tells what became of everything that a plan was to change, in the
+// order of the plan, target by target. It is plain data; [Cleaner.Undo] takes one
+// back.
 type Result struct {
-	Started  time.Time     `json:"started"`
-	Finished time.Time     `json:"finished"`
-	Images   []ImageResult `json:"images"`
+	Started   time.Time        `json:"started"`
+	Finished  time.Time        `json:"finished"`
+	Images    []ImageResult    `json:"images"`
+	Snapshots []SnapshotResult `json:"snapshots,omitempty"` // those that belonged to no image
 }
 
-// An ImageResult is what became of one image.
+// An ImageResult tells what became of one image.
 type ImageResult struct {
 	Account   string           `json:"account,omitempty"`
 	Region    string           `json:"region"`
@@ -39,19 +40,21 @@ type ImageResult struct {
 	Detail    string           `json:"detail,omitempty"`
 	Snapshots []SnapshotResult `json:"snapshots,omitempty"`
 
-	// Before is the image as it was just before it was changed; nil if it was
-	// not.
+	// Before is the image just before it was changed, or nil.
 	Before *Image `json:"before,omitempty"`
 }
 
-// A SnapshotResult is what became of one snapshot of an image.
+// A SnapshotResult tells what became of one snapshot. Account and Region are
+// empty for a snapshot of an image.
 type SnapshotResult struct {
+	Account string  `json:"account,omitempty"`
+	Region  string  `json:"region,omitempty"`
 	ID      string  `json:"id"`
 	Outcome Outcome `json:"outcome"`
 	Detail  string  `json:"detail,omitempty"`
 }
 
-// Count counts the images with this outcome.
+// Count returns the number of images with this outcome.
 func (r *Result) Count(o Outcome) int {
 	n := 0
 	for i := range r.Images {
@@ -62,8 +65,23 @@ func (r *Result) Count(o Outcome) int {
 	return n
 }
 
-// SnapshotsLeft are the snapshots that are still there though their image is
-// not: in use, shared with another image, or not removed because of an error.
+// CountSnapshots returns the number of snapshots that belonged to no image and
+// have this outcome.
+func (r *Result) CountSnapshots(o Outcome) int {
+	n := 0
+	for i := range r.Snapshots {
+		if r.Snapshots[i].Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// has reports whether anything has this outcome.
+func (r *Result) has(o Outcome) bool { return r.Count(o)+r.CountSnapshots(o) > 0 }
+
+// SnapshotsLeft returns the snapshots of removed images that still exist: in use,
+// part of another image, or not removed because of an error.
 func (r *Result) SnapshotsLeft() []string {
 	var left []string
 	for i := range r.Images {

@@ -15,17 +15,18 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// scaleImages is how many images TestAtScale has; 5,000 unless it is set.
+// scaleImages is the variable for the number of images of TestAtScale. The default is
+// 5,000.
 const scaleImages = "AMICLEANUP_SCALE"
 
-// TestAtScale plans over all images of an account and removes some of them, against documented throttling and with trouble on the way: answers
-// that get lost, snapshots in use for a while, an image that is protected and
-// one that is launched after the plan was made, permission that is missing for
-// some time. Time is that of the bubble; run it with AMICLEANUP_SCALE=100000 -v
-// for the figures of the design's record.
+// TestAtScale plans over all images of an account and removes some of them under
+// documented throttling, with failures: lost responses, snapshots in use for a while, an
+// image that is protected and another that is launched after the plan, and a missing
+// permission. Run it with AMICLEANUP_SCALE=100000 -v for the figures of the design page.
 func TestAtScale(t *testing.T) {
 	images := 5_000
 	if n, err := strconv.Atoi(os.Getenv(scaleImages)); err == nil {
@@ -47,7 +48,7 @@ func TestAtScale(t *testing.T) {
 			Targets:    []amicleanup.Target{amicleanup.Connect(srv.Config(where), nil)},
 			Policy: amicleanup.Policy{
 				Select: amicleanup.Select{Name: "{group} {unix}"},
-				Keep:   []amicleanup.Keeper{amicleanup.Newest(100 - drop), amicleanup.InUse(amicleanup.AllSources()...)},
+				Keep:   []amicleanup.Rule{amicleanup.Newest(100 - drop), amicleanup.InUse(inuse.All()...)},
 			},
 		}
 		begun := time.Now()
@@ -66,7 +67,7 @@ func TestAtScale(t *testing.T) {
 		}
 		runs := 1
 		for ; result.Count(amicleanup.NotTried) > 0 && runs < 5; runs++ {
-			result, _ = c.Apply(t.Context(), plan) // what failed shows in what is left
+			result, _ = c.Apply(t.Context(), plan) // failures show in the images left
 		}
 		took := time.Since(begun)
 		srv.Mend()
@@ -121,10 +122,10 @@ func trouble(t *testing.T, srv *ec2test.Server, want []string) (kept []string) {
 	return []string{protected, launched}
 }
 
-// checkLeft wants exactly the planned images gone, each removed once.
+// checkLeft checks that exactly the planned images are gone, each removed once.
 func checkLeft(t *testing.T, srv *ec2test.Server, ids, planned, kept []string) {
 	t.Helper()
-	client := amicleanup.Connect(srv.Config(where), nil).Client
+	client := awsec2.NewFromConfig(amicleanup.Connect(srv.Config(where), nil).Config)
 	have := map[string]bool{}
 	pages := awsec2.NewDescribeImagesPaginator(client, &awsec2.DescribeImagesInput{Owners: []string{"self"}, MaxResults: aws.Int32(1000)})
 	for pages.HasMorePages() {

@@ -1,7 +1,6 @@
 package amicleanup
 
 import (
-	"fmt"
 	"maps"
 	"regexp"
 	"time"
@@ -10,21 +9,21 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// A Snapshot is what EC2 says of one EBS snapshot.
+// A Snapshot describes an EBS snapshot as EC2 does.
 type Snapshot struct {
 	ID          string            `json:"id"`
 	Description string            `json:"description,omitempty"`
 	OwnerAlias  string            `json:"owner_alias,omitempty"`
-	State       string            `json:"state"` // EC2's word: "completed", "pending", …
+	State       string            `json:"state"` // as EC2 names it: "completed", "pending", …
 	Started     time.Time         `json:"started,omitzero"`
 	GiB         int64             `json:"gib,omitempty"`   // of the volume
-	Bytes       int64             `json:"bytes,omitempty"` // of all its blocks, as if it were the only one; zero is unknown
+	Bytes       int64             `json:"bytes,omitempty"` // its full size; zero is unknown
 	Tags        map[string]string `json:"tags,omitempty"`
 
-	Images []string `json:"images,omitempty"`  // own images that have it, of whatever state
+	Images []string `json:"images,omitempty"`  // own images that contain it, in any state
 	UsedBy []string `json:"used_by,omitempty"` // launch templates that attach it
-	Lock   string   `json:"lock,omitempty"`    // EC2's word; empty is none
-	Shares *Shares  `json:"shares,omitempty"`  // who else may make volumes of it; nil is not read
+	Lock   string   `json:"lock,omitempty"`    // as EC2 names it; empty means none
+	Shares *Shares  `json:"shares,omitempty"`  // who else may create volumes from it; nil if not read
 }
 
 func snapshotOf(from *ec2types.Snapshot) Snapshot {
@@ -46,7 +45,7 @@ func snapshotOf(from *ec2types.Snapshot) Snapshot {
 	return s
 }
 
-// held is why the snapshot must stay by what EC2 says of it alone.
+// held returns why the snapshot must stay by its own description, or "".
 func (s *Snapshot) held(now time.Time, minAge time.Duration) string {
 	service := managedBy(s.Tags)
 	if s.OwnerAlias == "aws-backup-vault" || backupDescription.MatchString(s.Description) {
@@ -63,16 +62,15 @@ func (s *Snapshot) held(now time.Time, minAge time.Duration) string {
 	case len(s.UsedBy) > 0:
 		return "is attached by " + s.UsedBy[0]
 	case open && until.After(now):
-		return "belongs to a build that may run until " + stampText(until)
+		return "belongs to a build that may run until " + timeText(until)
 	case s.Started.IsZero() || now.Sub(s.Started) < minAge:
-		return fmt.Sprintf("is younger than %s", minAge)
+		return "is younger than " + spanText(minAge)
 	default:
 		return ""
 	}
 }
 
-// drift names what differs between the snapshot as it was planned with and as
-// it is now; empty is nothing.
+// drift describes how the snapshot differs from now, or returns "".
 func (s *Snapshot) drift(now *Snapshot) string {
 	switch {
 	case s.State != now.State:
@@ -85,16 +83,16 @@ func (s *Snapshot) drift(now *Snapshot) string {
 }
 
 var (
-	// What AWS Backup writes into the description of the snapshots it makes.
+	// The description that AWS Backup gives its snapshots.
 	backupDescription = regexp.MustCompile(`created by the AWS Backup service`)
 
-	// A copy names both images; it belongs to the first.
+	// A copy names two images and belongs to the first.
 	copiedFor = regexp.MustCompile(`DestinationAmi (ami-[0-9a-f]+)`)
 )
 
-// saidToBeOf are the images that EC2's description says the snapshot was made
-// for. CreateImage and CopyImage write one, RegisterImage does not.
-func (s *Snapshot) saidToBeOf() []string {
+// describedImages returns the images that EC2's description names. CreateImage
+// and CopyImage write one, RegisterImage does not.
+func (s *Snapshot) describedImages() []string {
 	if copied := copiedFor.FindStringSubmatch(s.Description); copied != nil {
 		return copied[1:]
 	}

@@ -4,31 +4,23 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/tagnames"
 )
 
-// Tags that package ec2 sets on what it bakes. The two packages do not import
-// each other; a test compares the names.
+// Tags of this package. They hold all state of a [Lifecycle].
 const (
-	tagBuild   = "bakestone:build"   // the build that made the image and its snapshots
-	tagFamily  = "bakestone:image"   // the name of the definition
-	tagExpires = "bakestone:expires" // on what a build has not finished yet
-	tagSource  = "bakestone:source"  // the image that it was baked from
-	tagStamp   = "bakestone:stamp"   // when it was baked, in seconds since 1970
+	// TagRetired holds the step of the lifecycle at which an image is, and since
+	// when: "deprecated 2026-01-31T03:00:00Z".
+	TagRetired = tagnames.Prefix + "retired" // "bakestone:retired"
+
+	// TagShared is the prefix of the tags that hold the launch permissions of a
+	// disabled image, which EC2 drops.
+	TagShared = tagnames.Prefix + "shared:" // "bakestone:shared:"
 )
 
-// Tags of this package's own. All state of a Ladder is in them.
-const (
-	// TagRetired says on which rung of a Ladder an image is and since when:
-	// "deprecated 2026-01-31T03:00:00Z".
-	TagRetired = "bakestone:retired"
-
-	// TagShared is the prefix of the tags that hold the launch permissions of
-	// a disabled image: EC2 forgets them.
-	TagShared = "bakestone:shared:"
-)
-
-// managedBy says which service of AWS removes the resource by itself, going by
-// the tags that the services set; empty is none.
+// managedBy returns the AWS service that manages a resource with these tags, or
+// "".
 func managedBy(tags map[string]string) string {
 	for key := range tags {
 		switch {
@@ -41,10 +33,10 @@ func managedBy(tags map[string]string) string {
 	return ""
 }
 
-// unfinished reports whether the tags are those of a build that has not ended
-// well, and until when it may still run. A time that cannot be read is far away.
+// unfinished reports whether the tags are those of an unfinished build, and until
+// when it may run. An invalid time is far in the future.
 func unfinished(tags map[string]string) (until time.Time, is bool) {
-	text, is := tags[tagExpires]
+	text, is := tags[tagnames.Expires]
 	if !is {
 		return time.Time{}, false
 	}
@@ -56,46 +48,46 @@ func unfinished(tags map[string]string) (until time.Time, is bool) {
 	return until, true
 }
 
-// A rung is where on a Ladder an image is, as its tag says.
-type rung struct {
-	action Action // Deprecate or Disable; empty is none
+// A stage is the step of the lifecycle at which an image is, by its tag.
+type stage struct {
+	action Action // Deprecate or Disable; empty means none
 	since  time.Time
-	found  bool // someone else had disabled it before
+	found  bool // the image had been disabled by someone else
 
-	// Whether it was us who deprecated it, and the deprecation time that it
-	// had before; zero is none.
+	// Whether this package deprecated the image, and the deprecation time that
+	// it had before; zero means none.
 	deprecated bool
 	before     time.Time
 }
 
-// The words for the rungs in the tag.
+// Words of the tag.
 const (
 	onDeprecated = "deprecated"
 	onDisabled   = "disabled"
 	onFound      = "found-disabled"
 )
 
-// noTime stands for "had no deprecation time" in the tag.
+// noTime means that the image had no deprecation time.
 const noTime = "-"
 
-func rungOf(img *Image) rung {
+func stageOf(img *Image) stage {
 	words := strings.Fields(img.Tags[TagRetired])
 	const most = 3
 	if len(words) < 2 || len(words) > most {
-		return rung{}
+		return stage{}
 	}
-	var r rung
+	var r stage
 	switch words[0] {
 	case onDeprecated:
 		r.action = Deprecate
 	case onDisabled, onFound:
 		r.action, r.found = Disable, words[0] == onFound
 	default:
-		return rung{}
+		return stage{}
 	}
 	var err error
 	if r.since, err = time.Parse(time.RFC3339, words[1]); err != nil {
-		return rung{}
+		return stage{}
 	}
 	if len(words) == most {
 		r.deprecated = true
@@ -104,8 +96,8 @@ func rungOf(img *Image) rung {
 	return r
 }
 
-// String is the value of the tag.
-func (r rung) String() string {
+// String returns the value of the tag.
+func (r stage) String() string {
 	word := onDeprecated
 	switch {
 	case r.found:

@@ -1,102 +1,44 @@
 package amicleanup
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/eks"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// A Target is one region of one account. Connect and Everywhere make complete
-// ones.
+// A Target is one region of one account. [Connect] and [Everywhere] return
+// targets whose calls are limited to the rates that AWS documents.
 type Target struct {
-	// Account is a label that tells the accounts of several targets apart. It
-	// may be empty when there is only one; the client's credentials decide
-	// which account it is.
+	// Account labels the account where there are several. It may be empty if
+	// there is only one; the credentials of Config decide which account it is.
 	Account string
 
-	// Region is the region of Client. It is required.
-	Region string
-
-	// Client talks to EC2 there. It is required.
-	Client Client
-
-	// RecycleBin reads the Recycle Bin's retention rules there, for
-	// Limits.Recoverable.
-	RecycleBin RecycleBinReader
-
-	// Scaling reads Auto Scaling, for AutoScalingGroups and
-	// LaunchConfigurations.
-	Scaling ScalingReader
-
-	// Parameters reads the Parameter Store, for Parameters and for launch
-	// templates that name their image by a parameter.
-	Parameters ParameterReader
-
-	// Clusters reads EKS, for NodeGroups.
-	Clusters ClusterReader
+	// Config has the region and the credentials. Its region is required. Every
+	// client is made from it, also those of custom sources.
+	Config aws.Config
 }
 
-// ReferenceReader is what the sources and opinions of this package read of EC2.
-type ReferenceReader interface {
-	DescribeInstances(ctx context.Context, in *awsec2.DescribeInstancesInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeInstancesOutput, error)
-	DescribeLaunchTemplateVersions(ctx context.Context, in *awsec2.DescribeLaunchTemplateVersionsInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeLaunchTemplateVersionsOutput, error)
-	DescribeLaunchTemplates(ctx context.Context, in *awsec2.DescribeLaunchTemplatesInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeLaunchTemplatesOutput, error)
-	FleetReader
-	UsageReader
-}
+// String returns "REGION", or "ACCOUNT/REGION" if the account has a label.
+func (t Target) String() string { return place(t.Account, t.Config.Region) }
 
-// FleetReader is what SpotRequests, SpotFleets and Fleets read.
-type FleetReader interface {
-	DescribeSpotInstanceRequests(ctx context.Context, in *awsec2.DescribeSpotInstanceRequestsInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeSpotInstanceRequestsOutput, error)
-	DescribeSpotFleetRequests(ctx context.Context, in *awsec2.DescribeSpotFleetRequestsInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeSpotFleetRequestsOutput, error)
-	DescribeFleets(ctx context.Context, in *awsec2.DescribeFleetsInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeFleetsOutput, error)
-}
+func (t Target) region() string { return t.Config.Region }
 
-// UsageReader is what ImageReferences and UsageReports ask.
-type UsageReader interface {
-	DescribeImageReferences(ctx context.Context, in *awsec2.DescribeImageReferencesInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeImageReferencesOutput, error)
-	CreateImageUsageReport(ctx context.Context, in *awsec2.CreateImageUsageReportInput, opts ...func(*awsec2.Options)) (*awsec2.CreateImageUsageReportOutput, error)
-	DescribeImageUsageReports(ctx context.Context, in *awsec2.DescribeImageUsageReportsInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeImageUsageReportsOutput, error)
-	DescribeImageUsageReportEntries(ctx context.Context, in *awsec2.DescribeImageUsageReportEntriesInput, opts ...func(*awsec2.Options)) (*awsec2.DescribeImageUsageReportEntriesOutput, error)
-}
+func (t Target) ec2() *awsec2.Client { return awsec2.NewFromConfig(t.Config) }
 
-// ScalingReader reads Auto Scaling. *autoscaling.Client is one.
-type ScalingReader interface {
-	DescribeAutoScalingGroups(ctx context.Context, in *autoscaling.DescribeAutoScalingGroupsInput, opts ...func(*autoscaling.Options)) (*autoscaling.DescribeAutoScalingGroupsOutput, error)
-	DescribeLaunchConfigurations(ctx context.Context, in *autoscaling.DescribeLaunchConfigurationsInput, opts ...func(*autoscaling.Options)) (*autoscaling.DescribeLaunchConfigurationsOutput, error)
-	DescribeInstanceRefreshes(ctx context.Context, in *autoscaling.DescribeInstanceRefreshesInput, opts ...func(*autoscaling.Options)) (*autoscaling.DescribeInstanceRefreshesOutput, error)
-}
-
-// ParameterReader reads the Parameter Store of Systems Manager. *ssm.Client is
-// one.
-type ParameterReader interface {
-	DescribeParameters(ctx context.Context, in *ssm.DescribeParametersInput, opts ...func(*ssm.Options)) (*ssm.DescribeParametersOutput, error)
-	GetParameters(ctx context.Context, in *ssm.GetParametersInput, opts ...func(*ssm.Options)) (*ssm.GetParametersOutput, error)
-	GetParametersByPath(ctx context.Context, in *ssm.GetParametersByPathInput, opts ...func(*ssm.Options)) (*ssm.GetParametersByPathOutput, error)
-}
-
-// ClusterReader reads EKS. *eks.Client is one.
-type ClusterReader interface {
-	ListClusters(ctx context.Context, in *eks.ListClustersInput, opts ...func(*eks.Options)) (*eks.ListClustersOutput, error)
-	ListNodegroups(ctx context.Context, in *eks.ListNodegroupsInput, opts ...func(*eks.Options)) (*eks.ListNodegroupsOutput, error)
-	DescribeNodegroup(ctx context.Context, in *eks.DescribeNodegroupInput, opts ...func(*eks.Options)) (*eks.DescribeNodegroupOutput, error)
-}
-
-var (
-	_ ScalingReader   = (*autoscaling.Client)(nil)
-	_ ParameterReader = (*ssm.Client)(nil)
-	_ ClusterReader   = (*eks.Client)(nil)
-)
-
-// String is "REGION", or "ACCOUNT/REGION" when the account has a label.
-func (t Target) String() string { return place(t.Account, t.Region) }
+// place returns what sources get of the target.
+func (t Target) place(c clock.Clock) inuse.Place { return inuse.Place{Config: t.Config, Clock: c} }
 
 func place(account, region string) string {
 	if account == "" {
@@ -113,35 +55,128 @@ func validateTargets(targets []Target) error {
 	}
 	for i, t := range targets {
 		field := fmt.Sprintf("Targets[%d]", i)
-		if t.Region == "" {
-			errs = append(errs, bake.Invalid(field+".Region", "is required"))
-		}
-		if t.Client == nil {
-			errs = append(errs, bake.Invalid(field+".Client", "is required"))
+		if t.region() == "" {
+			errs = append(errs, bake.Invalid(field+".Config", "needs a region"))
 		}
 		if seen[t.String()] {
-			errs = append(errs, bake.Invalid(field, "%s is there twice", t))
+			errs = append(errs, bake.Invalid(field, "duplicate target %q", t))
 		}
 		seen[t.String()] = true
 	}
 	return errors.Join(errs...)
 }
 
-// validateSources reports clients that the policy and its sources need and
-// that targets have not got.
-func validateSources(targets []Target, p *Policy) error {
-	var errs []error
-	for i, t := range targets {
-		if p.Limits.Recoverable > 0 && t.RecycleBin == nil {
-			errs = append(errs, bake.Invalid(fmt.Sprintf("Targets[%d].RecycleBin", i), "is required by Limits.Recoverable"))
+// ConnectOptions configures the calls of [Connect] and [Everywhere]. Nil means
+// the zero value: calls are limited to the rate that AWS documents for one
+// account and region.
+type ConnectOptions struct {
+	// Account is the label of the target.
+	Account string
+
+	// NoCallLimits lifts the call limits, for endpoints other than AWS and for
+	// configurations that have limits.
+	NoCallLimits bool
+
+	// CallTimeout limits one attempt of a call. Zero means 30 seconds.
+	CallTimeout time.Duration
+
+	// MaxRetryDelay limits the pause before a retry. Zero means 20 seconds.
+	MaxRetryDelay time.Duration
+
+	// Clock tells time and sleeps. If nil, the system clock is used.
+	Clock clock.Clock
+}
+
+const (
+	defaultCallTimeout   = 30 * time.Second
+	defaultMaxRetryDelay = 20 * time.Second
+)
+
+// schedule returns how the calls to one account are made.
+func (o *ConnectOptions) schedule() awsapi.Schedule {
+	s := awsapi.Schedule{
+		Clock:       clock.OrSystem(o.Clock),
+		CallTimeout: cmp.Or(o.CallTimeout, defaultCallTimeout),
+		MaxBackoff:  cmp.Or(o.MaxRetryDelay, defaultMaxRetryDelay),
+	}
+	if !o.NoCallLimits {
+		s.Limiter = awsapi.NewLimiter(s.Clock, nil)
+	}
+	return s
+}
+
+// Connect returns the target for the region and the credentials of cfg, with
+// call limits and retries. It does no I/O. A program that also bakes shares the
+// limits of its ec2.Cloud by connecting the configuration that Cloud.Config
+// returns, with NoCallLimits.
+func Connect(cfg aws.Config, o *ConnectOptions) Target {
+	if o == nil {
+		o = &ConnectOptions{}
+	}
+	return Target{Account: o.Account, Config: o.schedule().Apply(cfg)}
+}
+
+// Everywhere returns a target for each of the regions in each of the accounts.
+// It calls config once per account; [AssumeRole] returns a suitable func. The
+// account is the label of its targets; o.Account is not used.
+func Everywhere(accounts, regions []string, config func(account string) (aws.Config, error), o *ConnectOptions) ([]Target, error) {
+	if o == nil {
+		o = &ConnectOptions{}
+	}
+	targets := make([]Target, 0, len(accounts)*len(regions))
+	for _, account := range accounts {
+		cfg, err := config(account)
+		if err != nil {
+			return nil, fmt.Errorf("account %s: %w", account, err)
 		}
-		for _, s := range p.sources() {
-			if n, ok := s.(interface{ needs(t Target) string }); ok {
-				if client := n.needs(t); client != "" {
-					errs = append(errs, bake.Invalid(fmt.Sprintf("Targets[%d].%s", i, client), "is required to read %s", s.Name()))
-				}
-			}
+		cfg = o.schedule().Apply(cfg)
+		for _, region := range regions {
+			cfg.Region = region
+			targets = append(targets, Target{Account: account, Config: cfg})
 		}
 	}
-	return errors.Join(errs...)
+	return targets, nil
+}
+
+// RoleOptions configures [AssumeRole]. Nil means the zero value.
+type RoleOptions struct {
+	ExternalID  string // the external id that the role's trust policy asks for
+	SessionName string // shown in CloudTrail; the SDK chooses one if it is empty
+}
+
+// AssumeRole returns a func for [Everywhere] that assumes the role with this
+// name, or path and name, in each account with the credentials of cfg. The
+// partition of the role is that of cfg.Region. The role is assumed at the first
+// call to a target, so a missing role affects only that account.
+func AssumeRole(cfg aws.Config, role string, o *RoleOptions) func(account string) (aws.Config, error) {
+	return func(account string) (aws.Config, error) {
+		if role == "" || account == "" {
+			return aws.Config{}, bake.Invalid("AssumeRole", "role %q and account %q must not be empty", role, account)
+		}
+		arn := "arn:" + partitionOf(cfg.Region) + ":iam::" + account + ":role/" + strings.TrimPrefix(role, "/")
+		own := cfg.Copy()
+		own.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), arn, func(to *stscreds.AssumeRoleOptions) {
+			if o == nil {
+				return
+			}
+			if o.ExternalID != "" {
+				to.ExternalID = aws.String(o.ExternalID)
+			}
+			to.RoleSessionName = cmp.Or(o.SessionName, to.RoleSessionName)
+		}))
+		return own, nil
+	}
+}
+
+// partitionOf returns the AWS partition of a region.
+func partitionOf(region string) string {
+	for _, p := range []struct{ prefix, partition string }{
+		{"cn-", "aws-cn"}, {"us-gov-", "aws-us-gov"}, {"us-isob-", "aws-iso-b"}, {"us-isof-", "aws-iso-f"},
+		{"eu-isoe-", "aws-iso-e"}, {"us-iso-", "aws-iso"}, {"eusc-", "aws-eusc"},
+	} {
+		if strings.HasPrefix(region, p.prefix) {
+			return p.partition
+		}
+	}
+	return "aws"
 }

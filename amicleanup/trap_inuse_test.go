@@ -2,6 +2,7 @@ package amicleanup_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,40 +18,40 @@ import (
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// A template that nothing names is launched from by hand, by a Lambda, by
-// whatever has its name.
-func TestTrapTemplateThatNoGroupNames(t *testing.T) {
-	w := newEstate(t, 4, nil, amicleanup.InUse(amicleanup.LaunchTemplates()))
+// A template without a group may be used by a person, a function or a pipeline.
+func TestTrapTemplateWithoutGroup(t *testing.T) {
+	w := newEstate(t, 4, nil, amicleanup.InUse(inuse.LaunchTemplates()))
 	w.template("lonely", w.ids[1])
 	w.check(1)
 }
 
 // After a rollback the default of a template is older than its newest version.
 func TestTrapDefaultVersionAfterRollback(t *testing.T) {
-	w := newEstate(t, 5, nil, amicleanup.InUse(amicleanup.LaunchTemplates()))
+	w := newEstate(t, 5, nil, amicleanup.InUse(inuse.LaunchTemplates()))
 	w.template("web", w.ids[0], w.ids[1], w.ids[2], w.ids[3])
 	w.makeDefault("web", "2")
 	w.check(1, 3)
 }
 
-// Tools that never remove versions of a template pin every image for ever.
-func TestTrapOldTemplateVersionsPinForEver(t *testing.T) {
-	w := newEstate(t, 4, nil, amicleanup.InUse(amicleanup.LaunchTemplates()))
+// Tools that never remove versions of a template keep every image forever.
+func TestTrapOldTemplateVersions(t *testing.T) {
+	w := newEstate(t, 4, nil, amicleanup.InUse(inuse.LaunchTemplates()))
 	w.template("web", w.ids...)
 	w.makeDefault("web", "4")
 	w.check()
-	w.cleaner.Policy.Keep = []amicleanup.Keeper{amicleanup.InUse(amicleanup.AllLaunchTemplateVersions())}
+	w.cleaner.Policy.Keep = []amicleanup.Rule{amicleanup.InUse(inuse.AllLaunchTemplateVersions())}
 	w.check(0, 1, 2)
 }
 
 // A group may be pinned to a version that is neither the default nor the
 // newest, and so may its overrides.
 func TestTrapVersionNamedByGroup(t *testing.T) {
-	w := newEstate(t, 9, nil, amicleanup.InUse(amicleanup.LaunchTemplates(), amicleanup.AutoScalingGroups()))
+	w := newEstate(t, 9, nil, amicleanup.InUse(inuse.LaunchTemplates(), inuse.AutoScalingGroups()))
 	last := w.ids[8]
 	w.template("web", w.ids[0], w.ids[1], last)
 	w.makeDefault("web", "3")
@@ -72,14 +73,14 @@ func TestTrapVersionNamedByGroup(t *testing.T) {
 	if got := evidence(plan, w.ids[1]); !slices.Equal(got, []string{want}) {
 		t.Errorf("evidence %q, want %q", got, want)
 	}
-	w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.InUse(amicleanup.LaunchConfigurations()))
+	w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.InUse(inuse.LaunchConfigurations()))
 	w.check(1, 2, 3, 4, 5)
 }
 
 // A running refresh may bring a template that is not yet on its group.
 func TestTrapRefreshTarget(t *testing.T) {
 	clock := clock.NewVirtual(after(100))
-	w := newEstate(t, 4, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Refresh: time.Hour}}, amicleanup.InUse(amicleanup.AutoScalingGroups()))
+	w := newEstate(t, 4, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{Refresh: time.Hour}}, amicleanup.InUse(inuse.AutoScalingGroups()))
 	w.template("next", w.ids[1], w.ids[3])
 	w.template("now", w.ids[2])
 	w.group("web", autoscaling.CreateAutoScalingGroupInput{LaunchTemplate: named("now", "$Default")})
@@ -91,7 +92,7 @@ func TestTrapRefreshTarget(t *testing.T) {
 	clock.Advance(time.Hour)
 	w.check(1)
 
-	// One that was cancelled brings nothing.
+	// A canceled refresh launches nothing.
 	w.template("never", w.ids[0], w.ids[3])
 	out, err = w.scaling.StartInstanceRefresh(t.Context(), &autoscaling.StartInstanceRefreshInput{
 		AutoScalingGroupName: aws.String("web"), DesiredConfiguration: &scalingtypes.DesiredConfiguration{LaunchTemplate: named("never", "1")},
@@ -105,7 +106,7 @@ func TestTrapRefreshTarget(t *testing.T) {
 
 // Spot requests and fleets launch long after they were made.
 func TestTrapSpotAndFleets(t *testing.T) {
-	w := newEstate(t, 8, nil, amicleanup.InUse(amicleanup.SpotRequests(), amicleanup.SpotFleets(), amicleanup.Fleets()))
+	w := newEstate(t, 8, nil, amicleanup.InUse(inuse.SpotRequests(), inuse.SpotFleets(), inuse.Fleets()))
 	w.template("fleet", w.ids[2], w.ids[3], w.ids[7])
 	w.makeDefault("fleet", "3")
 	ctx := t.Context()
@@ -171,8 +172,8 @@ func (c *clusters) DescribeNodegroup(_ context.Context, in *eks.DescribeNodegrou
 
 // A monthly pruning left EKS without the image of its nodes: a node group
 // launches from the version that it names, also when it has no nodes.
-func TestTrapNodeGroupsCannotLaunch(t *testing.T) {
-	w := newEstate(t, 5, nil, amicleanup.InUse(amicleanup.NodeGroups()))
+func TestTrapNodeGroups(t *testing.T) {
+	w := newEstate(t, 5, nil, amicleanup.InUse(inuse.NodeGroups()))
 	id := w.template("nodes", w.ids[1], w.ids[4])
 	w.makeDefault("nodes", "2")
 	fake := &clusters{groups: []ekstypes.Nodegroup{
@@ -180,7 +181,7 @@ func TestTrapNodeGroupsCannotLaunch(t *testing.T) {
 		{NodegroupName: aws.String("own"), LaunchTemplate: &ekstypes.LaunchTemplateSpecification{Id: &id, Version: aws.String("1")}},
 		{NodegroupName: aws.String("custom"), ReleaseVersion: &w.ids[2]},
 	}}
-	w.cleaner.Targets[0].Clusters = fake
+	w.cleaner.Targets[0].Config = fakeConfig(w.cleaner.Targets[0].Config, fake)
 	plan := w.check(1, 2)
 	if got := evidence(plan, w.ids[2]); !slices.Equal(got, []string{"node group prod/custom"}) {
 		t.Errorf("evidence %q", got)
@@ -189,11 +190,11 @@ func TestTrapNodeGroupsCannotLaunch(t *testing.T) {
 	w.check(0, 1, 2, 3)
 }
 
-// What another target's account uses counts; an account that is no target is
-// known from a usage report only.
+// Use by another target's account counts. Accounts that are not targets are known only
+// from usage reports.
 func TestTrapUsedByAnotherAccount(t *testing.T) {
 	clock := clock.Scaled(1000)
-	w := newEstate(t, 5, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{UsageReport: time.Minute}}, amicleanup.InUse(amicleanup.Instances()))
+	w := newEstate(t, 5, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{UsageReport: time.Minute}}, amicleanup.InUse(inuse.Instances()))
 	for _, id := range w.ids[:3] {
 		out, err := w.ec2.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{ImageId: &id, LaunchPermission: &ec2types.LaunchPermissionModifications{
 			Add: []ec2types.LaunchPermission{{UserId: aws.String(neighbour)}},
@@ -209,7 +210,7 @@ func TestTrapUsedByAnotherAccount(t *testing.T) {
 	do(w, made, err)
 	w.check()
 
-	reports := amicleanup.SecondOpinion(amicleanup.UsageReports(&amicleanup.UsageReportOptions{Clock: clock}))
+	reports := amicleanup.InUse(inuse.UsageReports(nil))
 	own := w.cleaner.Policy.Keep
 	w.cleaner.Policy.Keep = append(slices.Clone(own), reports)
 	plan := w.check(0, 1)
@@ -225,14 +226,14 @@ func TestTrapUsedByAnotherAccount(t *testing.T) {
 	w.Mend()
 
 	w.cleaner.Targets = append(w.cleaner.Targets, w.target(neighbour))
-	w.cleaner.Policy.Keep = append(slices.Clone(own), amicleanup.InUse(amicleanup.LaunchTemplates()))
+	w.cleaner.Policy.Keep = append(slices.Clone(own), amicleanup.InUse(inuse.LaunchTemplates()))
 	w.check(0, 1)
 }
 
-// EC2's own answer knows recipes of Image Builder, and terminated instances
-// unless it is told otherwise. It is asked again before anything goes.
-func TestTrapImageReferencesAreNotEnough(t *testing.T) {
-	w := newEstate(t, 6, nil, amicleanup.SecondOpinion(amicleanup.ImageReferences(0)))
+// EC2's image references include recipes of Image Builder, and terminated instances by
+// default. Apply asks again.
+func TestTrapImageReferences(t *testing.T) {
+	w := newEstate(t, 6, nil, amicleanup.InUse(inuse.ImageReferences(0)))
 	recipe := func(name, id string) {
 		if err := w.SetImageRecipe(where, name, id); err != nil {
 			t.Fatal(err)
@@ -248,26 +249,10 @@ func TestTrapImageReferencesAreNotEnough(t *testing.T) {
 	recipe("late", w.ids[3])
 	result, err := w.cleaner.Apply(t.Context(), plan)
 	if err != nil || result.Count(amicleanup.Skipped) != 1 || result.Count(amicleanup.Removed) != 3 {
-		t.Errorf("applied: %v, %v", outcomes(result), err)
+		t.Errorf("Apply: %v, %v", outcomes(result), err)
 	}
 	w.Fail(ec2test.Fault{Action: "DescribeImageReferences", Code: "UnauthorizedOperation", Times: -1})
-	if n := mustPlan(t, w.cleaner).Removals(); n != 0 {
-		t.Errorf("%d removals without an answer", n)
+	if plan, err := w.cleaner.Plan(t.Context()); !errors.Is(err, amicleanup.ErrUsageUnknown) || plan.Removals() != 0 {
+		t.Errorf("Plan without an answer: %d removals, error %v", plan.Removals(), err)
 	}
-}
-
-// An inventory that was read without an opinion is not enough for a policy
-// that wants one.
-func TestOpinionThatWasNotAsked(t *testing.T) {
-	w := newEstate(t, 3, nil)
-	inv, err := amicleanup.Read(t.Context(), w.cleaner.Targets, &w.cleaner.Policy, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.cleaner.Policy.Keep = append(w.cleaner.Policy.Keep, amicleanup.SecondOpinion(amicleanup.ImageReferences(0)))
-	plan, err := w.cleaner.Policy.Evaluate(inv)
-	if err != nil || plan.Removals() != 0 {
-		t.Errorf("%d removals, error %v", plan.Removals(), err)
-	}
-	w.check()
 }

@@ -18,7 +18,7 @@ import (
 // The traps of grouping images, and of putting them in order.
 
 // A pattern that is not anchored takes the images of another node along.
-func TestTrapNamesThatBeginAlike(t *testing.T) {
+func TestTrapCommonPrefix(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	f.series("web admin", 3)
@@ -51,8 +51,8 @@ func TestTrapOneImageInTwoGroups(t *testing.T) {
 	}
 }
 
-// Groups by tag: a key is not a part of another, and no tag is no group.
-func TestTrapTagKeysMatchedByPart(t *testing.T) {
+// Tag keys match as a whole, and images without the tag have no group.
+func TestTrapPartialTagKeys(t *testing.T) {
 	f := newFake()
 	add := func(id string, pairs ...string) {
 		f.add(id, "image "+id, func(i *ec2types.Image) {
@@ -66,7 +66,7 @@ func TestTrapTagKeysMatchedByPart(t *testing.T) {
 	add("ami-3", "environment", "web")
 	add("ami-4")
 	c := cleaner(f, amicleanup.Newest(1))
-	c.Policy.Select, c.Policy.Group = amicleanup.Select{}, amicleanup.GroupByTag("role")
+	c.Policy.Select, c.Policy.Group = amicleanup.Select{}, amicleanup.ByTag("role")
 	plan := mustPlan(t, c)
 	if got := removals(plan); !cmp.Equal(got, []string{"ami-0"}) {
 		t.Errorf("removals %v", got)
@@ -94,7 +94,7 @@ func TestTrapGroupPerVersion(t *testing.T) {
 func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
 // Builds of two architectures under one name clean up each other's images.
-func TestTrapArchitecturesCleanEachOther(t *testing.T) {
+func TestTrapArchitectures(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
 	for _, id := range []string{"ami-web0", "ami-web2"} {
@@ -105,9 +105,8 @@ func TestTrapArchitecturesCleanEachOther(t *testing.T) {
 	}
 }
 
-// Seconds, milliseconds and dates in one series: as strings, or as whatever
-// number they are, they sort wrongly.
-func TestTrapStampsOfMixedWidth(t *testing.T) {
+// Seconds, milliseconds and dates in one series sort wrongly as strings or numbers.
+func TestTrapTimestampWidths(t *testing.T) {
 	f := newFake()
 	f.add("ami-0", "web 999999999", nil) // 2001
 	f.add("ami-1", "web 1700000000", nil)
@@ -124,8 +123,8 @@ func TestTrapStampsOfMixedWidth(t *testing.T) {
 	}
 }
 
-// An image without a date that can be read is not the oldest one.
-func TestTrapUnreadableTimeIsNotOldest(t *testing.T) {
+// An image without a readable date must not count as the oldest.
+func TestTrapUnreadableTime(t *testing.T) {
 	f := newFake()
 	for i, date := range []string{"2023-11-14T22:13:20.000Z", "yesterday", "2023-11-15T22:13:20.000Z"} {
 		f.add(fmt.Sprint("ami-", i+1), "web", func(img *ec2types.Image) { img.CreationDate = aws.String(date) })
@@ -136,12 +135,12 @@ func TestTrapUnreadableTimeIsNotOldest(t *testing.T) {
 	if got := removals(plan); !cmp.Equal(got, []string{"ami-1"}) {
 		t.Errorf("removals %v", got)
 	}
-	if got := why(plan, "ami-2"); got != "has no creation date that can be read" {
+	if got := why(plan, "ami-2"); got != "has no readable creation date" {
 		t.Errorf("it is kept because it %q", got)
 	}
 }
 
-// What is UTC and what is local differs by hours, which is an image or two.
+// UTC and local time differ by hours, which may be an image or two.
 func TestTrapLocalTime(t *testing.T) {
 	now := time.Date(2023, 11, 15, 23, 0, 0, 0, time.FixedZone("east", 14*60*60)) // 09:00 UTC
 	images := []amicleanup.Image{
@@ -151,13 +150,9 @@ func TestTrapLocalTime(t *testing.T) {
 	}
 	policy := amicleanup.Policy{
 		Select: amicleanup.Select{Name: "{group} {time:20060102-150405}"},
-		Keep:   []amicleanup.Keeper{amicleanup.YoungerThan(day)},
+		Keep:   []amicleanup.Rule{amicleanup.YoungerThan(day)},
 	}
-	plan, err := policy.Evaluate(&amicleanup.Inventory{Time: now, Targets: []amicleanup.TargetInventory{{Region: "r", Images: images}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := removals(plan); !cmp.Equal(got, []string{"ami-0"}) {
+	if got := removals(policy.Evaluate(now, "r", images...)); !cmp.Equal(got, []string{"ami-0"}) {
 		t.Errorf("removals %v", got)
 	}
 }
@@ -170,13 +165,13 @@ func TestTrapDeprecationTimeAhead(t *testing.T) {
 	f.set("ami-web0", func(img *ec2types.Image) {
 		img.DeprecationTime = aws.String(after(2 * 365 * 24).Format("2006-01-02T15:04:05.000Z"))
 	})
-	c, _ := ladderCleaner(f, amicleanup.Newest(1))
+	c, _ := lifecycleCleaner(f, amicleanup.Newest(1))
 	if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 deprecated"}) {
 		t.Errorf("outcomes %v", got)
 	}
 }
 
-// A name, and a tag, can be anyone's: what others publish is not one's own.
+// Images of other owners may have the same names and tags.
 func TestTrapImagesOfOthers(t *testing.T) {
 	w := newEstate(t, 3, nil)
 	for i := range 3 {

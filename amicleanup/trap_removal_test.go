@@ -13,12 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
+	"github.com/bakestone-go/bakestone/amicleanup/service"
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
 )
 
-// The traps on the way from what is to go to what is gone. Those about what is
-// in use are in trap_inuse_test.go, those about reading in trap_reading_test.go.
+// Traps of removing images. trap_inuse_test.go has those of images in use,
+// trap_reading_test.go those of reading.
 
 // An image that only a person knows to be needed.
 func TestTrapDoNotCleanTag(t *testing.T) {
@@ -35,11 +37,11 @@ func TestTrapDoNotCleanTag(t *testing.T) {
 
 // Right after a bake nothing uses the new image; after a rollback it is not
 // even the newest.
-func TestTrapJustBuiltIsNotInUseYet(t *testing.T) {
+func TestTrapJustBuilt(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
 	f.templates = []ec2types.LaunchTemplateVersion{template("ami-web3")}
-	c := cleaner(f, amicleanup.InUse(amicleanup.LaunchTemplates()))
+	c := cleaner(f, amicleanup.InUse(inuse.LaunchTemplates()))
 	if err := amicleanup.AfterBake(*c).Publish(t.Context(), artifact{"eu-west-1": "ami-web1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -48,8 +50,8 @@ func TestTrapJustBuiltIsNotInUseYet(t *testing.T) {
 	}
 }
 
-// A build that fails must not retire what it would have replaced.
-func TestTrapFailedBuildRemovesNothing(t *testing.T) {
+// A failed build must not retire the image that it would have replaced.
+func TestTrapFailedBuild(t *testing.T) {
 	f := newFake()
 	f.series("web", 4)
 	fails := bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return apiError("planted") }}
@@ -65,9 +67,8 @@ func TestTrapFailedBuildRemovesNothing(t *testing.T) {
 	}
 }
 
-// Images that others launch: their instances are in accounts that nobody here
-// can read.
-func TestTrapPublishedImagesVanish(t *testing.T) {
+// Images that others launch, in accounts that are not targets.
+func TestTrapPublishedImages(t *testing.T) {
 	f := newFake()
 	f.series("web", 5)
 	f.set("ami-web0", func(img *ec2types.Image) { img.Public = aws.Bool(true) })
@@ -84,24 +85,24 @@ func TestTrapPublishedImagesVanish(t *testing.T) {
 }
 
 // Disabling ends all sharing, and enabling does not bring it back.
-func TestTrapSharingIsLostByDisabling(t *testing.T) {
+func TestTrapDisablingDropsSharing(t *testing.T) {
 	f := newFake()
 	f.series("web", 2)
 	f.shares["ami-web0"] = []ec2types.LaunchPermission{{UserId: aws.String("444455556666")}}
-	c, _ := ladderCleaner(f, amicleanup.Newest(1))
-	c.Policy.Ladder.Deprecated = 0
+	c, _ := lifecycleCleaner(f, amicleanup.Newest(1))
+	c.Policy.Lifecycle.DeprecateFor = 0
 	night(t, c)
 	if len(f.shares["ami-web0"]) != 0 {
-		t.Fatal("the fake does not forget the permissions")
+		t.Fatal("the fake keeps the permissions of a disabled image")
 	}
-	c.Policy.Keep = []amicleanup.Keeper{amicleanup.Newest(1), amicleanup.Shared()} // shared again counts as shared still
+	c.Policy.Keep = []amicleanup.Rule{amicleanup.Newest(1), amicleanup.Shared()} // shared again counts as shared still
 	if got := outcomes(night(t, c)); !cmp.Equal(got, []string{"ami-web0 restored"}) || len(f.shares["ami-web0"]) != 1 {
 		t.Errorf("%v, shared with %v", got, f.shares["ami-web0"])
 	}
 }
 
-// A policy with a mistake in it wants everything gone.
-func TestTrapMistakenPolicyRemovesEverything(t *testing.T) {
+// A mistaken policy removes everything.
+func TestTrapMistakenPolicy(t *testing.T) {
 	f := newFake()
 	for i := range 50 {
 		f.series(fmt.Sprintf("g%02d", i), 3)
@@ -117,29 +118,29 @@ func TestTrapMistakenPolicyRemovesEverything(t *testing.T) {
 	}
 }
 
-// A template that nobody launches from any more pins an image for ever: the plan
-// says which, and one whose image is gone or on its way out is reported.
-func TestTrapDeadPinsAreNamed(t *testing.T) {
+// An unused template keeps an image forever: the plan names it, and reports templates
+// whose image is gone.
+func TestTrapStaleReferences(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	f.templates = []ec2types.LaunchTemplateVersion{template("ami-web0"), template("ami-2018")}
-	s := &amicleanup.Service{Cleaner: cleaner(f, amicleanup.Newest(1), amicleanup.InUse(amicleanup.LaunchTemplates()))}
-	round := s.Once(t.Context())
-	if round.Err != nil {
-		t.Fatal(round.Err)
+	s := &service.Service{Cleaner: cleaner(f, amicleanup.Newest(1), amicleanup.InUse(inuse.LaunchTemplates()))}
+	run := s.Once(t.Context())
+	if run.Err != nil {
+		t.Fatal(run.Err)
 	}
-	item := round.Plan.Targets[0].Items[2]
+	item := run.Plan.Targets[0].Items[2]
 	if item.Image.ID != "ami-web0" || !cmp.Equal(item.Reasons[0].Evidence, []string{"launch template lt-1 version 3"}) {
 		t.Errorf("item %+v", item)
 	}
-	if pins := round.Report.Pins; len(pins) != 1 || pins[0].ImageID != "ami-2018" || pins[0].Why != "is gone" {
-		t.Errorf("stale pins %+v", pins)
+	if pins := run.Plan.Targets[0].Stale; len(pins) != 1 || pins[0].ImageID != "ami-2018" || pins[0].Why != "is gone" {
+		t.Errorf("stale references %+v, want ami-2018", pins)
 	}
 }
 
-// A copy has a creation date of its own, so that the order differs by region,
-// and the copies of what goes are forgotten.
-func TestTrapRegionCopiesForgotten(t *testing.T) {
+// A copy has its own creation date, so the order differs by region, and copies of
+// removed images are forgotten.
+func TestTrapRegionCopies(t *testing.T) {
 	_, far, c := twoRegions()
 	for i := range 5 { // copied in the opposite order
 		far.set(fmt.Sprint("ami-copy", i), func(img *ec2types.Image) {
@@ -148,9 +149,9 @@ func TestTrapRegionCopiesForgotten(t *testing.T) {
 	}
 	want := []string{"ami-copy0", "ami-copy1", "ami-copy2", "ami-copy3", "ami-web0", "ami-web1", "ami-web2", "ami-web3"}
 	if diff := cmp.Diff(want, removals(mustPlan(t, c))); diff != "" {
-		t.Errorf("by the stamp in the name (-want +got):\n%s", diff)
+		t.Errorf("by the timestamp in the name (-want +got):\n%s", diff)
 	}
-	c.Policy.Stamp = amicleanup.CreationDate // then the newest copy is of the oldest build, and both stay
+	c.Policy.Timestamp = amicleanup.CreationDate() // then the newest copy is of the oldest build, and both stay
 	if got := removals(mustPlan(t, c)); slices.Contains(got, "ami-copy0") || slices.Contains(got, "ami-web0") {
 		t.Errorf("by the creation date: removals %v", got)
 	}
@@ -205,32 +206,30 @@ func TestTrapSharedBaseSnapshot(t *testing.T) {
 	}
 }
 
-// The snapshots of an image that is disabled, or that a tool's defaults skip,
-// look as if nobody had them.
+// Snapshots of a disabled image, or of one that a tool's defaults skip, look orphaned.
 func TestTrapSnapshotsOfDisabledImages(t *testing.T) {
 	f := newFake()
 	f.add("ami-x", "web 1700000000", func(i *ec2types.Image) { i.State = ec2types.ImageStateDisabled })
 	f.orphan("snap-x", nil)
-	if _, plan := orphanPlan(t, f, &amicleanup.OrphanPolicy{}); plan.Removals() > 0 {
+	if _, plan := orphanPlan(t, f, &amicleanup.SnapshotPolicy{}); plan.Removals() > 0 {
 		t.Errorf("removals: %+v", plan.Targets)
 	}
 }
 
-// The snapshot of a CreateImage that is at work is there before its image
-// shows it.
+// The snapshot of a running CreateImage exists before its image shows it.
 func TestTrapSnapshotOfRunningCreateImage(t *testing.T) {
 	const image = "ami-0123456789abcdef0"
 	f := newFake()
 	f.add(image, "web 1700000000", func(i *ec2types.Image) { i.State, i.BlockDeviceMappings = ec2types.ImageStatePending, nil })
 	f.orphan("snap-slow", func(s *ec2types.Snapshot) { s.Description = aws.String("Created by CreateImage(i-1) for " + image) })
 	f.orphan("snap-new", func(s *ec2types.Snapshot) { s.StartTime = aws.Time(after(10*24 - 1)) })
-	if _, plan := orphanPlan(t, f, &amicleanup.OrphanPolicy{}); plan.Removals() > 0 {
+	if _, plan := orphanPlan(t, f, &amicleanup.SnapshotPolicy{}); plan.Removals() > 0 {
 		t.Errorf("removals: %+v", verdicts(plan))
 	}
 }
 
 // One image that cannot be removed must not keep the others.
-func TestTrapFirstErrorEndsTheRun(t *testing.T) {
+func TestTrapFirstError(t *testing.T) {
 	f := newFake()
 	f.series("web", 5)
 	f.fail = func(action, id string) error {
@@ -246,8 +245,8 @@ func TestTrapFirstErrorEndsTheRun(t *testing.T) {
 	}
 }
 
-// Nor must one snapshot.
-func TestTrapFirstSnapshotErrorEndsTheRun(t *testing.T) {
+// A snapshot that cannot be deleted must not keep the others.
+func TestTrapFirstSnapshotError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.oldAPI = true
@@ -294,11 +293,11 @@ func TestTrapTwoCleanersAtOnce(t *testing.T) {
 }
 
 // A list whose pages never end is an error, not a hang.
-func TestTrapPagesThatNeverEnd(t *testing.T) {
+func TestTrapEndlessPages(t *testing.T) {
 	f := newFake()
 	f.series("web", 3)
 	c := cleaner(f, amicleanup.Newest(1))
-	c.Targets[0].Client = loop{f}
+	c.Targets[0] = target("eu-west-1", loop{f})
 	if plan, err := c.Plan(t.Context()); err == nil || plan.Removals() > 0 || !strings.Contains(err.Error(), "do not end") {
 		t.Errorf("removals %v, error %v", removals(plan), err)
 	}

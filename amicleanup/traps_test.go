@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestTraps compares TRAPS.md with the tests that it names.
+// TestTraps compares ../docs/cleanup-traps.md with the tests that it names.
 func TestTraps(t *testing.T) {
 	find := func(file, pattern string) []string {
 		text, err := os.ReadFile(file)
@@ -31,10 +31,10 @@ func TestTraps(t *testing.T) {
 	for _, file := range files {
 		tests = append(tests, find(file, `(?m)^func (TestTrap[A-Z]\w*)\(`)...)
 	}
-	listed := find("TRAPS.md", "`(TestTrap\\w+)`")
+	listed := find("../docs/cleanup-traps.md", "`(TestTrap\\w+)`")
 	slices.Sort(tests)
 	slices.Sort(listed)
 	if diff := cmp.Diff(tests, listed); diff != "" || len(tests) == 0 {
-		t.Errorf("the tests and TRAPS.md differ (-tests +page):\n%s", diff)
+		t.Errorf("the tests and ../docs/cleanup-traps.md differ (-tests +page):\n%s", diff)
 	}
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// Undo takes back what a result says was done, as far as EC2 allows: what was
-// disabled is enabled and shared as before, what was deprecated is no longer,
-// and what was removed comes back from the Recycle Bin, if a retention rule
-// kept it, its snapshots first. What comes back is as it was before, with the
-// tags that it had: on the rung of the Ladder where it was.
+// Undo takes back the changes of a result as far as EC2 allows: disabled images
+// are enabled and shared as before, deprecations end, and removed images and
+// snapshots return from the Recycle Bin, if a retention rule kept them. An image
+// returns with the tags that it had, at the same step of the lifecycle. Lifted
+// deregistration protection is not set again.
 //
-// The result of Undo has every image that the other one changed; the outcome
-// is Restored, or Gone for what is not in the Recycle Bin either. What was
-// restored before is AlreadyDone, and what was only restored by r is Skipped.
+// The result of Undo has every image and snapshot that r changed. The outcome is
+// Restored, or Gone if the Recycle Bin lacks it. Images that are back
+// already are AlreadyDone; images that r restored are Skipped.
 func (c *Cleaner) Undo(ctx context.Context, r *Result) (*Result, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -44,42 +44,57 @@ func (c *Cleaner) Undo(ctx context.Context, r *Result) (*Result, error) {
 		}
 		out.Images = append(out.Images, res)
 	}
-	if out.Count(NotTried) > 0 && ctx.Err() != nil {
+	for i := range r.Snapshots {
+		s := &r.Snapshots[i]
+		if s.Outcome != Removed {
+			continue
+		}
+		res := SnapshotResult{Account: s.Account, Region: s.Region, ID: s.ID, Outcome: NotTried}
+		if !ended && ctx.Err() == nil {
+			if err := c.undoSnapshot(ctx, &res); err != nil {
+				res.Outcome, res.Detail = Failed, err.Error()
+				errs = append(errs, &TargetError{res.Account, res.Region, err})
+			}
+		}
+		out.Snapshots = append(out.Snapshots, res)
+	}
+	if out.has(NotTried) && ctx.Err() != nil {
 		errs = append(errs, context.Cause(ctx))
 	}
 	out.Finished = c.clock().Now().UTC()
 	return out, errors.Join(errs...)
 }
 
-// undo takes back what was done to one image, in a run that began at started.
+// undo takes back the change of one image, in a run that began at started.
 func (c *Cleaner) undo(ctx context.Context, img, res *ImageResult, started time.Time) error {
 	target, ok := c.target(img.Account, img.Region)
 	if !ok {
-		return errors.New("the cleaner does not have its target")
+		return errors.New("target is not configured")
 	}
-	if img.Action == Restore {
-		res.Outcome, res.Detail = Skipped, "it was restored"
+	if img.Action == Restore || img.Action == Unprotect {
+		res.Outcome, res.Detail = Skipped, "undo does not take back "+string(img.Action)
 		return nil
 	}
 	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), c.clock(), changeTimeout)
 	defer stop()
-	now, err := readImage(ctx, target.Client, img.ID)
+	client := target.ec2()
+	now, err := readImage(ctx, client, img.ID)
 	if err != nil {
 		return err
 	}
-	if img.Action == Deregister {
+	if img.Action == Remove {
 		if now != nil {
 			res.Outcome = AlreadyDone
 			return nil
 		}
-		if err := fromRecycleBin(ctx, target.Client, img, res); err != nil || res.Outcome != Gone {
+		if err := fromRecycleBin(ctx, client, img, res); err != nil || res.Outcome != Gone {
 			return err
 		}
-		// An earlier try may have taken it out a moment ago.
+		// An earlier attempt may have restored it a moment ago.
 		if err := c.settled(ctx, started); err != nil {
 			return err
 		}
-		if now, err = readImage(ctx, target.Client, img.ID); err == nil && now != nil {
+		if now, err = readImage(ctx, client, img.ID); err == nil && now != nil {
 			res.Outcome, res.Detail = AlreadyDone, ""
 		}
 		return err
@@ -93,7 +108,7 @@ func (c *Cleaner) undo(ctx context.Context, img, res *ImageResult, started time.
 		res.Outcome = AlreadyDone
 		return nil
 	}
-	s := switcher{target.Client, c.clock()}
+	s := switcher{client, c.clock()}
 	to := restored{enable: before.State == available, shares: before.Shares, tags: map[string]string{}}
 	for key, value := range before.Tags {
 		if key == TagRetired || isSharedTag(key) {
@@ -110,9 +125,9 @@ func (c *Cleaner) undo(ctx context.Context, img, res *ImageResult, started time.
 	return nil
 }
 
-// fromRecycleBin restores the snapshots that were removed, and then the image:
-// in the other order EC2 has no use for it.
-func fromRecycleBin(ctx context.Context, client ImageRemover, img, res *ImageResult) error {
+// fromRecycleBin restores the removed snapshots and then the image, which EC2
+// cannot restore without them.
+func fromRecycleBin(ctx context.Context, client *awsec2.Client, img, res *ImageResult) error {
 	for _, s := range img.Snapshots {
 		if s.Outcome != Removed && s.Outcome != Gone {
 			continue
@@ -122,10 +137,10 @@ func fromRecycleBin(ctx context.Context, client ImageRemover, img, res *ImageRes
 		case err == nil:
 			res.Snapshots = append(res.Snapshots, SnapshotResult{ID: s.ID, Outcome: Restored})
 		case meaningOf(err) == gone:
-			// Restored by an earlier try, or not kept: then the image says so.
+			// Restored by an earlier attempt, or not kept: then the image fails.
 			res.Snapshots = append(res.Snapshots, SnapshotResult{ID: s.ID, Outcome: Gone})
 		default:
-			return fmt.Errorf("snapshot %s: take it from the Recycle Bin: %w", s.ID, err)
+			return fmt.Errorf("snapshot %s: restore from the Recycle Bin: %w", s.ID, err)
 		}
 	}
 	_, err := client.RestoreImageFromRecycleBin(ctx, &awsec2.RestoreImageFromRecycleBinInput{ImageId: aws.String(img.ID)})
@@ -133,9 +148,27 @@ func fromRecycleBin(ctx context.Context, client ImageRemover, img, res *ImageRes
 	case err == nil:
 		res.Outcome = Restored
 	case meaningOf(err) == gone:
-		res.Outcome, res.Detail = Gone, "it is not in the Recycle Bin"
+		res.Outcome, res.Detail = Gone, "not in the Recycle Bin"
 	default:
-		return fmt.Errorf("take it from the Recycle Bin: %w", err)
+		return fmt.Errorf("restore from the Recycle Bin: %w", err)
+	}
+	return nil
+}
+
+// undoSnapshot restores a snapshot that belonged to no image.
+func (c *Cleaner) undoSnapshot(ctx context.Context, res *SnapshotResult) error {
+	target, ok := c.target(res.Account, res.Region)
+	if !ok {
+		return errors.New("target is not configured")
+	}
+	_, err := target.ec2().RestoreSnapshotFromRecycleBin(ctx, &awsec2.RestoreSnapshotFromRecycleBinInput{SnapshotId: aws.String(res.ID)})
+	switch {
+	case err == nil:
+		res.Outcome = Restored
+	case isGone(err):
+		res.Outcome, res.Detail = Gone, "not in the Recycle Bin"
+	default:
+		return fmt.Errorf("snapshot %s: restore from the Recycle Bin: %w", res.ID, err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 )
 
 // stepped is a clock that moves only when someone sleeps on it or sets it.
@@ -49,7 +50,7 @@ type world struct {
 	regions map[string]*fake
 	cleaner *amicleanup.Cleaner
 
-	// What the policy was drawn from, for rules told in another way.
+	// The drawn policy, for the second implementation of the rules.
 	newest, newestUsable int
 	younger              time.Duration
 	inUse, tagged        bool
@@ -72,7 +73,7 @@ func drawWorld(t *rapid.T) *world {
 			w.drawImage(t, f, region, i)
 		}
 		w.regions[region] = f
-		w.cleaner.Targets = append(w.cleaner.Targets, amicleanup.Target{Region: region, Client: f})
+		w.cleaner.Targets = append(w.cleaner.Targets, target(region, f))
 	}
 	w.drawPolicy(t)
 	return w
@@ -142,7 +143,7 @@ func (w *world) drawPolicy(t *rapid.T) {
 		p.Keep = append(p.Keep, amicleanup.YoungerThan(w.younger))
 	}
 	if w.inUse = rapid.Bool().Draw(t, "in use"); w.inUse {
-		p.Keep = append(p.Keep, amicleanup.InUse(amicleanup.Instances()))
+		p.Keep = append(p.Keep, amicleanup.InUse(inuse.Instances()))
 	}
 	if w.tagged = rapid.Bool().Draw(t, "tagged"); w.tagged {
 		p.Keep = append(p.Keep, amicleanup.Tagged("keep", "*"))
@@ -158,26 +159,27 @@ func (w *world) drawPolicy(t *rapid.T) {
 		p.Keep = append(p.Keep, amicleanup.IDs(w.ids...))
 	}
 	if w.release = some("release"); w.release {
-		p.Release = amicleanup.SameBuild
+		p.Release = amicleanup.SameBuild()
 	}
 	if some("limit") {
 		p.Limits.Removals = rapid.IntRange(1, 10).Draw(t, "removals")
+		p.Limits.Disables = rapid.IntRange(1, 10).Draw(t, "disables")
 	}
 	if some("fraction") {
 		p.Limits.Fraction = rapid.Float64Range(0.1, 1).Draw(t, "fraction")
 	}
-	p.Limits.Left = rapid.IntRange(0, 3).Draw(t, "left")
-	p.Limits.UnusableNewest = rapid.Bool().Draw(t, "unusable newest")
+	p.Limits.MinLeft = rapid.IntRange(0, 3).Draw(t, "left")
+	p.Limits.AllowUnusableNewest = rapid.Bool().Draw(t, "unusable newest")
 }
 
-func drawLadder(t *rapid.T) amicleanup.Ladder {
-	return amicleanup.Ladder{
-		Deprecated: time.Duration(rapid.IntRange(0, 3).Draw(t, "deprecated")) * day,
-		Disabled:   time.Duration(rapid.IntRange(0, 3).Draw(t, "disabled")) * day,
+func drawLifecycle(t *rapid.T) amicleanup.Lifecycle {
+	return amicleanup.Lifecycle{
+		DeprecateFor: time.Duration(rapid.IntRange(0, 3).Draw(t, "deprecated")) * day,
+		DisableFor:   time.Duration(rapid.IntRange(0, 3).Draw(t, "disabled")) * day,
 	}
 }
 
-// images are all images of the world, by id.
+// images returns all images of the world, by id.
 func (w *world) images() map[string]ec2types.Image {
 	all := map[string]ec2types.Image{}
 	for _, f := range w.regions {
@@ -186,7 +188,7 @@ func (w *world) images() map[string]ec2types.Image {
 	return all
 }
 
-// sinceNow returns a func that tells which calls have changed anything since.
+// sinceNow returns a func that returns the changes since.
 func (w *world) sinceNow() func() []string {
 	done := map[string]int{}
 	for region, f := range w.regions {
@@ -210,13 +212,13 @@ func tagOf(img ec2types.Image, key string) string {
 	return ""
 }
 
-// acts are the items of a plan that are to be changed, by image id.
+// acts returns the items of a plan that are to be changed, by image id.
 func acts(plan *amicleanup.Plan) map[string]amicleanup.Item {
 	all := map[string]amicleanup.Item{}
 	for _, target := range plan.Targets {
 		for _, item := range target.Items {
 			switch item.Action {
-			case amicleanup.Deprecate, amicleanup.Disable, amicleanup.Deregister:
+			case amicleanup.Deprecate, amicleanup.Disable, amicleanup.Remove:
 				all[item.Image.ID] = item
 			}
 		}
@@ -224,5 +226,5 @@ func acts(plan *amicleanup.Plan) map[string]amicleanup.Item {
 	return all
 }
 
-// exportAll lets go-cmp look into the SDK's structs, which have an unexported marker.
+// exportAll lets go-cmp compare the SDK's structs, which have an unexported field.
 func exportAll(reflect.Type) bool { return true }

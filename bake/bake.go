@@ -17,7 +17,8 @@ import (
 // starts as soon as that image is published, without waiting for its clean-up.
 //
 // When ctx ends, every build stops and removes what it created before Bake
-// returns. Bake leaves no goroutine running.
+// returns. Bake leaves no goroutine running, except for a func of the caller that does
+// not return: an Observe, a log handler or a Machine's Close.
 func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, error) {
 	if err := Validate(opts, images...); err != nil {
 		return nil, err
@@ -29,6 +30,7 @@ func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, erro
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	set.observing.canceled = ctx.Done()
 
 	results := make([]*Result, len(images))
 	of := make(map[*Image]*build, len(images))
@@ -61,7 +63,7 @@ func planAll(set *settings, images []*Image) ([]*build, error) {
 	builds := make([]*build, len(images))
 	var errs []error
 	for i, img := range images {
-		set.mask.add(img.Secrets...)
+		addSecrets(set.mask, img.Secrets...)
 		var err error
 		if builds[i], err = set.build(img); err != nil {
 			errs = append(errs, err)
@@ -133,15 +135,4 @@ func (b *build) skip(ctx context.Context, status Status, err error) *Result {
 	now := b.Clock.Now()
 	b.emit(Event{Kind: BuildFinished, Time: now, Image: b.img.Name, Status: status, Err: causeText(err)})
 	return &Result{Image: b.img, Status: status, Started: now, Finished: now, Err: err}
-}
-
-// emit passes e, masked, to the observer and the log.
-func (s *settings) emit(e Event) {
-	e = e.masked(s.mask)
-	s.observing.Lock()
-	defer s.observing.Unlock()
-	if s.Observe != nil {
-		s.Observe(e)
-	}
-	e.logTo(s.Log)
 }

@@ -88,9 +88,9 @@ func TestBakeSkipsDependentsOfFailedImage(t *testing.T) {
 	}
 	got := make([]string, 0, len(results))
 	for _, r := range results {
-		got = append(got, r.Image.Name+" "+string(r.Status))
+		got = append(got, r.String())
 	}
-	want := "grandchild skipped, child skipped, good baked, bad failed"
+	want := "grandchild: skipped, child: skipped, good: baked " + results[2].Artifact.String() + ", bad: failed"
 	if strings.Join(got, ", ") != want {
 		t.Errorf("Bake: results %v, want %s", got, want)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,13 +48,14 @@ func newBuild(set *settings, img *Image, id string) (*build, error) {
 	b.run = b.newRun(id)
 	b.checkRun = b.newRun(id + "-check")
 	b.checkRun.Checks = true
-	b.record = Record{Build: id, Image: img.Name}
+	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name}
 	return b, b.begin()
 }
 
 func (b *build) newRun(id string) *Run {
 	return &Run{
-		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, Log: b.Log, mask: b.mask,
+		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, mask: b.mask,
+		Log:  slog.New(maskHandler{b.Log.Handler(), b.mask}),
 		emit: func(e Event) { b.event(e) },
 	}
 }
@@ -126,7 +128,7 @@ func (b *build) finish(ctx context.Context, status Status, err error) *Result {
 	}
 	// Record that the artifact is good before deleting anything a rollback would
 	// need.
-	b.record.Error = b.mask.mask(errorText(err))
+	b.record.Error = b.recordText(err)
 	saveErr := b.saveNamed(ctx)
 	undoErr := b.undo(ctx, b.outcome(status), func(s *stage) bool { return s.record.State != StepKept })
 	b.record.Status = status
@@ -161,7 +163,9 @@ func (b *build) result() *Result {
 	}
 	for _, s := range b.stages {
 		if s.record.State != "" {
-			r.Steps = append(r.Steps, s.result)
+			step := s.result
+			step.Name = b.run.Redact(step.Name)
+			r.Steps = append(r.Steps, step)
 		}
 	}
 	return r
@@ -274,7 +278,9 @@ func (b *build) save(ctx context.Context) error {
 	b.record.Steps = b.record.Steps[:0]
 	for _, s := range b.stages {
 		if s.record.State != "" {
-			b.record.Steps = append(b.record.Steps, s.record)
+			step := s.record
+			step.Name = b.run.Redact(step.Name)
+			b.record.Steps = append(b.record.Steps, step)
 		}
 	}
 	if b.record.Session, err = json.Marshal(b.session); err != nil {
@@ -305,6 +311,12 @@ func fingerprint(img *Image, source Artifact) string {
 	}
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
+}
+
+// recordText returns the text of err for the record.
+func (b *build) recordText(err error) string {
+	const longest = 64 << 10
+	return shorten(b.run.Redact(errorText(err)), longest)
 }
 
 func errorText(err error) string {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A phase is a group of consecutive stages.
@@ -127,7 +130,7 @@ func (b *build) uniqueNames() error {
 	seen := map[string]bool{}
 	for _, s := range b.stages {
 		if seen[s.Name] {
-			errs = append(errs, &Error{Image: b.img.Name, Step: s.Name, Err: errors.New("duplicate step name")})
+			errs = append(errs, &Error{Image: b.img.Name, Step: b.run.Redact(s.Name), Err: errors.New("duplicate step name"), mask: b.mask})
 		}
 		seen[s.Name] = true
 	}
@@ -163,16 +166,29 @@ func (b *build) connect(s Session) func(context.Context) error {
 	}
 }
 
+// closeTimeout bounds the wait for a connection to close.
+const closeTimeout = 2 * time.Second
+
 // disconnect closes the connection, if any.
-func (b *build) disconnect(context.Context, Outcome) error {
+func (b *build) disconnect(ctx context.Context, _ Outcome) error {
 	if b.machine == nil {
 		return nil
 	}
-	err := b.machine.Close()
+	m := b.machine
 	b.machine = nil
+	limited, stop := clock.WithTimeout(context.WithoutCancel(ctx), b.Clock, closeTimeout)
+	defer stop()
+	closed := make(chan error, 1)
+	go func() { closed <- guard(m.Close) }()
+	var err error
+	select {
+	case err = <-closed:
+	case <-limited.Done():
+		err = fmt.Errorf("no end after %v", closeTimeout)
+	}
 	if err != nil {
 		// Harmless: the machine is about to go, or the connection is already lost.
-		b.run.Log.Debug("close connection", slog.String("image", b.img.Name), slog.String("error", b.mask.mask(err.Error())))
+		b.run.Log.Debug("close connection", slog.String("image", b.img.Name), slog.String("error", err.Error()))
 	}
 	return nil
 }
@@ -181,11 +197,11 @@ func (b *build) disconnect(context.Context, Outcome) error {
 func (b *build) begin() error {
 	var err error
 	if b.session, err = b.img.Builder.Begin(b.img, b.run); err != nil {
-		return &Error{Image: b.img.Name, Err: fmt.Errorf("begin: %w", err)}
+		return &Error{Image: b.img.Name, Err: fmt.Errorf("begin: %w", err), mask: b.mask}
 	}
 	if len(b.img.Checks) > 0 && !b.img.ProvisionOnly {
 		if b.check, err = b.img.Builder.Begin(b.img, b.checkRun); err != nil {
-			return &Error{Image: b.img.Name, Err: fmt.Errorf("begin check: %w", err)}
+			return &Error{Image: b.img.Name, Err: fmt.Errorf("begin check: %w", err), mask: b.mask}
 		}
 	}
 	return b.plan()

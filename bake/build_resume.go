@@ -19,8 +19,8 @@ func (o *Options) validateResume(names map[string]bool) []error {
 	for i, rec := range o.Resume {
 		field := fmt.Sprintf("Options.Resume[%d]", i)
 		switch {
-		case rec == nil:
-			errs = append(errs, Invalid(field, "is nil"))
+		case rec.validate() != nil:
+			errs = append(errs, Invalid(field, "%w", rec.validate()))
 			continue
 		case !names[rec.Image]:
 			errs = append(errs, Invalid(field, "build %s: image %q is not among the images to bake", rec.Build, rec.Image))
@@ -48,7 +48,7 @@ func (b *build) resume(rec *Record) error {
 		return nil // it created nothing and finds the artifact again
 	}
 	for i, step := range rec.Steps {
-		if i >= len(b.stages) || b.stages[i].Name != step.Name {
+		if i >= len(b.stages) || !b.sameStep(step.Name, b.stages[i]) {
 			return Invalid("Options.Resume", "build %s belongs to another definition: step %q not found at its position", rec.Build, step.Name)
 		}
 	}

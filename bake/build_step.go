@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
@@ -22,7 +24,7 @@ func (b *build) do(ctx context.Context, s *stage) error {
 	}
 	s.record.State = StepDone
 	if err != nil {
-		s.record.State, s.record.Error = StepFailed, b.mask.mask(err.Error())
+		s.record.State, s.record.Error = StepFailed, b.recordText(err)
 	}
 	if saveErr := b.save(ctx); saveErr != nil {
 		err = errors.Join(err, saveErr)
@@ -36,7 +38,7 @@ func (b *build) do(ctx context.Context, s *stage) error {
 }
 
 func (b *build) stepError(step string, err error) error {
-	return &Error{Image: b.img.Name, Step: step, Err: err, mask: b.mask}
+	return &Error{Image: b.img.Name, Step: b.run.Redact(step), Err: b.run.maskError(err, nil), mask: b.mask}
 }
 
 // causeText returns the text of err without image and step, which the event names.
@@ -84,11 +86,37 @@ func (b *build) attempt(ctx context.Context, s *stage) error {
 	}
 	limited, stop := clock.WithTimeout(ctx, b.Clock, limit)
 	defer stop()
+	stopReport := b.reportLate(limited)
 	err := guard(func() error { return s.Do(withRun(limited, b.run)) })
+	stopReport()
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(limited), context.DeadlineExceeded) {
 		return fmt.Errorf("%w after %v: %w", context.DeadlineExceeded, limit, err)
 	}
 	return err
+}
+
+// lateAfter is how long a step may take to stop before that is reported.
+const lateAfter = 2 * time.Second
+
+// reportLate reports a step that continues after ctx has ended: nothing can stop it.
+// It returns a func that ends the watch.
+func (b *build) reportLate(ctx context.Context) (stop func()) {
+	watch, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-watch.Done():
+			return
+		case <-ctx.Done():
+		}
+		if b.Clock.Sleep(watch, lateAfter) == nil {
+			b.run.Say("waiting for the step to stop: %v", context.Cause(ctx))
+		}
+	})
+	return func() {
+		stopWatch()
+		watching.Wait()
+	}
 }
 
 // guard turns a panic of f into an error.
@@ -121,7 +149,7 @@ func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bo
 		if err == nil {
 			s.record.State = StepUndone
 		} else {
-			s.record.Error = b.mask.mask(err.Error())
+			s.record.Error = b.recordText(err)
 			errs = append(errs, b.stepError(name, err))
 		}
 		b.event(Event{Kind: UndoFinished, Elapsed: b.Clock.Now().Sub(started), Err: errorText(err)})
@@ -140,6 +168,7 @@ const undoTries = 3
 func (b *build) undoOne(ctx context.Context, s *stage, outcome Outcome) error {
 	limited, stop := clock.WithTimeout(ctx, b.Clock, b.UndoTimeout)
 	defer stop()
+	defer b.reportLate(limited)()
 	for try := 1; ; try++ {
 		err := guard(func() error { return s.Undo(withRun(limited, b.run), outcome) })
 		if err == nil {

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/mask"
+	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
 // ErrDisconnected is returned, wrapped, for a command or transfer whose connection
@@ -24,16 +27,17 @@ type Error struct {
 	Step  string // the step's name, or empty if the definition is invalid
 	Err   error  // the cause
 
-	mask *masker
+	mask *mask.Masker
 }
 
-// Error returns "image NAME: STEP: cause", with the build's secrets masked.
+// Error returns "image NAME: STEP: cause", with the build's secrets masked and
+// characters that cannot be printed made visible.
 func (e *Error) Error() string {
 	text := e.Image + ": " + e.Err.Error()
 	if e.Step != "" {
 		text = e.Image + ": " + e.Step + ": " + e.Err.Error()
 	}
-	return "image " + e.mask.mask(text)
+	return "image " + visible.Text(e.mask.Mask(text))
 }
 
 // Unwrap returns the cause.
@@ -74,10 +78,11 @@ type ExitError struct {
 	Command string   // the command line, without its environment
 	Status  int      // the exit status; for a signal 128 plus its number, if known
 	Signal  string   // the signal's name without "SIG", or empty
-	Output  []string // the last lines of both outputs, in the order they arrived
+	Output  []string // the last lines of both outputs, in the order they arrived: in a build at most 20 of 400 bytes, masked and printable
 }
 
-// Error returns the exit status or signal, the command and its last output lines.
+// Error returns the exit status or signal, the command and its last output lines, with
+// characters that cannot be printed made visible.
 func (e *ExitError) Error() string {
 	var b strings.Builder
 	if e.Signal != "" {
@@ -90,7 +95,7 @@ func (e *ExitError) Error() string {
 		b.WriteString("\n\t")
 		b.WriteString(line)
 	}
-	return b.String()
+	return visible.Text(b.String())
 }
 
 const longestCommandShown = 120
@@ -98,7 +103,7 @@ const longestCommandShown = 120
 func firstLine(s string) string {
 	line, _, more := strings.Cut(s, "\n")
 	if len(line) > longestCommandShown {
-		line, more = strings.ToValidUTF8(line[:longestCommandShown], ""), true
+		return shorten(line, longestCommandShown)
 	}
 	if more {
 		line += " …"

@@ -29,7 +29,9 @@ const (
 )
 
 // An Event reports something that happened in a build. Secrets are masked in its
-// texts.
+// texts. Characters that a terminal acts on or does not show are replaced by visible
+// ones, "\x1b" by "␛" and "\u202e" by its six ASCII characters, except in the output
+// lines of a build with Options.RawOutput.
 type Event struct {
 	Time     time.Time     `json:"time"`
 	Kind     EventKind     `json:"kind"`
@@ -61,12 +63,6 @@ const (
 type Resource struct {
 	Kind string `json:"kind"` // the platform's term: "instance", "security group"
 	ID   string `json:"id"`
-}
-
-func (e Event) masked(m *masker) Event {
-	e.Text = m.mask(e.Text)
-	e.Err = m.mask(e.Err)
-	return e
 }
 
 // logTo writes e as one structured log record.

@@ -11,6 +11,9 @@ import (
 // Progress returns an observer for Options.Observe that prints events for a person:
 // the time since the first event, the image, and what happened. If writing to w
 // fails, it stops printing; the build continues.
+//
+// It changes text in which GitHub, GitLab, Azure Pipelines or TeamCity would find a
+// command, "::error::" or "##vso[", since a machine may have printed it.
 func Progress(w io.Writer) func(Event) {
 	p := &progress{w: w}
 	return p.write
@@ -25,6 +28,7 @@ type progress struct {
 }
 
 func (p *progress) write(e Event) {
+	e = e.clean(nil, true) // raw lines are there only with Options.RawOutput
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dead {
@@ -41,7 +45,8 @@ func (p *progress) write(e Event) {
 	at := e.Time.Sub(p.first).Round(time.Second)
 	stamp := fmt.Sprintf("%02d:%02d:%02d", int(at.Hours()), int(at.Minutes())%60, int(at.Seconds())%60)
 	for line := range strings.Lines(text) {
-		if _, err := fmt.Fprintf(p.w, "%s  %-*s  %s\n", stamp, p.width, e.Image, strings.TrimRight(line, "\n")); err != nil {
+		line = disarm(strings.TrimRight(line, "\n"))
+		if _, err := fmt.Fprintf(p.w, "%s  %-*s  %s\n", stamp, p.width, e.Image, line); err != nil {
 			p.dead = true
 			return
 		}
@@ -110,6 +115,30 @@ func progressText(e Event) string {
 	default: // BuildStarted, CommandStarted: the next event has more
 		return ""
 	}
+}
+
+// disarm puts a space into what a CI system takes for a command: "::" at the beginning
+// of what was printed, "##[" and "##name[" anywhere.
+func disarm(line string) string {
+	blank := len(line) - len(strings.TrimLeft(line, " \t|"))
+	text := line[blank:]
+	if strings.HasPrefix(text, "::") {
+		text = ": " + text[1:]
+	}
+	var b strings.Builder
+	b.WriteString(line[:blank])
+	for i := range len(text) {
+		b.WriteByte(text[i])
+		rest := text[i:]
+		if !strings.HasPrefix(rest, "##") {
+			continue
+		}
+		name := strings.TrimLeftFunc(rest[2:], func(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' })
+		if strings.HasPrefix(name, "[") {
+			b.WriteByte(' ')
+		}
+	}
+	return b.String()
 }
 
 func spent(d time.Duration) string {

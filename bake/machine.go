@@ -1,14 +1,16 @@
 package bake
 
 import (
-	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/internal/exclude"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
 // A Machine is a running machine that is being changed. It is all that provisioners
@@ -95,7 +97,8 @@ func (c *Cmd) String() string {
 	return strings.Join(c.Args, " ")
 }
 
-// Validate reports invalid fields.
+// Validate reports invalid fields, and fields that contain "[redacted]", the printed
+// form of a Secret.
 func (c *Cmd) Validate() error {
 	if (c.Line == "") == (len(c.Args) == 0) {
 		return Invalid("Cmd", "exactly one of Line and Args must be set")
@@ -113,7 +116,18 @@ func (c *Cmd) Validate() error {
 			return Invalid("Cmd.Secrets", "invalid variable name %q", name)
 		}
 	}
-	return nil
+	return c.rejectRedacted()
+}
+
+// rejectRedacted reports a secret that was printed into the command.
+func (c *Cmd) rejectRedacted() error {
+	const remedy = "put the Secret into Cmd.Secrets and use its variable"
+	errs := make([]error, 0, 2+len(c.Args))
+	errs = append(errs, rejectRedacted("Cmd.Line", remedy, c.Line), rejectRedactedMap("Cmd.Env", remedy, c.Env))
+	for i, arg := range c.Args {
+		errs = append(errs, rejectRedacted(fmt.Sprintf("Cmd.Args[%d]", i), remedy, arg))
+	}
+	return errors.Join(errs...)
 }
 
 // ValidEnvName reports whether a shell can export a variable of this name.
@@ -125,16 +139,6 @@ func ValidEnvName(name string) bool {
 		}
 	}
 	return name != ""
-}
-
-// Output runs cmd on m and returns its standard output without surrounding white
-// space. It is meant for short outputs. cmd.Stdout must be nil.
-func Output(ctx context.Context, m Machine, cmd *Cmd) (string, error) {
-	var out bytes.Buffer
-	with := *cmd
-	with.Stdout = &out
-	err := m.Run(ctx, &with)
-	return strings.TrimSpace(out.String()), err
 }
 
 // An Upload is a file or a tree to write to a Machine. Exactly one of Content, Path
@@ -193,7 +197,7 @@ func (u *Upload) Validate() error {
 		return Invalid("Upload", "exactly one of Content, Path and FS must be set")
 	case !strings.HasPrefix(u.Dest, "/"):
 		return Invalid("Upload.Dest", "%q is not an absolute path", u.Dest)
-	case u.Mode&^(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0:
+	case u.Mode&^posixsh.ModeBits != 0:
 		return Invalid("Upload.Mode", "%v contains bits other than permissions", u.Mode)
 	}
 	if _, err := exclude.Parse(u.Exclude); err != nil {

@@ -1,13 +1,8 @@
 package bake
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"io"
-	"slices"
-	"strings"
-	"sync"
 )
 
 // An observed machine reports the commands run on the underlying machine, their
@@ -28,46 +23,38 @@ func (o *observed) Run(ctx context.Context, cmd *Cmd) error {
 		o.run.Mask(secret)
 	}
 	o.run.Emit(Event{Kind: CommandStarted, Text: cmd.String()})
-	stdout := &lines{run: o.run, stream: Stdout}
-	stderr := &lines{run: o.run, stream: Stderr}
+	last := &tail{}
+	stdout, stderr := newLines(o.run, Stdout, last), newLines(o.run, Stderr, last)
 	with := *cmd
 	with.Stdout = tee(cmd.Stdout, stdout)
 	with.Stderr = tee(cmd.Stderr, stderr)
 	err := o.machine.Run(ctx, &with)
 	_ = stdout.Close() // never fails
 	_ = stderr.Close()
-	if exit, ok := errors.AsType[*ExitError](err); ok {
-		masked := *exit
-		masked.Command = o.run.mask.mask(exit.Command)
-		masked.Output = slices.Clone(exit.Output)
-		for i, line := range masked.Output {
-			masked.Output[i] = o.run.mask.mask(line)
-		}
-		if err == error(exit) { //nolint:errorlint // only the bare error may be replaced
-			return &masked
-		}
-	}
-	return err
+	return o.run.maskError(err, last.all())
 }
 
 func (o *observed) Put(ctx context.Context, up *Upload) error {
 	with := *up
 	with.Progress = o.progress(up.Dest, up.Progress)
-	return o.machine.Put(ctx, &with)
+	return o.run.maskError(o.machine.Put(ctx, &with), nil)
 }
 
 func (o *observed) Get(ctx context.Context, down *Download) error {
 	with := *down
 	with.Progress = o.progress(down.Source, down.Progress)
-	return o.machine.Get(ctx, &with)
+	return o.run.maskError(o.machine.Get(ctx, &with), nil)
 }
 
 func (o *observed) Reboot(ctx context.Context, cmd *Cmd) error {
 	o.run.Say("rebooting")
-	return o.machine.Reboot(ctx, cmd)
+	return o.run.maskError(o.machine.Reboot(ctx, cmd), nil)
 }
 
-func (o *observed) Facts(ctx context.Context) (Facts, error) { return o.machine.Facts(ctx) }
+func (o *observed) Facts(ctx context.Context) (Facts, error) {
+	facts, err := o.machine.Facts(ctx)
+	return facts, o.run.maskError(err, nil)
+}
 
 func (o *observed) Close() error { return o.machine.Close() }
 
@@ -93,49 +80,4 @@ func tee(user io.Writer, own io.Writer) io.Writer {
 		return own
 	}
 	return io.MultiWriter(user, own)
-}
-
-// lines reports each line written to it, so that a secret within a line is masked as
-// a whole. Lines longer than longestLine are split.
-type lines struct {
-	run    *Run
-	stream Stream
-
-	mu      sync.Mutex
-	pending []byte
-}
-
-const longestLine = 64 << 10
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := len(p)
-	for len(p) > 0 {
-		line, rest, found := bytes.Cut(p, []byte{'\n'})
-		l.pending = append(l.pending, line...)
-		p = rest
-		if found || len(l.pending) >= longestLine {
-			l.report()
-		}
-	}
-	return n, nil
-}
-
-// Close reports an unterminated last line.
-func (l *lines) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.pending) > 0 {
-		l.report()
-	}
-	return nil
-}
-
-func (l *lines) report() {
-	// Drop what a progress bar overwrote with carriage returns.
-	text := strings.TrimSuffix(strings.ToValidUTF8(string(l.pending), "\uFFFD"), "\r")
-	text = text[strings.LastIndexByte(text, '\r')+1:]
-	l.run.Emit(Event{Kind: OutputLine, Stream: l.stream, Text: text})
-	l.pending = l.pending[:0]
 }

@@ -34,7 +34,7 @@ func TestSecretsMaskedInAllOutput(t *testing.T) {
 		base64.URLEncoding.EncodeToString([]byte(password)), hex.EncodeToString([]byte(password)),
 		url.QueryEscape(password), strings.ReplaceAll(password, "'", `'\''`),
 	}
-	b := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
+	b := baketest.NewBuilder(&baketest.BuilderOptions{PrepareMachine: func(m *baketest.Machine) {
 		m.On("login", baketest.Reply{Stdout: strings.Join(forms, "\n"), Stderr: password + "\n", Status: 3})
 	}})
 	img := &bake.Image{Name: "secret", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
@@ -142,39 +142,9 @@ func TestSaveFailureFailsBuild(t *testing.T) {
 	}
 }
 
-func TestDirStore(t *testing.T) {
-	dir := t.TempDir() + "/records"
-	store := bake.DirStore(dir)
-	if builds, err := store.List(t.Context()); err != nil || len(builds) != 0 {
-		t.Errorf("List of an empty store = %v, %v", builds, err)
-	}
-	if _, err := store.Load(t.Context(), "none"); !errors.Is(err, bake.ErrNoRecord) {
-		t.Errorf("Load(none) = %v, want ErrNoRecord", err)
-	}
-	for _, id := range []string{"b", "a"} {
-		if err := store.Save(t.Context(), &bake.Record{Build: id, Image: "i" + id}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if info, err := os.Stat(dir + "/a.json"); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("record: %v, %v; want mode 0600", info, err)
-	}
-	if builds, err := store.List(t.Context()); err != nil || strings.Join(builds, " ") != "a b" {
-		t.Errorf("List: %v, %v", builds, err)
-	}
-	if r, err := store.Load(t.Context(), "a"); err != nil || r.Image != "ia" {
-		t.Errorf("Load: %+v, %v", r, err)
-	}
-	for range 2 {
-		if err := store.Delete(t.Context(), "a"); err != nil {
-			t.Errorf("Delete: %v", err)
-		}
-	}
-}
-
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
+		b := baketest.NewBuilder(&baketest.BuilderOptions{PrepareMachine: func(m *baketest.Machine) {
 			m.On("install", baketest.Reply{Stdout: "one\ntwo\n"})
 		}})
 		img := &bake.Image{Name: "web", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("install")) }}}}

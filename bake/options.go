@@ -1,14 +1,11 @@
 package bake
 
 import (
-	"crypto/rand"
-	"encoding/base32"
 	"log/slog"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/mask"
 )
 
 // Options configures Bake and Undo. A nil *Options is the same as the zero value,
@@ -63,8 +60,15 @@ type Options struct {
 	Resume []*Record
 
 	// Observe, if not nil, receives the events of all builds, one at a time and in
-	// order. Builds wait for it, so it must not block.
+	// order. Builds wait for it, so it must not block. A canceled build waits for one
+	// second only, and then drops events until Observe returns.
 	Observe func(Event)
+
+	// RawOutput leaves control characters and escape sequences in the events of output
+	// lines, with their colors, but also with everything else that a machine may do to
+	// the terminal they are printed on. By default, they are made visible; see [Event].
+	// Secrets are masked in any case.
+	RawOutput bool
 
 	// Log receives every event as a log record: output and progress at debug level,
 	// failures at warning level. If nil, they are discarded.
@@ -95,13 +99,13 @@ const (
 // of one Bake.
 type settings struct {
 	Options
-	mask *masker
+	mask *mask.Masker
 
-	observing sync.Mutex
+	observing *queue
 }
 
 func newSettings(o *Options) *settings {
-	s := &settings{mask: &masker{}}
+	s := &settings{mask: &mask.Masker{}, observing: newQueue()}
 	if o != nil {
 		s.Options = *o
 	}
@@ -146,12 +150,4 @@ func (o *Options) validate() []error {
 		errs = append(errs, Invalid("Options.OnFailure", "unknown value %d", o.OnFailure))
 	}
 	return errs
-}
-
-// newBuildID returns a unique id that sorts by time and is valid in names and tags.
-func newBuildID(now time.Time) string {
-	var random [5]byte
-	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the program instead
-	return now.UTC().Format("20060102t150405") + "-" +
-		strings.ToLower(base32.StdEncoding.EncodeToString(random[:]))
 }

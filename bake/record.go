@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -11,6 +12,7 @@ import (
 // clean up. It contains the keys of the build's machine, so a Store must protect it
 // like a private key while the machine exists.
 type Record struct {
+	Version int             `json:"version"` // RecordVersion
 	Build   string          `json:"build"`
 	Image   string          `json:"image"`
 	Started time.Time       `json:"started"`
@@ -22,6 +24,43 @@ type Record struct {
 	Steps   []StepRecord    `json:"steps"`
 	Session json.RawMessage `json:"session,omitempty"`
 	Check   json.RawMessage `json:"check,omitempty"` // the check session
+}
+
+// RecordVersion is the version of the records that this library writes and reads. It
+// changes when an older library would misread them.
+const RecordVersion = 1
+
+// validate reports a record that this library did not write: an empty one, one of
+// another version, or one whose build id could be the name of anything.
+func (r *Record) validate() error {
+	switch {
+	case r == nil:
+		return errors.New("is nil")
+	case r.Version == 0:
+		return errors.New("not a record of a build: it has no version")
+	case r.Version > RecordVersion:
+		return fmt.Errorf("record of version %d; this library reads version %d: use a newer one", r.Version, RecordVersion)
+	case r.Version < 0:
+		return fmt.Errorf("invalid record version %d", r.Version)
+	}
+	if err := validateBuildID(r.Build); err != nil {
+		return err
+	}
+	if r.Image == "" {
+		return fmt.Errorf("record of build %s names no image", r.Build)
+	}
+	for _, step := range r.Steps {
+		switch step.State {
+		case StepBegun, StepDone, StepFailed, StepUndone, StepKept:
+		default:
+			return fmt.Errorf("record of build %s: step %q has the unknown state %q", r.Build, step.Name, step.State)
+		}
+	}
+	switch r.Status {
+	case "", StatusBaked, StatusReused, StatusProvisioned, StatusFailed, StatusSkipped, StatusCanceled:
+		return nil
+	}
+	return fmt.Errorf("record of build %s has the unknown status %q", r.Build, r.Status)
 }
 
 // A StepRecord holds the state of one step.
@@ -51,7 +90,8 @@ var ErrNoRecord = errors.New("record not found")
 
 // A Store keeps the records of builds. It must be safe for concurrent use.
 type Store interface {
-	// Save replaces the record of the same build atomically.
+	// Save replaces the record of the same build atomically. The build id consists of
+	// lower-case letters, digits and a hyphen.
 	Save(ctx context.Context, r *Record) error
 
 	// Load returns the record of a build, or an error that wraps ErrNoRecord.

@@ -29,6 +29,16 @@ type Result struct {
 	Finished time.Time
 }
 
+// String returns the image's name, the status and, if there is one, the artifact:
+// "web: failed".
+func (r *Result) String() string {
+	text := r.Image.Name + ": " + string(r.Status)
+	if r.Artifact != nil {
+		text += " " + r.Artifact.String()
+	}
+	return text
+}
+
 // A StepResult describes one step of a build.
 type StepResult struct {
 	Name     string

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/mask"
+	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
 // A Run describes one build to a Builder, which reports its progress through it.
@@ -40,11 +42,11 @@ type Run struct {
 	// Clock tells time and sleeps. It is never nil.
 	Clock clock.Clock
 
-	// Log receives details that are not events. It is never nil.
+	// Log receives details that are not events. It masks secrets. It is never nil.
 	Log *slog.Logger
 
 	emit func(Event)
-	mask *masker
+	mask *mask.Masker
 }
 
 // NewRun returns a Run for testing a Builder without the engine. If c is nil, the
@@ -53,10 +55,14 @@ func NewRun(id, image string, c clock.Clock, observe func(Event)) *Run {
 	if c == nil {
 		c = clock.System()
 	}
-	return &Run{
+	r := &Run{
 		ID: id, Image: image, Clock: c, Expires: c.Now().Add(defaultLifetime),
-		Log: slog.New(slog.DiscardHandler), emit: observe, mask: &masker{},
+		Log: slog.New(slog.DiscardHandler), mask: &mask.Masker{},
 	}
+	if observe != nil {
+		r.emit = func(e Event) { observe(e.clean(r.mask, false)) }
+	}
+	return r
 }
 
 // Created reports a created resource. The kind is the platform's term for it.
@@ -84,14 +90,14 @@ func (r *Run) Emit(e Event) {
 	if e.Time.IsZero() {
 		e.Time = r.Clock.Now()
 	}
-	r.emit(e.masked(r.mask))
+	r.emit(e)
 }
 
 // Lines returns a writer that reports each line written to it as output of the
 // build. Close reports an unterminated last line. It is for provisioners that run
 // programs on the baking host; the output of a Machine's commands is reported
 // automatically.
-func (r *Run) Lines(stream Stream) io.WriteCloser { return &lines{run: r, stream: stream} }
+func (r *Run) Lines(stream Stream) io.WriteCloser { return newLines(r, stream, nil) }
 
 type runKey struct{}
 
@@ -109,5 +115,10 @@ func RunFromContext(ctx context.Context) *Run {
 	return NewRun("", "", nil, nil)
 }
 
+// Redact returns text with the secrets of the build masked and other invisible
+// characters replaced, as in an Event. Use it before cutting a text that a machine or
+// program printed: the part of a secret that is left cannot be recognized.
+func (r *Run) Redact(text string) string { return visible.Text(r.mask.Mask(text)) }
+
 // Mask masks s in everything the build reports from now on.
-func (r *Run) Mask(s ...Secret) { r.mask.add(s...) }
+func (r *Run) Mask(s ...Secret) { addSecrets(r.mask, s...) }

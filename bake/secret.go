@@ -3,12 +3,25 @@ package bake
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/mask"
 )
 
-const redacted = "[redacted]"
+// redacted is the printed form of a Secret.
+const redacted = mask.Redacted
 
 // A Secret is a value that never appears in logs, events, errors and records. It
 // prints and marshals as "[redacted]". Only Reveal returns the value.
+//
+// A build replaces its secrets, and each line of them, in everything it reports, in
+// the encodings in which programs print them: base64, hexadecimal, percent escapes,
+// JSON, XML, the quoting of shells and languages, and wrapped, colored or cut at any
+// place. It does not recognize compressed or encrypted values, other alphabets such as
+// base32, and parts of a value that a program prints without the rest. Values shorter
+// than four bytes are not masked, since they occur everywhere.
 type Secret struct{ value string }
 
 // NewSecret returns value as a Secret.
@@ -40,4 +53,30 @@ func Secrets(plain map[string]string) map[string]Secret {
 		out[name] = NewSecret(value)
 	}
 	return out
+}
+
+// addSecrets makes m replace the secrets.
+func addSecrets(m *mask.Masker, secrets ...Secret) {
+	for _, s := range secrets {
+		m.Add(s.value)
+	}
+}
+
+// rejectRedacted reports a text that contains the printed form of a Secret: somebody
+// printed a secret where its value was meant.
+func rejectRedacted(field, remedy, text string) error {
+	if strings.Contains(text, redacted) {
+		return Invalid(field, "contains %s, the printed form of a Secret: %s", redacted, remedy)
+	}
+	return nil
+}
+
+// rejectRedactedMap is rejectRedacted for each key and value.
+func rejectRedactedMap(field, remedy string, texts map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		if err := rejectRedacted(fmt.Sprintf("%s[%q]", field, name), remedy, name+"\n"+texts[name]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/mask"
 )
 
 // Validate reports every problem of the options and images that can be detected
@@ -41,15 +43,21 @@ func Validate(opts *Options, images ...*Image) error {
 func (img *Image) validate(number int, given map[*Image]bool) []error {
 	name := img.Name
 	var errs []error
+	secrets := &mask.Masker{}
+	addSecrets(secrets, img.Secrets...)
 	wrong := func(step string, err error) {
 		if err != nil {
-			errs = append(errs, &Error{Image: name, Step: step, Err: err})
+			errs = append(errs, &Error{Image: name, Step: secrets.Mask(step), Err: err, mask: secrets})
 		}
 	}
 	if strings.TrimSpace(name) == "" {
 		name = fmt.Sprintf("number %d", number+1)
 		wrong("", Invalid("Image.Name", "is required"))
 	}
+	if secrets.Mask(name) != name {
+		wrong("", Invalid("Image.Name", "contains one of Image.Secrets"))
+	}
+	wrong("", rejectRedactedMap("Image.Tags", "tags are visible to others and must not contain secrets", img.Tags))
 	if img.From != nil && !given[img.From] {
 		wrong("", Invalid("Image.From", "image %q is not among the images to bake", img.From.Name))
 	}

@@ -16,15 +16,15 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// An AMI is what a Builder bakes.
+// An AMI is the artifact of a build.
 type AMI struct {
 	Region       string
-	Account      string // another than that of the bake; with Distribution.OnlyCopies
+	Account      string // if not the account of the Builder; only with Distribution.OnlyCopies
 	ImageID      string
 	Name         string
 	Architecture string
-	Login        string   // who to log in as on its instances
-	Snapshots    []string // its EBS snapshots
+	Login        string   // the user to log in as on its instances
+	Snapshots    []string // the ids of its EBS snapshots
 	Source       SourceImage
 	Build        string    // the build id
 	Copies       []AMICopy // in the order of Distribution.Copies
@@ -35,23 +35,40 @@ type AMI struct {
 // An AMICopy is a copy of an AMI in another region or account.
 type AMICopy struct {
 	Region    string   `json:"region"`
-	Account   string   `json:"account,omitempty"` // another than that of the bake
+	Account   string   `json:"account,omitempty"` // if not the account of the Builder
 	ImageID   string   `json:"id"`
 	Snapshots []string `json:"snapshots"`
 
 	cloud *Cloud
 }
 
-var _ bake.Artifact = (*AMI)(nil)
+var (
+	_ bake.Artifact = (*AMI)(nil)
+	_ amiArtifact   = (*AMI)(nil)
+)
 
-// Of returns the AMI of a result, nil when there is none or when it is another
-// platform's artifact.
-func Of(r *bake.Result) *AMI {
-	ami, _ := r.Artifact.(*AMI)
-	return ami
+// An amiArtifact is an AMI or a struct that embeds one.
+type amiArtifact interface {
+	ami() *AMI
 }
 
-// Artifact is the AMI once it exists, with the copies that are ready.
+// AMIOf returns the AMI that an artifact is or wraps. It returns an error if a is
+// nil or an artifact of another platform.
+func AMIOf(a bake.Artifact) (*AMI, error) {
+	with, ok := bake.As[amiArtifact](a)
+	switch {
+	case a == nil:
+		return nil, errors.New("no artifact")
+	case !ok:
+		return nil, fmt.Errorf("%v is not an AMI of this package", a)
+	}
+	return with.ami(), nil
+}
+
+func (a *AMI) ami() *AMI { return a }
+
+// Artifact returns the AMI with the copies that are complete; nil before the AMI
+// exists.
 func (s *session) Artifact() bake.Artifact {
 	if s.Image.ID == "" {
 		return nil
@@ -64,7 +81,7 @@ func (s *session) Artifact() bake.Artifact {
 	if s.Image.Replaces.Done || s.builder.ReplaceAMI && s.Image.Removed {
 		a.Name = s.builder.AMIName
 	}
-	for i, p := range s.Places {
+	for i, p := range s.Copies {
 		if p.Done && !p.Removed {
 			c := s.builder.Distribute.Copies[i]
 			a.Copies = append(a.Copies, AMICopy{c.Region, p.Account, p.ID, p.Snapshots, s.builder.cloudOf(c)})
@@ -76,37 +93,37 @@ func (s *session) Artifact() bake.Artifact {
 	return a
 }
 
-// lead makes the first copy the AMI, whose place is then the copy's.
+// lead makes the first copy the AMI itself.
 func (a *AMI) lead() {
 	first := a.Copies[0]
 	a.Region, a.Account, a.ImageID, a.Snapshots, a.cloud = first.Region, first.Account, first.ImageID, first.Snapshots, first.cloud
 	a.Copies = a.Copies[1:]
 }
 
-// ID is the AMI's id where it was baked.
+// ID returns the AMI's id in Region.
 func (a *AMI) ID() string { return a.ImageID }
 
-// IDs is the ids of the AMI and its copies by region: "eu-west-1". Copies in
-// another account are named by account and region: "123456789012/eu-west-1".
+// IDs returns the ids of the AMI and its copies by region: "eu-west-1". The keys of
+// copies in other accounts have the account: "123456789012/eu-west-1".
 func (a *AMI) IDs() map[string]string {
-	ids := map[string]string{placeName(a.Account, a.Region): a.ImageID}
+	ids := map[string]string{destinationName(a.Account, a.Region): a.ImageID}
 	for _, c := range a.Copies {
-		ids[placeName(c.Account, c.Region)] = c.ImageID
+		ids[destinationName(c.Account, c.Region)] = c.ImageID
 	}
 	return ids
 }
 
-// String names the AMI and where it is.
+// String returns the AMI's id and name and its regions.
 func (a *AMI) String() string {
 	places := make([]string, 0, 1+len(a.Copies))
-	places = append(places, placeName(a.Account, a.Region))
+	places = append(places, destinationName(a.Account, a.Region))
 	for _, c := range a.Copies {
-		places = append(places, placeName(c.Account, c.Region))
+		places = append(places, destinationName(c.Account, c.Region))
 	}
 	return fmt.Sprintf("%s %q in %s", a.ImageID, a.Name, strings.Join(places, ", "))
 }
 
-// MarshalJSON is the fields in snake_case.
+// MarshalJSON encodes the fields with names in snake_case.
 func (a *AMI) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		ID           string      `json:"id"`
@@ -122,9 +139,9 @@ func (a *AMI) MarshalJSON() ([]byte, error) {
 	}{a.ImageID, a.Region, a.Account, a.Name, a.Architecture, a.Login, a.Snapshots, a.Source, a.Build, a.Copies})
 }
 
-// Destroy deregisters the AMI and all its copies and deletes their snapshots,
-// also where they are protected; EC2 refuses that for a day where the
-// protection has a cooldown. A place that fails does not save the others.
+// Destroy deregisters the AMI and all its copies and deletes their snapshots. It
+// lifts deregistration protection first; while a cooldown lasts, EC2 refuses. An
+// error at one destination does not stop the others.
 func (a *AMI) Destroy(ctx context.Context) error {
 	err := a.cloud.region(a.Region).removeImage(ctx, a.ImageID, a.Snapshots)
 	for _, c := range a.Copies {
@@ -135,30 +152,29 @@ func (a *AMI) Destroy(ctx context.Context) error {
 	return err
 }
 
-// Find returns the newest promoted AMI of img with the run's fingerprint that
-// was made from the AMI that Source finds now, and is everywhere where
-// Distribute wants it.
+// Find returns the newest promoted AMI of img that has the run's fingerprint, was
+// baked from the AMI that Source finds now, and exists at every destination.
 func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake.Artifact, error) {
-	places := slices.Clone(b.Distribute.Copies)
+	copies := slices.Clone(b.Distribute.Copies)
 	if !b.Distribute.OnlyCopies {
-		places = slices.Insert(places, 0, Copy{Region: b.Cloud.region(b.Region).name})
+		copies = slices.Insert(copies, 0, Copy{Region: b.Cloud.region(b.Region).name})
 	}
 	a := &AMI{}
 	filters := []ec2types.Filter{filter("tag:"+TagImage, img.Name), filter("tag:"+TagFingerprint, run.Fingerprint)}
-	if run.Source == nil && b.Source != nil { // that of Image.From is in the fingerprint
-		source, err := b.Cloud.region(b.Region).findImage(ctx, b.Source)
+	if run.Source == nil && b.Source != nil { // the fingerprint covers Image.From
+		source, err := b.Source.find(ctx, b.Cloud.region(b.Region))
 		if err != nil {
 			return nil, err
 		}
 		filters = append(filters, filter("tag:"+TagSource, aws.ToString(source.ImageId)))
 	}
-	for _, place := range places {
-		cloud := b.cloudOf(place)
-		found, err := cloud.region(place.Region).goodImage(ctx, filters...)
+	for _, wanted := range copies {
+		cloud := b.cloudOf(wanted)
+		found, err := cloud.region(wanted.Region).goodImage(ctx, filters...)
 		if err != nil {
 			return nil, err
 		}
-		c := AMICopy{Region: place.Region, ImageID: aws.ToString(found.ImageId), Snapshots: snapshotsOf(found), cloud: cloud}
+		c := AMICopy{Region: wanted.Region, ImageID: aws.ToString(found.ImageId), Snapshots: snapshotsOf(found), cloud: cloud}
 		if cloud != b.Cloud {
 			if c.Account, err = cloud.Account(ctx); err != nil {
 				return nil, err
@@ -174,8 +190,8 @@ func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake
 	return a, nil
 }
 
-// goodImage is the newest promoted image of the account that passes the filters,
-// or bake.ErrNoArtifact.
+// goodImage returns the account's newest promoted image that passes the filters, or
+// bake.ErrNoArtifact.
 func (r *region) goodImage(ctx context.Context, filters ...ec2types.Filter) (ec2types.Image, error) {
 	images, err := r.describeImages(ctx, &awsec2.DescribeImagesInput{
 		Owners: []string{Self}, Filters: append(filters, filter("state", string(ec2types.ImageStateAvailable))),

@@ -14,115 +14,114 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Capture is how the AMI is taken of the instance, and what it says of itself.
-// The zero value stops the instance, has EC2 make the image, and demands IMDSv2
-// of its instances.
+// A Capture configures how the AMI is created from the instance, and the AMI's
+// attributes. The zero value stops the instance, calls CreateImage, and makes
+// IMDSv2 required on instances of the AMI.
 type Capture struct {
-	// FromSnapshots makes the AMI itself of snapshots of the volumes: the
-	// instance can end as soon as they have begun. Billing codes get lost that
-	// way, so it is refused, before anything is created, for a source that has
-	// some: Windows, RHEL, SUSE, AWS Marketplace.
+	// FromSnapshots registers the AMI from snapshots of the volumes instead of
+	// calling CreateImage, so the instance can end as soon as the snapshots have
+	// begun. The AMI loses billing codes, so sources that have some (Windows,
+	// RHEL, SUSE, AWS Marketplace) are refused before anything is created.
 	FromSnapshots bool
 
-	// CrashConsistent takes the volumes while the instance runs, in place of
-	// stopping it first. Its file systems are written out and frozen for that
-	// moment, so that they are whole; but what a program had not yet written
-	// is not in the AMI, as after a power failure. The guest needs fsfreeze.
+	// CrashConsistent captures the volumes while the instance runs instead of
+	// stopping it. Its file systems are synced and frozen meanwhile, so they are
+	// consistent, but data that programs have not written yet is lost, as after a
+	// power failure. The guest needs fsfreeze.
 	CrashConsistent bool
 
-	// Surrogate makes the AMI's root of another volume than the one that the
-	// instance booted from. It needs FromSnapshots. Nil is the instance's own.
+	// Surrogate makes another volume the AMI's root volume. It needs
+	// FromSnapshots. If nil, the root is the volume the instance booted from.
 	Surrogate *Surrogate
 
-	// Devices change the block devices that instances of the AMI get. Volumes
-	// of the instance that are not named are in the AMI as they are. How large
-	// they are and of which type, Builder.BlockDevices says; with FromSnapshots
-	// it can be other here.
+	// Devices change the AMI's block devices. Other volumes of the instance are
+	// in the AMI as they are. Builder.BlockDevices sets the sizes and types of
+	// volumes; with FromSnapshots, Devices can change them for the AMI.
 	Devices []AMIDevice
 
-	// AllowIMDSv1 leaves the AMI as its source is. By default it says that its
-	// instances are to be reached by IMDSv2 only, which a launch can change.
+	// AllowIMDSv1 leaves the AMI's IMDS setting as in the source. By default
+	// instances of the AMI require IMDSv2, unless a launch overrides it.
 	AllowIMDSv1 bool
 
-	// ENA and SRIOV say that the AMI has the drivers for enhanced networking by
-	// the Elastic Network Adapter and by the Intel 82599. False is what the
-	// instance has.
+	// ENA and SRIOV mark the AMI as having the drivers for enhanced networking
+	// with the Elastic Network Adapter and with the Intel 82599. False leaves the
+	// instance's attributes.
 	ENA   bool
 	SRIOV bool
 
-	// BootMode is "legacy-bios", "uefi" or "uefi-preferred". Empty is the
-	// instance's. Without FromSnapshots EC2 takes "uefi" only.
+	// BootMode is "legacy-bios", "uefi" or "uefi-preferred". Empty means the
+	// instance's. Without FromSnapshots EC2 accepts only "uefi".
 	BootMode string
 
-	// TPM says that the AMI supports NitroTPM 2.0. It needs FromSnapshots, and
-	// "uefi" as the BootMode. False is what the instance has.
+	// TPM marks the AMI as supporting NitroTPM 2.0. It needs FromSnapshots and
+	// BootMode "uefi". False leaves the instance's attribute.
 	TPM bool
 
-	// UEFIData is the UEFI variables, in base64, as GetInstanceUefiData gives
-	// them. It needs FromSnapshots. Empty is none.
+	// UEFIData sets the UEFI variables, base64-encoded as returned by
+	// GetInstanceUefiData. It needs FromSnapshots. Empty sets none.
 	UEFIData string
 }
 
 func (b Builder) validateCapture() []error {
 	var errs []error
 	c := b.Capture
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.Capture."+field, format, args...))
 	}
-	b.validateAMIDevices(wrong)
-	b.validateSurrogate(wrong)
+	b.validateAMIDevices(invalid)
+	b.validateSurrogate(invalid)
 	switch mode := ec2types.BootModeValues(c.BootMode); {
 	case c.BootMode != "" && !slices.Contains(mode.Values(), mode):
-		wrong("BootMode", "%q is none of %v", c.BootMode, mode.Values())
+		invalid("BootMode", "unknown value %q, want one of %v", c.BootMode, mode.Values())
 	case c.BootMode != "" && c.BootMode != "uefi" && !c.FromSnapshots:
-		wrong("BootMode", "%s needs FromSnapshots", c.BootMode)
+		invalid("BootMode", "%s needs FromSnapshots", c.BootMode)
 	case c.TPM && c.BootMode != "uefi":
-		wrong("TPM", `needs the BootMode "uefi"`)
+		invalid("TPM", `needs the BootMode "uefi"`)
 	}
 	if c.TPM && !c.FromSnapshots {
-		wrong("TPM", "needs FromSnapshots")
+		invalid("TPM", "needs FromSnapshots")
 	}
 	if c.UEFIData != "" {
 		if _, err := base64.StdEncoding.DecodeString(c.UEFIData); err != nil {
-			wrong("UEFIData", "is not base64: %w", err)
+			invalid("UEFIData", "is not base64: %w", err)
 		}
 		if !c.FromSnapshots {
-			wrong("UEFIData", "needs FromSnapshots")
+			invalid("UEFIData", "needs FromSnapshots")
 		}
 	}
 	if b.Spot != nil && c.FromSnapshots && !c.CrashConsistent {
-		wrong("FromSnapshots", "a spot instance cannot be stopped first; set CrashConsistent too")
+		invalid("FromSnapshots", "needs CrashConsistent with Spot: spot instances cannot be stopped")
 	}
 	if (c.ENA || c.SRIOV) && c.CrashConsistent && !c.FromSnapshots {
-		wrong("ENA", "ENA and SRIOV cannot be set on an instance that runs; set FromSnapshots too")
+		invalid("ENA", "ENA and SRIOV need FromSnapshots with CrashConsistent: they cannot be set on a running instance")
 	}
 	return errs
 }
 
-// Capture is the life of a bake from a machine that is done to an AMI.
+// Capture returns the steps from the provisioned machine to an AMI.
 func (s *session) Capture() []bake.Step {
 	c := s.builder.Capture
 	var steps []bake.Step
 	if !c.CrashConsistent {
-		if len(s.builder.traces()) > 0 {
-			steps = append(steps, bake.Step{Name: "clean guest", Do: s.unlessMade(s.findStopping, s.cleanGuest)})
+		if len(s.builder.cleanupItems()) > 0 {
+			steps = append(steps, bake.Step{Name: "clean guest", Do: s.unlessFound(s.findStopping, s.cleanGuest)})
 		}
 		steps = append(steps, bake.Step{Name: "stop instance", Do: s.stop, Timeout: stateTimeout})
 	}
-	end := s.ending()
+	end := s.terminateStep()
 	wait := bake.Step{Name: "wait for image", Do: s.waitImage, Timeout: s.builder.imageTimeout()}
 	switch {
 	case c.FromSnapshots && c.CrashConsistent:
-		steps = append(steps, bake.Step{Name: "snapshot volumes", Do: s.unlessMade(s.findTaken, s.frozen(s.takeSnapshots)), Undo: s.deleteTaken}, end)
+		steps = append(steps, bake.Step{Name: "snapshot volumes", Do: s.unlessFound(s.findSnapshots, s.frozen(s.createSnapshots)), Undo: s.discardSnapshots}, end)
 	case c.FromSnapshots:
-		steps = append(steps, bake.Step{Name: "snapshot volumes", Do: s.unlessMade(s.findTaken, s.takeSnapshots), Undo: s.deleteTaken}, end)
+		steps = append(steps, bake.Step{Name: "snapshot volumes", Do: s.unlessFound(s.findSnapshots, s.createSnapshots), Undo: s.discardSnapshots}, end)
 	case c.CrashConsistent:
-		return append(steps, bake.Step{Name: "create image", Do: s.unlessMade(s.findImage, s.frozen(s.createImageNow)), Undo: s.discardImage}, wait, end)
+		return append(steps, bake.Step{Name: "create image", Do: s.unlessFound(s.findImage, s.frozen(s.createFrozenImage)), Undo: s.discardImage}, wait, end)
 	default:
 		if c.ENA || c.SRIOV {
 			steps = append(steps, bake.Step{Name: "set network drivers", Do: s.setDrivers})
 		}
-		return append(steps, bake.Step{Name: "create image", Do: s.unlessMade(s.findImage, s.createRested), Undo: s.discardImage}, wait, end)
+		return append(steps, bake.Step{Name: "create image", Do: s.unlessFound(s.findImage, s.createStoppedImage), Undo: s.discardImage}, wait, end)
 	}
 	return append(steps,
 		bake.Step{Name: "wait for snapshots", Do: s.waitSnapshots, Timeout: s.builder.imageTimeout()},
@@ -131,21 +130,22 @@ func (s *session) Capture() []bake.Step {
 	)
 }
 
-// Release ends the instance that was checked.
-func (s *session) EndCheck() []bake.Step { return []bake.Step{s.ending()} }
+// EndCheck returns the step that terminates the check instance.
+func (s *session) EndCheck() []bake.Step { return []bake.Step{s.terminateStep()} }
 
-// ending is the step with which an instance has done its part.
-func (s *session) ending() bake.Step {
+// terminateStep returns the step that terminates an instance that is no longer
+// needed.
+func (s *session) terminateStep() bake.Step {
 	return bake.Step{Name: "terminate instance", Do: s.beginTermination}
 }
 
-// asksOfSource reports whether the AMI is made otherwise than EC2 does it by
-// itself: of snapshots, or with other devices. The source has to fit then.
-func (b Builder) asksOfSource() bool {
+// constrainsSource reports whether the source must be checked, because the AMI is
+// not simply the result of CreateImage.
+func (b Builder) constrainsSource() bool {
 	return b.Capture.FromSnapshots || b.ReplaceAMI || len(b.Capture.Devices) > 0
 }
 
-// checkSource reports why the AMI cannot be made of the source as it is wanted.
+// checkSource reports settings that are invalid for the source.
 func (s *session) checkSource(context.Context) error {
 	var err error
 	switch c := s.builder.Capture; {
@@ -159,7 +159,7 @@ func (s *session) checkSource(context.Context) error {
 	return errors.Join(err, s.checkAMIDevices())
 }
 
-// checkBilling refuses a source whose billing codes the AMI would lose.
+// checkBilling reports that the AMI would lose the source's billing codes.
 func (s *session) checkBilling(field string) error {
 	if !s.Source.Billed {
 		return nil
@@ -167,7 +167,8 @@ func (s *session) checkBilling(field string) error {
 	return bake.Invalid(field, "%s is %s: its billing codes would be lost", s.Source.ID, s.Source.Platform)
 }
 
-// setDrivers marks the stopped instance, and so the AMI, as having them.
+// setDrivers marks the stopped instance, and thereby the AMI, as having the
+// drivers of ENA and SRIOV.
 func (s *session) setDrivers(ctx context.Context) error {
 	set := func(in *awsec2.ModifyInstanceAttributeInput) error {
 		in.InstanceId = aws.String(s.Instance.ID)
@@ -185,7 +186,7 @@ func (s *session) setDrivers(ctx context.Context) error {
 	return nil
 }
 
-// requireIMDSv2 makes the AMI say that its instances are to use IMDSv2 only.
+// requireIMDSv2 makes instances of the AMI require IMDSv2.
 func (s *session) requireIMDSv2(ctx context.Context) error {
 	if s.builder.Capture.AllowIMDSv1 || s.Image.IMDS == string(ec2types.ImdsSupportValuesV20) {
 		return nil

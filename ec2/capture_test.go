@@ -12,12 +12,11 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/baketest"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// captured is the simple image, captured in another way.
+// captured returns the simple image with another Capture.
 func captured(cloud *ec2.Cloud, c ec2.Capture) *bake.Image {
 	img := simple(cloud)
 	img.Name = "captured"
@@ -25,7 +24,7 @@ func captured(cloud *ec2.Cloud, c ec2.Capture) *bake.Image {
 	return img
 }
 
-// freezer is a guest's fsfreeze, and remembers what it was told.
+// A freezer is a guest's fsfreeze that records its arguments and the number of calls before it.
 type freezer struct {
 	mu  sync.Mutex
 	did []string
@@ -49,7 +48,7 @@ func (f *freezer) list() ([]string, []int) {
 	return slices.Clone(f.did), slices.Clone(f.at)
 }
 
-// freezingServer is an EC2 whose guests have fsfreeze.
+// freezingServer starts an EC2 whose guests have fsfreeze.
 func freezingServer(t *testing.T, o ec2test.Options) (*ec2test.Server, *freezer) {
 	t.Helper()
 	f := &freezer{now: func() int { return 0 }}
@@ -78,7 +77,7 @@ func TestCaptures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ami := ec2.Of(results[0])
+			ami := amiOf(t, results[0])
 			var calls []string
 			for _, c := range server.Calls() {
 				if strings.Contains("StopInstances CreateImage CreateSnapshots RegisterImage TerminateInstances", c.Action) {
@@ -86,56 +85,38 @@ func TestCaptures(t *testing.T) {
 				}
 			}
 			if got := strings.Join(calls, " "); got != test.calls {
-				t.Errorf("calls %s, want %s", got, test.calls)
+				t.Errorf("calls = %s, want %s", got, test.calls)
 			}
 			did, at := freeze.list()
 			if !test.capture.CrashConsistent {
 				if len(did) > 0 {
-					t.Errorf("frozen: %v", did)
+					t.Errorf("fsfreeze ran with %v, want no run", did)
 				}
 			} else if want := []string{"-f /", "-u /"}; !slices.Equal(did, want) || at[1] == at[0] {
-				t.Errorf("%v at calls %v, want %v with a call between", did, at, want)
+				t.Errorf("fsfreeze ran with %v after calls %v, want %v and a call between", did, at, want)
 			}
-			if page, err := server.ReadFile(ami.ImageID, "/var/www/index.html"); err != nil || string(page) != "a page\n" {
-				t.Errorf("the page: %q, %v", page, err)
-			}
+			wantFile(t, server, ami.ImageID, "/var/www/index.html", "a page\n")
 			image := describe(t, cloud, "", ami.ImageID)
 			ebs := image.BlockDeviceMappings[0].Ebs
 			if image.ImdsSupport != "v2.0" || !aws.ToBool(image.EnaSupport) || image.BootMode != "uefi-preferred" ||
 				aws.ToString(image.RootDeviceName) != "/dev/sda1" || aws.ToInt32(ebs.VolumeSize) != 8 || ebs.VolumeType != "gp3" || !aws.ToBool(ebs.DeleteOnTermination) {
-				t.Errorf("the AMI: %+v, its root %+v", image, ebs)
+				t.Errorf("AMI = %+v with root %+v, want IMDSv2, ENA, UEFI and a root /dev/sda1 of 8 GiB, gp3", image, ebs)
 			}
-			if err := ami.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
-			wantNothing(t, server)
+			destroy(t, ami)
+			wantNoLeftovers(t, server)
 		})
 	}
 }
 
-func TestSnapshotBuilderConforms(t *testing.T) {
-	baketest.Conform(t, func(t *testing.T) baketest.Platform {
-		t.Helper()
-		server, _ := freezingServer(t, ec2test.Options{})
-		cloud := newCloud(server)
-		c := ec2.Capture{FromSnapshots: true, CrashConsistent: true}
-		return baketest.Platform{
-			Builder:  ec2.Builder{Cloud: cloud, Source: ubuntu(), Capture: c},
-			Layers:   ec2.Builder{Cloud: cloud, Capture: c},
-			Existing: server.Leftovers,
-		}
-	})
-}
-
-func TestEveryCallOfSnapshotsBroken(t *testing.T) {
+func TestSnapshotsWithEachCallFailing(t *testing.T) {
 	plain := map[nthCall]bool{}
-	for _, c := range callsOfABake(t, simple) {
+	for _, c := range callsOfBake(t, simple) {
 		plain[c] = true
 	}
 	define := func(cloud *ec2.Cloud) *bake.Image { return captured(cloud, ec2.Capture{FromSnapshots: true}) }
-	calls := slices.DeleteFunc(callsOfABake(t, define), func(c nthCall) bool { return plain[c] })
+	calls := slices.DeleteFunc(callsOfBake(t, define), func(c nthCall) bool { return plain[c] })
 	if len(calls) < 3 {
-		t.Fatalf("snapshots made only %d calls: %v", len(calls), calls)
+		t.Fatalf("calls that snapshots add = %v, want 3 or more", calls)
 	}
 	breakCalls(t, calls, define)
 }
@@ -143,32 +124,22 @@ func TestEveryCallOfSnapshotsBroken(t *testing.T) {
 func TestGuestWithoutFsfreeze(t *testing.T) {
 	server := newServer(t, nil)
 	_, err := bake.Bake(t.Context(), nil, captured(newCloud(server), ec2.Capture{CrashConsistent: true}))
-	if err == nil || !strings.Contains(err.Error(), "Capture.CrashConsistent needs fsfreeze in the guest") {
-		t.Errorf("error %v, want that fsfreeze is missing", err)
-	}
-	wantNothing(t, server)
+	wantError(t, "Bake", err, "Capture.CrashConsistent needs fsfreeze in the guest")
+	wantNoLeftovers(t, server)
 }
 
-func TestBillingCodesAreNotLost(t *testing.T) {
+func TestFromSnapshotsRejectsBillingCodes(t *testing.T) {
 	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
 		Name: "rhel 9", Owner: ec2.Amazon, OwnerAlias: "amazon", Login: "ec2-user", Platform: "Red Hat Enterprise Linux",
 	}}})
 	img := captured(newCloud(server), ec2.Capture{FromSnapshots: true})
-	b, _ := img.Builder.(ec2.Builder)
-	b.Source = ec2.Newest{Owners: []string{ec2.Amazon}, Name: "rhel*"}
-	img.Builder = b
+	configure(img, func(b *ec2.Builder) { b.Source = ec2.Newest{Owners: []string{ec2.Amazon}, Name: "rhel*"} })
 	_, err := bake.Bake(t.Context(), nil, img)
-	if err == nil || !strings.Contains(err.Error(), "check source image: Builder.Capture.FromSnapshots: ami-") ||
-		!strings.Contains(err.Error(), "is Red Hat Enterprise Linux: its billing codes would be lost") {
-		t.Errorf("error %v, want that billing codes would be lost", err)
-	}
-	if n := server.CallCount("RunInstances"); n != 0 {
-		t.Errorf("%d instances were launched", n)
-	}
-	b.Capture = ec2.Capture{}
-	img.Builder = b
+	wantError(t, "Bake", err, "check source image: Builder.Capture.FromSnapshots: ami-", "is Red Hat Enterprise Linux: its billing codes would be lost")
+	wantNoLaunch(t, server)
+	configure(img, func(b *ec2.Builder) { b.Capture = ec2.Capture{} })
 	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Errorf("with CreateImage: %v", err)
+		t.Errorf("Bake() with CreateImage: error = %v", err)
 	}
 }
 
@@ -181,15 +152,13 @@ func TestIMDSv2(t *testing.T) {
 	} {
 		for _, c := range c {
 			img := captured(cloud, c)
-			b, _ := img.Builder.(ec2.Builder)
-			b.Source = ec2.Newest{Owners: []string{ec2.Canonical}, Name: "old"}
-			img.Builder = b
+			configure(img, func(b *ec2.Builder) { b.Source = ec2.Newest{Owners: []string{ec2.Canonical}, Name: "old"} })
 			results, err := bake.Bake(t.Context(), nil, img)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got := describe(t, cloud, "", results[0].Artifact.ID()).ImdsSupport; got != want {
-				t.Errorf("%+v: IMDS support %q, want %q", c, got, want)
+				t.Errorf("%+v: IMDS support = %q, want %q", c, got, want)
 			}
 		}
 	}
@@ -214,7 +183,7 @@ func TestBootModes(t *testing.T) {
 			image := describe(t, cloud, "", results[0].Artifact.ID())
 			if string(image.BootMode) != test.mode || string(image.TpmSupport) != test.tpm || !aws.ToBool(image.EnaSupport) ||
 				test.capture.SRIOV && aws.ToString(image.SriovNetSupport) != "simple" {
-				t.Errorf("boot mode %s, TPM %s, ENA %t, SR-IOV %s", image.BootMode, image.TpmSupport, aws.ToBool(image.EnaSupport), aws.ToString(image.SriovNetSupport))
+				t.Errorf("boot mode %q, TPM %q, ENA %t, SR-IOV %q, want %q, %q, true and SR-IOV %t", image.BootMode, image.TpmSupport, aws.ToBool(image.EnaSupport), aws.ToString(image.SriovNetSupport), test.mode, test.tpm, test.capture.SRIOV)
 			}
 		})
 	}
@@ -223,17 +192,15 @@ func TestBootModes(t *testing.T) {
 func TestValidateCapture(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	for want, c := range map[string]ec2.Capture{
-		`Builder.Capture.BootMode: "bios" is none of`:                               {BootMode: "bios"},
-		"Builder.Capture.BootMode: legacy-bios needs FromSnapshots":                 {BootMode: "legacy-bios"},
-		`Builder.Capture.TPM: needs the BootMode "uefi"`:                            {TPM: true, FromSnapshots: true},
-		"Builder.Capture.TPM: needs FromSnapshots":                                  {TPM: true, BootMode: "uefi"},
-		"Builder.Capture.UEFIData: is not base64":                                   {UEFIData: "*", FromSnapshots: true},
-		"Builder.Capture.UEFIData: needs FromSnapshots":                             {UEFIData: "QQ=="},
-		"Builder.Capture.ENA: ENA and SRIOV cannot be set on an instance that runs": {ENA: true, CrashConsistent: true},
+		`Builder.Capture.BootMode: unknown value "bios"`:                             {BootMode: "bios"},
+		"Builder.Capture.BootMode: legacy-bios needs FromSnapshots":                  {BootMode: "legacy-bios"},
+		`Builder.Capture.TPM: needs the BootMode "uefi"`:                             {TPM: true, FromSnapshots: true},
+		"Builder.Capture.TPM: needs FromSnapshots":                                   {TPM: true, BootMode: "uefi"},
+		"Builder.Capture.UEFIData: is not base64":                                    {UEFIData: "*", FromSnapshots: true},
+		"Builder.Capture.UEFIData: needs FromSnapshots":                              {UEFIData: "QQ=="},
+		"Builder.Capture.ENA: ENA and SRIOV need FromSnapshots with CrashConsistent": {ENA: true, CrashConsistent: true},
 	} {
 		err := bake.Validate(nil, captured(cloud, c))
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
+		wantError(t, "Validate", err, want)
 	}
 }

@@ -24,73 +24,71 @@ import (
 	"github.com/bakestone-go/bakestone/internal/poll"
 )
 
-// A Cloud is one AWS account as its credentials see it. All Builders of a
-// process should share one: then all builds share its waits and its limits of
-// API calls, region by region. It is safe for use by several goroutines.
+// A Cloud is an AWS account accessed with certain credentials. The Builders of a
+// process should share one Cloud, so that all builds share its polling and its rate
+// limits in each region. It is safe for concurrent use.
 type Cloud struct {
 	config   aws.Config
 	options  CloudOptions
 	schedule awsapi.Schedule
 
-	role      string // that Assume made it of
+	role      string // assumed by assumedBy, see Assume
 	assumedBy *Cloud
 
-	account *shared[string] // its id
+	account *shared[string] // looks up accountID
 
 	mu        sync.Mutex
 	regions   map[string]*region
-	accountID string // once it was asked for
+	accountID string // empty until first needed
 }
 
-// CloudOptions are what a Cloud needs besides the SDK's configuration. The
-// zero value works with AWS.
+// CloudOptions configure a Cloud. The zero value works with AWS.
 type CloudOptions struct {
-	// Dial reaches the SSH port of instances. Nil is a net.Dialer's.
+	// Dial connects to the SSH port of instances. If nil, a net.Dialer is used.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// SourceAddress is the address that instances see the baking host come
-	// from; a temporary security group lets in nothing else. Nil asks
-	// checkip.amazonaws.com.
+	// SourceAddress returns the address from which instances see the baking host
+	// connect; a temporary security group admits only it. If nil, the address is
+	// requested from checkip.amazonaws.com.
 	SourceAddress func(ctx context.Context) (netip.Addr, error)
 
-	// PollInterval is the time between two requests for the state of what is
-	// waited for: one request for all of a region's instances, and one for its
-	// images. Zero is two seconds.
+	// PollInterval is the time between two polling requests. One request covers
+	// all instances of a region that builds wait for, another all its images.
+	// Zero means two seconds.
 	PollInterval time.Duration
 
-	// SettleTime is how long EC2 may take to show what it has created. Looking
-	// for something whose creation was never answered takes that long. Zero is
-	// ten seconds.
+	// SettleTime is how long EC2 may take to show a new resource. Looking for a
+	// resource whose creation was never confirmed takes that long. Zero means ten
+	// seconds.
 	SettleTime time.Duration
 
-	// CallTimeout bounds one attempt of an API call. Zero is 30 seconds.
+	// CallTimeout limits each attempt of an API call. Zero means 30 seconds.
 	CallTimeout time.Duration
 
-	// MaxRetryDelay bounds the pause before a call is tried again. Zero is five
+	// MaxRetryDelay limits the pause before a call is retried. Zero means five
 	// seconds.
 	MaxRetryDelay time.Duration
 
-	// CallLimits replace, by the names of actions, the rates that AWS documents,
-	// for an account whose quotas were changed. Nil changes none.
+	// CallLimits override, by action, the rates that AWS documents, for accounts
+	// with other quotas. Nil overrides none.
 	CallLimits map[string]CallLimit
 
-	// NoCallLimits sends API calls as fast as they come, for an endpoint that
-	// is not AWS, such as that of ec2test. By default each action keeps to the
-	// rate that AWS documents.
+	// NoCallLimits disables rate limits, for endpoints other than AWS, such as
+	// ec2test's. By default each action keeps to the rate that AWS documents.
 	NoCallLimits bool
 
-	// Clock is the time to live by. Nil is the real time.
+	// Clock tells time and sleeps. If nil, the system clock is used.
 	Clock clock.Clock
 }
 
-// A CallLimit is the rate of one API action in one region. A zero Rate is what
-// AWS documents.
+// A CallLimit is the rate of an API action in a region. A zero Rate means the one
+// that AWS documents.
 type CallLimit struct {
 	Requests  Rate // calls
 	Resources Rate // instances that the calls launch, start, stop or terminate
 }
 
-// A Rate is a token bucket: Burst calls at once, and PerSecond in the long run.
+// A Rate is a token bucket of Burst calls, refilled at PerSecond.
 type Rate struct {
 	Burst     int
 	PerSecond float64
@@ -104,8 +102,8 @@ const (
 	pollGap             = 100 * time.Millisecond
 )
 
-// NewCloud returns the account that cfg has credentials for. A nil o is the
-// zero value. It does no I/O.
+// NewCloud returns the account that cfg has credentials for. If o is nil, the zero
+// value is used. NewCloud does no I/O.
 func NewCloud(cfg aws.Config, o *CloudOptions) *Cloud {
 	c := &Cloud{config: cfg, regions: map[string]*region{}}
 	if o != nil {
@@ -138,7 +136,7 @@ func NewCloud(cfg aws.Config, o *CloudOptions) *Cloud {
 	return c
 }
 
-// limiter returns the buckets of all regions; nil for none.
+// limiter returns the rate limiter of all regions, or nil if there are no limits.
 func (o *CloudOptions) limiter() *awsapi.Limiter {
 	if o.NoCallLimits {
 		return nil
@@ -154,16 +152,16 @@ func (r Rate) bucket() awsapi.Rate {
 	return awsapi.Rate{Burst: float64(r.Burst), PerSecond: r.PerSecond}
 }
 
-// Region is the region that cfg named.
+// Region returns the region of the configuration.
 func (c *Cloud) Region() string { return c.config.Region }
 
-// Client returns the SDK's client for a region, empty for the Cloud's own. Its
-// calls share the limits and retries of all builds.
+// Client returns the SDK's EC2 client for a region. Empty means the Cloud's region.
+// Its calls share the rate limits and the retry policy of all builds.
 func (c *Cloud) Client(region string) *awsec2.Client { return c.region(region).client }
 
-// Config returns the configuration for a client of any AWS service in a region,
-// empty for the Cloud's own. Its calls share the limits and retries of all
-// builds, action by action:
+// Config returns the SDK's configuration for a client of any AWS service in a
+// region. Empty means the Cloud's region. Calls of such clients share the rate
+// limits and the retry policy of all builds:
 //
 //	groups := autoscaling.NewFromConfig(cloud.Config(""))
 func (c *Cloud) Config(region string) aws.Config {
@@ -174,7 +172,7 @@ func (c *Cloud) Config(region string) aws.Config {
 	return cfg
 }
 
-// A region is what all builds in one region of an account share.
+// A region holds what all builds in one region of an account share.
 type region struct {
 	name        string
 	client      *awsec2.Client
@@ -186,11 +184,11 @@ type region struct {
 	settle      time.Duration
 	interval    time.Duration // between two polls
 	callTimeout time.Duration
-	names       *poll.Poller[ec2types.Image] // of the account, by name
+	names       *poll.Poller[ec2types.Image] // the account's images by name
 	instances   *poll.Poller[ec2types.Instance]
 	images      *poll.Poller[ec2types.Image]
 	snapshots   *poll.Poller[[]ec2types.Snapshot] // by build
-	progress    *poll.Poller[[]ec2types.Snapshot] // the same, less often
+	progress    *poll.Poller[[]ec2types.Snapshot] // by build, less often
 	lookups     lookups
 }
 
@@ -216,7 +214,7 @@ func (c *Cloud) region(name string) *region {
 	r.names = newPoller(c.options, r.fetchNamed)
 	r.snapshots = newPoller(c.options, r.fetchSnapshots)
 	r.progress = newPoller(c.options, r.fetchSnapshots)
-	r.progress.Interval = r.polls(progressEvery)
+	r.progress.Interval = r.pollIntervals(progressEvery)
 	c.regions[name] = r
 	return r
 }
@@ -225,7 +223,7 @@ func newPoller[T any](o CloudOptions, fetch func(context.Context, []string) (map
 	return &poll.Poller[T]{Fetch: fetch, Clock: o.Clock, Interval: o.PollInterval, Gap: pollGap}
 }
 
-// checkIP asks AWS which address it sees us come from.
+// checkIP returns the baking host's public address as AWS sees it.
 func (c *Cloud) checkIP(ctx context.Context) (netip.Addr, error) {
 	const url = "https://checkip.amazonaws.com/"
 	const longestAnswer = 64
@@ -240,7 +238,7 @@ func (c *Cloud) checkIP(ctx context.Context) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("find the baking host's address: %w", err)
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, longestAnswer))
-	_ = answer.Body.Close() // it was read as far as it matters
+	_ = answer.Body.Close() // already read
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("find the baking host's address: %w", err)
 	}

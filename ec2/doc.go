@@ -1,8 +1,8 @@
 // Package ec2 bakes AMIs on Amazon EC2.
 //
-// Make one [Cloud] from the SDK's configuration and give it to every
-// [Builder]; the builds of a process then share one request per interval for
-// all they wait for, and one token bucket per API action:
+// Create one [Cloud] from the SDK's configuration and share it among all
+// [Builder] values. The builds of a process then share one polling request per
+// interval and one token bucket per API action:
 //
 //	cfg, err := config.LoadDefaultConfig(ctx)
 //	…
@@ -19,74 +19,75 @@
 //		Provisioners: …,
 //	}
 //
-// [Of] returns the [*AMI] of a result.
+// [AMIOf] returns the [AMI] of a [bake.Result]'s artifact.
 //
 // # What a bake does
 //
-// It finds the source, picks a subnet, makes a security group that lets in SSH
-// from the baking host alone, and launches an instance that requires IMDSv2.
-// The client key and the instance's host key are made in memory and travel in
-// the user data, merged with the caller's own: the host is verified from the
-// first connection on, and there is no key pair to leak. After the
-// provisioners, keys, ids, histories and the like are removed from the guest
-// ([Hygiene]), the instance is stopped, imaged and terminated, and the security
-// group deleted; [Capture] has other ways to take the image. After the checks
-// the AMI is copied and shared ([Distribution]), and then published by what
-// Image.Publishers lists: [SSMParameter], [LaunchTemplate], [PackerManifest],
-// [JSONFile].
+// A bake finds the source AMI, chooses a subnet, creates a security group that
+// admits SSH from the baking host alone, and launches an instance that requires
+// IMDSv2. The client key and the instance's host key are created in memory and
+// injected through user data, merged with the caller's. The host is therefore
+// verified from the first connection on, and there is no key pair to leak.
 //
-// Where EC2 has no capacity, the launch moves on through the InstanceTypes and
-// subnets, and from [Spot] to on-demand; a build whose instance EC2 cannot
-// start after all, or reclaims, begins its launch again. [SSH] has other ways to the instance, and
-// other ways to know its host key.
+// After the provisioners, the build removes keys, ids, histories and the like from
+// the guest ([GuestCleanup]), stops the instance, creates the AMI, terminates the
+// instance and deletes the security group; [Capture] has other ways to create the
+// AMI. After the checks the AMI is copied and shared ([Distribution]), and then
+// published by Image.Publishers: [SSMParameter], [LaunchTemplate],
+// [PackerManifest], [JSONFile] or others.
+//
+// If EC2 has no capacity, the launch moves on through InstanceTypes and subnets,
+// and from [Spot] to on-demand. If EC2 fails to start the instance or reclaims it,
+// the build restarts from the launch. [SSH] has other ways to connect and to
+// verify the host key.
 //
 // # Before a bake
 //
-// Nothing is created before it is known that the AMI can get to where it is to
-// go: its name is free in every place, or its holder can be replaced; regions
-// answer, roles can be assumed, KMS keys can encrypt, launch templates and the
-// instance profile exist, and parameters that must not be overwritten do not. A
-// key or a profile that the credentials may use but not look at is left to EC2.
+// Before anything is created, the build checks that the AMI can reach every
+// destination: its name is free or can be replaced, regions answer, roles can be
+// assumed, KMS keys can encrypt, launch templates and the instance profile exist,
+// and parameters that must not be overwritten do not. Keys and profiles that the
+// credentials may use but not describe are not checked.
 //
-// [Plan] finds out what a bake would do, with which calls, and creates nothing.
-// [Policy] is the least IAM policy that the images need; print it and give it
-// to the role that bakes:
+// [Plan] reports what a bake would do and which calls it would make, and creates
+// nothing. [Policy] returns the least-privilege IAM policy for images; print it and
+// attach it to the role that bakes:
 //
 //	plan, err := ec2.Plan(ctx, image)
 //	…
 //	fmt.Println(ec2.Policy(cloud, image))
 //
-// What a clean-up with the same role needs is added by iampolicy.Document.With.
+// Use [iampolicy.Document.With] to add the permissions of a clean-up by the same
+// role.
 //
 // # Many bakes at once
 //
-// Waits ask every two seconds, all builds of a region in one request, so that
-// five hundred bakes ask no oftener than a few do. Calls keep to the rates that
-// AWS documents, action by action and region by region; [CloudOptions] takes
-// those of an account that has others. Any other client joins in when it is
-// made of [Cloud.Config].
+// Waits poll every two seconds with one request for all builds of a region, so 500
+// bakes make no more requests than a few do. Calls keep to the rates that AWS
+// documents, per action and region; [CloudOptions] sets those of an account with
+// other quotas. Clients created from [Cloud.Config] share the limits.
 //
-// # What stays when something goes wrong
+// # After a failure
 //
-// Nothing. Everything is tagged in the call that creates it with the build's id
-// and an expiry (see the Tag constants), so that a clean-up finds also what was
-// created by a call whose answer was lost. If the baking host dies, the guest
-// ends itself at its expiry, and [bake.Undo] removes the rest from the record.
-// An AMI carries the expiry tag until its checks have passed, and [Newest]
-// does not see it before.
+// Nothing is left behind. Each resource is tagged in the call that creates it with
+// the build id and an expiry (see the Tag constants), so a clean-up also finds
+// resources whose creation was never confirmed. If the baking host dies, the
+// instance terminates itself at its expiry, and [bake.Undo] removes the rest from
+// the record. An AMI has the expiry tag until its checks have passed, and [Newest]
+// ignores it before.
 //
-// With bake.Options.Resume another process goes on instead. It looks for what the
-// step it begins with may have made already, and makes nothing twice. A process
-// that ended while it was cleaning the guest is the exception, since nobody can
-// connect with such a guest: that step fails, and the build is undone.
+// With bake.Options.Resume another process continues the build. It looks for what
+// its first step may already have created, and creates nothing twice. If the
+// process ended while cleaning the guest, the build cannot be resumed, because SSH
+// no longer accepts connections: the step fails and the build is undone.
 //
 // # Errors
 //
-// Errors of AWS can be reached with errors.As as smithy.APIError. Calls are
-// retried where that helps; a call that may have taken effect is looked for
-// before it is repeated, unless EC2 itself knows a repeated one by its token.
-// What EC2 refuses for want of permission is a [*DeniedError] that says what
-// was asked for of which resource, if the credentials may ask for that.
+// AWS errors are available to errors.As as smithy.APIError. Calls are retried
+// where this helps. A call that may have taken effect is repeated only if EC2
+// recognizes the repetition by its token, or after looking for its result.
+// Permission failures are reported as a [*DeniedError] naming the denied action and
+// resource, provided the credentials may decode the message.
 //
-// The embedded EC2 for tests is in package ec2test.
+// Package ec2test has an embedded EC2 for tests.
 package ec2

@@ -18,13 +18,13 @@ func webServer(cloud *ec2.Cloud) *bake.Image {
 		Name: "web",
 		Tags: map[string]string{"role": "web"},
 		Builder: ec2.Builder{
-			Cloud:        cloud,
-			InstanceType: "t3.small",
+			Cloud:         cloud,
+			InstanceTypes: []string{"t3.small"},
 			Source: ec2.Newest{
 				Owners: []string{ec2.Canonical},
 				Name:   "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*",
 			},
-			Distribute: ec2.Distribution{Copies: ec2.To("eu-central-1")},
+			Distribute: ec2.Distribution{Copies: ec2.CopyTo("eu-central-1")},
 		},
 		Provisioners: []bake.Provisioner{
 			provision.Shell("apt-get update", "apt-get install -y nginx").AsRoot(),
@@ -39,8 +39,8 @@ func webServer(cloud *ec2.Cloud) *bake.Image {
 
 //readme:end packer
 
-// The README compares this definition with a Packer template. Packages are
-// installed by commands of the test's machines.
+// The README compares this definition with a Packer template. Here, commands of the
+// embedded machines stand in for apt-get and nginx.
 func Example_packer() {
 	succeed := func(context.Context, *ec2test.Process) int { return 0 }
 	server := ec2test.New(&ec2test.Options{Commands: map[string]ec2test.Command{"apt-get": succeed, "nginx": succeed}})
@@ -57,7 +57,7 @@ func Example_packer() {
 		fmt.Println(err)
 		return
 	}
-	conf, err := server.ReadFile(ec2.Of(results[0]).ImageID, "/etc/nginx/conf.d/tokens.conf")
+	conf, err := server.ReadFile(results[0].Artifact.ID(), "/etc/nginx/conf.d/tokens.conf")
 	fmt.Printf("%s: %s%v\n", results[0].Status, conf, err)
 	// Output:
 	// baked: server_tokens off;

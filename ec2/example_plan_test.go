@@ -11,8 +11,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// A pull request shows what its definition would do. Nothing is created.
-// BakePlan.WriteText writes all of it.
+// Show in a pull request what a definition would do. Nothing is created.
+// BakePlan.WriteText writes the whole plan.
 func ExamplePlan() {
 	server := ec2test.New(nil)
 	defer server.Close()
@@ -22,7 +22,7 @@ func ExamplePlan() {
 			Cloud:      ec2.NewCloud(server.Config("eu-west-1"), &ec2.CloudOptions{SourceAddress: server.SourceAddress}),
 			Source:     ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
 			AMIName:    "web 7",
-			Distribute: ec2.Distribution{Copies: ec2.To("us-east-1")},
+			Distribute: ec2.Distribution{Copies: ec2.CopyTo("us-east-1")},
 		},
 	}
 	plan, err := ec2.Plan(context.Background(), web)
@@ -40,15 +40,15 @@ func ExamplePlan() {
 	// image web 7 in us-east-1, stays: true
 }
 
-// The test of a definition that must not need more rights than the role that
-// bakes it has. Printed, the policy is the JSON that IAM takes.
+// Test that a definition needs no more permissions than the role that bakes it
+// has. Printed, the policy is JSON for IAM.
 func ExamplePolicy() {
 	server := ec2test.New(nil)
 	defer server.Close()
 	cloud := ec2.NewCloud(server.Config("eu-west-1"), nil)
 	web := &bake.Image{
 		Name:    "web",
-		Builder: ec2.Builder{Cloud: cloud, Source: ec2.ImageID("ami-0123456789abcdef0"), SecurityGroups: []string{"builders"}},
+		Builder: ec2.Builder{Cloud: cloud, Source: ec2.ImageID("ami-0123456789abcdef0"), Network: ec2.Network{SecurityGroups: []string{"builders"}}},
 	}
 	for _, action := range ec2.Policy(cloud, web).Actions() {
 		if !strings.HasPrefix(action, "ec2:Describe") {
@@ -68,12 +68,12 @@ func ExamplePolicy() {
 	// sts:DecodeAuthorizationMessage
 }
 
-// An image for everyone in the house: in three regions, each encrypted by a key
-// of its own, for an organization and one more account, and not for ever.
+// Share an image with an organization and another account, in three regions with
+// different encryption keys, and deprecate it after 90 days.
 func ExampleDistribution() {
 	server := ec2test.New(nil)
 	defer server.Close()
-	copies := ec2.To("us-east-1", "ap-south-1")
+	copies := ec2.CopyTo("us-east-1", "ap-south-1")
 	for i := range copies {
 		copies[i].KMSKey = server.AddKey(copies[i].Region, "alias/images")
 	}
@@ -83,7 +83,7 @@ func ExampleDistribution() {
 			Cloud: ec2.NewCloud(server.Config("eu-west-1"), &ec2.CloudOptions{
 				Dial: server.Dial, SourceAddress: server.SourceAddress, NoCallLimits: true,
 			}),
-			Source:       ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
+			Source:       ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
 			BlockDevices: []ec2.BlockDevice{{SizeGiB: 20, KMSKey: server.AddKey("eu-west-1", "alias/images")}},
 			Distribute: ec2.Distribution{
 				Copies: copies,
@@ -111,22 +111,22 @@ func ExampleDistribution() {
 	// ap-south-1 true
 }
 
-// Where there is no capacity, the next type or subnet is tried, and after the
-// spot market the ordinary one.
+// Bake on spot capacity. If there is none, the launch moves on to the next
+// instance type or subnet, and then to on-demand capacity.
 func ExampleSpot() {
 	server := ec2test.New(nil)
 	defer server.Close()
-	server.Fail(ec2test.Fault{InstanceType: "c7i.large"}) // nowhere
+	server.Fail(ec2test.Fault{InstanceType: "c7i.large"}) // no capacity in any zone
 	web := &bake.Image{
 		Name: "web",
 		Builder: ec2.Builder{
 			Cloud: ec2.NewCloud(server.Config("eu-west-1"), &ec2.CloudOptions{
 				Dial: server.Dial, SourceAddress: server.SourceAddress, NoCallLimits: true,
 			}),
-			Source:           ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
-			InstanceTypes:    []string{"c7i.large", "m7i.large"},
-			AvailabilityZone: "eu-west-1b",
-			Spot:             &ec2.Spot{},
+			Source:        ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
+			InstanceTypes: []string{"c7i.large", "m7i.large"},
+			Network:       ec2.Network{AvailabilityZone: "eu-west-1b"},
+			Spot:          &ec2.Spot{},
 		},
 	}
 	if _, err := bake.Bake(context.Background(), nil, web); err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// A definition is tested on the embedded EC2: its scripts really run there, and
-// the test looks into the AMI.
+// Test a definition on the embedded EC2, which runs its scripts, and read files of
+// the AMI.
 func Example() {
 	server := ec2test.New(nil)
 	defer server.Close()
@@ -23,7 +23,7 @@ func Example() {
 		Name: "base",
 		Builder: ec2.Builder{
 			Cloud:  cloud,
-			Source: ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
+			Source: ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
 		},
 		Provisioners: []bake.Provisioner{
 			provision.Shell("mkdir -p /srv/app", "echo base >/srv/app/layers").AsRoot(),
@@ -43,7 +43,7 @@ func Example() {
 		return
 	}
 	for _, r := range results {
-		layers, err := server.ReadFile(ec2.Of(r).ImageID, "/srv/app/layers")
+		layers, err := server.ReadFile(r.Artifact.ID(), "/srv/app/layers")
 		fmt.Printf("%s %s: %q %v\n", r.Image.Name, r.Status, layers, err)
 	}
 	// Output:

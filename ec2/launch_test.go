@@ -1,65 +1,24 @@
 package ec2_test
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// paramsOf returns the parameters of the first call of an action.
-func paramsOf(t *testing.T, server *ec2test.Server, action string) url.Values {
-	t.Helper()
-	for _, c := range server.Calls() {
-		if c.Action == action {
-			return c.Params
-		}
-	}
-	t.Fatalf("no call of %s", action)
-	return nil
-}
-
-func TestBakedImage(t *testing.T) {
-	server := newServer(t, nil)
-	results, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ami := ec2.Of(results[0])
-	for path, want := range map[string]string{"/etc/made": "made with care\n", "/var/www/index.html": "a page\n"} {
-		if got, err := server.ReadFile(ami.ImageID, path); err != nil || string(got) != want {
-			t.Errorf("%s: %q, %v; want %q", path, got, err, want)
-		}
-	}
-	if keys, err := server.ReadFile(ami.ImageID, "/home/ubuntu/.ssh/authorized_keys"); bytes.Contains(keys, []byte("ssh-")) {
-		t.Errorf("a key stayed in the image: %q, %v", keys, err)
-	}
-	if ami.Region != testRegion || ami.Login != "ubuntu" || ami.Architecture != "x86_64" || len(ami.Snapshots) != 1 || ami.Source.Owner != ec2.Canonical {
-		t.Errorf("the AMI: %+v", ami)
-	}
-	left := server.Resources(nil)
-	if len(left) != 2 {
-		t.Fatalf("resources %v, want the image and its snapshot", left)
-	}
-	for _, r := range left {
-		if r.Tags["team"] != "web" || r.Tags[ec2.TagBuild] != results[0].Build || r.Tags[ec2.TagImage] != "simple" || r.Tags[ec2.TagExpires] != "" {
-			t.Errorf("tags of %s: %v", r, r.Tags)
-		}
-	}
-}
-
-func TestWhatIsLaunched(t *testing.T) {
+func TestLaunchDefaults(t *testing.T) {
 	server := newServer(t, nil)
 	if _, err := bake.Bake(t.Context(), nil, simple(newCloud(server))); err != nil {
 		t.Fatal(err)
@@ -75,11 +34,11 @@ func TestWhatIsLaunched(t *testing.T) {
 		"TagSpecification.3.ResourceType":   "network-interface",
 	} {
 		if got := run.Get(name); got != want {
-			t.Errorf("RunInstances %s is %q, want %q", name, got, want)
+			t.Errorf("RunInstances %s = %q, want %q", name, got, want)
 		}
 	}
 	if run.Get("ClientToken") == "" {
-		t.Error("RunInstances has no client token")
+		t.Error("RunInstances ClientToken is empty")
 	}
 	rule := paramsOf(t, server, "AuthorizeSecurityGroupIngress")
 	addr, err := server.SourceAddress(t.Context())
@@ -87,88 +46,16 @@ func TestWhatIsLaunched(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := rule.Get("IpPermissions.1.IpRanges.1.CidrIp"); got != netip.PrefixFrom(addr, addr.BitLen()).String() {
-		t.Errorf("SSH is open to %q, want the baking host alone", got)
+		t.Errorf("SSH is open to %q, want only the baking host, %s", got, addr)
 	}
 	for _, action := range []string{"CreateSecurityGroup", "CreateImage"} {
 		params := paramsOf(t, server, action).Encode()
 		if !strings.Contains(params, url.QueryEscape(ec2.TagExpires)) || !strings.Contains(params, "team") {
-			t.Errorf("%s sets no tags: %s", action, params)
+			t.Errorf("%s parameters = %s, want the tags", action, params)
 		}
 	}
-	if server.CallCount("CreateKeyPair")+server.CallCount("ImportKeyPair") != 0 {
-		t.Error("a key pair was made")
-	}
-}
-
-func TestSources(t *testing.T) {
-	server := newServer(t, nil)
-	server.SetParameter(testRegion, "/house/base", "not an id")
-	cloud := newCloud(server)
-	own := func(id string) ec2.Source { return ec2.ImageID(id) }
-	base, err := bake.Bake(t.Context(), nil, simple(cloud))
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := base[0].Artifact.ID()
-	tests := map[string]struct {
-		source ec2.Source
-		want   string // the source's id or name, or
-		err    string
-	}{
-		"id":        {source: own(id), want: id},
-		"parameter": {source: ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"), want: "noble-24.04-amd64"},
-		"newest of own, by tag": {
-			source: ec2.Newest{Owners: []string{ec2.Self}, Name: "simple *", Filters: ec2.Filters{"tag:team": {"web"}}}, want: id,
-		},
-		"arm64":                {source: ec2.Newest{Owners: []string{ec2.Canonical}, Name: "*noble*", Architecture: "arm64"}, want: "arm64"},
-		"amazon":               {source: ec2.Newest{Owners: []string{ec2.Amazon}, Name: "al2023-ami-2*-x86_64"}, want: "al2023"},
-		"unknown id":           {source: own("ami-00000000000000000"), err: "no such image: ami-00000000000000000"},
-		"nothing matches":      {source: ec2.Newest{Owners: []string{ec2.Self}, Name: "nothing"}, err: `no such image: newest "nothing" of self`},
-		"no such parameter":    {source: ec2.Parameter("/none"), err: "ParameterNotFound"},
-		"parameter without id": {source: ec2.Parameter("/house/base"), err: `parameter /house/base holds "not an id"`},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			img := &bake.Image{Name: "from source", Builder: ec2.Builder{Cloud: cloud, Source: test.source}}
-			results, err := bake.Bake(t.Context(), nil, img)
-			if test.err != "" {
-				var named *bake.Error
-				if err == nil || !strings.Contains(err.Error(), test.err) || !errors.As(err, &named) || named.Step != "find source image" {
-					t.Errorf("error %v, want %q in the step that looks for the source", err, test.err)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := ec2.Of(results[0]).Source
-			if got.ID != test.want && !strings.Contains(got.Name, test.want) {
-				t.Errorf("source %s %q, want %s", got.ID, got.Name, test.want)
-			}
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
-func TestUnfinishedImagesAreNoSource(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	seen := make(chan error, 1)
-	img := simple(cloud)
-	img.Steps = []bake.Step{{Name: "look", At: bake.AfterCapture, Do: func(ctx context.Context) error {
-		_, err := bake.Bake(ctx, nil, &bake.Image{Name: "other", Builder: ec2.Builder{
-			Cloud: cloud, Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "simple *"},
-		}})
-		seen <- err
-		return nil
-	}}}
-	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-seen; !errors.Is(err, ec2.ErrNoSource) {
-		t.Errorf("error %v, want that there is no source yet", err)
+	if n := server.CallCount("CreateKeyPair") + server.CallCount("ImportKeyPair"); n != 0 {
+		t.Errorf("calls that create a key pair = %d, want 0", n)
 	}
 }
 
@@ -182,12 +69,7 @@ func TestNetworkAndGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
-		GroupId: group.GroupId, IpProtocol: aws.String("tcp"), CidrIp: aws.String("0.0.0.0/0"), FromPort: aws.Int32(22), ToPort: aws.Int32(22),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	openSSH(t, cloud, group.GroupId, "0.0.0.0/0")
 	subnets, err := client.DescribeSubnets(t.Context(), &awsec2.DescribeSubnetsInput{})
 	if err != nil {
 		t.Fatal(err)
@@ -197,22 +79,23 @@ func TestNetworkAndGroups(t *testing.T) {
 		change func(*ec2.Builder)
 		subnet string
 		group  string
+		public string // AssociatePublicIpAddress; empty checks nothing
 		err    string
 	}{
-		"subnet by id":      {change: func(b *ec2.Builder) { b.Subnet = ec2.ID(*third.SubnetId) }, subnet: *third.SubnetId},
-		"by zone":           {change: func(b *ec2.Builder) { b.AvailabilityZone = *third.AvailabilityZone }, subnet: *third.SubnetId},
-		"vpc by id":         {change: func(b *ec2.Builder) { b.VPC = ec2.ID(vpc) }},
-		"vpc by filter":     {change: func(b *ec2.Builder) { b.VPC = ec2.Where(ec2.Filters{"is-default": {"true"}}) }},
-		"group by name":     {change: func(b *ec2.Builder) { b.SecurityGroups = []string{"builders"} }, group: *group.GroupId},
-		"group by id":       {change: func(b *ec2.Builder) { b.SecurityGroups = []string{*group.GroupId} }, group: *group.GroupId},
-		"public IP":         {change: func(b *ec2.Builder) { b.PublicIP = ec2.Yes; b.Address = ec2.PublicAddress }},
-		"no public IP":      {change: func(b *ec2.Builder) { b.PublicIP = ec2.No }},
-		"no such subnet":    {change: func(b *ec2.Builder) { b.Subnet = ec2.ID("subnet-0") }, err: "choose network: Builder.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
-		"no such zone":      {change: func(b *ec2.Builder) { b.AvailabilityZone = "us-east-1a" }, err: "choose network: Builder.AvailabilityZone: no subnet of eu-west-1 matches"},
-		"no such vpc":       {change: func(b *ec2.Builder) { b.VPC = ec2.ID("vpc-0") }, err: "choose network: Builder.VPC: 0 VPCs"},
-		"no such group":     {change: func(b *ec2.Builder) { b.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.SecurityGroups: ` + vpc + ` has no group "nobody"`},
-		"wrong type":        {change: func(b *ec2.Builder) { b.InstanceType = "t4g.small" }, err: "launch instance: t4g.small in eu-west-1"},
-		"private on public": {change: func(b *ec2.Builder) { b.Address = ec2.PrivateAddress }},
+		"subnet by id":      {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ByID(*third.SubnetId) }, subnet: *third.SubnetId},
+		"subnet by zone":    {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = *third.AvailabilityZone }, subnet: *third.SubnetId},
+		"vpc by id":         {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByID(vpc) }},
+		"vpc by filter":     {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByFilter(ec2.Filters{"is-default": {"true"}}) }},
+		"group by name":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"builders"} }, group: *group.GroupId},
+		"group by id":       {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{*group.GroupId} }, group: *group.GroupId},
+		"public IP":         {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Enabled; b.SSH.Address = ec2.PublicAddress }, public: "true"},
+		"no public IP":      {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled }, public: "false"},
+		"unknown subnet":    {change: func(b *ec2.Builder) { b.Network.Subnet = ec2.ByID("subnet-0") }, err: "choose network: Builder.Network.Subnet: no subnet of eu-west-1 matches [subnet-id=[subnet-0]]"},
+		"unknown zone":      {change: func(b *ec2.Builder) { b.Network.AvailabilityZone = "us-east-1a" }, err: "choose network: Builder.Network.AvailabilityZone: no subnet of eu-west-1 matches"},
+		"unknown vpc":       {change: func(b *ec2.Builder) { b.Network.VPC = ec2.ByID("vpc-0") }, err: "choose network: Builder.Network.VPC: 0 VPCs"},
+		"unknown group":     {change: func(b *ec2.Builder) { b.Network.SecurityGroups = []string{"nobody"} }, err: `prepare security group: Builder.Network.SecurityGroups: security group "nobody" not found in ` + vpc},
+		"wrong type":        {change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t4g.small"} }, err: "launch instance: t4g.small in eu-west-1"},
+		"private on public": {change: func(b *ec2.Builder) { b.SSH.Address = ec2.PrivateAddress }},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -221,31 +104,28 @@ func TestNetworkAndGroups(t *testing.T) {
 			test.change(&b)
 			results, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "placed", Builder: b})
 			if test.err != "" {
-				if err == nil || !strings.Contains(err.Error(), test.err) {
-					t.Errorf("error %v, want %q", err, test.err)
-				}
+				wantError(t, "Bake", err, test.err)
 				return
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, c := range server.Calls()[before:] {
-				if c.Action != "RunInstances" {
-					continue
-				}
+			for _, c := range callsOf(server.Calls()[before:], "RunInstances") {
 				text := c.Params.Encode()
 				if !strings.Contains(text, test.subnet) || !strings.Contains(text, test.group) {
-					t.Errorf("launched with %s, want %s %s", text, test.subnet, test.group)
+					t.Errorf("RunInstances parameters = %s, want subnet %q and group %q", text, test.subnet, test.group)
+				}
+				const public = "NetworkInterface.1.AssociatePublicIpAddress"
+				if got := c.Params.Get(public); test.public != "" && got != test.public {
+					t.Errorf("RunInstances %s = %q, want %q", public, got, test.public)
 				}
 			}
-			if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
+			destroy(t, results[0].Artifact)
 		})
 	}
 }
 
-func TestUserDataIsMerged(t *testing.T) {
+func TestUserDataMerge(t *testing.T) {
 	server := newServer(t, nil)
 	for name, data := range map[string]string{
 		"script":       "#!/bin/sh\necho user >/etc/user-data-ran\n",
@@ -280,21 +160,27 @@ func TestBlockDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := cloud.Client("").DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ImageIds: []string{results[0].Artifact.ID()}})
-	if err != nil {
-		t.Fatal(err)
+	want := map[string]string{"/dev/sda1": "20 gp3 3000/250", "/dev/sdf": "5 gp2"}
+	if diff := cmp.Diff(want, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
+		t.Errorf("devices (-want +got):\n%s", diff)
 	}
-	got := map[string]int32{}
-	for _, m := range images.Images[0].BlockDeviceMappings {
-		if m.Ebs != nil {
-			got[*m.DeviceName] = *m.Ebs.VolumeSize
+	destroy(t, results[0].Artifact)
+	wantNoLeftovers(t, server)
+}
+
+func TestInstanceTerminatedWhilePending(t *testing.T) {
+	clock := clock.Scaled(30)
+	server := newServer(t, &ec2test.Options{Clock: clock, Latency: ec2test.Realistic()})
+	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{
+		Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, CallTimeout: time.Hour,
+	})
+	_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock, Observe: func(e bake.Event) {
+		if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
+			if err := server.TerminateInstance(e.Resource.ID); err != nil {
+				t.Error(err)
+			}
 		}
-	}
-	if got["/dev/sda1"] != 20 || got["/dev/sdf"] != 5 {
-		t.Errorf("volumes of the AMI: %v, want /dev/sda1 of 20 and /dev/sdf of 5 GiB", got)
-	}
-	if err := results[0].Artifact.Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
-	wantNothing(t, server)
+	}}, simple(cloud))
+	wantError(t, "Bake", err, "wait for instance: i-", "was terminated")
+	wantNoLeftovers(t, server)
 }

@@ -14,63 +14,63 @@ import (
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// A BakePlan is what baking some images would do. It marshals to JSON.
+// A BakePlan describes what baking images would do. It marshals to JSON.
 type BakePlan struct {
 	Images []ImagePlan `json:"images"`
 }
 
-// An ImagePlan is what baking one image would do.
+// An ImagePlan describes what baking one image would do.
 type ImagePlan struct {
 	Image  string `json:"image"`
 	Region string `json:"region"`
 
-	// Source is the AMI to start from, found in EC2. It is zero when it is yet
-	// to be baked: From is then the name of its image.
+	// Source is the AMI to start from. It is zero if the image is baked from
+	// another image of the plan; From is then that image's name.
 	Source SourceImage `json:"source,omitzero"`
 	From   string      `json:"from,omitempty"`
 
-	// Launch is how the instance would be launched: the first way, and what
-	// comes next when EC2 has no capacity.
+	// Launch lists the ways to launch the instance, in the order in which they
+	// would be tried while EC2 has no capacity.
 	Launch []string `json:"launch"`
 
-	// Creates is what the bake would create, in order, and what of it would stay.
+	// Creates lists the resources that the bake would create, in order.
 	Creates []PlannedResource `json:"creates"`
 
-	// Calls are the API calls that would create, change or remove something, in
-	// the order of their first time. Calls that only look come besides.
+	// Calls lists the API calls that would create, change or remove something,
+	// in the order of their first use. It does not list read-only calls.
 	Calls []PlannedCall `json:"calls"`
 }
 
-// A PlannedResource is something that a bake would create.
+// A PlannedResource is a resource that a bake would create.
 type PlannedResource struct {
 	Kind   string `json:"kind"` // as in bake.Resource: "instance", "image"
 	Name   string `json:"name"`
 	Region string `json:"region"`
-	Stays  bool   `json:"stays"` // when the bake has succeeded
+	Stays  bool   `json:"stays"` // after a successful bake
 }
 
 // A PlannedCall is an API call that a bake would make, once or several times.
 type PlannedCall struct {
 	Action string `json:"action"`
 	Region string `json:"region"`
-	Role   string `json:"role,omitempty"` // the ARN of the role that makes it, if Assume did
+	Role   string `json:"role,omitempty"` // the ARN of the assumed role that makes the call
 
-	// DryRun is what EC2 said when it was asked whether it would do it: "ok", or
-	// the code of its refusal. Empty is not asked: what the call is about does
-	// not exist yet.
+	// DryRun is EC2's response to a dry run of the call: "ok" or an error code.
+	// It is empty for calls without a dry run, since they depend on resources
+	// that do not exist yet.
 	DryRun string `json:"dry_run,omitempty"`
 }
 
-// Plan finds out what bake.Bake would do with the images: from which source,
-// where, with which calls. It creates nothing. Sources and networks are looked
-// up in EC2, and EC2 is asked by dry runs whether it would launch the instance
-// and make its security group for these credentials. An image with a
-// Fingerprint is planned as if nothing could be reused; publishers and steps of
-// others than this package are left out.
+// Plan returns what [bake.Bake] would do with the images: from which source, in
+// which regions, with which calls. It creates nothing. It looks up sources and
+// networks in EC2, and makes dry runs of the calls that launch the instance and
+// create its security group. It plans images with a Fingerprint as if nothing could
+// be reused. It leaves out steps of Image.Steps and publishers that are not a
+// [PlannedPublisher].
 //
-// The error joins what is wrong with the images, what was not found, and what
-// EC2 refused, each with the name of its image. The plan holds the rest; it is
-// nil when the images themselves are wrong.
+// The error joins everything that is invalid, was not found, or was refused by EC2,
+// with the names of the images. The plan contains the rest; it is nil if the images
+// are invalid.
 func Plan(ctx context.Context, images ...*bake.Image) (*BakePlan, error) {
 	if err := bake.Validate(nil, images...); err != nil {
 		return nil, err
@@ -78,9 +78,9 @@ func Plan(ctx context.Context, images ...*bake.Image) (*BakePlan, error) {
 	plan := &BakePlan{}
 	var errs []error
 	for _, img := range images {
-		b, ok := img.Builder.(Builder)
+		b, ok := builderOf(img)
 		if !ok {
-			errs = append(errs, &bake.Error{Image: img.Name, Err: errors.New("its builder is not of this package")})
+			errs = append(errs, &bake.Error{Image: img.Name, Err: errors.New("builder is not an ec2.Builder")})
 			continue
 		}
 		one, err := b.plan(ctx, img)
@@ -92,12 +92,12 @@ func Plan(ctx context.Context, images ...*bake.Image) (*BakePlan, error) {
 	return plan, errors.Join(errs...)
 }
 
-// WriteText writes the plan for people.
+// WriteText writes the plan in human-readable form.
 func (p *BakePlan) WriteText(w io.Writer) error {
 	var text strings.Builder
 	for _, i := range p.Images {
 		fmt.Fprintf(&text, "%s in %s\n", i.Image, i.Region)
-		source := "what " + i.From + " becomes"
+		source := "image " + i.From
 		if i.From == "" {
 			source = fmt.Sprintf("%s %q of %s, created %s", i.Source.ID, i.Source.Name, i.Source.Owner, i.Source.Created.Format(time.DateOnly))
 		}
@@ -127,8 +127,8 @@ func (p *BakePlan) WriteText(w io.Writer) error {
 	return err
 }
 
-// dryRun makes a call that EC2 is asked to do nothing for. Its answer is what
-// PlannedCall.DryRun holds, and an error if that is a refusal.
+// dryRun makes a dry run of a call. It returns the value of PlannedCall.DryRun, and
+// EC2's error if EC2 would refuse the call.
 func dryRun(call func(dry *bool) error) (answer string, err error) {
 	err = call(aws.Bool(true))
 	switch code := awsapi.Code(err); {
@@ -137,8 +137,8 @@ func dryRun(call func(dry *bool) error) (answer string, err error) {
 	case code != "":
 		return code, err
 	case err != nil:
-		return "no answer", err
+		return "no response", err
 	default:
-		return "", errors.New("EC2 did what it was asked to try")
+		return "", errors.New("EC2 ignored the dry run")
 	}
 }

@@ -5,27 +5,23 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
-// Policy is the least that the credentials of cloud need to bake the images, to
-// clean up after them, and to destroy them again: what each of them uses of its
-// Builder, of the publishers of this package, and of any PolicyPublisher. Images
-// of other accounts and of other platforms count for nothing.
+// Policy returns the least-privilege IAM policy that the credentials of cloud need
+// to bake the images, to clean up after failures and to destroy the AMIs. It covers
+// the features that each Builder uses and every [PolicyPublisher]. It ignores images
+// of other accounts and platforms. It does no I/O.
 //
-// What is created must carry this package's tags, and what is changed or
-// removed must have them: with this policy alone nobody touches anything that
-// he did not bake. Reads cannot be limited so; EC2 knows no narrower form.
-// Roles and keys are named as far as the images name them.
-//
-// The document stands for an account of its own: it has "*" in place of the
-// account's id. It does no I/O.
+// The policy permits creating only resources with this package's tags, and changing
+// or removing only resources that have them: it permits changes only to resources
+// that Bakestone created. Read actions cannot be restricted in EC2. Roles and keys
+// are named if the images name them. The account id is always "*".
 func Policy(cloud *Cloud, images ...*bake.Image) *iampolicy.Document {
 	var all grants
 	var others []*iampolicy.Document
 	for _, img := range images {
-		b, ok := img.Builder.(Builder)
+		b, ok := builderOf(img)
 		if !ok {
 			continue
 		}
-		b = b.of(img)
 		if b.Cloud == cloud {
 			all = append(all, b.machineGrants()...)
 		}
@@ -34,12 +30,9 @@ func Policy(cloud *Cloud, images ...*bake.Image) *iampolicy.Document {
 		}
 		if b.Cloud == cloud {
 			all = append(all, b.imageGrants()...)
-			for _, p := range img.Publishers {
-				all = append(all, b.publisherGrants(p)...)
-				if other, ok := p.(PolicyPublisher); ok {
-					others = append(others, other.IAMPolicy(b.ownRegions()...))
-				}
-			}
+		}
+		for _, p := range img.Publishers {
+			others = append(others, b.publisherPolicy(p, cloud))
 		}
 		for _, c := range b.Distribute.Copies {
 			if b.cloudOf(c) == cloud {
@@ -49,29 +42,38 @@ func Policy(cloud *Cloud, images ...*bake.Image) *iampolicy.Document {
 				all = append(all, grant{"Assume", []string{"sts:AssumeRole"}, []string{other.role}, nil})
 			}
 			if b.cloudOf(c) == cloud && b.Cloud != cloud {
-				all = append(all, b.releaseGrants(c.Region)...)
-				all = append(all, b.diskKeyGrants(b.place())...) // of what it fetches
-				for _, p := range img.Publishers {
-					all = append(all, Builder{Region: c.Region, Cloud: cloud}.publisherGrants(p)...)
-				}
+				all = append(all, b.destinationGrants(c.Region)...)
+				all = append(all, b.diskKeyGrants(b.place())...) // to read the snapshots it copies
 			}
 		}
 	}
 	return all.document().With(others...)
 }
 
-// A PolicyPublisher is a bake.Publisher that calls AWS by itself and says what
-// it needs for that, for the credentials that bake: amicleanup.AfterBake makes
-// one.
-type PolicyPublisher interface {
-	bake.Publisher
-
-	// IAMPolicy is what Publish needs for an artifact that is in these regions,
-	// of the account where it is baked. It does no I/O.
-	IAMPolicy(regions ...string) *iampolicy.Document
+// publisherPolicy returns the permissions that a publisher needs for the credentials
+// of cloud, or nil.
+func (b Builder) publisherPolicy(p bake.Publisher, cloud *Cloud) *iampolicy.Document {
+	with, ok := bake.As[PolicyPublisher](p)
+	if !ok {
+		return nil
+	}
+	var regions []string
+	if _, regional := bake.As[RegionalPublisher](p); regional {
+		for _, at := range b.publishesTo(p) {
+			if at.Cloud == cloud {
+				regions = append(regions, at.Region)
+			}
+		}
+	} else if b.Cloud == cloud {
+		regions = b.ownRegions()
+	}
+	if len(regions) == 0 {
+		return nil
+	}
+	return with.IAMPolicy(regions...)
 }
 
-// A grant is one statement of one feature.
+// A grant is a statement that one feature needs.
 type grant struct {
 	sid       string
 	actions   []string
@@ -89,7 +91,7 @@ func (g grants) document() *iampolicy.Document {
 	return iampolicy.New(all...)
 }
 
-// arns names resources of a service in a region, of any account: "image/*".
+// arns returns the ARNs of resources such as "image/*" in any account.
 func arns(service, region string, resources ...string) []string {
 	return iampolicy.ARNs(service, region, resources...)
 }

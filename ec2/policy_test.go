@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,29 +13,24 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// aDefinition is an image whose policy is compared with the calls it makes.
-type aDefinition struct {
+// A definition is an image whose policy is compared with the calls of its bake.
+type definition struct {
 	name  string
 	image func(*ec2.Cloud) *bake.Image
 }
 
-// definitionServer is an EC2 on which all definitions can be baked.
+// definitionServer starts an EC2 on which all definitions can be baked.
 func definitionServer(t *testing.T) (*ec2test.Server, *ec2.Cloud) {
 	t.Helper()
 	server, _ := freezingServer(t, ec2test.Options{Images: []ec2test.Image{{Name: "old", Owner: ec2.Canonical, IMDSv1: true}}})
-	for _, place := range definitionPlaces() {
-		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
-	}
+	newTemplates(t, server, definitionPlaces()...)
 	server.AddInstanceProfile("baker")
 	allowPublic(t, server, testRegion)
 	cloud := newCloud(server)
@@ -45,14 +38,15 @@ func definitionServer(t *testing.T) (*ec2test.Server, *ec2.Cloud) {
 	return server, cloud
 }
 
+// definitionPlaces returns the places of multiRegion.
 func definitionPlaces() []string {
 	return []string{testRegion, "us-east-1", "us-west-2", prodAccount + "/" + testRegion}
 }
 
-// definitions use, together, every feature that asks for a permission.
-func definitions() []aDefinition {
-	old := ec2.Newest{Owners: []string{ec2.Canonical}, Name: "old"} // it does not require IMDSv2
-	return []aDefinition{
+// definitions returns images that together use every feature that needs permissions.
+func definitions() []definition {
+	old := ec2.Newest{Owners: []string{ec2.Canonical}, Name: "old"} // does not require IMDSv2
+	return []definition{
 		{"old source", func(cloud *ec2.Cloud) *bake.Image {
 			img := simple(cloud)
 			img.Builder = ec2.Builder{Cloud: cloud, Source: old}
@@ -62,10 +56,9 @@ func definitions() []aDefinition {
 			img := simple(cloud)
 			img.Builder = ec2.Builder{
 				Cloud:   cloud,
-				Source:  ec2.Parameter("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
+				Source:  ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
 				Capture: ec2.Capture{AllowIMDSv1: true},
-				VPC:     ec2.Where(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"},
-				BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Yes}}, InstanceProfile: "baker",
+				Network: ec2.Network{VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}}, BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Enabled}}, InstanceProfile: "baker",
 			}
 			return img
 		}},
@@ -103,12 +96,9 @@ func definitions() []aDefinition {
 			}
 			return img
 		}},
-		{"spread and published", func(cloud *ec2.Cloud) *bake.Image {
-			img := spread(cloud)
-			if b, ok := img.Builder.(ec2.Builder); ok {
-				b.Source = old
-				img.Builder = b
-			}
+		{"copied and published", func(cloud *ec2.Cloud) *bake.Image {
+			img := multiRegion(cloud)
+			configure(img, func(b *ec2.Builder) { b.Source = old })
 			img.Publishers = []bake.Publisher{
 				ec2.SSMParameter{Name: "/images/" + rand.Text(), PlainText: true, NoOverwrite: true},
 				ec2.LaunchTemplate{Name: "web", MakeDefault: true},
@@ -118,10 +108,9 @@ func definitions() []aDefinition {
 	}
 }
 
-// TestPolicyIsWhatTheCallsNeed bakes, destroys and fails every definition, and
-// compares the calls that EC2 saw with what the policy allows: nothing is
-// missing, and nothing is too much.
-func TestPolicyIsWhatTheCallsNeed(t *testing.T) {
+// TestPolicyMatchesCalls bakes, destroys and fails each definition, and checks
+// that the policy allows exactly the calls made.
+func TestPolicyMatchesCalls(t *testing.T) {
 	for _, d := range definitions() {
 		t.Run(d.name, func(t *testing.T) {
 			server, cloud := definitionServer(t)
@@ -130,14 +119,14 @@ func TestPolicyIsWhatTheCallsNeed(t *testing.T) {
 			for _, account := range []string{mainAccount, prodAccount} {
 				server.Fail(ec2test.Fault{Action: "PutParameter", Account: account, When: ec2test.After})
 			}
-			if _, err := bake.Bake(t.Context(), brisk(), img); err != nil {
+			if _, err := bake.Bake(t.Context(), briskOptions(), img); err != nil {
 				t.Fatal(err)
 			}
 			server.Mend()
 			exerciseFailures(t, server, cloud, d)
 
 			for account, cloud := range cloudsOf(cloud, img) {
-				want := slices.DeleteFunc(seenActions(server.Calls()[before:], account), neverCalled)
+				want := slices.DeleteFunc(actionsOf(server.Calls()[before:], account), neverCalled)
 				got := slices.DeleteFunc(ec2.Policy(cloud, img).Actions(), neverCalled)
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("account %s (-calls +policy):\n%s", account, diff)
@@ -147,7 +136,7 @@ func TestPolicyIsWhatTheCallsNeed(t *testing.T) {
 	}
 }
 
-// cloudsOf are the Clouds that an image is baked in and copied to, by account.
+// cloudsOf returns the Clouds of an image's bake and copies, by account.
 func cloudsOf(cloud *ec2.Cloud, img *bake.Image) map[string]*ec2.Cloud {
 	clouds := map[string]*ec2.Cloud{mainAccount: cloud}
 	if b, ok := img.Builder.(ec2.Builder); ok {
@@ -162,55 +151,55 @@ func cloudsOf(cloud *ec2.Cloud, img *bake.Image) map[string]*ec2.Cloud {
 
 const mainAccount = "123456789012" // of ec2test
 
-// exerciseFailures makes a bake fail as late as it can, and one whose creates
-// are never answered, so that everything is looked for and undone.
-func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d aDefinition) {
+// exerciseFailures fails bakes late and loses responses of creating calls, so
+// that everything is searched for and undone.
+func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d definition) {
 	t.Helper()
 	planted := errors.New("planted")
 	fails := bake.PublisherFunc{Do: func(_ context.Context, a bake.Artifact) error {
 		return errors.Join(planted, a.Destroy(t.Context()))
 	}}
-	// A copy that is refused once, and then made.
+	// Refuse a copy once.
 	server.Fail(ec2test.Fault{Action: "CopyImage", Account: prodAccount, Denied: &ec2test.Denial{Resource: "arn:aws:ec2:eu-west-1::image/*"}})
 	img := d.image(cloud)
 	img.Publishers = []bake.Publisher{fails}
-	if _, err := bake.Bake(t.Context(), brisk(), img); !errors.Is(err, planted) {
-		t.Errorf("error %v, want the planted one", err)
+	if _, err := bake.Bake(t.Context(), briskOptions(), img); !errors.Is(err, planted) {
+		t.Errorf("Bake() with a failing publisher: error = %v, want %v", err, planted)
 	}
 	server.Mend()
 	server.Fail(ec2test.Fault{Action: "RunInstances", Denied: &ec2test.Denial{Resource: deniedSubnet}})
-	if _, err := bake.Bake(t.Context(), brisk(), d.image(cloud)); err == nil {
-		t.Error("no error though the launch was denied")
+	if _, err := bake.Bake(t.Context(), briskOptions(), d.image(cloud)); err == nil {
+		t.Error("Bake() with a denied launch: error = nil")
 	}
 	server.Mend()
 	refused := errors.New("refused")
-	img = change(d.image(cloud), func(d *ec2.Distribution) { d.AllOrNothing = true })
+	img = setDistribution(d.image(cloud), func(d *ec2.Distribution) { d.AllOrNothing = true })
 	img.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return refused }}}
-	if _, err := bake.Bake(t.Context(), brisk(), img); !errors.Is(err, refused) {
-		t.Errorf("error %v, want the check's", err)
+	if _, err := bake.Bake(t.Context(), briskOptions(), img); !errors.Is(err, refused) {
+		t.Errorf("Bake() with a failing check: error = %v, want %v", err, refused)
 	}
 	if b, ok := img.Builder.(ec2.Builder); ok && len(b.Distribute.Copies) > 0 {
 		img.Checks = nil
 		server.Fail(ec2test.Fault{Action: "EnableImageDeprecation", Region: "us-west-2", Code: "UnauthorizedOperation", Times: -1})
-		if _, err := bake.Bake(t.Context(), brisk(), img); err == nil {
-			t.Error("no error though a copy could not be released")
+		if _, err := bake.Bake(t.Context(), briskOptions(), img); err == nil {
+			t.Error("Bake() with a denied deprecation: error = nil")
 		}
 		server.Mend()
 	}
 	for _, action := range []string{"CreateSecurityGroup", "RunInstances", "CreateImage", "RegisterImage"} {
 		server.Fail(ec2test.Fault{Action: action, When: ec2test.After, Times: attempts})
 		if server.CallCount(action) > 0 {
-			if _, err := bake.Bake(t.Context(), brisk(), d.image(cloud)); err == nil {
-				t.Errorf("%s: no error though its answers were lost", action)
+			if _, err := bake.Bake(t.Context(), briskOptions(), d.image(cloud)); err == nil {
+				t.Errorf("Bake() with lost responses of %s: error = nil", action)
 			}
 		}
 		server.Mend()
 	}
 }
 
-// seenActions are the actions of an account as a policy names them. Asking who
-// one is needs no permission.
-func seenActions(calls []ec2test.Call, account string) []string {
+// actionsOf returns the actions that an account called, as a policy names them,
+// without GetCallerIdentity, which needs no permission.
+func actionsOf(calls []ec2test.Call, account string) []string {
 	var seen []string
 	for _, c := range calls {
 		service := "ec2"
@@ -232,15 +221,16 @@ func seenActions(calls []ec2test.Call, account string) []string {
 	return slices.Compact(seen)
 }
 
-// neverCalled are permissions that other calls need: to set tags, to hand on a
-// role, and to let EBS use a key. TestPolicyNamesResources looks at those of keys.
+// neverCalled reports whether an action is needed by other calls, but not called
+// itself: to set tags, to pass a role, and to let EBS use a key.
+// TestPolicyResources checks those of keys.
 func neverCalled(action string) bool {
 	return action == "ec2:CreateTags" || action == "iam:PassRole" || strings.HasPrefix(action, "iam:Tag") || strings.HasPrefix(action, "kms:")
 }
 
-// TestPolicyKnowsEveryCall looks for API calls in the source of the package and
-// wants each of them in the policy of some definition.
-func TestPolicyKnowsEveryCall(t *testing.T) {
+// TestPolicyCoversEveryCall finds the API calls in the package's source, and
+// checks that each is in the policy of some definition.
+func TestPolicyCoversEveryCall(t *testing.T) {
 	var known []string
 	_, cloud := definitionServer(t)
 	for _, d := range definitions() {
@@ -250,41 +240,23 @@ func TestPolicyKnowsEveryCall(t *testing.T) {
 			known = append(known, name)
 		}
 	}
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var calls []string
-	call := regexp.MustCompile(`(?:client|ssm|iam|kms|sts)\.([A-Z]\w+)\(ctx,|\.New([A-Z]\w+)Paginator\(`)
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range call.FindAllStringSubmatch(string(source), -1) {
-			calls = append(calls, m[1]+m[2])
-		}
-	}
+	calls := testenv.SDKCalls(t, "client|ssm|iam|kms|sts", ".")
 	if len(calls) < 20 {
-		t.Fatalf("found only %v", calls)
+		t.Fatalf("calls in the source = %v, want 20 or more", calls)
 	}
 	for _, name := range calls {
 		if name != "GetCallerIdentity" && !slices.Contains(known, name) {
-			t.Errorf("%s is called, but the policy of no definition has it: complete policytable.go and definitions", name)
+			t.Errorf("%s is called, but not in any definition's policy: complete policy_table.go and definitions", name)
 		}
 	}
 }
 
-// TestPolicyNamesResources looks at what the policy of a definition allows on
-// which resources.
-func TestPolicyNamesResources(t *testing.T) {
+// TestPolicyResources checks the resources and conditions of a policy.
+func TestPolicyResources(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
 	img := simple(cloud)
 	img.Builder = ec2.Builder{
-		Cloud: cloud, Source: ec2.Parameter("/aws/service/canonical/ami"), InstanceProfile: "baker",
+		Cloud: cloud, Source: ec2.ParameterName("/aws/service/canonical/ami"), InstanceProfile: "baker",
 		BlockDevices: []ec2.BlockDevice{{KMSKey: "arn:aws:kms:eu-west-1:1:key/k"}},
 	}
 	img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/images/web"}}
@@ -294,18 +266,18 @@ func TestPolicyNamesResources(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(doc, &back); diff != "" {
-		t.Errorf("read back (-want +got):\n%s", diff)
+		t.Errorf("policy after a JSON round trip (-want +got):\n%s", diff)
 	}
 	sids := map[string]bool{}
 	for _, s := range doc.Statement {
 		if sids[s.Sid] || s.Effect != "Allow" || !regexp.MustCompile(`^[A-Za-z0-9]+$`).MatchString(s.Sid) {
-			t.Errorf("statement %+v", s)
+			t.Errorf("statement = %+v, want Allow with a unique alphanumeric Sid", s)
 		}
 		sids[s.Sid] = true
 		for _, action := range s.Action {
-			reads := strings.HasPrefix(action, "ec2:Describe") || action == "sts:DecodeAuthorizationMessage"
-			if (len(s.Resource) == 1 && s.Resource[0] == "*") != reads {
-				t.Errorf("%s on %v", action, s.Resource)
+			unrestricted := strings.HasPrefix(action, "ec2:Describe") || action == "sts:DecodeAuthorizationMessage"
+			if got := slices.Equal(s.Resource, []string{"*"}); got != unrestricted {
+				t.Errorf("resources of %s = %v, want all: %t", action, s.Resource, unrestricted)
 			}
 		}
 	}
@@ -325,59 +297,39 @@ func TestPolicyNamesResources(t *testing.T) {
 			return slices.Contains(s.Action, test.action) && slices.Contains(s.Resource, test.resource) &&
 				strings.Contains(fmt.Sprint(s.Condition), test.condition)
 		}) {
-			t.Errorf("no statement allows %s on %s if %q:\n%s", test.action, test.resource, test.condition, doc)
+			t.Errorf("Policy() does not allow %s on %s with condition %q:\n%s", test.action, test.resource, test.condition, doc)
 		}
 	}
 	if empty := ec2.Policy(newCloud(newServer(t, nil)), img); len(empty.Statement) > 0 {
-		t.Errorf("the policy of a Cloud that has nothing to do: %s", empty)
+		t.Errorf("Policy() of an unused Cloud = %s, want an empty one", empty)
 	}
 }
 
-// retiring is a publisher of another package that says what it needs.
-type retiring struct{ bake.PublisherFunc }
+// A policyPublisher is a publisher of another package that has a policy.
+type policyPublisher struct{ bake.PublisherFunc }
 
-func (retiring) IAMPolicy(regions ...string) *iampolicy.Document {
+func (policyPublisher) IAMPolicy(regions ...string) *iampolicy.Document {
 	return &iampolicy.Document{Statement: []iampolicy.Statement{
 		{Sid: "Remove", Effect: "Allow", Action: []string{"ec2:DisableImage"}, Resource: regions},
 	}}
 }
 
-// TestPolicyCountsPublishers wants what a publisher of another package needs in
-// the policy of the account that bakes, for the regions where the AMI is there,
-// and in no other.
-func TestPolicyCountsPublishers(t *testing.T) {
+// TestPolicyOfPublishers checks that the policy of another package's publisher is
+// in that of the baking account, for the AMI's regions there, and in no other.
+func TestPolicyOfPublishers(t *testing.T) {
 	cloud := newCloud(newServer(t, nil))
-	img := spread(cloud)
-	img.Publishers = []bake.Publisher{retiring{}}
+	img := multiRegion(cloud)
+	img.Publishers = []bake.Publisher{policyPublisher{}}
 	prod := cloudsOf(cloud, img)[prodAccount]
 	i := slices.IndexFunc(ec2.Policy(cloud, img).Statement, func(s iampolicy.Statement) bool { return s.Action[0] == "ec2:DisableImage" })
 	if i < 0 {
-		t.Fatalf("the publisher is not in\n%s", ec2.Policy(cloud, img))
+		t.Fatalf("Policy() lacks ec2:DisableImage:\n%s", ec2.Policy(cloud, img))
 	}
 	got := ec2.Policy(cloud, img).Statement[i]
 	if diff := cmp.Diff([]string{testRegion, "us-east-1", "us-west-2"}, got.Resource); diff != "" {
 		t.Errorf("regions (-want +got):\n%s", diff)
 	}
 	if slices.Contains(ec2.Policy(prod, img).Actions(), "ec2:DisableImage") {
-		t.Errorf("the other account may do it as well:\n%s", ec2.Policy(prod, img))
+		t.Errorf("Policy() of the other account allows ec2:DisableImage:\n%s", ec2.Policy(prod, img))
 	}
 }
-
-// openDefaultGroup lets the default security group's instances be reached.
-func openDefaultGroup(t *testing.T, cloud *ec2.Cloud) {
-	t.Helper()
-	groups, err := cloud.Client("").DescribeSecurityGroups(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = cloud.Client("").AuthorizeSecurityGroupIngress(t.Context(), &awsec2.AuthorizeSecurityGroupIngressInput{
-		GroupId: groups.SecurityGroups[0].GroupId, IpProtocol: aws.String("-1"), CidrIp: aws.String("0.0.0.0/0"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// brisk are options whose pauses are short, but whose limits are not: many
-// bakes at once keep the processor busy.
-func brisk() *bake.Options { return &bake.Options{Clock: clock.Scaled(50)} }

@@ -4,23 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// promote copies the AMI to all places and then makes it one that others may
-// use, here and there. Called again, it does what is left to do. What cannot
-// well be taken back waits until all copies are made, or the last attempt: the
-// name of an old AMI, and protection, which comes last.
+// promote copies the AMI to all destinations and then promotes it everywhere. When
+// retried, it continues where it failed. Irreversible changes wait until all copies
+// exist or the last attempt has been made: first it assigns the name of a replaced
+// AMI, and last it enables protection.
 func (s *session) promote(ctx context.Context) error {
 	d := s.builder.Distribute
-	s.planPlaces()
+	s.initCopies()
 	if s.resumed {
 		if err := s.findPromoted(ctx); err != nil {
 			return err
@@ -30,61 +30,61 @@ func (s *session) promote(ctx context.Context) error {
 	last := s.Promotions >= d.retry().Attempts
 	failed := s.copyAll(ctx)
 	if !s.Image.Removed {
-		if err := s.endPulls(ctx); err != nil {
+		if err := s.revokePulls(ctx); err != nil {
 			return err
 		}
 	}
 	if len(failed) > 0 && (d.AllOrNothing || !last) {
 		return s.incomplete(failed)
 	}
-	failed = append(failed, s.inPlaces(ctx, s.takeCopyName)...)
-	failed = append(failed, s.inPlaces(ctx, s.releaseCopy)...)
+	failed = append(failed, s.eachCopy(ctx, s.assignCopyName)...)
+	failed = append(failed, s.eachCopy(ctx, s.promoteCopy)...)
 	if len(failed) > 0 && (d.AllOrNothing || !last) {
 		return s.incomplete(failed)
 	}
 	stays := !s.Image.Removed && (!d.OnlyCopies || len(failed) > 0)
 	if stays {
-		if err := s.keepHome(ctx); err != nil {
+		if err := s.promoteOriginal(ctx); err != nil {
 			return err
 		}
 	}
-	failed = append(failed, s.inPlaces(ctx, s.protectCopy)...)
+	failed = append(failed, s.eachCopy(ctx, s.protectCopy)...)
 	switch {
 	case stays || s.Image.Removed:
 	case len(failed) == 0:
-		return s.leaveHome(ctx)
+		return s.removeOriginal(ctx)
 	case last:
-		return errors.Join(s.keepHome(ctx), s.incomplete(failed))
+		return errors.Join(s.promoteOriginal(ctx), s.incomplete(failed))
 	}
 	return s.incomplete(failed)
 }
 
-// copyAll makes all copies that are not made yet, within their time.
+// copyAll makes all copies that do not exist yet, within Distribution.Timeout.
 func (s *session) copyAll(ctx context.Context) []*CopyError {
 	timeout := s.builder.Distribute.timeout()
 	ctx, stop := clock.WithTimeout(ctx, s.run.Clock, timeout)
 	defer stop()
-	return s.inPlaces(ctx, func(ctx context.Context, i int) error {
+	return s.eachCopy(ctx, func(ctx context.Context, i int) error {
 		err := s.copyTo(ctx, i)
 		if cause := context.Cause(ctx); err != nil && errors.Is(cause, context.DeadlineExceeded) {
-			return fmt.Errorf("not copied within %v: %w", timeout, cause)
+			return fmt.Errorf("copy not complete after %v: %w", timeout, cause)
 		}
 		return err
 	})
 }
 
-// keepHome makes the AMI ready where it was baked.
-func (s *session) keepHome(ctx context.Context) error {
-	if err := s.takeName(ctx, s.region, &s.Image.ID, &s.Image.Replaces); err != nil {
+// promoteOriginal promotes the AMI where it was baked.
+func (s *session) promoteOriginal(ctx context.Context) error {
+	if err := s.assignName(ctx, s.region, &s.Image.ID, &s.Image.Replaces); err != nil {
 		return err
 	}
-	if err := s.releaseImage(ctx, s.region, s.Image.ID, s.Image.Snapshots); err != nil {
+	if err := s.promoteImage(ctx, s.region, s.Image.ID, s.Image.Snapshots); err != nil {
 		return err
 	}
 	return s.region.protect(ctx, s.Image.ID, s.builder.Distribute.Protection)
 }
 
-// incomplete is the error of an AMI that did not get everywhere.
+// incomplete returns the error for the failed destinations; nil if there are none.
 func (s *session) incomplete(failed []*CopyError) error {
 	switch {
 	case len(failed) == 0:
@@ -95,69 +95,66 @@ func (s *session) incomplete(failed []*CopyError) error {
 	return &bake.PartialError{Err: &DistributionError{Failed: failed}}
 }
 
-// planPlaces makes the record of the copies, if there is none yet.
-func (s *session) planPlaces() {
-	if s.Places == nil {
-		s.Places = make([]place, len(s.builder.Distribute.Copies))
+// initCopies creates the record of the copies, once.
+func (s *session) initCopies() {
+	if s.Copies == nil {
+		s.Copies = make([]copyRecord, len(s.builder.Distribute.Copies))
 	}
 }
 
-// inPlaces does something in all places, many at once, and waits for all. A
-// place that failed does not end the others.
-func (s *session) inPlaces(ctx context.Context, do func(ctx context.Context, i int) error) []*CopyError {
+// eachCopy calls do for all copies, Distribution.Parallel at once, and waits for
+// all. An error does not stop the others.
+func (s *session) eachCopy(ctx context.Context, do func(ctx context.Context, i int) error) []*CopyError {
 	most := s.builder.Distribute.Parallel
 	if most == 0 {
 		most = defaultPlaces
 	}
-	errs := make([]error, len(s.Places))
-	slots := make(chan struct{}, most)
-	var all sync.WaitGroup
-	for i := range s.Places {
-		all.Go(func() {
-			select {
-			case slots <- struct{}{}:
+	errs := make([]error, len(s.Copies))
+	var all errgroup.Group
+	all.SetLimit(most)
+	for i := range s.Copies {
+		all.Go(func() error {
+			if errs[i] = context.Cause(ctx); errs[i] == nil {
 				errs[i] = do(ctx, i)
-				<-slots
-			case <-ctx.Done():
-				errs[i] = context.Cause(ctx)
 			}
+			return nil
 		})
 	}
-	all.Wait()
+	_ = all.Wait() // the errors are in errs
 	var failed []*CopyError
 	for i, err := range errs {
 		if err != nil {
-			place := &CopyError{Region: s.builder.Distribute.Copies[i].Region, Account: s.Places[i].Account, Err: err}
-			s.run.Say("%s", place)
-			failed = append(failed, place)
+			copyErr := &CopyError{Region: s.builder.Distribute.Copies[i].Region, Account: s.Copies[i].Account, Err: err}
+			s.run.Say("%s", copyErr)
+			failed = append(failed, copyErr)
 		}
 	}
 	return failed
 }
 
-func (s *session) releaseCopy(ctx context.Context, i int) error {
-	p := &s.Places[i]
-	if !p.Copied || p.Released || s.builder.ReplaceAMI && !p.Replaces.Done {
+func (s *session) promoteCopy(ctx context.Context, i int) error {
+	p := &s.Copies[i]
+	if !p.Copied || p.Promoted || s.builder.ReplaceAMI && !p.Replaces.Done {
 		return nil
 	}
-	err := s.releaseImage(ctx, s.placeRegion(i), p.ID, p.Snapshots)
-	p.Released = err == nil
+	err := s.promoteImage(ctx, s.copyRegion(i), p.ID, p.Snapshots)
+	p.Promoted = err == nil
 	return err
 }
 
 func (s *session) protectCopy(ctx context.Context, i int) error {
-	p := &s.Places[i]
-	if !p.Released || p.Done {
+	p := &s.Copies[i]
+	if !p.Promoted || p.Done {
 		return nil
 	}
-	err := s.placeRegion(i).protect(ctx, p.ID, s.builder.Distribute.Protection)
+	err := s.copyRegion(i).protect(ctx, p.ID, s.builder.Distribute.Protection)
 	p.Done = err == nil
 	return err
 }
 
-// releaseImage gives permissions, sets when the AMI is deprecated, and takes
-// away the tag that says that anyone may remove it.
-func (s *session) releaseImage(ctx context.Context, r *region, id string, snapshots []string) error {
+// promoteImage grants permissions, sets the deprecation time, and deletes the expiry
+// tag.
+func (s *session) promoteImage(ctx context.Context, r *region, id string, snapshots []string) error {
 	d := s.builder.Distribute
 	if err := r.permit(ctx, id, d.LaunchPermissions); err != nil {
 		return err
@@ -197,8 +194,8 @@ func (r *region) protect(ctx context.Context, id string, how Protection) error {
 	})
 }
 
-// leaveHome removes the AMI from where it was baked.
-func (s *session) leaveHome(ctx context.Context) error {
+// removeOriginal removes the AMI from where it was baked.
+func (s *session) removeOriginal(ctx context.Context) error {
 	if s.Image.Removed {
 		return nil
 	}
@@ -210,39 +207,39 @@ func (s *session) leaveHome(ctx context.Context) error {
 	return nil
 }
 
-// unpromote removes the copies; of a build whose AMI stays only those that are
-// not done. What the AMI replaced goes or comes back accordingly.
+// unpromote removes the copies, or only the incomplete ones if the build succeeded.
+// At each destination it deletes the replaced AMI or restores it accordingly.
 func (s *session) unpromote(ctx context.Context, outcome bake.Outcome) error {
-	s.planPlaces()
-	failed := s.inPlaces(ctx, func(ctx context.Context, i int) error {
-		p, r := &s.Places[i], s.placeRegion(i)
+	s.initCopies()
+	failed := s.eachCopy(ctx, func(ctx context.Context, i int) error {
+		p, r := &s.Copies[i], s.copyRegion(i)
 		if outcome == bake.Succeeded && p.Done {
-			return r.dropOld(ctx, s.run, &p.Replaces)
+			return r.deleteOld(ctx, s.run, &p.Replaces)
 		}
 		if err := s.removeCopy(ctx, i); err != nil {
 			return err
 		}
-		return r.bringBack(ctx, s.run, &p.Replaces)
+		return r.restoreOld(ctx, s.run, &p.Replaces)
 	})
 	errs := (&DistributionError{Failed: failed}).Unwrap()
 	switch {
 	case outcome != bake.Succeeded:
-		errs = append(errs, s.giveNameBack(ctx))
+		errs = append(errs, s.restoreName(ctx))
 	case !s.Image.Removed:
-		// An attempt may have failed to end the pulls.
-		errs = append(errs, s.endPulls(ctx), s.region.dropOld(ctx, s.run, &s.Image.Replaces))
+		// An attempt may have failed to revoke the pulls.
+		errs = append(errs, s.revokePulls(ctx), s.region.deleteOld(ctx, s.run, &s.Image.Replaces))
 	}
 	return errors.Join(errs...)
 }
 
-// giveNameBack brings back the AMI that was replaced where this one was baked.
-// This one is removed for good by the undo of its create step.
-func (s *session) giveNameBack(ctx context.Context) error {
+// restoreName restores the AMI that was replaced where this one was baked. The undo
+// of the create step removes this one's snapshots.
+func (s *session) restoreName(ctx context.Context) error {
 	if s.Image.Replaces.OldID == "" {
 		return nil
 	}
 	if err := s.region.deregisterBuild(ctx, s.run.ID, s.Image.ID); err != nil {
 		return err
 	}
-	return s.region.bringBack(ctx, s.run, &s.Image.Replaces)
+	return s.region.restoreOld(ctx, s.run, &s.Image.Replaces)
 }

@@ -5,31 +5,77 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 )
 
-// notAMI is the error of a publisher that was given another platform's artifact.
-func notAMI(a bake.Artifact) error {
-	return fmt.Errorf("%v is not an AMI of this package", a)
+// A PolicyPublisher is a [bake.Publisher] that declares the permissions it needs,
+// for [Policy]: [SSMParameter], [LaunchTemplate] and the publisher that
+// amicleanup.AfterBake returns.
+type PolicyPublisher interface {
+	bake.Publisher
+
+	// IAMPolicy returns the permissions that Publish needs for an artifact in
+	// these regions of an account. Policy calls it for each account in which a
+	// RegionalPublisher publishes, and only for the Builder's account if the
+	// publisher is not one. It does no I/O.
+	IAMPolicy(regions ...string) *iampolicy.Document
 }
 
-// everywhere is the AMI and its copies.
+// A RegionalPublisher is a [bake.Publisher] that publishes in the regions and
+// accounts that have the AMI, with each account's credentials: [SSMParameter] and
+// [LaunchTemplate].
+type RegionalPublisher interface {
+	bake.Publisher
+
+	// Destinations returns the destinations in which Publish publishes. It
+	// returns an error if Publish needs one that is not among all. The first of
+	// all is the AMI itself, the others are its copies. It does no I/O.
+	Destinations(all []Destination) ([]Destination, error)
+}
+
+// A PreflightPublisher is a [bake.Publisher] that can detect before the launch that
+// Publish would fail: [SSMParameter] and [LaunchTemplate].
+type PreflightPublisher interface {
+	bake.Publisher
+
+	// Preflight reports why Publish would fail at a destination. It is called for
+	// each destination of a RegionalPublisher, and for all destinations if the
+	// publisher is not one. It creates nothing.
+	Preflight(ctx context.Context, at Destination) error
+}
+
+// A PlannedPublisher is a [bake.Publisher] that declares its API calls, for [Plan]:
+// [SSMParameter] and [LaunchTemplate].
+type PlannedPublisher interface {
+	bake.Publisher
+
+	// PlannedCalls returns the API actions, such as "PutParameter", with which
+	// Publish creates, changes or removes something at each destination.
+	PlannedCalls() []string
+}
+
+// A Destination is a region in an account that has the AMI when it is published.
+type Destination struct {
+	Region string
+	Cloud  *Cloud // the account
+}
+
+// everywhere returns the AMI and its copies.
 func (a *AMI) everywhere() []AMICopy {
 	return append([]AMICopy{{a.Region, a.Account, a.ImageID, a.Snapshots, a.cloud}}, a.Copies...)
 }
 
-// publish does something in every place of the AMI, or in those of regions, one
-// after the other. A place that fails does not end the others; the error names
-// it.
+// publish calls do for the AMI and each copy, or those in regions, one after the
+// other. An error does not stop the others.
 func (a *AMI) publish(regions []string, do func(place AMICopy) error) error {
 	var errs []error
 	for _, name := range regions {
 		if !slices.ContainsFunc(a.everywhere(), func(p AMICopy) bool { return p.Region == name }) {
-			errs = append(errs, &CopyError{Region: name, Err: errors.New("the AMI is not there")})
+			errs = append(errs, &CopyError{Region: name, Err: errors.New("AMI not found")})
 		}
 	}
 	for _, place := range a.everywhere() {
@@ -43,70 +89,76 @@ func (a *AMI) publish(regions []string, do func(place AMICopy) error) error {
 	return errors.Join(errs...)
 }
 
-// A destination is a place that the AMI gets to.
-type destination struct {
-	cloud  *Cloud
-	region string
+// destinationsIn returns the destinations in the regions, or all if there are no
+// regions. It reports regions that have none.
+func destinationsIn(regions []string, all []Destination, field string) ([]Destination, error) {
+	if len(regions) == 0 {
+		return all, nil
+	}
+	var missing []string
+	for _, name := range regions {
+		if !slices.ContainsFunc(all, func(d Destination) bool { return d.Region == name }) {
+			missing = append(missing, name)
+		}
+	}
+	var err error
+	if len(missing) > 0 {
+		err = bake.Invalid(field, "AMI is not copied to %s", strings.Join(missing, ", "))
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(d Destination) bool { return !slices.Contains(regions, d.Region) }), err
 }
 
-// destinations are where a publisher finds the AMI: in those of the regions, if
-// there are some, or only in the place that its result names.
-func (b Builder) destinations(regions []string, first bool) []destination {
-	all := b.places()
+// destinations returns where the AMI exists when it is published.
+func (b Builder) destinations() []Destination {
+	all := b.allDestinations()
 	if b.Distribute.OnlyCopies {
 		all = all[1:]
-	}
-	if first {
-		all = all[:min(1, len(all))]
-	}
-	return slices.DeleteFunc(all, func(d destination) bool { return len(regions) > 0 && !slices.Contains(regions, d.region) })
-}
-
-// places are where the AMI is at some time: where it is baked, and its copies.
-func (b Builder) places() []destination {
-	all := make([]destination, 1, 1+len(b.Distribute.Copies))
-	all[0] = destination{b.Cloud, b.place()}
-	for _, c := range b.Distribute.Copies {
-		all = append(all, destination{b.cloudOf(c), c.Region})
 	}
 	return all
 }
 
-// validatePublishers reports regions that the AMI does not get to.
-func (b Builder) validatePublishers(img *bake.Image) []error {
-	var errs []error
-	check := func(field string, regions []string) {
-		var strays []string
-		for _, name := range regions {
-			if len(b.destinations([]string{name}, false)) == 0 {
-				strays = append(strays, name)
-			}
-		}
-		if len(strays) > 0 {
-			errs = append(errs, bake.Invalid(field, "the AMI does not get to %s", strings.Join(strays, ", ")))
-		}
+// allDestinations returns the region and account of the bake and of each copy.
+func (b Builder) allDestinations() []Destination {
+	all := make([]Destination, 1, 1+len(b.Distribute.Copies))
+	all[0] = Destination{b.place(), b.Cloud}
+	for _, c := range b.Distribute.Copies {
+		all = append(all, Destination{c.Region, b.cloudOf(c)})
 	}
+	return all
+}
+
+// publishesTo returns the destinations in which a publisher publishes.
+func (b Builder) publishesTo(p bake.Publisher) []Destination {
+	all := b.destinations()
+	if regional, ok := bake.As[RegionalPublisher](p); ok {
+		all, _ = regional.Destinations(all) // Validate reports the error
+	}
+	return all
+}
+
+// validatePublishers reports publishers that need the AMI where it is not.
+func (b Builder) validatePublishers(img *bake.Image) []error {
 	if b.Cloud == nil {
 		return nil
 	}
+	var errs []error
 	for _, p := range img.Publishers {
-		switch p := p.(type) {
-		case SSMParameter:
-			check("SSMParameter.Regions", p.Regions)
-		case LaunchTemplate:
-			check("LaunchTemplate.Regions", p.Regions)
+		if regional, ok := bake.As[RegionalPublisher](p); ok {
+			if _, err := regional.Destinations(b.destinations()); err != nil {
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errs
 }
 
-// token makes a client token that is the same whenever the same is asked for.
+// token returns a client token that identifies the request made of parts.
 func token(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
 	return hex.EncodeToString(sum[:16])
 }
 
-// say reports what a publisher did, if it runs in a build.
+// say reports what a publisher did.
 func say(ctx context.Context, format string, args ...any) {
 	bake.RunFromContext(ctx).Say(format, args...)
 }

@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -21,25 +21,16 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// published bakes the spread image with publishers.
+// published bakes the image of multiRegion with publishers.
 func published(t *testing.T, server *ec2test.Server, publishers ...bake.Publisher) (*ec2.AMI, error) {
 	t.Helper()
-	img := spread(newCloud(server))
+	img := multiRegion(newCloud(server))
 	img.Publishers = publishers
-	results, err := bake.Bake(t.Context(), fast(), img)
+	results, err := bake.Bake(t.Context(), fastOptions(), img)
 	if results == nil || results[0].Artifact == nil {
 		t.Fatal(err)
 	}
-	return ec2.Of(results[0]), err
-}
-
-// owner is the configuration of the account of a place of AMI.IDs.
-func owner(server *ec2test.Server, place string) aws.Config {
-	account, region, other := strings.Cut(place, "/")
-	if !other {
-		return server.Config(place)
-	}
-	return server.ConfigFor(account, region)
+	return amiOf(t, results[0]), err
 }
 
 func TestSSMParameter(t *testing.T) {
@@ -52,77 +43,50 @@ func TestSSMParameter(t *testing.T) {
 		for place, id := range ami.IDs() {
 			out, err := ssm.NewFromConfig(owner(server, place)).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/images/web")})
 			if err != nil || *out.Parameter.Value != id || *out.Parameter.DataType != "aws:ec2:image" {
-				t.Errorf("%s: %+v, %v; want %s", place, out, err, id)
+				t.Errorf("%s: GetParameter() = %+v, %v, want %s of type aws:ec2:image", place, out, err, id)
 			}
 		}
 	}
-	// What is there before the bake is found then: see TestPlacesAreChecked.
+	// TestPreflight covers parameters that exist before the bake.
 	meanwhile := bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error {
 		putParameter(t, server, "us-east-1", "/images/late")
 		return nil
 	}}
-	if _, err := published(t, server, meanwhile, ec2.SSMParameter{Name: "/images/late", NoOverwrite: true, Regions: []string{"us-east-1"}}); err == nil ||
-		!strings.Contains(err.Error(), "publish 2: parameter /images/late: us-east-1: ") || !strings.Contains(err.Error(), "ParameterAlreadyExists") {
-		t.Errorf("error %v, want that it exists in us-east-1", err)
-	}
-	// A lost answer is no reason to say that it exists.
+	_, err := published(t, server, meanwhile, ec2.SSMParameter{Name: "/images/late", NoOverwrite: true, Regions: []string{"us-east-1"}})
+	wantError(t, "Bake", err, "publish 2: parameter /images/late: us-east-1: ", "ParameterAlreadyExists")
+	// After a lost response, the parameter is the publisher's own.
 	server.Fail(ec2test.Fault{Action: "PutParameter", Region: "us-east-1", When: ec2test.After})
 	if _, err := published(t, server, ec2.SSMParameter{Name: "new", NoOverwrite: true, PlainText: true}); err != nil {
-		t.Errorf("after a lost answer: %v", err)
+		t.Errorf("Bake() after a lost response: error = %v", err)
 	}
 }
 
-// What Systems Manager says to have done, and has not: it looks at AMIs later.
-func TestParameterThatIsNotTaken(t *testing.T) {
+// TestSSMParameterNotSet has Systems Manager report success without setting the
+// parameter, as it does if its later check of the AMI fails.
+func TestSSMParameterNotSet(t *testing.T) {
 	server := roleServer(t, nil)
 	putParameter(t, server, "us-east-1", "/images/web")
 	server.Fail(ec2test.Fault{Action: "PutParameter", Region: "us-east-1", Status: 200, Code: "Taken", Times: -1})
-	o := quick(server)
+	o := cloudOptions(server)
 	o.Clock = clock.Scaled(1000)
-	img := spread(ec2.NewCloud(server.Config(testRegion), o))
+	img := multiRegion(ec2.NewCloud(server.Config(testRegion), o))
 	img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/images/web"}}
-	results, err := bake.Bake(t.Context(), fast(), img)
-	if err == nil || !strings.Contains(err.Error(), `publish 1: parameter /images/web: us-east-1: it is still "another": `) || results[0].Artifact == nil {
-		t.Errorf("error %v, want that the parameter was not set", err)
+	results, err := bake.Bake(t.Context(), fastOptions(), img)
+	wantError(t, "Bake", err, `publish 1: parameter /images/web: us-east-1: value is still "another": `)
+	if results[0].Artifact == nil {
+		t.Error("artifact = nil, want the AMI")
 	}
-	// Who may not look trusts the answer.
+	// Without permission to read it, the response counts.
 	server.Fail(ec2test.Fault{Action: "GetParameter", Code: "AccessDeniedException", Times: -1})
 	if _, err := published(t, server, ec2.SSMParameter{Name: "/images/web"}); err != nil {
 		t.Error(err)
 	}
 }
 
-// newTemplate makes the launch template "web".
-func newTemplate(t *testing.T, client *awsec2.Client) {
-	t.Helper()
-	_, err := client.CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
-		LaunchTemplateName: aws.String("web"),
-		LaunchTemplateData: &ec2types.RequestLaunchTemplateData{
-			ImageId: aws.String("ami-00000000000000000"), InstanceType: "m5.large",
-			MetadataOptions: &ec2types.LaunchTemplateInstanceMetadataOptionsRequest{HttpTokens: "required"},
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func versions(t *testing.T, client *awsec2.Client) []ec2types.LaunchTemplateVersion {
-	t.Helper()
-	out, err := client.DescribeLaunchTemplateVersions(t.Context(), &awsec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateName: aws.String("web")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.LaunchTemplateVersions
-}
-
 func TestLaunchTemplate(t *testing.T) {
 	server := roleServer(t, nil)
-	places := []string{testRegion, "us-east-1", "us-west-2", prodAccount + "/" + testRegion}
-	for _, place := range places {
-		newTemplate(t, awsec2.NewFromConfig(owner(server, place)))
-	}
-	server.Fail(ec2test.Fault{Action: "CreateLaunchTemplateVersion", When: ec2test.After}) // an answer is lost
+	newTemplates(t, server, definitionPlaces()...)
+	server.Fail(ec2test.Fault{Action: "CreateLaunchTemplateVersion", When: ec2test.After}) // lose a response
 	ami, err := published(t, server, ec2.LaunchTemplate{Name: "web", MakeDefault: true}, ec2.LaunchTemplate{Name: "web", Regions: []string{"us-east-1"}, Description: "not default"})
 	if err != nil {
 		t.Fatal(err)
@@ -132,24 +96,23 @@ func TestLaunchTemplate(t *testing.T) {
 		want := 2
 		if place == "us-east-1" {
 			if want++; *list[0].VersionDescription != "not default" || *list[0].DefaultVersion {
-				t.Errorf("the newest version: %+v", list[0])
+				t.Errorf("%s: newest version = %+v, want one that is not the default", place, list[0])
 			}
 			list = list[1:]
 			want--
 		}
 		if v := list[0]; len(list) != want || !*v.DefaultVersion || *v.VersionDescription != ami.Name || *v.LaunchTemplateData.ImageId != id ||
 			v.LaunchTemplateData.InstanceType != "m5.large" || v.LaunchTemplateData.MetadataOptions.HttpTokens != "required" {
-			t.Errorf("%s: %d versions, the newest %+v with %+v", place, len(list), v, v.LaunchTemplateData)
+			t.Errorf("%s: %d versions, the newest %+v with %+v, want %d and a default that changes only the image, to %s", place, len(list), v, v.LaunchTemplateData, want, id)
 		}
 	}
-	// All places are tried although one fails.
+	// If one place fails, the others are still updated.
 	server.Fail(ec2test.Fault{Action: "CreateLaunchTemplateVersion", Region: "us-east-1", Code: "UnauthorizedOperation", Times: -1})
 	made := server.CallCount("CreateLaunchTemplateVersion")
-	if _, err := published(t, server, ec2.LaunchTemplate{Name: "web"}); err == nil || !strings.Contains(err.Error(), "launch template web: us-east-1: ") {
-		t.Errorf("error %v, want that us-east-1 failed", err)
-	}
-	if n := server.CallCount("CreateLaunchTemplateVersion") - made; n != len(places) {
-		t.Errorf("%d calls, want one in each of %v", n, places)
+	_, err = published(t, server, ec2.LaunchTemplate{Name: "web"})
+	wantError(t, "Bake", err, "launch template web: us-east-1: ")
+	if n := server.CallCount("CreateLaunchTemplateVersion") - made; n != len(definitionPlaces()) {
+		t.Errorf("calls of CreateLaunchTemplateVersion = %d, want one in each of %v", n, definitionPlaces())
 	}
 }
 
@@ -169,7 +132,7 @@ func TestPackerManifest(t *testing.T) {
 	images := fleet(cloud, 8)
 	for _, img := range images {
 		img.Publishers = []bake.Publisher{ec2.PackerManifest{Path: path, RunUUID: "run", CustomData: map[string]string{"commit": "abc"}}}
-		change(img, func(d *ec2.Distribution) { d.Copies = ec2.To("us-east-1") })
+		setDistribution(img, func(d *ec2.Distribution) { d.Copies = ec2.CopyTo("us-east-1") })
 	}
 	results, err := bake.Bake(t.Context(), nil, images...)
 	if err != nil {
@@ -184,32 +147,31 @@ func TestPackerManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(got.Builds) != 9 || got.Last != "run" || got.Builds[0]["future"] == nil {
-		t.Fatalf("the manifest: %s", data)
+		t.Fatalf("manifest = %s, want the old build unchanged and 8 new ones", data)
 	}
 	for _, r := range results {
 		i := slices.IndexFunc(got.Builds, func(b map[string]any) bool { return b["name"] == r.Image.Name })
 		if i < 0 {
-			t.Fatalf("%s is not in %s", r.Image.Name, data)
+			t.Fatalf("manifest lacks %s: %s", r.Image.Name, data)
 		}
 		b, ids := got.Builds[i], r.Artifact.IDs()
 		custom, _ := b["custom_data"].(map[string]any)
 		if b["artifact_id"] != testRegion+":"+ids[testRegion]+",us-east-1:"+ids["us-east-1"] || b["builder_type"] != "amazon-ebs" ||
 			b["packer_run_uuid"] != "run" || b["files"] != nil || b["build_time"] == nil || custom["commit"] != "abc" {
-			t.Errorf("the build: %v", b)
+			t.Errorf("build = %v, want one with the ids %v", b, ids)
 		}
 	}
 	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
-		t.Errorf("beside the manifest: %v, %v", left, err)
+		t.Errorf("files = %v (error %v), want only the manifest", left, err)
 	}
-	// What is no manifest stays as it is.
+	// A file that is not a manifest is left alone.
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := published(t, server, ec2.PackerManifest{Path: path}); err == nil || !strings.Contains(err.Error(), "is no manifest") {
-		t.Errorf("error %v, want that it is no manifest", err)
-	}
+	_, err = published(t, server, ec2.PackerManifest{Path: path})
+	wantError(t, "Bake", err, "parse manifest")
 	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {
-		t.Errorf("the file: %q, %v", data, err)
+		t.Errorf("content of the file = %q (error %v), want it unchanged", data, err)
 	}
 }
 
@@ -236,35 +198,72 @@ func TestJSONFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.ID != ami.ImageID || got.Name != ami.Name || got.Build != ami.Build || len(got.Copies) != 3 || got.Copies[2].Account != prodAccount {
-		t.Errorf("the file: %s", data)
+		t.Errorf("content of the file = %s, want the AMI %s and three copies", data, ami.ImageID)
 	}
 }
 
-func TestPublishersTakeAMIsOnly(t *testing.T) {
+func TestPublishForeignArtifact(t *testing.T) {
 	for _, p := range []bake.Publisher{ec2.SSMParameter{Name: "x"}, ec2.LaunchTemplate{Name: "web"}, ec2.PackerManifest{Path: filepath.Join(t.TempDir(), "m")}} {
 		img := &bake.Image{Name: "other", Builder: baketest.NewBuilder(nil), Publishers: []bake.Publisher{p}}
-		if _, err := bake.Bake(t.Context(), nil, img); err == nil || !strings.Contains(err.Error(), "is not an AMI of this package") {
-			t.Errorf("%s: %v", p, err)
-		}
+		_, err := bake.Bake(t.Context(), nil, img)
+		wantError(t, "Bake", err, "is not an AMI of this package")
 	}
 }
 
 func TestValidatePublishers(t *testing.T) {
 	for want, p := range map[string]bake.Validator{
-		"SSMParameter.Name: is required":               ec2.SSMParameter{},
-		`SSMParameter.Name: "a b"`:                     ec2.SSMParameter{Name: "a b"},
-		`SSMParameter.Name: "a/b": a name with levels`: ec2.SSMParameter{Name: "a/b"},
-		"reserved":                                             ec2.SSMParameter{Name: "/aws/images"},
-		`SSMParameter.Tier: "Gold"`:                            ec2.SSMParameter{Name: "x", Tier: "Gold"},
-		"exactly one of Name and ID":                           ec2.LaunchTemplate{},
-		`LaunchTemplate.Name: "a b"`:                           ec2.LaunchTemplate{Name: "a b"},
-		"LaunchTemplate.Regions":                               ec2.LaunchTemplate{ID: "lt-1", Regions: []string{"us-east-1"}},
-		`LaunchTemplate.SourceVersion: "newest"`:               ec2.LaunchTemplate{Name: "web", SourceVersion: "newest"},
-		"LaunchTemplate.Description: has 300 bytes, of 255 at": ec2.LaunchTemplate{Name: "web", Description: strings.Repeat("x", 300)},
-		"JSONFile.Path: is required":                           ec2.JSONFile{},
+		"SSMParameter.Name: is required":                           ec2.SSMParameter{},
+		`SSMParameter.Name: invalid name "a b"`:                    ec2.SSMParameter{Name: "a b"},
+		`SSMParameter.Name: invalid name "a/b": names with levels`: ec2.SSMParameter{Name: "a/b"},
+		"reserved": ec2.SSMParameter{Name: "/aws/images"},
+		`SSMParameter.Tier: unknown value "Gold"`:                    ec2.SSMParameter{Name: "x", Tier: "Gold"},
+		"exactly one of Name and ID":                                 ec2.LaunchTemplate{},
+		`LaunchTemplate.Name: invalid name "a b"`:                    ec2.LaunchTemplate{Name: "a b"},
+		"LaunchTemplate.Regions":                                     ec2.LaunchTemplate{ID: "lt-1", Regions: []string{"us-east-1"}},
+		`LaunchTemplate.SourceVersion: invalid version "newest"`:     ec2.LaunchTemplate{Name: "web", SourceVersion: "newest"},
+		"LaunchTemplate.Description: is 300 bytes, want at most 255": ec2.LaunchTemplate{Name: "web", Description: strings.Repeat("x", 300)},
+		"JSONFile.Path: is required":                                 ec2.JSONFile{},
 	} {
-		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v, want %q", p, err, want)
+		wantError(t, "Validate", p.Validate(), want)
+	}
+}
+
+// TestPublishTwice runs each publisher twice, as a process does that resumes a
+// build which died before it recorded the first run. Nothing may exist twice. The
+// first process also left its lock.
+func TestPublishTwice(t *testing.T) {
+	server := roleServer(t, nil)
+	newTemplates(t, server, definitionPlaces()...)
+	dir := t.TempDir()
+	lock := filepath.Join(dir, ".manifest.json.lock")
+	if err := os.WriteFile(lock, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if old := time.Now().Add(-time.Hour); os.Chtimes(lock, old, old) != nil {
+		t.Fatal("the lock cannot be made old")
+	}
+	manifest := ec2.PackerManifest{Path: filepath.Join(dir, "manifest.json")}
+	template := ec2.LaunchTemplate{Name: "web", MakeDefault: true}
+	parameter := ec2.SSMParameter{Name: "/images/web", NoOverwrite: true}
+	file := ec2.JSONFile{Path: filepath.Join(dir, "ami.json")}
+	ami, err := published(t, server, manifest, template, parameter, file, manifest, template, parameter, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(manifest.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got packerManifest
+	if err := json.Unmarshal(data, &got); err != nil || len(got.Builds) != 1 {
+		t.Errorf("manifest = %s (error %v), want one build", data, err)
+	}
+	for place, id := range ami.IDs() {
+		if list := versions(t, awsec2.NewFromConfig(owner(server, place))); len(list) != 2 || !*list[0].DefaultVersion || *list[0].LaunchTemplateData.ImageId != id {
+			t.Errorf("%s: launch template versions = %d, want the old one and a default that launches %s", place, len(list), id)
 		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
+		t.Errorf("files = %v (error %v), want the manifest and the JSON file", left, err)
 	}
 }

@@ -6,27 +6,27 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A session is one bake on EC2. Its exported fields are the record: what one
-// step finds out is what the next one reads, and what an undo works from.
+// A session is one build on EC2. Its exported fields are the record: each step
+// reads what earlier steps stored there, and undoing works from it.
 type session struct {
 	builder Builder
 	image   *bake.Image
 	run     *bake.Run
 	region  *region
-	resumed bool // it is of a record, and has made nothing yet
+	resumed bool // restored from a record, and has not created anything since
 
 	Source        SourceImage   `json:"source,omitzero"`
-	Network       network       `json:"network,omitzero"`
+	Network       networkRecord `json:"network,omitzero"`
 	Keys          keys          `json:"keys,omitzero"`
 	SecurityGroup securityGroup `json:"security_group,omitzero"`
 	Profile       tempProfile   `json:"profile,omitzero"`
 	Instance      instance      `json:"instance,omitzero"`
-	Reclaims      int           `json:"reclaims,omitempty"` // spot instances that EC2 took back
-	Failed        []candidate   `json:"failed,omitempty"`   // launches that EC2 began and could not finish
-	Taken         taken         `json:"taken,omitzero"`
+	Reclaims      int           `json:"reclaims,omitempty"` // spot instances that EC2 reclaimed
+	Failed        []candidate   `json:"failed,omitempty"`   // launches that EC2 accepted but did not complete
+	Machine       machineRecord `json:"machine,omitzero"`
 	Image         amiRecord     `json:"image,omitzero"`
-	Places        []place       `json:"places,omitempty"`
-	Promotions    int           `json:"promotions,omitempty"` // attempts at it
+	Copies        []copyRecord  `json:"copies,omitempty"`
+	Promotions    int           `json:"promotions,omitempty"` // attempts to promote
 }
 
 var (
@@ -35,37 +35,37 @@ var (
 	_ bake.Restarter     = (*session)(nil)
 )
 
-// Launch is the life of a bake up to a running instance. A machine that checks
-// is launched of an AMI that has been looked at already, as users will launch it.
+// Launch returns the steps up to a running instance. A check instance skips the
+// checks of source and destinations and launches the AMI with its own settings.
 func (s *session) Launch() []bake.Step {
 	steps := []bake.Step{{Name: "find source image", Do: s.findSource}}
-	if s.builder.asksOfSource() && !s.run.Checks {
+	if s.builder.constrainsSource() && !s.run.Checks {
 		steps = append(steps, bake.Step{Name: "check source image", Do: s.checkSource})
 	}
-	if !s.run.Checks && len(s.looks()) > 0 {
-		steps = append(steps, bake.Step{Name: "check places", Do: s.checkPlaces})
+	if !s.run.Checks && len(s.preflightChecks()) > 0 {
+		steps = append(steps, bake.Step{Name: "check destinations", Do: s.checkDestinations})
 	}
 	steps = append(steps, []bake.Step{
 		{Name: "choose network", Do: s.chooseNetwork},
-		{Name: "make keys", Do: s.makeKeys},
+		{Name: "create keys", Do: s.makeKeys},
 		{Name: "prepare security group", Do: s.prepareSecurityGroup, Undo: s.deleteSecurityGroup},
 	}...)
 	if s.builder.InstanceProfilePolicy != "" {
-		steps = append(steps, bake.Step{Name: "make instance profile", Do: s.makeProfile, Undo: s.removeProfile})
+		steps = append(steps, bake.Step{Name: "create instance profile", Do: s.makeProfile, Undo: s.removeProfile})
 	}
 	steps = append(steps, []bake.Step{
-		{Name: "launch instance", Do: s.unlessMade(s.findLaunched, s.launch), Undo: s.terminate},
-		{Name: "wait for instance", Do: s.waitRunning, Timeout: s.builder.bootTimeout()},
+		{Name: "launch instance", Do: s.unlessFound(s.findLaunched, s.launch), Undo: s.terminate},
+		{Name: "wait for instance", Do: s.waitRunning, Timeout: s.builder.SSH.connectTimeout()},
 	}...)
 	if s.builder.SSH.ConsoleHostKey {
-		steps = append(steps, bake.Step{Name: "read host key", Do: s.readHostKeys, Timeout: s.builder.bootTimeout()})
+		steps = append(steps, bake.Step{Name: "read host key", Do: s.readHostKeys, Timeout: s.builder.SSH.connectTimeout()})
 	}
 	return steps
 }
 
-// Promote makes the AMI one that others may use.
+// Promote returns the steps that copy and share the AMI.
 func (s *session) Promote() []bake.Step {
-	const finishing = 30 * time.Minute // for what comes after the copies
+	const finishing = 30 * time.Minute // for the work after the copies
 	d := s.builder.Distribute
 	var steps []bake.Step
 	if s.builder.ReplaceAMI {

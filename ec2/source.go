@@ -16,46 +16,51 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Source says which AMI to start from: an ImageID, a Parameter, or the
-// Newest that matches.
+// A Source selects the AMI to start from: [ImageID], [ParameterName] or [Newest].
 type Source interface {
 	fmt.Stringer
-	validate() error
+	bake.Validator
 	find(ctx context.Context, r *region) (ec2types.Image, error)
+
+	// grants are the permissions that find needs besides DescribeImages.
+	grants(region string) grants
 }
 
 var (
 	_ Source = ImageID("")
-	_ Source = Parameter("")
+	_ Source = ParameterName("")
 	_ Source = Newest{}
 )
 
-// Owners whose AMIs bakes commonly start from, for Newest.
+// Common values of Newest.Owners.
 const (
 	Self        = "self"            // the account itself
-	Amazon      = "amazon"          // Amazon Linux and other AMIs of AWS
-	Marketplace = "aws-marketplace" // AMIs that are subscribed to
+	Amazon      = "amazon"          // AWS, for Amazon Linux and others
+	Marketplace = "aws-marketplace" // AWS Marketplace; needs a subscription
 	Canonical   = "099720109477"    // Ubuntu
 	Debian      = "136693071363"
 )
 
-// ErrNoSource is wrapped by the error of a Source that matches no AMI.
+// ErrNoSource is returned, wrapped, for a Source that matches no AMI.
 var ErrNoSource = errors.New("no such image")
 
-// ImageID is the id of an AMI: "ami-0123456789abcdef0".
+// An ImageID is a Source that selects an AMI by its id: "ami-0123456789abcdef0".
 type ImageID string
 
-// String is the id.
+// String returns the id.
 func (id ImageID) String() string { return string(id) }
 
-func (id ImageID) validate() error {
+// Validate reports an invalid id.
+func (id ImageID) Validate() error {
 	if !strings.HasPrefix(string(id), "ami-") {
-		return bake.Invalid("Builder.Source", "%q is not the id of an AMI", string(id))
+		return fmt.Errorf("invalid AMI id %q", string(id))
 	}
 	return nil
 }
 
-// find asks together with all other bakes that look for an image by its id.
+func (id ImageID) grants(string) grants { return nil }
+
+// find looks up the image in the same request as concurrent builds.
 func (id ImageID) find(ctx context.Context, r *region) (image ec2types.Image, err error) {
 	there := false
 	err = r.images.Wait(ctx, string(id), func(i ec2types.Image, found bool) (bool, error) {
@@ -68,70 +73,89 @@ func (id ImageID) find(ctx context.Context, r *region) (image ec2types.Image, er
 	case !there:
 		return image, fmt.Errorf("%w: %s in %s", ErrNoSource, id, r.name)
 	case image.State != ec2types.ImageStateAvailable:
-		return image, fmt.Errorf("%s is %s, not available", id, image.State)
+		return image, fmt.Errorf("%s is in state %s, want available", id, image.State)
 	}
 	return image, nil
 }
 
-// Parameter is the name of an SSM parameter that holds the id of an AMI, such
-// as the public ones of AWS and Canonical:
+// A ParameterName is a Source that reads the AMI's id from an SSM parameter, such as
+// the public ones of AWS and Canonical or one that [SSMParameter] writes:
 // "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64".
-type Parameter string
+type ParameterName string
 
-// String is the name.
-func (p Parameter) String() string { return "parameter " + string(p) }
+// String returns "parameter " and the name.
+func (p ParameterName) String() string { return "parameter " + string(p) }
 
-func (p Parameter) validate() error {
+// Validate reports a missing name.
+func (p ParameterName) Validate() error {
 	if p == "" {
-		return bake.Invalid("Builder.Source", "the parameter has no name")
+		return errors.New("parameter name is empty")
 	}
 	return nil
 }
 
-func (p Parameter) find(ctx context.Context, r *region) (ec2types.Image, error) {
+func (p ParameterName) grants(region string) grants {
+	return grants{{"ReadSource", []string{"ssm:GetParameter"}, parameterARNs(region, string(p)), nil}}
+}
+
+func (p ParameterName) find(ctx context.Context, r *region) (ec2types.Image, error) {
+	public := strings.HasPrefix(string(p), "/aws/service/")
+	return r.findShared(ctx, fmt.Sprintf("%#v", p), public, p.read)
+}
+
+func (p ParameterName) read(ctx context.Context, r *region) (ec2types.Image, error) {
 	out, err := r.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(string(p))})
 	if err != nil {
 		return ec2types.Image{}, err
 	}
 	id := ImageID(strings.TrimSpace(aws.ToString(out.Parameter.Value)))
-	if err := id.validate(); err != nil {
-		return ec2types.Image{}, fmt.Errorf("%s holds %q, which is not the id of an AMI", p, string(id))
+	if err := id.Validate(); err != nil {
+		return ec2types.Image{}, fmt.Errorf("%s: %w", p, err)
 	}
 	return id.find(ctx, r)
 }
 
-// Newest is the AMI with the latest creation date of those that match.
+// A Newest is a Source that selects the matching AMI with the latest creation date.
 type Newest struct {
-	// Owners are account ids, or Self, Amazon or Marketplace. At least one is
-	// required: anyone can publish an AMI under any name.
+	// Owners are account ids, Self, Amazon or Marketplace. At least one is
+	// required, because anyone can publish an AMI under any name.
 	Owners []string
 
-	// Name is the pattern of the name, with * and ?. Empty matches all.
+	// Name is a pattern with * and ?. Empty matches all names.
 	Name string
 
-	// Architecture is "x86_64" or "arm64". Empty matches all.
+	// Architecture is "x86_64" or "arm64". Empty matches both.
 	Architecture string
 
-	// Filters are further filters of DescribeImages, such as "tag:team".
+	// Filters are additional filters of DescribeImages, such as "tag:team".
 	Filters Filters
 
-	// Deprecated also takes AMIs whose deprecation time has passed.
+	// Deprecated includes AMIs whose deprecation time has passed.
 	Deprecated bool
 }
 
-// String names the owners and the pattern.
+// String returns the name pattern and the owners.
 func (n Newest) String() string {
 	return fmt.Sprintf("newest %q of %s", n.Name, strings.Join(n.Owners, ", "))
 }
 
-func (n Newest) validate() error {
+// Validate reports missing Owners.
+func (n Newest) Validate() error {
 	if len(n.Owners) == 0 || slices.Contains(n.Owners, "") {
-		return bake.Invalid("Builder.Source", "Newest.Owners is required: anyone can publish an AMI under any name")
+		return errors.New("Newest.Owners is required: anyone can publish an AMI under any name")
 	}
 	return nil
 }
 
+func (n Newest) grants(string) grants { return nil }
+
 func (n Newest) find(ctx context.Context, r *region) (ec2types.Image, error) {
+	vendors := []string{Amazon, Marketplace, Canonical, Debian}
+	public := !slices.ContainsFunc(n.Owners, func(o string) bool { return !slices.Contains(vendors, o) })
+	return r.findShared(ctx, fmt.Sprintf("%#v", n), public, n.search)
+}
+
+func (n Newest) search(ctx context.Context, r *region) (ec2types.Image, error) {
 	filters := append(n.Filters.list(), filter("state", "available"), filter("root-device-type", "ebs"))
 	if n.Name != "" {
 		filters = append(filters, filter("name", n.Name))
@@ -152,8 +176,8 @@ func (n Newest) find(ctx context.Context, r *region) (ec2types.Image, error) {
 	return newest(images), nil
 }
 
-// usable leaves out the AMIs of builds that have not finished, and deprecated
-// ones of our own, which EC2 lists for their owner in any case.
+// usable reports whether an AMI may be used: it is not from an unfinished build, and
+// not deprecated unless n allows it. EC2 always lists deprecated AMIs to their owner.
 func (n Newest) usable(i ec2types.Image, now time.Time) bool {
 	if _, unfinished := tagMap(i.Tags)[TagExpires]; unfinished {
 		return false
@@ -162,8 +186,8 @@ func (n Newest) usable(i ec2types.Image, now time.Time) bool {
 	return n.Deprecated || err != nil || deprecated.After(now)
 }
 
-// newest returns the image with the latest creation date; of several with the
-// same, the one with the greatest id, so that the choice does not vary.
+// newest returns the image with the latest creation date. The id breaks ties, so
+// that the choice is stable.
 func newest(images []ec2types.Image) ec2types.Image {
 	return slices.MaxFunc(images, func(a, b ec2types.Image) int {
 		if c := created(a).Compare(created(b)); c != 0 {
@@ -173,8 +197,7 @@ func newest(images []ec2types.Image) ec2types.Image {
 	})
 }
 
-// created is when the image was; the zero time, which is oldest, when EC2
-// gives none that can be read.
+// created returns the image's creation date, or the zero time if it is invalid.
 func created(i ec2types.Image) time.Time {
 	t, err := time.Parse(time.RFC3339, aws.ToString(i.CreationDate))
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -15,105 +16,143 @@ import (
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 )
 
-// An SSH says how to reach the instance. The zero value connects to port 22 of
-// Builder.Address, with keys that are made for the build and injected through
-// the user data. An instance of a private subnet, by a bastion:
+// An SSH configures the login and the connection to the instance. The zero value
+// connects to port 22 of the public address, or of the private address if there is
+// none, with keys that are created for the build and injected through user data.
+// An instance in a private subnet, through a bastion:
 //
 //	ec2.Builder{
 //		…
-//		PublicIP: ec2.No,
-//		Address:  ec2.PrivateAddress,
-//		SSHFrom:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}, // where the bastion is
-//		SSH: ec2.SSH{Via: []sshmachine.Hop{{
-//			Addr: "bastion.example.com", User: "ops",
-//			Auth:    []sshmachine.Auth{sshmachine.AgentSocket("")},
-//			HostKey: sshmachine.KnownHosts("known_hosts"),
-//		}}},
+//		Network: ec2.Network{PublicIP: ec2.Disabled},
+//		SSH: ec2.SSH{
+//			Address: ec2.PrivateAddress,
+//			From:    []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}, // the bastion's network
+//			Via: []sshmachine.Hop{{
+//				Addr: "bastion.example.com", User: "ops",
+//				Auth:    []sshmachine.Auth{sshmachine.AgentSocket("")},
+//				HostKey: sshmachine.KnownHosts("known_hosts"),
+//			}},
+//		},
 //	}
 type SSH struct {
-	// Port is where the instance's sshd listens. Zero is 22.
+	// User is the login on the source AMI. Empty means the login recorded in the
+	// AMI's tags, or the one its vendor is known to use.
+	User string
+
+	// Address selects which of the instance's addresses to connect to. The zero
+	// value is the public one, or the private one if there is none.
+	Address Address
+
+	// Port is the instance's SSH port. Zero means 22.
 	Port int
 
-	// Auth, when set, is how to log in: with keys or an agent of the caller's
-	// that the image knows. No key is then made and injected.
+	// From lists the networks that the temporary security group admits to the SSH
+	// port. Empty means the baking host's address alone. It cannot be set together
+	// with Network.SecurityGroups.
+	From []netip.Prefix
+
+	// Auth logs in with keys or an agent that the source AMI knows. If empty, a
+	// key is created for the build and injected.
 	Auth []sshmachine.Auth
 
-	// KeyPair is the name of an EC2 key pair whose public half EC2 gives the
-	// instance, besides the keys that we inject; Auth then logs in with its
-	// private half. It stays in the AMI, unless Hygiene.Also has AuthorizedKeys.
-	// Empty is none: an account that demands one is the reason to have it.
+	// KeyPair is the name of an EC2 key pair to launch with, for accounts that
+	// demand one; Auth can then log in with its private key. EC2 adds the public
+	// key to the instance besides the injected one. It stays in the AMI unless
+	// GuestCleanup.Also contains AuthorizedKeys. Empty means none.
 	KeyPair string
 
-	// HostKey, when set, says which host key is the instance's: one that the
-	// image is known to have (sshmachine.FixedKey), or any that an authority has
-	// signed for its address (sshmachine.Authority). None is then injected. Keep
-	// such a key in the AMI with Hygiene.Keep, if its machines are checked.
-	HostKey sshmachine.HostKey
+	// HostKey verifies the instance's host key: a key known to be in the source
+	// AMI (sshmachine.FixedHostKey), or any key an authority has signed for its
+	// address (sshmachine.HostCA). If nil, a host key is created for the build
+	// and injected. If images have Checks, keep such a key in the AMI with
+	// GuestCleanup.Keep.
+	HostKey sshmachine.HostKeyPolicy
 
-	// ConsoleHostKey takes the host keys that cloud-init prints to the console,
-	// read over the API of AWS, for images whose cloud-init does not take ours.
-	// EC2 shows them up to some minutes late on types that are not Nitro.
+	// ConsoleHostKey trusts the host keys that cloud-init prints to the console,
+	// read through the EC2 API, for AMIs whose cloud-init does not accept an
+	// injected key. EC2 may show them minutes late on types that are not Nitro.
 	ConsoleHostKey bool
 
-	// Via is the bastions on the way, the nearest first, and Proxy a SOCKS5
-	// proxy to the first of them, or to the instance. SSHFrom must then name
-	// what the instance sees, which is the last of them.
+	// Via lists the bastions on the way, the nearest first. Proxy is a SOCKS5
+	// proxy to the first of them, or to the instance. With either, From must
+	// admit the last hop.
 	Via   []sshmachine.Hop
 	Proxy *sshmachine.Proxy
 
-	// Dial, when set, opens the connection to the instance, in place of
-	// CloudOptions.Dial and Builder.Address: for transports that need no route
-	// to it, such as an SSM session. The temporary security group then lets
-	// nobody in but SSHFrom.
-	Dial func(ctx context.Context, to Target) (net.Conn, error)
+	// Dial opens the connection to the instance in place of CloudOptions.Dial,
+	// for transports that need no route to it, such as an SSM session. The
+	// temporary security group then admits only From. If nil, Address is dialed.
+	Dial func(ctx context.Context, to SSHTarget) (net.Conn, error)
 
-	// Configure, when set, may change the configuration of every connection just
-	// before it is made: keep-alive, sessions, patience.
+	// Configure may change the configuration of each connection before it is
+	// opened, such as its keep-alive interval and timeouts. If nil, it stays as
+	// it is.
 	Configure func(*sshmachine.Config)
+
+	// SudoPassword is sent to sudo when it asks for a password.
+	SudoPassword bake.Secret
+
+	// ConnectTimeout limits the time from launch until the instance accepts SSH
+	// logins. Zero means ten minutes.
+	ConnectTimeout time.Duration
 }
 
-// A Target is the instance that SSH.Dial connects to.
-type Target struct {
+// An SSHTarget is the instance that SSH.Dial connects to.
+type SSHTarget struct {
 	Region     string
 	InstanceID string
-	Address    string // by Builder.Address
+	Address    string // as selected by SSH.Address
 	Port       int
 }
 
 const (
-	sshPort     = 22
-	highestPort = 1<<16 - 1
+	sshPort               = 22
+	highestPort           = 1<<16 - 1
+	defaultConnectTimeout = 10 * time.Minute
 )
 
 func (c SSH) port() int { return cmp.Or(c.Port, sshPort) }
 
+func (c SSH) connectTimeout() time.Duration { return cmp.Or(c.ConnectTimeout, defaultConnectTimeout) }
+
 func (b Builder) validateSSH() []error {
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.SSH."+field, format, args...))
 	}
 	c := b.SSH
+	b.validateAddress(invalid)
 	if c.Port < 0 || c.Port > highestPort {
-		wrong("Port", "%d is no port", c.Port)
+		invalid("Port", "invalid port %d", c.Port)
+	}
+	if b.Network.ownGroups() && len(c.From) > 0 {
+		invalid("From", "cannot be set together with Network.SecurityGroups: it is for the temporary group")
+	}
+	for _, p := range c.From {
+		if !p.IsValid() {
+			invalid("From", "invalid network %v", p)
+		}
+	}
+	if c.ConnectTimeout < 0 {
+		invalid("ConnectTimeout", "must not be negative")
 	}
 	if c.HostKey != nil && c.ConsoleHostKey {
-		wrong("ConsoleHostKey", "cannot be set together with HostKey")
+		invalid("ConsoleHostKey", "cannot be set together with HostKey")
 	}
 	if c.Dial != nil && (len(c.Via) > 0 || c.Proxy != nil) {
-		wrong("Dial", "connects to the instance itself: Via and Proxy cannot be set with it")
+		invalid("Dial", "cannot be set together with Via and Proxy")
 	}
-	if (len(c.Via) > 0 || c.Proxy != nil) && !b.ownGroups() && len(b.SSHFrom) == 0 {
-		errs = append(errs, bake.Invalid("Builder.SSHFrom", "is required with SSH.Via and SSH.Proxy: the instance sees another address than the baking host's"))
+	if (len(c.Via) > 0 || c.Proxy != nil) && !b.Network.ownGroups() && len(c.From) == 0 {
+		invalid("From", "is required with Via and Proxy: the instance does not see the baking host's address")
 	}
 	return append(errs, c.validateConfig()...)
 }
 
-// validateConfig reports what no connection could be made with: keys that
-// cannot be read, bastions without a host key. What is made for the build is
-// good.
+// validateConfig reports settings that every connection would fail with, such as
+// unreadable keys and bastions without a host key.
 func (c SSH) validateConfig() []error {
 	if c.Configure != nil {
-		return nil // may yet mend it
+		return nil // it may set what is missing
 	}
 	pair, err := sshmachine.NewKeyPair("")
 	if err != nil {
@@ -126,7 +165,7 @@ func (c SSH) validateConfig() []error {
 		config.Auth = []sshmachine.Auth{sshmachine.Signer(pair.Signer)}
 	}
 	if config.HostKey == nil {
-		config.HostKey = sshmachine.FixedKey(pair.Signer.PublicKey())
+		config.HostKey = sshmachine.FixedHostKey(pair.Signer.PublicKey())
 	}
 	if err := config.Validate(); err != nil {
 		return []error{bake.Invalid("Builder.SSH", "%w", err)}
@@ -134,7 +173,7 @@ func (c SSH) validateConfig() []error {
 	return nil
 }
 
-// sshConfig is how to connect to the instance.
+// sshConfig returns the configuration of connections to the instance.
 func (s *session) sshConfig() (*sshmachine.Config, error) {
 	b := s.builder
 	config := &sshmachine.Config{
@@ -145,23 +184,23 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		Via:            b.SSH.Via,
 		Proxy:          b.SSH.Proxy,
 		Dial:           b.Cloud.options.Dial,
-		SudoPassword:   b.SudoPassword,
-		ConnectTimeout: b.bootTimeout(),
+		SudoPassword:   b.SSH.SudoPassword,
+		ConnectTimeout: b.SSH.connectTimeout(),
 		Clock:          s.run.Clock,
 		Logger:         s.run.Log,
 	}
 	if len(config.Auth) == 0 {
-		config.Auth = []sshmachine.Auth{sshmachine.Key([]byte(s.Keys.ClientPrivate), bake.Secret{})}
+		config.Auth = []sshmachine.Auth{sshmachine.PrivateKey([]byte(s.Keys.ClientPrivate), bake.Secret{})}
 	}
 	if config.HostKey == nil {
 		known, err := hostKeys(s.Keys.HostPublic)
 		if err != nil {
 			return nil, err
 		}
-		config.HostKey = sshmachine.FixedKey(known...)
+		config.HostKey = sshmachine.FixedHostKey(known...)
 	}
 	if b.SSH.Dial != nil {
-		to := Target{Region: s.region.name, InstanceID: s.Instance.ID, Address: s.Instance.Address, Port: b.SSH.port()}
+		to := SSHTarget{Region: s.region.name, InstanceID: s.Instance.ID, Address: s.Instance.Address, Port: b.SSH.port()}
 		config.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return b.SSH.Dial(ctx, to) }
 	}
 	if b.SSH.Configure != nil {
@@ -170,7 +209,7 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 	return config, nil
 }
 
-// hostKeys parses public keys, one to a line.
+// hostKeys parses public keys, one per line.
 func hostKeys(lines string) ([]ssh.PublicKey, error) {
 	var keys []ssh.PublicKey
 	for rest := []byte(lines); len(rest) > 0; {
@@ -183,7 +222,7 @@ func hostKeys(lines string) ([]ssh.PublicKey, error) {
 	return keys, nil
 }
 
-// Connect waits until SSH answers under the right host key.
+// Connect waits until the instance accepts SSH logins and returns a connection.
 func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 	config, err := s.sshConfig()
 	if err != nil {
@@ -193,31 +232,30 @@ func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 	if err != nil {
 		return nil, s.unreachable(ctx, config.Addr, err)
 	}
-	s.resumed = false // what is made from now on was not begun before
+	s.resumed = false // no later step has been begun before
 	return m, nil
 }
 
-// unreachable adds to the error of a first connection where to look for its
-// cause.
+// unreachable adds the likely causes to the error of a first connection.
 func (s *session) unreachable(ctx context.Context, addr string, err error) error {
 	b := s.builder
 	if refused, ok := errors.AsType[*sshmachine.AuthError](err); ok && refused.Addr == addr {
 		if len(b.SSH.Auth) > 0 {
-			return fmt.Errorf("%w; %s must know a key of Builder.SSH.Auth for the login %s (Builder.User)", err, s.Source.ID, refused.User)
+			return fmt.Errorf("%w; %s must have a key of Builder.SSH.Auth for the login %s (Builder.SSH.User)", err, s.Source.ID, refused.User)
 		}
-		return fmt.Errorf("%w; is that the login of %s? Builder.User sets another", err, s.Source.ID)
+		return fmt.Errorf("%w; if this is not the login of %s, set Builder.SSH.User", err, s.Source.ID)
 	}
 	if ctx.Err() != nil || b.SSH.Dial != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	letIn := "Builder.SSHFrom"
-	if b.ownGroups() {
-		letIn = "Builder.SecurityGroups"
+	admits := "Builder.SSH.From"
+	if b.Network.ownGroups() {
+		admits = "Builder.Network.SecurityGroups"
 	}
-	return fmt.Errorf("no SSH within Builder.BootTimeout (%v): there must be a route to Builder.Address, and %s must let us in: %w", b.bootTimeout(), letIn, err)
+	return fmt.Errorf("no SSH connection within Builder.SSH.ConnectTimeout (%v): check the route to Builder.SSH.Address, and that %s admits the baking host: %w", b.SSH.connectTimeout(), admits, err)
 }
 
-// KeptMachine says how to reach the instance.
+// KeptMachine returns how to connect to the instance.
 func (s *session) KeptMachine() bake.KeptMachine {
 	k := bake.KeptMachine{
 		Machine: s.Instance.ID,
@@ -237,18 +275,18 @@ func (s *session) KeptMachine() bake.KeptMachine {
 	return k
 }
 
-// sshFrom is who must reach the instance's port; nobody when the connection
-// does not come over the network.
+// sshFrom returns the networks that the temporary security group admits; none if
+// SSH.Dial connects.
 func (s *session) sshFrom(ctx context.Context) ([]netip.Prefix, error) {
-	if len(s.builder.SSHFrom) > 0 || s.builder.SSH.Dial != nil {
-		return s.builder.SSHFrom, nil
+	if len(s.builder.SSH.From) > 0 || s.builder.SSH.Dial != nil {
+		return s.builder.SSH.From, nil
 	}
 	addr, err := s.region.lookups.addresses.get(ctx, "", s.builder.Cloud.options.SourceAddress)
 	if err != nil {
-		return nil, bake.Invalid("Builder.SSHFrom", "is not set, nor Builder.SecurityGroups, and: %w", err)
+		return nil, bake.Invalid("Builder.SSH.From", "is required without Builder.Network.SecurityGroups: %w", err)
 	}
-	if s.builder.Address == IPv6Address && addr.Is4() {
-		return nil, bake.Invalid("Builder.SSHFrom", "is required to connect to an IPv6 address: of the baking host only %v is known", addr)
+	if s.builder.SSH.Address == IPv6Address && addr.Is4() {
+		return nil, bake.Invalid("Builder.SSH.From", "is required with IPv6Address: the baking host's address is %v", addr)
 	}
 	return []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}, nil
 }

@@ -12,26 +12,27 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/tagnames"
 )
 
-// The tags that are set in every create call, besides Name and the caller's.
+// The tags that are set in every create call, in addition to Name and the caller's.
 const (
-	TagBuild       = "bakestone:build"       // the build id: Run.ID
-	TagImage       = "bakestone:image"       // the name of the Image
-	TagExpires     = "bakestone:expires"     // when anyone may remove it, RFC 3339; not on a promoted AMI
-	TagVersion     = "bakestone:version"     // of this library
-	TagLogin       = "bakestone:login"       // on AMIs: who to log in as
-	TagSource      = "bakestone:source"      // on AMIs: the AMI it was baked from
-	TagStamp       = "bakestone:stamp"       // on AMIs: when it was baked, Unix time
-	TagFingerprint = "bakestone:fingerprint" // on AMIs: Run.Fingerprint
+	TagBuild       = tagnames.Build       // "bakestone:build": the build id, bake.Run.ID
+	TagImage       = tagnames.Image       // "bakestone:image": bake.Image.Name
+	TagExpires     = tagnames.Expires     // "bakestone:expires": when anyone may remove the resource, in RFC 3339; not on promoted AMIs
+	TagVersion     = tagnames.Version     // "bakestone:version": the version of this module
+	TagLogin       = tagnames.Login       // "bakestone:login": on AMIs: the user to log in as
+	TagSource      = tagnames.Source      // "bakestone:source": on AMIs: the AMI it was baked from
+	TagTimestamp   = tagnames.Stamp       // "bakestone:stamp": on AMIs: when it was baked, Unix time
+	TagFingerprint = tagnames.Fingerprint // "bakestone:fingerprint": on AMIs: bake.Run.Fingerprint
 )
 
 const tagName = "Name"
 
-// tags are those of everything that the session creates for as long as it runs.
+// tags returns the tags of a resource that exists only during the bake.
 func (s *session) tags(name string) map[string]string { return s.tagsOver(s.builder.RunTags, name) }
 
-// tagsOver are the tags that everything has, laid over others.
+// tagsOver returns the tags that all resources have, which override those of under.
 func (s *session) tagsOver(under map[string]string, name string) map[string]string {
 	tags := map[string]string{tagName: name}
 	maps.Copy(tags, under)
@@ -46,23 +47,23 @@ func (s *session) tagsOver(under map[string]string, name string) map[string]stri
 	return tags
 }
 
-// imageTags are those of the AMI and its snapshots.
+// imageTags returns the tags of the AMI and its snapshots.
 func (s *session) imageTags() map[string]string {
 	name := s.Image.Name
 	if s.builder.ReplaceAMI {
-		name = s.builder.AMIName // under which it is registered again
+		name = s.builder.AMIName // its final name
 	}
 	tags := s.tagsOver(nil, name)
 	tags[TagLogin] = s.login()
 	tags[TagSource] = s.Source.ID
-	tags[TagStamp] = strconv.FormatInt(s.Image.Baked.Unix(), 10)
+	tags[TagTimestamp] = strconv.FormatInt(s.Image.Baked.Unix(), 10)
 	if s.run.Fingerprint != "" {
 		tags[TagFingerprint] = s.run.Fingerprint
 	}
 	return tags
 }
 
-// tagged puts the same tags on several kinds of resources of one create call.
+// tagged returns the same tags for several kinds of resources.
 func tagged(tags map[string]string, kinds ...ec2types.ResourceType) []ec2types.TagSpecification {
 	specs := make([]ec2types.TagSpecification, 0, len(kinds))
 	for _, kind := range kinds {
@@ -96,13 +97,13 @@ func (b Builder) validateTags(img *bake.Image) []error {
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		switch lower := strings.ToLower(key); {
 		case key == "" || len(key) > longestTagKey || len(all[key]) > longestTagValue:
-			errs = append(errs, bake.Invalid("Tags", "%q: keys have 1 to %d bytes, values at most %d", key, longestTagKey, longestTagValue))
-		case strings.HasPrefix(lower, "aws:") || strings.HasPrefix(lower, "bakestone:"):
-			errs = append(errs, bake.Invalid("Tags", "%q: the prefix is reserved", key))
+			errs = append(errs, bake.Invalid("Tags", "invalid tag %q: keys have 1 to %d bytes, values at most %d", key, longestTagKey, longestTagValue))
+		case strings.HasPrefix(lower, "aws:") || strings.HasPrefix(lower, tagnames.Prefix):
+			errs = append(errs, bake.Invalid("Tags", "%q has a reserved prefix", key))
 		}
 	}
 	if len(all) > mostTags-ourTags {
-		errs = append(errs, bake.Invalid("Tags", "%d tags, of %d at most", len(all), mostTags-ourTags))
+		errs = append(errs, bake.Invalid("Tags", "%d tags, want at most %d", len(all), mostTags-ourTags))
 	}
 	if b.InstanceProfilePolicy != "" {
 		errs = append(errs, validateIAMTags(img.Name, all)...)
@@ -110,13 +111,13 @@ func (b Builder) validateTags(img *bake.Image) []error {
 	return errs
 }
 
-// iamTag is what IAM takes as the key or value of a tag; EC2 takes anything. See
-// Tag in the API reference of IAM.
+// iamTag matches the tag keys and values that IAM accepts, unlike EC2, which accepts
+// all. See Tag in the IAM API reference.
 var iamTag = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 
-// validateIAMTags reports what the tags of a temporary instance profile cannot be.
+// validateIAMTags reports tags that the temporary instance profile cannot have.
 func validateIAMTags(image string, tags map[string]string) []error {
-	const rule = "with Builder.InstanceProfilePolicy, %q is in a tag, for which IAM takes letters, digits, spaces and _.:/=+-@"
+	const rule = "invalid tag text %q: with Builder.InstanceProfilePolicy, tags have letters, digits, spaces and _.:/=+-@"
 	var errs []error
 	if !iamTag.MatchString(image) {
 		errs = append(errs, bake.Invalid("Image.Name", rule, image))

@@ -14,96 +14,102 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// An Ansible runs playbooks against the machine from the baking host, which
-// needs Ansible (ansible-core 2.14 or later) and OpenSSH's client, 8.4 or later
-// where the login is by password. AnsibleLocal runs the same on the machine.
+// An Ansible runs playbooks from the baking host against the machine. The baking
+// host needs ansible-core 2.14 or later and OpenSSH's client, 8.4 or later for
+// logins by password. [AnsibleLocal] runs the playbooks on the machine instead.
 //
 //	provision.Ansible{Dir: "ansible", Playbooks: []string{"web.yml"}, Groups: []string{"web"}, Become: true}
 //
-// Ansible logs in as the build does, through bastions and proxies, too, and
-// accepts no other host key than the one that is pinned. Key, known hosts,
-// inventory and variables are files of a directory on the baking host that only
-// its user can enter; it is removed afterwards, whatever came. A playbook can
-// delegate to localhost and to no other host.
+// Ansible logs in like the build, including through bastions and proxies, and
+// accepts only the pinned host key. Keys, inventory and variables are stored in a
+// directory on the baking host that only the current user can enter, which is
+// always removed afterwards. Playbooks can delegate to localhost but not to other
+// hosts.
 //
 // # Configuration
 //
-// The only ansible.cfg that counts is the one in Dir; those of the user and of
-// the system do not. The following are set whatever that file says: host keys
-// are checked (ANSIBLE_HOST_KEY_CHECKING), control sockets are in the private
-// directory (ANSIBLE_SSH_CONTROL_PATH_DIR), Ansible's own temporary files, too
-// (ANSIBLE_LOCAL_TEMP), and no retry files are written
-// (ANSIBLE_RETRY_FILES_ENABLED). Pipelining is on, which is much faster; where
-// sudo insists on a terminal set Env to {"ANSIBLE_PIPELINING": "False"}. With
-// Requirements, roles and collections are looked for in what was installed for
-// the run, beside the playbooks, and where Ansible looks by default.
+// Only the ansible.cfg in Dir is used, not those of the user and the system. These
+// settings override it: host keys are checked (ANSIBLE_HOST_KEY_CHECKING), control
+// sockets and temporary files are in the private directory
+// (ANSIBLE_SSH_CONTROL_PATH_DIR, ANSIBLE_LOCAL_TEMP), and retry files are disabled
+// (ANSIBLE_RETRY_FILES_ENABLED). Pipelining is enabled for speed; if sudo requires a
+// terminal, set Env to {"ANSIBLE_PIPELINING": "False"}. With Requirements, Ansible
+// finds roles and collections among those installed for the run, next to the
+// playbooks, and in its default directories.
 //
 // # Errors
 //
-// A run that fails is a *bake.ExitError behind the meaning of Ansible's exit
-// status and the message of the last task that failed. Playbooks that have no
-// play for the machine are an error, too, where Ansible itself is content.
-// When the context ends, Ansible, what it has started here, and what it runs on
-// the machine are killed.
+// A run that fails is a [*bake.ExitError], wrapped with the meaning of Ansible's
+// exit status and the message of the last failed task. It is also an error if no
+// play of the playbooks matches the machine, which Ansible itself ignores. When the
+// context ends, Ansible and its processes on the baking host and the machine are
+// killed.
 type Ansible struct {
-	// Dir is the directory of the playbooks and all that they use: roles,
-	// group_vars, files, ansible.cfg. Ansible runs in it. With FS it is a
-	// directory in there, of which Ansible is given a copy; empty is then all
-	// of FS.
+	// Dir is the directory that contains the playbooks and everything they use:
+	// roles, group_vars, files, ansible.cfg. Ansible runs in it. If FS is set, Dir
+	// is a directory in FS, or all of FS if empty, and Ansible runs in a copy.
 	Dir string
 	FS  fs.FS
 
-	// Playbooks are files below Dir, run in this order by one ansible-playbook.
+	// Playbooks are files below Dir. A single ansible-playbook runs them in this
+	// order. At least one is required.
 	Playbooks []string
 
-	// Requirements are Galaxy files below Dir, with roles or collections to
+	// Requirements are Galaxy files below Dir that list roles or collections to
 	// install for this run.
 	Requirements []string
 
-	// Host is the machine's name in the inventory. Empty is "default".
+	// Host is the machine's name in the inventory. If empty, it is "default".
 	Host string
 
-	// Groups are the groups that the machine is in, besides "all".
+	// Groups are the machine's inventory groups besides "all".
 	Groups []string
 
-	// HostVars are variables of the host, and Vars are extra variables, which
-	// win over all others. Each is a struct or a map that encoding/json
-	// marshals to an object. Nil is none.
+	// HostVars are host variables. Vars are extra variables, which override all
+	// others. Each is a struct or map that encoding/json marshals to an object.
+	// Both are optional.
 	HostVars any
 	Vars     any
 
-	// SecretVars are extra variables, too. Their values are taken as they are,
-	// without templates, and are masked in what the build reports.
+	// SecretVars are additional extra variables. Ansible does not expand templates
+	// in them, and they are masked in everything the build reports.
 	SecretVars map[string]bake.Secret
 
-	// Become runs every task as root by sudo, unless the task says otherwise.
+	// Become runs every task as root with sudo, unless the task disables it.
 	Become bool
 
-	// Tags and SkipTags choose among the tasks.
+	// Tags and SkipTags select tasks.
 	Tags     []string
 	SkipTags []string
 
-	// VaultPassword opens encrypted variables and files. VaultPasswordFile, a
-	// path below Dir or an absolute one, may be a program instead, as Ansible
-	// allows. At most one is set.
+	// VaultPassword decrypts variables and files. VaultPasswordFile, an absolute
+	// path or one below Dir, contains the password or is a program that prints it.
+	// At most one of them may be set.
 	VaultPassword     bake.Secret
 	VaultPasswordFile string
 
-	// Args are further arguments of ansible-playbook: "--diff", "-vv".
+	// Args are additional arguments of ansible-playbook: "--diff", "-vv".
 	Args []string
 
-	// Env and Secrets are added to Ansible's environment.
+	// Env and Secrets are added to Ansible's environment. The values of Secrets
+	// are masked in everything the build reports.
 	Env     map[string]string
 	Secrets map[string]bake.Secret
 
-	// Program is the ansible-playbook to run. Empty is the one in PATH.
-	// ansible-galaxy is the one beside it.
+	// Program is the path of ansible-playbook; ansible-galaxy is in the same
+	// directory. If empty, PATH is searched for both.
 	Program string
 
-	// Exclude are patterns, as in bake.Upload, of what in Dir does not belong
-	// to the image's inputs, and is not copied where Dir is.
+	// Exclude lists patterns of files in Dir, as in [bake.Upload], that are not
+	// inputs of the image. They are also left out if Dir is copied.
 	Exclude []string
 }
+
+var (
+	_ bake.Provisioner   = Ansible{}
+	_ bake.Validator     = Ansible{}
+	_ bake.InputDeclarer = Ansible{}
+)
 
 const (
 	ansiblePlaybook = "ansible-playbook"
@@ -111,14 +117,14 @@ const (
 	ansibleHost     = "default"
 )
 
-// String is "ansible: " and the playbooks.
+// String returns "ansible: " and the playbooks.
 func (a Ansible) String() string { return "ansible: " + strings.Join(a.Playbooks, " ") }
 
-// Validate reports all that keeps Ansible from being run.
+// Validate reports invalid fields, and files and programs that do not exist.
 func (a Ansible) Validate() error {
 	errs := a.check("Ansible")
 	if runtime.GOOS == "windows" {
-		errs = append(errs, bake.Invalid("Ansible", "it does not run on Windows: use AnsibleLocal"))
+		errs = append(errs, bake.Invalid("Ansible", "Ansible does not run on Windows: use AnsibleLocal"))
 	}
 	programs := []string{a.program()}
 	if len(a.Requirements) > 0 {
@@ -132,13 +138,13 @@ func (a Ansible) Validate() error {
 	return errors.Join(errs...)
 }
 
-// check reports what is wrong on the baking host and on the machine alike;
-// owner is the type that the caller has filled in.
+// check reports invalid fields, whether Ansible runs on the baking host or on the
+// machine. The owner is the type to name in errors.
 func (a Ansible) check(owner string) []error {
 	field := func(name string) string { return owner + "." + name }
-	tree := tree{a.FS, a.Dir, a.Exclude}
+	dir := tree{a.FS, a.Dir, a.Exclude}
 	errs := []error{
-		tree.check(field("Dir")),
+		dir.check(field("Dir")),
 		checkEnv(owner, a.Env, a.Secrets),
 		checkObject(field("HostVars"), a.HostVars),
 		checkObject(field("Vars"), a.Vars),
@@ -147,10 +153,10 @@ func (a Ansible) check(owner string) []error {
 		errs = append(errs, bake.Invalid(field("Playbooks"), "is required"))
 	}
 	for _, name := range a.Playbooks {
-		errs = append(errs, tree.checkFile(field("Playbooks"), name))
+		errs = append(errs, dir.checkFile(field("Playbooks"), name))
 	}
 	for _, name := range a.Requirements {
-		errs = append(errs, tree.checkFile(field("Requirements"), name))
+		errs = append(errs, dir.checkFile(field("Requirements"), name))
 	}
 	switch {
 	case a.VaultPasswordFile == "":
@@ -159,35 +165,35 @@ func (a Ansible) check(owner string) []error {
 	case filepath.IsAbs(a.VaultPasswordFile):
 		errs = append(errs, checkFile(field("VaultPasswordFile"), nil, a.VaultPasswordFile))
 	default:
-		errs = append(errs, tree.checkFile(field("VaultPasswordFile"), a.VaultPasswordFile))
+		errs = append(errs, dir.checkFile(field("VaultPasswordFile"), a.VaultPasswordFile))
 	}
-	if !ansibleName(a.host()) {
-		errs = append(errs, bake.Invalid(field("Host"), "%q is no name of a host in an inventory", a.Host))
+	if !validHostName(a.host()) {
+		errs = append(errs, bake.Invalid(field("Host"), "invalid inventory host name %q", a.Host))
 	}
 	for _, group := range a.Groups {
-		if !variableName(group) {
-			errs = append(errs, bake.Invalid(field("Groups"), "%q is no name of a group", group))
+		if !validVariableName(group) {
+			errs = append(errs, bake.Invalid(field("Groups"), "invalid group name %q", group))
 		}
 	}
 	for name := range a.SecretVars {
-		if !variableName(name) {
-			errs = append(errs, bake.Invalid(field("SecretVars"), "%q is no name of a variable", name))
+		if !validVariableName(name) {
+			errs = append(errs, bake.Invalid(field("SecretVars"), "invalid variable name %q", name))
 		}
 	}
 	for _, arg := range a.Args {
 		switch arg {
 		case "-k", "--ask-pass", "-K", "--ask-become-pass", "-J", "--ask-vault-pass", "--ask-vault-password":
-			errs = append(errs, bake.Invalid(field("Args"), "%s: nobody is there to be asked", arg))
+			errs = append(errs, bake.Invalid(field("Args"), "%s: interactive prompts are not supported", arg))
 		}
 	}
 	if slices.ContainsFunc(a.Args, hasNUL) {
-		errs = append(errs, bake.Invalid(field("Args"), "contain a NUL byte"))
+		errs = append(errs, bake.Invalid(field("Args"), "contains a NUL byte"))
 	}
 	return errs
 }
 
-// DeclareInputs declares everything below Dir that is not excluded, and every
-// parameter.
+// DeclareInputs declares the files below Dir that are not excluded, and the
+// parameters.
 func (a Ansible) DeclareInputs(in *bake.Inputs) error {
 	if err := in.Tree("dir", a.FS, a.Dir, a.Exclude); err != nil {
 		return err
@@ -235,7 +241,7 @@ func (a Ansible) program() string {
 	return a.Program
 }
 
-// galaxy is the ansible-galaxy of the same installation.
+// galaxy returns the path of the ansible-galaxy of the same installation.
 func (a Ansible) galaxy() string {
 	if filepath.Base(a.Program) == a.Program {
 		return ansibleGalaxy
@@ -243,17 +249,17 @@ func (a Ansible) galaxy() string {
 	return filepath.Join(filepath.Dir(a.Program), ansibleGalaxy)
 }
 
-// ansibleName reports whether a pattern of hosts can name it alone.
-func ansibleName(name string) bool {
+// validHostName reports whether name, as a host pattern, matches only itself.
+func validHostName(name string) bool {
 	return name != "" && !strings.HasPrefix(name, "-") && !strings.ContainsAny(name, " \t\r\n,:;&!*?[]{}()~@/\\'\"\x00")
 }
 
-// variableName reports whether name is an identifier, as Ansible wants
-// variables and groups to be.
-func variableName(name string) bool { return bake.ValidEnvName(name) }
+// validVariableName reports whether name is valid for a variable or group of
+// Ansible.
+func validVariableName(name string) bool { return bake.ValidEnvName(name) }
 
-// arguments are those of ansible-playbook, with the paths of the files that
-// were made for the run.
+// arguments returns the arguments of ansible-playbook, given the paths of the files
+// created for the run.
 func (a Ansible) arguments(inventory, vars, vault string) []string {
 	args := []string{"--inventory", inventory}
 	if vars != "" {
@@ -270,34 +276,34 @@ func (a Ansible) arguments(inventory, vars, vault string) []string {
 	}
 	args = append(args, a.Args...)
 	for _, playbook := range a.Playbooks {
-		// Ansible would take "-x.yml" for an option.
+		// Without "./", Ansible would parse "-x.yml" as an option.
 		args = append(args, "./"+filepath.ToSlash(filepath.Clean(playbook)))
 	}
 	return args
 }
 
-// hidden is everything that may not be shown.
-func (a Ansible) hidden() []bake.Secret {
+// secrets returns every value to mask.
+func (a Ansible) secrets() []bake.Secret {
 	all := slices.Collect(maps.Values(a.SecretVars))
 	all = slices.AppendSeq(all, maps.Values(a.Secrets))
 	return append(all, a.VaultPassword)
 }
 
-// ansibleMeaning is what Ansible's exit status stands for.
+// ansibleMeaning returns the meaning of Ansible's exit status.
 func ansibleMeaning(status int) string {
 	switch status {
 	case 1:
-		return "it could not run the playbooks"
+		return "ansible could not run the playbooks"
 	case 2:
 		return "a task failed"
 	case 3, 4:
-		return "the machine could not be reached, or a file could not be read as what it should be"
+		return "the machine is unreachable, or a file could not be parsed"
 	case 5:
-		return "its options are wrong"
+		return "invalid options"
 	case 99:
-		return "it was interrupted"
+		return "ansible was interrupted"
 	case 250:
-		return "it crashed"
+		return "ansible crashed"
 	}
-	return fmt.Sprintf("it ended with status %d", status)
+	return fmt.Sprintf("ansible exited with status %d", status)
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// BenchmarkAnsible runs one playbook of a dozen tasks in pairs, by a plain
-// ansible-playbook and through Ansible, against the same machine, and reports
-// the seconds of each and how much longer ours takes:
+// BenchmarkAnsible runs a playbook of a dozen tasks with plain ansible-playbook and
+// with Ansible, alternately against the same machine. It reports the seconds of each
+// and the difference in percent:
 //
 //	go test ./provision -run '^$' -bench BenchmarkAnsible -benchtime 10x
 func BenchmarkAnsible(b *testing.B) {
@@ -45,7 +45,7 @@ func BenchmarkAnsible(b *testing.B) {
 		put("known_hosts", knownhosts.Line([]string{server.Addr}, server.HostKey)+"\n")))
 
 	byHand := func() {
-		// Every run connects anew, as ours does.
+		// Each run opens a new connection, as Ansible does.
 		sockets := b.TempDir()
 		cmd := exec.CommandContext(b.Context(), program, "--inventory", inventory, "play.yml")
 		cmd.Dir = dir
@@ -64,7 +64,7 @@ func BenchmarkAnsible(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	byHand() // the machine's disk cache is warm for both
+	byHand() // warm the machine's disk cache
 	var hand, us time.Duration
 	timed := func(run func()) time.Duration {
 		start := time.Now()
@@ -73,7 +73,7 @@ func BenchmarkAnsible(b *testing.B) {
 	}
 	pairs := 0
 	for b.Loop() {
-		// Who is first takes turns.
+		// Alternate the order.
 		if pairs%2 == 0 {
 			hand += timed(byHand)
 			us += timed(ours)

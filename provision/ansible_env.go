@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The files of a run, in its private directory.
+// Names of files in the private directory of a run.
 const (
 	ansibleConfig      = "ansible.cfg"
 	ansibleResultsFile = "results"
@@ -15,23 +15,24 @@ const (
 	ansiblePluginFile  = ansiblePlugins + "/bakestone.py"
 )
 
-// ansiblePaths are where a run has its files, on the baking host or on the
-// machine; both have slashes.
+// ansiblePaths are the paths of a run's files on the baking host or the machine,
+// separated by slashes.
 type ansiblePaths struct {
-	dir     string // the private directory
-	config  string // the configuration that counts
-	results string // what the plugin writes
+	dir     string // private directory
+	config  string // ansible.cfg to use
+	results string // written by the plugin
 }
 
-// environment is what the caller wants, over defaults of ours and under what
-// the run depends on. Inherited is the environment that it is added to.
+// environment returns the variables for Ansible. Env overrides defaults, and the
+// run's own settings override Env. inherited looks up a variable of the environment
+// that the variables are added to.
 func (a Ansible) environment(p ansiblePaths, inherited func(name string) string) map[string]string {
 	env := map[string]string{
 		"ANSIBLE_PIPELINING":  "True",
 		"ANSIBLE_NOCOLOR":     "1",
 		"ANSIBLE_FORCE_COLOR": "0",
 		"ANSIBLE_CONFIG":      p.config,
-		"PYTHONUNBUFFERED":    "1", // its lines are events as they come
+		"PYTHONUNBUFFERED":    "1", // output lines become events immediately
 	}
 	maps.Copy(env, a.Env)
 	maps.Copy(env, map[string]string{
@@ -40,15 +41,15 @@ func (a Ansible) environment(p ansiblePaths, inherited func(name string) string)
 		"ANSIBLE_LOCAL_TEMP":          path.Join(p.dir, "tmp"),
 		"BAKESTONE_ANSIBLE_RESULTS":   p.results,
 	})
-	// extend puts a directory of ours before those that are set already, or
-	// that Ansible has by default.
-	extend := func(name, own string, usual ...string) {
-		if given := env[name]; given != "" {
-			usual = []string{given}
-		} else if given := inherited(name); given != "" {
-			usual = []string{given}
+	// extend prepends a directory of the run to the search path that is set, or
+	// to Ansible's default.
+	extend := func(name, dir string, defaults ...string) {
+		if set := env[name]; set != "" {
+			defaults = []string{set}
+		} else if set := inherited(name); set != "" {
+			defaults = []string{set}
 		}
-		env[name] = strings.Join(slices.Concat([]string{path.Join(p.dir, own)}, usual), ":")
+		env[name] = strings.Join(slices.Concat([]string{path.Join(p.dir, dir)}, defaults), ":")
 	}
 	extend("ANSIBLE_CALLBACK_PLUGINS", ansiblePlugins, "~/.ansible/plugins/callback", "/usr/share/ansible/plugins/callback")
 	if len(a.Requirements) > 0 {

@@ -19,8 +19,8 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// ansible is the real Ansible with a directory for what it writes, and a home
-// and a configuration of the user's that may not count.
+// ansible returns the path of ansible-playbook and the directory for temporary
+// files. It sets HOME to a directory with an .ansible.cfg, which must be ignored.
 func ansible(t *testing.T) (program, tmp string) {
 	t.Helper()
 	program = testenv.Need(t, "ansible")
@@ -31,7 +31,7 @@ func ansible(t *testing.T) (program, tmp string) {
 	return program, tmp
 }
 
-// playbooks are some with all that they usually have beside them.
+// playbooks returns playbooks with roles and variables.
 func playbooks() map[string]string {
 	return map[string]string{
 		"site.yml": `
@@ -76,33 +76,33 @@ func TestAnsible(t *testing.T) {
 		VaultPassword: bake.NewSecret(vault),
 		Args:          []string{"--diff"},
 	}
-	first, err := baked(t.Context(), t, m, a, nil, token, vault)
+	first, err := bakeReport(t.Context(), t, m, a, nil, token, vault)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{
 		"/etc/greeting": "oven 8080 1+2 brown", "/etc/token": token + "|from the vault", "/etc/who": "0",
 	} {
-		if got := says(t, m, "cat "+file); got != want {
+		if got := outputOnGuest(t, m, "cat "+file); got != want {
 			t.Errorf("%s is %q, want %q", file, got, want)
 		}
 	}
-	if got := says(t, m, "id -u app; stat -c %a /etc/token; tail -1 /etc/profile; ls /etc/left-out 2>&1 | tail -c 10"); got != "4242\n600\nUMASK=027\ndirectory" {
-		t.Errorf("the machine says %q", got)
+	if got := outputOnGuest(t, m, "id -u app; stat -c %a /etc/token; tail -1 /etc/profile; ls /etc/left-out 2>&1 | tail -c 10"); got != "4242\n600\nUMASK=027\ndirectory" {
+		t.Errorf("command output = %q", got)
 	}
 	if !strings.Contains(first.output(), "TASK [make the user of the application]") || !strings.Contains(first.output(), "changed=4") {
-		t.Errorf("its output is no events:\n%s", first.output())
+		t.Errorf("output is missing from events:\n%s", first.output())
 	}
 	nothingOnHost(t, tmp)
-	quiet(t, m)
+	noProcesses(t, m)
 
-	again, err := baked(t.Context(), t, m, a, nil)
+	again, err := bakeReport(t.Context(), t, m, a, nil)
 	if err != nil || !strings.Contains(again.output(), "changed=0") {
-		t.Errorf("the second run: %v\n%s", err, again.output())
+		t.Errorf("second Provision() = %v, output:\n%s", err, again.output())
 	}
 }
 
-// withVault is playbooks with a variable that was encrypted.
+// withVault returns playbooks with an encrypted variable.
 func withVault(t *testing.T, program, password string) map[string]string {
 	t.Helper()
 	dir := files(t, map[string]string{"password": password + "\n", "vars.yml": "vaulted: from the vault\n"})
@@ -154,8 +154,8 @@ func TestAnsibleFails(t *testing.T) {
 			status: 2, want: []string{`task "babble" failed: it is [redacted]`},
 		},
 		"undefined": {play: "    - {name: undefined, debug: {msg: '{{ nothing }}'}}\n", status: 2, want: []string{`task "undefined" failed`, "'nothing' is undefined"}},
-		"syntax":    {play: "    - {no_such_module: {}}\n", status: 4, want: []string{"a file could not be read", "no_such_module"}},
-		"options":   {play: "    - ping:\n", change: func(a *provision.Ansible) { a.Args = []string{"--no-such-option"} }, status: 2, want: []string{"its options are wrong"}},
+		"syntax":    {play: "    - {no_such_module: {}}\n", status: 4, want: []string{"a file could not be parsed", "no_such_module"}},
+		"options":   {play: "    - ping:\n", change: func(a *provision.Ansible) { a.Args = []string{"--no-such-option"} }, status: 2, want: []string{"invalid options"}},
 		"another user": {
 			play:   "    - ping:\n",
 			change: func(a *provision.Ansible) { a.HostVars = map[string]string{"ansible_user": "stranger"} },
@@ -171,14 +171,14 @@ func TestAnsibleFails(t *testing.T) {
 			if test.change != nil {
 				test.change(&a)
 			}
-			_, err := baked(t.Context(), t, m, a, nil, "correct-horse")
+			_, err := bakeReport(t.Context(), t, m, a, nil, "correct-horse")
 			var exit *bake.ExitError
 			if !errors.As(err, &exit) || exit.Status != test.status {
-				t.Fatalf("error %v, want status %d", err, test.status)
+				t.Fatalf("Provision() = %v, want status %d", err, test.status)
 			}
 			for _, want := range test.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %v\nwant %q in it", err, want)
+					t.Errorf("Provision() = %v\nwant %q in it", err, want)
 				}
 			}
 			nothingOnHost(t, tmp)
@@ -186,14 +186,13 @@ func TestAnsibleFails(t *testing.T) {
 	}
 
 	a := provision.Ansible{Program: program, Dir: files(t, playbooks()), Playbooks: []string{"site.yml"}, Groups: []string{"wep"}}
-	if err := a.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "no play of [site.yml] is for the host default") {
-		t.Errorf("error of a play for another group: %v", err)
+	if err := a.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "no play of [site.yml] matches host default") {
+		t.Errorf("Provision() of a play for another group = %v, want no matching play", err)
 	}
 }
 
-// A task runs as root, with a child that has left its session, when the context
-// ends.
-func TestAnsibleIsCancelled(t *testing.T) {
+// The context ends while a task runs as root, with a child in another session.
+func TestAnsibleCanceled(t *testing.T) {
 	program, tmp := ansible(t)
 	for name, opts := range map[string]*testenv.GuestOptions{"sudo": nil, "sudo with a password": {AskSudo: true}} {
 		t.Run(name, func(t *testing.T) {
@@ -210,12 +209,12 @@ func TestAnsibleIsCancelled(t *testing.T) {
       shell: trap "" TERM; setsid sh -c 'sleep 1000; sleep 1000' & sleep 1000; sleep 1000
 `}),
 			}
-			_, err := baked(ctx, t, m, a, func(e bake.Event) {
+			_, err := bakeReport(ctx, t, m, a, func(e bake.Event) {
 				if strings.HasPrefix(e.Text, "TASK [wait]") {
 					go func() {
-						// The task is announced before it is sent.
+						// Ansible prints the task's name before it starts the task.
 						for range 100 {
-							if strings.Count(says(t, m, "ps -e -o args="), "\nsleep 1000") > 1 {
+							if strings.Count(outputOnGuest(t, m, "ps -e -o args="), "\nsleep 1000") > 1 {
 								break
 							}
 						}
@@ -224,10 +223,10 @@ func TestAnsibleIsCancelled(t *testing.T) {
 				}
 			})
 			if !errors.Is(err, context.Canceled) {
-				t.Errorf("error %v, want %v", err, context.Canceled)
+				t.Errorf("Provision() = %v, want %v", err, context.Canceled)
 			}
 			nothingOnHost(t, tmp)
-			quiet(t, m)
+			noProcesses(t, m)
 		})
 	}
 }
@@ -243,7 +242,7 @@ func TestAnsibleLogins(t *testing.T) {
 		"a password": {testenv.GuestOptions{PasswordLogin: true}, func(c *sshmachine.Config) {
 			c.Auth = []sshmachine.Auth{sshmachine.Password(password)}
 		}},
-		"a way of the caller's": {testenv.GuestOptions{}, func(c *sshmachine.Config) {
+		"custom dialer": {testenv.GuestOptions{}, func(c *sshmachine.Config) {
 			addr := c.Addr
 			c.Addr = "oven.invalid:22"
 			c.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -260,11 +259,11 @@ func TestAnsibleLogins(t *testing.T) {
 					"big":      strings.Repeat("x", 1<<20),
 				}),
 			}
-			if _, err := baked(t.Context(), t, m, a, nil, testenv.GuestPassword); err != nil {
+			if _, err := bakeReport(t.Context(), t, m, a, nil, testenv.GuestPassword); err != nil {
 				t.Fatal(err)
 			}
-			if got := says(t, m, "stat -c '%s %U' /etc/big"); got != "1048576 root" {
-				t.Errorf("the file is %q", got)
+			if got := outputOnGuest(t, m, "stat -c '%s %U' /etc/big"); got != "1048576 root" {
+				t.Errorf("stat of the copied file = %q, want 1048576 root", got)
 			}
 			nothingOnHost(t, tmp)
 		})
@@ -291,19 +290,19 @@ func TestAnsibleGalaxy(t *testing.T) {
 			"house/roles/warm/tasks/main.yml": {Data: []byte("- copy: {dest: /etc/from-collection, content: it too}\n")},
 		},
 	}
-	if _, err := baked(t.Context(), t, m, a, nil); err != nil {
+	if _, err := bakeReport(t.Context(), t, m, a, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := says(t, m, "cat /etc/from-role; echo; cat /etc/from-collection"); got != "yes indeed\nit too" {
-		t.Errorf("the machine says %q", got)
+	if got := outputOnGuest(t, m, "cat /etc/from-role; echo; cat /etc/from-collection"); got != "yes indeed\nit too" {
+		t.Errorf("command output = %q", got)
 	}
 	nothingOnHost(t, tmp)
 
 	a.FS = fstest.MapFS{"play.yml": {}, "roles.yml": {Data: []byte("- {src: 'file:///no/such/role.tar.gz', name: baker}\n")}}
 	a.Requirements = a.Requirements[:1]
 	var exit *bake.ExitError
-	if err := a.Provision(t.Context(), m); !errors.As(err, &exit) || !strings.Contains(err.Error(), "install what roles.yml requires") {
-		t.Errorf("error of a missing role: %v", err)
+	if err := a.Provision(t.Context(), m); !errors.As(err, &exit) || !strings.Contains(err.Error(), "install requirements of roles.yml") {
+		t.Errorf("Provision() with a missing role = %v, want an *ExitError of the requirements", err)
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 )
 
 // An AnsibleLocal runs playbooks on the machine itself, as root over a local
-// connection. The baking host needs no Ansible; the machine does, and gets it
-// from Install if it has none:
+// connection. The machine needs Ansible, which Install can install; the baking host
+// does not:
 //
 //	provision.AnsibleLocal{
 //		Ansible: provision.Ansible{Dir: "ansible", Playbooks: []string{"web.yml"}},
@@ -21,28 +21,34 @@ import (
 //		Remove:  provision.Packages{Remove: []string{"ansible-core"}},
 //	}
 //
-// Dir is copied to a directory that only root can enter, as are the variables
-// and the vault's password, and everything is removed afterwards. Requirements
-// are installed on the machine, for this run. What Ansible says of
-// configuration and errors holds here, too.
+// It copies Dir, the variables and the vault password to a directory that only root
+// can enter, and removes the directory afterwards. Requirements are installed on the
+// machine for this run. Configuration and errors are as described for [Ansible].
 type AnsibleLocal struct {
-	// Ansible is what to run and how. Of its fields Program is a path on the
-	// machine, empty the one in root's PATH; Become means nothing, since all
-	// runs as root; and a VaultPasswordFile is one below Dir.
+	// Ansible defines what to run. Program is a path on the machine; if empty,
+	// root's PATH is searched. Become has no effect, since everything runs as
+	// root. VaultPasswordFile must be below Dir.
 	Ansible
 
-	// Install installs Ansible if the machine has none, and Remove, which runs
-	// after a success, removes it again. Shell is as good as Packages:
+	// Install installs Ansible if it is missing. Remove removes it after a
+	// successful run. Both are optional. They can be any provisioner, such
+	// as [Packages], or a [Shell] to install into a virtual environment:
 	//
 	//	Install: provision.Shell("python3 -m venv /opt/ansible", "/opt/ansible/bin/pip install ansible-core").AsRoot(),
 	//	Remove:  provision.Shell("rm -r /opt/ansible").AsRoot(),
 	//
-	// with Program "/opt/ansible/bin/ansible-playbook".
+	// and Program "/opt/ansible/bin/ansible-playbook".
 	Install bake.Provisioner
 	Remove  bake.Provisioner
 }
 
-// String is "ansible on the machine: " and the playbooks.
+var (
+	_ bake.Provisioner   = AnsibleLocal{}
+	_ bake.Validator     = AnsibleLocal{}
+	_ bake.InputDeclarer = AnsibleLocal{}
+)
+
+// String returns "ansible on the machine: " and the playbooks.
 func (a AnsibleLocal) String() string {
 	return "ansible on the machine" + a.Ansible.String()[len("ansible"):]
 }
@@ -51,16 +57,16 @@ func (a AnsibleLocal) tool() guestTool {
 	return guestTool{owner: "AnsibleLocal", program: a.program(), install: a.Install, remove: a.Remove}
 }
 
-// Validate reports all that keeps Ansible from being run.
+// Validate reports invalid fields and files that do not exist.
 func (a AnsibleLocal) Validate() error {
 	errs := append(a.check("AnsibleLocal"), a.tool().check())
 	if path.IsAbs(a.VaultPasswordFile) {
-		errs = append(errs, bake.Invalid("AnsibleLocal.VaultPasswordFile", "%q is not a path below Dir", a.VaultPasswordFile))
+		errs = append(errs, bake.Invalid("AnsibleLocal.VaultPasswordFile", "%q must be a path below Dir", a.VaultPasswordFile))
 	}
 	return errors.Join(errs...)
 }
 
-// DeclareInputs declares what Ansible does, and how it is installed.
+// DeclareInputs declares the inputs of Ansible, Install and Remove.
 func (a AnsibleLocal) DeclareInputs(in *bake.Inputs) error {
 	return errors.Join(a.Ansible.DeclareInputs(in), a.tool().declare(in))
 }
@@ -70,37 +76,36 @@ func (a AnsibleLocal) Provision(ctx context.Context, m bake.Machine) error {
 	if err := a.Validate(); err != nil {
 		return err
 	}
-	bake.RunFromContext(ctx).Mask(a.hidden()...)
-	return a.tool().use(ctx, m, func(s *staging, program string) error { return a.play(ctx, s, program) })
+	bake.RunFromContext(ctx).Mask(a.secrets()...)
+	return a.tool().use(ctx, m, func(dir *stagingDir, program string) error { return a.play(ctx, dir, program) })
 }
 
-func (a AnsibleLocal) play(ctx context.Context, s *staging, program string) error {
-	cmd, err := a.stage(ctx, s)
+func (a AnsibleLocal) play(ctx context.Context, dir *stagingDir, program string) error {
+	cmd, err := a.stage(ctx, dir)
 	if err != nil {
 		return err
 	}
 	for _, file := range a.Requirements {
 		install := *cmd
 		install.Args = []string{path.Join(path.Dir(program), ansibleGalaxy), "install", "--role-file", path.Clean(file)}
-		if err := s.m.Run(ctx, &install); err != nil {
-			return fmt.Errorf("install what %s requires: %w", file, err)
+		if err := dir.m.Run(ctx, &install); err != nil {
+			return fmt.Errorf("install requirements of %s: %w", file, err)
 		}
 	}
 	cmd.Args = append([]string{program}, cmd.Args...)
-	err = s.m.Run(ctx, cmd)
+	err = dir.m.Run(ctx, cmd)
 	if err != nil && ctx.Err() != nil {
 		return err
 	}
-	text, readErr := s.read(ctx, ansibleResultsFile)
+	text, readErr := dir.read(ctx, ansibleResultsFile)
 	results, parseErr := parseAnsibleResults(bytes.NewReader(text))
-	return a.ended(results, err, errors.Join(readErr, parseErr), a.hidden())
+	return a.runError(results, err, errors.Join(readErr, parseErr), a.secrets())
 }
 
-// stage uploads everything, and returns the command that uses it, without its
-// program.
-func (a AnsibleLocal) stage(ctx context.Context, s *staging) (*bake.Cmd, error) {
+// stage uploads the files and returns the command to run, without the program.
+func (a AnsibleLocal) stage(ctx context.Context, staging *stagingDir) (*bake.Cmd, error) {
 	playbooks := tree{a.FS, a.Dir, a.Exclude}
-	dir, err := s.tree(ctx, "playbooks", playbooks)
+	dir, err := staging.tree(ctx, "playbooks", playbooks)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +118,7 @@ func (a AnsibleLocal) stage(ctx context.Context, s *staging) (*bake.Cmd, error) 
 		return nil, err
 	}
 	paths := ansiblePaths{
-		dir: s.path, config: path.Join(s.path, ansibleConfig), results: path.Join(s.path, ansibleResultsFile),
+		dir: staging.path, config: path.Join(staging.path, ansibleConfig), results: path.Join(staging.path, ansibleResultsFile),
 	}
 	uploads := map[string]string{
 		"inventory.yml": inventory, ansiblePluginFile: ansibleCallback, ansibleResultsFile: "", ansibleConfig: "",
@@ -123,34 +128,35 @@ func (a AnsibleLocal) stage(ctx context.Context, s *staging) (*bake.Cmd, error) 
 	}
 	varsFile, vault := "", a.VaultPasswordFile
 	if vars != "" {
-		varsFile = path.Join(s.path, "vars.yml")
+		varsFile = path.Join(staging.path, "vars.yml")
 		uploads["vars.yml"] = vars
 	}
 	if !a.VaultPassword.IsZero() {
-		vault = path.Join(s.path, "vault")
+		vault = path.Join(staging.path, "vault")
 		uploads["vault"] = a.VaultPassword.Reveal() + "\n"
 	}
 	for name, content := range uploads {
-		if _, err := s.file(ctx, name, content); err != nil {
+		if _, err := staging.file(ctx, name, content); err != nil {
 			return nil, err
 		}
 	}
 	return &bake.Cmd{
-		Args: a.arguments(path.Join(s.path, "inventory.yml"), varsFile, vault), Dir: dir, Sudo: true,
+		Args: a.arguments(path.Join(staging.path, "inventory.yml"), varsFile, vault), Dir: dir, Sudo: true,
 		Env: a.environment(paths, func(string) string { return "" }), Secrets: a.Secrets,
 	}, nil
 }
 
-// ended is the error of a run that ended with err, of which the plugin told the
-// results. A program that a test has put in Ansible's place tells none.
-func (a Ansible) ended(results ansibleResults, err, readErr error, hidden []bake.Secret) error {
+// runError returns the error of a run. Ansible ended with err, and reading the
+// plugin's results with readErr. Tests may replace Ansible with a program that
+// writes no results.
+func (a Ansible) runError(results ansibleResults, err, readErr error, secrets []bake.Secret) error {
 	switch {
 	case err != nil:
-		return results.explain(errors.Join(err, readErr), hidden)
+		return results.explain(errors.Join(err, readErr), secrets)
 	case readErr != nil:
 		return readErr
 	case results.ended && !slices.Contains(results.hosts, a.host()):
-		return fmt.Errorf("no play of %s is for the host %s or for a group that it is in: nothing was done", a.Playbooks, a.host())
+		return fmt.Errorf("no play of %s matches host %s or its groups: nothing was done", a.Playbooks, a.host())
 	}
 	return nil
 }

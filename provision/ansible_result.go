@@ -10,9 +10,9 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// ansibleCallback is a plugin of Ansible's that writes down which tasks failed
-// and which hosts had a play, whatever the output is made to look like. Results
-// of tasks with no_log reach a plugin censored.
+// ansibleCallback is an Ansible plugin that records failed tasks and the hosts that
+// had a play, independent of the output format. Ansible censors the results of tasks
+// with no_log.
 const ansibleCallback = `import json
 import os
 
@@ -30,13 +30,13 @@ class CallbackModule(CallbackBase):
             out.write(json.dumps(line, default=str) + '\n')
 
     def _failed(self, result, reached):
-        said = result._result
-        items = [i for i in said.get('results') or [] if isinstance(i, dict) and i.get('failed')]
+        details = result._result
+        items = [i for i in details.get('results') or [] if isinstance(i, dict) and i.get('failed')]
         if items:
-            said = items[-1]
+            details = items[-1]
         keys = ('msg', 'censored', 'module_stderr', 'module_stdout', 'stderr', 'stdout')
         self._write(task=result._task.get_name(), reached=reached,
-                    said=[str(said[k]) for k in keys if said.get(k)])
+                    messages=[str(details[k]) for k in keys if details.get(k)])
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
         if not ignore_errors:
@@ -49,65 +49,60 @@ class CallbackModule(CallbackBase):
         self._write(hosts=sorted(stats.processed))
 `
 
-// ansibleResults is what the plugin has written.
+// ansibleResults are the plugin's records of a run.
 type ansibleResults struct {
-	failed *ansibleFailure // the last
-	ended  bool            // it has told the hosts
-	hosts  []string        // that had a play
+	failed *ansibleRecord // last failed task
+	ended  bool           // the run reached its end, so hosts is known
+	hosts  []string       // hosts that had a play
 }
 
-type ansibleFailure struct {
-	Task    string   `json:"task"`
-	Reached bool     `json:"reached"`
-	Said    []string `json:"said"`
-	Hosts   []string `json:"hosts"`
+// An ansibleRecord is a failed task or, at the end of a run, the hosts.
+type ansibleRecord struct {
+	Task     string   `json:"task"`
+	Reached  bool     `json:"reached"`
+	Messages []string `json:"messages"`
+	Hosts    []string `json:"hosts"`
 }
 
-// parseAnsibleResults reads what the plugin has written.
+// parseAnsibleResults parses the plugin's records.
 func parseAnsibleResults(text io.Reader) (ansibleResults, error) {
 	var results ansibleResults
 	for lines := json.NewDecoder(text); ; {
-		var said ansibleFailure
-		err := lines.Decode(&said)
+		var record ansibleRecord
+		err := lines.Decode(&record)
 		if errors.Is(err, io.EOF) {
 			return results, nil
 		}
 		if err != nil {
-			return results, fmt.Errorf("results of Ansible: %w", err)
+			return results, fmt.Errorf("parse Ansible results: %w", err)
 		}
-		if said.Task != "" {
-			results.failed = &said
+		if record.Task != "" {
+			results.failed = &record
 		}
-		if said.Hosts != nil {
-			results.ended, results.hosts = true, said.Hosts
+		if record.Hosts != nil {
+			results.ended, results.hosts = true, record.Hosts
 		}
 	}
 }
 
-// longestSaid is how much of what a task said goes into an error.
-const longestSaid = 2000
-
-// explain puts the meaning of the exit status and the message of the task
-// before err, the end of ansible-playbook.
-func (r ansibleResults) explain(err error, hidden []bake.Secret) error {
+// explain wraps err, the result of ansible-playbook, with the failed task's
+// messages or the meaning of the exit status.
+func (r ansibleResults) explain(err error, secrets []bake.Secret) error {
 	var exit *bake.ExitError
 	if !errors.As(err, &exit) {
 		return err
 	}
-	const wrongUsage = 2 // also of a task that failed
-	if r.failed == nil && exit.Status == wrongUsage {
-		return fmt.Errorf("its options are wrong: %w", err)
+	const usageStatus = 2 // also the status of a failed task
+	if r.failed == nil && exit.Status == usageStatus {
+		return fmt.Errorf("invalid options: %w", err)
 	}
 	if r.failed == nil {
 		return fmt.Errorf("%s: %w", ansibleMeaning(exit.Status), err)
 	}
-	said := cutSecrets(strings.TrimSpace(strings.Join(r.failed.Said, "\n")), hidden)
-	if len(said) > longestSaid {
-		said = strings.ToValidUTF8(said[:longestSaid], "") + " …"
-	}
+	messages := shorten(maskSecretsIn(strings.TrimSpace(strings.Join(r.failed.Messages, "\n")), secrets))
 	meaning := "failed"
 	if !r.failed.Reached {
 		meaning = "could not reach the machine"
 	}
-	return fmt.Errorf("task %q %s: %s: %w", r.failed.Task, meaning, said, err)
+	return fmt.Errorf("task %q %s: %s: %w", r.failed.Task, meaning, messages, err)
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Provision runs the playbooks and waits for them. Nothing of the run is left
-// on the baking host.
+// Provision runs the playbooks and waits for them. It removes all files of the run
+// from the baking host.
 func (a Ansible) Provision(ctx context.Context, m bake.Machine) error {
 	if err := a.Validate(); err != nil {
 		return err
 	}
-	bake.RunFromContext(ctx).Mask(a.hidden()...)
+	bake.RunFromContext(ctx).Mask(a.secrets()...)
 	return bake.ReachSSH(ctx, m, func(ctx context.Context, access bake.SSHAccess) (err error) {
 		dir, err := newAnsibleDir()
 		if err != nil {
@@ -34,13 +34,13 @@ func (a Ansible) Provision(ctx context.Context, m bake.Machine) error {
 	})
 }
 
-// An ansibleRun is one Ansible with the files that were made for its run.
+// An ansibleRun is a run of Ansible and the files created for it.
 type ansibleRun struct {
 	Ansible
-	dir     string // of the playbooks
+	dir     string // directory of the playbooks
 	args    []string
 	env     map[string]string
-	results string // the file in which the plugin writes
+	results string // file that the plugin writes
 	access  bake.SSHAccess
 }
 
@@ -78,7 +78,7 @@ func (a Ansible) prepare(ctx context.Context, dir *ansibleDir, access bake.SSHAc
 		return nil, err
 	}
 	run.args = a.arguments(inventoryFile, varsFile, vault)
-	asked, err := dir.askPass(ctx, access)
+	askPass, err := dir.askPass(ctx, access)
 	if err != nil {
 		return nil, err
 	}
@@ -88,12 +88,12 @@ func (a Ansible) prepare(ctx context.Context, dir *ansibleDir, access bake.SSHAc
 	}
 	run.env = a.environment(ansiblePaths{dir: dir.path, config: config, results: run.results}, os.Getenv)
 	run.env["ANSIBLE_SSH_CONTROL_PATH_DIR"] = dir.sockets
-	run.env["ANSIBLE_SSH_CONTROL_PATH"] = "" // leaves the names to Ansible
-	maps.Copy(run.env, asked)
+	run.env["ANSIBLE_SSH_CONTROL_PATH"] = "" // Ansible chooses the names
+	maps.Copy(run.env, askPass)
 	return run, nil
 }
 
-// plugin writes the plugin, and returns the configuration to use.
+// plugin writes the plugin and returns the ansible.cfg to use.
 func (r *ansibleRun) plugin(dir *ansibleDir) (config string, err error) {
 	if err := os.Mkdir(filepath.Join(dir.path, ansiblePlugins), 0o700); err != nil {
 		return "", err
@@ -108,30 +108,30 @@ func (r *ansibleRun) plugin(dir *ansibleDir) (config string, err error) {
 	return config, nil
 }
 
-// play installs what is required and runs the playbooks.
+// play installs the requirements and runs the playbooks.
 func (r *ansibleRun) play(ctx context.Context) error {
 	for _, file := range r.Requirements {
 		if err := r.command(r.galaxy(), "install", "--role-file", filepath.Clean(file)).Provision(ctx, nil); err != nil {
-			return fmt.Errorf("install what %s requires: %w", file, err)
+			return fmt.Errorf("install requirements of %s: %w", file, err)
 		}
 	}
 	err := r.command(append([]string{r.program()}, r.args...)...).Provision(ctx, nil)
 	if err != nil && ctx.Err() != nil {
 		return err
 	}
-	// One that is missing is of an Ansible that did not come so far.
+	// The file is missing if Ansible failed early.
 	text, readErr := os.ReadFile(r.results)
 	if errors.Is(readErr, os.ErrNotExist) {
 		readErr = nil
 	}
 	results, parseErr := parseAnsibleResults(bytes.NewReader(text))
-	return r.ended(results, err, errors.Join(readErr, parseErr), r.secrets())
+	return r.runError(results, err, errors.Join(readErr, parseErr), r.secrets())
 }
 
 func (r *ansibleRun) command(args ...string) Local {
-	return Local{Args: args, Dir: r.dir, Env: r.env, Secrets: r.Secrets, hidden: r.secrets()}
+	return Local{Args: args, Dir: r.dir, Env: r.env, Secrets: r.Secrets, fileSecrets: r.secrets()}
 }
 
 func (r *ansibleRun) secrets() []bake.Secret {
-	return append(r.hidden(), r.access.Password, r.access.SudoPassword, r.access.Key)
+	return append(r.Ansible.secrets(), r.access.Password, r.access.SudoPassword, r.access.Key)
 }

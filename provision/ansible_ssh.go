@@ -13,52 +13,53 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/posixsh"
+	"github.com/bakestone-go/bakestone/internal/staging"
 )
 
-// An ansibleDir is the private directory of one run on the baking host.
+// An ansibleDir is the private directory of a run on the baking host.
 type ansibleDir struct {
 	path    string
-	sockets string // of ssh's masters; elsewhere when path is too long for a socket
+	sockets string // directory of ssh's control sockets: path, or a shorter one
 }
 
-// longestSocketDir is the longest directory in which ssh can make its sockets:
-// their whole path has 103 bytes at most, of which Ansible's names take 11 and
-// ssh's own, while it makes one, 18 more.
-const longestSocketDir = 70
+// maxSocketDirLen is the length of the longest directory for ssh's control sockets.
+// The path of a socket is limited to 103 bytes. Ansible's names take 11 bytes, and
+// ssh appends 18 while it creates a socket.
+const maxSocketDirLen = 70
 
 func newAnsibleDir() (*ansibleDir, error) {
-	dir, err := os.MkdirTemp("", ownDirPrefix) // 0700
+	dir, err := os.MkdirTemp("", staging.Prefix) // 0700
 	if err != nil {
 		return nil, err
 	}
 	d := &ansibleDir{path: dir, sockets: dir}
-	if len(dir) > longestSocketDir {
-		if d.sockets, err = os.MkdirTemp("/tmp", ownDirPrefix); err != nil {
+	if len(dir) > maxSocketDirLen {
+		if d.sockets, err = os.MkdirTemp("/tmp", staging.Prefix); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
 	}
 	return d, nil
 }
 
-// remove removes everything.
+// remove removes the directories.
 func (d *ansibleDir) remove() error {
 	return errors.Join(os.RemoveAll(d.path), os.RemoveAll(d.sockets))
 }
 
-// write makes a file that only its owner can read.
+// write creates a file that only its owner can read.
 func (d *ansibleDir) write(name, content string) (string, error) {
 	at := filepath.Join(d.path, name)
 	return at, os.WriteFile(at, []byte(content), 0o600)
 }
 
-// writeProgram makes a script that only its owner can run.
+// writeProgram creates a script that only its owner can run.
 func (d *ansibleDir) writeProgram(name, script string) (string, error) {
 	at := filepath.Join(d.path, name)
-	return at, os.WriteFile(at, []byte(script), 0o700) //nolint:gosec // it is a program
+	return at, os.WriteFile(at, []byte(script), 0o700) //nolint:gosec // it must be executable
 }
 
-// connection writes what ssh needs to reach the machine, and returns the
-// variables that tell Ansible so.
+// connection writes the files that ssh needs to reach the machine and returns
+// Ansible's variables for the connection.
 func (d *ansibleDir) connection(access bake.SSHAccess, become bool) ([]variable, error) {
 	config, err := d.sshConfig(access)
 	if err != nil {
@@ -82,10 +83,10 @@ func (d *ansibleDir) connection(access bake.SSHAccess, become bool) ([]variable,
 	)
 	if byPassword(access) {
 		variables = append(variables,
-			// Ansible forbids passwords that it does not know itself, after these.
+			// These precede Ansible's own options, which disable passwords.
 			textVariable("ansible_ssh_args", "-C -o ControlMaster=auto -o ControlPersist=60s -o PasswordAuthentication=yes"+
 				" -o KbdInteractiveAuthentication=yes -o PreferredAuthentications=password,keyboard-interactive"),
-			// sftp and scp in batch mode never ask for a password.
+			// In batch mode, sftp and scp do not ask for a password.
 			textVariable("ansible_ssh_transfer_method", "piped"))
 	}
 	if become {
@@ -97,11 +98,11 @@ func (d *ansibleDir) connection(access bake.SSHAccess, become bool) ([]variable,
 	return variables, nil
 }
 
-// byPassword reports whether a password is the only way to log in.
+// byPassword reports whether the login requires a password.
 func byPassword(access bake.SSHAccess) bool { return access.Key.IsZero() && access.Agent == "" }
 
-// sshConfig writes the keys, and returns the configuration that has ssh use
-// them and nothing of the user's own.
+// sshConfig writes the keys and returns a configuration that makes ssh use only
+// them.
 func (d *ansibleDir) sshConfig(access bake.SSHAccess) (string, error) {
 	lines := []string{
 		"Host *",
@@ -135,9 +136,9 @@ func (d *ansibleDir) sshConfig(access bake.SSHAccess) (string, error) {
 	return strings.Join(lines, "\n") + "\n", err
 }
 
-// sshWithMark is an ssh that runs its commands on the machine with the mark by
-// which they are found and killed. Only a command has a space in it; what else
-// Ansible says at the end is the host. With an empty mark it is plain ssh.
+// sshWithMark returns a script that calls ssh and marks the remote command, so that
+// it can be found and killed. The last argument is a command if it contains a space,
+// else the host. If mark is empty, the script only calls ssh.
 func sshWithMark(mark string) string {
 	if mark == "" {
 		return "#!/bin/sh\nexec ssh \"$@\"\n"
@@ -156,12 +157,13 @@ exec ssh "$@"
 `
 }
 
-// askPass is the environment in which ssh gets the password from a file.
+// askPass returns the environment variables that make ssh read the password from a
+// file, or nil for other logins.
 func (d *ansibleDir) askPass(ctx context.Context, access bake.SSHAccess) (map[string]string, error) {
 	if !byPassword(access) {
-		return nil, nil //nolint:nilnil // nothing is needed, and nothing is wrong
+		return nil, nil //nolint:nilnil // no variables are needed
 	}
-	if err := knowsAskPass(ctx); err != nil {
+	if err := checkSSHVersion(ctx); err != nil {
 		return nil, err
 	}
 	file, err := d.write("password", access.Password.Reveal()+"\n")
@@ -175,35 +177,35 @@ func (d *ansibleDir) askPass(ctx context.Context, access bake.SSHAccess) (map[st
 	return map[string]string{"SSH_ASKPASS": program, "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"}, nil
 }
 
-// knowsAskPass reports an ssh that would ask for a password at a terminal,
-// whatever it is told.
-func knowsAskPass(ctx context.Context) error {
-	said, err := exec.CommandContext(ctx, "ssh", "-V").CombinedOutput()
+// checkSSHVersion reports an ssh that ignores SSH_ASKPASS_REQUIRE and would ask for
+// the password at the terminal.
+func checkSSHVersion(ctx context.Context) error {
+	output, err := exec.CommandContext(ctx, "ssh", "-V").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("ssh -V: %w", err)
 	}
-	version := regexp.MustCompile(`OpenSSH_[a-zA-Z_]*([0-9]+)\.([0-9]+)`).FindSubmatch(said)
+	version := regexp.MustCompile(`OpenSSH_[a-zA-Z_]*([0-9]+)\.([0-9]+)`).FindSubmatch(output)
 	if version == nil {
-		return fmt.Errorf("the login is by password, for which ssh must be OpenSSH 8.4 or later; it is %.60q", said)
+		return fmt.Errorf("login by password requires OpenSSH 8.4 or later, not %.60q", output)
 	}
 	major, _ := strconv.Atoi(string(version[1])) // digits
 	minor, _ := strconv.Atoi(string(version[2]))
 	if major < 8 || major == 8 && minor < 4 {
-		return fmt.Errorf("the login is by password, for which ssh must be OpenSSH 8.4 or later; it is %d.%d", major, minor)
+		return fmt.Errorf("login by password requires OpenSSH 8.4 or later, not %d.%d", major, minor)
 	}
 	return nil
 }
 
-// endMasters ends the connections that ssh holds open for the next command.
+// endMasters closes the connections that ssh keeps open for later commands.
 func (d *ansibleDir) endMasters(ctx context.Context) {
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), localKillDelay)
 	defer stop()
 	entries, _ := os.ReadDir(d.sockets)
 	for _, entry := range entries {
 		if entry.Type()&os.ModeSocket == 0 {
 			continue
 		}
-		// One that has ended by itself is no error.
+		// The connection may already be closed.
 		_ = exec.CommandContext(ctx, "ssh", "-F", "none", "-O", "exit", //nolint:gosec // the name is ours
 			"-o", "ControlPath="+strings.ReplaceAll(filepath.Join(d.sockets, entry.Name()), "%", "%%"), "master").Run()
 	}

@@ -15,9 +15,9 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// scripted makes a program of a shell script, and another of the same for each
-// further name beside it.
-func scripted(t *testing.T, script string, names ...string) (path string) {
+// fakeProgram writes a shell script under each of names to a directory and returns
+// the path of the first.
+func fakeProgram(t *testing.T, script string, names ...string) (path string) {
 	t.Helper()
 	needShell(t)
 	dir := t.TempDir()
@@ -29,24 +29,24 @@ func scripted(t *testing.T, script string, names ...string) (path string) {
 	return filepath.Join(dir, names[0])
 }
 
-// needSSH skips t where there is no ssh, without which Ansible is not valid.
+// needSSH puts a fake ssh in PATH, which Ansible.Validate requires.
 func needSSH(t *testing.T) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		t.Skip("Ansible does not run here")
+		t.Skip("Ansible does not run on Windows")
 	}
-	t.Setenv("PATH", filepath.Dir(scripted(t, "exit 0", "ssh"))+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	t.Setenv("PATH", filepath.Dir(fakeProgram(t, "exit 0", "ssh"))+string(filepath.ListSeparator)+os.Getenv("PATH"))
 }
 
-// What Ansible is given, looked at by a program in its place.
-func TestAnsibleIsGiven(t *testing.T) {
+// A fake ansible-playbook records its arguments, environment and files.
+func TestAnsibleFilesAndArguments(t *testing.T) {
 	needSSH(t)
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	t.Setenv("ANSIBLE_HOST_KEY_CHECKING", "False")
 	t.Setenv("ANSIBLE_CALLBACK_PLUGINS", "/of/the/user")
 	seen := filepath.Join(t.TempDir(), "seen")
-	program := scripted(t, `{
+	program := fakeProgram(t, `{
 echo "args $*"
 pwd
 env | grep -E '^(ANSIBLE|MINE|SSH_ASKPASS)' | sort
@@ -56,7 +56,7 @@ ls -ldn . | cut -c1-10
 for f in inventory.yml vars.yml ssh_config known_hosts key ssh vault; do echo "== $f"; cat $f; done
 } >`+seen+`
 echo '{"hosts": ["oven"]}' >>"$BAKESTONE_ANSIBLE_RESULTS"`, "ansible-playbook")
-	m := baketest.NewMachine(&baketest.Options{SSH: &bake.SSHAccess{
+	m := baketest.NewMachine(&baketest.MachineOptions{SSH: &bake.SSHAccess{
 		Host: "127.0.0.1", Port: 2200, User: "baker", KnownHosts: "[127.0.0.1]:2200 ssh-ed25519 AAAA\n",
 		Key: bake.NewSecret("-----BEGIN KEY-----\n"), SudoPassword: bake.NewSecret("sesame {{ x }}"), Mark: "MARK=abc",
 	}})
@@ -84,26 +84,26 @@ echo '{"hosts": ["oven"]}' >>"$BAKESTONE_ANSIBLE_RESULTS"`, "ansible-playbook")
 		"\"token\": !unsafe \"a\\\"b\"\n", "StrictHostKeyChecking yes\n", "IdentityAgent none\nIdentitiesOnly yes\n", "env MARK=abc $arg", "== vault\nvaulted\n",
 	} {
 		if !strings.Contains(got, want) {
-			t.Errorf("%q is not among what it is given:\n%s", want, got)
+			t.Errorf("%q is missing from arguments, environment and files:\n%s", want, got)
 		}
 	}
 	if strings.Contains(got, "lost") || strings.Contains(strings.SplitN(got, "\n", 2)[0], "a\"b") {
-		t.Errorf("a variable is there twice, or in a command line:\n%s", got)
+		t.Errorf("variable overridden by SecretVars, or on the command line:\n%s", got)
 	}
 	nothingOnHost(t, tmp)
 }
 
 func TestAnsibleWithoutSSH(t *testing.T) {
 	needSSH(t)
-	a := provision.Ansible{Program: scripted(t, "exit 0", "ansible-playbook"), Dir: files(t, map[string]string{"a.yml": ""}), Playbooks: []string{"a.yml"}}
+	a := provision.Ansible{Program: fakeProgram(t, "exit 0", "ansible-playbook"), Dir: files(t, map[string]string{"a.yml": ""}), Playbooks: []string{"a.yml"}}
 	if err := a.Provision(t.Context(), baketest.NewMachine(nil)); !errors.Is(err, bake.ErrNoSSH) {
-		t.Errorf("error %v, want %v", err, bake.ErrNoSSH)
+		t.Errorf("Provision() = %v, want %v", err, bake.ErrNoSSH)
 	}
 }
 
 func TestAnsibleValidate(t *testing.T) {
 	needSSH(t)
-	program := scripted(t, "exit 0", "ansible-playbook", "ansible-galaxy")
+	program := fakeProgram(t, "exit 0", "ansible-playbook", "ansible-galaxy")
 	dir := files(t, map[string]string{"a.yml": "", "r.yml": ""})
 	good := provision.Ansible{Program: program, Dir: dir, Playbooks: []string{"a.yml"}, Requirements: []string{"r.yml"}}
 	for name, test := range map[string]struct {
@@ -114,22 +114,22 @@ func TestAnsibleValidate(t *testing.T) {
 		"nothing":   {func(a *provision.Ansible) { *a = provision.Ansible{Program: program} }, []string{"Ansible.Dir: is required", "Ansible.Playbooks: is required"}},
 		"no Dir":    {func(a *provision.Ansible) { a.Dir += "/missing" }, []string{"Ansible.Dir: ", "Ansible.Playbooks: ", "missing/a.yml"}},
 		"a file":    {func(a *provision.Ansible) { a.Playbooks[0] = "b.yml" }, []string{"Ansible.Playbooks: stat "}},
-		"above":     {func(a *provision.Ansible) { a.Playbooks[0] = "../a.yml" }, []string{`Ansible.Playbooks: "../a.yml" is not a path below`}},
+		"above":     {func(a *provision.Ansible) { a.Playbooks[0] = "../a.yml" }, []string{`Ansible.Playbooks: "../a.yml" is not a relative path below`}},
 		"in FS":     {func(a *provision.Ansible) { a.FS, a.Dir = fstest.MapFS{"x.yml": {}}, "" }, []string{"Ansible.Playbooks: ", "Ansible.Requirements: "}},
 		"roles":     {func(a *provision.Ansible) { a.Requirements = []string{"b.yml"} }, []string{"Ansible.Requirements: stat "}},
-		"no Galaxy": {func(a *provision.Ansible) { a.Program = scripted(t, "", "ansible-playbook") }, []string{"Ansible.Program: exec: "}},
+		"no Galaxy": {func(a *provision.Ansible) { a.Program = fakeProgram(t, "", "ansible-playbook") }, []string{"Ansible.Program: exec: "}},
 		"program":   {func(a *provision.Ansible) { a.Program = "/no/such/ansible" }, []string{`Ansible.Program: exec: "/no/such/ansible"`, "Ansible.Program: "}},
 		"names": {func(a *provision.Ansible) {
 			a.Host, a.Groups, a.SecretVars = "a:b", []string{"a b"}, bake.Secrets(map[string]string{"a-b": "x"})
-		}, []string{`Ansible.Host: "a:b"`, `Ansible.Groups: "a b"`, `Ansible.SecretVars: "a-b"`}},
+		}, []string{`Ansible.Host: invalid inventory host name "a:b"`, `Ansible.Groups: invalid group name "a b"`, `Ansible.SecretVars: invalid variable name "a-b"`}},
 		"vars": {func(a *provision.Ansible) {
 			a.HostVars, a.Vars = []int{1}, map[string]any{"x": bake.NewSecret("y")}
-		}, []string{"Ansible.HostVars: a []int marshals to [1]", "Ansible.Vars: there is a bake.Secret in it"}},
+		}, []string{"Ansible.HostVars: []int marshals to [1]", "Ansible.Vars: contains a bake.Secret"}},
 		"no JSON":   {func(a *provision.Ansible) { a.Vars = map[string]any{"x": func() {}} }, []string{"Ansible.Vars: json: unsupported type"}},
 		"vaults":    {func(a *provision.Ansible) { a.VaultPasswordFile, a.VaultPassword = "v", bake.NewSecret("v") }, []string{"Ansible: at most one of VaultPassword"}},
 		"vault":     {func(a *provision.Ansible) { a.VaultPasswordFile = "v" }, []string{"Ansible.VaultPasswordFile: "}},
-		"asking":    {func(a *provision.Ansible) { a.Args = []string{"-K"} }, []string{"Ansible.Args: -K: nobody is there"}},
-		"NUL":       {func(a *provision.Ansible) { a.Args = []string{"\x00"} }, []string{"Ansible.Args: contain a NUL"}},
+		"asking":    {func(a *provision.Ansible) { a.Args = []string{"-K"} }, []string{"Ansible.Args: -K: interactive prompts"}},
+		"NUL":       {func(a *provision.Ansible) { a.Args = []string{"\x00"} }, []string{"Ansible.Args: contains a NUL"}},
 		"env":       {func(a *provision.Ansible) { a.Env = map[string]string{"a b": ""} }, []string{"Ansible.Env: "}},
 		"a pattern": {func(a *provision.Ansible) { a.Exclude = []string{"["} }, []string{"Ansible.Dir: "}},
 	} {
@@ -142,7 +142,7 @@ func TestAnsibleValidate(t *testing.T) {
 	}
 }
 
-// Every field that counts changes the inputs; what is excluded does not.
+// Excluded files do not change the inputs; every parameter does.
 func TestAnsibleInputs(t *testing.T) {
 	tree := func(more string) fstest.MapFS {
 		return fstest.MapFS{"a.yml": {Data: []byte("x")}, "roles/r/tasks/main.yml": {Data: []byte(more)}, ".git/HEAD": {Data: []byte(more)}}
@@ -159,7 +159,7 @@ func TestAnsibleInputs(t *testing.T) {
 	excluded := base
 	excluded.FS = tree("2")
 	if sum(base) != sum(excluded) {
-		t.Error("what is excluded counts")
+		t.Error("excluded files change the inputs")
 	}
 	known := map[string]string{sum(base): "nothing"}
 	for name, change := range map[string]func(a *provision.Ansible){
@@ -181,12 +181,12 @@ func TestAnsibleInputs(t *testing.T) {
 		change(&a)
 		got := sum(a)
 		if same := known[got]; same != "" {
-			t.Errorf("the sum after %s is that after %s", name, same)
+			t.Errorf("changing %s gives the same inputs as changing %s", name, same)
 		}
 		known[got] = name
 	}
 	in, err := bake.InputsOf(provision.Ansible{FS: tree("1"), SecretVars: bake.Secrets(map[string]string{"x": "hidden"})})
 	if err != nil || bytes.Contains([]byte(in.String()), []byte("hidden")) {
-		t.Errorf("inputs %v, %v", in, err)
+		t.Errorf("InputsOf() = %v, %v, want no secret", in, err)
 	}
 }

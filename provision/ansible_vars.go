@@ -9,12 +9,11 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A variable is one line of a YAML mapping. JSON is YAML, too, so that nothing
-// is escaped here twice.
+// A variable is one line of a YAML mapping. Its value is JSON, which is valid YAML.
 type variable struct {
 	name   string
 	value  json.RawMessage
-	unsafe bool // a text that Ansible must not take for a template
+	unsafe bool // Ansible must not expand templates in it
 }
 
 func textVariable(name, value string) variable {
@@ -28,7 +27,7 @@ func secretVariable(name string, value bake.Secret) variable {
 	return v
 }
 
-// variablesOf are those of a caller's struct or map, sorted by name.
+// variablesOf returns the fields of a struct or map, sorted by name.
 func variablesOf(v any) ([]variable, error) {
 	text, err := object(v)
 	if err != nil {
@@ -45,8 +44,8 @@ func variablesOf(v any) ([]variable, error) {
 	return variables, nil
 }
 
-// mapping is the variables as lines of YAML; of two with one name the latter
-// counts.
+// mapping returns the variables as lines of YAML. The last of several with the same
+// name wins.
 func mapping(indent string, variables []variable) string {
 	last := map[string]int{}
 	for i, v := range variables {
@@ -68,7 +67,7 @@ func mapping(indent string, variables []variable) string {
 	return b.String()
 }
 
-// extraVars is the file of extra variables, or nothing if there are none.
+// extraVars returns the file of extra variables, or "" if there are none.
 func (a Ansible) extraVars() (string, error) {
 	variables, err := variablesOf(a.Vars)
 	if err != nil {
@@ -80,14 +79,14 @@ func (a Ansible) extraVars() (string, error) {
 	return mapping("", variables), nil
 }
 
-// inventory is the file that names the machine, with the given variables of
-// the connection, over which the caller's win.
+// inventory returns the inventory file with the variables of the connection, which
+// HostVars override.
 func (a Ansible) inventory(connection []variable) (string, error) {
-	own, err := variablesOf(a.HostVars)
+	hostVars, err := variablesOf(a.HostVars)
 	if err != nil {
 		return "", err
 	}
-	variables := append(slices.Clone(connection), own...)
+	variables := append(slices.Clone(connection), hostVars...)
 	host, _ := json.Marshal(a.host())
 	var b strings.Builder
 	b.WriteString("all:\n  hosts:\n    " + string(host) + ":\n")

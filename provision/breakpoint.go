@@ -14,36 +14,38 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// A Breakpoint stops the build until its caller lets it go on, so that a person
-// can look at the machine. It says, in an event, how to log in meanwhile. The
-// time limits of the step and the end of the machine's life hold on.
+// A Breakpoint pauses the build so that a person can inspect the machine. An event
+// tells how to log in. The time limits of the step and the machine still apply.
 type Breakpoint struct {
-	// Note says where the build stands: "before hardening".
+	// Note describes where the build stands: "before hardening".
 	Note string
 
-	// GoOn lets the build go on when it is closed or something is sent to it.
-	GoOn <-chan struct{}
-
-	// Wait is called instead of GoOn, with the way to the machine, which holds
-	// until it returns; the zero SSHAccess is a machine that is not reached
-	// over SSH. Its error ends the build.
+	// Wait pauses the build until it returns. Until then, access is valid; it is
+	// zero if the machine is not reached over SSH. An error fails the build. It is
+	// required.
 	Wait func(ctx context.Context, access bake.SSHAccess) error
 
-	// KeyDir, when set, is a directory on the baking host in which a directory
-	// with the private key and the host key is made, for the length of the
-	// pause and for its owner alone. Otherwise a key that only this process
-	// knows lets nobody else in.
+	// KeyDir is a directory on the baking host. During the pause, the private key
+	// and the host key are in a new directory below it that only the current user
+	// can enter. If empty, no files are written: a key that only this process has
+	// then cannot be used to log in.
 	KeyDir string
 }
 
-// String is "breakpoint" and the note.
+var (
+	_ bake.Provisioner   = Breakpoint{}
+	_ bake.Validator     = Breakpoint{}
+	_ bake.InputDeclarer = Breakpoint{}
+)
+
+// String returns "breakpoint" and the note.
 func (b Breakpoint) String() string { return strings.TrimSpace("breakpoint " + b.Note) }
 
-// Validate reports a breakpoint that nothing could end.
+// Validate reports a missing Wait or KeyDir.
 func (b Breakpoint) Validate() error {
 	var errs []error
-	if !exactlyOne(b.GoOn != nil, b.Wait != nil) {
-		errs = append(errs, bake.Invalid("Breakpoint", "exactly one of GoOn and Wait must be set"))
+	if b.Wait == nil {
+		errs = append(errs, bake.Invalid("Breakpoint.Wait", "is required"))
 	}
 	if b.KeyDir != "" {
 		errs = append(errs, checkDir("Breakpoint.KeyDir", nil, b.KeyDir))
@@ -51,26 +53,26 @@ func (b Breakpoint) Validate() error {
 	return errors.Join(errs...)
 }
 
-// DeclareInputs declares nothing: a pause changes no image.
+// DeclareInputs declares nothing, since a pause does not change the image.
 func (b Breakpoint) DeclareInputs(*bake.Inputs) error { return nil }
 
-// Provision says how to reach the machine, and waits.
+// Provision reports how to reach the machine and calls Wait.
 func (b Breakpoint) Provision(ctx context.Context, m bake.Machine) error {
 	if err := b.Validate(); err != nil {
 		return err
 	}
-	err := bake.ReachSSH(ctx, m, b.stop)
+	err := bake.ReachSSH(ctx, m, b.pause)
 	if errors.Is(err, bake.ErrNoSSH) {
-		bake.RunFromContext(ctx).Say("%s: the build waits; %v", b, err)
-		return b.wait(ctx, bake.SSHAccess{})
+		bake.RunFromContext(ctx).Say("%s: the build is paused; %v", b, err)
+		return b.Wait(ctx, bake.SSHAccess{})
 	}
 	return err
 }
 
-func (b Breakpoint) stop(ctx context.Context, access bake.SSHAccess) (err error) {
+func (b Breakpoint) pause(ctx context.Context, access bake.SSHAccess) (err error) {
 	if b.KeyDir == "" {
-		bake.RunFromContext(ctx).Say("%s: the build waits; %s is at %s", b, access.User, net.JoinHostPort(access.Host, strconv.Itoa(access.Port)))
-		return b.wait(ctx, access)
+		bake.RunFromContext(ctx).Say("%s: the build is paused; log in as %s to %s", b, access.User, net.JoinHostPort(access.Host, strconv.Itoa(access.Port)))
+		return b.Wait(ctx, access)
 	}
 	dir, err := os.MkdirTemp(b.KeyDir, "bakestone-")
 	if err != nil {
@@ -91,18 +93,6 @@ func (b Breakpoint) stop(ctx context.Context, access bake.SSHAccess) (err error)
 		words = append(words, f.option+posixsh.Quote(file))
 	}
 	words = append(words, posixsh.Quote(access.User+"@"+access.Host))
-	bake.RunFromContext(ctx).Say("%s: the build waits; to look at the machine: %s", b, strings.Join(words, " "))
-	return b.wait(ctx, access)
-}
-
-func (b Breakpoint) wait(ctx context.Context, access bake.SSHAccess) error {
-	if b.Wait != nil {
-		return b.Wait(ctx, access)
-	}
-	select {
-	case <-b.GoOn:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	bake.RunFromContext(ctx).Say("%s: the build is paused; log in with: %s", b, strings.Join(words, " "))
+	return b.Wait(ctx, access)
 }

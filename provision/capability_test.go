@@ -26,7 +26,7 @@ func every() [][2]bake.Provisioner {
 	retry := provision.Retry{Provisioner: undoable}
 	timeout := provision.Timeout{Provisioner: undoable}
 	goOn := provision.ContinueOnError{Provisioner: undoable}
-	onlyIf := provision.OnlyIf{Command: "true", Then: undoable}
+	onlyIf := provision.OnlyIf{Command: "true", Provisioner: undoable}
 	named := provision.Named{Name: "n", Provisioner: undoable}
 	return [][2]bake.Provisioner{
 		{provision.Script{}, struct{ provision.Script }{}},
@@ -98,7 +98,7 @@ func TestProvisionersKeepCapabilities(t *testing.T) {
 	}
 }
 
-// A provisioner that leaves something elsewhere is undone whatever it is put into.
+// Wrappers and sequences pass Undo on to the provisioner.
 func TestUndoPassesThroughWrappers(t *testing.T) {
 	for _, pair := range every() {
 		p := pair[0]

@@ -17,14 +17,14 @@ const (
 	knife      = "knife"
 )
 
-// chefTool is chef-client, of the packages of Chef or of Cinc if it is not in
-// PATH.
+// chefTool returns the tool chef-client. The packages of Chef and Cinc install it
+// outside of PATH.
 func chefTool(owner, program string, install, remove bake.Provisioner) guestTool {
 	if program == "" {
 		program = chefClient
 	}
 	return guestTool{
-		owner: owner, program: program, places: []string{"/opt/chef/bin", "/opt/cinc/bin"}, install: install, remove: remove,
+		owner: owner, program: program, dirs: []string{"/opt/chef/bin", "/opt/cinc/bin"}, install: install, remove: remove,
 	}
 }
 
@@ -33,11 +33,11 @@ func chefMeaning(status int) string {
 	case 1:
 		return "the run failed"
 	case 2, 3:
-		return "chef was told to end"
+		return "chef was terminated by a signal"
 	case 35:
-		return "chef has begun to restart the machine"
+		return "chef has started to restart the machine"
 	case 37:
-		return "the machine has to be restarted"
+		return "the machine must be restarted"
 	case 41:
 		return "chef could not restart the machine"
 	case 42:
@@ -45,21 +45,20 @@ func chefMeaning(status int) string {
 	case 43:
 		return "chef could not read its configuration"
 	case 172:
-		return "the license of Chef has to be accepted: see AcceptLicense"
+		return "Chef's license is not accepted: set AcceptLicense"
 	case 213:
-		return "chef has replaced itself, and must run again"
+		return "chef has updated itself and must run again"
 	}
-	return fmt.Sprintf("chef ended with status %d", status)
+	return fmt.Sprintf("chef exited with status %d", status)
 }
 
-// chefMarks begin the lines in which Chef says what is wrong.
+// chefMarks returns the prefixes of Chef's error messages.
 func chefMarks() []string { return []string{"FATAL: ", "ERROR: ", "Error executing action "} }
 
-// A rubyFile is lines of a configuration file of Chef's, which is Ruby.
+// A rubyFile is a configuration file of Chef, which is Ruby code.
 type rubyFile struct{ lines []string }
 
-// set adds a setting whose value is one or several texts, unless there are none
-// or it is empty.
+// set adds a setting with one or more string values. It ignores empty values.
 func (f *rubyFile) set(name string, values ...string) {
 	quoted := make([]string, 0, len(values))
 	for _, value := range values {
@@ -75,19 +74,19 @@ func (f *rubyFile) set(name string, values ...string) {
 	}
 }
 
-// symbol adds a setting whose value is a name of Ruby's.
+// symbol adds a setting whose value is a Ruby symbol.
 func (f *rubyFile) symbol(name, value string) { f.lines = append(f.lines, name+" :"+value) }
 
 func (f *rubyFile) String() string { return strings.Join(f.lines, "\n") + "\n" }
 
-// rubyString is s in single quotes, where Ruby replaces nothing.
+// rubyString returns s as a single-quoted Ruby string, without interpolation.
 func rubyString(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
 }
 
-// chefAttributes stages the node's attributes and run list as chef-client reads
-// them, and returns the file on the machine.
-func chefAttributes(ctx context.Context, s *staging, attributes any, runList []string) (file string, err error) {
+// chefAttributes uploads the node's attributes and run list in chef-client's
+// format and returns the file's path on the machine.
+func chefAttributes(ctx context.Context, dir *stagingDir, attributes any, runList []string) (file string, err error) {
 	text, err := object(attributes)
 	if err != nil {
 		return "", err
@@ -104,43 +103,43 @@ func chefAttributes(ctx context.Context, s *staging, attributes any, runList []s
 	if text, err = json.Marshal(all); err != nil {
 		return "", err
 	}
-	return s.file(ctx, "attributes.json", string(text))
+	return dir.file(ctx, "attributes.json", string(text))
 }
 
-// checkRunList reports what is no recipe and no role.
+// checkRunList reports invalid items of a run list.
 func checkRunList(field string, runList []string) error {
 	for _, item := range runList {
 		if strings.TrimSpace(item) == "" || strings.ContainsAny(item, " \t\r\n,\x00") {
-			return bake.Invalid(field, "%q is neither a recipe nor a role", item)
+			return bake.Invalid(field, "invalid recipe or role %q", item)
 		}
 	}
 	return nil
 }
 
-// chefArguments are those that both kinds of runs have.
-func chefArguments(program, config, attributes string, license bool, more []string) []string {
+// chefArguments returns the command line that ChefClient and ChefZero share.
+func chefArguments(program, config, attributes string, license bool, extra []string) []string {
 	args := []string{program, "--config", config, "--json-attributes", attributes, "--no-color", "--once"}
 	if license {
 		args = append(args, "--chef-license", "accept-no-persist")
 	}
-	return append(args, more...)
+	return append(args, extra...)
 }
 
-// besideChef is the path of another program of the same installation.
-func besideChef(program, name string) string { return path.Join(path.Dir(program), name) }
+// siblingProgram returns the path of another program of the same installation.
+func siblingProgram(program, name string) string { return path.Join(path.Dir(program), name) }
 
-// checkChef reports what both kinds of runs may have wrong.
+// checkChef reports invalid fields that ChefClient and ChefZero share.
 func checkChef(owner string, attributes any, runList, args []string, env map[string]string, secrets map[string]bake.Secret) []error {
 	errs := []error{
 		checkObject(owner+".Attributes", attributes), checkRunList(owner+".RunList", runList), checkEnv(owner, env, secrets),
 	}
 	if slices.ContainsFunc(args, hasNUL) {
-		errs = append(errs, bake.Invalid(owner+".Args", "contain a NUL byte"))
+		errs = append(errs, bake.Invalid(owner+".Args", "contains a NUL byte"))
 	}
 	return errs
 }
 
-// declareChef declares what both kinds of runs have.
+// declareChef declares the fields that ChefClient and ChefZero share.
 func declareChef(in *bake.Inputs, attributes any, runList, args []string, env map[string]string, secrets map[string]bake.Secret) error {
 	in.Value("run list", runList)
 	in.Value("args", args)
@@ -148,13 +147,13 @@ func declareChef(in *bake.Inputs, attributes any, runList, args []string, env ma
 	return declareObject(in, "attributes", attributes)
 }
 
-// joined is a's and b's values.
-func joined(a map[string]bake.Secret, more ...bake.Secret) []bake.Secret {
-	return append(slices.Collect(maps.Values(a)), more...)
+// secretsAnd returns the values of secrets and more.
+func secretsAnd(secrets map[string]bake.Secret, more ...bake.Secret) []bake.Secret {
+	return append(slices.Collect(maps.Values(secrets)), more...)
 }
 
-// runListCookbooks are the cookbooks that a run list names: of "web",
-// "recipe[web::users@1.2]" and "recipe[web]" it is "web".
+// runListCookbooks returns the cookbooks of a run list: "web" for each of "web",
+// "recipe[web]" and "recipe[web::users@1.2]".
 func runListCookbooks(runList []string) []string {
 	var names []string
 	for _, item := range runList {

@@ -12,39 +12,40 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// A ChefClient runs Chef on the machine once, as root, against a server. Its
-// configuration and keys are in a directory that only root can enter and that
-// is removed afterwards; the node and the client that the run has made at the
-// server are removed, too, whatever came.
+// A ChefClient runs Chef on the machine once, as root, against a server.
+// Configuration and keys are stored in a directory that only root can enter.
+// Afterwards it removes the directory, and the node and client that the run
+// created at the server, even if the run fails.
 //
 //	provision.ChefClient{
 //		ServerURL: "https://chef.internal/organizations/house", NodeName: "bake-web",
 //		ValidationKey: key, PolicyName: "web", PolicyGroup: "bake", AcceptLicense: true,
 //	}
 //
-// A run that fails is a *bake.ExitError behind the meaning of its status and
-// Chef's own messages.
+// A run that fails is a [*bake.ExitError], wrapped with the meaning of its status
+// and Chef's messages.
 //
-// Chef is in none of the registries that this library's tests can install from:
-// they run it against a program in its place.
+// The tests of this package replace Chef with a fake, since they cannot install
+// Chef.
 type ChefClient struct {
-	// ServerURL is the server's, with the organization.
+	// ServerURL is the server's URL, including the organization. It is required.
 	ServerURL string
 
-	// NodeName is the node's name at the server. It must be no other machine's:
-	// it is removed after the run.
+	// NodeName is the node's name at the server. It is required and must be unique,
+	// since the node is removed after the run.
 	NodeName string
 
-	// ValidationKey is the key in PEM of a client that may make others, and
-	// ValidationName its name; empty is "chef-validator".
+	// ValidationKey is the PEM key of a client that may create clients, and
+	// ValidationName is that client's name. If ValidationName is empty, it is
+	// "chef-validator".
 	ValidationKey  bake.Secret
 	ValidationName string
 
-	// ClientKey is the key of a client that exists already, by the name of the
-	// node, in place of ValidationKey. That client is not removed.
+	// ClientKey, instead of ValidationKey, is the PEM key of an existing client
+	// with the node's name, which is not removed.
 	ClientKey bake.Secret
 
-	// PolicyName and PolicyGroup are the policy to run: both, or none.
+	// PolicyName and PolicyGroup select the policy to run. Set both or neither.
 	PolicyName  string
 	PolicyGroup string
 
@@ -52,83 +53,89 @@ type ChefClient struct {
 	RunList     []string
 	Environment string
 
-	// Attributes are the node's: a struct or a map that encoding/json marshals
-	// to an object. Nil is none.
+	// Attributes are the node's attributes: a struct or map that encoding/json
+	// marshals to an object. They are optional.
 	Attributes any
 
-	// KeepNode and KeepClient leave them at the server.
+	// KeepNode and KeepClient do not remove the node and the client at the server.
 	KeepNode   bool
 	KeepClient bool
 
-	// InsecureSkipVerify does not verify the server's certificate.
+	// InsecureSkipVerify disables verification of the server's certificate.
 	InsecureSkipVerify bool
 
-	// AcceptLicense accepts Chef's license for this run, without which it does
-	// nothing.
+	// AcceptLicense accepts Chef's license for this run. Chef does not run without
+	// it.
 	AcceptLicense bool
 
-	// ExitCodes are the exit statuses that count as success: 35 and 37 are those
-	// of a run that wants a restart. Empty is 0 alone.
+	// ExitCodes are the exit statuses that count as success. Chef exits with 35 or
+	// 37 to request a restart. If empty, only 0 is success.
 	ExitCodes []int
 
-	// Args are further arguments: "--log_level", "debug".
+	// Args are additional arguments: "--log_level", "debug".
 	Args []string
 
-	// Env and Secrets are added to Chef's environment; the values of Secrets are
-	// masked in what the build reports.
+	// Env and Secrets are added to Chef's environment. The values of Secrets are
+	// masked in everything the build reports.
 	Env     map[string]string
 	Secrets map[string]bake.Secret
 
-	// Install installs Chef if the machine has none, and Remove, which runs
-	// after a success, removes it again.
+	// Install installs Chef if it is missing. Remove removes it after a
+	// successful run. Both are optional.
 	Install bake.Provisioner
 	Remove  bake.Provisioner
 
-	// Program is the chef-client to run; knife is the one beside it. Empty is
-	// the one in root's PATH or in /opt/chef/bin or /opt/cinc/bin.
+	// Program is the path of chef-client on the machine; knife is in the same
+	// directory. If empty, root's PATH, /opt/chef/bin and /opt/cinc/bin are searched.
 	Program string
 }
 
-// String is "chef client " and the node's name.
+var (
+	_ bake.Provisioner   = ChefClient{}
+	_ bake.Validator     = ChefClient{}
+	_ bake.InputDeclarer = ChefClient{}
+)
+
+// String returns "chef client " and the node's name.
 func (c ChefClient) String() string { return "chef client " + c.NodeName }
 
 func (c ChefClient) tool() guestTool { return chefTool("ChefClient", c.Program, c.Install, c.Remove) }
 
-// Validate reports all that keeps Chef from being run.
+// Validate reports invalid and conflicting fields.
 func (c ChefClient) Validate() error {
 	errs := append(checkChef("ChefClient", c.Attributes, c.RunList, c.Args, c.Env, c.Secrets),
 		c.tool().check(), checkExitCodes("ChefClient.ExitCodes", c.ExitCodes))
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("ChefClient."+field, format, args...))
 	}
 	switch server, err := url.Parse(c.ServerURL); {
 	case c.ServerURL == "":
-		wrong("ServerURL", "is required")
+		invalid("ServerURL", "is required")
 	case err != nil:
-		wrong("ServerURL", "%w", err)
+		invalid("ServerURL", "%w", err)
 	case server.Scheme != "https" && server.Scheme != "http" || server.Host == "":
-		wrong("ServerURL", "%q is no URL of a server", c.ServerURL)
+		invalid("ServerURL", "invalid server URL %q", c.ServerURL)
 	}
 	switch {
 	case c.NodeName == "":
-		wrong("NodeName", "is required")
+		invalid("NodeName", "is required")
 	case strings.ContainsAny(c.NodeName, " \t\r\n/\x00") || strings.HasPrefix(c.NodeName, "-"):
-		wrong("NodeName", "%q is no name of a node", c.NodeName)
+		invalid("NodeName", "invalid node name %q", c.NodeName)
 	}
 	if !exactlyOne(!c.ValidationKey.IsZero(), !c.ClientKey.IsZero()) {
 		errs = append(errs, bake.Invalid("ChefClient", "exactly one of ValidationKey and ClientKey must be set"))
 	}
 	if (c.PolicyName == "") != (c.PolicyGroup == "") {
-		errs = append(errs, bake.Invalid("ChefClient", "PolicyName and PolicyGroup go together"))
+		errs = append(errs, bake.Invalid("ChefClient", "PolicyName and PolicyGroup must be set together"))
 	}
 	if c.PolicyName != "" && (len(c.RunList) > 0 || c.Environment != "") {
-		wrong("PolicyName", "is in place of RunList and Environment")
+		invalid("PolicyName", "conflicts with RunList and Environment")
 	}
 	return errors.Join(errs...)
 }
 
-// DeclareInputs declares every parameter. What the server makes of them nobody
-// can tell here.
+// DeclareInputs declares the parameters. The server's policies and cookbooks are
+// unknown before the build.
 func (c ChefClient) DeclareInputs(in *bake.Inputs) error {
 	in.Value("server", c.ServerURL)
 	in.Value("node name", c.NodeName)
@@ -144,12 +151,12 @@ func (c ChefClient) Provision(ctx context.Context, m bake.Machine) error {
 		return err
 	}
 	bake.RunFromContext(ctx).Mask(c.ValidationKey, c.ClientKey)
-	return c.tool().use(ctx, m, func(s *staging, program string) (err error) {
-		config, err := c.stage(ctx, s)
+	return c.tool().use(ctx, m, func(dir *stagingDir, program string) (err error) {
+		config, err := c.stage(ctx, dir)
 		if err != nil {
 			return err
 		}
-		attributes, err := chefAttributes(ctx, s, c.Attributes, c.RunList)
+		attributes, err := chefAttributes(ctx, dir, c.Attributes, c.RunList)
 		if err != nil {
 			return err
 		}
@@ -157,20 +164,20 @@ func (c ChefClient) Provision(ctx context.Context, m bake.Machine) error {
 			err = errors.Join(err, c.unregister(ctx, m, program, config, err != nil))
 		}()
 		args := chefArguments(program, config, attributes, c.AcceptLicense, c.Args)
-		said, err := runTool(ctx, m, &bake.Cmd{Args: args, Env: c.Env, Secrets: c.Secrets}, chefMarks()...)
-		return toolError(accept(err, c.ExitCodes), chefMeaning, said, joined(c.Secrets, c.ValidationKey, c.ClientKey))
+		messages, err := runTool(ctx, m, &bake.Cmd{Args: args, Env: c.Env, Secrets: c.Secrets}, chefMarks()...)
+		return toolError(accept(err, c.ExitCodes), chefMeaning, messages, secretsAnd(c.Secrets, c.ValidationKey, c.ClientKey))
 	})
 }
 
-// stage writes the configuration and the key.
-func (c ChefClient) stage(ctx context.Context, s *staging) (config string, err error) {
+// stage uploads the configuration and the key and returns the configuration's path.
+func (c ChefClient) stage(ctx context.Context, dir *stagingDir) (config string, err error) {
 	var file rubyFile
-	clientKey := path.Join(s.path, "client.pem")
+	clientKey := path.Join(dir.path, "client.pem")
 	key, name := c.ValidationKey, "validation.pem"
 	if key.IsZero() {
 		key, name = c.ClientKey, "client.pem"
 	}
-	at, err := s.file(ctx, name, key.Reveal())
+	at, err := dir.file(ctx, name, key.Reveal())
 	if err != nil {
 		return "", err
 	}
@@ -188,24 +195,24 @@ func (c ChefClient) stage(ctx context.Context, s *staging) (config string, err e
 	file.set("policy_name", c.PolicyName)
 	file.set("policy_group", c.PolicyGroup)
 	file.set("environment", c.Environment)
-	file.set("file_cache_path", path.Join(s.path, "cache"))
+	file.set("file_cache_path", path.Join(dir.path, "cache"))
 	if c.InsecureSkipVerify {
 		file.symbol("ssl_verify_mode", "verify_none")
 	}
-	return s.file(ctx, "client.rb", file.String())
+	return dir.file(ctx, "client.rb", file.String())
 }
 
-// unregister removes the node and the client at the server, also after the end
-// of ctx. A run that failed may not have made them.
+// unregister removes the node and the client at the server, even if ctx has ended.
+// They may not exist after a failed run.
 func (c ChefClient) unregister(ctx context.Context, m bake.Machine, program, config string, failed bool) error {
-	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), bake.RunFromContext(ctx).Clock, removeLimit)
+	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), bake.RunFromContext(ctx).Clock, removeTimeout)
 	defer stop()
 	remove := func(kind string, keep bool) error {
 		if keep {
 			return nil
 		}
 		err := m.Run(ctx, &bake.Cmd{
-			Args: []string{besideChef(program, knife), kind, "delete", c.NodeName, "--yes", "--config", config}, Env: c.Env, Secrets: c.Secrets, Sudo: true,
+			Args: []string{siblingProgram(program, knife), kind, "delete", c.NodeName, "--yes", "--config", config}, Env: c.Env, Secrets: c.Secrets, Sudo: true,
 		})
 		var exit *bake.ExitError
 		if failed && errors.As(err, &exit) && strings.Contains(strings.Join(exit.Output, "\n"), "could not be found") {
@@ -216,6 +223,6 @@ func (c ChefClient) unregister(ctx context.Context, m bake.Machine, program, con
 		}
 		return nil
 	}
-	// The client's own key is what both are removed with, so it goes last.
+	// Remove the client last, since its key authorizes both removals.
 	return errors.Join(remove("node", c.KeepNode), remove("client", c.KeepClient || !c.ClientKey.IsZero()))
 }

@@ -13,13 +13,13 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// Chef itself cannot be had from a registry. These tests look at everything
-// that a chef-client is given, and end as it does.
+// Chef is not available from a registry. These tests check what chef-client receives
+// and simulate its exit statuses.
 
 const foundChef = "/opt/chef/bin/chef-client"
 
-// chefMachine has chef-client there, which answers with reply, and remembers
-// the files of the run by their names.
+// chefMachine returns a machine with a fake chef-client, which answers with reply,
+// and a map of the files of the run, filled when chef-client runs.
 func chefMachine(t *testing.T, reply baketest.Reply) (m *baketest.Machine, given map[string]string) {
 	t.Helper()
 	m = baketest.NewMachine(nil)
@@ -36,10 +36,10 @@ func chefMachine(t *testing.T, reply baketest.Reply) (m *baketest.Machine, given
 				_, short, _ = strings.Cut(short, "/")
 				given[short] = string(file.Content)
 				if file.Owner != "root" {
-					t.Errorf("%s belongs to %s", name, file.Owner)
+					t.Errorf("owner of %s = %s, want root", name, file.Owner)
 				}
 				if !strings.Contains(short, "/") && file.Mode.Perm() != 0o600 {
-					t.Errorf("%s has the mode %v", name, file.Mode)
+					t.Errorf("mode of %s = %v, want 0600", name, file.Mode)
 				}
 			}
 		}
@@ -78,10 +78,10 @@ func TestChefZero(t *testing.T) {
 	}
 	dir, _, _ := strings.Cut(strings.TrimPrefix(chef.Command, foundChef+" --config "), "/client.rb")
 	if want := strings.ReplaceAll(foundChef+" --config D/client.rb --json-attributes D/attributes.json --no-color --once --chef-license accept-no-persist --why-run --local-mode", "D/", dir+"/"); chef.Command != want || !chef.Sudo {
-		t.Errorf("it runs %q, want %q as root", chef.Command, want)
+		t.Errorf("command = %q, want %q as root", chef.Command, want)
 	}
 	if chef.Env["A"] != "b" || chef.Env["TOKEN"] != "hidden" || len(chef.Secrets) != 1 {
-		t.Errorf("its environment is %v", chef.Env)
+		t.Errorf("environment = %v, want A and TOKEN", chef.Env)
 	}
 	want := strings.ReplaceAll(`chef_repo_path 'D'
 cookbook_path ['D/cookbooks-1', 'D/cookbooks-2']
@@ -95,18 +95,18 @@ environment 'prod'
 encrypted_data_bag_secret 'D/data_bag_secret'
 `, "D", dir)
 	if given["client.rb"] != want {
-		t.Errorf("its configuration is\n%swant\n%s", given["client.rb"], want)
+		t.Errorf("configuration =\n%swant\n%s", given["client.rb"], want)
 	}
 	var attributes map[string]any
 	if err := json.Unmarshal([]byte(given["attributes.json"]), &attributes); err != nil || len(attributes) != 2 || given["data_bag_secret"] != "open sesame" {
-		t.Errorf("attributes %s, %v", given["attributes.json"], err)
+		t.Errorf("attributes = %s (error %v), want two and the data bag secret", given["attributes.json"], err)
 	}
 	for name, there := range map[string]bool{
 		"cookbooks-1/web/recipes/default.rb": true, "cookbooks-1/web/.git/HEAD": false, "cookbooks-2/base/recipes/default.rb": true,
 		"data_bag_path/users/app.json": true, "role_path/web.json": true, "environment_path/prod.json": true,
 	} {
 		if _, is := given[name]; is != there {
-			t.Errorf("%s is there: %v", name, is)
+			t.Errorf("%s uploaded = %v, want %v", name, is, there)
 		}
 	}
 	nothingLeft(t, m)
@@ -114,11 +114,11 @@ encrypted_data_bag_secret 'D/data_bag_secret'
 	c.Solo = true
 	run(t, m, c)
 	if last := lastOf(m, "/opt/chef/bin/chef-solo"); !strings.HasSuffix(last, "--why-run") {
-		t.Errorf("chef-solo is run as %q", last)
+		t.Errorf("chef-solo command = %q, want no --local-mode", last)
 	}
 }
 
-// lastOf is the last command that begins so.
+// lastOf returns the last command with the prefix.
 func lastOf(m *baketest.Machine, prefix string) (last string) {
 	for _, command := range m.Commands() {
 		if strings.HasPrefix(command, prefix) {
@@ -130,7 +130,7 @@ func lastOf(m *baketest.Machine, prefix string) (last string) {
 
 func TestChefFails(t *testing.T) {
 	c := provision.ChefZero{FS: cookbooks(), Cookbooks: []string{"cookbooks"}, RunList: []string{"web"}}
-	for status, want := range map[int]string{1: "the run failed", 35: "begun to restart", 37: "has to be restarted", 172: "AcceptLicense", 99: "status 99"} {
+	for status, want := range map[int]string{1: "the run failed", 35: "started to restart", 37: "must be restarted", 172: "AcceptLicense", 99: "status 99"} {
 		m, _ := chefMachine(t, baketest.Reply{Status: status, Stdout: strings.Join([]string{
 			"Recipe: web::default", "    Error executing action `install` on resource 'apt_package[nginx]'",
 			"[2026-01-01T00:00:00+00:00] FATAL: Mixlib::ShellOut::ShellCommandFailed: no nginx", "",
@@ -138,12 +138,12 @@ func TestChefFails(t *testing.T) {
 		err := c.Provision(t.Context(), m)
 		var exit *bake.ExitError
 		if !errors.As(err, &exit) || exit.Status != status {
-			t.Errorf("error %v, want status %d", err, status)
+			t.Errorf("Provision() = %v, want status %d", err, status)
 			continue
 		}
 		for _, want := range []string{want, "`install` on resource 'apt_package[nginx]'; Mixlib::ShellOut::ShellCommandFailed: no nginx: exit status"} {
 			if !strings.Contains(err.Error(), want) {
-				t.Errorf("error %v\nwant %q in it", err, want)
+				t.Errorf("Provision() = %v\nwant it to contain %q", err, want)
 			}
 		}
 		nothingLeft(t, m)
@@ -160,7 +160,7 @@ func TestChefFails(t *testing.T) {
 	c.Install, c.Remove = provision.Shell("apk add chef"), provision.Shell("apk del chef")
 	run(t, m, c)
 	if commands := strings.Join(m.Commands(), "\n"); !strings.Contains(commands, "apk add chef") || !strings.HasSuffix(commands, "apk del chef") {
-		t.Errorf("it was not installed and removed:\n%s", commands)
+		t.Errorf("commands do not install and remove Chef:\n%s", commands)
 	}
 }
 
@@ -180,11 +180,11 @@ func TestChefClient(t *testing.T) {
 		"validation_client_name 'chef-validator'\n", "/validation.pem'\n", "policy_name 'web'\npolicy_group 'bake'\n", "ssl_verify_mode :verify_none\n",
 	} {
 		if !strings.Contains(given["client.rb"], want) {
-			t.Errorf("%q is not in the configuration:\n%s", want, given["client.rb"])
+			t.Errorf("%q is missing from the configuration:\n%s", want, given["client.rb"])
 		}
 	}
 	if given["validation.pem"] != "-----KEY-----" {
-		t.Errorf("the key is %q", given["validation.pem"])
+		t.Errorf("validation.pem = %q", given["validation.pem"])
 	}
 	knives := func(m *baketest.Machine) string {
 		var kinds []string
@@ -196,7 +196,7 @@ func TestChefClient(t *testing.T) {
 		return strings.Join(kinds, ", ")
 	}
 	if got := knives(m); got != "node delete bake-web, client delete bake-web" {
-		t.Errorf("at the server it removes %q", got)
+		t.Errorf("knife commands = %q, want removal of node and client", got)
 	}
 	nothingLeft(t, m)
 
@@ -215,22 +215,22 @@ func TestChefClient(t *testing.T) {
 			test.change(&c)
 			run(t, m, c)
 			if got := knives(m); got != test.knives {
-				t.Errorf("at the server it removes %q, want %q", got, test.knives)
+				t.Errorf("knife commands = %q, want %q", got, test.knives)
 			}
 		})
 	}
 
-	// A run that failed removes what it can, and one that succeeded must.
+	// A missing node is an error only after a successful run.
 	missing := baketest.Reply{Status: 100, Stderr: "ERROR: The object you are looking for could not be found\n"}
 	m, _ = chefMachine(t, baketest.Reply{Status: 1})
 	m.OnPrefix("/opt/chef/bin/knife", missing)
 	if err := chefServer().Provision(t.Context(), m); err == nil || strings.Contains(err.Error(), "remove the node") || knives(m) == "" {
-		t.Errorf("error of a failed run: %v", err)
+		t.Errorf("Provision() of a failed run = %v, want no error of knife", err)
 	}
 	m, _ = chefMachine(t, baketest.Reply{})
 	m.OnPrefix("/opt/chef/bin/knife", missing)
 	if err := chefServer().Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "remove the node bake-web") {
-		t.Errorf("error of a node that cannot be removed: %v", err)
+		t.Errorf("Provision() = %v, want the error of knife", err)
 	}
 }
 
@@ -253,9 +253,9 @@ func TestChefValidate(t *testing.T) {
 		"good client": {client(func(*provision.ChefClient) {}), nil},
 		"nothing":     {provision.ChefZero{}, []string{"ChefZero.Cookbooks: is required"}},
 		"directories": {zero(func(c *provision.ChefZero) { c.Cookbooks = append(c.Cookbooks, "x"); c.DataBags, c.Roles = "y", "z" }), []string{"ChefZero.Cookbooks: open x", "ChefZero.DataBags: open y", "ChefZero.Roles: open z"}},
-		"cookbook":    {zero(func(c *provision.ChefZero) { c.RunList = []string{"recipe[nginx::x]"} }), []string{`ChefZero.RunList: there is no cookbook "nginx" in ["cookbooks"]`}},
-		"run list":    {zero(func(c *provision.ChefZero) { c.RunList = []string{"web", ""} }), []string{`ChefZero.RunList: "" is neither`}},
-		"environment": {zero(func(c *provision.ChefZero) { c.Environment = "prod" }), []string{"ChefZero.Environment: needs Environments"}},
+		"cookbook":    {zero(func(c *provision.ChefZero) { c.RunList = []string{"recipe[nginx::x]"} }), []string{`ChefZero.RunList: cookbook "nginx" not found in ["cookbooks"]`}},
+		"run list":    {zero(func(c *provision.ChefZero) { c.RunList = []string{"web", ""} }), []string{`ChefZero.RunList: invalid recipe or role ""`}},
+		"environment": {zero(func(c *provision.ChefZero) { c.Environment = "prod" }), []string{"ChefZero.Environment: requires Environments"}},
 		"values": {zero(func(c *provision.ChefZero) {
 			c.Attributes, c.ExitCodes, c.Args, c.Env = "x", []int{256}, []string{"\x00"}, map[string]string{"": ""}
 		}), []string{"ChefZero.Attributes: ", "ChefZero.ExitCodes: ", "ChefZero.Args: ", "ChefZero.Env: "}},
@@ -263,8 +263,8 @@ func TestChefValidate(t *testing.T) {
 		"no server": {provision.ChefClient{}, []string{"ChefClient.ServerURL: is required", "ChefClient.NodeName: is required", "ChefClient: exactly one of ValidationKey"}},
 		"server": {client(func(c *provision.ChefClient) {
 			c.ServerURL, c.NodeName, c.PolicyGroup, c.ClientKey = "chef", "-a", "", bake.NewSecret("x")
-		}), []string{`ChefClient.ServerURL: "chef" is no URL`, `ChefClient.NodeName: "-a"`, "ChefClient: PolicyName and", "ChefClient: exactly one"}},
-		"policy": {client(func(c *provision.ChefClient) { c.RunList = []string{"x"} }), []string{"ChefClient.PolicyName: is in place"}},
+		}), []string{`ChefClient.ServerURL: invalid server URL "chef"`, `ChefClient.NodeName: invalid node name "-a"`, "ChefClient: PolicyName and", "ChefClient: exactly one"}},
+		"policy": {client(func(c *provision.ChefClient) { c.RunList = []string{"x"} }), []string{"ChefClient.PolicyName: conflicts with"}},
 	} {
 		t.Run(name, func(t *testing.T) { invalid(t, test.p, test.want) })
 	}

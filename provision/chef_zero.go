@@ -10,83 +10,89 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A ChefZero runs Chef on the machine without a server, as root: chef-client in
-// local mode, which serves the cookbooks to itself, or chef-solo. Cookbooks,
-// attributes and all the rest are copied to a directory that only root can
-// enter and that is removed afterwards.
+// A ChefZero runs Chef on the machine as root, without a server: chef-client in
+// local mode, or chef-solo. It copies cookbooks, attributes and the other files to a
+// directory that only root can enter, and removes the directory afterwards.
 //
 //	provision.ChefZero{Cookbooks: []string{"cookbooks"}, RunList: []string{"recipe[web]"}, AcceptLicense: true}
 //
-// A run that fails is a *bake.ExitError behind the meaning of its status and
-// Chef's own messages.
+// A run that fails is a [*bake.ExitError], wrapped with the meaning of its status
+// and Chef's messages.
 //
-// Chef is in none of the registries that this library's tests can install from:
-// they run it against a program in its place.
+// The tests of this package replace Chef with a fake, since they cannot install
+// Chef.
 type ChefZero struct {
-	// FS is where the paths below are. Nil is the baking host.
+	// FS contains the directories of the other fields. If nil, they are on the
+	// baking host.
 	FS fs.FS
 
-	// Cookbooks are directories with cookbooks in them, looked through in this
-	// order.
+	// Cookbooks are directories of cookbooks, searched in this order. At least one
+	// is required.
 	Cookbooks []string
 
-	// RunList is what to run: "recipe[web::default]", "role[base]".
+	// RunList lists the recipes and roles to run: "recipe[web::default]",
+	// "role[base]".
 	RunList []string
 
-	// Attributes are the node's: a struct or a map that encoding/json marshals
-	// to an object. Nil is none.
+	// Attributes are the node's attributes: a struct or map that encoding/json
+	// marshals to an object. They are optional.
 	Attributes any
 
-	// DataBags, Roles and Environments are directories. Empty is none.
+	// DataBags, Roles and Environments are directories. They are optional.
 	DataBags     string
 	Roles        string
 	Environments string
 
-	// DataBagSecret opens encrypted data bags.
+	// DataBagSecret decrypts encrypted data bags.
 	DataBagSecret bake.Secret
 
-	// Environment is one of Environments, or "_default" if it is empty.
+	// Environment is the name of one of Environments. If empty, it is "_default".
 	Environment string
 
-	// NodeName is the node's name. Empty is its host name with the domain.
+	// NodeName is the node's name. If empty, it is the fully qualified host name.
 	NodeName string
 
-	// Solo runs chef-solo.
+	// Solo runs chef-solo instead of chef-client.
 	Solo bool
 
-	// AcceptLicense accepts Chef's license for this run, without which it does
-	// nothing.
+	// AcceptLicense accepts Chef's license for this run. Chef does not run without
+	// it.
 	AcceptLicense bool
 
-	// ExitCodes are the exit statuses that count as success: 35 and 37 are those
-	// of a run that wants a restart. Empty is 0 alone.
+	// ExitCodes are the exit statuses that count as success. Chef exits with 35 or
+	// 37 to request a restart. If empty, only 0 is success.
 	ExitCodes []int
 
-	// Args are further arguments: "--log_level", "debug".
+	// Args are additional arguments: "--log_level", "debug".
 	Args []string
 
-	// Env and Secrets are added to Chef's environment; the values of Secrets are
-	// masked in what the build reports.
+	// Env and Secrets are added to Chef's environment. The values of Secrets are
+	// masked in everything the build reports.
 	Env     map[string]string
 	Secrets map[string]bake.Secret
 
-	// Exclude are patterns, as in bake.Upload, of what is not copied.
+	// Exclude lists patterns of files not to copy, as in [bake.Upload].
 	Exclude []string
 
-	// Install installs Chef if the machine has none, and Remove, which runs
-	// after a success, removes it again: a Shell with a command of your own, as
-	// a rule.
+	// Install installs Chef if it is missing. Remove removes it after a
+	// successful run. Both are optional; usually they are a [Shell].
 	Install bake.Provisioner
 	Remove  bake.Provisioner
 
-	// Program is the chef-client or chef-solo to run. Empty is the one in root's
-	// PATH or in /opt/chef/bin or /opt/cinc/bin.
+	// Program is the path of chef-client or chef-solo on the machine. If empty,
+	// root's PATH, /opt/chef/bin and /opt/cinc/bin are searched.
 	Program string
 }
 
+var (
+	_ bake.Provisioner   = ChefZero{}
+	_ bake.Validator     = ChefZero{}
+	_ bake.InputDeclarer = ChefZero{}
+)
+
 const chefSolo = "chef-solo"
 
-// String is the program and the run list.
+// String returns the program and the run list.
 func (c ChefZero) String() string {
 	name := "chef"
 	if c.Solo {
@@ -106,7 +112,7 @@ func (c ChefZero) tool() guestTool {
 	return chefTool("ChefZero", program, c.Install, c.Remove)
 }
 
-// A chefTree is a directory to copy, and the setting that names it.
+// A chefTree is a directory to copy and the setting for its path.
 type chefTree struct{ field, setting, dir string }
 
 func (c ChefZero) trees() []chefTree {
@@ -117,7 +123,7 @@ func (c ChefZero) trees() []chefTree {
 	}
 }
 
-// Validate reports all that keeps Chef from being run.
+// Validate reports invalid fields and files that do not exist.
 func (c ChefZero) Validate() error {
 	errs := append(checkChef("ChefZero", c.Attributes, c.RunList, c.Args, c.Env, c.Secrets),
 		c.tool().check(), checkExitCodes("ChefZero.ExitCodes", c.ExitCodes), checkExclude("ChefZero.Exclude", c.Exclude))
@@ -138,23 +144,23 @@ func (c ChefZero) Validate() error {
 		}
 	}
 	if c.Environment != "" && c.Environments == "" {
-		errs = append(errs, bake.Invalid("ChefZero.Environment", "needs Environments, the directory that it is in"))
+		errs = append(errs, bake.Invalid("ChefZero.Environment", "requires Environments, its directory"))
 	}
 	return errors.Join(errs...)
 }
 
-// checkCookbook reports a cookbook of the run list that is in none of the
-// directories.
+// checkCookbook reports a cookbook of the run list that is in no directory of
+// Cookbooks.
 func (c ChefZero) checkCookbook(name string) error {
 	for _, dir := range c.Cookbooks {
 		if info, err := stat(c.FS, tree{fsys: c.FS, dir: dir}.join(name)); err == nil && info.IsDir() {
 			return nil
 		}
 	}
-	return bake.Invalid("ChefZero.RunList", "there is no cookbook %q in %q", name, c.Cookbooks)
+	return bake.Invalid("ChefZero.RunList", "cookbook %q not found in %q", name, c.Cookbooks)
 }
 
-// DeclareInputs declares all files and parameters.
+// DeclareInputs declares the files and parameters.
 func (c ChefZero) DeclareInputs(in *bake.Inputs) error {
 	errs := []error{c.tool().declare(in), declareChef(in, c.Attributes, c.RunList, c.Args, c.Env, c.Secrets)}
 	for i, dir := range c.Cookbooks {
@@ -179,12 +185,12 @@ func (c ChefZero) Provision(ctx context.Context, m bake.Machine) error {
 		return err
 	}
 	bake.RunFromContext(ctx).Mask(c.DataBagSecret)
-	return c.tool().use(ctx, m, func(s *staging, program string) error {
-		config, err := c.stage(ctx, s)
+	return c.tool().use(ctx, m, func(dir *stagingDir, program string) error {
+		config, err := c.stage(ctx, dir)
 		if err != nil {
 			return err
 		}
-		attributes, err := chefAttributes(ctx, s, c.Attributes, c.RunList)
+		attributes, err := chefAttributes(ctx, dir, c.Attributes, c.RunList)
 		if err != nil {
 			return err
 		}
@@ -192,44 +198,45 @@ func (c ChefZero) Provision(ctx context.Context, m bake.Machine) error {
 		if !c.Solo {
 			args = append(args, "--local-mode")
 		}
-		said, err := runTool(ctx, m, &bake.Cmd{Args: args, Env: c.Env, Secrets: c.Secrets}, chefMarks()...)
-		return toolError(accept(err, c.ExitCodes), chefMeaning, said, joined(c.Secrets, c.DataBagSecret))
+		messages, err := runTool(ctx, m, &bake.Cmd{Args: args, Env: c.Env, Secrets: c.Secrets}, chefMarks()...)
+		return toolError(accept(err, c.ExitCodes), chefMeaning, messages, secretsAnd(c.Secrets, c.DataBagSecret))
 	})
 }
 
-// stage uploads everything and writes the configuration that names it.
-func (c ChefZero) stage(ctx context.Context, s *staging) (config string, err error) {
+// stage uploads the files and the configuration and returns the configuration's
+// path.
+func (c ChefZero) stage(ctx context.Context, staging *stagingDir) (config string, err error) {
 	var file rubyFile
 	cookbooks := make([]string, 0, len(c.Cookbooks))
 	for i, dir := range c.Cookbooks {
-		at, err := s.tree(ctx, "cookbooks-"+strconv.Itoa(i+1), tree{c.FS, dir, c.Exclude})
+		at, err := staging.tree(ctx, "cookbooks-"+strconv.Itoa(i+1), tree{c.FS, dir, c.Exclude})
 		if err != nil {
 			return "", err
 		}
 		cookbooks = append(cookbooks, at)
 	}
-	file.set("chef_repo_path", s.path)
+	file.set("chef_repo_path", staging.path)
 	file.set("cookbook_path", cookbooks...)
 	for _, t := range c.trees() {
 		if t.dir == "" {
 			continue
 		}
-		at, err := s.tree(ctx, t.setting, tree{c.FS, t.dir, c.Exclude})
+		at, err := staging.tree(ctx, t.setting, tree{c.FS, t.dir, c.Exclude})
 		if err != nil {
 			return "", err
 		}
 		file.set(t.setting, at)
 	}
-	file.set("node_path", path.Join(s.path, "nodes"))
-	file.set("file_cache_path", path.Join(s.path, "cache"))
+	file.set("node_path", path.Join(staging.path, "nodes"))
+	file.set("file_cache_path", path.Join(staging.path, "cache"))
 	file.set("node_name", c.NodeName)
 	file.set("environment", c.Environment)
 	if !c.DataBagSecret.IsZero() {
-		at, err := s.file(ctx, "data_bag_secret", c.DataBagSecret.Reveal())
+		at, err := staging.file(ctx, "data_bag_secret", c.DataBagSecret.Reveal())
 		if err != nil {
 			return "", err
 		}
 		file.set("encrypted_data_bag_secret", at)
 	}
-	return s.file(ctx, "client.rb", file.String())
+	return staging.file(ctx, "client.rb", file.String())
 }

@@ -15,69 +15,73 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// A WaitCloudInit waits until cloud-init has finished what it does at boot, and
-// fails with its errors. A machine without cloud-init, or where it is disabled,
-// has nothing to wait for. The zero value works; put it into a Timeout to bound
-// it.
+// WaitCloudInit waits until cloud-init has finished its work at boot, and fails with
+// cloud-init's errors. It does nothing if cloud-init is missing or disabled.
+// The zero value works. It waits without a limit; wrap it in a [Timeout] to set one.
 //
-// Machines whose cloud-init knows no "status", before 17.2, are asked for the
-// file that it writes in the end.
+// For cloud-init before 17.2, which has no status command, it waits for the file
+// boot-finished.
 type WaitCloudInit struct {
-	// AllowDegraded takes a cloud-init that has finished with warnings, which
-	// it calls recoverable errors, for a success. The build then says what they
-	// were. Releases before 23.4 do not tell.
+	// AllowDegraded accepts a cloud-init that finished with warnings, its
+	// "recoverable errors", and reports them as an event. Releases before 23.4 do
+	// not list them.
 	AllowDegraded bool
 }
 
-// String is "wait for cloud-init".
+var (
+	_ bake.Provisioner   = WaitCloudInit{}
+	_ bake.Validator     = WaitCloudInit{}
+	_ bake.InputDeclarer = WaitCloudInit{}
+)
+
+// String returns "wait for cloud-init".
 func (w WaitCloudInit) String() string { return "wait for cloud-init" }
 
-// Validate finds nothing wrong.
+// Validate returns nil.
 func (w WaitCloudInit) Validate() error { return nil }
 
-// DeclareInputs declares what is taken for a success.
+// DeclareInputs declares AllowDegraded.
 func (w WaitCloudInit) DeclareInputs(in *bake.Inputs) error {
 	in.Value("allow degraded", w.AllowDegraded)
 	return nil
 }
 
-// Provision waits. A machine that cloud-init restarts is waited for, too.
+// Provision waits for cloud-init, also if cloud-init restarts the machine.
 func (w WaitCloudInit) Provision(ctx context.Context, m bake.Machine) error {
 	const restarts = 3
 	for restart := 1; ; restart++ {
-		status, err := askCloudInit(ctx, m)
+		status, err := queryCloudInit(ctx, m)
 		if errors.Is(err, bake.ErrDisconnected) && restart < restarts && ctx.Err() == nil {
-			bake.RunFromContext(ctx).Say("the machine went away while cloud-init was at work; waiting for it to come back")
+			bake.RunFromContext(ctx).Say("connection lost while cloud-init was running; waiting for the machine")
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("ask cloud-init: %w", err)
+			return fmt.Errorf("query cloud-init: %w", err)
 		}
-		return w.judge(ctx, status)
+		return w.result(ctx, status)
 	}
 }
 
-// A cloudInitStatus is what "cloud-init status --format json" says.
+// A cloudInitStatus is the output of "cloud-init status --format json".
 type cloudInitStatus struct {
-	Status      string              `json:"status"`          // "done", "error", "disabled"; ours: "absent"
+	Status      string              `json:"status"`          // "done", "error" or "disabled", or "absent" from queryCloudInit
 	Extended    string              `json:"extended_status"` // since 23.4: "degraded done"
 	Errors      []string            `json:"errors"`
-	Recoverable map[string][]string `json:"recoverable_errors"` // by their level
+	Recoverable map[string][]string `json:"recoverable_errors"` // by log level
 }
 
-// judge says what the status means for the build. The exit status is no help:
-// it is 2 for a degraded cloud-init, except where a distribution has made it 0
-// again.
-func (w WaitCloudInit) judge(ctx context.Context, s cloudInitStatus) error {
+// result returns the error that the status means for the build. The exit status
+// does not tell: for a degraded cloud-init it is 2, but 0 on some distributions.
+func (w WaitCloudInit) result(ctx context.Context, s cloudInitStatus) error {
 	problems := slices.Clone(s.Errors)
 	for _, level := range slices.Sorted(maps.Keys(s.Recoverable)) {
 		for _, text := range s.Recoverable[level] {
 			problems = append(problems, level+": "+text)
 		}
 	}
-	var told strings.Builder
+	var details strings.Builder
 	for _, p := range problems {
-		told.WriteString("\n\t" + strings.TrimSpace(p))
+		details.WriteString("\n\t" + strings.TrimSpace(p))
 	}
 	degraded := strings.Contains(s.Extended, "degraded")
 	switch {
@@ -88,21 +92,21 @@ func (w WaitCloudInit) judge(ctx context.Context, s cloudInitStatus) error {
 		bake.RunFromContext(ctx).Say("cloud-init is disabled on the machine")
 		return nil
 	case s.Status != "done" || len(s.Errors) > 0:
-		return fmt.Errorf("cloud-init ended with status %q%s", s.Status, &told)
+		return fmt.Errorf("cloud-init ended with status %q%s", s.Status, &details)
 	case degraded && !w.AllowDegraded:
-		return fmt.Errorf("cloud-init ended %s: set WaitCloudInit.AllowDegraded to go on all the same%s", s.Extended, &told)
+		return fmt.Errorf("cloud-init ended %s: set WaitCloudInit.AllowDegraded to accept this%s", s.Extended, &details)
 	case degraded:
-		bake.RunFromContext(ctx).Say("cloud-init ended %s%s", s.Extended, &told)
+		bake.RunFromContext(ctx).Say("cloud-init ended %s%s", s.Extended, &details)
 	}
 	return nil
 }
 
-// usageError is the exit status of a cloud-init that does not know an option.
+// usageError is cloud-init's exit status for an unknown option.
 const usageError = 2
 
-// askCloudInit waits for the end, by the best way that the machine's release
-// knows.
-func askCloudInit(ctx context.Context, m bake.Machine) (cloudInitStatus, error) {
+// queryCloudInit waits for cloud-init to finish, with the best command that the
+// installed release supports.
+func queryCloudInit(ctx context.Context, m bake.Machine) (cloudInitStatus, error) {
 	const ask = `if ! command -v cloud-init >/dev/null 2>&1; then echo '{"status": "absent"}'; else cloud-init status --wait --format json; fi`
 	out, _, err := outputAndStatus(ctx, m, ask)
 	if err != nil {
@@ -111,7 +115,7 @@ func askCloudInit(ctx context.Context, m bake.Machine) (cloudInitStatus, error) 
 	if at := strings.IndexByte(out, '{'); at >= 0 {
 		var s cloudInitStatus
 		if err := json.Unmarshal([]byte(out[at:]), &s); err != nil {
-			return s, fmt.Errorf("its answer: %w", err)
+			return s, fmt.Errorf("parse status: %w", err)
 		}
 		return s, nil
 	}
@@ -125,10 +129,10 @@ func askCloudInit(ctx context.Context, m bake.Machine) (cloudInitStatus, error) 
 	return awaitBootFinished(ctx, m)
 }
 
-// parseCloudInit reads "status: error" and, behind "detail:", what went wrong.
-// What says nothing is known by its exit status.
+// parseCloudInit parses "status: error" and the details that follow. Without a
+// status it falls back to the exit status.
 func parseCloudInit(out string, exit int) cloudInitStatus {
-	// While it waits it prints dots.
+	// Dots printed while waiting come first.
 	_, out, _ = strings.Cut(out, "status:")
 	word, rest, _ := strings.Cut(strings.TrimSpace(out), "\n")
 	s := cloudInitStatus{Status: strings.TrimSpace(word)}
@@ -146,8 +150,8 @@ func parseCloudInit(out string, exit int) cloudInitStatus {
 
 const bootFinishedPause = 2 * time.Second
 
-// awaitBootFinished waits for the last file that cloud-init writes, and reads
-// its errors from the one before.
+// awaitBootFinished waits for boot-finished, the last file that cloud-init writes,
+// and reads the errors from result.json.
 func awaitBootFinished(ctx context.Context, m bake.Machine) (cloudInitStatus, error) {
 	const ask = "[ ! -e /var/lib/cloud/instance/boot-finished ] || cat /run/cloud-init/result.json"
 	var result struct {
@@ -169,7 +173,7 @@ func awaitBootFinished(ctx context.Context, m bake.Machine) (cloudInitStatus, er
 	return s, err
 }
 
-// outputAndStatus is what a command wrote and how it exited.
+// outputAndStatus returns a command's output and exit status.
 func outputAndStatus(ctx context.Context, m bake.Machine, line string) (out string, status int, err error) {
 	var stdout bytes.Buffer
 	err = m.Run(ctx, &bake.Cmd{Line: line, Stdout: &stdout})

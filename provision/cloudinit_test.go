@@ -21,42 +21,42 @@ func TestWaitCloudInit(t *testing.T) {
 	patched := degraded
 	patched.Status = 0 // as on Ubuntu 22.04 and CentOS
 	for name, test := range map[string]struct {
-		json, long baketest.Reply
-		allow      bool
-		said, want string // parts of what is said, and of the error
+		json, long     baketest.Reply
+		allow          bool
+		messages, want string // substrings of messages and error
 	}{
 		"done":             {json: baketest.Reply{Stdout: "\n{\"status\": \"done\", \"errors\": [], \"extended_status\": \"done\"}\n"}},
-		"absent":           {json: baketest.Reply{Stdout: `{"status": "absent"}`}, said: "no cloud-init"},
-		"disabled":         {json: baketest.Reply{Stdout: `{"status": "disabled", "errors": []}`}, said: "cloud-init is disabled"},
+		"absent":           {json: baketest.Reply{Stdout: `{"status": "absent"}`}, messages: "no cloud-init"},
+		"disabled":         {json: baketest.Reply{Stdout: `{"status": "disabled", "errors": []}`}, messages: "cloud-init is disabled"},
 		"error":            {json: baketest.Reply{Status: 1, Stdout: `{"status": "error", "errors": ["runcmd failed", "more"]}`}, want: "cloud-init ended with status \"error\"\n\truncmd failed\n\tmore"},
 		"done with errors": {json: baketest.Reply{Stdout: `{"status": "done", "errors": ["lost"]}`}, want: "\"done\"\n\tlost"},
-		"degraded":         {json: degraded, want: "degraded done: set WaitCloudInit.AllowDegraded to go on all the same\n\tDEPRECATED: old key\n\tWARNING: no growpart"},
+		"degraded":         {json: degraded, want: "degraded done: set WaitCloudInit.AllowDegraded to accept this\n\tDEPRECATED: old key\n\tWARNING: no growpart"},
 		"degraded with 0":  {json: patched, want: "degraded done"},
-		"allowed":          {json: degraded, allow: true, said: "cloud-init ended degraded done\n\tDEPRECATED: old key"},
+		"allowed":          {json: degraded, allow: true, messages: "cloud-init ended degraded done\n\tDEPRECATED: old key"},
 		"old":              {json: usage, long: baketest.Reply{Stdout: "....\nstatus: done\ntime: x\ndetail:\nDataSourceEc2Local\n"}},
 		"old error":        {json: usage, long: baketest.Reply{Status: 1, Stdout: "status: error\ntime: x\ndetail:\n('scripts-user', 1)\n"}, want: "status \"error\"\n\ttime: x\ndetail:\n('scripts-user', 1)"},
 		"silent":           {json: usage, long: baketest.Reply{}},
 		"silent error":     {json: usage, long: baketest.Reply{Status: 1}, want: `status "error"`},
-		"nonsense":         {json: baketest.Reply{Stdout: "{"}, want: "its answer: unexpected end"},
+		"nonsense":         {json: baketest.Reply{Stdout: "{"}, want: "parse status: unexpected end"},
 		"killed":           {json: baketest.Reply{Status: 137, Signal: "KILL"}, want: "killed by signal KILL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := baketest.NewMachine(nil)
 			m.OnPrefix(ask, test.json)
 			m.On("cloud-init status --wait --long", test.long)
-			said, err := inABuild(t, m, provision.WaitCloudInit{AllowDegraded: test.allow})
+			messages, err := bakeMessages(t, m, provision.WaitCloudInit{AllowDegraded: test.allow})
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
-				t.Errorf("error is %v, want %q", err, test.want)
+				t.Errorf("Provision() = %v, want %q", err, test.want)
 			}
-			if got := strings.Join(said, "|"); test.said == "" && got != "" || !strings.Contains(got, test.said) {
-				t.Errorf("it said %q, want %q", got, test.said)
+			if got := strings.Join(messages, "|"); test.messages == "" && got != "" || !strings.Contains(got, test.messages) {
+				t.Errorf("messages = %q, want %q", got, test.messages)
 			}
 		})
 	}
 }
 
-// A cloud-init that has no status at all.
-func TestWaitCloudInitForTheLastFile(t *testing.T) {
+// cloud-init has no status command.
+func TestWaitCloudInitBootFinished(t *testing.T) {
 	for result, want := range map[string]string{`{"v1": {"errors": []}}`: "", `{"v1": {"errors": ["broke"]}}`: "\tbroke", "{": "unexpected end"} {
 		synctest.Test(t, func(t *testing.T) {
 			m := baketest.NewMachine(nil)
@@ -68,16 +68,16 @@ func TestWaitCloudInitForTheLastFile(t *testing.T) {
 			start := time.Now()
 			err := provision.WaitCloudInit{}.Provision(t.Context(), m)
 			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-				t.Errorf("error is %v, want %q", err, want)
+				t.Errorf("Provision() = %v, want %q", err, want)
 			}
 			if took := time.Since(start); took != 6*time.Second {
-				t.Errorf("it took %v", took)
+				t.Errorf("Provision() took %v, want 6s", took)
 			}
 		})
 	}
 }
 
-func TestWaitCloudInitOverARestart(t *testing.T) {
+func TestWaitCloudInitRestart(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	m.OnPrefix("if ! command", baketest.Reply{Err: bake.ErrDisconnected, Times: 2})
 	m.OnPrefix("if ! command", baketest.Reply{Stdout: `{"status": "done"}`})
@@ -87,22 +87,22 @@ func TestWaitCloudInitOverARestart(t *testing.T) {
 	m = baketest.NewMachine(nil)
 	m.OnPrefix("if ! command", baketest.Reply{Err: bake.ErrDisconnected})
 	if err := (provision.WaitCloudInit{}).Provision(t.Context(), m); !errors.Is(err, bake.ErrDisconnected) || len(m.Calls()) != 3 {
-		t.Errorf("error is %v after %d calls", err, len(m.Calls()))
+		t.Errorf("Provision() = %v after %d calls, want %v after 3", err, len(m.Calls()), bake.ErrDisconnected)
 	}
 }
 
-func TestWaitCloudInitOnTheEmbeddedMachine(t *testing.T) {
+func TestWaitCloudInitEmbedded(t *testing.T) {
 	m, _ := embedded(t, sandbox.Options{UserData: []byte("#!/bin/sh\nexit 0\n")})
 	run(t, m, provision.WaitCloudInit{})
 	m, _ = embedded(t, sandbox.Options{UserData: []byte("#!/bin/sh\nexit 3\n")})
 	if err := (provision.WaitCloudInit{}).Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), `status "error"`) {
-		t.Errorf("error is %v", err)
+		t.Errorf("Provision() = %v, want status error", err)
 	}
 	m, _ = embedded(t, sandbox.Options{Missing: []string{"cloud-init"}})
 	run(t, m, provision.WaitCloudInit{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := (provision.WaitCloudInit{}).Provision(ctx, m); !errors.Is(err, context.Canceled) {
-		t.Errorf("error is %v", err)
+		t.Errorf("Provision() = %v, want %v", err, context.Canceled)
 	}
 }

@@ -9,44 +9,61 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Dir copies what is in a directory to the machine, with the modes it has.
-// What else is in the directory on the machine stays.
+// A Dir copies the contents of a directory to the machine, with their modes.
+// Other files in the directory on the machine are kept.
 type Dir struct {
-	// Source is a directory on the baking host, or in FS if that is set. Empty
-	// is the whole of FS.
+	// Source is a directory on the baking host, or in FS if that is set. If empty,
+	// all of FS is copied.
 	Source string
 	FS     fs.FS
 
 	// Dest is the absolute path of the directory on the machine that receives
-	// the contents. It and the directories above it are made if missing.
+	// the contents. It is created if missing, with its parent directories.
 	Dest string
 
-	// Exclude leaves out what matches any of these patterns, as in
-	// bake.Upload: ".git", "*.map", "test/**".
+	// Exclude lists patterns of files not to copy, as in [bake.Upload]: ".git",
+	// "*.map", "test/**".
 	Exclude []string
 
-	// Owner and Group, names on the machine, are set on everything written.
-	// Empty is the login, or root with Sudo.
+	// Owner and Group are names on the machine, which everything copied belongs
+	// to. If empty, they are those of the login, or root with Sudo.
 	Owner string
 	Group string
 
-	// Sudo writes as root.
+	// Sudo writes the files as root.
 	Sudo bool
 }
 
-// String is "directory DEST".
+var (
+	_ bake.Provisioner   = Dir{}
+	_ bake.Validator     = Dir{}
+	_ bake.InputDeclarer = Dir{}
+)
+
+// String returns "directory DEST".
 func (d Dir) String() string { return "directory " + d.Dest }
 
-// Validate reports all that keeps the directory from being copied.
+// Validate reports invalid fields and a missing directory.
 func (d Dir) Validate() error {
 	var source error
 	switch {
 	case d.Source != "":
 		source = checkDir("Dir.Source", d.FS, d.Source)
 	case d.FS == nil:
-		source = bake.Invalid("Dir", "one of Source and FS must be set, or both")
+		source = bake.Invalid("Dir", "at least one of Source and FS must be set")
 	}
 	return errors.Join(source, checkAbsolute("Dir.Dest", d.Dest, required), checkExclude("Dir.Exclude", d.Exclude))
+}
+
+// DeclareInputs declares the copied files, their destination and owner.
+func (d Dir) DeclareInputs(in *bake.Inputs) error {
+	if err := in.Tree("content", d.FS, d.Source, d.Exclude); err != nil {
+		return err
+	}
+	in.Value("dest", d.Dest)
+	declareOwner(in, 0, d.Owner, d.Group)
+	in.Value("sudo", d.Sudo)
+	return nil
 }
 
 // Provision copies the directory.

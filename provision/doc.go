@@ -1,5 +1,6 @@
-// Package provision changes machines: scripts, files, reboots. Its types are
-// bake.Provisioners, listed in an image in the order in which they are to run:
+// Package provision changes machines: it runs scripts, copies files, installs
+// packages and runs configuration management tools. Its types are
+// [bake.Provisioner] values. An image lists them in the order in which they run:
 //
 //	img := &bake.Image{
 //		Name:    "web",
@@ -14,61 +15,60 @@
 //		},
 //	}
 //
-// Each is a plain value; making one does nothing. Start with Shell for a few
-// commands and Script for a file of them. File and Dir copy to the machine,
-// Download copies from it, Local runs a command on the baking host, and Func
-// is for everything else, since in Go it needs no more than a func. Sequence
-// makes one of several.
+// All types are plain values; creating one does no I/O. Start with [Shell] for a
+// few commands and [Script] for a file of them. [File], [Dir] and [Template] copy to
+// the machine, [Download] copies from it, and [Local] runs a command on the baking
+// host. For everything else, write a [bake.ProvisionFunc].
 //
-// Packages installs, removes and upgrades by the machine's own manager, and
-// Template, User, Service, Hostname and Sysctl do what their names say. They run
-// as root, say whether they have changed anything, and change nothing the second
-// time. WaitCloudInit waits until a machine has booted to its end.
+// [Packages], [User], [Service], [Hostname] and [Sysctl] set up the system. They run
+// as root, report what they changed, and change nothing if run again.
+// [WaitCloudInit] waits until cloud-init has finished.
 //
-// Ansible runs playbooks from the baking host, over the build's own way to the
-// machine, and AnsibleLocal on the machine. PuppetApply, PuppetAgent, Salt,
-// ChefZero and ChefClient run those tools on the machine, which they can install
-// first and remove afterwards. All of them tell a tool's failure in the tool's
-// own words, and leave nothing of their own behind.
+// [Ansible] runs playbooks from the baking host over the build's SSH connection, and
+// [AnsibleLocal] on the machine. [PuppetApply], [PuppetAgent], [Salt], [ChefZero] and
+// [ChefClient] run on the machine. They can install their tool first and remove it
+// afterwards. Errors contain the tool's own messages, and no files of the run remain
+// on the machine.
 //
-// PowerShell, Batch and WindowsReboot are for Windows machines.
+// [PowerShell], [Batch] and [WindowsReboot] are for Windows machines.
 //
-// Retry, Timeout, ContinueOnError and OnlyIf are made around another
-// provisioner, and Breakpoint stops the build for a person. What must hold when
-// all is done is said by package check.
+// [Retry], [Timeout], [ContinueOnError] and [OnlyIf] wrap another provisioner to
+// control how it runs, [Named] names its step, [Undoable] cleans up after it, and
+// [Sequence] combines several. [Breakpoint] pauses the build for a person. Package
+// check verifies the result.
 //
 // # Errors
 //
-// Every type has a method Validate, which Bake calls before anything is
-// created: it reports, joined, a missing local file, a wrong mode, a name that
-// no environment can have, as *bake.FieldErrors. A command that did not succeed
-// is a *bake.ExitError, which holds the last lines it wrote.
+// Every type is a [bake.Validator], which Bake calls before it creates anything.
+// Validate reports all invalid fields and missing local files, joined, as
+// [*bake.FieldError] values. A command that fails is a [*bake.ExitError] with its
+// last lines of output.
 //
 // # Secrets
 //
-// The environment, Env and Secrets alike, reaches a command by a private file or
-// its input, never in a command line, where anyone on the machine could read
-// it. Values of Secrets are masked in everything the build reports; text that
-// is part of a script is not.
+// Env and Secrets reach a command through a private file or standard input, never
+// in a command line, which any user of the machine could read. The values of
+// Secrets are masked in everything the build reports. Secrets in the text of a
+// script are not.
 //
 // # Inputs
 //
-// Every type is a bake.InputDeclarer: it declares its parameters and the digests of
-// the files that it uses, from which bake.InputsOf makes the fingerprint of an
-// image. Where a file is on the baking host does not count, only what is in it;
-// what a provisioner fetches while it runs, nobody knows before.
+// Every type declares the inputs of an image: its parameters and the content of its
+// files. [bake.InputsOf] makes a fingerprint of them. The location of files on the
+// baking host is not an input. Neither is what a provisioner downloads while it
+// runs, which is unknown before the build.
 //
 // # Writing your own
 //
-// A provisioner is anything with a method Provision. Package baketest has a
-// fake machine for its test:
+// Any type with a Provision method is a provisioner. Package baketest has a fake
+// machine for its tests:
 //
 //	m := baketest.NewMachine(nil)
 //	m.On("apt-get update", baketest.Reply{Status: 100})
 //	err := provision.Shell("apt-get update").Provision(ctx, m)
 //
-// Packages, User, Service, Hostname and Sysctl are a single command each, whose
-// first line is its name:
+// Packages, User, Service, Hostname and Sysctl each run a single command, whose
+// first line is the step's name:
 //
 //	m.OnPrefix("# packages: install nginx", baketest.Reply{Stdout: "changed: installed nginx\n"})
 package provision

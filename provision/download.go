@@ -9,26 +9,32 @@ import (
 
 // A Download copies a file or a directory from the machine to the baking host.
 type Download struct {
-	// Source is the absolute path on the machine.
+	// Source is the absolute path of the file or directory on the machine.
 	Source string
 
-	// Dest is the path on the baking host: of the file, or of the directory
-	// that receives the contents of the directory Source. Missing directories
-	// above it are made.
+	// Dest is the path on the baking host: of the file, or of the directory that
+	// receives the contents of the directory Source. Missing parent directories
+	// are created.
 	Dest string
 
-	// Exclude leaves out of a directory what matches any of these patterns, as
-	// in bake.Upload.
+	// Exclude lists patterns of files in a directory not to copy, as in
+	// [bake.Download].
 	Exclude []string
 
 	// Sudo reads as root.
 	Sudo bool
 }
 
-// String is "download SOURCE".
+var (
+	_ bake.Provisioner   = Download{}
+	_ bake.Validator     = Download{}
+	_ bake.InputDeclarer = Download{}
+)
+
+// String returns "download SOURCE".
 func (d Download) String() string { return "download " + d.Source }
 
-// Validate reports all that keeps Source from being copied.
+// Validate reports invalid fields.
 func (d Download) Validate() error {
 	var dest error
 	if d.Dest == "" {
@@ -37,6 +43,15 @@ func (d Download) Validate() error {
 	return errors.Join(
 		checkAbsolute("Download.Source", d.Source, required), dest, checkExclude("Download.Exclude", d.Exclude),
 	)
+}
+
+// DeclareInputs declares what is copied. Dest is not an input, since it does not
+// change the image.
+func (d Download) DeclareInputs(in *bake.Inputs) error {
+	in.Value("source", d.Source)
+	in.Value("exclude", d.Exclude)
+	in.Value("sudo", d.Sudo)
+	return nil
 }
 
 // Provision copies Source.

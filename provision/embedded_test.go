@@ -14,7 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
-// embedded is a machine with a shell and a disk in memory, over SSH.
+// embedded returns an SSH connection to a sandbox, a machine in memory.
 func embedded(t *testing.T, o sandbox.Options) (bake.Machine, *sandbox.Host) {
 	t.Helper()
 	pair, err := sshmachine.NewKeyPair("")
@@ -59,18 +59,15 @@ func embedded(t *testing.T, o sandbox.Options) (bake.Machine, *sandbox.Host) {
 	return m, h
 }
 
-// inABuild provisions m with p inside of a build and returns what the build
-// said meanwhile.
-func inABuild(t *testing.T, m bake.Machine, p bake.Provisioner) (said []string, err error) {
+// bakeMessages provisions m with p in a build and returns the build's messages.
+func bakeMessages(t *testing.T, m bake.Machine, p bake.Provisioner) (messages []string, err error) {
 	t.Helper()
-	if v, ok := p.(bake.Validator); ok {
-		if err := v.Validate(); err != nil {
-			t.Fatal(err)
-		}
+	if err := bake.ValidateValue(p); err != nil {
+		t.Fatal(err)
 	}
 	opts := &bake.Options{Observe: func(e bake.Event) {
 		if e.Kind == bake.Message {
-			said = append(said, e.Text)
+			messages = append(messages, e.Text)
 		}
 	}}
 	_, bakeErr := bake.Bake(t.Context(), opts, &bake.Image{
@@ -81,28 +78,28 @@ func inABuild(t *testing.T, m bake.Machine, p bake.Provisioner) (said []string, 
 		}}},
 	})
 	if (bakeErr == nil) != (err == nil) {
-		t.Fatalf("the build ended with %v, its provisioner with %v", bakeErr, err)
+		t.Fatalf("Bake() = %v, but Provision() = %v", bakeErr, err)
 	}
-	return said, err
+	return messages, err
 }
 
-// twice provisions m with p two times: at first it changes what is wanted, and
-// then it says that nothing had to be.
-func twice(t *testing.T, m bake.Machine, p bake.Provisioner, want string) {
+// provisionTwice provisions m with p twice. The first run must report the changes
+// want, the second that nothing changed.
+func provisionTwice(t *testing.T, m bake.Machine, p bake.Provisioner, want string) {
 	t.Helper()
-	for _, want := range []string{want, "already so"} {
-		said, err := inABuild(t, m, p)
+	for _, want := range []string{want, "unchanged"} {
+		messages, err := bakeMessages(t, m, p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want = bake.Describe(p) + ": " + want; !slices.Equal(said, []string{want}) {
-			t.Errorf("it said %q, want %q", said, want)
+		if want = bake.Describe(p) + ": " + want; !slices.Equal(messages, []string{want}) {
+			t.Errorf("messages = %q, want %q", messages, want)
 		}
 	}
 }
 
-// content is a file of the disk.
-func content(t *testing.T, h *sandbox.Host, name string) string {
+// readDisk returns the content of a file.
+func readDisk(t *testing.T, h *sandbox.Host, name string) string {
 	t.Helper()
 	data, err := h.FS().ReadFile(name)
 	if err != nil {
@@ -111,8 +108,8 @@ func content(t *testing.T, h *sandbox.Host, name string) string {
 	return string(data)
 }
 
-// disk writes files of root's.
-func disk(t *testing.T, h *sandbox.Host, files map[string]string) {
+// writeFiles writes files as root.
+func writeFiles(t *testing.T, h *sandbox.Host, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
 		if err := h.FS().MkdirAll(name[:strings.LastIndexByte(name, '/')], 0o755); err != nil {
@@ -124,8 +121,8 @@ func disk(t *testing.T, h *sandbox.Host, files map[string]string) {
 	}
 }
 
-// saying is a provisioner that says text.
-func saying(text string) bake.Provisioner {
+// sayText returns a provisioner that emits a message.
+func sayText(text string) bake.Provisioner {
 	return bake.ProvisionFunc{Do: func(ctx context.Context, _ bake.Machine) error {
 		bake.RunFromContext(ctx).Say("%s", text)
 		return nil

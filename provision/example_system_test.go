@@ -11,7 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision/check"
 )
 
-// A web server without a script: what it is, and what must hold of it.
+// Set up and check a web server without scripts.
 func Example_system() {
 	type site struct {
 		Host    string
@@ -23,8 +23,8 @@ func Example_system() {
 		check.Service{Name: "nginx", Enabled: true},
 		check.HTTP{URL: "http://localhost/", Contains: "Welcome"},
 	).Within(time.Minute)
-	builder := baketest.NewBuilder(&baketest.BuilderOptions{Machine: func(m *baketest.Machine) {
-		m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Held})
+	builder := baketest.NewBuilder(&baketest.BuilderOptions{PrepareMachine: func(m *baketest.Machine) {
+		m.OnPrefix("# check: ", baketest.Reply{Stdout: check.Passed})
 		m.OnPrefix("# packages: install nginx", baketest.Reply{Stdout: "changed: installed nginx\n"})
 	}})
 	web := &bake.Image{
@@ -40,8 +40,8 @@ func Example_system() {
 				Dest:    "/etc/nginx/conf.d/site.conf", Mode: 0o640, Group: "app", Sudo: true,
 			},
 			provision.Service{Name: "nginx", Enable: true},
-			provision.Sysctl{Name: "60-web", Parameters: map[string]string{"net.core.somaxconn": "4096"}},
-			provision.OnlyIf{Command: "test -d /opt/aws", Then: provision.Retry{Provisioner: provision.Shell("/opt/aws/install")}},
+			provision.Sysctl{File: "60-web", Parameters: map[string]string{"net.core.somaxconn": "4096"}},
+			provision.OnlyIf{Command: "test -d /opt/aws", Provisioner: provision.Retry{Provisioner: provision.Shell("/opt/aws/install")}},
 		},
 		Checks: []bake.Check{holds},
 	}
@@ -53,19 +53,5 @@ func Example_system() {
 	fmt.Println(err)
 	// Output:
 	// packages: install nginx=1.24*, clean: changed installed nginx
-	// <nil>
-}
-
-func ExampleTimeout() {
-	m := baketest.NewMachine(nil)
-	m.On("slow", baketest.Reply{Do: func(ctx context.Context, _ *bake.Cmd) error {
-		<-ctx.Done()
-		return context.Cause(ctx)
-	}})
-	slow := provision.Timeout{Provisioner: provision.Shell("slow"), After: time.Millisecond}
-	fmt.Println(slow.Provision(context.Background(), m))
-	fmt.Println(provision.ContinueOnError{Provisioner: slow}.Provision(context.Background(), m))
-	// Output:
-	// not done after 1ms: context deadline exceeded
 	// <nil>
 }

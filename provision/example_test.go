@@ -11,7 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// What an image is made of, and its unit test.
+// Provision a web server and test it on a fake machine.
 func Example() {
 	app := fstest.MapFS{
 		"server":     {Data: []byte("\x7fELF"), Mode: 0o755},
@@ -22,7 +22,7 @@ func Example() {
 		provision.File{Content: "worker_processes 4;\n", Dest: "/etc/nginx/nginx.conf", Sudo: true},
 		provision.Dir{FS: app, Dest: "/srv/app", Owner: "www-data", Sudo: true, Exclude: []string{"*.map"}},
 		provision.Reboot{},
-		bake.ProvisionFunc{Name: "see that it runs", Do: func(ctx context.Context, m bake.Machine) error {
+		bake.ProvisionFunc{Name: "check nginx", Do: func(ctx context.Context, m bake.Machine) error {
 			return m.Run(ctx, bake.Sh("systemctl is-active nginx"))
 		}},
 	}
@@ -56,10 +56,10 @@ func ExampleShell() {
 	// Output: 100 [E: Unable to fetch some archives]
 }
 
-// Puppet says with exit status 2 that it changed something.
+// Puppet exits with status 2 if it made changes.
 func ExampleScript() {
 	agent := provision.Script{
-		Inline:    []string{"puppet agent --test --certname \"$NODE\""},
+		Content:   "puppet agent --test --certname \"$NODE\"",
 		Env:       map[string]string{"NODE": "web1"},
 		Secrets:   map[string]bake.Secret{"PUPPET_TOKEN": bake.NewSecret("s3cret")},
 		ExitCodes: []int{0, 2},
@@ -79,7 +79,7 @@ func ExampleScripts() {
 	}
 	base := provision.Scripts(provision.Script{FS: scripts, Sudo: true}, "10-users.sh", "20-packages.sh")
 
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	fmt.Println(base.Provision(context.Background(), m))
 	fmt.Println(m.Commands())
 	// Output:
@@ -87,12 +87,12 @@ func ExampleScripts() {
 	// [useradd app apt-get install -y curl]
 }
 
-// What is wrong is found before anything is created.
+// Bake validates provisioners before it creates anything.
 func ExampleFile_Validate() {
 	config := fstest.MapFS{}
 	fmt.Println(provision.File{FS: config, Source: "nginx.conf", Dest: "etc/nginx.conf", Mode: 644}.Validate())
 	// Output:
 	// File.Source: open nginx.conf: file does not exist
 	// File.Dest: "etc/nginx.conf" is not an absolute path on the machine
-	// File.Mode: 01204 has other than permission bits: write 0o644 for rw-r--r--, and fs.ModeSetuid for set-user-id
+	// File.Mode: 01204 contains bits other than permissions: write 0o644 for rw-r--r--, and fs.ModeSetuid for set-user-id
 }

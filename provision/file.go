@@ -8,10 +8,11 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// A File copies one file to the machine. Exactly one of Source and Content is
-// set.
+// A File copies one file to the machine. Exactly one of Source and Content must
+// be set.
 type File struct {
 	// Source is a file on the baking host, or in FS if that is set.
 	Source string
@@ -20,27 +21,33 @@ type File struct {
 	// Content is the text of the file.
 	Content string
 
-	// Dest is the absolute path of the file on the machine. Missing
-	// directories above it are made.
+	// Dest is the absolute path of the file on the machine. Missing parent
+	// directories are created.
 	Dest string
 
-	// Mode is the permission bits. Zero keeps those of Source, which an
-	// embed.FS has as 0444, and is 0644 for Content.
+	// Mode is the permission bits. Zero means those of Source, which are 0444 in
+	// an embed.FS, and 0644 for Content.
 	Mode fs.FileMode
 
-	// Owner and Group are names on the machine. Empty is the login, or root
-	// with Sudo.
+	// Owner and Group are names on the machine. If empty, they are those of the
+	// login, or root with Sudo.
 	Owner string
 	Group string
 
-	// Sudo writes as root.
+	// Sudo writes the file as root.
 	Sudo bool
 }
 
-// String is "file DEST".
+var (
+	_ bake.Provisioner   = File{}
+	_ bake.Validator     = File{}
+	_ bake.InputDeclarer = File{}
+)
+
+// String returns "file DEST".
 func (f File) String() string { return "file " + f.Dest }
 
-// Validate reports all that keeps the file from being copied.
+// Validate reports invalid fields and a file that cannot be read.
 func (f File) Validate() error {
 	var source error
 	switch {
@@ -49,9 +56,22 @@ func (f File) Validate() error {
 	case f.Source != "":
 		source = checkFile("File.Source", f.FS, f.Source)
 	case f.FS != nil:
-		source = bake.Invalid("File.FS", "needs Source, the file in it")
+		source = bake.Invalid("File.FS", "requires Source, the file in it")
 	}
 	return errors.Join(source, checkFilePath("File.Dest", f.Dest), checkMode("File.Mode", f.Mode))
+}
+
+// DeclareInputs declares the file's content, destination, mode and owner.
+func (f File) DeclareInputs(in *bake.Inputs) error {
+	if f.Source == "" {
+		in.Content("content", []byte(f.Content))
+	} else if err := in.File("content", f.FS, f.Source); err != nil {
+		return err
+	}
+	in.Value("dest", f.Dest)
+	declareOwner(in, f.Mode, f.Owner, f.Group)
+	in.Value("sudo", f.Sudo)
+	return nil
 }
 
 // Provision copies the file.
@@ -77,7 +97,7 @@ func (f File) Provision(ctx context.Context, m bake.Machine) error {
 		}
 		up.Content, up.Size = file, info.Size()
 		if up.Mode == 0 {
-			up.Mode = info.Mode() & modeBits
+			up.Mode = info.Mode() & posixsh.ModeBits
 		}
 	}
 	return m.Put(ctx, up)

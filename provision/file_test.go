@@ -14,7 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// write makes a file below a new directory of the baking host.
+// write creates a file in a new directory on the baking host.
 func write(t *testing.T, name, content string, mode fs.FileMode) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), filepath.FromSlash(name))
@@ -38,7 +38,7 @@ func TestFile(t *testing.T) {
 			provision.File{Content: "hello\n", Dest: "/tmp/f"},
 			baketest.File{Path: "/tmp/f", Mode: 0o644, Owner: "ubuntu", Group: "ubuntu", Content: []byte("hello\n")},
 		},
-		"as it is": {
+		"host file": {
 			provision.File{Source: local, Dest: "/tmp/f"},
 			baketest.File{Path: "/tmp/f", Mode: 0o600, Owner: "ubuntu", Group: "ubuntu", Content: []byte("local")},
 		},
@@ -46,15 +46,15 @@ func TestFile(t *testing.T) {
 			provision.File{Source: local, Dest: "/etc/app/f", Mode: fs.ModeSetuid | 0o755, Owner: "app", Group: "adm", Sudo: true},
 			baketest.File{Path: "/etc/app/f", Mode: fs.ModeSetuid | 0o755, Owner: "app", Group: "adm", Content: []byte("local")},
 		},
-		"of a FS": {
+		"in FS": {
 			provision.File{Source: "etc/conf", FS: tree, Dest: "/tmp/f"},
 			baketest.File{Path: "/tmp/f", Mode: 0o444, Owner: "ubuntu", Group: "ubuntu", Content: []byte("fs")},
 		},
-		"of a FS with another mode": {
+		"in FS with another mode": {
 			provision.File{Source: "etc/conf", FS: tree, Dest: "/tmp/f", Mode: 0o640},
 			baketest.File{Path: "/tmp/f", Mode: 0o640, Owner: "ubuntu", Group: "ubuntu", Content: []byte("fs")},
 		},
-		"of a FS without modes": {
+		"in FS without modes": {
 			provision.File{Source: "etc/plain", FS: tree, Dest: "/tmp/f"},
 			baketest.File{Path: "/tmp/f", Mode: 0o644, Owner: "ubuntu", Group: "ubuntu", Content: []byte("plain")},
 		},
@@ -74,10 +74,10 @@ func TestFile(t *testing.T) {
 	}
 }
 
-func TestFileNotAllowed(t *testing.T) {
+func TestFilePermissionDenied(t *testing.T) {
 	err := provision.File{Content: "x", Dest: "/etc/motd"}.Provision(t.Context(), baketest.NewMachine(nil))
 	if !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("error is %v, want %v", err, fs.ErrPermission)
+		t.Errorf("Provision() = %v, want %v", err, fs.ErrPermission)
 	}
 }
 
@@ -129,7 +129,7 @@ func TestDir(t *testing.T) {
 				t.Fatal(diff)
 			}
 			if f, err := m.Stat(test.want[0]); err != nil || f.Owner != "www" || f.Group != "web" {
-				t.Errorf("it is of %s:%s, want www:web (%v)", f.Owner, f.Group, err)
+				t.Errorf("owner = %s:%s, want www:web (error %v)", f.Owner, f.Group, err)
 			}
 		})
 	}
@@ -141,7 +141,7 @@ func TestDirValidate(t *testing.T) {
 		dir  provision.Dir
 		want []string
 	}{
-		"nothing":         {provision.Dir{}, []string{"Dir: one of", "Dir.Dest: is required"}},
+		"nothing":         {provision.Dir{}, []string{"Dir: at least one of", "Dir.Dest: is required"}},
 		"missing":         {provision.Dir{Source: local + "x", Dest: "/x"}, []string{"Dir.Source: "}},
 		"a file":          {provision.Dir{Source: local, Dest: "/x"}, []string{"Dir.Source: "}},
 		"missing in FS":   {provision.Dir{Source: "x", FS: fstest.MapFS{}, Dest: "/x"}, []string{"Dir.Source: "}},
@@ -168,15 +168,15 @@ func TestDownload(t *testing.T) {
 	run(t, m, provision.Download{Source: "/var/log", Dest: filepath.Join(to, "logs"), Sudo: true, Exclude: []string{"*.gz"}})
 	for _, name := range []string{"new/app.log", "logs/app.log"} {
 		if got, err := os.ReadFile(filepath.Join(to, name)); err != nil || string(got) != "/var/log/app.log" {
-			t.Errorf("%s is %q (%v)", name, got, err)
+			t.Errorf("content of %s = %q (error %v), want /var/log/app.log", name, got, err)
 		}
 	}
 	if _, err := os.Stat(filepath.Join(to, "logs", "old", "1.gz")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("what was excluded came, too (%v)", err)
+		t.Errorf("excluded file was copied (Stat error %v)", err)
 	}
 	err := provision.Download{Source: "/var/log/app.log", Dest: filepath.Join(to, "denied")}.Provision(t.Context(), m)
 	if !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("without sudo the error is %v, want %v", err, fs.ErrPermission)
+		t.Errorf("Provision() without Sudo = %v, want %v", err, fs.ErrPermission)
 	}
 }
 
@@ -194,10 +194,10 @@ func TestDownloadValidate(t *testing.T) {
 	}
 }
 
-// A path that cannot be read is found before the build, too.
+// Validate reports a file without read permission.
 func TestUnreadableSource(t *testing.T) {
 	if os.Getuid() <= 0 {
-		t.Skip("root reads everything, and Windows has no such modes")
+		t.Skip("root reads all files, and Windows has no Unix file modes")
 	}
 	invalid(t, provision.File{Source: write(t, "x", "x", 0), Dest: "/x"}, []string{"File.Source: "})
 }

@@ -18,16 +18,15 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// These are the helpers of the tests that run real tools on a real machine, a
-// disposable Debian.
+// Helpers for tests that run real tools on a real machine, a disposable Debian.
 
-// guest is such a machine, connected as change says.
+// guest starts a machine and connects to it.
 func guest(t *testing.T, opts *testenv.GuestOptions, change func(*sshmachine.Config)) bake.Machine {
 	t.Helper()
 	return testenv.Guest(t, opts).Machine(t, change)
 }
 
-// files makes a directory with what contents says.
+// files creates a directory with the given files.
 func files(t *testing.T, contents map[string]string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -43,17 +42,17 @@ func files(t *testing.T, contents map[string]string) (dir string) {
 	return dir
 }
 
-// says is what a command of root's on m writes.
-func says(t *testing.T, m bake.Machine, line string) string {
+// outputOnGuest returns the output of a command that runs as root.
+func outputOnGuest(t *testing.T, m bake.Machine, line string) string {
 	t.Helper()
 	out, err := bake.Output(t.Context(), m, &bake.Cmd{Line: line, Sudo: true})
 	if err != nil {
-		t.Errorf("%s: %v", line, err)
+		t.Errorf("Output(%s): %v", line, err)
 	}
 	return out
 }
 
-// A platform is a bake.Builder with one machine, which is there already.
+// A platform is a bake.Builder for a single machine that is already running.
 type platform struct{ machine bake.Machine }
 
 func (platform) Validate(*bake.Image) error                           { return nil }
@@ -70,7 +69,7 @@ func (platform) ID() string                                           { return "
 func (platform) IDs() map[string]string                               { return nil }
 func (platform) Destroy(context.Context) error                        { return nil }
 
-// A kept machine stays open after a build.
+// A kept machine ignores Close.
 type kept struct{ bake.Machine }
 
 func (kept) Close() error { return nil }
@@ -79,17 +78,16 @@ func (k kept) ReachSSH(ctx context.Context, use func(context.Context, bake.SSHAc
 	return bake.ReachSSH(ctx, k.Machine, use)
 }
 
-// A report is everything that a build says: its events as they are, and what
-// they are in JSON and in a log.
+// A report contains the events of a build and their text in JSON and in a log.
 type report struct {
 	events   []bake.Event
 	text     bytes.Buffer
-	commands string // every command line on this host while it ran
+	commands string // all command lines on this host during the build
 }
 
-// baked bakes m by p, calls see with every event, and collects all that can be
-// seen of it. The values of secrets may not be among that.
-func baked(ctx context.Context, t *testing.T, m bake.Machine, p bake.Provisioner, see func(bake.Event), secrets ...string) (*report, error) {
+// bakeReport bakes m with p and calls see with every event. It fails t if the report
+// or the error contains a secret.
+func bakeReport(ctx context.Context, t *testing.T, m bake.Machine, p bake.Provisioner, see func(bake.Event), secrets ...string) (*report, error) {
 	t.Helper()
 	r := &report{}
 	log := slog.New(slog.NewTextHandler(&r.text, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -105,20 +103,20 @@ func baked(ctx context.Context, t *testing.T, m bake.Machine, p bake.Provisioner
 	stop()
 	for _, secret := range secrets {
 		if strings.Contains(r.text.String(), secret) {
-			t.Errorf("%s is among the events:\n%s", secret, r.text.String())
+			t.Errorf("events contain %s:\n%s", secret, r.text.String())
 		}
 		if strings.Contains(r.commands, secret) {
-			t.Errorf("%s is in the list of processes", secret)
+			t.Errorf("command lines contain %s", secret)
 		}
 		var exit *bake.ExitError
 		if err != nil && strings.Contains(err.Error(), secret) || errors.As(err, &exit) && strings.Contains(exit.Error(), secret) {
-			t.Errorf("%s is in the error: %v", secret, err)
+			t.Errorf("error contains %s: %v", secret, err)
 		}
 	}
 	return r, err
 }
 
-// output is the lines that commands wrote.
+// output returns the output lines of commands.
 func (r *report) output() string {
 	var b strings.Builder
 	for _, e := range r.events {
@@ -129,8 +127,8 @@ func (r *report) output() string {
 	return b.String()
 }
 
-// sampleCommands collects the command lines of all processes, which on Linux
-// are those of guests, too, until stop is called.
+// sampleCommands collects the command lines of all processes, including those of
+// guests, until stop is called.
 func sampleCommands(t *testing.T, r *report) (stop func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -159,26 +157,27 @@ func sampleCommands(t *testing.T, r *report) (stop func()) {
 	}
 }
 
-// quiet fails t unless the guest comes to rest: nothing runs there but sshd and
-// the command that looks.
-func quiet(t *testing.T, m bake.Machine) {
+// noProcesses waits until only sshd and the checking command run on the guest, and
+// fails t if other processes remain.
+func noProcesses(t *testing.T, m bake.Machine) {
 	t.Helper()
 	var left string
 	for range 200 {
-		left = says(t, m, "ps -e -o pid=,args= | grep -Ev ' (sshd|sudo|env|/bin/sh|ps|grep)( |:|$)|/usr/sbin/sshd|ps -e -o' || true")
+		left = outputOnGuest(t, m, "ps -e -o pid=,args= | grep -Ev ' (sshd|sudo|env|/bin/sh|ps|grep)( |:|$)|/usr/sbin/sshd|ps -e -o' || true")
 		if left == "" {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Errorf("on the machine there is still\n%s", left)
+	t.Errorf("processes left on the machine:\n%s", left)
 }
 
-// nothingOnHost fails t if an Ansible or anything of its runs on this host, or if the directory of temporary files holds one of the library's.
+// nothingOnHost fails t if processes of Ansible remain on this host, or staging
+// directories in tmp.
 func nothingOnHost(t *testing.T, tmp string) {
 	t.Helper()
 	if left, _ := filepath.Glob(filepath.Join(tmp, "bakestone-*")); len(left) > 0 {
-		t.Errorf("%q is left", left)
+		t.Errorf("directories left: %q", left)
 	}
 	var left []string
 	for range 200 {
@@ -195,5 +194,5 @@ func nothingOnHost(t *testing.T, tmp string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Errorf("on this host there is still %q", left)
+	t.Errorf("processes left on this host: %q", left)
 }

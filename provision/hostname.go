@@ -9,24 +9,30 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// A Hostname names the machine, now and in the image, as root: in /etc/hostname
-// and /etc/hosts, and for cloud-init, where there is one, as the name to keep
-// (preserve_hostname). Without that cloud-init names every instance anew.
+// A Hostname sets the host name of the machine and the image as root, in
+// /etc/hostname and /etc/hosts. If cloud-init is installed, it also sets
+// preserve_hostname, without which cloud-init renames every instance.
 type Hostname struct {
-	// Name is the name: "db" or "db.example.com".
+	// Name is the host name: "db" or "db.example.com". It is required.
 	Name string
 }
 
-// String is "hostname NAME".
+var (
+	_ bake.Provisioner   = Hostname{}
+	_ bake.Validator     = Hostname{}
+	_ bake.InputDeclarer = Hostname{}
+)
+
+// String returns "hostname NAME".
 func (h Hostname) String() string { return "hostname " + h.Name }
 
-const longestHostname = 64
+const maxHostnameLen = 64
 
-// Validate reports a Name that is none.
+// Validate reports an invalid Name.
 func (h Hostname) Validate() error {
 	label := `[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`
-	if len(h.Name) > longestHostname || !regexp.MustCompile(`^`+label+`(\.`+label+`)*$`).MatchString(h.Name) {
-		return bake.Invalid("Hostname.Name", "%q is not a name of a host", h.Name)
+	if len(h.Name) > maxHostnameLen || !regexp.MustCompile(`^`+label+`(\.`+label+`)*$`).MatchString(h.Name) {
+		return bake.Invalid("Hostname.Name", "invalid host name %q", h.Name)
 	}
 	return nil
 }
@@ -37,7 +43,7 @@ func (h Hostname) DeclareInputs(in *bake.Inputs) error {
 	return nil
 }
 
-// Provision names the machine.
+// Provision sets the name.
 func (h Hostname) Provision(ctx context.Context, m bake.Machine) error {
 	if err := h.Validate(); err != nil {
 		return err
@@ -46,11 +52,11 @@ func (h Hostname) Provision(ctx context.Context, m bake.Machine) error {
 	if short, _, long := strings.Cut(h.Name, "."); long {
 		names += " " + short
 	}
-	return onGuest(ctx, m, h.String(), "name="+posixsh.Quote(h.Name)+"\nhosts="+posixsh.Quote("127.0.1.1 "+names)+"\n"+hostnameScript)
+	return runGuestScript(ctx, m, h.String(), "name="+posixsh.Quote(h.Name)+"\nhosts="+posixsh.Quote("127.0.1.1 "+names)+"\n"+hostnameScript)
 }
 
-// hostnameScript writes the name. 127.0.1.1 is Debian's address for a host's
-// own name, and as good as any on other systems.
+// hostnameScript uses 127.0.1.1, Debian's address for a host's own name, which
+// also works on other systems.
 const hostnameScript = `
 put /etc/hostname "$name"
 if ! grep -qxF "$hosts" /etc/hosts 2>/dev/null; then
@@ -65,7 +71,7 @@ if [ "$(uname -n)" != "$name" ]; then
 	if hostname "$name" 2>/dev/null || hostnamectl set-hostname "$name" 2>/dev/null; then
 		changed "the running system"
 	else
-		echo "the machine is called $name from its next boot on"
+		echo "the host name changes to $name at the next boot"
 	fi
 fi
 `

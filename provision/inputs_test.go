@@ -22,21 +22,20 @@ func sumOf(t *testing.T, p bake.Provisioner) string {
 	t.Helper()
 	in, err := bake.InputsOf(p)
 	if err != nil {
-		t.Fatalf("%+v: %v", p, err)
+		t.Fatalf("InputsOf(%+v): %v", p, err)
 	}
 	return in.Sum()
 }
 
-// everyFieldCounts changes one field of base after another and wants another
-// sum each time; of the fields in idle, the same. A value in with is what a
-// field is changed to, if any other would not do; nil leaves a field alone that
-// makes no sense with the others. A new field is so either
-// declared or listed as one that does not count.
+// everyFieldCounts changes each field of base in turn and checks that the inputs
+// change too, or for the fields in idle that they do not. This makes sure that a new
+// field is declared or listed in idle. with maps fields to the value to change to;
+// nil skips the field.
 func everyFieldCounts[T bake.Provisioner](t *testing.T, base T, idle []string, with map[string]any) {
 	t.Helper()
 	want := sumOf(t, base)
 	if again := sumOf(t, base); again != want {
-		t.Fatal("equal inputs have different sums")
+		t.Fatal("Sum() differs between calls")
 	}
 	for i := range reflect.TypeFor[T]().NumField() {
 		field := reflect.TypeFor[T]().Field(i)
@@ -54,15 +53,15 @@ func everyFieldCounts[T bake.Provisioner](t *testing.T, base T, idle []string, w
 		}
 		p, ok := reflect.TypeAssert[bake.Provisioner](changed)
 		if !ok {
-			t.Fatalf("%v is no provisioner", changed.Type())
+			t.Fatalf("%v is not a Provisioner", changed.Type())
 		}
 		if got := sumOf(t, p); (got == want) != slices.Contains(idle, field.Name) {
-			t.Errorf("%s.%s changed: the sum is the same: %v", reflect.TypeFor[T]().Name(), field.Name, got == want)
+			t.Errorf("changing %s.%s keeps the sum: %v", reflect.TypeFor[T]().Name(), field.Name, got == want)
 		}
 	}
 }
 
-// change gives v another value.
+// change sets v to a different value.
 func change(t *testing.T, name string, v reflect.Value) {
 	t.Helper()
 	switch value := v.Interface().(type) {
@@ -89,7 +88,7 @@ func change(t *testing.T, name string, v reflect.Value) {
 			v.Set(reflect.ValueOf(provision.Shell("changed")))
 			return
 		}
-		t.Fatalf("change %s, a %v: say to what", name, v.Type())
+		t.Fatalf("field %s of type %v: add a value to with", name, v.Type())
 	}
 }
 
@@ -102,9 +101,8 @@ func TestInputsOfEveryField(t *testing.T) {
 	}
 	type with = map[string]any
 
-	everyFieldCounts(t, provision.Shell("echo"), []string{"FS", "Content", "KeepCRLF"}, with{"Path": file, "FS": one})
 	everyFieldCounts(t, provision.Script{Content: "a\r\n"}, []string{"FS"}, with{"Path": file, "FS": one})
-	everyFieldCounts(t, provision.Script{Path: "f", FS: one}, []string{"Inline", "Content", "KeepCRLF"}, with{"Path": "g", "FS": other})
+	everyFieldCounts(t, provision.Script{Path: "f", FS: one}, []string{"Content", "KeepCRLF"}, with{"Path": "g", "FS": other})
 
 	everyFieldCounts(t, provision.File{Source: "f", FS: other, Dest: "/d"}, []string{"Content"}, with{"Source": "g", "FS": one})
 	everyFieldCounts(t, provision.File{Content: "x", Dest: "/d"}, []string{"FS"}, with{"Source": file, "FS": one})
@@ -117,7 +115,7 @@ func TestInputsOfEveryField(t *testing.T) {
 	everyFieldCounts(t, bake.ProvisionFunc{Name: "f", Version: "1"}, []string{"Do"}, with{
 		"Do": func(context.Context, bake.Machine) error { return nil },
 	})
-	everyFieldCounts(t, provision.Reboot{}, []string{"Timeout"}, nil)
+	everyFieldCounts(t, provision.Reboot{}, nil, nil)
 	everyFieldCounts(t, provision.Pause{For: time.Second}, nil, nil)
 
 	everyFieldCounts(t, provision.Template{Source: "f", FS: one, Dest: "/d"}, []string{"Content", "Data", "Funcs"}, with{
@@ -127,28 +125,28 @@ func TestInputsOfEveryField(t *testing.T) {
 		"FS": other, "Source": file, "Data": 2, "Funcs": template.FuncMap{},
 	})
 	everyFieldCounts(t, provision.User{Name: "u"}, nil, nil)
-	everyFieldCounts(t, provision.PowerShell("x"), []string{"FS", "Content"}, with{"Path": file, "FS": one, "Elevated": &provision.Elevation{}})
+	everyFieldCounts(t, provision.PowerShell("x"), []string{"FS"}, with{"Path": file, "FS": one, "Elevated": &provision.Elevation{}})
 	everyFieldCounts(t, provision.WindowsScript{Content: "x", Elevated: &provision.Elevation{}}, []string{"FS"}, with{"Path": file, "FS": one, "Elevated": &provision.Elevation{User: "x"}})
-	everyFieldCounts(t, provision.WindowsScript{Path: "f", FS: one}, []string{"Inline", "Content"}, with{"Path": "g", "FS": other, "Elevated": &provision.Elevation{}})
+	everyFieldCounts(t, provision.WindowsScript{Path: "f", FS: one}, []string{"Content"}, with{"Path": "g", "FS": other, "Elevated": &provision.Elevation{}})
 	everyFieldCounts(t, provision.WindowsReboot{}, []string{"Timeout"}, nil)
 	everyFieldCounts(t, provision.WaitCloudInit{}, nil, nil)
 	inner := provision.Shell("echo")
 	everyFieldCounts(t, provision.Retry{Provisioner: inner}, []string{"Attempts", "Delay", "MaxDelay"}, nil)
 	everyFieldCounts(t, provision.Timeout{Provisioner: inner}, []string{"After"}, nil)
 	everyFieldCounts(t, provision.ContinueOnError{Provisioner: inner}, nil, nil)
-	everyFieldCounts(t, provision.OnlyIf{Then: inner}, nil, with{"Facts": nil})
-	everyFieldCounts(t, provision.Breakpoint{}, []string{"Note", "GoOn", "Wait", "KeyDir"}, with{
-		"GoOn": (<-chan struct{})(make(chan struct{})), "Wait": func(context.Context, bake.SSHAccess) error { return nil },
+	everyFieldCounts(t, provision.OnlyIf{Provisioner: inner}, nil, with{"Facts": nil})
+	everyFieldCounts(t, provision.Breakpoint{}, []string{"Note", "Wait", "KeyDir"}, with{
+		"Wait": func(context.Context, bake.SSHAccess) error { return nil },
 	})
 	everyFieldCounts(t, provision.Service{Name: "u"}, nil, nil)
 	everyFieldCounts(t, provision.Hostname{Name: "u"}, nil, nil)
-	everyFieldCounts(t, provision.Sysctl{Name: "u"}, nil, nil)
+	everyFieldCounts(t, provision.Sysctl{File: "u"}, nil, nil)
 }
 
-func TestInputsFollowContentNotPlace(t *testing.T) {
+func TestInputsIgnoreLocation(t *testing.T) {
 	sums := map[string]bool{}
 	for range 2 {
-		dir := t.TempDir() // another checkout
+		dir := t.TempDir() // a second checkout
 		for name, text := range map[string]string{"run.sh": "echo 1\n", "tree/a": "a"} {
 			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
 				t.Fatal(err)
@@ -165,17 +163,17 @@ func TestInputsFollowContentNotPlace(t *testing.T) {
 		})] = true
 	}
 	if len(sums) != 1 {
-		t.Error("where the files are counts")
+		t.Error("the location of files is an input")
 	}
 	if sumOf(t, provision.Sequence{provision.Shell("1"), provision.Shell("2")}) == sumOf(t, provision.Sequence{provision.Shell("2"), provision.Shell("1")}) {
-		t.Error("the order of a sequence does not count")
+		t.Error("the order of a sequence is not an input")
 	}
-	if sumOf(t, provision.Shell("a b")) == sumOf(t, provision.Script{Inline: []string{"a b"}, Args: []string{""}}) {
-		t.Error("an empty argument does not count")
+	if sumOf(t, provision.Shell("a b")) == sumOf(t, provision.Script{Content: "a b\n", Args: []string{""}}) {
+		t.Error("an empty argument is not an input")
 	}
 }
 
-func TestInputsThatCannotBeTold(t *testing.T) {
+func TestInputsErrors(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	for want, p := range map[string]bake.Provisioner{
 		"ProvisionFunc.Version: is required":    bake.ProvisionFunc{Name: "f"},
@@ -184,12 +182,12 @@ func TestInputsThatCannotBeTold(t *testing.T) {
 		"1: stat ":                              provision.Local{Command: "make", Reads: []string{missing}},
 		"1: ProvisionFunc.Version: is required": provision.Sequence{bake.ProvisionFunc{}},
 		"2: <nil> does not declare":             provision.Sequence{provision.Reboot{}, nil},
-		"OnlyIf.Version: is required":           provision.OnlyIf{Facts: func(bake.Facts) bool { return true }, Then: provision.Reboot{}},
+		"OnlyIf.Version: is required":           provision.OnlyIf{Facts: func(bake.Facts) bool { return true }, Provisioner: provision.Reboot{}},
 		"invalid patterns":                      provision.Dir{FS: fstest.MapFS{}, Dest: "/x", Exclude: []string{"["}},
 	} {
 		_, err := bake.InputsOf(p)
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("the inputs of %v: %v, want %q", p, err, want)
+			t.Errorf("InputsOf(%v) = %v, want %q", p, err, want)
 		}
 	}
 }
@@ -200,7 +198,7 @@ func TestInputsHideSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.Contains(in.String(), "hidden-value") || !strings.Contains(in.String(), "secret TOKEN") {
-		t.Errorf("the inputs are\n%s", in)
+		t.Errorf("inputs contain a secret or lack its name:\n%s", in)
 	}
 }
 
@@ -219,7 +217,7 @@ func TestInputsOfPackages(t *testing.T) {
 		"FS": func(r *provision.Repository) { r.FS = fstest.MapFS{"a": keys["b"]} }, "Key": func(r *provision.Repository) { r.KeyFile, r.Key = "", "b" },
 	} {
 		if with(change) == base {
-			t.Errorf("%s does not count", name)
+			t.Errorf("%s is not an input", name)
 		}
 	}
 	everyFieldCounts(t, provision.Packages{Install: []string{"x"}}, []string{"LockTimeout", "Retry"}, map[string]any{

@@ -18,64 +18,73 @@ import (
 )
 
 // A Local runs a command on the baking host, not on the machine. Exactly one of
-// Command and Args is set. Its output is among the build's events.
+// Command and Args must be set. The command's output becomes events of the build.
 //
-// It has its turn among the provisioners of an image, but what those read from
-// the baking host must exist before the build begins: a directory that a
-// command has to make first is better made before Bake is called.
+// Validation requires that the files other provisioners read exist before the
+// build begins, so a command that generates such files must run before Bake is
+// called.
 //
-// When its context ends, the command and what it has started are told to end,
-// and killed after five seconds. On Linux that is also what has left the
-// command's process group; on a system that is not Unix only the command itself
-// is killed, and at once.
+// When the context ends, Local sends SIGTERM to the command's process group and
+// kills it after five seconds. On Linux it also kills descendants that left the
+// group. On systems other than Unix it kills only the command, immediately.
 type Local struct {
-	// Command is a line for the host's /bin/sh, which Windows has not.
+	// Command is a command line for the baking host's /bin/sh. Windows has none:
+	// use Args there.
 	Command string
 
-	// Args is a program and its arguments; nothing in them is expanded.
+	// Args is a program and its arguments. No shell expands them.
 	Args []string
 
-	// Dir is the working directory. Empty is that of this process.
+	// Dir is the working directory. If empty, it is that of this process.
 	Dir string
 
-	// Env and Secrets are added to the environment of this process.
+	// Env and Secrets are added to the environment of this process. The values
+	// of Secrets are masked in everything the build reports.
 	Env     map[string]string
 	Secrets map[string]bake.Secret
 
-	// Reads are the files and directories on the baking host on which the
-	// result depends, for DeclareInputs. They need not be complete to run it.
+	// Reads lists the files and directories on the baking host that the result
+	// depends on. They are declared as inputs; the command may read others.
 	Reads []string
 
-	// ExitCodes are the exit statuses that count as success. Empty is 0 alone.
+	// ExitCodes are the exit statuses that count as success. If empty, only 0
+	// does.
 	ExitCodes []int
 
-	// Stdout and Stderr, when set, receive the output as it comes as well,
-	// secrets and all. Both are called by one goroutine at a time, and may be
-	// the same.
+	// Stdout and Stderr, if set, also receive the output as it arrives, including
+	// secrets. Only one goroutine at a time writes to them, so they may be the
+	// same.
 	Stdout io.Writer
 	Stderr io.Writer
 
-	hidden []bake.Secret // more values to mask, which the command has from files
+	fileSecrets []bake.Secret // values to mask that the command reads from files
 }
 
-// String is "local: " and the command.
-func (l Local) String() string { return "local: " + firstCommand(l.line()) }
+var (
+	_ bake.Provisioner   = Local{}
+	_ bake.Validator     = Local{}
+	_ bake.InputDeclarer = Local{}
+)
 
-func (l Local) line() string {
+// String returns "local: " and the command.
+func (l Local) String() string { return "local: " + firstCommand(l.commandLine()) }
+
+func (l Local) commandLine() string {
 	if l.Command != "" {
 		return l.Command
 	}
 	return strings.Join(l.Args, " ")
 }
 
-// Validate reports all that keeps the command from being run.
+// Validate reports invalid fields, and programs, files and directories that do
+// not exist.
 func (l Local) Validate() error {
 	errs := []error{checkEnv("Local", l.Env, l.Secrets), checkExitCodes("Local.ExitCodes", l.ExitCodes)}
 	switch {
 	case !exactlyOne(strings.TrimSpace(l.Command) != "", len(l.Args) > 0):
 		errs = append(errs, bake.Invalid("Local", "exactly one of Command and Args must be set"))
 	case l.Command != "" && runtime.GOOS == "windows":
-		errs = append(errs, bake.Invalid("Local.Command", "needs /bin/sh: use Args on Windows"))
+		errs = append(errs, bake.Invalid("Local.Command", "requires /bin/sh: use Args on Windows"))
 	case hasNUL(l.Command) || slices.ContainsFunc(l.Args, hasNUL):
 		errs = append(errs, bake.Invalid("Local", "the command contains a NUL byte"))
 	case len(l.Args) > 0 && filepath.Base(l.Args[0]) == l.Args[0]:
@@ -94,15 +103,30 @@ func (l Local) Validate() error {
 	return errors.Join(errs...)
 }
 
-// endTime is how long a command has after it was told to end, and how long its
-// output is read after it has ended, if something it left behind holds it open.
-const endTime = 5 * time.Second
+// DeclareInputs declares the command and the content of Reads.
+func (l Local) DeclareInputs(in *bake.Inputs) error {
+	in.Value("command", l.Command)
+	in.Value("args", l.Args)
+	in.Value("dir", l.Dir)
+	declareEnv(in, l.Env, l.Secrets)
+	in.Value("exit codes", l.ExitCodes)
+	errs := make([]error, 0, len(l.Reads))
+	for _, name := range l.Reads {
+		errs = append(errs, declarePath(in, "reads "+name, nil, name))
+	}
+	return errors.Join(errs...)
+}
 
-// localMark is the environment variable that finds what a command has started.
+// localKillDelay is the time between SIGTERM and SIGKILL. It also limits reading
+// the output of an ended command that background processes hold open.
+const localKillDelay = 5 * time.Second
+
+// localMark is the environment variable that identifies the descendants of a
+// command.
 const localMark = "BAKESTONE_LOCAL"
 
-// Provision runs the command and waits for it. If it fails, the *bake.ExitError
-// has its last lines, with the values of Secrets cut out.
+// Provision runs the command and waits for it. A command that fails is a
+// [*bake.ExitError] with the last lines of output, the values of Secrets masked.
 func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 	if err := l.Validate(); err != nil {
 		return err
@@ -122,12 +146,12 @@ func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 	}
 	mark := localMark + "=" + rand.Text()
 	cmd.Env = append(cmd.Env, mark)
-	cmd.WaitDelay = endTime
-	killGroup := ownGroup(cmd)
+	cmd.WaitDelay = localKillDelay
+	killGroup := newProcessGroup(cmd)
 
 	build := bake.RunFromContext(ctx)
 	build.Mask(l.secrets()...)
-	build.Emit(bake.Event{Kind: bake.CommandStarted, Text: l.line()})
+	build.Emit(bake.Event{Kind: bake.CommandStarted, Text: l.commandLine()})
 	stdout, stderr := build.Lines(bake.Stdout), build.Lines(bake.Stderr)
 	last := &lastLines{}
 	cmd.Stdout, cmd.Stderr = last.tee(stdout, l.Stdout), last.tee(stderr, l.Stderr)
@@ -138,23 +162,23 @@ func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 		return cause
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {
-		// It succeeded; what it left behind only holds its output.
+		// The command succeeded; a background process holds its output open.
 		err = nil
 	}
-	return accept(l.ended(err, last), l.ExitCodes)
+	return accept(l.exitError(err, last), l.ExitCodes)
 }
 
-// ended turns the exit of a process into a *bake.ExitError.
-func (l Local) ended(err error, last *lastLines) error {
+// exitError turns an *exec.ExitError into a *bake.ExitError.
+func (l Local) exitError(err error, last *lastLines) error {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
 		return err
 	}
-	status, signal := exitOf(exit.ProcessState)
-	return &bake.ExitError{Command: l.line(), Status: status, Signal: signal, Output: last.without(l.secrets())}
+	status, signal := exitStatus(exit.ProcessState)
+	return &bake.ExitError{Command: l.commandLine(), Status: status, Signal: signal, Output: last.masked(l.secrets())}
 }
 
-// secrets is everything that may not be shown.
+// secrets returns every value to mask.
 func (l Local) secrets() []bake.Secret {
-	return slices.AppendSeq(slices.Clone(l.hidden), maps.Values(l.Secrets))
+	return slices.AppendSeq(slices.Clone(l.fileSecrets), maps.Values(l.Secrets))
 }

@@ -51,10 +51,10 @@ func TestLocal(t *testing.T) {
 			m := baketest.NewMachine(nil)
 			run(t, m, test.local)
 			if stdout.String() != test.stdout || stderr.String() != test.stderr {
-				t.Errorf("it wrote %q and %q, want %q and %q", &stdout, &stderr, test.stdout, test.stderr)
+				t.Errorf("output = %q and %q, want %q and %q", &stdout, &stderr, test.stdout, test.stderr)
 			}
 			if calls := m.Calls(); len(calls) != 0 {
-				t.Errorf("it did something on the machine: %v", calls)
+				t.Errorf("calls of the machine = %v, want none", calls)
 			}
 		})
 	}
@@ -69,47 +69,47 @@ func TestLocalFails(t *testing.T) {
 	}.Provision(t.Context(), nil)
 	var exit *bake.ExitError
 	if !errors.As(err, &exit) {
-		t.Fatalf("error is %v, want a *bake.ExitError", err)
+		t.Fatalf("Provision() = %v, want a *bake.ExitError", err)
 	}
 	if exit.Status != 3 || len(exit.Output) != 20 {
-		t.Errorf("status is %d with %d lines, want 3 with 20", exit.Status, len(exit.Output))
+		t.Errorf("status = %d with %d lines, want 3 with 20", exit.Status, len(exit.Output))
 	}
 	if strings.Contains(err.Error(), "hidden") {
-		t.Errorf("the error shows a secret: %v", err)
+		t.Errorf("error contains a secret: %v", err)
 	}
 	all := strings.Join(exit.Output, "\n")
 	for _, want := range []string{"line 13\n", "\nline 30\n", "key [redacted] and [redacted][redacted]"} {
 		if !strings.Contains(all+"\n", want) {
-			t.Errorf("%q is not among the last lines:\n%s", want, all)
+			t.Errorf("%q is missing from the last lines:\n%s", want, all)
 		}
 	}
 	if strings.Contains(all, "line 3\n") {
-		t.Errorf("the first lines are kept:\n%s", all)
+		t.Errorf("the last lines contain the first ones:\n%s", all)
 	}
 
 	err = provision.Local{Command: "kill -KILL $$"}.Provision(t.Context(), nil)
 	want := &bake.ExitError{Command: "kill -KILL $$", Status: 137, Signal: "KILL", Output: []string{}}
 	if !errors.As(err, &exit) {
-		t.Fatalf("error is %v, want a *bake.ExitError", err)
+		t.Fatalf("Provision() = %v, want a *bake.ExitError", err)
 	}
 	if diff := cmp.Diff(want, exit); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestLocalCannotStart(t *testing.T) {
+func TestLocalProgramMissing(t *testing.T) {
 	needShell(t)
 	if err := (provision.Local{Args: []string{"./missing"}}).Provision(t.Context(), nil); err == nil {
-		t.Error("a missing program is no error")
+		t.Error("Provision() = nil for a missing program")
 	}
 }
 
-func TestLocalCannotWrite(t *testing.T) {
+func TestLocalWriteError(t *testing.T) {
 	needShell(t)
 	broken := errors.New("broken")
 	err := provision.Local{Command: "echo x", Stdout: failing{broken}}.Provision(t.Context(), nil)
 	if !errors.Is(err, broken) {
-		t.Errorf("error is %v, want %v", err, broken)
+		t.Errorf("Provision() = %v, want %v", err, broken)
 	}
 }
 
@@ -117,11 +117,10 @@ type failing struct{ err error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
-// What the command has started must end with it, even what ignores the signal
-// to end.
-func TestLocalIsKilledWithItsChildren(t *testing.T) {
+// Descendants are killed even if they ignore SIGTERM.
+func TestLocalKillsDescendants(t *testing.T) {
 	needShell(t)
-	cause := errors.New("had enough")
+	cause := errors.New("canceled by test")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	started := &signaling{line: "started\n", then: func() { cancel(cause) }}
 	err := provision.Local{
@@ -129,23 +128,23 @@ func TestLocalIsKilledWithItsChildren(t *testing.T) {
 		Stdout:  started,
 	}.Provision(ctx, nil)
 	if !errors.Is(err, cause) {
-		t.Fatalf("error is %v, want %v", err, cause)
+		t.Fatalf("Provision() = %v, want %v", err, cause)
 	}
 	pids := strings.Fields(started.String())
 	if len(pids) != 3 {
-		t.Fatalf("it wrote %q, want two process ids and more", started)
+		t.Fatalf("output = %q, want two process IDs and a line", started)
 	}
 	for _, pid := range pids[:2] {
-		gone(t, pid)
+		wantEnded(t, pid)
 	}
 	if err := (provision.Local{Command: "true"}).Provision(ctx, nil); !errors.Is(err, cause) {
-		t.Errorf("after the end of its context the error is %v, want %v", err, cause)
+		t.Errorf("Provision() with a canceled context = %v, want %v", err, cause)
 	}
 }
 
-// gone fails t if the process still runs. One that was killed may be a zombie
-// until whoever inherited it looks.
-func gone(t *testing.T, pid string) {
+// wantEnded fails t if the process keeps running. A killed process may be a zombie
+// until its parent reaps it.
+func wantEnded(t *testing.T, pid string) {
 	t.Helper()
 	var state string
 	for range 500 {
@@ -156,10 +155,10 @@ func gone(t *testing.T, pid string) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Errorf("process %s still runs, in state %s", pid, state)
+	t.Errorf("process %s is running, in state %s", pid, state)
 }
 
-// signaling calls then once line has been written.
+// A signaling buffer calls then when its content includes line.
 type signaling struct {
 	bytes.Buffer
 	line string
@@ -174,9 +173,8 @@ func (s *signaling) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// What a command leaves behind does not hold the build up, even with its output
-// in hand.
-func TestLocalLeavesSomethingBehind(t *testing.T) {
+// A background process that holds the output open does not block the build.
+func TestLocalBackgroundProcess(t *testing.T) {
 	needShell(t)
 	if testing.Short() {
 		t.Skip("waits five seconds")

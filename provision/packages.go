@@ -12,65 +12,71 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Packages installs, removes and upgrades packages, as root, by the machine's
-// own manager: apt-get, dnf, yum, zypper or apk. At least one field says what
-// to do. It is done in this order: repositories, upgrade, installation,
-// removal; in a single command.
+// Packages installs, removes and upgrades packages as root, with the machine's
+// package manager: apt-get, dnf, yum, zypper or apk. A single command adds the
+// repositories, upgrades, installs and removes, in this order. At least one of
+// these fields must be set, or Clean.
 //
-// What is there already is left alone, without a look at the repositories. The
-// manager asks nothing: apt-get keeps configuration files that were changed on
-// the machine, and does not restart services (needrestart).
+// If all packages are already installed, it does not contact the repositories. The
+// package manager runs without prompts: apt-get keeps configuration files that were
+// changed on the machine, and does not restart services (needrestart).
 type Packages struct {
-	// Install is names of packages to install: "nginx". With a version,
-	// "nginx=1.24.0-2" or "nginx=1.24*", another one is replaced, by an older
-	// one too where the manager does that by itself or is apt-get or zypper.
-	// On zypper a version has no pattern, on apk a "*" only at its end. A path
-	// of a package file on the machine will do as well.
+	// Install lists the packages to install: "nginx". A version, as in
+	// "nginx=1.24.0-2" or "nginx=1.24*", replaces an installed one. Downgrades
+	// work with apt-get and zypper, and with others if they do so by default.
+	// zypper supports no version patterns, apk only a "*" at the end. An item can
+	// be the path of a package file on the machine.
 	Install []string
 
-	// Remove is names of packages to remove.
+	// Remove lists the packages to remove.
 	Remove []string
 
-	// Purge removes the configuration of what is removed, too. Only apt-get
-	// makes a difference.
+	// Purge also deletes the configuration of removed packages. It affects only
+	// apt-get.
 	Purge bool
 
-	// Upgrade brings everything installed to its newest version: dist-upgrade
-	// of apt-get, and the upgrade or update of the others.
+	// Upgrade upgrades all installed packages: dist-upgrade of apt-get, upgrade
+	// or update of the others.
 	Upgrade bool
 
-	// Repositories are added first.
+	// Repositories are added before anything else.
 	Repositories []Repository
 
-	// NoRecommends installs what is necessary alone, without the packages that
-	// others only recommend.
+	// NoRecommends does not install packages that others only recommend.
 	NoRecommends bool
 
-	// NoRefresh takes the lists of packages as they are on the machine. By
-	// default they are fetched before anything is installed or upgraded.
+	// NoRefresh uses the package lists on the machine. By default, they are
+	// fetched before packages are installed or upgraded.
 	NoRefresh bool
 
-	// Clean removes downloaded packages and lists in the end, so that they are
-	// not in the image.
+	// Clean removes downloaded packages and package lists at the end, which keeps
+	// them out of the image.
 	Clean bool
 
-	// LockTimeout is how long another process may keep the manager waiting,
-	// such as the upgrades that some machines begin when they boot. Zero is
-	// five minutes. dnf and yum wait as long as their context lets them.
+	// LockTimeout limits the wait while another process locks the package manager,
+	// such as the automatic upgrades of some machines at boot. Zero means five
+	// minutes. dnf and yum wait until the context ends.
 	LockTimeout time.Duration
 
-	// Retry says how often it is tried; zero Attempts are three, and zero Delay
-	// five seconds. A package that does not exist is not tried again.
+	// Retry controls retries of the command. Zero Attempts mean three, zero Delay
+	// means five seconds. Unlike [Retry], it does not retry if a package does not
+	// exist.
 	Retry bake.Retry
 }
 
-const (
-	defaultLockTimeout  = 5 * time.Minute
-	defaultPackageTries = 3
-	defaultPackagePause = 5 * time.Second
+var (
+	_ bake.Provisioner   = Packages{}
+	_ bake.Validator     = Packages{}
+	_ bake.InputDeclarer = Packages{}
 )
 
-// String is "packages: " and what is done.
+const (
+	defaultLockTimeout     = 5 * time.Minute
+	defaultPackageAttempts = 3
+	defaultPackageDelay    = 5 * time.Second
+)
+
+// String returns "packages: " and the actions.
 func (p Packages) String() string {
 	var parts []string
 	if len(p.Repositories) > 0 {
@@ -95,11 +101,11 @@ func (p Packages) String() string {
 	return "packages: " + strings.Join(parts, ", ")
 }
 
-// Validate reports all that no package manager would understand.
+// Validate reports invalid names and versions, and conflicting fields.
 func (p Packages) Validate() error {
 	var errs []error
 	if len(p.Install)+len(p.Remove)+len(p.Repositories) == 0 && !p.Upgrade && !p.Clean {
-		errs = append(errs, bake.Invalid("Packages", "there is nothing to do: set Install, Remove, Upgrade, Repositories or Clean"))
+		errs = append(errs, bake.Invalid("Packages", "nothing to do: set Install, Remove, Upgrade, Repositories or Clean"))
 	}
 	name := regexp.MustCompile(`^[@A-Za-z0-9/][A-Za-z0-9@/._:~+-]*$`)
 	version := regexp.MustCompile(`^[A-Za-z0-9*][A-Za-z0-9*?._:~^+-]*$`)
@@ -108,23 +114,23 @@ func (p Packages) Validate() error {
 		pkg, pin, pinned := strings.Cut(spec, "=")
 		switch {
 		case !name.MatchString(pkg):
-			errs = append(errs, bake.Invalid(field, "%q is not a name of a package", pkg))
+			errs = append(errs, bake.Invalid(field, "invalid package name %q", pkg))
 		case pinned && !version.MatchString(pin):
-			errs = append(errs, bake.Invalid(field, "%q is not a version", pin))
+			errs = append(errs, bake.Invalid(field, "invalid version %q", pin))
 		case slices.Contains(p.Remove, pkg):
-			errs = append(errs, bake.Invalid(field, "%s is in Remove, too", pkg))
+			errs = append(errs, bake.Invalid(field, "%s is also in Remove", pkg))
 		}
 	}
 	for i, pkg := range p.Remove {
 		if !name.MatchString(pkg) || strings.HasPrefix(pkg, "/") {
-			errs = append(errs, bake.Invalid(fmt.Sprintf("Packages.Remove[%d]", i), "%q is not a name of a package", pkg))
+			errs = append(errs, bake.Invalid(fmt.Sprintf("Packages.Remove[%d]", i), "invalid package name %q", pkg))
 		}
 	}
 	for i, r := range p.Repositories {
 		errs = append(errs, r.validate(fmt.Sprintf("Packages.Repositories[%d]", i)))
 	}
 	if p.Purge && len(p.Remove) == 0 {
-		errs = append(errs, bake.Invalid("Packages.Purge", "is for Remove, which is empty"))
+		errs = append(errs, bake.Invalid("Packages.Purge", "requires Remove"))
 	}
 	if p.LockTimeout < 0 {
 		errs = append(errs, bake.Invalid("Packages.LockTimeout", "is negative"))
@@ -133,8 +139,8 @@ func (p Packages) Validate() error {
 	return errors.Join(errs...)
 }
 
-// DeclareInputs declares everything but the times to wait. Which versions the
-// repositories have is not known before.
+// DeclareInputs declares every field but LockTimeout and Retry. Package versions
+// in the repositories are unknown before the build.
 func (p Packages) DeclareInputs(in *bake.Inputs) error {
 	in.Value("install", p.Install)
 	in.Value("remove", p.Remove)
@@ -150,8 +156,8 @@ func (p Packages) DeclareInputs(in *bake.Inputs) error {
 	return errors.Join(errs...)
 }
 
-// Provision does it, and again while another process has the manager or a
-// repository does not answer.
+// Provision runs the package manager, and again while another process locks it or
+// a repository does not respond.
 func (p Packages) Provision(ctx context.Context, m bake.Machine) error {
 	if err := p.Validate(); err != nil {
 		return err
@@ -160,10 +166,10 @@ func (p Packages) Provision(ctx context.Context, m bake.Machine) error {
 		p.LockTimeout = defaultLockTimeout
 	}
 	if p.Retry.Attempts == 0 {
-		p.Retry.Attempts = defaultPackageTries
+		p.Retry.Attempts = defaultPackageAttempts
 	}
 	if p.Retry.Delay == 0 {
-		p.Retry.Delay = defaultPackagePause
+		p.Retry.Delay = defaultPackageDelay
 	}
 	script, err := p.script()
 	if err != nil {
@@ -172,16 +178,16 @@ func (p Packages) Provision(ctx context.Context, m bake.Machine) error {
 	build := bake.RunFromContext(ctx)
 	start := build.Clock.Now()
 	for failures := 0; ; {
-		err := onGuest(ctx, m, p.String(), script)
+		err := runGuestScript(ctx, m, p.String(), script)
 		exit, ok := errors.AsType[*bake.ExitError](err)
 		if !ok {
 			return err
 		}
-		wait := defaultPackagePause
+		wait := defaultPackageDelay
 		switch {
 		case isLocked(exit):
 			if waited := build.Clock.Now().Sub(start); waited >= p.LockTimeout {
-				return fmt.Errorf("another process has kept the package manager for %v: %w", waited.Round(time.Second), err)
+				return fmt.Errorf("package manager locked by another process for %v: %w", waited.Round(time.Second), err)
 			}
 		case isMissing(exit):
 			return err
@@ -190,7 +196,7 @@ func (p Packages) Provision(ctx context.Context, m bake.Machine) error {
 				return err
 			}
 			wait = p.Retry.Wait(failures)
-			build.Say("%s: exit status %d, again in %v", p, exit.Status, wait)
+			build.Say("%s: exit status %d, retrying in %v", p, exit.Status, wait)
 		}
 		if sleepErr := build.Clock.Sleep(ctx, wait); sleepErr != nil {
 			return fmt.Errorf("%w: %w", sleepErr, err)
@@ -199,29 +205,29 @@ func (p Packages) Provision(ctx context.Context, m bake.Machine) error {
 }
 
 const (
-	zypperLocked    = 7   // ZYPPER_EXIT_ZYPP_LOCKED of zypper(8)
-	commandNotFound = 127 // of the shell, as POSIX has it
+	zypperLocked    = 7   // ZYPPER_EXIT_ZYPP_LOCKED in zypper(8)
+	commandNotFound = 127 // the shell's exit status
 )
 
-// isLocked reports whether another process was busy with packages.
+// isLocked reports whether another process locked the package manager.
 func isLocked(exit *bake.ExitError) bool {
-	return says(exit, "could not get lock", "unable to acquire the dpkg", "unable to lock", "is locked by", "system management is locked") ||
-		exit.Status == zypperLocked && says(exit, "lock")
+	return outputContains(exit, "could not get lock", "unable to acquire the dpkg", "unable to lock", "is locked by", "system management is locked") ||
+		exit.Status == zypperLocked && outputContains(exit, "lock")
 }
 
-// isMissing reports whether there is no such package or command, whoever asks
-// again.
+// isMissing reports whether a package or command does not exist, so retrying is
+// pointless.
 func isMissing(exit *bake.ExitError) bool {
-	return exit.Status == guestRefused || exit.Status == commandNotFound || says(exit, "unable to locate package", "has no installation candidate", "unable to find a match", "no match for argument",
+	return exit.Status == guestRefused || exit.Status == commandNotFound || outputContains(exit, "unable to locate package", "has no installation candidate", "unable to find a match", "no match for argument",
 		"no package matches", "not found in package names", "no provider of", "(no such package)") ||
-		says(exit, "version '") && says(exit, "was not found")
+		outputContains(exit, "version '") && outputContains(exit, "was not found")
 }
 
-// says reports whether any of the words is in the last lines of a command.
-func says(exit *bake.ExitError, words ...string) bool {
+// outputContains reports whether the last lines of output contain any of texts.
+func outputContains(exit *bake.ExitError, texts ...string) bool {
 	for _, line := range exit.Output {
 		line = strings.ToLower(line)
-		if slices.ContainsFunc(words, func(word string) bool { return strings.Contains(line, word) }) {
+		if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(line, text) }) {
 			return true
 		}
 	}

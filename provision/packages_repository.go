@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
-	"os"
 	"path"
-	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -17,51 +15,51 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// A Repository is a source of packages in the form of the machine's manager: a
-// .sources file of its own for apt-get, a .repo file for dnf, yum and zypper,
-// and a line of /etc/apk/repositories for apk.
+// A Repository is a package repository. It is added as a .sources file for
+// apt-get, a .repo file for dnf, yum and zypper, and a line of
+// /etc/apk/repositories for apk. Exactly one of Key, KeyFile and InsecureUnsigned
+// must be set.
 type Repository struct {
-	// Name names its files: letters, digits, dots, hyphens and underscores. On
-	// apk it is what the signature of the index calls the key, without
-	// ".rsa.pub".
+	// Name names the repository's files. It consists of letters, digits, dots,
+	// hyphens and underscores. For apk it must be the key's name in the index
+	// signature, without ".rsa.pub".
 	Name string
 
-	// URL is its base.
+	// URL is the base URL.
 	URL string
 
-	// Suite and Components are for apt-get. An empty Suite is the code name of
-	// the machine's release, no Components are "main", and a Suite that ends in
-	// a slash has none.
+	// Suite and Components are for apt-get. If Suite is empty, it is the code name
+	// of the machine's release. If Components is empty, it is "main". A Suite that
+	// ends in a slash has no components.
 	Suite      string
 	Components []string
 
-	// Key is the public key that signs the repository, and KeyFile the file in
-	// which it is, on the baking host or in FS if that is set. One of both is
-	// required, unless InsecureUnsigned is set. On apt-get it is good for this
-	// repository and for no other.
+	// Key is the public key that signs the repository. KeyFile is a file that
+	// contains it, on the baking host or in FS if that is set. apt-get trusts the
+	// key only for this repository.
 	Key     string
 	KeyFile string
 	FS      fs.FS
 
-	// InsecureUnsigned takes packages from it that nobody has signed.
+	// InsecureUnsigned accepts unsigned packages. apk does not support it.
 	InsecureUnsigned bool
 }
 
 func (r Repository) validate(field string) error {
 	var errs []error
 	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`).MatchString(r.Name) {
-		errs = append(errs, bake.Invalid(field+".Name", "%q is not made of letters, digits, dots, hyphens and underscores", r.Name))
+		errs = append(errs, bake.Invalid(field+".Name", "invalid name %q: use letters, digits, dots, hyphens and underscores", r.Name))
 	}
 	if u, err := url.Parse(r.URL); err != nil || u.Scheme == "" || strings.ContainsFunc(r.URL, isBlank) {
-		errs = append(errs, bake.Invalid(field+".URL", "%q is not a URL", r.URL))
+		errs = append(errs, bake.Invalid(field+".URL", "invalid URL %q", r.URL))
 	}
 	for _, word := range append([]string{r.Suite}, r.Components...) {
 		if strings.ContainsFunc(word, isBlank) {
-			errs = append(errs, bake.Invalid(field, "%q has blanks in it", word))
+			errs = append(errs, bake.Invalid(field, "%q contains blanks", word))
 		}
 	}
 	if strings.HasSuffix(r.Suite, "/") && len(r.Components) > 0 {
-		errs = append(errs, bake.Invalid(field+".Components", "a Suite that ends in a slash has none"))
+		errs = append(errs, bake.Invalid(field+".Components", "must be empty for a Suite that ends in a slash"))
 	}
 	switch {
 	case !exactlyOne(r.Key != "", r.KeyFile != "", r.InsecureUnsigned):
@@ -69,7 +67,7 @@ func (r Repository) validate(field string) error {
 	case r.KeyFile != "":
 		errs = append(errs, checkFile(field+".KeyFile", r.FS, r.KeyFile))
 	case r.FS != nil:
-		errs = append(errs, bake.Invalid(field+".FS", "needs KeyFile, the file in it"))
+		errs = append(errs, bake.Invalid(field+".FS", "requires KeyFile, the file in it"))
 	}
 	return errors.Join(errs...)
 }
@@ -91,16 +89,13 @@ func (r Repository) declare(in *bake.Inputs, prefix string) error {
 }
 
 func (r Repository) key() ([]byte, error) {
-	switch {
-	case r.KeyFile == "":
+	if r.KeyFile == "" {
 		return []byte(r.Key), nil
-	case r.FS != nil:
-		return fs.ReadFile(r.FS, r.KeyFile)
 	}
-	return os.ReadFile(filepath.Clean(r.KeyFile))
+	return readFile(r.FS, r.KeyFile)
 }
 
-// putKey writes a key, which may be binary. Armored is a text.
+// putKey returns shell code that writes a key, which may be binary.
 func putKey(file string, key []byte) string {
 	if !isArmored(key) {
 		return fmt.Sprintf("\tmkdir -p %s\n\tprintf %%s %s | base64 -d >%s\n\tchmod 644 %[3]s\n",
@@ -109,16 +104,16 @@ func putKey(file string, key []byte) string {
 	return put(file, strings.TrimRight(string(key), "\n"))
 }
 
-// put is a call of the function put for a file that everybody may read.
+// put returns a call of the shell function put, which writes a world-readable file.
 func put(file, text string) string { return "\tput" + posixsh.Words(file, text) + "\n" }
 
 func isArmored(key []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(key), []byte("-----BEGIN ")) }
 
-// apt writes the repository for apt-get.
+// apt returns shell code that adds the repository for apt-get.
 func (r Repository) apt(key []byte) string {
 	script, signed := "", "Trusted: yes"
 	if len(key) > 0 {
-		// apt tells the two forms of a key by these endings.
+		// The suffix tells apt the form of the key.
 		file := "/etc/apt/keyrings/" + r.Name + ".gpg"
 		if isArmored(key) {
 			file = "/etc/apt/keyrings/" + r.Name + ".asc"
@@ -142,7 +137,7 @@ func (r Repository) apt(key []byte) string {
 	return script + "\t" + suite + "\tput " + posixsh.Quote(file) + " " + posixsh.Quote(text) + `"$suite"` + posixsh.Quote(rest+signed) + "\n"
 }
 
-// rpm writes the repository for dnf, yum and zypper into dir.
+// rpm returns shell code that adds the repository for dnf, yum or zypper to dir.
 func (r Repository) rpm(key []byte, dir string) string {
 	text := fmt.Sprintf("[%[1]s]\nname=%[1]s\nbaseurl=%[2]s\nenabled=1\n", r.Name, r.URL)
 	script := ""
@@ -156,11 +151,11 @@ func (r Repository) rpm(key []byte, dir string) string {
 	return script + put(dir+"/"+r.Name+".repo", text)
 }
 
-// apk adds the repository to those of apk, whose unsigned ones need an option
-// of every command.
+// apk returns shell code that adds the repository for apk. Unsigned repositories
+// would require an option in every apk command.
 func (r Repository) apk(key []byte) string {
 	if len(key) == 0 {
-		return "\trefuse 'apk takes no unsigned repository'\n"
+		return "\trefuse 'apk: unsigned repositories are not supported'\n"
 	}
 	url := posixsh.Quote(r.URL)
 	return putKey("/etc/apk/keys/"+r.Name+".rsa.pub", key) +

@@ -8,9 +8,9 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// packageScript does what the variables say by the functions of the manager,
-// each of which is one call of it.
-const packageScript = `if [ -n "$changes" ]; then lists; fi # of repositories
+// packageScript does what the variables request with the functions of the package
+// manager.
+const packageScript = `if [ -n "$changes" ]; then lists; fi # a repository was added
 if [ -n "$upgrade" ]; then
 	lists
 	before=$(installed)
@@ -40,9 +40,9 @@ fi
 if [ -n "$clean" ]; then clean_up; fi
 `
 
-// packageStart has what all managers need. Names and versions hold no blanks,
-// and patterns must not become names of files. has NAME VERSION reports whether
-// a package is installed, the version being a pattern.
+// packageStart defines what all package managers need. Names and versions contain
+// no blanks; set -f keeps patterns from matching file names. has NAME VERSION
+// succeeds if the package is installed in a version that matches the pattern.
 const packageStart = posixsh.PackageVersions + `set -f
 fresh=
 has() {
@@ -71,11 +71,10 @@ const aptFunctions = `
 const dnfFunctions = `
 	installed() { rpm -qa | sort; }
 	dnf=dnf strict=
-	# yum leaves out what does not exist, unless told otherwise; dnf takes no
-	# option that it does not know.
+	# By default, yum skips packages that do not exist. dnf rejects the option.
 	have dnf || { dnf=yum; strict=--setopt=skip_missing_names_on_install=False; }
 	run_dnf() { "$dnf" -y ${norecommends:+--setopt=install_weak_deps=False} $strict "$@"; }
-	refresh() { :; } # it looks by itself whether its lists are old
+	refresh() { :; } # dnf and yum refresh old lists themselves
 	upgrade_all() { run_dnf upgrade; }
 	install_them() {
 		for spec; do
@@ -96,8 +95,8 @@ const zypperFunctions = `
 		status=0
 		zypper --non-interactive "$@" || status=$?
 		case $status in
-		102) return 0 ;; # done; a reboot is advised
-		103) zypper --non-interactive "$@" ;; # done to the manager itself: now the rest
+		102) return 0 ;; # succeeded, reboot advised
+		103) zypper --non-interactive "$@" ;; # only updated zypper itself: run again
 		*) return "$status" ;;
 		esac
 	}
@@ -105,7 +104,7 @@ const zypperFunctions = `
 	upgrade_all() { zypp update --auto-agree-with-licenses; }
 	install_them() {
 		case $* in
-		*=*[*?]*) refuse "zypper takes whole versions only, no patterns: $*" ;;
+		*=*[*?]*) refuse "zypper does not support version patterns: $*" ;;
 		*=*) set -- --oldpackage "$@" ;;
 		esac
 		zypp install --auto-agree-with-licenses ${norecommends:+--no-recommends} "$@"
@@ -116,7 +115,7 @@ const zypperFunctions = `
 
 const apkFunctions = `
 	apk_do() { apk --wait "$lock" "$@"; }
-	# apk's own form of a version with a pattern: everything that begins so.
+	# apk's form of a version pattern, which matches a prefix.
 	constraint() {
 		case $1 in
 		*=*[*]) spec=${1%[*]}; spec=${spec%.}; echo "${spec%%=*}~${spec#*=}" ;;
@@ -137,7 +136,7 @@ const apkFunctions = `
 	clean_up() { set +f; rm -rf /var/cache/apk/*; set -f; }
 `
 
-// script is the whole of p for the machine, which knows its manager.
+// script returns the shell script for p, which detects the package manager.
 func (p Packages) script() (string, error) {
 	apt, rpm, zypper, apk := "", "", "", ""
 	for i, r := range p.Repositories {
@@ -164,13 +163,14 @@ func (p Packages) script() (string, error) {
 		"elif have dnf || have yum; then" + dnfFunctions + rpm +
 		"elif have zypper; then" + zypperFunctions + zypper +
 		"elif have apk; then" + apkFunctions + apk +
-		"else\n\trefuse 'the machine has no package manager that is known here: apt-get, dnf, yum, zypper, apk'\nfi\n")
+		"else\n\trefuse 'no supported package manager found: apt-get, dnf, yum, zypper or apk'\nfi\n")
 	b.WriteString(packageScript)
 	return b.String(), nil
 }
 
-func yes(is bool) string {
-	if is {
+// yes returns "yes" if set, else "".
+func yes(set bool) string {
+	if set {
 		return "yes"
 	}
 	return ""

@@ -22,8 +22,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// A store is what a pretended package manager has installed, and how it was
-// called.
+// A store is the state of a fake package manager and the calls it received.
 type store struct {
 	mu        sync.Mutex
 	installed map[string]string // name to version
@@ -63,8 +62,8 @@ func (s *store) manager(verbs map[string]string) sandbox.Command {
 	}
 }
 
-// query prints the version of a package, or all that is installed, by name and
-// version.
+// query returns a command that prints the version of the package that args selects,
+// or all packages if it selects none.
 func (s *store) query(args func([]string) (name string), format, all string) sandbox.Command {
 	return func(_ context.Context, p *sandbox.Process) int {
 		s.mu.Lock()
@@ -77,7 +76,7 @@ func (s *store) query(args func([]string) (name string), format, all string) san
 			return 0
 		}
 		version, ok := s.installed[name]
-		if !ok { // which rpm says there
+		if !ok { // as rpm prints it
 			_, _ = fmt.Fprintf(p.Stdout, "package %s is not installed\n", name)
 			return 1
 		}
@@ -86,7 +85,7 @@ func (s *store) query(args func([]string) (name string), format, all string) san
 	}
 }
 
-// last is the name behind the flags, if there is any.
+// last returns the last argument if it is a name, else "".
 func last(args []string) string {
 	if name := args[len(args)-1]; len(args) > 2 && !strings.HasPrefix(name, "-") {
 		return name
@@ -177,13 +176,13 @@ func TestPackages(t *testing.T) {
 		t.Run(manager, func(t *testing.T) {
 			s := &store{installed: map[string]string{"telnet": "1.0-r1", "git": "1.0-r1", "nginx": "1.18-r1"}}
 			m, h := embedded(t, sandbox.Options{Commands: s.commands(manager)})
-			disk(t, h, map[string]string{"/var/lib/apt/lists/old": "x", "/var/cache/apk/old": "x"})
+			writeFiles(t, h, map[string]string{"/var/lib/apt/lists/old": "x", "/var/cache/apk/old": "x"})
 			p := change
 			p.Install = slices.Clone(p.Install)
 			if manager == "zypper" {
 				p.Install[0] = "nginx=1.24"
 			}
-			twice(t, m, p, "changed installed "+p.Install[0]+" curl, removed telnet")
+			provisionTwice(t, m, p, "changed installed "+p.Install[0]+" curl, removed telnet")
 			if diff := cmp.Diff(append(want.first, want.second...), s.calls); diff != "" {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
@@ -193,11 +192,11 @@ func TestPackages(t *testing.T) {
 			}
 			for _, dir := range map[string][]string{"apt-get": {"/var/lib/apt/lists"}, "apk": {"/var/cache/apk"}}[manager] {
 				if _, err := h.FS().Stat(path.Join(dir, "old")); err == nil {
-					t.Errorf("%s was not cleaned", dir)
+					t.Errorf("%s is not empty", dir)
 				}
 			}
 			s.calls = nil
-			twice(t, m, provision.Packages{Upgrade: true}, "changed versions")
+			provisionTwice(t, m, provision.Packages{Upgrade: true}, "changed versions")
 			if diff := cmp.Diff(append(want.upgrade, want.upgrade...), s.calls); diff != "" {
 				t.Errorf("upgrade calls (-want +got):\n%s", diff)
 			}
@@ -238,18 +237,18 @@ func TestPackagesRepositories(t *testing.T) {
 		t.Run(manager, func(t *testing.T) {
 			s := &store{installed: map[string]string{}}
 			m, h := embedded(t, sandbox.Options{Commands: s.commands(manager)})
-			disk(t, h, map[string]string{
+			writeFiles(t, h, map[string]string{
 				"/etc/apk/repositories": "https://example.com/alpine\n",
-				"/etc/os-release":       content(t, h, "/etc/os-release") + "VERSION_CODENAME=noble\n",
+				"/etc/os-release":       readDisk(t, h, "/etc/os-release") + "VERSION_CODENAME=noble\n",
 			})
 			for range 2 {
-				if _, err := inABuild(t, m, p); err != nil {
+				if _, err := bakeMessages(t, m, p); err != nil {
 					t.Fatal(err)
 				}
 			}
 			for name, text := range want {
-				if got := content(t, h, name); got != text {
-					t.Errorf("%s is %q, want %q", name, got, text)
+				if got := readDisk(t, h, name); got != text {
+					t.Errorf("content of %s = %q, want %q", name, got, text)
 				}
 			}
 			refreshed := 0
@@ -259,14 +258,14 @@ func TestPackagesRepositories(t *testing.T) {
 				}
 			}
 			if want := map[string]int{"apt-get": 1, "zypper": 1, "apk": 1}[manager]; refreshed != want {
-				t.Errorf("the lists were fetched %d times, want %d", refreshed, want)
+				t.Errorf("package lists fetched %d times, want %d", refreshed, want)
 			}
 		})
 	}
 }
 
-// A call that fails ends it, and what zypper calls informational does not.
-func TestPackagesByStatus(t *testing.T) {
+// A failed call ends the script, but informational statuses of zypper do not.
+func TestPackagesExitStatus(t *testing.T) {
 	for name, test := range map[string]struct {
 		manager, verb string
 		status        int
@@ -278,7 +277,7 @@ func TestPackagesByStatus(t *testing.T) {
 		"lists not wanted":  {"apt-get", "update", 100, provision.Packages{NoRefresh: true}, 1, false},
 		"not installed":     {"apt-get", "install", 100, provision.Packages{Remove: []string{"telnet"}}, 2, true},
 		"reboot advised":    {"zypper", "install", 102, provision.Packages{}, 2, false},
-		"manager restarted": {"zypper", "install", 103, provision.Packages{}, 3, true}, // since it says so again
+		"manager restarted": {"zypper", "install", 103, provision.Packages{}, 3, true}, // the second call fails again
 		"zypper fails":      {"zypper", "install", 104, provision.Packages{}, 2, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -292,34 +291,34 @@ func TestPackagesByStatus(t *testing.T) {
 				return test.status
 			}
 			m, h := embedded(t, sandbox.Options{Commands: commands})
-			// No pattern becomes the name of a file.
-			disk(t, h, map[string]string{"/home/ubuntu/x=1.24": ""})
+			// The shell must not expand the pattern to this file.
+			writeFiles(t, h, map[string]string{"/home/ubuntu/x=1.24": ""})
 			test.p.Retry.Attempts = 1
 			if test.p.Install = []string{"x=1.24*"}; test.manager == "zypper" {
 				test.p.Install = []string{"x"}
 			}
-			_, err := inABuild(t, m, test.p)
+			_, err := bakeMessages(t, m, test.p)
 			if (err != nil) != test.fails || len(s.calls) != test.calls {
-				t.Errorf("error is %v after %q", err, s.calls)
+				t.Errorf("Provision() = %v after %q, want error: %v after %d calls", err, s.calls, test.fails, test.calls)
 			}
 			if test.manager == "apt-get" && !test.fails && !strings.HasSuffix(s.calls[0], " x=1.24*") {
-				t.Errorf("it called %q", s.calls)
+				t.Errorf("calls = %q, want the pattern unexpanded", s.calls)
 			}
 		})
 	}
 }
 
-func TestPackagesWithoutAManager(t *testing.T) {
+func TestPackagesNoManager(t *testing.T) {
 	m, _ := embedded(t, sandbox.Options{})
-	_, err := inABuild(t, m, provision.Packages{Install: []string{"nginx"}})
+	_, err := bakeMessages(t, m, provision.Packages{Install: []string{"nginx"}})
 	var exit *bake.ExitError
-	if !errors.As(err, &exit) || !strings.Contains(err.Error(), "no package manager that is known here") {
-		t.Errorf("error is %v", err)
+	if !errors.As(err, &exit) || !strings.Contains(err.Error(), "no supported package manager found") {
+		t.Errorf("Provision() = %v, want an *ExitError", err)
 	}
 }
 
-// Another process has the lock, a mirror is down, a package does not exist.
-func TestPackagesTriesAgain(t *testing.T) {
+// A lock or a failed mirror is retried, a missing package is not.
+func TestPackagesRetry(t *testing.T) {
 	locked := baketest.Reply{Status: 100, Stderr: "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)\n"}
 	broken := baketest.Reply{Status: 100, Stderr: "E: Failed to fetch http://example.com/x  503\n"}
 	missing := baketest.Reply{Status: 100, Stderr: "E: Unable to locate package nosuch\n"}
@@ -332,7 +331,7 @@ func TestPackagesTriesAgain(t *testing.T) {
 		want    string
 	}{
 		"lock":          {provision.Packages{}, []baketest.Reply{times(locked, 20), {}}, 100 * time.Second, 21, ""},
-		"lock for long": {provision.Packages{LockTimeout: time.Minute}, []baketest.Reply{locked}, time.Minute, 13, "another process has kept the package manager for 1m0s: exit status 100"},
+		"lock for long": {provision.Packages{LockTimeout: time.Minute}, []baketest.Reply{locked}, time.Minute, 13, "package manager locked by another process for 1m0s: exit status 100"},
 		"mirror":        {provision.Packages{}, []baketest.Reply{times(broken, 2), {}}, 15 * time.Second, 3, ""},
 		"mirror dead":   {provision.Packages{}, []baketest.Reply{broken}, 15 * time.Second, 3, "503"},
 		"own retry":     {provision.Packages{Retry: bake.Retry{Attempts: 2, Delay: time.Minute}}, []baketest.Reply{broken}, time.Minute, 2, "503"},
@@ -350,7 +349,7 @@ func TestPackagesTriesAgain(t *testing.T) {
 				start := time.Now()
 				err := test.p.Provision(t.Context(), m)
 				if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
-					t.Errorf("error is %v, want %q", err, test.want)
+					t.Errorf("Provision() = %v, want %q", err, test.want)
 				}
 				if took := time.Since(start); took != test.took || len(m.Calls()) != test.calls {
 					t.Errorf("%d calls in %v, want %d in %v", len(m.Calls()), took, test.calls, test.took)
@@ -361,7 +360,7 @@ func TestPackagesTriesAgain(t *testing.T) {
 }
 
 func TestPackagesValidate(t *testing.T) {
-	invalid(t, provision.Packages{}, []string{"Packages: there is nothing to do"})
+	invalid(t, provision.Packages{}, []string{"Packages: nothing to do"})
 	invalid(t, provision.Packages{
 		Install: []string{"a b", "-o=x", "x=", "same", "$(id)"}, Remove: []string{"same", "/a", ""},
 		LockTimeout: -1, Retry: bake.Retry{Delay: -1},
@@ -372,7 +371,7 @@ func TestPackagesValidate(t *testing.T) {
 			{Name: "x", URL: "http://x", Suite: "./", Components: []string{"main"}, Key: "x", FS: fstest.MapFS{}},
 		},
 	}, []string{
-		"Install[0]", "Install[1]", "Install[2]", "Install[3]: same is in Remove", "Install[4]", "Remove[1]", "Remove[2]",
+		"Install[0]", "Install[1]", "Install[2]", "Install[3]: same is also in Remove", "Install[4]", "Remove[1]", "Remove[2]",
 		"Repositories[0].Name", "Repositories[0].URL", "Repositories[1].URL", "Repositories[1]: \"a b\"", "Repositories[1]: exactly one",
 		"Repositories[2].KeyFile", "Repositories[3].Components", "Repositories[3].FS", "LockTimeout", "Retry",
 	})

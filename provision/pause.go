@@ -7,21 +7,33 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Pause waits. To wait for something, a Func that asks for it with
-// clock.WaitFor is better.
+// A Pause waits for a fixed time. To wait for a condition, use a
+// [bake.ProvisionFunc] that calls [clock.WaitFor].
 type Pause struct {
-	// For is how long, by the build's clock.
+	// For is how long to wait, by the build's clock. It is required.
 	For time.Duration
 }
 
-// String is "pause" and how long.
+var (
+	_ bake.Provisioner   = Pause{}
+	_ bake.Validator     = Pause{}
+	_ bake.InputDeclarer = Pause{}
+)
+
+// String returns "pause" and the duration.
 func (p Pause) String() string { return "pause " + p.For.String() }
 
-// Validate reports a pause that is none.
+// Validate reports a duration that is not positive.
 func (p Pause) Validate() error {
 	if p.For <= 0 {
-		return bake.Invalid("Pause.For", "must be more than 0")
+		return bake.Invalid("Pause.For", "must be positive")
 	}
+	return nil
+}
+
+// DeclareInputs declares the duration.
+func (p Pause) DeclareInputs(in *bake.Inputs) error {
+	in.Value("for", p.For)
 	return nil
 }
 

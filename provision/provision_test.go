@@ -12,7 +12,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-func TestNames(t *testing.T) {
+func TestDescribe(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	for want, p := range map[string]bake.Provisioner{
 		"shell: apt-get update":         provision.Shell("apt-get update"),
@@ -45,14 +45,14 @@ func TestNames(t *testing.T) {
 		"retried":                       provision.Retry{Provisioner: bake.ProvisionFunc{Name: "retried"}},
 		"timed":                         provision.Timeout{Provisioner: bake.ProvisionFunc{Name: "timed"}},
 		"continued":                     provision.ContinueOnError{Provisioner: bake.ProvisionFunc{Name: "continued"}},
-		"conditional":                   provision.OnlyIf{Then: bake.ProvisionFunc{Name: "conditional"}},
+		"conditional":                   provision.OnlyIf{Provisioner: bake.ProvisionFunc{Name: "conditional"}},
 		"breakpoint here":               provision.Breakpoint{Note: "here"},
 		"breakpoint":                    provision.Breakpoint{},
 		"wait for cloud-init":           provision.WaitCloudInit{},
 		"user app":                      provision.User{Name: "app"},
 		"service x enable start":        provision.Service{Name: "x", Enable: true, Start: true},
 		"hostname db":                   provision.Hostname{Name: "db"},
-		"sysctl 60-web":                 provision.Sysctl{Name: "60-web"},
+		"sysctl 60-web":                 provision.Sysctl{File: "60-web"},
 		"powershell: Get-Item …":        provision.PowerShell("Get-Item", "x"),
 		"batch: ver":                    provision.Batch("ver"),
 		"script a.ps1":                  provision.WindowsScript{Path: "a.ps1"},
@@ -69,7 +69,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// run provisions m with p, which must succeed.
+// run provisions m with p and fails t on errors.
 func run(t *testing.T, m bake.Machine, p bake.Provisioner) {
 	t.Helper()
 	if err := p.Provision(t.Context(), m); err != nil {
@@ -77,51 +77,51 @@ func run(t *testing.T, m bake.Machine, p bake.Provisioner) {
 	}
 }
 
-// nothingLeft fails t if a script or its directory is still on m.
+// nothingLeft fails t if staging directories remain on m.
 func nothingLeft(t *testing.T, m *baketest.Machine) {
 	t.Helper()
 	for _, name := range m.Files() {
 		if strings.Contains(name, "bakestone-") {
-			t.Errorf("%s is left", name)
+			t.Errorf("%s was not removed", name)
 		}
 	}
 	for _, call := range m.Calls() {
 		if call.Args != nil && call.Args[0] == "mkdir" {
 			if _, err := m.Stat(call.Args[len(call.Args)-1]); err == nil {
-				t.Errorf("%s is left", call.Args[len(call.Args)-1])
+				t.Errorf("%s was not removed", call.Args[len(call.Args)-1])
 			}
 		}
 	}
 }
 
-// invalid checks that p finds exactly what wants begin with to be wrong, and
-// that it does nothing on a machine then.
+// invalid checks that Validate reports exactly the errors that contain want, and that
+// Provision then returns the same errors without using the machine.
 func invalid(t *testing.T, p bake.Provisioner, want []string) {
 	t.Helper()
 	err := bake.ValidateValue(p)
 	if (err == nil) != (len(want) == 0) {
-		t.Fatalf("Validate found %v, want %q", err, want)
+		t.Fatalf("Validate() = %v, want %q", err, want)
 	}
 	if err == nil {
 		return
 	}
 	for _, part := range want {
 		if !strings.Contains(err.Error(), part) {
-			t.Errorf("Validate did not find %q but:\n%v", part, err)
+			t.Errorf("Validate() lacks %q:\n%v", part, err)
 		}
 	}
 	if got := len(strings.Split(err.Error(), "\n")); got != len(want) {
-		t.Errorf("Validate found %d errors, want %d:\n%v", got, len(want), err)
+		t.Errorf("Validate() returned %d errors, want %d:\n%v", got, len(want), err)
 	}
 	if _, ok := errors.AsType[*bake.FieldError](err); !ok {
-		t.Errorf("%v is no *bake.FieldError", err)
+		t.Errorf("Validate() = %v, want a *bake.FieldError", err)
 	}
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	if got := p.Provision(t.Context(), m); got == nil || got.Error() != err.Error() {
-		t.Errorf("Provision returned %v, want what Validate found", got)
+		t.Errorf("Provision() = %v, want the error of Validate", got)
 	}
 	if calls := m.Calls(); len(calls) != 0 {
-		t.Errorf("it did something on the machine all the same: %v", calls)
+		t.Errorf("calls of the machine = %v, want none", calls)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// agentOf is an agent of the server.
+// agentOf returns an agent for the server.
 func agentOf(s *testenv.PuppetServer, name string) provision.PuppetAgent {
 	return provision.PuppetAgent{
 		Server: "localhost", CertName: name, Environment: "production",
@@ -28,42 +28,42 @@ func TestPuppetAgent(t *testing.T) {
 	agent := agentOf(server, "web-1.internal")
 	agent.WaitForCert = time.Second
 	agent.Secrets = bake.Secrets(map[string]string{"FACTER_token": "correct-horse"})
-	if _, err := baked(t.Context(), t, m, agent, nil, "correct-horse"); err != nil {
+	if _, err := bakeReport(t.Context(), t, m, agent, nil, "correct-horse"); err != nil {
 		t.Fatal(err)
 	}
-	if got := says(t, m, "cat /etc/configured-as"); got != "web-1.internal" {
-		t.Errorf("the machine is configured as %q", got)
+	if got := outputOnGuest(t, m, "cat /etc/configured-as"); got != "web-1.internal" {
+		t.Errorf("/etc/configured-as = %q, want web-1.internal", got)
 	}
-	again, err := baked(t.Context(), t, m, agent, nil)
+	again, err := bakeReport(t.Context(), t, m, agent, nil)
 	if err != nil || strings.Contains(again.output(), "content changed") {
-		t.Errorf("the second run: %v\n%s", err, again.output())
+		t.Errorf("second Provision() = %v, output:\n%s", err, again.output())
 	}
 	if got := strings.Join(server.Reports, " "); got != "changed unchanged" {
-		t.Errorf("the runs are reported as %q", got)
+		t.Errorf("reports = %q, want changed unchanged", got)
 	}
-	tidy(t, m)
+	nothingOnGuest(t, m)
 
 	server.Command = "/bin/sh -c 'echo to the output; exit 7'"
-	failsWith(t, m, agent, 4, "resources failed: ", "'/bin/sh -c ", "returned 7")
+	wantExitError(t, m, agent, 4, "resources failed: ", "'/bin/sh -c ", "returned 7")
 	server.Command = "/bin/sleep 1000"
-	stopped(t, m, agent, "/bin/sleep 1000")
+	cancelOnGuest(t, m, agent, "/bin/sleep 1000")
 
 	server.Command = ""
-	agent.ForgetKeys = true
-	if _, err := baked(t.Context(), t, m, agent, nil); err != nil {
+	agent.RemoveKeys = true
+	if _, err := bakeReport(t.Context(), t, m, agent, nil); err != nil {
 		t.Error(err)
 	}
-	if got := says(t, m, "ls -d /var/lib/puppet/ssl /etc/puppet/ssl 2>/dev/null || true"); got != "" {
-		t.Errorf("the agent's keys are left in %s", got)
+	if got := outputOnGuest(t, m, "ls -d /var/lib/puppet/ssl /etc/puppet/ssl 2>/dev/null || true"); got != "" {
+		t.Errorf("agent's keys were not removed from %s", got)
 	}
 
-	// Nobody signs, and the agent does not wait.
+	// The server does not sign, and the agent does not wait.
 	server.Wait = 1000
-	failsWith(t, m, agentOf(server, "stranger.internal"), 1, "the run failed, or did not begin")
+	wantExitError(t, m, agentOf(server, "stranger.internal"), 1, "the run failed or could not start")
 	nowhere := agentOf(server, "stranger.internal")
 	nowhere.Args[0] = "--serverport=9"
-	failsWith(t, m, nowhere, 1, "the run failed, or did not begin: ", "9")
+	wantExitError(t, m, nowhere, 1, "the run failed or could not start: ", "9")
 	if !bytes.Contains([]byte(strings.Join(server.Environments, ",")), []byte("production")) {
-		t.Errorf("environments of the requested catalogs = %q, want production", server.Environments)
+		t.Errorf("requested environments = %q, want production", server.Environments)
 	}
 }

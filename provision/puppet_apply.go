@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,61 +13,69 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A PuppetApply runs a Puppet manifest on the machine, without a server, as
-// root. Manifest, modules and Hiera's data are copied to a directory that only
-// root can enter and that is removed afterwards.
+// A PuppetApply applies a Puppet manifest on the machine as root, without a
+// server. It copies manifest, modules and Hiera data to a directory that only root
+// can enter, and removes the directory afterwards.
 //
 //	provision.PuppetApply{Manifest: "site.pp", Modules: []string{"modules"}, Hiera: "hiera"}
 //
-// It runs puppet apply --detailed-exitcodes: 0 and 2 are success. Any other
-// status is a *bake.ExitError behind its meaning and Puppet's own messages.
+// It runs puppet apply --detailed-exitcodes, whose exit statuses 0 and 2 mean
+// success. Any other is a [*bake.ExitError], wrapped with its meaning and Puppet's
+// messages.
 type PuppetApply struct {
-	// FS is where the paths below are. Nil is the baking host.
+	// FS contains Manifest, Modules and Hiera. If nil, they are on the baking host.
 	FS fs.FS
 
-	// Manifest is a file, or a directory of which all manifests are used.
+	// Manifest is a file, or a directory whose manifests are all applied. It is
+	// required.
 	Manifest string
 
-	// Modules are directories with modules in them, looked through in this
-	// order. The machine's own modules do not count if there are any.
+	// Modules are module directories, searched in this order. If empty, the
+	// machine's own modules are used.
 	Modules []string
 
-	// Hiera is a directory with a hiera.yaml and the data that it names.
+	// Hiera is a directory that contains hiera.yaml and its data. It is optional.
 	Hiera string
 
-	// Facts are external facts. A fact that is secret is a variable of Secrets,
-	// its name behind "FACTER_".
+	// Facts are external facts. To pass a secret fact, set the variable FACTER_NAME
+	// in Secrets.
 	Facts map[string]string
 
-	// Args are further arguments of puppet apply: "--noop", "--debug".
+	// Args are additional arguments of puppet apply: "--noop", "--debug".
 	Args []string
 
-	// Env and Secrets are added to Puppet's environment; the values of Secrets
-	// are masked in what the build reports.
+	// Env and Secrets are added to Puppet's environment. The values of Secrets are
+	// masked in everything the build reports.
 	Env     map[string]string
 	Secrets map[string]bake.Secret
 
-	// Install installs Puppet if the machine has none, and Remove, which runs
-	// after a success, removes it again:
+	// Install installs Puppet if it is missing. Remove removes it after a
+	// successful run. Both are optional:
 	//
 	//	Install: provision.Packages{Install: []string{"puppet-agent"}},
 	//	Remove:  provision.Packages{Remove: []string{"puppet-agent"}, Purge: true},
 	Install bake.Provisioner
 	Remove  bake.Provisioner
 
-	// Program is the puppet to run. Empty is the one in root's PATH or in
-	// /opt/puppetlabs/bin.
+	// Program is the path of puppet on the machine. If empty, root's PATH and
+	// /opt/puppetlabs/bin are searched.
 	Program string
 }
 
-// String is "puppet apply " and the manifest.
+var (
+	_ bake.Provisioner   = PuppetApply{}
+	_ bake.Validator     = PuppetApply{}
+	_ bake.InputDeclarer = PuppetApply{}
+)
+
+// String returns "puppet apply " and the manifest.
 func (p PuppetApply) String() string { return "puppet apply " + p.Manifest }
 
 func (p PuppetApply) tool() guestTool {
 	return puppetTool("PuppetApply", p.Program, p.Install, p.Remove)
 }
 
-// Validate reports all that keeps the manifest from being applied.
+// Validate reports invalid fields and files that do not exist.
 func (p PuppetApply) Validate() error {
 	errs := append(checkFacts("PuppetApply.Facts", p.Facts),
 		checkEnv("PuppetApply", p.Env, p.Secrets), p.tool().check())
@@ -84,12 +91,12 @@ func (p PuppetApply) Validate() error {
 		errs = append(errs, tree{fsys: p.FS, dir: p.Hiera}.checkFile("PuppetApply.Hiera", "hiera.yaml"))
 	}
 	if slices.ContainsFunc(p.Args, hasNUL) {
-		errs = append(errs, bake.Invalid("PuppetApply.Args", "contain a NUL byte"))
+		errs = append(errs, bake.Invalid("PuppetApply.Args", "contains a NUL byte"))
 	}
 	return errors.Join(errs...)
 }
 
-// DeclareInputs declares all files and parameters.
+// DeclareInputs declares the files and parameters.
 func (p PuppetApply) DeclareInputs(in *bake.Inputs) error {
 	errs := []error{declarePath(in, "manifest", p.FS, p.Manifest), p.tool().declare(in)}
 	for i, dir := range p.Modules {
@@ -109,24 +116,24 @@ func (p PuppetApply) Provision(ctx context.Context, m bake.Machine) error {
 	if err := p.Validate(); err != nil {
 		return err
 	}
-	return p.tool().use(ctx, m, func(s *staging, program string) error {
-		args, err := p.stage(ctx, s)
+	return p.tool().use(ctx, m, func(dir *stagingDir, program string) error {
+		args, err := p.stage(ctx, dir)
 		if err != nil {
 			return err
 		}
-		said, err := runTool(ctx, m, &bake.Cmd{
+		messages, err := runTool(ctx, m, &bake.Cmd{
 			Args: slices.Concat([]string{program, "apply", "--detailed-exitcodes", "--color=false"}, args),
 			Env:  withFacts(p.Env, p.Facts), Secrets: p.Secrets,
 		}, puppetMarks()...)
-		return toolError(accept(err, puppetSucceeded()), puppetMeaning, said, slices.Collect(maps.Values(p.Secrets)))
+		return toolError(accept(err, puppetSucceeded()), puppetMeaning, messages, slices.Collect(maps.Values(p.Secrets)))
 	})
 }
 
-// stage uploads everything and returns the arguments that name it.
-func (p PuppetApply) stage(ctx context.Context, s *staging) ([]string, error) {
+// stage uploads the files and returns the arguments that refer to them.
+func (p PuppetApply) stage(ctx context.Context, staging *stagingDir) ([]string, error) {
 	var args, modules []string
 	for i, dir := range p.Modules {
-		at, err := s.tree(ctx, "modules-"+strconv.Itoa(i+1), tree{fsys: p.FS, dir: dir})
+		at, err := staging.tree(ctx, "modules-"+strconv.Itoa(i+1), tree{fsys: p.FS, dir: dir})
 		if err != nil {
 			return nil, err
 		}
@@ -136,28 +143,12 @@ func (p PuppetApply) stage(ctx context.Context, s *staging) ([]string, error) {
 		args = append(args, "--modulepath="+strings.Join(modules, ":"))
 	}
 	if p.Hiera != "" {
-		at, err := s.tree(ctx, "hiera", tree{fsys: p.FS, dir: p.Hiera})
+		at, err := staging.tree(ctx, "hiera", tree{fsys: p.FS, dir: p.Hiera})
 		if err != nil {
 			return nil, err
 		}
 		args = append(args, "--hiera_config="+path.Join(at, "hiera.yaml"))
 	}
-	manifest, err := s.either(ctx, "manifest", p.FS, p.Manifest)
+	manifest, err := staging.either(ctx, "manifest", p.FS, p.Manifest)
 	return append(slices.Concat(args, p.Args), manifest), err
-}
-
-// either copies a file or a tree.
-func (s *staging) either(ctx context.Context, name string, fsys fs.FS, file string) (string, error) {
-	info, err := stat(fsys, file)
-	if err != nil {
-		return "", err
-	}
-	if info.IsDir() {
-		return s.tree(ctx, name, tree{fsys: fsys, dir: file})
-	}
-	content, err := readFile(fsys, file)
-	if err != nil {
-		return "", err
-	}
-	return s.file(ctx, name+filepath.Ext(file), string(content))
 }

@@ -2,46 +2,48 @@ package provision
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A Reboot restarts the machine and waits until it can be reached again, under
-// a new boot id. The zero value works.
+// a new boot ID. The zero value works. Over SSH it gives up after the machine's
+// connect timeout, five minutes by default; wrap it in a [Timeout] to give up
+// earlier.
 type Reboot struct {
-	// Command is a command line that restarts the machine. Empty is the
-	// machine's own way.
+	// Command is a command line that restarts the machine. If empty, the machine
+	// chooses one.
 	Command string
 
 	// Sudo runs Command as root.
 	Sudo bool
-
-	// Timeout bounds the whole, by the build's clock. Zero leaves it to the
-	// machine, which over SSH gives up after five minutes, and to the step.
-	Timeout time.Duration
 }
 
-// String is "reboot".
+var (
+	_ bake.Provisioner   = Reboot{}
+	_ bake.Validator     = Reboot{}
+	_ bake.InputDeclarer = Reboot{}
+)
+
+// String returns "reboot".
 func (r Reboot) String() string { return "reboot" }
 
-// Validate reports a Timeout or Sudo that makes no sense.
+// Validate reports Sudo without a Command.
 func (r Reboot) Validate() error {
-	var errs []error
-	if r.Timeout < 0 {
-		errs = append(errs, bake.Invalid("Reboot.Timeout", "is negative"))
-	}
 	if r.Sudo && r.Command == "" {
-		errs = append(errs, bake.Invalid("Reboot.Sudo", "is for a Command; the machine's own way needs none"))
+		return bake.Invalid("Reboot.Sudo", "requires Command")
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
-// Provision restarts the machine. The error of a machine that does not come
-// back in time is context.DeadlineExceeded.
+// DeclareInputs declares the command.
+func (r Reboot) DeclareInputs(in *bake.Inputs) error {
+	in.Value("command", r.Command)
+	in.Value("sudo", r.Sudo)
+	return nil
+}
+
+// Provision restarts the machine and waits for it.
 func (r Reboot) Provision(ctx context.Context, m bake.Machine) error {
 	if err := r.Validate(); err != nil {
 		return err
@@ -50,14 +52,5 @@ func (r Reboot) Provision(ctx context.Context, m bake.Machine) error {
 	if r.Command != "" {
 		cmd = &bake.Cmd{Line: r.Command, Sudo: r.Sudo}
 	}
-	if r.Timeout == 0 {
-		return m.Reboot(ctx, cmd)
-	}
-	limited, stop := clock.WithTimeout(ctx, bake.RunFromContext(ctx).Clock, r.Timeout)
-	defer stop()
-	err := m.Reboot(limited, cmd)
-	if err != nil && ctx.Err() == nil && limited.Err() != nil {
-		return fmt.Errorf("the machine was not back after %v: %w", r.Timeout, err)
-	}
-	return err
+	return m.Reboot(ctx, cmd)
 }

@@ -12,35 +12,35 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// saltResultsOf is what salt-call says of a run: of every state, or why there
-// are none.
-type saltResultsOf struct {
+// saltResults are the results of a run of salt-call: those of every state, or
+// errors that prevented the run.
+type saltResults struct {
 	states []saltState
 	errors []string
 }
 
 type saltState struct {
-	id       string // with its module and function
-	Result   *bool  `json:"result"` // nil is of a test run
+	id       string
+	Result   *bool  `json:"result"` // nil in a test run
 	Comment  string `json:"comment"`
 	Changes  json.RawMessage
 	SLS      string `json:"__sls__"`
 	Order    int    `json:"__run_num__"`
-	function string
+	function string // module and function: "file.managed"
 }
 
-// parseSaltResults reads the output of salt-call in JSON. A run that did not
-// come to its states says why in a list.
-func parseSaltResults(text []byte) (saltResultsOf, error) {
-	var results saltResultsOf
+// parseSaltResults parses the JSON output of salt-call. A run that could not apply
+// states has a list of errors instead.
+func parseSaltResults(text []byte) (saltResults, error) {
+	var results saltResults
 	var all struct {
 		Local json.RawMessage `json:"local"`
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
-		return results, errors.New("salt-call has written no results")
+		return results, errors.New("salt-call wrote no results")
 	}
 	if err := json.Unmarshal(text, &all); err != nil {
-		return results, fmt.Errorf("results of salt-call: %w", err)
+		return results, fmt.Errorf("parse results of salt-call: %w", err)
 	}
 	var states map[string]saltState
 	if json.Unmarshal(all.Local, &states) != nil {
@@ -49,12 +49,12 @@ func parseSaltResults(text []byte) (saltResultsOf, error) {
 			results.errors = []string{one}
 		}
 		if len(results.errors) == 0 {
-			return results, fmt.Errorf("results of salt-call: %.200s", all.Local)
+			return results, fmt.Errorf("unexpected results of salt-call: %.200s", all.Local)
 		}
 		return results, nil
 	}
 	for key, state := range states {
-		// "file_|-motd_|-/etc/motd_|-managed"
+		// Keys look like "file_|-motd_|-/etc/motd_|-managed".
 		parts := strings.Split(key, "_|-")
 		state.id, state.function = key, ""
 		if len(parts) >= 4 {
@@ -80,12 +80,13 @@ func saltMeaning(status int) string {
 	case 2:
 		return "states failed"
 	}
-	return fmt.Sprintf("salt-call ended with status %d", status)
+	return fmt.Sprintf("salt-call exited with status %d", status)
 }
 
-// ended is the error of a run that ended with err, of which these are the
-// results. A state that failed is one whatever the exit status.
-func (r saltResultsOf) ended(ctx context.Context, err, readErr error, said []string, hidden []bake.Secret) error {
+// runError returns the error of a run with these results. The command ended with err,
+// and reading the results with readErr. A failed state is an error even if the exit
+// status is 0.
+func (r saltResults) runError(ctx context.Context, err, readErr error, messages []string, secrets []bake.Secret) error {
 	failed, changed := r.errors, 0
 	for _, s := range r.states {
 		if s.failed() {
@@ -98,20 +99,20 @@ func (r saltResultsOf) ended(ctx context.Context, err, readErr error, said []str
 	meaning := saltMeaning
 	switch {
 	case len(r.states) > 0:
-		summary := fmt.Sprintf("%d of %d states failed, %d changed something", len(failed), len(r.states), changed)
+		summary := fmt.Sprintf("%d of %d states failed, %d made changes", len(failed), len(r.states), changed)
 		bake.RunFromContext(ctx).Say("salt: %s", summary)
 		meaning = func(int) string { return summary }
 	case err == nil && len(r.errors) == 0 && readErr == nil:
-		return errors.New("salt-call succeeded without a single state")
+		return errors.New("salt-call succeeded but applied no states")
 	}
 	if len(failed) > 0 {
-		said = failed[:min(len(failed), mostMessages)]
+		messages = failed[:min(len(failed), maxMessages)]
 		if err == nil {
-			err = &bake.ExitError{Command: saltCall, Output: said}
+			err = &bake.ExitError{Command: saltCall, Output: messages}
 		}
 	}
 	if err == nil {
 		return readErr
 	}
-	return toolError(err, meaning, said, hidden)
+	return toolError(err, meaning, messages, secrets)
 }

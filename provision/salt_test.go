@@ -14,7 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// What becomes of the results and the exit status that a salt-call leaves.
+// The error combines the results and the exit status of salt-call.
 func TestSaltResults(t *testing.T) {
 	const good = `"file_|-a_|-/etc/a_|-managed": {"result": true, "comment": "", "changes": {"diff": "x"}, "__sls__": "web", "__run_num__": 1}`
 	const bad = `"cmd_|-b_|-b_|-run": {"result": false, "comment": "returned 7\n", "changes": {}, "__sls__": "web", "__run_num__": 0}`
@@ -22,20 +22,20 @@ func TestSaltResults(t *testing.T) {
 		results string
 		status  int
 		stderr  string
-		want    []string // nil is success
+		want    []string // nil means success
 		exit    bool
 	}{
 		"success":            {results: `{"local": {` + good + `}}`},
-		"a failed state":     {results: `{"local": {` + good + `, ` + bad + `}}`, status: 2, exit: true, want: []string{"1 of 2 states failed, 1 changed something: b (cmd.run in web): returned 7: exit status 2"}},
-		"without its status": {results: `{"local": {` + bad + `}}`, exit: true, want: []string{"1 of 1 states failed, 0 changed something: b (cmd.run in web): returned 7: exit status 0"}},
+		"a failed state":     {results: `{"local": {` + good + `, ` + bad + `}}`, status: 2, exit: true, want: []string{"1 of 2 states failed, 1 made changes: b (cmd.run in web): returned 7: exit status 2"}},
+		"without its status": {results: `{"local": {` + bad + `}}`, exit: true, want: []string{"1 of 1 states failed, 0 made changes: b (cmd.run in web): returned 7: exit status 0"}},
 		"not rendered":       {results: `{"local": ["Rendering SLS failed"]}`, status: 1, exit: true, want: []string{"the states could not be rendered: Rendering SLS failed: exit status 1"}},
 		"rendered by none":   {results: `{"local": ["No states found"]}`, exit: true, want: []string{"No states found"}},
 		"one text":           {results: `{"local": "Pillar failed to render"}`, status: 1, exit: true, want: []string{"Pillar failed to render"}},
-		"no states":          {results: `{"local": {}}`, want: []string{"succeeded without a single state"}},
-		"no results":         {status: 3, stderr: "[CRITICAL] Could not import\n", exit: true, want: []string{"salt-call ended with status 3: Could not import"}},
-		"nothing at all":     {want: []string{"salt-call has written no results"}},
+		"no states":          {results: `{"local": {}}`, want: []string{"succeeded but applied no states"}},
+		"no results":         {status: 3, stderr: "[CRITICAL] Could not import\n", exit: true, want: []string{"salt-call exited with status 3: Could not import"}},
+		"nothing at all":     {want: []string{"salt-call wrote no results"}},
 		"not JSON":           {results: "Traceback", status: 1, exit: true, want: []string{"exit status 1"}},
-		"a number":           {results: `{"local": 7}`, want: []string{"results of salt-call: 7"}},
+		"a number":           {results: `{"local": 7}`, want: []string{"unexpected results of salt-call: 7"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := baketest.NewMachine(nil)
@@ -56,20 +56,20 @@ func TestSaltResults(t *testing.T) {
 				FS: fstest.MapFS{"states/web.sls": {}}, States: "states", Apply: []string{"web"}, ID: "oven", SaltEnv: "dev",
 			}.Provision(t.Context(), m)
 			if (err == nil) != (test.want == nil) {
-				t.Fatalf("error %v, want %q", err, test.want)
+				t.Fatalf("Provision() = %v, want %q", err, test.want)
 			}
 			for _, want := range test.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %v, want %q in it", err, want)
+					t.Errorf("Provision() = %v, want it to contain %q", err, want)
 				}
 			}
 			var exit *bake.ExitError
 			if errors.As(err, &exit) != test.exit {
-				t.Errorf("error %v, want it to be an exit: %v", err, test.exit)
+				t.Errorf("Provision() = %v, want an *ExitError: %v", err, test.exit)
 			}
 			roots, _ := config["file_roots"].(map[string]any)
 			if config["id"] != "oven" || roots["dev"] == nil || config["file_client"] != "local" {
-				t.Errorf("the minion is configured as %v", config)
+				t.Errorf("minion configuration = %v", config)
 			}
 			nothingLeft(t, m)
 		})

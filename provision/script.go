@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,17 +11,13 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Script is a script to run on the machine. Exactly one of Inline, Path and
-// Content is set.
+// A Script runs a script on the machine. Exactly one of Path and Content must be
+// set; [Shell] makes a Script of command lines.
 //
-// The script is copied into a directory of its own, which is removed after it,
-// whether it succeeded, failed or was canceled. Only its user can read it
-// there. It is handed to its interpreter rather than executed, and so runs
-// where /tmp is mounted noexec, too.
+// Provision copies the script to a directory that only its user can read, and
+// removes the directory whether the script succeeds, fails or is canceled. The
+// script is passed to its interpreter, so it runs even if /tmp is mounted noexec.
 type Script struct {
-	// Inline is the lines of the script.
-	Inline []string
-
 	// Path is a file on the baking host, or in FS if that is set.
 	Path string
 	FS   fs.FS
@@ -31,48 +25,56 @@ type Script struct {
 	// Content is the text of the script.
 	Content string
 
-	// Args are the arguments of the script. Nothing in them is expanded.
+	// Args are the script's arguments. No shell expands them.
 	Args []string
 
-	// Interpreter is the program that runs the script, and its options, with
-	// spaces between: "python3 -u". Empty is the one that the script names in
-	// its first line (#!), and "/bin/sh -e" for a script that names none: the
-	// first command that fails ends it. A compiled program needs none.
+	// Interpreter is the program that runs the script and its options, separated
+	// by spaces: "python3 -u". If empty, the script's first line (#!) names it;
+	// without such a line it is "/bin/sh -e", which stops at the first command
+	// that fails. A compiled program needs no interpreter.
 	Interpreter string
 
-	// Env is added to the environment. Secrets is, too, and its values are
-	// masked in all that the build reports.
+	// Env and Secrets are added to the environment. The values of Secrets are
+	// masked in everything the build reports.
 	Env     map[string]string
 	Secrets map[string]bake.Secret
 
-	// Dir is the working directory on the machine, an absolute path. Empty is
-	// the login's home.
+	// Dir is the working directory on the machine, an absolute path. If empty, it
+	// is the login's home.
 	Dir string
 
-	// Sudo runs the script as root.
+	// Sudo runs the script as root. [Script.AsRoot] sets it on the result of Shell.
 	Sudo bool
 
-	// ExitCodes are the exit statuses that count as success. Empty is 0 alone.
+	// ExitCodes are the exit statuses that count as success. If empty, only 0
+	// does.
 	ExitCodes []int
 
-	// ExpectDisconnect takes a connection that is lost while the script runs
-	// for its success. To restart the machine use Reboot, which also waits
-	// for it.
+	// ExpectDisconnect makes losing the connection while the script runs a
+	// success. To restart the machine, use [Reboot], which also waits for it.
 	ExpectDisconnect bool
 
-	// RemoteDir is an existing directory on the machine, in which the
-	// script's own is made. Empty is /tmp. A compiled program, which is
-	// executed itself, needs one that is not mounted noexec.
+	// RemoteDir is an existing directory on the machine in which the script's
+	// directory is created. If empty, it is /tmp. A compiled program needs a
+	// directory that is not mounted noexec.
 	RemoteDir string
 
-	// KeepCRLF leaves the text as it is. By default lines that end in CR LF,
-	// as on Windows, are made to end in LF, and a byte order mark is dropped;
-	// what contains NUL bytes is never changed.
+	// KeepCRLF keeps the text unchanged. By default, CR LF line ends become LF
+	// and a byte order mark is removed. Text with NUL bytes is never changed.
 	KeepCRLF bool
 }
 
-// Shell returns a Script of the given lines, for /bin/sh -e.
-func Shell(lines ...string) Script { return Script{Inline: lines} }
+var (
+	_ bake.Provisioner   = Script{}
+	_ bake.Validator     = Script{}
+	_ bake.InputDeclarer = Script{}
+)
+
+// Shell returns a Script of the given lines, which /bin/sh -e runs unless the
+// first one names another interpreter (#!).
+func Shell(lines ...string) Script { return Script{Content: joinLines(lines)} }
+
+func joinLines(lines []string) string { return strings.Join(lines, "\n") + "\n" }
 
 // AsRoot returns a copy of s with Sudo set.
 func (s Script) AsRoot() Script {
@@ -80,8 +82,8 @@ func (s Script) AsRoot() Script {
 	return s
 }
 
-// Scripts returns the files of paths as Scripts, to run in this order, that
-// have everything else from common.
+// Scripts returns a Script for each of paths, in this order. All other fields
+// are those of common.
 func Scripts(common Script, paths ...string) Sequence {
 	scripts := make(Sequence, 0, len(paths))
 	for _, p := range paths {
@@ -91,19 +93,15 @@ func Scripts(common Script, paths ...string) Sequence {
 	return scripts
 }
 
-// String is "script PATH", or "shell: " and the first line.
+// String returns "script PATH", or "shell: " and the first command.
 func (s Script) String() string {
 	if s.Path != "" {
 		return "script " + s.Path
 	}
-	text := s.Content
-	if len(s.Inline) > 0 {
-		text = strings.Join(s.Inline, "\n")
-	}
-	return "shell: " + firstCommand(text)
+	return "shell: " + firstCommand(s.Content)
 }
 
-// Validate reports all that keeps the script from being run.
+// Validate reports invalid fields and a file that cannot be read.
 func (s Script) Validate() error {
 	errs := append(s.checkSource("Script"),
 		checkAbsolute("Script.Dir", s.Dir, optional),
@@ -115,46 +113,53 @@ func (s Script) Validate() error {
 		errs = append(errs, bake.Invalid("Script.Interpreter", "is blank"))
 	}
 	if slices.ContainsFunc(s.Args, hasNUL) {
-		errs = append(errs, bake.Invalid("Script.Args", "contain a NUL byte"))
+		errs = append(errs, bake.Invalid("Script.Args", "contains a NUL byte"))
 	}
 	return errors.Join(errs...)
 }
 
-// checkSource reports what is wrong with the text of a script that is part of
-// the type owner.
+// DeclareInputs declares the script as it runs and its parameters.
+func (s Script) DeclareInputs(in *bake.Inputs) error {
+	text, name, err := s.read()
+	if err != nil {
+		return err
+	}
+	in.Value("name", name)
+	in.Content("text", text)
+	in.Value("args", s.Args)
+	in.Value("interpreter", s.Interpreter)
+	declareEnv(in, s.Env, s.Secrets)
+	in.Value("dir", s.Dir)
+	in.Value("sudo", s.Sudo)
+	in.Value("exit codes", s.ExitCodes)
+	in.Value("expect disconnect", s.ExpectDisconnect)
+	in.Value("remote dir", s.RemoteDir)
+	return nil
+}
+
+// checkSource reports invalid Path, FS and Content fields of the type owner.
 func (s Script) checkSource(owner string) []error {
 	var errs []error
-	if exactlyOne(len(s.Inline) > 0, s.Path != "", s.Content != "") {
-		switch {
-		case s.Path != "":
-			errs = append(errs, checkFile(owner+".Path", s.FS, s.Path))
-		case len(s.Inline) > 0 && strings.TrimSpace(strings.Join(s.Inline, "")) == "":
-			errs = append(errs, bake.Invalid(owner+".Inline", "has no commands"))
-		}
-	} else {
-		errs = append(errs, bake.Invalid(owner, "exactly one of Inline, Path and Content must be set"))
+	switch {
+	case !exactlyOne(s.Path != "", s.Content != ""):
+		errs = append(errs, bake.Invalid(owner, "exactly one of Path and Content must be set"))
+	case s.Path != "":
+		errs = append(errs, checkFile(owner+".Path", s.FS, s.Path))
+	case strings.TrimSpace(s.Content) == "":
+		errs = append(errs, bake.Invalid(owner+".Content", "contains no commands"))
 	}
 	if s.FS != nil && s.Path == "" {
-		errs = append(errs, bake.Invalid(owner+".FS", "needs Path, the file in it"))
+		errs = append(errs, bake.Invalid(owner+".FS", "requires Path, the file in it"))
 	}
 	return errs
 }
 
-// read returns the script as it is to be on the machine, and its file name
-// there.
+// read returns the text of the script and its file name on the machine.
 func (s Script) read() (text []byte, name string, err error) {
-	name = "script"
-	switch {
-	case s.Path != "" && s.FS != nil:
-		name = path.Base(s.Path)
-		text, err = fs.ReadFile(s.FS, s.Path)
-	case s.Path != "":
+	text, name = []byte(s.Content), "script"
+	if s.Path != "" {
 		name = filepath.Base(s.Path)
-		text, err = os.ReadFile(s.Path)
-	case len(s.Inline) > 0:
-		text = []byte(strings.Join(s.Inline, "\n") + "\n")
-	default:
-		text = []byte(s.Content)
+		text, err = readFile(s.FS, s.Path)
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("read script: %w", err)
@@ -165,9 +170,10 @@ func (s Script) read() (text []byte, name string, err error) {
 	return text, name, nil
 }
 
-const longestName = 60
+const maxNameLen = 60
 
-// firstCommand is the first line of a script that does something, cut short.
+// firstCommand returns the first line of a script that is not a comment,
+// shortened to maxNameLen bytes.
 func firstCommand(text string) string {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -180,8 +186,8 @@ func firstCommand(text string) string {
 		}
 	}
 	shown := first
-	if len(shown) > longestName {
-		shown = strings.ToValidUTF8(shown[:longestName], "")
+	if len(shown) > maxNameLen {
+		shown = strings.ToValidUTF8(shown[:maxNameLen], "")
 	}
 	if shown != text {
 		shown += " …"

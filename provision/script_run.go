@@ -13,8 +13,8 @@ import (
 
 const defaultRemoteDir = "/tmp"
 
-// Provision copies the script to the machine, runs it and removes it. A script
-// that cannot be removed is an error, too: it would end up in the image.
+// Provision copies the script to the machine, runs it and removes it. It fails
+// if it cannot remove the script, which would otherwise be part of the image.
 func (s Script) Provision(ctx context.Context, m bake.Machine) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -27,7 +27,7 @@ func (s Script) Provision(ctx context.Context, m bake.Machine) error {
 	if parent == "" {
 		parent = defaultRemoteDir
 	}
-	return inOwnDir(ctx, m, parent, s.Sudo, func(dir *ownDir) error {
+	return withStagingDir(ctx, m, parent, s.Sudo, func(dir *stagingDir) error {
 		at := path.Join(dir.path, name)
 		err := m.Put(ctx, &bake.Upload{
 			Content: bytes.NewReader(text), Size: int64(len(text)), Dest: at, Mode: 0o700, Sudo: s.Sudo,
@@ -39,14 +39,14 @@ func (s Script) Provision(ctx context.Context, m bake.Machine) error {
 			Args: s.command(text, at), Dir: s.Dir, Env: s.Env, Secrets: s.Secrets, Sudo: s.Sudo,
 		})
 		if s.ExpectDisconnect && errors.Is(err, bake.ErrDisconnected) && ctx.Err() == nil {
-			dir.lost = true
+			dir.disconnected = true
 			return nil
 		}
 		return s.explain(accept(err, s.ExitCodes), text)
 	})
 }
 
-// command is the program and arguments that run the script at path.
+// command returns the program and arguments that run the script stored at at.
 func (s Script) command(text []byte, at string) []string {
 	var args []string
 	switch {
@@ -61,7 +61,7 @@ func (s Script) command(text []byte, at string) []string {
 	return append(args, s.Args...)
 }
 
-// shebang splits a first line as Linux does: a program and one argument.
+// shebang splits the first line as Linux does: a program and one argument.
 func shebang(text []byte) []string {
 	line, _, _ := strings.Cut(string(text[len("#!"):]), "\n")
 	line = strings.TrimSpace(line)
@@ -77,11 +77,11 @@ func shebang(text []byte) []string {
 
 const cannotExecute = 126
 
-// explain adds what a person would have to guess.
+// explain adds a hint to the error of a program on a noexec file system.
 func (s Script) explain(err error, text []byte) error {
 	var exit *bake.ExitError
 	if errors.As(err, &exit) && exit.Status == cannotExecute && s.Interpreter == "" && isBinary(text) {
-		return fmt.Errorf("%w\n\ta compiled program must lie where files may be executed: see Script.RemoteDir", err)
+		return fmt.Errorf("%w\n\t/tmp may be mounted noexec: set Script.RemoteDir to a directory that is not", err)
 	}
 	return err
 }
@@ -91,8 +91,8 @@ func isBinary(text []byte) bool {
 	return bytes.IndexByte(text, 0) >= 0 && !bytes.HasPrefix(text, []byte("#!"))
 }
 
-// unixText is text with LF alone at the end of its lines and without a byte
-// order mark. Text with NUL bytes carries a payload and is left alone.
+// unixText returns text with CR LF replaced by LF and without a byte order mark.
+// Text with NUL bytes carries a payload and is returned unchanged.
 func unixText(text []byte) []byte {
 	if bytes.IndexByte(text, 0) >= 0 {
 		return text

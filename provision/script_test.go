@@ -20,7 +20,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-func TestScriptIsUploadedRunAndRemoved(t *testing.T) {
+func TestScriptUploadRunRemove(t *testing.T) {
 	for _, sudo := range []bool{false, true} {
 		t.Run(fmt.Sprintf("sudo=%v", sudo), func(t *testing.T) {
 			m := baketest.NewMachine(nil)
@@ -30,14 +30,14 @@ func TestScriptIsUploadedRunAndRemoved(t *testing.T) {
 				return err
 			}})
 			script := provision.Script{
-				Inline: []string{"cd /srv", "make install"}, Args: []string{"a b", "$HOME"}, Dir: "/srv", Sudo: sudo,
+				Content: "cd /srv\nmake install\n", Args: []string{"a b", "$HOME"}, Dir: "/srv", Sudo: sudo,
 				Env: map[string]string{"A": "1"}, Secrets: bake.Secrets(map[string]string{"B": "hidden"}),
 			}
 			run(t, m, script)
 
 			user := map[bool]string{false: "ubuntu", true: "root"}[sudo]
 			if at.Mode != 0o700 || at.Owner != user || string(at.Content) != "cd /srv\nmake install\n" {
-				t.Errorf("the script was %+v", at)
+				t.Errorf("uploaded script = %+v", at)
 			}
 			dir := filepath.ToSlash(filepath.Dir(at.Path))
 			want := []baketest.Call{
@@ -54,19 +54,19 @@ func TestScriptIsUploadedRunAndRemoved(t *testing.T) {
 				t.Error(diff)
 			}
 			if !strings.HasPrefix(dir, "/tmp/bakestone-") {
-				t.Errorf("its directory was %s", dir)
+				t.Errorf("staging directory = %s, want /tmp/bakestone-*", dir)
 			}
 			nothingLeft(t, m)
 		})
 	}
 }
 
-func TestEveryRunHasADirectoryOfItsOwn(t *testing.T) {
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+func TestScriptStagingDirIsUnique(t *testing.T) {
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	run(t, m, provision.Shell("true"))
 	run(t, m, provision.Shell("true"))
 	if calls := m.Calls(); calls[0].Command == calls[4].Command {
-		t.Errorf("both runs: %s", calls[0].Command)
+		t.Errorf("both runs use the same directory: %s", calls[0].Command)
 	}
 }
 
@@ -89,14 +89,14 @@ func TestScriptInterpreter(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+			m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 			run(t, m, test.script)
 			call := m.Calls()[2]
 			if !strings.Contains(test.want, "|") {
 				test.want = strings.ReplaceAll(test.want, " ", "|")
 			}
 			if got := strings.ReplaceAll(strings.Join(call.Args, "|"), call.Path, "SCRIPT"); got != test.want {
-				t.Errorf("ran %s, want %s", got, test.want)
+				t.Errorf("command = %s, want %s", got, test.want)
 			}
 		})
 	}
@@ -122,14 +122,14 @@ func TestScriptSources(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+			m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 			run(t, m, test.script)
 			call := m.Calls()[2]
 			if call.Script != test.text || !strings.HasSuffix(call.Path, "/"+test.base) {
-				t.Errorf("%s ran with %q, want %s with %q", call.Path, call.Script, test.base, test.text)
+				t.Errorf("script %s = %q, want %s with %q", call.Path, call.Script, test.base, test.text)
 			}
 			if parent := test.script.RemoteDir; parent != "" && !strings.HasPrefix(call.Path, parent+"/bakestone-") {
-				t.Errorf("the script was at %s, want it below %s", call.Path, parent)
+				t.Errorf("script path = %s, want it below %s", call.Path, parent)
 			}
 			nothingLeft(t, m)
 		})
@@ -148,20 +148,20 @@ func TestScriptExitCodes(t *testing.T) {
 	for _, test := range tests {
 		m := baketest.NewMachine(nil)
 		m.OnScript("puppet", baketest.Reply{Status: test.status, Stderr: "why\n"})
-		err := provision.Script{Inline: []string{"puppet agent --test"}, ExitCodes: test.accepted}.Provision(t.Context(), m)
+		err := provision.Script{Content: "puppet agent --test", ExitCodes: test.accepted}.Provision(t.Context(), m)
 		if (err == nil) != test.ok {
-			t.Errorf("status %d of %v: %v", test.status, test.accepted, err)
+			t.Errorf("status %d, ExitCodes %v: Provision() = %v", test.status, test.accepted, err)
 		}
 		var exit *bake.ExitError
 		if test.status != 0 && !test.ok && (!errors.As(err, &exit) || exit.Status != test.status || exit.Output[0] != "why") {
-			t.Errorf("status %d of %v is no *bake.ExitError with it: %v", test.status, test.accepted, err)
+			t.Errorf("status %d, ExitCodes %v: Provision() = %v, want an *ExitError with the status", test.status, test.accepted, err)
 		}
 		nothingLeft(t, m)
 	}
 	m := baketest.NewMachine(nil)
 	m.OnScript("puppet", baketest.Reply{Signal: "KILL", Status: 137})
-	if err := (provision.Script{Inline: []string{"puppet"}, ExitCodes: []int{137}}).Provision(t.Context(), m); err == nil {
-		t.Error("a signal passed for its exit status")
+	if err := (provision.Script{Content: "puppet", ExitCodes: []int{137}}).Provision(t.Context(), m); err == nil {
+		t.Error("Provision() = nil for a script killed by a signal")
 	}
 }
 
@@ -171,22 +171,22 @@ func TestScriptExpectDisconnect(t *testing.T) {
 			m := baketest.NewMachine(nil)
 			m.OnScript("network", baketest.Reply{Err: fmt.Errorf("read: %w", bake.ErrDisconnected)})
 			m.OnPrefix("rm -rf ", baketest.Reply{Err: bake.ErrDisconnected, Times: 4})
-			err := provision.Script{Inline: []string{"network restart"}, ExpectDisconnect: expected}.Provision(t.Context(), m)
+			err := provision.Script{Content: "network restart", ExpectDisconnect: expected}.Provision(t.Context(), m)
 			if expected && err != nil || !expected && !errors.Is(err, bake.ErrDisconnected) {
-				t.Errorf("expected=%v: %v", expected, err)
+				t.Errorf("ExpectDisconnect %v: Provision() = %v", expected, err)
 			}
 			nothingLeft(t, m)
 		})
 	}
 }
 
-func TestScriptOnALostMachine(t *testing.T) {
+func TestScriptConnectionLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := baketest.NewMachine(nil)
 		m.OnMatch(anything(), baketest.Reply{Err: bake.ErrDisconnected})
 		err := provision.Shell("true").Provision(t.Context(), m)
 		if !errors.Is(err, bake.ErrDisconnected) || strings.Contains(err.Error(), "remove") {
-			t.Errorf("error is %v, want one disconnection", err)
+			t.Errorf("Provision() = %v, want one disconnection", err)
 		}
 		m = baketest.NewMachine(nil)
 		m.OnScript("reboot", baketest.Reply{Err: bake.ErrDisconnected})
@@ -197,13 +197,13 @@ func TestScriptOnALostMachine(t *testing.T) {
 		start := time.Now()
 		err = provision.Script{Content: "reboot", ExpectDisconnect: true}.Provision(t.Context(), m)
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 10*time.Minute {
-			t.Errorf("a machine that stays away for %v is %v", time.Since(start), err)
+			t.Errorf("after %v Provision() = %v, want a timeout after 10m", time.Since(start), err)
 		}
 	})
 }
 
-func TestScriptIsRemovedAfterCancel(t *testing.T) {
-	cause := errors.New("had enough")
+func TestScriptCanceled(t *testing.T) {
+	cause := errors.New("canceled by test")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	m := baketest.NewMachine(nil)
 	m.OnScript("sleep", baketest.Reply{Do: func(ctx context.Context, _ *bake.Cmd) error {
@@ -212,16 +212,16 @@ func TestScriptIsRemovedAfterCancel(t *testing.T) {
 		return context.Cause(ctx)
 	}})
 	if err := provision.Shell("sleep 1000").Provision(ctx, m); !errors.Is(err, cause) {
-		t.Errorf("error is %v, want %v", err, cause)
+		t.Errorf("Provision() = %v, want %v", err, cause)
 	}
 	nothingLeft(t, m)
 	calls := len(m.Calls())
 	if err := provision.Shell("sleep 1000").Provision(ctx, m); !errors.Is(err, cause) || len(m.Calls()) != calls {
-		t.Errorf("after the end of its context it made %d calls (%v)", len(m.Calls())-calls, err)
+		t.Errorf("with a canceled context Provision() made %d calls and returned %v", len(m.Calls())-calls, err)
 	}
 }
 
-func TestCancelIsNoExpectedDisconnect(t *testing.T) {
+func TestScriptCanceledExpectDisconnect(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	m := baketest.NewMachine(nil)
 	m.OnScript("network", baketest.Reply{Do: func(context.Context, *bake.Cmd) error {
@@ -229,47 +229,47 @@ func TestCancelIsNoExpectedDisconnect(t *testing.T) {
 		return bake.ErrDisconnected
 	}})
 	if err := (provision.Script{Content: "network", ExpectDisconnect: true}).Provision(ctx, m); err == nil {
-		t.Error("a canceled script succeeded")
+		t.Error("Provision() = nil for a canceled script")
 	}
 	nothingLeft(t, m)
 }
 
-func TestScriptThatCannotBePlaced(t *testing.T) {
+func TestScriptUploadFails(t *testing.T) {
 	full := errors.New("disk full")
 	m := baketest.NewMachine(nil)
 	m.FailPut("/tmp/**", full)
 	if err := provision.Shell("true").Provision(t.Context(), m); !errors.Is(err, full) {
-		t.Errorf("error is %v, want %v", err, full)
+		t.Errorf("Provision() = %v, want %v", err, full)
 	}
 	nothingLeft(t, m)
 
 	err := provision.Script{Content: "true", RemoteDir: "/opt/missing"}.Provision(t.Context(), m)
 	if _, ok := errors.AsType[*bake.ExitError](err); !ok {
-		t.Errorf("without the remote directory the error is %v", err)
+		t.Errorf("Provision() without RemoteDir on the machine = %v, want an *ExitError", err)
 	}
 }
 
-func TestScriptThatCannotBeRemoved(t *testing.T) {
+func TestScriptRemoveFails(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	m.OnPrefix("rm ", baketest.Reply{Status: 1, Stderr: "busy\n"})
 	m.OnScript("ok", baketest.Reply{})
 	m.OnScript("bad", baketest.Reply{Status: 7})
 	if err := provision.Shell("ok").Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), "busy") {
-		t.Errorf("error is %v, want the one of rm", err)
+		t.Errorf("Provision() = %v, want the one of rm", err)
 	}
 	err := provision.Shell("bad").Provision(t.Context(), m)
 	if err == nil || !strings.Contains(err.Error(), "busy") || !strings.Contains(err.Error(), "exit status 7") {
-		t.Errorf("error is %v, want both", err)
+		t.Errorf("Provision() = %v, want both", err)
 	}
 }
 
-func TestProgramWhereNothingMayBeExecuted(t *testing.T) {
+func TestProgramOnNoexec(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	m.OnScript("ELF", baketest.Reply{Status: 126})
 	err := provision.Script{Content: "\x7fELF\x00"}.Provision(t.Context(), m)
 	var exit *bake.ExitError
 	if !errors.As(err, &exit) || !strings.Contains(err.Error(), "RemoteDir") {
-		t.Errorf("error is %v, want a hint", err)
+		t.Errorf("Provision() = %v, want a hint", err)
 	}
 }
 
@@ -285,7 +285,7 @@ func TestScriptValidate(t *testing.T) {
 		"directory":     {provision.Script{Path: dir}, []string{"Script.Path: " + dir + " is a directory"}},
 		"not in the FS": {provision.Script{Path: "x.sh", FS: fstest.MapFS{}}, []string{"Script.Path: "}},
 		"FS alone":      {provision.Script{Content: "x", FS: fstest.MapFS{}}, []string{"Script.FS: "}},
-		"blank":         {provision.Shell("", " "), []string{"Script.Inline: has no commands"}},
+		"blank":         {provision.Shell("", " "), []string{"Script.Content: contains no commands"}},
 		"all of it": {
 			provision.Script{
 				Content: "x", Interpreter: " ", Dir: "srv", RemoteDir: "~/x", ExitCodes: []int{256}, Args: []string{"\x00"},
@@ -293,8 +293,8 @@ func TestScriptValidate(t *testing.T) {
 				Secrets: bake.Secrets(map[string]string{"1": "", "D": ""}),
 			},
 			[]string{
-				"Script.Dir: ", "Script.RemoteDir: ", `Script.Env: "A-B"`, "Script.Env: the value of C", `Script.Secrets: "1"`,
-				"Script.Secrets: D is in Env, too", "Script.ExitCodes: 256", "Script.Interpreter: ", "Script.Args: ",
+				"Script.Dir: ", "Script.RemoteDir: ", `Script.Env: invalid environment variable name "A-B"`, "Script.Env: the value of C", `Script.Secrets: invalid environment variable name "1"`,
+				"Script.Secrets: D is also in Env", "Script.ExitCodes: invalid exit status 256", "Script.Interpreter: ", "Script.Args: ",
 			},
 		},
 		"good": {provision.Script{
@@ -306,11 +306,11 @@ func TestScriptValidate(t *testing.T) {
 	}
 }
 
-func TestScriptValidateFindsTheCause(t *testing.T) {
+func TestScriptValidateWrapsCause(t *testing.T) {
 	err := provision.Script{Path: t.TempDir() + "/missing"}.Validate()
 	var field *bake.FieldError
 	if !errors.Is(err, fs.ErrNotExist) || !errors.As(err, &field) || field.Field != "Script.Path" {
-		t.Errorf("error is %v, want a *bake.FieldError of Script.Path that wraps %v", err, fs.ErrNotExist)
+		t.Errorf("Provision() = %v, want a *bake.FieldError of Script.Path that wraps %v", err, fs.ErrNotExist)
 	}
 }
 
@@ -322,13 +322,13 @@ func TestScripts(t *testing.T) {
 	m.OnScript("two", baketest.Reply{Status: 4})
 	err := all.Provision(t.Context(), m)
 	if err == nil || !strings.HasPrefix(err.Error(), "script 2.sh (2 of 3): exit status 4") {
-		t.Errorf("error is %v", err)
+		t.Errorf("Provision() = %v, want exit status 4 of script 2.sh", err)
 	}
 	if diff := cmp.Diff([]string{"one", "two"}, m.Commands()); diff != "" {
 		t.Error(diff)
 	}
 	if want := "script 1.sh, script 2.sh, script 3.sh"; all.String() != want {
-		t.Errorf("it is called %q, want %q", all, want)
+		t.Errorf("String() = %q, want %q", all, want)
 	}
 	nothingLeft(t, m)
 }

@@ -4,40 +4,47 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// A Service is a unit of systemd whose state is set, as root. Where systemd is
-// installed but does not run, as in a container, it is enabled, disabled and
-// masked all the same, and started at the next boot.
+// A Service sets the state of a systemd unit as root. Where systemd is installed
+// but not running, as in a container, it enables, disables and masks the unit, but
+// does not start or stop it. At least one field besides Name must be set.
 type Service struct {
-	// Name is the unit: "nginx", or "fstrim.timer". Without an ending it is a
-	// .service.
+	// Name is the unit's name: "nginx", "fstrim.timer". Without a suffix it is a
+	// .service. It is required.
 	Name string
 
-	// Unit, when set, is the text of a unit file, which is written to
-	// /etc/systemd/system first.
+	// Unit is the text of a unit file to write to /etc/systemd/system first. If
+	// empty, no file is written.
 	Unit string
 
-	// Enable and Disable say whether it starts at boot.
+	// Enable makes the unit start at boot. Disable does the opposite.
 	Enable  bool
 	Disable bool
 
-	// Mask makes it impossible to start, and Unmask possible again.
+	// Mask prevents the unit from starting. Unmask does the opposite.
 	Mask   bool
 	Unmask bool
 
-	// Start and Stop say whether it runs from now on. Restart restarts it, or
-	// starts it, every time.
+	// Start and Stop change whether the unit is running. Restart starts the
+	// unit, or restarts it if it is running.
 	Start   bool
 	Stop    bool
 	Restart bool
 }
 
-// String is "service NAME" and what is done.
+var (
+	_ bake.Provisioner   = Service{}
+	_ bake.Validator     = Service{}
+	_ bake.InputDeclarer = Service{}
+)
+
+// String returns "service NAME" and the actions.
 func (s Service) String() string {
 	words := []string{"service", s.Name}
 	for _, a := range s.actions() {
@@ -60,30 +67,26 @@ func (s Service) actions() []action {
 	}
 }
 
-// Validate reports a Name that is none, and what contradicts itself.
+// Validate reports an invalid Name and conflicting fields.
 func (s Service) Validate() error {
 	var errs []error
 	if !regexp.MustCompile(`^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*$`).MatchString(s.Name) {
-		errs = append(errs, bake.Invalid("Service.Name", "%q is not a name of a unit", s.Name))
+		errs = append(errs, bake.Invalid("Service.Name", "invalid unit name %q", s.Name))
 	}
-	doing := s.Unit != ""
-	for _, a := range s.actions() {
-		doing = doing || a.set
+	if s.Unit == "" && !slices.ContainsFunc(s.actions(), func(a action) bool { return a.set }) {
+		errs = append(errs, bake.Invalid("Service", "nothing to do: set Enable, Disable, Mask, Unmask, Start, Stop, Restart or Unit"))
 	}
-	if !doing {
-		errs = append(errs, bake.Invalid("Service", "there is nothing to do: set Enable, Disable, Mask, Unmask, Start, Stop, Restart or Unit"))
-	}
-	for _, both := range []struct {
+	for _, conflict := range []struct {
 		field string
-		is    bool
+		isSet bool
 		other string
 	}{
 		{"Enable", s.Enable && s.Disable, "Disable"}, {"Mask", s.Mask && s.Unmask, "Unmask"}, {"Mask", s.Mask && s.Enable, "Enable"},
 		{"Mask", s.Mask && s.Unit != "", "Unit"}, {"Stop", s.Stop && s.Start, "Start"}, {"Stop", s.Stop && s.Restart, "Restart"},
-		{"Mask", s.Mask && (s.Start || s.Restart), "a start"},
+		{"Mask", s.Mask && (s.Start || s.Restart), "Start and Restart"},
 	} {
-		if both.is {
-			errs = append(errs, bake.Invalid("Service."+both.field, "contradicts %s", both.other))
+		if conflict.isSet {
+			errs = append(errs, bake.Invalid("Service."+conflict.field, "conflicts with %s", conflict.other))
 		}
 	}
 	if hasNUL(s.Unit) {
@@ -92,7 +95,7 @@ func (s Service) Validate() error {
 	return errors.Join(errs...)
 }
 
-// DeclareInputs declares the unit and what is done with it.
+// DeclareInputs declares the unit and the actions.
 func (s Service) DeclareInputs(in *bake.Inputs) error {
 	in.Value("name", s.Name)
 	in.Content("unit", []byte(s.Unit))
@@ -102,7 +105,7 @@ func (s Service) DeclareInputs(in *bake.Inputs) error {
 	return nil
 }
 
-// Provision sets the state.
+// Provision changes what differs in the unit's state.
 func (s Service) Provision(ctx context.Context, m bake.Machine) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -122,11 +125,12 @@ func (s Service) Provision(ctx context.Context, m bake.Machine) error {
 			b.WriteString("do_" + a.verb + "\n")
 		}
 	}
-	return onGuest(ctx, m, s.String(), b.String())
+	return runGuestScript(ctx, m, s.String(), b.String())
 }
 
-// serviceFunctions need no running systemd for what is but links on the disk.
-const serviceFunctions = `have systemctl || refuse "systemctl is missing: the machine has no systemd"
+// serviceFunctions enable and mask units without a running systemd, since that
+// only changes links on disk.
+const serviceFunctions = `have systemctl || refuse "systemctl not found: the machine has no systemd"
 running=
 if [ -d /run/systemd/system ]; then running=yes; fi
 enabled() { systemctl is-enabled "$unit" 2>/dev/null || :; }
@@ -137,7 +141,7 @@ do_disable() { case $(enabled) in disabled | masked | static) ;; *) change disab
 do_mask() { if [ "$(enabled)" != masked ]; then change mask masked; fi; }
 do_unmask() { if [ "$(enabled)" = masked ]; then change unmask unmasked; fi; }
 active() { systemctl is-active --quiet "$unit"; }
-later() { if [ -z "$running" ]; then echo "systemd does not run here: $unit was not told to $1"; else return 1; fi; }
+later() { if [ -z "$running" ]; then echo "systemd is not running: did not $1 $unit"; else return 1; fi; }
 do_start() { later start || active || change start started; }
 do_stop() { if later stop; then :; elif active; then change stop stopped; fi; }
 do_restart() { later restart || change restart restarted; }

@@ -22,38 +22,37 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// These tests run the provisioners on a machine that was not written for them:
-// OpenSSH's server and the system's own tools.
+// These tests run against OpenSSH's server and the system's own tools.
 
-// outputOf provisions m with p and returns what its commands wrote.
+// outputOf provisions m with p and returns the standard output of its commands.
 func outputOf(t *testing.T, m bake.Machine, p bake.Provisioner) string {
 	t.Helper()
 	var out bytes.Buffer
-	run(t, watched{m, &out}, p)
+	run(t, stdoutMachine{m, &out}, p)
 	return out.String()
 }
 
-// A watched machine copies what commands write to their standard output.
-type watched struct {
+// A stdoutMachine redirects the standard output of commands.
+type stdoutMachine struct {
 	bake.Machine
 	stdout interface{ Write([]byte) (int, error) }
 }
 
-func (w watched) Run(ctx context.Context, cmd *bake.Cmd) error {
+func (w stdoutMachine) Run(ctx context.Context, cmd *bake.Cmd) error {
 	with := *cmd
 	with.Stdout = w.stdout
 	return w.Machine.Run(ctx, &with)
 }
 
-// empty fails t if there is anything in dir.
-func empty(t *testing.T, dir string) {
+// wantEmpty fails t if dir contains files.
+func wantEmpty(t *testing.T, dir string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Error(err)
 	}
 	for _, entry := range entries {
-		t.Errorf("%s is left in %s", entry.Name(), dir)
+		t.Errorf("%s was not removed from %s", entry.Name(), dir)
 	}
 }
 
@@ -78,11 +77,11 @@ func TestScriptOnSSHD(t *testing.T) {
 		"arguments":        {provision.Script{Content: `for a; do printf '%s|' "$a"; done`, Args: []string{"a b", "", "$HOME", "'", "*"}}, "a b||$HOME|'|*|"},
 		"environment":      {provision.Script{Content: show.String(), Env: odd}, want.String()},
 		"secrets":          {provision.Script{Content: show.String(), Secrets: bake.Secrets(odd)}, want.String()},
-		"of Windows":       {provision.Script{Content: "#!/bin/sh\r\nif true; then\r\necho yes\r\nfi\r\n"}, "yes\n"},
+		"CR LF":            {provision.Script{Content: "#!/bin/sh\r\nif true; then\r\necho yes\r\nfi\r\n"}, "yes\n"},
 		"directory":        {provision.Script{Content: "pwd", Dir: work}, work + "\n"},
 		"interpreter":      {provision.Script{Content: "BEGIN { print 6 * 7 }", Interpreter: "awk -f"}, "42\n"},
 		"shebang":          {provision.Script{Content: "#!/usr/bin/awk -f\nBEGIN { print 6 * 7 }"}, "42\n"},
-		"no standard in":   {provision.Shell("cat", "echo end"), "end\n"},
+		"no stdin":         {provision.Shell("cat", "echo end"), "end\n"},
 		"other exit codes": {provision.Script{Content: "echo x; exit 2", ExitCodes: []int{0, 2}}, "x\n"},
 		"private":          {provision.Shell(`ls -ld "$0" | cut -c1-10`, `ls -ld "${0%/*}" | cut -c1-10`), "-rwx------\ndrwx------\n"},
 		"as root":          {provision.Shell("id -u").AsRoot(), "0\n"},
@@ -91,7 +90,7 @@ func TestScriptOnSSHD(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			switch {
 			case test.script.Sudo && os.Getuid() != 0:
-				t.Skip("the login is not root, and may not be asked for a password")
+				t.Skip("requires a login as root")
 			case strings.Contains(test.script.Content, "/usr/bin/awk"):
 				if _, err := os.Stat("/usr/bin/awk"); err != nil {
 					t.Skip(err)
@@ -99,31 +98,31 @@ func TestScriptOnSSHD(t *testing.T) {
 			}
 			test.script.RemoteDir = t.TempDir()
 			if got := outputOf(t, m, test.script); got != test.want {
-				t.Errorf("it wrote %.500q, want %.500q", got, test.want)
+				t.Errorf("output = %.500q, want %.500q", got, test.want)
 			}
-			empty(t, test.script.RemoteDir)
+			wantEmpty(t, test.script.RemoteDir)
 		})
 	}
 }
 
-func TestSecretsInNoCommandLineOnSSHD(t *testing.T) {
+func TestSecretsNotInCommandLinesOnSSHD(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /proc")
 	}
 	m := testenv.SSHD(t, nil).Machine(t, nil)
 	script := provision.Script{
-		Inline: []string{
-			`for f in /proc/[0-9]*/cmdline; do`,
-			`  line=$(tr '\0' ' ' 2>/dev/null <"$f" || true)`,
-			`  case $line in *"$A_SECRET"*|*"$A_VALUE"*) echo "$line";; esac`,
-			`done`,
-			`echo looked for "$A_SECRET"`,
-		},
+		Content: `
+for f in /proc/[0-9]*/cmdline; do
+	line=$(tr '\0' ' ' 2>/dev/null <"$f" || true)
+	case $line in *"$A_SECRET"*|*"$A_VALUE"*) echo "$line";; esac
+done
+echo looked for "$A_SECRET"
+`,
 		Secrets: bake.Secrets(map[string]string{"A_SECRET": "correct-horse-battery"}),
 		Env:     map[string]string{"A_VALUE": "staple-and-more"},
 	}
 	if got := outputOf(t, m, script); got != "looked for correct-horse-battery\n" {
-		t.Errorf("found %q", got)
+		t.Errorf("command lines with secrets: %q", got)
 	}
 }
 
@@ -133,45 +132,45 @@ func TestScriptFailsOnSSHD(t *testing.T) {
 		script provision.Script
 		want   bake.ExitError
 	}{
-		"exit":             {provision.Shell("echo out", "echo err >&2", "exit 42"), bake.ExitError{Status: 42, Output: []string{"err", "out"}}},
-		"middle command":   {provision.Shell("false", "echo not reached"), bake.ExitError{Status: 1, Output: []string{}}},
-		"no such program":  {provision.Shell("no-such-program 2>/dev/null"), bake.ExitError{Status: 127, Output: []string{}}},
-		"not the accepted": {provision.Script{Content: "exit 3", ExitCodes: []int{0, 2}}, bake.ExitError{Status: 3, Output: []string{}}},
+		"exit":            {provision.Shell("echo out", "echo err >&2", "exit 42"), bake.ExitError{Status: 42, Output: []string{"err", "out"}}},
+		"middle command":  {provision.Shell("false", "echo not reached"), bake.ExitError{Status: 1, Output: []string{}}},
+		"no such program": {provision.Shell("no-such-program 2>/dev/null"), bake.ExitError{Status: 127, Output: []string{}}},
+		"other exit code": {provision.Script{Content: "exit 3", ExitCodes: []int{0, 2}}, bake.ExitError{Status: 3, Output: []string{}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.script.RemoteDir = t.TempDir()
 			err := test.script.Provision(t.Context(), m)
 			var exit *bake.ExitError
 			if !errors.As(err, &exit) {
-				t.Fatalf("error is %v, want a *bake.ExitError", err)
+				t.Fatalf("Provision() = %v, want a *bake.ExitError", err)
 			}
 			got := slices.Clone(exit.Output)
-			slices.Sort(got) // the two outputs come in either order
+			slices.Sort(got) // the order of the two outputs varies
 			if exit.Status != test.want.Status || !slices.Equal(got, test.want.Output) {
-				t.Errorf("status is %d with %q, want %d with %q", exit.Status, got, test.want.Status, test.want.Output)
+				t.Errorf("status = %d, output %q, want %d, %q", exit.Status, got, test.want.Status, test.want.Output)
 			}
-			empty(t, test.script.RemoteDir)
+			wantEmpty(t, test.script.RemoteDir)
 		})
 	}
 }
 
-func TestScriptIsRemovedAfterCancelOnSSHD(t *testing.T) {
+func TestScriptCanceledOnSSHD(t *testing.T) {
 	m := testenv.SSHD(t, nil).Machine(t, nil)
-	cause := errors.New("had enough")
+	cause := errors.New("canceled by test")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	started := &signaling{line: "\n", then: func() { cancel(cause) }}
 	script := provision.Shell("echo $$", "sleep 1000")
 	script.RemoteDir = t.TempDir()
-	if err := script.Provision(ctx, watched{m, started}); !errors.Is(err, cause) {
-		t.Errorf("error is %v, want %v", err, cause)
+	if err := script.Provision(ctx, stdoutMachine{m, started}); !errors.Is(err, cause) {
+		t.Errorf("Provision() = %v, want %v", err, cause)
 	}
-	empty(t, script.RemoteDir)
-	gone(t, strings.TrimSpace(started.String()))
+	wantEmpty(t, script.RemoteDir)
+	wantEnded(t, strings.TrimSpace(started.String()))
 }
 
-func TestScriptIsRemovedAfterDisconnectOnSSHD(t *testing.T) {
+func TestScriptDisconnectOnSSHD(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("sessions can be dropped on Linux only")
+		t.Skip("sessions can only be dropped on Linux")
 	}
 	for name, expected := range map[string]bool{"expected": true, "unexpected": false} {
 		t.Run(name, func(t *testing.T) {
@@ -189,12 +188,12 @@ func TestScriptIsRemovedAfterDisconnectOnSSHD(t *testing.T) {
 			}()
 			started := &signaling{line: "\n", then: func() { close(drop) }}
 			script := provision.Script{Content: "echo on\nsleep 1000", RemoteDir: t.TempDir(), ExpectDisconnect: expected}
-			err := script.Provision(t.Context(), watched{m, started})
+			err := script.Provision(t.Context(), stdoutMachine{m, started})
 			if expected && err != nil || !expected && !errors.Is(err, bake.ErrDisconnected) {
-				t.Errorf("error is %v", err)
+				t.Errorf("ExpectDisconnect %v: Provision() = %v", expected, err)
 			}
 			<-dropped
-			empty(t, script.RemoteDir)
+			wantEmpty(t, script.RemoteDir)
 		})
 	}
 }
@@ -211,10 +210,10 @@ func TestProgramOnSSHD(t *testing.T) {
 	}
 	script := provision.Script{Path: program, Args: []string{"-s", "-m"}, RemoteDir: t.TempDir()}
 	if text, err := os.ReadFile(program); err != nil || !bytes.HasPrefix(text, []byte("\x7fELF")) {
-		t.Skip("uname is no ELF program here")
+		t.Skip("uname is not an ELF program")
 	}
 	if got := outputOf(t, m, script); got != string(want) {
-		t.Errorf("it wrote %q, want %q", got, want)
+		t.Errorf("output = %q, want %q", got, want)
 	}
 
 	noexec := t.TempDir()
@@ -233,15 +232,15 @@ func TestProgramOnSSHD(t *testing.T) {
 	err = script.Provision(t.Context(), m)
 	var exit *bake.ExitError
 	if !errors.As(err, &exit) || exit.Status != 126 || !strings.Contains(err.Error(), "RemoteDir") {
-		t.Errorf("noexec: error of a program is %v, want a hint", err)
+		t.Errorf("noexec: Provision() = %v, want a hint", err)
 	}
 	for _, script := range []provision.Script{provision.Shell("echo ok"), {Content: "#!/bin/sh\necho ok"}} {
 		script.RemoteDir = noexec
 		if got := outputOf(t, m, script); got != "ok\n" {
-			t.Errorf("noexec: it wrote %q, want ok", got)
+			t.Errorf("noexec: output = %q, want ok", got)
 		}
 	}
-	empty(t, noexec)
+	wantEmpty(t, noexec)
 }
 
 func TestFilesOnSSHD(t *testing.T) {

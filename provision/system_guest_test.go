@@ -18,16 +18,16 @@ import (
 	"github.com/bakestone-go/bakestone/provision/check"
 )
 
-// holds checks m as root.
-func holds(t *testing.T, m bake.Machine, tests ...check.Test) {
+// checkAsRoot runs tests on m as root.
+func checkAsRoot(t *testing.T, m bake.Machine, tests ...check.Test) {
 	t.Helper()
 	if err := check.All(tests...).AsRoot().Check(t.Context(), m); err != nil {
 		t.Error(err)
 	}
 }
 
-// packageArchive makes a repository on m with the packages alpha 1.0 and 1.1 and
-// omega 1.0, which recommends alpha, and returns it.
+// packageArchive creates a repository on m with the packages alpha 1.0 and 1.1 and
+// omega 1.0, which recommends alpha.
 func packageArchive(t *testing.T, m bake.Machine) provision.Repository {
 	t.Helper()
 	tree := fstest.MapFS{}
@@ -47,49 +47,49 @@ func packageArchive(t *testing.T, m bake.Machine) provision.Repository {
 	return provision.Repository{Name: "local", URL: "file:/srv/repo", Suite: "./", InsecureUnsigned: true}
 }
 
-// withoutSources takes all other repositories from m.
+// withoutSources removes all repositories.
 var withoutSources = provision.Shell("rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*").AsRoot() //nolint:gochecknoglobals // a value that nobody changes
 
-func TestPackagesOnAGuest(t *testing.T) {
+func TestPackagesOnGuest(t *testing.T) {
 	m := guest(t, nil, nil)
 	run(t, m, withoutSources)
 	repo := packageArchive(t, m)
-	said, err := inABuild(t, m, provision.Packages{Repositories: []provision.Repository{repo}, Install: []string{"alpha=1.0*"}})
-	if want := "packages: repository local, install alpha=1.0*: changed /etc/apt/sources.list.d/local.sources, installed alpha=1.0*"; err != nil || len(said) != 1 || said[0] != want {
-		t.Fatalf("it said %q (%v), want %q", said, err, want)
+	messages, err := bakeMessages(t, m, provision.Packages{Repositories: []provision.Repository{repo}, Install: []string{"alpha=1.0*"}})
+	if want := "packages: repository local, install alpha=1.0*: changed /etc/apt/sources.list.d/local.sources, installed alpha=1.0*"; err != nil || len(messages) != 1 || messages[0] != want {
+		t.Fatalf("messages = %q (%v), want %q", messages, err, want)
 	}
-	holds(t, m, check.Package{Name: "alpha", Version: "1.0"}, check.File{Path: "/etc/alpha.conf", Contains: "1.0-1"})
+	checkAsRoot(t, m, check.Package{Name: "alpha", Version: "1.0"}, check.File{Path: "/etc/alpha.conf", Contains: "1.0-1"})
 
-	twice(t, m, provision.Packages{Install: []string{"omega"}, NoRecommends: true}, "changed installed omega")
-	holds(t, m, check.Package{Name: "alpha", Version: "1.0"}) // a recommendation would have brought 1.1
+	provisionTwice(t, m, provision.Packages{Install: []string{"omega"}, NoRecommends: true}, "changed installed omega")
+	checkAsRoot(t, m, check.Package{Name: "alpha", Version: "1.0"}) // with recommendations it would be 1.1
 
-	// A configuration file that was changed on the machine stays.
+	// Configuration files that were changed on the machine are kept.
 	run(t, m, provision.Shell("echo mine >/etc/alpha.conf").AsRoot())
-	twice(t, m, provision.Packages{Upgrade: true}, "changed versions")
-	holds(t, m, check.Package{Name: "alpha", Version: "1.1"}, check.File{Path: "/etc/alpha.conf", Contains: "mine"})
-	twice(t, m, provision.Packages{Install: []string{"alpha=1.0-1"}}, "changed installed alpha=1.0-1")
-	holds(t, m, check.Package{Name: "alpha", Version: "1.0-1"})
-	twice(t, m, provision.Packages{Remove: []string{"omega", "no-such-package"}}, "changed removed omega")
-	holds(t, m, check.Package{Name: "omega", Absent: true}, check.File{Path: "/etc/omega.conf"})
-	twice(t, m, provision.Packages{Remove: []string{"alpha"}, Purge: true, Clean: true}, "changed removed alpha")
-	holds(t, m, check.Package{Name: "alpha", Absent: true}, check.File{Path: "/etc/alpha.conf", Absent: true},
+	provisionTwice(t, m, provision.Packages{Upgrade: true}, "changed versions")
+	checkAsRoot(t, m, check.Package{Name: "alpha", Version: "1.1"}, check.File{Path: "/etc/alpha.conf", Contains: "mine"})
+	provisionTwice(t, m, provision.Packages{Install: []string{"alpha=1.0-1"}}, "changed installed alpha=1.0-1")
+	checkAsRoot(t, m, check.Package{Name: "alpha", Version: "1.0-1"})
+	provisionTwice(t, m, provision.Packages{Remove: []string{"omega", "no-such-package"}}, "changed removed omega")
+	checkAsRoot(t, m, check.Package{Name: "omega", Absent: true}, check.File{Path: "/etc/omega.conf"})
+	provisionTwice(t, m, provision.Packages{Remove: []string{"alpha"}, Purge: true, Clean: true}, "changed removed alpha")
+	checkAsRoot(t, m, check.Package{Name: "alpha", Absent: true}, check.File{Path: "/etc/alpha.conf", Absent: true},
 		check.Command{Line: `test -z "$(find /var/lib/apt/lists /var/cache/apt/archives -name '*Packages*' -o -name '*.deb')"`})
 
 	start := time.Now()
-	_, err = inABuild(t, m, provision.Packages{Install: []string{"no-such-package"}})
+	_, err = bakeMessages(t, m, provision.Packages{Install: []string{"no-such-package"}})
 	if err == nil || !strings.Contains(err.Error(), "Unable to locate package no-such-package") || time.Since(start) > defaultPause {
-		t.Errorf("after %v the error is %v, want one at once", time.Since(start), err)
+		t.Errorf("after %v Provision() = %v, want an immediate error", time.Since(start), err)
 	}
-	_, err = inABuild(t, m, provision.Packages{Install: []string{"alpha=7*"}})
+	_, err = bakeMessages(t, m, provision.Packages{Install: []string{"alpha=7*"}})
 	if err == nil || !strings.Contains(err.Error(), "7*' for 'alpha' was not found") {
-		t.Errorf("error is %v", err)
+		t.Errorf("Provision() = %v, want a version not found", err)
 	}
 }
 
-// defaultPause is the wait before a second try.
+// defaultPause is the delay before the second attempt.
 const defaultPause = 5 * time.Second
 
-func TestPackagesWaitForTheLockOnAGuest(t *testing.T) {
+func TestPackagesLockOnGuest(t *testing.T) {
 	m := guest(t, nil, nil)
 	run(t, m, withoutSources)
 	repo := packageArchive(t, m)
@@ -110,28 +110,27 @@ func TestPackagesWaitForTheLockOnAGuest(t *testing.T) {
 	p := provision.Packages{Repositories: []provision.Repository{repo}, Install: []string{"alpha"}, LockTimeout: time.Second}
 	for _, file := range []string{"/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock"} {
 		release := locked(file)
-		_, err := inABuild(t, m, p)
+		_, err := bakeMessages(t, m, p)
 		release()
-		if err == nil || !strings.Contains(err.Error(), "another process has kept the package manager for ") {
-			t.Errorf("%s: error is %v", file, err)
+		if err == nil || !strings.Contains(err.Error(), "package manager locked by another process for ") {
+			t.Errorf("%s: Provision() = %v, want a lock timeout", file, err)
 		}
 	}
 	p.LockTimeout = time.Minute
 	release := locked("/var/lib/dpkg/lock-frontend")
 	defer release()
-	run(t, watchedToo{m, "Waiting for cache lock", release}, p)
-	holds(t, m, check.Package{Name: "alpha", Version: "1.1"})
+	run(t, outputWatcher{m, "Waiting for cache lock", release}, p)
+	checkAsRoot(t, m, check.Package{Name: "alpha", Version: "1.1"})
 }
 
-// A watchedToo machine calls then as soon as a command writes text, to either
-// output, which go where they went before.
-type watchedToo struct {
+// An outputWatcher calls then when a command writes text to either output.
+type outputWatcher struct {
 	bake.Machine
 	text string
 	then func()
 }
 
-func (w watchedToo) Run(ctx context.Context, cmd *bake.Cmd) error {
+func (w outputWatcher) Run(ctx context.Context, cmd *bake.Cmd) error {
 	var mu sync.Mutex
 	seen := &signaling{line: w.text, then: w.then}
 	with := *cmd
@@ -155,8 +154,8 @@ func (l locking) Write(p []byte) (int, error) {
 	return l.a.Write(p)
 }
 
-// Debian's own repository, with its key for it alone.
-func TestPackagesFromDebianOnAGuest(t *testing.T) {
+// Packages uses Debian's repository with its key.
+func TestPackagesFromDebianOnGuest(t *testing.T) {
 	m := guest(t, nil, nil)
 	var key strings.Builder
 	get := func(name string) {
@@ -165,7 +164,7 @@ func TestPackagesFromDebianOnAGuest(t *testing.T) {
 		}
 	}
 	get("/etc/apt/trusted.gpg.d/debian-archive-bookworm-stable.asc")
-	// The way to the network is the host's, whatever it is.
+	// Use the host's network configuration.
 	if _, err := os.Stat("/etc/apt/apt.conf.d"); err == nil {
 		run(t, m, provision.Dir{Source: "/etc/apt/apt.conf.d", Dest: "/etc/apt/apt.conf.d", Sudo: true, Exclude: []string{"docker*", "*packagekit*", "*appstream*"}})
 	}
@@ -176,63 +175,63 @@ func TestPackagesFromDebianOnAGuest(t *testing.T) {
 		Install:      []string{"hello=2.10*"}, NoRecommends: true, Clean: true,
 	}
 	run(t, m, p)
-	holds(t, m, check.Package{Name: "hello", Version: "2.10"}, check.Command{Line: "hello", Contains: "Hello, world!"})
+	checkAsRoot(t, m, check.Package{Name: "hello", Version: "2.10"}, check.Command{Line: "hello", Contains: "Hello, world!"})
 
-	// Another key is not good enough.
+	// A different key is rejected.
 	p.Repositories[0].Key = strings.Replace(key.String(), "m", "n", 1)
 	p.Install, p.Retry.Attempts = []string{"sl"}, 1
-	if _, err := inABuild(t, m, p); err == nil {
-		t.Error("a wrong key is taken")
+	if _, err := bakeMessages(t, m, p); err == nil {
+		t.Error("Provision() = nil with a wrong key")
 	}
-	holds(t, m, check.Package{Name: "sl", Absent: true})
+	checkAsRoot(t, m, check.Package{Name: "sl", Absent: true})
 }
 
-func TestSystemOnAGuest(t *testing.T) {
+func TestSystemOnGuest(t *testing.T) {
 	m := guest(t, nil, nil)
 	user := provision.User{
 		Name: "deploy", UID: 1500, Groups: []string{"www-data", "fresh"}, Home: "/srv/deploy", Shell: "/bin/sh", Comment: "It's deploy",
 		AuthorizedKeys: []string{oneKey}, LockPassword: true,
 	}
-	twice(t, m, user, "changed group fresh, created, member of www-data, member of fresh, an authorized key")
-	holds(t, m,
+	provisionTwice(t, m, user, "changed group fresh, created, member of www-data, member of fresh, an authorized key")
+	checkAsRoot(t, m,
 		check.User{Name: "deploy", UID: 1500, Group: "deploy", Groups: user.Groups, Home: "/srv/deploy", Shell: "/bin/sh"},
 		check.File{Path: "/srv/deploy/.ssh", Dir: true, Mode: 0o700, Owner: "deploy"}, check.File{Path: "/srv/deploy/.ssh/authorized_keys", Mode: 0o600, Owner: "deploy", Contains: oneKey},
 	)
-	twice(t, m, provision.User{Name: "deploy", UID: 1501, Group: "www-data", Shell: "/bin/bash", Comment: "other"}, "changed UID, comment, shell, group")
-	holds(t, m, check.User{Name: "deploy", UID: 1501, Group: "www-data", Shell: "/bin/bash"})
-	twice(t, m, provision.User{Name: "app", System: true}, "changed created")
-	holds(t, m, check.File{Path: "/home/app", Absent: true}, check.Command{Line: "test $(id -u app) -lt 1000"})
+	provisionTwice(t, m, provision.User{Name: "deploy", UID: 1501, Group: "www-data", Shell: "/bin/bash", Comment: "other"}, "changed UID, comment, shell, group")
+	checkAsRoot(t, m, check.User{Name: "deploy", UID: 1501, Group: "www-data", Shell: "/bin/bash"})
+	provisionTwice(t, m, provision.User{Name: "app", System: true}, "changed created")
+	checkAsRoot(t, m, check.File{Path: "/home/app", Absent: true}, check.Command{Line: "test $(id -u app) -lt 1000"})
 	run(t, m, provision.Shell("echo app:secret | chpasswd").AsRoot())
-	twice(t, m, provision.User{Name: "app", LockPassword: true}, "changed password locked")
-	holds(t, m, check.Command{Line: "passwd -S app", Contains: "app L"})
+	provisionTwice(t, m, provision.User{Name: "app", LockPassword: true}, "changed password locked")
+	checkAsRoot(t, m, check.Command{Line: "passwd -S app", Contains: "app L"})
 
-	// The guest has a host name of its own, but no cloud-init.
-	twice(t, m, provision.Hostname{Name: "db.example.com"}, "changed /etc/hostname, /etc/hosts, the running system")
-	holds(t, m, check.Command{Line: "hostname", Matches: "^db.example.com$"}, check.File{Path: "/etc/hosts", Contains: "127.0.1.1 db.example.com db"})
+	// The guest has its own host name but no cloud-init.
+	provisionTwice(t, m, provision.Hostname{Name: "db.example.com"}, "changed /etc/hostname, /etc/hosts, the running system")
+	checkAsRoot(t, m, check.Command{Line: "hostname", Matches: "^db.example.com$"}, check.File{Path: "/etc/hosts", Contains: "127.0.1.1 db.example.com db"})
 
-	// Its kernel is the host's, and is left as it is: the file alone changes.
+	// The guest shares the host's kernel, so only the file changes.
 	swappiness, err := bake.Output(t.Context(), m, bake.Sh("cat /proc/sys/vm/swappiness"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	twice(t, m, provision.Sysctl{Name: "60-x", Parameters: map[string]string{"vm.swappiness": swappiness, "net.no_such.thing": "1"}}, "changed /etc/sysctl.d/60-x.conf")
-	holds(t, m, check.File{Path: "/etc/sysctl.d/60-x.conf", Mode: 0o644, Contains: "vm.swappiness = " + swappiness}, check.Sysctl{Name: "vm.swappiness", Value: swappiness})
+	provisionTwice(t, m, provision.Sysctl{File: "60-x", Parameters: map[string]string{"vm.swappiness": swappiness, "net.no_such.thing": "1"}}, "changed /etc/sysctl.d/60-x.conf")
+	checkAsRoot(t, m, check.File{Path: "/etc/sysctl.d/60-x.conf", Mode: 0o644, Contains: "vm.swappiness = " + swappiness}, check.Sysctl{Name: "vm.swappiness", Value: swappiness})
 
 	template := provision.Template{Content: "{{.}}\n", Data: "text", Dest: "/srv/deploy/x", Mode: 0o640, Owner: "deploy", Group: "fresh", Sudo: true}
-	twice(t, m, template, "changed the file")
-	holds(t, m, check.File{Path: "/srv/deploy/x", Mode: 0o640, Owner: "deploy", Group: "fresh", Contains: "text"})
+	provisionTwice(t, m, template, "changed the file")
+	checkAsRoot(t, m, check.File{Path: "/srv/deploy/x", Mode: 0o640, Owner: "deploy", Group: "fresh", Contains: "text"})
 
 	run(t, m, provision.WaitCloudInit{})
-	_, err = inABuild(t, m, provision.Service{Name: "x", Enable: true})
-	if err == nil || !strings.Contains(err.Error(), "systemctl is missing") {
-		t.Errorf("error is %v", err)
+	_, err = bakeMessages(t, m, provision.Service{Name: "x", Enable: true})
+	if err == nil || !strings.Contains(err.Error(), "systemctl not found") {
+		t.Errorf("Provision() = %v, want systemctl not found", err)
 	}
 }
 
-// With a password for sudo, and an environment that is nobody's business.
-func TestPackagesOnAGuestThatAsks(t *testing.T) {
+// sudo requires a password.
+func TestPackagesOnGuestWithSudoPassword(t *testing.T) {
 	m := guest(t, &testenv.GuestOptions{AskSudo: true}, func(c *sshmachine.Config) { c.SudoPassword = bake.NewSecret(testenv.GuestPassword) })
 	run(t, m, withoutSources)
 	run(t, m, provision.Packages{Repositories: []provision.Repository{packageArchive(t, m)}, Install: []string{"alpha"}})
-	holds(t, m, check.Package{Name: "alpha"})
+	checkAsRoot(t, m, check.Package{Name: "alpha"})
 }

@@ -22,51 +22,51 @@ func TestUser(t *testing.T) {
 		Name: "deploy", UID: 1500, Groups: []string{"www-data", "fresh"}, Home: "/srv/deploy", Shell: "/bin/sh", Comment: "It's deploy",
 		AuthorizedKeys: []string{oneKey, "ssh-rsa B other\n"}, LockPassword: true,
 	}
-	twice(t, m, plain, "changed group fresh, created, member of www-data, member of fresh, an authorized key, an authorized key")
+	provisionTwice(t, m, plain, "changed group fresh, created, member of www-data, member of fresh, an authorized key, an authorized key")
 	line := "deploy:x:1500:1500:It's deploy:/srv/deploy:/bin/sh\n"
-	if got := content(t, h, "/etc/passwd"); !strings.HasSuffix(got, line) {
-		t.Errorf("the account is %q, want %q", got, line)
+	if got := readDisk(t, h, "/etc/passwd"); !strings.HasSuffix(got, line) {
+		t.Errorf("/etc/passwd = %q, want the line %q", got, line)
 	}
-	if got, want := content(t, h, "/srv/deploy/.ssh/authorized_keys"), oneKey+"\nssh-rsa B other\n"; got != want {
-		t.Errorf("the keys are %q, want %q", got, want)
+	if got, want := readDisk(t, h, "/srv/deploy/.ssh/authorized_keys"), oneKey+"\nssh-rsa B other\n"; got != want {
+		t.Errorf("authorized_keys = %q, want %q", got, want)
 	}
 	out, err := bake.Output(t.Context(), m, &bake.Cmd{Line: "cd /srv/deploy && stat -c '%a %U %G' .ssh .ssh/authorized_keys; id -nG deploy", Sudo: true})
 	if want := "700 deploy deploy\n600 deploy deploy\ndeploy www-data fresh"; err != nil || out != want {
-		t.Errorf("it is %q (%v), want %q", out, err, want)
+		t.Errorf("modes and groups = %q (error %v), want %q", out, err, want)
 	}
 
-	// What is changed is changed, and the rest stays.
-	twice(t, m, provision.User{Name: "deploy", Shell: "/bin/bash", Group: "www-data", AuthorizedKeys: []string{oneKey}}, "changed shell, group")
+	// Empty fields change nothing.
+	provisionTwice(t, m, provision.User{Name: "deploy", Shell: "/bin/bash", Group: "www-data", AuthorizedKeys: []string{oneKey}}, "changed shell, group")
 	line = "deploy:x:1500:33:It's deploy:/srv/deploy:/bin/bash\n"
-	if got := content(t, h, "/etc/passwd"); !strings.HasSuffix(got, line) {
-		t.Errorf("the account is %q, want %q", got, line)
+	if got := readDisk(t, h, "/etc/passwd"); !strings.HasSuffix(got, line) {
+		t.Errorf("/etc/passwd = %q, want the line %q", got, line)
 	}
 
-	// A last line without an end stays a line of its own.
-	disk(t, h, map[string]string{"/srv/deploy/.ssh/authorized_keys": "ssh-rsa C old"})
-	twice(t, m, provision.User{Name: "deploy", AuthorizedKeys: []string{oneKey}}, "changed an authorized key")
-	if got, want := content(t, h, "/srv/deploy/.ssh/authorized_keys"), "ssh-rsa C old\n"+oneKey+"\n"; got != want {
-		t.Errorf("the keys are %q, want %q", got, want)
+	// A last line without a newline stays a separate line.
+	writeFiles(t, h, map[string]string{"/srv/deploy/.ssh/authorized_keys": "ssh-rsa C old"})
+	provisionTwice(t, m, provision.User{Name: "deploy", AuthorizedKeys: []string{oneKey}}, "changed an authorized key")
+	if got, want := readDisk(t, h, "/srv/deploy/.ssh/authorized_keys"), "ssh-rsa C old\n"+oneKey+"\n"; got != want {
+		t.Errorf("authorized_keys = %q, want %q", got, want)
 	}
 
-	twice(t, m, provision.User{Name: "app", System: true}, "changed created")
+	provisionTwice(t, m, provision.User{Name: "app", System: true}, "changed created")
 	if _, err := h.FS().Stat("/home/app"); err == nil {
-		t.Error("a system user has a home")
+		t.Error("a system account has a home directory")
 	}
-	disk(t, h, map[string]string{"/etc/shadow": "root:*:1::::::\napp:$6$hash:19000:0:99999:7:::\ndeploy:!:1::::::\n"})
-	twice(t, m, provision.User{Name: "app", LockPassword: true}, "changed password locked")
+	writeFiles(t, h, map[string]string{"/etc/shadow": "root:*:1::::::\napp:$6$hash:19000:0:99999:7:::\ndeploy:!:1::::::\n"})
+	provisionTwice(t, m, provision.User{Name: "app", LockPassword: true}, "changed password locked")
 }
 
 func TestUserWithoutUsermod(t *testing.T) {
 	m, _ := embedded(t, sandbox.Options{Missing: []string{"usermod"}})
-	_, err := inABuild(t, m, provision.User{Name: "nobody", Shell: "/bin/sh"})
-	if err == nil || !strings.Contains(err.Error(), "usermod is missing: the shell of nobody cannot be changed to /bin/sh") {
-		t.Errorf("error is %v", err)
+	_, err := bakeMessages(t, m, provision.User{Name: "nobody", Shell: "/bin/sh"})
+	if err == nil || !strings.Contains(err.Error(), "usermod not found: cannot change the shell of nobody to /bin/sh") {
+		t.Errorf("Provision() = %v, want usermod not found", err)
 	}
 }
 
-// BusyBox has other commands, which this machine only writes down.
-func TestUserOnBusybox(t *testing.T) {
+// BusyBox has other commands, which are faked here.
+func TestUserOnBusyBox(t *testing.T) {
 	var calls []string
 	note := func(_ context.Context, p *sandbox.Process) int {
 		calls = append(calls, strings.Join(p.Args, "|"))
@@ -95,10 +95,10 @@ func TestUserValidate(t *testing.T) {
 		Name: "-x", UID: -1, Group: "a:b", Groups: []string{"ok", "$(id)"}, Home: "home", Shell: "sh", Comment: "a:b",
 		AuthorizedKeys: []string{"one\ntwo", " "},
 	}, []string{"User.Name", "User.Group", "User.Groups", "User.UID", "User.Home", "User.Shell", "User.Comment", "AuthorizedKeys[0]", "AuthorizedKeys[1]"})
-	invalid(t, provision.User{Name: "app", System: true, AuthorizedKeys: []string{oneKey}}, []string{"User.AuthorizedKeys: a System user needs a Home"})
+	invalid(t, provision.User{Name: "app", System: true, AuthorizedKeys: []string{oneKey}}, []string{"User.AuthorizedKeys: requires Home for a System account"})
 }
 
-// systemd pretends to know one unit.
+// systemd returns a fake systemctl for one unit.
 func systemd(state map[string]bool, calls *[]string) sandbox.Command {
 	return func(_ context.Context, p *sandbox.Process) int {
 		verb := p.Args[1]
@@ -141,9 +141,9 @@ func systemd(state map[string]bool, calls *[]string) sandbox.Command {
 func TestService(t *testing.T) {
 	for name, test := range map[string]struct {
 		service provision.Service
-		before  string // the states that it has
+		before  string // states of the unit
 		offline bool
-		want    string // what is said
+		want    string // reported changes
 		calls   []string
 	}{
 		"enable and start": {provision.Service{Name: "nginx", Enable: true, Start: true}, "", false, "enabled, started", []string{"enable nginx.service", "start nginx.service"}},
@@ -161,64 +161,64 @@ func TestService(t *testing.T) {
 			}
 			m, h := embedded(t, sandbox.Options{Commands: map[string]sandbox.Command{"systemctl": systemd(state, &calls)}})
 			if !test.offline {
-				disk(t, h, map[string]string{"/run/systemd/system/x": ""})
+				writeFiles(t, h, map[string]string{"/run/systemd/system/x": ""})
 			}
-			twice(t, m, test.service, "changed "+test.want)
+			provisionTwice(t, m, test.service, "changed "+test.want)
 			if diff := cmp.Diff(test.calls, calls); diff != "" {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
-			if test.service.Unit != "" && content(t, h, "/etc/systemd/system/x.service") != test.service.Unit {
-				t.Error("the unit is another")
+			if test.service.Unit != "" && readDisk(t, h, "/etc/systemd/system/x.service") != test.service.Unit {
+				t.Error("the unit file differs from Unit")
 			}
 		})
 	}
 }
 
-func TestServiceRestartsEveryTime(t *testing.T) {
+func TestServiceRestart(t *testing.T) {
 	var calls []string
 	m, h := embedded(t, sandbox.Options{Commands: map[string]sandbox.Command{"systemctl": systemd(map[string]bool{}, &calls)}})
-	disk(t, h, map[string]string{"/run/systemd/system/x": ""})
+	writeFiles(t, h, map[string]string{"/run/systemd/system/x": ""})
 	for range 2 {
 		run(t, m, provision.Service{Name: "x", Restart: true})
 	}
 	if len(calls) != 2 {
-		t.Errorf("calls are %q", calls)
+		t.Errorf("calls = %q, want two restarts", calls)
 	}
 	m, _ = embedded(t, sandbox.Options{Missing: []string{"systemctl"}})
 	var exit *bake.ExitError
 	if err := (provision.Service{Name: "x", Enable: true}).Provision(t.Context(), m); !errors.As(err, &exit) || !strings.Contains(err.Error(), "no systemd") {
-		t.Errorf("error is %v", err)
+		t.Errorf("Provision() = %v, want no systemd", err)
 	}
 }
 
 func TestServiceValidate(t *testing.T) {
-	invalid(t, provision.Service{}, []string{"Service.Name", "Service: there is nothing to do"})
+	invalid(t, provision.Service{}, []string{"Service.Name", "Service: nothing to do"})
 	invalid(t, provision.Service{Name: "a/b", Enable: true, Disable: true, Mask: true, Unmask: true, Start: true, Stop: true, Restart: true, Unit: "\x00"}, []string{
-		"Service.Name", "Enable: contradicts Disable", "Mask: contradicts Unmask", "Mask: contradicts Enable", "Mask: contradicts Unit",
-		"Stop: contradicts Start", "Stop: contradicts Restart", "Mask: contradicts a start", "Service.Unit",
+		"Service.Name", "Enable: conflicts with Disable", "Mask: conflicts with Unmask", "Mask: conflicts with Enable", "Mask: conflicts with Unit",
+		"Stop: conflicts with Start", "Stop: conflicts with Restart", "Mask: conflicts with Start and Restart", "Service.Unit",
 	})
 }
 
 func TestHostname(t *testing.T) {
 	m, h := embedded(t, sandbox.Options{})
-	disk(t, h, map[string]string{"/etc/cloud/cloud.cfg.d/05_x.cfg": ""})
-	twice(t, m, provision.Hostname{Name: "db.example.com"},
+	writeFiles(t, h, map[string]string{"/etc/cloud/cloud.cfg.d/05_x.cfg": ""})
+	provisionTwice(t, m, provision.Hostname{Name: "db.example.com"},
 		"changed /etc/hostname, /etc/hosts, /etc/cloud/cloud.cfg.d/99-bakestone-hostname.cfg, the running system")
 	for name, want := range map[string]string{
 		"/etc/hostname": "db.example.com\n",
 		"/etc/hosts":    "127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n127.0.1.1 db.example.com db\n",
 		"/etc/cloud/cloud.cfg.d/99-bakestone-hostname.cfg": "preserve_hostname: true\n",
 	} {
-		if got := content(t, h, name); got != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
+		if got := readDisk(t, h, name); got != want {
+			t.Errorf("content of %s = %q, want %q", name, got, want)
 		}
 	}
 	if got, err := bake.Output(t.Context(), m, bake.Sh("uname -n")); err != nil || got != "db.example.com" {
-		t.Errorf("it is called %q (%v)", got, err)
+		t.Errorf("uname -n = %q (error %v), want db.example.com", got, err)
 	}
 	run(t, m, provision.Hostname{Name: "web"})
-	if got := content(t, h, "/etc/hosts"); strings.Contains(got, "db") || !strings.HasSuffix(got, "\n127.0.1.1 web\n") {
-		t.Errorf("/etc/hosts is %q", got)
+	if got := readDisk(t, h, "/etc/hosts"); strings.Contains(got, "db") || !strings.HasSuffix(got, "\n127.0.1.1 web\n") {
+		t.Errorf("/etc/hosts = %q, want 127.0.1.1 web", got)
 	}
 	for _, bad := range []string{"", "a_b", "-a", "a..b", strings.Repeat("a", 65), "a b", "a'$(id)"} {
 		invalid(t, provision.Hostname{Name: bad}, []string{"Hostname.Name"})
@@ -227,19 +227,19 @@ func TestHostname(t *testing.T) {
 
 func TestSysctl(t *testing.T) {
 	m, h := embedded(t, sandbox.Options{})
-	disk(t, h, map[string]string{"/proc/sys/vm/swappiness": "60\n", "/proc/sys/net/ipv4/tcp_mem": "1\t2\t3\n", "/proc/sys/net/ipv4/conf/eth0.1/forwarding": "0\n"})
-	p := provision.Sysctl{Name: "60-web", Parameters: map[string]string{
+	writeFiles(t, h, map[string]string{"/proc/sys/vm/swappiness": "60\n", "/proc/sys/net/ipv4/tcp_mem": "1\t2\t3\n", "/proc/sys/net/ipv4/conf/eth0.1/forwarding": "0\n"})
+	p := provision.Sysctl{File: "60-web", Parameters: map[string]string{
 		"vm.swappiness": "10", "net.ipv4.tcp_mem": "1  2 3", "net.nosuch.thing": "1", "net/ipv4/conf/eth0.1/forwarding": "1",
 	}}
-	twice(t, m, p, "changed /etc/sysctl.d/60-web.conf, net/ipv4/conf/eth0.1/forwarding, vm.swappiness")
+	provisionTwice(t, m, p, "changed /etc/sysctl.d/60-web.conf, net/ipv4/conf/eth0.1/forwarding, vm.swappiness")
 	want := "net.ipv4.tcp_mem = 1 2 3\nnet.nosuch.thing = 1\nnet/ipv4/conf/eth0.1/forwarding = 1\nvm.swappiness = 10\n"
-	if got := content(t, h, "/etc/sysctl.d/60-web.conf"); got != want {
-		t.Errorf("the file is %q, want %q", got, want)
+	if got := readDisk(t, h, "/etc/sysctl.d/60-web.conf"); got != want {
+		t.Errorf("content of the file = %q, want %q", got, want)
 	}
-	if got := content(t, h, "/proc/sys/vm/swappiness"); got != "10\n" {
-		t.Errorf("the value is %q", got)
+	if got := readDisk(t, h, "/proc/sys/vm/swappiness"); got != "10\n" {
+		t.Errorf("vm.swappiness = %q, want 10", got)
 	}
-	invalid(t, provision.Sysctl{}, []string{"Sysctl.Name", "Sysctl.Parameters: is required"})
-	invalid(t, provision.Sysctl{Name: "../x", Parameters: map[string]string{"a b": "1", "nodots": "1", "vm.x": " ", "vm.y": "1\n2"}},
-		[]string{"Sysctl.Name", `"a b" is not`, `"nodots" is not`, `for vm.x`, `for vm.y`})
+	invalid(t, provision.Sysctl{}, []string{"Sysctl.File", "Sysctl.Parameters: is required"})
+	invalid(t, provision.Sysctl{File: "../x", Parameters: map[string]string{"a b": "1", "nodots": "1", "vm.x": " ", "vm.y": "1\n2"}},
+		[]string{"Sysctl.File", `parameter "a b"`, `parameter "nodots"`, `of vm.x`, `of vm.y`})
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -18,12 +17,11 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// A Template renders a file on the baking host, by package text/template, and
-// copies it to the machine. Exactly one of Source and Content is set. A file
-// that is there already, with the same text, mode and owner, is left alone.
+// A Template renders a file on the baking host with package text/template and
+// copies it to the machine. Exactly one of Source and Content must be set. It does
+// not replace a file that already has the same text, mode and owner.
 //
-// It is rendered when it is validated, too: what is wrong with it is known
-// before the build begins.
+// Validate renders the template, so mistakes are found before the build begins.
 type Template struct {
 	// Source is a file on the baking host, or in FS if that is set.
 	Source string
@@ -32,45 +30,49 @@ type Template struct {
 	// Content is the text of the template.
 	Content string
 
-	// Data is what the template calls ".": a struct of the caller's own, whose
-	// fields are then checked by their names, or a map, in which a missing key
-	// is an error. The template prints a bake.Secret in it by its method, as in
-	// {{.Password.Reveal}}; it is masked in all that the build reports.
+	// Data is the template's dot: a struct, or a map, in which a missing key is an
+	// error. To print a [bake.Secret] in it, call its method:
+	// {{.Password.Reveal}}. The secret is masked in everything the build reports.
 	Data any
 
-	// Funcs are the functions that the template may call beside those of
-	// text/template.
+	// Funcs are functions for the template besides those of text/template.
 	Funcs template.FuncMap
 
-	// Dest is the absolute path of the file on the machine. Missing
-	// directories above it are made.
+	// Dest is the absolute path of the file on the machine. Missing parent
+	// directories are created.
 	Dest string
 
-	// Mode is the permission bits. Zero is 0644.
+	// Mode is the permission bits. Zero means 0644.
 	Mode fs.FileMode
 
-	// Owner and Group are names on the machine. Empty is the login, or root
-	// with Sudo.
+	// Owner and Group are names on the machine. If empty, they are those of the
+	// login, or root with Sudo.
 	Owner string
 	Group string
 
-	// Sudo writes as root.
+	// Sudo writes the file as root.
 	Sudo bool
 }
 
+var (
+	_ bake.Provisioner   = Template{}
+	_ bake.Validator     = Template{}
+	_ bake.InputDeclarer = Template{}
+)
+
 const defaultTemplateMode = 0o644
 
-// String is "template DEST".
+// String returns "template DEST".
 func (t Template) String() string { return "template " + t.Dest }
 
-// Validate reports all that keeps the template from being rendered and copied.
+// Validate reports invalid fields and a template that cannot be rendered.
 func (t Template) Validate() error {
 	errs := []error{checkFilePath("Template.Dest", t.Dest), checkMode("Template.Mode", t.Mode)}
 	switch {
 	case !exactlyOne(t.Source != "", t.Content != ""):
 		errs = append(errs, bake.Invalid("Template", "exactly one of Source and Content must be set"))
 	case t.FS != nil && t.Source == "":
-		errs = append(errs, bake.Invalid("Template.FS", "needs Source, the file in it"))
+		errs = append(errs, bake.Invalid("Template.FS", "requires Source, the file in it"))
 	default:
 		if _, err := t.render(); err != nil {
 			field := "Template.Content"
@@ -83,7 +85,7 @@ func (t Template) Validate() error {
 	return errors.Join(errs...)
 }
 
-// DeclareInputs declares the rendered text and where it goes.
+// DeclareInputs declares the rendered text, destination, mode and owner.
 func (t Template) DeclareInputs(in *bake.Inputs) error {
 	text, err := t.render()
 	if err != nil {
@@ -105,16 +107,16 @@ func (t Template) Provision(ctx context.Context, m bake.Machine) error {
 	if err != nil {
 		return err
 	}
-	maskSecrets(bake.RunFromContext(ctx), reflect.ValueOf(t.Data), 0)
+	maskData(bake.RunFromContext(ctx), reflect.ValueOf(t.Data), 0)
 	if t.Mode == 0 {
 		t.Mode = defaultTemplateMode
 	}
-	same, err := t.isThere(ctx, m, text)
+	same, err := t.isPresent(ctx, m, text)
 	if err != nil {
 		return err
 	}
 	if same {
-		report(ctx, t.String(), nil)
+		reportChanges(ctx, t.String(), nil)
 		return nil
 	}
 	err = m.Put(ctx, &bake.Upload{
@@ -124,7 +126,7 @@ func (t Template) Provision(ctx context.Context, m bake.Machine) error {
 	if err != nil {
 		return err
 	}
-	report(ctx, t.String(), []string{"the file"})
+	reportChanges(ctx, t.String(), []string{"the file"})
 	return nil
 }
 
@@ -132,12 +134,8 @@ func (t Template) render() ([]byte, error) {
 	text, name := []byte(t.Content), "content"
 	if t.Source != "" {
 		var err error
-		if name = filepath.Base(t.Source); t.FS != nil {
-			text, err = fs.ReadFile(t.FS, t.Source)
-		} else {
-			text, err = os.ReadFile(t.Source)
-		}
-		if err != nil {
+		name = filepath.Base(t.Source)
+		if text, err = readFile(t.FS, t.Source); err != nil {
 			return nil, err
 		}
 	}
@@ -150,14 +148,14 @@ func (t Template) render() ([]byte, error) {
 		return nil, err
 	}
 	if hidden := (bake.Secret{}).String(); strings.Contains(out.String(), hidden) {
-		return nil, fmt.Errorf("%s: a secret would be printed as %s: write {{.Name.Reveal}}", name, hidden)
+		return nil, fmt.Errorf("%s: a secret is printed as %s: write {{.Name.Reveal}}", name, hidden)
 	}
 	return out.Bytes(), nil
 }
 
-// isThere asks whether the machine has the file already, as it shall be. A
-// machine that cannot tell has it not.
-func (t Template) isThere(ctx context.Context, m bake.Machine, text []byte) (bool, error) {
+// isPresent reports whether the machine already has the file with this text, mode
+// and owner. It reports false if the machine lacks stat or sha256sum.
+func (t Template) isPresent(ctx context.Context, m bake.Machine, text []byte) (bool, error) {
 	owner, group := "-", "-"
 	if t.Owner != "" {
 		owner = "%U"
@@ -181,12 +179,12 @@ func (t Template) isThere(ctx context.Context, m bake.Machine, text []byte) (boo
 	return strings.HasPrefix(out, want), nil
 }
 
-// deepestData bounds the search for secrets in data that leads back to itself.
-const deepestData = 10
+// maxDataDepth limits the search for secrets in cyclic data.
+const maxDataDepth = 10
 
-// maskSecrets masks every bake.Secret that v holds.
-func maskSecrets(build *bake.Run, v reflect.Value, depth int) {
-	if !v.IsValid() || depth > deepestData {
+// maskData masks every bake.Secret in v.
+func maskData(build *bake.Run, v reflect.Value, depth int) {
+	if !v.IsValid() || depth > maxDataDepth {
 		return
 	}
 	if v.CanInterface() {
@@ -197,19 +195,19 @@ func maskSecrets(build *bake.Run, v reflect.Value, depth int) {
 	}
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
-		maskSecrets(build, v.Elem(), depth+1)
+		maskData(build, v.Elem(), depth+1)
 	case reflect.Struct:
 		for _, field := range v.Fields() {
-			maskSecrets(build, field, depth+1)
+			maskData(build, field, depth+1)
 		}
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {
-			maskSecrets(build, v.Index(i), depth+1)
+			maskData(build, v.Index(i), depth+1)
 		}
 	case reflect.Map:
 		for _, key := range v.MapKeys() {
-			maskSecrets(build, v.MapIndex(key), depth+1)
+			maskData(build, v.MapIndex(key), depth+1)
 		}
-	default: // nothing in it
+	default: // holds no secrets
 	}
 }

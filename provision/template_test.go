@@ -29,9 +29,9 @@ func TestTemplate(t *testing.T) {
 		Data:    data, Funcs: template.FuncMap{"upper": strings.ToUpper},
 		Dest: "/etc/site/site.conf", Mode: 0o640, Owner: "www-data", Group: "adm", Sudo: true,
 	}
-	twice(t, m, p, "changed the file")
-	if got, want := content(t, h, "/etc/site/site.conf"), "host IT'S 80 443\npassword hidden-value\n"; got != want {
-		t.Errorf("the file is %q, want %q", got, want)
+	provisionTwice(t, m, p, "changed the file")
+	if got, want := readDisk(t, h, "/etc/site/site.conf"), "host IT'S 80 443\npassword hidden-value\n"; got != want {
+		t.Errorf("content = %q, want %q", got, want)
 	}
 	stat := func() string {
 		out, err := bake.Output(t.Context(), m, bake.Sh("stat -c '%a %U %G' /etc/site/site.conf"))
@@ -41,32 +41,32 @@ func TestTemplate(t *testing.T) {
 		return out
 	}
 	if got := stat(); got != "640 www-data adm" {
-		t.Errorf("it is %s", got)
+		t.Errorf("stat = %s, want 640 www-data adm", got)
 	}
-	// What is put right again: the mode, the owner, the text.
+	// A changed mode, owner or text is restored.
 	for _, line := range []string{"chmod 644 F", "chown root F", "chgrp root F", "echo x >>F", "rm F"} {
 		if err := m.Run(t.Context(), &bake.Cmd{Line: strings.ReplaceAll(line, "F", "/etc/site/site.conf"), Sudo: true}); err != nil {
 			t.Fatal(err)
 		}
-		twice(t, m, p, "changed the file")
+		provisionTwice(t, m, p, "changed the file")
 		if got := stat(); got != "640 www-data adm" {
-			t.Errorf("after %s it is %s", line, got)
+			t.Errorf("after %s stat = %s, want 640 www-data adm", line, got)
 		}
 	}
 }
 
-// The secrets of the data are masked, wherever in it they are.
+// Secrets anywhere in Data are masked.
 func TestTemplateMasksSecrets(t *testing.T) {
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
-	said, err := inABuild(t, m, provision.Sequence{
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
+	messages, err := bakeMessages(t, m, provision.Sequence{
 		provision.Template{
 			Content: "{{.Password.Reveal}}", Dest: "/tmp/x",
 			Data: site{Password: bake.NewSecret("hidden-value"), Deep: map[string]any{"more": &[]bake.Secret{bake.NewSecret("deep-secret")}}},
 		},
-		saying("hidden-value and deep-secret"),
+		sayText("hidden-value and deep-secret"),
 	})
-	if err != nil || len(said) != 2 || said[1] != "[redacted] and [redacted]" {
-		t.Errorf("it said %q (%v)", said, err)
+	if err != nil || len(messages) != 2 || messages[1] != "[redacted] and [redacted]" {
+		t.Errorf("messages = %q (error %v), want masked secrets", messages, err)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestTemplateValidate(t *testing.T) {
 	}{
 		"no such field":     {func(p *provision.Template) { p.Content, p.Data = "{{.Hots}}", site{} }, "Hots"},
 		"no such key":       {func(p *provision.Template) { p.Content, p.Data = "{{.a}}", map[string]string{"b": ""} }, `no entry for key "a"`},
-		"no template":       {func(p *provision.Template) { p.Content = "{{" }, "Template.Content: template: "},
+		"bad template":      {func(p *provision.Template) { p.Content = "{{" }, "Template.Content: template: "},
 		"a hidden secret":   {func(p *provision.Template) { p.Content, p.Data = "{{.Password}}", site{Password: bake.NewSecret("s")} }, "{{.Name.Reveal}}"},
 		"missing file":      {func(p *provision.Template) { p.Content, p.Source = "", "missing.tmpl" }, "missing.tmpl"},
 		"both":              {func(p *provision.Template) { p.Source = "x" }, "exactly one"},
@@ -94,16 +94,16 @@ func TestTemplateValidate(t *testing.T) {
 	}
 }
 
-func TestTemplateThatCannotBePut(t *testing.T) {
+func TestTemplateUploadFails(t *testing.T) {
 	broken := errors.New("disk full")
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	m.FailPut("/x", broken)
 	if err := (provision.Template{Content: "x", Dest: "/x"}).Provision(t.Context(), m); !errors.Is(err, broken) {
-		t.Errorf("error is %v", err)
+		t.Errorf("Provision() = %v, want %v", err, broken)
 	}
 	m = baketest.NewMachine(nil)
 	m.OnPrefix("stat ", baketest.Reply{Err: bake.ErrDisconnected})
 	if err := (provision.Template{Content: "x", Dest: "/x"}).Provision(t.Context(), m); !errors.Is(err, bake.ErrDisconnected) {
-		t.Errorf("error is %v", err)
+		t.Errorf("Provision() = %v, want %v", err, bake.ErrDisconnected)
 	}
 }

@@ -13,85 +13,88 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// A User is an account on the machine: it is made, or changed where it differs,
-// as root. What a field does not say stays as it is.
+// A User creates an account on the machine as root, or changes what differs in an
+// existing one. The defaults apply to new accounts; for existing accounts, empty
+// fields change nothing.
 //
-// It needs useradd, usermod and groupadd, or BusyBox's adduser and addgroup,
-// which make accounts but change none.
+// The machine needs useradd, usermod and groupadd, or BusyBox's adduser and
+// addgroup, which can create accounts but not change them.
 type User struct {
-	// Name is the name of the account.
+	// Name is the account's name. It is required.
 	Name string
 
-	// UID is its number. Zero is the next that is free.
+	// UID is the user ID. Zero means the next free one.
 	UID int
 
-	// System makes it one for a service: a low number, and no home directory
-	// unless Home says which.
+	// System makes it a system account: a low UID, and no home directory unless
+	// Home is set.
 	System bool
 
-	// Group is its first group. Empty is one of its own with the same name, or
-	// what the machine gives a new account. Groups are further ones, to which
-	// it is added. Those that do not exist are made.
+	// Group is the primary group. If empty, the machine chooses it, usually a new
+	// group with the account's name. Groups are supplementary groups. Missing
+	// groups are created.
 	Group  string
 	Groups []string
 
-	// Home is its home directory, which is made with a new account. Empty is
-	// /home and the name.
+	// Home is the home directory, which is created for a new account. If empty,
+	// it is /home/NAME.
 	Home string
 
-	// Shell is the login shell. Empty is the machine's default.
+	// Shell is the login shell. If empty, it is the machine's default.
 	Shell string
 
-	// Comment is the full name or what the account is for.
+	// Comment is the user's full name or the account's purpose.
 	Comment string
 
-	// AuthorizedKeys are lines that are added to its authorized_keys.
+	// AuthorizedKeys are lines to add to the account's authorized_keys file.
 	AuthorizedKeys []string
 
-	// LockPassword makes sure that nobody can log in by password. A new account
-	// has none that would work.
+	// LockPassword disables password logins. A new account has no password.
 	LockPassword bool
 }
 
-// String is "user NAME".
+var (
+	_ bake.Provisioner   = User{}
+	_ bake.Validator     = User{}
+	_ bake.InputDeclarer = User{}
+)
+
+// String returns "user NAME".
 func (u User) String() string { return "user " + u.Name }
 
-const highestUID = 1<<32 - 2
+const maxUID = 1<<32 - 2
 
-// Validate reports all that no account can have.
+// Validate reports invalid names, IDs, paths and keys.
 func (u User) Validate() error {
 	var errs []error
 	name := regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`)
-	wrong := func(field, value string) {
-		errs = append(errs, bake.Invalid("User."+field, "%q is not a name of an account or group", value))
-	}
 	if !name.MatchString(u.Name) {
-		wrong("Name", u.Name)
+		errs = append(errs, bake.Invalid("User.Name", "invalid account name %q", u.Name))
 	}
 	if u.Group != "" && !name.MatchString(u.Group) {
-		wrong("Group", u.Group)
+		errs = append(errs, bake.Invalid("User.Group", "invalid group name %q", u.Group))
 	}
 	for _, group := range u.Groups {
 		if !name.MatchString(group) {
-			wrong("Groups", group)
+			errs = append(errs, bake.Invalid("User.Groups", "invalid group name %q", group))
 		}
 	}
-	if u.UID < 0 || u.UID > highestUID {
-		errs = append(errs, bake.Invalid("User.UID", "%d is not a number of an account", u.UID))
+	if u.UID < 0 || u.UID > maxUID {
+		errs = append(errs, bake.Invalid("User.UID", "invalid user ID %d", u.UID))
 	}
 	errs = append(errs, checkAbsolute("User.Home", u.Home, optional), checkAbsolute("User.Shell", u.Shell, optional))
 	for field, value := range map[string]string{"Home": u.Home, "Shell": u.Shell, "Comment": u.Comment} {
 		if strings.ContainsAny(value, ":\n\x00") {
-			errs = append(errs, bake.Invalid("User."+field, "has a colon, a NUL byte or an end of line in it"))
+			errs = append(errs, bake.Invalid("User."+field, "contains a colon, a NUL byte or a newline"))
 		}
 	}
 	for i, key := range u.AuthorizedKeys {
 		if strings.TrimSpace(key) == "" || strings.ContainsAny(strings.TrimSpace(key), "\n\x00") {
-			errs = append(errs, bake.Invalid(fmt.Sprintf("User.AuthorizedKeys[%d]", i), "is not one line"))
+			errs = append(errs, bake.Invalid(fmt.Sprintf("User.AuthorizedKeys[%d]", i), "must be one line"))
 		}
 	}
 	if len(u.AuthorizedKeys) > 0 && u.System && u.Home == "" {
-		errs = append(errs, bake.Invalid("User.AuthorizedKeys", "a System user needs a Home for them"))
+		errs = append(errs, bake.Invalid("User.AuthorizedKeys", "requires Home for a System account"))
 	}
 	return errors.Join(errs...)
 }
@@ -111,16 +114,16 @@ func (u User) DeclareInputs(in *bake.Inputs) error {
 	return nil
 }
 
-// Provision makes or changes the account.
+// Provision creates or changes the account.
 func (u User) Provision(ctx context.Context, m bake.Machine) error {
 	if err := u.Validate(); err != nil {
 		return err
 	}
-	return onGuest(ctx, m, u.String(), u.script())
+	return runGuestScript(ctx, m, u.String(), u.script())
 }
 
 const userFunctions = `
-# field N prints the Nth of the account in passwd(5).
+# field N prints the Nth field of the account in /etc/passwd.
 field() { grep "^$name:" /etc/passwd | cut -d: -f"$1"; }
 make_group() {
 	if ! grep -q "^$1:" /etc/group; then
@@ -131,7 +134,7 @@ make_group() {
 # alter FLAG FIELD WHAT WANTED
 alter() {
 	if [ "$(field "$2")" != "$4" ]; then
-		have usermod || refuse "usermod is missing: the $3 of $name cannot be changed to $4"
+		have usermod || refuse "usermod not found: cannot change the $3 of $name to $4"
 		usermod "$1" "$4" "$name"
 		changed "$3"
 	fi
@@ -169,7 +172,8 @@ lock() {
 }
 `
 
-// script makes the account, if there is none, and then compares what it is.
+// script returns the shell script that creates the account if it is missing, then
+// changes what differs.
 func (u User) script() string {
 	var b strings.Builder
 	b.WriteString("name=" + posixsh.Quote(u.Name) + "\nsystem=" + yes(u.System) + "\n" + userFunctions)
@@ -203,12 +207,12 @@ func (u User) script() string {
 	return b.String()
 }
 
-// create is the arguments of useradd, and of BusyBox's adduser.
+// create returns the arguments of useradd and of BusyBox's adduser.
 func (u User) create() (shadow, busybox []string) {
-	busybox = []string{"-D"} // no password, so none is asked for
-	both := func(ours, theirs, value string) {
+	busybox = []string{"-D"} // no password, so no prompt
+	both := func(shadowFlag, busyboxFlag, value string) {
 		if value != "" {
-			shadow, busybox = append(shadow, ours, value), append(busybox, theirs, value)
+			shadow, busybox = append(shadow, shadowFlag, value), append(busybox, busyboxFlag, value)
 		}
 	}
 	if u.System {
@@ -227,7 +231,7 @@ func (u User) create() (shadow, busybox []string) {
 	return shadow, busybox
 }
 
-// number is n, and nothing for zero.
+// number formats n, and returns "" for zero.
 func number(n int) string {
 	if n == 0 {
 		return ""

@@ -8,16 +8,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf16"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// startCode is all of PowerShell that is in a command line: it reads what to do
-// from its input, in base64, for which every code page is good.
+// startCode is the only code in a command line. It reads the rest from standard
+// input, in base64, which is independent of the code page.
 const startCode = `$ErrorActionPreference='Stop'
 $ProgressPreference='SilentlyContinue'
 $p=[Text.Encoding]::UTF8.GetString([Convert]::FromBase64String([Console]::In.ReadToEnd().Trim()))|ConvertFrom-Json
@@ -44,10 +42,10 @@ if ($p.batch) {
 exit $global:LASTEXITCODE
 `
 
-// taskCode runs a command as a scheduled task, copies its output and ends with
-// its exit status. Its files are in a directory that only the system,
-// administrators and the task's user can enter. 267009, 267011 and 267045 are
-// a task that runs, has not yet run, and is queued.
+// taskCode runs a command as a scheduled task, copies its output and exits with its
+// status. Only the system, administrators and the task's user can enter the
+// directory of its files. 267009, 267011 and 267045 are the results of a task that
+// is running, has not yet run, and is queued.
 const taskCode = `$name = 'bakestone-' + $p.id
 $dir = Join-Path $env:ProgramData $name
 $code = 1
@@ -56,7 +54,7 @@ try {
 	$grants = @('*S-1-5-18:(OI)(CI)F', '*S-1-5-32-544:(OI)(CI)F')
 	if ($p.user) { $grants += ($p.user + ':(OI)(CI)M') }
 	& icacls.exe $dir /inheritance:r /grant:r $grants | Out-Null
-	if ($LASTEXITCODE -ne 0) { throw "icacls ended with status $LASTEXITCODE" }
+	if ($LASTEXITCODE -ne 0) { throw "icacls exited with status $LASTEXITCODE" }
 	[IO.File]::WriteAllText("$dir\in", $p.input)
 	$argument = '/d /c ' + $p.command + ' <"' + $dir + '\in" >"' + $dir + '\out" 2>&1'
 	$action = New-ScheduledTaskAction -Execute $env:ComSpec -Argument $argument
@@ -91,7 +89,7 @@ try {
 exit ([BitConverter]::ToInt32([BitConverter]::GetBytes([uint32]$code), 0))
 `
 
-// endCode ends a task that nobody watches any more.
+// endCode stops and removes a scheduled task.
 const endCode = `$name = 'bakestone-' + $p.id
 Stop-ScheduledTask -TaskName $name -ErrorAction SilentlyContinue
 Unregister-ScheduledTask -TaskName $name -Confirm:$false -ErrorAction SilentlyContinue
@@ -104,14 +102,14 @@ const rebootCode = `& shutdown.exe /r /t 0 /f
 exit $LASTEXITCODE
 `
 
-// uptimeCode prints for how many milliseconds the machine has been up.
+// uptimeCode prints the machine's uptime in milliseconds.
 const uptimeCode = `'up ' + [int64]((Get-Date) - (Get-CimInstance Win32_OperatingSystem).LastBootUpTime).TotalMilliseconds
 exit 0
 `
 
-// onWindows runs code on a Windows machine. Title is what the command is called
-// in the error.
-func onWindows(ctx context.Context, m bake.Machine, title string, run windowsRun) (out string, err error) {
+// runPowerShell runs code on a Windows machine and returns its output. The title
+// names the command in errors.
+func runPowerShell(ctx context.Context, m bake.Machine, title string, run windowsRun) (out string, err error) {
 	input, err := windowsInput(run)
 	if err != nil {
 		return "", err
@@ -126,17 +124,17 @@ func onWindows(ctx context.Context, m bake.Machine, title string, run windowsRun
 	return stdout.String(), err
 }
 
-// windowsInput is run as startCode reads it.
+// windowsInput encodes run for startCode.
 func windowsInput(run windowsRun) (string, error) {
-	text, err := json.Marshal(run) //nolint:gosec // it goes to the input of the machine that needs the password
+	text, err := json.Marshal(run) //nolint:gosec // the machine needs the password
 	if err != nil {
 		return "", fmt.Errorf("encode the script: %w", err)
 	}
 	return base64.StdEncoding.EncodeToString(text) + "\n", nil
 }
 
-// powershellLine is a command line for any shell. cmd.exe takes no more than
-// 8191 characters.
+// powershellLine returns a command line for any shell. It is shorter than 8191
+// characters, the limit of cmd.exe.
 func powershellLine() string {
 	units := utf16.Encode([]rune(startCode))
 	code := make([]byte, 0, 2*len(units))
@@ -144,18 +142,4 @@ func powershellLine() string {
 		code = binary.LittleEndian.AppendUint16(code, unit)
 	}
 	return "powershell.exe -NoProfile -NonInteractive -InputFormat Text -OutputFormat Text -EncodedCommand " + base64.StdEncoding.EncodeToString(code)
-}
-
-// uptime is for how long a Windows machine has been up.
-func uptime(ctx context.Context, m bake.Machine) (time.Duration, error) {
-	out, err := onWindows(ctx, m, "uptime", windowsRun{Code: uptimeCode})
-	if err != nil {
-		return 0, err
-	}
-	_, number, found := strings.Cut(out, "up ")
-	ms, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
-	if !found || err != nil {
-		return 0, fmt.Errorf("its uptime is not understood: %.200q", out)
-	}
-	return time.Duration(ms) * time.Millisecond, nil
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// A payload is what is written to the input of PowerShell.
+// A payload is the standard input of PowerShell.
 type payload struct {
 	Code, Text, Dir, ID, Command, Input, User, Password string
 	Batch                                               bool
@@ -30,7 +30,7 @@ type payload struct {
 	Env                                                 map[string]string
 }
 
-// does says which of the codes it is.
+// does returns a name for the code.
 func (p payload) does() string {
 	switch {
 	case strings.Contains(p.Code, "Register-ScheduledTask"):
@@ -53,13 +53,13 @@ func decode(t *testing.T, input string) payload {
 		err = json.Unmarshal(text, &p)
 	}
 	if err != nil {
-		t.Errorf("the input is %q: %v", input, err)
+		t.Errorf("input = %q: %v", input, err)
 	}
 	return p
 }
 
-// windows is a machine that pretends to be one: it takes apart what PowerShell
-// is given, and lets answer say what comes of it.
+// windows returns a fake Windows machine, which decodes the input of PowerShell and
+// passes it to answer, and a func that returns all inputs.
 func windows(t *testing.T, answer func(context.Context, payload, *bake.Cmd) error) (m *baketest.Machine, runs func() []payload) {
 	t.Helper()
 	var mu sync.Mutex
@@ -68,7 +68,7 @@ func windows(t *testing.T, answer func(context.Context, payload, *bake.Cmd) erro
 	m.OnPrefix("powershell.exe ", baketest.Reply{Do: func(ctx context.Context, cmd *bake.Cmd) error {
 		input, err := io.ReadAll(cmd.Stdin)
 		if err != nil || !cmd.Raw {
-			t.Errorf("raw: %v, %v", cmd.Raw, err)
+			t.Errorf("command: Raw = %v, reading the input: %v", cmd.Raw, err)
 		}
 		p := decode(t, string(input))
 		mu.Lock()
@@ -111,7 +111,7 @@ func TestWindowsScript(t *testing.T) {
 			run(t, m, test.script)
 			got := runs()
 			if len(got) != 1 || got[0].does() != "run" {
-				t.Fatalf("it ran %+v", got)
+				t.Fatalf("runs = %+v", got)
 			}
 			got[0].Code = ""
 			if diff := cmp.Diff(test.want, got[0]); diff != "" {
@@ -120,17 +120,17 @@ func TestWindowsScript(t *testing.T) {
 			call := m.Calls()[0]
 			code := encodedCommand(t, call.Command)
 			if strings.Contains(call.Command+code, "hidden-value") || len(call.Env) > 0 || len(call.Command) > 8000 {
-				t.Errorf("the command line, of %d characters, is %s", len(call.Command), code)
+				t.Errorf("command line of %d characters contains a secret or is too long: %s", len(call.Command), code)
 			}
 			if !strings.Contains(code, "[Console]::In.ReadToEnd()") {
-				t.Errorf("it does not read its input: %s", code)
+				t.Errorf("code does not read its input: %s", code)
 			}
 		})
 	}
 }
 
-// encodedCommand is the code in a command line of powershell.exe: base64 of
-// UTF-16, low byte first.
+// encodedCommand decodes the code in a command line of powershell.exe, which is
+// base64 of UTF-16, little-endian.
 func encodedCommand(t *testing.T, line string) string {
 	t.Helper()
 	data, err := base64.StdEncoding.DecodeString(line[strings.LastIndexByte(line, ' ')+1:])
@@ -150,15 +150,15 @@ func TestWindowsScriptFails(t *testing.T) {
 		codes  []int
 		status int
 		fails  bool
-	}{"failure": {nil, 1, true}, "restart wanted": {[]int{0, 3010}, 3010, false}, "restart not expected": {nil, 3010, true}, "success not expected": {[]int{1}, 0, true}} {
+	}{"failure": {nil, 1, true}, "restart requested": {[]int{0, 3010}, 3010, false}, "restart not expected": {nil, 3010, true}, "success not expected": {[]int{1}, 0, true}} {
 		m, _ := windows(t, exits(test.status))
 		script.ExitCodes = test.codes
 		err := script.Provision(t.Context(), m)
 		if (err != nil) != test.fails {
-			t.Errorf("%s: error is %v", name, err)
+			t.Errorf("%s: Provision() = %v", name, err)
 		}
 		if exit, ok := errors.AsType[*bake.ExitError](err); ok && exit.Command != "powershell: msiexec /i x" {
-			t.Errorf("%s: the command is called %q", name, exit.Command)
+			t.Errorf("%s: command of the error = %q", name, exit.Command)
 		}
 	}
 }
@@ -171,28 +171,28 @@ func TestWindowsScriptElevated(t *testing.T) {
 	err := script.Provision(t.Context(), m)
 	exit, ok := errors.AsType[*bake.ExitError](err)
 	if got := runs(); !ok || exit.Status != 7 || len(got) != 1 || got[0].does() != "task" || got[0].User != "Administrator" || got[0].Password != "the-password" || len(got[0].ID) < 20 {
-		t.Fatalf("it ran %+v: %v", got, err)
+		t.Fatalf("runs = %+v: %v", got, err)
 	}
 	outer := runs()[0]
 	inner := decode(t, outer.Input)
 	if inner.does() != "run" || inner.Text != "whoami" || inner.Env["TOKEN"] != "hidden-value" || !strings.HasPrefix(outer.Command, "powershell.exe -NoProfile ") {
-		t.Errorf("the task runs %q with %+v", outer.Command, inner)
+		t.Errorf("task runs %q with %+v", outer.Command, inner)
 	}
 	if strings.Contains(outer.Command+outer.Text+outer.Code, "hidden") || len(outer.Env) > 0 {
-		t.Errorf("a secret is not in the task's input alone: %+v", outer)
+		t.Errorf("a secret is outside of the task's input: %+v", outer)
 	}
 	m, runs = windows(t, exits(0))
 	run(t, m, provision.PowerShell("whoami").AsSystem())
 	if got := runs(); len(got) != 1 || got[0].does() != "task" || got[0].User != "" {
-		t.Errorf("it ran %+v", got)
+		t.Errorf("runs = %+v", got)
 	}
 }
 
-// A task whose watcher is gone would go on.
-func TestWindowsTaskEndsWithItsContext(t *testing.T) {
-	for name, endErr := range map[string]error{"it ends": nil, "it cannot be ended": errBroken} {
+// Without clean-up the task would continue.
+func TestWindowsTaskCanceled(t *testing.T) {
+	for name, endErr := range map[string]error{"stopped": nil, "cannot be stopped": errBroken} {
 		t.Run(name, func(t *testing.T) {
-			cause := errors.New("had enough")
+			cause := errors.New("canceled by test")
 			ctx, cancel := context.WithCancelCause(t.Context())
 			m, runs := windows(t, func(ctx context.Context, p payload, _ *bake.Cmd) error {
 				if p.does() == "end" {
@@ -203,29 +203,29 @@ func TestWindowsTaskEndsWithItsContext(t *testing.T) {
 			})
 			err := provision.PowerShell("x").AsSystem().Provision(ctx, m)
 			if !errors.Is(err, cause) || errors.Is(err, errBroken) != (endErr != nil) {
-				t.Errorf("error is %v", err)
+				t.Errorf("Provision() = %v, want %v and %v", err, cause, endErr)
 			}
 			if got := runs(); len(got) != 2 || got[1].does() != "end" || got[1].ID != got[0].ID {
-				t.Errorf("it ran %+v", got)
+				t.Errorf("runs = %+v", got)
 			}
 		})
 	}
 }
 
-// What the script prints of its secrets is masked.
-func TestWindowsSecretsAreMasked(t *testing.T) {
+// Secrets in the output are masked.
+func TestWindowsMasksSecrets(t *testing.T) {
 	script := provision.WindowsScript{Content: "x", Secrets: bake.Secrets(map[string]string{"TOKEN": "hidden-value"}), Elevated: &provision.Elevation{User: "A", Password: bake.NewSecret("the-password")}}
 	m, _ := windows(t, exits(0))
-	said, err := inABuild(t, m, provision.Sequence{script, saying("hidden-value the-password")})
-	if err != nil || len(said) != 1 || said[0] != "[redacted] [redacted]" {
-		t.Errorf("it said %q (%v)", said, err)
+	messages, err := bakeMessages(t, m, provision.Sequence{script, sayText("hidden-value the-password")})
+	if err != nil || len(messages) != 1 || messages[0] != "[redacted] [redacted]" {
+		t.Errorf("messages = %q (error %v), want masked secrets", messages, err)
 	}
 }
 
 func TestWindowsReboot(t *testing.T) {
 	minutes := func(n int) string { return fmt.Sprintf("up %d\r\n", (time.Duration(n) * time.Minute).Milliseconds()) }
 	for name, test := range map[string]struct {
-		up      []string // the answers; an empty one is no connection
+		up      []string // replies; "" means no connection
 		reboot  error
 		timeout time.Duration
 		took    time.Duration
@@ -233,10 +233,10 @@ func TestWindowsReboot(t *testing.T) {
 	}{
 		"comes back":      {[]string{minutes(60), minutes(60), "", "", minutes(0)}, bake.ErrDisconnected, 0, 15 * time.Second, ""},
 		"young machine":   {[]string{"up 8000\r\n", "", "up 3000\r\n"}, nil, 0, 5 * time.Second, ""},
-		"does not go":     {[]string{minutes(60)}, nil, time.Minute, time.Minute, "the machine was not back after 1m0s: context deadline exceeded"},
-		"does not return": {[]string{minutes(60), ""}, nil, time.Minute, time.Minute, "not back after 1m0s: context deadline exceeded\nconnection to the machine was lost"},
+		"does not go":     {[]string{minutes(60)}, nil, time.Minute, time.Minute, "machine did not return within 1m0s: context deadline exceeded"},
+		"does not return": {[]string{minutes(60), ""}, nil, time.Minute, time.Minute, "did not return within 1m0s: context deadline exceeded\nconnection to the machine was lost"},
 		"refused":         {[]string{minutes(60)}, &bake.ExitError{Status: 5}, 0, 0, "reboot: exit status 5"},
-		"no Windows":      {[]string{"what?"}, nil, 0, 0, "its uptime is not understood"},
+		"not Windows":     {[]string{"what?"}, nil, 0, 0, "parse uptime"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -249,7 +249,7 @@ func TestWindowsReboot(t *testing.T) {
 					if asked++; up == "" {
 						return bake.ErrDisconnected
 					}
-					if len(test.up) == 1 && asked > 1 { // the clock of a machine that stays up
+					if len(test.up) == 1 && asked > 1 { // the uptime of a machine that stays up grows
 						up = fmt.Sprintf("up %d\r\n", (time.Hour + time.Duration(asked-1)*5*time.Second).Milliseconds())
 					}
 					_, err := io.WriteString(cmd.Stdout, up)
@@ -258,10 +258,10 @@ func TestWindowsReboot(t *testing.T) {
 				start := time.Now()
 				err := provision.WindowsReboot{Timeout: test.timeout}.Provision(t.Context(), m)
 				if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
-					t.Errorf("error is %v, want %q", err, test.want)
+					t.Errorf("Provision() = %v, want %q", err, test.want)
 				}
 				if took := time.Since(start); took != test.took {
-					t.Errorf("it took %v, want %v", took, test.took)
+					t.Errorf("Provision() took %v, want %v", took, test.took)
 				}
 			})
 		})
@@ -274,5 +274,5 @@ func TestWindowsScriptValidate(t *testing.T) {
 	invalid(t, provision.WindowsScript{
 		Path: "missing.ps1", FS: fstest.MapFS{}, Env: map[string]string{"A-B": "1"}, ExitCodes: []int{-1, 3010}, Elevated: &provision.Elevation{User: "x"},
 	}, []string{"WindowsScript.Path", "WindowsScript.Env", "WindowsScript.Elevated", "WindowsScript.ExitCodes"})
-	invalid(t, provision.WindowsScript{Inline: []string{"echo ü"}, Batch: true, Args: []string{"x"}}, []string{"WindowsScript.Args", "ASCII"})
+	invalid(t, provision.WindowsScript{Content: "echo ü", Batch: true, Args: []string{"x"}}, []string{"WindowsScript.Args", "ASCII"})
 }

@@ -28,12 +28,12 @@ type Builder struct {
 
 // BuilderOptions configures a Builder. The zero value is ready to use.
 type BuilderOptions struct {
-	// Machine, if not nil, is called with every new machine before provisioners run,
+	// PrepareMachine, if not nil, is called with every new machine before provisioners run,
 	// to prepare replies and files.
-	Machine func(*Machine)
+	PrepareMachine func(*Machine)
 
-	// Options configures every new machine. If nil, every command succeeds.
-	Options *Options
+	// MachineOptions configures every new machine. If nil, every command succeeds.
+	MachineOptions *MachineOptions
 }
 
 // held is a machine or an image with its origin.
@@ -58,8 +58,8 @@ func NewBuilder(o *BuilderOptions) *Builder {
 	if o != nil {
 		b.options = *o
 	}
-	if b.options.Options == nil {
-		b.options.Options = &Options{AnyCommand: true}
+	if b.options.MachineOptions == nil {
+		b.options.MachineOptions = &MachineOptions{AnyCommand: true}
 	}
 	return b
 }
@@ -201,8 +201,8 @@ func (s *session) launch(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.builder.options.Machine != nil {
-		s.builder.options.Machine(m)
+	if s.builder.options.PrepareMachine != nil {
+		s.builder.options.PrepareMachine(m)
 	}
 	s.Machine = s.builder.add(s.builder.machines, "machine", &held{machine: m, run: s.run.ID})
 	s.run.Created("machine", s.Machine)
@@ -210,7 +210,7 @@ func (s *session) launch(context.Context) error {
 }
 
 func (s *session) boot() (*Machine, error) {
-	m := NewMachine(s.builder.options.Options)
+	m := NewMachine(s.builder.options.MachineOptions)
 	if s.run.Source == nil {
 		return m, nil
 	}

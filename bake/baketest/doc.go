@@ -17,7 +17,7 @@
 //	conf, err := m.ReadFile("/etc/nginx/nginx.conf")
 //
 // A command without a prepared reply fails with an error that names it, unless
-// Options.AnyCommand lets it succeed. Files are kept in memory with modes and owners:
+// MachineOptions.AnyCommand lets it succeed. Files are kept in memory with modes and owners:
 // tests can read what a provisioner put on the machine, and a login other than root
 // lacks the permissions that it would lack on a real machine.
 //

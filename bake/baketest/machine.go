@@ -10,8 +10,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Options configures a Machine. A nil *Options is the same as the zero value.
-type Options struct {
+// MachineOptions configures a Machine. A nil *MachineOptions is the same as the zero value.
+type MachineOptions struct {
 	// Facts describes the machine. Empty fields default to those of Ubuntu 24.04 on
 	// x86_64. If User is empty, so does UID. BootID is ignored: it is "boot-1" at
 	// first and "boot-2" after a reboot.
@@ -28,7 +28,7 @@ type Options struct {
 // A Machine is a fake bake.Machine for tests. It runs nothing and records all calls.
 // It is safe for concurrent use.
 type Machine struct {
-	options Options
+	options MachineOptions
 
 	mu      sync.Mutex
 	boots   int
@@ -46,8 +46,8 @@ var (
 
 // NewMachine returns a machine with the directories "/", "/tmp" and the login's home
 // and without replies. A nil o is the same as the zero value.
-func NewMachine(o *Options) *Machine {
-	var options Options
+func NewMachine(o *MachineOptions) *Machine {
+	var options MachineOptions
 	if o != nil {
 		options = *o
 	}
@@ -96,7 +96,7 @@ func (m *Machine) Run(ctx context.Context, cmd *bake.Cmd) error {
 	return m.answer(ctx, call, cmd, m.unprepared)
 }
 
-// ReachSSH calls use with Options.SSH.
+// ReachSSH calls use with MachineOptions.SSH.
 func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, access bake.SSHAccess) error) error {
 	if err := m.usable(ctx); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 	return nil
 }
 
-// Facts returns Options.Facts with defaults filled in.
+// Facts returns MachineOptions.Facts with defaults filled in.
 func (m *Machine) Facts(ctx context.Context) (bake.Facts, error) {
 	if err := m.usable(ctx); err != nil {
 		return bake.Facts{}, err

@@ -139,7 +139,7 @@ func (m *Machine) unprepared(call Call) (Reply, error) {
 	case done || m.options.AnyCommand:
 		return Reply{}, nil
 	}
-	return Reply{}, fmt.Errorf("baketest: no reply prepared for command %q: use Machine.On or set Options.AnyCommand", call.text())
+	return Reply{}, fmt.Errorf("baketest: no reply prepared for command %q: use Machine.On or set MachineOptions.AnyCommand", call.text())
 }
 
 // give applies r to cmd.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/staging"
 )
 
 // A CallKind identifies the method of a Call.
@@ -73,16 +74,13 @@ func (c Call) text() string {
 	return c.Command
 }
 
-// stagingPrefix begins the names of the directories that package provision creates for
-// a single run.
-const stagingPrefix = "bakestone-"
-
-// staging reports whether the call creates or removes such a directory.
-func (c Call) staging() bool {
+// stages reports whether the call creates or removes a staging directory of package
+// provision.
+func (c Call) stages() bool {
 	if len(c.Args) < 2 || c.Args[0] != "mkdir" && c.Args[0] != "rm" {
 		return false
 	}
-	return strings.HasPrefix(path.Base(c.Args[len(c.Args)-1]), stagingPrefix)
+	return strings.HasPrefix(path.Base(c.Args[len(c.Args)-1]), staging.Prefix)
 }
 
 // Calls returns all calls so far, in the order in which they started.
@@ -98,7 +96,7 @@ func (m *Machine) Calls() []Call {
 func (m *Machine) Commands() []string {
 	var commands []string
 	for _, call := range m.Calls() {
-		if call.Kind == RunCall && !call.staging() {
+		if call.Kind == RunCall && !call.stages() {
 			commands = append(commands, call.text())
 		}
 	}

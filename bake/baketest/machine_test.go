@@ -41,7 +41,7 @@ func Example() {
 }
 
 func TestRunRecordsCall(t *testing.T) {
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	err := m.Run(t.Context(), &bake.Cmd{
 		Args: []string{"tee", "a b"}, Dir: "/srv", Sudo: true, PTY: true, Stdin: strings.NewReader("in"),
 		Env: map[string]string{"A": "1"}, Secrets: bake.Secrets(map[string]string{"B": "hidden"}),
@@ -177,7 +177,7 @@ func TestContextCause(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestClose(t *testing.T) {
 }
 
 func TestInvalidArguments(t *testing.T) {
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	for name, err := range map[string]error{
 		"Run":    m.Run(t.Context(), &bake.Cmd{}),
 		"Put":    m.Put(t.Context(), &bake.Upload{Dest: "etc", Content: strings.NewReader("")}),
@@ -230,7 +230,7 @@ func TestFactsDefaults(t *testing.T) {
 		"":     {User: "ubuntu", UID: 1000, Home: "/home/ubuntu"},
 		"root": {User: "root", Home: "/root"},
 	} {
-		m := baketest.NewMachine(&baketest.Options{Facts: bake.Facts{User: user, Arch: "aarch64"}})
+		m := baketest.NewMachine(&baketest.MachineOptions{Facts: bake.Facts{User: user, Arch: "aarch64"}})
 		want.OS, want.Distro, want.Version, want.Arch = "linux", "ubuntu", "24.04", "aarch64"
 		want.Kernel, want.Hostname, want.BootID = "6.8.0", "machine", "boot-1"
 		got, err := m.Facts(t.Context())
@@ -264,7 +264,7 @@ func TestClone(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	m := baketest.NewMachine(&baketest.Options{AnyCommand: true})
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -15,38 +17,40 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// An Auth is one way to prove to a server who we are. The funcs of this
-// package make it; what is wrong with it is reported by Connect.
+// An Auth is one way to log in to a server. It is made by [Signer],
+// [PrivateKey], [Certificate], [Agent], [AgentSocket], [Password] or
+// [KeyboardInteractive]. [Connect] reports an invalid Auth.
 type Auth struct {
 	err     error
 	signer  ssh.Signer
 	agent   func(ctx context.Context) (net.Conn, error)
 	secret  bake.Secret
-	answers InteractiveFunc
+	answers AnswerFunc
 
-	// What another program can be given: see Machine.ReachSSH.
+	// Credentials that Machine.ReachSSH can hand to another program.
 	pem         bake.Secret
 	certificate string
 	socket      func() (string, error)
 }
 
-// Signer proves possession of a key that the program already has.
+// Signer logs in with a key that the program already holds.
 func Signer(s ssh.Signer) Auth {
 	if s == nil {
-		return Auth{err: errors.New("the signer is nil")}
+		return Auth{err: errors.New("signer is nil")}
 	}
 	return Auth{signer: s}
 }
 
-// Key proves possession of a private key in PEM, as ssh-keygen writes it. The
-// passphrase is zero for a key that has none.
-func Key(pem []byte, passphrase bake.Secret) Auth {
+// PrivateKey logs in with a private key in PEM format, as written by ssh-keygen.
+// The passphrase is the zero Secret for an unencrypted key.
+func PrivateKey(pem []byte, passphrase bake.Secret) Auth {
 	signer, plain, err := parseKey(pem, passphrase)
 	return Auth{signer: signer, pem: plain, err: err}
 }
 
-// Certificate proves possession of the private key that cert is about. cert is
-// the content of a "-cert.pub" file; key and passphrase are as in Key.
+// Certificate logs in with an OpenSSH user certificate, the content of a
+// "-cert.pub" file, and its private key. key and passphrase are as in
+// [PrivateKey].
 func Certificate(cert, key []byte, passphrase bake.Secret) Auth {
 	signer, plain, err := parseKey(key, passphrase)
 	if err != nil {
@@ -56,9 +60,9 @@ func Certificate(cert, key []byte, passphrase bake.Secret) Auth {
 	if err != nil {
 		return Auth{err: fmt.Errorf("certificate: %w", err)}
 	}
-	parsed, ok := pub.(*ssh.Certificate)
+	parsed, ok := pub.(*ssh.Certificate) //lint:concrete package ssh parses certificates as public keys of this type
 	if !ok {
-		return Auth{err: fmt.Errorf("certificate: it is a plain %s key", pub.Type())}
+		return Auth{err: fmt.Errorf("certificate: got a plain %s key", pub.Type())}
 	}
 	signer, err = ssh.NewCertSigner(parsed, signer)
 	if err != nil {
@@ -67,7 +71,7 @@ func Certificate(cert, key []byte, passphrase bake.Secret) Auth {
 	return Auth{signer: signer, pem: plain, certificate: string(cert)}
 }
 
-// parseKey returns the key, and its PEM without the passphrase.
+// parseKey returns the key and its unencrypted PEM.
 func parseKey(text []byte, passphrase bake.Secret) (ssh.Signer, bake.Secret, error) {
 	if !passphrase.IsZero() {
 		return parseEncryptedKey(text, []byte(passphrase.Reveal()))
@@ -76,7 +80,7 @@ func parseKey(text []byte, passphrase bake.Secret) (ssh.Signer, bake.Secret, err
 	var missing *ssh.PassphraseMissingError
 	switch {
 	case errors.As(err, &missing):
-		return nil, bake.Secret{}, errors.New("private key: it is encrypted and no passphrase was given")
+		return nil, bake.Secret{}, errors.New("private key: encrypted, but no passphrase given")
 	case err != nil:
 		return nil, bake.Secret{}, fmt.Errorf("private key: %w", err)
 	}
@@ -102,17 +106,17 @@ func parseEncryptedKey(text, passphrase []byte) (ssh.Signer, bake.Secret, error)
 	return signer, bake.NewSecret(string(pem.EncodeToMemory(block))), nil
 }
 
-// Agent offers the keys of an SSH agent. dial connects to it, once for every
-// login; the connection is closed when the login is done.
+// Agent logs in with the keys of an SSH agent. dial connects to the agent once
+// for each login attempt; the connection is closed after the attempt.
 func Agent(dial func(ctx context.Context) (net.Conn, error)) Auth {
 	if dial == nil {
-		return Auth{err: errors.New("the agent's dial func is nil")}
+		return Auth{err: errors.New("agent dial func is nil")}
 	}
 	return Auth{agent: dial}
 }
 
-// AgentSocket offers the keys of the SSH agent that listens at path. Empty is
-// the value of SSH_AUTH_SOCK at the time of the login.
+// AgentSocket logs in with the keys of the SSH agent listening on the Unix
+// socket at path. If path is empty, SSH_AUTH_SOCK is read at each login attempt.
 func AgentSocket(path string) Auth {
 	socket := func() (string, error) {
 		if path != "" {
@@ -134,48 +138,61 @@ func AgentSocket(path string) Auth {
 	return auth
 }
 
-// Password tells the server a password, also when the server asks for it as a
-// single hidden keyboard-interactive question.
+// Password logs in with a password. It also answers a keyboard-interactive login
+// that asks a single question with hidden input.
 func Password(password bake.Secret) Auth {
 	if password.IsZero() {
-		return Auth{err: errors.New("the password is empty")}
+		return Auth{err: errors.New("password is empty")}
 	}
 	return Auth{secret: password}
 }
 
-// A Question is one that a server asks at a login.
+// A Question is one prompt of a keyboard-interactive login.
 type Question struct {
-	Text string // as the server words it
-	Echo bool   // whether the answer may be shown
+	Text string // the prompt, as sent by the server
+	Echo bool   // whether the answer may be shown while it is typed
 }
 
-// An InteractiveFunc answers a server's questions, one answer for each. It may
-// be called several times in one login.
-type InteractiveFunc func(ctx context.Context, instruction string, questions []Question) ([]bake.Secret, error)
+// An AnswerFunc returns one answer for each of the server's questions, in order.
+// It may be called several times in one login.
+type AnswerFunc func(ctx context.Context, instruction string, questions []Question) ([]bake.Secret, error)
 
-// Interactive answers keyboard-interactive questions.
-func Interactive(answer InteractiveFunc) Auth {
+// KeyboardInteractive logs in by answering the server's questions.
+func KeyboardInteractive(answer AnswerFunc) Auth {
 	if answer == nil {
-		return Auth{err: errors.New("the func that answers is nil")}
+		return Auth{err: errors.New("answer func is nil")}
 	}
 	return Auth{answers: answer}
 }
 
-// login is the authentication of one attempt at one server.
+// login is the client authentication of one attempt at one server.
 type login struct {
-	agents []net.Conn
-	failed error // why there was no key to offer
+	agents  []net.Conn
+	err     error  // why there is no key to offer
+	offered string // algorithms of the keys
+	banner  string // what the server printed
 }
 
-// close ends the connections to agents.
+// explain adds to a failed login's error what helps to find the cause.
+func (l *login) explain(err error) error {
+	if l.offered != "" {
+		err = fmt.Errorf("%w (offered keys: %s; the server may not know them or not accept their algorithm, see PubkeyAcceptedAlgorithms)", err, l.offered)
+	}
+	if l.banner != "" {
+		err = fmt.Errorf("%w; server's banner: %s", err, l.banner)
+	}
+	return err
+}
+
+// close closes the connections to agents.
 func (l *login) close() {
 	for _, conn := range l.agents {
 		_ = conn.Close()
 	}
 }
 
-// methods turns auths into what package ssh wants. That package tries each
-// method once, so all keys are offered in one.
+// methods converts auths to package ssh's methods. That package tries each type of
+// method once, so one method offers all keys.
 func (l *login) methods(ctx context.Context, auths []Auth) []ssh.AuthMethod {
 	var keys, passwords, interactive bool
 	for _, a := range auths {
@@ -213,8 +230,8 @@ func secretsOf(auths []Auth) []string {
 	return secrets
 }
 
-// signers are the given keys, then those of the agents. An agent that fails is
-// an error only when there is no other key.
+// signers returns the given keys followed by those of the agents. A failing
+// agent is an error only if there is no other key.
 func (l *login) signers(ctx context.Context, auths []Auth) ([]ssh.Signer, error) {
 	var signers []ssh.Signer
 	var errs []error
@@ -239,19 +256,26 @@ func (l *login) signers(ctx context.Context, auths []Auth) ([]ssh.Signer, error)
 			continue
 		}
 		for _, s := range held {
-			if !offered(signers, s) {
+			if !containsKey(signers, s) {
 				signers = append(signers, s)
 			}
 		}
 	}
 	if len(signers) == 0 {
-		l.failed = errors.Join(append(errs, errors.New("no keys to offer"))...)
-		return nil, l.failed
+		l.err = errors.Join(append(errs, errors.New("no keys to offer"))...)
+		return nil, l.err
 	}
+	var types []string
+	for _, s := range signers {
+		if t := s.PublicKey().Type(); !slices.Contains(types, t) {
+			types = append(types, t)
+		}
+	}
+	l.offered = strings.Join(types, ", ")
 	return signers, nil
 }
 
-func offered(signers []ssh.Signer, s ssh.Signer) bool {
+func containsKey(signers []ssh.Signer, s ssh.Signer) bool {
 	for _, have := range signers {
 		if bytes.Equal(have.PublicKey().Marshal(), s.PublicKey().Marshal()) {
 			return true
@@ -286,6 +310,6 @@ func challenge(ctx context.Context, auths []Auth) ssh.KeyboardInteractiveChallen
 		if secrets := secretsOf(auths); len(secrets) > 0 && len(texts) == 1 && !echos[0] {
 			return secrets[:1], nil
 		}
-		return nil, errors.New("no answer to the server's questions was given")
+		return nil, errors.New("no answers configured for the server's questions")
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// TestBusybox does everything once with the shell and the commands of BusyBox.
+// TestBusybox runs commands and transfers with the shell and tools of BusyBox.
 func TestBusybox(t *testing.T) {
 	busybox := testenv.Need(t, "busybox")
 	bin := t.TempDir()
@@ -32,35 +32,36 @@ func TestBusybox(t *testing.T) {
 
 	const odd = "it's \"odd\"\n$HOME \\ ☃\t"
 	cmd := &bake.Cmd{Line: `printf %s "$A"; cat; readlink /proc/$$/exe`, Env: map[string]string{"A": odd}, Stdin: strings.NewReader("rest\n")}
-	if got := output(t, m, cmd); got != odd+"rest\n"+busybox {
-		t.Errorf("got %q", got)
+	if got := runOutput(t, m, cmd); got != odd+"rest\n"+busybox {
+		t.Errorf("Run printed %q, want %q", got, odd+"rest\n"+busybox)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd = &bake.Cmd{Line: "(setsid sleep 86423 &); echo up; sleep 86423; echo", Stdout: writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })}
 	if err := m.Run(ctx, cmd); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want canceled", err)
+		t.Errorf("Run = %v, want Canceled", err)
 	}
-	gone(t, "86423")
+	checkNoProcess(t, "86423")
 
-	dir, from := t.TempDir(), tree(t)
+	dir, from := t.TempDir(), testTree(t)
+	writeFiles(t, from, map[string]string{"two\nlines": "newline", "a/x\n" + strings.Repeat("0", 64) + "  y": "like a digest"})
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/small", Content: strings.NewReader("small")}))
 	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/big", Content: bytes.NewReader(big)}))
 	var content bytes.Buffer
 	must(t, m.Get(t.Context(), &bake.Download{Source: dir + "/big", Content: &content}))
 	if !bytes.Equal(content.Bytes(), big) {
-		t.Errorf("%d bytes, want %d", content.Len(), len(big))
+		t.Errorf("Get = %d bytes, want the %d of Put", content.Len(), len(big))
 	}
 	for range 2 {
 		must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/tree", Path: from}))
 	}
 	if diff := cmp.Diff(listing(t, from), listing(t, dir+"/tree")); diff != "" {
-		t.Errorf("put (-want +got):\n%s", diff)
+		t.Errorf("Put (-want +got):\n%s", diff)
 	}
 	must(t, m.Get(t.Context(), &bake.Download{Source: dir + "/tree", Path: dir + "/back"}))
 	must(t, os.Chmod(dir+"/tree/-dash", 0o755))
 	if diff := cmp.Diff(listing(t, dir+"/tree"), listing(t, dir+"/back")); diff != "" {
-		t.Errorf("get (-want +got):\n%s", diff)
+		t.Errorf("Get (-want +got):\n%s", diff)
 	}
-	leftovers(t, dir)
+	checkNoLeftovers(t, dir)
 }

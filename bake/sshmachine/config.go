@@ -21,94 +21,105 @@ const (
 	defaultAttemptTimeout = 20 * time.Second
 	defaultRetryInterval  = 500 * time.Millisecond
 	defaultAuthGrace      = time.Minute
-	defaultMaxSessions    = 8 // OpenSSH allows 10; the rest is for killing
+	defaultMaxDownload    = 64 << 30
+	defaultMaxSessions    = 8 // of the 10 that OpenSSH allows, see Config.MaxSessions
 )
 
-// A Config says how to reach a machine. Addr, User, Auth and HostKey are
+// A Config describes how to reach a machine. Addr, User, Auth and HostKey are
 // required.
 type Config struct {
-	// Addr is the machine's "host:port". Without a port it is 22.
+	// Addr is the machine's "host:port". The default port is 22.
 	Addr string
 
-	// User is the login.
+	// User is the login name.
 	User string
 
-	// Auth is the ways to prove who we are: keys first, then the agent, then
-	// passwords, each in the given order.
+	// Auth lists the ways to log in. Keys are tried first, then agents, then
+	// passwords and questions, each in the order given.
 	Auth []Auth
 
-	// HostKey says which host key is the machine's.
-	HostKey HostKey
+	// HostKey decides which host key is accepted as the machine's.
+	HostKey HostKeyPolicy
 
-	// Via is the bastions on the way, the nearest first. Addr is reached from
-	// the last one.
+	// Via lists the bastions to connect through, nearest first. Addr is dialed
+	// from the last one.
 	Via []Hop
 
-	// Proxy, when set, is a SOCKS5 proxy to the first hop, or to Addr.
+	// Proxy, if set, is the SOCKS5 proxy through which the first bastion, or
+	// else Addr, is dialed.
 	Proxy *Proxy
 
-	// Dial makes the first network connection: to the proxy, the first hop, or
-	// Addr. Nil is a net.Dialer's.
+	// Dial opens the network connection to the proxy, the first bastion or
+	// Addr, whichever is nearest. If nil, a [net.Dialer] is used.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// SudoPassword is what sudo is told when it wants a password.
+	// SudoPassword is given to sudo if it asks for a password.
 	SudoPassword bake.Secret
 
-	// KeepAlive is the time between two signs of life asked of the machine, by
-	// the real clock. Zero is 15 seconds, negative is never.
-	KeepAlive time.Duration
+	// KeepAliveInterval is the time between keepalive requests, by the system
+	// clock. Zero means 15 seconds; negative disables them.
+	KeepAliveInterval time.Duration
 
-	// MaxMissed is how many of them in a row may be unanswered before the
-	// connection counts as lost. Zero is 4.
-	MaxMissed int
+	// KeepAliveCount is the number of intervals without a reply after which the
+	// connection counts as lost. Zero means 4.
+	KeepAliveCount int
 
-	// ConnectTimeout bounds Connect, every later connecting again, and the wait
-	// of Reboot. Zero is five minutes, negative leaves it to the context.
+	// ConnectTimeout limits Connect, each later reconnection, and the wait of
+	// Reboot. Zero means five minutes; negative means no limit but the context.
 	ConnectTimeout time.Duration
 
-	// AttemptTimeout bounds a single attempt: dial, handshake and login through
-	// all hops, by the real clock. Zero is 20 seconds.
+	// AttemptTimeout limits each connection attempt, that is dial, handshake and
+	// login at every hop, by the system clock. Zero means 20 seconds.
 	AttemptTimeout time.Duration
 
-	// RetryInterval is the wait between two attempts. After a refused login it
-	// doubles with every further one, to five seconds, because servers block
-	// clients that try too often. Zero is half a second.
+	// RetryInterval is the wait between attempts. It doubles with each further
+	// refused login, up to five seconds, because servers block clients that try
+	// too often. Zero means half a second.
 	RetryInterval time.Duration
 
-	// AuthGrace is how long after the first refused login others are tried, for
-	// a machine whose key is not installed yet. Zero is one minute, negative is
-	// not at all.
+	// AuthGrace is how long logins are retried after the first refusal, since a
+	// booting machine may not have its authorized keys yet. Zero means one
+	// minute; negative means no retry.
 	AuthGrace time.Duration
 
-	// MaxSessions is how many sessions are open at once: one for a command, one
-	// or more for a transfer; others wait. It is at least 2. Zero is 8: OpenSSH
-	// allows 10, and two are kept for killing commands.
+	// MaxSessions limits the sessions open at once; further ones wait. A command
+	// needs one, a transfer one or more. Zero means 8, which leaves two of the 10
+	// that OpenSSH allows for killing canceled commands. The minimum is 2.
 	MaxSessions int
 
-	// Clock times the retries. Nil is the real time.
+	// Raw allows a machine without /bin/sh: connecting does not check that commands
+	// work, and only commands with Cmd.Raw set do. It is implied for Windows's
+	// OpenSSH server.
+	Raw bool
+
+	// MaxDownload limits the bytes that one Get writes, whatever the machine sends.
+	// Zero means 64 GiB.
+	MaxDownload int64
+
+	// Clock times retries and kills. If nil, the system clock is used.
 	Clock clock.Clock
 
-	// Logger receives what is worth knowing when something goes wrong. Nil
-	// discards it.
+	// Logger receives connection attempts and failures that no error reports.
+	// If nil, they are discarded.
 	Logger *slog.Logger
 }
 
-// A Hop is a bastion: an SSH server that connects on to the next address.
+// A Hop is a bastion: an SSH server that forwards to the next address.
 type Hop struct {
-	Addr    string  // "host:port"; without a port it is 22
-	User    string  // the login
-	Auth    []Auth  // as in Config
-	HostKey HostKey // as in Config
+	Addr    string        // "host:port"; the default port is 22
+	User    string        // login name
+	Auth    []Auth        // as in Config
+	HostKey HostKeyPolicy // as in Config
 }
 
 // A Proxy is a SOCKS5 proxy.
 type Proxy struct {
 	Addr     string      // "host:port"
-	User     string      // empty is without authentication
-	Password bake.Secret // of User
+	User     string      // empty means no authentication
+	Password bake.Secret // the password of User
 }
 
-// Validate reports everything about c that cannot work.
+// Validate reports every missing or invalid field of c, joined.
 func (c *Config) Validate() error {
 	var errs []error
 	check := func(where string, h Hop) {
@@ -129,7 +140,7 @@ func (c *Config) Validate() error {
 			}
 		}
 		if h.HostKey == nil {
-			errs = append(errs, bake.Invalid(where+".HostKey", "is required: without one, anyone could answer as the machine"))
+			errs = append(errs, bake.Invalid(where+".HostKey", "is required: without it, anyone could impersonate the machine"))
 		} else if err := h.HostKey.valid(); err != nil {
 			errs = append(errs, bake.Invalid(where+".HostKey", "%w", err))
 		}
@@ -141,15 +152,18 @@ func (c *Config) Validate() error {
 	if c.Proxy != nil && c.Proxy.Addr == "" {
 		errs = append(errs, bake.Invalid("Config.Proxy.Addr", "is required"))
 	}
+	if c.MaxDownload < 0 {
+		errs = append(errs, bake.Invalid("Config.MaxDownload", "%d is negative", c.MaxDownload))
+	}
 	return errors.Join(errs...)
 }
 
-// target is the machine itself, as the last hop.
+// target returns the machine itself as a Hop.
 func (c *Config) target() Hop {
 	return Hop{Addr: c.Addr, User: c.User, Auth: c.Auth, HostKey: c.HostKey}
 }
 
-// withDefaults returns a copy of c in which nothing is left open.
+// withDefaults returns a copy of c with defaults for all optional fields.
 func (c *Config) withDefaults() *Config {
 	d := *c
 	d.Addr = withPort(d.Addr)
@@ -157,12 +171,13 @@ func (c *Config) withDefaults() *Config {
 	for i := range d.Via {
 		d.Via[i].Addr = withPort(d.Via[i].Addr)
 	}
-	setDefault(&d.KeepAlive, defaultKeepAlive)
-	setDefault(&d.MaxMissed, defaultMaxMissed)
+	setDefault(&d.KeepAliveInterval, defaultKeepAlive)
+	setDefault(&d.KeepAliveCount, defaultMaxMissed)
 	setDefault(&d.ConnectTimeout, defaultConnectTimeout)
 	setDefault(&d.AttemptTimeout, defaultAttemptTimeout)
 	setDefault(&d.RetryInterval, defaultRetryInterval)
 	setDefault(&d.AuthGrace, defaultAuthGrace)
+	setDefault(&d.MaxDownload, defaultMaxDownload)
 	setDefault(&d.MaxSessions, defaultMaxSessions)
 	d.MaxSessions = max(d.MaxSessions, 2)
 	if d.Dial == nil {
@@ -184,7 +199,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// withPort adds the default port to an address that has none.
+// withPort adds the default port to addr unless it has one.
 func withPort(addr string) string {
 	if _, _, err := net.SplitHostPort(addr); err == nil {
 		return addr

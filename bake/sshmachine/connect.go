@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -13,13 +14,15 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// longestAuthWait bounds the growing wait between refused logins. OpenSSH 9.8
-// counts five seconds of penalty for each.
-const longestAuthWait = 5 * time.Second
+// maxAuthWait limits the growing wait between refused logins. OpenSSH 9.8 adds
+// five seconds of penalty for each.
+const maxAuthWait = 5 * time.Second
 
-// Connect waits until the machine can be reached, and returns it. A connection
-// that is refused, reset or silent, a server that is not ready, and, within
-// AuthGrace, a refused login are tried again; a wrong host key never is.
+// Connect waits until the machine accepts a login, and returns it. It retries
+// connections that are refused, reset or silent and, within Config.AuthGrace,
+// refused logins and logins that run no command. It never retries after a host key
+// mismatch, reported as a [*HostKeyError], nor if commands run but not as they
+// should, reported as a [*ShellError].
 func Connect(ctx context.Context, cfg *Config) (*Machine, error) {
 	if cfg == nil {
 		return nil, bake.Invalid("Config", "is required")
@@ -29,16 +32,16 @@ func Connect(ctx context.Context, cfg *Config) (*Machine, error) {
 	}
 	m := &Machine{
 		cfg: cfg.withDefaults(), direct: cfg.Dial == nil && cfg.Proxy == nil && len(cfg.Via) == 0,
-		turn: make(chan struct{}, 1), closed: make(chan struct{}),
+		connecting: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
-	if _, err := m.link(ctx); err != nil {
+	if _, err := m.conn(ctx); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
 }
 
-// connect tries until there is a link.
-func connect(ctx context.Context, cfg *Config) (*link, error) {
+// connect retries until it has a connection.
+func connect(ctx context.Context, cfg *Config) (*conn, error) {
 	if cfg.ConnectTimeout > 0 {
 		limited, stop := clock.WithTimeout(ctx, cfg.Clock, cfg.ConnectTimeout)
 		defer stop()
@@ -48,54 +51,99 @@ func connect(ctx context.Context, cfg *Config) (*link, error) {
 	var refusedSince time.Time
 	wait := cfg.RetryInterval
 	for attempt := 1; ; attempt++ {
-		p, err := attemptOnce(ctx, cfg)
+		c, err := connectOnce(ctx, cfg)
 		if err == nil {
 			cfg.Logger.DebugContext(ctx, "connected", slog.String("addr", cfg.Addr), slog.Int("attempt", attempt))
-			return newLink(ctx, cfg, p), nil
+			return c, nil
 		}
 		if ctx.Err() != nil {
-			return nil, gaveUp(ctx, cfg, attempt, errors.Join(last, err))
+			return nil, giveUpError(ctx, cfg, attempt, errors.Join(last, err))
 		}
 		last = err
 		var refused *AuthError
 		switch {
-		case final(err):
+		case permanent(err):
 			return nil, fmt.Errorf("connect to %s: %w", cfg.Addr, err)
 		case errors.As(err, &refused):
 			now := cfg.Clock.Now()
 			if refusedSince.IsZero() {
 				refusedSince = now
 			} else {
-				wait = min(2*wait, max(longestAuthWait, cfg.RetryInterval))
+				wait = min(2*wait, max(maxAuthWait, cfg.RetryInterval))
 			}
 			if now.Sub(refusedSince)+wait > cfg.AuthGrace {
 				return nil, fmt.Errorf("connect to %s: %w", cfg.Addr, err)
 			}
 		default:
-			wait = cfg.RetryInterval
+			wait, refusedSince = cfg.RetryInterval, time.Time{} // the machine may boot again
 		}
-		cfg.Logger.DebugContext(ctx, "cannot connect yet", slog.String("addr", cfg.Addr), slog.Any("error", err), slog.Duration("wait", wait))
+		cfg.Logger.DebugContext(ctx, "connection attempt failed", slog.String("addr", cfg.Addr), slog.Any("error", err), slog.Duration("wait", wait))
 		if cfg.Clock.Sleep(ctx, wait) != nil {
-			return nil, gaveUp(ctx, cfg, attempt, last)
+			return nil, giveUpError(ctx, cfg, attempt, last)
 		}
 	}
 }
 
-func gaveUp(ctx context.Context, cfg *Config, attempts int, last error) error {
-	return fmt.Errorf("connect to %s: %w after %d attempts, the last: %w", cfg.Addr, context.Cause(ctx), attempts, last)
+func giveUpError(ctx context.Context, cfg *Config, attempts int, last error) error {
+	return fmt.Errorf("connect to %s: %w after %d attempts, last error: %w", cfg.Addr, context.Cause(ctx), attempts, last)
+}
+
+// connectOnce logs in once and checks that the login can run commands.
+func connectOnce(ctx context.Context, cfg *Config) (*conn, error) {
+	r, err := attemptOnce(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(ctx, cfg, r)
+	if cfg.Raw || strings.Contains(string(r.client.ServerVersion()), "for_Windows") {
+		return c, nil
+	}
+	if err := c.probe(ctx); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// probe runs a first command, which also reads the machine's facts. A login that
+// cannot run commands is reported as an AuthError, because that may change while the
+// machine boots.
+func (c *conn) probe(ctx context.Context) error {
+	limited, cancel := context.WithTimeoutCause(ctx, c.cfg.AttemptTimeout, errAttemptTimeout)
+	defer cancel()
+	err := withinGrace(limited, func() error {
+		_, err := c.guestInfo(limited)
+		return err
+	})
+	refuse := func(err error) error { return &AuthError{Addr: c.cfg.Addr, User: c.cfg.User, Err: err} }
+	_, notBegun := errors.AsType[*NotBegunError](err)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case notBegun:
+		return refuse(err)
+	case errors.Is(err, errAttemptTimeout):
+		return refuse(fmt.Errorf("login shell or its start-up files ran no command within %v", c.cfg.AttemptTimeout))
+	case errors.Is(err, bake.ErrDisconnected):
+		return refuse(fmt.Errorf("server hung up after the login: %w", err))
+	}
+	return err
 }
 
 func attemptOnce(ctx context.Context, cfg *Config) (*route, error) {
-	limited, cancel := context.WithTimeoutCause(ctx, cfg.AttemptTimeout, errAttempt)
+	limited, cancel := context.WithTimeoutCause(ctx, cfg.AttemptTimeout, errAttemptTimeout)
 	defer cancel()
 	return dial(limited, cfg)
 }
 
-var errAttempt = errors.New("no answer in time")
+var errAttemptTimeout = errors.New("attempt timed out")
 
-// final reports an error that waiting cannot cure.
-func final(err error) bool {
+// permanent reports whether retrying after err is pointless.
+func permanent(err error) bool {
 	var key *HostKeyError
 	var algorithms *ssh.AlgorithmNegotiationError
-	return errors.As(err, &key) || errors.As(err, &algorithms)
+	var shell *ShellError
+	return errors.As(err, &key) || errors.As(err, &algorithms) || errors.As(err, &shell) || errors.Is(err, errLongAnswer)
 }

@@ -13,62 +13,15 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
-	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-func TestConfigValidate(t *testing.T) {
-	h := newHost(t)
-	for field, change := range map[string]func(*sshmachine.Config){
-		"Config.Addr":        func(c *sshmachine.Config) { c.Addr = "" },
-		"Config.User":        func(c *sshmachine.Config) { c.User = "" },
-		"Config.Auth":        func(c *sshmachine.Config) { c.Auth = nil },
-		"Config.HostKey":     func(c *sshmachine.Config) { c.HostKey = nil },
-		"Config.Via[0].Addr": func(c *sshmachine.Config) { c.Via = []sshmachine.Hop{{}} },
-		"Config.Proxy.Addr":  func(c *sshmachine.Config) { c.Proxy = &sshmachine.Proxy{} },
-	} {
-		cfg := h.configFor("192.0.2.1")
-		must(t, cfg.Validate())
-		change(cfg)
-		_, err := sshmachine.Connect(t.Context(), cfg)
-		var wrong *bake.FieldError
-		if !errors.As(err, &wrong) || wrong.Field != field {
-			t.Errorf("%s: %v", field, err)
-		}
-	}
-	for name, auth := range map[string]sshmachine.Auth{
-		"key":         sshmachine.Key([]byte("no key"), bake.Secret{}),
-		"signer":      sshmachine.Signer(nil),
-		"certificate": sshmachine.Certificate([]byte(h.client.AuthorizedKey), []byte(h.client.Private.Reveal()), bake.Secret{}),
-		"password":    sshmachine.Password(bake.Secret{}),
-		"agent":       sshmachine.Agent(nil),
-		"interactive": sshmachine.Interactive(nil),
-	} {
-		cfg := h.configFor("192.0.2.1")
-		cfg.Auth = []sshmachine.Auth{auth}
-		if cfg.Validate() == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-	for name, policy := range map[string]sshmachine.HostKey{
-		"fixed": sshmachine.FixedKey(), "nil key": sshmachine.FixedKey(nil), "authority": sshmachine.Authority(),
-		"func": sshmachine.CheckHostKey(nil), "known hosts": sshmachine.KnownHosts("/does/not/exist"),
-	} {
-		cfg := h.configFor("192.0.2.1")
-		cfg.HostKey = policy
-		if cfg.Validate() == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-}
-
-// A fault is what an attempt to reach a machine meets.
+// A fault is the result of an attempt to connect to a machine.
 type fault func(h *host) (net.Conn, error)
 
-// booting is a machine that is not ready: every attempt to reach it meets the
-// next fault, and after the last it is there.
-func (h *host) booting(faults ...fault) func(context.Context, string, string) (net.Conn, error) {
+// dialAfter returns a dial func that returns each of the faults once and then
+// connects to h.
+func (h *host) dialAfter(faults ...fault) func(context.Context, string, string) (net.Conn, error) {
 	var attempt atomic.Int32
 	return func(context.Context, string, string) (net.Conn, error) {
 		if n := int(attempt.Add(1)); n <= len(faults) {
@@ -84,20 +37,20 @@ func refused(*host) (net.Conn, error) {
 	return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 }
 
-// reset is a connection that ends before a banner.
+// reset returns a connection that is closed before the server sends its banner.
 func reset(*host) (net.Conn, error) {
 	a, b := newPipe()
 	return a, b.Close()
 }
 
-// silent is a connection on which nobody ever speaks.
+// silent returns a connection on which the server sends nothing.
 func silent(*host) (net.Conn, error) {
 	a, _ := newPipe()
 	return a, nil
 }
 
-// stranger is a login at h with a key that is not known yet.
-func stranger(h *host) (net.Conn, error) {
+// unknownKey returns a connection on which h does not accept the client's key.
+func unknownKey(h *host) (net.Conn, error) {
 	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
 		return nil, errors.New("not yet")
 	}}
@@ -110,28 +63,28 @@ func stranger(h *host) (net.Conn, error) {
 	return a, nil
 }
 
-func TestConnectWaits(t *testing.T) {
+func TestConnectRetries(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		faults []fault
-		waited time.Duration // at most
+		waited time.Duration
 	}{
-		{name: "there", waited: 0},
+		{name: "ready", waited: 0},
 		{name: "refused", faults: []fault{refused, refused, refused}, waited: 1500 * time.Millisecond},
 		{name: "reset", faults: []fault{reset, reset}, waited: time.Second},
 		{name: "silent", faults: []fault{silent}, waited: 20500 * time.Millisecond},
-		{name: "key not installed", faults: []fault{stranger, stranger, stranger}, waited: 3500 * time.Millisecond},
-		{name: "all", faults: []fault{refused, silent, reset, stranger, refused}, waited: 22500 * time.Millisecond},
+		{name: "key not installed", faults: []fault{unknownKey, unknownKey, unknownKey}, waited: 3500 * time.Millisecond},
+		{name: "all", faults: []fault{refused, silent, reset, unknownKey, refused}, waited: 22500 * time.Millisecond},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h, began := newHost(t), time.Now()
 				cfg := h.configFor("192.0.2.1")
-				cfg.Dial = h.booting(test.faults...)
+				cfg.Dial = h.dialAfter(test.faults...)
 				m, err := sshmachine.Connect(t.Context(), cfg)
 				must(t, err)
 				if waited := time.Since(began); waited != test.waited {
-					t.Errorf("waited %v, want %v", waited, test.waited)
+					t.Errorf("Connect took %v, want %v", waited, test.waited)
 				}
 				must(t, m.Close())
 				h.drop()
@@ -141,9 +94,9 @@ func TestConnectWaits(t *testing.T) {
 }
 
 func TestConnectGivesUp(t *testing.T) {
-	stolen, err := sshmachine.NewKeyPair("")
+	other, err := sshmachine.NewKeyPair("")
 	must(t, err)
-	why := errors.New("the instance is gone")
+	cause := errors.New("the instance is gone")
 	for _, test := range []struct {
 		name   string
 		fault  fault
@@ -158,11 +111,11 @@ func TestConnectGivesUp(t *testing.T) {
 			},
 		},
 		{
-			name: "key never installed", fault: stranger, after: 57500 * time.Millisecond,
+			name: "key never installed", fault: unknownKey, after: 57500 * time.Millisecond,
 			check: func(err error) bool { var refused *sshmachine.AuthError; return errors.As(err, &refused) },
 		},
 		{
-			name: "no grace", fault: stranger, change: func(c *sshmachine.Config) { c.AuthGrace = -1 },
+			name: "no grace", fault: unknownKey, change: func(c *sshmachine.Config) { c.AuthGrace = -1 },
 			check: func(err error) bool {
 				var refused *sshmachine.AuthError
 				return errors.As(err, &refused) && refused.User == "me"
@@ -170,7 +123,7 @@ func TestConnectGivesUp(t *testing.T) {
 		},
 		{
 			name:   "wrong host key",
-			change: func(c *sshmachine.Config) { c.HostKey = sshmachine.FixedKey(stolen.Signer.PublicKey()) },
+			change: func(c *sshmachine.Config) { c.HostKey = sshmachine.FixedHostKey(other.Signer.PublicKey()) },
 			check: func(err error) bool {
 				var wrong *sshmachine.HostKeyError
 				return errors.As(err, &wrong) && strings.HasPrefix(wrong.Fingerprint, "SHA256:")
@@ -178,14 +131,14 @@ func TestConnectGivesUp(t *testing.T) {
 		},
 		{
 			name: "canceled", fault: silent, after: 3 * time.Second,
-			check: func(err error) bool { return errors.Is(err, why) },
+			check: func(err error) bool { return errors.Is(err, cause) },
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h, began := newHost(t), time.Now()
 				cfg := h.configFor("192.0.2.1")
-				cfg.Dial = h.booting()
+				cfg.Dial = h.dialAfter()
 				if test.fault != nil {
 					cfg.Dial = func(context.Context, string, string) (net.Conn, error) { return test.fault(h) }
 				}
@@ -195,65 +148,18 @@ func TestConnectGivesUp(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				defer cancel(nil)
 				if test.name == "canceled" {
-					timer := time.AfterFunc(test.after, func() { cancel(why) })
+					timer := time.AfterFunc(test.after, func() { cancel(cause) })
 					defer timer.Stop()
 				}
 				_, err := sshmachine.Connect(ctx, cfg)
 				if !test.check(err) {
-					t.Errorf("got %v", err)
+					t.Errorf("Connect = %v", err)
 				}
 				if took := time.Since(began); took != test.after {
-					t.Errorf("gave up after %v, want %v", took, test.after)
+					t.Errorf("Connect failed after %v, want %v", took, test.after)
 				}
 				h.drop()
 			})
 		})
-	}
-}
-
-// TestKeepAlive lets a machine fall silent without a word.
-func TestKeepAlive(t *testing.T) {
-	testenv.Need(t, "sh")
-	synctest.Test(t, func(t *testing.T) {
-		h := newHost(t)
-		cfg := h.configFor("192.0.2.1")
-		var ends []*pipeEnd
-		cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
-			a, b := newPipe()
-			ends = append(ends, a)
-			go h.serve(b)
-			return a, nil
-		}
-		m, err := sshmachine.Connect(t.Context(), cfg)
-		must(t, err)
-		time.Sleep(10 * time.Minute) // a healthy one is kept
-		if len(ends) != 1 {
-			t.Errorf("%d connections", len(ends))
-		}
-		ends[0].write.freeze()
-		began := time.Now()
-		must(t, m.Run(t.Context(), bake.Sh("true"))) // over a new connection
-		if took := time.Since(began); took < time.Minute || took > 90*time.Second {
-			t.Errorf("noticed after %v", took)
-		}
-		must(t, m.Close())
-		h.drop()
-		h.wg.Wait()
-	})
-}
-
-func TestClose(t *testing.T) {
-	h := newHost(t)
-	m := connect(t, h.configFor(h.listen(t)))
-	done := make(chan error, 1)
-	go func() { done <- m.Run(t.Context(), bake.Sh("exec sleep 1000")) }()
-	must(t, m.Run(t.Context(), bake.Sh("true")))
-	must(t, m.Close())
-	must(t, m.Close())
-	if err := <-done; err == nil {
-		t.Error("a command under way ended well")
-	}
-	if err := m.Run(t.Context(), bake.Sh("true")); err == nil || !strings.Contains(err.Error(), "closed") {
-		t.Errorf("after Close: %v", err)
 	}
 }

@@ -13,78 +13,77 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// An AuthError is a server that refused every way to log in, for longer than
-// Config.AuthGrace.
+// An AuthError reports that a server still refused every configured login at the
+// end of Config.AuthGrace.
 type AuthError struct {
-	Addr string // the server's address
-	User string // the login
-	Err  error  // what was tried
+	Addr string // the server's "host:port"
+	User string // the login name
+	Err  error  // the failure, naming the methods tried
 }
 
-// Error names the server, the login and what was tried.
+// Error names the server, the login and the methods tried.
 func (e *AuthError) Error() string {
-	return fmt.Sprintf("%s refused the login %s: %v", e.Addr, e.User, e.Err)
+	return fmt.Sprintf("%s refused login as %s: %v", e.Addr, e.User, e.Err)
 }
 
-// Unwrap is the server's refusal.
+// Unwrap returns Err.
 func (e *AuthError) Unwrap() error { return e.Err }
 
-// A route is an open way to a machine: the client at its end, and everything
-// that must be closed with it, the network connection first.
+// A route is an open path to a machine: the SSH client at its end and everything
+// to close along with it, in order.
 type route struct {
 	client  *ssh.Client
-	hostKey ssh.PublicKey // that the client's server has shown
-	heard   *heardConn    // the network connection
+	hostKey ssh.PublicKey // presented by the client's server
+	network *countingConn // to the nearest hop
 	closers []io.Closer
 }
 
-// close ends the network connection first, so that nothing blocks in a write.
-func (p *route) close() {
-	for _, c := range p.closers {
+// close closes the network connection first, so nothing blocks in a write.
+func (r *route) close() {
+	for _, c := range r.closers {
 		_ = c.Close()
 	}
 }
 
-// dial makes one attempt: through proxy and hops to a logged-in client.
+// dial makes one attempt to log in to the machine.
 func dial(ctx context.Context, cfg *Config) (*route, error) {
 	return dialHops(ctx, cfg, append(slices.Clone(cfg.Via), cfg.target()))
 }
 
-// dialHops logs in at every hop through the one before.
+// dialHops logs in to each hop through the one before.
 func dialHops(ctx context.Context, cfg *Config, hops []Hop) (*route, error) {
 	network, err := dialFirst(ctx, cfg, hops[0].Addr)
 	if err != nil {
 		return nil, err
 	}
-	p := &route{closers: []io.Closer{network}, heard: &heardConn{Conn: network}}
-	var conn net.Conn = p.heard
-	// Closing the network connection is the only way to stop what package ssh
-	// has begun.
+	r := &route{closers: []io.Closer{network}, network: &countingConn{Conn: network}}
+	var conn net.Conn = r.network
+	// Closing the network connection is the only way to interrupt package ssh.
 	stop := context.AfterFunc(ctx, func() { _ = network.Close() })
 	for i, hop := range hops {
 		if i > 0 {
-			if conn, err = p.client.DialContext(ctx, "tcp", hop.Addr); err != nil {
-				err = fmt.Errorf("from %s to %s: %w", hops[i-1].Addr, hop.Addr, err)
+			if conn, err = r.client.DialContext(ctx, "tcp", hop.Addr); err != nil {
+				err = fmt.Errorf("dial %s from %s: %w", hop.Addr, hops[i-1].Addr, err)
 				break
 			}
-			p.closers = append(p.closers, conn)
+			r.closers = append(r.closers, conn)
 		}
-		if p.client, p.hostKey, err = handshake(ctx, conn, hop); err != nil {
+		if r.client, r.hostKey, err = handshake(ctx, conn, hop); err != nil {
 			break
 		}
-		p.closers = append(p.closers, p.client)
+		r.closers = append(r.closers, r.client)
 	}
 	if !stop() {
 		err = errors.Join(context.Cause(ctx), err)
 	}
 	if err != nil {
-		p.close()
+		r.close()
 		return nil, err
 	}
-	return p, nil
+	return r, nil
 }
 
-// dialFirst makes the network connection, through the proxy if there is one.
+// dialFirst opens the network connection, through the proxy if one is configured.
 func dialFirst(ctx context.Context, cfg *Config, addr string) (net.Conn, error) {
 	if cfg.Proxy == nil {
 		return cfg.Dial(ctx, "tcp", addr)
@@ -99,7 +98,7 @@ func dialFirst(ctx context.Context, cfg *Config, addr string) (net.Conn, error) 
 	}
 	through, ok := socks.(proxy.ContextDialer)
 	if !ok {
-		return nil, errors.New("proxy: it cannot be dialled with a context")
+		return nil, errors.New("proxy: dialer does not support contexts")
 	}
 	conn, err := through.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -108,12 +107,12 @@ func dialFirst(ctx context.Context, cfg *Config, addr string) (net.Conn, error) 
 	return conn, nil
 }
 
-// forward is a dial func as the dialer below a proxy.
+// forward adapts Config.Dial to the dialer that package proxy expects.
 type forward func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// Dial is never called: DialContext is there.
+// Dial is never called, because forward has DialContext.
 func (f forward) Dial(string, string) (net.Conn, error) {
-	return nil, errors.New("a context is required")
+	return nil, errors.New("dial without a context")
 }
 
 // DialContext calls f.
@@ -121,16 +120,21 @@ func (f forward) DialContext(ctx context.Context, network, addr string) (net.Con
 	return f(ctx, network, addr)
 }
 
-// handshake proves to each side who the other is.
+// handshake runs the SSH handshake and login over conn, and returns the client
+// and the host key it accepted.
 func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, ssh.PublicKey, error) {
 	var refused *HostKeyError
-	var shown ssh.PublicKey
-	var asked atomic.Bool // the server got as far as the login
+	var hostKey ssh.PublicKey
+	var asked atomic.Bool // the server asked for authentication
 	var l login
 	defer l.close()
 	config := &ssh.ClientConfig{
 		User: hop.User,
 		Auth: l.methods(ctx, hop.Auth),
+		BannerCallback: func(message string) error {
+			l.banner = plainText(message)
+			return nil
+		},
 		AuthCallback: func(*ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 			asked.Store(true)
 			return nil, nil //nolint:nilnil // "as configured" in package ssh
@@ -139,7 +143,7 @@ func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, ssh.Pu
 		HostKeyCallback: func(addr string, remote net.Addr, key ssh.PublicKey) error {
 			err := hop.HostKey.check(addr, remote, key)
 			if err == nil {
-				shown = key
+				hostKey = key
 				return nil
 			}
 			refused = &HostKeyError{Addr: hop.Addr, Fingerprint: ssh.FingerprintSHA256(key), Err: err}
@@ -149,18 +153,21 @@ func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, ssh.Pu
 	sc, channels, requests, err := ssh.NewClientConn(conn, hop.Addr, config)
 	switch {
 	case err == nil:
-		return ssh.NewClient(sc, channels, requests), shown, nil
+		return ssh.NewClient(sc, channels, requests), hostKey, nil
 	case refused != nil:
 		return nil, nil, refused
-	case asked.Load() && ctx.Err() == nil && (l.failed != nil || !lost(err)):
-		return nil, nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: err}
+	case asked.Load() && ctx.Err() == nil && (l.err != nil || !isConnError(err)):
+		return nil, nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: l.explain(err)}
+	case asked.Load() && ctx.Err() == nil && l.offered != "" && errors.Is(err, io.EOF):
+		// As sshd does for an expired or locked account.
+		return nil, nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: fmt.Errorf("server hung up during the login: %w", l.explain(err))}
 	default:
 		return nil, nil, fmt.Errorf("%s: %w", hop.Addr, err)
 	}
 }
 
-// lost reports whether err is a connection that broke.
-func lost(err error) bool {
+// isConnError reports whether err is a failure of the network connection.
+func isConnError(err error) bool {
 	var network net.Error
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.As(err, &network)

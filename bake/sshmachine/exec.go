@@ -13,73 +13,86 @@ import (
 )
 
 const (
-	// lingers is how long the outputs of an ended command may be silent before
-	// they are cut: something in the background holds them.
-	lingers = 2 * time.Second
+	// outputDrain is how long the output of an exited command may stay silent
+	// before it is cut off, when a background process holds it open.
+	outputDrain = 2 * time.Second
 
-	// copySize is the size of the buffers between a channel and a reader or
-	// writer.
-	copySize = 256 << 10
+	// A command's output ends maxDrains times outputDrain after its exit, not
+	// counting the time that the caller's writer takes, or after maxDrainBytes,
+	// even if a background process still prints. The limits leave enough for the
+	// command's own output that is still on its way.
+	maxDrains     = 5
+	maxDrainBytes = 32 << 20
+
+	// copyBufferSize is the size of the buffers that data is copied through.
+	copyBufferSize = 256 << 10
 )
 
-// A process is one command line for the login shell, with its ends.
+// A process is a command line for the login shell, with its input and outputs.
 type process struct {
-	line   string
-	tag    string // finds its processes to kill them
-	root   *sudo  // how it was made root; nil for the login
-	pty    bool
-	tidy   bool // removes its temporary files when it is told to end
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
+	line     string
+	mark     string // printed when the command begins; empty for a command that cannot
+	tag      string // value of markVariable, to find its processes; empty for none
+	sudo     *sudo  // how line becomes root; nil to run as the login
+	pty      bool
+	urgent   bool        // must not wait for another session to end
+	cleansUp bool        // removes temporary files on TERM, so must be given time
+	prompt   *sudoPrompt // on a terminal with sudo
+	stdin    io.Reader
+	stdout   io.Writer
+	stderr   io.Writer
 }
 
-// An exit is how a process ended.
+// An exit describes how a process ended.
 type exit struct {
 	known  bool
 	status int
 	signal string
 }
 
-// running is a process on its channel.
+// running is a process that was started on a channel.
 type running struct {
 	*process
-	link     *link
+	conn     *conn
 	channel  ssh.Channel
 	requests <-chan *ssh.Request
 
-	exit   exit
-	exited chan struct{} // the exit status arrived
-	closed chan struct{} // the server closed the channel
-	busy   atomic.Int64  // bytes and calls, so that silence can be seen
-	inCall atomic.Int32  // writes to the caller under way
+	out    *beginFilter
+	errOut *beginFilter
+
+	exit     exit
+	exited   chan struct{} // closed when exit is set
+	closed   chan struct{} // closed when the server closed the channel
+	activity atomic.Int64  // grows with every byte and write, to detect silence
+	writing  atomic.Int32  // calls of Write in progress
 }
 
-var errSilent = errors.New("the machine does not answer")
+var errSilent = errors.New("machine does not respond")
 
-// errNotStarted is wrapped by the error of a process that surely never ran.
+// errNotStarted is wrapped by the error of a process that cannot have run.
 var errNotStarted = errors.New("not started")
 
-// exec runs p and waits for it. An error is a process whose end is not known.
-func (l *link) exec(ctx context.Context, p *process) (exit, error) {
-	if !l.takeSlot(ctx, true) {
-		return exit{}, l.noSlot(ctx)
+// exec runs p and waits for it. It returns an error if the exit is not known.
+func (c *conn) exec(ctx context.Context, p *process) (exit, error) {
+	if !c.takeSlot(ctx, true) {
+		return exit{}, c.noSlotError(ctx)
 	}
-	return l.execInSlot(ctx, p, func() { <-l.slots })
+	return c.execInSlot(ctx, p, c.releaseSlot)
 }
 
-func (l *link) execInSlot(ctx context.Context, p *process, release func()) (exit, error) {
+// execInSlot runs p like exec, in a slot that the caller holds and release returns.
+func (c *conn) execInSlot(ctx context.Context, p *process, release func()) (exit, error) {
 	type started struct {
 		r   *running
 		err error
 	}
 	result := make(chan started, 1)
-	if !l.begin(func() {
-		r, err := l.start(p)
+	if !c.spawn(func() {
+		r, err := c.start(p)
 		result <- started{r, err}
 	}) {
 		release()
-		return exit{}, fmt.Errorf("%w: %w", errNotStarted, l.lostError())
+		return exit{}, fmt.Errorf("%w: %w", errNotStarted, c.lostError())
 	}
 	select {
 	case s := <-result:
@@ -90,27 +103,27 @@ func (l *link) execInSlot(ctx context.Context, p *process, release func()) (exit
 		return s.r.wait(ctx)
 	case <-ctx.Done():
 		detached := context.WithoutCancel(ctx)
-		clean := func() {
+		cleanUp := func() {
 			defer release()
 			if s := <-result; s.err == nil {
-				l.kill(detached, p, false)
+				c.kill(detached, p, false)
 				_ = s.r.channel.Close()
-				for range s.r.requests { // until the server has closed it too
+				for range s.r.requests { // until the server closes it
 				}
 			}
 		}
-		if !l.begin(clean) {
+		if !c.spawn(cleanUp) {
 			release()
 		}
 		return exit{}, context.Cause(ctx)
 	}
 }
 
-// start opens the channel and begins the command.
-func (l *link) start(p *process) (*running, error) {
-	channel, requests, err := l.openSession()
+// start opens the channel and starts the command.
+func (c *conn) start(p *process) (*running, error) {
+	channel, requests, err := c.openSession(!p.urgent)
 	if err != nil {
-		return nil, l.startError(err)
+		return nil, c.startError(err)
 	}
 	fail := func(err error) (*running, error) {
 		_ = channel.Close()
@@ -120,103 +133,116 @@ func (l *link) start(p *process) (*running, error) {
 	if p.pty {
 		terminal := ssh.Marshal(&ptyRequest{Term: "xterm", Columns: 120, Rows: 40, Modes: ptyModes()})
 		if ok, err := channel.SendRequest("pty-req", true, terminal); err != nil {
-			return fail(l.startError(err))
+			return fail(c.startError(err))
 		} else if !ok {
-			return fail(errors.New("the server gives no terminal"))
+			return fail(errors.New("server refused to allocate a PTY"))
 		}
 	}
 	ok, err := channel.SendRequest("exec", true, ssh.Marshal(&execRequest{Command: p.line}))
 	switch {
 	case err != nil:
-		return fail(l.lostError())
+		return fail(c.lostError())
 	case !ok:
-		return fail(errors.New("the server runs no commands"))
+		return fail(errors.New("server refused to run a command"))
 	}
 	return &running{
-		process: p, link: l, channel: channel, requests: requests,
+		process: p, conn: c, channel: channel, requests: requests,
+		out: &beginFilter{mark: []byte(p.mark), found: p.mark == ""}, errOut: &beginFilter{mark: []byte(p.mark), found: p.mark == "" || p.pty},
 		exited: make(chan struct{}), closed: make(chan struct{}),
 	}, nil
 }
 
-func (l *link) startError(err error) error {
+func (c *conn) startError(err error) error {
 	if _, refused := errors.AsType[*ssh.OpenChannelError](err); refused {
-		return fmt.Errorf("the server opens no more sessions (see Config.MaxSessions): %w", err)
+		return fmt.Errorf("server refuses sessions (sshd's MaxSessions?): %w", err)
 	}
-	return fmt.Errorf("%w: %w", errNotStarted, l.lostError())
+	return fmt.Errorf("%w: %w", errNotStarted, c.lostError())
 }
 
-// wait moves the data until the process has ended or ctx has.
+// wait copies input and output until the process or ctx ends.
 func (r *running) wait(ctx context.Context) (exit, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var copies sync.WaitGroup
 	copies.Go(r.watch)
-	copies.Go(func() { r.copyOut(r.stdout, r.channel, stop) })
-	copies.Go(func() { r.copyOut(r.stderr, r.channel.Stderr(), stop) })
-	fed := make(chan struct{})
-	go func() { // not waited for: a Read of the caller's may block for ever
-		defer close(fed)
-		r.feed(stop)
+	copies.Go(func() { r.copyOut(r.stdout, r.channel, r.out, stop) })
+	copies.Go(func() { r.copyOut(r.stderr, r.channel.Stderr(), r.errOut, stop) })
+	inputDone := make(chan struct{})
+	go func() { // not waited for, since cmd.Stdin may block forever
+		defer close(inputDone)
+		r.copyIn(stop)
 	}()
 	drained := make(chan struct{})
 	go func() {
 		copies.Wait()
 		close(drained)
 	}()
-	ended, err := r.untilEnd(ctx, drained)
+	ended, err := r.awaitExit(ctx, drained)
 	_ = r.channel.Close()
-	patience := time.NewTimer(lingers)
-	defer patience.Stop()
+	limit := time.NewTimer(outputDrain)
+	defer limit.Stop()
 	select {
 	case <-drained:
-	case <-patience.C:
-		// A connection that does not even close a channel is of no use.
-		r.link.drop(errSilent)
+	case <-limit.C:
+		// The server does not even close the channel.
+		r.conn.drop(errSilent)
 		<-drained
 	}
-	if _, blocking := r.stdin.(interface{ Len() int }); blocking || r.stdin == nil {
-		<-fed // a reader in memory never blocks
+	// Readers in memory, which have Len, never block. Waiting for them lets the
+	// caller use its reader once Run has returned.
+	if _, inMemory := r.stdin.(interface{ Len() int }); inMemory || r.stdin == nil {
+		<-inputDone
 	}
 	if err == nil && !ended.known {
-		// An error of the caller's reader or writer is why it broke off.
+		// The caller's reader or writer may have failed.
 		if err = context.Cause(ctx); err == nil {
-			err = r.link.lostError()
+			err = r.conn.lostError()
 		}
+	}
+	if err == nil {
+		err = r.begunError(ended)
 	}
 	return ended, err
 }
 
-// untilEnd waits for the end of the process and its output, or kills it.
-func (r *running) untilEnd(ctx context.Context, drained <-chan struct{}) (exit, error) {
+// awaitExit waits until the process has exited and its output has ended or been
+// silent for outputDrain. If ctx ends first, it kills the process.
+func (r *running) awaitExit(ctx context.Context, drained <-chan struct{}) (exit, error) {
 	select {
 	case <-drained:
-		return r.ending(), context.Cause(ctx)
+		return r.exitIfKnown(), context.Cause(ctx)
 	case <-r.exited:
 	case <-ctx.Done():
-		r.stop(ctx)
+		r.kill(ctx)
 		return exit{}, context.Cause(ctx)
 	}
-	ticker := time.NewTicker(lingers)
+	ticker := time.NewTicker(outputDrain)
 	defer ticker.Stop()
+	atExit := r.activity.Load()
+	drains := 0
 	for seen := int64(-1); ; {
 		select {
 		case <-drained:
-			return r.ending(), context.Cause(ctx)
+			return r.exitIfKnown(), context.Cause(ctx)
 		case <-ctx.Done():
-			r.stop(ctx)
+			r.kill(ctx)
 			return exit{}, context.Cause(ctx)
 		case <-ticker.C:
-			now := r.busy.Load()
-			if now == seen && r.inCall.Load() == 0 {
-				return r.ending(), nil
+			now := r.activity.Load()
+			busy := r.writing.Load() > 0
+			if !busy {
+				drains++
+			}
+			if now == seen && !busy || drains >= maxDrains || now-atExit > maxDrainBytes {
+				return r.exitIfKnown(), nil
 			}
 			seen = now
 		}
 	}
 }
 
-// ending is the exit, if it has arrived.
-func (r *running) ending() exit {
+// exitIfKnown returns the exit, or its zero value if that has not arrived.
+func (r *running) exitIfKnown() exit {
 	select {
 	case <-r.exited:
 		return r.exit
@@ -225,18 +251,19 @@ func (r *running) ending() exit {
 	}
 }
 
-// stop kills the process and waits a moment for its end.
-func (r *running) stop(ctx context.Context) {
+// kill signals the process over the channel, then kills all its processes.
+func (r *running) kill(ctx context.Context) {
 	_, _ = r.channel.SendRequest("signal", false, ssh.Marshal(&signalRequest{Signal: "TERM"}))
-	r.link.kill(context.WithoutCancel(ctx), r.process, r.ending().known)
+	r.conn.kill(context.WithoutCancel(ctx), r.process, r.exitIfKnown().known || r.mark != "" && r.out.begun())
 }
 
-// watch takes what the server says of the process, until it closes the channel.
+// watch handles the server's requests, of which one is the exit, until the server
+// closes the channel.
 func (r *running) watch() {
 	defer close(r.closed)
 	for request := range r.requests {
-		if r.ending().known {
-			r.refuse(request)
+		if r.exitIfKnown().known {
+			r.reject(request)
 			continue
 		}
 		switch request.Type {
@@ -253,31 +280,38 @@ func (r *running) watch() {
 				close(r.exited)
 			}
 		default:
-			r.refuse(request)
+			r.reject(request)
 		}
 	}
 }
 
-func (r *running) refuse(request *ssh.Request) {
+func (r *running) reject(request *ssh.Request) {
 	if request.WantReply {
 		_ = request.Reply(false, nil)
 	}
 }
 
-// copyOut moves one output to the caller. A writer that fails ends the command.
-func (r *running) copyOut(to io.Writer, from io.Reader, stop context.CancelCauseFunc) {
+// copyOut copies one output to the caller's writer. If the writer fails, it
+// cancels the command.
+func (r *running) copyOut(to io.Writer, from io.Reader, filter *beginFilter, stop context.CancelCauseFunc) {
 	if to == nil {
 		to = io.Discard
 	}
-	buffer := make([]byte, copySize/8)
+	buffer := make([]byte, copyBufferSize/8)
+	begun := filter.begun()
 	for {
 		n, err := from.Read(buffer)
-		r.busy.Add(int64(n))
-		if n > 0 && to != nil {
-			r.inCall.Add(1)
-			_, failed := to.Write(buffer[:n])
-			r.inCall.Add(-1)
-			r.busy.Add(1)
+		r.activity.Add(int64(n))
+		content := buffer[:n]
+		if !begun {
+			content = filter.pass(content)
+			begun = filter.begun()
+		}
+		if len(content) > 0 && to != nil {
+			r.writing.Add(1)
+			_, failed := to.Write(content)
+			r.writing.Add(-1)
+			r.activity.Add(1)
 			if failed != nil {
 				stop(fmt.Errorf("output: %w", failed))
 				to = nil
@@ -289,16 +323,16 @@ func (r *running) copyOut(to io.Writer, from io.Reader, stop context.CancelCause
 	}
 }
 
-// feed moves the caller's input to the process. A reader that fails ends the
-// command, so that half an input is never taken for a whole one.
-func (r *running) feed(stop context.CancelCauseFunc) {
+// copyIn copies the caller's input to the process. If the reader fails, it cancels
+// the command, so that a partial input is not mistaken for a complete one.
+func (r *running) copyIn(stop context.CancelCauseFunc) {
 	if r.stdin != nil {
-		buffer := make([]byte, copySize)
+		buffer := make([]byte, copyBufferSize)
 		for {
 			n, err := r.stdin.Read(buffer)
 			if n > 0 {
 				if _, failed := r.channel.Write(buffer[:n]); failed != nil {
-					return // the process has ended, or reads no more
+					return // the process exited or closed its input
 				}
 			}
 			if errors.Is(err, io.EOF) {
@@ -311,19 +345,18 @@ func (r *running) feed(stop context.CancelCauseFunc) {
 		}
 	}
 	if r.pty {
-		r.endTerminal()
+		r.sendTerminalEOF()
 		return
 	}
 	_ = r.channel.CloseWrite()
 }
 
-// endTerminal ends the input of a terminal, which has no end of its own. The
-// second character counts when the last line was not complete; more follow now
-// and then, for a program that changes the terminal's mode, as sudo does, loses
-// what was typed before.
-func (r *running) endTerminal() {
-	const again = time.Second
-	ticker := time.NewTicker(again)
+// sendTerminalEOF sends end-of-file characters until the process exits. Two are
+// needed after an incomplete line. They are repeated every second because a
+// program that changes the terminal mode, for example sudo, discards its input.
+func (r *running) sendTerminalEOF() {
+	const interval = time.Second
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		const endOfFile = 4

@@ -20,7 +20,7 @@ func TestGetFile(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<17)
 	must(t, os.WriteFile(filepath.Join(dir, "it's big"), big, 0o640))
 	must(t, os.WriteFile(filepath.Join(dir, "empty"), nil, 0o600))
-	for name, m := range ways(t) {
+	for name, m := range transferMachines(t) {
 		t.Run(name, func(t *testing.T) {
 			var content bytes.Buffer
 			var done, total int64
@@ -29,63 +29,63 @@ func TestGetFile(t *testing.T) {
 				Progress: func(d, all int64) { done, total = d, all },
 			}))
 			if !bytes.Equal(content.Bytes(), big) {
-				t.Errorf("%d bytes, want %d", content.Len(), len(big))
+				t.Errorf("Get = %d bytes, want %d", content.Len(), len(big))
 			}
 			if done != int64(len(big)) || total != done {
-				t.Errorf("progress ended with %d of %d", done, total)
+				t.Errorf("last progress = %d of %d, want %d", done, total, len(big))
 			}
 			to := filepath.Join(t.TempDir(), "new", "file")
 			for source, want := range map[string]fs.FileMode{"it's big": 0o640, "empty": 0o600} {
 				must(t, m.Get(t.Context(), &bake.Download{Source: dir + "/" + source, Path: to}))
 				info, err := os.Stat(to)
 				must(t, err)
-				if info.Mode() != want || digest(t, to) != digest(t, filepath.Join(dir, source)) {
-					t.Errorf("%s: %v, %d bytes", source, info.Mode(), info.Size())
+				if info.Mode() != want || fileDigest(t, to) != fileDigest(t, filepath.Join(dir, source)) {
+					t.Errorf("Get(%s): mode %v, %d bytes, want mode %v and the source's content", source, info.Mode(), info.Size(), want)
 				}
 			}
 			content.Reset()
 			must(t, m.Get(t.Context(), &bake.Download{Source: "/proc/self/comm", Content: &content}))
 			if content.Len() == 0 {
-				t.Error("nothing of a file of the kernel's")
+				t.Error("Get of a file in /proc = 0 bytes")
 			}
-			leftovers(t, filepath.Dir(to))
+			checkNoLeftovers(t, filepath.Dir(to))
 		})
 	}
 }
 
 func TestGetTree(t *testing.T) {
-	from := tree(t)
-	must(t, os.Chmod(filepath.Join(from, "-dash"), 0o755)) // set-id bits stay there
-	want := tree(t)
+	from := testTree(t)
+	must(t, os.Chmod(filepath.Join(from, "-dash"), 0o755)) // Get drops set-id bits
+	want := testTree(t)
 	must(t, os.Chmod(filepath.Join(want, "-dash"), 0o755))
-	excluded(t, want)
-	for name, m := range ways(t) {
+	removeExcluded(t, want)
+	for name, m := range transferMachines(t) {
 		t.Run(name, func(t *testing.T) {
 			parent := t.TempDir()
 			to := filepath.Join(parent, "new", "tree")
-			down := &bake.Download{Source: from, Path: to, Exclude: patterns()}
+			down := &bake.Download{Source: from, Path: to, Exclude: excludePatterns()}
 			must(t, m.Get(t.Context(), down))
 			if diff := cmp.Diff(listing(t, want), listing(t, to)); diff != "" {
-				t.Errorf("new (-want +got):\n%s", diff)
+				t.Errorf("Get of a new tree (-want +got):\n%s", diff)
 			}
-			write(t, to, map[string]string{"plain": "old", "a/b/stays": "stays"})
+			writeFiles(t, to, map[string]string{"plain": "old", "a/b/stays": "stays"})
 			must(t, m.Get(t.Context(), down))
 			if got, err := os.ReadFile(filepath.Join(to, "a/b/stays")); err != nil || string(got) != "stays" {
-				t.Errorf("%q, %v", got, err)
+				t.Errorf("existing file = %q, %v, want it unchanged", got, err)
 			}
 			must(t, os.Remove(filepath.Join(to, "a/b/stays")))
 			if diff := cmp.Diff(listing(t, want), listing(t, to)); diff != "" {
-				t.Errorf("merged (-want +got):\n%s", diff)
+				t.Errorf("Get into an existing tree (-want +got):\n%s", diff)
 			}
-			leftovers(t, parent)
+			checkNoLeftovers(t, parent)
 		})
 	}
 }
 
 func TestGetErrors(t *testing.T) {
-	m := real(t)
+	m := sshdMachine(t)
 	dir := t.TempDir()
-	write(t, dir, map[string]string{"file": "x", "dir/a": "x"})
+	writeFiles(t, dir, map[string]string{"file": "x", "dir/a": "x"})
 	broken := errors.New("broken")
 	for name, down := range map[string]*bake.Download{
 		"nil":                 nil,
@@ -99,17 +99,17 @@ func TestGetErrors(t *testing.T) {
 		"tree over a file":    {Source: dir + "/dir", Path: dir + "/file"},
 	} {
 		if err := m.Get(t.Context(), down); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: Get = nil, want an error", name)
 		}
 	}
 	if _, err := os.Stat(dir + "/to"); err == nil {
-		t.Error("a download that failed left something")
+		t.Error("a failed Get created its destination")
 	}
-	leftovers(t, dir)
+	checkNoLeftovers(t, dir)
 }
 
 func TestGetCancel(t *testing.T) {
-	for name, m := range ways(t) {
+	for name, m := range transferMachines(t) {
 		t.Run(name, func(t *testing.T) {
 			source, to := t.TempDir(), t.TempDir()
 			must(t, os.WriteFile(filepath.Join(source, "big"), make([]byte, 64<<20), 0o644))
@@ -124,12 +124,12 @@ func TestGetCancel(t *testing.T) {
 					}
 				}
 				if err := m.Get(ctx, down); !errors.Is(err, context.Canceled) {
-					t.Errorf("%v, want canceled", err)
+					t.Errorf("Get = %v, want Canceled", err)
 				}
 				cancel()
 			}
 			if got := listing(t, to); strings.Contains(got, "\n") {
-				t.Errorf("left over:\n%s", got)
+				t.Errorf("canceled Get left:\n%s", got)
 			}
 		})
 	}

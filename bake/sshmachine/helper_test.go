@@ -16,19 +16,19 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// configOf is how to reach a real sshd.
-func configOf(server *testenv.Server) *sshmachine.Config {
+// sshdConfig returns a Config for a real sshd.
+func sshdConfig(server *testenv.Server) *sshmachine.Config {
 	return &sshmachine.Config{
 		Addr:          server.Addr,
 		User:          server.User,
 		Auth:          []sshmachine.Auth{sshmachine.Signer(server.Signer)},
-		HostKey:       sshmachine.FixedKey(server.HostKey),
+		HostKey:       sshmachine.FixedHostKey(server.HostKey),
 		RetryInterval: 20 * time.Millisecond,
 	}
 }
 
-// connect connects for the length of a test. What the machine logs is shown
-// when the test fails.
+// connect connects for the duration of a test, and prints the machine's log if the
+// test fails.
 func connect(t testing.TB, cfg *sshmachine.Config) *sshmachine.Machine {
 	t.Helper()
 	var log bytes.Buffer
@@ -39,11 +39,11 @@ func connect(t testing.TB, cfg *sshmachine.Config) *sshmachine.Machine {
 	defer cancel()
 	m, err := sshmachine.Connect(ctx, cfg)
 	if err != nil {
-		t.Fatalf("connect: %v", err)
+		t.Fatalf("Connect: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := m.Close(); err != nil {
-			t.Errorf("close: %v", err)
+			t.Errorf("Close: %v", err)
 		}
 		if t.Failed() {
 			t.Logf("the machine's log:\n%s", log.String())
@@ -52,23 +52,23 @@ func connect(t testing.TB, cfg *sshmachine.Config) *sshmachine.Machine {
 	return m
 }
 
-// real is a machine behind a real sshd.
-func real(t testing.TB) *sshmachine.Machine {
+// sshdMachine returns a machine served by a real sshd.
+func sshdMachine(t testing.TB) *sshmachine.Machine {
 	t.Helper()
-	return connect(t, configOf(testenv.SSHD(t, nil)))
+	return connect(t, sshdConfig(testenv.SSHD(t, nil)))
 }
 
-// output runs a command and returns its standard output.
-func output(t testing.TB, m bake.Machine, cmd *bake.Cmd) string {
+// runOutput runs a command and returns its standard output.
+func runOutput(t testing.TB, m bake.Machine, cmd *bake.Cmd) string {
 	t.Helper()
 	out, err := bake.Output(t.Context(), m, cmd)
 	if err != nil {
-		t.Fatalf("%s: %v", cmd, err)
+		t.Fatalf("Run(%s): %v", cmd, err)
 	}
 	return out
 }
 
-// listing describes a tree: a line for each thing in it.
+// listing returns a line for each entry of a tree.
 func listing(t testing.TB, root string) string {
 	t.Helper()
 	var lines []string
@@ -108,8 +108,8 @@ func listing(t testing.TB, root string) string {
 	return strings.Join(lines, "\n")
 }
 
-// write makes files below dir; a name that ends in a slash is a directory.
-func write(t testing.TB, dir string, files map[string]string) {
+// writeFiles creates files below dir. A name ending in a slash is a directory.
+func writeFiles(t testing.TB, dir string, files map[string]string) {
 	t.Helper()
 	for name, content := range files {
 		full := filepath.Join(dir, filepath.FromSlash(name))

@@ -13,49 +13,51 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// A HostKey is a policy: which host key is accepted as the machine's. The
-// funcs of this package make it.
-type HostKey interface {
-	// valid reports a policy that can accept nothing.
+// A HostKeyPolicy decides which host key is accepted as a server's. It is made by
+// [FixedHostKey], [KnownHosts], [HostCA], [HostKeyFunc] or, in tests,
+// [InsecureAnyHostKey].
+type HostKeyPolicy interface {
+	// valid returns an error if the policy cannot accept any key.
 	valid() error
 
-	// check returns nil when key is the one of addr.
+	// check returns nil if key is accepted for addr.
 	check(addr string, remote net.Addr, key ssh.PublicKey) error
 
-	// algorithms are the ones to ask of the server at addr, so that it shows a
-	// key that can be checked. Nil is any.
+	// algorithms returns the host key algorithms to negotiate with the server at
+	// addr, so that it presents a key the policy can check. Nil means any.
 	algorithms(addr string) []string
 }
 
-// A HostKeyError is a server that showed a host key which the policy refuses:
-// it is not the machine, or somebody is in between. It is never tried again.
+// A HostKeyError reports that a server presented a host key the policy rejects:
+// it is another server, or the connection is being intercepted. [Connect] returns
+// it without retrying.
 type HostKeyError struct {
-	Addr        string // the server's address
-	Fingerprint string // of the key it showed, "SHA256:…"
-	Err         error  // why it was refused
+	Addr        string // the server's "host:port"
+	Fingerprint string // of the presented key, "SHA256:…"
+	Err         error  // the reason
 }
 
-// Error names the server, its key and the reason.
+// Error names the server, the presented key and the reason.
 func (e *HostKeyError) Error() string {
-	return fmt.Sprintf("host key %s of %s refused: %v", e.Fingerprint, e.Addr, e.Err)
+	return fmt.Sprintf("host key %s of %s rejected: %v", e.Fingerprint, e.Addr, e.Err)
 }
 
-// Unwrap is the reason.
+// Unwrap returns Err.
 func (e *HostKeyError) Unwrap() error { return e.Err }
 
-// FixedKey accepts exactly the given keys.
-func FixedKey(keys ...ssh.PublicKey) HostKey { return fixedKey{keys} }
+// FixedHostKey accepts exactly the given keys.
+func FixedHostKey(keys ...ssh.PublicKey) HostKeyPolicy { return fixedHostKey{keys} }
 
-type fixedKey struct{ keys []ssh.PublicKey }
+type fixedHostKey struct{ keys []ssh.PublicKey }
 
-func (p fixedKey) valid() error {
+func (p fixedHostKey) valid() error {
 	if len(p.keys) == 0 || slices.Contains(p.keys, nil) {
-		return errors.New("FixedKey needs keys that are not nil")
+		return errors.New("FixedHostKey needs at least one key, none of them nil")
 	}
 	return nil
 }
 
-func (p fixedKey) check(_ string, _ net.Addr, key ssh.PublicKey) error {
+func (p fixedHostKey) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 	want := make([]string, 0, len(p.keys))
 	for _, k := range p.keys {
 		if string(k.Marshal()) == string(key.Marshal()) {
@@ -66,25 +68,26 @@ func (p fixedKey) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 	return fmt.Errorf("want %s", strings.Join(want, " or "))
 }
 
-func (p fixedKey) algorithms(string) []string {
+func (p fixedHostKey) algorithms(string) []string {
 	all := make([]string, 0, len(p.keys))
 	for _, k := range p.keys {
-		all = append(all, algorithmsOf(k.Type())...)
+		all = append(all, signatureAlgorithms(k.Type())...)
 	}
 	return all
 }
 
-// algorithmsOf is the signature algorithms of a key type.
-func algorithmsOf(keyType string) []string {
+// signatureAlgorithms returns the signature algorithms of a key type.
+func signatureAlgorithms(keyType string) []string {
 	if keyType == ssh.KeyAlgoRSA {
 		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 	}
 	return []string{keyType}
 }
 
-// KnownHosts accepts what the given files in OpenSSH's known_hosts format say.
-// They are read now.
-func KnownHosts(files ...string) HostKey {
+// KnownHosts accepts the keys and authorities listed in the given files, which
+// are in OpenSSH's known_hosts format. KnownHosts reads them
+// immediately rather than at each login.
+func KnownHosts(files ...string) HostKeyPolicy {
 	policy := knownHosts{lines: map[string][]string{}}
 	policy.callback, policy.err = knownhosts.New(files...)
 	for _, file := range files {
@@ -99,7 +102,7 @@ func KnownHosts(files ...string) HostKey {
 
 type knownHosts struct {
 	callback ssh.HostKeyCallback
-	lines    map[string][]string // of each file
+	lines    map[string][]string // by file
 	err      error
 }
 
@@ -109,25 +112,24 @@ func (p knownHosts) check(addr string, remote net.Addr, key ssh.PublicKey) error
 	err := p.callback(addr, remote, key)
 	var unknown *knownhosts.KeyError
 	if errors.As(err, &unknown) && len(unknown.Want) == 0 {
-		return fmt.Errorf("the host is in none of the files: %w", err)
+		return fmt.Errorf("host not listed: %w", err)
 	}
 	return err
 }
 
-// algorithms asks the files with a key that nobody has, and so learns the
-// types of keys that they list.
+// algorithms looks up a key that no host has: the error lists the known keys.
 func (p knownHosts) algorithms(addr string) []string {
-	nobody, err := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
+	unused, err := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
 	if err != nil {
 		return nil
 	}
 	var listed *knownhosts.KeyError
-	if !errors.As(p.callback(addr, &net.TCPAddr{IP: net.IPv4zero}, nobody), &listed) {
+	if !errors.As(p.callback(addr, &net.TCPAddr{IP: net.IPv4zero}, unused), &listed) {
 		return nil
 	}
 	var all []string
 	for _, known := range listed.Want {
-		found := algorithmsOf(known.Key.Type())
+		found := signatureAlgorithms(known.Key.Type())
 		lines := p.lines[known.Filename]
 		if known.Line >= 1 && known.Line <= len(lines) && strings.HasPrefix(strings.TrimSpace(lines[known.Line-1]), "@cert-authority") {
 			found = certificateAlgorithms()
@@ -141,29 +143,29 @@ func (p knownHosts) algorithms(addr string) []string {
 	return all
 }
 
-// Authority accepts a host certificate that one of the given keys has signed
-// for the machine's host name or address.
-func Authority(keys ...ssh.PublicKey) HostKey { return authority{keys} }
+// HostCA accepts host certificates for the server's host name or address signed
+// by one of the given certificate authorities.
+func HostCA(keys ...ssh.PublicKey) HostKeyPolicy { return hostCA{keys} }
 
-type authority struct{ keys []ssh.PublicKey }
+type hostCA struct{ keys []ssh.PublicKey }
 
-func (p authority) valid() error {
+func (p hostCA) valid() error {
 	if len(p.keys) == 0 || slices.Contains(p.keys, nil) {
-		return errors.New("Authority needs keys that are not nil")
+		return errors.New("HostCA needs at least one key, none of them nil")
 	}
 	return nil
 }
 
-func (p authority) check(addr string, remote net.Addr, key ssh.PublicKey) error {
+func (p hostCA) check(addr string, remote net.Addr, key ssh.PublicKey) error {
 	checker := &ssh.CertChecker{
 		IsHostAuthority: func(signer ssh.PublicKey, _ string) bool {
-			return fixedKey(p).check("", nil, signer) == nil
+			return fixedHostKey(p).check("", nil, signer) == nil
 		},
 	}
 	return checker.CheckHostKey(addr, remote, key)
 }
 
-func (p authority) algorithms(string) []string { return certificateAlgorithms() }
+func (p hostCA) algorithms(string) []string { return certificateAlgorithms() }
 
 func certificateAlgorithms() []string {
 	return []string{
@@ -172,28 +174,29 @@ func certificateAlgorithms() []string {
 	}
 }
 
-// CheckHostKey asks f about every host key: nil accepts it.
-func CheckHostKey(f func(addr string, key ssh.PublicKey) error) HostKey { return checkHostKey{f} }
+// HostKeyFunc accepts the host keys for which f returns nil. addr is the server's
+// "host:port".
+func HostKeyFunc(f func(addr string, key ssh.PublicKey) error) HostKeyPolicy { return hostKeyFunc{f} }
 
-type checkHostKey struct {
+type hostKeyFunc struct {
 	f func(addr string, key ssh.PublicKey) error
 }
 
-func (p checkHostKey) valid() error {
+func (p hostKeyFunc) valid() error {
 	if p.f == nil {
-		return errors.New("CheckHostKey needs a func")
+		return errors.New("HostKeyFunc needs a func")
 	}
 	return nil
 }
 
-func (p checkHostKey) check(addr string, _ net.Addr, key ssh.PublicKey) error {
+func (p hostKeyFunc) check(addr string, _ net.Addr, key ssh.PublicKey) error {
 	return p.f(addr, key)
 }
 
-func (p checkHostKey) algorithms(string) []string { return nil }
+func (p hostKeyFunc) algorithms(string) []string { return nil }
 
-// InsecureAnyHostKey accepts every server: whoever is between can read and
-// change everything. It is for tests.
-func InsecureAnyHostKey() HostKey {
-	return CheckHostKey(func(string, ssh.PublicKey) error { return nil })
+// InsecureAnyHostKey accepts any host key, so anyone on the network path can read
+// and modify the connection. Use it only in tests.
+func InsecureAnyHostKey() HostKeyPolicy {
+	return HostKeyFunc(func(string, ssh.PublicKey) error { return nil })
 }

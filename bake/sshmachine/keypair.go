@@ -12,34 +12,34 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A KeyPair is an ed25519 key that exists only in memory: a client's key, or a
-// host key to inject into a machine.
+// A KeyPair is an ed25519 key pair held only in memory, to log in with or to
+// inject into a machine as its host key.
 type KeyPair struct {
-	// Private is the private half in OpenSSH's PEM.
+	// Private is the private key in OpenSSH's PEM format.
 	Private bake.Secret
 
-	// AuthorizedKey is the public half as a line of authorized_keys, with the
-	// comment and without a line break.
+	// AuthorizedKey is the public key as a line for authorized_keys, including
+	// the comment, without a newline.
 	AuthorizedKey string
 
-	// Signer signs with the private half; its PublicKey is the public half.
+	// Signer signs with the private key.
 	Signer ssh.Signer
 }
 
-// NewKeyPair makes a new key. The comment, which may be empty, is put in both
-// halves.
+// NewKeyPair generates a key pair. The comment, which may be empty, becomes part
+// of both keys.
 func NewKeyPair(comment string) (*KeyPair, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("new key: %w", err)
+		return nil, fmt.Errorf("generate key pair: %w", err)
 	}
 	block, err := ssh.MarshalPrivateKey(private, comment)
 	if err != nil {
-		return nil, fmt.Errorf("new key: %w", err)
+		return nil, fmt.Errorf("generate key pair: %w", err)
 	}
 	signer, err := ssh.NewSignerFromKey(private)
 	if err != nil {
-		return nil, fmt.Errorf("new key: %w", err)
+		return nil, fmt.Errorf("generate key pair: %w", err)
 	}
 	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 	if comment != "" {

@@ -2,6 +2,7 @@ package sshmachine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -10,40 +11,37 @@ import (
 
 var _ bake.Machine = (*Machine)(nil)
 
-// A Machine is a machine reached over SSH. It may be used by several
-// goroutines at once.
+// A Machine is a [bake.Machine] reached over SSH, made by [Connect]. Its methods
+// may be called by several goroutines at once.
 type Machine struct {
 	cfg    *Config
-	direct bool          // nothing but the network is on the way
-	turn   chan struct{} // held by the one that connects
+	direct bool // no Dial, Proxy or Via is configured
 
-	mu      sync.Mutex
-	current *link
-	closed  chan struct{}
-	gone    bool
+	connecting chan struct{} // holds a value while a caller connects; guards current
+	current    *conn
+
+	closeOnce sync.Once
+	closed    chan struct{}
 }
 
-// link returns the live connection, and makes one when there is none.
-func (m *Machine) link(ctx context.Context) (*link, error) {
+// conn returns the live connection, making a new one if there is none.
+func (m *Machine) conn(ctx context.Context) (*conn, error) {
 	select {
-	case m.turn <- struct{}{}:
-		defer func() { <-m.turn }()
+	case m.connecting <- struct{}{}:
+		defer func() { <-m.connecting }()
 	case <-m.closed:
 		return nil, errClosed
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	m.mu.Lock()
-	current, gone := m.current, m.gone
-	m.mu.Unlock()
-	if gone {
+	if m.isClosed() {
 		return nil, errClosed
 	}
-	if current != nil {
-		if current.alive() {
-			return current, nil
+	if m.current != nil {
+		if m.current.alive() {
+			return m.current, nil
 		}
-		current.close()
+		m.current.close()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -62,38 +60,57 @@ func (m *Machine) link(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	gone = m.gone
 	m.current = fresh
-	m.mu.Unlock()
-	if gone {
+	if m.isClosed() {
 		fresh.close()
 		return nil, errClosed
 	}
 	return fresh, nil
 }
 
-// Close ends the connection and waits for everything that belongs to it. What
-// runs on it fails. The machine itself keeps running.
-func (m *Machine) Close() error {
-	m.mu.Lock()
-	if !m.gone {
-		m.gone = true
-		close(m.closed)
+func (m *Machine) isClosed() bool {
+	select {
+	case <-m.closed:
+		return true
+	default:
+		return false
 	}
-	m.mu.Unlock()
-	m.turn <- struct{}{} // a connect under way has ended
-	defer func() { <-m.turn }()
-	m.mu.Lock()
-	current := m.current
-	m.mu.Unlock()
-	if current != nil {
-		current.close()
+}
+
+// Close ends the connection, failing the calls that use it, and waits for its
+// goroutines. The machine itself keeps running.
+func (m *Machine) Close() error {
+	m.closeOnce.Do(func() { close(m.closed) })
+	m.connecting <- struct{}{} // after any attempt in progress
+	defer func() { <-m.connecting }()
+	if m.current != nil {
+		m.current.close()
 	}
 	return nil
 }
 
-// String names the machine: "ssh://user@host:port".
+// String returns the machine's login and address as "ssh://user@host:port".
 func (m *Machine) String() string {
 	return fmt.Sprintf("ssh://%s@%s", m.cfg.User, m.cfg.Addr)
 }
+
+// withConn calls f with the live connection. If f fails with errNotStarted,
+// because the connection was lost unnoticed, withConn retries it on a new one,
+// at most three times in all. After the end of ctx it returns even if f does not.
+func (m *Machine) withConn(ctx context.Context, f func(*conn) error) error {
+	for attempt := 1; ; attempt++ {
+		c, err := m.conn(ctx)
+		if err != nil {
+			return err
+		}
+		const maxAttempts = 3
+		if err = withinGrace(ctx, func() error { return f(c) }); attempt < maxAttempts && errors.Is(err, errNotStarted) && ctx.Err() == nil && !errors.Is(err, errClosed) {
+			c.drop(errConnectionLost)
+			<-c.lost
+			continue
+		}
+		return err
+	}
+}
+
+var errConnectionLost = errors.New("connection lost")

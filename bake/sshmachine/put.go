@@ -1,20 +1,24 @@
 package sshmachine
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/exclude"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// Put writes one file or one tree on the machine, as bake.Machine says.
+// Put implements [bake.Machine], as described under Files in the package comment.
 func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 	if up == nil {
 		return bake.Invalid("Upload", "is required")
@@ -28,10 +32,14 @@ func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 	}
 	for _, name := range []string{up.Dest, up.Owner, up.Group} {
 		if strings.ContainsAny(name, "\x00") {
-			return bake.Invalid("Upload", "there is a zero byte in %q", name)
+			return bake.Invalid("Upload", "%q contains a zero byte", name)
 		}
 	}
-	if err := m.put(ctx, up, ex); err != nil {
+	var g gate
+	defer g.close()
+	gated := *up
+	gated.Progress = g.progress(up.Progress)
+	if err := m.put(ctx, &gated, ex); err != nil {
 		return fmt.Errorf("put %s: %w", up.Dest, err)
 	}
 	return nil
@@ -39,11 +47,16 @@ func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 
 func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns) error {
 	dest := path.Clean(up.Dest)
+	// The last element of up.Dest, as a shell sees it.
+	directory := slices.Contains([]string{"", ".", ".."}, up.Dest[strings.LastIndexByte(up.Dest, '/')+1:])
+	errDirectory := fmt.Errorf("%q names a directory, but the source is a file", up.Dest)
 	switch {
 	case up.FS != nil:
 		return m.putTree(ctx, up, up.FS, dest, ex)
+	case up.Content != nil && directory:
+		return errDirectory
 	case up.Content != nil:
-		f := &outgoing{content: up.Content, size: up.Size, mode: up.Mode}
+		f := &sourceFile{content: up.Content, size: up.Size, mode: up.Mode}
 		if f.mode == 0 {
 			f.mode = defaultMode
 		}
@@ -56,48 +69,197 @@ func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns)
 	if info.IsDir() {
 		return m.putTree(ctx, up, os.DirFS(up.Path), dest, ex)
 	}
+	switch {
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file or directory", up.Path)
+	case directory:
+		return errDirectory
+	}
 	file, err := os.Open(up.Path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	f := &outgoing{content: file, size: info.Size(), mode: up.Mode}
+	f := &sourceFile{content: file, size: info.Size(), mode: up.Mode}
 	if f.mode == 0 {
-		f.mode = info.Mode() & settable
+		f.mode = info.Mode() & posixsh.ModeBits
 	}
 	return m.putFile(ctx, up, f, dest)
 }
 
 const defaultMode fs.FileMode = 0o644
 
-// outgoing is one file to be sent.
-type outgoing struct {
+// A sourceFile is a file to send.
+type sourceFile struct {
 	content io.Reader
-	size    int64 // zero is unknown
+	size    int64 // zero if unknown
 	mode    fs.FileMode
 }
 
-// ownerOf is what chown is told, empty when the writer is the owner.
-func ownerOf(up *bake.Upload) string {
+// chownArg returns the owner and group as an argument of chown, empty to keep the
+// writer's.
+func chownArg(up *bake.Upload) string {
 	if up.Group == "" {
 		return up.Owner
 	}
 	return up.Owner + ":" + up.Group
 }
 
-// rights says how the transfer becomes root, if it should.
-func (l *link) rights(ctx context.Context, asRoot bool) (*sudo, error) {
-	if !asRoot {
-		return nil, nil //nolint:nilnil // the login as it is
+// smallFile is the size up to which a file is read into memory first, so that one
+// script can contain its digest and one session is enough.
+const smallFile = 256 << 10
+
+// putFile sends one file.
+func (m *Machine) putFile(ctx context.Context, up *bake.Upload, f *sourceFile, dest string) error {
+	var head bytes.Buffer
+	_, err := io.CopyN(&head, f.content, smallFile+1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read source: %w", err)
 	}
-	return l.becomeRoot(ctx)
+	if head.Len() <= smallFile {
+		return m.withConn(ctx, func(c *conn) error { return c.putSmall(ctx, up, f, dest, head.Bytes()) })
+	}
+	rest := f.content
+	return m.withConn(ctx, func(c *conn) error {
+		whole := *f
+		whole.content = io.MultiReader(bytes.NewReader(head.Bytes()), rest)
+		return c.putBig(ctx, up, &whole, dest)
+	})
 }
 
-// begun makes an error after which nothing may be tried again, because a part
-// of the input was read.
-func (l *link) begun(err error) error {
-	if errors.Is(err, errNotStarted) {
-		return l.lostError()
+// putSmall sends a file in one session, by a script that contains its size and
+// digest.
+func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, dest string, content []byte) error {
+	su, g, err := c.prepareTransfer(ctx, up.Sudo)
+	if err != nil {
+		return err
 	}
-	return err
+	scripts := newFileScripts(g, up, f, dest)
+	check := fmt.Sprintf("n=$(wc -c <\"$t\"); if [ $n -ne %d ]; then echo \"transfer incomplete: $n bytes\" >&2; exit 1; fi\n", len(content))
+	if hasher := g.digestCommand(int64(len(content))); hasher != "" {
+		check += fmt.Sprintf("v=$(%s <\"$t\" | cut -c1-64); if [ \"$v\" != %x ]; then echo \"digest mismatch: $v\" >&2; exit 1; fi\n",
+			hasher, sha256.Sum256(content))
+	}
+	p := newScript(su, scripts.begin()+"cat >\"$t\" || exit 1\n"+check+scripts.end(), bytes.NewReader(content))
+	report := newProgress(up.Progress, int64(len(content)))
+	if err := c.runScript(ctx, p); err != nil {
+		return err
+	}
+	report.add(len(content))
+	report.finish()
+	return nil
+}
+
+// bigFileCommands are the commands of a big file's transfer script: "sum I N"
+// prints the digest of the segment that begins at I MiB once the file has N bytes,
+// and "size" prints the file's size.
+const bigFileCommands = `sum)
+i=0; while [ "$(wc -c <"$f")" -lt "$b" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done
+dd if="$f" bs=1048576 skip="$a" count=SEGMENT 2>/dev/null | HASHER | cut -c1-64;;
+size) echo $(($(wc -c <"$f")));;
+`
+
+// putBig sends a file of any size. A transfer script owns the temporary file and
+// prints digests, while the data goes through one or more other sessions.
+func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest string) error {
+	su, g, err := c.prepareTransfer(ctx, up.Sudo)
+	if err != nil {
+		return err
+	}
+	scripts := newFileScripts(g, up, f, dest)
+	channels := c.stripeCount(ctx, f.size)
+	if channels > 1 && su.elevates() {
+		// SFTP runs as the login, so it writes to the home directory.
+		scripts.from = path.Join(g.facts.Home, tempPrefix+newTag())
+		scripts.login = g.facts.User
+	}
+	hasher := g.digestCommand(max(f.size, smallFile))
+	commands := strings.NewReplacer("SEGMENT", fmt.Sprint(segmentSize>>20), "HASHER", hasher).Replace(bigFileCommands)
+	if hasher == "" {
+		commands = strings.Replace(commands, "|  |", "|", 1)
+	}
+	t, err := c.startTransferScript(ctx, su, scripts.begin(), commands, scripts.end())
+	if err != nil {
+		return err
+	}
+	var open []*sftpChannel
+	if channels > 1 {
+		open = c.openSFTP(ctx, channels)
+		defer closeAll(open)
+	}
+	report := newProgress(up.Progress, f.size)
+	verifier := newSegmentVerifier(io.TeeReader(f.content, report), t, hasher != "")
+	if len(open) > 0 {
+		err = putStriped(ctx, open, scripts.from, verifier)
+	} else {
+		err = c.sendStream(ctx, su, scripts.from, verifier)
+	}
+	if err == nil {
+		err = verifier.finish()
+	}
+	if err == nil {
+		err = t.commit()
+	}
+	t.close()
+	verifier.wait()
+	if err != nil {
+		return c.noRetry(err)
+	}
+	report.finish()
+	return nil
+}
+
+// sendStream sends a file through the input of one command.
+func (c *conn) sendStream(ctx context.Context, su *sudo, file string, from io.Reader) error {
+	return c.runScript(ctx, newScript(su, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from))
+}
+
+// fileScripts generates the parts of a script that writes one file.
+type fileScripts struct {
+	dest  string
+	stage string // a private directory in dest's directory
+	from  string // where the data arrives: in stage, or a file in the login's home
+	uid   int    // of the login
+	login string // owner of from if that is not in stage
+	mode  fs.FileMode
+	owner string // argument of chown; empty to keep the owner
+}
+
+func newFileScripts(g *guestInfo, up *bake.Upload, f *sourceFile, dest string) *fileScripts {
+	stage := path.Join(path.Dir(dest), tempPrefix+newTag())
+	return &fileScripts{dest: dest, stage: stage, from: stage + "/f", uid: g.facts.UID, mode: f.mode, owner: chownArg(up)}
+}
+
+// begin creates dest's directory and an empty temporary file. The private directory
+// keeps others from replacing that file by a link.
+func (f *fileScripts) begin() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "d=%s s=%s f=%s; t=$s/f\n", quote(f.dest), quote(f.stage), quote(f.from))
+	b.WriteString(checkLinks(f.uid, path.Dir(f.dest)))
+	b.WriteString(`if [ -d "$d" ]; then echo "$d is a directory" >&2; exit 1; fi` + "\n")
+	fmt.Fprintf(&b, "mkdir -p %s || exit 1\n", quote(path.Dir(f.dest)))
+	b.WriteString("umask 077\n")
+	b.WriteString(trapCleanUp(`rm -rf "$s" "$f"`))
+	b.WriteString(`mkdir "$s" && : >"$t" && : >"$f" || exit 1` + "\n")
+	if f.login != "" {
+		fmt.Fprintf(&b, "chown %s \"$f\" || exit 1\n", quote(f.login))
+	}
+	return b.String()
+}
+
+// end sets owner and mode, and renames the temporary file to dest.
+func (f *fileScripts) end() string {
+	var b strings.Builder
+	if f.login != "" {
+		b.WriteString(`mv -f "$f" "$t" || exit 1` + "\n")
+	}
+	owner := f.owner
+	if owner == "" && f.login != "" {
+		owner = "0:0"
+	}
+	if owner != "" {
+		fmt.Fprintf(&b, "chown %s \"$t\" || exit 1\n", quote(owner))
+	}
+	fmt.Fprintf(&b, "chmod %s \"$t\" && mv -f \"$t\" \"$d\" || exit 1\n", octal(f.mode))
+	return b.String()
 }

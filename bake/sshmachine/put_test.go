@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -23,8 +24,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// without is a machine whose login does not find the given tools.
-func without(t testing.TB, opts *testenv.SSHDOptions, tools ...string) *sshmachine.Machine {
+// machineWithout returns a machine whose login does not find the given tools.
+func machineWithout(t testing.TB, opts *testenv.SSHDOptions, tools ...string) *sshmachine.Machine {
 	t.Helper()
 	bin := t.TempDir()
 	for _, dir := range []string{"/usr/local/bin", "/bin", "/usr/bin", "/usr/sbin", "/sbin"} {
@@ -40,7 +41,7 @@ func without(t testing.TB, opts *testenv.SSHDOptions, tools ...string) *sshmachi
 		must(t, os.Remove(filepath.Join(bin, tool)))
 	}
 	opts.Config = append(opts.Config, "ForceCommand export PATH="+bin+`; case "$SSH_ORIGINAL_COMMAND" in internal-sftp) exec `+sftpServer(t)+`;; esac; eval "$SSH_ORIGINAL_COMMAND"`)
-	return connect(t, configOf(testenv.SSHD(t, opts)))
+	return connect(t, sshdConfig(testenv.SSHD(t, opts)))
 }
 
 func sftpServer(t testing.TB) string {
@@ -53,21 +54,20 @@ func sftpServer(t testing.TB) string {
 	return "false"
 }
 
-// ways are machines that take trees in different ways.
-func ways(t *testing.T) map[string]*sshmachine.Machine {
+// transferMachines returns machines that transfer trees by different methods.
+func transferMachines(t *testing.T) map[string]*sshmachine.Machine {
 	t.Helper()
 	testenv.Need(t, "sshd")
-	all := map[string]*sshmachine.Machine{
-		"tar":            real(t),
-		"tar, no xargs":  without(t, &testenv.SSHDOptions{}, "xargs"),
-		"tar, no digest": without(t, &testenv.SSHDOptions{}, "sha256sum", "openssl"),
-		"sftp":           without(t, &testenv.SSHDOptions{}, "tar"),
-		"scp":            without(t, &testenv.SSHDOptions{NoSFTP: true}, "tar"),
+	return map[string]*sshmachine.Machine{
+		"tar":            sshdMachine(t),
+		"tar, no xargs":  machineWithout(t, &testenv.SSHDOptions{}, "xargs"),
+		"tar, no digest": machineWithout(t, &testenv.SSHDOptions{}, "sha256sum", "openssl"),
+		"sftp":           machineWithout(t, &testenv.SSHDOptions{}, "tar"),
+		"scp":            machineWithout(t, &testenv.SSHDOptions{NoSFTP: true}, "tar"),
 	}
-	return all
 }
 
-func digest(t testing.TB, name string) string {
+func fileDigest(t testing.TB, name string) string {
 	t.Helper()
 	file, err := os.Open(name)
 	must(t, err)
@@ -78,19 +78,19 @@ func digest(t testing.TB, name string) string {
 	return fmt.Sprintf("%x", sum.Sum(nil))
 }
 
-// leftovers fails the test if something temporary is left below dir.
-func leftovers(t testing.TB, dir string) {
+// checkNoLeftovers fails the test if dir contains temporary files.
+func checkNoLeftovers(t testing.TB, dir string) {
 	t.Helper()
 	must(t, filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
 		if err == nil && strings.Contains(name, ".bakestone") {
-			t.Errorf("left over: %s", name)
+			t.Errorf("temporary file left: %s", name)
 		}
 		return err
 	}))
 }
 
 func TestPutFile(t *testing.T) {
-	m := real(t)
+	m := sshdMachine(t)
 	big := make([]byte, 3<<20)
 	_, err := rand.Read(big)
 	must(t, err)
@@ -119,7 +119,7 @@ func TestPutFile(t *testing.T) {
 			var done, total int64
 			test.up.Progress = func(d, all int64) {
 				if d < done {
-					t.Errorf("progress went from %d to %d", done, d)
+					t.Errorf("progress went back from %d to %d", done, d)
 				}
 				done, total = d, all
 			}
@@ -127,25 +127,25 @@ func TestPutFile(t *testing.T) {
 			got, err := os.ReadFile(dest)
 			must(t, err)
 			if !bytes.Equal(got, test.want) {
-				t.Errorf("%d bytes, want %d", len(got), len(test.want))
+				t.Errorf("Put wrote %d bytes, want %d", len(got), len(test.want))
 			}
 			info, err := os.Stat(dest)
 			must(t, err)
 			if info.Mode() != test.mode {
-				t.Errorf("mode %v, want %v", info.Mode(), test.mode)
+				t.Errorf("Put set mode %v, want %v", info.Mode(), test.mode)
 			}
 			if done != int64(len(test.want)) || total != 0 && total != done {
-				t.Errorf("progress ended with %d of %d", done, total)
+				t.Errorf("last progress = %d of %d, want %d", done, total, len(test.want))
 			}
-			leftovers(t, dir)
+			checkNoLeftovers(t, dir)
 		})
 	}
 }
 
 func TestPutFileErrors(t *testing.T) {
-	m := real(t)
+	m := sshdMachine(t)
 	dir := t.TempDir()
-	write(t, dir, map[string]string{"file": "old", "dir/": ""})
+	writeFiles(t, dir, map[string]string{"file": "old", "dir/": ""})
 	broken := errors.New("broken")
 	big := func() io.Reader { return io.LimitReader(rand.Reader, 1<<20) }
 	for name, up := range map[string]*bake.Upload{
@@ -168,23 +168,23 @@ func TestPutFileErrors(t *testing.T) {
 	} {
 		err := m.Put(t.Context(), up)
 		if err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: Put = nil, want an error", name)
 		}
 		if strings.Contains(name, "reader fails") && !errors.Is(err, broken) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: Put = %v, want the reader's error", name, err)
 		}
 	}
 	if err := m.Put(t.Context(), nil); err == nil {
-		t.Error("nil: no error")
+		t.Error("Put(nil) = nil, want an error")
 	}
-	leftovers(t, dir)
+	checkNoLeftovers(t, dir)
 	if got, err := os.ReadFile(filepath.Join(dir, "file")); err != nil || string(got) != "old" {
-		t.Errorf("the old file is now %q, %v", got, err)
+		t.Errorf("existing file = %q, %v, want it unchanged", got, err)
 	}
 }
 
-// tree makes a tree with everything that is hard about trees.
-func tree(t testing.TB) string {
+// testTree creates a tree with unusual names, modes and links.
+func testTree(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	files := map[string]string{
@@ -195,7 +195,7 @@ func tree(t testing.TB) string {
 	for i := range 300 {
 		files[fmt.Sprintf("many/%d/%d", i%7, i)] = strings.Repeat(fmt.Sprint(i), i)
 	}
-	write(t, dir, files)
+	writeFiles(t, dir, files)
 	must(t, os.Chmod(filepath.Join(dir, "plain"), 0o600))
 	must(t, os.Chmod(filepath.Join(dir, "a/b"), 0o700))
 	must(t, os.Chmod(filepath.Join(dir, "-dash"), 0o755|fs.ModeSetuid))
@@ -213,10 +213,12 @@ func tree(t testing.TB) string {
 	return dir
 }
 
-func patterns() []string { return []string{"*.tmp", "node_modules", "build/**/*.o", "build/out/"} }
+func excludePatterns() []string {
+	return []string{"*.tmp", "node_modules", "build/**/*.o", "build/out/"}
+}
 
-// excluded removes from a copy of tree what patterns leaves out.
-func excluded(t testing.TB, dir string) {
+// removeExcluded removes from a testTree what excludePatterns matches.
+func removeExcluded(t testing.TB, dir string) {
 	t.Helper()
 	for _, name := range []string{"skip.tmp", "a/skip.tmp", "node_modules", "build/out"} {
 		must(t, os.RemoveAll(filepath.Join(dir, name)))
@@ -224,30 +226,30 @@ func excluded(t testing.TB, dir string) {
 }
 
 func TestPutTree(t *testing.T) {
-	from := tree(t)
-	want := tree(t)
-	excluded(t, want)
-	for name, m := range ways(t) {
+	from := testTree(t)
+	want := testTree(t)
+	removeExcluded(t, want)
+	for name, m := range transferMachines(t) {
 		t.Run(name, func(t *testing.T) {
 			parent := t.TempDir()
 			dest := filepath.Join(parent, "new", "tree")
 			var done, total int64
-			up := &bake.Upload{Dest: dest, Path: from, Exclude: patterns(), Progress: func(d, all int64) { done, total = d, all }}
+			up := &bake.Upload{Dest: dest, Path: from, Exclude: excludePatterns(), Progress: func(d, all int64) { done, total = d, all }}
 			must(t, m.Put(t.Context(), up))
 			if diff := cmp.Diff(listing(t, want), listing(t, dest)); diff != "" {
-				t.Errorf("new (-want +got):\n%s", diff)
+				t.Errorf("Put of a new tree (-want +got):\n%s", diff)
 			}
 			if done == 0 || done != total {
-				t.Errorf("progress ended with %d of %d", done, total)
+				t.Errorf("last progress = %d of %d, want all", done, total)
 			}
 
-			// Into one that exists: what is there stays, or is replaced.
+			// Into an existing directory, whose other files stay.
 			merged := filepath.Join(parent, "merged")
 			must(t, os.Mkdir(merged, 0o755))
-			write(t, merged, map[string]string{"plain": "old", "a/b/stays": "stays", "a/b/c/d": "old", "link": "was a file"})
+			writeFiles(t, merged, map[string]string{"plain": "old", "a/b/stays": "stays", "a/b/c/d": "old", "link": "was a file"})
 			must(t, m.Put(t.Context(), up))
-			if got := output(t, m, bake.Sh("cat "+merged+"/a/b/stays")); got != "stays" {
-				t.Errorf("got %q", got)
+			if got := runOutput(t, m, bake.Sh("cat "+merged+"/a/b/stays")); got != "stays" {
+				t.Errorf("existing file = %q, want it unchanged", got)
 			}
 			up.Dest = merged
 			must(t, m.Put(t.Context(), up))
@@ -255,49 +257,49 @@ func TestPutTree(t *testing.T) {
 			must(t, os.Chmod(filepath.Join(merged, "a/b"), 0o700))
 			must(t, os.Chmod(merged, 0o750))
 			if diff := cmp.Diff(listing(t, want), listing(t, merged)); diff != "" {
-				t.Errorf("merged (-want +got):\n%s", diff)
+				t.Errorf("Put into an existing tree (-want +got):\n%s", diff)
 			}
-			leftovers(t, parent)
+			checkNoLeftovers(t, parent)
 		})
 	}
 }
 
 func TestPutTreeOwner(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can give files away")
+		t.Skip("changing owners requires root")
 	}
-	for name, m := range ways(t) {
+	for name, m := range transferMachines(t) {
 		t.Run(name, func(t *testing.T) {
 			dest := filepath.Join(t.TempDir(), "tree")
-			must(t, m.Put(t.Context(), &bake.Upload{Dest: dest, Path: tree(t), Owner: "daemon", Group: "12345", Sudo: true}))
-			if got := output(t, m, bake.Sh("find "+dest+" ! -user daemon -o ! -group 12345; stat -c %a "+dest+"/-dash")); got != "4755" {
-				t.Errorf("got %q", got)
+			must(t, m.Put(t.Context(), &bake.Upload{Dest: dest, Path: testTree(t), Owner: "daemon", Group: "12345", Sudo: true}))
+			if got := runOutput(t, m, bake.Sh("find "+dest+" ! -user daemon -o ! -group 12345; stat -c %a "+dest+"/-dash")); got != "4755" {
+				t.Errorf("files with another owner, and mode: %q, want only the mode 4755", got)
 			}
 		})
 	}
 }
 
 func TestPutFS(t *testing.T) {
-	for name, m := range ways(t) {
+	for name, m := range transferMachines(t) {
 		t.Run(name, func(t *testing.T) {
 			dest := filepath.Join(t.TempDir(), "tree")
 			fsys := fstest.MapFS{"dir/file": {Data: []byte("content"), Mode: 0o444}, "run": {Data: []byte("#!"), Mode: 0o755}}
-			for range 2 { // the second time over the first
+			for range 2 { // create, then replace
 				must(t, m.Put(t.Context(), &bake.Upload{Dest: dest, FS: fsys}))
 			}
-			if got := output(t, m, bake.Sh("cd "+dest+" && cat dir/file && stat -c %a . dir dir/file run")); got != "content755\n755\n444\n755" {
-				t.Errorf("got %q", got)
+			if got := runOutput(t, m, bake.Sh("cd "+dest+" && cat dir/file && stat -c %a . dir dir/file run")); got != "content755\n755\n444\n755" {
+				t.Errorf("content and modes = %q", got)
 			}
 			must(t, m.Put(t.Context(), &bake.Upload{Dest: dest + "/none", FS: fstest.MapFS{}}))
 			if info, err := os.Stat(dest + "/none"); err != nil || !info.IsDir() {
-				t.Errorf("an empty tree: %v, %v", info, err)
+				t.Errorf("Put of an empty tree: Stat = %v, %v, want a directory", info, err)
 			}
 		})
 	}
 }
 
 func TestPutCancel(t *testing.T) {
-	for name, m := range ways(t) {
+	for name, m := range transferMachines(t) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			source := t.TempDir()
@@ -313,53 +315,34 @@ func TestPutCancel(t *testing.T) {
 					}
 				}
 				if err := m.Put(ctx, up); !errors.Is(err, context.Canceled) {
-					t.Errorf("%v, want canceled", err)
+					t.Errorf("Put = %v, want Canceled", err)
 				}
 				cancel()
 			}
 			if got := listing(t, dir); strings.Contains(got, "\n") {
-				t.Errorf("left over:\n%s", got)
+				t.Errorf("canceled Put left:\n%s", got)
 			}
 		})
 	}
 }
 
-// TestPutCancelBeforeSCPBegins cancels a transfer whose scp begins when what is
-// temporary has been removed already: it must not make it again.
-func TestPutCancelBeforeSCPBegins(t *testing.T) {
-	testenv.Need(t, "scp")
-	dir, source := t.TempDir(), t.TempDir()
-	must(t, os.WriteFile(filepath.Join(source, "big"), make([]byte, 1<<20), 0o644))
-	h := newHost(t)
-	h.run = func(line string) string {
-		return strings.ReplaceAll(withoutTar(line), "exec scp", `trap "" TERM; sleep 1; exec scp`)
+// TestPutDisconnected loses the connection during a transfer.
+func TestPutDisconnected(t *testing.T) {
+	server := testenv.SSHD(t, nil)
+	m := connect(t, sshdConfig(server))
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"file": "old"})
+	var drop sync.Once
+	endless := readerFunc(func(p []byte) (int, error) { return len(p), nil })
+	err := m.Put(t.Context(), &bake.Upload{Dest: dir + "/file", Content: endless, Progress: func(done, _ int64) {
+		if done > 1<<20 {
+			drop.Do(func() { go server.Drop() })
+		}
+	}})
+	if !errors.Is(err, bake.ErrDisconnected) {
+		t.Errorf("Put = %v, want ErrDisconnected", err)
 	}
-	m := connect(t, h.configFor(h.listen(t)))
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	err := m.Put(ctx, &bake.Upload{Dest: dir + "/tree", Path: source, Progress: func(int64, int64) { cancel() }})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want canceled", err)
-	}
-	must(t, m.Close()) // waits for what it began
-	if got := listing(t, dir); strings.Contains(got, "\n") {
-		t.Errorf("left over:\n%s", got)
-	}
-}
-
-// TestPutSCPComplains has an scp that complains more than once, as one does that
-// finds its directory gone.
-func TestPutSCPComplains(t *testing.T) {
-	h := newHost(t)
-	h.run = func(line string) string {
-		return strings.ReplaceAll(withoutTar(line), "exec scp", `printf "\\001scp: no paper\\n"; sleep 0.2; printf "\\001scp: no ink\\n\\001scp: no pen\\n"; exit 1; scp`)
-	}
-	m := connect(t, h.configFor(h.listen(t)))
-	source := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(source, "page"), []byte("text"), 0o644))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	if err := m.Put(ctx, &bake.Upload{Dest: t.TempDir() + "/tree", Path: source}); err == nil || !strings.Contains(err.Error(), "scp on the machine: scp: no paper") {
-		t.Errorf("error %v, want the first complaint", err)
+	if got, err := os.ReadFile(dir + "/file"); err != nil || string(got) != "old" {
+		t.Errorf("existing file has %d bytes, %v, want it unchanged", len(got), err)
 	}
 }

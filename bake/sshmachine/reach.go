@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -17,17 +19,21 @@ import (
 
 var _ bake.SSHReacher = (*Machine)(nil)
 
-// ReachSSH lets another program log in to the machine as m does, until use
-// returns: by the first Key or Certificate of Config.Auth, the first AgentSocket
-// and the first Password. Without any of them the error is bake.ErrNoSSH. If ctx
-// has ended by then, the processes on the machine that have access.Mark in their
-// environment, and their descendants, are killed; there must be a /proc for that.
+// ReachSSH implements [bake.SSHReacher]. It lets another program log in to the
+// machine until use returns, with the first [PrivateKey] or [Certificate], the
+// first [AgentSocket] and the first [Password] of [Config.Auth]. Without any of
+// these it returns an error wrapping [bake.ErrNoSSH]. If Dial, Proxy or Via is set,
+// access leads to a relay on the loopback interface.
+//
+// If ctx has ended when use returns, ReachSSH kills the processes on the machine
+// that have access.Mark in their environment, and their descendants. This requires
+// /proc.
 func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, access bake.SSHAccess) error) error {
-	access, err := m.access()
+	access, err := m.sshAccess()
 	if err != nil {
 		return err
 	}
-	l, err := m.link(ctx)
+	c, err := m.conn(ctx)
 	if err != nil {
 		return err
 	}
@@ -38,11 +44,11 @@ func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, ac
 		}
 		access.Host = host
 		if access.Port, err = strconv.Atoi(port); err != nil {
-			return fmt.Errorf("port of %s: %w", addr, err)
+			return fmt.Errorf("invalid port in %s: %w", addr, err)
 		}
-		access.KnownHosts = knownHostsLine(addr, l.route.hostKey)
+		access.KnownHosts = knownHostsLine(addr, c.route.hostKey)
 		tag := newTag()
-		access.Mark = mark + "=" + tag
+		access.Mark = markVariable + "=" + tag
 		err = use(ctx, access)
 		if ctx.Err() != nil {
 			m.killMarked(context.WithoutCancel(ctx), tag)
@@ -55,26 +61,26 @@ func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, ac
 	return m.relay(ctx, run)
 }
 
-// killMarked ends what another program left running on the machine.
+// killMarked kills the processes that another program left on the machine.
 func (m *Machine) killMarked(ctx context.Context, tag string) {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
-	l, err := m.link(ctx)
+	c, err := m.conn(ctx)
 	if err != nil {
-		m.cfg.Logger.WarnContext(ctx, "a command may still run on the machine", slog.String("addr", m.cfg.Addr), slog.Any("error", err))
+		m.cfg.Logger.WarnContext(ctx, "command may still be running on the machine", slog.String("addr", m.cfg.Addr), slog.Any("error", err))
 		return
 	}
 	p := &process{tag: tag}
-	if root, err := l.becomeRoot(ctx); err == nil {
-		p.root = root // what runs as root is killed by nobody else
+	if su, err := c.detectSudo(ctx); err == nil {
+		p.sudo = su // to kill processes that run as root
 	}
-	l.kill(ctx, p, true)
+	c.kill(ctx, p, true)
 }
 
-// access is what of the login can be handed on.
-func (m *Machine) access() (bake.SSHAccess, error) {
+// sshAccess returns the credentials that can be handed to another program.
+func (m *Machine) sshAccess() (bake.SSHAccess, error) {
 	access := bake.SSHAccess{User: m.cfg.User, SudoPassword: m.cfg.SudoPassword}
-	var why []error
+	var errs []error
 	for _, a := range m.cfg.Auth {
 		switch {
 		case !a.pem.IsZero() && access.Key.IsZero():
@@ -82,7 +88,7 @@ func (m *Machine) access() (bake.SSHAccess, error) {
 		case a.socket != nil && access.Agent == "":
 			path, err := a.socket()
 			if err != nil {
-				why = append(why, err)
+				errs = append(errs, err)
 			}
 			access.Agent = path
 		case !a.secret.IsZero() && access.Password.IsZero():
@@ -90,17 +96,86 @@ func (m *Machine) access() (bake.SSHAccess, error) {
 		}
 	}
 	if access.Key.IsZero() && access.Agent == "" && access.Password.IsZero() {
-		why = append(why, errors.New("they can use a key in PEM, an agent's socket or a password, and the login is by none"))
-		return access, fmt.Errorf("%w: %w", bake.ErrNoSSH, errors.Join(why...))
+		errs = append(errs, errors.New("Config.Auth has no PrivateKey, Certificate, AgentSocket or Password to hand on"))
+		return access, fmt.Errorf("%w: %w", bake.ErrNoSSH, errors.Join(errs...))
 	}
 	return access, nil
 }
 
-// knownHostsLine pins key, or the authority behind it, for addr.
+// knownHostsLine returns a known_hosts line that pins key for addr.
 func knownHostsLine(addr string, key ssh.PublicKey) string {
-	if cert, ok := key.(*ssh.Certificate); ok {
-		// A certificate is for names, and a relay's address is none of them.
+	if cert, ok := key.(*ssh.Certificate); ok { //lint:concrete package ssh passes certificates to callbacks as this type
+		// The certificate is not valid for a relay's address, so pin its key.
 		key = cert.Key
 	}
 	return strings.TrimSpace(knownhosts.Line([]string{addr}, key)) + "\n"
+}
+
+// relay calls use with the address of a loopback listener that forwards connections
+// to the machine along m's route. It only copies bytes: the ends authenticate each
+// other.
+func (m *Machine) relay(ctx context.Context, use func(ctx context.Context, addr string) error) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	serving, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { m.relayConn(serving, near) })
+		}
+	})
+	err = use(ctx, listener.Addr().String())
+	stop()
+	_ = listener.Close() // nothing was written
+	wg.Wait()
+	return err
+}
+
+// relayConn connects near to the machine until either side or ctx ends.
+func (m *Machine) relayConn(ctx context.Context, near net.Conn) {
+	defer near.Close() //nolint:errcheck // nothing is buffered
+	limited, cancel := context.WithTimeoutCause(ctx, m.cfg.AttemptTimeout, errAttemptTimeout)
+	far, closeRoute, err := m.dialMachine(limited)
+	cancel()
+	if err != nil {
+		m.cfg.Logger.WarnContext(ctx, "relay: connection to the machine failed", slog.String("addr", m.cfg.Addr), slog.Any("error", err))
+		return
+	}
+	end := sync.OnceFunc(func() {
+		_ = near.Close()
+		_ = far.Close()
+		closeRoute()
+	})
+	defer end()
+	stop := context.AfterFunc(ctx, end)
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = io.Copy(far, near); end() })
+	wg.Go(func() { _, _ = io.Copy(near, far); end() })
+	wg.Wait()
+}
+
+// dialMachine opens a connection to the machine's port through the proxy and
+// bastions.
+func (m *Machine) dialMachine(ctx context.Context) (conn net.Conn, closeRoute func(), err error) {
+	if len(m.cfg.Via) == 0 {
+		conn, err = dialFirst(ctx, m.cfg, m.cfg.Addr)
+		return conn, func() {}, err
+	}
+	r, err := dialHops(ctx, m.cfg, m.cfg.Via)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err = r.client.DialContext(ctx, "tcp", m.cfg.Addr)
+	if err != nil {
+		r.close()
+		return nil, nil, err
+	}
+	return conn, r.close, nil
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// sshCommand runs line by OpenSSH's client with what access says.
+// sshCommand runs line with OpenSSH's client, using access.
 func sshCommand(t testing.TB, access bake.SSHAccess, line string) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -58,7 +58,7 @@ func yesNo(yes bool) string {
 func TestReachSSH(t *testing.T) {
 	server, bastion := testenv.SSHD(t, nil), testenv.SSHD(t, nil)
 	key := func(s *testenv.Server) []sshmachine.Auth {
-		return []sshmachine.Auth{sshmachine.Key(s.ClientKeyPEM, bake.Secret{})}
+		return []sshmachine.Auth{sshmachine.PrivateKey(s.ClientKeyPEM, bake.Secret{})}
 	}
 	socket := filepath.Join(t.TempDir(), "agent")
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
@@ -66,7 +66,7 @@ func TestReachSSH(t *testing.T) {
 	t.Cleanup(func() { must(t, listener.Close()) })
 	raw, err := ssh.ParseRawPrivateKey(server.ClientKeyPEM)
 	must(t, err)
-	dialAgent := serveAgent(t, raw)
+	dialAgent := dialAgent(t, raw)
 	go func() {
 		for {
 			near, err := listener.Accept()
@@ -88,7 +88,7 @@ func TestReachSSH(t *testing.T) {
 		"a key":    {func(*sshmachine.Config) {}, true},
 		"an agent": {func(c *sshmachine.Config) { c.Auth = []sshmachine.Auth{sshmachine.AgentSocket(socket)} }, true},
 		"an encrypted key": {func(c *sshmachine.Config) {
-			c.Auth = []sshmachine.Auth{sshmachine.Key(pem.EncodeToMemory(locked), bake.NewSecret("open sesame"))}
+			c.Auth = []sshmachine.Auth{sshmachine.PrivateKey(pem.EncodeToMemory(locked), bake.NewSecret("open sesame"))}
 		}, true},
 		"a dial func": {func(c *sshmachine.Config) {
 			c.Addr = "not.resolvable.invalid:22"
@@ -97,13 +97,13 @@ func TestReachSSH(t *testing.T) {
 			}
 		}, false},
 		"a bastion": {func(c *sshmachine.Config) {
-			cfg := configOf(bastion)
+			cfg := sshdConfig(bastion)
 			c.Via = []sshmachine.Hop{{Addr: cfg.Addr, User: cfg.User, Auth: cfg.Auth, HostKey: cfg.HostKey}}
 		}, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			cfg := configOf(server)
+			cfg := sshdConfig(server)
 			cfg.Auth = key(server)
 			test.change(cfg)
 			m := connect(t, cfg)
@@ -112,36 +112,36 @@ func TestReachSSH(t *testing.T) {
 			err := bake.ReachSSH(t.Context(), m, func(_ context.Context, access bake.SSHAccess) error {
 				relay = net.JoinHostPort(access.Host, strconv.Itoa(access.Port))
 				if direct := relay == server.Addr; direct != test.direct {
-					t.Errorf("it leads to %s, the server is at %s", relay, server.Addr)
+					t.Errorf("access leads to %s, the server is at %s; want direct access %v", relay, server.Addr, test.direct)
 				}
 				for i := range 2 {
 					out, err := sshCommand(t, access, fmt.Sprintf("echo run %d", i))
 					if want := fmt.Sprintf("run %d", i); err != nil || out != want {
-						t.Errorf("%q, want %q (%v)", out, want, err)
+						t.Errorf("ssh printed %q, %v, want %q", out, err, want)
 					}
 				}
 				access.KnownHosts = strings.Replace(access.KnownHosts, "AAAAC3NzaC1lZDI1NTE5AAAAI", "AAAAC3NzaC1lZDI1NTE5AAAAIA", 1)
 				if out, err := sshCommand(t, access, "echo wrong"); err == nil {
-					t.Errorf("another host key is accepted: %s", out)
+					t.Errorf("ssh accepted another host key: %s", out)
 				}
 				return done
 			})
 			if !errors.Is(err, done) {
-				t.Errorf("%v, want the error of use", err)
+				t.Errorf("ReachSSH = %v, want the error of use", err)
 			}
-			if conn, err := net.Dial("tcp", relay); !test.direct && err == nil { //nolint:noctx // it should fail
+			if conn, err := net.Dial("tcp", relay); !test.direct && err == nil { //nolint:noctx // expected to fail
 				_ = conn.Close()
-				t.Error("the relay goes on")
+				t.Error("the relay accepts connections after ReachSSH")
 			}
 		})
 	}
 }
 
-// TestReachSSHEnds leaves a connection open on the relay.
-func TestReachSSHEnds(t *testing.T) {
+// TestReachSSHClosesConnections leaves a connection to the relay open.
+func TestReachSSHClosesConnections(t *testing.T) {
 	server := testenv.SSHD(t, nil)
-	cfg := configOf(server)
-	cfg.Auth = []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})}
+	cfg := sshdConfig(server)
+	cfg.Auth = []sshmachine.Auth{sshmachine.PrivateKey(server.ClientKeyPEM, bake.Secret{})}
 	cfg.Dial = new(net.Dialer).DialContext
 	m := connect(t, cfg)
 	var left net.Conn
@@ -160,25 +160,25 @@ func TestReachSSHEnds(t *testing.T) {
 	must(t, left.Close())
 }
 
-func TestReachSSHRefuses(t *testing.T) {
+func TestReachSSHWithSigner(t *testing.T) {
 	server := testenv.SSHD(t, nil)
 	use := func(context.Context, bake.SSHAccess) error { return nil }
-	if err := bake.ReachSSH(t.Context(), connect(t, configOf(server)), use); !errors.Is(err, bake.ErrNoSSH) {
-		t.Errorf("a signer was handed on: %v", err)
+	if err := bake.ReachSSH(t.Context(), connect(t, sshdConfig(server)), use); !errors.Is(err, bake.ErrNoSSH) {
+		t.Errorf("ReachSSH = %v, want ErrNoSSH", err)
 	}
 }
 
-// TestReachSSHKills leaves a command running on the machine when the context
-// ends, one that its session's end does not stop, and one when it does not.
-func TestReachSSHKills(t *testing.T) {
+// TestReachSSHKillsProcesses leaves a process running on the machine, which must be
+// killed if the context has ended.
+func TestReachSSHKillsProcesses(t *testing.T) {
 	if _, err := os.Stat("/proc/self/environ"); err != nil {
-		t.Skip("processes are found in /proc")
+		t.Skip("requires /proc")
 	}
-	for name, cancelled := range map[string]bool{"cancelled": true, "done": false} {
+	for name, canceled := range map[string]bool{"canceled": true, "done": false} {
 		t.Run(name, func(t *testing.T) {
 			server := testenv.SSHD(t, nil)
-			cfg := configOf(server)
-			cfg.Auth = []sshmachine.Auth{sshmachine.Key(server.ClientKeyPEM, bake.Secret{})}
+			cfg := sshdConfig(server)
+			cfg.Auth = []sshmachine.Auth{sshmachine.PrivateKey(server.ClientKeyPEM, bake.Secret{})}
 			m := connect(t, cfg)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -186,14 +186,14 @@ func TestReachSSHKills(t *testing.T) {
 			must(t, bake.ReachSSH(ctx, m, func(_ context.Context, access bake.SSHAccess) error {
 				var err error
 				pid, err = sshCommand(t, access, "env "+access.Mark+" /bin/sh -c 'sleep 1000 >/dev/null 2>&1 & echo $!'")
-				if cancelled {
+				if canceled {
 					cancel()
 				}
 				return err
 			}))
 			stat, err := os.ReadFile("/proc/" + pid + "/stat")
-			if running := err == nil && !strings.Contains(string(stat), ") Z "); running == cancelled {
-				t.Errorf("process %s runs: %v", pid, running)
+			if running := err == nil && !strings.Contains(string(stat), ") Z "); running == canceled {
+				t.Errorf("process %s is running: %v, want %v", pid, running, !canceled)
 			}
 		})
 	}

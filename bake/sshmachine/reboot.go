@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// Reboot restarts the machine with cmd, or with shutdown as root when cmd is
-// nil, and returns when it can be reached under a new boot id. A machine that
-// has no boot id must have dropped the connection. ConnectTimeout bounds the
-// wait.
+// Reboot implements [bake.Machine]. If cmd is nil, it runs shutdown as root. It
+// returns once the machine is reachable with a new boot id or, on a machine without
+// boot ids, once it is reachable after dropping the connection. The wait is limited
+// by [Config.ConnectTimeout].
 func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 	before, err := m.Facts(ctx)
 	if err != nil {
@@ -24,7 +23,7 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 		defer stop()
 		ctx = limited
 	}
-	last, err := m.link(ctx)
+	last, err := m.conn(ctx)
 	if err != nil {
 		return fmt.Errorf("reboot: %w", err)
 	}
@@ -34,15 +33,15 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 	var exit *bake.ExitError
 	switch err := m.Run(ctx, cmd); {
 	case errors.As(err, &exit) && exit.Signal != "":
-		// The machine ends the command that ends the machine.
+		// The shutdown killed the command that began it.
 	case err != nil && !errors.Is(err, bake.ErrDisconnected):
 		return fmt.Errorf("reboot: %w", err)
 	}
 	for {
 		if err := m.awaitLoss(ctx, last); err != nil {
-			return fmt.Errorf("reboot: the machine does not go down: %w", err)
+			return fmt.Errorf("reboot: wait for shutdown: %w", err)
 		}
-		if last, err = m.link(ctx); err != nil {
+		if last, err = m.conn(ctx); err != nil {
 			return fmt.Errorf("reboot: %w", err)
 		}
 		now, err := m.Facts(ctx)
@@ -52,19 +51,19 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 		case err != nil && ctx.Err() != nil:
 			return fmt.Errorf("reboot: %w", err)
 		}
-		// A machine that still goes down can answer once more, or break off.
+		// While shutting down the machine may still accept a connection.
 	}
 }
 
-// awaitLoss waits until the connection is lost, and asks after it now and then:
-// a machine that vanishes says no goodbye.
-func (m *Machine) awaitLoss(ctx context.Context, l *link) error {
-	for l.alive() {
-		if !l.answers(ctx, m.cfg.AttemptTimeout) {
+// awaitLoss waits until the connection is lost. It pings the machine meanwhile,
+// since a machine that vanishes may not close the connection.
+func (m *Machine) awaitLoss(ctx context.Context, c *conn) error {
+	for c.alive() {
+		if !c.responds(ctx, m.cfg.AttemptTimeout) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			l.drop(errSilent)
+			c.drop(errSilent)
 			return nil
 		}
 		if err := m.cfg.Clock.Sleep(ctx, m.cfg.RetryInterval); err != nil {
@@ -72,23 +71,4 @@ func (m *Machine) awaitLoss(ctx context.Context, l *link) error {
 		}
 	}
 	return nil
-}
-
-// answers reports whether the machine gives a sign of life within the limit.
-func (l *link) answers(ctx context.Context, limit time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	answered := make(chan bool, 1)
-	if !l.begin(func() {
-		_, _, err := l.client.SendRequest("keepalive@bakestone", true, nil)
-		answered <- err == nil
-	}) {
-		return false
-	}
-	select {
-	case yes := <-answered:
-		return yes
-	case <-ctx.Done():
-		return false
-	}
 }

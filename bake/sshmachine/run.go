@@ -1,160 +1,217 @@
 package sshmachine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// Run runs one command and waits for it, as bake.Machine says.
+// Run implements [bake.Machine], as described under Commands in the package
+// comment.
 func (m *Machine) Run(ctx context.Context, cmd *bake.Cmd) error {
 	if cmd == nil {
 		return bake.Invalid("Cmd", "is required")
 	}
-	if err := errors.Join(cmd.Validate(), checkEnv(cmd)); err != nil {
+	if err := errors.Join(cmd.Validate(), checkZeroBytes(cmd)); err != nil {
 		return err
 	}
-	return m.onLink(ctx, func(l *link) error { return l.run(ctx, cmd) })
+	var g gate
+	defer g.close()
+	gated := *cmd
+	gated.Stdout, gated.Stderr = g.writer(0, cmd.Stdout), g.writer(1, cmd.Stderr)
+	return m.withConn(ctx, func(c *conn) error { return c.run(ctx, &gated) })
 }
 
-// onLink calls f with the live connection. When f could not even begin because
-// that had been lost, unnoticed, it is called again with the next one.
-func (m *Machine) onLink(ctx context.Context, f func(*link) error) error {
-	for attempt := 1; ; attempt++ {
-		l, err := m.link(ctx)
-		if err != nil {
-			return err
-		}
-		const most = 3
-		if err = f(l); attempt < most && errors.Is(err, errNotStarted) && ctx.Err() == nil && !errors.Is(err, errClosed) {
-			l.drop(errBroken)
-			<-l.dead // follows at once
-			continue
-		}
-		return err
-	}
-}
-
-var errBroken = errors.New("it broke")
-
-func (l *link) run(ctx context.Context, cmd *bake.Cmd) error {
-	var root *sudo
-	if cmd.Sudo {
-		var err error
-		if root, err = l.becomeRoot(ctx); err != nil {
-			return fmt.Errorf("%s: %w", cmd, err)
-		}
-	}
-	var output tail
-	p := &process{tag: newTag(), root: root, pty: cmd.PTY, stdin: cmd.Stdin}
-	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
-	if cmd.Raw {
-		p.tag = "" // which only a shell of ours could give it
-	}
-	after, err := l.prepare(ctx, p, cmd)
+func (c *conn) run(ctx context.Context, cmd *bake.Cmd) error {
+	su, err := c.sudoIf(ctx, cmd.Sudo)
 	if err != nil {
 		return fmt.Errorf("%s: %w", cmd, err)
 	}
-	ended, err := l.exec(ctx, p)
-	after(err != nil || ended.status != 0)
+	var output tail
+	p := &process{tag: newTag(), mark: newTag(), sudo: su, pty: cmd.PTY, stdin: cmd.Stdin}
+	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
+	if cmd.Raw {
+		p.tag, p.mark = "", "" // need a POSIX shell
+	}
+	cleanUp, err := c.prepare(ctx, p, cmd)
+	if err != nil {
+		return fmt.Errorf("%s: %w", cmd, err)
+	}
+	ended, err := c.exec(ctx, p)
+	cleanUp(err != nil || ended.status != 0)
+	if s := p.prompt; err == nil && s != nil && !s.done {
+		err = &NotBegunError{Status: ended.status, Output: plainText(strings.Join(output.lastLines(), "\n"))}
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", cmd, err)
 	case ended.status != 0 || ended.signal != "":
-		return &bake.ExitError{Command: cmd.String(), Status: ended.status, Signal: ended.signal, Output: output.last()}
+		return &bake.ExitError{Command: cmd.String(), Status: ended.status, Signal: ended.signal, Output: output.lastLines()}
 	}
 	return nil
 }
 
-// prepare sets the command line of p, and its input before cmd.Stdin. What it
-// returns is called when the command has ended, well or not.
-func (l *link) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (after func(failed bool), err error) {
-	after = func(bool) {}
+// prepare sets p's command line and puts what that reads before cmd.Stdin. The
+// caller must call cleanUp once the command has ended.
+func (c *conn) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (cleanUp func(failed bool), err error) {
+	cleanUp = func(bool) {}
 	if cmd.Raw {
 		p.line = cmd.Line
-		return after, nil
+		return cleanUp, nil
 	}
-	script := scriptOf(cmd)
-	hidden := len(cmd.Env) > 0 || len(cmd.Secrets) > 0 || len(script) > longestDirect
+	script := commandScript(cmd)
+	hidden := len(cmd.Env) > 0 || len(cmd.Secrets) > 0 || len(script) > maxInlineScript
 	switch {
 	case p.pty:
-		return l.prepareTerminal(ctx, p, script, hidden)
-	case !hidden && !p.root.asks():
-		p.line = shellFor(p.root, p.tag, "", script)
-		return after, nil
+		return c.prepareTerminal(ctx, p, script, hidden)
+	case !hidden && !p.sudo.needsPassword():
+		p.line = shellCommand(p.sudo, p.tag, "", announceBegin(p.mark, false, script))
+		return cleanUp, nil
 	}
-	before := asInput(p.tag, script)
-	if p.root.asks() {
-		before = p.root.line() + before
+	before := inputScript(p.tag, script)
+	if p.sudo.needsPassword() {
+		before = p.sudo.passwordLine() + before
 	}
-	p.line = shellFor(p.root, p.tag, "", fromInput(p.tag))
-	p.stdin = following(strings.NewReader(before), p.stdin)
-	return after, nil
+	p.line = shellCommand(p.sudo, p.tag, "", announceBegin(p.mark, false, evalInput(p.tag)))
+	p.stdin = concatReaders(strings.NewReader(before), p.stdin)
+	return cleanUp, nil
 }
 
-// prepareTerminal is prepare for a command with a terminal: its environment
-// goes through a file, and a gate talks to sudo.
-func (l *link) prepareTerminal(ctx context.Context, p *process, script string, hidden bool) (after func(failed bool), err error) {
-	after = func(bool) {}
+// prepareTerminal prepares a command with a terminal. If the script must stay out of
+// the command line, it goes through a file. A sudoPrompt answers sudo.
+func (c *conn) prepareTerminal(ctx context.Context, p *process, script string, hidden bool) (cleanUp func(failed bool), err error) {
+	cleanUp = func(bool) {}
 	if hidden {
-		file, err := l.stage(ctx, script)
+		file, err := c.writeScriptFile(ctx, script)
 		if err != nil {
 			return nil, err
 		}
-		script = fromFile(file)
-		after = func(failed bool) {
-			if failed { // the command itself may not have come so far
-				l.unstage(context.WithoutCancel(ctx), file)
+		script = evalFile(file)
+		cleanUp = func(failed bool) {
+			if failed { // possibly before the script removed the file
+				c.removeScriptFile(context.WithoutCancel(ctx), file)
 			}
 		}
 	}
-	if p.root == nil || !p.root.needed {
-		p.line = shellFor(p.root, p.tag, "", script)
-		return after, nil
+	if !p.sudo.elevates() {
+		p.line = shellCommand(p.sudo, p.tag, "", announceBegin(p.mark, true, script))
+		return cleanUp, nil
 	}
-	g := newGate(p.root, p.tag, p.stdout)
-	p.line = shellFor(p.root, p.tag, string(g.asks), announce(p.tag, script))
-	p.stdin, p.stdout = following(g, p.stdin), g
-	unstage := after
+	p.mark = "" // sudo's prompt precedes it; s finds the begin
+	s := newSudoPrompt(p.sudo, p.tag, p.stdout)
+	p.line = shellCommand(p.sudo, p.tag, string(s.prompt), announceStart(p.tag, script))
+	p.stdin, p.stdout, p.prompt = concatReaders(s, p.stdin), s, s
 	return func(failed bool) {
-		g.close()
-		unstage(failed)
+		s.close()
+		cleanUp(failed)
 	}, nil
 }
 
-// following is first and then, if there is any, second.
-func following(first, second io.Reader) io.Reader {
+// concatReaders returns a reader of first followed by second, which may be nil.
+func concatReaders(first, second io.Reader) io.Reader {
 	if second == nil {
 		return first
 	}
 	return io.MultiReader(first, second)
 }
 
-// stage writes a script to a file that only the login can read.
-func (l *link) stage(ctx context.Context, script string) (file string, err error) {
+// writeScriptFile writes a script to a new file that only the login can read.
+func (c *conn) writeScriptFile(ctx context.Context, script string) (file string, err error) {
 	const line = `umask 077; f=$(mktemp 2>/dev/null || mktemp "$HOME/.bakestone.XXXXXX") && cat >"$f" && echo "$f"`
-	var out, failed bytes.Buffer
-	p := &process{line: shellFor(nil, "", "", line), stdin: strings.NewReader(script), stdout: &out, stderr: &failed}
-	ended, err := l.exec(ctx, p)
+	var out, failed answer
+	p := newScript(nil, line, strings.NewReader(script))
+	p.stdout, p.stderr = &out, &failed
+	ended, err := c.exec(ctx, p)
 	if err != nil {
-		return "", fmt.Errorf("environment: %w", err)
+		return "", fmt.Errorf("write environment file: %w", err)
 	}
 	if ended.status != 0 {
-		return "", fmt.Errorf("environment: %s", strings.TrimSpace(failed.String()))
+		return "", fmt.Errorf("write environment file: %s", strings.TrimSpace(failed.String()))
 	}
 	return strings.TrimSpace(out.String()), nil
 }
 
-// unstage removes what stage wrote.
-func (l *link) unstage(ctx context.Context, file string) {
+// removeScriptFile removes a file made by writeScriptFile.
+func (c *conn) removeScriptFile(ctx context.Context, file string) {
 	const limit = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	_, _ = l.execInSlot(ctx, &process{line: shellFor(nil, "", "", "rm -f "+quote(file))}, func() {})
+	_, _ = c.execInSlot(ctx, &process{line: shellCommand(nil, "", "", "rm -f "+quote(file))}, func() {})
+}
+
+const (
+	tailLines     = 20
+	tailLineBytes = 400 // the rest of a longer line is dropped
+)
+
+// A tail keeps the last lines of a command's two outputs, in order of arrival.
+type tail struct {
+	mu      sync.Mutex
+	lines   []string
+	writers []*tailWriter
+}
+
+// writer returns a writer for one output, which also writes to next unless that
+// is nil.
+func (t *tail) writer(next io.Writer) io.Writer {
+	w := &tailWriter{tail: t, next: next}
+	t.writers = append(t.writers, w)
+	return w
+}
+
+// lastLines returns the lines, including unterminated ones.
+func (t *tail) lastLines() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, w := range t.writers {
+		if len(w.line) > 0 {
+			w.endLine()
+		}
+	}
+	return t.lines
+}
+
+type tailWriter struct {
+	tail *tail
+	next io.Writer
+	line []byte // unterminated
+}
+
+// Write adds p to the tail and passes it on.
+func (w *tailWriter) Write(p []byte) (int, error) {
+	w.keep(string(p))
+	if w.next == nil {
+		return len(p), nil
+	}
+	return w.next.Write(p)
+}
+
+func (w *tailWriter) keep(text string) {
+	w.tail.mu.Lock()
+	defer w.tail.mu.Unlock()
+	for {
+		line, rest, ended := strings.Cut(text, "\n")
+		w.line = append(w.line, line[:min(len(line), tailLineBytes-len(w.line))]...)
+		if !ended {
+			return
+		}
+		w.endLine()
+		text = rest
+	}
+}
+
+func (w *tailWriter) endLine() {
+	line := strings.ToValidUTF8(strings.TrimSuffix(string(w.line), "\r"), "")
+	w.line = w.line[:0]
+	if len(w.tail.lines) == tailLines {
+		copy(w.tail.lines, w.tail.lines[1:])
+		w.tail.lines = w.tail.lines[:tailLines-1]
+	}
+	w.tail.lines = append(w.tail.lines, line)
 }

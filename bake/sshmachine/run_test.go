@@ -10,16 +10,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 func TestRun(t *testing.T) {
-	m := real(t)
+	m := sshdMachine(t)
 	dir := t.TempDir()
 	odd := "it's \"odd\"\n$HOME `x` \\n \\ ünïcode ☃\n\ttab "
 	for _, test := range []struct {
@@ -49,7 +47,7 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.cmd.PTY {
-				needsTerminals(t)
+				requirePTY(t)
 			}
 			var stdout, stderr bytes.Buffer
 			test.cmd.Stdout, test.cmd.Stderr = &stdout, &stderr
@@ -64,16 +62,16 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// needsTerminals skips a test where sshd cannot give a terminal away.
-func needsTerminals(t *testing.T) {
+// requirePTY skips a test where sshd cannot allocate terminals.
+func requirePTY(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("an sshd that is not root has no terminals")
+		t.Skip("sshd allocates terminals only as root")
 	}
 }
 
 func TestRunInvalid(t *testing.T) {
-	m := real(t)
+	m := sshdMachine(t)
 	for name, cmd := range map[string]*bake.Cmd{
 		"nil":                 nil,
 		"nothing":             {},
@@ -84,13 +82,13 @@ func TestRunInvalid(t *testing.T) {
 	} {
 		var field *bake.FieldError
 		if err := m.Run(t.Context(), cmd); !errors.As(err, &field) {
-			t.Errorf("%s: %v, want a FieldError", name, err)
+			t.Errorf("%s: Run = %v, want a FieldError", name, err)
 		}
 	}
 }
 
 func TestRunFails(t *testing.T) {
-	m := real(t)
+	m := sshdMachine(t)
 	var long []string
 	for i := range 30 {
 		long = append(long, fmt.Sprint("line ", i))
@@ -123,46 +121,46 @@ func TestRunFails(t *testing.T) {
 			test.want.Command = test.cmd.Line
 			var got *bake.ExitError
 			if err := m.Run(t.Context(), &test.cmd); !errors.As(err, &got) {
-				t.Fatalf("%v, want an ExitError", err)
+				t.Fatalf("Run = %v, want an ExitError", err)
 			}
 			if diff := cmp.Diff(&test.want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+				t.Errorf("ExitError (-want +got):\n%s", diff)
 			}
 		})
 	}
 	if err := m.Run(t.Context(), &bake.Cmd{Line: "echo never", Dir: "/does/not/exist"}); err == nil {
-		t.Error("a missing directory is no error")
+		t.Error("Run in a missing directory = nil, want an error")
 	}
 }
 
-// TestRunHidesEnvironment looks for the value of a secret in every command line
-// of the machine, while the command runs, with and without a terminal.
+// TestRunHidesEnvironment searches all command lines on the machine for a secret while
+// the command that has it runs.
 func TestRunHidesEnvironment(t *testing.T) {
 	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
-		t.Skip("there is no /proc")
+		t.Skip("requires /proc")
 	}
-	m := real(t)
-	needsTerminals(t)
+	m := sshdMachine(t)
+	requirePTY(t)
 	const secret = "correct-horse-battery"
 	for _, pty := range []bool{false, true} {
-		out := output(t, m, &bake.Cmd{
+		out := runOutput(t, m, &bake.Cmd{
 			Line: "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '[c]orrect-horse-battery' || true; echo \"$S\"",
 			PTY:  pty, Secrets: bake.Secrets(map[string]string{"S": secret}),
 		})
 		if out != "0\n"+secret {
-			t.Errorf("pty %v: %q", pty, out)
+			t.Errorf("pty %v: command lines with the secret, and the secret: %q, want %q", pty, out, "0\n"+secret)
 		}
 	}
 }
 
-// TestRunRemovesEnvironmentFile fails a command with a terminal before it has
-// read its environment.
+// TestRunRemovesEnvironmentFile cancels a command with a terminal, whose environment is
+// in a file.
 func TestRunRemovesEnvironmentFile(t *testing.T) {
-	needsTerminals(t)
-	m := real(t)
+	requirePTY(t)
+	m := sshdMachine(t)
 	tmp := t.TempDir()
-	t.Setenv("TMPDIR", tmp) // of this process only; the login's is asked for below
-	there := output(t, m, bake.Sh(`echo "${TMPDIR:-/tmp}"`))
+	t.Setenv("TMPDIR", tmp) // of this process; the login may have another
+	there := runOutput(t, m, bake.Sh(`echo "${TMPDIR:-/tmp}"`))
 	count := func() int {
 		names, err := filepath.Glob(filepath.Join(there, "tmp.*"))
 		must(t, err)
@@ -175,10 +173,10 @@ func TestRunRemovesEnvironmentFile(t *testing.T) {
 		Stdout: writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil }),
 	}
 	if err := m.Run(ctx, cmd); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want canceled", err)
+		t.Errorf("Run = %v, want Canceled", err)
 	}
 	if after := count(); after > before {
-		t.Errorf("%d files before, %d after", before, after)
+		t.Errorf("%d temporary files after Run, %d before", after, before)
 	}
 }
 
@@ -191,36 +189,35 @@ type readerFunc func(p []byte) (int, error)
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestRunReaderAndWriterErrors(t *testing.T) {
-	m := real(t)
+	m := sshdMachine(t)
 	broken := errors.New("broken")
 	cmd := &bake.Cmd{Line: "cat >/dev/null; sleep 1000", Stdin: io.MultiReader(strings.NewReader("half"), readerFunc(func([]byte) (int, error) { return 0, broken }))}
 	if err := m.Run(t.Context(), cmd); !errors.Is(err, broken) {
-		t.Errorf("reader: %v", err)
+		t.Errorf("Run = %v, want the reader's error", err)
 	}
 	cmd = &bake.Cmd{Line: "echo; sleep 1000", Stdout: writerFunc(func([]byte) (int, error) { return 0, broken })}
 	if err := m.Run(t.Context(), cmd); !errors.Is(err, broken) {
-		t.Errorf("writer: %v", err)
+		t.Errorf("Run = %v, want the writer's error", err)
 	}
-	// A command that does not read its input ends all the same, also when a
-	// Read never returns.
+	// Run returns even if a Read of the unused input never does.
 	reader, writer := io.Pipe()
 	defer writer.Close()
 	must(t, m.Run(t.Context(), &bake.Cmd{Line: "true", Stdin: reader}))
 }
 
-// TestRunBackground starts something that holds the outputs open.
-func TestRunBackground(t *testing.T) {
-	m := real(t)
-	out := output(t, m, bake.Sh("sleep 1000 & echo $!"))
-	if output(t, m, bake.Sh("kill "+out+" && echo killed")) != "killed" {
-		t.Error("what runs in the background was ended")
+// TestRunBackgroundProcess starts a process that holds the outputs open.
+func TestRunBackgroundProcess(t *testing.T) {
+	m := sshdMachine(t)
+	out := runOutput(t, m, bake.Sh("sleep 1000 & echo $!"))
+	if runOutput(t, m, bake.Sh("kill "+out+" && echo killed")) != "killed" {
+		t.Error("the background process was killed")
 	}
 }
 
-func TestRunMany(t *testing.T) {
-	m := real(t)
+func TestRunConcurrently(t *testing.T) {
+	m := sshdMachine(t)
 	done := make(chan error)
-	const many = 40 // far more than sessions
+	const many = 40 // more than MaxSessions
 	for i := range many {
 		go func() {
 			out, err := bake.Output(t.Context(), m, bake.Command("echo", fmt.Sprint(i)))
@@ -237,99 +234,32 @@ func TestRunMany(t *testing.T) {
 	}
 }
 
-func TestFacts(t *testing.T) {
-	m := real(t)
-	facts, err := m.Facts(t.Context())
-	must(t, err)
-	want := bake.Facts{
-		OS: "linux", Kernel: output(t, m, bake.Sh("uname -r")), Arch: output(t, m, bake.Sh("uname -m")),
-		User: output(t, m, bake.Sh("id -un")), UID: os.Getuid(), Home: output(t, m, bake.Sh("echo $HOME")),
-		BootID: facts.BootID, Hostname: facts.Hostname, Distro: facts.Distro, Version: facts.Version, Read: facts.Read,
-	}
-	if diff := cmp.Diff(want, facts); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if facts.BootID == "" || facts.Hostname == "" || facts.Distro == "" || facts.Read.IsZero() {
-		t.Errorf("missing: %+v", facts)
-	}
-}
-
-// gone fails the test if a process still has the given text in its command
-// line, as one that was killed a moment ago may.
-func gone(t *testing.T, text string) {
-	t.Helper()
-	for tries := 0; ; tries++ {
-		var left []string
-		lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
-		must(t, err)
-		for _, name := range lines {
-			if line, err := os.ReadFile(name); err == nil && strings.Contains(string(line), text) {
-				left = append(left, strings.ReplaceAll(string(line), "\x00", " "))
-			}
-		}
-		if len(left) == 0 {
-			return
-		}
-		if tries == 20 {
-			t.Errorf("still running: %q", left)
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
-func TestCancelKills(t *testing.T) {
-	testenv.Need(t, "sshd")
-	m := real(t)
-	for name, cmd := range map[string]bake.Cmd{
-		"one":            {Line: "echo up; sleep 86421"},
-		"args":           {Args: []string{"sh", "-c", "echo up; sleep 86421; true"}},
-		"children":       {Line: "sleep 86421 & (setsid sleep 86421 &) ; echo up; sleep 86421; echo"},
-		"ignores TERM":   {Line: "trap '' TERM HUP; echo up; while :; do sleep 86421; done"},
-		"terminal":       {Line: "echo up; sleep 86421; echo", PTY: true},
-		"with input":     {Line: "echo up; sleep 86421; echo", Stdin: readerFunc(func([]byte) (int, error) { select {} })},
-		"as root":        {Line: "echo up; sleep 86421; echo", Sudo: os.Getuid() == 0},
-		"an environment": {Line: "echo up; env -i sleep 86421; echo", Env: map[string]string{"A": "b"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if cmd.PTY {
-				needsTerminals(t)
-			}
-			ctx, cancel := context.WithCancelCause(t.Context())
-			why := errors.New("enough")
-			cmd.Stdout = writerFunc(func(p []byte) (int, error) { cancel(why); return len(p), nil })
-			if err := m.Run(ctx, &cmd); !errors.Is(err, why) {
-				t.Errorf("%v, want the cause", err)
-			}
-			gone(t, "86421")
-		})
-	}
-}
-
-// A raw command reaches the login's own shell as it is, whatever that is.
-func TestRaw(t *testing.T) {
+// TestRunRaw checks that a raw command reaches the login's shell unchanged.
+func TestRunRaw(t *testing.T) {
 	h := newHost(t)
 	lines := make(chan string, 1)
 	h.run = func(line string) string {
 		lines <- line
 		return "cat; exit 3"
 	}
-	m := connect(t, h.configFor(h.listen(t)))
+	cfg := h.configFor(h.listen(t))
+	cfg.Raw = true
+	m := connect(t, cfg)
 	const line = `powershell.exe -EncodedCommand "A='B'" %PATH%`
 	var out bytes.Buffer
 	err := m.Run(t.Context(), &bake.Cmd{Line: line, Raw: true, Stdin: strings.NewReader("input"), Stdout: &out})
 	if exit, ok := errors.AsType[*bake.ExitError](err); !ok || exit.Status != 3 || out.String() != "input" {
-		t.Errorf("it wrote %q: %v", &out, err)
+		t.Errorf("Run = %v with output %q, want exit status 3 and \"input\"", err, &out)
 	}
 	if got := <-lines; got != line {
-		t.Errorf("the shell was given %q", got)
+		t.Errorf("the shell received %q, want %q", got, line)
 	}
 	for _, cmd := range []bake.Cmd{
 		{Args: []string{"x"}}, {Line: "x", Sudo: true}, {Line: "x", PTY: true}, {Line: "x", Dir: "/"}, {Line: "x", Env: map[string]string{"A": "1"}},
 	} {
 		cmd.Raw = true
 		if err := m.Run(t.Context(), &cmd); err == nil || !strings.Contains(err.Error(), "Cmd.Raw") {
-			t.Errorf("%+v: %v", cmd, err)
+			t.Errorf("Run(%+v) = %v, want an error about Cmd.Raw", cmd, err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -14,21 +15,22 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
-// embedded is a machine of the kind that the embedded EC2 has: a shell and a
-// disk in memory, on every system.
-func embedded(t *testing.T, o sandbox.Options) *sshmachine.Machine {
+// sandboxMachine returns a machine in a sandbox as used by the embedded EC2, with a
+// shell and a file system in memory. It works on all systems.
+func sandboxMachine(t *testing.T, o sandbox.Options) *sshmachine.Machine {
 	t.Helper()
-	return embeddedAs(t, o, func(*sshmachine.Config) {})
+	return sandboxMachineWith(t, o, func(*sshmachine.Config) {})
 }
 
-// embeddedAs is embedded with a change of how it is reached.
-func embeddedAs(t *testing.T, o sandbox.Options, change func(*sshmachine.Config)) *sshmachine.Machine {
+// sandboxMachineWith returns a sandboxMachine whose Config was modified by change.
+func sandboxMachineWith(t *testing.T, o sandbox.Options, change func(*sshmachine.Config)) *sshmachine.Machine {
 	t.Helper()
 	pair, err := sshmachine.NewKeyPair("")
 	must(t, err)
@@ -56,28 +58,28 @@ func embeddedAs(t *testing.T, o sandbox.Options, change func(*sshmachine.Config)
 	return connect(t, cfg)
 }
 
-// TestEmbedded does everything once on an embedded machine, with tar and
-// without it.
-func TestEmbedded(t *testing.T) {
+// TestSandbox runs commands, transfers and a reboot on machines with different
+// tools.
+func TestSandbox(t *testing.T) {
 	for name, o := range map[string]sandbox.Options{
-		"as it is": {}, "sudo password": {SudoPassword: "hush it's"}, "no tar": {Missing: []string{"tar"}},
-		"poor": {Missing: []string{"tar", "sha256sum", "openssl", "xargs", "gzip"}},
+		"default": {}, "sudo password": {SudoPassword: "hush it's"}, "no tar": {Missing: []string{"tar"}},
+		"few tools": {Missing: []string{"tar", "sha256sum", "openssl", "xargs", "gzip"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := embedded(t, o)
-			embeddedCommands(t, m)
-			embeddedFiles(t, m)
+			m := sandboxMachine(t, o)
+			testSandboxCommands(t, m)
+			testSandboxFiles(t, m)
 			before, err := m.Facts(t.Context())
 			must(t, err)
 			must(t, m.Reboot(t.Context(), nil))
 			if after, err := m.Facts(t.Context()); err != nil || after.BootID == before.BootID {
-				t.Errorf("rebooted from %q to %q, %v", before.BootID, after.BootID, err)
+				t.Errorf("boot id after Reboot = %q, %v, want one other than %q", after.BootID, err, before.BootID)
 			}
 		})
 	}
 }
 
-func embeddedCommands(t *testing.T, m *sshmachine.Machine) {
+func testSandboxCommands(t *testing.T, m *sshmachine.Machine) {
 	t.Helper()
 	const odd = "it's \"odd\"\n$HOME `x` \\ ☃\t"
 	for _, sudo := range []bool{false, true} {
@@ -87,35 +89,35 @@ func embeddedCommands(t *testing.T, m *sshmachine.Machine) {
 			{Args: []string{"sh", "-c", `printf %s "$0"; cat`, odd}, Stdin: strings.NewReader("rest")},
 		} {
 			cmd.Sudo = sudo
-			if got := output(t, m, &cmd); got != odd+"rest" {
-				t.Errorf("sudo %v, %s: %q", sudo, &cmd, got)
+			if got := runOutput(t, m, &cmd); got != odd+"rest" {
+				t.Errorf("sudo %v: Run(%s) printed %q, want %q", sudo, &cmd, got, odd+"rest")
 			}
 		}
 		want := "ubuntu"
 		if sudo {
 			want = "root"
 		}
-		if got := output(t, m, &bake.Cmd{Line: "id -un", Sudo: sudo}); got != want {
-			t.Errorf("got %q, want %q", got, want)
+		if got := runOutput(t, m, &bake.Cmd{Line: "id -un", Sudo: sudo}); got != want {
+			t.Errorf("sudo %v: id printed %q, want %q", sudo, got, want)
 		}
 	}
 	var failed *bake.ExitError
 	if err := m.Run(t.Context(), bake.Sh("echo why >&2; exit 7")); !errors.As(err, &failed) || failed.Status != 7 || len(failed.Output) != 1 {
-		t.Errorf("%v", err)
+		t.Errorf("Run = %v, want an ExitError with status 7 and one line", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	up := writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
 	if err := m.Run(ctx, &bake.Cmd{Line: "echo; sleep 1000", Stdout: up}); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want canceled", err)
+		t.Errorf("Run = %v, want Canceled", err)
 	}
 	before, err := m.Facts(t.Context())
 	must(t, err)
 	if before.User != "ubuntu" || before.UID == 0 || before.BootID == "" || before.Distro != "ubuntu" {
-		t.Errorf("%+v", before)
+		t.Errorf("Facts = %+v, want those of ubuntu", before)
 	}
 }
 
-func embeddedFiles(t *testing.T, m *sshmachine.Machine) {
+func testSandboxFiles(t *testing.T, m *sshmachine.Machine) {
 	t.Helper()
 	big := bytes.Repeat([]byte("0123456789"), 100_000)
 	fsys := fstest.MapFS{
@@ -133,21 +135,21 @@ func embeddedFiles(t *testing.T, m *sshmachine.Machine) {
 			var got bytes.Buffer
 			must(t, m.Get(t.Context(), &bake.Download{Source: dest, Content: &got, Sudo: sudo}))
 			if !bytes.Equal(got.Bytes(), content) {
-				t.Errorf("%s: %d bytes, want %d", dest, got.Len(), len(content))
+				t.Errorf("Get(%s) = %d bytes, want the %d of Put", dest, got.Len(), len(content))
 			}
 		}
 		for range 2 {
 			must(t, m.Put(t.Context(), &bake.Upload{Dest: root + "/tree", FS: fsys, Exclude: []string{"*.tmp"}, Sudo: sudo}))
 		}
-		if got := output(t, m, &bake.Cmd{Line: "cd " + root + "/tree && cat link && stat -c '%a %U' a/b/c . && ls -A", Sudo: sudo}); got != map[bool]string{
+		if got := runOutput(t, m, &bake.Cmd{Line: "cd " + root + "/tree && cat link && stat -c '%a %U' a/b/c . && ls -A", Sudo: sudo}); got != map[bool]string{
 			false: "deep640 ubuntu\n755 ubuntu\na\nit's\nlink", true: "deep640 root\n755 root\na\nit's\nlink",
 		}[sudo] {
-			t.Errorf("got %q", got)
+			t.Errorf("sudo %v: the tree is %q", sudo, got)
 		}
 		to := t.TempDir()
 		err := m.Get(t.Context(), &bake.Download{Source: root + "/tree", Path: to, Sudo: sudo})
 		if err != nil {
-			t.Logf("get as root %v: %v", sudo, err)
+			t.Logf("sudo %v: Get = %v", sudo, err)
 			continue
 		}
 		var names []string
@@ -158,15 +160,88 @@ func embeddedFiles(t *testing.T, m *sshmachine.Machine) {
 			return err
 		}))
 		if diff := cmp.Diff([]string{"c", "it's", "link"}, names); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
+			t.Errorf("sudo %v: names of Get (-want +got):\n%s", sudo, diff)
 		}
 	}
 	broken := errors.New("broken")
 	up := &bake.Upload{Dest: "/home/ubuntu/put/small", Content: io.MultiReader(bytes.NewReader(big), readerFunc(func([]byte) (int, error) { return 0, broken }))}
 	if err := m.Put(t.Context(), up); !errors.Is(err, broken) {
-		t.Errorf("%v, want broken", err)
+		t.Errorf("Put = %v, want the reader's error", err)
 	}
-	if got := output(t, m, bake.Sh("cat /home/ubuntu/put/small; find / -name '.bakestone*' 2>/dev/null || true")); got != "small" {
-		t.Errorf("left over: %q", got)
+	if got := runOutput(t, m, bake.Sh("cat /home/ubuntu/put/small; find / -name '.bakestone*' 2>/dev/null || true")); got != "small" {
+		t.Errorf("after a failed Put: %q, want only the old file", got)
 	}
+}
+
+// An exampleServer is a sandbox that the examples log in to as ubuntu.
+type exampleServer struct {
+	Addr    string
+	HostKey ssh.PublicKey
+
+	host     *sandbox.Host
+	listener net.Listener
+	conns    sync.WaitGroup
+}
+
+// startServer starts a server on loopback that accepts the given client key.
+func startServer(client *sshmachine.KeyPair) (*exampleServer, error) {
+	hostKey, err := sshmachine.NewKeyPair("")
+	if err != nil {
+		return nil, err
+	}
+	ctx := context.Background()
+	host, err := sandbox.Boot(ctx, sandbox.Options{
+		Hostname:       "web-1",
+		AuthorizedKeys: []string{client.AuthorizedKey},
+		UserData: fmt.Appendf(nil, "#cloud-config\nssh_keys: {ed25519_private: %q, ed25519_public: %q}\n",
+			hostKey.Private.Reveal(), hostKey.AuthorizedKey),
+	})
+	if err != nil {
+		return nil, err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, errors.Join(err, host.Close())
+	}
+	s := &exampleServer{Addr: listener.Addr().String(), HostKey: hostKey.Signer.PublicKey(), host: host, listener: listener}
+	s.conns.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			s.conns.Go(func() { host.ServeConn(ctx, conn) })
+		}
+	})
+	return s, nil
+}
+
+func (s *exampleServer) Close() error {
+	err := errors.Join(s.listener.Close(), s.host.Close())
+	s.conns.Wait()
+	return err
+}
+
+// exampleMachine connects to a new exampleServer.
+func exampleMachine() (m *sshmachine.Machine, stop func(), err error) {
+	pair, err := sshmachine.NewKeyPair("example")
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := startServer(pair)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err = sshmachine.Connect(context.Background(), &sshmachine.Config{
+		Addr: server.Addr, User: "ubuntu",
+		Auth:    []sshmachine.Auth{sshmachine.Signer(pair.Signer)},
+		HostKey: sshmachine.FixedHostKey(server.HostKey),
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, server.Close())
+	}
+	return m, func() {
+		_ = m.Close()
+		_ = server.Close()
+	}, nil
 }

@@ -1,8 +1,10 @@
 package sshmachine
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -12,32 +14,50 @@ import (
 )
 
 const (
-	// mark is the variable whose value finds the processes of a command.
-	mark = "BAKESTONE_RUN"
+	// markVariable is the environment variable that marks the processes of a
+	// command with its tag.
+	markVariable = "BAKESTONE_RUN"
 
-	// longestDirect is the longest script that is put into a command line;
-	// Linux takes 128 KiB in one argument, and quotes may make it longer.
-	longestDirect = 32 << 10
+	// maxInlineScript is the length up to which a script is part of the command
+	// line. Linux allows 128 KiB in an argument, and quoting adds to the length.
+	maxInlineScript = 32 << 10
 )
 
 func quote(s string) string { return posixsh.Quote(s) }
 
-// newTag is a fresh value of mark.
+// newTag returns a random value for markVariable, also used in temporary names.
 func newTag() string { return rand.Text() }
 
-// shellFor is the command line that runs script as the login, or as root, in a
-// shell that has the mark from its first moment on. An empty tag is no mark.
-// The prompt is what sudo shows when it asks for a password.
-func shellFor(root *sudo, tag, prompt, script string) string {
-	line := "exec " + root.prefix(prompt)
+// shellCommand returns the command line that runs script in /bin/sh, as root if
+// su is not nil. The environment carries tag as its mark unless tag is empty.
+// sudo prints prompt to ask for a password.
+func shellCommand(su *sudo, tag, prompt, script string) string {
+	line := "exec " + su.commandPrefix(prompt)
 	if tag != "" {
-		line += "env " + mark + "=" + tag + " "
+		line += "env " + markVariable + "=" + tag + " "
 	}
-	return line + "/bin/sh -c " + quote(script)
+	if !strings.ContainsAny(script, "'\\\n!") {
+		return line + "/bin/sh -c '" + script + "'"
+	}
+	return line + `/bin/sh -c 'eval "shift; $(printf %b "$1")"' /bin/sh '` + encodeScript(script) + "'"
 }
 
-// scriptOf is the whole of cmd as a script for /bin/sh.
-func scriptOf(cmd *bake.Cmd) string {
+// encodeScript encodes a script for printf's %b without the characters that login shells
+// treat differently in single quotes: fish unescapes backslashes there, and csh
+// expands exclamation marks and refuses newlines.
+func encodeScript(script string) string {
+	return strings.NewReplacer("'", `\0047`, `\`, `\0134`, "\n", `\n`, "!", `\0041`).Replace(script)
+}
+
+// cleanEnvironment starts the scripts of this package. It undoes what the login's
+// environment may change in the commands they use.
+const cleanEnvironment = `unset TAR_OPTIONS GZIP POSIXLY_CORRECT LS_COLORS BASH_ENV ENV CDPATH GREP_OPTIONS LC_ALL LANGUAGE XARGS_MAX_ARGS BLOCK_SIZE TIME_STYLE QUOTING_STYLE
+LC_ALL=C; export LC_ALL; PATH=${PATH:-/bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; export PATH
+`
+
+// commandScript returns cmd, with its directory and environment, as a /bin/sh
+// script.
+func commandScript(cmd *bake.Cmd) string {
 	var b strings.Builder
 	if cmd.Dir != "" {
 		dir := cmd.Dir
@@ -64,39 +84,38 @@ func scriptOf(cmd *bake.Cmd) string {
 	return b.String()
 }
 
-// fromInput is a script that takes another one from the lines of its input
-// after tag, and leaves the rest of the input to it. It reads with the shell's
-// own read, the only command that surely takes no byte more than its line. The
-// lines before tag are a password that sudo did not want.
-func fromInput(tag string) string {
+// evalInput returns a script that reads another one from its input, in the form
+// written by inputScript, and runs it on the rest of the input. It uses the
+// shell's read, the only command sure not to read past the end of a line. Lines
+// before tag are skipped: they are a password that sudo did not read.
+func evalInput(tag string) string {
 	return strings.Join([]string{
 		`while IFS= read -r l; do [ "$l" = ` + tag + ` ] && break; done`,
 		`IFS= read -r n || exit 125`,
-		`s=`,
-		`while [ "$n" -gt 0 ]; do IFS= read -r l || exit 125`,
-		"s=\"$s$l\n\"",
-		`n=$((n-1))`,
-		`done`,
+		// Appending to a variable would take quadratic time.
+		`s=$(while [ "$n" -gt 0 ]; do IFS= read -r l || exit 125`,
+		`printf '%s\n' "$l"; n=$((n-1)); done) || exit 125`,
 		`unset l n`,
 		`eval "$s"`,
 	}, "\n")
 }
 
-// asInput is script as fromInput expects it.
-func asInput(tag, script string) string {
+// inputScript returns script in the form that evalInput reads.
+func inputScript(tag, script string) string {
 	return fmt.Sprintf("%s\n%d\n%s\n", tag, strings.Count(script, "\n")+1, script)
 }
 
-// fromFile is a script that takes another one from a file, which it removes,
-// and leaves all of its input to it: for a terminal, where input is edited.
-func fromFile(file string) string {
+// evalFile returns a script that removes a file and runs the script it contained.
+// It leaves the whole input to that script, for terminals, which edit their input.
+func evalFile(file string) string {
 	return fmt.Sprintf(`s=$(cat %[1]s) || exit 125; rm -f %[1]s; eval "$s"`, quote(file))
 }
 
-// checkEnv reports a variable that no environment can hold.
-func checkEnv(cmd *bake.Cmd) error {
+// checkZeroBytes reports zero bytes in cmd, which no command line or environment
+// can hold.
+func checkZeroBytes(cmd *bake.Cmd) error {
 	bad := func(field, name string) error {
-		return bake.Invalid(field, "%s has a zero byte", name)
+		return bake.Invalid(field, "%s contains a zero byte", name)
 	}
 	for name, value := range cmd.Env {
 		if strings.ContainsRune(value, 0) {
@@ -109,7 +128,56 @@ func checkEnv(cmd *bake.Cmd) error {
 		}
 	}
 	if strings.ContainsRune(cmd.Line, 0) || slices.ContainsFunc(cmd.Args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
-		return bake.Invalid("Cmd", "there is a zero byte in it")
+		return bake.Invalid("Cmd", "contains a zero byte")
 	}
 	return nil
+}
+
+// newScript returns the process of a script of this package, run as root if su is
+// not nil. It puts any password for sudo before stdin.
+func newScript(su *sudo, script string, stdin io.Reader) *process {
+	p := &process{sudo: su, tag: newTag(), mark: newTag(), cleansUp: true, stdin: stdin}
+	if su.needsPassword() {
+		// sudo leaves the password unread if it does not need it after all.
+		script = `while IFS= read -r l; do [ "$l" = ` + p.tag + ` ] && break; done` + "\n" + script
+		p.stdin = concatReaders(strings.NewReader(su.passwordLine()+p.tag+"\n"), stdin)
+	}
+	p.line = shellCommand(su, p.tag, "", announceBegin(p.mark, false, cleanEnvironment+script))
+	return p
+}
+
+// runScript runs a process made by newScript. If the script fails, the error
+// contains the last lines of its standard error.
+func (c *conn) runScript(ctx context.Context, p *process) error {
+	if !c.takeSlot(ctx, true) {
+		return c.noSlotError(ctx)
+	}
+	return c.runScriptInSlot(ctx, p, c.releaseSlot)
+}
+
+// runScriptInSlot runs p like runScript, in a slot that the caller holds and release
+// returns.
+func (c *conn) runScriptInSlot(ctx context.Context, p *process, release func()) error {
+	var stderr tail
+	p.stderr = stderr.writer(p.stderr)
+	ended, err := c.execInSlot(ctx, p, release)
+	if err != nil {
+		return err
+	}
+	return scriptError(ended, &stderr)
+}
+
+// scriptError returns nil if the script succeeded, or else an error with the last
+// lines it wrote.
+func scriptError(ended exit, stderr *tail) error {
+	switch lines := stderr.lastLines(); {
+	case ended.status == 0 && ended.signal == "":
+		return nil
+	case len(lines) > 0:
+		return fmt.Errorf("on the machine: %s", strings.Join(lines, "; "))
+	case ended.signal != "":
+		return fmt.Errorf("on the machine: killed by signal %s", ended.signal)
+	default:
+		return fmt.Errorf("on the machine: exit status %d", ended.status)
+	}
 }

@@ -17,16 +17,17 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// A host is an SSH server in this process that runs commands with /bin/sh. It
-// can be told to misbehave.
+// A host is an in-process SSH server that runs commands with /bin/sh and can be made
+// to misbehave.
 type host struct {
 	key    *sshmachine.KeyPair
-	client *sshmachine.KeyPair // may log in, unless config says otherwise
+	client *sshmachine.KeyPair // accepted by default
 	config *ssh.ServerConfig
 	env    []string
 
 	mu     sync.Mutex
-	run    func(line string) string // changes a command line before it runs
+	run    func(line string) string         // if not nil, rewrites command lines
+	sftp   func(channel io.ReadWriteCloser) // if not nil, serves the SFTP subsystem
 	conns  []net.Conn
 	logins int
 	wg     sync.WaitGroup
@@ -52,17 +53,17 @@ func (h *host) allow(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, e
 	return &ssh.Permissions{}, nil
 }
 
-// configFor is how to reach h over the given dialer or address.
+// configFor returns a Config for h at addr.
 func (h *host) configFor(addr string) *sshmachine.Config {
 	return &sshmachine.Config{
 		Addr: addr, User: "me",
 		Auth:    []sshmachine.Auth{sshmachine.Signer(h.client.Signer)},
-		HostKey: sshmachine.FixedKey(h.key.Signer.PublicKey()),
+		HostKey: sshmachine.FixedHostKey(h.key.Signer.PublicKey()),
 	}
 }
 
-// listen serves h on loopback for the length of the test, which is skipped where
-// there is no shell.
+// listen serves h on loopback for the duration of the test and returns the address.
+// It skips the test on systems without a shell.
 func (h *host) listen(t testing.TB) string {
 	t.Helper()
 	testenv.Need(t, "sh")
@@ -86,7 +87,7 @@ func (h *host) listen(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// drop cuts all connections.
+// drop closes all connections.
 func (h *host) drop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -129,11 +130,17 @@ func (h *host) session(ch ssh.Channel, requests <-chan *ssh.Request) {
 	for {
 		select {
 		case r, ok := <-requests:
-			if !ok { // the connection is gone
+			if !ok { // the channel is closed
 				if cmd != nil {
 					_ = cmd.Process.Kill()
 					<-done //nolint:errcheck // it was killed
 				}
+				return
+			}
+			if r.Type == "subsystem" && h.sftp != nil {
+				_ = r.Reply(true, nil)
+				go ssh.DiscardRequests(requests)
+				h.sftp(ch)
 				return
 			}
 			if r.Type != "exec" {
@@ -146,9 +153,9 @@ func (h *host) session(ch ssh.Channel, requests <-chan *ssh.Request) {
 				line = h.run(line)
 			}
 			h.mu.Unlock()
-			cmd = exec.Command("/bin/sh", "-c", line) //nolint:noctx // it ends with its session
+			cmd = exec.Command("/bin/sh", "-c", line) //nolint:noctx // killed with its session
 			cmd.Env, cmd.Stdout, cmd.Stderr = h.env, ch, ch.Stderr()
-			cmd.WaitDelay = 100 * time.Millisecond // for what its children hold
+			cmd.WaitDelay = 100 * time.Millisecond // for outputs held by its children
 			stdin, err := cmd.StdinPipe()
 			if err == nil {
 				err = cmd.Start()
@@ -162,7 +169,7 @@ func (h *host) session(ch ssh.Channel, requests <-chan *ssh.Request) {
 				_ = stdin.Close()
 			}()
 			go func() { done <- cmd.Wait() }()
-		case <-done: //nolint:errcheck // its state says how it ended
+		case <-done: //nolint:errcheck // ProcessState has the result
 			if cmd.ProcessState.ExitCode() < 0 {
 				signal := struct {
 					Name          string
@@ -179,8 +186,8 @@ func (h *host) session(ch ssh.Channel, requests <-chan *ssh.Request) {
 	}
 }
 
-// fakeSudo makes h's login a stranger to root, with a sudo that wants the given
-// password, or none.
+// fakeSudo makes h's login appear unprivileged, with a sudo that requires the given
+// password unless it is empty.
 func (h *host) fakeSudo(t testing.TB, password string) {
 	t.Helper()
 	bin := t.TempDir()
@@ -207,8 +214,9 @@ exec env -i PATH="$PATH" HOME=/root FAKE_UID=0 "$@"
 	h.env = append(h.env, "PATH="+bin+":"+os.Getenv("PATH"))
 }
 
-// A buffered pipe, because both sides of SSH begin with a write. Its ends are
-// safe to use inside of testing/synctest.
+// A pipeEnd is an end of a buffered connection in memory. net.Pipe would deadlock,
+// since both sides of SSH begin with a write. Blocking on it is durable in the
+// sense of testing/synctest.
 type pipeEnd struct {
 	read, write *pipeBuffer
 }
@@ -218,7 +226,7 @@ type pipeBuffer struct {
 	change sync.Cond
 	data   []byte
 	closed bool
-	stuck  bool // swallows everything
+	frozen bool // writes are discarded
 }
 
 func newPipe() (a, b *pipeEnd) {
@@ -227,11 +235,11 @@ func newPipe() (a, b *pipeEnd) {
 	return &pipeEnd{one, two}, &pipeEnd{two, one}
 }
 
-// freeze makes b swallow what is written to it from now on.
+// freeze discards all later writes to b.
 func (b *pipeBuffer) freeze() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.stuck = true
+	b.frozen = true
 }
 
 func (p *pipeEnd) Read(to []byte) (int, error) {
@@ -256,7 +264,7 @@ func (p *pipeEnd) Write(data []byte) (int, error) {
 	if b.closed {
 		return 0, net.ErrClosed
 	}
-	if !b.stuck {
+	if !b.frozen {
 		b.data = append(b.data, data...)
 		b.change.Broadcast()
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// TestSudo runs against a sudo of its own, with and without a password.
+// TestSudo uses a fake sudo, with and without a password.
 func TestSudo(t *testing.T) {
 	for _, password := range []string{"", "it is hush$"} {
 		t.Run("password "+password, func(t *testing.T) {
@@ -23,15 +23,15 @@ func TestSudo(t *testing.T) {
 			h.fakeSudo(t, password)
 			cfg := h.configFor(h.listen(t))
 			cfg.SudoPassword = bake.NewSecret(password)
-			sudoWorks(t, connect(t, cfg))
+			testSudo(t, connect(t, cfg))
 		})
 	}
-	t.Run("a password that is not wanted", func(t *testing.T) {
+	t.Run("unused password", func(t *testing.T) {
 		h := newHost(t)
 		h.fakeSudo(t, "")
 		cfg := h.configFor(h.listen(t))
 		cfg.SudoPassword = bake.NewSecret("unused")
-		sudoWorks(t, connect(t, cfg))
+		testSudo(t, connect(t, cfg))
 	})
 	for name, given := range map[string]string{"missing": "", "wrong": "guess"} {
 		t.Run(name, func(t *testing.T) {
@@ -43,13 +43,13 @@ func TestSudo(t *testing.T) {
 			must(t, m.Run(t.Context(), bake.Sh("true")))
 			err := m.Run(t.Context(), &bake.Cmd{Line: "true", Sudo: true})
 			if !errors.Is(err, sshmachine.ErrSudoPassword) || strings.Contains(err.Error(), "guess") {
-				t.Errorf("got %v", err)
+				t.Errorf("Run = %v, want ErrSudoPassword", err)
 			}
 		})
 	}
 }
 
-func sudoWorks(t *testing.T, m *sshmachine.Machine) {
+func testSudo(t *testing.T, m *sshmachine.Machine) {
 	t.Helper()
 	for _, sudo := range []bool{true, false} {
 		uid := "0"
@@ -68,8 +68,8 @@ func sudoWorks(t *testing.T, m *sshmachine.Machine) {
 				want += "input\n"
 			}
 			want += strings.TrimSuffix(strings.Repeat("x y", len(cmd.Env)+len(cmd.Secrets)), "\n")
-			if got := output(t, m, &cmd); got != strings.TrimSpace(want) {
-				t.Errorf("%s: %q, want %q", &cmd, got, want)
+			if got := runOutput(t, m, &cmd); got != strings.TrimSpace(want) {
+				t.Errorf("sudo %v: Run(%s) printed %q, want %q", sudo, &cmd, got, want)
 			}
 		}
 	}
@@ -79,39 +79,39 @@ func sudoWorks(t *testing.T, m *sshmachine.Machine) {
 	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/tree", FS: fstest.MapFS{"a/b": {Data: []byte("b"), Mode: 0o644}}, Sudo: true}))
 	for name, size := range map[string]int64{"small": 5, "big": 1 << 20, "tree/a/b": 1} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() != size {
-			t.Errorf("%s: %v, %v", name, info, err)
+			t.Errorf("Put(%s): Stat = %v, %v, want %d bytes", name, info, err, size)
 		}
 	}
 	var content bytes.Buffer
 	must(t, m.Get(t.Context(), &bake.Download{Source: dir + "/small", Content: &content, Sudo: true}))
 	if content.String() != "small" {
-		t.Errorf("got %q", content.String())
+		t.Errorf("Get = %q, want \"small\"", content.String())
 	}
 	must(t, m.Get(t.Context(), &bake.Download{Source: dir + "/tree", Path: dir + "/back", Sudo: true}))
 	if got, err := os.ReadFile(dir + "/back/a/b"); err != nil || string(got) != "b" {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("Get of a tree: file = %q, %v, want \"b\"", got, err)
 	}
-	leftovers(t, dir)
+	checkNoLeftovers(t, dir)
 }
 
-// TestRealSudo uses Debian's sudo, with a password and without.
+// TestRealSudo uses Debian's sudo, with and without a password.
 func TestRealSudo(t *testing.T) {
-	for name, asks := range map[string]bool{"free": false, "password": true} {
+	for name, asks := range map[string]bool{"no password": false, "password": true} {
 		t.Run(name, func(t *testing.T) {
-			cfg := configOf(testenv.Guest(t, &testenv.GuestOptions{AskSudo: asks}))
+			cfg := sshdConfig(testenv.Guest(t, &testenv.GuestOptions{AskSudo: asks}))
 			if asks {
 				cfg.SudoPassword = bake.NewSecret("wrong")
 				if err := connect(t, cfg).Run(t.Context(), &bake.Cmd{Line: "true", Sudo: true}); !errors.Is(err, sshmachine.ErrSudoPassword) {
-					t.Errorf("a wrong password: %v", err)
+					t.Errorf("Run with a wrong password = %v, want ErrSudoPassword", err)
 				}
 				cfg.SudoPassword = bake.NewSecret(testenv.GuestPassword)
 			}
-			realSudo(t, connect(t, cfg), asks)
+			testRealSudo(t, connect(t, cfg), asks)
 		})
 	}
 }
 
-func realSudo(t *testing.T, m *sshmachine.Machine, asks bool) {
+func testRealSudo(t *testing.T, m *sshmachine.Machine, asks bool) {
 	t.Helper()
 	for _, cmd := range []bake.Cmd{
 		{Line: "id -u; cat; echo $A"},
@@ -123,19 +123,19 @@ func realSudo(t *testing.T, m *sshmachine.Machine, asks bool) {
 		if cmd.Stdin != nil {
 			want = "0\nin\nit's"
 		}
-		if got := output(t, m, &cmd); got != want {
-			t.Errorf("got %q, want %q", got, want)
+		if got := runOutput(t, m, &cmd); got != want {
+			t.Errorf("Run(%s) printed %q, want %q", &cmd, got, want)
 		}
 	}
 	must(t, m.Put(t.Context(), &bake.Upload{Dest: "/srv/tree", FS: fstest.MapFS{"a/b": {Data: []byte("b"), Mode: 0o600}}, Sudo: true}))
 	must(t, m.Put(t.Context(), &bake.Upload{Dest: "/srv/big", Content: bytes.NewReader(make([]byte, 1<<20)), Sudo: true, Owner: "daemon"}))
-	if got := output(t, m, &bake.Cmd{Line: "stat -c %U /srv/tree /srv/tree/a/b /srv/big", Sudo: true}); got != "root\nroot\ndaemon" {
-		t.Errorf("got %q", got)
+	if got := runOutput(t, m, &bake.Cmd{Line: "stat -c %U /srv/tree /srv/tree/a/b /srv/big", Sudo: true}); got != "root\nroot\ndaemon" {
+		t.Errorf("owners after Put = %q, want root, root and daemon", got)
 	}
 	back := filepath.Join(t.TempDir(), "back")
 	must(t, m.Get(t.Context(), &bake.Download{Source: "/srv/tree", Path: back, Sudo: true}))
 	if got, err := os.ReadFile(filepath.Join(back, "a", "b")); err != nil || string(got) != "b" {
-		t.Errorf("got %q, %v", got, err)
+		t.Errorf("Get of a tree: file = %q, %v, want \"b\"", got, err)
 	}
 	cmds := []bake.Cmd{{Line: "echo up; sleep 86422; echo", Sudo: true}}
 	if !asks {
@@ -145,9 +145,9 @@ func realSudo(t *testing.T, m *sshmachine.Machine, asks bool) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cmd.Stdout = writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
 		if err := m.Run(ctx, &cmd); !errors.Is(err, context.Canceled) {
-			t.Errorf("%v, want canceled", err)
+			t.Errorf("Run = %v, want Canceled", err)
 		}
 		cancel()
-		gone(t, "86422")
+		checkNoProcess(t, "86422")
 	}
 }

@@ -2,40 +2,42 @@ package ec2test
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// An action is one EC2 call that the server knows.
+// action is a call that the server implements.
 type action struct {
 	name    string
 	input   reflect.Type
 	output  reflect.Type
-	filters []string // the filters it knows, for the coverage page
-	run     func(c *call, form url.Values) (any, *apiError)
+	filters []string // accepted filters, for the coverage page
+	json    bool     // of a JSON protocol rather than the query protocol
+	run     func(c *call, req *request) (any, *ec2query.Error)
 }
 
-// handle makes an action of a method of call. The method runs with the region
-// locked.
-func handle[In, Out any](name string, f func(*call, *In) (*Out, *apiError), filters ...string) action {
+// handle returns an action of the query protocol that decodes its parameters
+// and calls f with the region locked.
+func handle[In, Out any](name string, f func(*call, *In) (*Out, *ec2query.Error), filters ...string) action {
 	return action{
 		name:    name,
 		input:   reflect.TypeFor[In](),
 		output:  reflect.TypeFor[Out](),
 		filters: filters,
-		run: func(c *call, form url.Values) (any, *apiError) {
+		run: func(c *call, req *request) (any, *ec2query.Error) {
 			in := new(In)
-			dry, err := decodeParams(form, in)
+			dry, err := ec2query.Decode(req.form, in)
 			if err != nil {
 				return nil, err
 			}
 			c.dry = dry
 			out, err := f(c, in)
 			if err == nil && dry {
-				err = dryRun()
+				err = ec2query.DryRun()
 			}
 			if err != nil {
 				return nil, err
@@ -45,49 +47,50 @@ func handle[In, Out any](name string, f func(*call, *In) (*Out, *apiError), filt
 	}
 }
 
-// call is one EC2 call while it runs: who, where and when.
+// call is a call in progress. Its methods implement the actions.
 type call struct {
 	*region
 
-	action  action
-	account string
-	now     time.Time
-	form    url.Values
-	dry     bool
-	view    uint64 // chooses what of the new the call sees; zero is nothing
-	later   []func(ctx context.Context) *apiError
+	action   action
+	account  string
+	now      time.Time
+	form     url.Values
+	dry      bool
+	viewSeed uint64 // decides which new resources this call sees; zero means none
+	deferred []func(ctx context.Context) *ec2query.Error
 }
 
-// commit comes after every check of a call and before its first effect.
-func (c *call) commit() *apiError {
+// checkDryRun fails if the call is a dry run. Each action calls it after all
+// other checks and before its first change.
+func (c *call) checkDryRun() *ec2query.Error {
 	if c.dry {
-		return dryRun()
+		return ec2query.DryRun()
 	}
 	return nil
 }
 
-// after has f run when the region is unlocked and before the answer is sent:
-// what takes time, or calls back.
-func (c *call) after(f func(ctx context.Context) *apiError) {
-	c.later = append(c.later, f)
+// afterwards registers f to run after the region is unlocked and before the
+// response is sent, for work that takes time or calls back into the server.
+func (c *call) afterwards(f func(ctx context.Context) *ec2query.Error) {
+	c.deferred = append(c.deferred, f)
 }
 
-// in runs f on another region, locked instead of this one.
-func (c *call) in(other *region, f func(*region) *apiError) *apiError {
+// lockedIn runs f with another region locked instead of this one.
+func (c *call) lockedIn(other *region, f func() *ec2query.Error) *ec2query.Error {
 	if other == c.region {
-		return f(other)
+		return f()
 	}
 	c.mu.Unlock()
 	defer c.mu.Lock()
 	other.mu.Lock()
 	defer other.mu.Unlock()
-	return f(other)
+	return f()
 }
 
-// seenFrom is when describes begin to show what this call changes.
-func (c *call) seenFrom() time.Time { return c.now.Add(c.server.opts.Consistency) }
+// visibleAt returns when describe calls begin to show this call's changes.
+func (c *call) visibleAt() time.Time { return c.now.Add(c.server.opts.Consistency) }
 
-// newBase is the base of a resource that this call creates.
+// newBase returns the base of a resource created by this call.
 func (c *call) newBase(k kind, t tags) base {
 	seq := c.server.nextSeq()
 	return base{
@@ -95,38 +98,38 @@ func (c *call) newBase(k kind, t tags) base {
 		seq:     seq,
 		owner:   c.account,
 		created: c.now,
-		visible: c.seenFrom(),
+		visible: c.visibleAt(),
 		tags:    t,
 	}
 }
 
-// token is a client token that has been used.
+// token records the use of a client token.
 type token struct {
 	params string
 	ids    []string
 }
 
-// once looks a client token up: the ids that an earlier call with the same
-// token and parameters made, or none. An empty token is never known.
-func (c *call) once(clientToken string) ([]string, *apiError) {
+// usedToken returns the ids created by an earlier call with the same client
+// token and parameters, or none. The empty token never matches.
+func (c *call) usedToken(clientToken string) ([]string, *ec2query.Error) {
 	if clientToken == "" {
 		return nil, nil
 	}
 	if len(clientToken) > 64 {
-		return nil, invalidValue("ClientToken", clientToken, "It must have at most 64 characters.")
+		return nil, ec2query.InvalidValue("ClientToken", clientToken, "It must have at most 64 characters.")
 	}
 	known, ok := c.tokens[c.tokenKey(clientToken)]
 	if !ok {
 		return nil, nil
 	}
 	if known.params != c.canonical() {
-		return nil, fail("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
+		return nil, ec2query.Errorf("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
 	}
 	return known.ids, nil
 }
 
-// remember keeps what a call with a client token made.
-func (c *call) remember(clientToken string, ids ...string) {
+// rememberToken records the ids created by a call with a client token.
+func (c *call) rememberToken(clientToken string, ids ...string) {
 	if clientToken != "" {
 		c.tokens[c.tokenKey(clientToken)] = token{params: c.canonical(), ids: ids}
 	}
@@ -139,57 +142,22 @@ func (c *call) tokenKey(clientToken string) string {
 func (c *call) canonical() string {
 	plain := make(url.Values, len(c.form))
 	for key, values := range c.form {
-		if !protocolKey(key) && key != "DryRun" {
+		if !ec2query.IsProtocolKey(key) && key != "DryRun" {
 			plain[key] = values
 		}
 	}
 	return plain.Encode()
 }
 
-// ec2 answers a call of EC2.
-func (s *Server) ec2(ctx context.Context, req *request) answer {
-	body, err := s.run(ctx, s.actions, req)
-	if err != nil {
-		return s.errorAnswer(req, err)
-	}
-	encoded, encodeErr := encodeAnswer(req.action, req.id, body)
-	if encodeErr != nil {
-		return s.errorAnswer(req, &apiError{Code: "InternalError", Message: encodeErr.Error(), Status: http.StatusInternalServerError})
-	}
-	return answer{status: http.StatusOK, contentType: "text/xml;charset=UTF-8", body: encoded}
-}
-
-// run runs a call of one of the services with the query protocol.
-func (s *Server) run(ctx context.Context, table map[string]action, req *request) (any, *apiError) {
-	act, ok := table[req.action]
-	if !ok {
-		return nil, fail("InvalidAction", "The action %s is not valid for this web service.", req.action)
-	}
-	r := s.region(req.region)
-	if r == nil {
-		return nil, notSubscribed(req.region)
-	}
-	c := &call{region: r, action: act, account: req.account, form: req.form}
-	body, err := c.locked(func() (any, *apiError) { return act.run(c, req.form) })
-	// What has begun is finished, whether or not the client still waits for it.
-	ctx = context.WithoutCancel(ctx)
-	for _, f := range c.later {
-		if failed := f(ctx); err == nil {
-			err = failed
-		}
-	}
-	return body, err
-}
-
-// locked runs f with the region locked, at one moment of its time.
-func (c *call) locked(f func() (any, *apiError)) (any, *apiError) {
+// locked runs f with the region locked and the call's time set.
+func (c *call) locked(f func() (any, *ec2query.Error)) (any, *ec2query.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.server.now()
 	if seed := c.server.opts.ConsistencySeed; seed != 0 {
-		c.view = scramble(seed + c.server.nextSeq())
+		c.viewSeed = scramble(seed + c.server.nextSeq())
 	}
-	c.realm(c.account)
+	c.accountState(c.account)
 	c.sweep(c.now)
 	if err := c.throttle(); err != nil {
 		return nil, err
@@ -197,10 +165,10 @@ func (c *call) locked(f func() (any, *apiError)) (any, *apiError) {
 	return f()
 }
 
-// inSet refuses a value that is not one of the list.
-func inSet(name, value string, allowed ...string) *apiError {
+// inSet checks that a value is empty or one of the allowed ones.
+func inSet(name, value string, allowed ...string) *ec2query.Error {
 	if value == "" || slices.Contains(allowed, value) {
 		return nil
 	}
-	return invalidValue(name, value, "")
+	return ec2query.InvalidValue(name, value, "")
 }

@@ -3,38 +3,39 @@ package ec2test
 import (
 	"slices"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// ActionCoverage is what the server knows of one call. Anything else in such a
-// call is refused: an unknown parameter with UnknownParameter, an unknown
-// filter or value with InvalidParameterValue.
+// ActionCoverage describes the supported parts of an API call. Other parameters
+// are rejected with UnknownParameter, other filters and values with
+// InvalidParameterValue.
 type ActionCoverage struct {
 	Service string   // "ec2", "autoscaling", "iam", "kms", "ssm", "rbin" or "sts"
-	Name    string   // of the call
-	Params  []string // with N for the number of a list's element; DryRun is known everywhere
-	Answers []string // the values that can be in its answer, as they are written: "imagesSet.item.imageId"
-	Filters []string // that the call knows, sorted
+	Name    string   // of the call: "DescribeImages"
+	Params  []string // parameters, sorted; N is a list's index: "Owner.N". All EC2 calls also accept DryRun.
+	Results []string // paths of the values a response can have: "imagesSet.item.imageId"
+	Filters []string // filters, sorted
 }
 
-// Coverage is every call that a server answers, by service and name. The file
-// COVERAGE.md of this package shows it.
+// Coverage returns the API calls that a server supports, by service and name.
+// The page docs/ec2test-coverage.md lists them.
 func Coverage() []ActionCoverage {
-	s := &Server{known: newCatalogue()}
+	known := newCatalog()
 	out := []ActionCoverage{
 		{Service: "sts", Name: "AssumeRole", Params: []string{"DurationSeconds", "ExternalId", "RoleArn", "RoleSessionName"}},
 		{Service: "sts", Name: "DecodeAuthorizationMessage", Params: []string{"EncodedMessage"}},
 		{Service: "sts", Name: "GetCallerIdentity"},
 	}
-	for service, table := range map[string]map[string]action{"ec2": s.actionTable(), "autoscaling": scalingTable(), "iam": iamTable()} {
+	for service, table := range actionTables(&known) {
 		for _, a := range table {
-			params := slices.DeleteFunc(paramNames(a.input, ""), func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
+			params, results := ec2query.ParamNames(a.input), ec2query.ResultNames(a.output)
+			if a.json {
+				params, results = jsonNames(a.input, ""), jsonNames(a.output, "")
+			}
+			params = slices.DeleteFunc(params, func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
 			slices.Sort(params)
-			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: params, Answers: answerNames(a.output, ""), Filters: a.filters})
-		}
-	}
-	for service, table := range map[string]map[string]jsonAction{"ssm": ssmTable(), "kms": kmsTable(), "rbin": rbinTable()} {
-		for _, a := range table {
-			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: jsonNames(a.input, ""), Answers: jsonNames(a.output, "")})
+			out = append(out, ActionCoverage{Service: service, Name: a.name, Params: params, Results: results, Filters: a.filters})
 		}
 	}
 	slices.SortFunc(out, func(a, b ActionCoverage) int {

@@ -11,38 +11,40 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// COVERAGE.md is generated from the code. To update it, run this test with
+const coveragePath = "../../docs/ec2test-coverage.md"
+
+// The page is generated from the code. To update it, run this test with
 // EC2TEST_WRITE_COVERAGE=1.
 func TestCoveragePage(t *testing.T) {
 	want := coveragePage()
 	if os.Getenv("EC2TEST_WRITE_COVERAGE") != "" {
-		if err := os.WriteFile("COVERAGE.md", []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(coveragePath, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := os.ReadFile("COVERAGE.md")
+	got, err := os.ReadFile(coveragePath)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, strings.ReplaceAll(string(got), "\r\n", "\n")); diff != "" {
-		t.Errorf("COVERAGE.md does not match the code (-code +page):\n%s", diff)
+		t.Errorf("%s does not match the code (-code +page):\n%s", coveragePath, diff)
 	}
 }
 
 func coveragePage() string {
 	var b strings.Builder
-	b.WriteString(`# What ec2test supports
+	b.WriteString(`# API coverage of ec2test
 
-This page is generated from the code, and a test keeps it up to date. ec2test rejects everything that is not listed
-here: an unknown action with InvalidAction, an unknown parameter with UnknownParameter and its name, an unknown filter
-with InvalidParameterValue. Every EC2 action supports DryRun.
+This page is generated from the code, and a test compares the two. Anything not listed is rejected, never ignored: an
+unknown call with InvalidAction, an unknown parameter with UnknownParameter and its name, an unknown filter with
+InvalidParameterValue. Every EC2 call also accepts DryRun.
 
-These parameters are accepted but have no effect in ec2test: AllRegions, AllAvailabilityZones, CpuCredits, Force,
-IncludeManagedResources, Monitoring, PresignedUrl, SkipOsShutdown, SnapshotCopyCompletionDurationMinutes and
-VolumeInitializationRate. Dedicated Hosts, placement groups, capacity reservations and license configurations need not
-exist; responses return the names given in the request.
+These parameters are accepted but have no effect: AllRegions, AllAvailabilityZones, CpuCredits, Force,
+IncludeManagedResources, Monitoring, PresignedUrl, SkipOsShutdown, SnapshotCopyCompletionDurationMinutes,
+VolumeInitializationRate. Dedicated Hosts, placement groups, capacity reservations and license configurations of any
+name are accepted and described.
 
-Spot requests, spot fleets, EC2 fleets and Auto Scaling groups are validated, stored and listed, but launch no
+Spot requests, spot fleets, EC2 fleets and Auto Scaling groups are validated, stored and described, but launch no
 instances.
 
 In parameter names, N stands for the index of a list element.

@@ -1,9 +1,9 @@
-// Package ec2test is an EC2 to run in a test: an API that any AWS SDK or
-// command-line tool can be pointed at, and instances that answer SSH.
+// Package ec2test provides an embedded EC2 for tests: an API for any AWS SDK or
+// command-line tool, and instances that can be reached over SSH.
 //
-// # A test of an image
+// # Testing an image
 //
-// Start a server, bake on it, look at what came out, and check that nothing
+// Start a server, bake an image on it, check the result, and check that nothing
 // else is left:
 //
 //	func TestWebImage(t *testing.T) {
@@ -15,87 +15,97 @@
 //		id := bakeWeb(t, cloud) // the code under test
 //		page, err := aws.ReadFile(id, "/var/www/index.html")
 //		if err != nil || !strings.Contains(string(page), "hello") {
-//			t.Errorf("the page is %q, %v", page, err)
+//			t.Errorf("ReadFile(%s) = %q, %v", id, page, err)
 //		}
 //	}
 //
-// Other code uses Config for SDK clients, and Dial to reach instances. Other
-// programs use URL:
+// [Server.Config] configures SDK clients, and [Server.Dial] connects to
+// instances. Other programs use [Server.URL]:
 //
 //	AWS_ENDPOINT_URL=http://127.0.0.1:43210 aws ec2 describe-images --owners self
 //
-// # What it is like
+// [Server.Resources] and [Server.Leftovers] show what exists, [Server.Calls]
+// the API calls, and [Server.Changes] the state transitions.
 //
-// It has all regions and any number of accounts, each with a default VPC,
-// three subnets and a default security group, and images of Canonical, Amazon
-// and Debian. Calls, parameters, filters, paging, dry runs, client tokens and
-// error codes are EC2's own. What it does not know it refuses by name, and
-// never ignores; the file COVERAGE.md lists what it does know, which Coverage
-// gives to programs. Signatures are not verified: the access key says the
-// account, and the scope of the signature says the region.
+// # The emulated EC2
 //
-// As in an account of AWS that never had a public image, public images are
-// blocked until DisableImageBlockPublicAccess is called, region by region;
-// public snapshots are not.
+// A server has all regions and any number of accounts. Each account has a
+// default VPC with three subnets and a default security group in each region.
+// Images of Canonical, Amazon and Debian are public; [Server.Publish] adds
+// others. Calls, parameters, filters, paging, dry runs, client tokens and error
+// codes are those of EC2.
 //
-// Instances boot the disk of their image, with the user data of their launch.
-// By default a machine is a sandbox in memory: a shell with the usual small
-// commands on a file system of its own, behind an SSH and SFTP server.
-// Commands that it has not got, such as apt-get, are answered by the funcs of
-// Options.Commands; any other ends with status 127. CreateImage takes the disk
-// as it is, so that layers, clean-up and checks are really tested. Put
-// something else behind Options.Machines for another kind of machine.
+// Unsupported calls, parameters and filters are rejected by name, never
+// ignored. The [coverage page] lists the supported ones, as does [Coverage] for
+// programs. Signatures are not verified: the access key determines the account,
+// and the signature's scope the region.
 //
-// The packages of an image are then installed in no time, and are nowhere:
+// As in a new AWS account, images cannot be made public in a region until
+// DisableImageBlockPublicAccess has been called there. Snapshots can.
 //
-//	done := func(context.Context, *ec2test.Process) int { return 0 }
+// The server also supports the calls of SSM Parameter Store, Auto Scaling, IAM,
+// KMS, STS and the Recycle Bin that matter to images. Auto Scaling groups, spot
+// requests and fleets are data: they refer to images and launch templates, but
+// launch no instances.
+//
+// # Machines
+//
+// Instances boot the disk of their image with the user data of the launch. By
+// default a machine is a sandbox in memory: a shell with common commands and a
+// file system, behind an SSH and SFTP server. CreateImage captures the disk as
+// it is, so layers, clean-up and checks are really tested.
+//
+// A command that a sandbox lacks ends with status 127. [Options].Commands adds
+// commands written in Go, for example to make package installation a no-op:
+//
+//	noop := func(context.Context, *ec2test.Process) int { return 0 }
 //	aws := ec2test.New(&ec2test.Options{Commands: map[string]ec2test.Command{
-//		"apt-get": done, "dpkg-query": done, // all that provision.Packages calls on Ubuntu
+//		"apt-get": noop, "dpkg-query": noop, // all that provision.Packages calls on Ubuntu
 //	}})
 //
-// Security groups are obeyed: without a rule that lets SourceAddress in, a
-// connection hangs as it does in AWS. An instance that still boots refuses.
+// [Options].Machines replaces the sandbox by another kind of machine, such as
+// virtual machines.
 //
-// Beside EC2 the same server answers the Parameter Store of SSM, Auto Scaling
-// and the retention rules of the Recycle Bin, as far as they matter to images.
-// Auto Scaling groups, spot requests and fleets are data: they name images and
-// launch templates, and run nothing.
+// Security groups are enforced. Unless a rule admits [Server.SourceAddress], a
+// connection attempt hangs as in AWS. Instances that are booting refuse
+// connections.
+//
+// With [Options].Listen, on Linux, each booted instance listens on a public
+// address of its own in 127.0.0.0/8, so that other programs can reach it:
+// ssh -p 2222 ubuntu@127.1.0.1. Server.Dial needs no port and works on every
+// system.
 //
 // # Time
 //
-// By default nothing takes time. Realistic gives every transition what it
-// takes in AWS. States are worked out from the clock when someone asks, so any
-// clock will do: the real one, also inside testing/synctest, one that runs
-// faster (Scaled), or one that stands still until the test moves it
-// (NewVirtual). Inside synctest do not call URL: a real port keeps a bubble
-// from being idle.
+// By default operations take no time; [Realistic] makes them take as long as in
+// AWS. States are computed from the clock on demand, so any clock works: the
+// system clock, also inside testing/synctest, a faster one (clock.Scaled), or
+// one that stands still until the test moves it (clock.NewVirtual). Inside a
+// synctest bubble do not call Server.URL: a real port keeps the bubble from
+// becoming idle.
 //
-// What waits in a bake, such as a second attempt, waits by bake.Options.Clock,
-// and calls to the API by that of ec2.CloudOptions: give both the same clock as
-// the server. With NoCallLimits many images are not slowed down to the rates of
-// AWS, which a bake otherwise keeps to here as well.
+// A bake waits by bake.Options.Clock between attempts, and by
+// ec2.CloudOptions.Clock between API calls. Set both to the server's clock.
+// Without ec2.CloudOptions.NoCallLimits, bakes keep to AWS's request rates even
+// here.
 //
-// # Trouble
+// # Failures
 //
-// Options.Throttle has AWS's documented token buckets, Options.Consistency its
-// delay between a change and its being seen, which Options.ConsistencySeed makes
-// as uneven as there. Fail makes calls fail by rule:
-// before they take effect, or after it with their answer lost; never
-// answering; or without capacity. FailImage, TerminateInstance and Reclaim are
-// what AWS does by itself. AddKey, ShareKey, DisableKey and DeleteKey are KMS,
-// whose refusals show late, as they do in AWS. Calls tells what was called, and
-// Leftovers what still exists.
+// [Options].Throttle enforces AWS's documented token buckets, and
+// [Options].Consistency delays the visibility of changes.
 //
-// # Real addresses
+// [Server.Fail] makes calls fail: before they take effect, or after it with the
+// response lost; by never responding; or for lack of capacity. See also
+// [Server.SetCapacity], [Server.SetQuota] and [Server.SetSpotPrice].
+// [Server.FailImage], [Server.TerminateInstance] and [Server.Reclaim] do what
+// AWS does unasked. [Server.DisableKey] and [Server.DeleteKey] make encrypted
+// resources unusable, which shows as late as it does in AWS.
 //
-// With Options.Listen, on Linux, every booted instance has an address of its
-// own in 127.0.0.0/8 as its public one, and listens there on Options.Port, so
-// that ssh -p 2222 ubuntu@127.1.0.1 and other programs reach it. Dial needs no
-// port and works on every system.
+// # Concurrency and ownership
 //
-// # Ownership and errors
+// All methods of a Server may be called from any goroutine. They act on behalf
+// of the test and need no permissions. [Server.Close] stops everything the
+// server runs and waits for it.
 //
-// Close ends everything that the server runs and waits for it. The methods of
-// a Server are for the test that owns it and need no rights; all of them may
-// be called from any goroutine.
+// [coverage page]: https://github.com/bakestone-go/bakestone/blob/main/docs/ec2test-coverage.md
 package ec2test

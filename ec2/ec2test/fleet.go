@@ -1,12 +1,15 @@
 package ec2test
 
 import (
+	"cmp"
 	"slices"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// fleet is an EC2 Fleet. It runs nothing, an instant one included; it is
-// active until it is deleted, and listed ever after.
+// fleet is an EC2 Fleet. It launches no instances, not even when its type is
+// instant. It is active until deleted, and described forever.
 type fleet struct {
 	base
 
@@ -25,7 +28,8 @@ type fleetOverride struct {
 	overrideParams
 }
 
-// overrideParams are what fleets and spot fleets have in common.
+// overrideParams are the parameters common to the overrides of fleets and spot
+// fleets.
 type overrideParams struct {
 	InstanceType     string
 	SubnetID         string `ec2:"SubnetId"`
@@ -70,29 +74,21 @@ func (f *fleet) state() string {
 	return "active"
 }
 
-// checkFleetTemplate refuses a reference to a launch template that there is
-// not, and completes any other.
-func (c *call) checkFleetTemplate(ref *templateRef) *apiError {
-	if ref == nil {
-		return missing("LaunchTemplateConfigs.LaunchTemplateSpecification")
+// checkFleetTemplate validates a fleet's reference to a launch template and
+// completes it.
+func (c *call) checkFleetTemplate(ref *templateRef) *ec2query.Error {
+	switch {
+	case ref == nil:
+		return ec2query.MissingParameter("LaunchTemplateConfigs.LaunchTemplateSpecification")
+	case ref.Version == "":
+		return ec2query.MissingParameter("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
 	}
-	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
-	if err != nil {
-		return err
-	}
-	if ref.Version == "" {
-		return missing("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
-	}
-	if _, err := t.version(ref.Version); err != nil {
-		return err
-	}
-	ref.LaunchTemplateID, ref.LaunchTemplateName = t.id, t.name
-	return nil
+	return c.resolveTemplate(ref)
 }
 
-// checkFleetTemplates does the same for a fleet. Only instant ones may have
-// images of their own.
-func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) *apiError {
+// checkFleetTemplates validates a fleet's launch templates. Only instant fleets
+// may override images.
+func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) *ec2query.Error {
 	for i := range configs {
 		if err := c.checkFleetTemplate(configs[i].LaunchTemplateSpecification); err != nil {
 			return err
@@ -102,7 +98,7 @@ func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) 
 				continue
 			}
 			if !instant {
-				return combination("ImageId is only available for fleets of type instant")
+				return ec2query.InvalidCombination("ImageId is only available for fleets of type instant")
 			}
 			if _, err := c.usableImage(c.resolveAlias(o.ImageID)); err != nil {
 				return err
@@ -113,13 +109,13 @@ func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) 
 }
 
 type createFleetOutput struct {
-	ID        string         `xml:"fleetId"`
-	Errors    *set[emptyXML] `xml:"errorSet,omitempty"` // of instant ones only
-	Instances *set[emptyXML] `xml:"fleetInstanceSet,omitempty"`
+	ID        string                        `xml:"fleetId"`
+	Errors    *ec2query.Set[ec2query.Empty] `xml:"errorSet,omitempty"` // only of instant fleets
+	Instances *ec2query.Set[ec2query.Empty] `xml:"fleetInstanceSet,omitempty"`
 }
 
-func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *apiError) {
-	known, err := c.once(in.ClientToken)
+func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *ec2query.Error) {
+	known, err := c.usedToken(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
@@ -131,24 +127,24 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *apiError)
 		return nil, err
 	}
 	if in.TargetCapacitySpecification.TotalTargetCapacity == nil {
-		return nil, missing("TargetCapacitySpecification.TotalTargetCapacity")
+		return nil, ec2query.MissingParameter("TargetCapacitySpecification.TotalTargetCapacity")
 	}
 	if err := c.checkFleetTemplates(in.LaunchTemplateConfigs, in.Type == "instant"); err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	f := &fleet{base: c.newBase(fleetKind(), specs["fleet"]), in: *in}
 	c.fleets.put(f)
-	c.remember(in.ClientToken, f.id)
+	c.rememberToken(in.ClientToken, f.id)
 	return createdFleet(f.id, in.Type), nil
 }
 
 func createdFleet(id, of string) *createFleetOutput {
 	out := &createFleetOutput{ID: id}
 	if of == "instant" {
-		out.Errors, out.Instances = &set[emptyXML]{}, &set[emptyXML]{}
+		out.Errors, out.Instances = &ec2query.Set[ec2query.Empty]{}, &ec2query.Set[ec2query.Empty]{}
 	}
 	return out
 }
@@ -178,14 +174,14 @@ type fleetTemplateRefXML struct {
 }
 
 type fleetTemplateConfigXML struct {
-	Template  fleetTemplateRefXML   `xml:"launchTemplateSpecification"`
-	Overrides set[fleetOverrideXML] `xml:"overrides"`
+	Template  fleetTemplateRefXML            `xml:"launchTemplateSpecification"`
+	Overrides ec2query.Set[fleetOverrideXML] `xml:"overrides"`
 }
 
 func (t fleetTemplateConfig) xml() fleetTemplateConfigXML {
 	return fleetTemplateConfigXML{
 		fleetRef(t.LaunchTemplateSpecification),
-		mapSet(t.Overrides, func(o fleetOverride) fleetOverrideXML {
+		ec2query.MapSet(t.Overrides, func(o fleetOverride) fleetOverrideXML {
 			return fleetOverrideXML{o.ImageID, o.MaxPrice, o.xml()}
 		}),
 	}
@@ -203,26 +199,26 @@ type capacityXML struct {
 }
 
 type fleetXML struct {
-	ID       string                      `xml:"fleetId"`
-	State    string                      `xml:"fleetState"`
-	Type     string                      `xml:"type"`
-	Created  string                      `xml:"createTime"`
-	Configs  set[fleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
-	Capacity capacityXML                 `xml:"targetCapacitySpecification"`
-	Tags     set[tagXML]                 `xml:"tagSet"`
+	ID       string                               `xml:"fleetId"`
+	State    string                               `xml:"fleetState"`
+	Type     string                               `xml:"type"`
+	Created  string                               `xml:"createTime"`
+	Configs  ec2query.Set[fleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
+	Capacity capacityXML                          `xml:"targetCapacitySpecification"`
+	Tags     ec2query.Set[tagXML]                 `xml:"tagSet"`
 }
 
 func (c *call) fleetXML(f *fleet) fleetXML {
 	want := f.in.TargetCapacitySpecification
 	return fleetXML{
-		ID: f.id, State: f.state(), Type: f.kind(), Created: stamp(f.created), Tags: f.tags.set(c.now),
-		Configs:  mapSet(f.in.LaunchTemplateConfigs, fleetTemplateConfig.xml),
+		ID: f.id, State: f.state(), Type: f.kind(), Created: ec2query.FormatTime(f.created), Tags: f.tags.set(c.now),
+		Configs:  ec2query.MapSet(f.in.LaunchTemplateConfigs, fleetTemplateConfig.xml),
 		Capacity: capacityXML{*want.TotalTargetCapacity, want.OnDemandTargetCapacity, want.SpotTargetCapacity, want.DefaultTargetCapacityType},
 	}
 }
 
-// kind is the type of the fleet.
-func (f *fleet) kind() string { return orText(f.in.Type, "maintain") }
+// kind returns the fleet's type.
+func (f *fleet) kind() string { return cmp.Or(f.in.Type, "maintain") }
 
 func fleetFilters() filters[*fleet] {
 	return filters[*fleet]{
@@ -238,18 +234,18 @@ type describeFleetsInput struct {
 }
 
 type describeFleetsOutput struct {
-	Fleets set[fleetXML] `xml:"fleetSet"`
-	Next   string        `xml:"nextToken,omitempty"`
+	Fleets ec2query.Set[fleetXML] `xml:"fleetSet"`
+	Next   string                 `xml:"nextToken,omitempty"`
 }
 
-// describeFleets leaves instant fleets out unless they are named, as the
-// SDK's documentation of DescribeFleets says.
-func (c *call) describeFleets(in *describeFleetsInput) (*describeFleetsOutput, *apiError) {
+// describeFleets omits instant fleets unless they are named, as the API
+// reference says.
+func (c *call) describeFleets(in *describeFleetsInput) (*describeFleetsOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.fleets, query[*fleet]{
 		kind: fleetKind(), ids: in.FleetID, filters: in.Filter, known: c.server.known.fleets, page: in.pageParams, limits: pageLimits{1, 1000},
-		unlists: func(f *fleet) bool { return f.kind() == "instant" },
+		omit: func(f *fleet) bool { return f.kind() == "instant" },
 	})
-	return &describeFleetsOutput{mapSet(items, c.fleetXML), next}, err
+	return &describeFleetsOutput{ec2query.MapSet(items, c.fleetXML), next}, err
 }
 
 type deleteFleetsInput struct {
@@ -264,19 +260,19 @@ type deletedFleetXML struct {
 }
 
 type deleteFleetsOutput struct {
-	Done   set[deletedFleetXML] `xml:"successfulFleetDeletionSet"`
-	Failed set[emptyXML]        `xml:"unsuccessfulFleetDeletionSet"`
+	Done   ec2query.Set[deletedFleetXML] `xml:"successfulFleetDeletionSet"`
+	Failed ec2query.Set[ec2query.Empty]  `xml:"unsuccessfulFleetDeletionSet"`
 }
 
-func (c *call) deleteFleets(in *deleteFleetsInput) (*deleteFleetsOutput, *apiError) {
+func (c *call) deleteFleets(in *deleteFleetsInput) (*deleteFleetsOutput, *ec2query.Error) {
 	list, err := lookups(c, &c.fleets, fleetKind(), in.FleetID)
 	if err != nil {
 		return nil, err
 	}
 	if slices.ContainsFunc(list, func(f *fleet) bool { return f.kind() == "instant" }) && !*in.TerminateInstances {
-		return nil, combination("The instances of an instant fleet must be terminated with it")
+		return nil, ec2query.InvalidCombination("The instances of an instant fleet must be terminated with it")
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	out := &deleteFleetsOutput{}

@@ -8,12 +8,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 const iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
 
-// identities is IAM: the roles and instance profiles of all accounts, which are
-// in no region.
+// identities holds the IAM roles and instance profiles of all accounts. IAM is
+// not regional.
 type identities struct {
 	mu       sync.Mutex
 	roles    map[string]*role    // by account and name
@@ -32,7 +34,7 @@ type profile struct {
 
 	name  string
 	role  *role
-	known time.Time // when EC2 knows it with its role
+	known time.Time // when EC2 knows the profile with its role
 }
 
 func iamTable() map[string]action {
@@ -49,26 +51,26 @@ func iamTable() map[string]action {
 	)
 }
 
-// guarded runs an action with IAM locked. A region is locked before IAM.
-func guarded[In, Out any](f func(*call, *In) (*Out, *apiError)) func(*call, *In) (*Out, *apiError) {
-	return func(c *call, in *In) (*Out, *apiError) {
+// guarded returns f run with IAM locked. A region is locked before IAM.
+func guarded[In, Out any](f func(*call, *In) (*Out, *ec2query.Error)) func(*call, *In) (*Out, *ec2query.Error) {
+	return func(c *call, in *In) (*Out, *ec2query.Error) {
 		c.server.identities.mu.Lock()
 		defer c.server.identities.mu.Unlock()
 		return f(c, in)
 	}
 }
 
-// iam answers a call of IAM, from whichever region it comes.
-func (s *Server) iam(ctx context.Context, req *request) answer {
+// iam handles a call of IAM, which may come from any region.
+func (s *Server) iam(ctx context.Context, req *request) response {
 	flat := *req
 	if !slices.Contains(s.opts.Regions, flat.region) {
 		flat.region = s.opts.Regions[0]
 	}
-	return s.plainQuery(ctx, iamTable(), iamNamespace, &flat)
+	return s.plainQuery(ctx, iamNamespace, &flat)
 }
 
-// AddInstanceProfile makes an IAM instance profile of Options.Account with a
-// role of the same name, as launches may name it.
+// AddInstanceProfile creates an IAM instance profile in Options.Account, with a
+// role of the same name.
 func (s *Server) AddInstanceProfile(name string) {
 	s.identities.mu.Lock()
 	defer s.identities.mu.Unlock()
@@ -91,7 +93,7 @@ func (ids *identities) add(r *role, p *profile) {
 	}
 }
 
-// resources are the roles and profiles there are.
+// resources returns all roles and profiles.
 func (ids *identities) resources() []Resource {
 	ids.mu.Lock()
 	defer ids.mu.Unlock()
@@ -113,35 +115,35 @@ func (ids *identities) resources() []Resource {
 	return out
 }
 
-func iamFail(status int, code, format string, args ...any) *apiError {
-	err := fail(code, format, args...)
+func iamFail(status int, code, format string, args ...any) *ec2query.Error {
+	err := ec2query.Errorf(code, format, args...)
 	err.Status = status
 	return err
 }
 
-func (c *call) iamRole(name string) (*role, *apiError) {
+func (c *call) iamRole(name string) (*role, *ec2query.Error) {
 	if r := c.server.identities.roles[c.account+" "+name]; r != nil {
 		return r, nil
 	}
 	return nil, iamFail(http.StatusNotFound, "NoSuchEntity", "The role with name %s cannot be found.", name)
 }
 
-func (c *call) iamProfile(name string) (*profile, *apiError) {
+func (c *call) iamProfile(name string) (*profile, *ec2query.Error) {
 	if p := c.server.identities.profiles[c.account+" "+name]; p != nil {
 		return p, nil
 	}
 	return nil, iamFail(http.StatusNotFound, "NoSuchEntity", "Instance Profile %s cannot be found.", name)
 }
 
-// launchProfile is the ARN of the profile that a launch names.
-func (c *call) launchProfile(in *profileParams) (string, *apiError) {
+// launchProfile returns the ARN of the instance profile named by a launch.
+func (c *call) launchProfile(in *profileParams) (string, *ec2query.Error) {
 	name, field, what := in.Name, "name", "name"
 	if in.ARN != "" {
 		field, what = "arn", "ARN"
 		prefix := "arn:aws:iam::" + c.account + ":instance-profile/"
 		path, own := strings.CutPrefix(in.ARN, prefix)
 		if !own {
-			return "", fail("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN", in.ARN)
+			return "", ec2query.Errorf("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN", in.ARN)
 		}
 		name = path[strings.LastIndexByte(path, '/')+1:]
 	}
@@ -151,21 +153,21 @@ func (c *call) launchProfile(in *profileParams) (string, *apiError) {
 	p := ids.profiles[c.account+" "+name]
 	switch {
 	case p == nil || c.now.Before(p.known):
-		return "", fail("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.%s is invalid. Invalid IAM Instance Profile %s", in.ARN+in.Name, field, what)
+		return "", ec2query.Errorf("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.%s is invalid. Invalid IAM Instance Profile %s", in.ARN+in.Name, field, what)
 	case p.role == nil:
-		return "", fail("InvalidParameterValue", "IAM Instance Profile \"%s\" has no associated IAM Roles", p.name)
+		return "", ec2query.Errorf("InvalidParameterValue", "IAM Instance Profile \"%s\" has no associated IAM Roles", p.name)
 	}
 	return "arn:aws:iam::" + c.account + ":instance-profile/" + p.name, nil
 }
 
-// policyOf refuses what is no policy document.
-func policyOf(document string) *apiError {
+// checkPolicy checks that a document has the form of an IAM policy.
+func checkPolicy(document string) *ec2query.Error {
 	var policy struct {
 		Version   string
 		Statement json.RawMessage
 	}
 	if err := json.Unmarshal([]byte(document), &policy); err != nil || len(policy.Statement) == 0 {
-		return fail("MalformedPolicyDocument", "Syntax errors in policy.")
+		return ec2query.Errorf("MalformedPolicyDocument", "Syntax errors in policy.")
 	}
 	return nil
 }

@@ -6,107 +6,60 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
-
-// state is an instance state by EC2's code.
-type state int
-
-const (
-	pending      state = 0
-	running      state = 16
-	shuttingDown state = 32
-	terminated   state = 48
-	stopping     state = 64
-	stopped      state = 80
-)
-
-func (s state) String() string {
-	switch s {
-	case pending:
-		return "pending"
-	case running:
-		return "running"
-	case shuttingDown:
-		return "shutting-down"
-	case terminated:
-		return "terminated"
-	case stopping:
-		return "stopping"
-	}
-	return "stopped"
-}
-
-type stateXML struct {
-	Code int    `xml:"code"`
-	Name string `xml:"name"`
-}
-
-func (s state) xml() stateXML { return stateXML{int(s), s.String()} }
-
-// phase is a state that becomes another by itself when its time comes.
-type phase struct {
-	from, to state
-	at       time.Time
-}
-
-func (p phase) code(now time.Time) state {
-	if now.Before(p.at) {
-		return p.from
-	}
-	return p.to
-}
 
 type instance struct {
 	base
 
-	region       *region
-	reservation  string
-	launchIndex  int
-	clientToken  string
-	image        *image
-	arch         string
-	bootMode     string
-	kind         string // instance type
-	keyName      string
-	publicKey    string
-	userData     []byte
-	profile      string // ARN of the IAM instance profile
-	subnet       *subnet
-	groups       []*group
-	interfaces   []*eni
-	volumes      []*volume
-	rootDevice   string
-	phase        phase
-	launched     time.Time
-	reason       string // of the last transition, for people
-	reasonCode   string // of the last transition, for programs
-	metadata     metadataParams
-	tenancy      string
-	placedIn     placementParams
-	reservedAs   *reservationParams
-	enclave      bool
-	licenses     []licenseParam
-	ena          bool   // it has the driver, as far as EC2 was told
-	sriov        string // "simple" or empty
-	credits      string
-	spot         bool
-	spotRequest  string
-	maxPrice     float64 // of spot, in dollars per hour; 0 is any
-	spotStays    bool    // its request is persistent
-	spotBehavior string  // what it does when EC2 takes it back; empty is terminate
-	spotDropped  bool    // its request was cancelled
-	outbid       bool    // spot became dearer than it pays
-	ebsOptimal   bool
-	monitoring   bool
-	keepOnline   bool // DisableApiTermination
-	keepRunning  bool // DisableApiStop
-	destCheck    bool
-	atShutdown   string // stop or terminate
+	region           *region
+	reservation      string
+	launchIndex      int
+	clientToken      string
+	image            *image
+	arch             string
+	bootMode         string
+	kind             string // instance type
+	keyName          string
+	publicKey        string
+	userData         []byte
+	profile          string // ARN of the IAM instance profile
+	subnet           *subnet
+	groups           []*group
+	interfaces       []*eni
+	volumes          []*volume
+	rootDevice       string
+	phase            phase
+	launched         time.Time
+	reason           string // of the last transition, human-readable
+	reasonCode       string // of the last transition
+	metadata         metadataParams
+	tenancy          string
+	placedIn         placementParams
+	reservedAs       *reservationParams
+	enclave          bool
+	licenses         []licenseParam
+	ena              bool   // the image has the driver, according to EC2
+	sriov            string // "simple" or empty
+	spot             bool
+	spotRequest      string
+	maxPrice         float64 // of spot, in dollars per hour; 0 means any
+	spotPersistent   bool    // the spot request is persistent
+	spotBehavior     string  // on interruption; empty means terminate
+	spotCanceled     bool    // the spot request was canceled
+	outbid           bool    // the spot price rose above maxPrice
+	ebsOptimal       bool
+	monitoring       bool
+	noTermination    bool // DisableApiTermination
+	noStop           bool // DisableApiStop
+	destCheck        bool
+	shutdownBehavior string // stop or terminate
 
 	privateIP netip.Addr
 	publicIP  netip.Addr
 	ipv6      netip.Addr
-	wantsIP   bool // a public address when it runs
+	wantsIP   bool // gets a public address when it runs
 	machine   *machine
 }
 
@@ -121,11 +74,11 @@ func (i *instance) volumeAt(device string) *volume {
 	return nil
 }
 
-// mappings are the volumes as an image of the instance maps them.
+// mappings returns the block device mappings of an image of the instance.
 func (i *instance) mappings() []mapping {
 	out := make([]mapping, 0, len(i.volumes))
 	for _, v := range i.volumes {
-		size, encrypted, withDelete := v.sizeGiB, v.encrypted, v.withDelete
+		size, encrypted, withDelete := v.sizeGiB, v.encrypted, v.deleteOnTermination
 		ebs := &ebsParams{VolumeSize: &size, VolumeType: v.kind, Encrypted: &encrypted, DeleteOnTermination: &withDelete}
 		if v.kind == "gp3" || v.kind == "io1" || v.kind == "io2" {
 			iops := v.iops
@@ -149,49 +102,49 @@ func (i *instance) sizeGiB() int {
 }
 
 type instanceXML struct {
-	ID              string                  `xml:"instanceId"`
-	Image           string                  `xml:"imageId"`
-	State           stateXML                `xml:"instanceState"`
-	PrivateDNS      string                  `xml:"privateDnsName"`
-	PublicDNS       string                  `xml:"dnsName"`
-	Reason          string                  `xml:"reason"`
-	KeyName         string                  `xml:"keyName,omitempty"`
-	LaunchIndex     int                     `xml:"amiLaunchIndex"`
-	Type            string                  `xml:"instanceType"`
-	Launched        string                  `xml:"launchTime"`
-	Placement       placementXML            `xml:"placement"`
-	Monitoring      monitoringXML           `xml:"monitoring"`
-	Subnet          string                  `xml:"subnetId,omitempty"`
-	VPC             string                  `xml:"vpcId,omitempty"`
-	PrivateIP       string                  `xml:"privateIpAddress,omitempty"`
-	PublicIP        string                  `xml:"ipAddress,omitempty"`
-	IPv6            string                  `xml:"ipv6Address,omitempty"`
-	SourceDestCheck bool                    `xml:"sourceDestCheck"`
-	Groups          set[groupIDXML]         `xml:"groupSet"`
-	StateReason     *stateReasonXML         `xml:"stateReason,omitempty"`
-	Architecture    string                  `xml:"architecture"`
-	RootDeviceType  string                  `xml:"rootDeviceType"`
-	RootDevice      string                  `xml:"rootDeviceName"`
-	Mappings        set[instanceMappingXML] `xml:"blockDeviceMapping"`
-	Virtualization  string                  `xml:"virtualizationType"`
-	ClientToken     string                  `xml:"clientToken"`
-	Lifecycle       string                  `xml:"instanceLifecycle,omitempty"`
-	SpotRequest     string                  `xml:"spotInstanceRequestId,omitempty"`
-	Tags            set[tagXML]             `xml:"tagSet"`
-	Hypervisor      string                  `xml:"hypervisor"`
-	Interfaces      set[instanceNICXML]     `xml:"networkInterfaceSet"`
-	Profile         *profileXML             `xml:"iamInstanceProfile,omitempty"`
-	EBSOptimized    bool                    `xml:"ebsOptimized"`
-	ENA             bool                    `xml:"enaSupport"`
-	SRIOV           string                  `xml:"sriovNetSupport,omitempty"`
-	BootMode        string                  `xml:"bootMode,omitempty"`
-	TPM             string                  `xml:"tpmSupport,omitempty"`
-	Metadata        metadataXML             `xml:"metadataOptions"`
-	Reservation     reservedXML             `xml:"capacityReservationSpecification"`
-	Enclave         valueEnabledXML         `xml:"enclaveOptions"`
-	Licenses        set[licenseXML]         `xml:"licenseSet"`
-	Platform        string                  `xml:"platformDetails"`
-	Usage           string                  `xml:"usageOperation"`
+	ID              string                           `xml:"instanceId"`
+	Image           string                           `xml:"imageId"`
+	State           stateXML                         `xml:"instanceState"`
+	PrivateDNS      string                           `xml:"privateDnsName"`
+	PublicDNS       string                           `xml:"dnsName"`
+	Reason          string                           `xml:"reason"`
+	KeyName         string                           `xml:"keyName,omitempty"`
+	LaunchIndex     int                              `xml:"amiLaunchIndex"`
+	Type            string                           `xml:"instanceType"`
+	Launched        string                           `xml:"launchTime"`
+	Placement       placementXML                     `xml:"placement"`
+	Monitoring      monitoringXML                    `xml:"monitoring"`
+	Subnet          string                           `xml:"subnetId,omitempty"`
+	VPC             string                           `xml:"vpcId,omitempty"`
+	PrivateIP       string                           `xml:"privateIpAddress,omitempty"`
+	PublicIP        string                           `xml:"ipAddress,omitempty"`
+	IPv6            string                           `xml:"ipv6Address,omitempty"`
+	SourceDestCheck bool                             `xml:"sourceDestCheck"`
+	Groups          ec2query.Set[groupIDXML]         `xml:"groupSet"`
+	StateReason     *stateReasonXML                  `xml:"stateReason,omitempty"`
+	Architecture    string                           `xml:"architecture"`
+	RootDeviceType  string                           `xml:"rootDeviceType"`
+	RootDevice      string                           `xml:"rootDeviceName"`
+	Mappings        ec2query.Set[instanceMappingXML] `xml:"blockDeviceMapping"`
+	Virtualization  string                           `xml:"virtualizationType"`
+	ClientToken     string                           `xml:"clientToken"`
+	Lifecycle       string                           `xml:"instanceLifecycle,omitempty"`
+	SpotRequest     string                           `xml:"spotInstanceRequestId,omitempty"`
+	Tags            ec2query.Set[tagXML]             `xml:"tagSet"`
+	Hypervisor      string                           `xml:"hypervisor"`
+	Interfaces      ec2query.Set[instanceNICXML]     `xml:"networkInterfaceSet"`
+	Profile         *profileXML                      `xml:"iamInstanceProfile,omitempty"`
+	EBSOptimized    bool                             `xml:"ebsOptimized"`
+	ENA             bool                             `xml:"enaSupport"`
+	SRIOV           string                           `xml:"sriovNetSupport,omitempty"`
+	BootMode        string                           `xml:"bootMode,omitempty"`
+	TPM             string                           `xml:"tpmSupport,omitempty"`
+	Metadata        metadataXML                      `xml:"metadataOptions"`
+	Reservation     reservedXML                      `xml:"capacityReservationSpecification"`
+	Enclave         enabledXML                       `xml:"enclaveOptions"`
+	Licenses        ec2query.Set[licenseXML]         `xml:"licenseSet"`
+	Platform        string                           `xml:"platformDetails"`
+	Usage           string                           `xml:"usageOperation"`
 }
 
 type placementXML struct {
@@ -233,7 +186,8 @@ type metadataXML struct {
 	Tags     string `xml:"instanceMetadataTags"`
 }
 
-// drivers is what EC2 shows of SR-IOV, which it does not for types with an ENA.
+// drivers returns the value of sriovNetSupport, which EC2 omits for instances
+// with ENA.
 func (i *instance) drivers() string {
 	if i.ena {
 		return ""
@@ -245,13 +199,13 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	code := i.phase.code(c.now)
 	out := instanceXML{
 		ID: i.id, Image: i.image.id, State: code.xml(), Reason: i.reason, KeyName: i.keyName, LaunchIndex: i.launchIndex,
-		Type: i.kind, Launched: stamp(i.launched),
+		Type: i.kind, Launched: ec2query.FormatTime(i.launched),
 		Placement: placementXML{
-			Zone: i.subnet.zone, ZoneID: c.zoneID(i.subnet.zone), Tenancy: orText(i.tenancy, "default"),
+			Zone: i.subnet.zone, ZoneID: c.zoneID(i.subnet.zone), Tenancy: cmp.Or(i.tenancy, "default"),
 			Group: i.placedIn.GroupName, Host: i.placedIn.HostID, Hosts: i.placedIn.HostResourceGroupARN,
 		},
-		Reservation: i.reservedXML(), Enclave: valueEnabledXML{i.enclave},
-		Licenses:   mapSet(i.licenses, func(l licenseParam) licenseXML { return licenseXML(l) }),
+		Reservation: i.reservedXML(), Enclave: enabledXML{i.enclave},
+		Licenses:   ec2query.MapSet(i.licenses, func(l licenseParam) licenseXML { return licenseXML(l) }),
 		Monitoring: monitoringXML{"disabled"}, SourceDestCheck: i.destCheck,
 		Architecture: i.arch, RootDeviceType: "ebs", RootDevice: i.rootDevice, Virtualization: "hvm", ClientToken: i.clientToken,
 		Tags: i.tags.set(c.now), Hypervisor: "xen", EBSOptimized: i.ebsOptimal, ENA: i.ena, SRIOV: i.drivers(), BootMode: i.bootMode, TPM: i.image.tpm,
@@ -273,7 +227,7 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	if i.reasonCode != "" {
 		out.StateReason = &stateReasonXML{i.reasonCode, i.reasonCode + ": " + reasonText(i.reasonCode)}
 	}
-	// What a terminated instance held is gone.
+	// A terminated instance has no network or volumes.
 	if code == terminated {
 		return out
 	}
@@ -285,35 +239,17 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	if i.ipv6.IsValid() {
 		out.IPv6 = i.ipv6.String()
 	}
-	out.Groups = mapSet(i.groups, (*group).xmlID)
-	out.Interfaces = mapSet(i.interfaces, c.instanceNIC)
-	out.Mappings = mapSet(i.volumes, func(v *volume) instanceMappingXML {
-		return instanceMappingXML{v.device, instanceEBSXML{v.id, "attached", stamp(v.attached), v.withDelete}}
+	out.Groups = ec2query.MapSet(i.groups, (*group).xmlID)
+	out.Interfaces = ec2query.MapSet(i.interfaces, c.instanceNIC)
+	out.Mappings = ec2query.MapSet(i.volumes, func(v *volume) instanceMappingXML {
+		return instanceMappingXML{v.device, instanceEBSXML{v.id, "attached", ec2query.FormatTime(v.attached), v.deleteOnTermination}}
 	})
 	return out
 }
 
-func reasonText(code string) string {
-	switch code {
-	case "Client.UserInitiatedShutdown":
-		return "User initiated shutdown"
-	case "Client.InstanceInitiatedShutdown":
-		return "Instance initiated shutdown"
-	case "Server.SpotInstanceTermination":
-		return "Spot instance termination"
-	case "Server.SpotInstanceShutdown":
-		return "Spot instance shutdown"
-	case "Client.InternalError":
-		return "Client error on launch"
-	case "Client.InvalidKMSKey.InvalidState":
-		return "The KMS key provided is in an incorrect state"
-	}
-	return "Server initiated"
-}
-
-// instancesOf looks up the instances of a call that changes them; several
-// missing ones are named together, as EC2 does.
-func (c *call) instancesOf(ids []string) ([]*instance, *apiError) {
+// instancesOf returns the instances of a call that changes them. Like EC2 it
+// lists all missing ids in one error.
+func (c *call) instancesOf(ids []string) ([]*instance, *ec2query.Error) {
 	var absent []string
 	var out []*instance
 	for _, id := range ids {
@@ -328,8 +264,8 @@ func (c *call) instancesOf(ids []string) ([]*instance, *apiError) {
 		}
 	}
 	if len(absent) > 1 {
-		slices.SortFunc(absent, cmp.Compare[string])
-		return nil, fail(instanceKind().notFound, "The instance IDs '%s' do not exist", fmt.Sprint(absent))
+		slices.Sort(absent)
+		return nil, ec2query.Errorf(instanceKind().notFound, "The instance IDs '%s' do not exist", fmt.Sprint(absent))
 	}
 	if len(absent) == 1 {
 		return nil, instanceKind().missing(absent[0])

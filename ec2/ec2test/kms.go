@@ -5,12 +5,11 @@ import (
 	"strings"
 )
 
-// keyring is the KMS keys of an account in a region. It is guarded by the
-// region.
+// keyring holds an account's KMS keys in a region. It is guarded by the region.
 type keyring struct {
-	keys      map[string]*kmsKey // by id and alias
-	byDefault bool               // new volumes are encrypted
-	standard  string             // ARN of the key they use; empty is AWS's
+	keys       map[string]*kmsKey // by id and alias
+	byDefault  bool               // encrypt new volumes by default
+	defaultKey string             // ARN of the key for new volumes; empty means the AWS managed key
 }
 
 type kmsKey struct {
@@ -19,20 +18,22 @@ type kmsKey struct {
 	users    map[string]bool // other accounts that may use it
 }
 
-// AddKey makes a KMS key of Options.Account in a region, under an alias such
-// as "alias/images", and returns its ARN.
+// AddKey creates a KMS key of Options.Account in a region, with an alias such
+// as "alias/images", and returns its ARN. It returns "" if the region is not
+// enabled.
 //
-// As in AWS a key is looked at only when it is used, after the call that names
-// it has succeeded. With a key that does not exist, is of another region, is
-// disabled, or is of an account that does not share it (ShareKey), instances
-// end at once, volumes disappear, snapshots are copied to an "error" and images
-// to "failed"; and so it is with what is encrypted with such a key, unless the
-// caller no longer needs it: a snapshot of a volume is taken without its key.
+// As in AWS, a key is checked only when it is used, after the call that names
+// it has succeeded. If the key does not exist, belongs to another region, is
+// disabled, or belongs to an account that has not shared it (see
+// [Server.ShareKey]), then instances terminate at once, volumes disappear, and
+// copies of snapshots and images fail. The same happens with resources
+// encrypted with such a key. Creating a snapshot of a volume does not need its
+// key.
 func (s *Server) AddKey(region, alias string) (arn string) {
 	return s.AddKeyFor(s.opts.Account, region, alias)
 }
 
-// AddKeyFor is AddKey for another account.
+// AddKeyFor is like [Server.AddKey] for another account.
 func (s *Server) AddKeyFor(account, region, alias string) (arn string) {
 	r := s.region(region)
 	if r == nil {
@@ -48,24 +49,25 @@ func (s *Server) AddKeyFor(account, region, alias string) (arn string) {
 	return key.arn
 }
 
-// ShareKey lets other accounts use a KMS key that AddKey made, by its ARN, as a
-// statement of its policy does. They name it by an ARN. The key that AWS makes
-// for EBS in every account, "alias/aws/ebs", cannot be shared.
+// ShareKey lets other accounts use a KMS key, as a statement in its key policy
+// would. They refer to it by ARN. The AWS managed key "alias/aws/ebs" cannot be
+// shared. ShareKey returns an error if no key has the ARN.
 func (s *Server) ShareKey(arn string, accounts ...string) error {
 	return s.changeKey(arn, func(_ *keyring, key *kmsKey) {
 		for _, account := range accounts {
-			mark(&key.users, account, true)
+			setMember(&key.users, account, true)
 		}
 	})
 }
 
-// DisableKey disables a KMS key that AddKey made, by its ARN.
+// DisableKey disables a KMS key. It returns an error if no key has the ARN.
 func (s *Server) DisableKey(arn string) error {
 	return s.changeKey(arn, func(_ *keyring, key *kmsKey) { key.disabled = true })
 }
 
-// DeleteKey deletes a KMS key that AddKey made, by its ARN, without the days
-// that AWS waits. What is encrypted with it cannot be read any more.
+// DeleteKey deletes a KMS key at once, without AWS's waiting period. Data
+// encrypted with it becomes unreadable. It returns an error if no key has the
+// ARN.
 func (s *Server) DeleteKey(arn string) error {
 	return s.changeKey(arn, func(ring *keyring, key *kmsKey) {
 		for name, other := range ring.keys {
@@ -90,7 +92,7 @@ func (s *Server) changeKey(arn string, f func(*keyring, *kmsKey)) error {
 		}
 		r.mu.Unlock()
 	}
-	return fmt.Errorf("no key has the ARN %q", arn)
+	return fmt.Errorf("KMS key %q not found", arn)
 }
 
 func (r *region) keyring(account string) *keyring {
@@ -107,45 +109,44 @@ func (r *region) keyARN(account, id string) string {
 	return "arn:aws:kms:" + r.name + ":" + account + ":key/" + id
 }
 
-// managedKeyID is the id of the key that AWS makes for EBS, which here is the
-// same for all accounts.
+// managedKeyID is the id of the AWS managed key for EBS, here the same for all
+// accounts.
 const managedKeyID = "11111111-2222-3333-4444-555555555555"
 
 func (r *region) managedKey(account string) string { return r.keyARN(account, managedKeyID) }
 
-// A keyTrouble is why a caller can not use a key: the code that an instance
-// gives as the reason for not starting.
-type keyTrouble string
+// A keyStatus tells whether a caller can use a key. If not, it is the code of
+// the StateReason of an instance that needs the key.
+type keyStatus string
 
 const (
-	keyUsable   keyTrouble = ""
-	keyHidden   keyTrouble = "Client.InternalError" // there is none, or it is not the caller's to use
-	keyDisabled keyTrouble = "Client.InvalidKMSKey.InvalidState"
+	keyUsable       keyStatus = ""
+	keyInaccessible keyStatus = "Client.InternalError" // nonexistent, or the caller has no access
+	keyDisabled     keyStatus = "Client.InvalidKMSKey.InvalidState"
 )
 
-// message is what a copy says of a key that it can not use.
-func (t keyTrouble) message(arn string) string {
+// message returns the reason that a failed copy reports for an unusable key.
+func (t keyStatus) message(arn string) string {
 	if t == keyDisabled {
 		return arn + " is disabled"
 	}
 	return "Given key ID is not accessible"
 }
 
-// key is the ARN of the key that an account calls by this name: an id, an
-// alias, or an ARN of either. When the account can not use it, trouble says
-// why, and the ARN is the name.
-func (r *region) key(account, name string) (arn string, trouble keyTrouble) {
+// key resolves the name by which an account refers to a key: an id, an alias,
+// or an ARN of either. For a key that cannot be found it returns the name.
+func (r *region) key(account, name string) (arn string, trouble keyStatus) {
 	owner, id := account, name
 	if parts := strings.SplitN(name, ":", 6); len(parts) == 6 {
 		if parts[2] != "kms" || parts[3] != r.name {
-			return name, keyHidden
+			return name, keyInaccessible
 		}
 		owner, id = parts[4], parts[5]
 	}
 	id = strings.TrimPrefix(id, "key/")
 	if id == managedKeyID || id == "alias/aws/ebs" {
 		if owner != account {
-			return name, keyHidden
+			return name, keyInaccessible
 		}
 		return r.managedKey(account), keyUsable
 	}
@@ -155,16 +156,16 @@ func (r *region) key(account, name string) (arn string, trouble keyTrouble) {
 	}
 	switch {
 	case key == nil || owner != account && !key.users[account]:
-		return name, keyHidden
+		return name, keyInaccessible
 	case key.disabled:
 		return key.arn, keyDisabled
 	}
 	return key.arn, keyUsable
 }
 
-// trouble is why the caller can not use the key that something is encrypted
-// with; an empty key is no encryption.
-func (c *call) trouble(key string) keyTrouble {
+// statusOfKey reports whether the caller can use a key. No key is needed for
+// "".
+func (c *call) statusOfKey(key string) keyStatus {
 	if key == "" {
 		return keyUsable
 	}

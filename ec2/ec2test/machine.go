@@ -10,59 +10,57 @@ import (
 	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
-// machine is one time that an instance is switched on.
+// machine is an instance's guest from one start to the next stop.
 type machine struct {
-	kind  MachineKind
 	log   *slog.Logger
 	clock clock.Clock
-	quit  chan struct{}  // closed to switch it off
-	work  sync.WaitGroup // the booting, and the connections
+	quit  chan struct{}  // closed to stop the machine
+	work  sync.WaitGroup // booting and connections
 
 	booted chan struct{} // closed when guest and err are set
 	guest  Guest
 	err    error
 
-	asked chan struct{} // to reboot; holds one
+	rebootRequests chan struct{} // buffers one request
 
 	mu        sync.Mutex
 	started   bool
 	stopped   bool
 	rebooting bool
-	upFrom    time.Time // when the port answers, by the clock
-	last      []byte    // the console after the end
+	upFrom    time.Time // when the SSH port opens
+	last      []byte    // console output after the stop
 	conns     map[net.Conn]struct{}
 }
 
-// bootPlan is what it takes to switch an instance on.
+// bootPlan holds the parameters of a start.
 type bootPlan struct {
 	spec  MachineSpec
 	disk  *diskRef
-	after time.Duration // from now until the port answers
-	addr  string        // of the TCP listener; empty is none
-	admit func() bool   // whether the security groups let a connection in
+	after time.Duration // from now until the SSH port opens
+	addr  string        // of the TCP listener; empty means none
+	admit func() bool   // whether the security groups admit a TCP connection
 }
 
-// newMachine is a machine whose port answers after a time, from now on.
+// newMachine returns a machine whose SSH port opens after a duration.
 func (s *Server) newMachine(after time.Duration) *machine {
 	return &machine{
-		kind:   s.opts.Machines,
-		log:    s.opts.Logger,
-		clock:  s.opts.Clock,
-		quit:   make(chan struct{}),
-		asked:  make(chan struct{}, 1),
-		booted: make(chan struct{}),
-		upFrom: s.now().Add(after),
-		conns:  make(map[net.Conn]struct{}),
+		log:            s.opts.Logger,
+		clock:          s.opts.Clock,
+		quit:           make(chan struct{}),
+		rebootRequests: make(chan struct{}, 1),
+		booted:         make(chan struct{}),
+		upFrom:         s.now().Add(after),
+		conns:          make(map[net.Conn]struct{}),
 	}
 }
 
-// start switches the machine on, until stop.
+// start starts the machine, which runs until stop.
 func (m *machine) start(ctx context.Context, plan bootPlan) {
-	// The machine outlives the call that switches it on.
+	// The machine outlives the call that starts it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.stopped { // before it was switched on
+	if m.stopped { // before it was started
 		m.err = net.ErrClosed
 		close(m.booted)
 		cancel()
@@ -76,28 +74,28 @@ func (m *machine) start(ctx context.Context, plan bootPlan) {
 	m.work.Go(func() {
 		m.boot(ctx, plan)
 		if ctx.Err() != nil {
-			return // it was switched off meanwhile
+			return // stopped meanwhile
 		}
 		if m.err != nil {
-			m.log.Warn("machine does not boot", slog.String("instance", plan.spec.InstanceID), slog.String("err", m.err.Error()))
+			m.log.Warn("cannot boot machine", slog.String("instance", plan.spec.InstanceID), slog.String("err", m.err.Error()))
 			return
 		}
 		m.work.Go(func() { m.listen(ctx, plan) })
-		m.keep(ctx, plan.spec.InstanceID)
+		m.handleReboots(ctx, plan.spec.InstanceID)
 	})
 }
 
-// keep reboots the machine whenever it is asked to, until ctx ends.
-func (m *machine) keep(ctx context.Context, id string) {
+// handleReboots reboots the guest on request until ctx is done.
+func (m *machine) handleReboots(ctx context.Context, id string) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.asked:
+		case <-m.rebootRequests:
 		}
 		m.hangUp()
 		if err := m.guest.Reboot(ctx); err != nil {
-			m.log.Warn("machine does not reboot", slog.String("instance", id), slog.String("err", err.Error()))
+			m.log.Warn("cannot reboot machine", slog.String("instance", id), slog.String("err", err.Error()))
 			continue
 		}
 		m.mu.Lock()
@@ -108,33 +106,34 @@ func (m *machine) keep(ctx context.Context, id string) {
 
 func (m *machine) boot(ctx context.Context, plan bootPlan) {
 	defer close(m.booted)
-	plan.spec.Disk, m.err = plan.disk.get(ctx)
-	if m.err == nil {
-		m.err = m.clock.Sleep(ctx, plan.after)
+	var disk Disk
+	if disk, m.err = plan.disk.get(ctx); m.err != nil {
+		return
 	}
-	if m.err == nil {
-		m.guest, m.err = m.kind.Boot(ctx, plan.spec)
+	if m.err = m.clock.Sleep(ctx, plan.after); m.err == nil {
+		m.guest, m.err = disk.Boot(ctx, plan.spec)
 	}
 }
 
-// ready waits for a machine whose time has come to have booted.
-func (m *machine) ready(ctx context.Context) (Guest, error) {
+// ready waits until the machine has booted.
+func (m *machine) ready(ctx context.Context) error {
 	select {
 	case <-m.booted:
-		return m.guest, m.err
+		return m.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 }
 
-// up tells whether the port answers at now.
+// up reports whether the SSH port is open at a time.
 func (m *machine) up(now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return !m.stopped && !m.rebooting && !now.Before(m.upFrom)
 }
 
-// serve serves one connection, unless the machine has been stopped.
+// serve starts serving a connection, and reports false if the machine has been
+// stopped.
 func (m *machine) serve(ctx context.Context, conn net.Conn) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -151,29 +150,29 @@ func (m *machine) serve(ctx context.Context, conn net.Conn) bool {
 	return true
 }
 
-// hangUp closes every connection.
+// hangUp closes all connections.
 func (m *machine) hangUp() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for conn := range m.conns {
-		_ = conn.Close() // the guest sees it, and that is all that matters
+		_ = conn.Close() // the guest notices
 	}
 }
 
-// reboot asks the machine to restart, from outside or from within. Its port
-// is closed until it has, and for as long as it takes by the clock.
+// reboot requests a reboot. The SSH port is closed until the reboot is complete
+// and the duration has passed.
 func (m *machine) reboot(takes time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.rebooting = true
 	m.upFrom = m.clock.Now().Add(takes)
 	select {
-	case m.asked <- struct{}{}:
-	default: // it is about to
+	case m.rebootRequests <- struct{}{}:
+	default: // one is requested already
 	}
 }
 
-// console is what the machine wrote so far.
+// console returns the console output so far.
 func (m *machine) console() []byte {
 	m.mu.Lock()
 	stopped, last := m.stopped, m.last
@@ -188,8 +187,8 @@ func (m *machine) console() []byte {
 	return last
 }
 
-// stop switches the machine off and waits until nothing of it runs. It may be
-// called more than once, and waits each time.
+// stop stops the machine and waits for all its goroutines. It may be called
+// repeatedly; each call waits.
 func (m *machine) stop() {
 	m.mu.Lock()
 	first, started := !m.stopped, m.started
@@ -205,7 +204,7 @@ func (m *machine) stop() {
 	if first && m.guest != nil {
 		console := m.guest.Console()
 		if err := m.guest.Close(); err != nil {
-			m.log.Warn("machine does not stop", slog.String("err", err.Error()))
+			m.log.Warn("cannot stop machine", slog.String("err", err.Error()))
 		}
 		m.mu.Lock()
 		m.last = console
@@ -214,19 +213,19 @@ func (m *machine) stop() {
 	m.work.Wait()
 }
 
-// listen serves real connections until ctx ends.
+// listen accepts TCP connections until ctx is done.
 func (m *machine) listen(ctx context.Context, plan bootPlan) {
 	if plan.addr == "" {
 		return
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", plan.addr)
 	if err != nil {
-		m.log.Error("machine can not listen", slog.String("addr", plan.addr), slog.String("err", err.Error()))
+		m.log.Error("cannot listen", slog.String("addr", plan.addr), slog.String("err", err.Error()))
 		return
 	}
 	stop := context.AfterFunc(ctx, func() {
 		if err := l.Close(); err != nil {
-			m.log.Debug("closing a listener", slog.String("err", err.Error()))
+			m.log.Debug("cannot close listener", slog.String("err", err.Error()))
 		}
 	})
 	defer stop()
@@ -239,18 +238,18 @@ func (m *machine) listen(ctx context.Context, plan bootPlan) {
 		case !plan.admit():
 			m.hold(conn)
 		case !m.up(m.clock.Now()) || !m.serve(ctx, conn):
-			_ = conn.Close() // refused: there is nobody to tell
+			_ = conn.Close() // refused
 		}
 	}
 }
 
-// hold keeps a connection that the security groups do not let in: open, since
-// TCP has accepted it, and silent.
+// hold keeps a TCP connection open without answering, as for a caller that the
+// security groups do not admit.
 func (m *machine) hold(conn net.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.stopped {
-		_ = conn.Close() // nobody waits for it
+		_ = conn.Close() // the caller must not wait forever
 		return
 	}
 	m.conns[conn] = struct{}{}

@@ -42,18 +42,19 @@ type fakeMachines struct {
 }
 
 type fakeDisk struct {
+	kind  *fakeMachines
 	mu    sync.Mutex
 	files map[string]string
 }
 
-func (*fakeMachines) Disk(_ context.Context, img ec2test.Image) (ec2test.Disk, error) {
-	return &fakeDisk{files: map[string]string{"/etc/image": img.Name}}, nil
+func (m *fakeMachines) Disk(_ context.Context, img ec2test.Image) (ec2test.Disk, error) {
+	return &fakeDisk{kind: m, files: map[string]string{"/etc/image": img.Name}}, nil
 }
 
 func (d *fakeDisk) Clone(context.Context) (ec2test.Disk, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return &fakeDisk{files: maps.Clone(d.files)}, nil
+	return &fakeDisk{kind: d.kind, files: maps.Clone(d.files)}, nil
 }
 
 func (d *fakeDisk) ReadFile(name string) ([]byte, error) {
@@ -74,16 +75,13 @@ type fakeGuest struct {
 	reboots chan struct{}
 }
 
-func (m *fakeMachines) Boot(_ context.Context, spec ec2test.MachineSpec) (ec2test.Guest, error) {
-	disk, ok := spec.Disk.(*fakeDisk)
-	if !ok {
-		return nil, errors.New("not a fakeDisk")
-	}
-	g := &fakeGuest{spec: spec, disk: disk, reboots: make(chan struct{}, 8)}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.booted[spec.InstanceID] = g
-	m.boots++
+func (d *fakeDisk) Boot(_ context.Context, spec ec2test.MachineSpec) (ec2test.Guest, error) {
+	k := d.kind
+	g := &fakeGuest{spec: spec, disk: d, reboots: make(chan struct{}, 8)}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.booted[spec.InstanceID] = g
+	k.boots++
 	return g, nil
 }
 

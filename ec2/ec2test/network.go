@@ -3,23 +3,22 @@ package ec2test
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 )
 
-// network hands out addresses and knows whose they are, across all regions.
+// network allocates addresses across all regions, and maps them to instances.
 type network struct {
 	mu        sync.Mutex
 	instances map[netip.Addr]*instance
-	private   int        // networks given to accounts so far
-	first     netip.Addr // of the public addresses
+	private   int        // networks allocated to accounts so far
+	first     netip.Addr // public address
 	last      netip.Addr
-	public    netip.Addr // given last
+	public    netip.Addr // latest public address allocated
 }
 
-// reserve chooses the public addresses: loopback ones when they are to be
-// listened on, else those that RFC 2544 keeps for tests.
+// reserve chooses the range of public addresses: loopback addresses if the
+// server listens on them, otherwise the range that RFC 2544 reserves for tests.
 func (n *network) reserve(listen bool) {
 	n.instances = make(map[netip.Addr]*instance)
 	n.first, n.last = netip.AddrFrom4([4]byte{198, 18, 0, 1}), netip.AddrFrom4([4]byte{198, 19, 255, 254})
@@ -29,9 +28,9 @@ func (n *network) reserve(listen bool) {
 	n.public = n.last
 }
 
-// nextPrivate is the network of an account in a region: 172.31.0.0/16 for the
-// first as in AWS, others after it, so that a private address has one owner in
-// the server. After 272 they repeat.
+// nextPrivate allocates the network of a VPC. The first is 172.31.0.0/16, as in
+// AWS, and the next 271 differ from it, so that private addresses are unique in
+// the server.
 func (n *network) nextPrivate() netip.Prefix {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -44,8 +43,8 @@ func (n *network) nextPrivate() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4(octets), 16)
 }
 
-// ipv6Of is the IPv6 address that belongs to a private one: in 2001:db8::/32,
-// which RFC 3849 keeps for documentation.
+// ipv6Of returns the IPv6 address that corresponds to a private address, in the
+// range 2001:db8::/32 that RFC 3849 reserves for documentation.
 func ipv6Of(private netip.Addr) netip.Addr {
 	four := private.As4()
 	sixteen := [16]byte{0x20, 0x01, 0x0d, 0xb8}
@@ -53,14 +52,14 @@ func ipv6Of(private netip.Addr) netip.Addr {
 	return netip.AddrFrom16(sixteen)
 }
 
-// claim makes addr the instance's.
+// claim assigns addr to an instance.
 func (n *network) claim(addr netip.Addr, i *instance) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.instances[addr] = i
 }
 
-// claimPublic finds a free public address for i.
+// claimPublic assigns a free public address to an instance.
 func (n *network) claimPublic(i *instance) netip.Addr {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -76,7 +75,7 @@ func (n *network) claimPublic(i *instance) netip.Addr {
 	}
 }
 
-// free gives addr up, if it is still the instance's.
+// free releases addr if it is still the instance's.
 func (n *network) free(addr netip.Addr, i *instance) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -85,7 +84,8 @@ func (n *network) free(addr netip.Addr, i *instance) {
 	}
 }
 
-// at is the instance with an address or a DNS name made from one.
+// at returns the instance with an address, or with a DNS name that contains
+// one.
 func (n *network) at(host string) *instance {
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
@@ -100,7 +100,7 @@ func (n *network) at(host string) *instance {
 	return n.instances[addr]
 }
 
-// privateName and publicName are the DNS names of addresses.
+// privateName returns the private DNS name of an address.
 func (r *region) privateName(addr netip.Addr) string {
 	domain := r.name + ".compute.internal"
 	if r.name == "us-east-1" {
@@ -109,6 +109,7 @@ func (r *region) privateName(addr netip.Addr) string {
 	return "ip-" + strings.ReplaceAll(addr.String(), ".", "-") + "." + domain
 }
 
+// publicName returns the public DNS name of an address, or "" if it is invalid.
 func (r *region) publicName(addr netip.Addr) string {
 	if !addr.IsValid() {
 		return ""
@@ -120,160 +121,7 @@ func (r *region) publicName(addr netip.Addr) string {
 	return "ec2-" + strings.ReplaceAll(addr.String(), ".", "-") + "." + domain
 }
 
-type vpc struct {
-	base
-
-	cidr      netip.Prefix
-	isDefault bool
-}
-
-type vpcXML struct {
-	ID        string      `xml:"vpcId"`
-	Owner     string      `xml:"ownerId"`
-	State     string      `xml:"state"`
-	CIDR      string      `xml:"cidrBlock"`
-	DHCP      string      `xml:"dhcpOptionsId"`
-	Tenancy   string      `xml:"instanceTenancy"`
-	IsDefault bool        `xml:"isDefault"`
-	Tags      set[tagXML] `xml:"tagSet"`
-}
-
-func vpcFilters() filters[*vpc] {
-	return filters[*vpc]{
-		"vpc-id":     func(_ *call, v *vpc) []string { return one(v.id) },
-		"cidr":       func(_ *call, v *vpc) []string { return one(v.cidr.String()) },
-		"is-default": func(_ *call, v *vpc) []string { return truth(v.isDefault) },
-		"isDefault":  func(_ *call, v *vpc) []string { return truth(v.isDefault) },
-		"owner-id":   func(_ *call, v *vpc) []string { return one(v.owner) },
-		"state":      func(*call, *vpc) []string { return one("available") },
-	}
-}
-
-type describeVpcsInput struct {
-	Filter []filterParam
-	VpcID  []string `ec2:"VpcId"`
-	pageParams
-}
-
-type describeVpcsOutput struct {
-	Vpcs set[vpcXML] `xml:"vpcSet"`
-	Next string      `xml:"nextToken,omitempty"`
-}
-
-func (c *call) describeVpcs(in *describeVpcsInput) (*describeVpcsOutput, *apiError) {
-	items, next, err := find(c, &c.vpcs, query[*vpc]{
-		kind: vpcKind(), ids: in.VpcID, filters: in.Filter, known: c.server.known.vpcs, page: in.pageParams,
-	})
-	return &describeVpcsOutput{Next: next, Vpcs: mapSet(items, func(v *vpc) vpcXML {
-		return vpcXML{
-			ID: v.id, Owner: v.owner, State: "available", CIDR: v.cidr.String(), DHCP: "default",
-			Tenancy: "default", IsDefault: v.isDefault, Tags: v.tags.set(c.now),
-		}
-	})}, err
-}
-
-type subnet struct {
-	base
-
-	vpc       *vpc
-	zone      string
-	cidr      netip.Prefix
-	isDefault bool
-	mapPublic bool // its instances get a public address unless they refuse it
-	used      map[netip.Addr]bool
-	last      netip.Addr
-}
-
-// subnetHosts is how many addresses a /20 has without the five that AWS keeps.
-const subnetHosts = 4096 - 5
-
-// take finds a free address, or takes the one that is wanted.
-func (s *subnet) take(wanted netip.Addr) (netip.Addr, *apiError) {
-	if wanted.IsValid() {
-		if !s.cidr.Contains(wanted) {
-			return wanted, fail("InvalidParameterValue", "Address does not fall within the subnet's address range")
-		}
-		if s.used[wanted] {
-			return wanted, fail("InvalidIPAddress.InUse", "Address %s is in use.", wanted)
-		}
-		s.used[wanted] = true
-		return wanted, nil
-	}
-	if len(s.used) >= subnetHosts {
-		return wanted, fail("InsufficientFreeAddressesInSubnet", "Insufficient free addresses in subnet '%s'.", s.id)
-	}
-	for {
-		if !s.last.IsValid() || !s.cidr.Contains(s.last.Next().Next()) {
-			s.last = s.cidr.Addr().Next().Next().Next()
-		}
-		if s.last = s.last.Next(); !s.used[s.last] {
-			s.used[s.last] = true
-			return s.last, nil
-		}
-	}
-}
-
-type subnetXML struct {
-	ID        string      `xml:"subnetId"`
-	ARN       string      `xml:"subnetArn"`
-	State     string      `xml:"state"`
-	Owner     string      `xml:"ownerId"`
-	VPC       string      `xml:"vpcId"`
-	CIDR      string      `xml:"cidrBlock"`
-	Available int         `xml:"availableIpAddressCount"`
-	Zone      string      `xml:"availabilityZone"`
-	ZoneID    string      `xml:"availabilityZoneId"`
-	IsDefault bool        `xml:"defaultForAz"`
-	MapPublic bool        `xml:"mapPublicIpOnLaunch"`
-	Tags      set[tagXML] `xml:"tagSet"`
-}
-
-func subnetFilters() filters[*subnet] {
-	zone := func(_ *call, s *subnet) []string { return one(s.zone) }
-	byDefault := func(_ *call, s *subnet) []string { return truth(s.isDefault) }
-	return filters[*subnet]{
-		"subnet-id":               func(_ *call, s *subnet) []string { return one(s.id) },
-		"vpc-id":                  func(_ *call, s *subnet) []string { return one(s.vpc.id) },
-		"cidr-block":              func(_ *call, s *subnet) []string { return one(s.cidr.String()) },
-		"availability-zone":       zone,
-		"availabilityZone":        zone,
-		"availability-zone-id":    func(c *call, s *subnet) []string { return one(c.zoneID(s.zone)) },
-		"default-for-az":          byDefault,
-		"defaultForAz":            byDefault,
-		"map-public-ip-on-launch": func(_ *call, s *subnet) []string { return truth(s.mapPublic) },
-		"owner-id":                func(_ *call, s *subnet) []string { return one(s.owner) },
-		"state":                   func(*call, *subnet) []string { return one("available") },
-		"available-ip-address-count": func(_ *call, s *subnet) []string {
-			return one(strconv.Itoa(subnetHosts - len(s.used)))
-		},
-	}
-}
-
-type describeSubnetsInput struct {
-	Filter   []filterParam
-	SubnetID []string `ec2:"SubnetId"`
-	pageParams
-}
-
-type describeSubnetsOutput struct {
-	Subnets set[subnetXML] `xml:"subnetSet"`
-	Next    string         `xml:"nextToken,omitempty"`
-}
-
-func (c *call) describeSubnets(in *describeSubnetsInput) (*describeSubnetsOutput, *apiError) {
-	items, next, err := find(c, &c.subnets, query[*subnet]{
-		kind: subnetKind(), ids: in.SubnetID, filters: in.Filter, known: c.server.known.subnets, page: in.pageParams,
-	})
-	return &describeSubnetsOutput{Next: next, Subnets: mapSet(items, func(s *subnet) subnetXML {
-		return subnetXML{
-			ID: s.id, ARN: c.arn("subnet", s.id), State: "available", Owner: s.owner, VPC: s.vpc.id, CIDR: s.cidr.String(),
-			Available: subnetHosts - len(s.used), Zone: s.zone, ZoneID: c.zoneID(s.zone),
-			IsDefault: s.isDefault, MapPublic: s.mapPublic, Tags: s.tags.set(c.now),
-		}
-	})}, err
-}
-
-// arn is the name of one of the caller's EC2 resources across AWS.
+// arn returns the ARN of an EC2 resource of the caller.
 func (c *call) arn(resource, id string) string {
 	return fmt.Sprintf("arn:aws:ec2:%s:%s:%s/%s", c.name, c.account, resource, id)
 }

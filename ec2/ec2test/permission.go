@@ -1,20 +1,22 @@
 package ec2test
 
 import (
+	"maps"
 	"slices"
-	"sort"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// permissions are who may use an image or a snapshot besides its owner.
+// permissions lists who may use an image or snapshot besides its owner.
 type permissions struct {
 	all   bool
 	users map[string]bool // accounts
-	orgs  map[string]bool // ARNs of organisations
-	units map[string]bool // ARNs of organisational units
+	orgs  map[string]bool // ARNs of organizations
+	units map[string]bool // ARNs of organizational units
 }
 
-// permissionParam is one entry of a change of permissions.
+// permissionParam is a permission to add or remove.
 type permissionParam struct {
 	Group                 string
 	UserID                string `ec2:"UserId"`
@@ -39,74 +41,66 @@ func (p *permissions) list() []permissionXML {
 	if p.all {
 		out = append(out, permissionXML{Group: "all"})
 	}
-	for _, user := range sortedSet(p.users) {
+	for _, user := range slices.Sorted(maps.Keys(p.users)) {
 		out = append(out, permissionXML{UserID: user})
 	}
-	for _, org := range sortedSet(p.orgs) {
+	for _, org := range slices.Sorted(maps.Keys(p.orgs)) {
 		out = append(out, permissionXML{Org: org})
 	}
-	for _, unit := range sortedSet(p.units) {
+	for _, unit := range slices.Sorted(maps.Keys(p.units)) {
 		out = append(out, permissionXML{Unit: unit})
 	}
 	return out
 }
 
-func sortedSet(m map[string]bool) []string {
-	out := make([]string, 0, len(m))
-	for key := range m {
-		out = append(out, key)
-	}
-	sort.Strings(out)
-	return out
-}
-
-// clear takes every permission away.
+// clear removes all permissions.
 func (p *permissions) clear() { *p = permissions{} }
 
-// check refuses a change that names no one, or no account; malformed is the
-// code of what is no account or group.
-func (change *permissionChange) check(malformed string) *apiError {
+// check validates a change. The error for an invalid account or group has the
+// code malformed.
+func (change *permissionChange) check(malformed string) *ec2query.Error {
 	for _, entry := range slices.Concat(change.Add, change.Remove) {
 		if entry == (permissionParam{}) {
-			return missing("LaunchPermission.UserId")
+			return ec2query.MissingParameter("LaunchPermission.UserId")
 		}
 		if entry.UserID != "" && !isAccount(entry.UserID) {
-			return fail(malformed, "Invalid attribute item value %q for userId item type.", entry.UserID)
+			return ec2query.Errorf(malformed, "Invalid attribute item value %q for userId item type.", entry.UserID)
 		}
 		if entry.Group != "" && entry.Group != "all" {
-			return fail(malformed, "Invalid attribute item value %q for group item type.", entry.Group)
+			return ec2query.Errorf(malformed, "Invalid attribute item value %q for group item type.", entry.Group)
 		}
-		if entry.OrganizationArn != "" && !organizationARN(entry.OrganizationArn, "organization/o-") {
-			return invalidValue("OrganizationArn", entry.OrganizationArn, "It must be the ARN of an organization.")
+		if entry.OrganizationArn != "" && !isOrganizationARN(entry.OrganizationArn, "organization/o-") {
+			return ec2query.InvalidValue("OrganizationArn", entry.OrganizationArn, "It must be the ARN of an organization.")
 		}
-		if entry.OrganizationalUnitArn != "" && !organizationARN(entry.OrganizationalUnitArn, "ou/o-") {
-			return invalidValue("OrganizationalUnitArn", entry.OrganizationalUnitArn, "It must be the ARN of an organizational unit.")
+		if entry.OrganizationalUnitArn != "" && !isOrganizationARN(entry.OrganizationalUnitArn, "ou/o-") {
+			return ec2query.InvalidValue("OrganizationalUnitArn", entry.OrganizationalUnitArn, "It must be the ARN of an organizational unit.")
 		}
 	}
 	if len(change.Add)+len(change.Remove) == 0 {
-		return combination("No operation specified")
+		return ec2query.InvalidCombination("No operation specified")
 	}
 	return nil
 }
 
-// organizationARN tells whether arn is one of AWS Organizations, of a kind.
-func organizationARN(arn, kind string) bool {
+// isOrganizationARN reports whether arn is a resource of AWS Organizations of a
+// kind.
+func isOrganizationARN(arn, kind string) bool {
 	parts := strings.Split(arn, ":")
 	return len(parts) == 6 && parts[0] == "arn" && parts[2] == "organizations" && isAccount(parts[4]) && strings.HasPrefix(parts[5], kind)
 }
 
-// shareable refuses to share a snapshot that is encrypted with the key that AWS
-// made for EBS, or to give an encrypted one to everybody.
-func (change *permissionChange) shareable(c *call, s *snapshot) *apiError {
+// shareable refuses to share a snapshot encrypted with the AWS managed key, or
+// to make an encrypted one public.
+func (change *permissionChange) shareable(c *call, s *snapshot) *ec2query.Error {
 	if len(change.Add) == 0 || !s.encrypted {
 		return nil
 	}
 	if s.kmsKey == c.managedKey(s.owner) {
-		return fail("InvalidParameter", "Snapshots encrypted with the AWS Managed CMK can't be shared. Specify another snapshot.")
+		return ec2query.Errorf("InvalidParameter", "Snapshots encrypted with the AWS Managed CMK can't be shared. Specify another snapshot.")
 	}
 	for _, entry := range change.Add {
 		if entry.Group != "" {
-			return fail("OperationNotPermitted", "Encrypted snapshots cannot be made public")
+			return ec2query.Errorf("OperationNotPermitted", "Encrypted snapshots cannot be made public")
 		}
 	}
 	return nil
@@ -134,12 +128,12 @@ func (p *permissions) set(entry permissionParam, on bool) {
 	if entry.Group == "all" {
 		p.all = on
 	}
-	mark(&p.users, entry.UserID, on)
-	mark(&p.orgs, entry.OrganizationArn, on)
-	mark(&p.units, entry.OrganizationalUnitArn, on)
+	setMember(&p.users, entry.UserID, on)
+	setMember(&p.orgs, entry.OrganizationArn, on)
+	setMember(&p.units, entry.OrganizationalUnitArn, on)
 }
 
-func mark(set *map[string]bool, key string, on bool) {
+func setMember(set *map[string]bool, key string, on bool) {
 	switch {
 	case key == "":
 	case !on:
@@ -152,8 +146,9 @@ func mark(set *map[string]bool, key string, on bool) {
 	}
 }
 
-// legacyChange is a change in the flat form: OperationType with lists.
-func legacyChange(operation string, users, groups, orgs, units []string) (*permissionChange, *apiError) {
+// legacyChange returns a change given in the flat form, with OperationType and
+// lists, or nil if there is none.
+func legacyChange(operation string, users, groups, orgs, units []string) (*permissionChange, *ec2query.Error) {
 	if len(users)+len(groups)+len(orgs)+len(units) == 0 {
 		return nil, nil
 	}
@@ -176,20 +171,21 @@ func legacyChange(operation string, users, groups, orgs, units []string) (*permi
 	case "remove":
 		return &permissionChange{Remove: entries}, nil
 	}
-	return nil, missing("OperationType")
+	return nil, ec2query.MissingParameter("OperationType")
 }
 
-// ownerAmong tells whether a describe with these Owner values lists a resource
-// of owner. No value lists every owner's.
-func (c *call) ownerAmong(owner, alias string, owners []string) bool {
+// matchesOwner reports whether a describe call with these Owner values includes
+// resources of owner. No values include all.
+func (c *call) matchesOwner(owner, alias string, owners []string) bool {
 	return len(owners) == 0 || slices.ContainsFunc(owners, func(want string) bool {
 		return want == owner || want == "self" && owner == c.account || want == alias && alias != ""
 	})
 }
 
-// sharedAmong is the same for ExecutableBy and RestorableBy. What is shared with
-// an organisation is among one's own, and not among that of another account.
-func (c *call) sharedAmong(p *permissions, owner string, with []string) bool {
+// matchesSharing does the same for ExecutableBy and RestorableBy. For "self" it
+// includes resources shared with the caller's organization; for another account
+// only those shared with it by account id.
+func (c *call) matchesSharing(p *permissions, owner string, with []string) bool {
 	return len(with) == 0 || slices.ContainsFunc(with, func(want string) bool {
 		switch want {
 		case "all":
@@ -199,93 +195,4 @@ func (c *call) sharedAmong(p *permissions, owner string, with []string) bool {
 		}
 		return p.users[want]
 	})
-}
-
-type modifySnapshotAttributeInput struct {
-	SnapshotID             string `ec2:"SnapshotId,required"`
-	Attribute              string `ec2:"Attribute,oneof=createVolumePermission"`
-	OperationType          string
-	UserID                 []string `ec2:"UserId"`
-	UserGroup              []string
-	CreateVolumePermission *struct {
-		Add    []volumePermissionParam
-		Remove []volumePermissionParam
-	}
-}
-
-// volumePermissionParam is one entry of a change for a snapshot: AWS shares
-// those with accounts and with everybody only.
-type volumePermissionParam struct {
-	Group  string
-	UserID string `ec2:"UserId"`
-}
-
-func ofVolumes(list []volumePermissionParam) []permissionParam {
-	out := make([]permissionParam, 0, len(list))
-	for _, p := range list {
-		out = append(out, permissionParam{Group: p.Group, UserID: p.UserID})
-	}
-	return out
-}
-
-func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*returnXML, *apiError) {
-	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
-	if err != nil {
-		return nil, err
-	}
-	change, err := legacyChange(in.OperationType, in.UserID, in.UserGroup, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	if given := in.CreateVolumePermission; given != nil {
-		change = &permissionChange{ofVolumes(given.Add), ofVolumes(given.Remove)}
-	}
-	if change == nil {
-		return nil, missing("CreateVolumePermission")
-	}
-	if err := change.check("InvalidParameterValue"); err != nil {
-		return nil, err
-	}
-	if err := c.publicSnapshot(change); err != nil {
-		return nil, err
-	}
-	if err := change.shareable(c, s); err != nil {
-		return nil, err
-	}
-	if err := c.commit(); err != nil {
-		return nil, err
-	}
-	s.shares.apply(change)
-	return done(), nil
-}
-
-type describeSnapshotAttributeInput struct {
-	SnapshotID string `ec2:"SnapshotId,required"`
-	Attribute  string `ec2:"Attribute,required,oneof=createVolumePermission|productCodes"`
-}
-
-type describeSnapshotAttributeOutput struct {
-	ID           string                    `xml:"snapshotId"`
-	Permissions  *set[volumePermissionXML] `xml:"createVolumePermission,omitempty"`
-	ProductCodes *set[emptyXML]            `xml:"productCodes,omitempty"`
-}
-
-type volumePermissionXML struct {
-	Group  string `xml:"group,omitempty"`
-	UserID string `xml:"userId,omitempty"`
-}
-
-func (c *call) describeSnapshotAttribute(in *describeSnapshotAttributeInput) (*describeSnapshotAttributeOutput, *apiError) {
-	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
-	if err != nil {
-		return nil, err
-	}
-	out := &describeSnapshotAttributeOutput{ID: s.id}
-	if in.Attribute == "productCodes" {
-		out.ProductCodes = &set[emptyXML]{}
-		return out, nil
-	}
-	list := mapSet(s.shares.list(), func(p permissionXML) volumePermissionXML { return volumePermissionXML{p.Group, p.UserID} })
-	out.Permissions = &list
-	return out, nil
 }

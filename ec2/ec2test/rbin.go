@@ -4,46 +4,38 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// The retention rules of the Recycle Bin are a REST service of their own,
-// beside the calls of EC2 that list and restore.
+// The Recycle Bin's retention rules belong to a separate REST service. Listing
+// and restoring are calls of EC2.
 
-// rbinAction is the call that a method and path are, and the rule they name.
-func rbinAction(method, path string) (action, rule string) {
-	id, named := strings.CutPrefix(path, "/rules/")
+// rbinAction returns the call for a method and path, and the rule's id if the
+// path has one.
+func rbinAction(method, path string) (action, id string) {
+	id, hasID := strings.CutPrefix(path, "/rules/")
 	switch {
 	case method == http.MethodPost && path == "/rules":
 		return "CreateRule", ""
 	case method == http.MethodPost && path == "/list-rules":
 		return "ListRules", ""
-	case method == http.MethodGet && named:
+	case method == http.MethodGet && hasID:
 		return "GetRule", id
-	case method == http.MethodDelete && named:
+	case method == http.MethodDelete && hasID:
 		return "DeleteRule", id
 	}
 	return method + " " + path, ""
 }
 
-func rbinTable() map[string]jsonAction {
-	return jsonTable(
-		jsonHandle("CreateRule", (*call).createRule),
-		jsonHandle("ListRules", (*call).listRules),
-		jsonHandle("GetRule", (*call).getRule),
-		jsonHandle("DeleteRule", (*call).deleteRule),
+// rbinTable returns the calls of the Recycle Bin's own service by name.
+func rbinTable() map[string]action {
+	return tableOf(
+		handleJSON("CreateRule", (*call).createRule),
+		handleJSON("ListRules", (*call).listRules),
+		handleJSON("GetRule", (*call).getRule),
+		handleJSON("DeleteRule", (*call).deleteRule),
 	)
-}
-
-// rbin answers a call of the Recycle Bin.
-func (s *Server) rbin(req *request) answer {
-	if req.path != "" {
-		req.body = []byte(`{"Identifier":"` + req.path + `"}`)
-	}
-	return s.runJSON(s.binRuleCalls, req, rbinError)
-}
-
-func rbinError(err *apiError) answer {
-	return answerJSON(err.Status, err.Code, map[string]string{"__type": err.Code, "Message": err.Message})
 }
 
 type retentionJSON struct {
@@ -78,15 +70,15 @@ func (c *call) ruleJSON(r *binRule) *ruleJSON {
 	}
 }
 
-func (c *call) createRule(in *createRuleInput) (*ruleJSON, *apiError) {
+func (c *call) createRule(in *createRuleInput) (*ruleJSON, *ec2query.Error) {
 	const longest = 365
 	switch {
 	case in.ResourceType != "EC2_IMAGE" && in.ResourceType != "EBS_SNAPSHOT":
-		return nil, fail("ValidationException", "The resource type %q is not known here", in.ResourceType)
+		return nil, ec2query.Errorf("ValidationException", "The resource type %q is not supported by ec2test", in.ResourceType)
 	case in.RetentionPeriod.Unit != "DAYS" || in.RetentionPeriod.Value < 1 || in.RetentionPeriod.Value > longest:
-		return nil, fail("ValidationException", "The retention period must be 1 to 365 DAYS")
+		return nil, ec2query.Errorf("ValidationException", "The retention period must be 1 to 365 DAYS")
 	case len(in.ResourceTags) > 0 && len(in.ExcludeResourceTags) > 0:
-		return nil, fail("ValidationException", "A rule has either resource tags or exclusion tags")
+		return nil, ec2query.Errorf("ValidationException", "A rule has either resource tags or exclusion tags")
 	}
 	r := &binRule{
 		base: c.newBase(kind{prefix: ""}, nil), resource: in.ResourceType, description: in.Description,
@@ -98,15 +90,15 @@ func (c *call) createRule(in *createRuleInput) (*ruleJSON, *apiError) {
 
 type ruleIDInput struct{ Identifier string }
 
-func (c *call) binRule(id string) (*binRule, *apiError) {
+func (c *call) binRule(id string) (*binRule, *ec2query.Error) {
 	r, ok := c.binRules.get(id)
 	if !ok || !c.owns(&r.base) {
-		return nil, &apiError{Code: "ResourceNotFoundException", Message: "The rule " + id + " does not exist", Status: http.StatusNotFound}
+		return nil, &ec2query.Error{Code: "ResourceNotFoundException", Message: "The rule " + id + " does not exist", Status: http.StatusNotFound}
 	}
 	return r, nil
 }
 
-func (c *call) getRule(in *ruleIDInput) (*ruleJSON, *apiError) {
+func (c *call) getRule(in *ruleIDInput) (*ruleJSON, *ec2query.Error) {
 	r, err := c.binRule(in.Identifier)
 	if err != nil {
 		return nil, err
@@ -114,13 +106,13 @@ func (c *call) getRule(in *ruleIDInput) (*ruleJSON, *apiError) {
 	return c.ruleJSON(r), nil
 }
 
-func (c *call) deleteRule(in *ruleIDInput) (*emptyXML, *apiError) {
+func (c *call) deleteRule(in *ruleIDInput) (*ec2query.Empty, *ec2query.Error) {
 	r, err := c.binRule(in.Identifier)
 	if err != nil {
 		return nil, err
 	}
 	c.binRules.remove(r.id)
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
 type listRulesInput struct {
@@ -143,7 +135,7 @@ type listRulesOutput struct {
 	NextToken string `json:",omitempty"`
 }
 
-func (c *call) listRules(in *listRulesInput) (*listRulesOutput, *apiError) {
+func (c *call) listRules(in *listRulesInput) (*listRulesOutput, *ec2query.Error) {
 	var found []*binRule
 	for r := range c.binRules.all() {
 		if c.owns(&r.base) && r.resource == in.ResourceType && holds(r.tags, in.ResourceTags) && holds(r.except, in.ExcludeResourceTags) {
@@ -152,7 +144,7 @@ func (c *call) listRules(in *listRulesInput) (*listRulesOutput, *apiError) {
 	}
 	items, next, err := page(c, found, pageParams{in.MaxResults, in.NextToken}, pageLimits{1, 1000}, func(r *binRule) uint64 { return r.seq })
 	if err != nil {
-		return nil, fail("ValidationException", "%s", err.Message)
+		return nil, ec2query.Errorf("ValidationException", "%s", err.Message)
 	}
 	out := &listRulesOutput{Rules: []ruleSummaryJSON{}, NextToken: next}
 	for _, r := range items {
@@ -162,7 +154,7 @@ func (c *call) listRules(in *listRulesInput) (*listRulesOutput, *apiError) {
 	return out, nil
 }
 
-// holds tells whether a rule has all the tags that were asked for.
+// holds reports whether have includes all tags in want.
 func holds(have, want []binTag) bool {
 	return !slices.ContainsFunc(want, func(t binTag) bool { return !slices.Contains(have, t) })
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -15,35 +16,31 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/bakestone-go/bakestone/internal/memconn"
 )
 
-// accessKeyPrefix begins the access keys that ConfigFor makes; the account
-// follows.
+// accessKeyPrefix precedes the account in access keys created by ConfigFor.
 const accessKeyPrefix = "AKIATEST"
 
-// A Server is an EC2 of its own: all regions, any number of accounts, and the
-// machines of its instances. Its methods may be called from any goroutine.
+// A Server is an embedded EC2: all regions, any number of accounts, and the
+// machines of the instances. Its methods may be called from any goroutine.
 type Server struct {
 	opts    Options
-	actions map[string]action // of EC2
-	scaling map[string]action // of Auto Scaling
+	actions map[string]map[string]action // by service and name
 
-	ssmCalls     map[string]jsonAction
-	kmsCalls     map[string]jsonAction
-	binRuleCalls map[string]jsonAction
-
-	known   catalogue
+	known   catalog
 	network network
 	params  parameterStore
 
 	identities identities
 	seq        atomic.Uint64
 
-	memory  *memListener
+	memory  *memconn.Listener
 	http    *http.Server
 	client  *http.Client
 	serving sync.WaitGroup // goroutines of http.Server
-	work    sync.WaitGroup // calls being answered, machines being shut down
+	work    sync.WaitGroup // calls in progress and machines shutting down
 
 	mu      sync.Mutex
 	closed  bool
@@ -57,17 +54,17 @@ type Server struct {
 	disks   map[string]*diskRef // vendors' root disks by owner and name
 
 	roles    []Role
-	members  map[string][]string    // organisations and units by account
+	members  map[string][]string    // ARNs of organizations and units by account
 	sessions map[string]roleSession // by access key
 }
 
-// New starts a server. It serves in memory at once; it opens a port only when
-// URL is called. Close it when done.
+// New starts a server, which serves clients in memory. Nil options mean the
+// defaults. Call [Server.Close] when done.
 func New(opts *Options) *Server {
 	s := &Server{
 		opts:    opts.withDefaults(),
-		known:   newCatalogue(),
-		memory:  newMemListener(memAddr("ec2test")),
+		known:   newCatalog(),
+		memory:  memconn.NewListener(memconn.Addr("ec2test")),
 		closing: make(chan struct{}),
 		regions: make(map[string]*region),
 		changes: make(map[string][]Change),
@@ -75,8 +72,7 @@ func New(opts *Options) *Server {
 
 		sessions: make(map[string]roleSession),
 	}
-	s.actions, s.scaling = s.actionTable(), scalingTable()
-	s.ssmCalls, s.kmsCalls, s.binRuleCalls = ssmTable(), kmsTable(), rbinTable()
+	s.actions = actionTables(&s.known)
 	s.network.reserve(s.opts.Listen)
 	if s.opts.Machines == nil {
 		s.opts.Machines = newSandbox(s.opts.Commands, s.opts.MachineLimits)
@@ -90,7 +86,7 @@ func New(opts *Options) *Server {
 		MaxIdleConnsPerHost: 1024,
 		DisableCompression:  true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return s.memory.dial(ctx.Done(), memAddr("client"))
+			return s.memory.Dial(ctx, memconn.Addr("client"))
 		},
 	}}
 	s.serve(s.memory)
@@ -109,13 +105,13 @@ func (s *Server) countConns(_ net.Conn, state http.ConnState) {
 func (s *Server) serve(l net.Listener) {
 	s.serving.Go(func() {
 		if err := s.http.Serve(l); err != nil {
-			s.opts.Logger.Debug("ec2test stopped serving", slog.String("addr", l.Addr().String()), slog.String("err", err.Error()))
+			s.opts.Logger.Debug("HTTP server stopped", slog.String("addr", l.Addr().String()), slog.String("err", err.Error()))
 		}
 	})
 }
 
-// Close ends every call, terminates every machine, and returns when nothing
-// of the server runs any more.
+// Close ends all calls, terminates all machines, and waits for the server's
+// goroutines. Further calls have no effect.
 func (s *Server) Close() {
 	s.mu.Lock()
 	if s.closed {
@@ -127,12 +123,12 @@ func (s *Server) Close() {
 	s.mu.Unlock()
 
 	if err := s.http.Close(); err != nil {
-		s.opts.Logger.Debug("closing ec2test", slog.String("err", err.Error()))
+		s.opts.Logger.Debug("cannot close HTTP server", slog.String("err", err.Error()))
 	}
 	s.client.CloseIdleConnections()
-	s.stopMachines() // what calls wait for
+	s.stopMachines() // calls may wait for them
 	s.work.Wait()
-	s.stopMachines() // what the last calls switched on
+	s.stopMachines() // those started by the last calls
 	s.serving.Wait()
 	s.closeDisks()
 }
@@ -145,7 +141,7 @@ func (s *Server) stopMachines() {
 	}
 }
 
-// enter counts a piece of work that Close waits for; false when the server is
+// enter registers work that Close waits for. It reports false if the server is
 // closed.
 func (s *Server) enter() bool {
 	s.mu.Lock()
@@ -168,9 +164,9 @@ func (s *Server) background(f func()) {
 	}()
 }
 
-// URL is the address of the server over TCP, for command-line tools and other
-// languages: set AWS_ENDPOINT_URL to it. The first call opens the port, on
-// loopback. It is empty when no port can be opened.
+// URL returns the server's address over TCP, for command-line tools and other
+// languages: set AWS_ENDPOINT_URL to it. The first call opens a port on
+// loopback. URL returns "" if it cannot open one or the server is closed.
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +176,7 @@ func (s *Server) URL() string {
 		}
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0") //nolint:forbidigo // opening a port on loopback does not wait
 		if err != nil {
-			s.opts.Logger.Error("ec2test cannot listen", slog.String("err", err.Error()))
+			s.opts.Logger.Error("cannot listen", slog.String("err", err.Error()))
 			return ""
 		}
 		s.tcp = l
@@ -189,14 +185,14 @@ func (s *Server) URL() string {
 	return "http://" + s.tcp.Addr().String()
 }
 
-// Config is the configuration of AWS clients that use this server, as a caller
-// of Options.Account, in memory.
+// Config returns the configuration of AWS clients for this server, in memory,
+// with credentials of Options.Account.
 func (s *Server) Config(region string) aws.Config {
 	return s.ConfigFor(s.opts.Account, region)
 }
 
-// ConfigFor is Config for a caller of another account, which exists from then
-// on.
+// ConfigFor is like [Server.Config] with credentials of another account, which
+// needs no further setup.
 func (s *Server) ConfigFor(account, region string) aws.Config {
 	return aws.Config{
 		Region:       region,
@@ -206,9 +202,9 @@ func (s *Server) ConfigFor(account, region string) aws.Config {
 	}
 }
 
-// memClient sends requests over memory, where an answer can arrive before the
-// client has noticed that its request is out. The SDK's bodies end such a
-// request with an error once they are closed, so it sends a copy.
+// memClient sends a copy of each request's body. In memory a response can
+// arrive before the client has finished sending, and the SDK's bodies fail once
+// closed.
 type memClient struct{ http *http.Client }
 
 func (c memClient) Do(req *http.Request) (*http.Response, error) {
@@ -224,7 +220,7 @@ func (c memClient) Do(req *http.Request) (*http.Response, error) {
 	return c.http.Do(own) //nolint:gosec // G704: its transport reaches this server only
 }
 
-// account is whose access key it is.
+// account returns the account that an access key belongs to.
 func (s *Server) account(key string) string {
 	if account, ok := s.opts.AccessKeys[key]; ok {
 		return account
@@ -243,10 +239,10 @@ func (s *Server) account(key string) string {
 
 func (s *Server) now() time.Time { return s.opts.Clock.Now() }
 
-// nextSeq numbers resources in the order of their creation.
+// nextSeq returns the next number in the order of creation.
 func (s *Server) nextSeq() uint64 { return s.seq.Add(1) }
 
-// region is an enabled region by name; nil when there is none.
+// region returns an enabled region by name, or nil.
 func (s *Server) region(name string) *region {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -261,20 +257,9 @@ func (s *Server) region(name string) *region {
 	return r
 }
 
-// existing is the regions that have been used, in order of their names.
+// existing returns the regions that have been used, sorted by name.
 func (s *Server) existing() []*region {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]*region, 0, len(s.regions))
-	for _, r := range s.regions {
-		out = append(out, r)
-	}
-	slices.SortFunc(out, func(a, b *region) int { return strings.Compare(a.name, b.name) })
-	return out
+	return slices.SortedFunc(maps.Values(s.regions), func(a, b *region) int { return strings.Compare(a.name, b.name) })
 }
-
-// memAddr is the address of an end of a connection in memory.
-type memAddr string
-
-func (memAddr) Network() string  { return "memory" }
-func (a memAddr) String() string { return string(a) }

@@ -1,9 +1,12 @@
 package ec2test
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 type snapshot struct {
@@ -15,10 +18,10 @@ type snapshot struct {
 	encrypted   bool
 	kmsKey      string
 	doneAt      time.Time
-	failure     string // why its copy fails at doneAt; empty when it does not
+	failure     string // if not empty, the copy fails at doneAt
 	copied      bool   // from another snapshot
 	disk        *diskRef
-	vendor      bool // its disk is shared by the vendor's images of all regions
+	vendor      bool // the disk is shared by the vendor's images in all regions
 	vendorImage Image
 	shares      permissions
 	lock        *snapshotLock
@@ -45,13 +48,12 @@ func (s *snapshot) progress(now time.Time) string {
 	}
 	part := int(100 * float64(now.Sub(s.created)) / float64(s.doneAt.Sub(s.created)))
 	if part == 0 {
-		return "" // EC2 does not say 0%
+		return "" // EC2 omits 0%
 	}
 	return strconv.Itoa(part) + "%"
 }
 
-// diskOf is the disk of a snapshot; that of a vendor's is made when it is
-// first needed.
+// diskOf returns the snapshot's disk. A vendor's disk is created on first use.
 func (r *region) diskOf(s *snapshot) *diskRef {
 	if s.disk == nil {
 		s.disk = r.server.vendorDisk(s.vendorImage)
@@ -59,55 +61,55 @@ func (r *region) diskOf(s *snapshot) *diskRef {
 	return s.disk
 }
 
-// readable tells whether the caller may make volumes of s.
+// readable reports whether the caller may create volumes from s.
 func (c *call) readable(s *snapshot) bool {
 	if c.owns(&s.base) {
 		return true
 	}
-	if c.hides(s.owner, c.now) {
+	if c.blocksPublicSnapshots(s.owner, c.now) {
 		return c.admitsByName(&s.shares)
 	}
 	return c.admits(&s.shares)
 }
 
-func (c *call) readableSnapshot(id string) (*snapshot, *apiError) {
+func (c *call) readableSnapshot(id string) (*snapshot, *ec2query.Error) {
 	if err := snapshotKind().check(id); err != nil {
 		return nil, err
 	}
 	s, ok := c.snapshots.get(id)
-	if !ok || !c.readable(s) || !c.sees(&s.base) {
+	if !ok || !c.readable(s) || !c.isVisible(&s.base) {
 		return nil, snapshotKind().missing(id)
 	}
 	return s, nil
 }
 
 type snapshotXML struct {
-	ID          string      `xml:"snapshotId"`
-	Volume      string      `xml:"volumeId"`
-	Status      string      `xml:"status"`
-	Message     string      `xml:"statusMessage,omitempty"`
-	Started     string      `xml:"startTime"`
-	Completed   string      `xml:"completionTime,omitempty"`
-	Progress    string      `xml:"progress"`
-	Owner       string      `xml:"ownerId"`
-	Size        int         `xml:"volumeSize"`
-	FullSize    int64       `xml:"fullSnapshotSizeInBytes"`
-	Description string      `xml:"description"`
-	Encrypted   bool        `xml:"encrypted"`
-	KMSKey      string      `xml:"kmsKeyId,omitempty"`
-	Tier        string      `xml:"storageTier"`
-	Tags        set[tagXML] `xml:"tagSet"`
+	ID          string               `xml:"snapshotId"`
+	Volume      string               `xml:"volumeId"`
+	Status      string               `xml:"status"`
+	Message     string               `xml:"statusMessage,omitempty"`
+	Started     string               `xml:"startTime"`
+	Completed   string               `xml:"completionTime,omitempty"`
+	Progress    string               `xml:"progress"`
+	Owner       string               `xml:"ownerId"`
+	Size        int                  `xml:"volumeSize"`
+	FullSize    int64                `xml:"fullSnapshotSizeInBytes"`
+	Description string               `xml:"description"`
+	Encrypted   bool                 `xml:"encrypted"`
+	KMSKey      string               `xml:"kmsKeyId,omitempty"`
+	Tier        string               `xml:"storageTier"`
+	Tags        ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 func (c *call) snapshotXML(s *snapshot) snapshotXML {
 	out := snapshotXML{
-		ID: s.id, Volume: s.volume, Status: s.status(c.now), Started: stamp(s.created), Progress: s.progress(c.now),
+		ID: s.id, Volume: s.volume, Status: s.status(c.now), Started: ec2query.FormatTime(s.created), Progress: s.progress(c.now),
 		Owner: s.owner, Size: s.sizeGiB, FullSize: int64(s.sizeGiB) << 30 / 4, Description: s.description,
 		Encrypted: s.encrypted, KMSKey: s.kmsKey, Tier: "standard",
 	}
 	switch out.Status {
 	case "completed":
-		out.Completed = orText(stamp(s.doneAt), out.Started)
+		out.Completed = cmp.Or(ec2query.FormatTime(s.doneAt), out.Started)
 	case "error":
 		out.Message = s.failure
 	}
@@ -124,7 +126,7 @@ func snapshotFilters() filters[*snapshot] {
 		"volume-size":  func(_ *call, s *snapshot) []string { return one(strconv.Itoa(s.sizeGiB)) },
 		"status":       func(c *call, s *snapshot) []string { return one(s.status(c.now)) },
 		"progress":     func(c *call, s *snapshot) []string { return one(s.progress(c.now)) },
-		"start-time":   func(_ *call, s *snapshot) []string { return one(stamp(s.created)) },
+		"start-time":   func(_ *call, s *snapshot) []string { return one(ec2query.FormatTime(s.created)) },
 		"description":  func(_ *call, s *snapshot) []string { return one(s.description) },
 		"encrypted":    func(_ *call, s *snapshot) []string { return truth(s.encrypted) },
 		"owner-id":     func(_ *call, s *snapshot) []string { return one(s.owner) },
@@ -141,20 +143,20 @@ type describeSnapshotsInput struct {
 }
 
 type describeSnapshotsOutput struct {
-	Snapshots set[snapshotXML] `xml:"snapshotSet"`
-	Next      string           `xml:"nextToken,omitempty"`
+	Snapshots ec2query.Set[snapshotXML] `xml:"snapshotSet"`
+	Next      string                    `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeSnapshots(in *describeSnapshotsInput) (*describeSnapshotsOutput, *apiError) {
+func (c *call) describeSnapshots(in *describeSnapshotsInput) (*describeSnapshotsOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.snapshots, query[*snapshot]{
 		kind: snapshotKind(), ids: in.SnapshotID, filters: in.Filter, known: c.server.known.snapshots,
 		idName: "snapshot-id", page: in.pageParams,
 		scope: c.readable,
-		unlists: func(s *snapshot) bool {
-			return !c.ownerAmong(s.owner, "", in.Owner) || !c.sharedAmong(&s.shares, s.owner, in.RestorableBy)
+		omit: func(s *snapshot) bool {
+			return !c.matchesOwner(s.owner, "", in.Owner) || !c.matchesSharing(&s.shares, s.owner, in.RestorableBy)
 		},
 	})
-	return &describeSnapshotsOutput{Next: next, Snapshots: mapSet(items, c.snapshotXML)}, err
+	return &describeSnapshotsOutput{Next: next, Snapshots: ec2query.MapSet(items, c.snapshotXML)}, err
 }
 
 type createSnapshotInput struct {
@@ -163,7 +165,7 @@ type createSnapshotInput struct {
 	TagSpecification []tagSpecification
 }
 
-func (c *call) createSnapshot(in *createSnapshotInput) (*snapshotXML, *apiError) {
+func (c *call) createSnapshot(in *createSnapshotInput) (*snapshotXML, *ec2query.Error) {
 	v, err := lookup(c, &c.volumes, volumeKind(), in.VolumeID)
 	if err != nil {
 		return nil, err
@@ -172,17 +174,17 @@ func (c *call) createSnapshot(in *createSnapshotInput) (*snapshotXML, *apiError)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	s := c.takeSnapshot(v, in.Description, specs["snapshot"])
-	c.after(func(ctx context.Context) *apiError { return internal(s.disk.copyFrom(ctx, v.disk)) })
+	c.afterwards(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, v.disk)) })
 	out := c.snapshotXML(s)
 	return &out, nil
 }
 
-// takeSnapshot makes a snapshot of a volume. Its disk has to be filled after
-// the call.
+// takeSnapshot creates a snapshot of a volume. The caller must fill its disk
+// afterwards.
 func (c *call) takeSnapshot(v *volume, description string, t tags) *snapshot {
 	s := &snapshot{
 		base: c.newBase(snapshotKind(), t), volume: v.id, description: description,
@@ -198,32 +200,32 @@ type snapshotIDInput struct {
 	SnapshotID string `ec2:"SnapshotId,required"`
 }
 
-func (c *call) deleteSnapshot(in *snapshotIDInput) (*returnXML, *apiError) {
+func (c *call) deleteSnapshot(in *snapshotIDInput) (*ec2query.Return, *ec2query.Error) {
 	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
 	if err != nil {
 		return nil, err
 	}
-	if img := c.userOf(s); img != nil {
-		return nil, fail("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", s.id, img.id)
+	if img := c.imageUsing(s); img != nil {
+		return nil, ec2query.Errorf("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", s.id, img.id)
 	}
 	if err := c.mayDelete(s); err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	c.dropSnapshot(s)
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
-// mayDelete refuses to delete what a lock or AWS Backup holds. The code for a
-// lock is not documented.
-func (c *call) mayDelete(s *snapshot) *apiError {
+// mayDelete refuses to delete a snapshot that is locked or managed by AWS
+// Backup. The error code for a lock is not documented.
+func (c *call) mayDelete(s *snapshot) *ec2query.Error {
 	switch {
 	case s.locked(c.now):
-		return fail("OperationNotPermitted", "The snapshot %s is locked and cannot be deleted", s.id)
+		return ec2query.Errorf("OperationNotPermitted", "The snapshot %s is locked and cannot be deleted", s.id)
 	case managedByBackup(s.tags):
-		return fail("InvalidParameterValue", "This snapshot is managed by the AWS Backup service and cannot be deleted via EC2 APIs. "+
+		return ec2query.Errorf("InvalidParameterValue", "This snapshot is managed by the AWS Backup service and cannot be deleted via EC2 APIs. "+
 			"If you wish to delete this snapshot, please do so via the Backup console.")
 	}
 	return nil
@@ -231,22 +233,22 @@ func (c *call) mayDelete(s *snapshot) *apiError {
 
 func (c *call) dropSnapshot(s *snapshot) {
 	c.snapshots.remove(s.id)
-	if !bin(c, &c.snapshotBin, "EBS_SNAPSHOT", s) {
+	if !moveToBin(c, &c.snapshotBin, "EBS_SNAPSHOT", s) {
 		c.discard(s)
 	}
 }
 
-// discard lets go of the disk of a snapshot that is gone. A vendor's disk is
-// the server's.
+// discard closes the disk of a deleted snapshot. A vendor's disk belongs to the
+// server.
 func (r *region) discard(s *snapshot) {
 	if !s.vendor {
 		r.server.closeDisk(s.disk, nil)
 	}
 }
 
-// userOf is an image that needs the snapshot, or nil.
-func (r *region) userOf(s *snapshot) *image {
-	if users := r.users[s.id]; len(users) > 0 {
+// imageUsing returns an image that uses the snapshot, or nil.
+func (r *region) imageUsing(s *snapshot) *image {
+	if users := r.imagesBySnapshot[s.id]; len(users) > 0 {
 		return users[0]
 	}
 	return nil

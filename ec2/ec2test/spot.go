@@ -1,21 +1,24 @@
 package ec2test
 
 import (
+	"cmp"
 	"strconv"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// spotRequest is a request for a spot instance. Those that
-// RequestSpotInstances makes stay open: they run nothing.
+// spotRequest is a request for a spot instance. Requests of
+// RequestSpotInstances launch nothing and stay open.
 type spotRequest struct {
 	base
 
 	persistent bool
-	behavior   string // when it is interrupted
+	behavior   string // on interruption
 	price      string
 	launch     spotLaunch
-	instance   *instance // the one that RunInstances made; nil of an open one
-	cancelled  bool
+	instance   *instance // launched by RunInstances; nil for an open request
+	canceled   bool
 }
 
 // spotLaunch is the launch specification of a request.
@@ -34,12 +37,12 @@ func spotKind() kind {
 	return kind{"sir-", "spot-instances-request", "InvalidSpotInstanceRequestID.Malformed", "InvalidSpotInstanceRequestID.NotFound", "The spot instance request ID '%s' does not exist"}
 }
 
-// status is the state of a request, and EC2's code for how it came to it. A
-// persistent one outlives its instance, and is open for the next.
+// status returns the state of a request and EC2's status code. A persistent
+// request outlives its instance and becomes open again.
 func (r *spotRequest) status(now time.Time) (state, code string) {
 	i := r.instance
 	if i == nil {
-		if r.cancelled {
+		if r.canceled {
 			return "cancelled", "canceled-before-fulfillment"
 		}
 		return "open", "pending-evaluation"
@@ -60,9 +63,9 @@ func (r *spotRequest) status(now time.Time) (state, code string) {
 		state, code = "closed", "instance-terminated-by-user"
 	}
 	switch {
-	case r.cancelled && is == terminated:
+	case r.canceled && is == terminated:
 		state = "cancelled"
-	case r.cancelled:
+	case r.canceled:
 		state, code = "cancelled", "request-canceled-and-instance-running"
 	case r.persistent && state == "closed":
 		state = "open"
@@ -95,38 +98,34 @@ type spotStatusXML struct {
 }
 
 type spotLaunchXML struct {
-	Image      string            `xml:"imageId"`
-	Type       string            `xml:"instanceType,omitempty"`
-	Key        string            `xml:"keyName,omitempty"`
-	Subnet     string            `xml:"subnetId,omitempty"`
-	Groups     set[groupIDXML]   `xml:"groupSet"`
-	Optimal    bool              `xml:"ebsOptimized"`
-	Monitoring spotMonitoringXML `xml:"monitoring"`
-}
-
-type spotMonitoringXML struct {
-	Enabled bool `xml:"enabled"`
+	Image      string                   `xml:"imageId"`
+	Type       string                   `xml:"instanceType,omitempty"`
+	Key        string                   `xml:"keyName,omitempty"`
+	Subnet     string                   `xml:"subnetId,omitempty"`
+	Groups     ec2query.Set[groupIDXML] `xml:"groupSet"`
+	Optimal    bool                     `xml:"ebsOptimized"`
+	Monitoring enabledXML               `xml:"monitoring"`
 }
 
 type spotRequestXML struct {
-	ID       string        `xml:"spotInstanceRequestId"`
-	State    string        `xml:"state"`
-	Status   spotStatusXML `xml:"status"`
-	Type     string        `xml:"type"`
-	Price    string        `xml:"spotPrice,omitempty"`
-	Launch   spotLaunchXML `xml:"launchSpecification"`
-	Instance string        `xml:"instanceId,omitempty"`
-	Created  string        `xml:"createTime"`
-	Product  string        `xml:"productDescription"`
-	Behavior string        `xml:"instanceInterruptionBehavior"`
-	Tags     set[tagXML]   `xml:"tagSet"`
+	ID       string               `xml:"spotInstanceRequestId"`
+	State    string               `xml:"state"`
+	Status   spotStatusXML        `xml:"status"`
+	Type     string               `xml:"type"`
+	Price    string               `xml:"spotPrice,omitempty"`
+	Launch   spotLaunchXML        `xml:"launchSpecification"`
+	Instance string               `xml:"instanceId,omitempty"`
+	Created  string               `xml:"createTime"`
+	Product  string               `xml:"productDescription"`
+	Behavior string               `xml:"instanceInterruptionBehavior"`
+	Tags     ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 func (c *call) spotXML(r *spotRequest) spotRequestXML {
 	out := spotRequestXML{
-		ID: r.id, Type: "one-time", Price: r.price, Instance: r.instanceID(), Created: stamp(r.created),
+		ID: r.id, Type: "one-time", Price: r.price, Instance: r.instanceID(), Created: ec2query.FormatTime(r.created),
 		Launch:  spotLaunchXML{Image: r.launch.ImageID, Type: r.launch.InstanceType, Key: r.launch.KeyName, Subnet: r.launch.SubnetID, Optimal: truthOf(r.launch.EbsOptimized)},
-		Product: "Linux/UNIX", Behavior: orText(r.behavior, "terminate"), Tags: r.tags.set(c.now),
+		Product: "Linux/UNIX", Behavior: cmp.Or(r.behavior, "terminate"), Tags: r.tags.set(c.now),
 	}
 	for _, id := range r.launch.SecurityGroupID {
 		if g, ok := c.groups.get(id); ok {
@@ -148,12 +147,12 @@ func (c *call) spotXML(r *spotRequest) spotRequestXML {
 		"instance-stopped-no-capacity":          "Your Spot instance was stopped because there is no Spot capacity available.",
 		"instance-stopped-by-user":              "Your Spot instance was stopped by you.",
 	}[out.Status.Code]
-	out.Status.Updated = stamp(r.created)
+	out.Status.Updated = ec2query.FormatTime(r.created)
 	return out
 }
 
 type spotRequestsOutput struct {
-	Requests set[spotRequestXML] `xml:"spotInstanceRequestSet"`
+	Requests ec2query.Set[spotRequestXML] `xml:"spotInstanceRequestSet"`
 }
 
 type describeSpotOutput struct {
@@ -161,14 +160,14 @@ type describeSpotOutput struct {
 	Next string `xml:"nextToken,omitempty"`
 }
 
-func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError) {
-	known, err := c.once(in.ClientToken)
+func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *ec2query.Error) {
+	known, err := c.usedToken(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
 	if len(known) > 0 {
 		list, err := lookups(c, &c.spotRequests, spotKind(), known)
-		return &spotRequestsOutput{Requests: mapSet(list, c.spotXML)}, err
+		return &spotRequestsOutput{Requests: ec2query.MapSet(list, c.spotXML)}, err
 	}
 	specs, err := tagSpecs(in.TagSpecification, "spot-instances-request")
 	if err != nil {
@@ -189,9 +188,9 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError
 		count = *in.InstanceCount
 	}
 	if count < 1 {
-		return nil, invalidValue("InstanceCount", intText(&count), "It must be at least 1.")
+		return nil, ec2query.InvalidValue("InstanceCount", intText(&count), "It must be at least 1.")
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	out := &spotRequestsOutput{}
@@ -205,18 +204,18 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *apiError
 		ids = append(ids, r.id)
 		out.Requests.Items = append(out.Requests.Items, c.spotXML(r))
 	}
-	c.remember(in.ClientToken, ids...)
+	c.rememberToken(in.ClientToken, ids...)
 	return out, nil
 }
 
-// priceText is a price as EC2 writes it.
-func priceText(dollars string) (string, *apiError) {
+// priceText formats a price as EC2 does.
+func priceText(dollars string) (string, *ec2query.Error) {
 	if dollars == "" {
 		return "", nil
 	}
 	price, err := strconv.ParseFloat(dollars, 64)
 	if err != nil || price <= 0 {
-		return "", invalidValue("SpotPrice", dollars, "It must be a price in dollars.")
+		return "", ec2query.InvalidValue("SpotPrice", dollars, "It must be a price in dollars.")
 	}
 	return strconv.FormatFloat(price, 'f', 6, 64), nil
 }
@@ -232,8 +231,8 @@ func spotFilters() filters[*spotRequest] {
 	}
 }
 
-// spotTable is the requests that were made as such, and those that stand
-// behind the spot instances of RunInstances.
+// spotTable returns the requests of RequestSpotInstances, and those behind the
+// spot instances of RunInstances.
 func (c *call) spotTable() *table[*spotRequest] {
 	all := &table[*spotRequest]{}
 	for r := range c.spotRequests.all() {
@@ -246,7 +245,7 @@ func (c *call) spotTable() *table[*spotRequest] {
 		b := i.base
 		b.id, b.tags = i.spotRequest, nil
 		all.put(&spotRequest{
-			base: b, persistent: i.spotStays, behavior: i.spotBehavior, instance: i, cancelled: i.spotDropped,
+			base: b, persistent: i.spotPersistent, behavior: i.spotBehavior, instance: i, canceled: i.spotCanceled,
 			launch: spotLaunch{ImageID: i.image.id, InstanceType: i.kind, KeyName: i.keyName, SubnetID: i.subnet.id},
 		})
 	}
@@ -259,41 +258,41 @@ type describeSpotInput struct {
 	pageParams
 }
 
-func (c *call) describeSpot(in *describeSpotInput) (*describeSpotOutput, *apiError) {
+func (c *call) describeSpot(in *describeSpotInput) (*describeSpotOutput, *ec2query.Error) {
 	items, next, err := find(c, c.spotTable(), query[*spotRequest]{
 		kind: spotKind(), ids: in.SpotInstanceRequestID, filters: in.Filter, known: c.server.known.spotRequests, page: in.pageParams,
 	})
-	return &describeSpotOutput{spotRequestsOutput{mapSet(items, c.spotXML)}, next}, err
+	return &describeSpotOutput{spotRequestsOutput{ec2query.MapSet(items, c.spotXML)}, next}, err
 }
 
 type cancelSpotInput struct {
 	SpotInstanceRequestID []string `ec2:"SpotInstanceRequestId,required"`
 }
 
-type cancelledSpotXML struct {
+type canceledSpotXML struct {
 	ID    string `xml:"spotInstanceRequestId"`
 	State string `xml:"state"`
 }
 
 type cancelSpotOutput struct {
-	Requests set[cancelledSpotXML] `xml:"spotInstanceRequestSet"`
+	Requests ec2query.Set[canceledSpotXML] `xml:"spotInstanceRequestSet"`
 }
 
-func (c *call) cancelSpot(in *cancelSpotInput) (*cancelSpotOutput, *apiError) {
+func (c *call) cancelSpot(in *cancelSpotInput) (*cancelSpotOutput, *ec2query.Error) {
 	list, err := lookups(c, c.spotTable(), spotKind(), in.SpotInstanceRequestID)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	out := &cancelSpotOutput{}
 	for _, r := range list {
-		r.cancelled = true
-		if r.instance != nil { // which runs on
-			r.instance.spotDropped = true
+		r.canceled = true
+		if r.instance != nil { // it keeps running
+			r.instance.spotCanceled = true
 		}
-		out.Requests.Items = append(out.Requests.Items, cancelledSpotXML{r.id, "cancelled"})
+		out.Requests.Items = append(out.Requests.Items, canceledSpotXML{r.id, "cancelled"})
 	}
 	return out, nil
 }

@@ -1,44 +1,40 @@
 package ec2test
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// SetParameter sets an SSM parameter of Options.Account in a region. One whose
-// name begins with "/aws/service/" is seen by all accounts.
+// SetParameter sets an SSM parameter of Options.Account in a region. All
+// accounts can read a parameter whose name begins with "/aws/service/".
 func (s *Server) SetParameter(region, name, value string) {
-	s.region(region) // AWS's own come first
-	s.params.put(s.opts.Account, region, name, parameter{value: value, kind: "String", of: "text"}, s.now())
+	s.region(region) // adds the vendors' parameters
+	s.params.put(s.opts.Account, region, name, parameter{value: value, kind: "String", dataType: "text"}, s.now())
 }
 
-// Parameter is the value of an SSM parameter of Options.Account. The name may
-// end in ":" and a version or label.
+// Parameter returns the value of an SSM parameter of Options.Account, and
+// reports whether it exists. The name may end in ":" and a version or label.
 func (s *Server) Parameter(region, name string) (value string, ok bool) {
 	s.region(region)
 	p, ok := s.params.get(s.opts.Account, region, name)
 	return p.value, ok
 }
 
-func ssmError(err *apiError) answer {
-	return answerJSON(err.Status, err.Code, map[string]string{"__type": err.Code, "message": err.Message})
-}
-
-// ssmTable is every call of SSM's Parameter Store that the server answers.
-func ssmTable() map[string]jsonAction {
-	return jsonTable(
-		jsonHandle("GetParameter", (*call).getParameter),
-		jsonHandle("GetParameters", (*call).getParameters),
-		jsonHandle("GetParametersByPath", (*call).getParametersByPath),
-		jsonHandle("DescribeParameters", (*call).describeParameters),
-		jsonHandle("PutParameter", (*call).putParameter),
-		jsonHandle("LabelParameterVersion", (*call).labelParameter),
-		jsonHandle("DeleteParameter", (*call).deleteParameter),
+// ssmTable returns the calls of SSM's Parameter Store by name.
+func ssmTable() map[string]action {
+	return tableOf(
+		handleJSON("GetParameter", (*call).getParameter),
+		handleJSON("GetParameters", (*call).getParameters),
+		handleJSON("GetParametersByPath", (*call).getParametersByPath),
+		handleJSON("DescribeParameters", (*call).describeParameters),
+		handleJSON("PutParameter", (*call).putParameter),
+		handleJSON("LabelParameterVersion", (*call).labelParameter),
+		handleJSON("DeleteParameter", (*call).deleteParameter),
 	)
 }
-
-// ssm answers a call of SSM's Parameter Store.
-func (s *Server) ssm(req *request) answer { return s.runJSON(s.ssmCalls, req, ssmError) }
 
 type parameterJSON struct {
 	parameterMetadata
@@ -46,7 +42,7 @@ type parameterJSON struct {
 	Selector string `json:"Selector,omitempty"`
 }
 
-// parameterMetadata is all but the value, which is for those who may get it.
+// parameterMetadata describes a parameter without its value.
 type parameterMetadata struct {
 	ARN      string  `json:"ARN"`
 	Name     string  `json:"Name"`
@@ -69,14 +65,15 @@ func (c *call) parameterJSON(p parameter) parameterJSON {
 	}
 	return parameterJSON{Value: p.value, parameterMetadata: parameterMetadata{
 		ARN:  "arn:aws:ssm:" + c.name + ":" + account + ":parameter/" + trimSlash(p.name),
-		Name: p.name, Type: p.kind, Version: p.version, Changed: float64(p.changed.UnixMilli()) / 1000, DataType: p.of,
+		Name: p.name, Type: p.kind, Version: p.version, Changed: float64(p.changed.UnixMilli()) / 1000, DataType: p.dataType,
 	}}
 }
 
-// selected is a parameter as it was asked for: with the version or label.
-func (c *call) selected(p parameter, asked string) parameterJSON {
+// withSelector returns a parameter with the version or label in the requested
+// name.
+func (c *call) withSelector(p parameter, name string) parameterJSON {
 	out := c.parameterJSON(p)
-	out.Selector = strings.TrimPrefix(asked, p.name)
+	out.Selector = strings.TrimPrefix(name, p.name)
 	return out
 }
 
@@ -91,16 +88,16 @@ type getParameterInput struct {
 
 type getParameterOutput struct{ Parameter parameterJSON }
 
-func (c *call) getParameter(in *getParameterInput) (*getParameterOutput, *apiError) {
+func (c *call) getParameter(in *getParameterInput) (*getParameterOutput, *ec2query.Error) {
 	p, ok := c.parameter(in.Name)
 	if !ok {
 		return nil, parameterNotFound(in.Name)
 	}
-	return &getParameterOutput{c.selected(p, in.Name)}, nil
+	return &getParameterOutput{c.withSelector(p, in.Name)}, nil
 }
 
-func parameterNotFound(name string) *apiError {
-	return fail("ParameterNotFound", "Parameter %s not found.", name)
+func parameterNotFound(name string) *ec2query.Error {
+	return ec2query.Errorf("ParameterNotFound", "Parameter %s not found.", name)
 }
 
 type getParametersInput struct {
@@ -113,14 +110,14 @@ type getParametersOutput struct {
 	InvalidParameters []string
 }
 
-func (c *call) getParameters(in *getParametersInput) (*getParametersOutput, *apiError) {
+func (c *call) getParameters(in *getParametersInput) (*getParametersOutput, *ec2query.Error) {
 	if len(in.Names) < 1 || len(in.Names) > 10 {
-		return nil, fail("ValidationException", "names must have 1 to 10 members")
+		return nil, ec2query.Errorf("ValidationException", "names must have 1 to 10 members")
 	}
 	out := &getParametersOutput{[]parameterJSON{}, []string{}}
 	for _, name := range in.Names {
 		if p, ok := c.parameter(name); ok {
-			out.Parameters = append(out.Parameters, c.selected(p, name))
+			out.Parameters = append(out.Parameters, c.withSelector(p, name))
 		} else {
 			out.InvalidParameters = append(out.InvalidParameters, name)
 		}
@@ -144,28 +141,28 @@ type putParameterOutput struct {
 	Tier    string
 }
 
-func (c *call) putParameter(in *putParameterInput) (*putParameterOutput, *apiError) {
+func (c *call) putParameter(in *putParameterInput) (*putParameterOutput, *ec2query.Error) {
 	_, exists := c.parameter(in.Name)
 	switch {
 	case in.Name == "" || in.Value == "":
-		return nil, fail("ValidationException", "Name and Value are required")
+		return nil, ec2query.Errorf("ValidationException", "Name and Value are required")
 	case strings.HasPrefix(in.Name, "/aws"):
-		return nil, fail("AccessDeniedException", "No access to reserved parameter name: %s.", in.Name)
+		return nil, ec2query.Errorf("AccessDeniedException", "No access to reserved parameter name: %s.", in.Name)
 	case exists && !in.Overwrite:
-		return nil, fail("ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
+		return nil, ec2query.Errorf("ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
 	case exists && len(in.Tags) > 0:
-		return nil, fail("ValidationException", "Invalid request: tags and overwrite can't be used together.")
+		return nil, ec2query.Errorf("ValidationException", "Invalid request: tags and overwrite can't be used together.")
 	case !exists && in.Type == "":
-		return nil, fail("ValidationException", "A parameter type is required when you create a parameter.")
+		return nil, ec2query.Errorf("ValidationException", "A parameter type is required when you create a parameter.")
 	}
 	if in.DataType == imageDataType {
-		// AWS looks some time later, when a new image shows.
+		// AWS checks this later, when a new image has become visible.
 		if img, ok := c.images.get(in.Value); !ok || !c.mayLaunch(img) {
-			return nil, fail("ValidationException", "The AMI %s does not exist or is not available.", in.Value)
+			return nil, ec2query.Errorf("ValidationException", "The AMI %s does not exist or is not available.", in.Value)
 		}
 	}
 	version := c.server.params.put(c.account, c.name, in.Name, parameter{
-		value: in.Value, kind: orText(in.Type, "String"), of: orText(in.DataType, "text"),
+		value: in.Value, kind: cmp.Or(in.Type, "String"), dataType: cmp.Or(in.DataType, "text"),
 	}, c.now)
 	return &putParameterOutput{version, "Standard"}, nil
 }
@@ -178,7 +175,7 @@ type labelParameterInput struct {
 
 type labelParameterOutput struct{ InvalidLabels []string }
 
-func (c *call) labelParameter(in *labelParameterInput) (*labelParameterOutput, *apiError) {
+func (c *call) labelParameter(in *labelParameterInput) (*labelParameterOutput, *ec2query.Error) {
 	out := &labelParameterOutput{[]string{}}
 	for _, label := range in.Labels {
 		if label == "" || label[0] >= '0' && label[0] <= '9' || strings.HasPrefix(strings.ToLower(label), "aws") {
@@ -186,7 +183,7 @@ func (c *call) labelParameter(in *labelParameterInput) (*labelParameterOutput, *
 			continue
 		}
 		if !c.server.params.label(c.account, c.name, in.Name, label, in.ParameterVersion) {
-			return nil, fail("ParameterVersionNotFound", "Systems Manager could not find version %d of %s.", in.ParameterVersion, in.Name)
+			return nil, ec2query.Errorf("ParameterVersionNotFound", "Systems Manager could not find version %d of %s.", in.ParameterVersion, in.Name)
 		}
 	}
 	return out, nil
@@ -194,11 +191,11 @@ func (c *call) labelParameter(in *labelParameterInput) (*labelParameterOutput, *
 
 type deleteParameterInput struct{ Name string }
 
-func (c *call) deleteParameter(in *deleteParameterInput) (*emptyXML, *apiError) {
+func (c *call) deleteParameter(in *deleteParameterInput) (*ec2query.Empty, *ec2query.Error) {
 	if strings.HasPrefix(in.Name, "/aws") || !c.server.params.remove(c.account, c.name, in.Name) {
 		return nil, parameterNotFound(in.Name)
 	}
-	return &emptyXML{}, nil
+	return &ec2query.Empty{}, nil
 }
 
 // parameterFilter is a filter of the calls that list parameters.
@@ -208,8 +205,9 @@ type parameterFilter struct {
 	Values []string
 }
 
-// match tells whether a parameter passes; unknown keys and options are refused.
-func (f parameterFilter) match(p parameter) (bool, *apiError) {
+// match reports whether a parameter passes the filter. Unknown keys and options
+// are errors.
+func (f parameterFilter) match(p parameter) (bool, *ec2query.Error) {
 	var have string
 	switch f.Key {
 	case "Name":
@@ -217,14 +215,14 @@ func (f parameterFilter) match(p parameter) (bool, *apiError) {
 	case "Type":
 		have = p.kind
 	case "DataType":
-		have = p.of
+		have = p.dataType
 	case "Path":
 		recursive := f.Option == "Recursive"
-		return slices.ContainsFunc(f.Values, func(path string) bool { return below(p.name, path, recursive) }), nil
+		return slices.ContainsFunc(f.Values, func(path string) bool { return inPath(p.name, path, recursive) }), nil
 	default:
-		return false, fail("InvalidFilterKey", "The specified filter key isn't valid: %s", f.Key)
+		return false, ec2query.Errorf("InvalidFilterKey", "The specified filter key isn't valid: %s", f.Key)
 	}
-	switch orText(f.Option, "Equals") {
+	switch cmp.Or(f.Option, "Equals") {
 	case "Equals":
 		return slices.Contains(f.Values, have), nil
 	case "BeginsWith":
@@ -232,19 +230,20 @@ func (f parameterFilter) match(p parameter) (bool, *apiError) {
 	case "Contains":
 		return slices.ContainsFunc(f.Values, func(v string) bool { return strings.Contains(have, v) }), nil
 	}
-	return false, fail("InvalidFilterOption", "The specified filter option isn't valid: %s", f.Option)
+	return false, ec2query.Errorf("InvalidFilterOption", "The specified filter option isn't valid: %s", f.Option)
 }
 
-// below tells whether name is in the hierarchy path.
-func below(name, path string, recursive bool) bool {
+// inPath reports whether a name is in the hierarchy path.
+func inPath(name, path string, recursive bool) bool {
 	rest, ok := strings.CutPrefix(name, strings.TrimSuffix(path, "/")+"/")
 	return ok && (recursive || !strings.Contains(rest, "/"))
 }
 
-// listParameters is one page of the caller's parameters that pass all filters.
-func (c *call) listParameters(list []parameterFilter, most *int, token string, limit int) ([]parameter, string, *apiError) {
+// listParameters returns a page of the caller's parameters that pass all
+// filters.
+func (c *call) listParameters(list []parameterFilter, most *int, token string, limit int) ([]parameter, string, *ec2query.Error) {
 	var found []parameter
-	for _, p := range c.server.params.of(c.account, c.name) {
+	for _, p := range c.server.params.list(c.account, c.name) {
 		keep := true
 		for _, f := range list {
 			ok, err := f.match(p)
@@ -260,15 +259,13 @@ func (c *call) listParameters(list []parameterFilter, most *int, token string, l
 	if most == nil {
 		most = &limit
 	}
-	n := uint64(0)
-	seats := make(map[string]uint64, len(found))
+	keys := make(map[string]uint64, len(found))
 	for _, p := range found {
-		n++
-		seats[p.name] = n
+		keys[p.name] = uint64(len(keys)) + 1
 	}
-	items, next, err := page(c, found, pageParams{most, token}, pageLimits{1, limit}, func(p parameter) uint64 { return seats[p.name] })
+	items, next, err := page(c, found, pageParams{most, token}, pageLimits{1, limit}, func(p parameter) uint64 { return keys[p.name] })
 	if err != nil {
-		return nil, "", fail("ValidationException", "%s", err.Message)
+		return nil, "", ec2query.Errorf("ValidationException", "%s", err.Message)
 	}
 	return items, next, nil
 }
@@ -289,7 +286,7 @@ type describeParametersOutput struct {
 	NextToken  string `json:",omitempty"`
 }
 
-func (c *call) describeParameters(in *describeParametersInput) (*describeParametersOutput, *apiError) {
+func (c *call) describeParameters(in *describeParametersInput) (*describeParametersOutput, *ec2query.Error) {
 	const limit = 50
 	items, next, err := c.listParameters(in.ParameterFilters, in.MaxResults, in.NextToken, limit)
 	if err != nil {
@@ -311,10 +308,10 @@ type getParametersByPathInput struct {
 	NextToken        string
 }
 
-func (c *call) getParametersByPath(in *getParametersByPathInput) (*listParametersOutput, *apiError) {
+func (c *call) getParametersByPath(in *getParametersByPathInput) (*listParametersOutput, *ec2query.Error) {
 	const limit = 10
 	if !strings.HasPrefix(in.Path, "/") {
-		return nil, fail("ValidationException", "The parameter doesn't meet the parameter name requirements: %q", in.Path)
+		return nil, ec2query.Errorf("ValidationException", "The parameter doesn't meet the parameter name requirements: %q", in.Path)
 	}
 	option := "OneLevel"
 	if in.Recursive {

@@ -8,32 +8,30 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// A Role is an IAM role that can be assumed.
+// A Role is an IAM role for AssumeRole.
 type Role struct {
-	// ARN names it, and the account that it belongs to:
+	// ARN is the role's ARN, including its account:
 	// "arn:aws:iam::210987654321:role/images".
 	ARN string
 
-	// Trusts are the accounts whose callers may assume it. Empty is all.
-	Trusts []string
-
-	// ExternalID is what a caller must give. Empty asks for none.
+	// ExternalID is the external id that a caller must give. Empty means none.
 	ExternalID string
 }
 
-// roleKeyPrefix begins the access keys of assumed roles; the number of the
-// session follows.
+// roleKeyPrefix precedes the session's number in the access keys of assumed
+// roles.
 const roleKeyPrefix = "ASIATEST"
 
 var roleARN = regexp.MustCompile(`^arn:aws:iam::(\d{12}):role/([\w+=,.@/-]+)$`)
 
-// roleSession is a role that someone has assumed.
+// roleSession is a session of an assumed role.
 type roleSession struct{ account, arn string }
 
-// AddRole makes a role that AssumeRole knows. Its sessions may do everything in
-// the role's account, which exists from then on.
+// AddRole adds a role. Its sessions may do everything in the role's account.
 func (s *Server) AddRole(r Role) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,11 +68,11 @@ type assumeRoleXML struct {
 	stsMetadata
 }
 
-// sts answers a call of STS.
-func (s *Server) sts(req *request) answer {
+// sts handles a call of STS.
+func (s *Server) sts(req *request) response {
 	switch req.action {
 	case "GetCallerIdentity":
-		return s.stsAnswer(req, identityXML{
+		return s.stsResponse(req, identityXML{
 			ARN: s.callerARN(req), UserID: "AIDAEC2TEST", Account: req.account, stsMetadata: stsMetadata{req.id},
 		})
 	case "AssumeRole":
@@ -82,15 +80,15 @@ func (s *Server) sts(req *request) answer {
 		if err != nil {
 			return queryError(err, req.id)
 		}
-		return s.stsAnswer(req, out)
+		return s.stsResponse(req, out)
 	case "DecodeAuthorizationMessage":
 		out, err := decodeDenial(req)
 		if err != nil {
 			return queryError(err, req.id)
 		}
-		return s.stsAnswer(req, out)
+		return s.stsResponse(req, out)
 	}
-	return queryError(fail("InvalidAction", "Could not find operation %s for version 2011-06-15", req.action), req.id)
+	return queryError(ec2query.Errorf("InvalidAction", "Could not find operation %s for version 2011-06-15", req.action), req.id)
 }
 
 func (s *Server) callerARN(req *request) string {
@@ -102,14 +100,14 @@ func (s *Server) callerARN(req *request) string {
 	return "arn:aws:iam::" + req.account + ":user/ec2test"
 }
 
-func (s *Server) assumeRole(req *request) (*assumeRoleXML, *apiError) {
+func (s *Server) assumeRole(req *request) (*assumeRoleXML, *ec2query.Error) {
 	in := new(assumeRoleInput)
-	if _, err := decodeParams(req.form, in); err != nil {
+	if _, err := ec2query.Decode(req.form, in); err != nil {
 		return nil, err
 	}
 	parts := roleARN.FindStringSubmatch(in.RoleArn)
 	if parts == nil {
-		return nil, fail("ValidationError", "%s is invalid", in.RoleArn)
+		return nil, ec2query.Errorf("ValidationError", "%s is invalid", in.RoleArn)
 	}
 	const hour = 3600
 	seconds := hour
@@ -117,18 +115,17 @@ func (s *Server) assumeRole(req *request) (*assumeRoleXML, *apiError) {
 		seconds = *in.DurationSeconds
 	}
 	if seconds < 900 || seconds > 12*hour {
-		return nil, fail("ValidationError", "Value '%d' at 'durationSeconds' must be between 900 and 43200", seconds)
+		return nil, ec2query.Errorf("ValidationError", "Value '%d' at 'durationSeconds' must be between 900 and 43200", seconds)
 	}
 	caller := s.callerARN(req)
 	number := strconv.FormatUint(s.nextSeq(), 10)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	allowed := slices.ContainsFunc(s.roles, func(r Role) bool {
-		return r.ARN == in.RoleArn && (len(r.Trusts) == 0 || slices.Contains(r.Trusts, req.account)) &&
-			(r.ExternalID == "" || r.ExternalID == in.ExternalID)
+		return r.ARN == in.RoleArn && (r.ExternalID == "" || r.ExternalID == in.ExternalID)
 	})
 	if !allowed {
-		return nil, &apiError{
+		return nil, &ec2query.Error{
 			Code: "AccessDenied", Status: http.StatusForbidden,
 			Message: "User: " + caller + " is not authorized to perform: sts:AssumeRole on resource: " + in.RoleArn,
 		}
@@ -139,14 +136,14 @@ func (s *Server) assumeRole(req *request) (*assumeRoleXML, *apiError) {
 	s.sessions[key] = session
 	return &assumeRoleXML{
 		ARN: session.arn, ID: "AROAEC2TEST:" + in.RoleSessionName, Key: key, Secret: "secret", Token: "token-" + number,
-		Duration: stamp(s.opts.Clock.Now().Add(time.Duration(seconds) * time.Second)), stsMetadata: stsMetadata{req.id},
+		Duration: ec2query.FormatTime(s.opts.Clock.Now().Add(time.Duration(seconds) * time.Second)), stsMetadata: stsMetadata{req.id},
 	}, nil
 }
 
-func (s *Server) stsAnswer(req *request, body any) answer {
+func (s *Server) stsResponse(req *request, body any) response {
 	encoded, err := xml.Marshal(body)
 	if err != nil {
-		return queryError(internal(err), req.id)
+		return queryError(ec2query.Internal(err), req.id)
 	}
-	return answer{status: http.StatusOK, contentType: "text/xml", body: append([]byte(xml.Header), encoded...)}
+	return response{status: http.StatusOK, contentType: "text/xml", body: append([]byte(xml.Header), encoded...)}
 }

@@ -5,23 +5,25 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// maxTags is EC2's limit of tags of one resource.
+// maxTags is EC2's limit on the tags of a resource.
 const maxTags = 50
 
-// tags are a resource's tags by key. With eventual consistency a change is
-// seen later than it is made.
+// tags holds a resource's tags by key. With eventual consistency a change
+// becomes visible later.
 type tags map[string]tagValue
 
 type tagValue struct {
 	value   string
 	removed bool
-	from    time.Time // when the change is seen
-	was     *string   // what is seen until then; nil is no tag
+	from    time.Time // when the change becomes visible
+	was     *string   // visible value until then; nil means no tag
 }
 
-// at is the tag's value as seen at now.
+// at returns the tag's visible value at a time.
 func (v tagValue) at(now time.Time) (string, bool) {
 	if now.Before(v.from) {
 		if v.was == nil {
@@ -45,7 +47,7 @@ type tagXML struct {
 	Value string `xml:"value"`
 }
 
-// list is the tags as seen at now, by key.
+// list returns the visible tags at a time, by key.
 func (t tags) list(now time.Time) []tagXML {
 	out := make([]tagXML, 0, len(t))
 	for key, v := range t {
@@ -57,9 +59,9 @@ func (t tags) list(now time.Time) []tagXML {
 	return out
 }
 
-func (t tags) set(now time.Time) set[tagXML] { return setOf(t.list(now)...) }
+func (t tags) set(now time.Time) ec2query.Set[tagXML] { return ec2query.SetOf(t.list(now)...) }
 
-// change sets or removes one tag, seen from the time from on.
+// change sets or removes a tag. The change becomes visible at the time from.
 func (b *base) change(now, from time.Time, key, value string, remove bool) {
 	next := tagValue{value: value, removed: remove, from: from}
 	if seen, ok := b.tags.get(now, key); ok {
@@ -87,46 +89,47 @@ func (p tagParam) value() string {
 	return *p.Value
 }
 
-// TagSpecification is the tags of a resource in the call that creates it.
+// tagSpecification holds the tags for a type of resource in the call that
+// creates it.
 type tagSpecification struct {
 	ResourceType string
 	Tag          []tagParam
 }
 
-func checkTags(list []tagParam) *apiError {
+func checkTags(list []tagParam) *ec2query.Error {
 	seen := make(map[string]bool, len(list))
 	for _, tag := range list {
 		switch {
 		case tag.Key == "":
-			return fail("InvalidParameterValue", "Tag keys must be at least 1 character long.")
+			return ec2query.Errorf("InvalidParameterValue", "Tag keys must be at least 1 character long.")
 		case len(tag.Key) > 128:
-			return fail("InvalidParameterValue", "Tag key exceeds the maximum length of 128 characters.")
+			return ec2query.Errorf("InvalidParameterValue", "Tag key exceeds the maximum length of 128 characters.")
 		case len(tag.value()) > 256:
-			return fail("InvalidParameterValue", "Tag value exceeds the maximum length of 256 characters.")
+			return ec2query.Errorf("InvalidParameterValue", "Tag value exceeds the maximum length of 256 characters.")
 		case strings.HasPrefix(strings.ToLower(tag.Key), "aws:"):
-			return fail("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
+			return ec2query.Errorf("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
 		case seen[tag.Key]:
-			return fail("InvalidParameterValue", "Duplicate tag key '%s' specified.", tag.Key)
+			return ec2query.Errorf("InvalidParameterValue", "Duplicate tag key '%s' specified.", tag.Key)
 		}
 		seen[tag.Key] = true
 	}
 	if len(list) > maxTags {
-		return fail("TagLimitExceeded", "More than %d tags specified", maxTags)
+		return ec2query.Errorf("TagLimitExceeded", "More than %d tags specified", maxTags)
 	}
 	return nil
 }
 
-// tagSpecs sorts the specifications of a call by resource type; only the
-// allowed types may be there.
-func tagSpecs(specs []tagSpecification, allowed ...string) (map[string]tags, *apiError) {
+// tagSpecs returns the tags of a call by resource type. Only the allowed types
+// are accepted.
+func tagSpecs(specs []tagSpecification, allowed ...string) (map[string]tags, *ec2query.Error) {
 	out := make(map[string]tags, len(allowed))
 	lists := make(map[string][]tagParam, len(specs))
 	for _, spec := range specs {
 		if !slices.Contains(allowed, spec.ResourceType) {
-			return nil, invalidValue("ResourceType", spec.ResourceType, "'"+spec.ResourceType+"' is not a valid taggable resource type for this operation.")
+			return nil, ec2query.InvalidValue("ResourceType", spec.ResourceType, "'"+spec.ResourceType+"' is not a valid taggable resource type for this operation.")
 		}
 		if len(spec.Tag) == 0 {
-			return nil, fail("InvalidParameterValue", "Tag specification must have at least one tag")
+			return nil, ec2query.Errorf("InvalidParameterValue", "Tag specification must have at least one tag")
 		}
 		lists[spec.ResourceType] = append(lists[spec.ResourceType], spec.Tag...)
 	}
@@ -143,7 +146,7 @@ func tagSpecs(specs []tagSpecification, allowed ...string) (map[string]tags, *ap
 	return out, nil
 }
 
-// clone copies tags for another resource that begins with the same.
+// clone copies tags for another resource.
 func (t tags) clone() tags {
 	out := make(tags, len(t))
 	maps.Copy(out, t)
@@ -155,8 +158,8 @@ type tagsInput struct {
 	Tag        []tagParam `ec2:"Tag"`
 }
 
-// taggable finds the resources of a tagging call, of the caller's account.
-func (c *call) taggable(ids []string) ([]*base, *apiError) {
+// taggable returns the resources of a tagging call.
+func (c *call) taggable(ids []string) ([]*base, *ec2query.Error) {
 	found := make([]*base, 0, len(ids))
 	for _, id := range ids {
 		b, err := c.anyRecord(id)
@@ -168,9 +171,9 @@ func (c *call) taggable(ids []string) ([]*base, *apiError) {
 	return found, nil
 }
 
-func (c *call) createTags(in *tagsInput) (*returnXML, *apiError) {
+func (c *call) createTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
 	if len(in.Tag) == 0 {
-		return nil, missing("Tag")
+		return nil, ec2query.MissingParameter("Tag")
 	}
 	if err := checkTags(in.Tag); err != nil {
 		return nil, err
@@ -187,41 +190,41 @@ func (c *call) createTags(in *tagsInput) (*returnXML, *apiError) {
 			}
 		}
 		if count > maxTags {
-			return nil, fail("TagLimitExceeded", "The maximum number of tags per resource is %d: %s", maxTags, b.id)
+			return nil, ec2query.Errorf("TagLimitExceeded", "The maximum number of tags per resource is %d: %s", maxTags, b.id)
 		}
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	for _, b := range found {
 		for _, tag := range in.Tag {
-			b.change(c.now, c.seenFrom(), tag.Key, tag.value(), false)
+			b.change(c.now, c.visibleAt(), tag.Key, tag.value(), false)
 		}
 	}
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
-func (c *call) deleteTags(in *tagsInput) (*returnXML, *apiError) {
+func (c *call) deleteTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
 	found, err := c.taggable(in.ResourceID)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	for _, b := range found {
 		if len(in.Tag) == 0 {
 			for key := range b.tags {
-				b.change(c.now, c.seenFrom(), key, "", true)
+				b.change(c.now, c.visibleAt(), key, "", true)
 			}
 		}
 		for _, tag := range in.Tag {
 			have, ok := b.tags[tag.Key]
-			// With a value given, only a tag of that value goes.
+			// With a value given, only a tag with that value is deleted.
 			if ok && (tag.Value == nil || have.value == *tag.Value) {
-				b.change(c.now, c.seenFrom(), tag.Key, "", true)
+				b.change(c.now, c.visibleAt(), tag.Key, "", true)
 			}
 		}
 	}
-	return done(), nil
+	return ec2query.Done(), nil
 }

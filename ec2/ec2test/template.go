@@ -6,15 +6,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 // template is a launch template.
 type template struct {
 	base
 
-	name     string
-	versions []*templateVersion // by number, from 1
-	standard int                // the number of the default version
+	name           string
+	versions       []*templateVersion // by number, from 1
+	defaultVersion int                // number
 }
 
 type templateVersion struct {
@@ -22,15 +24,16 @@ type templateVersion struct {
 	created     string
 	by          string
 	description string
-	form        url.Values // the data, as parameters of RunInstances
+	form        url.Values // the data as parameters of RunInstances
 	data        launchParams
 }
 
 const dataPrefix = "LaunchTemplateData."
 
-// templateData is the form and the decoded data of the request.
-func (c *call) templateData(data *launchParams, under *templateVersion) (*templateVersion, *apiError) {
-	v := &templateVersion{created: stamp(c.now), by: "arn:aws:iam::" + c.account + ":root", form: make(url.Values), data: *data}
+// templateData returns a version with the data of the request. If source is not
+// nil, the version also has the source's data that the request does not replace.
+func (c *call) templateData(data *launchParams, source *templateVersion) (*templateVersion, *ec2query.Error) {
+	v := &templateVersion{created: ec2query.FormatTime(c.now), by: "arn:aws:iam::" + c.account + ":root", form: make(url.Values), data: *data}
 	given := make(map[string]bool)
 	for key, values := range c.form {
 		if name, ok := strings.CutPrefix(key, dataPrefix); ok {
@@ -39,66 +42,80 @@ func (c *call) templateData(data *launchParams, under *templateVersion) (*templa
 			given[top] = true
 		}
 	}
-	if under == nil {
+	if source == nil {
 		return v, nil
 	}
-	for key, values := range under.form {
+	for key, values := range source.form {
 		if top, _, _ := strings.Cut(key, "."); !given[top] {
 			v.form[key] = values
 		}
 	}
 	v.data = launchParams{}
-	if _, err := decodeParams(v.form, &v.data); err != nil {
+	if _, err := ec2query.Decode(v.form, &v.data); err != nil {
 		return nil, err
 	}
 	return v, nil
 }
 
-// template is the caller's template by id or name.
-func (c *call) template(id, name string) (*template, *apiError) {
+// template returns the caller's template with an id or a name.
+func (c *call) template(id, name string) (*template, *ec2query.Error) {
 	switch {
 	case id != "" && name != "":
-		return nil, fail("InvalidRequest", "The request must contain either a launch template ID or a launch template name, but not both.")
+		return nil, ec2query.Errorf("InvalidRequest", "The request must contain either a launch template ID or a launch template name, but not both.")
 	case id != "":
 		return lookup(c, &c.templates, templateKind(), id)
 	case name != "":
 		for t := range c.templates.all() {
-			if t.name == name && c.owns(&t.base) && c.sees(&t.base) {
+			if t.name == name && c.owns(&t.base) && c.isVisible(&t.base) {
 				return t, nil
 			}
 		}
-		return nil, fail("InvalidLaunchTemplateName.NotFoundException", "The specified launch template, with template name %s, does not exist.", name)
+		return nil, ec2query.Errorf("InvalidLaunchTemplateName.NotFoundException", "The specified launch template, with template name %s, does not exist.", name)
 	}
-	return nil, missing("LaunchTemplateId")
+	return nil, ec2query.MissingParameter("LaunchTemplateId")
 }
 
-// version is a version by number, $Latest or $Default.
-func (t *template) version(which string) (*templateVersion, *apiError) {
+// resolveTemplate completes a reference to a launch template with its id and
+// name, and checks that the version exists.
+func (c *call) resolveTemplate(ref *templateRef) *ec2query.Error {
+	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
+	if err != nil {
+		return err
+	}
+	if _, err := t.version(ref.Version); err != nil {
+		return err
+	}
+	ref.LaunchTemplateID, ref.LaunchTemplateName = t.id, t.name
+	return nil
+}
+
+// version returns a version by number, $Latest or $Default.
+func (t *template) version(which string) (*templateVersion, *ec2query.Error) {
 	switch which {
 	case "$Latest":
 		return t.versions[len(t.versions)-1], nil
 	case "$Default":
-		return t.versions[t.standard-1], nil
+		return t.versions[t.defaultVersion-1], nil
 	}
 	n, err := strconv.Atoi(which)
 	if err != nil || n < 1 || n > len(t.versions) {
-		return nil, fail("InvalidLaunchTemplateId.VersionNotFound", "Could not find launch template version %s of %s", which, t.id)
+		return nil, ec2query.Errorf("InvalidLaunchTemplateId.VersionNotFound", "Could not find launch template version %s of %s", which, t.id)
 	}
 	return t.versions[n-1], nil
 }
 
 type templateXML struct {
-	ID      string      `xml:"launchTemplateId"`
-	Name    string      `xml:"launchTemplateName"`
-	Created string      `xml:"createTime"`
-	By      string      `xml:"createdBy"`
-	Default int         `xml:"defaultVersionNumber"`
-	Latest  int         `xml:"latestVersionNumber"`
-	Tags    set[tagXML] `xml:"tagSet"`
+	ID      string               `xml:"launchTemplateId"`
+	Name    string               `xml:"launchTemplateName"`
+	Created string               `xml:"createTime"`
+	By      string               `xml:"createdBy"`
+	Default int                  `xml:"defaultVersionNumber"`
+	Latest  int                  `xml:"latestVersionNumber"`
+	Tags    ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 func (c *call) templateXML(t *template) templateXML {
-	return templateXML{t.id, t.name, stamp(t.created), t.versions[0].by, t.standard, len(t.versions), t.tags.set(c.now)}
+	return templateXML{t.id, t.name, ec2query.FormatTime(t.created), t.versions[0].by, t.defaultVersion, len(t.versions), t.tags.set(c.now)}
 }
 
 type templateVersionXML struct {
@@ -113,31 +130,31 @@ type templateVersionXML struct {
 }
 
 func (t *template) versionXML(v *templateVersion) templateVersionXML {
-	return templateVersionXML{t.id, t.name, v.number, v.description, v.created, v.by, v.number == t.standard, v.data.xml()}
+	return templateVersionXML{t.id, t.name, v.number, v.description, v.created, v.by, v.number == t.defaultVersion, v.data.xml()}
 }
 
 type dataXML struct {
-	Image      string            `xml:"imageId,omitempty"`
-	Type       string            `xml:"instanceType,omitempty"`
-	Key        string            `xml:"keyName,omitempty"`
-	UserData   string            `xml:"userData,omitempty"`
-	GroupIDs   *set[string]      `xml:"securityGroupIdSet,omitempty"`
-	Groups     *set[string]      `xml:"securityGroupSet,omitempty"`
-	Mappings   *set[mappingXML]  `xml:"blockDeviceMappingSet,omitempty"`
-	Interfaces *set[dataNICXML]  `xml:"networkInterfaceSet,omitempty"`
-	Profile    *dataProfileXML   `xml:"iamInstanceProfile,omitempty"`
-	Shutdown   string            `xml:"instanceInitiatedShutdownBehavior,omitempty"`
-	EBS        *bool             `xml:"ebsOptimized,omitempty"`
-	Protected  *bool             `xml:"disableApiTermination,omitempty"`
-	Tags       *set[dataTagsXML] `xml:"tagSpecificationSet,omitempty"`
-	Metadata   *dataMetadataXML  `xml:"metadataOptions,omitempty"`
-	Placement  *dataPlacementXML `xml:"placement,omitempty"`
-	Monitoring *valueEnabledXML  `xml:"monitoring,omitempty"`
-	Credits    *creditsXML       `xml:"creditSpecification,omitempty"`
-	Market     *dataMarketXML    `xml:"instanceMarketOptions,omitempty"`
+	Image      string                     `xml:"imageId,omitempty"`
+	Type       string                     `xml:"instanceType,omitempty"`
+	Key        string                     `xml:"keyName,omitempty"`
+	UserData   string                     `xml:"userData,omitempty"`
+	GroupIDs   *ec2query.Set[string]      `xml:"securityGroupIdSet,omitempty"`
+	Groups     *ec2query.Set[string]      `xml:"securityGroupSet,omitempty"`
+	Mappings   *ec2query.Set[mappingXML]  `xml:"blockDeviceMappingSet,omitempty"`
+	Interfaces *ec2query.Set[dataNICXML]  `xml:"networkInterfaceSet,omitempty"`
+	Profile    *dataProfileXML            `xml:"iamInstanceProfile,omitempty"`
+	Shutdown   string                     `xml:"instanceInitiatedShutdownBehavior,omitempty"`
+	EBS        *bool                      `xml:"ebsOptimized,omitempty"`
+	Protected  *bool                      `xml:"disableApiTermination,omitempty"`
+	Tags       *ec2query.Set[dataTagsXML] `xml:"tagSpecificationSet,omitempty"`
+	Metadata   *dataMetadataXML           `xml:"metadataOptions,omitempty"`
+	Placement  *dataPlacementXML          `xml:"placement,omitempty"`
+	Monitoring *enabledXML                `xml:"monitoring,omitempty"`
+	Credits    *creditsXML                `xml:"creditSpecification,omitempty"`
+	Market     *dataMarketXML             `xml:"instanceMarketOptions,omitempty"`
 }
 
-// groupIDs is the one list whose elements are not called item.
+// groupIDs is the only list whose elements are not called item.
 type groupIDs struct {
 	IDs []string `xml:"groupId"`
 }
@@ -164,8 +181,8 @@ type dataProfileXML struct {
 }
 
 type dataTagsXML struct {
-	Resource string      `xml:"resourceType"`
-	Tags     set[tagXML] `xml:"tagSet"`
+	Resource string               `xml:"resourceType"`
+	Tags     ec2query.Set[tagXML] `xml:"tagSet"`
 }
 
 type dataMetadataXML struct {
@@ -179,7 +196,7 @@ type dataPlacementXML struct {
 	Tenancy string `xml:"tenancy,omitempty"`
 }
 
-type valueEnabledXML struct {
+type enabledXML struct {
 	Enabled bool `xml:"enabled"`
 }
 
@@ -194,15 +211,15 @@ type dataMarketXML struct {
 func (p *launchParams) xml() dataXML {
 	out := dataXML{
 		Image: p.ImageID, Type: p.InstanceType, Key: p.KeyName, UserData: base64.StdEncoding.EncodeToString(p.UserData),
-		GroupIDs: optional(setOf(p.SecurityGroupID...)), Groups: optional(setOf(p.SecurityGroup...)),
-		Mappings: optional(mapSet(p.BlockDeviceMapping, mapping.xml)), Shutdown: p.InstanceInitiatedShutdownBehavior,
+		GroupIDs: ec2query.Optional(ec2query.SetOf(p.SecurityGroupID...)), Groups: ec2query.Optional(ec2query.SetOf(p.SecurityGroup...)),
+		Mappings: ec2query.Optional(ec2query.MapSet(p.BlockDeviceMapping, mapping.xml)), Shutdown: p.InstanceInitiatedShutdownBehavior,
 		EBS: p.EbsOptimized, Protected: p.DisableAPITermination,
 	}
-	out.Interfaces = optional(mapSet(p.NetworkInterface, func(n nicParams) dataNICXML {
+	out.Interfaces = ec2query.Optional(ec2query.MapSet(p.NetworkInterface, func(n nicParams) dataNICXML {
 		return dataNICXML{n.DeviceIndex, n.SubnetID, groupIDsOf(n.SecurityGroupID), n.AssociatePublicIPAddress, n.DeleteOnTermination, n.Description}
 	}))
-	out.Tags = optional(mapSet(p.TagSpecification, func(s tagSpecification) dataTagsXML {
-		return dataTagsXML{s.ResourceType, mapSet(s.Tag, func(t tagParam) tagXML { return tagXML{t.Key, t.value()} })}
+	out.Tags = ec2query.Optional(ec2query.MapSet(p.TagSpecification, func(s tagSpecification) dataTagsXML {
+		return dataTagsXML{s.ResourceType, ec2query.MapSet(s.Tag, func(t tagParam) tagXML { return tagXML{t.Key, t.value()} })}
 	}))
 	if v := p.IamInstanceProfile; v != nil {
 		out.Profile = &dataProfileXML{v.ARN, v.Name}
@@ -214,7 +231,7 @@ func (p *launchParams) xml() dataXML {
 		out.Placement = &dataPlacementXML{v.AvailabilityZone, v.Tenancy}
 	}
 	if v := p.Monitoring; v != nil {
-		out.Monitoring = &valueEnabledXML{v.Enabled}
+		out.Monitoring = &enabledXML{v.Enabled}
 	}
 	if v := p.CreditSpecification; v != nil {
 		out.Credits = &creditsXML{v.CPUCredits}
@@ -225,7 +242,7 @@ func (p *launchParams) xml() dataXML {
 	return out
 }
 
-// sorted versions for answers: the newest first, as EC2 does.
+// newestFirst returns versions in the order of responses.
 func newestFirst(list []*templateVersion) []*templateVersion {
 	out := slices.Clone(list)
 	slices.SortFunc(out, func(a, b *templateVersion) int { return b.number - a.number })

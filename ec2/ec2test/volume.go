@@ -1,9 +1,12 @@
 package ec2test
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
 type volume struct {
@@ -11,18 +14,18 @@ type volume struct {
 
 	zone       string
 	sizeGiB    int
-	kind       string // gp3 and so on
+	kind       string // "gp3" and so on
 	iops       int
 	throughput int
 	encrypted  bool
 	kmsKey     string
-	snapshot   string // id it was made from
+	snapshot   string // id it was created from
 	disk       *diskRef
 
-	instance   *instance // nil when it is not attached
-	device     string
-	attached   time.Time
-	withDelete bool // deleted when its instance terminates
+	instance            *instance // nil if not attached
+	device              string
+	attached            time.Time
+	deleteOnTermination bool
 }
 
 func (v *volume) state() string {
@@ -32,7 +35,7 @@ func (v *volume) state() string {
 	return "available"
 }
 
-// volumeTypes are the values of VolumeType.
+// volumeTypes returns the values of VolumeType.
 func volumeTypes() []string {
 	return []string{"gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"}
 }
@@ -50,34 +53,34 @@ type ebsParams struct {
 	VolumeInitializationRate *int
 }
 
-// check refuses sizes and rates that EBS has not got.
-func (p ebsParams) check() *apiError {
+// check rejects sizes and rates that EBS does not support.
+func (p ebsParams) check() *ec2query.Error {
 	if err := inSet("VolumeType", p.VolumeType, volumeTypes()...); err != nil {
 		return err
 	}
 	kind := p.VolumeType
 	switch {
 	case p.VolumeSize != nil && (*p.VolumeSize < 1 || *p.VolumeSize > 65536):
-		return invalidValue("volumeSize", strconv.Itoa(*p.VolumeSize), "It must be between 1 and 65536 GiB.")
+		return ec2query.InvalidValue("volumeSize", strconv.Itoa(*p.VolumeSize), "It must be between 1 and 65536 GiB.")
 	case p.Throughput != nil && kind != "gp3":
-		return combination("throughput can only be specified for volumeType gp3.")
+		return ec2query.InvalidCombination("throughput can only be specified for volumeType gp3.")
 	case p.Throughput != nil && (*p.Throughput < 125 || *p.Throughput > 2000):
-		return invalidValue("throughput", strconv.Itoa(*p.Throughput), "It must be between 125 and 2000 MiB/s.")
+		return ec2query.InvalidValue("throughput", strconv.Itoa(*p.Throughput), "It must be between 125 and 2000 MiB/s.")
 	case p.Iops != nil && kind != "gp3" && kind != "io1" && kind != "io2":
-		return combination("The parameter iops is not supported for %s volumes.", orText(kind, "gp2"))
+		return ec2query.InvalidCombination("The parameter iops is not supported for %s volumes.", cmp.Or(kind, "gp2"))
 	case p.Iops != nil && kind == "gp3" && (*p.Iops < 3000 || *p.Iops > 80000):
-		return invalidValue("iops", strconv.Itoa(*p.Iops), "Volume iops of gp3 must be between 3000 and 80000.")
+		return ec2query.InvalidValue("iops", strconv.Itoa(*p.Iops), "Volume iops of gp3 must be between 3000 and 80000.")
 	case p.Iops == nil && (kind == "io1" || kind == "io2"):
-		return combination("The parameter iops must be specified for %s volumes.", kind)
+		return ec2query.InvalidCombination("The parameter iops must be specified for %s volumes.", kind)
 	case p.KmsKeyID != "" && (p.Encrypted == nil || !*p.Encrypted):
-		return fail("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
+		return ec2query.Errorf("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
 	case p.VolumeInitializationRate != nil && (*p.VolumeInitializationRate < 100 || *p.VolumeInitializationRate > 300):
-		return invalidValue("volumeInitializationRate", strconv.Itoa(*p.VolumeInitializationRate), "It must be between 100 and 300 MiB/s.")
+		return ec2query.InvalidValue("volumeInitializationRate", strconv.Itoa(*p.VolumeInitializationRate), "It must be between 100 and 300 MiB/s.")
 	}
 	return nil
 }
 
-// rates fills in what gp3 has when nothing is said.
+// rates sets the given rates, or the defaults of the volume's type.
 func (v *volume) rates(iops, throughput *int) {
 	switch v.kind {
 	case "gp3":
@@ -93,28 +96,21 @@ func (v *volume) rates(iops, throughput *int) {
 	}
 }
 
-func orText(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
 type volumeXML struct {
-	ID          string             `xml:"volumeId"`
-	Size        int                `xml:"size"`
-	Snapshot    string             `xml:"snapshotId"`
-	Zone        string             `xml:"availabilityZone"`
-	Status      string             `xml:"status"`
-	Created     string             `xml:"createTime"`
-	Attachments set[attachmentXML] `xml:"attachmentSet"`
-	Type        string             `xml:"volumeType"`
-	IOPS        int                `xml:"iops,omitempty"`
-	Throughput  int                `xml:"throughput,omitempty"`
-	Encrypted   bool               `xml:"encrypted"`
-	KMSKey      string             `xml:"kmsKeyId,omitempty"`
-	MultiAttach bool               `xml:"multiAttachEnabled"`
-	Tags        set[tagXML]        `xml:"tagSet"`
+	ID          string                      `xml:"volumeId"`
+	Size        int                         `xml:"size"`
+	Snapshot    string                      `xml:"snapshotId"`
+	Zone        string                      `xml:"availabilityZone"`
+	Status      string                      `xml:"status"`
+	Created     string                      `xml:"createTime"`
+	Attachments ec2query.Set[attachmentXML] `xml:"attachmentSet"`
+	Type        string                      `xml:"volumeType"`
+	IOPS        int                         `xml:"iops,omitempty"`
+	Throughput  int                         `xml:"throughput,omitempty"`
+	Encrypted   bool                        `xml:"encrypted"`
+	KMSKey      string                      `xml:"kmsKeyId,omitempty"`
+	MultiAttach bool                        `xml:"multiAttachEnabled"`
+	Tags        ec2query.Set[tagXML]        `xml:"tagSet"`
 }
 
 type attachmentXML struct {
@@ -128,12 +124,12 @@ type attachmentXML struct {
 
 func (c *call) volumeXML(v *volume) volumeXML {
 	out := volumeXML{
-		ID: v.id, Size: v.sizeGiB, Snapshot: v.snapshot, Zone: v.zone, Status: v.state(), Created: stamp(v.created),
+		ID: v.id, Size: v.sizeGiB, Snapshot: v.snapshot, Zone: v.zone, Status: v.state(), Created: ec2query.FormatTime(v.created),
 		Type: v.kind, IOPS: v.iops, Throughput: v.throughput, Encrypted: v.encrypted, KMSKey: v.kmsKey,
 		Tags: v.tags.set(c.now),
 	}
 	if v.instance != nil {
-		out.Attachments = setOf(attachmentXML{v.id, v.instance.id, v.device, "attached", stamp(v.attached), v.withDelete})
+		out.Attachments = ec2query.SetOf(attachmentXML{v.id, v.instance.id, v.device, "attached", ec2query.FormatTime(v.attached), v.deleteOnTermination})
 	}
 	return out
 }
@@ -155,12 +151,12 @@ func volumeFilters() filters[*volume] {
 		"volume-type":            func(_ *call, v *volume) []string { return one(v.kind) },
 		"encrypted":              func(_ *call, v *volume) []string { return truth(v.encrypted) },
 		"availability-zone":      func(_ *call, v *volume) []string { return one(v.zone) },
-		"create-time":            func(_ *call, v *volume) []string { return one(stamp(v.created)) },
+		"create-time":            func(_ *call, v *volume) []string { return one(ec2query.FormatTime(v.created)) },
 		"attachment.instance-id": onInstance(func(v *volume) []string { return one(v.instance.id) }),
 		"attachment.device":      onInstance(func(v *volume) []string { return one(v.device) }),
 		"attachment.status":      onInstance(func(*volume) []string { return one("attached") }),
 		"attachment.delete-on-termination": onInstance(func(v *volume) []string {
-			return truth(v.withDelete)
+			return truth(v.deleteOnTermination)
 		}),
 	}
 }
@@ -173,16 +169,16 @@ type describeVolumesInput struct {
 }
 
 type describeVolumesOutput struct {
-	Volumes set[volumeXML] `xml:"volumeSet"`
-	Next    string         `xml:"nextToken,omitempty"`
+	Volumes ec2query.Set[volumeXML] `xml:"volumeSet"`
+	Next    string                  `xml:"nextToken,omitempty"`
 }
 
-func (c *call) describeVolumes(in *describeVolumesInput) (*describeVolumesOutput, *apiError) {
+func (c *call) describeVolumes(in *describeVolumesInput) (*describeVolumesOutput, *ec2query.Error) {
 	items, next, err := find(c, &c.volumes, query[*volume]{
 		kind: volumeKind(), ids: in.VolumeID, filters: in.Filter, known: c.server.known.volumes,
 		idName: "volume-id", page: in.pageParams,
 	})
-	return &describeVolumesOutput{Next: next, Volumes: mapSet(items, c.volumeXML)}, err
+	return &describeVolumesOutput{Next: next, Volumes: ec2query.MapSet(items, c.volumeXML)}, err
 }
 
 type createVolumeInput struct {
@@ -198,24 +194,24 @@ type createVolumeInput struct {
 	TagSpecification []tagSpecification
 }
 
-func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *apiError) {
-	known, err := c.once(in.ClientToken)
+func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *ec2query.Error) {
+	known, err := c.usedToken(in.ClientToken)
 	if err != nil {
 		return nil, err
 	}
 	if len(known) > 0 {
 		v, ok := c.volumes.get(known[0])
 		if !ok {
-			return nil, fail("IdempotentParameterMismatch", "The client token you have provided is associated with a resource that is already deleted.")
+			return nil, ec2query.Errorf("IdempotentParameterMismatch", "The client token you have provided is associated with a resource that is already deleted.")
 		}
 		out := c.volumeXML(v)
 		return &out, nil
 	}
 	switch {
 	case !slices.Contains(c.zones(), in.AvailabilityZone):
-		return nil, fail("InvalidZone.NotFound", "The zone '%s' does not exist.", in.AvailabilityZone)
+		return nil, ec2query.Errorf("InvalidZone.NotFound", "The zone '%s' does not exist.", in.AvailabilityZone)
 	case in.VolumeType != "" && !slices.Contains(volumeTypes(), in.VolumeType):
-		return nil, fail("UnknownVolumeType", "Unknown volume type: %s", in.VolumeType)
+		return nil, ec2query.Errorf("UnknownVolumeType", "Unknown volume type: %s", in.VolumeType)
 	}
 	specs, err := tagSpecs(in.TagSpecification, "volume")
 	if err != nil {
@@ -226,19 +222,19 @@ func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *apiError) {
 		Iops: in.Iops, Throughput: in.Throughput, Encrypted: in.Encrypted, KmsKeyID: in.KmsKeyID,
 	}
 	plan, err := c.planVolume(mapping{EBS: &ebs}, nil)
-	if err != nil && err.Code == badMapping { // there is none in this call
-		err = fail("InvalidParameterValue", "%s", err.Message)
+	if err != nil && err.Code == badMapping { // this call has no mapping
+		err = ec2query.Errorf("InvalidParameterValue", "%s", err.Message)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	v := c.makeVolume(plan, in.AvailabilityZone, specs["volume"])
-	c.remember(in.ClientToken, v.id)
+	c.rememberToken(in.ClientToken, v.id)
 	out := c.volumeXML(v)
-	if plan.trouble != keyUsable { // EBS drops it again without a word
+	if plan.keyStatus != keyUsable { // EBS deletes it without notice
 		out.Status = "creating"
 		c.dropVolume(v)
 	}
@@ -249,19 +245,19 @@ type volumeIDInput struct {
 	VolumeID string `ec2:"VolumeId,required"`
 }
 
-func (c *call) deleteVolume(in *volumeIDInput) (*returnXML, *apiError) {
+func (c *call) deleteVolume(in *volumeIDInput) (*ec2query.Return, *ec2query.Error) {
 	v, err := lookup(c, &c.volumes, volumeKind(), in.VolumeID)
 	if err != nil {
 		return nil, err
 	}
 	if v.instance != nil {
-		return nil, fail("VolumeInUse", "Volume %s is currently attached to %s", v.id, v.instance.id)
+		return nil, ec2query.Errorf("VolumeInUse", "Volume %s is currently attached to %s", v.id, v.instance.id)
 	}
-	if err := c.commit(); err != nil {
+	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	c.dropVolume(v)
-	return done(), nil
+	return ec2query.Done(), nil
 }
 
 func (r *region) dropVolume(v *volume) {

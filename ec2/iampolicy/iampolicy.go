@@ -1,4 +1,12 @@
-// Package iampolicy puts IAM policies together from single permissions.
+// Package iampolicy builds IAM policy documents.
+//
+// [New] joins statements, which [Allow] creates, into a [Document] that marshals to
+// JSON. Packages ec2 and amicleanup return Documents with the permissions they need;
+// [Document.With] combines them, and [Document.String] returns the JSON to attach to
+// a role:
+//
+//	policy := ec2.Policy(cloud, images...).With(cleaner.IAMPolicy(nil))
+//	fmt.Println(policy)
 package iampolicy
 
 import (
@@ -8,7 +16,7 @@ import (
 	"strings"
 )
 
-// A Document is an IAM policy. It marshals to the JSON that IAM takes.
+// A Document is an IAM policy. It marshals to IAM's JSON format.
 type Document struct {
 	Version   string
 	Statement []Statement
@@ -23,17 +31,18 @@ type Statement struct {
 	Condition Condition `json:",omitempty"`
 }
 
-// A Condition is what must hold besides, by operator and key.
+// A Condition restricts a Statement. It maps condition operators to condition keys to
+// values.
 type Condition map[string]map[string][]string
 
-// Allow is the statement that allows actions on resources.
+// Allow returns a statement that allows actions on resources.
 func Allow(sid string, actions, resources []string, condition Condition) Statement {
 	return Statement{Sid: sid, Effect: "Allow", Action: actions, Resource: resources, Condition: condition}
 }
 
-// New is the policy of these statements. Those that differ in their actions or
-// in their resources only, and have the same Sid but for a number, are joined;
-// of the others with one Sid all but the first get a number.
+// New returns a policy of the statements. It merges statements that have the same Sid,
+// ignoring trailing digits, and differ only in their actions or only in their
+// resources. If other statements share a Sid, it adds a number to all but the first.
 func New(statements ...Statement) *Document {
 	all := joined(statements, func(x, y Statement) bool { return slices.Equal(x.Resource, y.Resource) })
 	all = joined(all, func(x, y Statement) bool { return slices.Equal(x.Action, y.Action) })
@@ -49,14 +58,14 @@ func New(statements ...Statement) *Document {
 	return d
 }
 
-// joined lays together those that are alike in what the caller compares.
-func joined(all []Statement, alike func(x, y Statement) bool) []Statement {
+// joined merges statements that mergeable reports to differ in one respect only.
+func joined(all []Statement, mergeable func(x, y Statement) bool) []Statement {
 	var out []Statement
 	for _, s := range all {
 		s.Action, s.Resource = sorted(s.Action), sorted(s.Resource)
 		i := slices.IndexFunc(out, func(have Statement) bool {
-			return base(have.Sid) == base(s.Sid) && have.Effect == s.Effect && alike(have, s) &&
-				fmt.Sprint(have.Condition) == fmt.Sprint(s.Condition) // maps print sorted
+			return base(have.Sid) == base(s.Sid) && have.Effect == s.Effect && mergeable(have, s) &&
+				fmt.Sprint(have.Condition) == fmt.Sprint(s.Condition) // maps are printed sorted
 		})
 		if i < 0 {
 			out = append(out, s)
@@ -68,18 +77,18 @@ func joined(all []Statement, alike func(x, y Statement) bool) []Statement {
 	return out
 }
 
-// base is a Sid without the number that tells it from others.
+// base returns a Sid without trailing digits.
 func base(sid string) string { return strings.TrimRight(sid, "0123456789") }
 
-// sorted is list without repetitions, in a slice of its own.
+// sorted returns a sorted copy of list without duplicates.
 func sorted(list []string) []string {
 	list = slices.Clone(list)
 	slices.Sort(list)
 	return slices.Compact(list)
 }
 
-// With is a policy that allows what d and the others allow. A nil one allows
-// nothing.
+// With returns a policy that allows what d and the others allow. Nil Documents are
+// ignored.
 func (d *Document) With(others ...*Document) *Document {
 	var all []Statement
 	for _, one := range append([]*Document{d}, others...) {
@@ -90,7 +99,7 @@ func (d *Document) With(others ...*Document) *Document {
 	return New(all...)
 }
 
-// Actions are all that the policy allows, sorted.
+// Actions returns all actions in the policy, sorted.
 func (d *Document) Actions() []string {
 	var all []string
 	for _, s := range d.Statement {
@@ -100,7 +109,7 @@ func (d *Document) Actions() []string {
 	return slices.Compact(all)
 }
 
-// String is the policy as indented JSON.
+// String returns the policy as indented JSON.
 func (d *Document) String() string {
 	text, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {

@@ -22,82 +22,74 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
-
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/service"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 )
 
-const day = 24 * time.Hour
-
-// policy keeps, of every name, the newest three images that can be launched,
-// one for each of the last three weeks with any, and whatever is younger than
-// two weeks, in use, marked, or the base of an image that stays. The copies of
-// one build stay or go together.
-func policy(ladder amicleanup.Ladder) amicleanup.Policy {
+// policy keeps, for every name, the newest three images that can be launched, one
+// for each of the last three weeks with any, those younger than two weeks, and
+// everything that careful rules protect: images in use, shared or marked, and the
+// bases of images that stay. The copies of one build stay or go together.
+// Snapshots that belong to no image also go.
+func policy(lifecycle amicleanup.Lifecycle) amicleanup.Policy {
 	return amicleanup.Policy{
 		Select: amicleanup.Select{Name: "{group} {unix}"},
-		Keep: []amicleanup.Keeper{
+		Keep: append(amicleanup.Careful(),
 			amicleanup.NewestUsable(3),
 			amicleanup.Calendar{Weekly: 3},
-			amicleanup.YoungerThan(14 * day),
-			amicleanup.InUse(amicleanup.AllSources()...),
-			amicleanup.Tagged("keep", "*"),
+			amicleanup.YoungerThan(14*amicleanup.Day),
 			amicleanup.KeepUntil("keep-until"),
-			amicleanup.ParentOfKept(),
-		},
-		Release: amicleanup.SameBuild,
-		Ladder:  ladder,
-		Limits:  amicleanup.Limits{Removals: 100, Fraction: 0.6},
+		),
+		Release:   amicleanup.SameBuild(),
+		Lifecycle: lifecycle,
+		Snapshots: &amicleanup.SnapshotPolicy{},
+		Limits:    amicleanup.Limits{Removals: 100, Fraction: 0.6},
 	}
 }
 
-// options are what the flags say.
+// options are the flags.
 type options struct {
 	apply, serve, onAWS, policy bool
 	regions                     []string
 	schedule, lock              string
-	ladder                      amicleanup.Ladder
+	lifecycle                   amicleanup.Lifecycle
 }
 
-// nightly is the job: also snapshots go that no image has any more.
-func nightly(where *demo.Demo, o *options, out io.Writer) *amicleanup.Service {
-	cleaner := &amicleanup.Cleaner{Policy: policy(o.ladder), Clock: where.Clock}
+// nightly returns the job.
+func nightly(where *demo.Demo, o *options, out io.Writer) *service.Service {
+	cleaner := &amicleanup.Cleaner{Policy: policy(o.lifecycle), Clock: where.Clock}
 	for _, region := range o.regions {
 		cleaner.Targets = append(cleaner.Targets,
 			amicleanup.Connect(where.Cloud.Config(region), &amicleanup.ConnectOptions{NoCallLimits: true, Clock: where.Clock}))
 	}
-	service := &amicleanup.Service{
+	job := &service.Service{
 		Cleaner:  cleaner,
 		Schedule: o.schedule,
 		Jitter:   10 * time.Minute,
-		Orphans:  &amicleanup.OrphanPolicy{},
 		Review: func(_ context.Context, plan *amicleanup.Plan) (apply bool, err error) {
 			return o.apply, plan.WriteText(out)
 		},
-		Report: func(_ context.Context, round *amicleanup.Round) { tell(out, round) },
+		Report: func(_ context.Context, run *service.Run) { report(out, run) },
 	}
 	if o.lock != "" {
-		service.Lock = &amicleanup.ParameterLock{
-			Client: ssm.NewFromConfig(where.Cloud.Config(o.regions[0])), Name: o.lock, Clock: where.Clock,
+		job.Lock = &service.ParameterLock{
+			Config: where.Cloud.Config(o.regions[0]), Name: o.lock, Clock: where.Clock,
 		}
 	}
-	return service
+	return job
 }
 
-// tell says what a run did; the plan was printed before.
-func tell(out io.Writer, round *amicleanup.Round) {
-	if round.Held != "" {
-		fmt.Fprintf(out, "nothing was changed: %s\n", round.Held)
+// report prints what a run did; the plan was printed before.
+func report(out io.Writer, run *service.Run) {
+	if run.Held != "" {
+		fmt.Fprintf(out, "nothing was changed: %s\n", run.Held)
 	}
-	if round.Result != nil {
-		_ = round.Result.WriteText(out) // what cannot be printed, nobody reads
+	if run.Result != nil {
+		_ = run.Result.WriteText(out) // an error of standard output is not worth a failure
 	}
-	if round.Orphans != nil {
-		fmt.Fprintf(out, "%d orphan snapshots removed\n", round.Orphans.Count(amicleanup.Removed))
-	}
-	if round.Report != nil {
-		_ = round.Report.WriteText(out)
+	if run.Report != nil {
+		_ = run.Report.WriteText(out)
 	}
 }
 
@@ -112,8 +104,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.BoolVar(&o.onAWS, "aws", false, "clean up on AWS, with the usual configuration")
 	flags.StringVar(&o.schedule, "schedule", "17 3 * * *", "when to run with -serve, as a cron `expression` in UTC")
 	flags.StringVar(&o.lock, "lock", "", "the `parameter` that keeps two jobs from running at once")
-	flags.DurationVar(&o.ladder.Deprecated, "deprecated", 0, "how long an image stays deprecated before it is disabled or removed")
-	flags.DurationVar(&o.ladder.Disabled, "disabled", 0, "how long an image stays disabled before it is removed")
+	flags.DurationVar(&o.lifecycle.DeprecateFor, "deprecated", 0, "how long an image stays deprecated before it is disabled or removed")
+	flags.DurationVar(&o.lifecycle.DisableFor, "disabled", 0, "how long an image stays disabled before it is removed")
 	regions := flags.String("regions", "eu-west-1,us-east-1", "`regions` to clean up, with commas between")
 	if err := flags.Parse(args); err != nil {
 		return err

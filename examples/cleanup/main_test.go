@@ -33,7 +33,7 @@ func TestNightly(t *testing.T) {
 			t.Errorf("the plan says %q %d times, want %d:\n%s", text, got, want, planned.String())
 		}
 	}
-	if !strings.Contains(planned.String(), "nothing was changed: the review held it") {
+	if !strings.Contains(planned.String(), "nothing was changed: not approved by the review") {
 		t.Errorf("without -apply:\n%s", planned.String())
 	}
 	for want, n := range map[string]int{

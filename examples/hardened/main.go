@@ -1,13 +1,13 @@
-// Command hardened bakes a chain of three images with Ansible: a base, what the
-// house demands of every machine on top of it, and an application on top of
-// that. Each is booted and checked before the next one uses it; the last one is
-// shared with another account and copied to three regions.
+// Command hardened bakes a chain of three images with Ansible: base, hardened from
+// base, and application from hardened. Each is booted and checked before the next
+// starts from it. The last is shared with another account and copied to three
+// regions.
 //
 //	go run ./examples/hardened
 //
-// On AWS (-aws) Ansible runs on the baking host. The machines of the embedded
-// EC2 have no Python, so that there a command of the example's stands for an
-// Ansible on the machine: the playbooks are the same.
+// On AWS (-aws) Ansible runs on the baking host. The machines of the embedded EC2
+// have no Python; there a stand-in for Ansible runs on the machine, with the same
+// playbooks.
 package main
 
 import (
@@ -28,25 +28,26 @@ import (
 //go:embed ansible
 var playbooks embed.FS
 
-// Settings are what a caller may want different.
+// Settings are the parameters of the chain.
 type Settings struct {
-	Ansible func(play provision.Ansible) bake.Provisioner // where Ansible runs
-	Version string                                        // of the application
-	Account string                                        // may launch the application, too
-	Regions []string                                      // get a copy of it
+	Ansible func(provision.Ansible) bake.Provisioner // where Ansible runs
+	Version string                                   // of the application
+	Account string                                   // may launch the application
+	Regions []string                                 // get a copy of the application
 }
 
-// fromHere and onTheMachine are where Ansible can run.
-func fromHere(play provision.Ansible) bake.Provisioner { return play }
+// fromBakingHost runs Ansible on the baking host.
+func fromBakingHost(ansible provision.Ansible) bake.Provisioner { return ansible }
 
-func onTheMachine(play provision.Ansible) bake.Provisioner {
-	return provision.AnsibleLocal{Ansible: play, Install: provision.Packages{Install: []string{"ansible-core"}}}
+// onMachine runs Ansible on the machine.
+func onMachine(ansible provision.Ansible) bake.Provisioner {
+	return provision.AnsibleLocal{Ansible: ansible, Install: provision.Packages{Install: []string{"ansible-core"}}}
 }
 
-// layers is the chain, from the ground up.
-func layers(cloud *ec2.Cloud, set Settings) []*bake.Image {
+// layers defines the images of the chain, the lowest first.
+func layers(cloud *ec2.Cloud, settings Settings) []*bake.Image {
 	play := func(playbook string, vars any) []bake.Provisioner {
-		return []bake.Provisioner{set.Ansible(provision.Ansible{
+		return []bake.Provisioner{settings.Ansible(provision.Ansible{
 			FS: playbooks, Dir: "ansible", Playbooks: []string{playbook}, Groups: []string{"bakery"}, Vars: vars, Become: true,
 		})}
 	}
@@ -73,15 +74,15 @@ func layers(cloud *ec2.Cloud, set Settings) []*bake.Image {
 		Name: "application",
 		From: hardened,
 		Builder: ec2.Builder{Cloud: cloud, Distribute: ec2.Distribution{
-			Copies:            ec2.To(set.Regions...),
-			LaunchPermissions: ec2.Permissions{Accounts: []string{set.Account}},
+			Copies:            ec2.CopyTo(settings.Regions...),
+			LaunchPermissions: ec2.Permissions{Accounts: []string{settings.Account}},
 		}},
-		Provisioners: play("application.yml", map[string]string{"version": set.Version}),
+		Provisioners: play("application.yml", map[string]string{"version": settings.Version}),
 		Checks: []bake.Check{check.All(
-			check.File{Path: "/srv/application/VERSION", Contains: set.Version},
+			check.File{Path: "/srv/application/VERSION", Contains: settings.Version},
 			check.User{Name: "application"},
 		)},
-		Tags: map[string]string{"version": set.Version},
+		Tags: map[string]string{"version": settings.Version},
 	}
 	return []*bake.Image{base, hardened, application}
 }
@@ -92,21 +93,21 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("hardened", flag.ContinueOnError)
 	version := flags.String("version", "1.0", "`version` of the application")
 	account := flags.String("share", "210987654321", "`account` that may launch the application")
-	copies := flags.String("copy", "eu-central-1,us-east-1,ap-southeast-2", "`regions` to copy it to")
-	where, err := demo.Open(ctx, flags, args, commands())
+	regions := flags.String("copy", "eu-central-1,us-east-1,ap-southeast-2", "comma-separated `regions` to copy the application to")
+	env, err := demo.Open(ctx, flags, args, commands())
 	if err != nil {
 		return err
 	}
-	defer where.Close()
-	set := Settings{Ansible: onTheMachine, Version: *version, Account: *account, Regions: strings.Split(*copies, ",")}
-	if where.Server == nil {
-		set.Ansible = fromHere
+	defer env.Close()
+	settings := Settings{Ansible: fromBakingHost, Version: *version, Account: *account, Regions: strings.Split(*regions, ",")}
+	if env.Server != nil {
+		settings.Ansible = onMachine
 	}
-	options := &bake.Options{Observe: bake.Progress(out), Clock: where.Clock}
-	results, err := bake.Bake(ctx, options, layers(where.Cloud, set)...)
+	options := &bake.Options{Observe: bake.Progress(out), Clock: env.Clock}
+	results, err := bake.Bake(ctx, options, layers(env.Cloud, settings)...)
 	fmt.Fprintln(out)
-	for _, r := range results {
-		fmt.Fprintf(out, "%s: %s %v\n", r.Image.Name, r.Status, r.Artifact)
+	for _, result := range results {
+		fmt.Fprintln(out, result)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -20,24 +21,24 @@ import (
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	if err := run(t.Context(), []string{"-version", "2.1"}, &out); err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
+		t.Fatalf("run(-version 2.1) = %v, output:\n%s", err, out.String())
 	}
 	for _, want := range []string{"base: baked ami-", "hardened: baked ami-", "application: baked ami-"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("the output lacks %q:\n%s", want, out.String())
+			t.Errorf("run(-version 2.1): output lacks %q:\n%s", want, out.String())
 		}
 	}
 }
 
-func settings() Settings {
-	return Settings{Ansible: onTheMachine, Version: "2.1", Account: "210987654321", Regions: []string{"us-east-1", "us-west-2", "ap-south-1"}}
+func testSettings() Settings {
+	return Settings{Ansible: onMachine, Version: "2.1", Account: "210987654321", Regions: []string{"us-east-1", "us-west-2", "ap-south-1"}}
 }
 
 func TestChain(t *testing.T) {
 	server := ec2test.New(&ec2test.Options{Commands: commands()})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", clock.System())
-	results, err := bake.Bake(t.Context(), nil, layers(where.Cloud, settings())...)
+	env := demo.New(server, "eu-west-1", clock.System())
+	results, err := bake.Bake(t.Context(), nil, layers(env.Cloud, testSettings())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,72 +47,68 @@ func TestChain(t *testing.T) {
 		"/etc/motd": "This machine comes from the bakery.", "/etc/ssh/sshd_config.d/hardening.conf": "PasswordAuthentication no", "/srv/application/VERSION": "2.1",
 	} {
 		if got, err := server.ReadFile(last.ID(), name); err != nil || strings.TrimSpace(string(got)) != want {
-			t.Errorf("%s of the application is %q (%v), want %q", name, got, err, want)
+			t.Errorf("application: %s contains %q (%v), want %q", name, got, err, want)
 		}
 	}
-	regions := slices.Sorted(func(yield func(string) bool) {
-		for region := range last.IDs() {
-			if !yield(region) {
-				return
-			}
-		}
-	})
-	if got := strings.Join(regions, " "); got != "ap-south-1 eu-west-1 us-east-1 us-west-2" {
-		t.Errorf("the application is in %s", got)
+	regions := slices.Sorted(maps.Keys(last.IDs()))
+	if want := []string{"ap-south-1", "eu-west-1", "us-east-1", "us-west-2"}; !slices.Equal(regions, want) {
+		t.Errorf("application: regions %q, want %q", regions, want)
 	}
 }
 
-// A layer that does not keep its promise is used by none.
-func TestNothingIsMadeFromAnUncheckedLayer(t *testing.T) {
-	lax := commands()
-	lax["ansible-playbook"] = func(ctx context.Context, p *ec2test.Process) int {
-		status := ansible(ctx, p)
+// TestChainWithFailedCheck bakes a layer whose check fails.
+func TestChainWithFailedCheck(t *testing.T) {
+	failing := commands()
+	failing["ansible-playbook"] = func(ctx context.Context, p *ec2test.Process) int {
+		status := ansiblePlaybook(ctx, p)
 		if slices.Contains(p.Args, "./hardening.yml") {
-			_ = p.FS.Chmod("/etc/ssh/sshd_config.d/hardening.conf", 0o644)
+			_ = p.Chmod("/etc/ssh/sshd_config.d/hardening.conf", 0o644)
 		}
 		return status
 	}
-	server := ec2test.New(&ec2test.Options{Commands: lax})
+	server := ec2test.New(&ec2test.Options{Commands: failing})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", clock.System())
-	results, err := bake.Bake(t.Context(), nil, layers(where.Cloud, settings())...)
+	env := demo.New(server, "eu-west-1", clock.System())
+	results, err := bake.Bake(t.Context(), nil, layers(env.Cloud, testSettings())...)
 	var failed *check.FailedError
 	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "hardening.conf") {
-		t.Errorf("error %v, want the check's", err)
+		t.Errorf("Bake = %v, want a *check.FailedError about hardening.conf", err)
 	}
 	for i, want := range []bake.Status{bake.StatusBaked, bake.StatusFailed, bake.StatusSkipped} {
 		if results[i].Status != want {
-			t.Errorf("%s is %s, want %s", results[i].Image.Name, results[i].Status, want)
+			t.Errorf("%s: status %s, want %s", results[i].Image.Name, results[i].Status, want)
 		}
 	}
 }
 
-// The three layers one after the other on a real Debian, by the real Ansible:
-// from here, and then on the machine, where nothing is left to change.
-func TestWithRealAnsible(t *testing.T) {
+// TestRealAnsible provisions a Debian machine as the three layers, one after the
+// other, with a real Ansible: first from the baking host, then on the machine, where
+// nothing may change.
+func TestRealAnsible(t *testing.T) {
 	program := testenv.Need(t, "ansible")
 	m := testenv.Guest(t, nil).Machine(t, nil)
-	set := settings()
-	set.Ansible = func(play provision.Ansible) bake.Provisioner {
-		play.Program = program
-		return play
+	settings := testSettings()
+	settings.Ansible = func(ansible provision.Ansible) bake.Provisioner {
+		ansible.Program = program
+		return ansible
 	}
-	provisionAll(t, m, set)
+	provisionAndCheck(t, m, settings)
 
-	var said bytes.Buffer
-	set.Ansible = func(play provision.Ansible) bake.Provisioner {
-		play.Program = "/opt/ansible/bin/ansible-playbook"
-		return provision.AnsibleLocal{Ansible: play}
+	var output bytes.Buffer
+	settings.Ansible = func(ansible provision.Ansible) bake.Provisioner {
+		ansible.Program = "/opt/ansible/bin/ansible-playbook"
+		return provision.AnsibleLocal{Ansible: ansible}
 	}
-	provisionAll(t, heard{m, &said}, set)
-	if strings.Contains(said.String(), "changed: [") || strings.Count(said.String(), "changed=0") != 3 {
-		t.Errorf("the second time something was changed:\n%s", said.String())
+	provisionAndCheck(t, recorder{m, &output}, settings)
+	if strings.Contains(output.String(), "changed: [") || strings.Count(output.String(), "changed=0") != 3 {
+		t.Errorf("second run made changes:\n%s", output.String())
 	}
 }
 
-func provisionAll(t *testing.T, m bake.Machine, set Settings) {
+// provisionAndCheck runs the provisioners and checks of all layers on m.
+func provisionAndCheck(t *testing.T, m bake.Machine, settings Settings) {
 	t.Helper()
-	for _, img := range layers(nil, set) {
+	for _, img := range layers(nil, settings) {
 		for _, p := range img.Provisioners {
 			if err := p.Provision(t.Context(), m); err != nil {
 				t.Fatalf("%s: %v", img.Name, err)
@@ -125,16 +122,16 @@ func provisionAll(t *testing.T, m bake.Machine, set Settings) {
 	}
 }
 
-// A heard machine copies what commands write.
-type heard struct {
+// A recorder is a machine that records the output of its commands.
+type recorder struct {
 	bake.Machine
-	out *bytes.Buffer
+	output *bytes.Buffer
 }
 
-func (h heard) Run(ctx context.Context, cmd *bake.Cmd) error {
-	with := *cmd
+func (r recorder) Run(ctx context.Context, cmd *bake.Cmd) error {
+	recorded := *cmd
 	if cmd.Stdout == nil {
-		with.Stdout = h.out
+		recorded.Stdout = r.output
 	}
-	return h.Machine.Run(ctx, &with)
+	return r.Machine.Run(ctx, &recorded)
 }

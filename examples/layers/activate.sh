@@ -1,5 +1,5 @@
 #!/bin/sh
-# What differs from one environment to the next.
+# Installs and enables the shop's service, which depends on the environment.
 set -e
 cat >/etc/systemd/system/shop.service <<UNIT
 [Service]

@@ -7,6 +7,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
@@ -17,25 +18,30 @@ func TestDeployments(t *testing.T) {
 	clock := clock.Scaled(demo.Speed)
 	server := ec2test.New(&ec2test.Options{Commands: commands(), Clock: clock})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", clock)
+	env := demo.New(server, "eu-west-1", clock)
+	options := &bake.Options{Clock: clock}
 	app := fstest.MapFS{
 		"server.js": {Data: []byte("first"), Mode: 0o644},
-		"debug.map": {Data: []byte("private"), Mode: 0o644},
+		"debug.map": {Data: []byte("for developers only"), Mode: 0o644},
 	}
-	set := Settings{Environment: "production", NodeVersion: "18", Workers: 8, App: app}
-	deployed := func(wantPrimal string) string {
+	settings := Settings{Environment: "production", NodeVersion: "18", Workers: 8, App: app}
+	// deployed deploys and returns the id of the AMI of carnivore.
+	deployed := func(wantPrimal bake.Status) string {
 		t.Helper()
-		var out bytes.Buffer
-		if err := deploy(t.Context(), where, &out, set); err != nil {
-			t.Fatalf("%v\n%s", err, out.String())
+		results, err := deploy(t.Context(), env.Cloud, options, settings)
+		if err != nil {
+			t.Fatalf("deploy = %v", err)
 		}
-		if want := "shop-primal: " + wantPrimal + " ami-"; !strings.Contains(out.String(), want) {
-			t.Errorf("the output lacks %q:\n%s", want, out.String())
+		primal, carnivore := results[0], results[1]
+		if primal.Image.Name != "shop-primal" || primal.Status != wantPrimal || primal.Artifact == nil {
+			t.Errorf("deploy: first result %v, want shop-primal: %s", primal, wantPrimal)
 		}
-		_, last, _ := strings.Cut(out.String(), "shop-production: baked ")
-		id, _, _ := strings.Cut(last, " ")
-		return id
+		if carnivore.Image.Name != "shop-production" || carnivore.Status != bake.StatusBaked {
+			t.Errorf("deploy: second result %v, want shop-production: baked", carnivore)
+		}
+		return carnivore.Artifact.ID()
 	}
+	// read returns the content of a file of an image, or "".
 	read := func(image, path string) string {
 		t.Helper()
 		data, err := server.ReadFile(image, path)
@@ -45,44 +51,50 @@ func TestDeployments(t *testing.T) {
 		return string(data)
 	}
 
-	first := deployed("baked")
+	first := deployed(bake.StatusBaked)
 	if got := read(first, "/srv/shop/server.js"); got != "first" {
-		t.Errorf("server.js of the first deployment: %q", got)
+		t.Errorf("server.js of the first deployment contains %q, want \"first\"", got)
 	}
 	if unit := read(first, "/etc/systemd/system/shop.service"); !strings.Contains(unit, "NODE_ENV=production WORKERS=8") {
-		t.Errorf("the unit lacks its settings: %q", unit)
+		t.Errorf("shop.service lacks NODE_ENV and WORKERS: %q", unit)
 	}
-	if read(first, "/srv/shop/debug.map") != "" || read(first, "/etc/nginx/sites-enabled/default") == "" {
-		t.Error("debug.map is there, or nginx's site is not")
+	if read(first, "/srv/shop/debug.map") != "" {
+		t.Error("debug.map was uploaded although it is excluded")
+	}
+	if read(first, "/etc/nginx/sites-enabled/default") == "" {
+		t.Error("carnivore lacks nginx's site of primal")
 	}
 	if keys := read(first, "/home/ubuntu/.ssh/authorized_keys"); strings.Contains(keys, "bakestone") {
-		t.Errorf("the build's key stayed in the image: %q", keys)
+		t.Errorf("authorized_keys contains the build's key: %q", keys)
 	}
 
 	app["server.js"].Data = []byte("second")
-	second := deployed("reused")
+	second := deployed(bake.StatusReused)
 	if got := read(second, "/srv/shop/server.js"); got != "second" {
-		t.Errorf("server.js of the second deployment: %q", got)
+		t.Errorf("server.js of the second deployment contains %q, want \"second\"", got)
 	}
-	set.NodeVersion = "20"
-	deployed("baked")
+	settings.NodeVersion = "20"
+	deployed(bake.StatusBaked)
 
 	server.Publish(ec2test.Image{
 		Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20261121", Owner: ec2.Canonical,
 	})
-	if err := clock.Sleep(t.Context(), time.Minute); err != nil { // a source is looked up once for bakes of the same seconds
+	// Lookups of a source are shared by bakes within a few seconds.
+	if err := clock.Sleep(t.Context(), time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	deployed("baked") // from the newer Ubuntu
-	deployed("reused")
+	deployed(bake.StatusBaked) // from the newer Ubuntu
+	deployed(bake.StatusReused)
 }
 
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	if err := run(t.Context(), nil, &out); err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
+		t.Fatalf("run() = %v, output:\n%s", err, out.String())
 	}
-	if !strings.Contains(out.String(), "shop-staging: baked ami-") {
-		t.Errorf("the output names no AMI:\n%s", out.String())
+	for _, want := range []string{"shop-primal: baked ami-", "shop-staging: baked ami-"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("run(): output lacks %q:\n%s", want, out.String())
+		}
 	}
 }

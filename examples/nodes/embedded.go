@@ -12,14 +12,14 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// What the embedded EC2 needs to stand for the real one: the security groups of
-// the fleet, and the programs that its scripts call.
+// This file prepares the embedded EC2; AWS needs none of it.
 
-func makeGroups(ctx context.Context, cloud *ec2.Cloud, names ...string) error {
+// createSecurityGroups creates groups that admit SSH.
+func createSecurityGroups(ctx context.Context, cloud *ec2.Cloud, names ...string) error {
 	for _, name := range names {
 		client := cloud.Client("")
 		group, err := client.CreateSecurityGroup(ctx, &awsec2.CreateSecurityGroupInput{
-			GroupName: aws.String(name), Description: aws.String("machines of group " + name),
+			GroupName: aws.String(name), Description: aws.String("nodes of group " + name),
 		})
 		if err != nil {
 			return err
@@ -35,28 +35,29 @@ func makeGroups(ctx context.Context, cloud *ec2.Cloud, names ...string) error {
 	return nil
 }
 
+// commands returns the programs that the machines need.
 func commands() map[string]ec2test.Command {
-	quiet := func(context.Context, *ec2test.Process) int { return 0 }
-	return map[string]ec2test.Command{"apt-get": quiet, "systemctl": quiet, "puppet": puppet}
+	succeed := func(context.Context, *ec2test.Process) int { return 0 }
+	return map[string]ec2test.Command{"apt-get": succeed, "systemctl": succeed, "puppet": puppet}
 }
 
-// puppet configures its machine for the name that it is given, and ends as the
-// real one does when something was changed.
+// puppet writes its certname to /etc/configured-as and exits as Puppet does after
+// changes.
 func puppet(_ context.Context, p *ec2test.Process) int {
 	const changed, failed = 2, 1
 	name := certname(p)
 	if name == "" || p.Args[1] != "agent" {
-		fmt.Fprintln(p.Stderr, "Error: unknown arguments", p.Args)
+		fmt.Fprintln(p.Stderr, "Error: unexpected arguments", p.Args)
 		return failed
 	}
 	fmt.Fprintf(p.Stdout, "Notice: Catalog compiled for %s\n", name)
-	if err := p.FS.WriteFile("/etc/configured-as", []byte(name+"\n"), 0o644); err != nil {
+	if err := p.WriteFile("/etc/configured-as", []byte(name+"\n"), 0o644); err != nil {
 		return failed
 	}
 	return changed
 }
 
-// certname is the name that puppet is given.
+// certname returns the value of the option --certname.
 func certname(p *ec2test.Process) string {
 	for _, arg := range p.Args {
 		if name, found := strings.CutPrefix(arg, "--certname="); found {

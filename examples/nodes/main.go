@@ -1,11 +1,11 @@
 // Command nodes bakes an image for every node of a YAML file: from the newest
-// Ubuntu, in the node's security group, configured by Puppet under the node's
-// name. Of each node the newest five images are kept.
+// Ubuntu, in the node's security group, provisioned by Puppet under the node's
+// name. It keeps the newest five images of each node.
 //
 //	go run ./examples/nodes
 //
-// It ends with status 1 if any node failed; the others are baked all the same.
-// With -json it prints the results for a CI job.
+// A failed node does not stop the others. If any failed, the exit status is 1.
+// With -json it prints the results for a CI job, one JSON object per node.
 package main
 
 import (
@@ -19,6 +19,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/nodes"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
@@ -28,7 +29,7 @@ import (
 //go:embed nodes.yaml
 var files embed.FS
 
-// Attributes are what nodes.yaml says of a node.
+// Attributes are the attributes of a node in nodes.yaml.
 type Attributes struct {
 	Group string `yaml:"group"` // security group
 	Size  string `yaml:"size"`  // instance type
@@ -36,10 +37,10 @@ type Attributes struct {
 	Owner string `yaml:"owner"`
 }
 
-// SetDefaults is what a node has that says nothing else.
+// SetDefaults sets the attributes that a node need not have.
 func (a *Attributes) SetDefaults() { a.Size, a.Role = "t3.small", "general" }
 
-// Validate reports what a node must say.
+// Validate reports a missing group.
 func (a *Attributes) Validate() error {
 	if a.Group == "" {
 		return errors.New("group is required")
@@ -49,17 +50,17 @@ func (a *Attributes) Validate() error {
 
 const puppetServer = "puppet.internal"
 
-// image is the image of one node. Its name, with the time, is what the
-// clean-up goes by.
-func image(cloud *ec2.Cloud, node nodes.Node[Attributes], retire bake.Publisher) *bake.Image {
+// nodeImage defines the image of one node. EC2 shows it as "web 1700000000": the
+// node's name and the Unix time.
+func nodeImage(cloud *ec2.Cloud, node nodes.Node[Attributes], retire bake.Publisher) *bake.Image {
 	return &bake.Image{
 		Name: node.Name,
 		Builder: ec2.Builder{
-			Cloud:          cloud,
-			Source:         ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
-			InstanceType:   node.Attrs.Size,
-			SecurityGroups: []string{node.Attrs.Group},
-			User:           "ubuntu",
+			Cloud:         cloud,
+			Source:        ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"},
+			InstanceTypes: []string{node.Attrs.Size},
+			Network:       ec2.Network{SecurityGroups: []string{node.Attrs.Group}},
+			SSH:           ec2.SSH{User: "ubuntu"},
 		},
 		Provisioners: []bake.Provisioner{
 			provision.PuppetAgent{
@@ -72,57 +73,23 @@ func image(cloud *ec2.Cloud, node nodes.Node[Attributes], retire bake.Publisher)
 	}
 }
 
-// newestFive keeps that many images of each node.
-func newestFive(where *demo.Demo) bake.Publisher {
+// keepNewestFive removes all but the newest five images of a node.
+func keepNewestFive(cloud *ec2.Cloud, clock clock.Clock) bake.Publisher {
 	return amicleanup.AfterBake(amicleanup.Cleaner{
-		Targets: []amicleanup.Target{{Region: where.Cloud.Region(), Client: where.Cloud.Client("")}},
+		Targets: []amicleanup.Target{{Config: cloud.Config("")}},
 		Policy: amicleanup.Policy{
 			Select: amicleanup.Select{Name: "{group} {unix}", Except: map[string]string{ec2.TagExpires: "*"}},
-			Keep:   []amicleanup.Keeper{amicleanup.Newest(5)},
+			Keep:   []amicleanup.Rule{amicleanup.Newest(5)},
 		},
-		Clock: where.Clock,
+		Clock: clock,
 	})
 }
 
-func main() { demo.Main("nodes", run) }
-
-func run(ctx context.Context, args []string, out io.Writer) error {
-	flags := flag.NewFlagSet("nodes", flag.ContinueOnError)
-	asJSON := flags.Bool("json", false, "print the results as JSON, nothing else")
-	where, err := demo.Open(ctx, flags, args, commands())
-	if err != nil {
-		return err
-	}
-	defer where.Close()
-	if where.Server != nil {
-		if err := makeGroups(ctx, where.Cloud, "front", "back"); err != nil {
-			return err
-		}
-	}
-	fleet, err := nodes.LoadFS[Attributes](files, "nodes.yaml")
-	if err != nil {
-		return err
-	}
-	options := &bake.Options{Clock: where.Clock, Observe: bake.Progress(out)}
-	if *asJSON {
-		options.Observe = nil
-	}
-	results, err := bakeFleet(ctx, where, options, fleet)
-	if *asJSON {
-		return errors.Join(err, writeJSON(out, results))
-	}
-	fmt.Fprintln(out)
-	for _, r := range results {
-		fmt.Fprintf(out, "%-8s %s %v\n", r.Image.Name, r.Status, r.Artifact)
-	}
-	return err
-}
-
-// bakeFleet bakes one image per node.
-func bakeFleet(ctx context.Context, where *demo.Demo, options *bake.Options, fleet []nodes.Node[Attributes]) ([]*bake.Result, error) {
-	retire := newestFive(where)
+// bakeFleet bakes an image for each node.
+func bakeFleet(ctx context.Context, cloud *ec2.Cloud, options *bake.Options, fleet []nodes.Node[Attributes]) ([]*bake.Result, error) {
+	retire := keepNewestFive(cloud, options.Clock)
 	images, err := nodes.Images(fleet, func(n nodes.Node[Attributes]) (*bake.Image, error) {
-		return image(where.Cloud, n, retire), nil
+		return nodeImage(cloud, n, retire), nil
 	})
 	if err != nil {
 		return nil, err
@@ -130,7 +97,41 @@ func bakeFleet(ctx context.Context, where *demo.Demo, options *bake.Options, fle
 	return bake.Bake(ctx, options, images...)
 }
 
-// writeJSON prints one object per node.
+func main() { demo.Main("nodes", run) }
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("nodes", flag.ContinueOnError)
+	asJSON := flags.Bool("json", false, "print only the results, as JSON")
+	env, err := demo.Open(ctx, flags, args, commands())
+	if err != nil {
+		return err
+	}
+	defer env.Close()
+	if env.Server != nil {
+		if err := createSecurityGroups(ctx, env.Cloud, "front", "back"); err != nil {
+			return err
+		}
+	}
+	fleet, err := nodes.LoadFS[Attributes](files, "nodes.yaml")
+	if err != nil {
+		return err
+	}
+	options := &bake.Options{Clock: env.Clock}
+	if !*asJSON {
+		options.Observe = bake.Progress(out)
+	}
+	results, err := bakeFleet(ctx, env.Cloud, options, fleet)
+	if *asJSON {
+		return errors.Join(err, writeJSON(out, results))
+	}
+	fmt.Fprintln(out)
+	for _, result := range results {
+		fmt.Fprintln(out, result)
+	}
+	return err
+}
+
+// writeJSON writes a JSON object for each node.
 func writeJSON(out io.Writer, results []*bake.Result) error {
 	type line struct {
 		Node   string        `json:"node"`

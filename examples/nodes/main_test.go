@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
@@ -17,18 +18,17 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// embedded is an EC2 whose time is worth nothing and on which every bake is a
-// second later than the one before.
-func embedded(t *testing.T, commands map[string]ec2test.Command) *demo.Demo {
+// newDemo returns an embedded EC2 without latency, with the fleet's security groups.
+func newDemo(t *testing.T, commands map[string]ec2test.Command) *demo.Demo {
 	t.Helper()
 	clock := clock.Scaled(demo.Speed)
 	server := ec2test.New(&ec2test.Options{Commands: commands, Clock: clock})
 	t.Cleanup(server.Close)
-	where := demo.Over(server, "eu-west-1", clock)
-	if err := makeGroups(t.Context(), where.Cloud, "front", "back"); err != nil {
+	env := demo.New(server, "eu-west-1", clock)
+	if err := createSecurityGroups(t.Context(), env.Cloud, "front", "back"); err != nil {
 		t.Fatal(err)
 	}
-	return where
+	return env
 }
 
 func fleet(t *testing.T) []nodes.Node[Attributes] {
@@ -40,37 +40,37 @@ func fleet(t *testing.T) []nodes.Node[Attributes] {
 	return list
 }
 
-func TestFleetKeepsTheNewestFive(t *testing.T) {
-	where := embedded(t, commands())
+func TestFleetKeepsNewestFive(t *testing.T) {
+	env := newDemo(t, commands())
 	var last []*bake.Result
 	for range 7 {
 		var err error
-		if last, err = bakeFleet(t.Context(), where, &bake.Options{Clock: where.Clock}, fleet(t)); err != nil {
+		if last, err = bakeFleet(t.Context(), env.Cloud, &bake.Options{Clock: env.Clock}, fleet(t)); err != nil {
 			t.Fatal(err)
 		}
-		// AMIs are named by the second.
-		if err := where.Clock.Sleep(t.Context(), 1e9); err != nil {
+		// The names of AMIs have a resolution of one second.
+		if err := env.Clock.Sleep(t.Context(), time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, r := range last {
-		configured, err := where.Server.ReadFile(r.Artifact.ID(), "/etc/configured-as")
+		configured, err := env.Server.ReadFile(r.Artifact.ID(), "/etc/configured-as")
 		if err != nil || strings.TrimSpace(string(configured)) != r.Image.Name {
-			t.Errorf("%s: configured as %q, %v", r.Image.Name, configured, err)
+			t.Errorf("%s: /etc/configured-as contains %q (%v), want the node's name", r.Image.Name, configured, err)
 		}
 	}
 	images := 0
-	for _, left := range where.Server.Leftovers() {
+	for _, left := range env.Server.Leftovers() {
 		if strings.Contains(left, "ami-") {
 			images++
 		}
 	}
 	if images != 15 {
-		t.Errorf("%d images are left, want 5 of each of 3 nodes: %v", images, where.Server.Leftovers())
+		t.Errorf("%d images after 7 bakes of 3 nodes, want 15: %v", images, env.Server.Leftovers())
 	}
 }
 
-func TestOneFailedNodeDoesNotLoseTheOthers(t *testing.T) {
+func TestFleetWithFailedNode(t *testing.T) {
 	failing := commands()
 	failing["puppet"] = func(ctx context.Context, p *ec2test.Process) int {
 		if certname(p) == "db" {
@@ -79,15 +79,15 @@ func TestOneFailedNodeDoesNotLoseTheOthers(t *testing.T) {
 		}
 		return puppet(ctx, p)
 	}
-	where := embedded(t, failing)
-	results, err := bakeFleet(t.Context(), where, &bake.Options{Clock: where.Clock}, fleet(t))
+	env := newDemo(t, failing)
+	results, err := bakeFleet(t.Context(), env.Cloud, &bake.Options{Clock: env.Clock}, fleet(t))
 	var exit *bake.ExitError
 	if !errors.As(err, &exit) || exit.Status != 1 || !strings.Contains(err.Error(), "Could not retrieve catalog") {
-		t.Errorf("error %v, want puppet's exit status and message", err)
+		t.Errorf("bakeFleet = %v, want Puppet's exit status 1 and message", err)
 	}
 	for i, want := range []bake.Status{bake.StatusBaked, bake.StatusFailed, bake.StatusBaked} {
 		if results[i].Status != want {
-			t.Errorf("%s: %s, want %s", results[i].Image.Name, results[i].Status, want)
+			t.Errorf("%s: status %s, want %s", results[i].Image.Name, results[i].Status, want)
 		}
 	}
 }
@@ -107,13 +107,14 @@ func TestRunAsJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		if line.Node != node || line.Status != "baked" || !strings.HasPrefix(line.AMI.Name, node+" ") || line.AMI.ID == "" {
-			t.Errorf("result of %s: %+v", node, line)
+			t.Errorf("run(-json): result %+v, want a baked AMI of %s", line, node)
 		}
 	}
 }
 
-// TestWithRealPuppet has the real agent configure a Debian as the node "web".
-func TestWithRealPuppet(t *testing.T) {
+// TestRealPuppet provisions a Debian machine as the node "web", with a real Puppet
+// agent and server.
+func TestRealPuppet(t *testing.T) {
 	testenv.Need(t, "puppet")
 	m := testenv.Guest(t, nil).Machine(t, nil)
 	settings := fmt.Sprintf("[main]\nserverport = %d\ncertificate_revocation = false\n", testenv.Puppet(t, puppetServer).Port)
@@ -127,13 +128,13 @@ func TestWithRealPuppet(t *testing.T) {
 	}
 	web := fleet(t)[0]
 	for range 2 {
-		for _, p := range image(nil, web, nil).Provisioners {
+		for _, p := range nodeImage(nil, web, nil).Provisioners {
 			if err := p.Provision(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	if name, err := bake.Output(t.Context(), m, bake.Sh("cat /etc/configured-as")); err != nil || name != web.Name {
-		t.Errorf("configured as %q, want %q (%v)", name, web.Name, err)
+		t.Errorf("/etc/configured-as contains %q (%v), want %q", name, err, web.Name)
 	}
 }

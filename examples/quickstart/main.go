@@ -2,9 +2,9 @@
 //
 //	go run ./examples/quickstart
 //
-// It bakes on the embedded EC2, in this process, and needs nothing but Go. The
-// very same definition goes to AWS with -aws and a region; that launches two
-// small instances for some minutes, and leaves the AMI unless -destroy is given.
+// It bakes on an EC2 embedded in this process and needs only Go. With -aws and
+// -region it bakes the same definition on AWS: this launches two small instances
+// for some minutes, and keeps the AMI unless -destroy is given.
 package main
 
 import (
@@ -22,7 +22,8 @@ import (
 
 const page = "/var/www/index.html"
 
-// hello is the definition: Ubuntu with a page of ours in it.
+// hello defines an Ubuntu image with a web page. Its check copies the page from a
+// machine booted from the image to readBack.
 //
 //readme:begin bake
 func hello(cloud *ec2.Cloud, readBack io.Writer) *bake.Image {
@@ -39,9 +40,12 @@ func hello(cloud *ec2.Cloud, readBack io.Writer) *bake.Image {
 			provision.Shell("mkdir -p /var/www", "echo built on $(uname -s) by $(whoami)").AsRoot(),
 			provision.File{Content: "<h1>Hello from Bakestone</h1>\n", Dest: page, Sudo: true},
 		},
-		Checks: []bake.Check{bake.CheckFunc{Name: "page was written", Do: func(ctx context.Context, m bake.Machine) error {
-			return m.Get(ctx, &bake.Download{Source: page, Content: readBack})
-		}}},
+		Checks: []bake.Check{bake.CheckFunc{
+			Name: "page is readable",
+			Do: func(ctx context.Context, m bake.Machine) error {
+				return m.Get(ctx, &bake.Download{Source: page, Content: readBack})
+			},
+		}},
 	}
 }
 
@@ -52,28 +56,25 @@ func main() { demo.Main("quickstart", run) }
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	destroy := flags.Bool("destroy", false, "remove the AMI at the end")
-	where, err := demo.Open(ctx, flags, args, nil)
+	env, err := demo.Open(ctx, flags, args, nil)
 	if err != nil {
 		return err
 	}
-	defer where.Close()
+	defer env.Close()
 
-	if where.Server != nil {
-		fmt.Fprintf(out, "Baking on the embedded EC2, where time runs %d times faster.\n\n", demo.Speed)
-	}
-
+	cloud := env.Cloud
+	options := &bake.Options{Observe: bake.Progress(out), Clock: env.Clock}
 	var readBack bytes.Buffer
-	options := &bake.Options{Observe: bake.Progress(out), Clock: where.Clock}
 	//readme:begin run
-	results, err := bake.Bake(ctx, options, hello(where.Cloud, &readBack))
+	results, err := bake.Bake(ctx, options, hello(cloud, &readBack))
 	//readme:end run
 	if err != nil {
 		return err
 	}
-	ami := ec2.Of(results[0])
-	fmt.Fprintf(out, "\nBaked %s. On an instance of it, %s says:\n%s", ami, page, readBack.String())
+	ami := results[0].Artifact
+	fmt.Fprintf(out, "\nBaked %s.\nOn an instance of it, %s contains:\n%s", ami, page, readBack.String())
 	if *destroy {
-		fmt.Fprintf(out, "Removing %s.\n", ami.ImageID)
+		fmt.Fprintf(out, "Removing %s.\n", ami.ID())
 		return ami.Destroy(ctx)
 	}
 	return nil

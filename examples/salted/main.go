@@ -1,10 +1,10 @@
-// Command salted bakes images from a tree of Salt states, without a master: a
-// base from the newest Ubuntu with what the house wants everywhere, and
-// rails-base on top of it. Every image has its own minion id, by which the
-// states are chosen, and the git commit it was made from in its tags.
+// Command salted bakes images from a tree of Salt states, without a Salt master: a
+// base from the newest Ubuntu with the states of all machines, and rails-base on
+// top of it. The states of an image are chosen by its minion id. Its tags contain
+// the git commit of its definition.
 //
-//	go run ./examples/salted          # rails-base, on top of the newest base that there is
-//	go run ./examples/salted -all     # all of them, in the right order
+//	go run ./examples/salted          # rails-base, from the newest base
+//	go run ./examples/salted -all     # base, then rails-base from it
 package main
 
 import (
@@ -26,96 +26,94 @@ import (
 //go:embed salt
 var tree embed.FS
 
-// Settings are what a caller may want different.
+// Settings are the parameters of a bake.
 type Settings struct {
-	Commit  string // of the definition
-	Spot    bool   // bake on spot instances
-	SaltBin string // salt-call; empty is where its packages put it
+	Commit   string    // of the definition
+	Spot     *ec2.Spot // nil means on-demand instances
+	SaltCall string    // path of salt-call; empty means where its package installs it
 }
 
-const ubuntu = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"
-
-// image is one of the house, from source or from another image.
-func image(cloud *ec2.Cloud, set Settings, name string, source ec2.Source, from *bake.Image) *bake.Image {
-	img := &bake.Image{
-		Name: name,
-		From: from,
+// image defines an image whose minion id and host name are name. If source is nil,
+// the caller sets From.
+func image(cloud *ec2.Cloud, settings Settings, name string, source ec2.Source) *bake.Image {
+	return &bake.Image{
+		Name:    name,
+		Builder: ec2.Builder{Cloud: cloud, Source: source, Spot: settings.Spot},
 		Provisioners: []bake.Provisioner{
 			provision.Hostname{Name: name},
 			provision.Salt{
-				FS: tree, States: "salt/states", Pillar: "salt/pillar", ID: name, Program: set.SaltBin,
-				Grains:  map[string]string{"commit": set.Commit},
+				FS: tree, States: "salt/states", Pillar: "salt/pillar", ID: name, Program: settings.SaltCall,
+				Grains:  map[string]string{"commit": settings.Commit},
 				Install: provision.Packages{Install: []string{"salt-minion"}},
 				Remove:  provision.Packages{Remove: []string{"salt-minion"}, Purge: true},
 			},
 		},
-		Tags: map[string]string{"commit": set.Commit},
+		Tags: map[string]string{"commit": settings.Commit},
 	}
-	builder := ec2.Builder{Cloud: cloud, Source: source}
-	if set.Spot {
-		builder.Spot = &ec2.Spot{}
-	}
-	img.Builder = builder
-	return img
 }
 
-// all is every image of the house.
-func all(cloud *ec2.Cloud, set Settings) []*bake.Image {
-	base := image(cloud, set, "base", ec2.Newest{Owners: []string{ec2.Canonical}, Name: ubuntu}, nil)
-	return []*bake.Image{base, image(cloud, set, "rails-base", nil, base)}
+// base defines the image that all others start from.
+func base(cloud *ec2.Cloud, settings Settings) *bake.Image {
+	return image(cloud, settings, "base", ec2.Newest{
+		Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*",
+	})
 }
 
-// rails is rails-base alone, on top of the newest base of our own.
-func rails(cloud *ec2.Cloud, set Settings) *bake.Image {
-	own := ec2.Newest{Owners: []string{ec2.Self}, Name: "base *", Filters: ec2.Filters{"tag-key": {"commit"}}}
-	return image(cloud, set, "rails-base", own, nil)
+// rails defines rails-base, from the newest base in the account.
+func rails(cloud *ec2.Cloud, settings Settings) *bake.Image {
+	return image(cloud, settings, "rails-base", ec2.Newest{
+		Owners: []string{ec2.Self}, Name: "base *", Filters: ec2.Filters{"tag-key": {"commit"}},
+	})
+}
+
+// all defines all images, each from the one before it.
+func all(cloud *ec2.Cloud, settings Settings) []*bake.Image {
+	rails := image(cloud, settings, "rails-base", nil)
+	rails.From = base(cloud, settings)
+	return []*bake.Image{rails.From, rails}
 }
 
 func main() { demo.Main("salted", run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("salted", flag.ContinueOnError)
-	everything := flags.Bool("all", false, "bake the base, too")
+	everything := flags.Bool("all", false, "bake base first, and rails-base from it")
 	spot := flags.Bool("spot", false, "bake on spot instances")
-	where, err := demo.Open(ctx, flags, args, commands())
+	env, err := demo.Open(ctx, flags, args, commands())
 	if err != nil {
 		return err
 	}
-	defer where.Close()
-	set := Settings{Commit: commit(ctx), Spot: *spot}
-	if *everything {
-		return bakeAll(ctx, where, out, all(where.Cloud, set)...)
+	defer env.Close()
+	settings := Settings{Commit: commit(ctx)}
+	if *spot {
+		settings.Spot = &ec2.Spot{}
 	}
-	if where.Server != nil {
-		// The embedded EC2 is new, and has no base yet.
-		if err := bakeAll(ctx, where, io.Discard, all(where.Cloud, set)[0]); err != nil {
+	images := []*bake.Image{rails(env.Cloud, settings)}
+	if *everything {
+		images = all(env.Cloud, settings)
+	} else if env.Server != nil {
+		fmt.Fprintln(out, "The embedded EC2 has no base yet: baking it first, without output.")
+		if _, err := bake.Bake(ctx, &bake.Options{Clock: env.Clock}, base(env.Cloud, settings)); err != nil {
 			return err
 		}
 	}
-	return bakeAll(ctx, where, out, rails(where.Cloud, set))
-}
-
-func bakeAll(ctx context.Context, where *demo.Demo, out io.Writer, images ...*bake.Image) error {
-	results, err := bake.Bake(ctx, &bake.Options{Observe: bake.Progress(out), Clock: where.Clock}, images...)
-	if err != nil {
-		return err
-	}
+	results, err := bake.Bake(ctx, &bake.Options{Observe: bake.Progress(out), Clock: env.Clock}, images...)
 	fmt.Fprintln(out)
-	for _, r := range results {
-		fmt.Fprintf(out, "%s: %s %v\n", r.Image.Name, r.Status, r.Artifact)
+	for _, result := range results {
+		fmt.Fprintln(out, result)
 	}
-	return nil
+	return err
 }
 
-// commit is what git says of the working directory.
+// commit returns the abbreviated git commit of the working directory.
 func commit(ctx context.Context) string {
-	said, err := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD").Output()
+	id, err := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD").Output()
 	var missing *exec.Error
 	switch {
 	case errors.As(err, &missing):
-		return "without git"
+		return "unknown: git is not installed"
 	case err != nil:
-		return "uncommitted"
+		return "unknown: no commit"
 	}
-	return strings.TrimSpace(string(said))
+	return strings.TrimSpace(string(id))
 }

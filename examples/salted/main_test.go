@@ -3,9 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -23,52 +23,55 @@ func TestRun(t *testing.T) {
 	for _, args := range [][]string{nil, {"-all", "-spot"}} {
 		var out bytes.Buffer
 		if err := run(t.Context(), args, &out); err != nil {
-			t.Fatalf("%v\n%s", err, out.String())
+			t.Fatalf("run(%q) = %v, output:\n%s", args, err, out.String())
 		}
 		if !strings.Contains(out.String(), "rails-base: baked ami-") {
-			t.Errorf("the output names no AMI:\n%s", out.String())
+			t.Errorf("run(%q): output lacks the AMI of rails-base:\n%s", args, out.String())
 		}
 	}
 }
 
-// The application's image goes on top of the newest base that was baked before,
-// and says what it was made from.
-func TestOnTheNewestBase(t *testing.T) {
-	server := ec2test.New(&ec2test.Options{Commands: commands(), Clock: clock.Scaled(demo.Speed)})
-	defer server.Close()
+// TestNewestBase bakes two bases, and rails-base from the newer.
+func TestNewestBase(t *testing.T) {
 	clock := clock.Scaled(demo.Speed)
-	where := demo.Over(server, "eu-west-1", clock)
+	server := ec2test.New(&ec2test.Options{Commands: commands(), Clock: clock})
+	defer server.Close()
+	env := demo.New(server, "eu-west-1", clock)
 	var newest bake.Artifact
 	for _, commit := range []string{"old", "new"} {
-		results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, all(where.Cloud, Settings{Commit: commit})[0])
+		results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, base(env.Cloud, Settings{Commit: commit}))
 		if err != nil {
 			t.Fatal(err)
 		}
 		newest = results[0].Artifact
-		// AMIs are named, and sorted, by the second.
-		if err := clock.Sleep(t.Context(), 2e9); err != nil {
+		// Creation dates, which Newest compares, have a resolution of one second.
+		if err := clock.Sleep(t.Context(), 2*time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
-	results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, rails(where.Cloud, Settings{Commit: "abc1234"}))
+	results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, rails(env.Cloud, Settings{Commit: "abc1234"}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if from := ec2.Of(results[0]).Source.ID; from != newest.ID() {
-		t.Errorf("it is made from %s, want %s", from, newest.ID())
+	ami, err := ec2.AMIOf(results[0].Artifact)
+	if err != nil {
+		t.Fatal(err)
 	}
-	described, err := where.Cloud.Client("").DescribeImages(t.Context(), &awsec2.DescribeImagesInput{
+	if from := ami.Source.ID; from != newest.ID() {
+		t.Errorf("rails-base was baked from %s, want %s", from, newest.ID())
+	}
+	described, err := env.Cloud.Client("").DescribeImages(t.Context(), &awsec2.DescribeImagesInput{
 		Filters: []ec2types.Filter{{Name: aws.String("tag:commit"), Values: []string{"abc1234"}}},
 	})
 	if err != nil || len(described.Images) != 1 {
-		t.Errorf("images with the tag of the commit: %+v, %v", described, err)
+		t.Errorf("DescribeImages with tag:commit abc1234 = %+v, %v; want one image", described, err)
 	}
 	baked, err := server.ReadFile(results[0].Artifact.ID(), "/etc/baked-as")
 	if err != nil || string(baked) != "rails-base abc1234\n" {
-		t.Errorf("it was baked as %q, %v", baked, err)
+		t.Errorf("/etc/baked-as contains %q (%v), want minion id and commit", baked, err)
 	}
 	if name, err := server.ReadFile(results[0].Artifact.ID(), "/etc/hostname"); err != nil || strings.TrimSpace(string(name)) != "rails-base" {
-		t.Errorf("its host name is %q, %v", name, err)
+		t.Errorf("/etc/hostname contains %q (%v), want rails-base", name, err)
 	}
 }
 
@@ -77,7 +80,7 @@ func TestFailedStates(t *testing.T) {
 	failing["salt-call"] = func(_ context.Context, p *ec2test.Process) int {
 		const results = `{"local": ["Rendering SLS 'base:rails' failed"]}`
 		for _, arg := range p.Args {
-			if file, found := strings.CutPrefix(arg, "--out-file="); found && p.FS.WriteFile(file, []byte(results), 0o600) != nil {
+			if file, found := strings.CutPrefix(arg, "--out-file="); found && p.WriteFile(file, []byte(results), 0o600) != nil {
 				return 3
 			}
 		}
@@ -85,21 +88,22 @@ func TestFailedStates(t *testing.T) {
 	}
 	server := ec2test.New(&ec2test.Options{Commands: failing})
 	defer server.Close()
-	where := demo.Over(server, "eu-west-1", clock.System())
-	err := bakeAll(t.Context(), where, io.Discard, all(where.Cloud, Settings{Commit: "x"})...)
+	env := demo.New(server, "eu-west-1", clock.System())
+	_, err := bake.Bake(t.Context(), nil, all(env.Cloud, Settings{Commit: "x"})...)
 	if err == nil || !strings.Contains(err.Error(), "Rendering SLS 'base:rails' failed") {
-		t.Errorf("error %v, want Salt's", err)
+		t.Errorf("Bake with failing states = %v, want Salt's error", err)
 	}
 	if left := server.Leftovers(); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("Bake with failing states left %v", left)
 	}
 }
 
-// Both images one after the other on a real Debian, by the real Salt.
-func TestWithRealSalt(t *testing.T) {
+// TestRealSalt provisions a Debian machine as both images, one after the other, with
+// a real Salt.
+func TestRealSalt(t *testing.T) {
 	testenv.Need(t, "salt")
 	m := testenv.Guest(t, nil).Machine(t, nil)
-	for _, img := range all(nil, Settings{Commit: "abc1234", SaltBin: "/opt/salt/bin/salt-call"}) {
+	for _, img := range all(nil, Settings{Commit: "abc1234", SaltCall: "/opt/salt/bin/salt-call"}) {
 		for _, p := range img.Provisioners {
 			if err := p.Provision(t.Context(), m); err != nil {
 				t.Fatalf("%s: %v", img.Name, err)
@@ -108,6 +112,6 @@ func TestWithRealSalt(t *testing.T) {
 	}
 	got, err := bake.Output(t.Context(), m, bake.Sh("cat /etc/baked-as /etc/motd /etc/hostname; stat -c %U /srv/rails/shared; getent group operators | cut -d: -f1"))
 	if want := "rails-base abc1234\nBaked, not built by hand. Ask the bakers.\nrails-base\nrails\noperators"; err != nil || got != want {
-		t.Errorf("the machine says %q (%v), want %q", got, err, want)
+		t.Errorf("files, owner and group are %q (%v), want %q", got, err, want)
 	}
 }

@@ -52,7 +52,7 @@ func TestCoverageMatchesModels(t *testing.T) {
 				t.Errorf("parameter of %s: %v", a.Name, err)
 			}
 		}
-		for _, member := range a.Answers {
+		for _, member := range a.Results {
 			names++
 			if err := model.CheckMember(a.Name, member); err != nil && !isReturn(a, member) {
 				t.Errorf("response member of %s: %v", a.Name, err)
@@ -73,5 +73,5 @@ func newer(a ec2test.ActionCoverage, param string) bool {
 // isReturn reports whether a member is the "return" in EC2's response to an
 // action without output in the model.
 func isReturn(a ec2test.ActionCoverage, member string) bool {
-	return a.Service == "ec2" && strings.EqualFold(member, "return") && len(a.Answers) == 1
+	return a.Service == "ec2" && strings.EqualFold(member, "return") && len(a.Results) == 1
 }

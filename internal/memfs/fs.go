@@ -26,7 +26,7 @@ type volume struct {
 	used   int64 // bytes of content and inodes
 }
 
-// Limits bounds a file system. A zero field is no limit.
+// Limits bounds a file system. A zero field means unlimited.
 type Limits struct {
 	Size     int64 // bytes of all files; each file, link and directory costs a few hundred bytes besides its content
 	FileSize int64 // bytes of one file

@@ -4,6 +4,7 @@ package posixsh
 
 import (
 	"io/fs"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -23,6 +24,9 @@ func Words(words ...string) string {
 	return b.String()
 }
 
+// ModeBits are the bits of a mode that Mode writes.
+const ModeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+
 // Mode returns the permission bits of mode as chmod and stat write them.
 func Mode(mode fs.FileMode) string {
 	bits := uint32(mode.Perm())
@@ -33,6 +37,12 @@ func Mode(mode fs.FileMode) string {
 	}
 	return strconv.FormatUint(uint64(bits), 8)
 }
+
+// ValidSysctl reports whether name is a valid name of a kernel parameter, as in
+// sysctl.d(5).
+func ValidSysctl(name string) bool { return sysctlName.MatchString(name) }
+
+var sysctlName = regexp.MustCompile(`^[A-Za-z0-9_]+([./][A-Za-z0-9_:@-]+)+$`)
 
 // SysctlFile returns the file of a kernel parameter. As in sysctl.d(5), dots in
 // the name stand for slashes and vice versa unless a slash comes first.

@@ -13,8 +13,8 @@ func (s *Server) Machine(t testing.TB, change func(*sshmachine.Config)) *sshmach
 	t.Helper()
 	cfg := &sshmachine.Config{
 		Addr: s.Addr, User: s.User,
-		Auth:    []sshmachine.Auth{sshmachine.Key(s.ClientKeyPEM, bake.Secret{})},
-		HostKey: sshmachine.FixedKey(s.HostKey),
+		Auth:    []sshmachine.Auth{sshmachine.PrivateKey(s.ClientKeyPEM, bake.Secret{})},
+		HostKey: sshmachine.FixedHostKey(s.HostKey),
 	}
 	if change != nil {
 		change(cfg)

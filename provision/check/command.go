@@ -9,36 +9,39 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// Command is a command line that must end as its fields say.
+// A Command verifies the exit status and output of a command line.
 type Command struct {
-	// Line is a command line for the machine's /bin/sh.
+	// Line is a command line for the machine's /bin/sh. It is required.
 	Line string
 
-	// Status is the exit status that it must have. Zero is success.
+	// Status is the expected exit status.
 	Status int
 
-	// Contains is a text in what it writes, to either output, and Matches an
-	// extended regular expression of grep that some line of it must match.
+	// Contains is text that the combined output must contain. Matches is an
+	// extended regular expression (grep -E) that a line of it must match. Both are
+	// optional.
 	Contains string
 	Matches  string
 }
 
-// String is "command: LINE".
+var _ Test = Command{}
+
+// String returns "command: LINE".
 func (c Command) String() string {
 	line, _, _ := strings.Cut(c.Line, "\n")
 	return "command: " + line
 }
 
-const highestStatus = 255
+const maxStatus = 255
 
-// Validate reports a missing Line and a Status that is none.
+// Validate reports a missing Line, an invalid Status and invalid texts.
 func (c Command) Validate() error {
 	errs := []error{checkLine("Command.Matches", c.Matches)}
 	if strings.TrimSpace(c.Line) == "" || strings.ContainsRune(c.Line+c.Contains, 0) {
-		errs = append(errs, bake.Invalid("Command.Line", "is required, without a NUL byte"))
+		errs = append(errs, bake.Invalid("Command.Line", "is required and must not contain a NUL byte"))
 	}
-	if c.Status < 0 || c.Status > highestStatus {
-		errs = append(errs, bake.Invalid("Command.Status", "%d is not an exit status", c.Status))
+	if c.Status < 0 || c.Status > maxStatus {
+		errs = append(errs, bake.Invalid("Command.Status", "invalid exit status %d", c.Status))
 	}
 	return errors.Join(errs...)
 }
@@ -47,18 +50,6 @@ func (c Command) script() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "out=$(/bin/sh -c %s </dev/null 2>&1)\nstatus=$?\n", posixsh.Quote(c.Line))
 	fmt.Fprintf(&b, "if [ \"$status\" != %d ]; then bad \"exit status $status, not %[1]d${out:+: $(printf '%%s\\n' \"$out\" | tail -n 5)}\"; fi\n", c.Status)
-	b.WriteString(contentScript("what it wrote", c.Contains, c.Matches))
+	b.WriteString(contentScript("the output", c.Contains, c.Matches))
 	return b.String()
-}
-
-// contentScript looks at the text in the variable out.
-func contentScript(what, contains, pattern string) string {
-	script := ""
-	if contains != "" {
-		script += "holds " + posixsh.Quote(what) + ` "$out" ` + posixsh.Quote(contains) + "\n"
-	}
-	if pattern != "" {
-		script += "matches " + posixsh.Quote(what) + ` "$out" ` + posixsh.Quote(pattern) + "\n"
-	}
-	return script
 }

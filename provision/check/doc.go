@@ -1,7 +1,6 @@
-// Package check says what must hold on a machine: files, services, ports,
-// packages. The same value is a bake.Check, for a fresh machine that has booted
-// from the image, and a bake.Provisioner, to fail early on the machine that is
-// being changed:
+// Package check verifies the state of a machine: files, services, ports, packages.
+// The same value is a [bake.Check], which verifies a machine booted from the image,
+// and a [bake.Provisioner], which fails early on the machine being built:
 //
 //	web := check.All(
 //		check.Package{Name: "nginx", Version: "1.24*"},
@@ -19,11 +18,11 @@
 //		Checks:       []bake.Check{web},
 //	}
 //
-// All of them are looked at in a single command, which needs no more than the
-// machine's /bin/sh and what every distribution has, BusyBox included. What
-// does not hold is reported together, as a *FailedError. What one of them needs
-// beyond that is said there.
+// A single command runs all tests. It needs only /bin/sh and the basic tools of any
+// distribution, including BusyBox, except where the documentation of a test says
+// otherwise. A [*FailedError] reports all failures together.
 //
-// A machine that has just booted still starts its services: Within looks again
-// until all holds. AsRoot looks as root, at files that the login may not read.
+// A machine that has just booted may still be starting its services:
+// [Checks.Within] repeats the tests until they pass. [Checks.AsRoot] runs them as
+// root, for files that the login cannot read.
 package check

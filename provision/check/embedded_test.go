@@ -16,7 +16,7 @@ import (
 	"github.com/bakestone-go/bakestone/provision/check"
 )
 
-// boxed is a pretended machine, in memory.
+// boxed is a fake machine in memory.
 type boxed struct {
 	bake.Machine
 	host *sandbox.Host
@@ -34,7 +34,7 @@ func (b boxed) Run(ctx context.Context, cmd *bake.Cmd) error {
 	return err
 }
 
-// embedded is a machine in memory with the given commands.
+// embedded returns a machine in memory with the given commands.
 func embedded(t *testing.T, commands map[string]sandbox.Command) boxed {
 	t.Helper()
 	h, err := sandbox.Boot(t.Context(), sandbox.Options{Commands: commands})
@@ -49,7 +49,8 @@ func embedded(t *testing.T, commands map[string]sandbox.Command) boxed {
 	return boxed{baketest.NewMachine(nil), h}
 }
 
-// answers is a command that answers by the last of its arguments.
+// answers returns a command that prints the text for its arguments. For others it
+// prints that for "" and exits with status.
 func answers(by map[string]string, status int) sandbox.Command {
 	return func(_ context.Context, p *sandbox.Process) int {
 		key := strings.Join(p.Args[1:], " ")
@@ -67,16 +68,16 @@ func TestServices(t *testing.T) {
 	m := embedded(t, map[string]sandbox.Command{"systemctl": answers(map[string]string{
 		"is-active nginx": "active", "is-enabled nginx": "enabled", "is-enabled dbus": "static", "": "inactive",
 	}, 3)})
-	if got := look(t, m, check.Service{Name: "nginx", Enabled: true}, check.Service{Name: "dbus", Stopped: true, Enabled: true}, check.Service{Name: "cron", Stopped: true, Disabled: true}); got != nil {
-		t.Errorf("problems: %q", got)
+	if got := problemsOf(t, m, check.Service{Name: "nginx", Enabled: true}, check.Service{Name: "dbus", Stopped: true, Enabled: true}, check.Service{Name: "cron", Stopped: true, Disabled: true}); got != nil {
+		t.Errorf("problems = %q, want none", got)
 	}
-	got := look(t, m, check.Service{Name: "nginx", Stopped: true, Disabled: true}, check.Service{Name: "cron", Enabled: true})
-	if diff := cmp.Diff([]string{"it is active", "it is enabled", "it is inactive, not active", "it is inactive, not enabled"}, got); diff != "" {
+	got := problemsOf(t, m, check.Service{Name: "nginx", Stopped: true, Disabled: true}, check.Service{Name: "cron", Enabled: true})
+	if diff := cmp.Diff([]string{"is active", "is enabled", "status is inactive, not active", "is inactive, not enabled"}, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}
 }
 
-func TestPackagesOfOtherManagers(t *testing.T) {
+func TestPackageManagers(t *testing.T) {
 	for name, commands := range map[string]map[string]sandbox.Command{
 		"rpm": {"rpm": answers(map[string]string{
 			`-q --qf %{VERSION}-%{RELEASE}\n nginx`: "1.24.0-2.el9", `-q --qf %{VERSION}-%{RELEASE}\n kernel`: "5.1-1\n5.2-1", "": "package x is not installed",
@@ -85,14 +86,14 @@ func TestPackagesOfOtherManagers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := embedded(t, commands)
-			if got := look(t, m,
+			if got := problemsOf(t, m,
 				check.Package{Name: "nginx", Version: "1.24.0"}, check.Package{Name: "nginx", Version: "1.*"}, check.Package{Name: "kernel", Version: "5.2"},
 				check.Package{Name: "other", Absent: true}, check.Package{Name: "nginx-mod", Absent: true},
 			); got != nil {
-				t.Errorf("problems: %q", got)
+				t.Errorf("problems = %q, want none", got)
 			}
-			if got := look(t, m, check.Package{Name: "nginx", Version: "1.2"}, check.Package{Name: "other"}); len(got) != 2 || !strings.HasPrefix(got[0], "the version is 1.24.0-") {
-				t.Errorf("problems: %q", got)
+			if got := problemsOf(t, m, check.Package{Name: "nginx", Version: "1.2"}, check.Package{Name: "other"}); len(got) != 2 || !strings.HasPrefix(got[0], "the version is 1.24.0-") {
+				t.Errorf("problems = %q, want 2", got)
 			}
 		})
 	}
@@ -105,26 +106,26 @@ func TestGoss(t *testing.T) {
 	m := embedded(t, map[string]sandbox.Command{"goss": func(_ context.Context, p *sandbox.Process) int {
 		text, err := io.ReadAll(p.Stdin)
 		if err != nil || strings.Join(p.Args, " ") != "goss -g - validate --no-color" {
-			t.Errorf("goss was called as %q (%v)", p.Args, err)
+			t.Errorf("goss called as %q (error %v)", p.Args, err)
 		}
 		given = string(text)
 		_, _ = fmt.Fprintln(p.Stdout, "Port: tcp:80: listening:\nExpected false to equal true")
 		return status
 	}})
-	if got := look(t, m, goss); got != nil || given != "port:\n  tcp:80: {listening: true} # it's\n" {
-		t.Errorf("problems: %q, given %q", got, given)
+	if got := problemsOf(t, m, goss); got != nil || given != "port:\n  tcp:80: {listening: true} # it's\n" {
+		t.Errorf("problems = %q, want none; input of goss = %q", got, given)
 	}
 	status = 1
-	if got := look(t, m, goss); len(got) != 1 || got[0] != "Port: tcp:80: listening: Expected false to equal true" {
-		t.Errorf("problems: %q", got)
+	if got := problemsOf(t, m, goss); len(got) != 1 || got[0] != "Port: tcp:80: listening: Expected false to equal true" {
+		t.Errorf("problems = %q, want 1", got)
 	}
-	if got := look(t, embedded(t, nil), goss); len(got) != 1 || !strings.HasPrefix(got[0], "goss is not on the machine") {
-		t.Errorf("problems: %q", got)
+	if got := problemsOf(t, embedded(t, nil), goss); len(got) != 1 || !strings.HasPrefix(got[0], "goss not found") {
+		t.Errorf("problems = %q, want 1", got)
 	}
 }
 
-// Only what listens counts, and a port has leading zeros there.
-func TestKernelTable(t *testing.T) {
+// Only sockets in state 0A count. Ports have leading zeros in the table.
+func TestPortKernelTable(t *testing.T) {
 	m := embedded(t, nil)
 	const table = "  sl  local_address rem_address   st tx_queue\n" +
 		"   0: 0100007F:0050 00000000:0000 0A 00000000\n   1: 0100007F:01BB 0100007F:9C40 01 00000000\n"
@@ -134,20 +135,20 @@ func TestKernelTable(t *testing.T) {
 	if err := m.host.FS().WriteFile("/proc/net/tcp", []byte(table), 0o444); err != nil {
 		t.Fatal(err)
 	}
-	if got := look(t, m, check.Port{Number: 80}, check.Port{Number: 443, Closed: true}, check.Port{Number: 5, Closed: true}); got != nil {
-		t.Errorf("problems: %q", got)
+	if got := problemsOf(t, m, check.Port{Number: 80}, check.Port{Number: 443, Closed: true}, check.Port{Number: 5, Closed: true}); got != nil {
+		t.Errorf("problems = %q, want none", got)
 	}
 }
 
-// Where the kernel's tables are not to be seen, and where nothing can ask.
-func TestPoorMachine(t *testing.T) {
+// Tests fall back to other tools or report that none is installed.
+func TestMissingTools(t *testing.T) {
 	ss := map[string]sandbox.Command{"ss": answers(map[string]string{"-ltn": "LISTEN 0 5 0.0.0.0:80 0.0.0.0:*\nLISTEN 0 5 [::]:443 [::]:*"}, 1)}
-	if got := look(t, embedded(t, ss), check.Port{Number: 80}, check.Port{Number: 443}, check.Port{Number: 44, Closed: true}); got != nil {
-		t.Errorf("problems: %q", got)
+	if got := problemsOf(t, embedded(t, ss), check.Port{Number: 80}, check.Port{Number: 443}, check.Port{Number: 44, Closed: true}); got != nil {
+		t.Errorf("problems = %q, want none", got)
 	}
-	got := look(t, embedded(t, nil), check.Port{Number: 80}, check.HTTP{URL: "http://localhost"}, check.Service{Name: "x"}, check.File{Path: "/etc/passwd", Owner: "root", Group: "root"})
-	want := []string{"neither /proc/net/tcp nor ss can tell", "neither curl nor wget is on the machine"}
+	got := problemsOf(t, embedded(t, nil), check.Port{Number: 80}, check.HTTP{URL: "http://localhost"}, check.Service{Name: "x"}, check.File{Path: "/etc/passwd", Owner: "root", Group: "root"})
+	want := []string{"cannot determine: /proc/net/tcp and ss are missing", "curl and wget not found"}
 	if len(got) != 3 || !cmp.Equal(want, got[:2]) {
-		t.Errorf("problems: %q", got)
+		t.Errorf("problems = %q, want 3", got)
 	}
 }

@@ -12,40 +12,40 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// File is a file or directory that must be there, as its fields say. A field
-// that is not set does not count.
+// A File verifies that a file or directory exists and has certain properties.
+// Fields that are not set are not verified. It follows symbolic links.
 type File struct {
-	// Path is absolute.
+	// Path is the absolute path on the machine. It is required.
 	Path string
 
-	// Absent wants that there is nothing.
+	// Absent requires that nothing exists at Path, not even a dangling link.
 	Absent bool
 
-	// Dir wants a directory. Otherwise it may be anything.
+	// Dir requires a directory.
 	Dir bool
 
-	// Mode is the permission bits.
+	// Mode is the expected permission bits.
 	Mode fs.FileMode
 
-	// Owner and Group are names on the machine.
+	// Owner and Group are the expected owners, as names on the machine.
 	Owner string
 	Group string
 
-	// Contains is a text within a line, and Matches an extended regular
-	// expression of grep that some line must match.
+	// Contains is text that a line must contain. Matches is an extended regular
+	// expression (grep -E) that a line must match.
 	Contains string
 	Matches  string
 
-	// SHA256 is the digest of the content, 64 hexadecimal digits.
+	// SHA256 is the expected digest of the content, 64 hexadecimal digits.
 	SHA256 string
 }
 
-// String is "file PATH".
+var _ Test = File{}
+
+// String returns "file PATH".
 func (f File) String() string { return "file " + f.Path }
 
-const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
-
-// Validate reports a Path that is not absolute, and what contradicts itself.
+// Validate reports invalid and conflicting fields.
 func (f File) Validate() error {
 	errs := []error{checkLine("File.Contains", f.Contains), checkLine("File.Matches", f.Matches)}
 	if !path.IsAbs(f.Path) || strings.ContainsRune(f.Path, 0) {
@@ -53,38 +53,30 @@ func (f File) Validate() error {
 	}
 	content := f.Contains != "" || f.Matches != "" || f.SHA256 != ""
 	if f.Absent && (f.Dir || content || f.Mode != 0 || f.Owner != "" || f.Group != "") {
-		errs = append(errs, bake.Invalid("File.Absent", "contradicts the other fields"))
+		errs = append(errs, bake.Invalid("File.Absent", "conflicts with the other fields"))
 	}
 	if f.Dir && content {
-		errs = append(errs, bake.Invalid("File.Dir", "a directory has no content"))
+		errs = append(errs, bake.Invalid("File.Dir", "conflicts with Contains, Matches and SHA256"))
 	}
-	if f.Mode&^modeBits != 0 {
-		errs = append(errs, bake.Invalid("File.Mode", "%#o has other than permission bits: write 0o644 for rw-r--r--, and fs.ModeSetuid for set-user-id", uint32(f.Mode)))
+	if f.Mode&^posixsh.ModeBits != 0 {
+		errs = append(errs, bake.Invalid("File.Mode", "%#o contains bits other than permissions: write 0o644 for rw-r--r--, and fs.ModeSetuid for set-user-id", uint32(f.Mode)))
 	}
 	if f.SHA256 != "" && !regexp.MustCompile(`^[0-9A-Fa-f]{64}$`).MatchString(f.SHA256) {
-		errs = append(errs, bake.Invalid("File.SHA256", "%q is not 64 hexadecimal digits", f.SHA256))
+		errs = append(errs, bake.Invalid("File.SHA256", "invalid digest %q: use 64 hexadecimal digits", f.SHA256))
 	}
 	return errors.Join(errs...)
-}
-
-// checkLine reports a text that no line can contain.
-func checkLine(field, text string) error {
-	if strings.ContainsAny(text, "\n\x00") {
-		return bake.Invalid(field, "has an end of line or a NUL byte in it")
-	}
-	return nil
 }
 
 func (f File) script() string {
 	var b strings.Builder
 	b.WriteString("f=" + posixsh.Quote(f.Path) + "\n")
 	if f.Absent {
-		b.WriteString(`if [ -e "$f" ] || [ -L "$f" ]; then bad "it is there"; fi`)
+		b.WriteString(`if [ -e "$f" ] || [ -L "$f" ]; then bad "exists"; fi`)
 		return b.String()
 	}
-	b.WriteString(`if [ ! -e "$f" ]; then bad "it is missing, or the login may not look there"; exit; fi` + "\n")
+	b.WriteString(`if [ ! -e "$f" ]; then bad "does not exist or is not accessible to the login"; exit; fi` + "\n")
 	if f.Dir {
-		b.WriteString(`[ -d "$f" ] || bad "it is no directory"` + "\n")
+		b.WriteString(`[ -d "$f" ] || bad "is not a directory"` + "\n")
 	}
 	for _, stat := range []struct{ what, format, want string }{
 		{"the mode", "%a", octal(f.Mode)}, {"the owner", "%U", f.Owner}, {"the group", "%G", f.Group},
@@ -96,9 +88,9 @@ func (f File) script() string {
 	if f.Contains == "" && f.Matches == "" && f.SHA256 == "" {
 		return b.String()
 	}
-	b.WriteString(`if [ ! -r "$f" ]; then bad "the login may not read it"; exit; fi` + "\n")
+	b.WriteString(`if [ ! -r "$f" ]; then bad "is not readable by the login"; exit; fi` + "\n")
 	if f.Contains != "" {
-		fmt.Fprintf(&b, "want=%s\ngrep -qF -e \"$want\" \"$f\" || bad \"it does not contain: $want\"\n", posixsh.Quote(f.Contains))
+		fmt.Fprintf(&b, "want=%s\ngrep -qF -e \"$want\" \"$f\" || bad \"does not contain: $want\"\n", posixsh.Quote(f.Contains))
 	}
 	if f.Matches != "" {
 		fmt.Fprintf(&b, "want=%s\ngrep -qE -e \"$want\" \"$f\" || bad \"no line matches: $want\"\n", posixsh.Quote(f.Matches))
@@ -109,7 +101,7 @@ func (f File) script() string {
 	return b.String()
 }
 
-// octal is the permission bits as stat prints them; empty for none.
+// octal returns the permission bits as stat prints them, or "" if mode is zero.
 func octal(mode fs.FileMode) string {
 	if mode == 0 {
 		return ""

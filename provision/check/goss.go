@@ -9,15 +9,18 @@ import (
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
-// Goss is a file of the program goss, which must be on the machine. What it
-// finds to be wrong is one problem. The file cannot include others.
+// A Goss runs a goss file with the program goss, which must be installed on the
+// machine. All problems that goss finds are one Failure. The file cannot include
+// other files.
 type Goss struct {
-	// Path is a file on the baking host, or in FS if that is set.
+	// Path is a file on the baking host, or in FS if that is set. It is required.
 	Path string
 	FS   fs.FS
 }
 
-// String is "goss PATH".
+var _ Test = Goss{}
+
+// String returns "goss PATH".
 func (g Goss) String() string { return "goss " + g.Path }
 
 // Validate reports a file that cannot be read.
@@ -38,13 +41,13 @@ func (g Goss) read() ([]byte, error) {
 	return os.ReadFile(filepath.Clean(g.Path))
 }
 
-// script gives the file to goss by its input, for which it needs no place on
-// the machine.
+// script passes the file to goss on standard input, which needs no file on the
+// machine.
 func (g Goss) script() string {
 	text, err := g.read()
 	if err != nil {
-		return "bad " + posixsh.Quote("the file cannot be read any more: "+err.Error())
+		return "bad " + posixsh.Quote("cannot read the file: "+err.Error())
 	}
-	return `if ! have goss; then bad "goss is not on the machine: install it, or use the other tests of package check"; exit; fi
+	return `if ! have goss; then bad "goss not found: install it, or use other tests of package check"; exit; fi
 out=$(printf '%s' ` + posixsh.Quote(string(text)) + ` | goss -g - validate --no-color 2>&1) || bad "$out"`
 }

@@ -1,5 +1,5 @@
-// Package demo gives an example the cloud it bakes in: real AWS, or the
-// embedded EC2 with its time running fast. It is not part of the library.
+// Package demo opens the cloud that an example bakes in: AWS, or an embedded EC2
+// on which time runs fast. It is not part of the library.
 package demo
 
 import (
@@ -20,8 +20,8 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// Main runs an example until it ends or is interrupted: an interrupted bake
-// cleans up before it ends.
+// Main runs an example and, if it fails, exits with status 1. An interrupt cancels
+// ctx; a canceled bake cleans up before it returns.
 func Main(name string, run func(ctx context.Context, args []string, out io.Writer) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout)
@@ -32,28 +32,32 @@ func Main(name string, run func(ctx context.Context, args []string, out io.Write
 	}
 }
 
-// Speed is how much faster than real the embedded EC2's time runs.
+// Speed is how much faster time runs on the embedded EC2.
 const Speed = 60
 
-// A Demo is a cloud, and the clock to bake by.
+// A Demo is the cloud that an example bakes in, and the clock to bake with.
 type Demo struct {
 	Cloud  *ec2.Cloud
 	Clock  clock.Clock
 	Server *ec2test.Server // nil on AWS
 }
 
-// Open reads the flags of an example, to which it adds -aws and -region, and
-// opens AWS or Embedded as they say.
+// Open adds the flags -aws and -region to flags, parses args, and opens AWS or an
+// embedded EC2 with the given commands. For the latter it prints to the flags'
+// output that time runs fast.
 func Open(ctx context.Context, flags *flag.FlagSet, args []string, commands map[string]ec2test.Command) (*Demo, error) {
-	onAWS := flags.Bool("aws", false, "bake on AWS, with the usual configuration")
-	region := flags.String("region", "", "region to bake in")
+	onAWS := flags.Bool("aws", false, "bake on AWS, with the default configuration of the AWS SDK")
+	region := flags.String("region", "", "`name` of the region to bake in (default eu-west-1 on the embedded EC2)")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
+	}
+	if !*onAWS {
+		fmt.Fprintf(flags.Output(), "Baking on an embedded EC2, where time runs %d times faster.\n\n", Speed)
 	}
 	return Choose(ctx, *onAWS, *region, commands)
 }
 
-// Choose is AWS or Embedded.
+// Choose calls AWS or Embedded.
 func Choose(ctx context.Context, onAWS bool, region string, commands map[string]ec2test.Command) (*Demo, error) {
 	if onAWS {
 		return AWS(ctx, region)
@@ -61,44 +65,45 @@ func Choose(ctx context.Context, onAWS bool, region string, commands map[string]
 	return Embedded(region, commands), nil
 }
 
-// AWS is the caller's own account, by the SDK's usual configuration.
+// AWS opens the account of the SDK's default configuration.
 func AWS(ctx context.Context, region string) (*Demo, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
 	if err != nil {
-		return nil, fmt.Errorf("AWS configuration: %w", err)
+		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
 	if cfg.Region == "" {
-		return nil, errors.New("-aws needs a region: give -region or set AWS_REGION")
+		return nil, errors.New("no AWS region: set -region or AWS_REGION")
 	}
 	return &Demo{Cloud: ec2.NewCloud(cfg, nil), Clock: clock.System()}, nil
 }
 
-// Embedded is an EC2 in this process, with realistic waits that pass fast. The
-// commands are those that its machines know besides the usual small ones.
+// Embedded starts an EC2 in this process, with realistic latencies. Its machines
+// have the given commands in addition to the built-in ones. An empty region is
+// eu-west-1.
 func Embedded(region string, commands map[string]ec2test.Command) *Demo {
 	if region == "" {
 		region = "eu-west-1"
 	}
 	clock := clock.Scaled(Speed)
 	server := ec2test.New(&ec2test.Options{Clock: clock, Latency: ec2test.Realistic(), Commands: commands})
-	return Over(server, region, clock)
+	return New(server, region, clock)
 }
 
-// Over is a cloud on a server that the caller made.
-func Over(server *ec2test.Server, region string, clock clock.Clock) *Demo {
+// New returns a Demo on a server whose clock is clock.
+func New(server *ec2test.Server, region string, clock clock.Clock) *Demo {
 	return &Demo{
 		Cloud: ec2.NewCloud(server.Config(region), &ec2.CloudOptions{
 			Dial:          server.Dial,
 			SourceAddress: server.SourceAddress,
 			Clock:         clock,
-			CallTimeout:   Speed * time.Minute, // our own work takes real time
+			CallTimeout:   Speed * time.Minute, // the baking host is not faster
 		}),
 		Clock:  clock,
 		Server: server,
 	}
 }
 
-// Close ends the embedded EC2.
+// Close stops the embedded EC2.
 func (d *Demo) Close() {
 	if d.Server != nil {
 		d.Server.Close()

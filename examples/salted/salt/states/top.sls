@@ -1,5 +1,5 @@
 base:
   '*':
-    - house
+    - common
   'rails-*':
     - rails

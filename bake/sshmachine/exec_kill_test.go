@@ -1,0 +1,66 @@
+package sshmachine_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+)
+
+// checkNoProcess fails the test if after one second a process has text in its
+// command line.
+func checkNoProcess(t *testing.T, text string) {
+	t.Helper()
+	for tries := 0; ; tries++ {
+		var left []string
+		lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		must(t, err)
+		for _, name := range lines {
+			if line, err := os.ReadFile(name); err == nil && strings.Contains(string(line), text) {
+				left = append(left, strings.ReplaceAll(string(line), "\x00", " "))
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		if tries == 20 {
+			t.Errorf("still running: %q", left)
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func TestCancelKillsProcesses(t *testing.T) {
+	testenv.Need(t, "sshd")
+	m := sshdMachine(t)
+	for name, cmd := range map[string]bake.Cmd{
+		"one":            {Line: "echo up; sleep 86421"},
+		"args":           {Args: []string{"sh", "-c", "echo up; sleep 86421; true"}},
+		"children":       {Line: "sleep 86421 & (setsid sleep 86421 &) ; echo up; sleep 86421; echo"},
+		"ignores TERM":   {Line: "trap '' TERM HUP; echo up; while :; do sleep 86421; done"},
+		"terminal":       {Line: "echo up; sleep 86421; echo", PTY: true},
+		"with input":     {Line: "echo up; sleep 86421; echo", Stdin: readerFunc(func([]byte) (int, error) { select {} })},
+		"as root":        {Line: "echo up; sleep 86421; echo", Sudo: os.Getuid() == 0},
+		"an environment": {Line: "echo up; env -i sleep 86421; echo", Env: map[string]string{"A": "b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if cmd.PTY {
+				requirePTY(t)
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cause := errors.New("enough")
+			cmd.Stdout = writerFunc(func(p []byte) (int, error) { cancel(cause); return len(p), nil })
+			if err := m.Run(ctx, &cmd); !errors.Is(err, cause) {
+				t.Errorf("Run = %v, want the cause of the cancellation", err)
+			}
+			checkNoProcess(t, "86421")
+		})
+	}
+}

@@ -1,0 +1,345 @@
+package sshmachine
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/bakestone-go/bakestone/internal/exclude"
+)
+
+// getTree fetches a tree into a temporary directory, and moves it into place once it
+// is complete.
+func (c *conn) getTree(ctx context.Context, su *sudo, from *remoteFile, to string, ex exclude.Patterns, report *progress) error {
+	g, err := c.guestInfo(ctx)
+	if err != nil {
+		return err
+	}
+	if to, err = filepath.Abs(to); err != nil {
+		return err
+	}
+	dest, err := openLocalDir(to, false)
+	exists := err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		dest, err = openLocalDir(filepath.Dir(to), true)
+	}
+	if err != nil {
+		return err
+	}
+	defer dest.Close() //nolint:errcheck // only a handle
+	temp, err := tempLocalDir(dest)
+	if err != nil {
+		return err
+	}
+	defer dest.RemoveAll(temp) //nolint:errcheck // the error to return is another
+	top := filepath.Join(temp, "t")
+	into, err := newDestTree(dest, top, ex, report)
+	if err != nil {
+		return err
+	}
+	into.maxBytes = c.cfg.MaxDownload
+	if err = c.fetchTree(ctx, su, g, from, into); err == nil {
+		err = c.verifyTree(ctx, su, g, from, into)
+	}
+	if err = errors.Join(err, into.finish()); err != nil {
+		return err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if exists {
+		return mergeLocal(dest, top, ".")
+	}
+	return dest.Rename(top, filepath.Base(to))
+}
+
+// fetchTree fetches a tree as a tar stream if the machine has tar, or else by SFTP
+// or find.
+func (c *conn) fetchTree(ctx context.Context, su *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
+	if g.has("tar") {
+		return c.getTar(ctx, su, from, into)
+	}
+	if !su.elevates() {
+		open := c.openSFTP(ctx, 1)
+		defer closeAll(open)
+		if len(open) > 0 {
+			return open[0].getTree(ctx, from, into)
+		}
+	}
+	return c.getFind(ctx, su, from, into)
+}
+
+// receive runs a script and calls read with its output.
+func (c *conn) receive(ctx context.Context, su *sudo, script string, read func(io.Reader) error) error {
+	reader, writer := io.Pipe()
+	result := make(chan error, 1)
+	go func() {
+		err := read(reader)
+		_ = reader.CloseWithError(err)
+		result <- err
+	}()
+	p := newScript(su, script, nil)
+	p.stdout = writer
+	err := c.runScript(ctx, p)
+	_ = writer.CloseWithError(err)
+	if failed := <-result; err == nil {
+		err = failed
+	}
+	return err
+}
+
+// verifyTree compares the digest of the received files with the machine's, if the
+// machine has the tools to compute it.
+func (c *conn) verifyTree(ctx context.Context, su *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
+	hasher := g.digestCommand(into.bytes)
+	if hasher == "" || !g.has("xargs") || len(into.files) == 0 {
+		return nil
+	}
+	var names strings.Builder
+	all := sha256.New()
+	for _, file := range into.files {
+		names.WriteString("./" + file.name + "\x00")
+		_, _ = fmt.Fprintf(all, "%x\n", file.sum)
+	}
+	var digest answer
+	p := newScript(su, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher, strings.Contains(names.String(), "\n")), strings.NewReader(names.String()))
+	p.stdout = &digest
+	if err := c.runScript(ctx, p); err != nil {
+		return err
+	}
+	return compareDigests(digest.String(), all)
+}
+
+const (
+	// maxEntries and maxNames bound the memory that the list of a fetched tree
+	// takes: the number of entries, and the bytes of their names and link targets.
+	maxEntries = 1_000_000
+	maxNames   = 64 << 20
+
+	maxLinkTarget = 4096 // PATH_MAX of Linux
+)
+
+var (
+	errDownloadSize = errors.New("exceeds Config.MaxDownload")
+	errManyEntries  = fmt.Errorf("tree has more than %d entries", maxEntries)
+	errManyNames    = fmt.Errorf("names of the tree exceed %d MiB", maxNames>>20)
+)
+
+// A destTree is a local directory that a tree is written to. An os.Root keeps all
+// writes inside. No entry may lie below a link that the tree contains, and no two
+// entries may have the same name, also if only the local file system takes their
+// names for the same.
+type destTree struct {
+	root     *os.Root
+	ex       exclude.Patterns
+	report   *progress
+	maxBytes int64
+
+	mu      sync.Mutex
+	left    int             // of maxEntries
+	names   int             // bytes of names
+	started int64           // bytes of files begun
+	bytes   int64           // bytes of complete files
+	dirs    []entry         // modes and times are set by finish
+	made    map[string]bool // directories; true if listed in dirs
+	links   map[string]bool
+	files   []receivedFile
+}
+
+// A receivedFile is a complete file and its digest.
+type receivedFile struct {
+	name string
+	sum  [sha256.Size]byte
+}
+
+// newDestTree creates the directory name in root.
+func newDestTree(root *os.Root, name string, ex exclude.Patterns, report *progress) (*destTree, error) {
+	if err := root.Mkdir(name, 0o755); err != nil {
+		return nil, err
+	}
+	top, err := root.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	return &destTree{
+		root: top, ex: ex, report: report, maxBytes: math.MaxInt64, left: maxEntries,
+		made: map[string]bool{".": false}, links: map[string]bool{},
+	}, nil
+}
+
+// admit checks one more entry against the limits, and its name.
+func (s *destTree) admit(e *entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.name = path.Clean(e.name)
+	if !filepath.IsLocal(filepath.FromSlash(e.name)) || strings.Contains(e.name, "\x00") {
+		return fmt.Errorf("entry %.200q is outside the directory", e.name)
+	}
+	s.names += len(e.name) + len(e.link)
+	switch s.left--; {
+	case s.left < 0:
+		return errManyEntries
+	case s.names > maxNames:
+		return errManyNames
+	case len(e.link) > maxLinkTarget:
+		return fmt.Errorf("%s: link target of %d bytes", e.name, len(e.link))
+	case e.size < 0:
+		return fmt.Errorf("%s: negative size %d", e.name, e.size)
+	}
+	for dir := path.Dir(e.name); dir != "." && len(s.links) > 0; dir = path.Dir(dir) {
+		if s.links[dir] {
+			return fmt.Errorf("entry %.200q: %q is a symbolic link, which is not followed", e.name, dir)
+		}
+	}
+	return nil
+}
+
+// add writes one entry, with the given content if it is a file. It may be called by
+// several goroutines at once for entries whose directories exist.
+func (s *destTree) add(e entry, content io.Reader) error {
+	if err := s.admit(&e); err != nil {
+		return err
+	}
+	if e.name != "." && s.ex.MatchAny(e.name) {
+		return nil
+	}
+	local := filepath.FromSlash(e.name)
+	switch {
+	case e.mode.IsDir():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := s.mkdir(e.name); err != nil {
+			return err
+		}
+		if s.made[e.name] {
+			return nil // listed twice
+		}
+		s.made[e.name] = true
+		s.dirs = append(s.dirs, e)
+		return nil
+	case e.mode&fs.ModeSymlink != 0:
+		if err := s.parent(e.name); err != nil {
+			return err
+		}
+		if err := s.root.Symlink(e.link, local); err != nil {
+			return twinError(e.name, err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.links[e.name] = true
+		return nil
+	case e.mode.IsRegular():
+		return s.addFile(e, local, content)
+	default:
+		return nil // devices and the like
+	}
+}
+
+// mkdir creates a directory and its parents. The caller must hold s.mu.
+func (s *destTree) mkdir(name string) error {
+	if _, made := s.made[name]; made {
+		return nil
+	}
+	if err := s.mkdir(path.Dir(name)); err != nil {
+		return err
+	}
+	if err := s.root.Mkdir(filepath.FromSlash(name), ownerRWX); err != nil {
+		return twinError(name, err)
+	}
+	s.made[name] = false
+	return nil
+}
+
+// twinError explains an entry whose name exists already.
+func twinError(name string, err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: listed twice, or differs from another name only in a way that this file system ignores: %w", name, err)
+	}
+	return err
+}
+
+func (s *destTree) addFile(e entry, local string, content io.Reader) error {
+	s.mu.Lock()
+	s.started += e.size
+	tooBig := s.started > s.maxBytes || s.started < 0
+	s.mu.Unlock()
+	if tooBig {
+		return fmt.Errorf("%s: tree %w", e.name, errDownloadSize)
+	}
+	if err := s.parent(e.name); err != nil {
+		return err
+	}
+	file, err := s.root.OpenFile(local, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return twinError(e.name, err)
+	}
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(file, sum, s.report), content)
+	if err == nil && n != e.size {
+		err = fmt.Errorf("%s: received %d bytes, want %d", e.name, n, e.size)
+	}
+	if err == nil {
+		err = file.Chmod(e.mode.Perm())
+	}
+	if failed := file.Close(); err == nil {
+		err = failed
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.files = append(s.files, receivedFile{e.name, [sha256.Size]byte(sum.Sum(nil))})
+	s.bytes += n
+	s.mu.Unlock()
+	return s.root.Chtimes(local, e.mtime, e.mtime)
+}
+
+// addHardLink links e.name to the file e.link, added before.
+func (s *destTree) addHardLink(e entry) error {
+	target := entry{name: e.link}
+	if err := errors.Join(s.admit(&e), s.admit(&target)); err != nil {
+		return err
+	}
+	if s.ex.MatchAny(e.name) {
+		return nil
+	}
+	if err := s.parent(e.name); err != nil {
+		return err
+	}
+	if err := s.root.Link(filepath.FromSlash(target.name), filepath.FromSlash(e.name)); err != nil {
+		return fmt.Errorf("link %s to %s: %w", e.name, e.link, twinError(e.name, err))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.links[target.name] {
+		s.links[e.name] = true
+	}
+	return nil
+}
+
+func (s *destTree) parent(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mkdir(path.Dir(name))
+}
+
+// finish sets the modes and times of directories, deepest first, and closes the
+// tree.
+func (s *destTree) finish() error {
+	var errs []error
+	for _, d := range slices.Backward(s.dirs) {
+		local := filepath.FromSlash(d.name)
+		errs = append(errs, s.root.Chmod(local, d.mode.Perm()|ownerRWX), s.root.Chtimes(local, d.mtime, d.mtime))
+	}
+	return errors.Join(append(errs, s.root.Close())...)
+}

@@ -1,0 +1,195 @@
+package sshmachine
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// putTar sends a tree as a tar stream to one command, which also verifies it and
+// moves it into place.
+func (c *conn) putTar(ctx context.Context, su *sudo, g *guestInfo, src *sourceTree, scripts *treeScripts, report *progress) error {
+	extract := `tar -xpf - -C "$w"`
+	compress := g.has("gzip") && c.shouldCompress(ctx, src)
+	if compress {
+		extract = "gzip -dc | " + extract
+	}
+	reader, writer := io.Pipe()
+	sent := make(chan error, 1)
+	go func() {
+		err := writeTar(writer, src, compress, report)
+		_ = writer.CloseWithError(err)
+		sent <- err
+	}()
+	script := scripts.begin() + extract + " || exit 1\n" + scripts.end()
+	err := c.runScript(ctx, newScript(su, script, reader))
+	_ = reader.CloseWithError(errReceiverEnded)
+	if failed := <-sent; failed != nil && !errors.Is(failed, errReceiverEnded) {
+		err = failed // the cause of err
+	}
+	return err
+}
+
+var errReceiverEnded = errors.New("machine stopped reading")
+
+// writeTar writes the tree below "t", followed by its sidecars.
+func writeTar(to io.Writer, src *sourceTree, compress bool, report *progress) error {
+	buffered := bufio.NewWriterSize(to, copyBufferSize)
+	var out io.Writer = buffered
+	finish := buffered.Flush
+	if compress {
+		compressed := newCompressor(buffered)
+		out = compressed
+		finish = func() error { return errors.Join(compressed.Close(), buffered.Flush()) }
+	}
+	w := tar.NewWriter(out)
+	sums := make([]string, len(src.entries))
+	buffer := make([]byte, copyBufferSize)
+	sum := sha256.New()
+	for i, e := range src.entries {
+		if err := w.WriteHeader(tarHeader(e)); err != nil {
+			return fmt.Errorf("%s: %w", e.name, err)
+		}
+		if !e.mode.IsRegular() {
+			continue
+		}
+		sum.Reset()
+		if err := copyFile(io.MultiWriter(w, sum), src.fsys, e, buffer, report); err != nil {
+			return err
+		}
+		sums[i] = hexDigest(sum)
+	}
+	for _, f := range src.sidecars(sums, false) {
+		h := &tar.Header{Name: f.name, Mode: 0o600, Size: int64(len(f.content)), ModTime: time.Now().Truncate(time.Second)}
+		if err := w.WriteHeader(h); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, f.content); err != nil {
+			return err
+		}
+	}
+	return errors.Join(w.Close(), finish())
+}
+
+func tarHeader(e entry) *tar.Header {
+	h := &tar.Header{
+		Typeflag: tar.TypeReg, Name: path.Join("t", e.name), Size: e.size,
+		Mode: int64(e.mode.Perm()), ModTime: e.mtime.Truncate(time.Second),
+	}
+	switch {
+	case e.mode.IsDir():
+		h.Typeflag, h.Name = tar.TypeDir, h.Name+"/"
+	case e.mode&fs.ModeSymlink != 0:
+		h.Typeflag, h.Linkname = tar.TypeSymlink, e.link
+	}
+	return h
+}
+
+// getTar fetches a tree as a tar stream. Unreadable files make tar, and so getTar,
+// fail.
+func (c *conn) getTar(ctx context.Context, su *sudo, from *remoteFile, into *destTree) error {
+	return c.receive(ctx, su, "exec tar -cf - -C "+quote(from.path)+" .", func(r io.Reader) error {
+		if err := into.extractTar(r); err != nil {
+			return err
+		}
+		_, err := io.Copy(io.Discard, r) // tar pads the last block
+		return err
+	})
+}
+
+// extractTar adds the entries of an archive.
+func (s *destTree) extractTar(from io.Reader) error {
+	r := tar.NewReader(from)
+	for {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read archive: %w", err)
+		}
+		name := path.Clean(h.Name)
+		if !filepath.IsLocal(filepath.FromSlash(name)) {
+			return fmt.Errorf("archive entry %q is outside the directory", h.Name)
+		}
+		e := entry{name: name, mode: h.FileInfo().Mode(), size: h.Size, mtime: h.ModTime, link: h.Linkname}
+		if h.Typeflag == tar.TypeLink {
+			err = s.addHardLink(e)
+		} else {
+			err = s.add(e, r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+const (
+	// Below these, compressing takes longer than sending.
+	compressMinRTT  = 5 * time.Millisecond
+	compressMinSize = 4 << 20
+
+	// A sample of this size must compress to at most this ratio.
+	compressSampleSize = 512 << 10
+	compressMaxRatio   = 0.7
+)
+
+// newCompressor returns a gzip writer at its fastest level.
+func newCompressor(to io.Writer) *gzip.Writer {
+	w, _ := gzip.NewWriterLevel(to, gzip.BestSpeed) // the level is valid
+	return w
+}
+
+// shouldCompress reports whether compressing the tree saves time: the round-trip
+// time is long, the tree is large, and a sample of it compresses well.
+func (c *conn) shouldCompress(ctx context.Context, src *sourceTree) bool {
+	if src.bytes < compressMinSize || c.roundTrip(ctx) < compressMinRTT {
+		return false
+	}
+	var out byteCounter
+	w := newCompressor(&out)
+	buffer := make([]byte, copyBufferSize/8)
+	discard := newProgress(nil, 0)
+	sampled := int64(0)
+	step := max(1, len(src.entries)/64) // sample the whole tree
+	for i := 0; i < len(src.entries) && sampled < compressSampleSize; i += step {
+		e := src.entries[i]
+		if !e.mode.IsRegular() {
+			continue
+		}
+		e.size = min(e.size, compressSampleSize/8)
+		if sampleFile(w, src.fsys, e, buffer, discard) != nil {
+			return false // sending reports the error
+		}
+		sampled += e.size
+	}
+	return w.Close() == nil && sampled > 0 && float64(out) < compressMaxRatio*float64(sampled)
+}
+
+func sampleFile(to io.Writer, fsys fs.FS, e entry, buffer []byte, report *progress) error {
+	file, err := fsys.Open(e.name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }() // read only
+	return copyStart(to, file, e, buffer, report)
+}
+
+// A byteCounter counts the bytes written to it.
+type byteCounter int64
+
+// Write adds the length of b.
+func (c *byteCounter) Write(b []byte) (int, error) {
+	*c += byteCounter(len(b))
+	return len(b), nil
+}

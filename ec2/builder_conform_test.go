@@ -1,0 +1,48 @@
+package ec2_test
+
+import (
+	"testing"
+
+	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
+)
+
+func TestBuilderConforms(t *testing.T) {
+	for name, fresh := range map[string]func(t *testing.T) baketest.Platform{
+		"default": func(t *testing.T) baketest.Platform {
+			t.Helper()
+			server := newServer(t, nil)
+			cloud := newCloud(server)
+			return baketest.Platform{
+				Builder:  ec2.Builder{Cloud: cloud, Source: ubuntu()},
+				Layers:   ec2.Builder{Cloud: cloud},
+				Existing: server.Leftovers,
+			}
+		},
+		"snapshots": func(t *testing.T) baketest.Platform {
+			t.Helper()
+			server, _ := freezingServer(t, ec2test.Options{})
+			cloud := newCloud(server)
+			c := ec2.Capture{FromSnapshots: true, CrashConsistent: true}
+			return baketest.Platform{
+				Builder:  ec2.Builder{Cloud: cloud, Source: ubuntu(), Capture: c},
+				Layers:   ec2.Builder{Cloud: cloud, Capture: c},
+				Existing: server.Leftovers,
+			}
+		},
+		"distribution": func(t *testing.T) baketest.Platform {
+			t.Helper()
+			server := roleServer(t, nil)
+			cloud := newCloud(server)
+			layer, _ := multiRegion(cloud).Builder.(ec2.Builder)
+			layer.Source = nil
+			return baketest.Platform{
+				Builder: multiRegion(cloud).Builder, Layers: layer, Existing: server.Leftovers, Clock: clock.Scaled(1000),
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) { baketest.Conform(t, fresh) })
+	}
+}

@@ -1,0 +1,179 @@
+package ec2test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+)
+
+// errBlank marks the disk of a volume that has never been written.
+var errBlank = errors.New("blank volume")
+
+// diskRef refers to a disk that may still be in the making.
+type diskRef struct {
+	ready chan struct{}
+	disk  Disk
+	err   error
+}
+
+func newDiskRef() *diskRef { return &diskRef{ready: make(chan struct{})} }
+
+// blankDisk returns the disk of a new, empty volume.
+func blankDisk() *diskRef {
+	d := newDiskRef()
+	d.fill(nil, errBlank)
+	return d
+}
+
+func (d *diskRef) fill(disk Disk, err error) {
+	d.disk, d.err = disk, err
+	close(d.ready)
+}
+
+// get waits for the disk.
+func (d *diskRef) get(ctx context.Context) (Disk, error) {
+	select {
+	case <-d.ready:
+		return d.disk, d.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// copyFrom waits for another disk and fills d with a clone of it.
+func (d *diskRef) copyFrom(ctx context.Context, from *diskRef) error {
+	disk, err := from.get(ctx)
+	if err == nil {
+		disk, err = disk.Clone(ctx)
+	}
+	d.fill(disk, err)
+	if errors.Is(err, errBlank) {
+		return nil
+	}
+	return err
+}
+
+// closeDisk closes the disk after stopping the machine that uses it. m may be
+// nil.
+func (s *Server) closeDisk(d *diskRef, m *machine) {
+	s.background(func() {
+		if m != nil {
+			m.stop()
+		}
+		select {
+		case <-d.ready:
+		case <-s.closing:
+			return
+		}
+		if d.err != nil {
+			return
+		}
+		if err := d.disk.Close(); err != nil {
+			s.opts.Logger.Warn("cannot close disk", slog.String("err", err.Error()))
+		}
+	})
+}
+
+// closeDisks closes all remaining disks.
+func (s *Server) closeDisks() {
+	s.mu.Lock()
+	var left []*diskRef
+	for _, d := range s.disks {
+		left = append(left, d)
+	}
+	s.mu.Unlock()
+	for _, r := range s.existing() {
+		r.mu.Lock()
+		for v := range r.volumes.all() {
+			left = append(left, v.disk)
+		}
+		for snap := range r.snapshots.all() {
+			if !snap.vendor {
+				left = append(left, snap.disk)
+			}
+		}
+		for b := range r.snapshotBin.all() {
+			if !b.resource.vendor {
+				left = append(left, b.resource.disk)
+			}
+		}
+		r.mu.Unlock()
+	}
+	for _, d := range left {
+		select {
+		case <-d.ready:
+		default:
+			continue
+		}
+		if d.err == nil {
+			if err := d.disk.Close(); err != nil {
+				s.opts.Logger.Warn("cannot close disk", slog.String("err", err.Error()))
+			}
+		}
+	}
+}
+
+// vendorDisk returns the root disk of a vendor's image, which all regions
+// share.
+func (s *Server) vendorDisk(img Image) *diskRef {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := img.Owner + " " + img.Name
+	if d := s.disks[key]; d != nil {
+		return d
+	}
+	d := newDiskRef()
+	s.disks[key] = d
+	// All calls that need the disk share it, so no caller's context applies.
+	ctx := context.Background() //nolint:forbidigo // see above
+	if s.closed {
+		d.fill(nil, net.ErrClosed)
+		return d
+	}
+	s.work.Go(func() { d.fill(s.opts.Machines.Disk(ctx, img)) })
+	return d
+}
+
+// ReadFile returns the contents of a file on the root volume of an image,
+// instance, snapshot or volume, in any region and account. It reads the current
+// contents even while the instance runs.
+func (s *Server) ReadFile(id, path string) ([]byte, error) {
+	for _, r := range s.existing() {
+		if d := r.rootDisk(id); d != nil {
+			select {
+			case <-d.ready:
+			case <-s.closing:
+				return nil, fmt.Errorf("disk of %s: server closed", id)
+			}
+			if d.err != nil {
+				return nil, fmt.Errorf("disk of %s: %w", id, d.err)
+			}
+			return d.disk.ReadFile(path)
+		}
+	}
+	return nil, fmt.Errorf("image, instance, snapshot or volume %q not found", id)
+}
+
+func (r *region) rootDisk(id string) *diskRef {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if snap, ok := r.snapshots.get(id); ok {
+		return r.diskOf(snap)
+	}
+	if v, ok := r.volumes.get(id); ok {
+		return v.disk
+	}
+	if img, ok := r.images.get(id); ok {
+		if snap := img.rootSnapshot(r); snap != nil {
+			return r.diskOf(snap)
+		}
+	}
+	if i, ok := r.instances.get(id); ok {
+		if v := i.rootVolume(); v != nil {
+			return v.disk
+		}
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package ec2test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+
+	"github.com/bakestone-go/bakestone/internal/memconn"
+)
+
+const sshPort = 22
+
+// SourceAddress returns the address from which [Server.Dial] connects, as
+// security groups see it: 127.0.0.1. It never fails.
+func (s *Server) SourceAddress(context.Context) (netip.Addr, error) {
+	return s.source(), nil
+}
+
+func (s *Server) source() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
+
+// Dial connects to port 22 of an instance by any of its IP addresses or DNS
+// names, private or public. The connection is in memory, and comes from
+// SourceAddress, or from ::1 for an IPv6 address.
+//
+// Failures are those of a real network. An address without a running instance
+// is unreachable, and an instance that is still booting refuses. If the
+// instance's security groups do not admit SourceAddress, Dial waits until ctx
+// is done.
+func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	return s.dialFrom(ctx, s.source(), network, addr)
+}
+
+// DialInstance connects to port 22 of an instance by its id, as a session of
+// the SSM agent does. It needs neither an address nor a security group rule. It
+// fails while the instance is off or booting.
+func (s *Server) DialInstance(ctx context.Context, id string) (net.Conn, error) {
+	for _, r := range s.existing() {
+		r.mu.Lock()
+		i, ok := r.instances.get(id)
+		r.mu.Unlock()
+		if ok {
+			m, _ := i.reach(netip.IPv6Loopback(), sshPort)
+			return s.connect(ctx, m, netip.AddrPortFrom(netip.IPv6Loopback(), sshPort), netip.IPv6Loopback(), memconn.Addr(id))
+		}
+	}
+	return nil, &net.OpError{Op: "dial", Net: "ssm", Addr: memconn.Addr(id), Err: syscall.EHOSTUNREACH}
+}
+
+// dialFrom is Dial from a given address.
+func (s *Server) dialFrom(ctx context.Context, from netip.Addr, network, addr string) (net.Conn, error) {
+	host, portText, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, &net.AddrError{Err: "invalid port", Addr: addr}
+	}
+	target := memconn.Addr(addr)
+	refuse := func(cause error) error {
+		return &net.OpError{Op: "dial", Net: network, Source: nil, Addr: target, Err: cause}
+	}
+	i := s.network.at(host)
+	if i == nil {
+		return nil, refuse(syscall.EHOSTUNREACH)
+	}
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
+		from = netip.IPv6Loopback()
+	}
+	m, allowed := i.reach(from, sshPort)
+	switch {
+	case m == nil:
+		return nil, refuse(syscall.EHOSTUNREACH)
+	case !allowed:
+		select {
+		case <-ctx.Done():
+			return nil, refuse(context.Cause(ctx))
+		case <-s.closing:
+			return nil, refuse(net.ErrClosed)
+		}
+	case port != sshPort && (!s.opts.Listen || int(port) != s.opts.Port):
+		return nil, refuse(syscall.ECONNREFUSED)
+	}
+	return s.connect(ctx, m, netip.AddrPortFrom(i.address(host), sshPort), from, target)
+}
+
+// connect connects to a machine, which is nil if the instance is off.
+func (s *Server) connect(ctx context.Context, m *machine, to netip.AddrPort, from netip.Addr, target net.Addr) (net.Conn, error) {
+	refuse := func(cause error) error {
+		return &net.OpError{Op: "dial", Net: "tcp", Source: nil, Addr: target, Err: cause}
+	}
+	switch {
+	case m == nil:
+		return nil, refuse(syscall.EHOSTUNREACH)
+	case !m.up(s.now()):
+		return nil, refuse(syscall.ECONNREFUSED)
+	}
+	if err := m.ready(ctx); err != nil {
+		return nil, refuse(fmt.Errorf("%w: %w", syscall.ECONNREFUSED, err))
+	}
+	remote, local := net.TCPAddrFromAddrPort(to), net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 40000))
+	client, server := memconn.Pipe(local, remote)
+	// The connection lives as long as both ends want it.
+	if !m.serve(context.WithoutCancel(ctx), server) {
+		return nil, refuse(syscall.ECONNREFUSED)
+	}
+	return client, nil
+}
+
+// address returns the instance's address that host stands for.
+func (i *instance) address(host string) netip.Addr {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr
+	}
+	return i.privateIP
+}
+
+// reach returns the instance's machine, nil if it is off, and reports whether
+// its security groups admit a TCP connection.
+func (i *instance) reach(from netip.Addr, port int) (*machine, bool) {
+	i.region.mu.Lock()
+	defer i.region.mu.Unlock()
+	now := i.region.server.now()
+	i.region.sweep(now)
+	if code := i.phase.code(now); i.machine == nil || code != pending && code != running {
+		return nil, false
+	}
+	for _, g := range i.groups {
+		if g.admits(from, port) {
+			return i.machine, true
+		}
+	}
+	return i.machine, false
+}

@@ -1,0 +1,156 @@
+package ec2test
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
+)
+
+// terminatedShown is how long a terminated instance stays visible.
+const terminatedShown = time.Hour
+
+// region holds the resources of all accounts in a region. Everything is guarded
+// by mu, which a call holds while it runs.
+type region struct {
+	server *Server
+	name   string
+
+	mu         sync.Mutex
+	accounts   map[string]*accountState // by account
+	images     table[*image]
+	snapshots  table[*snapshot]
+	volumes    table[*volume]
+	instances  table[*instance]
+	interfaces table[*eni]
+	groups     table[*group]
+	rules      table[*rule]
+	keyPairs   table[*keyPair]
+	templates  table[*template]
+	vpcs       table[*vpc]
+	subnets    table[*subnet]
+
+	scalingGroups table[*scalingGroup]
+	launchConfigs table[*launchConfig]
+	spotRequests  table[*spotRequest]
+	spotFleets    table[*spotFleet]
+	fleets        table[*fleet]
+	usageReports  table[*usageReport]
+	imageBin      table[*binEntry[*image]]
+	snapshotBin   table[*binEntry[*snapshot]]
+	binRules      table[*binRule]
+	recipes       []imageRecipe
+
+	tokens           map[string]token
+	buckets          map[string]*bucket
+	imageNames       map[string]string   // image ids by account and name
+	imagesBySnapshot map[string][]*image // by snapshot id
+	keyrings         map[string]*keyring // KMS keys by account
+	terminating      []*instance         // in shutting-down, first to end first
+	terminated       []*instance         // and still shown
+}
+
+func newRegion(s *Server, name string) *region {
+	r := &region{
+		server:           s,
+		name:             name,
+		accounts:         make(map[string]*accountState),
+		tokens:           make(map[string]token),
+		buckets:          make(map[string]*bucket),
+		imageNames:       make(map[string]string),
+		imagesBySnapshot: make(map[string][]*image),
+	}
+	r.addVendors()
+	return r
+}
+
+// zones returns the names of the availability zones.
+func (r *region) zones() []string {
+	return []string{r.name + "a", r.name + "b", r.name + "c"}
+}
+
+// zoneID returns the id of a zone, such as use1-az1.
+func (r *region) zoneID(zone string) string {
+	return regionCode(r.name) + "-az" + string('1'+zone[len(zone)-1]-'a')
+}
+
+// regionCode returns the abbreviation of a region in zone ids: "use1" for
+// us-east-1, "apse2" for ap-southeast-2.
+func regionCode(name string) string {
+	parts := strings.SplitN(name, "-", 3)
+	if len(parts) < 3 {
+		return name
+	}
+	short := strings.NewReplacer("north", "n", "south", "s", "east", "e", "west", "w", "central", "c")
+	return parts[0] + short.Replace(parts[1]) + parts[2]
+}
+
+// sweep applies what has become due by now: it frees the resources of
+// terminated instances, and removes those shown long enough. Both lists are in
+// order of time, so only their heads are checked.
+func (r *region) sweep(now time.Time) {
+	for len(r.terminating) > 0 && r.terminating[0].phase.code(now) == terminated {
+		r.freeResources(r.terminating[0])
+		r.terminated = append(r.terminated, r.terminating[0])
+		r.terminating = r.terminating[1:]
+	}
+	for len(r.terminated) > 0 && now.Sub(r.terminated[0].phase.at) >= terminatedShown {
+		r.instances.remove(r.terminated[0].id)
+		r.terminated = r.terminated[1:]
+	}
+}
+
+// machines returns the machines that are on.
+func (r *region) machines() []*machine {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var on []*machine
+	for i := range r.instances.all() {
+		if i.machine != nil {
+			on = append(on, i.machine)
+		}
+	}
+	return on
+}
+
+// anyRecord returns the caller's taggable resource of any kind with an id.
+func (c *call) anyRecord(id string) (*base, *ec2query.Error) {
+	finders := []struct {
+		kind kind
+		get  func(id string) (*base, bool)
+	}{
+		{imageKind(), baseOf(&c.images)},
+		{snapshotKind(), baseOf(&c.snapshots)},
+		{volumeKind(), baseOf(&c.volumes)},
+		{interfaceKind(), baseOf(&c.interfaces)},
+		{instanceKind(), baseOf(&c.instances)},
+		{groupKind(), baseOf(&c.groups)},
+		{ruleKind(), baseOf(&c.rules)},
+		{keyPairKind(), baseOf(&c.keyPairs)},
+		{templateKind(), baseOf(&c.templates)},
+		{vpcKind(), baseOf(&c.vpcs)},
+		{subnetKind(), baseOf(&c.subnets)},
+	}
+	for _, f := range finders {
+		if _, ok := strings.CutPrefix(id, f.kind.prefix); !ok {
+			continue
+		}
+		b, ok := f.get(id)
+		if !ok || !c.owns(b) || !c.isVisible(b) {
+			return nil, f.kind.missing(id)
+		}
+		return b, nil
+	}
+	return nil, ec2query.Errorf("InvalidID", "The ID '%s' is not valid", id)
+}
+
+func baseOf[T record](t *table[T]) func(id string) (*base, bool) {
+	return func(id string) (*base, bool) {
+		r, ok := t.get(id)
+		if !ok {
+			return nil, false
+		}
+		return r.meta(), true
+	}
+}

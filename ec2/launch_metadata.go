@@ -1,0 +1,57 @@
+package ec2
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// Metadata configures the instance metadata service during the bake. The zero value
+// requires IMDSv2. The service cannot be disabled: cloud-init reads the host key and
+// the client key from it.
+type Metadata struct {
+	// HopLimit limits the network hops of a response. Containers on the instance
+	// need two or more. Zero means the AMI's setting, or one.
+	HopLimit int32
+
+	// Tags makes the instance's tags available from the service.
+	Tags bool
+
+	// IPv6 enables the service's IPv6 address.
+	IPv6 bool
+
+	// AllowIMDSv1 accepts requests without a token, for software that does not
+	// support IMDSv2. Anyone who can make the instance fetch a URL can then read
+	// the credentials of its profile.
+	AllowIMDSv1 bool
+}
+
+const mostHops = 64
+
+func (b Builder) validateMetadata() []error {
+	if hops := b.Metadata.HopLimit; hops < 0 || hops > mostHops {
+		return []error{bake.Invalid("Builder.Metadata.HopLimit", "%d is not between 1 and %d", hops, mostHops)}
+	}
+	return nil
+}
+
+func (m Metadata) options() *ec2types.InstanceMetadataOptionsRequest {
+	options := &ec2types.InstanceMetadataOptionsRequest{
+		HttpEndpoint: ec2types.InstanceMetadataEndpointStateEnabled,
+		HttpTokens:   ec2types.HttpTokensStateRequired,
+	}
+	if m.AllowIMDSv1 {
+		options.HttpTokens = ec2types.HttpTokensStateOptional
+	}
+	if m.HopLimit > 0 {
+		options.HttpPutResponseHopLimit = aws.Int32(m.HopLimit)
+	}
+	if m.Tags {
+		options.InstanceMetadataTags = ec2types.InstanceMetadataTagsStateEnabled
+	}
+	if m.IPv6 {
+		options.HttpProtocolIpv6 = ec2types.InstanceMetadataProtocolStateEnabled
+	}
+	return options
+}

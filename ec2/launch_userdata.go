@@ -1,0 +1,213 @@
+package ec2
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+const (
+	mostUserData = 16 << 10 // EC2's limit
+	keysVary     = 64       // by how many bytes the compressed size of keys varies
+)
+
+// validateUserData reports user data that cloud-init does not know, or that EC2
+// does not accept merged with Bakestone's own.
+func (b Builder) validateUserData() []error {
+	const field = "Builder.UserData"
+	if len(b.UserData) == 0 {
+		return nil
+	}
+	var s session
+	s.builder, s.run = b, bake.NewRun(strings.Repeat("x", len("20060102t150405-abcdefgh-check")), "", nil, nil)
+	if err := s.newKeys(); err != nil {
+		return []error{err}
+	}
+	data, err := s.userData()
+	if err != nil {
+		return []error{bake.Invalid(field, "%w", err)}
+	}
+	if limit := mostUserData - keysVary; len(data) > limit {
+		return []error{bake.Invalid(field, "is %d bytes merged with Bakestone's own and compressed, want at most %d", len(data), limit)}
+	}
+	return nil
+}
+
+// userData returns the instance's user data.
+func (s *session) userData() (string, error) {
+	return userData(s.builder.UserData, s.Keys, s.run.Expires, s.run.ID)
+}
+
+// userData returns the caller's and Bakestone's user data as parts of a MIME
+// multipart document for cloud-init, compressed if necessary. It is deterministic,
+// because a repeated launch must be the same request.
+func userData(user []byte, k keys, expires time.Time, boundary string) (string, error) {
+	var doc bytes.Buffer
+	w := multipart.NewWriter(&doc)
+	if err := w.SetBoundary("bakestone-" + boundary); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&doc, "Content-Type: multipart/mixed; boundary=%q\nMIME-Version: 1.0\n\n", w.Boundary())
+	var errs []error
+	add := func(kind, merge string, body []byte) {
+		header := textproto.MIMEHeader{"Content-Type": {kind}}
+		text := string(body)
+		if !strings.HasPrefix(kind, "multipart/") { // MIME does not allow encoding these
+			header.Set("Content-Transfer-Encoding", "base64")
+			text = wrap(base64.StdEncoding.EncodeToString(body))
+		}
+		if merge != "" {
+			header.Set("X-Merge-Type", merge)
+		}
+		part, err := w.CreatePart(header)
+		if err == nil {
+			_, err = io.WriteString(part, text)
+		}
+		errs = append(errs, err)
+	}
+	if len(user) > 0 {
+		kind, body, err := userPart(user)
+		if err != nil {
+			return "", err
+		}
+		add(kind, "", body)
+	}
+	config, err := json.Marshal(k.cloudConfig())
+	if err != nil {
+		return "", err
+	}
+	// JSON is valid YAML. Lists are appended to those of the caller's cloud-config.
+	add("text/cloud-config", "list(append)+dict(no_replace,recurse_list)+str()", append([]byte("#cloud-config\n"), config...))
+	add("text/cloud-boothook", "", []byte(expiryScript(expires)))
+	errs = append(errs, w.Close())
+	if doc.Len() > mostUserData {
+		var compressed bytes.Buffer
+		z := gzip.NewWriter(&compressed)
+		_, err := z.Write(doc.Bytes())
+		errs = append(errs, err, z.Close())
+		doc = compressed
+	}
+	return doc.String(), errors.Join(errs...)
+}
+
+// A cloudConfig configures the keys in cloud-init. The host key replaces those of
+// the AMI.
+type cloudConfig struct {
+	HostKeys   map[string]string `json:"ssh_keys,omitempty"`
+	Authorized []string          `json:"ssh_authorized_keys,omitempty"`
+}
+
+func (k keys) cloudConfig() cloudConfig {
+	var c cloudConfig
+	if k.HostPrivate != "" {
+		c.HostKeys = map[string]string{"ed25519_private": k.HostPrivate, "ed25519_public": k.HostPublic}
+	}
+	if k.ClientPublic != "" {
+		c.Authorized = []string{k.ClientPublic}
+	}
+	return c
+}
+
+// expiryScript shuts the guest down at its expiry, which terminates the instance, in
+// case the baking host has died. It is a boothook, because these run again after a
+// reboot and not on instances of the AMI.
+func expiryScript(expires time.Time) string {
+	return fmt.Sprintf(`#cloud-boothook
+#!/bin/sh
+# Shuts down this build instance if it has been abandoned.
+left=$((%d - $(date +%%s)))
+[ "$left" -gt 60 ] || left=60
+if command -v systemd-run >/dev/null 2>&1; then
+	systemd-run --unit=bakestone-expiry --on-active="$left" /sbin/shutdown -P now && exit 0
+fi
+shutdown -P "+$(((left + 59) / 60))"
+`, expires.Unix())
+}
+
+// userDataKinds returns cloud-init's user data formats by prefix, longer prefixes
+// first.
+func userDataKinds() [][2]string {
+	return [][2]string{
+		{"#cloud-config-archive", "text/cloud-config-archive"},
+		{"#cloud-config", "text/cloud-config"},
+		{"#cloud-boothook", "text/cloud-boothook"},
+		{"#include-once", "text/x-include-once-url"},
+		{"#include", "text/x-include-url"},
+		{"#part-handler", "text/part-handler"},
+		{"## template: jinja", "text/jinja2"},
+		{"#!", "text/x-shellscript"},
+	}
+}
+
+// userPart returns the MIME type and the body of the caller's user data.
+func userPart(data []byte) (kind string, body []byte, err error) {
+	data, err = gunzip(data)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, k := range userDataKinds() {
+		if bytes.HasPrefix(data, []byte(k[0])) {
+			return k[1], data, nil
+		}
+	}
+	header, rest, found := bytes.Cut(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
+	if found {
+		for line := range strings.Lines(strings.ReplaceAll(string(header), "\n\t", " ")) {
+			name, value, _ := strings.Cut(line, ":")
+			if strings.EqualFold(name, "Content-Type") {
+				return strings.TrimSpace(value), rest, nil
+			}
+		}
+	}
+	return "", nil, errors.New("unknown cloud-init format: want a prefix such as #! or #cloud-config, or MIME headers")
+}
+
+// gunzip decompresses data if it is compressed, which cloud-init accepts.
+func gunzip(data []byte) ([]byte, error) {
+	const largest = 1 << 20
+	if !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
+		return data, nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	plain, err := io.ReadAll(io.LimitReader(r, largest))
+	if len(plain) == largest {
+		err = fmt.Errorf("is more than %d bytes uncompressed", largest)
+	}
+	return plain, errors.Join(err, r.Close())
+}
+
+// wrap breaks base64 into lines of the length that MIME allows.
+func wrap(text string) string {
+	const width = 76
+	var b strings.Builder
+	for len(text) > width {
+		b.WriteString(text[:width])
+		b.WriteByte('\n')
+		text = text[width:]
+	}
+	b.WriteString(text)
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// keyBlob returns the key in an authorized_keys line, without its type and comment.
+func keyBlob(line string) string {
+	fields := strings.Fields(line)
+	if len(fields) < 2 {
+		return line
+	}
+	return fields[1]
+}

@@ -1,0 +1,251 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/smithy-go"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/awsapi"
+)
+
+// checkDestinations checks, before anything is created, that the AMI can reach all
+// destinations: that regions respond and roles can be assumed, that its name is
+// free, and that keys, launch templates and the instance profile exist. It reports
+// all problems, joined. Concurrent builds share the lookups.
+func (s *session) checkDestinations(ctx context.Context) error {
+	var all sync.WaitGroup
+	checks := s.preflightChecks()
+	errs := make([]error, len(checks))
+	for i, check := range checks {
+		all.Go(func() { errs[i] = check(ctx) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// preflightChecks returns the checks that the image needs.
+func (s *session) preflightChecks() []func(context.Context) error {
+	var checks []func(context.Context) error
+	key := func(field, key string) {
+		if key != "" {
+			home := &CopyError{Region: s.region.name}
+			checks = append(checks, func(ctx context.Context) error { return s.checkKey(ctx, s.region, home, field, key) })
+		}
+	}
+	b := s.builder
+	if b.AMIName != "" {
+		checks = append(checks, func(ctx context.Context) error {
+			return s.checkName(ctx, s.region, &CopyError{Region: s.region.name})
+		})
+	}
+	if b.InstanceProfile != "" {
+		checks = append(checks, s.checkInstanceProfile)
+	}
+	for _, d := range b.BlockDevices {
+		key("Builder.BlockDevices["+d.Device+"].KMSKey", d.KMSKey)
+	}
+	for i := range b.Distribute.Copies {
+		checks = append(checks, func(ctx context.Context) error { return s.checkCopy(ctx, i) })
+	}
+	if s.image.ProvisionOnly {
+		return checks
+	}
+	if !b.Distribute.OnlyCopies {
+		checks = append(checks, func(ctx context.Context) error {
+			return s.checkSharing(ctx, s.region, &CopyError{Region: s.region.name})
+		})
+	}
+	for _, p := range s.image.Publishers {
+		checked, ok := bake.As[PreflightPublisher](p)
+		if !ok {
+			continue
+		}
+		for _, at := range b.publishesTo(p) {
+			checks = append(checks, func(ctx context.Context) error { return s.preflight(ctx, checked, at) })
+		}
+	}
+	return checks
+}
+
+// checkCopy checks that the region of a copy responds to its account, and then that
+// the copy can be made.
+func (s *session) checkCopy(ctx context.Context, i int) error {
+	c, r := s.builder.Distribute.Copies[i], s.copyRegion(i)
+	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", i)
+	place, err := s.errorAt(ctx, Destination{c.Region, s.builder.cloudOf(c)})
+	if err != nil {
+		return place.with(bake.Invalid(field+".Cloud", "%w", err))
+	}
+	if err := s.checkSameAccount(ctx, i); err != nil {
+		return place.with(bake.Invalid(field+".Cloud", "%w", err))
+	}
+	_, err = r.lookups.answers.get(ctx, "", func(ctx context.Context) (bool, error) {
+		_, err := r.named(ctx, s.run.Image)
+		return err == nil, err
+	})
+	if err != nil {
+		return place.with(bake.Invalid(field+".Region", "%w", err))
+	}
+	errs := []error{s.checkSharing(ctx, r, place)}
+	if s.builder.AMIName != "" {
+		errs = append(errs, s.checkName(ctx, r, place))
+	}
+	if c.KMSKey != "" {
+		errs = append(errs, s.checkKey(ctx, r, place, field+".KMSKey", c.KMSKey))
+	}
+	return errors.Join(errs...)
+}
+
+// checkSameAccount reports a copy whose role is in the same account as the bake or
+// another copy in the same region.
+func (s *session) checkSameAccount(ctx context.Context, i int) error {
+	all := s.builder.allDestinations()
+	this := all[i+1]
+	for _, other := range all[:i+1] {
+		if other.Region != this.Region || other.Cloud == this.Cloud {
+			continue
+		}
+		account, err := this.Cloud.Account(ctx)
+		if err != nil {
+			return err
+		}
+		taken, err := other.Cloud.Account(ctx)
+		if err != nil {
+			return err
+		}
+		if account == taken {
+			return fmt.Errorf("AMI is copied to %s twice", destinationName(account, this.Region))
+		}
+	}
+	return nil
+}
+
+// checkName checks that the AMI's name is free or can be replaced.
+func (s *session) checkName(ctx context.Context, r *region, place *CopyError) error {
+	var old ec2types.Image
+	taken := false
+	err := r.names.Wait(ctx, s.builder.AMIName, func(i ec2types.Image, found bool) (bool, error) {
+		old, taken = i, found
+		return true, nil
+	})
+	id := aws.ToString(old.ImageId)
+	switch protection := aws.ToString(old.DeregistrationProtection); {
+	case err != nil:
+		return place.with(err)
+	case !taken:
+		return nil
+	case !s.builder.ReplaceAMI:
+		return place.with(bake.Invalid("Builder.AMIName", "%q is already the name of %s", s.builder.AMIName, id))
+	case protection != "" && protection != "disabled":
+		return place.with(bake.Invalid("Builder.ReplaceAMI", "%s has deregistration protection: %s", id, protection))
+	}
+	return nil
+}
+
+// fetchNamed returns images of the account by name.
+func (r *region) fetchNamed(ctx context.Context, names []string) (map[string]ec2types.Image, error) {
+	found := make(map[string]ec2types.Image, len(names))
+	for some := range slices.Chunk(names, mostFilterValues) {
+		images, err := r.named(ctx, some...)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range images {
+			found[aws.ToString(i.Name)] = i
+		}
+	}
+	return found, nil
+}
+
+// checkKey checks that a KMS key exists and can encrypt volumes.
+func (s *session) checkKey(ctx context.Context, r *region, place *CopyError, field, key string) error {
+	problem, err := r.lookups.keys.get(ctx, key, func(ctx context.Context) (string, error) {
+		ctx, stop := clock.WithTimeout(ctx, r.clock, r.callTimeout)
+		defer stop()
+		out, err := r.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(key)})
+		if api, ok := errors.AsType[smithy.APIError](err); ok && (api.ErrorCode() == "NotFoundException" || api.ErrorCode() == "InvalidArnException") {
+			return api.ErrorMessage(), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		switch k := out.KeyMetadata; {
+		case k == nil:
+			return "", errors.New("KMS returned no metadata")
+		case !k.Enabled:
+			return fmt.Sprintf("key state is %s", k.KeyState), nil
+		case k.KeySpec != "" && k.KeySpec != "SYMMETRIC_DEFAULT":
+			return fmt.Sprintf("key spec is %s, but EBS needs a symmetric key", k.KeySpec), nil
+		}
+		return "", nil
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		// Using a key does not need permission to describe it.
+		s.run.Say("cannot check %s %s in %s: %v", field, key, place.Region, err)
+	case problem != "":
+		return place.with(bake.Invalid(field, "%s: %s", key, problem))
+	}
+	return nil
+}
+
+// checkInstanceProfile checks that the instance profile exists.
+func (s *session) checkInstanceProfile(ctx context.Context) error {
+	profile := s.builder.InstanceProfile
+	name := profile[strings.LastIndexByte(profile, '/')+1:] // of an ARN
+	exists, err := s.region.lookups.answers.get(ctx, "profile "+name, func(ctx context.Context) (bool, error) {
+		_, err := s.region.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String(name)})
+		if awsapi.Code(err) == "NoSuchEntity" {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil: // a launch does not need permission to describe it
+		s.run.Say("cannot check Builder.InstanceProfile %s: %v", profile, err)
+	case !exists:
+		return bake.Invalid("Builder.InstanceProfile", "%s not found", profile)
+	}
+	return nil
+}
+
+// preflight calls a publisher's Preflight for a destination.
+func (s *session) preflight(ctx context.Context, p PreflightPublisher, at Destination) error {
+	place, err := s.errorAt(ctx, at)
+	if err != nil {
+		return place.with(fmt.Errorf("%s: %w", bake.Describe(p), err))
+	}
+	if err := p.Preflight(ctx, at); err != nil {
+		return place.with(err)
+	}
+	return nil
+}
+
+// errorAt returns a CopyError for a destination, without a cause.
+func (s *session) errorAt(ctx context.Context, at Destination) (*CopyError, error) {
+	place := &CopyError{Region: at.Region}
+	if at.Cloud == s.builder.Cloud {
+		return place, nil
+	}
+	var err error
+	place.Account, err = at.Cloud.Account(ctx)
+	return place, err
+}
+
+// with returns the error with a cause.
+func (e *CopyError) with(err error) error { return &CopyError{e.Region, e.Account, err} }

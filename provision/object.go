@@ -1,0 +1,42 @@
+package provision
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// object returns v, a struct or map, as a JSON object. Nil becomes "{}".
+func object(v any) ([]byte, error) {
+	if v == nil {
+		return []byte("{}"), nil
+	}
+	return json.Marshal(v)
+}
+
+// checkObject reports a value that does not marshal to a JSON object, or contains
+// a bake.Secret, which would be redacted.
+func checkObject(field string, v any) error {
+	text, err := object(v)
+	if err != nil {
+		return bake.Invalid(field, "%w", err)
+	}
+	switch {
+	case !strings.HasPrefix(string(text), "{"):
+		return bake.Invalid(field, "%T marshals to %.20s: use a struct or a map", v, text)
+	case strings.Contains(string(text), `"`+bake.Secret{}.String()+`"`):
+		return bake.Invalid(field, "contains a bake.Secret, which marshals to %q: use the field for secrets", bake.Secret{})
+	}
+	return nil
+}
+
+// declareObject declares v by its JSON.
+func declareObject(in *bake.Inputs, name string, v any) error {
+	text, err := object(v)
+	if err != nil {
+		return err
+	}
+	in.Value(name, string(text))
+	return nil
+}

@@ -35,8 +35,6 @@ const (
 
 	// loadProfiles is an environment variable that names a folder for profiles.
 	loadProfiles = "BAKESTONE_LOAD_PROFILES"
-
-	loadPort = 42322
 )
 
 // TestLoadServer is not a test: the load benchmarks run it in a process of its
@@ -46,7 +44,11 @@ func TestLoadServer(t *testing.T) {
 	if endless == "" {
 		t.Skip("serves the load benchmarks")
 	}
-	o := &ec2test.Options{Listen: true, Port: loadPort}
+	port, err := freePort(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &ec2test.Options{Listen: true, Port: port}
 	switch endless {
 	case "boot":
 		o.Latency.Boot = 24 * time.Hour
@@ -55,8 +57,21 @@ func TestLoadServer(t *testing.T) {
 	}
 	server := ec2test.New(o)
 	defer server.Close()
-	fmt.Println("serving", server.URL())
+	fmt.Println("serving", server.URL(), port)
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the benchmark closes it
+}
+
+// freePort returns a TCP port that nothing listens on.
+func freePort(ctx context.Context) (int, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	addr, err := netip.ParseAddrPort(l.Addr().String())
+	if err != nil {
+		return 0, err
+	}
+	return int(addr.Port()), l.Close()
 }
 
 // startLoadServer starts TestLoadServer and returns a Cloud for it and a func that
@@ -87,8 +102,8 @@ func startLoadServer(b *testing.B, endless string) (*ec2.Cloud, func() time.Dura
 	}
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
-		if _, url, ok := strings.Cut(lines.Text(), "serving "); ok {
-			return loadCloud(url), stop
+		if words := strings.Fields(lines.Text()); len(words) == 3 && words[0] == "serving" {
+			return loadCloud(words[1], words[2]), stop
 		}
 	}
 	stop()
@@ -96,8 +111,9 @@ func startLoadServer(b *testing.B, endless string) (*ec2.Cloud, func() time.Dura
 	return nil, nil
 }
 
-// loadCloud returns a Cloud for a server in another process.
-func loadCloud(url string) *ec2.Cloud {
+// loadCloud returns a Cloud for a server in another process, whose instances listen
+// on a port other than 22.
+func loadCloud(url, port string) *ec2.Cloud {
 	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: loopback.AsSlice()}}
 	return ec2.NewCloud(aws.Config{
@@ -110,7 +126,7 @@ func loadCloud(url string) *ec2.Cloud {
 			if err != nil {
 				return nil, err
 			}
-			return dialer.DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(loadPort)))
+			return dialer.DialContext(ctx, network, net.JoinHostPort(host, port))
 		},
 		SourceAddress: func(context.Context) (netip.Addr, error) { return loopback, nil },
 		PollInterval:  250 * time.Millisecond,

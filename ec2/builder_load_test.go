@@ -253,12 +253,12 @@ func waitLoad(b *testing.B, cloud *ec2.Cloud, images int, state string) {
 			<-waiting
 		}
 	}
-	// Whatever is left to do before the wait is done when the number no longer
-	// falls and no call is made.
-	time.Sleep(5 * time.Second)
+	// The last images are about to wait, and polls need goroutines for a moment.
 	least := runtime.NumGoroutine()
-	for range 100 {
-		time.Sleep(10 * time.Millisecond)
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for range 600 {
+		<-ticker.C
 		least = min(least, runtime.NumGoroutine())
 	}
 	writeProfile(b, "goroutine", state)

@@ -191,7 +191,7 @@ func TestSSHSignals(t *testing.T) {
 	}
 }
 
-func TestSSHSessionCloseKillsCommand(t *testing.T) {
+func TestSSHSessionCloseKillsTerminalCommand(t *testing.T) {
 	t.Parallel()
 	started, killed := make(chan struct{}), make(chan struct{})
 	_, c := login(t, sandbox.Options{Commands: map[string]sandbox.Command{
@@ -203,6 +203,9 @@ func TestSSHSessionCloseKillsCommand(t *testing.T) {
 		},
 	}})
 	s := session(t, c)
+	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Start("serve"); err != nil {
 		t.Fatal(err)
 	}

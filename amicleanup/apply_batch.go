@@ -135,7 +135,7 @@ func (r *targetRun) report(ctx context.Context, res *ImageResult) {
 func (r *targetRun) differs(item *Item, images map[string]*Image) string {
 	now := images[item.Image.ID]
 	if item.Action == Restore {
-		return restoreDrift(&item.Image, now)
+		return restoreDrift(item.Image, now)
 	}
 	if by := r.usedBy(now.ID); by != "" {
 		return "is used by " + by + " now"
@@ -149,7 +149,7 @@ func (r *targetRun) differs(item *Item, images map[string]*Image) string {
 			return fmt.Sprintf("needs %s, the newest of its group, which is %s now", newest.ID, newest.State)
 		}
 	}
-	was := item.Image
+	was := *item.Image
 	if stageOf(now).action == item.Action {
 		was.Tags = withOwnTags(was.Tags, now.Tags)
 	}

@@ -102,7 +102,7 @@ func (p *Policy) needs() Needs {
 	for _, r := range p.Keep {
 		n := r.Needs()
 		all.Shares = all.Shares || n.Shares
-		all.Parents = all.Parents || n.Parents
+		all.Parents = max(all.Parents, n.Parents)
 		all.Locks = all.Locks || n.Locks
 		for _, s := range n.Sources {
 			if !seen[s.Name] {
@@ -114,14 +114,15 @@ func (p *Policy) needs() Needs {
 	return all
 }
 
-// parentRule returns the name of the first rule that keeps parents.
+// parentRule returns the name of the rule that keeps most generations of parents.
 func (p *Policy) parentRule() string {
+	name, most := "", 0
 	for _, r := range p.Keep {
-		if r.Needs().Parents {
-			return r.String()
+		if n := r.Needs().Parents; n > most {
+			name, most = r.String(), n
 		}
 	}
-	return ""
+	return name
 }
 
 // split separates sources that list references from those that answer about given

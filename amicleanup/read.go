@@ -169,7 +169,7 @@ func readReferences(ctx context.Context, t Target, c clock.Clock, sources []inus
 // count as layers or copies of others.
 func (p *Policy) nameFilter() []ec2types.Filter {
 	name, err := compile(p.Select.Name)
-	if err != nil || name.glob == "" || p.needs().Parents || !p.Release.IsZero() {
+	if err != nil || name.glob == "" || p.needs().Parents > 0 || !p.Release.IsZero() {
 		return nil
 	}
 	return []ec2types.Filter{{Name: aws.String("name"), Values: []string{name.glob}}}

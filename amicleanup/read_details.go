@@ -60,7 +60,7 @@ func (t *TargetPlan) readSizes(ctx context.Context, client *awsec2.Client) error
 		}
 	}
 	for i := range t.Items {
-		img := &t.Items[i].Image
+		img := t.Items[i].Image
 		all := int64(0)
 		for _, id := range img.Snapshots {
 			if sizes[id] == 0 {

@@ -134,7 +134,7 @@ func (t *targetInventory) unasked(source *inuse.Source, plan *TargetPlan) []*Ima
 			if source.SharedOnly && item.Image.Shares == nil {
 				continue // not read yet, or never; the rule keeps what was not asked about
 			}
-			images = append(images, &item.Image)
+			images = append(images, item.Image)
 		}
 	}
 	return images

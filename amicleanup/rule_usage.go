@@ -34,7 +34,7 @@ func (k inUseRule) Keep(g *Group) []Reason {
 	var kept []Reason
 	blocked := k.unread(g)
 	for i := range g.Images {
-		img := &g.Images[i]
+		img := g.Images[i]
 		if r, used := k.used(g, img.ID); used {
 			kept = append(kept, r)
 		}

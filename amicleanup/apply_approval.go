@@ -49,7 +49,7 @@ func (a *approval) restrict(t *TargetPlan, item *Item) {
 	switch {
 	case stored == nil && (item.wanted() || a.waiting[approvalKey(t, item.Image.ID)]):
 	case stored == nil:
-		text = "is not to be changed by the plan"
+		text, item.unapproved = "is not to be changed by the plan", true
 	case stored.Action == Restore:
 		text = restoreDrift(stored.Image, item.Image)
 	case item.wanted() || doneBefore(stored, item.Image):

@@ -96,7 +96,8 @@ type Item struct {
 	next   Action // the next step of an image that goes, also while it waits for it
 	ended  bool   // the image is at the last step of the lifecycle
 
-	generation int // above a kept image, if the image stays because it is a parent
+	generation int  // above a kept image, if the image stays because it is a parent
+	unapproved bool // the image stays only because the stored plan does not change it
 }
 
 // UnmarshalJSON parses an item, and returns an error for one without an image.

@@ -93,14 +93,32 @@ func (e *evaluation) keepRelated() {
 		r.add(keptImage{image: img})
 	}
 	for item := range e.items {
-		if item.wanted() {
+		if item.wanted() && !item.unapproved {
 			r.add(keptImage{image: item.Image, item: item})
 		}
 	}
-	for next := 0; next < len(r.kept); next++ {
-		e.work++
-		r.because(r.kept[next])
+	e.work += r.keepAll()
+	if e.approved == nil {
+		return
 	}
+	// What the plan keeps is kept as a parent above, or stays for its own sake.
+	for item := range e.items {
+		if item.unapproved && item.generation == 0 {
+			r.add(keptImage{image: item.Image, item: item})
+		}
+	}
+	e.work += r.keepAll()
+}
+
+// keepAll keeps the relatives of all images added, and of those that stay because
+// of them. It returns the number of images.
+func (r *relations) keepAll() int {
+	n := 0
+	for ; n < len(r.kept); n++ {
+		r.because(r.kept[n])
+	}
+	r.kept = r.kept[:0]
+	return n
 }
 
 // items yields the items of all targets.
@@ -145,7 +163,14 @@ func (r *relations) add(k keptImage) {
 // because adds reasons to the images that stay because one stays.
 func (r *relations) because(kept keptImage) {
 	keep := func(item *Item, generation int, rule, text string) {
-		if item == nil || item.wanted() {
+		switch {
+		case item == nil:
+			return
+		case item.generation > generation: // it may keep more parents than before
+			item.generation = generation
+			r.add(keptImage{item.Image, item, generation})
+			return
+		case item.wanted() && (!item.unapproved || item.generation > 0 || generation == 0):
 			return
 		}
 		reason := Reason{Rule: rule, Text: text, Evidence: []string{"image " + kept.image.ID}}

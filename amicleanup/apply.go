@@ -195,7 +195,7 @@ func (r *targetRun) fail(err error) {
 	defer r.mu.Unlock()
 	r.stop = err
 	if len(r.results)+len(r.snapshots) > 0 {
-		r.errs = append(r.errs, &TargetError{r.stored.Account, r.stored.Region, err})
+		r.errs = append(r.errs, &TargetError{Account: r.stored.Account, Region: r.stored.Region, Err: err})
 	}
 }
 

@@ -94,7 +94,7 @@ func (r *targetRun) change(ctx context.Context, item *Item, now map[string]*Imag
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.errs = append(r.errs, &ImageError{res.Account, res.Region, res.ID, res.Name, err})
+	r.errs = append(r.errs, &TargetError{res.Account, res.Region, res.ID, res.Name, err})
 	if meaningOf(err) == hopeless {
 		r.stop = err
 	}

@@ -36,7 +36,7 @@ func (u *regionUse) read(ctx context.Context) (used map[string]string, at time.T
 	}
 	targets := u.cleaner.Targets
 	found := make([][]inuse.Reference, len(targets))
-	coverage := make([][]Coverage, len(targets))
+	coverage := make([][]inuse.Coverage, len(targets))
 	each(len(targets), func(i int) {
 		if targets[i].region() == u.region {
 			found[i], coverage[i] = readReferences(ctx, targets[i], u.cleaner.Clock, listed)

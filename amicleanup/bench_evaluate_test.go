@@ -40,7 +40,7 @@ func BenchmarkEvaluate(b *testing.B) {
 					amicleanup.YoungerThan(7 * amicleanup.Day), amicleanup.LaunchedWithin(30 * amicleanup.Day), amicleanup.NewestUsable(5),
 				},
 			}
-			coverage := []amicleanup.Coverage{{Source: "instances", References: len(refs)}}
+			coverage := []inuse.Coverage{{Source: "instances", References: len(refs)}}
 			runtime.GC()
 			before := cpuTime()
 			peak := watchMemory(b)

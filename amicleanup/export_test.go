@@ -13,7 +13,7 @@ func (p *Policy) Evaluate(now time.Time, region string, images ...Image) *Plan {
 
 // EvaluateUse evaluates like Evaluate, with references and the coverage of their
 // sources.
-func (p *Policy) EvaluateUse(now time.Time, region string, refs []inuse.Reference, coverage []Coverage, images ...Image) *Plan {
+func (p *Policy) EvaluateUse(now time.Time, region string, refs []inuse.Reference, coverage []inuse.Coverage, images ...Image) *Plan {
 	return p.evaluateUse(now, region, refs, coverage, images).plan
 }
 
@@ -23,7 +23,7 @@ func (p *Policy) EvaluationWork(now time.Time, region string, images ...Image) i
 	return p.evaluateUse(now, region, nil, nil, images).work
 }
 
-func (p *Policy) evaluateUse(now time.Time, region string, refs []inuse.Reference, coverage []Coverage, images []Image) *evaluation {
+func (p *Policy) evaluateUse(now time.Time, region string, refs []inuse.Reference, coverage []inuse.Coverage, images []Image) *evaluation {
 	t := targetInventory{images: images, references: refs, coverage: coverage, answers: map[string]*answer{}}
 	t.target.Config.Region = region
 	e := p.evaluation(&inventory{time: now, targets: []targetInventory{t}}, nil, 0)

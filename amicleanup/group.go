@@ -27,7 +27,7 @@ type Group struct {
 	// targets: an image may be used by another account.
 	References map[string][]inuse.Reference
 
-	coverage []Coverage         // of the sources that list
+	coverage []inuse.Coverage   // of the sources that list
 	answers  map[string]*answer // of the sources that are asked, by name
 }
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 )
 
 // An Action is a change of an image or a snapshot, or none.
@@ -68,8 +70,8 @@ type TargetPlan struct {
 	Unselected int      `json:"unselected"`
 	Examples   []string `json:"unselected_examples,omitempty"`
 
-	Coverage []Coverage       `json:"coverage,omitempty"`
-	Stale    []StaleReference `json:"stale_references,omitempty"` // if Cleaner.Details is set
+	Coverage []inuse.Coverage       `json:"coverage,omitempty"`
+	Stale    []inuse.StaleReference `json:"stale_references,omitempty"` // if Cleaner.Details is set
 
 	// Items are the selected images, sorted by group and architecture, the
 	// newest of a group first.

@@ -34,7 +34,7 @@ type evaluation struct {
 // usage holds the references to images in a region.
 type usage struct {
 	references map[string][]inuse.Reference
-	coverage   []Coverage
+	coverage   []inuse.Coverage
 }
 
 func (p *Policy) evaluate(inv *inventory, approved *approval, room int) *Plan {
@@ -193,14 +193,14 @@ func (e *evaluation) groupOf(img *Image, parsed *parsedName) (string, bool) {
 
 func (e *evaluation) timestampOf(img *Image, parsed *parsedName) (time.Time, error) {
 	switch {
-	case e.policy.Timestamp.of != nil:
-		return e.policy.Timestamp.Of(img)
+	case e.policy.Timestamp != nil:
+		return e.policy.Timestamp(img)
 	case e.name.stamped:
 		return e.name.parse(parsed.stamp)
 	case e.policy.Select.Baked:
-		return BakeTime().Of(img)
+		return BakeTime(img)
 	default:
-		return CreationDate().Of(img)
+		return CreationDate(img)
 	}
 }
 

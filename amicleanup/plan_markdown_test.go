@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 )
 
 // comment is the number of characters that a comment on GitHub holds.
@@ -20,7 +21,7 @@ func TestMarkdownOfTenThousandImages(t *testing.T) {
 	plan := evaluate(t, after(30_000), manyImages(7_000), amicleanup.Newest(5))
 	other := evaluate(t, after(30_000), manyImages(3_000), amicleanup.Newest(40))
 	other.Targets[0].Region = "eu-central-1"
-	other.Targets[0].Coverage = []amicleanup.Coverage{{Source: "instances", Error: strings.Repeat("denied ", 1_000)}}
+	other.Targets[0].Coverage = []inuse.Coverage{{Source: "instances", Error: strings.Repeat("denied ", 1_000)}}
 	plan.Targets = append(plan.Targets, other.Targets...)
 	for i := range 12 {
 		snapshot := amicleanup.Snapshot{ID: fmt.Sprintf("snap-%02d", i), Description: strings.Repeat("a|b ", 400), Started: after(i), GiB: 8}

@@ -21,7 +21,7 @@ func TestTagsOfEC2(t *testing.T) {
 	img := amicleanup.Image{Tags: map[string]string{ec2.TagBuild: "b1", ec2.TagImage: "web", ec2.TagTimestamp: "1700000000"}}
 	build, _ := amicleanup.SameBuild().Of(&img)
 	family, _ := amicleanup.ByDefinition().Of(&img)
-	stamp, err := amicleanup.BakeTime().Of(&img)
+	stamp, err := amicleanup.BakeTime(&img)
 	if build != "b1" || family != "web" || !stamp.Equal(after(0)) || err != nil {
 		t.Errorf("build %q, family %q, stamp %s, %v", build, family, stamp, err)
 	}

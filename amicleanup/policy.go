@@ -22,9 +22,10 @@ type Policy struct {
 	// Groups never mix architectures, accounts or regions.
 	Group Key
 
-	// Timestamp dates images. The zero value takes the time in Select.Name,
-	// else BakeTime if Select.Baked, else CreationDate.
-	Timestamp Timestamp
+	// Timestamp dates images: CreationDate, BakeTime, TimestampByTag or any
+	// func. An image for which it returns an error is kept. If nil, it is the
+	// time in Select.Name, else BakeTime if Select.Baked, else CreationDate.
+	Timestamp func(img *Image) (time.Time, error)
 
 	// Version orders the images of a group by version instead of timestamp. The
 	// zero value takes {version} of Select.Name if the pattern has it.

@@ -86,7 +86,7 @@ func (k inUseRule) has(source string) bool {
 }
 
 // covered reports whether a source was read completely in every target.
-func covered(all []Coverage, source string) bool {
+func covered(all []inuse.Coverage, source string) bool {
 	found := false
 	for _, c := range all {
 		if c.Source == source {

@@ -18,7 +18,9 @@
 // process, whose machines run scripts.
 //
 // Package bake/sshmachine connects to machines over SSH, bake/nodes reads lists
-// of nodes from YAML, bake/clock has real and virtual clocks, ec2/iampolicy has
-// IAM policy documents, and amicleanup removes old AMIs. The examples directory
-// has complete programs.
+// of nodes from YAML, bake/terminal shows a run on a terminal, bake/report writes
+// what happened as a page or for a CI system, bake/telemetry traces it,
+// bake/clock has real and virtual clocks, ec2/iampolicy has IAM policy
+// documents, and amicleanup removes old AMIs. The examples directory has
+// complete programs.
 package bakestone

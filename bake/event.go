@@ -65,12 +65,14 @@ type Resource struct {
 	ID   string `json:"id"`
 }
 
-// logTo writes e as one structured log record.
+// logTo writes e as one structured log record, whose message is the kind of e.
 func (e Event) logTo(log *slog.Logger) {
 	write := log.Info
 	switch {
 	case e.Kind == OutputLine || e.Kind == BytesMoved || e.Kind == Progressed || e.Kind == CommandStarted:
 		write = log.Debug
+	case e.Status == StatusFailed:
+		write = log.Error
 	case e.Err != "":
 		write = log.Warn
 	}
@@ -80,7 +82,6 @@ func (e Event) logTo(log *slog.Logger) {
 			attrs = append(attrs, slog.String(key, value))
 		}
 	}
-	add("event", string(e.Kind))
 	add("image", e.Image)
 	add("build", e.Build)
 	add("step", e.Step)
@@ -96,11 +97,16 @@ func (e Event) logTo(log *slog.Logger) {
 	if e.Total > 0 || e.Done > 0 {
 		attrs = append(attrs, slog.Int64("done", e.Done), slog.Int64("total", e.Total))
 	}
-	if e.Delay > 0 {
-		attrs = append(attrs, slog.Duration("delay", e.Delay))
+	add("delay", logged(e.Delay))
+	add("elapsed", logged(e.Elapsed))
+	write(string(e.Kind), attrs...)
+}
+
+// logged formats d, which a slog.Duration leaves to the handler: in JSON it is a number
+// of nanoseconds.
+func logged(d time.Duration) string {
+	if d == 0 {
+		return ""
 	}
-	if e.Elapsed > 0 {
-		attrs = append(attrs, slog.Duration("elapsed", e.Elapsed))
-	}
-	write("bake", attrs...)
+	return d.Round(time.Millisecond).String()
 }

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/amount"
+	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
 // Progress returns an observer for Options.Observe that prints events for a person:
@@ -45,7 +48,7 @@ func (p *progress) write(e Event) {
 	at := e.Time.Sub(p.first).Round(time.Second)
 	stamp := fmt.Sprintf("%02d:%02d:%02d", int(at.Hours()), int(at.Minutes())%60, int(at.Seconds())%60)
 	for line := range strings.Lines(text) {
-		line = disarm(strings.TrimRight(line, "\n"))
+		line = visible.Disarm(strings.TrimRight(line, "\n"))
 		if _, err := fmt.Fprintf(p.w, "%s  %-*s  %s\n", stamp, p.width, e.Image, line); err != nil {
 			p.dead = true
 			return
@@ -69,9 +72,9 @@ func progressText(e Event) string {
 		if failed == "" && e.Elapsed < time.Second {
 			return ""
 		}
-		return fmt.Sprintf("%s: %s%s", e.Step, spent(e.Elapsed), failed)
+		return fmt.Sprintf("%s: %s%s", e.Step, amount.Duration(e.Elapsed), failed)
 	case StepRetried:
-		return fmt.Sprintf("%s%s; next attempt in %s", e.Step, failed, spent(e.Delay))
+		return fmt.Sprintf("%s%s; next attempt in %s", e.Step, failed, amount.Duration(e.Delay))
 	case BuildResumed:
 		if e.Step == "" {
 			return "resumed after its last step"
@@ -92,9 +95,9 @@ func progressText(e Event) string {
 			return ""
 		}
 		if e.Total == 0 {
-			return fmt.Sprintf("  %s: %s", e.Text, size(e.Done))
+			return fmt.Sprintf("  %s: %s", e.Text, amount.Bytes(e.Done))
 		}
-		return fmt.Sprintf("  %s: %s of %s", e.Text, size(e.Done), size(e.Total))
+		return fmt.Sprintf("  %s: %s of %s", e.Text, amount.Bytes(e.Done), amount.Bytes(e.Total))
 	case Progressed:
 		return fmt.Sprintf("  %s %s: %d%%", e.Resource.Kind, e.Resource.ID, 100*e.Done/max(1, e.Total))
 	case ResourceCreated:
@@ -111,52 +114,8 @@ func progressText(e Event) string {
 		if e.Err != "" {
 			what += ": " + e.Err
 		}
-		return fmt.Sprintf("%s (%s)", what, spent(e.Elapsed))
+		return fmt.Sprintf("%s (%s)", what, amount.Duration(e.Elapsed))
 	default: // BuildStarted, CommandStarted: the next event has more
 		return ""
 	}
-}
-
-// disarm puts a space into what a CI system takes for a command: "::" at the beginning
-// of what was printed, "##[" and "##name[" anywhere.
-func disarm(line string) string {
-	blank := len(line) - len(strings.TrimLeft(line, " \t|"))
-	text := line[blank:]
-	if strings.HasPrefix(text, "::") {
-		text = ": " + text[1:]
-	}
-	var b strings.Builder
-	b.WriteString(line[:blank])
-	for i := range len(text) {
-		b.WriteByte(text[i])
-		rest := text[i:]
-		if !strings.HasPrefix(rest, "##") {
-			continue
-		}
-		name := strings.TrimLeftFunc(rest[2:], func(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' })
-		if strings.HasPrefix(name, "[") {
-			b.WriteByte(' ')
-		}
-	}
-	return b.String()
-}
-
-func spent(d time.Duration) string {
-	if d < time.Second {
-		return d.Round(time.Millisecond).String()
-	}
-	return d.Round(100 * time.Millisecond).String()
-}
-
-// size formats n bytes in the largest binary unit that gives at least 1.
-func size(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, units := float64(n)/unit, "KMGT"
-	for value >= unit && len(units) > 1 {
-		value, units = value/unit, units[1:]
-	}
-	return fmt.Sprintf("%.1f %ciB", value, units[0])
 }

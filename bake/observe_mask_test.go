@@ -472,3 +472,33 @@ func TestCloseBlocks(t *testing.T) {
 		}
 	})
 }
+
+// TestLogRecords reads the log of a build that fails.
+func TestLogRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logs bytes.Buffer
+		img := &bake.Image{Name: "logged", Builder: baketest.NewBuilder(nil), Provisioners: []bake.Provisioner{bake.ProvisionFunc{
+			Name: "wait", Do: func(context.Context, bake.Machine) error {
+				time.Sleep(1500 * time.Millisecond)
+				return errPlanted
+			},
+		}}}
+		if _, err := bake.Bake(t.Context(), &bake.Options{Log: slog.New(slog.NewJSONHandler(&logs, nil))}, img); err == nil {
+			t.Fatal("Bake = nil, want the planted error")
+		}
+		got := map[string]string{}
+		for line := range strings.Lines(logs.String()) {
+			var record struct{ Msg, Level, Image, Step, Elapsed, Error string }
+			if err := json.Unmarshal([]byte(line), &record); err != nil || record.Image != "logged" {
+				t.Fatalf("log line %s: %v, want a record with the image", line, err)
+			}
+			if record.Error != "" {
+				got[record.Msg] += record.Level + " " + record.Step + " " + record.Elapsed
+			}
+		}
+		want := map[string]string{"step finished": "WARN provision 1: wait 1.5s", "build finished": "ERROR  1.5s"}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("records with errors = %q, want %q", got, want)
+		}
+	})
+}

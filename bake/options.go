@@ -70,8 +70,10 @@ type Options struct {
 	// Secrets are masked in any case.
 	RawOutput bool
 
-	// Log receives every event as a log record: output and progress at debug level,
-	// failures at warning level. If nil, they are discarded.
+	// Log receives every event as a log record whose message is the event's kind, as in
+	// "step finished": output, commands and progress at debug level, failed builds at
+	// error level, other failures at warning level. Durations are texts, as in "1.5s".
+	// If nil, the records are discarded.
 	Log *slog.Logger
 
 	// Clock tells time and sleeps. If nil, the system clock is used.

@@ -11,6 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
+	"github.com/bakestone-go/bakestone/internal/memconn"
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
@@ -43,7 +44,7 @@ func embedded(t *testing.T, o sandbox.Options) (bake.Machine, *sandbox.Host) {
 		Auth:    []sshmachine.Auth{sshmachine.Signer(pair.Signer)},
 		HostKey: sshmachine.InsecureAnyHostKey(),
 		Dial: func(context.Context, string, string) (net.Conn, error) {
-			a, b := net.Pipe()
+			a, b := memconn.Pipe(memconn.Addr("client"), memconn.Addr("guest"))
 			serving.Go(func() { h.ServeConn(ctx, b) })
 			return a, nil
 		},

@@ -97,6 +97,29 @@ func TestLocalFails(t *testing.T) {
 	}
 }
 
+// TestLocalMasksErrors fails with secrets in encodings and across the end of a line
+// that is cut.
+func TestLocalMasksErrors(t *testing.T) {
+	needShell(t)
+	const key = "correct horse battery"
+	for name, command := range map[string]string{
+		"cut":     `printf '%4080s%s%4096s\n' '' "$KEY" ''`,
+		"encoded": `echo Y29ycmVjdCBob3JzZSBiYXR0ZXJ5 correct%20horse%20battery 'correct\u0020horse battery'`,
+	} {
+		err := provision.Local{Command: command + "; exit 3", Secrets: bake.Secrets(map[string]string{"KEY": key})}.Provision(t.Context(), nil)
+		var exit *bake.ExitError
+		if !errors.As(err, &exit) {
+			t.Fatalf("%s: Provision() = %v, want a *bake.ExitError", name, err)
+		}
+		all := strings.Join(exit.Output, "\n")
+		for _, part := range []string{"correct", "horse", "Y29y"} {
+			if strings.Contains(all, part) {
+				t.Errorf("%s: Provision() = %q, which contains %q", name, strings.TrimSpace(all), part)
+			}
+		}
+	}
+}
+
 func TestLocalProgramMissing(t *testing.T) {
 	needShell(t)
 	if err := (provision.Local{Args: []string{"./missing"}}).Provision(t.Context(), nil); err == nil {

@@ -3,11 +3,11 @@ package provision
 import (
 	"bytes"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/mask"
 )
 
 const (
@@ -60,16 +60,13 @@ func (l *lastLines) keep(of *teeWriter, text string) {
 			l.open = of
 		}
 		if n := len(l.lines); len(l.lines[n-1]) > maxLineLen {
-			l.lines[n-1] = strings.ToValidUTF8(l.lines[n-1][:maxLineLen], "")
+			l.lines[n-1] = cut(l.lines[n-1])
 		}
 		if len(l.lines) > maxLines {
 			l.lines = append(l.lines[:0], l.lines[1:]...)
 		}
 	}
 }
-
-// minMaskedLen is the length of the shortest value to mask, as in package bake.
-const minMaskedLen = 4
 
 // masked returns the lines with the values of secrets masked.
 func (l *lastLines) masked(secrets []bake.Secret) []string {
@@ -82,27 +79,22 @@ func (l *lastLines) masked(secrets []bake.Secret) []string {
 	return lines
 }
 
-// maskSecretsIn masks the values of secrets in text, and each line of multi-line
-// values.
+// maskSecretsIn masks the values of secrets in text.
 func maskSecretsIn(text string, secrets []bake.Secret) string {
-	var values []string
+	var m mask.Masker
 	for _, secret := range secrets {
-		for line := range strings.Lines(secret.Reveal()) {
-			if line = strings.TrimSpace(line); len(line) >= minMaskedLen {
-				values = append(values, line)
-			}
-		}
+		m.Add(secret.Reveal())
 	}
-	// Replace longer values first: one may begin with another.
-	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
-	pairs := make([]string, 0, 2*len(values))
-	for _, value := range values {
-		pairs = append(pairs, value, bake.Secret{}.String())
-	}
-	return strings.NewReplacer(pairs...).Replace(text)
+	return m.Mask(text)
 }
 
-// A lineWriter calls line with each line written to it. It may cut lines longer
+// cut returns the first maxLineLen bytes of line and an ellipsis, which lets the part
+// of a secret before it be masked.
+func cut(line string) string {
+	return strings.ToValidUTF8(line[:maxLineLen], "") + "…"
+}
+
+// A lineWriter calls line with each line written to it. It cuts lines longer
 // than maxLineLen. Call end after the last Write to pass on an incomplete line.
 type lineWriter struct {
 	line    func(string)
@@ -113,8 +105,8 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 	n := len(p)
 	for {
 		line, rest, found := bytes.Cut(p, []byte{'\n'})
-		if len(w.pending) < maxLineLen {
-			w.pending = append(w.pending, line...)
+		if room := maxLineLen + 1 - len(w.pending); room > 0 {
+			w.pending = append(w.pending, line[:min(len(line), room)]...)
 		}
 		if !found {
 			return n, nil
@@ -126,7 +118,11 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 
 func (w *lineWriter) end() {
 	if len(w.pending) > 0 {
-		w.line(strings.TrimRight(string(w.pending), "\r"))
+		line := string(w.pending)
+		if len(line) > maxLineLen {
+			line = cut(line)
+		}
+		w.line(strings.TrimRight(line, "\r"))
 		w.pending = w.pending[:0]
 	}
 }

@@ -3,7 +3,6 @@ package provision
 import (
 	"context"
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,7 +15,7 @@ import (
 // does not start or stop it. At least one field besides Name must be set.
 type Service struct {
 	// Name is the unit's name: "nginx", "fstrim.timer". Without a suffix it is a
-	// .service. It is required.
+	// .service. It is required. See systemd.unit(5) for its characters.
 	Name string
 
 	// Unit is the text of a unit file to write to /etc/systemd/system first. If
@@ -70,7 +69,7 @@ func (s Service) actions() []action {
 // Validate reports an invalid Name and conflicting fields.
 func (s Service) Validate() error {
 	var errs []error
-	if !regexp.MustCompile(`^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*$`).MatchString(s.Name) {
+	if _, ok := posixsh.UnitName(s.Name); !ok {
 		errs = append(errs, bake.Invalid("Service.Name", "invalid unit name %q", s.Name))
 	}
 	if s.Unit == "" && !slices.ContainsFunc(s.actions(), func(a action) bool { return a.set }) {
@@ -110,10 +109,7 @@ func (s Service) Provision(ctx context.Context, m bake.Machine) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	name := s.Name
-	if !regexp.MustCompile(`\.(service|socket|timer|target|path|mount|automount|swap|slice|scope|device)$`).MatchString(name) {
-		name += ".service"
-	}
+	name, _ := posixsh.UnitName(s.Name)
 	var b strings.Builder
 	b.WriteString("unit=" + posixsh.Quote(name) + "\n" + serviceFunctions)
 	if s.Unit != "" {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
+	"github.com/bakestone-go/bakestone/internal/memconn"
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
@@ -49,7 +50,7 @@ func sandboxMachineWith(t *testing.T, o sandbox.Options, change func(*sshmachine
 		HostKey:      sshmachine.InsecureAnyHostKey(),
 		SudoPassword: bake.NewSecret(o.SudoPassword),
 		Dial: func(context.Context, string, string) (net.Conn, error) {
-			a, b := net.Pipe()
+			a, b := memconn.Pipe(memconn.Addr("client"), memconn.Addr("guest"))
 			wg.Go(func() { h.ServeConn(ctx, b) })
 			return a, nil
 		},

@@ -13,10 +13,11 @@ import (
 // sandboxKind boots instances as sandboxes in memory.
 type sandboxKind struct {
 	commands map[string]sandbox.Command
+	limits   MachineLimits
 }
 
-func newSandbox(commands map[string]Command) MachineKind {
-	k := sandboxKind{commands: make(map[string]sandbox.Command, len(commands))}
+func newSandbox(commands map[string]Command, limits MachineLimits) MachineKind {
+	k := sandboxKind{commands: make(map[string]sandbox.Command, len(commands)), limits: limits}
 	for name, run := range commands {
 		k.commands[name] = sandboxCommand(run)
 	}
@@ -69,6 +70,7 @@ func (d sandboxDisk) Boot(ctx context.Context, spec MachineSpec) (Guest, error) 
 		Clock:      spec.Clock,
 		Dial:       spec.Dial,
 		Commands:   d.kind.commands,
+		Limits:     sandbox.Limits(d.kind.limits),
 		Logger:     spec.Logger.With(slog.String("instance", spec.InstanceID)),
 		OnPower: func(p sandbox.Power) {
 			if p == sandbox.Reboot {

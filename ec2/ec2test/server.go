@@ -75,7 +75,7 @@ func New(opts *Options) *Server {
 	s.actions = actionTables(&s.known)
 	s.network.reserve(s.opts.Listen)
 	if s.opts.Machines == nil {
-		s.opts.Machines = newSandbox(s.opts.Commands)
+		s.opts.Machines = newSandbox(s.opts.Commands, s.opts.MachineLimits)
 	}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serveHTTP),

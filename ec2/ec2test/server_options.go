@@ -60,6 +60,10 @@ type Options struct {
 	// take precedence over the built-in ones. Other machine kinds ignore them.
 	Commands map[string]Command
 
+	// MachineLimits bounds each sandbox machine. The zero value has defaults.
+	// Other machine kinds ignore it.
+	MachineLimits MachineLimits
+
 	// Machines implements the machines of the instances. If nil, each instance
 	// is a sandbox in memory, with a shell and a file system.
 	Machines MachineKind

@@ -5,7 +5,8 @@
 //	go run ./examples/nodes
 //
 // A failed node does not stop the others. If any failed, the exit status is 1.
-// With -json it prints the results for a CI job, one JSON object per node.
+// With -json it prints the results for a CI job, one JSON object per node, and with
+// -report FILE it writes an HTML page about the run.
 package main
 
 import (
@@ -14,13 +15,15 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
+	"os"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/nodes"
+	"github.com/bakestone-go/bakestone/bake/report"
+	"github.com/bakestone-go/bakestone/bake/terminal"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 	"github.com/bakestone-go/bakestone/provision"
@@ -102,6 +105,7 @@ func main() { demo.Main("nodes", run) }
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("nodes", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "print only the results, as JSON")
+	page := flags.String("report", "", "also write an HTML report to this `file`")
 	env, err := demo.Open(ctx, flags, args, commands())
 	if err != nil {
 		return err
@@ -116,19 +120,33 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	options := &bake.Options{Clock: env.Clock}
-	if !*asJSON {
-		options.Observe = bake.Progress(out)
-	}
-	results, err := bakeFleet(ctx, env.Cloud, options, fleet)
+	shown := out
 	if *asJSON {
-		return errors.Join(err, writeJSON(out, results))
+		shown = io.Discard
 	}
-	fmt.Fprintln(out)
-	for _, result := range results {
-		fmt.Fprintln(out, result)
+	view, recorder := terminal.New(shown, &terminal.Options{Images: len(fleet), Clock: env.Clock}), &report.Recorder{}
+	options := &bake.Options{Clock: env.Clock, Observe: func(e bake.Event) {
+		view.Observe(e)
+		recorder.Observe(e)
+	}}
+	results, err := bakeFleet(ctx, env.Cloud, options, fleet)
+	err = errors.Join(err, view.Close(results))
+	if *page != "" {
+		err = errors.Join(err, writePage(*page, recorder.Report(results)))
+	}
+	if *asJSON {
+		err = errors.Join(err, writeJSON(out, results))
 	}
 	return err
+}
+
+// writePage writes the report as an HTML page.
+func writePage(name string, r *report.Report) error {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.WriteHTML(file), file.Close())
 }
 
 // writeJSON writes a JSON object for each node.

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -92,9 +94,10 @@ func TestFleetWithFailedNode(t *testing.T) {
 	}
 }
 
-func TestRunAsJSON(t *testing.T) {
+func TestRunAsJSONWithReport(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-json"}, &out); err != nil {
+	page := filepath.Join(t.TempDir(), "nodes.html")
+	if err := run(t.Context(), []string{"-json", "-report", page}, &out); err != nil {
 		t.Fatal(err)
 	}
 	decoder := json.NewDecoder(&out)
@@ -109,6 +112,10 @@ func TestRunAsJSON(t *testing.T) {
 		if line.Node != node || line.Status != "baked" || !strings.HasPrefix(line.AMI.Name, node+" ") || line.AMI.ID == "" {
 			t.Errorf("run(-json): result %+v, want a baked AMI of %s", line, node)
 		}
+	}
+	html, err := os.ReadFile(page)
+	if err != nil || !strings.Contains(string(html), "3 baked") || !strings.Contains(string(html), "provision 1: puppet agent") {
+		t.Errorf("run(-report): %v, page of %d bytes, want three baked images and their steps", err, len(html))
 	}
 }
 

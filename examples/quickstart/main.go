@@ -10,11 +10,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/terminal"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 	"github.com/bakestone-go/bakestone/provision"
@@ -63,12 +65,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer env.Close()
 
 	cloud := env.Cloud
-	options := &bake.Options{Observe: bake.Progress(out), Clock: env.Clock}
+	view := terminal.New(out, &terminal.Options{Images: 1, Clock: env.Clock})
+	options := &bake.Options{Observe: view.Observe, Clock: env.Clock}
 	var readBack bytes.Buffer
 	//readme:begin run
 	results, err := bake.Bake(ctx, options, hello(cloud, &readBack))
 	//readme:end run
-	if err != nil {
+	if err := errors.Join(err, view.Close(results)); err != nil {
 		return err
 	}
 	ami := results[0].Artifact

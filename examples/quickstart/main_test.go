@@ -14,7 +14,7 @@ func TestRun(t *testing.T) {
 			t.Fatalf("run(-destroy) = %v, output:\n%s", err, out.String())
 		}
 		for _, want := range []string{
-			"launch instance", "+ instance i-", "| built on Linux by root", "check: launch instance", "page is readable",
+			"launch instance", "| built on Linux by root", "check: launch instance", "page is readable",
 			"<h1>Hello from Bakestone</h1>",
 		} {
 			if !strings.Contains(out.String(), want) {

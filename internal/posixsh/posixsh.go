@@ -44,6 +44,21 @@ func ValidSysctl(name string) bool { return sysctlName.MatchString(name) }
 
 var sysctlName = regexp.MustCompile(`^[A-Za-z0-9_]+([./][A-Za-z0-9_:@-]+)+$`)
 
+// UnitName returns the full name of a systemd unit, which is a .service unless name
+// has the suffix of another kind, and whether it is valid by systemd.unit(5). A leading hyphen is not: systemctl would take
+// the name for an option.
+func UnitName(name string) (full string, ok bool) {
+	if !unitSuffix.MatchString(name) {
+		name += ".service"
+	}
+	return name, len(name) <= 255 && unitName.MatchString(name)
+}
+
+var (
+	unitSuffix = regexp.MustCompile(`\.(automount|device|mount|path|scope|service|slice|socket|swap|target|timer)$`)
+	unitName   = regexp.MustCompile(`^[A-Za-z0-9:_.\\][A-Za-z0-9:_.\\-]*(@[A-Za-z0-9:_.\\@-]*)?\.[a-z]+$`)
+)
+
 // SysctlFile returns the file of a kernel parameter. As in sysctl.d(5), dots in
 // the name stand for slashes and vice versa unless a slash comes first.
 func SysctlFile(name string) string {

@@ -3,6 +3,7 @@ package posixsh_test
 import (
 	"io/fs"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/bakestone-go/bakestone/internal/posixsh"
@@ -58,6 +59,21 @@ func TestSysctlFile(t *testing.T) {
 	} {
 		if got := posixsh.SysctlFile(name); got != want {
 			t.Errorf("SysctlFile(%q) = %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestUnitName(t *testing.T) {
+	long := strings.Repeat("a", 247)
+	for name, want := range map[string]string{
+		"nginx": "nginx.service", "fstrim.timer": "fstrim.timer", "getty@tty1": "getty@tty1.service", "a@.socket": "a@.socket",
+		`dev-disk-by\x2dlabel.swap`: `dev-disk-by\x2dlabel.swap`, "php8.1-fpm": "php8.1-fpm.service",
+		"org.a:b_c": "org.a:b_c.service", "a@b@c": "a@b@c.service", long: long + ".service",
+		"": "", "-x": "", "a b": "", "a/b": "", "a+b": "", "@a": "", ".service": "", "a\n": "", "é": "", "a*": "", long + "b": "",
+	} {
+		full, ok := posixsh.UnitName(name)
+		if ok != (want != "") || ok && full != want {
+			t.Errorf("UnitName(%q) = %q, %v, want %q", name, full, ok, want)
 		}
 	}
 }

@@ -157,3 +157,16 @@ func TestCloudInitClean(t *testing.T) {
 		t.Errorf("state after reboot = %q, want %q", got.out+got.err, want)
 	}
 }
+
+// TestUserDataLog runs the line of AWS's guide that logs the output of user data.
+func TestUserDataLog(t *testing.T) {
+	t.Parallel()
+	h := boot(t, sandbox.Options{UserData: []byte("#!/bin/bash -xe\nexec > >(tee /var/log/user-data.log|logger -t user-data -s 2>/dev/console) 2>&1\necho from user data\nls /nope || true\n")})
+	got := run(t, h, sandbox.Exec{Line: "cat /var/log/user-data.log; cloud-init status"})
+	if !strings.Contains(got.out, "from user data\n") || !strings.Contains(got.out, "cannot access '/nope'") || !strings.Contains(got.out, "status: done") {
+		t.Errorf("log of user data: %+v", got)
+	}
+	if console := h.Console(); !strings.Contains(console, "user-data: from user data") {
+		t.Errorf("Console() = %q, want the lines of logger", console)
+	}
+}

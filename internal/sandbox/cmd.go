@@ -155,6 +155,88 @@ func textBuiltin(name string) Command {
 		return seq
 	case "yes":
 		return yes
+	case "awk", "gawk", "mawk":
+		return awk
+	case "jq":
+		return jq
+	}
+	return filterBuiltin(name)
+}
+
+// filterBuiltin returns the smaller commands that process text.
+func filterBuiltin(name string) Command {
+	switch name {
+	case "tac":
+		return tac
+	case "rev":
+		return rev
+	case "nl":
+		return nl
+	case "fold":
+		return fold
+	case "paste":
+		return paste
+	case "comm":
+		return comm
+	case "join":
+		return join
+	case "column":
+		return column
+	case "shuf":
+		return shuf
+	case "split":
+		return split
+	case "od":
+		return od
+	case "xxd":
+		return xxd
+	case "envsubst":
+		return envsubst
+	case "expr":
+		return expr
+	}
+	return nil
+}
+
+// adminBuiltin returns commands that administer the machine.
+func adminBuiltin(name string) Command {
+	switch name {
+	case "uptime":
+		return uptime
+	case "free":
+		return free
+	case "mount":
+		return mount
+	case "sysctl":
+		return sysctl
+	case "hostnamectl":
+		return hostnamectl
+	case "timedatectl":
+		return timedatectl
+	case "crontab":
+		return crontab
+	case "pgrep", "pkill":
+		return pgrep
+	case "chpasswd":
+		return chpasswd
+	case "userdel", "groupdel", "deluser", "delgroup":
+		return userdel
+	case "adduser", "addgroup":
+		return adduser
+	case "visudo":
+		return visudo
+	case "uuidgen":
+		return uuidgen
+	case "file":
+		return fileCommand
+	case "journalctl", "lsblk", "ip", "dmesg":
+		return show
+	case "ldconfig", "update-ca-certificates", "update-alternatives", "locale-gen", "update-locale",
+		"stty", "udevadm", "restorecon", "setenforce", "fstrim":
+		return recorded
+	case "swapon", "swapoff", "mkswap", "modprobe", "ifconfig", "iptables", "ufw", "umount", "update-grub", "update-initramfs", "depmod",
+		"augenrules", "auditctl", "loginctl", "resolvectl":
+		return rootOnly
 	}
 	return nil
 }
@@ -172,6 +254,10 @@ func systemBuiltin(name string) Command {
 		return uname
 	case "arch":
 		return arch
+	case "lsb_release":
+		return lsbRelease
+	case "dpkg":
+		return dpkg
 	case "nproc":
 		return nproc
 	case "getconf":
@@ -195,5 +281,5 @@ func systemBuiltin(name string) Command {
 	case "logger", "wall":
 		return logger
 	}
-	return nil
+	return adminBuiltin(name)
 }

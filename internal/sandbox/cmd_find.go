@@ -8,6 +8,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
@@ -244,6 +245,8 @@ func (f *finder) valued(name, value string) (findTest, error) {
 			return nil, fmt.Errorf("%s: %s", quote(value), errText(err))
 		}
 		return func(at *found) bool { return at.info.ModTime().After(info.ModTime()) }, nil
+	case "-mtime", "-mmin":
+		return f.age(name, value)
 	case "-perm":
 		want, err := strconv.ParseUint(strings.TrimLeft(value, "-/"), 8, 16)
 		return func(at *found) bool {
@@ -337,4 +340,27 @@ func globExpression(glob string) string {
 		}
 	}
 	return b.String() + "$"
+}
+
+// age returns the test of -mtime in days or -mmin in minutes.
+func (f *finder) age(name, value string) (findTest, error) {
+	unit := 24 * time.Hour
+	if name == "-mmin" {
+		unit = time.Minute
+	}
+	n, ok := number(strings.TrimLeft(value, "+-"))
+	if !ok {
+		return nil, fmt.Errorf("invalid argument %s to %s", quote(value), name)
+	}
+	now := f.p.Host.o.Clock.Now()
+	return func(at *found) bool {
+		have := int(now.Sub(at.info.ModTime()) / unit)
+		switch value[0] {
+		case '+':
+			return have > n
+		case '-':
+			return have < n
+		}
+		return have == n
+	}, nil
 }

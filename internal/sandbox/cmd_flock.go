@@ -13,7 +13,7 @@ import (
 type fileLocks struct {
 	mu      sync.Mutex                  // guards the fields below
 	held    map[uint64]map[*stream]bool // by inode; true for an exclusive lock
-	changed chan struct{}               // closed when a lock is released; nil without waiters
+	changed chan struct{}               // closed when a lock is released; nil without a waiter
 }
 
 // try locks a file for s, or returns a channel that is closed when it is worth

@@ -3,7 +3,9 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -15,27 +17,40 @@ type grepper struct {
 	p        *Process
 	o        opts
 	patterns []*regexp.Regexp
+	kept     bool // only the group "keep" of a match is shown
 	named    bool // show the name of the file before each line
 	limit    int
 	found    bool
+	before   int // lines of context
+	after    int
 }
 
 func grep(_ context.Context, p *Process) int {
-	o, names, bad := p.options("qEFGPvincrRolLwxshHe:f:m:aA:B:C:", "quiet=q", "extended-regexp=E", "fixed-strings=F", "invert-match=v",
+	o, names, bad := p.options("qEFGPvincrRolLwxshHe:f:m:aA:B:C:zZI", "quiet=q", "extended-regexp=E", "fixed-strings=F", "invert-match=v",
 		"ignore-case=i", "line-number=n", "count=c", "recursive=r", "only-matching=o", "files-with-matches=l", "word-regexp=w",
 		"line-regexp=x", "no-messages=s", "no-filename=h", "with-filename=H", "regexp=e:", "file=f:", "max-count=m:", "silent=q",
-		"files-without-match=L", "color=k:")
+		"files-without-match=L", "color=k:", "after-context=A:", "before-context=B:", "context=C:", "include=N:", "exclude=M:", "exclude-dir=D:", "null-data=z", "perl-regexp=P", "text=a", "line-buffered=y", "binary-files=b:", "null=Z")
 	if bad != 0 {
 		return bad
-	}
-	for _, letter := range []string{"P", "A", "B", "C"} {
-		if o.on(letter) {
-			return p.fail(2, "option '-%s' is not supported by this machine", letter)
-		}
 	}
 	g := &grepper{p: p, o: o, limit: -1}
 	if text, ok := o.value("m"); ok {
 		g.limit, _ = strconv.Atoi(text)
+	}
+	for _, letter := range []string{"A", "B", "C"} {
+		text, ok := o.value(letter)
+		n, valid := number(text)
+		switch {
+		case !ok:
+		case !valid:
+			return p.fail(2, "%s: invalid context length argument", text)
+		case letter == "A":
+			g.after = n
+		case letter == "B":
+			g.before = n
+		default:
+			g.before, g.after = n, n
+		}
 	}
 	texts := o.values("e")
 	for _, file := range o.values("f") {
@@ -74,7 +89,18 @@ func (g *grepper) compile(texts []string) error {
 	fixed := g.o.on("F") || g.p.name() == "fgrep"
 	for _, text := range texts {
 		for pattern := range strings.SplitSeq(text, "\n") {
+			if g.o.on("P") {
+				pattern = g.perl(pattern)
+			}
 			re, err := compile(pattern, extended, fixed, g.o.on("i"))
+			if g.o.on("P") {
+				if g.o.on("i") {
+					pattern = "(?i)" + pattern
+				}
+				if re, err = regexp.Compile(pattern); err != nil {
+					err = fmt.Errorf("expression %q is not supported by this machine: %w", pattern, err)
+				}
+			}
 			if err != nil {
 				return err
 			}
@@ -108,7 +134,7 @@ func (g *grepper) files(names []string, recursive bool) int {
 		if recursive && name != "-" {
 			base := g.p.Path(name)
 			err := g.p.walk(base, func(file string, info *memfs.Info) error {
-				if info.Mode().IsRegular() {
+				if info.Mode().IsRegular() && g.included(file, base) {
 					g.file(name+strings.TrimPrefix(file, base), problem)
 				}
 				return nil
@@ -121,6 +147,46 @@ func (g *grepper) files(names []string, recursive bool) int {
 		g.file(name, problem)
 	}
 	return status
+}
+
+// perl rewrites \K and a lookbehind at the start of a Perl expression, which Go's
+// regular expressions lack.
+func (g *grepper) perl(pattern string) string {
+	if before, after, ok := strings.Cut(pattern, `\K`); ok {
+		g.kept = true
+		return "(?:" + before + ")(?P<keep>" + after + ")"
+	}
+	if rest, ok := strings.CutPrefix(pattern, "(?<="); ok {
+		if before, after, ok := strings.Cut(rest, ")"); ok {
+			g.kept = true
+			pattern = "(?:" + before + ")(?P<keep>" + after + ")"
+		}
+	}
+	if at := strings.LastIndex(pattern, "(?="); at >= 0 && strings.HasSuffix(pattern, ")") && !g.kept {
+		g.kept = true
+		return "(?P<keep>" + pattern[:at] + ")(?:" + pattern[at+3:]
+	}
+	return pattern
+}
+
+// included reports whether --include, --exclude and --exclude-dir select a file.
+func (g *grepper) included(file, base string) bool {
+	matches := func(flag, name string) bool {
+		for _, glob := range g.o.values(flag) {
+			if ok, err := path.Match(glob, name); ok && err == nil {
+				return true
+			}
+		}
+		return false
+	}
+	if g.o.on("D") {
+		for dir := range strings.SplitSeq(strings.TrimPrefix(path.Dir(file), base), "/") {
+			if matches("D", dir) {
+				return false
+			}
+		}
+	}
+	return (!g.o.on("N") || matches("N", path.Base(file))) && !matches("M", path.Base(file))
 }
 
 func (g *grepper) file(name string, problem func(string, error)) {
@@ -144,11 +210,53 @@ func (g *grepper) search(name string, r io.Reader) error {
 		prefix = name + ":"
 	}
 	count, number := 0, 0
-	err := lines(r, func(line string) bool {
+	var past []string // lines before the match
+	left, last := 0, 0
+	context := func(number int, line string) {
+		if last > 0 && number > last+1 {
+			g.p.print("--\n")
+		}
+		last = number
+		at := strings.TrimSuffix(prefix, ":")
+		if at != "" {
+			at += "-"
+		}
+		if g.o.on("n") {
+			at += itoa(number) + "-"
+		}
+		g.p.print(at, line, "\n")
+	}
+	each := lines
+	if g.o.on("z") {
+		each = func(r io.Reader, do func(string) bool) error {
+			data, err := g.p.readAll(r)
+			for line := range strings.SplitSeq(strings.TrimSuffix(string(data), "\x00"), "\x00") {
+				if !do(line) {
+					break
+				}
+			}
+			return err
+		}
+	}
+	err := each(r, func(line string) bool {
 		number++
 		line = strings.TrimSuffix(line, "\n")
 		if g.matches(line) == g.o.on("v") {
+			switch {
+			case left > 0:
+				left--
+				context(number, line)
+			case g.limit >= 0 && count >= g.limit:
+				return false
+			case g.before > 0:
+				if past = append(past, line); len(past) > g.before {
+					past = past[1:]
+				}
+			}
 			return true
+		}
+		if g.limit >= 0 && count >= g.limit {
+			return false
 		}
 		count++
 		g.found = g.found || !g.o.on("L")
@@ -157,13 +265,21 @@ func (g *grepper) search(name string, r io.Reader) error {
 			return false
 		case g.o.on("c"):
 		default:
+			for i, line := range past {
+				context(number-len(past)+i, line)
+			}
+			past, left = nil, g.after
+			if (g.before > 0 || g.after > 0) && last > 0 && number > last+1 {
+				g.p.print("--\n")
+			}
+			last = number
 			at := prefix
 			if g.o.on("n") {
 				at += itoa(number) + ":"
 			}
 			g.show(at, line)
 		}
-		return g.limit < 0 || count < g.limit
+		return g.limit < 0 || count < g.limit || left > 0
 	})
 	switch {
 	case g.o.on("q"):
@@ -191,9 +307,12 @@ func (g *grepper) show(at, line string) {
 		return
 	}
 	for _, re := range g.patterns {
-		for _, match := range re.FindAllString(line, -1) {
-			if match != "" {
-				g.p.print(at, match, "\n")
+		for _, m := range re.FindAllStringSubmatchIndex(line, -1) {
+			if keep := re.SubexpIndex("keep"); keep > 0 {
+				m = m[2*keep:]
+			}
+			if m[0] >= 0 && m[1] > m[0] {
+				g.p.print(at, line[m[0]:m[1]], "\n")
 			}
 		}
 	}

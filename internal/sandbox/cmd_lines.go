@@ -20,121 +20,6 @@ func (p *Process) allLines(names []string) ([]string, int) {
 	return all, status
 }
 
-func sortCommand(_ context.Context, p *Process) int {
-	o, names, bad := p.options("urnfVbk:t:o:cs", "unique=u", "reverse=r", "numeric-sort=n", "version-sort=V", "key=k:", "output=o:")
-	if bad != 0 {
-		return bad
-	}
-	all, status := p.allLines(names)
-	separator, _ := o.value("t")
-	key := func(line string) string { return line }
-	numeric, reverse := o.on("n"), o.on("r")
-	if spec, ok := o.value("k"); ok {
-		begin, end, _ := strings.Cut(spec, ",")
-		numeric = numeric || strings.Contains(begin, "n") || strings.Contains(end, "n")
-		reverse = reverse || strings.Contains(begin, "r") || strings.Contains(end, "r")
-		from, okFrom := number(strings.TrimRight(begin, "nrbf"))
-		to, okTo := number(strings.TrimRight(end, "nrbf"))
-		if !okFrom || from == 0 || end != "" && !okTo {
-			return p.fail(2, "key %s is not supported by this machine", quote(spec))
-		}
-		key = func(line string) string {
-			fields := strings.Fields(line)
-			if separator != "" {
-				fields = strings.Split(line, separator)
-			}
-			last := len(fields)
-			if end != "" {
-				last = min(last, to)
-			}
-			if from > last {
-				return ""
-			}
-			return strings.Join(fields[from-1:last], separator+" ")
-		}
-	}
-	compare := func(a, b string) int {
-		ka, kb := key(a), key(b)
-		switch {
-		case numeric:
-			if c := leadingNumber(ka) - leadingNumber(kb); c != 0 {
-				return int(math.Copysign(1, c))
-			}
-			return 0
-		case o.on("V"):
-			return compareVersions(ka, kb)
-		case o.on("f"):
-			return strings.Compare(strings.ToLower(ka), strings.ToLower(kb))
-		}
-		return strings.Compare(ka, kb)
-	}
-	full := func(a, b string) int {
-		c := compare(a, b)
-		if c == 0 && !o.on("s") && !o.on("u") {
-			c = strings.Compare(a, b)
-		}
-		if reverse {
-			return -c
-		}
-		return c
-	}
-	if o.on("c") {
-		if !slices.IsSortedFunc(all, full) {
-			return p.fail(1, "disorder")
-		}
-		return 0
-	}
-	slices.SortStableFunc(all, full)
-	if o.on("u") {
-		all = slices.CompactFunc(all, func(a, b string) bool { return compare(a, b) == 0 })
-	}
-	var out strings.Builder
-	for _, line := range all {
-		out.WriteString(line + "\n")
-	}
-	if file, ok := o.value("o"); ok {
-		if err := p.FS.WriteFile(p.Path(file), []byte(out.String()), 0o666); err != nil {
-			return p.fail(2, "%s: %s", file, errText(err))
-		}
-		return status
-	}
-	p.print(out.String())
-	return status
-}
-
-func leadingNumber(s string) float64 {
-	s = strings.TrimLeft(s, " \t")
-	end := 0
-	for end < len(s) && (s[end] >= '0' && s[end] <= '9' || s[end] == '.' || s[end] == '-' && end == 0) {
-		end++
-	}
-	n, _ := strconv.ParseFloat(s[:end], 64) // zero if it is not a number
-	return n
-}
-
-// compareVersions compares two strings, with runs of digits as numbers.
-func compareVersions(a, b string) int {
-	for a != "" && b != "" {
-		na, nb := digits(a), digits(b)
-		if na > 0 && nb > 0 {
-			x, y := strings.TrimLeft(a[:na], "0"), strings.TrimLeft(b[:nb], "0")
-			if len(x) != len(y) {
-				return len(x) - len(y)
-			}
-			if c := strings.Compare(x, y); c != 0 {
-				return c
-			}
-			a, b = a[na:], b[nb:]
-			continue
-		}
-		if a[0] != b[0] {
-			return int(a[0]) - int(b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	return len(a) - len(b)
-}
-
 func digits(s string) int {
 	n := 0
 	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
@@ -345,6 +230,10 @@ func tr(_ context.Context, p *Process) int {
 
 func seq(_ context.Context, p *Process) int {
 	separator, args := "\n", p.Args[1:]
+	equal := len(args) > 0 && (args[0] == "-w" || args[0] == "--equal-width")
+	if equal {
+		args = args[1:]
+	}
 	if len(args) > 1 && args[0] == "-s" {
 		separator, args = args[1], args[2:]
 	} else if len(args) > 0 && strings.HasPrefix(args[0], "-s") {
@@ -374,7 +263,11 @@ func seq(_ context.Context, p *Process) int {
 	}
 	between := ""
 	for n := from; step > 0 && n <= to || step < 0 && n >= to; n += step {
-		if !p.print(between, itoa(n)) {
+		text := itoa(n)
+		if equal {
+			text = padded(n, max(len(itoa(from)), len(itoa(to))))
+		}
+		if !p.print(between, text) {
 			return 1
 		}
 		between = separator

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
+	"unicode"
 )
 
 // printf implements printf(1). The interpreter's builtin lacks precisions.
@@ -77,6 +79,17 @@ func (f *formatter) escape(s string, inArgument bool) int {
 	case s[0] == 'c':
 		f.stop = true
 		return 1
+	case s[0] == 'u' || s[0] == 'U':
+		n := 0
+		for n < map[byte]int{'u': 4, 'U': 8}[s[0]] && 1+n < len(s) && strings.IndexByte("0123456789abcdefABCDEF", s[1+n]) >= 0 {
+			n++
+		}
+		if code, err := strconv.ParseUint(s[1:1+n], 16, 32); err == nil {
+			f.out.WriteRune(rune(code)) //nolint:gosec // an invalid character becomes U+FFFD
+		} else {
+			f.out.WriteString(`\` + s[:1])
+		}
+		return 1 + n
 	case s[0] == 'x':
 		base, start = 16, 1
 		for start+digits < len(s) && digits < 2 && strings.IndexByte("0123456789abcdefABCDEF", s[start+digits]) >= 0 {
@@ -141,7 +154,27 @@ func (f *formatter) directive(s string) int {
 		f.write(spec+"s", inner.out.String())
 		f.stop = inner.stop
 	case 'q':
-		f.write(spec+"s", bashQuote(f.next()))
+		f.write(spec+"s", backslashQuote(f.next()))
+	case '(':
+		end := strings.Index(s[i:], ")T")
+		if end < 0 {
+			f.problem("`%c': invalid format character", verb)
+			return i + 1
+		}
+		when := f.p.Host.o.Clock.Now()
+		if arg := f.next(); arg != "" && arg != "-1" && arg != "-2" {
+			when = time.Unix(f.integer(arg), 0)
+		}
+		format := s[i+1 : i+end]
+		if format == "" {
+			format = "%T"
+		}
+		text, err := strftime(format, when.UTC())
+		if err != nil {
+			f.problem("%v", err)
+		}
+		f.write(spec+"s", text)
+		return i + end + 2
 	case 'c':
 		arg := f.next()
 		f.write(spec+"s", arg[:min(1, len(arg))])
@@ -193,6 +226,25 @@ func (f *formatter) integer(s string) int64 {
 		f.problem("%s: expected a numeric value", quote(s))
 	}
 	return n
+}
+
+// backslashQuote quotes s as printf %q does.
+func backslashQuote(s string) string {
+	if s == "" {
+		return "''"
+	}
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return dollarQuote(s)
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if strings.IndexByte(" !\"#$&'()*,;<>?[\\]^`{|}", c) >= 0 && (c != '#' || i == 0) || c == '~' && i == 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
 }
 
 // bashQuote quotes s if necessary.

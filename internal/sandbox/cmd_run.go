@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -96,6 +97,7 @@ func setsid(ctx context.Context, p *Process) int {
 	}
 	running, stop := p.Host.detach(ctx)
 	c := p.child(command)
+	c.sid = 0
 	p.Host.outlive(ctx, func() {
 		c.exec(running)
 		stop(nil)
@@ -268,9 +270,10 @@ func which(_ context.Context, p *Process) int {
 	return status
 }
 
-// logger writes to the machine's console instead of a log.
+// logger writes its arguments, or else the lines of its input, to the machine's
+// console instead of a log.
 func logger(_ context.Context, p *Process) int {
-	o, words, bad := p.options("t:p:s", "tag=t:", "priority=p:")
+	o, words, bad := p.options("t:p:sif:", "tag=t:", "priority=p:", "stderr=s", "id=i")
 	if bad != 0 {
 		return bad
 	}
@@ -278,6 +281,20 @@ func logger(_ context.Context, p *Process) int {
 	if !ok {
 		tag = p.User
 	}
-	p.Host.log("%s: %s", tag, strings.Join(words, " "))
-	return 0
+	put := func(text string) {
+		p.Host.log("%s: %s", tag, text)
+		if o.on("s") {
+			fprintf(p.Stderr, "%s: %s\n", tag, text)
+		}
+	}
+	if len(words) > 0 {
+		put(strings.Join(words, " "))
+		return 0
+	}
+	return p.inputs(nil, func(_ string, r io.Reader) error {
+		return lines(r, func(line string) bool {
+			put(strings.TrimSuffix(line, "\n"))
+			return true
+		})
+	})
 }

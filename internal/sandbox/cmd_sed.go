@@ -20,9 +20,13 @@ func sed(_ context.Context, p *Process) int {
 		args = append(args, arg)
 	}
 	p.Args = args
-	o, names, bad := p.options("nErse:f:", "quiet=n", "silent=n", "regexp-extended=E", "expression=e:", "file=f:", "in-place=i:", "separate=s")
+	o, names, bad := p.options("nErse:f:zu", "quiet=n", "silent=n", "regexp-extended=E", "expression=e:", "file=f:", "in-place=i:", "separate=s", "null-data=z", "unbuffered=u", "version=V", "posix=p")
 	if bad != 0 {
 		return bad
+	}
+	if o.on("V") {
+		p.print("sed (GNU sed) 4.9\n")
+		return 0
 	}
 	texts := o.values("e")
 	for _, file := range o.values("f") {
@@ -42,7 +46,16 @@ func sed(_ context.Context, p *Process) int {
 	if err != nil {
 		return p.fail(1, "-e expression #1: %v", err)
 	}
-	run := &sedRun{program: program, quiet: o.on("n")}
+	run := &sedRun{program: program, quiet: o.on("n"), name: "-", read: func(name string) string {
+		data, _ := p.FS.ReadFile(p.Path(name)) // a missing file is empty
+		return string(data)
+	}}
+	if o.on("z") {
+		run.end = "\x00"
+	}
+	if len(names) > 0 {
+		run.name = names[0]
+	}
 	suffix, inPlace := o.value("i")
 	if !inPlace {
 		var all strings.Builder
@@ -82,7 +95,7 @@ func (p *Process) sedFile(file, suffix string, run *sedRun) error {
 	if !info.Mode().IsRegular() {
 		return errors.New("not a regular file")
 	}
-	edited := (&sedRun{program: run.program, quiet: run.quiet}).text(string(data))
+	edited := (&sedRun{program: run.program, quiet: run.quiet, read: run.read, name: run.name, end: run.end}).text(string(data))
 	if suffix != "" {
 		if err := p.FS.WriteFile(file+suffix, data, info.Mode().Perm()); err != nil {
 			return err

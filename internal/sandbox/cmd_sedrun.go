@@ -17,43 +17,72 @@ type sedRun struct {
 	append string // printed after the line
 	del    bool
 	quit   bool
+	hold   string
+	done   bool // s replaced something since the line was read or t jumped
+	again  bool // D starts the script again without reading a line
+	read   func(name string) string
+	name   string // of the file
+	end    string // what separates lines
 }
 
 func (s *sedRun) text(text string) string {
-	final := strings.HasSuffix(text, "\n")
-	s.lines = strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if s.end == "" {
+		s.end = "\n"
+	}
+	final := strings.HasSuffix(text, s.end)
+	s.lines = strings.Split(strings.TrimSuffix(text, s.end), s.end)
 	if text == "" {
 		s.lines = nil
 	}
-	for s.at < len(s.lines) && !s.quit {
-		s.line, s.append, s.del = s.lines[s.at], "", false
-		s.at++
-		s.run(s.program)
+	for s.at < len(s.lines) && !s.quit || s.again && !s.quit {
+		if !s.again {
+			s.line = s.lines[s.at]
+			s.at++
+		}
+		s.append, s.del, s.done, s.again = "", false, false, false
+		s.run()
 		s.finish()
 	}
 	out := s.out.String()
 	if !final && s.at == len(s.lines) {
-		out = strings.TrimSuffix(out, "\n")
+		out = strings.TrimSuffix(out, s.end)
 	}
 	return out
 }
 
 func (s *sedRun) finish() {
 	if !s.quiet && !s.del {
-		s.out.WriteString(s.line + "\n")
+		s.out.WriteString(s.line + s.end)
 	}
 	s.out.WriteString(s.append)
 	s.append = ""
 }
 
-func (s *sedRun) run(program []*sedCommand) {
-	for _, c := range program {
-		if s.del || s.quit {
-			return
+// maxJumps bounds the jumps that a script makes for one line.
+const maxJumps = 1_000_000
+
+func (s *sedRun) run() {
+	jumps := 0
+	for pc := 0; pc < len(s.program) && !s.del && !s.quit; pc++ {
+		c := s.program[pc]
+		if s.selects(c) == c.not {
+			if c.name == '{' {
+				pc = c.skip - 1
+			}
+			continue
 		}
-		if s.selects(c) != c.not {
-			s.do(c)
+		jump := c.name == 'b' || c.name == 't' && s.done || c.name == 'T' && !s.done
+		if c.name == 't' || c.name == 'T' {
+			s.done = false
 		}
+		if jump {
+			if jumps++; c.label == "" || jumps > maxJumps {
+				return
+			}
+			pc = labelIndex(s.program, c.label)
+			continue
+		}
+		s.do(c)
 	}
 }
 
@@ -85,8 +114,6 @@ func (s *sedRun) selects(c *sedCommand) bool {
 
 func (s *sedRun) do(c *sedCommand) {
 	switch c.name {
-	case '{':
-		s.run(c.group)
 	case 's':
 		s.substitute(c)
 	case 'y':
@@ -120,8 +147,41 @@ func (s *sedRun) do(c *sedCommand) {
 		}
 		s.line = s.lines[s.at]
 		s.at++
+	case 'N':
+		if s.at == len(s.lines) {
+			s.quit = true
+			return
+		}
+		s.line += s.end + s.lines[s.at]
+		s.at++
+	case 'D':
+		_, rest, more := strings.Cut(s.line, "\n")
+		s.del, s.again = true, more
+		s.line = rest
+	case 'P':
+		first, _, _ := strings.Cut(s.line, "\n")
+		s.out.WriteString(first + s.end)
+	case 'h':
+		s.hold = s.line
+	case 'H':
+		s.hold += "\n" + s.line
+	case 'g':
+		s.line = s.hold
+	case 'G':
+		s.line += "\n" + s.hold
+	case 'x':
+		s.line, s.hold = s.hold, s.line
+	case 'z':
+		s.line = ""
+	case 'F':
+		s.out.WriteString(s.name + "\n")
+	case 'r':
+		if s.read != nil {
+			s.append += s.read(c.text)
+		}
 	case 'q':
 		s.quit, s.status = true, c.exit
+		s.del = s.del || c.quiet
 	}
 }
 
@@ -141,6 +201,7 @@ func (s *sedRun) substitute(c *sedCommand) {
 		return
 	}
 	s.line = b.String() + s.line[end:]
+	s.done = true
 	if c.print {
 		s.out.WriteString(s.line + "\n")
 	}
@@ -148,7 +209,7 @@ func (s *sedRun) substitute(c *sedCommand) {
 
 // replacement expands & and \1 to \9 in the replacement of s.
 func replacement(with, line string, m []int) string {
-	var b strings.Builder
+	var b caseBuilder
 	group := func(n int) {
 		if 2*n+1 < len(m) && m[2*n] >= 0 {
 			b.WriteString(line[m[2*n]:m[2*n+1]])
@@ -164,13 +225,46 @@ func replacement(with, line string, m []int) string {
 			case next >= '0' && next <= '9':
 				group(int(next - '0'))
 			case next == 't':
-				b.WriteByte('\t')
+				b.WriteString("\t")
+			case strings.IndexByte("ULEul", next) >= 0:
+				b.convert(next)
 			default:
-				b.WriteByte(next)
+				b.WriteString(string(next))
 			}
 		default:
-			b.WriteByte(with[i])
+			b.WriteString(with[i : i+1])
 		}
 	}
 	return b.String()
+}
+
+// caseBuilder implements \U, \L, \u, \l and \E.
+type caseBuilder struct {
+	strings.Builder
+	all, next byte
+}
+
+func (b *caseBuilder) convert(how byte) {
+	switch how {
+	case 'u', 'l':
+		b.next = how
+	case 'E':
+		b.all = 0
+	default:
+		b.all = how
+	}
+}
+
+func (b *caseBuilder) WriteString(s string) {
+	switch b.all {
+	case 'U':
+		s = strings.ToUpper(s)
+	case 'L':
+		s = strings.ToLower(s)
+	}
+	if s != "" && b.next != 0 {
+		first := map[byte]func(string) string{'u': strings.ToUpper, 'l': strings.ToLower}[b.next](s[:1])
+		s, b.next = first+s[1:], 0
+	}
+	_, _ = b.Builder.WriteString(s) // never fails
 }

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// A sedCommand is a command of a sed script: s, d, p, q, a, i, c, y, =, n or a
-// group of commands.
+// A sedCommand is a command of a sed script, or the start of a group of commands.
 type sedCommand struct {
 	from, to *sedAddress
 	not      bool
@@ -19,8 +18,11 @@ type sedCommand struct {
 	print    bool
 	nth      int
 	exit     int
+	quiet    bool // for q: without printing
 	group    []*sedCommand
-	inside   bool // the current line is inside the address range
+	skip     int    // for a group: the index after it
+	label    string // for :, b and t
+	inside   bool   // the current line is inside the address range
 }
 
 type sedAddress struct {
@@ -38,11 +40,37 @@ type sedParser struct {
 
 func parseSed(text string, extended bool) ([]*sedCommand, error) {
 	s := &sedParser{text: text, extended: extended}
-	program, err := s.list(false)
+	list, err := s.list(false)
 	if err == nil && s.text != "" {
 		err = errors.New("unexpected '}'")
 	}
+	program := flatten(nil, list)
+	for _, c := range program {
+		if (c.name == 'b' || c.name == 't' || c.name == 'T') && c.label != "" && labelIndex(program, c.label) < 0 {
+			err = fmt.Errorf("can't find label for jump to '%s'", c.label)
+		}
+	}
 	return program, err
+}
+
+// flatten appends the commands of a list and of its groups.
+func flatten(program, list []*sedCommand) []*sedCommand {
+	for _, c := range list {
+		program = append(program, c)
+		program = flatten(program, c.group)
+		c.skip = len(program)
+	}
+	return program
+}
+
+// labelIndex returns the index of a label, or -1.
+func labelIndex(program []*sedCommand, label string) int {
+	for i, c := range program {
+		if c.name == ':' && c.label == label {
+			return i
+		}
+	}
+	return -1
 }
 
 func (s *sedParser) list(nested bool) ([]*sedCommand, error) {
@@ -111,7 +139,20 @@ func (s *sedParser) command() (*sedCommand, error) {
 		n := digits(strings.TrimLeft(s.text, " "))
 		c.exit, _ = number(strings.TrimLeft(s.text, " ")[:n])
 		s.text = strings.TrimLeft(s.text, " ")[n:]
-	case 'd', 'p', '=', 'n':
+	case 'd', 'D', 'p', 'P', '=', 'n', 'N', 'h', 'H', 'g', 'G', 'x', 'z', 'F':
+	case 'r', 'w':
+		end := strings.IndexByte(s.text+"\n", '\n')
+		c.text, s.text = strings.TrimSpace(s.text[:end]), s.text[end:]
+		if c.name == 'w' {
+			err = errors.New("command 'w' is not supported by this machine")
+		}
+		return c, err
+	case ':', 'b', 't', 'T':
+		end := strings.IndexAny(s.text+"\n", ";\n}")
+		c.label, s.text = strings.TrimSpace(s.text[:end]), s.text[end:]
+		return c, nil
+	case 'Q':
+		c.name, c.quiet = 'q', true
 	default:
 		err = fmt.Errorf("command '%c' is not supported by this machine", c.name)
 	}

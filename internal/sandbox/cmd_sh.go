@@ -16,7 +16,11 @@ func sh(ctx context.Context, p *Process) int {
 		if arg == "--" {
 			break
 		}
-		if arg == "--norc" || arg == "--noprofile" || arg == "--login" || arg == "--posix" {
+		if arg == "--login" {
+			s.login = true
+			continue
+		}
+		if arg == "--norc" || arg == "--noprofile" || arg == "--verbose" || arg == "--posix" {
 			continue
 		}
 		for _, letter := range arg[1:] {
@@ -25,7 +29,9 @@ func sh(ctx context.Context, p *Process) int {
 				command = true
 			case 's':
 				fromStdin = true
-			case 'l', 'i': // no effect, since there are no profiles and prompts
+			case 'l':
+				s.login = true
+			case 'i': // no effect, since there are no prompts
 			case 'O':
 				if len(args) == 0 {
 					return p.fail(2, "-O: option requires an argument")

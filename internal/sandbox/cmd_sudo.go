@@ -155,7 +155,7 @@ func loginShell(u user, command []string) []string {
 	if len(command) == 0 {
 		return []string{shell, "-l"}
 	}
-	return []string{shell, "-c", shellQuote(command...)}
+	return []string{shell, "-l", "-c", shellQuote(command...)}
 }
 
 // su runs a command as another user. It is permitted to root only, since users
@@ -192,6 +192,7 @@ func su(ctx context.Context, p *Process) int {
 	c := p.child([]string{shell})
 	c.as(u)
 	if login || o.on("l") {
+		c.Args = append(c.Args, "-l")
 		c.Dir, c.Env = u.home, p.Host.loginEnv(u)
 	} else if !o.on("m") && !o.on("p") {
 		c.Env = maps.Clone(p.Env)

@@ -124,49 +124,6 @@ func cmp(_ context.Context, p *Process) int {
 	return 1
 }
 
-// diff reports with -q whether files differ. Otherwise it prints the lines of
-// both files between their common beginning and end.
-func diff(_ context.Context, p *Process) int {
-	o, names, bad := p.options("qsru", "brief=q", "recursive=r")
-	if bad != 0 {
-		return bad
-	}
-	if o.on("r") || o.on("u") || o.on("s") {
-		return p.fail(2, "options -r, -u and -s are not supported by this machine")
-	}
-	a, b, bad := p.twoFiles(names)
-	if bad != 0 {
-		return bad
-	}
-	if bytes.Equal(a, b) {
-		return 0
-	}
-	if o.on("q") {
-		p.print("Files ", names[0], " and ", names[1], " differ\n")
-		return 1
-	}
-	left, right := strings.SplitAfter(string(a), "\n"), strings.SplitAfter(string(b), "\n")
-	for len(left) > 0 && len(right) > 0 && left[0] == right[0] {
-		left, right = left[1:], right[1:]
-	}
-	for len(left) > 0 && len(right) > 0 && left[len(left)-1] == right[len(right)-1] {
-		left, right = left[:len(left)-1], right[:len(right)-1]
-	}
-	show := func(mark string, all []string) {
-		for _, line := range all {
-			if line != "" {
-				p.print(mark, strings.TrimSuffix(line, "\n"), "\n")
-			}
-		}
-	}
-	show("< ", left)
-	if len(left) > 0 && len(right) > 0 {
-		p.print("---\n")
-	}
-	show("> ", right)
-	return 1
-}
-
 func (p *Process) twoFiles(names []string) (a, b []byte, bad int) {
 	if len(names) != 2 {
 		return nil, nil, p.fail(2, "missing operand")

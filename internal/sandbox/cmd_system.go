@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,9 +86,15 @@ func hostname(_ context.Context, p *Process) int {
 }
 
 func tty(_ context.Context, p *Process) int {
+	silent := len(p.Args) > 1 && (p.Args[1] == "-s" || p.Args[1] == "--silent")
 	if !p.tty {
-		p.print("not a tty\n")
+		if !silent {
+			p.print("not a tty\n")
+		}
 		return 1
+	}
+	if silent {
+		return 0
 	}
 	p.print("/dev/pts/0\n")
 	return 0
@@ -149,7 +156,14 @@ func getconf(_ context.Context, p *Process) int {
 }
 
 func date(_ context.Context, p *Process) int {
-	o, rest, bad := p.options("ud:Ir:R", "utc=u", "universal=u", "date=d:", "iso-8601=I", "reference=r:", "rfc-email=R")
+	for i, arg := range p.Args { // the precision is optional and attached
+		if precision, ok := strings.CutPrefix(strings.Replace(arg, "--iso-8601=", "-I", 1), "-I"); ok && i > 0 {
+			p.Args[i] = "--iso-8601=" + precision
+		} else if arg == "--iso-8601" {
+			p.Args[i] += "="
+		}
+	}
+	o, rest, bad := p.options("ud:r:R", "utc=u", "universal=u", "date=d:", "iso-8601=I:", "reference=r:", "rfc-email=R")
 	if bad != 0 {
 		return bad
 	}
@@ -172,7 +186,19 @@ func date(_ context.Context, p *Process) int {
 	format := "%a %b %e %H:%M:%S UTC %Y"
 	switch {
 	case o.on("I"):
-		format = "%F"
+		precision, _ := o.value("I")
+		switch {
+		case precision == "" || strings.HasPrefix("date", precision):
+			format = "%F"
+		case strings.HasPrefix("seconds", precision):
+			format = "%FT%T+00:00"
+		case strings.HasPrefix("minutes", precision):
+			format = "%FT%R+00:00"
+		case strings.HasPrefix("hours", precision):
+			format = "%FT%H+00:00"
+		default:
+			format = "%FT%T,%N+00:00"
+		}
 	case o.on("R"):
 		format = "%a, %d %b %Y %T +0000"
 	case len(rest) > 0 && strings.HasPrefix(rest[0], "+"):
@@ -239,10 +265,48 @@ func strftime(format string, t time.Time) (string, error) {
 	return b.String(), nil
 }
 
+var relative = regexp.MustCompile(`^(.*?)\s*([+-]?)\s*([0-9]+)\s+(sec|second|min|minute|hour|day|week|month|year)s?(\s+ago)?$`)
+
+// relativeDate parses a date followed by a distance, as in "2024-01-15 + 2 days".
+func relativeDate(text string, now time.Time) (time.Time, bool, error) {
+	m := relative.FindStringSubmatch(text)
+	if m == nil {
+		return time.Time{}, false, nil
+	}
+	at := now
+	if m[1] != "" {
+		var err error
+		if at, err = parseDate(m[1], now); err != nil {
+			return at, true, err
+		}
+	}
+	n, err := strconv.Atoi(m[3])
+	if (m[2] == "-") != (m[5] != "") {
+		n = -n
+	}
+	switch m[4] {
+	case "day":
+		at = at.AddDate(0, 0, n)
+	case "week":
+		at = at.AddDate(0, 0, 7*n)
+	case "month":
+		at = at.AddDate(0, n, 0)
+	case "year":
+		at = at.AddDate(n, 0, 0)
+	default:
+		unit := map[string]time.Duration{"sec": time.Second, "second": time.Second, "min": time.Minute, "minute": time.Minute, "hour": time.Hour}[m[4]]
+		at = at.Add(time.Duration(n) * unit)
+	}
+	return at, true, err
+}
+
 // parseDate parses dates such as "@1700000000", "now", "today", "yesterday",
 // "tomorrow", "3 days ago" and the common ISO formats.
 func parseDate(text string, now time.Time) (time.Time, error) {
 	text = strings.TrimSpace(text)
+	if at, ok, err := relativeDate(text, now); ok {
+		return at, err
+	}
 	if seconds, ok := strings.CutPrefix(text, "@"); ok {
 		n, err := strconv.ParseInt(seconds, 10, 64)
 		return time.Unix(n, 0), err

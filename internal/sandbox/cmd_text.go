@@ -77,7 +77,7 @@ func lines(r io.Reader, do func(line string) bool) error {
 	}
 }
 
-// readString is like ReadString with a newline, for lines up to maxLine bytes.
+// readString reads a line of up to maxLine bytes, with its newline.
 func readString(in *bufio.Reader) (string, error) {
 	var all []byte
 	for {

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"io/fs"
 	"path"
 	"strings"
@@ -49,7 +48,9 @@ func NewRoot(o *RootOptions) *memfs.FS {
 	b.check(disk.Mknod("/dev/full", 0o666, memfs.Full))
 	b.check(disk.Mknod("/dev/random", 0o666, memfs.Random))
 	b.check(disk.Mknod("/dev/urandom", 0o666, memfs.Random))
+	b.check(disk.Mknod("/dev/console", 0o600, memfs.Null))
 	b.check(disk.Mknod("/dev/tty", 0o666, memfs.Null))
+	b.loginFiles(facts)
 	b.accounts(login)
 	b.release(facts)
 	if b.err != nil { // a bug: the paths are fixed and the disk was empty
@@ -102,6 +103,7 @@ func (b *diskBuilder) accounts(login string) {
 		}
 		named = append(named, group{name: login, gid: loginUID})
 		b.dir("/home/"+login, 0o750)
+		b.copySkeleton("/home/"+login, loginUID, loginUID)
 		b.check(b.disk.Chown("/home/"+login, loginUID, loginUID))
 		b.file("/etc/sudoers.d/90-cloud-init-users", login+" ALL=(ALL) NOPASSWD:ALL\n", 0o440)
 	}
@@ -120,8 +122,7 @@ func (b *diskBuilder) accounts(login string) {
 }
 
 func (b *diskBuilder) release(f Facts) {
-	b.file("/etc/os-release", fmt.Sprintf("PRETTY_NAME=%q\nNAME=%q\nVERSION_ID=%q\nID=%s\n",
-		f.Name, strings.Fields(f.Name)[0], f.Version, f.Distro), 0o644)
+	b.releaseFiles(f)
 	b.file("/etc/hostname", defaultHostname+"\n", 0o644)
 	b.file("/etc/hosts", "127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n", 0o644)
 	b.file("/etc/fstab", "LABEL=cloudimg-rootfs / ext4 defaults 0 1\n", 0o644)

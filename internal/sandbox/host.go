@@ -26,6 +26,7 @@ type Host struct {
 	off        bool       // set by Close
 	name       string
 	console    strings.Builder
+	missing    map[string]bool         // commands reported by reportMissing
 	initErrors []string                // errors of cloud-init at this boot
 	scheduled  context.CancelCauseFunc // cancels the scheduled shutdown; nil if there is none
 }
@@ -77,6 +78,7 @@ func (h *Host) start(ctx context.Context) error {
 		cancel(ErrClosed)
 	}
 	h.mu.Unlock()
+	h.clearProcesses()
 	h.cloudInit(b.ctx) //nolint:contextcheck // the machine outlives the boot
 	stop()
 	h.mu.Lock()
@@ -183,9 +185,38 @@ func (h *Host) command(name string) (Command, bool) {
 	if slices.Contains(h.o.Missing, name) {
 		return nil, false
 	}
+	if (name == "lsb_release" || name == "dpkg") && !h.o.Facts.dash() {
+		return nil, false
+	}
 	c := builtin(name)
 	return c, c != nil
 }
+
+// reportMissing says on the console and in the log, once for each name, that a
+// command which scripts expect is not part of this machine.
+func (h *Host) reportMissing(ctx context.Context, name string) {
+	if !slices.Contains(strings.Fields(expectedCommands), name) {
+		return
+	}
+	h.mu.Lock()
+	reported := h.missing[name]
+	if h.missing == nil {
+		h.missing = map[string]bool{}
+	}
+	h.missing[name] = true
+	h.mu.Unlock()
+	if reported {
+		return
+	}
+	h.log("test machine: %s is not installed: this machine is simulated and has no packages; register a func for %s in Commands", name, name)
+	h.o.Logger.LogAttrs(ctx, slog.LevelWarn, "command is not part of the test machine: register it in Commands", slog.String("command", name))
+}
+
+// expectedCommands are commands that scripts run without a look whether they are
+// there.
+const expectedCommands = "apt-get apt apt-cache apt-key add-apt-repository dpkg dpkg-query dpkg-deb dnf yum rpm zypper apk snap flatpak brew " +
+	"curl wget git python python3 pip pip3 node npm go java ruby gem perl php docker podman containerd kubectl helm aws make gcc " +
+	"service ss netstat nginx ansible ansible-playbook puppet chef-client salt-call openssl gpg zip unzip xz patch rsync"
 
 // detach returns a context that ends with the machine instead of with ctx.
 func (h *Host) detach(ctx context.Context) (context.Context, func(error)) {

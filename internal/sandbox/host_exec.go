@@ -52,7 +52,7 @@ func (h *Host) Exec(ctx context.Context, e Exec) (int, error) {
 	stop := context.AfterFunc(ctx, func() { kill(signal("KILL")) })
 	defer func() { stop(); kill(nil) }()
 	p.Args, p.by = []string{"/bin/sh", "-c", e.Line}, "console"
-	defer p.session.limitTime(running, kill)() //nolint:contextcheck // a process ends with the machine; ctx kills it
+	defer p.session.limitTime(running, kill)() //nolint:contextcheck // as below
 	return p.exec(running), nil                //nolint:contextcheck // a process ends with the machine; ctx kills it
 }
 

@@ -6,12 +6,14 @@ import (
 	"io"
 	"math"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
-// Limits bounds what a machine may use of the computer that simulates it. A process
-// that exceeds a limit gets the error or signal of a real machine, and the console
-// names the limit. A zero field means the default, a negative field unlimited.
+// Limits bounds what a machine may use of the computer that simulates it. A
+// process that exceeds a limit gets the error or signal of a real machine, and the
+// console names the limit. A zero field means the default; a negative one disables
+// the limit.
 type Limits struct {
 	// Memory is how many bytes the variables and buffers of all shells and
 	// commands may hold. The default is 64 MiB. Beyond it, allocations fail with
@@ -28,8 +30,8 @@ type Limits struct {
 	// Beyond it, writes fail with "No space left on device".
 	Disk int64
 
-	// FileSize is the size of the largest file in bytes. By default only
-	// Disk limits it. Beyond it, writes fail with "File too large".
+	// FileSize is the size of the largest file in bytes. By default only Disk
+	// limits it. Beyond it, writes fail with "File too large".
 	FileSize int64
 
 	// Output is how many bytes a session may write to its caller or client. The
@@ -63,8 +65,8 @@ func (l Limits) filled() Limits {
 	return l
 }
 
-// set sets a limit that is zero to its default, and one that is negative to the
-// largest value.
+// set replaces a zero limit by its default and a negative limit by the largest
+// value.
 func set[T int | int64 | time.Duration](limit *T, value T) {
 	if *limit == 0 {
 		*limit = value
@@ -94,7 +96,7 @@ func (m *meter) take(n int64) bool {
 
 func (m *meter) give(n int64) { m.used.Add(-n) }
 
-// usage is what is counted for all processes that one login or call starts.
+// usage counts the work of all processes that one login or call starts.
 type usage struct {
 	h         *Host
 	steps     atomic.Int64
@@ -132,7 +134,11 @@ func (c capped) Write(b []byte) (int, error) {
 		c.s.report("the limit of output")
 		return 0, errOutputLimit
 	}
-	return c.w.Write(b)
+	n, err := c.w.Write(b)
+	if err != nil { // the reader is gone
+		err = syscall.EPIPE
+	}
+	return n, err
 }
 
 // output returns w with the session's limit. If w is nil, output is discarded.

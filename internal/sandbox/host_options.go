@@ -130,7 +130,11 @@ func (f Facts) filled() Facts {
 		set(&f.Name, "Amazon Linux "+f.Version)
 	case "debian":
 		set(&f.Version, "13")
-		set(&f.Name, "Debian GNU/Linux "+f.Version)
+		name, full := f.codename()
+		set(&f.Name, "Debian GNU/Linux "+full)
+		if name == "" {
+			set(&f.Name, "Debian GNU/Linux "+f.Version)
+		}
 	}
 	set(&f.Version, "1")
 	set(&f.Name, f.Distro+" "+f.Version)

@@ -207,6 +207,45 @@ func TestBackgroundOutlivesSession(t *testing.T) {
 	})
 }
 
+// TestCommandOutlivesConnection drops connections. As with sshd, a command without a
+// terminal runs on until it writes.
+func TestCommandOutlivesConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, c := login(t, sandbox.Options{})
+		for _, line := range []string{"sleep 100; echo done >late", "sleep 100; echo out; echo done >wrote", "cat; echo done >eof", "trap 'echo hup >hup' HUP; sleep 100; echo done >trapped"} {
+			if err := session(t, c).Start(line); err != nil {
+				t.Fatal(err)
+			}
+		}
+		terminal := session(t, c)
+		if err := terminal.RequestPty("xterm", 24, 80, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := terminal.Start("sleep 100; echo done >terminal"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(200 * time.Second)
+		got := run(t, h, sandbox.Exec{Line: "ls", User: "ubuntu"})
+		if got.out != "eof\nlate\ntrapped\n" {
+			t.Errorf("files written after the connection ended = %q, want eof, late and trapped", got.out)
+		}
+	})
+}
+
+func TestProcFiles(t *testing.T) {
+	t.Parallel()
+	h := boot(t, sandbox.Options{})
+	got := run(t, h, sandbox.Exec{Line: `export MARK=x1; sleep 300 & unset MARK; sleep 0.1; p=$(grep -lszF "MARK=x1" /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||'); [ "$p" = "$!" ] && echo marked; read -r l </proc/$!/stat; set -- ${l##*) }; [ "$2" = $$ ] && echo child; tr '\0' ' ' </proc/$!/cmdline; grep -c . /proc/self/comm; kill $!; wait; ls /proc | grep -c "^$!$"`, User: "ubuntu"})
+	if got.out != "marked\nchild\nsleep 300 1\n0\n" {
+		t.Errorf("files of a process: %+v", got)
+	}
+}
+
 func TestBootCanceled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

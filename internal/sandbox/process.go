@@ -35,6 +35,7 @@ type Process struct {
 	Host   *Host
 
 	parent  int
+	sid     int     // the session, by its first process
 	tty     bool    // the streams are a terminal
 	dash    bool    // started by dash
 	line    uint    // the line of the shell script that started it
@@ -49,7 +50,12 @@ type Process struct {
 
 // Path returns name as an absolute path, relative names being resolved against
 // the working directory. An empty name stays empty and is not found by FS.
-func (p *Process) Path(name string) string { return absPath(p.Dir, name) }
+func (p *Process) Path(name string) string {
+	if rest, ok := strings.CutPrefix(name, "/proc/self/"); ok && !strings.HasPrefix(rest, "fd/") {
+		return "/proc/" + itoa(p.PID) + "/" + rest
+	}
+	return absPath(p.Dir, name)
+}
 
 func absPath(dir, name string) string {
 	if name == "" || path.IsAbs(name) {
@@ -125,6 +131,9 @@ func (p *Process) exec(ctx context.Context) int {
 	run, problem := p.find()
 	if problem != nil {
 		p.reportStartError(problem)
+		if problem.status == notFoundStatus {
+			p.Host.reportMissing(ctx, p.name())
+		}
 		return problem.status
 	}
 	return p.start(ctx, run)

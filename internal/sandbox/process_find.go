@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	notFound    = "not found"
-	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	maxShebangs = 4
+	notFoundStatus = 127
+	notFound       = "not found"
+	defaultPath    = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	maxShebangs    = 4
 )
 
 // startError is the reason a command cannot be started.

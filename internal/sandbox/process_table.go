@@ -111,6 +111,21 @@ func newTable(limit int) *table { return &table{last: firstPID, all: map[int]*en
 // end the returned context; the returned func removes the entry. It reports false
 // if there are too many processes.
 func (t *table) add(ctx context.Context, p *Process) (context.Context, func(), bool) {
+	ctx, remove, ok := t.insert(ctx, p)
+	if !ok {
+		return nil, nil, false
+	}
+	if p.sid == 0 {
+		p.sid = p.PID
+	}
+	p.publish()
+	return ctx, func() {
+		p.unpublish()
+		remove()
+	}, true
+}
+
+func (t *table) insert(ctx context.Context, p *Process) (context.Context, func(), bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.all) >= t.limit || p.session.exhausted.Load() {
@@ -132,6 +147,17 @@ func (t *table) add(ctx context.Context, p *Process) (context.Context, func(), b
 		delete(t.all, e.pid)
 		kill(nil)
 	}, true
+}
+
+// rename records that a process runs another program.
+func (t *table) rename(p *Process) {
+	t.mu.Lock()
+	if e := t.all[p.PID]; e != nil {
+		e.args = p.Args
+	}
+	t.mu.Unlock()
+	p.unpublish()
+	p.publish()
 }
 
 // setTrap sets the func that handles signals to a process instead of killing it.

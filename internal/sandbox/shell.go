@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -73,8 +74,9 @@ type runner struct {
 
 	substitutions []*stream // ends of pipes to close after the command
 	children      []chan struct{}
+	tail          bool            // the next command is the last of a job: a program takes its place
 	keepFDs       bool            // exec keeps its redirections
-	jobsCtx       context.Context //nolint:containedctx // of the background jobs, which outlive the calls that start them
+	jobsCtx       context.Context //nolint:containedctx // it is the life of the background jobs
 	jobsStop      func(error)
 }
 
@@ -113,10 +115,11 @@ type script struct {
 	text    io.Reader // read statement by statement if stdin is set
 	stdin   bool      // text is also the standard input
 	command bool      // text is the argument of -c
+	login   bool      // it is a login shell
 }
 
-// runShell runs a script as p, with its streams and working directory. It does so
-// in a goroutine, so that scripts that run scripts do not need a deep stack.
+// runShell runs a script as p, with its streams and working directory. It uses a
+// new goroutine, so that scripts that run scripts do not need a deep stack.
 func (p *Process) runShell(ctx context.Context, name string, s script) int {
 	status := make(chan int)
 	go func() {
@@ -166,12 +169,17 @@ func (p *Process) newShell(ctx context.Context, name string, s script) int {
 	for _, name := range s.shopts {
 		r.shopts[name] = true
 	}
-	if s.stdin {
-		r.runInput(oneByte{p.Stdin}, s.name) //nolint:contextcheck // jobs have the context of the shell
-	} else {
-		r.runInput(s.text, s.name) //nolint:contextcheck // jobs have the context of the shell
+	if s.login {
+		r.readProfile() //nolint:contextcheck // background jobs end with the machine
+	} else if file, ok := p.Env["BASH_ENV"]; ok && !r.dash && !s.stdin {
+		r.readStartup(file) //nolint:contextcheck // background jobs end with the machine
 	}
-	r.end() //nolint:contextcheck // jobs have the context of the shell
+	if s.stdin {
+		r.runInput(oneByte{p.Stdin}, s.name) //nolint:contextcheck // background jobs end with the machine
+	} else {
+		r.runInput(s.text, s.name) //nolint:contextcheck // background jobs end with the machine
+	}
+	r.end() //nolint:contextcheck // background jobs end with the machine
 	return r.status
 }
 
@@ -209,113 +217,6 @@ func (r *runner) finish() {
 	}
 }
 
-// runInput parses and runs a script, line by line as a shell reads it. A script
-// given by -c runs the lines before a syntax error, too.
-func (r *runner) runInput(text io.Reader, name string) {
-	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
-	in := &scriptReader{r: text, limit: maxFrames, room: r.room}
-	// The iterator panics if it is left early, since it may yield once more. So the
-	// end of the text stops it.
-	for stmts, err := range parser.InteractiveSeq(in) {
-		in.size = 0
-		if !in.stopped && (err != nil || !parser.Incomplete()) {
-			in.stopped = !r.runLine(stmts, err, name)
-		}
-	}
-}
-
-// runLine runs the commands of a line and reports whether the script goes on.
-func (r *runner) runLine(stmts []*syntax.Stmt, err error, name string) bool {
-	if err == nil {
-		err = r.check(stmts)
-	}
-	if err != nil {
-		r.syntaxError(name, err)
-		r.status, r.flow = 2, flowExit
-		return false
-	}
-	if r.opts.noexec {
-		return true
-	}
-	r.stmts(stmts)
-	if r.flow == flowDiscard && !r.fromString && r.depth == 0 {
-		r.flow = flowNext
-	}
-	return r.flow == flowNext
-}
-
-// eval parses and runs text in the current shell.
-func (r *runner) eval(text, what string) {
-	if !r.enter() {
-		return
-	}
-	defer func() { r.depth-- }()
-	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
-	file, err := parser.Parse(&scriptReader{r: strings.NewReader(text), limit: maxFrames, room: r.room}, what)
-	if err == nil {
-		err = r.check(file.Stmts)
-	}
-	if err != nil {
-		r.syntaxError(what, err)
-		r.status = 2
-		if !r.dash {
-			r.status = 1
-			if what == "eval" {
-				r.status = 2
-			}
-		} else {
-			r.exit(2)
-		}
-		return
-	}
-	if len(file.Stmts) == 0 {
-		r.status = 0
-	}
-	r.stmts(file.Stmts)
-}
-
-// enter counts a nested call. It fails if there are too many.
-func (r *runner) enter() bool {
-	r.depth++
-	if r.depth <= r.p.Host.o.Limits.Depth {
-		return true
-	}
-	r.depth--
-	r.p.session.report("the limit of depth")
-	r.errorf("maximum function nesting level exceeded (%d)", r.p.Host.o.Limits.Depth)
-	r.status = 1
-	r.flow = flowExit
-	return false
-}
-
-func (r *runner) stdout() io.Writer { return newOutput(r.ctx, r.fds.writer(1), r.p.session, r.p.kill) }
-func (r *runner) stderr() io.Writer { return newOutput(r.ctx, r.fds.writer(2), r.p.session, r.p.kill) }
-
-// print writes to the standard output. A failure is the status of the command.
-func (r *runner) print(text ...string) {
-	if _, err := io.WriteString(r.stdout(), strings.Join(text, "")); err != nil {
-		r.status = 1
-		if r.ctx.Err() == nil {
-			r.errorf("%s: write error: %s", r.builtinName(), errText(err))
-		}
-	}
-}
-
-func (r *runner) builtinName() string {
-	name, _, _ := strings.Cut(r.command(), " ")
-	return name
-}
-
-// command returns the text of the command that is being run.
-func (r *runner) command() string {
-	if r.node == nil {
-		return ""
-	}
-	var b strings.Builder
-	_ = syntax.NewPrinter(syntax.SingleLine(true)).Print(&b, r.node) // a parsed node can be printed
-	return b.String()
-}
-
 // step is called before every command. It handles signals and returns false if
 // the shell must stop.
 func (r *runner) step() bool {
@@ -331,6 +232,65 @@ func (r *runner) step() bool {
 	}
 	r.runPending()
 	return r.flow == flowNext
+}
+
+// fork returns a runner for a subshell, which is a new process. It reports false if
+// there are too many processes or too little memory.
+func (r *runner) fork(ctx context.Context) (*runner, func(), bool) {
+	p := *r.p
+	p.parent = r.p.PID
+	ctx, end, ok := p.Host.table.add(ctx, &p)
+	if !ok {
+		r.forkError()
+		return nil, nil, false
+	}
+	c := *r
+	c.ctx, c.p = ctx, &p
+	if c.held = 0; !c.hold(r.held) {
+		end()
+		r.outOfMemory()
+		return nil, nil, false
+	}
+	r.token, c.token = new(token), new(token)
+	c.fds, c.vars, c.funcs = r.fds.clone(), r.vars.clone(), maps.Clone(r.funcs)
+	c.shopts, c.alias = maps.Clone(r.shopts), maps.Clone(r.alias)
+	c.stack, c.dirs, c.pipeStatus = slices.Clone(r.stack), slices.Clone(r.dirs), slices.Clone(r.pipeStatus)
+	c.level++
+	c.inherited = append(slices.Clone(r.inherited), r.jobs...)
+	c.jobs, c.jobsCtx, c.jobsStop, c.substitutions, c.children = nil, nil, nil, nil, nil
+	c.pending = newSignals()
+	c.traps = map[string]string{}
+	for name, text := range r.traps {
+		if text == "" || name == "ERR" && r.opts.errtrace || (name == "DEBUG" || name == "RETURN") && r.opts.functrace {
+			c.traps[name] = text // ignored signals stay ignored
+		}
+	}
+	c.installTraps()
+	c.loops = 0
+	return &c, func() {
+		c.finish()
+		end()
+	}, true
+}
+
+func (r *runner) forkError() {
+	if r.dash {
+		r.errorf("Cannot fork")
+		r.exit(2)
+		return
+	}
+	fprintf(r.stderr(), "%s: fork: retry: Resource temporarily unavailable\n", r.name)
+	r.exit(forkFailed)
+}
+
+// subshell runs do in a subshell and returns its status.
+func (r *runner) subshell(do func(c *runner)) int {
+	c, end, ok := r.fork(r.ctx)
+	if !ok {
+		return r.status
+	}
+	defer end()
+	return c.run(do)
 }
 
 // run runs do and the EXIT trap.

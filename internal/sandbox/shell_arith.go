@@ -265,13 +265,6 @@ func (c *calculator) unary(x *syntax.UnaryArithm) (int64, error) {
 	return n, nil
 }
 
-func truth(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 func (c *calculator) binary(x *syntax.BinaryArithm) (int64, error) {
 	switch x.Op {
 	case syntax.Assgn:

@@ -200,7 +200,7 @@ func (r *runner) isSet(name string) bool {
 
 // fileTest evaluates a condition on a file.
 func (r *runner) fileTest(op, arg string) bool {
-	name := absPath(r.p.Dir, arg)
+	name := r.p.Path(arg)
 	if fd, ok := standardFD(name); ok && r.fds[fd] != nil {
 		return op == "-e" || op == "-r" || op == "-w" || op == "-p" && r.fds[fd].file == nil || op == "-c" && r.fds[fd].tty
 	}
@@ -260,8 +260,8 @@ func (r *runner) fileTest(op, arg string) bool {
 // files compares two files. For dash no file is newer than a missing one.
 func (t *tester) files(op, left, right string) bool {
 	r := t.r
-	a, errA := r.p.FS.Stat(absPath(r.p.Dir, left))
-	b, errB := r.p.FS.Stat(absPath(r.p.Dir, right))
+	a, errA := r.p.FS.Stat(r.p.Path(left))
+	b, errB := r.p.FS.Stat(r.p.Path(right))
 	both := errA == nil && errB == nil
 	switch op {
 	case "-ef":

@@ -1,12 +1,13 @@
 package sandbox
 
 import (
+	"fmt"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// declaring are the builtins whose arguments may be assignments.
+// declaring reports whether the arguments of a builtin may be assignments.
 func declaring(name string) bool {
 	switch name {
 	case "declare", "typeset", "local", "export", "readonly":
@@ -14,6 +15,10 @@ func declaring(name string) bool {
 	}
 	return false
 }
+
+// arrayAssigning reports whether the parser leaves the arguments of a command to
+// it as words although they may be assignments.
+func (r *runner) arrayAssigning(name string) bool { return declaring(name) && r.funcs[name] == nil }
 
 // declareWords runs a declaring builtin that the parser took for another command.
 func (r *runner) declareWords(cm *syntax.CallExpr, name string) {
@@ -272,14 +277,33 @@ func (r *runner) localVariable(name string) *variable {
 	return v
 }
 
-// readOnlyName reports whether assignments to a variable are ignored.
-func (r *runner) readOnlyName(name string) bool {
-	if r.dash {
-		return false
+// declaration returns the text of declare -p.
+func (r *runner) declaration(name string, v *variable) string {
+	flags := v.flags()
+	if flags == "" {
+		flags = "-"
 	}
-	switch name {
-	case "FUNCNAME", "PIPESTATUS", "BASH_SOURCE", "BASH_LINENO", "GROUPS", "BASHPID", "BASH_SUBSHELL":
-		return true
+	text := "declare -" + flags + " " + name
+	if v.isArray() {
+		if !v.set {
+			return text
+		}
+		var b strings.Builder
+		for i, k := range v.keys() {
+			s, _ := r.element(v, k)
+			if v.dict != nil {
+				fmt.Fprintf(&b, "[%s]=%s ", bashQuote(k), doubleQuote(s))
+				continue
+			}
+			if i > 0 {
+				b.WriteByte(' ')
+			}
+			fmt.Fprintf(&b, "[%s]=%s", k, doubleQuote(s))
+		}
+		return text + "=(" + b.String() + ")"
 	}
-	return false
+	if !v.set {
+		return text
+	}
+	return text + "=" + doubleQuote(v.str)
 }

@@ -103,7 +103,7 @@ func (r *runner) describe(how, flags, name string) bool {
 		where = r.whichFile(name)
 	case r.alias[name] != "" && (r.dash || r.shopts["expand_aliases"]):
 		kind = "alias"
-	case syntax.IsKeyword(name) && (!r.dash || !slices.Contains([]string{"[[", "]]", "function", "select", "time", "coproc"}, name)):
+	case syntax.IsKeyword(name) && (!r.dash || !bashKeyword(name)):
 		kind = "keyword"
 	case f != nil && !strings.Contains(flags, "f"):
 		kind = "function"
@@ -153,6 +153,15 @@ func (r *runner) describe(how, flags, name string) bool {
 		r.print(name, " is a shell ", kind, "\n")
 	}
 	return true
+}
+
+// bashKeyword reports whether dash lacks a keyword of bash.
+func bashKeyword(name string) bool {
+	switch name {
+	case "[[", "]]", "function", "select", "time", "coproc":
+		return true
+	}
+	return false
 }
 
 // whichFile returns the path of a program, or "".

@@ -31,7 +31,7 @@ func splitScripts(t *testing.T, name string) []string {
 // with those of the shells on this computer.
 func TestMatchesRealShells(t *testing.T) {
 	t.Parallel()
-	for name, least := range map[string]int{"bash": 180, "dash": 70} {
+	for name, least := range map[string]int{"bash": 225, "dash": 75} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			shell := testenv.Need(t, name)

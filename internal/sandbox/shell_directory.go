@@ -47,7 +47,7 @@ func (r *runner) cd(args []string) {
 	dir := ""
 	if cdpath := r.get("CDPATH"); cdpath != "" && !strings.HasPrefix(target, "/") && !strings.HasPrefix(target, ".") {
 		for prefix := range strings.SplitSeq(cdpath, ":") {
-			full := path.Clean(absPath(r.logicalDir(), path.Join(prefix, target)))
+			full := path.Clean(absPath(r.p.Dir, path.Join(prefix, target)))
 			if info, err := r.p.FS.Stat(full); err == nil && info.IsDir() {
 				dir, shown = full, prefix != ""
 				break
@@ -55,7 +55,7 @@ func (r *runner) cd(args []string) {
 		}
 	}
 	if dir == "" {
-		dir = path.Clean(absPath(r.logicalDir(), target))
+		dir = path.Clean(absPath(r.p.Dir, target))
 	}
 	if target == "" {
 		return
@@ -67,9 +67,6 @@ func (r *runner) cd(args []string) {
 		r.print(r.get("PWD"), "\n")
 	}
 }
-
-// logicalDir returns the working directory as the script knows it.
-func (r *runner) logicalDir() string { return r.p.Dir }
 
 func (r *runner) changeDir(dir, shown string, physical bool, by string) bool {
 	info, err := r.p.FS.Stat(dir)
@@ -135,7 +132,7 @@ func (r *runner) directoryStack(args []string) {
 		r.dirs = append([]string{old}, r.dirs[1:]...)
 	case name == "pushd":
 		old := r.p.Dir
-		if !r.changeDir(path.Clean(absPath(r.p.Dir, args[0])), args[0], false, name) {
+		if !r.changeDir(path.Clean(r.p.Path(args[0])), args[0], false, name) {
 			return
 		}
 		r.dirs = append([]string{old}, r.dirs...)
@@ -191,13 +188,13 @@ func (r *runner) umask(args []string) {
 	text := make([]string, 0, 3)
 	for i, who := range "ugo" {
 		bits := ^uint32(r.p.Umask) >> (6 - 3*i) & 7
-		s := []rune{who, '='}
-		for j, c := range "rwx" {
-			if bits&(4>>j) != 0 {
-				s = append(s, c)
+		allowed := strings.Map(func(c rune) rune {
+			if bits&(4>>strings.IndexRune("rwx", c)) == 0 {
+				return -1
 			}
-		}
-		text = append(text, string(s))
+			return c
+		}, "rwx")
+		text = append(text, string(who)+"="+allowed)
 	}
 	r.print(strings.Join(text, ","), "\n")
 }

@@ -59,6 +59,7 @@ func (r *runner) background(st *syntax.Stmt) {
 	}
 	j := &job{pid: c.p.PID, done: make(chan struct{}), text: textOf(&foreground)}
 	c.noErr = 0
+	_, c.tail = st.Cmd.(*syntax.CallExpr)
 	r.p.Host.outlive(c.ctx, func() {
 		defer end()
 		j.status = c.run(func(c *runner) { c.stmt(&foreground) })
@@ -164,7 +165,7 @@ func (r *runner) closeSubstitutions(mark int) {
 	r.substitutions = r.substitutions[:min(mark, len(r.substitutions))]
 }
 
-// addNode gives a stream a path.
+// addNode creates a path for a stream and returns it.
 func (r *runner) addNode(s *stream) string {
 	disk := asRoot(r.p.FS)
 	for fd := 63; ; fd++ {

@@ -9,6 +9,13 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
+func truth(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func calculate(op syntax.BinAritOperator, a, b int64) (int64, error) {
 	switch op {
 	case syntax.Add:

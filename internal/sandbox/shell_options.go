@@ -217,12 +217,12 @@ const (
 // shopt implements the shopt builtin.
 func (r *runner) shopt(args []string) {
 	args = args[1:]
-	first := 0
-	for first < len(args) && strings.HasPrefix(args[first], "-") {
-		first++
+	count := 0
+	for count < len(args) && strings.HasPrefix(args[count], "-") {
+		count++
 	}
-	flags := strings.Join(args[:first], "")
-	args = args[first:]
+	flags := strings.Join(args[:count], "")
+	args = args[count:]
 	set, unset := strings.Contains(flags, "s"), strings.Contains(flags, "u")
 	if strings.Contains(flags, "o") {
 		for _, name := range args {

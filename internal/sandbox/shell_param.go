@@ -8,7 +8,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// value is what a parameter expands to before its operators apply.
+// value holds the value of a parameter, to which operators apply.
 type value struct {
 	name   string
 	index  string // of an element

@@ -176,7 +176,7 @@ func (r *runner) globElement(dir, elem string, last bool) []string {
 		return []string{dir}
 	case !strings.ContainsAny(elem, `*?[(`):
 		name := dir + unescapePattern(elem)
-		info, err := r.p.FS.Lstat(absPath(r.p.Dir, name))
+		info, err := r.p.FS.Lstat(r.p.Path(name))
 		if err != nil {
 			return nil
 		}
@@ -187,7 +187,7 @@ func (r *runner) globElement(dir, elem string, last bool) []string {
 	case elem == "**" && r.shopts["globstar"]:
 		return r.globAll(dir, last, 0)
 	}
-	entries, err := r.p.FS.ReadDir(absPath(r.p.Dir, dirOrDot(dir)))
+	entries, err := r.p.FS.ReadDir(r.p.Path(dirOrDot(dir)))
 	if err != nil {
 		return nil
 	}
@@ -229,7 +229,7 @@ func dirOrDot(dir string) string {
 // asDir returns the name with a slash if it is a directory.
 func (r *runner) asDir(name string, info fs.FileInfo) []string {
 	if info.Mode()&fs.ModeSymlink != 0 {
-		target, err := r.p.FS.Stat(absPath(r.p.Dir, name))
+		target, err := r.p.FS.Stat(r.p.Path(name))
 		if err != nil {
 			return nil
 		}
@@ -247,7 +247,7 @@ func (r *runner) globAll(dir string, last bool, depth int) []string {
 	if last && depth == 0 && dir == "" {
 		all = nil
 	}
-	entries, err := r.p.FS.ReadDir(absPath(r.p.Dir, dirOrDot(dir)))
+	entries, err := r.p.FS.ReadDir(r.p.Path(dirOrDot(dir)))
 	if err != nil || depth > 256 {
 		return all
 	}

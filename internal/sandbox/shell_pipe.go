@@ -13,7 +13,7 @@ const pipeSize = 64 << 10
 type pipe struct {
 	mu      sync.Mutex // guards the fields below
 	buf     []byte
-	changed chan struct{} // closed at the next change; nil without waiters
+	changed chan struct{} // closed at the next change; nil without a waiter
 	readers int
 	writers int
 }

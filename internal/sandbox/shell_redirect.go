@@ -179,7 +179,7 @@ func (r *runner) duplicate(fd, n int, word string) bool {
 
 // open opens a file for a redirection.
 func (r *runner) open(name string, flag int, clobbers bool) (*stream, bool) {
-	full := absPath(r.p.Dir, name)
+	full := r.p.Path(name)
 	if fd, ok := standardFD(full); ok {
 		if s := r.fds[fd]; s != nil {
 			return s.retain(), true

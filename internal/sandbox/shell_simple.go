@@ -212,6 +212,8 @@ func (r *runner) dropScope() {
 // call runs a function, a builtin or a program.
 func (r *runner) call(args []string) {
 	name := args[0]
+	tail := r.tail
+	r.tail = false
 	if f := r.funcs[name]; f != nil && (!r.dash || !specialBuiltin(name)) {
 		r.callFunction(f, args)
 		return
@@ -221,7 +223,28 @@ func (r *runner) call(args []string) {
 		b(r, args)
 		return
 	}
+	if tail && len(r.traps) == 0 {
+		r.replace(args)
+		return
+	}
 	r.program(args)
+}
+
+// replace runs a program with the process id of the shell, which ends with it.
+func (r *runner) replace(args []string) {
+	p := r.process(args)
+	defer p.fds.closeAll()
+	run, problem := p.find()
+	if problem != nil {
+		r.program(args)
+		return
+	}
+	p.PID, p.parent, p.boot = r.p.PID, r.p.parent, bootOf(r.ctx)
+	p.Host.table.rename(p)
+	p.Stdin = readerUntil(p.Stdin, r.ctx.Done())
+	p.Stdout, p.Stderr = r.stdout(), r.stderr()
+	r.status = run(r.ctx, p) & 0xff
+	p.Host.memory.give(p.held)
 }
 
 func (r *runner) callFunction(f *function, args []string) {

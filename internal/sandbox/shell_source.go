@@ -17,10 +17,10 @@ func (r *runner) source(args []string) {
 		name = r.findSource(name)
 	}
 	in, err := io.Reader(nil), error(nil)
-	if fd, ok := standardFD(absPath(r.p.Dir, name)); ok && r.fds[fd] != nil {
+	if fd, ok := standardFD(r.p.Path(name)); ok && r.fds[fd] != nil {
 		in = readerUntil(r.fds.reader(fd), r.ctx.Done())
 	} else {
-		f, openErr := r.p.FS.Open(absPath(r.p.Dir, name))
+		f, openErr := r.p.FS.Open(r.p.Path(name))
 		if err = openErr; err == nil {
 			if info, statErr := f.Stat(); statErr == nil && info.IsDir() {
 				_ = f.Close()
@@ -66,7 +66,7 @@ func (r *runner) source(args []string) {
 // current directory.
 func (r *runner) findSource(name string) string {
 	for dir := range strings.SplitSeq(r.get("PATH"), ":") {
-		file := entryPath(absPath(r.p.Dir, dir), name)
+		file := entryPath(r.p.Path(dir), name)
 		if info, err := r.p.FS.Stat(file); err == nil && info.Mode().IsRegular() {
 			return file
 		}

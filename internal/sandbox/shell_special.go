@@ -66,8 +66,7 @@ func (r *runner) special(name string) *variable {
 	return r.specialBash(name)
 }
 
-// specialBash is special for the variables that only bash has. One that was unset
-// or that the script replaced has lost its meaning.
+// specialBash returns the value of a variable that only bash computes, or nil.
 func (r *runner) specialBash(name string) *variable {
 	switch name {
 	case "BASHPID":

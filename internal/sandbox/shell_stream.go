@@ -142,8 +142,8 @@ func readerUntil(r io.Reader, ended <-chan struct{}) io.Reader {
 	return r
 }
 
-// output is where a process writes. It counts as work of the session, and a
-// write to a pipe without readers kills the process.
+// output is the standard output or error of a process. Writes count as work of the
+// session, and a write to a pipe without a reader kills the process.
 type output struct {
 	w     io.Writer // what until returned
 	plain io.Writer

@@ -120,7 +120,7 @@ func TestShell(t *testing.T) {
 		{name: "process substitution", script: `bash -c 'cat <(echo one) <(echo two)'`, out: "one\ntwo\n"},
 		{name: "process substitution in eval", script: `bash -c 'eval "cat <(echo one)"; source <(echo x=7); echo $x'`, out: "one\n7\n"},
 		{name: "output substitution", script: `bash -c 'echo x > >(cat)'`, out: "x\n"},
-		{name: "printf -v", script: `bash -c 'printf -v x "%03d\n" 7; echo "<$x>"; printf "%q %q" "a b" c'`, out: "<007\n>\n'a b' c"},
+		{name: "printf -v", script: `bash -c 'printf -v x "%03d\n" 7; echo "<$x>"; printf "%q %q" "a b" c'`, out: "<007\n>\na\\ b c"},
 		{name: "sh from stdin", script: "sh -s one two", stdin: "echo $1 $2\ncat\nthis is input\n", out: "one two\nthis is input\n"},
 		{name: "sh -c", script: `sh -c 'echo $0 $1' a b`, out: "a b\n"},
 		{name: "sh -x", script: `sh -x -c 'echo a'`, out: "a\n", err: "+ echo a"},

@@ -9,6 +9,120 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
+// A variable of a shell. It is changed only by the runner that has its token;
+// others replace it by a copy first.
+type variable struct {
+	owner    *token
+	set      bool
+	str      string            // the value of a scalar
+	list     map[int]string    // the elements of an indexed array
+	dict     map[string]string // the elements of an associative array
+	exported bool
+	readOnly bool
+	integer  bool
+	ref      bool // a reference to the variable that str names
+	fold     byte // 'l' or 'u' converts values to lower or upper case
+}
+
+func (v *variable) isArray() bool { return v.list != nil || v.dict != nil }
+
+// scalar returns the value of $name.
+func (v *variable) scalar() (string, bool) {
+	switch {
+	case v == nil:
+		return "", false
+	case v.dict != nil:
+		s, ok := v.dict["0"]
+		return s, ok
+	case v.list != nil:
+		s, ok := v.list[0]
+		return s, ok
+	}
+	return v.str, v.set
+}
+
+// keys returns the indices of an array, in order.
+func (v *variable) keys() []string {
+	if v.dict != nil {
+		return dictKeys(v.dict)
+	}
+	var all []string
+	for _, i := range slices.Sorted(maps.Keys(v.list)) {
+		all = append(all, strconv.Itoa(i))
+	}
+	if v.list == nil && v.set {
+		all = append(all, "0")
+	}
+	return all
+}
+
+// values returns the elements of an array in the order of keys.
+func (v *variable) values() []string {
+	switch {
+	case v == nil:
+		return nil
+	case v.dict != nil:
+		all := make([]string, 0, len(v.dict))
+		for _, k := range dictKeys(v.dict) {
+			all = append(all, v.dict[k])
+		}
+		return all
+	case v.list != nil:
+		all := make([]string, 0, len(v.list))
+		for _, i := range slices.Sorted(maps.Keys(v.list)) {
+			all = append(all, v.list[i])
+		}
+		return all
+	case v.set:
+		return []string{v.str}
+	}
+	return nil
+}
+
+// dictKeys returns the keys in the order of bash, which is that of its hash
+// table.
+func dictKeys(dict map[string]string) []string {
+	return slices.SortedFunc(maps.Keys(dict), func(a, b string) int {
+		if d := int(dictBucket(a)) - int(dictBucket(b)); d != 0 {
+			return d
+		}
+		return strings.Compare(b, a)
+	})
+}
+
+func dictBucket(s string) uint32 {
+	h := uint32(2166136261)
+	for i := range len(s) {
+		h = h*16777619 ^ uint32(s[i])
+	}
+	return h & 1023
+}
+
+func (v *variable) size() int64 {
+	n := int64(len(v.str)) + 64
+	for _, s := range v.list {
+		n += int64(len(s)) + 160
+	}
+	for k, s := range v.dict {
+		n += int64(len(k)+len(s)) + 192
+	}
+	return n
+}
+
+// flags returns the attributes in the order of declare -p.
+func (v *variable) flags() string {
+	var b strings.Builder
+	for _, f := range []struct {
+		on     bool
+		letter byte
+	}{{v.list != nil, 'a'}, {v.dict != nil, 'A'}, {v.integer, 'i'}, {v.fold == 'l', 'l'}, {v.ref, 'n'}, {v.readOnly, 'r'}, {v.fold == 'u', 'u'}, {v.exported, 'x'}} {
+		if f.on {
+			b.WriteByte(f.letter)
+		}
+	}
+	return b.String()
+}
+
 // A token marks the variables that a runner may change in place. Runners get new
 // ones when they fork, since both share the variables from then on.
 type token struct{ _ byte }
@@ -115,192 +229,6 @@ func (r *runner) element(v *variable, index string) (string, bool) {
 func (r *runner) get(name string) string {
 	s, _ := r.lookup(name).scalar()
 	return s
-}
-
-// writable returns the variable for changing, creating it if necessary. It
-// returns nil after a message if the variable is read-only.
-func (r *runner) writable(name string) *variable {
-	v, in := r.vars.find(name)
-	switch {
-	case v == nil:
-		v, in = &variable{owner: r.token}, r.vars.global()
-		in.vars[name] = v
-	case v.readOnly:
-		r.errorf("%s: %s", name, map[bool]string{true: "is read only", false: "readonly variable"}[r.dash])
-		r.status = 1
-		if r.dash {
-			r.exit(2)
-		}
-		return nil
-	case v.owner != r.token:
-		c := *v
-		c.owner, c.list, c.dict = r.token, maps.Clone(v.list), maps.Clone(v.dict)
-		v = &c
-		in.vars[name] = v
-	}
-	return v
-}
-
-// assign sets a scalar, or the first element of an array.
-func (r *runner) assign(name, value string) bool {
-	target, index := r.resolve(name)
-	if index != "" {
-		return r.assignElement(target, index, value)
-	}
-	name = target
-	if v, _ := r.vars.find(name); v != nil && v.isArray() {
-		return r.assignElement(name, "0", value)
-	}
-	v := r.writable(name)
-	if v == nil {
-		return false
-	}
-	value, ok := r.convert(v, value)
-	if !ok || !r.hold(int64(len(value)-len(v.str))) {
-		return false
-	}
-	v.str, v.set = value, true
-	if r.opts.allexport {
-		v.exported = true
-	}
-	r.assigned(name, value)
-	return true
-}
-
-// convert applies the attributes of v to a new value.
-func (r *runner) convert(v *variable, value string) (string, bool) {
-	switch {
-	case v.integer:
-		n, ok := r.arithText(value)
-		return strconv.FormatInt(n, 10), ok
-	case v.fold == 'l':
-		return strings.ToLower(value), true
-	case v.fold == 'u':
-		return strings.ToUpper(value), true
-	}
-	return value, true
-}
-
-// assignElement sets an element of an array. A scalar becomes an array.
-func (r *runner) assignElement(name, index, value string) bool {
-	name, _ = r.resolve(name)
-	v := r.writable(name)
-	if v == nil {
-		return false
-	}
-	value, ok := r.convert(v, value)
-	if !ok || !r.hold(int64(len(value)+len(index)+160)) {
-		return false
-	}
-	if v.dict != nil {
-		v.dict[index], v.set = value, true
-		return true
-	}
-	i, ok := r.arrayIndex(v, name, index)
-	if !ok {
-		return false
-	}
-	if v.list == nil {
-		v.list = map[int]string{}
-		if v.set {
-			v.list[0] = v.str
-		}
-		v.str = ""
-	}
-	v.list[i], v.set = value, true
-	return true
-}
-
-// arrayIndex parses the index of an element; negative ones count from the end.
-func (r *runner) arrayIndex(v *variable, name, index string) (int, bool) {
-	n, ok := r.arithText(index)
-	if !ok {
-		return 0, false
-	}
-	if n < 0 && v != nil {
-		last := -1
-		if v.list == nil && v.set {
-			last = 0
-		}
-		for i := range v.list {
-			last = max(last, i)
-		}
-		n += int64(last) + 1
-	}
-	if n < 0 || n > 1<<40 {
-		r.errorf("%s[%s]: bad array subscript", name, index)
-		r.status = 1
-		return 0, false
-	}
-	return int(n), true
-}
-
-// assigned updates state that depends on a variable.
-func (r *runner) assigned(name, value string) {
-	switch name {
-	case "OPTIND":
-		r.optPos = 0
-	case "SECONDS":
-		n, _ := strconv.ParseInt(value, 10, 64)
-		r.started = r.now().Add(-seconds(n))
-	case "RANDOM":
-		n, _ := strconv.ParseUint(value, 10, 32)
-		r.seed = uint32(n)
-	}
-}
-
-// unset removes a variable.
-func (r *runner) unset(name string) bool {
-	target, _ := r.resolve(name)
-	v, in := r.vars.find(target)
-	switch {
-	case v == nil:
-		return true
-	case v.readOnly:
-		r.errorf("unset: %s: cannot unset: readonly variable", name)
-		return false
-	}
-	r.drop(v.size())
-	if in.parent == nil || in.temp {
-		delete(in.vars, target)
-	} else { // it stays local
-		in.vars[target] = &variable{owner: r.token}
-	}
-	return true
-}
-
-// hold counts n more bytes that the shell holds. It ends the shell if the machine
-// has no more memory.
-func (r *runner) hold(n int64) bool {
-	if n <= 0 {
-		r.drop(-n)
-		return true
-	}
-	if !r.p.Host.memory.take(n) {
-		r.outOfMemory()
-		return false
-	}
-	r.held += n
-	return true
-}
-
-func (r *runner) drop(n int64) {
-	n = min(n, r.held)
-	r.held -= n
-	r.p.Host.memory.give(n)
-}
-
-func (r *runner) outOfMemory() {
-	if r.flow == flowExit {
-		return
-	}
-	r.p.session.report("the limit of memory")
-	if r.dash {
-		r.errorf("Out of space")
-	} else {
-		fprintf(r.stderr(), "%s: xrealloc: cannot allocate memory: Cannot allocate memory\n", r.name)
-	}
-	r.exit(2)
 }
 
 // environment returns the exported variables.

@@ -20,13 +20,12 @@ type CloseWriter interface{ CloseWrite() error }
 
 var _ CloseWriter = (*net.TCPConn)(nil)
 
-// ServeConn serves one SSH connection on c. It returns when the connection and
-// everything started through it have ended, and closes c. If the machine is off
-// or booting, it closes c immediately. The end of ctx drops the connection.
+// ServeConn serves one SSH connection on c. It returns when the connection has
+// ended, and closes c. As with sshd, only commands with a terminal end with it;
+// others live on until they write. If the machine is off or booting, it closes c
+// immediately. The end of ctx drops the connection. c must buffer writes, as a
+// socket does: both sides of SSH write first.
 func (h *Host) ServeConn(ctx context.Context, c net.Conn) {
-	if c.LocalAddr().Network() == "pipe" {
-		c = newOutbox(c)
-	}
 	defer shut(c)
 	h.mu.Lock()
 	b := h.up
@@ -136,6 +135,7 @@ func (h *Host) serve(ctx context.Context, c net.Conn) error {
 	if !ok {
 		return conn.Close()
 	}
+	life := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(signal("HUP"))
 	var wg sync.WaitGroup
@@ -149,7 +149,7 @@ func (h *Host) serve(ctx context.Context, c net.Conn) error {
 			if err != nil {
 				continue
 			}
-			wg.Go(func() { h.session(ctx, conn, u, channel, reqs) })
+			wg.Go(func() { h.session(ctx, life, conn, u, channel, reqs) })
 		case "direct-tcpip":
 			wg.Go(func() { h.forward(ctx, ch) })
 		default:

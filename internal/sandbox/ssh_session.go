@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
+	"path"
 	"strings"
 	"sync"
 
@@ -16,16 +18,19 @@ type session struct {
 	p       *Process
 	channel ssh.Channel
 	started bool
+	kill    context.CancelCauseFunc // of a command without a terminal; nil before it starts
 	pty     bool
 }
 
-func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, channel ssh.Channel, requests <-chan *ssh.Request) {
+func (h *Host) session(ctx, life context.Context, conn ssh.ConnMetadata, u user, channel ssh.Channel, requests <-chan *ssh.Request) {
 	defer shut(channel)
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
 	s := &session{h: h, p: h.process(u), channel: channel}
-	s.p.Env["SSH_CONNECTION"] = conn.RemoteAddr().String() + " 0 " + conn.LocalAddr().String() + " 22"
-	s.p.Env["SSH_CLIENT"] = conn.RemoteAddr().String() + " 0 22"
+	client, clientPort := splitAddr(conn.RemoteAddr(), "50022")
+	server, serverPort := splitAddr(conn.LocalAddr(), "22")
+	s.p.Env["SSH_CONNECTION"] = strings.Join([]string{client, clientPort, server, serverPort}, " ")
+	s.p.Env["SSH_CLIENT"] = strings.Join([]string{client, clientPort, serverPort}, " ")
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for r := range requests {
@@ -46,6 +51,9 @@ func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, chann
 			}
 			if ok = known; ok && sig != "" {
 				kill(sig)
+				if s.kill != nil {
+					s.kill(sig)
+				}
 			}
 		case "exec":
 			var req struct{ Command string }
@@ -70,10 +78,28 @@ func (h *Host) session(ctx context.Context, conn ssh.ConnMetadata, u user, chann
 		}
 		if run != nil {
 			s.started = true
-			wg.Go(func() { s.run(ctx, run) })
+			if s.pty {
+				wg.Go(func() { s.run(ctx, run) })
+			} else { // it outlives the connection
+				running, end := context.WithCancelCause(life)
+				s.kill = end
+				h.outlive(life, func() {
+					defer end(nil)
+					s.run(running, run)
+				})
+			}
 		}
 	}
 	kill(signal("HUP")) // the client closed the channel
+}
+
+// splitAddr returns the host and port of an address, or those of the machine itself
+// if it is not a network address.
+func splitAddr(a net.Addr, port string) (string, string) {
+	if host, p, err := net.SplitHostPort(a.String()); err == nil {
+		return host, p
+	}
+	return "127.0.0.1", port
 }
 
 // env sets an environment variable if sshd accepts it by default.
@@ -108,6 +134,8 @@ func (s *session) exec(line string) func(context.Context) int {
 		s.p.Args = []string{shell}
 		if line != "" {
 			s.p.Args = append(s.p.Args, "-c", line)
+		} else if base := path.Base(shell); base == "bash" || base == "sh" {
+			s.p.Args = append(s.p.Args, "-l")
 		}
 		s.p.by = "sshd"
 		return s.p.exec(ctx)

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
@@ -93,15 +94,21 @@ func (f sftpFiles) open(r *sftp.Request) (*memfs.File, error) {
 			flag |= set.flag
 		}
 	}
-	mode := fs.FileMode(0o666)
-	if r.AttrFlags().Permissions {
-		mode = r.Attributes().FileMode().Perm()
-	}
-	h, err := f.disk.OpenFile(r.Filepath, flag, mode)
+	h, err := f.disk.OpenFile(r.Filepath, flag, openMode(r.Attrs))
 	if err != nil {
 		return nil, sftpError(err)
 	}
 	return h, nil
+}
+
+// openMode returns the mode that an open request asks for. The library drops the
+// flags that say which attributes follow. Clients send the permissions alone, or
+// with the two times.
+func openMode(attrs []byte) fs.FileMode {
+	if len(attrs) != 4 && len(attrs) != 12 {
+		return 0o666
+	}
+	return modeOf(binary.BigEndian.Uint32(attrs) & 0o7777)
 }
 
 func (f sftpFiles) Filecmd(r *sftp.Request) error {

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/bakestone-go/bakestone/internal/memconn"
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
@@ -45,10 +46,10 @@ func privateKey(t *testing.T) (ssh.Signer, []byte) {
 	return signer, pem.EncodeToMemory(block)
 }
 
-// dial connects to h over a net.Pipe.
+// dial connects to h in memory.
 func dial(t *testing.T, h *sandbox.Host, config *ssh.ClientConfig) (*ssh.Client, error) {
 	t.Helper()
-	near, far := net.Pipe()
+	near, far := memconn.Pipe(memconn.Addr("client"), memconn.Addr("guest"))
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -190,7 +191,7 @@ func TestSSHSignals(t *testing.T) {
 	}
 }
 
-func TestSSHSessionCloseKillsCommand(t *testing.T) {
+func TestSSHSessionCloseKillsTerminalCommand(t *testing.T) {
 	t.Parallel()
 	started, killed := make(chan struct{}), make(chan struct{})
 	_, c := login(t, sandbox.Options{Commands: map[string]sandbox.Command{
@@ -202,6 +203,9 @@ func TestSSHSessionCloseKillsCommand(t *testing.T) {
 		},
 	}})
 	s := session(t, c)
+	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Start("serve"); err != nil {
 		t.Fatal(err)
 	}

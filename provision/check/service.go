@@ -11,7 +11,8 @@ import (
 
 // A Service verifies that a systemd unit is active.
 type Service struct {
-	// Name is the unit's name: "nginx", "fstrim.timer". It is required.
+	// Name is the unit's name: "nginx", "fstrim.timer". Without a suffix it is a
+	// .service. It is required.
 	Name string
 
 	// Enabled also requires that the unit starts at boot, Disabled that it does
@@ -30,7 +31,10 @@ func (s Service) String() string { return "service " + s.Name }
 
 // Validate reports an invalid Name and conflicting fields.
 func (s Service) Validate() error {
-	errs := []error{checkName("Service.Name", s.Name)}
+	var errs []error
+	if _, ok := posixsh.UnitName(s.Name); !ok {
+		errs = append(errs, bake.Invalid("Service.Name", "invalid unit name %q", s.Name))
+	}
 	if s.Enabled && s.Disabled {
 		errs = append(errs, bake.Invalid("Service.Enabled", "conflicts with Disabled"))
 	}

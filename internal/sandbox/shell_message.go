@@ -2,6 +2,8 @@ package sandbox
 
 import (
 	"errors"
+	"io"
+	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
 )
@@ -50,4 +52,33 @@ func (r *runner) fatal(format string, args ...any) {
 		return
 	}
 	r.status, r.flow = 1, flowDiscard
+}
+
+func (r *runner) stdout() io.Writer { return newOutput(r.ctx, r.fds.writer(1), r.p.session, r.p.kill) }
+
+func (r *runner) stderr() io.Writer { return newOutput(r.ctx, r.fds.writer(2), r.p.session, r.p.kill) }
+
+// print writes to the standard output. A failure is the status of the command.
+func (r *runner) print(text ...string) {
+	if _, err := io.WriteString(r.stdout(), strings.Join(text, "")); err != nil {
+		r.status = 1
+		if r.ctx.Err() == nil {
+			r.errorf("%s: write error: %s", r.builtinName(), errText(err))
+		}
+	}
+}
+
+func (r *runner) builtinName() string {
+	name, _, _ := strings.Cut(r.command(), " ")
+	return name
+}
+
+// command returns the text of the command that is being run.
+func (r *runner) command() string {
+	if r.node == nil {
+		return ""
+	}
+	var b strings.Builder
+	_ = syntax.NewPrinter(syntax.SingleLine(true), syntax.SpaceRedirects(true)).Print(&b, r.node) // a parsed node can be printed
+	return b.String()
 }

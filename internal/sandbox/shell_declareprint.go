@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -96,37 +95,6 @@ func (r *runner) printDeclarations(d declaration, items []declared) {
 		}
 		r.print(r.declaration(name, v), "\n")
 	}
-}
-
-// declaration returns the text of declare -p.
-func (r *runner) declaration(name string, v *variable) string {
-	flags := v.flags()
-	if flags == "" {
-		flags = "-"
-	}
-	text := "declare -" + flags + " " + name
-	if v.isArray() {
-		if !v.set {
-			return text
-		}
-		var b strings.Builder
-		for i, k := range v.keys() {
-			s, _ := r.element(v, k)
-			if v.dict != nil {
-				fmt.Fprintf(&b, "[%s]=%s ", bashQuote(k), doubleQuote(s))
-				continue
-			}
-			if i > 0 {
-				b.WriteByte(' ')
-			}
-			fmt.Fprintf(&b, "[%s]=%s", k, doubleQuote(s))
-		}
-		return text + "=(" + b.String() + ")"
-	}
-	if !v.set {
-		return text
-	}
-	return text + "=" + doubleQuote(v.str)
 }
 
 // doubleQuote quotes s as declare -p does.

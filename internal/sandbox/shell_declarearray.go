@@ -8,10 +8,6 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// arrayAssigning reports whether the parser leaves the arguments of a command to
-// it as words although they may be assignments.
-func (r *runner) arrayAssigning(name string) bool { return declaring(name) && r.funcs[name] == nil }
-
 // assignArray assigns the elements of name=(...).
 func (r *runner) assignArray(name string, x *syntax.ArrayExpr, appends, dict bool) bool {
 	name, _ = r.resolve(name)
@@ -109,4 +105,16 @@ func (r *runner) assignArrayText(name, text string) bool {
 		return r.assign(name, text)
 	}
 	return r.assignArray(name, call.Assigns[0].Array, false, false)
+}
+
+// readOnlyName reports whether assignments to a variable are ignored.
+func (r *runner) readOnlyName(name string) bool {
+	if r.dash {
+		return false
+	}
+	switch name {
+	case "FUNCNAME", "PIPESTATUS", "BASH_SOURCE", "BASH_LINENO", "GROUPS", "BASHPID", "BASH_SUBSHELL":
+		return true
+	}
+	return false
 }

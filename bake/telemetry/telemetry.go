@@ -1,0 +1,223 @@
+// Package telemetry turns the events of a run of [bake.Bake] into OpenTelemetry's
+// spans and metrics:
+//
+//	run := telemetry.New(ctx, nil)
+//	results, err := bake.Bake(ctx, &bake.Options{Observe: run.Observe}, images...)
+//	run.End(err)
+//
+// The span of the run is a child of the span in ctx. It has a child for each image,
+// which has one for each step and for each undo. Commands, messages, failed
+// attempts, and resources created and removed are events of the step's span. Secrets are
+// masked as in all events.
+//
+// The metrics are
+//
+//	bakestone.image.duration  seconds of a build, by status
+//	bakestone.step.duration   seconds of a step, by step and outcome
+//	bakestone.step.retries    failed attempts that were repeated, by step
+//	bakestone.transfer.bytes  bytes of large files sent and received
+//
+// API calls are not events. To trace those to AWS, add the middleware of
+// OpenTelemetry's package otelaws to the aws.Config of the cloud.
+package telemetry
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// scope names the instrumentation.
+const scope = "github.com/bakestone-go/bakestone/bake/telemetry"
+
+// Options configures a Run. A nil *Options is the same as the zero value.
+type Options struct {
+	// TracerProvider and MeterProvider receive the spans and metrics. If nil, the
+	// global ones of package otel are used.
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
+}
+
+// A Run is a run of Bake. Its methods may be called from any goroutine.
+type Run struct {
+	ctx    context.Context //nolint:containedctx // parent of the spans of later events
+	tracer trace.Tracer
+	span   trace.Span
+	meters meters
+
+	mu     sync.Mutex
+	images map[string]*image
+}
+
+// An image is a running build.
+type image struct {
+	ctx   context.Context //nolint:containedctx // parent of the spans of the steps
+	span  trace.Span
+	step  trace.Span // of the running step, or nil
+	moved map[string]int64
+}
+
+type meters struct {
+	image, step    metric.Float64Histogram
+	retries, bytes metric.Int64Counter
+}
+
+// New starts the span of a run. The caller must call End.
+func New(ctx context.Context, o *Options) *Run {
+	if o == nil {
+		o = &Options{}
+	}
+	tracers, provider := o.TracerProvider, o.MeterProvider
+	if tracers == nil {
+		tracers = otel.GetTracerProvider()
+	}
+	if provider == nil {
+		provider = otel.GetMeterProvider()
+	}
+	version := trace.WithInstrumentationVersion(bake.Version)
+	r := &Run{tracer: tracers.Tracer(scope, version), images: map[string]*image{}}
+	r.ctx, r.span = r.tracer.Start(ctx, "bake")
+	r.meters = newMeters(provider.Meter(scope, metric.WithInstrumentationVersion(bake.Version)))
+	return r
+}
+
+// newMeters returns the instruments. Those that the provider refuses, which it reports
+// to the handler of package otel, do nothing.
+func newMeters(m metric.Meter) meters {
+	var made meters
+	for _, err := range []error{
+		set(&made.image)(m.Float64Histogram("bakestone.image.duration", metric.WithUnit("s"), metric.WithDescription("Duration of the build of an image."))),
+		set(&made.step)(m.Float64Histogram("bakestone.step.duration", metric.WithUnit("s"), metric.WithDescription("Duration of a step with all its attempts."))),
+		set(&made.retries)(m.Int64Counter("bakestone.step.retries", metric.WithDescription("Failed attempts that were repeated."))),
+		set(&made.bytes)(m.Int64Counter("bakestone.transfer.bytes", metric.WithUnit("By"), metric.WithDescription("Bytes of large files sent and received."))),
+	} {
+		if err != nil {
+			otel.Handle(err)
+		}
+	}
+	return made
+}
+
+func set[T any](to *T) func(T, error) error {
+	return func(v T, err error) error {
+		*to = v
+		return err
+	}
+}
+
+// Observe records e. Use it as [bake.Options.Observe], or call it from there.
+func (r *Run) Observe(e bake.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.image(&e)
+	at := trace.WithTimestamp(e.Time)
+	switch e.Kind {
+	case bake.StepStarted:
+		i.moved = nil
+		if e.Attempt > 1 && i.step != nil {
+			return
+		}
+		_, i.step = r.tracer.Start(i.ctx, e.Step, at)
+	case bake.StepFinished:
+		outcome := "succeeded"
+		if e.Err != "" {
+			outcome = "failed"
+		}
+		r.meters.step.Record(r.ctx, e.Elapsed.Seconds(), metric.WithAttributes(attribute.String("step", e.Step), attribute.String("outcome", outcome)))
+		i.end(e.Err, at)
+	case bake.StepRetried:
+		r.meters.retries.Add(r.ctx, 1, metric.WithAttributes(attribute.String("step", e.Step)))
+		i.event(&e, attribute.Int("attempt", e.Attempt), attribute.String("error", e.Err))
+	case bake.BuildRestarted:
+		i.event(&e, attribute.String("step", e.Step), attribute.String("error", e.Err))
+	case bake.UndoFinished:
+		_, span := r.tracer.Start(i.ctx, e.Step, trace.WithTimestamp(e.Time.Add(-e.Elapsed)))
+		end(span, e.Err, at)
+	case bake.CommandStarted, bake.Message:
+		i.event(&e, attribute.String("text", e.Text))
+	case bake.ResourceCreated, bake.ResourceRemoved:
+		i.event(&e, attribute.String("kind", e.Resource.Kind), attribute.String("id", e.Resource.ID))
+	case bake.BytesMoved:
+		r.meters.bytes.Add(r.ctx, i.bytes(&e))
+	case bake.BuildFinished:
+		r.meters.image.Record(r.ctx, e.Elapsed.Seconds(), metric.WithAttributes(attribute.String("status", string(e.Status))))
+		i.span.SetAttributes(attribute.String("bakestone.status", string(e.Status)), attribute.String("bakestone.artifact", e.Text))
+		i.end("", at)
+		end(i.span, e.Err, at)
+		delete(r.images, e.Image)
+	}
+}
+
+// image returns the image of e, whose span it starts if e is its first event.
+func (r *Run) image(e *bake.Event) *image {
+	i := r.images[e.Image]
+	if i == nil {
+		i = &image{}
+		i.ctx, i.span = r.tracer.Start(r.ctx, "image "+e.Image, trace.WithTimestamp(e.Time),
+			trace.WithAttributes(attribute.String("bakestone.image", e.Image), attribute.String("bakestone.build", e.Build)))
+		r.images[e.Image] = i
+	}
+	return i
+}
+
+// event adds e to the span of the running step, or else of the image.
+func (i *image) event(e *bake.Event, attributes ...attribute.KeyValue) {
+	span := i.span
+	if i.step != nil {
+		span = i.step
+	}
+	span.AddEvent(string(e.Kind), trace.WithTimestamp(e.Time), trace.WithAttributes(attributes...))
+}
+
+// end ends the span of the running step.
+func (i *image) end(err string, at trace.SpanEndOption) {
+	if i.step != nil {
+		end(i.step, err, at)
+		i.step = nil
+	}
+}
+
+func end(span trace.Span, err string, at trace.SpanEndOption) {
+	if err != "" {
+		span.SetStatus(codes.Error, err)
+	}
+	span.End(at)
+}
+
+// bytes returns the bytes that e adds to those of the same path.
+func (i *image) bytes(e *bake.Event) int64 {
+	if i.moved == nil {
+		i.moved = map[string]int64{}
+	}
+	before := i.moved[e.Text]
+	if e.Done < before {
+		before = 0 // sent again
+	}
+	i.moved[e.Text] = e.Done
+	return e.Done - before
+}
+
+// End ends the span of the run with the error of Bake, and the spans of images whose
+// end was not observed.
+func (r *Run) End(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, i := range r.images {
+		at := trace.WithTimestamp(time.Now())
+		i.end("end not observed", at)
+		end(i.span, "end not observed", at)
+	}
+	clear(r.images)
+	if err != nil {
+		r.span.SetStatus(codes.Error, err.Error())
+	}
+	r.span.End()
+}

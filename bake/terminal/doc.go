@@ -1,0 +1,18 @@
+// Package terminal shows a run of [bake.Bake] to a person at a terminal:
+//
+//	view := terminal.New(os.Stderr, &terminal.Options{Images: len(images)})
+//	results, err := bake.Bake(ctx, &bake.Options{Observe: view.Observe}, images...)
+//	err = errors.Join(err, view.Close(results))
+//
+// On a terminal it draws a line for each running image, with its step, a bar and the
+// time, and below it the last lines of output if there is room. Finished images scroll
+// away as one line each, failed ones with the step, the cause and the last lines of
+// output. At the end it prints a table of the results.
+//
+// Elsewhere it prints plain lines, one for each step and each line of output: if the
+// writer is not a terminal, or if the environment has CI, or TERM is "dumb". With NO_COLOR in the environment it
+// uses no colors.
+//
+// [bake.Progress] prints every event instead, with the progress of transfers and
+// snapshots.
+package terminal

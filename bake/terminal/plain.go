@@ -1,0 +1,123 @@
+package terminal
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-runewidth"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/amount"
+	"github.com/bakestone-go/bakestone/internal/visible"
+)
+
+// plain returns the lines that show e where nothing can be drawn: when a step starts or
+// is repeated, what machines print, and when a build ends.
+func (r *run) plain(e *bake.Event) string {
+	if r.first.IsZero() {
+		r.first = e.Time
+	}
+	text := ""
+	switch e.Kind {
+	case bake.StepStarted:
+		text = e.Step
+		if e.Attempt > 1 {
+			text += fmt.Sprintf(" (attempt %d)", e.Attempt)
+		}
+	case bake.OutputLine:
+		text = "| " + e.Text
+	case bake.StepRetried:
+		text = fmt.Sprintf("%s failed: %s; next attempt in %s", e.Step, e.Err, amount.Duration(e.Delay))
+	case bake.BuildRestarted:
+		text = "the platform reclaimed the machine; starting again at " + e.Step
+	case bake.UndoFinished:
+		if e.Err != "" {
+			text = e.Step + " failed: " + e.Err
+		}
+	case bake.MachineKept:
+		text = e.Text
+	case bake.BuildFinished:
+		text = strings.TrimSpace(string(e.Status)+" "+e.Text) + " (" + amount.Duration(e.Elapsed) + ")"
+		if e.Err != "" {
+			text += ": " + e.Err
+		}
+	}
+	r.names = max(r.names, runewidth.StringWidth(e.Image))
+	var b strings.Builder
+	for line := range strings.Lines(visible.Text(text)) {
+		line = visible.Disarm(strings.TrimRight(line, "\n"))
+		fmt.Fprintf(&b, "%8s  %s  %s\n", amount.Clock(e.Time.Sub(r.first)), runewidth.FillRight(e.Image, r.names), line)
+	}
+	return b.String()
+}
+
+// table returns a table of the results.
+func (v *View) table(results []*bake.Result) string {
+	if len(results) == 0 {
+		return "No images to bake.\n"
+	}
+	if len(results) == 1 {
+		return "" // its end was printed
+	}
+	rows := [][]string{{"IMAGE", "RESULT", "TIME", "SLOWEST STEP", "ARTIFACT"}}
+	for _, r := range results {
+		artifact := ""
+		if r.Artifact != nil {
+			artifact = r.Artifact.ID()
+		}
+		rows = append(rows, []string{r.Image.Name, string(r.Status), amount.Clock(r.Finished.Sub(r.Started)), slowest(r.Steps), artifact})
+	}
+	columns := 0
+	if v.size != nil {
+		columns, _ = v.size()
+	}
+	return "\n" + align(rows, columns)
+}
+
+// slowestColumn is the one that a narrow table lacks.
+const slowestColumn = 3
+
+// align returns the rows as lines with aligned columns, without the slowest steps if
+// they would be longer than columns, unless that is 0.
+func align(rows [][]string, columns int) string {
+	widths := make([]int, len(rows[0]))
+	total := 0
+	for c := range widths {
+		for _, row := range rows {
+			widths[c] = max(widths[c], runewidth.StringWidth(row[c]))
+		}
+		total += widths[c] + 2 //nolint:mnd // spaces
+	}
+	narrow := columns > 0 && total > columns
+	var b strings.Builder
+	for _, row := range rows {
+		var line strings.Builder
+		for c, cell := range row {
+			if c != slowestColumn || !narrow {
+				line.WriteString(runewidth.FillRight(cell, widths[c]) + "  ")
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return b.String()
+}
+
+// slowest describes the step that took longest.
+func slowest(steps []bake.StepResult) string {
+	var longest bake.StepResult
+	for _, s := range steps {
+		if s.Elapsed > longest.Elapsed {
+			longest = s
+		}
+	}
+	if longest.Elapsed < time.Second {
+		return ""
+	}
+	const maxName = 28
+	name := []rune(longest.Name)
+	if len(name) > maxName {
+		name = append(name[:maxName-1], '…')
+	}
+	return fmt.Sprintf("%s (%s)", string(name), amount.Clock(longest.Elapsed))
+}

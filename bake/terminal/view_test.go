@@ -1,0 +1,358 @@
+package terminal_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/bake/terminal"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+)
+
+// setTerminal sets the environment of a usual terminal.
+func setTerminal(t *testing.T) {
+	t.Helper()
+	for name, value := range map[string]string{"CI": "", "NO_COLOR": "", "TERM": "xterm-256color"} {
+		t.Setenv(name, value)
+	}
+}
+
+// images returns n images, each of which takes a minute and prints a line a second. The
+// second one fails.
+func images(n int) []*bake.Image {
+	builder := baketest.NewBuilder(nil)
+	list := make([]*bake.Image, n)
+	for i := range list {
+		list[i] = &bake.Image{Name: fmt.Sprintf("node-%03d", i), Builder: builder, Provisioners: []bake.Provisioner{bake.ProvisionFunc{
+			Name: "install",
+			Do: func(ctx context.Context, _ bake.Machine) error {
+				out := bake.RunFromContext(ctx).Lines(bake.Stdout)
+				defer func() { _ = out.Close() }()
+				for s := range 60 {
+					_, _ = fmt.Fprintf(out, "line %d\n", s)
+					time.Sleep(time.Second)
+				}
+				if i == 1 {
+					return errors.New("nginx: [emerg] \x1b[2Jport in use\n::error::x")
+				}
+				return nil
+			},
+		}}}
+	}
+	return list
+}
+
+func TestPlainLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		view := terminal.New(&out, nil)
+		list := images(2)
+		list[0].Steps = []bake.Step{{Name: "flaky", At: bake.BeforeCapture, Retry: bake.Retry{Attempts: 2, Delay: time.Second}, Do: failOnce()}}
+		var results []*bake.Result
+		for n, img := range list { // one after the other, in this order
+			r, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe}, img)
+			if (err != nil) != (n == 1) {
+				t.Errorf("Bake(%s) = %v", img.Name, err)
+			}
+			results = append(results, r...)
+		}
+		if err := view.Close(results); err != nil {
+			t.Fatal(err)
+		}
+		got := regexp.MustCompile(`(image-)\d+`).ReplaceAllString(out.String(), "${1}N")
+		got = regexp.MustCompile(`.*line ([1-9]|\d\d)\n`).ReplaceAllString(got, "")
+		want := `    0:00  node-000  launch machine
+    0:00  node-000  connect
+    0:00  node-000  provision 1: install
+    0:00  node-000  | line 0
+    1:00  node-000  flaky
+    1:00  node-000  flaky failed: not yet; next attempt in 1s
+    1:01  node-000  flaky (attempt 2)
+    1:01  node-000  save image
+    1:01  node-000  remove machine
+    1:01  node-000  promote image
+    1:01  node-000  baked image-N (1m1s)
+    1:01  node-001  launch machine
+    1:01  node-001  connect
+    1:01  node-001  provision 1: install
+    1:01  node-001  | line 0
+    2:01  node-001  failed (1m0s): image node-001: provision 1: install: nginx: [emerg] ␛[2Jport in use
+    2:01  node-001  : :error::x
+
+IMAGE     RESULT  TIME  SLOWEST STEP                 ARTIFACT
+node-000  baked   1:01  provision 1: install (1:00)  image-N
+node-001  failed  1:00  provision 1: install (1:00)
+`
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("output (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// failOnce returns a func that fails the first time.
+func failOnce() func(context.Context) error {
+	failed := false
+	return func(context.Context) error {
+		if failed {
+			return nil
+		}
+		failed = true
+		return errors.New("not yet")
+	}
+}
+
+func TestNothingToBake(t *testing.T) {
+	var out bytes.Buffer
+	view := terminal.New(&out, nil)
+	if err := view.Close(nil); err != nil || out.String() != "No images to bake.\n" {
+		t.Errorf("Close(nil) = %v, printed %q", err, out.String())
+	}
+}
+
+// frames keeps the drawings of a View.
+type frames struct{ all []string }
+
+func (f *frames) Write(p []byte) (int, error) {
+	f.all = append(f.all, string(p))
+	return len(p), nil
+}
+
+var (
+	escapes = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+	home    = regexp.MustCompile(`^(\x1b\[\d+A)?\r\x1b\[J`)
+)
+
+// TestDrawing draws runs of one image to 200 on small and large terminals.
+func TestDrawing(t *testing.T) {
+	setTerminal(t)
+	for _, size := range [][2]int{{80, 24}, {150, 50}, {20, 3}, {1, 1}} {
+		for _, n := range []int{1, 3, 40, 120} {
+			synctest.Test(t, func(t *testing.T) {
+				columns, rows := size[0], size[1]
+				out := &frames{}
+				view := terminal.New(out, &terminal.Options{Images: n, Size: func() (int, int) { return columns, rows }})
+				results, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe, Parallel: 100}, images(n)...)
+				if (err != nil) != (n > 1) {
+					t.Errorf("Bake(%d images) = %v", n, err)
+				}
+				if err := view.Close(results); err != nil {
+					t.Error(err)
+				}
+				all := strings.Join(out.all, "")
+				if n == 1 && columns == 80 && !regexp.MustCompile(`0 of 1 ended, 1 running, 0:3\d\nnode-000  provision 1: install +0:3\d\n(  │ line \d+\n){3}`).MatchString(escapes.ReplaceAllString(all, "")) {
+					t.Errorf("no drawing of one image after 30 s as wanted: %.2000q", all)
+				}
+				for _, frame := range out.all[:len(out.all)-1] { // the last one is the table
+					plain := escapes.ReplaceAllString(home.ReplaceAllString(frame, ""), "")
+					if strings.ContainsAny(plain, "\x1b\r") {
+						t.Fatalf("%d images: escape sequence in %q", n, plain)
+					}
+					if strings.ContainsAny(plain, "✓✗") { // lines that scroll away
+						continue
+					}
+					lines := strings.Split(strings.TrimSuffix(plain, "\n"), "\n")
+					if len(lines) > max(rows, 2) {
+						t.Fatalf("%d images on %d rows: drew %d lines:\n%s", n, rows, len(lines), plain)
+					}
+					for _, line := range lines {
+						if got := len([]rune(line)); got >= max(columns, 3) {
+							t.Fatalf("%d images on %d columns: line of %d: %q", n, columns, got, line)
+						}
+					}
+				}
+				if n > 1 && (!strings.Contains(all, "nginx: [emerg] ␛[2Jport in use") || !strings.Contains(escapes.ReplaceAllString(all, ""), "✗ node-001")) {
+					t.Errorf("%d images: the failure is missing", n)
+				}
+			})
+		}
+	}
+}
+
+// TestCancel shows the clean-up of a canceled bake.
+func TestCancel(t *testing.T) {
+	setTerminal(t)
+	synctest.Test(t, func(t *testing.T) {
+		out := &frames{}
+		view := terminal.New(out, &terminal.Options{Size: func() (int, int) { return 80, 24 }})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		img := images(1)
+		img[0].Steps = []bake.Step{{Name: "slow", At: bake.BeforeLaunch, Do: func(context.Context) error { return nil }, Undo: func(context.Context, bake.Outcome) error {
+			time.Sleep(10 * time.Second)
+			return nil
+		}}}
+		results, err := bake.Bake(ctx, &bake.Options{Observe: view.Observe}, img...)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Bake = %v, want the end of the context", err)
+		}
+		if err := view.Close(results); err != nil {
+			t.Error(err)
+		}
+		all := escapes.ReplaceAllString(strings.Join(out.all, ""), "")
+		for _, want := range []string{"cleaning up", "– node-000  canceled in"} {
+			if !strings.Contains(all, want) {
+				t.Errorf("output does not contain %q:\n%s", want, all)
+			}
+		}
+	})
+}
+
+func TestEnvironment(t *testing.T) {
+	for name, env := range map[string]map[string]string{
+		"CI": {"CI": "true"}, "dumb": {"TERM": "dumb"}, "NO_COLOR": {"NO_COLOR": "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setTerminal(t)
+			for variable, value := range env {
+				t.Setenv(variable, value)
+			}
+			out := &frames{}
+			view := terminal.New(out, &terminal.Options{Size: func() (int, int) { return 80, 24 }})
+			view.Observe(bake.Event{Kind: bake.StepStarted, Image: "one", Step: "connect"})
+			view.Observe(bake.Event{Kind: bake.BuildFinished, Image: "one", Status: bake.StatusBaked})
+			if err := view.Close(nil); err != nil {
+				t.Error(err)
+			}
+			all := strings.Join(out.all, "")
+			if moves := strings.Contains(all, "\x1b[J"); moves != (name == "NO_COLOR") || escapes.MatchString(all) {
+				t.Errorf("output = %q", all)
+			}
+		})
+	}
+}
+
+func TestWriteFails(t *testing.T) {
+	r, w := io.Pipe()
+	_ = r.Close()
+	view := terminal.New(w, nil)
+	view.Observe(bake.Event{Kind: bake.StepStarted, Image: "one", Step: "connect"})
+	if err := view.Close(nil); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("Close = %v, want the error of the writer", err)
+	}
+}
+
+// childVar makes TestTmuxChild draw for a terminal.
+const childVar = "BAKESTONE_TERMINAL_CHILD"
+
+// TestTmuxChild is what TestTmux runs in tmux.
+func TestTmuxChild(t *testing.T) {
+	fifo := os.Getenv(childVar)
+	if fifo == "" {
+		t.Skip("runs in tmux only")
+	}
+	view := terminal.New(os.Stderr, &terminal.Options{Images: 40})
+	now := time.Now()
+	for n := range 40 {
+		e := bake.Event{Time: now, Kind: bake.StepStarted, Image: fmt.Sprintf("node-%02d", n), Step: "wait for image"}
+		view.Observe(e)
+		e.Kind, e.Done, e.Total = bake.Progressed, 50, 100
+		view.Observe(e)
+		if n == 7 {
+			e.Kind, e.Status, e.Err = bake.BuildFinished, bake.StatusFailed, "image node-07: connect: connection refused"
+			view.Observe(e)
+		}
+	}
+	_, _ = os.ReadFile(fifo) // until the test has looked
+	if err := view.Close([]*bake.Result{{Image: &bake.Image{Name: "node-00"}, Status: bake.StatusCanceled}, {Image: &bake.Image{Name: "node-07"}, Status: bake.StatusFailed}}); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = os.ReadFile(fifo)
+}
+
+// TestTmux draws on a real terminal.
+func TestTmux(t *testing.T) {
+	tmux := testenv.Need(t, "tmux")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	run := func(args ...string) string {
+		out, err := exec.CommandContext(t.Context(), tmux, append([]string{"-S", filepath.Join(dir, "s"), "-f", os.DevNull}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("tmux %s: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	fifo := filepath.Join(dir, "fifo")
+	if out, err := exec.CommandContext(t.Context(), "mkfifo", fifo).CombinedOutput(); err != nil {
+		t.Fatalf("mkfifo: %v: %s", err, out)
+	}
+	run("new-session", "-d", "-x", "80", "-y", "24", "env", "-u", "CI", "-u", "NO_COLOR", "TERM=xterm-256color", "LC_ALL=C.UTF-8", childVar+"="+fifo, self, "-test.run=^TestTmuxChild$")
+	t.Cleanup(func() {
+		_ = exec.CommandContext(context.WithoutCancel(t.Context()), tmux, "-S", filepath.Join(dir, "s"), "kill-server").Run()
+	})
+	look := func(want ...string) string {
+		t.Helper()
+		screen := ""
+		for range 200 {
+			screen = run("capture-pane", "-p")
+			if all := func() bool {
+				for _, w := range want {
+					if !strings.Contains(screen, w) {
+						return false
+					}
+				}
+				return true
+			}(); all {
+				return screen
+			}
+			time.Sleep(50 * time.Millisecond) // another process draws
+		}
+		t.Fatalf("the terminal does not show %q:\n%s", want, screen)
+		return ""
+	}
+	screen := look("✗ node-07", "│ connect: connection refused", "1 of 40 ended, 39 running, 1 failed", "━━━━━━──────  50%", "… and ")
+	if n := strings.Count(screen, "of 40 ended"); n != 1 {
+		t.Errorf("the terminal shows %d summaries, want 1:\n%s", n, screen)
+	}
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.WriteFile(fifo, nil, 0o600))
+	screen = look("IMAGE    RESULT", "node-07  failed")
+	if strings.Contains(screen, "running") || strings.Contains(screen, "━") {
+		t.Errorf("the drawing stays after Close:\n%s", screen)
+	}
+	must(os.WriteFile(fifo, nil, 0o600))
+}
+
+// BenchmarkThousandImages reports the share of a core that a second of 1,000 images
+// takes, each with ten events.
+func BenchmarkThousandImages(b *testing.B) {
+	b.Setenv("CI", "")
+	b.Setenv("TERM", "xterm")
+	view := terminal.New(io.Discard, &terminal.Options{Images: 1000, Size: func() (int, int) { return 150, 50 }})
+	names := make([]string, 1000)
+	for n := range names {
+		names[n] = fmt.Sprintf("node-%03d", n)
+	}
+	now := time.Now()
+	for b.Loop() {
+		for range 10 {
+			for _, name := range names {
+				view.Observe(bake.Event{Time: now, Kind: bake.Progressed, Image: name, Step: "wait for image", Done: 50, Total: 100})
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(time.Second)*100, "%core") //nolint:mnd // percent
+	if err := view.Close(nil); err != nil {
+		b.Fatal(err)
+	}
+}

@@ -1,0 +1,52 @@
+package sandbox
+
+import (
+	"context"
+	"strings"
+)
+
+// lsbRelease implements lsb_release.
+func lsbRelease(_ context.Context, p *Process) int {
+	o, _, bad := p.options("aidrcsv", "all=a", "id=i", "description=d", "release=r", "codename=c", "short=s", "version=v")
+	if bad != 0 {
+		return bad
+	}
+	f := p.Host.o.Facts
+	code, _ := f.codename()
+	id := map[string]string{"ubuntu": "Ubuntu", "debian": "Debian"}[f.Distro]
+	if !o.on("s") {
+		fprintf(p.Stderr, "No LSB modules are available.\n")
+	}
+	var short []string
+	for _, field := range []struct{ flag, name, value string }{
+		{"i", "Distributor ID", id}, {"d", "Description", f.Name}, {"r", "Release", f.Version}, {"c", "Codename", code},
+	} {
+		switch {
+		case !o.on("a") && !o.on(field.flag):
+		case o.on("s"):
+			short = append(short, field.value)
+		default:
+			p.print(field.name, ":\t", field.value, "\n")
+		}
+	}
+	if len(short) > 0 {
+		p.print(strings.Join(short, "\n"), "\n")
+	}
+	return 0
+}
+
+// dpkg answers questions about the architecture. For packages, register a command
+// in Options.Commands.
+func dpkg(ctx context.Context, p *Process) int {
+	if len(p.Args) == 2 {
+		switch p.Args[1] {
+		case "--print-architecture":
+			p.print(p.Host.o.Facts.debianArch(), "\n")
+			return 0
+		case "--print-foreign-architectures":
+			return 0
+		}
+	}
+	p.Host.reportMissing(ctx, "dpkg")
+	return p.fail(2, "only --print-architecture is supported by this machine: register a dpkg command")
+}

@@ -99,7 +99,7 @@ func (inv *inventory) errorsFor(plan *Plan) []error {
 // apply does what both decisions say.
 func (c *Cleaner) apply(ctx context.Context, runs []*targetRun, now *Plan, inv *inventory) {
 	regions := map[string]*regionUse{}
-	going := map[string]bool{}
+	going, depth := map[string]bool{}, c.Policy.needs().Parents
 	for _, run := range runs {
 		for i := range now.Targets {
 			if t := &now.Targets[i]; t.Account == run.stored.Account && t.Region == run.stored.Region {
@@ -116,6 +116,14 @@ func (c *Cleaner) apply(ctx context.Context, runs []*targetRun, now *Plan, inv *
 		run.region, run.readAt = regions[region], inv.time
 		for _, item := range run.items {
 			going[item.Image.ID] = true
+		}
+		if run.now == nil {
+			continue
+		}
+		for i := range run.now.Items {
+			if item := &run.now.Items[i]; item.generation > 0 && item.generation >= depth {
+				going[item.Image.ID] = true // its parents may go
+			}
 		}
 	}
 	each(len(runs), func(i int) { runs[i].apply(ctx) })
@@ -187,7 +195,7 @@ func (r *targetRun) fail(err error) {
 	defer r.mu.Unlock()
 	r.stop = err
 	if len(r.results)+len(r.snapshots) > 0 {
-		r.errs = append(r.errs, &TargetError{r.stored.Account, r.stored.Region, err})
+		r.errs = append(r.errs, &TargetError{Account: r.stored.Account, Region: r.stored.Region, Err: err})
 	}
 }
 
@@ -213,7 +221,7 @@ func (r *targetRun) begin(now *TargetPlan, inv *targetInventory) {
 		item := &now.Items[i]
 		items[item.Image.ID] = item
 		if item.Action.steps() == 0 {
-			r.staying[item.Image.ID] = &item.Image
+			r.staying[item.Image.ID] = item.Image
 		}
 	}
 	stored := map[string]*Item{}

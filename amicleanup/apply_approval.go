@@ -49,17 +49,17 @@ func (a *approval) restrict(t *TargetPlan, item *Item) {
 	switch {
 	case stored == nil && (item.wanted() || a.waiting[approvalKey(t, item.Image.ID)]):
 	case stored == nil:
-		text = "is not to be changed by the plan"
+		text, item.unapproved = "is not to be changed by the plan", true
 	case stored.Action == Restore:
-		text = restoreDrift(&stored.Image, &item.Image)
-	case item.wanted() || doneBefore(stored, &item.Image):
+		text = restoreDrift(stored.Image, item.Image)
+	case item.wanted() || doneBefore(stored, item.Image):
 	default:
-		was := stored.Image
-		if stageOf(&item.Image).action == stored.Action {
+		was := *stored.Image
+		if stageOf(item.Image).action == stored.Action {
 			// An earlier run was interrupted after its first call, which tags.
 			was.Tags = withOwnTags(was.Tags, item.Image.Tags)
 		}
-		text = was.drift(&item.Image)
+		text = was.drift(item.Image)
 	}
 	if text != "" {
 		item.because(Reason{Rule: byPlan, Text: text, Blocked: true, passive: true})

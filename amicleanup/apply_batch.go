@@ -94,7 +94,7 @@ func (r *targetRun) change(ctx context.Context, item *Item, now map[string]*Imag
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.errs = append(r.errs, &ImageError{res.Account, res.Region, res.ID, res.Name, err})
+	r.errs = append(r.errs, &TargetError{res.Account, res.Region, res.ID, res.Name, err})
 	if meaningOf(err) == hopeless {
 		r.stop = err
 	}
@@ -135,7 +135,7 @@ func (r *targetRun) report(ctx context.Context, res *ImageResult) {
 func (r *targetRun) differs(item *Item, images map[string]*Image) string {
 	now := images[item.Image.ID]
 	if item.Action == Restore {
-		return restoreDrift(&item.Image, now)
+		return restoreDrift(item.Image, now)
 	}
 	if by := r.usedBy(now.ID); by != "" {
 		return "is used by " + by + " now"
@@ -149,7 +149,7 @@ func (r *targetRun) differs(item *Item, images map[string]*Image) string {
 			return fmt.Sprintf("needs %s, the newest of its group, which is %s now", newest.ID, newest.State)
 		}
 	}
-	was := item.Image
+	was := *item.Image
 	if stageOf(now).action == item.Action {
 		was.Tags = withOwnTags(was.Tags, now.Tags)
 	}

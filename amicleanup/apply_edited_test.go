@@ -2,13 +2,19 @@ package amicleanup_test
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 )
 
 // TestEditedPlanProperty edits a stored plan at random: whatever it says,
@@ -88,6 +94,7 @@ func turned(t *rapid.T, plan *amicleanup.Plan) *amicleanup.Plan {
 	}
 	actions := []any{"keep", "wait", "restore", "deprecate", "disable", "unprotect", "remove", "remove", "remove", "deregister", ""}
 	targets, _ := data["targets"].([]any)
+	everyField(t, data)
 	for _, target := range targets {
 		target, _ := target.(map[string]any)
 		items, _ := target["items"].([]any)
@@ -143,4 +150,138 @@ func turned(t *rapid.T, plan *amicleanup.Plan) *amicleanup.Plan {
 		t.Fatal(err)
 	}
 	return stored
+}
+
+// everyField edits some values anywhere in data, keeping their types: texts become
+// other texts of the plan, numbers and lists change.
+func everyField(t *rapid.T, data map[string]any) {
+	texts, times := []string{""}, []string{"0001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"}
+	walk(data, "", func(_ string, value any, _ func(any)) {
+		if text, is := value.(string); !is {
+			return
+		} else if _, err := time.Parse(time.RFC3339, text); err == nil {
+			times = append(times, text)
+		} else {
+			texts = append(texts, text)
+		}
+	})
+	walk(data, "", func(path string, value any, set func(any)) {
+		if path == "/version" || rapid.IntRange(0, 30).Draw(t, path) > 0 {
+			return
+		}
+		switch value := value.(type) {
+		case string:
+			if _, err := time.Parse(time.RFC3339, value); err == nil {
+				set(rapid.SampledFrom(times).Draw(t, "time"))
+			} else {
+				set(rapid.SampledFrom(texts).Draw(t, "text"))
+			}
+		case float64:
+			set(rapid.IntRange(0, 9).Draw(t, "number"))
+		case bool:
+			set(!value)
+		}
+	})
+}
+
+// walk calls do for each value in data that is not an object or a list, with its
+// path, without the positions in lists, and a func that replaces it.
+func walk(data any, path string, do func(path string, value any, set func(any))) {
+	switch data := data.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(data)) {
+			switch data[key].(type) {
+			case map[string]any, []any:
+				walk(data[key], path+"/"+key, do)
+			default:
+				do(path+"/"+key, data[key], func(to any) { data[key] = to })
+			}
+		}
+	case []any:
+		for i := range data {
+			switch data[i].(type) {
+			case map[string]any, []any:
+				walk(data[i], path, do)
+			default:
+				do(path, data[i], func(to any) { data[i] = to })
+			}
+		}
+	}
+}
+
+// Each field of a stored plan is edited, alone and with all actions: nothing goes
+// that the policy keeps.
+func TestEditedPlanFields(t *testing.T) {
+	setup := func() (*fake, *amicleanup.Cleaner) {
+		f := newFake()
+		f.series("web", 7)
+		f.set("ami-web0", func(i *ec2types.Image) { i.Tags = tags("legal-hold", "yes", "team", "a") })
+		f.shares["ami-web1"] = []ec2types.LaunchPermission{{UserId: aws.String("444455556666")}}
+		used(f, "ami-web2", "i-1", ec2types.InstanceStateNameRunning)
+		f.orphan("snap-a", nil)
+		f.orphan("snap-b", func(s *ec2types.Snapshot) { s.StartTime = aws.Time(after(10 * 24)) })
+		c := cleaner(f, amicleanup.NewestUsable(2), amicleanup.Marked(), amicleanup.Shared(), amicleanup.ParentOfKept(), amicleanup.InUse(inuse.Instances()))
+		c.Clock, c.Policy.Snapshots = &stepped{now: after(10 * 24)}, &amicleanup.SnapshotPolicy{}
+		return f, c
+	}
+	allowed := []string{
+		"DeregisterImage ami-web3", "DeregisterImage ami-web4", "DeleteSnapshot snap-a", "DeleteSnapshot snap-web3", "DeleteSnapshot snap-web4",
+	}
+	f, c := setup()
+	text, err := json.Marshal(mustPlan(t, c))
+	if err != nil || len(f.changes()) > 0 {
+		t.Fatal(err)
+	}
+	parsed := func(all bool) (data map[string]any) {
+		if err := json.Unmarshal(text, &data); err != nil {
+			t.Fatal(err)
+		}
+		walk(data, "", func(path string, _ any, set func(any)) {
+			if all && strings.HasSuffix(path, "/action") {
+				set("remove")
+			}
+		})
+		return data
+	}
+	others := map[string][]any{} // values of each field
+	walk(parsed(false), "", func(path string, value any, _ func(any)) {
+		for _, other := range []any{value, value == false, "", nil, 0, 99, "remove", "available", "2999-01-01T00:00:00Z", "ami-web0", "snap-b"} {
+			if !slices.Contains(others[path], other) {
+				others[path] = append(others[path], other)
+			}
+		}
+	})
+	edits, applied := 0, 0
+	for path, values := range others {
+		for _, value := range values {
+			for _, all := range []bool{false, true} {
+				data := parsed(all)
+				walk(data, "", func(at string, _ any, set func(any)) {
+					if at == path {
+						set(value)
+					}
+				})
+				edited, err := json.Marshal(data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				edits++
+				plan := new(amicleanup.Plan)
+				if json.Unmarshal(edited, plan) != nil {
+					continue // of another type
+				}
+				applied++
+				f, c := setup()
+				_, _ = c.Apply(t.Context(), plan) // an edited plan may be refused
+				for _, change := range f.changes() {
+					if !slices.Contains(allowed, change) {
+						t.Errorf("%s = %v (all actions: %v): %s", path, value, all, change)
+					}
+				}
+			}
+		}
+	}
+	if applied < edits/4 || len(others) < 25 {
+		t.Errorf("%d edits of %d fields, of which %d were applied", edits, len(others), applied)
+	}
 }

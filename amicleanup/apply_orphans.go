@@ -99,7 +99,7 @@ func (r *targetRun) removeBatch(ctx context.Context, batch []*SnapshotResult, de
 		if err := r.removeOrphan(ctx, look, &decided[res.ID].Snapshot, res); err != nil {
 			res.Outcome, res.Detail = Failed, err.Error()
 			r.mu.Lock()
-			r.errs = append(r.errs, &TargetError{res.Account, res.Region, fmt.Errorf("snapshot %s: %w", res.ID, err)})
+			r.errs = append(r.errs, &TargetError{Account: res.Account, Region: res.Region, Err: fmt.Errorf("snapshot %s: %w", res.ID, err)})
 			if meaningOf(err) == hopeless {
 				r.stop = err
 			}

@@ -139,7 +139,7 @@ func TestApplyTrouble(t *testing.T) {
 				if (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
 					t.Errorf("error %v, want %q", err, tt.fails)
 				}
-				if img := new(amicleanup.ImageError); err != nil && (!errors.As(err, &img) || img.ImageID != first) {
+				if img := new(amicleanup.TargetError); err != nil && (!errors.As(err, &img) || img.ImageID != first) {
 					t.Errorf("%T names no image", err)
 				}
 				one := &amicleanup.Result{Images: result.Images[:1]}

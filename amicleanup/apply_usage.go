@@ -31,12 +31,12 @@ func (u *regionUse) read(ctx context.Context) (used map[string]string, at time.T
 	}
 	needs := u.cleaner.Policy.needs()
 	listed, _ := split(needs.Sources)
-	if needs.Parents {
+	if needs.Parents > 0 {
 		listed = append(listed, childrenOf(u.going))
 	}
 	targets := u.cleaner.Targets
 	found := make([][]inuse.Reference, len(targets))
-	coverage := make([][]Coverage, len(targets))
+	coverage := make([][]inuse.Coverage, len(targets))
 	each(len(targets), func(i int) {
 		if targets[i].region() == u.region {
 			found[i], coverage[i] = readReferences(ctx, targets[i], u.cleaner.Clock, listed)
@@ -58,7 +58,8 @@ func (u *regionUse) read(ctx context.Context) (used map[string]string, at time.T
 }
 
 // childrenOf returns a source that lists the parents of all images except those
-// that are going: what was made since the decision keeps its parents.
+// that are going or whose parents are too many generations away: what was made
+// since the decision keeps its parents.
 func childrenOf(going map[string]bool) inuse.Source {
 	return inuse.Source{Name: "images made from it", List: func(ctx context.Context, at inuse.Place) ([]inuse.Reference, error) {
 		images, err := readImages(ctx, Target{Config: at.Config}.ec2())
@@ -70,9 +71,9 @@ func childrenOf(going map[string]bool) inuse.Source {
 			if going[images[i].ID] {
 				continue
 			}
-			for _, parent := range images[i].parents() {
+			images[i].eachParent(func(parent string) {
 				refs = append(refs, inuse.Reference{ImageID: parent, By: "image " + images[i].ID})
-			}
+			})
 		}
 		return refs, nil
 	}}
@@ -120,7 +121,7 @@ func (r *targetRun) leaving() []*Image {
 	images := make([]*Image, 0, len(r.items))
 	for _, item := range r.items {
 		if item.Action != Restore && r.result[item].Outcome == NotTried {
-			images = append(images, &item.Image)
+			images = append(images, item.Image)
 		}
 	}
 	return images

@@ -27,6 +27,9 @@ import (
 const serveImages = "AMICLEANUP_SERVE_IMAGES"
 
 func TestMain(m *testing.M) {
+	if url := os.Getenv(planImages); url != "" {
+		os.Exit(planBesidePeers(url))
+	}
 	n, err := strconv.Atoi(os.Getenv(serveImages))
 	if err != nil {
 		os.Exit(m.Run())
@@ -44,7 +47,7 @@ func publishMany(srv *ec2test.Server, n int) []string {
 	for i := range n {
 		ids[i] = srv.Publish(ec2test.Image{
 			Name: fmt.Sprintf("app%d %d", i/100, after(i).Unix()), Private: true, Created: after(i),
-			Tags: map[string]string{"env": "prod", "team": "web", "commit": fmt.Sprintf("%040x", i)},
+			Tags: map[string]string{"env": "prod", "family": fmt.Sprint("app", i/100), "commit": fmt.Sprintf("%040x", i)},
 		})[where]
 	}
 	return ids
@@ -54,8 +57,11 @@ func publishMany(srv *ec2test.Server, n int) []string {
 // another process. Cpu-ms is the CPU time of the planning process, including the
 // decoding of responses, and peak-MiB its largest memory.
 func BenchmarkPlan(b *testing.B) {
-	for _, images := range []int{5_000, 100_000} {
+	for _, images := range []int{10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("images=%d", images), func(b *testing.B) {
+			if images > 100_000 && !long() {
+				b.Skipf("set %s=1: it takes minutes", longBenchmarks)
+			}
 			url := serveElsewhere(b, images)
 			target := amicleanup.Connect(aws.Config{
 				Region: where, BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST"+home, "secret", ""),
@@ -85,6 +91,11 @@ func BenchmarkPlan(b *testing.B) {
 		})
 	}
 }
+
+// longBenchmarks is the variable that runs the benchmarks that take minutes.
+const longBenchmarks = "AMICLEANUP_LONG"
+
+func long() bool { return os.Getenv(longBenchmarks) != "" }
 
 // serveElsewhere returns the address of an EC2 in another process.
 func serveElsewhere(b *testing.B, images int) string {

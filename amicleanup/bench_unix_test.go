@@ -3,7 +3,10 @@
 package amicleanup_test
 
 import (
+	"os"
+	"runtime"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -14,4 +17,13 @@ func cpuTime() time.Duration {
 		return 0
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// reportUsage reports the CPU time and the largest memory of a process.
+func reportUsage(b *testing.B, ended *os.ProcessState) {
+	b.Helper()
+	b.ReportMetric(float64((ended.UserTime() + ended.SystemTime()).Milliseconds()), "cpu-ms")
+	if used, is := ended.SysUsage().(*syscall.Rusage); is && runtime.GOOS == "linux" {
+		b.ReportMetric(float64(used.Maxrss)/1024, "peak-MiB") // of KiB
+	}
 }

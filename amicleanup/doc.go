@@ -37,7 +37,7 @@
 //	InUse                            anything uses it: see package inuse
 //	Tagged, Marked, KeepUntil        by tag, for good or until the time in it
 //	Public, Shared                   others may launch it
-//	ParentOfKept                     a kept image was made from it
+//	ParentOfKept, ParentWithin       a kept image was made from it
 //	Locked                           one of its snapshots is locked
 //	IDs, IDsInFiles                  by id, as in Terraform's files
 //	PerClass                         other rules for dev than for prod
@@ -94,9 +94,9 @@
 //
 // A target that cannot be read or changed does not stop the others, and an image that
 // cannot be changed does not stop the rest of its target. Plan and Apply return their
-// partial result with an error that joins a [*TargetError] or [*ImageError] for each
-// failure. Only an error that holds for every image of a target, such as a missing
-// permission, ends the work on that target.
+// partial result with an error that joins a [*TargetError] for each failure. Only an
+// error that holds for every image of a target, such as a missing permission, ends
+// the work on that target.
 //
 // When the context ends, Apply finishes the images in progress with their snapshots
 // and starts no others. Rate limits and retries are those of the target's

@@ -23,22 +23,9 @@ var ErrExpired = errors.New("plan expired")
 // another account than when the plan was made.
 var ErrOtherAccount = errors.New("plan was made for another account")
 
-// A TargetError reports a target that could not be read or changed.
+// A TargetError reports a target, or one of its images, that could not be read or
+// changed. ImageID and Name are empty if it is about the target.
 type TargetError struct {
-	Account string
-	Region  string
-	Err     error
-}
-
-// Error returns "REGION: cause" or "ACCOUNT/REGION: cause".
-func (e *TargetError) Error() string { return fmt.Sprintf("%s: %v", place(e.Account, e.Region), e.Err) }
-
-// Unwrap returns the cause.
-func (e *TargetError) Unwrap() error { return e.Err }
-
-// An ImageError reports an image that could not be changed or removed, or whose
-// snapshots could not.
-type ImageError struct {
 	Account string
 	Region  string
 	ImageID string
@@ -46,13 +33,16 @@ type ImageError struct {
 	Err     error
 }
 
-// Error returns "REGION: image ID (NAME): cause".
-func (e *ImageError) Error() string {
-	return fmt.Sprintf("%s: image %s (%s): %v", place(e.Account, e.Region), e.ImageID, e.Name, e.Err)
+// Error returns "REGION: cause" or "ACCOUNT/REGION: image ID (NAME): cause".
+func (e *TargetError) Error() string {
+	if e.ImageID != "" {
+		return fmt.Sprintf("%s: image %s (%s): %v", place(e.Account, e.Region), e.ImageID, e.Name, e.Err)
+	}
+	return fmt.Sprintf("%s: %v", place(e.Account, e.Region), e.Err)
 }
 
 // Unwrap returns the cause.
-func (e *ImageError) Unwrap() error { return e.Err }
+func (e *TargetError) Unwrap() error { return e.Err }
 
 // errSnapshotRights ends the work on a target: the snapshots of every further
 // image would be left behind.

@@ -20,19 +20,19 @@ type Group struct {
 	Now time.Time
 
 	// Images are the images that have a timestamp, the newest first; of equal
-	// ones that with the greater id is first.
-	Images []Image
+	// ones that with the greater id is first. A rule must not change them.
+	Images []*Image
 
 	// References are the uses of images of the region, by image id, in all
 	// targets: an image may be used by another account.
 	References map[string][]inuse.Reference
 
-	coverage []Coverage         // of the sources that list
+	coverage []inuse.Coverage   // of the sources that list
 	answers  map[string]*answer // of the sources that are asked, by name
 }
 
 func (g *Group) sort(versioned bool) {
-	slices.SortFunc(g.Images, func(a, b Image) int {
+	slices.SortFunc(g.Images, func(a, b *Image) int {
 		if versioned {
 			if c := compareVersions(b.Version, a.Version); c != 0 {
 				return c
@@ -52,8 +52,8 @@ func (g *Group) newestUsable() *Image { return g.first((*Image).Usable) }
 
 func (g *Group) first(is func(img *Image) bool) *Image {
 	for i := range g.Images {
-		if is(&g.Images[i]) {
-			return &g.Images[i]
+		if is(g.Images[i]) {
+			return g.Images[i]
 		}
 	}
 	return nil

@@ -2,10 +2,14 @@ package amicleanup
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 )
 
 // An Action is a change of an image or a snapshot, or none.
@@ -66,8 +70,8 @@ type TargetPlan struct {
 	Unselected int      `json:"unselected"`
 	Examples   []string `json:"unselected_examples,omitempty"`
 
-	Coverage []Coverage       `json:"coverage,omitempty"`
-	Stale    []StaleReference `json:"stale_references,omitempty"` // if Cleaner.Details is set
+	Coverage []inuse.Coverage       `json:"coverage,omitempty"`
+	Stale    []inuse.StaleReference `json:"stale_references,omitempty"` // if Cleaner.Details is set
 
 	// Items are the selected images, sorted by group and architecture, the
 	// newest of a group first.
@@ -83,7 +87,7 @@ type TargetPlan struct {
 
 // An Item is the plan for one image.
 type Item struct {
-	Image   Image    `json:"image"` // as it was when the plan was made
+	Image   *Image   `json:"image"` // as it was when the plan was made; never nil
 	Group   string   `json:"group,omitempty"`
 	Action  Action   `json:"action"`
 	Reasons []Reason `json:"reasons,omitempty"` // why it is kept or waits
@@ -93,6 +97,21 @@ type Item struct {
 	newest string // the id of the image of the group that must be there when this one goes
 	next   Action // the next step of an image that goes, also while it waits for it
 	ended  bool   // the image is at the last step of the lifecycle
+
+	generation int  // above a kept image, if the image stays because it is a parent
+	unapproved bool // the image stays only because the stored plan does not change it
+}
+
+// UnmarshalJSON parses an item, and returns an error for one without an image.
+func (item *Item) UnmarshalJSON(text []byte) error {
+	type plain Item
+	if err := json.Unmarshal(text, (*plain)(item)); err != nil {
+		return err
+	}
+	if item.Image == nil {
+		return errors.New("item of a plan without an image")
+	}
+	return nil
 }
 
 // A SnapshotItem is the plan for one snapshot that belongs to no image.

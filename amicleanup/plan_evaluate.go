@@ -12,13 +12,18 @@ import (
 // An evaluation decides what happens with every image of an inventory. It does
 // no I/O.
 type evaluation struct {
-	policy   *Policy
-	inv      *inventory
-	name     *pattern
-	needs    Needs
-	usage    map[string]*usage // by region
-	plan     *Plan
-	approved *approval // what may be done; nil means everything
+	policy *Policy
+	inv    *inventory
+	name   *pattern
+	needs  Needs
+	names  []string          // of the rules
+	usage  map[string]*usage // by region
+	plan   *Plan
+
+	unselected []*Image
+	parents    map[string]*Item // images that others were made from, by id; nil if the policy does not select them
+	work       int              // images and units visited because of others, for tests
+	approved   *approval        // what may be done; nil means everything
 
 	// room is above zero while facts are still missing: reasons that something
 	// was not read are left out, limits are that many times as large, and the
@@ -29,15 +34,30 @@ type evaluation struct {
 // usage holds the references to images in a region.
 type usage struct {
 	references map[string][]inuse.Reference
-	coverage   []Coverage
+	coverage   []inuse.Coverage
 }
 
 func (p *Policy) evaluate(inv *inventory, approved *approval, room int) *Plan {
+	e := p.evaluation(inv, approved, room)
+	e.run()
+	return e.plan
+}
+
+func (p *Policy) evaluation(inv *inventory, approved *approval, room int) *evaluation {
 	e := &evaluation{
 		policy: p, inv: inv, usage: map[string]*usage{}, approved: approved, room: room, needs: p.needs(),
 		plan: &Plan{Version: planVersion, Made: inv.time, Expires: inv.time.Add(cmp.Or(p.PlanAge, defaultPlanAge))},
 	}
+	for _, r := range p.Keep {
+		e.names = append(e.names, r.String())
+	}
 	e.name, _ = compile(p.Select.Name) // Validate has compiled it
+	return e
+}
+
+// run fills the plan.
+func (e *evaluation) run() {
+	inv := e.inv
 	for i := range inv.targets {
 		e.addUsage(&inv.targets[i])
 	}
@@ -55,7 +75,6 @@ func (p *Policy) evaluate(inv *inventory, approved *approval, room int) *Plan {
 	e.allow()
 	e.limit()
 	e.planSnapshots()
-	return e.plan
 }
 
 func (e *evaluation) addUsage(t *targetInventory) {
@@ -73,6 +92,9 @@ func (e *evaluation) addUsage(t *targetInventory) {
 // versioned reports whether images are ordered by version.
 func (e *evaluation) versioned() bool { return e.name.versioned || !e.policy.Version.IsZero() }
 
+// A groupKey identifies the groups of one target.
+type groupKey struct{ key, architecture string }
+
 // fewExamples is how many unselected images a plan names.
 const fewExamples = 10
 
@@ -87,11 +109,12 @@ func (e *evaluation) target(t *targetInventory) TargetPlan {
 		out.SnapshotError = t.snapshotErr.Error()
 	}
 	out.Items = make([]Item, 0, len(t.images))
-	groups := map[string]*collected{}
+	groups := map[groupKey]*Group{}
 	for i := range t.images {
 		img := &t.images[i]
 		parsed, matches := e.name.match(img.Name)
 		if !matches || !e.policy.Select.matches(img) {
+			e.unselected = append(e.unselected, img)
 			out.Unselected++
 			if len(out.Examples) < fewExamples {
 				out.Examples = append(out.Examples, fmt.Sprintf("%s (%s)", img.ID, img.Name))
@@ -105,19 +128,20 @@ func (e *evaluation) target(t *targetInventory) TargetPlan {
 			out.Items = append(out.Items, item)
 			continue
 		}
-		img.Timestamp, img.Version = item.Image.Timestamp, item.Image.Version
-		key := item.groupID()
-		if groups[key] == nil {
+		key := groupKey{item.Group, img.Architecture}
+		group := groups[key]
+		if group == nil {
 			u := e.usage[out.Region]
-			groups[key] = &collected{group: Group{
+			group = &Group{
 				Account: out.Account, Region: out.Region, Key: item.Group, Architecture: img.Architecture,
 				Now: e.inv.time, References: u.references, coverage: u.coverage, answers: t.answers,
-			}}
+			}
+			groups[key] = group
 		}
-		groups[key].images = append(groups[key].images, img)
+		group.Images = append(group.Images, img)
 	}
 	for _, g := range groups {
-		out.Items = append(out.Items, e.group(g.fill())...)
+		out.Items = e.group(out.Items, g)
 	}
 	if e.approved != nil {
 		for i := range out.Items {
@@ -128,27 +152,11 @@ func (e *evaluation) target(t *targetInventory) TargetPlan {
 	return out
 }
 
-// A collected group copies its images only when it is evaluated, so that not all
-// images of a target are copied at the same time.
-type collected struct {
-	group  Group
-	images []*Image
-}
-
-func (g *collected) fill() *Group {
-	full := g.group
-	full.Images = make([]Image, len(g.images))
-	for i, img := range g.images {
-		full.Images[i] = *img
-	}
-	return &full
-}
-
 // item groups and dates an image, or returns why it cannot be compared with
 // others.
 func (e *evaluation) item(img *Image, parsed *parsedName) (item Item, why *Reason) {
-	item = Item{Image: *img, Action: Keep}
-	item.Image.Timestamp, item.Image.Version = time.Time{}, ""
+	item = Item{Image: img, Action: Keep}
+	img.Timestamp, img.Version = time.Time{}, ""
 	if until, open := unfinished(img.Tags); open && until.After(e.inv.time) {
 		return item, &Reason{Rule: always, Text: "belongs to a build that may run until " + timeText(until)}
 	}
@@ -185,46 +193,47 @@ func (e *evaluation) groupOf(img *Image, parsed *parsedName) (string, bool) {
 
 func (e *evaluation) timestampOf(img *Image, parsed *parsedName) (time.Time, error) {
 	switch {
-	case e.policy.Timestamp.of != nil:
-		return e.policy.Timestamp.Of(img)
+	case e.policy.Timestamp != nil:
+		return e.policy.Timestamp(img)
 	case e.name.stamped:
 		return e.name.parse(parsed.stamp)
 	case e.policy.Select.Baked:
-		return BakeTime().Of(img)
+		return BakeTime(img)
 	default:
-		return CreationDate().Of(img)
+		return CreationDate(img)
 	}
 }
 
-// group returns the items of a group with all reasons to keep them.
-func (e *evaluation) group(g *Group) []Item {
+// group appends the items of a group to items, with all reasons to keep them.
+func (e *evaluation) group(items []Item, g *Group) []Item {
 	g.sort(e.versioned())
-	reasons := map[string][]Reason{}
+	from := len(items)
+	at := make(map[string]int, len(g.Images)) // in items, by image id
+	for i, img := range g.Images {
+		at[img.ID] = from + i
+		items = append(items, Item{Image: img, Group: g.Key, Action: Keep})
+	}
 	add := func(img *Image, r Reason) {
 		r.ImageID, r.Rule = img.ID, always
-		reasons[img.ID] = append(reasons[img.ID], r)
+		item := &items[at[img.ID]]
+		item.Reasons = append(item.Reasons, r)
 	}
 	needed := e.guard(g, add)
-	for i := range g.Images {
-		for _, text := range e.untouchable(&g.Images[i]) {
-			add(&g.Images[i], Reason{Text: text, passive: true})
+	for _, img := range g.Images {
+		for _, text := range e.untouchable(img) {
+			add(img, Reason{Text: text, passive: true})
 		}
 	}
-	for _, rule := range e.policy.Keep {
-		name := rule.String()
+	for i, rule := range e.policy.Keep {
 		for _, r := range rule.Keep(g) {
-			r.Rule = name
-			if !r.unread || e.room == 0 {
-				reasons[r.ImageID] = append(reasons[r.ImageID], r)
+			r.Rule = e.names[i]
+			if j, ok := at[r.ImageID]; ok && (!r.unread || e.room == 0) {
+				items[j].Reasons = append(items[j].Reasons, r)
 			}
 		}
 	}
-	items := make([]Item, len(g.Images))
-	for i := range g.Images {
-		items[i] = Item{
-			Image: g.Images[i], Group: g.Key, newest: needed,
-			Action: Keep, Reasons: reasons[g.Images[i].ID],
-		}
+	for i := from; i < len(items); i++ {
+		items[i].newest = needed
 		e.demand(&items[i])
 		items[i].Reasons = strongest(items[i].Reasons)
 	}
@@ -256,7 +265,7 @@ func (e *evaluation) guard(g *Group, add func(*Image, Reason)) (id string) {
 	}
 	limits, left := &e.policy.Limits, 0
 	for i := range g.Images {
-		img := &g.Images[i]
+		img := g.Images[i]
 		if img.Usable() && left < limits.MinLeft {
 			left++
 			if img.ID != id {
@@ -296,7 +305,7 @@ func (e *evaluation) untouchable(img *Image) []string {
 // are others.
 func (e *evaluation) demand(item *Item) {
 	for _, m := range e.policy.Remove {
-		if !m.of(&item.Image, e.inv.time) {
+		if !m.of(item.Image, e.inv.time) {
 			continue
 		}
 		if slices.ContainsFunc(item.Reasons, func(r Reason) bool { return !r.Retention }) {
@@ -319,19 +328,19 @@ func strongest(reasons []Reason) []Reason {
 // decide turns reasons into an action.
 func (e *evaluation) decide(t *targetInventory, item *Item) {
 	if item.wanted() {
-		if stageOf(&item.Image).action != "" && !item.blocked() && !item.passive() {
+		if stageOf(item.Image).action != "" && !item.blocked() && !item.passive() {
 			item.Action = Restore
 		}
 		return
 	}
-	next := e.policy.Lifecycle.next(&item.Image, e.inv.time)
+	next := e.policy.Lifecycle.next(item.Image, e.inv.time)
 	item.Action, item.next = next.action, next.action
 	switch {
 	case next.action == "":
 		item.Action, item.ended = Keep, true
 		item.because(Reason{Rule: byLifecycle, Text: "is at the last step of the lifecycle"})
 	case !next.until.IsZero():
-		item.because(Reason{Rule: byLifecycle, Text: waitText(stageOf(&item.Image), next)})
+		item.because(Reason{Rule: byLifecycle, Text: waitText(stageOf(item.Image), next)})
 		item.Action = Wait
 	case next.action == Remove && item.Image.protected():
 		item.Action, item.next = Unprotect, Unprotect
@@ -341,7 +350,7 @@ func (e *evaluation) decide(t *targetInventory, item *Item) {
 		}
 	}
 	if enough := e.policy.Limits.Recoverable; item.Action == Remove && enough > 0 {
-		if why := t.unrecoverable(&item.Image, enough); why != "" {
+		if why := t.unrecoverable(item.Image, enough); why != "" {
 			item.Action = Wait
 			item.because(Reason{Rule: byLimits, Text: why, Blocked: true})
 		}

@@ -2,8 +2,8 @@ package amicleanup
 
 import (
 	"cmp"
+	"container/heap"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -44,67 +44,77 @@ const percent = 100
 // others. If parents are kept, an image takes no step before those that were
 // made from it: they may be held back, or restored.
 func (e *evaluation) choose(units [][]member) {
-	budget := map[Action]int{}
-	for _, a := range []Action{Remove, Disable, Deprecate} {
-		budget[a] = math.MaxInt
-		if n := e.policy.Limits.of(a); n > 0 {
-			budget[a] = n * max(e.room, 1)
+	budget := e.budget()
+	l := e.lineage(units)
+	free := &oldestFirst{} // units that wait for no other
+	for i, u := range units {
+		if costOf(u) != (steps{}) && l.blockers[i] == 0 {
+			heap.Push(free, i)
 		}
 	}
-	children := e.children()
-	chosen := map[string]Action{} // what images do in this run, or did before
-	for _, u := range units {
-		for _, m := range u {
-			if m.item.ended {
-				chosen[m.item.Image.ID] = cmp.Or(e.policy.Lifecycle.End, Remove)
-			}
+	chosen := make([]bool, len(units))
+	for free.Len() > 0 {
+		i := heap.Pop(free).(int) //nolint:forcetypeassert // container/heap returns what was pushed
+		e.work++
+		cost := costOf(units[i])
+		if chosen[i] = budget.spend(cost); chosen[i] {
+			l.goes(units[i], func(unit int) { heap.Push(free, unit) })
 		}
 	}
-	open := slices.DeleteFunc(units, func(u []member) bool {
-		return !slices.ContainsFunc(u, func(m member) bool { return m.item.Action.steps() > 0 })
-	})
-	for before := -1; before != len(open); {
-		before = len(open)
-		open = slices.DeleteFunc(open, func(u []member) bool {
-			cost := costOf(u)
-			for a, n := range cost {
-				if n > budget[a] {
-					return false
-				}
-			}
-			if children.behind(u, chosen) != "" {
-				return false
-			}
-			for a, n := range cost {
-				budget[a] -= n
-			}
-			for _, m := range u {
-				chosen[m.item.Image.ID] = m.item.Action
-			}
-			return true
-		})
-		if children == nil {
-			break // no unit depends on another
-		}
-	}
-	for _, u := range open {
-		if child := children.behind(u, chosen); child != "" {
-			hold(u, Reason{Rule: e.policy.parentRule(), Text: "waits for what was made from it", Evidence: []string{"image " + child}})
-		} else {
+	children := l.waitedFor()
+	for i, u := range units {
+		switch {
+		case chosen[i] || costOf(u) == steps{}:
+		case l.blockers[i] > 0:
+			hold(u, Reason{Rule: e.policy.parentRule(), Text: "waits for what was made from it", Evidence: []string{"image " + children[i]}})
+		default:
 			hold(u, Reason{Rule: byLimits, Blocked: true, Text: "waits for a later run: this one is limited to " + e.limitText(u)})
 		}
 	}
 }
 
-// costOf counts the steps that a unit takes, by the limit that they count for.
-func costOf(unit []member) map[Action]int {
-	cost := map[Action]int{}
+// steps counts steps by the limit that they count for.
+type steps [3]int
+
+// limited returns the actions that have limits, in the order of steps.
+func limited() [3]Action { return [3]Action{Remove, Disable, Deprecate} }
+
+// budget returns how many steps of each kind the limits allow.
+func (e *evaluation) budget() *steps {
+	var left steps
+	for i, a := range limited() {
+		left[i] = math.MaxInt
+		if n := e.policy.Limits.of(a); n > 0 {
+			left[i] = n * max(e.room, 1)
+		}
+	}
+	return &left
+}
+
+// spend takes cost off what is left, and reports whether that was enough.
+func (left *steps) spend(cost steps) bool {
+	for i, n := range cost {
+		if n > left[i] {
+			return false
+		}
+	}
+	for i, n := range cost {
+		left[i] -= n
+	}
+	return true
+}
+
+// costOf counts the steps that a unit takes.
+func costOf(unit []member) steps {
+	var cost steps
 	for _, m := range unit {
-		switch a := m.item.Action; a {
+		switch m.item.Action {
 		case Remove, Unprotect:
-			cost[Remove]++
-		case Disable, Deprecate:
-			cost[a]++
+			cost[0]++
+		case Disable:
+			cost[1]++
+		case Deprecate:
+			cost[2]++
 		}
 	}
 	return cost
@@ -114,9 +124,10 @@ func costOf(unit []member) map[Action]int {
 func (e *evaluation) limitText(unit []member) string {
 	var texts []string
 	cost := costOf(unit)
-	for _, a := range []Action{Remove, Disable, Deprecate} {
-		if n := e.policy.Limits.of(a); n > 0 && cost[a] > 0 {
-			texts = append(texts, counted(n, map[Action]string{Remove: "removal", Disable: "disabled image", Deprecate: "deprecated image"}[a]))
+	names := [3]string{"removal", "disabled image", "deprecated image"}
+	for i, a := range limited() {
+		if n := e.policy.Limits.of(a); n > 0 && cost[i] > 0 {
+			texts = append(texts, counted(n, names[i]))
 		}
 	}
 	return strings.Join(texts, " and ")
@@ -130,49 +141,6 @@ func hold(unit []member, reason Reason) {
 	}
 }
 
-// lineage maps image ids to the images that were made from them.
-type lineage map[string][]string
-
-// children returns the lineage, or nil if no rule keeps parents.
-func (e *evaluation) children() lineage {
-	if !e.needs.Parents {
-		return nil
-	}
-	all := lineage{}
-	for i := range e.inv.targets {
-		images := e.inv.targets[i].images
-		for j := range images {
-			for _, parent := range images[j].parents() {
-				all[parent] = append(all[parent], images[j].ID)
-			}
-		}
-	}
-	return all
-}
-
-// behind returns an image outside of the unit that was made from one in it and
-// goes less far in this run, or "".
-func (l lineage) behind(unit []member, chosen map[string]Action) string {
-	if l == nil {
-		return ""
-	}
-	var inside map[string]bool
-	if len(unit) > 1 {
-		inside = make(map[string]bool, len(unit))
-		for _, m := range unit {
-			inside[m.item.Image.ID] = true
-		}
-	}
-	for _, m := range unit {
-		for _, child := range l[m.item.Image.ID] {
-			if !inside[child] && chosen[child].steps() < m.item.Action.steps() {
-				return child
-			}
-		}
-	}
-	return ""
-}
-
 // A member is an image of a unit.
 type member struct {
 	target *TargetPlan
@@ -182,45 +150,42 @@ type member struct {
 // units returns the images that go together: those of one release, or single
 // ones. The unit with the oldest image is first.
 func (e *evaluation) units() [][]member {
-	byRelease := map[string][]member{}
-	var units [][]member
+	n := 0
+	for i := range e.plan.Targets {
+		n += len(e.plan.Targets[i].Items)
+	}
+	members := make([]member, 0, n)
 	for i := range e.plan.Targets {
 		t := &e.plan.Targets[i]
 		for j := range t.Items {
-			m := member{t, &t.Items[j]}
-			if m.item.Release == "" {
-				units = append(units, []member{m})
-				continue
-			}
-			byRelease[m.item.Release] = append(byRelease[m.item.Release], m)
+			members = append(members, member{t, &t.Items[j]})
 		}
 	}
-	for _, release := range slices.Sorted(maps.Keys(byRelease)) {
-		units = append(units, byRelease[release])
+	if !e.policy.Release.IsZero() {
+		slices.SortStableFunc(members, func(a, b member) int { return cmp.Compare(a.item.Release, b.item.Release) })
 	}
-	type aged struct {
-		unit   []member
-		oldest *Image
+	units := make([][]member, 0, n)
+	for from := 0; from < n; {
+		to := from + 1
+		for release := members[from].item.Release; to < n && release != "" && members[to].item.Release == release; {
+			to++
+		}
+		units = append(units, oldestToFront(members[from:to:to]))
+		from = to
 	}
-	sorted := make([]aged, len(units))
-	for i, u := range units {
-		sorted[i] = aged{u, &oldestOf(u).Image}
-	}
-	slices.SortStableFunc(sorted, func(a, b aged) int {
-		return cmp.Or(a.oldest.Timestamp.Compare(b.oldest.Timestamp), cmp.Compare(a.oldest.ID, b.oldest.ID))
+	slices.SortStableFunc(units, func(a, b []member) int {
+		x, y := a[0].item.Image, b[0].item.Image
+		return cmp.Or(x.Timestamp.Compare(y.Timestamp), cmp.Compare(x.ID, y.ID))
 	})
-	for i := range sorted {
-		units[i] = sorted[i].unit
-	}
 	return units
 }
 
-func oldestOf(unit []member) *Item {
-	first := unit[0].item
-	for _, m := range unit[1:] {
-		if m.item.Image.Timestamp.Before(first.Image.Timestamp) {
-			first = m.item
+// oldestToFront swaps the oldest image of a unit to its front.
+func oldestToFront(unit []member) []member {
+	for i := range unit {
+		if unit[i].item.Image.Timestamp.Before(unit[0].item.Image.Timestamp) {
+			unit[0], unit[i] = unit[i], unit[0]
 		}
 	}
-	return first
+	return unit
 }

@@ -2,8 +2,9 @@ package amicleanup
 
 import (
 	"fmt"
-	"slices"
+	"math"
 
+	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/tagnames"
 )
 
@@ -12,91 +13,185 @@ import (
 // All images of all targets count, including images that the policy does not
 // select. An image goes after the images made from it. If a target cannot be
 // read, nothing goes, since it may hold a layer.
-func ParentOfKept() Rule { return parentOfKept{} }
+func ParentOfKept() Rule { return parentOfKept(AllGenerations) }
 
-type parentOfKept struct{}
+// ParentWithin keeps parents as [ParentOfKept] does, up to so many generations
+// above an image that is kept for another reason: ParentWithin(1) keeps only what
+// such an image was made from itself. Generations is at least 1.
+func ParentWithin(generations int) Rule { return parentOfKept(generations) }
 
-var _ Rule = parentOfKept{}
+// AllGenerations is the value of Needs.Parents without a bound.
+const AllGenerations = math.MaxInt
 
-func (parentOfKept) String() string       { return "ParentOfKept()" }
-func (parentOfKept) Validate() error      { return nil }
-func (parentOfKept) Needs() Needs         { return Needs{Parents: true} }
-func (parentOfKept) Keep(*Group) []Reason { return nil }
+type parentOfKept int
 
-// parents returns the ids of the images that the image was made from. A copy has none.
-func (img *Image) parents() []string {
-	if img.isCopy() {
-		return nil
+var _ Rule = parentOfKept(0)
+
+func (p parentOfKept) String() string {
+	if p == AllGenerations {
+		return "ParentOfKept()"
 	}
-	return slices.Compact(slices.DeleteFunc([]string{img.Source, img.Tags[tagnames.Source]}, func(id string) bool { return id == "" || id == img.ID }))
+	return fmt.Sprintf("ParentWithin(%d)", int(p))
+}
+
+func (p parentOfKept) Validate() error {
+	if p < 1 {
+		return bake.Invalid("Keep", "%s: must be at least 1", p)
+	}
+	return nil
+}
+
+func (p parentOfKept) Needs() Needs         { return Needs{Parents: int(p)} }
+func (p parentOfKept) Keep(*Group) []Reason { return nil }
+
+// eachParent calls do with the id of each image that the image was made from. A
+// copy has none.
+func (img *Image) eachParent(do func(id string)) {
+	if img.isCopy() {
+		return
+	}
+	if img.Source != "" && img.Source != img.ID {
+		do(img.Source)
+	}
+	if id := img.Tags[tagnames.Source]; id != "" && id != img.ID && id != img.Source {
+		do(id)
+	}
 }
 
 // relations connect decisions about one image with others.
 type relations struct {
-	items    map[string]*Item   // by image id
 	releases map[string][]*Item // by Item.Release
-	parents  string             // the rule that keeps parents
+	parents  map[string]*Item   // of the evaluation
+	rule     string             // the rule that keeps parents
+	depth    int                // how many generations it keeps
+	kept     []keptImage        // images whose relatives are still to be kept
+}
+
+// A keptImage is an image that stays. Its item is nil if the policy does not
+// select it.
+type keptImage struct {
+	image      *Image
+	item       *Item
+	generation int // above an image that is kept for another reason
 }
 
 // keepRelated adds the reasons that follow from other images' reasons, until
-// there are no more.
+// there are no more. It takes the images generation by generation.
 func (e *evaluation) keepRelated() {
-	r := &relations{items: map[string]*Item{}, releases: map[string][]*Item{}, parents: e.policy.parentRule()}
-	if r.parents == "" && e.policy.Release.IsZero() {
+	if e.needs.Parents == 0 && e.policy.Release.IsZero() {
 		return
 	}
-	for i := range e.plan.Targets {
-		items := e.plan.Targets[i].Items
-		for j := range items {
-			r.items[items[j].Image.ID] = &items[j]
-		}
+	r := &relations{releases: map[string][]*Item{}, rule: e.policy.parentRule(), depth: e.needs.Parents}
+	if r.depth > 0 {
+		e.setParents()
+		r.parents = e.parents
 	}
 	e.setReleases(r)
 	e.holdForUnread()
 	// Every image of the inventory may be made from another, selected or not.
-	var kept []*Image
-	for i := range e.inv.targets {
-		images := e.inv.targets[i].images
-		for j := range images {
-			if item := r.items[images[j].ID]; item == nil || item.wanted() {
-				kept = append(kept, &images[j])
+	for _, img := range e.unselected {
+		r.add(keptImage{image: img})
+	}
+	for item := range e.items {
+		if item.wanted() && !item.unapproved {
+			r.add(keptImage{image: item.Image, item: item})
+		}
+	}
+	e.work += r.keepAll()
+	if e.approved == nil {
+		return
+	}
+	// What the plan keeps is kept as a parent above, or stays for its own sake.
+	for item := range e.items {
+		if item.unapproved && item.generation == 0 {
+			r.add(keptImage{image: item.Image, item: item})
+		}
+	}
+	e.work += r.keepAll()
+}
+
+// keepAll keeps the relatives of all images added, and of those that stay because
+// of them. It returns the number of images.
+func (r *relations) keepAll() int {
+	n := 0
+	for ; n < len(r.kept); n++ {
+		r.because(r.kept[n])
+	}
+	r.kept = r.kept[:0]
+	return n
+}
+
+// items yields the items of all targets.
+func (e *evaluation) items(yield func(*Item) bool) {
+	for i := range e.plan.Targets {
+		items := e.plan.Targets[i].Items
+		for j := range items {
+			if !yield(&items[j]) {
+				return
 			}
 		}
 	}
-	for len(kept) > 0 {
-		img := kept[len(kept)-1]
-		kept = append(kept[:len(kept)-1], r.because(img)...)
+}
+
+// setParents finds the items that other images were made from.
+func (e *evaluation) setParents() {
+	e.parents = map[string]*Item{}
+	note := func(id string) { e.parents[id] = nil }
+	for i := range e.inv.targets {
+		images := e.inv.targets[i].images
+		for j := range images {
+			images[j].eachParent(note)
+		}
+	}
+	if len(e.parents) == 0 {
+		return
+	}
+	for item := range e.items {
+		if _, is := e.parents[item.Image.ID]; is {
+			e.parents[item.Image.ID] = item
+		}
 	}
 }
 
-// because adds reasons to the images that stay because img stays, and returns those
-// that had none before.
-func (r *relations) because(img *Image) []*Image {
-	cause := r.items[img.ID]
-	var fresh []*Image
-	keep := func(item *Item, rule, text string) {
-		if item == nil || item.wanted() {
+// add keeps the relatives of an image, if it may have any.
+func (r *relations) add(k keptImage) {
+	if k.item != nil && k.item.Release != "" || k.image.Source != "" || k.image.Tags[tagnames.Source] != "" {
+		r.kept = append(r.kept, k)
+	}
+}
+
+// because adds reasons to the images that stay because one stays.
+func (r *relations) because(kept keptImage) {
+	keep := func(item *Item, generation int, rule, text string) {
+		switch {
+		case item == nil:
+			return
+		case item.generation > generation: // it may keep more parents than before
+			item.generation = generation
+			r.add(keptImage{item.Image, item, generation})
+			return
+		case item.wanted() && (!item.unapproved || item.generation > 0 || generation == 0):
 			return
 		}
-		reason := Reason{Rule: rule, Text: text, Evidence: []string{"image " + img.ID}}
-		if cause != nil {
-			reason.Blocked, reason.passive = cause.blocked(), cause.passive()
+		reason := Reason{Rule: rule, Text: text, Evidence: []string{"image " + kept.image.ID}}
+		if kept.item != nil {
+			reason.Blocked, reason.passive = kept.item.blocked(), kept.item.passive()
 		}
 		item.because(reason)
-		fresh = append(fresh, &item.Image)
+		item.generation = generation
+		r.add(keptImage{item.Image, item, generation})
 	}
-	if r.parents != "" {
-		for _, parent := range img.parents() {
-			keep(r.items[parent], r.parents, "is what a kept image was made from")
+	if kept.generation < r.depth {
+		kept.image.eachParent(func(id string) {
+			keep(r.parents[id], kept.generation+1, r.rule, "is what a kept image was made from")
+		})
+	}
+	if kept.item != nil && kept.item.Release != "" {
+		for _, other := range r.releases[kept.item.Release] {
+			keep(other, kept.generation, byRelease, "is of one release with a kept image")
 		}
+		delete(r.releases, kept.item.Release) // all of them have a reason now
 	}
-	if cause != nil && cause.Release != "" {
-		for _, other := range r.releases[cause.Release] {
-			keep(other, byRelease, "is of one release with a kept image")
-		}
-		delete(r.releases, cause.Release) // all of them have a reason now
-	}
-	return fresh
 }
 
 // setReleases sets Item.Release where more than one image has the same.
@@ -112,8 +207,8 @@ func (e *evaluation) setReleases(r *relations) {
 		}
 	}
 	all := map[string][]*Item{}
-	for _, item := range r.items {
-		release := e.releaseOf(&item.Image, images)
+	for item := range e.items {
+		release := e.releaseOf(item.Image, images)
 		all[release] = append(all[release], item)
 	}
 	for release, items := range all {

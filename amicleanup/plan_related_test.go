@@ -2,8 +2,10 @@ package amicleanup_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -19,7 +21,7 @@ func TestTagsOfEC2(t *testing.T) {
 	img := amicleanup.Image{Tags: map[string]string{ec2.TagBuild: "b1", ec2.TagImage: "web", ec2.TagTimestamp: "1700000000"}}
 	build, _ := amicleanup.SameBuild().Of(&img)
 	family, _ := amicleanup.ByDefinition().Of(&img)
-	stamp, err := amicleanup.BakeTime().Of(&img)
+	stamp, err := amicleanup.BakeTime(&img)
 	if build != "b1" || family != "web" || !stamp.Equal(after(0)) || err != nil {
 		t.Errorf("build %q, family %q, stamp %s, %v", build, family, stamp, err)
 	}
@@ -296,5 +298,69 @@ func TestApplyOtherPolicyAndAccount(t *testing.T) {
 	}
 	if len(f.changes()) > 1 {
 		t.Errorf("changes: %v", f.changes())
+	}
+}
+
+// ParentWithin keeps so many generations above an image that is kept otherwise.
+func TestParentWithin(t *testing.T) {
+	for generations, want := range map[int][]string{
+		1: {"ami-base0", "ami-base1", "ami-base2"}, 2: {"ami-base0", "ami-base1"}, 4: nil, amicleanup.AllGenerations: nil,
+	} {
+		f := newFake()
+		f.series("base", 5)
+		for i := range 4 {
+			f.set(fmt.Sprint("ami-base", i+1), func(img *ec2types.Image) {
+				img.SourceImageId, img.SourceInstanceId = aws.String(fmt.Sprint("ami-base", i)), aws.String("i-1")
+			})
+		}
+		c := cleaner(f, amicleanup.Newest(1), amicleanup.ParentWithin(generations))
+		clock := &stepped{now: after(48)}
+		c.Clock = clock
+		plan := mustPlan(t, c)
+		if got := removals(plan); !cmp.Equal(got, want) {
+			t.Errorf("ParentWithin(%d): removals %v, want %v", generations, got, want)
+		}
+		clock.now = clock.now.Add(time.Hour) // so that references are read again
+		if result, err := c.Apply(t.Context(), plan); err != nil || result.Count(amicleanup.Removed) != len(want) {
+			t.Errorf("ParentWithin(%d): Apply: %+v, %v", generations, result.Images, err)
+		}
+	}
+	if err := amicleanup.ParentWithin(0).Validate(); err == nil {
+		t.Error("ParentWithin(0): no error")
+	}
+}
+
+// However images are related, each is visited a bounded number of times.
+func TestEvaluationIsLinear(t *testing.T) {
+	for name, relate := range map[string]func(i int, img *amicleanup.Image){
+		"a chain of parents": func(i int, img *amicleanup.Image) { img.Source = fmt.Sprintf("ami-%017x", i-1) },
+		"one parent of all":  func(_ int, img *amicleanup.Image) { img.Source = fmt.Sprintf("ami-%017x", 0) },
+		"one release":        func(_ int, img *amicleanup.Image) { img.Tags["commit"] = "1" },
+		"releases in a chain": func(i int, img *amicleanup.Image) {
+			img.Source, img.Tags["commit"] = fmt.Sprintf("ami-%017x", max(i-7, 0)), fmt.Sprint(i/3)
+		},
+		"children before parents":  func(i int, img *amicleanup.Image) { img.Source = fmt.Sprintf("ami-%017x", i+1) },
+		"images without relations": func(int, *amicleanup.Image) {},
+	} {
+		for _, limit := range []int{0, 100} {
+			for _, remove := range [][]amicleanup.Match{nil, {amicleanup.Abandoned("*")}} {
+				work := func(n int) int {
+					images := manyImages(n)
+					for i := range images {
+						if images[i].SourceInstance = "i-1"; i > 0 {
+							relate(i, &images[i])
+						}
+					}
+					policy := amicleanup.Policy{
+						Select: amicleanup.Select{Name: "{group} {unix}"}, Release: amicleanup.ByTag("commit"), Remove: remove,
+						Keep: []amicleanup.Rule{amicleanup.Newest(1), amicleanup.ParentOfKept()}, Limits: amicleanup.Limits{Removals: limit},
+					}
+					return policy.EvaluationWork(after(2*n), where, images...)
+				}
+				if n := 2_000; work(n) > 3*n {
+					t.Errorf("%s, limit %d, %d matches: %d visits for %d images", name, limit, len(remove), work(n), n)
+				}
+			}
+		}
 	}
 }

@@ -22,9 +22,10 @@ type Policy struct {
 	// Groups never mix architectures, accounts or regions.
 	Group Key
 
-	// Timestamp dates images. The zero value takes the time in Select.Name,
-	// else BakeTime if Select.Baked, else CreationDate.
-	Timestamp Timestamp
+	// Timestamp dates images: CreationDate, BakeTime, TimestampByTag or any
+	// func. An image for which it returns an error is kept. If nil, it is the
+	// time in Select.Name, else BakeTime if Select.Baked, else CreationDate.
+	Timestamp func(img *Image) (time.Time, error)
 
 	// Version orders the images of a group by version instead of timestamp. The
 	// zero value takes {version} of Select.Name if the pattern has it.
@@ -102,7 +103,7 @@ func (p *Policy) needs() Needs {
 	for _, r := range p.Keep {
 		n := r.Needs()
 		all.Shares = all.Shares || n.Shares
-		all.Parents = all.Parents || n.Parents
+		all.Parents = max(all.Parents, n.Parents)
 		all.Locks = all.Locks || n.Locks
 		for _, s := range n.Sources {
 			if !seen[s.Name] {
@@ -114,14 +115,15 @@ func (p *Policy) needs() Needs {
 	return all
 }
 
-// parentRule returns the name of the first rule that keeps parents.
+// parentRule returns the name of the rule that keeps most generations of parents.
 func (p *Policy) parentRule() string {
+	name, most := "", 0
 	for _, r := range p.Keep {
-		if r.Needs().Parents {
-			return r.String()
+		if n := r.Needs().Parents; n > most {
+			name, most = r.String(), n
 		}
 	}
-	return ""
+	return name
 }
 
 // split separates sources that list references from those that answer about given

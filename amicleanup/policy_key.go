@@ -55,58 +55,30 @@ func SameBuild() Key { return named("SameBuild()", ByTag(tagnames.Build)) }
 
 func named(name string, k Key) Key { return Key{name, k.of} }
 
-// A Timestamp dates images. The zero Timestamp stands for the default of
-// Policy.Timestamp.
-type Timestamp struct {
-	name string
-	of   func(img *Image) (time.Time, error)
-}
-
-// NewTimestamp returns a timestamp computed by of. An image for which of returns
-// an error is kept. The name identifies the timestamp.
-func NewTimestamp(name string, of func(img *Image) (time.Time, error)) Timestamp {
-	return Timestamp{name, of}
-}
-
-// String returns the timestamp's name: "CreationDate()".
-func (t Timestamp) String() string { return t.name }
-
-// Of returns the time of img.
-func (t Timestamp) Of(img *Image) (time.Time, error) {
-	if t.of == nil {
-		return time.Time{}, errors.New("has no timestamp")
+// CreationDate returns the time at which EC2 made the image. A copy in another
+// region has its own, so the same images may be ordered differently there.
+func CreationDate(img *Image) (time.Time, error) {
+	if img.Created.IsZero() {
+		return time.Time{}, errors.New("has no readable creation date")
 	}
-	return t.of(img)
+	return img.Created, nil
 }
 
-// CreationDate returns the timestamp that EC2 sets. A copy in another region has
-// its own, so the same images may be ordered differently there.
-func CreationDate() Timestamp {
-	return NewTimestamp("CreationDate()", func(img *Image) (time.Time, error) {
-		if img.Created.IsZero() {
-			return time.Time{}, errors.New("has no readable creation date")
-		}
-		return img.Created, nil
-	})
-}
-
-// TimestampByTag returns the timestamp in a tag, whose value has the given
-// layout of package time.
-func TimestampByTag(tag, layout string) Timestamp {
-	return NewTimestamp(fmt.Sprintf("TimestampByTag(%q, %q)", tag, layout), func(img *Image) (time.Time, error) {
+// TimestampByTag returns a func for Policy.Timestamp that parses the value of a
+// tag, which has the given layout of package time.
+func TimestampByTag(tag, layout string) func(img *Image) (time.Time, error) {
+	return func(img *Image) (time.Time, error) {
 		t, err := time.Parse(layout, img.Tags[tag])
 		if err != nil {
 			return time.Time{}, fmt.Errorf("has tag %s=%q, which does not match %q", tag, img.Tags[tag], layout)
 		}
 		return t.UTC(), nil
-	})
+	}
 }
 
-// BakeTime returns the time at which this library baked an image. Its copies
-// have the same.
-func BakeTime() Timestamp {
-	return NewTimestamp("BakeTime()", func(img *Image) (time.Time, error) { return parseUnix(img.Tags[tagnames.Stamp]) })
-}
+// BakeTime returns the time at which this library baked the image. Its copies have
+// the same.
+func BakeTime(img *Image) (time.Time, error) { return parseUnix(img.Tags[tagnames.Stamp]) }
 
 // compareVersions compares versions part by part: runs of digits as numbers, the
 // rest as text. A version with a suffix after a hyphen, as 1.2.0-rc1, is older

@@ -30,7 +30,7 @@ type targetInventory struct {
 
 	images     []Image
 	references []inuse.Reference
-	coverage   []Coverage         // of the sources that list, then of those that failed when asked
+	coverage   []inuse.Coverage   // of the sources that list, then of those that failed when asked
 	answers    map[string]*answer // by source
 
 	rules     []binRule // retention rules of the Recycle Bin
@@ -50,13 +50,6 @@ type targetInventory struct {
 type answer struct {
 	asked map[string]bool // image ids
 	err   error
-}
-
-// Coverage reports how reading a source in one target went.
-type Coverage struct {
-	Source     string `json:"source"`
-	References int    `json:"references"`
-	Error      string `json:"error,omitempty"` // why it is incomplete
 }
 
 // read reads all targets concurrently. The inventory has every target, also those
@@ -136,24 +129,24 @@ func (t *targetInventory) fail(what string, err error) {
 	if what != "" {
 		err = fmt.Errorf("read %s: %w", what, err)
 	}
-	t.errs = append(t.errs, &TargetError{t.target.Account, t.target.region(), err})
+	t.errs = append(t.errs, &TargetError{Account: t.target.Account, Region: t.target.region(), Err: err})
 }
 
 // unknown records that a source could not be read. If the images could not be read
 // either, that error is enough.
-func (t *targetInventory) unknown(c Coverage) {
+func (t *targetInventory) unknown(c inuse.Coverage) {
 	if t.err == nil {
-		t.errs = append(t.errs, &TargetError{t.target.Account, t.target.region(), fmt.Errorf("%w: %s: %s", ErrUsageUnknown, c.Source, c.Error)})
+		t.errs = append(t.errs, &TargetError{Account: t.target.Account, Region: t.target.region(), Err: fmt.Errorf("%w: %s: %s", ErrUsageUnknown, c.Source, c.Error)})
 	}
 }
 
 // readReferences reads all sources concurrently; the call limits apply.
-func readReferences(ctx context.Context, t Target, c clock.Clock, sources []inuse.Source) ([]inuse.Reference, []Coverage) {
+func readReferences(ctx context.Context, t Target, c clock.Clock, sources []inuse.Source) ([]inuse.Reference, []inuse.Coverage) {
 	found := make([][]inuse.Reference, len(sources))
-	coverage := make([]Coverage, len(sources))
+	coverage := make([]inuse.Coverage, len(sources))
 	each(len(sources), func(i int) {
 		refs, err := sources[i].List(ctx, t.place(c))
-		coverage[i] = Coverage{Source: sources[i].Name, References: len(refs)}
+		coverage[i] = inuse.Coverage{Source: sources[i].Name, References: len(refs)}
 		if err != nil {
 			coverage[i].Error = err.Error()
 		}
@@ -169,7 +162,7 @@ func readReferences(ctx context.Context, t Target, c clock.Clock, sources []inus
 // count as layers or copies of others.
 func (p *Policy) nameFilter() []ec2types.Filter {
 	name, err := compile(p.Select.Name)
-	if err != nil || name.glob == "" || p.needs().Parents || !p.Release.IsZero() {
+	if err != nil || name.glob == "" || p.needs().Parents > 0 || !p.Release.IsZero() {
 		return nil
 	}
 	return []ec2types.Filter{{Name: aws.String("name"), Values: []string{name.glob}}}

@@ -12,17 +12,9 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
-
-// A StaleReference reports that a launch template, a parameter or something else
-// names an image that is gone, disabled or deprecated. It should be pointed to
-// another image.
-type StaleReference struct {
-	By      string `json:"by"`
-	ImageID string `json:"image"`
-	Why     string `json:"why"` // completes "its image …"
-}
 
 // readDetails adds sizes and stale references to a plan.
 func readDetails(ctx context.Context, inv *inventory, plan *Plan) {
@@ -60,7 +52,7 @@ func (t *TargetPlan) readSizes(ctx context.Context, client *awsec2.Client) error
 		}
 	}
 	for i := range t.Items {
-		img := &t.Items[i].Image
+		img := t.Items[i].Image
 		all := int64(0)
 		for _, id := range img.Snapshots {
 			if sizes[id] == 0 {
@@ -77,7 +69,7 @@ func (t *TargetPlan) readSizes(ctx context.Context, client *awsec2.Client) error
 // staleReferences looks for references to images that cannot be launched, of
 // any owner. Instances do not count: they run on without their image. An
 // image of another account that is no longer shared looks as if it were gone.
-func (t *targetInventory) staleReferences(ctx context.Context, client *awsec2.Client, now time.Time) ([]StaleReference, error) {
+func (t *targetInventory) staleReferences(ctx context.Context, client *awsec2.Client, now time.Time) ([]inuse.StaleReference, error) {
 	users := map[string][]string{} // by image
 	for _, ref := range t.references {
 		if !strings.HasPrefix(ref.By, "instance ") && !slices.Contains(users[ref.ImageID], ref.By) {
@@ -101,7 +93,7 @@ func (t *targetInventory) staleReferences(ctx context.Context, client *awsec2.Cl
 			return nil, err
 		}
 	}
-	var stale []StaleReference
+	var stale []inuse.StaleReference
 	for image, all := range users {
 		why := ""
 		switch img, ok := there[image]; {
@@ -115,10 +107,10 @@ func (t *targetInventory) staleReferences(ctx context.Context, client *awsec2.Cl
 			continue
 		}
 		for _, by := range all {
-			stale = append(stale, StaleReference{by, image, why})
+			stale = append(stale, inuse.StaleReference{By: by, ImageID: image, Why: why})
 		}
 	}
-	slices.SortFunc(stale, func(a, b StaleReference) int {
+	slices.SortFunc(stale, func(a, b inuse.StaleReference) int {
 		return cmp.Or(cmp.Compare(a.By, b.By), cmp.Compare(a.ImageID, b.ImageID))
 	})
 	return stale, nil

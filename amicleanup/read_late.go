@@ -113,7 +113,7 @@ func (l *late) ask(ctx context.Context, plan *Plan) bool {
 			any = true
 			t.answered(source, images, refs, err)
 			if err != nil {
-				t.unknown(Coverage{Source: source.Name, Error: err.Error()})
+				t.unknown(inuse.Coverage{Source: source.Name, Error: err.Error()})
 			}
 		})
 	}
@@ -134,7 +134,7 @@ func (t *targetInventory) unasked(source *inuse.Source, plan *TargetPlan) []*Ima
 			if source.SharedOnly && item.Image.Shares == nil {
 				continue // not read yet, or never; the rule keeps what was not asked about
 			}
-			images = append(images, &item.Image)
+			images = append(images, item.Image)
 		}
 	}
 	return images
@@ -150,7 +150,7 @@ func (t *targetInventory) answered(source *inuse.Source, images []*Image, refs [
 	}
 	if err != nil {
 		a.err = err
-		t.coverage = append(t.coverage, Coverage{Source: source.Name, Error: err.Error()})
+		t.coverage = append(t.coverage, inuse.Coverage{Source: source.Name, Error: err.Error()})
 		return
 	}
 	for _, img := range images {

@@ -133,7 +133,7 @@ func (r *Report) write(w io.Writer, head, line string) error {
 			planned = append(planned, fmt.Sprintf("%d to %s", n, a))
 		}
 	}
-	for _, o := range []Outcome{Removed, Unprotected, Disabled, Deprecated, Restored, AlreadyDone, Gone, Skipped, Failed, NotTried} {
+	for _, o := range outcomes() {
 		if n := r.Done[o]; n > 0 {
 			done = append(done, fmt.Sprintf("%d %s", n, o))
 		}

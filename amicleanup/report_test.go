@@ -95,7 +95,7 @@ func TestStaleReferences(t *testing.T) {
 	}}
 	c := cleaner(f, amicleanup.InUse(refs))
 	c.Details, c.Clock = true, &stepped{now: after(48)}
-	want := []amicleanup.StaleReference{
+	want := []inuse.StaleReference{
 		{By: "launch template lt-1 version 1", ImageID: "ami-web1", Why: "is deprecated since 2023-11-15 00:00:00"},
 		{By: "parameter /web", ImageID: "ami-web0", Why: "is disabled"},
 	}

@@ -19,6 +19,11 @@ const (
 	NotTried    Outcome = "not tried"    // the work ended earlier
 )
 
+// outcomes returns all outcomes in the order of reports.
+func outcomes() []Outcome {
+	return []Outcome{Removed, Unprotected, Disabled, Deprecated, Restored, AlreadyDone, Gone, Skipped, Failed, NotTried}
+}
+
 // A Result tells what became of everything that a plan was to change, in the
 // order of the plan, target by target. It is plain data; [Cleaner.Undo] takes one
 // back.

@@ -39,8 +39,9 @@ type Needs struct {
 	// would otherwise go: EC2 answers for one image at a time.
 	Shares bool
 
-	// Parents keeps what kept images were made from, as ParentOfKept does.
-	Parents bool
+	// Parents is how many generations of what kept images were made from stay,
+	// as by ParentWithin, or AllGenerations. Zero means none.
+	Parents int
 
 	// Locks reads which snapshots are locked, into Image.Locked.
 	Locks bool
@@ -145,7 +146,7 @@ func (k newest) Keep(g *Group) []Reason {
 	seen := map[string]int{}
 	var kept []Reason
 	for i := range g.Images {
-		img := &g.Images[i]
+		img := g.Images[i]
 		if _, open := unfinished(img.Tags); open || k.usable && !img.Usable() {
 			continue
 		}
@@ -214,7 +215,7 @@ func idsText(ids []string) string {
 func keepIf(g *Group, wanted func(img *Image) bool, reason Reason) []Reason {
 	var kept []Reason
 	for i := range g.Images {
-		if wanted(&g.Images[i]) {
+		if wanted(g.Images[i]) {
 			reason.ImageID = g.Images[i].ID
 			kept = append(kept, reason)
 		}

@@ -90,7 +90,7 @@ func KeepUntil(tag string) Rule {
 	return NewRule(fmt.Sprintf("KeepUntil(%q)", tag), func(g *Group) []Reason {
 		var kept []Reason
 		for i := range g.Images {
-			img := &g.Images[i]
+			img := g.Images[i]
 			value, ok := img.Tags[tag]
 			if !ok {
 				continue
@@ -190,7 +190,7 @@ func (c Calendar) Keep(g *Group) []Reason {
 	} {
 		seen := map[string]bool{}
 		for i := range g.Images {
-			img := &g.Images[i]
+			img := g.Images[i]
 			if !img.Usable() {
 				continue
 			}

@@ -89,9 +89,23 @@ func Marked() Rule {
 	})
 }
 
+// marks reports whether a tag's key asks to keep the image.
 func marks(key string) bool {
-	key = strings.ToLower(strings.NewReplacer("-", "", "_", "", ":", "", ".", "", " ", "").Replace(key))
-	switch key {
+	const longest = 16
+	word := make([]byte, 0, longest) // the key in lower case, without separators
+	for i := range len(key) {
+		c := key[i]
+		switch {
+		case c == '-', c == '_', c == ':', c == '.', c == ' ':
+			continue
+		case len(word) == longest:
+			return false
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		}
+		word = append(word, c)
+	}
+	switch string(word) {
 	case "donotdelete", "donotremove", "donotclean", "dontdelete", "keep", "retain", "protected", "protect", "legalhold", "hold":
 		return true
 	default:
@@ -123,7 +137,7 @@ func (locked) Needs() Needs    { return Needs{Locks: true} }
 func (locked) Keep(g *Group) []Reason {
 	var kept []Reason
 	for i := range g.Images {
-		if img := &g.Images[i]; len(img.Locked) > 0 {
+		if img := g.Images[i]; len(img.Locked) > 0 {
 			kept = append(kept, Reason{ImageID: img.ID, Text: "has a locked snapshot", Evidence: img.Locked})
 		}
 	}

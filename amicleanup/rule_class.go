@@ -60,7 +60,7 @@ func (c perClass) Needs() Needs {
 		for _, r := range c.rules[class] {
 			n := r.Needs()
 			all.Sources = append(all.Sources, n.Sources...)
-			all.Shares, all.Parents, all.Locks = all.Shares || n.Shares, all.Parents || n.Parents, all.Locks || n.Locks
+			all.Shares, all.Parents, all.Locks = all.Shares || n.Shares, max(all.Parents, n.Parents), all.Locks || n.Locks
 		}
 	}
 	return all
@@ -70,7 +70,7 @@ func (c perClass) Keep(g *Group) []Reason {
 	byClass := map[string]map[string]bool{} // the ids of each class
 	var kept []Reason
 	for i := range g.Images {
-		img := &g.Images[i]
+		img := g.Images[i]
 		class := img.Tags[c.tag]
 		if len(c.rules[class]) == 0 {
 			kept = append(kept, Reason{ImageID: img.ID, Text: fmt.Sprintf("has no rules for %s=%s", c.tag, class)})
@@ -83,7 +83,7 @@ func (c perClass) Keep(g *Group) []Reason {
 	}
 	for class, ids := range byClass {
 		of := *g
-		of.Images = slices.DeleteFunc(slices.Clone(g.Images), func(img Image) bool { return !ids[img.ID] })
+		of.Images = slices.DeleteFunc(slices.Clone(g.Images), func(img *Image) bool { return !ids[img.ID] })
 		for _, r := range c.rules[class] {
 			kept = append(kept, r.Keep(&of)...)
 		}

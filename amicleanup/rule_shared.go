@@ -34,7 +34,7 @@ func (shared) Needs() Needs    { return Needs{Shares: true} }
 func (shared) Keep(g *Group) []Reason {
 	var kept []Reason
 	for i := range g.Images {
-		img := &g.Images[i]
+		img := g.Images[i]
 		switch saved := sharesInTags(img.Tags); {
 		case img.Public:
 			kept = append(kept, Reason{ImageID: img.ID, Text: "is public"})

@@ -154,7 +154,6 @@ func TestKeysAreValues(t *testing.T) {
 	}
 	for i, want := range map[string]string{
 		fmt.Sprint(amicleanup.SameBuild()): "SameBuild()", fmt.Sprint(amicleanup.ByDefinition()): "ByDefinition()",
-		fmt.Sprint(amicleanup.CreationDate()): "CreationDate()", fmt.Sprint(amicleanup.BakeTime()): "BakeTime()",
 	} {
 		if i != want {
 			t.Errorf("String() = %q, want %q", i, want)

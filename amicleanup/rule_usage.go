@@ -34,7 +34,7 @@ func (k inUseRule) Keep(g *Group) []Reason {
 	var kept []Reason
 	blocked := k.unread(g)
 	for i := range g.Images {
-		img := &g.Images[i]
+		img := g.Images[i]
 		if r, used := k.used(g, img.ID); used {
 			kept = append(kept, r)
 		}
@@ -86,7 +86,7 @@ func (k inUseRule) has(source string) bool {
 }
 
 // covered reports whether a source was read completely in every target.
-func covered(all []Coverage, source string) bool {
+func covered(all []inuse.Coverage, source string) bool {
 	found := false
 	for _, c := range all {
 		if c.Source == source {

@@ -62,7 +62,7 @@ func TestAtScale(t *testing.T) {
 		kept := trouble(t, srv, want)
 		begun = time.Now()
 		result, err := c.Apply(t.Context(), plan)
-		if !errors.As(err, new(*amicleanup.ImageError)) || result.Count(amicleanup.NotTried) == 0 {
+		if !errors.As(err, new(*amicleanup.TargetError)) || result.Count(amicleanup.NotTried) == 0 {
 			t.Fatalf("without permission: %v, %d not tried", err, result.Count(amicleanup.NotTried))
 		}
 		runs := 1

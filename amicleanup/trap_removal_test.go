@@ -151,7 +151,7 @@ func TestTrapRegionCopies(t *testing.T) {
 	if diff := cmp.Diff(want, removals(mustPlan(t, c))); diff != "" {
 		t.Errorf("by the timestamp in the name (-want +got):\n%s", diff)
 	}
-	c.Policy.Timestamp = amicleanup.CreationDate() // then the newest copy is of the oldest build, and both stay
+	c.Policy.Timestamp = amicleanup.CreationDate // then the newest copy is of the oldest build, and both stay
 	if got := removals(mustPlan(t, c)); slices.Contains(got, "ami-copy0") || slices.Contains(got, "ami-web0") {
 		t.Errorf("by the creation date: removals %v", got)
 	}

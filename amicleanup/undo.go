@@ -39,7 +39,7 @@ func (c *Cleaner) Undo(ctx context.Context, r *Result) (*Result, error) {
 		if !ended && ctx.Err() == nil {
 			if err := c.undo(ctx, img, &res, out.Started); err != nil {
 				res.Outcome, res.Detail = Failed, err.Error()
-				errs = append(errs, &ImageError{res.Account, res.Region, res.ID, res.Name, err})
+				errs = append(errs, &TargetError{res.Account, res.Region, res.ID, res.Name, err})
 			}
 		}
 		out.Images = append(out.Images, res)
@@ -53,7 +53,7 @@ func (c *Cleaner) Undo(ctx context.Context, r *Result) (*Result, error) {
 		if !ended && ctx.Err() == nil {
 			if err := c.undoSnapshot(ctx, &res); err != nil {
 				res.Outcome, res.Detail = Failed, err.Error()
-				errs = append(errs, &TargetError{res.Account, res.Region, err})
+				errs = append(errs, &TargetError{Account: res.Account, Region: res.Region, Err: err})
 			}
 		}
 		out.Snapshots = append(out.Snapshots, res)

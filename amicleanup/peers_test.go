@@ -218,7 +218,7 @@ func cleanOurselves(t *testing.T, a *peerAccount) {
 		Targets:    []amicleanup.Target{target},
 		Policy: amicleanup.Policy{
 			Group: amicleanup.ByTag("role"),
-			Keep:  []amicleanup.Rule{amicleanup.Newest(2), amicleanup.InUse(inuse.All()...)},
+			Keep:  []amicleanup.Rule{amicleanup.Newest(2), amicleanup.InUse(inuse.Standard()...)},
 		},
 	}
 	if _, err := c.Apply(t.Context(), mustPlan(t, c)); err != nil {

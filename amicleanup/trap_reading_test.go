@@ -164,7 +164,7 @@ func TestTrapEmptySource(t *testing.T) {
 // Lists omit resources that AWS services manage unless the caller includes them, and
 // calls without MaxResults may time out.
 func TestTrapManagedResources(t *testing.T) {
-	w := newEstate(t, 2, nil, amicleanup.InUse(append(inuse.All(), inuse.AllLaunchTemplateVersions())...),
+	w := newEstate(t, 2, nil, amicleanup.InUse(append(inuse.Standard(), inuse.AllLaunchTemplateVersions())...),
 		amicleanup.InUse(inuse.ImageReferences(0)))
 	w.template("web", w.ids[1])
 	w.check()

@@ -19,11 +19,13 @@ import (
 //
 // Without paths, the source reads every parameter of the types String and
 // StringList, which takes about one call for eight of them. With paths, it reads
-// the parameters of the data type aws:ec2:image and all below the given paths.
-// Secure strings are never read. Only current values count; an older version
-// that a launch template names is found by [LaunchTemplates].
+// the parameters of the data type aws:ec2:image, and those with the given names or
+// below them: "/ci" and "/ci/" mean the parameter /ci and all below it. Secure
+// strings are left to [SecureParameters]. Only current values count, and only
+// parameters of the account itself; older versions that a launch template names
+// are found by [LaunchTemplates].
 func Parameters(paths ...string) Source {
-	p := parameters(paths)
+	p := parameters{paths: paths}
 	s := Source{Name: "parameters", List: p.list, Permissions: Reads("ssm:DescribeParameters", "ssm:GetParameters")}
 	if len(paths) > 0 {
 		s.Name += " and " + strings.Join(paths, ", ")
@@ -32,7 +34,28 @@ func Parameters(paths ...string) Source {
 	return s
 }
 
-type parameters []string
+// SecureParameters returns the source of the images that parameters with the
+// given names or below them name, including secure strings, which it decrypts.
+// Values are only searched for image ids. Without paths, the source reads all
+// parameters of the region.
+//
+// Its permissions suffice for the key aws/ssm. Other keys also need kms:Decrypt.
+func SecureParameters(paths ...string) Source {
+	p := parameters{paths: paths, secure: true}
+	s := Source{Name: "secure parameters", List: p.list, Permissions: Reads("ssm:GetParameters", "ssm:GetParametersByPath")}
+	if len(paths) > 0 {
+		s.Name += " below " + strings.Join(paths, ", ")
+	} else {
+		p.paths = []string{"/"}
+		s.List, s.Permissions = p.list, Reads("ssm:GetParametersByPath")
+	}
+	return s
+}
+
+type parameters struct {
+	paths  []string
+	secure bool // decrypts, and reads nothing but the paths
+}
 
 // Page sizes of the Parameter Store.
 const (
@@ -42,24 +65,32 @@ const (
 
 func (p parameters) list(ctx context.Context, at Place) ([]Reference, error) {
 	client := ssm.NewFromConfig(at.Config)
-	names, err := p.names(ctx, client)
-	if err != nil {
-		return nil, err
+	var names []string
+	if !p.secure {
+		var err error
+		if names, err = p.names(ctx, client); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range p.paths { // which may be a parameter itself
+		if name := strings.TrimRight(path, "/"); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
 	found := &imageValues{}
-	err = awsapi.ForEach(slices.Collect(slices.Chunk(names, parametersPerCall)), func(some []string) error {
-		out, err := client.GetParameters(ctx, &ssm.GetParametersInput{Names: some})
+	err := forEach(slices.Collect(slices.Chunk(names, parametersPerCall)), func(some []string) error {
+		out, err := client.GetParameters(ctx, &ssm.GetParametersInput{Names: some, WithDecryption: aws.Bool(p.secure)})
 		if err == nil {
-			found.add(out.Parameters) // InvalidParameters were deleted in the meantime
+			found.add(out.Parameters) // InvalidParameters do not exist, or no longer
 		}
 		return err
 	})
 	if err != nil {
 		return found.refs, err
 	}
-	err = awsapi.ForEach(p, func(path string) error {
+	err = forEach(p.paths, func(path string) error {
 		below := ssm.NewGetParametersByPathPaginator(client, &ssm.GetParametersByPathInput{
-			Path: aws.String(path), Recursive: aws.Bool(true), MaxResults: aws.Int32(parametersPerPathPage),
+			Path: aws.String(path), Recursive: aws.Bool(true), WithDecryption: aws.Bool(p.secure), MaxResults: aws.Int32(parametersPerPathPage),
 		}, func(o *ssm.GetParametersByPathPaginatorOptions) { o.StopOnDuplicateToken = true })
 		return awsapi.EachPage(ctx, below, func(page *ssm.GetParametersByPathOutput) *string {
 			found.add(page.Parameters)
@@ -73,7 +104,7 @@ func (p parameters) list(ctx context.Context, at Place) ([]Reference, error) {
 // image data type if there are paths.
 func (p parameters) names(ctx context.Context, client *ssm.Client) ([]string, error) {
 	filter := ssmtypes.ParameterStringFilter{Key: aws.String("DataType"), Values: []string{"aws:ec2:image"}}
-	if len(p) == 0 {
+	if len(p.paths) == 0 {
 		filter = ssmtypes.ParameterStringFilter{Key: aws.String("Type"), Values: []string{
 			string(ssmtypes.ParameterTypeString), string(ssmtypes.ParameterTypeStringList),
 		}}

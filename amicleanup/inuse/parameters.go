@@ -77,7 +77,7 @@ func (p parameters) list(ctx context.Context, at Place) ([]Reference, error) {
 			names = append(names, name)
 		}
 	}
-	found := &imageValues{}
+	found := &imageValues{secure: p.secure}
 	err := forEach(slices.Collect(slices.Chunk(names, parametersPerCall)), func(some []string) error {
 		out, err := client.GetParameters(ctx, &ssm.GetParametersInput{Names: some, WithDecryption: aws.Bool(p.secure)})
 		if err == nil {
@@ -89,6 +89,9 @@ func (p parameters) list(ctx context.Context, at Place) ([]Reference, error) {
 		return found.refs, err
 	}
 	err = forEach(p.paths, func(path string) error {
+		if !strings.HasPrefix(path, "/") {
+			return nil // the name of a parameter, below which there is nothing
+		}
 		below := ssm.NewGetParametersByPathPaginator(client, &ssm.GetParametersByPathInput{
 			Path: aws.String(path), Recursive: aws.Bool(true), WithDecryption: aws.Bool(p.secure), MaxResults: aws.Int32(parametersPerPathPage),
 		}, func(o *ssm.GetParametersByPathPaginatorOptions) { o.StopOnDuplicateToken = true })
@@ -124,9 +127,10 @@ func (p parameters) names(ctx context.Context, client *ssm.Client) ([]string, er
 
 // imageValues collects the images that values of parameters name.
 type imageValues struct {
-	mu   sync.Mutex
-	refs []Reference
-	seen map[Reference]bool
+	secure bool // also of secure strings
+	mu     sync.Mutex
+	refs   []Reference
+	seen   map[Reference]bool
 }
 
 func (v *imageValues) add(list []ssmtypes.Parameter) {
@@ -136,6 +140,9 @@ func (v *imageValues) add(list []ssmtypes.Parameter) {
 		v.seen = map[Reference]bool{}
 	}
 	for i := range list {
+		if list[i].Type == ssmtypes.ParameterTypeSecureString && !v.secure {
+			continue
+		}
 		for _, ref := range InText(aws.ToString(list[i].Value), "parameter "+aws.ToString(list[i].Name)) {
 			if !v.seen[ref] {
 				v.seen[ref] = true

@@ -20,11 +20,14 @@ import (
 // Without paths, the source reads every parameter of the types String and
 // StringList, which takes about one call for eight of them. With paths, it reads
 // the parameters of the data type aws:ec2:image, and those with the given names or
-// below them: "/ci" and "/ci/" mean the parameter /ci and all below it. Secure
+// below them: "/ci" and "/ci/" mean the parameter /ci and all below it, "/" all. Secure
 // strings are left to [SecureParameters]. Only current values count, and only
 // parameters of the account itself; older versions that a launch template names
 // are found by [LaunchTemplates].
 func Parameters(paths ...string) Source {
+	if slices.Contains(paths, "/") {
+		paths = nil
+	}
 	p := parameters{paths: paths}
 	s := Source{Name: "parameters", List: p.list, Permissions: Reads("ssm:DescribeParameters", "ssm:GetParameters")}
 	if len(paths) > 0 {
@@ -41,20 +44,21 @@ func Parameters(paths ...string) Source {
 //
 // Its permissions suffice for the key aws/ssm. Other keys also need kms:Decrypt.
 func SecureParameters(paths ...string) Source {
+	if slices.Contains(paths, "/") {
+		paths = nil
+	}
 	p := parameters{paths: paths, secure: true}
-	s := Source{Name: "secure parameters", List: p.list, Permissions: Reads("ssm:GetParameters", "ssm:GetParametersByPath")}
+	s := Source{Name: "secure parameters", List: p.list, Permissions: Reads("ssm:DescribeParameters", "ssm:GetParameters")}
 	if len(paths) > 0 {
 		s.Name += " below " + strings.Join(paths, ", ")
-	} else {
-		p.paths = []string{"/"}
-		s.List, s.Permissions = p.list, Reads("ssm:GetParametersByPath")
+		s.Permissions = Reads("ssm:GetParameters", "ssm:GetParametersByPath")
 	}
 	return s
 }
 
 type parameters struct {
 	paths  []string
-	secure bool // decrypts, and reads nothing but the paths
+	secure bool // decrypts, and of paths reads nothing else
 }
 
 // Page sizes of the Parameter Store.
@@ -66,7 +70,7 @@ const (
 func (p parameters) list(ctx context.Context, at Place) ([]Reference, error) {
 	client := ssm.NewFromConfig(at.Config)
 	var names []string
-	if !p.secure {
+	if !p.secure || len(p.paths) == 0 {
 		var err error
 		if names, err = p.names(ctx, client); err != nil {
 			return nil, err
@@ -103,7 +107,7 @@ func (p parameters) list(ctx context.Context, at Place) ([]Reference, error) {
 	return found.refs, err
 }
 
-// names returns the parameters to read one by one: all strings, or those of the
+// names returns the parameters to read one by one: all of them, or those of the
 // image data type if there are paths.
 func (p parameters) names(ctx context.Context, client *ssm.Client) ([]string, error) {
 	filter := ssmtypes.ParameterStringFilter{Key: aws.String("DataType"), Values: []string{"aws:ec2:image"}}
@@ -111,6 +115,9 @@ func (p parameters) names(ctx context.Context, client *ssm.Client) ([]string, er
 		filter = ssmtypes.ParameterStringFilter{Key: aws.String("Type"), Values: []string{
 			string(ssmtypes.ParameterTypeString), string(ssmtypes.ParameterTypeStringList),
 		}}
+		if p.secure {
+			filter.Values = append(filter.Values, string(ssmtypes.ParameterTypeSecureString))
+		}
 	}
 	var names []string
 	pages := ssm.NewDescribeParametersPaginator(client, &ssm.DescribeParametersInput{

@@ -154,6 +154,7 @@ func TestTrapDeniedSource(t *testing.T) {
 		{inuse.SpotFleets(), []string{"DescribeSpotFleetRequests"}},
 		{inuse.Fleets(), []string{"DescribeFleets"}},
 		{inuse.Parameters("/text"), []string{"DescribeParameters", "GetParameters", "GetParametersByPath"}},
+		{inuse.SecureParameters(), []string{"DescribeParameters", "GetParameters"}},
 		{inuse.SecureParameters("/text"), []string{"GetParameters", "GetParametersByPath"}},
 		{inuse.BatchEnvironments(), []string{"DescribeComputeEnvironments"}},
 		{inuse.NodeGroups(), []string{"ListClusters", "ListNodegroups", "DescribeNodegroup"}},

@@ -34,8 +34,8 @@ func TestGoroutinesOfWaitingStep(t *testing.T) {
 			_, _ = bake.Bake(ctx, &bake.Options{Parallel: count}, images...) // canceled
 		}()
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before - 1; n != count {
-			t.Errorf("goroutines of %d images that wait = %d, want one each", count, n)
+		if n := runtime.NumGoroutine() - before - 1; n > count {
+			t.Errorf("goroutines of %d images that wait = %d, want at most one each", count, n)
 		}
 		cancel()
 		<-done

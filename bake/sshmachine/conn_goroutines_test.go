@@ -24,17 +24,17 @@ func clientGoroutines() int {
 	return n
 }
 
-// wantClientGoroutines waits until clientGoroutines returns n.
+// wantClientGoroutines waits until clientGoroutines returns at most n.
 func wantClientGoroutines(t *testing.T, when string, n int) {
 	t.Helper()
 	got := 0
 	for range 500 {
-		if got = clientGoroutines(); got == n {
+		if got = clientGoroutines(); got <= n {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Errorf("goroutines of %s = %d, want %d", when, got, n)
+	t.Errorf("goroutines of %s = %d, want at most %d", when, got, n)
 }
 
 // A thousand images wait at once, so each goroutine counts.

@@ -93,14 +93,21 @@ flags:
 	for name, value := range p.Env {
 		environ = append(environ, name, value)
 	}
+	guard := newAWKGuard(p)
+	if err := guard.limit(program); err != nil {
+		return p.fail(2, "%v", err)
+	}
 	run, err := interp.New(program)
+	if err == nil {
+		err = guard.watch(run)
+	}
 	if err != nil {
 		return p.fail(2, "%v", err)
 	}
 	out := &failingWriter{w: p.Stdout}
 	status, err := run.ExecuteContext(ctx, &interp.Config{
 		Stdin: in, Output: out, Error: p.Stderr, Argv0: "awk", Vars: vars, Environ: environ,
-		NoExec: true, NoFileReads: true, NoFileWrites: true,
+		NoExec: true, NoFileReads: true, NoFileWrites: true, Funcs: guard.funcs(),
 	})
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errOutputLimit) {
 		return p.fail(2, "%v", err)

@@ -136,9 +136,9 @@ var imageID = regexp.MustCompile(`(?i)ami-[0-9a-f]{8,17}`)
 
 // All returns every source of this package that lists what may still launch an
 // image: those of [Standard], [NodeGroups], [BatchEnvironments] and [ImageBuilder].
-// The last three read services of their own, which must exist in the region. What
-// EKS and Batch have launched, or are about to launch, Standard knows as well, by
-// their instances, launch templates and Auto Scaling groups.
+// The last three read services of their own, which must exist in the region.
+// Standard already covers the instances, launch templates and Auto Scaling groups
+// that EKS and Batch create.
 func All() []Source {
 	return append(Standard(), NodeGroups(), BatchEnvironments(), ImageBuilder())
 }

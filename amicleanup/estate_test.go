@@ -160,12 +160,6 @@ func named(template, version string) *scalingtypes.LaunchTemplateSpecification {
 	return &scalingtypes.LaunchTemplateSpecification{LaunchTemplateName: &template, Version: &version}
 }
 
-func (w *estate) templateID(name string) string {
-	w.t.Helper()
-	out, err := w.ec2.DescribeLaunchTemplates(w.t.Context(), &awsec2.DescribeLaunchTemplatesInput{LaunchTemplateNames: []string{name}})
-	return *do(w, out, err).LaunchTemplates[0].LaunchTemplateId
-}
-
 // evidence returns the evidence for keeping an image.
 func evidence(plan *amicleanup.Plan, id string) []string {
 	var all []string

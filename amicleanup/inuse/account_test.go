@@ -206,7 +206,6 @@ type rest struct {
 	answers map[string]string // by "PATH" or "PATH?QUERY": JSON
 	denied  string            // the call to refuse
 	next    aws.HTTPClient
-	seen    []string // the bodies of the calls
 }
 
 // restCall returns the call for a method and a path, or "" of other services.

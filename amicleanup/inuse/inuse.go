@@ -137,8 +137,8 @@ var imageID = regexp.MustCompile(`(?i)ami-[0-9a-f]{8,17}`)
 // All returns every source of this package that lists what may still launch an
 // image: those of [Standard], [NodeGroups], [BatchEnvironments] and [ImageBuilder].
 // The last three read services of their own, which must exist in the region.
-// Standard covers the instances, launch templates and Auto Scaling groups of EKS
-// and Batch.
+// Standard already covers the instances, launch templates and Auto Scaling groups
+// that EKS and Batch create.
 func All() []Source {
 	return append(Standard(), NodeGroups(), BatchEnvironments(), ImageBuilder())
 }

@@ -182,7 +182,7 @@ func TestTrapDeniedSource(t *testing.T) {
 	}
 }
 
-// A source that is denied in one region is an error there.
+// All reads every service, and the sources have names and permissions of their own.
 func TestAll(t *testing.T) {
 	w := newAccount(t, 2, nil, inuse.All()...)
 	w.otherServices()

@@ -205,13 +205,13 @@ type fleetXML struct {
 	Created  string                               `xml:"createTime"`
 	Configs  ec2query.Set[fleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
 	Capacity capacityXML                          `xml:"targetCapacitySpecification"`
-	Tags     ec2query.Set[tagXML]                 `xml:"tagSet"`
+	Tags     *ec2query.Set[tagXML]                `xml:"tagSet,omitempty"`
 }
 
 func (c *call) fleetXML(f *fleet) fleetXML {
 	want := f.in.TargetCapacitySpecification
 	return fleetXML{
-		ID: f.id, State: f.state(), Type: f.kind(), Created: ec2query.FormatTime(f.created), Tags: f.tags.set(c.now),
+		ID: f.id, State: f.state(), Type: f.kind(), Created: ec2query.FormatTime(f.created), Tags: f.tags.optional(c.now),
 		Configs:  ec2query.MapSet(f.in.LaunchTemplateConfigs, fleetTemplateConfig.xml),
 		Capacity: capacityXML{*want.TotalTargetCapacity, want.OnDemandTargetCapacity, want.SpotTargetCapacity, want.DefaultTargetCapacityType},
 	}

@@ -134,8 +134,8 @@ func TestInstanceTypeNotOffered(t *testing.T) {
 			t.Error("DescribeInstanceTypeOfferings lists t3.micro in us-east-1b, want only zones that support it")
 		}
 	}
-	if len(out.InstanceTypeOfferings) != 2 {
-		t.Errorf("DescribeInstanceTypeOfferings lists %d zones, want 2", len(out.InstanceTypeOfferings))
+	if len(out.InstanceTypeOfferings) != 5 {
+		t.Errorf("DescribeInstanceTypeOfferings lists %d zones, want 5", len(out.InstanceTypeOfferings))
 	}
 }
 

@@ -26,14 +26,16 @@ func TestImageFilters(t *testing.T) {
 		want    int
 	}{
 		{"owner", []string{ec2test.Canonical}, nil, 10},
-		{"owner alias", []string{"amazon"}, nil, 4},
+		{"owner alias", []string{"amazon"}, nil, 16},
 		{"self", []string{"self"}, nil, 0},
 		{"glob", []string{ec2test.Canonical}, []ec2types.Filter{filter("name", "*ubuntu-noble*")}, 6},
 		{"single-character wildcard", nil, []ec2types.Filter{filter("name", "debian-??-amd64-*")}, 1},
 		{"several filters", []string{ec2test.Canonical}, []ec2types.Filter{filter("name", "*noble*"), filter("architecture", "arm64")}, 3},
 		{"several values", []string{ec2test.Canonical}, []ec2types.Filter{filter("name", "*noble*", "*jammy*")}, 10},
 		{"device", nil, []ec2types.Filter{filter("root-device-type", "ebs"), filter("root-device-name", "/dev/xvda")}, 6},
-		{"creation date", nil, []ec2types.Filter{filter("creation-date", "2026-11-*"), filter("owner-alias", "amazon")}, 2},
+		{"creation date", nil, []ec2types.Filter{filter("creation-date", "2026-11-*"), filter("owner-alias", "amazon")}, 4},
+		{"manifest location", nil, []ec2types.Filter{filter("manifest-location", "amazon/debian*")}, 2},
+		{"Ubuntu by alias", []string{"amazon"}, []ec2types.Filter{filter("name", "ubuntu*"), filter("architecture", "x86_64")}, 5},
 		{"exact match", nil, []ec2types.Filter{filter("name", "noble")}, 0},
 		{"exact match of owner id", nil, []ec2types.Filter{filter("owner-id", "0997")}, 0},
 	} {
@@ -127,8 +129,8 @@ func TestNetworks(t *testing.T) {
 		t.Errorf("DescribeRegions returned %d regions, want 17", len(regions.Regions))
 	}
 	zones := must(c.DescribeAvailabilityZones(t.Context(), nil))(t)
-	if len(zones.AvailabilityZones) != 3 || *zones.AvailabilityZones[0].ZoneId != "use1-az1" {
-		t.Errorf("DescribeAvailabilityZones = %+v, want three zones from use1-az1 on", zones.AvailabilityZones)
+	if len(zones.AvailabilityZones) != 6 || *zones.AvailabilityZones[0].ZoneId != "use1-az6" {
+		t.Errorf("DescribeAvailabilityZones = %+v, want six zones from use1-az6 on", zones.AvailabilityZones)
 	}
 	vpcs := must(c.DescribeVpcs(t.Context(), &awsec2.DescribeVpcsInput{Filters: []ec2types.Filter{filter("is-default", "true")}}))(t)
 	if len(vpcs.Vpcs) != 1 || *vpcs.Vpcs[0].CidrBlock != "172.31.0.0/16" {
@@ -151,8 +153,8 @@ func TestNetworks(t *testing.T) {
 	offered := must(c.DescribeInstanceTypeOfferings(t.Context(), &awsec2.DescribeInstanceTypeOfferingsInput{
 		LocationType: "availability-zone", Filters: []ec2types.Filter{filter("instance-type", "t3.micro")},
 	}))(t)
-	if len(offered.InstanceTypeOfferings) != 3 {
-		t.Errorf("DescribeInstanceTypeOfferings of t3.micro = %+v, want three zones", offered.InstanceTypeOfferings)
+	if len(offered.InstanceTypeOfferings) != 6 {
+		t.Errorf("DescribeInstanceTypeOfferings of t3.micro = %+v, want six zones", offered.InstanceTypeOfferings)
 	}
 	_, err := client(srv.Config("ap-east-1")).DescribeVpcs(t.Context(), nil)
 	if code(err) != "OptInRequired" {

@@ -30,7 +30,7 @@
 // # The emulated EC2
 //
 // A server has all regions and any number of accounts. Each account has a
-// default VPC with three subnets and a default security group in each region.
+// default VPC with a subnet in each zone and a default security group in each region.
 // Images of Canonical, Amazon and Debian are public; [Server.Publish] adds
 // others. Calls, parameters, filters, paging, dry runs, client tokens and error
 // codes are those of EC2.

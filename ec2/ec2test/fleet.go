@@ -8,13 +8,15 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// fleet is an EC2 Fleet. It launches no instances, not even when its type is
-// instant. It is active until deleted, and described forever.
+// fleet is an EC2 Fleet. It is active until deleted, and described forever. Only
+// fleets of type instant launch instances.
 type fleet struct {
 	base
 
-	in      createFleetInput
-	deleted bool
+	in        createFleetInput
+	deleted   bool
+	errors    []fleetErrorXML // of an instant fleet
+	instances []fleetInstancesXML
 }
 
 type fleetTemplateConfig struct {
@@ -109,9 +111,9 @@ func (c *call) checkFleetTemplates(configs []fleetTemplateConfig, instant bool) 
 }
 
 type createFleetOutput struct {
-	ID        string                        `xml:"fleetId"`
-	Errors    *ec2query.Set[ec2query.Empty] `xml:"errorSet,omitempty"` // only of instant fleets
-	Instances *ec2query.Set[ec2query.Empty] `xml:"fleetInstanceSet,omitempty"`
+	ID        string                           `xml:"fleetId"`
+	Errors    *ec2query.Set[fleetErrorXML]     `xml:"errorSet,omitempty"` // only of instant fleets
+	Instances *ec2query.Set[fleetInstancesXML] `xml:"fleetInstanceSet,omitempty"`
 }
 
 func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *ec2query.Error) {
@@ -120,7 +122,11 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *ec2query.
 		return nil, err
 	}
 	if len(known) > 0 {
-		return createdFleet(known[0], in.Type), nil
+		f, err := lookup(c, &c.fleets, fleetKind(), known[0])
+		if err != nil {
+			return nil, err
+		}
+		return f.response(), nil
 	}
 	specs, err := tagSpecs(in.TagSpecification, "fleet", "instance")
 	if err != nil {
@@ -132,19 +138,32 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *ec2query.
 	if err := c.checkFleetTemplates(in.LaunchTemplateConfigs, in.Type == "instant"); err != nil {
 		return nil, err
 	}
+	pools, err := in.pools()
+	if err != nil {
+		return nil, err
+	}
+	onDemand, spot, err := in.TargetCapacitySpecification.capacities()
+	if err != nil {
+		return nil, err
+	}
 	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	f := &fleet{base: c.newBase(fleetKind(), specs["fleet"]), in: *in}
 	c.fleets.put(f)
 	c.rememberToken(in.ClientToken, f.id)
-	return createdFleet(f.id, in.Type), nil
+	if f.kind() == "instant" {
+		c.fill(f, pools, onDemand, spot, specs["instance"])
+	}
+	return f.response(), nil
 }
 
-func createdFleet(id, of string) *createFleetOutput {
-	out := &createFleetOutput{ID: id}
-	if of == "instant" {
-		out.Errors, out.Instances = &ec2query.Set[ec2query.Empty]{}, &ec2query.Set[ec2query.Empty]{}
+// response returns the response of the call that creates the fleet.
+func (f *fleet) response() *createFleetOutput {
+	out := &createFleetOutput{ID: f.id}
+	if f.kind() == "instant" {
+		errors, instances := ec2query.SetOf(f.errors...), ec2query.SetOf(f.instances...)
+		out.Errors, out.Instances = &errors, &instances
 	}
 	return out
 }
@@ -199,19 +218,22 @@ type capacityXML struct {
 }
 
 type fleetXML struct {
-	ID       string                               `xml:"fleetId"`
-	State    string                               `xml:"fleetState"`
-	Type     string                               `xml:"type"`
-	Created  string                               `xml:"createTime"`
-	Configs  ec2query.Set[fleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
-	Capacity capacityXML                          `xml:"targetCapacitySpecification"`
-	Tags     ec2query.Set[tagXML]                 `xml:"tagSet"`
+	ID        string                               `xml:"fleetId"`
+	State     string                               `xml:"fleetState"`
+	Type      string                               `xml:"type"`
+	Created   string                               `xml:"createTime"`
+	Configs   ec2query.Set[fleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
+	Capacity  capacityXML                          `xml:"targetCapacitySpecification"`
+	Tags      *ec2query.Set[tagXML]                `xml:"tagSet,omitempty"`
+	Errors    *ec2query.Set[fleetErrorXML]         `xml:"errorSet,omitempty"`
+	Instances *ec2query.Set[fleetInstancesXML]     `xml:"fleetInstanceSet,omitempty"`
 }
 
 func (c *call) fleetXML(f *fleet) fleetXML {
 	want := f.in.TargetCapacitySpecification
 	return fleetXML{
-		ID: f.id, State: f.state(), Type: f.kind(), Created: ec2query.FormatTime(f.created), Tags: f.tags.set(c.now),
+		ID: f.id, State: f.state(), Type: f.kind(), Created: ec2query.FormatTime(f.created), Tags: f.tags.optional(c.now),
+		Errors: f.response().Errors, Instances: f.response().Instances,
 		Configs:  ec2query.MapSet(f.in.LaunchTemplateConfigs, fleetTemplateConfig.xml),
 		Capacity: capacityXML{*want.TotalTargetCapacity, want.OnDemandTargetCapacity, want.SpotTargetCapacity, want.DefaultTargetCapacityType},
 	}
@@ -279,7 +301,12 @@ func (c *call) deleteFleets(in *deleteFleetsInput) (*deleteFleetsOutput, *ec2que
 	for _, f := range list {
 		then := f.state()
 		f.deleted = true
-		out.Done.Items = append(out.Done.Items, deletedFleetXML{f.id, f.state(), then})
+		now := f.state()
+		if len(f.instances) > 0 && *in.TerminateInstances {
+			now = "deleted_terminating"
+			c.endInstances(f)
+		}
+		out.Done.Items = append(out.Done.Items, deletedFleetXML{f.id, now, then})
 	}
 	return out, nil
 }

@@ -154,16 +154,16 @@ type spotFleetConfigXML struct {
 }
 
 type spotFleetXML struct {
-	ID      string               `xml:"spotFleetRequestId"`
-	State   string               `xml:"spotFleetRequestState"`
-	Created string               `xml:"createTime"`
-	Config  spotFleetConfigXML   `xml:"spotFleetRequestConfig"`
-	Tags    ec2query.Set[tagXML] `xml:"tagSet"`
+	ID      string                `xml:"spotFleetRequestId"`
+	State   string                `xml:"spotFleetRequestState"`
+	Created string                `xml:"createTime"`
+	Config  spotFleetConfigXML    `xml:"spotFleetRequestConfig"`
+	Tags    *ec2query.Set[tagXML] `xml:"tagSet,omitempty"`
 }
 
 func (c *call) spotFleetXML(f *spotFleet) spotFleetXML {
 	in := &f.config
-	return spotFleetXML{ID: f.id, State: f.state(), Created: ec2query.FormatTime(f.created), Tags: f.tags.set(c.now), Config: spotFleetConfigXML{
+	return spotFleetXML{ID: f.id, State: f.state(), Created: ec2query.FormatTime(f.created), Tags: f.tags.optional(c.now), Config: spotFleetConfigXML{
 		Role: in.IAMFleetRole, Capacity: *in.TargetCapacity, Strategy: cmp.Or(in.AllocationStrategy, "lowestPrice"), Price: in.SpotPrice, Type: cmp.Or(in.Type, "maintain"),
 		Launches: ec2query.MapSet(in.LaunchSpecifications, func(l spotFleetLaunch) spotFleetLaunchXML {
 			out := spotFleetLaunchXML{

@@ -4,20 +4,23 @@ import "github.com/bakestone-go/bakestone/internal/ec2query"
 
 type describeImageAttributeInput struct {
 	ImageID   string `ec2:"ImageId,required"`
-	Attribute string `ec2:"Attribute,required,oneof=description|launchPermission|blockDeviceMapping|bootMode|imdsSupport|tpmSupport|sriovNetSupport|lastLaunchedTime|deregistrationProtection"`
+	Attribute string `ec2:"Attribute,required,oneof=description|kernel|ramdisk|launchPermission|productCodes|blockDeviceMapping|sriovNetSupport|bootMode|tpmSupport|uefiData|lastLaunchedTime|imdsSupport|deregistrationProtection"`
 }
 
 type imageAttributeOutput struct {
-	ImageID      string                       `xml:"imageId"`
-	Description  *ec2query.Value[string]      `xml:"description,omitempty"`
-	Launch       *ec2query.Set[permissionXML] `xml:"launchPermission,omitempty"`
-	Mappings     *ec2query.Set[mappingXML]    `xml:"blockDeviceMapping,omitempty"`
-	BootMode     *ec2query.Value[string]      `xml:"bootMode,omitempty"`
-	IMDS         *ec2query.Value[string]      `xml:"imdsSupport,omitempty"`
-	TPM          *ec2query.Value[string]      `xml:"tpmSupport,omitempty"`
-	SRIOV        *ec2query.Value[string]      `xml:"sriovNetSupport,omitempty"`
-	LastLaunched *ec2query.Value[string]      `xml:"lastLaunchedTime,omitempty"`
-	Protection   *ec2query.Value[string]      `xml:"deregistrationProtection,omitempty"`
+	ImageID      string                        `xml:"imageId"`
+	Description  *ec2query.Text                `xml:"description,omitempty"`
+	Kernel       *ec2query.Text                `xml:"kernel,omitempty"`
+	Ramdisk      *ec2query.Text                `xml:"ramdisk,omitempty"`
+	Launch       *ec2query.Set[permissionXML]  `xml:"launchPermission,omitempty"`
+	Products     *ec2query.Set[ec2query.Empty] `xml:"productCodes,omitempty"`
+	BootMode     *ec2query.Text                `xml:"bootMode,omitempty"`
+	IMDS         *ec2query.Text                `xml:"imdsSupport,omitempty"`
+	TPM          *ec2query.Text                `xml:"tpmSupport,omitempty"`
+	UEFI         *ec2query.Text                `xml:"uefiData,omitempty"`
+	SRIOV        *ec2query.Text                `xml:"sriovNetSupport,omitempty"`
+	LastLaunched *ec2query.Text                `xml:"lastLaunchedTime,omitempty"`
+	Protection   *ec2query.Text                `xml:"deregistrationProtection,omitempty"`
 }
 
 func (c *call) describeImageAttribute(in *describeImageAttributeInput) (*imageAttributeOutput, *ec2query.Error) {
@@ -28,25 +31,33 @@ func (c *call) describeImageAttribute(in *describeImageAttributeInput) (*imageAt
 	out := &imageAttributeOutput{ImageID: img.id}
 	switch in.Attribute {
 	case "description":
-		out.Description = ec2query.ValueOf(img.description)
+		out.Description = ec2query.TextOf(img.description)
 	case "launchPermission":
 		list := ec2query.SetOf(img.launch.list()...)
 		out.Launch = &list
 	case "blockDeviceMapping":
-		list := ec2query.MapSet(img.mappings, mapping.xml)
-		out.Mappings = &list
+		// EC2 refuses this attribute even to the owner.
+		return nil, ec2query.Errorf("AuthFailure", "Unauthorized attempt to access restricted resource")
+	case "kernel":
+		out.Kernel = &ec2query.Text{}
+	case "ramdisk":
+		out.Ramdisk = &ec2query.Text{}
+	case "productCodes":
+		out.Products = &ec2query.Set[ec2query.Empty]{}
+	case "uefiData":
+		out.UEFI = &ec2query.Text{}
 	case "bootMode":
-		out.BootMode = ec2query.ValueOf(img.bootMode)
+		out.BootMode = ec2query.TextOf(img.bootMode)
 	case "imdsSupport":
-		out.IMDS = ec2query.ValueOf(img.imds)
+		out.IMDS = ec2query.TextOf(img.imds)
 	case "tpmSupport":
-		out.TPM = ec2query.ValueOf(img.tpm)
+		out.TPM = ec2query.TextOf(img.tpm)
 	case "sriovNetSupport":
-		out.SRIOV = ec2query.ValueOf(img.sriov)
+		out.SRIOV = ec2query.TextOf(img.sriov)
 	case "lastLaunchedTime":
-		out.LastLaunched = ec2query.ValueOf(ec2query.FormatTime(img.lastLaunched))
+		out.LastLaunched = ec2query.TextOf(ec2query.FormatTime(img.lastLaunched))
 	case "deregistrationProtection":
-		out.Protection = ec2query.ValueOf(img.protection(c.now))
+		out.Protection = ec2query.TextOf(img.protection(c.now))
 	}
 	return out, nil
 }
@@ -56,17 +67,14 @@ type valueParam struct {
 }
 
 type modifyImageAttributeInput struct {
-	ImageID               string `ec2:"ImageId,required"`
-	Attribute             string `ec2:"Attribute,oneof=description|launchPermission|imdsSupport"`
-	Value                 string
-	Description           *valueParam
-	ImdsSupport           *valueParam
-	LaunchPermission      *permissionChange
-	OperationType         string
-	UserID                []string `ec2:"UserId"`
-	UserGroup             []string
-	OrganizationArn       []string
-	OrganizationalUnitArn []string
+	ImageID          string `ec2:"ImageId,required"`
+	Attribute        string `ec2:"Attribute,oneof=description|launchPermission|productCodes|imdsSupport"`
+	Value            string
+	Description      *valueParam
+	ImdsSupport      *valueParam
+	LaunchPermission *permissionChange
+	ProductCode      []string
+	flatChange
 }
 
 func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*ec2query.Return, *ec2query.Error) {
@@ -80,12 +88,11 @@ func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*ec2query.Re
 	case "imdsSupport":
 		in.ImdsSupport = &valueParam{in.Value}
 	}
-	legacy, err := legacyChange(in.OperationType, in.UserID, in.UserGroup, in.OrganizationArn, in.OrganizationalUnitArn)
-	if err != nil {
-		return nil, err
+	if in.Attribute == "productCodes" || len(in.ProductCode) > 0 {
+		return nil, ec2query.Errorf("AuthFailure", "Not authorized for product codes: only sellers of AWS Marketplace can attach them")
 	}
-	if legacy != nil {
-		in.LaunchPermission = legacy
+	if in.LaunchPermission, err = in.with(in.LaunchPermission); err != nil {
+		return nil, err
 	}
 	given := 0
 	for _, set := range []bool{in.Description != nil, in.ImdsSupport != nil, in.LaunchPermission != nil} {

@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -23,7 +24,7 @@ type imageXML struct {
 	RootDevice     string                   `xml:"rootDeviceName"`
 	Mappings       ec2query.Set[mappingXML] `xml:"blockDeviceMapping"`
 	Virtualization string                   `xml:"virtualizationType"`
-	Tags           ec2query.Set[tagXML]     `xml:"tagSet"`
+	Tags           *ec2query.Set[tagXML]    `xml:"tagSet,omitempty"`
 	Hypervisor     string                   `xml:"hypervisor"`
 	ENA            bool                     `xml:"enaSupport,omitempty"`
 	SRIOV          string                   `xml:"sriovNetSupport,omitempty"`
@@ -43,27 +44,27 @@ type imageXML struct {
 
 func (c *call) imageXML(i *image) imageXML {
 	out := imageXML{
-		ID: i.id, Location: i.owner + "/" + i.name, State: i.state(c.now), Owner: i.owner, Created: ec2query.FormatTime(i.created),
+		ID: i.id, Location: i.location(), State: i.state(c.now), Owner: i.owner, Created: ec2query.FormatTime(i.created),
 		Public: i.launch.all, Architecture: i.arch, Type: "machine", OwnerAlias: i.alias, Name: i.name, Description: i.description,
 		RootDeviceType: "ebs", RootDevice: i.rootDevice, Mappings: ec2query.MapSet(i.mappings, mapping.xml),
 		Virtualization: i.virtualization, Hypervisor: "xen", ENA: i.ena, SRIOV: i.sriov, BootMode: i.bootMode, IMDS: i.imds, TPM: i.tpm,
 		Platform: i.platform, Usage: i.usage, Deprecation: ec2query.FormatTime(i.deprecateAt),
 		SourceInstance: i.sourceInstance, SourceImage: i.sourceImage, SourceRegion: i.sourceRegion,
 	}
-	if i.alias != "" {
-		out.Location = i.alias + "/" + i.name
-	}
 	if out.State == "failed" {
 		out.Reason = i.failure
 	}
 	// Only the owner sees tags, protection and the last launch.
 	if c.owns(&i.base) {
-		out.Tags = i.tags.set(c.now)
+		out.Tags = i.tags.optional(c.now)
 		out.Protection = i.protection(c.now)
 		out.LastLaunched = ec2query.FormatTime(i.lastLaunched)
 	}
 	return out
 }
+
+// location returns the image's manifest location.
+func (i *image) location() string { return cmp.Or(i.alias, i.owner) + "/" + i.name }
 
 func imageFilters() filters[*image] {
 	eachEBS := func(get func(*ebsParams) string) func(*call, *image) []string {
@@ -78,15 +79,36 @@ func imageFilters() filters[*image] {
 		}
 	}
 	return filters[*image]{
-		"architecture":        func(_ *call, i *image) []string { return one(i.arch) },
-		"boot-mode":           func(_ *call, i *image) []string { return one(i.bootMode) },
-		"creation-date":       func(_ *call, i *image) []string { return one(ec2query.FormatTime(i.created)) },
-		"description":         func(_ *call, i *image) []string { return one(i.description) },
-		"ena-support":         func(_ *call, i *image) []string { return truth(i.ena) },
-		"hypervisor":          func(*call, *image) []string { return one("xen") },
-		"image-id":            func(_ *call, i *image) []string { return one(i.id) },
-		"image-type":          func(*call, *image) []string { return one("machine") },
-		"is-public":           func(_ *call, i *image) []string { return truth(i.launch.all) },
+		"architecture":      func(_ *call, i *image) []string { return one(i.arch) },
+		"boot-mode":         func(_ *call, i *image) []string { return one(i.bootMode) },
+		"creation-date":     func(_ *call, i *image) []string { return one(ec2query.FormatTime(i.created)) },
+		"description":       func(_ *call, i *image) []string { return one(i.description) },
+		"ena-support":       func(_ *call, i *image) []string { return truth(i.ena) },
+		"hypervisor":        func(*call, *image) []string { return one("xen") },
+		"image-id":          func(_ *call, i *image) []string { return one(i.id) },
+		"image-type":        func(*call, *image) []string { return one("machine") },
+		"is-public":         func(_ *call, i *image) []string { return truth(i.launch.all) },
+		"kernel-id":         func(*call, *image) []string { return nil },
+		"manifest-location": func(_ *call, i *image) []string { return one(i.location()) },
+		"product-code":      func(*call, *image) []string { return nil },
+		"product-code.type": func(*call, *image) []string { return nil },
+		"ramdisk-id":        func(*call, *image) []string { return nil },
+		"state-reason-code": func(c *call, i *image) []string {
+			if i.state(c.now) != "failed" {
+				return nil
+			}
+			return one(i.failure.Code)
+		},
+		"state-reason-message": func(c *call, i *image) []string {
+			if i.state(c.now) != "failed" {
+				return nil
+			}
+			return one(i.failure.Message)
+		},
+		"sriov-net-support":   func(_ *call, i *image) []string { return one(i.sriov) },
+		"tpm-support":         func(_ *call, i *image) []string { return one(i.tpm) },
+		"imds-support":        func(_ *call, i *image) []string { return one(i.imds) },
+		"usage-operation":     func(_ *call, i *image) []string { return one(i.usage) },
 		"name":                func(_ *call, i *image) []string { return one(i.name) },
 		"owner-alias":         func(_ *call, i *image) []string { return one(i.alias) },
 		"owner-id":            func(_ *call, i *image) []string { return one(i.owner) },

@@ -9,9 +9,9 @@ import (
 
 // Accounts of the vendors whose images every server has.
 const (
-	Canonical = "099720109477" // Ubuntu
+	Canonical = "099720109477" // Ubuntu; its alias is "amazon"
 	Amazon    = "137112412989" // Amazon Linux; its alias is "amazon"
-	Debian    = "136693071363" // Debian
+	Debian    = "136693071363" // Debian; its alias is "amazon"
 )
 
 // An Image describes a public image of a vendor, or an image given to
@@ -111,7 +111,7 @@ func vendorImages() []Image {
 		short := map[string]string{"x86_64": "amd64", "arm64": "arm64"}[arch]
 		img := Image{
 			Name:  store + "ubuntu-" + series + "-" + version + "-" + short + "-server-" + at.Format("20060102"),
-			Owner: Canonical, Description: "Canonical, Ubuntu, " + version + ", " + short + " " + series + " image",
+			Owner: Canonical, OwnerAlias: "amazon", Description: "Canonical, Ubuntu, " + version + ", " + short + " " + series + " image",
 			Architecture: arch, Created: at,
 			Distro: "ubuntu", Version: version, Login: "ubuntu", RootDevice: "/dev/sda1", SizeGiB: 8,
 		}
@@ -151,7 +151,7 @@ func vendorImages() []Image {
 		amazon("6.1", arch, day(2026, time.November, 10), true)
 		short := map[string]string{"x86_64": "amd64", "arm64": "arm64"}[arch]
 		out = append(out, Image{
-			Name: "debian-13-" + short + "-20261019-2270", Owner: Debian, Description: "Debian 13 (20261019-2270)",
+			Name: "debian-13-" + short + "-20261019-2270", Owner: Debian, OwnerAlias: "amazon", Description: "Debian 13 (20261019-2270)",
 			Architecture: arch, Created: day(2026, time.October, 19), Distro: "debian", Version: "13", Login: "admin",
 			RootDevice: "/dev/xvda", SizeGiB: 8,
 		})

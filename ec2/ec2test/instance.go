@@ -130,7 +130,7 @@ type instanceXML struct {
 	ClientToken     string                           `xml:"clientToken"`
 	Lifecycle       string                           `xml:"instanceLifecycle,omitempty"`
 	SpotRequest     string                           `xml:"spotInstanceRequestId,omitempty"`
-	Tags            ec2query.Set[tagXML]             `xml:"tagSet"`
+	Tags            *ec2query.Set[tagXML]            `xml:"tagSet,omitempty"`
 	Hypervisor      string                           `xml:"hypervisor"`
 	Interfaces      ec2query.Set[instanceNICXML]     `xml:"networkInterfaceSet"`
 	Profile         *profileXML                      `xml:"iamInstanceProfile,omitempty"`
@@ -142,7 +142,7 @@ type instanceXML struct {
 	Metadata        metadataXML                      `xml:"metadataOptions"`
 	Reservation     reservedXML                      `xml:"capacityReservationSpecification"`
 	Enclave         enabledXML                       `xml:"enclaveOptions"`
-	Licenses        ec2query.Set[licenseXML]         `xml:"licenseSet"`
+	Licenses        *ec2query.Set[licenseXML]        `xml:"licenseSet,omitempty"`
 	Platform        string                           `xml:"platformDetails"`
 	Usage           string                           `xml:"usageOperation"`
 }
@@ -205,10 +205,10 @@ func (c *call) instanceXML(i *instance) instanceXML {
 			Group: i.placedIn.GroupName, Host: i.placedIn.HostID, Hosts: i.placedIn.HostResourceGroupARN,
 		},
 		Reservation: i.reservedXML(), Enclave: enabledXML{i.enclave},
-		Licenses:   ec2query.MapSet(i.licenses, func(l licenseParam) licenseXML { return licenseXML(l) }),
+		Licenses:   ec2query.Optional(ec2query.MapSet(i.licenses, func(l licenseParam) licenseXML { return licenseXML(l) })),
 		Monitoring: monitoringXML{"disabled"}, SourceDestCheck: i.destCheck,
 		Architecture: i.arch, RootDeviceType: "ebs", RootDevice: i.rootDevice, Virtualization: "hvm", ClientToken: i.clientToken,
-		Tags: i.tags.set(c.now), Hypervisor: "xen", EBSOptimized: i.ebsOptimal, ENA: i.ena, SRIOV: i.drivers(), BootMode: i.bootMode, TPM: i.image.tpm,
+		Tags: i.tags.optional(c.now), Hypervisor: "xen", EBSOptimized: i.ebsOptimal, ENA: i.ena, SRIOV: i.drivers(), BootMode: i.bootMode, TPM: i.image.tpm,
 		Platform: i.image.platform, Usage: i.image.usage,
 		Metadata: metadataXML{
 			State: "applied", Tokens: i.metadata.HTTPTokens, Hops: *i.metadata.HTTPPutResponseHopLimit,

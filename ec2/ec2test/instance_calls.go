@@ -82,7 +82,7 @@ func (c *call) turnOff(list []*instance, down func(*instance)) *stateChangesOutp
 	for _, i := range list {
 		before := i.phase.code(c.now)
 		down(i)
-		change := stateChangeXML{ID: i.id, Previous: before.xml(), Current: i.phase.code(c.now).xml()}
+		change := stateChangeXML{ID: i.id, Previous: before.xml(), Current: i.announced(before, c.now).xml()}
 		if i.phase.to != running {
 			c.halt(i.machine)
 		}
@@ -129,7 +129,7 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *ec2qu
 				c.halt(i.machine)
 			}
 		}
-		out.Instances.Items = append(out.Instances.Items, stateChangeXML{ID: i.id, Previous: before.xml(), Current: i.phase.code(c.now).xml()})
+		out.Instances.Items = append(out.Instances.Items, stateChangeXML{ID: i.id, Previous: before.xml(), Current: i.announced(before, c.now).xml()})
 	}
 	return out, nil
 }

@@ -101,7 +101,7 @@ func (c *call) boot(i *instance, takes time.Duration) {
 	if c.server.opts.Listen && i.publicIP.IsValid() {
 		plan.addr = fmt.Sprintf("%s:%d", i.publicIP, c.server.opts.Port)
 		plan.admit = func() bool {
-			_, allowed := i.reach(c.server.source(), sshPort)
+			_, allowed := i.reach(c.server.source(), c.server.portsOf(c.server.opts.Port)...)
 			return allowed
 		}
 	}

@@ -3,9 +3,11 @@ package ec2test
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -49,14 +51,36 @@ func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *ec2que
 	if len(known) > 0 {
 		return c.repeatLaunch(known)
 	}
+	var system tags
 	if in.LaunchTemplate != nil {
-		if err := c.fromTemplate(in); err != nil {
+		if in, system, err = c.fromTemplate(in.LaunchTemplate, c.form); err != nil {
 			return nil, err
 		}
 	}
+	out, err := c.launchAll(in, system)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, 0, len(out.Instances.Items))
+	for _, i := range out.Instances.Items {
+		ids = append(ids, i.ID)
+	}
+	c.rememberToken(in.ClientToken, ids...)
+	return out, nil
+}
+
+// launchAll validates a launch and creates its instances. The system tags are
+// added to those of the instances.
+func (c *call) launchAll(in *runInstancesInput, system tags) (*runInstancesOutput, *ec2query.Error) {
 	plan, err := c.planLaunch(in)
 	if err != nil {
 		return nil, err
+	}
+	if len(system) > 0 {
+		if plan.specs["instance"] == nil {
+			plan.specs["instance"] = make(tags, len(system))
+		}
+		maps.Copy(plan.specs["instance"], system)
 	}
 	count, err := c.launchCount(plan.kind, plan.subnet.zone, plan.market, plan.maxPrice, in.MinCount, in.MaxCount)
 	if err != nil {
@@ -70,17 +94,21 @@ func (c *call) runInstances(in *runInstancesInput) (*runInstancesOutput, *ec2que
 	}
 	reservation := newID("r-", c.server.nextSeq())
 	out := &runInstancesOutput{Reservation: reservation, Owner: c.account}
-	var ids []string
 	for n := range count {
 		inst, err := c.launch(plan, reservation, n)
 		if err != nil {
 			return nil, err
 		}
-		ids = append(ids, inst.id)
-		out.Instances.Items = append(out.Instances.Items, c.instanceXML(inst))
+		out.Instances.Items = append(out.Instances.Items, c.pendingXML(inst))
 	}
-	c.rememberToken(in.ClientToken, ids...)
 	return out, nil
+}
+
+// pendingXML returns the instance as the call that launches it reports it.
+func (c *call) pendingXML(i *instance) instanceXML {
+	out := c.instanceXML(i)
+	out.State, out.PublicIP, out.PublicDNS = pending.xml(), "", ""
+	return out
 }
 
 // repeatLaunch answers a repeated call with the instances of the first.
@@ -97,20 +125,20 @@ func (c *call) repeatLaunch(ids []string) (*runInstancesOutput, *ec2query.Error)
 	return out, nil
 }
 
-// fromTemplate merges the request with its launch template. The request takes
-// precedence.
-func (c *call) fromTemplate(in *runInstancesInput) *ec2query.Error {
-	t, err := c.template(in.LaunchTemplate.LaunchTemplateID, in.LaunchTemplate.LaunchTemplateName)
+// fromTemplate returns the launch of a template with the parameters of a
+// request, which take precedence, and the tags that EC2 sets on its instances.
+func (c *call) fromTemplate(ref *templateRef, request url.Values) (*runInstancesInput, tags, *ec2query.Error) {
+	t, err := c.template(ref.LaunchTemplateID, ref.LaunchTemplateName)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	v, err := t.version(cmp.Or(in.LaunchTemplate.Version, "$Default"))
+	v, err := t.version(cmp.Or(ref.Version, "$Default"))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	given := make(map[string]bool)
 	form := make(url.Values)
-	for key, values := range c.form {
+	for key, values := range request {
 		top, _, _ := strings.Cut(key, ".")
 		given[top] = true
 		form[key] = values
@@ -126,10 +154,12 @@ func (c *call) fromTemplate(in *runInstancesInput) *ec2query.Error {
 	}
 	merged := new(runInstancesInput)
 	if _, err := ec2query.Decode(form, merged); err != nil {
-		return err
+		return nil, nil, err
 	}
-	*in = *merged
-	return nil
+	return merged, tags{
+		systemPrefix + "ec2launchtemplate:id":      {value: t.id},
+		systemPrefix + "ec2launchtemplate:version": {value: strconv.Itoa(v.number)},
+	}, nil
 }
 
 func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *ec2query.Error) {

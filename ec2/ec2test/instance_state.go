@@ -50,6 +50,16 @@ func (p phase) code(now time.Time) state {
 	return p.to
 }
 
+// announced returns the state that the response of a call reports which found
+// the instance in the state before. Like EC2 it reports the transition that the
+// call began, even if that takes no time.
+func (i *instance) announced(before state, now time.Time) state {
+	if before == i.phase.to {
+		return i.phase.code(now)
+	}
+	return i.phase.from
+}
+
 func reasonText(code string) string {
 	switch code {
 	case "Client.UserInitiatedShutdown":

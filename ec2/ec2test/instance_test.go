@@ -232,8 +232,9 @@ func TestLaunchTemplates(t *testing.T) {
 		MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: "t3.nano",
 		LaunchTemplate: &ec2types.LaunchTemplateSpecification{LaunchTemplateName: aws.String("web")},
 	}))(t).Instances[0]
-	if *out.ImageId != id || out.InstanceType != "t3.nano" || *out.Tags[0].Value != "template" {
-		t.Errorf("instance = %+v, want the template's image and tag and the type of the call", out)
+	if *out.ImageId != id || out.InstanceType != "t3.nano" || tagValue(out.Tags, "from") != "template" ||
+		tagValue(out.Tags, "aws:ec2launchtemplate:id") == "" || tagValue(out.Tags, "aws:ec2launchtemplate:version") != "2" {
+		t.Errorf("instance = %+v, want the template's image and tags and the type of the call", out)
 	}
 	all := must(c.DescribeLaunchTemplateVersions(t.Context(), &awsec2.DescribeLaunchTemplateVersionsInput{Versions: []string{"$Latest", "$Default"}}))(t)
 	if len(all.LaunchTemplateVersions) != 1 {

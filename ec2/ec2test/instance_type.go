@@ -20,62 +20,8 @@ type instanceType struct {
 	nitro     bool
 	current   bool
 	free      bool
-}
-
-// instanceTypes returns the instance types by name: general-purpose, compute
-// and memory families on which images are usually baked.
-func instanceTypes() map[string]instanceType {
-	intel, arm := []string{"x86_64"}, []string{"arm64"}
-	out := make(map[string]instanceType)
-	add := func(t instanceType) { out[t.name] = t }
-	burst := []struct {
-		size          string
-		vcpus, memory int
-	}{{"nano", 2, 512}, {"micro", 2, 1024}, {"small", 2, 2048}, {"medium", 2, 4096}, {"large", 2, 8192}, {"xlarge", 4, 16384}, {"2xlarge", 8, 32768}}
-	for _, family := range []struct {
-		name  string
-		archs []string
-	}{{"t2", []string{"i386", "x86_64"}}, {"t3", intel}, {"t3a", intel}, {"t4g", arm}} {
-		for _, s := range burst {
-			add(instanceType{
-				name: family.name + "." + s.size, vcpus: s.vcpus, memoryMiB: s.memory, archs: family.archs, burstable: true,
-				nitro: family.name != "t2", current: true, free: s.size == "micro",
-			})
-		}
-	}
-	sizes := []struct {
-		size  string
-		vcpus int
-	}{{"medium", 1}, {"large", 2}, {"xlarge", 4}, {"2xlarge", 8}, {"4xlarge", 16}, {"8xlarge", 32}, {"12xlarge", 48}, {"16xlarge", 64}, {"24xlarge", 96}}
-	for _, family := range []struct {
-		name     string
-		perVCPU  int // MiB
-		archs    []string
-		noMedium bool
-	}{
-		{"m5", 4096, intel, true}, {"m6i", 4096, intel, true}, {"m6a", 4096, intel, true}, {"m7i", 4096, intel, true}, {"m7a", 4096, intel, false},
-		{"m6g", 4096, arm, false}, {"m7g", 4096, arm, false}, {"m8g", 4096, arm, false},
-		{"c5", 2048, intel, true}, {"c6i", 2048, intel, true}, {"c7i", 2048, intel, true}, {"c7a", 2048, intel, false},
-		{"c6g", 2048, arm, false}, {"c7g", 2048, arm, false}, {"c8g", 2048, arm, false},
-		{"r5", 8192, intel, true}, {"r6i", 8192, intel, true}, {"r7i", 8192, intel, true}, {"r6g", 8192, arm, false}, {"r7g", 8192, arm, false},
-	} {
-		for _, s := range sizes {
-			if s.size == "medium" && family.noMedium {
-				continue
-			}
-			add(instanceType{
-				name: family.name + "." + s.size, vcpus: s.vcpus, memoryMiB: s.vcpus * family.perVCPU, archs: family.archs, nitro: true, current: true,
-			})
-		}
-	}
-	// RunInstances launches this type by default.
-	add(instanceType{name: "m1.small", vcpus: 1, memoryMiB: 1740, archs: []string{"i386", "x86_64"}})
-	for i, name := range slices.Sorted(maps.Keys(out)) {
-		t := out[name]
-		t.seq = uint64(i) + 1
-		out[name] = t
-	}
-	return out
+	metal     bool
+	pv        bool // supports paravirtual images as well
 }
 
 func (c *call) sortedTypes() []instanceType {
@@ -131,8 +77,18 @@ func (t instanceType) xml() typeXML {
 		Processor: processorXML{ec2query.SetOf(t.archs...)}, VCPU: vcpuXML{t.vcpus}, Memory: memoryXML{t.memoryMiB}, Burstable: t.burstable,
 		EBS: typeEBSXML{"unsupported", "supported", "unsupported"}, Network: typeNetXML{"unsupported"}, BootModes: ec2query.SetOf("legacy-bios"),
 	}
-	if t.nitro {
+	if t.pv {
+		out.Virtual.Items = append(out.Virtual.Items, "paravirtual")
+	}
+	switch {
+	case t.metal:
+		out.BareMetal = true
+	case t.nitro:
 		out.Hypervisor = "nitro"
+	default:
+		out.Hypervisor = "xen"
+	}
+	if t.nitro {
 		out.EBS, out.Network = typeEBSXML{"default", "supported", "required"}, typeNetXML{"required"}
 		out.BootModes = ec2query.SetOf("legacy-bios", "uefi")
 	}
@@ -149,10 +105,10 @@ func typeFilters() filters[instanceType] {
 		"current-generation":                    func(_ *call, t instanceType) []string { return truth(t.current) },
 		"burstable-performance-supported":       func(_ *call, t instanceType) []string { return truth(t.burstable) },
 		"free-tier-eligible":                    func(_ *call, t instanceType) []string { return truth(t.free) },
-		"bare-metal":                            func(*call, instanceType) []string { return truth(false) },
+		"bare-metal":                            func(_ *call, t instanceType) []string { return truth(t.metal) },
 		"supported-usage-class":                 func(*call, instanceType) []string { return []string{"on-demand", "spot"} },
 		"supported-root-device-type":            func(*call, instanceType) []string { return one("ebs") },
-		"supported-virtualization-type":         func(*call, instanceType) []string { return one("hvm") },
+		"supported-virtualization-type":         func(_ *call, t instanceType) []string { return t.xml().Virtual.Items },
 		"hypervisor":                            func(_ *call, t instanceType) []string { return one(t.xml().Hypervisor) },
 		"vcpu-info.default-vcpus":               func(_ *call, t instanceType) []string { return one(strconv.Itoa(t.vcpus)) },
 		"memory-info.size-in-mib":               func(_ *call, t instanceType) []string { return one(strconv.Itoa(t.memoryMiB)) },

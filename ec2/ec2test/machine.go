@@ -234,23 +234,10 @@ func (m *machine) listen(ctx context.Context, plan bootPlan) {
 		if err != nil {
 			return
 		}
-		switch {
-		case !plan.admit():
-			m.hold(conn)
-		case !m.up(m.clock.Now()) || !m.serve(ctx, conn):
-			_ = conn.Close() // refused
+		// EC2 drops what the security groups do not admit. An accepted
+		// connection cannot be dropped, so it is closed rather than silent.
+		if !plan.admit() || !m.up(m.clock.Now()) || !m.serve(ctx, conn) {
+			_ = conn.Close()
 		}
 	}
-}
-
-// hold keeps a TCP connection open without answering, as for a caller that the
-// security groups do not admit.
-func (m *machine) hold(conn net.Conn) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.stopped {
-		_ = conn.Close() // the caller must not wait forever
-		return
-	}
-	m.conns[conn] = struct{}{}
 }

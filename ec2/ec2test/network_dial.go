@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -70,10 +71,12 @@ func (s *Server) dialFrom(ctx context.Context, from netip.Addr, network, addr st
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
 		from = netip.IPv6Loopback()
 	}
-	m, allowed := i.reach(from, sshPort)
+	m, allowed := i.reach(from, s.portsOf(int(port))...)
 	switch {
 	case m == nil:
 		return nil, refuse(syscall.EHOSTUNREACH)
+	case port != sshPort && (!s.opts.Listen || int(port) != s.opts.Port):
+		return nil, refuse(syscall.ECONNREFUSED)
 	case !allowed:
 		select {
 		case <-ctx.Done():
@@ -81,8 +84,6 @@ func (s *Server) dialFrom(ctx context.Context, from netip.Addr, network, addr st
 		case <-s.closing:
 			return nil, refuse(net.ErrClosed)
 		}
-	case port != sshPort && (!s.opts.Listen || int(port) != s.opts.Port):
-		return nil, refuse(syscall.ECONNREFUSED)
 	}
 	return s.connect(ctx, m, netip.AddrPortFrom(i.address(host), sshPort), from, target)
 }
@@ -118,9 +119,18 @@ func (i *instance) address(host string) netip.Addr {
 	return i.privateIP
 }
 
+// portsOf returns the ports to look for in security groups when port is dialed.
+// With Options.Listen, the port on which instances listen stands for port 22.
+func (s *Server) portsOf(port int) []int {
+	if s.opts.Listen && port == s.opts.Port && port != sshPort {
+		return []int{port, sshPort}
+	}
+	return []int{port}
+}
+
 // reach returns the instance's machine, nil if it is off, and reports whether
-// its security groups admit a TCP connection.
-func (i *instance) reach(from netip.Addr, port int) (*machine, bool) {
+// its security groups admit a TCP connection to any of the ports.
+func (i *instance) reach(from netip.Addr, ports ...int) (*machine, bool) {
 	i.region.mu.Lock()
 	defer i.region.mu.Unlock()
 	now := i.region.server.now()
@@ -129,7 +139,7 @@ func (i *instance) reach(from netip.Addr, port int) (*machine, bool) {
 		return nil, false
 	}
 	for _, g := range i.groups {
-		if g.admits(from, port) {
+		if slices.ContainsFunc(ports, func(port int) bool { return g.admits(from, port) }) {
 			return i.machine, true
 		}
 	}

@@ -91,13 +91,13 @@ type groupXML struct {
 	ARN         string                      `xml:"securityGroupArn"`
 	Ingress     ec2query.Set[permissionSet] `xml:"ipPermissions"`
 	Egress      ec2query.Set[permissionSet] `xml:"ipPermissionsEgress"`
-	Tags        ec2query.Set[tagXML]        `xml:"tagSet"`
+	Tags        *ec2query.Set[tagXML]       `xml:"tagSet,omitempty"`
 }
 
 func (c *call) groupXML(g *group) groupXML {
 	return groupXML{
 		ID: g.id, Name: g.name, Owner: g.owner, Description: g.description, VPC: g.vpc.id, ARN: c.arn("security-group", g.id),
-		Ingress: g.permissions(false), Egress: g.permissions(true), Tags: g.tags.set(c.now),
+		Ingress: g.permissions(false), Egress: g.permissions(true), Tags: g.tags.optional(c.now),
 	}
 }
 
@@ -224,9 +224,9 @@ type createGroupInput struct {
 }
 
 type createGroupOutput struct {
-	ID   string               `xml:"groupId"`
-	ARN  string               `xml:"securityGroupArn"`
-	Tags ec2query.Set[tagXML] `xml:"tagSet"`
+	ID   string                `xml:"groupId"`
+	ARN  string                `xml:"securityGroupArn"`
+	Tags *ec2query.Set[tagXML] `xml:"tagSet,omitempty"`
 }
 
 func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *ec2query.Error) {
@@ -263,7 +263,7 @@ func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *ec2query.
 	g := &group{base: c.newBase(groupKind(), specs["security-group"]), name: in.GroupName, description: in.GroupDescription, vpc: v}
 	c.groups.put(g)
 	c.addRule(&rule{base: c.newBase(ruleKind(), nil), group: g, egress: true, protocol: "-1", from: -1, to: -1, cidr: everywhere()})
-	return &createGroupOutput{ID: g.id, ARN: c.arn("security-group", g.id), Tags: g.tags.set(c.now)}, nil
+	return &createGroupOutput{ID: g.id, ARN: c.arn("security-group", g.id), Tags: g.tags.optional(c.now)}, nil
 }
 
 func plainText(s string) bool {

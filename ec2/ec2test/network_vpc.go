@@ -15,14 +15,14 @@ type vpc struct {
 }
 
 type vpcXML struct {
-	ID        string               `xml:"vpcId"`
-	Owner     string               `xml:"ownerId"`
-	State     string               `xml:"state"`
-	CIDR      string               `xml:"cidrBlock"`
-	DHCP      string               `xml:"dhcpOptionsId"`
-	Tenancy   string               `xml:"instanceTenancy"`
-	IsDefault bool                 `xml:"isDefault"`
-	Tags      ec2query.Set[tagXML] `xml:"tagSet"`
+	ID        string                `xml:"vpcId"`
+	Owner     string                `xml:"ownerId"`
+	State     string                `xml:"state"`
+	CIDR      string                `xml:"cidrBlock"`
+	DHCP      string                `xml:"dhcpOptionsId"`
+	Tenancy   string                `xml:"instanceTenancy"`
+	IsDefault bool                  `xml:"isDefault"`
+	Tags      *ec2query.Set[tagXML] `xml:"tagSet,omitempty"`
 }
 
 func vpcFilters() filters[*vpc] {
@@ -54,7 +54,7 @@ func (c *call) describeVpcs(in *describeVpcsInput) (*describeVpcsOutput, *ec2que
 	return &describeVpcsOutput{Next: next, Vpcs: ec2query.MapSet(items, func(v *vpc) vpcXML {
 		return vpcXML{
 			ID: v.id, Owner: v.owner, State: "available", CIDR: v.cidr.String(), DHCP: "default",
-			Tenancy: "default", IsDefault: v.isDefault, Tags: v.tags.set(c.now),
+			Tenancy: "default", IsDefault: v.isDefault, Tags: v.tags.optional(c.now),
 		}
 	})}, err
 }
@@ -102,18 +102,18 @@ func (s *subnet) take(wanted netip.Addr) (netip.Addr, *ec2query.Error) {
 }
 
 type subnetXML struct {
-	ID        string               `xml:"subnetId"`
-	ARN       string               `xml:"subnetArn"`
-	State     string               `xml:"state"`
-	Owner     string               `xml:"ownerId"`
-	VPC       string               `xml:"vpcId"`
-	CIDR      string               `xml:"cidrBlock"`
-	Available int                  `xml:"availableIpAddressCount"`
-	Zone      string               `xml:"availabilityZone"`
-	ZoneID    string               `xml:"availabilityZoneId"`
-	IsDefault bool                 `xml:"defaultForAz"`
-	MapPublic bool                 `xml:"mapPublicIpOnLaunch"`
-	Tags      ec2query.Set[tagXML] `xml:"tagSet"`
+	ID        string                `xml:"subnetId"`
+	ARN       string                `xml:"subnetArn"`
+	State     string                `xml:"state"`
+	Owner     string                `xml:"ownerId"`
+	VPC       string                `xml:"vpcId"`
+	CIDR      string                `xml:"cidrBlock"`
+	Available int                   `xml:"availableIpAddressCount"`
+	Zone      string                `xml:"availabilityZone"`
+	ZoneID    string                `xml:"availabilityZoneId"`
+	IsDefault bool                  `xml:"defaultForAz"`
+	MapPublic bool                  `xml:"mapPublicIpOnLaunch"`
+	Tags      *ec2query.Set[tagXML] `xml:"tagSet,omitempty"`
 }
 
 func subnetFilters() filters[*subnet] {
@@ -156,7 +156,7 @@ func (c *call) describeSubnets(in *describeSubnetsInput) (*describeSubnetsOutput
 		return subnetXML{
 			ID: s.id, ARN: c.arn("subnet", s.id), State: "available", Owner: s.owner, VPC: s.vpc.id, CIDR: s.cidr.String(),
 			Available: subnetHosts - len(s.used), Zone: s.zone, ZoneID: c.zoneID(s.zone),
-			IsDefault: s.isDefault, MapPublic: s.mapPublic, Tags: s.tags.set(c.now),
+			IsDefault: s.isDefault, MapPublic: s.mapPublic, Tags: s.tags.optional(c.now),
 		}
 	})}, err
 }

@@ -146,32 +146,59 @@ func setMember(set *map[string]bool, key string, on bool) {
 	}
 }
 
-// legacyChange returns a change given in the flat form, with OperationType and
-// lists, or nil if there is none.
-func legacyChange(operation string, users, groups, orgs, units []string) (*permissionChange, *ec2query.Error) {
-	if len(users)+len(groups)+len(orgs)+len(units) == 0 {
-		return nil, nil
+// flatAccounts is a change of permissions in the flat form, with OperationType
+// and lists.
+type flatAccounts struct {
+	OperationType string   `ec2:"OperationType,oneof=add|remove"`
+	UserID        []string `ec2:"UserId"`
+	UserGroup     []string
+}
+
+// flatChange is a flatAccounts that can also name organizations.
+type flatChange struct {
+	flatAccounts
+	OrganizationArn       []string
+	OrganizationalUnitArn []string
+}
+
+func (f *flatChange) entries() []permissionParam {
+	var out []permissionParam
+	for _, user := range f.UserID {
+		out = append(out, permissionParam{UserID: user})
 	}
-	var entries []permissionParam
-	for _, user := range users {
-		entries = append(entries, permissionParam{UserID: user})
+	for _, group := range f.UserGroup {
+		out = append(out, permissionParam{Group: group})
 	}
-	for _, group := range groups {
-		entries = append(entries, permissionParam{Group: group})
+	for _, org := range f.OrganizationArn {
+		out = append(out, permissionParam{OrganizationArn: org})
 	}
-	for _, org := range orgs {
-		entries = append(entries, permissionParam{OrganizationArn: org})
+	for _, unit := range f.OrganizationalUnitArn {
+		out = append(out, permissionParam{OrganizationalUnitArn: unit})
 	}
-	for _, unit := range units {
-		entries = append(entries, permissionParam{OrganizationalUnitArn: unit})
+	return out
+}
+
+// with returns the change that a request describes in the structured form, the
+// flat form or both, or nil if it has neither. Lists without OperationType
+// count for nothing beside the structured form, which Packer sends with them.
+func (f *flatChange) with(structured *permissionChange) (*permissionChange, *ec2query.Error) {
+	entries := f.entries()
+	if len(entries) == 0 || f.OperationType == "" && structured != nil {
+		return structured, nil
 	}
-	switch operation {
+	change := &permissionChange{}
+	if structured != nil {
+		change.Add, change.Remove = slices.Clone(structured.Add), slices.Clone(structured.Remove)
+	}
+	switch f.OperationType {
 	case "add":
-		return &permissionChange{Add: entries}, nil
+		change.Add = append(change.Add, entries...)
 	case "remove":
-		return &permissionChange{Remove: entries}, nil
+		change.Remove = append(change.Remove, entries...)
+	default:
+		return nil, ec2query.MissingParameter("OperationType")
 	}
-	return nil, ec2query.MissingParameter("OperationType")
+	return change, nil
 }
 
 // matchesOwner reports whether a describe call with these Owner values includes

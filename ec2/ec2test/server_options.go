@@ -77,7 +77,9 @@ type Options struct {
 	// are reached through [Server.Dial], on any system.
 	Listen bool
 
-	// Port is the TCP port of instances with Listen. Zero means 2222.
+	// Port is the TCP port of instances with Listen. Zero means 2222. A security
+	// group admits connections to it by a rule for this port or for port 22; other
+	// connections are closed at once.
 	Port int
 
 	// Logger receives the log of the server and its machines. If nil, logs are

@@ -67,12 +67,39 @@ func newRegion(s *Server, name string) *region {
 
 // zones returns the names of the availability zones.
 func (r *region) zones() []string {
-	return []string{r.name + "a", r.name + "b", r.name + "c"}
+	letters, _ := zoneLayout(r.name)
+	out := make([]string, 0, len(letters))
+	for _, letter := range letters {
+		out = append(out, r.name+string(letter))
+	}
+	return out
+}
+
+// zoneLayout returns the letters of a region's zones as a new account sees them,
+// and the numbers of their ids in the same order.
+func zoneLayout(region string) (letters, ids string) {
+	switch region {
+	case "us-east-1":
+		return "abcdef", "612435"
+	case "us-west-1":
+		return "ab", "31"
+	case "us-west-2":
+		return "abcd", "2134"
+	case "ap-northeast-1":
+		return "acd", "412"
+	case "ap-northeast-2":
+		return "abcd", "1234"
+	case "ca-central-1":
+		return "abd", "124"
+	}
+	return "abc", "123"
 }
 
 // zoneID returns the id of a zone, such as use1-az1.
 func (r *region) zoneID(zone string) string {
-	return regionCode(r.name) + "-az" + string('1'+zone[len(zone)-1]-'a')
+	letters, ids := zoneLayout(r.name)
+	at := strings.IndexByte(letters, zone[len(zone)-1])
+	return regionCode(r.name) + "-az" + ids[at:at+1]
 }
 
 // regionCode returns the abbreviation of a region in zone ids: "use1" for

@@ -84,21 +84,21 @@ func (c *call) readableSnapshot(id string) (*snapshot, *ec2query.Error) {
 }
 
 type snapshotXML struct {
-	ID          string               `xml:"snapshotId"`
-	Volume      string               `xml:"volumeId"`
-	Status      string               `xml:"status"`
-	Message     string               `xml:"statusMessage,omitempty"`
-	Started     string               `xml:"startTime"`
-	Completed   string               `xml:"completionTime,omitempty"`
-	Progress    string               `xml:"progress"`
-	Owner       string               `xml:"ownerId"`
-	Size        int                  `xml:"volumeSize"`
-	FullSize    int64                `xml:"fullSnapshotSizeInBytes"`
-	Description string               `xml:"description"`
-	Encrypted   bool                 `xml:"encrypted"`
-	KMSKey      string               `xml:"kmsKeyId,omitempty"`
-	Tier        string               `xml:"storageTier"`
-	Tags        ec2query.Set[tagXML] `xml:"tagSet"`
+	ID          string                `xml:"snapshotId"`
+	Volume      string                `xml:"volumeId"`
+	Status      string                `xml:"status"`
+	Message     string                `xml:"statusMessage,omitempty"`
+	Started     string                `xml:"startTime"`
+	Completed   string                `xml:"completionTime,omitempty"`
+	Progress    string                `xml:"progress"`
+	Owner       string                `xml:"ownerId"`
+	Size        int                   `xml:"volumeSize"`
+	FullSize    int64                 `xml:"fullSnapshotSizeInBytes"`
+	Description string                `xml:"description"`
+	Encrypted   bool                  `xml:"encrypted"`
+	KMSKey      string                `xml:"kmsKeyId,omitempty"`
+	Tier        string                `xml:"storageTier"`
+	Tags        *ec2query.Set[tagXML] `xml:"tagSet,omitempty"`
 }
 
 func (c *call) snapshotXML(s *snapshot) snapshotXML {
@@ -114,7 +114,7 @@ func (c *call) snapshotXML(s *snapshot) snapshotXML {
 		out.Message = s.failure
 	}
 	if c.owns(&s.base) {
-		out.Tags = s.tags.set(c.now)
+		out.Tags = s.tags.optional(c.now)
 	}
 	return out
 }
@@ -180,6 +180,7 @@ func (c *call) createSnapshot(in *createSnapshotInput) (*snapshotXML, *ec2query.
 	s := c.takeSnapshot(v, in.Description, specs["snapshot"])
 	c.afterwards(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, v.disk)) })
 	out := c.snapshotXML(s)
+	out.Status, out.Progress, out.Completed = "pending", "", ""
 	return &out, nil
 }
 

@@ -22,14 +22,12 @@ func (c *call) resetSnapshotAttribute(in *resetSnapshotAttributeInput) (*ec2quer
 
 type modifySnapshotAttributeInput struct {
 	SnapshotID             string `ec2:"SnapshotId,required"`
-	Attribute              string `ec2:"Attribute,oneof=createVolumePermission"`
-	OperationType          string
-	UserID                 []string `ec2:"UserId"`
-	UserGroup              []string
+	Attribute              string `ec2:"Attribute,oneof=createVolumePermission|productCodes"`
 	CreateVolumePermission *struct {
 		Add    []volumePermissionParam
 		Remove []volumePermissionParam
 	}
+	flatAccounts
 }
 
 // volumePermissionParam is a permission of a snapshot, which can be shared with
@@ -52,12 +50,16 @@ func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*ec2qu
 	if err != nil {
 		return nil, err
 	}
-	change, err := legacyChange(in.OperationType, in.UserID, in.UserGroup, nil, nil)
-	if err != nil {
-		return nil, err
+	if in.Attribute == "productCodes" {
+		return nil, ec2query.Errorf("AuthFailure", "Not authorized for product codes: only sellers of AWS Marketplace can attach them")
 	}
+	var change *permissionChange
 	if given := in.CreateVolumePermission; given != nil {
 		change = &permissionChange{ofVolumes(given.Add), ofVolumes(given.Remove)}
+	}
+	flat := flatChange{flatAccounts: in.flatAccounts}
+	if change, err = flat.with(change); err != nil {
+		return nil, err
 	}
 	if change == nil {
 		return nil, ec2query.MissingParameter("CreateVolumePermission")

@@ -88,7 +88,7 @@ func (c *call) createSnapshots(in *createSnapshotsInput) (*createSnapshotsOutput
 		s := c.takeSnapshot(v, in.Description, t)
 		c.afterwards(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, v.disk)) })
 		out.Snapshots.Items = append(out.Snapshots.Items, snapshotInfoXML{
-			ID: s.id, Volume: v.id, State: s.status(c.now), Size: s.sizeGiB, Started: ec2query.FormatTime(s.created), Progress: s.progress(c.now),
+			ID: s.id, Volume: v.id, State: "pending", Size: s.sizeGiB, Started: ec2query.FormatTime(s.created), Progress: "",
 			Owner: s.owner, Description: s.description, Encrypted: s.encrypted, Tags: t.set(c.now),
 		})
 	}

@@ -142,7 +142,7 @@ type putParameterOutput struct {
 }
 
 func (c *call) putParameter(in *putParameterInput) (*putParameterOutput, *ec2query.Error) {
-	_, exists := c.parameter(in.Name)
+	now, exists := c.parameter(in.Name)
 	switch {
 	case in.Name == "" || in.Value == "":
 		return nil, ec2query.Errorf("ValidationException", "Name and Value are required")
@@ -156,9 +156,10 @@ func (c *call) putParameter(in *putParameterInput) (*putParameterOutput, *ec2que
 		return nil, ec2query.Errorf("ValidationException", "A parameter type is required when you create a parameter.")
 	}
 	if in.DataType == imageDataType {
-		// AWS checks this later, when a new image has become visible.
+		// AWS checks this after it has responded. A value that fails changes
+		// nothing, which only an event reports.
 		if img, ok := c.images.get(in.Value); !ok || !c.mayLaunch(img) {
-			return nil, ec2query.Errorf("ValidationException", "The AMI %s does not exist or is not available.", in.Value)
+			return &putParameterOutput{now.version + 1, "Standard"}, nil
 		}
 	}
 	version := c.server.params.put(c.account, c.name, in.Name, parameter{

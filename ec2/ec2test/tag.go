@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
@@ -15,6 +16,12 @@ const maxTags = 50
 // tags holds a resource's tags by key. With eventual consistency a change
 // becomes visible later.
 type tags map[string]tagValue
+
+// systemPrefix begins the keys of tags that only AWS sets. They do not count
+// towards maxTags.
+const systemPrefix = "aws:"
+
+func isSystemTag(key string) bool { return strings.HasPrefix(strings.ToLower(key), systemPrefix) }
 
 type tagValue struct {
 	value   string
@@ -77,6 +84,10 @@ func (b *base) change(now, from time.Time, key, value string, remove bool) {
 	b.tags[key] = next
 }
 
+// optional is like set, but returns nil if there are no tags, for resources of
+// which EC2 omits an empty set.
+func (t tags) optional(now time.Time) *ec2query.Set[tagXML] { return ec2query.Optional(t.set(now)) }
+
 type tagParam struct {
 	Key   string  `ec2:"Key"`
 	Value *string `ec2:"Value"`
@@ -102,11 +113,11 @@ func checkTags(list []tagParam) *ec2query.Error {
 		switch {
 		case tag.Key == "":
 			return ec2query.Errorf("InvalidParameterValue", "Tag keys must be at least 1 character long.")
-		case len(tag.Key) > 128:
+		case utf8.RuneCountInString(tag.Key) > 128:
 			return ec2query.Errorf("InvalidParameterValue", "Tag key exceeds the maximum length of 128 characters.")
-		case len(tag.value()) > 256:
+		case utf8.RuneCountInString(tag.value()) > 256:
 			return ec2query.Errorf("InvalidParameterValue", "Tag value exceeds the maximum length of 256 characters.")
-		case strings.HasPrefix(strings.ToLower(tag.Key), "aws:"):
+		case isSystemTag(tag.Key):
 			return ec2query.Errorf("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
 		case seen[tag.Key]:
 			return ec2query.Errorf("InvalidParameterValue", "Duplicate tag key '%s' specified.", tag.Key)
@@ -183,7 +194,12 @@ func (c *call) createTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
 		return nil, err
 	}
 	for _, b := range found {
-		count := len(b.tags)
+		count := 0
+		for key := range b.tags {
+			if !isSystemTag(key) {
+				count++
+			}
+		}
 		for _, tag := range in.Tag {
 			if _, ok := b.tags[tag.Key]; !ok {
 				count++
@@ -205,6 +221,11 @@ func (c *call) createTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
 }
 
 func (c *call) deleteTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
+	for _, tag := range in.Tag {
+		if isSystemTag(tag.Key) {
+			return nil, ec2query.Errorf("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
+		}
+	}
 	found, err := c.taggable(in.ResourceID)
 	if err != nil {
 		return nil, err
@@ -215,6 +236,9 @@ func (c *call) deleteTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
 	for _, b := range found {
 		if len(in.Tag) == 0 {
 			for key := range b.tags {
+				if isSystemTag(key) {
+					continue
+				}
 				b.change(c.now, c.visibleAt(), key, "", true)
 			}
 		}

@@ -105,17 +105,17 @@ func (t *template) version(which string) (*templateVersion, *ec2query.Error) {
 }
 
 type templateXML struct {
-	ID      string               `xml:"launchTemplateId"`
-	Name    string               `xml:"launchTemplateName"`
-	Created string               `xml:"createTime"`
-	By      string               `xml:"createdBy"`
-	Default int                  `xml:"defaultVersionNumber"`
-	Latest  int                  `xml:"latestVersionNumber"`
-	Tags    ec2query.Set[tagXML] `xml:"tagSet"`
+	ID      string                `xml:"launchTemplateId"`
+	Name    string                `xml:"launchTemplateName"`
+	Created string                `xml:"createTime"`
+	By      string                `xml:"createdBy"`
+	Default int                   `xml:"defaultVersionNumber"`
+	Latest  int                   `xml:"latestVersionNumber"`
+	Tags    *ec2query.Set[tagXML] `xml:"tagSet,omitempty"`
 }
 
 func (c *call) templateXML(t *template) templateXML {
-	return templateXML{t.id, t.name, ec2query.FormatTime(t.created), t.versions[0].by, t.defaultVersion, len(t.versions), t.tags.set(c.now)}
+	return templateXML{t.id, t.name, ec2query.FormatTime(t.created), t.versions[0].by, t.defaultVersion, len(t.versions), t.tags.optional(c.now)}
 }
 
 type templateVersionXML struct {

@@ -92,8 +92,8 @@ func TestFleets(t *testing.T) {
 		t.Errorf("DeleteFleets that keeps an instant fleet's instances = %v, want InvalidParameterCombination", err)
 	}
 	del.TerminateInstances = aws.Bool(true)
-	if got := must(c.DeleteFleets(t.Context(), del))(t).SuccessfulFleetDeletions; len(got) != 1 || got[0].CurrentFleetState != "deleted" {
-		t.Errorf("DeleteFleets = %+v, want one deleted", got)
+	if got := must(c.DeleteFleets(t.Context(), del))(t).SuccessfulFleetDeletions; len(got) != 1 || got[0].CurrentFleetState != "deleted_terminating" {
+		t.Errorf("DeleteFleets = %+v, want one deleted_terminating", got)
 	}
 }
 

@@ -110,7 +110,7 @@ type volumeXML struct {
 	Encrypted   bool                        `xml:"encrypted"`
 	KMSKey      string                      `xml:"kmsKeyId,omitempty"`
 	MultiAttach bool                        `xml:"multiAttachEnabled"`
-	Tags        ec2query.Set[tagXML]        `xml:"tagSet"`
+	Tags        *ec2query.Set[tagXML]       `xml:"tagSet,omitempty"`
 }
 
 type attachmentXML struct {
@@ -126,7 +126,7 @@ func (c *call) volumeXML(v *volume) volumeXML {
 	out := volumeXML{
 		ID: v.id, Size: v.sizeGiB, Snapshot: v.snapshot, Zone: v.zone, Status: v.state(), Created: ec2query.FormatTime(v.created),
 		Type: v.kind, IOPS: v.iops, Throughput: v.throughput, Encrypted: v.encrypted, KMSKey: v.kmsKey,
-		Tags: v.tags.set(c.now),
+		Tags: v.tags.optional(c.now),
 	}
 	if v.instance != nil {
 		out.Attachments = ec2query.SetOf(attachmentXML{v.id, v.instance.id, v.device, "attached", ec2query.FormatTime(v.attached), v.deleteOnTermination})
@@ -234,8 +234,8 @@ func (c *call) createVolume(in *createVolumeInput) (*volumeXML, *ec2query.Error)
 	v := c.makeVolume(plan, in.AvailabilityZone, specs["volume"])
 	c.rememberToken(in.ClientToken, v.id)
 	out := c.volumeXML(v)
+	out.Status = "creating"
 	if plan.keyStatus != keyUsable { // EBS deletes it without notice
-		out.Status = "creating"
 		c.dropVolume(v)
 	}
 	return &out, nil

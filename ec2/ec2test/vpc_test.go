@@ -12,8 +12,8 @@ import (
 func TestAddVPC(t *testing.T) {
 	srv, c := start(t, nil)
 	vpc, subnets := srv.AddVPC(region)
-	if second, others := srv.AddVPC(region); second == vpc || len(subnets) != 3 || slices.Equal(subnets, others) {
-		t.Fatalf("AddVPC = %s %v and %s %v, want different VPCs with three subnets each", vpc, subnets, second, others)
+	if second, others := srv.AddVPC(region); second == vpc || len(subnets) != 6 || slices.Equal(subnets, others) {
+		t.Fatalf("AddVPC = %s %v and %s %v, want different VPCs with six subnets each", vpc, subnets, second, others)
 	}
 	if got, _ := srv.AddVPC("nowhere-1"); got != "" {
 		t.Errorf("AddVPC in an unknown region = %s, want none", got)
@@ -21,8 +21,8 @@ func TestAddVPC(t *testing.T) {
 	found := must(c.DescribeSubnets(t.Context(), &awsec2.DescribeSubnetsInput{
 		Filters: []ec2types.Filter{filter("vpc-id", vpc), filter("map-public-ip-on-launch", "false"), filter("default-for-az", "false")},
 	}))(t).Subnets
-	if len(found) != 3 {
-		t.Errorf("DescribeSubnets returned %d private subnets of %s, want 3", len(found), vpc)
+	if len(found) != 6 {
+		t.Errorf("DescribeSubnets returned %d private subnets of %s, want 6", len(found), vpc)
 	}
 	group := func(name string, in *string) string {
 		t.Helper()

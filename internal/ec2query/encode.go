@@ -43,6 +43,14 @@ type Value[T any] struct {
 // ValueOf returns v as a Value.
 func ValueOf[T any](v T) *Value[T] { return &Value[T]{v} }
 
+// A Text is an attribute that is an empty element while it is not set.
+type Text struct {
+	Value string `xml:"value,omitempty"`
+}
+
+// TextOf returns s as a Text.
+func TextOf(s string) *Text { return &Text{s} }
+
 // A Return is the response of actions that only report success.
 type Return struct {
 	Return bool `xml:"return"`

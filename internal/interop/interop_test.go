@@ -50,7 +50,7 @@ func TestScenariosMatchMoto(t *testing.T) {
 	// The scenarios start from the one image that both servers have.
 	server := ec2test.New(&ec2test.Options{
 		Images: []ec2test.Image{{
-			Name: baseName, Owner: canonical, Description: baseText, SizeGiB: 15,
+			Name: baseName, Owner: canonical, OwnerAlias: "amazon", Description: baseText, SizeGiB: 15,
 			Created: time.Date(2017, time.July, 21, 0, 0, 0, 0, time.UTC),
 		}},
 		Latency: ec2test.Latency{Running: latency, Stopped: latency, Terminated: latency, Snapshot: latency, Image: latency},

@@ -101,7 +101,7 @@ func (e *evaluation) keepRelated() {
 	if e.approved == nil {
 		return
 	}
-	// What the plan keeps is kept as a parent above, or stays for its own sake.
+	// An image that the plan keeps either stays as a parent, or for its own sake.
 	for item := range e.items {
 		if item.unapproved && item.generation == 0 {
 			r.add(keptImage{image: item.Image, item: item})

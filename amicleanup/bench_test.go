@@ -71,7 +71,7 @@ func BenchmarkPlan(b *testing.B) {
 				Targets:    []amicleanup.Target{target},
 				Policy: amicleanup.Policy{
 					Select: amicleanup.Select{Name: "{group} {unix}"},
-					Keep:   []amicleanup.Rule{amicleanup.Newest(99), amicleanup.InUse(inuse.All()...)},
+					Keep:   []amicleanup.Rule{amicleanup.Newest(99), amicleanup.InUse(inuse.Standard()...)},
 				},
 			}
 			runtime.GC()

@@ -167,7 +167,7 @@ func TestFieldSharedChecksAreLinear(t *testing.T) {
 
 // Ids count wherever they stand in a parameter.
 func TestFieldParametersWithIDsInside(t *testing.T) {
-	w := newEstate(t, 7, nil, amicleanup.InUse(inuse.All()...))
+	w := newEstate(t, 7, nil, amicleanup.InUse(inuse.Standard()...))
 	w.parameter("/region", "eu-west-1:"+w.ids[0], ssmtypes.ParameterTypeString)
 	w.parameter("/json", `{"ami":"`+w.ids[1]+`"}`, ssmtypes.ParameterTypeString)
 	w.parameter("/lines", "# images\n"+w.ids[2]+"\n  "+w.ids[3]+"\n", ssmtypes.ParameterTypeString)

@@ -7,10 +7,14 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/batch"
+	batchtypes "github.com/aws/aws-sdk-go-v2/service/batch/types"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
+	"github.com/aws/aws-sdk-go-v2/service/imagebuilder"
+	buildertypes "github.com/aws/aws-sdk-go-v2/service/imagebuilder/types"
 	"github.com/aws/aws-sdk-go-v2/service/rbin"
 	rbintypes "github.com/aws/aws-sdk-go-v2/service/rbin/types"
 
@@ -269,15 +273,16 @@ func duties() []duty {
 			},
 		},
 	}
-	sources := append(inuse.All(), inuse.NodeGroups(), inuse.AllLaunchTemplateVersions(),
-		inuse.Parameters("/web"), inuse.AtLeast(0, inuse.Instances()))
+	sources := append(inuse.All(), inuse.AllLaunchTemplateVersions(),
+		inuse.Parameters("/web"), inuse.SecureParameters(), inuse.SecureParameters("/web"), inuse.AtLeast(0, inuse.Instances()))
 	for _, s := range sources {
 		all = append(all, duty{name: s.Name, before: everyUse, keep: keep(amicleanup.InUse(s))})
 	}
 	return all
 }
 
-// watchedClusters records calls.
+// watchedClusters records calls. It is also a Batch with an environment and an
+// Image Builder with recipes.
 type watchedClusters struct {
 	*clusters
 
@@ -288,20 +293,44 @@ type watchedClusters struct {
 func (c *watchedClusters) note(action string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen = append(c.seen, "eks:"+action)
+	c.seen = append(c.seen, action)
 }
 
 func (c *watchedClusters) ListClusters(ctx context.Context, in *eks.ListClustersInput, o ...func(*eks.Options)) (*eks.ListClustersOutput, error) {
-	c.note("ListClusters")
+	c.note("eks:ListClusters")
 	return c.clusters.ListClusters(ctx, in, o...)
 }
 
 func (c *watchedClusters) ListNodegroups(ctx context.Context, in *eks.ListNodegroupsInput, o ...func(*eks.Options)) (*eks.ListNodegroupsOutput, error) {
-	c.note("ListNodegroups")
+	c.note("eks:ListNodegroups")
 	return c.clusters.ListNodegroups(ctx, in, o...)
 }
 
 func (c *watchedClusters) DescribeNodegroup(ctx context.Context, in *eks.DescribeNodegroupInput, o ...func(*eks.Options)) (*eks.DescribeNodegroupOutput, error) {
-	c.note("DescribeNodegroup")
+	c.note("eks:DescribeNodegroup")
 	return c.clusters.DescribeNodegroup(ctx, in, o...)
+}
+
+func (c *watchedClusters) DescribeComputeEnvironments(context.Context, *batch.DescribeComputeEnvironmentsInput, ...func(*batch.Options)) (*batch.DescribeComputeEnvironmentsOutput, error) {
+	c.note("batch:DescribeComputeEnvironments")
+	return &batch.DescribeComputeEnvironmentsOutput{ComputeEnvironments: []batchtypes.ComputeEnvironmentDetail{{
+		ComputeResources: &batchtypes.ComputeResource{LaunchTemplate: &batchtypes.LaunchTemplateSpecification{LaunchTemplateName: aws.String("web")}},
+	}}}, nil
+}
+
+func (c *watchedClusters) ListImageRecipes(context.Context, *imagebuilder.ListImageRecipesInput, ...func(*imagebuilder.Options)) (*imagebuilder.ListImageRecipesOutput, error) {
+	c.note("imagebuilder:ListImageRecipes")
+	return &imagebuilder.ListImageRecipesOutput{ImageRecipeSummaryList: []buildertypes.ImageRecipeSummary{
+		{ParentImage: aws.String("ssm:/web")}, {ParentImage: aws.String("arn:aws:imagebuilder:eu-west-1:123456789012:image/web/x.x.x")},
+	}}, nil
+}
+
+func (c *watchedClusters) ListContainerRecipes(context.Context, *imagebuilder.ListContainerRecipesInput, ...func(*imagebuilder.Options)) (*imagebuilder.ListContainerRecipesOutput, error) {
+	c.note("imagebuilder:ListContainerRecipes")
+	return &imagebuilder.ListContainerRecipesOutput{}, nil
+}
+
+func (c *watchedClusters) GetImage(context.Context, *imagebuilder.GetImageInput, ...func(*imagebuilder.Options)) (*imagebuilder.GetImageOutput, error) {
+	c.note("imagebuilder:GetImage")
+	return &imagebuilder.GetImageOutput{}, nil
 }

@@ -31,7 +31,7 @@ const (
 // Careful returns every rule that protects images and needs no parameters. It
 // keeps images that
 //
-//   - anything uses that [inuse.All] reads;
+//   - anything uses that [inuse.Standard] reads;
 //   - EC2 itself knows to be used: by image references, which include recipes of
 //     Image Builder, and in other accounts, by usage reports;
 //   - are public or shared with anyone;
@@ -45,7 +45,7 @@ const (
 // Arguments leave guards out: Careful(WithoutUsageReports).
 func Careful(without ...Guard) []Rule {
 	has := func(g Guard) bool { return !slices.Contains(without, g) }
-	rules := []Rule{InUse(inuse.All()...)}
+	rules := []Rule{InUse(inuse.Standard()...)}
 	if has(WithoutImageReferences) {
 		rules = append(rules, InUse(inuse.ImageReferences(1)))
 	}

@@ -6,19 +6,18 @@ import (
 	"io/fs"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-)
 
-// imageID matches an image id anywhere in a text.
-var imageID = regexp.MustCompile(`ami-[0-9a-f]{8,17}`)
+	"github.com/bakestone-go/bakestone/amicleanup/inuse"
+)
 
 // IDsInFiles returns a rule that keeps the images whose ids occur anywhere in
 // the files of fsys that match any of the patterns: Terraform's files, a list, a
 // manifest. Patterns are those of [path.Match], with ** for any number of
-// folders: "**/*.tf". It is an error if a pattern matches no file or no file
-// names an image, since the list that should protect images would be empty.
+// folders: "**/*.tf". Links to files are followed, links to folders are not. It is
+// an error if a pattern matches no file or no file names an image, since the list
+// that should protect images would be empty.
 func IDsInFiles(fsys fs.FS, patterns ...string) (Rule, error) {
 	ids := map[string]bool{}
 	for _, pattern := range patterns {
@@ -34,8 +33,8 @@ func IDsInFiles(fsys fs.FS, patterns ...string) (Rule, error) {
 			if err != nil {
 				return nil, fmt.Errorf("files with image ids: %w", err)
 			}
-			for _, id := range imageID.FindAllString(string(text), -1) {
-				ids[id] = true
+			for _, ref := range inuse.InText(string(text), name) {
+				ids[ref.ImageID] = true
 			}
 		}
 	}

@@ -122,7 +122,7 @@ func TestNamedRules(t *testing.T) {
 // Every source of package inuse is a value; what it finds does not depend on who
 // holds it.
 func TestSourcesAreValues(t *testing.T) {
-	for _, s := range append(inuse.All(), inuse.NodeGroups(), inuse.AllLaunchTemplateVersions(), inuse.ImageReferences(1), inuse.UsageReports(nil), inuse.Parameters("/x")) {
+	for _, s := range append(inuse.All(), inuse.AllLaunchTemplateVersions(), inuse.SecureParameters(), inuse.ImageReferences(1), inuse.UsageReports(nil), inuse.Parameters("/x")) {
 		pointer := &s
 		again := inuse.AtLeast(0, *pointer)
 		if err := again.Validate(); err != nil || again.Name != s.Name || again.Permissions == nil {

@@ -48,7 +48,7 @@ func TestAtScale(t *testing.T) {
 			Targets:    []amicleanup.Target{amicleanup.Connect(srv.Config(where), nil)},
 			Policy: amicleanup.Policy{
 				Select: amicleanup.Select{Name: "{group} {unix}"},
-				Keep:   []amicleanup.Rule{amicleanup.Newest(100 - drop), amicleanup.InUse(inuse.All()...)},
+				Keep:   []amicleanup.Rule{amicleanup.Newest(100 - drop), amicleanup.InUse(inuse.Standard()...)},
 			},
 		}
 		begun := time.Now()

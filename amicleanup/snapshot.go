@@ -88,6 +88,8 @@ var (
 
 	// A copy names two images and belongs to the first.
 	copiedFor = regexp.MustCompile(`DestinationAmi (ami-[0-9a-f]+)`)
+
+	imageID = regexp.MustCompile(`ami-[0-9a-f]{8,17}`)
 )
 
 // describedImages returns the images that EC2's description names. CreateImage

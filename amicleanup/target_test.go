@@ -44,7 +44,7 @@ func TestEverywhere(t *testing.T) {
 	}
 	c := &amicleanup.Cleaner{SettleTime: atOnce, Targets: targets, Policy: amicleanup.Policy{
 		Select: amicleanup.Select{Name: "{group} {unix}"},
-		Keep:   []amicleanup.Rule{amicleanup.Newest(1), amicleanup.InUse(inuse.All()...)},
+		Keep:   []amicleanup.Rule{amicleanup.Newest(1), amicleanup.InUse(inuse.Standard()...)},
 	}}
 	plan, err := c.Plan(t.Context())
 	if bad := new(amicleanup.TargetError); !errors.As(err, &bad) || bad.Region != "me-south-1" {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/aws-sdk-go-v2/service/eks"
+	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
@@ -68,11 +68,11 @@ func manyAccounts(ctx context.Context, cfg aws.Config, accounts, regions []strin
 	return err
 }
 
-// everythingInUse keeps what groups, templates, EKS, parameters, and what Batch,
-// CloudFormation and Beanstalk use.
+// everythingInUse keeps what groups, templates, EKS, Batch and parameters use, and
+// what CloudFormation and Beanstalk name.
 func everythingInUse(lists map[string]func(ctx context.Context, cfg aws.Config) (string, error)) amicleanup.Rule {
-	sources := append(inuse.All(), inuse.NodeGroups())
-	for name, list := range lists { // of Batch environments, templates of stacks, option settings: any text
+	sources := inuse.All()
+	for name, list := range lists { // templates of stacks, option settings: any text
 		sources = append(sources, inuse.Source{
 			Name: name,
 			List: func(ctx context.Context, at inuse.Place) ([]inuse.Reference, error) {
@@ -166,7 +166,7 @@ func TestTeamEverythingInUse(t *testing.T) {
 			return `{"Resources":{"Web":{"ImageId":"` + w.ids[1] + `"}},"Region":"` + cfg.Region + `"}`, nil
 		},
 	}))
-	w.cleaner.Targets[0].Config = fakeConfig(w.cleaner.Targets[0].Config, &noClusters{})
+	w.cleaner.Targets[0].Config = fakeConfig(w.cleaner.Targets[0].Config, &watchedClusters{clusters: &clusters{groups: []ekstypes.Nodegroup{{NodegroupName: aws.String("plain")}}}})
 	w.template("web", w.ids[2])
 	w.check(1, 2)
 }
@@ -216,11 +216,4 @@ func ExamplePlan_WriteMarkdown() {
 	// | keep | `ami-web1` | web 1700003600 | 2023-11-14 23:13:20 | is one of the 2 newest |
 	//
 	// </details>
-}
-
-// noClusters is an EKS without clusters.
-type noClusters struct{}
-
-func (noClusters) ListClusters(context.Context, *eks.ListClustersInput, ...func(*eks.Options)) (*eks.ListClustersOutput, error) {
-	return &eks.ListClustersOutput{}, nil
 }

@@ -27,6 +27,11 @@ func TestTraps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sources, err := filepath.Glob("inuse/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, sources...)
 	var tests []string
 	for _, file := range files {
 		tests = append(tests, find(file, `(?m)^func (TestTrap[A-Z]\w*)\(`)...)

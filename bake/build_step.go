@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
@@ -99,23 +98,21 @@ func (b *build) attempt(ctx context.Context, s *stage) error {
 const lateAfter = 2 * time.Second
 
 // reportLate reports a step that continues after ctx has ended: nothing can stop it.
-// It returns a func that ends the watch.
+// It returns a func that ends the watch, to be called once.
 func (b *build) reportLate(ctx context.Context) (stop func()) {
 	watch, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		select {
-		case <-watch.Done():
-			return
-		case <-ctx.Done():
-		}
+	watched := make(chan struct{})
+	unregister := context.AfterFunc(ctx, func() {
+		defer close(watched)
 		if b.Clock.Sleep(watch, lateAfter) == nil {
 			b.run.Say("waiting for the step to stop: %v", context.Cause(ctx))
 		}
 	})
 	return func() {
 		stopWatch()
-		watching.Wait()
+		if !unregister() {
+			<-watched
+		}
 	}
 }
 

@@ -26,7 +26,7 @@ func LaunchConfigurations() Source {
 func listLaunchConfigurations(ctx context.Context, at Place) ([]Reference, error) {
 	g := newCollector(at)
 	return g.finish(ctx, readLaunchConfigurations(ctx, autoscaling.NewFromConfig(at.Config), func(c *scalingtypes.LaunchConfiguration) {
-		g.image(aws.ToString(c.ImageId), "launch configuration "+aws.ToString(c.LaunchConfigurationName))
+		g.launch(c.ImageId, c.UserData, "launch configuration "+aws.ToString(c.LaunchConfigurationName))
 	}))
 }
 
@@ -77,7 +77,7 @@ func listScalingGroups(ctx context.Context, at Place) ([]Reference, error) {
 		err = readLaunchConfigurations(ctx, client, func(c *scalingtypes.LaunchConfiguration) {
 			config := aws.ToString(c.LaunchConfigurationName)
 			for _, by := range users[config] {
-				g.image(aws.ToString(c.ImageId), by+" through launch configuration "+config)
+				g.launch(c.ImageId, c.UserData, by+" through launch configuration "+config)
 			}
 		})
 	}
@@ -89,14 +89,9 @@ func listScalingGroups(ctx context.Context, at Place) ([]Reference, error) {
 
 // scalingTemplate adds a launch template that Auto Scaling names.
 func (g *collector) scalingTemplate(ref *scalingtypes.LaunchTemplateSpecification, by string) {
-	if ref == nil {
-		return
+	if ref != nil {
+		g.template(ref.LaunchTemplateId, ref.LaunchTemplateName, ref.Version, by)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.templates = append(g.templates, templateVersion{
-		aws.ToString(ref.LaunchTemplateId), aws.ToString(ref.LaunchTemplateName), aws.ToString(ref.Version), by,
-	})
 }
 
 func (g *collector) mixed(policy *scalingtypes.MixedInstancesPolicy, by string) {
@@ -113,7 +108,7 @@ func (g *collector) mixed(policy *scalingtypes.MixedInstancesPolicy, by string) 
 // refreshes adds the target configurations of running instance refreshes. Auto
 // Scaling describes those of one group per call.
 func (g *collector) refreshes(ctx context.Context, client *autoscaling.Client, groups []string) error {
-	return awsapi.ForEach(groups, func(group string) error {
+	return forEach(groups, func(group string) error {
 		pages := autoscaling.NewDescribeInstanceRefreshesPaginator(client, &autoscaling.DescribeInstanceRefreshesInput{
 			AutoScalingGroupName: aws.String(group), MaxRecords: aws.Int32(scalingPerPage),
 		}, func(o *autoscaling.DescribeInstanceRefreshesPaginatorOptions) { o.StopOnDuplicateToken = true })

@@ -26,7 +26,7 @@ func listSpotRequests(ctx context.Context, at Place) ([]Reference, error) {
 				continue
 			}
 			if r.LaunchSpecification != nil {
-				g.image(aws.ToString(r.LaunchSpecification.ImageId), "spot request "+aws.ToString(r.SpotInstanceRequestId))
+				g.launch(r.LaunchSpecification.ImageId, r.LaunchSpecification.UserData, "spot request "+aws.ToString(r.SpotInstanceRequestId))
 			}
 		}
 		return page.NextToken
@@ -52,7 +52,7 @@ func listSpotFleets(ctx context.Context, at Place) ([]Reference, error) {
 			if config := fleet.SpotFleetRequestConfig; config != nil {
 				by := "spot fleet " + aws.ToString(fleet.SpotFleetRequestId)
 				for i := range config.LaunchSpecifications {
-					g.image(aws.ToString(config.LaunchSpecifications[i].ImageId), by)
+					g.launch(config.LaunchSpecifications[i].ImageId, config.LaunchSpecifications[i].UserData, by)
 				}
 				for _, c := range config.LaunchTemplateConfigs {
 					g.fleetTemplate(c.LaunchTemplateSpecification, by)
@@ -94,8 +94,6 @@ func listFleets(ctx context.Context, at Place) ([]Reference, error) {
 // fleetTemplate adds a launch template that a fleet names.
 func (g *collector) fleetTemplate(ref *ec2types.FleetLaunchTemplateSpecification, by string) {
 	if ref != nil {
-		g.templates = append(g.templates, templateVersion{
-			aws.ToString(ref.LaunchTemplateId), aws.ToString(ref.LaunchTemplateName), aws.ToString(ref.Version), by,
-		})
+		g.template(ref.LaunchTemplateId, ref.LaunchTemplateName, ref.Version, by)
 	}
 }

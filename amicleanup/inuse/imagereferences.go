@@ -16,9 +16,8 @@ import (
 
 // ImageReferences returns the source that asks EC2 what references an image,
 // by DescribeImageReferences: instances, launch templates, parameters, and
-// recipes of Image Builder, which no other source of this package reads. EC2
-// does not look at launch configurations, overrides and fleets, so the answer
-// supplements the sources of [All].
+// recipes of Image Builder. EC2 does not look at launch configurations, overrides
+// and fleets, so the answer supplements the sources of [Standard].
 //
 // Versions is how many of the newest versions of each launch template count;
 // values below one mean one. Terminated instances do not count. The permissions
@@ -55,7 +54,7 @@ func imageReferences(ctx context.Context, at Place, images []string, versions in
 	var refs []Reference
 	client := awsec2.NewFromConfig(at.Config)
 	chunks := slices.Collect(slices.Chunk(images, imagesPerQuestion))
-	err := awsapi.ForEach(chunks, func(some []string) error {
+	err := forEach(chunks, func(some []string) error {
 		in := &awsec2.DescribeImageReferencesInput{ImageIds: some, MaxResults: aws.Int32(mostPerPage), ResourceTypes: referenceTypes(versions)}
 		pages := awsec2.NewDescribeImageReferencesPaginator(client, in,
 			func(o *awsec2.DescribeImageReferencesPaginatorOptions) { o.StopOnDuplicateToken = true })

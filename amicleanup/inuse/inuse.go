@@ -3,27 +3,51 @@
 // [github.com/bakestone-go/bakestone/amicleanup] keeps the images that a
 // [Source] of this package, or of the caller, reports:
 //
-//	amicleanup.InUse(inuse.All()...)
+//	amicleanup.InUse(inuse.Standard()...)
 //	amicleanup.InUse(inuse.Instances(), inuse.LaunchTemplates())
 //
 // A source either lists all references in a region or answers questions about
-// given images. [All] returns every source that lists and needs no permission
-// beyond EC2, Auto Scaling and Systems Manager. [NodeGroups], which reads EKS,
-// is separate: EKS copies the launch template of a node group for the group's
-// Auto Scaling group, which [AutoScalingGroups] reads. [ImageReferences] and
-// [UsageReports] ask EC2 about images that are about to be removed.
+// given images, shortly before they would be removed:
 //
-// Not read are Batch compute environments, Image Builder pipelines, WorkSpaces,
-// AppStream, EMR, SageMaker, Kubernetes node selectors and files. A source for
-// one of them is a value with a name and a func:
+//	Standard               lists what EC2, Auto Scaling and the Parameter Store name
+//	  Instances            that are not terminated
+//	  LaunchTemplates      default and latest versions, with their user data
+//	  LaunchConfigurations with their user data
+//	  AutoScalingGroups    the versions they name, overrides, running refreshes
+//	  SpotRequests         that are open or active
+//	  SpotFleets, Fleets   that are not deleted
+//	  Parameters           String and StringList, ids anywhere in the value
+//	All                    lists these and what other services name
+//	  NodeGroups           of EKS
+//	  BatchEnvironments    Batch compute environments
+//	  ImageBuilder         recipes
+//	others                 list more, at a price
+//	  AllLaunchTemplateVersions  keeps what only old versions name
+//	  SecureParameters     decrypts secure strings
+//	asked                  by EC2's own knowledge
+//	  ImageReferences      within the account
+//	  UsageReports         in other accounts
 //
-//	batch := inuse.Source{
-//		Name: "batch environments",
+// These cover services that launch through launch templates and Auto Scaling
+// groups: CloudFormation stacks, Elastic Beanstalk environments, ECS capacity
+// providers. WorkSpaces and AppStream copy an AMI when they import it, and do not
+// use it afterwards.
+//
+// Not read are AMIs that these name and have no instance of at the moment: EMR
+// clusters (CustomAmiId), Parallel Computing Service node groups, SageMaker HyperPod
+// clusters, CodeBuild fleets, RDS Custom engine versions, custom platforms of Elastic
+// Beanstalk, WorkSpaces Instances; and node selectors in Kubernetes, stacks in other
+// tools, and files, for which amicleanup.IDsInFiles is a rule. A source for any of
+// them is a value with a name and a func:
+//
+//	fleets := inuse.Source{
+//		Name: "build fleets",
 //		List: func(ctx context.Context, at inuse.Place) ([]inuse.Reference, error) {
-//			out, err := batch.NewFromConfig(at.Config).DescribeComputeEnvironments(ctx, nil)
+//			client := codebuild.NewFromConfig(at.Config)
 //			...
+//			return refs, err
 //		},
-//		Permissions: inuse.Reads("batch:DescribeComputeEnvironments"),
+//		Permissions: inuse.Reads("codebuild:ListFleets", "codebuild:BatchGetFleets"),
 //	}
 package inuse
 
@@ -32,7 +56,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -93,25 +117,37 @@ func Reads(actions ...string) func(region string) []iampolicy.Statement {
 }
 
 // InText returns a reference by something to every image id in a text, wherever it
-// stands: in JSON, in a list, behind a region.
+// stands and in any case: in JSON, in a list, behind a region, in text of UTF-16.
 func InText(text, by string) []Reference {
+	text = strings.ReplaceAll(text, "\x00", "") // between the letters of UTF-16
 	var refs []Reference
+	seen := map[string]bool{}
 	for _, id := range imageID.FindAllString(text, -1) {
-		if ref := (Reference{ImageID: id, By: by}); !slices.Contains(refs, ref) {
-			refs = append(refs, ref)
+		if id = strings.ToLower(id); !seen[id] {
+			seen[id] = true
+			refs = append(refs, Reference{ImageID: id, By: by})
 		}
 	}
 	return refs
 }
 
 // imageID matches an image id anywhere in a text.
-var imageID = regexp.MustCompile(`ami-[0-9a-f]{8,17}`)
+var imageID = regexp.MustCompile(`(?i)ami-[0-9a-f]{8,17}`)
 
-// All returns the sources of this package that list references by reading EC2,
-// Auto Scaling and the Parameter Store: [Instances], [LaunchTemplates],
+// All returns every source of this package that lists what may still launch an
+// image: those of [Standard], [NodeGroups], [BatchEnvironments] and [ImageBuilder].
+// The last three read services of their own, which must exist in the region. What
+// EKS and Batch have launched, or are about to launch, Standard knows as well, by
+// their instances, launch templates and Auto Scaling groups.
+func All() []Source {
+	return append(Standard(), NodeGroups(), BatchEnvironments(), ImageBuilder())
+}
+
+// Standard returns the sources of this package that list references by reading
+// EC2, Auto Scaling and the Parameter Store: [Instances], [LaunchTemplates],
 // [LaunchConfigurations], [AutoScalingGroups], [SpotRequests], [SpotFleets],
 // [Fleets] and [Parameters] with all parameters.
-func All() []Source {
+func Standard() []Source {
 	return []Source{
 		Instances(), LaunchTemplates(), LaunchConfigurations(), AutoScalingGroups(),
 		SpotRequests(), SpotFleets(), Fleets(), Parameters(),

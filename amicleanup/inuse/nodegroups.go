@@ -31,7 +31,7 @@ func listImagesOfNodeGroups(ctx context.Context, at Place) ([]Reference, error) 
 	client := eks.NewFromConfig(at.Config)
 	groups, err := listNodeGroups(ctx, client)
 	if err == nil {
-		err = awsapi.ForEach(groups, func(group nodeGroup) error {
+		err = forEach(groups, func(group nodeGroup) error {
 			out, err := client.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: aws.String(group.cluster), NodegroupName: aws.String(group.name)})
 			if notThere(err) {
 				return nil
@@ -51,13 +51,11 @@ func (g *collector) nodeGroup(group *ekstypes.Nodegroup, by string) {
 		return
 	}
 	// For a group with a custom image this is the image id.
-	if image := aws.ToString(group.ReleaseVersion); strings.HasPrefix(image, "ami-") {
+	if image := aws.ToString(group.ReleaseVersion); strings.HasPrefix(image, imagePrefix) {
 		g.image(image, by)
 	}
 	if ref := group.LaunchTemplate; ref != nil {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.templates = append(g.templates, templateVersion{aws.ToString(ref.Id), aws.ToString(ref.Name), aws.ToString(ref.Version), by})
+		g.template(ref.Id, ref.Name, ref.Version, by)
 	}
 }
 
@@ -73,7 +71,7 @@ func listNodeGroups(ctx context.Context, client *eks.Client) ([]nodeGroup, error
 	}
 	var mu sync.Mutex
 	var groups []nodeGroup
-	err = awsapi.ForEach(clusters, func(cluster string) error {
+	err = forEach(clusters, func(cluster string) error {
 		pages := eks.NewListNodegroupsPaginator(client, &eks.ListNodegroupsInput{ClusterName: aws.String(cluster)},
 			func(o *eks.ListNodegroupsPaginatorOptions) { o.StopOnDuplicateToken = true })
 		err := awsapi.EachPage(ctx, pages, func(page *eks.ListNodegroupsOutput) *string {

@@ -18,15 +18,15 @@ import (
 // LaunchTemplates returns the source of the images of the default and the
 // latest version of every launch template, including templates that AWS
 // services manage. Older versions count where something names them: a group, a
-// fleet, a node group. An image named by a parameter, as "resolve:ssm:NAME", is
-// resolved.
+// fleet, a node group. An image named by a parameter, as "resolve:ssm:NAME" with
+// or without a version or label, is resolved. Image ids in user data count.
 func LaunchTemplates() Source {
 	return Source{
 		Name: "launch templates", Permissions: readsTemplates(),
 		List: func(ctx context.Context, at Place) ([]Reference, error) {
 			g := newCollector(at)
 			// Without a template id EC2 answers for all templates.
-			return g.finish(ctx, readVersions(ctx, g.ec2, currentVersions(), g.version))
+			return g.finish(ctx, readVersions(ctx, g.ec2, currentVersions(), g.versions()))
 		},
 	}
 }
@@ -41,8 +41,8 @@ func AllLaunchTemplateVersions() Source {
 			g := newCollector(at)
 			ids, err := templateIDs(ctx, g.ec2)
 			if err == nil {
-				err = awsapi.ForEach(ids, func(id string) error {
-					return readVersions(ctx, g.ec2, &awsec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: aws.String(id)}, g.version)
+				err = forEach(ids, func(id string) error {
+					return readVersions(ctx, g.ec2, &awsec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: aws.String(id)}, g.versions())
 				})
 			}
 			return g.finish(ctx, err)
@@ -91,13 +91,6 @@ func readVersions(ctx context.Context, client *awsec2.Client, in *awsec2.Describ
 		}
 		return page.NextToken
 	})
-}
-
-func templateImage(v *ec2types.LaunchTemplateVersion) string {
-	if v.LaunchTemplateData == nil {
-		return ""
-	}
-	return aws.ToString(v.LaunchTemplateData.ImageId)
 }
 
 // A templateVersion is a reference to a version of a launch template.
@@ -151,12 +144,12 @@ func (g *collector) resolve(ctx context.Context) error {
 		v := now[key][want.version]
 		switch {
 		case v != nil:
-			g.image(templateImage(v), throughTemplate(want.by, v))
+			g.version(v, want.by+" through ")
 		case now[key] != nil:
 			others = append(others, want)
 		}
 	}
-	return awsapi.ForEach(slices.Compact(others), func(want templateVersion) error {
+	return forEach(slices.Compact(others), func(want templateVersion) error {
 		in := &awsec2.DescribeLaunchTemplateVersionsInput{Versions: []string{want.version}}
 		if want.id != "" {
 			in.LaunchTemplateId = aws.String(want.id)
@@ -164,7 +157,7 @@ func (g *collector) resolve(ctx context.Context) error {
 			in.LaunchTemplateName = aws.String(want.name)
 		}
 		err := readVersions(ctx, g.ec2, in, func(v *ec2types.LaunchTemplateVersion) {
-			g.image(templateImage(v), throughTemplate(want.by, v))
+			g.version(v, want.by+" through ")
 		})
 		if notThere(err) {
 			return nil
@@ -173,17 +166,17 @@ func (g *collector) resolve(ctx context.Context) error {
 	})
 }
 
-func throughTemplate(by string, v *ec2types.LaunchTemplateVersion) string {
-	return by + " through " + versionText(v)
+// version adds what a version of a launch template launches. By may begin the
+// evidence with what names the version.
+func (g *collector) version(v *ec2types.LaunchTemplateVersion, by string) {
+	if data := v.LaunchTemplateData; data != nil {
+		g.launch(data.ImageId, data.UserData, fmt.Sprintf("%slaunch template %s version %d", by, aws.ToString(v.LaunchTemplateId), aws.ToInt64(v.VersionNumber)))
+	}
 }
 
-func versionText(v *ec2types.LaunchTemplateVersion) string {
-	return fmt.Sprintf("launch template %s version %d", aws.ToString(v.LaunchTemplateId), aws.ToInt64(v.VersionNumber))
-}
-
-// version adds the image of a version of a launch template.
-func (g *collector) version(v *ec2types.LaunchTemplateVersion) {
-	g.image(templateImage(v), versionText(v))
+// versions returns a func that adds versions of launch templates for themselves.
+func (g *collector) versions() func(*ec2types.LaunchTemplateVersion) {
+	return func(v *ec2types.LaunchTemplateVersion) { g.version(v, "") }
 }
 
 // finish resolves templates and parameters and returns all references. If

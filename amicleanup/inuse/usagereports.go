@@ -65,7 +65,7 @@ func (u usageReports) ask(ctx context.Context, at Place, images []string) ([]Ref
 	at.Clock = clock.OrSystem(at.Clock)
 	var mu sync.Mutex
 	var reports []string
-	err := awsapi.ForEach(images, func(id string) error {
+	err := forEach(images, func(id string) error {
 		report, err := u.report(ctx, client, at.Clock.Now(), id)
 		if err != nil {
 			return fmt.Errorf("usage of %s: %w", id, err)

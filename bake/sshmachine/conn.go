@@ -45,14 +45,15 @@ func newConn(ctx context.Context, cfg *Config, r *route) *conn {
 		info:        newMemo[*guestInfo](),
 		sudo:        newMemo[*sudo](),
 	}
+	k := &keepAlive{conn: c}
 	c.wg.Go(func() {
-		err := c.client.Wait()
+		err := r.serve()
 		c.setCause(err)
 		r.close()
 		close(c.lost)
+		k.stop()
 	})
-	detached := context.WithoutCancel(ctx)
-	c.wg.Go(func() { c.keepAlive(detached) })
+	k.start(context.WithoutCancel(ctx))
 	return c
 }
 

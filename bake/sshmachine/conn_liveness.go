@@ -21,63 +21,105 @@ func (c *conn) ping() error {
 	return err
 }
 
-// keepAlive pings the machine at intervals until the connection is lost, and
-// drops the connection when Config.MaxMissed pings in a row go unanswered. The
-// first replies also measure the round-trip time.
-func (c *conn) keepAlive(ctx context.Context) {
-	answered := make(chan struct{}, 1)
-	ping := func() {
-		c.spawn(func() {
-			if c.ping() == nil {
-				answered <- struct{}{}
-			}
+// A keepAlive pings the machine at intervals until the connection is lost, and
+// drops the connection when Config.KeepAliveCount pings in a row go unanswered. The
+// first replies also measure the round-trip time. It needs no goroutine between
+// two pings.
+type keepAlive struct {
+	conn *conn
+
+	mu       sync.Mutex
+	timer    *time.Timer // nil without an interval
+	stopped  bool
+	waiting  bool // for the reply to a ping
+	missed   int
+	began    time.Time // of the ping that measures the round-trip time
+	measured int
+}
+
+// start sends the first ping. ctx is used only for logging.
+func (k *keepAlive) start(ctx context.Context) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stopped {
+		return
+	}
+	if interval := k.conn.cfg.KeepAliveInterval; interval > 0 {
+		k.timer = time.AfterFunc(interval, func() {
+			k.conn.spawn(func() { k.tick(ctx) })
 		})
 	}
-	var tick <-chan time.Time
-	if c.cfg.KeepAliveInterval > 0 {
-		ticker := time.NewTicker(c.cfg.KeepAliveInterval)
-		defer ticker.Stop()
-		tick = ticker.C
-	}
 	// The first reply may be delayed while the server sets up the login.
-	began, measured := time.Now(), 0
-	ping()
-	for missed, waiting := 0, true; ; {
-		select {
-		case <-c.lost:
-			if measured < rttSamples {
-				close(c.rttKnown)
-			}
-			return
-		case <-answered:
-			missed, waiting = 0, false
-			if measured < rttSamples {
-				measured++
-				if rtt := time.Since(began); measured == 1 || rtt < c.rtt {
-					c.rtt = rtt
-				}
-				if measured == rttSamples {
-					close(c.rttKnown)
-					continue
-				}
-				began, waiting = time.Now(), true
-				ping()
-			}
-		case <-tick:
-			if !waiting {
-				waiting = true
-				ping()
-				continue
-			}
-			missed++
-			if missed < c.cfg.KeepAliveCount {
-				continue
-			}
-			c.cfg.Logger.WarnContext(ctx, "machine stopped answering keepalives", slog.String("addr", c.cfg.Addr))
-			c.drop(fmt.Errorf("keepalives unanswered for %v", time.Duration(missed)*c.cfg.KeepAliveInterval))
-			missed = 0
-		}
+	k.measure()
+}
+
+// stop ends the pings once the connection is lost.
+func (k *keepAlive) stop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopped = true
+	if k.timer != nil {
+		k.timer.Stop()
 	}
+	if k.measured < rttSamples {
+		close(k.conn.rttKnown)
+	}
+}
+
+// measure sends a ping whose reply is timed.
+func (k *keepAlive) measure() {
+	k.began = time.Now()
+	k.ping()
+}
+
+func (k *keepAlive) ping() {
+	k.waiting = true
+	k.conn.spawn(func() {
+		if k.conn.ping() == nil {
+			k.answered()
+		}
+	})
+}
+
+func (k *keepAlive) answered() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.missed, k.waiting = 0, false
+	if k.stopped || k.measured == rttSamples {
+		return
+	}
+	c := k.conn
+	k.measured++
+	if rtt := time.Since(k.began); k.measured == 1 || rtt < c.rtt {
+		c.rtt = rtt
+	}
+	if k.measured == rttSamples {
+		close(c.rttKnown)
+		return
+	}
+	k.measure()
+}
+
+// tick pings again, or counts a ping that is not answered yet.
+func (k *keepAlive) tick(ctx context.Context) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stopped {
+		return
+	}
+	cfg := k.conn.cfg
+	k.timer.Reset(cfg.KeepAliveInterval)
+	if !k.waiting {
+		k.ping()
+		return
+	}
+	k.missed++
+	if k.missed < cfg.KeepAliveCount {
+		return
+	}
+	cfg.Logger.WarnContext(ctx, "machine stopped answering keepalives", slog.String("addr", cfg.Addr))
+	k.conn.drop(fmt.Errorf("keepalives unanswered for %v", time.Duration(k.missed)*cfg.KeepAliveInterval))
+	k.missed = 0
 }
 
 // livenessTimeout is how long a pinged machine may send nothing at all before

@@ -36,12 +36,25 @@ type route struct {
 	hostKey ssh.PublicKey // presented by the client's server
 	network *countingConn // to the nearest hop
 	closers []io.Closer
+
+	// serve answers the requests of the client's server until the connection is
+	// lost, and returns the cause. The connection stalls unless it runs.
+	serve func() error
 }
 
 // close closes the network connection first, so nothing blocks in a write.
 func (r *route) close() {
 	for _, c := range r.closers {
 		_ = c.Close()
+	}
+}
+
+// serveInBackground runs serve, if there is a client that nothing else serves. The
+// goroutine ends with the connection.
+func (r *route) serveInBackground() {
+	if serve := r.serve; serve != nil {
+		r.serve = nil
+		go func() { _ = serve() }() // the client's calls return the cause
 	}
 }
 
@@ -67,8 +80,9 @@ func dialHops(ctx context.Context, cfg *Config, hops []Hop) (*route, error) {
 				break
 			}
 			r.closers = append(r.closers, conn)
+			r.serveInBackground()
 		}
-		if r.client, r.hostKey, err = handshake(ctx, conn, hop); err != nil {
+		if err = r.handshake(ctx, conn, hop); err != nil {
 			break
 		}
 		r.closers = append(r.closers, r.client)
@@ -78,6 +92,7 @@ func dialHops(ctx context.Context, cfg *Config, hops []Hop) (*route, error) {
 	}
 	if err != nil {
 		r.close()
+		r.serveInBackground()
 		return nil, err
 	}
 	return r, nil
@@ -120,9 +135,9 @@ func (f forward) DialContext(ctx context.Context, network, addr string) (net.Con
 	return f(ctx, network, addr)
 }
 
-// handshake runs the SSH handshake and login over conn, and returns the client
-// and the host key it accepted.
-func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, ssh.PublicKey, error) {
+// handshake runs the SSH handshake and login over conn, and sets the client, the
+// host key it accepted, and serve.
+func (r *route) handshake(ctx context.Context, conn net.Conn, hop Hop) error {
 	var refused *HostKeyError
 	var hostKey ssh.PublicKey
 	var asked atomic.Bool // the server asked for authentication
@@ -153,17 +168,42 @@ func handshake(ctx context.Context, conn net.Conn, hop Hop) (*ssh.Client, ssh.Pu
 	sc, channels, requests, err := ssh.NewClientConn(conn, hop.Addr, config)
 	switch {
 	case err == nil:
-		return ssh.NewClient(sc, channels, requests), hostKey, nil
+		// Not ssh.NewClient, which needs three goroutines where serve is one.
+		r.client, r.hostKey = &ssh.Client{Conn: sc}, hostKey
+		r.serve = func() error { return serve(sc, channels, requests) }
+		return nil
 	case refused != nil:
-		return nil, nil, refused
+		return refused
 	case asked.Load() && ctx.Err() == nil && (l.err != nil || !isConnError(err)):
-		return nil, nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: l.explain(err)}
+		return &AuthError{Addr: hop.Addr, User: hop.User, Err: l.explain(err)}
 	case asked.Load() && ctx.Err() == nil && l.offered != "" && errors.Is(err, io.EOF):
 		// As sshd does for an expired or locked account.
-		return nil, nil, &AuthError{Addr: hop.Addr, User: hop.User, Err: fmt.Errorf("server hung up during the login: %w", l.explain(err))}
+		return &AuthError{Addr: hop.Addr, User: hop.User, Err: fmt.Errorf("server hung up during the login: %w", l.explain(err))}
 	default:
-		return nil, nil, fmt.Errorf("%s: %w", hop.Addr, err)
+		return fmt.Errorf("%s: %w", hop.Addr, err)
 	}
+}
+
+// serve refuses the channels and requests that a server opens or sends, as
+// ssh.Client does, until the connection is lost. It returns the cause.
+func serve(conn ssh.Conn, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) error {
+	for channels != nil || requests != nil {
+		select {
+		case channel, ok := <-channels:
+			if !ok {
+				channels = nil
+				continue
+			}
+			_ = channel.Reject(ssh.UnknownChannelType, "unknown channel type: "+channel.ChannelType())
+		case request, ok := <-requests:
+			if !ok {
+				requests = nil
+				continue
+			}
+			_ = request.Reply(false, nil)
+		}
+	}
+	return conn.Wait()
 }
 
 // isConnError reports whether err is a failure of the network connection.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,9 +22,6 @@ const (
 	// command's own output that is still on its way.
 	maxDrains     = 5
 	maxDrainBytes = 32 << 20
-
-	// copyBufferSize is the size of the buffers that data is copied through.
-	copyBufferSize = 256 << 10
 )
 
 // A process is a command line for the login shell, with its input and outputs.
@@ -163,19 +159,26 @@ func (c *conn) startError(err error) error {
 func (r *running) wait(ctx context.Context) (exit, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	var copies sync.WaitGroup
-	copies.Go(r.watch)
-	copies.Go(func() { r.copyOut(r.stdout, r.channel, r.out, stop) })
-	copies.Go(func() { r.copyOut(r.stderr, r.channel.Stderr(), r.errOut, stop) })
+	drained := make(chan struct{})
+	parts := []func(){
+		r.watch,
+		func() { r.copyOut(r.stdout, r.channel, r.out, stop) },
+		func() { r.copyOut(r.stderr, r.channel.Stderr(), r.errOut, stop) },
+	}
+	var left atomic.Int32
+	left.Store(int32(len(parts))) //nolint:gosec // G115: three
+	for _, part := range parts {
+		go func() {
+			part()
+			if left.Add(-1) == 0 {
+				close(drained)
+			}
+		}()
+	}
 	inputDone := make(chan struct{})
 	go func() { // not waited for, since cmd.Stdin may block forever
 		defer close(inputDone)
 		r.copyIn(stop)
-	}()
-	drained := make(chan struct{})
-	go func() {
-		copies.Wait()
-		close(drained)
 	}()
 	ended, err := r.awaitExit(ctx, drained)
 	_ = r.channel.Close()
@@ -297,12 +300,11 @@ func (r *running) copyOut(to io.Writer, from io.Reader, filter *beginFilter, sto
 	if to == nil {
 		to = io.Discard
 	}
-	buffer := make([]byte, copyBufferSize/8)
+	buffer := copyBuffer{limit: maxOutputBuffer}
 	begun := filter.begun()
 	for {
-		n, err := from.Read(buffer)
-		r.activity.Add(int64(n))
-		content := buffer[:n]
+		content, err := buffer.read(from)
+		r.activity.Add(int64(len(content)))
 		if !begun {
 			content = filter.pass(content)
 			begun = filter.begun()
@@ -327,11 +329,11 @@ func (r *running) copyOut(to io.Writer, from io.Reader, filter *beginFilter, sto
 // the command, so that a partial input is not mistaken for a complete one.
 func (r *running) copyIn(stop context.CancelCauseFunc) {
 	if r.stdin != nil {
-		buffer := make([]byte, copyBufferSize)
+		buffer := copyBuffer{limit: copyBufferSize}
 		for {
-			n, err := r.stdin.Read(buffer)
-			if n > 0 {
-				if _, failed := r.channel.Write(buffer[:n]); failed != nil {
+			content, err := buffer.read(r.stdin)
+			if len(content) > 0 {
+				if _, failed := r.channel.Write(content); failed != nil {
 					return // the process exited or closed its input
 				}
 			}

@@ -22,6 +22,9 @@ type Machine struct {
 
 	closeOnce sync.Once
 	closed    chan struct{}
+
+	mu        sync.Mutex
+	interrupt context.CancelCauseFunc // ends the attempt to connect in progress, if any
 }
 
 // conn returns the live connection, making a new one if there is none.
@@ -45,18 +48,9 @@ func (m *Machine) conn(ctx context.Context) (*conn, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		select {
-		case <-m.closed:
-			cancel(errClosed)
-		case <-stop:
-		}
-	})
+	m.setInterrupt(cancel)
+	defer m.setInterrupt(nil)
 	fresh, err := connect(ctx, m.cfg)
-	close(stop)
-	wg.Wait()
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +60,26 @@ func (m *Machine) conn(ctx context.Context) (*conn, error) {
 		return nil, errClosed
 	}
 	return fresh, nil
+}
+
+// setInterrupt sets what Close calls to end an attempt to connect.
+func (m *Machine) setInterrupt(cancel context.CancelCauseFunc) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.interrupt = cancel
+	if cancel != nil && m.isClosed() {
+		cancel(errClosed)
+	}
+}
+
+// setClosed makes all calls fail and ends an attempt to connect.
+func (m *Machine) setClosed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.closed)
+	if m.interrupt != nil {
+		m.interrupt(errClosed)
+	}
 }
 
 func (m *Machine) isClosed() bool {
@@ -80,7 +94,7 @@ func (m *Machine) isClosed() bool {
 // Close ends the connection, failing the calls that use it, and waits for its
 // goroutines. The machine itself keeps running.
 func (m *Machine) Close() error {
-	m.closeOnce.Do(func() { close(m.closed) })
+	m.closeOnce.Do(m.setClosed)
 	m.connecting <- struct{}{} // after any attempt in progress
 	defer func() { <-m.connecting }()
 	if m.current != nil {

@@ -172,6 +172,7 @@ func (m *Machine) dialMachine(ctx context.Context) (conn net.Conn, closeRoute fu
 	if err != nil {
 		return nil, nil, err
 	}
+	r.serveInBackground()
 	conn, err = r.client.DialContext(ctx, "tcp", m.cfg.Addr)
 	if err != nil {
 		r.close()

@@ -1,0 +1,34 @@
+package sshmachine
+
+import "io"
+
+const (
+	// copyBufferSize is the size of the buffers that data is copied through.
+	copyBufferSize = 256 << 10
+
+	// maxOutputBuffer is the size of the largest message of package ssh.
+	maxOutputBuffer = 32 << 10
+
+	minCopyBuffer = 1 << 10
+)
+
+// A copyBuffer is read into. It grows up to its limit while reads fill it, so that
+// a stream of which little comes holds little memory.
+type copyBuffer struct {
+	limit int
+	bytes []byte
+	full  bool // the last read filled bytes
+}
+
+// read reads once. The result is valid until the next call.
+func (b *copyBuffer) read(from io.Reader) ([]byte, error) {
+	switch {
+	case b.bytes == nil:
+		b.bytes = make([]byte, minCopyBuffer)
+	case b.full && len(b.bytes) < b.limit:
+		b.bytes = make([]byte, min(4*len(b.bytes), b.limit))
+	}
+	n, err := from.Read(b.bytes)
+	b.full = n == len(b.bytes)
+	return b.bytes[:n], err
+}

@@ -78,7 +78,8 @@
 // baked before the plan are seen then.
 //
 // The [page of traps] lists what has gone wrong elsewhere, and the tests that show
-// that it does not go wrong here. The [page of peers] compares other cleaners.
+// that it does not go wrong here. The [page of peers] compares other cleaners, and the
+// [page of costs] has times and memory.
 //
 // # Permissions
 //
@@ -103,5 +104,6 @@
 // configuration; [Connect] sets both.
 //
 // [page of traps]: https://github.com/bakestone-go/bakestone/blob/main/docs/cleanup-traps.md
+// [page of costs]: https://github.com/bakestone-go/bakestone/blob/main/docs/cleanup-cost.md
 // [page of peers]: https://github.com/bakestone-go/bakestone/blob/main/docs/cleanup-peers.md
 package amicleanup

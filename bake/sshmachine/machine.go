@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -123,8 +124,26 @@ func (m *Machine) withConn(ctx context.Context, f func(*conn) error) error {
 			<-c.lost
 			continue
 		}
+		return c.explainLoss(ctx, err)
+	}
+}
+
+// explainLoss returns err as bake.ErrDisconnected if it is a network error and the
+// connection is lost. A write may fail before a read has noticed that.
+func (c *conn) explainLoss(ctx context.Context, err error) error {
+	if err == nil || !isConnError(err) || errors.Is(err, bake.ErrDisconnected) {
 		return err
 	}
+	const noticed = time.Second
+	wait := time.NewTimer(noticed)
+	defer wait.Stop()
+	select {
+	case <-c.lost:
+		return fmt.Errorf("%w: %w", bake.ErrDisconnected, err)
+	case <-ctx.Done():
+	case <-wait.C: // the error is that of a source or destination
+	}
+	return err
 }
 
 var errConnectionLost = errors.New("connection lost")

@@ -187,24 +187,29 @@ func returnsBody(action string) bool {
 }
 
 // isXML reports whether body is, or begins as, the XML of an AWS query protocol. The
-// error says why it is not complete.
+// error says why it is not complete. It looks at the beginning and end only: the SDK
+// reads the rest.
 func isXML(body []byte) (bool, error) {
 	decoder := xml.NewDecoder(bytes.NewReader(body))
-	known := false
 	for {
 		token, err := decoder.Token()
-		if errors.Is(err, io.EOF) {
-			return known, nil
-		}
 		if err != nil {
-			return known || beginsXML(body), err
+			return beginsXML(body), err
 		}
-		if start, ok := token.(xml.StartElement); ok && !known {
-			if !strings.HasSuffix(start.Name.Local, "Response") {
-				return false, nil
-			}
-			known = true
+		start, ok := token.(xml.StartElement)
+		if !ok {
+			continue
 		}
+		name := start.Name.Local
+		if !strings.HasSuffix(name, "Response") {
+			return false, nil
+		}
+		// An element without content ends itself.
+		end := bytes.TrimSpace(body[decoder.InputOffset():])
+		if next, err := decoder.Token(); !bytes.HasSuffix(end, []byte("</"+name+">")) && (err != nil || next != xml.Token(start.End())) {
+			return true, io.ErrUnexpectedEOF
+		}
+		return true, nil
 	}
 }
 

@@ -110,7 +110,7 @@ func do[T any](w *estate, out T, err error) T {
 }
 
 // template makes a launch template with a version for each image.
-func (w *estate) template(name string, images ...string) string {
+func (w *estate) template(name string, images ...string) {
 	w.t.Helper()
 	data := func(id string) *ec2types.RequestLaunchTemplateData {
 		return &ec2types.RequestLaunchTemplateData{ImageId: &id}
@@ -121,7 +121,6 @@ func (w *estate) template(name string, images ...string) string {
 		made, err := w.ec2.CreateLaunchTemplateVersion(w.t.Context(), &awsec2.CreateLaunchTemplateVersionInput{LaunchTemplateName: &name, LaunchTemplateData: data(id)})
 		do(w, made, err)
 	}
-	return *out.LaunchTemplate.LaunchTemplateId
 }
 
 func (w *estate) makeDefault(name, version string) {

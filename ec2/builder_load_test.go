@@ -161,7 +161,7 @@ func BenchmarkLoad(b *testing.B) {
 func bakeLoad(b *testing.B, cloud *ec2.Cloud, images int) {
 	b.Helper()
 	runtime.GC()
-	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) //nolint:gosec // resets the peak of RSS
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // resets the peak of RSS
 	before := cpuTime(b)
 	stopWatch := watchMemory()
 	stopProfiles := watchProfiles(b)
@@ -278,7 +278,7 @@ func heapInUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc + m.StackInuse)
+	return int64(m.HeapAlloc + m.StackInuse) //nolint:gosec // less than 2^63
 }
 
 // watchProfiles writes heap profiles at intervals, if a folder is set for them.
@@ -313,7 +313,7 @@ func writeProfile(b *testing.B, name, of string) {
 	if folder == "" {
 		return
 	}
-	f, err := os.Create(filepath.Join(folder, name+"-"+of)) //nolint:gosec // the caller's folder
+	f, err := os.Create(filepath.Join(folder, name+"-"+of))
 	if err != nil {
 		b.Error(err)
 		return

@@ -184,12 +184,6 @@ func named(template, version string) *scalingtypes.LaunchTemplateSpecification {
 	return &scalingtypes.LaunchTemplateSpecification{LaunchTemplateName: &template, Version: &version}
 }
 
-func (w *account) run(image string) string {
-	w.t.Helper()
-	out, err := w.ec2.RunInstances(w.t.Context(), &awsec2.RunInstancesInput{ImageId: &image, MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: "t3.micro"})
-	return *do(w, out, err).Instances[0].InstanceId
-}
-
 // deny refuses a call of any service.
 func (w *account) deny(call string) {
 	w.rest.denied = call

@@ -42,7 +42,7 @@ func listBatchEnvironments(ctx context.Context, at Place) ([]Reference, error) {
 }
 
 func (g *collector) batch(r *batchtypes.ComputeResource, by string) {
-	g.image(aws.ToString(r.ImageId), by)
+	g.image(aws.ToString(r.ImageId), by) //nolint:staticcheck // deprecated, and still in use
 	for _, c := range r.Ec2Configuration {
 		g.image(aws.ToString(c.ImageIdOverride), by)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func TestInText(t *testing.T) {
 	const id, other = "ami-0123456789abcdef0", "ami-0badc0de"
 	var wide []byte
 	for _, unit := range utf16.Encode([]rune("\ufeffami = \"" + id + "\"\r\n")) {
-		wide = append(wide, byte(unit), byte(unit>>8))
+		wide = binary.LittleEndian.AppendUint16(wide, unit)
 	}
 	for name, tt := range map[string]struct {
 		text string

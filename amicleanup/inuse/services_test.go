@@ -16,7 +16,7 @@ func TestTrapNodeGroups(t *testing.T) {
 	w := newAccount(t, 5, nil, inuse.NodeGroups())
 	id := w.template("nodes", w.ids[1], w.ids[4])
 	w.makeDefault("nodes", "2")
-	w.rest.answers = map[string]string{
+	w.rest.answers = map[string]string{ //nolint:gosec // no credentials
 		"/clusters":                              `{"clusters":["test"],"nextToken":"a"}`,
 		"/clusters?nextToken=a":                  `{"clusters":["prod","deleted"]}`,
 		"/clusters/test/node-groups":             `{"nodegroups":[]}`,

@@ -162,7 +162,7 @@ type flatChange struct {
 }
 
 func (f *flatChange) entries() []permissionParam {
-	var out []permissionParam
+	out := make([]permissionParam, 0, len(f.UserID)+len(f.UserGroup)+len(f.OrganizationArn)+len(f.OrganizationalUnitArn))
 	for _, user := range f.UserID {
 		out = append(out, permissionParam{UserID: user})
 	}

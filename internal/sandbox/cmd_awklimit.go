@@ -176,29 +176,32 @@ type awkOpcode interface {
 
 // awkRewriter inserts calls into compiled code, whose jumps are relative.
 type awkRewriter[T awkOpcode] struct {
-	names  []string
-	number map[string]T
-	gsub   [2]T // numbers of sub and gsub
-	err    error
+	names    []string
+	operands map[string]int
+	number   map[string]T
+	gsub     [2]T // numbers of sub and gsub
+	err      error
 }
 
-// awkOperands are the instructions with operands and how many they have; CallUser
+// awkOperands returns the instructions with operands and how many they have; CallUser
 // has more.
-var awkOperands = map[string]int{
-	"Num": 1, "Str": 1, "FieldInt": 1, "FieldByNameStr": 1, "Global": 1, "Local": 1, "Special": 1, "ArrayGlobal": 1, "ArrayLocal": 1,
-	"InGlobal": 1, "InLocal": 1, "AssignGlobal": 1, "AssignLocal": 1, "AssignSpecial": 1, "AssignArrayGlobal": 1, "AssignArrayLocal": 1,
-	"Delete": 2, "DeleteAll": 2, "IncrField": 1, "IncrGlobal": 2, "IncrLocal": 2, "IncrSpecial": 2, "IncrArrayGlobal": 2, "IncrArrayLocal": 2,
-	"AugAssignField": 1, "AugAssignGlobal": 2, "AugAssignLocal": 2, "AugAssignSpecial": 2, "AugAssignArrayGlobal": 2, "AugAssignArrayLocal": 2,
-	"Regex": 1, "IndexMulti": 1, "ConcatMulti": 1, "Jump": 1, "JumpFalse": 1, "JumpTrue": 1, "JumpEquals": 1, "JumpNotEquals": 1,
-	"JumpLess": 1, "JumpGreater": 1, "JumpLessOrEqual": 1, "JumpGreaterOrEqual": 1, "ForIn": 5, "CallBuiltin": 1, "CallLengthArray": 2,
-	"CallSplit": 2, "CallSplitSep": 2, "CallSprintf": 1, "CallUser": 2, "CallNative": 2, "Nulls": 1, "Print": 2, "Printf": 2, "Getline": 1,
-	"GetlineField": 1, "GetlineGlobal": 2, "GetlineLocal": 2, "GetlineSpecial": 2, "GetlineArray": 3,
+func awkOperands() map[string]int {
+	return map[string]int{
+		"Num": 1, "Str": 1, "FieldInt": 1, "FieldByNameStr": 1, "Global": 1, "Local": 1, "Special": 1, "ArrayGlobal": 1, "ArrayLocal": 1,
+		"InGlobal": 1, "InLocal": 1, "AssignGlobal": 1, "AssignLocal": 1, "AssignSpecial": 1, "AssignArrayGlobal": 1, "AssignArrayLocal": 1,
+		"Delete": 2, "DeleteAll": 2, "IncrField": 1, "IncrGlobal": 2, "IncrLocal": 2, "IncrSpecial": 2, "IncrArrayGlobal": 2, "IncrArrayLocal": 2,
+		"AugAssignField": 1, "AugAssignGlobal": 2, "AugAssignLocal": 2, "AugAssignSpecial": 2, "AugAssignArrayGlobal": 2, "AugAssignArrayLocal": 2,
+		"Regex": 1, "IndexMulti": 1, "ConcatMulti": 1, "Jump": 1, "JumpFalse": 1, "JumpTrue": 1, "JumpEquals": 1, "JumpNotEquals": 1,
+		"JumpLess": 1, "JumpGreater": 1, "JumpLessOrEqual": 1, "JumpGreaterOrEqual": 1, "ForIn": 5, "CallBuiltin": 1, "CallLengthArray": 2,
+		"CallSplit": 2, "CallSplitSep": 2, "CallSprintf": 1, "CallUser": 2, "CallNative": 2, "Nulls": 1, "Print": 2, "Printf": 2, "Getline": 1,
+		"GetlineField": 1, "GetlineGlobal": 2, "GetlineLocal": 2, "GetlineSpecial": 2, "GetlineArray": 3,
+	}
 }
 
 // newAWKRewriter learns the numbers of the instructions, whose type is internal
 // to the library, from their names.
 func newAWKRewriter[T awkOpcode](_ []T) (*awkRewriter[T], error) {
-	w := &awkRewriter[T]{number: map[string]T{}, gsub: [2]T{18, 6}}
+	w := &awkRewriter[T]{operands: awkOperands(), number: map[string]T{}, gsub: [2]T{18, 6}}
 	for op := T(0); op < 200; op++ {
 		name := op.String()
 		w.names = append(w.names, name)
@@ -207,7 +210,7 @@ func newAWKRewriter[T awkOpcode](_ []T) (*awkRewriter[T], error) {
 			break
 		}
 	}
-	for name := range awkOperands {
+	for name := range w.operands {
 		if _, ok := w.number[name]; !ok {
 			return nil, fmt.Errorf("unknown instruction %s", name)
 		}
@@ -229,7 +232,7 @@ func (w *awkRewriter[T]) rewrite(code []T) []T {
 			return code
 		}
 		name := w.names[code[i]]
-		end := i + 1 + awkOperands[name]
+		end := i + 1 + w.operands[name]
 		if name == "CallUser" {
 			end += 2 * int(code[i+2])
 		}
@@ -276,7 +279,7 @@ func (w *awkRewriter[T]) rewrite(code []T) []T {
 	}
 	starts[len(code)] = len(out)
 	for _, j := range jumps {
-		out[j.at] = T(starts[j.target] - j.end) //nolint:gosec // a program is far smaller
+		out[j.at] = T(starts[j.target] - j.end)
 	}
 	return out
 }

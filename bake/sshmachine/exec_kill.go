@@ -30,7 +30,7 @@ const (
 // descendants, and the sessions these lead. Descendants are included because sudo
 // replaces the environment. The script sends TERM, after GRACE tenths of a second
 // KILL, and repeats its search until no process remains, including those found
-// before whose parents have exited since. Without /proc it does nothing, leaving
+// before whose parents have exited since, and what these had started unseen. Without /proc it does nothing, leaving
 // only the signal sent over the channel.
 //
 // If AGAIN is yes, processes that start after the first TERM get it as well: a script
@@ -60,7 +60,7 @@ set -- ${l##*) }
 case $1 in Z) continue ;; esac
 case "$v" in *" $p "*) continue ;; esac
 case "$o" in *" $p "*) v="$v$p "; more=1; continue ;; esac
-case "$v" in *" $2 "* | *" $4 "*) v="$v$p "; more=1 ;; esac
+case "$v$o" in *" $2 "* | *" $4 "*) v="$v$p "; more=1 ;; esac
 done
 done
 [ "$v" = ' ' ] && exit 0

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/amount"
 	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
@@ -31,7 +32,7 @@ const (
 // An image is an Image with what is needed while it is recorded.
 type image struct {
 	Image
-	bytes map[string]int64 // moved by the running step, by path
+	moved amount.Moved // by the running step
 }
 
 // Observe records e. Use it as [bake.Options.Observe], or call it from there.
@@ -61,7 +62,7 @@ func (i *image) record(e *bake.Event, limit int) {
 	line := Line{Time: e.Time, Kind: e.Kind, Text: e.Text}
 	switch e.Kind {
 	case bake.StepStarted:
-		i.bytes = nil
+		i.moved = amount.Moved{}
 		if e.Attempt > 1 {
 			i.step(e).Attempts = e.Attempt
 			return
@@ -73,7 +74,7 @@ func (i *image) record(e *bake.Event, limit int) {
 	case bake.UndoFinished:
 		i.Steps = append(i.Steps, Step{Name: e.Step, Undo: true, Started: e.Time.Add(-e.Elapsed), Elapsed: e.Elapsed, Err: e.Err})
 	case bake.BytesMoved:
-		i.moved(e)
+		i.step(e).Bytes += i.moved.Add(e.Text, e.Done)
 	case bake.ResourceCreated:
 		i.Resources = append(i.Resources, e.Resource)
 	case bake.ResourceRemoved:
@@ -106,19 +107,6 @@ func (i *image) step(e *bake.Event) *Step {
 	}
 	i.Steps = append(i.Steps, Step{Name: e.Step, Started: e.Time})
 	return &i.Steps[len(i.Steps)-1]
-}
-
-// moved adds the bytes of e, whose Done counts from the beginning of a transfer.
-func (i *image) moved(e *bake.Event) {
-	if i.bytes == nil {
-		i.bytes = map[string]int64{}
-	}
-	before := i.bytes[e.Text]
-	if e.Done < before {
-		before = 0 // sent again
-	}
-	i.step(e).Bytes += e.Done - before
-	i.bytes[e.Text] = e.Done
 }
 
 // add adds a line. Beyond the limit it drops the oldest line of the second half.

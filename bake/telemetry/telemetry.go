@@ -33,6 +33,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/amount"
 )
 
 // scope names the instrumentation.
@@ -61,8 +62,8 @@ type Run struct {
 type image struct {
 	ctx   context.Context //nolint:containedctx // parent of the spans of the steps
 	span  trace.Span
-	step  trace.Span // of the running step, or nil
-	moved map[string]int64
+	step  trace.Span   // of the running step, or nil
+	moved amount.Moved // by the running step
 }
 
 type meters struct {
@@ -121,7 +122,7 @@ func (r *Run) Observe(e bake.Event) {
 	at := trace.WithTimestamp(e.Time)
 	switch e.Kind {
 	case bake.StepStarted:
-		i.moved = nil
+		i.moved = amount.Moved{}
 		if e.Attempt > 1 && i.step != nil {
 			return
 		}
@@ -146,7 +147,7 @@ func (r *Run) Observe(e bake.Event) {
 	case bake.ResourceCreated, bake.ResourceRemoved:
 		i.event(&e, attribute.String("kind", e.Resource.Kind), attribute.String("id", e.Resource.ID))
 	case bake.BytesMoved:
-		r.meters.bytes.Add(r.ctx, i.bytes(&e))
+		r.meters.bytes.Add(r.ctx, i.moved.Add(e.Text, e.Done))
 	case bake.BuildFinished:
 		r.meters.image.Record(r.ctx, e.Elapsed.Seconds(), metric.WithAttributes(attribute.String("status", string(e.Status))))
 		i.span.SetAttributes(attribute.String("bakestone.status", string(e.Status)), attribute.String("bakestone.artifact", e.Text))
@@ -190,19 +191,6 @@ func end(span trace.Span, err string, at trace.SpanEndOption) {
 		span.SetStatus(codes.Error, err)
 	}
 	span.End(at)
-}
-
-// bytes returns the bytes that e adds to those of the same path.
-func (i *image) bytes(e *bake.Event) int64 {
-	if i.moved == nil {
-		i.moved = map[string]int64{}
-	}
-	before := i.moved[e.Text]
-	if e.Done < before {
-		before = 0 // sent again
-	}
-	i.moved[e.Text] = e.Done
-	return e.Done - before
 }
 
 // End ends the span of the run with the error of Bake, and the spans of images whose

@@ -1,4 +1,5 @@
-// Package amount formats durations and sizes for people.
+// Package amount counts bytes that are moved, and formats durations and sizes for
+// people.
 package amount
 
 import (

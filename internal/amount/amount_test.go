@@ -34,3 +34,15 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+func TestMoved(t *testing.T) {
+	var moved amount.Moved
+	for i, r := range []struct {
+		path       string
+		done, want int64
+	}{{"a", 10, 10}, {"a", 25, 15}, {"b", 7, 7}, {"a", 25, 0}, {"a", 4, 4}, {"a", 9, 5}, {"b", 8, 1}} {
+		if got := moved.Add(r.path, r.done); got != r.want {
+			t.Errorf("report %d: Add(%q, %d) = %d, want %d", i, r.path, r.done, got, r.want)
+		}
+	}
+}

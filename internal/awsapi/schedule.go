@@ -47,6 +47,12 @@ func (s Schedule) Apply(cfg aws.Config) aws.Config {
 		if err := stack.Initialize.Add(callMiddleware{}, middleware.Before); err != nil {
 			return err
 		}
+		if err := stack.Initialize.Add(idMiddleware{}, middleware.Before); err != nil {
+			return err
+		}
+		if err := stack.Deserialize.Add(responseMiddleware{}, middleware.After); err != nil { // before decoding
+			return err
+		}
 		return stack.Finalize.Insert(&attemptMiddleware{s}, "Retry", middleware.After)
 	})
 	return cfg
@@ -56,6 +62,7 @@ func (s Schedule) Apply(cfg aws.Config) aws.Config {
 type call struct {
 	resources int
 	attempts  int
+	foreign   int  // attempts that ended with a response that is not of AWS
 	uncertain bool // an attempt may have taken effect
 }
 

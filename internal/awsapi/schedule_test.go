@@ -23,6 +23,7 @@ import (
 type fakeHTTP struct {
 	statuses []int
 	code     string // of the errors
+	body     string // of successes; if empty, a result without fields
 	calls    int
 }
 
@@ -33,9 +34,11 @@ func (f *fakeHTTP) Do(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	}
-	body := `<R><requestId>r</requestId></R>`
+	body := `<Response><requestId>r</requestId></Response>`
 	if status != http.StatusOK {
 		body = `<Response><Errors><Error><Code>` + f.code + `</Code><Message>m</Message></Error></Errors></Response>`
+	} else if f.body != "" {
+		body = f.body
 	} else if r.Header.Get("X-Amz-Target") != "" {
 		body = `{}`
 	}
@@ -126,7 +129,9 @@ func TestLimiterSharedByClients(t *testing.T) {
 
 func TestLimiterCountsInstances(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := awsec2.NewFromConfig(config(&fakeHTTP{statuses: []int{200}}, awsapi.NewLimiter(clock.System(), nil)))
+		client := awsec2.NewFromConfig(config(&fakeHTTP{
+			statuses: []int{200}, body: `<RunInstancesResponse><instancesSet><item><instanceId>i-1</instanceId></item></instancesSet></RunInstancesResponse>`,
+		}, awsapi.NewLimiter(clock.System(), nil)))
 		start := time.Now()
 		for _, n := range []int32{900, 10} {
 			if _, err := client.RunInstances(t.Context(), &awsec2.RunInstancesInput{MinCount: aws.Int32(n), MaxCount: aws.Int32(n)}); err != nil {

@@ -49,7 +49,7 @@ func (s *session) launch(ctx context.Context) error {
 func (s *session) runInput(c candidate, userData string) *awsec2.RunInstancesInput {
 	in := &awsec2.RunInstancesInput{
 		// Repeated calls, even from another process, return the first instance.
-		ClientToken:                       aws.String(c.token(s.run.ID, s.Reclaims)),
+		ClientToken:                       aws.String(c.token(s.run.ID, s.Reclaims+s.Relaunches)),
 		ImageId:                           aws.String(s.Source.ID),
 		InstanceType:                      ec2types.InstanceType(c.Type),
 		MinCount:                          aws.Int32(1),

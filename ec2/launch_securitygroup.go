@@ -19,9 +19,10 @@ import (
 // A securityGroup records the instance's security groups: the caller's, or a
 // temporary one.
 type securityGroup struct {
-	IDs       []string `json:"ids,omitempty"`
-	Temporary bool     `json:"temporary,omitempty"`
-	Wanted    bool     `json:"wanted,omitempty"` // a temporary group may exist although its id is unknown
+	IDs       []string       `json:"ids,omitempty"`
+	Temporary bool           `json:"temporary,omitempty"`
+	From      []netip.Prefix `json:"from,omitempty"`   // the networks that the temporary group admits
+	Wanted    bool           `json:"wanted,omitempty"` // a temporary group may exist although its id is unknown
 }
 
 func (s *session) prepareSecurityGroup(ctx context.Context) error {
@@ -35,6 +36,7 @@ func (s *session) prepareSecurityGroup(ctx context.Context) error {
 	if err := s.createSecurityGroup(ctx); err != nil {
 		return err
 	}
+	s.SecurityGroup.From = from
 	return s.allowSSH(ctx, from)
 }
 

@@ -25,9 +25,9 @@ type session struct {
 	SecurityGroup securityGroup `json:"security_group,omitzero"`
 	Profile       tempProfile   `json:"profile,omitzero"`
 	Instance      instance      `json:"instance,omitzero"`
-	Reclaims      int           `json:"reclaims,omitempty"` // spot instances that EC2 reclaimed
+	Reclaims      int           `json:"reclaims,omitempty"`   // spot instances that EC2 reclaimed
 	Relaunches    int           `json:"relaunches,omitempty"` // after a fault of EC2, or a clean-up that another process began
-	Failed        []candidate   `json:"failed,omitempty"`   // launches that EC2 accepted but did not complete
+	Failed        []candidate   `json:"failed,omitempty"`     // launches that EC2 accepted but did not complete
 	Machine       machineRecord `json:"machine,omitzero"`
 	Image         amiRecord     `json:"image,omitzero"`
 	Copies        []copyRecord  `json:"copies,omitempty"`

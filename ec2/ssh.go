@@ -183,7 +183,7 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		HostKey:        b.SSH.HostKey,
 		Via:            b.SSH.Via,
 		Proxy:          b.SSH.Proxy,
-		Dial:           b.Cloud.options.Dial,
+		Dial:           s.following(b.Cloud.options.Dial),
 		SudoPassword:   b.SSH.SudoPassword,
 		ConnectTimeout: b.SSH.connectTimeout(),
 		Clock:          s.run.Clock,

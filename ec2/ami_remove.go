@@ -70,7 +70,14 @@ func (r *region) deregisterBuild(ctx context.Context, build, id string) error {
 	if err != nil {
 		return err
 	}
-	ids := []string{id}
+	ids := make([]string, 0, len(images)+1)
+	shown, err := r.fetchImages(ctx, []string{id})
+	if err != nil {
+		return err
+	}
+	if image, found := shown[id]; !found || ofBuild(image.Tags, build) {
+		ids = append(ids, id) // or EC2 does not show it yet
+	}
 	for _, image := range images {
 		ids = append(ids, aws.ToString(image.ImageId))
 	}

@@ -143,6 +143,9 @@ func (s *session) waitImage(ctx context.Context) error {
 	err := s.region.waitImage(ctx, s.run, s.Image.ID, func(i ec2types.Image) {
 		s.Image.Snapshots, s.Image.IMDS = snapshotsOf(i), string(i.ImdsSupport)
 	})
+	if errors.Is(err, errNotOurs) {
+		s.Image.ID = "" // undoing finds the image by its tag
+	}
 	if err != nil {
 		return err
 	}
@@ -157,10 +160,12 @@ var errImageFailed = errors.New("image failed")
 func (r *region) waitImage(ctx context.Context, run *bake.Run, id string, see func(ec2types.Image)) error {
 	stop := r.reportSnapshots(ctx, run)
 	defer stop()
+	missing := r.absence("image", id)
 	return r.images.WaitQuiet(ctx, id, r.pollIntervals(quietImage), func(i ec2types.Image, found bool) (bool, error) {
-		if !found {
-			return false, nil // EC2 does not show it yet
+		if ours := ofBuild(i.Tags, run.ID); !found || !ours {
+			return false, missing.check(found, ours)
 		}
+		missing.since = time.Time{}
 		switch i.State {
 		case ec2types.ImageStateAvailable:
 			see(i)

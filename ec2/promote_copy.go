@@ -120,6 +120,9 @@ func (s *session) copyTo(ctx context.Context, i int) error {
 	}
 	err := r.waitImage(ctx, s.run, p.ID, func(i ec2types.Image) { p.Snapshots = snapshotsOf(i) })
 	p.Broken = errors.Is(err, errImageFailed)
+	if errors.Is(err, errUnknownID) {
+		p.ID, p.Doubtful = "", true // the next attempt looks for its tag
+	}
 	p.Copied = err == nil
 	if p.Broken {
 		return needsKeys(err, s.copyKeys(ctx, c))

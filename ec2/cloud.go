@@ -186,7 +186,6 @@ type region struct {
 	callTimeout time.Duration
 	names       *poll.Poller[ec2types.Image] // the account's images by name
 	instances   *poll.Poller[ec2types.Instance]
-	watched     *poll.Poller[ec2types.Instance] // those that builds are connected to, less often
 	images      *poll.Poller[ec2types.Image]
 	groups      *poll.Poller[ec2types.SecurityGroup]
 	snapshots   *poll.Poller[[]ec2types.Snapshot] // by build
@@ -213,8 +212,6 @@ func (c *Cloud) region(name string) *region {
 	}
 	r.instances = newPoller(c.options, r.fetchInstances)
 	r.images = newPoller(c.options, r.fetchImages)
-	r.watched = newPoller(c.options, r.fetchInstances)
-	r.watched.Interval = r.pollIntervals(watchEvery)
 	r.groups = newPoller(c.options, r.fetchGroups)
 	r.names = newPoller(c.options, r.fetchNamed)
 	r.snapshots = newPoller(c.options, r.fetchSnapshots)

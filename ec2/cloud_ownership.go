@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
@@ -57,6 +59,17 @@ func (a *absence) check(found, ours bool) error {
 // ofBuild reports whether the tags are of a build.
 func ofBuild(tags []ec2types.Tag, build string) bool { return tagMap(tags)[TagBuild] == build }
 
+// ownsImage reports whether the image has the build's tag. At an endpoint that does
+// not tag new images, its name must be that of the build's AMI: names are unique in an
+// account and region.
+func (s *session) ownsImage(i ec2types.Image) bool {
+	if build, tagged := tagMap(i.Tags)[TagBuild]; tagged {
+		return build == s.run.ID
+	}
+	name := aws.ToString(i.Name)
+	return name != "" && (name == s.workingName() || name == s.builder.AMIName)
+}
+
 // isOfAnother reports whether EC2 shows the instance, but without the build's tag.
 func (s *session) isOfAnother(ctx context.Context, id string) (bool, error) {
 	found, err := s.region.fetchInstances(ctx, []string{id})
@@ -73,6 +86,12 @@ func (r *region) fetchGroups(ctx context.Context, ids []string) (map[string]ec2t
 		}
 		return err
 	})
+}
+
+// provesGroup reports whether the response that has the new group's id also has its
+// ARN and the build's tag. EC2 sends both, but other endpoints may not.
+func provesGroup(out *awsec2.CreateSecurityGroupOutput, build string) bool {
+	return ofBuild(out.Tags, build) && strings.HasSuffix(aws.ToString(out.SecurityGroupArn), "/"+aws.ToString(out.GroupId))
 }
 
 // verifyGroup waits until EC2 shows the new security group with the build's tag.

@@ -111,8 +111,10 @@ func (s *session) createSecurityGroup(ctx context.Context) error {
 		return err
 	}
 	id := aws.ToString(out.GroupId)
-	if err := s.verifyGroup(ctx, id); err != nil {
-		return err // undoing finds the group by its tag
+	if !provesGroup(out, s.run.ID) {
+		if err := s.verifyGroup(ctx, id); err != nil {
+			return err // undoing finds the group by its tag
+		}
 	}
 	s.SecurityGroup.IDs = []string{id}
 	s.run.Created("security group", id)

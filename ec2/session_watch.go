@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // An InstanceStateError reports that the instance stopped running while the build
@@ -42,12 +44,16 @@ func notRunning(i ec2types.Instance) error {
 	return err
 }
 
-// watchEvery is the time between two polls for the state of the instances that builds
-// are connected to, in multiples of CloudOptions.PollInterval.
+// watchEvery is the longest time between two requests for the state of an instance
+// that a build is connected to, in multiples of CloudOptions.PollInterval.
 const watchEvery = 2.5
 
+// lookTimeout bounds the request for the state after a connection was lost.
+const lookTimeout = 20 * time.Second
+
 // A watch observes through the EC2 API whether the instance runs: a connection to an
-// instance that has ended may stay silent.
+// instance that has ended may stay silent. It shares the requests of the builds that
+// wait for instances.
 type watch struct {
 	context.Context // ends with an InstanceStateError once the instance does not run
 
@@ -65,8 +71,8 @@ func (s *session) watchInstance(ctx context.Context) *watch {
 	log := s.run.Log
 	w.done.Go(func() {
 		for polling.Err() == nil {
-			err := s.region.watched.WaitQuiet(polling, w.id, s.region.pollIntervals(watchEvery), func(i ec2types.Instance, _ bool) (bool, error) {
-				return false, notRunning(i)
+			err := s.region.instances.Watch(polling, w.id, s.region.pollIntervals(watchEvery), func(i ec2types.Instance, _ bool) error {
+				return notRunning(i) // nil if EC2 does not show it
 			})
 			if ended, ok := errors.AsType[*InstanceStateError](err); ok {
 				fail(ended)
@@ -87,9 +93,9 @@ func (w *watch) end() {
 	w.done.Wait()
 }
 
-// during calls f with a context that ends when the instance does not run any longer,
-// whose state is then the error. A lost connection may be its first sign, so EC2 is
-// asked before the error is returned.
+// during calls f with a context that ends when the instance no longer runs. The error
+// is then its state and wraps bake.ErrDisconnected. A lost connection may be the first
+// sign of this, so during asks EC2 before it returns one.
 func (w *watch) during(ctx context.Context, f func(ctx context.Context) error) error {
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -98,24 +104,23 @@ func (w *watch) during(ctx context.Context, f func(ctx context.Context) error) e
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
+	lost := errors.Is(err, bake.ErrDisconnected)
 	if ended, ok := errors.AsType[*InstanceStateError](context.Cause(w)); ok {
-		return ended
-	}
-	if errors.Is(err, bake.ErrDisconnected) {
-		if ended := w.look(ctx); ended != nil {
-			return fmt.Errorf("%w: %w", ended, err)
+		if !lost {
+			err = bake.ErrDisconnected
 		}
+		return fmt.Errorf("%w: %w", ended, err)
 	}
-	return err
-}
-
-// look returns the error of an instance that does not run.
-func (w *watch) look(ctx context.Context) error {
-	found, err := w.region.fetchInstances(ctx, []string{w.id})
-	if err != nil {
-		return nil // the error of the connection says more
+	if !lost {
+		return err
 	}
-	return notRunning(found[w.id])
+	limited, stop := clock.WithTimeout(ctx, w.region.clock, lookTimeout)
+	defer stop()
+	lookErr := w.region.instances.Wait(limited, w.id, func(i ec2types.Instance, _ bool) (bool, error) { return true, notRunning(i) })
+	if ended, ok := errors.AsType[*InstanceStateError](lookErr); ok {
+		return fmt.Errorf("%w: %w", ended, err)
+	}
+	return err // it says more than a failed request
 }
 
 // A watchedMachine is a connection whose calls end when the instance does.
@@ -124,7 +129,17 @@ type watchedMachine struct {
 	watch   *watch
 }
 
-var _ bake.Machine = watchedMachine{}
+var (
+	_ bake.Machine    = watchedMachine{}
+	_ bake.SSHReacher = watchedMachine{}
+)
+
+// Unwrap returns the machine.
+func (m watchedMachine) Unwrap() bake.Machine { return m.machine }
+
+func (m watchedMachine) ReachSSH(ctx context.Context, use func(context.Context, bake.SSHAccess) error) error {
+	return m.watch.during(ctx, func(ctx context.Context) error { return bake.ReachSSH(ctx, m.machine, use) })
+}
 
 func (m watchedMachine) Run(ctx context.Context, cmd *bake.Cmd) error {
 	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Run(ctx, cmd) })

@@ -187,6 +187,7 @@ type region struct {
 	names       *poll.Poller[ec2types.Image] // the account's images by name
 	instances   *poll.Poller[ec2types.Instance]
 	images      *poll.Poller[ec2types.Image]
+	groups      *poll.Poller[ec2types.SecurityGroup]
 	snapshots   *poll.Poller[[]ec2types.Snapshot] // by build
 	progress    *poll.Poller[[]ec2types.Snapshot] // by build, less often
 	lookups     lookups
@@ -211,6 +212,7 @@ func (c *Cloud) region(name string) *region {
 	}
 	r.instances = newPoller(c.options, r.fetchInstances)
 	r.images = newPoller(c.options, r.fetchImages)
+	r.groups = newPoller(c.options, r.fetchGroups)
 	r.names = newPoller(c.options, r.fetchNamed)
 	r.snapshots = newPoller(c.options, r.fetchSnapshots)
 	r.progress = newPoller(c.options, r.fetchSnapshots)

@@ -1,0 +1,178 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
+)
+
+// An InstanceStateError reports that the instance stopped running while the build
+// needed it.
+type InstanceStateError struct {
+	ID     string
+	State  string // EC2's instance state: "terminated", "stopped"
+	Code   string // EC2's reason code: "Server.SpotInstanceTermination"; empty if unknown
+	Reason string // EC2's text
+}
+
+// Error returns the state and its reason.
+func (e *InstanceStateError) Error() string {
+	if e.Code == "" {
+		return fmt.Sprintf("instance %s is %s: %s", e.ID, e.State, e.Reason)
+	}
+	return fmt.Sprintf("instance %s is %s: %s (%s)", e.ID, e.State, e.Reason, e.Code)
+}
+
+// notRunning returns an error if the state of an instance is not pending or running.
+func notRunning(i ec2types.Instance) error {
+	if i.State == nil || i.State.Name == ec2types.InstanceStateNamePending || i.State.Name == ec2types.InstanceStateNameRunning {
+		return nil
+	}
+	err := &InstanceStateError{ID: aws.ToString(i.InstanceId), State: string(i.State.Name), Reason: stateReason(i)}
+	if i.StateReason != nil {
+		err.Code = aws.ToString(i.StateReason.Code)
+	}
+	return err
+}
+
+// watchEvery is the longest time between two requests for the state of an instance
+// that a build is connected to, in multiples of CloudOptions.PollInterval.
+const watchEvery = 2.5
+
+// lookTimeout bounds the request for the state after a connection was lost.
+const lookTimeout = 20 * time.Second
+
+// A watch observes through the EC2 API whether the instance runs: a connection to an
+// instance that has ended may stay silent. It shares the requests of the builds that
+// wait for instances.
+type watch struct {
+	context.Context // ends with an InstanceStateError once the instance does not run
+
+	region *region
+	id     string
+	stop   context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// watchInstance begins to observe the instance. The caller must call end.
+func (s *session) watchInstance(ctx context.Context) *watch {
+	polling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	gone, fail := context.WithCancelCause(polling)
+	w := &watch{Context: gone, region: s.region, id: s.Instance.ID, stop: stop}
+	log := s.run.Log
+	w.done.Go(func() {
+		for polling.Err() == nil {
+			err := s.region.instances.Watch(polling, w.id, s.region.pollIntervals(watchEvery), func(i ec2types.Instance, _ bool) error {
+				return notRunning(i) // nil if EC2 does not show it
+			})
+			if ended, ok := errors.AsType[*InstanceStateError](err); ok {
+				fail(ended)
+				return
+			}
+			if polling.Err() == nil { // an outage of the API; the next command may still succeed
+				log.Debug("observing the instance: " + err.Error())
+				_ = s.region.clock.Sleep(polling, s.region.pollIntervals(watchEvery)) // ends with polling
+			}
+		}
+	})
+	return w
+}
+
+// end stops observing.
+func (w *watch) end() {
+	w.stop()
+	w.done.Wait()
+}
+
+// during calls f with a context that ends when the instance no longer runs. The error
+// is then its state and wraps bake.ErrDisconnected. A lost connection may be the first
+// sign of this, so during asks EC2 before it returns one.
+func (w *watch) during(ctx context.Context, f func(ctx context.Context) error) error {
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(w, func() { cancel(context.Cause(w)) })()
+	err := f(limited)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	lost := errors.Is(err, bake.ErrDisconnected)
+	if ended, ok := errors.AsType[*InstanceStateError](context.Cause(w)); ok {
+		if !lost {
+			err = bake.ErrDisconnected
+		}
+		return fmt.Errorf("%w: %w", ended, err)
+	}
+	if !lost {
+		return err
+	}
+	limited, stop := clock.WithTimeout(ctx, w.region.clock, lookTimeout)
+	defer stop()
+	lookErr := w.region.instances.Wait(limited, w.id, func(i ec2types.Instance, _ bool) (bool, error) { return true, notRunning(i) })
+	if ended, ok := errors.AsType[*InstanceStateError](lookErr); ok {
+		return fmt.Errorf("%w: %w", ended, err)
+	}
+	return err // it says more than a failed request
+}
+
+// A watchedMachine is a connection whose calls end when the instance does.
+type watchedMachine struct {
+	machine bake.Machine
+	watch   *watch
+}
+
+var (
+	_ bake.Machine    = watchedMachine{}
+	_ bake.SSHReacher = watchedMachine{}
+)
+
+// Unwrap returns the machine.
+func (m watchedMachine) Unwrap() bake.Machine { return m.machine }
+
+func (m watchedMachine) ReachSSH(ctx context.Context, use func(context.Context, bake.SSHAccess) error) error {
+	return m.watch.during(ctx, func(ctx context.Context) error { return bake.ReachSSH(ctx, m.machine, use) })
+}
+
+func (m watchedMachine) Run(ctx context.Context, cmd *bake.Cmd) error {
+	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Run(ctx, cmd) })
+}
+
+func (m watchedMachine) Put(ctx context.Context, up *bake.Upload) error {
+	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Put(ctx, up) })
+}
+
+func (m watchedMachine) Get(ctx context.Context, down *bake.Download) error {
+	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Get(ctx, down) })
+}
+
+func (m watchedMachine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
+	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Reboot(ctx, cmd) })
+}
+
+func (m watchedMachine) Facts(ctx context.Context) (facts bake.Facts, err error) {
+	err = m.watch.during(ctx, func(ctx context.Context) error {
+		facts, err = m.machine.Facts(ctx)
+		return err
+	})
+	return facts, err
+}
+
+func (m watchedMachine) Close() error {
+	m.watch.end()
+	return m.machine.Close()
+}
+
+// relaunches reports whether the instance ended by a fault of EC2's, or its guest was
+// cleaned by a process that ended, which another launch may help with.
+func relaunches(cause error) bool {
+	ended, ok := errors.AsType[*InstanceStateError](cause)
+	return errors.Is(cause, errCleaned) || ok && strings.HasPrefix(ended.Code, "Server.") && !strings.HasPrefix(ended.Code, "Server.SpotInstance")
+}

@@ -27,19 +27,27 @@ func (s Script) Provision(ctx context.Context, m bake.Machine) error {
 	if parent == "" {
 		parent = defaultRemoteDir
 	}
-	return withStagingDir(ctx, m, parent, s.Sudo, func(dir *stagingDir) error {
-		at := path.Join(dir.path, name)
-		err := m.Put(ctx, &bake.Upload{
+	return withStagingDir(ctx, m, parent, s.Sudo, func(staging *stagingDir) error {
+		dir, err := s.stageFiles(ctx, staging)
+		if err != nil {
+			return err
+		}
+		at := path.Join(dir, name)
+		err = m.Put(ctx, &bake.Upload{
 			Content: bytes.NewReader(text), Size: int64(len(text)), Dest: at, Mode: 0o700, Sudo: s.Sudo,
 		})
 		if err != nil {
 			return fmt.Errorf("upload script: %w", err)
 		}
+		workDir := s.Dir
+		if workDir == scriptDir {
+			workDir = dir
+		}
 		err = m.Run(ctx, &bake.Cmd{
-			Args: s.command(text, at), Dir: s.Dir, Env: s.Env, Secrets: s.Secrets, Sudo: s.Sudo,
+			Args: s.command(text, at), Dir: workDir, Env: s.Env, Secrets: s.Secrets, Sudo: s.Sudo, PTY: s.PTY,
 		})
 		if s.ExpectDisconnect && errors.Is(err, bake.ErrDisconnected) && ctx.Err() == nil {
-			dir.disconnected = true
+			staging.disconnected = true
 			return nil
 		}
 		return s.explain(accept(err, s.ExitCodes), text)

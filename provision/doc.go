@@ -41,7 +41,8 @@
 //
 // Every type is a [bake.Validator], which Bake calls before it creates anything.
 // Validate reports all invalid fields and missing local files, joined, as
-// [*bake.FieldError] values. A command that fails is a [*bake.ExitError] with its
+// [*bake.FieldError] values. The programs that [Ansible] and [Local] run on the
+// baking host are needed only to bake: see [bake.HostValidator]. A command that fails is a [*bake.ExitError] with its
 // last lines of output.
 //
 // # Secrets

@@ -37,6 +37,12 @@
 // [Sequence] combines several. [Breakpoint] pauses the build for a person. Package
 // check verifies the result.
 //
+// # Paths
+//
+// A path on the machine is absolute or begins with "~/", which stands for the home of
+// the login, even with Sudo. Nothing else is expanded: no "~user/", no $HOME or other
+// variable, and no "~/" in paths on the baking host.
+//
 // # Errors
 //
 // Every type is a [bake.Validator], which Bake calls before it creates anything.

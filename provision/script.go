@@ -50,8 +50,9 @@ type Script struct {
 	Env     map[string]string
 	Secrets map[string]bake.Secret
 
-	// Dir is the working directory on the machine: an absolute path, or "." for the
-	// directory that contains the script. If empty, it is the login's home.
+	// Dir is the working directory on the machine: an absolute path, one in the
+	// login's home, "~/app", or "." for the directory that contains the script. If
+	// empty, it is the login's home.
 	Dir string
 
 	// Sudo runs the script as root. [Script.AsRoot] sets it on the result of Shell.
@@ -70,7 +71,7 @@ type Script struct {
 	ExpectDisconnect bool
 
 	// RemoteDir is an existing directory on the machine in which the script's
-	// directory is created. If empty, it is /tmp. A compiled program needs a
+	// directory is created, absolute or in the login's home. If empty, it is /tmp. A compiled program needs a
 	// directory that is not mounted noexec.
 	RemoteDir string
 
@@ -120,7 +121,7 @@ func (s Script) String() string {
 func (s Script) Validate() error {
 	errs := append(s.checkSource("Script"),
 		s.checkFiles(),
-		checkAbsolute("Script.RemoteDir", s.RemoteDir, optional),
+		checkPath("Script.RemoteDir", s.RemoteDir, optional),
 		checkEnv("Script", s.Env, s.Secrets),
 		checkExitCodes("Script.ExitCodes", s.ExitCodes),
 	)
@@ -128,7 +129,7 @@ func (s Script) Validate() error {
 		errs = append(errs, bake.Invalid("Script.Interpreter", "is blank"))
 	}
 	if s.Dir != scriptDir {
-		errs = append(errs, checkAbsolute("Script.Dir", s.Dir, optional))
+		errs = append(errs, checkPath("Script.Dir", s.Dir, optional))
 	}
 	if slices.ContainsFunc(s.Args, hasNUL) {
 		errs = append(errs, bake.Invalid("Script.Args", "contains a NUL byte"))

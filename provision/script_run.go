@@ -2,6 +2,7 @@ package provision
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,9 +24,13 @@ func (s Script) Provision(ctx context.Context, m bake.Machine) error {
 	if err != nil {
 		return err
 	}
-	parent := s.RemoteDir
-	if parent == "" {
-		parent = defaultRemoteDir
+	parent, err := expandHome(ctx, m, cmp.Or(s.RemoteDir, defaultRemoteDir))
+	if err != nil {
+		return err
+	}
+	workDir, err := expandHome(ctx, m, s.Dir)
+	if err != nil {
+		return err
 	}
 	return withStagingDir(ctx, m, parent, s.Sudo, func(staging *stagingDir) error {
 		dir, err := s.stageFiles(ctx, staging)
@@ -39,8 +44,7 @@ func (s Script) Provision(ctx context.Context, m bake.Machine) error {
 		if err != nil {
 			return fmt.Errorf("upload script: %w", err)
 		}
-		workDir := s.Dir
-		if workDir == scriptDir {
+		if s.Dir == scriptDir {
 			workDir = dir
 		}
 		err = m.Run(ctx, &bake.Cmd{

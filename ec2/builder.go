@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -37,7 +38,7 @@ type Builder struct {
 	// codes cannot be used: see Capture.FromSnapshots.
 	ReplaceAMI bool
 
-	// Description is the AMI's description, at most 255 bytes. Empty names the
+	// Description is the AMI's description, at most 255 characters. Empty names the
 	// image and the source.
 	Description string
 
@@ -156,7 +157,6 @@ var amiName = regexp.MustCompile(`^[a-zA-Z0-9()\[\]. /'@_\-]{3,128}$`)
 
 const (
 	mostTags        = 50
-	ourTags         = 9
 	longestTagKey   = 128
 	longestTagValue = 256
 
@@ -188,11 +188,11 @@ func (b Builder) Validate(img *bake.Image) error {
 	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
 		invalid("AMIName", `invalid name %q: EC2 accepts 3 to 128 letters, digits and ()[]. /'@_-`, name)
 	}
-	if len(img.Name) > longestImageName {
-		errs = append(errs, bake.Invalid("Image.Name", "is %d bytes, want at most %d", len(img.Name), longestImageName))
+	if n := utf8.RuneCountInString(img.Name); n > longestImageName {
+		errs = append(errs, bake.Invalid("Image.Name", "is %d characters, want at most %d", n, longestImageName))
 	}
-	if n := len(b.Description); n > longestDescription {
-		invalid("Description", "is %d bytes, want at most %d", n, longestDescription)
+	if n := utf8.RuneCountInString(b.Description); n > longestDescription {
+		invalid("Description", "is %d characters, want at most %d", n, longestDescription)
 	}
 	errs = append(errs, b.validateInstanceTypes()...)
 	errs = append(errs, b.validateSpot()...)

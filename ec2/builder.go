@@ -208,7 +208,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	errs = append(errs, b.validateReplace()...)
 	errs = append(errs, b.validateCapture()...)
 	errs = append(errs, b.validateDistribution()...)
-	errs = append(errs, b.validatePublishers(img)...)
+	errs = append(errs, b.of(img).validatePublishers(img)...)
 	if b.ImageTimeout < 0 {
 		invalid("ImageTimeout", "must not be negative")
 	}
@@ -264,9 +264,10 @@ func (b Builder) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
 	return &session{builder: b.of(img), image: img, run: run, region: b.Cloud.region(b.Region)}, nil
 }
 
-// of returns the Builder without the fields that img does not use: an image that
-// is only provisioned has no AMI.
+// of returns the Builder without what img does not use: an image that is only
+// provisioned has no AMI, and no AMI is copied to where it is baked.
 func (b Builder) of(img *bake.Image) Builder {
+	b.Distribute.Copies = b.withoutHome()
 	if img.ProvisionOnly {
 		b.AMIName, b.ReplaceAMI, b.Capture, b.Distribute = "", false, Capture{}, Distribution{}
 	}

@@ -36,8 +36,6 @@ func decoding() grant {
 
 func reading(names ...string) grant { return grant{"Look", ec2Actions(names...), []string{"*"}, nil} }
 
-func (b Builder) place() string { return b.Cloud.region(b.Region).name }
-
 // machineGrants returns the permissions to launch and terminate an instance.
 func (b Builder) machineGrants() grants {
 	r := b.place()

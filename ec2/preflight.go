@@ -82,7 +82,7 @@ func (s *session) preflightChecks() []func(context.Context) error {
 // the copy can be made.
 func (s *session) checkCopy(ctx context.Context, i int) error {
 	c, r := s.builder.Distribute.Copies[i], s.copyRegion(i)
-	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", i)
+	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", c.index)
 	place, err := s.errorAt(ctx, Destination{c.Region, s.builder.cloudOf(c)})
 	if err != nil {
 		return place.with(bake.Invalid(field+".Cloud", "%w", err))

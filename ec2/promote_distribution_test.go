@@ -111,14 +111,21 @@ func TestDistribution(t *testing.T) {
 func TestDistributionWithOneFailedRegion(t *testing.T) {
 	// The copy fails, or it cannot be shared or protected.
 	for _, action := range []string{"CopyImage", "ModifyImageAttribute", "EnableImageDeregistrationProtection"} {
-		t.Run(action, func(t *testing.T) { oneFailedRegion(t, action) })
+		for code, attempts := range map[string]int{
+			"IncorrectState":        3,
+			"UnauthorizedOperation": 1, "OperationNotPermitted": 1, "InvalidParameter": 1, "InvalidParameterValue": 1, "UnsupportedOperation": 1,
+		} {
+			t.Run(action+" "+code, func(t *testing.T) { oneFailedRegion(t, action, code, attempts) })
+		}
 	}
 }
 
-func oneFailedRegion(t *testing.T, action string) {
+// oneFailedRegion bakes while EC2 refuses an action in one region. attempts is how often
+// the promotion is tried.
+func oneFailedRegion(t *testing.T, action, code string, attempts int) {
 	t.Helper()
 	server := roleServer(t, nil)
-	server.Fail(ec2test.Fault{Action: action, Region: "us-west-2", Times: -1, Code: "UnauthorizedOperation"})
+	server.Fail(ec2test.Fault{Action: action, Region: "us-west-2", Times: -1, Code: code})
 	published := false
 	img := multiRegion(newCloud(server))
 	img.Publishers = []bake.Publisher{bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error {
@@ -146,7 +153,10 @@ func oneFailedRegion(t *testing.T, action string) {
 	}
 	wantCopies := 3
 	if action == "CopyImage" {
-		wantCopies += 2 // attempts
+		wantCopies += attempts - 1
+	}
+	if step := r.Steps[slices.IndexFunc(r.Steps, func(s bake.StepResult) bool { return s.Name == "promote image" })]; step.Attempts != attempts {
+		t.Errorf("attempts at %s = %d, want %d", step.Name, step.Attempts, attempts)
 	}
 	if got := server.CallCount("CopyImage"); got != wantCopies {
 		t.Errorf("calls of CopyImage = %d, want %d", got, wantCopies)

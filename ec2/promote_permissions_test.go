@@ -71,11 +71,6 @@ func TestPublicPermissions(t *testing.T) {
 		t.Errorf("snapshot permissions = %v, want all", got)
 	}
 	destroy(t, ami)
-	// AWS's managed key cannot be shared.
-	img := setDistribution(multiRegion(cloud), public)
-	configure(img, func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Enabled}} })
-	_, err = bake.Bake(t.Context(), nil, img)
-	wantError(t, "Bake", err, "can't be shared")
 	wantNoLeftovers(t, server)
 }
 

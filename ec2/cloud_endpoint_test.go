@@ -206,6 +206,7 @@ func bakeWithFaults(t *testing.T, n int, kinds ...endpointFault) faultResult {
 				t.Logf("error without a step: %v", err)
 			default:
 				result.failed++
+				t.Logf("failed: %v", err)
 				if results[0].Artifact != nil { // the undo of another resource failed
 					end.mend()
 					destroy(t, results[0].Artifact)

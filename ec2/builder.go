@@ -4,7 +4,6 @@ import (
 	"errors"
 	"regexp"
 	"slices"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -25,8 +24,9 @@ type Builder struct {
 	Source Source
 
 	// AMIName names the AMI. It must be unique in every destination region; this
-	// is checked before anything is created. Empty means the image's name, a
-	// space and the Unix time of the build.
+	// is checked before anything is created, and again before the instance is
+	// stopped. Empty means the image's name, a space and the Unix time of the build,
+	// or the build id if another AMI has that name.
 	AMIName string
 
 	// ReplaceAMI replaces the AMI named AMIName at each destination, after the
@@ -185,7 +185,7 @@ func (b Builder) Validate(img *bake.Image) error {
 			invalid("Source", "%w", err)
 		}
 	}
-	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
+	if name := b.nameFor(img, "20060102t150405-abcdefgh"); !amiName.MatchString(name) {
 		invalid("AMIName", `invalid name %q: EC2 accepts 3 to 128 letters, digits and ()[]. /'@_-`, name)
 	}
 	if n := utf8.RuneCountInString(img.Name); n > longestImageName {
@@ -248,12 +248,12 @@ func builderOf(img *bake.Image) (Builder, bool) {
 	return b.of(img), true
 }
 
-// nameFor returns the AMI's name.
-func (b Builder) nameFor(img *bake.Image, now time.Time) string {
+// nameFor returns the AMI's name. The default one ends in version.
+func (b Builder) nameFor(img *bake.Image, version string) string {
 	if b.AMIName != "" {
 		return b.AMIName
 	}
-	return img.Name + " " + strconv.FormatInt(now.Unix(), 10)
+	return img.Name + " " + version
 }
 
 // Begin returns a new session.

@@ -143,7 +143,7 @@ func (s *session) checkName(ctx context.Context, r *region, place *CopyError) er
 	switch protection := aws.ToString(old.DeregistrationProtection); {
 	case err != nil:
 		return place.with(err)
-	case !taken:
+	case !taken || tagMap(old.Tags)[TagBuild] == s.run.ID: // of an instance that was reclaimed
 		return nil
 	case !s.builder.ReplaceAMI:
 		return place.with(bake.Invalid("Builder.AMIName", "%q is already the name of %s", s.builder.AMIName, id))
@@ -151,6 +151,21 @@ func (s *session) checkName(ctx context.Context, r *region, place *CopyError) er
 		return place.with(bake.Invalid("Builder.ReplaceAMI", "%s has deregistration protection: %s", id, protection))
 	}
 	return nil
+}
+
+// checkNameAgain reports that another AMI got the name since the first check, before
+// the instance is stopped and snapshots are made. If the lookup fails, EC2 refuses the
+// name later.
+func (s *session) checkNameAgain(ctx context.Context) error {
+	err := s.checkName(ctx, s.region, &CopyError{Region: s.region.name})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if _, taken := errors.AsType[*bake.FieldError](err); err != nil && !taken {
+		s.run.Say("cannot check Builder.AMIName again: %v", err)
+		return nil
+	}
+	return err
 }
 
 // fetchNamed returns images of the account by name.

@@ -111,6 +111,10 @@ func (s *session) chooseNetwork(ctx context.Context) error {
 	if len(s.Network.Locations) == 0 {
 		return bake.Invalid("Builder.Network.PrivateIP", "no matching subnet contains %v", b.Network.PrivateIP)
 	}
+	known := len(b.InstanceTypes) > 0 || s.Source.ID != "" // not in a plan with Image.From
+	if b.Network.choosesZones() && known && !s.run.Checks {
+		return s.checkZones(ctx)
+	}
 	return nil
 }
 

@@ -18,8 +18,8 @@ import (
 
 // checkDestinations checks, before anything is created, that the AMI can reach all
 // destinations: that regions respond and roles can be assumed, that its name is
-// free, and that keys, launch templates and the instance profile exist. It reports
-// all problems, joined. Concurrent builds share the lookups.
+// free, and that keys, launch templates, instance types and the instance profile
+// exist. It reports all problems, joined. Concurrent builds share the lookups.
 func (s *session) checkDestinations(ctx context.Context) error {
 	var all sync.WaitGroup
 	checks := s.preflightChecks()
@@ -48,6 +48,12 @@ func (s *session) preflightChecks() []func(context.Context) error {
 	}
 	if b.InstanceProfile != "" {
 		checks = append(checks, s.checkInstanceProfile)
+	}
+	if len(b.InstanceTypes) > 0 {
+		checks = append(checks, s.checkInstanceTypes)
+	}
+	if b.SSH.KeyPair != "" {
+		checks = append(checks, s.checkKeyPair)
 	}
 	for _, d := range b.BlockDevices {
 		key("Builder.BlockDevices["+d.Device+"].KMSKey", d.KMSKey)

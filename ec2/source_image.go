@@ -77,6 +77,9 @@ func (s *session) findSource(ctx context.Context) error {
 		return bake.Invalid("Builder.SSH.User", "is required: the login of %s, owned by account %s, is unknown", s.Source.ID, s.Source.Owner)
 	}
 	s.run.Say("source is %s", s.Source.describe(s.run.Clock.Now()))
+	if len(s.builder.InstanceTypes) == 0 {
+		return s.checkDefaultType()
+	}
 	return nil
 }
 

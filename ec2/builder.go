@@ -174,6 +174,8 @@ func (b Builder) Validate(img *bake.Image) error {
 		invalid("Cloud", "is required")
 	} else if b.Region == "" && b.Cloud.Region() == "" {
 		invalid("Region", "is required: the Cloud's configuration has none")
+	} else if region, is := regionOfZone(b.place()); is {
+		invalid("Region", "%s is an Availability Zone: its region is %s, and Network.AvailabilityZone selects the zone", b.place(), region)
 	}
 	switch {
 	case b.Source == nil && img.From == nil:
@@ -213,6 +215,19 @@ func (b Builder) Validate(img *bake.Image) error {
 		invalid("ImageTimeout", "must not be negative")
 	}
 	return errors.Join(errs...)
+}
+
+// zoneName matches the names of Availability Zones, which begin with their region.
+var zoneName = regexp.MustCompile(`^([a-z]{2}(?:-[a-z]+)+-\d+)[a-z]$`)
+
+// regionOfZone returns the region of an Availability Zone. It returns false if name is
+// not one.
+func regionOfZone(name string) (string, bool) {
+	match := zoneName.FindStringSubmatch(name)
+	if match == nil {
+		return "", false
+	}
+	return match[1], true
 }
 
 // Conflicts reports that both images are AMIs with the same AMIName in the same

@@ -101,7 +101,7 @@ func (s *session) checkCopy(ctx context.Context, i int) error {
 		return err == nil, err
 	})
 	if err != nil {
-		return place.with(bake.Invalid(field+".Region", "%w", err))
+		return place.with(bake.Invalid(field+".Region", "check the region's name, and that the account has enabled it: %w", err))
 	}
 	errs := []error{s.checkSharing(ctx, r, place)}
 	if s.builder.AMIName != "" {

@@ -145,7 +145,9 @@ func TestPreflight(t *testing.T) {
 			[]string{"choose network: Builder.Network.VPC: 0 VPCs of eu-west-1 match"},
 		},
 		"unknown security group": {
-			func(s spoiled) { s.b.Network.SecurityGroups, s.b.InstanceProfilePolicy = []string{"default", "builders"}, readBucket },
+			func(s spoiled) {
+				s.b.Network.SecurityGroups, s.b.InstanceProfilePolicy = []string{"default", "builders"}, readBucket
+			},
 			[]string{`prepare security group: Builder.Network.SecurityGroups: security group "builders" not found in vpc-`},
 		},
 		"unknown key pair": {

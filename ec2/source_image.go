@@ -67,7 +67,10 @@ func (s *session) findSource(ctx context.Context) error {
 		return err
 	}
 	if failed != nil {
-		return failed
+		if s.run.Source != nil {
+			return failed
+		}
+		return s.explainSource(failed)
 	}
 	s.Source = sourceImage(image)
 	if s.builder.SSH.User != "" && !s.run.Checks {

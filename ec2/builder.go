@@ -4,7 +4,6 @@ import (
 	"errors"
 	"regexp"
 	"slices"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -25,8 +24,9 @@ type Builder struct {
 	Source Source
 
 	// AMIName names the AMI. It must be unique in every destination region; this
-	// is checked before anything is created. Empty means the image's name, a
-	// space and the Unix time of the build.
+	// is checked before anything is created, and again before the instance is
+	// stopped. Empty means the image's name, a space and the Unix time of the build,
+	// or the build id if another AMI has that name.
 	AMIName string
 
 	// ReplaceAMI replaces the AMI named AMIName at each destination, after the
@@ -174,6 +174,8 @@ func (b Builder) Validate(img *bake.Image) error {
 		invalid("Cloud", "is required")
 	} else if b.Region == "" && b.Cloud.Region() == "" {
 		invalid("Region", "is required: the Cloud's configuration has none")
+	} else if region, is := regionOfZone(b.place()); is {
+		invalid("Region", "%s is an Availability Zone: its region is %s, and Network.AvailabilityZone selects the zone", b.place(), region)
 	}
 	switch {
 	case b.Source == nil && img.From == nil:
@@ -185,7 +187,7 @@ func (b Builder) Validate(img *bake.Image) error {
 			invalid("Source", "%w", err)
 		}
 	}
-	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
+	if name := b.nameFor(img, "20060102t150405-abcdefgh"); !amiName.MatchString(name) {
 		invalid("AMIName", `invalid name %q: EC2 accepts 3 to 128 letters, digits and ()[]. /'@_-`, name)
 	}
 	if n := utf8.RuneCountInString(img.Name); n > longestImageName {
@@ -213,6 +215,19 @@ func (b Builder) Validate(img *bake.Image) error {
 		invalid("ImageTimeout", "must not be negative")
 	}
 	return errors.Join(errs...)
+}
+
+// zoneName matches the names of Availability Zones, which begin with their region.
+var zoneName = regexp.MustCompile(`^([a-z]{2}(?:-[a-z]+)+-\d+)[a-z]$`)
+
+// regionOfZone returns the region of an Availability Zone. It returns false if name is
+// not one.
+func regionOfZone(name string) (string, bool) {
+	match := zoneName.FindStringSubmatch(name)
+	if match == nil {
+		return "", false
+	}
+	return match[1], true
 }
 
 // Conflicts reports that both images are AMIs with the same AMIName in the same
@@ -248,12 +263,12 @@ func builderOf(img *bake.Image) (Builder, bool) {
 	return b.of(img), true
 }
 
-// nameFor returns the AMI's name.
-func (b Builder) nameFor(img *bake.Image, now time.Time) string {
+// nameFor returns the AMI's name. The default one ends in version.
+func (b Builder) nameFor(img *bake.Image, version string) string {
 	if b.AMIName != "" {
 		return b.AMIName
 	}
-	return img.Name + " " + strconv.FormatInt(now.Unix(), 10)
+	return img.Name + " " + version
 }
 
 // Begin returns a new session.

@@ -138,7 +138,14 @@ func (b Builder) launchGrants(r string) grants {
 		}})
 	}
 	g = append(g, b.diskKeyGrants(r)...)
+	if len(b.InstanceTypes) > 0 {
+		g = append(g, reading("DescribeInstanceTypes"))
+	}
+	if b.Network.choosesZones() {
+		g = append(g, reading("DescribeInstanceTypeOfferings"))
+	}
 	if b.SSH.KeyPair != "" {
+		g = append(g, reading("DescribeKeyPairs"))
 		g = append(g, grant{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "key-pair/"+b.SSH.KeyPair), nil})
 	}
 	if p := b.Placement; p.Group != "" {

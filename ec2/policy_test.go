@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -35,7 +38,17 @@ func definitionServer(t *testing.T) (*ec2test.Server, *ec2.Cloud) {
 	allowPublic(t, server, testRegion)
 	cloud := newCloud(server)
 	openDefaultGroup(t, cloud)
+	addKeyPair(t, cloud, "bakers")
 	return server, cloud
+}
+
+// addKeyPair creates a key pair.
+func addKeyPair(t *testing.T, cloud *ec2.Cloud, name string) {
+	t.Helper()
+	in := &awsec2.CreateKeyPairInput{KeyName: aws.String(name), KeyType: ec2types.KeyTypeEd25519}
+	if _, err := cloud.Client("").CreateKeyPair(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // definitionPlaces returns the places of multiRegion.
@@ -57,7 +70,7 @@ func definitions() []definition {
 			img.Builder = ec2.Builder{
 				Cloud:   cloud,
 				Source:  ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
-				Capture: ec2.Capture{AllowIMDSv1: true},
+				Capture: ec2.Capture{AllowIMDSv1: true}, InstanceTypes: []string{"t3.micro"}, SSH: ec2.SSH{KeyPair: "bakers"},
 				Network: ec2.Network{VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}}, BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Enabled}}, InstanceProfile: "baker",
 			}
 			return img

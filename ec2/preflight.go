@@ -18,8 +18,8 @@ import (
 
 // checkDestinations checks, before anything is created, that the AMI can reach all
 // destinations: that regions respond and roles can be assumed, that its name is
-// free, and that keys, launch templates and the instance profile exist. It reports
-// all problems, joined. Concurrent builds share the lookups.
+// free, and that keys, launch templates, instance types and the instance profile
+// exist. It reports all problems, joined. Concurrent builds share the lookups.
 func (s *session) checkDestinations(ctx context.Context) error {
 	var all sync.WaitGroup
 	checks := s.preflightChecks()
@@ -48,6 +48,12 @@ func (s *session) preflightChecks() []func(context.Context) error {
 	}
 	if b.InstanceProfile != "" {
 		checks = append(checks, s.checkInstanceProfile)
+	}
+	if len(b.InstanceTypes) > 0 {
+		checks = append(checks, s.checkInstanceTypes)
+	}
+	if b.SSH.KeyPair != "" {
+		checks = append(checks, s.checkKeyPair)
 	}
 	for _, d := range b.BlockDevices {
 		key("Builder.BlockDevices["+d.Device+"].KMSKey", d.KMSKey)
@@ -95,7 +101,7 @@ func (s *session) checkCopy(ctx context.Context, i int) error {
 		return err == nil, err
 	})
 	if err != nil {
-		return place.with(bake.Invalid(field+".Region", "%w", err))
+		return place.with(bake.Invalid(field+".Region", "check the region's name, and that the account has enabled it: %w", err))
 	}
 	errs := []error{s.checkSharing(ctx, r, place)}
 	if s.builder.AMIName != "" {
@@ -143,7 +149,7 @@ func (s *session) checkName(ctx context.Context, r *region, place *CopyError) er
 	switch protection := aws.ToString(old.DeregistrationProtection); {
 	case err != nil:
 		return place.with(err)
-	case !taken:
+	case !taken || tagMap(old.Tags)[TagBuild] == s.run.ID: // of an instance that was reclaimed
 		return nil
 	case !s.builder.ReplaceAMI:
 		return place.with(bake.Invalid("Builder.AMIName", "%q is already the name of %s", s.builder.AMIName, id))
@@ -151,6 +157,21 @@ func (s *session) checkName(ctx context.Context, r *region, place *CopyError) er
 		return place.with(bake.Invalid("Builder.ReplaceAMI", "%s has deregistration protection: %s", id, protection))
 	}
 	return nil
+}
+
+// checkNameAgain reports that another AMI got the name since the first check, before
+// the instance is stopped and snapshots are made. If the lookup fails, EC2 refuses the
+// name later.
+func (s *session) checkNameAgain(ctx context.Context) error {
+	err := s.checkName(ctx, s.region, &CopyError{Region: s.region.name})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if _, taken := errors.AsType[*bake.FieldError](err); err != nil && !taken {
+		s.run.Say("cannot check Builder.AMIName again: %v", err)
+		return nil
+	}
+	return err
 }
 
 // fetchNamed returns images of the account by name.

@@ -22,7 +22,7 @@ func (s *session) promote(ctx context.Context) error {
 	err := s.tryPromote(ctx)
 	permanent := awsapi.Permanent(err)
 	if d, ok := errors.AsType[*DistributionError](err); ok {
-		permanent = hopeless(d.Failed)
+		permanent = s.hopeless(d.Failed)
 	}
 	if permanent {
 		return &bake.PermanentError{Err: err}
@@ -32,8 +32,10 @@ func (s *session) promote(ctx context.Context) error {
 
 // hopeless reports whether copies failed, and all for reasons that another attempt does
 // not change.
-func hopeless(failed []*CopyError) bool {
-	return len(failed) > 0 && !slices.ContainsFunc(failed, func(e *CopyError) bool { return !awsapi.Permanent(e) })
+func (s *session) hopeless(failed []*CopyError) bool {
+	return len(failed) > 0 && !slices.ContainsFunc(failed, func(e *CopyError) bool {
+		return !awsapi.Permanent(e) && (s.builder.ReplaceAMI || awsapi.Code(e) != duplicateName)
+	})
 }
 
 // tryPromote copies the AMI to all destinations and then promotes it everywhere. When
@@ -50,7 +52,7 @@ func (s *session) tryPromote(ctx context.Context) error {
 	}
 	s.Promotions++
 	failed := s.copyAll(ctx)
-	last := s.Promotions >= d.retry().Attempts || hopeless(failed)
+	last := s.Promotions >= d.retry().Attempts || s.hopeless(failed)
 	if !s.Image.Removed {
 		if err := s.revokePulls(ctx); err != nil {
 			return err
@@ -61,7 +63,7 @@ func (s *session) tryPromote(ctx context.Context) error {
 	}
 	failed = append(failed, s.eachCopy(ctx, s.assignCopyName)...)
 	failed = append(failed, s.eachCopy(ctx, s.promoteCopy)...)
-	last = last || hopeless(failed)
+	last = last || s.hopeless(failed)
 	if len(failed) > 0 && (d.AllOrNothing || !last) {
 		return s.incomplete(failed)
 	}

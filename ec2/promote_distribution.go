@@ -181,6 +181,8 @@ func (b Builder) validateDistribution() []error {
 		switch {
 		case c.Region == "":
 			invalid(field+".Region", "is required")
+		case zoneName.MatchString(c.Region):
+			invalid(field+".Region", "%s is an Availability Zone, want a region", c.Region)
 		case seen[place]:
 			invalid(field, "copy in %s is given twice", c.Region)
 		case b.isHome(c) && (c.Encrypted != Inherit || c.KMSKey != ""):

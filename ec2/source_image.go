@@ -67,7 +67,10 @@ func (s *session) findSource(ctx context.Context) error {
 		return err
 	}
 	if failed != nil {
-		return failed
+		if s.run.Source != nil {
+			return failed
+		}
+		return s.explainSource(failed)
 	}
 	s.Source = sourceImage(image)
 	if s.builder.SSH.User != "" && !s.run.Checks {
@@ -77,6 +80,9 @@ func (s *session) findSource(ctx context.Context) error {
 		return bake.Invalid("Builder.SSH.User", "is required: the login of %s, owned by account %s, is unknown", s.Source.ID, s.Source.Owner)
 	}
 	s.run.Say("source is %s", s.Source.describe(s.run.Clock.Now()))
+	if len(s.builder.InstanceTypes) == 0 {
+		return s.checkDefaultType()
+	}
 	return nil
 }
 

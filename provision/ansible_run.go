@@ -9,8 +9,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/denial"
 )
 
 // Provision runs the playbooks and waits for them. It removes all files of the run
@@ -129,7 +131,11 @@ func (r *ansibleRun) play(ctx context.Context) error {
 		readErr = nil
 	}
 	results, parseErr := parseAnsibleResults(bytes.NewReader(text))
-	return r.runError(results, err, errors.Join(readErr, parseErr), r.secrets())
+	err = r.runError(results, err, errors.Join(readErr, parseErr), r.secrets())
+	if failed := results.failed; err != nil && !r.Become && r.access.User != "root" && failed != nil && slices.ContainsFunc(failed.Messages, denial.Is) {
+		return fmt.Errorf("%w\n\tset Ansible.Become if the task needs root", err)
+	}
+	return err
 }
 
 func (r *ansibleRun) command(args ...string) Local {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/denial"
 	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
@@ -57,7 +58,11 @@ func (c Checks) run(ctx context.Context, m bake.Machine, script string) ([]Failu
 		if !isProblem || err != nil || i < 0 || i >= len(c.tests) {
 			continue
 		}
-		failures = append(failures, Failure{Test: c.tests[i].String(), Problem: strings.TrimSpace(problem)})
+		problem = strings.TrimSpace(problem)
+		if !c.sudo && (denial.Is(problem) || problem == notReadable) {
+			problem += " (use Checks.AsRoot if it needs root)"
+		}
+		failures = append(failures, Failure{Test: c.tests[i].String(), Problem: problem})
 	}
 	if !ended {
 		return nil, fmt.Errorf("run tests: incomplete output: %.500q", out)

@@ -133,7 +133,7 @@ func (s *session) clean(ctx context.Context, m bake.Machine) error {
 	var report bytes.Buffer
 	err := m.Run(ctx, &bake.Cmd{
 		Line:   cleanScript,
-		Env:    map[string]string{"BAKESTONE_ITEMS": strings.Join(names, " "), "BAKESTONE_KEY": keyBlob(s.Keys.ClientPublic)},
+		Env:    map[string]string{"BAKESTONE_ITEMS": strings.Join(names, " "), "BAKESTONE_KEY": s.Keys.clientBlobs()},
 		Stdout: &report,
 		Sudo:   true,
 	})

@@ -46,7 +46,7 @@ func TestValidate(t *testing.T) {
 		}, want: "Builder.SSH.From"},
 		"invalid network":     {change: func(b *ec2.Builder) { b.SSH.From = []netip.Prefix{{}} }, want: "Builder.SSH.From: invalid network"},
 		"no public address":   {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled; b.SSH.Address = ec2.PublicAddress }, want: "Builder.SSH.Address: public addresses need Network.PublicIP"},
-		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "and compressed, want at most 163"},
+		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "and compressed, want at most 162"},
 		"unknown user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("echo hello") }, want: "Builder.UserData: unknown cloud-init format"},
 		"device twice":        {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{SizeGiB: 1}, {SizeGiB: 2}} }, want: "is given twice"},
 		"device without size": {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Device: "/dev/sdf"}} }, want: "Builder.BlockDevices[/dev/sdf]: needs SizeGiB or Snapshot"},

@@ -136,6 +136,14 @@ func (s *session) clean(ctx context.Context, m bake.Machine) error {
 		Sudo: true,
 	}, longestReport)
 	s.reportCleanup(report)
+	var report bytes.Buffer
+	err := m.Run(ctx, &bake.Cmd{
+		Line:   cleanScript,
+		Env:    map[string]string{"BAKESTONE_ITEMS": strings.Join(names, " "), "BAKESTONE_KEY": s.Keys.clientBlobs()},
+		Stdout: &report,
+		Sudo:   true,
+	})
+	s.reportCleanup(report.String())
 	return err
 }
 

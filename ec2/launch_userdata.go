@@ -20,7 +20,7 @@ import (
 
 const (
 	mostUserData = 16 << 10 // EC2's limit
-	keysVary     = 64       // by how many bytes the compressed size of keys varies
+	keysVary     = 128      // by how many bytes the compressed size of keys varies
 )
 
 // validateUserData reports user data that cloud-init does not know, or that EC2
@@ -102,7 +102,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	return doc.String(), errors.Join(errs...)
 }
 
-// A cloudConfig configures the keys in cloud-init. The host key replaces those of
+// A cloudConfig configures the keys in cloud-init. The host keys replace those of
 // the AMI.
 type cloudConfig struct {
 	HostKeys   map[string]string `json:"ssh_keys,omitempty"`
@@ -112,10 +112,13 @@ type cloudConfig struct {
 func (k keys) cloudConfig() cloudConfig {
 	var c cloudConfig
 	if k.HostPrivate != "" {
-		c.HostKeys = map[string]string{"ed25519_private": k.HostPrivate, "ed25519_public": k.HostPublic}
+		c.HostKeys = map[string]string{
+			"ed25519_private": k.HostPrivate, "ed25519_public": k.HostPublic,
+			"ecdsa_private": k.HostECDSAPrivate, "ecdsa_public": k.HostECDSAPublic,
+		}
 	}
 	if k.ClientPublic != "" {
-		c.Authorized = []string{k.ClientPublic}
+		c.Authorized = []string{k.ClientPublic, k.ClientECDSAPublic}
 	}
 	return c
 }

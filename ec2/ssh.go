@@ -190,10 +190,10 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		Logger:         s.run.Log,
 	}
 	if len(config.Auth) == 0 {
-		config.Auth = []sshmachine.Auth{sshmachine.PrivateKey([]byte(s.Keys.ClientPrivate), bake.Secret{})}
+		config.Auth = s.Keys.auth()
 	}
 	if config.HostKey == nil {
-		known, err := hostKeys(s.Keys.HostPublic)
+		known, err := hostKeys(s.Keys.hostPublic())
 		if err != nil {
 			return nil, err
 		}
@@ -286,7 +286,7 @@ func (s *session) KeptMachine() bake.KeptMachine {
 		Address: s.Instance.Address,
 		User:    s.Source.Login,
 		Key:     bake.NewSecret(s.Keys.ClientPrivate),
-		HostKey: s.Keys.HostPublic,
+		HostKey: s.Keys.hostPublic(),
 		Expires: s.run.Expires,
 	}
 	if port := s.builder.SSH.port(); port != sshPort {

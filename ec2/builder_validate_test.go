@@ -60,11 +60,14 @@ func TestValidate(t *testing.T) {
 		"two reservations": {change: func(b *ec2.Builder) {
 			b.Placement.CapacityReservation, b.Placement.NoCapacityReservation = "cr-1", true
 		}, want: "Builder.Placement.CapacityReservation: only one"},
-		"spot, reservation": {change: func(b *ec2.Builder) { b.Placement.CapacityReservation, b.Spot = "cr-1", &ec2.Spot{} }, want: "spot instances cannot use capacity reservations"},
-		"hop limit":         {change: func(b *ec2.Builder) { b.Metadata.HopLimit = 65 }, want: "Builder.Metadata.HopLimit: 65 is not between"},
-		"unknown address":   {change: func(b *ec2.Builder) { b.SSH.Address = 99 }, want: "Builder.SSH.Address: unknown value 99"},
-		"no IPv6":           {change: func(b *ec2.Builder) { b.SSH.Address = ec2.IPv6Address }, want: "Builder.SSH.Address: IPv6Address needs Network.IPv6"},
-		"private IPv6":      {change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("::1") }, want: "Builder.Network.PrivateIP: ::1 is not an IPv4"},
+		"spot, reservation":    {change: func(b *ec2.Builder) { b.Placement.CapacityReservation, b.Spot = "cr-1", &ec2.Spot{} }, want: "spot instances cannot use capacity reservations"},
+		"no metadata, no keys": {change: func(b *ec2.Builder) { b.Metadata.Off = true }, want: "Builder.Metadata.Off: requires SSH.Auth and SSH.HostKey"},
+		"no metadata, tags":    {change: func(b *ec2.Builder) { b.Metadata = ec2.Metadata{Off: true, Tags: true} }, want: "Builder.Metadata.Off: cannot be set together with Metadata.Tags"},
+		"no metadata, profile": {change: func(b *ec2.Builder) { b.Metadata.Off, b.InstanceProfile = true, "web" }, want: "Builder.Metadata.Off: cannot be set together with InstanceProfile"},
+		"hop limit":            {change: func(b *ec2.Builder) { b.Metadata.HopLimit = 65 }, want: "Builder.Metadata.HopLimit: 65 is not between"},
+		"unknown address":      {change: func(b *ec2.Builder) { b.SSH.Address = 99 }, want: "Builder.SSH.Address: unknown value 99"},
+		"no IPv6":              {change: func(b *ec2.Builder) { b.SSH.Address = ec2.IPv6Address }, want: "Builder.SSH.Address: IPv6Address needs Network.IPv6"},
+		"private IPv6":         {change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("::1") }, want: "Builder.Network.PrivateIP: ::1 is not an IPv4"},
 		"groups and filters": {change: func(b *ec2.Builder) {
 			b.Network.SecurityGroups, b.Network.SecurityGroupFilters = []string{"a"}, ec2.Filters{"b": {"c"}}
 		}, want: "Builder.Network.SecurityGroupFilters: cannot"},

@@ -270,6 +270,31 @@ func TestSSHAuth(t *testing.T) {
 	}
 }
 
+// TestMetadataOff bakes without the instance metadata service, with the login's key that
+// the image has. The embedded machine's cloud-init creates a new host key.
+func TestMetadataOff(t *testing.T) {
+	login, _ := newKey(t)
+	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
+		Name: "own", Login: "ubuntu", Files: map[string]string{
+			"/home/ubuntu/.ssh/authorized_keys": login.AuthorizedKey + "\n",
+		},
+	}}})
+	img := &bake.Image{Name: "own", Builder: ec2.Builder{
+		Cloud: newCloud(server), Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "own"}, Metadata: ec2.Metadata{Off: true},
+		SSH: ec2.SSH{
+			User: "ubuntu", HostKey: sshmachine.InsecureAnyHostKey(),
+			Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(login.Private.Reveal()), bake.Secret{})},
+		},
+	}, Checks: []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("true")) }}}}
+	if _, err := bake.Bake(t.Context(), briskOptions(), img); err != nil {
+		t.Fatal(err)
+	}
+	params := paramsOf(t, server, "RunInstances")
+	if endpoint := params.Get("MetadataOptions.HttpEndpoint"); endpoint != "disabled" || params.Has("UserData") {
+		t.Errorf("RunInstances: endpoint %q with user data %t, want disabled without", endpoint, params.Has("UserData"))
+	}
+}
+
 // TestKeyPair logs in with the private key of an EC2 key pair.
 func TestKeyPair(t *testing.T) {
 	pair, public := newKey(t)

@@ -132,18 +132,10 @@ func (s *session) clean(ctx context.Context, m bake.Machine) error {
 	const longestReport = 16 << 20
 	report, err := bake.OutputLimit(ctx, m, &bake.Cmd{
 		Line: cleanScript,
-		Env:  map[string]string{"BAKESTONE_ITEMS": strings.Join(names, " "), "BAKESTONE_KEY": keyBlob(s.Keys.ClientPublic)},
+		Env:  map[string]string{"BAKESTONE_ITEMS": strings.Join(names, " "), "BAKESTONE_KEY": s.Keys.clientBlobs()},
 		Sudo: true,
 	}, longestReport)
 	s.reportCleanup(report)
-	var report bytes.Buffer
-	err := m.Run(ctx, &bake.Cmd{
-		Line:   cleanScript,
-		Env:    map[string]string{"BAKESTONE_ITEMS": strings.Join(names, " "), "BAKESTONE_KEY": s.Keys.clientBlobs()},
-		Stdout: &report,
-		Sudo:   true,
-	})
-	s.reportCleanup(report.String())
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -272,11 +273,15 @@ func (s *session) unreachable(ctx context.Context, addr string, err error) error
 	if ctx.Err() != nil || b.SSH.Dial != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	admits := "Builder.SSH.From"
+	check := "Builder.SSH.From"
 	if b.Network.ownGroups() {
-		admits = "Builder.Network.SecurityGroups"
+		check = "Builder.Network.SecurityGroups"
 	}
-	return fmt.Errorf("no SSH connection within Builder.SSH.ConnectTimeout (%v): check the route to Builder.SSH.Address, and that %s admits the baking host: %w", b.SSH.connectTimeout(), admits, err)
+	check = "check the route to Builder.SSH.Address, and that " + check + " admits the baking host"
+	if endpoint := aws.ToString(b.Cloud.config.BaseEndpoint); endpoint != "" && !b.Cloud.dials {
+		check = "the machines of the endpoint " + endpoint + " may have no address in this network: set CloudOptions.Dial"
+	}
+	return fmt.Errorf("no SSH connection within Builder.SSH.ConnectTimeout (%v): %s: %w", b.SSH.connectTimeout(), check, err)
 }
 
 // KeptMachine returns how to connect to the instance.

@@ -89,7 +89,7 @@ func (l Local) Validate() error {
 		errs = append(errs, bake.Invalid("Local.Args", "the program is empty"))
 	}
 	for _, name := range l.Reads {
-		if _, err := os.Stat(name); err != nil {
+		if _, err := stat(nil, name); err != nil {
 			errs = append(errs, bake.Invalid("Local.Reads", "%w", err))
 		}
 	}

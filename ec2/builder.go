@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -37,7 +38,7 @@ type Builder struct {
 	// codes cannot be used: see Capture.FromSnapshots.
 	ReplaceAMI bool
 
-	// Description is the AMI's description, at most 255 bytes. Empty names the
+	// Description is the AMI's description, at most 255 characters. Empty names the
 	// image and the source.
 	Description string
 
@@ -156,7 +157,6 @@ var amiName = regexp.MustCompile(`^[a-zA-Z0-9()\[\]. /'@_\-]{3,128}$`)
 
 const (
 	mostTags        = 50
-	ourTags         = 9
 	longestTagKey   = 128
 	longestTagValue = 256
 
@@ -188,11 +188,11 @@ func (b Builder) Validate(img *bake.Image) error {
 	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
 		invalid("AMIName", `invalid name %q: EC2 accepts 3 to 128 letters, digits and ()[]. /'@_-`, name)
 	}
-	if len(img.Name) > longestImageName {
-		errs = append(errs, bake.Invalid("Image.Name", "is %d bytes, want at most %d", len(img.Name), longestImageName))
+	if n := utf8.RuneCountInString(img.Name); n > longestImageName {
+		errs = append(errs, bake.Invalid("Image.Name", "is %d characters, want at most %d", n, longestImageName))
 	}
-	if n := len(b.Description); n > longestDescription {
-		invalid("Description", "is %d bytes, want at most %d", n, longestDescription)
+	if n := utf8.RuneCountInString(b.Description); n > longestDescription {
+		invalid("Description", "is %d characters, want at most %d", n, longestDescription)
 	}
 	errs = append(errs, b.validateInstanceTypes()...)
 	errs = append(errs, b.validateSpot()...)
@@ -208,7 +208,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	errs = append(errs, b.validateReplace()...)
 	errs = append(errs, b.validateCapture()...)
 	errs = append(errs, b.validateDistribution()...)
-	errs = append(errs, b.validatePublishers(img)...)
+	errs = append(errs, b.of(img).validatePublishers(img)...)
 	if b.ImageTimeout < 0 {
 		invalid("ImageTimeout", "must not be negative")
 	}
@@ -264,9 +264,10 @@ func (b Builder) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
 	return &session{builder: b.of(img), image: img, run: run, region: b.Cloud.region(b.Region)}, nil
 }
 
-// of returns the Builder without the fields that img does not use: an image that
-// is only provisioned has no AMI.
+// of returns the Builder without what img does not use: an image that is only
+// provisioned has no AMI, and no AMI is copied to where it is baked.
 func (b Builder) of(img *bake.Image) Builder {
+	b.Distribute.Copies = b.withoutHome()
 	if img.ProvisionOnly {
 		b.AMIName, b.ReplaceAMI, b.Capture, b.Distribute = "", false, Capture{}, Distribution{}
 	}

@@ -96,8 +96,8 @@ type lookups struct {
 	sources   *shared[ec2types.Image]
 	subnets   *shared[[]ec2types.Subnet]
 	groups    *shared[[]string]
-	answers   *shared[bool]   // whether the region responds, and whether resources exist
-	keys      *shared[string] // why a KMS key cannot be used; empty if it can
+	answers   *shared[bool] // whether the region responds, and whether resources exist
+	keys      *shared[keyFacts]
 	addresses *shared[netip.Addr]
 	writes    *writes
 }
@@ -108,7 +108,7 @@ func newLookups(o CloudOptions) lookups {
 		subnets:   newShared[[]ec2types.Subnet](o),
 		groups:    newShared[[]string](o),
 		answers:   newShared[bool](o),
-		keys:      newShared[string](o),
+		keys:      newShared[keyFacts](o),
 		addresses: newShared[netip.Addr](o),
 		writes:    new(writes),
 	}

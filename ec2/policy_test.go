@@ -159,9 +159,17 @@ func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d 
 	fails := bake.PublisherFunc{Do: func(_ context.Context, a bake.Artifact) error {
 		return errors.Join(planted, a.Destroy(t.Context()))
 	}}
-	// Refuse a copy once.
-	server.Fail(ec2test.Fault{Action: "CopyImage", Account: prodAccount, Denied: &ec2test.Denial{Resource: "arn:aws:ec2:eu-west-1::image/*"}})
 	img := d.image(cloud)
+	if b, ok := img.Builder.(ec2.Builder); ok && len(b.Distribute.Copies) > 0 {
+		server.Fail(ec2test.Fault{Action: "CopyImage", Account: prodAccount, Denied: &ec2test.Denial{Resource: "arn:aws:ec2:eu-west-1::image/*"}})
+		results, err := bake.Bake(t.Context(), briskOptions(), img)
+		if err == nil {
+			t.Error("Bake() with a denied copy: error = nil")
+		}
+		server.Mend()
+		destroy(t, results[0].Artifact)
+	}
+	img = d.image(cloud)
 	img.Publishers = []bake.Publisher{fails}
 	if _, err := bake.Bake(t.Context(), briskOptions(), img); !errors.Is(err, planted) {
 		t.Errorf("Bake() with a failing publisher: error = %v, want %v", err, planted)
@@ -222,10 +230,10 @@ func actionsOf(calls []ec2test.Call, account string) []string {
 }
 
 // neverCalled reports whether an action is needed by other calls, but not called
-// itself: to set tags, to pass a role, and to let EBS use a key.
-// TestPolicyResources checks those of keys.
+// itself: to set tags, to pass a role, and to let EBS use a key. The default key is
+// looked up only for an encrypted AMI. TestPolicyResources checks those of keys.
 func neverCalled(action string) bool {
-	return action == "ec2:CreateTags" || action == "iam:PassRole" || strings.HasPrefix(action, "iam:Tag") || strings.HasPrefix(action, "kms:")
+	return action == "ec2:CreateTags" || action == "ec2:GetEbsDefaultKmsKeyId" || action == "iam:PassRole" || strings.HasPrefix(action, "iam:Tag") || strings.HasPrefix(action, "kms:")
 }
 
 // TestPolicyCoversEveryCall finds the API calls in the package's source, and

@@ -11,11 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/aws/smithy-go"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
@@ -61,6 +58,9 @@ func (s *session) preflightChecks() []func(context.Context) error {
 	if s.image.ProvisionOnly {
 		return checks
 	}
+	if b.Distribute.shares() || b.isPulled() {
+		checks = append(checks, s.checkEncryption)
+	}
 	if !b.Distribute.OnlyCopies {
 		checks = append(checks, func(ctx context.Context) error {
 			return s.checkSharing(ctx, s.region, &CopyError{Region: s.region.name})
@@ -82,7 +82,7 @@ func (s *session) preflightChecks() []func(context.Context) error {
 // the copy can be made.
 func (s *session) checkCopy(ctx context.Context, i int) error {
 	c, r := s.builder.Distribute.Copies[i], s.copyRegion(i)
-	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", i)
+	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", c.index)
 	place, err := s.errorAt(ctx, Destination{c.Region, s.builder.cloudOf(c)})
 	if err != nil {
 		return place.with(bake.Invalid(field+".Cloud", "%w", err))
@@ -170,34 +170,15 @@ func (r *region) fetchNamed(ctx context.Context, names []string) (map[string]ec2
 
 // checkKey checks that a KMS key exists and can encrypt volumes.
 func (s *session) checkKey(ctx context.Context, r *region, place *CopyError, field, key string) error {
-	problem, err := r.lookups.keys.get(ctx, key, func(ctx context.Context) (string, error) {
-		ctx, stop := clock.WithTimeout(ctx, r.clock, r.callTimeout)
-		defer stop()
-		out, err := r.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(key)})
-		if api, ok := errors.AsType[smithy.APIError](err); ok && (api.ErrorCode() == "NotFoundException" || api.ErrorCode() == "InvalidArnException") {
-			return api.ErrorMessage(), nil
-		}
-		if err != nil {
-			return "", err
-		}
-		switch k := out.KeyMetadata; {
-		case k == nil:
-			return "", errors.New("KMS returned no metadata")
-		case !k.Enabled:
-			return fmt.Sprintf("key state is %s", k.KeyState), nil
-		case k.KeySpec != "" && k.KeySpec != "SYMMETRIC_DEFAULT":
-			return fmt.Sprintf("key spec is %s, but EBS needs a symmetric key", k.KeySpec), nil
-		}
-		return "", nil
-	})
+	facts, err := r.describeKey(ctx, key)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
 		// Using a key does not need permission to describe it.
 		s.run.Say("cannot check %s %s in %s: %v", field, key, place.Region, err)
-	case problem != "":
-		return place.with(bake.Invalid(field, "%s: %s", key, problem))
+	case facts.problem != "":
+		return place.with(bake.Invalid(field, "%s: %s", key, facts.problem))
 	}
 	return nil
 }

@@ -142,7 +142,7 @@ func TestPreflight(t *testing.T) {
 				allowPublic(s.t, s.server, west, "us-east-1", prod)
 				s.b.Distribute.LaunchPermissions.Public = true
 			},
-			[]string{"check destinations: " + testRegion + ": Builder.Distribute.LaunchPermissions.Public: the account blocks"},
+			[]string{testRegion + ": Builder.Distribute.LaunchPermissions.Public: the account blocks"},
 		},
 		"public access to snapshots blocked": {
 			func(s spoiled) {

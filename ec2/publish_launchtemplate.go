@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -69,8 +70,8 @@ func (l LaunchTemplate) Validate() error {
 	if !templateVersion.MatchString(l.SourceVersion) {
 		errs = append(errs, bake.Invalid("LaunchTemplate.SourceVersion", "invalid version %q: want a number, $Latest or $Default", l.SourceVersion))
 	}
-	if len(l.Description) > longest {
-		errs = append(errs, bake.Invalid("LaunchTemplate.Description", "is %d bytes, want at most %d", len(l.Description), longest))
+	if n := utf8.RuneCountInString(l.Description); n > longest {
+		errs = append(errs, bake.Invalid("LaunchTemplate.Description", "is %d characters, want at most %d", n, longest))
 	}
 	return errors.Join(errs...)
 }

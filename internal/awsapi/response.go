@@ -130,26 +130,50 @@ func (responseMiddleware) HandleDeserialize(ctx context.Context, in middleware.D
 	if protocol == "" {
 		return out, meta, nil
 	}
-	body, err := readBody(action, response)
+	c, _ := middleware.GetStackValue(ctx, callKey{}).(*call)
+	body, err := readBody(ctx, response)
 	if err != nil {
 		return out, meta, err
 	}
-	response.Body = io.NopCloser(bytes.NewReader(body))
-	c, _ := middleware.GetStackValue(ctx, callKey{}).(*call)
 	return out, meta, checkResponse(protocol, action, response, body, c)
 }
 
-// readBody reads and closes the body.
-func readBody(action string, response *smithyhttp.Response) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponse+1))
+// A wholeBody is the body of a response that has been read.
+type wholeBody struct {
+	*bytes.Reader
+	content []byte
+}
+
+func (wholeBody) Close() error { return nil }
+
+type bufferKey struct{}
+
+// withBuffer makes readBody use a buffer again that has been read.
+func withBuffer(ctx context.Context, b *bytes.Buffer) context.Context {
+	return middleware.WithStackValue(ctx, bufferKey{}, b)
+}
+
+// readBody reads the body of a response, which can then be read again.
+func readBody(ctx context.Context, response *smithyhttp.Response) ([]byte, error) {
+	if whole, ok := response.Body.(wholeBody); ok {
+		return whole.content, nil
+	}
+	b, ok := middleware.GetStackValue(ctx, bufferKey{}).(*bytes.Buffer)
+	if !ok {
+		b = &bytes.Buffer{}
+	}
+	b.Reset()
+	_, err := b.ReadFrom(io.LimitReader(response.Body, maxResponse+1))
 	_ = response.Body.Close() // already read
+	action := middleware.GetOperationName(ctx)
 	switch {
 	case err != nil:
 		return nil, &BrokenResponseError{Action: action, Err: err}
-	case len(body) > maxResponse:
+	case b.Len() > maxResponse:
 		return nil, &LargeResponseError{Action: action, Limit: maxResponse}
 	}
-	return body, nil
+	response.Body = wholeBody{bytes.NewReader(b.Bytes()), b.Bytes()}
+	return b.Bytes(), nil
 }
 
 func checkResponse(protocol, action string, response *smithyhttp.Response, body []byte, c *call) error {

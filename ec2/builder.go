@@ -212,7 +212,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	if b.ImageTimeout < 0 {
 		invalid("ImageTimeout", "must not be negative")
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("Builder", b))...)
 }
 
 // Conflicts reports that both images are AMIs with the same AMIName in the same

@@ -72,7 +72,7 @@ func (l LaunchTemplate) Validate() error {
 	if len(l.Description) > longest {
 		errs = append(errs, bake.Invalid("LaunchTemplate.Description", "is %d bytes, want at most %d", len(l.Description), longest))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("LaunchTemplate", l))...)
 }
 
 // Destinations returns the destinations in Regions, or with an ID only the first.

@@ -214,7 +214,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	if b.ImageTimeout < 0 {
 		invalid("ImageTimeout", "must not be negative")
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("Builder", b))...)
 }
 
 // zoneName matches the names of Availability Zones, which begin with their region.

@@ -89,9 +89,13 @@ func TestValidate(t *testing.T) {
 		"two profiles":   {change: func(b *ec2.Builder) { b.InstanceProfile, b.InstanceProfilePolicy = "a", readBucket }, want: "Builder.InstanceProfilePolicy: cannot be set together"},
 		"invalid policy": {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{" }, want: "Builder.InstanceProfilePolicy: is not JSON"},
 		"empty policy":   {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{}" }, want: "Builder.InstanceProfilePolicy: has no Statement"},
-		"reserved tag":   {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x" has a reserved prefix`},
-		"own tag":        {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "has a reserved prefix"},
-		"long tag":       {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
+		"printed secrets": {change: func(b *ec2.Builder) {
+			token := fmt.Sprint(bake.NewSecret("hunter2"))
+			b.UserData, b.Tags = []byte("#cloud-config\npassword: "+token), map[string]string{"team": "web", "token": token}
+		}, want: "Builder.UserData: contains [redacted], the printed form of a bake.Secret"},
+		"reserved tag": {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x" has a reserved prefix`},
+		"own tag":      {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "has a reserved prefix"},
+		"long tag":     {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
 		"invalid IAM tag": {change: func(b *ec2.Builder) {
 			b.Tags, b.InstanceProfilePolicy = map[string]string{"team": "web (prod)"}, readBucket
 		}, want: `Tags: invalid tag text "web (prod)"`},

@@ -40,10 +40,16 @@ type PackerManifest struct {
 	CustomData map[string]string
 }
 
-var _ bake.Publisher = PackerManifest{}
+var (
+	_ bake.Publisher = PackerManifest{}
+	_ bake.Validator = PackerManifest{}
+)
 
 // String returns "manifest " and the path.
 func (m PackerManifest) String() string { return "manifest " + m.path() }
+
+// Validate reports fields that contain the printed form of a secret.
+func (m PackerManifest) Validate() error { return checkRedacted("PackerManifest", m) }
 
 func (m PackerManifest) path() string {
 	if m.Path == "" {

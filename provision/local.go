@@ -96,7 +96,7 @@ func (l Local) Validate() error {
 	if l.Dir != "" {
 		errs = append(errs, checkDir("Local.Dir", nil, l.Dir))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("Local", l))...)
 }
 
 // ValidateHost reports a program that is missing on the baking host. It does not look

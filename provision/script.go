@@ -134,7 +134,7 @@ func (s Script) Validate() error {
 	if slices.ContainsFunc(s.Args, hasNUL) {
 		errs = append(errs, bake.Invalid("Script.Args", "contains a NUL byte"))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("Script", s))...)
 }
 
 // DeclareInputs declares the script as it runs and its parameters.

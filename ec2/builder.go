@@ -108,6 +108,12 @@ type Builder struct {
 	// Tags are added to every resource. Image.Tags take precedence.
 	Tags map[string]string
 
+	// SourceTags, if not nil, returns further tags of every resource, made from the
+	// facts of the AMI that the bake starts from, such as its name. Tags and RunTags
+	// take precedence. It is called once, before anything is created; an error or an
+	// invalid tag ends the bake.
+	SourceTags func(SourceImage) (map[string]string, error)
+
 	// RunTags are added to the resources that exist only during the bake:
 	// instance, volumes, network interface, security group, instance profile.
 	// Tags take precedence. AMIs and snapshots do not get them.

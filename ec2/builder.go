@@ -98,7 +98,7 @@ type Builder struct {
 	InstanceProfilePolicy string
 
 	// UserData is merged with Bakestone's own user data. Any cloud-init format is
-	// accepted. Both together are limited to 16 KiB, compressed if necessary.
+	// accepted; that of Windows is an error. Both together are limited to 16 KiB, compressed if necessary.
 	UserData []byte
 
 	// BlockDevices change or add volumes. Other volumes of the source stay as

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -75,6 +76,9 @@ func (s *session) findSource(ctx context.Context) error {
 	}
 	s.Source = sourceImage(image)
 	s.Source.Region = s.region.name
+	if strings.EqualFold(string(image.Platform), "windows") { // the SDK has "Windows", EC2 sends "windows"
+		return bake.Invalid("Builder.Source", "%s is a Windows AMI: a Builder needs one with cloud-init and a POSIX shell", s.Source.ID)
+	}
 	if s.builder.SSH.User != "" && !s.run.Checks {
 		s.Source.Login = s.builder.SSH.User
 	}

@@ -146,9 +146,12 @@ func (s *session) findImage(ctx context.Context) (bool, error) {
 
 // waitImage waits until the AMI is available, and sets its remaining attributes.
 func (s *session) waitImage(ctx context.Context) error {
-	err := s.region.waitImage(ctx, s.run, s.Image.ID, func(i ec2types.Image) {
+	err := s.region.waitImage(ctx, s, s.Image.ID, func(i ec2types.Image) {
 		s.Image.Snapshots, s.Image.IMDS = snapshotsOf(i), string(i.ImdsSupport)
 	})
+	if errors.Is(err, errNotOurs) {
+		s.Image.ID = "" // undoing finds the image by its tag
+	}
 	if err != nil {
 		return err
 	}
@@ -158,15 +161,17 @@ func (s *session) waitImage(ctx context.Context) error {
 // errImageFailed reports that EC2 could not complete an image.
 var errImageFailed = errors.New("image failed")
 
-// waitImage waits until an image of a build is available, and reports the progress
+// waitImage waits until an image of the build is available, and reports the progress
 // of its snapshots. It passes the image to see when it is available or has failed.
-func (r *region) waitImage(ctx context.Context, run *bake.Run, id string, see func(ec2types.Image)) error {
-	stop := r.reportSnapshots(ctx, run)
+func (r *region) waitImage(ctx context.Context, s *session, id string, see func(ec2types.Image)) error {
+	stop := r.reportSnapshots(ctx, s.run)
 	defer stop()
+	missing := r.absence("image", id)
 	return r.images.WaitQuiet(ctx, id, r.pollIntervals(quietImage), func(i ec2types.Image, found bool) (bool, error) {
-		if !found {
-			return false, nil // EC2 does not show it yet
+		if ours := s.ownsImage(i); !found || !ours {
+			return false, missing.check(found, ours)
 		}
+		missing.since = time.Time{}
 		switch i.State {
 		case ec2types.ImageStateAvailable:
 			see(i)
@@ -215,7 +220,7 @@ func (s *session) discardImage(ctx context.Context, outcome bake.Outcome) error 
 	if s.Image.ID == "" {
 		return nil
 	}
-	if err := s.region.discard(ctx, s.run.ID, s.Image.ID, s.Image.Snapshots); err != nil {
+	if err := s.region.discard(ctx, s, s.Image.ID, s.Image.Snapshots); err != nil {
 		return err
 	}
 	s.Image.Removed = true

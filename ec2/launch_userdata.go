@@ -13,13 +13,15 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
 
 const (
 	mostUserData = 16 << 10 // EC2's limit
-	keysVary     = 64       // by how many bytes the compressed size of keys varies
+	keysVary     = 128      // by how many bytes the compressed size of keys varies
 )
 
 // validateUserData reports user data that cloud-init does not know, or that EC2
@@ -63,7 +65,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	add := func(kind, merge string, body []byte) {
 		header := textproto.MIMEHeader{"Content-Type": {kind}}
 		text := string(body)
-		if !strings.HasPrefix(kind, "multipart/") { // MIME does not allow encoding these
+		if !strings.HasPrefix(strings.ToLower(kind), "multipart/") { // MIME does not allow encoding these
 			header.Set("Content-Transfer-Encoding", "base64")
 			text = wrap(base64.StdEncoding.EncodeToString(body))
 		}
@@ -101,7 +103,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	return doc.String(), errors.Join(errs...)
 }
 
-// A cloudConfig configures the keys in cloud-init. The host key replaces those of
+// A cloudConfig configures the keys in cloud-init. The host keys replace those of
 // the AMI.
 type cloudConfig struct {
 	HostKeys   map[string]string `json:"ssh_keys,omitempty"`
@@ -111,10 +113,13 @@ type cloudConfig struct {
 func (k keys) cloudConfig() cloudConfig {
 	var c cloudConfig
 	if k.HostPrivate != "" {
-		c.HostKeys = map[string]string{"ed25519_private": k.HostPrivate, "ed25519_public": k.HostPublic}
+		c.HostKeys = map[string]string{
+			"ed25519_private": k.HostPrivate, "ed25519_public": k.HostPublic,
+			"ecdsa_private": k.HostECDSAPrivate, "ecdsa_public": k.HostECDSAPublic,
+		}
 	}
 	if k.ClientPublic != "" {
-		c.Authorized = []string{k.ClientPublic}
+		c.Authorized = []string{k.ClientPublic, k.ClientECDSAPublic}
 	}
 	return c
 }
@@ -170,11 +175,15 @@ func userPart(data []byte) (kind string, body []byte, err error) {
 	}
 	header, rest, found := bytes.Cut(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
 	if found {
-		for line := range strings.Lines(strings.ReplaceAll(string(header), "\n\t", " ")) {
+		for line := range strings.Lines(strings.NewReplacer("\n\t", " ", "\n ", " ").Replace(string(header))) {
 			name, value, _ := strings.Cut(line, ":")
-			if strings.EqualFold(name, "Content-Type") {
-				return strings.TrimSpace(value), rest, nil
+			if value = strings.TrimSpace(value); !strings.EqualFold(name, "Content-Type") {
+				continue
 			}
+			if value == "" || strings.ContainsFunc(value, unicode.IsControl) || !utf8.ValidString(value) {
+				return "", nil, fmt.Errorf("invalid Content-Type %q", value)
+			}
+			return value, rest, nil
 		}
 	}
 	return "", nil, errors.New("unknown cloud-init format: want a prefix such as #! or #cloud-config, or MIME headers")

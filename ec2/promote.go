@@ -263,7 +263,7 @@ func (s *session) restoreName(ctx context.Context) error {
 	if s.Image.Replaces.OldID == "" {
 		return nil
 	}
-	if err := s.region.deregisterBuild(ctx, s.run.ID, s.Image.ID); err != nil {
+	if err := s.region.deregisterBuild(ctx, s, s.Image.ID); err != nil {
 		return err
 	}
 	return s.region.restoreOld(ctx, s.run, &s.Image.Replaces)

@@ -97,7 +97,7 @@ func (s *session) copyTo(ctx context.Context, i int) error {
 		return nil
 	}
 	if p.Broken {
-		if err := r.discard(ctx, s.run.ID, p.ID, p.Snapshots); err != nil {
+		if err := r.discard(ctx, s, p.ID, p.Snapshots); err != nil {
 			return err
 		}
 		*p = copyRecord{Account: p.Account, Attempt: p.Attempt + 1, Renamed: p.Renamed, Replaces: p.Replaces}
@@ -118,8 +118,11 @@ func (s *session) copyTo(ctx context.Context, i int) error {
 			return err
 		}
 	}
-	err := r.waitImage(ctx, s.run, p.ID, func(i ec2types.Image) { p.Snapshots = snapshotsOf(i) })
+	err := r.waitImage(ctx, s, p.ID, func(i ec2types.Image) { p.Snapshots = snapshotsOf(i) })
 	p.Broken = errors.Is(err, errImageFailed)
+	if errors.Is(err, errUnknownID) {
+		p.ID, p.Doubtful = "", true // the next attempt looks for its tag
+	}
 	p.Copied = err == nil
 	if p.Broken {
 		return needsKeys(err, s.copyKeys(ctx, c))
@@ -251,7 +254,7 @@ func (s *session) removeCopy(ctx context.Context, i int) error {
 	if p.ID == "" {
 		return nil
 	}
-	if err := r.discard(ctx, s.run.ID, p.ID, p.Snapshots); err != nil {
+	if err := r.discard(ctx, s, p.ID, p.Snapshots); err != nil {
 		return fmt.Errorf("%s: %w", destinationName(p.Account, r.name), err)
 	}
 	p.Removed = true

@@ -44,6 +44,8 @@ func (s *session) unlessFound(find func(context.Context) (bool, error), do func(
 		if made {
 			return nil
 		}
+		s.reopened = true
+		defer func() { s.reopened = false }()
 		return do(ctx)
 	}
 }

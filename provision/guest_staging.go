@@ -14,6 +14,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 	"github.com/bakestone-go/bakestone/internal/staging"
 )
 
@@ -115,6 +116,7 @@ func (d *stagingDir) tree(ctx context.Context, name string, t tree) (string, err
 	at := path.Join(d.path, name)
 	up, err := t.upload(at)
 	if err == nil {
+		up.Sudo = d.sudo
 		err = d.m.Put(ctx, up)
 	}
 	if err != nil {
@@ -123,11 +125,53 @@ func (d *stagingDir) tree(ctx context.Context, name string, t tree) (string, err
 	return at, nil
 }
 
-// read returns the content of a file in the directory.
+// copy uploads a file or a tree, with its permissions, to a path in the directory.
+func (d *stagingDir) copy(ctx context.Context, name string, fsys fs.FS, file string) error {
+	info, err := stat(fsys, file)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		_, err := d.tree(ctx, name, tree{fsys: fsys, dir: file})
+		return err
+	}
+	content, err := readFile(fsys, file)
+	if err != nil {
+		return err
+	}
+	err = d.m.Put(ctx, &bake.Upload{
+		Content: bytes.NewReader(content), Size: int64(len(content)), Dest: path.Join(d.path, name),
+		Mode: info.Mode() & posixsh.ModeBits, Sudo: d.sudo,
+	})
+	if err != nil {
+		return fmt.Errorf("upload %s: %w", name, err)
+	}
+	return nil
+}
+
+// read returns the content of a file in the directory, of at most maxResults bytes.
 func (d *stagingDir) read(ctx context.Context, name string) ([]byte, error) {
-	var content bytes.Buffer
+	var content results
 	err := d.m.Get(ctx, &bake.Download{Source: path.Join(d.path, name), Content: &content, Sudo: d.sudo})
-	return content.Bytes(), err
+	return content.text, err
+}
+
+// maxResults limits what a tool may report of its run.
+const maxResults = 16 << 20
+
+var errLongResults = fmt.Errorf("results exceed %d MiB", maxResults>>20)
+
+// results keeps what is written to it, up to maxResults.
+type results struct{ text []byte }
+
+// Write fails if the results become too long.
+func (r *results) Write(p []byte) (int, error) {
+	if len(p) > maxResults-len(r.text) {
+		r.text = nil
+		return 0, errLongResults
+	}
+	r.text = append(r.text, p...)
+	return len(p), nil
 }
 
 // either uploads a file or a tree and returns its path.

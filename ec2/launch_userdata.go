@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/textproto"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -154,6 +155,10 @@ func userDataKinds() [][2]string {
 	}
 }
 
+// windowsUserData matches the user data of EC2Launch and EC2Config: its tags, which may
+// come in any order, and EC2Launch v2's tasks.
+var windowsUserData = regexp.MustCompile(`(?i)^(\x{feff}|\s)*(<(powershell|powershellArguments|script|persist|runAsLocalSystem|detach)>|version: *["']?1\.)`)
+
 // userPart returns the MIME type and the body of the caller's user data.
 func userPart(data []byte) (kind string, body []byte, err error) {
 	data, err = gunzip(data)
@@ -164,6 +169,9 @@ func userPart(data []byte) (kind string, body []byte, err error) {
 		if bytes.HasPrefix(data, []byte(k[0])) {
 			return k[1], data, nil
 		}
+	}
+	if windowsUserData.Match(data) {
+		return "", nil, errors.New("is for Windows: a Builder needs an AMI with cloud-init and a POSIX shell")
 	}
 	header, rest, found := bytes.Cut(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
 	if found {

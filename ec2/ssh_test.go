@@ -319,7 +319,7 @@ func TestKeyPair(t *testing.T) {
 	b.SSH.KeyPair = "none"
 	img.Builder = b
 	_, err := bake.Bake(t.Context(), fastOptions(), img)
-	wantError(t, "Bake", err, "InvalidKeyPair.NotFound")
+	wantError(t, "Bake", err, `Builder.SSH.KeyPair: "none" not found in eu-west-1`)
 	for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" && r.State == "running" }) {
 		t.Errorf("%s is running, want it terminated", r)
 	}

@@ -65,6 +65,7 @@ func TestStalledTransfers(t *testing.T) {
 		"file is not even examined": {old: "wc -c", stalled: "sleep 30; wc -c", get: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := newHost(t)
 			if test.old != "" {
 				h.run = func(line string) string { return strings.ReplaceAll(line, test.old, test.stalled) }

@@ -463,3 +463,67 @@ func TestUnreachable(t *testing.T) {
 		})
 	}
 }
+
+// TestServerWithoutEd25519 connects to an instance whose server, as in FIPS mode, has no
+// ed25519 host key and accepts no ed25519 client key.
+func TestServerWithoutEd25519(t *testing.T) {
+	server := newServer(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	loggedIn := false
+	b := ec2.Builder{Cloud: ec2.NewCloud(server.Config(testRegion), cloudOptions(server)), Source: ubuntu(), SSH: ec2.SSH{
+		Dial: func(context.Context, ec2.SSHTarget) (net.Conn, error) {
+			near, far := loopback(t)
+			go func() {
+				defer cancel()
+				config := cloudConfig(t, paramsOf(t, server, "RunInstances").Get("UserData"))
+				host, err := ssh.ParsePrivateKey([]byte(config.Keys["ecdsa_private"]))
+				if err != nil {
+					t.Errorf("host key: %v", err)
+					return
+				}
+				accept := &ssh.ServerConfig{
+					PublicKeyAuthAlgorithms: []string{ssh.KeyAlgoECDSA256},
+					PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+						for _, line := range config.Authorized {
+							if known, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err == nil && bytes.Equal(known.Marshal(), key.Marshal()) {
+								return &ssh.Permissions{}, nil
+							}
+						}
+						return nil, errors.New("unknown key")
+					},
+				}
+				accept.AddHostKey(host)
+				_, _, _, err = ssh.NewServerConn(far, accept)
+				loggedIn = err == nil
+				if err != nil {
+					t.Errorf("login: %v", err)
+				}
+			}()
+			return near, nil
+		},
+	}}
+	_, err := bake.Bake(ctx, &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "fips", Builder: b})
+	if !errors.Is(err, context.Canceled) || !loggedIn {
+		t.Errorf("Bake() error = %v, logged in: %v, want Canceled after a login", err, loggedIn)
+	}
+}
+
+// loopback returns the ends of a TCP connection.
+func loopback(t *testing.T) (near, far net.Conn) {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // served one connection
+	near, err = new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
+	if err == nil {
+		far, err = l.Accept()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = far.Close() })
+	return near, far
+}

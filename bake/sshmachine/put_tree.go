@@ -256,9 +256,10 @@ func (t *treeScripts) end() string {
 	if owner == "" && t.upload != "" {
 		owner = "0:0"
 	}
+	// In a set-gid directory, only some transfers pass the bit and the group on.
+	b.WriteString("set -- $(ls -ldn \"$s/t\")\n" + `case $1 in ??????[sS]*) chmod -R g-s "$s/t" || exit 1;; esac` + "\n")
 	if owner == "" {
-		// In a set-gid directory, only some transfers pass the group on.
-		b.WriteString("set -- $(ls -ldn \"$s/t\")\n" + `if [ "$4" != "$(id -g)" ]; then chown -hR ":$(id -g)" "$s/t" || exit 1; fi` + "\n")
+		b.WriteString(`if [ "$4" != "$(id -g)" ]; then chown -hR ":$(id -g)" "$s/t" || exit 1; fi` + "\n")
 	} else {
 		fmt.Fprintf(&b, "chown -hR %s \"$s/t\" || exit 1\n", quote(owner))
 	}

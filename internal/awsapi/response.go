@@ -129,6 +129,7 @@ func (responseMiddleware) HandleDeserialize(ctx context.Context, in middleware.D
 	}
 	protocol, action := protocolOf(awsmiddleware.GetServiceID(ctx)), middleware.GetOperationName(ctx)
 	if protocol == "" {
+		response.Body = &boundedBody{ReadCloser: response.Body, action: action, left: maxResponse}
 		return out, meta, nil
 	}
 	body, err := readBody(action, response)
@@ -140,10 +141,31 @@ func (responseMiddleware) HandleDeserialize(ctx context.Context, in middleware.D
 	return out, meta, checkResponse(protocol, action, response, body, c)
 }
 
+// A boundedBody is a response that fails beyond the size limit.
+type boundedBody struct {
+	io.ReadCloser
+
+	action string
+	left   int
+}
+
+// Read reads from the body, up to the limit.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, &LargeResponseError{Action: b.action, Limit: maxResponse}
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return n, &LargeResponseError{Action: b.action, Limit: maxResponse}
+	}
+	return n, err
+}
+
 // readBody reads and closes the body.
 func readBody(action string, response *smithyhttp.Response) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponse+1))
-	_ = response.Body.Close() // already read
+	_ = response.Body.Close()   // already read
+	response.Body = http.NoBody // the SDK would read what is left of it, without end
 	switch {
 	case err != nil:
 		return nil, &BrokenResponseError{Action: action, Err: err}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
@@ -177,5 +178,21 @@ func TestIDErrors(t *testing.T) {
 				t.Errorf("error = %v (rejected %t), want one that contains %q", err, awsapi.Rejected(err), test.want)
 			}
 		})
+	}
+}
+
+// TestEndlessResponse reads responses that do not end, of services whose responses are
+// checked and of others.
+func TestEndlessResponse(t *testing.T) {
+	cfg := config(&fakeHTTP{}, nil)
+	cfg.HTTPClient = endlessBody{strings.Repeat("<item/>", 1000)}
+	_, err := awsec2.NewFromConfig(cfg).DescribeRegions(t.Context(), nil)
+	if large := new(awsapi.LargeResponseError); !errors.As(err, &large) {
+		t.Errorf("DescribeRegions() = %v, want a LargeResponseError", err)
+	}
+	cfg.HTTPClient = endlessBody{" "}
+	_, err = eks.NewFromConfig(cfg).ListClusters(t.Context(), nil)
+	if large := new(awsapi.LargeResponseError); !errors.As(err, &large) {
+		t.Errorf("ListClusters() = %v, want a LargeResponseError", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pkg/sftp"
 
@@ -316,6 +317,9 @@ func FuzzRegex(f *testing.F) {
 				re.MatchString(s)
 			}
 		}
+		if !utf8.ValidString(pattern + s) {
+			return
+		}
 		re, err := compile(pattern, false, true, false)
 		if want := regexp.MustCompile(regexp.QuoteMeta(pattern)); err != nil || re.MatchString(s) != want.MatchString(s) {
 			t.Errorf("fixed %q on %q: %v", pattern, s, err)
@@ -340,7 +344,7 @@ func FuzzGlob(f *testing.F) {
 			r = &runner{shell: &shell{patterns: map[string]*regexp.Regexp{}}, p: p, shopts: map[string]bool{}}
 		}
 		got := r.match(pattern, s)
-		if strings.ContainsAny(pattern, `[]()\!+@{}^`) || strings.Contains(s, "/") {
+		if strings.ContainsAny(pattern, `[]()\!+@{}^`) || strings.Contains(s, "/") || !utf8.ValidString(pattern+s) {
 			return
 		}
 		if want, err := path.Match(pattern, s); err == nil && got != want {

@@ -95,7 +95,7 @@ func TestLimits(t *testing.T) {
 		{"jq: join", `jq -n '[range(10000) | "a"] | join("x" * 1000000)'`, "Cannot allocate memory", 5},
 		{"jq: transpose", `jq -n '[range(20000) | []] + [[range(20000)]] | transpose'`, "", 152},
 		{"jq: matches", `jq -n '"x" * 10000000 | [match(""; "g")]'`, "Cannot allocate memory", 5},
-		{"jq: gsub", `jq -n '"x" * 6000 | gsub(""; "y" * 100000)'`, "", 152},
+		{"jq: gsub", `jq -n '"x" * 6000 | gsub(""; "y" * 100000)'`, "Cannot allocate memory", 5},
 		{"jq: explode", `jq -n '"x" * 15000000 | explode'`, "Cannot allocate memory", 5},
 		{"jq: combinations", `jq -n '[[range(1000)] | combinations(1000)]'`, "", 152},
 		{"jq: big number", `jq -n 'reduce range(100) as $i (3; . * .)'`, "Cannot allocate memory", 5},

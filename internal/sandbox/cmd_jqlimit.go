@@ -88,7 +88,7 @@ func (g *jqGuard) tooLarge() error {
 	return errMemory
 }
 
-var errJQDepth = errors.New("exceeds depth limit for parsing") //nolint:staticcheck // as jq prints it
+var errJQDepth = errors.New("exceeds depth limit for parsing")
 
 // size returns how much memory v would take if it shared nothing, or more than limit.
 func (g *jqGuard) size(v any, limit int64, depth int) (int64, error) {

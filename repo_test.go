@@ -2,6 +2,7 @@ package bakestone_test
 
 import (
 	"bytes"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -119,6 +120,47 @@ func TestREADME(t *testing.T) {
 	}
 	if err := os.WriteFile("README.md", updated, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestListenOnLoopback checks that all code, that of examples and tests as well, listens
+// on loopback only: on an address that is written as one, or that the line says was
+// checked.
+func TestListenOnLoopback(t *testing.T) {
+	listens := regexp.MustCompile(`^(Listen(TCP|UDP|Unix|Unixgram|IP|MulticastUDP|Packet|AndServe|AndServeTLS)?)$`)
+	loopback := regexp.MustCompile(`^"(127\.[0-9.]+|localhost|\[::1\]):[0-9]*"$`)
+	found := 0
+	for _, file := range walk(t, ".go") {
+		text := read(t, file)
+		fset := token.NewFileSet()
+		parsed, err := parser.ParseFile(fset, file, text, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr) //lint:concrete the parser's nodes
+			if !ok {
+				return true
+			}
+			selector, ok := call.Fun.(*ast.SelectorExpr) //lint:concrete the parser's nodes
+			if !ok || !listens.MatchString(selector.Sel.Name) {
+				return true
+			}
+			found++
+			var args []string
+			for _, arg := range call.Args {
+				args = append(args, string(text[fset.Position(arg.Pos()).Offset:fset.Position(arg.End()).Offset]))
+			}
+			end := fset.Position(call.End()).Offset
+			line, _, _ := strings.Cut(string(text[end:]), "\n")
+			if !slices.ContainsFunc(args, loopback.MatchString) && !slices.Contains(args, `"unix"`) && !strings.Contains(line, "// loopback: ") {
+				t.Errorf("%s: %s(%s) may listen on other addresses than those of loopback", fset.Position(call.Pos()), selector.Sel.Name, strings.Join(args, ", "))
+			}
+			return true
+		})
+	}
+	if found == 0 {
+		t.Error("no code listens")
 	}
 }
 

@@ -41,7 +41,7 @@ func receiveHostile(t *testing.T, extract func(*destTree) error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer root.Close() //nolint:errcheck // only a handle
+	defer root.Close()
 	into, err := newDestTree(root, "t", nil, newProgress(nil, 0))
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func b2i(b bool) int {
 func makeRemovable(dir string) {
 	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
-			_ = os.Chmod(name, 0o700) //nolint:gosec // a directory of the test
+			_ = os.Chmod(name, 0o700)
 		}
 		return nil
 	})
@@ -187,7 +187,7 @@ func getFromScript(ctx context.Context, packets [][]byte, into *destTree) error 
 		_ = replies.CloseWithError(io.EOF)
 	})
 	defer wg.Wait()
-	defer replies.Close() //nolint:errcheck // a pipe
+	defer replies.Close()
 	session := &pipeChannel{Reader: fromServer, WriteCloser: toServer}
 	ch := &sftpChannel{session: session, replies: &limitedReplies{Channel: session}, release: func() {}, drained: make(chan struct{})}
 	close(ch.drained)

@@ -47,6 +47,9 @@ func (s *destTree) extractFind(from io.Reader) error {
 		if errors.Is(err, io.EOF) && head == "" {
 			return nil
 		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return fmt.Errorf("entry with a name of more than %d bytes", copyBufferSize)
+		}
 		if err != nil {
 			return fmt.Errorf("read stream: %w", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -218,7 +219,11 @@ func (m *machine) listen(ctx context.Context, plan bootPlan) {
 	if plan.addr == "" {
 		return
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", plan.addr)
+	if at, err := netip.ParseAddrPort(plan.addr); err != nil || !at.Addr().IsLoopback() {
+		m.log.Error("cannot listen: the address is not on loopback", slog.String("addr", plan.addr))
+		return
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", plan.addr) // loopback: see above
 	if err != nil {
 		m.log.Error("cannot listen", slog.String("addr", plan.addr), slog.String("err", err.Error()))
 		return

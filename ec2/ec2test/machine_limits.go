@@ -12,7 +12,7 @@ import (
 // negative field unlimited.
 type MachineLimits struct {
 	// Memory is how many bytes the variables and buffers of all processes may
-	// hold. The default is 64 MiB.
+	// hold. The default is 64 MiB. jq may allocate twice as many in all.
 	Memory int64
 
 	// Processes is how many processes may run at once. The default is 1,000.

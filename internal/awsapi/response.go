@@ -128,6 +128,7 @@ func (responseMiddleware) HandleDeserialize(ctx context.Context, in middleware.D
 	}
 	protocol, action := protocolOf(awsmiddleware.GetServiceID(ctx)), middleware.GetOperationName(ctx)
 	if protocol == "" {
+		response.Body = &boundedBody{ReadCloser: response.Body, action: action, left: maxResponse}
 		return out, meta, nil
 	}
 	c, _ := middleware.GetStackValue(ctx, callKey{}).(*call)
@@ -136,6 +137,26 @@ func (responseMiddleware) HandleDeserialize(ctx context.Context, in middleware.D
 		return out, meta, err
 	}
 	return out, meta, checkResponse(protocol, action, response, body, c)
+}
+
+// A boundedBody is a response that fails beyond the size limit.
+type boundedBody struct {
+	io.ReadCloser
+
+	action string
+	left   int
+}
+
+// Read reads from the body, up to the limit.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, &LargeResponseError{Action: b.action, Limit: maxResponse}
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return n, &LargeResponseError{Action: b.action, Limit: maxResponse}
+	}
+	return n, err
 }
 
 // A wholeBody is the body of a response that has been read.
@@ -164,7 +185,8 @@ func readBody(ctx context.Context, response *smithyhttp.Response) ([]byte, error
 	}
 	b.Reset()
 	_, err := b.ReadFrom(io.LimitReader(response.Body, maxResponse+1))
-	_ = response.Body.Close() // already read
+	_ = response.Body.Close()   // already read
+	response.Body = http.NoBody // the SDK would read what is left of it, without end
 	action := middleware.GetOperationName(ctx)
 	switch {
 	case err != nil:

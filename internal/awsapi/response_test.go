@@ -257,3 +257,19 @@ func TestIDErrors(t *testing.T) {
 		})
 	}
 }
+
+// TestEndlessResponse reads responses that do not end, of services whose responses are
+// checked and of others.
+func TestEndlessResponse(t *testing.T) {
+	cfg := config(&fakeHTTP{}, nil)
+	cfg.HTTPClient = endlessBody{strings.Repeat("<item/>", 1000)}
+	_, err := awsec2.NewFromConfig(cfg).DescribeRegions(t.Context(), nil)
+	if large := new(awsapi.LargeResponseError); !errors.As(err, &large) {
+		t.Errorf("DescribeRegions() = %v, want a LargeResponseError", err)
+	}
+	cfg.HTTPClient = endlessBody{" "}
+	_, err = eks.NewFromConfig(cfg).ListClusters(t.Context(), nil)
+	if large := new(awsapi.LargeResponseError); !errors.As(err, &large) {
+		t.Errorf("ListClusters() = %v, want a LargeResponseError", err)
+	}
+}

@@ -49,6 +49,10 @@ func (g *awkGuard) take(n int64) error {
 		g.p.session.report("the limit of memory")
 		return errMemory
 	}
+	if !g.p.session.step(int(n >> 12)) { //nolint:mnd // copying takes time
+		g.p.kill(signal("XCPU"))
+		return errMemory
+	}
 	if g.allocated += n; g.allocated < g.next {
 		return nil
 	}

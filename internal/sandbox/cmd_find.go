@@ -106,6 +106,9 @@ type findTest = func(*found) bool
 func (f *finder) or(ctx context.Context, args []string) (findTest, []string, error) {
 	left, args, err := f.and(ctx, args)
 	for err == nil && len(args) > 0 && (args[0] == "-o" || args[0] == "-or") {
+		if left == nil {
+			return nil, nil, errors.New("missing expression before -o")
+		}
 		var right findTest
 		if right, args, err = f.and(ctx, args[1:]); right == nil {
 			return nil, nil, errors.Join(err, errors.New("missing expression after -o"))
@@ -147,6 +150,9 @@ func (f *finder) term(ctx context.Context, args []string) (findTest, []string, e
 		return func(at *found) bool { return !inner(at) }, rest, err
 	case "(":
 		inner, rest, err := f.or(ctx, args[1:])
+		if err == nil && inner == nil {
+			err = errors.New("empty parentheses")
+		}
 		if err == nil && (len(rest) == 0 || rest[0] != ")") {
 			err = errors.New("missing )")
 		}

@@ -65,7 +65,7 @@ func jq(ctx context.Context, p *Process) int {
 	}
 	values = append([]any{map[string]any{"named": named, "positional": []any{}}}, values...)
 	j := &jqRun{p: p, o: o, code: code, values: values, guard: guard}
-	return j.inputs(files)
+	return j.inputs(files) //nolint:contextcheck // the guard is the context
 }
 
 type jqRun struct {

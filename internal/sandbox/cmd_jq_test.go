@@ -60,7 +60,7 @@ func TestJQGuard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close() //nolint:errcheck // the end of the test
+	defer h.Close()
 	for _, text := range jqPrograms() {
 		want, got := "", ""
 		if query, err := gojq.Parse(text); err != nil {

@@ -88,7 +88,7 @@ func (g *jqGuard) tooLarge() error {
 	return errMemory
 }
 
-var errJQDepth = errors.New("exceeds depth limit for parsing") //nolint:staticcheck // as jq prints it
+var errJQDepth = errors.New("exceeds depth limit for parsing")
 
 // size returns how much memory v would take if it shared nothing, or more than limit.
 func (g *jqGuard) size(v any, limit int64, depth int) (int64, error) {
@@ -187,6 +187,13 @@ func (g *jqGuard) options() []gojq.CompilerOption {
 		check("_result", func(v any) any { return g.bounded(v, g.largest, true) }),
 		check("_short", func(v any) any { return g.bounded(v, g.largest/few, false) }),
 		check("_shorter", func(v any) any { return g.bounded(v, g.largest/fewer, false) }),
+		check("_added", func(v any) any { // to a text that is copied each time
+			const copies = 8
+			if text, ok := v.(string); ok && g.charge(int64(len(text))*copies) != nil {
+				return g.tooLarge()
+			}
+			return v
+		}),
 		check("_index", func(v any) any { return g.index(v) }),
 		check("_path", func(v any) any {
 			path, _ := v.([]any)

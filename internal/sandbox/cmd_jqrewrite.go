@@ -185,6 +185,9 @@ func (w jqRewriter) special(f *gojq.Func) string {
 			f.Args[0] = piped(f.Args[0], check)
 		}
 	}
+	if (f.Name == "sub" || f.Name == "gsub") && len(f.Args) > 1 {
+		f.Args[1] = piped(f.Args[1], call("_added"))
+	}
 	switch f.Name {
 	case "match", "test", "scan", "capture", "sub", "gsub", "splits", "_match":
 		return "_shorter"

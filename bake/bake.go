@@ -12,7 +12,8 @@ import (
 // reused or, with Image.ProvisionOnly, provisioned.
 //
 // Bake first validates everything. If anything is invalid, it creates nothing and
-// returns no results and an error that joins all problems. Then it bakes
+// returns no results and an error that joins all problems; no images are a problem as
+// well, ErrNoImages. Then it bakes
 // independent images concurrently, up to Options.Parallel. An image with From set
 // starts as soon as that image is published, without waiting for its clean-up.
 //

@@ -54,11 +54,8 @@ func (r *run) plain(e *bake.Event) string {
 
 // table returns a table of the results.
 func (v *View) table(results []*bake.Result) string {
-	if len(results) == 0 {
-		return "No images to bake.\n"
-	}
-	if len(results) == 1 {
-		return "" // its end was printed
+	if len(results) <= 1 {
+		return "" // the end of the only image was printed
 	}
 	rows := [][]string{{"IMAGE", "RESULT", "TIME", "SLOWEST STEP", "ARTIFACT"}}
 	for _, r := range results {

@@ -94,6 +94,13 @@ func TestFleetWithFailedNode(t *testing.T) {
 	}
 }
 
+func TestEmptyFleet(t *testing.T) {
+	env := newDemo(t, commands())
+	if results, err := bakeFleet(t.Context(), env.Cloud, &bake.Options{Clock: env.Clock}, nil); !errors.Is(err, bake.ErrNoImages) || results != nil {
+		t.Errorf("bakeFleet of no nodes = %v, %v, want ErrNoImages", results, err)
+	}
+}
+
 func TestRunAsJSONWithReport(t *testing.T) {
 	var out bytes.Buffer
 	page := filepath.Join(t.TempDir(), "nodes.html")

@@ -11,9 +11,9 @@ import (
 // error joins the errors of the results. It is nil if every image was baked,
 // reused or, with Image.ProvisionOnly, provisioned.
 //
-// Bake first validates everything. If anything is invalid, it creates nothing and
-// returns no results and an error that joins all problems; no images are a problem as
-// well, ErrNoImages. Then it bakes
+// Bake first validates everything. If anything is invalid, a program is missing on
+// the baking host, or there are no images (ErrNoImages), it creates nothing and returns
+// no results and an error that joins all problems. Then it bakes
 // independent images concurrently, up to Options.Parallel. An image with From set
 // starts as soon as that image is published, without waiting for its clean-up.
 //
@@ -68,6 +68,10 @@ func planAll(set *settings, images []*Image) ([]*build, error) {
 		var err error
 		if builds[i], err = set.build(img); err != nil {
 			errs = append(errs, err)
+			continue
+		}
+		if !builds[i].resumed { // a resumed build must at least clean up
+			errs = append(errs, img.validateHost(set.mask))
 		}
 	}
 	return builds, errors.Join(errs...)

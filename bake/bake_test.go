@@ -202,6 +202,24 @@ func TestStepRetryAndTimeout(t *testing.T) {
 	})
 }
 
+func TestPermanentErrorIsNotRetried(t *testing.T) {
+	tries, refused := 0, errors.New("refused")
+	img := &bake.Image{Name: "refused", Builder: baketest.NewBuilder(nil), Steps: []bake.Step{{
+		Name: "share", At: bake.BeforeCapture, Retry: bake.Retry{Attempts: 4, Delay: time.Hour},
+		Do: func(context.Context) error {
+			tries++
+			return fmt.Errorf("share: %w", &bake.PermanentError{Err: refused})
+		},
+	}}}
+	_, err := bake.Bake(t.Context(), nil, img)
+	if !errors.Is(err, refused) || tries != 1 {
+		t.Errorf("Bake = %v after %d attempts, want %v after 1", err, tries, refused)
+	}
+	if want := "image refused: share: share: refused"; err == nil || err.Error() != want {
+		t.Errorf("Bake = %v, want %s", err, want)
+	}
+}
+
 func TestUndoErrorsAndTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := baketest.NewBuilder(nil)

@@ -66,7 +66,7 @@ func (b *build) attempts(ctx context.Context, s *stage) error {
 			}
 			return fmt.Errorf("%w: %w", cause, err)
 		}
-		if s.record.Attempts >= max(1, s.Retry.Attempts) {
+		if _, permanent := errors.AsType[*PermanentError](err); permanent || s.record.Attempts >= max(1, s.Retry.Attempts) {
 			return err
 		}
 		wait := s.Retry.Wait(s.record.Attempts)

@@ -40,6 +40,14 @@ type Validator interface {
 	Validate() error
 }
 
+// A HostValidator is a Provisioner, Check or Publisher that needs programs on the
+// baking host. Bake calls ValidateHost before it creates anything. Validate does not,
+// so a definition can be tested where the programs are not installed.
+type HostValidator interface {
+	// ValidateHost reports missing programs and how to install them.
+	ValidateHost() error
+}
+
 // ValidateValue reports a provisioner, check or publisher that is nil, or what its
 // Validate reports. For values made of others.
 func ValidateValue[V any](v V) error {

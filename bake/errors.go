@@ -60,6 +60,18 @@ func (e *PartialError) Error() string { return "the artifact is good, but: " + e
 // Unwrap returns the cause.
 func (e *PartialError) Unwrap() error { return e.Err }
 
+// A PermanentError reports a failure that another attempt cannot change, such as a
+// refused permission. A step that returns one, wrapped or not, is not retried.
+type PermanentError struct {
+	Err error // the cause
+}
+
+// Error returns the cause.
+func (e *PermanentError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *PermanentError) Unwrap() error { return e.Err }
+
 // A FieldError reports an invalid field of a definition.
 type FieldError struct {
 	Field string // the field in Go syntax: "Script.Path"

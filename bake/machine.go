@@ -196,7 +196,7 @@ func (u *Upload) Validate() error {
 	case set != 1:
 		return Invalid("Upload", "exactly one of Content, Path and FS must be set")
 	case !strings.HasPrefix(u.Dest, "/"):
-		return Invalid("Upload.Dest", "%q is not an absolute path", u.Dest)
+		return notAbsolute("Upload.Dest", u.Dest)
 	case u.Mode&^posixsh.ModeBits != 0:
 		return Invalid("Upload.Mode", "%v contains bits other than permissions", u.Mode)
 	}
@@ -236,12 +236,19 @@ func (d *Download) Validate() error {
 	case (d.Content == nil) == (d.Path == ""):
 		return Invalid("Download", "exactly one of Content and Path must be set")
 	case !strings.HasPrefix(d.Source, "/"):
-		return Invalid("Download.Source", "%q is not an absolute path", d.Source)
+		return notAbsolute("Download.Source", d.Source)
 	}
 	if _, err := exclude.Parse(d.Exclude); err != nil {
 		return Invalid("Download.Exclude", "%w", err)
 	}
 	return nil
+}
+
+func notAbsolute(field, path string) error {
+	if strings.HasPrefix(path, "~") {
+		return Invalid(field, "%q is not an absolute path: a Machine does not expand \"~\", join Facts.Home and the path", path)
+	}
+	return Invalid(field, "%q is not an absolute path", path)
 }
 
 // Facts describes a machine.

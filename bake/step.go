@@ -25,7 +25,8 @@ type Step struct {
 	// Timeout bounds each attempt of Do. Zero means Options.StepTimeout.
 	Timeout time.Duration
 
-	// Retry configures further attempts of Do. The zero value means one attempt.
+	// Retry configures further attempts of Do. The zero value means one attempt. A
+	// *PermanentError ends them.
 	Retry Retry
 
 	// At is the place of a step of Image.Steps. Steps of a Session ignore it.

@@ -9,7 +9,7 @@ import (
 )
 
 // Validate reports every problem of the options and images that can be detected
-// without I/O, joined. Bake calls it first. Each error names the image, the step
+// without I/O, joined. Bake calls it first, and then each [HostValidator]. Each error names the image, the step
 // if there is one, and the field.
 func Validate(opts *Options, images ...*Image) error {
 	errs := opts.validate()
@@ -102,6 +102,30 @@ func (img *Image) validate(number int, given map[*Image]bool) []error {
 		seen[s.Name] = true
 	}
 	return errs
+}
+
+// validateHost reports what the image's provisioners, checks and publishers lack on
+// the baking host.
+func (img *Image) validateHost(secrets *mask.Masker) error {
+	return errors.Join(
+		validateHosts(img, secrets, "provision", img.Provisioners),
+		validateHosts(img, secrets, "check", img.Checks),
+		validateHosts(img, secrets, "publish", img.Publishers),
+	)
+}
+
+func validateHosts[V any](img *Image, secrets *mask.Masker, verb string, items []V) error {
+	var errs []error
+	for i, item := range items {
+		v, ok := As[HostValidator](item)
+		if !ok {
+			continue
+		}
+		if err := v.ValidateHost(); err != nil {
+			errs = append(errs, &Error{Image: img.Name, Step: secrets.Mask(stepName(verb, i, item)), Err: err, mask: secrets})
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // conflicts reports the images before img that it cannot be baked together with.

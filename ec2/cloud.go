@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 	"github.com/bakestone-go/bakestone/internal/poll"
@@ -131,9 +132,18 @@ func NewCloud(cfg aws.Config, o *CloudOptions) *Cloud {
 	c.account = newShared[string](c.options)
 	c.schedule = awsapi.Schedule{
 		Limiter: c.options.limiter(), Clock: c.options.Clock,
-		CallTimeout: c.options.CallTimeout, MaxBackoff: c.options.MaxRetryDelay,
+		CallTimeout: c.options.CallTimeout, MaxBackoff: c.options.MaxRetryDelay, Report: reportCall,
 	}
 	return c
+}
+
+// reportCall reports an attempt of an API call as an event of the build that made it.
+func reportCall(ctx context.Context, a awsapi.Attempt) {
+	e := bake.Event{Kind: bake.APICalled, Text: a.Service + " " + a.Action, Attempt: a.Number, Elapsed: a.Elapsed}
+	if a.Err != nil {
+		e.Err = a.Err.Error()
+	}
+	bake.RunFromContext(ctx).Emit(e)
 }
 
 // limiter returns the rate limiter of all regions, or nil if there are no limits.

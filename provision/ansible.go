@@ -108,6 +108,7 @@ type Ansible struct {
 var (
 	_ bake.Provisioner   = Ansible{}
 	_ bake.Validator     = Ansible{}
+	_ bake.HostValidator = Ansible{}
 	_ bake.InputDeclarer = Ansible{}
 )
 
@@ -120,22 +121,27 @@ const (
 // String returns "ansible: " and the playbooks.
 func (a Ansible) String() string { return "ansible: " + strings.Join(a.Playbooks, " ") }
 
-// Validate reports invalid fields, and files and programs that do not exist.
-func (a Ansible) Validate() error {
-	errs := a.check("Ansible")
+// Validate reports invalid fields and files that do not exist.
+func (a Ansible) Validate() error { return errors.Join(a.check("Ansible")...) }
+
+// ValidateHost reports programs that are missing on the baking host.
+func (a Ansible) ValidateHost() error {
 	if runtime.GOOS == "windows" {
-		errs = append(errs, bake.Invalid("Ansible", "Ansible does not run on Windows: use AnsibleLocal"))
+		return bake.Invalid("Ansible", "Ansible does not run on Windows: use AnsibleLocal, which runs it on the machine")
 	}
 	programs := []string{a.program()}
 	if len(a.Requirements) > 0 {
 		programs = append(programs, a.galaxy())
 	}
-	for _, program := range append(programs, "ssh") {
+	for _, program := range programs {
 		if _, err := exec.LookPath(program); err != nil {
-			errs = append(errs, bake.Invalid("Ansible.Program", "%w", err))
+			return bake.Invalid("Ansible.Program", "%w: install ansible-core on the baking host or set Program to its ansible-playbook, or use AnsibleLocal, which runs it on the machine", err)
 		}
 	}
-	return errors.Join(errs...)
+	if _, err := exec.LookPath("ssh"); err != nil {
+		return bake.Invalid("Ansible", "%w: install OpenSSH's client on the baking host, or use AnsibleLocal, which runs Ansible on the machine", err)
+	}
+	return nil
 }
 
 // check reports invalid fields, whether Ansible runs on the baking host or on the

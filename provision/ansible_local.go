@@ -66,6 +66,9 @@ func (a AnsibleLocal) Validate() error {
 	return errors.Join(errs...)
 }
 
+// ValidateHost reports nothing: Ansible runs on the machine.
+func (a AnsibleLocal) ValidateHost() error { return nil }
+
 // DeclareInputs declares the inputs of Ansible, Install and Remove.
 func (a AnsibleLocal) DeclareInputs(in *bake.Inputs) error {
 	return errors.Join(a.Ansible.DeclareInputs(in), a.tool().declare(in))

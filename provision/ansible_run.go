@@ -18,6 +18,9 @@ func (a Ansible) Provision(ctx context.Context, m bake.Machine) error {
 	if err := a.Validate(); err != nil {
 		return err
 	}
+	if err := a.ValidateHost(); err != nil {
+		return err
+	}
 	bake.RunFromContext(ctx).Mask(a.secrets()...)
 	return bake.ReachSSH(ctx, m, func(ctx context.Context, access bake.SSHAccess) (err error) {
 		dir, err := newAnsibleDir()

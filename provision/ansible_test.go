@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
@@ -29,7 +30,7 @@ func fakeProgram(t *testing.T, script string, names ...string) (path string) {
 	return filepath.Join(dir, names[0])
 }
 
-// needSSH puts a fake ssh in PATH, which Ansible.Validate requires.
+// needSSH puts a fake ssh in PATH, which Ansible.ValidateHost requires.
 func needSSH(t *testing.T) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
@@ -110,15 +111,13 @@ func TestAnsibleValidate(t *testing.T) {
 		change func(a *provision.Ansible)
 		want   []string
 	}{
-		"good":      {func(*provision.Ansible) {}, nil},
-		"nothing":   {func(a *provision.Ansible) { *a = provision.Ansible{Program: program} }, []string{"Ansible.Dir: is required", "Ansible.Playbooks: is required"}},
-		"no Dir":    {func(a *provision.Ansible) { a.Dir += "/missing" }, []string{"Ansible.Dir: ", "Ansible.Playbooks: ", "missing/a.yml"}},
-		"a file":    {func(a *provision.Ansible) { a.Playbooks[0] = "b.yml" }, []string{"Ansible.Playbooks: stat "}},
-		"above":     {func(a *provision.Ansible) { a.Playbooks[0] = "../a.yml" }, []string{`Ansible.Playbooks: "../a.yml" is not a relative path below`}},
-		"in FS":     {func(a *provision.Ansible) { a.FS, a.Dir = fstest.MapFS{"x.yml": {}}, "" }, []string{"Ansible.Playbooks: ", "Ansible.Requirements: "}},
-		"roles":     {func(a *provision.Ansible) { a.Requirements = []string{"b.yml"} }, []string{"Ansible.Requirements: stat "}},
-		"no Galaxy": {func(a *provision.Ansible) { a.Program = fakeProgram(t, "", "ansible-playbook") }, []string{"Ansible.Program: exec: "}},
-		"program":   {func(a *provision.Ansible) { a.Program = "/no/such/ansible" }, []string{`Ansible.Program: exec: "/no/such/ansible"`, "Ansible.Program: "}},
+		"good":    {func(*provision.Ansible) {}, nil},
+		"nothing": {func(a *provision.Ansible) { *a = provision.Ansible{Program: program} }, []string{"Ansible.Dir: is required", "Ansible.Playbooks: is required"}},
+		"no Dir":  {func(a *provision.Ansible) { a.Dir += "/missing" }, []string{"Ansible.Dir: ", "Ansible.Playbooks: ", "missing/a.yml"}},
+		"a file":  {func(a *provision.Ansible) { a.Playbooks[0] = "b.yml" }, []string{"Ansible.Playbooks: stat "}},
+		"above":   {func(a *provision.Ansible) { a.Playbooks[0] = "../a.yml" }, []string{`Ansible.Playbooks: "../a.yml" is not a relative path below`}},
+		"in FS":   {func(a *provision.Ansible) { a.FS, a.Dir = fstest.MapFS{"x.yml": {}}, "" }, []string{"Ansible.Playbooks: ", "Ansible.Requirements: "}},
+		"roles":   {func(a *provision.Ansible) { a.Requirements = []string{"b.yml"} }, []string{"Ansible.Requirements: stat "}},
 		"names": {func(a *provision.Ansible) {
 			a.Host, a.Groups, a.SecretVars = "a:b", []string{"a b"}, bake.Secrets(map[string]string{"a-b": "x"})
 		}, []string{`Ansible.Host: invalid inventory host name "a:b"`, `Ansible.Groups: invalid group name "a b"`, `Ansible.SecretVars: invalid variable name "a-b"`}},
@@ -138,6 +137,65 @@ func TestAnsibleValidate(t *testing.T) {
 			a.Playbooks = append([]string{}, good.Playbooks...)
 			test.change(&a)
 			invalid(t, a, test.want)
+		})
+	}
+}
+
+// Only a bake requires the programs that run on the baking host, before it creates
+// anything. A definition can be validated without them.
+func TestProgramsOnHost(t *testing.T) {
+	dir := files(t, map[string]string{"a.yml": "", "r.yml": ""})
+	ansible := provision.Ansible{Dir: dir, Playbooks: []string{"a.yml"}}
+	onlyPlaybook := ansible
+	onlyPlaybook.Program, onlyPlaybook.Requirements = fakeProgram(t, "exit 0", "ansible-playbook"), []string{"r.yml"}
+	elsewhere := ansible
+	elsewhere.Program = "/no/such/ansible-playbook"
+	t.Setenv("PATH", t.TempDir())
+	const install = "install ansible-core on the baking host or set Program to its ansible-playbook, or use AnsibleLocal"
+	for name, test := range map[string]struct {
+		p    bake.Provisioner
+		want []string
+	}{
+		"Ansible":        {ansible, []string{`Ansible.Program: exec: "ansible-playbook": executable file not found in $PATH: ` + install}},
+		"other place":    {elsewhere, []string{"Ansible.Program: ", install}},
+		"Galaxy":         {onlyPlaybook, []string{"Ansible.Program: ", "ansible-galaxy", install}},
+		"OpenSSH":        {provision.Ansible{Program: onlyPlaybook.Program, Dir: dir, Playbooks: []string{"a.yml"}}, []string{`Ansible: exec: "ssh": `, "install OpenSSH's client"}},
+		"Local":          {provision.Local{Args: []string{"packer", "build"}}, []string{`Local.Args: exec: "packer": executable file not found in $PATH: install it on the baking host`}},
+		"wrapped":        {provision.Retry{Provisioner: provision.Timeout{Provisioner: ansible, After: time.Hour}}, []string{"Ansible.Program: "}},
+		"sequence":       {provision.Sequence{provision.Shell("true"), ansible}, []string{"Sequence[1]: Ansible.Program: "}},
+		"on the machine": {provision.AnsibleLocal{Ansible: ansible}, nil},
+		"built before":   {provision.Local{Args: []string{"./built"}}, nil},
+		"shell":          {provision.Local{Command: "packer build"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			img := &bake.Image{Name: "x", Builder: baketest.NewBuilder(nil), Provisioners: []bake.Provisioner{test.p}}
+			if err := bake.Validate(nil, img); err != nil {
+				t.Errorf("Validate() = %v, want nil", err)
+			}
+			v, ok := bake.As[bake.HostValidator](test.p)
+			if !ok {
+				t.Fatalf("%T is not a bake.HostValidator", test.p)
+			}
+			if test.want == nil {
+				if err := v.ValidateHost(); err != nil {
+					t.Errorf("ValidateHost() = %v, want nil", err)
+				}
+				return
+			}
+			results, err := bake.Bake(t.Context(), nil, img)
+			if err == nil || results != nil {
+				t.Fatalf("Bake() = %v, %v, want an error before anything is created", results, err)
+			}
+			for _, part := range append(test.want, "image x: provision 1: ") {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("Bake() = %v, want %q in it", err, part)
+				}
+			}
+			part := strings.TrimPrefix(test.want[0], "Sequence[1]: ")
+			m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
+			if err := test.p.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), part) {
+				t.Errorf("Provision() = %v, want %q", err, part)
+			}
 		})
 	}
 }

@@ -71,8 +71,12 @@ func capabilities(p bake.Provisioner) map[string]string {
 	}
 	_, inputs := bake.InputsOf(p)
 	_, validates := bake.As[bake.Validator](p)
+	host := "none"
+	if v, ok := bake.As[bake.HostValidator](p); ok {
+		host = fmt.Sprint(v.ValidateHost())
+	}
 	return map[string]string{
-		"name": bake.Describe(p), "valid": fmt.Sprint(validates, bake.ValidateValue(p)), "undo": undo, "inputs": fmt.Sprint(inputs),
+		"name": bake.Describe(p), "valid": fmt.Sprint(validates, bake.ValidateValue(p)), "host": host, "undo": undo, "inputs": fmt.Sprint(inputs),
 	}
 }
 

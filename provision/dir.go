@@ -17,8 +17,9 @@ type Dir struct {
 	Source string
 	FS     fs.FS
 
-	// Dest is the absolute path of the directory on the machine that receives
-	// the contents. It is created if missing, with its parent directories.
+	// Dest is the path of the directory on the machine that receives the contents,
+	// absolute or in the login's home: "~/app". It is created if missing, with its
+	// parent directories.
 	Dest string
 
 	// Exclude lists patterns of files not to copy, as in [bake.Upload]: ".git",
@@ -52,7 +53,7 @@ func (d Dir) Validate() error {
 	case d.FS == nil:
 		source = bake.Invalid("Dir", "at least one of Source and FS must be set")
 	}
-	return errors.Join(source, checkAbsolute("Dir.Dest", d.Dest, required), checkExclude("Dir.Exclude", d.Exclude))
+	return errors.Join(source, checkPath("Dir.Dest", d.Dest, required), checkExclude("Dir.Exclude", d.Exclude))
 }
 
 // DeclareInputs declares the copied files, their destination and owner.
@@ -71,7 +72,11 @@ func (d Dir) Provision(ctx context.Context, m bake.Machine) error {
 	if err := d.Validate(); err != nil {
 		return err
 	}
-	up := &bake.Upload{Dest: d.Dest, Exclude: d.Exclude, Owner: d.Owner, Group: d.Group, Sudo: d.Sudo}
+	dest, err := expandHome(ctx, m, d.Dest)
+	if err != nil {
+		return err
+	}
+	up := &bake.Upload{Dest: dest, Exclude: d.Exclude, Owner: d.Owner, Group: d.Group, Sudo: d.Sudo}
 	switch {
 	case d.FS == nil:
 		up.Path = d.Source

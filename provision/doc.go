@@ -37,11 +37,18 @@
 // [Sequence] combines several. [Breakpoint] pauses the build for a person. Package
 // check verifies the result.
 //
+// # Paths
+//
+// A path on the machine is absolute or begins with "~/", which stands for the home of
+// the login, even with Sudo. Nothing else is expanded: no "~user/", no $HOME or other
+// variable, and no "~/" in paths on the baking host.
+//
 // # Errors
 //
 // Every type is a [bake.Validator], which Bake calls before it creates anything.
 // Validate reports all invalid fields and missing local files, joined, as
-// [*bake.FieldError] values. A command that fails is a [*bake.ExitError] with its
+// [*bake.FieldError] values. The programs that [Ansible] and [Local] run on the
+// baking host are needed only to bake: see [bake.HostValidator]. A command that fails is a [*bake.ExitError] with its
 // last lines of output.
 //
 // # Secrets

@@ -9,7 +9,8 @@ import (
 
 // A Download copies a file or a directory from the machine to the baking host.
 type Download struct {
-	// Source is the absolute path of the file or directory on the machine.
+	// Source is the path of the file or directory on the machine, absolute or in the
+	// login's home: "~/app.log".
 	Source string
 
 	// Dest is the path on the baking host: of the file, or of the directory that
@@ -37,11 +38,14 @@ func (d Download) String() string { return "download " + d.Source }
 // Validate reports invalid fields.
 func (d Download) Validate() error {
 	var dest error
-	if d.Dest == "" {
+	switch {
+	case d.Dest == "":
 		dest = bake.Invalid("Download.Dest", "is required")
+	case inHome(d.Dest):
+		dest = bake.Invalid("Download.Dest", "%q: the baking host's home is not expanded: use os.UserHomeDir", d.Dest)
 	}
 	return errors.Join(
-		checkAbsolute("Download.Source", d.Source, required), dest, checkExclude("Download.Exclude", d.Exclude),
+		checkPath("Download.Source", d.Source, required), dest, checkExclude("Download.Exclude", d.Exclude),
 	)
 }
 
@@ -59,5 +63,9 @@ func (d Download) Provision(ctx context.Context, m bake.Machine) error {
 	if err := d.Validate(); err != nil {
 		return err
 	}
-	return m.Get(ctx, &bake.Download{Source: d.Source, Path: d.Dest, Exclude: d.Exclude, Sudo: d.Sudo})
+	source, err := expandHome(ctx, m, d.Source)
+	if err != nil {
+		return err
+	}
+	return m.Get(ctx, &bake.Download{Source: source, Path: d.Dest, Exclude: d.Exclude, Sudo: d.Sudo})
 }

@@ -47,17 +47,6 @@ func checkAbsolute(field, p string, mayBeEmpty bool) error {
 	return nil
 }
 
-// checkFilePath reports an invalid path of a file on the machine.
-func checkFilePath(field, p string) error {
-	if err := checkAbsolute(field, p, required); err != nil {
-		return err
-	}
-	if strings.HasSuffix(p, "/") {
-		return bake.Invalid(field, "%q ends in a slash: name the file, not its directory", p)
-	}
-	return nil
-}
-
 // checkEnv reports invalid environment variables in the fields Env and Secrets
 // of the type owner.
 func checkEnv(owner string, env map[string]string, secrets map[string]bake.Secret) error {

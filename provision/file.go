@@ -21,8 +21,8 @@ type File struct {
 	// Content is the text of the file.
 	Content string
 
-	// Dest is the absolute path of the file on the machine. Missing parent
-	// directories are created.
+	// Dest is the path of the file on the machine, absolute or in the login's home:
+	// "~/.profile". Missing parent directories are created.
 	Dest string
 
 	// Mode is the permission bits. Zero means those of Source, which are 0444 in
@@ -79,7 +79,11 @@ func (f File) Provision(ctx context.Context, m bake.Machine) error {
 	if err := f.Validate(); err != nil {
 		return err
 	}
-	up := &bake.Upload{Dest: f.Dest, Mode: f.Mode, Owner: f.Owner, Group: f.Group, Sudo: f.Sudo}
+	dest, err := expandHome(ctx, m, f.Dest)
+	if err != nil {
+		return err
+	}
+	up := &bake.Upload{Dest: dest, Mode: f.Mode, Owner: f.Owner, Group: f.Group, Sudo: f.Sudo}
 	switch {
 	case f.Content != "":
 		up.Content, up.Size = strings.NewReader(f.Content), int64(len(f.Content))

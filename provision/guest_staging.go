@@ -14,6 +14,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 	"github.com/bakestone-go/bakestone/internal/staging"
 )
 
@@ -115,12 +116,37 @@ func (d *stagingDir) tree(ctx context.Context, name string, t tree) (string, err
 	at := path.Join(d.path, name)
 	up, err := t.upload(at)
 	if err == nil {
+		up.Sudo = d.sudo
 		err = d.m.Put(ctx, up)
 	}
 	if err != nil {
 		return "", fmt.Errorf("upload %s: %w", t, err)
 	}
 	return at, nil
+}
+
+// copy uploads a file or a tree, with its permissions, to a path in the directory.
+func (d *stagingDir) copy(ctx context.Context, name string, fsys fs.FS, file string) error {
+	info, err := stat(fsys, file)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		_, err := d.tree(ctx, name, tree{fsys: fsys, dir: file})
+		return err
+	}
+	content, err := readFile(fsys, file)
+	if err != nil {
+		return err
+	}
+	err = d.m.Put(ctx, &bake.Upload{
+		Content: bytes.NewReader(content), Size: int64(len(content)), Dest: path.Join(d.path, name),
+		Mode: info.Mode() & posixsh.ModeBits, Sudo: d.sudo,
+	})
+	if err != nil {
+		return fmt.Errorf("upload %s: %w", name, err)
+	}
+	return nil
 }
 
 // read returns the content of a file in the directory.

@@ -1,6 +1,8 @@
 package provision_test
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
 	"github.com/bakestone-go/bakestone/provision"
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestGuestToolsValidate(t *testing.T) {
@@ -54,6 +57,67 @@ func TestGuestToolsValidate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A nil map or pointer means no variables, as nil does, for every tool and field.
+func TestNilVariables(t *testing.T) {
+	fsys := fstest.MapFS{"site.yml": {}, "states/top.sls": {}, "cookbooks/web/x": {}}
+	type settings struct{ Port int }
+	var empty map[string]string
+	for name, with := range map[string]func(v any) bake.Provisioner{
+		"AnsibleLocal.Vars": func(v any) bake.Provisioner {
+			return provision.AnsibleLocal{Ansible: provision.Ansible{FS: fsys, Playbooks: []string{"site.yml"}, Vars: v}}
+		},
+		"AnsibleLocal.HostVars": func(v any) bake.Provisioner {
+			return provision.AnsibleLocal{Ansible: provision.Ansible{FS: fsys, Playbooks: []string{"site.yml"}, HostVars: v}}
+		},
+		"Ansible.Vars": func(v any) bake.Provisioner {
+			return provision.Ansible{FS: fsys, Playbooks: []string{"site.yml"}, HostVars: v, Vars: v}
+		},
+		"Salt.PillarData": func(v any) bake.Provisioner { return provision.Salt{FS: fsys, States: "states", PillarData: v} },
+		"Salt.Grains":     func(v any) bake.Provisioner { return provision.Salt{FS: fsys, States: "states", Grains: v} },
+		"ChefZero.Attributes": func(v any) bake.Provisioner {
+			return provision.ChefZero{FS: fsys, Cookbooks: []string{"cookbooks"}, RunList: []string{"web"}, Attributes: v}
+		},
+		"ChefClient.Attributes": func(v any) bake.Provisioner {
+			return provision.ChefClient{ServerURL: "https://chef", NodeName: "n", ClientKey: bake.NewSecret("k-e-y"), Attributes: v}
+		},
+	} {
+		want := uploads(t, with(nil))
+		for _, v := range []any{map[string]any(nil), empty, &empty, map[string]bool{}, (*settings)(nil), (*map[string]any)(nil)} {
+			p := with(v)
+			if err := bake.ValidateValue(p); err != nil {
+				t.Errorf("%s = %T(nil): Validate() = %v, want nil", name, v, err)
+			}
+			if got, want := sumOf(t, p), sumOf(t, with(nil)); got != want {
+				t.Errorf("%s = %T(nil): other inputs than those of nil", name, v)
+			}
+			if diff := cmp.Diff(want, uploads(t, p)); diff != "" {
+				t.Errorf("%s = %T(nil): uploads (-nil +got):\n%s", name, v, diff)
+			}
+		}
+		for _, v := range []any{[]string(nil), (*[]string)(nil), "x", 1} {
+			if err := bake.ValidateValue(with(v)); err == nil || !strings.Contains(err.Error(), "use a struct or a map") {
+				t.Errorf("%s = %T: Validate() = %v, want an error", name, v, err)
+			}
+		}
+	}
+}
+
+// uploads returns what p sends to a machine whose tools do nothing.
+func uploads(t *testing.T, p bake.Provisioner) map[string]string {
+	t.Helper()
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
+	m.OnPrefix("command -v", baketest.Reply{Stdout: "/usr/bin/tool"})
+	_ = p.Provision(t.Context(), m) // fails without results
+	sent := map[string]string{}
+	staging := regexp.MustCompile(`/tmp/bakestone-\w+`)
+	for _, call := range m.Calls() {
+		if call.Kind == baketest.PutCall {
+			sent[staging.ReplaceAllString(call.Path, "DIR")] = staging.ReplaceAllString(call.Content, "DIR")
+		}
+	}
+	return sent
 }
 
 // Tools declare their files, parameters, Install and Remove.

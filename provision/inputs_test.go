@@ -101,8 +101,8 @@ func TestInputsOfEveryField(t *testing.T) {
 	}
 	type with = map[string]any
 
-	everyFieldCounts(t, provision.Script{Content: "a\r\n"}, []string{"FS"}, with{"Path": file, "FS": one})
-	everyFieldCounts(t, provision.Script{Path: "f", FS: one}, []string{"Content", "KeepCRLF"}, with{"Path": "g", "FS": other})
+	everyFieldCounts(t, provision.Script{Content: "a\r\n"}, []string{"FS"}, with{"Path": file, "FS": one, "Files": nil})
+	everyFieldCounts(t, provision.Script{Path: "f", FS: one}, []string{"Content", "KeepCRLF"}, with{"Path": "g", "FS": other, "Files": []string{"d"}})
 
 	everyFieldCounts(t, provision.File{Source: "f", FS: other, Dest: "/d"}, []string{"Content"}, with{"Source": "g", "FS": one})
 	everyFieldCounts(t, provision.File{Content: "x", Dest: "/d"}, []string{"FS"}, with{"Source": file, "FS": one})

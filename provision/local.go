@@ -63,6 +63,7 @@ type Local struct {
 var (
 	_ bake.Provisioner   = Local{}
 	_ bake.Validator     = Local{}
+	_ bake.HostValidator = Local{}
 	_ bake.InputDeclarer = Local{}
 )
 
@@ -76,21 +77,16 @@ func (l Local) commandLine() string {
 	return strings.Join(l.Args, " ")
 }
 
-// Validate reports invalid fields, and programs, files and directories that do
-// not exist.
+// Validate reports invalid fields, and files and directories that do not exist.
 func (l Local) Validate() error {
 	errs := []error{checkEnv("Local", l.Env, l.Secrets), checkExitCodes("Local.ExitCodes", l.ExitCodes)}
 	switch {
 	case !exactlyOne(strings.TrimSpace(l.Command) != "", len(l.Args) > 0):
 		errs = append(errs, bake.Invalid("Local", "exactly one of Command and Args must be set"))
-	case l.Command != "" && runtime.GOOS == "windows":
-		errs = append(errs, bake.Invalid("Local.Command", "requires /bin/sh: use Args on Windows"))
 	case hasNUL(l.Command) || slices.ContainsFunc(l.Args, hasNUL):
 		errs = append(errs, bake.Invalid("Local", "the command contains a NUL byte"))
-	case len(l.Args) > 0 && filepath.Base(l.Args[0]) == l.Args[0]:
-		if _, err := exec.LookPath(l.Args[0]); err != nil {
-			errs = append(errs, bake.Invalid("Local.Args", "%w", err))
-		}
+	case len(l.Args) > 0 && l.Args[0] == "":
+		errs = append(errs, bake.Invalid("Local.Args", "the program is empty"))
 	}
 	for _, name := range l.Reads {
 		if _, err := os.Stat(name); err != nil {
@@ -101,6 +97,21 @@ func (l Local) Validate() error {
 		errs = append(errs, checkDir("Local.Dir", nil, l.Dir))
 	}
 	return errors.Join(errs...)
+}
+
+// ValidateHost reports a program that is missing on the baking host. It does not look
+// for the path of a program, which another Local may build first, and for the
+// programs of Command.
+func (l Local) ValidateHost() error {
+	switch {
+	case l.Command != "" && runtime.GOOS == "windows":
+		return bake.Invalid("Local.Command", "requires /bin/sh: use Args on Windows")
+	case len(l.Args) > 0 && filepath.Base(l.Args[0]) == l.Args[0]:
+		if _, err := exec.LookPath(l.Args[0]); err != nil {
+			return bake.Invalid("Local.Args", "%w: install it on the baking host, or write its path", err)
+		}
+	}
+	return nil
 }
 
 // DeclareInputs declares the command and the content of Reads.
@@ -131,6 +142,9 @@ func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 	if err := l.Validate(); err != nil {
 		return err
 	}
+	if err := l.ValidateHost(); err != nil {
+		return err
+	}
 	args := l.Args
 	if l.Command != "" {
 		args = []string{"/bin/sh", "-c", l.Command}
@@ -151,11 +165,12 @@ func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 
 	build := bake.RunFromContext(ctx)
 	build.Mask(l.secrets()...)
-	build.Emit(bake.Event{Kind: bake.CommandStarted, Text: l.commandLine()})
+	finished := build.Command(l.commandLine())
 	stdout, stderr := build.Lines(bake.Stdout), build.Lines(bake.Stderr)
 	last := &lastLines{}
 	cmd.Stdout, cmd.Stderr = last.tee(stdout, l.Stdout), last.tee(stderr, l.Stderr)
 	err := errors.Join(cmd.Run(), stdout.Close(), stderr.Close())
+	finished(l.exitError(err, last))
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		killGroup()
 		killMarked(mark)

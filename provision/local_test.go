@@ -214,10 +214,10 @@ func TestLocalValidate(t *testing.T) {
 		local provision.Local
 		want  []string
 	}{
-		"nothing":         {provision.Local{}, []string{"Local: exactly one"}},
-		"two":             {provision.Local{Command: "x", Args: []string{"x"}}, []string{"Local: exactly one"}},
-		"missing program": {provision.Local{Args: []string{"no-such-program-anywhere"}}, []string{"Local.Args: "}},
-		"NUL":             {provision.Local{Args: []string{"sh", "\x00"}}, []string{"Local: the command contains"}},
+		"nothing":       {provision.Local{}, []string{"Local: exactly one"}},
+		"two":           {provision.Local{Command: "x", Args: []string{"x"}}, []string{"Local: exactly one"}},
+		"empty program": {provision.Local{Args: []string{"", "x"}}, []string{"Local.Args: the program is empty"}},
+		"NUL":           {provision.Local{Args: []string{"sh", "\x00"}}, []string{"Local: the command contains"}},
 		"all of it": {
 			provision.Local{Command: "x", Dir: "missing", Env: map[string]string{"": "x"}, ExitCodes: []int{-1}},
 			[]string{"Local.Dir: ", "Local.Env: ", "Local.ExitCodes: "},

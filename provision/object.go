@@ -2,17 +2,36 @@ package provision
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// object returns v, a struct or map, as a JSON object. Nil becomes "{}".
+// object returns v, a struct or map, as a JSON object. Nil, a nil map and a nil pointer
+// to either become "{}".
 func object(v any) ([]byte, error) {
-	if v == nil {
+	if isNilObject(reflect.ValueOf(v)) {
 		return []byte("{}"), nil
 	}
 	return json.Marshal(v)
+}
+
+func isNilObject(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Map:
+		return v.IsNil()
+	case reflect.Pointer:
+		if v.IsNil() {
+			kind := v.Type().Elem().Kind()
+			return kind == reflect.Struct || kind == reflect.Map
+		}
+		return isNilObject(v.Elem())
+	default:
+		return false
+	}
 }
 
 // checkObject reports a value that does not marshal to a JSON object, or contains

@@ -25,6 +25,17 @@ type Script struct {
 	// Content is the text of the script.
 	Content string
 
+	// Files lists files and directories that the script needs, such as a library
+	// that it sources: paths relative to the directory of Path, "functions.sh",
+	// "../lib" or "." for all of it. They are copied unchanged to the same place
+	// relative to the script, with their permissions, and removed with it. The
+	// script finds them by its own path:
+	//
+	//	. "$(dirname "$0")/functions.sh"
+	//
+	// An embed.FS has no permission to execute: run its files with an interpreter.
+	Files []string
+
 	// Args are the script's arguments. No shell expands them.
 	Args []string
 
@@ -39,12 +50,17 @@ type Script struct {
 	Env     map[string]string
 	Secrets map[string]bake.Secret
 
-	// Dir is the working directory on the machine, an absolute path. If empty, it
-	// is the login's home.
+	// Dir is the working directory on the machine: an absolute path, one in the
+	// login's home, "~/app", or "." for the directory that contains the script. If
+	// empty, it is the login's home.
 	Dir string
 
 	// Sudo runs the script as root. [Script.AsRoot] sets it on the result of Shell.
 	Sudo bool
+
+	// PTY runs the script with a terminal, for programs that refuse to work without
+	// one. Its outputs then arrive as one, and it has no input.
+	PTY bool
 
 	// ExitCodes are the exit statuses that count as success. If empty, only 0
 	// does.
@@ -55,7 +71,7 @@ type Script struct {
 	ExpectDisconnect bool
 
 	// RemoteDir is an existing directory on the machine in which the script's
-	// directory is created. If empty, it is /tmp. A compiled program needs a
+	// directory is created, absolute or in the login's home. If empty, it is /tmp. A compiled program needs a
 	// directory that is not mounted noexec.
 	RemoteDir string
 
@@ -104,13 +120,16 @@ func (s Script) String() string {
 // Validate reports invalid fields and a file that cannot be read.
 func (s Script) Validate() error {
 	errs := append(s.checkSource("Script"),
-		checkAbsolute("Script.Dir", s.Dir, optional),
-		checkAbsolute("Script.RemoteDir", s.RemoteDir, optional),
+		s.checkFiles(),
+		checkPath("Script.RemoteDir", s.RemoteDir, optional),
 		checkEnv("Script", s.Env, s.Secrets),
 		checkExitCodes("Script.ExitCodes", s.ExitCodes),
 	)
 	if s.Interpreter != "" && strings.TrimSpace(s.Interpreter) == "" {
 		errs = append(errs, bake.Invalid("Script.Interpreter", "is blank"))
+	}
+	if s.Dir != scriptDir {
+		errs = append(errs, checkPath("Script.Dir", s.Dir, optional))
 	}
 	if slices.ContainsFunc(s.Args, hasNUL) {
 		errs = append(errs, bake.Invalid("Script.Args", "contains a NUL byte"))
@@ -131,10 +150,11 @@ func (s Script) DeclareInputs(in *bake.Inputs) error {
 	declareEnv(in, s.Env, s.Secrets)
 	in.Value("dir", s.Dir)
 	in.Value("sudo", s.Sudo)
+	in.Value("pty", s.PTY)
 	in.Value("exit codes", s.ExitCodes)
 	in.Value("expect disconnect", s.ExpectDisconnect)
 	in.Value("remote dir", s.RemoteDir)
-	return nil
+	return s.declareFiles(in)
 }
 
 // checkSource reports invalid Path, FS and Content fields of the type owner.

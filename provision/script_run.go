@@ -2,6 +2,7 @@ package provision
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,23 +24,34 @@ func (s Script) Provision(ctx context.Context, m bake.Machine) error {
 	if err != nil {
 		return err
 	}
-	parent := s.RemoteDir
-	if parent == "" {
-		parent = defaultRemoteDir
+	parent, err := expandHome(ctx, m, cmp.Or(s.RemoteDir, defaultRemoteDir))
+	if err != nil {
+		return err
 	}
-	return withStagingDir(ctx, m, parent, s.Sudo, func(dir *stagingDir) error {
-		at := path.Join(dir.path, name)
-		err := m.Put(ctx, &bake.Upload{
+	workDir, err := expandHome(ctx, m, s.Dir)
+	if err != nil {
+		return err
+	}
+	return withStagingDir(ctx, m, parent, s.Sudo, func(staging *stagingDir) error {
+		dir, err := s.stageFiles(ctx, staging)
+		if err != nil {
+			return err
+		}
+		at := path.Join(dir, name)
+		err = m.Put(ctx, &bake.Upload{
 			Content: bytes.NewReader(text), Size: int64(len(text)), Dest: at, Mode: 0o700, Sudo: s.Sudo,
 		})
 		if err != nil {
 			return fmt.Errorf("upload script: %w", err)
 		}
+		if s.Dir == scriptDir {
+			workDir = dir
+		}
 		err = m.Run(ctx, &bake.Cmd{
-			Args: s.command(text, at), Dir: s.Dir, Env: s.Env, Secrets: s.Secrets, Sudo: s.Sudo,
+			Args: s.command(text, at), Dir: workDir, Env: s.Env, Secrets: s.Secrets, Sudo: s.Sudo, PTY: s.PTY,
 		})
 		if s.ExpectDisconnect && errors.Is(err, bake.ErrDisconnected) && ctx.Err() == nil {
-			dir.disconnected = true
+			staging.disconnected = true
 			return nil
 		}
 		return s.explain(accept(err, s.ExitCodes), text)

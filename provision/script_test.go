@@ -288,7 +288,7 @@ func TestScriptValidate(t *testing.T) {
 		"blank":         {provision.Shell("", " "), []string{"Script.Content: contains no commands"}},
 		"all of it": {
 			provision.Script{
-				Content: "x", Interpreter: " ", Dir: "srv", RemoteDir: "~/x", ExitCodes: []int{256}, Args: []string{"\x00"},
+				Content: "x", Interpreter: " ", Dir: "srv", RemoteDir: "x", ExitCodes: []int{256}, Args: []string{"\x00"},
 				Env:     map[string]string{"A-B": "", "C": "\x00", "D": ""},
 				Secrets: bake.Secrets(map[string]string{"1": "", "D": ""}),
 			},

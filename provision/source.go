@@ -76,7 +76,7 @@ func (t tree) local(scratch string) (string, error) {
 
 // upload returns an upload of the tree to dest on the machine.
 func (t tree) upload(dest string) (*bake.Upload, error) {
-	up := &bake.Upload{Dest: dest, Exclude: t.exclude, Sudo: true}
+	up := &bake.Upload{Dest: dest, Exclude: t.exclude}
 	if t.fsys == nil {
 		up.Path = t.dir
 		return up, nil

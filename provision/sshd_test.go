@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/provision"
 )
@@ -285,5 +286,69 @@ func TestFilesOnSSHD(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A builderOf bakes on m, a machine of the caller.
+type builderOf struct {
+	bake.Builder
+	m bake.Machine
+}
+
+type sessionOf struct {
+	bake.Session
+	m bake.Machine
+}
+
+func (b builderOf) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
+	s, err := b.Builder.Begin(img, run)
+	return sessionOf{s, b.m}, err
+}
+
+func (s sessionOf) Connect(context.Context) (bake.Machine, error) { return openMachine{s.m}, nil }
+
+// An openMachine stays open at the end of a build.
+type openMachine struct{ bake.Machine }
+
+func (openMachine) Close() error { return nil }
+
+// bakeOn provisions m in a build and returns the output lines that it reports.
+func bakeOn(t *testing.T, m bake.Machine, p bake.Provisioner) (lines []string, err error) {
+	t.Helper()
+	_, err = bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+		if e.Kind == bake.OutputLine {
+			lines = append(lines, e.Text)
+		}
+	}}, &bake.Image{Name: "x", Builder: builderOf{baketest.NewBuilder(nil), m}, ProvisionOnly: true, Provisioners: []bake.Provisioner{p}})
+	return lines, err
+}
+
+// A script with a terminal finds it on all streams. Its output is masked and made
+// visible like any other, and an error has the last lines of it.
+func TestScriptTerminalOnSSHD(t *testing.T) {
+	m := testenv.SSHD(t, nil).Machine(t, nil)
+	for _, sudo := range []bool{false, true} {
+		if sudo && os.Getuid() != 0 {
+			t.Skip("requires a login as root")
+		}
+		script := provision.Script{
+			Content: "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo terminal of $TERM\nprintf 'key %s \\033[2J\\n' \"$KEY\" >&2\nread -r x || echo no input\nexit 3\n",
+			Secrets: bake.Secrets(map[string]string{"KEY": "correct-horse"}), Env: map[string]string{"TERM": "dumb"},
+			PTY: true, Sudo: sudo, RemoteDir: t.TempDir(),
+		}
+		lines, err := bakeOn(t, m, script)
+		want := []string{"terminal of dumb", "key [redacted] ␛[2J", "no input"}
+		if diff := cmp.Diff(want, lines); diff != "" {
+			t.Errorf("Sudo %v: output (-want +got):\n%s", sudo, diff)
+		}
+		exit, ok := errors.AsType[*bake.ExitError](err)
+		if !ok || exit.Status != 3 || !slices.Equal(exit.Output, want) {
+			t.Errorf("Sudo %v: Bake() = %v, want exit status 3 with the output", sudo, err)
+		}
+		script.PTY = false
+		if lines, _ = bakeOn(t, m, script); len(lines) == 0 || strings.HasPrefix(lines[0], "terminal") {
+			t.Errorf("Sudo %v: output without PTY = %q, want no terminal", sudo, lines)
+		}
+		wantEmpty(t, script.RemoteDir)
 	}
 }

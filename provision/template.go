@@ -38,8 +38,8 @@ type Template struct {
 	// Funcs are functions for the template besides those of text/template.
 	Funcs template.FuncMap
 
-	// Dest is the absolute path of the file on the machine. Missing parent
-	// directories are created.
+	// Dest is the path of the file on the machine, absolute or in the login's home:
+	// "~/.profile". Missing parent directories are created.
 	Dest string
 
 	// Mode is the permission bits. Zero means 0644.
@@ -111,7 +111,11 @@ func (t Template) Provision(ctx context.Context, m bake.Machine) error {
 	if t.Mode == 0 {
 		t.Mode = defaultTemplateMode
 	}
-	same, err := t.isPresent(ctx, m, text)
+	dest, err := expandHome(ctx, m, t.Dest)
+	if err != nil {
+		return err
+	}
+	same, err := t.isPresent(ctx, m, dest, text)
 	if err != nil {
 		return err
 	}
@@ -120,7 +124,7 @@ func (t Template) Provision(ctx context.Context, m bake.Machine) error {
 		return nil
 	}
 	err = m.Put(ctx, &bake.Upload{
-		Content: bytes.NewReader(text), Size: int64(len(text)), Dest: t.Dest,
+		Content: bytes.NewReader(text), Size: int64(len(text)), Dest: dest,
 		Mode: t.Mode, Owner: t.Owner, Group: t.Group, Sudo: t.Sudo,
 	})
 	if err != nil {
@@ -153,9 +157,9 @@ func (t Template) render() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// isPresent reports whether the machine already has the file with this text, mode
+// isPresent reports whether the machine already has the file dest with this text, mode
 // and owner. It reports false if the machine lacks stat or sha256sum.
-func (t Template) isPresent(ctx context.Context, m bake.Machine, text []byte) (bool, error) {
+func (t Template) isPresent(ctx context.Context, m bake.Machine, dest string, text []byte) (bool, error) {
 	owner, group := "-", "-"
 	if t.Owner != "" {
 		owner = "%U"
@@ -163,7 +167,7 @@ func (t Template) isPresent(ctx context.Context, m bake.Machine, text []byte) (b
 	if t.Group != "" {
 		group = "%G"
 	}
-	line := fmt.Sprintf("stat -c '%%a %s %s' %[3]s 2>/dev/null && sha256sum <%[3]s || :", owner, group, posixsh.Quote(t.Dest))
+	line := fmt.Sprintf("stat -c '%%a %s %s' %[3]s 2>/dev/null && sha256sum <%[3]s || :", owner, group, posixsh.Quote(dest))
 	out, err := bake.Output(ctx, m, &bake.Cmd{Line: line, Sudo: t.Sudo})
 	if err != nil {
 		return false, err

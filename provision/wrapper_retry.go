@@ -10,7 +10,8 @@ import (
 )
 
 // Retry runs another provisioner again if it fails. The provisioner must tolerate
-// running again on the same machine.
+// running again on the same machine. It is not run again after an error that another
+// attempt cannot change: a [*bake.PermanentError] or a [*bake.FieldError].
 type Retry struct {
 	// Provisioner does the work. It is required.
 	Provisioner bake.Provisioner
@@ -61,7 +62,7 @@ func (r Retry) Provision(ctx context.Context, m bake.Machine) error {
 		switch {
 		case err == nil:
 			return nil
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || isPermanent(err):
 			return err
 		case attempt >= policy.Attempts:
 			return fmt.Errorf("failed after %d attempts: %w", attempt, err)
@@ -72,4 +73,10 @@ func (r Retry) Provision(ctx context.Context, m bake.Machine) error {
 			return fmt.Errorf("%w: %w", sleepErr, err)
 		}
 	}
+}
+
+func isPermanent(err error) bool {
+	_, permanent := errors.AsType[*bake.PermanentError](err)
+	_, invalid := errors.AsType[*bake.FieldError](err)
+	return permanent || invalid
 }

@@ -19,6 +19,7 @@ type Sequence []bake.Provisioner
 var (
 	_ bake.Provisioner   = Sequence{}
 	_ bake.Validator     = Sequence{}
+	_ bake.HostValidator = Sequence{}
 	_ bake.InputDeclarer = Sequence{}
 	_ bake.Undoer        = Sequence{}
 )
@@ -40,6 +41,19 @@ func (s Sequence) Validate() error {
 	}
 	for i, p := range s {
 		errs = append(errs, checkProvisioner(fmt.Sprintf("Sequence[%d]", i), p))
+	}
+	return errors.Join(errs...)
+}
+
+// ValidateHost reports what every [bake.HostValidator] lacks on the baking host.
+func (s Sequence) ValidateHost() error {
+	var errs []error
+	for i, p := range s {
+		if v, ok := bake.As[bake.HostValidator](p); ok {
+			if err := v.ValidateHost(); err != nil {
+				errs = append(errs, bake.Invalid(fmt.Sprintf("Sequence[%d]", i), "%w", err))
+			}
+		}
 	}
 	return errors.Join(errs...)
 }

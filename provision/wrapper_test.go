@@ -67,6 +67,20 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+func TestRetryPermanent(t *testing.T) {
+	for _, permanent := range []error{&bake.PermanentError{Err: errBroken}, &bake.FieldError{Field: "X", Err: errBroken}} {
+		tries := 0
+		p := bake.ProvisionFunc{Name: "refused", Do: func(context.Context, bake.Machine) error {
+			tries++
+			return fmt.Errorf("refused: %w", permanent)
+		}}
+		err := provision.Retry{Provisioner: p}.Provision(t.Context(), baketest.NewMachine(nil))
+		if !errors.Is(err, permanent) || tries != 1 {
+			t.Errorf("Provision() = %v after %d attempts, want %v after 1", err, tries, permanent)
+		}
+	}
+}
+
 func TestRetryCanceled(t *testing.T) {
 	cause := errors.New("canceled by test")
 	for name, inner := range map[string]func(cancel func(error)) bake.Provisioner{

@@ -83,6 +83,7 @@ type fileMap map[string]*File
 func newFiles(user, home string) fileMap {
 	files := fileMap{"/": {Path: "/", Mode: fs.ModeDir | 0o755, Owner: root, Group: root}}
 	files["/tmp"] = &File{Path: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777, Owner: root, Group: root}
+	home = path.Clean("/" + home) // a test may want a guest that reports a relative one
 	_ = files.mkdirs(path.Dir(home), root)
 	files[home] = &File{Path: home, Mode: fs.ModeDir | 0o755, Owner: user, Group: user}
 	return files

@@ -26,10 +26,11 @@
 //     Cloud Custodian, in the directory named by BAKESTONE_CLEANERS if set.
 //   - "guestroot" is the root file system of the machines that [Guest] starts,
 //     and the permission to start them: root, on Linux.
+//   - "chromium" is the browser, on a Unix system.
 //   - "puppet" and "salt" are those tools in that file system.
 //
-// [SSHD], [Guest], [Moto] and [AWSCLI] call Need themselves. The servers listen
-// on loopback, belong to the test that started them, and are stopped when it
+// [SSHD], [Guest], [Moto], [AWSCLI] and [Chromium] call Need themselves. The servers
+// listen on loopback, belong to the test that started them, and are stopped when it
 // ends.
 package testenv
 
@@ -89,6 +90,11 @@ func find(ctx context.Context, tool string) (string, error) {
 			return "", errors.New("tests cannot run sshd on " + runtime.GOOS)
 		}
 		return lookPath("sshd")
+	case "chromium":
+		if runtime.GOOS == "windows" || runtime.GOOS == "plan9" {
+			return "", errors.New("tests cannot run Chromium on " + runtime.GOOS)
+		}
+		return lookPath("chromium")
 	case "moto":
 		return findMoto(ctx)
 	case "ansible":

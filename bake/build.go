@@ -45,17 +45,17 @@ type build struct {
 // newBuild plans a build of img. It does no I/O.
 func newBuild(set *settings, img *Image, id string) (*build, error) {
 	b := &build{settings: set, img: img, delivered: make(chan struct{})}
+	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name}
 	b.run = b.newRun(id)
 	b.checkRun = b.newRun(id + "-check")
 	b.checkRun.Checks = true
-	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name}
 	return b, b.begin()
 }
 
 func (b *build) newRun(id string) *Run {
 	return &Run{
 		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, mask: b.mask,
-		Log:  slog.New(maskHandler{b.Log.Handler(), b.mask}),
+		Log:  slog.New(maskHandler{b.Log.Handler(), b.mask}).With(slog.String("image", b.img.Name), slog.String("build", b.record.Build)),
 		emit: func(e Event) { b.event(e) },
 	}
 }

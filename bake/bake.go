@@ -25,6 +25,7 @@ func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, erro
 		return nil, err
 	}
 	set := newSettings(opts)
+	set.begun = set.Clock.Now()
 	builds, err := planAll(set, images)
 	if err != nil {
 		return nil, err

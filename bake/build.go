@@ -95,6 +95,7 @@ func (b *build) start(source Artifact) {
 		}
 	} else {
 		b.record.Started = b.Clock.Now()
+		begun.Delay = b.record.Started.Sub(b.begun)
 		b.record.Expires = b.record.Started.Add(b.Lifetime)
 	}
 	b.run.Expires, b.checkRun.Expires = b.record.Expires, b.record.Expires

@@ -106,6 +106,7 @@ type settings struct {
 	Options
 	mask *mask.Masker
 
+	begun     time.Time // when Bake was called
 	observing *queue
 }
 

@@ -1,6 +1,11 @@
 package bake
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
 
 // A ProvisionFunc adapts a func to a Provisioner.
 type ProvisionFunc struct {
@@ -22,8 +27,8 @@ var (
 	_ InputDeclarer = ProvisionFunc{}
 )
 
-// String returns the name.
-func (f ProvisionFunc) String() string { return f.Name }
+// String returns Name without surrounding spaces.
+func (f ProvisionFunc) String() string { return strings.TrimSpace(f.Name) }
 
 // Validate reports a missing Do.
 func (f ProvisionFunc) Validate() error { return required("ProvisionFunc.Do", f.Do == nil) }
@@ -43,7 +48,7 @@ func (f ProvisionFunc) Provision(ctx context.Context, m Machine) error {
 	if err := f.Validate(); err != nil {
 		return err
 	}
-	return f.Do(ctx, m)
+	return unnamed(ctx, "ProvisionFunc.Name", f.String(), f.Do(ctx, m))
 }
 
 // A CheckFunc adapts a func to a Check.
@@ -61,8 +66,8 @@ var (
 	_ Validator = CheckFunc{}
 )
 
-// String returns the name.
-func (f CheckFunc) String() string { return f.Name }
+// String returns Name without surrounding spaces.
+func (f CheckFunc) String() string { return strings.TrimSpace(f.Name) }
 
 // Validate reports a missing Do.
 func (f CheckFunc) Validate() error { return required("CheckFunc.Do", f.Do == nil) }
@@ -72,7 +77,7 @@ func (f CheckFunc) Check(ctx context.Context, m Machine) error {
 	if err := f.Validate(); err != nil {
 		return err
 	}
-	return f.Do(ctx, m)
+	return unnamed(ctx, "CheckFunc.Name", f.String(), f.Do(ctx, m))
 }
 
 // A PublisherFunc adapts a func to a Publisher.
@@ -90,8 +95,8 @@ var (
 	_ Validator = PublisherFunc{}
 )
 
-// String returns the name.
-func (f PublisherFunc) String() string { return f.Name }
+// String returns Name without surrounding spaces.
+func (f PublisherFunc) String() string { return strings.TrimSpace(f.Name) }
 
 // Validate reports a missing Do.
 func (f PublisherFunc) Validate() error { return required("PublisherFunc.Do", f.Do == nil) }
@@ -101,7 +106,16 @@ func (f PublisherFunc) Publish(ctx context.Context, a Artifact) error {
 	if err := f.Validate(); err != nil {
 		return err
 	}
-	return f.Do(ctx, a)
+	return unnamed(ctx, "PublisherFunc.Name", f.String(), f.Do(ctx, a))
+}
+
+// unnamed adds to the error of a func without a name how to give it one: the number of
+// its step tells a reader little. It leaves errors alone that are not the func's own.
+func unnamed(ctx context.Context, field, name string, err error) error {
+	if err == nil || name != "" || ctx.Err() != nil || errors.Is(err, ErrDisconnected) {
+		return err
+	}
+	return fmt.Errorf("%w\n\tset %s to say what this func does", err, field)
 }
 
 func required(field string, missing bool) error {

@@ -73,8 +73,8 @@ func TestRestartAfterReclaim(t *testing.T) {
 	}}, &bake.Image{
 		Name: "spot", Builder: b,
 		Steps:        []bake.Step{note("before", bake.BeforeLaunch), note("prepare", bake.BeforeProvision), note("after", bake.AfterCapture)},
-		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: reclaimed(1)}},
-		Checks:       []bake.Check{bake.CheckFunc{Do: reclaimed(2)}},
+		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Name: "work", Do: reclaimed(1)}},
+		Checks:       []bake.Check{bake.CheckFunc{Name: "works", Do: reclaimed(2)}},
 	})
 	if err != nil {
 		t.Fatal(err)

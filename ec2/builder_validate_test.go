@@ -99,8 +99,8 @@ func TestValidate(t *testing.T) {
 				b.Tags[fmt.Sprint(i)] = ""
 			}
 		}, want: "Tags: 42 tags, want at most 41"},
-		"long name":        {name: strings.Repeat("x", 300), change: func(b *ec2.Builder) { b.AMIName = "web" }, want: "Image.Name: is 300 bytes, want at most 200"},
-		"long description": {change: func(b *ec2.Builder) { b.Description = strings.Repeat("x", 256) }, want: "Builder.Description: is 256 bytes, want at most 255"},
+		"long name":        {name: strings.Repeat("x", 300), change: func(b *ec2.Builder) { b.AMIName = "web" }, want: "Image.Name: is 300 characters, want at most 200"},
+		"long description": {change: func(b *ec2.Builder) { b.Description = strings.Repeat("x", 256) }, want: "Builder.Description: is 256 characters, want at most 255"},
 		"negative timeout": {change: func(b *ec2.Builder) { b.SSH.ConnectTimeout = -1 }, want: "Builder.SSH.ConnectTimeout: must not be negative"},
 	}
 	for name, test := range tests {

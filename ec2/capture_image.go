@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -65,33 +66,38 @@ func (s *session) createImage(ctx context.Context) error {
 	})
 }
 
-// nameImage chooses the AMI's name. try counts the names that were already in use.
-func (s *session) nameImage(try int) {
+// nameImage chooses the AMI's name.
+func (s *session) nameImage() {
 	if s.Image.Baked.IsZero() {
 		s.Image.Baked = s.run.Clock.Now()
 	}
 	if s.builder.ReplaceAMI {
 		s.Image.Name = s.workingName()
-	} else if s.Image.Name == "" || try > 0 {
-		s.Image.Name = s.builder.nameFor(s.image, s.Image.Baked.Add(time.Duration(try)*time.Second))
+	} else if s.Image.Name == "" {
+		s.Image.Name = s.builder.nameFor(s.image, strconv.FormatInt(s.Image.Baked.Unix(), 10))
 	}
 }
 
 // create creates the AMI with call, under a name that is free.
 func (s *session) create(ctx context.Context, call func(ctx context.Context) (string, error)) error {
-	const mostNames = 10
-	for try := range mostNames {
-		s.nameImage(try)
-		err := s.tryCreate(ctx, call)
-		if awsapi.Code(err) != duplicateName {
-			return err
-		}
-		if s.builder.AMIName != "" {
-			return bake.Invalid("Builder.AMIName", "%q: %w", s.Image.Name, err)
-		}
-		// Another build of the image got the name in the same second.
+	s.nameImage()
+	err := s.tryCreate(ctx, call)
+	switch {
+	case awsapi.Code(err) != duplicateName:
+		return err
+	case s.builder.AMIName != "":
+		return s.nameTaken(err)
 	}
-	return fmt.Errorf("name %q and the %d before it are in use", s.Image.Name, mostNames-1)
+	// Another build of the image got the name in the same second.
+	s.Image.Name = s.uniqueName()
+	return s.tryCreate(ctx, call)
+}
+
+// uniqueName returns a default name that no other build uses.
+func (s *session) uniqueName() string { return s.builder.nameFor(s.image, s.run.ID) }
+
+func (s *session) nameTaken(err error) error {
+	return bake.Invalid("Builder.AMIName", "another AMI got the name %q since the launch: %w", s.Image.Name, err)
 }
 
 const duplicateName = "InvalidAMIName.Duplicate"
@@ -108,7 +114,7 @@ func (s *session) tryCreate(ctx context.Context, call func(ctx context.Context) 
 	s.Image.Refused = false
 	id, err := call(ctx)
 	switch {
-	case awsapi.Code(err) == duplicateName:
+	case awsapi.Code(err) == duplicateName && (s.resumed || !awsapi.Rejected(err)):
 		// An earlier attempt may have created it and lost the response: the
 		// calls have no client token, but the name is unique.
 		if lookErr := s.region.settled(ctx, s.findImage); lookErr != nil {

@@ -41,7 +41,7 @@ func (s *session) createSnapshots(ctx context.Context) error {
 	if err := s.readMachine(ctx); err != nil {
 		return err
 	}
-	s.nameImage(0)
+	s.nameImage()
 	in := &awsec2.CreateSnapshotsInput{
 		InstanceSpecification: &ec2types.InstanceSpecification{InstanceId: aws.String(s.Instance.ID)},
 		Description:           aws.String(s.description()),

@@ -206,6 +206,11 @@ func bakeWithFaults(t *testing.T, n int, kinds ...endpointFault) faultResult {
 				t.Logf("error without a step: %v", err)
 			default:
 				result.failed++
+				t.Logf("failed: %v", err)
+				if results[0].Artifact != nil { // the undo of another resource failed
+					end.mend()
+					destroy(t, results[0].Artifact)
+				}
 				if left := server.Leftovers(); len(left) > 0 {
 					result.leaked++
 					t.Logf("left after %v: %v", err, left)
@@ -361,7 +366,13 @@ func TestCreateWithForeignID(t *testing.T) {
 		"CopyImage":           {multiRegion, "imageId", func(s stranger) string { return s.image }},
 		"RegisterImage":       {snapshots, "imageId", func(s stranger) string { return s.image }},
 		"CreateSnapshots":     {snapshots, "snapshotId", func(s stranger) string { return s.snapshot }},
+		"RegisterImage to replace": {func(cloud *ec2.Cloud) *bake.Image {
+			return configure(simple(cloud), func(b *ec2.Builder) {
+				b.AMIName, b.ReplaceAMI, b.Distribute.Attempts = "web", true, 1
+			})
+		}, "imageId", func(s stranger) string { return s.image }},
 	} {
+		called, _, _ := strings.Cut(action, " ")
 		for _, shown := range []bool{true, false} {
 			t.Run(action+" shown "+strconv.FormatBool(shown), func(t *testing.T) {
 				t.Parallel()
@@ -376,7 +387,7 @@ func TestCreateWithForeignID(t *testing.T) {
 					want = "has not shown it for" // in the build's list
 				}
 				pattern := regexp.MustCompile("<" + test.element + ">[^<]*<")
-				end := &badEndpoint{choose: onlyCall(action, alter(nil, func(b []byte) []byte {
+				end := &badEndpoint{choose: onlyCall(called, alter(nil, func(b []byte) []byte {
 					return pattern.ReplaceAll(b, []byte("<"+test.element+">"+id+"<"))
 				}))}
 				results, err := bake.Bake(t.Context(), briskOptions(), test.define(cloudVia(server, end, cloudOptions(server))))
@@ -392,6 +403,68 @@ func TestCreateWithForeignID(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestForeignLaunchTemplateVersion answers CreateLaunchTemplateVersion with a version of
+// another template, with that of another image, and without a number. It must not
+// become the default.
+func TestForeignLaunchTemplateVersion(t *testing.T) {
+	for name, test := range map[string]struct{ pattern, replacement, want string }{
+		"other template": {"<launchTemplateName>[^<]*<", "<launchTemplateName>theirs<", `version of lt-`},
+		"other image":    {"<imageId>[^<]*<", "<imageId>ami-12345678<", "which has ami-12345678"},
+		"no number":      {"<versionNumber>[^<]*</versionNumber>", "", "without the new version's number"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newServer(t, nil)
+			pattern := regexp.MustCompile(test.pattern)
+			end := &badEndpoint{choose: onlyCall("CreateLaunchTemplateVersion", alter(nil, func(b []byte) []byte {
+				return pattern.ReplaceAll(b, []byte(test.replacement))
+			}))}
+			cloud := cloudVia(server, end, cloudOptions(server))
+			if _, err := cloud.Client("").CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
+				LaunchTemplateName: aws.String("web"), LaunchTemplateData: &ec2types.RequestLaunchTemplateData{InstanceType: ec2types.InstanceTypeT3Small},
+			}); err != nil {
+				t.Fatal(err)
+			}
+			img := simple(cloud)
+			img.Publishers = []bake.Publisher{ec2.LaunchTemplate{Name: "web", MakeDefault: true}}
+			_, err := bake.Bake(t.Context(), briskOptions(), img)
+			wantError(t, "Bake", err, test.want)
+			if n := server.CallCount("ModifyLaunchTemplate"); n > 0 || end.count() == 0 {
+				t.Errorf("calls of ModifyLaunchTemplate = %d with %d faults, want none with some", n, end.count())
+			}
+		})
+	}
+}
+
+// TestNeverShown lets each call that uses a new resource fail as if EC2 never showed it.
+// The bake must end with an error that says so, and remove what it made. See
+// TestCreateWithForeignID for the calls that describe new resources.
+func TestNeverShown(t *testing.T) {
+	snapshots := func(cloud *ec2.Cloud) *bake.Image { return captured(cloud, ec2.Capture{FromSnapshots: true}) }
+	for action, test := range map[string]struct {
+		define func(*ec2.Cloud) *bake.Image
+		code   string
+	}{
+		"AuthorizeSecurityGroupIngress": {simple, "InvalidGroup.NotFound"},
+		"RunInstances":                  {simple, "InvalidAMIID.NotFound"},
+		"RegisterImage":                 {snapshots, "InvalidSnapshot.NotFound"},
+		"CopyImage":                     {multiRegion, "InvalidAMIID.NotFound"},
+		"ModifyImageAttribute":          {multiRegion, "InvalidAMIID.NotFound"},
+	} {
+		t.Run(action, func(t *testing.T) {
+			t.Parallel()
+			server := roleServer(t, nil)
+			server.Fail(ec2test.Fault{Action: action, Times: -1, Code: test.code})
+			results, err := bake.Bake(t.Context(), briskOptions(), test.define(newCloud(server)))
+			wantError(t, "Bake", err, "not shown within CloudOptions.SettleTime (5ms)", test.code)
+			if results[0].Artifact != nil {
+				server.Mend()
+				destroy(t, results[0].Artifact)
+			}
+			wantNoLeftovers(t, server)
+		})
 	}
 }
 

@@ -70,6 +70,15 @@ func (s *session) ownsImage(i ec2types.Image) bool {
 	return name != "" && (name == s.workingName() || name == s.builder.AMIName)
 }
 
+// verifyImage waits until EC2 shows the new image as the build's.
+func (s *session) verifyImage(ctx context.Context, r *region, id string) error {
+	missing := r.absence("image", id)
+	return r.images.Wait(ctx, id, func(i ec2types.Image, found bool) (bool, error) {
+		ours := found && s.ownsImage(i)
+		return ours, missing.check(found, ours)
+	})
+}
+
 // isOfAnother reports whether EC2 shows the instance, but without the build's tag.
 func (s *session) isOfAnother(ctx context.Context, id string) (bool, error) {
 	found, err := s.region.fetchInstances(ctx, []string{id})

@@ -15,7 +15,9 @@ type Metadata struct {
 	// need two or more. Zero means the AMI's setting, or one.
 	HopLimit int32
 
-	// Tags makes the instance's tags available from the service.
+	// Tags makes the instance's tags available from the service. The keys of
+	// Builder.Tags, RunTags and Image.Tags may then contain only ASCII letters,
+	// digits and -_+=,.@: and must not be ".", ".." or "_index".
 	Tags bool
 
 	// IPv6 enables the service's IPv6 address.

@@ -12,6 +12,8 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -62,7 +64,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	add := func(kind, merge string, body []byte) {
 		header := textproto.MIMEHeader{"Content-Type": {kind}}
 		text := string(body)
-		if !strings.HasPrefix(kind, "multipart/") { // MIME does not allow encoding these
+		if !strings.HasPrefix(strings.ToLower(kind), "multipart/") { // MIME does not allow encoding these
 			header.Set("Content-Transfer-Encoding", "base64")
 			text = wrap(base64.StdEncoding.EncodeToString(body))
 		}
@@ -162,11 +164,15 @@ func userPart(data []byte) (kind string, body []byte, err error) {
 	}
 	header, rest, found := bytes.Cut(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
 	if found {
-		for line := range strings.Lines(strings.ReplaceAll(string(header), "\n\t", " ")) {
+		for line := range strings.Lines(strings.NewReplacer("\n\t", " ", "\n ", " ").Replace(string(header))) {
 			name, value, _ := strings.Cut(line, ":")
-			if strings.EqualFold(name, "Content-Type") {
-				return strings.TrimSpace(value), rest, nil
+			if value = strings.TrimSpace(value); !strings.EqualFold(name, "Content-Type") {
+				continue
 			}
+			if value == "" || strings.ContainsFunc(value, unicode.IsControl) || !utf8.ValidString(value) {
+				return "", nil, fmt.Errorf("invalid Content-Type %q", value)
+			}
+			return value, rest, nil
 		}
 	}
 	return "", nil, errors.New("unknown cloud-init format: want a prefix such as #! or #cloud-config, or MIME headers")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -26,7 +27,7 @@ type InstanceStateError struct {
 
 // Error returns the state and its reason.
 func (e *InstanceStateError) Error() string {
-	if e.Code == "" {
+	if strings.Contains(e.Reason, e.Code) {
 		return fmt.Sprintf("instance %s is %s: %s", e.ID, e.State, e.Reason)
 	}
 	return fmt.Sprintf("instance %s is %s: %s (%s)", e.ID, e.State, e.Reason, e.Code)
@@ -51,61 +52,32 @@ const watchEvery = 2.5
 // lookTimeout bounds the request for the state after a connection was lost.
 const lookTimeout = 20 * time.Second
 
-// A watch observes through the EC2 API whether the instance runs: a connection to an
-// instance that has ended may stay silent. It shares the requests of the builds that
-// wait for instances.
+// A watch observes an instance through the EC2 API while a build uses a connection to
+// it: the connection may stay silent after the instance has ended. It shares the
+// requests of the builds that wait for instances.
 type watch struct {
-	context.Context // ends with an InstanceStateError once the instance does not run
-
 	region *region
 	id     string
-	stop   context.CancelFunc
-	done   sync.WaitGroup
-}
-
-// watchInstance begins to observe the instance. The caller must call end.
-func (s *session) watchInstance(ctx context.Context) *watch {
-	polling, stop := context.WithCancel(context.WithoutCancel(ctx))
-	gone, fail := context.WithCancelCause(polling)
-	w := &watch{Context: gone, region: s.region, id: s.Instance.ID, stop: stop}
-	log := s.run.Log
-	w.done.Go(func() {
-		for polling.Err() == nil {
-			err := s.region.instances.Watch(polling, w.id, s.region.pollIntervals(watchEvery), func(i ec2types.Instance, _ bool) error {
-				return notRunning(i) // nil if EC2 does not show it
-			})
-			if ended, ok := errors.AsType[*InstanceStateError](err); ok {
-				fail(ended)
-				return
-			}
-			if polling.Err() == nil { // an outage of the API; the next command may still succeed
-				log.Debug("observing the instance: " + err.Error())
-				_ = s.region.clock.Sleep(polling, s.region.pollIntervals(watchEvery)) // ends with polling
-			}
-		}
-	})
-	return w
-}
-
-// end stops observing.
-func (w *watch) end() {
-	w.stop()
-	w.done.Wait()
+	log    *slog.Logger
 }
 
 // during calls f with a context that ends when the instance no longer runs. The error
 // is then its state and wraps bake.ErrDisconnected. A lost connection may be the first
-// sign of this, so during asks EC2 before it returns one.
-func (w *watch) during(ctx context.Context, f func(ctx context.Context) error) error {
+// sign of this, so during asks EC2 before it returns one. Between two calls the
+// instance may be stopped and started.
+func (w watch) during(ctx context.Context, f func(ctx context.Context) error) error {
 	limited, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(w, func() { cancel(context.Cause(w)) })()
+	var observing sync.WaitGroup
+	observing.Go(func() { w.observe(limited, cancel) })
 	err := f(limited)
+	cause := context.Cause(limited)
+	cancel(nil)
+	observing.Wait()
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	lost := errors.Is(err, bake.ErrDisconnected)
-	if ended, ok := errors.AsType[*InstanceStateError](context.Cause(w)); ok {
+	if ended, ok := errors.AsType[*InstanceStateError](cause); ok {
 		if !lost {
 			err = bake.ErrDisconnected
 		}
@@ -114,19 +86,41 @@ func (w *watch) during(ctx context.Context, f func(ctx context.Context) error) e
 	if !lost {
 		return err
 	}
-	limited, stop := clock.WithTimeout(ctx, w.region.clock, lookTimeout)
-	defer stop()
-	lookErr := w.region.instances.Wait(limited, w.id, func(i ec2types.Instance, _ bool) (bool, error) { return true, notRunning(i) })
-	if ended, ok := errors.AsType[*InstanceStateError](lookErr); ok {
+	if ended, ok := errors.AsType[*InstanceStateError](w.look(ctx)); ok {
 		return fmt.Errorf("%w: %w", ended, err)
 	}
 	return err // it says more than a failed request
 }
 
+// observe calls cancel with an InstanceStateError when the instance does not run. It
+// returns then, or when ctx ends.
+func (w watch) observe(ctx context.Context, cancel context.CancelCauseFunc) {
+	every := w.region.pollIntervals(watchEvery)
+	for ctx.Err() == nil {
+		err := w.region.instances.Watch(ctx, w.id, every, func(i ec2types.Instance, _ bool) error {
+			return notRunning(i) // nil if EC2 does not show it
+		})
+		if ended, ok := errors.AsType[*InstanceStateError](err); ok {
+			cancel(ended)
+		}
+		if ctx.Err() == nil { // an outage of the API; the command may still succeed
+			w.log.DebugContext(ctx, "observe the instance", slog.String("error", err.Error()))
+			_ = w.region.clock.Sleep(ctx, every) // ends with ctx
+		}
+	}
+}
+
+// look returns the error of an instance that does not run.
+func (w watch) look(ctx context.Context) error {
+	limited, stop := clock.WithTimeout(ctx, w.region.clock, lookTimeout)
+	defer stop()
+	return w.region.instances.Wait(limited, w.id, func(i ec2types.Instance, _ bool) (bool, error) { return true, notRunning(i) })
+}
+
 // A watchedMachine is a connection whose calls end when the instance does.
 type watchedMachine struct {
 	machine bake.Machine
-	watch   *watch
+	watch   watch
 }
 
 var (
@@ -165,10 +159,7 @@ func (m watchedMachine) Facts(ctx context.Context) (facts bake.Facts, err error)
 	return facts, err
 }
 
-func (m watchedMachine) Close() error {
-	m.watch.end()
-	return m.machine.Close()
-}
+func (m watchedMachine) Close() error { return m.machine.Close() }
 
 // relaunches reports whether the instance ended by a fault of EC2's, or its guest was
 // cleaned by a process that ended, which another launch may help with.

@@ -2,7 +2,9 @@ package ec2_test
 
 import (
 	"context"
+	"errors"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/provision"
 )
 
 // A silentDialer is a network on which hosts can fall silent: their connections
@@ -109,6 +112,9 @@ func TestInstanceEndedDuringCommand(t *testing.T) {
 		"reclaimed": {end: func(_ context.Context, server *ec2test.Server, _ *awsec2.Client, id string) error {
 			return server.Reclaim(id)
 		}, spot: &ec2.Spot{}},
+		"failed": {end: func(_ context.Context, server *ec2test.Server, _ *awsec2.Client, id string) error {
+			return server.TerminateInstance(id)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -200,4 +206,108 @@ func TestInstanceEndedBeforeLogin(t *testing.T) {
 		wantNoLeftovers(t, server)
 		time.Sleep(time.Minute) // the SDK fetches credentials in another goroutine
 	})
+}
+
+// TestInstanceStoppedOnPurpose stops an instance in ways that a build may want. No
+// command may fail for it.
+func TestInstanceStoppedOnPurpose(t *testing.T) {
+	restart := func(cloud *ec2.Cloud, id string) bake.ProvisionFunc {
+		return bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+			ids := []string{id}
+			client := cloud.Client("")
+			if _, err := client.StopInstances(ctx, &awsec2.StopInstancesInput{InstanceIds: ids}); err != nil {
+				return err
+			}
+			if err := awsec2.NewInstanceStoppedWaiter(client).Wait(ctx, &awsec2.DescribeInstancesInput{InstanceIds: ids}, time.Hour); err != nil {
+				return err
+			}
+			time.Sleep(time.Minute)
+			if _, err := client.StartInstances(ctx, &awsec2.StartInstancesInput{InstanceIds: ids}); err != nil {
+				return err
+			}
+			return m.Run(ctx, bake.Sh("sleep 30"))
+		}}
+	}
+	for name, provisioner := range map[string]func(*ec2.Cloud, string) bake.Provisioner{
+		"stopped and started": func(cloud *ec2.Cloud, id string) bake.Provisioner { return restart(cloud, id) },
+		"rebooted":            func(*ec2.Cloud, string) bake.Provisioner { return provision.Reboot{} },
+		"shut down by a command": func(*ec2.Cloud, string) bake.Provisioner {
+			return bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+				err := m.Run(ctx, &bake.Cmd{Line: "shutdown -h now; sleep 600", Sudo: true})
+				if !errors.Is(err, bake.ErrDisconnected) {
+					t.Errorf("Run(shutdown) = %v, want an error that wraps %v", err, bake.ErrDisconnected)
+				}
+				return nil
+			}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server, cloud := realistic(ec2test.Options{})
+				defer server.Close()
+				var instance string
+				options := &bake.Options{Observe: func(e bake.Event) {
+					if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
+						instance = e.Resource.ID
+					}
+				}}
+				img := configure(simple(cloud), func(b *ec2.Builder) {
+					b.StopOnShutdown, b.SSH.Address, b.GuestCleanup.Off = true, ec2.PrivateAddress, true
+				})
+				img.Provisioners = append(img.Provisioners, bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+					return provisioner(cloud, instance).Provision(ctx, m)
+				}})
+				results, err := bake.Bake(t.Context(), options, img)
+				if err != nil {
+					t.Errorf("Bake() error = %v, want nil", err)
+				}
+				destroy(t, results[0].Artifact)
+				wantNoLeftovers(t, server)
+				time.Sleep(time.Minute) // the SDK fetches credentials in another goroutine
+			})
+		})
+	}
+}
+
+// TestInstanceEndedWhileReached ends the instance, or cancels the bake, while another
+// program uses the machine. The program's context must end, and no goroutine may stay.
+func TestInstanceEndedWhileReached(t *testing.T) {
+	for _, how := range []string{"terminated", "canceled"} {
+		t.Run(how, func(t *testing.T) {
+			goroutines := runtime.NumGoroutine()
+			server := ec2test.New(nil)
+			defer server.Close()
+			cloud := newCloud(server)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var instance string
+			options := &bake.Options{Observe: func(e bake.Event) {
+				if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
+					instance = e.Resource.ID
+				}
+			}}
+			img := simple(cloud)
+			img.Provisioners = append(img.Provisioners, bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+				return bake.ReachSSH(ctx, m, func(ctx context.Context, _ bake.SSHAccess) error {
+					if how == "canceled" {
+						cancel()
+					} else if _, err := cloud.Client("").TerminateInstances(ctx, &awsec2.TerminateInstancesInput{InstanceIds: []string{instance}}); err != nil {
+						t.Error(err)
+					}
+					<-ctx.Done()
+					return ctx.Err()
+				})
+			}})
+			_, err := bake.Bake(ctx, options, img)
+			want := "instance " + instance + " is "
+			if how == "canceled" {
+				want = context.Canceled.Error()
+			}
+			wantError(t, "Bake", err, want)
+			wantNoLeftovers(t, server)
+			server.Close()
+			wantNoMore(t, "goroutines", runtime.NumGoroutine, goroutines)
+		})
+	}
 }

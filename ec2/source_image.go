@@ -36,6 +36,8 @@ type SourceImage struct {
 // A SourceVolume is an EBS volume of an AMI.
 type SourceVolume struct {
 	Device            string `json:"device"`
+	Snapshot          string `json:"snapshot,omitempty"`
+	Encrypted         bool   `json:"encrypted,omitempty"`
 	SizeGiB           int32  `json:"size_gib"`
 	Type              string `json:"type,omitempty"`
 	IOPS              int32  `json:"iops,omitempty"`  // if the type supports them
@@ -65,7 +67,10 @@ func (s *session) findSource(ctx context.Context) error {
 		return err
 	}
 	if failed != nil {
-		return failed
+		if s.run.Source != nil {
+			return failed
+		}
+		return s.explainSource(failed)
 	}
 	s.Source = sourceImage(image)
 	if s.builder.SSH.User != "" && !s.run.Checks {
@@ -75,6 +80,9 @@ func (s *session) findSource(ctx context.Context) error {
 		return bake.Invalid("Builder.SSH.User", "is required: the login of %s, owned by account %s, is unknown", s.Source.ID, s.Source.Owner)
 	}
 	s.run.Say("source is %s", s.Source.describe(s.run.Clock.Now()))
+	if len(s.builder.InstanceTypes) == 0 {
+		return s.checkDefaultType()
+	}
 	return nil
 }
 
@@ -110,7 +118,8 @@ func sourceImage(image ec2types.Image) SourceImage {
 			continue
 		}
 		v := SourceVolume{
-			Device: aws.ToString(m.DeviceName), SizeGiB: aws.ToInt32(m.Ebs.VolumeSize), Type: string(m.Ebs.VolumeType),
+			Device: aws.ToString(m.DeviceName), Snapshot: aws.ToString(m.Ebs.SnapshotId), Encrypted: aws.ToBool(m.Ebs.Encrypted),
+			SizeGiB: aws.ToInt32(m.Ebs.VolumeSize), Type: string(m.Ebs.VolumeType),
 			KeepOnTermination: !aws.ToBool(m.Ebs.DeleteOnTermination),
 		}
 		if m.Ebs.VolumeType != ec2types.VolumeTypeGp2 { // its performance depends on its size

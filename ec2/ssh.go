@@ -231,14 +231,13 @@ func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := s.watchInstance(ctx)
+	w := watch{s.region, s.Instance.ID, s.run.Log}
 	var m *sshmachine.Machine
 	err = w.during(ctx, func(ctx context.Context) (err error) {
 		m, err = sshmachine.Connect(ctx, config)
 		return err
 	})
 	if err != nil {
-		w.end()
 		return nil, s.unreachable(ctx, config.Addr, err)
 	}
 	s.resumed = false // no later step has been begun before

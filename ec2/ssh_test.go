@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,6 +139,82 @@ func TestConsoleHostKeyOfOtherMachine(t *testing.T) {
 	if _, refused := errors.AsType[*sshmachine.HostKeyError](err); !refused {
 		t.Errorf("Bake() error = %v, want a HostKeyError", err)
 	}
+}
+
+// TestHostKeyStaysPinned puts another machine in the place of the instance during a
+// reboot, before a resume and for the check machine. It must be rejected at once.
+// sshmachine.TestVia does so behind bastions.
+func TestHostKeyStaysPinned(t *testing.T) {
+	for _, when := range []string{"reboot", "resume", "check"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			server := newServer(t, nil)
+			cloud := newCloud(server)
+			var first string // the instance of the bake
+			var replaced atomic.Bool
+			other := launchPlain(t, cloud, "172.31.0.44", nil)
+			img := simple(cloud)
+			configure(img, func(b *ec2.Builder) {
+				b.SSH.Dial = func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
+					if first == "" {
+						first = to.InstanceID
+					}
+					if replaced.Load() || when == "check" && to.InstanceID != first {
+						return server.DialInstance(ctx, other)
+					}
+					return server.DialInstance(ctx, to.InstanceID)
+				}
+			})
+			switch when {
+			case "reboot":
+				img.Provisioners = append(img.Provisioners, bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+					replaced.Store(true)
+					return m.Reboot(ctx, nil)
+				}})
+			case "check":
+				img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("true")) }}}
+			}
+			options := briskOptions()
+			if when == "resume" {
+				options.Store, options.Resume = pinnedStore(t, server, img)
+				replaced.Store(true)
+			}
+			began := options.Clock.Now()
+			_, err := bake.Bake(t.Context(), options, img)
+			if _, refused := errors.AsType[*sshmachine.HostKeyError](err); !refused {
+				t.Errorf("Bake() error = %v, want a HostKeyError", err)
+			}
+			if took := options.Clock.Now().Sub(began); took > 5*time.Minute {
+				t.Errorf("Bake() took %v, want less than ConnectTimeout", took)
+			}
+			server.Mend()
+			if err := server.TerminateInstance(other); err != nil {
+				t.Fatal(err)
+			}
+			wantNoLeftovers(t, server)
+		})
+	}
+}
+
+// pinnedStore bakes img in a process that dies in the second provisioner, and returns
+// its store and record.
+func pinnedStore(t *testing.T, server *ec2test.Server, img *bake.Image) (bake.Store, []*bake.Record) {
+	t.Helper()
+	store := &frozenStore{begun: "provision 2: dies"}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	img.Provisioners[1] = bake.ProvisionFunc{Name: "dies", Do: func(context.Context, bake.Machine) error {
+		for _, undo := range []string{"TerminateInstances", "DeleteSecurityGroup"} {
+			server.Fail(ec2test.Fault{Action: undo, Times: -1, Code: "UnauthorizedOperation"})
+		}
+		cancel()
+		return ctx.Err()
+	}}
+	if _, err := bake.Bake(ctx, &bake.Options{Store: store, Clock: clock.Scaled(50)}, img); err == nil {
+		t.Fatal("Bake() error = nil, want that of the provisioner")
+	}
+	server.Mend()
+	return store.Store, []*bake.Record{store.load(t)}
 }
 
 // launchPlain launches an Ubuntu outside of any bake, and returns its id.

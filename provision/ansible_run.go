@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/denial"
 )
 
 // Provision runs the playbooks and waits for them. It removes all files of the run
@@ -123,12 +126,16 @@ func (r *ansibleRun) play(ctx context.Context) error {
 		return err
 	}
 	// The file is missing if Ansible failed early.
-	text, readErr := os.ReadFile(r.results)
+	text, readErr := readResults(r.results)
 	if errors.Is(readErr, os.ErrNotExist) {
 		readErr = nil
 	}
 	results, parseErr := parseAnsibleResults(bytes.NewReader(text))
-	return r.runError(results, err, errors.Join(readErr, parseErr), r.secrets())
+	err = r.runError(results, err, errors.Join(readErr, parseErr), r.secrets())
+	if failed := results.failed; err != nil && !r.Become && r.access.User != "root" && failed != nil && slices.ContainsFunc(failed.Messages, denial.Is) {
+		return fmt.Errorf("%w\n\tset Ansible.Become if the task needs root", err)
+	}
+	return err
 }
 
 func (r *ansibleRun) command(args ...string) Local {
@@ -137,4 +144,16 @@ func (r *ansibleRun) command(args ...string) Local {
 
 func (r *ansibleRun) secrets() []bake.Secret {
 	return append(r.Ansible.secrets(), r.access.Password, r.access.SudoPassword, r.access.Key)
+}
+
+// readResults returns the content of a file of at most maxResults bytes.
+func readResults(name string) ([]byte, error) {
+	file, err := os.Open(name) //nolint:gosec // G304: it lies in our own directory
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var content results
+	_, err = io.Copy(&content, file)
+	return content.text, err
 }

@@ -89,5 +89,5 @@ func (d Dir) Provision(ctx context.Context, m bake.Machine) error {
 		}
 		up.FS = sub
 	}
-	return m.Put(ctx, up)
+	return explainTransfer(ctx, m, m.Put(ctx, up), "Dir", d.Sudo)
 }

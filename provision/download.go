@@ -67,5 +67,6 @@ func (d Download) Provision(ctx context.Context, m bake.Machine) error {
 	if err != nil {
 		return err
 	}
-	return m.Get(ctx, &bake.Download{Source: source, Path: d.Dest, Exclude: d.Exclude, Sudo: d.Sudo})
+	err = m.Get(ctx, &bake.Download{Source: source, Path: d.Dest, Exclude: d.Exclude, Sudo: d.Sudo})
+	return explainTransfer(ctx, m, err, "Download", d.Sudo)
 }

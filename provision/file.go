@@ -104,5 +104,5 @@ func (f File) Provision(ctx context.Context, m bake.Machine) error {
 			up.Mode = info.Mode() & posixsh.ModeBits
 		}
 	}
-	return m.Put(ctx, up)
+	return explainTransfer(ctx, m, m.Put(ctx, up), "File", f.Sudo)
 }

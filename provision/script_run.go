@@ -32,7 +32,9 @@ func (s Script) Provision(ctx context.Context, m bake.Machine) error {
 	if err != nil {
 		return err
 	}
-	return withStagingDir(ctx, m, parent, s.Sudo, func(staging *stagingDir) error {
+	remedy := "set Script.RemoteDir to a directory that the login can write, or Script.Sudo if the script needs root"
+	err = withStagingDir(ctx, m, parent, s.Sudo, func(staging *stagingDir) error {
+		remedy = "set Script.Sudo if the script needs root"
 		dir, err := s.stageFiles(ctx, staging)
 		if err != nil {
 			return err
@@ -56,6 +58,14 @@ func (s Script) Provision(ctx context.Context, m bake.Machine) error {
 		}
 		return s.explain(accept(err, s.ExitCodes), text)
 	})
+	if s.Sudo {
+		return err
+	}
+	// dash does not tell why it cannot enter a directory.
+	if exit, ok := errors.AsType[*bake.ExitError](err); ok && s.Dir != "" && outputContains(exit, strings.ToLower("can't cd to "+workDir)) {
+		return fmt.Errorf("%w\n\tcheck that Script.Dir exists, and set Script.Sudo if only root can enter it", err)
+	}
+	return explainDenied(ctx, m, err, remedy)
 }
 
 // command returns the program and arguments that run the script stored at at.

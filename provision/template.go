@@ -128,7 +128,7 @@ func (t Template) Provision(ctx context.Context, m bake.Machine) error {
 		Mode: t.Mode, Owner: t.Owner, Group: t.Group, Sudo: t.Sudo,
 	})
 	if err != nil {
-		return err
+		return explainTransfer(ctx, m, err, "Template", t.Sudo)
 	}
 	reportChanges(ctx, t.String(), []string{"the file"})
 	return nil

@@ -209,7 +209,17 @@ func (w WindowsScript) Provision(ctx context.Context, m bake.Machine) error {
 		// The task keeps running although the command that watched it is gone.
 		err = errors.Join(err, endTask(ctx, m, run.ID))
 	}
-	return accept(err, w.ExitCodes)
+	return w.explain(accept(err, w.ExitCodes))
+}
+
+// explain adds a remedy to the error of a script that lacked the privileges of an
+// administrator.
+func (w WindowsScript) explain(err error) error {
+	exit, ok := errors.AsType[*bake.ExitError](err)
+	if !ok || w.Elevated != nil || !outputContains(exit, "access is denied", "access to the path", "requires elevation", "administrator privileges", "administrative privileges") {
+		return err
+	}
+	return fmt.Errorf("%w\n\tset WindowsScript.Elevated, or use AsSystem, if it needs more privileges than a network login has", err)
 }
 
 // task returns a windowsRun that runs run as a scheduled task.

@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -32,7 +33,7 @@ func (n Named) Unwrap() bake.Provisioner { return n.Provisioner }
 // Validate reports a missing name and an invalid provisioner.
 func (n Named) Validate() error {
 	var name error
-	if n.Name == "" {
+	if strings.TrimSpace(n.Name) == "" {
 		name = bake.Invalid("Named.Name", "is required")
 	}
 	return errors.Join(name, checkProvisioner("Named.Provisioner", n.Provisioner))

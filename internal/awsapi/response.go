@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -108,7 +107,7 @@ func protocolOf(service string) string {
 	switch service {
 	case "EC2", "IAM", "STS", "Auto Scaling":
 		return "xml"
-	case "SSM", "KMS", "rbin":
+	case "SSM", "KMS", "rbin", "EKS", "Batch", "imagebuilder":
 		return "json"
 	}
 	return ""
@@ -180,11 +179,14 @@ func readBody(ctx context.Context, response *smithyhttp.Response) ([]byte, error
 func checkResponse(protocol, action string, response *smithyhttp.Response, body []byte, c *call) error {
 	success := response.StatusCode >= 200 && response.StatusCode < 300
 	redirected := response.StatusCode >= 300 && response.StatusCode < 400
-	if len(bytes.TrimSpace(body)) == 0 && !redirected && response.StatusCode != http.StatusProxyAuthRequired {
-		if success && (protocol == "xml" || returnsBody(action)) {
-			return &BrokenResponseError{Action: action, Err: errors.New("it is empty")}
+	if len(bytes.TrimSpace(body)) == 0 {
+		switch {
+		case success && protocol == "json" && !returnsBody(action):
+			return nil
+		case success || isAWS(response) && !redirected:
+			return &BrokenResponseError{Action: action, Err: fmt.Errorf("it is empty, with status %d %s", response.StatusCode, http.StatusText(response.StatusCode))}
 		}
-		return nil
+		return foreignResponse(action, response, body, c)
 	}
 	ours := isXML
 	if protocol == "json" {
@@ -198,6 +200,11 @@ func checkResponse(protocol, action string, response *smithyhttp.Response, body 
 		return &BrokenResponseError{Action: action, Err: err}
 	}
 	return nil
+}
+
+// isAWS reports whether the response has the header that AWS sends with each.
+func isAWS(response *smithyhttp.Response) bool {
+	return response.Header.Get("X-Amzn-Requestid") != "" || response.Header.Get("X-Amz-Request-Id") != ""
 }
 
 // returnsBody reports whether the response of a JSON call is never empty.

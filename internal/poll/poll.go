@@ -41,6 +41,7 @@ type Poller[T any] struct {
 	last     time.Time          // when the last request began
 	early    float64            // tokens left for early requests
 	wake     context.CancelFunc // ends the leader's sleep
+	until    time.Time          // the planned end of the leader's sleep
 	failures int                // consecutive failed requests
 }
 
@@ -128,7 +129,7 @@ func (p *Poller[T]) join(w *wait[T]) {
 	if p.leader == nil {
 		p.leader = w
 		w.lead <- struct{}{}
-	} else if p.wake != nil {
+	} else if p.wake != nil && (w.every == 0 || w.from.Before(p.until)) {
 		p.wake()
 	}
 }
@@ -229,7 +230,8 @@ func (p *Poller[T]) end(w *wait[T], err error) {
 func (p *Poller[T]) sleep(ctx context.Context) error {
 	for {
 		p.mu.Lock()
-		left := p.due().Sub(p.Clock.Now())
+		p.until = p.due()
+		left := p.until.Sub(p.Clock.Now())
 		wakeable, wake := context.WithCancel(ctx)
 		p.wake = wake
 		p.mu.Unlock()

@@ -214,3 +214,26 @@ func ExampleAll() {
 	// 1 of 3 checks failed
 	// 	service nginx: status is inactive, not active
 }
+
+// A problem for want of root's permissions names AsRoot, which is not needed if the
+// tests run as root.
+func TestDeniedNamesAsRoot(t *testing.T) {
+	tests := check.All(check.Command{Line: "cat /etc/key"}, check.File{Path: "/etc/key", Contains: "x"}, check.File{Path: "/etc/motd", Contains: "x"})
+	const out = "bakestone-check 0 exit status 1, not 0: cat: /etc/key: Permission denied\n" +
+		"bakestone-check 1 is not readable by the login\nbakestone-check 2 does not contain: x\n" + check.Passed
+	for _, c := range []check.Checks{tests, tests.AsRoot()} {
+		m := baketest.NewMachine(nil)
+		m.OnPrefix("# check: ", baketest.Reply{Stdout: out})
+		err := c.Check(t.Context(), m)
+		failed, ok := errors.AsType[*check.FailedError](err)
+		if !ok || len(failed.Failures) != 3 {
+			t.Fatalf("Check() = %v, want three failures", err)
+		}
+		for i, f := range failed.Failures {
+			want := i < 2 && !m.Calls()[0].Sudo
+			if got := strings.HasSuffix(f.Problem, " (use Checks.AsRoot if it needs root)"); got != want {
+				t.Errorf("Sudo %v: problem %q, want a remedy: %v", m.Calls()[0].Sudo, f.Problem, want)
+			}
+		}
+	}
+}

@@ -88,7 +88,7 @@ func (f File) script() string {
 	if f.Contains == "" && f.Matches == "" && f.SHA256 == "" {
 		return b.String()
 	}
-	b.WriteString(`if [ ! -r "$f" ]; then bad "is not readable by the login"; exit; fi` + "\n")
+	b.WriteString(`if [ ! -r "$f" ]; then bad "` + notReadable + `"; exit; fi` + "\n")
 	if f.Contains != "" {
 		fmt.Fprintf(&b, "want=%s\ngrep -qF -e \"$want\" \"$f\" || bad \"does not contain: $want\"\n", posixsh.Quote(f.Contains))
 	}
@@ -100,6 +100,8 @@ func (f File) script() string {
 	}
 	return b.String()
 }
+
+const notReadable = "is not readable by the login"
 
 // octal returns the permission bits as stat prints them, or "" if mode is zero.
 func octal(mode fs.FileMode) string {

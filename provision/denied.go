@@ -1,0 +1,39 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/denial"
+)
+
+// explainDenied adds a remedy to an error of something that ran as the login and lacked
+// a permission, unless the login is root.
+func explainDenied(ctx context.Context, m bake.Machine, err error, remedy string) error {
+	if err == nil || !isDenied(err) {
+		return err
+	}
+	if facts, factsErr := m.Facts(ctx); factsErr == nil && facts.UID == 0 {
+		return err
+	}
+	return fmt.Errorf("%w\n\t%s", err, remedy)
+}
+
+// explainTransfer is explainDenied for the field Sudo of a type that copies files.
+func explainTransfer(ctx context.Context, m bake.Machine, err error, owner string, sudo bool) error {
+	if sudo {
+		return err
+	}
+	return explainDenied(ctx, m, err, "set "+owner+".Sudo if it needs root")
+}
+
+func isDenied(err error) bool {
+	if exit, ok := errors.AsType[*bake.ExitError](err); ok {
+		return slices.ContainsFunc(exit.Output, denial.Is)
+	}
+	return errors.Is(err, fs.ErrPermission) || denial.Is(err.Error())
+}

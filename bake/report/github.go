@@ -38,7 +38,7 @@ func appendTo(name string, write func(io.Writer) error) error {
 	if err := write(&text); err != nil {
 		return err
 	}
-	const usual = 0o644 // the runner, which makes the files, may be another user
+	const usual = 0o644                                                        // the runner, which makes the files, may be another user
 	file, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, usual) //nolint:gosec // the caller's files
 	if err != nil {
 		return err

@@ -157,6 +157,7 @@ func (v *View) line(i *image, now time.Time, names, columns int) string {
 	if i.what != "" && known {
 		step += ": " + i.what
 	}
+	step = flat(step)
 	if room < 1 {
 		return cut(i.name+"  "+step, columns)
 	}
@@ -180,6 +181,14 @@ func (v *View) bar(i *image, now time.Time) (bar string, known bool) {
 	full := int(part * barColumns)
 	const percent = 100
 	return v.style.good(strings.Repeat("━", full)) + v.style.dim(strings.Repeat("─", barColumns-full)) + fmt.Sprintf(" %3.0f%%", percent*part), known
+}
+
+// flat replaces what would not stay on the line, or has no fixed width.
+func flat(text string) string {
+	if !strings.ContainsAny(text, "\n\t") {
+		return text
+	}
+	return strings.NewReplacer("\n", "␊", "\t", " ").Replace(text)
 }
 
 // cut shortens text to less than columns.

@@ -19,6 +19,7 @@ type run struct {
 	current []*image  // running, in the order they started
 	byName  map[string]*image
 	took    map[string]time.Duration // by step, the last time
+	groups  map[string]*group        // of running images, unless nil
 	ended   map[bake.Status]int
 	scroll  []notice // to print above the drawing
 }
@@ -52,7 +53,7 @@ const keptLines = 3
 func (r *run) image(e *bake.Event) *image {
 	i := r.byName[e.Image]
 	if i == nil {
-		i = &image{name: e.Image, started: e.Time, since: e.Time}
+		i = &image{name: flat(e.Image), started: e.Time, since: e.Time}
 		r.byName[e.Image] = i
 		r.current = append(r.current, i)
 	}
@@ -132,7 +133,7 @@ const maxErrLines = 30
 
 // notify prints a notice, with the event's error if it has one.
 func (r *run) notify(mark string, e *bake.Event, text string) {
-	n := notice{mark: mark, image: e.Image, text: text}
+	n := notice{mark: mark, image: flat(e.Image), text: flat(text)}
 	if e.Err != "" {
 		err := strings.TrimPrefix(visible.Text(e.Err), "image "+e.Image+": ") // the line above names it
 		n.lines = strings.Split(strings.TrimRight(err, "\n"), "\n")

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -99,6 +100,64 @@ node-001  failed  1:00  provision 1: install (1:00)
 `
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("output (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestGroups bakes three images at once, of which one prints commands and more than is
+// kept.
+func TestGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		view := terminal.New(&out, &terminal.Options{Groups: true})
+		list := images(3)
+		list[2].Name = "100%\n::error::x"
+		list[2].Provisioners = []bake.Provisioner{bake.ProvisionFunc{Name: "noise", Do: func(ctx context.Context, _ bake.Machine) error {
+			lines := bake.RunFromContext(ctx).Lines(bake.Stdout)
+			defer func() { _ = lines.Close() }()
+			for range 10_000 {
+				_, _ = io.WriteString(lines, "::endgroup::\n::error::forged "+strings.Repeat("x", 100)+"\n")
+			}
+			_, _ = io.WriteString(lines, "last\n")
+			return nil
+		}}}
+		results, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe}, list...)
+		if err == nil {
+			t.Error("Bake = nil, want the error of the second image")
+		}
+		view.Observe(bake.Event{Time: time.Now(), Kind: bake.OutputLine, Image: "late", Text: "of no end"})
+		if err := view.Close(results); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		open, size := "", 0
+		for line := range strings.Lines(out.String()) {
+			switch {
+			case strings.HasPrefix(line, "::group::") && open == "":
+				open, size = line, 0
+				got = append(got, strings.TrimSpace(line))
+			case line == "::endgroup::\n" && open != "":
+				if size > 257<<10 {
+					t.Errorf("group %q has %d bytes, want at most 256 KiB", open, size)
+				}
+				open = ""
+			case strings.HasPrefix(strings.TrimSpace(line), "::"):
+				t.Fatalf("command in the output: %q", line)
+			}
+			size += len(line)
+			if strings.Contains(line, "| ") == (open == "") && strings.Contains(line, "| ") {
+				t.Errorf("output outside of a group: %q", line)
+			}
+		}
+		slices.Sort(got)
+		want := []string{"::group::100%25␊::error::x: 20001 lines of output", "::group::late: 1 lines of output", "::group::node-000: 60 lines of output", "::group::node-001: 60 lines of output"}
+		if diff := cmp.Diff(want, got); diff != "" || open != "" {
+			t.Errorf("groups (-want +got), open is %q:\n%s", open, diff)
+		}
+		for _, text := range []string{"lines omitted …", "| last\n", "  provision 1: install\n"} {
+			if !strings.Contains(out.String(), text) {
+				t.Errorf("output lacks %q", text)
+			}
 		}
 	})
 }

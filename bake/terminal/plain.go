@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,13 +107,23 @@ func (r *run) group(name string) string {
 	return b.String()
 }
 
-// table returns a table of the results.
+// table returns a table of the results, the failed ones last, and their numbers.
 func (v *View) table(results []*bake.Result) string {
 	if len(results) <= 1 {
 		return "" // the end of the only image was printed
 	}
 	rows := [][]string{{"IMAGE", "RESULT", "TIME", "SLOWEST STEP", "ARTIFACT"}}
+	failed := func(r *bake.Result) int {
+		if r.Err != nil {
+			return 1
+		}
+		return 0
+	}
+	results = slices.Clone(results)
+	slices.SortStableFunc(results, func(a, b *bake.Result) int { return failed(a) - failed(b) })
+	counts := map[bake.Status]int{}
 	for _, r := range results {
+		counts[r.Status]++
 		artifact := ""
 		if r.Artifact != nil {
 			artifact = r.Artifact.ID()
@@ -123,7 +134,20 @@ func (v *View) table(results []*bake.Result) string {
 	if v.size != nil {
 		columns, _ = v.size()
 	}
-	return "\n" + align(rows, columns)
+	return "\n" + align(rows, columns) + "\n" + total(counts) + "\n"
+}
+
+// total returns the numbers of images: "38 baked, 2 failed".
+func total(counts map[bake.Status]int) string {
+	var parts []string
+	for _, status := range []bake.Status{
+		bake.StatusBaked, bake.StatusReused, bake.StatusProvisioned, bake.StatusFailed, bake.StatusSkipped, bake.StatusCanceled,
+	} {
+		if n := counts[status]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, status))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // slowestColumn is the one that a narrow table lacks.

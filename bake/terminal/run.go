@@ -89,7 +89,7 @@ func (r *run) observe(e *bake.Event, s style) {
 			r.notify(s.bad("✗"), e, e.Step+" failed")
 		}
 	case bake.OutputLine:
-		i.lines = append(i.lines, visible.Text(shorten(e.Text)))
+		i.lines = append(i.lines, visible.Disarm(visible.Text(shorten(e.Text))))
 		i.lines = i.lines[max(0, len(i.lines)-keptLines):]
 	case bake.CommandStarted: // what was sent before does not tell how far it is
 		i.what, i.done, i.total = "", 0, 0
@@ -157,7 +157,7 @@ func (r *run) notify(mark string, e *bake.Event, text string) {
 	if e.Err != "" {
 		n.lines = strings.Split(strings.TrimRight(cause(e), "\n"), "\n") // the line above has the name
 		for l, line := range n.lines {
-			n.lines[l] = shorten(line)
+			n.lines[l] = visible.Disarm(shorten(line))
 		}
 		if more := len(n.lines) - maxErrLines; more > 0 {
 			n.lines = append(n.lines[:maxErrLines:maxErrLines], fmt.Sprintf("… %d more lines", more))

@@ -60,7 +60,7 @@ func pageImage(builder bake.Builder, base *bake.Image, i int) *bake.Image {
 		attempts := 0
 		img.Steps = []bake.Step{{Name: "wobble", At: bake.BeforeCapture, Retry: bake.Retry{Attempts: 3, Delay: time.Minute}, Do: func(context.Context) error {
 			if attempts++; attempts < 3 {
-				return errors.New("RequestLimitExceeded: Request limit exceeded.")
+				return errors.New("RequestLimitExceeded: request limit exceeded")
 			}
 			return nil
 		}}}

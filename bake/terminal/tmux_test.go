@@ -89,9 +89,9 @@ func tmuxImages(n int, outcome string, goOn <-chan struct{}) []*bake.Image {
 
 // A tmux is a server of tmux with a window in which a child runs.
 type tmux struct {
-	t             *testing.T
-	program, dir  string
-	pipe, capture string
+	t            *testing.T
+	program, dir string
+	pipe         string
 }
 
 // startTmux runs TestTmuxChild on a terminal.

@@ -11,9 +11,9 @@ import (
 // error joins the errors of the results. It is nil if every image was baked,
 // reused or, with Image.ProvisionOnly, provisioned.
 //
-// Bake first validates everything. If anything is invalid, or a program is missing on
-// the baking host, it creates nothing and returns no results and an error that joins
-// all problems. Then it bakes
+// Bake first validates everything. If anything is invalid, a program is missing on
+// the baking host, or there are no images (ErrNoImages), it creates nothing and returns
+// no results and an error that joins all problems. Then it bakes
 // independent images concurrently, up to Options.Parallel. An image with From set
 // starts as soon as that image is published, without waiting for its clean-up.
 //
@@ -25,6 +25,7 @@ func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, erro
 		return nil, err
 	}
 	set := newSettings(opts)
+	set.begun = set.Clock.Now()
 	builds, err := planAll(set, images)
 	if err != nil {
 		return nil, err

@@ -76,6 +76,18 @@ func TestBakeValidatesFirst(t *testing.T) {
 
 func nothing(context.Context) error { return nil }
 
+// TestNoImages bakes an empty list, which must not look like a success.
+func TestNoImages(t *testing.T) {
+	var none []*bake.Image
+	results, err := bake.Bake(t.Context(), nil, none...)
+	if !errors.Is(err, bake.ErrNoImages) || err.Error() != "no images to bake" || results != nil {
+		t.Errorf("Bake() = %v, %v, want no results and ErrNoImages", results, err)
+	}
+	if err := bake.Validate(nil); !errors.Is(err, bake.ErrNoImages) {
+		t.Errorf("Validate() = %v, want ErrNoImages", err)
+	}
+}
+
 func TestBakeSkipsDependentsOfFailedImage(t *testing.T) {
 	b := baketest.NewBuilder(nil)
 	bad := &bake.Image{Name: "bad", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: failing}}}

@@ -45,17 +45,17 @@ type build struct {
 // newBuild plans a build of img. It does no I/O.
 func newBuild(set *settings, img *Image, id string) (*build, error) {
 	b := &build{settings: set, img: img, delivered: make(chan struct{})}
+	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name}
 	b.run = b.newRun(id)
 	b.checkRun = b.newRun(id + "-check")
 	b.checkRun.Checks = true
-	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name}
 	return b, b.begin()
 }
 
 func (b *build) newRun(id string) *Run {
 	return &Run{
 		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, mask: b.mask,
-		Log:  slog.New(maskHandler{b.Log.Handler(), b.mask}),
+		Log:  slog.New(maskHandler{b.Log.Handler(), b.mask}).With(slog.String("image", b.img.Name), slog.String("build", b.record.Build)),
 		emit: func(e Event) { b.event(e) },
 	}
 }
@@ -95,6 +95,7 @@ func (b *build) start(source Artifact) {
 		}
 	} else {
 		b.record.Started = b.Clock.Now()
+		begun.Delay = b.record.Started.Sub(b.begun)
 		b.record.Expires = b.record.Started.Add(b.Lifetime)
 	}
 	b.run.Expires, b.checkRun.Expires = b.record.Expires, b.record.Expires

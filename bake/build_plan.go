@@ -188,7 +188,7 @@ func (b *build) disconnect(ctx context.Context, _ Outcome) error {
 	}
 	if err != nil {
 		// Harmless: the machine is about to go, or the connection is already lost.
-		b.run.Log.Debug("close connection", slog.String("image", b.img.Name), slog.String("error", err.Error()))
+		b.run.Log.Debug("close connection", slog.String("error", err.Error()))
 	}
 	return nil
 }

@@ -13,6 +13,10 @@ import (
 // was lost before its result arrived.
 var ErrDisconnected = errors.New("connection to the machine was lost")
 
+// ErrNoImages is returned by Bake and Validate if there are no images. A caller for
+// whom that is not a failure can test for it with errors.Is.
+var ErrNoImages = errors.New("no images to bake")
+
 // ErrSourceFailed is returned, wrapped, for an image whose source image was not
 // baked.
 var ErrSourceFailed = errors.New("source image was not baked")

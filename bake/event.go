@@ -11,7 +11,7 @@ type EventKind string
 
 // The kinds of events, with the fields they set besides Time, Image and Build.
 const (
-	BuildStarted    EventKind = "build started"
+	BuildStarted    EventKind = "build started"    // Delay (how long the image waited for its source image and its turn)
 	BuildResumed    EventKind = "build resumed"    // Step: the step it continues with, or empty if only the clean-up is left
 	BuildFinished   EventKind = "build finished"   // Status, Elapsed, Err, Text (the artifact)
 	StepStarted     EventKind = "step started"     // Step, Attempt

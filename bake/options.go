@@ -56,7 +56,10 @@ type Options struct {
 	//		…
 	//		opts.Resume, images = append(opts.Resume, rec), append(images, definitions[rec.Image])
 	//	}
-	//	results, err := bake.Bake(ctx, opts, images...)
+	//	if len(images) > 0 {
+	//		results, err := bake.Bake(ctx, opts, images...)
+	//		…
+	//	}
 	Resume []*Record
 
 	// Observe, if not nil, receives the events of all builds, one at a time and in
@@ -103,6 +106,7 @@ type settings struct {
 	Options
 	mask *mask.Masker
 
+	begun     time.Time // when Bake was called
 	observing *queue
 }
 

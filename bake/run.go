@@ -42,7 +42,8 @@ type Run struct {
 	// Clock tells time and sleeps. It is never nil.
 	Clock clock.Clock
 
-	// Log receives details that are not events. It masks secrets. It is never nil.
+	// Log receives details that are not events. It masks secrets and adds the attributes
+	// image and build. It is never nil.
 	Log *slog.Logger
 
 	emit func(Event)

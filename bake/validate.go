@@ -13,6 +13,9 @@ import (
 // if there is one, and the field.
 func Validate(opts *Options, images ...*Image) error {
 	errs := opts.validate()
+	if len(images) == 0 {
+		errs = append(errs, ErrNoImages)
+	}
 	given := map[*Image]bool{}
 	names := map[string]bool{}
 	for i, img := range images {

@@ -37,7 +37,7 @@ func (r *region) reportSnapshots(ctx context.Context, run *bake.Run) (stop func(
 			}
 			return false, nil // until ctx ends
 		})
-		run.Log.Debug("stopped reporting the progress of snapshots", slog.String("build", run.ID), slog.Any("reason", err))
+		run.Log.Debug("stopped reporting the progress of snapshots", slog.Any("reason", err))
 	})
 	return func() {
 		cancel()

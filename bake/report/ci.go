@@ -110,10 +110,11 @@ func shorten(text string, limit int) string {
 }
 
 // WriteAnnotations writes one command of GitHub Actions per failed image, which shows
-// the error with the run. Print it to the standard output of a step.
+// the beginning of the error with the run. Print it to the standard output of a step.
 func (r *Report) WriteAnnotations(w io.Writer) error {
 	data := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+	const maxErr = 4000 // bytes
 	for n := range r.Images {
 		i := &r.Images[n]
 		if !i.Failed() {
@@ -123,7 +124,7 @@ func (r *Report) WriteAnnotations(w io.Writer) error {
 		if i.Status == bake.StatusSkipped {
 			level = "warning"
 		}
-		if _, err := fmt.Fprintf(w, "::%s title=%s::%s\n", level, property.Replace("Image "+i.Name+" "+string(i.Status)), data.Replace(i.Err)); err != nil {
+		if _, err := fmt.Fprintf(w, "::%s title=%s::%s\n", level, property.Replace("Image "+i.Name+" "+string(i.Status)), data.Replace(shorten(i.Err, maxErr))); err != nil {
 			return err
 		}
 	}

@@ -19,7 +19,7 @@ var page string
 // elsewhere. It contains the output of the machines.
 func (r *Report) WriteHTML(w io.Writer) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"span": r.span, "spent": amount.Duration, "bytes": amount.Bytes, "clock": func(t time.Time) string { return amount.Clock(t.Sub(r.Started)) }, "lineClass": lineClass, "state": state, "count": r.count, "worth": worth, "contains": strings.Contains, "half": func(l []Line) int { return len(l) / 2 },
+		"span": r.span, "spent": amount.Duration, "bytes": amount.Bytes, "clock": func(t time.Time) string { return amount.Clock(t.Sub(r.Started)) }, "lineClass": lineClass, "state": state, "count": r.count, "worth": worth, "contains": strings.Contains, "waited": func(i Image) time.Duration { return i.Started.Sub(r.Started) }, "half": func(l []Line) int { return len(l) / 2 },
 	}).Parse(page)
 	if err != nil {
 		return fmt.Errorf("parse report.html: %w", err)

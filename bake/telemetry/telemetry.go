@@ -14,10 +14,14 @@
 // The metrics are
 //
 //	bakestone.image.duration  seconds of a build, by status
+//	bakestone.image.wait      seconds that an image waited for its source image and its turn
 //	bakestone.step.duration   seconds of a step, by step and outcome
 //	bakestone.step.retries    failed attempts that were repeated, by step
 //	bakestone.transfer.bytes  bytes of large files sent and received
 //	bakestone.api.calls       attempts of API calls, by call and outcome
+//
+// [Run.LogHandler] adds the ids of the spans to log records. docs/telemetry.md tells how
+// to export to a collector.
 package telemetry
 
 import (
@@ -56,6 +60,7 @@ type Run struct {
 
 	mu     sync.Mutex
 	images map[string]*image
+	spans  map[string]trace.SpanContext // of all images, by name
 }
 
 // An image is a running build.
@@ -69,6 +74,7 @@ type image struct {
 
 type meters struct {
 	image, step    metric.Float64Histogram
+	wait           metric.Float64Histogram
 	retries, bytes metric.Int64Counter
 	calls          metric.Int64Counter
 }
@@ -86,7 +92,7 @@ func New(ctx context.Context, o *Options) *Run {
 		provider = otel.GetMeterProvider()
 	}
 	version := trace.WithInstrumentationVersion(bake.Version)
-	r := &Run{tracer: tracers.Tracer(scope, version), images: map[string]*image{}}
+	r := &Run{tracer: tracers.Tracer(scope, version), images: map[string]*image{}, spans: map[string]trace.SpanContext{}}
 	r.ctx, r.span = r.tracer.Start(ctx, "bake")
 	r.meters = newMeters(provider.Meter(scope, metric.WithInstrumentationVersion(bake.Version)))
 	return r
@@ -98,6 +104,7 @@ func newMeters(m metric.Meter) meters {
 	var made meters
 	for _, err := range []error{
 		set(&made.image)(m.Float64Histogram("bakestone.image.duration", metric.WithUnit("s"), metric.WithDescription("Duration of the build of an image."))),
+		set(&made.wait)(m.Float64Histogram("bakestone.image.wait", metric.WithUnit("s"), metric.WithDescription("Time from the start of the run to the start of a build."))),
 		set(&made.step)(m.Float64Histogram("bakestone.step.duration", metric.WithUnit("s"), metric.WithDescription("Duration of a step with all its attempts."))),
 		set(&made.retries)(m.Int64Counter("bakestone.step.retries", metric.WithDescription("Failed attempts that were repeated."))),
 		set(&made.calls)(m.Int64Counter("bakestone.api.calls", metric.WithDescription("Attempts of API calls."))),
@@ -124,6 +131,8 @@ func (r *Run) Observe(e bake.Event) {
 	i := r.image(&e)
 	at := trace.WithTimestamp(e.Time)
 	switch e.Kind {
+	case bake.BuildStarted:
+		r.meters.wait.Record(r.ctx, e.Delay.Seconds())
 	case bake.StepStarted:
 		i.moved = amount.Moved{}
 		if e.Attempt > 1 && i.step != nil {
@@ -201,7 +210,7 @@ func (r *Run) image(e *bake.Event) *image {
 		i = &image{}
 		i.ctx, i.span = r.tracer.Start(r.ctx, "image "+e.Image, trace.WithTimestamp(e.Time),
 			trace.WithAttributes(attribute.String("bakestone.image", e.Image), attribute.String("bakestone.build", e.Build)))
-		r.images[e.Image] = i
+		r.images[e.Image], r.spans[e.Image] = i, i.span.SpanContext()
 	}
 	return i
 }

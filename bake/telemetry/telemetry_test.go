@@ -1,9 +1,12 @@
 package telemetry_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
@@ -135,6 +139,85 @@ func labels(set attribute.Set) string {
 		values = append(values, a.Value.AsString())
 	}
 	return strings.Join(values, ", ")
+}
+
+// TestWait bakes two images one after the other, and one made from the second.
+func TestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		builder := baketest.NewBuilder(nil)
+		image := func(name string, from *bake.Image) *bake.Image {
+			return &bake.Image{Name: name, Builder: builder, From: from, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
+				time.Sleep(time.Minute)
+				return nil
+			}}}}
+		}
+		base := image("base", nil)
+		_, metrics, err := record(t, base, image("app", base), image("tool", base))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, scope := range metrics.ScopeMetrics {
+			for _, m := range scope.Metrics {
+				if m.Name != "bakestone.image.wait" {
+					continue
+				}
+				data, _ := m.Data.(metricdata.Histogram[float64]) //lint:concrete the SDK's data
+				if len(data.DataPoints) != 1 || data.DataPoints[0].Count != 3 || data.DataPoints[0].Sum != 120 {
+					t.Errorf("bakestone.image.wait = %+v, want 3 waits of 120 s together", data.DataPoints)
+				}
+				return
+			}
+		}
+		t.Error("no metric bakestone.image.wait")
+	})
+}
+
+// TestLogHandler compares the ids in log records with those of the spans.
+func TestLogHandler(t *testing.T) {
+	spans := tracetest.NewInMemoryExporter()
+	run := telemetry.New(t.Context(), &telemetry.Options{TracerProvider: trace.NewTracerProvider(trace.WithSyncer(spans))})
+	var out bytes.Buffer
+	log := slog.New(run.LogHandler(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	img := &bake.Image{Name: "web", Builder: baketest.NewBuilder(nil), Provisioners: []bake.Provisioner{bake.ProvisionFunc{Name: "install", Do: func(ctx context.Context, _ bake.Machine) error {
+		bake.RunFromContext(ctx).Log.WithGroup("detail").Info("grouped", slog.String("image", "other"))
+		return nil
+	}}}}
+	if _, err := bake.Bake(t.Context(), &bake.Options{Observe: run.Observe, Log: log}, img); err != nil {
+		t.Fatal(err)
+	}
+	log.Info("of no image")
+	log.Info("of another image", slog.String("image", "db"))
+	run.End(nil)
+	var web tracetest.SpanStub
+	for _, s := range spans.GetSpans() {
+		if s.Name == "image web" {
+			web = s
+		}
+	}
+	want := fmt.Sprintf(`"trace_id":"%s","span_id":"%s"`, web.SpanContext.TraceID(), web.SpanContext.SpanID())
+	seen := map[string]bool{}
+	for line := range strings.Lines(out.String()) {
+		var record struct{ Msg, Image string }
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			t.Fatal(err)
+		}
+		seen[record.Msg] = true
+		if has := strings.Contains(line, want); has != (record.Image == "web") || strings.Contains(line, "trace_id") != has {
+			t.Errorf("record %s, want the ids %s if it is of web", line, want)
+		}
+	}
+	for _, msg := range []string{"build started", "step finished", "build finished", "grouped", "of no image"} {
+		if !seen[msg] {
+			t.Errorf("no record %q:\n%s", msg, out.String())
+		}
+	}
+	var plain bytes.Buffer
+	none := telemetry.New(t.Context(), &telemetry.Options{TracerProvider: noop.NewTracerProvider()})
+	none.Observe(bake.Event{Kind: bake.BuildStarted, Image: "web"})
+	slog.New(none.LogHandler(slog.NewTextHandler(&plain, nil))).Info("message", slog.String("image", "web"))
+	if strings.Contains(plain.String(), "trace_id") {
+		t.Errorf("record without spans = %s, want no ids", plain.String())
+	}
 }
 
 // TestEndWithoutEvents ends a run while an image is baked.

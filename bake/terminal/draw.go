@@ -40,26 +40,31 @@ func (s style) mark(status bake.Status) string {
 	}
 }
 
-// draw replaces the drawing, and prints the lines that scroll away.
+// toEnd clears the rest of a line.
+const toEnd = "\x1b[K\n"
+
+// draw replaces the drawing, and prints the lines that scroll away. It overwrites line by
+// line: some terminals keep what is cleared as a whole in their history.
 func (v *View) draw() {
 	columns, rows := v.size()
 	var b strings.Builder
 	if up := height(v.drawn, columns); up > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", up)
 	}
-	b.WriteString("\r\x1b[J")
+	b.WriteString("\r")
 	for _, n := range v.run.scroll {
 		text := cut(n.text, columns-4-runewidth.StringWidth(n.image)) //nolint:mnd // the mark and the spaces
-		b.WriteString(n.mark + " " + v.style.bold(n.image) + "  " + text + "\n")
+		b.WriteString(n.mark + " " + v.style.bold(n.image) + "  " + text + toEnd)
 		for _, line := range n.lines {
-			b.WriteString(v.style.bad("│") + " " + line + "\n")
+			b.WriteString(v.style.bad("│") + " " + line + toEnd)
 		}
 	}
 	v.run.scroll = nil
 	v.drawn = v.frame(columns, rows)
 	for _, line := range v.drawn {
-		b.WriteString(line + "\n")
+		b.WriteString(line + toEnd)
 	}
+	b.WriteString("\x1b[J")
 	v.write(b.String())
 }
 
@@ -147,9 +152,9 @@ const barColumns = 12
 // line returns the line of an image: name, step, bar and time.
 func (v *View) line(i *image, now time.Time, names, columns int) string {
 	bar, known := v.bar(i, now)
-	end := " " + bar + fmt.Sprintf(" %7s", amount.Clock(now.Sub(i.since)))
+	end := bar + fmt.Sprintf(" %7s", amount.Clock(now.Sub(i.since)))
 	name := runewidth.FillRight(runewidth.Truncate(i.name, names, "…"), names)
-	room := columns - 1 - names - 2 - barColumns - len(" 100%") - len("  1234:56")
+	room := columns - 1 - names - 2 - width(end)
 	step := i.step
 	if i.attempt > 1 {
 		step += fmt.Sprintf(" (attempt %d)", i.attempt)
@@ -157,6 +162,7 @@ func (v *View) line(i *image, now time.Time, names, columns int) string {
 	if i.what != "" && known {
 		step += ": " + i.what
 	}
+	step = flat(step)
 	if room < 1 {
 		return cut(i.name+"  "+step, columns)
 	}
@@ -164,7 +170,7 @@ func (v *View) line(i *image, now time.Time, names, columns int) string {
 }
 
 // bar returns the bar of the image's step with its percentage: by what is done, or else
-// by the time that the step took in another image. It is blank if neither is known.
+// by the time that the step took in another image. It is empty if neither is known.
 func (v *View) bar(i *image, now time.Time) (bar string, known bool) {
 	var part float64
 	switch took := v.run.took[i.step]; {
@@ -174,12 +180,20 @@ func (v *View) bar(i *image, now time.Time) (bar string, known bool) {
 		const notYet = 0.99
 		part = min(notYet, float64(now.Sub(i.since))/float64(took))
 	default:
-		return strings.Repeat(" ", barColumns+len(" 100%")), false
+		return "", false
 	}
 	part = min(max(part, 0), 1)
 	full := int(part * barColumns)
 	const percent = 100
-	return v.style.good(strings.Repeat("━", full)) + v.style.dim(strings.Repeat("─", barColumns-full)) + fmt.Sprintf(" %3.0f%%", percent*part), known
+	return " " + v.style.good(strings.Repeat("━", full)) + v.style.dim(strings.Repeat("─", barColumns-full)) + fmt.Sprintf(" %3.0f%%", percent*part), known
+}
+
+// flat replaces what would not stay on the line, or has no fixed width.
+func flat(text string) string {
+	if !strings.ContainsAny(text, "\n\t") {
+		return text
+	}
+	return strings.NewReplacer("\n", "␊", "\t", " ").Replace(text)
 }
 
 // cut shortens text to less than columns.

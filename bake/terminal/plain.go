@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,11 @@ import (
 func (r *run) plain(e *bake.Event) string {
 	if r.first.IsZero() {
 		r.first = e.Time
+	}
+	name := flat(e.Image)
+	if r.groups != nil && e.Kind == bake.OutputLine {
+		r.groups[name] = r.groups[name].add(r.plainLines(e.Time, "", "| "+e.Text))
+		return ""
 	}
 	text := ""
 	switch e.Kind {
@@ -43,36 +49,105 @@ func (r *run) plain(e *bake.Event) string {
 			text += ": " + e.Err
 		}
 	}
-	r.names = max(r.names, runewidth.StringWidth(e.Image))
+	r.names = max(r.names, runewidth.StringWidth(name))
+	before := ""
+	if e.Kind == bake.BuildFinished {
+		before = r.group(name)
+	}
+	return before + r.plainLines(e.Time, runewidth.FillRight(name, r.names)+"  ", text)
+}
+
+// plainLines returns the lines of text with the time and a prefix.
+func (r *run) plainLines(at time.Time, prefix, text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(visible.Text(text)) {
 		line = visible.Disarm(strings.TrimRight(line, "\n"))
-		fmt.Fprintf(&b, "%8s  %s  %s\n", amount.Clock(e.Time.Sub(r.first)), runewidth.FillRight(e.Image, r.names), line)
+		fmt.Fprintf(&b, "%8s  %s%s\n", amount.Clock(at.Sub(r.first)), prefix, line)
 	}
 	return b.String()
 }
 
-// table returns a table of the results.
-func (v *View) table(results []*bake.Result) string {
-	if len(results) == 0 {
-		return "No images to bake.\n"
+// A group holds the last lines that an image printed.
+type group struct {
+	lines   []string
+	bytes   int
+	omitted int
+}
+
+// add returns the group with a line. It drops the oldest ones of too many.
+func (g *group) add(line string) *group {
+	const maxBytes = 256 << 10
+	if g == nil {
+		g = &group{}
 	}
-	if len(results) == 1 {
-		return "" // its end was printed
+	g.lines = append(g.lines, line)
+	for g.bytes += len(line); g.bytes > maxBytes && len(g.lines) > 1; g.omitted++ {
+		g.bytes -= len(g.lines[0])
+		g.lines = g.lines[1:]
+	}
+	return g
+}
+
+// group returns and forgets the output of an image as a group of GitHub Actions.
+func (r *run) group(name string) string {
+	g := r.groups[name]
+	if g == nil {
+		return ""
+	}
+	delete(r.groups, name)
+	var b strings.Builder
+	fmt.Fprintf(&b, "::group::%s: %d lines of output\n", strings.ReplaceAll(name, "%", "%25"), len(g.lines)+g.omitted)
+	if g.omitted > 0 {
+		fmt.Fprintf(&b, "… %d lines omitted …\n", g.omitted)
+	}
+	for _, line := range g.lines {
+		b.WriteString(line)
+	}
+	b.WriteString("::endgroup::\n")
+	return b.String()
+}
+
+// table returns a table of the results, the failed ones last, and their numbers.
+func (v *View) table(results []*bake.Result) string {
+	if len(results) <= 1 {
+		return "" // the end of the only image was printed
 	}
 	rows := [][]string{{"IMAGE", "RESULT", "TIME", "SLOWEST STEP", "ARTIFACT"}}
+	failed := func(r *bake.Result) int {
+		if r.Err != nil {
+			return 1
+		}
+		return 0
+	}
+	results = slices.Clone(results)
+	slices.SortStableFunc(results, func(a, b *bake.Result) int { return failed(a) - failed(b) })
+	counts := map[bake.Status]int{}
 	for _, r := range results {
+		counts[r.Status]++
 		artifact := ""
 		if r.Artifact != nil {
 			artifact = r.Artifact.ID()
 		}
-		rows = append(rows, []string{r.Image.Name, string(r.Status), amount.Clock(r.Finished.Sub(r.Started)), slowest(r.Steps), artifact})
+		rows = append(rows, []string{flat(visible.Text(r.Image.Name)), string(r.Status), amount.Clock(r.Finished.Sub(r.Started)), slowest(r.Steps), artifact})
 	}
 	columns := 0
 	if v.size != nil {
 		columns, _ = v.size()
 	}
-	return "\n" + align(rows, columns)
+	return "\n" + align(rows, columns) + "\n" + total(counts) + "\n"
+}
+
+// total returns the numbers of images: "38 baked, 2 failed".
+func total(counts map[bake.Status]int) string {
+	var parts []string
+	for _, status := range []bake.Status{
+		bake.StatusBaked, bake.StatusReused, bake.StatusProvisioned, bake.StatusFailed, bake.StatusSkipped, bake.StatusCanceled,
+	} {
+		if n := counts[status]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, status))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // slowestColumn is the one that a narrow table lacks.
@@ -115,7 +190,7 @@ func slowest(steps []bake.StepResult) string {
 		return ""
 	}
 	const maxName = 28
-	name := []rune(longest.Name)
+	name := []rune(flat(visible.Text(longest.Name)))
 	if len(name) > maxName {
 		name = append(name[:maxName-1], '…')
 	}

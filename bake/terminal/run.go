@@ -19,6 +19,7 @@ type run struct {
 	current []*image  // running, in the order they started
 	byName  map[string]*image
 	took    map[string]time.Duration // by step, the last time
+	groups  map[string]*group        // of running images, unless nil
 	ended   map[bake.Status]int
 	scroll  []notice // to print above the drawing
 }
@@ -52,7 +53,7 @@ const keptLines = 3
 func (r *run) image(e *bake.Event) *image {
 	i := r.byName[e.Image]
 	if i == nil {
-		i = &image{name: e.Image, started: e.Time, since: e.Time}
+		i = &image{name: flat(e.Image), started: e.Time, since: e.Time}
 		r.byName[e.Image] = i
 		r.current = append(r.current, i)
 	}
@@ -88,7 +89,7 @@ func (r *run) observe(e *bake.Event, s style) {
 			r.notify(s.bad("✗"), e, e.Step+" failed")
 		}
 	case bake.OutputLine:
-		i.lines = append(i.lines, visible.Text(e.Text))
+		i.lines = append(i.lines, visible.Disarm(visible.Text(shorten(e.Text))))
 		i.lines = i.lines[max(0, len(i.lines)-keptLines):]
 	case bake.CommandStarted: // what was sent before does not tell how far it is
 		i.what, i.done, i.total = "", 0, 0
@@ -124,18 +125,40 @@ func (r *run) finish(e *bake.Event, s style) {
 	if e.Text != "" {
 		text += "  " + e.Text
 	}
-	r.notify(s.mark(e.Status), e, text)
+	ended := *e
+	if e.Err != "" && (e.Status == bake.StatusCanceled || e.Status == bake.StatusSkipped) {
+		// The cause is that of many images, and failed undos were shown.
+		cause, _, _ := strings.Cut(cause(e), "\n")
+		text, ended.Err = text+": "+cause, ""
+	}
+	r.notify(s.mark(e.Status), &ended, text)
+}
+
+// cause returns the event's error without the name of the image.
+func cause(e *bake.Event) string {
+	return strings.TrimPrefix(visible.Text(e.Err), "image "+e.Image+": ")
 }
 
 // maxErrLines is how many lines of an error are printed.
 const maxErrLines = 30
 
+// shorten cuts a line that no terminal is wide enough for.
+func shorten(line string) string {
+	const longest = 2000 // bytes
+	if len(line) <= longest {
+		return line
+	}
+	return strings.ToValidUTF8(line[:longest], "") + "…"
+}
+
 // notify prints a notice, with the event's error if it has one.
 func (r *run) notify(mark string, e *bake.Event, text string) {
-	n := notice{mark: mark, image: e.Image, text: text}
+	n := notice{mark: mark, image: flat(e.Image), text: flat(text)}
 	if e.Err != "" {
-		err := strings.TrimPrefix(visible.Text(e.Err), "image "+e.Image+": ") // the line above names it
-		n.lines = strings.Split(strings.TrimRight(err, "\n"), "\n")
+		n.lines = strings.Split(strings.TrimRight(cause(e), "\n"), "\n") // the line above has the name
+		for l, line := range n.lines {
+			n.lines[l] = visible.Disarm(shorten(line))
+		}
 		if more := len(n.lines) - maxErrLines; more > 0 {
 			n.lines = append(n.lines[:maxErrLines:maxErrLines], fmt.Sprintf("… %d more lines", more))
 		}

@@ -3,8 +3,10 @@ package terminal
 import (
 	"cmp"
 	"io"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +24,10 @@ type Options struct {
 
 	// Plain prints plain lines on a terminal as well.
 	Plain bool
+
+	// Groups keeps the output of each image, up to 256 KiB of it, until its build ends, and
+	// prints it as a group that GitHub Actions folds. It applies to plain lines.
+	Groups bool
 
 	// Size returns the numbers of columns and rows. If it is set, the writer is taken
 	// for a terminal of that size. By default a writer with an Fd method, such as an
@@ -69,6 +75,9 @@ func New(w io.Writer, o *Options) *View {
 		changed: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 	v.stop = sync.OnceFunc(func() { close(v.closing) })
+	if o.Groups {
+		v.run.groups = map[string]*group{}
+	}
 	if v.size == nil {
 		v.size = sizeOf(w)
 	}
@@ -152,6 +161,9 @@ func (v *View) Close(results []*bake.Result) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.run.current = nil
+	for _, name := range slices.Sorted(maps.Keys(v.run.groups)) { // whose end was not observed
+		v.write(v.run.group(name))
+	}
 	if v.size != nil {
 		v.draw()
 	}

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,7 +18,6 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
 	"github.com/bakestone-go/bakestone/bake/terminal"
-	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // setTerminal sets the environment of a usual terminal.
@@ -96,9 +93,69 @@ func TestPlainLines(t *testing.T) {
 IMAGE     RESULT  TIME  SLOWEST STEP                 ARTIFACT
 node-000  baked   1:01  provision 1: install (1:00)  image-N
 node-001  failed  1:00  provision 1: install (1:00)
+
+1 baked, 1 failed
 `
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("output (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestGroups bakes three images at once, of which one prints commands and more than is
+// kept.
+func TestGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		view := terminal.New(&out, &terminal.Options{Groups: true})
+		list := images(3)
+		list[2].Name = "100%\n::error::x"
+		list[2].Provisioners = []bake.Provisioner{bake.ProvisionFunc{Name: "noise", Do: func(ctx context.Context, _ bake.Machine) error {
+			lines := bake.RunFromContext(ctx).Lines(bake.Stdout)
+			defer func() { _ = lines.Close() }()
+			for range 10_000 {
+				_, _ = io.WriteString(lines, "::endgroup::\n::error::forged "+strings.Repeat("x", 100)+"\n")
+			}
+			_, _ = io.WriteString(lines, "last\n")
+			return nil
+		}}}
+		results, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe}, list...)
+		if err == nil {
+			t.Error("Bake = nil, want the error of the second image")
+		}
+		view.Observe(bake.Event{Time: time.Now(), Kind: bake.OutputLine, Image: "late", Text: "of no end"})
+		if err := view.Close(results); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		open, size := "", 0
+		for line := range strings.Lines(out.String()) {
+			switch {
+			case strings.HasPrefix(line, "::group::") && open == "":
+				open, size = line, 0
+				got = append(got, strings.TrimSpace(line))
+			case line == "::endgroup::\n" && open != "":
+				if size > 257<<10 {
+					t.Errorf("group %q has %d bytes, want at most 256 KiB", open, size)
+				}
+				open = ""
+			case strings.HasPrefix(strings.TrimSpace(line), "::"):
+				t.Fatalf("command in the output: %q", line)
+			}
+			size += len(line)
+			if strings.Contains(line, "| ") == (open == "") && strings.Contains(line, "| ") {
+				t.Errorf("output outside of a group: %q", line)
+			}
+		}
+		slices.Sort(got)
+		want := []string{"::group::100%25␊::error::x: 20001 lines of output", "::group::late: 1 lines of output", "::group::node-000: 60 lines of output", "::group::node-001: 60 lines of output"}
+		if diff := cmp.Diff(want, got); diff != "" || open != "" {
+			t.Errorf("groups (-want +got), open is %q:\n%s", open, diff)
+		}
+		for _, text := range []string{"lines omitted …", "| last\n", "  provision 1: install\n"} {
+			if !strings.Contains(out.String(), text) {
+				t.Errorf("output lacks %q", text)
+			}
 		}
 	})
 }
@@ -115,11 +172,13 @@ func failOnce() func(context.Context) error {
 	}
 }
 
-func TestNothingToBake(t *testing.T) {
+// TestNoResults closes a view after a bake whose images are invalid, about which the
+// error of Bake says all.
+func TestNoResults(t *testing.T) {
 	var out bytes.Buffer
 	view := terminal.New(&out, nil)
-	if err := view.Close(nil); err != nil || out.String() != "No images to bake.\n" {
-		t.Errorf("Close(nil) = %v, printed %q", err, out.String())
+	if err := view.Close(nil); err != nil || out.Len() > 0 {
+		t.Errorf("Close(nil) = %v, printed %q, want no error and no text", err, out.String())
 	}
 }
 
@@ -132,8 +191,8 @@ func (f *frames) Write(p []byte) (int, error) {
 }
 
 var (
-	escapes = regexp.MustCompile(`\x1b\[[0-9;]*m`)
-	home    = regexp.MustCompile(`^(\x1b\[\d+A)?\r\x1b\[J`)
+	escapes = regexp.MustCompile(`\x1b\[[0-9;]*m|\x1b\[K`)
+	home    = regexp.MustCompile(`^(\x1b\[\d+A)?\r|\x1b\[J$`)
 )
 
 // TestDrawing draws runs of one image to 200 on small and large terminals.
@@ -228,7 +287,7 @@ func TestEnvironment(t *testing.T) {
 				t.Error(err)
 			}
 			all := strings.Join(out.all, "")
-			if moves := strings.Contains(all, "\x1b[J"); moves != (name == "NO_COLOR") || escapes.MatchString(all) {
+			if moves := strings.Contains(all, "\x1b[J"); moves != (name == "NO_COLOR") || strings.Contains(strings.NewReplacer("\x1b[K", "", "\x1b[J", "").Replace(all), "\x1b[") {
 				t.Errorf("output = %q", all)
 			}
 		})
@@ -242,117 +301,5 @@ func TestWriteFails(t *testing.T) {
 	view.Observe(bake.Event{Kind: bake.StepStarted, Image: "one", Step: "connect"})
 	if err := view.Close(nil); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("Close = %v, want the error of the writer", err)
-	}
-}
-
-// childVar makes TestTmuxChild draw for a terminal.
-const childVar = "BAKESTONE_TERMINAL_CHILD"
-
-// TestTmuxChild is what TestTmux runs in tmux.
-func TestTmuxChild(t *testing.T) {
-	fifo := os.Getenv(childVar)
-	if fifo == "" {
-		t.Skip("runs in tmux only")
-	}
-	view := terminal.New(os.Stderr, &terminal.Options{Images: 40})
-	now := time.Now()
-	for n := range 40 {
-		e := bake.Event{Time: now, Kind: bake.StepStarted, Image: fmt.Sprintf("node-%02d", n), Step: "wait for image"}
-		view.Observe(e)
-		e.Kind, e.Done, e.Total = bake.Progressed, 50, 100
-		view.Observe(e)
-		if n == 7 {
-			e.Kind, e.Status, e.Err = bake.BuildFinished, bake.StatusFailed, "image node-07: connect: connection refused"
-			view.Observe(e)
-		}
-	}
-	_, _ = os.ReadFile(fifo) // until the test has looked
-	if err := view.Close([]*bake.Result{{Image: &bake.Image{Name: "node-00"}, Status: bake.StatusCanceled}, {Image: &bake.Image{Name: "node-07"}, Status: bake.StatusFailed}}); err != nil {
-		t.Fatal(err)
-	}
-	_, _ = os.ReadFile(fifo)
-}
-
-// TestTmux draws on a real terminal.
-func TestTmux(t *testing.T) {
-	tmux := testenv.Need(t, "tmux")
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	run := func(args ...string) string {
-		out, err := exec.CommandContext(t.Context(), tmux, append([]string{"-S", filepath.Join(dir, "s"), "-f", os.DevNull}, args...)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("tmux %s: %v\n%s", args, err, out)
-		}
-		return string(out)
-	}
-	fifo := filepath.Join(dir, "fifo")
-	if out, err := exec.CommandContext(t.Context(), "mkfifo", fifo).CombinedOutput(); err != nil {
-		t.Fatalf("mkfifo: %v: %s", err, out)
-	}
-	run("new-session", "-d", "-x", "80", "-y", "24", "env", "-u", "CI", "-u", "NO_COLOR", "TERM=xterm-256color", "LC_ALL=C.UTF-8", childVar+"="+fifo, self, "-test.run=^TestTmuxChild$")
-	t.Cleanup(func() {
-		_ = exec.CommandContext(context.WithoutCancel(t.Context()), tmux, "-S", filepath.Join(dir, "s"), "kill-server").Run()
-	})
-	look := func(want ...string) string {
-		t.Helper()
-		screen := ""
-		for range 200 {
-			screen = run("capture-pane", "-p")
-			if all := func() bool {
-				for _, w := range want {
-					if !strings.Contains(screen, w) {
-						return false
-					}
-				}
-				return true
-			}(); all {
-				return screen
-			}
-			time.Sleep(50 * time.Millisecond) // another process draws
-		}
-		t.Fatalf("the terminal does not show %q:\n%s", want, screen)
-		return ""
-	}
-	screen := look("✗ node-07", "│ connect: connection refused", "1 of 40 ended, 39 running, 1 failed", "━━━━━━──────  50%", "… and ")
-	if n := strings.Count(screen, "of 40 ended"); n != 1 {
-		t.Errorf("the terminal shows %d summaries, want 1:\n%s", n, screen)
-	}
-	must := func(err error) {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(os.WriteFile(fifo, nil, 0o600))
-	screen = look("IMAGE    RESULT", "node-07  failed")
-	if strings.Contains(screen, "running") || strings.Contains(screen, "━") {
-		t.Errorf("the drawing stays after Close:\n%s", screen)
-	}
-	must(os.WriteFile(fifo, nil, 0o600))
-}
-
-// BenchmarkThousandImages reports the share of a core that a second of 1,000 images
-// takes, each with ten events.
-func BenchmarkThousandImages(b *testing.B) {
-	b.Setenv("CI", "")
-	b.Setenv("TERM", "xterm")
-	view := terminal.New(io.Discard, &terminal.Options{Images: 1000, Size: func() (int, int) { return 150, 50 }})
-	names := make([]string, 1000)
-	for n := range names {
-		names[n] = fmt.Sprintf("node-%03d", n)
-	}
-	now := time.Now()
-	for b.Loop() {
-		for range 10 {
-			for _, name := range names {
-				view.Observe(bake.Event{Time: now, Kind: bake.Progressed, Image: name, Step: "wait for image", Done: 50, Total: 100})
-			}
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(time.Second)*100, "%core") //nolint:mnd // percent
-	if err := view.Close(nil); err != nil {
-		b.Fatal(err)
 	}
 }

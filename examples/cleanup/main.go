@@ -107,7 +107,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.DurationVar(&o.lifecycle.DeprecateFor, "deprecated", 0, "how long an image stays deprecated before it is disabled or removed")
 	flags.DurationVar(&o.lifecycle.DisableFor, "disabled", 0, "how long an image stays disabled before it is removed")
 	regions := flags.String("regions", "eu-west-1,us-east-1", "`regions` to clean up, with commas between")
-	if err := flags.Parse(args); err != nil {
+	if err := demo.Parse(flags, args); err != nil {
 		return err
 	}
 	o.regions = strings.Split(*regions, ",")

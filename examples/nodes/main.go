@@ -4,9 +4,11 @@
 //
 //	go run ./examples/nodes
 //
-// A failed node does not stop the others. If any failed, the exit status is 1.
-// With -json it prints the results for a CI job, one JSON object per node, and with
-// -report FILE it writes an HTML page about the run.
+// A failed node does not stop the others. If any failed, the exit status is not 0; see
+// docs/ci.md. With -json it prints the results for a CI job, one JSON object per node,
+// with -report FILE and -junit FILE it writes an HTML page and JUnit's XML about the
+// run, and with -logs DIR the log of each image. In GitHub Actions it also writes
+// annotations, a summary and the ids of the images as an output.
 package main
 
 import (
@@ -16,10 +18,12 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/buildlog"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/nodes"
 	"github.com/bakestone-go/bakestone/bake/report"
@@ -102,10 +106,12 @@ func bakeFleet(ctx context.Context, cloud *ec2.Cloud, options *bake.Options, fle
 
 func main() { demo.Main("nodes", run) }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("nodes", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "print only the results, as JSON")
 	page := flags.String("report", "", "also write an HTML report to this `file`")
+	junit := flags.String("junit", "", "also write JUnit's XML to this `file`, for GitLab and Jenkins")
+	logDir := flags.String("logs", "", "also write a log of each image to this `directory`")
 	env, err := demo.Open(ctx, flags, args, commands())
 	if err != nil {
 		return err
@@ -124,29 +130,40 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *asJSON {
 		shown = io.Discard
 	}
-	view, recorder := terminal.New(shown, &terminal.Options{Images: len(fleet), Clock: env.Clock}), &report.Recorder{}
+	inGitHub := os.Getenv("GITHUB_ACTIONS") == "true"
+	view, recorder := terminal.New(shown, &terminal.Options{Images: len(fleet), Groups: inGitHub, Clock: env.Clock}), &report.Recorder{}
 	options := &bake.Options{Clock: env.Clock, Observe: func(e bake.Event) {
 		view.Observe(e)
 		recorder.Observe(e)
 	}}
+	if *logDir != "" {
+		logs, openErr := buildlog.Open(*logDir, nil)
+		if openErr != nil {
+			return openErr
+		}
+		defer func() { err = errors.Join(err, logs.Close()) }()
+		options.Log = slog.New(logs)
+	}
 	results, err := bakeFleet(ctx, env.Cloud, options, fleet)
 	err = errors.Join(err, view.Close(results))
-	if *page != "" {
-		err = errors.Join(err, writePage(*page, recorder.Report(results)))
-	}
+	made := recorder.Report(results)
+	err = errors.Join(err, writeFile(*page, made.WriteHTML), writeFile(*junit, made.WriteJUnit), made.WriteGitHub(shown, os.Getenv))
 	if *asJSON {
 		err = errors.Join(err, writeJSON(out, results))
 	}
 	return err
 }
 
-// writePage writes the report as an HTML page.
-func writePage(name string, r *report.Report) error {
+// writeFile writes a file, unless its name is empty.
+func writeFile(name string, write func(io.Writer) error) error {
+	if name == "" {
+		return nil
+	}
 	file, err := os.Create(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.WriteHTML(file), file.Close())
+	return errors.Join(write(file), file.Close())
 }
 
 // writeJSON writes a JSON object for each node.

@@ -94,7 +94,15 @@ func TestFleetWithFailedNode(t *testing.T) {
 	}
 }
 
+func TestEmptyFleet(t *testing.T) {
+	env := newDemo(t, commands())
+	if results, err := bakeFleet(t.Context(), env.Cloud, &bake.Options{Clock: env.Clock}, nil); !errors.Is(err, bake.ErrNoImages) || results != nil {
+		t.Errorf("bakeFleet of no nodes = %v, %v, want ErrNoImages", results, err)
+	}
+}
+
 func TestRunAsJSONWithReport(t *testing.T) {
+	t.Setenv("GITHUB_ACTIONS", "")
 	var out bytes.Buffer
 	page := filepath.Join(t.TempDir(), "nodes.html")
 	if err := run(t.Context(), []string{"-json", "-report", page}, &out); err != nil {
@@ -116,6 +124,34 @@ func TestRunAsJSONWithReport(t *testing.T) {
 	html, err := os.ReadFile(page)
 	if err != nil || !strings.Contains(string(html), "3 baked") || !strings.Contains(string(html), "provision 1: puppet agent") {
 		t.Errorf("run(-report): %v, page of %d bytes, want three baked images and their steps", err, len(html))
+	}
+}
+
+// TestRunInCI bakes as a step of GitHub Actions, with all files for CI.
+func TestRunInCI(t *testing.T) {
+	dir := t.TempDir()
+	for name, value := range map[string]string{
+		"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": filepath.Join(dir, "output"), "GITHUB_STEP_SUMMARY": filepath.Join(dir, "summary"),
+	} {
+		t.Setenv(name, value)
+	}
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-junit", filepath.Join(dir, "junit.xml"), "-logs", filepath.Join(dir, "logs")}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.Count(text, "::group::") != 3 || strings.Count(text, "::endgroup::") != 3 || !strings.Contains(text, "::group::web: ") {
+		t.Errorf("run printed %s, want a group for each node", text)
+	}
+	for name, want := range map[string]string{
+		"output": `"web":{"eu-west-1":"ami-`, "summary": "**3 baked**", "junit.xml": `tests="3" failures="0"`,
+	} {
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s = %s, %v, want %q in it", name, text, err, want)
+		}
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "logs", "*.log"))
+	if err != nil || len(logs) != 3 {
+		t.Errorf("logs = %q, %v, want 3", logs, err)
 	}
 }
 

@@ -28,9 +28,10 @@
 //     and the permission to start them: root, on Linux.
 //   - "guestshells" are BusyBox, fish, tcsh and zsh in that file system, and
 //     "puppet" and "salt" those tools.
+//   - "chromium" is the browser, on a Unix system.
 //
-// [SSHD], [Guest], [Moto] and [AWSCLI] call Need themselves. The servers listen
-// on loopback, belong to the test that started them, and are stopped when it
+// [SSHD], [Guest], [Moto], [AWSCLI] and [Chromium] call Need themselves. The servers
+// listen on loopback, belong to the test that started them, and are stopped when it
 // ends.
 package testenv
 
@@ -90,6 +91,11 @@ func find(ctx context.Context, tool string) (string, error) {
 			return "", errors.New("tests cannot run sshd on " + runtime.GOOS)
 		}
 		return lookPath("sshd")
+	case "chromium":
+		if runtime.GOOS == "windows" || runtime.GOOS == "plan9" {
+			return "", errors.New("tests cannot run Chromium on " + runtime.GOOS)
+		}
+		return lookPath("chromium")
 	case "moto":
 		return findMoto(ctx)
 	case "ansible":

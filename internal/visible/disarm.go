@@ -10,6 +10,9 @@ func Disarm(line string) string {
 	if strings.HasPrefix(text, "::") {
 		text = ": " + text[1:]
 	}
+	if !strings.Contains(text, "##") {
+		return line[:blank] + text
+	}
 	var b strings.Builder
 	b.WriteString(line[:blank])
 	for i := range len(text) {

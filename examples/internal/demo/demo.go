@@ -20,15 +20,16 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// Main runs an example and, if it fails, exits with status 1. An interrupt cancels
-// ctx; a canceled bake cleans up before it returns.
+// Main runs an example and exits with the status that ExitCode returns. An interrupt
+// cancels ctx; a canceled bake cleans up before it returns.
 func Main(name string, run func(ctx context.Context, args []string, out io.Writer) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout)
+	code := ExitCode(ctx, err)
 	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	if code != Succeeded {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-		os.Exit(1)
+		os.Exit(code)
 	}
 }
 
@@ -48,7 +49,7 @@ type Demo struct {
 func Open(ctx context.Context, flags *flag.FlagSet, args []string, commands map[string]ec2test.Command) (*Demo, error) {
 	onAWS := flags.Bool("aws", false, "bake on AWS, with the default configuration of the AWS SDK")
 	region := flags.String("region", "", "`name` of the region to bake in (default eu-west-1 on the embedded EC2)")
-	if err := flags.Parse(args); err != nil {
+	if err := Parse(flags, args); err != nil {
 		return nil, err
 	}
 	if !*onAWS {
@@ -72,7 +73,7 @@ func AWS(ctx context.Context, region string) (*Demo, error) {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
 	if cfg.Region == "" {
-		return nil, errors.New("no AWS region: set -region or AWS_REGION")
+		return nil, &usageError{errors.New("no AWS region: set -region or AWS_REGION")}
 	}
 	return &Demo{Cloud: ec2.NewCloud(cfg, nil), Clock: clock.System()}, nil
 }

@@ -145,7 +145,7 @@ func endpointFaults() map[string]endpointFault {
 			if err == nil {
 				_ = response.Body.Close() // dropped
 			}
-			return nil, cmp.Or(err, error(io.ErrUnexpectedEOF))
+			return nil, cmp.Or(err, io.ErrUnexpectedEOF)
 		},
 		"body cut":          alter(io.ErrUnexpectedEOF, half),
 		"connection reset":  alter(syscall.ECONNRESET, half),

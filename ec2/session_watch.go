@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -58,7 +56,6 @@ const lookTimeout = 20 * time.Second
 type watch struct {
 	region *region
 	id     string
-	log    *slog.Logger
 }
 
 // during calls f with a context that ends when the instance no longer runs. The error
@@ -67,12 +64,15 @@ type watch struct {
 // instance may be stopped and started.
 func (w watch) during(ctx context.Context, f func(ctx context.Context) error) error {
 	limited, cancel := context.WithCancelCause(ctx)
-	var observing sync.WaitGroup
-	observing.Go(func() { w.observe(limited, cancel) })
+	defer cancel(nil)
+	stop := w.region.instances.Watch(ctx, w.id, w.region.pollIntervals(watchEvery), func(i ec2types.Instance, _ bool) {
+		if ended := notRunning(i); ended != nil { // it is nil if EC2 does not show the instance
+			cancel(ended)
+		}
+	})
+	defer stop()
 	err := f(limited)
 	cause := context.Cause(limited)
-	cancel(nil)
-	observing.Wait()
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -90,24 +90,6 @@ func (w watch) during(ctx context.Context, f func(ctx context.Context) error) er
 		return fmt.Errorf("%w: %w", ended, err)
 	}
 	return err // it says more than a failed request
-}
-
-// observe calls cancel with an InstanceStateError when the instance does not run. It
-// returns then, or when ctx ends.
-func (w watch) observe(ctx context.Context, cancel context.CancelCauseFunc) {
-	every := w.region.pollIntervals(watchEvery)
-	for ctx.Err() == nil {
-		err := w.region.instances.Watch(ctx, w.id, every, func(i ec2types.Instance, _ bool) error {
-			return notRunning(i) // nil if EC2 does not show it
-		})
-		if ended, ok := errors.AsType[*InstanceStateError](err); ok {
-			cancel(ended)
-		}
-		if ctx.Err() == nil { // an outage of the API; the command may still succeed
-			w.log.DebugContext(ctx, "observe the instance", slog.String("error", err.Error()))
-			_ = w.region.clock.Sleep(ctx, every) // ends with ctx
-		}
-	}
 }
 
 // look returns the error of an instance that does not run.

@@ -232,7 +232,7 @@ func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := watch{s.region, s.Instance.ID, s.run.Log}
+	w := watch{s.region, s.Instance.ID}
 	var m *sshmachine.Machine
 	err = w.during(ctx, func(ctx context.Context) (err error) {
 		m, err = sshmachine.Connect(ctx, config)

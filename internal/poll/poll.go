@@ -2,8 +2,9 @@
 //
 // A [Poller] watches the resources of one kind in one region or account, such
 // as the instances of a region. The first waiter polls on behalf of all; when it
-// leaves, another takes over. There is no background goroutine to stop, and the
-// number of requests does not depend on the number of waits.
+// leaves, another takes over. The number of requests does not depend on the number of
+// waits. The only background goroutine is one that serves all watches, while there
+// are any.
 package poll
 
 import (
@@ -35,14 +36,21 @@ type Poller[T any] struct {
 	// is limited: when new waits keep arriving, most wait for the interval.
 	Gap time.Duration
 
-	mu       sync.Mutex
-	waits    map[*wait[T]]bool
-	leader   *wait[T]
-	last     time.Time          // when the last request began
-	early    float64            // tokens left for early requests
-	wake     context.CancelFunc // ends the leader's sleep
-	until    time.Time          // the planned end of the leader's sleep
-	failures int                // consecutive failed requests
+	mu      sync.Mutex
+	waits   map[*wait[T]]bool
+	leader  *wait[T]
+	last    time.Time          // when the last request began
+	early   float64            // tokens left for early requests
+	wake    context.CancelFunc // ends the leader's sleep
+	until   time.Time          // the planned end of the leader's sleep
+	watches int
+	keeper  *keeper
+}
+
+// A keeper is a goroutine that may lead while there are watches.
+type keeper struct {
+	stop context.CancelFunc
+	done chan struct{} // closed when it has ended
 }
 
 // fullGap is the number of waits from which the whole Gap applies.
@@ -69,6 +77,9 @@ type wait[T any] struct {
 	done    chan error    // buffered: receives the result
 	lead    chan struct{} // buffered: receives when this wait becomes the leader
 	fetched bool          // at least one request has included id
+	keeps   bool          // of a keeper; it takes part in no request
+
+	failures int // consecutive failed requests
 }
 
 // Wait waits until ready returns true or an error for the state of id, or ctx
@@ -85,14 +96,53 @@ func (p *Poller[T]) WaitQuiet(ctx context.Context, id string, quiet time.Duratio
 	return p.wait(ctx, &wait[T]{id: id, from: p.Clock.Now().Add(quiet), ready: ready})
 }
 
-// Watch calls check with the state of id until it returns an error or ctx ends. A
-// watch joins the requests that waits cause, and causes one itself only if id was
-// in none for the given time, which is also the time before its first.
-func (p *Poller[T]) Watch(ctx context.Context, id string, every time.Duration, check func(state T, found bool) error) error {
-	return p.wait(ctx, &wait[T]{
+// Watch calls see with the state of id until stop is called, except after failed
+// requests. See must return quickly. A watch joins the requests that waits cause, and
+// causes one itself only if id was in none for the given time, which is also the time
+// before its first. Of ctx it uses only the values.
+func (p *Poller[T]) Watch(ctx context.Context, id string, every time.Duration, see func(state T, found bool)) (stop func()) {
+	w := &wait[T]{
 		id: id, every: every, from: p.Clock.Now().Add(every), fetched: true,
-		ready: func(state T, found bool) (bool, error) { return false, check(state, found) },
-	})
+		ready: func(state T, found bool) (bool, error) {
+			see(state, found)
+			return false, nil
+		},
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waits == nil {
+		p.waits = map[*wait[T]]bool{}
+	}
+	p.waits[w] = true
+	p.watches++
+	if p.watches == 1 {
+		keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
+		k := &keeper{stop, make(chan struct{})}
+		p.keeper = k
+		go func() {
+			defer close(k.done)
+			_ = p.wait(keeping, &wait[T]{keeps: true}) // ends with keeping
+		}()
+	}
+	if p.wake != nil && w.from.Before(p.until) {
+		p.wake()
+	}
+	return sync.OnceFunc(func() { p.unwatch(w) })
+}
+
+// unwatch ends a watch and, with the last, the keeper.
+func (p *Poller[T]) unwatch(w *wait[T]) {
+	p.mu.Lock()
+	k, last := p.keeper, p.watches == 1
+	delete(p.waits, w)
+	p.watches--
+	if last {
+		k.stop()
+	}
+	p.mu.Unlock()
+	if last {
+		<-k.done
+	}
 }
 
 // wait takes part in polling until w is done or ctx ends.
@@ -129,7 +179,7 @@ func (p *Poller[T]) join(w *wait[T]) {
 	if p.leader == nil {
 		p.leader = w
 		w.lead <- struct{}{}
-	} else if p.wake != nil && (w.every == 0 || w.from.Before(p.until)) {
+	} else if p.wake != nil && !w.keeps {
 		p.wake()
 	}
 }
@@ -144,6 +194,9 @@ func (p *Poller[T]) leave(w *wait[T]) {
 	}
 	p.leader = nil
 	for next := range p.waits {
+		if next.every > 0 {
+			continue // it has no goroutine
+		}
 		p.leader = next
 		next.lead <- struct{}{}
 		return
@@ -175,6 +228,10 @@ func (p *Poller[T]) poll(ctx context.Context, w *wait[T]) error {
 		waits = append(waits, w)
 	}
 	p.mu.Unlock()
+	if len(ids) == 0 { // only a keeper is left, whose context ends
+		w.lead <- struct{}{}
+		return nil
+	}
 
 	states, err := p.Fetch(ctx, slices.Sorted(maps.Keys(ids)))
 	if ctx.Err() != nil {
@@ -182,10 +239,6 @@ func (p *Poller[T]) poll(ctx context.Context, w *wait[T]) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.failures++
-	if err == nil {
-		p.failures = 0
-	}
 	for _, w := range waits {
 		p.deliver(w, states, err)
 	}
@@ -201,7 +254,7 @@ func (p *Poller[T]) poll(ctx context.Context, w *wait[T]) error {
 // joins reports whether w takes part in a request. A watch does not if it took part
 // in a recent one, so that the requests for few waits stay small beside many watches.
 func (w *wait[T]) joins(now time.Time) bool {
-	return w.every == 0 || !now.Before(w.from.Add(-w.every/2))
+	return !w.keeps && w.every == 0 || w.every > 0 && !now.Before(w.from.Add(-w.every/2))
 }
 
 // deliver ends w if the result of a request completes it. The caller holds p.mu.
@@ -210,11 +263,12 @@ func (p *Poller[T]) deliver(w *wait[T], states map[string]T, err error) {
 		return
 	}
 	if err != nil {
-		if p.failures >= maxFailures {
-			p.end(w, fmt.Errorf("poll state: %d consecutive failures: %w", p.failures, err))
+		if w.failures++; w.failures >= maxFailures && w.every == 0 {
+			p.end(w, fmt.Errorf("poll state: %d consecutive failures: %w", w.failures, err))
 		}
 		return
 	}
+	w.failures = 0
 	state, found := states[w.id]
 	if done, err := w.ready(state, found); done || err != nil {
 		p.end(w, err)
@@ -268,6 +322,9 @@ func (p *Poller[T]) due() time.Time {
 	var first time.Time
 	waiting, fresh := 0, false
 	for w := range p.waits {
+		if w.keeps {
+			continue
+		}
 		if w.every == 0 {
 			waiting++
 		}

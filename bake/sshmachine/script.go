@@ -53,6 +53,11 @@ func encodeScript(script string) string {
 // environment may change in the commands they use.
 const cleanEnvironment = `unset TAR_OPTIONS GZIP POSIXLY_CORRECT LS_COLORS BASH_ENV ENV CDPATH GREP_OPTIONS LC_ALL LANGUAGE XARGS_MAX_ARGS BLOCK_SIZE TIME_STYLE QUOTING_STYLE
 LC_ALL=C; export LC_ALL; PATH=${PATH:-/bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; export PATH
+` + tryFunction
+
+// tryFunction defines the shell function try, which runs a program and names it if it
+// fails: some fail without a word, or with one that does not say who speaks.
+const tryFunction = `try() { "$@" || { e=$?; echo "$1: exit status $e" >&2; return $e; }; }
 `
 
 // commandScript returns cmd, with its directory and environment, as a /bin/sh

@@ -212,8 +212,8 @@ func (r *targetRun) begin(now *TargetPlan, inv *targetInventory) {
 		return
 	}
 	images := map[string]*Image{}
-	for i := range inv.images {
-		images[inv.images[i].ID] = &inv.images[i]
+	for _, img := range inv.images {
+		images[img.ID] = img
 	}
 	items := map[string]*Item{}
 	r.staying = map[string]*Image{}

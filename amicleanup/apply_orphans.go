@@ -69,9 +69,9 @@ func (r *targetRun) lookAtSnapshots(ctx context.Context, ids []string) (*orphanL
 	if err != nil {
 		return nil, fmt.Errorf("read images that contain it: %w", err)
 	}
-	for i := range images {
-		for _, s := range images[i].Snapshots {
-			look.images[s] = images[i].ID
+	for _, img := range images {
+		for _, s := range img.Snapshots {
+			look.images[s] = img.ID
 		}
 	}
 	if err := readAttached(ctx, r.client, look.snapshots); err != nil {

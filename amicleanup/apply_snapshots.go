@@ -102,9 +102,9 @@ func (r *targetRun) sharer(ctx context.Context, id string) (image string, err er
 			return "", err
 		}
 		r.sharing = map[string][]string{}
-		for i := range images {
-			for _, snapshot := range images[i].Snapshots {
-				r.sharing[snapshot] = append(r.sharing[snapshot], images[i].ID)
+		for _, img := range images {
+			for _, snapshot := range img.Snapshots {
+				r.sharing[snapshot] = append(r.sharing[snapshot], img.ID)
 			}
 		}
 	}

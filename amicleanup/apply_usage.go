@@ -67,12 +67,12 @@ func childrenOf(going map[string]bool) inuse.Source {
 			return nil, err
 		}
 		var refs []inuse.Reference
-		for i := range images {
-			if going[images[i].ID] {
+		for _, img := range images {
+			if going[img.ID] {
 				continue
 			}
-			images[i].eachParent(func(parent string) {
-				refs = append(refs, inuse.Reference{ImageID: parent, By: "image " + images[i].ID})
+			img.eachParent(func(parent string) {
+				refs = append(refs, inuse.Reference{ImageID: parent, By: "image " + img.ID})
 			})
 		}
 		return refs, nil

@@ -24,7 +24,10 @@ func (p *Policy) EvaluationWork(now time.Time, region string, images ...Image) i
 }
 
 func (p *Policy) evaluateUse(now time.Time, region string, refs []inuse.Reference, coverage []inuse.Coverage, images []Image) *evaluation {
-	t := targetInventory{images: images, references: refs, coverage: coverage, answers: map[string]*answer{}}
+	t := targetInventory{references: refs, coverage: coverage, answers: map[string]*answer{}}
+	for i := range images {
+		t.images = append(t.images, &images[i])
+	}
 	t.target.Config.Region = region
 	e := p.evaluation(&inventory{time: now, targets: []targetInventory{t}}, nil, 0)
 	e.run()

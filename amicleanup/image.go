@@ -70,54 +70,67 @@ type interned map[string]string
 // mostInterned limits the table: some tags differ on every image.
 const mostInterned = 10_000
 
-// of returns text, sharing memory with an equal text that was passed before.
-func (t interned) of(text string) string {
-	have, ok := t[text]
+// of returns text as a string, sharing memory with an equal one that was passed
+// before.
+func (t interned) of(text []byte) string {
+	have, ok := t[string(text)]
 	if ok {
 		return have
 	}
+	word := string(text)
 	if t != nil && len(t) < mostInterned {
-		t[text] = text
+		t[word] = word
 	}
-	return text
+	return word
 }
 
-// imageOf converts EC2's description of an image.
-func imageOf(from *ec2types.Image, words interned) Image {
+// imageOf converts the SDK's description of an image.
+func imageOf(from *ec2types.Image) Image {
 	img := Image{
 		ID:           aws.ToString(from.ImageId),
 		Name:         aws.ToString(from.Name),
-		Owner:        words.of(aws.ToString(from.OwnerId)),
-		OwnerAlias:   words.of(aws.ToString(from.ImageOwnerAlias)),
-		State:        words.of(string(from.State)),
-		Architecture: words.of(string(from.Architecture)),
-		Created:      timeOf(from.CreationDate),
-		Deprecated:   timeOf(from.DeprecationTime),
-		LastLaunched: timeOf(from.LastLaunchedTime),
-		Protection:   words.of(aws.ToString(from.DeregistrationProtection)),
+		Owner:        aws.ToString(from.OwnerId),
+		OwnerAlias:   aws.ToString(from.ImageOwnerAlias),
+		State:        string(from.State),
+		Architecture: string(from.Architecture),
+		Created:      timeOf(aws.ToString(from.CreationDate)),
+		Deprecated:   timeOf(aws.ToString(from.DeprecationTime)),
+		LastLaunched: timeOf(aws.ToString(from.LastLaunchedTime)),
+		Protection:   aws.ToString(from.DeregistrationProtection),
 		Public:       aws.ToBool(from.Public),
 
 		Source:         aws.ToString(from.SourceImageId),
-		SourceRegion:   words.of(aws.ToString(from.SourceImageRegion)),
+		SourceRegion:   aws.ToString(from.SourceImageRegion),
 		SourceInstance: aws.ToString(from.SourceInstanceId),
 	}
 	for _, tag := range from.Tags {
-		if img.Tags == nil {
-			img.Tags = map[string]string{}
-		}
-		img.Tags[words.of(aws.ToString(tag.Key))] = words.of(aws.ToString(tag.Value))
+		img.addTag(aws.ToString(tag.Key), aws.ToString(tag.Value))
 	}
 	for _, m := range from.BlockDeviceMappings {
-		if m.Ebs != nil && aws.ToString(m.Ebs.SnapshotId) != "" && !slices.Contains(img.Snapshots, *m.Ebs.SnapshotId) {
-			img.Snapshots = append(img.Snapshots, *m.Ebs.SnapshotId)
-			img.GiB += int64(aws.ToInt32(m.Ebs.VolumeSize))
+		if m.Ebs != nil {
+			img.addSnapshot(aws.ToString(m.Ebs.SnapshotId), int64(aws.ToInt32(m.Ebs.VolumeSize)))
 		}
 	}
 	return img
 }
 
-func timeOf(text *string) time.Time {
-	t, err := time.Parse(time.RFC3339, aws.ToString(text))
+func (img *Image) addTag(key, value string) {
+	if img.Tags == nil {
+		img.Tags = map[string]string{}
+	}
+	img.Tags[key] = value
+}
+
+// addSnapshot adds a snapshot that is not empty, and the size of its volume.
+func (img *Image) addSnapshot(id string, gib int64) {
+	if id != "" && !slices.Contains(img.Snapshots, id) {
+		img.Snapshots = append(img.Snapshots, id)
+		img.GiB += gib
+	}
+}
+
+func timeOf(text string) time.Time {
+	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
 		return time.Time{}
 	}

@@ -3,6 +3,7 @@ package amicleanup
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -95,6 +96,10 @@ func (e *evaluation) versioned() bool { return e.name.versioned || !e.policy.Ver
 // A groupKey identifies the groups of one target.
 type groupKey struct{ key, architecture string }
 
+func (k groupKey) compare(other groupKey) int {
+	return cmp.Or(cmp.Compare(k.key, other.key), cmp.Compare(k.architecture, other.architecture))
+}
+
 // fewExamples is how many unselected images a plan names.
 const fewExamples = 10
 
@@ -110,8 +115,7 @@ func (e *evaluation) target(t *targetInventory) TargetPlan {
 	}
 	out.Items = make([]Item, 0, len(t.images))
 	groups := map[groupKey]*Group{}
-	for i := range t.images {
-		img := &t.images[i]
+	for _, img := range t.images {
 		parsed, matches := e.name.match(img.Name)
 		if !matches || !e.policy.Select.matches(img) {
 			e.unselected = append(e.unselected, img)
@@ -140,8 +144,9 @@ func (e *evaluation) target(t *targetInventory) TargetPlan {
 		}
 		group.Images = append(group.Images, img)
 	}
-	for _, g := range groups {
-		out.Items = e.group(out.Items, g)
+	// In the order of the plan, which is then almost sorted.
+	for _, key := range slices.SortedFunc(maps.Keys(groups), groupKey.compare) {
+		out.Items = e.group(out.Items, groups[key])
 	}
 	if e.approved != nil {
 		for i := range out.Items {

@@ -138,9 +138,8 @@ func (e *evaluation) setParents() {
 	e.parents = map[string]*Item{}
 	note := func(id string) { e.parents[id] = nil }
 	for i := range e.inv.targets {
-		images := e.inv.targets[i].images
-		for j := range images {
-			images[j].eachParent(note)
+		for _, img := range e.inv.targets[i].images {
+			img.eachParent(note)
 		}
 	}
 	if len(e.parents) == 0 {
@@ -201,9 +200,8 @@ func (e *evaluation) setReleases(r *relations) {
 	}
 	images := map[string]*Image{}
 	for i := range e.inv.targets {
-		all := e.inv.targets[i].images
-		for j := range all {
-			images[all[j].ID] = &all[j]
+		for _, img := range e.inv.targets[i].images {
+			images[img.ID] = img
 		}
 	}
 	all := map[string][]*Item{}

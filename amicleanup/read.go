@@ -14,7 +14,6 @@ import (
 
 	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 	"github.com/bakestone-go/bakestone/bake/clock"
-	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
 // An inventory describes all targets at one time.
@@ -28,7 +27,7 @@ type targetInventory struct {
 	target Target
 	owner  string // the id of the account
 
-	images     []Image
+	images     []*Image
 	references []inuse.Reference
 	coverage   []inuse.Coverage   // of the sources that list, then of those that failed when asked
 	answers    map[string]*answer // by source
@@ -168,47 +167,13 @@ func (p *Policy) nameFilter() []ec2types.Filter {
 	return []ec2types.Filter{{Name: aws.String("name"), Values: []string{name.glob}}}
 }
 
-// imagesPerPage limits the answer to one call. Without a limit EC2 tries to
-// answer with all images at once, which may fail.
-const imagesPerPage = 1000
-
-// readImages lists the account's own images, including disabled ones.
-func readImages(ctx context.Context, client *awsec2.Client, filters ...ec2types.Filter) ([]Image, error) {
-	pages := awsec2.NewDescribeImagesPaginator(client, &awsec2.DescribeImagesInput{
-		Owners:          []string{"self"},
-		Filters:         filters,
-		IncludeDisabled: aws.Bool(true),
-		MaxResults:      aws.Int32(imagesPerPage),
-	}, func(o *awsec2.DescribeImagesPaginatorOptions) { o.StopOnDuplicateToken = true })
-	var lists [][]Image // and not one list, which would be copied as it grows
-	seen := map[string]bool{}
-	words := interned{}
-	err := awsapi.EachPage(ctx, pages, func(page *awsec2.DescribeImagesOutput) *string {
-		images := make([]Image, 0, len(page.Images))
-		for i := range page.Images {
-			img := imageOf(&page.Images[i], words)
-			if img.State == deregistered || seen[img.ID] {
-				continue
-			}
-			seen[img.ID] = true
-			images = append(images, img)
-		}
-		lists = append(lists, images)
-		return page.NextToken
-	})
-	if err != nil {
-		return nil, err
-	}
-	return slices.Concat(lists...), nil
-}
-
 // readImage reads one own image, or returns nil if it does not exist.
 func readImage(ctx context.Context, client *awsec2.Client, id string) (*Image, error) {
 	images, err := readImages(ctx, client, ec2types.Filter{Name: aws.String("image-id"), Values: []string{id}})
 	if err != nil || len(images) == 0 {
 		return nil, err
 	}
-	return &images[0], nil
+	return images[0], nil
 }
 
 // filterValues is the most values that EC2 accepts in one filter.
@@ -223,8 +188,8 @@ func readByID(ctx context.Context, client *awsec2.Client, ids []string) (map[str
 		if err != nil {
 			return nil, err
 		}
-		for i := range images {
-			all[images[i].ID] = &images[i]
+		for _, img := range images {
+			all[img.ID] = img
 		}
 	}
 	return all, nil

@@ -84,7 +84,7 @@ func (t *targetInventory) staleReferences(ctx context.Context, client *awsec2.Cl
 		}, func(o *awsec2.DescribeImagesPaginatorOptions) { o.StopOnDuplicateToken = true })
 		err := awsapi.EachPage(ctx, pages, func(page *awsec2.DescribeImagesOutput) *string {
 			for i := range page.Images {
-				img := imageOf(&page.Images[i], nil)
+				img := imageOf(&page.Images[i])
 				there[img.ID] = img
 			}
 			return page.NextToken

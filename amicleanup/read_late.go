@@ -76,9 +76,9 @@ func (l *late) readShares(ctx context.Context, plan *Plan) bool {
 func (t *targetInventory) readShares(ctx context.Context, ids map[string]bool) error {
 	client := t.target.ec2()
 	var images []*Image
-	for i := range t.images {
-		if ids[t.images[i].ID] {
-			images = append(images, &t.images[i])
+	for _, img := range t.images {
+		if ids[img.ID] {
+			images = append(images, img)
 		}
 	}
 	return awsapi.ForEach(images, func(img *Image) error {

@@ -81,11 +81,11 @@ func readSnapshots(ctx context.Context, client *awsec2.Client, filters ...ec2typ
 // noteImages notes the images of each snapshot, whatever the policy selects.
 func (t *targetInventory) noteImages(snapshots map[string]*Snapshot) {
 	t.there, t.binned = make(map[string]string, len(t.images)), map[string]string{}
-	for i := range t.images {
-		t.there[t.images[i].ID] = "exists"
-		for _, id := range t.images[i].Snapshots {
+	for _, img := range t.images {
+		t.there[img.ID] = "exists"
+		for _, id := range img.Snapshots {
 			if s := snapshots[id]; s != nil {
-				s.Images = append(s.Images, t.images[i].ID)
+				s.Images = append(s.Images, img.ID)
 			}
 		}
 	}
@@ -109,10 +109,10 @@ func (t *targetInventory) readImageLocks(ctx context.Context, client *awsec2.Cli
 	if err != nil {
 		return err
 	}
-	for i := range t.images {
-		for _, id := range t.images[i].Snapshots {
+	for _, img := range t.images {
+		for _, id := range img.Snapshots {
 			if locks[id] != "" {
-				t.images[i].Locked = append(t.images[i].Locked, id)
+				img.Locked = append(img.Locked, id)
 			}
 		}
 	}

@@ -144,7 +144,7 @@ func (newest) Needs() Needs { return Needs{} }
 
 func (k newest) Keep(g *Group) []Reason {
 	seen := map[string]int{}
-	var kept []Reason
+	kept := make([]Reason, 0, min(k.n, len(g.Images)))
 	for i := range g.Images {
 		img := g.Images[i]
 		if _, open := unfinished(img.Tags); open || k.usable && !img.Usable() {

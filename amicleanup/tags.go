@@ -91,7 +91,7 @@ func stageOf(img *Image) stage {
 	}
 	if len(words) == most {
 		r.deprecated = true
-		r.before = timeOf(&words[2])
+		r.before = timeOf(words[2])
 	}
 	return r
 }

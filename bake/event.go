@@ -2,6 +2,7 @@ package bake
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,8 @@ const (
 	BuildRestarted  EventKind = "build restarted"  // Step: the first step to run again, Err
 	UndoFinished    EventKind = "undo finished"    // Step, Elapsed, Err
 	CommandStarted  EventKind = "command started"  // Step, Text (the command)
+	CommandFinished EventKind = "command finished" // Step, Text (the command), Elapsed, Err
+	APICalled       EventKind = "API call"         // Step, Text (service and action), Attempt, Elapsed, Err
 	OutputLine      EventKind = "output"           // Step, Stream, Text (one line)
 	BytesMoved      EventKind = "bytes moved"      // Step, Text (the path), Done, Total
 	Progressed      EventKind = "progress"         // Step, Resource, Done and Total (percent)
@@ -69,7 +72,7 @@ type Resource struct {
 func (e Event) logTo(log *slog.Logger) {
 	write := log.Info
 	switch {
-	case e.Kind == OutputLine || e.Kind == BytesMoved || e.Kind == Progressed || e.Kind == CommandStarted:
+	case slices.Contains([]EventKind{OutputLine, BytesMoved, Progressed, CommandStarted, CommandFinished, APICalled}, e.Kind):
 		write = log.Debug
 	case e.Status == StatusFailed:
 		write = log.Error

@@ -115,7 +115,7 @@ func progressText(e Event) string {
 			what += ": " + e.Err
 		}
 		return fmt.Sprintf("%s (%s)", what, amount.Duration(e.Elapsed))
-	default: // BuildStarted, CommandStarted: the next event has more
+	default: // the next event has more, or it is a detail
 		return ""
 	}
 }

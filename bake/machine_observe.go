@@ -22,7 +22,7 @@ func (o *observed) Run(ctx context.Context, cmd *Cmd) error {
 	for _, secret := range cmd.Secrets {
 		o.run.Mask(secret)
 	}
-	o.run.Emit(Event{Kind: CommandStarted, Text: cmd.String()})
+	finished := o.run.Command(cmd.String())
 	last := &tail{}
 	stdout, stderr := newLines(o.run, Stdout, last), newLines(o.run, Stderr, last)
 	with := *cmd
@@ -31,7 +31,9 @@ func (o *observed) Run(ctx context.Context, cmd *Cmd) error {
 	err := o.machine.Run(ctx, &with)
 	_ = stdout.Close() // never fails
 	_ = stderr.Close()
-	return o.run.maskError(err, last.all())
+	err = o.run.maskError(err, last.all())
+	finished(err)
+	return err
 }
 
 func (o *observed) Put(ctx context.Context, up *Upload) error {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -169,4 +170,25 @@ func TestProgress(t *testing.T) {
 			t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 		}
 	})
+}
+
+func TestCommandEvents(t *testing.T) {
+	b := baketest.NewBuilder(&baketest.BuilderOptions{PrepareMachine: func(m *baketest.Machine) {
+		m.On("make", baketest.Reply{Stdout: "one\n", Status: 2})
+	}})
+	img := &bake.Image{Name: "web", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Name: "make", Do: func(ctx context.Context, m bake.Machine) error {
+		_ = m.Run(ctx, &bake.Cmd{Line: "true"}) // its end is an event
+		return m.Run(ctx, &bake.Cmd{Line: "make"})
+	}}}}
+	var got []string
+	_, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+		if e.Kind == bake.CommandStarted || e.Kind == bake.CommandFinished || e.Kind == bake.OutputLine {
+			line, _, _ := strings.Cut(e.Err, "\n")
+			got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Kind, e.Text, line)))
+		}
+	}}, img)
+	want := []string{"command started true", "command finished true", "command started make", "output one", "command finished make exit status 2: make"}
+	if err == nil || !slices.Equal(got, want) {
+		t.Errorf("events of Bake() = %q, error %v; want %q and an error", got, err, want)
+	}
 }

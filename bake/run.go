@@ -81,6 +81,16 @@ func (r *Run) Say(format string, args ...any) {
 	r.Emit(Event{Kind: Message, Text: fmt.Sprintf(format, args...)})
 }
 
+// Command reports that a command starts. The caller calls finished when it has ended.
+// The commands of a Machine are reported automatically.
+func (r *Run) Command(text string) (finished func(error)) {
+	start := r.Clock.Now()
+	r.Emit(Event{Kind: CommandStarted, Text: text})
+	return func(err error) {
+		r.Emit(Event{Kind: CommandFinished, Text: text, Elapsed: r.Clock.Now().Sub(start), Err: errorText(err)})
+	}
+}
+
 // Emit reports an event. The engine fills in its time, image and step.
 func (r *Run) Emit(e Event) {
 	if r.emit == nil {

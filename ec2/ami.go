@@ -155,6 +155,7 @@ func (a *AMI) Destroy(ctx context.Context) error {
 // Find returns the newest promoted AMI of img that has the run's fingerprint, was
 // baked from the AMI that Source finds now, and exists at every destination.
 func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake.Artifact, error) {
+	b = b.of(img)
 	copies := slices.Clone(b.Distribute.Copies)
 	if !b.Distribute.OnlyCopies {
 		copies = slices.Insert(copies, 0, Copy{Region: b.Cloud.region(b.Region).name})

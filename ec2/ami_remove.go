@@ -39,15 +39,15 @@ func (r *region) snapshotsOfBuild(ctx context.Context, build string) ([]string, 
 	return ids, err
 }
 
-// discard removes an image of a build, complete or not. If no snapshots are known,
+// discard removes an image of the build, complete or not. If no snapshots are known,
 // the image is incomplete, so it also deletes snapshots that appear within
 // SettleTime.
-func (r *region) discard(ctx context.Context, build, id string, snapshots []string) error {
-	tagged, err := r.snapshotsOfBuild(ctx, build)
+func (r *region) discard(ctx context.Context, s *session, id string, snapshots []string) error {
+	tagged, err := r.snapshotsOfBuild(ctx, s.run.ID)
 	if err != nil {
 		return err
 	}
-	if err := r.deregisterBuild(ctx, build, id); err != nil {
+	if err := r.deregisterBuild(ctx, s, id); err != nil {
 		return err
 	}
 	err = r.deleteSnapshots(ctx, slices.Compact(slices.Sorted(slices.Values(append(tagged, snapshots...)))))
@@ -56,7 +56,7 @@ func (r *region) discard(ctx context.Context, build, id string, snapshots []stri
 	}
 	until := r.clock.Now().Add(r.settle)
 	return clock.WaitFor(ctx, r.clock, r.lookEvery(), func(ctx context.Context) (bool, error) {
-		late, err := r.snapshotsOfBuild(ctx, build)
+		late, err := r.snapshotsOfBuild(ctx, s.run.ID)
 		if err == nil {
 			err = r.deleteSnapshots(ctx, late)
 		}
@@ -64,13 +64,21 @@ func (r *region) discard(ctx context.Context, build, id string, snapshots []stri
 	})
 }
 
-// deregisterBuild deregisters the image with the id and all others of the build.
-func (r *region) deregisterBuild(ctx context.Context, build, id string) error {
-	images, err := r.imagesOfBuild(ctx, build)
+// deregisterBuild deregisters the image with the id, unless it is another's, and all
+// others of the build.
+func (r *region) deregisterBuild(ctx context.Context, s *session, id string) error {
+	images, err := r.imagesOfBuild(ctx, s.run.ID)
 	if err != nil {
 		return err
 	}
-	ids := []string{id}
+	ids := make([]string, 0, len(images)+1)
+	shown, err := r.fetchImages(ctx, []string{id})
+	if err != nil {
+		return err
+	}
+	if image, found := shown[id]; !found || s.ownsImage(image) {
+		ids = append(ids, id) // or EC2 does not show it yet
+	}
 	for _, image := range images {
 		ids = append(ids, aws.ToString(image.ImageId))
 	}

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"regexp"
 	"slices"
-	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -24,8 +24,9 @@ type Builder struct {
 	Source Source
 
 	// AMIName names the AMI. It must be unique in every destination region; this
-	// is checked before anything is created. Empty means the image's name, a
-	// space and the Unix time of the build.
+	// is checked before anything is created, and again before the instance is
+	// stopped. Empty means the image's name, a space and the Unix time of the build,
+	// or the build id if another AMI has that name.
 	AMIName string
 
 	// ReplaceAMI replaces the AMI named AMIName at each destination, after the
@@ -37,7 +38,7 @@ type Builder struct {
 	// codes cannot be used: see Capture.FromSnapshots.
 	ReplaceAMI bool
 
-	// Description is the AMI's description, at most 255 bytes. Empty names the
+	// Description is the AMI's description, at most 255 characters. Empty names the
 	// image and the source.
 	Description string
 
@@ -97,7 +98,7 @@ type Builder struct {
 	InstanceProfilePolicy string
 
 	// UserData is merged with Bakestone's own user data. Any cloud-init format is
-	// accepted. Both together are limited to 16 KiB, compressed if necessary.
+	// accepted; that of Windows is an error. Both together are limited to 16 KiB, compressed if necessary.
 	UserData []byte
 
 	// BlockDevices change or add volumes. Other volumes of the source stay as
@@ -106,6 +107,12 @@ type Builder struct {
 
 	// Tags are added to every resource. Image.Tags take precedence.
 	Tags map[string]string
+
+	// SourceTags, if not nil, returns further tags of every resource, made from the
+	// facts of the AMI that the bake starts from, such as its name. Tags and RunTags
+	// take precedence. It is called once, before anything is created; an error or an
+	// invalid tag ends the bake.
+	SourceTags func(SourceImage) (map[string]string, error)
 
 	// RunTags are added to the resources that exist only during the bake:
 	// instance, volumes, network interface, security group, instance profile.
@@ -156,7 +163,6 @@ var amiName = regexp.MustCompile(`^[a-zA-Z0-9()\[\]. /'@_\-]{3,128}$`)
 
 const (
 	mostTags        = 50
-	ourTags         = 9
 	longestTagKey   = 128
 	longestTagValue = 256
 
@@ -174,6 +180,8 @@ func (b Builder) Validate(img *bake.Image) error {
 		invalid("Cloud", "is required")
 	} else if b.Region == "" && b.Cloud.Region() == "" {
 		invalid("Region", "is required: the Cloud's configuration has none")
+	} else if region, is := regionOfZone(b.place()); is {
+		invalid("Region", "%s is an Availability Zone: its region is %s, and Network.AvailabilityZone selects the zone", b.place(), region)
 	}
 	switch {
 	case b.Source == nil && img.From == nil:
@@ -185,14 +193,14 @@ func (b Builder) Validate(img *bake.Image) error {
 			invalid("Source", "%w", err)
 		}
 	}
-	if name := b.nameFor(img, time.Unix(1e10, 0)); !amiName.MatchString(name) {
+	if name := b.nameFor(img, "20060102t150405-abcdefgh"); !amiName.MatchString(name) {
 		invalid("AMIName", `invalid name %q: EC2 accepts 3 to 128 letters, digits and ()[]. /'@_-`, name)
 	}
-	if len(img.Name) > longestImageName {
-		errs = append(errs, bake.Invalid("Image.Name", "is %d bytes, want at most %d", len(img.Name), longestImageName))
+	if n := utf8.RuneCountInString(img.Name); n > longestImageName {
+		errs = append(errs, bake.Invalid("Image.Name", "is %d characters, want at most %d", n, longestImageName))
 	}
-	if n := len(b.Description); n > longestDescription {
-		invalid("Description", "is %d bytes, want at most %d", n, longestDescription)
+	if n := utf8.RuneCountInString(b.Description); n > longestDescription {
+		invalid("Description", "is %d characters, want at most %d", n, longestDescription)
 	}
 	errs = append(errs, b.validateInstanceTypes()...)
 	errs = append(errs, b.validateSpot()...)
@@ -208,11 +216,24 @@ func (b Builder) Validate(img *bake.Image) error {
 	errs = append(errs, b.validateReplace()...)
 	errs = append(errs, b.validateCapture()...)
 	errs = append(errs, b.validateDistribution()...)
-	errs = append(errs, b.validatePublishers(img)...)
+	errs = append(errs, b.of(img).validatePublishers(img)...)
 	if b.ImageTimeout < 0 {
 		invalid("ImageTimeout", "must not be negative")
 	}
 	return errors.Join(append(errs, checkRedacted("Builder", b))...)
+}
+
+// zoneName matches the names of Availability Zones, which begin with their region.
+var zoneName = regexp.MustCompile(`^([a-z]{2}(?:-[a-z]+)+-\d+)[a-z]$`)
+
+// regionOfZone returns the region of an Availability Zone. It returns false if name is
+// not one.
+func regionOfZone(name string) (string, bool) {
+	match := zoneName.FindStringSubmatch(name)
+	if match == nil {
+		return "", false
+	}
+	return match[1], true
 }
 
 // Conflicts reports that both images are AMIs with the same AMIName in the same
@@ -248,12 +269,12 @@ func builderOf(img *bake.Image) (Builder, bool) {
 	return b.of(img), true
 }
 
-// nameFor returns the AMI's name.
-func (b Builder) nameFor(img *bake.Image, now time.Time) string {
+// nameFor returns the AMI's name. The default one ends in version.
+func (b Builder) nameFor(img *bake.Image, version string) string {
 	if b.AMIName != "" {
 		return b.AMIName
 	}
-	return img.Name + " " + strconv.FormatInt(now.Unix(), 10)
+	return img.Name + " " + version
 }
 
 // Begin returns a new session.
@@ -264,9 +285,10 @@ func (b Builder) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
 	return &session{builder: b.of(img), image: img, run: run, region: b.Cloud.region(b.Region)}, nil
 }
 
-// of returns the Builder without the fields that img does not use: an image that
-// is only provisioned has no AMI.
+// of returns the Builder without what img does not use: an image that is only
+// provisioned has no AMI, and no AMI is copied to where it is baked.
 func (b Builder) of(img *bake.Image) Builder {
+	b.Distribute.Copies = b.withoutHome()
 	if img.ProvisionOnly {
 		b.AMIName, b.ReplaceAMI, b.Capture, b.Distribute = "", false, Capture{}, Distribution{}
 	}

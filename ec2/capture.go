@@ -102,6 +102,9 @@ func (b Builder) validateCapture() []error {
 func (s *session) Capture() []bake.Step {
 	c := s.builder.Capture
 	var steps []bake.Step
+	if s.builder.AMIName != "" && !s.builder.ReplaceAMI {
+		steps = append(steps, bake.Step{Name: "check image name", Do: s.checkNameAgain})
+	}
 	if !c.CrashConsistent {
 		if len(s.builder.cleanupItems()) > 0 {
 			steps = append(steps, bake.Step{Name: "clean guest", Do: s.unlessFound(s.findStopping, s.cleanGuest)})

@@ -1,7 +1,6 @@
 package ec2
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"slices"
@@ -130,14 +129,13 @@ func (s *session) clean(ctx context.Context, m bake.Machine) error {
 	for _, i := range items {
 		names = append(names, string(i))
 	}
-	var report bytes.Buffer
-	err := m.Run(ctx, &bake.Cmd{
-		Line:   cleanScript,
-		Env:    map[string]string{"BAKESTONE_ITEMS": strings.Join(names, " "), "BAKESTONE_KEY": keyBlob(s.Keys.ClientPublic)},
-		Stdout: &report,
-		Sudo:   true,
-	})
-	s.reportCleanup(report.String())
+	const longestReport = 16 << 20
+	report, err := bake.OutputLimit(ctx, m, &bake.Cmd{
+		Line: cleanScript,
+		Env:  map[string]string{"BAKESTONE_ITEMS": strings.Join(names, " "), "BAKESTONE_KEY": s.Keys.clientBlobs()},
+		Sudo: true,
+	}, longestReport)
+	s.reportCleanup(report)
 	return err
 }
 

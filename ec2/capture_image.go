@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -65,33 +66,38 @@ func (s *session) createImage(ctx context.Context) error {
 	})
 }
 
-// nameImage chooses the AMI's name. try counts the names that were already in use.
-func (s *session) nameImage(try int) {
+// nameImage chooses the AMI's name.
+func (s *session) nameImage() {
 	if s.Image.Baked.IsZero() {
 		s.Image.Baked = s.run.Clock.Now()
 	}
 	if s.builder.ReplaceAMI {
 		s.Image.Name = s.workingName()
-	} else if s.Image.Name == "" || try > 0 {
-		s.Image.Name = s.builder.nameFor(s.image, s.Image.Baked.Add(time.Duration(try)*time.Second))
+	} else if s.Image.Name == "" {
+		s.Image.Name = s.builder.nameFor(s.image, strconv.FormatInt(s.Image.Baked.Unix(), 10))
 	}
 }
 
 // create creates the AMI with call, under a name that is free.
 func (s *session) create(ctx context.Context, call func(ctx context.Context) (string, error)) error {
-	const mostNames = 10
-	for try := range mostNames {
-		s.nameImage(try)
-		err := s.tryCreate(ctx, call)
-		if awsapi.Code(err) != duplicateName {
-			return err
-		}
-		if s.builder.AMIName != "" {
-			return bake.Invalid("Builder.AMIName", "%q: %w", s.Image.Name, err)
-		}
-		// Another build of the image got the name in the same second.
+	s.nameImage()
+	err := s.tryCreate(ctx, call)
+	switch {
+	case awsapi.Code(err) != duplicateName:
+		return err
+	case s.builder.AMIName != "":
+		return s.nameTaken(err)
 	}
-	return fmt.Errorf("name %q and the %d before it are in use", s.Image.Name, mostNames-1)
+	// Another build of the image got the name in the same second.
+	s.Image.Name = s.uniqueName()
+	return s.tryCreate(ctx, call)
+}
+
+// uniqueName returns a default name that no other build uses.
+func (s *session) uniqueName() string { return s.builder.nameFor(s.image, s.run.ID) }
+
+func (s *session) nameTaken(err error) error {
+	return bake.Invalid("Builder.AMIName", "another AMI got the name %q since the launch: %w", s.Image.Name, err)
 }
 
 const duplicateName = "InvalidAMIName.Duplicate"
@@ -108,7 +114,7 @@ func (s *session) tryCreate(ctx context.Context, call func(ctx context.Context) 
 	s.Image.Refused = false
 	id, err := call(ctx)
 	switch {
-	case awsapi.Code(err) == duplicateName:
+	case awsapi.Code(err) == duplicateName && (s.resumed || !awsapi.Rejected(err)):
 		// An earlier attempt may have created it and lost the response: the
 		// calls have no client token, but the name is unique.
 		if lookErr := s.region.settled(ctx, s.findImage); lookErr != nil {
@@ -140,9 +146,12 @@ func (s *session) findImage(ctx context.Context) (bool, error) {
 
 // waitImage waits until the AMI is available, and sets its remaining attributes.
 func (s *session) waitImage(ctx context.Context) error {
-	err := s.region.waitImage(ctx, s.run, s.Image.ID, func(i ec2types.Image) {
+	err := s.region.waitImage(ctx, s, s.Image.ID, func(i ec2types.Image) {
 		s.Image.Snapshots, s.Image.IMDS = snapshotsOf(i), string(i.ImdsSupport)
 	})
+	if errors.Is(err, errNotOurs) {
+		s.Image.ID = "" // undoing finds the image by its tag
+	}
 	if err != nil {
 		return err
 	}
@@ -152,15 +161,17 @@ func (s *session) waitImage(ctx context.Context) error {
 // errImageFailed reports that EC2 could not complete an image.
 var errImageFailed = errors.New("image failed")
 
-// waitImage waits until an image of a build is available, and reports the progress
+// waitImage waits until an image of the build is available, and reports the progress
 // of its snapshots. It passes the image to see when it is available or has failed.
-func (r *region) waitImage(ctx context.Context, run *bake.Run, id string, see func(ec2types.Image)) error {
-	stop := r.reportSnapshots(ctx, run)
+func (r *region) waitImage(ctx context.Context, s *session, id string, see func(ec2types.Image)) error {
+	stop := r.reportSnapshots(ctx, s.run)
 	defer stop()
+	missing := r.absence("image", id)
 	return r.images.WaitQuiet(ctx, id, r.pollIntervals(quietImage), func(i ec2types.Image, found bool) (bool, error) {
-		if !found {
-			return false, nil // EC2 does not show it yet
+		if ours := s.ownsImage(i); !found || !ours {
+			return false, missing.check(found, ours)
 		}
+		missing.since = time.Time{}
 		switch i.State {
 		case ec2types.ImageStateAvailable:
 			see(i)
@@ -209,7 +220,7 @@ func (s *session) discardImage(ctx context.Context, outcome bake.Outcome) error 
 	if s.Image.ID == "" {
 		return nil
 	}
-	if err := s.region.discard(ctx, s.run.ID, s.Image.ID, s.Image.Snapshots); err != nil {
+	if err := s.region.discard(ctx, s, s.Image.ID, s.Image.Snapshots); err != nil {
 		return err
 	}
 	s.Image.Removed = true

@@ -63,14 +63,21 @@ func percent(s ec2types.Snapshot) int64 {
 // fetchSnapshots returns the snapshots of builds, by build id.
 func (r *region) fetchSnapshots(ctx context.Context, builds []string) (map[string][]ec2types.Snapshot, error) {
 	return fetch(ctx, builds, "tag:"+TagBuild, func(ctx context.Context, by ec2types.Filter, found map[string][]ec2types.Snapshot) error {
-		pages := awsec2.NewDescribeSnapshotsPaginator(r.client, &awsec2.DescribeSnapshotsInput{
-			OwnerIds: []string{Self}, Filters: []ec2types.Filter{by}, MaxResults: aws.Int32(pageSize),
+		return r.eachSnapshot(ctx, by, func(snapshot ec2types.Snapshot) {
+			build := tagMap(snapshot.Tags)[TagBuild]
+			found[build] = append(found[build], snapshot)
 		})
-		return eachPage(ctx, pages, func(page *awsec2.DescribeSnapshotsOutput) {
-			for _, snapshot := range page.Snapshots {
-				build := tagMap(snapshot.Tags)[TagBuild]
-				found[build] = append(found[build], snapshot)
-			}
-		})
+	})
+}
+
+// eachSnapshot calls do for each snapshot of the account that the filter selects.
+func (r *region) eachSnapshot(ctx context.Context, by ec2types.Filter, do func(ec2types.Snapshot)) error {
+	pages := awsec2.NewDescribeSnapshotsPaginator(r.client, &awsec2.DescribeSnapshotsInput{
+		OwnerIds: []string{Self}, Filters: []ec2types.Filter{by}, MaxResults: aws.Int32(pageSize),
+	})
+	return eachPage(ctx, pages, func(page *awsec2.DescribeSnapshotsOutput) {
+		for _, snapshot := range page.Snapshots {
+			do(snapshot)
+		}
 	})
 }

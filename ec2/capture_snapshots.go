@@ -41,7 +41,7 @@ func (s *session) createSnapshots(ctx context.Context) error {
 	if err := s.readMachine(ctx); err != nil {
 		return err
 	}
-	s.nameImage(0)
+	s.nameImage()
 	in := &awsec2.CreateSnapshotsInput{
 		InstanceSpecification: &ec2types.InstanceSpecification{InstanceId: aws.String(s.Instance.ID)},
 		Description:           aws.String(s.description()),
@@ -131,8 +131,9 @@ func (s *session) waitSnapshots(ctx context.Context) error {
 	defer stop()
 	ours := s.Machine.snapshots()
 	var unknown []string
+	missing := s.region.absence("snapshot", "")
 	err := s.region.snapshots.Wait(ctx, s.run.ID, func(all []ec2types.Snapshot, _ bool) (bool, error) {
-		done := 0
+		done, shown := 0, 0
 		unknown = unknown[:0]
 		for _, snap := range all {
 			id := aws.ToString(snap.SnapshotId)
@@ -145,7 +146,14 @@ func (s *session) waitSnapshots(ctx context.Context) error {
 				done++
 			}
 		}
-		return done == len(ours), nil
+		for _, id := range ours {
+			if slices.ContainsFunc(all, func(snap ec2types.Snapshot) bool { return aws.ToString(snap.SnapshotId) == id }) {
+				shown++
+			} else {
+				missing.id = id
+			}
+		}
+		return done == len(ours), missing.check(shown == len(ours), true)
 	})
 	if err != nil {
 		return err
@@ -171,7 +179,11 @@ func (s *session) discardSnapshots(ctx context.Context, outcome bake.Outcome) er
 	if err != nil {
 		return err
 	}
-	all = append(all, known...)
+	own, err := s.region.ownSnapshots(ctx, s.run.ID, known)
+	if err != nil {
+		return err
+	}
+	all = append(all, own...)
 	slices.Sort(all)
 	all = slices.Compact(all)
 	if err := s.region.deleteSnapshots(ctx, all); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 	"github.com/bakestone-go/bakestone/internal/poll"
@@ -30,6 +31,7 @@ import (
 type Cloud struct {
 	config   aws.Config
 	options  CloudOptions
+	dials    bool // CloudOptions.Dial was given
 	schedule awsapi.Schedule
 
 	role      string // assumed by assumedBy, see Assume
@@ -109,7 +111,8 @@ func NewCloud(cfg aws.Config, o *CloudOptions) *Cloud {
 	if o != nil {
 		c.options = *o
 	}
-	if c.options.Dial == nil {
+	c.dials = c.options.Dial != nil
+	if !c.dials {
 		c.options.Dial = new(net.Dialer).DialContext
 	}
 	if c.options.SourceAddress == nil {
@@ -131,9 +134,18 @@ func NewCloud(cfg aws.Config, o *CloudOptions) *Cloud {
 	c.account = newShared[string](c.options)
 	c.schedule = awsapi.Schedule{
 		Limiter: c.options.limiter(), Clock: c.options.Clock,
-		CallTimeout: c.options.CallTimeout, MaxBackoff: c.options.MaxRetryDelay,
+		CallTimeout: c.options.CallTimeout, MaxBackoff: c.options.MaxRetryDelay, Report: reportCall,
 	}
 	return c
+}
+
+// reportCall reports an attempt of an API call as an event of the build that made it.
+func reportCall(ctx context.Context, a awsapi.Attempt) {
+	e := bake.Event{Kind: bake.APICalled, Text: a.Service + " " + a.Action, Attempt: a.Number, Elapsed: a.Elapsed}
+	if a.Err != nil {
+		e.Err = a.Err.Error()
+	}
+	bake.RunFromContext(ctx).Emit(e)
 }
 
 // limiter returns the rate limiter of all regions, or nil if there are no limits.
@@ -187,6 +199,7 @@ type region struct {
 	names       *poll.Poller[ec2types.Image] // the account's images by name
 	instances   *poll.Poller[ec2types.Instance]
 	images      *poll.Poller[ec2types.Image]
+	groups      *poll.Poller[ec2types.SecurityGroup]
 	snapshots   *poll.Poller[[]ec2types.Snapshot] // by build
 	progress    *poll.Poller[[]ec2types.Snapshot] // by build, less often
 	lookups     lookups
@@ -211,6 +224,7 @@ func (c *Cloud) region(name string) *region {
 	}
 	r.instances = newPoller(c.options, r.fetchInstances)
 	r.images = newPoller(c.options, r.fetchImages)
+	r.groups = newPoller(c.options, r.fetchGroups)
 	r.names = newPoller(c.options, r.fetchNamed)
 	r.snapshots = newPoller(c.options, r.fetchSnapshots)
 	r.progress = newPoller(c.options, r.fetchSnapshots)

@@ -96,8 +96,9 @@ type lookups struct {
 	sources   *shared[ec2types.Image]
 	subnets   *shared[[]ec2types.Subnet]
 	groups    *shared[[]string]
-	answers   *shared[bool]   // whether the region responds, and whether resources exist
-	keys      *shared[string] // why a KMS key cannot be used; empty if it can
+	types     *shared[map[string][]string] // by instance type: its architectures, or the zones that offer it
+	answers   *shared[bool]                // whether the region responds, and whether resources exist
+	keys      *shared[keyFacts]
 	addresses *shared[netip.Addr]
 	writes    *writes
 }
@@ -107,8 +108,9 @@ func newLookups(o CloudOptions) lookups {
 		sources:   newShared[ec2types.Image](o),
 		subnets:   newShared[[]ec2types.Subnet](o),
 		groups:    newShared[[]string](o),
+		types:     newShared[map[string][]string](o),
 		answers:   newShared[bool](o),
-		keys:      newShared[string](o),
+		keys:      newShared[keyFacts](o),
 		addresses: newShared[netip.Addr](o),
 		writes:    new(writes),
 	}

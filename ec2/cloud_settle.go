@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -37,8 +38,11 @@ func (r *region) onceVisible(ctx context.Context, call func(context.Context) err
 		}
 		return true, last
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case isNotFound(last):
+		return fmt.Errorf("not shown within CloudOptions.SettleTime (%v): %w", r.settle, last)
 	}
 	return last
 }

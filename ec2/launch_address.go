@@ -68,6 +68,9 @@ func subnetContains(subnet ec2types.Subnet, addr netip.Addr) bool {
 // waitRunning waits until the instance runs and has the address to connect to.
 func (s *session) waitRunning(ctx context.Context) error {
 	err := s.waitInstance(ctx, func(i ec2types.Instance) (bool, error) {
+		if err := notRunning(i); err != nil {
+			return false, err
+		}
 		if i.State.Name != ec2types.InstanceStateNameRunning {
 			return false, nil
 		}

@@ -135,9 +135,18 @@ func (s *session) eachCandidate(ctx context.Context, launch func(context.Context
 	}
 }
 
-// launchError adds the candidate and the source to an error of EC2, which names
-// neither.
+// launchError adds the candidate, the source and the field to check to an error of EC2,
+// which names none of them.
 func (s *session) launchError(c candidate, err error) error {
+	code := awsapi.Code(err)
+	for prefix, field := range map[string]string{
+		"InvalidCapacityReservation": "Placement.CapacityReservation", "InvalidGroup": "Network.SecurityGroups", "InvalidHost": "Placement.Host",
+		"InvalidKeyPair": "SSH.KeyPair", "InvalidPlacementGroup": "Placement.Group", "InvalidSnapshot": "BlockDevices", "InvalidSubnet": "Network.Subnet",
+	} {
+		if strings.HasPrefix(code, prefix) {
+			return bake.Invalid("Builder."+field, "%s of %s: %w", c, s.Source.ID, err)
+		}
+	}
 	return fmt.Errorf("%s of %s: %w", c, s.Source.ID, err)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -22,6 +23,7 @@ type instance struct {
 
 	ID       string `json:"id,omitempty"`
 	Address  string `json:"address,omitempty"`  // to connect to
+	Ours     bool   `json:"ours,omitempty"`     // EC2 has shown it with the build's tag
 	Refused  bool   `json:"refused,omitempty"`  // EC2 refused to launch it
 	Stopping bool   `json:"stopping,omitempty"` // StopInstances has been called
 	Ending   bool   `json:"ending,omitempty"`   // TerminateInstances has been called
@@ -47,17 +49,19 @@ func (s *session) launch(ctx context.Context) error {
 func (s *session) runInput(c candidate, userData string) *awsec2.RunInstancesInput {
 	in := &awsec2.RunInstancesInput{
 		// Repeated calls, even from another process, return the first instance.
-		ClientToken:                       aws.String(c.token(s.run.ID, s.Reclaims)),
+		ClientToken:                       aws.String(c.token(s.run.ID, s.Reclaims+s.Relaunches)),
 		ImageId:                           aws.String(s.Source.ID),
 		InstanceType:                      ec2types.InstanceType(c.Type),
 		MinCount:                          aws.Int32(1),
 		MaxCount:                          aws.Int32(1),
-		UserData:                          aws.String(base64.StdEncoding.EncodeToString([]byte(userData))),
 		InstanceInitiatedShutdownBehavior: ec2types.ShutdownBehaviorTerminate,
 		MetadataOptions:                   s.builder.Metadata.options(),
 		BlockDeviceMappings:               s.blockDevices(),
 		TagSpecifications: tagged(s.tags("bakestone "+s.run.Image),
 			ec2types.ResourceTypeInstance, ec2types.ResourceTypeVolume, ec2types.ResourceTypeNetworkInterface),
+	}
+	if !s.builder.Metadata.Off {
+		in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte(userData)))
 	}
 	if p := cmp.Or(s.Profile.Name, s.builder.InstanceProfile); strings.HasPrefix(p, "arn:") {
 		in.IamInstanceProfile = &ec2types.IamInstanceProfileSpecification{Arn: aws.String(p)}
@@ -120,10 +124,13 @@ func (s *session) launchAs(ctx context.Context, c candidate, in *awsec2.RunInsta
 
 // waitInstance waits until ready returns true. It fails if the instance terminates.
 func (s *session) waitInstance(ctx context.Context, ready func(ec2types.Instance) (bool, error)) error {
+	missing := s.region.absence("instance", s.Instance.ID)
 	return s.region.instances.WaitQuiet(ctx, s.Instance.ID, s.region.pollIntervals(quietInstance), func(i ec2types.Instance, found bool) (bool, error) {
-		if !found {
-			return false, nil // EC2 does not show it yet
+		s.Instance.Ours = s.Instance.Ours || found && ofBuild(i.Tags, s.run.ID)
+		if !found || !s.Instance.Ours {
+			return false, missing.check(found, s.Instance.Ours)
 		}
+		missing.since = time.Time{}
 		if i.State.Name == ec2types.InstanceStateNameTerminated || i.State.Name == ec2types.InstanceStateNameShuttingDown {
 			if i.StateReason != nil {
 				s.Instance.Cause = aws.ToString(i.StateReason.Code)
@@ -175,8 +182,8 @@ func (s *session) terminate(ctx context.Context, _ bake.Outcome) error {
 	if s.Instance.Ended || s.Instance.ID == "" && s.Instance.Refused {
 		return nil
 	}
-	if s.Instance.ID == "" {
-		if err := s.region.settled(ctx, s.findInstance); err != nil {
+	if !s.Instance.Ours {
+		if err := s.findOwn(ctx); err != nil {
 			return err
 		}
 	}
@@ -227,6 +234,21 @@ func (s *session) findInstance(ctx context.Context) (bool, error) {
 	}
 	s.Instance.ID = aws.ToString(found[0].InstanceId)
 	return true, nil
+}
+
+// findOwn looks for the build's instance by its tag, since an id that EC2 has not shown
+// with this tag may be wrong. It forgets the id of another instance.
+func (s *session) findOwn(ctx context.Context) error {
+	launched := s.Instance.ID
+	err := s.region.settled(ctx, s.findInstance)
+	if err != nil || launched == "" || s.Instance.ID != launched {
+		return err
+	}
+	another, err := s.isOfAnother(ctx, launched)
+	if another {
+		s.Instance.ID = ""
+	}
+	return err
 }
 
 // instancesOfBuild returns the instances with the build's tag in one of the states,

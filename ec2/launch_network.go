@@ -111,6 +111,10 @@ func (s *session) chooseNetwork(ctx context.Context) error {
 	if len(s.Network.Locations) == 0 {
 		return bake.Invalid("Builder.Network.PrivateIP", "no matching subnet contains %v", b.Network.PrivateIP)
 	}
+	known := len(b.InstanceTypes) > 0 || s.Source.ID != "" // not in a plan with Image.From
+	if b.Network.choosesZones() && known && !s.run.Checks {
+		return s.checkZones(ctx)
+	}
 	return nil
 }
 
@@ -145,10 +149,17 @@ func (s *session) findSubnets(ctx context.Context) ([]ec2types.Subnet, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(subnets) == 0 && b.Network.VPC.isZero() && b.Network.Subnet.isZero() {
+		return nil, s.explainNoDefault(ctx)
+	}
 	if len(subnets) == 0 {
 		field := "Builder.Network.Subnet"
-		if b.Network.Subnet.isZero() && b.Network.AvailabilityZone != "" {
+		switch {
+		case !b.Network.Subnet.isZero():
+		case b.Network.AvailabilityZone != "":
 			field = "Builder.Network.AvailabilityZone"
+		default:
+			field = "Builder.Network.VPC"
 		}
 		return nil, bake.Invalid(field, "no subnet of %s matches %s", s.region.name, describeFilters(filters))
 	}
@@ -159,6 +170,22 @@ func (s *session) findSubnets(ctx context.Context) ([]ec2types.Subnet, error) {
 			cmp.Compare(aws.ToString(x.SubnetId), aws.ToString(y.SubnetId)))
 	})
 	return subnets, nil
+}
+
+// explainNoDefault returns an error for missing default subnets.
+func (s *session) explainNoDefault(ctx context.Context) error {
+	zone := s.builder.Network.AvailabilityZone
+	out, err := s.region.client.DescribeVpcs(ctx, &awsec2.DescribeVpcsInput{Filters: []ec2types.Filter{filter("is-default", "true")}})
+	switch {
+	case err != nil: // a launch does not need permission to describe them
+		return bake.Invalid("Builder.Network", "no default subnet found in %s, perhaps for lack of a default VPC: set VPC or Subnet", cmp.Or(zone, s.region.name))
+	case len(out.Vpcs) == 0:
+		return bake.Invalid("Builder.Network", "%s has no default VPC: set VPC or Subnet", s.region.name)
+	case zone != "":
+		return bake.Invalid("Builder.Network.AvailabilityZone", "the default VPC of %s has no default subnet in %s: choose another zone, or set VPC or Subnet", s.region.name, zone)
+	default:
+		return bake.Invalid("Builder.Network", "the default VPC of %s has no default subnet: set VPC or Subnet", s.region.name)
+	}
 }
 
 func (m Selector) isZero() bool { return m.ID == "" && len(m.Filters) == 0 }

@@ -19,9 +19,10 @@ import (
 // A securityGroup records the instance's security groups: the caller's, or a
 // temporary one.
 type securityGroup struct {
-	IDs       []string `json:"ids,omitempty"`
-	Temporary bool     `json:"temporary,omitempty"`
-	Wanted    bool     `json:"wanted,omitempty"` // a temporary group may exist although its id is unknown
+	IDs       []string       `json:"ids,omitempty"`
+	Temporary bool           `json:"temporary,omitempty"`
+	From      []netip.Prefix `json:"from,omitempty"`   // the networks that the temporary group admits
+	Wanted    bool           `json:"wanted,omitempty"` // a temporary group may exist although its id is unknown
 }
 
 func (s *session) prepareSecurityGroup(ctx context.Context) error {
@@ -35,6 +36,7 @@ func (s *session) prepareSecurityGroup(ctx context.Context) error {
 	if err := s.createSecurityGroup(ctx); err != nil {
 		return err
 	}
+	s.SecurityGroup.From = from
 	return s.allowSSH(ctx, from)
 }
 
@@ -44,7 +46,7 @@ func (s *session) findSecurityGroups(ctx context.Context) error {
 	question := fmt.Sprintf("%s %q %#v", s.Network.VPC, b.Network.SecurityGroups, b.Network.SecurityGroupFilters)
 	ids, err := s.region.lookups.groups.get(ctx, question, func(ctx context.Context) ([]string, error) {
 		filters := append(b.Network.SecurityGroupFilters.list(), filter("vpc-id", s.Network.VPC))
-		groups, err := s.describeSecurityGroups(ctx, filters...)
+		groups, err := s.region.describeSecurityGroups(ctx, filters...)
 		if err != nil {
 			return nil, err
 		}
@@ -82,9 +84,9 @@ func pickGroups(groups []ec2types.SecurityGroup, wanted []string, vpc string) ([
 	return ids, errors.Join(errs...)
 }
 
-func (s *session) describeSecurityGroups(ctx context.Context, filters ...ec2types.Filter) ([]ec2types.SecurityGroup, error) {
+func (r *region) describeSecurityGroups(ctx context.Context, filters ...ec2types.Filter) ([]ec2types.SecurityGroup, error) {
 	var groups []ec2types.SecurityGroup
-	pages := awsec2.NewDescribeSecurityGroupsPaginator(s.region.client, &awsec2.DescribeSecurityGroupsInput{
+	pages := awsec2.NewDescribeSecurityGroupsPaginator(r.client, &awsec2.DescribeSecurityGroupsInput{
 		Filters: filters, MaxResults: aws.Int32(pageSize),
 	})
 	err := eachPage(ctx, pages, func(page *awsec2.DescribeSecurityGroupsOutput) {
@@ -108,8 +110,14 @@ func (s *session) createSecurityGroup(ctx context.Context) error {
 		s.SecurityGroup.Wanted = !awsapi.Rejected(err)
 		return err
 	}
-	s.SecurityGroup.IDs = []string{aws.ToString(out.GroupId)}
-	s.run.Created("security group", s.SecurityGroup.IDs[0])
+	id := aws.ToString(out.GroupId)
+	if !provesGroup(out, s.run.ID) {
+		if err := s.verifyGroup(ctx, id); err != nil {
+			return err // undoing finds the group by its tag
+		}
+	}
+	s.SecurityGroup.IDs = []string{id}
+	s.run.Created("security group", id)
 	return nil
 }
 
@@ -126,7 +134,7 @@ func (s *session) groupInput() *awsec2.CreateSecurityGroupInput {
 
 // findTemporaryGroup looks for the temporary group by its tag.
 func (s *session) findTemporaryGroup(ctx context.Context) (bool, error) {
-	groups, err := s.describeSecurityGroups(ctx, filter("tag:"+TagBuild, s.run.ID))
+	groups, err := s.region.describeSecurityGroups(ctx, filter("tag:"+TagBuild, s.run.ID))
 	if err != nil || len(groups) == 0 {
 		return false, err
 	}

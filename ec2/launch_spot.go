@@ -85,8 +85,9 @@ func (p *Spot) options() *ec2types.InstanceMarketOptionsRequest {
 	return &ec2types.InstanceMarketOptionsRequest{MarketType: ec2types.MarketTypeSpot, SpotOptions: spot}
 }
 
-// Restart reports whether the build failed because EC2 could not start its instance
-// or reclaimed it, and another launch is worth trying.
+// Restart reports whether the build failed because EC2 could not start its instance,
+// reclaimed it or ended it by a fault, or another process had cleaned its guest, and
+// another launch is worth trying.
 func (s *session) Restart(ctx context.Context, cause error) bool {
 	if slices.Contains(s.Failed, s.Instance.candidate) {
 		left := s.candidates()
@@ -96,7 +97,15 @@ func (s *session) Restart(ctx context.Context, cause error) bool {
 		return len(left) > 0
 	}
 	captured := s.Image.ID != "" || slices.ContainsFunc(s.Machine.Disks, func(d disk) bool { return d.Snapshot != "" })
-	if !s.Instance.Spot || s.Instance.ID == "" || captured {
+	if s.Instance.ID == "" || captured {
+		return false
+	}
+	if relaunches(cause) && s.Relaunches == 0 {
+		s.Relaunches++
+		s.run.Say("launching again: %v", cause)
+		return true
+	}
+	if !s.Instance.Spot {
 		return false
 	}
 	reclaimed, err := s.wasReclaimed(ctx, cause)

@@ -100,7 +100,8 @@ func TestSpotReclaimedAfterLostCreateImage(t *testing.T) {
 	}})
 	o := cloudOptions(server)
 	o.SettleTime = 500 * time.Millisecond // time for the goroutine to reclaim the instance
-	results, err := bake.Bake(t.Context(), options, onSpot(ec2.NewCloud(server.Config(testRegion), o), ec2.Capture{}))
+	img := configure(onSpot(ec2.NewCloud(server.Config(testRegion), o), ec2.Capture{}), func(b *ec2.Builder) { b.AMIName = "web" })
+	results, err := bake.Bake(t.Context(), options, img)
 	<-reclaimed
 	if err != nil {
 		t.Fatal(err)

@@ -10,15 +10,18 @@ import (
 	"io"
 	"mime/multipart"
 	"net/textproto"
+	"regexp"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
 
 const (
 	mostUserData = 16 << 10 // EC2's limit
-	keysVary     = 64       // by how many bytes the compressed size of keys varies
+	keysVary     = 128      // by how many bytes the compressed size of keys varies
 )
 
 // validateUserData reports user data that cloud-init does not know, or that EC2
@@ -62,7 +65,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	add := func(kind, merge string, body []byte) {
 		header := textproto.MIMEHeader{"Content-Type": {kind}}
 		text := string(body)
-		if !strings.HasPrefix(kind, "multipart/") { // MIME does not allow encoding these
+		if !strings.HasPrefix(strings.ToLower(kind), "multipart/") { // MIME does not allow encoding these
 			header.Set("Content-Transfer-Encoding", "base64")
 			text = wrap(base64.StdEncoding.EncodeToString(body))
 		}
@@ -100,7 +103,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	return doc.String(), errors.Join(errs...)
 }
 
-// A cloudConfig configures the keys in cloud-init. The host key replaces those of
+// A cloudConfig configures the keys in cloud-init. The host keys replace those of
 // the AMI.
 type cloudConfig struct {
 	HostKeys   map[string]string `json:"ssh_keys,omitempty"`
@@ -110,10 +113,13 @@ type cloudConfig struct {
 func (k keys) cloudConfig() cloudConfig {
 	var c cloudConfig
 	if k.HostPrivate != "" {
-		c.HostKeys = map[string]string{"ed25519_private": k.HostPrivate, "ed25519_public": k.HostPublic}
+		c.HostKeys = map[string]string{
+			"ed25519_private": k.HostPrivate, "ed25519_public": k.HostPublic,
+			"ecdsa_private": k.HostECDSAPrivate, "ecdsa_public": k.HostECDSAPublic,
+		}
 	}
 	if k.ClientPublic != "" {
-		c.Authorized = []string{k.ClientPublic}
+		c.Authorized = []string{k.ClientPublic, k.ClientECDSAPublic}
 	}
 	return c
 }
@@ -149,6 +155,10 @@ func userDataKinds() [][2]string {
 	}
 }
 
+// windowsUserData matches the user data of EC2Launch and EC2Config: its tags, which may
+// come in any order, and EC2Launch v2's tasks.
+var windowsUserData = regexp.MustCompile(`(?i)^(\x{feff}|\s)*(<(powershell|powershellArguments|script|persist|runAsLocalSystem|detach)>|version: *["']?1\.)`)
+
 // userPart returns the MIME type and the body of the caller's user data.
 func userPart(data []byte) (kind string, body []byte, err error) {
 	data, err = gunzip(data)
@@ -160,13 +170,20 @@ func userPart(data []byte) (kind string, body []byte, err error) {
 			return k[1], data, nil
 		}
 	}
+	if windowsUserData.Match(data) {
+		return "", nil, errors.New("is for Windows: a Builder needs an AMI with cloud-init and a POSIX shell")
+	}
 	header, rest, found := bytes.Cut(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
 	if found {
-		for line := range strings.Lines(strings.ReplaceAll(string(header), "\n\t", " ")) {
+		for line := range strings.Lines(strings.NewReplacer("\n\t", " ", "\n ", " ").Replace(string(header))) {
 			name, value, _ := strings.Cut(line, ":")
-			if strings.EqualFold(name, "Content-Type") {
-				return strings.TrimSpace(value), rest, nil
+			if value = strings.TrimSpace(value); !strings.EqualFold(name, "Content-Type") {
+				continue
 			}
+			if value == "" || strings.ContainsFunc(value, unicode.IsControl) || !utf8.ValidString(value) {
+				return "", nil, fmt.Errorf("invalid Content-Type %q", value)
+			}
+			return value, rest, nil
 		}
 	}
 	return "", nil, errors.New("unknown cloud-init format: want a prefix such as #! or #cloud-config, or MIME headers")

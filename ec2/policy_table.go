@@ -36,8 +36,6 @@ func decoding() grant {
 
 func reading(names ...string) grant { return grant{"Look", ec2Actions(names...), []string{"*"}, nil} }
 
-func (b Builder) place() string { return b.Cloud.region(b.Region).name }
-
 // machineGrants returns the permissions to launch and terminate an instance.
 func (b Builder) machineGrants() grants {
 	r := b.place()
@@ -58,6 +56,7 @@ func (b Builder) imageGrants() grants {
 	g = append(g, b.destinationGrants(r)...)
 	for _, c := range b.Distribute.Copies {
 		if b.cloudOf(c) != b.Cloud { // the account may read the AMI while it copies
+			g = append(g, encryptionGrants(r)...)
 			g = append(g,
 				grant{"Share", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), resourceTagged()},
 				grant{"Share", ec2Actions("ModifySnapshotAttribute"), arns("ec2", r, "snapshot/*"), resourceTagged()})
@@ -139,7 +138,14 @@ func (b Builder) launchGrants(r string) grants {
 		}})
 	}
 	g = append(g, b.diskKeyGrants(r)...)
+	if len(b.InstanceTypes) > 0 {
+		g = append(g, reading("DescribeInstanceTypes"))
+	}
+	if b.Network.choosesZones() {
+		g = append(g, reading("DescribeInstanceTypeOfferings"))
+	}
 	if b.SSH.KeyPair != "" {
+		g = append(g, reading("DescribeKeyPairs"))
 		g = append(g, grant{"LaunchFrom", ec2Actions("RunInstances"), arns("ec2", r, "key-pair/"+b.SSH.KeyPair), nil})
 	}
 	if p := b.Placement; p.Group != "" {
@@ -180,8 +186,8 @@ func (b Builder) destinationGrants(r string) grants {
 	if d.SnapshotPermissions.Public {
 		g = append(g, reading("GetSnapshotBlockPublicAccessState"))
 	}
-	if d.LaunchPermissions.Public || d.SnapshotPermissions.Public {
-		g = append(g, reading("GetEbsEncryptionByDefault"))
+	if d.shares() {
+		g = append(g, encryptionGrants(r)...)
 	}
 	if !d.LaunchPermissions.isZero() {
 		g = append(g, grant{"Share", ec2Actions("ModifyImageAttribute"), arns("ec2", r, "image/*"), resourceTagged()})
@@ -196,6 +202,15 @@ func (b Builder) destinationGrants(r string) grants {
 		g = append(g, grant{"Protect", ec2Actions("EnableImageDeregistrationProtection", "DisableImageDeregistrationProtection"), arns("ec2", r, "image/*"), resourceTagged()})
 	}
 	return g
+}
+
+// encryptionGrants returns the permissions to find out whether the encryption of an
+// AMI lets it be shared.
+func encryptionGrants(r string) grants {
+	return grants{
+		reading("GetEbsEncryptionByDefault", "GetEbsDefaultKmsKeyId"),
+		{"DescribeKey", []string{"kms:DescribeKey"}, keyARNs(r, ""), nil}, // the default key
+	}
 }
 
 // grants returns the permissions that the copy's account needs for the copy.

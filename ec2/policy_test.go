@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -35,7 +38,17 @@ func definitionServer(t *testing.T) (*ec2test.Server, *ec2.Cloud) {
 	allowPublic(t, server, testRegion)
 	cloud := newCloud(server)
 	openDefaultGroup(t, cloud)
+	addKeyPair(t, cloud, "bakers")
 	return server, cloud
+}
+
+// addKeyPair creates a key pair.
+func addKeyPair(t *testing.T, cloud *ec2.Cloud, name string) {
+	t.Helper()
+	in := &awsec2.CreateKeyPairInput{KeyName: aws.String(name), KeyType: ec2types.KeyTypeEd25519}
+	if _, err := cloud.Client("").CreateKeyPair(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // definitionPlaces returns the places of multiRegion.
@@ -57,8 +70,11 @@ func definitions() []definition {
 			img.Builder = ec2.Builder{
 				Cloud:   cloud,
 				Source:  ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
-				Capture: ec2.Capture{AllowIMDSv1: true},
-				Network: ec2.Network{VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}}, BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Enabled}}, InstanceProfile: "baker",
+				Capture: ec2.Capture{AllowIMDSv1: true}, InstanceTypes: []string{"t3.micro"}, SSH: ec2.SSH{KeyPair: "bakers"},
+				Network: ec2.Network{
+					VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), AvailabilityZone: testRegion + "b", SecurityGroups: []string{"default"},
+				},
+				BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Enabled}}, InstanceProfile: "baker",
 			}
 			return img
 		}},
@@ -159,9 +175,17 @@ func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d 
 	fails := bake.PublisherFunc{Do: func(_ context.Context, a bake.Artifact) error {
 		return errors.Join(planted, a.Destroy(t.Context()))
 	}}
-	// Refuse a copy once.
-	server.Fail(ec2test.Fault{Action: "CopyImage", Account: prodAccount, Denied: &ec2test.Denial{Resource: "arn:aws:ec2:eu-west-1::image/*"}})
 	img := d.image(cloud)
+	if b, ok := img.Builder.(ec2.Builder); ok && len(b.Distribute.Copies) > 0 {
+		server.Fail(ec2test.Fault{Action: "CopyImage", Account: prodAccount, Denied: &ec2test.Denial{Resource: "arn:aws:ec2:eu-west-1::image/*"}})
+		results, err := bake.Bake(t.Context(), briskOptions(), img)
+		if err == nil {
+			t.Error("Bake() with a denied copy: error = nil")
+		}
+		server.Mend()
+		destroy(t, results[0].Artifact)
+	}
+	img = d.image(cloud)
 	img.Publishers = []bake.Publisher{fails}
 	if _, err := bake.Bake(t.Context(), briskOptions(), img); !errors.Is(err, planted) {
 		t.Errorf("Bake() with a failing publisher: error = %v, want %v", err, planted)
@@ -222,10 +246,10 @@ func actionsOf(calls []ec2test.Call, account string) []string {
 }
 
 // neverCalled reports whether an action is needed by other calls, but not called
-// itself: to set tags, to pass a role, and to let EBS use a key.
-// TestPolicyResources checks those of keys.
+// itself: to set tags, to pass a role, and to let EBS use a key. The default key is
+// looked up only for an encrypted AMI. TestPolicyResources checks those of keys.
 func neverCalled(action string) bool {
-	return action == "ec2:CreateTags" || action == "iam:PassRole" || strings.HasPrefix(action, "iam:Tag") || strings.HasPrefix(action, "kms:")
+	return action == "ec2:CreateTags" || action == "ec2:GetEbsDefaultKmsKeyId" || action == "iam:PassRole" || strings.HasPrefix(action, "iam:Tag") || strings.HasPrefix(action, "kms:")
 }
 
 // TestPolicyCoversEveryCall finds the API calls in the package's source, and

@@ -11,18 +11,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/aws/smithy-go"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
 // checkDestinations checks, before anything is created, that the AMI can reach all
 // destinations: that regions respond and roles can be assumed, that its name is
-// free, and that keys, launch templates and the instance profile exist. It reports
-// all problems, joined. Concurrent builds share the lookups.
+// free, and that keys, launch templates, instance types and the instance profile
+// exist. It reports all problems, joined. Concurrent builds share the lookups.
 func (s *session) checkDestinations(ctx context.Context) error {
 	var all sync.WaitGroup
 	checks := s.preflightChecks()
@@ -52,6 +49,12 @@ func (s *session) preflightChecks() []func(context.Context) error {
 	if b.InstanceProfile != "" {
 		checks = append(checks, s.checkInstanceProfile)
 	}
+	if len(b.InstanceTypes) > 0 {
+		checks = append(checks, s.checkInstanceTypes)
+	}
+	if b.SSH.KeyPair != "" {
+		checks = append(checks, s.checkKeyPair)
+	}
 	for _, d := range b.BlockDevices {
 		key("Builder.BlockDevices["+d.Device+"].KMSKey", d.KMSKey)
 	}
@@ -60,6 +63,9 @@ func (s *session) preflightChecks() []func(context.Context) error {
 	}
 	if s.image.ProvisionOnly {
 		return checks
+	}
+	if b.Distribute.shares() || b.isPulled() {
+		checks = append(checks, s.checkEncryption)
 	}
 	if !b.Distribute.OnlyCopies {
 		checks = append(checks, func(ctx context.Context) error {
@@ -82,7 +88,7 @@ func (s *session) preflightChecks() []func(context.Context) error {
 // the copy can be made.
 func (s *session) checkCopy(ctx context.Context, i int) error {
 	c, r := s.builder.Distribute.Copies[i], s.copyRegion(i)
-	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", i)
+	field := fmt.Sprintf("Builder.Distribute.Copies[%d]", c.index)
 	place, err := s.errorAt(ctx, Destination{c.Region, s.builder.cloudOf(c)})
 	if err != nil {
 		return place.with(bake.Invalid(field+".Cloud", "%w", err))
@@ -95,7 +101,7 @@ func (s *session) checkCopy(ctx context.Context, i int) error {
 		return err == nil, err
 	})
 	if err != nil {
-		return place.with(bake.Invalid(field+".Region", "%w", err))
+		return place.with(bake.Invalid(field+".Region", "check the region's name, and that the account has enabled it: %w", err))
 	}
 	errs := []error{s.checkSharing(ctx, r, place)}
 	if s.builder.AMIName != "" {
@@ -143,7 +149,7 @@ func (s *session) checkName(ctx context.Context, r *region, place *CopyError) er
 	switch protection := aws.ToString(old.DeregistrationProtection); {
 	case err != nil:
 		return place.with(err)
-	case !taken:
+	case !taken || tagMap(old.Tags)[TagBuild] == s.run.ID: // of an instance that was reclaimed
 		return nil
 	case !s.builder.ReplaceAMI:
 		return place.with(bake.Invalid("Builder.AMIName", "%q is already the name of %s", s.builder.AMIName, id))
@@ -151,6 +157,21 @@ func (s *session) checkName(ctx context.Context, r *region, place *CopyError) er
 		return place.with(bake.Invalid("Builder.ReplaceAMI", "%s has deregistration protection: %s", id, protection))
 	}
 	return nil
+}
+
+// checkNameAgain reports that another AMI got the name since the first check, before
+// the instance is stopped and snapshots are made. If the lookup fails, EC2 refuses the
+// name later.
+func (s *session) checkNameAgain(ctx context.Context) error {
+	err := s.checkName(ctx, s.region, &CopyError{Region: s.region.name})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if _, taken := errors.AsType[*bake.FieldError](err); err != nil && !taken {
+		s.run.Say("cannot check Builder.AMIName again: %v", err)
+		return nil
+	}
+	return err
 }
 
 // fetchNamed returns images of the account by name.
@@ -170,34 +191,15 @@ func (r *region) fetchNamed(ctx context.Context, names []string) (map[string]ec2
 
 // checkKey checks that a KMS key exists and can encrypt volumes.
 func (s *session) checkKey(ctx context.Context, r *region, place *CopyError, field, key string) error {
-	problem, err := r.lookups.keys.get(ctx, key, func(ctx context.Context) (string, error) {
-		ctx, stop := clock.WithTimeout(ctx, r.clock, r.callTimeout)
-		defer stop()
-		out, err := r.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(key)})
-		if api, ok := errors.AsType[smithy.APIError](err); ok && (api.ErrorCode() == "NotFoundException" || api.ErrorCode() == "InvalidArnException") {
-			return api.ErrorMessage(), nil
-		}
-		if err != nil {
-			return "", err
-		}
-		switch k := out.KeyMetadata; {
-		case k == nil:
-			return "", errors.New("KMS returned no metadata")
-		case !k.Enabled:
-			return fmt.Sprintf("key state is %s", k.KeyState), nil
-		case k.KeySpec != "" && k.KeySpec != "SYMMETRIC_DEFAULT":
-			return fmt.Sprintf("key spec is %s, but EBS needs a symmetric key", k.KeySpec), nil
-		}
-		return "", nil
-	})
+	facts, err := r.describeKey(ctx, key)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
 		// Using a key does not need permission to describe it.
 		s.run.Say("cannot check %s %s in %s: %v", field, key, place.Region, err)
-	case problem != "":
-		return place.with(bake.Invalid(field, "%s: %s", key, problem))
+	case facts.problem != "":
+		return place.with(bake.Invalid(field, "%s: %s", key, facts.problem))
 	}
 	return nil
 }

@@ -13,10 +13,7 @@ import (
 // they are to be. New accounts block public AMIs; see "Block public access to your
 // AMIs" in the EC2 User Guide, and the same for snapshots in the EBS User Guide.
 func (s *session) checkSharing(ctx context.Context, r *region, place *CopyError) error {
-	const (
-		field     = "Builder.Distribute."
-		encrypted = "the account encrypts all new volumes in this region, and encrypted images cannot be public"
-	)
+	const field = "Builder.Distribute."
 	d := s.builder.Distribute
 	checks := []struct {
 		wanted bool
@@ -33,8 +30,6 @@ func (s *session) checkSharing(ctx context.Context, r *region, place *CopyError)
 			d.SnapshotPermissions.Public, "public snapshots", r.blocksSnapshots, "SnapshotPermissions.Public",
 			"the account blocks public access to snapshots in this region; DisableSnapshotBlockPublicAccess allows it",
 		},
-		{d.LaunchPermissions.Public, "encryption", r.encryptsAll, "LaunchPermissions.Public", encrypted},
-		{d.SnapshotPermissions.Public, "encryption", r.encryptsAll, "SnapshotPermissions.Public", encrypted},
 	}
 	for _, check := range checks {
 		if !check.wanted {
@@ -67,12 +62,4 @@ func (r *region) blocksSnapshots(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	return out.State != "" && out.State != ec2types.SnapshotBlockPublicAccessStateUnblocked, nil
-}
-
-func (r *region) encryptsAll(ctx context.Context) (bool, error) {
-	out, err := r.client.GetEbsEncryptionByDefault(ctx, &awsec2.GetEbsEncryptionByDefaultInput{})
-	if err != nil {
-		return false, err
-	}
-	return out.EbsEncryptionByDefault != nil && *out.EbsEncryptionByDefault, nil
 }

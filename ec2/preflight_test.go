@@ -104,6 +104,56 @@ func TestPreflight(t *testing.T) {
 			func(s spoiled) { s.b.InstanceProfile = "arn:aws:iam::123456789012:instance-profile/of/nobody" },
 			[]string{"Builder.InstanceProfile: arn:aws:iam::123456789012:instance-profile/of/nobody not found"},
 		},
+		"unknown instance type": {
+			func(s spoiled) { s.b.InstanceTypes = []string{"t3.small", "t3.smal"} },
+			[]string{`check destinations: Builder.InstanceTypes: instance type "t3.smal" not found in ` + testRegion},
+		},
+		"pattern of instance types": {
+			func(s spoiled) { s.b.InstanceTypes = []string{"t3.*"} },
+			[]string{`Builder.InstanceTypes: instance type "t3.*" not found in ` + testRegion},
+		},
+		"type of another architecture": {
+			func(s spoiled) { s.b.InstanceTypes = []string{"t3.small", "t4g.small"} },
+			[]string{"Builder.InstanceTypes: t4g.small runs arm64, but ami-", " is for x86_64"},
+		},
+		"zone without the types": {
+			func(s spoiled) {
+				for _, kind := range []string{"t3.micro", "t3.small"} {
+					s.server.Fail(ec2test.Fault{InstanceType: kind, Zone: testRegion + "a", Code: "Unsupported", Times: -1})
+				}
+				s.b.InstanceTypes, s.b.Network.AvailabilityZone = []string{"t3.small", "t3.micro"}, testRegion+"a"
+			},
+			[]string{"choose network: Builder.InstanceTypes: EC2 does not offer t3.micro, t3.small in eu-west-1a", "EC2 offers t3.micro in eu-west-1b, eu-west-1c; t3.small in eu-west-1b, eu-west-1c"},
+		},
+		"zone without the default type": {
+			func(s spoiled) {
+				s.server.Fail(ec2test.Fault{InstanceType: "t3.small", Zone: testRegion + "b", Code: "Unsupported", Times: -1})
+				s.b.Network.Subnet = ec2.ByFilter(ec2.Filters{"availability-zone": {testRegion + "b"}})
+			},
+			[]string{"choose network: Builder.InstanceTypes: EC2 does not offer t3.small in eu-west-1b"},
+		},
+		"unknown zone": {
+			func(s spoiled) { s.b.Network.AvailabilityZone = testRegion + "z" },
+			[]string{"choose network: Builder.Network"},
+		},
+		"unknown subnet": {
+			func(s spoiled) { s.b.Network.Subnet = ec2.ByID("subnet-00000000000000000") },
+			[]string{"choose network: Builder.Network.Subnet: no subnet of eu-west-1 matches"},
+		},
+		"unknown VPC": {
+			func(s spoiled) { s.b.Network.VPC = ec2.ByID("vpc-00000000000000000") },
+			[]string{"choose network: Builder.Network.VPC: 0 VPCs of eu-west-1 match"},
+		},
+		"unknown security group": {
+			func(s spoiled) {
+				s.b.Network.SecurityGroups, s.b.InstanceProfilePolicy = []string{"default", "builders"}, readBucket
+			},
+			[]string{`prepare security group: Builder.Network.SecurityGroups: security group "builders" not found in vpc-`},
+		},
+		"unknown key pair": {
+			func(s spoiled) { s.b.SSH.KeyPair = "nobody" },
+			[]string{`check destinations: Builder.SSH.KeyPair: "nobody" not found in ` + testRegion},
+		},
 		"unknown launch template": {
 			func(s spoiled) {
 				s.img.Publishers = []bake.Publisher{ec2.LaunchTemplate{Name: "web", Regions: []string{west, testRegion}}}
@@ -142,7 +192,7 @@ func TestPreflight(t *testing.T) {
 				allowPublic(s.t, s.server, west, "us-east-1", prod)
 				s.b.Distribute.LaunchPermissions.Public = true
 			},
-			[]string{"check destinations: " + testRegion + ": Builder.Distribute.LaunchPermissions.Public: the account blocks"},
+			[]string{testRegion + ": Builder.Distribute.LaunchPermissions.Public: the account blocks"},
 		},
 		"public access to snapshots blocked": {
 			func(s spoiled) {
@@ -195,7 +245,51 @@ func TestPreflight(t *testing.T) {
 			if n := server.CallCount("RunInstances"); n > 1 { // the dry run of Plan
 				t.Errorf("calls of RunInstances = %d, want at most 1", n)
 			}
+			if n := server.CallCount("CreateSecurityGroup") + server.CallCount("CreateRole"); n > 1 {
+				t.Errorf("calls of CreateSecurityGroup and CreateRole = %d, want at most 1", n)
+			}
 		})
+	}
+}
+
+// TestInstanceChecksUnknown checks that a bake that may not look up instance types, zones
+// and key pairs goes on.
+func TestInstanceChecksUnknown(t *testing.T) {
+	server := newServer(t, nil)
+	cloud := newCloud(server)
+	addKeyPair(t, cloud, "bakers")
+	img := configure(simple(cloud), func(b *ec2.Builder) {
+		b.InstanceTypes, b.Network.AvailabilityZone, b.SSH.KeyPair = []string{"t3.micro"}, testRegion+"b", "bakers"
+	})
+	before := len(server.Calls())
+	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+		t.Fatal(err)
+	}
+	for _, action := range []string{"DescribeInstanceTypes", "DescribeInstanceTypeOfferings", "DescribeKeyPairs"} {
+		if n := len(callsOf(server.Calls()[before:], action)); n != 1 {
+			t.Errorf("calls of %s = %d, want 1", action, n)
+		}
+		server.Fail(ec2test.Fault{Action: action, Code: "UnauthorizedOperation", Times: -1})
+	}
+	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+		t.Errorf("Bake() without permission to look up: error = %v", err)
+	}
+}
+
+// TestLaunchErrorNamesField checks the fields that errors of a launch name.
+func TestLaunchErrorNamesField(t *testing.T) {
+	for code, field := range map[string]string{
+		"InvalidPlacementGroup.Unknown": "Placement.Group", "InvalidCapacityReservationId.NotFound": "Placement.CapacityReservation",
+		"InvalidSnapshot.NotFound": "BlockDevices", "InvalidKeyPair.NotFound": "SSH.KeyPair",
+	} {
+		server := newServer(t, nil)
+		server.Fail(ec2test.Fault{Action: "RunInstances", Code: code, Times: -1})
+		img := simple(newCloud(server))
+		_, err := ec2.Plan(t.Context(), img)
+		wantError(t, "Plan", err, "launch instance: Builder."+field+": t3.small in eu-west-1", code)
+		_, err = bake.Bake(t.Context(), nil, img)
+		wantError(t, "Bake", err, "launch instance: Builder."+field+": t3.small in eu-west-1", code)
+		wantNoLeftovers(t, server)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -12,13 +13,36 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
-// promote copies the AMI to all destinations and then promotes it everywhere. When
+// promote promotes the AMI. Its error is a *bake.PermanentError if another attempt
+// could not succeed.
+func (s *session) promote(ctx context.Context) error {
+	err := s.tryPromote(ctx)
+	permanent := awsapi.Permanent(err)
+	if d, ok := errors.AsType[*DistributionError](err); ok {
+		permanent = s.hopeless(d.Failed)
+	}
+	if permanent {
+		return &bake.PermanentError{Err: err}
+	}
+	return err
+}
+
+// hopeless reports whether copies failed, and all for reasons that another attempt does
+// not change.
+func (s *session) hopeless(failed []*CopyError) bool {
+	return len(failed) > 0 && !slices.ContainsFunc(failed, func(e *CopyError) bool {
+		return !awsapi.Permanent(e) && (s.builder.ReplaceAMI || awsapi.Code(e) != duplicateName)
+	})
+}
+
+// tryPromote copies the AMI to all destinations and then promotes it everywhere. When
 // retried, it continues where it failed. Irreversible changes wait until all copies
 // exist or the last attempt has been made: first it assigns the name of a replaced
 // AMI, and last it enables protection.
-func (s *session) promote(ctx context.Context) error {
+func (s *session) tryPromote(ctx context.Context) error {
 	d := s.builder.Distribute
 	s.initCopies()
 	if s.resumed {
@@ -27,8 +51,8 @@ func (s *session) promote(ctx context.Context) error {
 		}
 	}
 	s.Promotions++
-	last := s.Promotions >= d.retry().Attempts
 	failed := s.copyAll(ctx)
+	last := s.Promotions >= d.retry().Attempts || s.hopeless(failed)
 	if !s.Image.Removed {
 		if err := s.revokePulls(ctx); err != nil {
 			return err
@@ -39,6 +63,7 @@ func (s *session) promote(ctx context.Context) error {
 	}
 	failed = append(failed, s.eachCopy(ctx, s.assignCopyName)...)
 	failed = append(failed, s.eachCopy(ctx, s.promoteCopy)...)
+	last = last || s.hopeless(failed)
 	if len(failed) > 0 && (d.AllOrNothing || !last) {
 		return s.incomplete(failed)
 	}
@@ -238,7 +263,7 @@ func (s *session) restoreName(ctx context.Context) error {
 	if s.Image.Replaces.OldID == "" {
 		return nil
 	}
-	if err := s.region.deregisterBuild(ctx, s.run.ID, s.Image.ID); err != nil {
+	if err := s.region.deregisterBuild(ctx, s, s.Image.ID); err != nil {
 		return err
 	}
 	return s.region.restoreOld(ctx, s.run, &s.Image.Replaces)

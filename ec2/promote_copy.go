@@ -12,7 +12,6 @@ import (
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
@@ -24,6 +23,7 @@ type copyRecord struct {
 	Snapshots []string `json:"snapshots,omitempty"`
 	Attempt   int      `json:"attempt,omitempty"`  // number of copies that EC2 began but did not complete
 	Refused   bool     `json:"refused,omitempty"`  // EC2 refused to begin it
+	Renamed   bool     `json:"renamed,omitempty"`  // another AMI has the default name there
 	Doubtful  bool     `json:"doubtful,omitempty"` // the response of CopyImage was lost
 	Broken    bool     `json:"broken,omitempty"`   // EC2 did not complete it
 	Pulling   bool     `json:"pulling,omitempty"`  // the account may read the AMI
@@ -97,10 +97,10 @@ func (s *session) copyTo(ctx context.Context, i int) error {
 		return nil
 	}
 	if p.Broken {
-		if err := r.discard(ctx, s.run.ID, p.ID, p.Snapshots); err != nil {
+		if err := r.discard(ctx, s, p.ID, p.Snapshots); err != nil {
 			return err
 		}
-		*p = copyRecord{Account: p.Account, Attempt: p.Attempt + 1, Replaces: p.Replaces}
+		*p = copyRecord{Account: p.Account, Attempt: p.Attempt + 1, Renamed: p.Renamed, Replaces: p.Replaces}
 	}
 	if p.ID == "" && p.Doubtful {
 		if _, err := s.findCopy(ctx, r, &p.ID, &p.Snapshots, &p.Replaces); err != nil {
@@ -118,8 +118,11 @@ func (s *session) copyTo(ctx context.Context, i int) error {
 			return err
 		}
 	}
-	err := r.waitImage(ctx, s.run, p.ID, func(i ec2types.Image) { p.Snapshots = snapshotsOf(i) })
+	err := r.waitImage(ctx, s, p.ID, func(i ec2types.Image) { p.Snapshots = snapshotsOf(i) })
 	p.Broken = errors.Is(err, errImageFailed)
+	if errors.Is(err, errUnknownID) {
+		p.ID, p.Doubtful = "", true // the next attempt looks for its tag
+	}
 	p.Copied = err == nil
 	if p.Broken {
 		return needsKeys(err, s.copyKeys(ctx, c))
@@ -194,10 +197,21 @@ func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *copyRecor
 	if c.Encrypted != Inherit {
 		in.Encrypted = aws.Bool(c.Encrypted == Enabled)
 	}
+	rename := func() {
+		p.Renamed, in.Name = true, aws.String(s.uniqueName())
+		in.ClientToken = aws.String(*in.ClientToken + "-renamed") // the request is another one
+	}
+	if p.Renamed {
+		rename()
+	}
 	p.Refused = false
 	return clock.WaitFor(ctx, r.clock, fullEvery, func(ctx context.Context) (bool, error) {
 		err := r.onceVisible(ctx, func(ctx context.Context) error {
 			out, err := r.client.CopyImage(ctx, in)
+			if awsapi.Code(err) == duplicateName && s.builder.AMIName == "" && !p.Renamed {
+				rename()
+				out, err = r.client.CopyImage(ctx, in)
+			}
 			if err == nil {
 				p.ID = aws.ToString(out.ImageId)
 			}
@@ -209,7 +223,7 @@ func (s *session) beginCopy(ctx context.Context, r *region, c Copy, p *copyRecor
 			return false, nil
 		case awsapi.Code(err) == duplicateName && s.builder.AMIName != "":
 			p.Refused = true
-			return false, bake.Invalid("Builder.AMIName", "%q: %w", s.Image.Name, err)
+			return false, s.nameTaken(err)
 		case err != nil:
 			p.Refused = awsapi.Rejected(err)
 			p.Doubtful = !p.Refused
@@ -240,7 +254,7 @@ func (s *session) removeCopy(ctx context.Context, i int) error {
 	if p.ID == "" {
 		return nil
 	}
-	if err := r.discard(ctx, s.run.ID, p.ID, p.Snapshots); err != nil {
+	if err := r.discard(ctx, s, p.ID, p.Snapshots); err != nil {
 		return fmt.Errorf("%s: %w", destinationName(p.Account, r.name), err)
 	}
 	p.Removed = true

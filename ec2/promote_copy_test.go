@@ -51,7 +51,7 @@ func TestCopyTimeout(t *testing.T) {
 func TestCancelBetweenCopyAttempts(t *testing.T) {
 	for _, only := range []bool{false, true} {
 		server := roleServer(t, nil)
-		server.Fail(ec2test.Fault{Action: "CopyImage", Region: "us-west-2", Code: "UnauthorizedOperation"})
+		server.Fail(ec2test.Fault{Action: "CopyImage", Region: "us-west-2", Code: "IncorrectState"})
 		img := setDistribution(multiRegion(newCloud(server)), func(d *ec2.Distribution) { d.Protection, d.OnlyCopies = ec2.ProtectedWithCooldown, only })
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -73,7 +73,7 @@ func TestCancelBetweenCopyAttempts(t *testing.T) {
 // where no new one stays, must not be replaced.
 func TestOnlyCopiesKeepsOldAMI(t *testing.T) {
 	for _, fault := range []ec2test.Fault{
-		{Code: "UnauthorizedOperation"},
+		{Code: "IncorrectState"},
 		{When: ec2test.After, Times: attempts}, // the copy starts, but all responses are lost
 	} {
 		server := newServer(t, nil)

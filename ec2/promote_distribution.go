@@ -59,7 +59,8 @@ type Distribution struct {
 // A Copy is a destination for a copy of an AMI. The call that makes the copy also
 // sets the AMI's tags.
 type Copy struct {
-	// Region is the destination region. It is required.
+	// Region is the destination region. It is required. If it is the region of the
+	// bake and Cloud its account, no copy is made: the AMI is already there.
 	Region string
 
 	// Cloud is the destination account, which copies the AMI with its own
@@ -79,6 +80,8 @@ type Copy struct {
 	// region to encrypt with. Empty means the account's default key, if the copy
 	// is encrypted.
 	KMSKey string
+
+	index int // in the caller's Distribution.Copies; see withoutHome
 }
 
 // CopyTo returns a Copy for each of the regions, encrypted if the AMI is.
@@ -135,15 +138,37 @@ func (d Distribution) deprecation(now time.Time) time.Time {
 	return d.DeprecateAt
 }
 
+// place returns the region of the bake; empty if it is not set.
+func (b Builder) place() string {
+	if b.Region == "" && b.Cloud != nil {
+		return b.Cloud.Region()
+	}
+	return b.Region
+}
+
+// isHome reports whether a copy would be where the AMI is baked.
+func (b Builder) isHome(c Copy) bool { return c.Region == b.place() && b.cloudOf(c) == b.Cloud }
+
+// withoutHome returns the copies that are made, with their index among all of them.
+func (b Builder) withoutHome() []Copy {
+	others := make([]Copy, 0, len(b.Distribute.Copies))
+	for i, c := range b.Distribute.Copies {
+		if b.isHome(c) {
+			continue
+		}
+		if c.index == 0 { // not set before
+			c.index = i
+		}
+		others = append(others, c)
+	}
+	return others
+}
+
 func (b Builder) validateDistribution() []error {
 	d := b.Distribute
 	var errs []error
 	invalid := func(field, format string, args ...any) {
 		errs = append(errs, bake.Invalid("Builder.Distribute."+field, format, args...))
-	}
-	home := b.Region
-	if home == "" && b.Cloud != nil {
-		home = b.Cloud.Region()
 	}
 	seen := map[Copy]bool{}
 	for i, c := range d.Copies {
@@ -156,18 +181,24 @@ func (b Builder) validateDistribution() []error {
 		switch {
 		case c.Region == "":
 			invalid(field+".Region", "is required")
-		case c.Region == home && cloud == nil:
-			invalid(field+".Region", "the AMI is baked in %s", home)
+		case zoneName.MatchString(c.Region):
+			invalid(field+".Region", "%s is an Availability Zone, want a region", c.Region)
 		case seen[place]:
 			invalid(field, "copy in %s is given twice", c.Region)
+		case b.isHome(c) && (c.Encrypted != Inherit || c.KMSKey != ""):
+			invalid(field, "the AMI is baked in %s and not copied there: set Encrypted and KMSKey in Builder.BlockDevices", c.Region)
 		}
 		if c.KMSKey != "" && c.Encrypted == Disabled {
 			invalid(field+".KMSKey", "cannot be set when Encrypted is Disabled")
 		}
 		seen[place] = true
 	}
-	if d.OnlyCopies && len(d.Copies) == 0 {
-		invalid("OnlyCopies", "needs Copies")
+	switch others := b.withoutHome(); {
+	case !d.OnlyCopies:
+	case len(others) == 0:
+		invalid("OnlyCopies", "needs Copies in other regions or accounts")
+	case len(others) < len(d.Copies):
+		invalid("OnlyCopies", "would remove the AMI in %s, which Copies names", b.place())
 	}
 	errs = append(errs, d.LaunchPermissions.validate("Builder.Distribute.LaunchPermissions")...)
 	errs = append(errs, d.SnapshotPermissions.validate("Builder.Distribute.SnapshotPermissions")...)

@@ -111,14 +111,21 @@ func TestDistribution(t *testing.T) {
 func TestDistributionWithOneFailedRegion(t *testing.T) {
 	// The copy fails, or it cannot be shared or protected.
 	for _, action := range []string{"CopyImage", "ModifyImageAttribute", "EnableImageDeregistrationProtection"} {
-		t.Run(action, func(t *testing.T) { oneFailedRegion(t, action) })
+		for code, attempts := range map[string]int{
+			"IncorrectState":        3,
+			"UnauthorizedOperation": 1, "OperationNotPermitted": 1, "InvalidParameter": 1, "InvalidParameterValue": 1, "UnsupportedOperation": 1,
+		} {
+			t.Run(action+" "+code, func(t *testing.T) { oneFailedRegion(t, action, code, attempts) })
+		}
 	}
 }
 
-func oneFailedRegion(t *testing.T, action string) {
+// oneFailedRegion bakes while EC2 refuses an action in one region. attempts is how often
+// the promotion is tried.
+func oneFailedRegion(t *testing.T, action, code string, attempts int) {
 	t.Helper()
 	server := roleServer(t, nil)
-	server.Fail(ec2test.Fault{Action: action, Region: "us-west-2", Times: -1, Code: "UnauthorizedOperation"})
+	server.Fail(ec2test.Fault{Action: action, Region: "us-west-2", Times: -1, Code: code})
 	published := false
 	img := multiRegion(newCloud(server))
 	img.Publishers = []bake.Publisher{bake.PublisherFunc{Do: func(context.Context, bake.Artifact) error {
@@ -146,7 +153,10 @@ func oneFailedRegion(t *testing.T, action string) {
 	}
 	wantCopies := 3
 	if action == "CopyImage" {
-		wantCopies += 2 // attempts
+		wantCopies += attempts - 1
+	}
+	if step := r.Steps[slices.IndexFunc(r.Steps, func(s bake.StepResult) bool { return s.Name == "promote image" })]; step.Attempts != attempts {
+		t.Errorf("attempts at %s = %d, want %d", step.Name, step.Attempts, attempts)
 	}
 	if got := server.CallCount("CopyImage"); got != wantCopies {
 		t.Errorf("calls of CopyImage = %d, want %d", got, wantCopies)
@@ -260,6 +270,68 @@ func TestReuseNeedsAllCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantStatus(bake.StatusBaked)
+}
+
+// TestCopiesWithHomeRegion names the region of the bake among the copies. The AMI is
+// not copied there, but is shared and deprecated as everywhere, published once, found
+// again, and other copies keep their index in errors.
+func TestCopiesWithHomeRegion(t *testing.T) {
+	for name, change := range map[string]func(*ec2.Builder){
+		"region of the Cloud":   func(*ec2.Builder) {},
+		"region of the Builder": func(b *ec2.Builder) { b.Region = testRegion },
+		"with the Cloud":        func(b *ec2.Builder) { b.Distribute.Copies[0].Cloud = b.Cloud },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := roleServer(t, nil)
+			cloud := newCloud(server)
+			img := multiRegion(cloud)
+			img.Fingerprint = "1"
+			img.Publishers = []bake.Publisher{ec2.SSMParameter{Name: "/web", Regions: []string{testRegion, "us-west-2"}, PlainText: true}}
+			configure(img, func(b *ec2.Builder) {
+				b.Distribute.Copies = slices.Insert(b.Distribute.Copies, 0, ec2.Copy{Region: testRegion})
+				b.Distribute.Protection = ec2.Unprotected
+				change(b)
+			})
+			plan, err := ec2.Plan(t.Context(), img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var planned []string
+			for _, r := range plan.Images[0].Creates {
+				if r.Kind == "image" {
+					planned = append(planned, r.Region)
+				}
+			}
+			if want := []string{testRegion, "us-east-1", "us-west-2", testRegion}; !slices.Equal(planned, want) { // the last in another account
+				t.Errorf("Plan() creates images in %v, want %v", planned, want)
+			}
+			for _, status := range []bake.Status{bake.StatusBaked, bake.StatusReused} {
+				results, err := bake.Bake(t.Context(), fastOptions(), img)
+				if err != nil || results[0].Status != status {
+					t.Fatalf("Bake() = %s, %v, want %s", results[0].Status, err, status)
+				}
+				ami := amiOf(t, results[0])
+				if want := []string{prodAccount + "/" + testRegion, testRegion, "us-east-1", "us-west-2"}; !slices.Equal(placesOf(ami), want) {
+					t.Errorf("places of the AMI = %v, want %v", placesOf(ami), want)
+				}
+				if got := launchPermissions(t, cloud, testRegion, ami.ImageID); !slices.Contains(got, friend) {
+					t.Errorf("launch permissions of the AMI = %v, want %s among them", got, friend)
+				}
+				if i := describe(t, cloud, testRegion, ami.ImageID); aws.ToString(i.DeprecationTime) == "" {
+					t.Error("the AMI has no deprecation time")
+				}
+			}
+			if n := server.CallCount("CopyImage"); n != 3 {
+				t.Errorf("calls of CopyImage = %d, want 3", n)
+			}
+			if n := server.CallCount("PutParameter"); n != 3 { // the last in another account
+				t.Errorf("calls of PutParameter = %d, want 3", n)
+			}
+			configure(img, func(b *ec2.Builder) { b.Distribute.Copies[2].KMSKey = "alias/none" })
+			_, err = ec2.Plan(t.Context(), img)
+			wantError(t, "Plan", err, "us-west-2: Builder.Distribute.Copies[2].KMSKey: alias/none")
+		})
+	}
 }
 
 func TestRoleNotAssumable(t *testing.T) {

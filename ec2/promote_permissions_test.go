@@ -22,7 +22,11 @@ func TestValidateDistribution(t *testing.T) {
 		want string
 	}{
 		"copy without region":     {ec2.Distribution{Copies: []ec2.Copy{{}}}, "Builder.Distribute.Copies[0].Region: is required"},
-		"copy to own region":      {ec2.Distribution{Copies: ec2.CopyTo("us-east-1", testRegion)}, "Builder.Distribute.Copies[1].Region: the AMI is baked in eu-west-1"},
+		"key of home":             {ec2.Distribution{Copies: []ec2.Copy{{Region: testRegion, KMSKey: "k"}}}, "Builder.Distribute.Copies[0]: the AMI is baked in eu-west-1 and not copied there: set Encrypted and KMSKey in Builder.BlockDevices"},
+		"encryption of home":      {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1"}, {Region: testRegion, Cloud: cloud, Encrypted: ec2.Enabled}}}, "Builder.Distribute.Copies[1]: the AMI is baked in eu-west-1"},
+		"home twice":              {ec2.Distribution{Copies: []ec2.Copy{{Region: testRegion}, {Region: testRegion, Cloud: cloud}}}, "Builder.Distribute.Copies[1]: copy in eu-west-1 is given twice"},
+		"only home":               {ec2.Distribution{OnlyCopies: true, Copies: ec2.CopyTo(testRegion)}, "Builder.Distribute.OnlyCopies: needs Copies in other regions"},
+		"only copies and home":    {ec2.Distribution{OnlyCopies: true, Copies: ec2.CopyTo("us-east-1", testRegion)}, "Builder.Distribute.OnlyCopies: would remove the AMI in eu-west-1, which Copies names"},
 		"copy twice":              {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1"}, {Region: "us-east-1", Cloud: cloud}}}, "Builder.Distribute.Copies[1]: copy in us-east-1 is given twice"},
 		"key, unencrypted":        {ec2.Distribution{Copies: []ec2.Copy{{Region: "us-east-1", KMSKey: "k", Encrypted: ec2.Disabled}}}, "Copies[0].KMSKey: cannot be set when Encrypted is Disabled"},
 		"no copies":               {ec2.Distribution{OnlyCopies: true}, "Builder.Distribute.OnlyCopies: needs Copies"},
@@ -67,11 +71,6 @@ func TestPublicPermissions(t *testing.T) {
 		t.Errorf("snapshot permissions = %v, want all", got)
 	}
 	destroy(t, ami)
-	// AWS's managed key cannot be shared.
-	img := setDistribution(multiRegion(cloud), public)
-	configure(img, func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Enabled}} })
-	_, err = bake.Bake(t.Context(), nil, img)
-	wantError(t, "Bake", err, "can't be shared")
 	wantNoLeftovers(t, server)
 }
 

@@ -146,6 +146,9 @@ func (s *session) assignName(ctx context.Context, r *region, id *string, to *rep
 		if err != nil {
 			return err
 		}
+		if err := s.verifyImage(ctx, r, final); err != nil {
+			return err // the next attempt, and undoing, find it by its tag
+		}
 		*id = final
 		s.run.Created("image", final)
 		s.run.Say("%s has the name %q now, replacing %s", final, s.builder.AMIName, to.OldID)

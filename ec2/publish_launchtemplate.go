@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -69,8 +70,8 @@ func (l LaunchTemplate) Validate() error {
 	if !templateVersion.MatchString(l.SourceVersion) {
 		errs = append(errs, bake.Invalid("LaunchTemplate.SourceVersion", "invalid version %q: want a number, $Latest or $Default", l.SourceVersion))
 	}
-	if len(l.Description) > longest {
-		errs = append(errs, bake.Invalid("LaunchTemplate.Description", "is %d bytes, want at most %d", len(l.Description), longest))
+	if n := utf8.RuneCountInString(l.Description); n > longest {
+		errs = append(errs, bake.Invalid("LaunchTemplate.Description", "is %d characters, want at most %d", n, longest))
 	}
 	return errors.Join(append(errs, checkRedacted("LaunchTemplate", l))...)
 }
@@ -170,6 +171,9 @@ func (l LaunchTemplate) add(ctx context.Context, ami *AMI, place AMICopy) error 
 	if err != nil {
 		return err
 	}
+	if err := checkVersion(in, out.LaunchTemplateVersion); err != nil {
+		return fmt.Errorf("%s: %w", l, err)
+	}
 	version := strconv.FormatInt(aws.ToInt64(out.LaunchTemplateVersion.VersionNumber), 10)
 	where := destinationName(place.Account, place.Region)
 	say(ctx, "added version %[3]s with %[4]s to %[1]s in %[2]s", l, where, version, place.ImageID)
@@ -183,5 +187,23 @@ func (l LaunchTemplate) add(ctx context.Context, ami *AMI, place AMICopy) error 
 		return fmt.Errorf("make version %s of %s the default: %w", version, l, err)
 	}
 	say(ctx, "made version %s of %s in %s the default", version, l, where)
+	return nil
+}
+
+// checkVersion reports a response that is not about the version that in requested. An
+// endpoint may leave out the version's settings.
+func checkVersion(in *awsec2.CreateLaunchTemplateVersionInput, v *ec2types.LaunchTemplateVersion) error {
+	id, name, image := aws.ToString(v.LaunchTemplateId), aws.ToString(v.LaunchTemplateName), ""
+	if v.LaunchTemplateData != nil {
+		image = aws.ToString(v.LaunchTemplateData.ImageId)
+	}
+	switch wanted := aws.ToString(in.LaunchTemplateData.ImageId); {
+	case in.LaunchTemplateId != nil && id != *in.LaunchTemplateId, in.LaunchTemplateName != nil && name != "" && name != *in.LaunchTemplateName:
+		return fmt.Errorf("%w: response with a version of %s %q", errNotOurs, id, name)
+	case image != "" && image != wanted:
+		return fmt.Errorf("%w: response with version %d, which has %s, want %s", errNotOurs, aws.ToInt64(v.VersionNumber), image, wanted)
+	case aws.ToInt64(v.VersionNumber) < 1:
+		return fmt.Errorf("%w: response without the new version's number, which may exist", errUnknownID)
+	}
 	return nil
 }

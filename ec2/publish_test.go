@@ -216,13 +216,13 @@ func TestValidatePublishers(t *testing.T) {
 		`SSMParameter.Name: invalid name "a b"`:                    ec2.SSMParameter{Name: "a b"},
 		`SSMParameter.Name: invalid name "a/b": names with levels`: ec2.SSMParameter{Name: "a/b"},
 		"reserved": ec2.SSMParameter{Name: "/aws/images"},
-		`SSMParameter.Tier: unknown value "Gold"`:                    ec2.SSMParameter{Name: "x", Tier: "Gold"},
-		"exactly one of Name and ID":                                 ec2.LaunchTemplate{},
-		`LaunchTemplate.Name: invalid name "a b"`:                    ec2.LaunchTemplate{Name: "a b"},
-		"LaunchTemplate.Regions":                                     ec2.LaunchTemplate{ID: "lt-1", Regions: []string{"us-east-1"}},
-		`LaunchTemplate.SourceVersion: invalid version "newest"`:     ec2.LaunchTemplate{Name: "web", SourceVersion: "newest"},
-		"LaunchTemplate.Description: is 300 bytes, want at most 255": ec2.LaunchTemplate{Name: "web", Description: strings.Repeat("x", 300)},
-		"JSONFile.Path: is required":                                 ec2.JSONFile{},
+		`SSMParameter.Tier: unknown value "Gold"`:                         ec2.SSMParameter{Name: "x", Tier: "Gold"},
+		"exactly one of Name and ID":                                      ec2.LaunchTemplate{},
+		`LaunchTemplate.Name: invalid name "a b"`:                         ec2.LaunchTemplate{Name: "a b"},
+		"LaunchTemplate.Regions":                                          ec2.LaunchTemplate{ID: "lt-1", Regions: []string{"us-east-1"}},
+		`LaunchTemplate.SourceVersion: invalid version "newest"`:          ec2.LaunchTemplate{Name: "web", SourceVersion: "newest"},
+		"LaunchTemplate.Description: is 300 characters, want at most 255": ec2.LaunchTemplate{Name: "web", Description: strings.Repeat("x", 300)},
+		"JSONFile.Path: is required":                                      ec2.JSONFile{},
 	} {
 		wantError(t, "Validate", p.Validate(), want)
 	}

@@ -15,18 +15,25 @@ type session struct {
 	region  *region
 	resumed bool // restored from a record, and has not created anything since
 
+	// reopened is set while a step runs that another process may have begun, which
+	// may have cleaned the guest.
+	reopened bool
+
 	Source        SourceImage   `json:"source,omitzero"`
 	Network       networkRecord `json:"network,omitzero"`
 	Keys          keys          `json:"keys,omitzero"`
 	SecurityGroup securityGroup `json:"security_group,omitzero"`
 	Profile       tempProfile   `json:"profile,omitzero"`
 	Instance      instance      `json:"instance,omitzero"`
-	Reclaims      int           `json:"reclaims,omitempty"` // spot instances that EC2 reclaimed
-	Failed        []candidate   `json:"failed,omitempty"`   // launches that EC2 accepted but did not complete
+	Reclaims      int           `json:"reclaims,omitempty"`   // spot instances that EC2 reclaimed
+	Relaunches    int           `json:"relaunches,omitempty"` // after a fault of EC2, or a clean-up that another process began
+	Failed        []candidate   `json:"failed,omitempty"`     // launches that EC2 accepted but did not complete
 	Machine       machineRecord `json:"machine,omitzero"`
 	Image         amiRecord     `json:"image,omitzero"`
 	Copies        []copyRecord  `json:"copies,omitempty"`
 	Promotions    int           `json:"promotions,omitempty"` // attempts to promote
+
+	SourceTags map[string]string `json:"source_tags,omitempty"` // the result of Builder.SourceTags
 }
 
 var (

@@ -44,6 +44,8 @@ func (s *session) unlessFound(find func(context.Context) (bool, error), do func(
 		if made {
 			return nil
 		}
+		s.reopened = true
+		defer func() { s.reopened = false }()
 		return do(ctx)
 	}
 }
@@ -86,7 +88,7 @@ func (s *session) findSnapshots(ctx context.Context) (bool, error) {
 	if err := s.readMachine(ctx); err != nil {
 		return false, err
 	}
-	s.nameImage(0)
+	s.nameImage()
 	s.Machine.Disks = slices.DeleteFunc(s.Machine.Disks, func(d disk) bool { return s.omits(d.Device) })
 	for i := range s.Machine.Disks {
 		d := &s.Machine.Disks[i]

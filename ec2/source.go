@@ -139,10 +139,15 @@ func (n Newest) String() string {
 	return fmt.Sprintf("newest %q of %s", n.Name, strings.Join(n.Owners, ", "))
 }
 
-// Validate reports missing Owners.
+// Validate reports missing or invalid Owners.
 func (n Newest) Validate() error {
 	if len(n.Owners) == 0 || slices.Contains(n.Owners, "") {
 		return errors.New("Newest.Owners is required: anyone can publish an AMI under any name")
+	}
+	for _, o := range n.Owners {
+		if !accountID.MatchString(o) && !slices.Contains([]string{Self, Amazon, Marketplace, "aws-backup-vault"}, o) {
+			return fmt.Errorf("invalid Newest.Owners %q: want an account id of twelve digits (ec2.Canonical or ec2.Debian, for two vendors), %q, %q or %q", o, Self, Amazon, Marketplace)
+		}
 	}
 	return nil
 }
@@ -156,10 +161,7 @@ func (n Newest) find(ctx context.Context, r *region) (ec2types.Image, error) {
 }
 
 func (n Newest) search(ctx context.Context, r *region) (ec2types.Image, error) {
-	filters := append(n.Filters.list(), filter("state", "available"), filter("root-device-type", "ebs"))
-	if n.Name != "" {
-		filters = append(filters, filter("name", n.Name))
-	}
+	filters := append(n.filters(n.Filters), filter("state", "available"), filter("root-device-type", "ebs"))
 	if n.Architecture != "" {
 		filters = append(filters, filter("architecture", n.Architecture))
 	}
@@ -171,9 +173,18 @@ func (n Newest) search(ctx context.Context, r *region) (ec2types.Image, error) {
 	}
 	images = slices.DeleteFunc(images, func(i ec2types.Image) bool { return !n.usable(i, r.clock.Now()) })
 	if len(images) == 0 {
-		return ec2types.Image{}, fmt.Errorf("%w: %s in %s", ErrNoSource, n, r.name)
+		return ec2types.Image{}, fmt.Errorf("%w: %s in %s%s", ErrNoSource, n, r.name, n.explain(ctx, r))
 	}
 	return newest(images), nil
+}
+
+// filters returns the filters for the name, and those of more.
+func (n Newest) filters(more Filters) []ec2types.Filter {
+	filters := more.list()
+	if n.Name != "" {
+		filters = append(filters, filter("name", n.Name))
+	}
+	return filters
 }
 
 // usable reports whether an AMI may be used: it is not from an unfinished build, and

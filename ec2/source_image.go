@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +16,7 @@ import (
 // A SourceImage describes the AMI that a bake started from, at that time.
 type SourceImage struct {
 	ID           string            `json:"id"`
+	Region       string            `json:"region,omitempty"`
 	Name         string            `json:"name"`
 	Owner        string            `json:"owner"`                 // an account id
 	OwnerAlias   string            `json:"owner_alias,omitempty"` // "amazon", "aws-marketplace"
@@ -36,6 +38,8 @@ type SourceImage struct {
 // A SourceVolume is an EBS volume of an AMI.
 type SourceVolume struct {
 	Device            string `json:"device"`
+	Snapshot          string `json:"snapshot,omitempty"`
+	Encrypted         bool   `json:"encrypted,omitempty"`
 	SizeGiB           int32  `json:"size_gib"`
 	Type              string `json:"type,omitempty"`
 	IOPS              int32  `json:"iops,omitempty"`  // if the type supports them
@@ -65,9 +69,16 @@ func (s *session) findSource(ctx context.Context) error {
 		return err
 	}
 	if failed != nil {
-		return failed
+		if s.run.Source != nil {
+			return failed
+		}
+		return s.explainSource(failed)
 	}
 	s.Source = sourceImage(image)
+	s.Source.Region = s.region.name
+	if strings.EqualFold(string(image.Platform), "windows") { // the SDK has "Windows", EC2 sends "windows"
+		return bake.Invalid("Builder.Source", "%s is a Windows AMI: a Builder needs one with cloud-init and a POSIX shell", s.Source.ID)
+	}
 	if s.builder.SSH.User != "" && !s.run.Checks {
 		s.Source.Login = s.builder.SSH.User
 	}
@@ -75,7 +86,23 @@ func (s *session) findSource(ctx context.Context) error {
 		return bake.Invalid("Builder.SSH.User", "is required: the login of %s, owned by account %s, is unknown", s.Source.ID, s.Source.Owner)
 	}
 	s.run.Say("source is %s", s.Source.describe(s.run.Clock.Now()))
-	return nil
+	if len(s.builder.InstanceTypes) == 0 {
+		if err := s.checkDefaultType(); err != nil {
+			return err
+		}
+	}
+	if s.run.Checks {
+		return nil
+	}
+	errs := []error{s.findSourceTags()}
+	if !s.image.ProvisionOnly {
+		for _, p := range s.image.Publishers {
+			if with, ok := bake.As[SourcePublisher](p); ok {
+				errs = append(errs, with.PreflightSource(s.Source))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // findShared looks up a source once for all bakes that ask for the same one at
@@ -110,7 +137,8 @@ func sourceImage(image ec2types.Image) SourceImage {
 			continue
 		}
 		v := SourceVolume{
-			Device: aws.ToString(m.DeviceName), SizeGiB: aws.ToInt32(m.Ebs.VolumeSize), Type: string(m.Ebs.VolumeType),
+			Device: aws.ToString(m.DeviceName), Snapshot: aws.ToString(m.Ebs.SnapshotId), Encrypted: aws.ToBool(m.Ebs.Encrypted),
+			SizeGiB: aws.ToInt32(m.Ebs.VolumeSize), Type: string(m.Ebs.VolumeType),
 			KeepOnTermination: !aws.ToBool(m.Ebs.DeleteOnTermination),
 		}
 		if m.Ebs.VolumeType != ec2types.VolumeTypeGp2 { // its performance depends on its size

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -183,17 +184,17 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		HostKey:        b.SSH.HostKey,
 		Via:            b.SSH.Via,
 		Proxy:          b.SSH.Proxy,
-		Dial:           b.Cloud.options.Dial,
+		Dial:           s.following(b.Cloud.options.Dial),
 		SudoPassword:   b.SSH.SudoPassword,
 		ConnectTimeout: b.SSH.connectTimeout(),
 		Clock:          s.run.Clock,
 		Logger:         s.run.Log,
 	}
 	if len(config.Auth) == 0 {
-		config.Auth = []sshmachine.Auth{sshmachine.PrivateKey([]byte(s.Keys.ClientPrivate), bake.Secret{})}
+		config.Auth = s.Keys.auth()
 	}
 	if config.HostKey == nil {
-		known, err := hostKeys(s.Keys.HostPublic)
+		known, err := hostKeys(s.Keys.hostPublic())
 		if err != nil {
 			return nil, err
 		}
@@ -205,6 +206,9 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 	}
 	if b.SSH.Configure != nil {
 		b.SSH.Configure(config)
+	}
+	if s.reopened {
+		config.ConnectTimeout, config.AuthGrace = reopenTimeout, reopenGrace
 	}
 	return config, nil
 }
@@ -228,17 +232,38 @@ func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := sshmachine.Connect(ctx, config)
+	w := watch{s.region, s.Instance.ID, s.run.Log}
+	var m *sshmachine.Machine
+	err = w.during(ctx, func(ctx context.Context) (err error) {
+		m, err = sshmachine.Connect(ctx, config)
+		return err
+	})
 	if err != nil {
 		return nil, s.unreachable(ctx, config.Addr, err)
 	}
 	s.resumed = false // no later step has been begun before
-	return m, nil
+	return watchedMachine{m, w}, nil
 }
+
+// A guest that another process began to clean may accept no more logins: its host keys
+// or the login's key are gone. A guest that is untouched accepts them at once.
+const (
+	reopenTimeout = 20 * time.Second
+	reopenGrace   = 5 * time.Second
+)
+
+// errCleaned is returned, wrapped, by a resumed build whose guest accepts no logins.
+var errCleaned = errors.New("guest accepts no logins; the process that ended had perhaps begun to clean it")
 
 // unreachable adds the likely causes to the error of a first connection.
 func (s *session) unreachable(ctx context.Context, addr string, err error) error {
 	b := s.builder
+	if _, ended := errors.AsType[*InstanceStateError](err); ended {
+		return err
+	}
+	if s.reopened && ctx.Err() == nil {
+		return fmt.Errorf("%w: %w", errCleaned, err)
+	}
 	if refused, ok := errors.AsType[*sshmachine.AuthError](err); ok && refused.Addr == addr {
 		if len(b.SSH.Auth) > 0 {
 			return fmt.Errorf("%w; %s must have a key of Builder.SSH.Auth for the login %s (Builder.SSH.User)", err, s.Source.ID, refused.User)
@@ -248,11 +273,15 @@ func (s *session) unreachable(ctx context.Context, addr string, err error) error
 	if ctx.Err() != nil || b.SSH.Dial != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	admits := "Builder.SSH.From"
+	check := "Builder.SSH.From"
 	if b.Network.ownGroups() {
-		admits = "Builder.Network.SecurityGroups"
+		check = "Builder.Network.SecurityGroups"
 	}
-	return fmt.Errorf("no SSH connection within Builder.SSH.ConnectTimeout (%v): check the route to Builder.SSH.Address, and that %s admits the baking host: %w", b.SSH.connectTimeout(), admits, err)
+	check = "check the route to Builder.SSH.Address, and that " + check + " admits the baking host"
+	if endpoint := aws.ToString(b.Cloud.config.BaseEndpoint); endpoint != "" && !b.Cloud.dials {
+		check = "the machines of the endpoint " + endpoint + " may have no address in this network: set CloudOptions.Dial"
+	}
+	return fmt.Errorf("no SSH connection within Builder.SSH.ConnectTimeout (%v): %s: %w", b.SSH.connectTimeout(), check, err)
 }
 
 // KeptMachine returns how to connect to the instance.
@@ -262,7 +291,7 @@ func (s *session) KeptMachine() bake.KeptMachine {
 		Address: s.Instance.Address,
 		User:    s.Source.Login,
 		Key:     bake.NewSecret(s.Keys.ClientPrivate),
-		HostKey: s.Keys.HostPublic,
+		HostKey: s.Keys.hostPublic(),
 		Expires: s.run.Expires,
 	}
 	if port := s.builder.SSH.port(); port != sshPort {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,6 +141,82 @@ func TestConsoleHostKeyOfOtherMachine(t *testing.T) {
 	}
 }
 
+// TestHostKeyStaysPinned puts another machine in the place of the instance during a
+// reboot, before a resume and for the check machine. It must be rejected at once.
+// sshmachine.TestVia does so behind bastions.
+func TestHostKeyStaysPinned(t *testing.T) {
+	for _, when := range []string{"reboot", "resume", "check"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			server := newServer(t, nil)
+			cloud := newCloud(server)
+			var first string // the instance of the bake
+			var replaced atomic.Bool
+			other := launchPlain(t, cloud, "172.31.0.44", nil)
+			img := simple(cloud)
+			configure(img, func(b *ec2.Builder) {
+				b.SSH.Dial = func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
+					if first == "" {
+						first = to.InstanceID
+					}
+					if replaced.Load() || when == "check" && to.InstanceID != first {
+						return server.DialInstance(ctx, other)
+					}
+					return server.DialInstance(ctx, to.InstanceID)
+				}
+			})
+			switch when {
+			case "reboot":
+				img.Provisioners = append(img.Provisioners, bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+					replaced.Store(true)
+					return m.Reboot(ctx, nil)
+				}})
+			case "check":
+				img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("true")) }}}
+			}
+			options := briskOptions()
+			if when == "resume" {
+				options.Store, options.Resume = pinnedStore(t, server, img)
+				replaced.Store(true)
+			}
+			began := options.Clock.Now()
+			_, err := bake.Bake(t.Context(), options, img)
+			if _, refused := errors.AsType[*sshmachine.HostKeyError](err); !refused {
+				t.Errorf("Bake() error = %v, want a HostKeyError", err)
+			}
+			if took := options.Clock.Now().Sub(began); took > 5*time.Minute {
+				t.Errorf("Bake() took %v, want less than ConnectTimeout", took)
+			}
+			server.Mend()
+			if err := server.TerminateInstance(other); err != nil {
+				t.Fatal(err)
+			}
+			wantNoLeftovers(t, server)
+		})
+	}
+}
+
+// pinnedStore bakes img in a process that dies in the second provisioner, and returns
+// its store and record.
+func pinnedStore(t *testing.T, server *ec2test.Server, img *bake.Image) (bake.Store, []*bake.Record) {
+	t.Helper()
+	store := &frozenStore{begun: "provision 2: dies"}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	img.Provisioners[1] = bake.ProvisionFunc{Name: "dies", Do: func(context.Context, bake.Machine) error {
+		for _, undo := range []string{"TerminateInstances", "DeleteSecurityGroup"} {
+			server.Fail(ec2test.Fault{Action: undo, Times: -1, Code: "UnauthorizedOperation"})
+		}
+		cancel()
+		return ctx.Err()
+	}}
+	if _, err := bake.Bake(ctx, &bake.Options{Store: store, Clock: clock.Scaled(50)}, img); err == nil {
+		t.Fatal("Bake() error = nil, want that of the provisioner")
+	}
+	server.Mend()
+	return store.Store, []*bake.Record{store.load(t)}
+}
+
 // launchPlain launches an Ubuntu outside of any bake, and returns its id.
 func launchPlain(t *testing.T, cloud *ec2.Cloud, address string, userData []byte) string {
 	t.Helper()
@@ -193,6 +270,31 @@ func TestSSHAuth(t *testing.T) {
 	}
 }
 
+// TestMetadataOff bakes without the instance metadata service, with the login's key that
+// the image has. The embedded machine's cloud-init creates a new host key.
+func TestMetadataOff(t *testing.T) {
+	login, _ := newKey(t)
+	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
+		Name: "own", Login: "ubuntu", Files: map[string]string{
+			"/home/ubuntu/.ssh/authorized_keys": login.AuthorizedKey + "\n",
+		},
+	}}})
+	img := &bake.Image{Name: "own", Builder: ec2.Builder{
+		Cloud: newCloud(server), Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "own"}, Metadata: ec2.Metadata{Off: true},
+		SSH: ec2.SSH{
+			User: "ubuntu", HostKey: sshmachine.InsecureAnyHostKey(),
+			Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(login.Private.Reveal()), bake.Secret{})},
+		},
+	}, Checks: []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("true")) }}}}
+	if _, err := bake.Bake(t.Context(), briskOptions(), img); err != nil {
+		t.Fatal(err)
+	}
+	params := paramsOf(t, server, "RunInstances")
+	if endpoint := params.Get("MetadataOptions.HttpEndpoint"); endpoint != "disabled" || params.Has("UserData") {
+		t.Errorf("RunInstances: endpoint %q with user data %t, want disabled without", endpoint, params.Has("UserData"))
+	}
+}
+
 // TestKeyPair logs in with the private key of an EC2 key pair.
 func TestKeyPair(t *testing.T) {
 	pair, public := newKey(t)
@@ -217,7 +319,7 @@ func TestKeyPair(t *testing.T) {
 	b.SSH.KeyPair = "none"
 	img.Builder = b
 	_, err := bake.Bake(t.Context(), fastOptions(), img)
-	wantError(t, "Bake", err, "InvalidKeyPair.NotFound")
+	wantError(t, "Bake", err, `Builder.SSH.KeyPair: "none" not found in eu-west-1`)
 	for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" && r.State == "running" }) {
 		t.Errorf("%s is running, want it terminated", r)
 	}
@@ -360,4 +462,68 @@ func TestUnreachable(t *testing.T) {
 			wantNoLeftovers(t, server)
 		})
 	}
+}
+
+// TestServerWithoutEd25519 connects to an instance whose server, as in FIPS mode, has no
+// ed25519 host key and accepts no ed25519 client key.
+func TestServerWithoutEd25519(t *testing.T) {
+	server := newServer(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	loggedIn := false
+	b := ec2.Builder{Cloud: ec2.NewCloud(server.Config(testRegion), cloudOptions(server)), Source: ubuntu(), SSH: ec2.SSH{
+		Dial: func(context.Context, ec2.SSHTarget) (net.Conn, error) {
+			near, far := loopback(t)
+			go func() {
+				defer cancel()
+				config := cloudConfig(t, paramsOf(t, server, "RunInstances").Get("UserData"))
+				host, err := ssh.ParsePrivateKey([]byte(config.Keys["ecdsa_private"]))
+				if err != nil {
+					t.Errorf("host key: %v", err)
+					return
+				}
+				accept := &ssh.ServerConfig{
+					PublicKeyAuthAlgorithms: []string{ssh.KeyAlgoECDSA256},
+					PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+						for _, line := range config.Authorized {
+							if known, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err == nil && bytes.Equal(known.Marshal(), key.Marshal()) {
+								return &ssh.Permissions{}, nil
+							}
+						}
+						return nil, errors.New("unknown key")
+					},
+				}
+				accept.AddHostKey(host)
+				_, _, _, err = ssh.NewServerConn(far, accept)
+				loggedIn = err == nil
+				if err != nil {
+					t.Errorf("login: %v", err)
+				}
+			}()
+			return near, nil
+		},
+	}}
+	_, err := bake.Bake(ctx, &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "fips", Builder: b})
+	if !errors.Is(err, context.Canceled) || !loggedIn {
+		t.Errorf("Bake() error = %v, logged in: %v, want Canceled after a login", err, loggedIn)
+	}
+}
+
+// loopback returns the ends of a TCP connection.
+func loopback(t *testing.T) (near, far net.Conn) {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // served one connection
+	near, err = new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
+	if err == nil {
+		far, err = l.Accept()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = far.Close() })
+	return near, far
 }

@@ -1,12 +1,14 @@
 package ec2
 
 import (
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -35,6 +37,7 @@ func (s *session) tags(name string) map[string]string { return s.tagsOver(s.buil
 // tagsOver returns the tags that all resources have, which override those of under.
 func (s *session) tagsOver(under map[string]string, name string) map[string]string {
 	tags := map[string]string{tagName: name}
+	maps.Copy(tags, s.SourceTags)
 	maps.Copy(tags, under)
 	maps.Copy(tags, s.builder.Tags)
 	maps.Copy(tags, s.run.Tags)
@@ -61,6 +64,35 @@ func (s *session) imageTags() map[string]string {
 		tags[TagFingerprint] = s.run.Fingerprint
 	}
 	return tags
+}
+
+// findSourceTags records the result of Builder.SourceTags. It reports tags that the
+// resources cannot have.
+func (s *session) findSourceTags() error {
+	const field = "Builder.SourceTags"
+	if s.builder.SourceTags == nil {
+		return nil
+	}
+	tags, err := s.builder.SourceTags(s.Source)
+	if err != nil {
+		return bake.Invalid(field, "source %s: %w", s.Source.ID, err)
+	}
+	b := s.builder
+	b.RunTags = maps.Clone(tags)
+	if b.RunTags == nil {
+		return nil
+	}
+	maps.Copy(b.RunTags, s.builder.RunTags)
+	if err := errors.Join(b.validateTags(s.image)...); err != nil {
+		return bake.Invalid(field, "%w", err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		if strings.Contains(key+"="+tags[key], bake.Secret{}.String()) {
+			return bake.Invalid(field, "%q contains the printed form of a bake.Secret", key)
+		}
+	}
+	s.SourceTags = tags
+	return nil
 }
 
 // tagged returns the same tags for several kinds of resources.
@@ -96,19 +128,49 @@ func (b Builder) validateTags(img *bake.Image) []error {
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		switch lower := strings.ToLower(key); {
-		case key == "" || len(key) > longestTagKey || len(all[key]) > longestTagValue:
-			errs = append(errs, bake.Invalid("Tags", "invalid tag %q: keys have 1 to %d bytes, values at most %d", key, longestTagKey, longestTagValue))
+		case !validTag(key, all[key]):
+			errs = append(errs, bake.Invalid("Tags", "invalid tag %q: keys have 1 to %d characters, values at most %d", key, longestTagKey, longestTagValue))
 		case strings.HasPrefix(lower, "aws:") || strings.HasPrefix(lower, tagnames.Prefix):
 			errs = append(errs, bake.Invalid("Tags", "%q has a reserved prefix", key))
+		case b.Metadata.Tags && !validMetadataTag(key):
+			errs = append(errs, bake.Invalid("Tags", "invalid key %q: with Builder.Metadata.Tags, keys contain only ASCII letters, digits and -_+=,.@: "+
+				`and are not ".", ".." or "_index"`, key))
 		}
 	}
-	if len(all) > mostTags-ourTags {
-		errs = append(errs, bake.Invalid("Tags", "%d tags, want at most %d", len(all), mostTags-ourTags))
+	ours := ourTags()
+	if _, named := all[tagName]; named { // it replaces ours
+		ours = ours[1:]
+	}
+	if most := mostTags - len(ours); len(all) > most {
+		errs = append(errs, bake.Invalid("Tags", "%d tags, want at most %d: EC2 allows %d, of which Bakestone sets %s",
+			len(all), most, mostTags, strings.Join(ours, ", ")))
 	}
 	if b.InstanceProfilePolicy != "" {
 		errs = append(errs, validateIAMTags(img.Name, all)...)
 	}
 	return errs
+}
+
+// ourTags returns the keys of the tags that a build may set itself, Name first.
+func ourTags() []string {
+	return []string{tagName, TagBuild, TagImage, TagExpires, TagVersion, TagLogin, TagSource, TagTimestamp, TagFingerprint}
+}
+
+// validTag reports whether EC2 accepts a tag. It counts characters, not bytes: see
+// "Tag restrictions" in the EC2 User Guide.
+func validTag(key, value string) bool {
+	return key != "" && utf8.ValidString(key) && utf8.ValidString(value) &&
+		utf8.RuneCountInString(key) <= longestTagKey && utf8.RuneCountInString(value) <= longestTagValue
+}
+
+// metadataTag matches the tag keys that the instance metadata service accepts.
+var metadataTag = regexp.MustCompile(`^[0-9a-zA-Z\-_+=,.@:]+$`)
+
+// validMetadataTag reports whether an instance whose metadata service shows tags can
+// have a tag with the key: see "View tags for your EC2 instances using instance
+// metadata" in the EC2 User Guide.
+func validMetadataTag(key string) bool {
+	return metadataTag.MatchString(key) && key != "." && key != ".." && key != "_index"
 }
 
 // iamTag matches the tag keys and values that IAM accepts, unlike EC2, which accepts

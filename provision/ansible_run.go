@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -125,7 +126,7 @@ func (r *ansibleRun) play(ctx context.Context) error {
 		return err
 	}
 	// The file is missing if Ansible failed early.
-	text, readErr := os.ReadFile(r.results)
+	text, readErr := readResults(r.results)
 	if errors.Is(readErr, os.ErrNotExist) {
 		readErr = nil
 	}
@@ -143,4 +144,16 @@ func (r *ansibleRun) command(args ...string) Local {
 
 func (r *ansibleRun) secrets() []bake.Secret {
 	return append(r.Ansible.secrets(), r.access.Password, r.access.SudoPassword, r.access.Key)
+}
+
+// readResults returns the content of a file of at most maxResults bytes.
+func readResults(name string) ([]byte, error) {
+	file, err := os.Open(name) //nolint:gosec // G304: it lies in our own directory
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var content results
+	_, err = io.Copy(&content, file)
+	return content.text, err
 }

@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -175,10 +174,9 @@ func awaitBootFinished(ctx context.Context, m bake.Machine) (cloudInitStatus, er
 
 // outputAndStatus returns a command's output and exit status.
 func outputAndStatus(ctx context.Context, m bake.Machine, line string) (out string, status int, err error) {
-	var stdout bytes.Buffer
-	err = m.Run(ctx, &bake.Cmd{Line: line, Stdout: &stdout})
+	out, err = bake.Output(ctx, m, &bake.Cmd{Line: line})
 	if exit, ok := errors.AsType[*bake.ExitError](err); ok && exit.Signal == "" {
-		return stdout.String(), exit.Status, nil
+		return out, exit.Status, nil
 	}
-	return stdout.String(), 0, err
+	return out, 0, err
 }

@@ -149,11 +149,29 @@ func (d *stagingDir) copy(ctx context.Context, name string, fsys fs.FS, file str
 	return nil
 }
 
-// read returns the content of a file in the directory.
+// read returns the content of a file in the directory, of at most maxResults bytes.
 func (d *stagingDir) read(ctx context.Context, name string) ([]byte, error) {
-	var content bytes.Buffer
+	var content results
 	err := d.m.Get(ctx, &bake.Download{Source: path.Join(d.path, name), Content: &content, Sudo: d.sudo})
-	return content.Bytes(), err
+	return content.text, err
+}
+
+// maxResults limits what a tool may report of its run.
+const maxResults = 16 << 20
+
+var errLongResults = fmt.Errorf("results exceed %d MiB", maxResults>>20)
+
+// results keeps what is written to it, up to maxResults.
+type results struct{ text []byte }
+
+// Write fails if the results become too long.
+func (r *results) Write(p []byte) (int, error) {
+	if len(p) > maxResults-len(r.text) {
+		r.text = nil
+		return 0, errLongResults
+	}
+	r.text = append(r.text, p...)
+	return len(p), nil
 }
 
 // either uploads a file or a tree and returns its path.

@@ -89,7 +89,7 @@ func (l Local) Validate() error {
 		errs = append(errs, bake.Invalid("Local.Args", "the program is empty"))
 	}
 	for _, name := range l.Reads {
-		if _, err := os.Stat(name); err != nil {
+		if _, err := stat(nil, name); err != nil {
 			errs = append(errs, bake.Invalid("Local.Reads", "%w", err))
 		}
 	}
@@ -165,11 +165,12 @@ func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 
 	build := bake.RunFromContext(ctx)
 	build.Mask(l.secrets()...)
-	build.Emit(bake.Event{Kind: bake.CommandStarted, Text: l.commandLine()})
+	finished := build.Command(l.commandLine())
 	stdout, stderr := build.Lines(bake.Stdout), build.Lines(bake.Stderr)
 	last := &lastLines{}
 	cmd.Stdout, cmd.Stderr = last.tee(stdout, l.Stdout), last.tee(stderr, l.Stderr)
 	err := errors.Join(cmd.Run(), stdout.Close(), stderr.Close())
+	finished(l.exitError(err, last))
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		killGroup()
 		killMarked(mark)

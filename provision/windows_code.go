@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -114,14 +113,13 @@ func runPowerShell(ctx context.Context, m bake.Machine, title string, run window
 	if err != nil {
 		return "", err
 	}
-	var stdout bytes.Buffer
-	err = m.Run(ctx, &bake.Cmd{Line: powershellLine(), Raw: true, Stdin: strings.NewReader(input), Stdout: &stdout})
+	out, err = bake.Output(ctx, m, &bake.Cmd{Line: powershellLine(), Raw: true, Stdin: strings.NewReader(input)})
 	if exit, ok := errors.AsType[*bake.ExitError](err); ok {
 		named := *exit
 		named.Command = title
 		err = &named
 	}
-	return stdout.String(), err
+	return out, err
 }
 
 // windowsInput encodes run for startCode.

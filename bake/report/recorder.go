@@ -75,6 +75,8 @@ func (i *image) record(e *bake.Event, limit int) {
 		i.Steps = append(i.Steps, Step{Name: e.Step, Undo: true, Started: e.Time.Add(-e.Elapsed), Elapsed: e.Elapsed, Err: e.Err})
 	case bake.BytesMoved:
 		i.step(e).Bytes += i.moved.Add(e.Text, e.Done)
+	case bake.APICalled:
+		i.called(e)
 	case bake.ResourceCreated:
 		i.Resources = append(i.Resources, e.Resource)
 	case bake.ResourceRemoved:
@@ -94,6 +96,19 @@ func (i *image) record(e *bake.Event, limit int) {
 		i.step(e).add(line, limit)
 	case bake.Message, bake.CommandStarted:
 		i.step(e).add(line, limit)
+	}
+}
+
+func (i *image) called(e *bake.Event) {
+	at, found := slices.BinarySearchFunc(i.Calls, e.Text, func(c Calls, action string) int { return strings.Compare(c.Action, action) })
+	if !found {
+		i.Calls = slices.Insert(i.Calls, at, Calls{Action: e.Text})
+	}
+	c := &i.Calls[at]
+	c.Count++
+	c.Elapsed += e.Elapsed
+	if e.Err != "" {
+		c.Failed++
 	}
 }
 
@@ -153,7 +168,7 @@ func (r *Recorder) Report(results []*bake.Result) *Report {
 // copied returns a copy that later events do not change.
 func (i *image) copied() Image {
 	c := i.Image
-	c.Resources = slices.Clone(c.Resources)
+	c.Resources, c.Calls = slices.Clone(c.Resources), slices.Clone(c.Calls)
 	c.Steps = slices.Clone(c.Steps)
 	for n := range c.Steps {
 		c.Steps[n].Lines = slices.Clone(c.Steps[n].Lines)
@@ -165,6 +180,14 @@ func (i *Image) addResult(r *bake.Result) {
 	i.Build, i.Status = r.Build, r.Status
 	if from := r.Image.From; from != nil {
 		i.From = from.Name
+	}
+	switch {
+	case r.Status == bake.StatusReused:
+		i.Reuse = "reused: the artifact has the same fingerprint"
+	case r.Image.Fingerprint == "":
+		i.Reuse = "not reused: the image has no fingerprint"
+	case r.Status == bake.StatusBaked || len(i.Steps) > 1:
+		i.Reuse = "not reused: no artifact has this fingerprint"
 	}
 	if r.Artifact != nil {
 		i.Artifact, i.IDs = r.Artifact.String(), r.Artifact.IDs()

@@ -38,12 +38,38 @@ type Image struct {
 	// made from the one before: to make the run shorter, make one of them shorter.
 	Critical bool `json:"critical,omitempty"`
 
+	// Reuse tells why an artifact was used again, or why not. It is empty if the build
+	// did not come so far.
+	Reuse string `json:"reuse,omitempty"`
+
+	// Calls counts the calls to the platform's API that the build made, by action. A
+	// request that several builds wait for counts for the one that made it.
+	Calls []Calls `json:"calls,omitempty"`
+
 	Kept  string `json:"kept,omitempty"` // how to reach the machine that a failed build keeps
 	Steps []Step `json:"steps,omitempty"`
 
 	// Resources are those that were created and not removed: the parts of the artifact,
 	// and what a failed clean-up left.
 	Resources []bake.Resource `json:"resources,omitempty"`
+}
+
+// Calls counts the calls of one action of a platform's API.
+type Calls struct {
+	Action  string        `json:"action"` // with the service: "EC2 RunInstances"
+	Count   int           `json:"count"`  // with those that failed
+	Failed  int           `json:"failed,omitempty"`
+	Elapsed time.Duration `json:"elapsed_ns"` // of all
+}
+
+// TotalCalls returns the number of API calls and how many of them failed.
+func (i *Image) TotalCalls() (total Calls) {
+	for _, c := range i.Calls {
+		total.Count += c.Count
+		total.Failed += c.Failed
+		total.Elapsed += c.Elapsed
+	}
+	return total
 }
 
 // Elapsed returns the time from the image's first event to its last.

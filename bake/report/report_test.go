@@ -38,6 +38,9 @@ func bakeAll(t *testing.T, opts bake.Options, recorder *report.Recorder) *report
 		for n := range 100 {
 			run.Say("line %d", n)
 		}
+		run.Emit(bake.Event{Kind: bake.APICalled, Text: "EC2 RunInstances", Elapsed: time.Second, Err: "throttled"})
+		run.Emit(bake.Event{Kind: bake.APICalled, Text: "EC2 RunInstances", Elapsed: time.Second})
+		run.Emit(bake.Event{Kind: bake.APICalled, Text: "EC2 CreateImage"})
 		return nil
 	})}
 	base.Steps = []bake.Step{{Name: "wobble", At: bake.BeforeCapture, Retry: bake.Retry{Attempts: 2, Delay: time.Second}, Do: func(context.Context) error {
@@ -106,6 +109,13 @@ func TestReport(t *testing.T) {
 		wobble := find(r.Images[0], "wobble")
 		if wobble.Attempts != 2 || wobble.Err != "" || len(wobble.Lines) != 1 || wobble.Lines[0].Text != "attempt 1 failed: not yet; next in 1s" {
 			t.Errorf("wobble = %+v, want two attempts, one line", wobble)
+		}
+		wantCalls := []report.Calls{{Action: "EC2 CreateImage", Count: 1}, {Action: "EC2 RunInstances", Count: 2, Failed: 1, Elapsed: 2 * time.Second}}
+		if diff := cmp.Diff(wantCalls, r.Images[0].Calls); diff != "" || r.Images[0].TotalCalls().Count != 3 {
+			t.Errorf("Calls of base (-want +got):\n%s", diff)
+		}
+		if got, want := r.Images[0].Reuse, "not reused: the image has no fingerprint"; got != want {
+			t.Errorf("Reuse of base = %q, want %q", got, want)
 		}
 		failed := r.Images[2].FailedStep()
 		if failed == nil || failed.Name != "provision 1: break <b>" || len(failed.Lines) == 0 || !failed.Lines[0].Err {

@@ -82,10 +82,17 @@ func TestVia(t *testing.T) {
 	for m.Run(t.Context(), bake.Sh("true")) != nil {
 	}
 
+	// Another machine behind the bastions is rejected.
+	other := *cfg
+	other.Addr = testenv.SSHD(t, nil).Addr
+	var refused *sshmachine.HostKeyError
+	if _, err := sshmachine.Connect(t.Context(), &other); !errors.As(err, &refused) || refused.Addr != other.Addr {
+		t.Errorf("Connect = %v, want a HostKeyError for %s", err, other.Addr)
+	}
+
 	// A bastion with the wrong host key is rejected.
 	cfg.Via = []sshmachine.Hop{hop(near), hop(far)}
 	cfg.Via[1].HostKey = cfg.Via[0].HostKey
-	var refused *sshmachine.HostKeyError
 	if _, err := sshmachine.Connect(t.Context(), cfg); !errors.As(err, &refused) || refused.Addr != far.Addr {
 		t.Errorf("Connect = %v, want a HostKeyError for %s", err, far.Addr)
 	}

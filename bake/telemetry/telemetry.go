@@ -6,9 +6,10 @@
 //	run.End(err)
 //
 // The span of the run is a child of the span in ctx. It has a child for each image,
-// which has one for each step and for each undo. Commands, messages, failed
-// attempts, and resources created and removed are events of the step's span. Secrets are
-// masked as in all events.
+// which has one for each step and for each undo. The span of a step has one for each
+// command and for each attempt of an API call. Messages, failed attempts of the step,
+// and resources created and removed are its events. Secrets are masked as in all
+// events.
 //
 // The metrics are
 //
@@ -16,13 +17,12 @@
 //	bakestone.step.duration   seconds of a step, by step and outcome
 //	bakestone.step.retries    failed attempts that were repeated, by step
 //	bakestone.transfer.bytes  bytes of large files sent and received
-//
-// API calls are not events. To trace those to AWS, add the middleware of
-// OpenTelemetry's package otelaws to the aws.Config of the cloud.
+//	bakestone.api.calls       attempts of API calls, by call and outcome
 package telemetry
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,15 +60,17 @@ type Run struct {
 
 // An image is a running build.
 type image struct {
-	ctx   context.Context //nolint:containedctx // parent of the spans of the steps
-	span  trace.Span
-	step  trace.Span   // of the running step, or nil
-	moved amount.Moved // by the running step
+	ctx     context.Context //nolint:containedctx // parent of the spans of the steps
+	span    trace.Span
+	stepCtx context.Context //nolint:containedctx // parent of the spans of commands and calls
+	step    trace.Span      // of the running step, or nil
+	moved   amount.Moved    // by the running step
 }
 
 type meters struct {
 	image, step    metric.Float64Histogram
 	retries, bytes metric.Int64Counter
+	calls          metric.Int64Counter
 }
 
 // New starts the span of a run. The caller must call End.
@@ -98,6 +100,7 @@ func newMeters(m metric.Meter) meters {
 		set(&made.image)(m.Float64Histogram("bakestone.image.duration", metric.WithUnit("s"), metric.WithDescription("Duration of the build of an image."))),
 		set(&made.step)(m.Float64Histogram("bakestone.step.duration", metric.WithUnit("s"), metric.WithDescription("Duration of a step with all its attempts."))),
 		set(&made.retries)(m.Int64Counter("bakestone.step.retries", metric.WithDescription("Failed attempts that were repeated."))),
+		set(&made.calls)(m.Int64Counter("bakestone.api.calls", metric.WithDescription("Attempts of API calls."))),
 		set(&made.bytes)(m.Int64Counter("bakestone.transfer.bytes", metric.WithUnit("By"), metric.WithDescription("Bytes of large files sent and received."))),
 	} {
 		if err != nil {
@@ -126,13 +129,9 @@ func (r *Run) Observe(e bake.Event) {
 		if e.Attempt > 1 && i.step != nil {
 			return
 		}
-		_, i.step = r.tracer.Start(i.ctx, e.Step, at)
+		i.stepCtx, i.step = r.tracer.Start(i.ctx, e.Step, at)
 	case bake.StepFinished:
-		outcome := "succeeded"
-		if e.Err != "" {
-			outcome = "failed"
-		}
-		r.meters.step.Record(r.ctx, e.Elapsed.Seconds(), metric.WithAttributes(attribute.String("step", e.Step), attribute.String("outcome", outcome)))
+		r.meters.step.Record(r.ctx, e.Elapsed.Seconds(), metric.WithAttributes(attribute.String("step", e.Step), outcome(e.Err)))
 		i.end(e.Err, at)
 	case bake.StepRetried:
 		r.meters.retries.Add(r.ctx, 1, metric.WithAttributes(attribute.String("step", e.Step)))
@@ -140,9 +139,13 @@ func (r *Run) Observe(e bake.Event) {
 	case bake.BuildRestarted:
 		i.event(&e, attribute.String("step", e.Step), attribute.String("error", e.Err))
 	case bake.UndoFinished:
-		_, span := r.tracer.Start(i.ctx, e.Step, trace.WithTimestamp(e.Time.Add(-e.Elapsed)))
-		end(span, e.Err, at)
-	case bake.CommandStarted, bake.Message:
+		r.ended(i.ctx, e.Step, &e)
+	case bake.CommandFinished:
+		r.ended(i.parent(), commandName(e.Text), &e, attribute.String("process.command_line", e.Text))
+	case bake.APICalled:
+		r.meters.calls.Add(r.ctx, 1, metric.WithAttributes(attribute.String("call", e.Text), outcome(e.Err)))
+		r.ended(i.parent(), e.Text, &e, attribute.Int("attempt", e.Attempt))
+	case bake.Message:
 		i.event(&e, attribute.String("text", e.Text))
 	case bake.ResourceCreated, bake.ResourceRemoved:
 		i.event(&e, attribute.String("kind", e.Resource.Kind), attribute.String("id", e.Resource.ID))
@@ -155,6 +158,40 @@ func (r *Run) Observe(e bake.Event) {
 		end(i.span, e.Err, at)
 		delete(r.images, e.Image)
 	}
+}
+
+// ended records a span that e ends.
+func (r *Run) ended(parent context.Context, name string, e *bake.Event, attributes ...attribute.KeyValue) {
+	_, span := r.tracer.Start(parent, name, trace.WithTimestamp(e.Time.Add(-e.Elapsed)), trace.WithAttributes(attributes...))
+	end(span, e.Err, trace.WithTimestamp(e.Time))
+}
+
+// parent returns the context of the running step, or else of the image.
+func (i *image) parent() context.Context {
+	if i.step != nil {
+		return i.stepCtx
+	}
+	return i.ctx
+}
+
+func outcome(err string) attribute.KeyValue {
+	if err != "" {
+		return attribute.String("outcome", "failed")
+	}
+	return attribute.String("outcome", "succeeded")
+}
+
+// commandName returns the beginning of a command, which may be a whole script.
+func commandName(text string) string {
+	const longest = 60
+	name, _, more := strings.Cut(text, "\n")
+	if len(name) > longest {
+		name, more = strings.ToValidUTF8(name[:longest], ""), true
+	}
+	if more {
+		name += "…"
+	}
+	return name
 }
 
 // image returns the image of e, whose span it starts if e is its first event.

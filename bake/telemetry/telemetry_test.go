@@ -46,8 +46,12 @@ func TestSpans(t *testing.T) {
 			Name: "web", Builder: baketest.NewBuilder(nil),
 			Secrets: []bake.Secret{bake.NewSecret("correct horse")},
 			Provisioners: []bake.Provisioner{bake.ProvisionFunc{Name: "install", Do: func(ctx context.Context, _ bake.Machine) error {
-				bake.RunFromContext(ctx).Say("password is correct horse")
+				run := bake.RunFromContext(ctx)
+				run.Say("password is correct horse")
+				finished := run.Command("install nginx\n--password 'correct horse'")
 				time.Sleep(time.Minute)
+				finished(errors.New("exit status 1"))
+				run.Emit(bake.Event{Kind: bake.APICalled, Text: "EC2 RunInstances", Attempt: 2, Elapsed: time.Second})
 				return nil
 			}}},
 			Steps: []bake.Step{{Name: "register", At: bake.BeforeCapture, Retry: bake.Retry{Attempts: 2, Delay: time.Second}, Do: func(context.Context) error {
@@ -85,6 +89,8 @@ func TestSpans(t *testing.T) {
 			"image web":            `in "bake" 1m1s image web: register: refused [resource removed kind=machine id=machine-1] failed`,
 			"connect":              `in "image web" 0s `,
 			"launch machine":       `in "image web" 0s  [resource created kind=machine id=machine-1]`,
+			"install nginx…":       `in "provision 1: install" 1m0s exit status 1 failed`,
+			"EC2 RunInstances":     `in "provision 1: install" 1s `,
 			"provision 1: install": `in "image web" 1m0s  [message text=password is [redacted]]`,
 			"register":             `in "image web" 1s refused [step retried attempt=1 error=not yet] failed`,
 			"undo connect":         `in "image web" 0s `,
@@ -114,6 +120,7 @@ func TestSpans(t *testing.T) {
 			"bakestone.step.duration succeeded, provision 1: install": 60,
 			"bakestone.step.duration failed, register":                1,
 			"bakestone.step.retries register":                         1,
+			"bakestone.api.calls EC2 RunInstances, succeeded":         1,
 		} {
 			if got, ok := values[name]; !ok || got != want {
 				t.Errorf("metric %q = %v, want %v; all: %v", name, got, want, values)

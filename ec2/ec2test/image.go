@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
@@ -118,14 +119,17 @@ func (c *call) ownImage(id string) (*image, *ec2query.Error) {
 func nameKey(account, name string) string { return account + " " + name }
 
 // checkImageName rejects an image name that is malformed or already used by the
-// caller in this region.
-func (c *call) checkImageName(name string) *ec2query.Error {
+// caller in this region, and a description that is too long.
+func (c *call) checkImageName(name, description string) *ec2query.Error {
 	plain := func(r rune) bool {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("()[] ./-'@_", r)
 	}
 	if len(name) < 3 || len(name) > 128 || strings.IndexFunc(name, func(r rune) bool { return !plain(r) }) >= 0 {
 		return ec2query.Errorf("InvalidAMIName.Malformed", "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, "+
 			"'(', ')', '[', ']', ' ', '.', '/', '-', ''', '@' and '_'")
+	}
+	if utf8.RuneCountInString(description) > 255 {
+		return ec2query.Errorf("InvalidParameterValue", "Description exceeds the maximum length of 255 characters.")
 	}
 	if id, taken := c.imageNames[nameKey(c.account, name)]; taken {
 		return ec2query.Errorf("InvalidAMIName.Duplicate", "AMI name %s is already in use by AMI %s", name, id)

@@ -30,7 +30,7 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *ec2query.Error) {
 	if len(known) > 0 {
 		return &imageIDOutput{known[0]}, nil
 	}
-	if err := c.checkImageName(in.Name); err != nil {
+	if err := c.checkImageName(in.Name, in.Description); err != nil {
 		return nil, err
 	}
 	specs, err := tagSpecs(in.TagSpecification, "image", "snapshot")
@@ -47,7 +47,7 @@ func (c *call) copyImage(in *copyImageInput) (*imageIDOutput, *ec2query.Error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.checkImageName(in.Name); err != nil { // the region was unlocked meanwhile
+	if err := c.checkImageName(in.Name, in.Description); err != nil { // the region was unlocked meanwhile
 		return nil, err
 	}
 	for _, s := range snaps {

@@ -30,7 +30,7 @@ func (c *call) createImage(in *createImageInput) (*imageIDOutput, *ec2query.Erro
 	if code := inst.phase.code(c.now); code != running && code != stopped {
 		return nil, ec2query.Errorf("IncorrectInstanceState", "The instance '%s' is not in a state from which an image can be created: %s", inst.id, code)
 	}
-	if err := c.checkImageName(in.Name); err != nil {
+	if err := c.checkImageName(in.Name, in.Description); err != nil {
 		return nil, err
 	}
 	if in.BootModeOverride != "" && inst.bootMode == "legacy-bios" {
@@ -114,7 +114,7 @@ type registerImageInput struct {
 }
 
 func (c *call) registerImage(in *registerImageInput) (*imageIDOutput, *ec2query.Error) {
-	if err := c.checkImageName(in.Name); err != nil {
+	if err := c.checkImageName(in.Name, in.Description); err != nil {
 		return nil, err
 	}
 	specs, err := tagSpecs(in.TagSpecification, "image")

@@ -245,7 +245,7 @@ func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *ec2query.
 	}
 	name, isID := strings.CutPrefix(in.GroupName, "sg-")
 	switch {
-	case len(in.GroupName) > 255:
+	case len(in.GroupName) > 255 || !plainText(in.GroupName):
 		return nil, ec2query.InvalidValue("groupName", in.GroupName, "Character sets beyond ASCII or more than 255 characters are not supported.")
 	case isID && name != "":
 		return nil, ec2query.InvalidValue("groupName", in.GroupName, "Group names may not be in the format sg-*.")

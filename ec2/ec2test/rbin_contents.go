@@ -145,7 +145,7 @@ func (c *call) restoreImage(in *imageIDInput) (*ec2query.Return, *ec2query.Error
 			return nil, snapshotKind().missing(id)
 		}
 	}
-	if err := c.checkImageName(img.name); err != nil {
+	if err := c.checkImageName(img.name, img.description); err != nil {
 		return nil, err
 	}
 	if err := c.checkDryRun(); err != nil {

@@ -2,6 +2,7 @@ package ec2test
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -130,6 +131,21 @@ func checkTags(list []tagParam) *ec2query.Error {
 	return nil
 }
 
+// metadataTag matches the tag keys that the instance metadata service accepts.
+var metadataTag = regexp.MustCompile(`^[0-9a-zA-Z\-_+=,.@:]{1,255}$`)
+
+// checkMetadataTags rejects a tag key that an instance whose metadata service shows
+// tags cannot have.
+func checkMetadataTags(keys []string) *ec2query.Error {
+	for _, key := range keys {
+		if !metadataTag.MatchString(key) || key == "." || key == ".." || key == "_index" {
+			return ec2query.Errorf("InvalidParameterValue",
+				`'%s' is not a valid tag key. Tag keys must match pattern ([0-9a-zA-Z\-_+=,.@:]{1,255}), and must not be a reserved name ('.', '..', '_index')`, key)
+		}
+	}
+	return nil
+}
+
 // tagSpecs returns the tags of a call by resource type. Only the allowed types
 // are accepted.
 func tagSpecs(specs []tagSpecification, allowed ...string) (map[string]tags, *ec2query.Error) {
@@ -207,6 +223,17 @@ func (c *call) createTags(in *tagsInput) (*ec2query.Return, *ec2query.Error) {
 		}
 		if count > maxTags {
 			return nil, ec2query.Errorf("TagLimitExceeded", "The maximum number of tags per resource is %d: %s", maxTags, b.id)
+		}
+	}
+	for _, id := range in.ResourceID {
+		if i, ok := c.instances.get(id); ok && i.metadata.InstanceMetadataTags == "enabled" {
+			keys := make([]string, 0, len(in.Tag))
+			for _, tag := range in.Tag {
+				keys = append(keys, tag.Key)
+			}
+			if err := checkMetadataTags(keys); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := c.checkDryRun(); err != nil {

@@ -3,6 +3,7 @@ package awsapi
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -70,6 +71,22 @@ func isServerFailure(code string) bool {
 		return true
 	}
 	return false
+}
+
+// Permanent reports whether AWS rejected a call for a reason that repeating the call
+// does not change: it is invalid or not permitted. Reasons that may be due to eventual
+// consistency, such as that a resource does not exist or is not shared yet, are not.
+func Permanent(err error) bool {
+	if !Rejected(err) {
+		return false
+	}
+	code := Code(err)
+	switch code {
+	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "OptInRequired", "OperationNotPermitted", "UnsupportedOperation",
+		"UnknownParameter", "ValidationError", "ValidationException", "InvalidAMIAttributeItemValue", "TagLimitExceeded":
+		return true
+	}
+	return strings.HasPrefix(code, "InvalidParameter") || strings.HasPrefix(code, "MissingParameter") || strings.HasSuffix(code, ".Malformed")
 }
 
 // NoCapacity reports whether code means that EC2 lacks the capacity for a

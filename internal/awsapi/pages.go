@@ -18,11 +18,12 @@ type Pager[Page, Options any] interface {
 var ErrPaging = errors.New("the pages of the list do not end")
 
 // EachPage calls do with every page. Do returns the token of the next page. A
-// list whose last page has a token repeats itself, which is an error.
-func EachPage[Page, Options any](ctx context.Context, pages Pager[Page, Options], do func(Page) (next *string)) error {
+// list whose last page has a token repeats itself, which is an error. The options
+// are those of the calls.
+func EachPage[Page, Options any](ctx context.Context, pages Pager[Page, Options], do func(Page) (next *string), opts ...func(*Options)) error {
 	var next *string
 	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+		page, err := pages.NextPage(ctx, opts...)
 		if err != nil {
 			return err
 		}

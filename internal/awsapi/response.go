@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -108,7 +107,7 @@ func protocolOf(service string) string {
 	switch service {
 	case "EC2", "IAM", "STS", "Auto Scaling":
 		return "xml"
-	case "SSM", "KMS", "rbin":
+	case "SSM", "KMS", "rbin", "EKS", "Batch", "imagebuilder":
 		return "json"
 	}
 	return ""
@@ -131,36 +130,63 @@ func (responseMiddleware) HandleDeserialize(ctx context.Context, in middleware.D
 	if protocol == "" {
 		return out, meta, nil
 	}
-	body, err := readBody(action, response)
+	c, _ := middleware.GetStackValue(ctx, callKey{}).(*call)
+	body, err := readBody(ctx, response)
 	if err != nil {
 		return out, meta, err
 	}
-	response.Body = io.NopCloser(bytes.NewReader(body))
-	c, _ := middleware.GetStackValue(ctx, callKey{}).(*call)
 	return out, meta, checkResponse(protocol, action, response, body, c)
 }
 
-// readBody reads and closes the body.
-func readBody(action string, response *smithyhttp.Response) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponse+1))
+// A wholeBody is the body of a response that has been read.
+type wholeBody struct {
+	*bytes.Reader
+	content []byte
+}
+
+func (wholeBody) Close() error { return nil }
+
+type bufferKey struct{}
+
+// withBuffer makes readBody use a buffer again that has been read.
+func withBuffer(ctx context.Context, b *bytes.Buffer) context.Context {
+	return middleware.WithStackValue(ctx, bufferKey{}, b)
+}
+
+// readBody reads the body of a response, which can then be read again.
+func readBody(ctx context.Context, response *smithyhttp.Response) ([]byte, error) {
+	if whole, ok := response.Body.(wholeBody); ok {
+		return whole.content, nil
+	}
+	b, ok := middleware.GetStackValue(ctx, bufferKey{}).(*bytes.Buffer)
+	if !ok {
+		b = &bytes.Buffer{}
+	}
+	b.Reset()
+	_, err := b.ReadFrom(io.LimitReader(response.Body, maxResponse+1))
 	_ = response.Body.Close() // already read
+	action := middleware.GetOperationName(ctx)
 	switch {
 	case err != nil:
 		return nil, &BrokenResponseError{Action: action, Err: err}
-	case len(body) > maxResponse:
+	case b.Len() > maxResponse:
 		return nil, &LargeResponseError{Action: action, Limit: maxResponse}
 	}
-	return body, nil
+	response.Body = wholeBody{bytes.NewReader(b.Bytes()), b.Bytes()}
+	return b.Bytes(), nil
 }
 
 func checkResponse(protocol, action string, response *smithyhttp.Response, body []byte, c *call) error {
 	success := response.StatusCode >= 200 && response.StatusCode < 300
 	redirected := response.StatusCode >= 300 && response.StatusCode < 400
-	if len(bytes.TrimSpace(body)) == 0 && !redirected && response.StatusCode != http.StatusProxyAuthRequired {
-		if success && (protocol == "xml" || returnsBody(action)) {
-			return &BrokenResponseError{Action: action, Err: errors.New("it is empty")}
+	if len(bytes.TrimSpace(body)) == 0 {
+		switch {
+		case success && protocol == "json" && !returnsBody(action):
+			return nil
+		case success || isAWS(response) && !redirected:
+			return &BrokenResponseError{Action: action, Err: fmt.Errorf("it is empty, with status %d %s", response.StatusCode, http.StatusText(response.StatusCode))}
 		}
-		return nil
+		return foreignResponse(action, response, body, c)
 	}
 	ours := isXML
 	if protocol == "json" {
@@ -174,6 +200,11 @@ func checkResponse(protocol, action string, response *smithyhttp.Response, body 
 		return &BrokenResponseError{Action: action, Err: err}
 	}
 	return nil
+}
+
+// isAWS reports whether the response has the header that AWS sends with each.
+func isAWS(response *smithyhttp.Response) bool {
+	return response.Header.Get("X-Amzn-Requestid") != "" || response.Header.Get("X-Amz-Request-Id") != ""
 }
 
 // returnsBody reports whether the response of a JSON call is never empty.

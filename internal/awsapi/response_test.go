@@ -1,6 +1,7 @@
 package awsapi_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,9 +12,17 @@ import (
 	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/batch"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/imagebuilder"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/rbin"
+	rbintypes "github.com/aws/aws-sdk-go-v2/service/rbin/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
@@ -70,6 +79,7 @@ func TestBrokenResponseRetried(t *testing.T) {
 		"one byte":           {status: 200, body: regions[:1]},
 		"empty":              {status: 200},
 		"truncated error":    {status: 400, body: `<Response><Errors><Error><Code>Invalid`},
+		"empty error":        {status: 400, header: map[string]string{"x-amzn-RequestId": "1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -116,6 +126,8 @@ func TestForeignResponse(t *testing.T) {
 		"proxy login":    {reply{status: 407, header: html, body: "<html></html>"}, 1, []string{"a proxy that needs a login", "status 407"}},
 		"bad gateway":    {reply{status: 502, header: html, body: "<html>Bad Gateway</html>"}, 8, []string{"a proxy", "status 502"}},
 		"plain text":     {reply{status: 403, body: "blocked"}, 3, []string{`body "blocked"`}},
+		"empty refusal":  {reply{status: 403, header: map[string]string{"Via": "1.1 squid"}}, 3, []string{"a proxy", "status 403 Forbidden", `server "1.1 squid"`}},
+		"empty failure":  {reply{status: 503}, 8, []string{"a proxy", "status 503"}},
 		"JSON of others": {reply{status: 200, body: `{"login":true}`}, 3, []string{"captive portal"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,6 +144,72 @@ func TestForeignResponse(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestForeignResponseOfEachService calls each AWS service that the module uses through
+// a captive portal, a redirect, and a proxy that refuses or fails.
+func TestForeignResponseOfEachService(t *testing.T) {
+	html := map[string]string{"Content-Type": "text/html", "Server": "squid"}
+	replied := map[string]reply{
+		"a captive portal or another server at the endpoint": {status: 200, header: html, body: "<html><head><title>Sign in</title></head></html>"},
+		"a login page or captive portal":                     {status: 302, header: map[string]string{"Location": "https://login.example.com/"}, body: "<html></html>"},
+		"a proxy: status 403 Forbidden":                      {status: 403, header: html, body: "<html>Access denied</html>"},
+		"a proxy: status 502 Bad Gateway":                    {status: 502, header: html, body: "<html>Bad gateway</html>"},
+		"a proxy that needs a login":                         {status: 407, header: html},
+	}
+	for service, call := range map[string]func(context.Context, aws.Config) error{
+		"autoscaling": func(ctx context.Context, cfg aws.Config) error {
+			_, err := autoscaling.NewFromConfig(cfg).DescribeAutoScalingGroups(ctx, nil)
+			return err
+		},
+		"batch": func(ctx context.Context, cfg aws.Config) error {
+			_, err := batch.NewFromConfig(cfg).DescribeComputeEnvironments(ctx, nil)
+			return err
+		},
+		"ec2": func(ctx context.Context, cfg aws.Config) error {
+			_, err := awsec2.NewFromConfig(cfg).DescribeRegions(ctx, nil)
+			return err
+		},
+		"eks": func(ctx context.Context, cfg aws.Config) error {
+			_, err := eks.NewFromConfig(cfg).ListClusters(ctx, nil)
+			return err
+		},
+		"iam": func(ctx context.Context, cfg aws.Config) error {
+			_, err := iam.NewFromConfig(cfg).GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String("web")})
+			return err
+		},
+		"imagebuilder": func(ctx context.Context, cfg aws.Config) error {
+			_, err := imagebuilder.NewFromConfig(cfg).ListImageRecipes(ctx, nil)
+			return err
+		},
+		"kms": func(ctx context.Context, cfg aws.Config) error {
+			_, err := kms.NewFromConfig(cfg).DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String("alias/web")})
+			return err
+		},
+		"rbin": func(ctx context.Context, cfg aws.Config) error {
+			_, err := rbin.NewFromConfig(cfg).ListRules(ctx, &rbin.ListRulesInput{ResourceType: rbintypes.ResourceTypeEc2Image})
+			return err
+		},
+		"ssm": func(ctx context.Context, cfg aws.Config) error {
+			_, err := ssm.NewFromConfig(cfg).PutParameter(ctx, &ssm.PutParameterInput{Name: aws.String("/web"), Value: aws.String("ami-1")})
+			return err
+		},
+		"sts": func(ctx context.Context, cfg aws.Config) error {
+			_, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, nil)
+			return err
+		},
+	} {
+		for want, answer := range replied {
+			t.Run(service+" "+want, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					err := call(t.Context(), configOf(&replies{list: []reply{answer}}))
+					if _, ok := errors.AsType[*awsapi.ForeignResponseError](err); !ok || !strings.Contains(err.Error(), "response is not from AWS but perhaps from "+want) {
+						t.Errorf("error = %v, want a ForeignResponseError that names %s", err, want)
+					}
+				})
+			})
+		}
 	}
 }
 

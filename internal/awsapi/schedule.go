@@ -27,6 +27,19 @@ type Schedule struct {
 	Clock       clock.Clock
 	CallTimeout time.Duration // for each attempt
 	MaxBackoff  time.Duration // between two attempts; zero means no pause
+
+	// Report, if not nil, is called after each attempt of a call, with the call's
+	// context.
+	Report func(context.Context, Attempt)
+}
+
+// An Attempt describes an attempt of a call that has ended.
+type Attempt struct {
+	Call
+
+	Number  int // from 1
+	Elapsed time.Duration
+	Err     error
 }
 
 // Apply returns a copy of cfg whose clients, for any service, take a token for
@@ -106,7 +119,15 @@ func (a *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	}
 	limited, stop := clock.WithTimeout(ctx, a.Clock, a.CallTimeout)
 	defer stop()
+	started := a.Clock.Now()
 	out, meta, err := next.HandleFinalize(limited, in)
+	if a.Report != nil {
+		done := Attempt{Call: what, Number: 1, Elapsed: a.Clock.Now().Sub(started), Err: err}
+		if ok {
+			done.Number = c.attempts
+		}
+		a.Report(ctx, done)
+	}
 	if err == nil {
 		return out, meta, nil
 	}

@@ -41,6 +41,7 @@ type Poller[T any] struct {
 	last     time.Time          // when the last request began
 	early    float64            // tokens left for early requests
 	wake     context.CancelFunc // ends the leader's sleep
+	until    time.Time          // the planned end of the leader's sleep
 	failures int                // consecutive failed requests
 }
 
@@ -62,7 +63,8 @@ const maxFailures = 5
 
 type wait[T any] struct {
 	id      string
-	from    time.Time // no request is due before this, except the first
+	every   time.Duration // of a watch; zero for a wait
+	from    time.Time     // no request is due before this, except a wait's first
 	ready   func(state T, found bool) (bool, error)
 	done    chan error    // buffered: receives the result
 	lead    chan struct{} // buffered: receives when this wait becomes the leader
@@ -80,10 +82,22 @@ func (p *Poller[T]) Wait(ctx context.Context, id string, ready func(state T, fou
 // quiet period has passed, unless another wait causes one. It suits resources
 // that are either ready immediately or not before that time.
 func (p *Poller[T]) WaitQuiet(ctx context.Context, id string, quiet time.Duration, ready func(state T, found bool) (bool, error)) error {
-	w := &wait[T]{
-		id: id, from: p.Clock.Now().Add(quiet), ready: ready,
-		done: make(chan error, 1), lead: make(chan struct{}, 1),
-	}
+	return p.wait(ctx, &wait[T]{id: id, from: p.Clock.Now().Add(quiet), ready: ready})
+}
+
+// Watch calls check with the state of id until it returns an error or ctx ends. A
+// watch joins the requests that waits cause, and causes one itself only if id was
+// in none for the given time, which is also the time before its first.
+func (p *Poller[T]) Watch(ctx context.Context, id string, every time.Duration, check func(state T, found bool) error) error {
+	return p.wait(ctx, &wait[T]{
+		id: id, every: every, from: p.Clock.Now().Add(every), fetched: true,
+		ready: func(state T, found bool) (bool, error) { return false, check(state, found) },
+	})
+}
+
+// wait takes part in polling until w is done or ctx ends.
+func (p *Poller[T]) wait(ctx context.Context, w *wait[T]) error {
+	w.done, w.lead = make(chan error, 1), make(chan struct{}, 1)
 	p.join(w)
 	defer p.leave(w)
 	for {
@@ -115,7 +129,7 @@ func (p *Poller[T]) join(w *wait[T]) {
 	if p.leader == nil {
 		p.leader = w
 		w.lead <- struct{}{}
-	} else if p.wake != nil {
+	} else if p.wake != nil && (w.every == 0 || w.from.Before(p.until)) {
 		p.wake()
 	}
 }
@@ -143,15 +157,22 @@ func (p *Poller[T]) poll(ctx context.Context, w *wait[T]) error {
 		return err
 	}
 	p.mu.Lock()
-	early := p.beginRequest(p.Clock.Now())
-	waits := slices.Collect(maps.Keys(p.waits))
+	now := p.Clock.Now()
+	early := p.beginRequest(now)
+	var waits, fresh []*wait[T]
 	ids := map[string]bool{}
-	var fresh []*wait[T]
-	for _, w := range waits {
+	for w := range p.waits {
+		if !w.joins(now) {
+			continue
+		}
 		if !w.fetched {
 			fresh = append(fresh, w)
 		}
 		ids[w.id], w.fetched = true, true
+		if w.every > 0 {
+			w.from = now.Add(w.every)
+		}
+		waits = append(waits, w)
 	}
 	p.mu.Unlock()
 
@@ -175,6 +196,12 @@ func (p *Poller[T]) poll(ctx context.Context, w *wait[T]) error {
 		w.lead <- struct{}{}
 	}
 	return nil
+}
+
+// joins reports whether w takes part in a request. A watch does not if it took part
+// in a recent one, so that the requests for few waits stay small beside many watches.
+func (w *wait[T]) joins(now time.Time) bool {
+	return w.every == 0 || !now.Before(w.from.Add(-w.every/2))
 }
 
 // deliver ends w if the result of a request completes it. The caller holds p.mu.
@@ -203,7 +230,8 @@ func (p *Poller[T]) end(w *wait[T], err error) {
 func (p *Poller[T]) sleep(ctx context.Context) error {
 	for {
 		p.mu.Lock()
-		left := p.due().Sub(p.Clock.Now())
+		p.until = p.due()
+		left := p.until.Sub(p.Clock.Now())
 		wakeable, wake := context.WithCancel(ctx)
 		p.wake = wake
 		p.mu.Unlock()
@@ -233,26 +261,26 @@ func (p *Poller[T]) beginRequest(now time.Time) (early bool) {
 	return passed < p.Interval
 }
 
-// due returns when the next request is due: an interval after the last one, or
-// only the gap if there is a new wait and a token for an early request. The
-// caller holds p.mu.
+// due returns when the next request is due: immediately if it is the first for a
+// wait, else an interval after the last one, or only the gap if there is a new wait
+// and a token for an early request. The caller holds p.mu.
 func (p *Poller[T]) due() time.Time {
-	if p.last.IsZero() {
-		return p.last
-	}
 	var first time.Time
+	waiting, fresh := 0, false
 	for w := range p.waits {
-		if !w.fetched && p.early >= 1 {
-			return p.last.Add(min(p.Gap, time.Duration(len(p.waits))*p.Gap/fullGap))
+		if w.every == 0 {
+			waiting++
 		}
-		if !w.fetched {
-			return p.last.Add(p.Interval)
-		}
+		fresh = fresh || !w.fetched
 		if first.IsZero() || w.from.Before(first) {
 			first = w.from
 		}
 	}
-	if next := p.last.Add(p.Interval); next.After(first) {
+	next := p.last.Add(p.Interval)
+	switch {
+	case fresh && p.early >= 1:
+		return p.last.Add(min(p.Gap, time.Duration(waiting)*p.Gap/fullGap))
+	case fresh || next.After(first):
 		return next
 	}
 	return first

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -237,6 +238,84 @@ func TestFailedRequests(t *testing.T) {
 		}
 		if err := p.Wait(t.Context(), "a", func(bool, bool) (bool, error) { return false, errInjected }); !errors.Is(err, errInjected) {
 			t.Errorf("Wait = %v, want ready's error %v", err, errInjected)
+		}
+	})
+}
+
+// TestWatch watches many resources. Alone, they share one request per period; beside
+// a wait, they cause none.
+func TestWatch(t *testing.T) {
+	const every = 5 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		r := &resources{ready: map[string]time.Duration{"slow": 90 * time.Second}}
+		p := r.poller()
+		ended := errors.New("ended")
+		var watching sync.WaitGroup
+		for i := range 100 {
+			id := fmt.Sprint(i)
+			r.ready[id] = time.Minute
+			watching.Go(func() {
+				time.Sleep(time.Duration(i) * 50 * time.Millisecond)
+				err := p.Watch(t.Context(), id, every, func(ready, _ bool) error {
+					if ready {
+						return ended
+					}
+					return nil
+				})
+				if late := time.Since(r.start) - time.Minute; !errors.Is(err, ended) || late > every+p.Interval {
+					t.Errorf("Watch(%s) = %v, %v after the resource ended, want %v within %v", id, err, late, ended, every)
+				}
+			})
+		}
+		watching.Wait()
+		if r.calls > 30 {
+			t.Errorf("requests for watches in a minute = %d, want at most 30", r.calls)
+		}
+
+		before := r.calls
+		ctx, cancel := context.WithCancel(t.Context())
+		watching.Go(func() {
+			if err := p.Watch(ctx, "slow", every, func(bool, bool) error { return nil }); !errors.Is(err, context.Canceled) {
+				t.Errorf("Watch(slow) = %v, want context.Canceled", err)
+			}
+		})
+		if err := p.Wait(t.Context(), "slow", isReady); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		watching.Wait()
+		if waited := int((90*time.Second-time.Minute)/p.Interval) + 2; r.calls-before > waited {
+			t.Errorf("requests for a wait and a watch = %d, want at most %d", r.calls-before, waited)
+		}
+	})
+}
+
+// TestWatchSkipsRecent checks that a request for a new wait has the ids only of
+// watches that were not in a recent one.
+func TestWatchSkipsRecent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked []int
+		p := &poll.Poller[bool]{Clock: clock.System(), Interval: 2 * time.Second, Fetch: func(_ context.Context, ids []string) (map[string]bool, error) {
+			asked = append(asked, len(ids))
+			return map[string]bool{"new": true}, nil
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		var watching sync.WaitGroup
+		for i := range 3 {
+			watching.Go(func() { _ = p.Watch(ctx, fmt.Sprint(i), 5*time.Second, func(bool, bool) error { return nil }) })
+		}
+		time.Sleep(6 * time.Second) // all were in the request after 5 s
+		if err := p.Wait(ctx, "new", isReady); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if err := p.Wait(ctx, "new", isReady); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		watching.Wait()
+		if want := []int{3, 1, 4}; !slices.Equal(asked, want) {
+			t.Errorf("ids in requests = %v, want %v", asked, want)
 		}
 	})
 }

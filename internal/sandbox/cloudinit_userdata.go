@@ -28,7 +28,10 @@ const (
 	boothookPart    = "text/cloud-boothook"
 )
 
-const maxNesting = 8
+const (
+	maxNesting   = 8
+	mostUnpacked = 4 << 20 // bytes; EC2 accepts 16 KiB, compressed
+)
 
 func (p part) fileName(i int) string {
 	if p.name != "" {
@@ -108,7 +111,11 @@ func gunzip(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(z)
+	text, err := io.ReadAll(io.LimitReader(z, mostUnpacked+1))
+	if err == nil && len(text) > mostUnpacked {
+		err = fmt.Errorf("more than %d MiB uncompressed", mostUnpacked>>20)
+	}
+	return text, err
 }
 
 // decodeBase64 decodes base64 that may contain white space.
@@ -133,6 +140,9 @@ func parseEntity(body io.Reader, header func(string) string, depth int) ([]part,
 		kind = "text/plain"
 	}
 	if strings.HasPrefix(kind, "multipart/") {
+		if depth > maxNesting {
+			return nil, errors.New("user data nested too deeply")
+		}
 		var all []part
 		r := multipart.NewReader(body, params["boundary"])
 		for {

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -67,6 +68,9 @@ flags:
 	if separator != "" {
 		vars = append(vars, "FS", separator)
 	}
+	if len(text) > longestProgram {
+		return p.fail(2, "%v", errLongProgram)
+	}
 	program, err := parser.ParseProgram([]byte(text), nil)
 	if err != nil {
 		return p.fail(2, "%v", err)
@@ -114,6 +118,13 @@ flags:
 	}
 	return status
 }
+
+// longestProgram is the size limit of the programs of awk and jq, whose parsers call
+// themselves for every level of nesting: with no limit they would exhaust the stack,
+// which ends the whole test process.
+const longestProgram = 16 << 10
+
+var errLongProgram = fmt.Errorf("program longer than %d KiB is not supported by this machine", longestProgram>>10)
 
 // failingWriter stops after an error, which the library ignores.
 type failingWriter struct {

@@ -143,12 +143,17 @@ func join(_ context.Context, p *Process) int {
 	}
 	a, statusA := p.allLines(names[:1])
 	b, statusB := p.allLines(names[1:])
+	byKey := map[string][]string{}
+	for _, right := range b {
+		key, more := split(right)
+		byKey[key] = append(byKey[key], more)
+	}
 	for _, left := range a {
 		key, rest := split(left)
-		for _, right := range b {
-			if other, more := split(right); other == key {
-				fields := slices.DeleteFunc([]string{key, rest, more}, func(s string) bool { return s == "" })
-				p.print(strings.Join(fields, separator), "\n")
+		for _, more := range byKey[key] {
+			fields := slices.DeleteFunc([]string{key, rest, more}, func(s string) bool { return s == "" })
+			if !p.print(strings.Join(fields, separator), "\n") {
+				return 1
 			}
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/itchyny/gojq"
 )
 
-// jq runs gojq with the usual flags.
+// jq runs gojq with the usual flags, in bounded memory; see jqGuard.
 func jq(ctx context.Context, p *Process) int {
 	o, _, bad := p.options("rcesnjSMCR", "raw-output=r", "compact-output=c", "exit-status=e", "slurp=s", "null-input=n", "join-output=j",
 		"sort-keys=S", "monochrome-output=M", "raw-input=R", "tab=T", "indent=I:", "arg=a", "argjson=b", "version=V")
@@ -49,7 +49,8 @@ func jq(ctx context.Context, p *Process) int {
 			files = append(files, word)
 		}
 	}
-	query, err := gojq.Parse(filter)
+	guard := newJQGuard(ctx, p)
+	query, err := guard.parse(filter)
 	if err != nil {
 		return p.fail(3, "error: %v", err)
 	}
@@ -57,13 +58,14 @@ func jq(ctx context.Context, p *Process) int {
 	for name, value := range p.Env {
 		environ = append(environ, name+"="+value)
 	}
-	code, err := gojq.Compile(query, gojq.WithVariables(append([]string{"$ARGS"}, names...)), gojq.WithEnvironLoader(func() []string { return environ }))
+	code, err := gojq.Compile(query, append(guard.options(),
+		gojq.WithVariables(append([]string{"$ARGS"}, names...)), gojq.WithEnvironLoader(func() []string { return environ }))...)
 	if err != nil {
 		return p.fail(3, "error: %v", err)
 	}
 	values = append([]any{map[string]any{"named": named, "positional": []any{}}}, values...)
-	j := &jqRun{p: p, o: o, code: code, values: values}
-	return j.inputs(ctx, files)
+	j := &jqRun{p: p, o: o, code: code, values: values, guard: guard}
+	return j.inputs(files)
 }
 
 type jqRun struct {
@@ -71,18 +73,22 @@ type jqRun struct {
 	o      opts
 	code   *gojq.Code
 	values []any
+	guard  *jqGuard
 	last   any
 	status int
 }
 
-func (j *jqRun) inputs(ctx context.Context, files []string) int {
+func (j *jqRun) inputs(files []string) int {
 	if j.o.on("n") {
-		j.run(ctx, nil)
+		j.run(nil)
 		return j.exit()
 	}
 	var all []any
 	status := j.p.inputs(files, func(_ string, r io.Reader) error {
 		data, err := j.p.readAll(r)
+		if err == nil {
+			err = j.guard.charge(int64(len(data)) * jqInput)
+		}
 		if err != nil {
 			return err
 		}
@@ -118,7 +124,7 @@ func (j *jqRun) inputs(ctx context.Context, files []string) int {
 		all = []any{all}
 	}
 	for _, v := range all {
-		j.run(ctx, v)
+		j.run(v)
 	}
 	return j.exit()
 }
@@ -130,8 +136,8 @@ func (j *jqRun) exit() int {
 	return j.status
 }
 
-func (j *jqRun) run(ctx context.Context, v any) {
-	iter := j.code.RunWithContext(ctx, v, j.values...)
+func (j *jqRun) run(v any) {
+	iter := j.code.RunWithContext(j.guard, v, j.values...)
 	for {
 		out, ok := iter.Next()
 		if !ok {

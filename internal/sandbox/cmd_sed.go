@@ -46,7 +46,7 @@ func sed(_ context.Context, p *Process) int {
 	if err != nil {
 		return p.fail(1, "-e expression #1: %v", err)
 	}
-	run := &sedRun{program: program, quiet: o.on("n"), name: "-", read: func(name string) string {
+	run := &sedRun{p: p, program: program, quiet: o.on("n"), name: "-", read: func(name string) string {
 		data, _ := p.FS.ReadFile(p.Path(name)) // a missing file is empty
 		return string(data)
 	}}
@@ -67,6 +67,9 @@ func sed(_ context.Context, p *Process) int {
 			return err
 		})
 		p.print(run.text(all.String()))
+		if run.failed != nil {
+			return p.fail(4, "%v", run.failed)
+		}
 		if status == 0 {
 			status = run.status
 		}
@@ -95,7 +98,11 @@ func (p *Process) sedFile(file, suffix string, run *sedRun) error {
 	if !info.Mode().IsRegular() {
 		return errors.New("not a regular file")
 	}
-	edited := (&sedRun{program: run.program, quiet: run.quiet, read: run.read, name: run.name, end: run.end}).text(string(data))
+	one := &sedRun{p: p, program: run.program, quiet: run.quiet, read: run.read, name: run.name, end: run.end}
+	edited := one.text(string(data))
+	if one.failed != nil {
+		return one.failed
+	}
 	if suffix != "" {
 		if err := p.FS.WriteFile(file+suffix, data, info.Mode().Perm()); err != nil {
 			return err

@@ -6,9 +6,12 @@ import (
 
 // sedRun applies a sed script to a text.
 type sedRun struct {
+	p       *Process
 	program []*sedCommand
 	quiet   bool
 	status  int
+	held    int64 // bytes that the process holds for the texts
+	failed  error // why the script ended early
 
 	out    strings.Builder
 	lines  []string
@@ -63,7 +66,7 @@ const maxJumps = 1_000_000
 
 func (s *sedRun) run() {
 	jumps := 0
-	for pc := 0; pc < len(s.program) && !s.del && !s.quit; pc++ {
+	for pc := 0; pc < len(s.program) && !s.del && !s.quit && s.fits(0); pc++ {
 		c := s.program[pc]
 		if s.selects(c) == c.not {
 			if c.name == '{' {
@@ -84,6 +87,24 @@ func (s *sedRun) run() {
 		}
 		s.do(c)
 	}
+}
+
+// fits counts a step and reports whether the texts, with more bytes, are within the
+// machine's memory.
+func (s *sedRun) fits(more int64) bool {
+	size := int64(s.out.Len()+len(s.line)+len(s.append)+len(s.hold)) + more
+	switch {
+	case !s.p.session.step(1):
+		s.p.kill(signal("XCPU"))
+	case size > s.held && !s.p.hold(2*size-s.held): //nolint:mnd // as much again for the next
+	default:
+		if size > s.held {
+			s.held = 2 * size
+		}
+		return true
+	}
+	s.failed, s.quit = errMemory, true
+	return false
 }
 
 func (s *sedRun) matches(a *sedAddress) bool {
@@ -164,10 +185,16 @@ func (s *sedRun) do(c *sedCommand) {
 	case 'h':
 		s.hold = s.line
 	case 'H':
+		if !s.fits(int64(len(s.line))) {
+			return
+		}
 		s.hold += "\n" + s.line
 	case 'g':
 		s.line = s.hold
 	case 'G':
+		if !s.fits(int64(len(s.hold))) {
+			return
+		}
 		s.line += "\n" + s.hold
 	case 'x':
 		s.line, s.hold = s.hold, s.line
@@ -176,8 +203,8 @@ func (s *sedRun) do(c *sedCommand) {
 	case 'F':
 		s.out.WriteString(s.name + "\n")
 	case 'r':
-		if s.read != nil {
-			s.append += s.read(c.text)
+		if text := s.read(c.text); s.fits(int64(len(text))) {
+			s.append += text
 		}
 	case 'q':
 		s.quit, s.status = true, c.exit
@@ -192,6 +219,9 @@ func (s *sedRun) substitute(c *sedCommand) {
 	for i, m := range matches {
 		if c.nth > 0 && (i+1 < c.nth || i+1 > c.nth && !c.global) || c.nth == 0 && i > 0 && !c.global {
 			continue
+		}
+		if !s.fits(int64(b.Len()) + int64(len(c.text)) + int64(strings.Count(c.text, "&")+strings.Count(c.text, `\`))*int64(m[1]-m[0])) {
+			return
 		}
 		b.WriteString(s.line[end:m[0]])
 		b.WriteString(replacement(c.text, s.line, m))

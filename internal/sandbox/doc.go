@@ -22,8 +22,8 @@
 // A built-in command fails with status 2 and a message if it does not support a
 // flag; it never ignores one. Commands that act only on the system, such as
 // ldconfig, succeed without effect. awk is goawk and jq is gojq; awk reads one file
-// or its standard input, and cannot write files or run commands. Limits.Memory
-// does not bound jq.
+// or its standard input, and cannot write files or run commands. Their programs have
+// at most 16 KiB. jq fails if it allocates more than twice Limits.Memory in all.
 //
 // Where /bin/sh is dash, as on Ubuntu, sh behaves like dash, and bash like bash
 // 5.2. Unlike them the shell parses an associative array's key such as

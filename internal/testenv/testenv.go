@@ -26,7 +26,8 @@
 //     Cloud Custodian, in the directory named by BAKESTONE_CLEANERS if set.
 //   - "guestroot" is the root file system of the machines that [Guest] starts,
 //     and the permission to start them: root, on Linux.
-//   - "puppet" and "salt" are those tools in that file system.
+//   - "guestshells" are BusyBox, fish, tcsh and zsh in that file system, and
+//     "puppet" and "salt" those tools.
 //
 // [SSHD], [Guest], [Moto] and [AWSCLI] call Need themselves. The servers listen
 // on loopback, belong to the test that started them, and are stopped when it
@@ -95,7 +96,7 @@ func find(ctx context.Context, tool string) (string, error) {
 		return findIn(os.Getenv(ansibleVar), "ansible-playbook")
 	case "amicleaner", "custodian":
 		return findIn(os.Getenv(cleanersVar), tool)
-	case "guestroot", "puppet", "salt":
+	case "guestroot", "guestshells", "puppet", "salt":
 		return findGuestRoot(tool)
 	case "awscli":
 		if python := os.Getenv(pythonVar); python != "" {

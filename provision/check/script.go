@@ -1,7 +1,6 @@
 package check
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"regexp"
@@ -44,13 +43,13 @@ func (c Checks) script() string {
 
 // run runs the script once.
 func (c Checks) run(ctx context.Context, m bake.Machine, script string) ([]Failure, error) {
-	var out bytes.Buffer
-	if err := m.Run(ctx, &bake.Cmd{Line: script, Sudo: c.sudo, Stdout: &out}); err != nil {
+	out, err := bake.Output(ctx, m, &bake.Cmd{Line: script, Sudo: c.sudo})
+	if err != nil {
 		return nil, fmt.Errorf("run tests: %w", err)
 	}
 	var failures []Failure
 	ended := false
-	for line := range strings.Lines(out.String()) {
+	for line := range strings.Lines(out) {
 		line = strings.TrimSuffix(line, "\n")
 		ended = ended || line == markEnd
 		rest, isProblem := strings.CutPrefix(line, mark)
@@ -66,7 +65,7 @@ func (c Checks) run(ctx context.Context, m bake.Machine, script string) ([]Failu
 		failures = append(failures, Failure{Test: c.tests[i].String(), Problem: problem})
 	}
 	if !ended {
-		return nil, fmt.Errorf("run tests: incomplete output: %.500q", out.String())
+		return nil, fmt.Errorf("run tests: incomplete output: %.500q", out)
 	}
 	return failures, nil
 }

@@ -1,0 +1,169 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
+)
+
+// An InstanceStateError reports that the instance stopped running while the build
+// needed it.
+type InstanceStateError struct {
+	ID     string
+	State  string // EC2's instance state: "terminated", "stopped"
+	Code   string // EC2's reason code: "Server.SpotInstanceTermination"; empty if unknown
+	Reason string // EC2's text
+}
+
+// Error returns the state and its reason.
+func (e *InstanceStateError) Error() string {
+	if strings.Contains(e.Reason, e.Code) {
+		return fmt.Sprintf("instance %s is %s: %s", e.ID, e.State, e.Reason)
+	}
+	return fmt.Sprintf("instance %s is %s: %s (%s)", e.ID, e.State, e.Reason, e.Code)
+}
+
+// notRunning returns an error if the state of an instance is not pending or running.
+func notRunning(i ec2types.Instance) error {
+	if i.State == nil || i.State.Name == ec2types.InstanceStateNamePending || i.State.Name == ec2types.InstanceStateNameRunning {
+		return nil
+	}
+	err := &InstanceStateError{ID: aws.ToString(i.InstanceId), State: string(i.State.Name), Reason: stateReason(i)}
+	if i.StateReason != nil {
+		err.Code = aws.ToString(i.StateReason.Code)
+	}
+	return err
+}
+
+// watchEvery is the longest time between two requests for the state of an instance
+// that a build is connected to, in multiples of CloudOptions.PollInterval.
+const watchEvery = 2.5
+
+// lookTimeout bounds the request for the state after a connection was lost.
+const lookTimeout = 20 * time.Second
+
+// A watch observes an instance through the EC2 API while a build uses a connection to
+// it: the connection may stay silent after the instance has ended. It shares the
+// requests of the builds that wait for instances.
+type watch struct {
+	region *region
+	id     string
+	log    *slog.Logger
+}
+
+// during calls f with a context that ends when the instance no longer runs. The error
+// is then its state and wraps bake.ErrDisconnected. A lost connection may be the first
+// sign of this, so during asks EC2 before it returns one. Between two calls the
+// instance may be stopped and started.
+func (w watch) during(ctx context.Context, f func(ctx context.Context) error) error {
+	limited, cancel := context.WithCancelCause(ctx)
+	var observing sync.WaitGroup
+	observing.Go(func() { w.observe(limited, cancel) })
+	err := f(limited)
+	cause := context.Cause(limited)
+	cancel(nil)
+	observing.Wait()
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	lost := errors.Is(err, bake.ErrDisconnected)
+	if ended, ok := errors.AsType[*InstanceStateError](cause); ok {
+		if !lost {
+			err = bake.ErrDisconnected
+		}
+		return fmt.Errorf("%w: %w", ended, err)
+	}
+	if !lost {
+		return err
+	}
+	if ended, ok := errors.AsType[*InstanceStateError](w.look(ctx)); ok {
+		return fmt.Errorf("%w: %w", ended, err)
+	}
+	return err // it says more than a failed request
+}
+
+// observe calls cancel with an InstanceStateError when the instance does not run. It
+// returns then, or when ctx ends.
+func (w watch) observe(ctx context.Context, cancel context.CancelCauseFunc) {
+	every := w.region.pollIntervals(watchEvery)
+	for ctx.Err() == nil {
+		err := w.region.instances.Watch(ctx, w.id, every, func(i ec2types.Instance, _ bool) error {
+			return notRunning(i) // nil if EC2 does not show it
+		})
+		if ended, ok := errors.AsType[*InstanceStateError](err); ok {
+			cancel(ended)
+		}
+		if ctx.Err() == nil { // an outage of the API; the command may still succeed
+			w.log.DebugContext(ctx, "observe the instance", slog.String("error", err.Error()))
+			_ = w.region.clock.Sleep(ctx, every) // ends with ctx
+		}
+	}
+}
+
+// look returns the error of an instance that does not run.
+func (w watch) look(ctx context.Context) error {
+	limited, stop := clock.WithTimeout(ctx, w.region.clock, lookTimeout)
+	defer stop()
+	return w.region.instances.Wait(limited, w.id, func(i ec2types.Instance, _ bool) (bool, error) { return true, notRunning(i) })
+}
+
+// A watchedMachine is a connection whose calls end when the instance does.
+type watchedMachine struct {
+	machine bake.Machine
+	watch   watch
+}
+
+var (
+	_ bake.Machine    = watchedMachine{}
+	_ bake.SSHReacher = watchedMachine{}
+)
+
+// Unwrap returns the machine.
+func (m watchedMachine) Unwrap() bake.Machine { return m.machine }
+
+func (m watchedMachine) ReachSSH(ctx context.Context, use func(context.Context, bake.SSHAccess) error) error {
+	return m.watch.during(ctx, func(ctx context.Context) error { return bake.ReachSSH(ctx, m.machine, use) })
+}
+
+func (m watchedMachine) Run(ctx context.Context, cmd *bake.Cmd) error {
+	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Run(ctx, cmd) })
+}
+
+func (m watchedMachine) Put(ctx context.Context, up *bake.Upload) error {
+	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Put(ctx, up) })
+}
+
+func (m watchedMachine) Get(ctx context.Context, down *bake.Download) error {
+	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Get(ctx, down) })
+}
+
+func (m watchedMachine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
+	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Reboot(ctx, cmd) })
+}
+
+func (m watchedMachine) Facts(ctx context.Context) (facts bake.Facts, err error) {
+	err = m.watch.during(ctx, func(ctx context.Context) error {
+		facts, err = m.machine.Facts(ctx)
+		return err
+	})
+	return facts, err
+}
+
+func (m watchedMachine) Close() error { return m.machine.Close() }
+
+// relaunches reports whether the instance ended by a fault of EC2's, or its guest was
+// cleaned by a process that ended, which another launch may help with.
+func relaunches(cause error) bool {
+	ended, ok := errors.AsType[*InstanceStateError](cause)
+	return errors.Is(cause, errCleaned) || ok && strings.HasPrefix(ended.Code, "Server.") && !strings.HasPrefix(ended.Code, "Server.SpotInstance")
+}

@@ -77,8 +77,9 @@ func checkVariable(field, name, value string) error {
 // checkRedacted reports the exported fields of v, of the type owner, that contain the
 // printed form of a bake.Secret, which would be in the image.
 func checkRedacted(owner string, v any) error {
-	var errs []error
-	for _, field := range redacted.Fields(owner, v) {
+	fields := redacted.Fields(owner, v)
+	errs := make([]error, 0, len(fields))
+	for _, field := range fields {
 		errs = append(errs, bake.Invalid(field, "contains %s, the printed form of a bake.Secret: put the Secret into a field for secrets, or call its Reveal", bake.Secret{}))
 	}
 	return errors.Join(errs...)

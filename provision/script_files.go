@@ -96,7 +96,7 @@ func (s Script) checkFiles() error {
 
 func (s Script) declareFiles(in *bake.Inputs) error {
 	_, files, err := s.layout()
-	errs := []error{err}
+	errs := append(make([]error, 0, 1+len(files)), err)
 	for _, f := range files {
 		errs = append(errs, declarePath(in, "file "+f.name, s.FS, f.source))
 	}

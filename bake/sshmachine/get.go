@@ -183,7 +183,7 @@ func (c *conn) getFile(ctx context.Context, su *sudo, from *remoteFile, to io.Wr
 	script := "f=" + quote(from.path) + "\n"
 	if hasher != "" && from.size > 0 {
 		// Read twice in parallel, the second time from the page cache.
-		script += "{ " + content + " | " + hasher + " | cut -c1-64 >&2; } &\n"
+		script += "{ " + content + " | try " + hasher + " | cut -c1-64 >&2; } &\n"
 	} else {
 		hasher = ""
 	}

@@ -165,7 +165,7 @@ type treeSender func(t *testing.T, h *host, stream string) (set func([]hostileEn
 func sendTar(t *testing.T, h *host, stream string) func([]hostileEntry) {
 	t.Helper()
 	h.run = func(line string) string {
-		return strings.ReplaceAll(line, "exec tar -cf -", "exec cat "+stream+"; :")
+		return strings.ReplaceAll(line, "try tar -cf -", "exec cat "+stream+"; :")
 	}
 	return func(all []hostileEntry) {
 		var archive bytes.Buffer

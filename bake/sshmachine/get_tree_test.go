@@ -41,7 +41,7 @@ func TestGetHostileArchive(t *testing.T) {
 			must(t, os.WriteFile(dir+"/evil.tar", archive.Bytes(), 0o644))
 			h := newHost(t)
 			h.run = func(line string) string {
-				return strings.ReplaceAll(line, "exec tar -cf -", "exec cat "+dir+"/evil.tar; :")
+				return strings.ReplaceAll(line, "try tar -cf -", "exec cat "+dir+"/evil.tar; :")
 			}
 			m := connect(t, h.configFor(h.listen(t)))
 			if err := m.Get(t.Context(), &bake.Download{Source: dir, Path: dir + "/in/to"}); err == nil {

@@ -140,8 +140,8 @@ func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, des
 	scripts := newFileScripts(g, up, f, dest)
 	check := fmt.Sprintf("n=$(wc -c <\"$t\"); if [ $n -ne %d ]; then echo \"transfer incomplete: $n bytes\" >&2; exit 1; fi\n", len(content))
 	if hasher := g.digestCommand(int64(len(content))); hasher != "" {
-		check += fmt.Sprintf("v=$(%s <\"$t\" | cut -c1-64); if [ \"$v\" != %x ]; then echo \"digest mismatch: $v\" >&2; exit 1; fi\n",
-			hasher, sha256.Sum256(content))
+		check += fmt.Sprintf("v=$(try %s <\"$t\" | cut -c1-64); if [ \"$v\" != %x ]; then echo \"digest mismatch: ${v:-%s printed nothing}\" >&2; exit 1; fi\n",
+			hasher, sha256.Sum256(content), program(hasher))
 	}
 	p := newScript(su, scripts.begin()+"cat >\"$t\" || exit 1\n"+check+scripts.end(), bytes.NewReader(content))
 	report := newProgress(up.Progress, int64(len(content)))
@@ -158,7 +158,7 @@ func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, des
 // and "size" prints the file's size.
 const bigFileCommands = `sum)
 i=0; while [ "$(wc -c <"$f")" -lt "$b" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done
-dd if="$f" bs=1048576 skip="$a" count=SEGMENT 2>/dev/null | HASHER | cut -c1-64;;
+v=$(dd if="$f" bs=1048576 skip="$a" count=SEGMENT 2>/dev/null | HASHER | cut -c1-64); echo "${v:-no digest}";;
 size) echo $(($(wc -c <"$f")));;
 `
 
@@ -192,9 +192,9 @@ func (c *conn) putSessions(ctx context.Context, su *sudo, g *guestInfo, up *bake
 		scripts.login = g.facts.User
 	}
 	hasher := g.digestCommand(max(f.size, smallFile))
-	commands := strings.NewReplacer("SEGMENT", fmt.Sprint(segmentSize>>20), "HASHER", hasher).Replace(bigFileCommands)
+	commands := strings.NewReplacer("SEGMENT", fmt.Sprint(segmentSize>>20), "HASHER", "try "+hasher).Replace(bigFileCommands)
 	if hasher == "" {
-		commands = strings.Replace(commands, "|  |", "|", 1)
+		commands = strings.Replace(commands, "| try  |", "|", 1)
 	}
 	t, err := c.startTransferScript(ctx, su, scripts.begin(), commands, scripts.end())
 	if err != nil {

@@ -247,7 +247,7 @@ func (t *treeScripts) end() string {
 	b.WriteString(`if [ "$w" != "$s" ]; then mv "$w"/* "$s/" || exit 1; fi` + "\n")
 	if t.hasher != "" && t.xargs {
 		b.WriteString(`v=$(cd "$s/t" && ` + digestOfDigests(t.hasher, t.newlines) + " <../n)\n")
-		b.WriteString(`if [ "$v" != "$(cat "$s/h")" ]; then echo "digest mismatch: $v" >&2; exit 1; fi` + "\n")
+		b.WriteString(`if [ "$v" != "$(cat "$s/h")" ]; then echo "digest mismatch: ${v:-` + program(t.hasher) + ` printed nothing}" >&2; exit 1; fi` + "\n")
 	}
 	// "l" creates links if the transfer cannot, "m" sets bits that chown clears.
 	const script = `if [ -f "$s/%[1]s" ]; then (cd "$s/t" && . ../%[1]s) || exit 1; fi` + "\n"

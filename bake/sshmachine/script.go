@@ -56,6 +56,11 @@ func encodeScript(script string) string {
 // environment may change in the commands they use.
 const cleanEnvironment = `set +aefuvxC; unset IFS CDPATH ENV BASH_ENV TAR_OPTIONS GZIP POSIXLY_CORRECT _POSIX2_VERSION LS_COLORS GREP_OPTIONS GREP_COLOR GREP_COLORS LANGUAGE BLOCK_SIZE TIME_STYLE QUOTING_STYLE OPENSSL_CONF
 LC_ALL=C; export LC_ALL; PATH=${PATH:-/bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; export PATH
+` + tryFunction
+
+// tryFunction defines the shell function try, which runs a program and names it if it
+// fails: some fail without a word, or with one that does not say who speaks.
+const tryFunction = `try() { "$@" || { e=$?; echo "$1: exit status $e" >&2; return $e; }; }
 `
 
 // commandScript returns cmd, with its directory and environment, as a /bin/sh

@@ -29,6 +29,12 @@ func (g *guestInfo) digestCommand(size int64) string {
 	}
 }
 
+// program returns the program of a command line.
+func program(command string) string {
+	name, _, _ := strings.Cut(command, " ")
+	return name
+}
+
 // digestOfDigests returns the command that reads NUL-terminated file names and prints
 // the digest of the files' digests, one per line. If a name contains a newline, which
 // some tools print as it is, digests are computed file by file.
@@ -37,7 +43,7 @@ func digestOfDigests(hasher string, newlines bool) string {
 	if newlines {
 		files = "/bin/sh -c 'for f; do " + hasher + ` <"$f" || exit 1; done' /bin/sh`
 	}
-	return "{ xargs -0 -r " + files + " | cut -c1-64 | " + hasher + " | cut -c1-64; }"
+	return "{ try xargs -0 -r " + files + " | cut -c1-64 | try " + hasher + " | cut -c1-64; }"
 }
 
 // hexDigest returns h's digest as those commands print it.
@@ -46,7 +52,13 @@ func hexDigest(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
 // compareDigests returns an error unless remote, as printed by the machine, is the
 // digest of the data received.
 func compareDigests(remote string, received hash.Hash) error {
-	if want, got := strings.TrimSpace(remote), hexDigest(received); want != got {
+	want, got := strings.TrimSpace(remote), hexDigest(received)
+	switch {
+	case want == "":
+		return errors.New("no digest from the machine: its command printed nothing")
+	case len(want) != len(got):
+		return fmt.Errorf("no digest from the machine: %.200s", want)
+	case want != got:
 		return fmt.Errorf("digest mismatch: machine has %.100s, received %s (changed while being read?)", want, got)
 	}
 	return nil

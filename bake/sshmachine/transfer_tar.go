@@ -3,6 +3,7 @@ package sshmachine
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -19,10 +20,10 @@ import (
 // putTar sends a tree as a tar stream to one command, which also verifies it and
 // moves it into place.
 func (c *conn) putTar(ctx context.Context, su *sudo, g *guestInfo, src *sourceTree, scripts *treeScripts, report *progress) error {
-	extract := `tar -xpf - -C "$w"`
+	extract := `try tar -xpf - -C "$w"`
 	compress := g.has("gzip") && c.shouldCompress(ctx, src)
 	if compress {
-		extract = "gzip -dc | " + extract
+		extract = "try gzip -dc | " + extract
 	}
 	reader, writer := io.Pipe()
 	sent := make(chan error, 1)
@@ -31,7 +32,9 @@ func (c *conn) putTar(ctx context.Context, su *sudo, g *guestInfo, src *sourceTr
 		_ = writer.CloseWithError(err)
 		sent <- err
 	}()
-	script := scripts.begin() + extract + " || exit 1\n" + scripts.end()
+	// "h" is the last file of the archive.
+	const check = `if [ ! -f "$w/h" ]; then echo "tar: exit status 0 before the end of the archive" >&2; exit 1; fi` + "\n"
+	script := scripts.begin() + extract + " || exit 1\n" + check + scripts.end()
 	err := c.runScript(ctx, newScript(su, script, reader))
 	_ = reader.CloseWithError(errReceiverEnded)
 	if failed := <-sent; failed != nil && !errors.Is(failed, errReceiverEnded) {
@@ -98,13 +101,44 @@ func tarHeader(e entry) *tar.Header {
 // getTar fetches a tree as a tar stream. Unreadable files make tar, and so getTar,
 // fail.
 func (c *conn) getTar(ctx context.Context, su *sudo, from *remoteFile, into *destTree) error {
-	return c.receive(ctx, su, "exec tar -cf - -C "+quote(from.path)+" .", func(r io.Reader) error {
-		if err := into.extractTar(r); err != nil {
+	return c.receive(ctx, su, "try tar -cf - -C "+quote(from.path)+" .", func(r io.Reader) error {
+		archive := &archiveEnd{Reader: r}
+		if err := into.extractTar(archive); err != nil {
 			return err
 		}
-		_, err := io.Copy(io.Discard, r) // tar pads the last block
-		return err
+		if _, err := io.Copy(io.Discard, archive); err != nil { // tar pads the last block
+			return err
+		}
+		return archive.check()
 	})
+}
+
+// An archiveEnd reads an archive and knows whether it is complete. A tar.Reader takes
+// the end of the input for the end of the archive.
+type archiveEnd struct {
+	io.Reader
+
+	zeros int // zero bytes at the end of what was read
+}
+
+// Read reads from the archive.
+func (a *archiveEnd) Read(b []byte) (int, error) {
+	n, err := a.Reader.Read(b)
+	zeros := n - len(bytes.TrimRight(b[:n], "\x00"))
+	if zeros == n {
+		zeros += a.zeros
+	}
+	a.zeros = zeros
+	return n, err
+}
+
+// check reports an archive without the block of zeros at its end.
+func (a *archiveEnd) check() error {
+	const block = 512
+	if a.zeros < block {
+		return errors.New("tar on the machine ended before the end of the archive")
+	}
+	return nil
 }
 
 // extractTar adds the entries of an archive.

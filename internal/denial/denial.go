@@ -1,7 +1,10 @@
 // Package denial recognizes messages of programs that lack the permissions of root.
 package denial
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Is reports whether a message says that the user lacks a permission that root may
 // have.
@@ -14,13 +17,8 @@ func Is(message string) bool {
 	case has("failed to") && has("access denied"): // systemctl without polkit
 		return true
 	}
-	for _, part := range []string{
+	return slices.ContainsFunc([]string{
 		"permission denied", "operation not permitted", "interactive authentication required", "superuser",
 		"are you root", "be root", "run as root", "root privileges", "requires root", "only root", "unless you are root", "not root",
-	} {
-		if has(part) {
-			return true
-		}
-	}
-	return false
+	}, has)
 }

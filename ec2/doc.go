@@ -45,9 +45,11 @@
 //
 // Before anything is created, the build checks that the AMI can reach every
 // destination: its name is free or can be replaced, regions answer, roles can be
-// assumed, KMS keys can encrypt, launch templates and the instance profile exist,
-// and parameters that must not be overwritten do not. Keys and profiles that the
-// credentials may use but not describe are not checked.
+// assumed, KMS keys can encrypt, its encryption lets it be shared, launch templates and
+// the instance profile exist, and parameters that must not be overwritten do not. The
+// instance types must exist, run the source's architecture and be offered in the zones
+// that Network selects, and the key pair must exist. What the credentials may use but
+// not describe is not checked.
 //
 // [Plan] reports what a bake would do and which calls it would make, and creates
 // nothing. [Policy] returns the least-privilege IAM policy for images; print it and

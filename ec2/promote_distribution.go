@@ -16,7 +16,8 @@ import (
 // copies are promoted and are in the result; nothing is left of the failed ones. If
 // the build fails for another reason or is canceled, everything is removed.
 type Distribution struct {
-	// Copies are the additional destinations of the AMI; see CopyTo.
+	// Copies are the additional destinations of the AMI; see CopyTo. The region of
+	// the bake may be among them.
 	Copies []Copy
 
 	// OnlyCopies removes the AMI from where it was baked when all copies exist.
@@ -48,7 +49,8 @@ type Distribution struct {
 	// means 20.
 	Parallel int
 
-	// Attempts limits how often each destination is tried. Zero means three.
+	// Attempts limits how often each destination is tried. Zero means three. If AWS
+	// refuses all that are left for good, they are not tried again.
 	Attempts int
 
 	// Timeout limits the copying to all destinations in each attempt. A copy that

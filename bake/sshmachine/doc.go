@@ -19,8 +19,8 @@
 // The machine needs /bin/sh, the usual small commands, and a login shell that runs
 // command lines: bash, dash, zsh, fish, tcsh and BusyBox's ash are tested. A restricted
 // shell (rbash) or a forced command that runs something else cannot work. Commands and
-// transfers with Sudo set need sudo that works without a terminal, unless the login is
-// root.
+// transfers with Sudo set need sudo for any command, unless the login is root. If sudo
+// works only on a terminal, the program script provides one.
 // Everything else is used if present: tar, gzip, sha256sum, openssl, xargs, find,
 // the SFTP server, scp and /proc. Commands with Raw set need none of these; set
 // [Config.Raw] for a machine that has no /bin/sh.
@@ -72,8 +72,8 @@
 // but not all at once. Files that exist only in the destination stay. Symbolic
 // links are copied as links. Existing directories keep their owner and mode; new
 // ones are always writable by their owner. Hard links and sparse files arrive as
-// separate, full files. Without Owner and Group, a tree has the login's group even in a
-// set-gid directory, which passes its group on only to a single file.
+// separate, full files. Without Owner and Group, a tree has the login's group and its own
+// modes even in a set-gid directory, which passes its group on only to a single file.
 //
 // The temporary directory is private to the writer. A destination that is a link to a
 // file is replaced. Links to directories are followed, below the destination as well,
@@ -99,13 +99,14 @@
 //
 // Trees are sent as one tar stream, compressed if the round-trip time is long and
 // the tree compresses well. Without tar they are sent by SFTP, many files at once;
-// without SFTP by scp. Trees are fetched with tar, SFTP or, failing both, find and
+// without SFTP, or if the server permits one session only, by scp. Trees are fetched with tar, SFTP or, failing both, find and
 // head. If the round-trip time would limit a single session, a big file is split
 // over several SFTP channels. The result is the same in all cases.
 //
 // Digests are SHA-256, computed on the machine by openssl or sha256sum and, for a
 // tree, xargs. Without these tools, sizes are compared instead; of a tree that was
-// sent, only its completeness is checked.
+// sent, only its completeness is checked. A fetched tree must contain every file,
+// directory and link that find listed before, if the machine has find.
 //
 // # Errors
 //

@@ -17,7 +17,7 @@ func (c *conn) listTree(ctx context.Context, su *sudo, g *guestInfo, from *remot
 	if !g.has("find") {
 		return nil
 	}
-	// What cannot be listed cannot be fetched either, which reports it.
+	// find reports nothing, since the transfer fails at the same entries.
 	script := "cd " + quote(from.path) + ` || exit 1
 find . \( -type d -o -type f -o -type l \) -exec /bin/sh -c 'printf "%s\0" "$@"' /bin/sh {} + 2>/dev/null
 exit 0`

@@ -75,7 +75,7 @@ func (c *conn) putSFTP(ctx context.Context, su *sudo, g *guestInfo, src *sourceT
 	}
 	open, err := c.openSFTP(ctx, 1, false)
 	if err != nil {
-		return err, nil //nolint:nilerr // the caller tries another way
+		return err, nil
 	}
 	err = open[0].putTree(ctx, src, into, report)
 	closeAll(open)

@@ -30,8 +30,10 @@ var (
 // String returns Name without surrounding spaces.
 func (f ProvisionFunc) String() string { return strings.TrimSpace(f.Name) }
 
-// Validate reports a missing Do.
-func (f ProvisionFunc) Validate() error { return required("ProvisionFunc.Do", f.Do == nil) }
+// Validate reports a missing Do and a Name that contains "[redacted]".
+func (f ProvisionFunc) Validate() error {
+	return errors.Join(required("ProvisionFunc.Do", f.Do == nil), rejectRedacted("ProvisionFunc.Name", "a name must not contain secrets", f.Name))
+}
 
 // DeclareInputs declares the version. It fails if there is none.
 func (f ProvisionFunc) DeclareInputs(in *Inputs) error {
@@ -69,8 +71,10 @@ var (
 // String returns Name without surrounding spaces.
 func (f CheckFunc) String() string { return strings.TrimSpace(f.Name) }
 
-// Validate reports a missing Do.
-func (f CheckFunc) Validate() error { return required("CheckFunc.Do", f.Do == nil) }
+// Validate reports a missing Do and a Name that contains "[redacted]".
+func (f CheckFunc) Validate() error {
+	return errors.Join(required("CheckFunc.Do", f.Do == nil), rejectRedacted("CheckFunc.Name", "a name must not contain secrets", f.Name))
+}
 
 // Check calls Do.
 func (f CheckFunc) Check(ctx context.Context, m Machine) error {
@@ -98,8 +102,10 @@ var (
 // String returns Name without surrounding spaces.
 func (f PublisherFunc) String() string { return strings.TrimSpace(f.Name) }
 
-// Validate reports a missing Do.
-func (f PublisherFunc) Validate() error { return required("PublisherFunc.Do", f.Do == nil) }
+// Validate reports a missing Do and a Name that contains "[redacted]".
+func (f PublisherFunc) Validate() error {
+	return errors.Join(required("PublisherFunc.Do", f.Do == nil), rejectRedacted("PublisherFunc.Name", "a name must not contain secrets", f.Name))
+}
 
 // Publish calls Do.
 func (f PublisherFunc) Publish(ctx context.Context, a Artifact) error {

@@ -1,12 +1,15 @@
 package bake_test
 
 import (
+	"context"
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/baketest"
 )
 
 // masked returns text as it appears in an event of a build with these secrets.
@@ -68,5 +71,34 @@ func TestMaskManySecrets(t *testing.T) {
 	run.Emit(bake.Event{Text: "it is secret 7 of many builds"})
 	if strings.Contains(got, "secret") {
 		t.Errorf("Emit: text %q, want the secret masked", got)
+	}
+}
+
+// A secret that was printed into a name or tag is an error, also in base64.
+func TestPrintedSecretsInImage(t *testing.T) {
+	printed := fmt.Sprint(bake.NewSecret("hunter2"))
+	encoded := base64.StdEncoding.EncodeToString([]byte("user:" + printed))
+	image := func() *bake.Image { return &bake.Image{Name: "web", Builder: baketest.NewBuilder(nil)} }
+	for want, change := range map[string]func(img *bake.Image){
+		"Image.Name: contains [redacted]":          func(img *bake.Image) { img.Name = "web " + printed },
+		`Image.Tags["auth"]: contains [redacted]`:  func(img *bake.Image) { img.Tags = map[string]string{"auth": encoded} },
+		"Image.Steps[0].Name: contains [redacted]": func(img *bake.Image) { img.Steps = []bake.Step{{Name: "use " + printed, Do: nothing}} },
+		"check 1: CheckFunc.Name: contains [redacted]": func(img *bake.Image) {
+			img.Checks = []bake.Check{bake.CheckFunc{Name: printed, Do: func(context.Context, bake.Machine) error { return nil }}}
+		},
+		"publish 1: PublisherFunc.Name: contains [redacted]": func(img *bake.Image) {
+			img.Publishers = []bake.Publisher{bake.PublisherFunc{Name: printed, Do: func(context.Context, bake.Artifact) error { return nil }}}
+		},
+	} {
+		img := image()
+		change(img)
+		if err := bake.Validate(nil, img); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Validate() = %v, want %q", err, want)
+		}
+	}
+	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
+	err := m.Run(t.Context(), &bake.Cmd{Line: "login", Env: map[string]string{"AUTH": encoded}})
+	if err == nil || !strings.Contains(err.Error(), `Cmd.Env["AUTH"]: contains [redacted]`) {
+		t.Errorf("Run() = %v, want an error for Env", err)
 	}
 }

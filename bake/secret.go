@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/mask"
+	redactedtext "github.com/bakestone-go/bakestone/internal/redacted"
 )
 
 // redacted is the printed form of a Secret.
@@ -65,7 +65,7 @@ func addSecrets(m *mask.Masker, secrets ...Secret) {
 // rejectRedacted reports a text that contains the printed form of a Secret: somebody
 // printed a secret where its value was meant.
 func rejectRedacted(field, remedy, text string) error {
-	if strings.Contains(text, redacted) {
+	if redactedtext.In(text) {
 		return Invalid(field, "contains %s, the printed form of a Secret: %s", redacted, remedy)
 	}
 	return nil

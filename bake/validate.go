@@ -60,6 +60,7 @@ func (img *Image) validate(number int, given map[*Image]bool) []error {
 	if secrets.Mask(name) != name {
 		wrong("", Invalid("Image.Name", "contains one of Image.Secrets"))
 	}
+	wrong("", rejectRedacted("Image.Name", "a name must not contain secrets", name))
 	wrong("", rejectRedactedMap("Image.Tags", "tags are visible to others and must not contain secrets", img.Tags))
 	if img.From != nil && !given[img.From] {
 		wrong("", Invalid("Image.From", "image %q is not among the images to bake", img.From.Name))
@@ -99,6 +100,7 @@ func (img *Image) validate(number int, given map[*Image]bool) []error {
 		if s.At < BeforeLaunch || s.At > AfterPromote {
 			wrong(s.Name, Invalid(field+".At", "unknown point %d", s.At))
 		}
+		wrong("", rejectRedacted(field+".Name", "a name must not contain secrets", s.Name))
 		seen[s.Name] = true
 	}
 	return errs

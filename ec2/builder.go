@@ -98,7 +98,7 @@ type Builder struct {
 	InstanceProfilePolicy string
 
 	// UserData is merged with Bakestone's own user data. Any cloud-init format is
-	// accepted. Both together are limited to 16 KiB, compressed if necessary.
+	// accepted; that of Windows is an error. Both together are limited to 16 KiB, compressed if necessary.
 	UserData []byte
 
 	// BlockDevices change or add volumes. Other volumes of the source stay as
@@ -107,6 +107,12 @@ type Builder struct {
 
 	// Tags are added to every resource. Image.Tags take precedence.
 	Tags map[string]string
+
+	// SourceTags, if not nil, returns further tags of every resource, made from the
+	// facts of the AMI that the bake starts from, such as its name. Tags and RunTags
+	// take precedence. It is called once, before anything is created; an error or an
+	// invalid tag ends the bake.
+	SourceTags func(SourceImage) (map[string]string, error)
 
 	// RunTags are added to the resources that exist only during the bake:
 	// instance, volumes, network interface, security group, instance profile.
@@ -214,7 +220,7 @@ func (b Builder) Validate(img *bake.Image) error {
 	if b.ImageTimeout < 0 {
 		invalid("ImageTimeout", "must not be negative")
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("Builder", b))...)
 }
 
 // zoneName matches the names of Availability Zones, which begin with their region.

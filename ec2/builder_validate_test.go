@@ -46,8 +46,12 @@ func TestValidate(t *testing.T) {
 		}, want: "Builder.SSH.From"},
 		"invalid network":     {change: func(b *ec2.Builder) { b.SSH.From = []netip.Prefix{{}} }, want: "Builder.SSH.From: invalid network"},
 		"no public address":   {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled; b.SSH.Address = ec2.PublicAddress }, want: "Builder.SSH.Address: public addresses need Network.PublicIP"},
-		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "and compressed, want at most 163"},
+		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "and compressed, want at most 162"},
 		"unknown user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("echo hello") }, want: "Builder.UserData: unknown cloud-init format"},
+		"Windows user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("\n<PowerShell>\nexit\n</PowerShell>") }, want: "Builder.UserData: is for Windows: a Builder needs an AMI with cloud-init"},
+		"Windows batch":       {change: func(b *ec2.Builder) { b.UserData = []byte("\ufeff<script>\r\nexit\r\n</script>") }, want: "Builder.UserData: is for Windows"},
+		"Windows, persistent": {change: func(b *ec2.Builder) { b.UserData = []byte("<persist>true</persist><powershell>exit</powershell>") }, want: "Builder.UserData: is for Windows"},
+		"Windows tasks":       {change: func(b *ec2.Builder) { b.UserData = []byte("version: 1.1\ntasks:\n- task: executeScript\n") }, want: "Builder.UserData: is for Windows"},
 		"device twice":        {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{SizeGiB: 1}, {SizeGiB: 2}} }, want: "is given twice"},
 		"device without size": {change: func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{{Device: "/dev/sdf"}} }, want: "Builder.BlockDevices[/dev/sdf]: needs SizeGiB or Snapshot"},
 		"type twice":          {change: func(b *ec2.Builder) { b.InstanceTypes = []string{"t3.micro", "t3.micro"} }, want: "Builder.InstanceTypes: instance type \"t3.micro\" is empty or given twice"},
@@ -60,11 +64,14 @@ func TestValidate(t *testing.T) {
 		"two reservations": {change: func(b *ec2.Builder) {
 			b.Placement.CapacityReservation, b.Placement.NoCapacityReservation = "cr-1", true
 		}, want: "Builder.Placement.CapacityReservation: only one"},
-		"spot, reservation": {change: func(b *ec2.Builder) { b.Placement.CapacityReservation, b.Spot = "cr-1", &ec2.Spot{} }, want: "spot instances cannot use capacity reservations"},
-		"hop limit":         {change: func(b *ec2.Builder) { b.Metadata.HopLimit = 65 }, want: "Builder.Metadata.HopLimit: 65 is not between"},
-		"unknown address":   {change: func(b *ec2.Builder) { b.SSH.Address = 99 }, want: "Builder.SSH.Address: unknown value 99"},
-		"no IPv6":           {change: func(b *ec2.Builder) { b.SSH.Address = ec2.IPv6Address }, want: "Builder.SSH.Address: IPv6Address needs Network.IPv6"},
-		"private IPv6":      {change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("::1") }, want: "Builder.Network.PrivateIP: ::1 is not an IPv4"},
+		"spot, reservation":    {change: func(b *ec2.Builder) { b.Placement.CapacityReservation, b.Spot = "cr-1", &ec2.Spot{} }, want: "spot instances cannot use capacity reservations"},
+		"no metadata, no keys": {change: func(b *ec2.Builder) { b.Metadata.Off = true }, want: "Builder.Metadata.Off: requires SSH.Auth and SSH.HostKey"},
+		"no metadata, tags":    {change: func(b *ec2.Builder) { b.Metadata = ec2.Metadata{Off: true, Tags: true} }, want: "Builder.Metadata.Off: cannot be set together with Metadata.Tags"},
+		"no metadata, profile": {change: func(b *ec2.Builder) { b.Metadata.Off, b.InstanceProfile = true, "web" }, want: "Builder.Metadata.Off: cannot be set together with InstanceProfile"},
+		"hop limit":            {change: func(b *ec2.Builder) { b.Metadata.HopLimit = 65 }, want: "Builder.Metadata.HopLimit: 65 is not between"},
+		"unknown address":      {change: func(b *ec2.Builder) { b.SSH.Address = 99 }, want: "Builder.SSH.Address: unknown value 99"},
+		"no IPv6":              {change: func(b *ec2.Builder) { b.SSH.Address = ec2.IPv6Address }, want: "Builder.SSH.Address: IPv6Address needs Network.IPv6"},
+		"private IPv6":         {change: func(b *ec2.Builder) { b.Network.PrivateIP = netip.MustParseAddr("::1") }, want: "Builder.Network.PrivateIP: ::1 is not an IPv4"},
 		"groups and filters": {change: func(b *ec2.Builder) {
 			b.Network.SecurityGroups, b.Network.SecurityGroupFilters = []string{"a"}, ec2.Filters{"b": {"c"}}
 		}, want: "Builder.Network.SecurityGroupFilters: cannot"},
@@ -86,9 +93,13 @@ func TestValidate(t *testing.T) {
 		"two profiles":   {change: func(b *ec2.Builder) { b.InstanceProfile, b.InstanceProfilePolicy = "a", readBucket }, want: "Builder.InstanceProfilePolicy: cannot be set together"},
 		"invalid policy": {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{" }, want: "Builder.InstanceProfilePolicy: is not JSON"},
 		"empty policy":   {change: func(b *ec2.Builder) { b.InstanceProfilePolicy = "{}" }, want: "Builder.InstanceProfilePolicy: has no Statement"},
-		"reserved tag":   {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x" has a reserved prefix`},
-		"own tag":        {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "has a reserved prefix"},
-		"long tag":       {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
+		"printed secrets": {change: func(b *ec2.Builder) {
+			token := fmt.Sprint(bake.NewSecret("hunter2"))
+			b.UserData, b.Tags = []byte("#cloud-config\npassword: "+token), map[string]string{"team": "web", "token": token}
+		}, want: "Builder.UserData: contains [redacted], the printed form of a bake.Secret"},
+		"reserved tag": {change: func(b *ec2.Builder) { b.Tags = map[string]string{"aws:x": ""} }, want: `Tags: "aws:x" has a reserved prefix`},
+		"own tag":      {change: func(b *ec2.Builder) { b.Tags = map[string]string{"Bakestone:x": ""} }, want: "has a reserved prefix"},
+		"long tag":     {change: func(b *ec2.Builder) { b.Tags = map[string]string{"x": strings.Repeat("x", 300)} }, want: "values at most 256"},
 		"invalid IAM tag": {change: func(b *ec2.Builder) {
 			b.Tags, b.InstanceProfilePolicy = map[string]string{"team": "web (prod)"}, readBucket
 		}, want: `Tags: invalid tag text "web (prod)"`},

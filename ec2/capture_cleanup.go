@@ -132,7 +132,7 @@ func (s *session) clean(ctx context.Context, m bake.Machine) error {
 	const longestReport = 16 << 20
 	report, err := bake.OutputLimit(ctx, m, &bake.Cmd{
 		Line: cleanScript,
-		Env:  map[string]string{"BAKESTONE_ITEMS": strings.Join(names, " "), "BAKESTONE_KEY": keyBlob(s.Keys.ClientPublic)},
+		Env:  map[string]string{"BAKESTONE_ITEMS": strings.Join(names, " "), "BAKESTONE_KEY": s.Keys.clientBlobs()},
 		Sudo: true,
 	}, longestReport)
 	s.reportCleanup(report)

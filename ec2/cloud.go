@@ -31,6 +31,7 @@ import (
 type Cloud struct {
 	config   aws.Config
 	options  CloudOptions
+	dials    bool // CloudOptions.Dial was given
 	schedule awsapi.Schedule
 
 	role      string // assumed by assumedBy, see Assume
@@ -110,7 +111,8 @@ func NewCloud(cfg aws.Config, o *CloudOptions) *Cloud {
 	if o != nil {
 		c.options = *o
 	}
-	if c.options.Dial == nil {
+	c.dials = c.options.Dial != nil
+	if !c.dials {
 		c.options.Dial = new(net.Dialer).DialContext
 	}
 	if c.options.SourceAddress == nil {

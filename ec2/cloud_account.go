@@ -42,7 +42,7 @@ func (c *Cloud) Assume(role Role) *Cloud {
 		}
 	}))
 	other := NewCloud(cfg, &c.options)
-	other.role, other.assumedBy = role.ARN, c
+	other.dials, other.role, other.assumedBy = c.dials, role.ARN, c
 	return other
 }
 

@@ -23,6 +23,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -184,7 +185,7 @@ func bakeWithFaults(t *testing.T, n int, kinds ...endpointFault) faultResult {
 				}
 				return kinds[random.IntN(len(kinds))]
 			}}
-			results, err := bake.Bake(t.Context(), briskOptions(), simple(cloudVia(server, end, cloudOptions(server))))
+			results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(5)}, simple(cloudVia(server, end, cloudOptions(server))))
 			mu.Lock()
 			defer mu.Unlock()
 			result.faults += end.count()

@@ -37,8 +37,8 @@
 // [PackerManifest], [JSONFile] or others.
 //
 // If EC2 has no capacity, the launch moves on through InstanceTypes and subnets,
-// and from [Spot] to on-demand. If EC2 fails to start the instance or reclaims it,
-// the build restarts from the launch. [SSH] has other ways to connect and to
+// and from [Spot] to on-demand. If EC2 fails to start the instance, reclaims it
+// or ends it by a fault, the build restarts from the launch. [SSH] has other ways to connect and to
 // verify the host key.
 //
 // # Before a bake
@@ -78,8 +78,8 @@
 //
 // With bake.Options.Resume another process continues the build. It looks for what
 // its first step may already have created, and creates nothing twice. If the
-// process ended while cleaning the guest, the build cannot be resumed, because SSH
-// no longer accepts connections: the step fails and the build is undone.
+// process ended while cleaning the guest, which then accepts no logins, the build
+// restarts from the launch.
 //
 // # Errors
 //
@@ -88,6 +88,12 @@
 // recognizes the repetition by its token, or after looking for its result.
 // Permission failures are reported as a [*DeniedError] naming the denied action and
 // resource, provided the credentials may decode the message.
+//
+// When the instance stops or terminates while the build uses it, the command ends
+// within seconds with an [*InstanceStateError]. Responses of proxies and captive
+// portals are reported as such. A new resource must be shown by EC2 with the build's
+// tag; one that is not, within [CloudOptions].SettleTime, is an error, and the undo
+// looks for what was really created.
 //
 // Package ec2test has an embedded EC2 for tests.
 package ec2

@@ -54,12 +54,14 @@ func (s *session) runInput(c candidate, userData string) *awsec2.RunInstancesInp
 		InstanceType:                      ec2types.InstanceType(c.Type),
 		MinCount:                          aws.Int32(1),
 		MaxCount:                          aws.Int32(1),
-		UserData:                          aws.String(base64.StdEncoding.EncodeToString([]byte(userData))),
 		InstanceInitiatedShutdownBehavior: ec2types.ShutdownBehaviorTerminate,
 		MetadataOptions:                   s.builder.Metadata.options(),
 		BlockDeviceMappings:               s.blockDevices(),
 		TagSpecifications: tagged(s.tags("bakestone "+s.run.Image),
 			ec2types.ResourceTypeInstance, ec2types.ResourceTypeVolume, ec2types.ResourceTypeNetworkInterface),
+	}
+	if !s.builder.Metadata.Off {
+		in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte(userData)))
 	}
 	if p := cmp.Or(s.Profile.Name, s.builder.InstanceProfile); strings.HasPrefix(p, "arn:") {
 		in.IamInstanceProfile = &ec2types.IamInstanceProfileSpecification{Arn: aws.String(p)}

@@ -8,8 +8,7 @@ import (
 )
 
 // Metadata configures the instance metadata service during the bake. The zero value
-// requires IMDSv2. The service cannot be disabled: cloud-init reads the host key and
-// the client key from it.
+// requires IMDSv2.
 type Metadata struct {
 	// HopLimit limits the network hops of a response. Containers on the instance
 	// need two or more. Zero means the AMI's setting, or one.
@@ -27,21 +26,57 @@ type Metadata struct {
 	// support IMDSv2. Anyone who can make the instance fetch a URL can then read
 	// the credentials of its profile.
 	AllowIMDSv1 bool
+
+	// Off disables the service, and with it user data and instance profiles. The
+	// source AMI must know the login and the host key, so SSH.Auth and SSH.HostKey
+	// are required. An abandoned instance does not shut itself down at its expiry,
+	// which is among the user data.
+	Off bool
 }
 
 const mostHops = 64
 
 func (b Builder) validateMetadata() []error {
+	var errs []error
 	if hops := b.Metadata.HopLimit; hops < 0 || hops > mostHops {
-		return []error{bake.Invalid("Builder.Metadata.HopLimit", "%d is not between 1 and %d", hops, mostHops)}
+		errs = append(errs, bake.Invalid("Builder.Metadata.HopLimit", "%d is not between 1 and %d", hops, mostHops))
 	}
-	return nil
+	if !b.Metadata.Off {
+		return errs
+	}
+	invalid := func(format string, args ...any) {
+		errs = append(errs, bake.Invalid("Builder.Metadata.Off", format, args...))
+	}
+	if len(b.SSH.Auth) == 0 || b.SSH.HostKey == nil {
+		invalid("requires SSH.Auth and SSH.HostKey: the instance cannot read new keys from its user data")
+	}
+	for _, other := range []struct {
+		field string
+		set   bool
+	}{
+		{"UserData", len(b.UserData) > 0},
+		{"InstanceProfile", b.InstanceProfile != ""},
+		{"InstanceProfilePolicy", b.InstanceProfilePolicy != ""},
+		{"SSH.KeyPair", b.SSH.KeyPair != ""},
+		{"Metadata.HopLimit", b.Metadata.HopLimit != 0},
+		{"Metadata.Tags", b.Metadata.Tags},
+		{"Metadata.IPv6", b.Metadata.IPv6},
+		{"Metadata.AllowIMDSv1", b.Metadata.AllowIMDSv1},
+	} {
+		if other.set {
+			invalid("cannot be set together with %s, which needs the service", other.field)
+		}
+	}
+	return errs
 }
 
 func (m Metadata) options() *ec2types.InstanceMetadataOptionsRequest {
 	options := &ec2types.InstanceMetadataOptionsRequest{
 		HttpEndpoint: ec2types.InstanceMetadataEndpointStateEnabled,
 		HttpTokens:   ec2types.HttpTokensStateRequired,
+	}
+	if m.Off {
+		options.HttpEndpoint = ec2types.InstanceMetadataEndpointStateDisabled
 	}
 	if m.AllowIMDSv1 {
 		options.HttpTokens = ec2types.HttpTokensStateOptional

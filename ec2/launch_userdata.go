@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/textproto"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -20,7 +21,7 @@ import (
 
 const (
 	mostUserData = 16 << 10 // EC2's limit
-	keysVary     = 64       // by how many bytes the compressed size of keys varies
+	keysVary     = 128      // by how many bytes the compressed size of keys varies
 )
 
 // validateUserData reports user data that cloud-init does not know, or that EC2
@@ -102,7 +103,7 @@ func userData(user []byte, k keys, expires time.Time, boundary string) (string, 
 	return doc.String(), errors.Join(errs...)
 }
 
-// A cloudConfig configures the keys in cloud-init. The host key replaces those of
+// A cloudConfig configures the keys in cloud-init. The host keys replace those of
 // the AMI.
 type cloudConfig struct {
 	HostKeys   map[string]string `json:"ssh_keys,omitempty"`
@@ -112,10 +113,13 @@ type cloudConfig struct {
 func (k keys) cloudConfig() cloudConfig {
 	var c cloudConfig
 	if k.HostPrivate != "" {
-		c.HostKeys = map[string]string{"ed25519_private": k.HostPrivate, "ed25519_public": k.HostPublic}
+		c.HostKeys = map[string]string{
+			"ed25519_private": k.HostPrivate, "ed25519_public": k.HostPublic,
+			"ecdsa_private": k.HostECDSAPrivate, "ecdsa_public": k.HostECDSAPublic,
+		}
 	}
 	if k.ClientPublic != "" {
-		c.Authorized = []string{k.ClientPublic}
+		c.Authorized = []string{k.ClientPublic, k.ClientECDSAPublic}
 	}
 	return c
 }
@@ -151,6 +155,10 @@ func userDataKinds() [][2]string {
 	}
 }
 
+// windowsUserData matches the user data of EC2Launch and EC2Config: its tags, which may
+// come in any order, and EC2Launch v2's tasks.
+var windowsUserData = regexp.MustCompile(`(?i)^(\x{feff}|\s)*(<(powershell|powershellArguments|script|persist|runAsLocalSystem|detach)>|version: *["']?1\.)`)
+
 // userPart returns the MIME type and the body of the caller's user data.
 func userPart(data []byte) (kind string, body []byte, err error) {
 	data, err = gunzip(data)
@@ -161,6 +169,9 @@ func userPart(data []byte) (kind string, body []byte, err error) {
 		if bytes.HasPrefix(data, []byte(k[0])) {
 			return k[1], data, nil
 		}
+	}
+	if windowsUserData.Match(data) {
+		return "", nil, errors.New("is for Windows: a Builder needs an AMI with cloud-init and a POSIX shell")
 	}
 	header, rest, found := bytes.Cut(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
 	if found {

@@ -71,7 +71,10 @@ func definitions() []definition {
 				Cloud:   cloud,
 				Source:  ec2.ParameterName("/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"),
 				Capture: ec2.Capture{AllowIMDSv1: true}, InstanceTypes: []string{"t3.micro"}, SSH: ec2.SSH{KeyPair: "bakers"},
-				Network: ec2.Network{VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), SecurityGroups: []string{"default"}}, BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Enabled}}, InstanceProfile: "baker",
+				Network: ec2.Network{
+					VPC: ec2.ByFilter(ec2.Filters{"is-default": {"true"}}), AvailabilityZone: testRegion + "b", SecurityGroups: []string{"default"},
+				},
+				BlockDevices: []ec2.BlockDevice{{Encrypted: ec2.Enabled}}, InstanceProfile: "baker",
 			}
 			return img
 		}},

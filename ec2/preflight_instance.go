@@ -43,7 +43,7 @@ func (s *session) checkInstanceTypes(ctx context.Context) error {
 func (r *region) architectures(ctx context.Context, types []string) (map[string][]string, error) {
 	known := make(map[string][]string, len(types))
 	pages := awsec2.NewDescribeInstanceTypesPaginator(r.client, &awsec2.DescribeInstanceTypesInput{
-		Filters: []ec2types.Filter{filter("instance-type", types...)}, // unlike ids, unknown ones are no error
+		Filters: []ec2types.Filter{filter("instance-type", types...)}, // unlike a list of ids, does not fail if one is unknown
 	})
 	err := eachPage(ctx, pages, func(page *awsec2.DescribeInstanceTypesOutput) {
 		for _, t := range page.InstanceTypes {
@@ -69,10 +69,10 @@ func (s *session) checkDefaultType() error {
 	}
 }
 
-// choosesZones reports whether the Network restricts the zones that the instance may
-// be launched in.
+// choosesZones reports whether the Network restricts the instance to some of the zones
+// of its VPC.
 func (n Network) choosesZones() bool {
-	return n.AvailabilityZone != "" || !n.Subnet.isZero() || !n.VPC.isZero() || n.PrivateIP.IsValid()
+	return n.AvailabilityZone != "" || !n.Subnet.isZero() || n.PrivateIP.IsValid()
 }
 
 // checkZones checks that a zone of the matching subnets offers an instance type. Most

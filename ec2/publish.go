@@ -37,6 +37,16 @@ type RegionalPublisher interface {
 	Destinations(all []Destination) ([]Destination, error)
 }
 
+// A SourcePublisher is a [bake.Publisher] that publishes facts of the AMI that the bake
+// started from: [PackerManifest].
+type SourcePublisher interface {
+	bake.Publisher
+
+	// PreflightSource reports why Publish would fail for a bake that starts from an
+	// AMI. It is called before anything is created.
+	PreflightSource(source SourceImage) error
+}
+
 // A PreflightPublisher is a [bake.Publisher] that can detect before the launch that
 // Publish would fail: [SSMParameter] and [LaunchTemplate].
 type PreflightPublisher interface {

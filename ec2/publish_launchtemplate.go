@@ -73,7 +73,7 @@ func (l LaunchTemplate) Validate() error {
 	if n := utf8.RuneCountInString(l.Description); n > longest {
 		errs = append(errs, bake.Invalid("LaunchTemplate.Description", "is %d characters, want at most %d", n, longest))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("LaunchTemplate", l))...)
 }
 
 // Destinations returns the destinations in Regions, or with an ID only the first.

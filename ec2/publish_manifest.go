@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -38,12 +39,24 @@ type PackerManifest struct {
 
 	// CustomData is added to the build.
 	CustomData map[string]string
+
+	// SourceData, if not nil, returns further custom data, made from the facts of the
+	// AMI that the bake started from. CustomData takes precedence. It is called before
+	// anything is created as well, where an error ends the bake.
+	SourceData func(SourceImage) (map[string]string, error)
 }
 
-var _ bake.Publisher = PackerManifest{}
+var (
+	_ bake.Publisher  = PackerManifest{}
+	_ bake.Validator  = PackerManifest{}
+	_ SourcePublisher = PackerManifest{}
+)
 
 // String returns "manifest " and the path.
 func (m PackerManifest) String() string { return "manifest " + m.path() }
+
+// Validate reports fields that contain the printed form of a secret.
+func (m PackerManifest) Validate() error { return checkRedacted("PackerManifest", m) }
 
 func (m PackerManifest) path() string {
 	if m.Path == "" {
@@ -78,7 +91,10 @@ func (m PackerManifest) Publish(ctx context.Context, a bake.Artifact) (err error
 	run := bake.RunFromContext(ctx)
 	build := manifestBuild{
 		Name: m.Name, Builder: "amazon-ebs", Time: run.Clock.Now().Unix(), ArtifactID: ami.packerID(),
-		RunUUID: m.RunUUID, CustomData: m.CustomData,
+		RunUUID: m.RunUUID,
+	}
+	if build.CustomData, err = m.customData(ami.Source); err != nil {
+		return err
 	}
 	if build.Name == "" {
 		build.Name = run.Image
@@ -111,6 +127,33 @@ func (m PackerManifest) Publish(ctx context.Context, a bake.Artifact) (err error
 	}
 	file.LastRun = build.RunUUID
 	return writeJSON(m.path(), file)
+}
+
+// PreflightSource reports an error of SourceData.
+func (m PackerManifest) PreflightSource(source SourceImage) error {
+	_, err := m.customData(source)
+	return err
+}
+
+// customData returns the custom data of a bake that starts from source.
+func (m PackerManifest) customData(source SourceImage) (map[string]string, error) {
+	if m.SourceData == nil {
+		return m.CustomData, nil
+	}
+	data, err := m.SourceData(source)
+	if err != nil {
+		return nil, bake.Invalid("PackerManifest.SourceData", "source %s: %w", source.ID, err)
+	}
+	all := maps.Clone(m.CustomData)
+	if all == nil {
+		all = map[string]string{}
+	}
+	for key, value := range data {
+		if _, given := all[key]; !given {
+			all[key] = value
+		}
+	}
+	return all, nil
 }
 
 // is reports whether an entry is for this build. A resumed build may find its own.

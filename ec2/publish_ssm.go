@@ -78,7 +78,7 @@ func (p SSMParameter) Validate() error {
 	if tier := ssmtypes.ParameterTier(p.Tier); p.Tier != "" && !slices.Contains(tier.Values(), tier) {
 		errs = append(errs, bake.Invalid("SSMParameter.Tier", "unknown value %q, want one of %v", p.Tier, tier.Values()))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("SSMParameter", p))...)
 }
 
 // Destinations returns the destinations in Regions.

@@ -32,6 +32,8 @@ type session struct {
 	Image         amiRecord     `json:"image,omitzero"`
 	Copies        []copyRecord  `json:"copies,omitempty"`
 	Promotions    int           `json:"promotions,omitempty"` // attempts to promote
+
+	SourceTags map[string]string `json:"source_tags,omitempty"` // the result of Builder.SourceTags
 }
 
 var (

@@ -146,7 +146,7 @@ func (n Newest) Validate() error {
 	}
 	for _, o := range n.Owners {
 		if !accountID.MatchString(o) && !slices.Contains([]string{Self, Amazon, Marketplace, "aws-backup-vault"}, o) {
-			return fmt.Errorf("invalid Newest.Owners %q: want an account id of twelve digits, %q, %q or %q", o, Self, Amazon, Marketplace)
+			return fmt.Errorf("invalid Newest.Owners %q: want an account id of twelve digits (ec2.Canonical or ec2.Debian, for two vendors), %q, %q or %q", o, Self, Amazon, Marketplace)
 		}
 	}
 	return nil

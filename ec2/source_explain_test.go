@@ -146,7 +146,7 @@ func TestAccessExplained(t *testing.T) {
 			change: func(_ *aws.Config, b *ec2.Builder) {
 				b.Source = ec2.Newest{Owners: []string{"canonical"}, Name: "ubuntu*"}
 			},
-			want: []string{`Builder.Source: invalid Newest.Owners "canonical": want an account id of twelve digits, "self", "amazon" or "aws-marketplace"`},
+			want: []string{`Builder.Source: invalid Newest.Owners "canonical": want an account id of twelve digits (ec2.Canonical or ec2.Debian, for two vendors), "self", "amazon" or "aws-marketplace"`},
 		},
 		"parameter": {
 			change: func(_ *aws.Config, b *ec2.Builder) { b.Source = ec2.ParameterName("/none") },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +16,7 @@ import (
 // A SourceImage describes the AMI that a bake started from, at that time.
 type SourceImage struct {
 	ID           string            `json:"id"`
+	Region       string            `json:"region,omitempty"`
 	Name         string            `json:"name"`
 	Owner        string            `json:"owner"`                 // an account id
 	OwnerAlias   string            `json:"owner_alias,omitempty"` // "amazon", "aws-marketplace"
@@ -73,6 +75,10 @@ func (s *session) findSource(ctx context.Context) error {
 		return s.explainSource(failed)
 	}
 	s.Source = sourceImage(image)
+	s.Source.Region = s.region.name
+	if strings.EqualFold(string(image.Platform), "windows") { // the SDK has "Windows", EC2 sends "windows"
+		return bake.Invalid("Builder.Source", "%s is a Windows AMI: a Builder needs one with cloud-init and a POSIX shell", s.Source.ID)
+	}
 	if s.builder.SSH.User != "" && !s.run.Checks {
 		s.Source.Login = s.builder.SSH.User
 	}
@@ -81,9 +87,22 @@ func (s *session) findSource(ctx context.Context) error {
 	}
 	s.run.Say("source is %s", s.Source.describe(s.run.Clock.Now()))
 	if len(s.builder.InstanceTypes) == 0 {
-		return s.checkDefaultType()
+		if err := s.checkDefaultType(); err != nil {
+			return err
+		}
 	}
-	return nil
+	if s.run.Checks {
+		return nil
+	}
+	errs := []error{s.findSourceTags()}
+	if !s.image.ProvisionOnly {
+		for _, p := range s.image.Publishers {
+			if with, ok := bake.As[SourcePublisher](p); ok {
+				errs = append(errs, with.PreflightSource(s.Source))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // findShared looks up a source once for all bakes that ask for the same one at

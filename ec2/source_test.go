@@ -162,3 +162,18 @@ func TestDeprecatedSources(t *testing.T) {
 		}
 	}
 }
+
+// TestWindowsSource checks that a Windows AMI is refused before anything is created.
+func TestWindowsSource(t *testing.T) {
+	for _, platform := range []string{"Windows", "Windows with SQL Server Standard"} {
+		server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{Owner: friend, OwnerAlias: "amazon", Name: "Windows_Server-2025", Platform: platform}}})
+		cloud := newCloud(server)
+		img := &bake.Image{Name: "win", Builder: ec2.Builder{Cloud: cloud, Source: ec2.Newest{Owners: []string{friend}, Name: "Windows*"}}}
+		_, err := bake.Bake(t.Context(), nil, img)
+		wantNoLaunch(t, server)
+		_, planErr := ec2.Plan(t.Context(), img)
+		for _, err := range []error{planErr, err} {
+			wantError(t, "Bake", err, "find source image: Builder.Source: ami-", " is a Windows AMI: a Builder needs one with cloud-init and a POSIX shell")
+		}
+	}
+}

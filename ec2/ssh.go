@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -190,10 +191,10 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		Logger:         s.run.Log,
 	}
 	if len(config.Auth) == 0 {
-		config.Auth = []sshmachine.Auth{sshmachine.PrivateKey([]byte(s.Keys.ClientPrivate), bake.Secret{})}
+		config.Auth = s.Keys.auth()
 	}
 	if config.HostKey == nil {
-		known, err := hostKeys(s.Keys.HostPublic)
+		known, err := hostKeys(s.Keys.hostPublic())
 		if err != nil {
 			return nil, err
 		}
@@ -272,11 +273,15 @@ func (s *session) unreachable(ctx context.Context, addr string, err error) error
 	if ctx.Err() != nil || b.SSH.Dial != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	admits := "Builder.SSH.From"
+	check := "Builder.SSH.From"
 	if b.Network.ownGroups() {
-		admits = "Builder.Network.SecurityGroups"
+		check = "Builder.Network.SecurityGroups"
 	}
-	return fmt.Errorf("no SSH connection within Builder.SSH.ConnectTimeout (%v): check the route to Builder.SSH.Address, and that %s admits the baking host: %w", b.SSH.connectTimeout(), admits, err)
+	check = "check the route to Builder.SSH.Address, and that " + check + " admits the baking host"
+	if endpoint := aws.ToString(b.Cloud.config.BaseEndpoint); endpoint != "" && !b.Cloud.dials {
+		check = "the machines of the endpoint " + endpoint + " may have no address in this network: set CloudOptions.Dial"
+	}
+	return fmt.Errorf("no SSH connection within Builder.SSH.ConnectTimeout (%v): %s: %w", b.SSH.connectTimeout(), check, err)
 }
 
 // KeptMachine returns how to connect to the instance.
@@ -286,7 +291,7 @@ func (s *session) KeptMachine() bake.KeptMachine {
 		Address: s.Instance.Address,
 		User:    s.Source.Login,
 		Key:     bake.NewSecret(s.Keys.ClientPrivate),
-		HostKey: s.Keys.HostPublic,
+		HostKey: s.Keys.hostPublic(),
 		Expires: s.run.Expires,
 	}
 	if port := s.builder.SSH.port(); port != sshPort {

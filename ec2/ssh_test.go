@@ -270,6 +270,31 @@ func TestSSHAuth(t *testing.T) {
 	}
 }
 
+// TestMetadataOff bakes without the instance metadata service, with the login's key that
+// the image has. The embedded machine's cloud-init creates a new host key.
+func TestMetadataOff(t *testing.T) {
+	login, _ := newKey(t)
+	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
+		Name: "own", Login: "ubuntu", Files: map[string]string{
+			"/home/ubuntu/.ssh/authorized_keys": login.AuthorizedKey + "\n",
+		},
+	}}})
+	img := &bake.Image{Name: "own", Builder: ec2.Builder{
+		Cloud: newCloud(server), Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "own"}, Metadata: ec2.Metadata{Off: true},
+		SSH: ec2.SSH{
+			User: "ubuntu", HostKey: sshmachine.InsecureAnyHostKey(),
+			Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(login.Private.Reveal()), bake.Secret{})},
+		},
+	}, Checks: []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("true")) }}}}
+	if _, err := bake.Bake(t.Context(), briskOptions(), img); err != nil {
+		t.Fatal(err)
+	}
+	params := paramsOf(t, server, "RunInstances")
+	if endpoint := params.Get("MetadataOptions.HttpEndpoint"); endpoint != "disabled" || params.Has("UserData") {
+		t.Errorf("RunInstances: endpoint %q with user data %t, want disabled without", endpoint, params.Has("UserData"))
+	}
+}
+
 // TestKeyPair logs in with the private key of an EC2 key pair.
 func TestKeyPair(t *testing.T) {
 	pair, public := newKey(t)
@@ -294,7 +319,7 @@ func TestKeyPair(t *testing.T) {
 	b.SSH.KeyPair = "none"
 	img.Builder = b
 	_, err := bake.Bake(t.Context(), fastOptions(), img)
-	wantError(t, "Bake", err, "InvalidKeyPair.NotFound")
+	wantError(t, "Bake", err, `Builder.SSH.KeyPair: "none" not found in eu-west-1`)
 	for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" && r.State == "running" }) {
 		t.Errorf("%s is running, want it terminated", r)
 	}
@@ -437,4 +462,68 @@ func TestUnreachable(t *testing.T) {
 			wantNoLeftovers(t, server)
 		})
 	}
+}
+
+// TestServerWithoutEd25519 connects to an instance whose server, as in FIPS mode, has no
+// ed25519 host key and accepts no ed25519 client key.
+func TestServerWithoutEd25519(t *testing.T) {
+	server := newServer(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	loggedIn := false
+	b := ec2.Builder{Cloud: ec2.NewCloud(server.Config(testRegion), cloudOptions(server)), Source: ubuntu(), SSH: ec2.SSH{
+		Dial: func(context.Context, ec2.SSHTarget) (net.Conn, error) {
+			near, far := loopback(t)
+			go func() {
+				defer cancel()
+				config := cloudConfig(t, paramsOf(t, server, "RunInstances").Get("UserData"))
+				host, err := ssh.ParsePrivateKey([]byte(config.Keys["ecdsa_private"]))
+				if err != nil {
+					t.Errorf("host key: %v", err)
+					return
+				}
+				accept := &ssh.ServerConfig{
+					PublicKeyAuthAlgorithms: []string{ssh.KeyAlgoECDSA256},
+					PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+						for _, line := range config.Authorized {
+							if known, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err == nil && bytes.Equal(known.Marshal(), key.Marshal()) {
+								return &ssh.Permissions{}, nil
+							}
+						}
+						return nil, errors.New("unknown key")
+					},
+				}
+				accept.AddHostKey(host)
+				_, _, _, err = ssh.NewServerConn(far, accept)
+				loggedIn = err == nil
+				if err != nil {
+					t.Errorf("login: %v", err)
+				}
+			}()
+			return near, nil
+		},
+	}}
+	_, err := bake.Bake(ctx, &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "fips", Builder: b})
+	if !errors.Is(err, context.Canceled) || !loggedIn {
+		t.Errorf("Bake() error = %v, logged in: %v, want Canceled after a login", err, loggedIn)
+	}
+}
+
+// loopback returns the ends of a TCP connection.
+func loopback(t *testing.T) (near, far net.Conn) {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // served one connection
+	near, err = new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
+	if err == nil {
+		far, err = l.Accept()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = far.Close() })
+	return near, far
 }

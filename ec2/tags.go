@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -36,6 +37,7 @@ func (s *session) tags(name string) map[string]string { return s.tagsOver(s.buil
 // tagsOver returns the tags that all resources have, which override those of under.
 func (s *session) tagsOver(under map[string]string, name string) map[string]string {
 	tags := map[string]string{tagName: name}
+	maps.Copy(tags, s.SourceTags)
 	maps.Copy(tags, under)
 	maps.Copy(tags, s.builder.Tags)
 	maps.Copy(tags, s.run.Tags)
@@ -62,6 +64,35 @@ func (s *session) imageTags() map[string]string {
 		tags[TagFingerprint] = s.run.Fingerprint
 	}
 	return tags
+}
+
+// findSourceTags records the result of Builder.SourceTags. It reports tags that the
+// resources cannot have.
+func (s *session) findSourceTags() error {
+	const field = "Builder.SourceTags"
+	if s.builder.SourceTags == nil {
+		return nil
+	}
+	tags, err := s.builder.SourceTags(s.Source)
+	if err != nil {
+		return bake.Invalid(field, "source %s: %w", s.Source.ID, err)
+	}
+	b := s.builder
+	b.RunTags = maps.Clone(tags)
+	if b.RunTags == nil {
+		return nil
+	}
+	maps.Copy(b.RunTags, s.builder.RunTags)
+	if err := errors.Join(b.validateTags(s.image)...); err != nil {
+		return bake.Invalid(field, "%w", err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		if strings.Contains(key+"="+tags[key], bake.Secret{}.String()) {
+			return bake.Invalid(field, "%q contains the printed form of a bake.Secret", key)
+		}
+	}
+	s.SourceTags = tags
+	return nil
 }
 
 // tagged returns the same tags for several kinds of resources.

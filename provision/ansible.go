@@ -122,7 +122,9 @@ const (
 func (a Ansible) String() string { return "ansible: " + strings.Join(a.Playbooks, " ") }
 
 // Validate reports invalid fields and files that do not exist.
-func (a Ansible) Validate() error { return errors.Join(a.check("Ansible")...) }
+func (a Ansible) Validate() error {
+	return errors.Join(append(a.check("Ansible"), checkRedacted("Ansible", a))...)
+}
 
 // ValidateHost reports programs that are missing on the baking host.
 func (a Ansible) ValidateHost() error {

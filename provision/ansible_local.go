@@ -63,7 +63,7 @@ func (a AnsibleLocal) Validate() error {
 	if path.IsAbs(a.VaultPasswordFile) {
 		errs = append(errs, bake.Invalid("AnsibleLocal.VaultPasswordFile", "%q must be a path below Dir", a.VaultPasswordFile))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("AnsibleLocal", a))...)
 }
 
 // ValidateHost reports nothing: Ansible runs on the machine.

@@ -123,7 +123,7 @@ func TestAnsibleValidate(t *testing.T) {
 		}, []string{`Ansible.Host: invalid inventory host name "a:b"`, `Ansible.Groups: invalid group name "a b"`, `Ansible.SecretVars: invalid variable name "a-b"`}},
 		"vars": {func(a *provision.Ansible) {
 			a.HostVars, a.Vars = []int{1}, map[string]any{"x": bake.NewSecret("y")}
-		}, []string{"Ansible.HostVars: []int marshals to [1]", "Ansible.Vars: contains a bake.Secret"}},
+		}, []string{"Ansible.HostVars: []int marshals to [1]", `Ansible.Vars["x"]: contains [redacted], the printed form of a bake.Secret`}},
 		"no JSON":   {func(a *provision.Ansible) { a.Vars = map[string]any{"x": func() {}} }, []string{"Ansible.Vars: json: unsupported type"}},
 		"vaults":    {func(a *provision.Ansible) { a.VaultPasswordFile, a.VaultPassword = "v", bake.NewSecret("v") }, []string{"Ansible: at most one of VaultPassword"}},
 		"vault":     {func(a *provision.Ansible) { a.VaultPasswordFile = "v" }, []string{"Ansible.VaultPasswordFile: "}},

@@ -50,7 +50,7 @@ func (b Breakpoint) Validate() error {
 	if b.KeyDir != "" {
 		errs = append(errs, checkDir("Breakpoint.KeyDir", nil, b.KeyDir))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("Breakpoint", b))...)
 }
 
 // DeclareInputs declares nothing, since a pause does not change the image.

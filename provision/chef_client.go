@@ -131,7 +131,7 @@ func (c ChefClient) Validate() error {
 	if c.PolicyName != "" && (len(c.RunList) > 0 || c.Environment != "") {
 		invalid("PolicyName", "conflicts with RunList and Environment")
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("ChefClient", c))...)
 }
 
 // DeclareInputs declares the parameters. The server's policies and cookbooks are

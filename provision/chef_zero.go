@@ -146,7 +146,7 @@ func (c ChefZero) Validate() error {
 	if c.Environment != "" && c.Environments == "" {
 		errs = append(errs, bake.Invalid("ChefZero.Environment", "requires Environments, its directory"))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("ChefZero", c))...)
 }
 
 // checkCookbook reports a cookbook of the run list that is in no directory of

@@ -58,6 +58,10 @@
 // Secrets are masked in everything the build reports. Secrets in the text of a
 // script are not.
 //
+// A [bake.Secret] prints as "[redacted]". A field that contains this text, in any depth
+// and also in base64 or hexadecimal digits, is an error, since the image would contain
+// it in place of the secret. Files are not searched.
+//
 // # Inputs
 //
 // Every type declares the inputs of an image: its parameters and the content of its

@@ -45,7 +45,7 @@ func (d Download) Validate() error {
 		dest = bake.Invalid("Download.Dest", "%q: the baking host's home is not expanded: use os.UserHomeDir", d.Dest)
 	}
 	return errors.Join(
-		checkPath("Download.Source", d.Source, required), dest, checkExclude("Download.Exclude", d.Exclude),
+		checkPath("Download.Source", d.Source, required), dest, checkExclude("Download.Exclude", d.Exclude), checkRedacted("Download", d),
 	)
 }
 

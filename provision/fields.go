@@ -12,6 +12,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/exclude"
 	"github.com/bakestone-go/bakestone/internal/posixsh"
+	"github.com/bakestone-go/bakestone/internal/redacted"
 )
 
 // The values of checkAbsolute's mayBeEmpty.
@@ -71,6 +72,16 @@ func checkVariable(field, name, value string) error {
 		return bake.Invalid(field, "the value of %s contains a NUL byte", name)
 	}
 	return nil
+}
+
+// checkRedacted reports the exported fields of v, of the type owner, that contain the
+// printed form of a bake.Secret, which would be in the image.
+func checkRedacted(owner string, v any) error {
+	var errs []error
+	for _, field := range redacted.Fields(owner, v) {
+		errs = append(errs, bake.Invalid(field, "contains %s, the printed form of a bake.Secret: put the Secret into a field for secrets, or call its Reveal", bake.Secret{}))
+	}
+	return errors.Join(errs...)
 }
 
 const maxStatus = 255

@@ -89,14 +89,14 @@ func (l Local) Validate() error {
 		errs = append(errs, bake.Invalid("Local.Args", "the program is empty"))
 	}
 	for _, name := range l.Reads {
-		if _, err := os.Stat(name); err != nil {
+		if _, err := stat(nil, name); err != nil {
 			errs = append(errs, bake.Invalid("Local.Reads", "%w", err))
 		}
 	}
 	if l.Dir != "" {
 		errs = append(errs, checkDir("Local.Dir", nil, l.Dir))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("Local", l))...)
 }
 
 // ValidateHost reports a program that is missing on the baking host. It does not look

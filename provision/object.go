@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/redacted"
 )
 
 // object returns v, a struct or map, as a JSON object. Nil, a nil map and a nil pointer
@@ -34,8 +35,8 @@ func isNilObject(v reflect.Value) bool {
 	}
 }
 
-// checkObject reports a value that does not marshal to a JSON object, or contains
-// a bake.Secret, which would be redacted.
+// checkObject reports a value that does not marshal to a JSON object, or that contains
+// a bake.Secret or its printed form.
 func checkObject(field string, v any) error {
 	text, err := object(v)
 	if err != nil {
@@ -44,10 +45,14 @@ func checkObject(field string, v any) error {
 	switch {
 	case !strings.HasPrefix(string(text), "{"):
 		return bake.Invalid(field, "%T marshals to %.20s: use a struct or a map", v, text)
-	case strings.Contains(string(text), `"`+bake.Secret{}.String()+`"`):
-		return bake.Invalid(field, "contains a bake.Secret, which marshals to %q: use the field for secrets", bake.Secret{})
+	case !redacted.In(string(text)):
+		return nil
 	}
-	return nil
+	var values map[string]any
+	if err := json.Unmarshal(text, &values); err != nil {
+		return bake.Invalid(field, "%w", err)
+	}
+	return checkRedacted(field, values)
 }
 
 // declareObject declares v by its JSON.

@@ -136,7 +136,7 @@ func (p Packages) Validate() error {
 		errs = append(errs, bake.Invalid("Packages.LockTimeout", "is negative"))
 	}
 	errs = append(errs, checkRetry("Packages.Retry", p.Retry))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("Packages", p))...)
 }
 
 // DeclareInputs declares every field but LockTimeout and Retry. Package versions

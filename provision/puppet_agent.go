@@ -104,7 +104,7 @@ func (p PuppetAgent) Validate() error {
 	if slices.ContainsFunc(p.Args, hasNUL) {
 		errs = append(errs, bake.Invalid("PuppetAgent.Args", "contains a NUL byte"))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("PuppetAgent", p))...)
 }
 
 // DeclareInputs declares the parameters. The server's catalog is unknown before

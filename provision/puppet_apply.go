@@ -93,7 +93,7 @@ func (p PuppetApply) Validate() error {
 	if slices.ContainsFunc(p.Args, hasNUL) {
 		errs = append(errs, bake.Invalid("PuppetApply.Args", "contains a NUL byte"))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("PuppetApply", p))...)
 }
 
 // DeclareInputs declares the files and parameters.

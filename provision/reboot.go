@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"errors"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -30,10 +31,11 @@ func (r Reboot) String() string { return "reboot" }
 
 // Validate reports Sudo without a Command.
 func (r Reboot) Validate() error {
+	var sudo error
 	if r.Sudo && r.Command == "" {
-		return bake.Invalid("Reboot.Sudo", "requires Command")
+		sudo = bake.Invalid("Reboot.Sudo", "requires Command")
 	}
-	return nil
+	return errors.Join(sudo, checkRedacted("Reboot", r))
 }
 
 // DeclareInputs declares the command.

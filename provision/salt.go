@@ -148,7 +148,7 @@ func (s Salt) Validate() error {
 	if slices.ContainsFunc(s.Args, hasNUL) {
 		errs = append(errs, bake.Invalid("Salt.Args", "contains a NUL byte"))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("Salt", s))...)
 }
 
 // DeclareInputs declares the files and parameters.

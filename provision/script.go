@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -134,7 +135,10 @@ func (s Script) Validate() error {
 	if slices.ContainsFunc(s.Args, hasNUL) {
 		errs = append(errs, bake.Invalid("Script.Args", "contains a NUL byte"))
 	}
-	return errors.Join(errs...)
+	if err := s.checkText(unixText([]byte(s.Content))); err != nil {
+		errs = append(errs, bake.Invalid("Script.Content", "%w", err))
+	}
+	return errors.Join(append(errs, checkRedacted("Script", s))...)
 }
 
 // DeclareInputs declares the script as it runs and its parameters.
@@ -187,7 +191,23 @@ func (s Script) read() (text []byte, name string, err error) {
 	if !s.KeepCRLF {
 		text = unixText(text)
 	}
+	if err := s.checkText(text); err != nil {
+		return nil, "", err
+	}
 	return text, name, nil
+}
+
+// checkText reports texts that no interpreter runs as intended.
+func (s Script) checkText(text []byte) error {
+	for _, start := range []string{"\xff\xfe", "\xfe\xff", "#\x00!\x00", "\x00#\x00!"} {
+		if bytes.HasPrefix(text, []byte(start)) {
+			return errors.New("script is in UTF-16, which no shell reads: save it as UTF-8")
+		}
+	}
+	if trimmed := bytes.TrimLeft(text, " \t\r\n"); s.Interpreter == "" && len(trimmed) < len(text) && bytes.HasPrefix(trimmed, []byte("#!")) {
+		return errors.New("script has its #! not at its very beginning, where it would count: remove the white space before it, or set Script.Interpreter")
+	}
+	return nil
 }
 
 const maxNameLen = 60

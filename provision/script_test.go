@@ -286,6 +286,8 @@ func TestScriptValidate(t *testing.T) {
 		"not in the FS": {provision.Script{Path: "x.sh", FS: fstest.MapFS{}}, []string{"Script.Path: "}},
 		"FS alone":      {provision.Script{Content: "x", FS: fstest.MapFS{}}, []string{"Script.FS: "}},
 		"blank":         {provision.Shell("", " "), []string{"Script.Content: contains no commands"}},
+		"UTF-16":        {provision.Script{Content: "\xff\xfee\x00c\x00h\x00o\x00"}, []string{"Script.Content: script is in UTF-16"}},
+		"late #!":       {provision.Script{Content: "\n#!/usr/bin/python3\nprint()\n"}, []string{"Script.Content: script has its #! not at its very beginning"}},
 		"all of it": {
 			provision.Script{
 				Content: "x", Interpreter: " ", Dir: "srv", RemoteDir: "x", ExitCodes: []int{256}, Args: []string{"\x00"},
@@ -303,6 +305,22 @@ func TestScriptValidate(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { invalid(t, test.script, test.want) })
+	}
+}
+
+// TestScriptUnreadable runs files that no interpreter runs as intended.
+func TestScriptUnreadable(t *testing.T) {
+	for text, want := range map[string]string{
+		"\xfe\xff\x00#\x00!": "UTF-16", "#\x00!\x00/\x00": "UTF-16", " #!/bin/sh\n": "#!", "\xef\xbb\xbf\r\n#!/bin/sh\r\n": "#!",
+	} {
+		m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})
+		s := provision.Script{Path: "in.sh", FS: fstest.MapFS{"in.sh": {Data: []byte(text)}}}
+		if err := s.Provision(t.Context(), m); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Provision of %q = %v, want an error with %q", text, err, want)
+		}
+		if calls := m.Calls(); len(calls) > 0 {
+			t.Errorf("Provision of %q called the machine: %v", text, calls)
+		}
 	}
 }
 

@@ -91,7 +91,7 @@ func (s Service) Validate() error {
 	if hasNUL(s.Unit) {
 		errs = append(errs, bake.Invalid("Service.Unit", "contains a NUL byte"))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("Service", s))...)
 }
 
 // DeclareInputs declares the unit and the actions.

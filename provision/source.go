@@ -1,6 +1,8 @@
 package provision
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -136,11 +138,19 @@ func checkDir(field string, fsys fs.FS, name string) error {
 	return nil
 }
 
+// stat describes a file of fsys or, if that is nil, of the baking host. Its error for a
+// missing relative path there names the working directory.
 func stat(fsys fs.FS, name string) (fs.FileInfo, error) {
-	if fsys == nil {
-		return os.Stat(name)
+	if fsys != nil {
+		return fs.Stat(fsys, name)
 	}
-	return fs.Stat(fsys, name)
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(name) {
+		if dir, wdErr := os.Getwd(); wdErr == nil {
+			err = fmt.Errorf("%w in the working directory %s", err, dir)
+		}
+	}
+	return info, err
 }
 
 func readFile(fsys fs.FS, name string) ([]byte, error) {

@@ -50,7 +50,7 @@ func (s Sysctl) Validate() error {
 			errs = append(errs, bake.Invalid("Sysctl.Parameters", "invalid value %q of %s", value, key))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("Sysctl", s))...)
 }
 
 // DeclareInputs declares the file name and the parameters.

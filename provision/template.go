@@ -15,6 +15,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/posixsh"
+	"github.com/bakestone-go/bakestone/internal/redacted"
 )
 
 // A Template renders a file on the baking host with package text/template and
@@ -67,12 +68,14 @@ func (t Template) String() string { return "template " + t.Dest }
 
 // Validate reports invalid fields and a template that cannot be rendered.
 func (t Template) Validate() error {
-	errs := []error{checkFilePath("Template.Dest", t.Dest), checkMode("Template.Mode", t.Mode)}
+	printed := checkRedacted("Template", t)
+	errs := []error{checkFilePath("Template.Dest", t.Dest), checkMode("Template.Mode", t.Mode), printed}
 	switch {
 	case !exactlyOne(t.Source != "", t.Content != ""):
 		errs = append(errs, bake.Invalid("Template", "exactly one of Source and Content must be set"))
 	case t.FS != nil && t.Source == "":
 		errs = append(errs, bake.Invalid("Template.FS", "requires Source, the file in it"))
+	case printed != nil: // the rendered text contains it as well
 	default:
 		if _, err := t.render(); err != nil {
 			field := "Template.Content"
@@ -151,8 +154,8 @@ func (t Template) render() ([]byte, error) {
 	if err := parsed.Execute(&out, t.Data); err != nil {
 		return nil, err
 	}
-	if hidden := (bake.Secret{}).String(); strings.Contains(out.String(), hidden) {
-		return nil, fmt.Errorf("%s: a secret is printed as %s: write {{.Name.Reveal}}", name, hidden)
+	if redacted.In(out.String()) {
+		return nil, fmt.Errorf("%s: a secret is printed as %s: write {{.Name.Reveal}}", name, bake.Secret{})
 	}
 	return out.Bytes(), nil
 }

@@ -96,7 +96,7 @@ func (u User) Validate() error {
 	if len(u.AuthorizedKeys) > 0 && u.System && u.Home == "" {
 		errs = append(errs, bake.Invalid("User.AuthorizedKeys", "requires Home for a System account"))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("User", u))...)
 }
 
 // DeclareInputs declares every field.

@@ -141,7 +141,7 @@ func (w WindowsScript) Validate() error {
 			errs = append(errs, bake.Invalid("WindowsScript.ExitCodes", "invalid exit status %d", code))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("WindowsScript", w))...)
 }
 
 // DeclareInputs declares the script and its parameters.

@@ -36,7 +36,7 @@ func (n Named) Validate() error {
 	if strings.TrimSpace(n.Name) == "" {
 		name = bake.Invalid("Named.Name", "is required")
 	}
-	return errors.Join(name, checkProvisioner("Named.Provisioner", n.Provisioner))
+	return errors.Join(name, checkProvisioner("Named.Provisioner", n.Provisioner), checkRedacted("Named", n))
 }
 
 // Provision runs the provisioner.

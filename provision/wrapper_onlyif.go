@@ -51,7 +51,7 @@ func (o OnlyIf) Validate() error {
 	if o.Sudo && o.Command == "" {
 		errs = append(errs, bake.Invalid("OnlyIf.Sudo", "requires Command"))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkRedacted("OnlyIf", o))...)
 }
 
 // DeclareInputs declares the condition and the inputs of the provisioner.

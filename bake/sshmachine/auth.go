@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -171,6 +172,7 @@ type login struct {
 	err     error  // why there is no key to offer
 	offered string // algorithms of the keys
 	banner  string // what the server printed
+	signed  string // the last key that signed, which is the one that logged in
 }
 
 // explain adds to a failed login's error what helps to find the cause.
@@ -266,7 +268,8 @@ func (l *login) signers(ctx context.Context, auths []Auth) ([]ssh.Signer, error)
 		return nil, l.err
 	}
 	var types []string
-	for _, s := range signers {
+	for i, s := range signers {
+		signers[i] = l.record(s)
 		if t := s.PublicKey().Type(); !slices.Contains(types, t) {
 			types = append(types, t)
 		}
@@ -274,6 +277,47 @@ func (l *login) signers(ctx context.Context, auths []Auth) ([]ssh.Signer, error)
 	l.offered = strings.Join(types, ", ")
 	return signers, nil
 }
+
+// record returns a signer that sets l.signed when it signs, which it does only if the
+// server accepts its key. Signers of unknown abilities stay as they are.
+func (l *login) record(s ssh.Signer) ssh.Signer {
+	signer, ok := s.(ssh.AlgorithmSigner)
+	if !ok {
+		return s
+	}
+	recorded := recordedSigner{signer, l}
+	if limited, ok := s.(ssh.MultiAlgorithmSigner); ok {
+		return limitedSigner{recorded, limited.Algorithms()}
+	}
+	return recorded
+}
+
+type recordedSigner struct {
+	ssh.AlgorithmSigner
+
+	login *login
+}
+
+// Sign signs data.
+func (s recordedSigner) Sign(random io.Reader, data []byte) (*ssh.Signature, error) {
+	s.login.signed = string(s.PublicKey().Marshal())
+	return s.AlgorithmSigner.Sign(random, data)
+}
+
+// SignWithAlgorithm signs data.
+func (s recordedSigner) SignWithAlgorithm(random io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	s.login.signed = string(s.PublicKey().Marshal())
+	return s.AlgorithmSigner.SignWithAlgorithm(random, data, algorithm)
+}
+
+type limitedSigner struct {
+	recordedSigner
+
+	algorithms []string
+}
+
+// Algorithms returns the algorithms to sign with.
+func (s limitedSigner) Algorithms() []string { return s.algorithms }
 
 func containsKey(signers []ssh.Signer, s ssh.Signer) bool {
 	for _, have := range signers {

@@ -34,6 +34,7 @@ func (e *AuthError) Unwrap() error { return e.Err }
 type route struct {
 	client  *ssh.Client
 	hostKey ssh.PublicKey // presented by the client's server
+	key     string        // the public key that logged in, in wire format; empty if none did
 	network *countingConn // to the nearest hop
 	closers []io.Closer
 
@@ -169,7 +170,7 @@ func (r *route) handshake(ctx context.Context, conn net.Conn, hop Hop) error {
 	switch {
 	case err == nil:
 		// Not ssh.NewClient, which needs three goroutines where serve is one.
-		r.client, r.hostKey = &ssh.Client{Conn: sc}, hostKey
+		r.client, r.hostKey, r.key = &ssh.Client{Conn: sc}, hostKey, l.signed
 		r.serve = func() error { return serve(sc, channels, requests) }
 		return nil
 	case refused != nil:

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"unicode"
+
+	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
 // A NotBegunError reports that the machine ended a session without running the
@@ -82,17 +83,11 @@ func (f *beginFilter) text() string {
 	return plainText(string(f.noise))
 }
 
-// plainText returns a machine's output for an error text: one line, without control
-// characters.
+// plainText returns the start of a machine's output for an error text: one line of
+// visible characters.
 func plainText(s string) string {
-	s = strings.ToValidUTF8(s, "?")
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return '?'
-		}
-		return r
-	}, s)
+	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
+	s = visible.Text(strings.Join(lines, "; "))
 	if len(s) > errorTextBytes {
 		s = strings.ToValidUTF8(s[:errorTextBytes], "") + "..."
 	}

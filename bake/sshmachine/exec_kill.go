@@ -98,7 +98,7 @@ func (c *conn) kill(ctx context.Context, p *process, begun bool) {
 		patience = 0
 	}
 	script := strings.NewReplacer("PATIENCE", strconv.Itoa(patience), "TAG", p.tag, "AGAIN", again, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
-	killer := &process{line: shellCommand(p.sudo, "", "", script), urgent: true}
+	killer := &process{line: shellCommand(p.sudo, "", "", cleanEnvironment+script), urgent: true}
 	if p.sudo.needsPassword() {
 		killer.stdin = strings.NewReader(p.sudo.passwordLine())
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// checkNoProcess fails the test if after one second a process has text in its
+// checkNoProcess fails the test if after ten seconds a process has text in its
 // command line.
 func checkNoProcess(t *testing.T, text string) {
 	t.Helper()
@@ -29,7 +29,7 @@ func checkNoProcess(t *testing.T, text string) {
 		if len(left) == 0 {
 			return
 		}
-		if tries == 20 {
+		if tries == 200 {
 			t.Errorf("still running: %q", left)
 			return
 		}

@@ -13,6 +13,7 @@ import (
 type guestInfo struct {
 	facts bake.Facts
 	tools map[string]bool
+	sudo  string // the program's path; empty if there is none
 }
 
 // has reports whether the machine has all of the given tools.
@@ -37,7 +38,8 @@ echo "uid=$(id -u)"
 echo "home=$HOME"
 if [ -r /proc/sys/kernel/random/boot_id ]; then echo "boot=$(cat /proc/sys/kernel/random/boot_id)"; fi
 if [ -r /etc/os-release ]; then (. /etc/os-release; echo "distro=$ID"; echo "version=$VERSION_ID"); fi
-for t in tar gzip sha256sum openssl xargs find mktemp scp; do
+if command -v sudo >/dev/null 2>&1; then echo "sudo=$(command -v sudo)"; fi
+for t in tar gzip sha256sum openssl xargs find scp; do
 if command -v $t >/dev/null 2>&1; then echo "tool=$t"; fi
 done
 exit 42
@@ -48,7 +50,7 @@ const (
 	// detect a login shell, forced command or sudo that does not pass it on.
 	probeStatus = 42
 
-	probeSudo = `id -u; exit 42`
+	probeSudo = cleanEnvironment + `id -u; exit 42`
 )
 
 // A ShellError reports that the login shell, its start-up files or a forced command
@@ -119,6 +121,8 @@ func (g *guestInfo) set(name, value string) {
 		f.UID = uid
 	case "home":
 		f.Home = value
+	case "sudo":
+		g.sudo = value
 	case "tool":
 		g.tools[value] = true
 	}

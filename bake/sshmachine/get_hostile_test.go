@@ -334,7 +334,7 @@ func TestGetHostileTrees(t *testing.T) {
 func getHostileTrees(t *testing.T, m *sshmachine.Machine, set func([]hostileEntry), r *rand.Rand) (fetched int) {
 	t.Helper()
 	dir := t.TempDir()
-	writeFiles(t, dir, map[string]string{"victim/keep": "keep", "source/file": "file", "work/": ""})
+	writeFiles(t, dir, map[string]string{"victim/keep": "keep", "source/file": "file", "source/tree/": "", "work/": ""})
 	must(t, os.Mkdir(dir+"/work/in", 0o755))
 	before := listing(t, dir)
 	to := dir + "/work/in/to"
@@ -343,7 +343,7 @@ func getHostileTrees(t *testing.T, m *sshmachine.Machine, set func([]hostileEntr
 		all := hostileTree(r, dir+"/victim")
 		trees = append(trees, all)
 		set(all)
-		if m.Get(t.Context(), &bake.Download{Source: dir + "/source", Path: to}) == nil {
+		if m.Get(t.Context(), &bake.Download{Source: dir + "/source/tree", Path: to}) == nil {
 			fetched++
 		}
 		e := all[r.IntN(len(all))]

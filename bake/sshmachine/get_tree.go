@@ -48,7 +48,13 @@ func (c *conn) getTree(ctx context.Context, su *sudo, from *remoteFile, to strin
 		return err
 	}
 	into.maxBytes = c.cfg.MaxDownload
-	if err = c.fetchTree(ctx, su, g, from, into); err == nil {
+	if err = c.listTree(ctx, su, g, from, into); err == nil {
+		err = c.fetchTree(ctx, su, g, from, into)
+	}
+	if err == nil {
+		err = into.checkComplete()
+	}
+	if err == nil {
 		err = c.verifyTree(ctx, su, g, from, into)
 	}
 	if err = errors.Join(err, into.finish()); err != nil {
@@ -70,9 +76,9 @@ func (c *conn) fetchTree(ctx context.Context, su *sudo, g *guestInfo, from *remo
 		return c.getTar(ctx, su, from, into)
 	}
 	if !su.elevates() {
-		open := c.openSFTP(ctx, 1)
+		open, err := c.openSFTP(ctx, 1, true)
 		defer closeAll(open)
-		if len(open) > 0 {
+		if err == nil {
 			return open[0].getTree(ctx, from, into)
 		}
 	}
@@ -154,6 +160,7 @@ type destTree struct {
 	made    map[string]bool // directories; true if listed in dirs
 	links   map[string]bool
 	files   []receivedFile
+	missing map[string]bool // entries on the machine that have not been added
 }
 
 // A receivedFile is a complete file and its digest.
@@ -173,7 +180,7 @@ func newDestTree(root *os.Root, name string, ex exclude.Patterns, report *progre
 	}
 	return &destTree{
 		root: top, ex: ex, report: report, maxBytes: math.MaxInt64, left: maxEntries,
-		made: map[string]bool{".": false}, links: map[string]bool{},
+		made: map[string]bool{".": false}, links: map[string]bool{}, missing: map[string]bool{},
 	}, nil
 }
 
@@ -186,6 +193,7 @@ func (s *destTree) admit(e *entry) error {
 		return fmt.Errorf("entry %.200q is outside the directory", e.name)
 	}
 	s.names += len(e.name) + len(e.link)
+	delete(s.missing, e.name)
 	switch s.left--; {
 	case s.left < 0:
 		return errManyEntries

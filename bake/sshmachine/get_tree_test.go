@@ -113,3 +113,32 @@ func TestGetTreeWithSudo(t *testing.T) {
 		t.Errorf("Get (-want +got):\n%s", diff)
 	}
 }
+
+// TestGetMissingEntries fetches trees of which the machine sends only a part.
+func TestGetMissingEntries(t *testing.T) {
+	for name, rewrite := range map[string]func(line string) string{
+		"tar": func(line string) string { return strings.ReplaceAll(line, "tar -cf", "tar --exclude=b -cf") },
+		"find": func(line string) string {
+			return strings.ReplaceAll(withoutTar(line), "exec find .", "exec find . -name b -prune -o")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			writeFiles(t, dir, map[string]string{"from/a": "a", "from/b": "b", "from/d/b/": ""})
+			h := newHost(t)
+			h.run = rewrite
+			m := connect(t, h.configFor(h.listen(t)))
+			err := m.Get(t.Context(), &bake.Download{Source: dir + "/from", Path: dir + "/to"})
+			if err == nil || !strings.Contains(err.Error(), `listed "b"`) {
+				t.Errorf("Get = %v, want an error that names b", err)
+			}
+			must(t, m.Get(t.Context(), &bake.Download{Source: dir + "/from", Path: dir + "/without", Exclude: []string{"b"}}))
+			if got, err := os.ReadDir(dir + "/without"); err != nil || len(got) != 2 {
+				t.Errorf("Get without b wrote %v, %v, want a and d", got, err)
+			}
+			if _, err := os.Lstat(dir + "/to"); err == nil {
+				t.Error("a failed Get created its destination")
+			}
+		})
+	}
+}

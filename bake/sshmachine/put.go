@@ -11,7 +11,10 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/exclude"
@@ -159,13 +162,28 @@ dd if="$f" bs=1048576 skip="$a" count=SEGMENT 2>/dev/null | HASHER | cut -c1-64;
 size) echo $(($(wc -c <"$f")));;
 `
 
-// putBig sends a file of any size. A transfer script owns the temporary file and
-// prints digests, while the data goes through one or more other sessions.
+// putBig sends a file of any size, if possible over several sessions at once.
 func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest string) error {
 	su, g, err := c.prepareTransfer(ctx, up.Sudo)
 	if err != nil {
 		return err
 	}
+	report := newProgress(up.Progress, f.size)
+	err = c.putSessions(ctx, su, g, up, f, dest, report)
+	if _, refused := errors.AsType[*ssh.OpenChannelError](err); refused {
+		err = c.putOneSession(ctx, su, g, up, f, dest, report)
+	}
+	if err != nil {
+		return c.noRetry(err)
+	}
+	report.finish()
+	return nil
+}
+
+// putSessions sends a file while a transfer script owns the temporary file and prints
+// digests. If the server refuses a second session, the error wraps an
+// ssh.OpenChannelError, and nothing of the file has been read.
+func (c *conn) putSessions(ctx context.Context, su *sudo, g *guestInfo, up *bake.Upload, f *sourceFile, dest string, report *progress) error {
 	scripts := newFileScripts(g, up, f, dest)
 	channels := c.stripeCount(ctx, f.size)
 	if channels > 1 && su.elevates() {
@@ -184,10 +202,9 @@ func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest 
 	}
 	var open []*sftpChannel
 	if channels > 1 {
-		open = c.openSFTP(ctx, channels)
+		open, _ = c.openSFTP(ctx, channels, false) // or else without
 		defer closeAll(open)
 	}
-	report := newProgress(up.Progress, f.size)
 	verifier := newSegmentVerifier(io.TeeReader(f.content, report), t, hasher != "")
 	if len(open) > 0 {
 		err = putStriped(ctx, open, scripts.from, verifier)
@@ -202,16 +219,60 @@ func (c *conn) putBig(ctx context.Context, up *bake.Upload, f *sourceFile, dest 
 	}
 	t.close()
 	verifier.wait()
-	if err != nil {
-		return c.noRetry(err)
-	}
-	report.finish()
-	return nil
+	return err
 }
 
-// sendStream sends a file through the input of one command.
+// sendStream sends a file through the input of one command, in addition to a transfer
+// script's session.
 func (c *conn) sendStream(ctx context.Context, su *sudo, file string, from io.Reader) error {
-	return c.runScript(ctx, newScript(su, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from))
+	p := newScript(su, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from)
+	p.urgent = true
+	return c.runScript(ctx, p)
+}
+
+// putOneSession sends a file in one session, for servers that permit no other. The
+// file's size and digest follow its content.
+func (c *conn) putOneSession(ctx context.Context, su *sudo, g *guestInfo, up *bake.Upload, f *sourceFile, dest string, report *progress) error {
+	const checkScript = `cat >"$t" || exit 1
+n=$(($(wc -c <"$t")-LENGTH))
+if [ $n -lt 0 ]; then echo "transfer incomplete" >&2; exit 1; fi
+e=$(tail -c LENGTH "$t")
+dd if=/dev/null of="$t" bs=1 seek=$n 2>/dev/null || exit 1
+v=$(printf %020d $n):$(DIGEST)
+if [ "$v" != "$e" ]; then echo "transfer incomplete, or digest mismatch: $v" >&2; exit 1; fi
+`
+	sum := sha256.New()
+	size := new(byteCounter)
+	hasher := g.digestCommand(max(f.size, smallFile))
+	digest, length := ":", len("00000000000000000000:")
+	if hasher != "" {
+		digest, length = hasher+` <"$t" | cut -c1-64`, length+2*sha256.Size
+	}
+	trailer := &lazyReader{text: func() string {
+		text := fmt.Sprintf("%020d:", int64(*size))
+		if hasher != "" {
+			text += hexDigest(sum)
+		}
+		return text
+	}}
+	scripts := newFileScripts(g, up, f, dest)
+	check := strings.NewReplacer("LENGTH", strconv.Itoa(length), "DIGEST", digest).Replace(checkScript)
+	content := io.TeeReader(f.content, io.MultiWriter(sum, size, report))
+	return c.runScript(ctx, newScript(su, scripts.begin()+check+scripts.end(), io.MultiReader(content, trailer)))
+}
+
+// A lazyReader reads a text that is known only when it is read.
+type lazyReader struct {
+	text func() string
+	from io.Reader
+}
+
+// Read reads the text.
+func (r *lazyReader) Read(p []byte) (int, error) {
+	if r.from == nil {
+		r.from = strings.NewReader(r.text())
+	}
+	return r.from.Read(p)
 }
 
 // fileScripts generates the parts of a script that writes one file.

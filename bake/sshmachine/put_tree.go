@@ -3,7 +3,6 @@ package sshmachine
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -47,6 +46,19 @@ func (c *conn) sendTree(ctx context.Context, su *sudo, g *guestInfo, src *source
 	if g.has("tar") {
 		return c.putTar(ctx, su, g, src, scripts, report)
 	}
+	unavailable, err := c.putSFTP(ctx, su, g, src, *scripts, report)
+	switch {
+	case unavailable == nil:
+		return err
+	case !g.has("scp"):
+		return fmt.Errorf("machine has neither tar nor scp to write a tree, and SFTP cannot be used: %w", unavailable)
+	}
+	return c.putSCP(ctx, su, src, scripts, report)
+}
+
+// putSFTP sends a tree by SFTP, beside a transfer script. If the server has no SFTP or
+// permits no second session, the first error says so.
+func (c *conn) putSFTP(ctx context.Context, su *sudo, g *guestInfo, src *sourceTree, scripts treeScripts, report *progress) (unavailable, err error) {
 	if su.elevates() {
 		scripts.upload = path.Join(g.facts.Home, tempPrefix+scripts.tag)
 		scripts.login = g.facts.User
@@ -54,26 +66,23 @@ func (c *conn) sendTree(ctx context.Context, su *sudo, g *guestInfo, src *source
 	// "where" prints the directory that the script created.
 	t, err := c.startTransferScript(ctx, su, scripts.begin(), `where) printf '%s\n' "$w";;`+"\n", scripts.end())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer t.close()
 	into, err := t.call("where")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	switch open := c.openSFTP(ctx, 1); {
-	case len(open) > 0:
-		err = open[0].putTree(ctx, src, into, report)
-		closeAll(open)
-	case g.has("scp"):
-		err = c.putSCP(ctx, src, into, report)
-	default:
-		err = errors.New("machine has none of tar, SFTP and scp")
-	}
+	open, err := c.openSFTP(ctx, 1, false)
 	if err != nil {
-		return err
+		return err, nil //nolint:nilerr // the caller tries another way
 	}
-	return t.commit()
+	err = open[0].putTree(ctx, src, into, report)
+	closeAll(open)
+	if err != nil {
+		return nil, err
+	}
+	return nil, t.commit()
 }
 
 // A sourceTree lists a tree to send. File contents are read while sending.
@@ -247,9 +256,10 @@ func (t *treeScripts) end() string {
 	if owner == "" && t.upload != "" {
 		owner = "0:0"
 	}
+	// In a set-gid directory, only some transfers pass the bit and the group on.
+	b.WriteString("set -- $(ls -ldn \"$s/t\")\n" + `case $1 in ??????[sS]*) chmod -R g-s "$s/t" || exit 1;; esac` + "\n")
 	if owner == "" {
-		// In a set-gid directory, only some transfers pass the group on.
-		b.WriteString("set -- $(ls -ldn \"$s/t\")\n" + `if [ "$4" != "$(id -g)" ]; then chown -hR ":$(id -g)" "$s/t" || exit 1; fi` + "\n")
+		b.WriteString(`if [ "$4" != "$(id -g)" ]; then chown -hR ":$(id -g)" "$s/t" || exit 1; fi` + "\n")
 	} else {
 		fmt.Fprintf(&b, "chown -hR %s \"$s/t\" || exit 1\n", quote(owner))
 	}

@@ -20,8 +20,8 @@ import (
 var _ bake.SSHReacher = (*Machine)(nil)
 
 // ReachSSH implements [bake.SSHReacher]. It lets another program log in to the
-// machine until use returns, with the first [PrivateKey] or [Certificate], the
-// first [AgentSocket] and the first [Password] of [Config.Auth]. Without any of
+// machine until use returns, with the [PrivateKey] or [Certificate] that logged in, or
+// else the first one, the first [AgentSocket] and the first [Password] of [Config.Auth]. Without any of
 // these it returns an error wrapping [bake.ErrNoSSH]. If Dial, Proxy or Via is set,
 // access leads to a relay on the loopback interface.
 //
@@ -29,12 +29,15 @@ var _ bake.SSHReacher = (*Machine)(nil)
 // that have access.Mark in their environment, and their descendants. This requires
 // /proc.
 func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, access bake.SSHAccess) error) error {
-	access, err := m.sshAccess()
+	access, err := m.sshAccess("")
 	if err != nil {
 		return err
 	}
 	c, err := m.conn(ctx)
 	if err != nil {
+		return err
+	}
+	if access, err = m.sshAccess(c.route.key); err != nil {
 		return err
 	}
 	run := func(ctx context.Context, addr string) error {
@@ -77,13 +80,14 @@ func (m *Machine) killMarked(ctx context.Context, tag string) {
 	c.kill(ctx, p, true)
 }
 
-// sshAccess returns the credentials that can be handed to another program.
-func (m *Machine) sshAccess() (bake.SSHAccess, error) {
+// sshAccess returns the credentials that can be handed to another program, preferably
+// the private key of the given public one.
+func (m *Machine) sshAccess(used string) (bake.SSHAccess, error) {
 	access := bake.SSHAccess{User: m.cfg.User, SudoPassword: m.cfg.SudoPassword}
 	var errs []error
 	for _, a := range m.cfg.Auth {
 		switch {
-		case !a.pem.IsZero() && access.Key.IsZero():
+		case !a.pem.IsZero() && (access.Key.IsZero() || string(a.signer.PublicKey().Marshal()) == used):
 			access.Key, access.Certificate = a.pem, a.certificate
 		case a.socket != nil && access.Agent == "":
 			path, err := a.socket()

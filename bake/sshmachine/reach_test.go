@@ -1,6 +1,7 @@
 package sshmachine_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
@@ -158,6 +159,32 @@ func TestReachSSHClosesConnections(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, left.Close())
+}
+
+// TestReachSSHKeyInUse hands on the key that a server without ed25519 accepts.
+func TestReachSSHKeyInUse(t *testing.T) {
+	h := newHost(t)
+	other, err := sshmachine.NewECDSAKeyPair("")
+	must(t, err)
+	h.config.PublicKeyAuthAlgorithms = []string{ssh.KeyAlgoECDSA256, ssh.KeyAlgoRSASHA256}
+	h.config.PublicKeyCallback = func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		if !bytes.Equal(key.Marshal(), other.Signer.PublicKey().Marshal()) {
+			return nil, errors.New("unknown key")
+		}
+		return &ssh.Permissions{}, nil
+	}
+	cfg := h.configFor(h.listen(t))
+	cfg.Auth = nil
+	for _, pair := range []*sshmachine.KeyPair{h.client, other} {
+		cfg.Auth = append(cfg.Auth, sshmachine.PrivateKey([]byte(pair.Private.Reveal()), bake.Secret{}))
+	}
+	err = connect(t, cfg).ReachSSH(t.Context(), func(_ context.Context, access bake.SSHAccess) error {
+		if access.Key.Reveal() != other.Private.Reveal() {
+			t.Error("ReachSSH hands on another key than the one that logged in")
+		}
+		return nil
+	})
+	must(t, err)
 }
 
 func TestReachSSHWithSigner(t *testing.T) {

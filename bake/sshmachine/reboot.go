@@ -28,7 +28,7 @@ func (m *Machine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
 		return fmt.Errorf("reboot: %w", err)
 	}
 	if cmd == nil {
-		cmd = &bake.Cmd{Line: "shutdown -r now || reboot", Sudo: true}
+		cmd = &bake.Cmd{Line: "PATH=$PATH:/usr/sbin:/sbin:/usr/bin:/bin; shutdown -r now || reboot", Sudo: true}
 	}
 	var exit *bake.ExitError
 	switch err := m.Run(ctx, cmd); {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +35,9 @@ func (c *conn) run(ctx context.Context, cmd *bake.Cmd) error {
 		return fmt.Errorf("%s: %w", cmd, err)
 	}
 	var output tail
+	if cmd.PTY {
+		su = su.withoutTerminal() // has the command's
+	}
 	p := &process{tag: newTag(), mark: newTag(), sudo: su, pty: cmd.PTY, stdin: cmd.Stdin}
 	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
 	if cmd.Raw {
@@ -70,7 +74,7 @@ func (c *conn) prepare(ctx context.Context, p *process, cmd *bake.Cmd) (cleanUp 
 	switch {
 	case p.pty:
 		return c.prepareTerminal(ctx, p, script, hidden)
-	case !hidden && !p.sudo.needsPassword():
+	case !hidden && !p.sudo.needsPassword() && !p.sudo.needsTerminal():
 		p.line = shellCommand(p.sudo, p.tag, "", announceBegin(p.mark, false, script))
 		return cleanUp, nil
 	}
@@ -107,9 +111,10 @@ func (c *conn) prepareTerminal(ctx context.Context, p *process, script string, h
 	s := newSudoPrompt(p.sudo, p.tag, p.stdout)
 	p.line = shellCommand(p.sudo, p.tag, string(s.prompt), announceStart(p.tag, script))
 	p.stdin, p.stdout, p.prompt = concatReaders(s, p.stdin), s, s
+	removeFile := cleanUp // a result, which the func below becomes
 	return func(failed bool) {
 		s.close()
-		cleanUp(failed)
+		removeFile(failed)
 	}, nil
 }
 
@@ -123,18 +128,25 @@ func concatReaders(first, second io.Reader) io.Reader {
 
 // writeScriptFile writes a script to a new file that only the login can read.
 func (c *conn) writeScriptFile(ctx context.Context, script string) (file string, err error) {
-	const line = `umask 077; f=$(mktemp 2>/dev/null || mktemp "$HOME/.bakestone.XXXXXX") && cat >"$f" && echo "$f"`
-	var out, failed answer
+	// The name is random, and -C refuses a file that exists.
+	name := tempPrefix + newTag()
+	line := `umask 077; for d in "${TMPDIR:-/tmp}" /tmp "$HOME"; do f=$d/` + name + `
+(set -C; : >"$f") || continue
+cat >"$f" && echo "$f" && exit 0
+rm -f "$f"; exit 1
+done
+exit 1`
+	var out answer
 	p := newScript(nil, line, strings.NewReader(script))
-	p.stdout, p.stderr = &out, &failed
-	ended, err := c.exec(ctx, p)
-	if err != nil {
+	p.stdout = &out
+	if err := c.runScript(ctx, p); err != nil {
 		return "", fmt.Errorf("write environment file: %w", err)
 	}
-	if ended.status != 0 {
-		return "", fmt.Errorf("write environment file: %s", strings.TrimSpace(failed.String()))
+	file = strings.TrimSuffix(out.String(), "\n")
+	if path.Base(file) != name {
+		return "", fmt.Errorf("write environment file: unexpected output %.100q", out.String())
 	}
-	return strings.TrimSpace(out.String()), nil
+	return file, nil
 }
 
 // removeScriptFile removes a file made by writeScriptFile.
@@ -142,7 +154,7 @@ func (c *conn) removeScriptFile(ctx context.Context, file string) {
 	const limit = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	_, _ = c.execInSlot(ctx, &process{line: shellCommand(nil, "", "", "rm -f "+quote(file))}, func() {})
+	_, _ = c.execInSlot(ctx, &process{line: shellCommand(nil, "", "", cleanEnvironment+"rm -f "+quote(file))}, func() {})
 }
 
 const (

@@ -30,11 +30,14 @@ func newTag() string { return rand.Text() }
 
 // shellCommand returns the command line that runs script in /bin/sh, as root if
 // su is not nil. The environment carries tag as its mark unless tag is empty.
-// sudo prints prompt to ask for a password.
+// sudo prints prompt to ask for a password. The line does not depend on PATH.
 func shellCommand(su *sudo, tag, prompt, script string) string {
+	if su.elevates() && su.terminal {
+		return shellCommand(nil, tag, "", onTerminal(shellCommand(su.withoutTerminal(), tag, prompt, script)))
+	}
 	line := "exec " + su.commandPrefix(prompt)
 	if tag != "" {
-		line += "env " + markVariable + "=" + tag + " "
+		line += "/usr/bin/env " + markVariable + "=" + tag + " "
 	}
 	if !strings.ContainsAny(script, "'\\\n!") {
 		return line + "/bin/sh -c '" + script + "'"
@@ -51,7 +54,7 @@ func encodeScript(script string) string {
 
 // cleanEnvironment starts the scripts of this package. It undoes what the login's
 // environment may change in the commands they use.
-const cleanEnvironment = `unset TAR_OPTIONS GZIP POSIXLY_CORRECT LS_COLORS BASH_ENV ENV CDPATH GREP_OPTIONS LC_ALL LANGUAGE XARGS_MAX_ARGS BLOCK_SIZE TIME_STYLE QUOTING_STYLE
+const cleanEnvironment = `set +aefuvxC; unset IFS CDPATH ENV BASH_ENV TAR_OPTIONS GZIP POSIXLY_CORRECT _POSIX2_VERSION LS_COLORS GREP_OPTIONS GREP_COLOR GREP_COLORS LANGUAGE BLOCK_SIZE TIME_STYLE QUOTING_STYLE OPENSSL_CONF
 LC_ALL=C; export LC_ALL; PATH=${PATH:-/bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; export PATH
 `
 
@@ -108,7 +111,16 @@ func inputScript(tag, script string) string {
 // evalFile returns a script that removes a file and runs the script it contained.
 // It leaves the whole input to that script, for terminals, which edit their input.
 func evalFile(file string) string {
-	return fmt.Sprintf(`s=$(cat %[1]s) || exit 125; rm -f %[1]s; eval "$s"`, quote(file))
+	const path = "PATH=/usr/bin:/bin; " // only here
+	return fmt.Sprintf(`s=$(%[2]scat %[1]s) || exit 125; (%[2]srm -f %[1]s); eval "$s"`, quote(file), path)
+}
+
+// onTerminal returns a script that runs a command line with a terminal of its own,
+// which sudo may require, but with the script's input and outputs.
+func onTerminal(line string) string {
+	// The program script runs $SHELL.
+	return cleanEnvironment + "SHELL=/bin/sh; export SHELL; exec 3<&0 4>&1 5>&2\n" +
+		"exec script -qec " + quote(line+" <&3 >&4 2>&5 3<&- 4>&- 5>&-") + " /dev/null </dev/null >/dev/null"
 }
 
 // checkZeroBytes reports zero bytes in cmd, which no command line or environment
@@ -174,7 +186,7 @@ func scriptError(ended exit, stderr *tail) error {
 	case ended.status == 0 && ended.signal == "":
 		return nil
 	case len(lines) > 0:
-		return fmt.Errorf("on the machine: %s", strings.Join(lines, "; "))
+		return fmt.Errorf("on the machine: %s", plainText(strings.Join(lines, "\n")))
 	case ended.signal != "":
 		return fmt.Errorf("on the machine: killed by signal %s", ended.signal)
 	default:

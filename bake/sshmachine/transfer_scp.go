@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// putSCP sends a tree by the scp protocol into the subdirectory "t" of into, and its
-// sidecars beside that. It sends files without waiting for the answers to earlier
-// ones. An scp that starts after into has been removed fails rather than creating it.
-func (c *conn) putSCP(ctx context.Context, src *sourceTree, into string, report *progress) error {
+// putSCP sends a tree and its sidecars by the scp protocol to one command, which also
+// verifies it and moves it into place. It sends files without waiting for the answers
+// to earlier ones.
+func (c *conn) putSCP(ctx context.Context, su *sudo, src *sourceTree, scripts *treeScripts, report *progress) error {
 	input, toMachine := io.Pipe()
 	fromMachine, output := io.Pipe()
 	sent := make(chan error, 1)
@@ -33,7 +33,7 @@ func (c *conn) putSCP(ctx context.Context, src *sourceTree, into string, report 
 		}
 		answered <- err
 	}()
-	p := newScript(nil, "cd "+quote(into)+" && exec scp -r -p -t .", input)
+	p := newScript(su, scripts.begin()+`(cd "$w" && exec scp -r -p -t .) || exit 1`+"\n"+scripts.end(), input)
 	p.stdout = output
 	err := c.runScript(ctx, p)
 	_ = output.Close()

@@ -63,35 +63,45 @@ func (r *limitedReplies) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// openSFTP opens up to n channels. It waits for a slot only for the first, and
-// returns none if the server has no SFTP. The channels outlive ctx.
-func (c *conn) openSFTP(ctx context.Context, n int) []*sftpChannel {
+// openSFTP opens up to n channels. It waits for a slot only for the first. If wait is
+// set, it also waits until the server permits that channel's session, so the caller must
+// have none open. If it opens no channel, the error says why, for example that the
+// server has no SFTP. The channels outlive ctx.
+func (c *conn) openSFTP(ctx context.Context, n int, wait bool) ([]*sftpChannel, error) {
 	var mu sync.Mutex
 	var open []*sftpChannel
+	var failed error
 	var wg sync.WaitGroup
 	for i := range n {
 		if !c.takeSlot(ctx, i == 0) {
 			break
 		}
 		wg.Go(func() {
-			ch, err := c.newChannel(i == 0)
-			if err != nil {
-				c.releaseSlot()
-				return
-			}
+			ch, err := c.newChannel(wait && i == 0)
 			mu.Lock()
 			defer mu.Unlock()
+			if err != nil {
+				c.releaseSlot()
+				failed = err
+				return
+			}
 			open = append(open, ch)
 		})
 	}
 	wg.Wait()
-	return open
+	if len(open) > 0 {
+		return open, nil
+	}
+	if failed == nil {
+		failed = c.noSlotError(ctx)
+	}
+	return nil, failed
 }
 
 func (c *conn) newChannel(wait bool) (*sftpChannel, error) {
 	session, requests, err := c.openSession(wait)
 	if err != nil {
-		return nil, err
+		return nil, c.startError(err)
 	}
 	ch := &sftpChannel{session: session, replies: &limitedReplies{Channel: session}, release: c.releaseSlot, drained: make(chan struct{})}
 	go func() { // close waits for it

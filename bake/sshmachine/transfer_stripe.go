@@ -169,8 +169,8 @@ func (c *conn) getStriped(ctx context.Context, n int, from *remoteFile, hasher s
 			}
 		})
 	}
-	open := c.openSFTP(ctx, n)
-	if len(open) == 0 {
+	open, err := c.openSFTP(ctx, n, true)
+	if err != nil {
 		fail(errReceiverEnded)
 		return false, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
@@ -31,6 +32,7 @@ type imageXML struct {
 	BootMode       string                   `xml:"bootMode,omitempty"`
 	IMDS           string                   `xml:"imdsSupport,omitempty"`
 	TPM            string                   `xml:"tpmSupport,omitempty"`
+	Windows        string                   `xml:"platform,omitempty"` // "windows" or nothing
 	Platform       string                   `xml:"platformDetails"`
 	Usage          string                   `xml:"usageOperation"`
 	Deprecation    string                   `xml:"deprecationTime,omitempty"`
@@ -48,7 +50,7 @@ func (c *call) imageXML(i *image) imageXML {
 		Public: i.launch.all, Architecture: i.arch, Type: "machine", OwnerAlias: i.alias, Name: i.name, Description: i.description,
 		RootDeviceType: "ebs", RootDevice: i.rootDevice, Mappings: ec2query.MapSet(i.mappings, mapping.xml),
 		Virtualization: i.virtualization, Hypervisor: "xen", ENA: i.ena, SRIOV: i.sriov, BootMode: i.bootMode, IMDS: i.imds, TPM: i.tpm,
-		Platform: i.platform, Usage: i.usage, Deprecation: ec2query.FormatTime(i.deprecateAt),
+		Windows: windowsPlatform(i.platform), Platform: i.platform, Usage: i.usage, Deprecation: ec2query.FormatTime(i.deprecateAt),
 		SourceInstance: i.sourceInstance, SourceImage: i.sourceImage, SourceRegion: i.sourceRegion,
 	}
 	if out.State == "failed" {
@@ -179,4 +181,13 @@ func (c *call) describeImages(in *describeImagesInput) (*describeImagesOutput, *
 		},
 	})
 	return &describeImagesOutput{Next: next, Images: ec2query.MapSet(items, c.imageXML)}, err
+}
+
+// windowsPlatform returns EC2's platform for platform details: "windows", or "" for all
+// others.
+func windowsPlatform(details string) string {
+	if strings.HasPrefix(details, "Windows") {
+		return "windows"
+	}
+	return ""
 }

@@ -124,6 +124,9 @@ func (c *call) spec(i *instance) MachineSpec {
 			return c.server.dialFrom(ctx, i.privateIP, network, addr)
 		},
 	}
+	if i.metadata.HTTPEndpoint == "disabled" { // the guest would read them there
+		s.UserData, s.KeyName, s.PublicKey = nil, "", ""
+	}
 	if i.publicIP.IsValid() {
 		s.PublicIP = i.publicIP.String()
 	}

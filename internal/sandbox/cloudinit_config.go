@@ -201,16 +201,20 @@ func (c *initRun) replaceHostKeys() error {
 	}
 	var errs []error
 	for name, text := range c.conf.SSHKeys {
-		file, mode := "", os.FileMode(0o644)
-		switch name {
-		case "ed25519_private":
-			file, mode = hostKeyFile, 0o600
-		case "ed25519_public":
-			file = hostKeyFile + ".pub"
-		case "ed25519_certificate":
-			file = hostKeyFile + "-cert.pub"
+		kind, part, _ := strings.Cut(name, "_")
+		file, mode := "/etc/ssh/ssh_host_"+kind+"_key", os.FileMode(0o644)
+		switch part {
+		case "private":
+			mode = 0o600
+		case "public":
+			file += ".pub"
+		case "certificate":
+			file += "-cert.pub"
+		}
+		switch {
+		case (part == "private" || part == "public" || part == "certificate") && slices.Contains([]string{"rsa", "ecdsa", "ed25519"}, kind):
 		default:
-			c.h.log("cloud-init[]: WARNING: host key %q is not supported by this machine", name)
+			c.h.log("cloud-init[]: WARNING: unknown host key %q", name)
 			continue
 		}
 		errs = append(errs, c.disk.WriteFile(file, []byte(strings.TrimSpace(text)+"\n"), mode))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 )
 
@@ -26,6 +27,8 @@ mount -t proc proc "$dir/root/proc"
 mount -t sysfs -o ro sysfs "$dir/root/sys"
 mount --rbind /dev "$dir/root/dev"
 echo oven >/proc/sys/kernel/hostname
+setup=/etc/bakestone-test/setup
+if [ -e "$dir/root$setup" ]; then chroot "$dir/root" /bin/sh -e "$setup" && rm "$dir/root$setup"; fi
 exec chroot "$dir/root" /usr/sbin/sshd "$@"`
 
 // GuestOptions configures a machine started by Guest. The zero value, or nil, is
@@ -37,6 +40,14 @@ type GuestOptions struct {
 	// PasswordLogin allows logging in with the password as an alternative to the
 	// key.
 	PasswordLogin bool
+
+	// Setup is a shell script that changes the machine, as root, before its server
+	// starts.
+	Setup string
+
+	// Config and NoSFTP are those of SSHDOptions.
+	Config []string
+	NoSFTP bool
 }
 
 // Guest starts a disposable Debian machine for t and returns its OpenSSH server.
@@ -73,9 +84,12 @@ func Guest(t testing.TB, opts *GuestOptions) *Server {
 			t.Fatalf("testenv: %v", err)
 		}
 	}
-	options := &SSHDOptions{}
+	if opts.Setup != "" {
+		s.write(t, "setup", []byte(opts.Setup))
+	}
+	options := &SSHDOptions{Config: slices.Clone(opts.Config), NoSFTP: opts.NoSFTP}
 	if opts.PasswordLogin {
-		options.Config = []string{"PasswordAuthentication yes"}
+		options.Config = append(options.Config, "PasswordAuthentication yes")
 	}
 	s.serve(t, options)
 	return s
@@ -92,7 +106,9 @@ func findGuestRoot(tool string) (string, error) {
 	case base == "":
 		return "", fmt.Errorf("%s is not set", guestVar)
 	}
-	program := map[string]string{"guestroot": "usr/sbin/sshd", "puppet": "usr/bin/puppet", "salt": "opt/salt/bin/salt-call"}[tool]
+	program := map[string]string{
+		"guestroot": "usr/sbin/sshd", "guestshells": "usr/bin/fish", "puppet": "usr/bin/puppet", "salt": "opt/salt/bin/salt-call",
+	}[tool]
 	if _, err := os.Stat(filepath.Join(base, program)); err != nil {
 		return "", err
 	}

@@ -27,7 +27,8 @@
 //   - "guestroot" is the root file system of the machines that [Guest] starts,
 //     and the permission to start them: root, on Linux.
 //   - "chromium" is the browser, on a Unix system.
-//   - "puppet" and "salt" are those tools in that file system.
+//   - "guestshells" are BusyBox, fish, tcsh and zsh in that file system, and
+//     "puppet" and "salt" those tools.
 //
 // [SSHD], [Guest], [Moto], [AWSCLI] and [Chromium] call Need themselves. The servers
 // listen on loopback, belong to the test that started them, and are stopped when it
@@ -101,7 +102,7 @@ func find(ctx context.Context, tool string) (string, error) {
 		return findIn(os.Getenv(ansibleVar), "ansible-playbook")
 	case "amicleaner", "custodian":
 		return findIn(os.Getenv(cleanersVar), tool)
-	case "guestroot", "puppet", "salt":
+	case "guestroot", "guestshells", "puppet", "salt":
 		return findGuestRoot(tool)
 	case "awscli":
 		if python := os.Getenv(pythonVar); python != "" {

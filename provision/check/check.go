@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/redacted"
 )
 
 // A Test verifies one property of a machine. Only the types of this package, and
@@ -74,6 +75,9 @@ func (c Checks) Validate() error {
 	for i, t := range c.tests {
 		if err := bake.ValidateValue(t); err != nil {
 			errs = append(errs, bake.Invalid(fmt.Sprintf("Checks[%d]", i), "%w", err))
+		}
+		for _, field := range redacted.Fields(fmt.Sprintf("Checks[%d]", i), t) {
+			errs = append(errs, bake.Invalid(field, "contains %s, the printed form of a bake.Secret: use a bake.CheckFunc, whose Cmd has Secrets", bake.Secret{}))
 		}
 	}
 	return errors.Join(errs...)

@@ -1,4 +1,4 @@
-// Package buildlog writes the log of each build to a file of its own:
+// Package buildlog writes each build's log to a separate file:
 //
 //	logs, err := buildlog.Open("logs", &buildlog.Options{Next: slog.NewTextHandler(os.Stderr, nil)})
 //	if err != nil {
@@ -209,7 +209,7 @@ type files struct {
 
 	mu     sync.Mutex
 	line   bytes.Buffer // the formatted record
-	open   []*file      // the one that was used last is the last one
+	open   []*file      // in the order of their last use
 	errs   []error      // the first one of each file
 	failed map[string]bool
 	closed bool

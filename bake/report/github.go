@@ -47,7 +47,7 @@ func appendTo(name string, write func(io.Writer) error) error {
 	return errors.Join(err, file.Close())
 }
 
-// maxOutputs is what GitHub accepts as the outputs of a job, in bytes.
+// maxOutputs is GitHub's limit for the outputs of a job, in bytes.
 const maxOutputs = 1 << 20
 
 // writeOutputs writes the ids of the images. The delimiter is random, so no value can

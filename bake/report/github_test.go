@@ -14,8 +14,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake/report"
 )
 
-// TestWriteGitHub writes for a step of a workflow. The name and an id try to add an
-// output of their own.
+// TestWriteGitHub writes for a step of a workflow. A name and an id try to forge another
+// output.
 func TestWriteGitHub(t *testing.T) {
 	const forged = "web\nEOF\nadmin<<EOF\ntrue\nEOF\nadmin=true"
 	r := &report.Report{Images: []report.Image{

@@ -169,8 +169,9 @@ func (v *View) line(i *image, now time.Time, names, columns int) string {
 	return v.style.bold(name) + "  " + runewidth.FillRight(runewidth.Truncate(step, room, "…"), room) + end
 }
 
-// bar returns the bar of the image's step with its percentage: by what is done, or else
-// by the time that the step took in another image. It is empty if neither is known.
+// bar returns the bar of the image's step with its percentage: done of
+// total, or else the share of the time that the step took in another image. It is empty
+// if neither is known.
 func (v *View) bar(i *image, now time.Time) (bar string, known bool) {
 	var part float64
 	switch took := v.run.took[i.step]; {

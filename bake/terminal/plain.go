@@ -150,7 +150,7 @@ func total(counts map[bake.Status]int) string {
 	return strings.Join(parts, ", ")
 }
 
-// slowestColumn is the one that a narrow table lacks.
+// slowestColumn is missing in a narrow table.
 const slowestColumn = 3
 
 // align returns the rows as lines with aligned columns, without the slowest steps if

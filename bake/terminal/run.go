@@ -11,7 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
-// A run is what is known about a run of Bake.
+// A run is the state of a run of Bake.
 type run struct {
 	images  int       // of the run, or 0 if unknown
 	first   time.Time // of the first event

@@ -26,7 +26,7 @@ const childVar = "BAKESTONE_TERMINAL_CHILD"
 // captureVar names a directory to which TestTmux writes what the terminals show.
 const captureVar = "BAKESTONE_SCREENSHOTS"
 
-// TestTmuxChild is what TestTmux runs in tmux.
+// TestTmuxChild bakes on a terminal, in a process that TestTmux starts in tmux.
 func TestTmuxChild(t *testing.T) {
 	args := strings.Fields(os.Getenv(childVar))
 	if len(args) != 3 {
@@ -123,8 +123,8 @@ func (m *tmux) run(args ...string) string {
 	return string(out)
 }
 
-// look returns what the terminal shows once it shows all that is wanted, and nothing of
-// what follows a "!".
+// look waits until the terminal shows all of want, except texts after a "!", which it must
+// not show, and returns the screen.
 func (m *tmux) look(name string, want ...string) string {
 	m.t.Helper()
 	screen := ""

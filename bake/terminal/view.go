@@ -22,7 +22,7 @@ type Options struct {
 	// drawing then tells how many are left.
 	Images int
 
-	// Plain prints plain lines on a terminal as well.
+	// Plain prints plain lines even on a terminal.
 	Plain bool
 
 	// Groups keeps the output of each image, up to 256 KiB of it, until its build ends, and

@@ -48,8 +48,8 @@
 // assumed, KMS keys can encrypt, its encryption lets it be shared, launch templates and
 // the instance profile exist, and parameters that must not be overwritten do not. The
 // instance types must exist, run the source's architecture and be offered in the zones
-// that Network selects, and the key pair must exist. What the credentials may use but
-// not describe is not checked.
+// that Network selects, and the key pair must exist. A resource that the
+// credentials may use but not describe is not checked.
 //
 // [Plan] reports what a bake would do and which calls it would make, and creates
 // nothing. [Policy] returns the least-privilege IAM policy for images; print it and

@@ -55,7 +55,8 @@ func (s *session) volumeKeys() []volumeKey {
 			add("BlockDevices", d, sources[device])
 		}
 	}
-	devices := []string{s.Source.RootDevice} // the only one that is known if the source is not baked yet
+	devices := make([]string, 0, 1+len(s.Source.Volumes))
+	devices = append(devices, s.Source.RootDevice) // the only one that is known if the source is not baked yet
 	for _, v := range s.Source.Volumes {
 		devices = append(devices, v.Device)
 	}

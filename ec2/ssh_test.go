@@ -516,7 +516,7 @@ func loopback(t *testing.T) (near, far net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // served one connection
+	defer l.Close()
 	near, err = new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
 	if err == nil {
 		far, err = l.Accept()

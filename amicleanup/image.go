@@ -78,7 +78,7 @@ func (t interned) of(text []byte) string {
 		return have
 	}
 	word := string(text)
-	if t != nil && len(t) < mostInterned {
+	if len(t) < mostInterned {
 		t[word] = word
 	}
 	return word

@@ -164,12 +164,8 @@ func (s *session) checkName(ctx context.Context, r *region, place *CopyError) er
 // name later.
 func (s *session) checkNameAgain(ctx context.Context) error {
 	err := s.checkName(ctx, s.region, &CopyError{Region: s.region.name})
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if _, taken := errors.AsType[*bake.FieldError](err); err != nil && !taken {
-		s.run.Say("cannot check Builder.AMIName again: %v", err)
-		return nil
+	if _, taken := errors.AsType[*bake.FieldError](err); ctx.Err() != nil || err != nil && !taken {
+		return s.unchecked(ctx, "Builder.AMIName again", err)
 	}
 	return err
 }
@@ -193,11 +189,8 @@ func (r *region) fetchNamed(ctx context.Context, names []string) (map[string]ec2
 func (s *session) checkKey(ctx context.Context, r *region, place *CopyError, field, key string) error {
 	facts, err := r.describeKey(ctx, key)
 	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil:
-		// Using a key does not need permission to describe it.
-		s.run.Say("cannot check %s %s in %s: %v", field, key, place.Region, err)
+	case err != nil || ctx.Err() != nil:
+		return s.unchecked(ctx, field+" "+key+" in "+place.Region, err)
 	case facts.problem != "":
 		return place.with(bake.Invalid(field, "%s: %s", key, facts.problem))
 	}
@@ -216,13 +209,21 @@ func (s *session) checkInstanceProfile(ctx context.Context) error {
 		return err == nil, err
 	})
 	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil: // a launch does not need permission to describe it
-		s.run.Say("cannot check Builder.InstanceProfile %s: %v", profile, err)
+	case err != nil || ctx.Err() != nil:
+		return s.unchecked(ctx, "Builder.InstanceProfile "+profile, err)
 	case !exists:
 		return bake.Invalid("Builder.InstanceProfile", "%s not found", profile)
 	}
+	return nil
+}
+
+// unchecked says what a failed lookup could not check: a bake needs no permission to
+// describe what it uses. It returns the cause if ctx has ended.
+func (s *session) unchecked(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.run.Say("cannot check %s: %v", what, err)
 	return nil
 }
 

@@ -94,7 +94,7 @@ func (s *session) checkEncryption(ctx context.Context) error {
 	for _, k := range keys {
 		on, err := s.region.isEncrypted(ctx, k)
 		if err != nil {
-			return s.uncheckable(ctx, k.field, s.region, err)
+			return s.unchecked(ctx, k.field+" in "+s.region.name, err)
 		}
 		encrypted = encrypted || on
 	}
@@ -144,22 +144,13 @@ func (s *session) checkKeys(ctx context.Context, r *region, place *CopyError, pu
 		}
 		switch {
 		case err != nil:
-			errs = append(errs, s.uncheckable(ctx, k.field, r, err))
+			errs = append(errs, s.unchecked(ctx, k.field+" in "+r.name, err))
 		case managed:
 			errs = append(errs, place.with(bake.Invalid(k.field, "the AMI would be encrypted with EBS's AWS managed key, so other accounts could neither use nor copy it: "+
 				"set a customer managed key that they may use")))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// uncheckable reports a lookup that failed. Sharing does not need permission for it.
-func (s *session) uncheckable(ctx context.Context, field string, r *region, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	s.run.Say("cannot check %s in %s: %v", field, r.name, err)
-	return nil
 }
 
 // shares reports whether other accounts may use the AMI.

@@ -20,12 +20,8 @@ func (s *session) checkInstanceTypes(ctx context.Context) error {
 	known, err := s.region.lookups.types.get(ctx, strings.Join(types, " "), func(ctx context.Context) (map[string][]string, error) {
 		return s.region.architectures(ctx, types)
 	})
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil: // a launch does not need permission to describe them
-		s.run.Say("cannot check %s: %v", field, err)
-		return nil
+	if err != nil || ctx.Err() != nil {
+		return s.unchecked(ctx, field, err)
 	}
 	for _, kind := range s.builder.InstanceTypes {
 		has, found := known[kind]
@@ -82,12 +78,8 @@ func (s *session) checkZones(ctx context.Context) error {
 	offered, err := s.region.lookups.types.get(ctx, "zones of "+strings.Join(types, " "), func(ctx context.Context) (map[string][]string, error) {
 		return s.region.offerings(ctx, types)
 	})
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil: // a launch does not need permission to describe them
-		s.run.Say("cannot check the zones of Builder.InstanceTypes: %v", err)
-		return nil
+	if err != nil || ctx.Err() != nil {
+		return s.unchecked(ctx, "the zones of Builder.InstanceTypes", err)
 	}
 	var zones, elsewhere []string
 	for _, at := range s.Network.Locations {
@@ -140,10 +132,8 @@ func (s *session) checkKeyPair(ctx context.Context) error {
 		return slices.ContainsFunc(out.KeyPairs, func(k ec2types.KeyPairInfo) bool { return aws.ToString(k.KeyName) == name }), nil
 	})
 	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil: // a launch does not need permission to describe it
-		s.run.Say("cannot check Builder.SSH.KeyPair %s: %v", name, err)
+	case err != nil || ctx.Err() != nil:
+		return s.unchecked(ctx, "Builder.SSH.KeyPair "+name, err)
 	case !exists:
 		return bake.Invalid("Builder.SSH.KeyPair", "%q not found in %s: import it there, or choose another", name, s.region.name)
 	}

@@ -36,12 +36,13 @@ func (s *session) checkSharing(ctx context.Context, r *region, place *CopyError)
 			continue
 		}
 		blocked, err := r.lookups.answers.get(ctx, check.what, check.ask)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err != nil: // making it public does not need permission to describe this
-			s.run.Say("cannot check %s%s in %s: %v", field, check.field, place.Region, err)
-		case blocked:
+		if err != nil || ctx.Err() != nil {
+			if err := s.unchecked(ctx, field+check.field+" in "+place.Region, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if blocked {
 			return place.with(bake.Invalid(field+check.field, "%s", check.reason))
 		}
 	}

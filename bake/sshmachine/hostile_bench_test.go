@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -147,28 +146,13 @@ func measure(b *testing.B, want string, call func(ctx context.Context) error) {
 // serveText sends text to every client until it hangs up.
 func serveText(b *testing.B, text string) string {
 	b.Helper()
-	l, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
-	must(b, err)
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	return relay(b, func(conn net.Conn) {
 		for {
-			conn, err := l.Accept()
-			if err != nil {
+			if _, err := io.WriteString(conn, text); err != nil {
 				return
 			}
-			wg.Go(func() {
-				for err == nil {
-					_, err = io.WriteString(conn, text)
-				}
-				_ = conn.Close()
-			})
 		}
 	})
-	b.Cleanup(func() {
-		_ = l.Close()
-		wg.Wait()
-	})
-	return l.Addr().String()
 }
 
 // endlessList lists a directory without end.

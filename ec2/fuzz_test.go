@@ -2,7 +2,6 @@ package ec2
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -17,20 +16,14 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/internal/testenv/pack"
 )
 
 // FuzzUserData checks that user data of any content is refused or merged so that a MIME
 // parser finds Bakestone's own parts at the end, unchanged.
 func FuzzUserData(f *testing.F) {
-	packed := func(text string) string {
-		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
-		_, err := z.Write([]byte(text))
-		if err := errors.Join(err, z.Close()); err != nil {
-			f.Fatal(err)
-		}
-		return b.String()
-	}
+	packed := func(text string) string { return pack.Gzip(f, text) }
 	for _, seed := range []string{
 		"#!/bin/sh\necho x", "#cloud-config\nruncmd: [a]", packed("#!/bin/sh"), packed(strings.Repeat("#", 2<<20)), "\x1f\x8b",
 		"Content-Type: multipart/mixed; boundary=\"x\"\nMIME-Version: 1.0\n\n--x\nContent-Type: text/x-shellscript\n\n#!/bin/sh\n--x--\n",

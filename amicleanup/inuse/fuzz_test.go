@@ -1,28 +1,18 @@
 package inuse
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/bakestone-go/bakestone/internal/testenv/pack"
 )
 
 // FuzzUserData checks that user data of any size and form is read in bounded memory,
 // and that only ids are found in it.
 func FuzzUserData(f *testing.F) {
-	packed := func(text string) string {
-		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
-		if _, err := z.Write([]byte(text)); err != nil {
-			f.Fatal(err)
-		}
-		if err := z.Close(); err != nil {
-			f.Fatal(err)
-		}
-		return base64.StdEncoding.EncodeToString(b.Bytes())
-	}
+	packed := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(pack.Gzip(f, text))) }
 	f.Add("ami-0123456789abcdef0")
 	f.Add(base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\nexport AMI=ami-12345678,ami-0123456789abcdef01")))
 	f.Add(packed("image: AMI-0123456789abcdef0"))

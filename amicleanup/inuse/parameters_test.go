@@ -1,8 +1,6 @@
 package inuse_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -18,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup/inuse"
+
+	"github.com/bakestone-go/bakestone/internal/testenv/pack"
 )
 
 func TestInText(t *testing.T) {
@@ -100,19 +100,12 @@ func TestTrapUserData(t *testing.T) {
 	encoded := func(image string) *string {
 		return aws.String(base64.StdEncoding.EncodeToString([]byte("#cloud-config\nrunner_ami: " + image + "\n")))
 	}
-	var packed bytes.Buffer
-	zip := gzip.NewWriter(&packed)
-	if _, err := fmt.Fprintf(zip, "#!/bin/sh\nRUNNER_AMI=%s\n", w.ids[1]); err != nil {
-		t.Fatal(err)
-	}
-	if err := zip.Close(); err != nil {
-		t.Fatal(err)
-	}
+	packed := pack.Gzip(t, fmt.Sprintf("#!/bin/sh\nRUNNER_AMI=%s\n", w.ids[1]))
 	last := &w.ids[7]
 	w.templateOf("ci", &ec2types.RequestLaunchTemplateData{ImageId: last, UserData: encoded(w.ids[4])}, // not current
 		&ec2types.RequestLaunchTemplateData{ImageId: last, UserData: encoded(w.ids[0])})
 	w.makeDefault("ci", "2")
-	w.templateOf("packed", &ec2types.RequestLaunchTemplateData{ImageId: last, UserData: aws.String(base64.StdEncoding.EncodeToString(packed.Bytes()))})
+	w.templateOf("packed", &ec2types.RequestLaunchTemplateData{ImageId: last, UserData: aws.String(base64.StdEncoding.EncodeToString([]byte(packed)))})
 	config, err := w.scaling.CreateLaunchConfiguration(t.Context(), &autoscaling.CreateLaunchConfigurationInput{
 		LaunchConfigurationName: aws.String("ci"), ImageId: last, InstanceType: aws.String("t3.micro"), UserData: encoded(w.ids[2]),
 	})

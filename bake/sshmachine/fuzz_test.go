@@ -24,6 +24,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
+
+	"github.com/bakestone-go/bakestone/internal/testenv/pack"
 )
 
 // receiveHostile calls extract with a tree whose parent has neighbors, and checks that
@@ -102,23 +104,7 @@ func makeRemovable(dir string) {
 
 // FuzzTar extracts archives of any content.
 func FuzzTar(f *testing.F) {
-	add := func(headers ...tar.Header) {
-		var b bytes.Buffer
-		w := tar.NewWriter(&b)
-		for i := range headers {
-			headers[i].Mode |= 0o755
-			if err := w.WriteHeader(&headers[i]); err != nil {
-				f.Fatal(err)
-			}
-			if _, err := w.Write(bytes.Repeat([]byte{'x'}, int(headers[i].Size))); err != nil {
-				f.Fatal(err)
-			}
-		}
-		if err := w.Close(); err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b.Bytes())
-	}
+	add := func(headers ...tar.Header) { f.Add(pack.Tar(f, headers...)) }
 	add(tar.Header{Name: "./", Typeflag: tar.TypeDir}, tar.Header{Name: "./a/b", Size: 3, Typeflag: tar.TypeReg})
 	add(tar.Header{Name: "x", Linkname: "../victim", Typeflag: tar.TypeSymlink}, tar.Header{Name: "x/evil", Size: 1, Typeflag: tar.TypeReg})
 	add(tar.Header{Name: "../evil", Size: 1, Typeflag: tar.TypeReg})

@@ -1,27 +1,14 @@
 package sandbox_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"strings"
 	"testing"
 
 	"github.com/bakestone-go/bakestone/internal/sandbox"
-)
 
-func gz(t *testing.T, text string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write([]byte(text)); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
+	"github.com/bakestone-go/bakestone/internal/testenv/pack"
+)
 
 const multipart = `Content-Type: multipart/mixed; boundary="outer"
 MIME-Version: 1.0
@@ -67,12 +54,12 @@ func TestUserData(t *testing.T) {
 		console string
 	}{
 		{name: "script", data: []byte(script), line: "cat /made; cloud-init status", out: "hello from root\nstatus: done\n", console: "to the console"},
-		{name: "gzip", data: gz(t, script), line: "cat /made", out: "hello from root\n"},
+		{name: "gzip", data: []byte(pack.Gzip(t, script)), line: "cat /made", out: "hello from root\n"},
 		{name: "base64", data: []byte(base64.StdEncoding.EncodeToString([]byte(script))), line: "cat /made", out: "hello from root\n"},
 		{name: "multipart", data: []byte(multipart), line: "cat /order; hostname", out: "boothook i-7\nbootcmd\nruncmd\nlist with space\n/var/lib/cloud/instances/i-7/scripts/20-script\nfrom-config\n"},
-		{name: "gzipped multipart", data: gz(t, multipart), line: "hostname; cat /etc/hostname", out: "from-config\nfrom-config\n"},
+		{name: "gzipped multipart", data: []byte(pack.Gzip(t, multipart)), line: "hostname; cat /etc/hostname", out: "from-config\nfrom-config\n"},
 		{name: "failing script", data: []byte("#!/bin/sh\nexit 3\n"), line: "cloud-init status --long || echo $?", out: "status: error\nerrors: script part-001 failed with exit status 3\n1\n", console: "failed with exit status 3"},
-		{name: "write_files", data: []byte("#cloud-config\nwrite_files:\n- {path: /a/b, content: \"x\\n\", permissions: '0600', owner: 'ubuntu:adm'}\n- {path: /a/b, content: eQo=, encoding: b64, append: true}\n- {path: /z, encoding: gz+b64, content: " + base64.StdEncoding.EncodeToString(gz(t, "zipped")) + "}\n"), line: "cat /a/b; stat -c '%a %U:%G' /a/b; cat /z", out: "x\ny\n644 ubuntu:adm\nzipped"},
+		{name: "write_files", data: []byte("#cloud-config\nwrite_files:\n- {path: /a/b, content: \"x\\n\", permissions: '0600', owner: 'ubuntu:adm'}\n- {path: /a/b, content: eQo=, encoding: b64, append: true}\n- {path: /z, encoding: gz+b64, content: " + base64.StdEncoding.EncodeToString([]byte(pack.Gzip(t, "zipped"))) + "}\n"), line: "cat /a/b; stat -c '%a %U:%G' /a/b; cat /z", out: "x\ny\n644 ubuntu:adm\nzipped"},
 		{name: "users", data: []byte("#cloud-config\ngroups: [ops]\nusers:\n- default\n- name: deploy\n  groups: ops, adm\n  sudo: ALL=(ALL) NOPASSWD:ALL\n  shell: /bin/sh\n  ssh_authorized_keys: [ssh-ed25519 AAAA x]\n"), line: "id -nG deploy; cat ~deploy/.ssh/authorized_keys; stat -c '%a %U' ~deploy/.ssh; su deploy -c 'sudo -n id -u'", out: "deploy adm sudo ops\nssh-ed25519 AAAA x\n700 deploy\n0\n"},
 		{name: "unknown key", data: []byte("#cloud-config\npackages: [nginx]\n"), line: "cloud-init status", out: "status: done\n", console: `"packages" is not supported`},
 		{name: "invalid YAML", data: []byte("#cloud-config\na: [\n"), line: "cloud-init status", out: "status: error\n", console: "cloud-config"},

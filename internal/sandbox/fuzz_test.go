@@ -3,7 +3,6 @@ package sandbox
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -20,6 +19,8 @@ import (
 	"github.com/pkg/sftp"
 
 	"github.com/bakestone-go/bakestone/internal/memfs"
+
+	"github.com/bakestone-go/bakestone/internal/testenv/pack"
 )
 
 // fuzzHost boots a machine from which each input gets a copy.
@@ -76,15 +77,7 @@ func fuzzCommand(t *testing.T, h *Host, in []byte, args ...string) {
 // FuzzUserData checks that user data of any content becomes a bounded number of bytes
 // in parts of known kinds, and that a machine boots with it.
 func FuzzUserData(f *testing.F) {
-	packed := func(text string) string {
-		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
-		_, err := z.Write([]byte(text))
-		if err := errors.Join(err, z.Close()); err != nil {
-			f.Fatal(err)
-		}
-		return b.String()
-	}
+	packed := func(text string) string { return pack.Gzip(f, text) }
 	for _, seed := range []string{
 		"#!/bin/sh\necho x", "#cloud-config\nruncmd: [[a]]\nusers: [default, {name: x, sudo: y}]\nwrite_files: [{path: /x, content: y, encoding: gz+b64}]", packed("#!/bin/sh"), packed(packed(strings.Repeat("\x00", 5<<20))),
 		"Content-Type: multipart/mixed; boundary=x\nMIME-Version: 1.0\n\n--x\nContent-Type: text/x-shellscript\nContent-Disposition: attachment; filename=\"../../x\"\n\n#!/bin/sh\n--x--\n",
@@ -121,23 +114,7 @@ func FuzzUserData(f *testing.F) {
 
 // FuzzTar extracts archives of any content as root. Nothing but the directory changes.
 func FuzzTar(f *testing.F) {
-	add := func(headers ...tar.Header) {
-		var b bytes.Buffer
-		w := tar.NewWriter(&b)
-		for i := range headers {
-			headers[i].Mode |= 0o755
-			if err := w.WriteHeader(&headers[i]); err != nil {
-				f.Fatal(err)
-			}
-			if _, err := w.Write(bytes.Repeat([]byte{'x'}, int(headers[i].Size))); err != nil {
-				f.Fatal(err)
-			}
-		}
-		if err := w.Close(); err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b.Bytes())
-	}
+	add := func(headers ...tar.Header) { f.Add(pack.Tar(f, headers...)) }
 	add(tar.Header{Name: "d/", Typeflag: tar.TypeDir}, tar.Header{Name: "d/f", Size: 3, Typeflag: tar.TypeReg}, tar.Header{Name: "h", Linkname: "d/f", Typeflag: tar.TypeLink})
 	add(tar.Header{Name: "../evil", Typeflag: tar.TypeReg}, tar.Header{Name: "/etc/passwd", Size: 1, Typeflag: tar.TypeReg}, tar.Header{Name: ".", Typeflag: tar.TypeSymlink, Linkname: "/"})
 	add(tar.Header{Name: "p", Typeflag: tar.TypeFifo}, tar.Header{Name: "b", Typeflag: tar.TypeBlock})

@@ -1,8 +1,6 @@
 package ec2
 
 import (
-	"errors"
-
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/redacted"
 )
@@ -10,10 +8,5 @@ import (
 // checkRedacted reports the exported fields of v, of the type owner, that contain the
 // printed form of a bake.Secret.
 func checkRedacted(owner string, v any) error {
-	fields := redacted.Fields(owner, v)
-	errs := make([]error, 0, len(fields))
-	for _, field := range fields {
-		errs = append(errs, bake.Invalid(field, "contains %s, the printed form of a bake.Secret: others can read this field, so keep secrets out of it", bake.Secret{}))
-	}
-	return errors.Join(errs...)
+	return redacted.Check(owner, v, "others can read this field, so keep secrets out of it", bake.Invalid)
 }

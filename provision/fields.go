@@ -77,12 +77,7 @@ func checkVariable(field, name, value string) error {
 // checkRedacted reports the exported fields of v, of the type owner, that contain the
 // printed form of a bake.Secret, which would be in the image.
 func checkRedacted(owner string, v any) error {
-	fields := redacted.Fields(owner, v)
-	errs := make([]error, 0, len(fields))
-	for _, field := range fields {
-		errs = append(errs, bake.Invalid(field, "contains %s, the printed form of a bake.Secret: put the Secret into a field for secrets, or call its Reveal", bake.Secret{}))
-	}
-	return errors.Join(errs...)
+	return redacted.Check(owner, v, "put the Secret into a field for secrets, or call its Reveal", bake.Invalid)
 }
 
 const maxStatus = 255

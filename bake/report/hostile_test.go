@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -95,15 +96,7 @@ func TestHostileGuest(t *testing.T) {
 		"progress": progress.String(), "plain": plain.String(), "grouped": strings.NewReplacer("::group::web", "", "::endgroup::\n", "").Replace(grouped.String()),
 		"log": log.String(), "error": err.Error(),
 	}
-	for name, write := range map[string]func(io.Writer) error{
-		"HTML": r.WriteHTML, "JUnit": r.WriteJUnit, "Markdown": r.WriteMarkdown, "annotations": r.WriteAnnotations,
-	} {
-		var b strings.Builder
-		if err := write(&b); err != nil {
-			t.Errorf("Write%s = %v", name, err)
-		}
-		forms[name] = b.String()
-	}
+	maps.Copy(forms, written(t, r))
 	for _, s := range spans.GetSpans() {
 		forms["telemetry"] += fmt.Sprintln(s.Name, s.Status.Description)
 		for _, e := range s.Events {

@@ -138,35 +138,44 @@ func TestReport(t *testing.T) {
 	})
 }
 
+// written returns the report in each form for people and CI systems.
+func written(t *testing.T, r *report.Report) map[string]string {
+	t.Helper()
+	forms := map[string]string{}
+	for name, write := range map[string]func(io.Writer) error{
+		"HTML": r.WriteHTML, "JUnit": r.WriteJUnit, "Markdown": r.WriteMarkdown, "annotations": r.WriteAnnotations,
+	} {
+		var b strings.Builder
+		if err := write(&b); err != nil {
+			t.Errorf("Write%s = %v", name, err)
+		}
+		forms[name] = b.String()
+	}
+	return forms
+}
+
 // TestHostileOutput writes a report with output that is meant for the reader's program.
 func TestHostileOutput(t *testing.T) {
 	for _, raw := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			r := bakeAll(t, bake.Options{RawOutput: raw}, &report.Recorder{})
-			written := map[string]string{}
-			for name, write := range map[string]func(io.Writer) error{
-				"HTML": r.WriteHTML, "JUnit": r.WriteJUnit, "Markdown": r.WriteMarkdown, "annotations": r.WriteAnnotations,
-			} {
-				var b strings.Builder
-				if err := write(&b); err != nil {
-					t.Errorf("Write%s = %v", name, err)
-				}
-				written[name] = b.String()
-				for _, c := range b.String() {
+			forms := written(t, r)
+			for name, text := range forms {
+				for _, c := range text {
 					if c < ' ' && c != '\n' && c != '\t' || c == '\u202e' {
 						t.Errorf("%s contains %U", name, c)
 						break
 					}
 				}
 			}
-			if page := written["HTML"]; strings.Contains(page, "<script>alert") || strings.Contains(page, "break <b>") || !strings.Contains(page, "break &lt;b&gt;") {
+			if page := forms["HTML"]; strings.Contains(page, "<script>alert") || strings.Contains(page, "break <b>") || !strings.Contains(page, "break &lt;b&gt;") {
 				t.Errorf("HTML does not escape: %s", page)
 			}
-			lines := strings.Split(strings.TrimSpace(written["annotations"]), "\n")
+			lines := strings.Split(strings.TrimSpace(forms["annotations"]), "\n")
 			if len(lines) != 2 || !strings.HasPrefix(lines[0], "::error title=Image bad failed::provision 1: ") || !strings.HasPrefix(lines[1], "::warning title=Image never skipped::") {
 				t.Errorf("annotations = %q, want an error of bad and a warning of never", lines)
 			}
-			if text := written["Markdown"]; !strings.Contains(text, "````text\n") || !strings.Contains(text, "| bad | failed | 10s | provision 1: break \\<b\\> (10s) |") {
+			if text := forms["Markdown"]; !strings.Contains(text, "````text\n") || !strings.Contains(text, "| bad | failed | 10s | provision 1: break \\<b\\> (10s) |") {
 				t.Errorf("Markdown = %s", text)
 			}
 			var suites struct {
@@ -181,7 +190,7 @@ func TestHostileOutput(t *testing.T) {
 					} `xml:"testcase"`
 				} `xml:"testsuite"`
 			}
-			if err := xml.Unmarshal([]byte(written["JUnit"]), &suites); err != nil {
+			if err := xml.Unmarshal([]byte(forms["JUnit"]), &suites); err != nil {
 				t.Fatal(err)
 			}
 			s := suites.Suite

@@ -5,6 +5,7 @@ package redacted
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -53,6 +54,17 @@ func Fields(name string, v any) []string {
 		}
 	})
 	return found
+}
+
+// Check returns an error, made by invalid, for each of the Fields of v. It is bake.Invalid,
+// which this package cannot import.
+func Check(name string, v any, remedy string, invalid func(field, format string, args ...any) error) error {
+	fields := Fields(name, v)
+	errs := make([]error, 0, len(fields))
+	for _, field := range fields {
+		errs = append(errs, invalid(field, "contains %s, the printed form of a bake.Secret: %s", mask.Redacted, remedy))
+	}
+	return errors.Join(errs...)
 }
 
 func walk(name string, v reflect.Value, depth int, see func(name, text string)) {

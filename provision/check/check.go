@@ -76,9 +76,7 @@ func (c Checks) Validate() error {
 		if err := bake.ValidateValue(t); err != nil {
 			errs = append(errs, bake.Invalid(fmt.Sprintf("Checks[%d]", i), "%w", err))
 		}
-		for _, field := range redacted.Fields(fmt.Sprintf("Checks[%d]", i), t) {
-			errs = append(errs, bake.Invalid(field, "contains %s, the printed form of a bake.Secret: use a bake.CheckFunc, whose Cmd has Secrets", bake.Secret{}))
-		}
+		errs = append(errs, redacted.Check(fmt.Sprintf("Checks[%d]", i), t, "use a bake.CheckFunc, whose Cmd has Secrets", bake.Invalid))
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
 // maxMarkdown limits the Markdown of a plan and a result: a comment on GitHub
@@ -141,10 +143,7 @@ func (t *TargetPlan) markdownSnapshots(b *strings.Builder, limit int, which Acti
 // cell escapes text for a cell of a table, and shortens it if it is long.
 func cell(text string) string {
 	const longest = 500
-	if len(text) > longest {
-		text = strings.ToValidUTF8(text[:longest], "") + "…"
-	}
-	return strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ", "<", "&lt;", "`", "'").Replace(text)
+	return strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ", "<", "&lt;", "`", "'").Replace(visible.Shorten(text, longest))
 }
 
 // WriteMarkdown writes the result in GitHub's Markdown, bounded as that of a plan:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/mask"
+	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
 const (
@@ -91,7 +92,7 @@ func maskSecretsIn(text string, secrets []bake.Secret) string {
 // cut returns the first maxLineLen bytes of line and an ellipsis, which lets the part
 // of a secret before it be masked.
 func cut(line string) string {
-	return strings.ToValidUTF8(line[:maxLineLen], "") + "…"
+	return visible.Shorten(line, maxLineLen)
 }
 
 // A lineWriter calls line with each line written to it. It cuts lines longer

@@ -16,7 +16,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/amicleanup/inuse"
-
 	"github.com/bakestone-go/bakestone/internal/testenv/pack"
 )
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/amount"
+	"github.com/bakestone-go/bakestone/internal/visible"
 )
 
 // WriteMarkdown writes a summary: a table of the images and the errors of those that
@@ -44,7 +45,7 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 		if !i.Failed() || i.Err == "" {
 			continue
 		}
-		text := fmt.Sprintf("\n**%s**\n\n%s", cell(i.Name), fence(shorten(i.Err, maxErr)))
+		text := fmt.Sprintf("\n**%s**\n\n%s", cell(i.Name), fence(visible.Shorten(i.Err, maxErr)))
 		if b.Len()+len(text) > maxBytes-100 {
 			b.WriteString("\nMore errors are left out.\n")
 			break
@@ -102,13 +103,6 @@ func fence(text string) string {
 	return marks + "text\n" + text + "\n" + marks + "\n"
 }
 
-func shorten(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "") + "…"
-}
-
 // WriteAnnotations writes one command of GitHub Actions per failed image, which shows
 // the beginning of the error with the run. Print it to the standard output of a step.
 func (r *Report) WriteAnnotations(w io.Writer) error {
@@ -124,7 +118,7 @@ func (r *Report) WriteAnnotations(w io.Writer) error {
 		if i.Status == bake.StatusSkipped {
 			level = "warning"
 		}
-		if _, err := fmt.Fprintf(w, "::%s title=%s::%s\n", level, property.Replace("Image "+i.Name+" "+string(i.Status)), data.Replace(shorten(i.Err, maxErr))); err != nil {
+		if _, err := fmt.Fprintf(w, "::%s title=%s::%s\n", level, property.Replace("Image "+i.Name+" "+string(i.Status)), data.Replace(visible.Shorten(i.Err, maxErr))); err != nil {
 			return err
 		}
 	}
@@ -170,7 +164,7 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 	for n := range r.Images {
 		i := &r.Images[n]
 		c := junitCase{Class: "bake", Name: i.Name, Time: seconds(i.Elapsed())}
-		reason := &junitReason{Message: shorten(strings.SplitN(i.Err, "\n", 2)[0], 200), Text: i.Err} //nolint:mnd // as much as a list of tests shows
+		reason := &junitReason{Message: visible.Shorten(strings.SplitN(i.Err, "\n", 2)[0], 200), Text: i.Err} //nolint:mnd // as much as a list of tests shows
 		switch {
 		case i.Status == bake.StatusSkipped:
 			c.Skipped = reason

@@ -126,10 +126,7 @@ func (i *image) step(e *bake.Event) *Step {
 
 // add adds a line. Beyond the limit it drops the oldest line of the second half.
 func (s *Step) add(l Line, limit int) {
-	l.Text = visible.Text(l.Text) // it is raw with bake.Options.RawOutput
-	if len(l.Text) > maxText {
-		l.Text = strings.ToValidUTF8(l.Text[:maxText], "") + "…"
-	}
+	l.Text = visible.Shorten(visible.Text(l.Text), maxText) // it is raw with bake.Options.RawOutput
 	if len(s.Lines) < limit {
 		s.Lines = append(s.Lines, l)
 		return

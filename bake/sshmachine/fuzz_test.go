@@ -24,7 +24,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
-
 	"github.com/bakestone-go/bakestone/internal/testenv/pack"
 )
 

@@ -89,7 +89,7 @@ func (r *run) observe(e *bake.Event, s style) {
 			r.notify(s.bad("✗"), e, e.Step+" failed")
 		}
 	case bake.OutputLine:
-		i.lines = append(i.lines, visible.Disarm(visible.Text(shorten(e.Text))))
+		i.lines = append(i.lines, visible.Disarm(visible.Text(visible.Shorten(e.Text, longestLine))))
 		i.lines = i.lines[max(0, len(i.lines)-keptLines):]
 	case bake.CommandStarted: // what was sent before does not tell how far it is
 		i.what, i.done, i.total = "", 0, 0
@@ -142,14 +142,8 @@ func cause(e *bake.Event) string {
 // maxErrLines is how many lines of an error are printed.
 const maxErrLines = 30
 
-// shorten cuts a line that no terminal is wide enough for.
-func shorten(line string) string {
-	const longest = 2000 // bytes
-	if len(line) <= longest {
-		return line
-	}
-	return strings.ToValidUTF8(line[:longest], "") + "…"
-}
+// longestLine is more than any terminal has room for, in bytes.
+const longestLine = 2000
 
 // notify prints a notice, with the event's error if it has one.
 func (r *run) notify(mark string, e *bake.Event, text string) {
@@ -157,7 +151,7 @@ func (r *run) notify(mark string, e *bake.Event, text string) {
 	if e.Err != "" {
 		n.lines = strings.Split(strings.TrimRight(cause(e), "\n"), "\n") // the line above has the name
 		for l, line := range n.lines {
-			n.lines[l] = visible.Disarm(shorten(line))
+			n.lines[l] = visible.Disarm(visible.Shorten(line, longestLine))
 		}
 		if more := len(n.lines) - maxErrLines; more > 0 {
 			n.lines = append(n.lines[:maxErrLines:maxErrLines], fmt.Sprintf("… %d more lines", more))

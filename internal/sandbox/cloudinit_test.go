@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/bakestone-go/bakestone/internal/sandbox"
-
 	"github.com/bakestone-go/bakestone/internal/testenv/pack"
 )
 

@@ -19,7 +19,6 @@ import (
 	"github.com/pkg/sftp"
 
 	"github.com/bakestone-go/bakestone/internal/memfs"
-
 	"github.com/bakestone-go/bakestone/internal/testenv/pack"
 )
 

@@ -31,6 +31,15 @@ func Text(s string) string {
 	return b.String()
 }
 
+// Shorten returns s or, if it is longer than limit bytes, the whole characters of its
+// beginning and "…".
+func Shorten(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}
+
 func write(b *strings.Builder, r rune, text string) {
 	const pictures, pictureOfDelete, delete = '␀', '␡', 0x7f
 	switch {

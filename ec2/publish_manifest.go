@@ -144,6 +144,9 @@ func (m PackerManifest) customData(source SourceImage) (map[string]string, error
 	if err != nil {
 		return nil, bake.Invalid("PackerManifest.SourceData", "source %s: %w", source.ID, err)
 	}
+	if err := checkRedacted("PackerManifest.SourceData", data); err != nil {
+		return nil, err
+	}
 	all := maps.Clone(m.CustomData)
 	if all == nil {
 		all = map[string]string{}

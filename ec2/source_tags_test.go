@@ -2,6 +2,7 @@ package ec2_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -128,7 +129,7 @@ func TestInvalidSourceTags(t *testing.T) {
 	}
 	planted := errors.New("no such fact")
 	before := server.CallCount("CreateSecurityGroup")
-	for want, change := range map[string]func(*bake.Image, *ec2.Builder){
+	cases := map[string]func(*bake.Image, *ec2.Builder){
 		`Builder.SourceTags: source ami-`: func(_ *bake.Image, b *ec2.Builder) {
 			b.SourceTags = func(ec2.SourceImage) (map[string]string, error) { return nil, planted }
 		},
@@ -144,10 +145,17 @@ func TestInvalidSourceTags(t *testing.T) {
 		"printed form of a bake.Secret": func(_ *bake.Image, b *ec2.Builder) {
 			b.SourceTags = fixed(map[string]string{"a": fmt.Sprint(bake.NewSecret("x"))})
 		},
+		`Builder.SourceTags["b"]: contains [redacted], the printed form of a bake.Secret`: func(_ *bake.Image, b *ec2.Builder) {
+			b.SourceTags = fixed(map[string]string{"b": base64.StdEncoding.EncodeToString([]byte("user:" + fmt.Sprint(bake.NewSecret("x"))))})
+		},
+		`PackerManifest.SourceData["c"]: contains [redacted]`: func(img *bake.Image, _ *ec2.Builder) {
+			img.Publishers = []bake.Publisher{ec2.PackerManifest{SourceData: fixed(map[string]string{"c": fmt.Sprint(bake.NewSecret("x"))})}}
+		},
 		"PackerManifest.SourceData: source ami-": func(img *bake.Image, _ *ec2.Builder) {
 			img.Publishers = []bake.Publisher{wrappedPublisher{ec2.PackerManifest{SourceData: sourceFacts}}}
 		},
-	} {
+	}
+	for want, change := range cases {
 		img := simple(cloud)
 		configure(img, func(b *ec2.Builder) { b.Source = source; change(img, b) })
 		_, planErr := ec2.Plan(t.Context(), img)
@@ -155,7 +163,7 @@ func TestInvalidSourceTags(t *testing.T) {
 		wantError(t, "Bake", err, "find source image: ", want)
 		wantError(t, "Plan", planErr, want)
 	}
-	if n := server.CallCount("CreateSecurityGroup") - before; n > 8 { // the dry runs of Plan
+	if n := server.CallCount("CreateSecurityGroup") - before; n > len(cases) { // the dry runs of Plan
 		t.Errorf("calls of CreateSecurityGroup = %d, want only those of Plan", n)
 	}
 }

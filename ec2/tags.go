@@ -86,10 +86,8 @@ func (s *session) findSourceTags() error {
 	if err := errors.Join(b.validateTags(s.image)...); err != nil {
 		return bake.Invalid(field, "%w", err)
 	}
-	for _, key := range slices.Sorted(maps.Keys(tags)) {
-		if strings.Contains(key+"="+tags[key], bake.Secret{}.String()) {
-			return bake.Invalid(field, "%q contains the printed form of a bake.Secret", key)
-		}
+	if err := checkRedacted(field, tags); err != nil {
+		return err
 	}
 	s.SourceTags = tags
 	return nil

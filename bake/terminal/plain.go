@@ -130,11 +130,7 @@ func (v *View) table(results []*bake.Result) string {
 		}
 		rows = append(rows, []string{flat(visible.Text(r.Image.Name)), string(r.Status), amount.Clock(r.Finished.Sub(r.Started)), slowest(r.Steps), artifact})
 	}
-	columns := 0
-	if v.size != nil {
-		columns, _ = v.size()
-	}
-	return "\n" + align(rows, columns) + "\n" + total(counts) + "\n"
+	return "\n" + align(rows, v.columns) + "\n" + total(counts) + "\n"
 }
 
 // total returns the numbers of images: "38 baked, 2 failed".

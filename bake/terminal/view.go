@@ -46,22 +46,25 @@ type View struct {
 	style style
 	clock clock.Clock
 
-	mu    sync.Mutex // guards the fields below
-	run   run
-	drawn []string // the lines below the cursor's home, to be replaced
-	err   error    // of the first failed write
+	mu            sync.Mutex // guards the fields below
+	run           run
+	changed       bool  // since it was drawn
+	columns, rows int   // of the terminal
+	ticks         int   // since it was drawn
+	steady        int   // ticks since it was resized
+	steps         int   // columns of the longest step that was drawn
+	err           error // of the first failed write
 
-	changed chan struct{} // holds a value if the drawing is not up to date
 	closing chan struct{}
 	stop    func() // closes closing once
 	ended   sync.WaitGroup
 }
 
-// How often the drawing changes: at most every minRedraw, and every maxRedraw for the
-// times in it.
+// The drawing is brought up to date every redrawInterval if there were events or the terminal
+// was resized, and every maxTicks such intervals for the times in it.
 const (
-	minRedraw = 100 * time.Millisecond
-	maxRedraw = time.Second
+	redrawInterval = 100 * time.Millisecond
+	maxTicks       = 10
 )
 
 // New returns a View that writes to w. The caller must Close it.
@@ -72,7 +75,7 @@ func New(w io.Writer, o *Options) *View {
 	v := &View{
 		w: w, size: o.Size, clock: clock.OrSystem(o.Clock),
 		run:     run{images: o.Images, byName: map[string]*image{}, took: map[string]time.Duration{}, ended: map[bake.Status]int{}},
-		changed: make(chan struct{}, 1), closing: make(chan struct{}),
+		closing: make(chan struct{}),
 	}
 	v.stop = sync.OnceFunc(func() { close(v.closing) })
 	if o.Groups {
@@ -86,6 +89,8 @@ func New(w io.Writer, o *Options) *View {
 	}
 	v.style.color = v.size != nil && os.Getenv("NO_COLOR") == ""
 	if v.size != nil {
+		v.columns, v.rows = v.size()
+		v.steady = steadyTicks
 		v.ended.Go(v.redraw)
 	}
 	return v
@@ -125,31 +130,30 @@ func (v *View) Observe(e bake.Event) {
 		return
 	}
 	v.run.observe(&e, v.style)
-	select {
-	case v.changed <- struct{}{}:
-	default:
-	}
+	v.changed = true
 }
 
 // redraw draws until Close.
 func (v *View) redraw() {
-	pause := time.NewTicker(minRedraw)
-	defer pause.Stop()
+	tick := time.NewTicker(redrawInterval)
+	defer tick.Stop()
 	for {
 		select {
 		case <-v.closing:
 			return
-		case <-v.changed:
-		case <-time.After(maxRedraw):
+		case <-tick.C:
 		}
 		v.mu.Lock()
-		v.draw()
-		v.mu.Unlock()
-		select {
-		case <-v.closing:
-			return
-		case <-pause.C:
+		v.ticks++
+		v.steady++
+		if columns, rows := v.size(); columns != v.columns || rows != v.rows {
+			v.columns, v.rows, v.steady = columns, rows, 0
 		}
+		stale := v.ticks >= maxTicks || v.steady == 0 || v.steady == steadyTicks
+		if v.changed || stale && len(v.run.current) > 0 {
+			v.draw()
+		}
+		v.mu.Unlock()
 	}
 }
 
@@ -161,6 +165,9 @@ func (v *View) Close(results []*bake.Result) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.run.current = nil
+	if v.size != nil {
+		v.columns, v.rows = v.size()
+	}
 	for _, name := range slices.Sorted(maps.Keys(v.run.groups)) { // whose end was not observed
 		v.write(v.run.group(name))
 	}

@@ -36,5 +36,5 @@ func (b Builder) validateUserData() []error {
 
 // userData returns the instance's user data.
 func (s *session) userData() (string, error) {
-	return guest.UserData(s.builder.UserData, s.Keys, s.run.Expires, s.run.ID)
+	return guest.UserData{User: s.builder.UserData, Keys: s.Keys, Expires: s.run.Expires, Boundary: s.run.ID}.Document()
 }

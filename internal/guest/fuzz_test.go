@@ -35,7 +35,7 @@ func FuzzUserData(f *testing.F) {
 			return // the boundary has the build's id, which is random
 		}
 		const id = "id"
-		doc, err := UserData(user, k, expires, id)
+		doc, err := UserData{User: user, Keys: k, Expires: expires, Boundary: id}.Document()
 		if err != nil {
 			return
 		}

@@ -21,13 +21,22 @@ import (
 // more.
 const mostUncompressed = 16 << 10
 
-// UserData returns the caller's and Bakestone's user data as parts of a MIME
+// UserData is what cloud-init is told when the machine boots.
+type UserData struct {
+	User      []byte    // the caller's, in any format of cloud-init; may be empty
+	Keys      Keys      // of the build
+	RootLogin bool      // lets root log in with the client keys
+	Expires   time.Time // when the guest shuts itself down
+	Boundary  string    // between the parts: the build's id
+}
+
+// Document returns the caller's and Bakestone's user data as parts of a MIME
 // multipart document for cloud-init, compressed if necessary. It is deterministic,
 // because a repeated launch must be the same request.
-func UserData(user []byte, k Keys, expires time.Time, boundary string) (string, error) {
+func (u UserData) Document() (string, error) {
 	var doc bytes.Buffer
 	w := multipart.NewWriter(&doc)
-	if err := w.SetBoundary("bakestone-" + boundary); err != nil {
+	if err := w.SetBoundary("bakestone-" + u.Boundary); err != nil {
 		return "", err
 	}
 	fmt.Fprintf(&doc, "Content-Type: multipart/mixed; boundary=%q\nMIME-Version: 1.0\n\n", w.Boundary())
@@ -48,20 +57,20 @@ func UserData(user []byte, k Keys, expires time.Time, boundary string) (string, 
 		}
 		errs = append(errs, err)
 	}
-	if len(user) > 0 {
-		kind, body, err := userPart(user)
+	if len(u.User) > 0 {
+		kind, body, err := userPart(u.User)
 		if err != nil {
 			return "", err
 		}
 		add(kind, "", body)
 	}
-	config, err := json.Marshal(k.cloudConfig())
+	config, err := json.Marshal(u.cloudConfig())
 	if err != nil {
 		return "", err
 	}
 	// JSON is valid YAML. Lists are appended to those of the caller's cloud-config.
 	add("text/cloud-config", "list(append)+dict(no_replace,recurse_list)+str()", append([]byte("#cloud-config\n"), config...))
-	add("text/cloud-boothook", "", []byte(expiryScript(expires)))
+	add("text/cloud-boothook", "", []byte(expiryScript(u.Expires)))
 	errs = append(errs, w.Close())
 	if doc.Len() > mostUncompressed {
 		var compressed bytes.Buffer
@@ -76,12 +85,17 @@ func UserData(user []byte, k Keys, expires time.Time, boundary string) (string, 
 // A cloudConfig configures the keys in cloud-init. The host keys replace those of
 // the source image.
 type cloudConfig struct {
-	HostKeys   map[string]string `json:"ssh_keys,omitempty"`
-	Authorized []string          `json:"ssh_authorized_keys,omitempty"`
+	HostKeys    map[string]string `json:"ssh_keys,omitempty"`
+	Authorized  []string          `json:"ssh_authorized_keys,omitempty"`
+	DisableRoot *bool             `json:"disable_root,omitempty"`
 }
 
-func (k Keys) cloudConfig() cloudConfig {
+func (u UserData) cloudConfig() cloudConfig {
+	k := u.Keys
 	var c cloudConfig
+	if u.RootLogin {
+		c.DisableRoot = new(bool)
+	}
 	if k.HostPrivate != "" {
 		c.HostKeys = map[string]string{
 			"ed25519_private": k.HostPrivate, "ed25519_public": k.HostPublic,

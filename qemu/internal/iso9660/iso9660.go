@@ -115,14 +115,17 @@ func padded(data []byte) []byte {
 	return data
 }
 
+// small encodes a number that is known to fit.
+func small(n int) byte { return byte(n) } //nolint:gosec // names are limited, and so are the parts of a time
+
 // date encodes a time for a directory record.
 func date(t time.Time) [7]byte {
 	t = t.UTC()
 	const first = 1900
-	return [7]byte{byte(t.Year() - first), byte(t.Month()), byte(t.Day()), byte(t.Hour()), byte(t.Minute()), byte(t.Second()), 0}
+	return [7]byte{small(t.Year() - first), small(int(t.Month())), small(t.Day()), small(t.Hour()), small(t.Minute()), small(t.Second()), 0}
 }
 
-// both appends n in both byte orders.
+// both32 appends n in both byte orders.
 func both32(b []byte, n uint32) []byte {
 	return binary.BigEndian.AppendUint32(binary.LittleEndian.AppendUint32(b, n), n)
 }
@@ -139,7 +142,7 @@ func (w *writer) record(name []byte, at uint32, size int, flags byte, system []b
 	b = append(b, w.date[:]...)
 	b = append(b, flags, 0, 0)
 	b = both16(b, 1)
-	b = append(b, byte(len(name)))
+	b = append(b, small(len(name)))
 	b = append(b, name...)
 	if len(b)%2 == 1 {
 		b = append(b, 0)
@@ -148,7 +151,7 @@ func (w *writer) record(name []byte, at uint32, size int, flags byte, system []b
 	if len(b)%2 == 1 {
 		b = append(b, 0)
 	}
-	b[0] = byte(len(b))
+	b[0] = small(len(b))
 	return b
 }
 
@@ -162,10 +165,11 @@ func (w *writer) directory(at uint32, size int, joliet bool) []byte {
 		self = slices.Concat([]byte{'S', 'P', 7, 1, 0xbe, 0xef, 0}, attributes(dirMode, 2), extension())
 		parent = attributes(dirMode, 2)
 	}
-	records := [][]byte{
+	records := make([][]byte, 0, 2+len(w.files))
+	records = append(records,
 		w.record([]byte{0}, at, size, directoryFlag, self),
 		w.record([]byte{1}, at, size, directoryFlag, parent),
-	}
+	)
 	for i, f := range w.files {
 		name, system := wide(f.Name), []byte(nil)
 		if !joliet {
@@ -200,15 +204,14 @@ func attributes(mode, links uint32) []byte {
 // nameEntry returns a Rock Ridge entry with a file's name.
 func nameEntry(name string) []byte {
 	const head = 5
-	return append([]byte{'N', 'M', byte(head + len(name)), 1, 0}, name...)
+	return append([]byte{'N', 'M', small(head + len(name)), 1, 0}, name...)
 }
 
 // extension returns the entry that announces Rock Ridge.
 func extension() []byte {
 	const id, text = "RRIP_1991A", "ROCK RIDGE"
 	const head = 8
-	b := []byte{'E', 'R', byte(head + len(id) + len(text)), 1, byte(len(id)), byte(len(text)), 0, 1}
-	return append(append(b, id...), text...)
+	return slices.Concat([]byte{'E', 'R', byte(head + len(id) + len(text)), 1, byte(len(id)), byte(len(text)), 0, 1}, []byte(id), []byte(text))
 }
 
 // wide encodes text in UCS-2.

@@ -23,7 +23,7 @@ func serve(t *testing.T, hello string, replies ...string) string {
 		t.Fatal(err)
 	}
 	t.Chdir(filepath.Dir(path)) // as QEMU, whose socket has a relative path
-	l, err := net.Listen("unix", "qmp")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", "qmp")
 	if err != nil {
 		t.Skip(err)
 	}
@@ -46,7 +46,7 @@ func serve(t *testing.T, hello string, replies ...string) string {
 		in.Scan() // until the client hangs up
 	}()
 	t.Cleanup(func() {
-		l.Close()
+		_ = l.Close()
 		<-done
 	})
 	return path

@@ -24,7 +24,7 @@ func (m *Machine) putTree(ctx context.Context, up *bake.Upload, fsys fs.FS, dest
 		if err != nil {
 			return err
 		}
-		put := &treePut{conn: c, up: up, ex: ex, su: su, guest: g, src: src, report: newProgress(up.Progress, src.bytes)}
+		put := &treePut{conn: c, up: up, ex: ex, su: su, guest: g, src: src, total: src.bytes, report: newProgress(up.Progress, src.bytes)}
 		put.scripts = treeScripts{
 			dest: dest, tag: newTag(), uid: g.facts.UID, root: src.root, owner: chownArg(up),
 			hasher: g.digestCommand(src.bytes), xargs: g.has("xargs"),
@@ -45,7 +45,8 @@ type treePut struct {
 	ex      exclude.Patterns
 	su      *sudo
 	guest   *guestInfo
-	src     *sourceTree // what is still to be sent
+	src     *sourceTree // without what the machine has already
+	total   int64       // bytes of the whole tree
 	scripts treeScripts
 	report  *progress
 
@@ -121,6 +122,7 @@ func (p *treePut) sendTar(ctx context.Context) error {
 		return err
 	}
 	defer p.script.close()
+	p.report.add(int(p.total - p.src.bytes))
 	rest, err := p.sendParts(ctx, compress)
 	if err != nil {
 		return err
@@ -148,6 +150,7 @@ func (p *treePut) sendSFTP(ctx context.Context) (unavailable, err error) {
 		*p = whole
 		return err, nil
 	}
+	p.report.add(int(p.total - p.src.bytes))
 	err = open[0].putTree(ctx, p.src, p.stage.into, p.report)
 	closeAll(open)
 	if err != nil {

@@ -47,7 +47,6 @@ func (p *treePut) compare(ctx context.Context) error {
 			continue
 		}
 		rest.bytes -= e.size
-		p.report.add(int(e.size))
 	}
 	p.src = &rest
 	return nil

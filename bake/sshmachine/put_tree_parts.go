@@ -127,23 +127,43 @@ func (p *treePut) sendPart(ctx context.Context, part treePart, compress bool) er
 	dir := quote(p.stage.into)
 	a := &archive{fsys: p.src.fsys, entries: withParents(part.files), compress: compress, report: p.report}
 	reader, writer := io.Pipe()
-	sent := make(chan error, 1)
-	go func() {
-		err := a.write(writer, func(sums []string) []sidecar {
-			listed, sum := digests(a.entries, sums)
-			return []sidecar{{names, listed}, {digest, sum}}
+	var failed error
+	var wg sync.WaitGroup
+	begin := func() {
+		wg.Go(func() {
+			failed = a.write(writer, func(sums []string) []sidecar {
+				listed, sum := digests(a.entries, sums)
+				return []sidecar{{names, listed}, {digest, sum}}
+			})
+			_ = writer.CloseWithError(failed)
 		})
-		_ = writer.CloseWithError(err)
-		sent <- err
-	}()
-	script := newScript(p.su, extractScript(dir, digest, compress)+p.scripts.verify(dir, names, digest), reader)
+	}
+	input := &beginReader{Reader: reader, begin: begin}
+	script := newScript(p.su, extractScript(dir, digest, compress)+p.scripts.verify(dir, names, digest), input)
 	script.urgent = true // the transfer script does not end before this one
 	err := p.runScriptInSlot(ctx, script, p.releaseSlot)
+	input.once.Do(func() {}) // begin no more
 	_ = reader.CloseWithError(errReceiverEnded)
-	if failed := <-sent; failed != nil && !errors.Is(failed, errReceiverEnded) {
+	wg.Wait()
+	if failed != nil && !errors.Is(failed, errReceiverEnded) {
 		err = failed // the cause of err
 	}
 	return err
+}
+
+// A beginReader calls begin before it is read, since nothing of a part may be read and
+// reported if the server refuses the session.
+type beginReader struct {
+	io.Reader
+
+	once  sync.Once
+	begin func()
+}
+
+// Read reads from the Reader.
+func (b *beginReader) Read(p []byte) (int, error) {
+	b.once.Do(b.begin)
+	return b.Reader.Read(p)
 }
 
 // withParents returns files after their directories, which several commands may create

@@ -21,7 +21,7 @@ func (c *conn) listTree(ctx context.Context, su *sudo, g *guestInfo, from *remot
 	script := "cd " + quote(from.path) + ` || exit 1
 find . \( -type d -o -type f -o -type l \) -exec /bin/sh -c 'printf "%s\0" "$@"' /bin/sh {} + 2>/dev/null
 exit 0`
-	if err := c.receive(ctx, newScript(su, script, nil), into.expect); err != nil {
+	if err := c.receive(ctx, c.newScript(su, script, nil), into.expect); err != nil {
 		return fmt.Errorf("list tree: %w", err)
 	}
 	return nil

@@ -55,7 +55,7 @@ func (p *treePut) compare(ctx context.Context) error {
 // ask runs a script in the destination, beside the transfer script, and calls read with
 // its output.
 func (p *treePut) ask(ctx context.Context, script, input string, read func(io.Reader) error) error {
-	q := newScript(p.su, "cd "+quote(p.scripts.dest)+" || exit 1\n"+script, strings.NewReader(input))
+	q := p.newScript(p.su, "cd "+quote(p.scripts.dest)+" || exit 1\n"+script, strings.NewReader(input))
 	q.urgent = true // the transfer script does not end before this one
 	return p.receive(ctx, q, read)
 }

@@ -139,7 +139,7 @@ func (p *treePut) sendPart(ctx context.Context, part treePart, compress bool) er
 		})
 	}
 	input := &beginReader{Reader: reader, begin: begin}
-	script := newScript(p.su, extractScript(dir, digest, compress)+p.scripts.verify(dir, names, digest), input)
+	script := p.newScript(p.su, extractScript(dir, digest, compress)+p.scripts.verify(dir, names, digest), input)
 	script.urgent = true // the transfer script does not end before this one
 	err := p.runScriptInSlot(ctx, script, p.releaseSlot)
 	input.once.Do(func() {}) // begin no more

@@ -83,7 +83,7 @@ func tarHeader(e entry) *tar.Header {
 // getTar fetches a tree as a tar stream. Unreadable files make tar, and so getTar,
 // fail.
 func (c *conn) getTar(ctx context.Context, su *sudo, from *remoteFile, into *destTree) error {
-	return c.receive(ctx, newScript(su, "try tar -cf - -C "+quote(from.path)+" .", nil), func(r io.Reader) error {
+	return c.receive(ctx, c.newScript(su, "try tar -cf - -C "+quote(from.path)+" .", nil), func(r io.Reader) error {
 		archive := &archiveEnd{Reader: r}
 		if err := into.extractTar(archive); err != nil {
 			return err

@@ -20,7 +20,7 @@ type sourceTree struct {
 	entries []entry     // each directory before its contents
 	bytes   int64       // total size of the files
 
-	// What to remove from the destination: names, each followed by a NUL,
+	// extraFiles and extraDirs are removed from the destination: names, each followed by a NUL,
 	// directories after their contents.
 	extraFiles, extraDirs string
 }

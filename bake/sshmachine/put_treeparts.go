@@ -114,7 +114,7 @@ func (p *treePut) sendParts(ctx context.Context, compress bool) (rest []entry, e
 		})
 	}
 	wg.Wait()
-	for part := range queue { // nobody could send it
+	for part := range queue { // all sessions were refused
 		rest = append(rest, part.files...)
 	}
 	return rest, context.Cause(ctx)

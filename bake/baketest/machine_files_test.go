@@ -104,6 +104,31 @@ func TestPutAndGetTree(t *testing.T) {
 	}
 }
 
+func TestPutTreeDelete(t *testing.T) {
+	m := baketest.NewMachine(nil)
+	put := func(up *bake.Upload) {
+		t.Helper()
+		if err := m.Put(t.Context(), up); err != nil {
+			t.Fatalf("Put(%+v) = %v", up, err)
+		}
+	}
+	put(&bake.Upload{Dest: "/tmp/t", FS: fstest.MapFS{"old/x": {}, "kept/a.log": {}, "kept/b": {}, "cache/c": {}, "a": {Data: []byte("1")}}})
+	put(&bake.Upload{Dest: "/tmp/other", Content: strings.NewReader("")})
+	put(&bake.Upload{Dest: "/tmp/t", FS: fstest.MapFS{"a": {Data: []byte("2")}}, Delete: true, Exclude: []string{"*.log", "cache"}})
+	for name, want := range map[string]bool{"t/a": true, "t/kept/a.log": true, "t/cache/c": true, "other": true, "t/old": false, "t/old/x": false, "t/kept/b": false} {
+		if _, err := m.Stat("/tmp/" + name); (err == nil) != want {
+			t.Errorf("Stat(%s) after Put with Delete = %v, want it to exist: %t", name, err, want)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Put(t.Context(), &bake.Upload{Dest: "/tmp/f", Path: file, Delete: true}); err == nil || !strings.Contains(err.Error(), "Upload.Delete") {
+		t.Errorf("Put of a file with Delete = %v, want an error that names Upload.Delete", err)
+	}
+}
+
 func TestGetFile(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	if err := m.WriteFile("/etc/shadow", []byte("root:*"), 0o600); err != nil {

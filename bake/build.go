@@ -29,6 +29,7 @@ type build struct {
 	checkAt  int // index of the first stage of check.Launch
 	record   Record
 
+	created     resourceList
 	machine     Machine  // while connected
 	found       Artifact // an artifact that makes the build unnecessary
 	good        bool     // the artifact is promoted and stays
@@ -87,6 +88,7 @@ func (b *build) event(e Event) {
 	if e.Time.IsZero() {
 		e.Time = b.Clock.Now()
 	}
+	b.created.see(&e)
 	b.emit(e)
 }
 
@@ -150,6 +152,9 @@ func (b *build) finish(ctx context.Context, status Status, err error) *Result {
 	b.record.Error = b.recordText(err)
 	saveErr := b.saveNamed(ctx)
 	undoErr := b.undo(ctx, b.outcome(status), func(s *stage) bool { return s.record.State != StepKept })
+	if undoErr != nil {
+		undoErr = errors.Join(undoErr, b.leftError())
+	}
 	b.record.Status = status
 	result := b.result()
 	result.Err = errors.Join(err, saveErr, undoErr, b.saveNamed(ctx))

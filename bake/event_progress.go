@@ -75,6 +75,8 @@ func progressText(e Event) string {
 		return fmt.Sprintf("%s: %s%s", e.Step, amount.Duration(e.Elapsed), failed)
 	case StepRetried:
 		return fmt.Sprintf("%s%s; next attempt in %s", e.Step, failed, amount.Duration(e.Delay))
+	case BuildQueued:
+		return fmt.Sprintf("waits as number %d: %s", e.Queue, e.Text)
 	case BuildResumed:
 		if e.Step == "" {
 			return "resumed after its last step"

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/terminal"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
@@ -142,6 +143,7 @@ func bakeUntilKilled(t *testing.T, endpoint string) {
 		_, _ = os.Stdout.WriteString("ready at " + what + "\n")
 		select {}
 	})
-	_, err := bake.Bake(t.Context(), &bake.Options{Observe: bake.Progress(os.Stdout), Store: bake.DirStore(os.Getenv(killedStore))}, img)
+	view := terminal.New(os.Stdout, &terminal.Options{Plain: true})
+	_, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe, Store: bake.DirStore(os.Getenv(killedStore))}, img)
 	t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 }

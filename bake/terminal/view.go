@@ -29,6 +29,10 @@ type Options struct {
 	// prints it as a group that GitHub Actions folds. It applies to plain lines.
 	Groups bool
 
+	// RawOutput prints the output of machines with its escape sequences, if they are in
+	// the events; see [bake.Options.RawOutput]. It applies to plain lines.
+	RawOutput bool
+
 	// Size returns the numbers of columns and rows. If it is set, the writer is taken
 	// for a terminal of that size. By default a writer with an Fd method, such as an
 	// *os.File, is asked.
@@ -44,6 +48,7 @@ type View struct {
 	w     io.Writer
 	size  func() (columns, rows int) // nil for plain lines
 	style style
+	raw   bool
 	clock clock.Clock
 
 	mu            sync.Mutex // guards the fields below
@@ -73,7 +78,7 @@ func New(w io.Writer, o *Options) *View {
 		o = &Options{}
 	}
 	v := &View{
-		w: w, size: o.Size, clock: clock.OrSystem(o.Clock),
+		w: w, size: o.Size, raw: o.RawOutput, clock: clock.OrSystem(o.Clock),
 		run:     run{images: o.Images, byName: map[string]*image{}, took: map[string]time.Duration{}, ended: map[bake.Status]int{}},
 		closing: make(chan struct{}),
 	}
@@ -126,7 +131,7 @@ func (v *View) Observe(e bake.Event) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.size == nil {
-		v.write(v.run.plain(&e))
+		v.write(v.run.plain(&e, v.raw))
 		return
 	}
 	v.run.observe(&e, v.style)

@@ -106,6 +106,66 @@ node-001  failed  1:00  provision 1: install (1:00)
 	})
 }
 
+// TestPlainDisarmsCommands prints what CI systems would take for commands.
+func TestPlainDisarmsCommands(t *testing.T) {
+	var out bytes.Buffer
+	view := terminal.New(&out, &terminal.Options{RawOutput: true})
+	for _, text := range []string{"::error::x", " \t::set-output name=a::b", "##[error]x", "a ##vso[task.setvariable variable=a]b", "##TeamCity[x]", "## Title", "###[group]", "a::b"} {
+		view.Observe(bake.Event{Kind: bake.OutputLine, Image: "i", Text: text})
+	}
+	view.Observe(bake.Event{Kind: bake.BuildFinished, Image: "i", Status: bake.StatusFailed, Err: "failed\n\t::warning::x\n##[section]"})
+	for _, bad := range []string{" ::", "\t::", "##[", "##vso[", "##TeamCity["} {
+		if strings.Contains(out.String(), bad) {
+			t.Errorf("view printed %q:\n%s", bad, out.String())
+		}
+	}
+	for _, good := range []string{"## Title", "a::b", ": :error::x"} {
+		if !strings.Contains(out.String(), good) {
+			t.Errorf("view did not print %q:\n%s", good, out.String())
+		}
+	}
+}
+
+// TestMessages shows what a person must notice while a build runs, in both forms.
+func TestMessages(t *testing.T) {
+	setTerminal(t)
+	const login = "breakpoint: the build is paused; log in with: ssh -p 2222 -o UserKnownHostsFile=/tmp/known_hosts ubuntu@192.0.2.1"
+	synctest.Test(t, func(t *testing.T) {
+		var plain bytes.Buffer
+		s := newScreen(80, 24)
+		views := []*terminal.View{terminal.New(&plain, nil), terminal.New(s, &terminal.Options{Size: s.size})}
+		for _, e := range []bake.Event{
+			{Kind: bake.BuildResumed, Step: "connect"},
+			{Kind: bake.StepStarted, Step: "provision 1"},
+			{Kind: bake.Message, Step: "provision 1", Text: "attempt 1 of 3 failed, retrying in 5s", Err: "exit status 1"},
+			{Kind: bake.Message, Step: "provision 1", Text: "waiting for the step to stop"},
+			{Kind: bake.BuildPaused, Step: "provision 1", Text: login},
+		} {
+			e.Time, e.Image = time.Now(), "web"
+			for _, view := range views {
+				view.Observe(e)
+			}
+		}
+		time.Sleep(time.Second)
+		drawn := s.look()
+		for _, view := range views {
+			if err := view.Close(nil); err != nil {
+				t.Error(err)
+			}
+		}
+		want := "    0:00  web  resumed at connect\n    0:00  web  provision 1\n    0:00  web  attempt 1 of 3 failed, retrying in 5s\n" +
+			"    0:00  web  waiting for the step to stop\n    0:00  web  " + login + "\n"
+		if diff := cmp.Diff(want, plain.String()); diff != "" {
+			t.Errorf("plain lines (-want +got):\n%s", diff)
+		}
+		want = "! web  attempt 1 of 3 failed, retrying in 5s\n! web  build paused\n│ " + login[:78] + "\n" + login[78:] + "\n" +
+			"0 ended, 1 running, 0:00\nweb    0:00  provision 1\n  │ waiting for the step to stop\n"
+		if diff := cmp.Diff(want, drawn); diff != "" {
+			t.Errorf("screen (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestGroups bakes three images at once, of which one prints commands and more than is
 // kept.
 func TestGroups(t *testing.T) {

@@ -69,6 +69,10 @@ type Cmd struct {
 	Stdout io.Writer
 	Stderr io.Writer
 
+	// Quiet leaves the lines of the standard output out of events and logs, since only
+	// the program reads them. The error of a failed command has the last ones.
+	Quiet bool
+
 	// Sudo runs the command as root. It has no effect if the login is root.
 	Sudo bool
 

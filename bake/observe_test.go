@@ -144,10 +144,13 @@ func TestSaveFailureFailsBuild(t *testing.T) {
 
 func TestCommandEvents(t *testing.T) {
 	b := baketest.NewBuilder(&baketest.BuilderOptions{PrepareMachine: func(m *baketest.Machine) {
+		m.On("true", baketest.Reply{Stdout: "quiet\n"})
 		m.On("make", baketest.Reply{Stdout: "one\n", Status: 2})
 	}})
 	img := &bake.Image{Name: "web", Builder: b, Provisioners: []bake.Provisioner{bake.ProvisionFunc{Name: "make", Do: func(ctx context.Context, m bake.Machine) error {
-		_ = m.Run(ctx, &bake.Cmd{Line: "true"}) // its end is an event
+		if out, err := bake.Output(ctx, m, &bake.Cmd{Line: "true", Quiet: true}); err != nil || out != "quiet" { // its end is an event
+			t.Errorf("Output = %q, %v", out, err)
+		}
 		return m.Run(ctx, &bake.Cmd{Line: "make"})
 	}}}}
 	var got []string

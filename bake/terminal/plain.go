@@ -45,7 +45,9 @@ func (r *run) plain(e *bake.Event, raw bool) string {
 		}
 	case bake.BuildResumed:
 		text = "resumed at " + cmp.Or(e.Step, "its clean-up")
-	case bake.Message, bake.BuildPaused, bake.MachineKept:
+	case bake.Message:
+		text = "  " + e.Text
+	case bake.BuildPaused, bake.MachineKept:
 		text = e.Text
 	case bake.BuildFinished:
 		text = strings.TrimSpace(string(e.Status)+" "+e.Text) + " (" + amount.Duration(e.Elapsed) + ")"

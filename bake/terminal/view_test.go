@@ -153,8 +153,8 @@ func TestMessages(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		want := "    0:00  web  resumed at connect\n    0:00  web  provision 1\n    0:00  web  attempt 1 of 3 failed, retrying in 5s\n" +
-			"    0:00  web  waiting for the step to stop\n    0:00  web  " + login + "\n"
+		want := "    0:00  web  resumed at connect\n    0:00  web  provision 1\n    0:00  web    attempt 1 of 3 failed, retrying in 5s\n" +
+			"    0:00  web    waiting for the step to stop\n    0:00  web  " + login + "\n"
 		if diff := cmp.Diff(want, plain.String()); diff != "" {
 			t.Errorf("plain lines (-want +got):\n%s", diff)
 		}

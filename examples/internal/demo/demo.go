@@ -21,14 +21,17 @@ import (
 )
 
 // Main runs an example and exits with the status that ExitCode returns. An interrupt
-// cancels ctx; a canceled bake cleans up before it returns.
+// cancels ctx; a canceled bake cleans up before it returns. It does so as well if nothing
+// reads the output any more, where SIGPIPE would end the program at once: in a pipe, an
+// interrupt ends the reader first.
 func Main(name string, run func(ctx context.Context, args []string, out io.Writer) error) {
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout)
 	code := ExitCode(ctx, err)
 	stop()
 	if code != Succeeded {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", name, Text(err))
 		os.Exit(code)
 	}
 }

@@ -154,9 +154,7 @@ func (v *View) table(results []*bake.Result) string {
 // total returns the numbers of images: "38 baked, 2 failed".
 func total(counts map[bake.Status]int) string {
 	var parts []string
-	for _, status := range []bake.Status{
-		bake.StatusBaked, bake.StatusReused, bake.StatusProvisioned, bake.StatusFailed, bake.StatusSkipped, bake.StatusCanceled,
-	} {
+	for _, status := range bake.Statuses() {
 		if n := counts[status]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}

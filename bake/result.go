@@ -16,6 +16,11 @@ const (
 	StatusCanceled    Status = "canceled"    // the context ended
 )
 
+// Statuses returns all statuses, those of success first.
+func Statuses() []Status {
+	return []Status{StatusBaked, StatusReused, StatusProvisioned, StatusFailed, StatusSkipped, StatusCanceled}
+}
+
 // A Result describes the build of one image.
 type Result struct {
 	Image    *Image

@@ -34,7 +34,7 @@ func Main(name string, run func(ctx context.Context, args []string, out io.Write
 	code := ExitCode(ctx, err)
 	stop()
 	if code != Succeeded {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", name, Text(err))
 		os.Exit(code)
 	}
 }

@@ -72,7 +72,7 @@ func TestBakeInQEMU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := os.Stat(string(testenv.Need(t, "qemu")))
+	source, err := os.Stat(testenv.Need(t, "qemu"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,8 @@
 //     if set.
 //   - "amicleaner" and "custodian" are the image cleaners aws-amicleaner and
 //     Cloud Custodian, in the directory named by BAKESTONE_CLEANERS if set.
+//   - "dissect" is the Python interpreter with dissect.hypervisor, a reader of virtual
+//     disks, in the directory named by BAKESTONE_READERS.
 //   - "guestroot" is the root file system of the machines that [Guest] starts,
 //     and the permission to start them: root, on Linux.
 //   - "guestshells" are BusyBox, fish, tcsh and zsh in that file system, and
@@ -62,6 +64,9 @@ const (
 
 	// qemuGuestVar names the directory of the guest that QEMU boots.
 	qemuGuestVar = "BAKESTONE_QEMUGUEST"
+
+	// readersVar names the directory of the interpreter with dissect.hypervisor.
+	readersVar = "BAKESTONE_READERS"
 
 	// cleanersVar names the directory of other image cleaners.
 	cleanersVar = "BAKESTONE_CLEANERS"
@@ -103,6 +108,11 @@ func find(ctx context.Context, tool string) (string, error) {
 		return lookPath("chromium")
 	case "moto":
 		return findMoto(ctx)
+	case "dissect":
+		if dir := os.Getenv(readersVar); dir != "" {
+			return exec.LookPath(filepath.Join(dir, "python"))
+		}
+		return "", errors.New(readersVar + " is not set")
 	case "qemu":
 		return findQEMU()
 	case "ansible":

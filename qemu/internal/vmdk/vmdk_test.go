@@ -60,12 +60,12 @@ func TestStream(t *testing.T) {
 			if v := binary.LittleEndian.Uint32(data[4:]); v != 3 {
 				t.Errorf("version %d, want 3", v)
 			}
-			at, last := int(binary.LittleEndian.Uint64(data[64:]))*512, int64(-1)
+			at, last := int(binary.LittleEndian.Uint64(data[64:]))*512, int64(-1) //nolint:gosec // small
 			for {
 				if at+512 > len(data) {
 					t.Fatalf("the file ends at %d, before the end of its stream", len(data))
 				}
-				lba, size := int64(binary.LittleEndian.Uint64(data[at:])), int(binary.LittleEndian.Uint32(data[at+8:]))
+				lba, size := int64(binary.LittleEndian.Uint64(data[at:])), int(binary.LittleEndian.Uint32(data[at+8:])) //nolint:gosec // small
 				if size == 0 {
 					if marker := binary.LittleEndian.Uint32(data[at+12:]); lba != 0 || marker != 0 || at+512 != len(data) {
 						t.Errorf("marker %d at %d of %d bytes, want the end of the stream", marker, at, len(data))

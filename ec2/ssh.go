@@ -187,6 +187,8 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		Dial:           s.following(b.Cloud.options.Dial),
 		SudoPassword:   b.SSH.SudoPassword,
 		ConnectTimeout: b.SSH.connectTimeout(),
+		Mark:           s.run.CommandMark,
+		EndMarked:      s.run.LeftMark(),
 		Clock:          s.run.Clock,
 		Logger:         s.run.Log,
 	}

@@ -79,3 +79,28 @@ func (s *Server) AddVPC(region string) (vpcID string, subnetIDs []string) {
 	}
 	return v.id, subnetIDs
 }
+
+// AddSecurityGroup adds a security group to the default VPC of Options.Account in a
+// region, which admits connections from everywhere to TCP ports, and returns its
+// id. Without ports it admits port 22. It is not among the [Server.Resources].
+// AddSecurityGroup returns "" if the region is not enabled.
+func (s *Server) AddSecurityGroup(region, name string, ports ...int) (id string) {
+	r := s.region(region)
+	if r == nil {
+		return ""
+	}
+	if len(ports) == 0 {
+		ports = []int{22}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	account := s.opts.Account
+	begin := func(prefix string) base { return r.initialBase(account, newID(prefix, s.nextSeq())) }
+	g := &group{base: begin("sg-"), name: name, description: name, preset: true, vpc: r.accountState(account).vpc}
+	r.groups.put(g)
+	for _, port := range ports {
+		r.addRule(&rule{base: begin("sgr-"), group: g, protocol: "tcp", from: port, to: port, cidr: everywhere()})
+	}
+	r.addRule(&rule{base: begin("sgr-"), group: g, egress: true, protocol: "-1", from: -1, to: -1, cidr: everywhere()})
+	return g.id
+}

@@ -93,7 +93,13 @@ func (s *Server) AddSecurityGroup(region, name string, ports ...int) (id string)
 	defer r.mu.Unlock()
 	account := s.opts.Account
 	begin := func(prefix string) base { return r.initialBase(account, newID(prefix, s.nextSeq())) }
-	g := &group{base: begin("sg-"), name: name, description: name, preset: true, vpc: r.accountState(account).vpc}
+	r.accountState(account)
+	g := &group{base: begin("sg-"), name: name, description: name, preset: true}
+	for v := range r.vpcs.all() {
+		if v.owner == account && (v.isDefault || g.vpc == nil) {
+			g.vpc = v
+		}
+	}
 	r.groups.put(g)
 	for _, port := range ports {
 		r.addRule(&rule{base: begin("sgr-"), group: g, protocol: "tcp", from: port, to: port, cidr: everywhere()})

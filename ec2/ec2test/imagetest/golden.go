@@ -76,7 +76,12 @@ func (i *Image) Summary() string {
 func (i *Image) summarizeAMI() []string {
 	i.env.t.Helper()
 	a := i.AMI()
-	lines := []string{fmt.Sprintf("source %s, %s, %d GiB, encrypted %t, public %t", i.Source().AMI().Name, a.Architecture, a.SizeGiB, a.Encrypted, a.Public)}
+	source := i.Source().AMI()
+	name := source.Tags[ec2.TagImage] // AMI names have timestamps
+	if name == "" {
+		name = source.Name
+	}
+	lines := []string{fmt.Sprintf("source %s, %s, %d GiB, encrypted %t, public %t", name, a.Architecture, a.SizeGiB, a.Encrypted, a.Public)}
 	if len(a.SharedWith) > 0 {
 		lines = append(lines, "shared with "+strings.Join(a.SharedWith, ", "))
 	}

@@ -3,6 +3,7 @@ package ec2_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -53,6 +54,12 @@ func longBake(endpoint, at string, long func(what string)) *bake.Image {
 				if at == "provision" {
 					long(at)
 				}
+				if at == "script" { // lives on
+					return m.Run(ctx, &bake.Cmd{Line: "echo up; sleep 5000; echo ghost >>/etc/done", Sudo: true, Stdout: readyWriter{at}})
+				}
+				if err := m.Run(ctx, &bake.Cmd{Line: "pgrep -f 'sleep 500[0]'", Sudo: true}); err == nil {
+					return errors.New("the script of the killed process still runs")
+				}
 				return m.Run(ctx, &bake.Cmd{Args: []string{"sh", "-c", "echo second >>/etc/done"}, Sudo: true})
 			}},
 		},
@@ -77,7 +84,7 @@ func TestResumeAfterKill(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("machines have separate addresses on Linux only")
 	}
-	for _, at := range []string{"provision", "check"} {
+	for _, at := range []string{"provision", "script", "check"} {
 		t.Run(at, func(t *testing.T) {
 			server := newServer(t, &ec2test.Options{Listen: true, Port: killedPort})
 			dir := t.TempDir()
@@ -133,6 +140,14 @@ func killWhenReady(t *testing.T, at string, env ...string) {
 	if !ready {
 		t.Fatalf("the process ended before it reached %q", at)
 	}
+}
+
+// A readyWriter reports that the output of a command has begun.
+type readyWriter struct{ what string }
+
+func (w readyWriter) Write(p []byte) (int, error) {
+	_, err := os.Stdout.WriteString("ready at " + w.what + "\n")
+	return len(p), err
 }
 
 // bakeUntilKilled bakes in the process that is killed.

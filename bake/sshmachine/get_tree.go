@@ -94,7 +94,7 @@ func (c *conn) receive(ctx context.Context, su *sudo, script string, read func(i
 		_ = reader.CloseWithError(err)
 		result <- err
 	}()
-	p := newScript(su, script, nil)
+	p := c.newScript(su, script, nil)
 	p.stdout = writer
 	err := c.runScript(ctx, p)
 	_ = writer.CloseWithError(err)
@@ -118,7 +118,7 @@ func (c *conn) verifyTree(ctx context.Context, su *sudo, g *guestInfo, from *rem
 		_, _ = fmt.Fprintf(all, "%x\n", file.sum)
 	}
 	var digest answer
-	p := newScript(su, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher, strings.Contains(names.String(), "\n")), strings.NewReader(names.String()))
+	p := c.newScript(su, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher, strings.Contains(names.String(), "\n")), strings.NewReader(names.String()))
 	p.stdout = &digest
 	if err := c.runScript(ctx, p); err != nil {
 		return err

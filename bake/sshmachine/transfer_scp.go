@@ -33,7 +33,7 @@ func (c *conn) putSCP(ctx context.Context, su *sudo, src *sourceTree, scripts *t
 		}
 		answered <- err
 	}()
-	p := newScript(su, scripts.begin()+`(cd "$w" && exec scp -r -p -t .) || exit 1`+"\n"+scripts.end(), input)
+	p := c.newScript(su, scripts.begin()+`(cd "$w" && exec scp -r -p -t .) || exit 1`+"\n"+scripts.end(), input)
 	p.stdout = output
 	err := c.runScript(ctx, p)
 	_ = output.Close()

@@ -45,7 +45,7 @@ func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, command
 	commandReader, input := io.Pipe()
 	out, answers := io.Pipe()
 	t := &transferScript{input: input, output: out, release: sync.OnceFunc(func() { <-c.scriptSlots }), lines: bufio.NewReaderSize(out, maxAnswer), done: make(chan struct{})}
-	p := newScript(su, script, commandReader)
+	p := c.newScript(su, script, commandReader)
 	p.stdout = answers
 	p.stderr = t.stderr.writer(nil)
 	if !c.spawn(func() {

@@ -35,7 +35,7 @@ func (c *conn) putTar(ctx context.Context, su *sudo, g *guestInfo, src *sourceTr
 	// "h" is the last file of the archive.
 	const check = `if [ ! -f "$w/h" ]; then echo "tar: exit status 0 before the end of the archive" >&2; exit 1; fi` + "\n"
 	script := scripts.begin() + extract + " || exit 1\n" + check + scripts.end()
-	err := c.runScript(ctx, newScript(su, script, reader))
+	err := c.runScript(ctx, c.newScript(su, script, reader))
 	_ = reader.CloseWithError(errReceiverEnded)
 	if failed := <-sent; failed != nil && !errors.Is(failed, errReceiverEnded) {
 		err = failed // the cause of err

@@ -40,6 +40,9 @@ type profile struct {
 func iamTable() map[string]action {
 	return tableOf(
 		handle("CreateRole", guarded((*call).createRole)),
+		handle("GetRole", guarded((*call).getRole)),
+		handle("ListRoles", guarded((*call).listRoles)),
+		handle("ListInstanceProfiles", guarded((*call).listProfiles)),
 		handle("PutRolePolicy", guarded((*call).putRolePolicy)),
 		handle("DeleteRolePolicy", guarded((*call).deleteRolePolicy)),
 		handle("DeleteRole", guarded((*call).deleteRole)),

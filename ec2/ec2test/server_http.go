@@ -196,7 +196,7 @@ func (s *Server) run(ctx context.Context, req *request) (any, *ec2query.Error) {
 		return nil, ec2query.OptInRequired(req.region)
 	}
 	c := &call{region: r, action: act, account: req.account, form: req.form}
-	body, err := c.locked(func() (any, *ec2query.Error) { return act.run(c, req) })
+	body, err := c.locked(func() (any, *ec2query.Error) { return act.run(c, req) }) //nolint:contextcheck // disks of vendors' images outlive the call
 	// Work that has begun is completed even if the client disconnects.
 	ctx = context.WithoutCancel(ctx)
 	for _, f := range c.deferred {

@@ -19,8 +19,8 @@ type hold struct {
 	*settings
 	owner string
 
-	saving sync.Mutex // held during a Save
-	saved  Record     // as the store has it
+	saving chan struct{} // holds a value during a Save; who waits is idle for testing/synctest
+	saved  Record        // as the store has it
 
 	mu       sync.Mutex
 	sent     time.Time // when the last successful Save was sent: the lease counts from then
@@ -42,7 +42,7 @@ const (
 
 // hold starts to hold rec, which the caller has just saved with the lease of owner.
 func (s *settings) hold(ctx context.Context, rec *Record, sent time.Time) *hold {
-	h := &hold{settings: s, owner: rec.Lease.Owner, saved: *rec, sent: sent}
+	h := &hold{settings: s, saving: make(chan struct{}, 1), owner: rec.Lease.Owner, saved: *rec, sent: sent}
 	h.saved.Steps = slices.Clone(rec.Steps)
 	if rec.Cancel != "" {
 		h.canceled = &CanceledError{rec.Cancel}
@@ -100,8 +100,8 @@ func (h *hold) renew(ctx context.Context) {
 		case turn <- struct{}{}:
 			renewals.Go(func() {
 				defer func() { <-turn }()
-				h.saving.Lock()
-				defer h.saving.Unlock()
+				h.saving <- struct{}{}
+				defer func() { <-h.saving }()
 				// A failure is tried again at the next tick.
 				_ = h.try(ctx, h.saved, false)
 			})
@@ -120,8 +120,8 @@ func (h *hold) save(ctx context.Context, rec Record) error {
 }
 
 func (h *hold) store(ctx context.Context, rec Record, release bool) error {
-	h.saving.Lock()
-	defer h.saving.Unlock()
+	h.saving <- struct{}{}
+	defer func() { <-h.saving }()
 	for try := 1; ; try++ {
 		err := h.try(ctx, rec, release)
 		if err == nil || h.lostError() != nil {
@@ -307,7 +307,7 @@ func (h *hold) check(ctx context.Context) error {
 	if err := h.ended(); err != nil || h == nil || h.left() > h.Lease/marginPart {
 		return err
 	}
-	h.saving.Lock()
-	defer h.saving.Unlock()
+	h.saving <- struct{}{}
+	defer func() { <-h.saving }()
 	return h.try(ctx, h.saved, false)
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -142,6 +143,6 @@ func bakeUntilKilled(t *testing.T, endpoint string) {
 		_, _ = os.Stdout.WriteString("ready at " + what + "\n")
 		select {}
 	})
-	_, err := bake.Bake(t.Context(), &bake.Options{Observe: bake.Progress(os.Stdout), Store: bake.DirStore(os.Getenv(killedStore))}, img)
+	_, err := bake.Bake(t.Context(), &bake.Options{Observe: bake.Progress(os.Stdout), Store: bake.DirStore(os.Getenv(killedStore)), Lease: time.Second}, img)
 	t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 }

@@ -130,7 +130,7 @@ func (h *hold) store(ctx context.Context, rec Record, release bool) error {
 		if _, permanent := errors.AsType[*PermanentError](err); permanent {
 			return err
 		}
-		wait := Retry{Delay: h.Lease / tickPart / renewAt}.Wait(try)
+		wait := Retry{Delay: h.Lease / tickPart / renewAt, MaxDelay: h.Lease / tickPart}.Wait(try)
 		if h.left()-wait <= h.Lease/marginPart || h.Clock.Sleep(ctx, wait) != nil {
 			return err
 		}

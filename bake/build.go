@@ -186,7 +186,7 @@ func (b *build) finish(ctx context.Context, status Status, err error) *Result {
 
 // undone reports whether nothing is left to undo.
 func (b *build) undone() bool {
-	return !slices.ContainsFunc(b.stages, func(s *stage) bool { return !s.record.gone() && s.record.State != StepKept })
+	return !slices.ContainsFunc(b.stages, func(s *stage) bool { return !s.record.gone() && s.record.State != StepKept && !s.record.Skipped })
 }
 
 // leave ends the work on a build that another process has or shall continue. The reason

@@ -147,6 +147,7 @@ func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bo
 		switch {
 		case s.skipped:
 			b.event(Event{Kind: UndoSkipped, Step: b.run.Redact(s.Name), Err: ErrUndoSkipped.Error()})
+			s.record.Skipped = true
 			errs = append(errs, b.stepError("undo "+s.Name, ErrUndoSkipped))
 			continue
 		case s.Undo == nil:

@@ -74,6 +74,7 @@ type StepRecord struct {
 	Image    bool      `json:"image,omitempty"`   // belongs to the image, not to the builder
 	Undo     bool      `json:"undo,omitempty"`    // has an Undo
 	Cleaned  bool      `json:"cleaned,omitempty"` // was undone after success: only what stays is left
+	Skipped  bool      `json:"skipped,omitempty"` // its Undo was skipped: the definition did not have it
 	Digest   string    `json:"digest,omitempty"`  // of what a step of the image is made of
 	Attempts int       `json:"attempts,omitempty"`
 	Error    string    `json:"error,omitempty"`
@@ -96,13 +97,13 @@ const (
 )
 
 // Ended reports whether the build has ended and left nothing that an Undo would remove.
-// A kept machine remains until it expires.
+// A kept machine remains until it expires, and what a skipped Undo left.
 func (r *Record) Ended() bool {
 	if r.Status == "" {
 		return false
 	}
 	for i := range r.Steps {
-		if s := &r.Steps[i]; !s.gone() && s.State != StepKept {
+		if s := &r.Steps[i]; !s.gone() && s.State != StepKept && !s.Skipped {
 			return false
 		}
 	}

@@ -98,3 +98,27 @@ func Cancel(ctx context.Context, store Store, build, reason string) error {
 		}
 	}
 }
+
+// Records returns all records of a store, oldest first. It leaves out those that are
+// deleted meanwhile, and joins the errors of those that cannot be read.
+func Records(ctx context.Context, store Store) ([]*Record, error) {
+	builds, err := store.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the records: %w", err)
+	}
+	var errs []error
+	records := make([]*Record, 0, len(builds))
+	for _, build := range builds {
+		rec, err := store.Load(ctx, build)
+		switch {
+		case err == nil:
+			records = append(records, rec)
+		case errors.Is(err, ErrNoRecord):
+		case ctx.Err() != nil:
+			return records, err
+		default:
+			errs = append(errs, fmt.Errorf("load the record of build %s: %w", build, err))
+		}
+	}
+	return records, errors.Join(errs...)
+}

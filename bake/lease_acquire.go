@@ -50,7 +50,7 @@ func (s *settings) remaining(rec *Record) time.Duration {
 	if rec.Lease.Owner == "" {
 		return 0
 	}
-	now := s.Clock.Now()
+	now := s.time().Now()
 	return max(0, rec.Lease.Length-now.Sub(s.sightings.of(rec, now)))
 }
 
@@ -84,7 +84,7 @@ func (s *settings) acquire(ctx context.Context, rec *Record) (*hold, *Record, er
 				Kind: Message, Time: s.Clock.Now(), Image: now.Image, Build: now.Build, Delay: left,
 				Text: fmt.Sprintf("waiting %v to see whether %s still works on this build", left.Round(time.Millisecond), now.Lease.Owner),
 			})
-			if err := s.Clock.Sleep(ctx, left); err != nil {
+			if err := s.time().Sleep(ctx, left); err != nil {
 				return nil, nil, err
 			}
 			continue
@@ -101,23 +101,23 @@ const storeTimeout = time.Minute
 
 // load loads a record, even if ctx has ended.
 func (s *settings) load(ctx context.Context, build string) (*Record, error) {
-	limited, stop := clock.WithTimeout(context.WithoutCancel(ctx), s.Clock, storeTimeout)
+	limited, stop := clock.WithTimeout(context.WithoutCancel(ctx), s.time(), storeTimeout)
 	defer stop()
 	return s.Store.Load(limited, build)
 }
 
 // take takes the lease of rec, which is free or has expired.
 func (s *settings) take(ctx context.Context, rec *Record) (*hold, error) {
-	sent, from := s.Clock.Now(), rec.Lease.Owner
+	sent, from := s.time().Now(), rec.Lease.Owner
 	rec.Lease = s.lease(newOwner(s.Owner), rec.Lease.Token+1)
 	rec.Revision++
-	limited, stop := clock.WithTimeout(context.WithoutCancel(ctx), s.Clock, storeTimeout)
+	limited, stop := clock.WithTimeout(context.WithoutCancel(ctx), s.time(), storeTimeout)
 	defer stop()
 	if err := s.Store.Save(limited, rec); err != nil {
 		return nil, fmt.Errorf("take the lease: %w", err)
 	}
 	if from != "" {
-		s.emit(Event{Kind: BuildTaken, Time: sent, Image: rec.Image, Build: rec.Build, Text: from})
+		s.emit(Event{Kind: BuildTaken, Time: s.Clock.Now(), Image: rec.Image, Build: rec.Build, Text: from})
 	}
 	return s.hold(ctx, rec, sent), nil
 }

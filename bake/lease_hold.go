@@ -60,9 +60,13 @@ func (s *settings) hold(ctx context.Context, rec *Record, sent time.Time) *hold 
 	return h
 }
 
+// time returns the clock of leases: that of the system, since processes and stores do
+// not run faster with Options.Clock.
+func (s *settings) time() clock.Clock { return clock.System() }
+
 // lease returns the lease of an owner that saves now.
 func (s *settings) lease(owner string, token int64) Lease {
-	return Lease{Owner: owner, Token: token, Until: s.Clock.Now().Add(s.Lease).UTC().Round(0), Length: s.Lease}
+	return Lease{Owner: owner, Token: token, Until: s.time().Now().Add(s.Lease).UTC().Round(0), Length: s.Lease}
 }
 
 // elapsed returns the time since then, by the monotonic clock or the wall clock,
@@ -76,7 +80,7 @@ func elapsed(c clock.Clock, then time.Time) time.Duration {
 func (h *hold) left() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.Lease - elapsed(h.Clock, h.sent)
+	return h.Lease - elapsed(h.time(), h.sent)
 }
 
 // renew saves the record again whenever a third of the lease has passed. It ends when
@@ -86,7 +90,7 @@ func (h *hold) renew(ctx context.Context) {
 	var renewals sync.WaitGroup
 	defer renewals.Wait()
 	turn := make(chan struct{}, 1)
-	for h.Clock.Sleep(ctx, h.Lease/tickPart) == nil {
+	for h.time().Sleep(ctx, h.Lease/tickPart) == nil {
 		switch left := h.left(); {
 		case h.lostError() != nil:
 			return
@@ -131,7 +135,7 @@ func (h *hold) store(ctx context.Context, rec Record, release bool) error {
 			return err
 		}
 		wait := Retry{Delay: h.Lease / tickPart / renewAt, MaxDelay: h.Lease / tickPart}.Wait(try)
-		if h.left()-wait <= h.Lease/marginPart || h.Clock.Sleep(ctx, wait) != nil {
+		if h.left()-wait <= h.Lease/marginPart || h.time().Sleep(ctx, wait) != nil {
 			return err
 		}
 	}
@@ -156,13 +160,13 @@ func (h *hold) try(ctx context.Context, rec Record, release bool) error {
 		if left <= 0 {
 			return h.lose(errors.New("it could not be renewed in time"))
 		}
-		now := h.Clock.Now()
+		now := h.time().Now()
 		lease := h.lease(h.owner, h.saved.Lease.Token)
 		if release {
 			lease = Lease{Token: h.saved.Lease.Token}
 		}
 		rec.Lease, rec.Revision, rec.Cancel = lease, h.saved.Revision+1, h.saved.Cancel
-		limited, stop := clock.WithTimeout(ctx, h.Clock, left)
+		limited, stop := clock.WithTimeout(ctx, h.time(), left)
 		err := h.Store.Save(limited, &rec)
 		if errors.Is(err, ErrConflict) {
 			err = h.adopt(limited, &rec)

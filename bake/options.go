@@ -44,7 +44,8 @@ type Options struct {
 	// Lease is how long a process owns a record without renewing it. It renews the
 	// lease after a third of it. Another process can take the build over when it has
 	// seen the record unchanged for that long. If the store is unreachable for longer,
-	// the build ends with StatusLost. Zero means one minute.
+	// the build ends with StatusLost. Leases and SuspendWait are by the system clock.
+	// Zero means one minute.
 	Lease time.Duration
 
 	// Owner names this process in leases, for people. If empty, it is the name of the

@@ -28,7 +28,7 @@ func (s *settings) work(ctx context.Context) (work context.Context, stop func())
 		}
 		close(suspended)
 		close(acted)
-		if s.Clock.Sleep(work, s.SuspendWait) == nil {
+		if s.time().Sleep(work, s.SuspendWait) == nil {
 			cancel(ErrSuspended)
 		}
 	})

@@ -110,7 +110,7 @@ func (c *conformance) crashes(t *testing.T, name string) {
 	opts := p.options()
 	opts.Store = bake.MemoryStore()
 	for range 2 {
-		if err := bake.Undo(t.Context(), opts, image("killed", p.Builder), rec); err != nil {
+		if err := bake.Undo(t.Context(), opts, &bake.Image{Builder: p.Builder}, rec); err != nil {
 			t.Fatalf("Undo from the record: %v", err)
 		}
 	}

@@ -79,7 +79,7 @@ func (s *settings) prepare(ctx context.Context, images []*Image) ([]*build, map[
 	}
 	if err != nil {
 		for _, h := range holds {
-			_ = h.release(context.WithoutCancel(ctx), h.saved) // else it expires
+			_ = h.abandon(context.WithoutCancel(ctx)) // else it expires
 		}
 	}
 	return builds, of, err

@@ -147,7 +147,7 @@ func (b *build) own(h *hold) {
 	const mostEvents = 32 // bits
 	b.hold = h
 	if h != nil {
-		b.events = (h.saved.Lease.Token - 1) << mostEvents
+		b.events = (h.token - 1) << mostEvents
 	}
 }
 

@@ -40,22 +40,23 @@ func Undo(ctx context.Context, opts *Options, img *Image, rec *Record) error {
 	set := newSettings(opts)
 	set.observing.canceled = ctx.Done()
 	addSecrets(set.mask, img.Secrets...)
-	return set.undo(ctx, img, rec)
+	return set.undo(ctx, img, rec, "")
 }
 
-func (s *settings) undo(ctx context.Context, img *Image, rec *Record) error {
+// undo undoes the build of rec. The reason becomes its error, if it has none.
+func (s *settings) undo(ctx context.Context, img *Image, rec *Record, reason string) error {
 	h, rec, err := s.acquire(ctx, rec)
 	if err != nil {
 		return &Error{Image: img.Name, Err: err, mask: s.mask}
 	}
 	b, err := newUndo(s, img, rec, h)
 	if err != nil {
-		if h != nil {
-			err = errors.Join(err, h.release(ctx, h.saved))
-		}
-		return err
+		return errors.Join(err, h.abandon(context.WithoutCancel(ctx)))
 	}
 	err = b.undo(ctx, b.failedOutcome(), func(*stage) bool { return true })
+	if b.record.Error == "" && !b.good {
+		b.record.Error = s.mask.Mask(reason)
+	}
 	if b.record.Status == "" && (err == nil || errors.Is(err, ErrUndoSkipped)) && b.undone() {
 		b.record.Status = StatusCanceled
 		if b.good {

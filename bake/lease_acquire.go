@@ -76,7 +76,7 @@ func (s *settings) acquire(ctx context.Context, rec *Record) (*hold, *Record, er
 			return nil, nil, fmt.Errorf("load the record: %w", err)
 		}
 		if left := s.remaining(now); left > 0 {
-			if waited {
+			if waited || s.impatient {
 				return nil, nil, fmt.Errorf("%w: %s", ErrLeased, now.Lease.Owner)
 			}
 			waited = true
@@ -148,7 +148,7 @@ func (s *settings) acquireAll(ctx context.Context) (map[string]*hold, error) {
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
 		for _, h := range holds {
-			_ = h.release(context.WithoutCancel(ctx), h.saved) // else it expires
+			_ = h.abandon(context.WithoutCancel(ctx)) // else it expires
 		}
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 type hold struct {
 	*settings
 	owner string
+	token int64
 
 	saving chan struct{} // holds a value during a Save; who waits is idle for testing/synctest
 	saved  Record        // as the store has it
@@ -42,7 +43,7 @@ const (
 
 // hold starts to hold rec, which the caller has just saved with the lease of owner.
 func (s *settings) hold(ctx context.Context, rec *Record, sent time.Time) *hold {
-	h := &hold{settings: s, saving: make(chan struct{}, 1), owner: rec.Lease.Owner, saved: *rec, sent: sent}
+	h := &hold{settings: s, saving: make(chan struct{}, 1), owner: rec.Lease.Owner, token: rec.Lease.Token, saved: *rec, sent: sent}
 	h.saved.Steps = slices.Clone(rec.Steps)
 	if rec.Cancel != "" {
 		h.canceled = &CanceledError{rec.Cancel}
@@ -148,6 +149,15 @@ func (h *hold) release(ctx context.Context, rec Record) error {
 	}
 	h.stop()
 	return h.store(ctx, rec, true)
+}
+
+// abandon releases the record as it was last saved.
+func (h *hold) abandon(ctx context.Context) error {
+	if h == nil {
+		return nil
+	}
+	h.stop()
+	return h.store(ctx, h.saved, true)
 }
 
 // try saves rec with the next revision, and without a lease if it is to be released.

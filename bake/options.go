@@ -126,6 +126,7 @@ type settings struct {
 	begun     time.Time // when Bake was called
 	observing *queue
 	sightings *sightings
+	impatient bool            // leased records are not waited for
 	suspended <-chan struct{} // closed when the builds are to end after their running step
 	settle    func()          // waits until an end of the caller's context has taken effect
 }

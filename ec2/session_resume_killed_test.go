@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -159,6 +160,6 @@ func bakeUntilKilled(t *testing.T, endpoint string) {
 		select {}
 	})
 	view := terminal.New(os.Stdout, &terminal.Options{Plain: true})
-	_, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe, Store: bake.DirStore(os.Getenv(killedStore))}, img)
+	_, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe, Store: bake.DirStore(os.Getenv(killedStore)), Lease: time.Second}, img)
 	t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 }

@@ -33,6 +33,7 @@ type build struct {
 	found       Artifact // an artifact that makes the build unnecessary
 	good        bool     // the artifact is promoted and stays
 	resumed     bool     // another process started it
+	restarted   bool     // with a machine that this process launched
 	firstStage  int      // index of the stage to start with
 	currentStep atomic.Pointer[string]
 	kept        *KeptMachine
@@ -57,14 +58,31 @@ func (b *build) newRun(id string) *Run {
 		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, mask: b.mask,
 		Log:  slog.New(maskHandler{b.Log.Handler(), b.mask}).With(slog.String("image", b.img.Name), slog.String("build", b.record.Build)),
 		emit: func(e Event) { b.event(e) },
+		step: b.stepName, left: b.leftStep,
 	}
+}
+
+// stepName returns the name of the step at work, or "".
+func (b *build) stepName() string {
+	if step := b.currentStep.Load(); step != nil {
+		return *step
+	}
+	return ""
+}
+
+// leftStep returns the name of the step that an ended process had begun, or "".
+func (b *build) leftStep() string {
+	if !b.resumed || b.firstStage == len(b.stages) || b.restarted || b.stages[b.firstStage].record.State == StepDone {
+		return ""
+	}
+	return b.stages[b.firstStage].Name
 }
 
 // event adds image, build, step and time to e and emits it.
 func (b *build) event(e Event) {
 	e.Image, e.Build = b.img.Name, b.record.Build
-	if step := b.currentStep.Load(); step != nil && e.Step == "" {
-		e.Step = *step
+	if e.Step == "" {
+		e.Step = b.stepName()
 	}
 	if e.Time.IsZero() {
 		e.Time = b.Clock.Now()

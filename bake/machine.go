@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"strings"
 	"time"
 
@@ -171,6 +172,10 @@ type Upload struct {
 	// contents.
 	Exclude []string
 
+	// Delete removes from Dest what the tree does not have, except what Exclude
+	// matches. Nothing is removed if the transfer fails.
+	Delete bool
+
 	// Mode is the permission bits of a single file. Zero means those of the source,
 	// or 0644 for Content. Files of a tree keep their own.
 	Mode fs.FileMode
@@ -201,6 +206,10 @@ func (u *Upload) Validate() error {
 		return Invalid("Upload", "exactly one of Content, Path and FS must be set")
 	case !strings.HasPrefix(u.Dest, "/"):
 		return notAbsolute("Upload.Dest", u.Dest)
+	case u.Delete && u.Content != nil:
+		return Invalid("Upload.Delete", "needs a tree, in Path or FS")
+	case u.Delete && path.Clean(u.Dest) == "/":
+		return Invalid("Upload.Delete", "would remove everything from /")
 	case u.Mode&^posixsh.ModeBits != 0:
 		return Invalid("Upload.Mode", "%v contains bits other than permissions", u.Mode)
 	}
@@ -248,11 +257,11 @@ func (d *Download) Validate() error {
 	return nil
 }
 
-func notAbsolute(field, path string) error {
-	if strings.HasPrefix(path, "~") {
-		return Invalid(field, "%q is not an absolute path: a Machine does not expand \"~\", join Facts.Home and the path", path)
+func notAbsolute(field, name string) error {
+	if strings.HasPrefix(name, "~") {
+		return Invalid(field, "%q is not an absolute path: a Machine does not expand \"~\", join Facts.Home and the path", name)
 	}
-	return Invalid(field, "%q is not an absolute path", path)
+	return Invalid(field, "%q is not an absolute path", name)
 }
 
 // Facts describes a machine.

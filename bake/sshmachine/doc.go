@@ -48,13 +48,16 @@
 // [*NotBegunError] whatever the exit status. If the server refuses a session, it is
 // requested again until another one ends.
 //
-// The environment of every command contains BAKESTONE_RUN, set to a random value.
+// The environment of every command contains BAKESTONE_RUN, set to a random value that
+// begins with [Config.Mark].
 // When the context ends, all processes with that value, their descendants and the
 // sessions they lead are killed, first with SIGTERM and after a second with
 // SIGKILL. This requires /proc; without it only the command itself is signaled. Each
 // method returns within two seconds of the end of its context, whatever the machine or
 // a blocked writer does; killing then continues in the background. A Read or Write that
-// the caller's reader or writer blocks is left behind.
+// the caller's reader or writer blocks is left behind. A command whose process on the
+// baking host dies lives on, as with any sshd; [Config.EndMarked] ends it when the next
+// process connects.
 //
 // A command is complete when it has exited and its outputs are closed. If a
 // background process still holds an output open, the output is cut off two seconds

@@ -38,7 +38,7 @@ func (c *conn) run(ctx context.Context, cmd *bake.Cmd) error {
 	if cmd.PTY {
 		su = su.withoutTerminal() // has the command's
 	}
-	p := &process{tag: newTag(), mark: newTag(), sudo: su, pty: cmd.PTY, stdin: cmd.Stdin}
+	p := &process{tag: c.cfg.newTag(), mark: newTag(), sudo: su, pty: cmd.PTY, stdin: cmd.Stdin}
 	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
 	if cmd.Raw {
 		p.tag, p.mark = "", "" // need a POSIX shell
@@ -137,7 +137,7 @@ rm -f "$f"; exit 1
 done
 exit 1`
 	var out answer
-	p := newScript(nil, line, strings.NewReader(script))
+	p := c.newScript(nil, line, strings.NewReader(script))
 	p.stdout = &out
 	if err := c.runScript(ctx, p); err != nil {
 		return "", fmt.Errorf("write environment file: %w", err)

@@ -135,7 +135,7 @@ func (c *conn) sudoError(ctx context.Context, su *sudo, said string) error {
 // sudoRules returns the commands that sudo permits without a password.
 func (c *conn) sudoRules(ctx context.Context, su *sudo) string {
 	var out answer
-	p := newScript(nil, quote(su.path)+" -n -l", nil)
+	p := c.newScript(nil, quote(su.path)+" -n -l", nil)
 	p.stdout = &out
 	if ended, err := c.exec(ctx, p); err != nil || ended.status != 0 {
 		return ""

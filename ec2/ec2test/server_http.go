@@ -63,6 +63,7 @@ func (s *Server) write(w http.ResponseWriter, req *request, resp response) {
 	w.Header().Set("Content-Type", resp.contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(resp.body)))
 	w.Header().Set("x-amzn-RequestId", req.id)
+	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat)) // AWS's time, by which clients judge
 	w.WriteHeader(resp.status)
 	if _, err := w.Write(resp.body); err != nil {
 		s.opts.Logger.Debug("cannot send response", slog.String("action", req.action), slog.String("err", err.Error()))

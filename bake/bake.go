@@ -39,7 +39,7 @@ func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, erro
 	for i, img := range images {
 		of[img] = builds[i]
 	}
-	slots := make(chan struct{}, set.Parallel)
+	slots := &line{}
 	var running sync.WaitGroup
 	for i, img := range images {
 		running.Go(func() {
@@ -95,7 +95,7 @@ func (s *settings) build(img *Image) (*build, error) {
 }
 
 // bakeAfterSource waits for the source image and a free slot, then bakes.
-func (b *build) bakeAfterSource(ctx context.Context, slots chan struct{}, from *build) *Result {
+func (b *build) bakeAfterSource(ctx context.Context, slots *line, from *build) *Result {
 	if b.resumed && b.record.Status != "" {
 		return b.ended()
 	}
@@ -106,18 +106,16 @@ func (b *build) bakeAfterSource(ctx context.Context, slots chan struct{}, from *
 			return b.skip(ctx, StatusSkipped, fmt.Errorf("%w: %s", ErrSourceFailed, from.img.Name))
 		}
 	}
-	select {
-	case slots <- struct{}{}:
-		defer func() { <-slots }()
-	case <-ctx.Done():
-	}
-	if err := context.Cause(ctx); err != nil {
+	own := &party{priority: b.img.Priority, seats: []seat{{most: b.Parallel}}}
+	leave, err := slots.enter(ctx, own, nil)
+	if err != nil {
 		status := StatusCanceled
 		if errors.Is(err, ErrStopped) {
 			status = StatusSkipped
 		}
 		return b.skip(ctx, status, err)
 	}
+	defer leave()
 	return b.bake(ctx, source)
 }
 

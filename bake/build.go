@@ -29,6 +29,8 @@ type build struct {
 	checkAt  int // index of the first stage of check.Launch
 	record   Record
 
+	created     resourceList
+	leaveLine   func()   // gives the machine's place of Options.Limits back; nil while it has none
 	machine     Machine  // while connected
 	found       Artifact // an artifact that makes the build unnecessary
 	good        bool     // the artifact is promoted and stays
@@ -87,6 +89,7 @@ func (b *build) event(e Event) {
 	if e.Time.IsZero() {
 		e.Time = b.Clock.Now()
 	}
+	b.created.see(&e)
 	b.emit(e)
 }
 
@@ -150,6 +153,10 @@ func (b *build) finish(ctx context.Context, status Status, err error) *Result {
 	b.record.Error = b.recordText(err)
 	saveErr := b.saveNamed(ctx)
 	undoErr := b.undo(ctx, b.outcome(status), func(s *stage) bool { return s.record.State != StepKept })
+	b.leaveMachine()
+	if undoErr != nil {
+		undoErr = errors.Join(undoErr, b.leftError())
+	}
 	b.record.Status = status
 	result := b.result()
 	result.Err = errors.Join(err, saveErr, undoErr, b.saveNamed(ctx))
@@ -215,6 +222,9 @@ func (b *build) runStages(ctx context.Context, from int) error {
 			return err
 		}
 		in = s.phase
+		if err := b.takeMachine(ctx, s); err != nil {
+			return err
+		}
 		if err := b.do(ctx, s); err != nil {
 			if _, partial := errors.AsType[*PartialError](err); partial && s.phase == promoting && ctx.Err() == nil {
 				b.good, b.record.Good = true, true
@@ -237,6 +247,9 @@ func (b *build) transition(ctx context.Context, from, to phase) error {
 	}
 	if from < checking && to == checking {
 		b.checkRun.Source = b.session.Artifact()
+	}
+	if to > releasing && to < finished {
+		b.leaveMachine()
 	}
 	if to >= publishing && !b.img.ProvisionOnly {
 		b.good, b.record.Good = true, true

@@ -12,6 +12,7 @@ type EventKind string
 // The kinds of events, with the fields they set besides Time, Image and Build.
 const (
 	BuildStarted    EventKind = "build started"    // Delay (how long the image waited for its source image and its turn)
+	BuildQueued     EventKind = "build queued"     // Text (the limit that is reached), Queue: it waits for Options.Limits
 	BuildResumed    EventKind = "build resumed"    // Step: the step it continues with, or empty if only the clean-up is left
 	BuildFinished   EventKind = "build finished"   // Status, Elapsed, Err, Text (the artifact)
 	StepStarted     EventKind = "step started"     // Step, Attempt
@@ -50,6 +51,7 @@ type Event struct {
 	Attempt  int           `json:"attempt,omitempty"`
 	Delay    time.Duration `json:"delay,omitempty"`
 	Elapsed  time.Duration `json:"elapsed,omitempty"`
+	Queue    int           `json:"queue,omitempty"` // the build's place among those that wait, from 1
 	Status   Status        `json:"status,omitempty"`
 	Err      string        `json:"error,omitempty"`
 }
@@ -100,6 +102,9 @@ func (e Event) logTo(log *slog.Logger) {
 	}
 	if e.Total > 0 || e.Done > 0 {
 		attrs = append(attrs, slog.Int64("done", e.Done), slog.Int64("total", e.Total))
+	}
+	if e.Queue > 0 {
+		attrs = append(attrs, slog.Int("queue", e.Queue))
 	}
 	add("delay", logged(e.Delay))
 	add("elapsed", logged(e.Elapsed))

@@ -17,6 +17,6 @@
 //
 // If a write fails, a View writes no more and the bake goes on. But Go ends a program that
 // writes to a standard output without a reader, by SIGPIPE, and a bake then cannot clean
-// up: after an interrupt of "bake | tee log", tee ends first. To live on, the program
-// calls signal.Ignore(syscall.SIGPIPE).
+// up: after an interrupt of "bake | tee log", tee ends first. A program that uses
+// bake/signals lives on.
 package terminal

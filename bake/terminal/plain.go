@@ -33,6 +33,8 @@ func (r *run) plain(e *bake.Event, raw bool) string {
 		if e.Attempt > 1 {
 			text += fmt.Sprintf(" (attempt %d)", e.Attempt)
 		}
+	case bake.BuildQueued:
+		text = fmt.Sprintf("waits as number %d: %s", e.Queue, e.Text)
 	case bake.StepFinished:
 		if e.Err != "" {
 			reason, _, _ := strings.Cut(e.Err, "\n")

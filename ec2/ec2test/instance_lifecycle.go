@@ -128,7 +128,7 @@ func (c *call) spec(i *instance) MachineSpec {
 		},
 	}
 	if i.metadata.HTTPEndpoint == "disabled" { // the guest would read them there
-		s.UserData, s.KeyName, s.PublicKey = nil, "", ""
+		s.UserData, s.KeyName, s.PublicKey, s.NoMetadata = nil, "", "", true
 	}
 	if i.publicIP.IsValid() {
 		s.PublicIP = i.publicIP.String()

@@ -279,13 +279,14 @@ type recordAt struct {
 	record *bake.Record
 }
 
-func (s *recordAt) Save(_ context.Context, r *bake.Record) error {
-	if last := r.Steps[len(r.Steps)-1]; s.record == nil && last.Name == s.step && last.State == bake.StepBegun {
+func (s *recordAt) Save(ctx context.Context, r *bake.Record) error {
+	begun := slices.ContainsFunc(r.Steps, func(step bake.StepRecord) bool { return step.Name == s.step && step.State == bake.StepBegun })
+	if s.record == nil && begun {
 		kept := *r
 		kept.Steps, kept.Session = slices.Clone(r.Steps), slices.Clone(r.Session)
 		s.record = &kept
 	}
-	return nil
+	return s.Store.Save(ctx, r)
 }
 
 // TestLimitsResumed resumes a build whose machine exists: it does not wait, but counts.
@@ -300,7 +301,7 @@ func TestLimitsResumed(t *testing.T) {
 			<-died
 			return errors.New("died")
 		}}}
-		store := &recordAt{step: "provision 1: work"}
+		store := &recordAt{Store: bake.MemoryStore(), step: "provision 1: work"}
 		var first sync.WaitGroup
 		dead := *img
 		first.Go(func() { _, _ = bake.Bake(t.Context(), &bake.Options{Store: store}, &dead) })

@@ -16,8 +16,8 @@
 // An image may be made [Image.From] another one: it waits for that image and is
 // skipped if that image fails. Independent images are baked concurrently.
 //
-// Options.Observe receives every [Event]; [Progress] prints events for a person.
-// With a [Store], the engine records every step before and after it runs. After a
+// Options.Observe receives every [Event]; package terminal shows them to a person, and
+// package report makes reports of them. With a [Store], the engine records every step before and after it runs. After a
 // crash another process can continue the build with [Options.Resume] or clean up
 // with [Undo].
 //

@@ -28,7 +28,8 @@ const (
 	Progressed      EventKind = "progress"         // Step, Resource, Done and Total (percent)
 	ResourceCreated EventKind = "resource created" // Step, Resource
 	ResourceRemoved EventKind = "resource removed" // Step, Resource
-	Message         EventKind = "message"          // Step, Text
+	Message         EventKind = "message"          // Step, Text, Err (if it is a warning)
+	BuildPaused     EventKind = "build paused"     // Step, Text (how to reach the machine)
 	MachineKept     EventKind = "machine kept"     // Text (how to reach it)
 )
 

@@ -162,7 +162,7 @@ func (p *reapPlace) judge(ctx context.Context, k reapKind, ids []string, going m
 		l := Leftover{Account: p.account, Region: p.name, Kind: k.name, ID: id, Build: s.tags[TagBuild], Image: s.tags[TagImage]}
 		var unreadable error
 		if l.Expires, unreadable = time.Parse(time.RFC3339, tag); unreadable != nil {
-			l.Kept = fmt.Sprintf("tag %s is no time: %q", TagExpires, tag)
+			l.Kept = fmt.Sprintf("tag %s is not a time: %q", TagExpires, tag)
 		} else if seen.at.Before(l.Expires.Add(p.reaper.grace())) {
 			continue
 		}

@@ -337,7 +337,7 @@ func TestReapForeignTags(t *testing.T) {
 	remove, kept := plans(t, r)
 	want := []string{
 		"key pair: builds do not create this kind of resource", "security group: it has no tag bakestone:build",
-		`security group: tag bakestone:expires is no time: "soon"`,
+		`security group: tag bakestone:expires is not a time: "soon"`,
 	}
 	slices.Sort(kept)
 	if diff := cmp.Diff(want, kept); diff != "" || len(remove) != 0 {

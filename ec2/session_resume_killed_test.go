@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -157,6 +158,7 @@ func bakeUntilKilled(t *testing.T, endpoint string) {
 		_, _ = os.Stdout.WriteString("ready at " + what + "\n")
 		select {}
 	})
-	_, err := bake.Bake(t.Context(), &bake.Options{Observe: bake.Progress(os.Stdout), Store: bake.DirStore(os.Getenv(killedStore))}, img)
+	show := func(e bake.Event) { fmt.Printf("%s %s %s %s\n", e.Kind, e.Image, e.Step, e.Text) }
+	_, err := bake.Bake(t.Context(), &bake.Options{Observe: show, Store: bake.DirStore(os.Getenv(killedStore))}, img)
 	t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 }

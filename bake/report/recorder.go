@@ -97,7 +97,7 @@ func (i *image) record(e *bake.Event, limit int) {
 	case bake.OutputLine:
 		line.Err = e.Stream == bake.Stderr
 		i.step(e).add(line, limit)
-	case bake.Message, bake.CommandStarted:
+	case bake.Message, bake.BuildPaused, bake.CommandStarted:
 		i.step(e).add(line, limit)
 	}
 }

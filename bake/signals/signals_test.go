@@ -21,6 +21,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake/baketest"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/signals"
+	"github.com/bakestone-go/bakestone/bake/terminal"
 )
 
 // The environment of the program that gets signals: what it does, and the file to which
@@ -81,7 +82,7 @@ func program(mode string) {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}}}}
-	_, err := bake.Bake(ctx, &bake.Options{Clock: clock.Scaled(1000), Observe: bake.Progress(os.Stdout)}, img)
+	_, err := bake.Bake(ctx, &bake.Options{Clock: clock.Scaled(1000), Observe: terminal.New(os.Stdout, nil).Observe}, img)
 	left := "cleaned"
 	if l, ok := errors.AsType[*bake.LeftError](err); ok {
 		left = l.Error()

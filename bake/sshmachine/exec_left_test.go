@@ -155,8 +155,8 @@ func leftImage(cfg *sshmachine.Config, dir string) *bake.Image {
 }
 
 // TestEndMarkedAfterKill kills a process that bakes on a real sshd while a long script
-// runs, which lives on, and resumes the build: the script runs once at a time. What an
-// earlier step has started in the background stays.
+// runs, which lives on, and resumes the build: the script runs once at a time. Background
+// processes of earlier steps stay.
 func TestEndMarkedAfterKill(t *testing.T) {
 	if addr := os.Getenv(leftAddr); addr != "" {
 		bakeUntilKilled(t, addr)

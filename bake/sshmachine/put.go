@@ -75,6 +75,8 @@ func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns)
 	switch {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file or directory", up.Path)
+	case up.Delete:
+		return bake.Invalid("Upload.Delete", "needs a tree, but %s is a file", up.Path)
 	case directory:
 		return errDirectory
 	}
@@ -215,7 +217,7 @@ func (c *conn) putSessions(ctx context.Context, su *sudo, g *guestInfo, up *bake
 		err = verifier.finish()
 	}
 	if err == nil {
-		err = t.commit()
+		err = t.commit(nil)
 	}
 	t.close()
 	verifier.wait()

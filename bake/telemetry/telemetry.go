@@ -156,7 +156,7 @@ func (r *Run) Observe(e bake.Event) {
 		r.ended(i.parent(), e.Text, &e, attribute.Int("attempt", e.Attempt))
 	case bake.BuildQueued:
 		i.event(&e, attribute.String("text", e.Text), attribute.Int("queue", e.Queue))
-	case bake.Message:
+	case bake.Message, bake.BuildPaused:
 		i.event(&e, attribute.String("text", e.Text))
 	case bake.ResourceCreated, bake.ResourceRemoved:
 		i.event(&e, attribute.String("kind", e.Resource.Kind), attribute.String("id", e.Resource.ID))

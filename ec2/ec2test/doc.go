@@ -30,7 +30,9 @@
 // # The emulated EC2
 //
 // A server has all regions and any number of accounts. Each account has a
-// default VPC with a subnet in each zone and a default security group in each region.
+// default VPC with an internet gateway, a subnet in each zone and a default
+// security group in each region. More networks can be created by API. Quotas that
+// AWS raises on request, as those of VPCs, are not enforced.
 // Images of Canonical, Amazon and Debian are public; [Server.Publish] adds
 // others. Calls, parameters, filters, paging, dry runs, client tokens and error
 // codes are those of EC2.
@@ -66,9 +68,10 @@
 // [Options].Machines replaces the sandbox by another kind of machine, such as
 // virtual machines.
 //
-// Security groups are enforced. Unless a rule admits [Server.SourceAddress], a
-// connection attempt hangs as in AWS. Instances that are booting refuse
-// connections.
+// Security groups and routes are enforced. Unless a rule admits
+// [Server.SourceAddress], and the subnet of a public address has a route to an
+// internet gateway, a connection attempt hangs as in AWS. Instances that are
+// booting refuse connections.
 //
 // With [Options].Listen, on Linux, each booted instance listens on a public
 // address of its own in 127.0.0.0/8, so that other programs can reach it:

@@ -10,8 +10,9 @@ import (
 // default resources of accounts are not included.
 type Resource struct {
 	// Type is the resource type, as in tag specifications: "instance", "image",
-	// "snapshot", "volume", "security-group", "network-interface", "key-pair"
-	// or "launch-template"; or "role" or "instance-profile".
+	// "snapshot", "volume", "security-group", "network-interface", "key-pair",
+	// "launch-template", "vpc", "subnet", "internet-gateway" or "route-table"; or
+	// "role" or "instance-profile".
 	Type string
 
 	ID      string
@@ -111,10 +112,14 @@ func (r *region) resource(kind string, b *base, now time.Time) (Resource, bool) 
 	case interfaceKind().resource:
 		n, _ := r.interfaces.get(b.id)
 		out.State = n.status()
-	default: // rules belong to groups, networks to accounts
+	case routeTableKind().resource:
+		t, _ := r.routeTables.get(b.id)
+		keep = t.vpc.main != t
+	case vpcKind().resource, subnetKind().resource, gatewayKind().resource:
+	default: // rules belong to groups, and requests have instances
 		keep = false
 	}
-	return out, keep
+	return out, keep && !b.builtin
 }
 
 // TerminateInstance terminates an instance regardless of termination

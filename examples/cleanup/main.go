@@ -153,6 +153,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if !o.onAWS {
+		fmt.Fprint(out, "Cleaning up an embedded EC2, with images that this example has made.\n\n")
 		if err := fill(ctx, where, o.regions); err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ func TestRun(t *testing.T) {
 	if err := run(t.Context(), []string{"-version", "2.1"}, &out); err != nil {
 		t.Fatalf("run(-version 2.1) = %v, output:\n%s", err, out.String())
 	}
-	for _, want := range []string{"base: baked ami-", "hardened: baked ami-", "application: baked ami-"} {
+	for _, want := range []string{"\nbase         baked ", "\nhardened     baked ", "\napplication  baked ", "\n3 baked\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("run(-version 2.1): output lacks %q:\n%s", want, out.String())
 		}

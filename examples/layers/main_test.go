@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -92,8 +93,8 @@ func TestRun(t *testing.T) {
 	if err := run(t.Context(), nil, &out); err != nil {
 		t.Fatalf("run() = %v, output:\n%s", err, out.String())
 	}
-	for _, want := range []string{"shop-primal: baked ami-", "shop-staging: baked ami-"} {
-		if !strings.Contains(out.String(), want) {
+	for _, want := range []string{`\nshop-primal +baked .* ami-`, `\nshop-staging +baked .* ami-`, "\n2 baked\n"} {
+		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("run(): output lacks %q:\n%s", want, out.String())
 		}
 	}

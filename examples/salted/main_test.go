@@ -25,7 +25,7 @@ func TestRun(t *testing.T) {
 		if err := run(t.Context(), args, &out); err != nil {
 			t.Fatalf("run(%q) = %v, output:\n%s", args, err, out.String())
 		}
-		if !strings.Contains(out.String(), "rails-base: baked ami-") {
+		if !strings.Contains(out.String(), "rails-base  baked ami-") {
 			t.Errorf("run(%q): output lacks the AMI of rails-base:\n%s", args, out.String())
 		}
 	}

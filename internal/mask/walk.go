@@ -1,6 +1,7 @@
 package mask
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -19,9 +20,10 @@ type walk struct {
 	undecided bool // text ended within a secret
 	matched   int  // bytes of the secret in the current state
 	todo      []state
-	seen      map[state]bool
-	budget    int // states left to follow from start
-	total     int // states left to follow in text, until few may be followed from each start
+	seen      []state        // the first states that were followed, as many as are searched quickly
+	seenLater map[state]bool // the others
+	budget    int            // states left to follow from start
+	total     int            // states left to follow in text, until few may be followed from each start
 }
 
 // A state is a place in a secret and the place in the text that was read up to
@@ -82,9 +84,9 @@ func (w *walk) from(p int, as kinds) (to int, undecided bool) {
 		w.todo = w.todo[:len(w.todo)-1]
 		w.follow(s)
 	}
-	w.todo = w.todo[:0]
-	if len(w.seen) > 0 {
-		clear(w.seen)
+	w.todo, w.seen = w.todo[:0], w.seen[:0]
+	if len(w.seenLater) > 0 {
+		clear(w.seenLater)
 	}
 	return w.to, w.undecided
 }
@@ -158,29 +160,56 @@ func (w *walk) later(s state) {
 	if w.dead(s) {
 		return
 	}
-	w.budget--
-	w.total--
-	if w.budget < 0 || s.at-w.start > spread*(s.matched+1)+longestSkip || w.seen[s] {
+	w.spend()
+	if w.budget < 0 || s.at-w.start > spread*(s.matched+1)+longestSkip || !w.isNew(s) {
 		return
 	}
-	if w.seen == nil {
-		w.seen = map[state]bool{}
-	}
-	w.seen[s] = true
 	w.todo = append(w.todo, s)
+}
+
+// spend takes one state from the budgets.
+func (w *walk) spend() {
+	w.budget--
+	w.total--
+}
+
+// isNew reports whether s is followed for the first time.
+func (w *walk) isNew(s state) bool {
+	const few = 8
+	if slices.Contains(w.seen, s) || w.seenLater[s] {
+		return false
+	}
+	if len(w.seen) < few {
+		w.seen = append(w.seen, s)
+		return true
+	}
+	if w.seenLater == nil {
+		w.seenLater = map[state]bool{}
+	}
+	w.seenLater[s] = true
+	return true
 }
 
 // dead reports whether the next byte already shows that s leads nowhere.
 func (w *walk) dead(s state) bool {
-	if s.mode != inText || s.at >= len(w.text) {
+	if s.at >= len(w.text) {
 		return false
 	}
 	c := w.text[s.at]
-	if w.m.starts.special[c] || c == ' ' || c >= utf8.RuneSelf { // may be skipped, or an ellipsis
+	if c == ' ' || c >= utf8.RuneSelf { // may be an ellipsis
 		return false
 	}
-	_, ok := s.step(c)
-	return !ok
+	switch s.mode {
+	case inText:
+		if w.m.starts.special[c] {
+			return false
+		}
+		_, ok := s.step(c)
+		return !ok
+	case inHex, inDecimal:
+		return !hexDigit(c)
+	}
+	return false
 }
 
 // step returns s after one byte of a secret, which ends at the position in the text.

@@ -314,7 +314,9 @@ func TestLimitsResumed(t *testing.T) {
 		img.Provisioners = work
 		var calls sync.WaitGroup
 		for i := range 2 {
-			calls.Go(func() { _, _ = bake.Bake(t.Context(), &bake.Options{Limits: limits}, c.image(fmt.Sprint(i), bake.Demand{Place: "here"})) })
+			calls.Go(func() {
+				_, _ = bake.Bake(t.Context(), &bake.Options{Limits: limits}, c.image(fmt.Sprint(i), bake.Demand{Place: "here"}))
+			})
 			synctest.Wait()
 		}
 		began := time.Now()

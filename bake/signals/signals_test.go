@@ -82,7 +82,7 @@ func program(mode string) {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}}}}
-	_, err := bake.Bake(ctx, &bake.Options{Clock: clock.Scaled(1000), Observe: terminal.New(os.Stdout, &terminal.Options{Plain: true}).Observe}, img)
+	_, err := bake.Bake(ctx, &bake.Options{Clock: clock.Scaled(1000), Observe: terminal.New(os.Stdout, nil).Observe}, img)
 	left := "cleaned"
 	if l, ok := errors.AsType[*bake.LeftError](err); ok {
 		left = l.Error()

@@ -56,7 +56,7 @@ func newSudoPrompt(su *sudo, tag string, next io.Writer) *sudoPrompt {
 
 // announce makes script print a sudoPrompt's marks.
 func announce(tag, script string) string {
-	return "echo " + quote(tag+"!") + "; (eval " + quote(script) + "); set -- $?; echo " + tag + ".$1; exit $1"
+	return "echo " + quote(tag+"!") + "; (eval " + quote(script) + "); set -- $?; echo " + quote(tag+".") + "\"$1\"; exit \"$1\""
 }
 
 // Read returns replies to sudo, and io.EOF once the command has started.

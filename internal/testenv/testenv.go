@@ -29,8 +29,9 @@
 //   - "guestshells" are BusyBox, fish, tcsh and zsh in that file system, and
 //     "puppet" and "salt" those tools.
 //   - "chromium" is the browser, on a Unix system.
+//   - "postgres" is the server of PostgreSQL, on a Unix system, also where Debian keeps it.
 //
-// [SSHD], [Guest], [Moto], [AWSCLI] and [Chromium] call Need themselves. The servers
+// [SSHD], [Guest], [Moto], [AWSCLI], [Postgres] and [Chromium] call Need themselves. The servers
 // listen on loopback, belong to the test that started them, and are stopped when it
 // ends.
 package testenv
@@ -96,6 +97,8 @@ func find(ctx context.Context, tool string) (string, error) {
 			return "", errors.New("tests cannot run Chromium on " + runtime.GOOS)
 		}
 		return lookPath("chromium")
+	case "postgres":
+		return findPostgres()
 	case "moto":
 		return findMoto(ctx)
 	case "ansible":

@@ -45,6 +45,9 @@ func existing(t *testing.T, host *qemu.Host) []string {
 		}
 		all = append(all, found...)
 	}
+	if os.Getenv(fakeRunning) == "" {
+		return all // QEMU is real
+	}
 	entries, err := os.ReadDir(os.Getenv(fakeRunning))
 	if err != nil {
 		t.Fatal(err)

@@ -128,6 +128,18 @@ func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake
 	return d, nil
 }
 
+// Newest returns the newest good image with a name, for example to write further outputs
+// of it. The error wraps bake.ErrNoArtifact if there is none.
+func (h *Host) Newest(image string) (*Disk, error) {
+	if h.err != nil {
+		return nil, h.err
+	}
+	if err := NewestImage(image).Validate(); err != nil {
+		return nil, err
+	}
+	return h.newest(image, func(*Disk) bool { return true })
+}
+
 // newest returns the newest good image with a name among those that match, or
 // bake.ErrNoArtifact.
 func (h *Host) newest(name string, matches func(*Disk) bool) (*Disk, error) {

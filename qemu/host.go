@@ -27,6 +27,7 @@ type Host struct {
 	options  HostOptions
 	machines *semaphore.Weighted
 	memory   *semaphore.Weighted
+	catalogs sync.Mutex // held while a catalog of boxes is changed
 
 	mu        sync.Mutex
 	downloads map[string]chan struct{} // by checksum; closed when the download ends

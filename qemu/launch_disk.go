@@ -127,7 +127,7 @@ func (s *session) consoleTail() []string { return s.tail(consoleName) }
 
 // tail returns the last lines of a file in the machine's directory.
 func (s *session) tail(name string) []string {
-	const mostRead, mostLines, longest = 16 << 10, 20, 300
+	const mostRead, mostLines, longest = 16 << 10, 40, 300
 	f, err := os.Open(s.path(name))
 	if err != nil {
 		return nil

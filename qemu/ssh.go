@@ -103,6 +103,7 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		HostKey:        b.SSH.HostKey,
 		SudoPassword:   b.SSH.SudoPassword,
 		ConnectTimeout: b.SSH.connectTimeout(),
+		Dial:           dialGuest,
 		Clock:          s.run.Clock,
 		Logger:         s.run.Log,
 	}

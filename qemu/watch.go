@@ -37,7 +37,9 @@ func (s *session) during(ctx context.Context, f func(ctx context.Context) error)
 		// A lost connection may be the first sign, just before the end of QEMU.
 		ended, found = errors.AsType[*MachineError](s.lookAgain(ctx))
 	}
-	if !found {
+	if !found && errors.Is(err, bake.ErrDisconnected) {
+		ended = s.machineError("running, but the connection to it was lost", nil)
+	} else if !found {
 		return err
 	}
 	if !errors.Is(err, bake.ErrDisconnected) {

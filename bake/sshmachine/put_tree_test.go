@@ -110,12 +110,7 @@ func TestPutTreeOwnerAgain(t *testing.T) {
 			t.Errorf("Put as %q:%q replaced the file: %t, want %t", step.owner, step.group, replaced, step.replaced)
 		}
 		last = now
-		want := step.owner
-		if want == "" {
-			want = "root"
-		} else if want == "1" {
-			want = "daemon"
-		}
+		want := map[string]string{"": "root", "1": "daemon", "daemon": "daemon"}[step.owner]
 		if got := runOutput(t, m, bake.Sh("stat -c %U "+dest+"/a")); got != want {
 			t.Errorf("Put as %q: owner %q, want %q", step.owner, got, want)
 		}

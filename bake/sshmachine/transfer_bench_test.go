@@ -254,6 +254,7 @@ func (x *transfer) getters() []program {
 
 // changeSome changes the content of each hundredth file.
 func changeSome(tb testing.TB, dir string, round int) {
+	tb.Helper()
 	i := 0
 	must(tb, filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {

@@ -46,9 +46,10 @@
 // DisableImageBlockPublicAccess has been called there. Snapshots can.
 //
 // The server also supports the calls of SSM Parameter Store, Auto Scaling, IAM,
-// KMS, STS and the Recycle Bin that matter to images. Auto Scaling groups, spot
-// requests and fleets are data: they refer to images and launch templates, but
-// launch no instances.
+// KMS, STS and the Recycle Bin that matter to images. Spot requests and fleets
+// launch instances as soon as there is capacity, and replace those that
+// terminate. Auto Scaling groups are data: they refer to images and launch
+// templates, but launch no instances.
 //
 // # Machines
 //

@@ -236,7 +236,7 @@ func (r *region) publish(img Image, vendor bool) string {
 	}
 	r.addImage(made)
 	for _, name := range img.Parameters {
-		r.server.params.put(img.Owner, r.name, name, parameter{value: made.id, kind: "String", dataType: imageDataType}, img.Created)
+		_, _ = r.server.params.put(img.Owner, r.name, parameter{name: name, value: made.id, kind: "String", dataType: imageDataType}, nil, img.Created) // the first version always has room
 	}
 	return made.id
 }

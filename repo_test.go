@@ -30,7 +30,8 @@ func TestLayers(t *testing.T) {
 		{"bake", []string{"github.com/aws", module + "/ec2", module + "/provision", module + "/amicleanup"}},
 		{"bake/clock", []string{"github.com/aws", module}},
 		{"provision", []string{"github.com/aws", module + "/ec2", module + "/amicleanup"}},
-		{"ec2", []string{module + "/provision", module + "/amicleanup"}},
+		{"ec2", []string{module + "/provision", module + "/amicleanup", module + "/qemu"}},
+		{"qemu", []string{"github.com/aws", module + "/ec2", module + "/provision", module + "/amicleanup"}},
 		{"ec2/iampolicy", []string{"github.com/aws", module}},
 		{"amicleanup", []string{module + "/ec2", module + "/provision"}},
 	}

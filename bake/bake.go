@@ -42,7 +42,7 @@ func (s *settings) bake(ctx context.Context, images []*Image) ([]*Result, error)
 	defer stop(nil)
 
 	results := make([]*Result, len(images))
-	slots := make(chan struct{}, s.Parallel)
+	slots := &line{}
 	var running sync.WaitGroup
 	for i, img := range images {
 		running.Go(func() {
@@ -122,7 +122,7 @@ func (s *settings) build(img *Image, holds map[string]*hold) (*build, error) {
 }
 
 // bakeAfterSource waits for the source image and a free slot, then bakes.
-func (b *build) bakeAfterSource(ctx context.Context, slots chan struct{}, from *build) *Result {
+func (b *build) bakeAfterSource(ctx context.Context, slots *line, from *build) *Result {
 	ctx, stop := b.untilChange(ctx)
 	defer stop()
 	ended := b.resumed && b.record.Status != "" && b.change == ""
@@ -139,11 +139,9 @@ func (b *build) bakeAfterSource(ctx context.Context, slots chan struct{}, from *
 		}
 		return b.skip(ctx, StatusSkipped, fmt.Errorf("%w: %s", ErrSourceFailed, from.img.Name))
 	}
-	select {
-	case slots <- struct{}{}:
-		defer func() { <-slots }()
-	case <-ctx.Done():
-	case <-b.suspended:
+	own := &party{priority: b.img.Priority, seats: []seat{{most: b.Parallel}}}
+	if leave, err := b.enter(ctx, slots, own, nil); err == nil {
+		defer leave()
 	}
 	b.settle()
 	if err := context.Cause(ctx); err != nil {

@@ -24,15 +24,18 @@ type build struct {
 	checkAt  int // index of the first stage of check.Launch
 	record   Record
 
-	hold    *hold // of the record; nil without a Store
-	undoing bool  // Undo works from the record
-	events  int64 // the number of the last event
+	created   resourceList
+	leaveLine func() // gives the machine's place of Options.Limits back; nil while it has none
+	hold      *hold  // of the record; nil without a Store
+	undoing   bool   // Undo works from the record
+	events    int64  // the number of the last event
 
 	machine     Machine  // while connected
 	found       Artifact // an artifact that makes the build unnecessary
 	good        bool     // the artifact is promoted and stays
 	source      Artifact // of Image.From; valid once the build has started
 	resumed     bool     // another process started it
+	restarted   bool     // with a machine that this process launched
 	change      string   // how the definition differs from that of the record to resume
 	begunAgain  string   // the same, once the build has been undone
 	left        bool     // the record is left to another process
@@ -58,18 +61,36 @@ func (b *build) newRun(id string) *Run {
 		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, mask: b.mask,
 		Log:  slog.New(maskHandler{b.Log.Handler(), b.mask}).With(slog.String("image", b.img.Name), slog.String("build", b.record.Build)),
 		emit: func(e Event) { b.event(e) },
+		step: b.stepName, left: b.leftStep,
 	}
+}
+
+// stepName returns the name of the step at work, or "".
+func (b *build) stepName() string {
+	if step := b.currentStep.Load(); step != nil {
+		return *step
+	}
+	return ""
+}
+
+// leftStep returns the name of the step that an ended process had begun, or "".
+func (b *build) leftStep() string {
+	if !b.resumed || b.firstStage == len(b.stages) || b.restarted || b.stages[b.firstStage].record.State == StepDone {
+		return ""
+	}
+	return b.stages[b.firstStage].Name
 }
 
 // event adds image, build, step and time to e and emits it.
 func (b *build) event(e Event) {
 	e.Image, e.Build = b.img.Name, b.record.Build
-	if step := b.currentStep.Load(); step != nil && e.Step == "" {
-		e.Step = *step
+	if e.Step == "" {
+		e.Step = b.stepName()
 	}
 	if e.Time.IsZero() {
 		e.Time = b.Clock.Now()
 	}
+	b.created.see(&e)
 	b.emitNumbered(e, &b.events)
 }
 
@@ -172,8 +193,12 @@ func (b *build) finish(ctx context.Context, status Status, err error) *Result {
 	b.record.Error = b.recordText(err)
 	saveErr := b.saveNamed(ctx)
 	undoErr := b.undo(ctx, b.outcome(status), func(s *stage) bool { return s.record.State != StepKept })
+	b.leaveMachine()
 	if reason := b.leaving(); reason != nil && !b.undone() {
 		return b.leave(ctx, reason, errors.Join(err, undoErr))
+	}
+	if undoErr != nil {
+		undoErr = errors.Join(undoErr, b.leftError())
 	}
 	b.record.Status = status
 	result := b.result()
@@ -193,6 +218,7 @@ func (b *build) undone() bool {
 // is ErrLeaseLost or ErrSuspended.
 func (b *build) leave(ctx context.Context, reason, err error) *Result {
 	b.left = true
+	b.leaveMachine()
 	_ = b.disconnect(ctx, Canceled) // it never fails
 	if !errors.Is(err, reason) {
 		err = errors.Join(err, b.named(reason))
@@ -279,6 +305,9 @@ func (b *build) runStages(ctx context.Context, from int) error {
 			return err
 		}
 		in = s.phase
+		if err := b.takeMachine(ctx, s); err != nil {
+			return err
+		}
 		if err := b.do(ctx, s); err != nil {
 			if _, partial := errors.AsType[*PartialError](err); partial && s.phase == promoting && ctx.Err() == nil {
 				b.good, b.record.Good = true, true
@@ -301,6 +330,9 @@ func (b *build) transition(ctx context.Context, from, to phase) error {
 	}
 	if from < checking && to == checking {
 		b.checkRun.Source = b.session.Artifact()
+	}
+	if to > releasing && to < finished {
+		b.leaveMachine()
 	}
 	if to >= publishing && !b.img.ProvisionOnly {
 		b.good, b.record.Good = true, true

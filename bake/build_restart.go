@@ -30,7 +30,7 @@ func (b *build) advance(ctx context.Context) error {
 		if !ok || !restarter.Restart(withRun(ctx, b.run), err) {
 			return err
 		}
-		from = launch
+		from, b.restarted = launch, true
 		b.event(Event{Kind: BuildRestarted, Step: b.stages[from].Name, Err: causeText(err)})
 		if undoErr := b.rewind(ctx, from); undoErr != nil {
 			return errors.Join(err, undoErr)

@@ -209,6 +209,8 @@ const undoTries = 3
 func (b *build) undoOne(ctx context.Context, s *stage, outcome Outcome) error {
 	limited, stop := clock.WithTimeout(ctx, b.Clock, b.UndoTimeout)
 	defer stop()
+	limited, stopHurry := hurried(limited, b.Clock)
+	defer stopHurry()
 	defer b.reportLate(limited)()
 	for try := 1; ; try++ {
 		err := guard(func() error { return s.Undo(withRun(limited, b.run), outcome) })
@@ -217,6 +219,9 @@ func (b *build) undoOne(ctx context.Context, s *stage, outcome Outcome) error {
 		}
 		if errors.Is(context.Cause(limited), context.DeadlineExceeded) {
 			return fmt.Errorf("%w after %v: %w", context.DeadlineExceeded, b.UndoTimeout, err)
+		}
+		if errors.Is(context.Cause(limited), ErrHurried) {
+			return fmt.Errorf("%w: %w", ErrHurried, err)
 		}
 		if try == undoTries || b.Clock.Sleep(limited, Retry{}.Wait(try)) != nil {
 			return err

@@ -16,10 +16,13 @@
 // An image may be made [Image.From] another one: it waits for that image and is
 // skipped if that image fails. Independent images are baked concurrently.
 //
-// Options.Observe receives every [Event]; [Progress] prints events for a person.
-// With a [Store], the engine records every step before and after it runs. After a
+// Options.Observe receives every [Event]; package terminal shows them to a person, and
+// package report makes reports of them. With a [Store], the engine records every step before and after it runs. After a
 // crash another process can continue the build with [Options.Resume] or clean up
 // with [Undo].
+//
+// [Limits] bounds the machines of all calls of Bake in a process. Package signals cancels
+// them in order when the program gets a signal.
 //
 // Package ec2 bakes on Amazon EC2, package provision has the provisioners, and
 // package baketest has what tests need: a fake Machine, a Builder in memory, and
@@ -28,7 +31,7 @@
 // # Optional interfaces
 //
 // Small interfaces describe what only some values can do: a Builder may be a
-// [Finder] and a [ConflictChecker], a Session a [MachineKeeper] and a [Restarter],
+// [Finder], a [ConflictChecker] and a [Demander], a Session a [MachineKeeper] and a [Restarter],
 // a Machine an [SSHReacher], a Provisioner a [Validator], an [InputDeclarer] and
 // an [Undoer], a Check or Publisher a [Validator]. The engine finds them with
 // [As], so a value may also be passed by its address, embedded in a struct, or

@@ -12,6 +12,7 @@ type EventKind string
 // The kinds of events, with the fields they set besides Time, Image and Build.
 const (
 	BuildStarted    EventKind = "build started"     // Delay (how long the image waited for its source image and its turn)
+	BuildQueued     EventKind = "build queued"      // Text (the limit that is reached), Queue: it waits for Options.Limits
 	BuildResumed    EventKind = "build resumed"     // Step: the step it continues with, or empty if only the clean-up is left
 	BuildBegunAgain EventKind = "build begun again" // Text: how the definition changed; the earlier attempt is undone first
 	BuildTaken      EventKind = "build taken over"  // Text: the process whose lease ended
@@ -31,7 +32,8 @@ const (
 	Progressed      EventKind = "progress"          // Step, Resource, Done and Total (percent)
 	ResourceCreated EventKind = "resource created"  // Step, Resource
 	ResourceRemoved EventKind = "resource removed"  // Step, Resource
-	Message         EventKind = "message"           // Step, Text
+	Message         EventKind = "message"           // Step, Text, Err (if it is a warning)
+	BuildPaused     EventKind = "build paused"      // Step, Text (how to reach the machine)
 	MachineKept     EventKind = "machine kept"      // Text (how to reach it)
 )
 
@@ -57,6 +59,7 @@ type Event struct {
 	Attempt  int           `json:"attempt,omitempty"`
 	Delay    time.Duration `json:"delay,omitempty"`
 	Elapsed  time.Duration `json:"elapsed,omitempty"`
+	Queue    int           `json:"queue,omitempty"` // the build's place among those that wait, from 1
 	Status   Status        `json:"status,omitempty"`
 	Artifact string        `json:"artifact,omitempty"`
 	Err      string        `json:"error,omitempty"`
@@ -109,6 +112,9 @@ func (e Event) logTo(log *slog.Logger) {
 	}
 	if e.Total > 0 || e.Done > 0 {
 		attrs = append(attrs, slog.Int64("done", e.Done), slog.Int64("total", e.Total))
+	}
+	if e.Queue > 0 {
+		attrs = append(attrs, slog.Int("queue", e.Queue))
 	}
 	add("delay", logged(e.Delay))
 	add("elapsed", logged(e.Elapsed))

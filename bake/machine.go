@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"strings"
 	"time"
 
@@ -68,6 +69,10 @@ type Cmd struct {
 	// Stdout and Stderr receive the output. If nil, it is discarded.
 	Stdout io.Writer
 	Stderr io.Writer
+
+	// Quiet leaves the lines of the standard output out of events and logs, since only
+	// the program reads them. The error of a failed command has the last ones.
+	Quiet bool
 
 	// Sudo runs the command as root. It has no effect if the login is root.
 	Sudo bool
@@ -167,6 +172,10 @@ type Upload struct {
 	// contents.
 	Exclude []string
 
+	// Delete removes from Dest what the tree does not have, except what Exclude
+	// matches. Nothing is removed if the transfer fails.
+	Delete bool
+
 	// Mode is the permission bits of a single file. Zero means those of the source,
 	// or 0644 for Content. Files of a tree keep their own.
 	Mode fs.FileMode
@@ -197,6 +206,10 @@ func (u *Upload) Validate() error {
 		return Invalid("Upload", "exactly one of Content, Path and FS must be set")
 	case !strings.HasPrefix(u.Dest, "/"):
 		return notAbsolute("Upload.Dest", u.Dest)
+	case u.Delete && u.Content != nil:
+		return Invalid("Upload.Delete", "needs a tree, in Path or FS")
+	case u.Delete && path.Clean(u.Dest) == "/":
+		return Invalid("Upload.Delete", "would remove everything from /")
 	case u.Mode&^posixsh.ModeBits != 0:
 		return Invalid("Upload.Mode", "%v contains bits other than permissions", u.Mode)
 	}
@@ -244,11 +257,11 @@ func (d *Download) Validate() error {
 	return nil
 }
 
-func notAbsolute(field, path string) error {
-	if strings.HasPrefix(path, "~") {
-		return Invalid(field, "%q is not an absolute path: a Machine does not expand \"~\", join Facts.Home and the path", path)
+func notAbsolute(field, name string) error {
+	if strings.HasPrefix(name, "~") {
+		return Invalid(field, "%q is not an absolute path: a Machine does not expand \"~\", join Facts.Home and the path", name)
 	}
-	return Invalid(field, "%q is not an absolute path", path)
+	return Invalid(field, "%q is not an absolute path", name)
 }
 
 // Facts describes a machine.

@@ -18,6 +18,7 @@ type lines struct {
 	run    *Run
 	stream Stream
 	tail   *tail // may be nil
+	quiet  bool  // reports nothing to the run
 
 	mu        sync.Mutex
 	masked    *mask.Writer // writes to the lines below
@@ -90,7 +91,9 @@ func (l *lines) report(ended bool) {
 		l.tail.add(text)
 	}
 	l.continued = !ended
-	l.run.Emit(Event{Kind: OutputLine, Stream: l.stream, Text: text})
+	if !l.quiet {
+		l.run.Emit(Event{Kind: OutputLine, Stream: l.stream, Text: text})
+	}
 }
 
 // A tail keeps the last lines of a command's outputs, masked and printable.

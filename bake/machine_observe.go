@@ -28,6 +28,7 @@ func (o *observed) Run(ctx context.Context, cmd *Cmd) error {
 	finished := o.run.Command(cmd.String())
 	last := &tail{}
 	stdout, stderr := newLines(o.run, Stdout, last), newLines(o.run, Stderr, last)
+	stdout.quiet = cmd.Quiet
 	with := *cmd
 	with.Stdout = tee(cmd.Stdout, stdout)
 	with.Stderr = tee(cmd.Stderr, stderr)

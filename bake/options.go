@@ -11,8 +11,17 @@ import (
 // Options configures Bake and Undo. A nil *Options is the same as the zero value,
 // which is ready to use.
 type Options struct {
-	// Parallel limits the number of images baked concurrently. Zero means 50.
+	// Parallel limits the number of images that this call bakes concurrently; those
+	// with the highest Image.Priority go first. Zero means 50.
 	Parallel int
+
+	// Limits limits the machines of all calls that share it. If nil, there are no
+	// limits but Parallel.
+	Limits *Limits
+
+	// Caller names for whom the images are baked, such as a team or a user: callers
+	// take turns when builds wait for Limits. All calls without a name are one caller.
+	Caller string
 
 	// StopOnFailure cancels and cleans up running builds and skips waiting ones when
 	// a build fails. By default only images made from the failed one are skipped.
@@ -176,6 +185,9 @@ func (o *Options) validate() []error {
 		if f.value < 0 {
 			errs = append(errs, Invalid(f.name, "must not be negative"))
 		}
+	}
+	if err := o.Limits.validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if o.OnFailure != CleanUp && o.OnFailure != KeepMachine {
 		errs = append(errs, Invalid("Options.OnFailure", "unknown value %d", o.OnFailure))

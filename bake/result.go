@@ -18,6 +18,11 @@ const (
 	StatusLost        Status = "lost"        // the lease was lost; another process may have the build
 )
 
+// Statuses returns all statuses, those of success first.
+func Statuses() []Status {
+	return []Status{StatusBaked, StatusReused, StatusProvisioned, StatusFailed, StatusSkipped, StatusCanceled}
+}
+
 // A Result describes the build of one image.
 type Result struct {
 	Image    *Image

@@ -2,6 +2,8 @@ package bake
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -48,6 +50,8 @@ type Run struct {
 
 	emit func(Event)
 	mask *mask.Masker
+	step func() string // at work
+	left func() string // that an ended process had begun
 }
 
 // NewRun returns a Run for testing a Builder without the engine. If c is nil, the
@@ -64,6 +68,25 @@ func NewRun(id, image string, c clock.Clock, observe func(Event)) *Run {
 		r.emit = func(e Event) { observe(e.clean(r.mask, false)) }
 	}
 	return r
+}
+
+// CommandMark identifies the step at work in this build, for processes that the step
+// starts on a machine: they outlive the process that bakes, if that is killed.
+func (r *Run) CommandMark() string { return r.commandMark(r.step) }
+
+// LeftMark returns the CommandMark of the step that an ended process had begun and
+// that this one runs again. Nothing that has this mark may run any more. It is empty
+// unless the build was resumed.
+func (r *Run) LeftMark() string { return r.commandMark(r.left) }
+
+// commandMark hashes the name of the step, which may be any text.
+func (r *Run) commandMark(step func() string) string {
+	const length = 6
+	if step == nil || step() == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(step()))
+	return r.ID + "-" + hex.EncodeToString(sum[:length])
 }
 
 // Created reports a created resource. The kind is the platform's term for it.

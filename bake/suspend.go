@@ -57,3 +57,23 @@ func (s *settings) suspending() bool {
 		return false
 	}
 }
+
+// enter waits in a line until ctx ends or the builds are to end after their running step,
+// when it returns ErrSuspended.
+func (s *settings) enter(ctx context.Context, l *line, p *party, report func(place int, reached string)) (leave func(), err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-s.suspended:
+			cancel(ErrSuspended)
+		case <-ctx.Done():
+		}
+	}()
+	defer func() {
+		cancel(nil)
+		<-ended
+	}()
+	return l.enter(ctx, p, report)
+}

@@ -48,7 +48,7 @@ func TestValidate(t *testing.T) {
 		"no public address":   {change: func(b *ec2.Builder) { b.Network.PublicIP = ec2.Disabled; b.SSH.Address = ec2.PublicAddress }, want: "Builder.SSH.Address: public addresses need Network.PublicIP"},
 		"long user data":      {change: func(b *ec2.Builder) { b.UserData = noise(16 << 10) }, want: "and compressed, want at most 162"},
 		"unknown user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("echo hello") }, want: "Builder.UserData: unknown cloud-init format"},
-		"Windows user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("\n<PowerShell>\nexit\n</PowerShell>") }, want: "Builder.UserData: is for Windows: a Builder needs an AMI with cloud-init"},
+		"Windows user data":   {change: func(b *ec2.Builder) { b.UserData = []byte("\n<PowerShell>\nexit\n</PowerShell>") }, want: "Builder.UserData: is for Windows: a Builder needs a guest with cloud-init"},
 		"Windows batch":       {change: func(b *ec2.Builder) { b.UserData = []byte("\ufeff<script>\r\nexit\r\n</script>") }, want: "Builder.UserData: is for Windows"},
 		"Windows, persistent": {change: func(b *ec2.Builder) { b.UserData = []byte("<persist>true</persist><powershell>exit</powershell>") }, want: "Builder.UserData: is for Windows"},
 		"Windows tasks":       {change: func(b *ec2.Builder) { b.UserData = []byte("version: 1.1\ntasks:\n- task: executeScript\n") }, want: "Builder.UserData: is for Windows"},

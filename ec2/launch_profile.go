@@ -28,7 +28,7 @@ type tempProfile struct {
 	None bool   `json:"none,omitempty"` // it does not exist: IAM refused it, or it was removed
 }
 
-func (s *session) profileName() string { return "bakestone-" + s.run.ID }
+func (s *session) profileName() string { return namePrefix + s.run.ID }
 
 // trustEC2 allows instances to assume the role.
 const trustEC2 = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
@@ -129,25 +129,8 @@ func (s *session) removeProfile(ctx context.Context, _ bake.Outcome) error {
 		return nil
 	}
 	name := s.profileName()
-	client, id := s.region.iam, aws.String(name)
-	for _, remove := range []func(context.Context) error{
-		func(ctx context.Context) error {
-			_, err := client.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: id, RoleName: id})
-			return err
-		},
-		func(ctx context.Context) error {
-			_, err := client.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: id})
-			return err
-		},
-		func(ctx context.Context) error {
-			_, err := client.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: id, PolicyName: id})
-			return err
-		},
-		func(ctx context.Context) error {
-			_, err := client.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: id})
-			return err
-		},
-	} {
+	client := s.region.iam
+	for _, remove := range append(profileRemovals(client, name), roleRemovals(client, name)...) {
 		if err := s.region.gone(ctx, remove); err != nil {
 			return fmt.Errorf("instance profile %s: %w", name, err)
 		}
@@ -156,6 +139,36 @@ func (s *session) removeProfile(ctx context.Context, _ bake.Outcome) error {
 	s.run.Removed("role", name)
 	s.Profile = tempProfile{None: true}
 	return nil
+}
+
+// profileRemovals returns the calls that remove an instance profile, in order.
+func profileRemovals(client *iam.Client, name string) []func(context.Context) error {
+	id := aws.String(name)
+	return []func(context.Context) error{
+		func(ctx context.Context) error {
+			_, err := client.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: id, RoleName: id})
+			return err
+		},
+		func(ctx context.Context) error {
+			_, err := client.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: id})
+			return err
+		},
+	}
+}
+
+// roleRemovals returns the calls that remove a role with its policy, in order.
+func roleRemovals(client *iam.Client, name string) []func(context.Context) error {
+	id := aws.String(name)
+	return []func(context.Context) error{
+		func(ctx context.Context) error {
+			_, err := client.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: id, PolicyName: id})
+			return err
+		},
+		func(ctx context.Context) error {
+			_, err := client.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: id})
+			return err
+		},
+	}
 }
 
 // profileGrants returns the permissions that a temporary instance profile needs.

@@ -123,7 +123,7 @@ func (s *session) createSecurityGroup(ctx context.Context) error {
 
 // groupInput returns the request that creates the temporary group.
 func (s *session) groupInput() *awsec2.CreateSecurityGroupInput {
-	name := "bakestone-" + s.run.ID
+	name := namePrefix + s.run.ID
 	return &awsec2.CreateSecurityGroupInput{
 		GroupName:         aws.String(name),
 		Description:       aws.String("SSH access for the bake " + s.run.ID),

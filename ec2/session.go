@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/guest"
 )
 
 // A session is one build on EC2. Its exported fields are the record: each step
@@ -26,7 +27,7 @@ type session struct {
 	Region        string        `json:"region,omitempty"`
 	Source        SourceImage   `json:"source,omitzero"`
 	Network       networkRecord `json:"network,omitzero"`
-	Keys          keys          `json:"keys,omitzero"`
+	Keys          guest.Keys    `json:"keys,omitzero"`
 	SecurityGroup securityGroup `json:"security_group,omitzero"`
 	Profile       tempProfile   `json:"profile,omitzero"`
 	Instance      instance      `json:"instance,omitzero"`

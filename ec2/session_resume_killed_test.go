@@ -3,6 +3,7 @@ package ec2_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/terminal"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
@@ -54,6 +56,12 @@ func longBake(endpoint, at string, long func(what string)) *bake.Image {
 				if at == "provision" {
 					long(at)
 				}
+				if at == "script" { // lives on
+					return m.Run(ctx, &bake.Cmd{Line: "echo up; sleep 5000; echo ghost >>/etc/done", Sudo: true, Stdout: readyWriter{at}})
+				}
+				if err := m.Run(ctx, &bake.Cmd{Line: "pgrep -f 'sleep 500[0]'", Sudo: true}); err == nil {
+					return errors.New("the script of the killed process still runs")
+				}
 				return m.Run(ctx, &bake.Cmd{Args: []string{"sh", "-c", "echo second >>/etc/done"}, Sudo: true})
 			}},
 		},
@@ -78,7 +86,7 @@ func TestResumeAfterKill(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("machines have separate addresses on Linux only")
 	}
-	for _, at := range []string{"provision", "check"} {
+	for _, at := range []string{"provision", "script", "check"} {
 		t.Run(at, func(t *testing.T) {
 			server := newServer(t, &ec2test.Options{Listen: true, Port: killedPort})
 			dir := t.TempDir()
@@ -136,6 +144,14 @@ func killWhenReady(t *testing.T, at string, env ...string) {
 	}
 }
 
+// A readyWriter reports that the output of a command has begun.
+type readyWriter struct{ what string }
+
+func (w readyWriter) Write(p []byte) (int, error) {
+	_, err := os.Stdout.WriteString("ready at " + w.what + "\n")
+	return len(p), err
+}
+
 // bakeUntilKilled bakes in the process that is killed.
 func bakeUntilKilled(t *testing.T, endpoint string) {
 	t.Helper()
@@ -143,6 +159,7 @@ func bakeUntilKilled(t *testing.T, endpoint string) {
 		_, _ = os.Stdout.WriteString("ready at " + what + "\n")
 		select {}
 	})
-	_, err := bake.Bake(t.Context(), &bake.Options{Observe: bake.Progress(os.Stdout), Store: bake.DirStore(os.Getenv(killedStore)), Lease: time.Second}, img)
+	view := terminal.New(os.Stdout, &terminal.Options{Plain: true})
+	_, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe, Store: bake.DirStore(os.Getenv(killedStore)), Lease: time.Second}, img)
 	t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 }

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
+	"github.com/bakestone-go/bakestone/internal/guest"
 )
 
 // An SSH configures the login and the connection to the instance. The zero value
@@ -187,14 +187,16 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		Dial:           s.following(b.Cloud.options.Dial),
 		SudoPassword:   b.SSH.SudoPassword,
 		ConnectTimeout: b.SSH.connectTimeout(),
+		Mark:           s.run.CommandMark,
+		EndMarked:      s.run.LeftMark(),
 		Clock:          s.run.Clock,
 		Logger:         s.run.Log,
 	}
 	if len(config.Auth) == 0 {
-		config.Auth = s.Keys.auth()
+		config.Auth = s.Keys.Auth()
 	}
 	if config.HostKey == nil {
-		known, err := hostKeys(s.Keys.hostPublic())
+		known, err := guest.ParseHostKeys(s.Keys.HostKeys())
 		if err != nil {
 			return nil, err
 		}
@@ -211,19 +213,6 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		config.ConnectTimeout, config.AuthGrace = reopenTimeout, reopenGrace
 	}
 	return config, nil
-}
-
-// hostKeys parses public keys, one per line.
-func hostKeys(lines string) ([]ssh.PublicKey, error) {
-	var keys []ssh.PublicKey
-	for rest := []byte(lines); len(rest) > 0; {
-		key, _, _, left, err := ssh.ParseAuthorizedKey(rest)
-		if err != nil {
-			return nil, err
-		}
-		keys, rest = append(keys, key), left
-	}
-	return keys, nil
 }
 
 // Connect waits until the instance accepts SSH logins and returns a connection.
@@ -291,7 +280,7 @@ func (s *session) KeptMachine() bake.KeptMachine {
 		Address: s.Instance.Address,
 		User:    s.Source.Login,
 		Key:     bake.NewSecret(s.Keys.ClientPrivate),
-		HostKey: s.Keys.hostPublic(),
+		HostKey: s.Keys.HostKeys(),
 		Expires: s.run.Expires,
 	}
 	if port := s.builder.SSH.port(); port != sshPort {

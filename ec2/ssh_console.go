@@ -14,6 +14,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
+	"github.com/bakestone-go/bakestone/internal/guest"
 )
 
 // consoleEvery is the time between two reads of a console. GetConsoleOutput has one
@@ -81,7 +82,7 @@ func consoleKeys(console string) string {
 }
 
 func fingerprints(lines string) string {
-	keys, err := hostKeys(lines)
+	keys, err := guest.ParseHostKeys(lines)
 	if err != nil {
 		return err.Error()
 	}

@@ -63,7 +63,7 @@ func (b Breakpoint) Provision(ctx context.Context, m bake.Machine) error {
 	}
 	err := bake.ReachSSH(ctx, m, b.pause)
 	if errors.Is(err, bake.ErrNoSSH) {
-		bake.RunFromContext(ctx).Say("%s: the build is paused; %v", b, err)
+		b.report(ctx, err.Error())
 		return b.Wait(ctx, bake.SSHAccess{})
 	}
 	return err
@@ -71,7 +71,7 @@ func (b Breakpoint) Provision(ctx context.Context, m bake.Machine) error {
 
 func (b Breakpoint) pause(ctx context.Context, access bake.SSHAccess) (err error) {
 	if b.KeyDir == "" {
-		bake.RunFromContext(ctx).Say("%s: the build is paused; log in as %s to %s", b, access.User, net.JoinHostPort(access.Host, strconv.Itoa(access.Port)))
+		b.report(ctx, fmt.Sprintf("log in as %s to %s", access.User, net.JoinHostPort(access.Host, strconv.Itoa(access.Port))))
 		return b.Wait(ctx, access)
 	}
 	dir, err := os.MkdirTemp(b.KeyDir, "bakestone-")
@@ -93,6 +93,11 @@ func (b Breakpoint) pause(ctx context.Context, access bake.SSHAccess) (err error
 		words = append(words, f.option+posixsh.Quote(file))
 	}
 	words = append(words, posixsh.Quote(access.User+"@"+access.Host))
-	bake.RunFromContext(ctx).Say("%s: the build is paused; log in with: %s", b, strings.Join(words, " "))
+	b.report(ctx, "log in with: "+strings.Join(words, " "))
 	return b.Wait(ctx, access)
+}
+
+// report tells the person who watches the build that it is paused.
+func (b Breakpoint) report(ctx context.Context, access string) {
+	bake.RunFromContext(ctx).Emit(bake.Event{Kind: bake.BuildPaused, Text: b.String() + ": the build is paused; " + access})
 }

@@ -159,7 +159,7 @@ func awaitBootFinished(ctx context.Context, m bake.Machine) (cloudInitStatus, er
 		} `json:"v1"`
 	}
 	err := clock.WaitFor(ctx, bake.RunFromContext(ctx).Clock, bootFinishedPause, func(ctx context.Context) (bool, error) {
-		out, err := bake.Output(ctx, m, bake.Sh(ask))
+		out, err := bake.Output(ctx, m, &bake.Cmd{Line: ask, Quiet: true})
 		if err != nil || out == "" {
 			return false, err
 		}
@@ -174,7 +174,7 @@ func awaitBootFinished(ctx context.Context, m bake.Machine) (cloudInitStatus, er
 
 // outputAndStatus returns a command's output and exit status.
 func outputAndStatus(ctx context.Context, m bake.Machine, line string) (out string, status int, err error) {
-	out, err = bake.Output(ctx, m, &bake.Cmd{Line: line})
+	out, err = bake.Output(ctx, m, &bake.Cmd{Line: line, Quiet: true})
 	if exit, ok := errors.AsType[*bake.ExitError](err); ok && exit.Signal == "" {
 		return out, exit.Status, nil
 	}

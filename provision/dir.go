@@ -10,7 +10,8 @@ import (
 )
 
 // A Dir copies the contents of a directory to the machine, with their modes.
-// Other files in the directory on the machine are kept.
+// Files that are there already with the same content, mode and owner are left
+// untouched. Other files in the directory on the machine are kept, unless Delete is set.
 type Dir struct {
 	// Source is a directory on the baking host, or in FS if that is set. If empty,
 	// all of FS is copied.
@@ -25,6 +26,10 @@ type Dir struct {
 	// Exclude lists patterns of files not to copy, as in [bake.Upload]: ".git",
 	// "*.map", "test/**".
 	Exclude []string
+
+	// Delete removes from Dest what Source does not have, except what Exclude
+	// matches.
+	Delete bool
 
 	// Owner and Group are names on the machine, which everything copied belongs
 	// to. If empty, they are those of the login, or root with Sudo.
@@ -64,6 +69,9 @@ func (d Dir) DeclareInputs(in *bake.Inputs) error {
 	in.Value("dest", d.Dest)
 	declareOwner(in, 0, d.Owner, d.Group)
 	in.Value("sudo", d.Sudo)
+	if d.Delete {
+		in.Value("delete", true)
+	}
 	return nil
 }
 
@@ -76,7 +84,7 @@ func (d Dir) Provision(ctx context.Context, m bake.Machine) error {
 	if err != nil {
 		return err
 	}
-	up := &bake.Upload{Dest: dest, Exclude: d.Exclude, Owner: d.Owner, Group: d.Group, Sudo: d.Sudo}
+	up := &bake.Upload{Dest: dest, Exclude: d.Exclude, Delete: d.Delete, Owner: d.Owner, Group: d.Group, Sudo: d.Sudo}
 	switch {
 	case d.FS == nil:
 		up.Path = d.Source

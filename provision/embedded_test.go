@@ -67,7 +67,7 @@ func bakeMessages(t *testing.T, m bake.Machine, p bake.Provisioner) (messages []
 		t.Fatal(err)
 	}
 	opts := &bake.Options{Observe: func(e bake.Event) {
-		if e.Kind == bake.Message {
+		if e.Kind == bake.Message || e.Kind == bake.BuildPaused {
 			messages = append(messages, e.Text)
 		}
 	}}

@@ -85,7 +85,7 @@ func (g guestTool) find(ctx context.Context, m bake.Machine) (string, error) {
 		at := posixsh.Quote(path.Join(dir, g.program))
 		line.WriteString("[ -x " + at + " ] && echo " + at + " && exit; ")
 	}
-	return bake.Output(ctx, m, &bake.Cmd{Line: line.String() + "exit 0", Sudo: true})
+	return bake.Output(ctx, m, &bake.Cmd{Line: line.String() + "exit 0", Sudo: true, Quiet: true})
 }
 
 // maxMessages and maxMessagesLen limit the messages of a tool in an error.

@@ -106,7 +106,7 @@ func TestInputsOfEveryField(t *testing.T) {
 
 	everyFieldCounts(t, provision.File{Source: "f", FS: other, Dest: "/d"}, []string{"Content"}, with{"Source": "g", "FS": one})
 	everyFieldCounts(t, provision.File{Content: "x", Dest: "/d"}, []string{"FS"}, with{"Source": file, "FS": one})
-	everyFieldCounts(t, provision.Dir{FS: one, Dest: "/d"}, nil, with{"Source": "d", "FS": other, "Exclude": []string{"f"}})
+	everyFieldCounts(t, provision.Dir{FS: one, Dest: "/d"}, nil, with{"Delete": true, "Source": "d", "FS": other, "Exclude": []string{"f"}})
 	everyFieldCounts(t, provision.Dir{Source: filepath.Dir(file), Dest: "/d"}, nil, with{"Source": t.TempDir(), "FS": nil, "Exclude": []string{"file"}})
 	everyFieldCounts(t, provision.Download{Source: "/a", Dest: "b"}, []string{"Dest"}, nil)
 	everyFieldCounts(t, provision.Local{Command: "make"}, []string{"Stdout", "Stderr"}, with{

@@ -309,7 +309,7 @@ func TestPackagesExitStatus(t *testing.T) {
 }
 
 func TestPackagesNoManager(t *testing.T) {
-	m, _ := embedded(t, sandbox.Options{})
+	m, _ := embedded(t, sandbox.Options{Missing: []string{"apt-get"}})
 	_, err := bakeMessages(t, m, provision.Packages{Install: []string{"nginx"}})
 	var exit *bake.ExitError
 	if !errors.As(err, &exit) || !strings.Contains(err.Error(), "no supported package manager found") {

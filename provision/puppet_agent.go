@@ -170,7 +170,7 @@ func stopPuppet(ctx context.Context, m bake.Machine, verb string) error {
 }
 
 func removePuppetKeys(ctx context.Context, m bake.Machine, program string) error {
-	dir, err := bake.Output(ctx, m, &bake.Cmd{Args: []string{program, "config", "print", "ssldir", "--section", "agent"}, Sudo: true})
+	dir, err := bake.Output(ctx, m, &bake.Cmd{Args: []string{program, "config", "print", "ssldir", "--section", "agent"}, Sudo: true, Quiet: true})
 	if err == nil && strings.Count(dir, "/") < 2 {
 		err = fmt.Errorf("unexpected ssldir %q", dir)
 	}

@@ -171,7 +171,7 @@ func (t Template) isPresent(ctx context.Context, m bake.Machine, dest string, te
 		group = "%G"
 	}
 	line := fmt.Sprintf("stat -c '%%a %s %s' %[3]s 2>/dev/null && sha256sum <%[3]s || :", owner, group, posixsh.Quote(dest))
-	out, err := bake.Output(ctx, m, &bake.Cmd{Line: line, Sudo: t.Sudo})
+	out, err := bake.Output(ctx, m, &bake.Cmd{Line: line, Sudo: t.Sudo, Quiet: true})
 	if err != nil {
 		return false, err
 	}

@@ -66,6 +66,13 @@ type Service struct {
 	// Report receives every finished run. If nil, runs are only logged.
 	Report func(ctx context.Context, run *Run)
 
+	// Also is other work of each run, after that on the images and under the same
+	// lock, such as reaping what dead builds left (ec2.Reaper). apply tells whether
+	// it may change anything: outside of the Window it may not. ctx ends with the
+	// Window. Review is not asked about it, and its error is one of the run. If nil,
+	// there is none.
+	Also func(ctx context.Context, apply bool) error
+
 	// Price is the price of a GiB of snapshots for a month, for the report. Zero
 	// means amicleanup.DefaultPrice.
 	Price float64
@@ -155,7 +162,7 @@ func (s *Service) Once(ctx context.Context) *Run {
 		return run
 	}
 	run.Started = s.clock().Now().UTC()
-	run.Err = s.locked(ctx, func() error { return s.run(ctx, run) })
+	run.Err = s.locked(ctx, func() error { return errors.Join(s.run(ctx, run), s.also(ctx)) })
 	if errors.Is(run.Err, ErrLocked) {
 		run.Held = run.Err.Error()
 		run.Err = nil
@@ -208,10 +215,8 @@ func (s *Service) run(ctx context.Context, run *Run) error {
 
 // held returns why the plan is not to be applied, or "".
 func (s *Service) held(ctx context.Context, plan *amicleanup.Plan) (string, error) {
-	if s.Window != nil {
-		if now := s.clock().Now().In(s.location()); s.Window.left(now) <= 0 {
-			return fmt.Sprintf("%s is outside of the maintenance window", now.Format("Monday 15:04")), nil
-		}
+	if now := s.clock().Now().In(s.location()); !s.open(now) {
+		return fmt.Sprintf("%s is outside of the maintenance window", now.Format("Monday 15:04")), nil
 	}
 	if s.Review == nil {
 		return "", nil
@@ -226,14 +231,35 @@ func (s *Service) held(ctx context.Context, plan *amicleanup.Plan) (string, erro
 	return "", nil
 }
 
+// open reports whether anything may be changed.
+func (s *Service) open(now time.Time) bool { return s.Window == nil || s.Window.left(now) > 0 }
+
+// whileOpen returns a context that ends with the window.
+func (s *Service) whileOpen(ctx context.Context) (limited context.Context, stop func()) {
+	if s.Window == nil {
+		return ctx, func() {}
+	}
+	return clock.WithTimeout(ctx, s.clock(), s.Window.left(s.clock().Now().In(s.location())))
+}
+
 // apply applies the plan for as long as the window is open.
 func (s *Service) apply(ctx context.Context, c *amicleanup.Cleaner, plan *amicleanup.Plan) (*amicleanup.Result, error) {
-	if s.Window != nil {
-		limited, stop := clock.WithTimeout(ctx, s.clock(), s.Window.left(s.clock().Now().In(s.location())))
-		defer stop()
-		ctx = limited
+	limited, stop := s.whileOpen(ctx)
+	defer stop()
+	return c.Apply(limited, plan)
+}
+
+// also does the other work.
+func (s *Service) also(ctx context.Context) error {
+	if s.Also == nil || ctx.Err() != nil {
+		return nil
 	}
-	return c.Apply(ctx, plan)
+	if !s.open(s.clock().Now().In(s.location())) {
+		return s.Also(ctx, false)
+	}
+	limited, stop := s.whileOpen(ctx)
+	defer stop()
+	return s.Also(limited, true)
 }
 
 // IAMPolicy returns the least-privilege IAM policy for the service: what its

@@ -147,6 +147,42 @@ func TestServiceWindow(t *testing.T) {
 	})
 }
 
+// TestServiceAlso does other work inside and outside of the window, and when nothing
+// could be planned.
+func TestServiceAlso(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // time begins at midnight
+		server, cleaner := newCleaner(t, 2)
+		broken := errors.New("broken")
+		var applied []bool
+		s := &service.Service{
+			Cleaner: cleaner,
+			Window:  &service.Window{From: 9 * time.Hour, To: 17 * time.Hour},
+			Also: func(ctx context.Context, apply bool) error {
+				applied = append(applied, apply)
+				if apply {
+					<-ctx.Done() // when the window closes
+				}
+				return broken
+			},
+		}
+		if run := s.Once(t.Context()); !errors.Is(run.Err, broken) {
+			t.Errorf("Once() error = %v, want %v", run.Err, broken)
+		}
+		time.Sleep(2*amicleanup.Day + 10*time.Hour) // on Monday
+		server.Fail(ec2test.Fault{Action: "DescribeImages", Code: "UnauthorizedOperation", Times: -1})
+		run := s.Once(t.Context())
+		if !errors.Is(run.Err, broken) || !strings.Contains(run.Err.Error(), "UnauthorizedOperation") {
+			t.Errorf("Once() error = %v, want those of both", run.Err)
+		}
+		if at := time.Now().UTC().Hour(); at != 17 {
+			t.Errorf("the work ended at %d o'clock, want it to end with the window at 17", at)
+		}
+		if diff := cmp.Diff([]bool{false, true}, applied); diff != "" {
+			t.Errorf("Also was called with (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestServiceReviewAndErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, cleaner := newCleaner(t, 3)

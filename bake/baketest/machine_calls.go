@@ -45,6 +45,7 @@ type Call struct {
 	Mode         fs.FileMode
 	Owner, Group string // for Put, as requested
 	Exclude      []string
+	Delete       bool
 
 	Sudo bool
 	Err  error // the returned error

@@ -104,6 +104,32 @@ func TestPutAndGetTree(t *testing.T) {
 	}
 }
 
+func TestPutTreeDelete(t *testing.T) {
+	file := &fstest.MapFile{Data: []byte("x"), Mode: 0o644}
+	m := baketest.NewMachine(nil)
+	put := func(up *bake.Upload) {
+		t.Helper()
+		if err := m.Put(t.Context(), up); err != nil {
+			t.Fatalf("Put(%+v) = %v", up, err)
+		}
+	}
+	put(&bake.Upload{Dest: "/tmp/t", FS: fstest.MapFS{"old/x": file, "kept/a.log": file, "kept/b": file, "cache/c": file, "a": file}})
+	put(&bake.Upload{Dest: "/tmp/other", Content: strings.NewReader("")})
+	put(&bake.Upload{Dest: "/tmp/t", FS: fstest.MapFS{"a": file}, Delete: true, Exclude: []string{"*.log", "cache"}})
+	for name, want := range map[string]bool{"t/a": true, "t/kept/a.log": true, "t/cache/c": true, "other": true, "t/old": false, "t/old/x": false, "t/kept/b": false} {
+		if _, err := m.Stat("/tmp/" + name); (err == nil) != want {
+			t.Errorf("Stat(%s) after Put with Delete = %v, want it to exist: %t", name, err, want)
+		}
+	}
+	single := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(single, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Put(t.Context(), &bake.Upload{Dest: "/tmp/f", Path: single, Delete: true}); err == nil || !strings.Contains(err.Error(), "Upload.Delete") {
+		t.Errorf("Put of a file with Delete = %v, want an error that names Upload.Delete", err)
+	}
+}
+
 func TestGetFile(t *testing.T) {
 	m := baketest.NewMachine(nil)
 	if err := m.WriteFile("/etc/shadow", []byte("root:*"), 0o600); err != nil {

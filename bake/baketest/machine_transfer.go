@@ -27,7 +27,7 @@ func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 	}
 	call := Call{
 		Kind: PutCall, Path: up.Dest, Mode: up.Mode, Owner: up.Owner, Group: up.Group,
-		Exclude: slices.Clone(up.Exclude), Sudo: up.Sudo,
+		Exclude: slices.Clone(up.Exclude), Delete: up.Delete, Sudo: up.Sudo,
 	}
 	source, tree, err := readSource(ctx, up)
 	if err == nil {
@@ -79,7 +79,45 @@ func (m *Machine) store(up *bake.Upload, source []File, tree bool) error {
 			return err
 		}
 	}
+	if up.Delete {
+		if err := files.deleteOthers(up, source, tree); err != nil {
+			return err
+		}
+	}
 	m.files = files
+	return nil
+}
+
+// deleteOthers removes what the directory up.Dest has and source does not.
+func (files fileMap) deleteOthers(up *bake.Upload, source []File, tree bool) error {
+	if !tree {
+		return bake.Invalid("Upload.Delete", "needs a tree, but %s is a file", up.Path)
+	}
+	ex, err := exclude.Parse(up.Exclude)
+	if err != nil {
+		return err
+	}
+	dest := path.Clean(up.Dest)
+	keep := map[string]bool{}
+	stays := func(name string) {
+		for ; name != dest && !keep[name]; name = path.Dir(name) {
+			keep[name] = true
+		}
+	}
+	for _, s := range source {
+		stays(path.Join(dest, s.Path))
+	}
+	below := files.below(dest)
+	for _, name := range below {
+		if ex.MatchAny(strings.TrimPrefix(name, dest+"/")) {
+			stays(name)
+		}
+	}
+	for _, name := range below {
+		if !keep[name] {
+			delete(files, name)
+		}
+	}
 	return nil
 }
 
@@ -207,7 +245,9 @@ func readEntry(from fs.FS, name string, entry fs.DirEntry) (File, error) {
 		f.Content, err = fs.ReadFile(from, name)
 	case f.Mode&fs.ModeSymlink != 0:
 		f.Link, err = fs.ReadLink(from, name)
-	case !f.Mode.IsDir():
+	case f.Mode.IsDir():
+		f.Mode |= 0o700 // as on any machine: the login must be able to fill it
+	default:
 		err = pathError("put", name, errors.New("unsupported file type"))
 	}
 	return f, err

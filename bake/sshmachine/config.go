@@ -96,6 +96,18 @@ type Config struct {
 	// Zero means 64 GiB.
 	MaxDownload int64
 
+	// Mark returns a text that all commands started from now on have in the value of
+	// BAKESTONE_RUN: [bake.Run.CommandMark], for example. In it, characters other
+	// than letters, digits, "-" and "_" count as "_". If nil, or if it returns "",
+	// the value is random only.
+	Mark func() string
+
+	// EndMarked is the Mark of commands that a process has left behind that has
+	// died: a command outlives its connection. Connect ends them, their descendants
+	// and what they have started as root before it returns, and fails if it cannot.
+	// Empty means that nothing is ended, as on machines without /bin/sh or /proc.
+	EndMarked string
+
 	// Clock times retries and kills. If nil, the system clock is used.
 	Clock clock.Clock
 

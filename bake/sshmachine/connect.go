@@ -34,7 +34,11 @@ func Connect(ctx context.Context, cfg *Config) (*Machine, error) {
 		cfg: cfg.withDefaults(), direct: cfg.Dial == nil && cfg.Proxy == nil && len(cfg.Via) == 0,
 		connecting: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
-	if _, err := m.conn(ctx); err != nil {
+	c, err := m.conn(ctx)
+	if err == nil {
+		err = c.endMarked(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
@@ -95,7 +99,7 @@ func connectOnce(ctx context.Context, cfg *Config) (*conn, error) {
 		return nil, err
 	}
 	c := newConn(ctx, cfg, r)
-	if cfg.Raw || strings.Contains(string(r.client.ServerVersion()), "for_Windows") {
+	if c.raw() {
 		return c, nil
 	}
 	if err := c.probe(ctx); err != nil {
@@ -103,6 +107,11 @@ func connectOnce(ctx context.Context, cfg *Config) (*conn, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// raw reports whether the machine may have no /bin/sh.
+func (c *conn) raw() bool {
+	return c.cfg.Raw || strings.Contains(string(c.client.ServerVersion()), "for_Windows")
 }
 
 // probe runs a first command, which also reads the machine's facts. A login that

@@ -45,16 +45,21 @@
 //
 // Each command prints a random mark when it begins. Output before the mark, from
 // start-up files or sudo, is dropped; without the mark, Run fails with a
-// [*NotBegunError] whatever the exit status. If the server refuses a session, it is
+// [*NotBegunError] whatever the exit status. With sudo on a terminal it also prints one
+// when it ends, with its status, since some versions of sudo never end there: three
+// seconds later the terminal is closed. If the server refuses a session, it is
 // requested again until another one ends.
 //
-// The environment of every command contains BAKESTONE_RUN, set to a random value.
+// The environment of every command contains BAKESTONE_RUN, set to a random value that
+// begins with [Config.Mark].
 // When the context ends, all processes with that value, their descendants and the
 // sessions they lead are killed, first with SIGTERM and after a second with
 // SIGKILL. This requires /proc; without it only the command itself is signaled. Each
 // method returns within two seconds of the end of its context, whatever the machine or
 // a blocked writer does; killing then continues in the background. A Read or Write that
-// the caller's reader or writer blocks is left behind.
+// the caller's reader or writer blocks is left behind. A command whose process on the
+// baking host dies lives on, as with any sshd; [Config.EndMarked] ends it when the next
+// process connects.
 //
 // A command is complete when it has exited and its outputs are closed. If a
 // background process still holds an output open, the output is cut off two seconds
@@ -69,7 +74,10 @@
 // verifies its digest, sets mode and owner, and renames it. A tree is written to a
 // temporary directory. If the destination does not exist, the directory is renamed
 // as a whole; otherwise each file is renamed into place, so files appear complete
-// but not all at once. Files that exist only in the destination stay. Symbolic
+// but not all at once. Files that are in the destination already, with the same content,
+// mode, owner and group, are neither sent nor touched; this needs stat, xargs and a program
+// for digests on the machine, and a server that permits a second session. Files that exist
+// only in the destination stay, unless Upload.Delete is set. Symbolic
 // links are copied as links. Existing directories keep their owner and mode; new
 // ones are always writable by their owner. Hard links and sparse files arrive as
 // separate, full files. Without Owner and Group, a tree has the login's group and its own
@@ -97,11 +105,13 @@
 // Answers kept in memory, such as facts, digests and names, are limited to 64 KiB, an
 // SFTP server's lists to 256 MiB in all.
 //
-// Trees are sent as one tar stream, compressed if the round-trip time is long and
-// the tree compresses well. Without tar they are sent by SFTP, many files at once;
-// without SFTP, or if the server permits one session only, by scp. Trees are fetched with tar, SFTP or, failing both, find and
-// head. If the round-trip time would limit a single session, a big file is split
-// over several SFTP channels. The result is the same in all cases.
+// Trees are sent as tar streams: a big tree, or one over a long round-trip time, in parts
+// over several sessions, each of which verifies its part while others arrive. They are
+// compressed if the round-trip time is long and the tree compresses well. Without tar
+// they are sent by SFTP, many files at once; without SFTP, or if the server permits one
+// session only, by scp. Trees are fetched with tar, SFTP or, failing both, find and head.
+// If the round-trip time would limit a single session, a big file is split over several
+// SFTP channels. The result is the same in all cases.
 //
 // Digests are SHA-256, computed on the machine by openssl or sha256sum and, for a
 // tree, xargs. Without these tools, sizes are compared instead; of a tree that was

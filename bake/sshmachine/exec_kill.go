@@ -3,6 +3,7 @@ package sshmachine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -74,6 +75,28 @@ n=$((n+1)); [ "$n" -ge $((GRACE+30)) ] && exit 1
 sleep 0.1 2>/dev/null || sleep 1
 done`
 
+// endTimeout limits the end of commands that another process has left.
+const endTimeout = 30 * time.Second
+
+// endMarked ends the commands of Config.EndMarked.
+func (c *conn) endMarked(ctx context.Context) error {
+	mark := markPrefix(c.cfg.EndMarked)
+	if mark == "" || c.raw() {
+		return nil
+	}
+	p := &process{tag: mark}
+	if su, err := c.detectSudo(ctx); err == nil {
+		p.sudo = su // for those that run as root
+	}
+	ctx, cancel := clock.WithTimeout(ctx, c.cfg.Clock, endTimeout)
+	defer cancel()
+	how := killing{patience: 2, grace: 2 * killGrace, again: true} // the process that started them has ended since
+	if err := c.killAll(ctx, p, how); err != nil {
+		return fmt.Errorf("end the commands that an earlier process has left on %s: %w", c.cfg.Addr, err)
+	}
+	return nil
+}
+
 // kill kills every process of p on the machine, over a session that needs no slot.
 // It gives up if the connection is silent, and logs a failure, since the caller
 // has another error to return. If p has begun or exited, kill does not wait for its
@@ -84,20 +107,36 @@ func (c *conn) kill(ctx context.Context, p *process, begun bool) {
 	}
 	ctx, cancel := clock.WithTimeout(ctx, c.cfg.Clock, killTimeout)
 	defer cancel()
+	how := killing{patience: killPatience, grace: killGrace}
+	if begun {
+		how.patience = 0
+	}
+	if p.cleansUp {
+		how.grace, how.again = killGraceScript, true
+	}
+	if err := c.killAll(ctx, p, how); err != nil {
+		c.cfg.Logger.WarnContext(ctx, "command may still be running on the machine", slog.String("addr", c.cfg.Addr), slog.Any("error", err))
+	}
+}
+
+// A killing has the parameters of killScript, in tenths of a second.
+type killing struct {
+	patience, grace int
+	again           bool
+}
+
+// killAll kills the processes with p's tag.
+func (c *conn) killAll(ctx context.Context, p *process, how killing) error {
 	stop := c.watchLiveness(ctx)
 	defer stop()
-	fallback, grace, again := "sudo -n ", killGrace, "no"
+	fallback, again := "sudo -n ", "no"
 	if p.sudo != nil {
 		fallback = ": " // the script runs as root already
 	}
-	if p.cleansUp {
-		grace, again = killGraceScript, "yes"
+	if how.again {
+		again = "yes"
 	}
-	patience := killPatience
-	if begun {
-		patience = 0
-	}
-	script := strings.NewReplacer("PATIENCE", strconv.Itoa(patience), "TAG", p.tag, "AGAIN", again, "SUDO", fallback, "GRACE", strconv.Itoa(grace)).Replace(killScript)
+	script := strings.NewReplacer("PATIENCE", strconv.Itoa(how.patience), "TAG", p.tag, "AGAIN", again, "SUDO", fallback, "GRACE", strconv.Itoa(how.grace)).Replace(killScript)
 	killer := &process{line: shellCommand(p.sudo, "", "", cleanEnvironment+script), urgent: true}
 	if p.sudo.needsPassword() {
 		killer.stdin = strings.NewReader(p.sudo.passwordLine())
@@ -109,10 +148,10 @@ func (c *conn) kill(ctx context.Context, p *process, begun bool) {
 		}
 		result, err = c.execElsewhere(ctx, killer)
 	}
-	if err != nil || result.status != 0 {
-		c.cfg.Logger.WarnContext(ctx, "command may still be running on the machine",
-			slog.String("addr", c.cfg.Addr), slog.Int("status", result.status), slog.Any("error", err))
+	if err == nil && result.status != 0 {
+		err = fmt.Errorf("processes still run: exit status %d", result.status)
 	}
+	return err
 }
 
 // execElsewhere runs p over a new connection to the same machine.

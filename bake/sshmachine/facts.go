@@ -67,7 +67,7 @@ func (c *conn) guestInfo(ctx context.Context) (*guestInfo, error) {
 	return c.info.get(ctx, func() (*guestInfo, error) {
 		var out answer
 		input := newTag()
-		p := newScript(nil, guestScript, strings.NewReader(input+"\n"))
+		p := c.newScript(nil, guestScript, strings.NewReader(input+"\n"))
 		p.stdout = &out
 		ended, err := c.exec(ctx, p)
 		switch {

@@ -93,7 +93,7 @@ func (c *conn) statRemote(ctx context.Context, su *sudo, name string) (*remoteFi
 		`n=$(wc -c <"$f") || exit 1` + "\n" +
 		`echo "file $n $(stat -L -c %a "$f" 2>/dev/null || echo 644)"`
 	var out answer
-	p := newScript(su, script, nil)
+	p := c.newScript(su, script, nil)
 	p.stdout = &out
 	if err := c.runScript(ctx, p); err != nil {
 		return nil, err
@@ -189,7 +189,7 @@ func (c *conn) getFile(ctx context.Context, su *sudo, from *remoteFile, to io.Wr
 	}
 	script += content + " || exit 1\nwait"
 	var digest answer
-	p := newScript(su, script, nil)
+	p := c.newScript(su, script, nil)
 	p.stdout, p.stderr = got, &digest
 	if err := c.runScript(ctx, p); err != nil {
 		return err

@@ -85,8 +85,8 @@ func (c *conn) fetchTree(ctx context.Context, su *sudo, g *guestInfo, from *remo
 	return c.getFind(ctx, su, from, into)
 }
 
-// receive runs a script and calls read with its output.
-func (c *conn) receive(ctx context.Context, su *sudo, script string, read func(io.Reader) error) error {
+// receive runs a process and calls read with its output.
+func (c *conn) receive(ctx context.Context, p *process, read func(io.Reader) error) error {
 	reader, writer := io.Pipe()
 	result := make(chan error, 1)
 	go func() {
@@ -94,7 +94,6 @@ func (c *conn) receive(ctx context.Context, su *sudo, script string, read func(i
 		_ = reader.CloseWithError(err)
 		result <- err
 	}()
-	p := newScript(su, script, nil)
 	p.stdout = writer
 	err := c.runScript(ctx, p)
 	_ = writer.CloseWithError(err)
@@ -118,7 +117,7 @@ func (c *conn) verifyTree(ctx context.Context, su *sudo, g *guestInfo, from *rem
 		_, _ = fmt.Fprintf(all, "%x\n", file.sum)
 	}
 	var digest answer
-	p := newScript(su, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher, strings.Contains(names.String(), "\n")), strings.NewReader(names.String()))
+	p := c.newScript(su, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher, strings.Contains(names.String(), "\n")), strings.NewReader(names.String()))
 	p.stdout = &digest
 	if err := c.runScript(ctx, p); err != nil {
 		return err

@@ -21,7 +21,7 @@ func (c *conn) listTree(ctx context.Context, su *sudo, g *guestInfo, from *remot
 	script := "cd " + quote(from.path) + ` || exit 1
 find . \( -type d -o -type f -o -type l \) -exec /bin/sh -c 'printf "%s\0" "$@"' /bin/sh {} + 2>/dev/null
 exit 0`
-	if err := c.receive(ctx, su, script, into.expect); err != nil {
+	if err := c.receive(ctx, c.newScript(su, script, nil), into.expect); err != nil {
 		return fmt.Errorf("list tree: %w", err)
 	}
 	return nil
@@ -29,12 +29,27 @@ exit 0`
 
 // expect reads the names that the tree must have, each followed by a NUL.
 func (s *destTree) expect(from io.Reader) error {
+	listed := 0
+	err := eachName(from, func(name string) {
+		listed++
+		if clean := path.Clean(name); !s.ex.MatchAny(clean) {
+			s.missing[clean] = true
+		}
+	})
+	if err == nil && listed == 0 {
+		err = errors.New("empty list")
+	}
+	return err
+}
+
+// eachName calls f with each name that a machine lists, followed by a NUL.
+func eachName(from io.Reader, f func(name string)) error {
 	r := bufio.NewReaderSize(from, copyBufferSize)
 	size := 0
 	for listed := 0; ; listed++ {
 		name, err := r.ReadSlice(0) // fails after copyBufferSize
 		switch size += len(name); {
-		case errors.Is(err, io.EOF) && len(name) == 0 && listed > 0:
+		case errors.Is(err, io.EOF) && len(name) == 0:
 			return nil
 		case err != nil:
 			return fmt.Errorf("unexpected end: %w", err)
@@ -43,9 +58,7 @@ func (s *destTree) expect(from io.Reader) error {
 		case size > maxNames:
 			return errManyNames
 		}
-		if clean := path.Clean(string(name[:len(name)-1])); !s.ex.MatchAny(clean) {
-			s.missing[clean] = true
-		}
+		f(string(name[:len(name)-1]))
 	}
 }
 

@@ -75,6 +75,8 @@ func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns)
 	switch {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file or directory", up.Path)
+	case up.Delete:
+		return bake.Invalid("Upload.Delete", "needs a tree, but %s is a file", up.Path)
 	case directory:
 		return errDirectory
 	}
@@ -143,7 +145,7 @@ func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, des
 		check += fmt.Sprintf("v=$(try %s <\"$t\" | cut -c1-64); if [ \"$v\" != %x ]; then echo \"digest mismatch: ${v:-%s printed nothing}\" >&2; exit 1; fi\n",
 			hasher, sha256.Sum256(content), program(hasher))
 	}
-	p := newScript(su, scripts.begin()+"cat >\"$t\" || exit 1\n"+check+scripts.end(), bytes.NewReader(content))
+	p := c.newScript(su, scripts.begin()+"cat >\"$t\" || exit 1\n"+check+scripts.end(), bytes.NewReader(content))
 	report := newProgress(up.Progress, int64(len(content)))
 	if err := c.runScript(ctx, p); err != nil {
 		return err
@@ -215,7 +217,7 @@ func (c *conn) putSessions(ctx context.Context, su *sudo, g *guestInfo, up *bake
 		err = verifier.finish()
 	}
 	if err == nil {
-		err = t.commit()
+		err = t.commit(nil)
 	}
 	t.close()
 	verifier.wait()
@@ -225,7 +227,7 @@ func (c *conn) putSessions(ctx context.Context, su *sudo, g *guestInfo, up *bake
 // sendStream sends a file through the input of one command, in addition to a transfer
 // script's session.
 func (c *conn) sendStream(ctx context.Context, su *sudo, file string, from io.Reader) error {
-	p := newScript(su, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from)
+	p := c.newScript(su, "f="+quote(file)+"; [ -f \"$f\" ] && exec cat >\"$f\"", from)
 	p.urgent = true
 	return c.runScript(ctx, p)
 }
@@ -258,7 +260,7 @@ if [ "$v" != "$e" ]; then echo "transfer incomplete, or digest mismatch: $v" >&2
 	scripts := newFileScripts(g, up, f, dest)
 	check := strings.NewReplacer("LENGTH", strconv.Itoa(length), "DIGEST", digest).Replace(checkScript)
 	content := io.TeeReader(f.content, io.MultiWriter(sum, size, report))
-	return c.runScript(ctx, newScript(su, scripts.begin()+check+scripts.end(), io.MultiReader(content, trailer)))
+	return c.runScript(ctx, c.newScript(su, scripts.begin()+check+scripts.end(), io.MultiReader(content, trailer)))
 }
 
 // A lazyReader reads a text that is known only when it is read.

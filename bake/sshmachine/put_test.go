@@ -40,7 +40,11 @@ func machineWithout(t testing.TB, opts *testenv.SSHDOptions, tools ...string) *s
 	for _, tool := range tools {
 		must(t, os.Remove(filepath.Join(bin, tool)))
 	}
-	opts.Config = append(opts.Config, "ForceCommand export PATH="+bin+`; case "$SSH_ORIGINAL_COMMAND" in internal-sftp) exec `+sftpServer(t)+`;; esac; eval "$SSH_ORIGINAL_COMMAND"`)
+	// The machine's scripts add the usual directories to PATH.
+	const command = `c=$SSH_ORIGINAL_COMMAND p=:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; ` +
+		`while case $c in *"$p"*) ;; *) false;; esac; do c=${c%%"$p"*}${c#*"$p"}; done; ` +
+		`case $c in *:/usr/bin:*) echo "PATH has all tools" >&2; exit 99;; esac; eval "$c"`
+	opts.Config = append(opts.Config, "ForceCommand export PATH="+bin+`; case "$SSH_ORIGINAL_COMMAND" in internal-sftp) exec `+sftpServer(t)+`;; esac; `+command)
 	return connect(t, sshdConfig(testenv.SSHD(t, opts)))
 }
 

@@ -50,7 +50,7 @@ func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, ac
 			return fmt.Errorf("invalid port in %s: %w", addr, err)
 		}
 		access.KnownHosts = knownHostsLine(addr, c.route.hostKey)
-		tag := newTag()
+		tag := m.cfg.newTag()
 		access.Mark = markVariable + "=" + tag
 		err = use(ctx, access)
 		if ctx.Err() != nil {

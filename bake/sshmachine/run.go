@@ -38,7 +38,7 @@ func (c *conn) run(ctx context.Context, cmd *bake.Cmd) error {
 	if cmd.PTY {
 		su = su.withoutTerminal() // has the command's
 	}
-	p := &process{tag: newTag(), mark: newTag(), sudo: su, pty: cmd.PTY, stdin: cmd.Stdin}
+	p := &process{tag: c.cfg.newTag(), mark: newTag(), sudo: su, pty: cmd.PTY, stdin: cmd.Stdin}
 	p.stdout, p.stderr = output.writer(cmd.Stdout), output.writer(cmd.Stderr)
 	if cmd.Raw {
 		p.tag, p.mark = "", "" // need a POSIX shell
@@ -109,7 +109,7 @@ func (c *conn) prepareTerminal(ctx context.Context, p *process, script string, h
 	}
 	p.mark = "" // sudo's prompt precedes it; s finds the begin
 	s := newSudoPrompt(p.sudo, p.tag, p.stdout)
-	p.line = shellCommand(p.sudo, p.tag, string(s.prompt), announceStart(p.tag, script))
+	p.line = shellCommand(p.sudo, p.tag, string(s.prompt), announce(p.tag, script))
 	p.stdin, p.stdout, p.prompt = concatReaders(s, p.stdin), s, s
 	removeFile := cleanUp // a result, which the func below becomes
 	return func(failed bool) {
@@ -137,7 +137,7 @@ rm -f "$f"; exit 1
 done
 exit 1`
 	var out answer
-	p := newScript(nil, line, strings.NewReader(script))
+	p := c.newScript(nil, line, strings.NewReader(script))
 	p.stdout = &out
 	if err := c.runScript(ctx, p); err != nil {
 		return "", fmt.Errorf("write environment file: %w", err)

@@ -25,8 +25,31 @@ const (
 
 func quote(s string) string { return posixsh.Quote(s) }
 
-// newTag returns a random value for markVariable, also used in temporary names.
+// newTag returns a random name.
 func newTag() string { return rand.Text() }
+
+// newTag returns a new value for markVariable: that of Config.Mark and a random one.
+func (c *Config) newTag() string {
+	if c.Mark == nil {
+		return newTag()
+	}
+	return markPrefix(c.Mark()) + newTag()
+}
+
+// markPrefix returns what the values of markVariable begin with that have the mark.
+// None is the beginning of another.
+func markPrefix(mark string) string {
+	if mark == "" {
+		return ""
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '-' || r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z':
+			return r
+		}
+		return '_'
+	}, mark) + "."
+}
 
 // shellCommand returns the command line that runs script in /bin/sh, as root if
 // su is not nil. The environment carries tag as its mark unless tag is empty.
@@ -152,8 +175,8 @@ func checkZeroBytes(cmd *bake.Cmd) error {
 
 // newScript returns the process of a script of this package, run as root if su is
 // not nil. It puts any password for sudo before stdin.
-func newScript(su *sudo, script string, stdin io.Reader) *process {
-	p := &process{sudo: su, tag: newTag(), mark: newTag(), cleansUp: true, stdin: stdin}
+func (c *conn) newScript(su *sudo, script string, stdin io.Reader) *process {
+	p := &process{sudo: su, tag: c.cfg.newTag(), mark: newTag(), cleansUp: true, stdin: stdin}
 	if su.needsPassword() {
 		// sudo leaves the password unread if it does not need it after all.
 		script = `while IFS= read -r l; do [ "$l" = ` + p.tag + ` ] && break; done` + "\n" + script

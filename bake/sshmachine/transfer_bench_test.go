@@ -2,13 +2,17 @@ package sshmachine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
@@ -121,72 +126,188 @@ func openSSHArgs(t testing.TB, server *testenv.Server, addr, portFlag string) []
 	}
 }
 
-// benchmarkPut measures Put and OpenSSH's tools with the same data, and reports the
-// duration of each tool relative to Put.
-func benchmarkPut(b *testing.B, rtt time.Duration, source string, withSCP bool) {
-	b.Helper()
-	server := testenv.SSHD(b, nil)
-	cfg := sshdConfig(server)
+// sameSizeFiles creates n incompressible files.
+func sameSizeFiles(t testing.TB, n int, size int64) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range n {
+		must(t, os.Rename(bigFile(t, size), filepath.Join(dir, fmt.Sprint(i))))
+	}
+	return dir
+}
+
+// BenchmarkTransfer sends and fetches with a Machine and with other programs, one after
+// the other with the same data and the same sshd, and reports the duration of each
+// relative to the Machine's. A duration is the median of the runs. See docs/benchmarks.md.
+func BenchmarkTransfer(b *testing.B) {
+	const far = 20 * time.Millisecond
+	for _, data := range []struct {
+		name string
+		make func() string
+	}{
+		{"200x1MiB", func() string { return sameSizeFiles(b, 200, 1<<20) }},
+		{"1GiB", func() string { return bigFile(b, 1<<30) }},
+		{"1000small", func() string { return smallFiles(b, 1_000) }},
+		{"10000small", func() string { return smallFiles(b, 10_000) }},
+		{"100000small", func() string { return smallFiles(b, 100_000) }},
+	} {
+		b.Run(data.name, func(b *testing.B) {
+			source := data.make()
+			for _, rtt := range []time.Duration{0, far} {
+				b.Run("rtt="+rtt.String(), func(b *testing.B) {
+					b.Run("put", func(b *testing.B) { newTransfer(b, rtt, source).benchmark(b, (*transfer).putters, nil) })
+					b.Run("get", func(b *testing.B) { newTransfer(b, rtt, source).benchmark(b, (*transfer).getters, nil) })
+					if info, err := os.Stat(source); err == nil && info.IsDir() {
+						b.Run("again", func(b *testing.B) { newTransfer(b, rtt, source).benchmark(b, (*transfer).putters, changeSome) })
+					}
+				})
+			}
+		})
+	}
+}
+
+// A transfer is what the programs of BenchmarkTransfer work on.
+type transfer struct {
+	tb         testing.TB
+	server     *testenv.Server
+	addr       string
+	machine    *sshmachine.Machine
+	from, base string // where the data is: a directory, and a name in it or "."
+}
+
+func newTransfer(tb testing.TB, rtt time.Duration, source string) *transfer {
+	tb.Helper()
+	x := &transfer{tb: tb, server: testenv.SSHD(tb, nil)}
+	cfg := sshdConfig(x.server)
 	if rtt > 0 {
-		cfg.Addr = delayed(b, server.Addr, rtt)
+		cfg.Addr = delayed(tb, x.server.Addr, rtt)
 	}
-	m := connect(b, cfg)
+	x.addr, x.machine = cfg.Addr, connect(tb, cfg)
 	info, err := os.Stat(source)
-	must(b, err)
-	dest, n := b.TempDir(), 0
-	fresh := func() string {
-		n++
-		return filepath.Join(dest, fmt.Sprint(n))
-	}
-	from, base := filepath.Dir(source), filepath.Base(source)
+	must(tb, err)
+	x.from, x.base = filepath.Dir(source), filepath.Base(source)
 	if info.IsDir() {
-		from, base = source, "."
+		x.from, x.base = source, "."
 	}
-	shell := func(line string, args ...string) func(string) {
-		return func(to string) {
-			cmd := exec.CommandContext(b.Context(), "/bin/sh", append([]string{"-c", line, from, base, to}, args...)...)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				b.Fatalf("%v: %s", err, out)
+	return x
+}
+
+// source returns the path of the data.
+func (x *transfer) source() string { return filepath.Join(x.from, x.base) }
+
+// A program transfers the data to a directory or file that does not exist yet, or for
+// the second time.
+type program struct {
+	name string
+	run  func(to string)
+}
+
+// shell returns a program that runs a line with $from, $base and $to.
+func (x *transfer) shell(name, line string, args ...string) program {
+	tool, _, _ := strings.Cut(name, " ")
+	if _, err := exec.LookPath(tool); err != nil {
+		return program{name: name}
+	}
+	return program{name, func(to string) {
+		cmd := exec.CommandContext(x.tb.Context(), "/bin/sh", append([]string{"-ec", "from=$0 base=$1 to=$2; shift 2; " + line, x.from, x.base, to}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			x.tb.Fatalf("%s: %v: %s", name, err, out)
+		}
+	}}
+}
+
+const fastCipher = "aes128-gcm@openssh.com"
+
+func (x *transfer) putters() []program {
+	login := x.server.User + "@127.0.0.1"
+	sshArgs, scpArgs := openSSHArgs(x.tb, x.server, x.addr, "-p"), openSSHArgs(x.tb, x.server, x.addr, "-P")
+	rsh := "ssh " + strings.Join(sshArgs, " ")
+	tar := `tar -C "$from" -cf - "$base" | ssh "$@" "mkdir -p $to && tar -xpf - -C $to"`
+	return []program{
+		{"bakestone", func(to string) { must(x.tb, x.machine.Put(x.tb.Context(), &bake.Upload{Dest: to, Path: x.source()})) }},
+		x.shell("tar", tar, append(sshArgs, login)...),
+		x.shell("tar gcm", tar, append([]string{"-c", fastCipher}, append(sshArgs, login)...)...),
+		x.shell("scp", `scp -q -r "$@" "$from/$base" `+login+`:"$to"`, scpArgs...),
+		x.shell("sftp", `[ "$base" = . ] && f=$from || f=$from/$base; printf 'put -pr "%s" "%s"\n' "$f" "$to" | sftp -q "$@"`, append(append([]string{"-b", "-"}, scpArgs...), login)...),
+		x.shell("rsync", `[ "$base" = . ] && f=$from/ || f=$from/$base; rsync -a -e "$1" "$f" `+login+`:"$to"`, rsh),
+		x.shell("rsync gcm", `[ "$base" = . ] && f=$from/ || f=$from/$base; rsync -a -e "$1" "$f" `+login+`:"$to"`, rsh+" -c "+fastCipher),
+	}
+}
+
+func (x *transfer) getters() []program {
+	login := x.server.User + "@127.0.0.1"
+	sshArgs, scpArgs := openSSHArgs(x.tb, x.server, x.addr, "-p"), openSSHArgs(x.tb, x.server, x.addr, "-P")
+	rsh := "ssh " + strings.Join(sshArgs, " ")
+	tar := `mkdir -p "$to"; ssh "$@" "tar -C $from -cf - $base" | tar -xpf - -C "$to"`
+	return []program{
+		{"bakestone", func(to string) {
+			must(x.tb, x.machine.Get(x.tb.Context(), &bake.Download{Source: x.source(), Path: to}))
+		}},
+		x.shell("tar", tar, append(sshArgs, login)...),
+		x.shell("tar gcm", tar, append([]string{"-c", fastCipher}, append(sshArgs, login)...)...),
+		x.shell("scp", `scp -q -r "$@" `+login+`:"$from/$base" "$to"`, scpArgs...),
+		x.shell("sftp", `[ "$base" = . ] && f=$from || f=$from/$base; printf 'get -pr "%s" "%s"\n' "$f" "$to" | sftp -q "$@"`, append(append([]string{"-b", "-"}, scpArgs...), login)...),
+		x.shell("rsync", `[ "$base" = . ] && f=$from/ || f=$from/$base; rsync -a -e "$1" `+login+`:"$f" "$to"`, rsh),
+		x.shell("rsync gcm", `[ "$base" = . ] && f=$from/ || f=$from/$base; rsync -a -e "$1" `+login+`:"$f" "$to"`, rsh+" -c "+fastCipher),
+	}
+}
+
+// changeSome changes the content of each hundredth file.
+func changeSome(tb testing.TB, dir string, round int) {
+	tb.Helper()
+	i := 0
+	must(tb, filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		if i++; i%100 != 0 {
+			return nil
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+		if err == nil {
+			_, err = fmt.Fprintln(f, "round", round)
+			err = errors.Join(err, f.Close())
+		}
+		return err
+	}))
+}
+
+// benchmark runs all programs in each round. If change is not nil, each has transferred
+// the data before, and change is called before the second time.
+func (x *transfer) benchmark(b *testing.B, programs func(*transfer) []program, change func(tb testing.TB, dir string, round int)) {
+	b.Helper()
+	all := slices.DeleteFunc(programs(x), func(p program) bool { return p.run == nil })
+	again := func(name string) bool { return name == "bakestone" || strings.HasPrefix(name, "rsync") }
+	dest, round := b.TempDir(), 0
+	took := map[string][]time.Duration{}
+	path := func(p program) string { return filepath.Join(dest, strings.ReplaceAll(p.name, " ", "-")) }
+	if change != nil {
+		all = slices.DeleteFunc(all, func(p program) bool { return !again(p.name) })
+		for _, p := range all {
+			p.run(path(p))
+		}
+	}
+	for b.Loop() {
+		if round++; change != nil {
+			change(b, x.from, round)
+		}
+		for _, p := range all {
+			began := time.Now()
+			p.run(path(p))
+			took[p.name] = append(took[p.name], time.Since(began))
+			if change == nil {
+				must(b, os.RemoveAll(path(p)))
 			}
 		}
 	}
-	login := server.User + "@127.0.0.1"
-	runs := []struct {
-		name string
-		run  func(to string)
-	}{
-		{"put", func(to string) { must(b, m.Put(b.Context(), &bake.Upload{Dest: to, Path: source})) }},
-		{"tar", shell(`from=$0 base=$1 to=$2; shift 2; tar -C "$from" -cf - "$base" | ssh "$@" "mkdir $to && tar -xpf - -C $to"`,
-			append(openSSHArgs(b, server, cfg.Addr, "-p"), login)...)},
+	median := func(name string) time.Duration {
+		slices.Sort(took[name])
+		return took[name][len(took[name])/2]
 	}
-	if withSCP {
-		runs = append(runs, struct {
-			name string
-			run  func(to string)
-		}{"scp", shell(`from=$0/$1 to=$2; shift 2; scp -q -r "$@" "$from" `+login+`:"$to"`, openSSHArgs(b, server, cfg.Addr, "-P")...)})
-	}
-	took := map[string]time.Duration{}
-	for b.Loop() {
-		for _, r := range runs {
-			to := fresh()
-			began := time.Now()
-			r.run(to)
-			took[r.name] += time.Since(began)
-			must(b, os.RemoveAll(to))
-		}
-	}
-	b.ReportMetric(took["put"].Seconds()/float64(b.N), "s/put")
-	for _, r := range runs[1:] {
-		b.ReportMetric(float64(took[r.name])/float64(took["put"]), r.name+"/put")
+	own := median("bakestone")
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(own.Seconds(), "s")
+	for _, p := range all[1:] {
+		b.ReportMetric(float64(median(p.name))/float64(own), strings.ReplaceAll(p.name, " ", "-")+"/own")
 	}
 }
-
-func BenchmarkSmallFiles(b *testing.B) { benchmarkPut(b, 0, smallFiles(b, 10_000), true) }
-
-func BenchmarkBigFile(b *testing.B) { benchmarkPut(b, 0, bigFile(b, 1<<30), true) }
-
-func BenchmarkSmallFilesFar(b *testing.B) {
-	benchmarkPut(b, 20*time.Millisecond, smallFiles(b, 1_000), false)
-}
-
-func BenchmarkBigFileFar(b *testing.B) { benchmarkPut(b, 20*time.Millisecond, bigFile(b, 1<<30), true) }

@@ -35,7 +35,7 @@ done' find {} +`
 // cannot read as root.
 func (c *conn) getFind(ctx context.Context, su *sudo, from *remoteFile, into *destTree) error {
 	script := "cd " + quote(from.path) + " || exit 1\n" + findScript
-	return c.receive(ctx, su, script, into.extractFind)
+	return c.receive(ctx, c.newScript(su, script, nil), into.extractFind)
 }
 
 // extractFind adds the entries that findScript printed.

@@ -33,7 +33,7 @@ func (c *conn) putSCP(ctx context.Context, su *sudo, src *sourceTree, scripts *t
 		}
 		answered <- err
 	}()
-	p := newScript(su, scripts.begin()+`(cd "$w" && exec scp -r -p -t .) || exit 1`+"\n"+scripts.end(), input)
+	p := c.newScript(su, scripts.begin()+`(cd "$w" && exec scp -r -p -t .) || exit 1`+"\n"+scripts.end(), input)
 	p.stdout = output
 	err := c.runScript(ctx, p)
 	_ = output.Close()
@@ -118,7 +118,7 @@ func writeSCP(to io.Writer, src *sourceTree, report *progress) error {
 	for w.depth > 0 {
 		w.leave()
 	}
-	for _, f := range src.sidecars(sums, true) {
+	for _, f := range src.sidecars(src.entries, sums, true) {
 		_, _ = fmt.Fprintf(w, "C0600 %d %s\n%s\x00", len(f.content), f.name, f.content)
 	}
 	return w.Flush() // returns any earlier write error

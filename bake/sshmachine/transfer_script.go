@@ -45,7 +45,7 @@ func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, command
 	commandReader, input := io.Pipe()
 	out, answers := io.Pipe()
 	t := &transferScript{input: input, output: out, release: sync.OnceFunc(func() { <-c.scriptSlots }), lines: bufio.NewReaderSize(out, maxAnswer), done: make(chan struct{})}
-	p := newScript(su, script, commandReader)
+	p := c.newScript(su, script, commandReader)
 	p.stdout = answers
 	p.stderr = t.stderr.writer(nil)
 	if !c.spawn(func() {
@@ -87,13 +87,25 @@ func (t *transferScript) readAnswer() (string, error) {
 	return strings.TrimSpace(string(line)), nil
 }
 
-// commit makes the script move the data into place, and waits for its end.
-func (t *transferScript) commit() error {
-	answer, err := t.call("commit")
-	if err == nil && answer != "done" {
+// commit makes the script move the data into place, and waits for its end. If write is
+// not nil, it writes the script's further input.
+func (t *transferScript) commit(write func(io.Writer) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, _ = io.WriteString(t.input, "commit\n") // readAnswer reports a script that has ended
+	var failed error
+	if write != nil {
+		failed = write(t.input)
+	}
+	_ = t.input.CloseWithError(failed)
+	answer, err := t.readAnswer()
+	switch {
+	case failed != nil && !errors.Is(failed, io.ErrClosedPipe):
+		err = failed // the cause of err
+	case err == nil && answer != "done":
 		err = fmt.Errorf("commit: unexpected answer %q", answer)
 	}
-	t.close()
+	t.wait()
 	return err
 }
 

@@ -237,7 +237,7 @@ func (s *sftpTree) send(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sftp: %w", err)
 	}
-	for _, f := range s.src.sidecars(s.sums, false) {
+	for _, f := range s.src.sidecars(s.src.entries, s.sums, false) {
 		if err := s.write(path.Join(s.into, f.name), strings.NewReader(f.content)); err != nil {
 			return err
 		}

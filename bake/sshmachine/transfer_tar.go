@@ -17,49 +17,31 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// putTar sends a tree as a tar stream to one command, which also verifies it and
-// moves it into place.
-func (c *conn) putTar(ctx context.Context, su *sudo, g *guestInfo, src *sourceTree, scripts *treeScripts, report *progress) error {
-	extract := `try tar -xpf - -C "$w"`
-	compress := g.has("gzip") && c.shouldCompress(ctx, src)
-	if compress {
-		extract = "try gzip -dc | " + extract
-	}
-	reader, writer := io.Pipe()
-	sent := make(chan error, 1)
-	go func() {
-		err := writeTar(writer, src, compress, report)
-		_ = writer.CloseWithError(err)
-		sent <- err
-	}()
-	// "h" is the last file of the archive.
-	const check = `if [ ! -f "$w/h" ]; then echo "tar: exit status 0 before the end of the archive" >&2; exit 1; fi` + "\n"
-	script := scripts.begin() + extract + " || exit 1\n" + check + scripts.end()
-	err := c.runScript(ctx, newScript(su, script, reader))
-	_ = reader.CloseWithError(errReceiverEnded)
-	if failed := <-sent; failed != nil && !errors.Is(failed, errReceiverEnded) {
-		err = failed // the cause of err
-	}
-	return err
-}
-
 var errReceiverEnded = errors.New("machine stopped reading")
 
-// writeTar writes the tree below "t", followed by its sidecars.
-func writeTar(to io.Writer, src *sourceTree, compress bool, report *progress) error {
+// An archive is a tar stream of entries of a tree, which are sent below "t".
+type archive struct {
+	fsys     fs.FS
+	entries  []entry
+	compress bool
+	report   *progress
+}
+
+// write writes the archive, followed by the sidecars for the digests of its files.
+func (a *archive) write(to io.Writer, sidecars func(sums []string) []sidecar) error {
 	buffered := bufio.NewWriterSize(to, copyBufferSize)
 	var out io.Writer = buffered
 	finish := buffered.Flush
-	if compress {
+	if a.compress {
 		compressed := newCompressor(buffered)
 		out = compressed
 		finish = func() error { return errors.Join(compressed.Close(), buffered.Flush()) }
 	}
 	w := tar.NewWriter(out)
-	sums := make([]string, len(src.entries))
+	sums := make([]string, len(a.entries))
 	buffer := make([]byte, copyBufferSize)
 	sum := sha256.New()
-	for i, e := range src.entries {
+	for i, e := range a.entries {
 		if err := w.WriteHeader(tarHeader(e)); err != nil {
 			return fmt.Errorf("%s: %w", e.name, err)
 		}
@@ -67,12 +49,12 @@ func writeTar(to io.Writer, src *sourceTree, compress bool, report *progress) er
 			continue
 		}
 		sum.Reset()
-		if err := copyFile(io.MultiWriter(w, sum), src.fsys, e, buffer, report); err != nil {
+		if err := copyFile(io.MultiWriter(w, sum), a.fsys, e, buffer, a.report); err != nil {
 			return err
 		}
 		sums[i] = hexDigest(sum)
 	}
-	for _, f := range src.sidecars(sums, false) {
+	for _, f := range sidecars(sums) {
 		h := &tar.Header{Name: f.name, Mode: 0o600, Size: int64(len(f.content)), ModTime: time.Now().Truncate(time.Second)}
 		if err := w.WriteHeader(h); err != nil {
 			return err
@@ -101,7 +83,7 @@ func tarHeader(e entry) *tar.Header {
 // getTar fetches a tree as a tar stream. Unreadable files make tar, and so getTar,
 // fail.
 func (c *conn) getTar(ctx context.Context, su *sudo, from *remoteFile, into *destTree) error {
-	return c.receive(ctx, su, "try tar -cf - -C "+quote(from.path)+" .", func(r io.Reader) error {
+	return c.receive(ctx, c.newScript(su, "try tar -cf - -C "+quote(from.path)+" .", nil), func(r io.Reader) error {
 		archive := &archiveEnd{Reader: r}
 		if err := into.extractTar(archive); err != nil {
 			return err

@@ -22,7 +22,7 @@ func FuzzPlain(f *testing.F) {
 		var b bytes.Buffer
 		v := terminal.New(&b, &terminal.Options{Plain: true})
 		at := time.Unix(0, 0)
-		for _, kind := range []bake.EventKind{bake.StepStarted, bake.OutputLine, bake.StepRetried, bake.BuildRestarted, bake.UndoFinished, bake.MachineKept, bake.BuildFinished} {
+		for _, kind := range []bake.EventKind{bake.StepStarted, bake.OutputLine, bake.StepRetried, bake.BuildRestarted, bake.BuildResumed, bake.Message, bake.BuildPaused, bake.UndoFinished, bake.MachineKept, bake.BuildFinished} {
 			v.Observe(bake.Event{Kind: kind, Time: at, Image: "image", Step: image, Text: text, Err: text, Status: bake.Status(text)})
 		}
 		if err := v.Close([]*bake.Result{{Image: &bake.Image{Name: "x"}}}); err != nil {

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,14 +15,15 @@ import (
 )
 
 // plain returns the lines that show e where nothing can be drawn: when a step starts or
-// is repeated, what machines print, and when a build ends.
-func (r *run) plain(e *bake.Event) string {
+// is repeated, what machines print, messages, and when a build ends. The output is left as
+// it is if raw is set.
+func (r *run) plain(e *bake.Event, raw bool) string {
 	if r.first.IsZero() {
 		r.first = e.Time
 	}
 	name := flat(e.Image)
 	if r.groups != nil && e.Kind == bake.OutputLine {
-		r.groups[name] = r.groups[name].add(r.plainLines(e.Time, "", "| "+e.Text))
+		r.groups[name] = r.groups[name].add(r.plainLines(e.Time, "", "| "+e.Text, raw))
 		return ""
 	}
 	text := ""
@@ -30,6 +32,13 @@ func (r *run) plain(e *bake.Event) string {
 		text = e.Step
 		if e.Attempt > 1 {
 			text += fmt.Sprintf(" (attempt %d)", e.Attempt)
+		}
+	case bake.BuildQueued:
+		text = fmt.Sprintf("waits as number %d: %s", e.Queue, e.Text)
+	case bake.StepFinished:
+		if e.Err != "" {
+			reason, _, _ := strings.Cut(e.Err, "\n")
+			text = e.Step + " failed: " + visible.Shorten(reason, maxReason) + "; cleaning up"
 		}
 	case bake.OutputLine:
 		text = "| " + e.Text
@@ -41,12 +50,16 @@ func (r *run) plain(e *bake.Event) string {
 		if e.Err != "" {
 			text = e.Step + " failed: " + e.Err
 		}
-	case bake.MachineKept:
+	case bake.BuildResumed:
+		text = "resumed at " + cmp.Or(e.Step, "its clean-up")
+	case bake.Message:
+		text = "  " + e.Text
+	case bake.BuildPaused, bake.MachineKept:
 		text = e.Text
 	case bake.BuildFinished:
 		text = strings.TrimSpace(string(e.Status)+" "+e.Text) + " (" + amount.Duration(e.Elapsed) + ")"
 		if e.Err != "" {
-			text += ": " + e.Err
+			text += ": " + cause(e)
 		}
 	}
 	r.names = max(r.names, runewidth.StringWidth(name))
@@ -54,13 +67,20 @@ func (r *run) plain(e *bake.Event) string {
 	if e.Kind == bake.BuildFinished {
 		before = r.group(name)
 	}
-	return before + r.plainLines(e.Time, runewidth.FillRight(name, r.names)+"  ", text)
+	raw = raw && e.Kind == bake.OutputLine
+	return before + r.plainLines(e.Time, runewidth.FillRight(name, r.names)+"  ", text, raw)
 }
 
+// maxReason limits what is shown of an error that follows in full, in bytes.
+const maxReason = 200
+
 // plainLines returns the lines of text with the time and a prefix.
-func (r *run) plainLines(at time.Time, prefix, text string) string {
+func (r *run) plainLines(at time.Time, prefix, text string, raw bool) string {
+	if !raw {
+		text = visible.Text(text)
+	}
 	var b strings.Builder
-	for line := range strings.Lines(visible.Text(text)) {
+	for line := range strings.Lines(text) {
 		line = visible.Disarm(strings.TrimRight(line, "\n"))
 		fmt.Fprintf(&b, "%8s  %s%s\n", amount.Clock(at.Sub(r.first)), prefix, line)
 	}
@@ -130,19 +150,13 @@ func (v *View) table(results []*bake.Result) string {
 		}
 		rows = append(rows, []string{flat(visible.Text(r.Image.Name)), string(r.Status), amount.Clock(r.Finished.Sub(r.Started)), slowest(r.Steps), artifact})
 	}
-	columns := 0
-	if v.size != nil {
-		columns, _ = v.size()
-	}
-	return "\n" + align(rows, columns) + "\n" + total(counts) + "\n"
+	return "\n" + align(rows, v.columns) + "\n" + total(counts) + "\n"
 }
 
 // total returns the numbers of images: "38 baked, 2 failed".
 func total(counts map[bake.Status]int) string {
 	var parts []string
-	for _, status := range []bake.Status{
-		bake.StatusBaked, bake.StatusReused, bake.StatusProvisioned, bake.StatusFailed, bake.StatusSkipped, bake.StatusCanceled,
-	} {
+	for _, status := range bake.Statuses() {
 		if n := counts[status]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}

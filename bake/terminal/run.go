@@ -73,6 +73,8 @@ func (r *run) observe(e *bake.Event, s style) {
 	switch e.Kind {
 	case bake.StepStarted:
 		i.begin(e.Step, e.Time, e.Attempt)
+	case bake.BuildQueued:
+		i.begin(fmt.Sprintf("waits as number %d: %s", e.Queue, e.Text), e.Time, 1)
 	case bake.StepFinished:
 		if e.Err == "" {
 			r.took[e.Step] = e.Elapsed
@@ -89,8 +91,15 @@ func (r *run) observe(e *bake.Event, s style) {
 			r.notify(s.bad("✗"), e, e.Step+" failed")
 		}
 	case bake.OutputLine:
-		i.lines = append(i.lines, visible.Disarm(visible.Text(visible.Shorten(e.Text, longestLine))))
-		i.lines = i.lines[max(0, len(i.lines)-keptLines):]
+		i.add(e.Text)
+	case bake.Message:
+		if e.Err != "" {
+			warning := *e
+			warning.Err = "" // it is in the text
+			r.notify(s.warn("!"), &warning, e.Text)
+			return
+		}
+		i.add(e.Text)
 	case bake.CommandStarted: // what was sent before does not tell how far it is
 		i.what, i.done, i.total = "", 0, 0
 	case bake.BytesMoved, bake.Progressed:
@@ -99,11 +108,17 @@ func (r *run) observe(e *bake.Event, s style) {
 		if i.undoing {
 			i.step = "cleaning up: removed " + e.Resource.Kind + " " + e.Resource.ID
 		}
-	case bake.MachineKept:
-		r.notify(s.warn("!"), e, "keeps its machine")
+	case bake.BuildPaused, bake.MachineKept:
+		r.notify(s.warn("!"), e, string(e.Kind))
 		last := &r.scroll[len(r.scroll)-1]
-		last.lines = strings.Split(e.Text, "\n")
+		last.lines = lines(e.Text)
 	}
+}
+
+// add adds a line of output.
+func (i *image) add(line string) {
+	i.lines = append(i.lines, visible.Disarm(visible.Text(visible.Shorten(line, longestLine))))
+	i.lines = i.lines[max(0, len(i.lines)-keptLines):]
 }
 
 func (i *image) begin(step string, at time.Time, attempt int) {
@@ -149,13 +164,19 @@ const longestLine = 2000
 func (r *run) notify(mark string, e *bake.Event, text string) {
 	n := notice{mark: mark, image: flat(e.Image), text: flat(text)}
 	if e.Err != "" {
-		n.lines = strings.Split(strings.TrimRight(cause(e), "\n"), "\n") // the line above has the name
-		for l, line := range n.lines {
-			n.lines[l] = visible.Disarm(visible.Shorten(line, longestLine))
-		}
-		if more := len(n.lines) - maxErrLines; more > 0 {
-			n.lines = append(n.lines[:maxErrLines:maxErrLines], fmt.Sprintf("… %d more lines", more))
-		}
+		n.lines = lines(cause(e)) // the line above has the name
 	}
 	r.scroll = append(r.scroll, n)
+}
+
+// lines returns the lines of a text that scrolls away.
+func lines(text string) []string {
+	all := strings.Split(strings.TrimRight(visible.Text(text), "\n"), "\n")
+	for l, line := range all {
+		all[l] = visible.Disarm(visible.Shorten(line, longestLine))
+	}
+	if more := len(all) - maxErrLines; more > 0 {
+		all = append(all[:maxErrLines:maxErrLines], fmt.Sprintf("… %d more lines", more))
+	}
+	return all
 }

@@ -8,10 +8,12 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
@@ -37,6 +39,10 @@ func TestTmuxChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	outcome, pipe := args[1], args[2]
+	if outcome == "full" { // succeed, below what other programs have printed
+		outcome = "success"
+		fmt.Fprint(os.Stderr, strings.Repeat("earlier\n", 40))
+	}
 	wait := func() { _, _ = os.ReadFile(pipe) } // until the test has looked
 	goOn := make(chan struct{})
 	go func() {
@@ -123,19 +129,12 @@ func (m *tmux) run(args ...string) string {
 	return string(out)
 }
 
-// look waits until the terminal shows all of want, except texts after a "!", which it must
-// not show, and returns the screen.
-func (m *tmux) look(name string, want ...string) string {
+// until waits until the terminal shows what is wanted, and returns the screen.
+func (m *tmux) until(name, want string, shows func(screen string) bool) string {
 	m.t.Helper()
 	screen := ""
 	for range 400 {
-		screen = m.run("capture-pane", "-p")
-		missing := false
-		for _, w := range want {
-			unwanted, not := strings.CutPrefix(w, "!")
-			missing = missing || strings.Contains(screen, unwanted) == not
-		}
-		if !missing {
+		if screen = m.run("capture-pane", "-p"); shows(screen) {
 			if dir := os.Getenv(captureVar); dir != "" {
 				if err := os.WriteFile(filepath.Join(dir, strings.ReplaceAll(m.t.Name(), "/", "-")+"-"+name+".txt"), []byte(screen), 0o600); err != nil {
 					m.t.Fatal(err)
@@ -145,8 +144,20 @@ func (m *tmux) look(name string, want ...string) string {
 		}
 		time.Sleep(50 * time.Millisecond) // another process draws
 	}
-	m.t.Fatalf("the terminal does not show %q:\n%s", want, screen)
+	m.t.Fatalf("%s: the terminal does not show %s:\n%s", name, want, screen)
 	return ""
+}
+
+// look waits until the terminal shows all of want, except texts after a "!", which it must
+// not show, and returns the screen.
+func (m *tmux) look(name string, want ...string) string {
+	m.t.Helper()
+	return m.until(name, fmt.Sprintf("%q", want), func(screen string) bool {
+		return !slices.ContainsFunc(want, func(w string) bool {
+			unwanted, not := strings.CutPrefix(w, "!")
+			return strings.Contains(screen, unwanted) == not
+		})
+	})
 }
 
 // next lets the child go on.
@@ -218,4 +229,40 @@ func TestTmux(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTmuxResize resizes a real terminal, which wraps lines and moves rows to its history
+// and back, while images are baked on it. It does so with rows that are empty as well: if
+// the terminal is not full, parts of drawings may get into the history.
+func TestTmuxResize(t *testing.T) {
+	const images = 8
+	m := startTmux(t, 80, 24, images, "full")
+	m.look("running", "provision 1: install", "node-07")
+	for _, size := range [][2]int{{50, 24}, {120, 24}, {120, 7}, {120, 40}, {60, 40}, {60, 12}, {80, 24}} {
+		columns, rows := size[0], size[1]
+		m.run("resize-window", "-x", strconv.Itoa(columns), "-y", strconv.Itoa(rows))
+		name := fmt.Sprintf("%dx%d", columns, rows)
+		m.until(name, "one drawing of its size", func(screen string) bool {
+			shown, widest := 0, 0
+			for line := range strings.Lines(screen) {
+				widest = max(widest, utf8.RuneCountInString(line)-1)
+				if strings.HasPrefix(line, "node-0") {
+					shown++
+				}
+			}
+			if rows == 7 { // without output
+				return shown == 4 && strings.Contains(screen, "\n… and 4 more\n")
+			}
+			return shown == images && (widest == columns-1 || rows == 12)
+		})
+		if all := m.run("capture-pane", "-p", "-S", "-"); strings.Count(all, " running, ") != 1 || strings.Count(all, "node-07") > 1 {
+			t.Errorf("%s: the history contains drawings:\n%s", name, all)
+		}
+	}
+	m.next()
+	m.look("ended", "\n8 baked\n")
+	if all := m.run("capture-pane", "-p", "-S", "-"); strings.Count(all, "✓ node-") != images || strings.Contains(all, " running, ") {
+		t.Errorf("the terminal shows at the end:\n%s", all)
+	}
+	m.next()
 }

@@ -29,6 +29,10 @@ type Options struct {
 	// prints it as a group that GitHub Actions folds. It applies to plain lines.
 	Groups bool
 
+	// RawOutput prints the output of machines with its escape sequences, if they are in
+	// the events; see [bake.Options.RawOutput]. It applies to plain lines.
+	RawOutput bool
+
 	// Size returns the numbers of columns and rows. If it is set, the writer is taken
 	// for a terminal of that size. By default a writer with an Fd method, such as an
 	// *os.File, is asked.
@@ -44,24 +48,28 @@ type View struct {
 	w     io.Writer
 	size  func() (columns, rows int) // nil for plain lines
 	style style
+	raw   bool
 	clock clock.Clock
 
-	mu    sync.Mutex // guards the fields below
-	run   run
-	drawn []string // the lines below the cursor's home, to be replaced
-	err   error    // of the first failed write
+	mu            sync.Mutex // guards the fields below
+	run           run
+	changed       bool  // since it was drawn
+	columns, rows int   // of the terminal
+	ticks         int   // since it was drawn
+	steady        int   // ticks since it was resized
+	steps         int   // columns of the longest step that was drawn
+	err           error // of the first failed write
 
-	changed chan struct{} // holds a value if the drawing is not up to date
 	closing chan struct{}
 	stop    func() // closes closing once
 	ended   sync.WaitGroup
 }
 
-// How often the drawing changes: at most every minRedraw, and every maxRedraw for the
-// times in it.
+// The drawing is brought up to date every redrawInterval if there were events or the terminal
+// was resized, and every maxTicks such intervals for the times in it.
 const (
-	minRedraw = 100 * time.Millisecond
-	maxRedraw = time.Second
+	redrawInterval = 100 * time.Millisecond
+	maxTicks       = 10
 )
 
 // New returns a View that writes to w. The caller must Close it.
@@ -70,9 +78,9 @@ func New(w io.Writer, o *Options) *View {
 		o = &Options{}
 	}
 	v := &View{
-		w: w, size: o.Size, clock: clock.OrSystem(o.Clock),
+		w: w, size: o.Size, raw: o.RawOutput, clock: clock.OrSystem(o.Clock),
 		run:     run{images: o.Images, byName: map[string]*image{}, took: map[string]time.Duration{}, ended: map[bake.Status]int{}},
-		changed: make(chan struct{}, 1), closing: make(chan struct{}),
+		closing: make(chan struct{}),
 	}
 	v.stop = sync.OnceFunc(func() { close(v.closing) })
 	if o.Groups {
@@ -86,6 +94,8 @@ func New(w io.Writer, o *Options) *View {
 	}
 	v.style.color = v.size != nil && os.Getenv("NO_COLOR") == ""
 	if v.size != nil {
+		v.columns, v.rows = v.size()
+		v.steady = steadyTicks
 		v.ended.Go(v.redraw)
 	}
 	return v
@@ -121,35 +131,34 @@ func (v *View) Observe(e bake.Event) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.size == nil {
-		v.write(v.run.plain(&e))
+		v.write(v.run.plain(&e, v.raw))
 		return
 	}
 	v.run.observe(&e, v.style)
-	select {
-	case v.changed <- struct{}{}:
-	default:
-	}
+	v.changed = true
 }
 
 // redraw draws until Close.
 func (v *View) redraw() {
-	pause := time.NewTicker(minRedraw)
-	defer pause.Stop()
+	tick := time.NewTicker(redrawInterval)
+	defer tick.Stop()
 	for {
 		select {
 		case <-v.closing:
 			return
-		case <-v.changed:
-		case <-time.After(maxRedraw):
+		case <-tick.C:
 		}
 		v.mu.Lock()
-		v.draw()
-		v.mu.Unlock()
-		select {
-		case <-v.closing:
-			return
-		case <-pause.C:
+		v.ticks++
+		v.steady++
+		if columns, rows := v.size(); columns != v.columns || rows != v.rows {
+			v.columns, v.rows, v.steady = columns, rows, 0
 		}
+		stale := v.ticks >= maxTicks || v.steady == 0 || v.steady == steadyTicks
+		if v.changed || stale && len(v.run.current) > 0 {
+			v.draw()
+		}
+		v.mu.Unlock()
 	}
 }
 
@@ -161,6 +170,9 @@ func (v *View) Close(results []*bake.Result) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.run.current = nil
+	if v.size != nil {
+		v.columns, v.rows = v.size()
+	}
 	for _, name := range slices.Sorted(maps.Keys(v.run.groups)) { // whose end was not observed
 		v.write(v.run.group(name))
 	}

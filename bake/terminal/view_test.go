@@ -29,8 +29,8 @@ func setTerminal(t *testing.T) {
 }
 
 // images returns n images, each of which takes a minute and prints a line a second. The
-// second one fails.
-func images(n int) []*bake.Image {
+// one with the index failing fails, if there is one.
+func images(n, failing int) []*bake.Image {
 	builder := baketest.NewBuilder(nil)
 	list := make([]*bake.Image, n)
 	for i := range list {
@@ -41,9 +41,13 @@ func images(n int) []*bake.Image {
 				defer func() { _ = out.Close() }()
 				for s := range 60 {
 					_, _ = fmt.Fprintf(out, "line %d\n", s)
-					time.Sleep(time.Second)
+					select {
+					case <-ctx.Done():
+						return ctx.Err()
+					case <-time.After(time.Second):
+					}
 				}
-				if i == 1 {
+				if i == failing {
 					return errors.New("nginx: [emerg] \x1b[2Jport in use\n::error::x")
 				}
 				return nil
@@ -57,7 +61,7 @@ func TestPlainLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		view := terminal.New(&out, nil)
-		list := images(2)
+		list := images(2, 1)
 		list[0].Steps = []bake.Step{{Name: "flaky", At: bake.BeforeCapture, Retry: bake.Retry{Attempts: 2, Delay: time.Second}, Do: failOnce()}}
 		var results []*bake.Result
 		for n, img := range list { // one after the other, in this order
@@ -87,7 +91,8 @@ func TestPlainLines(t *testing.T) {
     1:01  node-001  connect
     1:01  node-001  provision 1: install
     1:01  node-001  | line 0
-    2:01  node-001  failed (1m0s): image node-001: provision 1: install: nginx: [emerg] ␛[2Jport in use
+    2:01  node-001  provision 1: install failed: nginx: [emerg] ␛[2Jport in use; cleaning up
+    2:01  node-001  failed (1m0s): provision 1: install: nginx: [emerg] ␛[2Jport in use
     2:01  node-001  : :error::x
 
 IMAGE     RESULT  TIME  SLOWEST STEP                 ARTIFACT
@@ -102,13 +107,73 @@ node-001  failed  1:00  provision 1: install (1:00)
 	})
 }
 
+// TestPlainDisarmsCommands prints what CI systems would take for commands.
+func TestPlainDisarmsCommands(t *testing.T) {
+	var out bytes.Buffer
+	view := terminal.New(&out, &terminal.Options{RawOutput: true})
+	for _, text := range []string{"::error::x", " \t::set-output name=a::b", "##[error]x", "a ##vso[task.setvariable variable=a]b", "##TeamCity[x]", "## Title", "###[group]", "a::b"} {
+		view.Observe(bake.Event{Kind: bake.OutputLine, Image: "i", Text: text})
+	}
+	view.Observe(bake.Event{Kind: bake.BuildFinished, Image: "i", Status: bake.StatusFailed, Err: "failed\n\t::warning::x\n##[section]"})
+	for _, bad := range []string{" ::", "\t::", "##[", "##vso[", "##TeamCity["} {
+		if strings.Contains(out.String(), bad) {
+			t.Errorf("view printed %q:\n%s", bad, out.String())
+		}
+	}
+	for _, good := range []string{"## Title", "a::b", ": :error::x"} {
+		if !strings.Contains(out.String(), good) {
+			t.Errorf("view did not print %q:\n%s", good, out.String())
+		}
+	}
+}
+
+// TestMessages shows what a person must notice while a build runs, in both forms.
+func TestMessages(t *testing.T) {
+	setTerminal(t)
+	const login = "breakpoint: the build is paused; log in with: ssh -p 2222 -o UserKnownHostsFile=/tmp/known_hosts ubuntu@192.0.2.1"
+	synctest.Test(t, func(t *testing.T) {
+		var plain bytes.Buffer
+		s := newScreen(80, 24)
+		views := []*terminal.View{terminal.New(&plain, nil), terminal.New(s, &terminal.Options{Size: s.size})}
+		for _, e := range []bake.Event{
+			{Kind: bake.BuildResumed, Step: "connect"},
+			{Kind: bake.StepStarted, Step: "provision 1"},
+			{Kind: bake.Message, Step: "provision 1", Text: "attempt 1 of 3 failed, retrying in 5s", Err: "exit status 1"},
+			{Kind: bake.Message, Step: "provision 1", Text: "waiting for the step to stop"},
+			{Kind: bake.BuildPaused, Step: "provision 1", Text: login},
+		} {
+			e.Time, e.Image = time.Now(), "web"
+			for _, view := range views {
+				view.Observe(e)
+			}
+		}
+		time.Sleep(time.Second)
+		drawn := s.look()
+		for _, view := range views {
+			if err := view.Close(nil); err != nil {
+				t.Error(err)
+			}
+		}
+		want := "    0:00  web  resumed at connect\n    0:00  web  provision 1\n    0:00  web    attempt 1 of 3 failed, retrying in 5s\n" +
+			"    0:00  web    waiting for the step to stop\n    0:00  web  " + login + "\n"
+		if diff := cmp.Diff(want, plain.String()); diff != "" {
+			t.Errorf("plain lines (-want +got):\n%s", diff)
+		}
+		want = "! web  attempt 1 of 3 failed, retrying in 5s\n! web  build paused\n│ " + login[:78] + "\n" + login[78:] + "\n" +
+			"0 ended, 1 running, 0:00\nweb    0:00  provision 1\n  │ waiting for the step to stop\n"
+		if diff := cmp.Diff(want, drawn); diff != "" {
+			t.Errorf("screen (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestGroups bakes three images at once, of which one prints commands and more than is
 // kept.
 func TestGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		view := terminal.New(&out, &terminal.Options{Groups: true})
-		list := images(3)
+		list := images(3, 1)
 		list[2].Name = "100%\n::error::x"
 		list[2].Provisioners = []bake.Provisioner{bake.ProvisionFunc{Name: "noise", Do: func(ctx context.Context, _ bake.Machine) error {
 			lines := bake.RunFromContext(ctx).Lines(bake.Stdout)
@@ -182,94 +247,6 @@ func TestNoResults(t *testing.T) {
 	}
 }
 
-// frames keeps the drawings of a View.
-type frames struct{ all []string }
-
-func (f *frames) Write(p []byte) (int, error) {
-	f.all = append(f.all, string(p))
-	return len(p), nil
-}
-
-var (
-	escapes = regexp.MustCompile(`\x1b\[[0-9;]*m|\x1b\[K`)
-	home    = regexp.MustCompile(`^(\x1b\[\d+A)?\r|\x1b\[J$`)
-)
-
-// TestDrawing draws runs of one image to 200 on small and large terminals.
-func TestDrawing(t *testing.T) {
-	setTerminal(t)
-	for _, size := range [][2]int{{80, 24}, {150, 50}, {20, 3}, {1, 1}} {
-		for _, n := range []int{1, 3, 40, 120} {
-			synctest.Test(t, func(t *testing.T) {
-				columns, rows := size[0], size[1]
-				out := &frames{}
-				view := terminal.New(out, &terminal.Options{Images: n, Size: func() (int, int) { return columns, rows }})
-				results, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe, Parallel: 100}, images(n)...)
-				if (err != nil) != (n > 1) {
-					t.Errorf("Bake(%d images) = %v", n, err)
-				}
-				if err := view.Close(results); err != nil {
-					t.Error(err)
-				}
-				all := strings.Join(out.all, "")
-				if n == 1 && columns == 80 && !regexp.MustCompile(`0 of 1 ended, 1 running, 0:3\d\nnode-000  provision 1: install +0:3\d\n(  │ line \d+\n){3}`).MatchString(escapes.ReplaceAllString(all, "")) {
-					t.Errorf("no drawing of one image after 30 s as wanted: %.2000q", all)
-				}
-				for _, frame := range out.all[:len(out.all)-1] { // the last one is the table
-					plain := escapes.ReplaceAllString(home.ReplaceAllString(frame, ""), "")
-					if strings.ContainsAny(plain, "\x1b\r") {
-						t.Fatalf("%d images: escape sequence in %q", n, plain)
-					}
-					if strings.ContainsAny(plain, "✓✗") { // lines that scroll away
-						continue
-					}
-					lines := strings.Split(strings.TrimSuffix(plain, "\n"), "\n")
-					if len(lines) > max(rows, 2) {
-						t.Fatalf("%d images on %d rows: drew %d lines:\n%s", n, rows, len(lines), plain)
-					}
-					for _, line := range lines {
-						if got := len([]rune(line)); got >= max(columns, 3) {
-							t.Fatalf("%d images on %d columns: line of %d: %q", n, columns, got, line)
-						}
-					}
-				}
-				if n > 1 && (!strings.Contains(all, "nginx: [emerg] ␛[2Jport in use") || !strings.Contains(escapes.ReplaceAllString(all, ""), "✗ node-001")) {
-					t.Errorf("%d images: the failure is missing", n)
-				}
-			})
-		}
-	}
-}
-
-// TestCancel shows the clean-up of a canceled bake.
-func TestCancel(t *testing.T) {
-	setTerminal(t)
-	synctest.Test(t, func(t *testing.T) {
-		out := &frames{}
-		view := terminal.New(out, &terminal.Options{Size: func() (int, int) { return 80, 24 }})
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		img := images(1)
-		img[0].Steps = []bake.Step{{Name: "slow", At: bake.BeforeLaunch, Do: func(context.Context) error { return nil }, Undo: func(context.Context, bake.Outcome) error {
-			time.Sleep(10 * time.Second)
-			return nil
-		}}}
-		results, err := bake.Bake(ctx, &bake.Options{Observe: view.Observe}, img...)
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Bake = %v, want the end of the context", err)
-		}
-		if err := view.Close(results); err != nil {
-			t.Error(err)
-		}
-		all := escapes.ReplaceAllString(strings.Join(out.all, ""), "")
-		for _, want := range []string{"cleaning up", "– node-000  canceled in"} {
-			if !strings.Contains(all, want) {
-				t.Errorf("output does not contain %q:\n%s", want, all)
-			}
-		}
-	})
-}
-
 func TestEnvironment(t *testing.T) {
 	for name, env := range map[string]map[string]string{
 		"CI": {"CI": "true"}, "dumb": {"TERM": "dumb"}, "NO_COLOR": {"NO_COLOR": "1"},
@@ -279,16 +256,16 @@ func TestEnvironment(t *testing.T) {
 			for variable, value := range env {
 				t.Setenv(variable, value)
 			}
-			out := &frames{}
-			view := terminal.New(out, &terminal.Options{Size: func() (int, int) { return 80, 24 }})
+			var out bytes.Buffer
+			view := terminal.New(&out, &terminal.Options{Size: func() (int, int) { return 80, 24 }})
 			view.Observe(bake.Event{Kind: bake.StepStarted, Image: "one", Step: "connect"})
 			view.Observe(bake.Event{Kind: bake.BuildFinished, Image: "one", Status: bake.StatusBaked})
 			if err := view.Close(nil); err != nil {
 				t.Error(err)
 			}
-			all := strings.Join(out.all, "")
-			if moves := strings.Contains(all, "\x1b[J"); moves != (name == "NO_COLOR") || strings.Contains(strings.NewReplacer("\x1b[K", "", "\x1b[J", "").Replace(all), "\x1b[") {
-				t.Errorf("output = %q", all)
+			drawn := strings.Contains(out.String(), "\x1b[J")
+			if colors := regexp.MustCompile(`\x1b\[\d*m`).MatchString(out.String()); colors || drawn != (name == "NO_COLOR") {
+				t.Errorf("output = %q", out.String())
 			}
 		})
 	}

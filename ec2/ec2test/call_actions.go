@@ -7,6 +7,8 @@ type catalog struct {
 	zones       filters[zoneXML]
 	vpcs        filters[*vpc]
 	subnets     filters[*subnet]
+	gateways    filters[*internetGateway]
+	routeTables filters[*routeTable]
 	types       map[string]instanceType
 	typeFilters filters[instanceType]
 	offerings   filters[offering]
@@ -25,6 +27,8 @@ type catalog struct {
 
 	spotRequests filters[*spotRequest]
 	fleets       filters[*fleet]
+	members      filters[fleetMember]
+	associations filters[*profileAssociation]
 	usageReports filters[*usageReport]
 	usageEntries filters[usageEntry]
 	locks        filters[*snapshot]
@@ -33,12 +37,13 @@ type catalog struct {
 func newCatalog() catalog {
 	return catalog{
 		regions: regionFilters(), zones: zoneFilters(), vpcs: vpcFilters(), subnets: subnetFilters(),
+		gateways: gatewayFilters(), routeTables: routeTableFilters(),
 		types: instanceTypes(), typeFilters: typeFilters(), offerings: offeringFilters(),
 		images: imageFilters(), snapshots: snapshotFilters(), volumes: volumeFilters(),
 		instances: instanceFilters(), statuses: statusFilters(), groups: groupFilters(), rules: ruleFilters(),
 		interfaces: interfaceFilters(), tags: tagFilters(), keyPairs: keyPairFilters(),
 		templates: templateFilters(), versions: versionFilters(),
-		spotRequests: spotFilters(), fleets: fleetFilters(), usageReports: usageReportFilters(),
+		spotRequests: spotFilters(), fleets: fleetFilters(), members: memberFilters(), usageReports: usageReportFilters(), associations: associationFilters(),
 		usageEntries: usageEntryFilters(), locks: lockFilters(),
 	}
 }
@@ -58,11 +63,9 @@ func actionTables(k *catalog) map[string]map[string]action {
 
 // ec2Table returns the calls of EC2 by name.
 func ec2Table(k *catalog) map[string]action {
-	return tableOf(
+	return tableOf(append(networkActions(k),
 		handle("DescribeRegions", (*call).describeRegions, k.regions.names(false)...),
 		handle("DescribeAvailabilityZones", (*call).describeZones, k.zones.names(false)...),
-		handle("DescribeVpcs", (*call).describeVpcs, k.vpcs.names(true)...),
-		handle("DescribeSubnets", (*call).describeSubnets, k.subnets.names(true)...),
 		handle("DescribeInstanceTypes", (*call).describeTypes, k.typeFilters.names(false)...),
 		handle("DescribeInstanceTypeOfferings", (*call).describeOfferings, k.offerings.names(false)...),
 
@@ -94,6 +97,8 @@ func ec2Table(k *catalog) map[string]action {
 		handle("DescribeVolumes", (*call).describeVolumes, k.volumes.names(true)...),
 		handle("CreateVolume", (*call).createVolume),
 		handle("DeleteVolume", (*call).deleteVolume),
+		handle("AttachVolume", (*call).attachVolume),
+		handle("DetachVolume", (*call).detachVolume),
 
 		handle("GetImageBlockPublicAccessState", (*call).getImageBlock),
 		handle("EnableImageBlockPublicAccess", (*call).enableImageBlock),
@@ -119,17 +124,11 @@ func ec2Table(k *catalog) map[string]action {
 		handle("RebootInstances", (*call).rebootInstances),
 		handle("TerminateInstances", (*call).terminateInstances),
 		handle("GetConsoleOutput", (*call).getConsole),
-
-		handle("DescribeSecurityGroups", (*call).describeGroups, k.groups.names(true)...),
-		handle("CreateSecurityGroup", (*call).createGroup),
-		handle("DeleteSecurityGroup", (*call).deleteGroup),
-		handle("AuthorizeSecurityGroupIngress", (*call).authorizeIngress),
-		handle("AuthorizeSecurityGroupEgress", (*call).authorizeEgress),
-		handle("RevokeSecurityGroupIngress", (*call).revokeIngress),
-		handle("RevokeSecurityGroupEgress", (*call).revokeEgress),
-		handle("DescribeSecurityGroupRules", (*call).describeRules, k.rules.names(true)...),
-		handle("DescribeNetworkInterfaces", (*call).describeInterfaces, k.interfaces.names(true)...),
-		handle("DeleteNetworkInterface", (*call).deleteInterface),
+		handle("DescribeIamInstanceProfileAssociations", (*call).describeAssociations, k.associations.names(false)...),
+		handle("AssociateIamInstanceProfile", (*call).associateProfile),
+		handle("ReplaceIamInstanceProfileAssociation", (*call).replaceProfile),
+		handle("DisassociateIamInstanceProfile", (*call).disassociateProfile),
+		handle("GetLaunchTemplateData", (*call).instanceTemplate),
 
 		handle("CreateTags", (*call).createTags),
 		handle("DeleteTags", (*call).deleteTags),
@@ -151,10 +150,14 @@ func ec2Table(k *catalog) map[string]action {
 		handle("DescribeSpotInstanceRequests", (*call).describeSpot, k.spotRequests.names(true)...),
 		handle("CancelSpotInstanceRequests", (*call).cancelSpot),
 		handle("RequestSpotFleet", (*call).requestSpotFleet),
+		handle("DescribeSpotFleetInstances", (*call).describeSpotFleetInstances),
+		handle("ModifySpotFleetRequest", (*call).modifySpotFleet),
 		handle("DescribeSpotFleetRequests", (*call).describeSpotFleets),
 		handle("CancelSpotFleetRequests", (*call).cancelSpotFleets),
 		handle("CreateFleet", (*call).createFleet),
 		handle("DescribeFleets", (*call).describeFleets, k.fleets.names(true)...),
+		handle("DescribeFleetInstances", (*call).describeFleetInstances, k.members.names(false)...),
+		handle("ModifyFleet", (*call).modifyFleet),
 		handle("DeleteFleets", (*call).deleteFleets),
 
 		handle("DescribeImageReferences", (*call).describeImageReferences),
@@ -170,7 +173,7 @@ func ec2Table(k *catalog) map[string]action {
 		handle("LockSnapshot", (*call).lockSnapshot),
 		handle("UnlockSnapshot", (*call).unlockSnapshot),
 		handle("DescribeLockedSnapshots", (*call).describeLocks, k.locks.names(false)...),
-	)
+	)...)
 }
 
 func tableOf(list ...action) map[string]action {

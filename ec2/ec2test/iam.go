@@ -40,6 +40,9 @@ type profile struct {
 func iamTable() map[string]action {
 	return tableOf(
 		handle("CreateRole", guarded((*call).createRole)),
+		handle("GetRole", guarded((*call).getRole)),
+		handle("ListRoles", guarded((*call).listRoles)),
+		handle("ListInstanceProfiles", guarded((*call).listProfiles)),
 		handle("PutRolePolicy", guarded((*call).putRolePolicy)),
 		handle("DeleteRolePolicy", guarded((*call).deleteRolePolicy)),
 		handle("DeleteRole", guarded((*call).deleteRole)),
@@ -133,6 +136,17 @@ func (c *call) iamProfile(name string) (*profile, *ec2query.Error) {
 		return p, nil
 	}
 	return nil, iamFail(http.StatusNotFound, "NoSuchEntity", "Instance Profile %s cannot be found.", name)
+}
+
+// namedProfile is launchProfile for a profile that must be named in one way.
+func (c *call) namedProfile(in *profileParams) (string, *ec2query.Error) {
+	switch {
+	case in.ARN != "" && in.Name != "":
+		return "", ec2query.InvalidCombination("The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'")
+	case in.ARN == "" && in.Name == "":
+		return "", ec2query.MissingParameter("IamInstanceProfile.Name")
+	}
+	return c.launchProfile(in)
 }
 
 // launchProfile returns the ARN of the instance profile named by a launch.

@@ -15,11 +15,12 @@ type createRoleInput struct {
 }
 
 type roleXML struct {
-	Path    string `xml:"Path"`
-	Name    string `xml:"RoleName"`
-	ID      string `xml:"RoleId"`
-	ARN     string `xml:"Arn"`
-	Created string `xml:"CreateDate"`
+	Path    string                       `xml:"Path"`
+	Name    string                       `xml:"RoleName"`
+	ID      string                       `xml:"RoleId"`
+	ARN     string                       `xml:"Arn"`
+	Created string                       `xml:"CreateDate"`
+	Tags    *ec2query.Members[iamTagXML] `xml:"Tags,omitempty"`
 }
 
 type createRoleOutput struct {
@@ -27,7 +28,9 @@ type createRoleOutput struct {
 }
 
 func (r *role) xml() roleXML {
-	return roleXML{"/", r.name, r.id, "arn:aws:iam::" + r.owner + ":role/" + r.name, ec2query.FormatTime(r.created)}
+	return roleXML{
+		Path: "/", Name: r.name, ID: r.id, ARN: "arn:aws:iam::" + r.owner + ":role/" + r.name, Created: ec2query.FormatTime(r.created),
+	}
 }
 
 func iamTags(list []struct{ Key, Value string }) tags {
@@ -115,12 +118,13 @@ type createProfileInput struct {
 }
 
 type iamProfileXML struct {
-	Path    string                    `xml:"Path"`
-	Name    string                    `xml:"InstanceProfileName"`
-	ID      string                    `xml:"InstanceProfileId"`
-	ARN     string                    `xml:"Arn"`
-	Created string                    `xml:"CreateDate"`
-	Roles   ec2query.Members[roleXML] `xml:"Roles"`
+	Path    string                       `xml:"Path"`
+	Name    string                       `xml:"InstanceProfileName"`
+	ID      string                       `xml:"InstanceProfileId"`
+	ARN     string                       `xml:"Arn"`
+	Created string                       `xml:"CreateDate"`
+	Roles   ec2query.Members[roleXML]    `xml:"Roles"`
+	Tags    *ec2query.Members[iamTagXML] `xml:"Tags,omitempty"`
 }
 
 type profileOutput struct {
@@ -155,7 +159,9 @@ func (c *call) getProfile(in *profileInput) (*profileOutput, *ec2query.Error) {
 	if err != nil {
 		return nil, err
 	}
-	return &profileOutput{p.xml()}, nil
+	out := p.xml()
+	out.Tags = p.tags.members(c)
+	return &profileOutput{out}, nil
 }
 
 type profileRoleInput struct {

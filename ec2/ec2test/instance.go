@@ -25,6 +25,7 @@ type instance struct {
 	publicKey        string
 	userData         []byte
 	profile          string // ARN of the IAM instance profile
+	association      base   // of the profile; zero without one
 	subnet           *subnet
 	groups           []*group
 	interfaces       []*eni
@@ -234,7 +235,7 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	out.Subnet, out.VPC = i.subnet.id, i.subnet.vpc.id
 	out.PrivateIP, out.PrivateDNS = i.privateIP.String(), c.privateName(i.privateIP)
 	if i.publicIP.IsValid() && code != pending {
-		out.PublicIP, out.PublicDNS = i.publicIP.String(), c.publicName(i.publicIP)
+		out.PublicIP, out.PublicDNS = i.publicIP.String(), i.publicName()
 	}
 	if i.ipv6.IsValid() {
 		out.IPv6 = i.ipv6.String()
@@ -242,7 +243,7 @@ func (c *call) instanceXML(i *instance) instanceXML {
 	out.Groups = ec2query.MapSet(i.groups, (*group).xmlID)
 	out.Interfaces = ec2query.MapSet(i.interfaces, c.instanceNIC)
 	out.Mappings = ec2query.MapSet(i.volumes, func(v *volume) instanceMappingXML {
-		return instanceMappingXML{v.device, instanceEBSXML{v.id, "attached", ec2query.FormatTime(v.attached), v.deleteOnTermination}}
+		return instanceMappingXML{v.device, instanceEBSXML{v.id, v.attachmentState(c.now), ec2query.FormatTime(v.attached), v.deleteOnTermination}}
 	})
 	return out
 }

@@ -105,6 +105,9 @@ func (c *call) startInstances(in *instanceIDsInput) (*stateChangesOutput, *ec2qu
 		if code != stopped {
 			continue
 		}
+		if i.rootVolume() == nil {
+			return nil, ec2query.InvalidValue("instanceId", i.id, "Instance does not have a volume attached at root ("+i.rootDevice+")")
+		}
 		at := pool{i.kind, i.subnet.zone}
 		starting[at]++
 		if _, err := c.launchCount(c.server.known.types[i.kind], at.zone, i.market(), i.maxPrice, starting[at], starting[at]); err != nil {

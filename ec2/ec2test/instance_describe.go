@@ -41,7 +41,7 @@ func instanceFilters() filters[*instance] {
 		"block-device-mapping.device-name":    volumes(func(v *volume) string { return v.device }),
 		"block-device-mapping.volume-id":      volumes(func(v *volume) string { return v.id }),
 		"client-token":                        func(_ *call, i *instance) []string { return one(i.clientToken) },
-		"dns-name":                            func(c *call, i *instance) []string { return one(c.publicName(i.publicIP)) },
+		"dns-name":                            func(_ *call, i *instance) []string { return one(i.publicName()) },
 		"group-id":                            groupID,
 		"group-name":                          groupName,
 		"instance.group-id":                   groupID,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,11 +24,12 @@ func (c *call) launch(p *launchPlan, reservation string, index int) (*instance, 
 		base: c.newBase(instanceKind(), p.specs["instance"].clone()), region: c.region, reservation: reservation, launchIndex: index,
 		clientToken: in.ClientToken, image: p.image, arch: p.image.arch, bootMode: p.image.bootMode, kind: p.kind.name,
 		ena: p.image.ena, sriov: p.image.sriov,
-		userData: in.UserData, profile: p.profile, subnet: p.subnet, groups: p.groups, rootDevice: p.image.rootDevice,
+		userData: in.UserData, subnet: p.subnet, groups: p.groups, rootDevice: p.image.rootDevice,
 		launched: c.now, ebsOptimal: truthOf(in.EbsOptimized), noTermination: truthOf(in.DisableAPITermination),
 		noStop: truthOf(in.DisableAPIStop), destCheck: true, shutdownBehavior: cmp.Or(in.InstanceInitiatedShutdownBehavior, "stop"),
 		privateIP: addr, wantsIP: p.publicIP, monitoring: in.Monitoring != nil && in.Monitoring.Enabled,
 	}
+	i.useProfile(p.profile, c.now)
 	if p.key != nil {
 		i.keyName, i.publicKey = p.key.name, p.key.public
 	}
@@ -100,8 +102,9 @@ func (c *call) boot(i *instance, takes time.Duration) {
 	}
 	if c.server.opts.Listen && i.publicIP.IsValid() {
 		plan.addr = fmt.Sprintf("%s:%d", i.publicIP, c.server.opts.Port)
+		public := i.publicIP
 		plan.admit = func() bool {
-			_, allowed := i.reach(c.server.source(), c.server.portsOf(c.server.opts.Port)...)
+			_, allowed := i.reach(c.server.source(), public, c.server.portsOf(c.server.opts.Port)...)
 			return allowed
 		}
 	}
@@ -121,11 +124,11 @@ func (c *call) spec(i *instance) MachineSpec {
 		UserData: i.userData, Clock: c.server.opts.Clock, Logger: c.server.opts.Logger,
 		Power: func(p Power) { i.power(p) },
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return c.server.dialFrom(ctx, i.privateIP, network, addr)
+			return c.server.dialFrom(ctx, i, network, addr)
 		},
 	}
 	if i.metadata.HTTPEndpoint == "disabled" { // the guest would read them there
-		s.UserData, s.KeyName, s.PublicKey = nil, "", ""
+		s.UserData, s.KeyName, s.PublicKey, s.NoMetadata = nil, "", "", true
 	}
 	if i.publicIP.IsValid() {
 		s.PublicIP = i.publicIP.String()
@@ -214,12 +217,12 @@ func (i *instance) dropPublicIP() {
 // freeResources releases the volumes, interfaces and addresses of a terminated
 // instance.
 func (r *region) freeResources(i *instance) {
-	for _, v := range i.volumes {
-		v.instance, v.device = nil, ""
+	for _, v := range slices.Clone(i.volumes) {
 		if v.deleteOnTermination {
 			r.volumes.remove(v.id)
 			r.server.closeDisk(v.disk, i.machine)
 		}
+		v.detach()
 	}
 	for _, nic := range i.interfaces {
 		nic.instance = nil

@@ -53,7 +53,7 @@ func (c *call) planNetwork(p *launchPlan) *ec2query.Error {
 	if p.groups, err = c.chooseGroups(groupIDs, in.SecurityGroup, p.subnet); err != nil {
 		return err
 	}
-	if free := subnetHosts - len(p.subnet.used); free < in.MaxCount {
+	if p.subnet.free() < in.MaxCount {
 		return ec2query.Errorf("InsufficientFreeAddressesInSubnet", "Insufficient free addresses in subnet '%s'.", p.subnet.id)
 	}
 	switch {
@@ -81,15 +81,28 @@ func (c *call) chooseSubnet(id, zone string, kind instanceType, in Market) (*sub
 		}
 		return s, err
 	}
-	realm := c.accountState(c.account)
-	if !realm.vpc.isDefault {
+	v := c.defaultVPC()
+	if v == nil {
 		return nil, ec2query.Errorf("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.")
 	}
 	// Without a subnet or zone, EC2 chooses a zone with capacity.
-	for _, s := range realm.subnets {
+	var first *subnet
+	for s := range c.subnets.all() {
+		if s.vpc != v || !s.isDefault {
+			continue
+		}
+		if first == nil {
+			first = s
+		}
 		if zone == s.zone || zone == "" && c.server.capacity(c.name, kind.name, s.zone, in, true) == nil && c.freeCapacity(kind.name, s.zone) > 0 {
 			return s, nil
 		}
 	}
-	return realm.subnets[0], nil
+	switch {
+	case first == nil:
+		return nil, ec2query.Errorf("MissingInput", "No subnets found for the default VPC '%s'. Please specify a subnet.", v.id)
+	case zone != "":
+		return nil, ec2query.Errorf("MissingInput", "No default subnet for availability zone: '%s'.", zone)
+	}
+	return first, nil
 }

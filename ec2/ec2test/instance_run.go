@@ -267,14 +267,11 @@ func (c *call) planIdentity(p *launchPlan) *ec2query.Error {
 		p.key = key
 	}
 	if prof := p.in.IamInstanceProfile; prof != nil {
-		if prof.ARN != "" && prof.Name != "" {
-			return ec2query.InvalidCombination("The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'")
-		}
-		if prof.ARN == "" && prof.Name == "" {
+		if *prof == (profileParams{}) {
 			return nil
 		}
 		var err *ec2query.Error
-		if p.profile, err = c.launchProfile(prof); err != nil {
+		if p.profile, err = c.namedProfile(prof); err != nil {
 			return err
 		}
 	}

@@ -30,6 +30,10 @@ type Disk interface {
 	// called while a machine is running on the disk.
 	Clone(ctx context.Context) (Disk, error)
 
+	// Files returns all files, sorted by path, without those of virtual file
+	// systems.
+	Files() ([]File, error)
+
 	// ReadFile returns the contents of a file with an absolute path.
 	ReadFile(name string) ([]byte, error)
 
@@ -69,6 +73,7 @@ type MachineSpec struct {
 	KeyName      string
 	PublicKey    string // of KeyName, in the form of authorized_keys; empty if there is none
 	UserData     []byte // decoded
+	NoMetadata   bool   // the instance metadata service is disabled
 	Clock        clock.Clock
 	Logger       *slog.Logger // never nil
 

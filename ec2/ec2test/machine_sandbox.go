@@ -12,14 +12,21 @@ import (
 
 // sandboxKind boots instances as sandboxes in memory.
 type sandboxKind struct {
-	commands map[string]sandbox.Command
-	limits   MachineLimits
+	opts      *Options
+	commands  map[string]sandbox.Command
+	packages  map[string]sandbox.Package
+	onCommand func(MachineSpec, sandbox.CommandRun)
 }
 
-func newSandbox(commands map[string]Command, limits MachineLimits) MachineKind {
-	k := sandboxKind{commands: make(map[string]sandbox.Command, len(commands)), limits: limits}
-	for name, run := range commands {
+func newSandbox(o *Options, onCommand func(MachineSpec, sandbox.CommandRun)) MachineKind {
+	k := sandboxKind{
+		opts: o, commands: make(map[string]sandbox.Command, len(o.Commands)), packages: make(map[string]sandbox.Package, len(o.Packages)), onCommand: onCommand,
+	}
+	for name, run := range o.Commands {
 		k.commands[name] = sandboxCommand(run)
+	}
+	for name, pkg := range o.Packages {
+		k.packages[name] = sandbox.Package(pkg)
 	}
 	return k
 }
@@ -55,6 +62,15 @@ func (d sandboxDisk) Clone(context.Context) (Disk, error) {
 	return d, nil
 }
 
+func (d sandboxDisk) Files() ([]File, error) {
+	found, err := sandbox.Files(d.fs)
+	files := make([]File, 0, len(found))
+	for _, f := range found {
+		files = append(files, File(f))
+	}
+	return files, err
+}
+
 func (d sandboxDisk) ReadFile(name string) ([]byte, error) { return d.fs.ReadFile(name) }
 
 func (sandboxDisk) Close() error { return nil }
@@ -70,7 +86,14 @@ func (d sandboxDisk) Boot(ctx context.Context, spec MachineSpec) (Guest, error) 
 		Clock:      spec.Clock,
 		Dial:       spec.Dial,
 		Commands:   d.kind.commands,
-		Limits:     sandbox.Limits(d.kind.limits),
+		Missing:    d.kind.opts.MissingCommands,
+		AnyCommand: d.kind.opts.AnyCommand,
+		Packages:   d.kind.packages,
+		Ports:      d.kind.opts.Ports,
+		URLs:       d.kind.opts.URLs,
+		Metadata:   spec.metadata(),
+		OnCommand:  func(run sandbox.CommandRun) { d.kind.onCommand(spec, run) },
+		Limits:     sandbox.Limits(d.kind.opts.MachineLimits),
 		Logger:     spec.Logger.With(slog.String("instance", spec.InstanceID)),
 		OnPower: func(p sandbox.Power) {
 			if p == sandbox.Reboot {

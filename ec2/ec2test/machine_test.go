@@ -67,6 +67,8 @@ func (d *fakeDisk) ReadFile(name string) ([]byte, error) {
 	return []byte(text), nil
 }
 
+func (*fakeDisk) Files() ([]ec2test.File, error) { return nil, errors.ErrUnsupported }
+
 func (*fakeDisk) Close() error { return nil }
 
 type fakeGuest struct {

@@ -3,6 +3,7 @@ package ec2test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -10,9 +11,9 @@ import (
 // network allocates addresses across all regions, and maps them to instances.
 type network struct {
 	mu        sync.Mutex
-	instances map[netip.Addr]*instance
-	private   int        // networks allocated to accounts so far
-	first     netip.Addr // public address
+	instances map[netip.Addr][]*instance // private addresses can be in several VPCs
+	private   int                        // networks allocated to accounts so far
+	first     netip.Addr                 // public address
 	last      netip.Addr
 	public    netip.Addr // latest public address allocated
 }
@@ -20,7 +21,7 @@ type network struct {
 // reserve chooses the range of public addresses: loopback addresses if the
 // server listens on them, otherwise the range that RFC 2544 reserves for tests.
 func (n *network) reserve(listen bool) {
-	n.instances = make(map[netip.Addr]*instance)
+	n.instances = make(map[netip.Addr][]*instance)
 	n.first, n.last = netip.AddrFrom4([4]byte{198, 18, 0, 1}), netip.AddrFrom4([4]byte{198, 19, 255, 254})
 	if listen {
 		n.first, n.last = netip.AddrFrom4([4]byte{127, 1, 0, 1}), netip.AddrFrom4([4]byte{127, 254, 255, 254})
@@ -56,7 +57,7 @@ func ipv6Of(private netip.Addr) netip.Addr {
 func (n *network) claim(addr netip.Addr, i *instance) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.instances[addr] = i
+	n.instances[addr] = append(n.instances[addr], i)
 }
 
 // claimPublic assigns a free public address to an instance.
@@ -69,7 +70,7 @@ func (n *network) claimPublic(i *instance) netip.Addr {
 			n.public = n.first
 		}
 		if _, taken := n.instances[n.public]; !taken {
-			n.instances[n.public] = i
+			n.instances[n.public] = []*instance{i}
 			return n.public
 		}
 	}
@@ -79,25 +80,35 @@ func (n *network) claimPublic(i *instance) netip.Addr {
 func (n *network) free(addr netip.Addr, i *instance) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.instances[addr] == i {
+	if n.instances[addr] = slices.DeleteFunc(n.instances[addr], func(have *instance) bool { return have == i }); len(n.instances[addr]) == 0 {
 		delete(n.instances, addr)
 	}
 }
 
 // at returns the instance with an address, or with a DNS name that contains
-// one.
-func (n *network) at(host string) *instance {
+// one, and the address. Among several it prefers one in the VPC of near, which
+// may be nil.
+func (n *network) at(host string, near *instance) (*instance, netip.Addr) {
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
 		label, _, _ := strings.Cut(host, ".")
 		_, dashed, _ := strings.Cut(label, "-") // ec2-1-2-3-4 and ip-1-2-3-4
 		if addr, err = netip.ParseAddr(strings.ReplaceAll(dashed, "-", ".")); err != nil {
-			return nil
+			return nil, addr
 		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.instances[addr]
+	list := n.instances[addr]
+	if len(list) == 0 {
+		return nil, addr
+	}
+	for _, i := range list {
+		if near != nil && i.subnet.vpc == near.subnet.vpc {
+			return i, addr
+		}
+	}
+	return list[0], addr
 }
 
 // privateName returns the private DNS name of an address.
@@ -109,16 +120,16 @@ func (r *region) privateName(addr netip.Addr) string {
 	return "ip-" + strings.ReplaceAll(addr.String(), ".", "-") + "." + domain
 }
 
-// publicName returns the public DNS name of an address, or "" if it is invalid.
-func (r *region) publicName(addr netip.Addr) string {
-	if !addr.IsValid() {
+// publicName returns the public DNS name of an instance, or "" if it has none.
+func (i *instance) publicName() string {
+	if !i.publicIP.IsValid() || !i.subnet.vpc.dnsHostnames {
 		return ""
 	}
-	domain := r.name + ".compute.amazonaws.com"
-	if r.name == "us-east-1" {
+	domain := i.region.name + ".compute.amazonaws.com"
+	if i.region.name == "us-east-1" {
 		domain = "compute-1.amazonaws.com"
 	}
-	return "ec2-" + strings.ReplaceAll(addr.String(), ".", "-") + "." + domain
+	return "ec2-" + strings.ReplaceAll(i.publicIP.String(), ".", "-") + "." + domain
 }
 
 // arn returns the ARN of an EC2 resource of the caller.

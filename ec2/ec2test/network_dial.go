@@ -28,10 +28,11 @@ func (s *Server) source() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0,
 //
 // Failures are those of a real network. An address without a running instance
 // is unreachable, and an instance that is still booting refuses. If the
-// instance's security groups do not admit SourceAddress, Dial waits until ctx
-// is done.
+// instance's security groups do not admit SourceAddress, or its public address
+// is dialed and its subnet has no route to an internet gateway, Dial waits until
+// ctx is done.
 func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	return s.dialFrom(ctx, s.source(), network, addr)
+	return s.dialFrom(ctx, nil, network, addr)
 }
 
 // DialInstance connects to port 22 of an instance by its id, as a session of
@@ -43,15 +44,15 @@ func (s *Server) DialInstance(ctx context.Context, id string) (net.Conn, error) 
 		i, ok := r.instances.get(id)
 		r.mu.Unlock()
 		if ok {
-			m, _ := i.reach(netip.IPv6Loopback(), sshPort)
+			m, _ := i.reach(netip.IPv6Loopback(), i.privateIP, sshPort)
 			return s.connect(ctx, m, netip.AddrPortFrom(netip.IPv6Loopback(), sshPort), netip.IPv6Loopback(), memconn.Addr(id))
 		}
 	}
 	return nil, &net.OpError{Op: "dial", Net: "ssm", Addr: memconn.Addr(id), Err: syscall.EHOSTUNREACH}
 }
 
-// dialFrom is Dial from a given address.
-func (s *Server) dialFrom(ctx context.Context, from netip.Addr, network, addr string) (net.Conn, error) {
+// dialFrom is Dial from an instance, or from SourceAddress if it is nil.
+func (s *Server) dialFrom(ctx context.Context, near *instance, network, addr string) (net.Conn, error) {
 	host, portText, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -64,14 +65,18 @@ func (s *Server) dialFrom(ctx context.Context, from netip.Addr, network, addr st
 	refuse := func(cause error) error {
 		return &net.OpError{Op: "dial", Net: network, Source: nil, Addr: target, Err: cause}
 	}
-	i := s.network.at(host)
+	i, to := s.network.at(host, near)
 	if i == nil {
 		return nil, refuse(syscall.EHOSTUNREACH)
 	}
-	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
+	from := s.source()
+	switch {
+	case to.Is6():
 		from = netip.IPv6Loopback()
+	case near != nil:
+		from = near.privateIP
 	}
-	m, allowed := i.reach(from, s.portsOf(int(port))...)
+	m, allowed := i.reach(from, to, s.portsOf(int(port))...)
 	switch {
 	case m == nil:
 		return nil, refuse(syscall.EHOSTUNREACH)
@@ -85,7 +90,7 @@ func (s *Server) dialFrom(ctx context.Context, from netip.Addr, network, addr st
 			return nil, refuse(net.ErrClosed)
 		}
 	}
-	return s.connect(ctx, m, netip.AddrPortFrom(i.address(host), sshPort), from, target)
+	return s.connect(ctx, m, netip.AddrPortFrom(to, sshPort), from, target)
 }
 
 // connect connects to a machine, which is nil if the instance is off.
@@ -111,14 +116,6 @@ func (s *Server) connect(ctx context.Context, m *machine, to netip.AddrPort, fro
 	return client, nil
 }
 
-// address returns the instance's address that host stands for.
-func (i *instance) address(host string) netip.Addr {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr
-	}
-	return i.privateIP
-}
-
 // portsOf returns the ports to look for in security groups when port is dialed.
 // With Options.Listen, the port on which instances listen stands for port 22.
 func (s *Server) portsOf(port int) []int {
@@ -129,14 +126,18 @@ func (s *Server) portsOf(port int) []int {
 }
 
 // reach returns the instance's machine, nil if it is off, and reports whether
-// its security groups admit a TCP connection to any of the ports.
-func (i *instance) reach(from netip.Addr, ports ...int) (*machine, bool) {
+// its network and security groups admit a TCP connection to any of the ports of
+// one of its addresses.
+func (i *instance) reach(from, to netip.Addr, ports ...int) (*machine, bool) {
 	i.region.mu.Lock()
 	defer i.region.mu.Unlock()
 	now := i.region.server.now()
 	i.region.sweep(now)
 	if code := i.phase.code(now); i.machine == nil || code != pending && code != running {
 		return nil, false
+	}
+	if from == i.region.server.source() && to == i.publicIP && !i.region.isPublic(i.subnet, from) {
+		return i.machine, false
 	}
 	for _, g := range i.groups {
 		if slices.ContainsFunc(ports, func(port int) bool { return g.admits(from, port) }) {

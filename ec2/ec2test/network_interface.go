@@ -119,7 +119,7 @@ func (c *call) nicXML(n *eni) nicXML {
 	if i := n.instance; i != nil {
 		out.Attachment = &nicAttachmentXML{instanceAttachmentXML{n.attachment, 0, "attached", ec2query.FormatTime(n.attached), n.deleteOnTermination}, i.id, i.owner}
 		if i.publicIP.IsValid() && i.phase.code(c.now) != pending {
-			out.Association = &associationXML{i.publicIP.String(), c.publicName(i.publicIP), "amazon"}
+			out.Association = &associationXML{i.publicIP.String(), i.publicName(), "amazon"}
 		}
 		if i.ipv6.IsValid() {
 			out.IPv6 = ec2query.SetOf(ipv6XML{Address: i.ipv6.String()})

@@ -16,6 +16,7 @@ type group struct {
 	description string
 	vpc         *vpc
 	rules       []*rule
+	preset      bool // made by AddSecurityGroup
 }
 
 type rule struct {
@@ -31,16 +32,20 @@ type rule struct {
 	description string
 }
 
-// key returns a string that is equal for equal rules.
-func (r *rule) key() string {
-	source := r.prefixList
+// peer returns the rule's source or destination.
+func (r *rule) peer() string {
 	switch {
 	case r.source != nil:
-		source = r.source.id
+		return r.source.id
 	case r.cidr.IsValid():
-		source = r.cidr.String()
+		return r.cidr.String()
 	}
-	return strconv.FormatBool(r.egress) + " " + r.protocol + " " + strconv.Itoa(r.from) + " " + strconv.Itoa(r.to) + " " + source
+	return r.prefixList
+}
+
+// key returns a string that is equal for equal rules.
+func (r *rule) key() string {
+	return strconv.FormatBool(r.egress) + " " + r.protocol + " " + strconv.Itoa(r.from) + " " + strconv.Itoa(r.to) + " " + r.peer()
 }
 
 // admits reports whether the group admits a TCP connection.
@@ -73,6 +78,13 @@ func (r *region) addRule(made *rule) {
 func (r *region) dropRule(gone *rule) {
 	gone.group.rules = slices.DeleteFunc(gone.group.rules, func(have *rule) bool { return have == gone })
 	r.rules.remove(gone.id)
+}
+
+func (r *region) dropGroup(g *group) {
+	for _, gone := range slices.Clone(g.rules) {
+		r.dropRule(gone)
+	}
+	r.groups.remove(g.id)
 }
 
 type groupIDXML struct {
@@ -172,7 +184,7 @@ func (c *call) describeGroups(in *describeGroupsInput) (*describeGroupsOutput, *
 // default one.
 func (c *call) groupByName(name string, v *vpc) (*group, *ec2query.Error) {
 	if v == nil {
-		if v = c.accountState(c.account).vpc; !v.isDefault {
+		if v = c.defaultVPC(); v == nil {
 			return nil, ec2query.Errorf("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.")
 		}
 	}
@@ -230,13 +242,13 @@ type createGroupOutput struct {
 }
 
 func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *ec2query.Error) {
-	v := c.accountState(c.account).vpc
+	v := c.defaultVPC()
 	if in.VpcID != "" {
 		var err *ec2query.Error
 		if v, err = lookup(c, &c.vpcs, vpcKind(), in.VpcID); err != nil {
 			return nil, err
 		}
-	} else if !v.isDefault {
+	} else if v == nil {
 		return nil, ec2query.Errorf("VPCIdNotSpecified", "No default VPC for this user")
 	}
 	specs, err := tagSpecs(in.TagSpecification, "security-group")
@@ -316,9 +328,6 @@ func (c *call) deleteGroup(in *groupRef) (*deleteGroupOutput, *ec2query.Error) {
 	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
-	for _, r := range slices.Clone(g.rules) {
-		c.dropRule(r)
-	}
-	c.groups.remove(g.id)
+	c.dropGroup(g)
 	return &deleteGroupOutput{Return: true, ID: g.id}, nil
 }

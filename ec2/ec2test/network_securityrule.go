@@ -189,8 +189,7 @@ func (c *call) authorize(in *authorizeInput, egress bool) (*authorizeOutput, *ec
 	}
 	for _, made := range rules {
 		if g.find(made.key()) != nil {
-			return nil, ec2query.Errorf("InvalidPermission.Duplicate", "the specified rule \"peer: %s, %s, from port: %d, to port: %d, ALLOW\" already exists",
-				made.cidr, strings.ToUpper(made.protocol), made.from, made.to)
+			return nil, duplicateRule(made)
 		}
 	}
 	if err := c.checkDryRun(); err != nil {
@@ -203,6 +202,15 @@ func (c *call) authorize(in *authorizeInput, egress bool) (*authorizeOutput, *ec
 		out.Rules.Items = append(out.Rules.Items, c.ruleXML(made))
 	}
 	return out, nil
+}
+
+func duplicateRule(r *rule) *ec2query.Error {
+	return ec2query.Errorf("InvalidPermission.Duplicate", "the specified rule \"peer: %s, %s, from port: %d, to port: %d, ALLOW\" already exists",
+		r.peer(), strings.ToUpper(r.protocol), r.from, r.to)
+}
+
+func missingRule() *ec2query.Error {
+	return ec2query.Errorf("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
 }
 
 func (g *group) find(key string) *rule {
@@ -257,7 +265,7 @@ func (c *call) revoke(in *revokeInput, egress bool) (*ec2query.Return, *ec2query
 		for _, want := range named {
 			have := g.find(want.key())
 			if have == nil {
-				return nil, ec2query.Errorf("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
+				return nil, missingRule()
 			}
 			revoked = append(revoked, have)
 		}

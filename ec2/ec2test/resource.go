@@ -2,6 +2,7 @@ package ec2test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -10,8 +11,9 @@ import (
 // default resources of accounts are not included.
 type Resource struct {
 	// Type is the resource type, as in tag specifications: "instance", "image",
-	// "snapshot", "volume", "security-group", "network-interface", "key-pair"
-	// or "launch-template"; or "role" or "instance-profile".
+	// "snapshot", "volume", "security-group", "network-interface", "key-pair",
+	// "launch-template", "vpc", "subnet", "internet-gateway" or "route-table"; or
+	// "role" or "instance-profile".
 	Type string
 
 	ID      string
@@ -66,8 +68,17 @@ func (s *Server) Resources(keep func(Resource) bool) []Resource {
 // Leftovers returns a one-line description of each existing resource, including
 // images and their snapshots. Tests use it to check that nothing is left
 // behind.
-func (s *Server) Leftovers() []string {
-	all := s.Resources(nil)
+func (s *Server) Leftovers() []string { return s.LeftoversExcept() }
+
+// LeftoversExcept is like [Server.Leftovers] without what is meant to stay: the
+// resources with the ids in keep, and the snapshots of the images in keep.
+func (s *Server) LeftoversExcept(keep ...string) []string {
+	for _, id := range slices.Clone(keep) {
+		if ami, err := s.AMI(id); err == nil {
+			keep = append(keep, ami.Snapshots...)
+		}
+	}
+	all := s.Resources(func(r Resource) bool { return !slices.Contains(keep, r.ID) })
 	out := make([]string, 0, len(all))
 	for _, r := range all {
 		out = append(out, r.String())
@@ -101,7 +112,7 @@ func (r *region) resource(kind string, b *base, now time.Time) (Resource, bool) 
 		out.State, keep = code.String(), code != terminated
 	case groupKind().resource:
 		g, _ := r.groups.get(b.id)
-		out.Name, keep = g.name, g.name != "default"
+		out.Name, keep = g.name, g.name != "default" && !g.preset
 	case keyPairKind().resource:
 		k, _ := r.keyPairs.get(b.id)
 		out.Name = k.name
@@ -111,10 +122,14 @@ func (r *region) resource(kind string, b *base, now time.Time) (Resource, bool) 
 	case interfaceKind().resource:
 		n, _ := r.interfaces.get(b.id)
 		out.State = n.status()
-	default: // rules belong to groups, networks to accounts
+	case routeTableKind().resource:
+		t, _ := r.routeTables.get(b.id)
+		keep = t.vpc.main != t
+	case vpcKind().resource, subnetKind().resource, gatewayKind().resource:
+	default: // rules belong to groups, and requests have instances
 		keep = false
 	}
-	return out, keep
+	return out, keep && !b.builtin
 }
 
 // TerminateInstance terminates an instance regardless of termination

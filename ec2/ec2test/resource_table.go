@@ -20,6 +20,7 @@ type base struct {
 	created time.Time
 	visible time.Time // when describe calls begin to show it
 	tags    tags
+	builtin bool // an account has it from the start
 }
 
 func (b *base) meta() *base { return b }
@@ -155,6 +156,14 @@ func vpcKind() kind {
 
 func subnetKind() kind {
 	return kind{"subnet-", "subnet", "InvalidSubnetId.Malformed", "InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist"}
+}
+
+func gatewayKind() kind {
+	return kind{"igw-", "internet-gateway", "InvalidInternetGatewayId.Malformed", "InvalidInternetGatewayID.NotFound", "The internetGateway ID '%s' does not exist"}
+}
+
+func routeTableKind() kind {
+	return kind{"rtb-", "route-table", "InvalidRouteTableId.Malformed", "InvalidRouteTableID.NotFound", "The routeTable ID '%s' does not exist"}
 }
 
 func (k kind) missing(id string) *ec2query.Error { return ec2query.Errorf(k.notFound, k.message, id) }

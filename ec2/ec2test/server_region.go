@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"iter"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,9 @@ type region struct {
 	templates  table[*template]
 	vpcs       table[*vpc]
 	subnets    table[*subnet]
+	gateways   table[*internetGateway]
+
+	routeTables table[*routeTable]
 
 	scalingGroups table[*scalingGroup]
 	launchConfigs table[*launchConfig]
@@ -47,6 +51,7 @@ type region struct {
 	imageNames       map[string]string   // image ids by account and name
 	imagesBySnapshot map[string][]*image // by snapshot id
 	keyrings         map[string]*keyring // KMS keys by account
+	detaching        []*volume           // first to end first
 	terminating      []*instance         // in shutting-down, first to end first
 	terminated       []*instance         // and still shown
 }
@@ -113,10 +118,20 @@ func regionCode(name string) string {
 	return parts[0] + short.Replace(parts[1]) + parts[2]
 }
 
-// sweep applies what has become due by now: it frees the resources of
-// terminated instances, and removes those shown long enough. Both lists are in
-// order of time, so only their heads are checked.
+// sweep applies what has become due by now: it detaches volumes, frees the
+// resources of terminated instances, and removes those shown long enough. The
+// lists are in order of time, so only their heads are checked.
 func (r *region) sweep(now time.Time) {
+	for len(r.detaching) > 0 {
+		v := r.detaching[0]
+		if v.detaching && now.Before(v.done) {
+			break
+		}
+		if v.detaching { // not yet by the termination of the instance
+			v.detach()
+		}
+		r.detaching = r.detaching[1:]
+	}
 	for len(r.terminating) > 0 && r.terminating[0].phase.code(now) == terminated {
 		r.freeResources(r.terminating[0])
 		r.terminated = append(r.terminated, r.terminating[0])
@@ -141,31 +156,45 @@ func (r *region) machines() []*machine {
 	return on
 }
 
+// shelf is a table of taggable resources.
+type shelf struct {
+	kind kind
+	get  func(id string) (*base, bool)
+	all  iter.Seq[*base]
+}
+
+func shelfOf[T record](t *table[T], k kind) shelf {
+	return shelf{kind: k, get: baseOf(t), all: func(yield func(*base) bool) {
+		for r := range t.all() {
+			if !yield(r.meta()) {
+				return
+			}
+		}
+	}}
+}
+
+// shelves returns the tables of all kinds of taggable resources.
+func (r *region) shelves() []shelf {
+	return []shelf{
+		shelfOf(&r.images, imageKind()), shelfOf(&r.snapshots, snapshotKind()), shelfOf(&r.volumes, volumeKind()),
+		shelfOf(&r.instances, instanceKind()), shelfOf(&r.interfaces, interfaceKind()),
+		shelfOf(&r.groups, groupKind()), shelfOf(&r.rules, ruleKind()),
+		shelfOf(&r.keyPairs, keyPairKind()), shelfOf(&r.templates, templateKind()),
+		shelfOf(&r.spotRequests, spotKind()), shelfOf(&r.spotFleets, spotFleetKind()), shelfOf(&r.fleets, fleetKind()),
+		shelfOf(&r.routeTables, routeTableKind()), shelfOf(&r.gateways, gatewayKind()),
+		shelfOf(&r.subnets, subnetKind()), shelfOf(&r.vpcs, vpcKind()),
+	}
+}
+
 // anyRecord returns the caller's taggable resource of any kind with an id.
 func (c *call) anyRecord(id string) (*base, *ec2query.Error) {
-	finders := []struct {
-		kind kind
-		get  func(id string) (*base, bool)
-	}{
-		{imageKind(), baseOf(&c.images)},
-		{snapshotKind(), baseOf(&c.snapshots)},
-		{volumeKind(), baseOf(&c.volumes)},
-		{interfaceKind(), baseOf(&c.interfaces)},
-		{instanceKind(), baseOf(&c.instances)},
-		{groupKind(), baseOf(&c.groups)},
-		{ruleKind(), baseOf(&c.rules)},
-		{keyPairKind(), baseOf(&c.keyPairs)},
-		{templateKind(), baseOf(&c.templates)},
-		{vpcKind(), baseOf(&c.vpcs)},
-		{subnetKind(), baseOf(&c.subnets)},
-	}
-	for _, f := range finders {
-		if _, ok := strings.CutPrefix(id, f.kind.prefix); !ok {
+	for _, s := range c.shelves() {
+		if !strings.HasPrefix(id, s.kind.prefix) {
 			continue
 		}
-		b, ok := f.get(id)
+		b, ok := s.get(id)
 		if !ok || !c.owns(b) || !c.isVisible(b) {
-			return nil, f.kind.missing(id)
+			return nil, s.kind.missing(id)
 		}
 		return b, nil
 	}

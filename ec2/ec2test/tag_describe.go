@@ -73,25 +73,12 @@ func (c *call) describeTags(in *describeTagsInput) (*describeTagsOutput, *ec2que
 // of their kinds.
 func (r *region) everything() iter.Seq2[string, *base] {
 	return func(yield func(string, *base) bool) {
-		_ = each(&r.images, imageKind(), yield) &&
-			each(&r.snapshots, snapshotKind(), yield) &&
-			each(&r.volumes, volumeKind(), yield) &&
-			each(&r.instances, instanceKind(), yield) &&
-			each(&r.interfaces, interfaceKind(), yield) &&
-			each(&r.groups, groupKind(), yield) &&
-			each(&r.rules, ruleKind(), yield) &&
-			each(&r.keyPairs, keyPairKind(), yield) &&
-			each(&r.templates, templateKind(), yield) &&
-			each(&r.vpcs, vpcKind(), yield) &&
-			each(&r.subnets, subnetKind(), yield)
-	}
-}
-
-func each[T record](t *table[T], k kind, yield func(string, *base) bool) bool {
-	for r := range t.all() {
-		if !yield(k.resource, r.meta()) {
-			return false
+		for _, s := range r.shelves() {
+			for b := range s.all {
+				if !yield(s.kind.resource, b) {
+					return
+				}
+			}
 		}
 	}
-	return true
 }

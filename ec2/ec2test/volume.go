@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
@@ -21,11 +20,7 @@ type volume struct {
 	kmsKey     string
 	snapshot   string // id it was created from
 	disk       *diskRef
-
-	instance            *instance // nil if not attached
-	device              string
-	attached            time.Time
-	deleteOnTermination bool
+	attachment
 }
 
 func (v *volume) state() string {
@@ -129,18 +124,18 @@ func (c *call) volumeXML(v *volume) volumeXML {
 		Tags: v.tags.optional(c.now),
 	}
 	if v.instance != nil {
-		out.Attachments = ec2query.SetOf(attachmentXML{v.id, v.instance.id, v.device, "attached", ec2query.FormatTime(v.attached), v.deleteOnTermination})
+		out.Attachments = ec2query.SetOf(c.attachmentXML(v))
 	}
 	return out
 }
 
 func volumeFilters() filters[*volume] {
-	onInstance := func(get func(*volume) []string) func(*call, *volume) []string {
-		return func(_ *call, v *volume) []string {
+	onInstance := func(get func(attachmentXML) string) func(*call, *volume) []string {
+		return func(c *call, v *volume) []string {
 			if v.instance == nil {
 				return nil
 			}
-			return get(v)
+			return one(get(c.attachmentXML(v)))
 		}
 	}
 	return filters[*volume]{
@@ -152,11 +147,12 @@ func volumeFilters() filters[*volume] {
 		"encrypted":              func(_ *call, v *volume) []string { return truth(v.encrypted) },
 		"availability-zone":      func(_ *call, v *volume) []string { return one(v.zone) },
 		"create-time":            func(_ *call, v *volume) []string { return one(ec2query.FormatTime(v.created)) },
-		"attachment.instance-id": onInstance(func(v *volume) []string { return one(v.instance.id) }),
-		"attachment.device":      onInstance(func(v *volume) []string { return one(v.device) }),
-		"attachment.status":      onInstance(func(*volume) []string { return one("attached") }),
-		"attachment.delete-on-termination": onInstance(func(v *volume) []string {
-			return truth(v.deleteOnTermination)
+		"attachment.instance-id": onInstance(func(a attachmentXML) string { return a.Instance }),
+		"attachment.device":      onInstance(func(a attachmentXML) string { return a.Device }),
+		"attachment.status":      onInstance(func(a attachmentXML) string { return a.Status }),
+		"attachment.attach-time": onInstance(func(a attachmentXML) string { return a.Attached }),
+		"attachment.delete-on-termination": onInstance(func(a attachmentXML) string {
+			return truth(a.DeleteOnTermination)[0]
 		}),
 	}
 }

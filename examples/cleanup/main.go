@@ -1,6 +1,7 @@
 // Command cleanup retires old AMIs in several regions, as a nightly job: it
 // reads what there is and what uses it, decides, prints the plan, and with
-// -apply carries it out and reports. An image in use is never touched.
+// -apply carries it out and reports. An image in use is never touched. It also
+// reaps what builds left whose process died.
 //
 //	go run ./examples/cleanup -apply
 //
@@ -24,6 +25,8 @@ import (
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 	"github.com/bakestone-go/bakestone/amicleanup/service"
+	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 )
 
@@ -72,12 +75,40 @@ func nightly(where *demo.Demo, o *options, out io.Writer) *service.Service {
 		},
 		Report: func(_ context.Context, run *service.Run) { report(out, run) },
 	}
+	reaper := reaper(where, o)
+	job.Also = func(ctx context.Context, apply bool) error { return reap(ctx, reaper, apply && o.apply, out) }
 	if o.lock != "" {
 		job.Lock = &service.ParameterLock{
 			Config: where.Cloud.Config(o.regions[0]), Name: o.lock, Clock: where.Clock,
 		}
 	}
 	return job
+}
+
+// reaper returns what reaps in the regions.
+func reaper(where *demo.Demo, o *options) *ec2.Reaper {
+	return &ec2.Reaper{Clouds: []*ec2.Cloud{where.Cloud}, Regions: o.regions}
+}
+
+// reap plans what to reap, prints it, and does it if apply is set.
+func reap(ctx context.Context, reaper *ec2.Reaper, apply bool, out io.Writer) error {
+	plan, unread := reaper.Plan(ctx)
+	fmt.Fprint(out, plan)
+	if !apply {
+		return unread
+	}
+	result, err := reaper.Apply(ctx, plan)
+	fmt.Fprint(out, result)
+	return errors.Join(unread, err)
+}
+
+// permissions returns the least IAM policy of the job.
+func permissions(where *demo.Demo, o *options, job *service.Service) *iampolicy.Document {
+	policy := job.IAMPolicy(&amicleanup.IAMPolicyOptions{PlanOnly: !o.apply})
+	if !o.apply {
+		return policy.With(reaper(where, o).PlanPolicy())
+	}
+	return policy.With(reaper(where, o).IAMPolicy())
 }
 
 // report prints what a run did; the plan was printed before.
@@ -118,10 +149,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer where.Close()
 	job := nightly(where, &o, out)
 	if o.policy {
-		_, err := fmt.Fprintln(out, job.IAMPolicy(&amicleanup.IAMPolicyOptions{PlanOnly: !o.apply}))
+		_, err := fmt.Fprintln(out, permissions(where, &o, job))
 		return err
 	}
 	if !o.onAWS {
+		fmt.Fprint(out, "Cleaning up an embedded EC2, with images that this example has made.\n\n")
 		if err := fill(ctx, where, o.regions); err != nil {
 			return err
 		}

@@ -36,7 +36,11 @@ func TestNightly(t *testing.T) {
 	if !strings.Contains(planned.String(), "nothing was changed: not approved by the review") {
 		t.Errorf("without -apply:\n%s", planned.String())
 	}
+	if want := "left by dead builds: 2 to remove, 0 kept\n"; !strings.Contains(planned.String(), want) || strings.Contains(planned.String(), " removed,") {
+		t.Errorf("without -apply: %s, want %q and nothing removed", planned.String(), want)
+	}
 	for want, n := range map[string]int{
+		"left by dead builds: 2 removed, 0 kept\n": 1,
 		"  10 removed\n": 1, " GiB of 10 images": 1, "  12 by NewestUsable(3)\n": 1,
 	} {
 		if got := strings.Count(applied.String(), want); got != n {
@@ -63,17 +67,17 @@ func TestPolicyOfTheJob(t *testing.T) {
 		}
 		return policy.Actions()
 	}
-	const removes, disables, locks = "ec2:DeregisterImage", "ec2:DisableImage", "ssm:PutParameter"
+	const removes, disables, locks, reaps = "ec2:DeregisterImage", "ec2:DisableImage", "ssm:PutParameter", "ec2:TerminateInstances"
 	for _, test := range []struct {
 		args    []string
 		allowed []string
 	}{
 		{nil, []string{locks}},
-		{[]string{"-apply"}, []string{removes, locks}},
-		{[]string{"-apply", "-disabled", "336h"}, []string{removes, disables, locks}},
+		{[]string{"-apply"}, []string{removes, locks, reaps}},
+		{[]string{"-apply", "-disabled", "336h"}, []string{removes, disables, locks, reaps}},
 	} {
 		actions := printed(test.args...)
-		for _, action := range []string{removes, disables, locks} {
+		for _, action := range []string{removes, disables, locks, reaps} {
 			if got, want := slices.Contains(actions, action), slices.Contains(test.allowed, action); got != want {
 				t.Errorf("with %v it allows %s: %t, want %t", test.args, action, got, want)
 			}

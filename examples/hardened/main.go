@@ -13,12 +13,13 @@ package main
 import (
 	"context"
 	"embed"
+	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/terminal"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 	"github.com/bakestone-go/bakestone/provision"
@@ -103,11 +104,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if env.Server != nil {
 		settings.Ansible = onMachine
 	}
-	options := &bake.Options{Observe: bake.Progress(out), Clock: env.Clock}
-	results, err := bake.Bake(ctx, options, layers(env.Cloud, settings)...)
-	fmt.Fprintln(out)
-	for _, result := range results {
-		fmt.Fprintln(out, result)
-	}
-	return err
+	images := layers(env.Cloud, settings)
+	view := terminal.New(out, &terminal.Options{Images: len(images), Clock: env.Clock})
+	results, err := bake.Bake(ctx, &bake.Options{Observe: view.Observe, Clock: env.Clock}, images...)
+	return errors.Join(err, view.Close(results))
 }

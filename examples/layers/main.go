@@ -11,14 +11,15 @@ package main
 import (
 	"context"
 	"embed"
+	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"io/fs"
 	"strconv"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/terminal"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 	"github.com/bakestone-go/bakestone/provision"
@@ -105,11 +106,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	settings := Settings{Environment: *environment, NodeVersion: *nodeVersion, Workers: *workers, App: app}
-	options := &bake.Options{Observe: bake.Progress(out), Clock: env.Clock}
+	view := terminal.New(out, &terminal.Options{Images: 2, Clock: env.Clock})
+	options := &bake.Options{Observe: view.Observe, Clock: env.Clock}
 	results, err := deploy(ctx, env.Cloud, options, settings)
-	fmt.Fprintln(out)
-	for _, result := range results {
-		fmt.Fprintln(out, result)
-	}
-	return err
+	return errors.Join(err, view.Close(results))
 }

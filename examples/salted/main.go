@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/terminal"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 	"github.com/bakestone-go/bakestone/provision"
@@ -92,17 +93,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *everything {
 		images = all(env.Cloud, settings)
 	} else if env.Server != nil {
-		fmt.Fprintln(out, "The embedded EC2 has no base yet: baking it first, without output.")
-		if _, err := bake.Bake(ctx, &bake.Options{Clock: env.Clock}, base(env.Cloud, settings)); err != nil {
+		fmt.Fprintln(out, "The embedded EC2 has no base yet: baking it first.")
+		if err := bakeAll(ctx, env, out, base(env.Cloud, settings)); err != nil {
 			return err
 		}
+		fmt.Fprintln(out)
 	}
-	results, err := bake.Bake(ctx, &bake.Options{Observe: bake.Progress(out), Clock: env.Clock}, images...)
-	fmt.Fprintln(out)
-	for _, result := range results {
-		fmt.Fprintln(out, result)
-	}
-	return err
+	return bakeAll(ctx, env, out, images...)
+}
+
+// bakeAll bakes images and shows it on out.
+func bakeAll(ctx context.Context, env *demo.Demo, out io.Writer, images ...*bake.Image) error {
+	view := terminal.New(out, &terminal.Options{Images: len(images), Clock: env.Clock})
+	results, err := bake.Bake(ctx, &bake.Options{Observe: view.Observe, Clock: env.Clock}, images...)
+	return errors.Join(err, view.Close(results))
 }
 
 // commit returns the abbreviated git commit of the working directory.

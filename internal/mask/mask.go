@@ -71,35 +71,28 @@ func (m *Masker) add(value string) {
 		return
 	}
 	if m.starts == nil {
-		m.known, m.starts = map[string]bool{}, newStarts(fewestBits)
+		m.known, m.starts = map[string]bool{}, newStarts()
 	}
 	m.known[value] = true
 	m.longest = max(m.longest, len(value))
 	m.root.insert(value, len(value))
 	m.starts.add(value)
-	if m.starts.full() {
-		m.starts = newStarts(m.starts.bits + 2)
-		for value := range m.known {
-			m.starts.add(value)
-		}
-	}
 }
 
 // Mask returns text with every secret replaced. The first part of a secret, of at
 // least four bytes, is replaced if the text was cut after it with an ellipsis.
 func (m *Masker) Mask(text string) string {
 	spans, _ := m.decide(text, true, 0)
-	return replace(text, spans)
+	return replace(text, spans, 0)
 }
 
-// replace replaces the spans of text.
-func replace(text string, spans []span) string {
+// replace returns text from done on with the spans replaced.
+func replace(text string, spans []span, done int) string {
 	if len(spans) == 0 {
-		return text
+		return text[done:]
 	}
 	var b strings.Builder
-	b.Grow(len(text))
-	done := 0
+	b.Grow(len(text) - done)
 	for _, s := range spans {
 		b.WriteString(text[done:s.from])
 		b.WriteString(Redacted)
@@ -135,7 +128,7 @@ func (m *Masker) scan(text string, final bool, least int) (spans []span, decided
 		return nil, len(text)
 	}
 	w := walk{m: m, text: text, final: final, least: least, total: 4096 + 4*m.longest + 8*len(text)}
-	begins := scanner{starts: m.starts, text: text}
+	begins := newScanner(m.starts, text)
 	for p, as := begins.next(0); p < len(text); p, as = begins.next(p + 1) {
 		to, undecided := w.from(p, as)
 		last := len(spans) - 1

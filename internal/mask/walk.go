@@ -19,7 +19,7 @@ type walk struct {
 	undecided bool // text ended within a secret
 	matched   int  // bytes of the secret in the current state
 	todo      []state
-	seen      map[state]bool
+	seen      stateSet
 	budget    int // states left to follow from start
 	total     int // states left to follow in text, until few may be followed from each start
 }
@@ -57,9 +57,9 @@ const (
 // p, and whether a secret that is not complete may begin there.
 func (w *walk) from(p int, as kinds) (to int, undecided bool) {
 	w.start, w.to, w.undecided = p, p, false
-	w.budget = 256 + 4*w.m.longest
+	w.budget = 256 + 8*w.m.longest
 	if w.total < 0 {
-		w.budget = 32
+		w.budget = min(32+w.m.longest, 128)
 	}
 	begin := state{cursor: cursor{node: &w.m.root}, at: p}
 	w.matched = 0
@@ -83,9 +83,7 @@ func (w *walk) from(p int, as kinds) (to int, undecided bool) {
 		w.follow(s)
 	}
 	w.todo = w.todo[:0]
-	if len(w.seen) > 0 {
-		clear(w.seen)
-	}
+	w.seen.empty()
 	return w.to, w.undecided
 }
 
@@ -158,29 +156,39 @@ func (w *walk) later(s state) {
 	if w.dead(s) {
 		return
 	}
-	w.budget--
-	w.total--
-	if w.budget < 0 || s.at-w.start > spread*(s.matched+1)+longestSkip || w.seen[s] {
+	w.spend()
+	if w.budget < 0 || s.at-w.start > spread*(s.matched+1)+longestSkip || !w.seen.add(s) {
 		return
 	}
-	if w.seen == nil {
-		w.seen = map[state]bool{}
-	}
-	w.seen[s] = true
 	w.todo = append(w.todo, s)
+}
+
+// spend takes one state from the budgets.
+func (w *walk) spend() {
+	w.budget--
+	w.total--
 }
 
 // dead reports whether the next byte already shows that s leads nowhere.
 func (w *walk) dead(s state) bool {
-	if s.mode != inText || s.at >= len(w.text) {
+	if s.at >= len(w.text) {
 		return false
 	}
 	c := w.text[s.at]
-	if w.m.starts.special[c] || c == ' ' || c >= utf8.RuneSelf { // may be skipped, or an ellipsis
+	if c == ' ' || c >= utf8.RuneSelf { // may be an ellipsis
 		return false
 	}
-	_, ok := s.step(c)
-	return !ok
+	switch s.mode {
+	case inText:
+		if w.m.starts.special[c] {
+			return false
+		}
+		_, ok := s.step(c)
+		return !ok
+	case inHex, inDecimal:
+		return !hexDigit(c)
+	}
+	return false
 }
 
 // step returns s after one byte of a secret, which ends at the position in the text.
@@ -189,6 +197,7 @@ func (w *walk) step(s state, b byte, at int) (state, bool) {
 	if !ok {
 		return s, false
 	}
+	w.spend()
 	s.cursor, s.at = c, at
 	s.matched++
 	w.matched = s.matched
@@ -205,12 +214,7 @@ func (w *walk) found(s state) {
 	}
 	to := s.at
 	if s.dumped { // the same bytes follow as characters
-		if i := strings.IndexByte(w.text[to:], '\n'); i >= 0 {
-			to += i
-		} else {
-			w.needMore()
-			to = len(w.text)
-		}
+		to, _ = w.rowEnd(to)
 	}
 	if s.mode == inBase64 {
 		to = w.padding(to)

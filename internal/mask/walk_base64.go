@@ -66,7 +66,10 @@ func (w *walk) firstBase64(at int) (value uint16, next int) {
 // base64At returns the value of the next character of base64 and the position behind
 // it, or noBase64.
 func (w *walk) base64At(at int) (value uint16, next int) {
-	for skipped := at; at-skipped < longestSkip; {
+	for begin := at; at-begin < longestSkip && w.budget >= 0; {
+		if at > begin {
+			w.spend()
+		}
 		c, next := w.unit(at)
 		if next == at {
 			return noBase64, at
@@ -120,6 +123,9 @@ func (w *walk) padding(at int) int {
 			return at
 		}
 		c, next := w.unit(at)
+		if n == 1 && next == len(w.text) {
+			w.needMore()
+		}
 		if c != '=' || strings.HasPrefix(w.text[next:], "=") && n == 1 {
 			return at
 		}

@@ -18,8 +18,7 @@ func (w *walk) readText(s state) {
 		}
 		c := w.text[s.at]
 		if w.budget > 0 && (w.m.starts.special[c] || c == ' ') {
-			w.budget--
-			w.total--
+			w.spend()
 			if s.matched > 0 {
 				w.skip(s, c)
 			}
@@ -95,14 +94,36 @@ func (w *walk) jump(s state, n int) {
 // blanks returns the length of the spaces and tabs that text begins with, and of the
 // address at the beginning of a row of od -c.
 func (w *walk) blanks(text string) int {
-	if len(text) >= 10 && text[0] == '0' && strings.Trim(text[:7], "01234567") == "" && text[7:10] == "   " {
-		return 10
+	if n := odAddress(text); n > 0 {
+		if n > len(text) {
+			w.needMore()
+			return 0
+		}
+		return n
 	}
-	n := len(text) - len(strings.TrimLeft(text, " \t"))
+	n := 0
+	for n < min(len(text), longestSkip) && isBlank(text[n]) {
+		n++
+	}
 	if n == len(text) {
 		w.needMore()
 	}
 	return n
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// odAddress returns the length of the address that a row of od -c begins with, or 0. It
+// is longer than text if text ends within what may be one.
+func odAddress(text string) int {
+	const length = 10 // 7 digits and 3 spaces
+	for i := range min(len(text), length) {
+		switch c := text[i]; {
+		case i == 0 && c != '0', i < 7 && (c < '0' || c > '7'), i >= 7 && c != ' ':
+			return 0
+		}
+	}
+	return length
 }
 
 // decode reads the encoded character at s.
@@ -211,6 +232,8 @@ func (w *walk) hexDigits(at, most int) (value rune, n int) {
 	return value, n
 }
 
+const longestEntity = 32 // bytes, with the ampersand
+
 // entity reads &amp; &#38; or &#x26; behind its ampersand. Each further level of
 // encoding turns the ampersand into &amp;.
 func (w *walk) entity(s state, at int) {
@@ -233,10 +256,9 @@ func (w *walk) entity(s state, at int) {
 // entityAt returns the meaning of the entity whose name begins at the position, or
 // "", and the position behind it. Its characters may be percent-encoded.
 func (w *walk) entityAt(at int) (text string, next int) {
-	const longest = 32
-	name := make([]byte, 1, longest)
+	name := make([]byte, 1, longestEntity)
 	name[0] = '&'
-	for len(name) < longest {
+	for len(name) < longestEntity {
 		if at >= len(w.text) {
 			w.needMore()
 			return "", at
@@ -324,11 +346,7 @@ func sequence(text string) (n int, whole bool) {
 	case '[':
 		return until(text, n, func(c byte) bool { return c >= 0x40 && c <= 0x7e })
 	case ']', 'P', 'X', '^', '_':
-		n, whole = until(text, n, func(c byte) bool { return c == '\a' || c == 0x1b || c == 0x9c })
-		if whole && text[n-1] == 0x1b { // ESC \
-			return n + 1, n < len(text)
-		}
-		return n, whole
+		return command(text, n)
 	default:
 		if kind >= 0x20 && kind < 0x30 {
 			return until(text, n, func(c byte) bool { return c >= 0x30 })
@@ -337,14 +355,36 @@ func sequence(text string) (n int, whole bool) {
 	}
 }
 
+// command returns the length of text up to and with what ends a title or another
+// command to the terminal.
+func command(text string, from int) (n int, whole bool) {
+	part := text[:min(len(text), longestSkip)]
+	n = len(part)
+	for _, end := range []byte{'\a', 0x1b, 0x9c} {
+		if i := strings.IndexByte(part[from:n], end); i >= 0 {
+			n = from + i
+		}
+	}
+	switch {
+	case n == longestSkip:
+		return 0, false
+	case n == len(text):
+		return n, false
+	case text[n] == 0x1b: // ESC \
+		return n + 2, n+2 <= len(text)
+	}
+	return n + 1, true
+}
+
 // until returns the length of text up to and with the byte that ends it.
 func until(text string, from int, end func(byte) bool) (n int, whole bool) {
-	for i := from; i < len(text) && i < longestSkip; i++ {
+	const longest = 256
+	for i := from; i < min(len(text), longest); i++ {
 		if end(text[i]) {
 			return i + 1, true
 		}
 	}
-	if len(text) >= longestSkip {
+	if len(text) >= longest {
 		return 0, false
 	}
 	return len(text), false

@@ -1,6 +1,9 @@
 package mask
 
-import "io"
+import (
+	"io"
+	"unsafe"
+)
 
 // A Writer masks what is written to it and passes it on. See [Masker.Writer]. It is
 // not safe for concurrent use.
@@ -13,8 +16,14 @@ type Writer struct {
 
 // Write masks p and passes on as much as is decided.
 func (w *Writer) Write(p []byte) (int, error) {
-	w.held = append(w.held, p...)
-	if err := w.pass(false); err != nil {
+	var err error
+	if len(w.held) == 0 {
+		err = w.pass(p, false)
+	} else {
+		w.held = append(w.held, p...)
+		err = w.pass(w.held, false)
+	}
+	if err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -26,47 +35,47 @@ func (w *Writer) Flush() error {
 	if len(w.held) == w.passed {
 		return nil
 	}
-	text := string(w.held)
-	spans, decided := w.masker.decide(text, false, Shortest)
+	spans, decided := w.masker.decide(view(w.held), false, Shortest)
 	if decided <= w.passed {
 		return nil
 	}
-	out := rest(text[:decided], spans, w.passed)
+	from := w.passed
 	w.passed = decided
-	return w.write(out)
+	return w.write(w.held[:decided], spans, from)
 }
 
 // Close passes on everything that was held back. It does not close the underlying
 // writer, and more can be written afterwards.
-func (w *Writer) Close() error { return w.pass(true) }
+func (w *Writer) Close() error { return w.pass(w.held, true) }
 
-func (w *Writer) pass(final bool) error {
-	text := string(w.held)
-	spans, decided := w.masker.decide(text, final, 0)
-	if decided == 0 {
-		return nil
-	}
-	out := rest(text[:decided], spans, min(w.passed, decided))
+// pass passes on what is decided of text and holds the rest.
+func (w *Writer) pass(text []byte, final bool) error {
+	spans, decided := w.masker.decide(view(text), final, 0)
+	from := min(w.passed, decided)
+	w.passed -= from
+	err := w.write(text[:decided], spans, from)
 	w.held = append(w.held[:0], text[decided:]...)
-	w.passed = max(0, w.passed-decided)
-	return w.write(out)
-}
-
-func (w *Writer) write(text string) error {
-	if text == "" {
-		return nil
-	}
-	_, err := io.WriteString(w.next, text)
 	return err
 }
 
-// rest returns text without its first passed bytes, with the spans replaced.
-func rest(text string, spans []span, passed int) string {
-	var left []span
-	for _, s := range spans {
-		if s.to > passed {
-			left = append(left, span{max(s.from, passed) - passed, s.to - passed})
-		}
+// write passes on text without its first bytes, which were passed on already.
+func (w *Writer) write(text []byte, spans []span, passed int) error {
+	for len(spans) > 0 && spans[0].to <= passed {
+		spans = spans[1:]
 	}
-	return replace(text[passed:], left)
+	out := text[passed:]
+	if len(spans) > 0 {
+		spans[0].from = max(spans[0].from, passed)
+		out = []byte(replace(view(text), spans, passed))
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	_, err := w.next.Write(out)
+	return err
+}
+
+// view returns text as a string without a copy. It must not be kept.
+func view(text []byte) string {
+	return unsafe.String(unsafe.SliceData(text), len(text)) //nolint:gosec // text does not change while it is read
 }

@@ -37,6 +37,9 @@ func (h *Host) cloudInit(ctx context.Context) {
 	c.identifyInstance()
 	c.check("user data", c.readUserData())
 	c.check("host name", c.hostname())
+	if c.h.systemd() {
+		c.check("/run/systemd", c.disk.MkdirAll("/run/systemd/system", 0o755))
+	}
 	c.boothooks(ctx)
 	if ctx.Err() == nil {
 		c.check("config", c.apply(ctx))

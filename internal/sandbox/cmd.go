@@ -41,6 +41,14 @@ func builtin(name string) Command {
 		return reboot
 	case "systemctl":
 		return systemctl
+	case "service":
+		return service
+	case "chkconfig":
+		return chkconfig
+	case "curl":
+		return curl
+	case "wget":
+		return wget
 	case "cloud-init":
 		return cloudInit
 	}
@@ -229,7 +237,11 @@ func adminBuiltin(name string) Command {
 		return uuidgen
 	case "file":
 		return fileCommand
-	case "journalctl", "lsblk", "ip", "dmesg":
+	case "journalctl":
+		return journalctl
+	case "ss", "netstat":
+		return ss
+	case "lsblk", "ip", "dmesg":
 		return show
 	case "ldconfig", "update-ca-certificates", "update-alternatives", "locale-gen", "update-locale",
 		"stty", "udevadm", "restorecon", "setenforce", "fstrim":
@@ -256,8 +268,6 @@ func systemBuiltin(name string) Command {
 		return arch
 	case "lsb_release":
 		return lsbRelease
-	case "dpkg":
-		return dpkg
 	case "nproc":
 		return nproc
 	case "getconf":

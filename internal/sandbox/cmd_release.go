@@ -34,19 +34,3 @@ func lsbRelease(_ context.Context, p *Process) int {
 	}
 	return 0
 }
-
-// dpkg answers questions about the architecture. For packages, register a command
-// in Options.Commands.
-func dpkg(ctx context.Context, p *Process) int {
-	if len(p.Args) == 2 {
-		switch p.Args[1] {
-		case "--print-architecture":
-			p.print(p.Host.o.Facts.debianArch(), "\n")
-			return 0
-		case "--print-foreign-architectures":
-			return 0
-		}
-	}
-	p.Host.reportMissing(ctx, "dpkg")
-	return p.fail(2, "only --print-architecture is supported by this machine: register a dpkg command")
-}

@@ -53,6 +53,7 @@ func NewRoot(o *RootOptions) *memfs.FS {
 	b.loginFiles(facts)
 	b.accounts(login)
 	b.release(facts)
+	b.software(facts)
 	if b.err != nil { // a bug: the paths are fixed and the disk was empty
 		panic("sandbox: NewRoot: " + b.err.Error())
 	}

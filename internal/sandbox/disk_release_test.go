@@ -36,7 +36,7 @@ func TestDistributions(t *testing.T) {
 
 func TestMissingCommandIsReported(t *testing.T) {
 	t.Parallel()
-	h := boot(t, sandbox.Options{})
+	h := boot(t, sandbox.Options{Missing: []string{"apt-get"}})
 	got := run(t, h, sandbox.Exec{Line: "apt-get install -y nginx; sudo apt-get update; xargs apt-get </dev/null; frobnicate"})
 	if !strings.Contains(got.err, "apt-get: not found") || got.status != 127 {
 		t.Errorf("apt-get: got %+v, want it not found", got)

@@ -18,6 +18,7 @@ type Host struct {
 	memory     *meter
 	locks      fileLocks
 	table      *table
+	units      *unitTable
 	transition chan struct{} // a mutex, held while the machine starts or stops
 
 	mu         sync.Mutex // guards the fields below; never held while waiting
@@ -26,7 +27,7 @@ type Host struct {
 	off        bool       // set by Close
 	name       string
 	console    strings.Builder
-	missing    map[string]bool         // commands reported by reportMissing
+	noted      map[string]bool         // keys of note
 	initErrors []string                // errors of cloud-init at this boot
 	scheduled  context.CancelCauseFunc // cancels the scheduled shutdown; nil if there is none
 }
@@ -73,13 +74,16 @@ func (h *Host) start(ctx context.Context) error {
 	b.ctx = context.WithValue(life, bootKey{}, b)
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	h.mu.Lock()
-	h.table, h.initErrors, h.booting = newTable(h.o.Limits.Processes), nil, b
+	h.table, h.units, h.initErrors, h.booting = newTable(h.o.Limits.Processes), newUnitTable(), nil, b
 	if h.off {
 		cancel(ErrClosed)
 	}
 	h.mu.Unlock()
 	h.clearProcesses()
 	h.cloudInit(b.ctx) //nolint:contextcheck // the machine outlives the boot
+	if life.Err() == nil {
+		h.startUnits(b.ctx) //nolint:contextcheck // as above
+	}
 	stop()
 	h.mu.Lock()
 	h.booting = nil
@@ -185,31 +189,39 @@ func (h *Host) command(name string) (Command, bool) {
 	if slices.Contains(h.o.Missing, name) {
 		return nil, false
 	}
-	if (name == "lsb_release" || name == "dpkg") && !h.o.Facts.dash() {
+	if name == "lsb_release" && !h.o.Facts.dash() {
 		return nil, false
 	}
-	c := builtin(name)
+	c := h.packageCommand(name)
+	if c == nil {
+		c = builtin(name)
+	}
 	return c, c != nil
 }
 
 // reportMissing says on the console and in the log, once for each name, that a
 // command which scripts expect is not part of this machine.
 func (h *Host) reportMissing(ctx context.Context, name string) {
-	if !slices.Contains(strings.Fields(expectedCommands), name) {
-		return
+	if slices.Contains(strings.Fields(expectedCommands), name) {
+		h.note(ctx, "command "+name, name+" is not installed: this machine is simulated; register a func for "+name+" in Commands")
 	}
+}
+
+// note writes a remark about the simulation to the console and the log, once for
+// each key.
+func (h *Host) note(ctx context.Context, key, text string) {
 	h.mu.Lock()
-	reported := h.missing[name]
-	if h.missing == nil {
-		h.missing = map[string]bool{}
+	noted := h.noted[key]
+	if h.noted == nil {
+		h.noted = map[string]bool{}
 	}
-	h.missing[name] = true
+	h.noted[key] = true
 	h.mu.Unlock()
-	if reported {
+	if noted {
 		return
 	}
-	h.log("test machine: %s is not installed: this machine is simulated and has no packages; register a func for %s in Commands", name, name)
-	h.o.Logger.LogAttrs(ctx, slog.LevelWarn, "command is not part of the test machine: register it in Commands", slog.String("command", name))
+	h.log("test machine: %s", text)
+	h.o.Logger.LogAttrs(ctx, slog.LevelWarn, "simulated machine", slog.String("note", text))
 }
 
 // expectedCommands are commands that scripts run without a look whether they are

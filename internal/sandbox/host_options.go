@@ -58,6 +58,30 @@ type Options struct {
 	// Missing lists built-in commands that this machine lacks.
 	Missing []string
 
+	// AnyCommand makes commands that this machine lacks succeed without effect.
+	// They still are not in $PATH.
+	AnyCommand bool
+
+	// OnCommand is called with each command that ends. It may be called from any
+	// goroutine and must return soon.
+	OnCommand func(CommandRun)
+
+	// Packages describes the packages that the package managers know more about
+	// than their name. They install any other package as well.
+	Packages map[string]Package
+
+	// Ports are the TCP ports on which services listen while they are active, by
+	// the service's name: "web". They replace the usual ones of well-known services.
+	Ports map[string][]int
+
+	// URLs are the contents of what curl and wget can download, by URL. Other URLs of
+	// the same hosts do not exist, and other hosts cannot be resolved.
+	URLs map[string]string
+
+	// Metadata are the values of the instance metadata service, by path below
+	// "/latest/": "meta-data/instance-id". If nil, there is no such service.
+	Metadata map[string]string
+
 	// Facts identifies the operating system and hardware.
 	Facts Facts
 
@@ -77,6 +101,15 @@ type Options struct {
 
 	// Logger receives debug messages. If nil, they are discarded.
 	Logger *slog.Logger
+}
+
+// A CommandRun is a command that ran on a machine.
+type CommandRun struct {
+	Args   []string
+	User   string
+	Dir    string // the working directory
+	Status int
+	Start  time.Time
 }
 
 // Facts identifies a machine's operating system and hardware. Empty fields

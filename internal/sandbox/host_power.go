@@ -124,25 +124,3 @@ func (p *Process) powerNow(ctx context.Context, kind Power) int {
 	p.Host.power(ctx, kind)
 	return 0
 }
-
-// systemctl supports only the verbs for the machine's power. For services,
-// register a command in Options.Commands.
-func systemctl(ctx context.Context, p *Process) int {
-	verbs := p.Args[1:]
-	for len(verbs) > 0 && strings.HasPrefix(verbs[0], "--") {
-		if verbs[0] != "--no-block" && verbs[0] != "--force" {
-			return p.fail(2, "option %s is not supported by this machine: register a systemctl command", verbs[0])
-		}
-		verbs = verbs[1:]
-	}
-	switch strings.Join(verbs, " ") {
-	case "poweroff", "halt":
-		return p.child(p.Args[:1]).powerNow(ctx, PowerOff)
-	case "reboot":
-		return p.child(p.Args[:1]).powerNow(ctx, Reboot)
-	case "is-system-running", "is-system-running --wait":
-		p.print("running\n")
-		return 0
-	}
-	return p.fail(2, "%q is not supported by this machine: register a systemctl command", strings.Join(verbs, " "))
-}

@@ -9,6 +9,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
@@ -134,9 +135,17 @@ func (p *Process) exec(ctx context.Context) int {
 		if problem.status == notFoundStatus {
 			p.Host.reportMissing(ctx, p.name())
 		}
+		p.ran(p.Args, p.Host.o.Clock.Now(), problem.status)
 		return problem.status
 	}
 	return p.start(ctx, run)
+}
+
+// ran reports to OnCommand.
+func (p *Process) ran(args []string, start time.Time, status int) {
+	if p.Host.o.OnCommand != nil {
+		p.Host.o.OnCommand(CommandRun{Args: args, User: p.User, Dir: p.Dir, Status: status, Start: start})
+	}
 }
 
 // start runs p as an entry in the process table.
@@ -155,13 +164,17 @@ func (p *Process) start(ctx context.Context, run Command) int {
 	}
 	p.Stdin = readerUntil(p.Stdin, ctx.Done())
 	p.Stdout, p.Stderr = newOutput(ctx, p.Stdout, p.session, p.kill), newOutput(ctx, p.Stderr, p.session, p.kill)
-	status := run(ctx, p)
+	args, from := p.Args, p.Host.o.Clock.Now()
+	status := run(ctx, p) & maxStatus
 	p.Host.memory.give(p.held)
 	if sig, ok := signalOf(ctx); ok {
-		return sig.status()
+		status = sig.status()
 	}
-	return status & 0xff
+	p.ran(args, from, status)
+	return status
 }
+
+const maxStatus = 0xff
 
 // forkError reports that the machine has too many processes.
 func (p *Process) forkError() int {

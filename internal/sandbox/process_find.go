@@ -37,6 +37,14 @@ func systemDir(dir string) bool {
 
 // find resolves Args[0] to a script on the disk or a command implemented in Go.
 func (p *Process) find() (Command, *startError) {
+	run, problem := p.findInstalled()
+	if problem != nil && problem.status == notFoundStatus && p.Host.o.AnyCommand && (p.Args[0] == p.name() || systemDir(path.Dir(p.Args[0]))) {
+		return recorded, nil
+	}
+	return run, problem
+}
+
+func (p *Process) findInstalled() (Command, *startError) {
 	name := p.Args[0]
 	if name == "" {
 		return nil, &startError{127, notFound}

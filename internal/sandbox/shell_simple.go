@@ -243,8 +243,10 @@ func (r *runner) replace(args []string) {
 	p.Host.table.rename(p)
 	p.Stdin = readerUntil(p.Stdin, r.ctx.Done())
 	p.Stdout, p.Stderr = r.stdout(), r.stderr()
-	r.status = run(r.ctx, p) & 0xff
+	start := p.Host.o.Clock.Now()
+	r.status = run(r.ctx, p) & maxStatus
 	p.Host.memory.give(p.held)
+	p.ran(args, start, r.status)
 }
 
 func (r *runner) callFunction(f *function, args []string) {

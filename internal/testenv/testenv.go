@@ -24,12 +24,16 @@
 //     if set.
 //   - "amicleaner" and "custodian" are the image cleaners aws-amicleaner and
 //     Cloud Custodian, in the directory named by BAKESTONE_CLEANERS if set.
+//   - "dissect" is the Python interpreter with dissect.hypervisor, a reader of virtual
+//     disks, in the directory named by BAKESTONE_READERS.
 //   - "guestroot" is the root file system of the machines that [Guest] starts,
 //     and the permission to start them: root, on Linux.
 //   - "guestshells" are BusyBox, fish, tcsh and zsh in that file system, and
 //     "puppet" and "salt" those tools.
 //   - "chromium" is the browser, on a Unix system.
 //   - "postgres" is the server of PostgreSQL, on a Unix system, also where Debian keeps it.
+//   - "qemu" is QEMU for x86 with qemu-img, and the disk disk.qcow2 of a guest in the
+//     directory named by BAKESTONE_QEMUGUEST. [Need] returns the path of the disk.
 //
 // [SSHD], [Guest], [Moto], [AWSCLI], [Postgres] and [Chromium] call Need themselves. The servers
 // listen on loopback, belong to the test that started them, and are stopped when it
@@ -58,6 +62,12 @@ const (
 
 	// ansibleVar names the directory of Ansible's programs.
 	ansibleVar = "BAKESTONE_ANSIBLE"
+
+	// qemuGuestVar names the directory of the guest that QEMU boots.
+	qemuGuestVar = "BAKESTONE_QEMUGUEST"
+
+	// readersVar names the directory of the interpreter with dissect.hypervisor.
+	readersVar = "BAKESTONE_READERS"
 
 	// cleanersVar names the directory of other image cleaners.
 	cleanersVar = "BAKESTONE_CLEANERS"
@@ -101,6 +111,13 @@ func find(ctx context.Context, tool string) (string, error) {
 		return findPostgres()
 	case "moto":
 		return findMoto(ctx)
+	case "dissect":
+		if dir := os.Getenv(readersVar); dir != "" {
+			return exec.LookPath(filepath.Join(dir, "python"))
+		}
+		return "", errors.New(readersVar + " is not set")
+	case "qemu":
+		return findQEMU()
 	case "ansible":
 		return findIn(os.Getenv(ansibleVar), "ansible-playbook")
 	case "amicleaner", "custodian":
@@ -139,6 +156,21 @@ func findIn(dir, program string) (string, error) {
 		return exec.LookPath(filepath.Join(dir, program))
 	}
 	return lookPath(program)
+}
+
+func findQEMU() (disk string, err error) {
+	for _, program := range []string{"qemu-system-x86_64", "qemu-img"} {
+		if _, err := lookPath(program); err != nil {
+			return "", err
+		}
+	}
+	dir := os.Getenv(qemuGuestVar)
+	if dir == "" {
+		return "", errors.New(qemuGuestVar + " is not set")
+	}
+	disk = filepath.Join(dir, "disk.qcow2")
+	_, err = os.Stat(disk)
+	return disk, err
 }
 
 func findMoto(ctx context.Context) (string, error) {

@@ -35,9 +35,9 @@ func (b boxed) Run(ctx context.Context, cmd *bake.Cmd) error {
 }
 
 // embedded returns a machine in memory with the given commands.
-func embedded(t *testing.T, commands map[string]sandbox.Command) boxed {
+func embedded(t *testing.T, commands map[string]sandbox.Command, missing ...string) boxed {
 	t.Helper()
-	h, err := sandbox.Boot(t.Context(), sandbox.Options{Commands: commands})
+	h, err := sandbox.Boot(t.Context(), sandbox.Options{Commands: commands, Missing: missing})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,11 +142,18 @@ func TestPortKernelTable(t *testing.T) {
 
 // Tests fall back to other tools or report that none is installed.
 func TestMissingTools(t *testing.T) {
+	bare := func(commands map[string]sandbox.Command, missing ...string) boxed {
+		m := embedded(t, commands, missing...)
+		if err := m.host.FS().RemoveAll("/proc/net"); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
 	ss := map[string]sandbox.Command{"ss": answers(map[string]string{"-ltn": "LISTEN 0 5 0.0.0.0:80 0.0.0.0:*\nLISTEN 0 5 [::]:443 [::]:*"}, 1)}
-	if got := problemsOf(t, embedded(t, ss), check.Port{Number: 80}, check.Port{Number: 443}, check.Port{Number: 44, Closed: true}); got != nil {
+	if got := problemsOf(t, bare(ss), check.Port{Number: 80}, check.Port{Number: 443}, check.Port{Number: 44, Closed: true}); got != nil {
 		t.Errorf("problems = %q, want none", got)
 	}
-	got := problemsOf(t, embedded(t, nil), check.Port{Number: 80}, check.HTTP{URL: "http://localhost"}, check.Service{Name: "x"}, check.File{Path: "/etc/passwd", Owner: "root", Group: "root"})
+	got := problemsOf(t, bare(nil, "ss", "curl", "wget", "systemctl"), check.Port{Number: 80}, check.HTTP{URL: "http://localhost"}, check.Service{Name: "x"}, check.File{Path: "/etc/passwd", Owner: "root", Group: "root"})
 	want := []string{"cannot determine: /proc/net/tcp and ss are missing", "curl and wget not found"}
 	if len(got) != 3 || !cmp.Equal(want, got[:2]) {
 		t.Errorf("problems = %q, want 3", got)

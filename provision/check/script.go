@@ -43,7 +43,7 @@ func (c Checks) script() string {
 
 // run runs the script once.
 func (c Checks) run(ctx context.Context, m bake.Machine, script string) ([]Failure, error) {
-	out, err := bake.Output(ctx, m, &bake.Cmd{Line: script, Sudo: c.sudo})
+	out, err := bake.Output(ctx, m, &bake.Cmd{Line: script, Sudo: c.sudo, Quiet: true})
 	if err != nil {
 		return nil, fmt.Errorf("run tests: %w", err)
 	}

@@ -1,0 +1,244 @@
+package sshmachine
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bakestone-go/bakestone/internal/posixsh"
+)
+
+// compare looks at the destination, an existing directory. It leaves out of p.src the
+// files that are there already with the same content, mode and owner, and with
+// Upload.Delete notes what to remove. A machine without the tools, or whose server
+// permits no second session, gets all files.
+func (p *treePut) compare(ctx context.Context) error {
+	if p.up.Delete {
+		if err := p.listExtra(ctx); err != nil {
+			return fmt.Errorf("list files to delete: %w", err)
+		}
+	}
+	if p.scripts.hasher == "" || !p.scripts.xargs || p.scripts.newlines {
+		return nil
+	}
+	same, err := p.unchanged(ctx)
+	if _, refused := errors.AsType[*ssh.OpenChannelError](err); refused {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("compare with the files on the machine: %w", err)
+	}
+	rest := *p.src
+	rest.entries = nil
+	for _, e := range p.src.entries {
+		if !same[e.name] {
+			rest.entries = append(rest.entries, e)
+			continue
+		}
+		rest.bytes -= e.size
+	}
+	p.src = &rest
+	return nil
+}
+
+// ask runs a script in the destination, beside the transfer script, and calls read with
+// its output.
+func (p *treePut) ask(ctx context.Context, script, input string, read func(io.Reader) error) error {
+	q := p.newScript(p.su, "cd "+quote(p.scripts.dest)+" || exit 1\n"+script, strings.NewReader(input))
+	q.urgent = true // the transfer script does not end before this one
+	return p.receive(ctx, q, read)
+}
+
+// unchanged returns the names of the files that the destination has already.
+func (p *treePut) unchanged(ctx context.Context) (map[string]bool, error) {
+	candidates, err := p.candidates(ctx)
+	if err != nil || len(candidates) == 0 {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var sums []string
+	summed := make(chan error, 1)
+	go func() {
+		var err error
+		sums, err = p.src.sums(ctx, candidates)
+		summed <- err
+	}()
+	var theirs []string
+	const digestLine = 2*sha256.Size + 1
+	script := "try xargs -0 " + p.scripts.hasher + ` | sed 's/^\\//' | cut -c1-64`
+	err = p.ask(ctx, script, nameList(candidates), func(r io.Reader) error {
+		return eachLine(r, len(candidates)*digestLine, func(line string) { theirs = append(theirs, line) })
+	})
+	if err != nil {
+		cancel()
+	}
+	if err := errors.Join(err, <-summed); err != nil {
+		return nil, err
+	}
+	same := map[string]bool{}
+	if len(theirs) != len(candidates) {
+		return same, nil // a file has gone: send all
+	}
+	for i, e := range candidates {
+		same[e.name] = theirs[i] == sums[i]
+	}
+	return same, nil
+}
+
+// candidates returns the files of the tree that the destination has with the same size,
+// mode and owner.
+func (p *treePut) candidates(ctx context.Context) ([]entry, error) {
+	files := map[string]entry{}
+	var all []entry
+	for _, e := range p.src.entries {
+		if e.mode.IsRegular() {
+			files["./"+e.name] = e
+			all = append(all, e)
+		}
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	names := nameList(all)
+	const longestFields = 256 // before the name
+	var found []entry
+	// stat fails for files that are missing.
+	script := `xargs -0 stat -c '%a %s %u %U %g %G %F|%n' 2>/dev/null; exit 0`
+	err := p.ask(ctx, script, names, func(r io.Reader) error {
+		return eachLine(r, len(names)+longestFields*len(all), func(line string) {
+			fields, name, _ := strings.Cut(line, "|")
+			if e, listed := files[name]; listed && p.matches(e, strings.Fields(fields)) {
+				found = append(found, e)
+				delete(files, name)
+			}
+		})
+	})
+	return found, err
+}
+
+// eachLine calls f with each line of an answer of at most the given size.
+func eachLine(from io.Reader, limit int, f func(line string)) error {
+	within := io.LimitReader(from, int64(limit))
+	lines := bufio.NewScanner(within)
+	lines.Buffer(nil, copyBufferSize)
+	for lines.Scan() {
+		f(lines.Text())
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	if n, _ := io.ReadFull(from, make([]byte, 1)); n > 0 {
+		return fmt.Errorf("%w: more than %d bytes", errLongAnswer, limit)
+	}
+	return nil
+}
+
+// matches reports whether the fields that stat printed are those that sending the file
+// would result in.
+func (p *treePut) matches(e entry, stat []string) bool {
+	const fields = 6
+	if len(stat) <= fields || stat[fields] != "regular" {
+		return false
+	}
+	owner, group := p.up.Owner, p.up.Group
+	if owner == "" {
+		owner = strconv.Itoa(p.stage.uid)
+	}
+	if group == "" {
+		group = strconv.Itoa(p.stage.gid)
+	}
+	return stat[0] == posixsh.Mode(e.mode) && stat[1] == strconv.FormatInt(e.size, 10) &&
+		slices.Contains(stat[2:4], owner) && slices.Contains(stat[4:6], group)
+}
+
+// sums returns the digests of files.
+func (s *sourceTree) sums(ctx context.Context, files []entry) ([]string, error) {
+	sums := make([]string, len(files))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	unreported := newProgress(nil, 0)
+	for i, e := range files {
+		group.Go(func() error {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			sum := sha256.New()
+			buffer := make([]byte, min(max(e.size, 1), copyBufferSize))
+			if err := copyFile(sum, s.fsys, e, buffer, unreported); err != nil {
+				return err
+			}
+			sums[i] = hexDigest(sum)
+			return nil
+		})
+	}
+	return sums, group.Wait()
+}
+
+// nameList returns the names of files, each followed by a NUL.
+func nameList(files []entry) string {
+	names := make([]string, len(files))
+	for i, e := range files {
+		names[i] = e.name
+	}
+	return joinNames(names)
+}
+
+func joinNames(names []string) string {
+	var b strings.Builder
+	for _, name := range names {
+		b.WriteString("./" + name + "\x00")
+	}
+	return b.String()
+}
+
+// listExtra lists what the destination has and the tree does not, except what
+// Upload.Exclude matches and what other transfers write.
+func (p *treePut) listExtra(ctx context.Context) error {
+	if !p.guest.has("find", "xargs") {
+		return errors.New("machine has no find or no xargs")
+	}
+	wanted := map[string]bool{}
+	for _, e := range p.src.entries {
+		wanted[e.name] = true
+	}
+	var files, dirs []string
+	keep := map[string]bool{} // directories with something that stays
+	const list = `exec find . ! -name . -exec /bin/sh -c 'for f; do if [ -d "$f" ] && [ ! -L "$f" ]; then printf "d%s\0" "$f"; else printf "f%s\0" "$f"; fi; done' /bin/sh {} +`
+	err := p.ask(ctx, list, "", func(r io.Reader) error {
+		return eachName(r, func(listed string) {
+			name := path.Clean(listed[1:])
+			switch {
+			case wanted[name] || p.ex.MatchAny(name) || strings.HasPrefix(name, tempPrefix):
+				for dir := path.Dir(name); !keep[dir]; dir = path.Dir(dir) {
+					keep[dir] = true
+				}
+			case listed[0] == 'd':
+				dirs = append(dirs, name)
+			default:
+				files = append(files, name)
+			}
+		})
+	})
+	if err != nil {
+		return err
+	}
+	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return keep[dir] })
+	slices.Sort(dirs)
+	slices.Reverse(dirs) // contents first
+	rest := *p.src
+	rest.extraFiles, rest.extraDirs = joinNames(files), joinNames(dirs)
+	p.src = &rest
+	return nil
+}

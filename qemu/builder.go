@@ -1,0 +1,210 @@
+package qemu
+
+import (
+	"errors"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/guest"
+	"github.com/bakestone-go/bakestone/internal/redacted"
+)
+
+// A Builder bakes disk images in virtual machines. Host is required, and so is Source
+// unless Image.From is set.
+type Builder struct {
+	// Host is the computer to bake on.
+	Host *Host
+
+	// Source is the disk to start from. If nil, it is the artifact of Image.From.
+	Source Source
+
+	// Arch is the architecture of the machine, as QEMU names it: "x86_64" or
+	// "aarch64". Empty means that of the source if it was baked, else "x86_64".
+	Arch string
+
+	// CPUs is the number of virtual CPUs. Zero means two.
+	CPUs int
+
+	// Memory is the memory in bytes. Zero means 1 GiB.
+	Memory int64
+
+	// DiskSize is the size of the disk in bytes. It cannot be smaller than the
+	// source. The guest must grow its partitions and file systems, as cloud-init
+	// does. Zero means the size of the source.
+	DiskSize int64
+
+	// Machine is QEMU's machine type. Empty means "q35", or "virt" for aarch64.
+	Machine string
+
+	// CPU is QEMU's CPU model. Empty means "host" if the accelerator permits it, and
+	// "max" otherwise.
+	CPU string
+
+	// Accelerator runs the guest's code. Empty chooses one that works; an event
+	// reports which. The environment variable BAKESTONE_QEMU_ACCEL takes precedence.
+	Accelerator Accelerator
+
+	// Args are further arguments of QEMU, after Bakestone's own.
+	Args []string
+
+	// SSH configures the login. The zero value logs in as the source's login, or
+	// root, with keys created for the build.
+	SSH SSH
+
+	// UserData is merged with Bakestone's own user data. Any cloud-init format is
+	// accepted.
+	UserData []byte
+
+	// Tags are added to the artifact. Image.Tags take precedence.
+	Tags map[string]string
+
+	// GuestCleanup selects what is removed from the guest before the disk is
+	// captured. The zero value removes keys, ids, histories, logs and temporary files.
+	GuestCleanup GuestCleanup
+
+	// Capture configures the image file. The zero value writes an uncompressed qcow2.
+	Capture Capture
+
+	// PowerOff is the command line, run as root, that makes the guest power down. Empty
+	// tries the usual commands. It need not wait.
+	PowerOff string
+
+	// PowerOffTimeout limits the time that the guest takes to power down. Zero means
+	// five minutes.
+	PowerOffTimeout time.Duration
+}
+
+var (
+	_ bake.Builder = Builder{}
+	_ bake.Finder  = Builder{}
+)
+
+// A Capture configures the file that the disk is written to.
+type Capture struct {
+	// Compress makes the file smaller. It takes a CPU about 25 seconds per GiB of data.
+	Compress bool
+
+	// NoTrim leaves the contents of deleted files in the image. By default the guest
+	// trims its file systems, which needs fstrim.
+	NoTrim bool
+}
+
+// A CleanupItem is a kind of data that booting and provisioning leave in a guest
+// and that an image should not contain.
+type CleanupItem string
+
+// The items that are removed by default.
+const (
+	ClientKey      CleanupItem = guest.ClientKey      // the build's own key, in every authorized_keys
+	CloudInit      CleanupItem = guest.CloudInit      // its record of the machine, including our user data; per-boot scripts stay
+	HostKeys       CleanupItem = guest.HostKeys       // sshd's; cloud-init creates new ones on every machine
+	MachineID      CleanupItem = guest.MachineID      // systemd's and D-Bus's, which create a new one
+	Histories      CleanupItem = guest.Histories      // of shells, pagers and editors, of every user
+	Logs           CleanupItem = guest.Logs           // below /var/log: old ones are removed, others emptied
+	TemporaryFiles CleanupItem = guest.TemporaryFiles // in /tmp and /var/tmp
+	Leases         CleanupItem = guest.Leases         // DHCP leases, names of network cards, the random seed
+)
+
+// The items that are removed only if GuestCleanup.Also contains them.
+const (
+	PackageCaches  CleanupItem = guest.PackageCaches  // of apt, dnf, yum, zypper and apk
+	AuthorizedKeys CleanupItem = guest.AuthorizedKeys // of every user, including keys that a provisioner added
+)
+
+// A GuestCleanup selects what is removed from the guest before its disk is captured.
+// The zero value removes everything that an image can do without. Events report what
+// was removed, item by item. The guest must run Linux.
+type GuestCleanup struct {
+	// Off leaves the guest as it is, including the build's public client key.
+	Off bool
+
+	// Keep lists items to leave in the guest.
+	Keep []CleanupItem
+
+	// Also lists items to remove that are not removed by default.
+	Also []CleanupItem
+}
+
+const (
+	defaultCPUs            = 2
+	defaultMemory          = 1 << 30
+	defaultPowerOffTimeout = 5 * time.Minute
+
+	leastMemory = 16 << 20
+)
+
+// imageName matches the names that can be the name of a directory on every system.
+var imageName = regexp.MustCompile(`^[\pL\pN][\pL\pN ._+@=-]{0,199}$`)
+
+// Validate reports everything that is invalid in the Builder or in img, joined.
+func (b Builder) Validate(img *bake.Image) error {
+	var errs []error
+	invalid := func(field, format string, args ...any) {
+		errs = append(errs, bake.Invalid("Builder."+field, format, args...))
+	}
+	b.Host.validate(invalid)
+	switch {
+	case b.Source == nil && img.From == nil:
+		invalid("Source", "is required unless Image.From is set")
+	case b.Source != nil && img.From != nil:
+		invalid("Source", "cannot be set together with Image.From")
+	case b.Source != nil:
+		if err := bake.ValidateValue(b.Source); err != nil {
+			invalid("Source", "%w", err)
+		}
+	}
+	if !imageName.MatchString(img.Name) || strings.TrimRight(img.Name, " .") != img.Name {
+		errs = append(errs, bake.Invalid("Image.Name", `invalid name %q: it names a directory and may have letters, digits, spaces and ._+@=-`, img.Name))
+	}
+	if b.Arch != "" && !slices.Contains([]string{x86, arm64}, b.Arch) {
+		invalid("Arch", "unknown architecture %q, want %q or %q", b.Arch, x86, arm64)
+	}
+	if b.CPUs < 0 {
+		invalid("CPUs", "must not be negative")
+	}
+	if b.Memory != 0 && b.Memory < leastMemory {
+		invalid("Memory", "is %d bytes, want at least %d: it is not in MiB", b.Memory, leastMemory)
+	}
+	if b.DiskSize < 0 || b.DiskSize%sectorSize != 0 {
+		invalid("DiskSize", "is %d bytes, want a multiple of %d", b.DiskSize, sectorSize)
+	}
+	if err := b.Accelerator.validate(); err != nil {
+		invalid("Accelerator", "%w", err)
+	}
+	for _, f := range []struct{ name, value string }{{"Machine", b.Machine}, {"CPU", b.CPU}} {
+		if strings.ContainsAny(f.value, ", \n") {
+			invalid(f.name, "invalid value %q: set further properties by Builder.Args", f.value)
+		}
+	}
+	if b.PowerOffTimeout < 0 {
+		invalid("PowerOffTimeout", "must not be negative")
+	}
+	errs = append(errs, b.validateSSH()...)
+	guest.Cleanup[CleanupItem](b.GuestCleanup).Validate(func(field, format string, args ...any) {
+		invalid("GuestCleanup."+field, format, args...)
+	})
+	if _, err := (guest.UserData{User: b.UserData, Boundary: "x"}).Document(); err != nil {
+		invalid("UserData", "%w", err)
+	}
+	return errors.Join(append(errs, redacted.Check("Builder", b, "others can read this field, so keep secrets out of it", bake.Invalid))...)
+}
+
+// Begin returns a new session.
+func (b Builder) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
+	if b.Host == nil || b.Host.err != nil {
+		return nil, bake.Invalid("Builder.Host", "is required")
+	}
+	return &session{builder: b, image: img, run: run}, nil
+}
+
+// tags returns the tags of the artifact.
+func (b Builder) tags(run *bake.Run) map[string]string {
+	tags := map[string]string{}
+	maps.Copy(tags, b.Tags)
+	maps.Copy(tags, run.Tags)
+	return tags
+}

@@ -1,0 +1,77 @@
+//go:build unix
+
+package qemu_test
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/internal/sandbox"
+	"github.com/bakestone-go/bakestone/qemu"
+)
+
+// newHost returns a Host with the fake QEMU and the path of a source disk.
+func newHost(t *testing.T) (host *qemu.Host, source string) {
+	t.Helper()
+	dir := t.TempDir()
+	running := filepath.Join(dir, "running")
+	if err := os.Mkdir(running, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(fakeRunning, running)
+	source = filepath.Join(dir, "source.qcow2")
+	d := &fakeDisk{Size: 1 << 30, Files: map[string]fakeFile{}}
+	if err := d.dump(sandbox.NewRoot(nil), "/"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.write(source); err != nil {
+		t.Fatal(err)
+	}
+	return qemu.NewHost(filepath.Join(dir, "host"), &qemu.HostOptions{Programs: fakePrograms(t), Machines: 8}), source
+}
+
+// existing lists the images, the directories of machines and the running machines.
+func existing(t *testing.T, host *qemu.Host) []string {
+	t.Helper()
+	var all []string
+	for _, pattern := range []string{"building/*", "images/*/*"} {
+		found, err := filepath.Glob(filepath.Join(host.Dir(), pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, found...)
+	}
+	if os.Getenv(fakeRunning) == "" {
+		return all // QEMU is real
+	}
+	entries, err := os.ReadDir(os.Getenv(fakeRunning))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if syscall.Kill(pid, 0) == nil {
+			all = append(all, "process "+e.Name())
+		}
+	}
+	return all
+}
+
+func TestBuilderConforms(t *testing.T) {
+	baketest.Conform(t, func(t *testing.T) baketest.Platform {
+		t.Helper()
+		host, source := newHost(t)
+		return baketest.Platform{
+			Builder:  qemu.Builder{Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG},
+			Layers:   qemu.Builder{Host: host, Accelerator: qemu.TCG},
+			Existing: func() []string { return existing(t, host) },
+		}
+	})
+}

@@ -1,0 +1,212 @@
+//go:build unix
+
+package qemu_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/bakestone-go/bakestone/provision"
+	"github.com/bakestone-go/bakestone/qemu"
+)
+
+// The tests of this file run real machines, emulated. Each boot takes a CPU about four
+// seconds.
+
+// realBuilder returns a Builder for the tests' guest.
+func realBuilder(t *testing.T) qemu.Builder {
+	t.Helper()
+	disk := testenv.Need(t, "qemu")
+	return qemu.Builder{
+		Host:   qemu.NewHost(t.TempDir(), nil),
+		Source: qemu.DiskFile(disk), CPUs: 1, Memory: 256 << 20, Accelerator: qemu.TCG,
+	}
+}
+
+// TestBakeInQEMU bakes an image whose machine reboots and deletes data, checks it, and
+// compares it with its source.
+func TestBakeInQEMU(t *testing.T) {
+	t.Parallel()
+	b := realBuilder(t)
+	keys := map[string]bool{}
+	hostKeys := bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+		key, err := bake.Output(ctx, m, bake.Sh("cat /etc/ssh/ssh_host_ed25519_key.pub /etc/machine-id"))
+		keys[key] = true
+		return err
+	}}
+	img := &bake.Image{
+		Name: "real", Builder: b, Tags: map[string]string{"purpose": "test"},
+		Provisioners: []bake.Provisioner{
+			hostKeys,
+			provision.File{Content: "kept\n", Dest: "/etc/kept", Mode: 0o640},
+			provision.Shell("head -c 60000000 /dev/urandom >/var/deleted", "sync"),
+			provision.Reboot{},
+			provision.Shell("test -s /var/deleted", "rm /var/deleted"),
+		},
+		Checks: []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
+			if err := hostKeys.Do(ctx, m); err != nil {
+				return err
+			}
+			return m.Run(ctx, bake.Sh(`test "$(cat /etc/kept)" = kept && test "$(stat -c %a /etc/kept)" = 640 && ! test -e /var/deleted`))
+		}}},
+	}
+	results, err := bake.Bake(t.Context(), nil, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(keys) != 2 {
+		t.Errorf("builds and checks had %d sets of host keys and machine ids, want 2: the image keeps them", len(keys))
+	}
+	d, err := qemu.DiskOf(results[0].Artifact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.Stat(testenv.Need(t, "qemu"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const changes = 20 << 20
+	if d.FileSize > source.Size()+changes {
+		t.Errorf("image has %d bytes, its source %d: it keeps the 60 MB that were deleted", d.FileSize, source.Size())
+	}
+	if out, err := exec.CommandContext(t.Context(), "qemu-img", "check", "--output=json", d.Path).CombinedOutput(); err != nil {
+		t.Errorf("qemu-img check: %v\n%s", err, out)
+	}
+	if got := existing(t, b.Host); len(got) != 1 {
+		t.Errorf("left after the bake: %v, want the image alone", got)
+	}
+}
+
+// TestPanicInQEMU expects the last words of a guest whose kernel panics.
+func TestPanicInQEMU(t *testing.T) {
+	t.Parallel()
+	b := realBuilder(t)
+	_, err := bake.Bake(t.Context(), nil, &bake.Image{
+		Name: "panicking", Builder: b,
+		Provisioners: []bake.Provisioner{provision.Shell("echo c >/proc/sysrq-trigger")},
+	})
+	failed, ok := errors.AsType[*qemu.MachineError](err)
+	if !ok || !errors.Is(err, bake.ErrDisconnected) || !strings.Contains(strings.Join(failed.Console, "\n"), "sysrq_handle_crash") {
+		t.Errorf("Bake = %v, want a MachineError with the trace of the crash", err)
+	}
+	if got := existing(t, b.Host); len(got) > 0 {
+		t.Errorf("left after the bake: %v", got)
+	}
+}
+
+// TestSilentGuestInQEMU expects an explanation for a disk that does not boot.
+func TestSilentGuestInQEMU(t *testing.T) {
+	t.Parallel()
+	b := realBuilder(t)
+	raw := filepath.Join(t.TempDir(), "empty.qcow2") // the extension is wrong
+	sector := append(bytes.Repeat([]byte{0xf4}, 510), 0x55, 0xaa)
+	if err := os.WriteFile(raw, append(sector, make([]byte, 1<<20)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.Source, b.SSH.ConnectTimeout = qemu.DiskFile(raw), 3*time.Second
+	_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "silent", Builder: b})
+	if err == nil || !strings.Contains(err.Error(), "connect: machine is running but not reachable over SSH") || !strings.Contains(err.Error(), "serial console is empty") {
+		t.Errorf("Bake of a disk that does not boot = %v", err)
+	}
+	if got := existing(t, b.Host); len(got) > 0 {
+		t.Errorf("left after the bake: %v", got)
+	}
+}
+
+// killedHost is the directory in which a process bakes that is killed.
+const killedHost = "BAKESTONE_TEST_HOST"
+
+// interrupted returns an image whose second provisioner calls long.
+func interrupted(b qemu.Builder, long func()) *bake.Image {
+	return &bake.Image{
+		Name: "long", Builder: b,
+		Provisioners: []bake.Provisioner{
+			provision.Shell("echo first >>/etc/done", "sync"),
+			bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+				long()
+				return m.Run(ctx, bake.Sh("echo second >>/etc/done"))
+			}},
+		},
+		Checks: []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
+			return m.Run(ctx, bake.Sh(`test "$(cat /etc/done)" = "first
+second"`))
+		}}},
+	}
+}
+
+// TestResumeAfterKillInQEMU kills a process that bakes. QEMU must end with it, and
+// another process goes on from the machine's disk.
+func TestResumeAfterKillInQEMU(t *testing.T) {
+	b := realBuilder(t)
+	if dir := os.Getenv(killedHost); dir != "" {
+		b.Host = qemu.NewHost(dir, nil)
+		img := interrupted(b, func() {
+			fmt.Println("\nnow")
+			select {}
+		})
+		_, _ = bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(filepath.Join(dir, "store"))}, img)
+		return
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("QEMU ends with its parent on Linux only")
+	}
+	t.Parallel()
+	dir := b.Host.Dir()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestResumeAfterKillInQEMU$")
+	cmd.Env = append(os.Environ(), killedHost+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var text []byte
+	for buf := make([]byte, 1<<10); !bytes.Contains(text, []byte("\nnow\n")); {
+		n, err := out.Read(buf)
+		if text = append(text, buf[:n]...); err != nil {
+			t.Fatalf("the process ended: %v\n%s", err, text)
+		}
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+
+	store := bake.DirStore(filepath.Join(dir, "store"))
+	ids, err := store.List(t.Context())
+	if err != nil || len(ids) != 1 {
+		t.Fatalf("records %v, %v, want one", ids, err)
+	}
+	rec, err := store.Load(t.Context(), ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	results, err := bake.Bake(t.Context(), &bake.Options{
+		Store: store, Resume: []*bake.Record{rec},
+		Observe: func(e bake.Event) {
+			if e.Kind == bake.Message {
+				said = append(said, e.Text)
+			}
+		},
+	}, interrupted(b, func() {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if results[0].Build != rec.Build {
+		t.Errorf("build %s, want %s continued", results[0].Build, rec.Build)
+	}
+	if !strings.Contains(strings.Join(said, "\n"), "the machine has ended with the process that started it") {
+		t.Errorf("the resumed build says %q: QEMU outlived the killed process", said)
+	}
+}

@@ -1,0 +1,234 @@
+package qemu
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/atomicfile"
+	"github.com/bakestone-go/bakestone/internal/guest"
+	"github.com/bakestone-go/bakestone/qemu/internal/qmp"
+)
+
+func (b Builder) powerOffTimeout() time.Duration {
+	return cmp.Or(b.PowerOffTimeout, defaultPowerOffTimeout)
+}
+
+// powerOff is the default of Builder.PowerOff. In a container-like guest not all of
+// these exist.
+const powerOff = "systemctl --no-block poweroff 2>/dev/null || poweroff || shutdown -P now || halt -p"
+
+// trim gives unused blocks back. Without the first sync, blocks of files that were just
+// removed are still in use; the last is for the trim itself.
+const trim = "sync; fstrim -a && sync"
+
+// cleanGuest cleans the guest, trims its file systems and makes it power down: SSH
+// accepts no further connections then. A resumed build sees from the file that it writes
+// that the guest is clean.
+func (s *session) cleanGuest(ctx context.Context) error {
+	cleaned, err := exists(s.path(cleanName))
+	if err != nil {
+		return err
+	}
+	if cleaned {
+		return nil // by another process, which may not have asked the guest to power down
+	}
+	m, err := s.reconnect(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.clean(ctx, m)
+	if closeErr := m.Close(); err == nil && closeErr != nil {
+		s.run.Log.Debug("closing the connection", slog.String("error", closeErr.Error()))
+	}
+	return err
+}
+
+// reconnect connects to the guest. If another process may have begun to clean it and it
+// accepts no logins, it is started again: it then takes its keys from the seed once more.
+func (s *session) reconnect(ctx context.Context) (bake.Machine, error) {
+	if !s.resumed {
+		return s.connect(ctx, s.builder.SSH.connectTimeout())
+	}
+	running, err := s.running()
+	if err != nil {
+		return nil, err
+	}
+	if running {
+		if _, err := s.adopt(ctx); err != nil {
+			return nil, err
+		}
+		m, err := s.connect(ctx, reopenTimeout)
+		if err == nil || ctx.Err() != nil {
+			s.resumed = err != nil
+			return m, err
+		}
+		s.run.Say("the guest accepts no logins; the process that ended had perhaps begun to clean it")
+		if err := s.endMachine(ctx, bake.Failed); err != nil {
+			return nil, err
+		}
+	}
+	return s.Connect(ctx)
+}
+
+// clean cleans the guest over a connection and makes it power down.
+func (s *session) clean(ctx context.Context, m bake.Machine) error {
+	items := guest.Cleanup[CleanupItem](s.builder.GuestCleanup).Items()
+	if err := guest.Clean(ctx, m, s.run, items, s.Keys); err != nil {
+		return err
+	}
+	if !s.builder.Capture.NoTrim {
+		err := m.Run(ctx, &bake.Cmd{Line: trim, Sudo: true})
+		if _, failed := errors.AsType[*bake.ExitError](err); failed {
+			s.run.Say("the image keeps the contents of deleted files: %v", err)
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := atomicfile.Write(s.path(cleanName), nil, privateFile); err != nil {
+		return err
+	}
+	// The guest may end before it reports the result of the command.
+	err := m.Run(ctx, &bake.Cmd{Line: cmp.Or(s.builder.PowerOff, powerOff), Sudo: true})
+	if errors.Is(err, bake.ErrDisconnected) {
+		return nil
+	}
+	return err
+}
+
+// waitPowerOff waits until the guest has powered down. If its command has no effect, it
+// presses the power button.
+func (s *session) waitPowerOff(ctx context.Context) error {
+	timeout := s.builder.powerOffTimeout()
+	running, err := s.running()
+	if err != nil {
+		return err
+	}
+	if running && s.resumed {
+		s.pressButton(ctx) // the process that ended may have had no time to ask
+	}
+	const patience = 3
+	if err := s.waitEnd(ctx, timeout/patience); err != nil && ctx.Err() == nil {
+		s.run.Say("the guest has not powered down within %v: pressing its power button", timeout/patience)
+		s.pressButton(ctx)
+		err = s.waitEnd(ctx, timeout-timeout/patience)
+		if err != nil && ctx.Err() == nil {
+			return s.machineError("still running "+timeout.String()+" after it was told to power down (Builder.PowerOff, Builder.PowerOffTimeout)", nil)
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.resumed = false
+	if ended := s.machineError("", nil); ended.Killed || s.process != nil && s.process.err != nil {
+		return fmt.Errorf("the disk may be inconsistent: %w", ended)
+	}
+	s.run.Removed("machine", s.run.ID)
+	s.process = nil
+	return nil
+}
+
+// pressButton sends the guest an ACPI event.
+func (s *session) pressButton(ctx context.Context) {
+	if err := qmp.Do(ctx, s.path(socketName), "system_powerdown", nil, nil); err != nil {
+		s.run.Log.Debug("pressing the power button", slog.String("error", err.Error()))
+	}
+}
+
+// imageDir returns the directory of the image.
+func (s *session) imageDir() string {
+	return filepath.Join(s.builder.Host.imagesDir(), s.run.Image, s.run.ID)
+}
+
+// writeImage writes the machine's disk as a standalone file, and checks it.
+func (s *session) writeImage(ctx context.Context) error {
+	host, dir := s.builder.Host, s.imageDir()
+	if err := os.MkdirAll(dir, privateDir); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, diskName)
+	args := []string{"convert", "-f", "qcow2", "-O", "qcow2"}
+	if s.builder.Capture.Compress {
+		args = append(args, "-c")
+	}
+	if _, err := host.img(ctx, s.run, append(args, s.path(diskName), path)...); err != nil {
+		return err
+	}
+	if _, err := host.img(ctx, s.run, "check", "-q", "-f", "qcow2", path); err != nil {
+		return err
+	}
+	info, err := host.inspect(ctx, s.run, path, "qcow2")
+	if err != nil {
+		return err
+	}
+	if want := max(s.Source.Size, s.builder.DiskSize); info.VirtualSize != want {
+		return fmt.Errorf("%s has a disk of %d bytes, want %d", path, info.VirtualSize, want)
+	}
+	if err := syncFile(path); err != nil {
+		return err
+	}
+	digest, err := fileDigest(ctx, path)
+	if err != nil {
+		return err
+	}
+	file, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	s.Image = imageRecord{Captured: true, Size: info.VirtualSize, FileSize: file.Size(), SHA256: digest, Created: s.run.Clock.Now().UTC()}
+	s.run.Created("image", path)
+	s.run.Say("image: %s (%d MiB, disk of %d MiB)", path, file.Size()>>20, info.VirtualSize>>20)
+	return nil
+}
+
+// syncFile writes a file of another process to the medium.
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // below Host's directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// discardImage removes the image unless the build has succeeded.
+func (s *session) discardImage(_ context.Context, outcome bake.Outcome) error {
+	if outcome == bake.Succeeded {
+		return nil
+	}
+	return removeImage(s.imageDir(), s.run)
+}
+
+// removeImage removes an image's directory, and the directory of its name if it was
+// the last.
+func removeImage(dir string, run *bake.Run) error {
+	there, err := exists(dir)
+	if err != nil || !there {
+		return err
+	}
+	// Without its record the image is invisible, should the rest fail.
+	if err := os.Remove(filepath.Join(dir, artifactName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	_ = os.Remove(filepath.Dir(dir)) // fails while there are others
+	if run != nil {
+		run.Removed("image", filepath.Join(dir, diskName))
+	}
+	return nil
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

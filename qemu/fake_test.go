@@ -1,0 +1,416 @@
+//go:build unix
+
+package qemu_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/bakestone-go/bakestone/internal/memfs"
+	"github.com/bakestone-go/bakestone/internal/sandbox"
+)
+
+// The tests' QEMU is the test binary itself, under the names of QEMU's programs. Its
+// machines are sandboxes, and its disks are JSON behind the magic bytes of a qcow2.
+
+// TestMain runs the fake if the binary was started under the name of a program of
+// QEMU's.
+func TestMain(m *testing.M) {
+	switch filepath.Base(os.Args[0]) {
+	case "qemu-system-x86_64":
+		os.Exit(fakeSystem(os.Args[1:]))
+	case "qemu-img":
+		os.Exit(fakeImg(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// fakePrograms returns a directory with the fake under the names of QEMU's programs.
+func fakePrograms(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"qemu-system-x86_64", "qemu-img"} {
+		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	return dir
+}
+
+const fakeMagic = "QFI\xfb"
+
+// A fakeDisk is the content of a disk file.
+type fakeDisk struct {
+	Backing string              `json:"backing,omitempty"`
+	Size    int64               `json:"size"`
+	Files   map[string]fakeFile `json:"files,omitempty"` // nil in a layer that has not been written to
+}
+
+type fakeFile struct {
+	Mode     fs.FileMode
+	UID, GID int
+	Content  []byte `json:",omitempty"`
+	Target   string `json:",omitempty"`
+}
+
+func readFakeDisk(name string) (*fakeDisk, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	text, found := strings.CutPrefix(string(data), fakeMagic)
+	if !found {
+		return nil, fmt.Errorf("%s is not a fake disk", name)
+	}
+	d := &fakeDisk{}
+	return d, json.Unmarshal([]byte(text), d)
+}
+
+func (d *fakeDisk) write(name string) error {
+	data, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(name+".new", append([]byte(fakeMagic), data...), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+// flat returns the disk with the files of its backing files.
+func (d *fakeDisk) flat() (*fakeDisk, error) {
+	if d.Files != nil || d.Backing == "" {
+		return &fakeDisk{Size: d.Size, Files: d.Files}, nil
+	}
+	below, err := readFakeDisk(d.Backing)
+	if err != nil {
+		return nil, err
+	}
+	flat, err := below.flat()
+	if err == nil {
+		flat.Size = max(d.Size, flat.Size)
+	}
+	return flat, err
+}
+
+// skipped are directories whose files belong to a running system.
+func skipped(name string) bool {
+	return slices.Contains([]string{"/dev", "/proc", "/sys", "/run"}, name)
+}
+
+// dump reads the files below dir.
+func (d *fakeDisk) dump(disk *memfs.FS, dir string) error {
+	entries, err := disk.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		info, err := disk.Lstat(name)
+		if err != nil {
+			return err
+		}
+		f := fakeFile{Mode: info.Mode(), UID: info.UID(), GID: info.GID()}
+		switch {
+		case info.IsDir():
+			if !skipped(name) {
+				err = d.dump(disk, name)
+			}
+		case f.Mode&fs.ModeSymlink != 0:
+			f.Target, err = disk.Readlink(name)
+		default:
+			f.Content, err = disk.ReadFile(name)
+		}
+		if err != nil {
+			return err
+		}
+		d.Files[name] = f
+	}
+	return nil
+}
+
+// restore returns a new file system with the files.
+func (d *fakeDisk) restore() (*memfs.FS, error) {
+	disk := sandbox.NewRoot(nil)
+	var names []string
+	for name := range d.Files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		f := d.Files[name]
+		var err error
+		switch {
+		case f.Mode.IsDir():
+			err = disk.MkdirAll(name, f.Mode.Perm())
+		case f.Mode&fs.ModeSymlink != 0:
+			_ = disk.Remove(name)
+			err = disk.Symlink(f.Target, name)
+		default:
+			err = disk.WriteFile(name, f.Content, f.Mode.Perm())
+		}
+		if err == nil {
+			err = disk.Lchown(name, f.UID, f.GID)
+		}
+		if err == nil && f.Mode&fs.ModeSymlink == 0 {
+			err = disk.Chmod(name, f.Mode)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return disk, nil
+}
+
+// fakeImg is qemu-img.
+func fakeImg(args []string) int {
+	err := func() error {
+		names := args[1:]
+		last := names[len(names)-1]
+		switch args[0] {
+		case "create":
+			at := slices.Index(args, "-b")
+			d := &fakeDisk{Backing: args[at+1]}
+			name := args[at+4]
+			below, err := readFakeDisk(d.Backing)
+			if err != nil {
+				return err
+			}
+			if d.Size = below.Size; name != last {
+				if d.Size, err = strconv.ParseInt(last, 10, 64); err != nil {
+					return err
+				}
+			}
+			return d.write(name)
+		case "convert":
+			d, err := readFakeDisk(names[len(names)-2])
+			if err == nil {
+				d, err = d.flat()
+			}
+			if err != nil {
+				return err
+			}
+			return d.write(last)
+		case "info":
+			d, err := readFakeDisk(last)
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(os.Stdout).Encode(map[string]any{"virtual-size": d.Size, "format": "qcow2", "backing-filename": d.Backing})
+		case "check":
+			_, err := readFakeDisk(last)
+			return err
+		}
+		return fmt.Errorf("unknown command %q", args[0])
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fake:", err)
+		return 1
+	}
+	return 0
+}
+
+// A fakeMachine is a running fake of qemu-system.
+type fakeMachine struct {
+	host *sandbox.Host
+	uuid string
+	port string
+	exit chan int
+	once sync.Once
+}
+
+// fakeSystem is qemu-system-x86_64.
+func fakeSystem(args []string) int {
+	code, err := runFakeSystem(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fake:", err)
+		return 1
+	}
+	return code
+}
+
+func argument(args []string, flag string) string {
+	if at := slices.Index(args, flag); at >= 0 {
+		return args[at+1]
+	}
+	return ""
+}
+
+// fakeAccel is the only accelerator that the fake runs with, if set.
+const fakeAccel = "BAKESTONE_FAKE_ACCEL"
+
+// fakeRunning is a directory with a file for each running fake.
+const fakeRunning = "BAKESTONE_FAKE_RUNNING"
+
+func runFakeSystem(args []string) (int, error) {
+	if want := os.Getenv(fakeAccel); want != "" && !strings.HasSuffix(argument(args, "-machine"), ",accel="+want) {
+		return 0, errors.New("no such accelerator")
+	}
+	pidFile, err := os.OpenFile(argument(args, "-pidfile"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
+	if err := syscall.FcntlFlock(pidFile.Fd(), syscall.F_SETLK, &lock); err != nil {
+		return 0, err
+	}
+	if _, err := fmt.Fprintln(pidFile, os.Getpid()); err != nil {
+		return 0, err
+	}
+	if dir := os.Getenv(fakeRunning); dir != "" {
+		name := filepath.Join(dir, strconv.Itoa(os.Getpid()))
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			return 0, err
+		}
+		defer func() { _ = os.Remove(name) }()
+	}
+	overlay, err := readFakeDisk("disk.qcow2")
+	if err != nil {
+		return 0, err
+	}
+	flat, err := overlay.flat()
+	if err != nil {
+		return 0, err
+	}
+	disk, err := flat.restore()
+	if err != nil {
+		return 0, err
+	}
+	userData, instance, err := readSeed("seed.iso")
+	if err != nil {
+		return 0, err
+	}
+	m := &fakeMachine{uuid: argument(args, "-uuid"), exit: make(chan int, 1)}
+	ctx := context.Background()
+	m.host, err = sandbox.Boot(ctx, sandbox.Options{
+		FS: disk, UserData: userData, InstanceID: instance,
+		OnPower: func(p sandbox.Power) {
+			if p == sandbox.Reboot {
+				_ = m.host.Reboot(ctx)
+				return
+			}
+			m.end(0)
+		},
+	})
+	if err != nil {
+		return 0, err
+	}
+	console := m.host.Console()
+	if err := os.WriteFile("console.log", []byte(console), 0o600); err != nil {
+		return 0, err
+	}
+	ssh, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	_, port, err := net.SplitHostPort(ssh.Addr().String())
+	if err != nil {
+		return 0, err
+	}
+	m.port = port
+	go func() {
+		for {
+			c, err := ssh.Accept()
+			if err != nil {
+				return
+			}
+			go m.host.ServeConn(ctx, c)
+		}
+	}()
+	control, err := new(net.ListenConfig).Listen(ctx, "unix", "qmp.sock")
+	if err != nil {
+		return 0, err
+	}
+	go func() {
+		for { // one client at a time, as QEMU
+			c, err := control.Accept()
+			if err != nil {
+				return
+			}
+			m.serveQMP(c)
+		}
+	}()
+	code := <-m.exit
+	fs := m.host.FS()
+	_ = m.host.Close()
+	overlay.Files = map[string]fakeFile{}
+	if err := errors.Join(overlay.dump(fs, "/"), overlay.write("disk.qcow2")); err != nil {
+		return 0, err
+	}
+	return code, os.Remove(pidFile.Name())
+}
+
+func (m *fakeMachine) end(code int) { m.once.Do(func() { m.exit <- code }) }
+
+// serveQMP serves one client.
+func (m *fakeMachine) serveQMP(c net.Conn) {
+	defer c.Close()
+	_, _ = fmt.Fprintln(c, `{"QMP": {"version": {"qemu": {"major": 7}}, "capabilities": []}}`)
+	for in := bufio.NewScanner(c); in.Scan(); {
+		var request struct{ Execute, ID string }
+		if err := json.Unmarshal(in.Bytes(), &request); err != nil {
+			return
+		}
+		var result any = struct{}{}
+		switch request.Execute {
+		case "query-uuid":
+			result = map[string]string{"UUID": m.uuid}
+		case "query-status":
+			result = map[string]string{"status": "running"}
+		case "human-monitor-command":
+			result = fmt.Sprintf("Hub -1 (net):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n"+
+				"  TCP[HOST_FORWARD]  14       127.0.0.1 %s       10.0.2.15    22     0     0\r\n", m.port)
+		case "quit":
+			defer m.end(0)
+		case "system_powerdown":
+			defer m.end(0)
+		}
+		_ = json.NewEncoder(c).Encode(map[string]any{"return": result, "id": request.ID})
+		if request.Execute == "quit" {
+			return
+		}
+	}
+}
+
+// readSeed returns the user data and the instance id of a seed, which it finds by the
+// sectors that the directory records tell.
+func readSeed(name string) (userData []byte, instance string, err error) {
+	image, err := os.ReadFile(name)
+	if err != nil {
+		return nil, "", err
+	}
+	const sector, rootAt = 2048, 23
+	for at := rootAt * sector; image[at] != 0; at += int(image[at]) {
+		record := image[at : at+int(image[at])]
+		number := func(at int) int {
+			return int(record[at]) | int(record[at+1])<<8 | int(record[at+2])<<16 | int(record[at+3])<<24
+		}
+		content := image[number(2)*sector:][:number(10)]
+		switch {
+		case strings.Contains(string(record), "user-data"):
+			userData = content
+		case strings.Contains(string(record), "meta-data"):
+			instance = strings.TrimSpace(strings.TrimPrefix(string(content), "instance-id: "))
+		}
+	}
+	return userData, instance, nil
+}

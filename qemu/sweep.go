@@ -1,0 +1,83 @@
+package qemu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// Sweep removes what builds that died have left and that has expired at the given time:
+// their machines, disks and unfinished images. It returns the ids of their sessions,
+// sorted. An error with one does not stop the others.
+//
+// Call it regularly, with time.Now(), if bakes may be killed and are not resumed. See
+// bake.Options.Lifetime for the expiry.
+func (h *Host) Sweep(ctx context.Context, now time.Time) (removed []string, err error) {
+	if h.err != nil {
+		return nil, h.err
+	}
+	entries, err := os.ReadDir(h.buildingDir())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, e := range entries {
+		expired, err := h.sweep(ctx, e.Name(), now)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("session %s: %w", e.Name(), err))
+		} else if expired {
+			removed = append(removed, e.Name())
+		}
+	}
+	slices.Sort(removed)
+	return removed, errors.Join(errs...)
+}
+
+// sweep removes what a session has left if it has expired.
+func (h *Host) sweep(ctx context.Context, id string, now time.Time) (expired bool, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return false, err
+	}
+	data, err := os.ReadFile(filepath.Join(h.buildingDir(), id, runName)) //nolint:gosec // below Host's directory
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil // it has just been created, or is being removed
+	}
+	if err != nil {
+		return false, err
+	}
+	var run runFile
+	if err := json.Unmarshal(data, &run); err != nil {
+		return false, fmt.Errorf("%s: %w", runName, err)
+	}
+	if !now.After(run.Expires) {
+		return false, nil
+	}
+	if !imageName.MatchString(run.Image) {
+		return false, fmt.Errorf("%s has the invalid image name %q", runName, run.Image)
+	}
+	s := &session{
+		builder: Builder{Host: h}, run: bake.NewRun(id, run.Image, nil, nil),
+		Machine: machineRecord{Mark: run.Mark},
+	}
+	if err := s.endMachine(ctx, bake.Failed); err != nil {
+		return false, err
+	}
+	good, err := exists(filepath.Join(s.imageDir(), artifactName))
+	if err == nil && !good {
+		err = removeImage(s.imageDir(), nil)
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, s.removeDisk(ctx, bake.Failed)
+}

@@ -1,0 +1,163 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/qemu/internal/qmp"
+)
+
+// watchEvery is the time between two looks at a machine that the build uses, by the
+// system clock.
+const watchEvery = time.Second
+
+// during calls f with a context that ends when the machine has ended or cannot go on.
+// The error is then a *MachineError that wraps bake.ErrDisconnected.
+func (s *session) during(ctx context.Context, f func(ctx context.Context) error) error {
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watching sync.WaitGroup
+	watching.Go(func() { s.watch(limited, cancel) })
+	err := f(limited)
+	cause := context.Cause(limited)
+	cancel(nil)
+	watching.Wait()
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	ended, found := errors.AsType[*MachineError](cause)
+	if !found && errors.Is(err, bake.ErrDisconnected) {
+		// A lost connection may be the first sign, just before the end of QEMU.
+		ended, found = errors.AsType[*MachineError](s.lookAgain(ctx))
+	}
+	if !found && errors.Is(err, bake.ErrDisconnected) {
+		ended = s.machineError("running, but the connection to it was lost", nil)
+	} else if !found {
+		return err
+	}
+	if !errors.Is(err, bake.ErrDisconnected) {
+		err = bake.ErrDisconnected
+	}
+	return fmt.Errorf("%w: %w", err, ended)
+}
+
+// watch cancels when the machine has ended or cannot go on.
+func (s *session) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	var done <-chan struct{} // never, if another process has started QEMU
+	if s.process != nil {
+		done = s.process.done
+	}
+	ticks := time.NewTicker(watchEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-done:
+		case <-ticks.C:
+		}
+		if err := s.look(ctx); err != nil {
+			if ctx.Err() == nil {
+				cancel(err)
+			}
+			return
+		}
+	}
+}
+
+// lookAgain looks at a machine whose connection was lost until it has shown an error,
+// for a moment.
+func (s *session) lookAgain(ctx context.Context) error {
+	limited, stop := context.WithTimeout(ctx, watchEvery)
+	defer stop()
+	var ended error
+	_ = clock.WaitFor(limited, clock.System(), endPoll, func(ctx context.Context) (bool, error) {
+		ended = s.look(ctx)
+		return ended != nil, nil
+	})
+	return ended
+}
+
+// look returns a *MachineError if the machine has ended or cannot go on.
+func (s *session) look(ctx context.Context) error {
+	if running, err := s.running(); err == nil && !running {
+		return s.machineError("", nil)
+	}
+	var status struct {
+		Status string `json:"status"`
+	}
+	if err := qmp.Do(ctx, s.path(socketName), "query-status", nil, &status); err != nil {
+		return nil //nolint:nilerr // it may be ending, or slow; the connection tells
+	}
+	switch {
+	case status.Status == "io-error":
+		return s.machineError("stopped: its disk cannot be written (io-error), perhaps because the file system of "+s.builder.Host.Dir()+" is full", nil)
+	case slices.Contains([]string{"internal-error", "guest-panicked"}, status.Status):
+		return s.machineError("stopped: "+status.Status, nil)
+	}
+	return s.checkConsole()
+}
+
+// mostConsole limits the recorded console, since it is not in the guest's disk that a
+// runaway guest would fill, but in the host's.
+const mostConsole = 256 << 20
+
+// A watchedMachine is a connection whose calls end when the machine does.
+type watchedMachine struct {
+	machine bake.Machine
+	session *session
+}
+
+var (
+	_ bake.Machine    = watchedMachine{}
+	_ bake.SSHReacher = watchedMachine{}
+)
+
+// Unwrap returns the machine.
+func (m watchedMachine) Unwrap() bake.Machine { return m.machine }
+
+func (m watchedMachine) ReachSSH(ctx context.Context, use func(context.Context, bake.SSHAccess) error) error {
+	return m.session.during(ctx, func(ctx context.Context) error { return bake.ReachSSH(ctx, m.machine, use) })
+}
+
+func (m watchedMachine) Run(ctx context.Context, cmd *bake.Cmd) error {
+	return m.session.during(ctx, func(ctx context.Context) error { return m.machine.Run(ctx, cmd) })
+}
+
+func (m watchedMachine) Put(ctx context.Context, up *bake.Upload) error {
+	return m.session.during(ctx, func(ctx context.Context) error { return m.machine.Put(ctx, up) })
+}
+
+func (m watchedMachine) Get(ctx context.Context, down *bake.Download) error {
+	return m.session.during(ctx, func(ctx context.Context) error { return m.machine.Get(ctx, down) })
+}
+
+func (m watchedMachine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
+	return m.session.during(ctx, func(ctx context.Context) error { return m.machine.Reboot(ctx, cmd) })
+}
+
+func (m watchedMachine) Facts(ctx context.Context) (facts bake.Facts, err error) {
+	err = m.session.during(ctx, func(ctx context.Context) error {
+		facts, err = m.machine.Facts(ctx)
+		return err
+	})
+	return facts, err
+}
+
+func (m watchedMachine) Close() error { return m.machine.Close() }
+
+// checkConsole reports a guest that prints without end.
+func (s *session) checkConsole() error {
+	info, err := os.Stat(s.path(consoleName))
+	if err == nil && info.Size() > mostConsole {
+		return s.machineError(fmt.Sprintf("printing too much: its console has more than %d MiB", mostConsole>>20), nil)
+	}
+	return nil
+}

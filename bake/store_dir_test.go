@@ -136,7 +136,7 @@ func TestDirStoreRefusesForeignRecords(t *testing.T) {
 
 func TestDirStoreRemovesUnfinishedFiles(t *testing.T) {
 	dir := t.TempDir()
-	for name, age := range map[string]time.Duration{".saving-old": 2 * time.Hour, ".saving-new": 0, "mine": 2 * time.Hour} {
+	for name, age := range map[string]time.Duration{".saving-" + secondID: 0, ".saving-old": 2 * time.Hour, ".saving-new": 0, "mine": 2 * time.Hour} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
 			t.Fatal(err)

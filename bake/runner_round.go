@@ -115,7 +115,7 @@ func (s *service) look(ctx context.Context, graph []*Record) {
 	}
 	s.mu.Lock()
 	busy := slices.ContainsFunc(graph, func(rec *Record) bool { return s.running[rec.Build] || now.Before(s.failures[rec.Build].next) })
-	full := s.graphs >= cmp.Or(s.Runner.Parallel, defaultParallel)
+	full := s.graphs >= cmp.Or(s.Parallel, defaultParallel)
 	begin := todo && !busy && !full
 	if begin {
 		s.graphs++
@@ -234,12 +234,12 @@ func (s *service) undoRecord(ctx context.Context, img *Image, rec *Record) error
 	reason := cmp.Or(rec.Cancel, rec.Error)
 	if img == nil {
 		reason = cmp.Or(reason, "the definition of the image is gone")
-		if s.Runner.Builder == nil && len(rec.Steps) > 0 {
+		if s.Builder == nil && len(rec.Steps) > 0 {
 			return Invalid("Runner.Builder", "is required to remove build %s of %q, which has no definition", rec.Build, rec.Image)
 		}
 		img = &Image{Builder: noBuilder{}}
 		if len(rec.Steps) > 0 {
-			b, err := s.Runner.Builder(ctx, rec)
+			b, err := s.Builder(ctx, rec)
 			if err != nil {
 				return fmt.Errorf("builder of build %s: %w", rec.Build, err)
 			}

@@ -205,3 +205,18 @@ func FuzzRecord(f *testing.F) {
 		}
 	})
 }
+
+// TestUnwritableStore bakes with a directory that cannot be written, such as one on a full
+// or read-only disk: nothing is created.
+func TestUnwritableStore(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	memory := baketest.NewBuilder(nil)
+	results, err := bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(filepath.Join(file, "records"))},
+		&bake.Image{Name: "web", Builder: memory}, &bake.Image{Name: "db", Builder: memory})
+	if err == nil || !strings.Contains(err.Error(), "image web: save the record: ") || results != nil || len(memory.Existing()) != 0 {
+		t.Errorf("Bake = %v, %v, existing %v; want an error and nothing", results, err, memory.Existing())
+	}
+}

@@ -54,11 +54,6 @@ type fields struct {
 // deepest limits how far fields follows values.
 const deepest = 40
 
-var (
-	secretType = reflect.TypeFor[Secret]()
-	textType   = reflect.TypeFor[encoding.TextMarshaler]()
-)
-
 func (f *fields) add(name string, v reflect.Value, top bool) {
 	if !v.IsValid() || len(f.path) > deepest {
 		f.in.add(name, "nil")
@@ -66,7 +61,7 @@ func (f *fields) add(name string, v reflect.Value, top bool) {
 	}
 	if !top && v.CanInterface() && v.Kind() != reflect.Interface && !isNil(v.Interface()) {
 		var declared Inputs
-		if d, ok := v.Interface().(InputDeclarer); ok && d.DeclareInputs(&declared) == nil {
+		if d, ok := reflect.TypeAssert[InputDeclarer](v); ok && d.DeclareInputs(&declared) == nil {
 			f.in.add(name, v.Type().String())
 			f.in.join(name, &declared)
 			return
@@ -108,20 +103,16 @@ func (f *fields) follow(name string, v reflect.Value) {
 
 func (f *fields) addStruct(name string, v reflect.Value) {
 	t := v.Type()
-	if t == secretType && v.CanInterface() {
-		if s, ok := v.Interface().(Secret); ok {
-			f.in.Secret(name, s)
-			return
-		}
+	if s, ok := reflect.TypeAssert[Secret](v); ok {
+		f.in.Secret(name, s)
+		return
 	}
 	exported := reflect.VisibleFields(t)
 	exported = slices.DeleteFunc(exported, func(field reflect.StructField) bool { return !field.IsExported() || len(field.Index) != 1 })
 	f.in.add(name, t.String())
-	if len(exported) == 0 && v.CanInterface() && t.Implements(textType) {
-		if m, ok := v.Interface().(encoding.TextMarshaler); ok {
-			text, err := m.MarshalText()
-			f.in.add(name+"/text", strconv.Quote(fmt.Sprint(string(text), err)))
-		}
+	if m, ok := reflect.TypeAssert[encoding.TextMarshaler](v); ok && len(exported) == 0 {
+		text, err := m.MarshalText()
+		f.in.add(name+"/text", strconv.Quote(fmt.Sprint(string(text), err)))
 	}
 	for _, field := range exported {
 		f.add(name+"/"+field.Name, v.FieldByIndex(field.Index), false)

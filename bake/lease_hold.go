@@ -96,7 +96,7 @@ func (h *hold) renew(ctx context.Context) {
 		case h.lostError() != nil:
 			return
 		case left <= 0:
-			h.lose(errors.New("it could not be renewed in time"))
+			_ = h.lose(errors.New("it could not be renewed in time"))
 			return
 		case left > h.Lease-h.Lease/renewAt:
 			continue

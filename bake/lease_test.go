@@ -174,8 +174,8 @@ func TestLeaseLostDuringCleanUp(t *testing.T) {
 	})
 }
 
-// TestStoreOutage lets a store fail for half a lease: nobody else could take the build, so
-// it goes on.
+// TestStoreOutage lets a store fail for half a lease: no other process could take the build,
+// so it goes on.
 func TestStoreOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := baketest.NewBuilder(nil)

@@ -53,7 +53,7 @@ func (s *service) round(ctx context.Context) {
 
 // records returns all records. It does not load those again that have ended.
 func (s *service) records(ctx context.Context) ([]*Record, error) {
-	builds, err := s.settings.Store.List(ctx)
+	builds, err := s.Store.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (s *service) records(ctx context.Context) ([]*Record, error) {
 	for _, build := range builds {
 		rec := s.ended[build]
 		if rec == nil {
-			if rec, err = s.settings.Store.Load(ctx, build); err != nil {
+			if rec, err = s.Store.Load(ctx, build); err != nil {
 				if !errors.Is(err, ErrNoRecord) {
 					errs = append(errs, err)
 				}
@@ -104,7 +104,7 @@ func graphs(records []*Record, byBuild map[string]*Record) [][]*Record {
 
 // look decides what to do with the records of a graph.
 func (s *service) look(ctx context.Context, graph []*Record) {
-	now := s.settings.Clock.Now()
+	now := s.Clock.Now()
 	todo, free := false, true
 	for _, rec := range graph {
 		free = s.remaining(rec) == 0 && free // remaining also remembers the revision
@@ -115,7 +115,7 @@ func (s *service) look(ctx context.Context, graph []*Record) {
 	}
 	s.mu.Lock()
 	busy := slices.ContainsFunc(graph, func(rec *Record) bool { return s.running[rec.Build] || now.Before(s.failures[rec.Build].next) })
-	full := s.graphs >= cmp.Or(s.Runner.Parallel, defaultParallel)
+	full := s.graphs >= cmp.Or(s.Parallel, defaultParallel)
 	begin := todo && !busy && !full
 	if begin {
 		s.graphs++
@@ -152,7 +152,7 @@ func (s *service) done(ctx context.Context, graph []*Record, err error) {
 	}
 	if err != nil && !left {
 		const longest = 10 * time.Minute
-		f.next = s.settings.Clock.Now().Add(Retry{Delay: defaultPoll, MaxDelay: longest}.Wait(f.count))
+		f.next = s.Clock.Now().Add(Retry{Delay: defaultPoll, MaxDelay: longest}.Wait(f.count))
 		s.failures[graph[0].Build] = f
 	}
 	select {
@@ -162,7 +162,7 @@ func (s *service) done(ctx context.Context, graph []*Record, err error) {
 }
 
 func (s *service) report(rec *Record, what string, err error) {
-	s.emit(Event{Kind: Message, Time: s.settings.Clock.Now(), Image: rec.Image, Build: rec.Build, Text: what, Err: err.Error()})
+	s.emit(Event{Kind: Message, Time: s.Clock.Now(), Image: rec.Image, Build: rec.Build, Text: what, Err: err.Error()})
 }
 
 // workOn bakes the images of a graph that are not ended, and removes what the others left.
@@ -179,7 +179,7 @@ func (s *service) workOn(ctx context.Context, graph []*Record) error {
 		switch {
 		case rec.Status == "" && img != nil && rec.Cancel == "":
 			images = withSources(images, img)
-		case !rec.Ended() || rec.kept() && s.settings.Clock.Now().After(rec.Expires):
+		case !rec.Ended() || rec.kept() && s.Clock.Now().After(rec.Expires):
 			errs = append(errs, s.undoRecord(ctx, img, rec))
 		}
 	}
@@ -234,12 +234,12 @@ func (s *service) undoRecord(ctx context.Context, img *Image, rec *Record) error
 	reason := cmp.Or(rec.Cancel, rec.Error)
 	if img == nil {
 		reason = cmp.Or(reason, "the definition of the image is gone")
-		if s.Runner.Builder == nil && len(rec.Steps) > 0 {
+		if s.Builder == nil && len(rec.Steps) > 0 {
 			return Invalid("Runner.Builder", "is required to remove build %s of %q, which has no definition", rec.Build, rec.Image)
 		}
 		img = &Image{Builder: noBuilder{}}
 		if len(rec.Steps) > 0 {
-			b, err := s.Runner.Builder(ctx, rec)
+			b, err := s.Builder(ctx, rec)
 			if err != nil {
 				return fmt.Errorf("builder of build %s: %w", rec.Build, err)
 			}
@@ -258,13 +258,13 @@ func (s *service) undoRecord(ctx context.Context, img *Image, rec *Record) error
 // remove deletes the records of a graph that has ended long ago.
 func (s *service) remove(ctx context.Context, graph []*Record) {
 	for _, rec := range graph {
-		if s.settings.Clock.Now().Sub(rec.Updated) < cmp.Or(s.Keep, defaultKeep) {
+		if s.Clock.Now().Sub(rec.Updated) < cmp.Or(s.Keep, defaultKeep) {
 			return
 		}
 		delete(s.ended, rec.Build)
 	}
 	for _, rec := range graph {
-		now, err := s.settings.Store.Load(ctx, rec.Build)
+		now, err := s.Store.Load(ctx, rec.Build)
 		if errors.Is(err, ErrNoRecord) {
 			continue
 		}
@@ -277,11 +277,11 @@ func (s *service) remove(ctx context.Context, graph []*Record) {
 				return
 			}
 		}
-		if err := s.settings.Store.Delete(ctx, rec.Build); err != nil {
+		if err := s.Store.Delete(ctx, rec.Build); err != nil {
 			s.report(rec, "delete the record", err)
 			return
 		}
-		s.emit(Event{Kind: RecordRemoved, Time: s.settings.Clock.Now(), Image: rec.Image, Build: rec.Build, Status: rec.Status})
+		s.emit(Event{Kind: RecordRemoved, Time: s.Clock.Now(), Image: rec.Image, Build: rec.Build, Status: rec.Status})
 	}
 }
 

@@ -22,9 +22,8 @@ import (
 // several hosts if locks of the file system reach across hosts.
 //
 // The store accepts only build ids that the engine makes, so that no id leads out of
-// dir, and loads only records that this library wrote, of at most 64 MiB. A file that a
-// killed process left half written is replaced by the next Save of that record, removed
-// by Delete, and after an hour in any case.
+// dir, and loads only records that this library wrote, of at most 64 MiB. List removes
+// files that a killed process left half written.
 func DirStore(dir string) Store { return &dirStore{dir: dir} }
 
 type dirStore struct {
@@ -68,7 +67,7 @@ func (d *dirStore) Save(ctx context.Context, r *Record) error {
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
-	d.sweeps.Do(func() { _, _ = d.sweep() })
+	d.sweeps.Do(func() { _, _ = d.sweep(ctx) })
 	unlock, err := d.lock(ctx, r.Build)
 	if err != nil {
 		return err
@@ -128,8 +127,8 @@ func readRecord(path string) ([]byte, error) {
 	return data, err
 }
 
-func (d *dirStore) List(context.Context) ([]string, error) {
-	entries, err := d.sweep()
+func (d *dirStore) List(ctx context.Context) ([]string, error) {
+	entries, err := d.sweep(ctx)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -168,10 +167,15 @@ func remove(path string) error {
 
 // sweep removes what killed processes left behind, and returns the entries of the
 // directory. A file that cannot be removed is left for the next time.
-func (d *dirStore) sweep() ([]fs.DirEntry, error) {
+func (d *dirStore) sweep(ctx context.Context) ([]fs.DirEntry, error) {
 	entries, err := os.ReadDir(d.dir)
 	for _, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), atomicfile.TempPrefix) {
+		build, ok := strings.CutPrefix(entry.Name(), atomicfile.TempPrefix)
+		if !ok {
+			continue
+		}
+		if validateBuildID(build) == nil {
+			d.sweepTemp(ctx, build)
 			continue
 		}
 		info, err := entry.Info()
@@ -180,4 +184,15 @@ func (d *dirStore) sweep() ([]fs.DirEntry, error) {
 		}
 	}
 	return entries, err
+}
+
+// sweepTemp removes the half-written file of a build, unless a process that lives is
+// writing it: that one has the lock.
+func (d *dirStore) sweepTemp(ctx context.Context, build string) {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel() // do not wait for the lock
+	if unlock, err := d.lock(ctx, build); err == nil {
+		_ = os.Remove(d.temp(build))
+		unlock()
+	}
 }

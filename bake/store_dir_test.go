@@ -136,7 +136,7 @@ func TestDirStoreRefusesForeignRecords(t *testing.T) {
 
 func TestDirStoreRemovesUnfinishedFiles(t *testing.T) {
 	dir := t.TempDir()
-	for name, age := range map[string]time.Duration{".saving-old": 2 * time.Hour, ".saving-new": 0, "mine": 2 * time.Hour} {
+	for name, age := range map[string]time.Duration{".saving-" + secondID: 0, ".saving-old": 2 * time.Hour, ".saving-new": 0, "mine": 2 * time.Hour} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
 			t.Fatal(err)
@@ -204,4 +204,19 @@ func FuzzRecord(f *testing.F) {
 			_, _ = bake.Bake(t.Context(), &bake.Options{Resume: []*bake.Record{&again}}, img())
 		}
 	})
+}
+
+// TestUnwritableStore bakes with a directory that cannot be written, such as one on a full
+// or read-only disk: nothing is created.
+func TestUnwritableStore(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	memory := baketest.NewBuilder(nil)
+	results, err := bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(filepath.Join(file, "records"))},
+		&bake.Image{Name: "web", Builder: memory}, &bake.Image{Name: "db", Builder: memory})
+	if err == nil || !strings.Contains(err.Error(), "image web: save the record: ") || results != nil || len(memory.Existing()) != 0 {
+		t.Errorf("Bake = %v, %v, existing %v; want an error and nothing", results, err, memory.Existing())
+	}
 }

@@ -199,6 +199,9 @@ func TestKilledAtEveryPoint(t *testing.T) {
 			killedRun(t, server, dir, point)
 			mode.then(t, server, bake.DirStore(dir))
 			ran[mode.name]++
+			if _, err := bake.DirStore(dir).List(t.Context()); err != nil {
+				t.Error(err)
+			}
 			entries, err := os.ReadDir(dir)
 			if err != nil {
 				t.Fatal(err)

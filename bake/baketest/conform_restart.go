@@ -91,6 +91,6 @@ func (c *conformance) killed(t *testing.T, p Platform, name string, define func(
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec.Revision, rec.Lease = 0, bake.Lease{} // for other stores; nobody owns it
+	rec.Revision, rec.Lease = 0, bake.Lease{} // for other stores, and free
 	return rec
 }

@@ -31,8 +31,8 @@ func ConformStore(t *testing.T, fresh func(t *testing.T) (open func() bake.Store
 		"empty":         storeEmpty,
 		"save and load": storeSaves,
 		"revisions":     storeRevisions,
-		"race to begin": func(t *testing.T, open func() bake.Store) { storeRace(t, open, 1) },
-		"race to go on": func(t *testing.T, open func() bake.Store) { storeRace(t, open, 2) },
+		"race to begin": storeRaceToBegin,
+		"race to go on": storeRaceToGoOn,
 		"race of many":  storeCounts,
 		"list":          storeLists,
 		"delete":        storeDeletes,
@@ -61,6 +61,7 @@ func mustSave(t *testing.T, store bake.Store, r *bake.Record) {
 }
 
 func storeEmpty(t *testing.T, open func() bake.Store) {
+	t.Helper()
 	store := open()
 	if builds, err := store.List(t.Context()); err != nil || len(builds) != 0 {
 		t.Errorf("List of an empty store = %v, %v, want none", builds, err)
@@ -77,6 +78,7 @@ func storeEmpty(t *testing.T, open func() bake.Store) {
 }
 
 func storeSaves(t *testing.T, open func() bake.Store) {
+	t.Helper()
 	first, second := open(), open()
 	r := storeRecord(1, 1)
 	r.Image = "wéb '\"\\;-- $1 ?1 %s \U0001f35e"
@@ -106,6 +108,7 @@ func storeSaves(t *testing.T, open func() bake.Store) {
 }
 
 func storeRevisions(t *testing.T, open func() bake.Store) {
+	t.Helper()
 	first, second := open(), open()
 	for revision := range int64(5) {
 		store := []bake.Store{first, second}[revision%2]
@@ -126,8 +129,19 @@ func storeRevisions(t *testing.T, open func() bake.Store) {
 	}
 }
 
+func storeRaceToBegin(t *testing.T, open func() bake.Store) {
+	t.Helper()
+	storeRace(t, open, 1)
+}
+
+func storeRaceToGoOn(t *testing.T, open func() bake.Store) {
+	t.Helper()
+	storeRace(t, open, 2)
+}
+
 // storeRace saves the same revision by several processes.
 func storeRace(t *testing.T, open func() bake.Store, revision int64) {
+	t.Helper()
 	if revision > 1 {
 		mustSave(t, open(), storeRecord(1, 1))
 	}
@@ -162,6 +176,7 @@ func storeRace(t *testing.T, open func() bake.Store, revision int64) {
 
 // storeCounts lets processes increment a number in one record.
 func storeCounts(t *testing.T, open func() bake.Store) {
+	t.Helper()
 	mustSave(t, open(), storeRecord(1, 1))
 	const processes, rounds = 4, 5
 	var all sync.WaitGroup
@@ -193,6 +208,7 @@ func storeCounts(t *testing.T, open func() bake.Store) {
 }
 
 func storeLists(t *testing.T, open func() bake.Store) {
+	t.Helper()
 	store := open()
 	const records = 1200 // more than a page of any store
 	numbers := map[int]bool{}
@@ -225,6 +241,7 @@ func storeLists(t *testing.T, open func() bake.Store) {
 }
 
 func storeDeletes(t *testing.T, open func() bake.Store) {
+	t.Helper()
 	first, second := open(), open()
 	mustSave(t, first, storeRecord(1, 1))
 	mustSave(t, first, storeRecord(2, 1))
@@ -245,6 +262,7 @@ func storeDeletes(t *testing.T, open func() bake.Store) {
 }
 
 func storeRefuses(t *testing.T, open func() bake.Store) {
+	t.Helper()
 	store := open()
 	mustSave(t, store, storeRecord(1, 1))
 	for _, id := range []string{"", ".", "../x", "/x", storeID(1) + "/../x", storeID(1) + "%", strings.ToUpper(storeID(1)), storeID(1) + "\x00", "' OR 1=1 --"} {
@@ -276,6 +294,7 @@ func storeRefuses(t *testing.T, open func() bake.Store) {
 }
 
 func storeEnds(t *testing.T, open func() bake.Store) {
+	t.Helper()
 	store := open()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -289,6 +308,7 @@ func storeEnds(t *testing.T, open func() bake.Store) {
 
 // storeBakes bakes with the store, and resumes what another process suspended.
 func storeBakes(t *testing.T, open func() bake.Store) {
+	t.Helper()
 	memory := NewBuilder(nil)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	img := image("web", memory)

@@ -16,6 +16,7 @@ func TestMemoryStoreConforms(t *testing.T) {
 
 func TestDirStoreConforms(t *testing.T) {
 	baketest.ConformStore(t, func(t *testing.T) func() bake.Store {
+		t.Helper()
 		dir := t.TempDir()
 		return func() bake.Store { return bake.DirStore(dir) }
 	})

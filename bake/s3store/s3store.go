@@ -4,8 +4,8 @@
 //
 //	store, err := s3store.New(s3.NewFromConfig(cfg), "bucket", "bakes/")
 //
-// Records contain private keys: block public access, and let nobody but the service read
-// the bucket. The credentials need s3:GetObject, s3:PutObject and s3:DeleteObject for the
+// Records contain private keys: block public access, and let only the service read the
+// bucket. The credentials need s3:GetObject, s3:PutObject and s3:DeleteObject for the
 // objects, and s3:ListBucket for the bucket. Of versions of the bucket, earlier ones
 // should expire.
 //

@@ -28,6 +28,7 @@ func TestConforms(t *testing.T) {
 	endpoint := testenv.Moto(t)
 	var buckets atomic.Int64
 	baketest.ConformStore(t, func(t *testing.T) func() bake.Store {
+		t.Helper()
 		bucket := fmt.Sprint("bakes-", buckets.Add(1))
 		_, err := client(endpoint).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket})
 		if err != nil {

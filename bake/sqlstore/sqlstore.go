@@ -107,9 +107,9 @@ func (s *Store) Save(ctx context.Context, r *bake.Record) error {
 	if err != nil {
 		return err
 	}
-	query := `UPDATE ` + s.table + ` SET revision = $2, record = $3 WHERE build = $1 AND revision = $2 - 1` //nolint:gosec // New has checked the name
+	query := `UPDATE ` + s.table + ` SET revision = $2, record = $3 WHERE build = $1 AND revision = $2 - 1`
 	if r.Revision == 1 {
-		query = `INSERT INTO ` + s.table + ` (build, revision, record) VALUES ($1, $2, $3) ON CONFLICT (build) DO NOTHING` //nolint:gosec // New has checked the name
+		query = `INSERT INTO ` + s.table + ` (build, revision, record) VALUES ($1, $2, $3) ON CONFLICT (build) DO NOTHING`
 	}
 	result, err := s.db.ExecContext(ctx, s.args(query), r.Build, r.Revision, string(data))
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // Postgres starts a server of PostgreSQL with a new cluster, and returns the URL of its
 // database. The server listens on a Unix socket only, which belongs to the test. Without
 // PostgreSQL, t is skipped, as by Need. The server refuses to run as root: then it runs as
-// the user nobody. It is stopped when t ends.
+// an unprivileged user. It is stopped when t ends.
 func Postgres(t testing.TB) (database string) {
 	t.Helper()
 	server := Need(t, "postgres")
@@ -40,7 +40,7 @@ func Postgres(t testing.TB) (database string) {
 		t.Fatalf("testenv: initdb: %v\n%s", err, out)
 	}
 	log := filepath.Join(dir, "log")
-	file, err := os.Create(log) //nolint:gosec // in the test's directory
+	file, err := os.Create(log)
 	fail("make a log", err)
 	defer file.Close()
 	cmd := run(server, "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200")
@@ -62,7 +62,7 @@ func Postgres(t testing.TB) (database string) {
 	for run(ready[0], ready[1:]...).Run() != nil {
 		select {
 		case <-done:
-			text, _ := os.ReadFile(log) //nolint:gosec // in the test's directory
+			text, _ := os.ReadFile(log)
 			t.Fatalf("testenv: PostgreSQL did not start:\n%s", text)
 		default:
 		}

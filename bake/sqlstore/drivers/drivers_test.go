@@ -45,6 +45,7 @@ func TestPostgreSQLConforms(t *testing.T) {
 	source := testenv.Postgres(t)
 	var tables atomic.Int64
 	baketest.ConformStore(t, func(t *testing.T) func() bake.Store {
+		t.Helper()
 		o := &sqlstore.Options{Table: fmt.Sprint("public.records_", tables.Add(1))}
 		return func() bake.Store { return open(t, "pgx", source, o) }
 	})
@@ -58,6 +59,7 @@ func sqliteFile(t *testing.T) string {
 
 func TestSQLiteConforms(t *testing.T) {
 	baketest.ConformStore(t, func(t *testing.T) func() bake.Store {
+		t.Helper()
 		source := sqliteFile(t)
 		return func() bake.Store { return open(t, "sqlite", source, &sqlstore.Options{Dialect: sqlstore.SQLite}) }
 	})

@@ -44,8 +44,8 @@ type Reaper struct {
 
 	// Living reports whether a process is still at work on a build, given by its id.
 	// Nothing of such a build is removed, although it has expired. If Living fails,
-	// the build's resources are kept, and Plan or Apply returns the error. If nil, no
-	// build outlives its expiry: bake.Options.Lifetime must then be longer than the
+	// the build's resources are kept, and Plan or Apply returns the error. bake.Living
+	// asks the leases of a bake.Store. If nil, no build outlives its expiry: bake.Options.Lifetime must then be longer than the
 	// longest bake.
 	Living func(ctx context.Context, build string) (bool, error)
 

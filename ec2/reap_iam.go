@@ -153,13 +153,14 @@ func (r *Reaper) IAMPolicy() *iampolicy.Document {
 func (r *Reaper) PlanPolicy() *iampolicy.Document { return r.planGrants().document() }
 
 func (r *Reaper) planGrants() grants {
-	all := grants{
+	const once, perPartition = 3, 2
+	partitions := r.partitions()
+	all := append(make(grants, 0, once+perPartition*len(partitions)),
 		reading("DescribeTags", "DescribeInstances", "DescribeVolumes", "DescribeNetworkInterfaces",
 			"DescribeSecurityGroups", "DescribeImages", "DescribeSnapshots"),
 		decoding(),
-		{"LookForRoles", []string{"iam:ListRoles", "iam:ListInstanceProfiles"}, []string{"*"}, nil},
-	}
-	for partition := range r.partitions() {
+		grant{"LookForRoles", []string{"iam:ListRoles", "iam:ListInstanceProfiles"}, []string{"*"}, nil})
+	for partition := range partitions {
 		named := "arn:" + partition + ":iam::*:"
 		all = append(all,
 			grant{"ReadRoles", []string{"iam:GetRole"}, []string{named + "role/" + namePrefix + "*"}, nil},

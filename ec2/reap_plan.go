@@ -83,11 +83,11 @@ func writeLeftovers(b *strings.Builder, removed string, items []Leftover) {
 		if l.Kept != "" {
 			action, why = "keep", l.Kept
 		}
-		// Tags may contain anything.
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\t%s\n", action, placeName(l.Account, l.Region), l.Kind, l.ID,
+		// Tags may contain anything. A Builder does not fail.
+		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\t%s\n", action, placeName(l.Account, l.Region), l.Kind, l.ID,
 			visible.Text(l.Image+" "+l.Build), visible.Text(why))
 	}
-	_ = w.Flush() // a Builder does not fail
+	_ = w.Flush()
 }
 
 // placeName names a region of an account, or its IAM.

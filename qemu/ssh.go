@@ -104,6 +104,8 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		SudoPassword:   b.SSH.SudoPassword,
 		ConnectTimeout: b.SSH.connectTimeout(),
 		Dial:           dialGuest,
+		Mark:           s.run.CommandMark,
+		EndMarked:      s.run.LeftMark(),
 		Clock:          s.run.Clock,
 		Logger:         s.run.Log,
 	}

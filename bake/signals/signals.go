@@ -34,8 +34,8 @@ import (
 type Options struct {
 	// Cause returns why a signal ends the context. The cause is then an *Error that
 	// wraps it. A service lets another process go on with its builds after SIGTERM by
-	// returning the engine's cause for that. If Cause is nil, or returns nil, the
-	// builds are canceled.
+	// returning bake.ErrSuspended for it. If Cause is nil, or returns nil, the builds
+	// are canceled.
 	Cause func(os.Signal) error
 
 	// Received, if not nil, is called for the first and the second signal before

@@ -31,8 +31,6 @@ const (
 	childEnd  = "BAKESTONE_TEST_SIGNALS_END"
 )
 
-var errSuspended = errors.New("suspended")
-
 func TestMain(m *testing.M) {
 	if mode := os.Getenv(childMode); mode != "" {
 		program(mode)
@@ -46,7 +44,7 @@ func program(mode string) {
 	ctx, stop := signals.Context(context.Background(), &signals.Options{
 		Cause: func(s os.Signal) error {
 			if s == syscall.SIGTERM && mode == "suspend" {
-				return errSuspended
+				return bake.ErrSuspended
 			}
 			return nil
 		},
@@ -87,7 +85,7 @@ func program(mode string) {
 	if l, ok := errors.AsType[*bake.LeftError](err); ok {
 		left = l.Error()
 	}
-	if errors.Is(err, errSuspended) {
+	if errors.Is(err, bake.ErrSuspended) {
 		left += " suspended"
 	}
 	end := fmt.Sprintf("%s: %v", left, context.Cause(ctx))

@@ -17,7 +17,8 @@ import (
 // was baked: after a successful bake it plans and applies c, in the regions where
 // the artifact is and c has a target. The artifact is kept whatever the policy
 // says, and images of other groups are left alone, so one Cleaner can serve any
-// number of images. Messages of the build tell what became of each image.
+// number of images. Messages of the build tell what became of each image. Without a
+// Clock, c uses that of the build.
 //
 // The publisher fails if the policy does not select and group the new image, or
 // if an image could not be removed.
@@ -42,6 +43,9 @@ const (
 // Publish retires what the artifact replaces.
 func (a *afterBake) Publish(ctx context.Context, artifact bake.Artifact) error {
 	c := a.cleaner
+	if c.Clock == nil {
+		c.Clock = bake.RunFromContext(ctx).Clock
+	}
 	ids := artifact.IDs()
 	c.Targets = slices.DeleteFunc(slices.Clone(c.Targets), func(t Target) bool { return ids[t.region()] == "" })
 	if len(c.Targets) == 0 {

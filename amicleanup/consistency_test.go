@@ -241,9 +241,10 @@ func TestNewImagesWithLags(t *testing.T) {
 				}
 			}
 		}
-		// An old image returns as a copy, which goes at once.
+		// An old image returns as a copy, which goes once it is shown.
 		w.bake(fmt.Sprintf("web %d", after(0).Unix()))
 		night(w.t, w.cleaner)
+		time.Sleep(w.lag)
 		night(w.t, w.cleaner)
 		w.wantThere("finally", w.ids[6:]...)
 		if left := w.existing("snapshot"); len(left) != 2 {

@@ -1,6 +1,7 @@
 package bake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ import (
 // starts as soon as that image is published, without waiting for its clean-up.
 //
 // When ctx ends, every build stops and removes what it created before Bake
-// returns. Bake leaves no goroutine running, except for a func of the caller that does
+// returns, unless the cause is ErrSuspended. Bake leaves no goroutine running, except for a func of the caller that does
 // not return: an Observe, a log handler or a Machine's Close.
 func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, error) {
 	if err := Validate(opts, images...); err != nil {
@@ -26,25 +27,27 @@ func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, erro
 	}
 	set := newSettings(opts)
 	set.begun = set.Clock.Now()
-	builds, err := planAll(set, images)
+	set.observing.canceled = ctx.Done()
+	return set.bake(ctx, images)
+}
+
+func (s *settings) bake(ctx context.Context, images []*Image) ([]*Result, error) {
+	builds, of, err := s.prepare(ctx, images)
 	if err != nil {
 		return nil, err
 	}
+	ctx, end := s.work(ctx)
+	defer end()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	set.observing.canceled = ctx.Done()
 
 	results := make([]*Result, len(images))
-	of := make(map[*Image]*build, len(images))
-	for i, img := range images {
-		of[img] = builds[i]
-	}
-	slots := make(chan struct{}, set.Parallel)
+	slots := &line{}
 	var running sync.WaitGroup
 	for i, img := range images {
 		running.Go(func() {
 			results[i] = builds[i].bakeAfterSource(ctx, slots, of[img.From])
-			if set.StopOnFailure && results[i].Status == StatusFailed {
+			if s.StopOnFailure && results[i].Status == StatusFailed {
 				stop(fmt.Errorf("%w: %s", ErrStopped, img.Name))
 			}
 			builds[i].deliver(results[i].Artifact)
@@ -59,35 +62,59 @@ func Bake(ctx context.Context, opts *Options, images ...*Image) ([]*Result, erro
 	return results, errors.Join(errs...)
 }
 
+// prepare takes the leases of the records to resume, plans the builds, and records them.
+// If it fails, it leaves no lease.
+func (s *settings) prepare(ctx context.Context, images []*Image) ([]*build, map[*Image]*build, error) {
+	holds, err := s.acquireAll(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	builds, err := s.planAll(images, holds)
+	of := make(map[*Image]*build, len(images))
+	if err == nil {
+		for i, img := range images {
+			of[img] = builds[i]
+		}
+		err = s.createRecords(ctx, builds, of)
+	}
+	if err != nil {
+		for _, h := range holds {
+			_ = h.abandon(context.WithoutCancel(ctx)) // else it expires
+		}
+	}
+	return builds, of, err
+}
+
 // planAll begins every build, which does no I/O, so that any error surfaces before
 // the first build creates something.
-func planAll(set *settings, images []*Image) ([]*build, error) {
+func (s *settings) planAll(images []*Image, holds map[string]*hold) ([]*build, error) {
 	builds := make([]*build, len(images))
 	var errs []error
 	for i, img := range images {
-		addSecrets(set.mask, img.Secrets...)
+		addSecrets(s.mask, img.Secrets...)
 		var err error
-		if builds[i], err = set.build(img); err != nil {
+		if builds[i], err = s.build(img, holds); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		if !builds[i].resumed { // a resumed build must at least clean up
-			errs = append(errs, img.validateHost(set.mask))
+			errs = append(errs, img.validateHost(s.mask))
 		}
 	}
 	return builds, errors.Join(errs...)
 }
 
 // build returns a new build of img, or the recorded one that Options.Resume names.
-func (s *settings) build(img *Image) (*build, error) {
+func (s *settings) build(img *Image, holds map[string]*hold) (*build, error) {
 	rec := s.resumeRecord(img)
 	if rec == nil {
-		return newBuild(s, img, newBuildID(s.Clock.Now()))
+		return newBuild(s, img, newBuildID(s.Clock.Now()), 0)
 	}
-	b, err := newBuild(s, img, rec.Build)
+	b, err := newBuild(s, img, rec.Build, rec.Again)
 	if err != nil {
 		return nil, err
 	}
+	b.own(holds[rec.Build])
 	if err := b.resume(rec); err != nil {
 		return nil, &Error{Image: img.Name, Err: err, mask: s.mask}
 	}
@@ -95,22 +122,28 @@ func (s *settings) build(img *Image) (*build, error) {
 }
 
 // bakeAfterSource waits for the source image and a free slot, then bakes.
-func (b *build) bakeAfterSource(ctx context.Context, slots chan struct{}, from *build) *Result {
-	if b.resumed && b.record.Status != "" {
-		return b.ended()
+func (b *build) bakeAfterSource(ctx context.Context, slots *line, from *build) *Result {
+	ctx, stop := b.untilChange(ctx)
+	defer stop()
+	ended := b.resumed && b.record.Status != "" && b.change == ""
+	if ended && b.record.Source == "" {
+		return b.ended(ctx)
 	}
-	var source Artifact
-	if from != nil {
-		<-from.delivered
-		if source = from.output; source == nil {
-			return b.skip(ctx, StatusSkipped, fmt.Errorf("%w: %s", ErrSourceFailed, from.img.Name))
+	source := b.waitForSource(ctx, from)
+	switch {
+	case ended && (source == nil || !b.anotherSource(source)):
+		return b.ended(ctx)
+	case source == nil && from != nil && b.hold.canceledError() == nil:
+		if from.left && b.hold != nil {
+			return b.leave(ctx, cmp.Or(b.leaving(), ErrSuspended), nil)
 		}
+		return b.skip(ctx, StatusSkipped, fmt.Errorf("%w: %s", ErrSourceFailed, from.img.Name))
 	}
-	select {
-	case slots <- struct{}{}:
-		defer func() { <-slots }()
-	case <-ctx.Done():
+	own := &party{priority: b.img.Priority, seats: []seat{{most: b.Parallel}}}
+	if leave, err := b.enter(ctx, slots, own, nil); err == nil {
+		defer leave()
 	}
+	b.settle()
 	if err := context.Cause(ctx); err != nil {
 		status := StatusCanceled
 		if errors.Is(err, ErrStopped) {
@@ -118,7 +151,26 @@ func (b *build) bakeAfterSource(ctx context.Context, slots chan struct{}, from *
 		}
 		return b.skip(ctx, status, err)
 	}
+	if b.suspending() {
+		return b.leave(ctx, ErrSuspended, nil)
+	}
 	return b.bake(ctx, source)
+}
+
+// waitForSource returns the artifact of the source image, or nil.
+func (b *build) waitForSource(ctx context.Context, from *build) Artifact {
+	if from == nil {
+		return nil
+	}
+	select {
+	case <-from.delivered:
+	case <-ctx.Done():
+		if b.hold.lostError() != nil || b.hold.canceledError() != nil {
+			return nil
+		}
+		<-from.delivered
+	}
+	return from.output
 }
 
 // deliver passes the artifact, or nil, to the images made from this one. Only the
@@ -131,11 +183,16 @@ func (b *build) deliver(artifact Artifact) {
 	})
 }
 
-// skip returns the result of a build that never started. If another process had
-// started it, skip cleans up.
+// skip returns the result of a build that never started. If it has a record or another
+// process had started it, skip cleans up.
 func (b *build) skip(ctx context.Context, status Status, err error) *Result {
 	err = &Error{Image: b.img.Name, Err: err, mask: b.mask}
-	if b.resumed {
+	if b.resumed || b.hold != nil {
+		if b.change != "" {
+			if result := b.replace(ctx, nil); result != nil {
+				return result
+			}
+		}
 		return b.finish(ctx, status, err)
 	}
 	now := b.Clock.Now()

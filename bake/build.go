@@ -1,18 +1,13 @@
 package bake
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
-
-	"github.com/bakestone-go/bakestone/bake/clock"
 )
 
 // A build bakes one image. It holds the stages, the sessions whose state they
@@ -29,11 +24,22 @@ type build struct {
 	checkAt  int // index of the first stage of check.Launch
 	record   Record
 
+	created   resourceList
+	leaveLine func() // gives the machine's place of Options.Limits back; nil while it has none
+	hold      *hold  // of the record; nil without a Store
+	undoing   bool   // Undo works from the record
+	events    int64  // the number of the last event
+
 	machine     Machine  // while connected
 	found       Artifact // an artifact that makes the build unnecessary
 	good        bool     // the artifact is promoted and stays
+	source      Artifact // of Image.From; valid once the build has started
 	resumed     bool     // another process started it
 	restarted   bool     // with a machine that this process launched
+	change      string   // how the definition differs from that of the record to resume
+	begunAgain  string   // the same, once the build has been undone
+	left        bool     // the record is left to another process
+	digest      string   // of the definition; see definition
 	firstStage  int      // index of the stage to start with
 	currentStep atomic.Pointer[string]
 	kept        *KeptMachine
@@ -43,13 +49,10 @@ type build struct {
 	output      Artifact // valid once delivered is closed
 }
 
-// newBuild plans a build of img. It does no I/O.
-func newBuild(set *settings, img *Image, id string) (*build, error) {
+// newBuild plans a build of img, the first or a later attempt. It does no I/O.
+func newBuild(set *settings, img *Image, id string, again int) (*build, error) {
 	b := &build{settings: set, img: img, delivered: make(chan struct{})}
-	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name}
-	b.run = b.newRun(id)
-	b.checkRun = b.newRun(id + "-check")
-	b.checkRun.Checks = true
+	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name, Labels: set.Labels, Created: set.Clock.Now().UTC(), Again: again}
 	return b, b.begin()
 }
 
@@ -87,11 +90,15 @@ func (b *build) event(e Event) {
 	if e.Time.IsZero() {
 		e.Time = b.Clock.Now()
 	}
-	b.emit(e)
+	b.created.see(&e)
+	b.emitNumbered(e, &b.events)
 }
 
 // bake runs the build and cleans up.
 func (b *build) bake(ctx context.Context, source Artifact) *Result {
+	if result := b.replace(ctx, source); result != nil {
+		return result
+	}
 	b.start(source)
 	err := b.resumeError()
 	if err == nil {
@@ -103,10 +110,36 @@ func (b *build) bake(ctx context.Context, source Artifact) *Result {
 	return b.finish(ctx, b.status(ctx, err), err)
 }
 
+// untilChange returns a context that also ends when the lease is lost or another process
+// requests a cancellation.
+func (b *build) untilChange(ctx context.Context) (changing context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	unwatch := b.hold.watch(func() {
+		if err := cmp.Or(b.hold.lostError(), b.hold.canceledError()); err != nil {
+			cancel(err)
+		}
+	})
+	return ctx, func() {
+		unwatch()
+		cancel(nil)
+	}
+}
+
+// leaving returns why the build is to be left as it is, for another process, or nil.
+func (b *build) leaving() error {
+	if err := b.hold.lostError(); err != nil {
+		return err
+	}
+	if b.suspending() {
+		return ErrSuspended
+	}
+	return nil
+}
+
 // start starts the build, or resumes it.
 func (b *build) start(source Artifact) {
 	begun := Event{Kind: BuildStarted}
-	if b.resumed {
+	if b.resumed && !b.record.Started.IsZero() {
 		begun.Kind = BuildResumed
 		if b.firstStage < len(b.stages) {
 			begun.Step = b.stages[b.firstStage].Name
@@ -117,7 +150,10 @@ func (b *build) start(source Artifact) {
 		b.record.Expires = b.record.Started.Add(b.Lifetime)
 	}
 	b.run.Expires, b.checkRun.Expires = b.record.Expires, b.record.Expires
-	b.run.Source = source
+	b.run.Source, b.source = source, source
+	if source != nil {
+		b.record.Source = source.ID()
+	}
 	b.run.Fingerprint = fingerprint(b.img, source)
 	b.event(begun)
 }
@@ -125,12 +161,16 @@ func (b *build) start(source Artifact) {
 // status returns the status of a build whose stages ended with err.
 func (b *build) status(ctx context.Context, err error) Status {
 	switch {
+	case b.hold.lostError() != nil:
+		return StatusLost
 	case err == nil && b.found != nil:
 		return StatusReused
 	case err == nil && b.img.ProvisionOnly:
 		return StatusProvisioned
 	case err == nil:
 		return StatusBaked
+	case errors.Is(err, ErrSuspended) && b.suspending():
+		return StatusSuspended
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrStopped):
 		return StatusSkipped
 	case ctx.Err() != nil:
@@ -145,18 +185,65 @@ func (b *build) finish(ctx context.Context, status Status, err error) *Result {
 	if status == StatusFailed && b.OnFailure == KeepMachine && b.machine != nil {
 		b.keep()
 	}
+	if reason := b.leaving(); reason != nil {
+		return b.leave(ctx, reason, err)
+	}
 	// Record that the artifact is good before deleting anything a rollback would
 	// need.
 	b.record.Error = b.recordText(err)
 	saveErr := b.saveNamed(ctx)
 	undoErr := b.undo(ctx, b.outcome(status), func(s *stage) bool { return s.record.State != StepKept })
+	b.leaveMachine()
+	if reason := b.leaving(); reason != nil && !b.undone() {
+		return b.leave(ctx, reason, errors.Join(err, undoErr))
+	}
+	if undoErr != nil {
+		undoErr = errors.Join(undoErr, b.leftError())
+	}
 	b.record.Status = status
 	result := b.result()
-	result.Err = errors.Join(err, saveErr, undoErr, b.saveNamed(ctx))
+	result.Err = errors.Join(err, saveErr, undoErr, b.releaseNamed(ctx))
+	if lost := b.hold.lostError(); lost != nil {
+		result.Status = StatusLost
+	}
+	return b.ending(result)
+}
+
+// undone reports whether nothing is left to undo.
+func (b *build) undone() bool {
+	return !slices.ContainsFunc(b.stages, func(s *stage) bool { return !s.record.gone() && s.record.State != StepKept && !s.record.Skipped })
+}
+
+// leave ends the work on a build that another process has or shall continue. The reason
+// is ErrLeaseLost or ErrSuspended.
+func (b *build) leave(ctx context.Context, reason, err error) *Result {
+	b.left = true
+	b.leaveMachine()
+	_ = b.disconnect(ctx, Canceled) // it never fails
+	if !errors.Is(err, reason) {
+		err = errors.Join(err, b.named(reason))
+	}
+	status := StatusLost
+	if errors.Is(reason, ErrSuspended) {
+		status = StatusSuspended
+		err = errors.Join(err, b.releaseNamed(ctx))
+	} else {
+		b.hold.stop()
+	}
+	result := b.result()
+	result.Status, result.Err, result.Artifact = status, err, nil
+	return b.ending(result)
+}
+
+// ending reports the end of the build.
+func (b *build) ending(result *Result) *Result {
 	result.Finished = b.Clock.Now()
-	finished := Event{Kind: BuildFinished, Status: status, Elapsed: result.Finished.Sub(result.Started), Err: errorText(result.Err)}
+	finished := Event{Kind: BuildFinished, Status: result.Status, Err: errorText(result.Err)}
+	if !result.Started.IsZero() {
+		finished.Elapsed = result.Finished.Sub(result.Started)
+	}
 	if result.Artifact != nil {
-		finished.Text = result.Artifact.String()
+		finished.Text, finished.Artifact = result.Artifact.String(), result.Artifact.ID()
 	}
 	b.event(finished)
 	return result
@@ -177,7 +264,7 @@ func (b *build) outcome(status Status) Outcome {
 // result returns the result of a build that has ended.
 func (b *build) result() *Result {
 	r := &Result{
-		Image: b.img, Build: b.record.Build, Status: b.record.Status, Artifact: b.finalArtifact(),
+		Image: b.img, Build: b.record.Build, BegunAgain: b.begunAgain, Status: b.record.Status, Artifact: b.finalArtifact(),
 		Kept: b.kept, Started: b.record.Started, Finished: b.record.Updated,
 	}
 	for _, s := range b.stages {
@@ -211,10 +298,16 @@ func (b *build) runStages(ctx context.Context, from int) error {
 		return err
 	}
 	for _, s := range b.stages[from:] {
+		if b.suspending() {
+			return b.named(ErrSuspended)
+		}
 		if err := b.transition(ctx, in, s.phase); err != nil {
 			return err
 		}
 		in = s.phase
+		if err := b.takeMachine(ctx, s); err != nil {
+			return err
+		}
 		if err := b.do(ctx, s); err != nil {
 			if _, partial := errors.AsType[*PartialError](err); partial && s.phase == promoting && ctx.Err() == nil {
 				b.good, b.record.Good = true, true
@@ -238,16 +331,11 @@ func (b *build) transition(ctx context.Context, from, to phase) error {
 	if from < checking && to == checking {
 		b.checkRun.Source = b.session.Artifact()
 	}
+	if to > releasing && to < finished {
+		b.leaveMachine()
+	}
 	if to >= publishing && !b.img.ProvisionOnly {
 		b.good, b.record.Good = true, true
-	}
-	return nil
-}
-
-// saveNamed saves the record. Its error names the image.
-func (b *build) saveNamed(ctx context.Context) error {
-	if err := b.save(ctx); err != nil {
-		return &Error{Image: b.img.Name, Err: err, mask: b.mask}
 	}
 	return nil
 }
@@ -284,63 +372,4 @@ func (b *build) lastPhase() phase {
 		}
 	}
 	return last
-}
-
-// save writes the record to the store, if there is one, even if ctx has ended:
-// another process cleans up from it.
-func (b *build) save(ctx context.Context) error {
-	if b.Store == nil {
-		return nil
-	}
-	var err error
-	b.record.Updated = b.Clock.Now()
-	b.record.Steps = b.record.Steps[:0]
-	for _, s := range b.stages {
-		if s.record.State != "" {
-			step := s.record
-			step.Name = b.run.Redact(step.Name)
-			b.record.Steps = append(b.record.Steps, step)
-		}
-	}
-	if b.record.Session, err = json.Marshal(b.session); err != nil {
-		return fmt.Errorf("record the session: %w", err)
-	}
-	if b.check != nil {
-		if b.record.Check, err = json.Marshal(b.check); err != nil {
-			return fmt.Errorf("record the check session: %w", err)
-		}
-	}
-	const saveTimeout = time.Minute
-	ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), b.Clock, saveTimeout)
-	defer stop()
-	if err := b.Store.Save(ctx, &b.record); err != nil {
-		return fmt.Errorf("save the record: %w", err)
-	}
-	return nil
-}
-
-// fingerprint identifies the image together with its source artifact.
-func fingerprint(img *Image, source Artifact) string {
-	if img.Fingerprint == "" {
-		return ""
-	}
-	text := img.Fingerprint + "\n"
-	if source != nil {
-		text += "from " + source.ID() + "\n"
-	}
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
-}
-
-// recordText returns the text of err for the record.
-func (b *build) recordText(err error) string {
-	const longest = 64 << 10
-	return shorten(b.run.Redact(errorText(err)), longest)
-}
-
-func errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }

@@ -28,8 +28,10 @@ const (
 type stage struct {
 	Step
 	phase    phase
-	connects bool // opens the connection; its Undo closes it
-	finds    bool // may find an artifact, which ends the build
+	connects bool          // opens the connection; its Undo closes it
+	finds    bool          // may find an artifact, which ends the build
+	skipped  bool          // has an Undo that the definition lacks
+	digest   func() string // of what a step of the image is made of; nil for the builder's
 	record   StepRecord
 	result   StepResult
 }
@@ -47,7 +49,7 @@ func (b *build) plan() error {
 	b.connection(launching, "connect", s)
 	b.userSteps(provisioning, BeforeProvision)
 	for i, p := range img.Provisioners {
-		b.stage(provisioning, b.provision(i, p))
+		b.imageStage(provisioning, b.provision(i, p), digestOf(p))
 	}
 	b.userSteps(provisioning, BeforeCapture)
 	if img.ProvisionOnly {
@@ -55,16 +57,16 @@ func (b *build) plan() error {
 	}
 	b.stage(capturing, s.Capture()...)
 	b.userSteps(capturing, AfterCapture)
-	if len(img.Checks) > 0 {
+	if b.check != nil {
 		b.planChecks()
 	}
 	b.stage(promoting, s.Promote()...)
 	b.userSteps(promoting, AfterPromote)
 	for i, p := range img.Publishers {
-		b.stage(publishing, Step{
+		b.imageStage(publishing, Step{
 			Name: stepName("publish", i, p),
 			Do:   func(ctx context.Context) error { return p.Publish(ctx, s.Artifact()) },
-		})
+		}, digestOf(p))
 	}
 	return b.uniqueNames()
 }
@@ -79,10 +81,10 @@ func (b *build) planChecks() {
 	}
 	b.connection(checking, prefix+"connect", b.check)
 	for i, c := range b.img.Checks {
-		b.stage(checking, Step{
+		b.imageStage(checking, Step{
 			Name: stepName("check", i, c),
 			Do:   func(ctx context.Context) error { return c.Check(ctx, b.machine) },
-		})
+		}, digestOf(c))
 	}
 	for _, step := range b.check.EndCheck() {
 		step.Name = prefix + step.Name
@@ -94,22 +96,30 @@ func (b *build) stage(in phase, steps ...Step) {
 	for _, step := range steps {
 		b.stages = append(b.stages, &stage{
 			Step: step, phase: in,
-			record: StepRecord{Name: step.Name, Check: in == checking || in == releasing},
+			record: StepRecord{Name: step.Name, Check: in == checking || in == releasing, Undo: step.Undo != nil},
 			result: StepResult{Name: step.Name},
 		})
 	}
 }
 
+// imageStage adds the stage of a step of the image.
+func (b *build) imageStage(in phase, step Step, digest func() string) {
+	b.stage(in, step)
+	s := b.stages[len(b.stages)-1]
+	s.record.Image, s.digest = true, digest
+}
+
 // connection adds the stage that connects to the machine of s.
-func (b *build) connection(in phase, name string, s Session) {
-	b.stage(in, Step{Name: name, Do: b.connect(s), Undo: b.disconnect})
-	b.stages[len(b.stages)-1].connects = true
+func (b *build) connection(in phase, name string, to Session) {
+	b.stage(in, Step{Name: name, Do: b.connect(to), Undo: b.disconnect})
+	s := b.stages[len(b.stages)-1]
+	s.connects, s.record.Undo = true, false
 }
 
 func (b *build) userSteps(in phase, at Point) {
 	for _, step := range b.img.Steps {
 		if step.At == at {
-			b.stage(in, step)
+			b.imageStage(in, step, step.digest)
 		}
 	}
 }
@@ -161,7 +171,7 @@ func (b *build) connect(s Session) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.machine = &observed{machine: m, run: b.run}
+		b.machine = &observed{machine: m, run: b.run, hold: b.hold}
 		return nil
 	}
 }
@@ -193,15 +203,27 @@ func (b *build) disconnect(ctx context.Context, _ Outcome) error {
 	return nil
 }
 
+// checks reports whether a second machine checks the artifact.
+func (b *build) checks() bool {
+	return len(b.img.Checks) > 0 && !b.img.ProvisionOnly || b.undoing && len(b.record.Check) > 0
+}
+
 // begin starts the sessions and plans the stages.
 func (b *build) begin() error {
+	id := b.record.Build
+	if b.record.Again > 0 {
+		id = fmt.Sprintf("%s-%d", id, b.record.Again+1)
+	}
+	b.stages, b.check = nil, nil
+	b.run, b.checkRun = b.newRun(id), b.newRun(id+"-check")
+	b.checkRun.Checks = true
 	var err error
 	if b.session, err = b.img.Builder.Begin(b.img, b.run); err != nil {
-		return &Error{Image: b.img.Name, Err: fmt.Errorf("begin: %w", err), mask: b.mask}
+		return b.named(fmt.Errorf("begin: %w", err))
 	}
-	if len(b.img.Checks) > 0 && !b.img.ProvisionOnly {
+	if b.checks() {
 		if b.check, err = b.img.Builder.Begin(b.img, b.checkRun); err != nil {
-			return &Error{Image: b.img.Name, Err: fmt.Errorf("begin check: %w", err), mask: b.mask}
+			return b.named(fmt.Errorf("begin check: %w", err))
 		}
 	}
 	return b.plan()

@@ -22,7 +22,7 @@ type Restarter interface {
 func (b *build) advance(ctx context.Context) error {
 	for from := b.firstStage; ; {
 		err := b.runStages(ctx, from)
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrSuspended) {
 			return err
 		}
 		session, launch := b.restartable()
@@ -60,7 +60,7 @@ func (b *build) rewind(ctx context.Context, from int) error {
 		return err
 	}
 	for s := range again {
-		s.record = StepRecord{Name: s.record.Name, Check: s.record.Check}
+		s.record = StepRecord{Name: s.record.Name, Check: s.record.Check, Image: s.record.Image, Undo: s.record.Undo}
 	}
 	return nil
 }

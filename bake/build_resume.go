@@ -45,17 +45,20 @@ func (s *settings) resumeRecord(img *Image) *Record {
 // resume makes b continue from rec.
 func (b *build) resume(rec *Record) error {
 	if rec.Status == StatusReused {
+		b.record.Labels, b.record.Created = rec.Labels, rec.Created
 		return nil // it created nothing and finds the artifact again
 	}
-	for i, step := range rec.Steps {
-		if i >= len(b.stages) || !b.sameStep(step.Name, b.stages[i]) {
-			return Invalid("Options.Resume", "build %s belongs to another definition: step %q not found at its position", rec.Build, step.Name)
+	b.resumed = true
+	if b.change = b.changed(rec); b.change != "" {
+		if b.OnChange == RefuseChange {
+			return Invalid("Options.Resume", "build %s: %w: %s", rec.Build, ErrDefinitionChanged, b.change)
 		}
+		b.record = *rec
+		return nil
 	}
 	if err := b.restore(rec); err != nil {
 		return Invalid("Options.Resume", "build %s: %w", rec.Build, err)
 	}
-	b.resumed = true
 	b.checkRun.Source = b.session.Artifact()
 	for i, s := range b.stages[:len(rec.Steps)] {
 		s.result.Attempts = s.record.Attempts
@@ -78,7 +81,7 @@ func (b *build) resumeError() error {
 	if err := b.recordedError(); err != nil {
 		return err
 	}
-	if now := b.Clock.Now(); !b.good && now.After(b.record.Expires) {
+	if now := b.Clock.Now(); !b.good && !b.record.Expires.IsZero() && now.After(b.record.Expires) {
 		return &Error{Image: b.img.Name, Err: fmt.Errorf("build %s expired at %s", b.record.Build, b.record.Expires.Format(time.RFC3339))}
 	}
 	return nil
@@ -128,8 +131,8 @@ func (b *build) reconnect(ctx context.Context, from int) error {
 }
 
 // ended returns the result of a build that had ended before it was resumed.
-func (b *build) ended() *Result {
+func (b *build) ended(ctx context.Context) *Result {
 	r := b.result()
-	r.Err = b.recordedError()
+	r.Err = errors.Join(b.recordedError(), b.releaseNamed(ctx))
 	return r
 }

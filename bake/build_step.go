@@ -17,12 +17,18 @@ func (b *build) do(ctx context.Context, s *stage) error {
 	defer b.currentStep.Store(nil)
 	started := b.Clock.Now()
 	s.record.State = StepBegun
+	if s.digest != nil && b.hold != nil {
+		s.record.Digest = s.digest()
+	}
 	err := b.save(ctx)
 	if err == nil {
 		err = b.attempts(ctx, s)
 	}
-	s.record.State = StepDone
-	if err != nil {
+	switch {
+	case err == nil:
+		s.record.State = StepDone
+	case ctx.Err() != nil && b.leaving() != nil: // another process runs it again
+	default:
 		s.record.State, s.record.Error = StepFailed, b.recordText(err)
 	}
 	if saveErr := b.save(ctx); saveErr != nil {
@@ -60,6 +66,7 @@ func (b *build) attempts(ctx context.Context, s *stage) error {
 		if err == nil {
 			return nil
 		}
+		b.settle()
 		if cause := context.Cause(ctx); cause != nil {
 			if errors.Is(err, cause) {
 				return err
@@ -127,24 +134,38 @@ func guard(f func() error) (err error) {
 }
 
 // undo undoes the started stages that which selects, newest first, even if ctx has
-// ended: UndoTimeout bounds each of them. It tries all and joins the errors.
+// ended: UndoTimeout bounds each of them. It tries all and joins the errors, unless
+// another process is to do it.
 func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bool) error {
-	ctx = context.WithoutCancel(ctx)
+	ctx, stop := b.untilLost(ctx)
+	defer stop()
 	var errs []error
 	for _, s := range slices.Backward(b.stages) {
-		if s.record.State == "" || s.record.State == StepUndone || !which(s) {
+		if s.record.gone() || !which(s) {
 			continue
 		}
-		if s.Undo == nil {
-			s.record.State = StepUndone
+		switch {
+		case s.skipped:
+			b.event(Event{Kind: UndoSkipped, Step: b.run.Redact(s.Name), Err: ErrUndoSkipped.Error()})
+			s.record.Skipped = true
+			errs = append(errs, b.stepError("undo "+s.Name, ErrUndoSkipped))
 			continue
+		case s.Undo == nil:
+			s.record.ended(outcome)
+			continue
+		}
+		if reason := b.leaving(); reason != nil {
+			return errors.Join(append(errs, b.named(reason))...)
 		}
 		name := "undo " + s.Name
 		b.currentStep.Store(&name)
 		started := b.Clock.Now()
-		err := b.undoOne(ctx, s, outcome)
+		err := b.hold.check(ctx)
 		if err == nil {
-			s.record.State = StepUndone
+			err = b.undoOne(ctx, s, outcome)
+		}
+		if err == nil {
+			s.record.ended(outcome)
 		} else {
 			s.record.Error = b.recordText(err)
 			errs = append(errs, b.stepError(name, err))
@@ -158,6 +179,29 @@ func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bo
 	return errors.Join(errs...)
 }
 
+// ended marks the step as undone, or as cleaned if what it made stays.
+func (s *StepRecord) ended(outcome Outcome) {
+	if outcome == Succeeded && s.State == StepDone {
+		s.Cleaned = true
+		return
+	}
+	s.State = StepUndone
+}
+
+// untilLost returns a context that does not end with ctx, but when the lease is lost.
+func (b *build) untilLost(ctx context.Context) (lasting context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	unwatch := b.hold.watch(func() {
+		if err := b.hold.lostError(); err != nil {
+			cancel(err)
+		}
+	})
+	return ctx, func() {
+		unwatch()
+		cancel(nil)
+	}
+}
+
 // undoTries is the number of attempts at an Undo within its timeout; nothing else
 // removes the resource later.
 const undoTries = 3
@@ -165,6 +209,8 @@ const undoTries = 3
 func (b *build) undoOne(ctx context.Context, s *stage, outcome Outcome) error {
 	limited, stop := clock.WithTimeout(ctx, b.Clock, b.UndoTimeout)
 	defer stop()
+	limited, stopHurry := hurried(limited, b.Clock)
+	defer stopHurry()
 	defer b.reportLate(limited)()
 	for try := 1; ; try++ {
 		err := guard(func() error { return s.Undo(withRun(limited, b.run), outcome) })
@@ -173,6 +219,9 @@ func (b *build) undoOne(ctx context.Context, s *stage, outcome Outcome) error {
 		}
 		if errors.Is(context.Cause(limited), context.DeadlineExceeded) {
 			return fmt.Errorf("%w after %v: %w", context.DeadlineExceeded, b.UndoTimeout, err)
+		}
+		if errors.Is(context.Cause(limited), ErrHurried) {
+			return fmt.Errorf("%w: %w", ErrHurried, err)
 		}
 		if try == undoTries || b.Clock.Sleep(limited, Retry{}.Wait(try)) != nil {
 			return err

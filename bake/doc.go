@@ -21,6 +21,9 @@
 // crash another process can continue the build with [Options.Resume] or clean up
 // with [Undo].
 //
+// [Limits] bounds the machines of all calls of Bake in a process. Package signals cancels
+// them in order when the program gets a signal.
+//
 // Package ec2 bakes on Amazon EC2, package provision has the provisioners, and
 // package baketest has what tests need: a fake Machine, a Builder in memory, and
 // the conformance suite for builders.
@@ -28,7 +31,7 @@
 // # Optional interfaces
 //
 // Small interfaces describe what only some values can do: a Builder may be a
-// [Finder] and a [ConflictChecker], a Session a [MachineKeeper] and a [Restarter],
+// [Finder], a [ConflictChecker] and a [Demander], a Session a [MachineKeeper] and a [Restarter],
 // a Machine an [SSHReacher], a Provisioner a [Validator], an [InputDeclarer] and
 // an [Undoer], a Check or Publisher a [Validator]. The engine finds them with
 // [As], so a value may also be passed by its address, embedded in a struct, or

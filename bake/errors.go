@@ -21,6 +21,15 @@ var ErrNoImages = errors.New("no images to bake")
 // baked.
 var ErrSourceFailed = errors.New("source image was not baked")
 
+// ErrDefinitionChanged is returned, wrapped, for a record of another definition with
+// RefuseChange.
+var ErrDefinitionChanged = errors.New("the definition changed")
+
+// ErrUndoSkipped is returned, wrapped, by Undo if it removed everything except what
+// provisioners or steps of the image left outside of the machine, since the definition it
+// was given does not have them.
+var ErrUndoSkipped = errors.New("not undone, since the definition does not have the step")
+
 // ErrStopped is returned, wrapped, for an image that was skipped or interrupted
 // because another image failed and Options.StopOnFailure is set.
 var ErrStopped = errors.New("stopped because another image failed")

@@ -10,7 +10,7 @@ import (
 
 // clean returns e without secrets and, unless raw, with printable text only.
 func (e Event) clean(m *mask.Masker, raw bool) Event {
-	for _, text := range []*string{&e.Image, &e.Step, &e.Err, &e.Resource.Kind, &e.Resource.ID} {
+	for _, text := range []*string{&e.Image, &e.Step, &e.Err, &e.Resource.Kind, &e.Resource.ID, &e.Artifact} {
 		*text = visible.Text(m.Mask(*text))
 	}
 	if e.Text = m.Mask(e.Text); !raw || e.Kind != OutputLine {
@@ -20,9 +20,17 @@ func (e Event) clean(m *mask.Masker, raw bool) Event {
 }
 
 // emit passes e, cleaned, to the observer and the log.
-func (s *settings) emit(e Event) {
+func (s *settings) emit(e Event) { s.emitNumbered(e, nil) }
+
+// emitNumbered is emit for an event that gets the number after *last, if that is not
+// nil.
+func (s *settings) emitNumbered(e Event, last *int64) {
 	shown := e.clean(s.mask, s.RawOutput)
 	s.observing.call(func() {
+		if last != nil {
+			*last++
+			shown.Number = *last
+		}
 		if s.Observe != nil {
 			s.Observe(shown)
 		}

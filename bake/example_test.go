@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
@@ -51,7 +52,7 @@ func ExampleBake() {
 // store with the record that the process leaves.
 func interrupted(dir string, memory *baketest.Builder) bake.Store {
 	store := bake.DirStore(dir)
-	opts := &bake.Options{Store: &frozenStore{Store: store}}
+	opts := &bake.Options{Store: &frozenStore{Store: store}, Lease: 100 * time.Millisecond}
 	_, _ = bake.Bake(context.Background(), opts, web(undying{memory}, failing)) // fails like a killed process
 	return store
 }

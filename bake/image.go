@@ -14,6 +14,11 @@ type Image struct {
 	// same call. If nil, the Builder has the source.
 	From *Image
 
+	// Priority decides which of the images that wait for Options.Parallel and
+	// Options.Limits goes first: that with the highest number. It does not interrupt
+	// others. Zero is the usual one.
+	Priority int
+
 	// Provisioners change the machine, in order.
 	Provisioners []Provisioner
 

@@ -2,21 +2,24 @@ package bake
 
 import (
 	"context"
+	"errors"
 	"io"
 )
 
 // An observed machine reports the commands run on the underlying machine, their
 // output line by line, and transfers. It masks the secrets of a command before the
-// command starts.
+// command starts. It refuses to change the machine once the build belongs to another
+// process.
 type observed struct {
 	machine Machine
 	run     *Run
+	hold    *hold
 }
 
 var _ Machine = (*observed)(nil)
 
 func (o *observed) Run(ctx context.Context, cmd *Cmd) error {
-	if err := cmd.Validate(); err != nil {
+	if err := errors.Join(cmd.Validate(), o.hold.ended()); err != nil {
 		return err
 	}
 	for _, secret := range cmd.Secrets {
@@ -38,6 +41,9 @@ func (o *observed) Run(ctx context.Context, cmd *Cmd) error {
 }
 
 func (o *observed) Put(ctx context.Context, up *Upload) error {
+	if err := o.hold.ended(); err != nil {
+		return err
+	}
 	with := *up
 	with.Progress = o.progress(up.Dest, up.Progress)
 	return o.run.maskError(o.machine.Put(ctx, &with), nil)
@@ -50,6 +56,9 @@ func (o *observed) Get(ctx context.Context, down *Download) error {
 }
 
 func (o *observed) Reboot(ctx context.Context, cmd *Cmd) error {
+	if err := o.hold.ended(); err != nil {
+		return err
+	}
 	o.run.Say("rebooting")
 	return o.run.maskError(o.machine.Reboot(ctx, cmd), nil)
 }

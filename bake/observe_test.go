@@ -116,7 +116,7 @@ type brokenStore struct {
 func (s *brokenStore) Save(ctx context.Context, r *bake.Record) error {
 	s.saves++
 	if s.saves == s.failAt {
-		return errPlanted
+		return &bake.PermanentError{Err: errPlanted}
 	}
 	return s.Store.Save(ctx, r)
 }
@@ -136,7 +136,10 @@ func TestSaveFailureFailsBuild(t *testing.T) {
 		if !errors.Is(err, errPlanted) {
 			t.Fatalf("Bake after failed save %d = %v, want the planted error", at, err)
 		}
-		if results[0].Artifact == nil && len(b.Existing()) > 0 {
+		if (results == nil) != (at == 1) {
+			t.Fatalf("Bake after failed save %d = %v, want no results only if no record was saved", at, results)
+		}
+		if (results == nil || results[0].Artifact == nil) && len(b.Existing()) > 0 {
 			t.Errorf("Bake after failed save %d left %v", at, b.Existing())
 		}
 	}

@@ -15,16 +15,16 @@ type recorder struct {
 	last bake.Record
 }
 
-func (r *recorder) Save(_ context.Context, record *bake.Record) error {
+func (r *recorder) Save(ctx context.Context, record *bake.Record) error {
 	r.last = *record
-	return nil
+	return r.Store.Save(ctx, record)
 }
 
 // The record says that the artifact is good before the clean-up starts, and has a
 // status only after it.
 func TestRecordDuringCleanUp(t *testing.T) {
 	for _, fails := range []bool{false, true} {
-		store := &recorder{}
+		store := &recorder{Store: bake.MemoryStore()}
 		var atUndo bake.Record
 		img := &bake.Image{Name: "web", Builder: baketest.NewBuilder(nil)}
 		img.Steps = []bake.Step{{

@@ -19,20 +19,18 @@ type records struct {
 	bake.Store
 
 	mu     sync.Mutex
-	last   map[string][]byte // by image
-	frozen map[string]bool   // images whose process was killed
+	frozen map[string]bool // images whose process was killed
 }
 
-func newRecords() *records { return &records{last: map[string][]byte{}, frozen: map[string]bool{}} }
+func newRecords() *records { return &records{Store: bake.MemoryStore(), frozen: map[string]bool{}} }
 
-func (r *records) Save(_ context.Context, rec *bake.Record) (err error) {
+func (r *records) Save(ctx context.Context, rec *bake.Record) (err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.frozen[rec.Image] {
 		return nil
 	}
-	r.last[rec.Image], err = json.Marshal(rec)
-	return err
+	return r.Store.Save(ctx, rec)
 }
 
 func (r *records) freeze(image string) {
@@ -41,22 +39,36 @@ func (r *records) freeze(image string) {
 	r.frozen[image] = true
 }
 
-// of returns the records of images as another process reads them.
+// of returns the records of images for another process with another store.
 func (r *records) of(t *testing.T, images ...string) []*bake.Record {
 	t.Helper()
+	builds, err := r.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	list := make([]*bake.Record, 0, len(images))
 	for _, name := range images {
-		rec := new(bake.Record)
-		if err := json.Unmarshal(r.last[name], rec); err != nil {
-			t.Fatal(err)
+		for _, build := range builds {
+			rec, err := r.Load(t.Context(), build)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rec.Image == name {
+				rec.Revision, rec.Lease = 0, bake.Lease{}
+				list = append(list, rec)
+			}
 		}
-		list = append(list, rec)
+	}
+	if len(list) != len(images) {
+		t.Fatalf("%d records, want those of %q", len(list), images)
 	}
 	return list
 }
 
 // undying is an in-memory builder without undos, like that of a killed process.
 type undying struct{ *baketest.Builder }
+
+var _ bake.InputDeclarer = undying{} // the same as that of the Builder
 
 func (u undying) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
 	s, err := u.Builder.Begin(img, run)
@@ -273,9 +285,9 @@ func TestResumeValidates(t *testing.T) {
 		{same, []*bake.Record{&foreign}, `Options.Resume[0]: build ` + rec.Build + `: image "db" is not among the images`},
 		{same, []*bake.Record{rec, rec}, "image web: Options.Resume[1]: build " + rec.Build + ": duplicate record"},
 		{same, []*bake.Record{&corrupt}, "image web: Options.Resume: build " + rec.Build + ": recorded session: "},
-		{other, []*bake.Record{rec}, "image web: Options.Resume: build " + rec.Build + ` belongs to another definition: step "provision 2" not found`},
+		{other, []*bake.Record{rec}, "image web: Options.Resume: build " + rec.Build + `: the definition changed: step "provision 2" is not at its position`},
 	} {
-		_, err := bake.Bake(t.Context(), &bake.Options{Resume: test.recs}, test.img)
+		_, err := bake.Bake(t.Context(), &bake.Options{Resume: test.recs, OnChange: bake.RefuseChange}, test.img)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("Bake = %v, want %q", err, test.want)
 		}

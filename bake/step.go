@@ -29,6 +29,11 @@ type Step struct {
 	// *PermanentError ends them.
 	Retry Retry
 
+	// Version identifies Do in records, since a func has no digest: change it whenever
+	// Do changes, so that a build that ran the old one is not resumed with the new one.
+	// Steps of a Session ignore it.
+	Version string
+
 	// At is the place of a step of Image.Steps. Steps of a Session ignore it.
 	At Point
 }

@@ -2,7 +2,6 @@ package bake
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,14 +14,17 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/internal/atomicfile"
+	"github.com/bakestone-go/bakestone/internal/filelock"
 )
 
 // DirStore returns a Store that keeps each record in a file with mode 0600 in dir. It
-// creates dir if necessary.
+// creates dir if necessary. Any number of processes of a host may use it; those of
+// several hosts if locks of the file system reach across hosts.
 //
 // The store accepts only build ids that the engine makes, so that no id leads out of
-// dir, and loads only records that this library wrote, of at most 64 MiB. It removes
-// files that a killed process left half written an hour ago or earlier.
+// dir, and loads only records that this library wrote, of at most 64 MiB. A file that a
+// killed process left half written is replaced by the next Save of that record, removed
+// by Delete, and after an hour in any case.
 func DirStore(dir string) Store { return &dirStore{dir: dir} }
 
 type dirStore struct {
@@ -33,6 +35,7 @@ type dirStore struct {
 const (
 	longestRecord = 64 << 20 // bytes
 	unfinishedAge = time.Hour
+	lockPrefix    = ".lock-"
 )
 
 // path returns the file of a build.
@@ -43,23 +46,46 @@ func (d *dirStore) path(build string) (string, error) {
 	return filepath.Join(d.dir, build+".json"), nil
 }
 
-func (d *dirStore) Save(_ context.Context, r *Record) error {
-	if err := r.validate(); err != nil {
+// temp returns the file that becomes that of a build.
+func (d *dirStore) temp(build string) string {
+	return filepath.Join(d.dir, atomicfile.TempPrefix+build)
+}
+
+// lock locks the record of a build for a change.
+func (d *dirStore) lock(ctx context.Context, build string) (unlock func(), err error) {
+	return filelock.Lock(ctx, filepath.Join(d.dir, lockPrefix+build))
+}
+
+func (d *dirStore) Save(ctx context.Context, r *Record) error {
+	data, err := EncodeRecord(r)
+	if err != nil {
 		return err
 	}
 	path, err := d.path(r.Build)
 	if err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("record of build %s: %w", r.Build, err)
-	}
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
 	d.sweeps.Do(func() { _, _ = d.sweep() })
-	return atomicfile.Write(path, data, 0o600)
+	unlock, err := d.lock(ctx, r.Build)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var revision int64
+	stored, err := d.Load(ctx, r.Build)
+	switch {
+	case err == nil:
+		revision = stored.Revision
+	case !errors.Is(err, ErrNoRecord):
+		return err
+	}
+	if revision != r.Revision-1 {
+		return fmt.Errorf("%w: build %s", ErrConflict, r.Build)
+	}
+	return atomicfile.WriteVia(d.temp(r.Build), path, data, 0o600)
 }
 
 func (d *dirStore) Load(_ context.Context, build string) (*Record, error) {
@@ -74,15 +100,9 @@ func (d *dirStore) Load(_ context.Context, build string) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := new(Record)
-	if err := json.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("record of build %s: %w", build, err)
-	}
-	if err := r.validate(); err != nil {
+	r, err := DecodeRecord(build, data)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if r.Build != build {
-		return nil, fmt.Errorf("%s: record of another build, %s", path, r.Build)
 	}
 	return r, nil
 }
@@ -123,19 +143,31 @@ func (d *dirStore) List(context.Context) ([]string, error) {
 	return builds, nil
 }
 
-func (d *dirStore) Delete(_ context.Context, build string) error {
+func (d *dirStore) Delete(ctx context.Context, build string) error {
 	path, err := d.path(build)
 	if err != nil {
 		return err
 	}
+	unlock, err := d.lock(ctx, build)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // there is no directory
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return errors.Join(remove(path), remove(d.temp(build)))
+}
+
+func remove(path string) error {
 	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-// sweep removes what killed processes left half written, and returns the entries of
-// the directory. A file that cannot be removed is left for the next time.
+// sweep removes what killed processes left behind, and returns the entries of the
+// directory. A file that cannot be removed is left for the next time.
 func (d *dirStore) sweep() ([]fs.DirEntry, error) {
 	entries, err := os.ReadDir(d.dir)
 	for _, entry := range entries {

@@ -19,7 +19,7 @@ const (
 )
 
 func newRecord(id string) *bake.Record {
-	return &bake.Record{Version: bake.RecordVersion, Build: id, Image: "i" + id}
+	return &bake.Record{Version: bake.RecordVersion, Revision: 1, Build: id, Image: "i" + id}
 }
 
 func TestDirStore(t *testing.T) {
@@ -60,7 +60,7 @@ func TestDirStoreRefusesForeignIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 	outside := filepath.Join(top, "x.json")
-	const content = `{"version":1,"build":"../x","image":"i"}`
+	const content = `{"version":2,"build":"../x","image":"i"}`
 	if err := os.WriteFile(outside, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -104,14 +104,14 @@ func TestDirStoreRefusesForeignRecords(t *testing.T) {
 		"null": "no version",
 		"[]":   "cannot unmarshal array",
 		`{"build":"` + firstID + `","image":"web"}`:                                                        "no version",
-		`{"version":2,"build":"` + firstID + `","image":"web"}`:                                            "record of version 2; this library reads version 1: use a newer one",
+		`{"version":3,"build":"` + firstID + `","image":"web"}`:                                            "record of version 3; this library reads version 2: use a newer one",
 		`{"version":-1,"build":"` + firstID + `","image":"web"}`:                                           "invalid record version -1",
-		`{"version":1,"build":"` + secondID + `","image":"web"}`:                                           "record of another build, " + secondID,
-		`{"version":1,"build":"../x","image":"web"}`:                                                       `invalid build id "../x"`,
-		`{"version":1,"build":"` + firstID + `"}`:                                                          "names no image",
-		`{"version":1,"build":"` + firstID + `","image":"web","status":"odd"}`:                             `unknown status "odd"`,
-		`{"version":1,"build":"` + firstID + `","image":"web","steps":[{"name":"connect","state":"odd"}]}`: `step "connect" has the unknown state "odd"`,
-		`{"version":1,"build":"` + firstID + `","image":"web"} more`:                                       "after top-level value",
+		`{"version":2,"build":"` + secondID + `","image":"web"}`:                                           "record of another build, " + secondID,
+		`{"version":2,"build":"../x","image":"web"}`:                                                       `invalid build id "../x"`,
+		`{"version":2,"build":"` + firstID + `"}`:                                                          "names no image",
+		`{"version":2,"build":"` + firstID + `","image":"web","status":"odd"}`:                             `unknown status "odd"`,
+		`{"version":2,"build":"` + firstID + `","image":"web","steps":[{"name":"connect","state":"odd"}]}`: `step "connect" has the unknown state "odd"`,
+		`{"version":2,"build":"` + firstID + `","image":"web"} more`:                                       "after top-level value",
 	} {
 		write(content)
 		if r, err := store.Load(t.Context(), firstID); err == nil || !strings.Contains(err.Error(), want) {
@@ -123,7 +123,7 @@ func TestDirStoreRefusesForeignRecords(t *testing.T) {
 	newer.Image, newer.Version = "web", bake.RecordVersion+1
 	foreign := newRecord("../x")
 	foreign.Image = "web"
-	for want, rec := range map[string]*bake.Record{"is nil": nil, "no version": {}, "record of version 2": newer, "invalid build id": foreign} {
+	for want, rec := range map[string]*bake.Record{"is nil": nil, "no version": {}, "record of version 3": newer, "invalid build id": foreign} {
 		if err := bake.Undo(t.Context(), nil, img, rec); err == nil || !strings.Contains(err.Error(), "Record: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("Undo = %v, want an error with %q", err, want)
 		}
@@ -184,7 +184,7 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Add([]byte(strings.ReplaceAll(string(good), results[0].Build, firstID)))
 	f.Add([]byte("null"))
-	f.Add([]byte(`{"version":1,"build":"` + firstID + `","image":"web","steps":[{"name":"connect","state":"begun"}],"session":null,"check":[]}`))
+	f.Add([]byte(`{"version":2,"build":"` + firstID + `","image":"web","steps":[{"name":"connect","state":"begun"}],"session":null,"check":[]}`))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		dir := t.TempDir()
 		store := bake.DirStore(dir)

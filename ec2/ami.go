@@ -83,7 +83,7 @@ func (s *session) Artifact() bake.Artifact {
 	}
 	for i, p := range s.Copies {
 		if p.Done && !p.Removed {
-			c := s.builder.Distribute.Copies[i]
+			c := s.copyAt(i)
 			a.Copies = append(a.Copies, AMICopy{c.Region, p.Account, p.ID, p.Snapshots, s.builder.cloudOf(c)})
 		}
 	}

@@ -140,6 +140,7 @@ var (
 	_ bake.Builder         = Builder{}
 	_ bake.Finder          = Builder{}
 	_ bake.ConflictChecker = Builder{}
+	_ bake.InputDeclarer   = Builder{}
 	_ builderFor           = Builder{}
 )
 
@@ -282,7 +283,18 @@ func (b Builder) Begin(img *bake.Image, run *bake.Run) (bake.Session, error) {
 	if b.Cloud == nil {
 		return nil, bake.Invalid("Builder.Cloud", "is required")
 	}
-	return &session{builder: b.of(img), image: img, run: run, region: b.Cloud.region(b.Region)}, nil
+	return newSession(b.of(img), img, run), nil
+}
+
+// DeclareInputs declares the region and all fields, so that no build is continued with
+// another Builder. Credentials are not among them, nor what funcs do.
+func (b Builder) DeclareInputs(in *bake.Inputs) error {
+	if b.Cloud != nil {
+		in.Value("region", b.Cloud.region(b.Region).name)
+	}
+	type fields Builder // without this method
+	in.Fields("builder", fields(b))
+	return nil
 }
 
 // of returns the Builder without what img does not use: an image that is only

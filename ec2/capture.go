@@ -100,6 +100,9 @@ func (b Builder) validateCapture() []error {
 
 // Capture returns the steps from the provisioned machine to an AMI.
 func (s *session) Capture() []bake.Step {
+	if s.restored {
+		return s.undoSteps()
+	}
 	c := s.builder.Capture
 	var steps []bake.Step
 	if s.builder.AMIName != "" && !s.builder.ReplaceAMI {

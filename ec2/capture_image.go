@@ -88,10 +88,20 @@ func (s *session) create(ctx context.Context, call func(ctx context.Context) (st
 	case s.builder.AMIName != "":
 		return s.nameTaken(err)
 	}
-	// Another build of the image got the name in the same second.
+	// Other builds of the image got the name in the same second. The names of the
+	// next seconds keep the form by which images are grouped.
+	for n := int64(1); n <= maxNames && !s.resumed; n++ {
+		s.Image.Name = s.builder.nameFor(s.image, strconv.FormatInt(s.Image.Baked.Unix()+n, 10))
+		if err = s.tryCreate(ctx, call); awsapi.Code(err) != duplicateName {
+			return err
+		}
+	}
 	s.Image.Name = s.uniqueName()
 	return s.tryCreate(ctx, call)
 }
+
+// maxNames is the number of names with a timestamp that a build tries.
+const maxNames = 20
 
 // uniqueName returns a default name that no other build uses.
 func (s *session) uniqueName() string { return s.builder.nameFor(s.image, s.run.ID) }

@@ -41,6 +41,12 @@
 // or ends it by a fault, the build restarts from the launch. [SSH] has other ways to connect and to
 // verify the host key.
 //
+// # After a crash
+//
+// A build whose process died is continued or undone from its record; see
+// bake.Options.Resume and bake.Undo. Without a record, its guest shuts itself down when
+// the build expires, and a [Reaper] removes the rest by its tags.
+//
 // # Before a bake
 //
 // Before anything is created, the build checks that the AMI can reach every

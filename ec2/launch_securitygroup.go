@@ -172,10 +172,10 @@ func (s *session) allowSSH(ctx context.Context, from []netip.Prefix) error {
 // deleteSecurityGroup deletes the temporary group, found by its id or its tag. It
 // waits while EC2 still considers it in use by the terminated instance.
 func (s *session) deleteSecurityGroup(ctx context.Context, _ bake.Outcome) error {
-	if s.builder.Network.ownGroups() {
-		return nil
-	}
 	known := len(s.SecurityGroup.IDs) > 0
+	if !s.SecurityGroup.Temporary && (known || s.builder.Network.ownGroups()) {
+		return nil // they are the caller's
+	}
 	if !known && s.SecurityGroup.Temporary && !s.SecurityGroup.Wanted {
 		return nil // EC2 refused to create it
 	}

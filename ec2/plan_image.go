@@ -21,7 +21,7 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 	clock := b.Cloud.options.Clock
 	run := bake.NewRun("plan", img.Name, clock, nil)
 	run.Tags = img.Tags
-	p := &planner{session: &session{builder: b, image: img, run: run, region: b.Cloud.region(b.Region)}}
+	p := &planner{session: newSession(b, img, run)}
 	p.plan = ImagePlan{Image: img.Name, Region: p.region.name}
 	var errs []error
 	failed := func(step string, err error) bool {

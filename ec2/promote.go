@@ -44,7 +44,6 @@ func (s *session) hopeless(failed []*CopyError) bool {
 // AMI, and last it enables protection.
 func (s *session) tryPromote(ctx context.Context) error {
 	d := s.builder.Distribute
-	s.initCopies()
 	if s.resumed {
 		if err := s.findPromoted(ctx); err != nil {
 			return err
@@ -120,10 +119,11 @@ func (s *session) incomplete(failed []*CopyError) error {
 	return &bake.PartialError{Err: &DistributionError{Failed: failed}}
 }
 
-// initCopies creates the record of the copies, once.
+// initCopies creates the record of the copies. It is made with the session, so that a
+// process that has only the record knows where copies may be.
 func (s *session) initCopies() {
-	if s.Copies == nil {
-		s.Copies = make([]copyRecord, len(s.builder.Distribute.Copies))
+	for _, c := range s.builder.Distribute.Copies {
+		s.Copies = append(s.Copies, copyRecord{Region: c.Region, Foreign: s.builder.cloudOf(c) != s.builder.Cloud})
 	}
 }
 
@@ -149,7 +149,7 @@ func (s *session) eachCopy(ctx context.Context, do func(ctx context.Context, i i
 	var failed []*CopyError
 	for i, err := range errs {
 		if err != nil {
-			copyErr := &CopyError{Region: s.builder.Distribute.Copies[i].Region, Account: s.Copies[i].Account, Err: err}
+			copyErr := &CopyError{Region: s.Copies[i].Region, Account: s.Copies[i].Account, Err: err}
 			s.run.Say("%s", copyErr)
 			failed = append(failed, copyErr)
 		}
@@ -235,8 +235,10 @@ func (s *session) removeOriginal(ctx context.Context) error {
 // unpromote removes the copies, or only the incomplete ones if the build succeeded.
 // At each destination it deletes the replaced AMI or restores it accordingly.
 func (s *session) unpromote(ctx context.Context, outcome bake.Outcome) error {
-	s.initCopies()
 	failed := s.eachCopy(ctx, func(ctx context.Context, i int) error {
+		if err := s.lacksCloud(i); err != nil {
+			return err
+		}
 		p, r := &s.Copies[i], s.copyRegion(i)
 		if outcome == bake.Succeeded && p.Done {
 			return r.deleteOld(ctx, s.run, &p.Replaces)

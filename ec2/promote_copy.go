@@ -18,6 +18,8 @@ import (
 
 // A copyRecord records the progress of one of Distribution.Copies.
 type copyRecord struct {
+	Region    string   `json:"region,omitempty"`
+	Foreign   bool     `json:"foreign,omitempty"` // the Copy has a Cloud of its own
 	Account   string   `json:"account,omitempty"` // if not the account of the Builder
 	ID        string   `json:"id,omitempty"`
 	Snapshots []string `json:"snapshots,omitempty"`
@@ -85,7 +87,7 @@ func (b Builder) cloudOf(c Copy) *Cloud {
 }
 
 func (s *session) copyRegion(i int) *region {
-	c := s.builder.Distribute.Copies[i]
+	c := s.copyAt(i)
 	return s.builder.cloudOf(c).region(c.Region)
 }
 
@@ -100,7 +102,7 @@ func (s *session) copyTo(ctx context.Context, i int) error {
 		if err := r.discard(ctx, s, p.ID, p.Snapshots); err != nil {
 			return err
 		}
-		*p = copyRecord{Account: p.Account, Attempt: p.Attempt + 1, Renamed: p.Renamed, Replaces: p.Replaces}
+		*p = copyRecord{Region: p.Region, Foreign: p.Foreign, Account: p.Account, Attempt: p.Attempt + 1, Renamed: p.Renamed, Replaces: p.Replaces}
 	}
 	if p.ID == "" && p.Doubtful {
 		if _, err := s.findCopy(ctx, r, &p.ID, &p.Snapshots, &p.Replaces); err != nil {

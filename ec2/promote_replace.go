@@ -56,7 +56,6 @@ func (b Builder) validateReplace() []error {
 // findReplaced looks for the AMI that has the name at each destination, and records
 // how to restore it.
 func (s *session) findReplaced(ctx context.Context) error {
-	s.initCopies()
 	for i := range s.Copies {
 		if err := s.copyRegion(i).findOld(ctx, s.builder.AMIName, &s.Copies[i].Replaces); err != nil {
 			return &CopyError{Region: s.builder.Distribute.Copies[i].Region, Err: err}

@@ -16,10 +16,15 @@ type session struct {
 	region  *region
 	resumed bool // restored from a record, and has not created anything since
 
+	// restored is set in a session from a record. It has the steps that another
+	// definition may have run and that leave something to undo.
+	restored bool
+
 	// reopened is set while a step runs that another process may have begun, which
 	// may have cleaned the guest.
 	reopened bool
 
+	Region        string        `json:"region,omitempty"`
 	Source        SourceImage   `json:"source,omitzero"`
 	Network       networkRecord `json:"network,omitzero"`
 	Keys          guest.Keys    `json:"keys,omitzero"`
@@ -43,6 +48,15 @@ var (
 	_ bake.Restarter     = (*session)(nil)
 )
 
+func newSession(b Builder, img *bake.Image, run *bake.Run) *session {
+	s := &session{builder: b, image: img, run: run, region: b.Cloud.region(b.Region)}
+	s.Region = s.region.name
+	if !run.Checks {
+		s.initCopies()
+	}
+	return s
+}
+
 // Launch returns the steps up to a running instance. A check instance skips the
 // checks of source and destinations and launches the AMI with its own settings.
 func (s *session) Launch() []bake.Step {
@@ -58,7 +72,7 @@ func (s *session) Launch() []bake.Step {
 		{Name: "create keys", Do: s.makeKeys},
 		{Name: "prepare security group", Do: s.prepareSecurityGroup, Undo: s.deleteSecurityGroup},
 	}...)
-	if s.builder.InstanceProfilePolicy != "" {
+	if s.builder.InstanceProfilePolicy != "" || s.restored {
 		steps = append(steps, bake.Step{Name: "create instance profile", Do: s.makeProfile, Undo: s.removeProfile})
 	}
 	steps = append(steps, []bake.Step{

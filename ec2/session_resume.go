@@ -9,6 +9,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/bakestone-go/bakestone/bake"
 )
 
 // A process may die after a step and before the step is recorded; the process that
@@ -20,8 +22,45 @@ import (
 func (s *session) UnmarshalJSON(record []byte) error {
 	type fields session
 	err := json.Unmarshal(record, (*fields)(s))
-	s.resumed = s.Source.ID != ""
+	s.resumed, s.restored = s.Source.ID != "", true
+	if s.Region != "" && s.Region != s.region.name {
+		s.region = s.builder.Cloud.region(s.Region)
+	}
 	return err
+}
+
+// undoSteps returns the steps of Capture of any definition that leave something to undo.
+func (s *session) undoSteps() []bake.Step {
+	return []bake.Step{
+		{Name: "snapshot volumes", Undo: s.discardSnapshots},
+		{Name: "create image", Undo: s.discardImage},
+		{Name: "register image", Undo: s.discardImage},
+	}
+}
+
+// copyAt returns the Copy of the i-th recorded copy. With the Builder of another
+// definition it is one that leads there.
+func (s *session) copyAt(i int) Copy {
+	p, copies := s.Copies[i], s.builder.Distribute.Copies
+	same := func(c Copy) bool { return c.Region == p.Region && s.foreign(c) == p.Foreign }
+	if i < len(copies) && (same(copies[i]) || p.Region == "") {
+		return copies[i]
+	}
+	if at := slices.IndexFunc(copies, same); at >= 0 {
+		return copies[at]
+	}
+	return Copy{Region: p.Region}
+}
+
+func (s *session) foreign(c Copy) bool { return s.builder.cloudOf(c) != s.builder.Cloud }
+
+// lacksCloud returns an error if the Builder has no credentials for the account of the
+// i-th copy.
+func (s *session) lacksCloud(i int) error {
+	if p := s.Copies[i]; p.Foreign && !s.foreign(s.copyAt(i)) {
+		return bake.Invalid("Builder.Distribute.Copies", "a copy to another account in %s was recorded: a Copy with its Region and Cloud is required to remove it", p.Region)
+	}
+	return nil
 }
 
 // unlessFound returns a step that calls do unless find reports that another process

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -13,11 +12,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/terminal"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
@@ -158,7 +159,7 @@ func bakeUntilKilled(t *testing.T, endpoint string) {
 		_, _ = os.Stdout.WriteString("ready at " + what + "\n")
 		select {}
 	})
-	show := func(e bake.Event) { fmt.Printf("%s %s %s %s\n", e.Kind, e.Image, e.Step, e.Text) }
-	_, err := bake.Bake(t.Context(), &bake.Options{Observe: show, Store: bake.DirStore(os.Getenv(killedStore))}, img)
+	view := terminal.New(os.Stdout, &terminal.Options{Plain: true})
+	_, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe, Store: bake.DirStore(os.Getenv(killedStore)), Lease: time.Second}, img)
 	t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 }

@@ -65,9 +65,13 @@ type watch struct {
 func (w watch) during(ctx context.Context, f func(ctx context.Context) error) error {
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := w.region.instances.Watch(ctx, w.id, w.region.pollIntervals(watchEvery), func(i ec2types.Instance, _ bool) {
+	missing := w.region.absence("instance", w.id)
+	stop := w.region.instances.Watch(ctx, w.id, w.region.pollIntervals(watchEvery), func(i ec2types.Instance, found bool) {
 		if ended := notRunning(i); ended != nil { // it is nil if EC2 does not show the instance
 			cancel(ended)
+		}
+		if missing.check(found, true) != nil {
+			cancel(w.forgotten())
 		}
 	})
 	defer stop()
@@ -90,6 +94,15 @@ func (w watch) during(ctx context.Context, f func(ctx context.Context) error) er
 		return fmt.Errorf("%w: %w", ended, err)
 	}
 	return err // it says more than a failed request
+}
+
+// forgotten returns the error of an instance that EC2 shows no longer, as about an hour
+// after it was terminated.
+func (w watch) forgotten() error {
+	return &InstanceStateError{
+		ID: w.id, State: string(ec2types.InstanceStateNameTerminated),
+		Reason: fmt.Sprintf("EC2 has not shown it for CloudOptions.SettleTime (%v)", w.region.settle),
+	}
 }
 
 // look returns the error of an instance that does not run.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ import (
 // When the context ends, Local sends SIGTERM to the command's process group and
 // kills it after five seconds. On Linux it also kills descendants that left the
 // group. On systems other than Unix it kills only the command, immediately.
+//
+// A command outlives a process that is killed. On Linux, Local kills what the step has
+// left running on this host when a resumed build runs it again.
 type Local struct {
 	// Command is a command line for the baking host's /bin/sh. Windows has none:
 	// use Args there.
@@ -136,6 +140,10 @@ const localKillDelay = 5 * time.Second
 // command.
 const localMark = "BAKESTONE_LOCAL"
 
+// processMark is the part of a mark that tells the processes of two programs apart that
+// bake the same image, one after the other.
+func processMark() string { return "." + strconv.Itoa(os.Getpid()) + "." }
+
 // Provision runs the command and waits for it. A command that fails is a
 // [*bake.ExitError] with the last lines of output, the values of Secrets masked.
 func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
@@ -158,12 +166,15 @@ func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 	for name, secret := range l.Secrets {
 		cmd.Env = append(cmd.Env, name+"="+secret.Reveal())
 	}
-	mark := localMark + "=" + rand.Text()
+	build := bake.RunFromContext(ctx)
+	if left := build.LeftMark(); left != "" {
+		killMarked(localMark+"="+left, processMark())
+	}
+	mark := localMark + "=" + build.CommandMark() + processMark() + rand.Text()
 	cmd.Env = append(cmd.Env, mark)
 	cmd.WaitDelay = localKillDelay
 	killGroup := newProcessGroup(cmd)
 
-	build := bake.RunFromContext(ctx)
 	build.Mask(l.secrets()...)
 	finished := build.Command(l.commandLine())
 	stdout, stderr := build.Lines(bake.Stdout), build.Lines(bake.Stderr)
@@ -173,7 +184,7 @@ func (l Local) Provision(ctx context.Context, _ bake.Machine) error {
 	finished(l.exitError(err, last))
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		killGroup()
-		killMarked(mark)
+		killMarked(mark, "")
 		return cause
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {

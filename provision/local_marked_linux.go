@@ -13,9 +13,10 @@ import (
 // killed. Usually two passes suffice.
 const killPasses = 100
 
-// killMarked kills every process of this user that has mark, "NAME=VALUE", in
-// its environment.
-func killMarked(mark string) {
+// killMarked kills every process of this user that has mark, "NAME=VALUE" or the
+// beginning of one, in its environment, but not those that have except there, unless it
+// is empty.
+func killMarked(mark, except string) {
 	for range killPasses {
 		entries, err := os.ReadDir("/proc")
 		if err != nil {
@@ -29,7 +30,7 @@ func killMarked(mark string) {
 			}
 			// Unreadable for other users' processes, empty for dead ones.
 			environ, err := os.ReadFile("/proc/" + entry.Name() + "/environ")
-			if err == nil && bytes.Contains(environ, []byte(mark)) {
+			if err == nil && hasMark(environ, mark, except) {
 				found = true
 				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 			}
@@ -38,4 +39,14 @@ func killMarked(mark string) {
 			return
 		}
 	}
+}
+
+// hasMark reports whether the environment has the mark in a variable without except.
+func hasMark(environ []byte, mark, except string) bool {
+	for variable := range bytes.SplitSeq(environ, []byte{0}) {
+		if bytes.HasPrefix(variable, []byte(mark)) {
+			return except == "" || !bytes.Contains(variable, []byte(except))
+		}
+	}
+	return false
 }

@@ -49,6 +49,8 @@ type held struct {
 var (
 	_ bake.Builder = (*Builder)(nil)
 	_ bake.Finder  = (*Builder)(nil)
+
+	_ bake.InputDeclarer = (*Builder)(nil)
 )
 
 // NewBuilder returns a Builder without machines and artifacts. A nil o is the same as
@@ -84,6 +86,12 @@ func (b *Builder) ReadFile(imageID, path string) ([]byte, error) {
 
 // Validate accepts every image.
 func (b *Builder) Validate(*bake.Image) error { return nil }
+
+// DeclareInputs declares the kind of the builder, which has no other inputs.
+func (b *Builder) DeclareInputs(in *bake.Inputs) error {
+	in.Value("builder", "memory")
+	return nil
+}
 
 // Begin returns a session for an in-memory build.
 func (b *Builder) Begin(_ *bake.Image, run *bake.Run) (bake.Session, error) {

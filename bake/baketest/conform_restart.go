@@ -61,7 +61,7 @@ func (c *conformance) restart(t *testing.T, define func(string, bake.Builder) *b
 // returns the last record, according to which the step is running.
 func (c *conformance) killed(t *testing.T, p Platform, name string, define func(string, bake.Builder) *bake.Image) *bake.Record {
 	t.Helper()
-	store := &lastRecord{}
+	store := newLastRecord()
 	opts := p.options()
 	opts.Store = store
 	killed := &tampered{
@@ -87,9 +87,10 @@ func (c *conformance) killed(t *testing.T, p Platform, name string, define func(
 		t.Fatalf("Bake of the killed build = %v, want errPlanted", err)
 	}
 	wantError(t, err, name)
-	rec, err := store.Load(t.Context(), "")
+	rec, err := store.Load(t.Context(), store.build)
 	if err != nil {
 		t.Fatal(err)
 	}
+	rec.Revision, rec.Lease = 0, bake.Lease{} // for other stores; nobody owns it
 	return rec
 }

@@ -245,7 +245,9 @@ func readEntry(from fs.FS, name string, entry fs.DirEntry) (File, error) {
 		f.Content, err = fs.ReadFile(from, name)
 	case f.Mode&fs.ModeSymlink != 0:
 		f.Link, err = fs.ReadLink(from, name)
-	case !f.Mode.IsDir():
+	case f.Mode.IsDir():
+		f.Mode |= 0o700 // as on any machine: the login must be able to fill it
+	default:
 		err = pathError("put", name, errors.New("unsupported file type"))
 	}
 	return f, err

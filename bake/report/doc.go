@@ -11,7 +11,8 @@
 // steps, output and errors of each image. [Report.WriteJUnit] writes test results as
 // Jenkins and GitLab read them, [Report.WriteMarkdown] a summary for a comment or
 // GitHub's step summary, [Report.WriteAnnotations] the failures as GitHub shows them
-// beside a change, and [Report.WriteGitHub] both and the ids as outputs of a step. Its JSON has a version, see [Version].
+// beside a change, and [Report.WriteGitHub] both and the ids as outputs of a step. Its
+// JSON has a version, see [Version].
 //
 // Package bake masks secrets. A report escapes the output of machines for its format,
 // so that it can neither add markup nor give commands to the CI system.

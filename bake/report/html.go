@@ -53,17 +53,13 @@ type count struct {
 }
 
 func (r *Report) count() []count {
+	images := map[bake.Status]int{}
+	for n := range r.Images {
+		images[r.Images[n].Status]++
+	}
 	var counts []count
-	for _, status := range []bake.Status{
-		bake.StatusBaked, bake.StatusReused, bake.StatusProvisioned, bake.StatusFailed, bake.StatusSkipped, bake.StatusCanceled, "",
-	} {
-		n := 0
-		for i := range r.Images {
-			if r.Images[i].Status == status {
-				n++
-			}
-		}
-		if n > 0 {
+	for _, status := range append(bake.Statuses(), "") {
+		if n := images[status]; n > 0 {
 			counts = append(counts, count{state(status), n})
 		}
 	}

@@ -91,6 +91,9 @@ func (i *image) record(e *bake.Event, limit int) {
 	case bake.BuildResumed, bake.BuildRestarted:
 		line.Text = string(e.Kind) + " at " + e.Step
 		i.step(e).add(line, limit)
+	case bake.BuildQueued:
+		line.Text = fmt.Sprintf("waits as number %d: %s", e.Queue, e.Text)
+		i.step(e).add(line, limit)
 	case bake.OutputLine:
 		line.Err = e.Stream == bake.Stderr
 		i.step(e).add(line, limit)

@@ -45,7 +45,9 @@
 //
 // Each command prints a random mark when it begins. Output before the mark, from
 // start-up files or sudo, is dropped; without the mark, Run fails with a
-// [*NotBegunError] whatever the exit status. If the server refuses a session, it is
+// [*NotBegunError] whatever the exit status. With sudo on a terminal it also prints one
+// when it ends, with its status, since some versions of sudo never end there: three
+// seconds later the terminal is closed. If the server refuses a session, it is
 // requested again until another one ends.
 //
 // The environment of every command contains BAKESTONE_RUN, set to a random value that

@@ -57,10 +57,11 @@ type running struct {
 	errOut *beginFilter
 
 	exit     exit
-	exited   chan struct{} // closed when exit is set
-	closed   chan struct{} // closed when the server closed the channel
-	activity atomic.Int64  // grows with every byte and write, to detect silence
-	writing  atomic.Int32  // calls of Write in progress
+	exited   chan struct{}   // closed when exit is set
+	ended    <-chan struct{} // closed when sudo's command has ended, if that is seen
+	closed   chan struct{}   // closed when the server closed the channel
+	activity atomic.Int64    // grows with every byte and write, to detect silence
+	writing  atomic.Int32    // calls of Write in progress
 }
 
 var errSilent = errors.New("machine does not respond")
@@ -144,7 +145,7 @@ func (c *conn) start(p *process) (*running, error) {
 	return &running{
 		process: p, conn: c, channel: channel, requests: requests,
 		out: &beginFilter{mark: []byte(p.mark), found: p.mark == ""}, errOut: &beginFilter{mark: []byte(p.mark), found: p.mark == "" || p.pty},
-		exited: make(chan struct{}), closed: make(chan struct{}),
+		exited: make(chan struct{}), closed: make(chan struct{}), ended: p.prompt.whenEnded(),
 	}, nil
 }
 
@@ -211,13 +212,24 @@ func (r *running) wait(ctx context.Context) (exit, error) {
 // awaitExit waits until the process has exited and its output has ended or been
 // silent for outputDrain. If ctx ends first, it kills the process.
 func (r *running) awaitExit(ctx context.Context, drained <-chan struct{}) (exit, error) {
-	select {
-	case <-drained:
-		return r.exitIfKnown(), context.Cause(ctx)
-	case <-r.exited:
-	case <-ctx.Done():
-		r.kill(ctx)
-		return exit{}, context.Cause(ctx)
+	var late <-chan time.Time // sudo's end
+	for exited := false; !exited; {
+		select {
+		case <-drained:
+			return r.exitIfKnown(), context.Cause(ctx)
+		case <-r.exited:
+			exited = true
+		case <-ctx.Done():
+			r.kill(ctx)
+			return exit{}, context.Cause(ctx)
+		case <-r.ended:
+			r.ended = nil
+			timer := time.NewTimer(endDelay)
+			defer timer.Stop()
+			late = timer.C
+		case <-late:
+			return exit{known: true, status: r.prompt.status}, nil
+		}
 	}
 	ticker := time.NewTicker(outputDrain)
 	defer ticker.Stop()
@@ -358,6 +370,7 @@ func (r *running) copyIn(stop context.CancelCauseFunc) {
 // program that changes the terminal mode, for example sudo, discards its input.
 func (r *running) sendTerminalEOF() {
 	const interval = time.Second
+	ended := r.prompt.whenEnded()
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -370,6 +383,8 @@ func (r *running) sendTerminalEOF() {
 		case <-r.exited:
 			return
 		case <-r.closed:
+			return
+		case <-ended:
 			return
 		}
 	}

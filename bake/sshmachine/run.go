@@ -109,7 +109,7 @@ func (c *conn) prepareTerminal(ctx context.Context, p *process, script string, h
 	}
 	p.mark = "" // sudo's prompt precedes it; s finds the begin
 	s := newSudoPrompt(p.sudo, p.tag, p.stdout)
-	p.line = shellCommand(p.sudo, p.tag, string(s.prompt), announceStart(p.tag, script))
+	p.line = shellCommand(p.sudo, p.tag, string(s.prompt), announce(p.tag, script))
 	p.stdin, p.stdout, p.prompt = concatReaders(s, p.stdin), s, s
 	removeFile := cleanUp // a result, which the func below becomes
 	return func(failed bool) {

@@ -1,13 +1,10 @@
 package sshmachine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"sync"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -181,95 +178,4 @@ func (c *conn) sudoIf(ctx context.Context, asRoot bool) (*sudo, error) {
 		return nil, nil //nolint:nilnil // a nil *sudo is valid
 	}
 	return c.detectSudo(ctx)
-}
-
-// A sudoPrompt answers sudo's password prompt on a terminal. It is both the writer
-// that receives the command's output and a reader placed before its input. sudo
-// discards input that arrives before it prompts or before it starts the command,
-// so a sudoPrompt sends the password when it sees the prompt, and ends its own input
-// when it sees that the command has started.
-type sudoPrompt struct {
-	password  string // with a newline
-	prompt    []byte // sudo's prompt
-	startMark []byte // the first output of the command
-	next      io.Writer
-
-	replies  chan string
-	started  chan struct{}
-	start    func() // closes started
-	finished chan struct{}
-
-	pending []byte // output that may contain the beginning of prompt or startMark
-	done    bool   // startMark was seen
-}
-
-func newSudoPrompt(su *sudo, tag string, next io.Writer) *sudoPrompt {
-	s := &sudoPrompt{
-		prompt: []byte(tag + "?"), startMark: []byte(tag + "!\n"), next: next,
-		replies: make(chan string, 8), started: make(chan struct{}), finished: make(chan struct{}),
-	}
-	if su.needsPassword() {
-		s.password = su.passwordLine()
-	}
-	s.start = sync.OnceFunc(func() { close(s.started) })
-	return s
-}
-
-// announceStart makes script print a sudoPrompt's startMark first.
-func announceStart(tag, script string) string { return "echo " + quote(tag+"!") + "; " + script }
-
-// Read returns replies to sudo, and io.EOF once the command has started.
-func (s *sudoPrompt) Read(p []byte) (int, error) {
-	select {
-	case text := <-s.replies:
-		return copy(p, text), nil
-	case <-s.started:
-		return 0, io.EOF
-	case <-s.finished:
-		return 0, io.ErrClosedPipe // sudo failed: do not read the input
-	}
-}
-
-// Write passes the output on without prompt and startMark.
-func (s *sudoPrompt) Write(p []byte) (int, error) {
-	if s.done {
-		return s.next.Write(p)
-	}
-	s.pending = append(s.pending, p...)
-	if before, after, found := bytes.Cut(s.pending, s.startMark); found {
-		s.done, s.pending = true, nil
-		s.start()
-		_, err := s.next.Write(append(bytes.Clone(before), after...))
-		return len(p), err
-	}
-	for {
-		before, after, found := bytes.Cut(s.pending, s.prompt)
-		if !found {
-			break
-		}
-		s.pending = append(bytes.Clone(before), after...)
-		select {
-		case s.replies <- s.password:
-		default: // more prompts than any sudo prints
-		}
-	}
-	return len(p), s.flush(len(s.startMark))
-}
-
-// flush passes on all but the last keep bytes.
-func (s *sudoPrompt) flush(keep int) error {
-	n := len(s.pending) - keep
-	if n <= 0 {
-		return nil
-	}
-	_, err := s.next.Write(s.pending[:n])
-	s.pending = append([]byte(nil), s.pending[n:]...)
-	return err
-}
-
-// close passes on pending output, for example sudo's error, after the command has
-// ended.
-func (s *sudoPrompt) close() {
-	close(s.finished)
-	_ = s.flush(0)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,6 +109,31 @@ func TestRealSudo(t *testing.T) {
 			}
 			testRealSudo(t, connect(t, cfg), asks)
 		})
+	}
+}
+
+// TestSudoTerminalNeverEnds runs commands by a sudo that does not end on a terminal, as
+// Debian 12's sometimes does.
+func TestSudoTerminalNeverEnds(t *testing.T) {
+	m := connect(t, sshdConfig(testenv.Guest(t, &testenv.GuestOptions{Setup: `cat >/usr/local/bin/sudo <<'END'
+#!/bin/sh
+/usr/bin/sudo "$@"
+status=$?
+test -t 0 && /bin/sleep 86425
+exit $status
+END
+chmod 755 /usr/local/bin/sudo`})))
+	for _, status := range []int{0, 7} {
+		var out bytes.Buffer
+		err := m.Run(t.Context(), &bake.Cmd{Line: fmt.Sprintf("cat; printf '%%s' \"$A\"; exit %d", status), PTY: true, Sudo: true, Stdout: &out, Env: map[string]string{"A": "it's"}})
+		exit, failed := errors.AsType[*bake.ExitError](err)
+		if failed && exit.Status != status || !failed && (err != nil || status != 0) {
+			t.Errorf("Run = %v, want status %d", err, status)
+		}
+		if got := out.String(); got != "it's" {
+			t.Errorf("Run printed %q, want %q", got, "it's")
+		}
+		checkNoProcess(t, "86425")
 	}
 }
 

@@ -154,6 +154,8 @@ func (r *Run) Observe(e bake.Event) {
 	case bake.APICalled:
 		r.meters.calls.Add(r.ctx, 1, metric.WithAttributes(attribute.String("call", e.Text), outcome(e.Err)))
 		r.ended(i.parent(), e.Text, &e, attribute.Int("attempt", e.Attempt))
+	case bake.BuildQueued:
+		i.event(&e, attribute.String("text", e.Text), attribute.Int("queue", e.Queue))
 	case bake.Message, bake.BuildPaused:
 		i.event(&e, attribute.String("text", e.Text))
 	case bake.ResourceCreated, bake.ResourceRemoved:

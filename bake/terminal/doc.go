@@ -14,4 +14,9 @@
 // writer is not a terminal, or if the environment has CI, or TERM is "dumb". With
 // NO_COLOR in the environment it uses no colors. For GitHub Actions, which folds groups
 // of lines, [Options.Groups] keeps the output of each image together.
+//
+// If a write fails, a View writes no more and the bake goes on. But Go ends a program that
+// writes to a standard output without a reader, by SIGPIPE, and a bake then cannot clean
+// up: after an interrupt of "bake | tee log", tee ends first. A program that uses
+// bake/signals lives on.
 package terminal

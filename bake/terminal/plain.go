@@ -33,6 +33,13 @@ func (r *run) plain(e *bake.Event, raw bool) string {
 		if e.Attempt > 1 {
 			text += fmt.Sprintf(" (attempt %d)", e.Attempt)
 		}
+	case bake.BuildQueued:
+		text = fmt.Sprintf("waits as number %d: %s", e.Queue, e.Text)
+	case bake.StepFinished:
+		if e.Err != "" {
+			reason, _, _ := strings.Cut(e.Err, "\n")
+			text = e.Step + " failed: " + visible.Shorten(reason, maxReason) + "; cleaning up"
+		}
 	case bake.OutputLine:
 		text = "| " + e.Text
 	case bake.StepRetried:
@@ -52,7 +59,7 @@ func (r *run) plain(e *bake.Event, raw bool) string {
 	case bake.BuildFinished:
 		text = strings.TrimSpace(string(e.Status)+" "+e.Text) + " (" + amount.Duration(e.Elapsed) + ")"
 		if e.Err != "" {
-			text += ": " + e.Err
+			text += ": " + cause(e)
 		}
 	}
 	r.names = max(r.names, runewidth.StringWidth(name))
@@ -63,6 +70,9 @@ func (r *run) plain(e *bake.Event, raw bool) string {
 	raw = raw && e.Kind == bake.OutputLine
 	return before + r.plainLines(e.Time, runewidth.FillRight(name, r.names)+"  ", text, raw)
 }
+
+// maxReason limits what is shown of an error that follows in full, in bytes.
+const maxReason = 200
 
 // plainLines returns the lines of text with the time and a prefix.
 func (r *run) plainLines(at time.Time, prefix, text string, raw bool) string {
@@ -146,9 +156,7 @@ func (v *View) table(results []*bake.Result) string {
 // total returns the numbers of images: "38 baked, 2 failed".
 func total(counts map[bake.Status]int) string {
 	var parts []string
-	for _, status := range []bake.Status{
-		bake.StatusBaked, bake.StatusReused, bake.StatusProvisioned, bake.StatusFailed, bake.StatusSkipped, bake.StatusCanceled,
-	} {
+	for _, status := range bake.Statuses() {
 		if n := counts[status]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}

@@ -73,6 +73,8 @@ func (r *run) observe(e *bake.Event, s style) {
 	switch e.Kind {
 	case bake.StepStarted:
 		i.begin(e.Step, e.Time, e.Attempt)
+	case bake.BuildQueued:
+		i.begin(fmt.Sprintf("waits as number %d: %s", e.Queue, e.Text), e.Time, 1)
 	case bake.StepFinished:
 		if e.Err == "" {
 			r.took[e.Step] = e.Elapsed

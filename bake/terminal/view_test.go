@@ -91,7 +91,8 @@ func TestPlainLines(t *testing.T) {
     1:01  node-001  connect
     1:01  node-001  provision 1: install
     1:01  node-001  | line 0
-    2:01  node-001  failed (1m0s): image node-001: provision 1: install: nginx: [emerg] ␛[2Jport in use
+    2:01  node-001  provision 1: install failed: nginx: [emerg] ␛[2Jport in use; cleaning up
+    2:01  node-001  failed (1m0s): provision 1: install: nginx: [emerg] ␛[2Jport in use
     2:01  node-001  : :error::x
 
 IMAGE     RESULT  TIME  SLOWEST STEP                 ARTIFACT

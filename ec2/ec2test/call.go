@@ -162,6 +162,7 @@ func (c *call) locked(f func() (any, *ec2query.Error)) (any, *ec2query.Error) {
 	if err := c.throttle(); err != nil {
 		return nil, err
 	}
+	c.maintain()
 	return f()
 }
 

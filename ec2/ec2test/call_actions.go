@@ -27,6 +27,7 @@ type catalog struct {
 
 	spotRequests filters[*spotRequest]
 	fleets       filters[*fleet]
+	members      filters[fleetMember]
 	associations filters[*profileAssociation]
 	usageReports filters[*usageReport]
 	usageEntries filters[usageEntry]
@@ -42,7 +43,7 @@ func newCatalog() catalog {
 		instances: instanceFilters(), statuses: statusFilters(), groups: groupFilters(), rules: ruleFilters(),
 		interfaces: interfaceFilters(), tags: tagFilters(), keyPairs: keyPairFilters(),
 		templates: templateFilters(), versions: versionFilters(),
-		spotRequests: spotFilters(), fleets: fleetFilters(), usageReports: usageReportFilters(), associations: associationFilters(),
+		spotRequests: spotFilters(), fleets: fleetFilters(), members: memberFilters(), usageReports: usageReportFilters(), associations: associationFilters(),
 		usageEntries: usageEntryFilters(), locks: lockFilters(),
 	}
 }
@@ -149,10 +150,14 @@ func ec2Table(k *catalog) map[string]action {
 		handle("DescribeSpotInstanceRequests", (*call).describeSpot, k.spotRequests.names(true)...),
 		handle("CancelSpotInstanceRequests", (*call).cancelSpot),
 		handle("RequestSpotFleet", (*call).requestSpotFleet),
+		handle("DescribeSpotFleetInstances", (*call).describeSpotFleetInstances),
+		handle("ModifySpotFleetRequest", (*call).modifySpotFleet),
 		handle("DescribeSpotFleetRequests", (*call).describeSpotFleets),
 		handle("CancelSpotFleetRequests", (*call).cancelSpotFleets),
 		handle("CreateFleet", (*call).createFleet),
 		handle("DescribeFleets", (*call).describeFleets, k.fleets.names(true)...),
+		handle("DescribeFleetInstances", (*call).describeFleetInstances, k.members.names(false)...),
+		handle("ModifyFleet", (*call).modifyFleet),
 		handle("DeleteFleets", (*call).deleteFleets),
 
 		handle("DescribeImageReferences", (*call).describeImageReferences),

@@ -95,7 +95,7 @@ func (f filters[T]) compile(c *call, params []filterParam, tagsOf func(T) tags) 
 				return false
 			})
 		default:
-			return nil, ec2query.Errorf("InvalidParameterValue", "The filter '%s' is invalid", p.Name)
+			return nil, ec2query.Errorf("InvalidParameterValue", unknownFilter+"%s' is invalid", p.Name)
 		}
 	}
 	return m, nil

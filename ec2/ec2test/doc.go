@@ -46,9 +46,10 @@
 // DisableImageBlockPublicAccess has been called there. Snapshots can.
 //
 // The server also supports the calls of SSM Parameter Store, Auto Scaling, IAM,
-// KMS, STS and the Recycle Bin that matter to images. Auto Scaling groups, spot
-// requests and fleets are data: they refer to images and launch templates, but
-// launch no instances.
+// KMS, STS and the Recycle Bin that matter to images. Spot requests and fleets
+// launch instances as soon as there is capacity, and replace those that
+// terminate. Auto Scaling groups are data: they refer to images and launch
+// templates, but launch no instances.
 //
 // # Machines
 //
@@ -57,13 +58,18 @@
 // file system, behind an SSH and SFTP server. CreateImage captures the disk as
 // it is, so layers, clean-up and checks are really tested.
 //
-// A command that a sandbox lacks ends with status 127. [Options].Commands adds
-// commands written in Go, for example to make package installation a no-op:
+// Package managers record packages, systemctl keeps the state of services and runs
+// those whose program is on the machine, and curl and wget read [Options].URLs.
+// Other commands that a sandbox lacks end with status 127; the console says how to
+// add them. [Options].Commands adds commands written in Go, and
+// [Options].AnyCommand lets all that are missing succeed:
 //
-//	noop := func(context.Context, *ec2test.Process) int { return 0 }
 //	aws := ec2test.New(&ec2test.Options{Commands: map[string]ec2test.Command{
-//		"apt-get": noop, "dpkg-query": noop, // all that provision.Packages calls on Ubuntu
+//		"nginx": func(context.Context, *ec2test.Process) int { return 0 }, // for "nginx -t"
 //	}})
+//
+// [Server.Files], [Server.ReadFile], [Server.AMI] and [Server.CommandRuns] show what
+// came out. For tests of definitions, package imagetest does so with less code.
 //
 // [Options].Machines replaces the sandbox by another kind of machine, such as
 // virtual machines.

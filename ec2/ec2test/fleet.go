@@ -8,15 +8,15 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// fleet is an EC2 Fleet. It is active until deleted, and described forever. Only
-// fleets of type instant launch instances.
+// fleet is an EC2 Fleet. It is active until deleted, and described forever.
+// Fleets of type maintain replace instances that terminate.
 type fleet struct {
 	base
+	crew
 
-	in        createFleetInput
-	deleted   bool
-	errors    []fleetErrorXML // of an instant fleet
-	instances []fleetInstancesXML
+	in      createFleetInput
+	deleted bool
+	errors  []fleetErrorXML // of the last attempt to launch
 }
 
 type fleetTemplateConfig struct {
@@ -69,11 +69,17 @@ func fleetKind() kind {
 	return kind{"fleet-", "fleet", "InvalidFleetId.Malformed", "InvalidFleetId.NotFound", "The fleet ID '%s' does not exist"}
 }
 
-func (f *fleet) state() string {
-	if f.deleted {
-		return "deleted"
+func (f *fleet) state(now time.Time) string {
+	living := f.living(now)
+	switch {
+	case !f.deleted:
+		return "active"
+	case slices.ContainsFunc(living, func(m fleetMember) bool { return m.instance.phase.to != terminated }):
+		return "deleted_running"
+	case len(living) > 0:
+		return "deleted_terminating"
 	}
-	return "active"
+	return "deleted"
 }
 
 // checkFleetTemplate validates a fleet's reference to a launch template and
@@ -138,7 +144,7 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *ec2query.
 	if err := c.checkFleetTemplates(in.LaunchTemplateConfigs, in.Type == "instant"); err != nil {
 		return nil, err
 	}
-	pools, err := in.pools()
+	pools, err := poolsOf(in.LaunchTemplateConfigs)
 	if err != nil {
 		return nil, err
 	}
@@ -152,9 +158,9 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *ec2query.
 	f := &fleet{base: c.newBase(fleetKind(), specs["fleet"]), in: *in}
 	c.fleets.put(f)
 	c.rememberToken(in.ClientToken, f.id)
-	if f.kind() == "instant" {
-		c.fill(f, pools, onDemand, spot, specs["instance"])
-	}
+	f.memberTags = specs["instance"].clone()
+	f.memberTags[systemPrefix+"ec2:fleet-id"] = tagValue{value: f.id}
+	f.errors = c.fill(&f.crew, pools, onDemand, spot)
 	return f.response(), nil
 }
 
@@ -162,8 +168,23 @@ func (c *call) createFleet(in *createFleetInput) (*createFleetOutput, *ec2query.
 func (f *fleet) response() *createFleetOutput {
 	out := &createFleetOutput{ID: f.id}
 	if f.kind() == "instant" {
-		errors, instances := ec2query.SetOf(f.errors...), ec2query.SetOf(f.instances...)
+		errors, instances := ec2query.SetOf(f.errors...), ec2query.SetOf(f.instancesXML()...)
 		out.Errors, out.Instances = &errors, &instances
+	}
+	return out
+}
+
+// instancesXML returns the instances by pool and market.
+func (f *fleet) instancesXML() []fleetInstancesXML {
+	var out []fleetInstancesXML
+	last := fleetPool{}
+	for _, m := range f.members {
+		if n := len(out); n == 0 || last != m.pool || out[n-1].Lifecycle != m.market {
+			out = append(out, fleetInstancesXML{Pool: m.pool.xml(), Lifecycle: m.market, Type: m.instance.kind})
+			last = m.pool
+		}
+		ids := &out[len(out)-1].IDs
+		ids.Items = append(ids.Items, m.instance.id)
 	}
 	return out
 }
@@ -220,6 +241,10 @@ type capacityXML struct {
 type fleetXML struct {
 	ID        string                               `xml:"fleetId"`
 	State     string                               `xml:"fleetState"`
+	Activity  string                               `xml:"activityStatus,omitempty"`
+	Fulfilled float64                              `xml:"fulfilledCapacity"`
+	OnDemand  float64                              `xml:"fulfilledOnDemandCapacity"`
+	Excess    string                               `xml:"excessCapacityTerminationPolicy,omitempty"`
 	Type      string                               `xml:"type"`
 	Created   string                               `xml:"createTime"`
 	Configs   ec2query.Set[fleetTemplateConfigXML] `xml:"launchTemplateConfigs"`
@@ -231,8 +256,21 @@ type fleetXML struct {
 
 func (c *call) fleetXML(f *fleet) fleetXML {
 	want := f.in.TargetCapacitySpecification
+	onDemand, spot := f.capacityOf(OnDemand), f.capacityOf(Spot)
+	activity := "fulfilled"
+	switch {
+	case f.deleted && len(f.living(c.now)) > 0:
+		activity = "pending_termination"
+	case f.deleted:
+		activity = ""
+	case onDemand+spot < float64(*want.TotalTargetCapacity) && len(f.errors) > 0:
+		activity = "error"
+	case onDemand+spot < float64(*want.TotalTargetCapacity):
+		activity = "pending_fulfillment"
+	}
 	return fleetXML{
-		ID: f.id, State: f.state(), Type: f.kind(), Created: ec2query.FormatTime(f.created), Tags: f.tags.optional(c.now),
+		Activity: activity, Fulfilled: onDemand + spot, OnDemand: onDemand, Excess: f.in.ExcessCapacityTerminationPolicy,
+		ID: f.id, State: f.state(c.now), Type: f.kind(), Created: ec2query.FormatTime(f.created), Tags: f.tags.optional(c.now),
 		Errors: f.response().Errors, Instances: f.response().Instances,
 		Configs:  ec2query.MapSet(f.in.LaunchTemplateConfigs, fleetTemplateConfig.xml),
 		Capacity: capacityXML{*want.TotalTargetCapacity, want.OnDemandTargetCapacity, want.SpotTargetCapacity, want.DefaultTargetCapacityType},
@@ -244,8 +282,9 @@ func (f *fleet) kind() string { return cmp.Or(f.in.Type, "maintain") }
 
 func fleetFilters() filters[*fleet] {
 	return filters[*fleet]{
-		"fleet-state": func(_ *call, f *fleet) []string { return one(f.state()) },
-		"type":        func(_ *call, f *fleet) []string { return one(f.kind()) },
+		"fleet-state":     func(c *call, f *fleet) []string { return one(f.state(c.now)) },
+		"activity-status": func(c *call, f *fleet) []string { return one(c.fleetXML(f).Activity) },
+		"type":            func(_ *call, f *fleet) []string { return one(f.kind()) },
 	}
 }
 
@@ -299,12 +338,12 @@ func (c *call) deleteFleets(in *deleteFleetsInput) (*deleteFleetsOutput, *ec2que
 	}
 	out := &deleteFleetsOutput{}
 	for _, f := range list {
-		then := f.state()
+		then, living := f.state(c.now), f.living(c.now)
 		f.deleted = true
-		now := f.state()
-		if len(f.instances) > 0 && *in.TerminateInstances {
+		now := f.state(c.now)
+		if *in.TerminateInstances && len(living) > 0 {
 			now = "deleted_terminating"
-			c.endInstances(f)
+			c.end(living)
 		}
 		out.Done.Items = append(out.Done.Items, deletedFleetXML{f.id, now, then})
 	}

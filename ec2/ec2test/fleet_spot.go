@@ -3,15 +3,18 @@ package ec2test
 import (
 	"cmp"
 	"encoding/base64"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// spotFleet is a spot fleet request. It launches no instances. It is active
-// until canceled, and described forever.
+// spotFleet is a spot fleet request. It is active until canceled, and described
+// forever. Requests of type maintain replace instances that terminate.
 type spotFleet struct {
 	base
+	crew
 
 	config   spotFleetConfig
 	canceled bool
@@ -20,6 +23,7 @@ type spotFleet struct {
 type spotFleetConfig struct {
 	IAMFleetRole                     string `ec2:"IamFleetRole,required"`
 	TargetCapacity                   *int   `ec2:"TargetCapacity,required"`
+	OnDemandTargetCapacity           *int
 	LaunchSpecifications             []spotFleetLaunch
 	LaunchTemplateConfigs            []spotFleetTemplateConfig
 	AllocationStrategy               string
@@ -62,11 +66,69 @@ func spotFleetKind() kind {
 	return kind{"sfr-", "spot-fleet-request", "InvalidSpotFleetRequestId.Malformed", "InvalidSpotFleetRequestId.NotFound", "The spot fleet request ID '%s' does not exist"}
 }
 
-func (f *spotFleet) state() string {
-	if f.canceled {
-		return "cancelled"
+func (f *spotFleet) state(now time.Time) string {
+	living := f.living(now)
+	switch {
+	case !f.canceled:
+		return "active"
+	case slices.ContainsFunc(living, func(m fleetMember) bool { return m.instance.phase.to != terminated }):
+		return "cancelled_running"
+	case len(living) > 0:
+		return "cancelled_terminating"
 	}
-	return "active"
+	return "cancelled"
+}
+
+func (f *spotFleet) expired(now time.Time) bool {
+	return f.config.ValidUntil != nil && now.After(*f.config.ValidUntil)
+}
+
+// into adds a launch specification to a launch.
+func (l *spotFleetLaunch) into(in *runInstancesInput) {
+	in.ImageID, in.InstanceType, in.KeyName, in.UserData, in.EbsOptimized = l.ImageID, l.InstanceType, l.KeyName, l.UserData, l.EbsOptimized
+	in.SubnetID, _, _ = strings.Cut(l.SubnetID, ",")
+	for _, g := range l.Groups {
+		in.SecurityGroupID = append(in.SecurityGroupID, g.GroupID)
+	}
+}
+
+// pools returns the ways in which a spot fleet can launch.
+func (in *spotFleetConfig) pools() ([]fleetPool, *ec2query.Error) {
+	configs := make([]fleetTemplateConfig, 0, len(in.LaunchTemplateConfigs))
+	for _, config := range in.LaunchTemplateConfigs {
+		made := fleetTemplateConfig{LaunchTemplateSpecification: config.LaunchTemplateSpecification}
+		for _, o := range config.Overrides {
+			made.Overrides = append(made.Overrides, fleetOverride{MaxPrice: cmp.Or(o.SpotPrice, in.SpotPrice), overrideParams: o.overrideParams})
+		}
+		configs = append(configs, made)
+	}
+	out, err := poolsOf(configs)
+	if err != nil {
+		return nil, err
+	}
+	for i := range in.LaunchSpecifications {
+		launch := in.LaunchSpecifications[i]
+		launch.SpotPrice = cmp.Or(launch.SpotPrice, in.SpotPrice)
+		weight, err := positive("WeightedCapacity", launch.WeightedCapacity, 1)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, fleetPool{launch: &launch, weight: weight})
+	}
+	return out, nil
+}
+
+// fillSpotFleet launches the missing instances of a spot fleet.
+func (c *call) fillSpotFleet(f *spotFleet) {
+	pools, err := f.config.pools()
+	if err != nil { // it was checked when the fleet was requested
+		return
+	}
+	onDemand := 0
+	if f.config.OnDemandTargetCapacity != nil {
+		onDemand = *f.config.OnDemandTargetCapacity
+	}
+	c.fill(&f.crew, pools, onDemand, max(0, *f.config.TargetCapacity-onDemand))
 }
 
 type requestSpotFleetInput struct {
@@ -103,11 +165,16 @@ func (c *call) requestSpotFleet(in *requestSpotFleetInput) (*spotFleetIDOutput, 
 			return nil, err
 		}
 	}
+	if _, err := config.pools(); err != nil {
+		return nil, err
+	}
 	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
 	f := &spotFleet{base: c.newBase(spotFleetKind(), specs["spot-fleet-request"]), config: config}
+	f.memberTags = tags{systemPrefix + "ec2spot:fleet-request-id": {value: f.id}}
 	c.spotFleets.put(f)
+	c.fillSpotFleet(f)
 	c.rememberToken(config.ClientToken, f.id)
 	return &spotFleetIDOutput{f.id}, nil
 }
@@ -156,6 +223,7 @@ type spotFleetConfigXML struct {
 type spotFleetXML struct {
 	ID      string                `xml:"spotFleetRequestId"`
 	State   string                `xml:"spotFleetRequestState"`
+	Status  string                `xml:"activityStatus,omitempty"`
 	Created string                `xml:"createTime"`
 	Config  spotFleetConfigXML    `xml:"spotFleetRequestConfig"`
 	Tags    *ec2query.Set[tagXML] `xml:"tagSet,omitempty"`
@@ -163,7 +231,14 @@ type spotFleetXML struct {
 
 func (c *call) spotFleetXML(f *spotFleet) spotFleetXML {
 	in := &f.config
-	return spotFleetXML{ID: f.id, State: f.state(), Created: ec2query.FormatTime(f.created), Tags: f.tags.optional(c.now), Config: spotFleetConfigXML{
+	status := "fulfilled"
+	switch {
+	case f.canceled:
+		status = ""
+	case f.capacityOf(Spot)+f.capacityOf(OnDemand) < float64(*in.TargetCapacity):
+		status = "pending_fulfillment"
+	}
+	return spotFleetXML{ID: f.id, State: f.state(c.now), Status: status, Created: ec2query.FormatTime(f.created), Tags: f.tags.optional(c.now), Config: spotFleetConfigXML{
 		Role: in.IAMFleetRole, Capacity: *in.TargetCapacity, Strategy: cmp.Or(in.AllocationStrategy, "lowestPrice"), Price: in.SpotPrice, Type: cmp.Or(in.Type, "maintain"),
 		Launches: ec2query.MapSet(in.LaunchSpecifications, func(l spotFleetLaunch) spotFleetLaunchXML {
 			out := spotFleetLaunchXML{
@@ -222,9 +297,66 @@ func (c *call) cancelSpotFleets(in *cancelSpotFleetsInput) (*cancelSpotFleetsOut
 	}
 	out := &cancelSpotFleetsOutput{}
 	for _, f := range list {
-		then := f.state()
+		then, living := f.state(c.now), f.living(c.now)
 		f.canceled = true
-		out.Done.Items = append(out.Done.Items, canceledSpotFleetXML{f.id, f.state(), then})
+		now := f.state(c.now)
+		if *in.TerminateInstances && len(living) > 0 {
+			now = "cancelled_terminating"
+			c.end(living)
+		}
+		out.Done.Items = append(out.Done.Items, canceledSpotFleetXML{f.id, now, then})
 	}
 	return out, nil
+}
+
+type spotFleetInput struct {
+	SpotFleetRequestID string `ec2:"SpotFleetRequestId,required"`
+	pageParams
+}
+
+type spotFleetInstancesOutput struct {
+	ID        string                          `xml:"spotFleetRequestId"`
+	Instances ec2query.Set[activeInstanceXML] `xml:"activeInstanceSet"`
+	Next      string                          `xml:"nextToken,omitempty"`
+}
+
+func (c *call) describeSpotFleetInstances(in *spotFleetInput) (*spotFleetInstancesOutput, *ec2query.Error) {
+	f, err := lookup(c, &c.spotFleets, spotFleetKind(), in.SpotFleetRequestID)
+	if err != nil {
+		return nil, err
+	}
+	items, next, err := c.activeInstances(&f.crew, nil, in.pageParams)
+	return &spotFleetInstancesOutput{f.id, items, next}, err
+}
+
+type modifySpotFleetInput struct {
+	SpotFleetRequestID              string `ec2:"SpotFleetRequestId,required"`
+	TargetCapacity                  *int
+	OnDemandTargetCapacity          *int
+	ExcessCapacityTerminationPolicy string `ec2:"ExcessCapacityTerminationPolicy,oneof=noTermination|default"`
+}
+
+func (c *call) modifySpotFleet(in *modifySpotFleetInput) (*ec2query.Return, *ec2query.Error) {
+	f, err := lookup(c, &c.spotFleets, spotFleetKind(), in.SpotFleetRequestID)
+	if err != nil {
+		return nil, err
+	}
+	if f.canceled {
+		return nil, ec2query.Errorf("InvalidSpotFleetRequestState", "The spot fleet request '%s' is in the state %s.", f.id, f.state(c.now))
+	}
+	if err := c.checkDryRun(); err != nil {
+		return nil, err
+	}
+	setIf(&f.config.TargetCapacity, in.TargetCapacity)
+	setIf(&f.config.OnDemandTargetCapacity, in.OnDemandTargetCapacity)
+	f.config.ExcessCapacityTerminationPolicy = cmp.Or(in.ExcessCapacityTerminationPolicy, f.config.ExcessCapacityTerminationPolicy)
+	if f.config.ExcessCapacityTerminationPolicy != "noTermination" {
+		onDemand := 0
+		if f.config.OnDemandTargetCapacity != nil {
+			onDemand = *f.config.OnDemandTargetCapacity
+		}
+		c.shrink(&f.crew, onDemand, max(0, *f.config.TargetCapacity-onDemand))
+	}
+	c.fillSpotFleet(f)
+	return ec2query.Done(), nil
 }

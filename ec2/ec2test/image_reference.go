@@ -167,8 +167,8 @@ func (c *call) references(q referenceQuery) []referenceXML {
 		}
 	}
 	if slices.Contains(q.types, "ssm:Parameter") {
-		for _, p := range c.server.params.list(c.account, c.name) {
-			if p.dataType == imageDataType {
+		for _, e := range c.server.params.list(c.account, c.name) {
+			if p := e.latest(); p.dataType == imageDataType {
 				out = append(out, referenceXML{p.value, "ssm:Parameter", arn("ssm", "parameter/"+trimSlash(p.name))})
 			}
 		}

@@ -18,6 +18,10 @@ const (
 // [Server.Publish]. It has one volume. Apart from Name, all fields are
 // optional.
 type Image struct {
+	// ID is the image's id in all its regions. If empty, it is derived from the
+	// region, the owner and the name, so it is the same in every server.
+	ID string
+
 	// Name is the image's name, which must be unique for the owner.
 	Name string
 
@@ -191,8 +195,12 @@ func (r *region) publish(img Image, vendor bool) string {
 		img.SizeGiB = 8
 	}
 	begin := func(prefix string) base {
+		id := namedID(prefix, r.name, img.Owner, img.Name)
+		if img.ID != "" {
+			id = prefix + strings.TrimPrefix(img.ID, "ami-")
+		}
 		return base{
-			id: namedID(prefix, r.name, img.Owner, img.Name), seq: r.server.nextSeq(),
+			id: id, seq: r.server.nextSeq(),
 			owner: img.Owner, created: img.Created,
 		}
 	}
@@ -228,7 +236,7 @@ func (r *region) publish(img Image, vendor bool) string {
 	}
 	r.addImage(made)
 	for _, name := range img.Parameters {
-		r.server.params.put(img.Owner, r.name, name, parameter{value: made.id, kind: "String", dataType: imageDataType}, img.Created)
+		_, _ = r.server.params.put(img.Owner, r.name, parameter{name: name, value: made.id, kind: "String", dataType: imageDataType}, nil, img.Created) // the first version always has room
 	}
 	return made.id
 }

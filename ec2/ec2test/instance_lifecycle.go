@@ -100,6 +100,11 @@ func (c *call) boot(i *instance, takes time.Duration) {
 	if root := i.rootVolume(); root != nil {
 		plan.disk = root.disk
 	}
+	for _, v := range i.volumes {
+		if v.device != i.rootDevice {
+			plan.disks = append(plan.disks, v.attachedRef())
+		}
+	}
 	if c.server.opts.Listen && i.publicIP.IsValid() {
 		plan.addr = fmt.Sprintf("%s:%d", i.publicIP, c.server.opts.Port)
 		public := i.publicIP
@@ -128,7 +133,7 @@ func (c *call) spec(i *instance) MachineSpec {
 		},
 	}
 	if i.metadata.HTTPEndpoint == "disabled" { // the guest would read them there
-		s.UserData, s.KeyName, s.PublicKey = nil, "", ""
+		s.UserData, s.KeyName, s.PublicKey, s.NoMetadata = nil, "", "", true
 	}
 	if i.publicIP.IsValid() {
 		s.PublicIP = i.publicIP.String()

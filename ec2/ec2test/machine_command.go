@@ -46,6 +46,23 @@ type Process struct {
 	inner *sandbox.Process
 }
 
+// A Package describes a package that the simulated package managers of the sandbox
+// machines can install: see [Options].Packages.
+type Package struct {
+	// Version is the version, with the release: "1.24.0-2". Empty means "1.0-1".
+	Version string
+
+	// Files are the contents of the package's files by absolute path. Those in a
+	// directory named bin, sbin or libexec are executable.
+	Files map[string]string
+
+	// Requires are packages that are installed with it.
+	Requires []string
+
+	// Absent means that no repository has the package.
+	Absent bool
+}
+
 // sandboxCommand returns run as a command of package sandbox.
 func sandboxCommand(run Command) sandbox.Command {
 	return func(ctx context.Context, p *sandbox.Process) int {

@@ -3,7 +3,6 @@ package ec2test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 )
@@ -24,6 +23,25 @@ func newDiskRef() *diskRef { return &diskRef{ready: make(chan struct{})} }
 func blankDisk() *diskRef {
 	d := newDiskRef()
 	d.fill(nil, errBlank)
+	return d
+}
+
+// newBlankDisk returns the disk of a new, empty volume of a size.
+func (s *Server) newBlankDisk(sizeGiB int) *diskRef {
+	d := newDiskRef()
+	if !s.enter() {
+		d.fill(nil, net.ErrClosed)
+		return d
+	}
+	ctx := context.Background() //nolint:forbidigo // the volume outlives the call
+	go func() {
+		defer s.work.Done()
+		disk, err := s.opts.Machines.Blank(ctx, sizeGiB)
+		if errors.Is(err, errors.ErrUnsupported) {
+			disk, err = nil, errBlank
+		}
+		d.fill(disk, err)
+	}()
 	return d
 }
 
@@ -134,26 +152,6 @@ func (s *Server) vendorDisk(img Image) *diskRef {
 	}
 	s.work.Go(func() { d.fill(s.opts.Machines.Disk(ctx, img)) })
 	return d
-}
-
-// ReadFile returns the contents of a file on the root volume of an image,
-// instance, snapshot or volume, in any region and account. It reads the current
-// contents even while the instance runs.
-func (s *Server) ReadFile(id, path string) ([]byte, error) {
-	for _, r := range s.existing() {
-		if d := r.rootDisk(id); d != nil {
-			select {
-			case <-d.ready:
-			case <-s.closing:
-				return nil, fmt.Errorf("disk of %s: server closed", id)
-			}
-			if d.err != nil {
-				return nil, fmt.Errorf("disk of %s: %w", id, d.err)
-			}
-			return d.disk.ReadFile(path)
-		}
-	}
-	return nil, fmt.Errorf("image, instance, snapshot or volume %q not found", id)
 }
 
 func (r *region) rootDisk(id string) *diskRef {

@@ -6,62 +6,101 @@ import (
 	"net"
 	"path"
 
-	"github.com/bakestone-go/bakestone/internal/memfs"
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
 // sandboxKind boots instances as sandboxes in memory.
 type sandboxKind struct {
-	commands map[string]sandbox.Command
-	limits   MachineLimits
+	opts      *Options
+	commands  map[string]sandbox.Command
+	packages  map[string]sandbox.Package
+	onCommand func(MachineSpec, sandbox.CommandRun)
 }
 
-func newSandbox(commands map[string]Command, limits MachineLimits) MachineKind {
-	k := sandboxKind{commands: make(map[string]sandbox.Command, len(commands)), limits: limits}
-	for name, run := range commands {
+func newSandbox(o *Options, onCommand func(MachineSpec, sandbox.CommandRun)) MachineKind {
+	k := sandboxKind{
+		opts: o, commands: make(map[string]sandbox.Command, len(o.Commands)), packages: make(map[string]sandbox.Package, len(o.Packages)), onCommand: onCommand,
+	}
+	for name, run := range o.Commands {
 		k.commands[name] = sandboxCommand(run)
+	}
+	for name, pkg := range o.Packages {
+		k.packages[name] = sandbox.Package(pkg)
 	}
 	return k
 }
 
-// sandboxDisk is a file system and the properties of the image it came from.
+// sandboxDisk is the contents of a disk, and the properties of the image it came
+// from if there is one.
 type sandboxDisk struct {
-	kind  sandboxKind
-	fs    *memfs.FS
-	login string
-	facts sandbox.Facts
+	kind   sandboxKind
+	volume *sandbox.Volume
+	login  string
+	facts  sandbox.Facts
+}
+
+func (k sandboxKind) Blank(context.Context, int) (Disk, error) {
+	return sandboxDisk{kind: k, volume: sandbox.NewVolume(nil)}, nil
 }
 
 func (k sandboxKind) Disk(_ context.Context, img Image) (Disk, error) {
 	d := sandboxDisk{kind: k, login: img.Login, facts: sandbox.Facts{
 		Distro: img.Distro, Version: img.Version, Arch: img.machine(), Kernel: img.Kernel,
 	}}
-	d.fs = sandbox.NewRoot(&sandbox.RootOptions{
+	disk := sandbox.NewRoot(&sandbox.RootOptions{
 		Login: d.login, Facts: d.facts, Now: img.created,
 	})
 	for name, content := range img.Files {
-		if err := d.fs.MkdirAll(path.Dir(name), 0o755); err != nil {
+		if err := disk.MkdirAll(path.Dir(name), 0o755); err != nil {
 			return nil, err
 		}
-		if err := d.fs.WriteFile(name, []byte(content), 0o644); err != nil {
+		if err := disk.WriteFile(name, []byte(content), 0o644); err != nil {
 			return nil, err
 		}
 	}
+	d.volume = sandbox.NewVolume(disk)
 	return d, nil
 }
 
 func (d sandboxDisk) Clone(context.Context) (Disk, error) {
-	d.fs = d.fs.Clone()
+	d.volume = d.volume.Clone()
 	return d, nil
 }
 
-func (d sandboxDisk) ReadFile(name string) ([]byte, error) { return d.fs.ReadFile(name) }
+func (d sandboxDisk) Files() ([]File, error) {
+	root, err := d.volume.Peek()
+	if err != nil {
+		return nil, err
+	}
+	found, err := sandbox.Files(root)
+	files := make([]File, 0, len(found))
+	for _, f := range found {
+		files = append(files, File(f))
+	}
+	return files, err
+}
+
+func (d sandboxDisk) ReadFile(name string) ([]byte, error) {
+	root, err := d.volume.Peek()
+	if err != nil {
+		return nil, err
+	}
+	return root.ReadFile(name)
+}
 
 func (sandboxDisk) Close() error { return nil }
 
 func (d sandboxDisk) Boot(ctx context.Context, spec MachineSpec) (Guest, error) {
+	root, err := d.volume.Root()
+	if err != nil {
+		return nil, err
+	}
+	if d.facts.Distro == "" {
+		d.facts = sandbox.FactsOf(root, Image{Architecture: spec.Architecture}.machine())
+	}
 	opts := sandbox.Options{
-		FS:         d.fs,
+		FS:         root,
+		Disks:      sandboxDisks(spec.Disks),
 		Hostname:   spec.Hostname,
 		InstanceID: spec.InstanceID,
 		UserData:   spec.UserData,
@@ -70,7 +109,14 @@ func (d sandboxDisk) Boot(ctx context.Context, spec MachineSpec) (Guest, error) 
 		Clock:      spec.Clock,
 		Dial:       spec.Dial,
 		Commands:   d.kind.commands,
-		Limits:     sandbox.Limits(d.kind.limits),
+		Missing:    d.kind.opts.MissingCommands,
+		AnyCommand: d.kind.opts.AnyCommand,
+		Packages:   d.kind.packages,
+		Ports:      d.kind.opts.Ports,
+		URLs:       d.kind.opts.URLs,
+		Metadata:   spec.metadata(),
+		OnCommand:  func(run sandbox.CommandRun) { d.kind.onCommand(spec, run) },
+		Limits:     sandbox.Limits(d.kind.opts.MachineLimits),
 		Logger:     spec.Logger.With(slog.String("instance", spec.InstanceID)),
 		OnPower: func(p sandbox.Power) {
 			if p == sandbox.Reboot {
@@ -96,3 +142,26 @@ func (g sandboxGuest) ServeConn(ctx context.Context, conn net.Conn) { g.host.Ser
 func (g sandboxGuest) Console() []byte                              { return []byte(g.host.Console()) }
 func (g sandboxGuest) Reboot(ctx context.Context) error             { return g.host.Reboot(ctx) }
 func (g sandboxGuest) Close() error                                 { return g.host.Close() }
+
+func (g sandboxGuest) Attach(d AttachedDisk) error {
+	for _, disk := range sandboxDisks([]AttachedDisk{d}) {
+		g.host.Attach(disk)
+	}
+	return nil
+}
+
+func (g sandboxGuest) Detach(device string) error {
+	g.host.Detach(device)
+	return nil
+}
+
+// sandboxDisks returns the disks that sandbox machines can use.
+func sandboxDisks(all []AttachedDisk) []sandbox.AttachedDisk {
+	disks := make([]sandbox.AttachedDisk, 0, len(all))
+	for _, a := range all {
+		if d, ok := a.Disk.(sandboxDisk); ok { //lint:concrete a kind's disks are its own
+			disks = append(disks, sandbox.AttachedDisk{Device: a.Device, VolumeID: a.VolumeID, SizeGiB: a.SizeGiB, Volume: d.volume})
+		}
+	}
+	return disks
+}

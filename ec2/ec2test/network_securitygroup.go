@@ -16,6 +16,7 @@ type group struct {
 	description string
 	vpc         *vpc
 	rules       []*rule
+	preset      bool // made by AddSecurityGroup
 }
 
 type rule struct {

@@ -47,11 +47,13 @@ func TestFormRequests(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"unknown action", "Action=MakeCoffee", 400, "<Code>InvalidAction</Code>"},
+		{"unknown action", "Action=MakeCoffee", 400, "<Code>InvalidAction</Code><Message>The action MakeCoffee is not valid for this web service. Calls that ec2test supports: https://"},
+		{"unsupported action", "Action=CreateNatGateway", 400, "The action CreateNatGateway is not valid"},
+		{"unsupported filter", "Action=DescribeImages&Filter.1.Name=colour&Filter.1.Value.1=red", 400, "The filter &#39;colour&#39; is invalid. What ec2test supports: https://"},
 		{"no action", "Version=2016-11-15", 400, "<Code>MissingAction</Code>"},
 		{"unknown parameter", "Action=DescribeImages&Colour=red", 400, "<Code>UnknownParameter</Code><Message>The parameter Colour is not recognized"},
 		{"unknown nested parameter", "Action=RunInstances&MinCount=1&MaxCount=1&BlockDeviceMapping.1.Ebs.Colour=red", 400, "The parameter BlockDeviceMapping.1.Ebs.Colour is not recognized"},
-		{"unsupported parameter", "Action=RunInstances&MinCount=1&MaxCount=1&HibernationOptions.Configured=true", 400, "The parameter HibernationOptions.Configured is not recognized"},
+		{"unsupported parameter", "Action=RunInstances&MinCount=1&MaxCount=1&HibernationOptions.Configured=true", 400, "The parameter HibernationOptions.Configured is not recognized. What ec2test supports: https://"},
 		{"list without an index", "Action=DescribeImages&Owner=self", 200, "<imagesSet>"},
 		{"list with a name", "Action=DescribeImages&Owner.first=self", 400, "The parameter Owner.first is not recognized"},
 		{"scalar with an index", "Action=DescribeImages&MaxResults.1=5", 400, "The parameter MaxResults.1 is not recognized"},
@@ -75,6 +77,9 @@ func TestFormRequests(t *testing.T) {
 				t.Errorf("response %d %s, want %d with %s", status, body, test.status, test.want)
 			}
 		})
+	}
+	if status, body := post(t, srv, url.Values{"Action": {"ListBuckets"}}, http.Header{"Authorization": {strings.Replace(signature, "/ec2/", "/s3/", 1)}}); status != 400 || !strings.Contains(body, "The service s3 is not supported by ec2test. See https://") {
+		t.Errorf("response of another service: %d %s, want one that names it", status, body)
 	}
 	if status, body := post(t, srv, url.Values{"Action": {"DescribeVpcs"}}, http.Header{"Authorization": {""}}); status != 401 {
 		t.Errorf("response without credentials: %d %s, want 401", status, body)

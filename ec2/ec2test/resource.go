@@ -2,6 +2,7 @@ package ec2test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -67,8 +68,17 @@ func (s *Server) Resources(keep func(Resource) bool) []Resource {
 // Leftovers returns a one-line description of each existing resource, including
 // images and their snapshots. Tests use it to check that nothing is left
 // behind.
-func (s *Server) Leftovers() []string {
-	all := s.Resources(nil)
+func (s *Server) Leftovers() []string { return s.LeftoversExcept() }
+
+// LeftoversExcept is like [Server.Leftovers] without what is meant to stay: the
+// resources with the ids in keep, and the snapshots of the images in keep.
+func (s *Server) LeftoversExcept(keep ...string) []string {
+	for _, id := range slices.Clone(keep) {
+		if ami, err := s.AMI(id); err == nil {
+			keep = append(keep, ami.Snapshots...)
+		}
+	}
+	all := s.Resources(func(r Resource) bool { return !slices.Contains(keep, r.ID) })
 	out := make([]string, 0, len(all))
 	for _, r := range all {
 		out = append(out, r.String())
@@ -102,7 +112,7 @@ func (r *region) resource(kind string, b *base, now time.Time) (Resource, bool) 
 		out.State, keep = code.String(), code != terminated
 	case groupKind().resource:
 		g, _ := r.groups.get(b.id)
-		out.Name, keep = g.name, g.name != "default"
+		out.Name, keep = g.name, g.name != "default" && !g.preset
 	case keyPairKind().resource:
 		k, _ := r.keyPairs.get(b.id)
 		out.Name = k.name

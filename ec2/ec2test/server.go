@@ -53,6 +53,8 @@ type Server struct {
 	market  market
 	disks   map[string]*diskRef // vendors' root disks by owner and name
 
+	commands commandLog
+
 	roles    []Role
 	members  map[string][]string    // ARNs of organizations and units by account
 	sessions map[string]roleSession // by access key
@@ -75,7 +77,7 @@ func New(opts *Options) *Server {
 	s.actions = actionTables(&s.known)
 	s.network.reserve(s.opts.Listen)
 	if s.opts.Machines == nil {
-		s.opts.Machines = newSandbox(s.opts.Commands, s.opts.MachineLimits)
+		s.opts.Machines = newSandbox(&s.opts, s.commands.add)
 	}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serveHTTP),

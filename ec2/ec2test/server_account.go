@@ -76,3 +76,34 @@ func (s *Server) AddVPC(region string) (vpcID string, subnetIDs []string) {
 	}
 	return v.id, subnetIDs
 }
+
+// AddSecurityGroup adds a security group to the default VPC of Options.Account in a
+// region, which admits connections from everywhere to TCP ports, and returns its
+// id. Without ports it admits port 22. It is not among the [Server.Resources].
+// AddSecurityGroup returns "" if the region is not enabled.
+func (s *Server) AddSecurityGroup(region, name string, ports ...int) (id string) {
+	r := s.region(region)
+	if r == nil {
+		return ""
+	}
+	if len(ports) == 0 {
+		ports = []int{22}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	account := s.opts.Account
+	begin := func(prefix string) base { return r.initialBase(account, newID(prefix, s.nextSeq())) }
+	r.accountState(account)
+	g := &group{base: begin("sg-"), name: name, description: name, preset: true}
+	for v := range r.vpcs.all() {
+		if v.owner == account && (v.isDefault || g.vpc == nil) {
+			g.vpc = v
+		}
+	}
+	r.groups.put(g)
+	for _, port := range ports {
+		r.addRule(&rule{base: begin("sgr-"), group: g, protocol: "tcp", from: port, to: port, cidr: everywhere()})
+	}
+	r.addRule(&rule{base: begin("sgr-"), group: g, egress: true, protocol: "-1", from: -1, to: -1, cidr: everywhere()})
+	return g.id
+}

@@ -88,7 +88,7 @@ func (s *Server) parse(r *http.Request) (*request, *ec2query.Error) {
 		case "TrentService":
 			req.service = "kms"
 		default:
-			return req, ec2query.Errorf("UnknownOperationException", "%s is not supported by ec2test", target)
+			return req, ec2query.Errorf("UnknownOperationException", "%s is not supported by ec2test. See %s", target, coveragePage)
 		}
 		req.action, req.body = action, body
 		req.form = url.Values{}
@@ -101,6 +101,9 @@ func (s *Server) parse(r *http.Request) (*request, *ec2query.Error) {
 			req.body = []byte(`{"Identifier":` + strconv.Quote(id) + `}`)
 		}
 		return req, s.checkCaller(req)
+	}
+	if service != "" && !isSupported(service) {
+		return req, ec2query.Errorf("InvalidAction", "The service %s is not supported by ec2test. See %s", service, coveragePage)
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -196,7 +199,7 @@ func (s *Server) run(ctx context.Context, req *request) (any, *ec2query.Error) {
 		return nil, ec2query.OptInRequired(req.region)
 	}
 	c := &call{region: r, action: act, account: req.account, form: req.form}
-	body, err := c.locked(func() (any, *ec2query.Error) { return act.run(c, req) })
+	body, err := c.locked(func() (any, *ec2query.Error) { return act.run(c, req) }) //nolint:contextcheck // disks of vendors' images outlive the call
 	// Work that has begun is completed even if the client disconnects.
 	ctx = context.WithoutCancel(ctx)
 	for _, f := range c.deferred {
@@ -204,16 +207,38 @@ func (s *Server) run(ctx context.Context, req *request) (any, *ec2query.Error) {
 			err = failed
 		}
 	}
-	return body, err
+	return body, explain(err)
 }
+
+// coveragePage lists what the server supports.
+const coveragePage = "https://github.com/bakestone-go/bakestone/blob/main/docs/ec2test-coverage.md"
 
 // unknownAction returns the error for an unsupported call.
 func unknownAction(req *request) *ec2query.Error {
 	switch req.service {
 	case "kms", "rbin", "ssm":
-		return ec2query.Errorf("UnknownOperationException", "%s is not supported by ec2test", req.action)
+		return ec2query.Errorf("UnknownOperationException", "%s is not supported by ec2test. See %s", req.action, coveragePage)
 	}
-	return ec2query.Errorf("InvalidAction", "The action %s is not valid for this web service.", req.action)
+	return ec2query.Errorf("InvalidAction", "The action %s is not valid for this web service. Calls that ec2test supports: %s", req.action, coveragePage)
+}
+
+// explain adds to the error of an unsupported parameter or filter where the
+// supported ones are listed.
+func explain(err *ec2query.Error) *ec2query.Error {
+	if err == nil || err.Code != "UnknownParameter" && !strings.HasPrefix(err.Message, unknownFilter) {
+		return err
+	}
+	more := *err
+	more.Message += ". What ec2test supports: " + coveragePage
+	return &more
+}
+
+// unknownFilter begins the message about an unsupported filter.
+const unknownFilter = "The filter '"
+
+// isSupported reports whether the server has a service.
+func isSupported(service string) bool {
+	return slices.Contains([]string{"ec2", "autoscaling", "iam", "kms", "rbin", "ssm", "sts"}, service)
 }
 
 // errorResponse returns the response for an error in the service's protocol.

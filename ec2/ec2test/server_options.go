@@ -60,6 +60,27 @@ type Options struct {
 	// take precedence over the built-in ones. Other machine kinds ignore them.
 	Commands map[string]Command
 
+	// AnyCommand makes commands that the sandbox machines lack succeed without
+	// effect. [Server.CommandRuns] lists them. By default they fail with status
+	// 127. Commands in directories of their own, such as /opt, are not affected.
+	AnyCommand bool
+
+	// MissingCommands are built-in commands that the sandbox machines lack.
+	MissingCommands []string
+
+	// Packages describes packages that the simulated package managers install: their
+	// versions and files. They install any other package as well, without files.
+	Packages map[string]Package
+
+	// Ports are the TCP ports on which services listen while they are active, by
+	// the service's name: "web". They replace the usual ones of well-known services.
+	Ports map[string][]int
+
+	// URLs are the contents of what curl and wget download on the sandbox machines,
+	// by URL. Other URLs of the same hosts do not exist, and other hosts cannot be
+	// resolved.
+	URLs map[string]string
+
 	// MachineLimits bounds each sandbox machine. The zero value has defaults.
 	// Other machine kinds ignore it.
 	MachineLimits MachineLimits

@@ -8,8 +8,8 @@ import (
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// spotRequest is a request for a spot instance. Requests of
-// RequestSpotInstances launch nothing and stay open.
+// spotRequest is a request for a spot instance. It stays open until there is
+// capacity at its price.
 type spotRequest struct {
 	base
 
@@ -17,8 +17,11 @@ type spotRequest struct {
 	behavior   string // on interruption
 	price      string
 	launch     spotLaunch
-	instance   *instance // launched by RunInstances; nil for an open request
+	instance   *instance // nil for an open request
 	canceled   bool
+	validUntil *time.Time
+	tried      time.Time
+	refused    string // status code of the last attempt to launch
 }
 
 // spotLaunch is the launch specification of a request.
@@ -31,6 +34,55 @@ type spotLaunch struct {
 	SecurityGroup   []string
 	UserData        []byte
 	EbsOptimized    *bool
+
+	BlockDeviceMapping []mapping
+	NetworkInterface   []nicParams
+	IamInstanceProfile *profileParams
+	Placement          *placementParams
+	Monitoring         *enabledParam
+}
+
+// input returns the launch of a request.
+func (r *spotRequest) input() *runInstancesInput {
+	l, options := r.launch, &spotParams{MaxPrice: r.price, InstanceInterruptionBehavior: r.behavior, SpotInstanceType: "one-time"}
+	if r.persistent {
+		options.SpotInstanceType = "persistent"
+	}
+	return &runInstancesInput{
+		MinCount: 1, MaxCount: 1, SubnetID: l.SubnetID,
+		launchParams: launchParams{
+			ImageID: l.ImageID, InstanceType: l.InstanceType, KeyName: l.KeyName, SecurityGroupID: l.SecurityGroupID, SecurityGroup: l.SecurityGroup,
+			UserData: l.UserData, EbsOptimized: l.EbsOptimized, BlockDeviceMapping: l.BlockDeviceMapping, NetworkInterface: l.NetworkInterface,
+			IamInstanceProfile: l.IamInstanceProfile, Placement: l.Placement, Monitoring: l.Monitoring,
+			InstanceMarketOptions: &marketParams{MarketType: string(Spot), SpotOptions: options},
+		},
+	}
+}
+
+// isOpen reports whether a request waits for an instance.
+func (r *spotRequest) isOpen(now time.Time) bool {
+	if r.canceled || r.validUntil != nil && now.After(*r.validUntil) {
+		return false
+	}
+	// An interrupted instance that was stopped starts again by itself in AWS.
+	return r.instance == nil || r.persistent && r.instance.phase.code(now) == terminated
+}
+
+// fulfill launches the instance of an open request, if there is capacity.
+func (c *call) fulfill(r *spotRequest) {
+	r.tried = c.now
+	out, err := c.launchAll(r.input(), nil)
+	switch {
+	case err == nil:
+		r.instance, _ = c.instances.get(out.Instances.Items[0].ID)
+		r.instance.spotRequest, r.refused = r.id, ""
+	case err.Code == "SpotMaxPriceTooLow":
+		r.refused = "price-too-low"
+	case err.Code == "MaxSpotInstanceCountExceeded" || err.Code == "InsufficientInstanceCapacity":
+		r.refused = "capacity-not-available"
+	default:
+		r.refused = "bad-parameters"
+	}
 }
 
 func spotKind() kind {
@@ -45,7 +97,10 @@ func (r *spotRequest) status(now time.Time) (state, code string) {
 		if r.canceled {
 			return "cancelled", "canceled-before-fulfillment"
 		}
-		return "open", "pending-evaluation"
+		if r.validUntil != nil && now.After(*r.validUntil) {
+			return "closed", "schedule-expired"
+		}
+		return "open", cmp.Or(r.refused, "pending-evaluation")
 	}
 	is := i.phase.code(now)
 	switch {
@@ -137,6 +192,10 @@ func (c *call) spotXML(r *spotRequest) spotRequestXML {
 	}
 	out.State, out.Status.Code = r.status(c.now)
 	out.Status.Message = map[string]string{
+		"capacity-not-available":                "There is no Spot capacity available that matches your request.",
+		"price-too-low":                         "Your Spot request price is lower than the minimum required Spot request fulfillment price.",
+		"bad-parameters":                        "Your Spot request has parameters that cannot be fulfilled.",
+		"schedule-expired":                      "Your Spot request expired before it was fulfilled.",
 		"pending-evaluation":                    "Your Spot request has been submitted for review, and is pending evaluation.",
 		"fulfilled":                             "Your Spot request is fulfilled.",
 		"canceled-before-fulfillment":           "Your Spot request is canceled before it was fulfilled.",
@@ -183,6 +242,10 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *ec2query
 	if _, err := lookups(c, &c.groups, groupKind(), in.LaunchSpecification.SecurityGroupID); err != nil {
 		return nil, err
 	}
+	probe := &spotRequest{launch: in.LaunchSpecification, price: price, persistent: in.Type == "persistent", behavior: in.InstanceInterruptionBehavior}
+	if _, err := c.planLaunch(probe.input()); err != nil {
+		return nil, err
+	}
 	count := 1
 	if in.InstanceCount != nil {
 		count = *in.InstanceCount
@@ -199,10 +262,12 @@ func (c *call) requestSpot(in *requestSpotInput) (*spotRequestsOutput, *ec2query
 		r := &spotRequest{
 			base:       c.newBase(spotKind(), specs["spot-instances-request"].clone()),
 			persistent: in.Type == "persistent", behavior: in.InstanceInterruptionBehavior, price: price, launch: in.LaunchSpecification,
+			validUntil: in.ValidUntil,
 		}
 		c.spotRequests.put(r)
 		ids = append(ids, r.id)
 		out.Requests.Items = append(out.Requests.Items, c.spotXML(r))
+		c.fulfill(r)
 	}
 	c.rememberToken(in.ClientToken, ids...)
 	return out, nil
@@ -239,7 +304,7 @@ func (c *call) spotTable() *table[*spotRequest] {
 		all.put(r)
 	}
 	for i := range c.instances.all() {
-		if !i.spot {
+		if _, requested := c.spotRequests.get(i.spotRequest); !i.spot || requested {
 			continue
 		}
 		b := i.base

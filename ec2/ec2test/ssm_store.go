@@ -1,46 +1,46 @@
 package ec2test
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-)
 
-// imageDataType is the data type of parameters that hold an image id.
-const imageDataType = "aws:ec2:image"
+	"github.com/bakestone-go/bakestone/internal/ec2query"
+)
 
 // parameter is a version of an SSM parameter.
 type parameter struct {
-	name     string
-	value    string
-	kind     string // "String", "StringList" or "SecureString"
-	dataType string // "text" or "aws:ec2:image"
-	version  int64
-	changed  time.Time
-	labels   []string
+	name        string
+	value       string
+	kind        string // "String", "StringList" or "SecureString"
+	dataType    string // "text", "aws:ec2:image" or "aws:ssm:integration"
+	description string
+	pattern     string // that values must match
+	tier        string // "Standard" or "Advanced"
+	keyID       string // of a SecureString
+	version     int64
+	changed     time.Time
+	labels      []string
 }
 
-// parameterStore holds the SSM parameters of all accounts and regions.
-type parameterStore struct {
-	mu  sync.Mutex
-	all map[string][]parameter // versions, oldest first, by paramKey
+// parameterEntry holds the versions of a parameter, oldest first.
+type parameterEntry struct {
+	tags     tags
+	versions []parameter
 }
 
-// get returns a parameter by name, or by name and selector: name:version or
-// name:label.
-func (ps *parameterStore) get(account, region, name string) (parameter, bool) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	if versions := ps.all[paramKey(account, region, name)]; len(versions) > 0 {
-		return versions[len(versions)-1], true
+func (e *parameterEntry) latest() parameter { return e.versions[len(e.versions)-1] }
+
+// find returns the version with a selector: a number or a label. The empty
+// selector selects the latest version.
+func (e *parameterEntry) find(selector string) (parameter, bool) {
+	if selector == "" {
+		return e.latest(), true
 	}
-	name, selector, selected := strings.Cut(name, ":")
-	if !selected {
-		return parameter{}, false
-	}
-	for _, p := range ps.all[paramKey(account, region, name)] {
+	for _, p := range e.versions {
 		if strconv.FormatInt(p.version, 10) == selector || slices.Contains(p.labels, selector) {
 			return p, true
 		}
@@ -48,40 +48,66 @@ func (ps *parameterStore) get(account, region, name string) (parameter, bool) {
 	return parameter{}, false
 }
 
+// maxVersions is SSM's limit on the versions of a parameter.
+const maxVersions = 100
+
+// add adds a version and returns its number. The oldest version goes if there
+// are too many, unless it has a label.
+func (e *parameterEntry) add(p parameter, now time.Time) (int64, *ec2query.Error) {
+	p.version, p.changed, p.labels = 1, now, nil
+	p.tier, p.dataType = cmp.Or(p.tier, "Standard"), cmp.Or(p.dataType, "text")
+	if len(e.versions) > 0 {
+		p.version, p.name = e.latest().version+1, e.latest().name
+	}
+	if len(e.versions) >= maxVersions {
+		if oldest := e.versions[0]; len(oldest.labels) > 0 {
+			return 0, ec2query.Errorf("ParameterMaxVersionLimitExceeded", "You attempted to create a new version of %s by calling the PutParameter API with the overwrite flag. "+
+				"Version %d, the oldest version, can't be deleted because it has a label associated with it. Move the label to another version of the parameter, and try again.", p.name, oldest.version)
+		}
+		e.versions = e.versions[1:]
+	}
+	e.versions = append(e.versions, p)
+	return p.version, nil
+}
+
+// parameterStore holds the SSM parameters of all accounts and regions.
+type parameterStore struct {
+	mu  sync.Mutex
+	all map[string]*parameterEntry // by paramKey
+}
+
+// entry runs f with a parameter, and reports whether it exists. The name has no
+// selector.
+func (ps *parameterStore) entry(account, region, name string, f func(*parameterEntry)) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	e := ps.all[paramKey(account, region, name)]
+	if e != nil {
+		f(e)
+	}
+	return e != nil
+}
+
+// get returns a parameter by name, or by name and selector: name:version or
+// name:label.
+func (ps *parameterStore) get(account, region, name string) (p parameter, ok bool) {
+	name, selector, _ := strings.Cut(name, ":")
+	ps.entry(account, region, name, func(e *parameterEntry) { p, ok = e.find(selector) })
+	return p, ok
+}
+
 // put sets a parameter and returns its new version.
-func (ps *parameterStore) put(account, region, name string, p parameter, now time.Time) int64 {
+func (ps *parameterStore) put(account, region string, p parameter, t tags, now time.Time) (int64, *ec2query.Error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.all == nil {
-		ps.all = make(map[string][]parameter)
+		ps.all = make(map[string]*parameterEntry)
 	}
-	key := paramKey(account, region, name)
-	p.name, p.version, p.changed = name, 1, now
-	if have := ps.all[key]; len(have) > 0 {
-		p.version = have[len(have)-1].version + 1
+	key := paramKey(account, region, p.name)
+	if ps.all[key] == nil {
+		ps.all[key] = &parameterEntry{tags: t}
 	}
-	ps.all[key] = append(ps.all[key], p)
-	return p.version
-}
-
-// label moves a label to a version; zero means the latest. It reports whether
-// the version exists.
-func (ps *parameterStore) label(account, region, name, label string, version int64) bool {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	versions := ps.all[paramKey(account, region, name)]
-	if len(versions) > 0 && version == 0 {
-		version = versions[len(versions)-1].version
-	}
-	at := slices.IndexFunc(versions, func(p parameter) bool { return p.version == version })
-	if at < 0 {
-		return false
-	}
-	for i := range versions {
-		versions[i].labels = slices.DeleteFunc(versions[i].labels, func(have string) bool { return have == label })
-	}
-	versions[at].labels = append(versions[at].labels, label)
-	return true
+	return ps.all[key].add(p, now)
 }
 
 // remove deletes a parameter and reports whether it existed.
@@ -94,29 +120,34 @@ func (ps *parameterStore) remove(account, region, name string) bool {
 	return ok
 }
 
-// list returns the latest versions of an account's parameters in a region, by
-// name. It omits AWS's public ones.
-func (ps *parameterStore) list(account, region string) []parameter {
+// publicOwner owns AWS's public parameters.
+const publicOwner = "aws"
+
+// list returns copies of an account's parameters in a region, by name. It omits
+// AWS's public ones, which belong to publicOwner.
+func (ps *parameterStore) list(account, region string) []parameterEntry {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	var out []parameter
-	for key, versions := range ps.all {
+	var out []parameterEntry
+	for key, e := range ps.all {
 		if strings.HasPrefix(key, account+" "+region+" ") {
-			out = append(out, versions[len(versions)-1])
+			out = append(out, parameterEntry{e.tags.clone(), slices.Clone(e.versions)})
 		}
 	}
-	slices.SortFunc(out, func(a, b parameter) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(out, func(a, b parameterEntry) int { return strings.Compare(a.latest().name, b.latest().name) })
 	return out
 }
 
 // publicPrefix precedes the names of AWS's public parameters.
 const publicPrefix = "/aws/service/"
 
+// paramKey returns the key of a parameter. A name of one level is the same with
+// and without a slash in front.
 func paramKey(account, region, name string) string {
 	if strings.HasPrefix(name, publicPrefix) {
-		account = "aws"
+		account = publicOwner
 	}
-	return account + " " + region + " " + name
+	return account + " " + region + " " + trimSlash(name)
 }
 
 func trimSlash(name string) string { return strings.TrimPrefix(name, "/") }

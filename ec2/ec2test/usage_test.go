@@ -35,15 +35,15 @@ func TestSpotRequests(t *testing.T) {
 		}
 		return strings.Join(all, " ")
 	}
-	if got := states(); got != "open open active" {
-		t.Errorf("request states = %s, want open open active", got)
+	if got := states(); got != "active active active" {
+		t.Errorf("request states = %s, want three active ones", got)
 	}
 	if got := states(filter("instance-id", *running.InstanceId)); got != "active" {
 		t.Errorf("state of the instance's request = %q, want active", got)
 	}
 	must(c.CancelSpotInstanceRequests(t.Context(), &awsec2.CancelSpotInstanceRequestsInput{SpotInstanceRequestIds: []string{*made.SpotInstanceRequests[0].SpotInstanceRequestId}}))(t)
-	if got := states(); got != "cancelled open active" {
-		t.Errorf("request states after canceling one = %s, want cancelled open active", got)
+	if got := states(); got != "cancelled active active" {
+		t.Errorf("request states after canceling one = %s, want cancelled active active", got)
 	}
 }
 

@@ -4,15 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
-	"github.com/bakestone-go/bakestone/examples/internal/demo"
+	"github.com/bakestone-go/bakestone/ec2/ec2test/imagetest"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/provision"
 	"github.com/bakestone-go/bakestone/provision/check"
@@ -35,25 +33,10 @@ func testSettings() Settings {
 }
 
 func TestChain(t *testing.T) {
-	server := ec2test.New(&ec2test.Options{Commands: commands()})
-	defer server.Close()
-	env := demo.New(server, "eu-west-1", clock.System())
-	results, err := bake.Bake(t.Context(), nil, layers(env.Cloud, testSettings())...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := results[2].Artifact
-	for name, want := range map[string]string{
-		"/etc/motd": "This machine comes from the bakery.", "/etc/ssh/sshd_config.d/hardening.conf": "PasswordAuthentication no", "/srv/application/VERSION": "2.1",
-	} {
-		if got, err := server.ReadFile(last.ID(), name); err != nil || strings.TrimSpace(string(got)) != want {
-			t.Errorf("application: %s contains %q (%v), want %q", name, got, err, want)
-		}
-	}
-	regions := slices.Sorted(maps.Keys(last.IDs()))
-	if want := []string{"ap-south-1", "eu-west-1", "us-east-1", "us-west-2"}; !slices.Equal(regions, want) {
-		t.Errorf("application: regions %q, want %q", regions, want)
-	}
+	env := imagetest.Start(t, &imagetest.Options{Server: ec2test.Options{Commands: commands()}})
+	images := env.BakeAll(layers(env.Cloud, testSettings())...)
+	images[1].Golden("testdata/hardened.txt")
+	images[2].Golden("testdata/application.txt")
 }
 
 // TestChainWithFailedCheck bakes a layer whose check fails.
@@ -66,10 +49,8 @@ func TestChainWithFailedCheck(t *testing.T) {
 		}
 		return status
 	}
-	server := ec2test.New(&ec2test.Options{Commands: failing})
-	defer server.Close()
-	env := demo.New(server, "eu-west-1", clock.System())
-	results, err := bake.Bake(t.Context(), nil, layers(env.Cloud, testSettings())...)
+	env := imagetest.Start(t, &imagetest.Options{Server: ec2test.Options{Commands: failing}})
+	results, err := bake.Bake(t.Context(), env.BakeOptions(), layers(env.Cloud, testSettings())...)
 	var failed *check.FailedError
 	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "hardening.conf") {
 		t.Errorf("Bake = %v, want a *check.FailedError about hardening.conf", err)

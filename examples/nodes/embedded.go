@@ -37,8 +37,7 @@ func createSecurityGroups(ctx context.Context, cloud *ec2.Cloud, names ...string
 
 // commands returns the programs that the machines need.
 func commands() map[string]ec2test.Command {
-	succeed := func(context.Context, *ec2test.Process) int { return 0 }
-	return map[string]ec2test.Command{"apt-get": succeed, "systemctl": succeed, "puppet": puppet}
+	return map[string]ec2test.Command{"puppet": puppet}
 }
 
 // puppet writes its certname to /etc/configured-as and exits as Puppet does after

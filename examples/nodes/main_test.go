@@ -10,25 +10,22 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/nodes"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
-	"github.com/bakestone-go/bakestone/examples/internal/demo"
+	"github.com/bakestone-go/bakestone/ec2/ec2test/imagetest"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-// newDemo returns an embedded EC2 without latency, with the fleet's security groups.
-func newDemo(t *testing.T, commands map[string]ec2test.Command) *demo.Demo {
+// start starts an embedded EC2 with the fleet's security groups.
+func start(t *testing.T, commands map[string]ec2test.Command) *imagetest.Env {
 	t.Helper()
-	clock := clock.Scaled(demo.Speed)
-	server := ec2test.New(&ec2test.Options{Commands: commands, Clock: clock})
-	t.Cleanup(server.Close)
-	env := demo.New(server, "eu-west-1", clock)
-	if err := createSecurityGroups(t.Context(), env.Cloud, "front", "back"); err != nil {
-		t.Fatal(err)
+	env := imagetest.Start(t, &imagetest.Options{Server: ec2test.Options{Commands: commands}})
+	for _, group := range []string{"front", "back"} {
+		env.Server.AddSecurityGroup("eu-west-1", group)
 	}
 	return env
 }
@@ -43,33 +40,25 @@ func fleet(t *testing.T) []nodes.Node[Attributes] {
 }
 
 func TestFleetKeepsNewestFive(t *testing.T) {
-	env := newDemo(t, commands())
-	var last []*bake.Result
-	for range 7 {
-		var err error
-		if last, err = bakeFleet(t.Context(), env.Cloud, &bake.Options{Clock: env.Clock}, fleet(t)); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		env := start(t, commands())
+		for range 7 {
+			results, err := bakeFleet(t.Context(), env.Cloud, env.BakeOptions(), fleet(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range results {
+				if got := env.Baked(r).ReadFile("/etc/configured-as"); got != r.Image.Name+"\n" {
+					t.Errorf("%s: /etc/configured-as contains %q, want the node's name", r.Image.Name, got)
+				}
+			}
+			time.Sleep(time.Second) // image names have a resolution of one second
 		}
-		// The names of AMIs have a resolution of one second.
-		if err := env.Clock.Sleep(t.Context(), time.Second); err != nil {
-			t.Fatal(err)
+		images := env.Server.Resources(func(r ec2test.Resource) bool { return r.Type == "image" })
+		if len(images) != 15 {
+			t.Errorf("%d images after 7 bakes of 3 nodes, want 15: %v", len(images), images)
 		}
-	}
-	for _, r := range last {
-		configured, err := env.Server.ReadFile(r.Artifact.ID(), "/etc/configured-as")
-		if err != nil || strings.TrimSpace(string(configured)) != r.Image.Name {
-			t.Errorf("%s: /etc/configured-as contains %q (%v), want the node's name", r.Image.Name, configured, err)
-		}
-	}
-	images := 0
-	for _, left := range env.Server.Leftovers() {
-		if strings.Contains(left, "ami-") {
-			images++
-		}
-	}
-	if images != 15 {
-		t.Errorf("%d images after 7 bakes of 3 nodes, want 15: %v", images, env.Server.Leftovers())
-	}
+	})
 }
 
 func TestFleetWithFailedNode(t *testing.T) {
@@ -81,8 +70,8 @@ func TestFleetWithFailedNode(t *testing.T) {
 		}
 		return puppet(ctx, p)
 	}
-	env := newDemo(t, failing)
-	results, err := bakeFleet(t.Context(), env.Cloud, &bake.Options{Clock: env.Clock}, fleet(t))
+	env := start(t, failing)
+	results, err := bakeFleet(t.Context(), env.Cloud, env.BakeOptions(), fleet(t))
 	var exit *bake.ExitError
 	if !errors.As(err, &exit) || exit.Status != 1 || !strings.Contains(err.Error(), "Could not retrieve catalog") {
 		t.Errorf("bakeFleet = %v, want Puppet's exit status 1 and message", err)
@@ -95,8 +84,8 @@ func TestFleetWithFailedNode(t *testing.T) {
 }
 
 func TestEmptyFleet(t *testing.T) {
-	env := newDemo(t, commands())
-	if results, err := bakeFleet(t.Context(), env.Cloud, &bake.Options{Clock: env.Clock}, nil); !errors.Is(err, bake.ErrNoImages) || results != nil {
+	env := start(t, commands())
+	if results, err := bakeFleet(t.Context(), env.Cloud, env.BakeOptions(), nil); !errors.Is(err, bake.ErrNoImages) || results != nil {
 		t.Errorf("bakeFleet of no nodes = %v, %v, want ErrNoImages", results, err)
 	}
 }

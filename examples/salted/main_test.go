@@ -5,17 +5,12 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
-	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
-	"github.com/bakestone-go/bakestone/examples/internal/demo"
+	"github.com/bakestone-go/bakestone/ec2/ec2test/imagetest"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
@@ -33,46 +28,19 @@ func TestRun(t *testing.T) {
 
 // TestNewestBase bakes two bases, and rails-base from the newer.
 func TestNewestBase(t *testing.T) {
-	clock := clock.Scaled(demo.Speed)
-	server := ec2test.New(&ec2test.Options{Commands: commands(), Clock: clock})
-	defer server.Close()
-	env := demo.New(server, "eu-west-1", clock)
-	var newest bake.Artifact
-	for _, commit := range []string{"old", "new"} {
-		results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, base(env.Cloud, Settings{Commit: commit}))
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		env := imagetest.Start(t, &imagetest.Options{Server: ec2test.Options{Commands: commands()}})
+		env.Bake(base(env.Cloud, Settings{Commit: "old"}))
+		time.Sleep(2 * time.Second) // creation dates have a resolution of one second
+		newest := env.Bake(base(env.Cloud, Settings{Commit: "new"}))
+		image := env.Bake(rails(env.Cloud, Settings{Commit: "abc1234"}))
+		if ami := image.AMI(); ami.Source != newest.ID || ami.Tags["commit"] != "abc1234" {
+			t.Errorf("rails-base is %+v, want it baked from %s with the tag commit", ami, newest.ID)
 		}
-		newest = results[0].Artifact
-		// Creation dates, which Newest compares, have a resolution of one second.
-		if err := clock.Sleep(t.Context(), 2*time.Second); err != nil {
-			t.Fatal(err)
+		if got := image.ReadFile("/etc/baked-as") + image.ReadFile("/etc/hostname"); got != "rails-base abc1234\nrails-base\n" {
+			t.Errorf("/etc/baked-as and /etc/hostname contain %q, want minion id, commit and name", got)
 		}
-	}
-	results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, rails(env.Cloud, Settings{Commit: "abc1234"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ami, err := ec2.AMIOf(results[0].Artifact)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if from := ami.Source.ID; from != newest.ID() {
-		t.Errorf("rails-base was baked from %s, want %s", from, newest.ID())
-	}
-	described, err := env.Cloud.Client("").DescribeImages(t.Context(), &awsec2.DescribeImagesInput{
-		Filters: []ec2types.Filter{{Name: aws.String("tag:commit"), Values: []string{"abc1234"}}},
 	})
-	if err != nil || len(described.Images) != 1 {
-		t.Errorf("DescribeImages with tag:commit abc1234 = %+v, %v; want one image", described, err)
-	}
-	baked, err := server.ReadFile(results[0].Artifact.ID(), "/etc/baked-as")
-	if err != nil || string(baked) != "rails-base abc1234\n" {
-		t.Errorf("/etc/baked-as contains %q (%v), want minion id and commit", baked, err)
-	}
-	if name, err := server.ReadFile(results[0].Artifact.ID(), "/etc/hostname"); err != nil || strings.TrimSpace(string(name)) != "rails-base" {
-		t.Errorf("/etc/hostname contains %q (%v), want rails-base", name, err)
-	}
 }
 
 func TestFailedStates(t *testing.T) {
@@ -86,14 +54,11 @@ func TestFailedStates(t *testing.T) {
 		}
 		return 1
 	}
-	server := ec2test.New(&ec2test.Options{Commands: failing})
-	defer server.Close()
-	env := demo.New(server, "eu-west-1", clock.System())
-	_, err := bake.Bake(t.Context(), nil, all(env.Cloud, Settings{Commit: "x"})...)
-	if err == nil || !strings.Contains(err.Error(), "Rendering SLS 'base:rails' failed") {
+	env := imagetest.Start(t, &imagetest.Options{Server: ec2test.Options{Commands: failing}})
+	if err := env.BakeError(all(env.Cloud, Settings{Commit: "x"})...); !strings.Contains(err.Error(), "Rendering SLS 'base:rails' failed") {
 		t.Errorf("Bake with failing states = %v, want Salt's error", err)
 	}
-	if left := server.Leftovers(); len(left) > 0 {
+	if left := env.Server.Leftovers(); len(left) > 0 {
 		t.Errorf("Bake with failing states left %v", left)
 	}
 }

@@ -2,6 +2,7 @@ package mask
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -205,7 +206,7 @@ func (s *scanner) join() {
 	before := s.text[max(0, s.end-gram):s.end]
 	copy(buf[gram-len(before):], before)
 	s.asText = s.behind(&buf, false)
-	if s.spaced = hasSpace(buf[:gram+s.asText.after]); s.spaced {
+	if s.spaced = slices.ContainsFunc(buf[:gram+s.asText.after], isBlank); s.spaced {
 		at := gram
 		for i := len(before) - 1; i >= 0; i-- {
 			if c := before[i]; !isBlank(c) {
@@ -224,15 +225,6 @@ func (s *scanner) behind(buf *[2 * gram]byte, spaces bool) junction {
 		n = s.gather(buf[gram:], s.end+s.length, spaces)
 	}
 	return junction{binary.LittleEndian.Uint64(buf[:]), n}
-}
-
-func hasSpace(text []byte) bool {
-	for _, c := range text {
-		if isBlank(c) {
-			return true
-		}
-	}
-	return false
 }
 
 // gather puts the characters from the position on into buf, without what readings

@@ -84,6 +84,7 @@ func FuzzScanner(f *testing.F) {
 }
 
 func checkScannerRandom(t *testing.T, seed uint64) {
+	t.Helper()
 	r := rand.New(rand.NewPCG(11, seed)) //nolint:gosec // a test that can be repeated
 	letters := []string{"ab1 7\"'\\%&=$^`+\n\r\x00\b\x1b[m\xc2\x9b0;ux,#", "abcXYZ0189+/", "ab1 \"\n"}[r.IntN(3)]
 	random := func(n int) string {
@@ -98,7 +99,7 @@ func checkScannerRandom(t *testing.T, seed uint64) {
 	m.Add(secret)
 	trimmed := strings.TrimSpace(secret)
 	encoded := []string{
-		secret, trimmed, hex.EncodeToString([]byte(trimmed)), fmt.Sprintf("% x", trimmed), fmt.Sprint([]byte(trimmed)), url.QueryEscape(secret), fmt.Sprintf("%+q", secret),
+		secret, trimmed, hex.EncodeToString([]byte(trimmed)), fmt.Sprintf("% x", trimmed), fmt.Sprintf("%d", []byte(trimmed)), url.QueryEscape(secret), fmt.Sprintf("%+q", secret),
 		base64.StdEncoding.EncodeToString([]byte(trimmed)), base64.URLEncoding.EncodeToString([]byte("x" + trimmed + "yz")), base64.StdEncoding.EncodeToString([]byte("xy" + trimmed + "z")),
 	}
 	breaks := []string{

@@ -90,7 +90,7 @@ func (s *starts) addNumbers(value string) {
 		}
 	}
 	for _, sep := range append(strings.Split(separators, ""), ", ") {
-		var numbers []string
+		numbers := make([]string, 0, gram-1)
 		for _, b := range []byte(value[:gram-1]) {
 			numbers = append(numbers, strconv.Itoa(int(b)))
 		}

@@ -1,7 +1,6 @@
 package mask
 
 import (
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,10 +19,9 @@ type walk struct {
 	undecided bool // text ended within a secret
 	matched   int  // bytes of the secret in the current state
 	todo      []state
-	seen      []state        // the first states that were followed, as many as are searched quickly
-	seenLater map[state]bool // the others
-	budget    int            // states left to follow from start
-	total     int            // states left to follow in text, until few may be followed from each start
+	seen      stateSet
+	budget    int // states left to follow from start
+	total     int // states left to follow in text, until few may be followed from each start
 }
 
 // A state is a place in a secret and the place in the text that was read up to
@@ -59,9 +57,9 @@ const (
 // p, and whether a secret that is not complete may begin there.
 func (w *walk) from(p int, as kinds) (to int, undecided bool) {
 	w.start, w.to, w.undecided = p, p, false
-	w.budget = 256 + 4*w.m.longest
+	w.budget = 256 + 8*w.m.longest
 	if w.total < 0 {
-		w.budget = 32
+		w.budget = min(32+w.m.longest, 128)
 	}
 	begin := state{cursor: cursor{node: &w.m.root}, at: p}
 	w.matched = 0
@@ -84,10 +82,8 @@ func (w *walk) from(p int, as kinds) (to int, undecided bool) {
 		w.todo = w.todo[:len(w.todo)-1]
 		w.follow(s)
 	}
-	w.todo, w.seen = w.todo[:0], w.seen[:0]
-	if len(w.seenLater) > 0 {
-		clear(w.seenLater)
-	}
+	w.todo = w.todo[:0]
+	w.seen.empty()
 	return w.to, w.undecided
 }
 
@@ -161,7 +157,7 @@ func (w *walk) later(s state) {
 		return
 	}
 	w.spend()
-	if w.budget < 0 || s.at-w.start > spread*(s.matched+1)+longestSkip || !w.isNew(s) {
+	if w.budget < 0 || s.at-w.start > spread*(s.matched+1)+longestSkip || !w.seen.add(s) {
 		return
 	}
 	w.todo = append(w.todo, s)
@@ -171,23 +167,6 @@ func (w *walk) later(s state) {
 func (w *walk) spend() {
 	w.budget--
 	w.total--
-}
-
-// isNew reports whether s is followed for the first time.
-func (w *walk) isNew(s state) bool {
-	const few = 8
-	if slices.Contains(w.seen, s) || w.seenLater[s] {
-		return false
-	}
-	if len(w.seen) < few {
-		w.seen = append(w.seen, s)
-		return true
-	}
-	if w.seenLater == nil {
-		w.seenLater = map[state]bool{}
-	}
-	w.seenLater[s] = true
-	return true
 }
 
 // dead reports whether the next byte already shows that s leads nowhere.
@@ -218,6 +197,7 @@ func (w *walk) step(s state, b byte, at int) (state, bool) {
 	if !ok {
 		return s, false
 	}
+	w.spend()
 	s.cursor, s.at = c, at
 	s.matched++
 	w.matched = s.matched
@@ -234,12 +214,7 @@ func (w *walk) found(s state) {
 	}
 	to := s.at
 	if s.dumped { // the same bytes follow as characters
-		if i := strings.IndexByte(w.text[to:], '\n'); i >= 0 {
-			to += i
-		} else {
-			w.needMore()
-			to = len(w.text)
-		}
+		to, _ = w.rowEnd(to)
 	}
 	if s.mode == inBase64 {
 		to = w.padding(to)

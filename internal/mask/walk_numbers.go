@@ -78,18 +78,11 @@ func hexDigit(c byte) bool {
 // row follows s to the next row of a dump: across the characters at the end of this
 // one and the address of the next.
 func (w *walk) row(s state) {
-	const longest = 100
-	end := strings.IndexByte(w.text[s.at:], '\n')
-	if end < 0 {
-		if len(w.text)-s.at < longest {
-			w.needMore()
-		}
+	end, whole := w.rowEnd(s.at)
+	if !whole {
 		return
 	}
-	if end > longest {
-		return
-	}
-	at := s.at + end + 1
+	at := end + 1
 	address := at
 	for address < len(w.text) && hexDigit(w.text[address]) {
 		address++
@@ -109,6 +102,20 @@ func (w *walk) row(s state) {
 	}
 	s.at, s.dumped = address, true
 	w.later(s)
+}
+
+// rowEnd returns the position of the line break that ends a row of a dump, or how far
+// the row may reach.
+func (w *walk) rowEnd(at int) (end int, whole bool) {
+	const longest = 100
+	row := w.text[at:min(len(w.text), at+longest+1)]
+	if i := strings.IndexByte(row, '\n'); i >= 0 {
+		return at + i, true
+	}
+	if len(row) <= longest {
+		w.needMore()
+	}
+	return at + len(row), false
 }
 
 // readDecimal reads one byte as a decimal number and what separates it from the

@@ -87,7 +87,7 @@ func (f *FS) Remove(name string) error {
 
 func (f *FS) remove(at location) error {
 	switch {
-	case at.node.ino == rootIno:
+	case f.vol.isRoot(at.node.ino) || at.node.ino == f.rootIno() || f.vol.mounts[at.dir.entries[at.name]] != 0:
 		return syscall.EBUSY
 	case len(at.node.entries) > 0:
 		return syscall.ENOTEMPTY
@@ -115,7 +115,7 @@ func (f *FS) RemoveAll(name string) error {
 }
 
 func (f *FS) removeTree(at location) error {
-	if at.node.isDir() && at.node.ino != rootIno {
+	if at.node.isDir() && at.node.ino != f.rootIno() {
 		if len(at.node.entries) > 0 {
 			if err := f.cred.check(at.node, Read|Write|Execute); err != nil {
 				return err
@@ -123,7 +123,7 @@ func (f *FS) removeTree(at location) error {
 		}
 		for _, name := range names(at.node) {
 			dir := f.vol.inodes.get(at.node.ino)
-			child := location{dir: dir, name: name, node: f.vol.inodes.get(dir.entries[name])}
+			child := location{dir: dir, name: name, node: f.vol.mounted(f.vol.inodes.get(dir.entries[name]))}
 			if err := f.removeTree(child); err != nil {
 				return err
 			}
@@ -154,7 +154,7 @@ func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 func (v *volume) list(dir *inode) []fs.DirEntry {
 	all := make([]fs.DirEntry, 0, len(dir.entries))
 	for _, name := range names(dir) {
-		all = append(all, fs.FileInfoToDirEntry(info(name, v.inodes.get(dir.entries[name]))))
+		all = append(all, fs.FileInfoToDirEntry(info(name, v.mounted(v.inodes.get(dir.entries[name])))))
 	}
 	return all
 }

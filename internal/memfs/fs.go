@@ -12,6 +12,7 @@ type FS struct {
 	vol   *volume
 	cred  Cred
 	umask fs.FileMode
+	root  uint64 // the root directory's inode; 0 is that of the volume
 }
 
 // volume is the state shared by the handles of one file system.
@@ -24,6 +25,9 @@ type volume struct {
 	open   map[uint64]int // open files per inode
 	limits Limits
 	used   int64 // bytes of content and inodes
+
+	trees  map[uint64]bool   // root directories of other file systems
+	mounts map[uint64]uint64 // what is visible in place of a directory
 }
 
 // Limits bounds a file system. A zero field means unlimited.
@@ -54,7 +58,7 @@ func New(now func() time.Time) *FS {
 // As returns a handle that acts with cred and clears the bits of umask in the
 // modes of the files it creates.
 func (f *FS) As(cred Cred, umask fs.FileMode) *FS {
-	return &FS{vol: f.vol, cred: cred, umask: umask & fs.ModePerm}
+	return &FS{vol: f.vol, cred: cred, umask: umask & fs.ModePerm, root: f.root}
 }
 
 // Cred returns the credential the handle acts with.
@@ -82,7 +86,8 @@ func (f *FS) Usage() (used, limit int64) {
 	return f.vol.used, f.vol.limits.Size
 }
 
-// Clone returns a copy of the whole file system, acting as root. Later changes
+// Clone returns a copy of the root file system, acting as root, without other trees
+// and mounts. Later changes
 // to one are not visible in the other. Its cost does not depend on the size of
 // the file system. Open files stay with the original.
 func (f *FS) Clone() *FS {
@@ -93,8 +98,10 @@ func (f *FS) Clone() *FS {
 	v.owner = new(owner)
 	base := v.inodes.freeze()
 	v.inodes = newLayer(base)
-	return &FS{vol: &volume{
+	made := &volume{
 		now: v.now, owner: new(owner), inodes: newLayer(base), next: v.next, open: map[uint64]int{},
 		limits: v.limits, used: v.used,
-	}}
+	}
+	made.cloneTrees(v)
+	return &FS{vol: made}
 }

@@ -51,6 +51,8 @@ func (f *FS) hardLink(from, to string) error {
 		return err
 	case old.node.isDir():
 		return syscall.EPERM
+	case f.vol.treeOf(old.dir) != f.vol.treeOf(at.dir):
+		return syscall.EXDEV
 	case at.node != nil:
 		return syscall.EEXIST
 	}
@@ -79,8 +81,10 @@ func (f *FS) rename(from, to string) error {
 		return err
 	}
 	switch {
-	case src.name == "" || dst.name == "":
+	case src.name == "" || dst.name == "" || f.vol.isRoot(src.node.ino) || dst.node != nil && f.vol.isRoot(dst.node.ino):
 		return syscall.EBUSY
+	case f.vol.treeOf(src.dir) != f.vol.treeOf(dst.dir):
+		return syscall.EXDEV
 	case dst.node != nil && dst.node.ino == src.node.ino:
 		return nil
 	case src.node.isDir() && f.vol.inside(dst.dir, src.node):
@@ -121,7 +125,7 @@ func (f *FS) mayReplace(dst location, by *inode) error {
 // inside reports whether dir is top or below it.
 func (v *volume) inside(dir, top *inode) bool {
 	for dir != nil && dir.ino != top.ino {
-		if dir.ino == rootIno {
+		if v.isRoot(dir.ino) {
 			return false
 		}
 		dir = v.inodes.get(dir.parent)

@@ -104,7 +104,7 @@ func (f *FS) SetNoExec(name string, on bool) error {
 
 func (v *volume) noexec(dir *inode) bool {
 	for !dir.noexec {
-		if dir.ino == rootIno {
+		if v.isRoot(dir.ino) {
 			return false
 		}
 		dir = v.inodes.get(dir.parent)

@@ -28,7 +28,7 @@ func (f *FS) walk(name string, followLast bool) (location, error) {
 	if name == "" {
 		return location{}, syscall.ENOENT
 	}
-	root := f.vol.inodes.get(rootIno)
+	root := f.vol.inodes.get(f.rootIno())
 	here := location{dir: root, node: root, path: "/"}
 	todo, links := strings.Split(name, "/"), 0
 	if todo[len(todo)-1] == "" {
@@ -53,10 +53,10 @@ func (f *FS) walk(name string, followLast bool) (location, error) {
 			return here, err
 		}
 		if element == ".." {
-			here = f.vol.up(here)
+			here = f.up(here)
 			continue
 		}
-		next := location{dir: dir, name: element, node: f.vol.inodes.get(dir.entries[element]), path: path.Join(here.path, element)}
+		next := location{dir: dir, name: element, node: f.vol.mounted(f.vol.inodes.get(dir.entries[element])), path: path.Join(here.path, element)}
 		last := i == len(todo)-1
 		if next.node == nil || !next.node.isLink() || last && !followLast {
 			here = next
@@ -86,9 +86,13 @@ func missing(rest []string) error {
 	return nil
 }
 
-func (v *volume) up(at location) location {
-	if at.node.ino == rootIno {
+func (f *FS) up(at location) location {
+	v := f.vol
+	if at.node.ino == f.rootIno() {
 		return at
+	}
+	if len(v.mounts) > 0 || f.root != 0 {
+		return f.locate(path.Dir(at.path))
 	}
 	parent := v.inodes.get(at.node.parent)
 	if parent == nil { // the current directory was removed

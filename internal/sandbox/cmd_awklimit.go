@@ -124,7 +124,14 @@ func (g *awkGuard) takeHeld() string {
 	return s
 }
 
-// watch lets the guard measure the variables of run. They are not exported.
+// watch lets the guard measure the variables of run, by reflection: the library exports
+// no way to see them. Interpreter.Array copies a global array, and nothing reveals
+// scalars, the arguments and local arrays of functions, and what is about to be assigned.
+// Without a measure, only what a program has allocated in all could be bounded, which
+// would end filters of large inputs that hold almost nothing. To keep account of each
+// assignment instead, limit would have to change every instruction that assigns or
+// deletes, and hold each key of an array twice. If the library's fields are others than
+// these, awk fails with an error before the program runs.
 func (g *awkGuard) watch(run *interp.Interpreter) error {
 	inner := reflect.ValueOf(run).Elem().FieldByName("interp")
 	if inner.Kind() != reflect.Pointer {

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/textdiff"
 )
 
 // differ is a run of diff.
@@ -119,12 +121,8 @@ func (d *differ) directories(a, b string) int {
 	return status
 }
 
-// An edit is a run of lines a[a0:a1] that b[b0:b1] replaces.
-type edit struct{ a0, a1, b0, b1 int }
-
 func (d *differ) files(nameA, nameB, left, right string) {
-	a, b := strings.SplitAfter(left, "\n"), strings.SplitAfter(right, "\n")
-	a, b = dropEmpty(a), dropEmpty(b)
+	a, b := textdiff.Lines(left), textdiff.Lines(right)
 	key := func(s string) string {
 		if d.o.on("w") {
 			return strings.Join(strings.Fields(s), "")
@@ -137,7 +135,7 @@ func (d *differ) files(nameA, nameB, left, right string) {
 		}
 		return s
 	}
-	edits := lineEdits(a, b, key)
+	edits := textdiff.Edits(a, b, key)
 	if len(edits) == 0 {
 		return
 	}
@@ -150,25 +148,18 @@ func (d *differ) files(nameA, nameB, left, right string) {
 	for _, e := range edits {
 		kind := "c"
 		switch {
-		case e.a0 == e.a1:
+		case e.A0 == e.A1:
 			kind = "a"
-		case e.b0 == e.b1:
+		case e.B0 == e.B1:
 			kind = "d"
 		}
-		d.p.print(lineRange(e.a0, e.a1), kind, lineRange(e.b0, e.b1), "\n")
-		d.show("< ", a[e.a0:e.a1])
+		d.p.print(lineRange(e.A0, e.A1), kind, lineRange(e.B0, e.B1), "\n")
+		d.show("< ", a[e.A0:e.A1])
 		if kind == "c" {
 			d.p.print("---\n")
 		}
-		d.show("> ", b[e.b0:e.b1])
+		d.show("> ", b[e.B0:e.B1])
 	}
-}
-
-func dropEmpty(all []string) []string {
-	if len(all) > 0 && all[len(all)-1] == "" {
-		return all[:len(all)-1]
-	}
-	return all
 }
 
 func lineRange(from, to int) string {
@@ -190,7 +181,7 @@ func (d *differ) show(mark string, all []string) {
 	}
 }
 
-func (d *differ) unified(nameA, nameB string, a, b []string, edits []edit) {
+func (d *differ) unified(nameA, nameB string, a, b []string, edits []textdiff.Edit) {
 	stamp := func(name string) string {
 		when := d.p.Host.o.Clock.Now()
 		if info, err := d.p.FS.Stat(d.p.Path(name)); err == nil {
@@ -204,85 +195,5 @@ func (d *differ) unified(nameA, nameB string, a, b []string, edits []edit) {
 	} else {
 		d.p.print("--- ", stamp(nameA), "\n+++ ", stamp(nameB), "\n")
 	}
-	for i := 0; i < len(edits); {
-		j := i + 1
-		for j < len(edits) && edits[j].a0-edits[j-1].a1 <= 2*d.context {
-			j++
-		}
-		a0, b0 := max(0, edits[i].a0-d.context), max(0, edits[i].b0-d.context)
-		a1, b1 := min(len(a), edits[j-1].a1+d.context), min(len(b), edits[j-1].b1+d.context)
-		d.p.print("@@ -", unifiedRange(a0, a1), " +", unifiedRange(b0, b1), " @@\n")
-		at := a0
-		for ; i < j; i++ {
-			d.show(" ", a[at:edits[i].a0])
-			d.show("-", a[edits[i].a0:edits[i].a1])
-			d.show("+", b[edits[i].b0:edits[i].b1])
-			at = edits[i].a1
-		}
-		d.show(" ", a[at:a1])
-	}
-}
-
-func unifiedRange(from, to int) string {
-	switch to - from {
-	case 0:
-		return itoa(from) + ",0"
-	case 1:
-		return itoa(to)
-	}
-	return itoa(from+1) + "," + itoa(to-from)
-}
-
-// maxTable bounds the table with which lineEdits finds common lines.
-const maxTable = 4_000_000
-
-// lineEdits returns what turns a into b.
-func lineEdits(a, b []string, key func(string) string) []edit {
-	same := func(i, j int) bool { return key(a[i]) == key(b[j]) }
-	start := 0
-	for start < len(a) && start < len(b) && same(start, start) {
-		start++
-	}
-	endA, endB := len(a), len(b)
-	for endA > start && endB > start && same(endA-1, endB-1) {
-		endA, endB = endA-1, endB-1
-	}
-	n, m := endA-start, endB-start
-	if n == 0 && m == 0 {
-		return nil
-	}
-	if n == 0 || m == 0 || n*m > maxTable {
-		return []edit{{start, endA, start, endB}}
-	}
-	length := make([][]int32, n+1) // of the longest common sequence from i and j on
-	for i := range length {
-		length[i] = make([]int32, m+1)
-	}
-	for i := n - 1; i >= 0; i-- {
-		for j := m - 1; j >= 0; j-- {
-			if same(start+i, start+j) {
-				length[i][j] = length[i+1][j+1] + 1
-			} else {
-				length[i][j] = max(length[i+1][j], length[i][j+1])
-			}
-		}
-	}
-	var all []edit
-	for i, j := 0, 0; i < n || j < m; {
-		if i < n && j < m && same(start+i, start+j) {
-			i, j = i+1, j+1
-			continue
-		}
-		e := edit{start + i, 0, start + j, 0}
-		for (i < n || j < m) && (i == n || j == m || !same(start+i, start+j)) {
-			if j == m || i < n && length[i+1][j] >= length[i][j+1] {
-				i++
-			} else {
-				j++
-			}
-		}
-		e.a1, e.b1 = start+i, start+j
-		all = append(all, e)
-	}
-	return all
+	d.p.print(textdiff.Hunks(a, b, edits, d.context))
 }

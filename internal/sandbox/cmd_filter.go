@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/textdiff"
 )
 
 // tac prints lines in reverse order.
@@ -168,7 +170,7 @@ func split(_ context.Context, p *Process) int {
 				return p.fail(1, "invalid number of lines: %s", quote(text))
 			}
 		}
-		all := dropEmpty(strings.SplitAfter(string(data), "\n"))
+		all := textdiff.Lines(string(data))
 		for part := range slices.Chunk(all, count) {
 			pieces = append(pieces, strings.Join(part, ""))
 		}

@@ -17,7 +17,10 @@ const killTimeout = 10 * time.Second
 // setParentDeathSignal makes the kernel kill the process if the test binary dies
 // first, as it does without running clean-ups at go test's time limit.
 func setParentDeathSignal(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 }
 
 // killDescendants kills the descendants of pid and all processes with marker in

@@ -33,8 +33,9 @@
 //   - "chromium" is the browser, on a Unix system.
 //   - "qemu" is QEMU for x86 with qemu-img, and the disk disk.qcow2 of a guest in the
 //     directory named by BAKESTONE_QEMUGUEST. [Need] returns the path of the disk.
+//   - "postgres" is the server of PostgreSQL, on a Unix system, also where Debian keeps it.
 //
-// [SSHD], [Guest], [Moto], [AWSCLI] and [Chromium] call Need themselves. The servers
+// [SSHD], [Guest], [Moto], [AWSCLI], [Postgres] and [Chromium] call Need themselves. The servers
 // listen on loopback, belong to the test that started them, and are stopped when it
 // ends.
 package testenv
@@ -106,6 +107,8 @@ func find(ctx context.Context, tool string) (string, error) {
 			return "", errors.New("tests cannot run Chromium on " + runtime.GOOS)
 		}
 		return lookPath("chromium")
+	case "postgres":
+		return findPostgres()
 	case "moto":
 		return findMoto(ctx)
 	case "dissect":

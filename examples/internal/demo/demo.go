@@ -9,26 +9,36 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
+	"golang.org/x/term"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/bake/signals"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
-// Main runs an example and exits with the status that ExitCode returns. An interrupt
-// cancels ctx; a canceled bake cleans up before it returns.
+// Main runs an example and exits with the status that ExitCode returns. An interrupt, a
+// termination or a closed terminal cancels ctx; a canceled bake cleans up before it
+// returns. A second signal hurries it.
 func Main(name string, run func(ctx context.Context, args []string, out io.Writer) error) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signals.Context(context.Background(), &signals.Options{Received: func(s os.Signal, n int) {
+		if term.IsTerminal(int(os.Stdout.Fd())) {
+			return // its view shows the clean-up, and a further line would move it
+		}
+		next := "; again to hurry"
+		if n > 1 {
+			next = " in a hurry; again to leave everything as it is"
+		}
+		fmt.Fprintf(os.Stderr, "\n%s: %v: cleaning up%s\n", name, s, next)
+	}})
 	err := run(ctx, os.Args[1:], os.Stdout)
 	code := ExitCode(ctx, err)
 	stop()
 	if code != Succeeded {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", name, Text(err))
 		os.Exit(code)
 	}
 }

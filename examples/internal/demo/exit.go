@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/smithy-go"
 
@@ -58,6 +60,39 @@ func invalid(err error) bool {
 	_, node := errors.AsType[*nodes.Error](err)
 	_, field := errors.AsType[*bake.FieldError](err)
 	return usage || node || field || errors.Is(err, bake.ErrNoImages)
+}
+
+// Text returns the text of err to end a program with. Of several failed builds, whose
+// errors were shown when they ended, it has only the beginning of the first one.
+func Text(err error) string {
+	var others []error
+	var builds []string
+	for _, e := range parts(err) {
+		_, build := errors.AsType[*bake.Error](e)
+		if _, field := errors.AsType[*bake.FieldError](e); build && !field {
+			builds = append(builds, e.Error())
+		} else {
+			others = append(others, e)
+		}
+	}
+	if len(builds) < 2 {
+		return err.Error()
+	}
+	first, _, _ := strings.Cut(builds[0], "\n")
+	return errors.Join(append([]error{fmt.Errorf("%s\nand %d more images; see above", first, len(builds)-1)}, others...)...).Error()
+}
+
+// parts returns the errors that were joined.
+func parts(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, parts(e)...)
+	}
+	return all
 }
 
 // A usageError reports a wrong command line.

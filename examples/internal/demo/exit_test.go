@@ -79,7 +79,56 @@ func TestMainChild(t *testing.T) {
 	if os.Getenv(childVar) == "" {
 		t.Skip("runs as the child of TestMainExits only")
 	}
-	demo.Main("child", func(context.Context, []string, io.Writer) error { return parsed("-unknown") })
+	demo.Main("child", func(_ context.Context, _ []string, out io.Writer) error {
+		if os.Getenv(childVar) == "pipe" {
+			_, _ = io.ReadAll(os.Stdin)
+			_, err := io.WriteString(out, "nobody reads this\n")
+			return err
+		}
+		return parsed("-unknown")
+	})
+}
+
+// TestMainWithoutReader runs a program whose output nothing reads any more. It must live
+// to clean up.
+func TestMainWithoutReader(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Close() }()
+	var stderr strings.Builder
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestMainChild$")
+	cmd.Env = append(os.Environ(), childVar+"=pipe")
+	cmd.Stdout, cmd.Stderr = w, &stderr
+	err = cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != demo.Failed || !strings.HasPrefix(stderr.String(), "child: write ") {
+		t.Errorf("the program ended with %v and printed %q, want exit status %d and the error of the write", err, stderr.String(), demo.Failed)
+	}
+}
+
+func TestText(t *testing.T) {
+	build := func(name string) error {
+		return &bake.Error{Image: name, Step: "install", Err: errors.New("exit status 1\noutput")}
+	}
+	field := &bake.Error{Image: "d", Err: bake.Invalid("Builder.Source", "not found")}
+	for want, err := range map[string]error{
+		"plain": errors.New("plain"),
+		"image a: install: exit status 1\noutput": build("a"),
+		"image a: install: exit status 1\nand 2 more images; see above\n" + field.Error() + "\nreport.html: not writable": errors.Join(
+			errors.Join(build("a"), build("b"), field, build("c")), errors.New("report.html: not writable")),
+	} {
+		if got := demo.Text(err); got != want {
+			t.Errorf("Text = %q, want %q", got, want)
+		}
+	}
 }
 
 // TestMainExits runs a program with a wrong command line.

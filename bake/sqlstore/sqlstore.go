@@ -1,0 +1,171 @@
+// Package sqlstore keeps the records of builds in a table of PostgreSQL or SQLite, through
+// database/sql, for services of any number of processes:
+//
+//	db, err := sql.Open("pgx", "postgres://bakery@db/bakery")
+//	…
+//	store, err := sqlstore.New(db, nil)
+//	…
+//	err = store.CreateTable(ctx) // or by your migrations: see Store.Schema
+//
+// The package imports no driver. It is tested with pgx and modernc.org/sqlite. Records
+// contain private keys: only the service may read the table.
+//
+// A SQLite database must be a file with the option _pragma=busy_timeout(10000), or the
+// driver's equivalent, so that processes wait for each other.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/bakestone-go/bakestone/bake"
+)
+
+// A Dialect is a kind of database.
+type Dialect int
+
+// The dialects.
+const (
+	PostgreSQL Dialect = iota
+	SQLite
+)
+
+// Options configures a Store. The zero value is ready to use with PostgreSQL.
+type Options struct {
+	// Dialect is the kind of database.
+	Dialect Dialect
+
+	// Table is the table's name, with its schema if necessary: "bakery.records". If
+	// empty, it is bakestone_records. It consists of lower-case letters, digits,
+	// underscores and at most one period.
+	Table string
+}
+
+// A Store is a bake.Store in a table.
+type Store struct {
+	db    *sql.DB
+	table string
+	args  func(query string) string
+}
+
+var _ bake.Store = (*Store)(nil)
+
+var tableName = regexp.MustCompile(`^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$`)
+
+// New returns a Store in db. It does no I/O. A nil o is the same as the zero value.
+func New(db *sql.DB, o *Options) (*Store, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	s := &Store{db: db, table: o.Table}
+	if s.table == "" {
+		s.table = "bakestone_records"
+	}
+	switch {
+	case db == nil:
+		return nil, errors.New("db is nil")
+	case !tableName.MatchString(s.table):
+		return nil, bake.Invalid("Options.Table", "invalid name %q", s.table)
+	case o.Dialect == PostgreSQL:
+		s.args = func(query string) string { return query }
+	case o.Dialect == SQLite:
+		s.args = func(query string) string { return strings.ReplaceAll(query, "$", "?") }
+	default:
+		return nil, bake.Invalid("Options.Dialect", "unknown value %d", o.Dialect)
+	}
+	return s, nil
+}
+
+// Schema returns the statement that creates the table, if it does not exist:
+//
+//	CREATE TABLE IF NOT EXISTS bakestone_records (
+//		build    text   PRIMARY KEY,
+//		revision bigint NOT NULL,
+//		record   text   NOT NULL
+//	)
+func (s *Store) Schema() string {
+	return `CREATE TABLE IF NOT EXISTS ` + s.table + ` (
+	build    text   PRIMARY KEY,
+	revision bigint NOT NULL,
+	record   text   NOT NULL
+)`
+}
+
+// CreateTable creates the table, if it does not exist.
+func (s *Store) CreateTable(ctx context.Context) error {
+	_, err := s.db.ExecContext(ctx, s.Schema())
+	return err
+}
+
+// Save inserts the record or, if its revision is not the first, updates it.
+func (s *Store) Save(ctx context.Context, r *bake.Record) error {
+	data, err := bake.EncodeRecord(r)
+	if err != nil {
+		return err
+	}
+	query := `UPDATE ` + s.table + ` SET revision = $2, record = $3 WHERE build = $1 AND revision = $2 - 1` //nolint:gosec // New has checked the name
+	if r.Revision == 1 {
+		query = `INSERT INTO ` + s.table + ` (build, revision, record) VALUES ($1, $2, $3) ON CONFLICT (build) DO NOTHING` //nolint:gosec // New has checked the name
+	}
+	result, err := s.db.ExecContext(ctx, s.args(query), r.Build, r.Revision, string(data))
+	if err != nil {
+		return err
+	}
+	changed, err := result.RowsAffected()
+	switch {
+	case err != nil:
+		return err
+	case changed == 0:
+		return fmt.Errorf("%w: build %s", bake.ErrConflict, r.Build)
+	}
+	return nil
+}
+
+// Load selects a record.
+func (s *Store) Load(ctx context.Context, build string) (*bake.Record, error) {
+	if err := bake.ValidateBuildID(build); err != nil {
+		return nil, fmt.Errorf("%w: %w", bake.ErrNoRecord, err)
+	}
+	var data string
+	row := s.db.QueryRowContext(ctx, s.args(`SELECT record FROM `+s.table+` WHERE build = $1`), build)
+	err := row.Scan(&data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("%w: %s", bake.ErrNoRecord, build)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return bake.DecodeRecord(build, []byte(data))
+}
+
+// List selects the ids of all builds.
+func (s *Store) List(ctx context.Context) (builds []string, err error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT build FROM `+s.table+` ORDER BY build`) //nolint:gosec // New has checked the name
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var build string
+		if err := rows.Scan(&build); err != nil {
+			return nil, err
+		}
+		if bake.ValidateBuildID(build) == nil {
+			builds = append(builds, build)
+		}
+	}
+	return builds, rows.Err()
+}
+
+// Delete deletes a record.
+func (s *Store) Delete(ctx context.Context, build string) error {
+	if err := bake.ValidateBuildID(build); err != nil {
+		return err
+	}
+	_, err := s.db.ExecContext(ctx, s.args(`DELETE FROM `+s.table+` WHERE build = $1`), build)
+	return err
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -179,8 +180,11 @@ const (
 	reopenGrace   = 5 * time.Second
 )
 
-// KeptMachine returns how to connect to the machine. It ends with this process.
+// KeptMachine returns how to connect to the machine.
 func (s *session) KeptMachine() bake.KeptMachine {
+	if runtime.GOOS == "linux" {
+		s.run.Say("the kept machine ends with this program")
+	}
 	return bake.KeptMachine{
 		Machine:   s.run.ID,
 		Address:   s.address(),

@@ -18,6 +18,10 @@ import (
 // system clock.
 const watchEvery = time.Second
 
+// endingFor is how long a machine may take to end after a connection was lost: a guest
+// ends its SSH server some seconds before it powers down.
+const endingFor = 10 * time.Second
+
 // during calls f with a context that ends when the machine has ended or cannot go on.
 // The error is then a *MachineError that wraps bake.ErrDisconnected.
 func (s *session) during(ctx context.Context, f func(ctx context.Context) error) error {
@@ -72,10 +76,10 @@ func (s *session) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
-// lookAgain looks at a machine whose connection was lost until it has shown an error,
-// for a moment.
+// lookAgain looks at a machine whose connection was lost until it has shown an error or
+// endingFor has passed.
 func (s *session) lookAgain(ctx context.Context) error {
-	limited, stop := context.WithTimeout(ctx, watchEvery)
+	limited, stop := context.WithTimeout(ctx, endingFor)
 	defer stop()
 	var ended error
 	_ = clock.WaitFor(limited, clock.System(), endPoll, func(ctx context.Context) (bool, error) {

@@ -350,9 +350,10 @@ func (h *Host) mount(source, target, kind, options string) error {
 func (h *Host) writeMounts() {
 	h.disks.mu.Lock()
 	defer h.disks.mu.Unlock()
-	text := "/dev/root / ext4 rw,relatime 0 0\n"
+	var text strings.Builder
+	text.WriteString("/dev/root / ext4 rw,relatime 0 0\n")
 	for _, m := range h.disks.mounts {
-		text += m.source + " " + m.target + " " + m.kind + " " + m.options + " 0 0\n"
+		text.WriteString(m.source + " " + m.target + " " + m.kind + " " + m.options + " 0 0\n")
 	}
-	_ = asRoot(h.FS()).WriteFile("/proc/mounts", []byte(text), 0o444) // a full disk
+	_ = asRoot(h.FS()).WriteFile("/proc/mounts", []byte(text.String()), 0o444) // a full disk
 }

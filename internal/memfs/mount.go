@@ -32,7 +32,7 @@ func (v *volume) newTree(root inode) Tree {
 // Import adds a copy of another file system. It costs one inode per file; contents
 // are shared until one of the two is written.
 func (f *FS) Import(from *FS) Tree {
-	copied := from.Clone() // which no other caller can lock
+	copied := from.Clone() // a private one, so its lock is not needed
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
 	src := copied.vol

@@ -309,7 +309,7 @@ func (h *Host) isMounted(target string) bool {
 func (h *Host) mount(source, target, kind, options string) error {
 	disk := asRoot(h.FS())
 	if info, err := disk.Stat(target); err != nil || !info.IsDir() {
-		return errors.New(target + ": mount point does not exist.") //nolint:staticcheck // ST1005: the message of mount
+		return errors.New(target + ": mount point does not exist.")
 	}
 	var err error
 	switch kind {
@@ -322,10 +322,10 @@ func (h *Host) mount(source, target, kind, options string) error {
 	default:
 		f, d, name := h.lookup(source)
 		if f == nil {
-			return errors.New(target + ": special device " + source + " does not exist.") //nolint:staticcheck // as above
+			return errors.New(target + ": special device " + source + " does not exist.")
 		}
 		if f.kind == "" || kind != "" && kind != "auto" && kind != f.kind {
-			return errors.New(target + ": wrong fs type, bad option, bad superblock on " + source + ", missing codepage or helper program, or other error.") //nolint:staticcheck // as above
+			return errors.New(target + ": wrong fs type, bad option, bad superblock on " + source + ", missing codepage or helper program, or other error.")
 		}
 		source, kind = name, f.kind
 		err = disk.Mount(h.use(d, f), target)
@@ -350,9 +350,10 @@ func (h *Host) mount(source, target, kind, options string) error {
 func (h *Host) writeMounts() {
 	h.disks.mu.Lock()
 	defer h.disks.mu.Unlock()
-	text := "/dev/root / ext4 rw,relatime 0 0\n"
+	var text strings.Builder
+	text.WriteString("/dev/root / ext4 rw,relatime 0 0\n")
 	for _, m := range h.disks.mounts {
-		text += m.source + " " + m.target + " " + m.kind + " " + m.options + " 0 0\n"
+		text.WriteString(m.source + " " + m.target + " " + m.kind + " " + m.options + " 0 0\n")
 	}
-	_ = asRoot(h.FS()).WriteFile("/proc/mounts", []byte(text), 0o444) // a full disk
+	_ = asRoot(h.FS()).WriteFile("/proc/mounts", []byte(text.String()), 0o444) // a full disk
 }

@@ -140,7 +140,7 @@ func blkid(_ context.Context, p *Process) int {
 		found = true
 		tags := []struct{ key, value string }{{"LABEL", b.label}, {"UUID", b.uuid}, {"TYPE", b.fsType}}
 		format, _ := o.value("o")
-		line := device + ":"
+		line := []string{device + ":"}
 		for _, tag := range tags {
 			if only := o.values("s"); tag.value == "" || len(only) > 0 && !strings.Contains(strings.Join(only, " "), tag.key) {
 				continue
@@ -151,7 +151,7 @@ func blkid(_ context.Context, p *Process) int {
 			case "export":
 				p.print(tag.key, "=", tag.value, "\n")
 			default:
-				line += " " + tag.key + "=\"" + tag.value + "\""
+				line = append(line, tag.key+"=\""+tag.value+"\"")
 			}
 		}
 		switch format {
@@ -159,7 +159,7 @@ func blkid(_ context.Context, p *Process) int {
 		case "device":
 			p.print(device, "\n")
 		default:
-			p.print(line, "\n")
+			p.print(strings.Join(line, " "), "\n")
 		}
 	}
 	if !found {

@@ -95,8 +95,7 @@ func umount(_ context.Context, p *Process) int {
 		}
 		found := false
 		h.disks.mu.Lock()
-		for i := len(h.disks.mounts) - 1; i >= 0; i-- {
-			m := h.disks.mounts[i]
+		for i, m := range slices.Backward(h.disks.mounts) {
 			below := (o.on("R") || o.on("a")) && strings.HasPrefix(m.target, strings.TrimSuffix(name, "/")+"/")
 			if m.target != name && m.source != name && !below {
 				continue

@@ -38,8 +38,14 @@ type spotLaunch struct {
 	BlockDeviceMapping []mapping
 	NetworkInterface   []nicParams
 	IamInstanceProfile *profileParams
-	Placement          *placementParams
+	Placement          *spotPlacement
 	Monitoring         *enabledParam
+}
+
+type spotPlacement struct {
+	AvailabilityZone string
+	GroupName        string
+	Tenancy          string `ec2:"Tenancy,oneof=default|dedicated|host"`
 }
 
 // input returns the launch of a request.
@@ -48,15 +54,19 @@ func (r *spotRequest) input() *runInstancesInput {
 	if r.persistent {
 		options.SpotInstanceType = "persistent"
 	}
-	return &runInstancesInput{
+	in := &runInstancesInput{
 		MinCount: 1, MaxCount: 1, SubnetID: l.SubnetID,
 		launchParams: launchParams{
 			ImageID: l.ImageID, InstanceType: l.InstanceType, KeyName: l.KeyName, SecurityGroupID: l.SecurityGroupID, SecurityGroup: l.SecurityGroup,
 			UserData: l.UserData, EbsOptimized: l.EbsOptimized, BlockDeviceMapping: l.BlockDeviceMapping, NetworkInterface: l.NetworkInterface,
-			IamInstanceProfile: l.IamInstanceProfile, Placement: l.Placement, Monitoring: l.Monitoring,
+			IamInstanceProfile: l.IamInstanceProfile, Monitoring: l.Monitoring,
 			InstanceMarketOptions: &marketParams{MarketType: string(Spot), SpotOptions: options},
 		},
 	}
+	if p := l.Placement; p != nil {
+		in.Placement = &placementParams{AvailabilityZone: p.AvailabilityZone, GroupName: p.GroupName, Tenancy: p.Tenancy}
+	}
+	return in
 }
 
 // isOpen reports whether a request waits for an instance.

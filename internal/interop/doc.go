@@ -12,6 +12,8 @@
 // that may only rise must match, and all paginators and waiters of the supported
 // calls on ec2test.
 //
+// Packer bakes whole AMIs on ec2test.
+//
 // The responses in the scenarios, and all parameters and response members that
 // ec2test implements, are also checked against AWS's models of its services,
 // which botocore ships.

@@ -33,7 +33,6 @@ func requestsDifferences() []difference {
 		{"request", of + "InstanceId", "<i>", absent, rushes},
 		{"request", of + "State", "active", "open", rushes},
 		{"request", of + "Status.*", anything, anything, rushes},
-		{"requested", "[0][0]", "active", "open", rushes},
 		{"request", of + "LaunchSpecification.Monitoring", "{}", absent, "AWS returns whether it is enabled"},
 		{"request", of + "LaunchSpecification.Monitoring.Enabled", absent, "false", "AWS returns whether it is enabled"},
 		{"request", of + "LaunchSpecification.SecurityGroups", absent, "[]", "ours resolves the groups only at launch"},

@@ -3,9 +3,9 @@
 package qemu_test
 
 import (
+	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 
@@ -53,11 +53,16 @@ func existing(t *testing.T, host *qemu.Host) []string {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
+		f, err := os.Open(filepath.Join(os.Getenv(fakeRunning), e.Name()))
 		if err != nil {
+			continue // it has just ended
+		}
+		lock := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
+		if err := syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &lock); err != nil {
 			t.Fatal(err)
 		}
-		if syscall.Kill(pid, 0) == nil {
+		_ = f.Close()
+		if lock.Type != syscall.F_UNLCK {
 			all = append(all, "process "+e.Name())
 		}
 	}

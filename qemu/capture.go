@@ -32,12 +32,8 @@ const trim = "sync; fstrim -a && sync"
 // accepts no further connections then. A resumed build sees from the file that it writes
 // that the guest is clean.
 func (s *session) cleanGuest(ctx context.Context) error {
-	cleaned, err := exists(s.path(cleanName))
-	if err != nil {
-		return err
-	}
-	if cleaned {
-		return nil // by another process, which may not have asked the guest to power down
+	if cleaned, err := s.cleaned(); cleaned || err != nil {
+		return err // by another process, which may not have asked the guest to power down
 	}
 	m, err := s.reconnect(ctx)
 	if err != nil {
@@ -48,6 +44,21 @@ func (s *session) cleanGuest(ctx context.Context) error {
 		s.run.Log.Debug("closing the connection", slog.String("error", closeErr.Error()))
 	}
 	return err
+}
+
+// cleaned reports whether another process has cleaned the guest. A machine that was killed
+// afterwards, before it had powered down, must boot and be cleaned again.
+func (s *session) cleaned() (bool, error) {
+	cleaned, err := exists(s.path(cleanName))
+	if err != nil || !cleaned {
+		return false, err
+	}
+	running, err := s.running()
+	if err != nil || running || s.endedOrderly() {
+		return true, err
+	}
+	s.run.Say("the machine was killed before it had powered down: cleaning the guest again")
+	return false, os.Remove(s.path(cleanName))
 }
 
 // reconnect connects to the guest. If another process may have begun to clean it and it
@@ -102,28 +113,20 @@ func (s *session) clean(ctx context.Context, m bake.Machine) error {
 	return err
 }
 
-// waitPowerOff waits until the guest has powered down. If its command has no effect, it
-// presses the power button.
+// waitPowerOff waits until the guest has powered down. If the machine was killed with the
+// process that had cleaned the guest, it is cleaned again.
 func (s *session) waitPowerOff(ctx context.Context) error {
-	timeout := s.builder.powerOffTimeout()
-	running, err := s.running()
-	if err != nil {
+	resumed := s.resumed
+	if err := s.waitOff(ctx, resumed); err != nil {
 		return err
 	}
-	if running && s.resumed {
-		s.pressButton(ctx) // the process that ended may have had no time to ask
-	}
-	const patience = 3
-	if err := s.waitEnd(ctx, timeout/patience); err != nil && ctx.Err() == nil {
-		s.run.Say("the guest has not powered down within %v: pressing its power button", timeout/patience)
-		s.pressButton(ctx)
-		err = s.waitEnd(ctx, timeout-timeout/patience)
-		if err != nil && ctx.Err() == nil {
-			return s.machineError("still running "+timeout.String()+" after it was told to power down (Builder.PowerOff, Builder.PowerOffTimeout)", nil)
+	if resumed && !s.endedOrderly() {
+		if err := s.cleanGuest(ctx); err != nil {
+			return err
 		}
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		if err := s.waitOff(ctx, false); err != nil {
+			return err
+		}
 	}
 	s.resumed = false
 	if ended := s.machineError("", nil); ended.Killed || s.process != nil && s.process.err != nil {
@@ -132,6 +135,31 @@ func (s *session) waitPowerOff(ctx context.Context) error {
 	s.run.Removed("machine", s.run.ID)
 	s.process = nil
 	return nil
+}
+
+// waitOff waits for the end of QEMU. If the guest's command has no effect, or may not have
+// been run, it presses the power button.
+func (s *session) waitOff(ctx context.Context, pressNow bool) error {
+	timeout := s.builder.powerOffTimeout()
+	running, err := s.running()
+	if err != nil {
+		return err
+	}
+	if running && pressNow {
+		s.pressButton(ctx)
+	}
+	const patience = 3
+	err = s.waitEnd(ctx, timeout/patience)
+	if err == nil || ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.run.Say("the guest has not powered down within %v: pressing its power button", timeout/patience)
+	s.pressButton(ctx)
+	err = s.waitEnd(ctx, timeout-timeout/patience)
+	if err == nil || ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return s.machineError("still running "+timeout.String()+" after it was told to power down (Builder.PowerOff, Builder.PowerOffTimeout)", nil)
 }
 
 // pressButton sends the guest an ACPI event.

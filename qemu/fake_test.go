@@ -112,6 +112,12 @@ func (d *fakeDisk) flat() (*fakeDisk, error) {
 	return flat, err
 }
 
+// save writes the layer of a machine with its files.
+func (d *fakeDisk) save(disk *memfs.FS) error {
+	d.Files = map[string]fakeFile{}
+	return errors.Join(d.dump(disk, "/"), d.write("disk.qcow2"))
+}
+
 // skipped are directories whose files belong to a running system.
 func skipped(name string) bool {
 	return slices.Contains([]string{"/dev", "/proc", "/sys", "/run"}, name)
@@ -258,8 +264,13 @@ func argument(args []string, flag string) string {
 // fakeAccel is the only accelerator that the fake runs with, if set.
 const fakeAccel = "BAKESTONE_FAKE_ACCEL"
 
-// fakeRunning is a directory with a file for each running fake.
+// fakeRunning is a directory with a file for each running fake, which has it locked.
 const fakeRunning = "BAKESTONE_FAKE_RUNNING"
+
+// setLock locks a file for this process, as QEMU its pid file.
+func setLock(f *os.File) error {
+	return syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart})
+}
 
 func runFakeSystem(args []string) (int, error) {
 	if want := os.Getenv(fakeAccel); want != "" && !strings.HasSuffix(argument(args, "-machine"), ",accel="+want) {
@@ -269,8 +280,7 @@ func runFakeSystem(args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
-	if err := syscall.FcntlFlock(pidFile.Fd(), syscall.F_SETLK, &lock); err != nil {
+	if err := setLock(pidFile); err != nil {
 		return 0, err
 	}
 	if _, err := fmt.Fprintln(pidFile, os.Getpid()); err != nil {
@@ -278,7 +288,11 @@ func runFakeSystem(args []string) (int, error) {
 	}
 	if dir := os.Getenv(fakeRunning); dir != "" {
 		name := filepath.Join(dir, strconv.Itoa(os.Getpid()))
-		if err := os.WriteFile(name, nil, 0o600); err != nil {
+		running, err := os.Create(name)
+		if err != nil {
+			return 0, err
+		}
+		if err := setLock(running); err != nil {
 			return 0, err
 		}
 		defer func() { _ = os.Remove(name) }()
@@ -303,6 +317,12 @@ func runFakeSystem(args []string) (int, error) {
 	ctx := context.Background()
 	m.host, err = sandbox.Boot(ctx, sandbox.Options{
 		FS: disk, UserData: userData, InstanceID: instance,
+		Commands: map[string]sandbox.Command{"sync": func(context.Context, *sandbox.Process) int {
+			if err := overlay.save(disk); err != nil {
+				return 1
+			}
+			return 0
+		}},
 		OnPower: func(p sandbox.Power) {
 			if p == sandbox.Reboot {
 				_ = m.host.Reboot(ctx)
@@ -350,10 +370,8 @@ func runFakeSystem(args []string) (int, error) {
 		}
 	}()
 	code := <-m.exit
-	fs := m.host.FS()
 	_ = m.host.Close()
-	overlay.Files = map[string]fakeFile{}
-	if err := errors.Join(overlay.dump(fs, "/"), overlay.write("disk.qcow2")); err != nil {
+	if err := overlay.save(disk); err != nil {
 		return 0, err
 	}
 	return code, os.Remove(pidFile.Name())

@@ -2,6 +2,7 @@ package ec2test_test
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -79,4 +80,43 @@ func lifecycle(b *testing.B, c *awsec2.Client, source, name string) error {
 	}
 	_, err = c.DeregisterImage(ctx, &awsec2.DeregisterImageInput{ImageId: made.ImageId, DeleteAssociatedSnapshots: aws.Bool(true)})
 	return err
+}
+
+// Each operation starts a server, makes one call and stops it.
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		srv := ec2test.New(nil)
+		if _, err := client(srv.Config(region)).DescribeImages(b.Context(), &awsec2.DescribeImagesInput{Owners: []string{ec2test.Canonical}}); err != nil {
+			b.Fatal(err)
+		}
+		srv.Close()
+	}
+}
+
+// Each operation runs 1,000 instances in sandboxes, which are on at the same time.
+func BenchmarkThousandInstances(b *testing.B) {
+	for b.Loop() {
+		srv := ec2test.New(nil)
+		c := client(srv.Config(region))
+		images, err := c.DescribeImages(b.Context(), &awsec2.DescribeImagesInput{Owners: []string{ec2test.Canonical}, Filters: []ec2types.Filter{filter("architecture", "x86_64")}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		before := memory()
+		if _, err := c.RunInstances(b.Context(), &awsec2.RunInstancesInput{
+			ImageId: images.Images[0].ImageId, InstanceType: "t3.micro", MinCount: aws.Int32(1000), MaxCount: aws.Int32(1000),
+		}); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(memory()-before)/(1<<20), "MiB")
+		srv.Close()
+	}
+}
+
+// memory returns the bytes of heap and stacks in use.
+func memory() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse + m.StackInuse
 }

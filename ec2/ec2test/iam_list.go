@@ -20,7 +20,7 @@ func (t tags) members(c *call) *ec2query.Members[iamTagXML] {
 	list := t.list(c.now)
 	made := make([]iamTagXML, 0, len(list))
 	for _, one := range list {
-		made = append(made, iamTagXML{one.Key, one.Value})
+		made = append(made, iamTagXML(one))
 	}
 	return ec2query.OptionalMembers(made)
 }

@@ -1,6 +1,10 @@
 package ec2test
 
-import "github.com/bakestone-go/bakestone/internal/ec2query"
+import (
+	"strings"
+
+	"github.com/bakestone-go/bakestone/internal/ec2query"
+)
 
 type describeImageAttributeInput struct {
 	ImageID   string `ec2:"ImageId,required"`
@@ -68,7 +72,7 @@ type valueParam struct {
 
 type modifyImageAttributeInput struct {
 	ImageID          string `ec2:"ImageId,required"`
-	Attribute        string `ec2:"Attribute,oneof=description|launchPermission|productCodes|imdsSupport"`
+	Attribute        string
 	Value            string
 	Description      *valueParam
 	ImdsSupport      *valueParam
@@ -77,9 +81,23 @@ type modifyImageAttributeInput struct {
 	flatChange
 }
 
+// anyCase returns the allowed attribute that a name stands for. The calls that
+// modify permissions accept names in any case, and none.
+func anyCase(name string, allowed ...string) (string, *ec2query.Error) {
+	for _, want := range allowed {
+		if strings.EqualFold(name, want) {
+			return want, nil
+		}
+	}
+	return "", inSet("attribute", name, allowed...)
+}
+
 func (c *call) modifyImageAttribute(in *modifyImageAttributeInput) (*ec2query.Return, *ec2query.Error) {
 	img, err := c.ownImage(in.ImageID)
 	if err != nil {
+		return nil, err
+	}
+	if in.Attribute, err = anyCase(in.Attribute, "description", "launchPermission", "productCodes", "imdsSupport"); err != nil {
 		return nil, err
 	}
 	switch in.Attribute {

@@ -100,6 +100,11 @@ func (c *call) boot(i *instance, takes time.Duration) {
 	if root := i.rootVolume(); root != nil {
 		plan.disk = root.disk
 	}
+	for _, v := range i.volumes {
+		if v.device != i.rootDevice {
+			plan.disks = append(plan.disks, v.attachedRef())
+		}
+	}
 	if c.server.opts.Listen && i.publicIP.IsValid() {
 		plan.addr = fmt.Sprintf("%s:%d", i.publicIP, c.server.opts.Port)
 		public := i.publicIP

@@ -62,7 +62,7 @@ func (c *call) planNetwork(p *launchPlan) *ec2query.Error {
 	case ipv6 == 1 && !c.server.opts.IPv6:
 		return ec2query.Errorf("InvalidParameterValue", "The subnet '%s' has no IPv6 CIDR block", p.subnet.id)
 	}
-	p.ipv6 = ipv6 == 1
+	p.ipv6 = ipv6 == 1 || p.subnet.mapIPv6
 	if wanted != "" {
 		addr, parseErr := netip.ParseAddr(wanted)
 		if parseErr != nil || in.MaxCount > 1 {

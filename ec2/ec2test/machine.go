@@ -37,6 +37,7 @@ type machine struct {
 type bootPlan struct {
 	spec  MachineSpec
 	disk  *diskRef
+	disks []attachedRef // besides the root disk
 	after time.Duration // from now until the SSH port opens
 	addr  string        // of the TCP listener; empty means none
 	admit func() bool   // whether the security groups admit a TCP connection
@@ -111,9 +112,44 @@ func (m *machine) boot(ctx context.Context, plan bootPlan) {
 	if disk, m.err = plan.disk.get(ctx); m.err != nil {
 		return
 	}
+	for _, a := range plan.disks {
+		if d, ok := a.get(ctx); ok {
+			plan.spec.Disks = append(plan.spec.Disks, d)
+		}
+	}
 	if m.err = m.clock.Sleep(ctx, plan.after); m.err == nil {
 		m.guest, m.err = disk.Boot(ctx, plan.spec)
 	}
+}
+
+// attachedRef is an attached disk that may still be in the making.
+type attachedRef struct {
+	AttachedDisk
+	ref *diskRef
+}
+
+// get waits for the disk. It reports false if machines cannot use it.
+func (a attachedRef) get(ctx context.Context) (AttachedDisk, bool) {
+	disk, err := a.ref.get(ctx)
+	a.Disk = disk
+	return a.AttachedDisk, err == nil
+}
+
+// attach attaches a disk to the running machine.
+func (m *machine) attach(ctx context.Context, a attachedRef) error {
+	d, ok := a.get(ctx)
+	if !ok || m.ready(ctx) != nil {
+		return nil //nolint:nilerr // a machine that could not boot has no disks
+	}
+	return m.guest.Attach(d)
+}
+
+// detach removes a disk from the running machine.
+func (m *machine) detach(ctx context.Context, device string) error {
+	if m.ready(ctx) != nil {
+		return nil //nolint:nilerr // as above
+	}
+	return m.guest.Detach(device)
 }
 
 // ready waits until the machine has booted.

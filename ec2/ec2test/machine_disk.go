@@ -26,6 +26,25 @@ func blankDisk() *diskRef {
 	return d
 }
 
+// newBlankDisk returns the disk of a new, empty volume of a size.
+func (s *Server) newBlankDisk(sizeGiB int) *diskRef {
+	d := newDiskRef()
+	if !s.enter() {
+		d.fill(nil, net.ErrClosed)
+		return d
+	}
+	ctx := context.Background() //nolint:forbidigo // the volume outlives the call
+	go func() {
+		defer s.work.Done()
+		disk, err := s.opts.Machines.Blank(ctx, sizeGiB)
+		if errors.Is(err, errors.ErrUnsupported) {
+			disk, err = nil, errBlank
+		}
+		d.fill(disk, err)
+	}()
+	return d
+}
+
 func (d *diskRef) fill(disk Disk, err error) {
 	d.disk, d.err = disk, err
 	close(d.ready)

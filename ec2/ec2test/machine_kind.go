@@ -13,6 +13,10 @@ import (
 // [Disk] and [Guest] can run real virtual machines instead. All methods must be
 // safe for concurrent use.
 type MachineKind interface {
+	// Blank creates the disk of a new, empty volume. If it fails with
+	// errors.ErrUnsupported, machines do not see such volumes.
+	Blank(ctx context.Context, sizeGiB int) (Disk, error)
+
 	// Disk creates the root disk of a vendor's image. It is called once for
 	// each image that is used.
 	Disk(ctx context.Context, img Image) (Disk, error)
@@ -54,6 +58,11 @@ type Guest interface {
 	// serve connections again.
 	Reboot(ctx context.Context) error
 
+	// Attach makes a disk appear in the running machine, and Detach removes the one
+	// with a device name.
+	Attach(d AttachedDisk) error
+	Detach(device string) error
+
 	// Close stops the machine and waits until it no longer runs. It is never
 	// called from within MachineSpec.Power.
 	Close() error
@@ -71,9 +80,10 @@ type MachineSpec struct {
 	PrivateIP    string
 	PublicIP     string // empty if the instance has none
 	KeyName      string
-	PublicKey    string // of KeyName, in the form of authorized_keys; empty if there is none
-	UserData     []byte // decoded
-	NoMetadata   bool   // the instance metadata service is disabled
+	PublicKey    string         // of KeyName, in the form of authorized_keys; empty if there is none
+	UserData     []byte         // decoded
+	Disks        []AttachedDisk // besides the root volume
+	NoMetadata   bool           // the instance metadata service is disabled
 	Clock        clock.Clock
 	Logger       *slog.Logger // never nil
 
@@ -108,4 +118,12 @@ func (p Power) String() string {
 		return "restart"
 	}
 	return "unknown"
+}
+
+// An AttachedDisk is a volume attached to an instance.
+type AttachedDisk struct {
+	Device   string // "/dev/sdf"
+	VolumeID string
+	SizeGiB  int
+	Disk     Disk
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"path"
 
-	"github.com/bakestone-go/bakestone/internal/memfs"
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
@@ -31,39 +30,49 @@ func newSandbox(o *Options, onCommand func(MachineSpec, sandbox.CommandRun)) Mac
 	return k
 }
 
-// sandboxDisk is a file system and the properties of the image it came from.
+// sandboxDisk is the contents of a disk, and the properties of the image it came
+// from if there is one.
 type sandboxDisk struct {
-	kind  sandboxKind
-	fs    *memfs.FS
-	login string
-	facts sandbox.Facts
+	kind   sandboxKind
+	volume *sandbox.Volume
+	login  string
+	facts  sandbox.Facts
+}
+
+func (k sandboxKind) Blank(context.Context, int) (Disk, error) {
+	return sandboxDisk{kind: k, volume: sandbox.NewVolume(nil)}, nil
 }
 
 func (k sandboxKind) Disk(_ context.Context, img Image) (Disk, error) {
 	d := sandboxDisk{kind: k, login: img.Login, facts: sandbox.Facts{
 		Distro: img.Distro, Version: img.Version, Arch: img.machine(), Kernel: img.Kernel,
 	}}
-	d.fs = sandbox.NewRoot(&sandbox.RootOptions{
+	disk := sandbox.NewRoot(&sandbox.RootOptions{
 		Login: d.login, Facts: d.facts, Now: img.created,
 	})
 	for name, content := range img.Files {
-		if err := d.fs.MkdirAll(path.Dir(name), 0o755); err != nil {
+		if err := disk.MkdirAll(path.Dir(name), 0o755); err != nil {
 			return nil, err
 		}
-		if err := d.fs.WriteFile(name, []byte(content), 0o644); err != nil {
+		if err := disk.WriteFile(name, []byte(content), 0o644); err != nil {
 			return nil, err
 		}
 	}
+	d.volume = sandbox.NewVolume(disk)
 	return d, nil
 }
 
 func (d sandboxDisk) Clone(context.Context) (Disk, error) {
-	d.fs = d.fs.Clone()
+	d.volume = d.volume.Clone()
 	return d, nil
 }
 
 func (d sandboxDisk) Files() ([]File, error) {
-	found, err := sandbox.Files(d.fs)
+	root, err := d.volume.Peek()
+	if err != nil {
+		return nil, err
+	}
+	found, err := sandbox.Files(root)
 	files := make([]File, 0, len(found))
 	for _, f := range found {
 		files = append(files, File(f))
@@ -71,13 +80,27 @@ func (d sandboxDisk) Files() ([]File, error) {
 	return files, err
 }
 
-func (d sandboxDisk) ReadFile(name string) ([]byte, error) { return d.fs.ReadFile(name) }
+func (d sandboxDisk) ReadFile(name string) ([]byte, error) {
+	root, err := d.volume.Peek()
+	if err != nil {
+		return nil, err
+	}
+	return root.ReadFile(name)
+}
 
 func (sandboxDisk) Close() error { return nil }
 
 func (d sandboxDisk) Boot(ctx context.Context, spec MachineSpec) (Guest, error) {
+	root, err := d.volume.Root()
+	if err != nil {
+		return nil, err
+	}
+	if d.facts.Distro == "" {
+		d.facts = sandbox.FactsOf(root, Image{Architecture: spec.Architecture}.machine())
+	}
 	opts := sandbox.Options{
-		FS:         d.fs,
+		FS:         root,
+		Disks:      sandboxDisks(spec.Disks),
 		Hostname:   spec.Hostname,
 		InstanceID: spec.InstanceID,
 		UserData:   spec.UserData,
@@ -119,3 +142,26 @@ func (g sandboxGuest) ServeConn(ctx context.Context, conn net.Conn) { g.host.Ser
 func (g sandboxGuest) Console() []byte                              { return []byte(g.host.Console()) }
 func (g sandboxGuest) Reboot(ctx context.Context) error             { return g.host.Reboot(ctx) }
 func (g sandboxGuest) Close() error                                 { return g.host.Close() }
+
+func (g sandboxGuest) Attach(d AttachedDisk) error {
+	for _, disk := range sandboxDisks([]AttachedDisk{d}) {
+		g.host.Attach(disk)
+	}
+	return nil
+}
+
+func (g sandboxGuest) Detach(device string) error {
+	g.host.Detach(device)
+	return nil
+}
+
+// sandboxDisks returns the disks that sandbox machines can use.
+func sandboxDisks(all []AttachedDisk) []sandbox.AttachedDisk {
+	disks := make([]sandbox.AttachedDisk, 0, len(all))
+	for _, a := range all {
+		if d, ok := a.Disk.(sandboxDisk); ok { //lint:concrete a kind's disks are its own
+			disks = append(disks, sandbox.AttachedDisk{Device: a.Device, VolumeID: a.VolumeID, SizeGiB: a.SizeGiB, Volume: d.volume})
+		}
+	}
+	return disks
+}

@@ -67,6 +67,14 @@ func (d *fakeDisk) ReadFile(name string) ([]byte, error) {
 	return []byte(text), nil
 }
 
+func (*fakeMachines) Blank(context.Context, int) (ec2test.Disk, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (*fakeGuest) Attach(ec2test.AttachedDisk) error { return nil }
+
+func (*fakeGuest) Detach(string) error { return nil }
+
 func (*fakeDisk) Files() ([]ec2test.File, error) { return nil, errors.ErrUnsupported }
 
 func (*fakeDisk) Close() error { return nil }

@@ -41,11 +41,11 @@ type gatewayXML struct {
 	ID          string                             `xml:"internetGatewayId"`
 	Owner       string                             `xml:"ownerId"`
 	Attachments ec2query.Set[gatewayAttachmentXML] `xml:"attachmentSet"`
-	Tags        *ec2query.Set[tagXML]              `xml:"tagSet,omitempty"`
+	Tags        ec2query.Set[tagXML]               `xml:"tagSet"`
 }
 
 func (c *call) gatewayXML(g *internetGateway) gatewayXML {
-	out := gatewayXML{ID: g.id, Owner: g.owner, Tags: g.tags.optional(c.now)}
+	out := gatewayXML{ID: g.id, Owner: g.owner, Tags: g.tags.set(c.now)}
 	if g.vpc != nil {
 		out.Attachments = ec2query.SetOf(gatewayAttachmentXML{"available", g.vpc.id})
 	}

@@ -75,12 +75,12 @@ type routeTableXML struct {
 	Routes       ec2query.Set[routeXML]            `xml:"routeSet"`
 	Associations ec2query.Set[routeAssociationXML] `xml:"associationSet"`
 	Gateways     ec2query.Set[ec2query.Empty]      `xml:"propagatingVgwSet"`
-	Tags         *ec2query.Set[tagXML]             `xml:"tagSet,omitempty"`
+	Tags         ec2query.Set[tagXML]              `xml:"tagSet"`
 }
 
 func (c *call) routeTableXML(t *routeTable) routeTableXML {
 	return routeTableXML{
-		ID: t.id, VPC: t.vpc.id, Owner: t.owner, Tags: t.tags.optional(c.now),
+		ID: t.id, VPC: t.vpc.id, Owner: t.owner, Tags: t.tags.set(c.now),
 		Routes: ec2query.MapSet(t.all(), func(rt *route) routeXML { return c.routeXML(rt, t.vpc) }),
 		Associations: ec2query.MapSet(t.associations, func(a *routeAssociation) routeAssociationXML {
 			out := routeAssociationXML{a.id, t.id, "", a.subnet == nil, associationStateXML{"associated"}}

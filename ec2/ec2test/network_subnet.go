@@ -17,6 +17,7 @@ type subnet struct {
 	cidr      netip.Prefix
 	isDefault bool
 	mapPublic bool // instances get a public address by default
+	mapIPv6   bool // instances get an IPv6 address by default
 	used      map[netip.Addr]bool
 	last      netip.Addr
 }
@@ -65,6 +66,7 @@ type subnetXML struct {
 	ZoneID    string                `xml:"availabilityZoneId"`
 	IsDefault bool                  `xml:"defaultForAz"`
 	MapPublic bool                  `xml:"mapPublicIpOnLaunch"`
+	MapIPv6   bool                  `xml:"assignIpv6AddressOnCreation"`
 	Tags      *ec2query.Set[tagXML] `xml:"tagSet,omitempty"`
 }
 
@@ -111,7 +113,7 @@ func (c *call) subnetXML(s *subnet) subnetXML {
 	return subnetXML{
 		ID: s.id, ARN: c.arn("subnet", s.id), State: "available", Owner: s.owner, VPC: s.vpc.id, CIDR: s.cidr.String(),
 		Available: s.free(), Zone: s.zone, ZoneID: c.zoneID(s.zone),
-		IsDefault: s.isDefault, MapPublic: s.mapPublic, Tags: s.tags.optional(c.now),
+		IsDefault: s.isDefault, MapPublic: s.mapPublic, MapIPv6: s.mapIPv6, Tags: s.tags.optional(c.now),
 	}
 }
 
@@ -251,7 +253,8 @@ func (c *call) deleteSubnet(in *subnetIDInput) (*ec2query.Return, *ec2query.Erro
 
 type modifySubnetAttributeInput struct {
 	subnetIDInput
-	MapPublicIPOnLaunch *boolParam `ec2:"MapPublicIpOnLaunch"`
+	MapPublicIPOnLaunch         *boolParam `ec2:"MapPublicIpOnLaunch"`
+	AssignIPv6AddressOnCreation *boolParam `ec2:"AssignIpv6AddressOnCreation"`
 }
 
 func (c *call) modifySubnetAttribute(in *modifySubnetAttributeInput) (*ec2query.Return, *ec2query.Error) {
@@ -259,12 +262,19 @@ func (c *call) modifySubnetAttribute(in *modifySubnetAttributeInput) (*ec2query.
 	if err != nil {
 		return nil, err
 	}
-	if err := exactlyOne(in.MapPublicIPOnLaunch != nil); err != nil {
+	if err := exactlyOne(in.MapPublicIPOnLaunch != nil, in.AssignIPv6AddressOnCreation != nil); err != nil {
 		return nil, err
+	}
+	if six := in.AssignIPv6AddressOnCreation; six != nil && six.Value && !c.server.opts.IPv6 {
+		return nil, ec2query.Errorf("InvalidParameterValue", "The subnet '%s' has no IPv6 CIDR block", s.id)
 	}
 	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
-	s.mapPublic = in.MapPublicIPOnLaunch.Value
+	if in.MapPublicIPOnLaunch != nil {
+		s.mapPublic = in.MapPublicIPOnLaunch.Value
+	} else {
+		s.mapIPv6 = in.AssignIPv6AddressOnCreation.Value
+	}
 	return ec2query.Done(), nil
 }

@@ -22,7 +22,7 @@ func (c *call) resetSnapshotAttribute(in *resetSnapshotAttributeInput) (*ec2quer
 
 type modifySnapshotAttributeInput struct {
 	SnapshotID             string `ec2:"SnapshotId,required"`
-	Attribute              string `ec2:"Attribute,oneof=createVolumePermission|productCodes"`
+	Attribute              string
 	CreateVolumePermission *struct {
 		Add    []volumePermissionParam
 		Remove []volumePermissionParam
@@ -48,6 +48,9 @@ func ofVolumes(list []volumePermissionParam) []permissionParam {
 func (c *call) modifySnapshotAttribute(in *modifySnapshotAttributeInput) (*ec2query.Return, *ec2query.Error) {
 	s, err := lookup(c, &c.snapshots, snapshotKind(), in.SnapshotID)
 	if err != nil {
+		return nil, err
+	}
+	if in.Attribute, err = anyCase(in.Attribute, "createVolumePermission", "productCodes"); err != nil {
 		return nil, err
 	}
 	if in.Attribute == "productCodes" {

@@ -41,8 +41,8 @@ func (c *call) versionOf(e *parameterEntry, name string, version int64) (int, *e
 
 func checkLabels(labels []string) *ec2query.Error {
 	list := "[" + strings.Join(labels, ", ") + "]"
-	if len(labels) < 1 || len(labels) > 10 {
-		return constraint(list, "labels", "have length between 1 and 10")
+	if len(labels) < 1 {
+		return constraint(list, "labels", "have length greater than or equal to 1")
 	}
 	if slices.ContainsFunc(labels, func(label string) bool { return label == "" || len(label) > 100 }) {
 		return constraint(list, "labels", "satisfy constraint: [Member must have length less than or equal to 100, Member must have length greater than or equal to 1]")

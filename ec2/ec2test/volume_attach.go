@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"context"
 	"regexp"
 	"slices"
 	"time"
@@ -76,6 +77,14 @@ func (c *call) attachVolume(in *attachVolumeInput) (*attachmentXML, *ec2query.Er
 	}
 	v.attachment = attachment{instance: i, device: in.Device, attached: c.now, done: c.now.Add(c.server.opts.Latency.Attached)}
 	i.volumes = append(i.volumes, v)
+	if m := i.machine; m != nil && code == running {
+		c.afterwards(func(ctx context.Context) *ec2query.Error {
+			if err := m.attach(ctx, v.attachedRef()); err != nil {
+				return ec2query.Internal(err)
+			}
+			return nil
+		})
+	}
 	out := c.attachmentXML(v)
 	out.Status = "attaching"
 	return &out, nil
@@ -114,6 +123,14 @@ func (c *call) detachVolume(in *detachVolumeInput) (*attachmentXML, *ec2query.Er
 	if !v.detaching {
 		v.detaching, v.done = true, c.now.Add(c.server.opts.Latency.Attached)
 		c.detaching = append(c.detaching, v)
+		if m, device := v.instance.machine, v.device; m != nil && v.instance.phase.code(c.now) == running {
+			c.afterwards(func(ctx context.Context) *ec2query.Error {
+				if err := m.detach(ctx, device); err != nil {
+					return ec2query.Internal(err)
+				}
+				return nil
+			})
+		}
 	}
 	out := c.attachmentXML(v)
 	c.sweep(c.now)
@@ -126,4 +143,9 @@ func (v *volume) detach() {
 		i.volumes = slices.DeleteFunc(i.volumes, func(have *volume) bool { return have == v })
 	}
 	v.attachment = attachment{}
+}
+
+// attachedRef returns the volume as its instance's machine sees it.
+func (v *volume) attachedRef() attachedRef {
+	return attachedRef{AttachedDisk{Device: v.device, VolumeID: v.id, SizeGiB: v.sizeGiB}, v.disk}
 }

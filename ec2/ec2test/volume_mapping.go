@@ -170,7 +170,7 @@ func (c *call) makeVolume(plan *volumePlan, zone string, t tags) *volume {
 	v := plan.volume
 	v.base = c.newBase(volumeKind(), t)
 	v.zone = zone
-	v.disk = blankDisk()
+	v.disk = c.server.newBlankDisk(v.sizeGiB)
 	if plan.snapshot != nil {
 		from, to := c.diskOf(plan.snapshot), newDiskRef()
 		v.disk = to

@@ -38,14 +38,18 @@ type Opener interface {
 	OpenNode(flag int) (io.ReadWriteCloser, error)
 }
 
-// Mknode creates a node, such as a named pipe, that each OpenFile opens through
-// o.
+// Mknode creates a node that each OpenFile opens through o: a block device if mode
+// has fs.ModeDevice, else a named pipe.
 func (f *FS) Mknode(name string, mode fs.FileMode, o Opener) error {
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
 	at, err := f.walk(name, false)
 	if err == nil {
-		_, err = f.add(at, inode{mode: fs.ModeNamedPipe | mode.Perm(), opener: o})
+		kind := fs.ModeNamedPipe
+		if mode&fs.ModeDevice != 0 {
+			kind = fs.ModeDevice
+		}
+		_, err = f.add(at, inode{mode: kind | mode.Perm(), opener: o})
 	}
 	return pathError("mknod", name, err)
 }

@@ -32,7 +32,7 @@ func (v *volume) newTree(root inode) Tree {
 // Import adds a copy of another file system. It costs one inode per file; contents
 // are shared until one of the two is written.
 func (f *FS) Import(from *FS) Tree {
-	copied := from.Clone() // which nobody else locks
+	copied := from.Clone() // which no other caller can lock
 	f.vol.mu.Lock()
 	defer f.vol.mu.Unlock()
 	src := copied.vol
@@ -264,3 +264,16 @@ func (v *volume) cloneTrees(from *volume) {
 	}
 	v.trees = nil
 }
+
+// UnmountAll undoes all mounts, as a shutdown does.
+func (f *FS) UnmountAll() {
+	f.vol.mu.Lock()
+	defer f.vol.mu.Unlock()
+	f.vol.mounts = nil
+}
+
+// Same reports whether two handles are of the same file system.
+func (f *FS) Same(other *FS) bool { return other != nil && f.vol == other.vol }
+
+// Chrooted reports whether the handle's root is that of a Chroot.
+func (f *FS) Chrooted() bool { return f.root != 0 }

@@ -241,12 +241,30 @@ func adminBuiltin(name string) Command {
 		return journalctl
 	case "ss", "netstat":
 		return ss
-	case "lsblk", "ip", "dmesg":
+	case "lsblk":
+		return lsblk
+	case "blkid":
+		return blkid
+	case "mkfs", "mkfs.ext4", "mkfs.ext3", "mkfs.ext2", "mkfs.xfs", "mkfs.btrfs", "mkfs.vfat", "mke2fs":
+		return mkfs
+	case "umount":
+		return umount
+	case "findmnt":
+		return findmnt
+	case "mountpoint":
+		return mountpoint
+	case "chroot":
+		return chroot
+	case "parted", "sfdisk", "sgdisk":
+		return partition
+	case "partprobe", "resize2fs", "xfs_growfs", "growpart", "blockdev", "e2fsck", "fsck", "wipefs", "tune2fs", "xfs_admin":
+		return onDisk
+	case "ip", "dmesg":
 		return show
 	case "ldconfig", "update-ca-certificates", "update-alternatives", "locale-gen", "update-locale",
 		"stty", "udevadm", "restorecon", "setenforce", "fstrim":
 		return recorded
-	case "swapon", "swapoff", "mkswap", "modprobe", "ifconfig", "iptables", "ufw", "umount", "update-grub", "update-initramfs", "depmod",
+	case "swapon", "swapoff", "mkswap", "modprobe", "ifconfig", "iptables", "ufw", "update-grub", "update-initramfs", "depmod",
 		"augenrules", "auditctl", "loginctl", "resolvectl":
 		return rootOnly
 	}

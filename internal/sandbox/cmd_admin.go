@@ -34,11 +34,6 @@ func show(ctx context.Context, p *Process) int {
 	switch p.name() {
 	case "dmesg":
 		p.print("[    0.000000] Linux version ", p.Host.o.Facts.Kernel, "\n")
-	case "lsblk":
-		if args != "" {
-			return p.fail(2, "arguments %s are not supported by this machine: register a lsblk command", quote(args))
-		}
-		p.print("NAME        MAJ:MIN RM SIZE RO TYPE MOUNTPOINTS\nnvme0n1     259:0    0   8G  0 disk \n└─nvme0n1p1 259:1    0   8G  0 part /\n")
 	case "ip":
 		if strings.Contains(args, " add") || strings.Contains(args, " set") || strings.Contains(args, " del") || strings.Contains(args, " flush") {
 			return rootOnly(ctx, p)
@@ -90,26 +85,6 @@ func free(_ context.Context, p *Process) int {
 	}
 	p.print("\n")
 	return 0
-}
-
-// mount lists the mounted file systems; mounting another is not supported.
-func mount(ctx context.Context, p *Process) int {
-	o, names, bad := p.options("t:o:aB", "types=t:", "options=o:", "all=a", "bind=b")
-	if bad != 0 {
-		return bad
-	}
-	switch {
-	case len(p.Args) == 1:
-		p.print("/dev/root on / type ext4 (rw,relatime)\nproc on /proc type proc (rw,nosuid,nodev,noexec,relatime)\ntmpfs on /run type tmpfs (rw,nosuid,nodev)\n")
-		return 0
-	case p.UID != 0:
-		return p.fail(1, "only root can do that")
-	}
-	if options, _ := o.value("o"); strings.Contains(options, "remount") || o.on("a") {
-		p.record(ctx)
-		return 0
-	}
-	return p.fail(32, "%s: mounting is not supported by this machine: register a mount command", strings.Join(names, " "))
 }
 
 // sysctl keeps settings below /proc/sys.

@@ -111,23 +111,3 @@ func syncCommand(_ context.Context, p *Process) int {
 	}
 	return 0
 }
-
-// df shows a single disk with a fixed size.
-func df(_ context.Context, p *Process) int {
-	o, _, bad := p.options("hkmPT", "human-readable=h", "output=o:", "portability=P")
-	if bad != 0 {
-		return bad
-	}
-	if o.on("o") || o.on("T") {
-		return p.fail(2, "options -T and --output are not supported by this machine")
-	}
-	switch {
-	case o.on("h"):
-		p.print("Filesystem      Size  Used Avail Use% Mounted on\n/dev/root       7.6G  1.8G  5.8G  24% /\n")
-	case o.on("m"):
-		p.print("Filesystem     1M-blocks  Used Available Use% Mounted on\n/dev/root           7745  1816      5914  24% /\n")
-	default:
-		p.print("Filesystem     1K-blocks    Used Available Use% Mounted on\n/dev/root        7930884 1859584   6054916  24% /\n")
-	}
-	return 0
-}

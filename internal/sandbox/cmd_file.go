@@ -142,7 +142,7 @@ func (p *Process) isLink(name string) bool {
 	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
-func mv(_ context.Context, p *Process) int {
+func mv(ctx context.Context, p *Process) int {
 	o, names, bad := p.options("fnTt:v", "force=f", "no-clobber=N", "no-target-directory=T", "target-directory=t:")
 	if bad != 0 {
 		return bad
@@ -156,7 +156,11 @@ func mv(_ context.Context, p *Process) int {
 		}
 		if _, err := p.FS.Lstat(from); err != nil {
 			status = p.fail(1, "cannot stat %s: %s", quote(pair[0]), errText(err))
-		} else if err := p.FS.Rename(from, to); err != nil {
+		} else if err := p.FS.Rename(from, to); errors.Is(err, syscall.EXDEV) {
+			if status = p.child([]string{"cp", "-a", "-T", "--", from, to}).exec(ctx); status == 0 {
+				status = p.child([]string{"rm", "-rf", "--", from}).exec(ctx)
+			}
+		} else if err != nil {
 			status = p.fail(1, "cannot move %s to %s: %s", quote(pair[0]), quote(pair[1]), errText(err))
 		}
 	}

@@ -29,6 +29,11 @@
 // 5.2. Unlike them the shell parses an associative array's key such as
 // [some.name] only in quotes, and it has no job control and no line editing.
 //
+// Package managers record packages in the distribution's database, systemctl keeps
+// the state of units and runs services whose program is on the machine, and curl and
+// wget read Options.URLs. A [Volume] is the contents of a disk: it can be attached,
+// formatted, mounted, copied and booted from.
+//
 // [Limits] bounds the memory, processes, disk, output and time of a machine, so
 // that a script cannot exhaust the computer it is simulated on.
 //

@@ -19,6 +19,7 @@ type Host struct {
 	locks      fileLocks
 	table      *table
 	units      *unitTable
+	disks      *diskTable
 	transition chan struct{} // a mutex, held while the machine starts or stops
 
 	mu         sync.Mutex // guards the fields below; never held while waiting
@@ -55,11 +56,14 @@ func bootOf(ctx context.Context) *boot {
 // off and returns the cause. A failing user script is not an error; it is
 // reported by [Host.Console] and "cloud-init status".
 func Boot(ctx context.Context, o Options) (*Host, error) {
-	h := &Host{o: o.filled(), transition: make(chan struct{}, 1)}
+	h := &Host{o: o.filled(), disks: &diskTable{}, transition: make(chan struct{}, 1)}
 	h.memory = &meter{limit: h.o.Limits.Memory}
 	h.o.FS = asRoot(h.o.FS)
 	h.o.FS.SetLimits(memfs.Limits{Size: h.o.Limits.Disk, FileSize: h.o.Limits.FileSize})
 	h.o.FS.SetTime(h.o.Clock.Now)
+	for _, d := range h.o.Disks {
+		h.Attach(d)
+	}
 	h.transition <- struct{}{}
 	defer func() { <-h.transition }()
 	if err := h.start(ctx); err != nil {
@@ -80,6 +84,7 @@ func (h *Host) start(ctx context.Context) error {
 	}
 	h.mu.Unlock()
 	h.clearProcesses()
+	h.mountDisks()
 	h.cloudInit(b.ctx) //nolint:contextcheck // the machine outlives the boot
 	if life.Err() == nil {
 		h.startUnits(b.ctx) //nolint:contextcheck // as above

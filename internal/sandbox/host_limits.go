@@ -121,7 +121,7 @@ func (s *usage) report(limit string) {
 	}
 }
 
-var errOutputLimit = errors.New("File size limit exceeded") //nolint:staticcheck // as a shell prints it
+var errOutputLimit = errors.New("File size limit exceeded") // as a shell prints it
 
 // capped is an output of a session to its caller.
 type capped struct {

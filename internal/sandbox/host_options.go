@@ -18,6 +18,9 @@ type Options struct {
 	// for Login and Facts.
 	FS *memfs.FS
 
+	// Disks are the other disks, in the order of their device names.
+	Disks []AttachedDisk
+
 	// Hostname is the host name, unless user data sets one. Empty means
 	// "localhost".
 	Hostname string

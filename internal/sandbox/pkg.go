@@ -62,6 +62,11 @@ func (h *Host) packages() packages {
 	return packages{h, asRoot(h.FS()), h.o.Facts.packaging()}
 }
 
+// packages returns the database of the file system that p sees.
+func (p *Process) packages() packages {
+	return packages{p.Host, asRoot(p.FS), p.Host.o.Facts.packaging()}
+}
+
 // all returns the installed packages by name.
 func (db packages) all() []installed {
 	data, _ := db.disk.ReadFile(db.kind.db) // a missing file has no packages
@@ -217,7 +222,11 @@ func (db packages) install(ctx context.Context, name, version string) ([]install
 	if err := db.put(one); err != nil {
 		return changed, err
 	}
-	return append(changed, one), db.h.setUp(ctx, name)
+	changed = append(changed, one)
+	if db.disk.Chrooted() {
+		return changed, nil // nothing runs there
+	}
+	return changed, db.h.setUp(ctx, name)
 }
 
 func (db packages) architecture() string {
@@ -229,7 +238,9 @@ func (db packages) architecture() string {
 
 // remove removes a package and its files.
 func (db packages) remove(ctx context.Context, name string) error {
-	db.h.tearDown(ctx, name)
+	if !db.disk.Chrooted() {
+		db.h.tearDown(ctx, name)
+	}
 	for _, file := range db.files(name) {
 		if err := db.disk.RemoveAll(file); err != nil {
 			return err

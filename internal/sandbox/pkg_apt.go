@@ -84,7 +84,7 @@ func aptGet(ctx context.Context, p *Process) int {
 	case len(words) == 0:
 		return p.aptError("no operation given")
 	}
-	t := transaction{p, p.Host.packages()}
+	t := transaction{p, p.packages()}
 	verb, names := words[0], words[1:]
 	switch verb {
 	case "list":
@@ -251,7 +251,7 @@ func aptCache(_ context.Context, p *Process) int {
 	if bad != 0 || len(words) == 0 {
 		return 100
 	}
-	db := p.Host.packages()
+	db := p.packages()
 	for _, name := range words[1:] {
 		pkg, ok := db.available(name)
 		before, have := db.get(name)
@@ -280,7 +280,7 @@ func aptMark(_ context.Context, p *Process) int {
 	if len(p.Args) < 2 {
 		return p.aptError("no operation given")
 	}
-	db := p.Host.packages()
+	db := p.packages()
 	verb, names := p.Args[1], p.Args[2:]
 	switch verb {
 	case "showhold":

@@ -85,7 +85,7 @@ func dpkgQuery(_ context.Context, p *Process) int {
 	if bad != 0 {
 		return bad
 	}
-	db := p.Host.packages()
+	db := p.packages()
 	status := 0
 	each := func(do func(installed)) {
 		for _, pattern := range append(names, map[bool]string{true: "*"}[len(names) == 0]) {
@@ -169,7 +169,7 @@ func dpkg(ctx context.Context, p *Process) int {
 	if len(p.Args) < 2 {
 		return p.fail(2, "need an action option")
 	}
-	t := transaction{p, p.Host.packages()}
+	t := transaction{p, p.packages()}
 	action, _, _ := strings.Cut(p.Args[1], "=")
 	switch action {
 	case "--print-architecture":

@@ -36,7 +36,7 @@ func dnf(ctx context.Context, p *Process) int {
 	case o.on("I"):
 		return p.fail(1, "--installroot is not supported by this machine: register a func for %s in Commands", p.name())
 	}
-	t := transaction{p, p.Host.packages()}
+	t := transaction{p, p.packages()}
 	verb, names := words[0], words[1:]
 	if len(names) > 0 && (verb == "group" || verb == "groups") {
 		verb, names = verb+names[0], names[1:]
@@ -181,7 +181,7 @@ func rpm(ctx context.Context, p *Process) int {
 	if bad != 0 {
 		return bad
 	}
-	t := transaction{p, p.Host.packages()}
+	t := transaction{p, p.packages()}
 	switch {
 	case o.on("q") || o.on("V"):
 		return t.rpmQuery(names, o)

@@ -24,7 +24,7 @@ func zypper(ctx context.Context, p *Process) int {
 	case len(words) == 0:
 		return p.fail(1, "No command provided.")
 	}
-	t := transaction{p, p.Host.packages()}
+	t := transaction{p, p.packages()}
 	verb, names := words[0], words[1:]
 	switch verb {
 	case "search", "se", "info", "if":
@@ -100,7 +100,7 @@ func apk(ctx context.Context, p *Process) int {
 	case o.on("p"):
 		return p.fail(1, "--root is not supported by this machine: register a func for apk in Commands")
 	}
-	t := transaction{p, p.Host.packages()}
+	t := transaction{p, p.packages()}
 	verb, names := words[0], words[1:]
 	switch verb {
 	case "info", "list":

@@ -93,13 +93,13 @@ func (p *Process) child(args []string) *Process {
 // as makes p a process of u. It does not change the environment.
 func (p *Process) as(u user) {
 	p.UID, p.GID, p.User = u.uid, u.gid, u.name
-	p.FS = p.Host.FS().As(u.cred(p.FS), p.Umask)
+	p.FS = p.FS.As(u.cred(p.FS), p.Umask)
 }
 
 // setUmask sets the umask of p.
 func (p *Process) setUmask(umask fs.FileMode) {
 	p.Umask = umask
-	p.FS = p.Host.FS().As(p.FS.Cred(), umask)
+	p.FS = p.FS.As(p.FS.Cred(), umask)
 }
 
 // name returns the base name of the command.

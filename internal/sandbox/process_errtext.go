@@ -31,6 +31,8 @@ func errText(err error) string {
 		{syscall.EAGAIN, "Resource temporarily unavailable"},
 		{syscall.EINTR, "Interrupted system call"},
 		{syscall.ESRCH, "No such process"},
+		{syscall.EIO, "Input/output error"},
+		{syscall.EXDEV, "Invalid cross-device link"},
 		{syscall.EBADF, "Bad file descriptor"},
 		{syscall.EPIPE, "Broken pipe"},
 		{io.ErrClosedPipe, "Broken pipe"},

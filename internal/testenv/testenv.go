@@ -31,9 +31,9 @@
 //   - "guestshells" are BusyBox, fish, tcsh and zsh in that file system, and
 //     "puppet" and "salt" those tools.
 //   - "chromium" is the browser, on a Unix system.
-//   - "postgres" is the server of PostgreSQL, on a Unix system, also where Debian keeps it.
 //   - "qemu" is QEMU for x86 with qemu-img, and the disk disk.qcow2 of a guest in the
 //     directory named by BAKESTONE_QEMUGUEST. [Need] returns the path of the disk.
+//   - "postgres" is the server of PostgreSQL, on a Unix system, also where Debian keeps it.
 //
 // [SSHD], [Guest], [Moto], [AWSCLI], [Postgres] and [Chromium] call Need themselves. The servers
 // listen on loopback, belong to the test that started them, and are stopped when it

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
+	"golang.org/x/term"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/signals"
@@ -24,6 +25,9 @@ import (
 // returns. A second signal hurries it.
 func Main(name string, run func(ctx context.Context, args []string, out io.Writer) error) {
 	ctx, stop := signals.Context(context.Background(), &signals.Options{Received: func(s os.Signal, n int) {
+		if term.IsTerminal(int(os.Stdout.Fd())) {
+			return // its view shows the clean-up, and a further line would move it
+		}
 		next := "; again to hurry"
 		if n > 1 {
 			next = " in a hurry; again to leave everything as it is"

@@ -135,7 +135,7 @@ func bakeToPoint(t *testing.T, endpoint string) {
 	if _, err := bake.Bake(t.Context(), opts, layersOf(endpoint, "old", k)...); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("points: %d\n", k.passed.Load()) //nolint:forbidigo // for the parent
+	fmt.Printf("points: %d\n", k.passed.Load())
 }
 
 // killedRun runs the process to a point and returns its output.
@@ -167,6 +167,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 		t.Skip("machines have separate addresses on Linux only")
 	}
 	serve := func(t *testing.T) *ec2test.Server {
+		t.Helper()
 		return newServer(t, &ec2test.Options{Listen: true, Port: killedPort})
 	}
 	points := 0

@@ -40,7 +40,7 @@ func TestResumeAfterGuestCleanup(t *testing.T) {
 			// The process ends: its undo is never made.
 			server.Fail(ec2test.Fault{Action: "TerminateInstances", Times: -1, Code: "UnauthorizedOperation"})
 			server.Fail(ec2test.Fault{Action: "DeleteSecurityGroup", Times: -1, Code: "UnauthorizedOperation"})
-			if _, err := bake.Bake(ctx, &bake.Options{Store: store, Clock: clock.Scaled(50)}, define()); err == nil {
+			if _, err := bake.Bake(ctx, &bake.Options{Store: store, Lease: time.Second, Clock: clock.Scaled(50)}, define()); err == nil {
 				t.Fatal("Bake() error = nil, want that of " + test.call)
 			}
 			server.Mend()

@@ -210,7 +210,7 @@ func pinnedStore(t *testing.T, server *ec2test.Server, img *bake.Image) (bake.St
 		cancel()
 		return ctx.Err()
 	}}
-	if _, err := bake.Bake(ctx, &bake.Options{Store: store, Clock: clock.Scaled(50)}, img); err == nil {
+	if _, err := bake.Bake(ctx, &bake.Options{Store: store, Lease: time.Second, Clock: clock.Scaled(50)}, img); err == nil {
 		t.Fatal("Bake() error = nil, want that of the provisioner")
 	}
 	server.Mend()

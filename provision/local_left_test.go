@@ -65,7 +65,7 @@ func localRuns(t *testing.T) bool {
 // TestLocalAfterKill kills a process that bakes while a Local runs, and resumes.
 func TestLocalAfterKill(t *testing.T) {
 	if dir := os.Getenv(leftDir); dir != "" {
-		_, err := bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(dir + "/store")}, leftLocal(dir))
+		_, err := bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(dir + "/store"), Lease: time.Second}, leftLocal(dir))
 		t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 	}
 	dir := t.TempDir()

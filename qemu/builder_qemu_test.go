@@ -155,7 +155,7 @@ func TestResumeAfterKillInQEMU(t *testing.T) {
 			fmt.Println("\nnow")
 			select {}
 		})
-		_, _ = bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(filepath.Join(dir, "store"))}, img)
+		_, _ = bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(filepath.Join(dir, "store")), Lease: time.Second}, img)
 		return
 	}
 	if runtime.GOOS != "linux" {

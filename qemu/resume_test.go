@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/provision"
@@ -113,7 +114,7 @@ func bakeUntil(t *testing.T, at string) {
 	t.Helper()
 	host := qemu.NewHost(os.Getenv(killedHost), &qemu.HostOptions{Programs: os.Getenv(killedPrograms)})
 	_, err := bake.Bake(t.Context(), &bake.Options{
-		Store: bake.DirStore(filepath.Join(host.Dir(), "store")),
+		Store: bake.DirStore(filepath.Join(host.Dir(), "store")), Lease: time.Second,
 		Observe: func(e bake.Event) {
 			if string(e.Kind)+": "+e.Step == at {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)

@@ -218,6 +218,6 @@ func bakeUntilKilled(t *testing.T, addr string) {
 	cfg := &sshmachine.Config{
 		Addr: addr, User: os.Getenv(leftUser), Auth: []sshmachine.Auth{sshmachine.Signer(signer)}, HostKey: sshmachine.FixedHostKey(key),
 	}
-	_, err = bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(os.Getenv(leftStore))}, leftImage(cfg, dir))
+	_, err = bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(os.Getenv(leftStore)), Lease: time.Second}, leftImage(cfg, dir))
 	t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 }

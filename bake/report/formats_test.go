@@ -89,21 +89,27 @@ func TestAnnotationsAsGitHubParsesThem(t *testing.T) {
 	}
 }
 
-// The elements of JUnit's XML as Jenkins' schema and GitLab's documentation have them, with
-// their attributes, of which those after a "!" are required, and their children.
-var junitElements = map[string]struct{ attributes, children []string }{
-	"":           {nil, []string{"testsuites"}},
-	"testsuites": {[]string{"name", "time", "tests", "failures", "disabled", "errors"}, []string{"testsuite"}},
-	"testsuite": {
-		[]string{"!name", "!tests", "failures", "errors", "time", "disabled", "skipped", "timestamp", "hostname", "id", "package"},
-		[]string{"properties", "testcase", "system-out", "system-err"},
-	},
-	"testcase":   {[]string{"!name", "!classname", "assertions", "time", "status", "file"}, []string{"skipped", "error", "failure", "system-out", "system-err"}},
-	"skipped":    {[]string{"message", "type"}, nil},
-	"failure":    {[]string{"message", "type"}, nil},
-	"error":      {[]string{"message", "type"}, nil},
-	"system-out": {},
-	"system-err": {},
+// A junitElement has the attributes, of which those after a "!" are required, and the
+// children that an element may have.
+type junitElement struct{ attributes, children []string }
+
+// junitElements returns the elements of JUnit's XML as Jenkins' schema and GitLab's
+// documentation have them.
+func junitElements() map[string]junitElement {
+	return map[string]junitElement{
+		"":           {nil, []string{"testsuites"}},
+		"testsuites": {[]string{"name", "time", "tests", "failures", "disabled", "errors"}, []string{"testsuite"}},
+		"testsuite": {
+			[]string{"!name", "!tests", "failures", "errors", "time", "disabled", "skipped", "timestamp", "hostname", "id", "package"},
+			[]string{"properties", "testcase", "system-out", "system-err"},
+		},
+		"testcase":   {[]string{"!name", "!classname", "assertions", "time", "status", "file"}, []string{"skipped", "error", "failure", "system-out", "system-err"}},
+		"skipped":    {[]string{"message", "type"}, nil},
+		"failure":    {[]string{"message", "type"}, nil},
+		"error":      {[]string{"message", "type"}, nil},
+		"system-out": {},
+		"system-err": {},
+	}
 }
 
 // checkJUnit returns what is wrong with JUnit's XML, and the numbers of its elements.
@@ -126,14 +132,14 @@ func checkJUnit(text string) (problems []string, counts map[string]int) {
 			name, parent := e.Name.Local, open[len(open)-1]
 			open = append(open, name)
 			counts[name]++
-			if !slices.Contains(junitElements[parent].children, name) {
+			if !slices.Contains(junitElements()[parent].children, name) {
 				wrong("<%s> in <%s>", name, parent)
 			}
 			problems = append(problems, checkAttributes(name, e.Attr)...)
 		case xml.EndElement:
 			open = open[:len(open)-1]
 		case xml.CharData:
-			if in := open[len(open)-1]; strings.TrimSpace(string(e)) != "" && junitElements[in].children != nil {
+			if in := open[len(open)-1]; strings.TrimSpace(string(e)) != "" && junitElements()[in].children != nil {
 				wrong("text in <%s>: %q", in, e)
 			}
 		}
@@ -141,7 +147,7 @@ func checkJUnit(text string) (problems []string, counts map[string]int) {
 }
 
 func checkAttributes(element string, got []xml.Attr) (problems []string) {
-	known := junitElements[element].attributes
+	known := junitElements()[element].attributes
 	for _, a := range known {
 		name, required := strings.CutPrefix(a, "!")
 		if required && !slices.ContainsFunc(got, func(g xml.Attr) bool { return g.Name.Local == name && g.Value != "" }) {

@@ -98,7 +98,7 @@ case "$1 $*" in
 esac
 `,
 	} {
-		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o700); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -200,6 +200,7 @@ func TestGitHubSnippet(t *testing.T) {
 		t.Fatalf("steps are %+v", steps)
 	}
 	eachCode(t, func(t *testing.T, code int) {
+		t.Helper()
 		w := newWorkspace(t, code)
 		outputs, summary := filepath.Join(w.dir, "output"), filepath.Join(w.dir, "summary")
 		w.env = append(w.env, "GITHUB_ACTIONS=true", "GITHUB_OUTPUT="+outputs, "GITHUB_STEP_SUMMARY="+summary)
@@ -220,7 +221,7 @@ func TestGitHubSnippet(t *testing.T) {
 			t.Errorf("the summary is %q, %v", text, err)
 		}
 		script, expressions := evaluate(t, steps[2].Run, outputs)
-		if err := os.WriteFile(filepath.Join(w.dir, "deploy"), []byte("#!/bin/sh\necho deployed $#: \"$@\"\n"), 0o700); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(w.dir, "deploy"), []byte("#!/bin/sh\necho deployed $#: \"$@\"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if printed, got := w.run(t, script); expressions != 1 || got != 0 || !regexp.MustCompile(`^deployed 1: ami-[0-9a-f]{17}\n$`).MatchString(printed) {
@@ -274,6 +275,7 @@ func TestGitLabSnippet(t *testing.T) {
 		t.Errorf("job is %+v", job)
 	}
 	eachCode(t, func(t *testing.T, code int) {
+		t.Helper()
 		w := newWorkspace(t, code)
 		if printed, got := w.run(t, strings.Join(job.Script, "\n")); got != code {
 			t.Errorf("the job ends with %d, want %d: %s", got, code, printed)
@@ -291,6 +293,7 @@ func TestJenkinsSnippet(t *testing.T) {
 		t.Fatalf("commands and files not found in\n%s", stage)
 	}
 	eachCode(t, func(t *testing.T, code int) {
+		t.Helper()
 		w := newWorkspace(t, code)
 		if printed, got := w.run(t, build[1]); got != 0 {
 			t.Fatalf("%s ends with %d: %s", build[1], got, printed)

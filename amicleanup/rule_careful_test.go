@@ -37,6 +37,16 @@ type carefulEstate struct {
 	now   time.Time
 }
 
+// full returns an instance type without capacity, so that what asks for it waits and no
+// instance shows that the image is in use.
+func (w *carefulEstate) full() ec2types.InstanceType {
+	const kind = "c5.large"
+	for _, zone := range []string{"a", "b", "c"} {
+		w.SetCapacity(kind, where+zone, 0)
+	}
+	return kind
+}
+
 // carefulTraps returns the 35 cases in which a peer, or an earlier quick start,
 // removed an image wrongly or left it behind.
 func carefulTraps() []carefulTrap {
@@ -89,13 +99,13 @@ func carefulTraps() []carefulTrap {
 		{name: "spot fleet", setup: func(w *carefulEstate, id string) {
 			out, err := w.ec2.RequestSpotFleet(w.t.Context(), &awsec2.RequestSpotFleetInput{SpotFleetRequestConfig: &ec2types.SpotFleetRequestConfigData{
 				IamFleetRole: aws.String("arn:aws:iam::123456789012:role/fleet"), TargetCapacity: aws.Int32(1),
-				LaunchSpecifications: []ec2types.SpotFleetLaunchSpecification{{ImageId: &id}},
+				LaunchSpecifications: []ec2types.SpotFleetLaunchSpecification{{ImageId: &id, InstanceType: w.full()}},
 			}})
 			do(w.estate, out, err)
 		}},
 		{name: "spot request", setup: func(w *carefulEstate, id string) {
 			out, err := w.ec2.RequestSpotInstances(w.t.Context(), &awsec2.RequestSpotInstancesInput{
-				Type: ec2types.SpotInstanceTypePersistent, LaunchSpecification: &ec2types.RequestSpotLaunchSpecification{ImageId: &id, InstanceType: "t3.micro"},
+				Type: ec2types.SpotInstanceTypePersistent, LaunchSpecification: &ec2types.RequestSpotLaunchSpecification{ImageId: &id, InstanceType: w.full()},
 			})
 			do(w.estate, out, err)
 		}},
@@ -106,6 +116,7 @@ func carefulTraps() []carefulTrap {
 				TargetCapacitySpecification: &ec2types.TargetCapacitySpecificationRequest{TotalTargetCapacity: aws.Int32(1)},
 				LaunchTemplateConfigs: []ec2types.FleetLaunchTemplateConfigRequest{{
 					LaunchTemplateSpecification: &ec2types.FleetLaunchTemplateSpecificationRequest{LaunchTemplateName: &w.name, Version: aws.String("2")},
+					Overrides:                   []ec2types.FleetLaunchTemplateOverridesRequest{{InstanceType: w.full()}},
 				}},
 			})
 			do(w.estate, out, err)

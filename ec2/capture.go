@@ -101,8 +101,12 @@ func (b Builder) validateCapture() []error {
 // Capture returns the steps from the provisioned machine to an AMI.
 func (s *session) Capture() []bake.Step {
 	if s.restored {
-		return s.undoSteps()
+		return s.inAccount(s.undoSteps()...)
 	}
+	return s.inAccount(s.captureSteps()...)
+}
+
+func (s *session) captureSteps() []bake.Step {
 	c := s.builder.Capture
 	var steps []bake.Step
 	if s.builder.AMIName != "" && !s.builder.ReplaceAMI {
@@ -137,7 +141,7 @@ func (s *session) Capture() []bake.Step {
 }
 
 // EndCheck returns the step that terminates the check instance.
-func (s *session) EndCheck() []bake.Step { return []bake.Step{s.terminateStep()} }
+func (s *session) EndCheck() []bake.Step { return s.inAccount(s.terminateStep()) }
 
 // terminateStep returns the step that terminates an instance that is no longer
 // needed.

@@ -115,6 +115,7 @@ func (s *session) launchAs(ctx context.Context, c candidate, in *awsec2.RunInsta
 			return fmt.Errorf("EC2 launched %d instances, want one", len(out.Instances))
 		}
 		s.Instance.Refused = false
+		s.Account = cmp.Or(s.Account, aws.ToString(out.OwnerId))
 		s.Instance.ID = aws.ToString(out.Instances[0].InstanceId)
 		s.run.Created("instance", s.Instance.ID)
 		s.run.Say("%s is %s", s.Instance.ID, c)

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,11 +160,14 @@ func (s *session) allowSSH(ctx context.Context, from []netip.Prefix) error {
 		}
 	}
 	return s.region.onceVisible(ctx, func(ctx context.Context) error {
-		_, err := s.region.client.AuthorizeSecurityGroupIngress(ctx, &awsec2.AuthorizeSecurityGroupIngressInput{
+		out, err := s.region.client.AuthorizeSecurityGroupIngress(ctx, &awsec2.AuthorizeSecurityGroupIngressInput{
 			GroupId: aws.String(s.SecurityGroup.IDs[0]), IpPermissions: []ec2types.IpPermission{rule},
 		})
 		if awsapi.Code(err) == "InvalidPermission.Duplicate" {
 			return nil // by an earlier attempt whose response was lost
+		}
+		if err == nil && len(out.SecurityGroupRules) > 0 {
+			s.Account = cmp.Or(s.Account, aws.ToString(out.SecurityGroupRules[0].GroupOwnerId))
 		}
 		return err
 	})

@@ -25,6 +25,7 @@ type session struct {
 	reopened bool
 
 	Region        string        `json:"region,omitempty"`
+	Account       string        `json:"account,omitempty"` // that EC2 reported with the first resource
 	Source        SourceImage   `json:"source,omitzero"`
 	Network       networkRecord `json:"network,omitzero"`
 	Keys          guest.Keys    `json:"keys,omitzero"`
@@ -82,7 +83,7 @@ func (s *session) Launch() []bake.Step {
 	if s.builder.SSH.ConsoleHostKey {
 		steps = append(steps, bake.Step{Name: "read host key", Do: s.readHostKeys, Timeout: s.builder.SSH.connectTimeout()})
 	}
-	return steps
+	return s.inAccount(steps...)
 }
 
 // Promote returns the steps that copy and share the AMI.
@@ -93,5 +94,6 @@ func (s *session) Promote() []bake.Step {
 	if s.builder.ReplaceAMI {
 		steps = append(steps, bake.Step{Name: "find image to replace", Do: s.findReplaced})
 	}
-	return append(steps, bake.Step{Name: "promote image", Do: s.promote, Undo: s.unpromote, Retry: d.retry(), Timeout: d.timeout() + finishing})
+	steps = append(steps, bake.Step{Name: "promote image", Do: s.promote, Undo: s.unpromote, Retry: d.retry(), Timeout: d.timeout() + finishing})
+	return s.inAccount(steps...)
 }

@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -36,6 +37,46 @@ func (s *session) undoSteps() []bake.Step {
 		{Name: "create image", Undo: s.discardImage},
 		{Name: "register image", Undo: s.discardImage},
 	}
+}
+
+// checkAccount returns an error if the Builder's credentials are not for the account of
+// the record: there, nothing of the build would be found, as if it were gone already.
+func (s *session) checkAccount(ctx context.Context) error {
+	if !s.restored || s.Account == "" {
+		return nil
+	}
+	account, err := s.builder.Cloud.Account(ctx)
+	if err != nil {
+		return fmt.Errorf("identify the account: %w", err)
+	}
+	if account != s.Account {
+		return bake.Invalid("Builder.Cloud", "has credentials for account %s, but the record is of a build in account %s", account, s.Account)
+	}
+	return nil
+}
+
+// inAccount returns the steps, which check the account first.
+func (s *session) inAccount(steps ...bake.Step) []bake.Step {
+	for i := range steps {
+		step := &steps[i]
+		if do := step.Do; do != nil {
+			step.Do = func(ctx context.Context) error {
+				if err := s.checkAccount(ctx); err != nil {
+					return err
+				}
+				return do(ctx)
+			}
+		}
+		if undo := step.Undo; undo != nil {
+			step.Undo = func(ctx context.Context, outcome bake.Outcome) error {
+				if err := s.checkAccount(ctx); err != nil {
+					return err
+				}
+				return undo(ctx, outcome)
+			}
+		}
+	}
+	return steps
 }
 
 // copyAt returns the Copy of the i-th recorded copy. With the Builder of another

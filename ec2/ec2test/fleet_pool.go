@@ -39,7 +39,10 @@ type fleetInstancesXML struct {
 }
 
 func (p fleetPool) xml() poolXML {
-	out := poolXML{Template: fleetRef(p.ref)}
+	var out poolXML
+	if p.ref != nil { // a spot fleet's launch specification has none
+		out.Template = fleetRef(p.ref)
+	}
 	if o := p.override; o != nil {
 		out.Override = &fleetOverrideXML{o.ImageID, o.MaxPrice, o.xml()}
 	}

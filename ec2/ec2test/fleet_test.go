@@ -133,6 +133,30 @@ func TestSpotFleetInstances(t *testing.T) {
 	}
 }
 
+// A spot fleet waits for capacity.
+func TestSpotFleetWaits(t *testing.T) {
+	now := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))
+	srv, c := start(t, &ec2test.Options{Clock: now})
+	capacity := func(n int) {
+		for zone := 'a'; zone <= 'f'; zone++ {
+			srv.SetCapacity("c5.large", region+string(zone), n)
+		}
+	}
+	capacity(0)
+	id := must(c.RequestSpotFleet(t.Context(), &awsec2.RequestSpotFleetInput{SpotFleetRequestConfig: &ec2types.SpotFleetRequestConfigData{
+		IamFleetRole: aws.String("arn:aws:iam::123456789012:role/fleet"), TargetCapacity: aws.Int32(1),
+		LaunchSpecifications: []ec2types.SpotFleetLaunchSpecification{{ImageId: ubuntu(t, c).ImageId, InstanceType: "c5.large"}},
+	}}))(t).SpotFleetRequestId
+	for _, want := range []int{0, 1} {
+		got := must(c.DescribeSpotFleetInstances(t.Context(), &awsec2.DescribeSpotFleetInstancesInput{SpotFleetRequestId: id}))(t).ActiveInstances
+		if len(got) != want {
+			t.Errorf("spot fleet has %d instances, want %d", len(got), want)
+		}
+		capacity(1)
+		now.Advance(time.Minute)
+	}
+}
+
 // A spot request waits for capacity at its price.
 func TestSpotRequestWaits(t *testing.T) {
 	now := clock.NewVirtual(time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC))

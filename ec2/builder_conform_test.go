@@ -2,6 +2,7 @@ package ec2_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/bakestone-go/bakestone/bake/baketest"
 	"github.com/bakestone-go/bakestone/bake/clock"
@@ -36,10 +37,12 @@ func TestBuilderConforms(t *testing.T) {
 			t.Helper()
 			server := roleServer(t, nil)
 			cloud := newCloud(server)
-			layer, _ := multiRegion(cloud).Builder.(ec2.Builder)
+			builder, _ := multiRegion(cloud).Builder.(ec2.Builder)
+			builder.SSH.ConnectTimeout = 5 * time.Hour // of the scaled clock; what runs on the machine takes real time
+			layer := builder
 			layer.Source = nil
 			return baketest.Platform{
-				Builder: multiRegion(cloud).Builder, Layers: layer, Existing: server.Leftovers, Clock: clock.Scaled(1000),
+				Builder: builder, Layers: layer, Existing: server.Leftovers, Clock: clock.Scaled(1000),
 			}
 		},
 	} {

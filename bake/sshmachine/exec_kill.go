@@ -88,7 +88,7 @@ func (c *conn) endMarked(ctx context.Context) error {
 	if su, err := c.detectSudo(ctx); err == nil {
 		p.sudo = su // for those that run as root
 	}
-	ctx, cancel := clock.WithTimeout(ctx, c.cfg.Clock, endTimeout)
+	ctx, cancel := context.WithTimeout(ctx, endTimeout) // by the time of the machine, not of Config.Clock
 	defer cancel()
 	how := killing{patience: 2, grace: 2 * killGrace, again: true} // the process that started them has ended since
 	if err := c.killAll(ctx, p, how); err != nil {

@@ -99,7 +99,7 @@ func TestAdminCommands(t *testing.T) {
 		{name: "visudo", script: "echo 'app ALL=(ALL) NOPASSWD:ALL' >s; visudo -cf s; echo nonsense >s; visudo -cqf s", out: "s: parsed OK\n", err: "syntax error", status: 1},
 		{name: "pgrep and pkill", script: "sleep 500 & sleep 0.01; pgrep -f 'sleep 5'00 >/dev/null && echo found; pkill -f 'sleep 500$'; wait $!; echo $?; pgrep -x nothing", out: "found\n143\n", status: 1},
 		{name: "root only", script: "ldconfig && echo ok; modprobe overlay; mount /dev/x /mnt", user: "ubuntu", out: "ok\n", err: "only root", status: 1},
-		{name: "mount", script: "mount -o remount,rw / && mount /dev/xvdb /mnt", err: "register a mount command", status: 32},
+		{name: "mount", script: "mount -o remount,rw / && mount /dev/xvdb /mnt", err: "special device /dev/xvdb does not exist", status: 32},
 		{name: "jq", script: `echo '{"a":{"b":[1,2]},"n":"x y"}' >j; jq .a.b j; jq -c .a j; jq -r .n j; jq -r --arg k n '.[$k]' j; jq -e .zz j; echo $?; echo '[1,2]' | jq 'add'; jq -n '{x:1}' -c; jq '.[' j`, out: "[\n  1,\n  2\n]\n{\"b\":[1,2]}\nx y\nx y\nnull\n1\n3\n{\"x\":1}\n", err: "jq: error", status: 3},
 		{name: "awk isolation", script: `awk 'BEGIN { while ((getline l < "/etc/passwd") > 0) print l }'; awk 'BEGIN { print "x" > "f" }'; awk 'BEGIN { system("id") }'`, err: "awk: ", status: 2},
 		{name: "diff", script: "seq 9 >a; sed 's/5/five/' a >b; diff -u --label a --label b a b; mkdir x y; echo 1 >x/f; echo 2 >x/g; cp x/f y/; diff -r x y", out: "--- a\n+++ b\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\nOnly in x: g\n", status: 1},

@@ -61,9 +61,9 @@ func (r *runner) background(st *syntax.Stmt) {
 	c.noErr = 0
 	_, c.tail = st.Cmd.(*syntax.CallExpr)
 	r.p.Host.outlive(c.ctx, func() {
+		defer close(j.done) // once the process is gone, as kill after wait can see
 		defer end()
 		j.status = c.run(func(c *runner) { c.stmt(&foreground) })
-		close(j.done)
 	})
 	r.addJob(j)
 	r.lastJob = j.pid
@@ -222,9 +222,9 @@ func (r *runner) coproc(cm *syntax.CoprocClause) {
 	c.fds.set(1, theirOut)
 	j := &job{pid: c.p.PID, done: make(chan struct{}), text: textOf(cm)}
 	r.p.Host.outlive(c.ctx, func() {
+		defer close(j.done)
 		defer end()
 		j.status = c.run(func(c *runner) { c.stmt(cm.Stmt) })
-		close(j.done)
 	})
 	reading := r.fds.free(60)
 	r.fds.set(reading, out)

@@ -105,10 +105,10 @@ func (s *session) clean(ctx context.Context, m bake.Machine) error {
 	if err := atomicfile.Write(s.path(cleanName), nil, privateFile); err != nil {
 		return err
 	}
-	// The guest may end before it reports the result of the command.
+	// The guest may end, and kill the command, before it reports the result.
 	err := m.Run(ctx, &bake.Cmd{Line: cmp.Or(s.builder.PowerOff, powerOff), Sudo: true})
-	if errors.Is(err, bake.ErrDisconnected) {
-		return nil
+	if ended, ok := errors.AsType[*bake.ExitError](err); errors.Is(err, bake.ErrDisconnected) || ok && ended.Signal != "" {
+		return nil // waitPowerOff sees whether it powers down
 	}
 	return err
 }

@@ -138,8 +138,9 @@ func bakeToPoint(t *testing.T, endpoint string) {
 	fmt.Printf("points: %d\n", k.passed.Load())
 }
 
-// killedRun runs the process to a point and returns its output.
-func killedRun(t *testing.T, server *ec2test.Server, dir string, point int) string {
+// killedRun runs the process to a point and returns its output. Beyond the given point the
+// run may end before.
+func killedRun(t *testing.T, server *ec2test.Server, dir string, point, certain int) string {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -148,11 +149,16 @@ func killedRun(t *testing.T, server *ec2test.Server, dir string, point int) stri
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestKilledAtEveryPoint$")
 	cmd.Env = append(os.Environ(), killedEndpoint+"="+server.URL(), killedStore+"="+dir, killedPoint+"="+strconv.Itoa(point))
 	out, err := cmd.CombinedOutput()
-	if (err != nil) != (point > 0) || err != nil && !strings.Contains(err.Error(), "killed") {
+	ended := strings.Contains(string(out), "points: ") && point > certain
+	if !ended && ((err != nil) != (point > 0) || err != nil && !strings.Contains(err.Error(), "killed")) {
 		t.Fatalf("process that is killed at point %d: %v\n%s", point, err, out)
 	}
 	return string(out)
 }
+
+// certain returns how many of the points that were counted once any run has. The numbers
+// differ a little, since polls do.
+func certain(points int) int { return points - points/10 }
 
 // TestKilledAtEveryPoint kills a process at points before and after each API call, event
 // and save of a graph of two layers, and within saves. Then another one resumes, with the
@@ -172,7 +178,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 	}
 	points := 0
 	if !t.Run("count", func(t *testing.T) {
-		out := killedRun(t, serve(t), t.TempDir(), 0)
+		out := killedRun(t, serve(t), t.TempDir(), 0, 0)
 		_, number, _ := strings.Cut(out, "points: ")
 		if _, err := fmt.Sscan(number, &points); err != nil {
 			t.Fatalf("%v in %s", err, out)
@@ -184,7 +190,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 	if points < fewest {
 		t.Errorf("%d points, want at least %d", points, fewest)
 	}
-	step := points / short
+	step := max(1, certain(points)/short)
 	if os.Getenv("BAKESTONE_LONG") != "" {
 		step = 1
 	}
@@ -197,7 +203,9 @@ func TestKilledAtEveryPoint(t *testing.T) {
 		mode := modes[i%len(modes)]
 		t.Run(fmt.Sprintf("%s after point %d", mode.name, point), func(t *testing.T) {
 			server, dir := serve(t), t.TempDir()
-			killedRun(t, server, dir, point)
+			if out := killedRun(t, server, dir, point, certain(points)); strings.Contains(out, "points: ") {
+				t.Skipf("this run had fewer points: %s", out)
+			}
 			mode.then(t, server, bake.DirStore(dir))
 			ran[mode.name]++
 			if _, err := bake.DirStore(dir).List(t.Context()); err != nil {

@@ -186,7 +186,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 	}) {
 		return
 	}
-	const fewest, short = 300, 12
+	const fewest, short = 300, 8
 	if points < fewest {
 		t.Errorf("%d points, want at least %d", points, fewest)
 	}

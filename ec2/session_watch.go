@@ -112,50 +112,6 @@ func (w watch) look(ctx context.Context) error {
 	return w.region.instances.Wait(limited, w.id, func(i ec2types.Instance, _ bool) (bool, error) { return true, notRunning(i) })
 }
 
-// A watchedMachine is a connection whose calls end when the instance does.
-type watchedMachine struct {
-	machine bake.Machine
-	watch   watch
-}
-
-var (
-	_ bake.Machine    = watchedMachine{}
-	_ bake.SSHReacher = watchedMachine{}
-)
-
-// Unwrap returns the machine.
-func (m watchedMachine) Unwrap() bake.Machine { return m.machine }
-
-func (m watchedMachine) ReachSSH(ctx context.Context, use func(context.Context, bake.SSHAccess) error) error {
-	return m.watch.during(ctx, func(ctx context.Context) error { return bake.ReachSSH(ctx, m.machine, use) })
-}
-
-func (m watchedMachine) Run(ctx context.Context, cmd *bake.Cmd) error {
-	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Run(ctx, cmd) })
-}
-
-func (m watchedMachine) Put(ctx context.Context, up *bake.Upload) error {
-	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Put(ctx, up) })
-}
-
-func (m watchedMachine) Get(ctx context.Context, down *bake.Download) error {
-	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Get(ctx, down) })
-}
-
-func (m watchedMachine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
-	return m.watch.during(ctx, func(ctx context.Context) error { return m.machine.Reboot(ctx, cmd) })
-}
-
-func (m watchedMachine) Facts(ctx context.Context) (facts bake.Facts, err error) {
-	err = m.watch.during(ctx, func(ctx context.Context) error {
-		facts, err = m.machine.Facts(ctx)
-		return err
-	})
-	return facts, err
-}
-
-func (m watchedMachine) Close() error { return m.machine.Close() }
-
 // relaunches reports whether the instance ended by a fault of EC2's, or its guest was
 // cleaned by a process that ended, which another launch may help with.
 func relaunches(cause error) bool {

@@ -192,15 +192,8 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		Clock:          s.run.Clock,
 		Logger:         s.run.Log,
 	}
-	if len(config.Auth) == 0 {
-		config.Auth = s.Keys.Auth()
-	}
-	if config.HostKey == nil {
-		known, err := guest.ParseHostKeys(s.Keys.HostKeys())
-		if err != nil {
-			return nil, err
-		}
-		config.HostKey = sshmachine.FixedHostKey(known...)
+	if err := s.Keys.Complete(config); err != nil {
+		return nil, err
 	}
 	if b.SSH.Dial != nil {
 		to := SSHTarget{Region: s.region.name, InstanceID: s.Instance.ID, Address: s.Instance.Address, Port: b.SSH.port()}
@@ -231,7 +224,7 @@ func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 		return nil, s.unreachable(ctx, config.Addr, err)
 	}
 	s.resumed = false // no later step has been begun before
-	return watchedMachine{m, w}, nil
+	return guest.Watch(m, w.during), nil
 }
 
 // A guest that another process began to clean may accept no more logins: its host keys

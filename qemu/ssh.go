@@ -110,15 +110,8 @@ func (s *session) sshConfig() (*sshmachine.Config, error) {
 		Clock:          s.run.Clock,
 		Logger:         s.run.Log,
 	}
-	if len(config.Auth) == 0 {
-		config.Auth = s.Keys.Auth()
-	}
-	if config.HostKey == nil {
-		known, err := guest.ParseHostKeys(s.Keys.HostKeys())
-		if err != nil {
-			return nil, err
-		}
-		config.HostKey = sshmachine.FixedHostKey(known...)
+	if err := s.Keys.Complete(config); err != nil {
+		return nil, err
 	}
 	if b.SSH.Configure != nil {
 		b.SSH.Configure(config)
@@ -158,7 +151,7 @@ func (s *session) connect(ctx context.Context, timeout time.Duration) (bake.Mach
 	if err != nil {
 		return nil, s.unreachable(ctx, err)
 	}
-	return watchedMachine{m, s}, nil
+	return guest.Watch(m, s.during), nil
 }
 
 // unreachable adds the end of the console to the error of a first connection.

@@ -113,50 +113,6 @@ func (s *session) look(ctx context.Context) error {
 // runaway guest would fill, but in the host's.
 const mostConsole = 256 << 20
 
-// A watchedMachine is a connection whose calls end when the machine does.
-type watchedMachine struct {
-	machine bake.Machine
-	session *session
-}
-
-var (
-	_ bake.Machine    = watchedMachine{}
-	_ bake.SSHReacher = watchedMachine{}
-)
-
-// Unwrap returns the machine.
-func (m watchedMachine) Unwrap() bake.Machine { return m.machine }
-
-func (m watchedMachine) ReachSSH(ctx context.Context, use func(context.Context, bake.SSHAccess) error) error {
-	return m.session.during(ctx, func(ctx context.Context) error { return bake.ReachSSH(ctx, m.machine, use) })
-}
-
-func (m watchedMachine) Run(ctx context.Context, cmd *bake.Cmd) error {
-	return m.session.during(ctx, func(ctx context.Context) error { return m.machine.Run(ctx, cmd) })
-}
-
-func (m watchedMachine) Put(ctx context.Context, up *bake.Upload) error {
-	return m.session.during(ctx, func(ctx context.Context) error { return m.machine.Put(ctx, up) })
-}
-
-func (m watchedMachine) Get(ctx context.Context, down *bake.Download) error {
-	return m.session.during(ctx, func(ctx context.Context) error { return m.machine.Get(ctx, down) })
-}
-
-func (m watchedMachine) Reboot(ctx context.Context, cmd *bake.Cmd) error {
-	return m.session.during(ctx, func(ctx context.Context) error { return m.machine.Reboot(ctx, cmd) })
-}
-
-func (m watchedMachine) Facts(ctx context.Context) (facts bake.Facts, err error) {
-	err = m.session.during(ctx, func(ctx context.Context) error {
-		facts, err = m.machine.Facts(ctx)
-		return err
-	})
-	return facts, err
-}
-
-func (m watchedMachine) Close() error { return m.machine.Close() }
-
 // checkConsole reports a guest that prints without end.
 func (s *session) checkConsole() error {
 	info, err := os.Stat(s.path(consoleName))

@@ -52,6 +52,21 @@ func (k Keys) Auth() []sshmachine.Auth {
 	return all
 }
 
+// Complete sets the login and the policy for host keys that config does not have.
+func (k Keys) Complete(config *sshmachine.Config) error {
+	if len(config.Auth) == 0 {
+		config.Auth = k.Auth()
+	}
+	if config.HostKey == nil {
+		known, err := ParseHostKeys(k.HostKeys())
+		if err != nil {
+			return err
+		}
+		config.HostKey = sshmachine.FixedHostKey(known...)
+	}
+	return nil
+}
+
 // AddHostKeys creates the host keys and masks their private halves in the output of run.
 func (k *Keys) AddHostKeys(run *bake.Run) error {
 	return newKeyPairs(run, "", &k.HostPrivate, &k.HostPublic, &k.HostECDSAPrivate, &k.HostECDSAPublic)

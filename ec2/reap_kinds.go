@@ -31,6 +31,15 @@ func (s *sightings) add(id *string, tags []ec2types.Tag, used string) {
 	s.byID[aws.ToString(id)] = sighting{tagMap(tags), used}
 }
 
+// addUsed adds a resource that the one which users has for it keeps in use.
+func (s *sightings) addUsed(id *string, tags []ec2types.Tag, users map[string]string) {
+	used := ""
+	if by := users[aws.ToString(id)]; by != "" {
+		used = "it is in use by " + by
+	}
+	s.add(id, tags, used)
+}
+
 func (p *reapPlace) seeInstances(ctx context.Context, ids []string, _ map[string]bool) (sightings, error) {
 	return seeAll(ctx, ids, "instance-id", func(by ec2types.Filter) pager[awsec2.DescribeInstancesOutput] {
 		return awsec2.NewDescribeInstancesPaginator(p.region.client, &awsec2.DescribeInstancesInput{Filters: []ec2types.Filter{by}, MaxResults: aws.Int32(pageSize)})
@@ -175,11 +184,7 @@ func (p *reapPlace) seeGroups(ctx context.Context, ids []string, going map[strin
 		return awsec2.NewDescribeSecurityGroupsPaginator(p.region.client, &awsec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{by}, MaxResults: aws.Int32(pageSize)})
 	}, func(page *awsec2.DescribeSecurityGroupsOutput, seen *sightings) middleware.Metadata {
 		for _, g := range page.SecurityGroups {
-			used := ""
-			if by := users[aws.ToString(g.GroupId)]; by != "" {
-				used = "it is in use by " + by
-			}
-			seen.add(g.GroupId, g.Tags, used)
+			seen.addUsed(g.GroupId, g.Tags, users)
 		}
 		return page.ResultMetadata
 	})
@@ -232,11 +237,7 @@ func (p *reapPlace) seeSnapshots(ctx context.Context, ids []string, going map[st
 		})
 	}, func(page *awsec2.DescribeSnapshotsOutput, seen *sightings) middleware.Metadata {
 		for _, s := range page.Snapshots {
-			used := ""
-			if by := users[aws.ToString(s.SnapshotId)]; by != "" {
-				used = "it is in use by " + by
-			}
-			seen.add(s.SnapshotId, s.Tags, used)
+			seen.addUsed(s.SnapshotId, s.Tags, users)
 		}
 		return page.ResultMetadata
 	})

@@ -241,6 +241,23 @@ func (c *call) revokeEgress(in *revokeEgressInput) (*ec2query.Return, *ec2query.
 	return c.revoke(&revokeInput{ruleParams{groupRef{GroupID: in.GroupID}, in.rangeParams}, in.SecurityGroupRuleID}, true)
 }
 
+// eachNamedRule calls do for the rules that a request names by content, and the group's
+// own of the same content, which must exist.
+func (c *call) eachNamedRule(in *ruleParams, g *group, egress bool, do func(want, have *rule)) *ec2query.Error {
+	named, err := c.rulesOf(in, g, egress)
+	if err != nil {
+		return err
+	}
+	for _, want := range named {
+		have := g.find(want.key())
+		if have == nil {
+			return missingRule()
+		}
+		do(want, have)
+	}
+	return nil
+}
+
 func (c *call) revoke(in *revokeInput, egress bool) (*ec2query.Return, *ec2query.Error) {
 	g, err := c.groupOf(in.groupRef)
 	if err != nil {
@@ -258,16 +275,9 @@ func (c *call) revoke(in *revokeInput, egress bool) (*ec2query.Return, *ec2query
 		revoked = append(revoked, r)
 	}
 	if len(in.SecurityGroupRuleID) == 0 {
-		named, err := c.rulesOf(&in.ruleParams, g, egress)
+		err := c.eachNamedRule(&in.ruleParams, g, egress, func(_, have *rule) { revoked = append(revoked, have) })
 		if err != nil {
 			return nil, err
-		}
-		for _, want := range named {
-			have := g.find(want.key())
-			if have == nil {
-				return nil, missingRule()
-			}
-			revoked = append(revoked, have)
 		}
 	}
 	if err := c.checkDryRun(); err != nil {

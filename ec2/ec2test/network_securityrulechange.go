@@ -134,16 +134,9 @@ func (c *call) updateText(in *describeRuleInput, egress bool) (*ec2query.Return,
 		texts[g.rules[at]] = d.Description
 	}
 	if len(texts) == 0 || len(in.IPPermissions) > 0 {
-		named, err := c.rulesOf(&ruleParams{rangeParams: rangeParams{IPPermissions: in.IPPermissions}}, g, egress)
+		err := c.eachNamedRule(&ruleParams{rangeParams: rangeParams{IPPermissions: in.IPPermissions}}, g, egress, func(want, have *rule) { texts[have] = want.description })
 		if err != nil {
 			return nil, err
-		}
-		for _, want := range named {
-			have := g.find(want.key())
-			if have == nil {
-				return nil, missingRule()
-			}
-			texts[have] = want.description
 		}
 	}
 	if err := c.checkDryRun(); err != nil {

@@ -1,7 +1,6 @@
 package bake
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,14 +132,16 @@ func (b *build) bakeAfterSource(ctx context.Context, slots *line, from *build) *
 	switch {
 	case ended && (source == nil || !b.anotherSource(source)):
 		return b.ended(ctx)
+	case source == nil && from != nil && b.hold.lostError() != nil: // perhaps before from was delivered
+		return b.leave(ctx, b.hold.lostError(), nil)
 	case source == nil && from != nil && b.hold.canceledError() == nil:
 		if from.left && b.hold != nil {
-			return b.leave(ctx, cmp.Or(b.leaving(), ErrSuspended), nil)
+			return b.leave(ctx, ErrSuspended, nil)
 		}
 		return b.skip(ctx, StatusSkipped, fmt.Errorf("%w: %s", ErrSourceFailed, from.img.Name))
 	}
 	own := &party{priority: b.img.Priority, seats: []seat{{most: b.Parallel}}}
-	if leave, err := b.enter(ctx, slots, own, nil); err == nil {
+	if leave, err := slots.enter(ctx, own, b.suspended, nil); err == nil {
 		defer leave()
 	}
 	b.settle()

@@ -115,7 +115,7 @@ func (b *build) takeMachine(ctx context.Context, s *stage) error {
 		return nil
 	}
 	waited := false
-	leave, err := b.enter(ctx, &b.Limits.line, p, func(place int, reached string) {
+	leave, err := b.Limits.line.enter(ctx, p, b.suspended, func(place int, reached string) {
 		waited = true
 		b.event(Event{Kind: BuildQueued, Queue: place, Text: reached})
 	})

@@ -41,8 +41,9 @@ type party struct {
 
 // enter waits until there is a seat of each kind. It calls report when p begins to wait
 // and whenever only half as many are before it, with its place among those that wait
-// for the same, from 1, and the limit that is reached. The caller must call leave.
-func (l *line) enter(ctx context.Context, p *party, report func(place int, reached string)) (leave func(), err error) {
+// for the same, from 1, and the limit that is reached. The caller must call leave. If
+// suspended is closed before, the error is ErrSuspended.
+func (l *line) enter(ctx context.Context, p *party, suspended <-chan struct{}, report func(place int, reached string)) (leave func(), err error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
@@ -55,12 +56,15 @@ func (l *line) enter(ctx context.Context, p *party, report func(place int, reach
 		}
 		select {
 		case <-p.admitted:
-			if err := context.Cause(ctx); err != nil {
-				leave()
-				return nil, err
+			if ctx.Err() == nil && !closed(suspended) {
+				return leave, nil
 			}
-			return leave, nil
+			leave()
+			return nil, cmp.Or(context.Cause(ctx), ErrSuspended)
 		case <-p.moved:
+		case <-suspended:
+			leave()
+			return nil, ErrSuspended
 		case <-ctx.Done():
 			leave()
 			return nil, context.Cause(ctx)

@@ -50,30 +50,14 @@ func (s *settings) work(ctx context.Context) (work context.Context, stop func())
 // suspending reports whether the builds are to end after their running step.
 func (s *settings) suspending() bool {
 	s.settle()
+	return closed(s.suspended)
+}
+
+func closed(c <-chan struct{}) bool {
 	select {
-	case <-s.suspended:
+	case <-c:
 		return true
 	default:
 		return false
 	}
-}
-
-// enter waits in a line until ctx ends or the builds are to end after their running step,
-// when it returns ErrSuspended.
-func (s *settings) enter(ctx context.Context, l *line, p *party, report func(place int, reached string)) (leave func(), err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		select {
-		case <-s.suspended:
-			cancel(ErrSuspended)
-		case <-ctx.Done():
-		}
-	}()
-	defer func() {
-		cancel(nil)
-		<-ended
-	}()
-	return l.enter(ctx, p, report)
 }

@@ -62,6 +62,7 @@ func (b *build) newRun(id string) *Run {
 		Log:  slog.New(maskHandler{b.Log.Handler(), b.mask}).With(slog.String("image", b.img.Name), slog.String("build", b.record.Build)),
 		emit: func(e Event) { b.event(e) },
 		step: b.stepName, left: b.leftStep,
+		lease: func(ctx context.Context) error { return b.hold.current(ctx) },
 	}
 }
 

@@ -131,7 +131,7 @@ func (b *build) createRecord(ctx context.Context) error {
 	if err := b.fillRecord(); err != nil {
 		return err
 	}
-	sent := b.time().Now()
+	sent := b.now()
 	first := b.record
 	first.Revision, first.Lease = 1, b.lease(newOwner(b.Owner), 1)
 	if err := b.Store.Save(ctx, &first); err != nil {

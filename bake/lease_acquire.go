@@ -108,7 +108,7 @@ func (s *settings) load(ctx context.Context, build string) (*Record, error) {
 
 // take takes the lease of rec, which is free or has expired.
 func (s *settings) take(ctx context.Context, rec *Record) (*hold, error) {
-	sent, from := s.time().Now(), rec.Lease.Owner
+	sent, from := s.now(), rec.Lease.Owner
 	rec.Lease = s.lease(newOwner(s.Owner), rec.Lease.Token+1)
 	rec.Revision++
 	limited, stop := clock.WithTimeout(context.WithoutCancel(ctx), s.time(), storeTimeout)

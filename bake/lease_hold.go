@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/boottime"
 )
 
 // A hold is the ownership of a record by this process. It saves the record, and renews
@@ -24,7 +25,7 @@ type hold struct {
 	saved  Record        // as the store has it
 
 	mu       sync.Mutex
-	sent     time.Time // when the last successful Save was sent: the lease counts from then
+	sent     boottime.Moment // when the last successful Save was sent: the lease counts from then
 	lost     error
 	canceled *CanceledError // a request of another process
 	watchers map[int]func() // are told that one of the two is set
@@ -42,7 +43,7 @@ const (
 )
 
 // hold starts to hold rec, which the caller has just saved with the lease of owner.
-func (s *settings) hold(ctx context.Context, rec *Record, sent time.Time) *hold {
+func (s *settings) hold(ctx context.Context, rec *Record, sent boottime.Moment) *hold {
 	h := &hold{settings: s, saving: make(chan struct{}, 1), owner: rec.Lease.Owner, token: rec.Lease.Token, saved: *rec, sent: sent}
 	h.saved.Steps = slices.Clone(rec.Steps)
 	if rec.Cancel != "" {
@@ -70,18 +71,14 @@ func (s *settings) lease(owner string, token int64) Lease {
 	return Lease{Owner: owner, Token: token, Until: s.time().Now().Add(s.Lease).UTC().Round(0), Length: s.Lease}
 }
 
-// elapsed returns the time since then, by the monotonic clock or the wall clock,
-// whichever shows more: the first stands still while the computer sleeps.
-func elapsed(c clock.Clock, then time.Time) time.Duration {
-	now := c.Now()
-	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
-}
+// now returns the current moment, for the length of a lease.
+func (s *settings) now() boottime.Moment { return boottime.At(s.time().Now()) }
 
 // left returns how long the lease still lasts.
 func (h *hold) left() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.Lease - elapsed(h.time(), h.sent)
+	return h.Lease - h.sent.Since(h.now())
 }
 
 // renew saves the record again whenever a third of the lease has passed. It ends when
@@ -170,7 +167,7 @@ func (h *hold) try(ctx context.Context, rec Record, release bool) error {
 		if left <= 0 {
 			return h.lose(errors.New("it could not be renewed in time"))
 		}
-		now := h.time().Now()
+		now := h.now()
 		lease := h.lease(h.owner, h.saved.Lease.Token)
 		if release {
 			lease = Lease{Token: h.saved.Lease.Token}
@@ -313,15 +310,4 @@ func (h *hold) ended() error {
 		return h.lose(errors.New("it could not be renewed in time"))
 	}
 	return nil
-}
-
-// check renews the lease if little of it is left, and returns an error if it is lost or
-// cannot be renewed.
-func (h *hold) check(ctx context.Context) error {
-	if err := h.ended(); err != nil || h == nil || h.left() > h.Lease/marginPart {
-		return err
-	}
-	h.saving <- struct{}{}
-	defer func() { <-h.saving }()
-	return h.try(ctx, h.saved, false)
 }

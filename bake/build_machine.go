@@ -40,10 +40,12 @@ func (b *build) takeMachine(ctx context.Context, s *stage) error {
 		return nil
 	}
 	waited := false
+	b.hold.wait(true)
 	leave, err := b.Limits.line.enter(ctx, p, b.suspended, func(place int, reached string) {
 		waited = true
 		b.event(Event{Kind: BuildQueued, Queue: place, Text: reached})
 	})
+	b.hold.wait(false)
 	if err != nil {
 		return &Error{Image: b.img.Name, Err: err, mask: b.mask}
 	}

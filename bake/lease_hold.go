@@ -18,6 +18,7 @@ import (
 // of a build without a Store, do nothing.
 type hold struct {
 	*settings
+	build string
 	owner string
 	token int64
 
@@ -26,6 +27,10 @@ type hold struct {
 
 	mu       sync.Mutex
 	sent     boottime.Moment // when the last successful Save was sent: the lease counts from then
+	looked   boottime.Moment // when the record was last saved or loaded
+	under    *hold           // covers this one, or nil
+	waits    bool            // for the build's turn, so that another hold may cover it
+	stopped  bool            // it is not renewed any more
 	lost     error
 	canceled *CanceledError // a request of another process
 	watchers map[int]func() // are told that one of the two is set
@@ -44,7 +49,7 @@ const (
 
 // hold starts to hold rec, which the caller has just saved with the lease of owner.
 func (s *settings) hold(ctx context.Context, rec *Record, sent boottime.Moment) *hold {
-	h := &hold{settings: s, saving: make(chan struct{}, 1), owner: rec.Lease.Owner, token: rec.Lease.Token, saved: *rec, sent: sent}
+	h := &hold{settings: s, saving: make(chan struct{}, 1), build: rec.Build, owner: rec.Lease.Owner, token: rec.Lease.Token, saved: *rec, sent: sent, looked: sent}
 	h.saved.Steps = slices.Clone(rec.Steps)
 	if rec.Cancel != "" {
 		h.canceled = &CanceledError{rec.Cancel}
@@ -56,6 +61,9 @@ func (s *settings) hold(ctx context.Context, rec *Record, sent boottime.Moment) 
 		h.renew(ctx)
 	}()
 	h.stop = func() {
+		h.mu.Lock()
+		h.stopped = true
+		h.mu.Unlock()
 		cancel()
 		<-done
 	}
@@ -76,12 +84,15 @@ func (s *settings) now() boottime.Moment { return boottime.At(s.time().Now()) }
 
 // left returns how long the lease still lasts.
 func (h *hold) left() time.Duration {
+	if by := h.coveredBy(); by != nil {
+		return by.left()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.Lease - h.sent.Since(h.now())
 }
 
-// renew saves the record again whenever a third of the lease has passed. It ends when
+// renew renews the lease whenever a third of it has passed. It ends when
 // ctx does or the lease is lost. A Save that hangs does not keep it from noticing the
 // end of the lease.
 func (h *hold) renew(ctx context.Context) {
@@ -95,7 +106,7 @@ func (h *hold) renew(ctx context.Context) {
 		case left <= 0:
 			_ = h.lose(errors.New("it could not be renewed in time"))
 			return
-		case left > h.Lease-h.Lease/renewAt:
+		case !h.due():
 			continue
 		}
 		select {
@@ -105,7 +116,7 @@ func (h *hold) renew(ctx context.Context) {
 				h.saving <- struct{}{}
 				defer func() { <-h.saving }()
 				// A failure is tried again at the next tick.
-				_ = h.try(ctx, h.saved, false)
+				_ = h.keep(ctx)
 			})
 		default:
 		}
@@ -172,6 +183,10 @@ func (h *hold) try(ctx context.Context, rec Record, release bool) error {
 		if release {
 			lease = Lease{Token: h.saved.Lease.Token}
 		}
+		under := h.nextCover()
+		if under != nil && !release {
+			lease.Under = under.build
+		}
 		rec.Lease, rec.Revision, rec.Cancel = lease, h.saved.Revision+1, h.saved.Cancel
 		limited, stop := clock.WithTimeout(ctx, h.time(), left)
 		err := h.Store.Save(limited, &rec)
@@ -184,7 +199,7 @@ func (h *hold) try(ctx context.Context, rec Record, release bool) error {
 			h.saved = rec
 			h.saved.Steps = slices.Clone(rec.Steps)
 			h.mu.Lock()
-			h.sent = now
+			h.sent, h.looked, h.under = now, now, under
 			h.mu.Unlock()
 			return nil
 		case !errors.Is(err, errAdopted):

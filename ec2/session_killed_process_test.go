@@ -113,9 +113,11 @@ type killedSaves struct {
 
 func (s *killedSaves) Save(ctx context.Context, r *bake.Record) error {
 	s.pass()
-	half := s.dir + "/.saving-" + r.Build // what DirStore writes first
-	if err := os.WriteFile(half, []byte(`{"version":2,"session":{"keys":"PRIV`), 0o600); err != nil {
-		return err
+	half := s.dir + "/.saving-" + r.Build // what DirStore writes first, with a lock
+	if !s.thawed.Load() {
+		if err := os.WriteFile(half, []byte(`{"version":2,"session":{"keys":"PRIV`), 0o600); err != nil {
+			return err
+		}
 	}
 	s.pass()
 	s.saves.RLock()

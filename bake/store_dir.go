@@ -66,7 +66,7 @@ func (d *dirStore) Save(ctx context.Context, r *Record) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
 	d.sweeps.Do(func() { _, _ = d.sweep(ctx) })

@@ -11,9 +11,13 @@ import (
 // build that covers it. Other processes then take the record for owned as long as the
 // same owner renews that one's lease.
 type cover struct {
+	turns chan struct{} // has a value for each call of the Store for a build that waits
+
 	mu   sync.Mutex
 	hold *hold // whose lease covers the others
 }
+
+func newCover() *cover { return &cover{turns: make(chan struct{}, saveAtOnce)} }
 
 // set makes h the hold that covers the others.
 func (c *cover) set(h *hold) {
@@ -60,12 +64,15 @@ func (h *hold) wait(waits bool) {
 	h.waits = waits
 }
 
+func (h *hold) waiting() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.waits
+}
+
 // nextCover returns the hold that is to cover this one, or nil.
 func (h *hold) nextCover() *hold {
-	h.mu.Lock()
-	waits := h.waits
-	h.mu.Unlock()
-	if !waits {
+	if !h.waiting() {
 		return nil
 	}
 	if by := h.covers.of(h); by != h {
@@ -75,8 +82,17 @@ func (h *hold) nextCover() *hold {
 }
 
 // keep renews the lease. One that another covers is not renewed: keep only looks whether
-// another process has changed the record.
+// another process has changed the record. Builds that wait take turns, so that they leave
+// room for those at work.
 func (h *hold) keep(ctx context.Context) error {
+	if h.waiting() {
+		select {
+		case h.covers.turns <- struct{}{}:
+			defer func() { <-h.covers.turns }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 	by := h.coveredBy()
 	if by == nil || by != h.nextCover() {
 		return h.try(ctx, h.saved, false)
@@ -92,12 +108,17 @@ func (h *hold) keep(ctx context.Context) error {
 }
 
 // due reports whether a third of the lease has passed since the record was saved or
-// looked at, or the hold that covers this one has changed.
+// looked at, or the hold that covers this one has changed. For a build that waits it is a
+// little less, so that a thousand of them do not act at once.
 func (h *hold) due() bool {
 	if by := h.coveredBy(); by != nil && by != h.nextCover() {
 		return true
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.looked.Since(h.now()) >= h.Lease/renewAt
+	after := h.Lease / renewAt
+	if h.waits {
+		after -= h.early
+	}
+	return h.looked.Since(h.now()) >= after
 }

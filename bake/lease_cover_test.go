@@ -100,10 +100,11 @@ func TestLeaseCoversWaiting(t *testing.T) {
 		store.reset()
 		const minutes = 50
 		time.Sleep(minutes * time.Minute)
-		// Two builds renew their leases, three times a minute: the one that covers the
-		// others and the one at work.
-		if saves, loads, _ := store.reset(); saves > 2*3*minutes+10 || loads < n*minutes {
-			t.Errorf("%d saves and %d loads in %d minutes while %d builds wait; want at most %d saves", saves, loads, minutes, n, 2*3*minutes+10)
+		// Two builds renew their leases, three to six times a minute: the one that covers
+		// the others and the one at work.
+		const most = 2*6*minutes + 10
+		if saves, loads, _ := store.reset(); saves > most || loads < n*minutes {
+			t.Errorf("%d saves and %d loads in %d minutes while %d builds wait; want at most %d saves", saves, loads, minutes, n, most)
 		}
 		taker := func(rec *bake.Record) error {
 			img := pausing(memory, 0)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type hold struct {
 	looked   boottime.Moment // when the record was last saved or loaded
 	under    *hold           // covers this one, or nil
 	waits    bool            // for the build's turn, so that another hold may cover it
+	early    time.Duration   // random; see due
 	stopped  bool            // it is not renewed any more
 	lost     error
 	canceled *CanceledError // a request of another process
@@ -50,6 +52,7 @@ const (
 // hold starts to hold rec, which the caller has just saved with the lease of owner.
 func (s *settings) hold(ctx context.Context, rec *Record, sent boottime.Moment) *hold {
 	h := &hold{settings: s, saving: make(chan struct{}, 1), build: rec.Build, owner: rec.Lease.Owner, token: rec.Lease.Token, saved: *rec, sent: sent, looked: sent}
+	h.early = rand.N(s.Lease/renewAt/2 + 1) //nolint:gosec // not a secret
 	h.saved.Steps = slices.Clone(rec.Steps)
 	if rec.Cancel != "" {
 		h.canceled = &CanceledError{rec.Cancel}

@@ -143,7 +143,7 @@ type settings struct {
 }
 
 func newSettings(o *Options) *settings {
-	s := &settings{mask: &mask.Masker{}, observing: newQueue(), sightings: &sightings{}, covers: &cover{}, settle: func() {}}
+	s := &settings{mask: &mask.Masker{}, observing: newQueue(), sightings: &sightings{}, covers: newCover(), settle: func() {}}
 	if o != nil {
 		s.Options = *o
 	}

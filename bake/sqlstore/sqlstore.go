@@ -50,6 +50,10 @@ type Store struct {
 	db    *sql.DB
 	table string
 	args  func(query string) string
+
+	// turn has a value while a statement of SQLite writes: it lets one write at a time,
+	// and others poll.
+	turn chan struct{}
 }
 
 var _ bake.Store = (*Store)(nil)
@@ -74,6 +78,7 @@ func New(db *sql.DB, o *Options) (*Store, error) {
 		s.args = func(query string) string { return query }
 	case o.Dialect == SQLite:
 		s.args = func(query string) string { return strings.ReplaceAll(query, "$", "?") }
+		s.turn = make(chan struct{}, 1)
 	default:
 		return nil, bake.Invalid("Options.Dialect", "unknown value %d", o.Dialect)
 	}
@@ -111,7 +116,7 @@ func (s *Store) Save(ctx context.Context, r *bake.Record) error {
 	if r.Revision == 1 {
 		query = `INSERT INTO ` + s.table + ` (build, revision, record) VALUES ($1, $2, $3) ON CONFLICT (build) DO NOTHING`
 	}
-	result, err := s.db.ExecContext(ctx, s.args(query), r.Build, r.Revision, string(data))
+	result, err := s.exec(ctx, query, r.Build, r.Revision, string(data))
 	if err != nil {
 		return err
 	}
@@ -166,6 +171,19 @@ func (s *Store) Delete(ctx context.Context, build string) error {
 	if err := bake.ValidateBuildID(build); err != nil {
 		return err
 	}
-	_, err := s.db.ExecContext(ctx, s.args(`DELETE FROM `+s.table+` WHERE build = $1`), build)
+	_, err := s.exec(ctx, `DELETE FROM `+s.table+` WHERE build = $1`, build)
 	return err
+}
+
+// exec executes a statement that writes.
+func (s *Store) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if s.turn != nil {
+		select {
+		case s.turn <- struct{}{}:
+			defer func() { <-s.turn }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return s.db.ExecContext(ctx, s.args(query), args...)
 }

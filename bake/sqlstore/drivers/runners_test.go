@@ -84,11 +84,11 @@ func testRunners(t *testing.T, source string) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var disturbing sync.WaitGroup
-	bakes, pause := shortBakes, 700*time.Millisecond
+	bakes := shortBakes
 	if os.Getenv("BAKESTONE_LONG") != "" {
-		bakes, pause = longBakes, 1500*time.Millisecond
+		bakes = longBakes
 	}
-	disturbing.Go(func() { c.disturb(ctx, pause) })
+	disturbing.Go(func() { c.disturb(ctx, 700*time.Millisecond) })
 	began := time.Now()
 	recs := submit(t, store, server.URL(), port, bakes)
 	stop()

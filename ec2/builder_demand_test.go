@@ -1,13 +1,19 @@
 package ec2_test
 
 import (
+	"fmt"
+	"maps"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/provision"
 )
 
 func TestDemand(t *testing.T) {
@@ -56,4 +62,56 @@ func TestDemandLimits(t *testing.T) {
 		t.Error("no build waited")
 	}
 	wantNoLeftovers(t, server)
+}
+
+// TestDemandAlternatives bakes images that may have either of two types, of which EC2 has
+// one only: the limit of that one holds, although it is the second choice, and the other
+// type is free for builds that need it.
+func TestDemandAlternatives(t *testing.T) {
+	server := newServer(t, nil)
+	server.Fail(ec2test.Fault{InstanceType: "c7i.large", Code: "InsufficientInstanceCapacity", Times: -1})
+	cloud := newCloud(server)
+	most := map[string]int{}
+	opts := fastOptions()
+	opts.Limits = &bake.Limits{PerType: 2, Types: map[string]int{"c7i.large": 1}}
+	opts.Observe = func(e bake.Event) {
+		if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
+			for kind, n := range runningTypes(t, cloud) {
+				most[kind] = max(most[kind], n)
+			}
+		}
+	}
+	var images []*bake.Image
+	for i := range 6 {
+		img := simple(cloud)
+		img.Name = fmt.Sprint("image", i)
+		img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), InstanceTypes: []string{"c7i.large", "m7i.large"}}
+		img.Checks = []bake.Check{bake.CheckFunc{Name: "made", Do: provision.Shell("cat /etc/made").Provision}}
+		images = append(images, img)
+	}
+	if _, err := bake.Bake(t.Context(), opts, images...); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]int{"m7i.large": 2}; !maps.Equal(most, want) {
+		t.Errorf("most instances at once by type = %v, want %v", most, want)
+	}
+}
+
+// runningTypes counts the pending and running instances by type.
+func runningTypes(t *testing.T, cloud *ec2.Cloud) map[string]int {
+	t.Helper()
+	out, err := cloud.Client("").DescribeInstances(t.Context(), &awsec2.DescribeInstancesInput{Filters: []ec2types.Filter{
+		{Name: aws.String("instance-state-name"), Values: []string{"pending", "running"}},
+	}})
+	if err != nil {
+		t.Errorf("DescribeInstances = %v", err)
+		return nil
+	}
+	count := map[string]int{}
+	for _, r := range out.Reservations {
+		for _, i := range r.Instances {
+			count[string(i.InstanceType)]++
+		}
+	}
+	return count
 }

@@ -1,6 +1,7 @@
 package awsapi_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -161,5 +162,41 @@ func TestRejectedAfterTimeout(t *testing.T) {
 				t.Errorf("%s: Rejected(%v) = %t, want %t", name, err, got, test.want)
 			}
 		})
+	}
+}
+
+// TestAllow refuses calls that may change something immediately before they are sent.
+func TestAllow(t *testing.T) {
+	refusal := errors.New("the lease is lost")
+	allowed, asked := true, 0
+	fake := &fakeHTTP{statuses: []int{500, 200}, code: "InternalError"}
+	var reports int
+	client := awsec2.NewFromConfig(awsapi.Schedule{
+		Clock: clock.System(), CallTimeout: time.Minute,
+		Allow: func(context.Context) error {
+			asked++
+			if allowed {
+				return nil
+			}
+			return refusal
+		},
+		Report: func(context.Context, awsapi.Attempt) { reports++ },
+	}.Apply(aws.Config{
+		Region: "eu-west-1", HTTPClient: fake, BaseEndpoint: aws.String("http://ec2.invalid"),
+		Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""),
+	}))
+	terminate := func() error {
+		_, err := client.TerminateInstances(t.Context(), &awsec2.TerminateInstancesInput{InstanceIds: []string{"i-0123456789abcdef0"}})
+		return err
+	}
+	if err := terminate(); err != nil || asked != 2 || fake.calls != 2 {
+		t.Errorf("TerminateInstances = %v with %d attempts, asked %d times; want success, 2, 2", err, fake.calls, asked)
+	}
+	allowed = false
+	if err := terminate(); !errors.Is(err, refusal) || asked != 3 || fake.calls != 2 || reports != 2 {
+		t.Errorf("refused TerminateInstances = %v, asked %d times, %d attempts sent, %d reported; want the refusal, 3, 2, 2", err, asked, fake.calls, reports)
+	}
+	if _, err := client.DescribeRegions(t.Context(), nil); err != nil || asked != 3 {
+		t.Errorf("DescribeRegions = %v, asked %d times; want nil without being asked", err, asked)
 	}
 }

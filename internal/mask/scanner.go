@@ -1,10 +1,6 @@
 package mask
 
-import (
-	"encoding/binary"
-	"slices"
-	"strings"
-)
+import "strings"
 
 // A scanner finds the positions of a text where a secret may begin. It looks at the
 // four or five characters from each position on, without those that a reading of the
@@ -26,8 +22,14 @@ type scanner struct {
 
 // A junction is what is around special bytes.
 type junction struct {
-	bytes uint64 // the last four before, and the first four behind
-	after int    // how many of those behind are known
+	before uint32 // the last four bytes
+	behind uint32 // the first four
+	known  int    // of those behind
+}
+
+// bytes returns the last n bytes before j and those behind it, the first one lowest.
+func (j *junction) bytes(n int) uint64 {
+	return (uint64(j.before) | uint64(j.behind)<<32) >> (8 * (gram - n))
 }
 
 func newScanner(s *starts, text string) *scanner { return &scanner{starts: s, text: text, end: -1} }
@@ -102,6 +104,10 @@ func (s *scanner) findEnd(p int) {
 		if p == len(text) {
 			return
 		}
+		if s.quotes[text[p]] && p+1 < len(text) {
+			s.length = 1
+			return
+		}
 		if s.length, s.begins = s.reading(p); s.length != 0 || s.begins {
 			return
 		}
@@ -131,10 +137,10 @@ func (s *scanner) quiet(p int) bool {
 
 // quiet reports whether no secret may begin at the last n bytes before j.
 func (j *junction) quiet(grams *gramTable, n int) bool {
-	if j.after < gram {
+	if j.known < gram {
 		return false
 	}
-	for w := j.bytes >> (8 * (gram - n)); n >= 0; n-- {
+	for w := j.bytes(n); n >= 0; n-- {
 		if grams.may(uint32(w & 0xffffffff)) {
 			return false
 		}
@@ -185,9 +191,9 @@ func (s *scanner) letters(p int) (n int) {
 
 // kinds returns how a secret may begin with the last n bytes before j.
 func (j *junction) kinds(s *starts, n int) kinds {
-	w := j.bytes >> (8 * (gram - n))
+	w := j.bytes(n)
 	own, next, pair := uint32(w&0xffffffff), uint32(w>>8&0xffffffff), uint16(w&0xffff)
-	switch n += j.after; {
+	switch n += j.known; {
 	case n > gram:
 		return s.grams.kinds(own)&^asBase64Lead | s.grams.kinds(next)&asBase64Lead
 	case n == gram:
@@ -202,42 +208,78 @@ func (j *junction) kinds(s *starts, n int) kinds {
 // join finds what is around the special bytes at end.
 func (s *scanner) join() {
 	s.joined = true
-	var buf [2 * gram]byte
-	before := s.text[max(0, s.end-gram):s.end]
-	copy(buf[gram-len(before):], before)
-	s.asText = s.behind(&buf, false)
-	if s.spaced = slices.ContainsFunc(buf[:gram+s.asText.after], isBlank); s.spaced {
-		at := gram
-		for i := len(before) - 1; i >= 0; i-- {
-			if c := before[i]; !isBlank(c) {
-				at--
-				buf[at] = c
-			}
+	var before uint32
+	if s.end >= gram {
+		before = gramOf(s.text[s.end-gram:])
+	} else {
+		for i := range s.end {
+			before = before>>8 | uint32(s.text[i])<<24
 		}
-		s.asCode = s.behind(&buf, true)
 	}
+	after, n := s.behind(false)
+	s.asText = junction{before, after, n}
+	blanks := blanksIn(after)
+	s.spaced = false
+	if !blanks && !blanksIn(before) {
+		return
+	}
+	before = withoutBlanks(before)
+	if base64Value(byte(before>>24)) == noBase64 || n > 0 && !blanks && base64Value(byte(after&0xff)) == noBase64 {
+		return // base64 does not continue here
+	}
+	if blanks || n < gram {
+		after, n = s.behind(true)
+	}
+	s.spaced, s.asCode = true, junction{before, after, n}
 }
 
-// behind completes a junction of which buf has the bytes before it.
-func (s *scanner) behind(buf *[2 * gram]byte, spaces bool) junction {
-	n := 0
-	if s.length > 0 {
-		n = s.gather(buf[gram:], s.end+s.length, spaces)
+// behind returns the first characters behind the special bytes at end, and how many of
+// them are known.
+func (s *scanner) behind(spaces bool) (uint32, int) {
+	if s.length <= 0 {
+		return 0, 0
 	}
-	return junction{binary.LittleEndian.Uint64(buf[:]), n}
+	at := s.end + s.length
+	if !spaces && at+gram <= len(s.text) {
+		if t := s.text[at : at+gram]; !s.stops[t[0]] && !s.stops[t[1]] && !s.stops[t[2]] && !s.stops[t[3]] {
+			return gramOf(t), gram
+		}
+	}
+	return s.gather(at, spaces)
 }
 
-// gather puts the characters from the position on into buf, without what readings
-// skip, and perhaps without spaces, until it finds characters that readings differ
-// about. It returns their number.
-func (s *scanner) gather(buf []byte, at int, spaces bool) (n int) {
+// blanksIn reports whether one of the bytes of a gram is a space or tab.
+func blanksIn(gram uint32) bool {
+	const ones, tops, spaces, tabs = 0x01010101, 0x80808080, 0x20202020, 0x09090909
+	space, tab := gram^spaces, gram^tabs
+	return ((space-ones)&^space|(tab-ones)&^tab)&tops != 0
+}
+
+// withoutBlanks moves the bytes of a gram that are no blanks to its end.
+func withoutBlanks(gram uint32) (out uint32) {
+	for range 4 {
+		if !isBlank(byte(gram & 0xff)) {
+			out = out>>8 | gram<<24
+		}
+		gram >>= 8
+	}
+	return out
+}
+
+// gather returns the characters from the position on, without what readings skip, and
+// perhaps without spaces, up to characters that readings differ about, and their number.
+func (s *scanner) gather(at int, spaces bool) (chars uint32, n int) {
 	const longest = 64
-	for steps := 0; n < len(buf) && at < len(s.text) && steps < longest; steps++ {
+	for steps := 0; n < gram && at < len(s.text) && steps < longest; steps++ {
 		c := s.text[at]
+		if s.quotes[c] && at+1 < len(s.text) {
+			at++
+			continue
+		}
 		if s.stops[c] {
 			length, _ := s.reading(at)
 			if length < 0 {
-				return n
+				break
 			}
 			if length > 0 {
 				at += length
@@ -247,10 +289,10 @@ func (s *scanner) gather(buf []byte, at int, spaces bool) (n int) {
 			at++
 			continue
 		}
-		buf[n] = c
+		chars |= uint32(c) << (8 * n)
 		n, at = n+1, at+1
 	}
-	return n
+	return chars, n
 }
 
 // reading returns how many bytes from the special one at the position on are skipped

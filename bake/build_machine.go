@@ -19,10 +19,10 @@ type machinePlace struct {
 func (b *build) takeMachine(ctx context.Context, s *stage) error {
 	at := slices.Index(b.stages, s)
 	launches := at == b.launchAt || at == b.checkAt && b.check != nil
-	if b.Limits == nil || at < b.launchAt || s.phase > checking || b.place != nil && !(b.place.typed && launches) {
+	again := b.place != nil && b.place.typed && launches
+	if b.Limits == nil || at < b.launchAt || s.phase > checking || b.place != nil && !again {
 		return nil
 	}
-	again := b.place != nil
 	b.leaveMachine() // else builds could wait for each other
 	place := &machinePlace{}
 	if d, ok := As[Demander](b.img.Builder); ok {

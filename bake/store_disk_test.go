@@ -14,12 +14,12 @@ func TestDirStoreOnFullDisk(t *testing.T) {
 	t.Parallel()
 	disk := testenv.NewDisk(t, "256k")
 	open := func() bake.Store { return bake.DirStore(filepath.Join(disk.Dir, "records")) }
-	baketest.ConformFailingStore(t, open, nil, func(t *testing.T) { disk.Fill(t) }, func(t *testing.T) { disk.Empty(t) })
+	baketest.ConformFailingStore(t, open, nil, disk.Fill, disk.Empty)
 }
 
 func TestDirStoreOnReadOnlyDisk(t *testing.T) {
 	t.Parallel()
 	disk := testenv.NewDisk(t, "256k")
 	open := func() bake.Store { return bake.DirStore(filepath.Join(disk.Dir, "records")) }
-	baketest.ConformFailingStore(t, open, nil, func(t *testing.T) { disk.Protect(t, true) }, func(t *testing.T) { disk.Protect(t, false) })
+	baketest.ConformFailingStore(t, open, nil, disk.Protect, disk.Unprotect)
 }

@@ -47,7 +47,7 @@ func reapKilled(t *testing.T, b *killedBake) {
 	}
 	b.moved.Store(int64(lifetime + 2*grace))
 	reaper := &ec2.Reaper{Clouds: []*ec2.Cloud{killedCloud(b.server.URL(), b.port, nil)}, Regions: []string{testRegion, "us-east-1"}}
-	// What is in use by something that is going is removed by the next run.
+	// The first run may leave resources that others used which it was removing.
 	for range 2 {
 		if _, err := reaper.Reap(t.Context()); err != nil {
 			t.Errorf("Reap() = %v", err)

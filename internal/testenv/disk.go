@@ -30,7 +30,7 @@ func NewDisk(t testing.TB, size string) *Disk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.Remove(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	d := &Disk{Dir: dir, filled: filepath.Join(dir, "filled")}
@@ -38,7 +38,7 @@ func NewDisk(t testing.TB, size string) *Disk {
 		t.Skipf("cannot mount a small disk: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil { //nolint:gosec,noctx // after the test's context
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil { //nolint:noctx // after the test's context
 			t.Errorf("umount %s: %v: %s", dir, err, out)
 		}
 	})
@@ -46,11 +46,11 @@ func NewDisk(t testing.TB, size string) *Disk {
 }
 
 func (d *Disk) mount(args ...string) ([]byte, error) {
-	return exec.Command("mount", append(args, d.Dir)...).CombinedOutput() //nolint:gosec,noctx // it takes no time
+	return exec.Command("mount", append(args, d.Dir)...).CombinedOutput() //nolint:noctx // it takes no time
 }
 
 // Fill fills the disk.
-func (d *Disk) Fill(t testing.TB) {
+func (d *Disk) Fill(t *testing.T) {
 	t.Helper()
 	f, err := os.Create(d.filled)
 	if err != nil {
@@ -64,20 +64,27 @@ func (d *Disk) Fill(t testing.TB) {
 }
 
 // Empty removes what Fill has written.
-func (d *Disk) Empty(t testing.TB) {
+func (d *Disk) Empty(t *testing.T) {
 	t.Helper()
 	if err := os.Remove(d.filled); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Protect makes the disk read-only, or writable again.
-func (d *Disk) Protect(t testing.TB, readOnly bool) {
+// Protect makes the disk read-only.
+func (d *Disk) Protect(t *testing.T) {
 	t.Helper()
-	how := "remount,rw"
-	if readOnly {
-		how = "remount,ro"
-	}
+	d.remount(t, "remount,ro")
+}
+
+// Unprotect makes the disk writable again.
+func (d *Disk) Unprotect(t *testing.T) {
+	t.Helper()
+	d.remount(t, "remount,rw")
+}
+
+func (d *Disk) remount(t *testing.T, how string) {
+	t.Helper()
 	if out, err := d.mount("-o", how); err != nil {
 		t.Fatalf("%s: %v: %s", how, err, out)
 	}

@@ -30,7 +30,7 @@ func TestSQLiteOnFullDisk(t *testing.T) {
 	source := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(10000)"
 	store := open(t, "sqlite", source, &sqlstore.Options{Dialect: sqlstore.SQLite})
 	baketest.ConformFailingStore(t, func() bake.Store { return store }, bigLabels(),
-		func(t *testing.T) { disk.Fill(t) }, func(t *testing.T) { disk.Empty(t) })
+		disk.Fill, disk.Empty)
 }
 
 func TestPostgreSQLOnFullDisk(t *testing.T) {
@@ -39,7 +39,7 @@ func TestPostgreSQLOnFullDisk(t *testing.T) {
 	t.Setenv("TMPDIR", disk.Dir)
 	store := open(t, "pgx", testenv.Postgres(t), nil)
 	baketest.ConformFailingStore(t, func() bake.Store { return store }, bigLabels(),
-		func(t *testing.T) { disk.Fill(t) }, func(t *testing.T) { disk.Empty(t) })
+		disk.Fill, disk.Empty)
 }
 
 // TestPostgreSQLReadOnly bakes while a database accepts no writes, as a standby.

@@ -58,7 +58,8 @@ type chaos struct {
 	env    []string
 	random *rand.Rand
 
-	mu       sync.Mutex
+	progress atomic.Int64 // when a build last ended, in nanoseconds since 1970
+
 	children []*exec.Cmd
 	outputs  []*strings.Builder
 	kills    int
@@ -88,9 +89,10 @@ func testRunners(t *testing.T, source string) {
 	if os.Getenv("BAKESTONE_LONG") != "" {
 		bakes = longBakes
 	}
-	disturbing.Go(func() { c.disturb(ctx, 700*time.Millisecond) })
 	began := time.Now()
-	recs := submit(t, store, server.URL(), port, bakes)
+	c.progressed()
+	disturbing.Go(func() { c.disturb(ctx, 700*time.Millisecond) })
+	recs := c.submit(store, server.URL(), port, bakes)
 	stop()
 	disturbing.Wait()
 	c.end()
@@ -109,12 +111,12 @@ func testRunners(t *testing.T, source string) {
 }
 
 // submit starts the bakes, some at a time, and returns the records when all have ended.
-func submit(t *testing.T, store bake.Store, endpoint string, port, bakes int) map[string]*bake.Record {
+func (c *chaos) submit(store bake.Store, endpoint string, port, bakes int) map[string]*bake.Record {
+	t := c.t
 	t.Helper()
 	runner := newRunner(store, endpoint, port, "submitter")
 	recs, open := map[string]*bake.Record{}, map[string]bool{}
 	const patience = 3 * time.Minute // without the end of any build
-	progress := time.Now()
 	for n := 0; n < bakes || len(open) > 0; {
 		for ; n < bakes && len(open) < runnersTop; n++ {
 			started, err := runner.Start(t.Context(), map[string]string{"n": strconv.Itoa(n)}, nameOf(n))
@@ -132,16 +134,24 @@ func submit(t *testing.T, store bake.Store, endpoint string, port, bakes int) ma
 				t.Fatalf("Load of a build that has not ended = %v", err)
 			}
 			if rec.Ended() && rec.Lease.Owner == "" {
-				recs[build], progress = rec, time.Now()
+				recs[build] = rec
+				c.progressed()
 				delete(open, build)
 			}
 		}
-		if time.Since(progress) > patience {
+		if c.stuck(patience) {
 			t.Errorf("%d builds do not end: %v", len(open), slices.Collect(maps.Keys(open)))
 			break
 		}
 	}
 	return recs
+}
+
+func (c *chaos) progressed() { c.progress.Store(time.Now().UnixNano()) }
+
+// stuck reports whether no build has ended for a while.
+func (c *chaos) stuck(while time.Duration) bool {
+	return time.Since(time.Unix(0, c.progress.Load())) > while
 }
 
 func (c *chaos) start(i int) {
@@ -163,13 +173,19 @@ func (c *chaos) start(i int) {
 
 func (c *chaos) upTo(d time.Duration) time.Duration { return time.Duration(c.random.Int64N(int64(d))) }
 
-// disturb kills a process, or stops it for longer than its lease, again and again.
+// disturb kills a process, or stops it for longer than its lease, again and again. It
+// pauses while no build ends: one whose guest was half cleaned tries to connect for a while
+// before it launches another, and would begin with that again and again.
 func (c *chaos) disturb(ctx context.Context, pause time.Duration) {
+	const calm = 6 * time.Second
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause/2 + c.upTo(pause)):
+		}
+		if c.stuck(calm) {
+			continue
 		}
 		i := c.random.IntN(runners)
 		child := c.children[i]

@@ -31,8 +31,10 @@ func (s *countingStore) Save(ctx context.Context, r *bake.Record) error {
 // per minute while the others wait.
 func BenchmarkWaitingRecords(b *testing.B) {
 	stores := map[string]func() bake.Store{
-		"dir":    func() bake.Store { return bake.DirStore(b.TempDir()) },
-		"sqlite": func() bake.Store { return open(b, "sqlite", sqliteFile(b), &sqlstore.Options{Dialect: sqlstore.SQLite}) },
+		"dir": func() bake.Store { return bake.DirStore(b.TempDir()) },
+		"sqlite": func() bake.Store {
+			return open(b, "sqlite", sqliteFile(b), &sqlstore.Options{Dialect: sqlstore.SQLite})
+		},
 	}
 	postgres := testenv.Postgres(b)
 	tables := 0

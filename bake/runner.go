@@ -28,8 +28,8 @@ import (
 //	})
 //	err := runner.Serve(ctx) // until ctx is canceled; with ErrSuspended on SIGTERM
 //
-// [Records] and [Store].Load tell how far the builds are, in any process, and [Cancel]
-// cancels one.
+// [Records] and [Store].Load tell how far the builds are, in any process, package journal
+// keeps their events, and [Cancel] cancels one.
 type Runner struct {
 	// Options configures the bakes. Store is required; Resume and Labels are not used, and
 	// Caller is that of requests without one. All bakes share one Observe, which receives

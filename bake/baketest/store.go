@@ -231,7 +231,7 @@ func storeLists(t *testing.T, open func() bake.Store) {
 	}
 	close(work)
 	all.Wait()
-	want := make([]string, records)
+	want := make([]string, records, records+1)
 	for n := range records {
 		want[n] = storeID(n)
 	}

@@ -36,8 +36,8 @@ type Runner struct {
 	// one event at a time.
 	Options *Options
 
-	// Images returns the definitions for the labels of a Request, at least those
-	// of the images that were started and of their sources. It is required.
+	// Images returns the definitions for the labels of a Request, at least those of the
+	// images that were started; their sources need not be in the list. It is required.
 	Images func(ctx context.Context, labels map[string]string) ([]*Image, error)
 
 	// Builder returns the builder, with its credentials, to remove what was made of an

@@ -113,13 +113,23 @@ func requestBuildID(request, image string) string {
 	return requestPrefix + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:requestDigest*5/8]))
 }
 
+// images returns the definitions for the labels, with their sources.
 func (r *Runner) images(ctx context.Context, labels map[string]string) (images []*Image, err error) {
+	var given []*Image
 	err = guard(func() (err error) {
-		images, err = r.Images(ctx, labels)
+		given, err = r.Images(ctx, labels)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("definitions: %w", err)
+	}
+	for _, img := range given {
+		images = withSources(images, img)
+	}
+	for _, img := range images {
+		if named(images, img.Name) != img {
+			return nil, fmt.Errorf("definitions: %w", &Error{Image: img.Name, Err: Invalid("Runner.Images", "returned two images of this name, perhaps as the source of another one")})
+		}
 	}
 	return images, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -134,6 +135,35 @@ func TestStartCaller(t *testing.T) {
 			if rec.Planned == 0 || rec.Planned != len(rec.Steps) {
 				t.Errorf("record %d planned %d steps and has %d, want all", i, rec.Planned, len(rec.Steps))
 			}
+		}
+	})
+}
+
+// TestStartDefinitions starts an image whose source is not in the list of definitions, and
+// one with two definitions of its source: one in the list, the other made for the image.
+func TestStartDefinitions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		r := f.runner(f.store)
+		twice := false
+		r.Images = func(ctx context.Context, labels map[string]string) ([]*bake.Image, error) {
+			images, err := f.images(ctx, labels)
+			if err == nil && !twice {
+				return images[:1], nil // top without base
+			}
+			again, _ := f.images(ctx, labels)
+			return []*bake.Image{images[1], again[0]}, err
+		}
+		end := f.serve(r)
+		recs := f.start(r, "top")
+		time.Sleep(time.Hour)
+		if rec := f.load(recs[1].Build); rec.Status != bake.StatusBaked {
+			t.Errorf("record of top = %+v, want baked", rec)
+		}
+		end(errEnd)
+		twice = true
+		if recs, err := r.Start(t.Context(), request("", "top")); err == nil || !strings.Contains(err.Error(), "image base: Runner.Images: returned two images") {
+			t.Errorf("Start with two definitions of base = %v, %v, want an error that names it", recs, err)
 		}
 	})
 }

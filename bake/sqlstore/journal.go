@@ -44,11 +44,9 @@ func (j *Journal) Schema() string {
 )`
 }
 
-// CreateTable creates the table, if it does not exist.
-func (j *Journal) CreateTable(ctx context.Context) error {
-	_, err := j.db.ExecContext(ctx, j.Schema())
-	return err
-}
+// CreateTable creates the table, if it does not exist. Any number of processes may do so at
+// once.
+func (j *Journal) CreateTable(ctx context.Context) error { return j.create(ctx, j.Schema()) }
 
 // Append inserts the events.
 func (j *Journal) Append(ctx context.Context, build string, events []bake.Event) error {

@@ -105,10 +105,21 @@ func (s *Store) Schema() string {
 )`
 }
 
-// CreateTable creates the table, if it does not exist.
-func (s *Store) CreateTable(ctx context.Context) error {
-	_, err := s.db.ExecContext(ctx, s.Schema())
-	return err
+// CreateTable creates the table, if it does not exist. Any number of processes may do so at
+// once.
+func (s *Store) CreateTable(ctx context.Context) error { return s.create(ctx, s.Schema()) }
+
+// create creates the table by a statement. PostgreSQL may fail if another process creates
+// it at the same time.
+func (t table) create(ctx context.Context, schema string) error {
+	_, err := t.db.ExecContext(ctx, schema)
+	if err == nil {
+		return nil
+	}
+	if _, look := t.db.ExecContext(ctx, `SELECT build FROM `+t.name+` WHERE build = ''`); look != nil {
+		return err
+	}
+	return nil
 }
 
 // Save inserts the record or, if its revision is not the first, updates it.

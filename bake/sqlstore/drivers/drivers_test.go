@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -92,6 +93,33 @@ func TestJournalsConform(t *testing.T) {
 			return func() journal.Store { return openJournal(t, "pgx", source, o) }
 		})
 	})
+}
+
+// TestCreateTableAtOnce creates tables in several processes at once, as replicas do that
+// start together.
+func TestCreateTableAtOnce(t *testing.T) {
+	source := testenv.Postgres(t)
+	for round := range 20 {
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				db, err := sql.Open("pgx", source)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer db.Close()
+				store, err := sqlstore.New(db, &sqlstore.Options{Table: fmt.Sprint("at_once_", round)})
+				if err == nil {
+					err = store.CreateTable(t.Context())
+				}
+				if err != nil {
+					t.Errorf("CreateTable: %v", err)
+				}
+			})
+		}
+		all.Wait()
+	}
 }
 
 func sqliteFile(t *testing.T) string {

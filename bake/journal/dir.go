@@ -145,12 +145,12 @@ func eventAt(f io.ReaderAt, from, size int64) (number, start int64, err error) {
 
 func (d *files) Read(ctx context.Context, build string, after int64, limit int) ([]bake.Event, error) {
 	path, err := d.path(build)
-	if err != nil {
+	if err = errors.Join(err, ctx.Err()); err != nil {
 		return nil, err
 	}
 	f, err := os.Open(path) //nolint:gosec // ValidateBuildID keeps it in the directory
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ctx.Err()
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func (d *files) Read(ctx context.Context, build string, after int64, limit int) 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return events, ctx.Err()
+	return events, nil
 }
 
 func read(f io.ReaderAt, size, after int64, limit int) ([]bake.Event, error) {

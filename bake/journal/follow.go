@@ -31,7 +31,7 @@ type Follower struct {
 
 const (
 	defaultPoll = 500 * time.Millisecond
-	mostEvents  = 1000
+	mostEvents  = 250
 	recordPoll  = 2 * time.Second // records are larger than the next events
 	lateEvents  = 2 * time.Second // after the end of a build, until its last events are written
 )

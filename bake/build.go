@@ -52,7 +52,7 @@ type build struct {
 // newBuild plans a build of img, the first or a later attempt. It does no I/O.
 func newBuild(set *settings, img *Image, id string, again int) (*build, error) {
 	b := &build{settings: set, img: img, delivered: make(chan struct{})}
-	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name, Labels: set.Labels, Created: set.Clock.Now().UTC(), Again: again}
+	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name, Labels: set.Labels, Caller: set.Caller, Created: set.Clock.Now().UTC(), Again: again}
 	return b, b.begin()
 }
 

@@ -117,7 +117,7 @@ func submit(t *testing.T, store bake.Store, endpoint string, port, bakes int) ma
 	progress := time.Now()
 	for n := 0; n < bakes || len(open) > 0; {
 		for ; n < bakes && len(open) < runnersTop; n++ {
-			started, err := runner.Start(t.Context(), map[string]string{"n": strconv.Itoa(n)}, nameOf(n))
+			started, err := runner.Start(t.Context(), bake.Request{Labels: map[string]string{"n": strconv.Itoa(n)}, Images: []string{nameOf(n)}})
 			if err != nil {
 				t.Fatal(err)
 			}

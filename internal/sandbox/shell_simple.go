@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -235,7 +236,7 @@ func (r *runner) call(args []string) {
 		b(r, args)
 		return
 	}
-	if tail && len(r.traps) == 0 {
+	if tail && !slices.ContainsFunc(slices.Collect(maps.Values(r.traps)), func(text string) bool { return text != "" }) {
 		r.replace(args)
 		return
 	}

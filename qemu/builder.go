@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"regexp"
@@ -79,8 +80,9 @@ type Builder struct {
 }
 
 var (
-	_ bake.Builder = Builder{}
-	_ bake.Finder  = Builder{}
+	_ bake.Builder       = Builder{}
+	_ bake.Finder        = Builder{}
+	_ bake.HostValidator = Builder{}
 )
 
 // A Capture configures the file that the disk is written to.
@@ -191,6 +193,17 @@ func (b Builder) Validate(img *bake.Image) error {
 		invalid("UserData", "%w", err)
 	}
 	return errors.Join(append(errs, redacted.Check("Builder", b, "others can read this field, so keep secrets out of it", bake.Invalid))...)
+}
+
+// ValidateHost returns a [*MissingProgramError] for each program of QEMU's that is not
+// installed, joined.
+func (b Builder) ValidateHost() error {
+	_, noImg := b.Host.program("qemu-img")
+	_, noSystem := b.Host.program("qemu-system-" + cmp.Or(b.Arch, x86))
+	if _, err := b.Host.program("qemu-system-" + arm64); b.Arch == "" && err == nil {
+		noSystem = nil // the source may be an image for it
+	}
+	return errors.Join(noImg, noSystem)
 }
 
 // Begin returns a new session.

@@ -20,6 +20,7 @@ import (
 // the file is beside the image, and removed with it.
 
 var (
+	_ bake.Publisher = QCOW2{}
 	_ bake.Publisher = Raw{}
 	_ bake.Publisher = VMDK{}
 	_ bake.Publisher = OVA{}
@@ -27,6 +28,29 @@ var (
 	_ bake.Validator = OVA{}
 	_ bake.Validator = Box{}
 )
+
+// A QCOW2 output is a copy of the image that was baked.
+type QCOW2 struct {
+	// Path is the file to write. Empty means a file beside the image, named after it.
+	Path string
+
+	// Compress makes the file smaller, as Capture.Compress does.
+	Compress bool
+}
+
+// String returns "qcow2".
+func (q QCOW2) String() string { return "qcow2" }
+
+// Publish writes the file.
+func (q QCOW2) Publish(ctx context.Context, a bake.Artifact) error {
+	return output(ctx, a, q.Path, ".qcow2", func(d *Disk, part *os.File) error {
+		var options []string
+		if q.Compress {
+			options = []string{"-c"}
+		}
+		return d.convert(ctx, "qcow2", part.Name(), options...)
+	})
+}
 
 // A Raw output is a raw disk image. Blocks of zeros are holes in the file.
 type Raw struct {

@@ -38,6 +38,21 @@ type Builder struct {
 	// does. Zero means the size of the source.
 	DiskSize int64
 
+	// Disks are further disks, which are captured with the first. Those of the source
+	// come first.
+	Disks []DataDisk
+
+	// Networks are networks of the machine besides the one over which it is baked.
+	Networks []Network
+
+	// Hardware is the virtual hardware. Zero means VirtioHardware.
+	Hardware Hardware
+
+	// CheckHardware is the hardware of the machine that checks the image: that of an
+	// OVA or a Box shows whether the guest has the drivers to boot there. Zero means
+	// that of Hardware.
+	CheckHardware Hardware
+
 	// Machine is QEMU's machine type. Empty means "q35", or "virt" for aarch64.
 	Machine string
 
@@ -174,6 +189,8 @@ func (b Builder) Validate(img *bake.Image) error {
 	if b.DiskSize < 0 || b.DiskSize%sectorSize != 0 {
 		invalid("DiskSize", "is %d bytes, want a multiple of %d", b.DiskSize, sectorSize)
 	}
+	b.validateDisks(invalid)
+	b.validateNetworks(invalid)
 	if err := b.Accelerator.validate(); err != nil {
 		invalid("Accelerator", "%w", err)
 	}

@@ -64,6 +64,12 @@ type Builder struct {
 	// reports which. The environment variable BAKESTONE_QEMU_ACCEL takes precedence.
 	Accelerator Accelerator
 
+	// Detach lets the machine survive the process that bakes, for a resumed build to
+	// go on with it. It is implied by bake.KeepMachine. Host.Sweep and Host.EndMachine
+	// end machines that nothing resumes. By default, on Linux, the machine ends with
+	// the process, and a resumed build starts it again from its disk.
+	Detach bool
+
 	// Args are further arguments of QEMU, after Bakestone's own.
 	Args []string
 

@@ -18,7 +18,6 @@ const (
 	VirtioHardware                      // virtio, of QEMU
 	CommonHardware                      // AHCI and E1000, which VMware and VirtualBox have
 	ParavirtualHardware                 // PVSCSI and VMXNET3, of VMware only
-	SASHardware                         // LSI Logic SAS and E1000, which VMware and VirtualBox have
 	IDEHardware                         // IDE and E1000, which all have; at most two disks
 )
 
@@ -53,11 +52,6 @@ func (h Hardware) devices() *devices {
 		return &devices{
 			bus: "pvscsi", disk: "scsi-hd", nic: "vmxnet3", adapter: "VmxNet3", vmx: "scsi0", vmxType: "pvscsi",
 			controller: ovf.Controller{Type: cimSCSI, SubType: "VirtualSCSI", Name: "SCSI Controller"},
-		}
-	case SASHardware:
-		return &devices{
-			bus: "mptsas1068", disk: "scsi-hd", nic: "e1000", adapter: "E1000", vmx: "scsi0", vmxType: "lsisas1068",
-			controller: ovf.Controller{Type: cimSCSI, SubType: "lsilogicsas", Name: "SCSI Controller"},
 		}
 	case IDEHardware:
 		return &devices{

@@ -51,6 +51,9 @@ func (s *session) command(a Accelerator) []string {
 	if s.Machine.Arch == x86 {
 		args = append(args, "-device", "VGA") // boot loaders may need one
 	}
+	if s.detached() { // for the person who looks at it
+		args = append(args, "-vnc", "unix:"+screenName)
+	}
 	return append(args, b.Args...)
 }
 

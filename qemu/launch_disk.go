@@ -75,15 +75,16 @@ func (s *session) createDisk(ctx context.Context) error {
 	return s.writeSeed()
 }
 
-// A runFile tells Host.Sweep about the machine in the file's directory.
+// A runFile tells other processes about the machine in the file's directory.
 type runFile struct {
 	Image   string    `json:"image"`
 	Mark    string    `json:"mark"`
+	Login   string    `json:"login"`
 	Expires time.Time `json:"expires"`
 }
 
 func (s *session) writeRunFile() error {
-	data, err := json.Marshal(runFile{s.run.Image, s.Machine.Mark, s.run.Expires})
+	data, err := json.Marshal(runFile{s.run.Image, s.Machine.Mark, s.Machine.Login, s.run.Expires})
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,7 @@ const (
 	logName     = "qemu.log"
 	pidName     = "qemu.pid"
 	socketName  = "qmp.sock"
+	screenName  = "vnc.sock"
 	cleanName   = "cleaned" // exists once the guest was cleaned
 	runName     = "run.json"
 )

@@ -58,7 +58,7 @@ func newBuild(set *settings, img *Image, id string, again int) (*build, error) {
 
 func (b *build) newRun(id string) *Run {
 	return &Run{
-		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, mask: b.mask,
+		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, mask: b.mask, KeepMachine: b.OnFailure == KeepMachine,
 		Log:  slog.New(maskHandler{b.Log.Handler(), b.mask}).With(slog.String("image", b.img.Name), slog.String("build", b.record.Build)),
 		emit: func(e Event) { b.event(e) },
 		step: b.stepName, left: b.leftStep,

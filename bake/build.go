@@ -52,13 +52,13 @@ type build struct {
 // newBuild plans a build of img, the first or a later attempt. It does no I/O.
 func newBuild(set *settings, img *Image, id string, again int) (*build, error) {
 	b := &build{settings: set, img: img, delivered: make(chan struct{})}
-	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name, Labels: set.Labels, Created: set.Clock.Now().UTC(), Again: again}
+	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name, Labels: set.Labels, Caller: set.Caller, Created: set.Clock.Now().UTC(), Again: again}
 	return b, b.begin()
 }
 
 func (b *build) newRun(id string) *Run {
 	return &Run{
-		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, mask: b.mask,
+		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, mask: b.mask, KeepMachine: b.OnFailure == KeepMachine,
 		Log:  slog.New(maskHandler{b.Log.Handler(), b.mask}).With(slog.String("image", b.img.Name), slog.String("build", b.record.Build)),
 		emit: func(e Event) { b.event(e) },
 		step: b.stepName, left: b.leftStep,

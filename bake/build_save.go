@@ -61,7 +61,7 @@ func (b *build) fillRecord() error {
 		return nil // it is still the record of the other definition
 	}
 	if !b.undoing {
-		b.record.Builder, b.record.Definition = b.img.builderType(), b.definition()
+		b.record.Builder, b.record.Definition, b.record.Planned = b.img.builderType(), b.definition(), len(b.stages)
 	}
 	b.fillSteps()
 	if b.record.Session, err = json.Marshal(b.session); err != nil {

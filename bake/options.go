@@ -20,7 +20,8 @@ type Options struct {
 	Limits *Limits
 
 	// Caller names for whom the images are baked, such as a team or a user: callers
-	// take turns when builds wait for Limits. All calls without a name are one caller.
+	// take turns when builds wait for Limits. All calls without a name are one caller. It is
+	// in the records.
 	Caller string
 
 	// StopOnFailure cancels and cleans up running builds and skips waiting ones when

@@ -34,6 +34,10 @@ type Run struct {
 	// Checks reports whether this session is that of the check machine.
 	Checks bool
 
+	// KeepMachine reports whether the machine stays if the build fails, even when this
+	// process has ended.
+	KeepMachine bool
+
 	// Fingerprint identifies the image together with its source. It is empty if
 	// Image.Fingerprint is.
 	Fingerprint string

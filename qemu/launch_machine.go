@@ -79,7 +79,7 @@ func (s *session) startWith(ctx context.Context, c choice) error {
 	}
 	args := s.command(c.accelerator)
 	s.run.Log.Debug("starting QEMU", slog.String("command", program+" "+strings.Join(args, " ")))
-	s.process, err = startProcess(program, args, s.dir(), logName, release)
+	s.process, err = startProcess(program, args, s.dir(), logName, s.detached(), release)
 	if err != nil {
 		return err
 	}
@@ -95,9 +95,12 @@ func (s *session) startWith(ctx context.Context, c choice) error {
 	return nil
 }
 
+// detached reports whether the machine survives the process that bakes.
+func (s *session) detached() bool { return s.builder.Detach || s.run.KeepMachine }
+
 // removeTraces removes what an earlier QEMU has left.
 func (s *session) removeTraces() error {
-	for _, name := range []string{pidName, socketName, logName} {
+	for _, name := range []string{pidName, socketName, screenName, logName} {
 		if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

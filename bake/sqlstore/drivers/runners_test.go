@@ -119,7 +119,7 @@ func (c *chaos) submit(store bake.Store, endpoint string, port, bakes int) map[s
 	const patience = 3 * time.Minute // without the end of any build
 	for n := 0; n < bakes || len(open) > 0; {
 		for ; n < bakes && len(open) < runnersTop; n++ {
-			started, err := runner.Start(t.Context(), map[string]string{"n": strconv.Itoa(n)}, nameOf(n))
+			started, err := runner.Start(t.Context(), bake.Request{Labels: map[string]string{"n": strconv.Itoa(n)}, Images: []string{nameOf(n)}})
 			if err != nil {
 				t.Fatal(err)
 			}

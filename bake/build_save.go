@@ -105,9 +105,14 @@ func (s *settings) createRecords(ctx context.Context, builds []*build, of map[*I
 		if from := of[b.img.From]; from != nil {
 			b.record.From = from.record.Build
 		}
-		if b.hold == nil {
-			created = append(created, b)
+		if b.hold != nil {
+			continue
 		}
+		// Not beside a Save: definitions may share values that its first use changes.
+		if err := b.fillRecord(); err != nil {
+			return b.named(err)
+		}
+		created = append(created, b)
 	}
 	var failed atomic.Bool
 	err := eachOf(created, func(b *build) error {
@@ -162,11 +167,8 @@ func eachOf(builds []*build, do func(*build) error) error {
 	return errors.Join(errs...)
 }
 
-// createRecord saves the first record of the build.
+// createRecord saves the first record of the build, which is filled.
 func (b *build) createRecord(ctx context.Context) error {
-	if err := b.fillRecord(); err != nil {
-		return err
-	}
 	sent := b.now()
 	first := b.record
 	first.Revision, first.Lease = 1, b.lease(b.owner, 1)

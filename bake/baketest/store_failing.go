@@ -41,8 +41,8 @@ func ConformFailingStore(t *testing.T, open func() bake.Store, labels map[string
 			return m.Run(ctx, bake.Sh("true"))
 		}}}
 		results, err := bake.Bake(t.Context(), options(), img)
-		if err == nil || results[0].Status == bake.StatusBaked {
-			t.Errorf("Bake while the store fails = %v, %v, want an error", results, err)
+		if err == nil || results == nil || results[0].Status == bake.StatusBaked {
+			t.Fatalf("Bake while the store fails = %v, %v, want an error", results, err)
 		}
 		mend(t)
 		rec, err := open().Load(t.Context(), results[0].Build)

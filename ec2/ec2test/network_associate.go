@@ -16,7 +16,6 @@ type associateAddressInput struct {
 }
 
 type associateAddressOutput struct {
-	Return      bool   `xml:"return"`
 	Association string `xml:"associationId"`
 }
 
@@ -37,7 +36,7 @@ func (c *call) associateAddress(in *associateAddressInput) (*associateAddressOut
 	case c.gatewayOf(n.subnet.vpc) == nil:
 		return nil, ec2query.Errorf("Gateway.NotAttached", "Network %s is not attached to any internet gateway", n.subnet.vpc.id)
 	case e.nic == n:
-		return &associateAddressOutput{true, e.association}, nil
+		return &associateAddressOutput{e.association}, nil
 	case e.nic != nil && e.nic.nat != nil:
 		return nil, ec2query.Errorf("AuthFailure", "You do not have permission to access the specified resource.")
 	case e.nic != nil && in.AllowReassociation != nil && !*in.AllowReassociation:
@@ -59,7 +58,7 @@ func (c *call) associateAddress(in *associateAddressInput) (*associateAddressOut
 		c.server.network.claim(e.address, i)
 		c.alsoListen(i)
 	}
-	return &associateAddressOutput{true, e.association}, nil
+	return &associateAddressOutput{e.association}, nil
 }
 
 // associable returns the interface of an association.

@@ -46,11 +46,9 @@ func (n *eni) mac() string {
 }
 
 type associationXML struct {
-	PublicIP    string `xml:"publicIp"`
-	PublicDNS   string `xml:"publicDnsName"`
-	Owner       string `xml:"ipOwnerId"`
-	Allocation  string `xml:"allocationId,omitempty"`
-	Association string `xml:"associationId,omitempty"`
+	PublicIP  string `xml:"publicIp"`
+	PublicDNS string `xml:"publicDnsName"`
+	Owner     string `xml:"ipOwnerId"`
 }
 
 type addressXML struct {
@@ -132,7 +130,7 @@ func (c *call) nicXML(n *eni) nicXML {
 		out.Type = "nat_gateway"
 	}
 	if e := c.elasticOf(n); e != nil {
-		out.Association = &associationXML{PublicIP: e.address.String(), Owner: e.owner, Allocation: e.id, Association: e.association}
+		out.Association = &associationXML{PublicIP: e.address.String(), Owner: e.owner}
 		if n.instance != nil {
 			out.Association.PublicDNS = n.instance.publicName()
 		}

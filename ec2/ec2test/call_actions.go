@@ -25,13 +25,16 @@ type catalog struct {
 	templates   filters[*template]
 	versions    filters[versionOf]
 
-	spotRequests filters[*spotRequest]
-	fleets       filters[*fleet]
-	members      filters[fleetMember]
-	associations filters[*profileAssociation]
-	usageReports filters[*usageReport]
-	usageEntries filters[usageEntry]
-	locks        filters[*snapshot]
+	spotRequests  filters[*spotRequest]
+	fleets        filters[*fleet]
+	members       filters[fleetMember]
+	associations  filters[*profileAssociation]
+	addresses     filters[*elasticIP]
+	nats          filters[*natGateway]
+	modifications filters[*volume]
+	usageReports  filters[*usageReport]
+	usageEntries  filters[usageEntry]
+	locks         filters[*snapshot]
 }
 
 func newCatalog() catalog {
@@ -44,6 +47,7 @@ func newCatalog() catalog {
 		interfaces: interfaceFilters(), tags: tagFilters(), keyPairs: keyPairFilters(),
 		templates: templateFilters(), versions: versionFilters(),
 		spotRequests: spotFilters(), fleets: fleetFilters(), members: memberFilters(), usageReports: usageReportFilters(), associations: associationFilters(),
+		addresses: elasticFilters(), nats: natFilters(), modifications: modificationFilters(),
 		usageEntries: usageEntryFilters(), locks: lockFilters(),
 	}
 }
@@ -100,6 +104,8 @@ func ec2Table(k *catalog) map[string]action {
 		handle("DeleteVolume", (*call).deleteVolume),
 		handle("AttachVolume", (*call).attachVolume),
 		handle("DetachVolume", (*call).detachVolume),
+		handle("ModifyVolume", (*call).modifyVolume),
+		handle("DescribeVolumesModifications", (*call).describeModifications, k.modifications.names(false)...),
 
 		handle("GetImageBlockPublicAccessState", (*call).getImageBlock),
 		handle("EnableImageBlockPublicAccess", (*call).enableImageBlock),

@@ -24,6 +24,16 @@ func networkActions(k *catalog) []action {
 		handle("DetachInternetGateway", (*call).detachGateway),
 		handle("DeleteInternetGateway", (*call).deleteGateway),
 
+		handle("AllocateAddress", (*call).allocateAddress),
+		handle("ReleaseAddress", (*call).releaseAddress),
+		handle("AssociateAddress", (*call).associateAddress),
+		handle("DisassociateAddress", (*call).disassociateAddress),
+		handle("DescribeAddresses", (*call).describeAddresses, k.addresses.names(true)...),
+
+		handle("CreateNatGateway", (*call).createNat),
+		handle("DeleteNatGateway", (*call).deleteNat),
+		handle("DescribeNatGateways", (*call).describeNats, k.nats.names(true)...),
+
 		handle("DescribeRouteTables", (*call).describeRouteTables, k.routeTables.names(true)...),
 		handle("CreateRouteTable", (*call).createRouteTable),
 		handle("DeleteRouteTable", (*call).deleteRouteTable),

@@ -60,7 +60,8 @@ type instance struct {
 	privateIP netip.Addr
 	publicIP  netip.Addr
 	ipv6      netip.Addr
-	wantsIP   bool // gets a public address when it runs
+	elastic   *elasticIP // of which publicIP is the address; nil if it is not elastic
+	wantsIP   bool       // gets a public address when it runs
 	machine   *machine
 }
 

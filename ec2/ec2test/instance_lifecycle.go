@@ -88,7 +88,7 @@ func (c *call) switchOn(i *instance) {
 	latency := c.server.opts.Latency
 	i.enter(phase{pending, running, c.now.Add(latency.Running)}, c.now)
 	i.reason, i.reasonCode = "", ""
-	if i.wantsIP {
+	if i.wantsIP && i.elastic == nil {
 		i.publicIP = c.server.network.claimPublic(i)
 	}
 	c.boot(i, latency.Running+latency.Boot)
@@ -105,14 +105,8 @@ func (c *call) boot(i *instance, takes time.Duration) {
 			plan.disks = append(plan.disks, v.attachedRef())
 		}
 	}
-	if c.server.opts.Listen && i.publicIP.IsValid() {
-		plan.addr = fmt.Sprintf("%s:%d", i.publicIP, c.server.opts.Port)
-		public := i.publicIP
-		plan.admit = func() bool {
-			_, allowed := i.reach(c.server.source(), public, c.server.portsOf(c.server.opts.Port)...)
-			return allowed
-		}
-	}
+	where := c.listening(i)
+	plan.addr, plan.admit = where.addr, where.admit
 	m := c.server.newMachine(plan.after)
 	i.machine = m
 	c.afterwards(func(ctx context.Context) *ec2query.Error {
@@ -213,7 +207,7 @@ func (i *instance) down(now time.Time, reason string) {
 }
 
 func (i *instance) dropPublicIP() {
-	if i.publicIP.IsValid() {
+	if i.publicIP.IsValid() && i.elastic == nil {
 		i.region.server.network.free(i.publicIP, i)
 		i.publicIP = netip.Addr{}
 	}
@@ -230,6 +224,9 @@ func (r *region) freeResources(i *instance) {
 		v.detach()
 	}
 	for _, nic := range i.interfaces {
+		if e := r.elasticOf(nic); e != nil {
+			e.leave()
+		}
 		nic.instance = nil
 		if nic.deleteOnTermination {
 			r.interfaces.remove(nic.id)

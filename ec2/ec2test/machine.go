@@ -253,6 +253,26 @@ func (m *machine) stop() {
 	m.work.Wait()
 }
 
+// alsoListen makes the machine listen on a further address.
+func (m *machine) alsoListen(ctx context.Context, plan bootPlan) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		cancel()
+		return
+	}
+	m.work.Go(func() {
+		defer cancel()
+		<-m.quit
+	})
+	m.work.Go(func() {
+		if m.ready(ctx) == nil {
+			m.listen(ctx, plan)
+		}
+	})
+}
+
 // listen accepts TCP connections until ctx is done.
 func (m *machine) listen(ctx context.Context, plan bootPlan) {
 	if plan.addr == "" {

@@ -12,6 +12,7 @@ import (
 type network struct {
 	mu        sync.Mutex
 	instances map[netip.Addr][]*instance // private addresses can be in several VPCs
+	reserved  map[netip.Addr]bool        // elastic addresses
 	private   int                        // networks allocated to accounts so far
 	first     netip.Addr                 // public address
 	last      netip.Addr
@@ -22,6 +23,7 @@ type network struct {
 // server listens on them, otherwise the range that RFC 2544 reserves for tests.
 func (n *network) reserve(listen bool) {
 	n.instances = make(map[netip.Addr][]*instance)
+	n.reserved = make(map[netip.Addr]bool)
 	n.first, n.last = netip.AddrFrom4([4]byte{198, 18, 0, 1}), netip.AddrFrom4([4]byte{198, 19, 255, 254})
 	if listen {
 		n.first, n.last = netip.AddrFrom4([4]byte{127, 1, 0, 1}), netip.AddrFrom4([4]byte{127, 254, 255, 254})
@@ -64,16 +66,9 @@ func (n *network) claim(addr netip.Addr, i *instance) {
 func (n *network) claimPublic(i *instance) netip.Addr {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for {
-		n.public = n.public.Next()
-		if n.public.Compare(n.last) > 0 {
-			n.public = n.first
-		}
-		if _, taken := n.instances[n.public]; !taken {
-			n.instances[n.public] = []*instance{i}
-			return n.public
-		}
-	}
+	addr := n.nextPublic()
+	n.instances[addr] = []*instance{i}
+	return addr
 }
 
 // free releases addr if it is still the instance's.

@@ -12,7 +12,8 @@ import (
 type eni struct {
 	base
 
-	instance            *instance // nil if not attached
+	instance            *instance   // nil if not attached
+	nat                 *natGateway // whose it is; nil for others
 	subnet              *subnet
 	groups              []*group
 	address             netip.Addr
@@ -33,7 +34,7 @@ func (c *call) makeInterface(i *instance, p *launchPlan) *eni {
 }
 
 func (n *eni) status() string {
-	if n.instance == nil {
+	if n.instance == nil && n.nat == nil {
 		return "available"
 	}
 	return "in-use"
@@ -119,10 +120,19 @@ func (c *call) nicXML(n *eni) nicXML {
 	if i := n.instance; i != nil {
 		out.Attachment = &nicAttachmentXML{instanceAttachmentXML{n.attachment, 0, "attached", ec2query.FormatTime(n.attached), n.deleteOnTermination}, i.id, i.owner}
 		if i.publicIP.IsValid() && i.phase.code(c.now) != pending {
-			out.Association = &associationXML{i.publicIP.String(), i.publicName(), "amazon"}
+			out.Association = &associationXML{PublicIP: i.publicIP.String(), PublicDNS: i.publicName(), Owner: "amazon"}
 		}
 		if i.ipv6.IsValid() {
 			out.IPv6 = ec2query.SetOf(ipv6XML{Address: i.ipv6.String()})
+		}
+	}
+	if n.nat != nil {
+		out.Type = "nat_gateway"
+	}
+	if e := c.elasticOf(n); e != nil {
+		out.Association = &associationXML{PublicIP: e.address.String(), Owner: e.owner}
+		if n.instance != nil {
+			out.Association.PublicDNS = n.instance.publicName()
 		}
 	}
 	out.Addresses = ec2query.SetOf(addressXML{out.Address, out.DNS, true, out.Association})
@@ -202,11 +212,14 @@ func (c *call) deleteInterface(in *interfaceIDInput) (*ec2query.Return, *ec2quer
 	if err != nil {
 		return nil, err
 	}
-	if n.instance != nil {
+	if n.status() == "in-use" {
 		return nil, ec2query.Errorf("InvalidParameterValue", "Network interface '%s' is currently in use.", n.id)
 	}
 	if err := c.checkDryRun(); err != nil {
 		return nil, err
+	}
+	if e := c.elasticOf(n); e != nil {
+		e.leave()
 	}
 	c.interfaces.remove(n.id)
 	delete(n.subnet.used, n.address)

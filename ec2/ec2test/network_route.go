@@ -19,6 +19,7 @@ type route struct {
 	origin      string
 	gateway     *internetGateway
 	nic         *eni
+	nat         *natGateway
 }
 
 func (rt *route) isLocal() bool { return rt.origin == routeLocal }
@@ -47,6 +48,8 @@ func (r *region) stateOf(rt *route, v *vpc) string {
 	case rt.gateway != nil:
 		_, exists := r.gateways.get(rt.gateway.id)
 		gone = !exists || rt.gateway.vpc != v
+	case rt.nat != nil:
+		gone = !rt.nat.deleted.IsZero()
 	case rt.nic != nil:
 		_, exists := r.interfaces.get(rt.nic.id)
 		gone = !exists || rt.nic.instance == nil || rt.nic.instance.phase.to != running
@@ -64,6 +67,7 @@ type routeXML struct {
 	Instance     string `xml:"instanceId,omitempty"`
 	Owner        string `xml:"instanceOwnerId,omitempty"`
 	Interface    string `xml:"networkInterfaceId,omitempty"`
+	NAT          string `xml:"natGatewayId,omitempty"`
 	State        string `xml:"state"`
 	Origin       string `xml:"origin"`
 }
@@ -80,6 +84,8 @@ func (c *call) routeXML(rt *route, v *vpc) routeXML {
 		out.Gateway = "local"
 	case rt.gateway != nil:
 		out.Gateway = rt.gateway.id
+	case rt.nat != nil:
+		out.NAT = rt.nat.id
 	default:
 		out.Interface = rt.nic.id
 		if i := rt.nic.instance; i != nil {
@@ -123,13 +129,14 @@ type routeTarget struct {
 	GatewayID          string `ec2:"GatewayId"`
 	InstanceID         string `ec2:"InstanceId"`
 	NetworkInterfaceID string `ec2:"NetworkInterfaceId"`
+	NatGatewayID       string `ec2:"NatGatewayId"`
 }
 
 // routeTo returns the route to a target, which must be in the VPC.
 func (c *call) routeTo(in routeTarget, t *routeTable) (*route, *ec2query.Error) {
 	rt := &route{origin: routeCreated}
 	given := 0
-	for _, id := range []string{in.GatewayID, in.InstanceID, in.NetworkInterfaceID} {
+	for _, id := range []string{in.GatewayID, in.InstanceID, in.NetworkInterfaceID, in.NatGatewayID} {
 		if id != "" {
 			given++
 		}
@@ -148,6 +155,14 @@ func (c *call) routeTo(in routeTarget, t *routeTable) (*route, *ec2query.Error) 
 		}
 		if rt.gateway.vpc != t.vpc {
 			return nil, ec2query.Errorf("InvalidParameterValue", "route table %s and network gateway %s belong to different networks", t.id, rt.gateway.id)
+		}
+		return rt, nil
+	case in.NatGatewayID != "":
+		if rt.nat, err = lookup(c, &c.nats, natKind(), in.NatGatewayID); err != nil {
+			return nil, err
+		}
+		if rt.nat.nic.subnet.vpc != t.vpc {
+			return nil, ec2query.Errorf("InvalidParameterValue", "route table %s and NAT gateway %s belong to different networks", t.id, rt.nat.id)
 		}
 		return rt, nil
 	case in.InstanceID != "":
@@ -218,7 +233,7 @@ func (c *call) replaceRoute(in *routeInput) (*ec2query.Return, *ec2query.Error) 
 	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
-	have.gateway, have.nic = to.gateway, to.nic
+	have.gateway, have.nic, have.nat = to.gateway, to.nic, to.nat
 	return ec2query.Done(), nil
 }
 

@@ -12,15 +12,16 @@ import (
 type Resource struct {
 	// Type is the resource type, as in tag specifications: "instance", "image",
 	// "snapshot", "volume", "security-group", "network-interface", "key-pair",
-	// "launch-template", "vpc", "subnet", "internet-gateway" or "route-table"; or
+	// "launch-template", "vpc", "subnet", "internet-gateway", "route-table",
+	// "elastic-ip" or "natgateway"; or
 	// "role" or "instance-profile".
 	Type string
 
 	ID      string
 	Region  string // "aws-global" for roles and profiles
 	Account string
-	State   string // of instances, images, snapshots, volumes and interfaces
-	Name    string // of images, security groups, key pairs, launch templates, roles and profiles
+	State   string // of instances, images, snapshots, volumes, interfaces and NAT gateways
+	Name    string // of images, security groups, key pairs, launch templates, roles and profiles; the address of elastic ones
 	Created time.Time
 	Tags    map[string]string
 }
@@ -125,6 +126,12 @@ func (r *region) resource(kind string, b *base, now time.Time) (Resource, bool) 
 	case routeTableKind().resource:
 		t, _ := r.routeTables.get(b.id)
 		keep = t.vpc.main != t
+	case elasticKind().resource:
+		e, _ := r.addresses.get(b.id)
+		out.Name = e.address.String()
+	case natKind().resource:
+		g, _ := r.nats.get(b.id)
+		out.State, keep = g.state(now), g.deleted.IsZero()
 	case vpcKind().resource, subnetKind().resource, gatewayKind().resource:
 	default: // rules belong to groups, and requests have instances
 		keep = false

@@ -115,6 +115,7 @@ type Latency struct {
 	Boot        time.Duration // from running, or a reboot, to accepting SSH connections
 	Stopped     time.Duration // from stopping to stopped
 	Terminated  time.Duration // from shutting-down to terminated
+	Optimized   time.Duration // from a volume's modification to completed
 	Attached    time.Duration // from attaching a volume to attached, and from detaching to available
 	Snapshot    time.Duration // from a snapshot's creation to completed
 	SnapshotGiB time.Duration // added to Snapshot for each GiB
@@ -136,6 +137,7 @@ func Realistic() Latency {
 		Boot:        12 * time.Second,
 		Stopped:     20 * time.Second,
 		Terminated:  15 * time.Second,
+		Optimized:   5 * time.Minute,
 		Attached:    2 * time.Second,
 		Snapshot:    60 * time.Second,
 		SnapshotGiB: 3 * time.Second,

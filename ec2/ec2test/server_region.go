@@ -32,6 +32,8 @@ type region struct {
 	vpcs       table[*vpc]
 	subnets    table[*subnet]
 	gateways   table[*internetGateway]
+	addresses  table[*elasticIP]
+	nats       table[*natGateway]
 
 	routeTables table[*routeTable]
 
@@ -182,6 +184,7 @@ func (r *region) shelves() []shelf {
 		shelfOf(&r.keyPairs, keyPairKind()), shelfOf(&r.templates, templateKind()),
 		shelfOf(&r.spotRequests, spotKind()), shelfOf(&r.spotFleets, spotFleetKind()), shelfOf(&r.fleets, fleetKind()),
 		shelfOf(&r.routeTables, routeTableKind()), shelfOf(&r.gateways, gatewayKind()),
+		shelfOf(&r.addresses, elasticKind()), shelfOf(&r.nats, natKind()),
 		shelfOf(&r.subnets, subnetKind()), shelfOf(&r.vpcs, vpcKind()),
 	}
 }

@@ -11,16 +11,17 @@ import (
 type volume struct {
 	base
 
-	zone       string
-	sizeGiB    int
-	kind       string // "gp3" and so on
-	iops       int
-	throughput int
-	encrypted  bool
-	kmsKey     string
-	snapshot   string // id it was created from
-	lineage    string // of the snapshot; empty without one
-	disk       *diskRef
+	zone          string
+	sizeGiB       int
+	kind          string // "gp3" and so on
+	iops          int
+	throughput    int
+	encrypted     bool
+	kmsKey        string
+	snapshot      string // id it was created from
+	lineage       string // of the snapshot; empty without one
+	disk          *diskRef
+	modifications []*volumeModification // oldest first
 	attachment
 }
 

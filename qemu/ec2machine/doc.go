@@ -31,6 +31,6 @@
 // Server.Dial or ec2test.Options.Listen.
 //
 // StopInstances, CreateImage and RebootInstances press the power button, and cut the
-// power if the guest does not react within Options.PowerDown. What the guest has not
+// power if the guest does not react within Options.PowerDown. Data that it has not
 // written to its disk by then is lost.
 package ec2machine

@@ -113,13 +113,15 @@ func (k *kitchen) records(t *testing.T) map[string]*bake.Record {
 	return byImage
 }
 
-var request = temporal.Request{Images: []string{"web", "worker"}, Labels: map[string]string{"release": "7"}, Caller: "alice"}
+func request() temporal.Request {
+	return temporal.Request{Images: []string{"web", "worker"}, Labels: map[string]string{"release": "7"}, Caller: "alice"}
+}
 
 func TestWorkflow(t *testing.T) {
 	k := newKitchen()
 	k.work = func(context.Context, string) error { return nil }
 	env, sent := k.environment(t)
-	env.ExecuteWorkflow(temporal.WorkflowName, request)
+	env.ExecuteWorkflow(temporal.WorkflowName, request())
 	var images []*temporal.Image
 	if err := errors.Join(env.GetWorkflowError(), env.GetWorkflowResult(&images)); err != nil {
 		t.Fatal(err)
@@ -155,7 +157,7 @@ func TestWorkflowFails(t *testing.T) {
 	k := newKitchen()
 	k.work = func(context.Context, string) error { return errors.New("password s3cret-value is wrong") }
 	env, sent := k.environment(t)
-	env.ExecuteWorkflow(temporal.WorkflowName, request)
+	env.ExecuteWorkflow(temporal.WorkflowName, request())
 	err := env.GetWorkflowError()
 	if err == nil || !strings.Contains(err.Error(), "is wrong") || strings.Contains(err.Error(), "s3cret") || strings.Contains(sent.text.String(), "s3cret") {
 		t.Errorf("the workflow ended with %v, want the masked error of base", err)
@@ -199,7 +201,7 @@ func TestWorkerStops(t *testing.T) {
 		return context.Cause(ctx)
 	}
 	runner := &bake.Runner{Options: k.baker().Options, Images: k.baker().Images}
-	recs, err := runner.Start(t.Context(), bake.Request{Images: []string{"base"}, Labels: request.Labels})
+	recs, err := runner.Start(t.Context(), bake.Request{Images: []string{"base"}, Labels: request().Labels})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func (s *service) round(ctx context.Context) {
 	s.sightings.forget(func(build string) bool { return byBuild[build] != nil })
 	maps.DeleteFunc(s.ended, func(build string, _ *Record) bool { return byBuild[build] == nil })
 	for _, graph := range graphs(records, byBuild) {
-		s.look(ctx, graph)
+		s.look(ctx, graph, byBuild)
 	}
 }
 
@@ -104,11 +104,18 @@ func graphs(records []*Record, byBuild map[string]*Record) [][]*Record {
 }
 
 // look decides what to do with the records of a graph.
-func (s *service) look(ctx context.Context, graph []*Record) {
+func (s *service) look(ctx context.Context, graph []*Record, byBuild map[string]*Record) {
+	load := func(build string) (*Record, error) {
+		if rec := byBuild[build]; rec != nil {
+			return rec, nil
+		}
+		return nil, ErrNoRecord
+	}
 	now := s.Clock.Now()
 	todo, free := false, true
 	for _, rec := range graph {
-		free = s.remaining(rec) == 0 && free // remaining also remembers the revision
+		left, _ := s.remaining(rec, load) // also remembers its life sign
+		free = left == 0 && free
 		todo = todo || !rec.Ended() || rec.kept() && now.After(rec.Expires)
 	}
 	if !free {

@@ -67,7 +67,7 @@ func (j *Journal) Append(ctx context.Context, build string, events []bake.Event)
 			args = append(args, e.Number, string(data))
 		}
 		query := `INSERT INTO ` + j.name + ` (build, number, event) VALUES ` + strings.Join(values, ", ") + ` ON CONFLICT (build, number) DO NOTHING`
-		if _, err := j.db.ExecContext(ctx, j.args(query), args...); err != nil {
+		if _, err := j.exec(ctx, query, args...); err != nil {
 			return err
 		}
 	}

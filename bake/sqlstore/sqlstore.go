@@ -52,6 +52,10 @@ type table struct {
 	db   *sql.DB
 	name string
 	args func(query string) string // replaces placeholders
+
+	// turn has a value while a statement of SQLite writes: it lets one write at a time,
+	// and others poll.
+	turn chan struct{}
 }
 
 var tableName = regexp.MustCompile(`^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$`)
@@ -70,6 +74,7 @@ func newTable(db *sql.DB, o *Options, usual string) (table, error) {
 		t.args = func(query string) string { return query }
 	case o.Dialect == SQLite:
 		t.args = func(query string) string { return strings.ReplaceAll(query, "$", "?") }
+		t.turn = make(chan struct{}, 1)
 	default:
 		return t, bake.Invalid("Options.Dialect", "unknown value %d", o.Dialect)
 	}
@@ -132,7 +137,7 @@ func (s *Store) Save(ctx context.Context, r *bake.Record) error {
 	if r.Revision == 1 {
 		query = `INSERT INTO ` + s.name + ` (build, revision, record) VALUES ($1, $2, $3) ON CONFLICT (build) DO NOTHING`
 	}
-	result, err := s.db.ExecContext(ctx, s.args(query), r.Build, r.Revision, string(data))
+	result, err := s.exec(ctx, query, r.Build, r.Revision, string(data))
 	if err != nil {
 		return err
 	}
@@ -189,6 +194,19 @@ func (t table) deleteBuild(ctx context.Context, build string) error {
 	if err := bake.ValidateBuildID(build); err != nil {
 		return err
 	}
-	_, err := t.db.ExecContext(ctx, t.args(`DELETE FROM `+t.name+` WHERE build = $1`), build)
+	_, err := t.exec(ctx, `DELETE FROM `+t.name+` WHERE build = $1`, build)
 	return err
+}
+
+// exec executes a statement that writes.
+func (t table) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if t.turn != nil {
+		select {
+		case t.turn <- struct{}{}:
+			defer func() { <-t.turn }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return t.db.ExecContext(ctx, t.args(query), args...)
 }

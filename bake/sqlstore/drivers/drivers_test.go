@@ -22,7 +22,7 @@ import (
 )
 
 // open opens a store as a process does.
-func open(t *testing.T, driver, source string, o *sqlstore.Options) *sqlstore.Store {
+func open(t testing.TB, driver, source string, o *sqlstore.Options) *sqlstore.Store {
 	t.Helper()
 	db, err := sql.Open(driver, source)
 	if err != nil {
@@ -122,7 +122,7 @@ func TestCreateTableAtOnce(t *testing.T) {
 	}
 }
 
-func sqliteFile(t *testing.T) string {
+func sqliteFile(t testing.TB) string {
 	t.Helper()
 	path := filepath.ToSlash(filepath.Join(t.TempDir(), "records.db"))
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"

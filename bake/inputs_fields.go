@@ -59,7 +59,9 @@ func (f *fields) add(name string, v reflect.Value, top bool) {
 		f.in.add(name, "nil")
 		return
 	}
-	if !top && v.CanInterface() && v.Kind() != reflect.Interface && !isNil(v.Interface()) {
+	// Only a value that declares its inputs is copied: another goroutine may be at work on
+	// what a pointer leads to, such as a client.
+	if !top && v.CanInterface() && v.Kind() != reflect.Interface && v.Type().Implements(reflect.TypeFor[InputDeclarer]()) && !isNil(v.Interface()) {
 		var declared Inputs
 		if d, ok := reflect.TypeAssert[InputDeclarer](v); ok && d.DeclareInputs(&declared) == nil {
 			f.in.add(name, v.Type().String())

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -137,4 +138,33 @@ func ExampleInputsOf() {
 	// Output:
 	// "1" bake_test.declared
 	// "1/version" "7"
+}
+
+// A busyClient changes while builds use it.
+type busyClient struct {
+	mu    sync.Mutex
+	calls int
+	Name  string
+}
+
+// TestFieldsOfSharedClient reads the fields of a value that refers to a client, which another
+// goroutine uses. It fails with the race detector only.
+func TestFieldsOfSharedClient(t *testing.T) {
+	client := &busyClient{Name: "eu"}
+	var using sync.WaitGroup
+	using.Go(func() {
+		for range 1000 {
+			client.mu.Lock()
+			client.calls++
+			client.mu.Unlock()
+		}
+	})
+	for range 100 {
+		var in bake.Inputs
+		in.Fields("builder", struct{ Client *busyClient }{client})
+		if in.Sum() == "" {
+			t.Error("Sum is empty")
+		}
+	}
+	using.Wait()
 }

@@ -109,8 +109,10 @@ func TestStartTwice(t *testing.T) {
 // TestWatch breaks the connection to a stream after each event, and goes on with another
 // process.
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	dir, o := t.TempDir(), newOven()
-	first, second := o.start(t, dir), o.start(t, dir)
+	const limit = time.Second
+	first, second := o.startWithin(t, dir, limit), o.start(t, dir)
 	build := first.order(aliceToken, orderWeb("1", "r-1"))
 	lines := 0
 	early := second.watch(build, "", func(m message) bool {
@@ -120,7 +122,7 @@ func TestWatch(t *testing.T) {
 	if len(early) < 20 {
 		t.Fatalf("%d events before the end, want the output", len(early))
 	}
-	time.AfterFunc(time.Second, o.release) // after the timeouts of other requests
+	time.AfterFunc(5*limit/2, o.release) // streams live longer
 	last := early[len(early)-1].id
 	late := first.watch(build, last, forever)
 	whole := second.watch(build, "", forever)
@@ -147,6 +149,7 @@ func TestWatch(t *testing.T) {
 
 // TestWatchSlowly opens a stream and does not read it.
 func TestWatchSlowly(t *testing.T) {
+	t.Parallel()
 	dir, o := t.TempDir(), newOven()
 	p := o.start(t, dir)
 	build := p.order(aliceToken, orderWeb("1", ""))
@@ -177,6 +180,7 @@ func TestWatchSlowly(t *testing.T) {
 
 // TestCancel cancels bakes of one process by another, and one that has ended.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	dir, o := t.TempDir(), newOven()
 	first := o.start(t, dir)
 	build := first.order(aliceToken, orderWeb("1", "r-1"))

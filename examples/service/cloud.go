@@ -22,12 +22,9 @@ import (
 	"github.com/bakestone-go/bakestone/examples/internal/demo"
 )
 
-// machinePort is the port of the machines of an embedded EC2.
-const machinePort = 2222
-
 // newEC2 starts an embedded EC2 that is some ten times faster than AWS. Time itself runs
 // as usual, so that several processes can share it.
-func newEC2() *ec2test.Server {
+func newEC2(machinePort int) *ec2test.Server {
 	return ec2test.New(&ec2test.Options{
 		Listen: runtime.GOOS == "linux", Port: machinePort,
 		Latency: ec2test.Latency{
@@ -38,19 +35,20 @@ func newEC2() *ec2test.Server {
 }
 
 // serveEC2 serves an embedded EC2 until ctx ends.
-func serveEC2(ctx context.Context, out io.Writer) error {
+func serveEC2(ctx context.Context, machinePort int, out io.Writer) error {
 	if runtime.GOOS != "linux" {
 		return bake.Invalid("-only-ec2", "machines have addresses of their own on Linux only")
 	}
-	server := newEC2()
+	server := newEC2(machinePort)
 	defer server.Close()
 	fmt.Fprintln(out, server.URL())
 	<-ctx.Done()
 	return nil
 }
 
-// openCloud opens the cloud that the flags -ec2 and -region name.
-func openCloud(ctx context.Context, where, region string) (*demo.Demo, error) {
+// openCloud opens the cloud that the flags name.
+func openCloud(ctx context.Context, o options) (*demo.Demo, error) {
+	where, region := o.ec2, o.region
 	if where == "aws" {
 		return demo.AWS(ctx, region)
 	}
@@ -58,7 +56,7 @@ func openCloud(ctx context.Context, where, region string) (*demo.Demo, error) {
 		region = "eu-west-1"
 	}
 	if where == "embedded" {
-		server := newEC2()
+		server := newEC2(o.machinePort)
 		cloud := ec2.NewCloud(server.Config(region), embeddedOptions(server.Dial, server.SourceAddress))
 		return &demo.Demo{Cloud: cloud, Clock: clock.System(), Server: server}, nil
 	}
@@ -67,7 +65,7 @@ func openCloud(ctx context.Context, where, region string) (*demo.Demo, error) {
 	}
 	cfg := aws.Config{Region: region, BaseEndpoint: aws.String(where), Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "none", "")}
 	loopback := func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("127.0.0.1"), nil }
-	cloud := ec2.NewCloud(cfg, embeddedOptions(dialMachine, loopback))
+	cloud := ec2.NewCloud(cfg, embeddedOptions(dialMachine(o.machinePort), loopback))
 	return &demo.Demo{Cloud: cloud, Clock: clock.System()}, nil
 }
 
@@ -79,16 +77,19 @@ func embeddedOptions(
 	return &ec2.CloudOptions{Dial: dial, SourceAddress: source, PollInterval: poll, SettleTime: poll}
 }
 
-// dialMachine connects to a machine of the embedded EC2 of another process.
-func dialMachine(ctx context.Context, network, address string) (net.Conn, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
+// dialMachine returns a func that connects to machines of the embedded EC2 of another
+// process.
+func dialMachine(port int) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+			return nil, errors.New("not a machine of an embedded EC2: " + address)
+		}
+		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(port)))
 	}
-	if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
-		return nil, errors.New("not a machine of an embedded EC2: " + address)
-	}
-	return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(machinePort)))
 }
 
 // builder returns the builder that removes what was made of images which are no longer in

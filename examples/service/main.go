@@ -51,12 +51,7 @@ import (
 
 func main() {
 	ctx, stop := signals.Context(context.Background(), &signals.Options{
-		Cause: func(s os.Signal) error {
-			if s == syscall.SIGTERM {
-				return bake.ErrSuspended
-			}
-			return nil
-		},
+		Cause:    cause,
 		Received: func(s os.Signal, _ int) { fmt.Fprintf(os.Stderr, "service: %v: ending; again to hurry\n", s) },
 	})
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -68,11 +63,19 @@ func main() {
 	}
 }
 
+// cause leaves the bakes to another process on SIGTERM, and cancels them otherwise.
+func cause(s os.Signal) error {
+	if s == syscall.SIGTERM {
+		return bake.ErrSuspended
+	}
+	return nil
+}
+
 // options are the flags.
 type options struct {
 	address, origin, tokens, store, ec2, region string
 	onlyEC2                                     bool
-	parallel, machines                          int
+	machinePort, parallel, machines             int
 	lease, keep                                 time.Duration
 }
 
@@ -86,6 +89,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.ec2, "ec2", "embedded", "where to bake: embedded, aws, or the `URL` of an embedded EC2 of another process")
 	flags.StringVar(&o.region, "region", "", "`name` of the region to bake in (default eu-west-1, except on AWS)")
 	flags.BoolVar(&o.onlyEC2, "only-ec2", false, "serve nothing but an embedded EC2, for -ec2 of other processes, and print its URL")
+	flags.IntVar(&o.machinePort, "machine-port", 2222, "`port` of the machines of an embedded EC2")
 	flags.IntVar(&o.parallel, "parallel", 20, "most bakes that this process works on at once")
 	flags.IntVar(&o.machines, "machines", 10, "most machines of this process at once")
 	flags.DurationVar(&o.lease, "lease", 15*time.Second, "how long other processes wait before they take over the bakes of one that does not respond")
@@ -102,13 +106,13 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 	}
 	log := slog.New(slog.NewJSONHandler(logs, nil))
 	if o.onlyEC2 {
-		return serveEC2(ctx, out)
+		return serveEC2(ctx, o.machinePort, out)
 	}
 	who, token, err := readCallers(o.tokens)
 	if err != nil {
 		return err
 	}
-	where, err := openCloud(ctx, o.ec2, o.region)
+	where, err := openCloud(ctx, o)
 	if err != nil {
 		return err
 	}

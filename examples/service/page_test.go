@@ -130,6 +130,7 @@ func TestCallers(t *testing.T) {
 
 // TestPages reads the pages of a bake whose output and error have markup.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	dir, o := t.TempDir(), newOven()
 	o.release()
 	p := o.start(t, dir)
@@ -180,6 +181,7 @@ func TestPages(t *testing.T) {
 
 // TestServeEnds ends a process whose clients watch.
 func TestServeEnds(t *testing.T) {
+	t.Parallel()
 	dir, o := t.TempDir(), newOven()
 	p := o.start(t, dir)
 	build := p.order(aliceToken, orderWeb("1", ""))
@@ -208,6 +210,7 @@ const screenshotVar = "BAKESTONE_SCREENSHOTS"
 
 // TestChromium uses the pages as people do: it logs in, bakes, watches, and cancels.
 func TestChromium(t *testing.T) {
+	t.Parallel()
 	b := testenv.Chromium(t)
 	dir, o := t.TempDir(), newOven()
 	p := o.start(t, dir)

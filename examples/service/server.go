@@ -56,7 +56,7 @@ const (
 
 func newService(ctx context.Context, c *config) *service {
 	s := &service{config: c, pages: parsePages(), streams: make(chan struct{}, mostStreams)}
-	s.list.store = c.records
+	s.list.store, s.list.log = c.records, c.log
 	s.writer = journal.NewWriter(ctx, c.events, &journal.WriterOptions{Log: c.log})
 	const poll = 2 * time.Second
 	s.runner = &bake.Runner{
@@ -148,6 +148,7 @@ func (s *service) serve(ctx context.Context, listener net.Listener) error {
 // look at them. Those of ended bakes are not read again.
 type recordList struct {
 	store bake.Store
+	log   *slog.Logger
 
 	mu      sync.Mutex
 	read    time.Time
@@ -164,8 +165,11 @@ func (l *recordList) all(ctx context.Context) ([]*bake.Record, error) {
 		return l.records, nil
 	}
 	records, err := bake.Records(ctx, knownEnds{l.store, l.ended})
-	if err != nil {
+	if ctx.Err() != nil || err != nil && len(records) == 0 {
 		return nil, err
+	}
+	if err != nil { // the others are shown
+		l.log.LogAttrs(ctx, slog.LevelWarn, "records that cannot be read", slog.String("error", err.Error()))
 	}
 	l.read, l.records, l.ended = time.Now(), nil, map[string]*bake.Record{}
 	for i := len(records) - 1; i >= 0; i-- {

@@ -99,6 +99,12 @@ func (o *oven) catalog() []definition {
 // start starts a process on a directory. It ends with the test, as by SIGTERM.
 func (o *oven) start(t *testing.T, dir string) *process {
 	t.Helper()
+	return o.startWithin(t, dir, time.Minute)
+}
+
+// startWithin is start with a limit for requests, except streams.
+func (o *oven) startWithin(t *testing.T, dir string, limit time.Duration) *process {
+	t.Helper()
 	who, err := parseCallers([]byte("# comment\n\nalice " + aliceToken + "\nbob " + bobToken + "\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -111,8 +117,7 @@ func (o *oven) start(t *testing.T, dir string) *process {
 		heartbeat: 100 * time.Millisecond, slowest: time.Second,
 	})
 	server := httptest.NewUnstartedServer(p.s.handler())
-	const short = 300 * time.Millisecond // streams live longer
-	server.Config.ReadTimeout, server.Config.WriteTimeout, server.Config.IdleTimeout = short, short, time.Minute
+	server.Config.ReadTimeout, server.Config.WriteTimeout, server.Config.IdleTimeout = limit, limit, time.Minute
 	server.Start()
 	p.url = server.URL
 	ended := make(chan error, 1)

@@ -101,11 +101,22 @@ func TestFingerprintCoversDataDisks(t *testing.T) {
 			t.Errorf("image has the further disks %+v, want db", d.Data)
 		}
 	}
-	if _, err := bake.Bake(t.Context(), nil, base); err != nil {
+	results, err := bake.Bake(t.Context(), nil, base)
+	if err != nil {
 		t.Fatal(err)
 	}
 	bakeTop(bake.StatusBaked)
 	bakeTop(bake.StatusReused)
+	d := diskOf(t, results[0])
+	name := filepath.Join(filepath.Dir(d.Path), "artifact.json")
+	changed := strings.Replace(read(t, name), d.Data[0].SHA256, strings.Repeat("0", 64), 1)
+	if d.SHA256 == d.Data[0].SHA256 || changed == read(t, name) {
+		t.Fatalf("%s has the digests %s and %s, want two", name, d.SHA256, d.Data[0].SHA256)
+	}
+	if err := os.WriteFile(name, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bakeTop(bake.StatusBaked)
 }
 
 // TestInvalidHardware expects an error before anything is created.

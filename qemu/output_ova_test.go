@@ -81,7 +81,7 @@ func TestOVAReadByCOT(t *testing.T) {
 	d := imported(t)
 	for hardware, want := range map[qemu.Hardware][]string{
 		qemu.CommonHardware:      {"harddisk @ SATA 0:0", "harddisk @ SATA 0:1", "Ethernet device types:    E1000"},
-		qemu.ParavirtualHardware: {"harddisk @ SCSI 0:0", "harddisk @ SCSI 0:1", "Ethernet device types:    VMXNET3"},
+		qemu.ParavirtualHardware: {"harddisk @ SCSI 0:0", "harddisk @ SCSI 0:1", "Ethernet device types:    VmxNet3"},
 		qemu.IDEHardware:         {"harddisk @ IDE 0:0", "harddisk @ IDE 0:1", "Ethernet device types:    E1000"},
 	} {
 		path := filepath.Join(t.TempDir(), "x.ova")

@@ -57,8 +57,8 @@ func TestOVA(t *testing.T) {
 	if len(envelope.Files) != 2 || len(envelope.Disks) != 2 || envelope.Name != d.Image {
 		t.Fatalf("descriptor says %+v of files and disks, want two", envelope)
 	}
-	for i, f := range envelope.Files {
-		if f.Href != want[2+i] || f.Size != len(read(t, dir, want[2+i])) || envelope.Disks[i].Capacity%(64<<10) != 0 {
+	for i, name := range want[2:] {
+		if f := envelope.Files[i]; f.Href != name || f.Size != len(read(t, dir, name)) || envelope.Disks[i].Capacity%(64<<10) != 0 {
 			t.Errorf("descriptor says %+v of file and disk %d", envelope, i+1)
 		}
 	}
@@ -139,4 +139,3 @@ func TestSignedOVA(t *testing.T) {
 	run("x509", "-in", "cert.pem", "-pubkey", "-noout", "-out", "public.pem")
 	run("dgst", "-sha256", "-verify", "public.pem", "-signature", "signature", filepath.Join(unpacked, "web 1.mf"))
 }
-

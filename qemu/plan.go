@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -166,7 +167,7 @@ func (p *planner) planSource(ctx context.Context, parent *planner) (err error) {
 	if p.image.From != nil {
 		p.plan.From = p.image.From.Name
 		if parent != nil && len(parent.disks) > 0 {
-			p.disks = append(parent.disks[:len(parent.disks):len(parent.disks)], dataDisks(b.Disks)...)
+			p.disks = slices.Concat(parent.disks, dataDisks(b.Disks))
 		}
 		return nil
 	}
@@ -183,9 +184,9 @@ func (p *planner) planSource(ctx context.Context, parent *planner) (err error) {
 }
 
 func dataDisks(disks []DataDisk) []machineDisk {
-	var all []machineDisk
-	for _, d := range disks {
-		all = append(all, machineDisk{Name: d.Name, Size: d.Size})
+	all := make([]machineDisk, len(disks))
+	for i, d := range disks {
+		all[i] = machineDisk{Name: d.Name, Size: d.Size}
 	}
 	return all
 }

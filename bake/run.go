@@ -56,6 +56,8 @@ type Run struct {
 	mask *mask.Masker
 	step func() string // at work
 	left func() string // that an ended process had begun
+
+	lease func(context.Context) error // see CheckLease
 }
 
 // NewRun returns a Run for testing a Builder without the engine. If c is nil, the

@@ -102,6 +102,9 @@ func (s *session) clean(ctx context.Context, m bake.Machine) error {
 			return err
 		}
 	}
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
+	}
 	if err := atomicfile.Write(s.path(cleanName), nil, privateFile); err != nil {
 		return err
 	}
@@ -164,7 +167,11 @@ func (s *session) waitOff(ctx context.Context, pressNow bool) error {
 
 // pressButton sends the guest an ACPI event.
 func (s *session) pressButton(ctx context.Context) {
-	if err := qmp.Do(ctx, s.path(socketName), "system_powerdown", nil, nil); err != nil {
+	err := bake.CheckLease(ctx)
+	if err == nil {
+		err = qmp.Do(ctx, s.path(socketName), "system_powerdown", nil, nil)
+	}
+	if err != nil {
 		s.run.Log.Debug("pressing the power button", slog.String("error", err.Error()))
 	}
 }
@@ -176,6 +183,9 @@ func (s *session) imageDir() string {
 
 // writeImage writes the machine's disks as standalone files, and checks them.
 func (s *session) writeImage(ctx context.Context) error {
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(s.imageDir(), privateDir); err != nil {
 		return err
 	}
@@ -206,9 +216,12 @@ func syncFile(path string) error {
 }
 
 // discardImage removes the image unless the build has succeeded.
-func (s *session) discardImage(_ context.Context, outcome bake.Outcome) error {
+func (s *session) discardImage(ctx context.Context, outcome bake.Outcome) error {
 	if outcome == bake.Succeeded {
 		return nil
+	}
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
 	}
 	return removeImage(s.imageDir(), s.run)
 }

@@ -103,9 +103,12 @@ func (s *session) disk() *Disk {
 }
 
 // publishImage makes the image visible to NewestImage and Find.
-func (s *session) publishImage(context.Context) error {
+func (s *session) publishImage(ctx context.Context) error {
 	data, err := json.MarshalIndent(s.disk(), "", "\t")
 	if err != nil {
+		return err
+	}
+	if err := bake.CheckLease(ctx); err != nil {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(s.imageDir(), artifactName), append(data, '\n'), privateFile)

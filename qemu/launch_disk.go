@@ -58,6 +58,9 @@ func (s *session) createDisk(ctx context.Context) error {
 	if err := s.kill(ctx); err != nil { // a repeated step
 		return err
 	}
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(s.dir()); err != nil {
 		return err
 	}
@@ -111,9 +114,12 @@ func (s *session) writeSeed() error {
 }
 
 // removeDisk removes the machine's directory.
-func (s *session) removeDisk(context.Context, bake.Outcome) error {
+func (s *session) removeDisk(ctx context.Context, _ bake.Outcome) error {
 	if _, err := os.Lstat(s.dir()); errors.Is(err, os.ErrNotExist) {
 		return nil
+	}
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(s.dir()); err != nil {
 		return err

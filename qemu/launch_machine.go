@@ -69,6 +69,10 @@ func (s *session) startWith(ctx context.Context, c choice) error {
 	if err != nil {
 		return err
 	}
+	if err := bake.CheckLease(ctx); err != nil {
+		release()
+		return err
+	}
 	if err := s.removeTraces(); err != nil {
 		release()
 		return err
@@ -211,7 +215,10 @@ func (s *session) kill(ctx context.Context) error {
 	if running, err := s.running(); !running || err != nil {
 		return err
 	}
-	var err error
+	err := bake.CheckLease(ctx)
+	if err != nil {
+		return err
+	}
 	if s.process != nil {
 		err = s.process.cmd.Process.Kill()
 	} else {
@@ -226,6 +233,9 @@ func (s *session) kill(ctx context.Context) error {
 // quitMachine tells QEMU to end, without waiting.
 func (s *session) quitMachine(ctx context.Context) error {
 	if running, err := s.running(); !running || err != nil {
+		return err
+	}
+	if err := bake.CheckLease(ctx); err != nil {
 		return err
 	}
 	if err := qmp.Do(ctx, s.path(socketName), "quit", nil, nil); err != nil {

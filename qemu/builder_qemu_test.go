@@ -45,6 +45,7 @@ func realBuilder(t *testing.T) qemu.Builder {
 func TestBakeInQEMU(t *testing.T) {
 	t.Parallel()
 	b := realBuilder(t)
+	b.Disks = []qemu.DataDisk{{Name: "db", Size: 64 << 20}}
 	keys := map[string]bool{}
 	hostKeys := bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 		key, err := bake.Output(ctx, m, bake.Sh("cat /etc/ssh/ssh_host_ed25519_key.pub /etc/machine-id"))
@@ -56,6 +57,7 @@ func TestBakeInQEMU(t *testing.T) {
 		Provisioners: []bake.Provisioner{
 			hostKeys,
 			provision.File{Content: "kept\n", Dest: "/etc/kept", Mode: 0o640},
+			provision.Shell("test $(cat /sys/block/vdb/serial) = db", "mke2fs -q -t ext4 /dev/vdb", "mount /dev/vdb /mnt", "echo rows >/mnt/table", "umount /mnt"),
 			provision.Shell("head -c 60000000 /dev/urandom >/var/deleted", "sync"),
 			provision.Reboot{},
 			provision.Shell("test -s /var/deleted", "rm /var/deleted"),
@@ -64,7 +66,7 @@ func TestBakeInQEMU(t *testing.T) {
 			if err := hostKeys.Do(ctx, m); err != nil {
 				return err
 			}
-			return m.Run(ctx, bake.Sh(`test "$(cat /etc/kept)" = kept && test "$(stat -c %a /etc/kept)" = 640 && ! test -e /var/deleted`))
+			return m.Run(ctx, bake.Sh(`test "$(cat /etc/kept)" = kept && test "$(stat -c %a /etc/kept)" = 640 && ! test -e /var/deleted && mount /dev/vdb /mnt && test $(cat /mnt/table) = rows`))
 		}}},
 	}
 	results, err := bake.Bake(t.Context(), nil, img)
@@ -88,6 +90,9 @@ func TestBakeInQEMU(t *testing.T) {
 	}
 	if out, err := exec.CommandContext(t.Context(), "qemu-img", "check", "--output=json", d.Path).CombinedOutput(); err != nil {
 		t.Errorf("qemu-img check: %v\n%s", err, out)
+	}
+	if len(d.Data) != 1 || d.Data[0].Name != "db" || d.Data[0].Size != 64<<20 {
+		t.Errorf("image has the further disks %+v, want db", d.Data)
 	}
 	if got := existing(t, b.Host); len(got) != 1 {
 		t.Errorf("left after the bake: %v, want the image alone", got)

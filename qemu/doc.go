@@ -43,7 +43,7 @@
 // SSH.Auth and SSH.HostKey. The guest has virtio devices and user networking: it
 // reaches the networks of the baking host, and also the services that listen on the
 // host's loopback, at 10.0.2.2. Nothing reaches the guest but a port on loopback that
-// leads to its SSH server.
+// leads to its SSH server. Builder.Hardware and Builder.Networks change that.
 //
 // The serial console is recorded. Errors contain its last lines, so boot with
 // console=ttyS0. A machine that ends, whose disk cannot be written, or that does not
@@ -53,10 +53,11 @@
 //
 // On Linux the kernel kills QEMU when the process that bakes ends, whatever the reason.
 // A build that is resumed starts the machine again from its disk, as after a power
-// failure, unless the machine has survived, which is then adopted. Elsewhere machines
-// survive, and [Host.Sweep] ends those that were abandoned. A guest shuts itself down
-// when its build expires. A process is identified by the lock that QEMU holds on its
-// pid file, so no other process can be hit.
+// failure, unless the machine has survived, which is then adopted. Elsewhere, with
+// Builder.Detach and with bake.KeepMachine machines survive: [Host.Machines] lists them,
+// [Host.EndMachine] ends one, and [Host.Sweep] ends those that have expired. A guest
+// shuts itself down when its build expires. A process is identified by the lock that
+// QEMU holds on its pid file, so no other process can be hit.
 //
 // # The image
 //
@@ -64,5 +65,5 @@
 // blocks are trimmed, and the guest powers down. The disk is written as a new file
 // without a backing file, checked, and hashed. Checks of the image boot a throwaway
 // layer over it. An image becomes visible to [NewestImage] and to reuse by fingerprint
-// only when its checks have passed.
+// only when its checks have passed. [Plan] tells what a bake would create.
 package qemu

@@ -291,6 +291,9 @@ func runFakeSystem(args []string) (int, error) {
 		if err := setLock(running); err != nil {
 			return 0, err
 		}
+		if _, err := running.WriteString(strings.Join(args, " ")); err != nil {
+			return 0, err
+		}
 		defer func() { _ = os.Remove(name) }()
 	}
 	overlay, err := readFakeDisk("disk.qcow2")

@@ -36,12 +36,12 @@ func (h *Host) Machines(ctx context.Context) ([]Machine, error) {
 	var machines []Machine
 	var errs []error
 	for _, e := range entries {
-		s, err := h.found(e.Name())
-		if err == nil && s != nil {
+		s, found, err := h.found(e.Name())
+		if err == nil && found {
 			var running bool
 			if running, err = s.running(); err == nil {
 				m := Machine{ID: e.Name(), Image: s.run.Image, Running: running, Login: s.Machine.Login, Expires: s.run.Expires, Dir: s.dir()}
-				if running && s.identify(ctx) == nil {
+				if running && s.answers(ctx) {
 					m.Address = s.address()
 				}
 				machines = append(machines, m)
@@ -54,6 +54,13 @@ func (h *Host) Machines(ctx context.Context) ([]Machine, error) {
 	return machines, errors.Join(errs...)
 }
 
+// answers reports whether QEMU answers in time, and learns the port of the guest.
+func (s *session) answers(ctx context.Context) bool {
+	ctx, stop := context.WithTimeout(ctx, endTimeout)
+	defer stop()
+	return s.identify(ctx) == nil
+}
+
 // EndMachine ends the machine with an id, such as bake.KeptMachine.Machine, and removes its
 // disks. It does so even if a build still uses it. It succeeds if there is none.
 func (h *Host) EndMachine(ctx context.Context, id string) error {
@@ -63,8 +70,8 @@ func (h *Host) EndMachine(ctx context.Context, id string) error {
 	if id == "" || id != filepath.Base(id) || id == "." || id == ".." {
 		return fmt.Errorf("invalid id %q", id)
 	}
-	s, err := h.found(id)
-	if s == nil || err != nil {
+	s, found, err := h.found(id)
+	if !found || err != nil {
 		return err
 	}
 	return s.remove(ctx)

@@ -149,8 +149,9 @@ end
 	if err != nil {
 		return err
 	}
-	entries := []ovf.Entry{ovf.Bytes("metadata.json", text), ovf.Bytes("Vagrantfile", []byte(vagrantfile))}
-	return ovf.WriteTar(ctx, w, append(entries, disks...)...)
+	return ovf.WriteTar(ctx, w, slices.Concat([]ovf.Entry{
+		ovf.Bytes("metadata.json", text), ovf.Bytes("Vagrantfile", []byte(vagrantfile)),
+	}, disks)...)
 }
 
 // writeVirtualBox writes a box with an OVF descriptor, which must have the name box.ovf,
@@ -163,11 +164,10 @@ func (b Box) writeVirtualBox(ctx context.Context, d *Disk, w io.Writer) error {
 		}
 		// Vagrant wants to know a MAC address; it sets it when it imports the machine.
 		vagrantfile := "Vagrant.configure(\"2\") do |config|\n  config.vm.base_mac = \"080027B4CE57\"\nend\n"
-		entries := []ovf.Entry{
+		return ovf.WriteTar(ctx, w, slices.Concat([]ovf.Entry{
 			ovf.Bytes("metadata.json", []byte(`{"provider":"virtualbox"}`)), ovf.Bytes("Vagrantfile", []byte(vagrantfile)),
 			ovf.Bytes("box.ovf", descriptor),
-		}
-		return ovf.WriteTar(ctx, w, append(entries, disks...)...)
+		}, disks)...)
 	})
 }
 
@@ -177,10 +177,9 @@ func (b Box) writeVMware(ctx context.Context, d *Disk, w io.Writer) error {
 	return d.withDisks(func(f DataFile, temp *os.File) (string, error) {
 		return f.beside("disk.vmdk"), d.convert(ctx, f, "vmdk", temp.Name(), "-o", "subformat=monolithicSparse,hwversion=13")
 	}, func(disks []ovf.Entry) error {
-		entries := []ovf.Entry{
+		return ovf.WriteTar(ctx, w, slices.Concat([]ovf.Entry{
 			ovf.Bytes("metadata.json", []byte(`{"provider":"vmware_desktop"}`)), ovf.Bytes("box.vmx", []byte(b.vmx(d.Image, disks))),
-		}
-		return ovf.WriteTar(ctx, w, append(entries, disks...)...)
+		}, disks)...)
 	})
 }
 

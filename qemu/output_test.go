@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -193,63 +192,6 @@ print(hashlib.sha256(disk.read(int(sys.argv[2]))).hexdigest())`
 	want := sha256.Sum256(content())
 	if err != nil || strings.TrimSpace(string(out)) != hex.EncodeToString(want[:]) {
 		t.Errorf("dissect reads a disk with the digest %s, %v, want %x", out, err, want)
-	}
-}
-
-func TestOVA(t *testing.T) {
-	d := imported(t)
-	path := filepath.Join(t.TempDir(), "x.ova")
-	publish(t, qemu.OVA{Path: path, CPUs: 3, Memory: 2 << 30, OSType: "debian12_64Guest"}, d)
-	dir, names := unpack(t, path, false)
-	want := []string{"web 1.ovf", "web 1.mf", "web 1-disk1.vmdk", "web 1-disk2.vmdk"}
-	if !slices.Equal(names, want) {
-		t.Fatalf("OVA has %q, want %q: the descriptor must be first", names, want)
-	}
-	wantDisk(t, "vmdk", filepath.Join(dir, want[2]), content())
-	wantDisk(t, "vmdk", filepath.Join(dir, want[3]), dataContent())
-	var manifest strings.Builder
-	for _, name := range []string{want[0], want[2], want[3]} {
-		fmt.Fprintf(&manifest, "SHA256(%s)= %x\n", name, sha256.Sum256([]byte(read(t, dir, name))))
-	}
-	if got := read(t, dir, want[1]); got != manifest.String() {
-		t.Errorf("manifest\n%s\nwant\n%s", got, manifest.String())
-	}
-	var envelope struct {
-		Files []struct {
-			Href string `xml:"href,attr"`
-			Size int    `xml:"size,attr"`
-		} `xml:"References>File"`
-		Disks []struct {
-			Capacity int64 `xml:"capacity,attr"`
-		} `xml:"DiskSection>Disk"`
-		Name  string `xml:"VirtualSystem>Name"`
-		Items []struct {
-			Type     int    `xml:"ResourceType"`
-			SubType  string `xml:"ResourceSubType"`
-			Quantity int    `xml:"VirtualQuantity"`
-		} `xml:"VirtualSystem>VirtualHardwareSection>Item"`
-	}
-	text := read(t, dir, want[0])
-	if err := xml.Unmarshal([]byte(text), &envelope); err != nil {
-		t.Fatal(err)
-	}
-	if len(envelope.Files) != 2 || len(envelope.Disks) != 2 || envelope.Name != d.Image {
-		t.Fatalf("descriptor says %+v of files and disks, want two", envelope)
-	}
-	for i, f := range envelope.Files {
-		if f.Href != want[2+i] || f.Size != len(read(t, dir, want[2+i])) || envelope.Disks[i].Capacity%(64<<10) != 0 {
-			t.Errorf("descriptor says %+v of file and disk %d", envelope, i+1)
-		}
-	}
-	var hardware []string
-	for _, i := range envelope.Items {
-		hardware = append(hardware, fmt.Sprintf("%d:%s:%d", i.Type, i.SubType, i.Quantity))
-	}
-	if got := strings.Join(hardware, " "); got != "3::3 4::2048 20:AHCI:0 17::0 17::0 10:E1000:0" {
-		t.Errorf("descriptor has the hardware %q", got)
-	}
-	if !strings.Contains(text, "vmx-13") || strings.Contains(text, "virtualbox") || !strings.Contains(text, `vmw:osType="debian12_64Guest"`) {
-		t.Errorf("descriptor has another hardware family or guest:\n%s", text)
 	}
 }
 

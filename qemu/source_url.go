@@ -51,6 +51,15 @@ func (u URL) Validate() error {
 	return errors.Join(errs...)
 }
 
+// download returns the URL unless the cache has the file.
+func (u URL) download(h *Host) (string, error) {
+	there, err := exists(filepath.Join(h.cacheDir(), strings.ToLower(u.SHA256)))
+	if there || err != nil {
+		return "", err
+	}
+	return u.String(), nil
+}
+
 func (u URL) find(ctx context.Context, h *Host, run *bake.Run) (SourceDisk, error) {
 	digest := strings.ToLower(u.SHA256)
 	path := filepath.Join(h.cacheDir(), digest)
@@ -60,7 +69,7 @@ func (u URL) find(ctx context.Context, h *Host, run *bake.Run) (SourceDisk, erro
 	}
 	defer release()
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if err := u.download(ctx, h, run, path, digest); err != nil {
+		if err := u.fetchFile(ctx, h, run, path, digest); err != nil {
 			return SourceDisk{}, fmt.Errorf("download %v: %w", u, err)
 		}
 	} else if err != nil {
@@ -97,9 +106,9 @@ func (h *Host) oneDownload(ctx context.Context, digest string) (release func(), 
 // errDigest is returned, wrapped, for a file whose digest is not the expected one.
 var errDigest = errors.New("SHA-256 digest does not match")
 
-// download fetches the file to path, by way of a partial file that a later download
+// fetchFile fetches the file to path, by way of a partial file that a later download
 // continues.
-func (u URL) download(ctx context.Context, h *Host, run *bake.Run, path, digest string) error {
+func (u URL) fetchFile(ctx context.Context, h *Host, run *bake.Run, path, digest string) error {
 	if err := os.MkdirAll(h.cacheDir(), privateDir); err != nil {
 		return err
 	}

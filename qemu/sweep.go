@@ -48,36 +48,36 @@ func (h *Host) sweep(ctx context.Context, id string, now time.Time) (expired boo
 	if err := context.Cause(ctx); err != nil {
 		return false, err
 	}
-	s, err := h.found(id)
-	if s == nil || err != nil || !now.After(s.run.Expires) {
+	s, found, err := h.found(id)
+	if !found || err != nil || !now.After(s.run.Expires) {
 		return false, err
 	}
 	return true, s.remove(ctx)
 }
 
-// found returns the session of a directory, as far as its other processes need it; nil if
-// there is none, because it has just been created or is being removed.
-func (h *Host) found(id string) (*session, error) {
+// found returns the session of a directory, as far as other processes need it. There is
+// none if the directory has just been created or is being removed.
+func (h *Host) found(id string) (s *session, found bool, err error) {
 	data, err := os.ReadFile(filepath.Join(h.buildingDir(), id, runName)) //nolint:gosec // below Host's directory
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var run runFile
 	if err := json.Unmarshal(data, &run); err != nil {
-		return nil, fmt.Errorf("%s: %w", runName, err)
+		return nil, false, fmt.Errorf("%s: %w", runName, err)
 	}
 	if !imageName.MatchString(run.Image) {
-		return nil, fmt.Errorf("%s has the invalid image name %q", runName, run.Image)
+		return nil, false, fmt.Errorf("%s has the invalid image name %q", runName, run.Image)
 	}
-	s := &session{
+	s = &session{
 		builder: Builder{Host: h}, run: bake.NewRun(id, run.Image, nil, nil),
 		Machine: machineRecord{Mark: run.Mark, Login: run.Login},
 	}
 	s.run.Expires = run.Expires
-	return s, nil
+	return s, true, nil
 }
 
 // remove ends the machine and removes what the session has left.

@@ -13,6 +13,9 @@ import (
 // guestVar names the directory of the guests' root file system.
 const guestVar = "BAKESTONE_GUESTROOT"
 
+// guestKindVar selects what guests are: "qemu" for virtual machines.
+const guestKindVar = "BAKESTONE_GUEST"
+
 // GuestPassword is the password of a guest's logins, root and "baker".
 const GuestPassword = "half-baked"
 
@@ -30,6 +33,35 @@ echo oven >/proc/sys/kernel/hostname
 setup=/etc/bakestone-test/setup
 if [ -e "$dir/root$setup" ]; then chroot "$dir/root" /bin/sh -e "$setup" && rm "$dir/root$setup"; fi
 exec chroot "$dir/root" /usr/sbin/sshd "$@"`
+
+// machineScript does the same with a virtual machine, whose root is the directory and
+// whose init runs sshd.
+const machineScript = `set -e
+base=$0 dir=$1 disk=$2 inside=$3
+shift 3
+mount -t overlay overlay -o "lowerdir=$base,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
+setup=$inside/setup
+if [ -e "$dir/root$setup" ]; then chroot "$dir/root" /bin/sh -e "$setup" && rm "$dir/root$setup"; fi
+cat >"$dir/root$inside/init" <<END
+#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mount -t sysfs sysfs /sys
+mount -t tmpfs tmpfs /run
+mkdir -p /dev/pts /run/sshd /run/lock
+mount -t devpts devpts /dev/pts
+busybox ifconfig lo 127.0.0.1
+busybox ifconfig eth0 10.0.2.15 netmask 255.255.255.0
+busybox route add default gw 10.0.2.2
+echo oven >/proc/sys/kernel/hostname
+exec /usr/sbin/sshd $@
+END
+chmod 755 "$dir/root$inside/init"
+port=$(sed -n 's/^Port //p' "$dir/root$inside/sshd_config")
+exec qemu-system-x86_64 -nodefaults -no-user-config -display none -serial stdio -no-reboot \
+	-machine q35,accel=tcg -cpu max -smp 2 -m 1024M -device virtio-rng-pci \
+	-kernel "${disk%/*}/vmlinuz" -initrd "${disk%/*}/initrd" -append 'console=ttyS0 quiet panic=-1 net.ifnames=0 shared-root' \
+	-fsdev "local,id=root,path=$dir/root,security_model=passthrough,multidevs=remap" -device virtio-9p-pci,fsdev=root,mount_tag=root \
+	-netdev "user,id=net,hostfwd=tcp:127.0.0.1:$port-:$port" -device virtio-net-pci,netdev=net,romfile=`
 
 // GuestOptions configures a machine started by Guest. The zero value, or nil, is
 // a machine whose login may run everything with sudo without a password.
@@ -59,6 +91,9 @@ type GuestOptions struct {
 // The base file system is built by .ci/guestroot in the directory named by
 // BAKESTONE_GUESTROOT. Without it, or if the test does not run as root on Linux,
 // Guest skips t as Need(t, "guestroot") does. The machine is removed when t ends.
+//
+// With BAKESTONE_GUEST=qemu the machine is a virtual one, emulated, with a kernel of its
+// own. That is slower by a factor of ten or more. Server.Drop does not work then.
 func Guest(t testing.TB, opts *GuestOptions) *Server {
 	t.Helper()
 	base := Need(t, "guestroot")
@@ -77,6 +112,10 @@ func Guest(t testing.TB, opts *GuestOptions) *Server {
 	s.launch = []string{
 		"unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--propagation", "private",
 		"sh", "-c", guestScript, base, dir,
+	}
+	if os.Getenv(guestKindVar) == "qemu" {
+		script := len(s.launch) - len([]string{guestScript, base, dir})
+		s.emulated = slices.Concat(s.launch[:script], []string{machineScript, base, dir, Need(t, "qemu"), inside})
 	}
 	if opts.AskSudo {
 		rule := filepath.Join(dir, "upper/etc/sudoers.d/baker")

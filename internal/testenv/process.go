@@ -18,6 +18,11 @@ const (
 	// the machine may be busy compiling the rest of the module.
 	readyTimeout = 60 * time.Second
 
+	// emulatedTimeout is that of an emulated machine, and emulatedAttempt limits each
+	// attempt to log in: a connection that was made before the guest listens stays silent.
+	emulatedTimeout = 5 * time.Minute
+	emulatedAttempt = 8 * time.Second
+
 	// pollInterval is the pause between two checks whether a server is ready or a
 	// process is gone.
 	pollInterval = 10 * time.Millisecond

@@ -52,12 +52,13 @@ type Server struct {
 	ClientKeyPEM []byte        // Signer's private key, in OpenSSH's format
 	Dir          string        // configuration, keys ("client_key" is Signer's) and log
 
-	launch  []string // command that runs sshd, without sshd's arguments
-	inside  string   // Dir as sshd sees it
-	home    string   // HOME of sessions; if empty, that of the login
-	marker  string
-	config  []string
-	process *process
+	launch   []string // command that runs sshd, without sshd's arguments
+	emulated []string // the same in an emulated machine, where the server runs unless this is nil
+	inside   string   // Dir as sshd sees it
+	home     string   // HOME of sessions; if empty, that of the login
+	marker   string
+	config   []string
+	process  *process
 }
 
 // SSHD starts an OpenSSH server for t and returns once Signer can log in. If
@@ -173,16 +174,26 @@ func (s *Server) try(t testing.TB) bool {
 		t.Fatalf("testenv: %v", err)
 	}
 	s.write(t, "sshd_config", []byte("Port "+port+"\n"+strings.Join(s.config, "\n")+"\n"))
-	command := s.command("-D", "-e", "-f", path.Join(s.inside, "sshd_config"))
+	launch := s.launch
+	if s.emulated != nil {
+		launch = s.emulated
+	}
+	command := slices.Concat(launch, []string{"-D", "-e", "-f", path.Join(s.inside, "sshd_config")})
 	s.process, err = start(t, filepath.Join(s.Dir, "sshd.log"), s.marker, nil, command[0], command[1:]...)
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), readyTimeout)
+	limit, attempt := readyTimeout, readyTimeout
+	if s.emulated != nil {
+		limit, attempt = emulatedTimeout, emulatedAttempt
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	for {
 		// The pinned host key distinguishes this server from another on the port.
-		client, err := s.Dial(ctx)
+		dialing, done := context.WithTimeout(ctx, attempt)
+		client, err := s.Dial(dialing)
+		done()
 		if err == nil {
 			_ = client.Close()
 			return true
@@ -200,12 +211,9 @@ func (s *Server) try(t testing.TB) bool {
 func (s *Server) supports(t testing.TB, line string) bool {
 	t.Helper()
 	s.write(t, "probe_config", []byte("HostKey "+path.Join(s.inside, "host_key")+"\n"+line+"\n"))
-	command := s.command("-t", "-f", path.Join(s.inside, "probe_config"))
+	command := slices.Concat(s.launch, []string{"-t", "-f", path.Join(s.inside, "probe_config")})
 	return exec.CommandContext(t.Context(), command[0], command[1:]...).Run() == nil
 }
-
-// command returns the command line that runs sshd with args.
-func (s *Server) command(args ...string) []string { return slices.Concat(s.launch, args) }
 
 // settings returns the lines of sshd_config without the port.
 func (s *Server) settings(opts *SSHDOptions) []string {
@@ -215,8 +223,12 @@ func (s *Server) settings(opts *SSHDOptions) []string {
 	if s.home != "" {
 		environment += ` "HOME=` + s.home + `"`
 	}
+	listen := "127.0.0.1"
+	if s.emulated != nil { // on the loopback interface of the host in any case
+		listen = "0.0.0.0"
+	}
 	lines = append(lines,
-		"ListenAddress 127.0.0.1",
+		"ListenAddress "+listen,
 		"HostKey "+in("host_key"),
 		"AuthorizedKeysFile "+in("authorized_keys"),
 		"PidFile none",

@@ -26,6 +26,7 @@
 //     Cloud Custodian, in the directory named by BAKESTONE_CLEANERS if set.
 //   - "dissect" is the Python interpreter with dissect.hypervisor, a reader of virtual
 //     disks, in the directory named by BAKESTONE_READERS.
+//   - "cot" is Cisco's Common OVF Tool, in the directory named by BAKESTONE_READERS.
 //   - "guestroot" is the root file system of the machines that [Guest] starts,
 //     and the permission to start them: root, on Linux.
 //   - "guestshells" are BusyBox, fish, tcsh and zsh in that file system, and
@@ -66,7 +67,7 @@ const (
 	// qemuGuestVar names the directory of the guest that QEMU boots.
 	qemuGuestVar = "BAKESTONE_QEMUGUEST"
 
-	// readersVar names the directory of the interpreter with dissect.hypervisor.
+	// readersVar names the directory of the interpreter with dissect.hypervisor, and of cot.
 	readersVar = "BAKESTONE_READERS"
 
 	// cleanersVar names the directory of other image cleaners.
@@ -116,6 +117,8 @@ func find(ctx context.Context, tool string) (string, error) {
 			return exec.LookPath(filepath.Join(dir, "python"))
 		}
 		return "", errors.New(readersVar + " is not set")
+	case "cot":
+		return findIn(os.Getenv(readersVar), "cot")
 	case "qemu":
 		return findQEMU()
 	case "ansible":

@@ -15,15 +15,16 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// input opens a file for reading. "-" and /dev/stdin are the standard input.
+// input opens a file for reading. "-" and /dev/stdin are the standard input. Reading
+// counts as work of the session, since it may be endless.
 func (p *Process) input(name string) (io.ReadCloser, error) {
 	if name == "-" || name == "/dev/stdin" {
-		return io.NopCloser(p.Stdin), nil
+		return io.NopCloser(&workingReader{p, p.Stdin}), nil
 	}
 	full := p.Path(name)
 	if fd, ok := standardFD(full); ok {
 		if s := p.descriptor(fd); s != nil && s.in != nil {
-			return io.NopCloser(s.in), nil
+			return io.NopCloser(&workingReader{p, s.in}), nil
 		}
 	}
 	f, err := p.FS.Open(full)
@@ -34,7 +35,25 @@ func (p *Process) input(name string) (io.ReadCloser, error) {
 		_ = f.Close()
 		return nil, syscall.EISDIR
 	}
-	return f, nil
+	return struct {
+		io.Reader
+		io.Closer
+	}{&workingReader{p, f}, f}, nil
+}
+
+// workingReader counts what a process reads.
+type workingReader struct {
+	p *Process
+	r io.Reader
+}
+
+func (w *workingReader) Read(b []byte) (int, error) {
+	n, err := w.r.Read(b)
+	if !w.p.session.step(n >> 10) { //nolint:mnd // a step for each KiB
+		w.p.kill(signal("XCPU"))
+		return 0, syscall.EINTR
+	}
+	return n, err
 }
 
 // inputs calls do for every file, or for the standard input if there are none.

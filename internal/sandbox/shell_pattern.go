@@ -100,6 +100,10 @@ func (r *runner) matchNegation(before, not, after, s string) bool {
 		return false
 	}
 	for i := 0; i <= len(s); i++ {
+		if !r.p.session.step(1 + len(s)>>4) { //nolint:mnd // compiled patterns are fast
+			r.p.kill(signal("XCPU"))
+			return false
+		}
 		if !r.match(before, s[:i]) {
 			continue
 		}

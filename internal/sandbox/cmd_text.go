@@ -131,30 +131,6 @@ func (p *Process) keepLines(r io.Reader, all *[]string) error {
 	return err
 }
 
-func cat(_ context.Context, p *Process) int {
-	o, names, bad := p.options("nAu", "number=n", "show-all=A")
-	if bad != 0 {
-		return bad
-	}
-	count := 0
-	return p.inputs(names, func(_ string, r io.Reader) error {
-		if !o.on("n") && !o.on("A") {
-			_, err := io.Copy(p.Stdout, r)
-			return err
-		}
-		return lines(r, func(line string) bool {
-			count++
-			if o.on("A") {
-				line = strings.NewReplacer("\n", "$\n", "\t", "^I").Replace(line)
-			}
-			if o.on("n") {
-				fprintf(p.Stdout, "%6d\t", count)
-			}
-			return p.print(line)
-		})
-	})
-}
-
 // countFlags parses the flags of head and tail, including a count like -5.
 func (p *Process) countFlags(extra string) (o opts, names []string, bad int) {
 	args := []string{p.Args[0]}

@@ -136,7 +136,7 @@ func readCode(t *testing.T) *sourceCode {
 			}
 		}
 	}
-	for _, table := range []string{"builtin", "fileBuiltin", "textBuiltin", "filterBuiltin", "systemBuiltin", "adminBuiltin", "diskBuiltin", "sumBuiltin"} {
+	for _, table := range []string{"builtin", "fileBuiltin", "textBuiltin", "filterBuiltin", "systemBuiltin", "adminBuiltin", "smallBuiltin"} {
 		if f := c.functions[table]; f != nil {
 			c.cases(f)
 		}

@@ -389,13 +389,3 @@ func (r *runner) documentText(w *syntax.Word) string {
 	}
 	return e.string()
 }
-
-// pattern expands a word to a pattern.
-func (r *runner) pattern(w *syntax.Word) string {
-	if w == nil {
-		return ""
-	}
-	e := &expander{r: r}
-	e.parts(w.Parts, false)
-	return patternOf(e.cur)
-}

@@ -31,7 +31,7 @@ type sedRun struct {
 	append  string // printed after the line
 	del     bool
 	quit    bool
-	hold    string
+	hold    strings.Builder
 	done    bool // s replaced something since the line was read or t jumped
 	again   bool // D starts the script again without reading a line
 }
@@ -159,7 +159,7 @@ func (s *sedRun) cycle() {
 // fits counts a step and reports whether the texts, with more bytes, are within the
 // machine's memory.
 func (s *sedRun) fits(more int64) bool {
-	size := int64(s.out.Len()+len(s.in.next)+len(s.line)+len(s.append)+len(s.hold)) + more
+	size := int64(s.out.Len()+len(s.in.next)+len(s.line)+len(s.append)+s.hold.Len()) + more
 	switch {
 	case !s.p.session.step(1):
 		s.p.kill(signal("XCPU"))
@@ -284,21 +284,24 @@ func (s *sedRun) do(c *sedCommand) {
 		first, _, _ := strings.Cut(s.line, "\n")
 		s.emit(first + s.end)
 	case 'h':
-		s.hold = s.line
+		s.hold = strings.Builder{}
+		s.hold.WriteString(s.line)
 	case 'H':
 		if !s.fits(int64(len(s.line))) {
 			return
 		}
-		s.hold += "\n" + s.line
+		s.hold.WriteString("\n" + s.line)
 	case 'g':
-		s.line = s.hold
+		s.line = s.hold.String()
 	case 'G':
-		if !s.fits(int64(len(s.hold))) {
+		if !s.fits(int64(s.hold.Len())) {
 			return
 		}
-		s.line += "\n" + s.hold
+		s.line += "\n" + s.hold.String()
 	case 'x':
-		s.line, s.hold = s.hold, s.line
+		line := s.line
+		s.line, s.hold = s.hold.String(), strings.Builder{}
+		s.hold.WriteString(line)
 	case 'z':
 		s.line = ""
 	case 'F':

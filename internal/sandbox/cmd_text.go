@@ -49,7 +49,7 @@ type workingReader struct {
 
 func (w *workingReader) Read(b []byte) (int, error) {
 	n, err := w.r.Read(b)
-	if !w.p.session.step(n >> 10) { //nolint:mnd // a step for each KiB
+	if !w.p.session.step(n >> 12) { //nolint:mnd // a step for each page
 		w.p.kill(signal("XCPU"))
 		return 0, syscall.EINTR
 	}

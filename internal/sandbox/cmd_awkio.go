@@ -240,7 +240,7 @@ func (a *awkIO) lastLine() string { return a.line }
 func (w *awkRewriter[T]) inputOutput(name string, words []T) []T {
 	n := func(name string) T { return w.number[name] }
 	text := func(s string) []T { return []T{n("Str"), w.known["string "+s]} }
-	call := func(function, args int) []T { return []T{n("CallNative"), T(function), T(args)} } //nolint:gosec // small
+	call := func(function, args int) []T { return []T{n("CallNative"), T(function), T(args)} }
 	join := func(parts ...[]T) (all []T) {
 		for _, part := range parts {
 			all = append(all, part...)
@@ -279,5 +279,5 @@ func (w *awkRewriter[T]) inputOutput(name string, words []T) []T {
 		assign = append(assign, words[2])
 	}
 	line := join(call(awkLine, 0), assign)
-	return join(flush, text(kind(words[1])), call(awkGetline, 2), call(awkGot, 0), []T{n("JumpFalse"), T(len(line))}, line) //nolint:mnd,gosec // the source and the kind
+	return join(flush, text(kind(words[1])), call(awkGetline, 2), call(awkGot, 0), []T{n("JumpFalse"), T(len(line))}, line) //nolint:mnd // the source and the kind
 }

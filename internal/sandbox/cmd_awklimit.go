@@ -220,7 +220,7 @@ type awkRewriter[T awkOpcode] struct {
 	err      error
 }
 
-func (w *awkRewriter[T]) index(n int) T { return T(n) } //nolint:gosec // of a short list
+func (w *awkRewriter[T]) index(n int) T { return T(n) }
 
 // awkOperands returns the instructions with operands and how many they have; CallUser
 // has more.

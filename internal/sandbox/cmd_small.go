@@ -358,7 +358,7 @@ func dearmor(data []byte) ([]byte, error) {
 	_, block, found := bytes.Cut(data, []byte("-----BEGIN PGP "))
 	if !found {
 		if len(data) == 0 || data[0]&0x80 == 0 {
-			return nil, errors.New("no valid OpenPGP data found.") //nolint:staticcheck // as gpg prints it
+			return nil, errors.New("no valid OpenPGP data found")
 		}
 		return data, nil
 	}

@@ -38,6 +38,7 @@ func TestCommandPage(t *testing.T) {
 }
 
 func commandsPage(t *testing.T) string {
+	t.Helper()
 	c := readCode(t)
 	var b strings.Builder
 	b.WriteString(`# Commands of ec2test's machines
@@ -292,6 +293,7 @@ func (c *sourceCode) declared(args []ast.Expr, found map[string]bool) {
 
 // refusing returns the programs of a family's images that the machine cannot run.
 func (c *sourceCode) refusing(t *testing.T, family string) []string {
+	t.Helper()
 	data, err := os.ReadFile("data/programs.txt")
 	if err != nil {
 		t.Fatal(err)

@@ -87,7 +87,7 @@ func (s *scriptReader) quoteKey(err error) *scriptReader {
 	for n := 1; n > 0 && s.keep && bytes.IndexByte(s.kept[min(int(at.Offset()), len(s.kept)):], '\n') < 0; { // the end of the line
 		n, _ = s.Read(more)
 	}
-	text, ok := quoteKey(s.kept, int(at.Offset())) //nolint:gosec // it is in the text
+	text, ok := quoteKey(s.kept, int(at.Offset()))
 	if !ok || s.again >= maxAgain {
 		return nil
 	}

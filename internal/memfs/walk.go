@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	maxLinks = 40
-	maxName  = 255
+	maxLinks    = 40
+	maxName     = 255
+	maxPath     = 4096
+	maxElements = 512 // Linux has no such limit, but a walk here takes the square of the depth
 )
 
 // A location is a resolved path: a name in a directory and the inode it names.
@@ -28,9 +30,15 @@ func (f *FS) walk(name string, followLast bool) (location, error) {
 	if name == "" {
 		return location{}, syscall.ENOENT
 	}
+	if len(name) > maxPath {
+		return location{}, syscall.ENAMETOOLONG
+	}
 	root := f.vol.inodes.get(f.rootIno())
 	here := location{dir: root, node: root, path: "/"}
 	todo, links := strings.Split(name, "/"), 0
+	if len(todo) > maxElements {
+		return location{}, syscall.ENAMETOOLONG
+	}
 	if todo[len(todo)-1] == "" {
 		followLast = true
 	}

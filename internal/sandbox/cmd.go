@@ -151,7 +151,7 @@ func textBuiltin(name string) Command {
 		return tee
 	case "xargs":
 		return xargs
-	case "sha256sum", "sha1sum", "sha512sum", "md5sum":
+	case "sha256sum", "sha224sum", "sha384sum", "sha1sum", "sha512sum", "md5sum":
 		return sum
 	case "cmp":
 		return cmp
@@ -203,7 +203,7 @@ func filterBuiltin(name string) Command {
 	case "expr":
 		return expr
 	}
-	return nil
+	return smallBuiltin(name)
 }
 
 // adminBuiltin returns commands that administer the machine.

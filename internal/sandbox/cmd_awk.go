@@ -12,8 +12,7 @@ import (
 )
 
 // awk runs goawk without access to files and commands, which would be those of the
-// computer that simulates the machine. So a program reads one file or the standard
-// input, and print > file, getline < file, pipes and system fail.
+// computer that simulates the machine. Those of the machine it has through awkIO.
 func awk(ctx context.Context, p *Process) int {
 	args := p.Args[1:]
 	var vars []string
@@ -75,29 +74,27 @@ flags:
 	if err != nil {
 		return p.fail(2, "%v", err)
 	}
-	in := p.Stdin
-	files := 0
+	inputs := &awkInputs{p: p}
+	var operands []string
 	for _, arg := range args {
-		if name, _, ok := strings.Cut(arg, "="); ok && validName(name) && files == 0 {
-			set(arg)
-			continue
+		switch name, _, ok := strings.Cut(arg, "="); {
+		case ok && validName(name):
+			operands = append(operands, arg)
+		case arg != "":
+			operands = append(operands, "-")
+			inputs.names = append(inputs.names, arg)
 		}
-		if files++; files > 1 {
-			return p.fail(2, "more than one file is not supported by this machine: use cat")
-		}
-		f, err := p.input(arg)
-		if err != nil {
-			return p.fail(2, "can't open file %s: %s", arg, errText(err))
-		}
-		defer shut(f)
-		in = f
-		vars = append(vars, "FILENAME", arg)
+	}
+	if len(inputs.names) == 0 {
+		inputs.names = []string{"-"}
 	}
 	environ := []string{}
 	for name, value := range p.Env {
 		environ = append(environ, name, value)
 	}
 	guard := newAWKGuard(p)
+	guard.io = &awkIO{p: p, ctx: ctx, inputs: inputs, readers: map[string]*awkReader{}}
+	defer guard.io.closeAll()
 	if err := guard.limit(program); err != nil {
 		return p.fail(2, "%v", err)
 	}
@@ -110,13 +107,13 @@ flags:
 	}
 	out := &failingWriter{w: p.Stdout}
 	status, err := run.ExecuteContext(ctx, &interp.Config{
-		Stdin: in, Output: out, Error: p.Stderr, Argv0: "awk", Vars: vars, Environ: environ,
+		Stdin: inputs, Output: out, Error: p.Stderr, Argv0: "awk", Args: operands, Vars: vars, Environ: environ,
 		NoExec: true, NoFileReads: true, NoFileWrites: true, Funcs: guard.funcs(),
 	})
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errOutputLimit) {
 		return p.fail(2, "%v", err)
 	}
-	return status
+	return max(status, inputs.status)
 }
 
 // awkUnescape replaces the escapes in the value of an assignment.

@@ -14,6 +14,7 @@ import (
 // limits, so limit makes the compiled program call the guard's functions wherever
 // it builds a string, splits one, calls a function or repeats a loop.
 type awkGuard struct {
+	io        *awkIO
 	p         *Process
 	largest   int64 // size of a string
 	allocated int64 // since the program began
@@ -31,6 +32,14 @@ const (
 	awkHeld
 	awkSplit
 	awkStep
+	awkFilename
+	awkNextFile
+	awkPrint
+	awkClose
+	awkSystem
+	awkGetline
+	awkGot
+	awkLine
 )
 
 func newAWKGuard(p *Process) *awkGuard {
@@ -40,6 +49,8 @@ func newAWKGuard(p *Process) *awkGuard {
 func (g *awkGuard) funcs() map[string]any {
 	return map[string]any{
 		"a_concat": g.concat, "b_hold": g.hold, "c_check": g.check, "d_held": g.takeHeld, "e_split": g.split, "f_step": g.step,
+		"g_filename": g.io.filename, "h_nextfile": g.io.nextFile, "i_print": g.io.print, "j_close": g.io.close, "k_system": g.io.system,
+		"l_getline": g.io.getline, "m_got": g.io.wasRead, "n_line": g.io.lastLine,
 	}
 }
 
@@ -167,6 +178,20 @@ func (g *awkGuard) limit(program *parser.Program) error {
 	if err != nil {
 		return err
 	}
+	for name, text := range map[string]string{"FILENAME": "FILENAME", "OFS": "OFS", "ORS": "ORS", "fflush": "fflush()", "close": `close("x")`, "system": `system("x")`} {
+		probe, err := parser.ParseProgram([]byte("BEGIN { "+text+" }"), nil)
+		if err != nil {
+			return err
+		}
+		code := probe.Compiled.Begin
+		w.known[name] = code[len(code)-2] // before Drop
+	}
+	for _, text := range []string{"", ">", ">>", "|", "<"} {
+		w.known["string "+text] = w.index(len(c.Strs))
+		c.Strs = append(c.Strs, text)
+	}
+	w.known["number 0"] = w.index(len(c.Nums))
+	c.Nums = append(c.Nums, 0)
 	c.Begin, c.End = w.rewrite(c.Begin), w.rewrite(c.End)
 	for i := range c.Actions {
 		for j, code := range c.Actions[i].Pattern {
@@ -190,9 +215,12 @@ type awkRewriter[T awkOpcode] struct {
 	names    []string
 	operands map[string]int
 	number   map[string]T
-	gsub     [2]T // numbers of sub and gsub
+	gsub     [2]T         // numbers of sub and gsub
+	known    map[string]T // of variables, functions and constants
 	err      error
 }
+
+func (w *awkRewriter[T]) index(n int) T { return T(n) }
 
 // awkOperands returns the instructions with operands and how many they have; CallUser
 // has more.
@@ -212,7 +240,7 @@ func awkOperands() map[string]int {
 // newAWKRewriter learns the numbers of the instructions, whose type is internal
 // to the library, from their names.
 func newAWKRewriter[T awkOpcode](_ []T) (*awkRewriter[T], error) {
-	w := &awkRewriter[T]{operands: awkOperands(), number: map[string]T{}, gsub: [2]T{18, 6}}
+	w := &awkRewriter[T]{operands: awkOperands(), number: map[string]T{}, known: map[string]T{}, gsub: [2]T{18, 6}}
 	for op := T(0); op < 200; op++ {
 		name := op.String()
 		w.names = append(w.names, name)
@@ -248,6 +276,11 @@ func (w *awkRewriter[T]) rewrite(code []T) []T {
 			end += 2 * int(code[i+2])
 		}
 		words := code[i:end]
+		if replaced := w.inputOutput(name, words); replaced != nil {
+			out = append(out, replaced...)
+			i = end
+			continue
+		}
 		switch {
 		case name == "Concat":
 			call(awkConcat, 2)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,12 +14,13 @@ import (
 
 // finder is a run of find.
 type finder struct {
-	p         *Process
-	hasAction bool // an explicit action was given
-	min, max  int
-	depth     bool // visit entries before their directory
-	batches   []*batch
-	status    int
+	p                   *Process
+	hasAction           bool // an explicit action was given
+	min, max            int
+	depth               bool // visit entries before their directory
+	follow, followRoots bool // symbolic links
+	batches             []*batch
+	status              int
 }
 
 type found struct {
@@ -36,17 +36,24 @@ type batch struct {
 	args, names []string
 }
 
-const anyDepth = 1 << 30
+const (
+	anyDepth    = 1 << 30
+	maxFollowed = 40 // of symbolic links in a circle
+)
 
 func find(ctx context.Context, p *Process) int {
 	args, roots := p.Args[1:], []string{}
+	follow := ""
+	for len(args) > 0 && (args[0] == "-L" || args[0] == "-H" || args[0] == "-P") {
+		follow, args = args[0], args[1:]
+	}
 	for len(args) > 0 && !strings.HasPrefix(args[0], "-") && args[0] != "!" && args[0] != "(" {
 		roots, args = append(roots, args[0]), args[1:]
 	}
 	if len(roots) == 0 {
 		roots = []string{"."}
 	}
-	f := &finder{p: p, max: anyDepth}
+	f := &finder{p: p, max: anyDepth, follow: follow == "-L", followRoots: follow == "-H"}
 	test, rest, err := f.or(ctx, args)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("unexpected %q", rest[0])
@@ -74,6 +81,11 @@ func find(ctx context.Context, p *Process) int {
 
 func (f *finder) visit(at *found, test func(*found) bool) {
 	info, err := f.p.FS.Lstat(at.full)
+	if err == nil && (f.follow || f.followRoots && at.depth == 0) && at.depth < maxFollowed {
+		if target, targetErr := f.p.FS.Stat(at.full); targetErr == nil {
+			info = target
+		}
+	}
 	if err != nil {
 		if at.depth == 0 || !errors.Is(err, fs.ErrNotExist) {
 			f.status = f.p.fail(1, "%s: %s", quote(at.name), errText(err))
@@ -195,8 +207,20 @@ func (f *finder) plain(name string) (findTest, bool) {
 	case "-depth":
 		f.depth = true
 		return always, true
-	case "-xdev", "-mount", "-noleaf", "-true":
+	case "-xdev", "-mount", "-noleaf", "-true", "-daystart":
 		return always, true
+	case "-false":
+		return func(*found) bool { return false }, true
+	case "-readable":
+		return func(at *found) bool { return f.p.FS.Access(at.full, memfs.Read) == nil }, true
+	case "-writable":
+		return func(at *found) bool { return f.p.FS.Access(at.full, memfs.Write) == nil }, true
+	case "-executable":
+		return func(at *found) bool { return f.p.FS.Access(at.full, memfs.Execute) == nil }, true
+	case "-nouser":
+		return func(at *found) bool { _, ok := lookupUID(f.p.FS, at.info.UID()); return !ok }, true
+	case "-nogroup":
+		return func(at *found) bool { _, ok := lookupGID(f.p.FS, at.info.GID()); return !ok }, true
 	case "-prune":
 		return func(at *found) bool { at.prune = true; return true }, true
 	case "-quit":
@@ -254,33 +278,11 @@ func (f *finder) valued(name, value string) (findTest, error) {
 	case "-mtime", "-mmin":
 		return f.age(name, value)
 	case "-perm":
-		want, err := strconv.ParseUint(strings.TrimLeft(value, "-/"), 8, 16)
-		return func(at *found) bool {
-			have := uint64(bitsOf(at.info.Mode()))
-			switch value[0] {
-			case '-':
-				return have&want == want
-			case '/':
-				return have&want != 0
-			}
-			return have == want
-		}, err
+		return permTest(value)
 	case "-size":
-		n, ok := parseSize(strings.TrimLeft(value, "+-"))
-		if !ok || !strings.ContainsAny(value, "cwkMG") {
-			return nil, fmt.Errorf("-size %s is not supported by this machine", value)
-		}
-		return func(at *found) bool {
-			switch value[0] {
-			case '+':
-				return at.info.Size() > n
-			case '-':
-				return at.info.Size() < n
-			}
-			return at.info.Size() == n
-		}, nil
+		return sizeTest(value)
 	}
-	return nil, fmt.Errorf("%s is not supported by this machine", name)
+	return f.more(name, value)
 }
 
 func (f *finder) exec(ctx context.Context, args []string) (findTest, []string, error) {
@@ -316,6 +318,12 @@ func fileType(mode fs.FileMode) string {
 		return "l"
 	case mode&fs.ModeCharDevice != 0:
 		return "c"
+	case mode&fs.ModeDevice != 0:
+		return "b"
+	case mode&fs.ModeNamedPipe != 0:
+		return "p"
+	case mode&fs.ModeSocket != 0:
+		return "s"
 	}
 	return "f"
 }

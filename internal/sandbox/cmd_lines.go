@@ -176,7 +176,7 @@ func characters(spec string) []byte {
 }
 
 func tr(_ context.Context, p *Process) int {
-	o, sets, bad := p.options("dscC", "delete=d", "squeeze-repeats=s", "complement=c")
+	o, sets, bad := p.options("+dscC", "delete=d", "squeeze-repeats=s", "complement=c")
 	if bad != 0 {
 		return bad
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
 func env(ctx context.Context, p *Process) int {
@@ -250,12 +251,26 @@ func ps(_ context.Context, p *Process) int {
 }
 
 func which(_ context.Context, p *Process) int {
-	_, names, bad := p.options("as")
+	o, names, bad := p.options("as")
 	if bad != 0 {
 		return bad
 	}
 	status := 0
 	for _, name := range names {
+		if o.on("a") && !strings.Contains(name, "/") {
+			found := false
+			for dir := range strings.SplitSeq(p.Env["PATH"], ":") {
+				file := strings.TrimRight(dir, "/") + "/" + name
+				if info, err := p.FS.Stat(p.Path(file)); err == nil && !info.IsDir() && p.FS.Access(p.Path(file), memfs.Execute) == nil {
+					found = true
+					p.print(file, "\n")
+				}
+			}
+			if !found {
+				status = 1
+			}
+			continue
+		}
 		file, problem := p.which(name)
 		if strings.Contains(name, "/") {
 			file = name

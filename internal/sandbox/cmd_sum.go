@@ -20,6 +20,10 @@ func newHash(command string) hash.Hash {
 		return md5.New() //nolint:gosec // as above
 	case "sha1sum":
 		return sha1.New() //nolint:gosec // as above
+	case "sha224sum":
+		return sha256.New224()
+	case "sha384sum":
+		return sha512.New384()
 	case "sha512sum":
 		return sha512.New()
 	}

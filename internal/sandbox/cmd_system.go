@@ -2,12 +2,8 @@ package sandbox
 
 import (
 	"context"
-	"errors"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 )
 
 func id(_ context.Context, p *Process) int {
@@ -163,7 +159,7 @@ func date(_ context.Context, p *Process) int {
 			p.Args[i] += "="
 		}
 	}
-	o, rest, bad := p.options("ud:r:R", "utc=u", "universal=u", "date=d:", "iso-8601=I:", "reference=r:", "rfc-email=R")
+	o, rest, bad := p.options("ud:r:R", "utc=u", "universal=u", "date=d:", "iso-8601=I:", "reference=r:", "rfc-email=R", "rfc-3339=3:")
 	if bad != 0 {
 		return bad
 	}
@@ -182,8 +178,8 @@ func date(_ context.Context, p *Process) int {
 		}
 		when = info.ModTime()
 	}
-	when = when.UTC() // the machine's time zone
-	format := "%a %b %e %H:%M:%S UTC %Y"
+	when = p.local(when, o.on("u"))
+	format := "%a %b %e %H:%M:%S %Z %Y"
 	switch {
 	case o.on("I"):
 		precision, _ := o.value("I")
@@ -191,16 +187,22 @@ func date(_ context.Context, p *Process) int {
 		case precision == "" || strings.HasPrefix("date", precision):
 			format = "%F"
 		case strings.HasPrefix("seconds", precision):
-			format = "%FT%T+00:00"
+			format = "%FT%T%:z"
 		case strings.HasPrefix("minutes", precision):
-			format = "%FT%R+00:00"
+			format = "%FT%R%:z"
 		case strings.HasPrefix("hours", precision):
-			format = "%FT%H+00:00"
+			format = "%FT%H%:z"
 		default:
-			format = "%FT%T,%N+00:00"
+			format = "%FT%T,%N%:z"
+		}
+	case o.on("3"):
+		precision, _ := o.value("3")
+		format = map[string]string{"date": "%F", "seconds": "%F %T%:z", "ns": "%F %T.%N%:z"}[precision]
+		if format == "" {
+			return p.fail(1, "invalid argument %s for '--rfc-3339'", quote(precision))
 		}
 	case o.on("R"):
-		format = "%a, %d %b %Y %T +0000"
+		format = "%a, %d %b %Y %T %z"
 	case len(rest) > 0 && strings.HasPrefix(rest[0], "+"):
 		format = rest[0][1:]
 	case len(rest) > 0:
@@ -212,137 +214,6 @@ func date(_ context.Context, p *Process) int {
 	}
 	p.print(text, "\n")
 	return 0
-}
-
-func strftime(format string, t time.Time) (string, error) {
-	var b strings.Builder
-	for i := 0; i < len(format); i++ {
-		if format[i] != '%' || i+1 == len(format) {
-			b.WriteByte(format[i])
-			continue
-		}
-		i++
-		if format[i] == '-' && i+1 < len(format) { // no padding, as in %-d
-			i++
-			text, err := strftime("%"+format[i:i+1], t)
-			if err != nil {
-				return "", err
-			}
-			b.WriteString(strings.TrimLeft(text, "0 "))
-			continue
-		}
-		switch c := format[i]; c {
-		case 's':
-			b.WriteString(strconv.FormatInt(t.Unix(), 10))
-		case 'N':
-			b.WriteString(t.Format(".000000000")[1:])
-		case 'n':
-			b.WriteByte('\n')
-		case 't':
-			b.WriteByte('\t')
-		case '%':
-			b.WriteByte('%')
-		case 'j':
-			b.WriteString(t.Format("002"))
-		case 'u', 'w':
-			day := int(t.Weekday())
-			if c == 'u' && day == 0 {
-				day = 7
-			}
-			b.WriteString(itoa(day))
-		default:
-			layout, ok := map[byte]string{
-				'Y': "2006", 'y': "06", 'm': "01", 'd': "02", 'H': "15", 'I': "03", 'M': "04", 'S': "05", 'F': "2006-01-02",
-				'T': "15:04:05", 'D': "01/02/06", 'a': "Mon", 'A': "Monday", 'b': "Jan", 'B': "January", 'h': "Jan", 'e': "_2",
-				'p': "PM", 'Z': "MST", 'z': "-0700", 'R': "15:04", 'c': "Mon Jan _2 15:04:05 2006",
-			}[c]
-			if !ok {
-				return "", errors.New("format %" + string(c) + " is not supported by this machine")
-			}
-			b.WriteString(t.Format(layout))
-		}
-	}
-	return b.String(), nil
-}
-
-var relative = regexp.MustCompile(`^(.*?)\s*([+-]?)\s*([0-9]+)\s+(sec|second|min|minute|hour|day|week|month|year)s?(\s+ago)?$`)
-
-// relativeDate parses a date followed by a distance, as in "2024-01-15 + 2 days".
-func relativeDate(text string, now time.Time) (time.Time, bool, error) {
-	m := relative.FindStringSubmatch(text)
-	if m == nil {
-		return time.Time{}, false, nil
-	}
-	at := now
-	if m[1] != "" {
-		var err error
-		if at, err = parseDate(m[1], now); err != nil {
-			return at, true, err
-		}
-	}
-	n, err := strconv.Atoi(m[3])
-	if (m[2] == "-") != (m[5] != "") {
-		n = -n
-	}
-	switch m[4] {
-	case "day":
-		at = at.AddDate(0, 0, n)
-	case "week":
-		at = at.AddDate(0, 0, 7*n)
-	case "month":
-		at = at.AddDate(0, n, 0)
-	case "year":
-		at = at.AddDate(n, 0, 0)
-	default:
-		unit := map[string]time.Duration{"sec": time.Second, "second": time.Second, "min": time.Minute, "minute": time.Minute, "hour": time.Hour}[m[4]]
-		at = at.Add(time.Duration(n) * unit)
-	}
-	return at, true, err
-}
-
-// parseDate parses dates such as "@1700000000", "now", "today", "yesterday",
-// "tomorrow", "3 days ago" and the common ISO formats.
-func parseDate(text string, now time.Time) (time.Time, error) {
-	text = strings.TrimSpace(text)
-	if at, ok, err := relativeDate(text, now); ok {
-		return at, err
-	}
-	if seconds, ok := strings.CutPrefix(text, "@"); ok {
-		n, err := strconv.ParseInt(seconds, 10, 64)
-		return time.Unix(n, 0), err
-	}
-	switch text {
-	case "now", "today", "":
-		return now, nil
-	case "yesterday":
-		return now.AddDate(0, 0, -1), nil
-	case "tomorrow":
-		return now.AddDate(0, 0, 1), nil
-	}
-	for _, layout := range []string{
-		time.RFC3339, "2006-01-02 15:04:05 MST", "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04",
-		time.DateOnly, time.RFC1123, time.RFC1123Z, time.UnixDate,
-	} {
-		if at, err := time.Parse(layout, text); err == nil {
-			return at, nil
-		}
-	}
-	words := strings.Fields(text)
-	sign := 1
-	if len(words) == 3 && words[2] == "ago" {
-		sign, words = -1, words[:2]
-	}
-	units := map[string]time.Duration{
-		"second": time.Second, "sec": time.Second, "minute": time.Minute, "min": time.Minute, "hour": time.Hour,
-		"day": 24 * time.Hour, "week": 7 * 24 * time.Hour,
-	}
-	if len(words) == 2 {
-		n, err := strconv.Atoi(words[0])
-		if unit, ok := units[strings.TrimSuffix(words[1], "s")]; ok && err == nil {
-			return now.Add(time.Duration(sign*n) * unit), nil
-		}
-	}
-	return time.Time{}, errors.New("unsupported date format")
 }
 
 func getent(_ context.Context, p *Process) int {

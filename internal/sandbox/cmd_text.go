@@ -15,15 +15,16 @@ import (
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
-// input opens a file for reading. "-" and /dev/stdin are the standard input.
+// input opens a file for reading. "-" and /dev/stdin are the standard input. Reading
+// counts as work of the session, since it may be endless.
 func (p *Process) input(name string) (io.ReadCloser, error) {
 	if name == "-" || name == "/dev/stdin" {
-		return io.NopCloser(p.Stdin), nil
+		return io.NopCloser(&workingReader{p, p.Stdin}), nil
 	}
 	full := p.Path(name)
 	if fd, ok := standardFD(full); ok {
 		if s := p.descriptor(fd); s != nil && s.in != nil {
-			return io.NopCloser(s.in), nil
+			return io.NopCloser(&workingReader{p, s.in}), nil
 		}
 	}
 	f, err := p.FS.Open(full)
@@ -34,7 +35,25 @@ func (p *Process) input(name string) (io.ReadCloser, error) {
 		_ = f.Close()
 		return nil, syscall.EISDIR
 	}
-	return f, nil
+	return struct {
+		io.Reader
+		io.Closer
+	}{&workingReader{p, f}, f}, nil
+}
+
+// workingReader counts what a process reads.
+type workingReader struct {
+	p *Process
+	r io.Reader
+}
+
+func (w *workingReader) Read(b []byte) (int, error) {
+	n, err := w.r.Read(b)
+	if !w.p.session.step(n >> 12) { //nolint:mnd // a step for each page
+		w.p.kill(signal("XCPU"))
+		return 0, syscall.EINTR
+	}
+	return n, err
 }
 
 // inputs calls do for every file, or for the standard input if there are none.
@@ -110,30 +129,6 @@ func (p *Process) keepLines(r io.Reader, all *[]string) error {
 		return errMemory
 	}
 	return err
-}
-
-func cat(_ context.Context, p *Process) int {
-	o, names, bad := p.options("nAu", "number=n", "show-all=A")
-	if bad != 0 {
-		return bad
-	}
-	count := 0
-	return p.inputs(names, func(_ string, r io.Reader) error {
-		if !o.on("n") && !o.on("A") {
-			_, err := io.Copy(p.Stdout, r)
-			return err
-		}
-		return lines(r, func(line string) bool {
-			count++
-			if o.on("A") {
-				line = strings.NewReplacer("\n", "$\n", "\t", "^I").Replace(line)
-			}
-			if o.on("n") {
-				fprintf(p.Stdout, "%6d\t", count)
-			}
-			return p.print(line)
-		})
-	})
 }
 
 // countFlags parses the flags of head and tail, including a count like -5.

@@ -2,19 +2,33 @@ package sandbox
 
 import (
 	"context"
+	"io"
 	"strings"
 	"unicode"
 )
 
 func xargs(ctx context.Context, p *Process) int {
-	o, command, bad := p.options("+0n:rI:P:L:td:", "null=0", "no-run-if-empty=r", "max-args=n:", "replace=I:", "max-procs=P:")
+	for i, arg := range p.Args { // the text of -i is optional and attached
+		if text, ok := strings.CutPrefix(arg, "-i"); ok && i > 0 {
+			p.Args[i] = "-I" + map[bool]string{true: "{}", false: text}[text == ""]
+		} else if i > 0 && !strings.HasPrefix(arg, "-") {
+			break
+		}
+	}
+	o, command, bad := p.options("+0n:rI:P:L:td:a:x", "null=0", "no-run-if-empty=r", "max-args=n:", "replace=I:", "max-procs=P:", "max-lines=L:", "verbose=t", "delimiter=d:", "arg-file=a:", "exit=x")
 	if bad != 0 {
 		return bad
 	}
-	if o.on("L") || o.on("d") || o.on("t") {
-		return p.fail(2, "options -L, -d and -t are not supported by this machine")
+	in, fromFile := io.NopCloser(p.Stdin), false
+	if file, ok := o.value("a"); ok {
+		f, err := p.input(file)
+		if err != nil {
+			return p.fail(1, "%s: %s", file, errText(err))
+		}
+		defer shut(f)
+		in, fromFile = f, true
 	}
-	data, err := p.readAll(p.Stdin)
+	data, err := p.readAll(in)
 	if err != nil {
 		return p.fail(1, "%s", errText(err))
 	}
@@ -28,6 +42,21 @@ func xargs(ctx context.Context, p *Process) int {
 		words = strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
 		if len(data) == 0 {
 			words = nil
+		}
+	case o.on("d"):
+		text, _ := o.value("d")
+		delimiter := strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\0`, "\x00").Replace(text)
+		if len(delimiter) != 1 {
+			return p.fail(1, "invalid input delimiter specification %s", text)
+		}
+		if len(data) > 0 {
+			words = strings.Split(strings.TrimSuffix(string(data), delimiter), delimiter)
+		}
+	case o.on("L"):
+		for line := range strings.Lines(string(data)) {
+			if line = strings.TrimSpace(line); line != "" {
+				words = append(words, line)
+			}
 		}
 	case replaces:
 		for line := range strings.Lines(string(data)) {
@@ -44,12 +73,20 @@ func xargs(ctx context.Context, p *Process) int {
 			return p.fail(1, "value %s for -n option should be >= 1", text)
 		}
 	}
+	if text, ok := o.value("L"); ok {
+		if size, ok = number(text); !ok || size == 0 {
+			return p.fail(1, "value %s for -L option should be >= 1", text)
+		}
+	}
 	if replaces {
 		size = 1
 	}
 	var runs [][]string
 	for start := 0; start < len(words); start += size {
 		batch := words[start:min(len(words), start+size)]
+		if o.on("L") {
+			batch = shellWords(strings.Join(batch, " "))
+		}
 		if !replaces {
 			runs = append(runs, append(append([]string(nil), command...), batch...))
 			continue
@@ -65,8 +102,13 @@ func xargs(ctx context.Context, p *Process) int {
 	}
 	status := 0
 	for _, run := range runs {
+		if o.on("t") {
+			fprintf(p.Stderr, "%s\n", strings.Join(run, " "))
+		}
 		c := p.child(run)
-		c.Stdin = strings.NewReader("")
+		if !fromFile {
+			c.Stdin = strings.NewReader("")
+		}
 		switch got := c.exec(ctx); {
 		case ctx.Err() != nil:
 			return killed

@@ -21,13 +21,15 @@
 //
 // A built-in command fails with status 2 and a message if it does not support a
 // flag; it never ignores one. Commands that act only on the system, such as
-// ldconfig, succeed without effect. awk is goawk and jq is gojq; awk reads one file
-// or its standard input, and cannot write files or run commands. Their programs have
-// at most 16 KiB. jq fails if it allocates more than twice Limits.Memory in all.
+// ldconfig, succeed without effect. awk is goawk, with the machine's files and
+// commands, and jq is gojq. Their programs have at most 16 KiB. jq fails if it allocates more than twice Limits.Memory in all.
+//
+// The programs of a distribution are files of its packages. Those that the machine
+// cannot run end with status 127 and say so.
 //
 // Where /bin/sh is dash, as on Ubuntu, sh behaves like dash, and bash like bash
-// 5.2. Unlike them the shell parses an associative array's key such as
-// [some.name] only in quotes, and it has no job control and no line editing.
+// 5.2, without job control and line editing. A script with more than 300 keys of
+// arrays that are not arithmetic, such as [some.name], must quote them.
 //
 // Package managers record packages in the distribution's database, systemctl keeps
 // the state of units and runs services whose program is on the machine, and curl and

@@ -166,12 +166,18 @@ func (p *Process) script(file string, depth int) (Command, *startError) {
 		if p.Host.hides(name) {
 			return nil, &startError{notFoundStatus, notFound}
 		}
-		if run, ok := p.Host.command(path.Base(file)); ok { // that of a link, which may be registered
-			return run, nil
+		run, ok := p.Host.o.Commands[path.Base(file)] // a link, which may be registered
+		if !ok {
+			run, ok = p.Host.command(name)
 		}
-		run, ok := p.Host.command(name)
+		if !ok {
+			run, ok = p.Host.command(path.Base(file))
+		}
 		if !ok {
 			return nil, &startError{notFoundStatus, unavailable}
+		}
+		if _, known := p.Host.command(path.Base(file)); known {
+			return run, nil
 		}
 		return func(ctx context.Context, p *Process) int {
 			p.Args = append([]string{name}, p.Args[1:]...)

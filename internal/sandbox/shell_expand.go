@@ -296,8 +296,14 @@ func (r *runner) fields(words []*syntax.Word) []string {
 			e.space = false
 			continue
 		}
+		braces := 0
+		for _, part := range c.Parts {
+			if _, ok := part.(*syntax.BraceExp); ok {
+				braces++
+			}
+		}
 		for w, err := range expand.BracesSeq(nil, &c) {
-			if err != nil {
+			if err != nil || braces > maxBraces {
 				r.fatal("brace expansion: failed to allocate memory")
 				return nil
 			}
@@ -311,6 +317,9 @@ func (r *runner) fields(words []*syntax.Word) []string {
 	}
 	return r.globFields(e.done)
 }
+
+// maxBraces bounds the braces in a word, which multiply.
+const maxBraces = 32
 
 // text expands a word to a single string.
 func (r *runner) text(w *syntax.Word) string {
@@ -379,14 +388,4 @@ func (r *runner) documentText(w *syntax.Word) string {
 		}
 	}
 	return e.string()
-}
-
-// pattern expands a word to a pattern.
-func (r *runner) pattern(w *syntax.Word) string {
-	if w == nil {
-		return ""
-	}
-	e := &expander{r: r}
-	e.parts(w.Parts, false)
-	return patternOf(e.cur)
 }

@@ -83,16 +83,23 @@ func (s *scriptReader) quoteKey(err error) *scriptReader {
 	} else if problem, ok := errors.AsType[syntax.LangError](err); ok {
 		at = problem.Pos
 	}
-	text, ok := quoteKey(s.kept, int(at.Offset())) //nolint:gosec // it is in the text
-	if !ok {
+	more := make([]byte, 512)
+	for n := 1; n > 0 && s.keep && bytes.IndexByte(s.kept[min(int(at.Offset()), len(s.kept)):], '\n') < 0; { // the end of the line
+		n, _ = s.Read(more)
+	}
+	text, ok := quoteKey(s.kept, int(at.Offset()))
+	if !ok || s.again >= maxAgain {
 		return nil
 	}
 	rest := io.MultiReader(bytes.NewReader(text), bytes.NewReader(s.rest), s.r)
 	if s.err != nil {
 		rest = io.MultiReader(bytes.NewReader(text), bytes.NewReader(s.rest))
 	}
-	return &scriptReader{r: rest, limit: s.limit, room: s.room, keep: true}
+	return &scriptReader{r: rest, limit: s.limit, room: s.room, keep: true, again: s.again + 1}
 }
+
+// maxAgain bounds how often a script is parsed again.
+const maxAgain = 300
 
 // quoteKey quotes the key of an array at an offset of a script.
 func quoteKey(script []byte, at int) ([]byte, bool) {

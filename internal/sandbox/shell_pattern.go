@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"mvdan.cc/sh/v3/pattern"
+	"mvdan.cc/sh/v3/syntax"
 )
 
 // patternOf returns a pattern in which quoted characters are escaped.
@@ -25,6 +26,16 @@ func patternOf(parts []fieldPart) string {
 		}
 	}
 	return b.String()
+}
+
+// pattern expands a word to a pattern.
+func (r *runner) pattern(w *syntax.Word) string {
+	if w == nil {
+		return ""
+	}
+	e := &expander{r: r}
+	e.parts(w.Parts, false)
+	return patternOf(e.cur)
 }
 
 // maxPatterns bounds the compiled patterns a shell keeps.
@@ -100,6 +111,10 @@ func (r *runner) matchNegation(before, not, after, s string) bool {
 		return false
 	}
 	for i := 0; i <= len(s); i++ {
+		if !r.p.session.step(1 + len(s)>>4) { //nolint:mnd // compiled patterns are fast
+			r.p.kill(signal("XCPU"))
+			return false
+		}
 		if !r.match(before, s[:i]) {
 			continue
 		}

@@ -39,6 +39,7 @@ type scriptReader struct {
 	stopped bool // nothing more is wanted
 	keep    bool // what is read, for quoteKey
 	kept    []byte
+	again   int    // how often the script was parsed before
 	rest    []byte // encoded or incomplete
 	last    byte
 	err     error

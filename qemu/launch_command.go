@@ -34,23 +34,35 @@ func (s *session) command(a Accelerator) []string {
 		"-device", "pvpanic-pci", "-action", "panic=exit-failure",
 		"-device", "virtio-rng-pci",
 		"-blockdev", blockdev(map[string]any{
-			"node-name": "disk", "driver": "qcow2", "discard": "unmap", "detect-zeroes": "unmap",
-			"file": map[string]any{"driver": "file", "filename": diskName, "discard": "unmap"},
-		}),
-		"-device", "virtio-blk-pci,drive=disk,bootindex=1,serial=disk",
-		"-blockdev", blockdev(map[string]any{
 			"node-name": "seed", "driver": "raw", "read-only": true,
 			"file": map[string]any{"driver": "file", "filename": seedName, "read-only": true},
 		}),
-		"-device", "virtio-blk-pci,drive=seed,serial=seed",
 		// QEMU chooses the port, so no other process can take it.
 		"-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:22",
-		"-device", "virtio-net-pci,netdev=net,romfile=",
 	}
+	for _, d := range s.Machine.Disks {
+		args = append(args, "-blockdev", blockdev(map[string]any{
+			"node-name": d.node(), "driver": "qcow2", "discard": "unmap", "detect-zeroes": "unmap",
+			"file": map[string]any{"driver": "file", "filename": d.file(), "discard": "unmap"},
+		}))
+	}
+	args = append(args, s.hardware().command(s.Machine.Disks)...)
+	args = append(args, b.networks(s.hardware())...)
 	if s.Machine.Arch == x86 {
 		args = append(args, "-device", "VGA") // boot loaders may need one
 	}
+	if s.detached() { // for the person who looks at it
+		args = append(args, "-vnc", "unix:"+screenName)
+	}
 	return append(args, b.Args...)
+}
+
+// hardware returns the devices of the machine.
+func (s *session) hardware() *devices {
+	if h := s.builder.CheckHardware; s.run.Checks && h != DefaultHardware {
+		return h.devices()
+	}
+	return s.builder.Hardware.orVirtio()
 }
 
 // blockdev encodes the options of a disk. In JSON, names may contain commas.

@@ -4,6 +4,7 @@ package qemu_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,14 +23,15 @@ const (
 	killedAt       = "BAKESTONE_TEST_AT"
 	killedSource   = "BAKESTONE_TEST_SOURCE"
 	killedPrograms = "BAKESTONE_TEST_PROGRAMS"
+	killedDetach   = "BAKESTONE_TEST_DETACH"
 )
 
 // resumable returns an image that shows whether a provisioner ran twice.
-func resumable(host *qemu.Host, source string) *bake.Image {
+func resumable(host *qemu.Host, source string, detach bool) *bake.Image {
 	return &bake.Image{
 		Name: "web",
 		Builder: qemu.Builder{
-			Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG,
+			Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG, Detach: detach,
 			PowerOff: "(sleep 0.3; poweroff) >/dev/null 2>&1 &", // so that it can be killed before
 		},
 		Provisioners: []bake.Provisioner{
@@ -43,7 +45,7 @@ func resumable(host *qemu.Host, source string) *bake.Image {
 }
 
 // TestResumeAfterKill kills a process that bakes at the begin and at the end of steps,
-// with its QEMU, and resumes the build in this process. The long form, with
+// with its QEMU unless that is detached, and resumes the build in this process. The long form, with
 // BAKESTONE_LONG=1, does so at each step.
 func TestResumeAfterKill(t *testing.T) {
 	if at := os.Getenv(killedAt); at != "" {
@@ -56,7 +58,7 @@ func TestResumeAfterKill(t *testing.T) {
 		if e.Kind == bake.StepStarted || e.Kind == bake.StepFinished {
 			points = append(points, string(e.Kind)+": "+e.Step)
 		}
-	}}, resumable(host, source))
+	}}, resumable(host, source, false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,11 +70,12 @@ func TestResumeAfterKill(t *testing.T) {
 		if i%every != 0 && os.Getenv("BAKESTONE_LONG") == "" {
 			continue
 		}
-		t.Run(point, func(t *testing.T) {
+		detach := i%2 == 1 // QEMU survives
+		t.Run(fmt.Sprintf("%s, detached %v", point, detach), func(t *testing.T) {
 			host, source := newHost(t)
 			programs := fakePrograms(t)
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestResumeAfterKill$")
-			cmd.Env = append(os.Environ(), killedAt+"="+point, killedSource+"="+source, killedPrograms+"="+programs, killedHost+"="+host.Dir())
+			cmd.Env = append(os.Environ(), killedAt+"="+point, killedSource+"="+source, killedPrograms+"="+programs, killedHost+"="+host.Dir(), killedDetach+"="+fmt.Sprint(detach))
 			out, err := cmd.CombinedOutput()
 			if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
 				t.Fatalf("the process was not killed: %v\n%s", err, out)
@@ -89,13 +92,17 @@ func TestResumeAfterKill(t *testing.T) {
 			var said []string
 			results, err := bake.Bake(t.Context(), &bake.Options{Store: store, Resume: []*bake.Record{rec}, Observe: func(e bake.Event) {
 				said = append(said, string(e.Kind)+" "+e.Step+" "+e.Text)
-			}}, resumable(host, source))
+			}}, resumable(host, source, detach))
 			if err != nil {
 				t.Fatalf("Bake: %v\n%s", err, strings.Join(said, "\n"))
 			}
 			// Starting again from the source is right only where nothing else helps.
-			if text := strings.Join(said, "\n"); strings.Contains(text, string(bake.BuildRestarted)) {
+			text := strings.Join(said, "\n")
+			if strings.Contains(text, string(bake.BuildRestarted)) {
 				t.Errorf("the build began again instead of going on:\n%s", text)
+			}
+			if during := strings.Contains(point, ": provision "); during && detach != strings.Contains(text, "the machine is running already") {
+				t.Errorf("the build resumed a machine that was detached (%v):\n%s", detach, text)
 			}
 			if left := existing(t, host); len(left) != 1 {
 				t.Errorf("after the resumed build: %v, want the image alone", left)
@@ -126,6 +133,6 @@ func bakeUntil(t *testing.T, at string) {
 				select {}
 			}
 		},
-	}, resumable(host, os.Getenv(killedSource)))
+	}, resumable(host, os.Getenv(killedSource), os.Getenv(killedDetach) == "true"))
 	t.Fatalf("Bake ended: %v", err)
 }

@@ -32,15 +32,18 @@ type machineRecord struct {
 	Login       string      `json:"login,omitempty"`
 	Arch        string      `json:"arch,omitempty"`
 	Accelerator Accelerator `json:"accelerator,omitempty"`
+
+	Disks []machineDisk `json:"disks,omitempty"`
 }
 
 // An imageRecord describes the image that was captured.
 type imageRecord struct {
-	Captured bool      `json:"captured,omitempty"`
-	Size     int64     `json:"size,omitempty"` // of the disk
-	FileSize int64     `json:"file_size,omitempty"`
-	SHA256   string    `json:"sha256,omitempty"`
-	Created  time.Time `json:"created,omitzero"`
+	Captured bool       `json:"captured,omitempty"`
+	Size     int64      `json:"size,omitempty"` // of the disk
+	FileSize int64      `json:"file_size,omitempty"`
+	SHA256   string     `json:"sha256,omitempty"`
+	Data     []DataFile `json:"data,omitempty"`
+	Created  time.Time  `json:"created,omitzero"`
 }
 
 var (
@@ -65,6 +68,7 @@ const (
 	logName     = "qemu.log"
 	pidName     = "qemu.pid"
 	socketName  = "qmp.sock"
+	screenName  = "vnc.sock"
 	cleanName   = "cleaned" // exists once the guest was cleaned
 	runName     = "run.json"
 )

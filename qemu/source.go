@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -33,6 +34,14 @@ type SourceDisk struct {
 	ID     string `json:"id,omitempty"`    // of the image, if it was baked
 	Login  string `json:"login,omitempty"` // of the image, if it was baked
 	Arch   string `json:"arch,omitempty"`  // of the image, if it was baked
+
+	Data []DataFile `json:"data,omitempty"` // the further disks of the image, if it was baked
+}
+
+// same reports whether the disks have the same contents.
+func (d SourceDisk) same(other SourceDisk) bool {
+	equal := func(a, b DataFile) bool { return a.Name == b.Name && a.SHA256 == b.SHA256 }
+	return d.SHA256 == other.SHA256 && slices.EqualFunc(d.Data, other.Data, equal)
 }
 
 // A DiskFile is a disk in a file: qcow2, raw, VMDK, VDI, VHD or VHDX, recognized by its
@@ -147,7 +156,7 @@ func (n NewestImage) find(ctx context.Context, h *Host, run *bake.Run) (SourceDi
 // source returns the image as the source of another.
 func (d *Disk) source(ctx context.Context, h *Host, run *bake.Run) (SourceDisk, error) {
 	s, err := h.sourceDisk(ctx, run, d.Path, d.SHA256)
-	s.ID, s.Login, s.Arch = d.ID(), d.Login, d.Arch
+	s.ID, s.Login, s.Arch, s.Data = d.ID(), d.Login, d.Arch, d.Data
 	return s, err
 }
 

@@ -230,7 +230,8 @@ type Download struct {
 
 	// Path is the file to write on the baking host or, if Source is a directory, the
 	// directory that receives its contents. Missing parents are created. A file
-	// appears under its name only after it is complete.
+	// appears under its name only after it is complete. Files of a tree that are there
+	// already may be left as they are.
 	Path string
 
 	// Exclude lists patterns of files to leave out, as in Upload.

@@ -97,7 +97,9 @@
 // and the directory for temporary files, or elsewhere below the entries of the root
 // directory, a link in Download.Path is refused, unless the caller resolves it with
 // [path/filepath.EvalSymlinks]. A link at the destination of a file is replaced. A tree
-// is merged into an existing directory only if no directory meets a link or a file.
+// is merged into an existing directory only if no directory meets a link or a file. Files
+// that are there already, with the same content and mode, are neither fetched nor touched;
+// this needs tar, stat, xargs and a program for digests on the machine.
 // Entries below links, outside names, and names that the local file system takes for
 // the same are refused; devices, pipes, sockets and set-id bits are left out. A tree has
 // at most a million entries, with 64 MiB of names, and [Config.MaxDownload] bytes.
@@ -109,7 +111,8 @@
 // over several sessions, each of which verifies its part while others arrive. They are
 // compressed if the round-trip time is long and the tree compresses well. Without tar
 // they are sent by SFTP, many files at once; without SFTP, or if the server permits one
-// session only, by scp. Trees are fetched with tar, SFTP or, failing both, find and head.
+// session only, by scp. Trees are fetched with tar, also in parts, SFTP or, failing both,
+// find and head.
 // If the round-trip time would limit a single session, a big file is split over several
 // SFTP channels. The result is the same in all cases.
 //

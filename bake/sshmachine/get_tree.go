@@ -42,20 +42,24 @@ func (c *conn) getTree(ctx context.Context, su *sudo, from *remoteFile, to strin
 		return err
 	}
 	defer dest.RemoveAll(temp) //nolint:errcheck // the error to return is another
+	var there *os.Root         // what is to be merged with
+	if exists {
+		there = dest
+	}
 	top := filepath.Join(temp, "t")
 	into, err := newDestTree(dest, top, ex, report)
 	if err != nil {
 		return err
 	}
 	into.maxBytes = c.cfg.MaxDownload
-	if err = c.listTree(ctx, su, g, from, into); err == nil {
-		err = c.fetchTree(ctx, su, g, from, into)
+	list, err := c.listTree(ctx, su, g, from, into)
+	if err == nil {
+		report.expect(list.bytes)
+		get := &treeGet{conn: c, su: su, guest: g, from: from, into: into, list: list}
+		err = get.fetch(ctx, there)
 	}
 	if err == nil {
 		err = into.checkComplete()
-	}
-	if err == nil {
-		err = c.verifyTree(ctx, su, g, from, into)
 	}
 	if err = errors.Join(err, into.finish()); err != nil {
 		return err
@@ -67,22 +71,6 @@ func (c *conn) getTree(ctx context.Context, su *sudo, from *remoteFile, to strin
 		return mergeLocal(dest, top, ".")
 	}
 	return dest.Rename(top, filepath.Base(to))
-}
-
-// fetchTree fetches a tree as a tar stream if the machine has tar, or else by SFTP
-// or find.
-func (c *conn) fetchTree(ctx context.Context, su *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
-	if g.has("tar") {
-		return c.getTar(ctx, su, from, into)
-	}
-	if !su.elevates() {
-		open, err := c.openSFTP(ctx, 1, true)
-		defer closeAll(open)
-		if err == nil {
-			return open[0].getTree(ctx, from, into)
-		}
-	}
-	return c.getFind(ctx, su, from, into)
 }
 
 // receive runs a process and calls read with its output.
@@ -101,28 +89,6 @@ func (c *conn) receive(ctx context.Context, p *process, read func(io.Reader) err
 		err = failed
 	}
 	return err
-}
-
-// verifyTree compares the digest of the received files with the machine's, if the
-// machine has the tools to compute it.
-func (c *conn) verifyTree(ctx context.Context, su *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
-	hasher := g.digestCommand(into.bytes)
-	if hasher == "" || !g.has("xargs") || len(into.files) == 0 {
-		return nil
-	}
-	var names strings.Builder
-	all := sha256.New()
-	for _, file := range into.files {
-		names.WriteString("./" + file.name + "\x00")
-		_, _ = fmt.Fprintf(all, "%x\n", file.sum)
-	}
-	var digest answer
-	p := c.newScript(su, "cd "+quote(from.path)+" || exit 1\n"+digestOfDigests(hasher, strings.Contains(names.String(), "\n")), strings.NewReader(names.String()))
-	p.stdout = &digest
-	if err := c.runScript(ctx, p); err != nil {
-		return err
-	}
-	return compareDigests(digest.String(), all)
 }
 
 const (
@@ -154,17 +120,17 @@ type destTree struct {
 	left    int             // of maxEntries
 	names   int             // bytes of names
 	started int64           // bytes of files begun
-	bytes   int64           // bytes of complete files
 	dirs    []entry         // modes and times are set by finish
 	made    map[string]bool // directories; true if listed in dirs
 	links   map[string]bool
-	files   []receivedFile
+	files   map[string]receivedFile
 	missing map[string]bool // entries on the machine that have not been added
 }
 
 // A receivedFile is a complete file and its digest.
 type receivedFile struct {
 	name string
+	size int64
 	sum  [sha256.Size]byte
 }
 
@@ -179,7 +145,7 @@ func newDestTree(root *os.Root, name string, ex exclude.Patterns, report *progre
 	}
 	return &destTree{
 		root: top, ex: ex, report: report, maxBytes: math.MaxInt64, left: maxEntries,
-		made: map[string]bool{".": false}, links: map[string]bool{}, missing: map[string]bool{},
+		made: map[string]bool{".": false}, links: map[string]bool{}, files: map[string]receivedFile{}, missing: map[string]bool{},
 	}, nil
 }
 
@@ -305,8 +271,7 @@ func (s *destTree) addFile(e entry, local string, content io.Reader) error {
 		return err
 	}
 	s.mu.Lock()
-	s.files = append(s.files, receivedFile{e.name, [sha256.Size]byte(sum.Sum(nil))})
-	s.bytes += n
+	s.files[e.name] = receivedFile{e.name, n, [sha256.Size]byte(sum.Sum(nil))}
 	s.mu.Unlock()
 	return s.root.Chtimes(local, e.mtime, e.mtime)
 }
@@ -331,6 +296,7 @@ func (s *destTree) addHardLink(e entry) error {
 	if s.links[target.name] {
 		s.links[e.name] = true
 	}
+	s.report.add(int(s.files[target.name].size))
 	return nil
 }
 
@@ -349,4 +315,17 @@ func (s *destTree) finish() error {
 		errs = append(errs, s.root.Chmod(local, d.mode.Perm()|ownerRWX), s.root.Chtimes(local, d.mtime, d.mtime))
 	}
 	return errors.Join(append(errs, s.root.Close())...)
+}
+
+// complete returns the files of those names that are complete.
+func (s *destTree) complete(names []string) []receivedFile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var files []receivedFile
+	for _, name := range names {
+		if file, ok := s.files[name]; ok {
+			files = append(files, file)
+		}
+	}
+	return files
 }

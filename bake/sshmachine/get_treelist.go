@@ -6,50 +6,130 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
+	"strings"
+	"time"
 )
 
-// listTree lists the entries that the tree must have when it has been fetched, if the
-// machine has find.
-func (c *conn) listTree(ctx context.Context, su *sudo, g *guestInfo, from *remoteFile, into *destTree) error {
-	if !g.has("find") {
-		return nil
-	}
-	// find reports nothing, since the transfer fails at the same entries.
-	script := "cd " + quote(from.path) + ` || exit 1
-find . \( -type d -o -type f -o -type l \) -exec /bin/sh -c 'printf "%s\0" "$@"' /bin/sh {} + 2>/dev/null
-exit 0`
-	if err := c.receive(ctx, c.newScript(su, script, nil), into.expect); err != nil {
-		return fmt.Errorf("list tree: %w", err)
-	}
-	return nil
+// A listedTree is what the machine says about the tree to fetch.
+type listedTree struct {
+	entries []listedEntry // none if the machine cannot describe them all
+	bytes   int64         // of the files
+
+	excluded bool // some entries of the tree are not wanted
 }
 
-// expect reads the names that the tree must have, each followed by a NUL.
-func (s *destTree) expect(from io.Reader) error {
-	listed := 0
-	err := eachName(from, func(name string) {
-		listed++
-		if clean := path.Clean(name); !s.ex.MatchAny(clean) {
-			s.missing[clean] = true
+// A listedEntry is an entry without the target of a link.
+type listedEntry struct {
+	entry
+
+	hardLinks int
+}
+
+// listTree lists the entries that the tree must have when it has been fetched, if the
+// machine has find, and describes them, if stat is GNU's or BusyBox's.
+func (c *conn) listTree(ctx context.Context, su *sudo, g *guestInfo, from *remoteFile, into *destTree) (*listedTree, error) {
+	listed := &listedTree{}
+	if !g.has("find") {
+		return listed, nil
+	}
+	// find reports nothing, since the transfer fails at the same entries.
+	const find = `find . \( -type d -o -type f -o -type l \) -exec `
+	script := "cd " + quote(from.path) + " || exit 1\n" + find + `/bin/sh -c 'printf "%s\0" "$@"' /bin/sh {} + 2>/dev/null
+printf '\0'
+` + find + `stat -c '%a %s %Y %h %F|%n' {} + 2>/dev/null
+exit 0`
+	err := c.receive(ctx, c.newScript(su, script, nil), func(r io.Reader) error {
+		buffered := bufio.NewReaderSize(r, copyBufferSize)
+		plain, err := into.expect(buffered, listed)
+		if err == nil && plain {
+			err = listed.read(buffered, into)
 		}
+		if _, failed := io.Copy(io.Discard, buffered); err == nil {
+			err = failed
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list tree: %w", err)
+	}
+	return listed, nil
+}
+
+// expect reads the names that the tree must have, each followed by a NUL, up to an
+// empty one. It reports whether tar can be asked for each of them.
+func (s *destTree) expect(from *bufio.Reader, list *listedTree) (plain bool, err error) {
+	const mostOdd = 32 << 10 // bytes
+	listed, odd := 0, 0
+	plain = true
+	err = eachName(from, func(name string) {
+		listed++
+		if isOdd(name) {
+			odd += len(name)
+		}
+		plain = plain && odd <= mostOdd && !strings.Contains(name, "\n")
+		clean := path.Clean(name)
+		if s.ex.MatchAny(clean) {
+			list.excluded = true
+			return
+		}
+		s.missing[clean] = true
 	})
 	if err == nil && listed == 0 {
 		err = errors.New("empty list")
 	}
+	return plain, err
+}
+
+// read reads the lines that describe the entries that are missing in into.
+func (l *listedTree) read(from io.Reader, into *destTree) error {
+	const longestFields = 128 // before the name
+	err := eachLine(from, maxNames+longestFields*len(into.missing), func(line string) {
+		if e, err := parseListed(line); err == nil && into.missing[e.name] {
+			l.entries = append(l.entries, e)
+			if e.mode.IsRegular() {
+				l.bytes += e.size
+			}
+		}
+	})
+	if len(l.entries) != len(into.missing) {
+		*l = listedTree{}
+	}
 	return err
 }
 
-// eachName calls f with each name that a machine lists, followed by a NUL.
-func eachName(from io.Reader, f func(name string)) error {
-	r := bufio.NewReaderSize(from, copyBufferSize)
+// parseListed parses a line of stat.
+func parseListed(line string) (e listedEntry, err error) {
+	fields, name, _ := strings.Cut(line, "|")
+	var mode fs.FileMode
+	var modified int64
+	var kind string
+	if _, err := fmt.Sscanf(fields, "%o %d %d %d %s", &mode, &e.size, &modified, &e.hardLinks, &kind); err != nil {
+		return e, err
+	}
+	e.name, e.mode, e.mtime = path.Clean(name), mode&fs.ModePerm, time.Unix(modified, 0)
+	switch {
+	case kind == "directory":
+		e.mode |= fs.ModeDir
+	case kind == "symbolic":
+		e.mode |= fs.ModeSymlink
+	case kind != "regular" || e.size < 0:
+		return e, errors.New("neither a file, a directory nor a link")
+	}
+	return e, nil
+}
+
+// eachName calls f with each name that a machine lists, followed by a NUL, up to the
+// end or an empty name.
+func eachName(r *bufio.Reader, f func(name string)) error {
 	size := 0
 	for listed := 0; ; listed++ {
 		name, err := r.ReadSlice(0) // fails after copyBufferSize
 		switch size += len(name); {
-		case errors.Is(err, io.EOF) && len(name) == 0:
+		case errors.Is(err, io.EOF) && len(name) == 0, err == nil && len(name) == 1:
 			return nil
 		case err != nil:
 			return fmt.Errorf("unexpected end: %w", err)

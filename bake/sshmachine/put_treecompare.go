@@ -66,19 +66,29 @@ func (p *treePut) unchanged(ctx context.Context) (map[string]bool, error) {
 	if err != nil || len(candidates) == 0 {
 		return nil, err
 	}
+	return p.src.same(ctx, candidates, p.scripts.hasher, p.ask)
+}
+
+// An asker runs a script with an input in a directory of the machine, and calls read
+// with its output.
+type asker func(ctx context.Context, script, input string, read func(io.Reader) error) error
+
+// same returns the names of those candidates that have the same content in the directory
+// that ask looks at.
+func (s *sourceTree) same(ctx context.Context, candidates []entry, hasher string, ask asker) (map[string]bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var sums []string
 	summed := make(chan error, 1)
 	go func() {
 		var err error
-		sums, err = p.src.sums(ctx, candidates)
+		sums, err = s.sums(ctx, candidates)
 		summed <- err
 	}()
 	var theirs []string
 	const digestLine = 2*sha256.Size + 1
-	script := "try xargs -0 " + p.scripts.hasher + ` | sed 's/^\\//' | cut -c1-64`
-	err = p.ask(ctx, script, nameList(candidates), func(r io.Reader) error {
+	script := "try xargs -0 " + hasher + ` | sed 's/^\\//' | cut -c1-64`
+	err := ask(ctx, script, nameList(candidates), func(r io.Reader) error {
 		return eachLine(r, len(candidates)*digestLine, func(line string) { theirs = append(theirs, line) })
 	})
 	if err != nil {
@@ -217,7 +227,7 @@ func (p *treePut) listExtra(ctx context.Context) error {
 	keep := map[string]bool{} // directories with something that stays
 	const list = `exec find . ! -name . -exec /bin/sh -c 'for f; do if [ -d "$f" ] && [ ! -L "$f" ]; then printf "d%s\0" "$f"; else printf "f%s\0" "$f"; fi; done' /bin/sh {} +`
 	err := p.ask(ctx, list, "", func(r io.Reader) error {
-		return eachName(r, func(listed string) {
+		return eachName(bufio.NewReaderSize(r, copyBufferSize), func(listed string) {
 			name := path.Clean(listed[1:])
 			switch {
 			case wanted[name] || p.ex.MatchAny(name) || strings.HasPrefix(name, tempPrefix):

@@ -52,19 +52,19 @@ func split(entries []entry, weight int64) (parts []treePart, rest []entry) {
 	return parts, rest
 }
 
-// streams returns how many sessions to send the tree over, besides the transfer
-// script's, and the weight of each part. If it is small, there are none.
-func (p *treePut) streams(ctx context.Context) (n int, weight int64) {
+// treeStreams returns how many sessions to carry the entries over, and the weight of
+// each part. If they are small, there are none.
+func (c *conn) treeStreams(ctx context.Context, entries []entry) (n int, weight int64) {
 	total := int64(0)
-	for _, e := range p.src.entries {
+	for _, e := range entries {
 		total += e.size + fileWeight
 	}
-	if n = p.stripeCount(ctx, 0); n > 1 {
-		n = int(min(int64(n), int64(cap(p.slots))-1, total/farPart))
+	if n = c.stripeCount(ctx, 0); n > 1 {
+		n = int(min(int64(n), int64(cap(c.slots))-1, total/farPart)) // one is for the script of a Put
 		return n, total/int64(max(n, 1)) + 1
 	}
 	if total < 2*nearPart {
-		return 0, 0
+		return 0, total + 1
 	}
 	return nearStreams, nearPart
 }
@@ -73,7 +73,7 @@ func (p *treePut) streams(ctx context.Context) (n int, weight int64) {
 // returns the entries that remain to be sent. These are all if the server permits no
 // further session.
 func (p *treePut) sendParts(ctx context.Context, compress bool) (rest []entry, err error) {
-	n, weight := p.streams(ctx)
+	n, weight := p.treeStreams(ctx, p.src.entries)
 	if n < 2 {
 		return p.src.entries, nil
 	}

@@ -131,6 +131,13 @@ func newProgress(report func(done, total int64), total int64) *progress {
 	return &progress{report: report, total: total, reported: -1}
 }
 
+// expect sets the total.
+func (p *progress) expect(total int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.total = total
+}
+
 // add counts n more bytes.
 func (p *progress) add(n int) {
 	p.mu.Lock()

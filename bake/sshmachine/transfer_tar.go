@@ -80,12 +80,12 @@ func tarHeader(e entry) *tar.Header {
 	return h
 }
 
-// getTar fetches a tree as a tar stream. Unreadable files make tar, and so getTar,
-// fail.
-func (c *conn) getTar(ctx context.Context, su *sudo, from *remoteFile, into *destTree) error {
-	return c.receive(ctx, c.newScript(su, "try tar -cf - -C "+quote(from.path)+" .", nil), func(r io.Reader) error {
+// getTar fetches what the arguments of tar name as a tar stream. Unreadable files make
+// tar, and so getTar, fail.
+func (t *treeGet) getTar(ctx context.Context, args string, input io.Reader) error {
+	return t.receive(ctx, t.newScript(t.su, "try tar -cf - -C "+quote(t.from.path)+" "+args, input), func(r io.Reader) error {
 		archive := &archiveEnd{Reader: r}
-		if err := into.extractTar(archive); err != nil {
+		if err := t.into.extractTar(archive); err != nil {
 			return err
 		}
 		if _, err := io.Copy(io.Discard, archive); err != nil { // tar pads the last block

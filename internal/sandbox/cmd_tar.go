@@ -37,7 +37,7 @@ func tarCommand(_ context.Context, p *Process) int {
 	if len(p.Args) > 1 && !strings.HasPrefix(p.Args[1], "-") { // tar xzf archive
 		p.Args = append([]string{p.Args[0], "-" + p.Args[1]}, p.Args[2:]...)
 	}
-	o, names, bad := p.options("xctzf:C:pvkmhOj", "extract=x", "get=x", "create=c", "list=t", "gzip=z", "file=f:", "directory=C:",
+	o, names, bad := p.options("xctzf:C:T:pvkmhOj", "extract=x", "get=x", "create=c", "list=t", "gzip=z", "file=f:", "directory=C:", "files-from=T:",
 		"preserve-permissions=p", "same-permissions=p", "same-owner=s", "no-same-owner=n", "no-same-permissions=N", "numeric-owner=u",
 		"owner=w:", "group=g:", "strip-components=S:", "verbose=v", "overwrite=Y", "touch=m", "keep-old-files=k", "no-overwrite-dir=Z",
 		"format=F:", "sort=o:", "mtime=M:", "warning=W:", "unlink-first=U", "delay-directory-restore=D", "exclude=X:")
@@ -59,6 +59,13 @@ func tarCommand(_ context.Context, p *Process) int {
 	t.sameOwner = (p.UID == 0 || o.on("s")) && !o.on("n")
 	if text, ok := o.value("S"); ok {
 		t.strip, _ = number(text)
+	}
+	if list, ok := o.value("T"); ok {
+		listed, status := p.listedNames(list)
+		if status != 0 {
+			return 2
+		}
+		names = append(listed, names...)
 	}
 	var err error
 	switch o.last("xct") {
@@ -243,8 +250,26 @@ func (t *tarRun) finish(file string, h *tar.Header) error {
 	return t.p.FS.Chtimes(file, h.AccessTime, h.ModTime)
 }
 
+// listedNames returns the lines of a file.
+func (p *Process) listedNames(file string) (names []string, status int) {
+	const most = 16 << 20
+	size := 0
+	status = p.inputs([]string{file}, func(_ string, r io.Reader) error {
+		err := lines(r, func(line string) bool {
+			size += len(line)
+			names = append(names, strings.TrimSuffix(line, "\n"))
+			return size <= most
+		})
+		if size > most {
+			err = errors.New("more than 16 MiB of names, which this machine does not read")
+		}
+		return err
+	})
+	return names, status
+}
+
 func (t *tarRun) create(names []string) error {
-	if len(names) == 0 {
+	if _, listed := t.o.value("T"); len(names) == 0 && !listed {
 		return errors.New("Cowardly refusing to create an empty archive") //nolint:staticcheck // tar's message
 	}
 	out := t.p.Stdout

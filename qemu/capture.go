@@ -133,7 +133,11 @@ func (s *session) waitPowerOff(ctx context.Context) error {
 		return fmt.Errorf("the disk may be inconsistent: %w", ended)
 	}
 	s.run.Removed("machine", s.run.ID)
+	s.endEvents()
 	s.process = nil
+	if err := s.endTPM(ctx); err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -198,7 +202,7 @@ func (s *session) writeImage(ctx context.Context) error {
 	if want := max(s.Source.Size, s.builder.DiskSize); info.VirtualSize != want {
 		return fmt.Errorf("%s has a disk of %d bytes, want %d", path, info.VirtualSize, want)
 	}
-	if err := syncFile(path); err != nil {
+	if err := errors.Join(syncFile(path), s.keepVars()); err != nil {
 		return err
 	}
 	digest, err := fileDigest(ctx, path)

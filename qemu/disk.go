@@ -26,7 +26,9 @@ type Disk struct {
 	FileSize    int64             `json:"file_size"` // of the file, in bytes
 	SHA256      string            `json:"sha256"`    // of the file
 	Arch        string            `json:"arch"`      // "x86_64" or "aarch64"
-	Login       string            `json:"login"`     // the user that the build logged in as
+	Firmware    FirmwareType      `json:"firmware,omitempty"`
+	Vars        string            `json:"vars,omitempty"` // UEFI's variable store, with Firmware.KeepVars
+	Login       string            `json:"login"`          // the user that the build logged in as
 	Created     time.Time         `json:"created"`
 	Fingerprint string            `json:"fingerprint,omitempty"`
 	Tags        map[string]string `json:"tags,omitempty"`
@@ -92,12 +94,16 @@ func (s *session) Artifact() bake.Artifact {
 }
 
 func (s *session) disk() *Disk {
-	return &Disk{
+	d := &Disk{
 		Image: s.run.Image, Build: s.run.ID, Path: filepath.Join(s.imageDir(), diskName), Format: "qcow2",
 		Size: s.Image.Size, FileSize: s.Image.FileSize, SHA256: s.Image.SHA256, Arch: s.Machine.Arch, Login: s.Machine.Login,
 		Created: s.Image.Created, Fingerprint: s.run.Fingerprint, Tags: s.builder.tags(s.run), Source: s.Source,
-		host: s.builder.Host,
+		Firmware: s.Machine.Firmware.Type, host: s.builder.Host,
 	}
+	if s.keepsVars() {
+		d.Vars = filepath.Join(s.imageDir(), varsName)
+	}
+	return d
 }
 
 // publishImage makes the image visible to NewestImage and Find.
@@ -191,6 +197,9 @@ func (h *Host) readDisk(path string) (*Disk, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	d.host, d.Path = h, filepath.Join(filepath.Dir(path), diskName) // the directory may have moved
+	if d.Vars != "" {
+		d.Vars = filepath.Join(filepath.Dir(path), varsName)
+	}
 	info, err := os.Stat(d.Path)
 	if err != nil {
 		return nil, err

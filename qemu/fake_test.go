@@ -246,6 +246,35 @@ type fakeMachine struct {
 	port string
 	exit chan int
 	once sync.Once
+
+	mu      sync.Mutex
+	watcher net.Conn // of events
+}
+
+// serveEvents negotiates with the client of the events, whom tell tells them.
+func (m *fakeMachine) serveEvents(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = fmt.Fprintln(c, `{"QMP": {}}`)
+		if in := bufio.NewScanner(c); in.Scan() {
+			_, _ = fmt.Fprintln(c, `{"return": {}, "id": "1"}`)
+		}
+		m.mu.Lock()
+		m.watcher = c
+		m.mu.Unlock()
+	}
+}
+
+// tell reports an event of the guest.
+func (m *fakeMachine) tell(event, reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.watcher != nil {
+		_, _ = fmt.Fprintf(m.watcher, `{"event": %q, "data": {"guest": true, "reason": %q}}`+"\n", event, reason)
+	}
 }
 
 // fakeSystem is qemu-system-x86_64.
@@ -329,6 +358,7 @@ func runFakeSystem(args []string) (int, error) {
 		}},
 		OnPower: func(p sandbox.Power) {
 			if p == sandbox.Reboot {
+				m.tell("RESET", "guest-reset")
 				_ = m.host.Reboot(ctx)
 				return
 			}
@@ -364,6 +394,11 @@ func runFakeSystem(args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	events, err := new(net.ListenConfig).Listen(ctx, "unix", "events.sock")
+	if err != nil {
+		return 0, err
+	}
+	go m.serveEvents(events)
 	go func() {
 		for { // one client at a time, as QEMU
 			c, err := control.Accept()
@@ -374,6 +409,7 @@ func runFakeSystem(args []string) (int, error) {
 		}
 	}()
 	code := <-m.exit
+	m.tell("SHUTDOWN", "guest-shutdown")
 	_ = m.host.Close()
 	if err := overlay.save(disk); err != nil {
 		return 0, err

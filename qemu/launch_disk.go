@@ -25,7 +25,12 @@ func (s *session) findSource(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if s.run.Source == nil {
+	if i := s.installer(); i != nil {
+		var found *installation
+		found, err = i.locate(ctx, b.Host, s.run)
+		s.Install, s.Source = *found, found.Source
+		s.Source.Size = cmp.Or(b.DiskSize, defaultDiskSize)
+	} else if s.run.Source == nil {
 		s.Source, err = b.Source.find(ctx, b.Host, s.run)
 	} else {
 		var d *Disk
@@ -40,6 +45,14 @@ func (s *session) findSource(ctx context.Context) error {
 	s.Machine.Login = cmp.Or(b.SSH.User, s.Source.Login, rootLogin)
 	if _, err := b.Host.program(s.system()); err != nil {
 		return err
+	}
+	if err := s.findFirmware(); err != nil {
+		return err
+	}
+	if b.TPM {
+		if _, err := b.Host.program("swtpm"); err != nil {
+			return err
+		}
 	}
 	if b.DiskSize != 0 && b.DiskSize < s.Source.Size && !s.run.Checks {
 		return bake.Invalid("Builder.DiskSize", "is %d bytes, but the source %s has %d", b.DiskSize, s.Source.Path, s.Source.Size)
@@ -65,15 +78,28 @@ func (s *session) createDisk(ctx context.Context) error {
 	if err := s.writeRunFile(); err != nil {
 		return err
 	}
-	args := []string{"create", "-q", "-f", "qcow2", "-b", s.Source.Path, "-F", s.Source.Format, s.path(diskName)}
-	if size := s.builder.DiskSize; size > s.Source.Size {
-		args = append(args, strconv.FormatInt(size, 10))
-	}
-	if _, err := s.builder.Host.img(ctx, s.run, args...); err != nil {
+	if err := s.createLayer(ctx); err != nil {
 		return err
 	}
 	s.run.Created("disk", s.path(diskName))
 	return s.writeSeed()
+}
+
+// createLayer creates a layer over the source's disk, or an empty disk to install on, and
+// the variable store.
+func (s *session) createLayer(ctx context.Context) error {
+	if err := s.writeVars(); err != nil {
+		return err
+	}
+	if s.installer() != nil {
+		return s.emptyDisk(ctx)
+	}
+	args := []string{"create", "-q", "-f", "qcow2", "-b", s.Source.Path, "-F", s.Source.Format, s.path(diskName)}
+	if size := s.builder.DiskSize; size > s.Source.Size {
+		args = append(args, strconv.FormatInt(size, 10))
+	}
+	_, err := s.builder.Host.img(ctx, s.run, args...)
+	return err
 }
 
 // A runFile tells Host.Sweep about the machine in the file's directory.

@@ -1,0 +1,96 @@
+//go:build unix
+
+package qemu_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/bakestone-go/bakestone/provision"
+	"github.com/bakestone-go/bakestone/provision/check"
+	"github.com/bakestone-go/bakestone/qemu"
+)
+
+// identity prints what no two machines of an image may share.
+const identity = `cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; cat /var/lib/cloud/data/instance-id`
+
+// TestBakeDebianInQEMU bakes a Debian with systemd and cloud-init: packages, a service, a
+// user from the caller's user data, and a reboot. The check boots the image, which must
+// have nothing of the machine that it was made on.
+func TestBakeDebianInQEMU(t *testing.T) {
+	t.Parallel()
+	disk := testenv.Need(t, "qemudebian")
+	packages := filepath.Join(filepath.Dir(disk), "packages")
+	found, err := filepath.Glob(filepath.Join(packages, "*.deb"))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("packages in %s: %q, %v", packages, found, err)
+	}
+	install := make([]string, 0, len(found))
+	for _, name := range found {
+		install = append(install, "/srv/packages/"+filepath.Base(name))
+	}
+	var machines []string
+	identify := func(ctx context.Context, m bake.Machine) error {
+		text, err := bake.Output(ctx, m, bake.Sh(identity))
+		machines = append(machines, text)
+		return err
+	}
+	const before = "/srv/before"
+	host := qemu.NewHost(t.TempDir(), nil)
+	img := &bake.Image{
+		Name: "debian",
+		Builder: qemu.Builder{
+			Host: host, Source: qemu.DiskFile(disk), Memory: 512 << 20, Accelerator: qemu.TCG, DiskSize: 2 << 30,
+			UserData: []byte("#cloud-config\nwrite_files:\n- path: /etc/motd\n  content: from the caller\n"),
+		},
+		Provisioners: []bake.Provisioner{
+			provision.Dir{Source: packages, Dest: "/srv/packages"},
+			provision.Packages{Install: install, NoRefresh: true, NoRecommends: true},
+			provision.Service{Name: "counter", Enable: true, Unit: "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo boot >>/srv/boots'\n[Install]\nWantedBy=multi-user.target\n"},
+			provision.Shell("cat /proc/sys/kernel/random/boot_id >"+before, "grep -q 'from the caller' /etc/motd", "systemctl is-active bakestone-expiry.timer"),
+			provision.Reboot{},
+			provision.Shell("! cmp -s "+before+" /proc/sys/kernel/random/boot_id", "grep -c boot /srv/boots", "systemctl is-active bakestone-expiry.timer", "rm -r /srv/packages"),
+			bake.ProvisionFunc{Do: identify},
+		},
+		Checks: []bake.Check{
+			check.All(check.Service{Name: "cron", Enabled: true}, check.Service{Name: "ssh"}),
+			bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
+				if err := identify(ctx, m); err != nil {
+					return err
+				}
+				// One set of logs, one authorized key of root, and a disk that has grown.
+				return m.Run(ctx, bake.Sh(`set -e
+test "$(ls /var/lib/cloud/instances | wc -l)" = 1
+test "$(ls -d /var/log/journal/* 2>/dev/null | wc -l)" -le 1
+test "$(grep -c bakestone /root/.ssh/authorized_keys)" -le 2
+test "$(lsblk -bno SIZE /dev/vda | head -n 1)" = 2147483648
+test "$(df --output=size -B1M / | tail -n 1)" -gt 1100
+! test -e /srv/packages`))
+			}},
+		},
+	}
+	results, err := bake.Bake(t.Context(), nil, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(machines) != 2 {
+		t.Fatalf("%d machines were identified, want 2", len(machines))
+	}
+	for line := range strings.Lines(machines[0]) {
+		if strings.TrimSpace(line) == "" || strings.Contains(machines[1], line) {
+			t.Errorf("the image has %q of the machine that it was made on:\n%s\n%s", line, machines[0], machines[1])
+		}
+	}
+	d := diskOf(t, results[0])
+	if info, err := os.Stat(d.Path); err != nil || info.Size() != d.FileSize {
+		t.Errorf("image %s: %v, want %d bytes", d.Path, err, d.FileSize)
+	}
+	if left := existing(t, host); len(left) != 1 {
+		t.Errorf("left after the bake: %v, want the image alone", left)
+	}
+}

@@ -3,7 +3,6 @@
 package qemu_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +33,8 @@ func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case "qemu-system-x86_64":
 		os.Exit(fakeSystem(os.Args[1:]))
+	case "swtpm":
+		os.Exit(fakeTPM(os.Args[1:]))
 	case "qemu-img":
 		os.Exit(fakeImg(os.Args[1:]))
 	}
@@ -52,7 +53,7 @@ func fakePrograms(t *testing.T) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"qemu-system-x86_64", "qemu-img"} {
+	for _, name := range []string{"qemu-system-x86_64", "qemu-img", "swtpm"} {
 		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 			t.Skip(err)
 		}
@@ -199,6 +200,10 @@ func fakeImg(args []string) int {
 		switch args[0] {
 		case "create":
 			at := slices.Index(args, "-b")
+			if at < 0 {
+				size, err := strconv.ParseInt(last, 10, 64)
+				return errors.Join(err, (&fakeDisk{Size: size}).write(names[len(names)-2]))
+			}
 			d := &fakeDisk{Backing: args[at+1]}
 			name := args[at+4]
 			below, err := readFakeDisk(d.Backing)
@@ -226,6 +231,8 @@ func fakeImg(args []string) int {
 				return err
 			}
 			return json.NewEncoder(os.Stdout).Encode(map[string]any{"virtual-size": d.Size, "format": "qcow2", "backing-filename": d.Backing})
+		case "dd":
+			return fakeBootSector(args)
 		case "check":
 			_, err := readFakeDisk(last)
 			return err
@@ -249,32 +256,6 @@ type fakeMachine struct {
 
 	mu      sync.Mutex
 	watcher net.Conn // of events
-}
-
-// serveEvents negotiates with the client of the events, whom tell tells them.
-func (m *fakeMachine) serveEvents(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		_, _ = fmt.Fprintln(c, `{"QMP": {}}`)
-		if in := bufio.NewScanner(c); in.Scan() {
-			_, _ = fmt.Fprintln(c, `{"return": {}, "id": "1"}`)
-		}
-		m.mu.Lock()
-		m.watcher = c
-		m.mu.Unlock()
-	}
-}
-
-// tell reports an event of the guest.
-func (m *fakeMachine) tell(event, reason string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.watcher != nil {
-		_, _ = fmt.Fprintf(m.watcher, `{"event": %q, "data": {"guest": true, "reason": %q}}`+"\n", event, reason)
-	}
 }
 
 // fakeSystem is qemu-system-x86_64.
@@ -305,6 +286,20 @@ func setLock(f *os.File) error {
 	return syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart})
 }
 
+// fakeProcess makes this process visible in the directory fakeRunning until release.
+func fakeProcess() (release func(), err error) {
+	dir := os.Getenv(fakeRunning)
+	if dir == "" {
+		return func() {}, nil
+	}
+	name := filepath.Join(dir, strconv.Itoa(os.Getpid()))
+	running, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = errors.Join(os.Remove(name), running.Close()) }, setLock(running)
+}
+
 func runFakeSystem(args []string) (int, error) {
 	if want := os.Getenv(fakeAccel); want != "" && !strings.HasSuffix(argument(args, "-machine"), ",accel="+want) {
 		return 0, errors.New("no such accelerator")
@@ -319,20 +314,20 @@ func runFakeSystem(args []string) (int, error) {
 	if _, err := fmt.Fprintln(pidFile, os.Getpid()); err != nil {
 		return 0, err
 	}
-	if dir := os.Getenv(fakeRunning); dir != "" {
-		name := filepath.Join(dir, strconv.Itoa(os.Getpid()))
-		running, err := os.Create(name)
-		if err != nil {
-			return 0, err
-		}
-		if err := setLock(running); err != nil {
-			return 0, err
-		}
-		defer func() { _ = os.Remove(name) }()
+	release, err := fakeProcess()
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	if err := os.WriteFile("arguments", []byte(strings.Join(args, "\n")), 0o600); err != nil {
+		return 0, err
 	}
 	overlay, err := readFakeDisk("disk.qcow2")
 	if err != nil {
 		return 0, err
+	}
+	if slices.Contains(args, "-no-reboot") {
+		return 0, errors.Join(fakeInstall(args, overlay), os.Remove(pidFile.Name()))
 	}
 	flat, err := overlay.flat()
 	if err != nil {
@@ -390,24 +385,9 @@ func runFakeSystem(args []string) (int, error) {
 			go m.host.ServeConn(ctx, c)
 		}
 	}()
-	control, err := new(net.ListenConfig).Listen(ctx, "unix", "qmp.sock")
-	if err != nil {
+	if err := m.serve(ctx); err != nil {
 		return 0, err
 	}
-	events, err := new(net.ListenConfig).Listen(ctx, "unix", "events.sock")
-	if err != nil {
-		return 0, err
-	}
-	go m.serveEvents(events)
-	go func() {
-		for { // one client at a time, as QEMU
-			c, err := control.Accept()
-			if err != nil {
-				return
-			}
-			m.serveQMP(c)
-		}
-	}()
 	code := <-m.exit
 	m.tell("SHUTDOWN", "guest-shutdown")
 	_ = m.host.Close()
@@ -418,36 +398,6 @@ func runFakeSystem(args []string) (int, error) {
 }
 
 func (m *fakeMachine) end(code int) { m.once.Do(func() { m.exit <- code }) }
-
-// serveQMP serves one client.
-func (m *fakeMachine) serveQMP(c net.Conn) {
-	defer c.Close()
-	_, _ = fmt.Fprintln(c, `{"QMP": {"version": {"qemu": {"major": 7}}, "capabilities": []}}`)
-	for in := bufio.NewScanner(c); in.Scan(); {
-		var request struct{ Execute, ID string }
-		if err := json.Unmarshal(in.Bytes(), &request); err != nil {
-			return
-		}
-		var result any = struct{}{}
-		switch request.Execute {
-		case "query-uuid":
-			result = map[string]string{"UUID": m.uuid}
-		case "query-status":
-			result = map[string]string{"status": "running"}
-		case "human-monitor-command":
-			result = fmt.Sprintf("Hub -1 (net):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n"+
-				"  TCP[HOST_FORWARD]  14       127.0.0.1 %s       10.0.2.15    22     0     0\r\n", m.port)
-		case "quit":
-			defer m.end(0)
-		case "system_powerdown":
-			defer m.end(0)
-		}
-		_ = json.NewEncoder(c).Encode(map[string]any{"return": result, "id": request.ID})
-		if request.Execute == "quit" {
-			return
-		}
-	}
-}
 
 // readSeed returns the user data and the instance id of a seed, which it finds by the
 // sectors that the directory records tell.

@@ -158,7 +158,8 @@ for item in $BAKESTONE_ITEMS; do
 			/var/log/journal/*|*.gz|*.xz|*.bz2|*.zst|*.old|*.[0-9]|*.[0-9][0-9]|*-20[0-9][0-9][0-9][0-9][0-9][0-9]) remove "$log" ;;
 			*) empty "$log" ;;
 			esac
-		done ;;
+		done
+		for journal in /var/log/journal/*; do rmdir "$journal" 2>/dev/null && removed "$journal" || true; done ;;
 	temporary-files)
 		remove /tmp/* /tmp/.[!.]* /var/tmp/* /var/tmp/.[!.]* ;;
 	leases)

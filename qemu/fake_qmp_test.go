@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
@@ -54,6 +55,9 @@ func (m *fakeMachine) serveEvents(l net.Listener) {
 		m.mu.Lock()
 		m.watcher = c
 		m.mu.Unlock()
+		if m.watched != nil {
+			m.watched()
+		}
 	}
 }
 
@@ -100,11 +104,16 @@ func (m *fakeMachine) serveQMP(c net.Conn) {
 
 // fakeInstall is a QEMU that runs an installer, until it has done what its answers tell.
 func fakeInstall(args []string, disk *fakeDisk) error {
-	m := &fakeMachine{uuid: argument(args, "-uuid"), port: "1", exit: make(chan int, 1)}
+	watched := make(chan struct{})
+	m := &fakeMachine{
+		uuid: argument(args, "-uuid"), port: "1", exit: make(chan int, 1),
+		watched: sync.OnceFunc(func() { close(watched) }),
+	}
 	if err := m.serve(context.Background()); err != nil {
 		return err
 	}
 	go func() {
+		<-watched // a real installer takes longer
 		reason, err := m.install(argument(args, "-append"), disk)
 		if err != nil {
 			_ = os.WriteFile("console.log", []byte("installer: "+err.Error()+"\n"), 0o600)
@@ -116,25 +125,43 @@ func fakeInstall(args []string, disk *fakeDisk) error {
 	return nil
 }
 
-// install fetches the answers by the URL in the kernel's command line.
+// install fetches the answers by the URL in the kernel's command line. Without the random
+// part of the URL nothing may be had.
 func (m *fakeMachine) install(options string, disk *fakeDisk) (reason string, err error) {
+	if err := os.WriteFile("console.log", nil, 0o600); err != nil {
+		return "guest-reset", err
+	}
 	_, url, _ := strings.Cut(options, "answers=")
-	resp, err := http.Get(strings.Replace(url, "//10.0.2.2:", "//127.0.0.1:", 1)) //nolint:noctx // ends with the process
+	server, path, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
+	secret, _, _ := strings.Cut(path, "/")
+	for _, wrong := range []string{"answers", "x/answers", secret + "/../../etc/passwd", secret + "/answers.tmpl", secret + "/"} {
+		if _, err := fetch(server, wrong); err == nil || !strings.HasPrefix(err.Error(), "404 ") {
+			return "guest-reset", fmt.Errorf("fetch %s = %w, want it not found", wrong, err)
+		}
+	}
+	answers, err := fetch(server, path)
+	if err == nil && answers != "install to "+url+"\n" {
+		err = fmt.Errorf("unknown answers %q", answers)
+	}
 	if err != nil {
 		return "guest-reset", err
 	}
-	defer resp.Body.Close()
-	answers, err := io.ReadAll(resp.Body)
-	switch {
-	case err != nil:
-		return "guest-reset", err
-	case resp.StatusCode != http.StatusOK:
-		return "guest-reset", errors.New(resp.Status)
-	case string(answers) != "install to "+url+"\n":
-		return "guest-reset", fmt.Errorf("unknown answers %q", answers)
-	}
 	disk.Files = map[string]fakeFile{}
 	return "guest-shutdown", errors.Join(disk.dump(sandbox.NewRoot(nil), "/"), disk.write("disk.qcow2"))
+}
+
+// fetch reads a file from a server on the host's loopback.
+func fetch(server, path string) (string, error) {
+	resp, err := http.Get("http://" + strings.Replace(server, "10.0.2.2:", "127.0.0.1:", 1) + "/" + path) //nolint:noctx // ends with the process
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		err = errors.New(resp.Status)
+	}
+	return string(content), err
 }
 
 // fakeBootSector is qemu-img dd.

@@ -256,6 +256,7 @@ type fakeMachine struct {
 
 	mu      sync.Mutex
 	watcher net.Conn // of events
+	watched func()   // is called when there is one; may be nil
 }
 
 // fakeSystem is qemu-system-x86_64.

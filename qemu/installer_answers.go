@@ -181,16 +181,24 @@ func (s *answerServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // report reports each file once.
 func (s *answerServer) report(name string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	const most = 100 // a guest can ask for any name
-	if s.seen[name] || len(s.seen) >= most {
+	if !s.first(name) {
 		return
 	}
-	s.seen[name] = true
 	if err != nil {
 		s.run.Say("the installer asked for %q, which Installer.Files does not have", name)
 		return
 	}
 	s.run.Say("the installer has fetched %s", name)
+}
+
+// first reports whether a name has not been asked for before.
+func (s *answerServer) first(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	const most = 100 // a guest can ask for any name
+	if s.seen[name] || len(s.seen) >= most {
+		return false
+	}
+	s.seen[name] = true
+	return true
 }

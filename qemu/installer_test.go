@@ -4,7 +4,6 @@ package qemu_test
 
 import (
 	"bytes"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -157,52 +156,6 @@ func TestInstallerArguments(t *testing.T) {
 	}
 	if left := existing(t, host); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
-	}
-}
-
-// TestAnswersNeedTheirURL asks the server for files without the random part of its URL.
-func TestAnswersNeedTheirURL(t *testing.T) {
-	host, _ := newHost(t)
-	i := newInstaller(t)
-	statuses := map[string]int{}
-	observe := func(e bake.Event) {
-		if !strings.Contains(e.Text, "has fetched answers") {
-			return
-		}
-		found, _ := filepath.Glob(filepath.Join(host.Dir(), "building", "*", "arguments"))
-		if len(found) != 1 {
-			t.Errorf("machines %q, want one", found)
-			return
-		}
-		data, err := os.ReadFile(found[0])
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		_, url, _ := strings.Cut(string(data), "answers=http://10.0.2.2:")
-		port, rest, _ := strings.Cut(url, "/")
-		secret, _, _ := strings.Cut(rest, "/")
-		for _, path := range []string{"answers", "x/answers", secret + "/../../etc/passwd", secret + "/answers.tmpl", secret + "/"} {
-			resp, err := http.Get("http://127.0.0.1:" + port + "/" + path) //nolint:noctx // on loopback
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-			_ = resp.Body.Close()
-			statuses[strings.Replace(path, secret, "SECRET", 1)] = resp.StatusCode
-		}
-	}
-	img := &bake.Image{Name: "web", Builder: qemu.Builder{Host: host, Source: i, Accelerator: qemu.TCG}}
-	if _, err := bake.Bake(t.Context(), &bake.Options{Observe: observe}, img); err != nil {
-		t.Fatal(err)
-	}
-	if len(statuses) != 5 {
-		t.Errorf("%d requests, want 5", len(statuses))
-	}
-	for path, status := range statuses {
-		if status != http.StatusNotFound {
-			t.Errorf("GET %s = %d, want 404", path, status)
-		}
 	}
 }
 

@@ -132,13 +132,13 @@ func TestInstallerFailures(t *testing.T) {
 	}{
 		"waits": {
 			answers: "echo 'Continent or region:'; while :; do /bin/busybox sleep 100; done",
-			change:  func(i *qemu.Installer) { i.StallTimeout = 5 * time.Second },
+			change:  func(i *qemu.Installer) { i.StallTimeout = 25 * time.Second },
 			want:    []string{"(Installer.StallTimeout): it hangs or waits for an answer", "Continent or region:"},
 		},
 		"takes too long": {
-			answers: "echo working; while :; do dd if=/dev/vdb of=/dev/null bs=64k count=1 skip=$RANDOM 2>/dev/null; done",
-			change:  func(i *qemu.Installer) { i.Timeout = 10 * time.Second },
-			want:    []string{"still installing after 10s (Installer.Timeout)", "working"},
+			answers: "echo working; while :; do dd if=/dev/vdb of=/dev/null bs=64k count=1 2>/dev/null; /bin/busybox sleep 1; done",
+			change:  func(i *qemu.Installer) { i.Timeout = 30 * time.Second },
+			want:    []string{"still installing after 30s (Installer.Timeout)", "working"},
 		},
 		"panics": {
 			answers: "echo c >/proc/sysrq-trigger",
@@ -147,7 +147,7 @@ func TestInstallerFailures(t *testing.T) {
 		"finds no answers": {
 			answers: "true",
 			change: func(i *qemu.Installer) {
-				i.Append, i.StallTimeout = "console=ttyS0 quiet", 5*time.Second
+				i.Append, i.StallTimeout = "console=ttyS0 quiet", 25*time.Second
 			},
 			want: []string{"it has asked for none of Installer.Files", "What now?"},
 		},

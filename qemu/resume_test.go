@@ -122,7 +122,7 @@ func TestResumeAfterKillsInQEMU(t *testing.T) {
 	points := killPoints(t, resumable(b.Host, source))
 	t.Logf("%d kill points", len(points))
 	for i, point := range points {
-		const most = 2
+		const most = 2 // chosen leaves out the first
 		if !chosen(i, len(points), most) {
 			continue
 		}

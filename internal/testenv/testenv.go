@@ -34,6 +34,7 @@
 //   - "qemu" is QEMU for x86 with qemu-img, and the disk disk.qcow2 of a guest in the
 //     directory named by BAKESTONE_QEMUGUEST. [Need] returns the path of the disk.
 //     "qemudebian" is the same with debian.qcow2, which has systemd and cloud-init.
+//   - "ovmf" is UEFI for QEMU with Microsoft's keys, where Debian has it.
 //   - "postgres" is the server of PostgreSQL, on a Unix system, also where Debian keeps it.
 //
 // [SSHD], [Guest], [Moto], [AWSCLI], [Postgres] and [Chromium] call Need themselves. The servers
@@ -117,6 +118,10 @@ func find(ctx context.Context, tool string) (string, error) {
 			return exec.LookPath(filepath.Join(dir, "python"))
 		}
 		return "", errors.New(readersVar + " is not set")
+	case "ovmf":
+		const firmware = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
+		_, err := os.Stat(firmware)
+		return firmware, err
 	case "qemu":
 		return findQEMU("disk.qcow2")
 	case "qemudebian":

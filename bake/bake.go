@@ -144,6 +144,7 @@ func (b *build) bakeAfterSource(ctx context.Context, slots *line, from *build) *
 	if leave, err := slots.enter(ctx, own, b.suspended, nil); err == nil {
 		defer leave()
 	}
+	b.hold.wait(false)
 	b.settle()
 	if err := context.Cause(ctx); err != nil {
 		status := StatusCanceled

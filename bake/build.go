@@ -24,11 +24,11 @@ type build struct {
 	checkAt  int // index of the first stage of check.Launch
 	record   Record
 
-	created   resourceList
-	leaveLine func() // gives the machine's place of Options.Limits back; nil while it has none
-	hold      *hold  // of the record; nil without a Store
-	undoing   bool   // Undo works from the record
-	events    int64  // the number of the last event
+	created resourceList
+	place   *machinePlace // nil while it has none
+	hold    *hold         // of the record; nil without a Store
+	undoing bool          // Undo works from the record
+	events  int64         // the number of the last event
 
 	machine     Machine  // while connected
 	found       Artifact // an artifact that makes the build unnecessary
@@ -52,16 +52,17 @@ type build struct {
 // newBuild plans a build of img, the first or a later attempt. It does no I/O.
 func newBuild(set *settings, img *Image, id string, again int) (*build, error) {
 	b := &build{settings: set, img: img, delivered: make(chan struct{})}
-	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name, Labels: set.Labels, Created: set.Clock.Now().UTC(), Again: again}
+	b.record = Record{Version: RecordVersion, Build: id, Image: img.Name, Labels: set.Labels, Caller: set.Caller, Created: set.Clock.Now().UTC(), Again: again}
 	return b, b.begin()
 }
 
 func (b *build) newRun(id string) *Run {
 	return &Run{
-		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, mask: b.mask,
+		ID: id, Image: b.img.Name, Tags: b.img.Tags, Clock: b.Clock, mask: b.mask, KeepMachine: b.OnFailure == KeepMachine,
 		Log:  slog.New(maskHandler{b.Log.Handler(), b.mask}).With(slog.String("image", b.img.Name), slog.String("build", b.record.Build)),
 		emit: func(e Event) { b.event(e) },
 		step: b.stepName, left: b.leftStep,
+		lease: func(ctx context.Context) error { return b.hold.current(ctx) },
 	}
 }
 
@@ -314,6 +315,7 @@ func (b *build) runStages(ctx context.Context, from int) error {
 			}
 			return err
 		}
+		b.machineLaunched(s)
 		if b.found != nil {
 			return nil
 		}

@@ -45,7 +45,7 @@ func (s *settings) resumeRecord(img *Image) *Record {
 // resume makes b continue from rec.
 func (b *build) resume(rec *Record) error {
 	if rec.Status == StatusReused {
-		b.record.Labels, b.record.Created = rec.Labels, rec.Created
+		b.record.Labels, b.record.Caller, b.record.Created = rec.Labels, rec.Caller, rec.Created
 		return nil // it created nothing and finds the artifact again
 	}
 	b.resumed = true

@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // save writes the record to the store, if there is one, even if ctx has ended:
@@ -58,7 +61,7 @@ func (b *build) fillRecord() error {
 		return nil // it is still the record of the other definition
 	}
 	if !b.undoing {
-		b.record.Builder, b.record.Definition = b.img.builderType(), b.definition()
+		b.record.Builder, b.record.Definition, b.record.Planned = b.img.builderType(), b.definition(), len(b.stages)
 	}
 	b.fillSteps()
 	if b.record.Session, err = json.Marshal(b.session); err != nil {
@@ -97,22 +100,29 @@ func (s *settings) createRecords(ctx context.Context, builds []*build, of map[*I
 	if s.Store == nil {
 		return nil
 	}
-	var errs []error
 	var created []*build
 	for _, b := range builds {
 		if from := of[b.img.From]; from != nil {
 			b.record.From = from.record.Build
 		}
-		if b.hold != nil {
-			continue
+		if b.hold == nil {
+			created = append(created, b)
 		}
-		if err := b.createRecord(ctx); err != nil {
-			errs = append(errs, b.named(err))
-			break
-		}
-		created = append(created, b)
 	}
-	if len(errs) == 0 {
+	var failed atomic.Bool
+	err := eachOf(created, func(b *build) error {
+		if failed.Load() {
+			return nil
+		}
+		err := b.named(b.createRecord(ctx))
+		failed.CompareAndSwap(false, err != nil)
+		return err
+	})
+	for _, b := range builds {
+		b.hold.wait(true)
+	}
+	if err == nil {
+		s.covers.set(builds[len(builds)-1].hold) // it is perhaps the last to end
 		return nil
 	}
 	for _, b := range builds {
@@ -120,9 +130,35 @@ func (s *settings) createRecords(ctx context.Context, builds []*build, of map[*I
 			b.hold.stop()
 		}
 	}
-	for _, b := range created {
-		errs = append(errs, b.named(s.Store.Delete(context.WithoutCancel(ctx), b.record.Build)))
+	// A Save that failed may have stored the record nevertheless.
+	gone := eachOf(created, func(b *build) error {
+		if b.record.Revision == 0 {
+			return nil
+		}
+		err := s.Store.Delete(context.WithoutCancel(ctx), b.record.Build)
+		if b.hold == nil {
+			return nil // the error of Save says more
+		}
+		return b.named(err)
+	})
+	return errors.Join(err, gone)
+}
+
+// saveAtOnce limits the saves of first records that run at once.
+const saveAtOnce = 16
+
+// eachOf calls do for all builds, some at once, and joins the errors.
+func eachOf(builds []*build, do func(*build) error) error {
+	errs := make([]error, len(builds))
+	var all errgroup.Group
+	all.SetLimit(saveAtOnce)
+	for i, b := range builds {
+		all.Go(func() error {
+			errs[i] = do(b)
+			return nil
+		})
 	}
+	_ = all.Wait() // the errors are in errs
 	return errors.Join(errs...)
 }
 
@@ -131,10 +167,18 @@ func (b *build) createRecord(ctx context.Context) error {
 	if err := b.fillRecord(); err != nil {
 		return err
 	}
-	sent := b.time().Now()
+	sent := b.now()
 	first := b.record
-	first.Revision, first.Lease = 1, b.lease(newOwner(b.Owner), 1)
-	if err := b.Store.Save(ctx, &first); err != nil {
+	first.Revision, first.Lease = 1, b.lease(b.owner, 1)
+	b.record.Revision = first.Revision
+	err := b.Store.Save(ctx, &first)
+	if errors.Is(err, ErrConflict) { // perhaps with itself: the response of a first attempt was lost
+		b.record.Revision = 0
+		if stored, loadErr := b.Store.Load(ctx, first.Build); loadErr == nil && stored.Lease.Owner == b.owner {
+			b.record.Revision, err = first.Revision, nil
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("save the record: %w", err)
 	}
 	b.own(b.settings.hold(ctx, &first, sent))

@@ -160,7 +160,7 @@ func (b *build) undo(ctx context.Context, outcome Outcome, which func(*stage) bo
 		name := "undo " + s.Name
 		b.currentStep.Store(&name)
 		started := b.Clock.Now()
-		err := b.hold.check(ctx)
+		err := b.hold.current(ctx)
 		if err == nil {
 			err = b.undoOne(ctx, s, outcome)
 		}

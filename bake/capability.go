@@ -40,7 +40,7 @@ type Validator interface {
 	Validate() error
 }
 
-// A HostValidator is a Provisioner, Check or Publisher that needs programs on the
+// A HostValidator is a Builder, Provisioner, Check or Publisher that needs programs on the
 // baking host. Bake calls ValidateHost before it creates anything. Validate does not,
 // so a definition can be tested where the programs are not installed.
 type HostValidator interface {

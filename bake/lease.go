@@ -19,6 +19,10 @@ type Lease struct {
 	Token  int64         `json:"token,omitempty"`  // rises with each owner
 	Until  time.Time     `json:"until,omitzero"`   // by the owner's clock, for people
 	Length time.Duration `json:"length,omitempty"` // in nanoseconds
+
+	// Under names a build of the same owner that covers this one, which waits for its
+	// turn: the lease lasts as long as the owner renews that one's.
+	Under string `json:"under,omitempty"`
 }
 
 const (
@@ -36,6 +40,8 @@ func (l Lease) validate() error {
 		return fmt.Errorf("invalid lease length %v", l.Length)
 	case len(l.Owner) > longestOwner:
 		return errors.New("lease owner is too long")
+	case l.Under != "" && validateBuildID(l.Under) != nil:
+		return fmt.Errorf("lease is covered by the invalid build %q", shorten(l.Under, longestOwner))
 	}
 	return nil
 }

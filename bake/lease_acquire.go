@@ -17,19 +17,43 @@ type sightings struct {
 }
 
 type sighting struct {
-	revision int64
-	since    time.Time
+	sign  lifeSign
+	since time.Time
 }
 
-// of returns since when rec is unchanged, as far as this process has seen.
-func (s *sightings) of(rec *Record, now time.Time) time.Time {
+// A lifeSign changes as long as the owner of a record lives.
+type lifeSign struct {
+	revision int64
+	cover    int64 // the revision of the record that covers it, if it has the same owner
+}
+
+// sign returns the life sign of rec, of which load loads the record that covers it.
+func sign(rec *Record, load func(build string) (*Record, error)) (lifeSign, error) {
+	now := lifeSign{revision: rec.Revision}
+	if rec.Lease.Under == "" {
+		return now, nil
+	}
+	by, err := load(rec.Lease.Under)
+	switch {
+	case errors.Is(err, ErrNoRecord):
+	case err != nil:
+		return now, err
+	case by.Lease.Owner == rec.Lease.Owner && by.Lease.Under == "":
+		now.cover = by.Revision
+	}
+	return now, nil
+}
+
+// of returns since when the life sign of rec is unchanged, as far as this process has
+// seen.
+func (s *sightings) of(rec *Record, sign lifeSign, now time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen == nil {
 		s.seen = map[string]sighting{}
 	}
-	if at, ok := s.seen[rec.Build]; !ok || at.revision != rec.Revision {
-		s.seen[rec.Build] = sighting{rec.Revision, now}
+	if at, ok := s.seen[rec.Build]; !ok || at.sign != sign {
+		s.seen[rec.Build] = sighting{sign, now}
 	}
 	return s.seen[rec.Build].since
 }
@@ -45,13 +69,15 @@ func (s *sightings) forget(keep func(build string) bool) {
 	}
 }
 
-// remaining returns how long another process may still own rec: zero if it is free.
-func (s *settings) remaining(rec *Record) time.Duration {
+// remaining returns how long another process may still own rec: zero if it is free. Load
+// loads the record that covers it.
+func (s *settings) remaining(rec *Record, load func(build string) (*Record, error)) (time.Duration, error) {
 	if rec.Lease.Owner == "" {
-		return 0
+		return 0, nil
 	}
 	now := s.time().Now()
-	return max(0, rec.Lease.Length-now.Sub(s.sightings.of(rec, now)))
+	seen, err := sign(rec, load)
+	return max(0, rec.Lease.Length-now.Sub(s.sightings.of(rec, seen, now))), err
 }
 
 // acquire takes the lease of the build of rec. If another process has it, acquire waits
@@ -75,7 +101,11 @@ func (s *settings) acquire(ctx context.Context, rec *Record) (*hold, *Record, er
 		if err != nil {
 			return nil, nil, fmt.Errorf("load the record: %w", err)
 		}
-		if left := s.remaining(now); left > 0 {
+		left, err := s.remaining(now, func(build string) (*Record, error) { return s.load(ctx, build) })
+		if err != nil {
+			return nil, nil, fmt.Errorf("load the record that covers it: %w", err)
+		}
+		if left > 0 {
 			if waited || s.impatient {
 				return nil, nil, fmt.Errorf("%w: %s", ErrLeased, now.Lease.Owner)
 			}
@@ -108,8 +138,8 @@ func (s *settings) load(ctx context.Context, build string) (*Record, error) {
 
 // take takes the lease of rec, which is free or has expired.
 func (s *settings) take(ctx context.Context, rec *Record) (*hold, error) {
-	sent, from := s.time().Now(), rec.Lease.Owner
-	rec.Lease = s.lease(newOwner(s.Owner), rec.Lease.Token+1)
+	sent, from := s.now(), rec.Lease.Owner
+	rec.Lease = s.lease(s.owner, rec.Lease.Token+1)
 	rec.Revision++
 	limited, stop := clock.WithTimeout(context.WithoutCancel(ctx), s.time(), storeTimeout)
 	defer stop()

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/boottime"
 )
 
 // A hold is the ownership of a record by this process. It saves the record, and renews
@@ -17,6 +19,7 @@ import (
 // of a build without a Store, do nothing.
 type hold struct {
 	*settings
+	build string
 	owner string
 	token int64
 
@@ -24,7 +27,12 @@ type hold struct {
 	saved  Record        // as the store has it
 
 	mu       sync.Mutex
-	sent     time.Time // when the last successful Save was sent: the lease counts from then
+	sent     boottime.Moment // when the last successful Save was sent: the lease counts from then
+	looked   boottime.Moment // when the record was last saved or loaded
+	under    *hold           // covers this one, or nil
+	waits    bool            // for the build's turn, so that another hold may cover it
+	early    time.Duration   // random; see due
+	stopped  bool            // it is not renewed any more
 	lost     error
 	canceled *CanceledError // a request of another process
 	watchers map[int]func() // are told that one of the two is set
@@ -42,8 +50,9 @@ const (
 )
 
 // hold starts to hold rec, which the caller has just saved with the lease of owner.
-func (s *settings) hold(ctx context.Context, rec *Record, sent time.Time) *hold {
-	h := &hold{settings: s, saving: make(chan struct{}, 1), owner: rec.Lease.Owner, token: rec.Lease.Token, saved: *rec, sent: sent}
+func (s *settings) hold(ctx context.Context, rec *Record, sent boottime.Moment) *hold {
+	h := &hold{settings: s, saving: make(chan struct{}, 1), build: rec.Build, owner: rec.Lease.Owner, token: rec.Lease.Token, saved: *rec, sent: sent, looked: sent}
+	h.early = rand.N(s.Lease/renewAt/2 + 1) //nolint:gosec // not a secret
 	h.saved.Steps = slices.Clone(rec.Steps)
 	if rec.Cancel != "" {
 		h.canceled = &CanceledError{rec.Cancel}
@@ -55,6 +64,9 @@ func (s *settings) hold(ctx context.Context, rec *Record, sent time.Time) *hold 
 		h.renew(ctx)
 	}()
 	h.stop = func() {
+		h.mu.Lock()
+		h.stopped = true
+		h.mu.Unlock()
 		cancel()
 		<-done
 	}
@@ -70,21 +82,20 @@ func (s *settings) lease(owner string, token int64) Lease {
 	return Lease{Owner: owner, Token: token, Until: s.time().Now().Add(s.Lease).UTC().Round(0), Length: s.Lease}
 }
 
-// elapsed returns the time since then, by the monotonic clock or the wall clock,
-// whichever shows more: the first stands still while the computer sleeps.
-func elapsed(c clock.Clock, then time.Time) time.Duration {
-	now := c.Now()
-	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
-}
+// now returns the current moment, for the length of a lease.
+func (s *settings) now() boottime.Moment { return boottime.At(s.time().Now()) }
 
 // left returns how long the lease still lasts.
 func (h *hold) left() time.Duration {
+	if by := h.coveredBy(); by != nil {
+		return by.left()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.Lease - elapsed(h.time(), h.sent)
+	return h.Lease - h.sent.Since(h.now())
 }
 
-// renew saves the record again whenever a third of the lease has passed. It ends when
+// renew renews the lease whenever a third of it has passed. It ends when
 // ctx does or the lease is lost. A Save that hangs does not keep it from noticing the
 // end of the lease.
 func (h *hold) renew(ctx context.Context) {
@@ -98,7 +109,7 @@ func (h *hold) renew(ctx context.Context) {
 		case left <= 0:
 			_ = h.lose(errors.New("it could not be renewed in time"))
 			return
-		case left > h.Lease-h.Lease/renewAt:
+		case !h.due():
 			continue
 		}
 		select {
@@ -108,7 +119,7 @@ func (h *hold) renew(ctx context.Context) {
 				h.saving <- struct{}{}
 				defer func() { <-h.saving }()
 				// A failure is tried again at the next tick.
-				_ = h.try(ctx, h.saved, false)
+				_ = h.keep(ctx)
 			})
 		default:
 		}
@@ -170,10 +181,14 @@ func (h *hold) try(ctx context.Context, rec Record, release bool) error {
 		if left <= 0 {
 			return h.lose(errors.New("it could not be renewed in time"))
 		}
-		now := h.time().Now()
+		now := h.now()
 		lease := h.lease(h.owner, h.saved.Lease.Token)
 		if release {
 			lease = Lease{Token: h.saved.Lease.Token}
+		}
+		under := h.nextCover()
+		if under != nil && !release {
+			lease.Under = under.build
 		}
 		rec.Lease, rec.Revision, rec.Cancel = lease, h.saved.Revision+1, h.saved.Cancel
 		limited, stop := clock.WithTimeout(ctx, h.time(), left)
@@ -187,7 +202,7 @@ func (h *hold) try(ctx context.Context, rec Record, release bool) error {
 			h.saved = rec
 			h.saved.Steps = slices.Clone(rec.Steps)
 			h.mu.Lock()
-			h.sent = now
+			h.sent, h.looked, h.under = now, now, under
 			h.mu.Unlock()
 			return nil
 		case !errors.Is(err, errAdopted):
@@ -313,15 +328,4 @@ func (h *hold) ended() error {
 		return h.lose(errors.New("it could not be renewed in time"))
 	}
 	return nil
-}
-
-// check renews the lease if little of it is left, and returns an error if it is lost or
-// cannot be renewed.
-func (h *hold) check(ctx context.Context) error {
-	if err := h.ended(); err != nil || h == nil || h.left() > h.Lease/marginPart {
-		return err
-	}
-	h.saving <- struct{}{}
-	defer func() { <-h.saving }()
-	return h.try(ctx, h.saved, false)
 }

@@ -21,6 +21,11 @@ import (
 // that has waited longest. A build
 // whose limits are not reached does not wait for another whose are. A resumed build
 // whose machine exists already does not wait, but counts.
+//
+// A build that may get one of several types counts for each of them until it has its
+// machine, and then for that one only. If it launches another machine, for its checks or
+// after the first was reclaimed, it gives its place back and waits once more, ahead of
+// those that have no machine yet.
 type Limits struct {
 	// Machines limits all machines. Zero means no limit.
 	Machines int
@@ -42,15 +47,24 @@ type Limits struct {
 
 // A Demand tells which machine a build needs.
 type Demand struct {
-	Place string // where, for Limits.PerPlace; for EC2 "123456789012/eu-west-1"
-	Type  string // its type, for Limits.PerType; the first one, if there are alternatives
+	Place string   // where, for Limits.PerPlace; for EC2 "123456789012/eu-west-1"
+	Types []string // the types that it may have, for Limits.PerType
 }
 
 // A Demander is a Builder that tells what its builds need, for [Limits]. A build of
-// another Builder counts only for Limits.Machines.
+// another Builder counts only for Limits.Machines. If it names several types, its
+// sessions should be a [MachineTyper].
 type Demander interface {
 	// Demand returns what a build of img needs.
 	Demand(ctx context.Context, img *Image) (Demand, error)
+}
+
+// A MachineTyper is a Session that tells which of the types of its Builder's Demand its
+// machine has.
+type MachineTyper interface {
+	// MachineType returns the type of the session's machine, or "" as long as there is
+	// none.
+	MachineType() string
 }
 
 func (l *Limits) validate() error {
@@ -87,53 +101,8 @@ func (l *Limits) seats(d Demand) []seat {
 	if d.Place != "" {
 		all = append(all, seat{key: "place " + d.Place, most: limit(l.PerPlace, l.Places, d.Place), text: "machines in " + d.Place})
 	}
-	if d.Type != "" {
-		all = append(all, seat{
-			key: "type " + d.Place + " " + d.Type, most: limit(l.PerType, l.Types, d.Type), text: d.Type + " in " + d.Place,
-		})
+	for _, kind := range d.Types {
+		all = append(all, seat{key: "type " + d.Place + " " + kind, most: limit(l.PerType, l.Types, kind), text: kind + " in " + d.Place})
 	}
 	return slices.DeleteFunc(all, func(s seat) bool { return s.most == 0 })
-}
-
-// takeMachine waits until the limits permit the machine that the stage needs. It does
-// nothing if the build has it already, or needs none.
-func (b *build) takeMachine(ctx context.Context, s *stage) error {
-	at := slices.Index(b.stages, s)
-	if b.Limits == nil || b.leaveLine != nil || at < b.launchAt || s.phase > checking {
-		return nil
-	}
-	var demand Demand
-	if d, ok := As[Demander](b.img.Builder); ok {
-		var err error
-		if demand, err = d.Demand(ctx, b.img); err != nil {
-			return &Error{Image: b.img.Name, Err: fmt.Errorf("find out what the build needs: %w", err), mask: b.mask}
-		}
-	}
-	p := &party{priority: b.img.Priority, caller: b.Caller, seats: b.Limits.seats(demand)}
-	if at > b.launchAt { // it is resumed, and its machine exists, perhaps
-		b.leaveLine = b.Limits.line.force(p)
-		return nil
-	}
-	waited := false
-	leave, err := b.Limits.line.enter(ctx, p, b.suspended, func(place int, reached string) {
-		waited = true
-		b.event(Event{Kind: BuildQueued, Queue: place, Text: reached})
-	})
-	if err != nil {
-		return &Error{Image: b.img.Name, Err: err, mask: b.mask}
-	}
-	b.leaveLine = leave
-	if waited && !b.resumed {
-		b.record.Expires = b.Clock.Now().Add(b.Lifetime)
-		b.run.Expires, b.checkRun.Expires = b.record.Expires, b.record.Expires
-	}
-	return nil
-}
-
-// leaveMachine lets another build have the machine's place.
-func (b *build) leaveMachine() {
-	if b.leaveLine != nil {
-		b.leaveLine()
-		b.leaveLine = nil
-	}
 }

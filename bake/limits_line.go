@@ -31,6 +31,7 @@ type seat struct {
 type party struct {
 	priority int
 	caller   string
+	again    bool // it had seats before
 	seats    []seat
 
 	number   int           // in order of arrival
@@ -79,6 +80,20 @@ func (l *line) force(p *party) (leave func()) {
 	l.begin(p)
 	l.admit(p)
 	return sync.OnceFunc(func() { l.leave(p) })
+}
+
+// change lets p, which was admitted, have other seats, although there may be none.
+func (l *line) change(p *party, seats []seat) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range seats {
+		l.taken[s.key]++
+	}
+	for _, s := range p.seats {
+		release(l.taken, s.key)
+	}
+	p.seats = seats
+	l.serve()
 }
 
 // begin prepares p. The caller holds the lock.
@@ -155,12 +170,23 @@ func (l *line) serve() {
 	}
 }
 
-// sort puts the waiting in the order of their admission: by priority, then in turns of
-// the callers, beginning with those that have the least and whose last turn is longest
-// ago, then by arrival.
+// first compares two parties by whether they had seats before.
+func first(a, b *party) int {
+	switch {
+	case a.again == b.again:
+		return 0
+	case a.again:
+		return -1
+	}
+	return 1
+}
+
+// sort puts the waiting in the order of their admission: those that had seats before,
+// then by priority, then in turns of the callers, beginning with those that have the
+// least and whose last turn is longest ago, then by arrival.
 func (l *line) sort() {
 	slices.SortFunc(l.waiting, func(a, b *party) int {
-		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.number, b.number))
+		return cmp.Or(first(a, b), cmp.Compare(b.priority, a.priority), cmp.Compare(a.number, b.number))
 	})
 	has := map[string]int{}
 	for _, p := range l.waiting {
@@ -169,7 +195,7 @@ func (l *line) sort() {
 	}
 	slices.SortFunc(l.waiting, func(a, b *party) int {
 		return cmp.Or(
-			cmp.Compare(b.priority, a.priority), cmp.Compare(a.rank, b.rank),
+			first(a, b), cmp.Compare(b.priority, a.priority), cmp.Compare(a.rank, b.rank),
 			cmp.Compare(l.turns[a.caller], l.turns[b.caller]), cmp.Compare(a.number, b.number),
 		)
 	})

@@ -50,7 +50,7 @@ func newCensus() *census { return &census{now: map[string]int{}, most: map[strin
 
 // image returns an image whose machine lives for a minute.
 func (c *census) image(name string, d bake.Demand) *bake.Image {
-	keys := []string{"", d.Place, d.Place + " " + d.Type}
+	keys := []string{"", d.Place, d.Place + " " + strings.Join(d.Types, " ")}
 	return &bake.Image{
 		Name: name, ProvisionOnly: true, Builder: demandBuilder{Builder: baketest.NewBuilder(nil), demand: d},
 		Provisioners: []bake.Provisioner{bake.ProvisionFunc{Name: "work", Do: func(context.Context, bake.Machine) error {
@@ -72,7 +72,7 @@ func TestLimitsOverCalls(t *testing.T) {
 		limits := &bake.Limits{Machines: 10, PerPlace: 5, PerType: 2, Places: map[string]int{"small": 1}, Types: map[string]int{"cheap": 0}}
 		var calls sync.WaitGroup
 		for i := range 60 {
-			d := bake.Demand{Place: []string{"here", "there", "small"}[i%3], Type: []string{"big", "cheap"}[i/3%2]}
+			d := bake.Demand{Place: []string{"here", "there", "small"}[i%3], Types: []string{[]string{"big", "cheap"}[i/3%2]}}
 			calls.Go(func() {
 				if _, err := bake.Bake(t.Context(), &bake.Options{Limits: limits}, c.image(fmt.Sprint(i), d)); err != nil {
 					t.Error(err)
@@ -155,7 +155,7 @@ func TestLimitsEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCensus()
 		limits := &bake.Limits{PerType: 1}
-		d := bake.Demand{Place: "here", Type: "big"}
+		d := bake.Demand{Place: "here", Types: []string{"big"}}
 		var calls sync.WaitGroup
 		for i := range 4 {
 			calls.Go(func() { _, _ = bake.Bake(t.Context(), &bake.Options{Limits: limits}, c.image(fmt.Sprint(i), d)) })
@@ -169,9 +169,9 @@ func TestLimitsEvents(t *testing.T) {
 		}
 		var finished []string
 		for _, name := range []string{"other type", "other place"} {
-			other := bake.Demand{Place: "here", Type: name}
+			other := bake.Demand{Place: "here", Types: []string{name}}
 			if name == "other place" {
-				other = bake.Demand{Place: name, Type: "big"}
+				other = bake.Demand{Place: name, Types: []string{"big"}}
 			}
 			if _, err := bake.Bake(t.Context(), &bake.Options{Limits: limits, Observe: observe}, c.image(name, other)); err != nil || len(queued) > 0 {
 				t.Errorf("Bake() of another kind = %v, queued %v, want success without a wait", err, queued)

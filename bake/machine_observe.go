@@ -2,13 +2,12 @@ package bake
 
 import (
 	"context"
-	"errors"
 	"io"
 )
 
 // An observed machine reports the commands run on the underlying machine, their
 // output line by line, and transfers. It masks the secrets of a command before the
-// command starts. It refuses to change the machine once the build belongs to another
+// command starts. It refuses to use the machine once the build may belong to another
 // process.
 type observed struct {
 	machine Machine
@@ -19,7 +18,10 @@ type observed struct {
 var _ Machine = (*observed)(nil)
 
 func (o *observed) Run(ctx context.Context, cmd *Cmd) error {
-	if err := errors.Join(cmd.Validate(), o.hold.ended()); err != nil {
+	if err := cmd.Validate(); err != nil {
+		return err
+	}
+	if err := o.hold.current(ctx); err != nil {
 		return err
 	}
 	for _, secret := range cmd.Secrets {
@@ -41,7 +43,7 @@ func (o *observed) Run(ctx context.Context, cmd *Cmd) error {
 }
 
 func (o *observed) Put(ctx context.Context, up *Upload) error {
-	if err := o.hold.ended(); err != nil {
+	if err := o.hold.current(ctx); err != nil {
 		return err
 	}
 	with := *up
@@ -50,13 +52,16 @@ func (o *observed) Put(ctx context.Context, up *Upload) error {
 }
 
 func (o *observed) Get(ctx context.Context, down *Download) error {
+	if err := o.hold.current(ctx); err != nil {
+		return err
+	}
 	with := *down
 	with.Progress = o.progress(down.Source, down.Progress)
 	return o.run.maskError(o.machine.Get(ctx, &with), nil)
 }
 
 func (o *observed) Reboot(ctx context.Context, cmd *Cmd) error {
-	if err := o.hold.ended(); err != nil {
+	if err := o.hold.current(ctx); err != nil {
 		return err
 	}
 	o.run.Say("rebooting")
@@ -64,6 +69,9 @@ func (o *observed) Reboot(ctx context.Context, cmd *Cmd) error {
 }
 
 func (o *observed) Facts(ctx context.Context) (Facts, error) {
+	if err := o.hold.current(ctx); err != nil {
+		return Facts{}, err
+	}
 	facts, err := o.machine.Facts(ctx)
 	return facts, o.run.maskError(err, nil)
 }

@@ -20,7 +20,8 @@ type Options struct {
 	Limits *Limits
 
 	// Caller names for whom the images are baked, such as a team or a user: callers
-	// take turns when builds wait for Limits. All calls without a name are one caller.
+	// take turns when builds wait for Limits. All calls without a name are one caller. It is
+	// in the records.
 	Caller string
 
 	// StopOnFailure cancels and cleans up running builds and skips waiting ones when
@@ -135,13 +136,15 @@ type settings struct {
 	begun     time.Time // when Bake was called
 	observing *queue
 	sightings *sightings
+	owner     string // of its leases
+	covers    *cover
 	impatient bool            // leased records are not waited for
 	suspended <-chan struct{} // closed when the builds are to end after their running step
 	settle    func()          // waits until an end of the caller's context has taken effect
 }
 
 func newSettings(o *Options) *settings {
-	s := &settings{mask: &mask.Masker{}, observing: newQueue(), sightings: &sightings{}, settle: func() {}}
+	s := &settings{mask: &mask.Masker{}, observing: newQueue(), sightings: &sightings{}, covers: newCover(), settle: func() {}}
 	if o != nil {
 		s.Options = *o
 	}
@@ -151,6 +154,7 @@ func newSettings(o *Options) *settings {
 	orDefault(&s.Lifetime, defaultLifetime)
 	orDefault(&s.Lease, defaultLease)
 	orDefault(&s.SuspendWait, defaultSuspendWait)
+	s.owner = newOwner(s.Owner)
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}

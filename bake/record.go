@@ -19,6 +19,9 @@ type Record struct {
 	// Labels are Options.Labels, for the program that owns the store.
 	Labels map[string]string `json:"labels,omitempty"`
 
+	// Caller is Options.Caller: for whom the image is baked.
+	Caller string `json:"caller,omitempty"`
+
 	// From is the build of the source image, Image.From, and Source the id of its
 	// artifact, once there is one.
 	From   string `json:"from,omitempty"`
@@ -47,6 +50,10 @@ type Record struct {
 
 	// Artifact is the good artifact, or the one that was found.
 	Artifact *ArtifactRecord `json:"artifact,omitempty"`
+
+	// Planned is how many steps the build has if it succeeds, of which Steps has those
+	// that have begun. Zero before the first one.
+	Planned int `json:"planned,omitempty"`
 
 	Steps   []StepRecord    `json:"steps"`
 	Session json.RawMessage `json:"session,omitempty"`
@@ -136,6 +143,8 @@ func (r *Record) validate() error {
 		return fmt.Errorf("record of version %d; this library reads version %d: use the one that wrote it", r.Version, RecordVersion)
 	case r.Again < 0 || r.Again > mostAgain:
 		return fmt.Errorf("invalid number of attempts %d", r.Again)
+	case r.Planned < 0:
+		return fmt.Errorf("invalid number of steps %d", r.Planned)
 	case r.Revision < 0:
 		return fmt.Errorf("invalid record revision %d", r.Revision)
 	}

@@ -34,6 +34,10 @@ type Run struct {
 	// Checks reports whether this session is that of the check machine.
 	Checks bool
 
+	// KeepMachine reports whether the machine stays if the build fails, even when this
+	// process has ended.
+	KeepMachine bool
+
 	// Fingerprint identifies the image together with its source. It is empty if
 	// Image.Fingerprint is.
 	Fingerprint string
@@ -52,6 +56,8 @@ type Run struct {
 	mask *mask.Masker
 	step func() string // at work
 	left func() string // that an ended process had begun
+
+	lease func(context.Context) error // see CheckLease
 }
 
 // NewRun returns a Run for testing a Builder without the engine. If c is nil, the

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -22,20 +21,23 @@ import (
 //		},
 //	}
 //	http.HandleFunc("POST /bakes", func(w http.ResponseWriter, r *http.Request) {
-//		records, err := runner.Start(r.Context(), map[string]string{"version": "7"}, "web")
+//		records, err := runner.Start(r.Context(), bake.Request{
+//			Images: []string{"web"}, Labels: map[string]string{"version": "7"}, Caller: "alice",
+//		})
 //		…
 //	})
 //	err := runner.Serve(ctx) // until ctx is canceled; with ErrSuspended on SIGTERM
 //
-// [Records] and [Store].Load tell how far the builds are, in any process, and [Cancel]
-// cancels one.
+// [Records] and [Store].Load tell how far the builds are, in any process, package journal
+// keeps their events, and [Cancel] cancels one.
 type Runner struct {
-	// Options configures the bakes. Store is required; Resume and Labels are not used.
-	// All bakes share one Observe, which receives one event at a time.
+	// Options configures the bakes. Store is required; Resume and Labels are not used, and
+	// Caller is that of requests without one. All bakes share one Observe, which receives
+	// one event at a time.
 	Options *Options
 
-	// Images returns the definitions for the labels that Start was given, at least those
-	// of the images that were started and of their sources. It is required.
+	// Images returns the definitions for the labels of a Request, at least those of the
+	// images that were started; their sources need not be in the list. It is required.
 	Images func(ctx context.Context, labels map[string]string) ([]*Image, error)
 
 	// Builder returns the builder, with its credentials, to remove what was made of an
@@ -84,81 +86,6 @@ func (r *Runner) validate() error {
 	}
 	r.once.Do(func() { r.kick = make(chan struct{}, 1) })
 	return errors.Join(errs...)
-}
-
-// Start records bakes of the named images and of their sources, for the first Runner that
-// is free, and returns the records, sources first. It succeeds also while no Runner runs.
-// The labels are in the records, and tell Images which definitions to return. The
-// definitions are validated before anything is recorded.
-func (r *Runner) Start(ctx context.Context, labels map[string]string, names ...string) ([]*Record, error) {
-	if err := r.validate(); err != nil {
-		return nil, err
-	}
-	all, err := r.images(ctx, labels)
-	if err != nil {
-		return nil, err
-	}
-	var images []*Image
-	for _, name := range names {
-		img := named(all, name)
-		if img == nil {
-			return nil, &Error{Image: name, Err: errors.New("no definition of this image")}
-		}
-		images = withSources(images, img)
-	}
-	if err := Validate(r.Options, images...); err != nil {
-		return nil, err
-	}
-	records := make([]*Record, 0, len(images))
-	builds := map[*Image]string{}
-	now := clock.OrSystem(r.Options.Clock).Now()
-	for _, img := range images {
-		rec := &Record{Version: RecordVersion, Revision: 1, Build: newBuildID(now), Image: img.Name, Labels: labels, From: builds[img.From], Created: now.UTC()}
-		if err := r.Options.Store.Save(ctx, rec); err != nil {
-			return records, &Error{Image: img.Name, Err: fmt.Errorf("save the record: %w", err)}
-		}
-		builds[img] = rec.Build
-		records = append(records, rec)
-	}
-	select {
-	case r.kick <- struct{}{}:
-	default:
-	}
-	return records, nil
-}
-
-func (r *Runner) images(ctx context.Context, labels map[string]string) (images []*Image, err error) {
-	err = guard(func() (err error) {
-		images, err = r.Images(ctx, labels)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("definitions: %w", err)
-	}
-	return images, nil
-}
-
-func named(images []*Image, name string) *Image {
-	for _, img := range images {
-		if img != nil && img.Name == name {
-			return img
-		}
-	}
-	return nil
-}
-
-// withSources adds img after its sources, each once.
-func withSources(images []*Image, img *Image) []*Image {
-	var chain []*Image
-	for at := img; at != nil && len(chain) <= deepest; at = at.From {
-		chain = append([]*Image{at}, chain...)
-	}
-	for _, at := range chain {
-		if named(images, at.Name) != at {
-			images = append(images, at)
-		}
-	}
-	return images
 }
 
 // Serve works on the records until ctx ends, and waits for its bakes. They are canceled

@@ -47,7 +47,7 @@ func (s *service) round(ctx context.Context) {
 	s.sightings.forget(func(build string) bool { return byBuild[build] != nil })
 	maps.DeleteFunc(s.ended, func(build string, _ *Record) bool { return byBuild[build] == nil })
 	for _, graph := range graphs(records, byBuild) {
-		s.look(ctx, graph)
+		s.look(ctx, graph, byBuild)
 	}
 }
 
@@ -74,6 +74,7 @@ func (s *service) records(ctx context.Context) ([]*Record, error) {
 		}
 		records = append(records, rec)
 	}
+	sortByAge(records)
 	return records, errors.Join(errs...)
 }
 
@@ -103,11 +104,18 @@ func graphs(records []*Record, byBuild map[string]*Record) [][]*Record {
 }
 
 // look decides what to do with the records of a graph.
-func (s *service) look(ctx context.Context, graph []*Record) {
+func (s *service) look(ctx context.Context, graph []*Record, byBuild map[string]*Record) {
+	load := func(build string) (*Record, error) {
+		if rec := byBuild[build]; rec != nil {
+			return rec, nil
+		}
+		return nil, ErrNoRecord
+	}
 	now := s.Clock.Now()
 	todo, free := false, true
 	for _, rec := range graph {
-		free = s.remaining(rec) == 0 && free // remaining also remembers the revision
+		left, _ := s.remaining(rec, load) // also remembers its life sign
+		free = left == 0 && free
 		todo = todo || !rec.Ended() || rec.kept() && now.After(rec.Expires)
 	}
 	if !free {
@@ -197,7 +205,7 @@ func (s *service) workOn(ctx context.Context, graph []*Record) error {
 
 // bakeGraph bakes images, of which some have records.
 func (s *service) bakeGraph(ctx context.Context, resume []*Record, images []*Image) error {
-	set := s.one(resume[0].Labels)
+	set := s.one(resume[0])
 	set.Resume = resume
 	if err := Validate(&set.Options, images...); err != nil {
 		return err
@@ -221,10 +229,12 @@ func (s *service) bakeGraph(ctx context.Context, resume []*Record, images []*Ima
 	return errors.Join(errs...)
 }
 
-// one returns the settings of one bake, which share the observer and what was seen.
-func (s *service) one(labels map[string]string) *settings {
+// one returns the settings of the bake of rec, which share the observer and what was
+// seen.
+func (s *service) one(rec *Record) *settings {
 	set := newSettings(&s.settings.Options)
-	set.observing, set.sightings, set.Labels, set.impatient = s.observing, s.sightings, labels, true
+	set.observing, set.sightings, set.impatient = s.observing, s.sightings, true
+	set.Labels, set.Caller = rec.Labels, cmp.Or(rec.Caller, s.Caller)
 	return set
 }
 
@@ -246,7 +256,7 @@ func (s *service) undoRecord(ctx context.Context, img *Image, rec *Record) error
 			img.Builder = b
 		}
 	}
-	set := s.one(rec.Labels)
+	set := s.one(rec)
 	addSecrets(set.mask, img.Secrets...)
 	err := set.undo(ctx, img, rec, reason)
 	if errors.Is(err, ErrUndoSkipped) {

@@ -93,7 +93,7 @@ func (f *fleet) count(kind bake.EventKind) (n int) {
 
 func (f *fleet) start(r *bake.Runner, names ...string) []*bake.Record {
 	f.t.Helper()
-	recs, err := r.Start(f.t.Context(), map[string]string{"version": "1"}, names...)
+	recs, err := r.Start(f.t.Context(), bake.Request{Images: names, Labels: map[string]string{"version": "1"}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -272,11 +272,11 @@ func TestRunnerValidates(t *testing.T) {
 	}
 	r := f.runner(f.store)
 	for want, names := range map[string][]string{"image absent: no definition": {"top", "absent"}, "no images": nil} {
-		if recs, err := r.Start(t.Context(), map[string]string{"version": "1"}, names...); err == nil || !strings.Contains(err.Error(), want) {
+		if recs, err := r.Start(t.Context(), bake.Request{Images: names, Labels: map[string]string{"version": "1"}}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Start(%q) = %v, %v, want %q", names, recs, err, want)
 		}
 	}
-	if _, err := r.Start(t.Context(), nil, "top"); !errors.Is(err, errPlanted) {
+	if _, err := r.Start(t.Context(), bake.Request{Images: []string{"top"}}); !errors.Is(err, errPlanted) {
 		t.Errorf("Start without definitions = %v, want the planted error", err)
 	}
 	if builds, err := f.store.List(t.Context()); err != nil || len(builds) != 0 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrNoRecord is returned, wrapped, by Store.Load if there is no such record.
@@ -33,7 +34,8 @@ type Store interface {
 	// every Save that has returned, in any process.
 	Load(ctx context.Context, build string) (*Record, error)
 
-	// List returns the ids of all builds, oldest first. Ids sort by time.
+	// List returns the ids of all builds in ascending order. Those that do not come from a
+	// Request with an ID begin with the time.
 	List(ctx context.Context) ([]string, error)
 
 	// Delete removes the record of a build. It succeeds if there is none. A later Save
@@ -120,5 +122,10 @@ func Records(ctx context.Context, store Store) ([]*Record, error) {
 			errs = append(errs, fmt.Errorf("load the record of build %s: %w", build, err))
 		}
 	}
+	sortByAge(records)
 	return records, errors.Join(errs...)
+}
+
+func sortByAge(records []*Record) {
+	slices.SortStableFunc(records, func(a, b *Record) int { return a.Created.Compare(b.Created) })
 }

@@ -19,7 +19,9 @@ import (
 
 // DirStore returns a Store that keeps each record in a file with mode 0600 in dir. It
 // creates dir if necessary. Any number of processes of a host may use it; those of
-// several hosts if locks of the file system reach across hosts.
+// several hosts if locks of the file system reach across hosts. A process that is stopped
+// in the middle of a Save, by SIGSTOP, keeps the others from changing that record, until
+// it continues or is killed.
 //
 // The store accepts only build ids that the engine makes, so that no id leads out of
 // dir, and loads only records that this library wrote, of at most 64 MiB. List removes
@@ -64,7 +66,7 @@ func (d *dirStore) Save(ctx context.Context, r *Record) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
 	d.sweeps.Do(func() { _, _ = d.sweep(ctx) })

@@ -216,7 +216,7 @@ func TestUnwritableStore(t *testing.T) {
 	memory := baketest.NewBuilder(nil)
 	results, err := bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(filepath.Join(file, "records"))},
 		&bake.Image{Name: "web", Builder: memory}, &bake.Image{Name: "db", Builder: memory})
-	if err == nil || !strings.Contains(err.Error(), "image web: save the record: ") || results != nil || len(memory.Existing()) != 0 {
+	if err == nil || !strings.Contains(err.Error(), ": save the record: ") || results != nil || len(memory.Existing()) != 0 {
 		t.Errorf("Bake = %v, %v, existing %v; want an error and nothing", results, err, memory.Existing())
 	}
 }

@@ -106,10 +106,17 @@ func (img *Image) validate(number int, given map[*Image]bool) []error {
 	return errs
 }
 
-// validateHost reports what the image's provisioners, checks and publishers lack on
-// the baking host.
+// validateHost reports what the image's builder, provisioners, checks and publishers lack
+// on the baking host.
 func (img *Image) validateHost(secrets *mask.Masker) error {
+	var builder error
+	if v, ok := As[HostValidator](img.Builder); ok {
+		if err := v.ValidateHost(); err != nil {
+			builder = &Error{Image: img.Name, Err: err, mask: secrets}
+		}
+	}
 	return errors.Join(
+		builder,
 		validateHosts(img, secrets, "provision", img.Provisioners),
 		validateHosts(img, secrets, "check", img.Checks),
 		validateHosts(img, secrets, "publish", img.Publishers),

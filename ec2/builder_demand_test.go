@@ -13,13 +13,17 @@ import (
 func TestDemand(t *testing.T) {
 	server := roleServer(t, nil)
 	cloud := newCloud(server)
-	for want, b := range map[bake.Demand]ec2.Builder{
-		{Place: mainAccount + "/" + testRegion, Type: "t3.small"}: {Cloud: cloud},
-		{Place: mainAccount + "/us-east-1", Type: "m7i.large"}:    {Cloud: cloud, Region: "us-east-1", InstanceTypes: []string{"m7i.large", "m6i.large"}},
-		{Place: prodAccount + "/" + testRegion, Type: "t3.small"}: {Cloud: cloud.Assume(ec2.Role{ARN: prodRole})},
+	usual := []string{"t3.small", "t4g.small"}
+	for _, test := range []struct {
+		want    bake.Demand
+		builder ec2.Builder
+	}{
+		{bake.Demand{Place: mainAccount + "/" + testRegion, Types: usual}, ec2.Builder{Cloud: cloud}},
+		{bake.Demand{Place: mainAccount + "/us-east-1", Types: []string{"m7i.large", "m6i.large"}}, ec2.Builder{Cloud: cloud, Region: "us-east-1", InstanceTypes: []string{"m7i.large", "m6i.large"}}},
+		{bake.Demand{Place: prodAccount + "/" + testRegion, Types: usual}, ec2.Builder{Cloud: cloud.Assume(ec2.Role{ARN: prodRole})}},
 	} {
-		got, err := b.Demand(t.Context(), nil)
-		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		got, err := test.builder.Demand(t.Context(), nil)
+		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
 			t.Errorf("Demand() error = %v (-want +got):\n%s", err, diff)
 		}
 	}

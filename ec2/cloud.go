@@ -134,7 +134,8 @@ func NewCloud(cfg aws.Config, o *CloudOptions) *Cloud {
 	c.account = newShared[string](c.options)
 	c.schedule = awsapi.Schedule{
 		Limiter: c.options.limiter(), Clock: c.options.Clock,
-		CallTimeout: c.options.CallTimeout, MaxBackoff: c.options.MaxRetryDelay, Report: reportCall,
+		CallTimeout: c.options.CallTimeout, MaxBackoff: c.options.MaxRetryDelay,
+		Allow: bake.CheckLease, Report: reportCall,
 	}
 	return c
 }

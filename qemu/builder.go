@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"regexp"
@@ -37,6 +38,21 @@ type Builder struct {
 	// does. Zero means the size of the source, or 20 GiB for an Installer.
 	DiskSize int64
 
+	// Disks are further disks, which are captured with the first. Those of the source
+	// come first.
+	Disks []DataDisk
+
+	// Networks are networks of the machine besides the one over which it is baked.
+	Networks []Network
+
+	// Hardware is the virtual hardware. Zero means VirtioHardware.
+	Hardware Hardware
+
+	// CheckHardware is the hardware of the machine that checks the image: that of an
+	// OVA or a Box shows whether the guest has the drivers to boot there. Zero means
+	// that of Hardware.
+	CheckHardware Hardware
+
 	// Machine is QEMU's machine type. Empty means "q35", or "virt" for aarch64.
 	Machine string
 
@@ -55,6 +71,12 @@ type Builder struct {
 	// Accelerator runs the guest's code. Empty chooses one that works; an event
 	// reports which. The environment variable BAKESTONE_QEMU_ACCEL takes precedence.
 	Accelerator Accelerator
+
+	// Detach lets the machine survive the process that bakes, for a resumed build to
+	// go on with it. It is implied by bake.KeepMachine. Host.Sweep and Host.EndMachine
+	// end machines that nothing resumes. By default, on Linux, the machine ends with
+	// the process, and a resumed build starts it again from its disk.
+	Detach bool
 
 	// Args are further arguments of QEMU, after Bakestone's own.
 	Args []string
@@ -87,8 +109,9 @@ type Builder struct {
 }
 
 var (
-	_ bake.Builder = Builder{}
-	_ bake.Finder  = Builder{}
+	_ bake.Builder       = Builder{}
+	_ bake.Finder        = Builder{}
+	_ bake.HostValidator = Builder{}
 )
 
 // A Capture configures the file that the disk is written to.
@@ -184,6 +207,8 @@ func (b Builder) Validate(img *bake.Image) error {
 	if err := b.Firmware.validate(b.Arch); err != nil {
 		invalid("Firmware", "%w", err)
 	}
+	b.validateDisks(invalid)
+	b.validateNetworks(invalid)
 	if err := b.Accelerator.validate(); err != nil {
 		invalid("Accelerator", "%w", err)
 	}
@@ -203,6 +228,17 @@ func (b Builder) Validate(img *bake.Image) error {
 		invalid("UserData", "%w", err)
 	}
 	return errors.Join(append(errs, redacted.Check("Builder", b, "others can read this field, so keep secrets out of it", bake.Invalid))...)
+}
+
+// ValidateHost returns a [*MissingProgramError] for each program of QEMU's that is not
+// installed, joined.
+func (b Builder) ValidateHost() error {
+	_, noImg := b.Host.program("qemu-img")
+	_, noSystem := b.Host.program("qemu-system-" + cmp.Or(b.Arch, x86))
+	if _, err := b.Host.program("qemu-system-" + arm64); b.Arch == "" && err == nil {
+		noSystem = nil // the source may be an image for it
+	}
+	return errors.Join(noImg, noSystem)
 }
 
 // Begin returns a new session.

@@ -73,8 +73,9 @@ func TestBuilderConforms(t *testing.T) {
 	baketest.Conform(t, func(t *testing.T) baketest.Platform {
 		t.Helper()
 		host, source := newHost(t)
+		data := []qemu.DataDisk{{Name: "data", Size: 1 << 30}}
 		return baketest.Platform{
-			Builder:  qemu.Builder{Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG},
+			Builder:  qemu.Builder{Host: host, Source: qemu.DiskFile(source), Disks: data, Accelerator: qemu.TCG},
 			Layers:   qemu.Builder{Host: host, Accelerator: qemu.TCG},
 			Existing: func() []string { return existing(t, host) },
 		}

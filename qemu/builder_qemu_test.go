@@ -5,7 +5,10 @@ package qemu_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/provision"
 	"github.com/bakestone-go/bakestone/qemu"
@@ -190,5 +196,84 @@ func TestResumeAfterKillInQEMU(t *testing.T) {
 	}
 	if !strings.Contains(strings.Join(said, "\n"), "the machine has ended with the process that started it") {
 		t.Errorf("the resumed build says %q: QEMU outlived the killed process", said)
+	}
+}
+
+// TestKeptMachineOutlivesProgramInQEMU keeps the machine of a bake in a process that ends,
+// and uses it from another one.
+func TestKeptMachineOutlivesProgramInQEMU(t *testing.T) {
+	b := realBuilder(t)
+	if dir := os.Getenv(killedHost); dir != "" {
+		b.Host = qemu.NewHost(dir, nil)
+		results, err := bake.Bake(t.Context(), &bake.Options{OnFailure: bake.KeepMachine}, &bake.Image{
+			Name: "kept", Builder: b, Provisioners: []bake.Provisioner{provision.Shell("echo trace >trace", "exit 3")},
+		})
+		if len(results) != 1 || results[0].Kept == nil {
+			t.Fatalf("Bake = %v, want a kept machine", err)
+		}
+		kept := results[0].Kept
+		fmt.Printf("\n%s\n", base64.StdEncoding.EncodeToString([]byte(strings.Join([]string{kept.Machine, kept.Address, kept.User, kept.HostKey, kept.Key.Reveal()}, "\x00"))))
+		return
+	}
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKeptMachineOutlivesProgramInQEMU$")
+	cmd.Env = append(os.Environ(), killedHost+"="+b.Host.Dir())
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("the process that keeps a machine: %v\n%s", err, out)
+	}
+	text, err := base64.StdEncoding.DecodeString(strings.Split(string(out), "\n")[1])
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	kept := strings.Split(string(text), "\x00")
+
+	machines, err := b.Host.Machines(t.Context())
+	if err != nil || len(machines) != 1 {
+		t.Fatalf("Machines() = %+v, %v, want one", machines, err)
+	}
+	m := machines[0]
+	if !m.Running || m.ID != kept[0] || m.Address != kept[1] || m.Login != kept[2] || m.Image != "kept" {
+		t.Errorf("Machines() = %+v, want the running machine %q", m, kept[:3])
+	}
+	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(kept[3]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := sshmachine.Connect(t.Context(), &sshmachine.Config{
+		Addr: m.Address, User: m.Login, HostKey: sshmachine.FixedHostKey(hostKey),
+		Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(kept[4]), bake.Secret{})},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if trace, err := bake.Output(t.Context(), conn, bake.Sh("cat trace")); err != nil || trace != "trace" {
+		t.Errorf("Output(cat trace) = %q, %v, want %q", trace, err, "trace")
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	screen, err := new(net.Dialer).DialContext(t.Context(), "unix", filepath.Join(m.Dir, "vnc.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer screen.Close()
+	greeting := make([]byte, len("RFB 003."))
+	if _, err := io.ReadFull(screen, greeting); err != nil || string(greeting) != "RFB 003." {
+		t.Errorf("VNC greets with %q, %v", greeting, err)
+	}
+	if err := b.Host.EndMachine(t.Context(), "../"+m.ID); err == nil {
+		t.Error("EndMachine accepts a path")
+	}
+	for range 2 {
+		if err := b.Host.EndMachine(t.Context(), m.ID); err != nil {
+			t.Errorf("EndMachine = %v", err)
+		}
+	}
+	if got := existing(t, b.Host); len(got) > 0 {
+		t.Errorf("left after EndMachine: %v", got)
+	}
+	if machines, err := b.Host.Machines(t.Context()); err != nil || len(machines) > 0 {
+		t.Errorf("Machines() = %+v, %v, want none", machines, err)
 	}
 }

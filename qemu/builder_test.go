@@ -141,8 +141,9 @@ func TestMissingQEMU(t *testing.T) {
 	if !ok || missing.Program != "qemu-img" || missing.Package != "qemu-utils" {
 		t.Errorf("Bake without QEMU = %v, want a MissingProgramError", err)
 	}
-	wantError(t, err, "find source disk: qemu-img is not installed")
+	wantError(t, err, "image web: qemu-img is not installed")
 	wantError(t, err, "apt-get install qemu-utils")
+	wantError(t, err, "apt-get install qemu-system-x86")
 }
 
 // TestAcceleratorFallback runs a QEMU that has no other accelerator than TCG.

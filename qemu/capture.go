@@ -102,6 +102,9 @@ func (s *session) clean(ctx context.Context, m bake.Machine) error {
 			return err
 		}
 	}
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
+	}
 	if err := atomicfile.Write(s.path(cleanName), nil, privateFile); err != nil {
 		return err
 	}
@@ -168,7 +171,11 @@ func (s *session) waitOff(ctx context.Context, pressNow bool) error {
 
 // pressButton sends the guest an ACPI event.
 func (s *session) pressButton(ctx context.Context) {
-	if err := qmp.Do(ctx, s.path(socketName), "system_powerdown", nil, nil); err != nil {
+	err := bake.CheckLease(ctx)
+	if err == nil {
+		err = qmp.Do(ctx, s.path(socketName), "system_powerdown", nil, nil)
+	}
+	if err != nil {
 		s.run.Log.Debug("pressing the power button", slog.String("error", err.Error()))
 	}
 }
@@ -178,44 +185,31 @@ func (s *session) imageDir() string {
 	return filepath.Join(s.builder.Host.imagesDir(), s.run.Image, s.run.ID)
 }
 
-// writeImage writes the machine's disk as a standalone file, and checks it.
+// writeImage writes the machine's disks as standalone files, and checks them.
 func (s *session) writeImage(ctx context.Context) error {
-	host, dir := s.builder.Host, s.imageDir()
-	if err := os.MkdirAll(dir, privateDir); err != nil {
+	if err := bake.CheckLease(ctx); err != nil {
 		return err
 	}
-	path := filepath.Join(dir, diskName)
-	args := []string{"convert", "-f", "qcow2", "-O", "qcow2"}
-	if s.builder.Capture.Compress {
-		args = append(args, "-c")
-	}
-	if _, err := host.img(ctx, s.run, append(args, s.path(diskName), path)...); err != nil {
+	if err := os.MkdirAll(s.imageDir(), privateDir); err != nil {
 		return err
 	}
-	if _, err := host.img(ctx, s.run, "check", "-q", "-f", "qcow2", path); err != nil {
+	var files []DataFile
+	for _, d := range s.Machine.Disks {
+		file, err := s.captureDisk(ctx, d)
+		if err != nil {
+			return err
+		}
+		files = append(files, file)
+	}
+	first := files[0]
+	s.Image = imageRecord{
+		Captured: true, Size: first.Size, FileSize: first.FileSize, SHA256: first.SHA256,
+		Data: files[1:], Created: s.run.Clock.Now().UTC(),
+	}
+	if err := s.keepVars(); err != nil {
 		return err
 	}
-	info, err := host.inspect(ctx, s.run, path, "qcow2")
-	if err != nil {
-		return err
-	}
-	if want := max(s.Source.Size, s.builder.DiskSize); info.VirtualSize != want {
-		return fmt.Errorf("%s has a disk of %d bytes, want %d", path, info.VirtualSize, want)
-	}
-	if err := errors.Join(syncFile(path), s.keepVars()); err != nil {
-		return err
-	}
-	digest, err := fileDigest(ctx, path)
-	if err != nil {
-		return err
-	}
-	file, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	s.Image = imageRecord{Captured: true, Size: info.VirtualSize, FileSize: file.Size(), SHA256: digest, Created: s.run.Clock.Now().UTC()}
-	s.run.Created("image", path)
-	s.run.Say("image: %s (%d MiB, disk of %d MiB)", path, file.Size()>>20, info.VirtualSize>>20)
+	s.run.Created("image", first.Path)
 	return nil
 }
 
@@ -229,9 +223,12 @@ func syncFile(path string) error {
 }
 
 // discardImage removes the image unless the build has succeeded.
-func (s *session) discardImage(_ context.Context, outcome bake.Outcome) error {
+func (s *session) discardImage(ctx context.Context, outcome bake.Outcome) error {
 	if outcome == bake.Succeeded {
 		return nil
+	}
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
 	}
 	return removeImage(s.imageDir(), s.run)
 }

@@ -16,7 +16,8 @@ import (
 // artifactName is the file that makes an image visible.
 const artifactName = "artifact.json"
 
-// A Disk is the artifact of a build: a standalone qcow2 file.
+// A Disk is the artifact of a build: a standalone qcow2 file, and one for each of the
+// machine's further disks.
 type Disk struct {
 	Image       string            `json:"image"`     // the image's name
 	Build       string            `json:"build"`     // the build id
@@ -33,6 +34,7 @@ type Disk struct {
 	Fingerprint string            `json:"fingerprint,omitempty"`
 	Tags        map[string]string `json:"tags,omitempty"`
 	Source      SourceDisk        `json:"source"`
+	Data        []DataFile        `json:"data,omitempty"` // the further disks
 
 	host *Host
 }
@@ -98,7 +100,7 @@ func (s *session) disk() *Disk {
 		Image: s.run.Image, Build: s.run.ID, Path: filepath.Join(s.imageDir(), diskName), Format: "qcow2",
 		Size: s.Image.Size, FileSize: s.Image.FileSize, SHA256: s.Image.SHA256, Arch: s.Machine.Arch, Login: s.Machine.Login,
 		Created: s.Image.Created, Fingerprint: s.run.Fingerprint, Tags: s.builder.tags(s.run), Source: s.Source,
-		Firmware: s.Machine.Firmware.Type, host: s.builder.Host,
+		Firmware: s.Machine.Firmware.Type, Data: s.Image.Data, host: s.builder.Host,
 	}
 	if s.keepsVars() {
 		d.Vars = filepath.Join(s.imageDir(), varsName)
@@ -107,9 +109,12 @@ func (s *session) disk() *Disk {
 }
 
 // publishImage makes the image visible to NewestImage and Find.
-func (s *session) publishImage(context.Context) error {
+func (s *session) publishImage(ctx context.Context) error {
 	data, err := json.MarshalIndent(s.disk(), "", "\t")
 	if err != nil {
+		return err
+	}
+	if err := bake.CheckLease(ctx); err != nil {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(s.imageDir(), artifactName), append(data, '\n'), privateFile)
@@ -126,7 +131,7 @@ func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake
 		}
 	}
 	d, err := b.Host.newest(img.Name, func(d *Disk) bool {
-		return d.Fingerprint == run.Fingerprint && (source.SHA256 == "" || d.Source.SHA256 == source.SHA256)
+		return d.Fingerprint == run.Fingerprint && (source.SHA256 == "" || d.Source.same(source))
 	})
 	if err != nil {
 		return nil, err
@@ -200,12 +205,23 @@ func (h *Host) readDisk(path string) (*Disk, error) {
 	if d.Vars != "" {
 		d.Vars = filepath.Join(filepath.Dir(path), varsName)
 	}
-	info, err := os.Stat(d.Path)
-	if err != nil {
-		return nil, err
+	for i := range d.Data {
+		d.Data[i].Path = filepath.Join(filepath.Dir(path), filepath.Base(d.Data[i].Path))
 	}
-	if info.Size() != d.FileSize {
-		return nil, fmt.Errorf("%s has %d bytes, but %d according to %s: it was changed or cut", d.Path, info.Size(), d.FileSize, path)
+	for _, f := range d.files() {
+		info, err := os.Stat(f.Path)
+		if err != nil {
+			return nil, err
+		}
+		if info.Size() != f.FileSize {
+			return nil, fmt.Errorf("%s has %d bytes, but %d according to %s: it was changed or cut", f.Path, info.Size(), f.FileSize, path)
+		}
 	}
 	return d, nil
+}
+
+// files returns the files of all disks, first that of the one that boots.
+func (d *Disk) files() []DataFile {
+	first := DataFile{Path: d.Path, Size: d.Size, FileSize: d.FileSize, SHA256: d.SHA256}
+	return append([]DataFile{first}, d.Data...)
 }

@@ -199,23 +199,11 @@ func fakeImg(args []string) int {
 		last := names[len(names)-1]
 		switch args[0] {
 		case "create":
-			at := slices.Index(args, "-b")
-			if at < 0 {
-				size, err := strconv.ParseInt(last, 10, 64)
-				return errors.Join(err, (&fakeDisk{Size: size}).write(names[len(names)-2]))
-			}
-			d := &fakeDisk{Backing: args[at+1]}
-			name := args[at+4]
-			below, err := readFakeDisk(d.Backing)
+			size, err := strconv.ParseInt(last, 10, 64)
 			if err != nil {
 				return err
 			}
-			if d.Size = below.Size; name != last {
-				if d.Size, err = strconv.ParseInt(last, 10, 64); err != nil {
-					return err
-				}
-			}
-			return d.write(name)
+			return (&fakeDisk{Backing: argument(args, "-b"), Size: size}).write(names[len(names)-2])
 		case "convert":
 			d, err := readFakeDisk(names[len(names)-2])
 			if err == nil {

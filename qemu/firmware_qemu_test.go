@@ -21,10 +21,8 @@ func TestSecureBootInQEMU(t *testing.T) {
 	testenv.Need(t, "swtpm")
 	b.Firmware, b.TPM = qemu.Firmware{Type: qemu.SecureBoot, KeepVars: true}, true
 	secure := func(ctx context.Context, m bake.Machine) error {
-		// The last byte of the variable is 1 if Secure Boot is on.
 		return m.Run(ctx, bake.Sh(`set -e
-mount -t efivarfs efivarfs /sys/firmware/efi/efivars
-test "$(od -An -tu1 /sys/firmware/efi/efivars/SecureBoot-*)" = "$(printf '   6   0   0   0   1')"
+dmesg | grep -i 'secure boot enabled'
 test -e /sys/firmware/acpi/tables/TPM2`))
 	}
 	results, err := bake.Bake(t.Context(), nil, &bake.Image{

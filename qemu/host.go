@@ -178,6 +178,9 @@ func (h *Host) img(ctx context.Context, run *bake.Run, args ...string) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
+	if err := bake.CheckLease(ctx); err != nil {
+		return nil, err
+	}
 	finished := run.Command("qemu-img " + strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the program is the caller's choice
 	var stdout, stderr bytes.Buffer

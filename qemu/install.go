@@ -32,7 +32,7 @@ func (s *session) install(ctx context.Context) (err error) {
 	if err := s.endMachine(ctx, bake.Failed); err != nil { // a repeated step
 		return err
 	}
-	if err := s.createLayer(ctx); err != nil {
+	if err := s.createLayers(ctx); err != nil {
 		return err
 	}
 	server, err := serveAnswers(ctx, s.run, i)
@@ -152,12 +152,6 @@ func (s *session) work(ctx context.Context) (int64, error) {
 		sum += d.Stats.Reads + d.Stats.Writes
 	}
 	return sum, err
-}
-
-// emptyDisk makes the machine's disk an empty one.
-func (s *session) emptyDisk(ctx context.Context) error {
-	_, err := s.builder.Host.img(ctx, s.run, "create", "-q", "-f", "qcow2", s.path(diskName), fmt.Sprint(s.Source.Size))
-	return err
 }
 
 // checkBootSector reports a disk that nothing was installed on.

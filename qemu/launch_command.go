@@ -42,23 +42,41 @@ func (s *session) command(a Accelerator) []string {
 		"-device", "virtio-rng-pci",
 		// QEMU chooses the port, so no other process can take it.
 		"-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:22",
-		"-device", "virtio-net-pci,netdev=net,romfile=",
 	}
 	if s.Machine.Arch == x86 {
 		args = append(args, "-device", "VGA") // boot loaders may need one
 	}
-	args = append(append(args, firmware...), s.tpmArgs()...)
-	// A disk that is being installed need not survive a crash of the host.
-	args = append(args, disk("disk", diskName, "qcow2", options{
-		"discard": "unmap", "detect-zeroes": "unmap", "cache": options{"no-flush": s.installing != nil},
-	})...)
-	args = append(args, "-device", "virtio-blk-pci,drive=disk,bootindex=1,serial=disk")
-	if s.installing != nil {
-		return append(append(args, s.installing.args(s.Machine.Arch)...), b.Args...)
+	if s.detached() { // for the person who looks at it
+		args = append(args, "-vnc", "unix:"+screenName)
 	}
-	args = append(args, disk("seed", seedName, "raw", options{"read-only": true})...)
-	args = append(args, "-device", "virtio-blk-pci,drive=seed,serial=seed")
+	args = append(append(args, firmware...), s.tpmArgs()...)
+	for _, d := range s.Machine.Disks {
+		// A disk that is being installed need not survive a crash of the host.
+		args = append(args, disk(d.node(), d.file(), "qcow2", options{
+			"discard": "unmap", "detect-zeroes": "unmap", "cache": options{"no-flush": s.installing != nil},
+		})...)
+	}
+	seed := seedName
+	if s.installing != nil {
+		args = append(args, s.installing.args(s.Machine.Arch)...)
+		if seed = ""; s.installing.installer.Label != "" {
+			seed = answersName
+		}
+	}
+	if seed != "" {
+		args = append(args, disk("seed", seed, "raw", options{"read-only": true})...)
+	}
+	args = append(args, s.hardware().command(s.Machine.Disks, seed != "")...)
+	args = append(args, b.networks(s.hardware())...)
 	return append(args, b.Args...)
+}
+
+// hardware returns the devices of the machine.
+func (s *session) hardware() *devices {
+	if h := s.builder.CheckHardware; s.run.Checks && h != DefaultHardware {
+		return h.devices()
+	}
+	return s.builder.Hardware.orVirtio()
 }
 
 // args returns the arguments for the media of an installer, which ends QEMU instead of
@@ -80,10 +98,6 @@ func (i *installArgs) args(arch string) []string {
 			args = append(args, "-device", "virtio-scsi-pci")
 		}
 		args = append(args, "-device", device)
-	}
-	if i.installer.Label != "" {
-		args = append(args, disk("answers", answersName, "raw", options{"read-only": true})...)
-		args = append(args, "-device", "virtio-blk-pci,drive=answers,serial=answers")
 	}
 	if arch != x86 && len(i.installer.Keys) > 0 {
 		args = append(args, "-device", "virtio-keyboard-pci") // PCs have one

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -57,6 +56,9 @@ func (s *session) findSource(ctx context.Context) error {
 	if b.DiskSize != 0 && b.DiskSize < s.Source.Size && !s.run.Checks {
 		return bake.Invalid("Builder.DiskSize", "is %d bytes, but the source %s has %d", b.DiskSize, s.Source.Path, s.Source.Size)
 	}
+	if s.Machine.Disks, err = s.machineDisks(); err != nil {
+		return err
+	}
 	s.run.Say("source: %s (%s, %d MiB)", cmp.Or(s.Source.ID, s.Source.Path), s.Source.Format, s.Source.Size>>20)
 	return nil
 }
@@ -64,9 +66,12 @@ func (s *session) findSource(ctx context.Context) error {
 // system returns the name of the program that runs the machine.
 func (s *session) system() string { return "qemu-system-" + s.Machine.Arch }
 
-// createDisk creates the machine's directory: a layer over the source, and the seed.
+// createDisk creates the machine's directory: its disks, and the seed.
 func (s *session) createDisk(ctx context.Context) error {
 	if err := s.kill(ctx); err != nil { // a repeated step
+		return err
+	}
+	if err := bake.CheckLease(ctx); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(s.dir()); err != nil {
@@ -78,39 +83,33 @@ func (s *session) createDisk(ctx context.Context) error {
 	if err := s.writeRunFile(); err != nil {
 		return err
 	}
-	if err := s.createLayer(ctx); err != nil {
+	if err := s.createLayers(ctx); err != nil {
 		return err
 	}
-	s.run.Created("disk", s.path(diskName))
 	return s.writeSeed()
 }
 
-// createLayer creates a layer over the source's disk, or an empty disk to install on, and
-// the variable store.
-func (s *session) createLayer(ctx context.Context) error {
-	if err := s.writeVars(); err != nil {
-		return err
+// createLayers creates the files of the disks and of the variable store. The first disk is
+// empty if the source is an Installer.
+func (s *session) createLayers(ctx context.Context) error {
+	for _, d := range s.Machine.Disks {
+		if err := s.createLayer(ctx, d); err != nil {
+			return err
+		}
 	}
-	if s.installer() != nil {
-		return s.emptyDisk(ctx)
-	}
-	args := []string{"create", "-q", "-f", "qcow2", "-b", s.Source.Path, "-F", s.Source.Format, s.path(diskName)}
-	if size := s.builder.DiskSize; size > s.Source.Size {
-		args = append(args, strconv.FormatInt(size, 10))
-	}
-	_, err := s.builder.Host.img(ctx, s.run, args...)
-	return err
+	return s.writeVars()
 }
 
-// A runFile tells Host.Sweep about the machine in the file's directory.
+// A runFile tells other processes about the machine in the file's directory.
 type runFile struct {
 	Image   string    `json:"image"`
 	Mark    string    `json:"mark"`
+	Login   string    `json:"login"`
 	Expires time.Time `json:"expires"`
 }
 
 func (s *session) writeRunFile() error {
-	data, err := json.Marshal(runFile{s.run.Image, s.Machine.Mark, s.run.Expires})
+	data, err := json.Marshal(runFile{s.run.Image, s.Machine.Mark, s.Machine.Login, s.run.Expires})
 	if err != nil {
 		return err
 	}
@@ -137,9 +136,12 @@ func (s *session) writeSeed() error {
 }
 
 // removeDisk removes the machine's directory.
-func (s *session) removeDisk(context.Context, bake.Outcome) error {
+func (s *session) removeDisk(ctx context.Context, _ bake.Outcome) error {
 	if _, err := os.Lstat(s.dir()); errors.Is(err, os.ErrNotExist) {
 		return nil
+	}
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(s.dir()); err != nil {
 		return err

@@ -71,6 +71,10 @@ func (s *session) startWith(ctx context.Context, c choice) error {
 	if err != nil {
 		return err
 	}
+	if err := bake.CheckLease(ctx); err != nil {
+		release()
+		return err
+	}
 	if err := s.removeTraces(); err != nil {
 		release()
 		return err
@@ -82,7 +86,7 @@ func (s *session) startWith(ctx context.Context, c choice) error {
 	s.skipConsole()
 	args := s.command(c.accelerator)
 	s.run.Log.Debug("starting QEMU", slog.String("command", program+" "+strings.Join(args, " ")))
-	s.process, err = startProcess(program, args, s.dir(), logName, release)
+	s.process, err = startProcess(program, args, s.dir(), logName, s.detached(), release)
 	if err == nil {
 		err = s.awaitStart(ctx)
 	}
@@ -100,9 +104,12 @@ func (s *session) startWith(ctx context.Context, c choice) error {
 	return nil
 }
 
+// detached reports whether the machine survives the process that bakes.
+func (s *session) detached() bool { return s.builder.Detach || s.run.KeepMachine }
+
 // removeTraces removes what an earlier QEMU has left.
 func (s *session) removeTraces() error {
-	for _, name := range []string{pidName, socketName, eventsName, logName} {
+	for _, name := range []string{pidName, socketName, eventsName, screenName, logName} {
 		if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -219,7 +226,10 @@ func (s *session) kill(ctx context.Context) error {
 	if running, err := s.running(); !running || err != nil {
 		return err
 	}
-	var err error
+	err := bake.CheckLease(ctx)
+	if err != nil {
+		return err
+	}
 	if s.process != nil {
 		err = s.process.cmd.Process.Kill()
 	} else {
@@ -234,6 +244,9 @@ func (s *session) kill(ctx context.Context) error {
 // quitMachine tells QEMU to end, without waiting.
 func (s *session) quitMachine(ctx context.Context) error {
 	if running, err := s.running(); !running || err != nil {
+		return err
+	}
+	if err := bake.CheckLease(ctx); err != nil {
 		return err
 	}
 	if err := qmp.Do(ctx, s.path(socketName), "quit", nil, nil); err != nil {

@@ -8,7 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
+	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/atomicfile"
@@ -16,21 +16,43 @@ import (
 	"github.com/bakestone-go/bakestone/qemu/internal/vmdk"
 )
 
-// The outputs are publishers: each writes the image to a further file. Without a path
-// the file is beside the image, and removed with it.
+// The outputs are publishers: each writes the image to a further file, or a file for each
+// of its disks. Without a path the file is beside the image, and removed with it.
 
 var (
+	_ bake.Publisher = QCOW2{}
 	_ bake.Publisher = Raw{}
 	_ bake.Publisher = VMDK{}
-	_ bake.Publisher = OVA{}
-	_ bake.Publisher = Box{}
-	_ bake.Validator = OVA{}
-	_ bake.Validator = Box{}
 )
+
+// A QCOW2 output is a copy of the image that was baked.
+type QCOW2 struct {
+	// Path is the file to write. Empty means a file beside the image, named after it.
+	// Further disks are written to files beside it: "web-data.raw" to "web.raw".
+	Path string
+
+	// Compress makes the file smaller, as Capture.Compress does.
+	Compress bool
+}
+
+// String returns "qcow2".
+func (q QCOW2) String() string { return "qcow2" }
+
+// Publish writes the file.
+func (q QCOW2) Publish(ctx context.Context, a bake.Artifact) error {
+	return eachDisk(ctx, a, q.Path, ".qcow2", func(d *Disk, f DataFile, part *os.File) error {
+		var options []string
+		if q.Compress {
+			options = []string{"-c"}
+		}
+		return d.convert(ctx, f, "qcow2", part.Name(), options...)
+	})
+}
 
 // A Raw output is a raw disk image. Blocks of zeros are holes in the file.
 type Raw struct {
 	// Path is the file to write. Empty means a file beside the image, named after it.
+	// Further disks are written to files beside it: "web-data.raw" to "web.raw".
 	Path string
 }
 
@@ -39,14 +61,15 @@ func (r Raw) String() string { return "raw image" }
 
 // Publish writes the file.
 func (r Raw) Publish(ctx context.Context, a bake.Artifact) error {
-	return output(ctx, a, r.Path, ".raw", func(d *Disk, part *os.File) error {
-		return d.convert(ctx, "raw", part.Name())
+	return eachDisk(ctx, a, r.Path, ".raw", func(d *Disk, f DataFile, part *os.File) error {
+		return d.convert(ctx, f, "raw", part.Name())
 	})
 }
 
 // A VMDK output is a stream-optimized VMDK, as OVF packages and cloud importers take it.
 type VMDK struct {
 	// Path is the file to write. Empty means a file beside the image, named after it.
+	// Further disks are written to files beside it: "web-data.raw" to "web.raw".
 	Path string
 }
 
@@ -55,104 +78,9 @@ func (v VMDK) String() string { return "VMDK" }
 
 // Publish writes the file.
 func (v VMDK) Publish(ctx context.Context, a bake.Artifact) error {
-	return output(ctx, a, v.Path, ".vmdk", func(d *Disk, part *os.File) error {
-		return d.writeVMDK(ctx, part, filepath.Base(cmp.Or(v.Path, d.Image+".vmdk")))
+	return eachDisk(ctx, a, v.Path, ".vmdk", func(d *Disk, f DataFile, part *os.File) error {
+		return d.writeVMDK(ctx, f, part, filepath.Base(f.beside(cmp.Or(v.Path, d.Image+".vmdk"))))
 	})
-}
-
-// Hardware is the virtual hardware of a machine that an OVA or a Box describes. The
-// guest must have its drivers, for the disk in its initramfs.
-type Hardware int
-
-// The kinds of hardware.
-const (
-	CommonHardware      Hardware = iota // AHCI and E1000, which VMware and VirtualBox have
-	ParavirtualHardware                 // PVSCSI and VMXNET3, of VMware only
-)
-
-func (h Hardware) controller() (c ovf.Controller, adapter string) {
-	const scsi, other = 6, 20
-	if h == ParavirtualHardware {
-		return ovf.Controller{Type: scsi, SubType: "VirtualSCSI", Name: "SCSI Controller"}, "VmxNet3"
-	}
-	return ovf.Controller{Type: other, SubType: "AHCI", Name: "SATA Controller"}, "E1000"
-}
-
-// An OVA output is a virtual machine in one file: an OVF descriptor, its manifest, and
-// the disk as a stream-optimized VMDK. It was not tested with VMware's products and
-// VirtualBox themselves.
-type OVA struct {
-	// Path is the file to write. Empty means a file beside the image, named after it.
-	Path string
-
-	// CPUs is the number of virtual CPUs. Zero means two.
-	CPUs int
-
-	// Memory is the memory in bytes. Zero means 1 GiB.
-	Memory int64
-
-	// Hardware is the virtual hardware. The zero value works with VMware and
-	// VirtualBox.
-	Hardware Hardware
-
-	// OSType is VMware's name of the guest's operating system, such as
-	// "debian12_64Guest". Empty means another 64-bit Linux.
-	OSType string
-}
-
-// String returns "OVA".
-func (o OVA) String() string { return "OVA" }
-
-// Validate reports invalid sizes and hardware.
-func (o OVA) Validate() error { return validateMachine("OVA", o.CPUs, o.Memory, o.Hardware, o.OSType) }
-
-// guestOS matches VMware's names of operating systems.
-var guestOS = regexp.MustCompile(`^[a-zA-Z0-9_-]*$`)
-
-func validateMachine(owner string, cpus int, memory int64, hardware Hardware, osType string) error {
-	var errs []error
-	if cpus < 0 {
-		errs = append(errs, bake.Invalid(owner+".CPUs", "must not be negative"))
-	}
-	if memory != 0 && memory < leastMemory {
-		errs = append(errs, bake.Invalid(owner+".Memory", "is %d bytes, want at least %d: it is not in MiB", memory, leastMemory))
-	}
-	if hardware != CommonHardware && hardware != ParavirtualHardware {
-		errs = append(errs, bake.Invalid(owner+".Hardware", "unknown value %d", hardware))
-	}
-	if !guestOS.MatchString(osType) {
-		errs = append(errs, bake.Invalid(owner+".OSType", "invalid name %q", osType))
-	}
-	return errors.Join(errs...)
-}
-
-// Publish writes the file.
-func (o OVA) Publish(ctx context.Context, a bake.Artifact) error {
-	return output(ctx, a, o.Path, ".ova", func(d *Disk, part *os.File) error {
-		return d.withVMDK(ctx, d.Image+"-disk1.vmdk", func(disk ovf.Entry) error {
-			descriptor, err := d.descriptor(disk, o.CPUs, o.Memory, o.Hardware, o.OSType)
-			if err != nil {
-				return err
-			}
-			first := ovf.Bytes(d.Image+".ovf", descriptor) // importers expect it there
-			manifest, err := ovf.Manifest(d.Image+".mf", first, disk)
-			if err != nil {
-				return err
-			}
-			return ovf.WriteTar(ctx, part, first, manifest, disk)
-		})
-	})
-}
-
-// descriptor returns the OVF descriptor of a machine with the disk.
-func (d *Disk) descriptor(disk ovf.Entry, cpus int, memory int64, hardware Hardware, osType string) ([]byte, error) {
-	const mib, grain = 20, 64 << 10
-	m := ovf.Machine{
-		Name: d.Image, CPUs: cmp.Or(cpus, defaultCPUs), MemoryMiB: cmp.Or(memory, defaultMemory) >> mib, OSType: osType,
-		DiskFile: disk.Name, DiskSize: disk.Size, Capacity: (d.Size + grain - 1) / grain * grain,
-	}
-	m.Controller, m.Adapter = hardware.controller()
-	return m.Descriptor()
 }
 
 // output writes a file by way of a partial one, in the directory of the result. An empty
@@ -193,10 +121,38 @@ func output(ctx context.Context, a bake.Artifact, path, ext string, write func(d
 	return nil
 }
 
-// convert writes the disk in another format to a file.
-func (d *Disk) convert(ctx context.Context, format, path string, options ...string) error {
+// eachDisk writes a file for each disk of the image.
+func eachDisk(ctx context.Context, a bake.Artifact, path, ext string, write func(d *Disk, f DataFile, part *os.File) error) error {
+	d, err := DiskOf(a)
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		path = filepath.Join(filepath.Dir(d.Path), d.Image+ext)
+	}
+	for _, f := range d.files() {
+		err := output(ctx, a, f.beside(path), "", func(d *Disk, part *os.File) error { return write(d, f, part) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beside returns the path of an output of the disk: that of the first disk, or one beside
+// it with the name of the disk.
+func (f DataFile) beside(path string) string {
+	if f.Name == "" {
+		return path
+	}
+	ext := filepath.Ext(path)
+	return strings.TrimSuffix(path, ext) + "-" + f.Name + ext
+}
+
+// convert writes a disk in another format to a file.
+func (d *Disk) convert(ctx context.Context, f DataFile, format, path string, options ...string) error {
 	args := append([]string{"convert", "-f", d.Format, "-O", format}, options...)
-	_, err := d.host.img(ctx, bake.RunFromContext(ctx), append(args, d.Path, path)...)
+	_, err := d.host.img(ctx, bake.RunFromContext(ctx), append(args, f.Path, path)...)
 	return err
 }
 
@@ -213,10 +169,10 @@ func (d *Disk) withTemp(f func(name string) error) (err error) {
 	return f(temp.Name())
 }
 
-// writeVMDK writes the disk to an empty file as a stream-optimized VMDK.
-func (d *Disk) writeVMDK(ctx context.Context, to io.WriteSeeker, name string) error {
+// writeVMDK writes a disk to an empty file as a stream-optimized VMDK.
+func (d *Disk) writeVMDK(ctx context.Context, f DataFile, to io.WriteSeeker, name string) error {
 	return d.withTemp(func(temp string) error {
-		if err := d.convert(ctx, "raw", temp); err != nil {
+		if err := d.convert(ctx, f, "raw", temp); err != nil {
 			return err
 		}
 		raw, err := os.Open(temp) //nolint:gosec // our own file
@@ -228,26 +184,45 @@ func (d *Disk) writeVMDK(ctx context.Context, to io.WriteSeeker, name string) er
 		if err != nil {
 			return err
 		}
-		if info.Size() != d.Size {
-			return fmt.Errorf("%s has a disk of %d bytes, want %d", d.Path, info.Size(), d.Size)
+		if info.Size() != f.Size {
+			return fmt.Errorf("%s has a disk of %d bytes, want %d", f.Path, info.Size(), f.Size)
 		}
 		return vmdk.Write(ctx, to, raw, info.Size(), name)
 	})
 }
 
-// withVMDK calls f with the disk as a stream-optimized VMDK.
-func (d *Disk) withVMDK(ctx context.Context, name string, f func(disk ovf.Entry) error) error {
-	return d.withTemp(func(temp string) error {
-		file, err := os.OpenFile(temp, os.O_RDWR, 0) //nolint:gosec // our own file
-		if err != nil {
-			return err
+// withVMDKs calls then with the disks as stream-optimized VMDKs: PREFIX-disk1.vmdk.
+func (d *Disk) withVMDKs(ctx context.Context, prefix string, then func(disks []ovf.Entry) error) error {
+	number := 0
+	return d.withDisks(func(f DataFile, temp *os.File) (name string, err error) {
+		number++
+		name = fmt.Sprintf("%s-disk%d.vmdk", prefix, number)
+		return name, d.writeVMDK(ctx, f, temp, name)
+	}, then)
+}
+
+// withDisks calls then with a temporary file for each disk, which write fills and names.
+func (d *Disk) withDisks(write func(f DataFile, temp *os.File) (name string, err error), then func(disks []ovf.Entry) error) error {
+	files := d.files()
+	var add func(done []ovf.Entry) error
+	add = func(done []ovf.Entry) error {
+		if len(done) == len(files) {
+			return then(done)
 		}
-		defer file.Close()
-		if err := d.writeVMDK(ctx, file, name); err != nil {
-			return err
-		}
-		return withEntry(file, name, f)
-	})
+		return d.withTemp(func(temp string) error {
+			file, err := os.OpenFile(temp, os.O_RDWR, 0) //nolint:gosec // our own file
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			name, err := write(files[len(done)], file)
+			if err != nil {
+				return err
+			}
+			return withEntry(file, name, func(e ovf.Entry) error { return add(append(done, e)) })
+		})
+	}
+	return add(nil)
 }
 
 // withEntry calls f with a file as the entry of an archive.

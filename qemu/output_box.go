@@ -108,21 +108,16 @@ func (b Box) Publish(ctx context.Context, a bake.Artifact) error {
 	return b.addToCatalog(ctx, d.host, path)
 }
 
-// writeLibvirt writes a box with the image as it is, which is standalone.
+// A libvirtDisk is a disk in the metadata of a libvirt box with several disks.
+type libvirtDisk struct {
+	Path string `json:"path"`
+	Name string `json:"name,omitempty"`
+}
+
+// writeLibvirt writes a box with the disks as they are, which are standalone.
 func (b Box) writeLibvirt(ctx context.Context, d *Disk, w io.Writer) error {
-	const gb = 1_000_000_000
-	metadata, err := json.Marshal(map[string]any{
-		"provider": Libvirt, "format": "qcow2", "virtual_size": (d.Size + gb - 1) / gb,
-	})
-	if err != nil {
-		return err
-	}
-	file, err := os.Open(d.Path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	const mib = 20
+	const gb, mib = 1_000_000_000, 20
+	metadata := map[string]any{"provider": Libvirt, "format": "qcow2", "virtual_size": (d.Size + gb - 1) / gb}
 	vagrantfile := fmt.Sprintf(`Vagrant.configure("2") do |config|
   config.vm.provider :libvirt do |v|
     v.cpus = %d
@@ -130,58 +125,76 @@ func (b Box) writeLibvirt(ctx context.Context, d *Disk, w io.Writer) error {
   end
 end
 `, cmp.Or(b.CPUs, defaultCPUs), cmp.Or(b.Memory, defaultMemory)>>mib)
-	return withEntry(file, "box.img", func(disk ovf.Entry) error {
-		return ovf.WriteTar(ctx, w, ovf.Bytes("metadata.json", metadata), ovf.Bytes("Vagrantfile", []byte(vagrantfile)), disk)
-	})
+	var list []libvirtDisk
+	var disks []ovf.Entry
+	for _, f := range d.files() {
+		file, err := os.Open(f.Path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		name := f.beside("box.img")
+		err = withEntry(file, name, func(e ovf.Entry) error {
+			disks, list = append(disks, e), append(list, libvirtDisk{name, f.Name})
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(d.Data) > 0 { // version 2 of the format, which older versions of vagrant-libvirt lack
+		metadata = map[string]any{"provider": Libvirt, "format": "qcow2", "disks": list}
+	}
+	text, err := json.Marshal(metadata)
+	if err != nil {
+		return err
+	}
+	entries := []ovf.Entry{ovf.Bytes("metadata.json", text), ovf.Bytes("Vagrantfile", []byte(vagrantfile))}
+	return ovf.WriteTar(ctx, w, append(entries, disks...)...)
 }
 
 // writeVirtualBox writes a box with an OVF descriptor, which must have the name box.ovf,
-// and a stream-optimized VMDK.
+// and stream-optimized VMDKs.
 func (b Box) writeVirtualBox(ctx context.Context, d *Disk, w io.Writer) error {
-	return d.withVMDK(ctx, "box-disk1.vmdk", func(disk ovf.Entry) error {
-		descriptor, err := d.descriptor(disk, b.CPUs, b.Memory, b.Hardware, b.OSType)
+	return d.withVMDKs(ctx, "box", func(disks []ovf.Entry) error {
+		descriptor, err := d.descriptor(disks, b.CPUs, b.Memory, b.Hardware, b.OSType)
 		if err != nil {
 			return err
 		}
 		// Vagrant wants to know a MAC address; it sets it when it imports the machine.
 		vagrantfile := "Vagrant.configure(\"2\") do |config|\n  config.vm.base_mac = \"080027B4CE57\"\nend\n"
-		return ovf.WriteTar(ctx, w,
+		entries := []ovf.Entry{
 			ovf.Bytes("metadata.json", []byte(`{"provider":"virtualbox"}`)), ovf.Bytes("Vagrantfile", []byte(vagrantfile)),
-			ovf.Bytes("box.ovf", descriptor), disk)
+			ovf.Bytes("box.ovf", descriptor),
+		}
+		return ovf.WriteTar(ctx, w, append(entries, disks...)...)
 	})
 }
 
-// writeVMware writes a box with a machine's configuration and a VMDK that grows, since
-// machines cannot write to a stream-optimized one.
+// writeVMware writes a box with a machine's configuration and VMDKs that grow, since
+// machines cannot write to stream-optimized ones.
 func (b Box) writeVMware(ctx context.Context, d *Disk, w io.Writer) error {
-	return d.withTemp(func(temp string) error {
-		if err := d.convert(ctx, "vmdk", temp, "-o", "subformat=monolithicSparse,hwversion=13"); err != nil {
-			return err
+	return d.withDisks(func(f DataFile, temp *os.File) (string, error) {
+		return f.beside("disk.vmdk"), d.convert(ctx, f, "vmdk", temp.Name(), "-o", "subformat=monolithicSparse,hwversion=13")
+	}, func(disks []ovf.Entry) error {
+		entries := []ovf.Entry{
+			ovf.Bytes("metadata.json", []byte(`{"provider":"vmware_desktop"}`)), ovf.Bytes("box.vmx", []byte(b.vmx(d.Image, disks))),
 		}
-		file, err := os.Open(temp) //nolint:gosec // our own file
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		return withEntry(file, "disk.vmdk", func(disk ovf.Entry) error {
-			return ovf.WriteTar(ctx, w,
-				ovf.Bytes("metadata.json", []byte(`{"provider":"vmware_desktop"}`)),
-				ovf.Bytes("box.vmx", []byte(b.vmx(d.Image))), disk)
-		})
+		return ovf.WriteTar(ctx, w, append(entries, disks...)...)
 	})
 }
 
 // vmx returns the configuration of a machine of VMware's.
-func (b Box) vmx(name string) string {
+func (b Box) vmx(name string, disks []ovf.Entry) string {
 	const mib = 20
-	controller, adapter := `sata0.present = "TRUE"
-sata0:0.present = "TRUE"
-sata0:0.fileName = "disk.vmdk"`, "e1000"
-	if b.Hardware == ParavirtualHardware {
-		controller, adapter = `scsi0.present = "TRUE"
-scsi0.virtualDev = "pvscsi"
-scsi0:0.present = "TRUE"
-scsi0:0.fileName = "disk.vmdk"`, "vmxnet3"
+	devices := b.Hardware.orCommon()
+	var buses strings.Builder
+	fmt.Fprintf(&buses, "%s.present = \"TRUE\"\n", devices.vmx)
+	if devices.vmxType != "" {
+		fmt.Fprintf(&buses, "%s.virtualDev = \"%s\"\n", devices.vmx, devices.vmxType)
+	}
+	for i, disk := range disks {
+		fmt.Fprintf(&buses, "%[1]s:%[2]d.present = \"TRUE\"\n%[1]s:%[2]d.fileName = \"%[3]s\"\n", devices.vmx, i, disk.Name)
 	}
 	return fmt.Sprintf(`.encoding = "UTF-8"
 config.version = "8"
@@ -190,8 +203,7 @@ displayName = "%s"
 guestOS = "%s"
 numvcpus = "%d"
 memsize = "%d"
-%s
-ethernet0.present = "TRUE"
+%sethernet0.present = "TRUE"
 ethernet0.connectionType = "nat"
 ethernet0.virtualDev = "%s"
 ethernet0.addressType = "generated"
@@ -200,7 +212,7 @@ pciBridge4.present = "TRUE"
 pciBridge4.virtualDev = "pcieRootPort"
 pciBridge4.functions = "8"
 `, name, strings.ToLower(strings.TrimSuffix(cmp.Or(b.OSType, "otherLinux64Guest"), "Guest")),
-		cmp.Or(b.CPUs, defaultCPUs), cmp.Or(b.Memory, defaultMemory)>>mib, controller, adapter)
+		cmp.Or(b.CPUs, defaultCPUs), cmp.Or(b.Memory, defaultMemory)>>mib, buses.String(), strings.ToLower(devices.adapter))
 }
 
 type (

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
@@ -27,30 +28,46 @@ import (
 
 const diskSize = 5<<20 + 512
 
-// imported returns an image of a disk with the returned content, as if it was baked.
-func imported(t *testing.T) (*qemu.Disk, []byte) {
-	t.Helper()
-	img := testenv.Need(t, "qemu-img")
+// content returns the content of the first disk of an imported image, dataContent that of
+// the second.
+func content() []byte {
 	content := make([]byte, diskSize)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(content[1<<20 : 2<<20])
 	copy(content[diskSize-5:], "ended")
-	host := qemu.NewHost(t.TempDir(), &qemu.HostOptions{Programs: filepath.Dir(img)})
-	dir := filepath.Join(host.Dir(), "images", "web 1", "b1")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	raw, path := filepath.Join(t.TempDir(), "raw"), filepath.Join(dir, "disk.qcow2")
+	return content
+}
+
+func dataContent() []byte { return append([]byte("data of the appliance"), make([]byte, 2<<20-21)...) }
+
+// writeQCOW2 writes a qcow2 and returns its size.
+func writeQCOW2(t *testing.T, path string, content []byte) int64 {
+	t.Helper()
+	raw := filepath.Join(t.TempDir(), "raw")
 	if err := os.WriteFile(raw, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), img, "convert", "-f", "raw", "-O", "qcow2", raw, path).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), testenv.Need(t, "qemu-img"), "convert", "-f", "raw", "-O", "qcow2", raw, path).CombinedOutput(); err != nil {
 		t.Fatalf("qemu-img convert: %v\n%s", err, out)
 	}
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := json.Marshal(map[string]any{"image": "web 1", "build": "b1", "format": "qcow2", "size": diskSize, "file_size": info.Size()})
+	return info.Size()
+}
+
+// imported returns an image of two disks, as if it was baked.
+func imported(t *testing.T) *qemu.Disk {
+	t.Helper()
+	img := testenv.Need(t, "qemu-img")
+	host := qemu.NewHost(t.TempDir(), &qemu.HostOptions{Programs: filepath.Dir(img)})
+	dir := filepath.Join(host.Dir(), "images", "web 1", "b1")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	size := writeQCOW2(t, filepath.Join(dir, "disk.qcow2"), content())
+	second := map[string]any{"name": "db", "path": "/elsewhere/data-db.qcow2", "size": len(dataContent()), "file_size": writeQCOW2(t, filepath.Join(dir, "data-db.qcow2"), dataContent())}
+	data, err := json.Marshal(map[string]any{"image": "web 1", "build": "b1", "format": "qcow2", "size": diskSize, "file_size": size, "data": []any{second}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +78,7 @@ func imported(t *testing.T) (*qemu.Disk, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d, content
+	return d
 }
 
 // wantDisk reads a disk file with QEMU and compares its content.
@@ -131,14 +148,15 @@ func publish(t *testing.T, p bake.Publisher, d *qemu.Disk) {
 }
 
 func TestDiskOutputs(t *testing.T) {
-	d, content := imported(t)
+	d := imported(t)
 	dir := filepath.Dir(d.Path)
 	for _, output := range []struct {
 		publisher   bake.Publisher
 		format, ext string
-	}{{qemu.Raw{}, "raw", ".raw"}, {qemu.VMDK{}, "vmdk", ".vmdk"}, {qemu.VHD{}, "vpc", ".vhd"}} {
+	}{{qemu.QCOW2{}, "qcow2", ".qcow2"}, {qemu.QCOW2{Compress: true}, "qcow2", ".qcow2"}, {qemu.Raw{}, "raw", ".raw"}, {qemu.VMDK{}, "vmdk", ".vmdk"}, {qemu.VHD{}, "vpc", ".vhd"}} {
 		publish(t, output.publisher, d)
-		wantDisk(t, output.format, filepath.Join(dir, d.Image+output.ext), content)
+		wantDisk(t, output.format, filepath.Join(dir, d.Image+output.ext), content())
+		wantDisk(t, output.format, filepath.Join(dir, d.Image+"-db"+output.ext), dataContent())
 	}
 	info, err := os.Stat(filepath.Join(dir, d.Image+".vhd"))
 	if err != nil || info.Size()%(1<<20) != 512 {
@@ -149,8 +167,8 @@ func TestDiskOutputs(t *testing.T) {
 		t.Errorf("qemu-img info of the VHD: %s, %v, want a disk of 6 MiB", out, err)
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 5 {
-		t.Errorf("directory of the image has %v, %v, want five files", entries, err)
+	if err != nil || len(entries) != 3+4*2 {
+		t.Errorf("directory of the image has %v, %v, want eleven files", entries, err)
 	}
 	if err := d.Destroy(t.Context()); err != nil {
 		t.Fatal(err)
@@ -163,7 +181,7 @@ func TestDiskOutputs(t *testing.T) {
 // TestVMDKReadByDissect reads the outputs with another implementation.
 func TestVMDKReadByDissect(t *testing.T) {
 	python := testenv.Need(t, "dissect")
-	d, content := imported(t)
+	d := imported(t)
 	path := filepath.Join(t.TempDir(), "x.vmdk")
 	publish(t, qemu.VMDK{Path: path}, d)
 	const script = `
@@ -171,36 +189,37 @@ import hashlib, sys
 from dissect.hypervisor.disk.vmdk import VMDK
 disk = VMDK(open(sys.argv[1], "rb"))
 print(hashlib.sha256(disk.read(int(sys.argv[2]))).hexdigest())`
-	out, err := exec.CommandContext(t.Context(), python, "-c", script, path, fmt.Sprint(len(content))).CombinedOutput()
-	want := sha256.Sum256(content)
+	out, err := exec.CommandContext(t.Context(), python, "-c", script, path, fmt.Sprint(diskSize)).CombinedOutput()
+	want := sha256.Sum256(content())
 	if err != nil || strings.TrimSpace(string(out)) != hex.EncodeToString(want[:]) {
 		t.Errorf("dissect reads a disk with the digest %s, %v, want %x", out, err, want)
 	}
 }
 
 func TestOVA(t *testing.T) {
-	d, content := imported(t)
+	d := imported(t)
 	path := filepath.Join(t.TempDir(), "x.ova")
 	publish(t, qemu.OVA{Path: path, CPUs: 3, Memory: 2 << 30, OSType: "debian12_64Guest"}, d)
 	dir, names := unpack(t, path, false)
-	want := []string{"web 1.ovf", "web 1.mf", "web 1-disk1.vmdk"}
+	want := []string{"web 1.ovf", "web 1.mf", "web 1-disk1.vmdk", "web 1-disk2.vmdk"}
 	if !slices.Equal(names, want) {
 		t.Fatalf("OVA has %q, want %q: the descriptor must be first", names, want)
 	}
-	wantDisk(t, "vmdk", filepath.Join(dir, want[2]), content)
+	wantDisk(t, "vmdk", filepath.Join(dir, want[2]), content())
+	wantDisk(t, "vmdk", filepath.Join(dir, want[3]), dataContent())
 	var manifest strings.Builder
-	for _, name := range []string{want[0], want[2]} {
+	for _, name := range []string{want[0], want[2], want[3]} {
 		fmt.Fprintf(&manifest, "SHA256(%s)= %x\n", name, sha256.Sum256([]byte(read(t, dir, name))))
 	}
 	if got := read(t, dir, want[1]); got != manifest.String() {
 		t.Errorf("manifest\n%s\nwant\n%s", got, manifest.String())
 	}
 	var envelope struct {
-		File struct {
+		Files []struct {
 			Href string `xml:"href,attr"`
 			Size int    `xml:"size,attr"`
 		} `xml:"References>File"`
-		Disk struct {
+		Disks []struct {
 			Capacity int64 `xml:"capacity,attr"`
 		} `xml:"DiskSection>Disk"`
 		Name  string `xml:"VirtualSystem>Name"`
@@ -214,14 +233,19 @@ func TestOVA(t *testing.T) {
 	if err := xml.Unmarshal([]byte(text), &envelope); err != nil {
 		t.Fatal(err)
 	}
-	if envelope.File.Href != want[2] || envelope.File.Size != len(read(t, dir, want[2])) || envelope.Name != d.Image || envelope.Disk.Capacity%(64<<10) != 0 {
-		t.Errorf("descriptor says %+v of file and disk", envelope)
+	if len(envelope.Files) != 2 || len(envelope.Disks) != 2 || envelope.Name != d.Image {
+		t.Fatalf("descriptor says %+v of files and disks, want two", envelope)
+	}
+	for i, f := range envelope.Files {
+		if f.Href != want[2+i] || f.Size != len(read(t, dir, want[2+i])) || envelope.Disks[i].Capacity%(64<<10) != 0 {
+			t.Errorf("descriptor says %+v of file and disk %d", envelope, i+1)
+		}
 	}
 	var hardware []string
 	for _, i := range envelope.Items {
 		hardware = append(hardware, fmt.Sprintf("%d:%s:%d", i.Type, i.SubType, i.Quantity))
 	}
-	if got := strings.Join(hardware, " "); got != "3::3 4::2048 20:AHCI:0 17::0 10:E1000:0" {
+	if got := strings.Join(hardware, " "); got != "3::3 4::2048 20:AHCI:0 17::0 17::0 10:E1000:0" {
 		t.Errorf("descriptor has the hardware %q", got)
 	}
 	if !strings.Contains(text, "vmx-13") || strings.Contains(text, "virtualbox") || !strings.Contains(text, `vmw:osType="debian12_64Guest"`) {
@@ -230,7 +254,7 @@ func TestOVA(t *testing.T) {
 }
 
 func TestBoxes(t *testing.T) {
-	d, content := imported(t)
+	d := imported(t)
 	dir := t.TempDir()
 	catalog := qemu.BoxCatalog{Path: filepath.Join(dir, "web.json"), Name: "team/web", Version: "1.0.0"}
 	for _, box := range []struct {
@@ -239,9 +263,9 @@ func TestBoxes(t *testing.T) {
 		format   string
 		metadata string
 	}{
-		{qemu.Libvirt, []string{"metadata.json", "Vagrantfile", "box.img"}, "qcow2", `{"format":"qcow2","provider":"libvirt","virtual_size":1}`},
-		{qemu.VirtualBox, []string{"metadata.json", "Vagrantfile", "box.ovf", "box-disk1.vmdk"}, "vmdk", `{"provider":"virtualbox"}`},
-		{qemu.VMware, []string{"metadata.json", "box.vmx", "disk.vmdk"}, "vmdk", `{"provider":"vmware_desktop"}`},
+		{qemu.Libvirt, []string{"metadata.json", "Vagrantfile", "box.img", "box-db.img"}, "qcow2", `{"disks":[{"path":"box.img"},{"path":"box-db.img","name":"db"}],"format":"qcow2","provider":"libvirt"}`},
+		{qemu.VirtualBox, []string{"metadata.json", "Vagrantfile", "box.ovf", "box-disk1.vmdk", "box-disk2.vmdk"}, "vmdk", `{"provider":"virtualbox"}`},
+		{qemu.VMware, []string{"metadata.json", "box.vmx", "disk.vmdk", "disk-db.vmdk"}, "vmdk", `{"provider":"vmware_desktop"}`},
 	} {
 		path := filepath.Join(dir, string(box.provider)+".box")
 		for range 2 { // the second replaces the first
@@ -255,7 +279,8 @@ func TestBoxes(t *testing.T) {
 		if got := read(t, unpacked, "metadata.json"); got != box.metadata {
 			t.Errorf("metadata of the %s box is %s, want %s", box.provider, got, box.metadata)
 		}
-		wantDisk(t, box.format, filepath.Join(unpacked, box.files[len(box.files)-1]), content)
+		wantDisk(t, box.format, filepath.Join(unpacked, box.files[len(box.files)-2]), content())
+		wantDisk(t, box.format, filepath.Join(unpacked, box.files[len(box.files)-1]), dataContent())
 	}
 	catalog.Version, catalog.URL = "1.1.0", "https://example.com/web.box"
 	publish(t, qemu.Box{Provider: qemu.Libvirt, Path: filepath.Join(dir, "libvirt.box"), Catalog: &catalog}, d)
@@ -282,7 +307,7 @@ func TestBoxes(t *testing.T) {
 }
 
 func TestOutputsFail(t *testing.T) {
-	d, _ := imported(t)
+	d := imported(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	errStop := errors.New("stop")
 	cancel(errStop)
@@ -294,18 +319,20 @@ func TestOutputsFail(t *testing.T) {
 	}
 	for _, left := range []string{dir, filepath.Dir(d.Path)} {
 		entries, err := os.ReadDir(left)
-		if err != nil || len(entries) > 2 || left == dir && len(entries) > 0 {
+		if err != nil || len(entries) > 3 || left == dir && len(entries) > 0 {
 			t.Errorf("%s has %v, %v after the failures", left, entries, err)
 		}
 	}
 	for want, v := range map[string]bake.Validator{
-		"OVA.Memory: is 1024 bytes":              qemu.OVA{Memory: 1024},
-		"OVA.CPUs: must not be negative":         qemu.OVA{CPUs: -1},
-		`OVA.OSType: invalid name "<x>"`:         qemu.OVA{OSType: "<x>"},
-		"OVA.Hardware: unknown value 7":          qemu.OVA{Hardware: 7},
-		`Box.Provider: unknown provider ""`:      qemu.Box{},
-		"Box.Hardware: VirtualBox has no PVSCSI": qemu.Box{Provider: qemu.VirtualBox, Hardware: qemu.ParavirtualHardware},
-		"Box.Catalog: needs Path, Name":          qemu.Box{Provider: qemu.Libvirt, Catalog: &qemu.BoxCatalog{Path: "x"}},
+		"OVA.Memory: is 1024 bytes":                            qemu.OVA{Memory: 1024},
+		"OVA.CPUs: must not be negative":                       qemu.OVA{CPUs: -1},
+		`OVA.OSType: invalid name "<x>"`:                       qemu.OVA{OSType: "<x>"},
+		"OVA.Hardware: unknown value 7":                        qemu.OVA{Hardware: 7},
+		"OVA.Hardware: unknown value 1, or not of VMware":      qemu.OVA{Hardware: qemu.VirtioHardware},
+		"OVA.Certificate: needs a certificate with an RSA key": qemu.OVA{Certificate: &tls.Certificate{}},
+		`Box.Provider: unknown provider ""`:                    qemu.Box{},
+		"Box.Hardware: VirtualBox has no PVSCSI":               qemu.Box{Provider: qemu.VirtualBox, Hardware: qemu.ParavirtualHardware},
+		"Box.Catalog: needs Path, Name":                        qemu.Box{Provider: qemu.Libvirt, Catalog: &qemu.BoxCatalog{Path: "x"}},
 	} {
 		if err := v.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Validate of %+v = %v, want %q", v, err, want)

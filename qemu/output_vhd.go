@@ -25,12 +25,12 @@ func (v VHD) String() string { return "VHD" }
 
 // Publish writes the file.
 func (v VHD) Publish(ctx context.Context, a bake.Artifact) error {
-	return output(ctx, a, v.Path, ".vhd", func(d *Disk, part *os.File) error {
-		if err := d.convert(ctx, "raw", part.Name()); err != nil {
+	return eachDisk(ctx, a, v.Path, ".vhd", func(d *Disk, f DataFile, part *os.File) error {
+		if err := d.convert(ctx, f, "raw", part.Name()); err != nil {
 			return err
 		}
 		const mib = 1 << 20
-		size := (d.Size + mib - 1) / mib * mib
+		size := (f.Size + mib - 1) / mib * mib
 		if size > mostVHD {
 			return errors.New("a VHD has at most 2040 GiB")
 		}

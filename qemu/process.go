@@ -16,8 +16,9 @@ type process struct {
 }
 
 // startProcess starts a program in dir, with its output in the file named log. Release
-// is called when the program has ended.
-func startProcess(program string, args []string, dir, log string, release func()) (*process, error) {
+// is called when the program has ended. A detached program goes on when this process has
+// ended, also by a signal from its terminal.
+func startProcess(program string, args []string, dir, log string, detached bool, release func()) (*process, error) {
 	out, err := os.OpenFile(filepath.Join(dir, log), os.O_CREATE|os.O_WRONLY|os.O_APPEND, privateFile) //nolint:gosec // below Host's directory
 	if err != nil {
 		release()
@@ -26,7 +27,11 @@ func startProcess(program string, args []string, dir, log string, release func()
 	defer out.Close()
 	p := &process{cmd: exec.Command(program, args...), done: make(chan struct{})} //nolint:gosec,noctx // the caller's program; it outlives the step
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, out, out
-	endWithParent(p.cmd)
+	if detached {
+		detach(p.cmd)
+	} else {
+		endWithParent(p.cmd)
+	}
 	started := make(chan error, 1)
 	go func() {
 		// The kernel takes the end of this thread for the end of the parent, so the

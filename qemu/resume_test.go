@@ -27,14 +27,15 @@ const (
 	killedAt       = "BAKESTONE_TEST_AT"
 	killedSource   = "BAKESTONE_TEST_SOURCE"
 	killedPrograms = "BAKESTONE_TEST_PROGRAMS"
+	killedDetach   = "BAKESTONE_TEST_DETACH"
 )
 
 // resumable returns an image that shows whether a provisioner ran twice.
-func resumable(host *qemu.Host, source string) *bake.Image {
+func resumable(host *qemu.Host, source string, detach bool) *bake.Image {
 	return &bake.Image{
 		Name: "web",
 		Builder: qemu.Builder{
-			Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG, CPUs: 1, Memory: 256 << 20,
+			Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG, CPUs: 1, Memory: 256 << 20, Detach: detach,
 			PowerOff: "(sleep 0.3; poweroff) >/dev/null 2>&1 &", // so that it can be killed before
 		},
 		Provisioners: []bake.Provisioner{
@@ -89,7 +90,7 @@ func TestResumeAfterKill(t *testing.T) {
 		return
 	}
 	host, source := newHost(t)
-	points := killPoints(t, resumable(host, source))
+	points := killPoints(t, resumable(host, source, false))
 	for i, point := range points {
 		const most = 10
 		if !chosen(i, len(points), most) {
@@ -97,7 +98,7 @@ func TestResumeAfterKill(t *testing.T) {
 		}
 		t.Run(point, func(t *testing.T) {
 			host, source := newHost(t)
-			d := resumeAfter(t, i, host, source, fakePrograms(t))
+			d := resumeAfter(t, point, host, source, fakePrograms(t), i%2 == 1)
 			content, err := readFakeDisk(d.Path)
 			if err != nil {
 				t.Fatal(err)
@@ -119,7 +120,7 @@ func TestResumeAfterKillsInQEMU(t *testing.T) {
 	t.Parallel()
 	b := realBuilder(t)
 	source := testenv.Need(t, "qemu")
-	points := killPoints(t, resumable(b.Host, source))
+	points := killPoints(t, resumable(b.Host, source, false))
 	t.Logf("%d kill points", len(points))
 	for i, point := range points {
 		const most = 2 // chosen leaves out the first
@@ -128,16 +129,19 @@ func TestResumeAfterKillsInQEMU(t *testing.T) {
 		}
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
-			resumeAfter(t, i, qemu.NewHost(t.TempDir(), nil), source, "")
+			resumeAfter(t, point, qemu.NewHost(t.TempDir(), nil), source, "", false)
 		})
 	}
 }
 
-// resumeAfter kills a process that bakes at a point, resumes the build and returns the image.
-func resumeAfter(t *testing.T, point int, host *qemu.Host, source, programs string) *qemu.Disk {
+// resumeAfter kills a process that bakes at a point, with its QEMU unless that is detached,
+// resumes the build and returns the image.
+func resumeAfter(t *testing.T, point string, host *qemu.Host, source, programs string, detach bool) *qemu.Disk {
 	t.Helper()
+	number, _, _ := strings.Cut(point, " ")
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestResumeAfterKill$")
-	cmd.Env = append(os.Environ(), killedAt+"="+strconv.Itoa(point), killedSource+"="+source, killedPrograms+"="+programs, killedHost+"="+host.Dir())
+	cmd.Env = append(os.Environ(), killedAt+"="+number, killedSource+"="+source, killedPrograms+"="+programs,
+		killedHost+"="+host.Dir(), killedDetach+"="+strconv.FormatBool(detach))
 	out, err := cmd.CombinedOutput()
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
 		t.Fatalf("the process was not killed: %v\n%s", err, out)
@@ -154,13 +158,17 @@ func resumeAfter(t *testing.T, point int, host *qemu.Host, source, programs stri
 	var said []string
 	results, err := bake.Bake(t.Context(), &bake.Options{Store: store, Resume: []*bake.Record{rec}, Observe: func(e bake.Event) {
 		said = append(said, string(e.Kind)+" "+e.Step+" "+e.Text)
-	}}, resumable(host, source))
+	}}, resumable(host, source, detach))
 	if err != nil {
 		t.Fatalf("Bake: %v\n%s", err, strings.Join(said, "\n"))
 	}
 	// Starting again from the source is right only where nothing else helps.
-	if text := strings.Join(said, "\n"); strings.Contains(text, string(bake.BuildRestarted)) {
+	text := strings.Join(said, "\n")
+	if strings.Contains(text, string(bake.BuildRestarted)) {
 		t.Errorf("the build began again instead of going on:\n%s", text)
+	}
+	if during := strings.Contains(point, " provision "); during && detach != strings.Contains(text, "the machine is running already") {
+		t.Errorf("the build resumed a machine that was detached (%v):\n%s", detach, text)
 	}
 	if left := existing(t, host); len(left) != 1 {
 		t.Errorf("after the resumed build: %v, want the image alone", left)
@@ -192,6 +200,6 @@ func bakeUntilKilled(t *testing.T) {
 			}
 			seen++
 		},
-	}, resumable(host, os.Getenv(killedSource)))
+	}, resumable(host, os.Getenv(killedSource), os.Getenv(killedDetach) == "true"))
 	t.Fatalf("Bake ended: %v", err)
 }

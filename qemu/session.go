@@ -42,15 +42,17 @@ type machineRecord struct {
 	Accelerator Accelerator `json:"accelerator,omitempty"`
 
 	Firmware firmwareRecord `json:"firmware,omitzero"`
+	Disks    []machineDisk  `json:"disks,omitempty"`
 }
 
 // An imageRecord describes the image that was captured.
 type imageRecord struct {
-	Captured bool      `json:"captured,omitempty"`
-	Size     int64     `json:"size,omitempty"` // of the disk
-	FileSize int64     `json:"file_size,omitempty"`
-	SHA256   string    `json:"sha256,omitempty"`
-	Created  time.Time `json:"created,omitzero"`
+	Captured bool       `json:"captured,omitempty"`
+	Size     int64      `json:"size,omitempty"` // of the disk
+	FileSize int64      `json:"file_size,omitempty"`
+	SHA256   string     `json:"sha256,omitempty"`
+	Data     []DataFile `json:"data,omitempty"`
+	Created  time.Time  `json:"created,omitzero"`
 }
 
 var (
@@ -77,6 +79,7 @@ const (
 	socketName  = "qmp.sock"
 	eventsName  = "events.sock"
 	varsName    = "vars.fd" // UEFI's variable store, here and beside the image
+	screenName  = "vnc.sock"
 	cleanName   = "cleaned" // exists once the guest was cleaned
 	runName     = "run.json"
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -38,8 +39,16 @@ type SourceDisk struct {
 	Login  string `json:"login,omitempty"` // of the image, if it was baked
 	Arch   string `json:"arch,omitempty"`  // of the image, if it was baked
 
+	Data []DataFile `json:"data,omitempty"` // the further disks of the image, if it was baked
+
 	Firmware FirmwareType `json:"firmware,omitempty"` // of the image, if it was baked
 	Vars     string       `json:"vars,omitempty"`     // UEFI's variable store, if the image has it
+}
+
+// same reports whether the disks have the same contents.
+func (d SourceDisk) same(other SourceDisk) bool {
+	equal := func(a, b DataFile) bool { return a.Name == b.Name && a.SHA256 == b.SHA256 }
+	return d.SHA256 == other.SHA256 && slices.EqualFunc(d.Data, other.Data, equal)
 }
 
 // A DiskFile is a disk in a file: qcow2, raw, VMDK, VDI, VHD or VHDX, recognized by its
@@ -177,7 +186,8 @@ func (n NewestImage) find(ctx context.Context, h *Host, run *bake.Run) (SourceDi
 // source returns the image as the source of another.
 func (d *Disk) source(ctx context.Context, h *Host, run *bake.Run) (SourceDisk, error) {
 	s, err := h.sourceDisk(ctx, run, d.Path, d.SHA256)
-	s.ID, s.Login, s.Arch, s.Firmware, s.Vars = d.ID(), d.Login, d.Arch, d.Firmware, d.Vars
+	s.ID, s.Login, s.Arch, s.Data = d.ID(), d.Login, d.Arch, d.Data
+	s.Firmware, s.Vars = d.Firmware, d.Vars
 	return s, err
 }
 

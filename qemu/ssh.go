@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"runtime"
 	"strconv"
 	"time"
 
@@ -175,9 +174,7 @@ const (
 
 // KeptMachine returns how to connect to the machine.
 func (s *session) KeptMachine() bake.KeptMachine {
-	if runtime.GOOS == "linux" {
-		s.run.Say("the kept machine ends with this program")
-	}
+	s.run.Say("the machine's screen, for VNC: unix:%s", s.path(screenName))
 	return bake.KeptMachine{
 		Machine:   s.run.ID,
 		Address:   s.address(),

@@ -48,36 +48,49 @@ func (h *Host) sweep(ctx context.Context, id string, now time.Time) (expired boo
 	if err := context.Cause(ctx); err != nil {
 		return false, err
 	}
+	s, err := h.found(id)
+	if s == nil || err != nil || !now.After(s.run.Expires) {
+		return false, err
+	}
+	return true, s.remove(ctx)
+}
+
+// found returns the session of a directory, as far as its other processes need it; nil if
+// there is none, because it has just been created or is being removed.
+func (h *Host) found(id string) (*session, error) {
 	data, err := os.ReadFile(filepath.Join(h.buildingDir(), id, runName)) //nolint:gosec // below Host's directory
 	if errors.Is(err, os.ErrNotExist) {
-		return false, nil // it has just been created, or is being removed
+		return nil, nil
 	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	var run runFile
 	if err := json.Unmarshal(data, &run); err != nil {
-		return false, fmt.Errorf("%s: %w", runName, err)
-	}
-	if !now.After(run.Expires) {
-		return false, nil
+		return nil, fmt.Errorf("%s: %w", runName, err)
 	}
 	if !imageName.MatchString(run.Image) {
-		return false, fmt.Errorf("%s has the invalid image name %q", runName, run.Image)
+		return nil, fmt.Errorf("%s has the invalid image name %q", runName, run.Image)
 	}
 	s := &session{
 		builder: Builder{Host: h}, run: bake.NewRun(id, run.Image, nil, nil),
-		Machine: machineRecord{Mark: run.Mark},
+		Machine: machineRecord{Mark: run.Mark, Login: run.Login},
 	}
+	s.run.Expires = run.Expires
+	return s, nil
+}
+
+// remove ends the machine and removes what the session has left.
+func (s *session) remove(ctx context.Context) error {
 	if err := s.endMachine(ctx, bake.Failed); err != nil {
-		return false, err
+		return err
 	}
 	good, err := exists(filepath.Join(s.imageDir(), artifactName))
 	if err == nil && !good {
 		err = removeImage(s.imageDir(), nil)
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
-	return true, s.removeDisk(ctx, bake.Failed)
+	return s.removeDisk(ctx, bake.Failed)
 }

@@ -38,7 +38,7 @@ func (s *session) startTPM(ctx context.Context) error {
 		"socket", "--tpm2", "--terminate", "--tpmstate", "dir=" + tpmStateName,
 		"--ctrl", "type=unixio,path=" + tpmSocketName,
 	}
-	if s.tpm, err = startProcess(program, args, s.dir(), tpmLogName, func() {}); err != nil {
+	if s.tpm, err = startProcess(program, args, s.dir(), tpmLogName, s.detached(), func() {}); err != nil {
 		return err
 	}
 	limited, stop := clock.WithTimeout(ctx, clock.System(), startTimeout)

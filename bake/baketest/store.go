@@ -231,12 +231,16 @@ func storeLists(t *testing.T, open func() bake.Store) {
 	}
 	close(work)
 	all.Wait()
-	want := make([]string, records)
+	want := make([]string, records, records+1)
 	for n := range records {
 		want[n] = storeID(n)
 	}
+	requested := storeRecord(1, 1) // by a request with an id
+	requested.Build = "request-abcdefgh234567yz"
+	mustSave(t, store, requested)
+	want = append(want, requested.Build)
 	if got, err := open().List(t.Context()); err != nil || !slices.Equal(got, want) {
-		t.Errorf("List = %d ids, %v, want %d in order", len(got), err, records)
+		t.Errorf("List = %d ids, %v, want %d in order", len(got), err, len(want))
 	}
 }
 

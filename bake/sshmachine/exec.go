@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/bakestone-go/bakestone/bake"
 )
 
 const (
@@ -73,6 +75,10 @@ var errNotStarted = errors.New("not started")
 func (c *conn) exec(ctx context.Context, p *process) (exit, error) {
 	if !c.takeSlot(ctx, true) {
 		return exit{}, c.noSlotError(ctx)
+	}
+	if err := bake.CheckLease(ctx); err != nil {
+		c.releaseSlot()
+		return exit{}, err
 	}
 	return c.execInSlot(ctx, p, c.releaseSlot)
 }

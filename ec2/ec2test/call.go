@@ -17,6 +17,7 @@ type action struct {
 	output  reflect.Type
 	filters []string // accepted filters, for the coverage page
 	json    bool     // of a JSON protocol rather than the query protocol
+	ebs     bool     // of the EBS direct APIs
 	run     func(c *call, req *request) (any, *ec2query.Error)
 }
 

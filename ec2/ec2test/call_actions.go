@@ -53,6 +53,7 @@ func newCatalog() catalog {
 func actionTables(k *catalog) map[string]map[string]action {
 	return map[string]map[string]action{
 		"autoscaling": scalingTable(),
+		"ebs":         ebsTable(),
 		"ec2":         ec2Table(k),
 		"iam":         iamTable(),
 		"kms":         kmsTable(),

@@ -11,7 +11,7 @@ import (
 // are rejected with UnknownParameter, other filters and values with
 // InvalidParameterValue.
 type ActionCoverage struct {
-	Service string   // "ec2", "autoscaling", "iam", "kms", "ssm", "rbin" or "sts"
+	Service string   // "ec2", "autoscaling", "ebs", "iam", "kms", "ssm", "rbin" or "sts"
 	Name    string   // of the call: "DescribeImages"
 	Params  []string // parameters, sorted; N is a list's index: "Owner.N". All EC2 calls also accept DryRun.
 	Results []string // paths of the values a response can have: "imagesSet.item.imageId"
@@ -32,6 +32,9 @@ func Coverage() []ActionCoverage {
 			params, results := ec2query.ParamNames(a.input), ec2query.ResultNames(a.output)
 			if a.json {
 				params, results = jsonNames(a.input, ""), jsonNames(a.output, "")
+			}
+			if a.ebs {
+				results = jsonNames(a.output, "")
 			}
 			params = slices.DeleteFunc(params, func(name string) bool { return strings.HasPrefix(name, "Filter.N.") })
 			slices.Sort(params)

@@ -44,8 +44,7 @@ IncludeManagedResources, Monitoring, PresignedUrl, SkipOsShutdown, SnapshotCopyC
 VolumeInitializationRate. Dedicated Hosts, placement groups, capacity reservations and license configurations of any
 name are accepted and described.
 
-Spot requests, spot fleets, EC2 fleets and Auto Scaling groups are validated, stored and described, but launch no
-instances.
+Auto Scaling groups are validated, stored and described, but launch no instances.
 
 In parameter names, N stands for the index of a list element.
 `)

@@ -45,7 +45,7 @@
 // As in a new AWS account, images cannot be made public in a region until
 // DisableImageBlockPublicAccess has been called there. Snapshots can.
 //
-// The server also supports the calls of SSM Parameter Store, Auto Scaling, IAM,
+// The server also supports the calls of the EBS direct APIs, SSM Parameter Store, Auto Scaling, IAM,
 // KMS, STS and the Recycle Bin that matter to images. Spot requests and fleets
 // launch instances as soon as there is capacity, and replace those that
 // terminate. Auto Scaling groups are data: they refer to images and launch
@@ -73,6 +73,22 @@
 //
 // [Options].Machines replaces the sandbox by another kind of machine, such as
 // virtual machines.
+//
+// # Disks
+//
+// The EBS direct APIs write and read the blocks of snapshots, with checksums,
+// parents, encryption, tokens and quotas as AWS documents them:
+//
+//	AWS_ENDPOINT_URL=http://127.0.0.1:43210 aws ebs start-snapshot --volume-size 8
+//
+// Blocks are kept in one temporary file, without those that are equal or empty.
+// Snapshots of such snapshots' volumes and copies have the same blocks, and
+// RegisterImage makes images of them. Whether instances of these images boot
+// depends on [Options].Machines: a sandbox has files but no disk, so it neither
+// boots from blocks nor can its snapshots be read as blocks. Both fail with an
+// error that says so.
+//
+// # Networks
 //
 // Security groups and routes are enforced. Unless a rule admits
 // [Server.SourceAddress], and the subnet of a public address has a route to an

@@ -31,6 +31,8 @@ func FuzzRequest(f *testing.F) {
 		{"iam", "Action=CreateRole&RoleName=a&AssumeRolePolicyDocument=%7B%22Statement%22%3A%5B%7B%7D%5D%7D"}, {"autoscaling", "Action=CreateLaunchConfiguration&LaunchConfigurationName=a"},
 		{"ssm", `PutParameter {"Name":"/a","Value":"b","Type":"String"}`}, {"ssm", `GetParameters {"Names":["/a:1:2"]}`}, {"ssm", `DescribeParameters {"ParameterFilters":[{"Key":"Name","Option":"BeginsWith","Values":["/"]}]}`},
 		{"kms", `DescribeKey {"KeyId":"arn:aws:kms:us-east-1:1:key/x"}`}, {"rbin", `{"Identifier":"a"}`},
+		{"ebs", `POST /snapshots {"VolumeSize":1,"Tags":[{"Key":"a"}]}`}, {"ebs", "PUT /snapshots/snap-0123456789abcdef0/blocks/1 x"}, {"ebs", "GET /snapshots/snap-00000000/blocks?maxResults=1&=x"},
+		{"ebs", "GET /snapshots/snap-00000000/blocks/1?blockToken=AAEB"}, {"ebs", "GET /snapshots/snap-00000000/changedblocks"}, {"ebs", "POST /snapshots/completion/x"}, {"ebs", "GET /snapshots/a/b/c/d"},
 	} {
 		f.Add(seed.service, seed.body)
 	}
@@ -43,6 +45,15 @@ func FuzzRequest(f *testing.F) {
 		method, path := http.MethodPost, "/"
 		if service == "rbin" {
 			path = "/rules"
+		}
+		if service == "ebs" {
+			parts := strings.SplitN(body, " ", 3)
+			if u, err := url.ParseRequestURI(parts[min(1, len(parts)-1)]); err != nil || !regexp.MustCompile(`^[A-Z]+$`).MatchString(parts[0]) {
+				return
+			} else if method, path = parts[0], u.RequestURI(); len(path) == 0 || path[0] != '/' {
+				return
+			}
+			body = strings.Join(parts[min(2, len(parts)):], " ")
 		}
 		r := httptest.NewRequestWithContext(t.Context(), method, "http://ec2test.invalid"+path, strings.NewReader(body))
 		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIATEST123456789012/20260102/us-east-1/"+url.PathEscape(service)+"/aws4_request, x")

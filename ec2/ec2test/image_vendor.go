@@ -206,7 +206,7 @@ func (r *region) publish(img Image, vendor bool) string {
 	}
 	snap := &snapshot{
 		base: begin("snap-"), volume: "vol-ffffffff", sizeGiB: img.SizeGiB,
-		vendor: true, vendorImage: img, shares: permissions{all: !img.Private},
+		vendor: true, vendorImage: img, lineage: namedID("snap-", r.name, img.Owner, img.Name), shares: permissions{all: !img.Private},
 	}
 	r.snapshots.put(snap)
 	yes, no, size := true, false, img.SizeGiB

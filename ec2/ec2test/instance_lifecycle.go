@@ -96,7 +96,7 @@ func (c *call) switchOn(i *instance) {
 
 // boot starts the instance's machine before the response is sent.
 func (c *call) boot(i *instance, takes time.Duration) {
-	plan := bootPlan{spec: c.spec(i), disk: blankDisk(), after: takes}
+	plan := bootPlan{spec: c.spec(i), disk: noDisk(errBlank), after: takes}
 	if root := i.rootVolume(); root != nil {
 		plan.disk = root.disk
 	}

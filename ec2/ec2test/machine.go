@@ -79,6 +79,9 @@ func (m *machine) start(ctx context.Context, plan bootPlan) {
 			return // stopped meanwhile
 		}
 		if m.err != nil {
+			m.mu.Lock()
+			m.last = []byte("ec2test: cannot boot: " + m.err.Error() + "\n")
+			m.mu.Unlock()
 			m.log.Warn("cannot boot machine", slog.String("instance", plan.spec.InstanceID), slog.String("err", m.err.Error()))
 			return
 		}

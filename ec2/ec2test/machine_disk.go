@@ -3,32 +3,51 @@ package ec2test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
+	"sync"
+
+	"github.com/bakestone-go/bakestone/internal/blockstore"
 )
 
 // errBlank marks the disk of a volume that has never been written.
 var errBlank = errors.New("blank volume")
 
-// diskRef refers to a disk that may still be in the making.
+// A diskRef refers to a disk that may still be in the making. Its contents are a
+// Disk of the machine kind, blocks, or both.
 type diskRef struct {
-	ready chan struct{}
-	disk  Disk
-	err   error
+	server *Server
+	fixed  bool          // the contents never change: they are a snapshot's
+	ready  chan struct{} // closed when it is made
+	err    error         // of making it
+
+	mu      sync.Mutex
+	sizeGiB int
+	disk    Disk            // nil until it is needed, if there are blocks
+	blocks  blockstore.Disk // nil if unknown
 }
 
-func newDiskRef() *diskRef { return &diskRef{ready: make(chan struct{})} }
+// newDiskRef returns the disk of a new volume, which the caller must fill.
+func (s *Server) newDiskRef(sizeGiB int) *diskRef {
+	return &diskRef{server: s, sizeGiB: sizeGiB, ready: make(chan struct{})}
+}
 
-// blankDisk returns the disk of a new, empty volume.
-func blankDisk() *diskRef {
-	d := newDiskRef()
-	d.fill(nil, errBlank)
+// newFixedRef returns the disk of a new snapshot, which the caller must fill.
+func (s *Server) newFixedRef(sizeGiB int) *diskRef {
+	d := s.newDiskRef(sizeGiB)
+	d.fixed = true
+	return d
+}
+
+// noDisk returns a disk that fails with err.
+func noDisk(err error) *diskRef {
+	d := &diskRef{ready: make(chan struct{})}
+	d.fill(nil, err)
 	return d
 }
 
 // newBlankDisk returns the disk of a new, empty volume of a size.
 func (s *Server) newBlankDisk(sizeGiB int) *diskRef {
-	d := newDiskRef()
+	d := s.newDiskRef(sizeGiB)
 	if !s.enter() {
 		d.fill(nil, net.ErrClosed)
 		return d
@@ -50,22 +69,45 @@ func (d *diskRef) fill(disk Disk, err error) {
 	close(d.ready)
 }
 
-// get waits for the disk.
-func (d *diskRef) get(ctx context.Context) (Disk, error) {
+// fillBlocks fills d with blocks, of which machines get a disk when they need it.
+func (d *diskRef) fillBlocks(blocks blockstore.Disk) {
+	d.blocks = blocks
+	close(d.ready)
+}
+
+// wait waits until the disk is made.
+func (d *diskRef) wait(ctx context.Context) error {
 	select {
 	case <-d.ready:
-		return d.disk, d.err
+		return d.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 }
 
-// copyFrom waits for another disk and fills d with a clone of it.
-func (d *diskRef) copyFrom(ctx context.Context, from *diskRef) error {
-	disk, err := from.get(ctx)
-	if err == nil {
-		disk, err = disk.Clone(ctx)
+// get waits for the disk as machines use it.
+func (d *diskRef) get(ctx context.Context) (Disk, error) {
+	if err := d.wait(ctx); err != nil {
+		return nil, err
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.disk == nil {
+		disk, err := d.server.opts.Machines.Load(ctx, d.sizeGiB, d.server.reader(d.blocks))
+		if err != nil {
+			return nil, err
+		}
+		d.disk = disk
+	}
+	if !d.fixed {
+		d.blocks = nil // the machine may change the disk
+	}
+	return d.disk, nil
+}
+
+// copyFrom waits for another disk and fills d with a copy of it.
+func (d *diskRef) copyFrom(ctx context.Context, from *diskRef) error {
+	disk, err := d.clone(ctx, from)
 	d.fill(disk, err)
 	if errors.Is(err, errBlank) {
 		return nil
@@ -73,105 +115,84 @@ func (d *diskRef) copyFrom(ctx context.Context, from *diskRef) error {
 	return err
 }
 
-// closeDisk closes the disk after stopping the machine that uses it. m may be
-// nil.
-func (s *Server) closeDisk(d *diskRef, m *machine) {
-	s.background(func() {
-		if m != nil {
-			m.stop()
+func (d *diskRef) clone(ctx context.Context, from *diskRef) (Disk, error) {
+	if err := from.wait(ctx); err != nil {
+		return nil, err
+	}
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	d.blocks = from.blocks
+	if from.disk == nil {
+		return nil, nil //nolint:nilnil // there are blocks
+	}
+	disk, err := from.disk.Clone(ctx)
+	if err == nil && d.sizeGiB > from.sizeGiB {
+		err = disk.Grow(ctx, d.sizeGiB)
+	}
+	return disk, err
+}
+
+// grow enlarges the disk, also while a machine runs on it.
+func (d *diskRef) grow(ctx context.Context, sizeGiB int) error {
+	if err := d.wait(ctx); err != nil {
+		if errors.Is(err, errBlank) {
+			return nil
 		}
-		select {
-		case <-d.ready:
-		case <-s.closing:
-			return
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sizeGiB = sizeGiB
+	if d.disk == nil {
+		return nil
+	}
+	return d.disk.Grow(ctx, sizeGiB)
+}
+
+// contents waits for the disk and returns its blocks.
+func (d *diskRef) contents(ctx context.Context) (blockstore.Disk, error) {
+	if err := d.wait(ctx); errors.Is(err, errBlank) {
+		return blockstore.Disk{}, nil
+	} else if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.blocks != nil {
+		return d.blocks, nil
+	}
+	blocks := make(blockstore.Disk)
+	err := d.disk.Blocks(ctx, func(offset int64, data []byte) error {
+		block, err := d.server.blocks.Put(data)
+		if err == nil {
+			blocks[int(offset/blockstore.Size)] = block
 		}
-		if d.err != nil {
-			return
-		}
-		if err := d.disk.Close(); err != nil {
-			s.opts.Logger.Warn("cannot close disk", slog.String("err", err.Error()))
-		}
+		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	if d.fixed {
+		d.blocks = blocks
+	}
+	return blocks, nil
 }
 
-// closeDisks closes all remaining disks.
-func (s *Server) closeDisks() {
-	s.mu.Lock()
-	var left []*diskRef
-	for _, d := range s.disks {
-		left = append(left, d)
-	}
-	s.mu.Unlock()
-	for _, r := range s.existing() {
-		r.mu.Lock()
-		for v := range r.volumes.all() {
-			left = append(left, v.disk)
-		}
-		for snap := range r.snapshots.all() {
-			if !snap.vendor {
-				left = append(left, snap.disk)
+// reader returns the contents of a disk for machines.
+func (s *Server) reader(blocks blockstore.Disk) Blocks {
+	return func(write func(offset int64, data []byte) error) error {
+		data := make([]byte, blockstore.Size)
+		for _, index := range blocks.Indexes() {
+			if blocks[index].IsZero() {
+				continue
+			}
+			if err := s.blocks.Read(blocks[index], data); err != nil {
+				return err
+			}
+			if err := write(int64(index)*blockstore.Size, data); err != nil {
+				return err
 			}
 		}
-		for b := range r.snapshotBin.all() {
-			if !b.resource.vendor {
-				left = append(left, b.resource.disk)
-			}
-		}
-		r.mu.Unlock()
+		return nil
 	}
-	for _, d := range left {
-		select {
-		case <-d.ready:
-		default:
-			continue
-		}
-		if d.err == nil {
-			if err := d.disk.Close(); err != nil {
-				s.opts.Logger.Warn("cannot close disk", slog.String("err", err.Error()))
-			}
-		}
-	}
-}
-
-// vendorDisk returns the root disk of a vendor's image, which all regions
-// share.
-func (s *Server) vendorDisk(img Image) *diskRef {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := img.Owner + " " + img.Name
-	if d := s.disks[key]; d != nil {
-		return d
-	}
-	d := newDiskRef()
-	s.disks[key] = d
-	// All calls that need the disk share it, so no caller's context applies.
-	ctx := context.Background() //nolint:forbidigo // see above
-	if s.closed {
-		d.fill(nil, net.ErrClosed)
-		return d
-	}
-	s.work.Go(func() { d.fill(s.opts.Machines.Disk(ctx, img)) })
-	return d
-}
-
-func (r *region) rootDisk(id string) *diskRef {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if snap, ok := r.snapshots.get(id); ok {
-		return r.diskOf(snap)
-	}
-	if v, ok := r.volumes.get(id); ok {
-		return v.disk
-	}
-	if img, ok := r.images.get(id); ok {
-		if snap := img.rootSnapshot(r); snap != nil {
-			return r.diskOf(snap)
-		}
-	}
-	if i, ok := r.instances.get(id); ok {
-		if v := i.rootVolume(); v != nil {
-			return v.disk
-		}
-	}
-	return nil
 }

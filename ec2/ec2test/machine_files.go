@@ -1,6 +1,7 @@
 package ec2test
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 )
@@ -53,10 +54,11 @@ func (s *Server) rootDisk(id string) (Disk, error) {
 			case <-s.closing:
 				return nil, fmt.Errorf("disk of %s: server closed", id)
 			}
-			if d.err != nil {
-				return nil, fmt.Errorf("disk of %s: %w", id, d.err)
+			disk, err := d.get(context.Background()) //nolint:forbidigo // it is made already
+			if err != nil {
+				return nil, fmt.Errorf("disk of %s: %w", id, err)
 			}
-			return d.disk, nil
+			return disk, nil
 		}
 	}
 	return nil, fmt.Errorf("image, instance, snapshot or volume %q not found", id)

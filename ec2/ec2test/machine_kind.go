@@ -20,10 +20,22 @@ type MachineKind interface {
 	// Disk creates the root disk of a vendor's image. It is called once for
 	// each image that is used.
 	Disk(ctx context.Context, img Image) (Disk, error)
+
+	// Load creates a disk with the contents of a snapshot that was written by the
+	// EBS direct APIs. If it fails, instances of images with such a root volume
+	// do not boot.
+	Load(ctx context.Context, sizeGiB int, contents Blocks) (Disk, error)
 }
+
+// Blocks are the contents of a disk. The func calls write for each block of 512
+// KiB that is not empty, in order of the offset in bytes, until write returns an
+// error, which it returns. The data is valid until write returns.
+type Blocks func(write func(offset int64, data []byte) error) error
 
 // A Disk holds the contents of an EBS volume or snapshot.
 type Disk interface {
+	DiskContents
+
 	// Boot starts a machine with this disk as its root volume, and returns when
 	// the machine can serve connections. The context limits only the booting.
 	// After Guest.Close the disk must hold everything the machine wrote: an
@@ -34,15 +46,28 @@ type Disk interface {
 	// called while a machine is running on the disk.
 	Clone(ctx context.Context) (Disk, error)
 
+	// Grow makes the disk larger. It may be called while a machine is running on
+	// the disk, which then sees the new size if it can.
+	Grow(ctx context.Context, sizeGiB int) error
+
+	// Close releases the disk after its volume or snapshot has been deleted.
+	Close() error
+}
+
+// DiskContents are the parts of a [Disk] that read it. They may be called while a
+// machine is running on the disk.
+type DiskContents interface {
+	// Blocks calls write for the current contents, as [Blocks] does. The EBS direct
+	// APIs read snapshots of disks for which it does not fail with
+	// errors.ErrUnsupported.
+	Blocks(ctx context.Context, write func(offset int64, data []byte) error) error
+
 	// Files returns all files, sorted by path, without those of virtual file
 	// systems.
 	Files() ([]File, error)
 
 	// ReadFile returns the contents of a file with an absolute path.
 	ReadFile(name string) ([]byte, error)
-
-	// Close releases the disk after its volume or snapshot has been deleted.
-	Close() error
 }
 
 // A Guest is a running machine.

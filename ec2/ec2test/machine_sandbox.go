@@ -2,6 +2,8 @@ package ec2test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"path"
@@ -87,6 +89,23 @@ func (d sandboxDisk) ReadFile(name string) ([]byte, error) {
 	}
 	return root.ReadFile(name)
 }
+
+// Blocks returns the blocks of a disk that was never written. Files are not stored
+// in blocks.
+func (d sandboxDisk) Blocks(context.Context, func(int64, []byte) error) error {
+	if d.volume.IsBlank() {
+		return nil
+	}
+	return errors.ErrUnsupported
+}
+
+// Load creates a disk without blocks. Machines in memory cannot read file systems.
+func (sandboxKind) Load(context.Context, int, Blocks) (Disk, error) {
+	return nil, fmt.Errorf("machines in memory cannot boot from blocks written by EBS direct; see Options.Machines: %w", errors.ErrUnsupported)
+}
+
+// Grow has nothing to do: MachineLimits bounds the size of file systems.
+func (sandboxDisk) Grow(context.Context, int) error { return nil }
 
 func (sandboxDisk) Close() error { return nil }
 

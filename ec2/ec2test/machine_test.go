@@ -1,12 +1,14 @@
 package ec2test_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"maps"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -74,6 +76,32 @@ func (*fakeMachines) Blank(context.Context, int) (ec2test.Disk, error) {
 func (*fakeGuest) Attach(ec2test.AttachedDisk) error { return nil }
 
 func (*fakeGuest) Detach(string) error { return nil }
+
+// Load reads /written from the first block of a disk, where Blocks stores it.
+func (m *fakeMachines) Load(_ context.Context, _ int, contents ec2test.Blocks) (ec2test.Disk, error) {
+	d := &fakeDisk{kind: m, files: map[string]string{}}
+	return d, contents(func(offset int64, data []byte) error {
+		if offset == 0 {
+			d.files["/written"] = string(bytes.TrimRight(data, "\x00"))
+		}
+		return nil
+	})
+}
+
+func (d *fakeDisk) Blocks(_ context.Context, write func(int64, []byte) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	data := make([]byte, blockSize)
+	copy(data, d.files["/written"])
+	return write(0, data)
+}
+
+func (d *fakeDisk) Grow(_ context.Context, sizeGiB int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.files["/size"] = strconv.Itoa(sizeGiB)
+	return nil
+}
 
 func (*fakeDisk) Files() ([]ec2test.File, error) { return nil, errors.ErrUnsupported }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"github.com/bakestone-go/bakestone/internal/blockstore"
 	"github.com/bakestone-go/bakestone/internal/memconn"
 )
 
@@ -31,6 +32,7 @@ type Server struct {
 
 	known   catalog
 	network network
+	blocks  *blockstore.Store
 	params  parameterStore
 
 	identities identities
@@ -66,6 +68,7 @@ func New(opts *Options) *Server {
 	s := &Server{
 		opts:    opts.withDefaults(),
 		known:   newCatalog(),
+		blocks:  blockstore.New(""),
 		memory:  memconn.NewListener(memconn.Addr("ec2test")),
 		closing: make(chan struct{}),
 		regions: make(map[string]*region),
@@ -133,6 +136,9 @@ func (s *Server) Close() {
 	s.stopMachines() // those started by the last calls
 	s.serving.Wait()
 	s.closeDisks()
+	if err := s.blocks.Close(); err != nil {
+		s.opts.Logger.Debug("cannot close block store", slog.String("err", err.Error()))
+	}
 }
 
 func (s *Server) stopMachines() {

@@ -20,14 +20,14 @@ const maxBody = 4 << 20
 
 // request is a parsed API call.
 type request struct {
-	service string // "ec2", "autoscaling", "iam", "kms", "ssm", "rbin" or "sts"
+	service string // "ec2", "autoscaling", "ebs", "iam", "kms", "ssm", "rbin" or "sts"
 	action  string
 	region  string
 	account string
 	key     string // access key id
 	id      string
 	form    url.Values
-	body    []byte // of JSON calls
+	body    []byte // of JSON calls and of EBS direct
 }
 
 // response is the response to an API call. A zero status closes the connection
@@ -36,6 +36,7 @@ type response struct {
 	status      int
 	contentType string
 	body        []byte
+	headers     map[string]string
 	code        string // error code, for Server.Calls
 }
 
@@ -64,6 +65,9 @@ func (s *Server) write(w http.ResponseWriter, req *request, resp response) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(resp.body)))
 	w.Header().Set("x-amzn-RequestId", req.id)
 	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat)) // AWS's time, by which clients judge
+	for name, value := range resp.headers {
+		w.Header().Set(name, value)
+	}
 	w.WriteHeader(resp.status)
 	if _, err := w.Write(resp.body); err != nil {
 		s.opts.Logger.Debug("cannot send response", slog.String("action", req.action), slog.String("err", err.Error()))
@@ -92,6 +96,11 @@ func (s *Server) parse(r *http.Request) (*request, *ec2query.Error) {
 		}
 		req.action, req.body = action, body
 		req.form = url.Values{}
+		return req, s.checkCaller(req)
+	}
+	if service == "ebs" || service == "" && strings.HasPrefix(r.URL.Path, "/snapshots") {
+		req.service, req.body = "ebs", body
+		req.action, req.form = ebsRequest(r)
 		return req, s.checkCaller(req)
 	}
 	if service == "rbin" {
@@ -175,6 +184,8 @@ func (s *Server) respond(r *http.Request, req *request) response {
 		resp = s.plainQuery(ctx, scalingNamespace, req)
 	case "iam":
 		resp = s.iam(ctx, req)
+	case "ebs":
+		resp = s.ebs(ctx, req)
 	case "kms", "rbin", "ssm":
 		resp = s.json(ctx, req)
 	case "sts":
@@ -216,7 +227,7 @@ const coveragePage = "https://github.com/bakestone-go/bakestone/blob/main/docs/e
 // unknownAction returns the error for an unsupported call.
 func unknownAction(req *request) *ec2query.Error {
 	switch req.service {
-	case "kms", "rbin", "ssm":
+	case "ebs", "kms", "rbin", "ssm":
 		return ec2query.Errorf("UnknownOperationException", "%s is not supported by ec2test. See %s", req.action, coveragePage)
 	}
 	return ec2query.Errorf("InvalidAction", "The action %s is not valid for this web service. Calls that ec2test supports: %s", req.action, coveragePage)
@@ -238,12 +249,14 @@ const unknownFilter = "The filter '"
 
 // isSupported reports whether the server has a service.
 func isSupported(service string) bool {
-	return slices.Contains([]string{"ec2", "autoscaling", "iam", "kms", "rbin", "ssm", "sts"}, service)
+	return slices.Contains([]string{"ec2", "autoscaling", "ebs", "iam", "kms", "rbin", "ssm", "sts"}, service)
 }
 
 // errorResponse returns the response for an error in the service's protocol.
 func (s *Server) errorResponse(req *request, err *ec2query.Error) response {
 	switch req.service {
+	case "ebs":
+		return ebsErrorResponse(err)
 	case "kms", "ssm":
 		return jsonResponse(err.Status, err.Code, map[string]string{"__type": err.Code, "message": err.Message})
 	case "rbin":
@@ -263,7 +276,7 @@ type Call struct {
 	Action  string
 	Region  string
 	Account string
-	Params  url.Values // of the query protocol, including Action; empty for other protocols
+	Params  url.Values // of the query protocol, including Action, and of EBS direct except in bodies; empty for other protocols
 	Time    time.Time  // of arrival, by the server's clock
 	Status  int        // HTTP status; zero if the response was lost or is still to come
 	Code    string     // error code; empty for success

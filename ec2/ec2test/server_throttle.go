@@ -35,6 +35,9 @@ func (c *call) throttle() *ec2query.Error {
 	if !c.server.opts.Throttle {
 		return nil
 	}
+	if c.action.ebs {
+		return c.throttleBlocks()
+	}
 	key, of := c.account+" "+c.action.name, awsapi.Documented(c.action.name, false).Requests
 	if smaller := awsapi.Documented(c.action.name, true).Requests; smaller != of && c.isUnfiltered() {
 		key, of = key+" open", smaller

@@ -3,9 +3,11 @@ package ec2test
 import (
 	"cmp"
 	"context"
+	"net"
 	"strconv"
 	"time"
 
+	"github.com/bakestone-go/bakestone/internal/blockstore"
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
@@ -18,8 +20,10 @@ type snapshot struct {
 	encrypted   bool
 	kmsKey      string
 	doneAt      time.Time
-	failure     string // if not empty, the copy fails at doneAt
-	copied      bool   // from another snapshot
+	failure     string  // if not empty, the copy fails at doneAt
+	copied      bool    // from another snapshot
+	lineage     string  // id of the first volume or snapshot whose blocks it shares
+	upload      *upload // of EBS direct; nil for others
 	disk        *diskRef
 	vendor      bool // the disk is shared by the vendor's images in all regions
 	vendorImage Image
@@ -45,6 +49,9 @@ func (s *snapshot) progress(now time.Time) string {
 		return "100%"
 	case "error":
 		return "0%"
+	}
+	if s.unfinished() {
+		return s.upload.uploaded()
 	}
 	part := int(100 * float64(now.Sub(s.created)) / float64(s.doneAt.Sub(s.created)))
 	if part == 0 {
@@ -104,7 +111,7 @@ type snapshotXML struct {
 func (c *call) snapshotXML(s *snapshot) snapshotXML {
 	out := snapshotXML{
 		ID: s.id, Volume: s.volume, Status: s.status(c.now), Started: ec2query.FormatTime(s.created), Progress: s.progress(c.now),
-		Owner: s.owner, Size: s.sizeGiB, FullSize: int64(s.sizeGiB) << 30 / 4, Description: s.description,
+		Owner: s.owner, Size: s.sizeGiB, FullSize: s.fullSize(), Description: s.description,
 		Encrypted: s.encrypted, KMSKey: s.kmsKey, Tier: "standard",
 	}
 	switch out.Status {
@@ -117,6 +124,18 @@ func (c *call) snapshotXML(s *snapshot) snapshotXML {
 		out.Tags = s.tags.optional(c.now)
 	}
 	return out
+}
+
+// fullSize returns the bytes of the blocks with data. Of other snapshots it is an
+// estimate.
+func (s *snapshot) fullSize() int64 {
+	switch {
+	case s.unfinished():
+		return int64(len(s.upload.written)) * blockstore.Size
+	case s.upload != nil:
+		return int64(s.upload.full) * blockstore.Size
+	}
+	return int64(s.sizeGiB) << 30 / 4
 }
 
 func snapshotFilters() filters[*snapshot] {
@@ -188,8 +207,8 @@ func (c *call) createSnapshot(in *createSnapshotInput) (*snapshotXML, *ec2query.
 // afterwards.
 func (c *call) takeSnapshot(v *volume, description string, t tags) *snapshot {
 	s := &snapshot{
-		base: c.newBase(snapshotKind(), t), volume: v.id, description: description,
-		sizeGiB: v.sizeGiB, encrypted: v.encrypted, kmsKey: v.kmsKey, disk: newDiskRef(),
+		base: c.newBase(snapshotKind(), t), volume: v.id, lineage: cmp.Or(v.lineage, v.id), description: description,
+		sizeGiB: v.sizeGiB, encrypted: v.encrypted, kmsKey: v.kmsKey, disk: c.server.newFixedRef(v.sizeGiB),
 		doneAt: c.now.Add(c.server.opts.Latency.snapshot(v.sizeGiB)),
 	}
 	c.snapshots.put(s)
@@ -234,6 +253,10 @@ func (c *call) mayDelete(s *snapshot) *ec2query.Error {
 
 func (c *call) dropSnapshot(s *snapshot) {
 	c.snapshots.remove(s.id)
+	if s.unfinished() {
+		s.disk.fill(nil, net.ErrClosed)
+		return
+	}
 	if !moveToBin(c, &c.snapshotBin, "EBS_SNAPSHOT", s) {
 		c.discard(s)
 	}

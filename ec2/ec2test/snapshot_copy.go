@@ -114,7 +114,7 @@ func (c *call) copySlots(n int) *ec2query.Error {
 func (c *call) cloneSnapshot(source *copySource, description string, t tags, encrypted *bool, key string) *snapshot {
 	s := &snapshot{
 		base: c.newBase(snapshotKind(), t), volume: "vol-ffffffff", description: description,
-		sizeGiB: source.sizeGiB, copied: true, disk: newDiskRef(),
+		sizeGiB: source.sizeGiB, copied: true, disk: c.server.newFixedRef(source.sizeGiB),
 		doneAt: c.now.Add(c.server.opts.Latency.snapshot(source.sizeGiB)),
 	}
 	var trouble keyStatus
@@ -130,6 +130,7 @@ func (c *call) cloneSnapshot(source *copySource, description string, t tags, enc
 	if s.failure != "" {
 		end = "error"
 	}
+	s.lineage = s.id
 	c.snapshots.put(s)
 	c.server.willChange(s.id, end, s.doneAt, c.now)
 	c.afterwards(func(ctx context.Context) *ec2query.Error { return ec2query.Internal(s.disk.copyFrom(ctx, source.disk)) })

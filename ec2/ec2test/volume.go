@@ -19,6 +19,7 @@ type volume struct {
 	encrypted  bool
 	kmsKey     string
 	snapshot   string // id it was created from
+	lineage    string // of the snapshot; empty without one
 	disk       *diskRef
 	attachment
 }

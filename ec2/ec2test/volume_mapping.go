@@ -170,10 +170,11 @@ func (c *call) makeVolume(plan *volumePlan, zone string, t tags) *volume {
 	v := plan.volume
 	v.base = c.newBase(volumeKind(), t)
 	v.zone = zone
-	v.disk = c.server.newBlankDisk(v.sizeGiB)
-	if plan.snapshot != nil {
-		from, to := c.diskOf(plan.snapshot), newDiskRef()
-		v.disk = to
+	if plan.snapshot == nil {
+		v.disk = c.server.newBlankDisk(v.sizeGiB)
+	} else {
+		from, to := c.diskOf(plan.snapshot), c.server.newDiskRef(v.sizeGiB)
+		v.disk, v.lineage = to, plan.snapshot.lineage
 		c.afterwards(func(ctx context.Context) *ec2query.Error {
 			return ec2query.Internal(to.copyFrom(ctx, from))
 		})

@@ -61,3 +61,27 @@ func wantEntries(t *testing.T, dir string, want int) {
 		t.Errorf("%s contains %v, want %d entries", dir, entries, want)
 	}
 }
+
+// TestMkdirAll creates directories below one that exists, and not below a file.
+func TestMkdirAll(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "a", "b", "c")
+	for range 2 {
+		if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil || !info.IsDir() || runtime.GOOS != "windows" && info.Mode().Perm() != 0o700 {
+		t.Errorf("after MkdirAll, Stat = %v, %v, want a directory with mode 0700", info, err)
+	}
+	file := filepath.Join(root, "file")
+	if err := atomicfile.Write(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, filepath.Join(file, "below")} {
+		if err := atomicfile.MkdirAll(path, 0o700); err == nil {
+			t.Errorf("MkdirAll(%s) = nil, want an error: there is a file", path)
+		}
+	}
+}

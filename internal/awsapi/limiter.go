@@ -7,6 +7,8 @@ package awsapi
 import (
 	"context"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +39,13 @@ type Call struct {
 	Region, Service, Action string
 
 	Resources int // number of instances it changes
+}
+
+// Reads reports whether the call changes nothing, as far as its name tells.
+func (c Call) Reads() bool {
+	return c.Service == "STS" || slices.ContainsFunc([]string{"Describe", "Get", "List", "Search"}, func(verb string) bool {
+		return strings.HasPrefix(c.Action, verb)
+	})
 }
 
 type bucketKey struct {

@@ -50,6 +50,19 @@ func Documented(action string, open bool) Limit {
 	return Limit{Requests: Rate{50, 5}}
 }
 
+// DocumentedEBS returns the limit of an action of the EBS direct APIs, from "Quotas
+// for Amazon EBS". It holds for an account, and for reading and writing blocks also
+// for each snapshot. AWS documents no burst beyond a second's requests.
+func DocumentedEBS(action string) Limit {
+	switch action {
+	case "PutSnapshotBlock", "GetSnapshotBlock":
+		return Limit{Requests: Rate{1000, 1000}}
+	case "ListSnapshotBlocks", "ListChangedBlocks":
+		return Limit{Requests: Rate{50, 50}}
+	}
+	return Limit{Requests: Rate{10, 10}}
+}
+
 // documentedFor returns the limit of an action of any service. Those of Systems
 // Manager are Parameter Store's default quotas; other services publish none and
 // get a cautious one.
@@ -57,6 +70,8 @@ func documentedFor(service, action string) Limit {
 	switch {
 	case service == "EC2":
 		return Documented(action, false)
+	case service == "EBS":
+		return DocumentedEBS(action)
 	case service == "SSM" && action == "PutParameter":
 		return Limit{Requests: Rate{3, 3}}
 	case service == "SSM":

@@ -28,6 +28,11 @@ type Schedule struct {
 	CallTimeout time.Duration // for each attempt
 	MaxBackoff  time.Duration // between two attempts; zero means no pause
 
+	// Allow, if not nil, is called immediately before each attempt that may change
+	// something, with the call's context. If it fails, nothing is sent, and its error
+	// is that of the call.
+	Allow func(context.Context) error
+
 	// Report, if not nil, is called after each attempt of a call, with the call's
 	// context.
 	Report func(context.Context, Attempt)
@@ -66,6 +71,13 @@ func (s Schedule) Apply(cfg aws.Config) aws.Config {
 		if err := stack.Deserialize.Add(responseMiddleware{}, middleware.After); err != nil { // before decoding
 			return err
 		}
+		if s.Allow != nil {
+			// The last of all: it precedes the request, not the signing, which may wait
+			// for credentials.
+			if err := stack.Deserialize.Add(allowMiddleware{s.Allow}, middleware.After); err != nil {
+				return err
+			}
+		}
 		return stack.Finalize.Insert(&attemptMiddleware{s}, "Retry", middleware.After)
 	})
 	return cfg
@@ -77,6 +89,7 @@ type call struct {
 	attempts  int
 	foreign   int  // attempts that ended with a response that is not of AWS
 	uncertain bool // an attempt may have taken effect
+	refused   bool // by Schedule.Allow
 }
 
 type callKey struct{}
@@ -121,6 +134,9 @@ func (a *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	defer stop()
 	started := a.Clock.Now()
 	out, meta, err := next.HandleFinalize(limited, in)
+	if ok && c.refused {
+		return out, meta, err
+	}
 	if a.Report != nil {
 		done := Attempt{Call: what, Number: 1, Elapsed: a.Clock.Now().Sub(started), Err: err}
 		if ok {
@@ -141,6 +157,24 @@ func (a *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 		c.uncertain = true
 	}
 	return out, meta, err
+}
+
+// allowMiddleware runs immediately before each request.
+type allowMiddleware struct{ allow func(context.Context) error }
+
+func (allowMiddleware) ID() string { return "BakestoneAllow" }
+
+func (a allowMiddleware) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (out middleware.DeserializeOutput, meta middleware.Metadata, err error) {
+	what := Call{Service: awsmiddleware.GetServiceID(ctx), Action: middleware.GetOperationName(ctx)}
+	if !what.Reads() {
+		if err := a.allow(ctx); err != nil {
+			if c, ok := middleware.GetStackValue(ctx, callKey{}).(*call); ok {
+				c.refused = true
+			}
+			return out, meta, err
+		}
+	}
+	return next.HandleDeserialize(ctx, in)
 }
 
 // backoff returns the pause after the given number of failed attempts, with a

@@ -9,7 +9,8 @@ import (
 type Error struct {
 	Code    string
 	Message string
-	Status  int // of HTTP
+	Status  int    // of HTTP
+	Reason  string // in the errors of the EBS direct APIs; others have none
 }
 
 // Error returns the code and the message.

@@ -8,11 +8,12 @@
 // differences with their reasons. The tests fail for a difference that is not in
 // the table and for an entry that no longer differs.
 //
-// Programs in testdata run boto3: 120 scenarios on both servers, of which a number
+// Programs in testdata run boto3: 137 scenarios on both servers, of which a number
 // that may only rise must match, and all paginators and waiters of the supported
 // calls on ec2test.
 //
-// Packer bakes whole AMIs on ec2test.
+// Packer bakes whole AMIs on ec2test. The AWS command-line client writes and reads
+// the blocks of snapshots.
 //
 // The responses in the scenarios, and all parameters and response members that
 // ec2test implements, are also checked against AWS's models of its services,

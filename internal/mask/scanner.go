@@ -1,10 +1,6 @@
 package mask
 
-import (
-	"encoding/binary"
-	"slices"
-	"strings"
-)
+import "strings"
 
 // A scanner finds the positions of a text where a secret may begin. It looks at the
 // four or five characters from each position on, without those that a reading of the
@@ -22,12 +18,6 @@ type scanner struct {
 	asText junction // of the bytes around the special ones
 	asCode junction // the same for base64, without spaces
 	spaced bool     // asCode differs
-}
-
-// A junction is what is around special bytes.
-type junction struct {
-	bytes uint64 // the last four before, and the first four behind
-	after int    // how many of those behind are known
 }
 
 func newScanner(s *starts, text string) *scanner { return &scanner{starts: s, text: text, end: -1} }
@@ -102,6 +92,10 @@ func (s *scanner) findEnd(p int) {
 		if p == len(text) {
 			return
 		}
+		if s.quotes[text[p]] && p+1 < len(text) {
+			s.length = 1
+			return
+		}
 		if s.length, s.begins = s.reading(p); s.length != 0 || s.begins {
 			return
 		}
@@ -125,20 +119,6 @@ func (s *scanner) quiet(p int) bool {
 		if s.numberAt(i) != 0 {
 			return false
 		}
-	}
-	return true
-}
-
-// quiet reports whether no secret may begin at the last n bytes before j.
-func (j *junction) quiet(grams *gramTable, n int) bool {
-	if j.after < gram {
-		return false
-	}
-	for w := j.bytes >> (8 * (gram - n)); n >= 0; n-- {
-		if grams.may(uint32(w & 0xffffffff)) {
-			return false
-		}
-		w >>= 8
 	}
 	return true
 }
@@ -179,76 +159,6 @@ func (s *scanner) letters(p int) (n int) {
 		if c := s.text[p]; !isBlank(c) {
 			n++
 		}
-	}
-	return n
-}
-
-// kinds returns how a secret may begin with the last n bytes before j.
-func (j *junction) kinds(s *starts, n int) kinds {
-	w := j.bytes >> (8 * (gram - n))
-	own, next, pair := uint32(w&0xffffffff), uint32(w>>8&0xffffffff), uint16(w&0xffff)
-	switch n += j.after; {
-	case n > gram:
-		return s.grams.kinds(own)&^asBase64Lead | s.grams.kinds(next)&asBase64Lead
-	case n == gram:
-		return s.grams.kinds(own)&^asBase64Lead | s.pairs[pair]&asBase64Lead
-	case n > 1:
-		return s.pairs[pair]
-	default:
-		return s.single[byte(w&0xff)]
-	}
-}
-
-// join finds what is around the special bytes at end.
-func (s *scanner) join() {
-	s.joined = true
-	var buf [2 * gram]byte
-	before := s.text[max(0, s.end-gram):s.end]
-	copy(buf[gram-len(before):], before)
-	s.asText = s.behind(&buf, false)
-	if s.spaced = slices.ContainsFunc(buf[:gram+s.asText.after], isBlank); s.spaced {
-		at := gram
-		for i := len(before) - 1; i >= 0; i-- {
-			if c := before[i]; !isBlank(c) {
-				at--
-				buf[at] = c
-			}
-		}
-		s.asCode = s.behind(&buf, true)
-	}
-}
-
-// behind completes a junction of which buf has the bytes before it.
-func (s *scanner) behind(buf *[2 * gram]byte, spaces bool) junction {
-	n := 0
-	if s.length > 0 {
-		n = s.gather(buf[gram:], s.end+s.length, spaces)
-	}
-	return junction{binary.LittleEndian.Uint64(buf[:]), n}
-}
-
-// gather puts the characters from the position on into buf, without what readings
-// skip, and perhaps without spaces, until it finds characters that readings differ
-// about. It returns their number.
-func (s *scanner) gather(buf []byte, at int, spaces bool) (n int) {
-	const longest = 64
-	for steps := 0; n < len(buf) && at < len(s.text) && steps < longest; steps++ {
-		c := s.text[at]
-		if s.stops[c] {
-			length, _ := s.reading(at)
-			if length < 0 {
-				return n
-			}
-			if length > 0 {
-				at += length
-				continue
-			}
-		} else if spaces && isBlank(c) {
-			at++
-			continue
-		}
-		buf[n] = c
-		n, at = n+1, at+1
 	}
 	return n
 }

@@ -12,8 +12,10 @@ import (
 type starts struct {
 	special [256]bool // bytes that may be part of an encoded character, or skipped
 	stops   [256]bool // special bytes that are more than themselves to a scanner
+	quotes  [256]bool // of them, those that are skipped alone in every reading
 	value   [256]bool // the first bytes of secrets
 	early   [256]bool // the first four bytes of secrets
+	between [256]bool // bytes that may be between numbers
 
 	single [256]kinds     // of the first character
 	pairs  [1 << 16]kinds // of the first two characters
@@ -39,6 +41,9 @@ func newStarts() *starts {
 		s.special[b] = true
 		s.stops[b] = b != '+'
 	}
+	for _, b := range []byte(separators + "\r\n'\"[]()") {
+		s.between[b] = true
+	}
 	return s
 }
 
@@ -62,6 +67,9 @@ func (s *starts) add(value string) {
 		s.early[b] = true
 	}
 	s.stops['+'] = s.early[' ']
+	for _, b := range []byte("\"'\r\x00") {
+		s.quotes[b] = !s.early[b]
+	}
 	s.begin(value, asText)
 	s.begin(value[:1]+"   ", asText) // od -c
 	s.addNumbers(value)

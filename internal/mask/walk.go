@@ -66,9 +66,11 @@ func (w *walk) from(p int, as kinds) (to int, undecided bool) {
 	if c := w.text[p]; as&asText != 0 && (w.m.starts.value[c] || w.m.starts.special[c]) {
 		w.readText(begin)
 	}
-	if as&(asHex|asDecimal) != 0 && hexDigit(w.text[p]) {
+	if as&asHex != 0 {
 		begin.mode = inHex
 		w.readHex(begin)
+	}
+	if as&asDecimal != 0 {
 		begin.mode = inDecimal
 		w.readDecimal(begin)
 	}
@@ -185,7 +187,16 @@ func (w *walk) dead(s state) bool {
 		}
 		_, ok := s.step(c)
 		return !ok
-	case inHex, inDecimal:
+	case inHex:
+		if s.at+1 == len(w.text) {
+			return !hexDigit(c)
+		}
+		high, ok1 := hexValue(c)
+		low, ok2 := hexValue(w.text[s.at+1])
+		b := high<<4 | low
+		_, ok := s.step(b)
+		return !ok1 || !ok2 || !ok && b != 0
+	case inDecimal:
 		return !hexDigit(c)
 	}
 	return false

@@ -50,19 +50,24 @@ func (w *walk) separated(s state) {
 	}
 	const most = 8
 	at := s.at
-	for at < len(w.text) && at-s.at < most && strings.IndexByte(separators+"\r\n'\"[]()", w.text[at]) >= 0 {
+	for at < len(w.text) && at-s.at < most && w.m.starts.between[w.text[at]] {
 		at++
 	}
 	if at == len(w.text) {
 		w.needMore()
 	}
 	after := s
-	for _, prefix := range []string{"", "0x", "0X", `\x`, `\\x`, "%", "#"} {
-		after.at = at + len(prefix)
-		if after.at > s.at && after.at <= len(w.text) && w.text[at:after.at] == prefix {
-			w.later(after)
-		} else if rest := w.text[at:]; rest != "" && len(rest) < len(prefix) && strings.HasPrefix(prefix, rest) {
-			w.needMore()
+	if after.at = at; at > s.at && at < len(w.text) && hexDigit(w.text[at]) {
+		w.later(after)
+	}
+	if at < len(w.text) && strings.IndexByte(`0\%#`, w.text[at]) >= 0 {
+		for _, prefix := range []string{"0x", "0X", `\x`, `\\x`, "%", "#"} {
+			after.at = at + len(prefix)
+			if rest := w.text[at:]; strings.HasPrefix(rest, prefix) {
+				w.later(after)
+			} else if len(rest) < len(prefix) && strings.HasPrefix(prefix, rest) {
+				w.needMore()
+			}
 		}
 	}
 	if s.mode == inHex && s.matched > 1 && (w.text[s.at] == ' ' || w.text[s.at] == '\n') {

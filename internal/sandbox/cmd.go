@@ -259,9 +259,17 @@ func adminBuiltin(name string) Command {
 		return partition
 	case "partprobe", "resize2fs", "xfs_growfs", "growpart", "blockdev", "e2fsck", "fsck", "wipefs", "tune2fs", "xfs_admin":
 		return onDisk
+	case "locale":
+		return locale
+	case "locale-gen":
+		return localeGen
+	case "update-locale":
+		return updateLocale
+	case "localectl":
+		return localectl
 	case "ip", "dmesg":
 		return show
-	case "ldconfig", "update-ca-certificates", "update-alternatives", "locale-gen", "update-locale",
+	case "ldconfig", "update-ca-certificates", "update-alternatives",
 		"stty", "udevadm", "restorecon", "setenforce", "fstrim":
 		return recorded
 	case "swapon", "swapoff", "mkswap", "modprobe", "ifconfig", "iptables", "ufw", "update-grub", "update-initramfs", "depmod",

@@ -20,7 +20,7 @@ func awk(ctx context.Context, p *Process) int {
 	text, separator := "", ""
 	set := func(assignment string) bool {
 		name, value, ok := strings.Cut(assignment, "=")
-		vars = append(vars, name, value)
+		vars = append(vars, name, awkUnescape(value))
 		return ok
 	}
 	given := false
@@ -117,6 +117,11 @@ flags:
 		return p.fail(2, "%v", err)
 	}
 	return status
+}
+
+// awkUnescape replaces the escapes in the value of an assignment.
+func awkUnescape(s string) string {
+	return strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n", `\r`, "\r", `\"`, `"`, `\/`, "/", `\a`, "\a", `\f`, "\f", `\v`, "\v", `\b`, "\b").Replace(s)
 }
 
 // longestProgram is the size limit of the programs of awk and jq, whose parsers call

@@ -138,6 +138,9 @@ func (f *formatter) directive(s string) int {
 			return i + 1
 		}
 	}
+	for i+1 < len(s) && strings.IndexByte("hlLqjzt", s[i]) >= 0 && strings.IndexByte("diouxXeEfFgGaAhlLqjzt", s[i+1]) >= 0 {
+		i++ // the size of an argument in C
+	}
 	switch verb := s[i]; verb {
 	case 's':
 		f.write(spec+"s", f.next())
@@ -153,7 +156,7 @@ func (f *formatter) directive(s string) int {
 		}
 		f.write(spec+"s", inner.out.String())
 		f.stop = inner.stop
-	case 'q':
+	case 'q', 'Q':
 		f.write(spec+"s", backslashQuote(f.next()))
 	case '(':
 		end := strings.Index(s[i:], ")T")
@@ -176,8 +179,7 @@ func (f *formatter) directive(s string) int {
 		f.write(spec+"s", text)
 		return i + end + 2
 	case 'c':
-		arg := f.next()
-		f.write(spec+"s", arg[:min(1, len(arg))])
+		f.write(spec+"s", (f.next() + "\x00")[:1])
 	case 'd', 'i':
 		f.write(spec+"d", f.integer(f.next()))
 	case 'u', 'x', 'X', 'o':
@@ -185,11 +187,14 @@ func (f *formatter) directive(s string) int {
 			verb = 'd'
 		}
 		f.write(spec+string(verb), uint64(f.integer(f.next()))) //nolint:gosec // negative numbers wrap, as in C
-	case 'e', 'E', 'f', 'F', 'g', 'G':
+	case 'a', 'A', 'e', 'E', 'f', 'F', 'g', 'G':
 		arg := f.next()
 		n, err := strconv.ParseFloat(arg, 64)
 		if err != nil && arg != "" {
 			f.problem("%s: expected a numeric value", quote(arg))
+		}
+		if verb == 'a' || verb == 'A' {
+			verb = map[byte]byte{'a': 'x', 'A': 'X'}[verb]
 		}
 		f.write(spec+string(verb), n)
 	default:
@@ -224,6 +229,9 @@ func (f *formatter) integer(s string) int64 {
 	n, err := strconv.ParseInt(strings.TrimSpace(s), 0, 64)
 	if err != nil {
 		f.problem("%s: expected a numeric value", quote(s))
+		for end := len(s) - 1; end > 0 && err != nil; end-- { // what precedes the rest counts
+			n, err = strconv.ParseInt(strings.TrimSpace(s[:end]), 0, 64)
+		}
 	}
 	return n
 }

@@ -62,7 +62,7 @@ func sh(ctx context.Context, p *Process) int {
 		return p.fail(2, "-c requires an argument")
 	case command:
 		s.command = true
-		s.text = strings.NewReader(args[0])
+		s.text, s.commandText = strings.NewReader(args[0]), args[0]
 		if len(args) > 1 {
 			s.name, s.params = args[1], args[2:]
 		}

@@ -78,10 +78,13 @@ func lines(r io.Reader, do func(line string) bool) error {
 }
 
 // readString reads a line of up to maxLine bytes, with its newline.
-func readString(in *bufio.Reader) (string, error) {
+func readString(in *bufio.Reader) (string, error) { return readUntilByte(in, '\n') }
+
+// readUntilByte reads up to a delimiter, at most maxLine bytes.
+func readUntilByte(in *bufio.Reader, delim byte) (string, error) {
 	var all []byte
 	for {
-		piece, err := in.ReadSlice('\n')
+		piece, err := in.ReadSlice(delim)
 		if err == nil && all == nil {
 			return string(piece), nil
 		}

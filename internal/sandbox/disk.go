@@ -26,7 +26,7 @@ func NewRoot(o *RootOptions) *memfs.FS {
 	disk := memfs.New(o.Now)
 	b := diskBuilder{disk: disk}
 	for _, dir := range []string{
-		"/boot", "/dev/fd", "/etc/ssh", "/etc/sudoers.d", "/etc/default", "/etc/profile.d", "/etc/sysctl.d", "/etc/systemd/system", "/etc/apt/sources.list.d", "/etc/cron.d", "/etc/logrotate.d", "/home",
+		"/boot", "/dev/fd", "/etc/ssh", "/etc/sudoers.d", "/etc/default", "/etc/profile.d", "/etc/sysctl.d", "/etc/systemd/system", "/etc/apt/sources.list.d", "/etc/cron.d", "/etc/logrotate.d", "/home", "/media",
 		"/mnt", "/opt", "/proc/sys/kernel/random", "/run", "/srv", "/sys", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/share",
 		"/usr/local/bin", "/usr/local/sbin", "/usr/local/lib", "/usr/local/share", "/usr/local/etc", "/usr/src",
 		"/var/backups", "/var/cache/apt/archives", "/var/lib/apt/lists", "/var/lib/dpkg", "/var/log", "/var/mail", "/var/opt", "/var/spool/cron",
@@ -51,8 +51,10 @@ func NewRoot(o *RootOptions) *memfs.FS {
 	b.check(disk.Mknod("/dev/console", 0o600, memfs.Null))
 	b.check(disk.Mknod("/dev/tty", 0o666, memfs.Null))
 	b.loginFiles(facts)
-	b.accounts(login)
+	b.accounts(facts, login)
+	b.etc(facts, login)
 	b.release(facts)
+	b.programs(facts)
 	b.software(facts)
 	if b.err != nil { // a bug: the paths are fixed and the disk was empty
 		panic("sandbox: NewRoot: " + b.err.Error())
@@ -82,54 +84,19 @@ func (b *diskBuilder) file(name, text string, mode fs.FileMode) {
 	b.check(b.disk.WriteFile(name, []byte(text), mode))
 }
 
-func (b *diskBuilder) accounts(login string) {
-	all := []user{
-		{"root", "root", "/root", "/bin/bash", 0, 0},
-		{"daemon", "daemon", "/usr/sbin", "/usr/sbin/nologin", 1, 1},
-		{"www-data", "www-data", "/var/www", "/usr/sbin/nologin", 33, 33},
-		{"nobody", "nobody", "/nonexistent", "/usr/sbin/nologin", 65534, 65534},
-		{"sshd", "", "/run/sshd", "/usr/sbin/nologin", 105, 65534},
-	}
-	named := []group{
-		{name: "root"}, {name: "daemon", gid: 1}, {name: "adm", gid: 4}, {name: "tty", gid: 5}, {name: "disk", gid: 6},
-		{name: "sudo", gid: 27}, {name: "wheel", gid: 10}, {name: "www-data", gid: 33}, {name: "staff", gid: 50},
-		{name: "users", gid: 100}, {name: "nogroup", gid: 65534},
-	}
-	if login != "root" {
-		all = append(all, user{login, login, "/home/" + login, "/bin/bash", loginUID, loginUID})
-		for i := range named {
-			if named[i].name == "sudo" || named[i].name == "adm" {
-				named[i].members = []string{login}
-			}
-		}
-		named = append(named, group{name: login, gid: loginUID})
-		b.dir("/home/"+login, 0o750)
-		b.copySkeleton("/home/"+login, loginUID, loginUID)
-		b.check(b.disk.Chown("/home/"+login, loginUID, loginUID))
-		b.file("/etc/sudoers.d/90-cloud-init-users", login+" ALL=(ALL) NOPASSWD:ALL\n", 0o440)
-	}
-	var passwd, groups, shadow strings.Builder
-	for _, u := range all {
-		passwd.WriteString(u.line() + "\n")
-		shadow.WriteString(u.shadowLine() + "\n")
-	}
-	for _, g := range named {
-		groups.WriteString(g.line() + "\n")
-	}
-	b.file("/etc/passwd", passwd.String(), 0o644)
-	b.file("/etc/group", groups.String(), 0o644)
-	b.file("/etc/shadow", shadow.String(), 0o640)
-	b.file("/etc/sudoers", "root ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n", 0o440)
-}
-
 func (b *diskBuilder) release(f Facts) {
 	b.releaseFiles(f)
 	b.file("/etc/hostname", defaultHostname+"\n", 0o644)
 	b.file("/etc/hosts", "127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n", 0o644)
-	b.file("/etc/fstab", "LABEL=cloudimg-rootfs / ext4 defaults 0 1\n", 0o644)
+	b.file("/etc/fstab", map[string]string{
+		"ubuntu": "LABEL=cloudimg-rootfs\t/\t ext4\tdiscard,commit=30,errors=remount-ro\t0 1\n",
+		"debian": "PARTUUID=5c3b1f9e-01 / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1\n",
+	}[f.Distro], 0o644)
+	if !f.dash() {
+		b.file("/etc/fstab", "UUID=3a1f9e5c-7b1d-4a53-8a8e-0d9c3b1f5e7a     /           xfs    defaults,noatime  1   1\n", 0o644)
+	}
 	b.file("/etc/resolv.conf", "nameserver 127.0.0.53\n", 0o644)
 	b.file("/etc/shells", "/bin/sh\n/bin/bash\n/usr/bin/bash\n", 0o644)
-	b.file("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nPasswordAuthentication no\nSubsystem sftp /usr/lib/openssh/sftp-server\n", 0o644)
 	b.file("/etc/machine-id", "", 0o444)
 	b.file("/proc/cpuinfo", "processor\t: 0\n\nprocessor\t: 1\n\n", 0o444)
 	b.file("/proc/meminfo", "MemTotal:        3994560 kB\nMemFree:         3210000 kB\nMemAvailable:    3500000 kB\nSwapTotal:             0 kB\n", 0o444)
@@ -137,7 +104,6 @@ func (b *diskBuilder) release(f Facts) {
 	b.file("/proc/version", "Linux version "+f.Kernel+"\n", 0o444)
 	b.file("/proc/sys/kernel/osrelease", f.Kernel+"\n", 0o444)
 	b.file("/proc/uptime", "1.00 1.00\n", 0o444)
-	b.file("/root/.bashrc", "", 0o644)
 }
 
 // uuid returns a random UUID in the kernel's format.

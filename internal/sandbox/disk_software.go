@@ -1,6 +1,9 @@
 package sandbox
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // software writes the database of the packages that the distribution's images come
 // with, and the units of their services.
@@ -26,6 +29,12 @@ func (b *diskBuilder) software(f Facts) {
 		"bash": "5.2.21-2ubuntu4", "coreutils": "9.4-3ubuntu6", "curl": "8.5.0-2ubuntu10.6", "dpkg": "1.22.6ubuntu6.1", "apt": "2.7.14build2", "libc6": "2.39-0ubuntu8.4", "openssh-server": "1:9.6p1-3ubuntu13.8",
 		"systemd": "255.4-1ubuntu8.5", "sudo": "1.9.15p5-3ubuntu5", "jq": "1.7.1-3build1", "cloud-init": "24.4-0ubuntu1", "tar": "1.35+dfsg-3build1", "openssl": "3.0.13-0ubuntu3.4",
 	}
+	for _, pkg := range f.distributionPackages() {
+		names += " " + pkg.name
+	}
+	sorted := strings.Fields(names)
+	slices.Sort(sorted)
+	names = strings.Join(slices.Compact(sorted), " ")
 	var all []installed
 	for name := range strings.FieldsSeq(names) {
 		version := "1.0-1"

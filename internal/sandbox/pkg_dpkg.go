@@ -150,7 +150,7 @@ func (p *Process) dpkgSearch(db packages, names []string) int {
 		found := false
 		for _, i := range db.all() {
 			for _, file := range db.files(i.name) {
-				if strings.Contains(file, name) {
+				if file == name || !strings.HasPrefix(name, "/") && strings.Contains(file, name) {
 					found = true
 					p.print(i.name, ": ", file, "\n")
 				}

@@ -44,8 +44,9 @@ type Process struct {
 	boot    *boot   // the boot it runs in
 	fds     fdTable // the inherited descriptors above 2
 	session *usage
-	held    int64  // memory
-	file    string // where Args[0] was found in $PATH
+	limits  map[string]string // of ulimit; not changed once set
+	held    int64             // memory
+	file    string            // where Args[0] was found in $PATH
 	kill    context.CancelCauseFunc
 }
 

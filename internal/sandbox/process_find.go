@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -79,7 +80,7 @@ func (p *Process) which(name string) (string, *startError) {
 			if _, ok := p.function(file); ok && !strings.HasSuffix(path.Dir(file), "/sbin") {
 				return file, nil // in /usr/sbin, Go commands run only by their full path
 			}
-		case info.IsDir():
+		case info.IsDir(), systemDir(path.Dir(file)) && p.Host.hides(name) && isProgram(asRoot(p.FS), p.Path(file)):
 		case p.FS.Access(p.Path(file), memfs.Execute) == nil:
 			return file, nil
 		default:
@@ -110,12 +111,29 @@ func (p *Process) load(file string, depth int) (Command, *startError) {
 	return p.script(file, depth)
 }
 
-// function returns the command implemented in Go at a path, following symbolic
-// links.
+// needsNoFile reports whether a command implemented in Go exists without a file: one
+// that was registered does, and all do on disks without a distribution's programs.
+func (p *Process) needsNoFile(name string) bool {
+	if _, ok := p.Host.o.Commands[name]; ok {
+		return true
+	}
+	_, err := p.FS.Lstat("/usr/bin/env")
+	return err != nil
+}
+
+// hides reports whether the machine is to lack a program although its image has it:
+// by Options.Missing, or because another package manager is registered.
+func (h *Host) hides(name string) bool {
+	_, ok := h.command(name)
+	return !ok && (slices.Contains(h.o.Missing, name) || packageFamily(name, h.o.Facts.family()) != "")
+}
+
+// function returns the command implemented in Go at a path that has no file,
+// following symbolic links.
 func (p *Process) function(file string) (Command, bool) {
 	for range 10 {
 		dir := path.Dir(file)
-		if c, ok := p.Host.command(path.Base(file)); ok && systemDir(dir) {
+		if c, ok := p.Host.command(path.Base(file)); ok && systemDir(dir) && p.needsNoFile(path.Base(file)) {
 			return c, true
 		}
 		target, err := p.FS.Readlink(file)
@@ -130,6 +148,10 @@ func (p *Process) function(file string) (Command, bool) {
 	return nil, false
 }
 
+// unavailable is why a program of the distribution that the machine cannot run does
+// not start.
+const unavailable = "this test machine cannot run this program"
+
 // script returns a command that runs an executable file with the interpreter
 // named in its first line, or else with the shell.
 func (p *Process) script(file string, depth int) (Command, *startError) {
@@ -140,6 +162,22 @@ func (p *Process) script(file string, depth int) (Command, *startError) {
 	}
 	n, _ := h.Read(head) // an empty file is an empty script
 	_ = h.Close()
+	if name, ok := programNamed(head[:n]); ok {
+		if p.Host.hides(name) {
+			return nil, &startError{notFoundStatus, notFound}
+		}
+		if run, ok := p.Host.command(path.Base(file)); ok { // that of a link, which may be registered
+			return run, nil
+		}
+		run, ok := p.Host.command(name)
+		if !ok {
+			return nil, &startError{notFoundStatus, unavailable}
+		}
+		return func(ctx context.Context, p *Process) int {
+			p.Args = append([]string{name}, p.Args[1:]...)
+			return run(ctx, p)
+		}, nil
+	}
 	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
 	if bytes.IndexByte(line, 0) >= 0 {
 		return nil, &startError{126, "cannot execute binary file: Exec format error"}

@@ -18,48 +18,31 @@ const killed = 137
 
 func (s signal) Error() string { return "killed by signal " + string(s) }
 
+// signalNames are those from 1 on.
+const signalNames = "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
+
 func (s signal) number() int {
-	switch s {
-	case "HUP":
-		return 1
-	case "INT":
-		return 2
-	case "QUIT":
-		return 3
-	case "ABRT":
-		return 6
-	case "SEGV":
-		return 11
-	case "XCPU":
-		return 24
-	case "XFSZ":
-		return 25
-	case "CHLD":
-		return 17
-	case "CONT":
-		return 18
-	case "STOP":
-		return 19
-	case "TSTP":
-		return 20
-	case "WINCH":
-		return 28
-	case "USR1":
-		return 10
-	case "USR2":
-		return 12
-	case "PIPE":
-		return 13
-	case "ALRM":
-		return 14
-	case "TERM":
-		return 15
-	default:
-		return 9
-	}
+	return slices.Index(strings.Fields(signalNames), string(s)) + 1
 }
 
 func (s signal) status() int { return 128 + s.number() }
+
+// signalList returns the output of kill -l in bash.
+func signalList() string {
+	names := strings.Fields(signalNames)
+	for n := range 31 { // the real-time ones
+		names = append(names, map[bool]string{true: "RTMIN+" + itoa(n), false: "RTMAX-" + itoa(30-n)}[n < 16])
+	}
+	var b strings.Builder
+	for i, name := range names {
+		n := i + 1
+		if n > 31 {
+			n += 2
+		}
+		fprintf(&b, "%2d) SIG%s%s", n, strings.TrimSuffix(strings.TrimSuffix(name, "+0"), "-0"), map[bool]string{true: "\n", false: "\t"}[(i+1)%5 == 0])
+	}
+	return b.String() + "\n"
+}
 
 // parseSignal parses "TERM", "SIGTERM" or "15". For "0", which only tests whether
 // a process exists, it returns an empty signal.
@@ -68,9 +51,9 @@ func parseSignal(s string) (signal, bool) {
 	if s == "0" {
 		return "", true
 	}
-	for _, known := range []signal{"HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "CHLD", "CONT", "STOP", "TSTP", "XCPU", "XFSZ", "WINCH"} {
-		if s == string(known) || s == strconv.Itoa(known.number()) {
-			return known, true
+	for i, name := range strings.Fields(signalNames) {
+		if s == name || s == strconv.Itoa(i+1) {
+			return signal(name), true
 		}
 	}
 	return "", false
@@ -179,11 +162,20 @@ func (t *table) signal(pid int, sig signal, uid int) error {
 		return syscall.ESRCH
 	case uid != 0 && uid != e.uid:
 		return syscall.EPERM
-	case sig == "", sig == "CHLD", sig == "CONT", sig == "WINCH", sig != "KILL" && e.trap != nil && e.trap(sig):
+	case sig == "", sig != "KILL" && e.trap != nil && e.trap(sig), sig == "CHLD", sig == "CONT", sig == "WINCH", sig == "URG":
 	default:
 		e.kill(sig)
 	}
 	return nil
+}
+
+// ended tells a process that a child has ended, if it traps that.
+func (t *table) ended(parent int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.all[parent]; e != nil && e.trap != nil {
+		e.trap("CHLD")
+	}
 }
 
 func (t *table) list() []*entry {

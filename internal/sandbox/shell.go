@@ -16,11 +16,12 @@ import (
 
 // A shell is a process that runs a script. It keeps what its subshells share.
 type shell struct {
-	name       string // in messages: $0, or how the shell was called
-	dash       bool
-	fromString bool // the script is the argument of -c
-	stdin      bool // the script is the standard input
-	pid, ppid  int
+	name        string // in messages: $0, or how the shell was called
+	dash        bool
+	fromString  bool   // the script is the argument of -c
+	commandText string // of -c
+	stdin       bool   // the script is the standard input
+	pid, ppid   int
 
 	mu       sync.Mutex // guards the fields below
 	patterns map[string]*regexp.Regexp
@@ -42,21 +43,26 @@ type runner struct {
 	depth   int   // of functions, sourced files and eval
 	nesting int   // of commands within each other
 
-	arg0   string
-	params []string
-	opts   shellOptions
-	shopts map[string]bool
-	alias  map[string]string
-	traps  map[string]string
-	dirs   []string // of pushd
-	optPos int      // of getopts, within a word
-	seed   uint32   // of RANDOM; 0 is random
+	arg0      string
+	params    []string
+	paramsSet bool   // by set, since a file was sourced
+	lastArg   string // $_
+	hashes    map[string]*hashed
+	opts      shellOptions
+	shopts    map[string]bool
+	alias     map[string]string
+	traps     map[string]string
+	shown     map[string]string // the parent's traps, which a subshell lists until it sets one
+	dirs      []string          // of pushd
+	optPos    int               // of getopts, within a word
+	seed      uint32            // of RANDOM; 0 is random
 
 	status       int
 	statusBefore int // of the command before a builtin
 	pipeStatus   []int
 	lastSubst    int // status of the last command substitution, or -1
 	line         uint
+	lineBase     uint        // added to the lines of what eval parsed
 	node         syntax.Node // of BASH_COMMAND
 	stack        []frame
 	started      time.Time
@@ -70,6 +76,7 @@ type runner struct {
 	jobs      []*job
 	inherited []*job // of the parent, which only the jobs builtin shows
 	lastJob   int
+	coprocs   []coprocess
 	pending   *signals
 
 	substitutions []*stream // ends of pipes to close after the command
@@ -97,6 +104,7 @@ type function struct {
 	name     string
 	body     *syntax.Stmt
 	file     string // where it is defined
+	lineBase uint
 	exported bool
 }
 
@@ -108,14 +116,15 @@ func (f *function) text() string {
 
 // script describes a script for a shell.
 type script struct {
-	name    string // $0
-	params  []string
-	options []string // arguments for set
-	shopts  []string
-	text    io.Reader // read statement by statement if stdin is set
-	stdin   bool      // text is also the standard input
-	command bool      // text is the argument of -c
-	login   bool      // it is a login shell
+	name        string // $0
+	params      []string
+	options     []string // arguments for set
+	shopts      []string
+	text        io.Reader // read statement by statement if stdin is set
+	stdin       bool      // text is also the standard input
+	command     bool      // text is the argument of -c
+	commandText string
+	login       bool // it is a login shell
 }
 
 // runShell runs a script as p, with its streams and working directory. It uses a
@@ -147,7 +156,7 @@ func (p *Process) newShell(ctx context.Context, name string, s script) int {
 	r := &runner{
 		shell: &shell{
 			name: s.name, dash: name == "sh" && p.Host.o.Facts.dash(), pid: p.PID, ppid: p.parent,
-			fromString: s.command, stdin: s.stdin, patterns: map[string]*regexp.Regexp{},
+			fromString: s.command, commandText: s.commandText, stdin: s.stdin, patterns: map[string]*regexp.Regexp{},
 		},
 		ctx: ctx, p: &c, token: new(token), vars: &scope{vars: map[string]*variable{}}, funcs: map[string]*function{},
 		arg0: s.name, params: s.params, shopts: maps.Clone(defaultShopts()), alias: map[string]string{}, traps: map[string]string{},
@@ -253,12 +262,17 @@ func (r *runner) fork(ctx context.Context) (*runner, func(), bool) {
 	}
 	r.token, c.token = new(token), new(token)
 	c.fds, c.vars, c.funcs = r.fds.clone(), r.vars.clone(), maps.Clone(r.funcs)
+	c.hashes = maps.Clone(r.hashes)
 	c.shopts, c.alias = maps.Clone(r.shopts), maps.Clone(r.alias)
 	c.stack, c.dirs, c.pipeStatus = slices.Clone(r.stack), slices.Clone(r.dirs), slices.Clone(r.pipeStatus)
 	c.level++
 	c.inherited = append(slices.Clone(r.inherited), r.jobs...)
-	c.jobs, c.jobsCtx, c.jobsStop, c.substitutions, c.children = nil, nil, nil, nil, nil
+	c.jobs, c.jobsCtx, c.jobsStop, c.substitutions, c.children, c.coprocs = nil, nil, nil, nil, nil, nil
 	c.pending = newSignals()
+	c.shown = r.traps
+	if len(r.traps) == 0 {
+		c.shown = r.shown
+	}
 	c.traps = map[string]string{}
 	for name, text := range r.traps {
 		if text == "" || name == "ERR" && r.opts.errtrace || (name == "DEBUG" || name == "RETURN") && r.opts.functrace {

@@ -56,6 +56,28 @@ func (r *runner) assign(name, value string) bool {
 	return true
 }
 
+// assignNamed sets a variable, or the element of an array if name is name[index].
+func (r *runner) assignNamed(name, value string) bool {
+	if base, index, element := strings.Cut(name, "["); element {
+		return r.assignElement(base, strings.TrimSuffix(index, "]"), value)
+	}
+	return r.assign(name, value)
+}
+
+// named returns the value of a variable or of an element.
+func (r *runner) named(name string) string {
+	base, index, element := strings.Cut(name, "[")
+	if !element {
+		return r.get(name)
+	}
+	index = strings.TrimSuffix(index, "]")
+	if v := r.lookup(base); v != nil && v.dict == nil {
+		n, _ := r.arithText(index)
+		index = strconv.FormatInt(n, 10)
+	}
+	return r.elementValue(base, index).str
+}
+
 // convert applies the attributes of v to a new value.
 func (r *runner) convert(v *variable, value string) (string, bool) {
 	switch {
@@ -129,6 +151,10 @@ func (r *runner) assigned(name, value string) {
 	switch name {
 	case "OPTIND":
 		r.optPos = 0
+	case "PATH":
+		r.hashes = nil
+	case "BASH_ARGV0":
+		r.arg0 = value
 	case "SECONDS":
 		n, _ := strconv.ParseInt(value, 10, 64)
 		r.started = r.now().Add(-seconds(n))

@@ -43,7 +43,7 @@ func (r *runner) builtin(name string) builtinFunc {
 	case "umask":
 		return (*runner).umask
 	case "ulimit":
-		return func(r *runner, args []string) { r.status = r.goProcess(args).ulimit() }
+		return (*runner).ulimit
 	case "getopts":
 		return (*runner).getopts
 	case "type", "command", "hash":

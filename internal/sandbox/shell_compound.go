@@ -106,11 +106,26 @@ func (r *runner) forClause(cm *syntax.ForClause) {
 		}
 		r.status = 0
 		for _, item := range items {
-			if !r.assign(loop.Name.Value, item) || !r.loop(cm.Do) {
+			r.at(cm)
+			r.debug()
+			if !r.assignLoop(loop.Name.Value, item) || !r.loop(cm.Do) {
 				return
 			}
 		}
 	}
+}
+
+// assignLoop sets the variable of a loop. A reference refers to one item after the
+// other.
+func (r *runner) assignLoop(name, item string) bool {
+	if v, _ := r.vars.find(name); v != nil && v.ref {
+		if v = r.writable(name); v == nil {
+			return false
+		}
+		v.str, v.set = item, true
+		return true
+	}
+	return r.assign(name, item)
 }
 
 func (r *runner) forArith(loop *syntax.CStyleLoop, body []*syntax.Stmt) {
@@ -172,6 +187,7 @@ func (r *runner) selectLoop(name string, items []string, body []*syntax.Stmt) {
 
 func (r *runner) caseClause(cm *syntax.CaseClause) {
 	r.at(cm)
+	r.debug()
 	word := r.text(cm.Word)
 	if r.flow != flowNext {
 		return

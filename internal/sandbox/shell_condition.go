@@ -120,7 +120,7 @@ func (t *tester) regexp(left string, right *syntax.Word) bool {
 	e := &expander{r: r}
 	for _, part := range right.Parts {
 		if lit, ok := part.(*syntax.Lit); ok {
-			e.add(decodeBytes(lit.Value), false)
+			e.literal(decodeBytes(lit.Value))
 		} else {
 			e.parts([]syntax.WordPart{part}, false)
 		}
@@ -133,18 +133,12 @@ func (t *tester) regexp(left string, right *syntax.Word) bool {
 			b.WriteString(p.s)
 		}
 	}
-	expr := b.String()
-	if r.shopts["nocasematch"] {
-		expr = "(?i)" + expr
-	}
-	rx, err := regexp.CompilePOSIX(expr)
+	rx, err := compile("(?s)"+b.String(), true, false, r.shopts["nocasematch"])
 	if err != nil {
-		if rx, err = regexp.Compile(expr); err != nil {
-			t.bad = true
-			return false
-		}
-		rx.Longest()
+		t.bad = true
+		return false
 	}
+	rx.Longest()
 	found := rx.FindStringSubmatch(left)
 	v := indexed(found)
 	v.owner = r.token

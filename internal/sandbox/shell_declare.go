@@ -132,6 +132,12 @@ func (r *runner) applyDeclaration(d declaration, items []declared) {
 		return
 	}
 	for _, item := range items {
+		if d.variant == "local" && item.name == "-" && !r.dash {
+			if s := r.functionScope(); s.vars["-"] == nil {
+				s.vars["-"] = &variable{owner: r.token, options: r.opts}
+			}
+			continue
+		}
 		name, index, _ := strings.Cut(item.name, "[")
 		if !validName(name) {
 			r.fail(1, "%s: `%s': not a valid identifier", d.variant, item.name)
@@ -160,13 +166,13 @@ func (r *runner) functionScope() *scope {
 }
 
 func (r *runner) declareOne(d declaration, item declared, index string) bool {
-	local := d.variant == "local" || (d.variant == "declare" || d.variant == "typeset") && r.inFunction() && !d.has('g')
+	local := d.variant == "local" && !d.has('g') || (d.variant == "declare" || d.variant == "typeset") && r.inFunction() && !d.has('g')
 	var v *variable
 	if local {
 		v = r.localVariable(item.name)
 	} else {
 		name := item.name
-		if !d.has('n') {
+		if !strings.Contains(d.on+d.off, "n") || d.variant == "export" {
 			name, _ = r.resolve(name)
 			item.name = name
 		}
@@ -218,8 +224,8 @@ func (r *runner) declareOne(d declaration, item declared, index string) bool {
 	case d.variant == "readonly", d.has('r'):
 		v.readOnly = true
 	}
-	if strings.ContainsRune(d.on, 'n') && d.variant != "export" {
-		v.ref = true
+	if d.variant != "export" && strings.Contains(d.on+d.off, "n") {
+		v.ref = d.has('n')
 	}
 	return ok
 }
@@ -243,6 +249,10 @@ func (r *runner) declareValue(d declaration, item declared, index string, v *var
 		item.value = r.appended(item.name, r.get(item.name), item.value)
 	}
 	if d.has('n') && d.variant != "export" {
+		if item.value == item.name && !r.inFunction() {
+			r.fail(1, "%s: %s: nameref variable self references not allowed", d.variant, item.name)
+			return false
+		}
 		v.str, v.set = item.value, true
 		return true
 	}

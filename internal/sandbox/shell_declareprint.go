@@ -21,22 +21,30 @@ func (r *runner) declareFunctions(d declaration, items []declared) {
 	}
 	for _, name := range names {
 		f := r.funcs[name]
+		export := ""
+		if f != nil && f.exported {
+			export = "x"
+		}
 		switch {
+		case f != nil && all && export == "" && (d.has('x') || d.variant == "export"):
 		case f == nil:
 			if d.variant == "export" {
 				r.errorf("export: %s: not a function", name)
 			}
 			r.status = 1
-		case d.variant == "export":
+		case d.variant == "export" && !all:
 			c := *f
-			c.exported = true
+			c.exported = !d.has('n')
 			r.funcs[name] = &c
 		case d.has('F') && all:
-			r.print("declare -f ", name, "\n")
+			r.print("declare -f", export, " ", name, "\n")
 		case d.has('F'):
 			r.print(name, "\n")
 		default:
 			r.print(functionText(f))
+			if all && export != "" {
+				r.print("declare -fx ", name, "\n")
+			}
 		}
 	}
 }
@@ -75,6 +83,9 @@ func (r *runner) printDeclarations(d declaration, items []declared) {
 	}
 	for _, name := range names {
 		v := r.lookup(name)
+		if ref, _ := r.vars.find(name); ref != nil && ref.ref {
+			v = ref
+		}
 		if v == nil || !v.set && !v.isArray() && v.flags() == "" && len(items) > 0 {
 			r.fail(1, "%s: %s: not found", d.variant, name)
 			continue

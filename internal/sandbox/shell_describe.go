@@ -71,7 +71,8 @@ func (r *runner) commandBuiltin(args []string) {
 		}
 		return
 	}
-	if how == "hash" && strings.ContainsAny(flags, "rdlt") {
+	if how == "hash" {
+		r.hashBuiltin(flags, args)
 		return
 	}
 	for _, name := range args {
@@ -126,7 +127,6 @@ func (r *runner) describe(how, flags, name string) bool {
 			}
 		}
 		return false
-	case how == "hash":
 	case strings.Contains(flags, "t"):
 		r.print(kind, "\n")
 	case strings.ContainsAny(flags, "pP"):
@@ -139,6 +139,8 @@ func (r *runner) describe(how, flags, name string) bool {
 		r.print(where, "\n")
 	case short:
 		r.print(name, "\n")
+	case kind == "file" && r.hashes[name] != nil && !r.dash:
+		r.print(name, " is hashed (", where, ")\n")
 	case kind == "file":
 		r.print(name, " is ", where, "\n")
 	case kind == "function" && !r.dash:
@@ -166,6 +168,9 @@ func bashKeyword(name string) bool {
 
 // whichFile returns the path of a program, or "".
 func (r *runner) whichFile(name string) string {
+	if h := r.hashes[name]; h != nil && h.pinned {
+		return h.path
+	}
 	p := r.goProcess([]string{name})
 	if strings.Contains(name, "/") {
 		if _, problem := p.load(p.Path(name), 0); problem == nil {
@@ -186,7 +191,11 @@ func (r *runner) caller(args []string) {
 		n, _ = strconv.Atoi(args[1])
 	}
 	at := len(r.stack) - 1 - n
-	if at < 1 {
+	if at == 0 && len(args) == 1 {
+		r.print(map[bool]string{true: "1", false: "0"}[r.fromString], " NULL\n")
+		return
+	}
+	if at < 1 || at == 1 && r.fromString && len(args) > 1 {
 		r.status = 1
 		return
 	}
@@ -196,63 +205,4 @@ func (r *runner) caller(args []string) {
 		return
 	}
 	r.print(line, " ", r.stack[at-1].function, " ", r.stack[at-1].file, "\n")
-}
-
-// compgen supports the lists of names that scripts ask for.
-func (r *runner) compgen(args []string) {
-	var all []string
-	prefix := ""
-	if len(args) > 2 {
-		prefix = args[2]
-	}
-	switch {
-	case len(args) > 1 && args[1] == "-v":
-		all = r.vars.names()
-	case len(args) > 1 && args[1] == "-A" && prefix == "function":
-		prefix = ""
-		if len(args) > 3 {
-			prefix = args[3]
-		}
-		for name := range r.funcs {
-			all = append(all, name)
-		}
-		slices.Sort(all)
-	case len(args) > 1 && args[1] == "-G":
-		all, prefix = r.glob(prefix), ""
-	default:
-		r.fail(2, "compgen: only -v, -G and -A function are supported by this machine")
-		return
-	}
-	r.status = 1
-	for _, name := range all {
-		if strings.HasPrefix(name, prefix) {
-			r.print(name, "\n")
-			r.status = 0
-		}
-	}
-}
-
-// ulimit prints the limits of a typical machine and accepts any new limit.
-func (p *Process) ulimit() int {
-	flag, value := "-f", ""
-	for _, arg := range p.Args[1:] {
-		if strings.HasPrefix(arg, "-") {
-			if arg != "-S" && arg != "-H" {
-				flag = arg
-			}
-		} else {
-			value = arg
-		}
-	}
-	if value != "" {
-		return 0
-	}
-	limit, ok := map[string]string{
-		"-n": "1024", "-u": "15000", "-s": "8192", "-c": "0", "-f": "unlimited", "-v": "unlimited", "-l": "8192", "-m": "unlimited", "-t": "unlimited", "-d": "unlimited",
-	}[flag]
-	if !ok {
-		return p.fail(2, "%s: invalid option", flag)
-	}
-	p.print(limit, "\n")
-	return 0
 }

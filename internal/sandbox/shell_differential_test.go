@@ -31,16 +31,17 @@ func splitScripts(t *testing.T, name string) []string {
 // with those of the shells on this computer.
 func TestMatchesRealShells(t *testing.T) {
 	t.Parallel()
-	for name, least := range map[string]int{"bash": 225, "dash": 75} {
-		t.Run(name, func(t *testing.T) {
+	for file, least := range map[string]int{"bash": 225, "bash_more": 75, "dash": 75} {
+		t.Run(file, func(t *testing.T) {
 			t.Parallel()
+			name, _, _ := strings.Cut(file, "_")
 			shell := testenv.Need(t, name)
 			if name == "bash" {
 				if out, err := exec.CommandContext(t.Context(), shell, "-c", "echo ${BASH_VERSION%.*}").Output(); err != nil || strings.TrimSpace(string(out)) < "5.2" {
 					t.Skipf("bash is version %q, older than the 5.2 that the machine has", out)
 				}
 			}
-			scripts := splitScripts(t, name+".txt")
+			scripts := splitScripts(t, file+".txt")
 			if len(scripts) < least {
 				t.Errorf("%d scripts, want at least %d", len(scripts), least)
 			}

@@ -158,13 +158,13 @@ func (r *runner) directoryStack(args []string) {
 
 // umask implements the umask builtin.
 func (r *runner) umask(args []string) {
-	symbolic := false
+	symbolic, prefix := false, ""
 	for _, arg := range args[1:] {
-		switch arg {
-		case "-S":
-			symbolic = true
-			continue
-		case "-p":
+		if flags, ok := strings.CutPrefix(arg, "-"); ok && strings.Trim(flags, "Sp") == "" {
+			symbolic = symbolic || strings.Contains(flags, "S")
+			if strings.Contains(flags, "p") {
+				prefix = "umask "
+			}
 			continue
 		}
 		mask := r.p.Umask
@@ -182,8 +182,11 @@ func (r *runner) umask(args []string) {
 		return
 	}
 	if !symbolic {
-		fprintf(r.stdout(), "%04o\n", uint32(r.p.Umask))
+		fprintf(r.stdout(), "%s%04o\n", prefix, uint32(r.p.Umask))
 		return
+	}
+	if prefix != "" {
+		prefix += "-S "
 	}
 	text := make([]string, 0, 3)
 	for i, who := range "ugo" {
@@ -196,5 +199,5 @@ func (r *runner) umask(args []string) {
 		}, "rwx")
 		text = append(text, string(who)+"="+allowed)
 	}
-	r.print(strings.Join(text, ","), "\n")
+	r.print(prefix, strings.Join(text, ","), "\n")
 }

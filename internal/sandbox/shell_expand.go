@@ -289,14 +289,8 @@ func (e *expander) tilde(s string, more bool) string {
 func (r *runner) fields(words []*syntax.Word) []string {
 	e := &expander{r: r, split: true}
 	for _, w := range words {
-		if r.dash {
-			e.parts(w.Parts, false)
-			e.flush()
-			e.space = false
-			continue
-		}
 		c := *w
-		if !syntax.SplitBraces(&c) {
+		if r.dash || r.opts.nobraces || !syntax.SplitBraces(&c) {
 			e.parts(w.Parts, false)
 			e.flush()
 			e.space = false

@@ -1,7 +1,10 @@
 package sandbox
 
 import (
+	"bytes"
+	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/memfs"
@@ -36,16 +39,78 @@ func (r *runner) readStartup(file string) {
 // runInput parses and runs a script line by line, as a shell reads it. The lines
 // before a syntax error run.
 func (r *runner) runInput(text io.Reader, name string) {
+	in := &scriptReader{r: text, limit: maxFrames, room: r.room, keep: !r.dash}
+	ran := 0
+	for in != nil {
+		in, ran = r.runLines(in, name, ran)
+	}
+}
+
+// runLines runs the lines of a script but the first ones. It returns a reader if the
+// script has to be parsed again.
+func (r *runner) runLines(in *scriptReader, name string, ran int) (again *scriptReader, lines int) {
 	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
-	in := &scriptReader{r: text, limit: maxFrames, room: r.room}
 	// The iterator panics if it is left early, since it may yield once more. So the
 	// end of the text stops it.
 	for stmts, err := range parser.InteractiveSeq(in) {
 		in.size = 0
-		if !in.stopped && (err != nil || !parser.Incomplete()) {
-			in.stopped = !r.runLine(stmts, err, name)
+		if in.stopped || err == nil && parser.Incomplete() {
+			continue
 		}
+		if lines++; lines <= ran {
+			continue
+		}
+		if again = in.quoteKey(err); again != nil {
+			in.stopped = true
+			lines--
+			continue
+		}
+		in.stopped = !r.runLine(stmts, err, name)
 	}
+	return again, lines
+}
+
+// quoteKey returns a reader of the script with the key of an array quoted in which
+// the parser found an error, or nil if that is not the error. Unlike bash, the parser
+// takes keys for arithmetic.
+func (s *scriptReader) quoteKey(err error) *scriptReader {
+	if err == nil || !s.keep {
+		return nil
+	}
+	var at syntax.Pos
+	if problem, ok := errors.AsType[syntax.ParseError](err); ok {
+		at = problem.Pos
+	} else if problem, ok := errors.AsType[syntax.LangError](err); ok {
+		at = problem.Pos
+	}
+	text, ok := quoteKey(s.kept, int(at.Offset())) //nolint:gosec // it is in the text
+	if !ok {
+		return nil
+	}
+	rest := io.MultiReader(bytes.NewReader(text), bytes.NewReader(s.rest), s.r)
+	if s.err != nil {
+		rest = io.MultiReader(bytes.NewReader(text), bytes.NewReader(s.rest))
+	}
+	return &scriptReader{r: rest, limit: s.limit, room: s.room, keep: true}
+}
+
+// quoteKey quotes the key of an array at an offset of a script.
+func quoteKey(script []byte, at int) ([]byte, bool) {
+	at = min(at, len(script))
+	line := bytes.LastIndexByte(script[:at], '\n') + 1
+	open := bytes.LastIndexByte(script[line:at], '[')
+	if open < 0 {
+		return nil, false
+	}
+	open += line + 1
+	end := bytes.IndexAny(script[open:], "]\n")
+	if end <= 0 || script[open+end] == '\n' || bytes.ContainsAny(script[open:open+end], "\"'`\\") {
+		return nil, false
+	}
+	if before := script[line : open-1]; len(before) > 0 && bytes.IndexByte([]byte(" (\t"), before[len(before)-1]) < 0 && !validName("_"+string(before[len(before)-1:])) {
+		return nil, false
+	}
+	return slices.Concat(script[:open], []byte{'"'}, script[open:open+end], []byte{'"'}, script[open+end:]), true
 }
 
 // runLine runs the commands of a line and reports whether the script goes on.
@@ -75,7 +140,11 @@ func (r *runner) eval(text, what string) {
 	}
 	defer func() { r.depth-- }()
 	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
-	file, err := parser.Parse(&scriptReader{r: strings.NewReader(text), limit: maxFrames, room: r.room}, what)
+	in := &scriptReader{r: strings.NewReader(text), limit: maxFrames, room: r.room, keep: !r.dash}
+	file, err := parser.Parse(in, what)
+	for again := in.quoteKey(err); again != nil; again = again.quoteKey(err) {
+		file, err = parser.Parse(again, what)
+	}
 	if err == nil {
 		err = r.check(file.Stmts)
 	}
@@ -94,6 +163,10 @@ func (r *runner) eval(text, what string) {
 	}
 	if len(file.Stmts) == 0 {
 		r.status = 0
+	}
+	if base := r.lineBase; what == "eval" && r.line > 0 && !r.dash {
+		r.lineBase = r.line - 1
+		defer func() { r.lineBase = base }()
 	}
 	r.stmts(file.Stmts)
 }

@@ -12,11 +12,12 @@ import (
 
 // A job is a list running in the background.
 type job struct {
-	pid    int
-	text   string
-	done   chan struct{} // closed when status is set
-	status int
-	waited bool
+	pid      int
+	text     string
+	done     chan struct{} // closed when status is set
+	status   int
+	waited   bool
+	reported bool // as ended, by the jobs builtin
 }
 
 func (j *job) ended() bool {
@@ -60,10 +61,22 @@ func (r *runner) background(st *syntax.Stmt) {
 	j := &job{pid: c.p.PID, done: make(chan struct{}), text: textOf(&foreground)}
 	c.noErr = 0
 	_, c.tail = st.Cmd.(*syntax.CallExpr)
+	if !r.opts.monitor {
+		c.traps["INT"], c.traps["QUIT"] = "", ""
+		c.installTraps()
+	}
+	parent := r.p.PID
 	r.p.Host.outlive(c.ctx, func() {
+		defer r.p.Host.table.ended(parent)
 		defer close(j.done) // once the process is gone, as kill after wait can see
 		defer end()
-		j.status = c.run(func(c *runner) { c.stmt(&foreground) })
+		j.status = c.run(func(c *runner) {
+			if sub, ok := st.Cmd.(*syntax.Subshell); ok && len(st.Redirs) == 0 && !st.Negated {
+				c.stmts(sub.Stmts) // the job is the subshell
+				return
+			}
+			c.stmt(&foreground)
+		})
 	})
 	r.addJob(j)
 	r.lastJob = j.pid
@@ -202,6 +215,29 @@ func (r *runner) removeNodes() {
 	}
 }
 
+// coprocess is a running coproc and the name of its array.
+type coprocess struct {
+	name string
+	*job
+}
+
+// reapCoprocs closes the descriptors of coprocesses that have ended.
+func (r *runner) reapCoprocs() {
+	r.coprocs = slices.DeleteFunc(r.coprocs, func(c coprocess) bool {
+		if !c.waited {
+			return false
+		}
+		for _, fd := range r.lookup(c.name).values() {
+			if n, ok := number(fd); ok {
+				r.fds.set(n, nil)
+			}
+		}
+		r.unset(c.name)
+		r.unset(c.name + "_PID")
+		return true
+	})
+}
+
 // coproc starts a command that the shell talks to through the descriptors in an
 // array.
 func (r *runner) coproc(cm *syntax.CoprocClause) {
@@ -226,6 +262,7 @@ func (r *runner) coproc(cm *syntax.CoprocClause) {
 		defer end()
 		j.status = c.run(func(c *runner) { c.stmt(cm.Stmt) })
 	})
+	r.coprocs = append(r.coprocs, coprocess{name, j})
 	reading := r.fds.free(60)
 	r.fds.set(reading, out)
 	writing := r.fds.free(60)

@@ -75,10 +75,33 @@ func (r *runner) builtinName() string {
 
 // command returns the text of the command that is being run.
 func (r *runner) command() string {
-	if r.node == nil {
-		return ""
-	}
 	var b strings.Builder
+	switch n := r.node.(type) {
+	case nil:
+		return ""
+	case *syntax.CaseClause:
+		return "case " + textOf(n.Word) + " in "
+	case *syntax.ForClause:
+		if loop, ok := n.Loop.(*syntax.WordIter); ok {
+			b.WriteString(map[bool]string{true: "select ", false: "for "}[n.Select] + loop.Name.Value)
+			if loop.InPos.IsValid() {
+				b.WriteString(" in")
+			}
+			for _, w := range loop.Items {
+				b.WriteString(" " + textOf(w))
+			}
+			return b.String()
+		}
+	case *syntax.ArithmCmd:
+		text := strings.TrimSuffix(strings.TrimPrefix(textOf(&syntax.ArithmCmd{X: n.X}), "(("), "))")
+		if n.X != nil && n.X.Pos().Offset() > n.Left.Offset()+2 {
+			text = " " + text
+		}
+		if n.X != nil && n.Right.Offset() > n.X.End().Offset() {
+			text += " "
+		}
+		return "((" + text + "))"
+	}
 	_ = syntax.NewPrinter(syntax.SingleLine(true), syntax.SpaceRedirects(true)).Print(&b, r.node) // a parsed node can be printed
 	return b.String()
 }

@@ -100,7 +100,7 @@ func parseNumber(s string) (int64, error) {
 			base, digits = n, rest
 		}
 	}
-	if digits == "" {
+	if digits == "" && base != 16 {
 		return 0, fmt.Errorf("%s: syntax error: operand expected (error token is %q)", s, s)
 	}
 	n := int64(0)

@@ -92,18 +92,24 @@ func (e *expander) transform(op string, val value, quoted bool) {
 		text := ""
 		if val.v != nil {
 			text = val.name + "=" + bashSingleQuote(val.str)
-			if val.v.flags() != "" {
+			if val.v.isArray() {
 				text = r.declaration(val.name, val.v)
+			} else if flags := val.v.flags(); flags != "" {
+				text = "declare -" + flags + " " + text
 			}
 		}
 		e.expansion(text, quoted)
 	case "K", "k":
+		if val.v != nil && !val.isList {
+			e.each(val, quoted, bashSingleQuote)
+			return
+		}
 		var all []string
 		if val.v != nil {
 			for _, k := range val.v.keys() {
 				s, _ := r.element(val.v, k)
 				if op == "K" {
-					all = append(all, k, `"`+s+`"`)
+					all = append(all, bashQuote(k), doubleQuote(s))
 				} else {
 					all = append(all, k, s)
 				}
@@ -111,6 +117,9 @@ func (e *expander) transform(op string, val value, quoted bool) {
 		}
 		if op == "K" {
 			all = []string{strings.Join(all, " ")}
+			if val.v != nil && val.v.dict != nil {
+				all[0] += " "
+			}
 		}
 		e.list(all, val.star, quoted)
 	default:

@@ -8,6 +8,8 @@ import (
 
 // shellOptions are the options of set.
 type shellOptions struct {
+	nobraces, nohash, monitor bool // -B and -h are on at first
+
 	allexport, errexit, errtrace, functrace, noclobber, noexec, noglob, nounset, pipefail, xtrace, verbose bool
 }
 
@@ -16,6 +18,8 @@ func (o *shellOptions) option(name string) *bool {
 	switch name {
 	case "allexport":
 		return &o.allexport
+	case "monitor":
+		return &o.monitor
 	case "errexit":
 		return &o.errexit
 	case "errtrace":
@@ -40,10 +44,16 @@ func (o *shellOptions) option(name string) *bool {
 	return nil
 }
 
-const optionNames = "allexport errexit errtrace functrace noclobber noexec noglob nounset pipefail verbose xtrace"
+const optionNames = "allexport errexit errtrace functrace monitor noclobber noexec noglob nounset pipefail verbose xtrace"
 
 func (o *shellOptions) on() []string {
-	all := []string{"braceexpand", "hashall", "interactive-comments"}
+	all := []string{"interactive-comments"}
+	if !o.nobraces {
+		all = append(all, "braceexpand")
+	}
+	if !o.nohash {
+		all = append(all, "hashall")
+	}
 	for name := range strings.FieldsSeq(optionNames) {
 		if *o.option(name) {
 			all = append(all, name)
@@ -56,17 +66,19 @@ func (o *shellOptions) on() []string {
 func optionName(letter rune) string {
 	return map[rune]string{
 		'a': "allexport", 'e': "errexit", 'E': "errtrace", 'T': "functrace", 'C': "noclobber", 'n': "noexec", 'f': "noglob",
-		'u': "nounset", 'x': "xtrace", 'v': "verbose",
+		'm': "monitor", 'u': "nounset", 'x': "xtrace", 'v': "verbose",
 	}[letter]
 }
 
 // optionLetters returns $-.
 func (r *runner) optionLetters() string {
 	var b strings.Builder
-	for _, c := range "aefhnuvxBCET" {
+	for _, c := range "aefhmnuvxBCET" {
 		switch name := optionName(c); {
-		case (c == 'h' || c == 'B') && !r.dash:
-			b.WriteRune(c)
+		case c == 'h' || c == 'B':
+			if !r.dash && (c == 'h' && !r.opts.nohash || c == 'B' && !r.opts.nobraces) {
+				b.WriteRune(c)
+			}
 		case name != "" && *r.opts.option(name):
 			b.WriteRune(c)
 		}
@@ -98,18 +110,18 @@ func (r *runner) set(args []string) {
 	for len(args) > 0 {
 		arg := args[0]
 		if arg == "--" {
-			r.params = args[1:]
+			r.params, r.paramsSet = args[1:], true
 			return
 		}
 		if arg == "-" {
 			r.opts.xtrace, r.opts.verbose = false, false
 			if len(args) > 1 {
-				r.params = args[1:]
+				r.params, r.paramsSet = args[1:], true
 			}
 			return
 		}
 		if len(arg) < 2 || arg[0] != '-' && arg[0] != '+' {
-			r.params = args
+			r.params, r.paramsSet = args, true
 			return
 		}
 		args = args[1:]
@@ -128,7 +140,11 @@ func (r *runner) set(args []string) {
 				continue
 			}
 			name := optionName(c)
-			if name == "" && strings.ContainsRune("hmbBHkpPtI", c) && (!r.dash || strings.ContainsRune("hmbI", c)) || r.dash && c == 'E' {
+			switch {
+			case !r.dash && (c == 'h' || c == 'B'):
+				r.setOption(map[rune]string{'h': "hashall", 'B': "braceexpand"}[c], on)
+				continue
+			case name == "" && strings.ContainsRune("hbBHkpPtI", c) && (!r.dash || strings.ContainsRune("hbI", c)), r.dash && c == 'E':
 				continue // no effect here
 			}
 			if name == "" || r.dash && c == 'T' {
@@ -147,8 +163,13 @@ func (r *runner) set(args []string) {
 
 func (r *runner) setOption(name string, on bool) bool {
 	switch name {
-	case "posix", "braceexpand", "hashall", "history", "histexpand", "monitor", "emacs", "vi", "interactive-comments", "physical", "privileged", "notify", "ignoreeof", "keyword", "nolog", "onecmd":
-		if !r.dash || name != "posix" && name != "braceexpand" && name != "hashall" {
+	case "braceexpand", "hashall":
+		if !r.dash {
+			*map[string]*bool{"braceexpand": &r.opts.nobraces, "hashall": &r.opts.nohash}[name] = !on
+			return true
+		}
+	case "posix", "history", "histexpand", "emacs", "vi", "interactive-comments", "physical", "privileged", "notify", "ignoreeof", "keyword", "nolog", "onecmd":
+		if !r.dash || name != "posix" {
 			return true
 		}
 	}

@@ -147,6 +147,7 @@ const maxMatches = 100_000
 // glob returns the names of files that match a pattern, sorted.
 func (r *runner) glob(pat string) []string {
 	found := []string{""}
+	ignored := strings.Split(r.get("GLOBIGNORE"), ":")
 	elems := strings.Split(pat, "/")
 	if elems[0] == "" && len(elems) > 1 {
 		found[0], elems = "/", elems[1:]
@@ -163,6 +164,9 @@ func (r *runner) glob(pat string) []string {
 		}
 		found = next
 	}
+	found = slices.DeleteFunc(found, func(name string) bool {
+		return name == "" || slices.ContainsFunc(ignored, func(p string) bool { return p != "" && r.match(p, name) })
+	})
 	slices.Sort(found)
 	return found
 }

@@ -36,7 +36,9 @@ type scriptReader struct {
 	room    func(n int64) bool // whether the syntax tree of n bytes fits into memory; may be nil
 	size    int64              // since the last complete command
 	base    int
-	stopped bool   // nothing more is wanted
+	stopped bool // nothing more is wanted
+	keep    bool // what is read, for quoteKey
+	kept    []byte
 	rest    []byte // encoded or incomplete
 	last    byte
 	err     error
@@ -80,8 +82,14 @@ func (s *scriptReader) Read(b []byte) (int, error) {
 		}
 		s.rest = s.rest[size:]
 	}
+	if s.keep = s.keep && len(s.kept) < maxKept; s.keep {
+		s.kept = append(s.kept, b[:n]...)
+	}
 	return n, nil
 }
+
+// maxKept bounds the text that is kept to be parsed again.
+const maxKept = 1 << 20
 
 // encodedByte is the first of 256 private characters that represent bytes which
 // are not part of a character.

@@ -100,6 +100,10 @@ func (r *runner) read(args []string) {
 		return
 	}
 	in := r.fds.reader(f.fd)
+	if f.timed && f.timeout == 0 {
+		r.status = map[bool]int{true: 0, false: 1}[r.fds[f.fd].ready()]
+		return
+	}
 	ended := r.ctx.Done()
 	if f.timed {
 		over := make(chan struct{})
@@ -210,11 +214,7 @@ func (r *runner) assignRead(f reading, line []readChar) {
 		if i < len(words) {
 			value = words[i]
 		}
-		if base, index, element := strings.Cut(name, "["); element {
-			r.assignElement(base, strings.TrimSuffix(index, "]"), value)
-		} else {
-			r.assign(name, value)
-		}
+		r.assignNamed(name, value)
 	}
 }
 
@@ -274,6 +274,7 @@ func splitRead(line []readChar, ifs string, n int) []string {
 // readArray implements mapfile and readarray.
 func (r *runner) readArray(args []string) {
 	name, delim, trim, skip, most, origin, fd := "MAPFILE", "\n", false, 0, 0, -1, 0
+	callback, every := "", 5000
 	args = args[1:]
 	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
 		flag, value := args[0][:2], args[0][2:]
@@ -300,11 +301,17 @@ func (r *runner) readArray(args []string) {
 			origin, ok = number(value)
 		case "-u":
 			fd, ok = number(value)
+		case "-C":
+			callback = value
+		case "-c":
+			every, ok = number(value)
+			ok = ok && every > 0
 		default:
-			ok = false
+			r.fail(2, "mapfile: %s: invalid option", flag)
+			return
 		}
 		if !ok {
-			r.fail(2, "mapfile: %s: invalid option", flag)
+			r.fail(1, "mapfile: %s: invalid number", value)
 			return
 		}
 	}
@@ -327,6 +334,12 @@ func (r *runner) readArray(args []string) {
 			text = append(text, delim[0])
 		}
 		all = append(all, string(text))
+		if n := len(all) - skip; callback != "" && n > 0 && n%every == 0 {
+			r.eval(callback+" "+itoa(max(origin, 0)+n-1)+" "+shellQuote(string(text)), "mapfile")
+			if r.flow != flowNext {
+				return
+			}
+		}
 		if size += int64(len(text)) + 64; !r.room(size) {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,13 +64,17 @@ func (r *runner) redirectOne(rd *syntax.Redirect, save func(int)) bool {
 		name := strings.Trim(rd.N.Value, "{}")
 		if rd.Op == syntax.DplIn || rd.Op == syntax.DplOut {
 			if r.text(rd.Word) == "-" {
-				n, _ := strconv.Atoi(r.get(name))
+				n, err := strconv.Atoi(r.named(name))
+				if err != nil {
+					r.errorf("%s: ambiguous redirect", name)
+					return false
+				}
 				r.fds.set(n, nil)
 				return true
 			}
 		}
 		fd = r.fds.free(10)
-		if !r.assign(name, itoa(fd)) {
+		if !r.assignNamed(name, itoa(fd)) {
 			return false
 		}
 	case rd.N != nil:
@@ -133,6 +138,27 @@ func (r *runner) redirectOne(rd *syntax.Redirect, save func(int)) bool {
 		r.fds.set(fd, s)
 	}
 	return ok
+}
+
+// elementRedirects moves the names of descriptors such as {fds[0]} from a
+// command's words, where the parser leaves them, to its redirections.
+func elementRedirects(words []*syntax.Word, redirs []*syntax.Redirect) ([]*syntax.Word, []*syntax.Redirect) {
+	for i, rd := range redirs {
+		at := slices.IndexFunc(words, func(w *syntax.Word) bool { return rd.N == nil && w.End() == rd.OpPos })
+		if at < 0 {
+			continue
+		}
+		text := textOf(words[at])
+		if base, _, ok := strings.Cut(strings.TrimPrefix(text, "{"), "["); !ok || !strings.HasPrefix(text, "{") || !strings.HasSuffix(text, "]}") || !validName(base) {
+			continue
+		}
+		c := *rd
+		c.N = &syntax.Lit{Value: text}
+		redirs = slices.Clone(redirs)
+		redirs[i] = &c
+		words = slices.Delete(slices.Clone(words), at, at+1)
+	}
+	return words, redirs
 }
 
 // maxFD bounds the numbers of descriptors.

@@ -107,7 +107,7 @@ func (r *runner) redirectFailed() int {
 // command that caused it.
 func (r *runner) at(n syntax.Node) {
 	if !r.inTrap || len(r.stack) != r.trapStack {
-		r.line, r.node = n.Pos().Line(), n
+		r.line, r.node = n.Pos().Line()+r.lineBase, n
 	}
 }
 
@@ -130,6 +130,7 @@ func (r *runner) cmd(cm syntax.Command) {
 	case *syntax.Block:
 		r.stmts(cm.Stmts)
 	case *syntax.Subshell:
+		r.at(cm)
 		status := r.subshell(func(c *runner) { c.stmts(cm.Stmts) })
 		if r.flow == flowNext {
 			r.setStatus(status)
@@ -149,7 +150,7 @@ func (r *runner) cmd(cm syntax.Command) {
 			r.flow = flowExit
 			return
 		}
-		r.funcs[cm.Name.Value] = &function{name: cm.Name.Value, body: cm.Body, file: r.file()}
+		r.funcs[cm.Name.Value] = &function{name: cm.Name.Value, body: cm.Body, file: r.file(), lineBase: r.lineBase}
 		r.setStatus(0)
 	case *syntax.ArithmCmd:
 		r.at(cm)
@@ -193,10 +194,14 @@ func (r *runner) cmd(cm syntax.Command) {
 
 // file returns the file that is being run.
 func (r *runner) file() string {
-	if n := len(r.stack); n > 0 {
-		return r.stack[n-1].file
+	n := len(r.stack)
+	switch {
+	case n == 0:
+		return r.arg0
+	case n == 1 && r.fromString && !r.dash:
+		return "environment" // as bash says of the functions of -c
 	}
-	return r.arg0
+	return r.stack[n-1].file
 }
 
 // setStatus sets the status of a pipeline of one command.

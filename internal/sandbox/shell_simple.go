@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -9,13 +10,14 @@ import (
 
 // simple runs a simple command: assignments, or a function, builtin or program.
 func (r *runner) simple(cm *syntax.CallExpr, redirs []*syntax.Redirect) {
-	r.at(&syntax.Stmt{Position: cm.Pos(), Cmd: cm, Redirs: redirs})
+	r.at(&syntax.Stmt{Position: linePos(cm), Cmd: cm, Redirs: redirs})
 	r.debug()
 	if r.flow != flowNext {
 		return
 	}
 	r.lastSubst = -1
 	words := r.expandAliases(cm.Args)
+	words, redirs = elementRedirects(words, redirs)
 	if call := literalName(words); r.arrayAssigning(call) {
 		r.declareWords(cm, call)
 		return
@@ -25,6 +27,7 @@ func (r *runner) simple(cm *syntax.CallExpr, redirs []*syntax.Redirect) {
 		return
 	}
 	if len(args) == 0 {
+		r.lastArg = ""
 		r.assignments(cm, redirs)
 		return
 	}
@@ -58,6 +61,7 @@ func (r *runner) simple(cm *syntax.CallExpr, redirs []*syntax.Redirect) {
 	}
 	r.trace(args)
 	r.call(args)
+	r.lastArg = args[len(args)-1]
 	if r.keepFDs {
 		undo()
 		undo = func() {}
@@ -67,6 +71,15 @@ func (r *runner) simple(cm *syntax.CallExpr, redirs []*syntax.Redirect) {
 		r.setStatus(r.status)
 		r.check1()
 	}
+}
+
+// linePos returns a position on the line that bash has for a command: where it has
+// read its second word.
+func linePos(cm *syntax.CallExpr) syntax.Pos {
+	if len(cm.Assigns) == 0 && len(cm.Args) > 1 {
+		return cm.Args[1].End()
+	}
+	return cm.Pos()
 }
 
 func literalName(words []*syntax.Word) string {
@@ -223,7 +236,7 @@ func (r *runner) call(args []string) {
 		b(r, args)
 		return
 	}
-	if tail && len(r.traps) == 0 {
+	if tail && !slices.ContainsFunc(slices.Collect(maps.Values(r.traps)), func(text string) bool { return text != "" }) {
 		r.replace(args)
 		return
 	}
@@ -257,21 +270,50 @@ func (r *runner) callFunction(f *function, args []string) {
 	r.params, r.loops = args[1:], 0
 	r.vars = &scope{vars: map[string]*variable{}, parent: r.vars}
 	r.stack = append(r.stack, frame{function: f.name, file: f.file, called: r.line})
-	outer := r.traps["RETURN"]
+	outer, line, node, base := r.traps["RETURN"], r.line, r.node, r.lineBase
+	r.lineBase = f.lineBase
+	if r.opts.functrace {
+		r.debug()
+	}
 	r.stmt(f.body)
-	if r.flow == flowReturn || r.flow == flowBreak || r.flow == flowContinue {
+	returned := r.flow == flowReturn
+	if returned || r.flow == flowBreak || r.flow == flowContinue {
 		r.flow = flowNext
 	}
-	if text := r.traps["RETURN"]; text != "" && r.flow == flowNext && !r.inTrap && (r.opts.functrace || text != outer) {
-		r.evalTrap(text)
+	if r.opts.functrace || r.traps["RETURN"] != outer {
+		r.returnTrap(returned)
 	}
 	r.stack = r.stack[:len(r.stack)-1]
+	r.line, r.node, r.lineBase = line, node, base
+	r.restoreLocalOptions()
 	for r.vars.temp { // cannot happen unless a scope was left by an error
 		r.dropScope()
 	}
 	r.dropScope()
 	r.params, r.loops = params, loops
 	r.depth--
+}
+
+// returnTrap runs the RETURN trap, for which $? is the status before return.
+func (r *runner) returnTrap(returned bool) {
+	text, status := r.traps["RETURN"], r.status
+	if text == "" || r.flow != flowNext || r.inTrap {
+		return
+	}
+	if returned {
+		r.status = r.statusBefore
+	}
+	r.evalTrap(text)
+	if r.flow == flowNext {
+		r.status = status
+	}
+}
+
+// restoreLocalOptions undoes the changes of options in a function with "local -".
+func (r *runner) restoreLocalOptions() {
+	if v := r.functionScope().vars["-"]; v != nil {
+		r.opts = v.options
+	}
 }
 
 // program runs a command that is not part of the shell.
@@ -282,7 +324,7 @@ func (r *runner) program(args []string) {
 			return
 		}
 	}
-	p := r.process(args)
+	p := r.process(r.hash(args))
 	defer p.fds.closeAll()
 	r.status = p.exec(r.ctx)
 	if r.status == forkFailed && r.p.session.exhausted.Load() {

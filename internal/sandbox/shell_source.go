@@ -43,22 +43,30 @@ func (r *runner) source(args []string) {
 	if !r.enter() {
 		return
 	}
-	params := r.params
-	if len(args) > 1 && !r.dash {
-		r.params = args[1:]
+	params, changed := r.params, r.paramsSet
+	own := len(args) > 1 && !r.dash
+	if own {
+		r.params, r.paramsSet = args[1:], false
 	}
-	line, loops := r.line, r.loops
-	r.loops = 0
+	line, loops, base := r.line, r.loops, r.lineBase
+	r.loops, r.lineBase = 0, 0
 	r.stack = append(r.stack, frame{function: "source", file: name, called: line, sourced: true})
 	r.runInput(in, name)
 	r.stack = r.stack[:len(r.stack)-1]
 	r.depth--
-	r.line, r.loops = line, loops
-	if len(args) > 1 && !r.dash {
-		r.params = params
+	r.line, r.loops, r.lineBase = line, loops, base
+	if own {
+		if !r.paramsSet || r.inFunction() { // as in bash, set keeps its effect
+			r.params = params
+		}
+		r.paramsSet = r.paramsSet || changed
 	}
-	if r.flow == flowReturn {
+	returned := r.flow == flowReturn
+	if returned {
 		r.flow = flowNext
+	}
+	if !r.inFunction() || r.opts.functrace {
+		r.returnTrap(returned)
 	}
 }
 

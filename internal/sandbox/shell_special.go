@@ -60,6 +60,9 @@ func (r *runner) special(name string) *variable {
 			return nil
 		}
 	}
+	if name == "_" && !r.dash {
+		return scalar(r.lastArg)
+	}
 	if r.dash || name[0] < 'A' || name[0] > 'S' {
 		return nil
 	}
@@ -71,6 +74,8 @@ func (r *runner) specialBash(name string) *variable {
 	switch name {
 	case "BASHPID":
 		return number64(int64(r.p.PID))
+	case "BASH_ARGV0":
+		return scalar(r.arg0)
 	case "BASH_SUBSHELL":
 		return number64(int64(r.level))
 	case "BASH_COMMAND":
@@ -127,16 +132,16 @@ func (r *runner) frames(name string) *variable {
 	inFunction := slices.ContainsFunc(r.stack, func(f frame) bool { return f.called > 0 })
 	var all []string
 	for i, f := range slices.Backward(r.stack) {
+		if i == 0 && r.fromString {
+			continue
+		}
 		switch name {
 		case "FUNCNAME":
-			if !inFunction || i == 0 && f.function == "main" && r.fromString {
+			if !inFunction {
 				continue
 			}
 			all = append(all, f.function)
 		case "BASH_SOURCE":
-			if i == 0 && r.fromString {
-				continue
-			}
 			all = append(all, f.file)
 		default:
 			all = append(all, strconv.FormatUint(uint64(f.called), 10))
@@ -162,6 +167,9 @@ func (r *runner) initialize() {
 			define(name, value).exported = true
 		}
 	}
+	if r.lastArg = r.p.Env["_"]; r.lastArg == "" {
+		r.lastArg = "/usr/bin/bash"
+	}
 	define("IFS", " \t\n")
 	define("OPTIND", "1")
 	if pwd := global.vars["PWD"]; pwd == nil || !r.sameDir(pwd.str) {
@@ -172,6 +180,9 @@ func (r *runner) initialize() {
 		define("PATH", defaultPath)
 	}
 	define("PS4", "+ ")
+	if r.fromString && !r.dash {
+		define("BASH_EXECUTION_STRING", r.commandText)
+	}
 	if r.dash {
 		define("PS1", map[bool]string{true: "# ", false: "$ "}[r.p.UID == 0])
 		define("PS2", "> ")
@@ -185,7 +196,7 @@ func (r *runner) initialize() {
 	}
 	for name, value := range map[string]string{
 		"BASH": "/bin/bash", "BASH_VERSION": bashVersion, "HOSTNAME": r.p.Host.hostname(), "HOSTTYPE": machine,
-		"MACHTYPE": machine + "-pc-linux-gnu", "OSTYPE": "linux-gnu", "OPTERR": "1", "_": "/usr/bin/bash",
+		"MACHTYPE": machine + "-pc-linux-gnu", "OSTYPE": "linux-gnu", "OPTERR": "1",
 	} {
 		if _, ok := global.vars[name]; !ok {
 			define(name, value)

@@ -109,6 +109,17 @@ func (t fdTable) reader(fd int) io.Reader {
 	return badStream{}
 }
 
+// ready reports whether a read would not wait.
+func (s *stream) ready() bool {
+	if e, ok := s.in.(pipeEnd); ok {
+		e.p.mu.Lock()
+		defer e.p.mu.Unlock()
+		return len(e.p.buf) > 0 || e.p.writers == 0
+	}
+	_, text := s.in.(*lockedReader)
+	return s.file != nil || text
+}
+
 func (t fdTable) writer(fd int) io.Writer {
 	if s := t[fd]; s != nil && s.out != nil {
 		return s.out

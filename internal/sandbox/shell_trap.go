@@ -104,7 +104,7 @@ func (r *runner) trap(args []string) {
 	args = args[1:]
 	if len(args) > 0 && (args[0] == "-l" || args[0] == "-p") {
 		if args[0] == "-l" {
-			r.fail(2, "trap: -l is not supported by this machine")
+			r.print(signalList())
 			return
 		}
 		r.printTraps(args[1:])
@@ -117,6 +117,7 @@ func (r *runner) trap(args []string) {
 		r.printTraps(nil)
 		return
 	}
+	r.shown = nil
 	action, names := args[0], args[1:]
 	if _, ok := trapName(action); ok && len(names) == 0 || isNumber(action) {
 		names, action = args, "-"
@@ -159,12 +160,15 @@ func trapName(name string) (string, bool) {
 }
 
 func (r *runner) printTraps(names []string) {
-	order := []string{"EXIT", "HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "CHLD", "CONT", "WINCH", "DEBUG", "ERR", "RETURN"}
+	traps := r.traps
+	if r.shown != nil && !r.dash {
+		traps = r.shown
+	}
 	for i, name := range names {
 		names[i], _ = trapName(name)
 	}
-	for _, name := range order {
-		text, ok := r.traps[name]
+	for name := range strings.FieldsSeq("EXIT " + signalNames + " DEBUG ERR RETURN") {
+		text, ok := traps[name]
 		if !ok || len(names) > 0 && !slices.Contains(names, name) {
 			continue
 		}

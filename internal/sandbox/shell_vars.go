@@ -20,8 +20,9 @@ type variable struct {
 	exported bool
 	readOnly bool
 	integer  bool
-	ref      bool // a reference to the variable that str names
-	fold     byte // 'l' or 'u' converts values to lower or upper case
+	ref      bool         // a reference to the variable that str names
+	fold     byte         // 'l' or 'u' converts values to lower or upper case
+	options  shellOptions // of "local -", which is stored as the variable "-"
 }
 
 func (v *variable) isArray() bool { return v.list != nil || v.dict != nil }

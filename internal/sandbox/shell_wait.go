@@ -26,6 +26,7 @@ func (r *runner) wait(args []string) {
 		}
 		args = args[1:]
 	}
+	defer r.reapCoprocs()
 	switch {
 	case next:
 		r.waitNext(name)
@@ -136,20 +137,25 @@ func (r *runner) job(arg string) *job {
 func (r *runner) jobControl(args []string) {
 	switch args[0] {
 	case "jobs":
+		flags := strings.Join(args[1:], "")
 		for i, j := range append(slices.Clone(r.inherited), r.jobs...) {
 			switch {
-			case slices.Contains(args, "-p"):
+			case strings.Contains(flags, "r") && j.ended(), strings.Contains(flags, "s"):
+			case strings.Contains(flags, "p"):
 				if !j.ended() {
 					r.print(itoa(j.pid), "\n")
 				}
 			case j.ended() && j.status == 0:
+				j.reported = true
 				r.print("[", itoa(i+1), "]+  Done                    ", j.text, "\n")
 			case j.ended():
+				j.reported = true
 				r.print("[", itoa(i+1), "]+  Exit ", itoa(j.status), "                  ", j.text, "\n")
 			default:
 				r.print("[", itoa(i+1), "]+  Running                 ", j.text, " &\n")
 			}
 		}
+		r.jobs = slices.DeleteFunc(r.jobs, func(j *job) bool { return j.reported })
 	case "disown":
 	default:
 		r.fail(1, "%s: no job control", args[0])
@@ -165,6 +171,9 @@ func (r *runner) kill(args []string) {
 		}
 	}
 	if len(args) > 1 && args[1] == "-l" {
+		if len(args) == 2 && !r.dash {
+			r.print(signalList())
+		}
 		r.status = r.listSignals(args[2:])
 		return
 	}

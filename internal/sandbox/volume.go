@@ -36,6 +36,13 @@ func NewVolume(root *memfs.FS) *Volume {
 	return v
 }
 
+// IsBlank reports whether the volume has neither partitions nor a file system.
+func (v *Volume) IsBlank() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.parts) == 1 && v.parts[0].kind == ""
+}
+
 // Clone returns an independent copy. It may be called while a machine uses the
 // volume.
 func (v *Volume) Clone() *Volume {

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -23,11 +25,11 @@ type Browser struct {
 	session string // of the page
 	last    int    // number of the last command
 
-	// Failures describe what went wrong in the page since it was opened: exceptions of its
-	// scripts, errors on its console, and requests for anything but the page.
+	// Failures describe what went wrong since Open or Visit: exceptions of scripts, errors
+	// on the console, and requests for anything but the file, or for another server.
 	Failures []string
 
-	url string
+	allowed string // the URL of the file, or what those of the server begin with
 }
 
 // Chromium starts a browser that ends with the test.
@@ -50,7 +52,7 @@ func Chromium(t testing.TB) *Browser {
 	profile, err := os.MkdirTemp("", "chromium") //nolint:usetesting // see above
 	fail(err)
 	cmd := exec.CommandContext(ctx, program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-		"--remote-debugging-pipe", "--host-resolver-rules=MAP * ~NOTFOUND", "--user-data-dir="+profile)
+		"--remote-debugging-pipe", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--user-data-dir="+profile)
 	cmd.ExtraFiles = []*os.File{commands, answers}
 	fail(cmd.Start())
 	fail(commands.Close())
@@ -91,7 +93,25 @@ func (b *Browser) Open(file string, on Screen) {
 	if err != nil {
 		b.t.Fatalf("testenv: %v", err)
 	}
-	b.url, b.Failures = "file://"+filepath.ToSlash(file), nil
+	b.allowed = "file://" + filepath.ToSlash(file)
+	b.open(b.allowed, on)
+}
+
+// Visit opens a page of a server on 127.0.0.1, which may load others from the same server,
+// and waits until it is loaded.
+func (b *Browser) Visit(page string, on Screen) {
+	b.t.Helper()
+	u, err := url.Parse(page)
+	if err != nil {
+		b.t.Fatalf("testenv: %v", err)
+	}
+	b.allowed = u.Scheme + "://" + u.Host + "/"
+	b.open(page, on)
+}
+
+func (b *Browser) open(page string, on Screen) {
+	b.t.Helper()
+	b.Failures = nil
 	colors := "light"
 	if on.Dark {
 		colors = "dark"
@@ -99,8 +119,27 @@ func (b *Browser) Open(file string, on Screen) {
 	b.must("Emulation.setDeviceMetricsOverride", map[string]any{"width": on.Width, "height": on.Height, "deviceScaleFactor": 1, "mobile": on.Phone}, nil)
 	b.must("Emulation.setTouchEmulationEnabled", map[string]any{"enabled": on.Phone}, nil)
 	b.must("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": colors}}}, nil)
-	b.must("Page.navigate", map[string]any{"url": b.url}, nil)
+	b.must("Page.navigate", map[string]any{"url": page}, nil)
 	b.Eval(`new Promise(done => document.readyState === "complete" ? done(true) : addEventListener("load", () => done(true)))`, nil)
+}
+
+// Wait waits until an expression of JavaScript is true, also on pages to which the present
+// one leads.
+func (b *Browser) Wait(expression string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), readyTimeout)
+	defer cancel()
+	for {
+		// While a page is being replaced, there is none to ask.
+		data, err := b.call("Runtime.evaluate", map[string]any{"expression": "!!(" + expression + ")", "returnByValue": true})
+		var answer struct{ Result struct{ Value bool } }
+		if err == nil && json.Unmarshal(data, &answer) == nil && answer.Result.Value {
+			return
+		}
+		if !pause(ctx) {
+			b.t.Fatalf("testenv: %s is still false: %v %s", expression, err, data)
+		}
+	}
 }
 
 // Eval evaluates an expression of JavaScript in the page, awaits its promise if it is
@@ -210,7 +249,7 @@ func (b *Browser) event(method string, params json.RawMessage) {
 		return
 	}
 	switch {
-	case method == "Network.requestWillBeSent" && event.Request.URL != b.url:
+	case method == "Network.requestWillBeSent" && !b.mayRequest(event.Request.URL):
 		b.Failures = append(b.Failures, "request for "+event.Request.URL)
 	case method == "Runtime.exceptionThrown":
 		b.Failures = append(b.Failures, "exception: "+string(event.ExceptionDetails))
@@ -219,4 +258,12 @@ func (b *Browser) event(method string, params json.RawMessage) {
 	case method == "Runtime.consoleAPICalled" && event.Type == "error":
 		b.Failures = append(b.Failures, "console: "+string(params))
 	}
+}
+
+// mayRequest reports whether the page may load a URL.
+func (b *Browser) mayRequest(address string) bool {
+	if strings.HasPrefix(b.allowed, "file:") {
+		return address == b.allowed
+	}
+	return strings.HasPrefix(address, b.allowed) || strings.HasPrefix(address, "data:")
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -15,12 +16,13 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/bake/journal"
 	"github.com/bakestone-go/bakestone/bake/sqlstore"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // open opens a store as a process does.
-func open(t *testing.T, driver, source string, o *sqlstore.Options) *sqlstore.Store {
+func open(t testing.TB, driver, source string, o *sqlstore.Options) *sqlstore.Store {
 	t.Helper()
 	db, err := sql.Open(driver, source)
 	if err != nil {
@@ -51,7 +53,76 @@ func TestPostgreSQLConforms(t *testing.T) {
 	})
 }
 
-func sqliteFile(t *testing.T) string {
+func openJournal(t *testing.T, driver, source string, o *sqlstore.Options) journal.Store {
+	t.Helper()
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	events, err := sqlstore.NewJournal(db, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := events.CreateTable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+func TestJournalsConform(t *testing.T) {
+	t.Run("SQLite", func(t *testing.T) {
+		baketest.ConformJournal(t, func(t *testing.T) func() journal.Store {
+			t.Helper()
+			source := sqliteFile(t)
+			return func() journal.Store {
+				return openJournal(t, "sqlite", source, &sqlstore.Options{Dialect: sqlstore.SQLite})
+			}
+		})
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		source := testenv.Postgres(t)
+		var tables atomic.Int64
+		baketest.ConformJournal(t, func(t *testing.T) func() journal.Store {
+			t.Helper()
+			o := &sqlstore.Options{Table: fmt.Sprint("events_", tables.Add(1))}
+			return func() journal.Store { return openJournal(t, "pgx", source, o) }
+		})
+	})
+}
+
+// TestCreateTableAtOnce creates tables in several processes at once, as replicas do that
+// start together.
+func TestCreateTableAtOnce(t *testing.T) {
+	source := testenv.Postgres(t)
+	for round := range 20 {
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				db, err := sql.Open("pgx", source)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer db.Close()
+				store, err := sqlstore.New(db, &sqlstore.Options{Table: fmt.Sprint("at_once_", round)})
+				if err == nil {
+					err = store.CreateTable(t.Context())
+				}
+				if err != nil {
+					t.Errorf("CreateTable: %v", err)
+				}
+			})
+		}
+		all.Wait()
+	}
+}
+
+func sqliteFile(t testing.TB) string {
 	t.Helper()
 	path := filepath.ToSlash(filepath.Join(t.TempDir(), "records.db"))
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"

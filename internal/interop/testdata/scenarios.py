@@ -4,6 +4,8 @@ The arguments are the endpoints. The output is a JSON list of objects with a
 scenario's name and the two answers. An answer is what the scenario returns,
 with the ids replaced by their kinds, or the code of the error that ended it.
 """
+import base64
+import hashlib
 import json
 import re
 import sys
@@ -26,7 +28,7 @@ class Cloud:
 
     def __init__(self, endpoint):
         config = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
-        for service in ("ec2", "ssm", "iam", "autoscaling", "sts"):
+        for service in ("ec2", "ebs", "ssm", "iam", "autoscaling", "sts"):
             setattr(self, service, boto3.client(
                 service, endpoint_url=endpoint, region_name="us-east-1", config=config,
                 aws_access_key_id="test", aws_secret_access_key="test"))
@@ -622,6 +624,140 @@ def parameter_tier(c):
 def parameter_secret(c):
     name = c.parameter(Type="SecureString")
     return [c.ssm.get_parameter(Name=name)["Parameter"]["Value"] == "v", c.ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]]
+
+
+BLOCK = 524288
+
+
+def checksum(data):
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+def put(c, snapshot, index, fill, **more):
+    """Writes a block of one letter to a snapshot."""
+    data = fill * BLOCK
+    return c.ebs.put_snapshot_block(**({
+        "SnapshotId": snapshot, "BlockIndex": index, "BlockData": data, "DataLength": BLOCK,
+        "Checksum": checksum(data), "ChecksumAlgorithm": "SHA256"} | more))
+
+
+def disk(c, blocks, **more):
+    """Uploads a snapshot with blocks of one letter."""
+    snapshot = c.ebs.start_snapshot(VolumeSize=1, **more)["SnapshotId"]
+    for index, fill in blocks.items():
+        put(c, snapshot, index, fill)
+    c.ebs.complete_snapshot(SnapshotId=snapshot, ChangedBlocksCount=len(blocks))
+    return snapshot
+
+
+def listed(c, snapshot):
+    return {int(b["BlockIndex"]): b["BlockToken"] for b in c.ebs.list_snapshot_blocks(SnapshotId=snapshot)["Blocks"]}
+
+
+@scenario
+def disk_started(c):
+    out = c.ebs.start_snapshot(VolumeSize=3, Description="text", Tags=[{"Key": "k", "Value": "v"}])
+    return [pick(out, "SnapshotId", "OwnerId", "Status", "VolumeSize", "Description", "Tags"), "StartTime" in out]
+
+
+@scenario
+def disk_block_size(c):
+    return c.ebs.start_snapshot(VolumeSize=3)["BlockSize"]
+
+
+@scenario
+def disk_tagged(c):
+    snapshot = c.ebs.start_snapshot(VolumeSize=3, Description="text", Tags=[{"Key": "k", "Value": "v"}])["SnapshotId"]
+    return pick(c.ec2.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"][0], "VolumeSize", "Description", "Encrypted", "Tags")
+
+
+@scenario
+def disk_pending(c):
+    snapshot = c.ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
+    return c.ec2.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"][0]["State"]
+
+
+@scenario
+def disk_written(c):
+    snapshot = c.ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
+    return pick(put(c, snapshot, 5, b"a"), "Checksum", "ChecksumAlgorithm")
+
+
+@scenario
+def disk_completed(c):
+    snapshot = c.ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
+    return c.ebs.complete_snapshot(SnapshotId=snapshot, ChangedBlocksCount=0)["Status"]
+
+
+@scenario
+def disk_listed(c):
+    out = c.ebs.list_snapshot_blocks(SnapshotId=disk(c, {0: b"a", 1: b"b", 700: b"c"}))
+    return [[int(b["BlockIndex"]) for b in out["Blocks"]], out["VolumeSize"]]
+
+
+@scenario
+def disk_read(c):
+    snapshot = disk(c, {0: b"a", 7: b"b"})
+    out = c.ebs.get_snapshot_block(SnapshotId=snapshot, BlockIndex=7, BlockToken=listed(c, snapshot)[7])
+    return [out["BlockData"].read() == b"b" * BLOCK, out["Checksum"], out["ChecksumAlgorithm"], out["DataLength"]]
+
+
+@scenario
+def disk_overwritten(c):
+    snapshot = c.ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
+    put(c, snapshot, 2, b"a")
+    put(c, snapshot, 2, b"b")
+    c.ebs.complete_snapshot(SnapshotId=snapshot, ChangedBlocksCount=1)
+    out = c.ebs.get_snapshot_block(SnapshotId=snapshot, BlockIndex=2, BlockToken=listed(c, snapshot)[2])
+    return [out["BlockData"].read()[:1].decode(), list(listed(c, snapshot))]
+
+
+@scenario
+def disk_changed(c):
+    one = disk(c, {0: b"a", 1: b"b"})
+    two = disk(c, {0: b"a", 1: b"c"}, ParentSnapshotId=one)
+    out = c.ebs.list_changed_blocks(FirstSnapshotId=one, SecondSnapshotId=two)
+    return [[int(b["BlockIndex"]), "FirstBlockToken" in b, "SecondBlockToken" in b] for b in out["ChangedBlocks"]]
+
+
+@scenario
+def disk_of_parent(c):
+    one = disk(c, {0: b"a", 1: b"b"})
+    return list(listed(c, disk(c, {9: b"c"}, ParentSnapshotId=one)))
+
+
+@scenario
+def disk_wrong_checksum(c):
+    snapshot = c.ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
+    return code(put, c, snapshot, 0, b"a", Checksum=checksum(b""))
+
+
+@scenario
+def disk_short_block(c):
+    snapshot = c.ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
+    return code(put, c, snapshot, 0, b"a", BlockData=b"short")
+
+
+@scenario
+def disk_written_late(c):
+    return code(put, c, disk(c, {}), 0, b"a")
+
+
+@scenario
+def disk_of_unknown_snapshot(c):
+    return code(put, c, "snap-" + NOWHERE, 0, b"a")
+
+
+@scenario
+def disk_token_reused(c):
+    out = [c.ebs.start_snapshot(VolumeSize=1, ClientToken="same")["SnapshotId"] for _ in range(2)]
+    return [out[0] == out[1], code(c.ebs.start_snapshot, VolumeSize=2, ClientToken="same")]
+
+
+@scenario
+def disk_to_volume(c):
+    vol = c.ec2.create_volume(AvailabilityZone="us-east-1a", SnapshotId=disk(c, {0: b"a"}))
+    return pick(vol, "Size", "SnapshotId", "Encrypted")
 
 
 def normal(value):

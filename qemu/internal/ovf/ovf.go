@@ -6,9 +6,14 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
+	"encoding/pem"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,7 +21,7 @@ import (
 	"time"
 )
 
-// A Machine is a virtual machine with one disk and one network adapter.
+// A Machine is a virtual machine with one disk controller and one network adapter.
 type Machine struct {
 	Name       string
 	CPUs       int
@@ -24,14 +29,19 @@ type Machine struct {
 	OSType     string // VMware's name of the guest's operating system: "debian12_64Guest"
 	Controller Controller
 	Adapter    string // "E1000", "VmxNet3"
-	DiskFile   string // the name of the VMDK
-	DiskSize   int64  // of the file, in bytes
-	Capacity   int64  // of the disk, in bytes
+	Disks      []Disk // in the order in which the guest finds them
+}
+
+// A Disk is a disk of a Machine.
+type Disk struct {
+	File     string // the name of the VMDK
+	FileSize int64  // in bytes
+	Capacity int64  // of the disk, in bytes
 }
 
 // A Controller is a disk controller.
 type Controller struct {
-	Type    int    // of CIM: 6 for SCSI, 20 for others
+	Type    int    // of CIM: 5 for IDE, 6 for SCSI, 20 for others
 	SubType string // "AHCI", "VirtualSCSI", "lsilogic"
 	Name    string // for people: "SATA Controller"
 }
@@ -41,7 +51,7 @@ type Controller struct {
 // The hardware family is vmx-13 alone: VMware refuses files that also name VirtualBox's,
 // which VirtualBox does not need.
 func (m Machine) Descriptor() ([]byte, error) {
-	t, err := template.New("ovf").Funcs(template.FuncMap{"xml": escape}).Parse(text)
+	t, err := template.New("ovf").Funcs(template.FuncMap{"xml": escape, "add": func(a, b int) int { return a + b }}).Parse(text)
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +70,15 @@ func escape(text string) (string, error) {
 const text = `<?xml version="1.0" encoding="UTF-8"?>
 <Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1" xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData" xmlns:vmw="http://www.vmware.com/schema/ovf" xmlns:vssd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData">
   <References>
-    <File ovf:href="{{xml .DiskFile}}" ovf:id="file1" ovf:size="{{.DiskSize}}"/>
+{{- range $i, $disk := .Disks}}
+    <File ovf:href="{{xml .File}}" ovf:id="file{{add $i 1}}" ovf:size="{{.FileSize}}"/>
+{{- end}}
   </References>
   <DiskSection>
     <Info>Virtual disks</Info>
-    <Disk ovf:capacity="{{.Capacity}}" ovf:capacityAllocationUnits="byte" ovf:diskId="vmdisk1" ovf:fileRef="file1" ovf:format="http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized"/>
+{{- range $i, $disk := .Disks}}
+    <Disk ovf:capacity="{{.Capacity}}" ovf:capacityAllocationUnits="byte" ovf:diskId="vmdisk{{add $i 1}}" ovf:fileRef="file{{add $i 1}}" ovf:format="http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized"/>
+{{- end}}
   </DiskSection>
   <NetworkSection>
     <Info>Networks</Info>
@@ -107,24 +121,28 @@ const text = `<?xml version="1.0" encoding="UTF-8"?>
         <rasd:Description>{{xml .Controller.Name}}</rasd:Description>
         <rasd:ElementName>{{xml .Controller.Name}} 0</rasd:ElementName>
         <rasd:InstanceID>3</rasd:InstanceID>
-        <rasd:ResourceSubType>{{xml .Controller.SubType}}</rasd:ResourceSubType>
+{{- with .Controller.SubType}}
+        <rasd:ResourceSubType>{{xml .}}</rasd:ResourceSubType>
+{{- end}}
         <rasd:ResourceType>{{.Controller.Type}}</rasd:ResourceType>
       </Item>
+{{- range $i, $disk := .Disks}}
       <Item>
-        <rasd:AddressOnParent>0</rasd:AddressOnParent>
-        <rasd:ElementName>Hard disk 1</rasd:ElementName>
-        <rasd:HostResource>ovf:/disk/vmdisk1</rasd:HostResource>
-        <rasd:InstanceID>4</rasd:InstanceID>
+        <rasd:AddressOnParent>{{$i}}</rasd:AddressOnParent>
+        <rasd:ElementName>Hard disk {{add $i 1}}</rasd:ElementName>
+        <rasd:HostResource>ovf:/disk/vmdisk{{add $i 1}}</rasd:HostResource>
+        <rasd:InstanceID>{{add $i 5}}</rasd:InstanceID>
         <rasd:Parent>3</rasd:Parent>
         <rasd:ResourceType>17</rasd:ResourceType>
       </Item>
+{{- end}}
       <Item>
         <rasd:AddressOnParent>7</rasd:AddressOnParent>
         <rasd:AutomaticAllocation>true</rasd:AutomaticAllocation>
         <rasd:Connection>VM Network</rasd:Connection>
         <rasd:Description>{{xml .Adapter}} adapter on "VM Network"</rasd:Description>
         <rasd:ElementName>Ethernet 1</rasd:ElementName>
-        <rasd:InstanceID>5</rasd:InstanceID>
+        <rasd:InstanceID>4</rasd:InstanceID>
         <rasd:ResourceSubType>{{xml .Adapter}}</rasd:ResourceSubType>
         <rasd:ResourceType>10</rasd:ResourceType>
       </Item>
@@ -160,6 +178,31 @@ func Manifest(name string, entries ...Entry) (Entry, error) {
 		fmt.Fprintf(&text, "SHA256(%s)= %s\n", e.Name, hex.EncodeToString(hash.Sum(nil)))
 	}
 	return Bytes(name, text.Bytes()), nil
+}
+
+// Certificate returns a signature of a manifest, with the certificates that verify it.
+// The key must be an RSA key.
+func Certificate(name string, manifest Entry, c *tls.Certificate) (Entry, error) {
+	key, ok := c.PrivateKey.(*rsa.PrivateKey)
+	if !ok || len(c.Certificate) == 0 {
+		return Entry{}, errors.New("needs a certificate with an RSA key")
+	}
+	hash := sha256.New()
+	if _, err := io.Copy(hash, manifest.Content); err != nil {
+		return Entry{}, err
+	}
+	if _, err := manifest.Content.Seek(0, io.SeekStart); err != nil {
+		return Entry{}, err
+	}
+	signature, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, hash.Sum(nil))
+	if err != nil {
+		return Entry{}, err
+	}
+	text := fmt.Appendf(nil, "SHA256(%s)= %s\n", manifest.Name, hex.EncodeToString(signature))
+	for _, der := range c.Certificate {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return Bytes(name, text), nil
 }
 
 // WriteTar writes the entries to w in order, owned by root and without dates, so that

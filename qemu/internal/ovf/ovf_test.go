@@ -17,7 +17,7 @@ import (
 // TestDescriptorIsOrdered checks what the schema demands of the elements of hardware:
 // alphabetical order.
 func TestDescriptorIsOrdered(t *testing.T) {
-	m := ovf.Machine{Name: `a <b> & "c"`, CPUs: 1, MemoryMiB: 512, DiskFile: "x.vmdk", Adapter: "E1000", Controller: ovf.Controller{Type: 20, SubType: "AHCI", Name: "SATA"}}
+	m := ovf.Machine{Name: `a <b> & "c"`, CPUs: 1, MemoryMiB: 512, Disks: []ovf.Disk{{File: "x.vmdk"}, {File: "y.vmdk"}}, Adapter: "E1000", Controller: ovf.Controller{Type: 20, SubType: "AHCI", Name: "SATA"}}
 	data, err := m.Descriptor()
 	if err != nil {
 		t.Fatal(err)
@@ -34,8 +34,8 @@ func TestDescriptorIsOrdered(t *testing.T) {
 	if envelope.Name != m.Name {
 		t.Errorf("name %q, want %q", envelope.Name, m.Name)
 	}
-	if len(envelope.Items) != 5 {
-		t.Errorf("%d items, want 5", len(envelope.Items))
+	if len(envelope.Items) != 6 {
+		t.Errorf("%d items, want 6", len(envelope.Items))
 	}
 	for i, item := range envelope.Items {
 		var names []string

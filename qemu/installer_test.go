@@ -162,22 +162,22 @@ func TestInstallerArguments(t *testing.T) {
 func TestInstallerValidate(t *testing.T) {
 	host, _ := newHost(t)
 	for want, change := range map[string]func(*qemu.Installer){
-		"Installer.Kernel: is required unless ISO is set":           func(i *qemu.Installer) { *i = qemu.Installer{} },
-		"Installer.Kernel: is required by Initrd and Append":        func(i *qemu.Installer) { i.ISO, i.Kernel = i.Kernel, nil },
-		"Installer.Kernel: path of the disk is required":            func(i *qemu.Installer) { i.Kernel = qemu.DiskFile("") },
-		"Installer.Initrd: is a file of Installer.ISO, which is":    func(i *qemu.Installer) { i.Initrd = qemu.InISO("x") },
-		"Installer.ISO: is a file of Installer.ISO":                 func(i *qemu.Installer) { i.ISO = qemu.InISO("x") },
-		"Installer.Initrd: URL.SHA256: invalid digest":              func(i *qemu.Installer) { i.Initrd = qemu.URL{URL: "https://example.com/x"} },
-		"Installer.Append: template: template:1":                    func(i *qemu.Installer) { i.Append = "{{" },
-		"can't evaluate field Port":                                 func(i *qemu.Installer) { i.Append = "{{.Port}}" },
-		"Installer.Files: is required by {{.HTTP}} in Append":       func(i *qemu.Installer) { i.Files = nil },
-		"Installer.Files: is required by Label":                     func(i *qemu.Installer) { i.Files, i.Label = nil, "cidata" },
-		"Installer.Files: x.tmpl: template":                         func(i *qemu.Installer) { i.Files = fstest.MapFS{"x.tmpl": {Data: []byte("{{end}}")}} },
-		`Installer.Keys[0]: Text: 'ü' is not on the keyboard`:       func(i *qemu.Installer) { i.Keys = []qemu.Keys{{Text: "ü"}} },
-		`Installer.Keys[1]: Press: invalid key "Enter"`:             func(i *qemu.Installer) { i.Keys = []qemu.Keys{{}, {Press: []string{"Enter"}}} },
-		"Installer.Timeout: must not be negative":                   func(i *qemu.Installer) { i.StallTimeout = -1 },
-		"Installer.Append: contains [redacted]":                     func(i *qemu.Installer) { i.Append = bake.NewSecret("x").String() },
-		"Builder.Source: Installer.Files: open missing: no such fi": func(i *qemu.Installer) { i.Files = os.DirFS("missing") },
+		"Installer.Kernel: is required unless ISO is set":          func(i *qemu.Installer) { *i = qemu.Installer{} },
+		"Installer.Kernel: is required by Initrd and Append":       func(i *qemu.Installer) { i.ISO, i.Kernel = i.Kernel, nil },
+		"Installer.Kernel: path of the disk is required":           func(i *qemu.Installer) { i.Kernel = qemu.DiskFile("") },
+		"Installer.Initrd: is a file of Installer.ISO, which is":   func(i *qemu.Installer) { i.Initrd = qemu.InISO("x") },
+		"Installer.ISO: is a file of Installer.ISO":                func(i *qemu.Installer) { i.ISO = qemu.InISO("x") },
+		"Installer.Initrd: URL.SHA256: invalid digest":             func(i *qemu.Installer) { i.Initrd = qemu.URL{URL: "https://example.com/x"} },
+		"Installer.Append: template: template:1":                   func(i *qemu.Installer) { i.Append = "{{" },
+		"can't evaluate field Port":                                func(i *qemu.Installer) { i.Append = "{{.Port}}" },
+		"Installer.Files: is required by {{.HTTP}} in Append":      func(i *qemu.Installer) { i.Files = nil },
+		"Installer.Files: is required by Label":                    func(i *qemu.Installer) { i.Files, i.Label = nil, "cidata" },
+		"Installer.Files: x.tmpl: template":                        func(i *qemu.Installer) { i.Files = fstest.MapFS{"x.tmpl": {Data: []byte("{{end}}")}} },
+		`Installer.Keys[0]: Text: 'ü' is not on the keyboard`:      func(i *qemu.Installer) { i.Keys = []qemu.Keys{{Text: "ü"}} },
+		`Installer.Keys[1]: Press: invalid key "Enter"`:            func(i *qemu.Installer) { i.Keys = []qemu.Keys{{}, {Press: []string{"Enter"}}} },
+		"Installer.Timeout: must not be negative":                  func(i *qemu.Installer) { i.StallTimeout = -1 },
+		"Installer.Append: contains [redacted]":                    func(i *qemu.Installer) { i.Append = bake.NewSecret("x").String() },
+		"Builder.Source: Installer.Files: stat .: no such file or": func(i *qemu.Installer) { i.Files = os.DirFS("missing") },
 	} {
 		i := newInstaller(t)
 		change(&i)

@@ -142,6 +142,12 @@ for item in $BAKESTONE_ITEMS; do
 	authorized-keys)
 		for home in $homes; do empty "$home/.ssh/authorized_keys"; done ;;
 	cloud-init)
+		# A stage that still runs, or is yet to begin, would write its state again.
+		if command -v cloud-init >/dev/null 2>&1; then
+			limit=
+			if command -v timeout >/dev/null 2>&1; then limit='timeout 300'; fi
+			$limit cloud-init status --wait >/dev/null 2>&1 || true
+		fi
 		remove /var/lib/cloud/instance /var/lib/cloud/instances /var/lib/cloud/data ;;
 	host-keys)
 		remove /etc/ssh/ssh_host_* ;;

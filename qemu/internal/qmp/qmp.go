@@ -187,7 +187,7 @@ type Event struct {
 }
 
 // Watch connects to the socket at path and calls see with each event, until QEMU closes
-// the connection, which is no error, or ctx ends. Ready is called once the connection is
+// the connection, which returns nil, or ctx ends. Ready is called once the connection is
 // established; no later event is missed.
 func Watch(ctx context.Context, path string, ready func(), see func(Event)) error {
 	c, err := Dial(ctx, path)

@@ -91,9 +91,9 @@ func (m *fakeMachine) serveQMP(c net.Conn) {
 		case "query-blockstats":
 			result = []any{}
 		case "quit":
-			defer m.end(0)
+			defer m.end()
 		case "system_powerdown":
-			defer m.end(0)
+			defer m.end()
 		}
 		_ = json.NewEncoder(c).Encode(map[string]any{"return": result, "id": request.ID})
 		if request.Execute == "quit" {
@@ -119,7 +119,7 @@ func fakeInstall(args []string, disk *fakeDisk) error {
 			_ = os.WriteFile("console.log", []byte("installer: "+err.Error()+"\n"), 0o600)
 		}
 		m.tell("SHUTDOWN", reason)
-		m.end(0)
+		m.end()
 	}()
 	<-m.exit
 	return nil

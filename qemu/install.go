@@ -161,7 +161,7 @@ func (s *session) checkBootSector(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := os.ReadFile(sector)
+	data, err := os.ReadFile(sector) //nolint:gosec // below Host's directory
 	if err != nil {
 		return err
 	}

@@ -209,7 +209,7 @@ func (i Installer) locate(ctx context.Context, h *Host, run *bake.Run) (*install
 			path, digest, err = f.file.locate(ctx, h, run)
 		}
 		if err != nil {
-			return &installation{}, fmt.Errorf("Installer.%s: %w", f.field, err)
+			return &installation{}, bake.Invalid("Installer."+f.field, "%w", err)
 		}
 		in.Value(f.field+" digest", digest)
 		switch f.field {

@@ -124,12 +124,12 @@ var lastWords = regexp.MustCompile(`(?m)^(?:\[ *[0-9]+\.[0-9]+\] )?(Kernel panic
 func (s *session) checkConsole() error {
 	f, err := os.Open(s.path(consoleName))
 	if err != nil {
-		return nil //nolint:nilerr // there is none yet
+		return nil // there is none yet
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil //nolint:nilerr // likewise
+		return nil
 	}
 	if info.Size() > mostConsole {
 		return s.machineError(fmt.Sprintf("printing too much: its console has more than %d MiB", mostConsole>>20), nil)

@@ -159,6 +159,8 @@ for item in $BAKESTONE_ITEMS; do
 			remove "$home"/.[!.]*_history "$home/.lesshst" "$home/.viminfo" "$home/.wget-hsts"
 		done ;;
 	logs)
+		# Or journald, whose journals are removed here, begins new ones.
+		if command -v journalctl >/dev/null 2>&1; then journalctl --relinquish-var >/dev/null 2>&1 || true; fi
 		find /var/log -type f 2>/dev/null | while read -r log; do
 			case $log in
 			/var/log/journal/*|*.gz|*.xz|*.bz2|*.zst|*.old|*.[0-9]|*.[0-9][0-9]|*-20[0-9][0-9][0-9][0-9][0-9][0-9]) remove "$log" ;;

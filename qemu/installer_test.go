@@ -134,7 +134,7 @@ func TestInstallerArguments(t *testing.T) {
 	wantError(t, err, "installer: 404 Not Found")
 	for _, want := range []string{
 		"-no-reboot\n", `"filename":"` + iso + `"`, "ide-cd,drive=iso,bootindex=2", `"no-flush":true`,
-		"answers.iso", "virtio-blk-pci,drive=disk,bootindex=1", "\n-no-hpet",
+		"answers.iso", "virtio-blk-pci,drive=disk,serial=disk,bootindex=1", "\n-no-hpet",
 	} {
 		if !strings.Contains(arguments, want) {
 			t.Errorf("QEMU's arguments lack %q:\n%s", want, arguments)

@@ -35,7 +35,7 @@ type Builder struct {
 
 	// DiskSize is the size of the disk in bytes. It cannot be smaller than the
 	// source. The guest must grow its partitions and file systems, as cloud-init
-	// does. Zero means the size of the source.
+	// does. Zero means the size of the source, or 20 GiB for an Installer.
 	DiskSize int64
 
 	// Disks are further disks, which are captured with the first. Those of the source
@@ -55,6 +55,14 @@ type Builder struct {
 
 	// Machine is QEMU's machine type. Empty means "q35", or "virt" for aarch64.
 	Machine string
+
+	// Firmware starts the guest's boot loader. The zero value is that of the source if
+	// it was baked, else SeaBIOS, or UEFI for aarch64.
+	Firmware Firmware
+
+	// TPM gives the machine a TPM 2.0, emulated by swtpm, which must be installed. It
+	// is empty at first, also for images From this one.
+	TPM bool
 
 	// CPU is QEMU's CPU model. Empty means "host" if the accelerator permits it, and
 	// "max" otherwise.
@@ -155,6 +163,7 @@ type GuestCleanup struct {
 const (
 	defaultCPUs            = 2
 	defaultMemory          = 1 << 30
+	defaultDiskSize        = 20 << 30
 	defaultPowerOffTimeout = 5 * time.Minute
 
 	leastMemory = 16 << 20
@@ -194,6 +203,9 @@ func (b Builder) Validate(img *bake.Image) error {
 	}
 	if b.DiskSize < 0 || b.DiskSize%sectorSize != 0 {
 		invalid("DiskSize", "is %d bytes, want a multiple of %d", b.DiskSize, sectorSize)
+	}
+	if err := b.Firmware.validate(b.Arch); err != nil {
+		invalid("Firmware", "%w", err)
 	}
 	b.validateDisks(invalid)
 	b.validateNetworks(invalid)

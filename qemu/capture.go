@@ -136,7 +136,11 @@ func (s *session) waitPowerOff(ctx context.Context) error {
 		return fmt.Errorf("the disk may be inconsistent: %w", ended)
 	}
 	s.run.Removed("machine", s.run.ID)
+	s.endEvents()
 	s.process = nil
+	if err := s.endTPM(ctx); err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -201,6 +205,9 @@ func (s *session) writeImage(ctx context.Context) error {
 	s.Image = imageRecord{
 		Captured: true, Size: first.Size, FileSize: first.FileSize, SHA256: first.SHA256,
 		Data: files[1:], Created: s.run.Clock.Now().UTC(),
+	}
+	if err := s.keepVars(); err != nil {
+		return err
 	}
 	s.run.Created("image", first.Path)
 	return nil

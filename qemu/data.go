@@ -98,6 +98,9 @@ func (s *session) machineDisks() ([]machineDisk, error) {
 		size = max(size, s.builder.DiskSize)
 	}
 	disks := []machineDisk{{Source: s.Source.Path, Format: s.Source.Format, Size: size}}
+	if s.installer() != nil {
+		disks[0].Source, disks[0].Format = "", ""
+	}
 	taken := map[string]bool{}
 	for _, d := range s.Source.Data {
 		disks = append(disks, machineDisk{Name: d.Name, Source: d.Path, Format: "qcow2", Size: d.Size})

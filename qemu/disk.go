@@ -27,7 +27,9 @@ type Disk struct {
 	FileSize    int64             `json:"file_size"` // of the file, in bytes
 	SHA256      string            `json:"sha256"`    // of the file
 	Arch        string            `json:"arch"`      // "x86_64" or "aarch64"
-	Login       string            `json:"login"`     // the user that the build logged in as
+	Firmware    FirmwareType      `json:"firmware,omitempty"`
+	Vars        string            `json:"vars,omitempty"` // UEFI's variable store, with Firmware.KeepVars
+	Login       string            `json:"login"`          // the user that the build logged in as
 	Created     time.Time         `json:"created"`
 	Fingerprint string            `json:"fingerprint,omitempty"`
 	Tags        map[string]string `json:"tags,omitempty"`
@@ -94,12 +96,16 @@ func (s *session) Artifact() bake.Artifact {
 }
 
 func (s *session) disk() *Disk {
-	return &Disk{
+	d := &Disk{
 		Image: s.run.Image, Build: s.run.ID, Path: filepath.Join(s.imageDir(), diskName), Format: "qcow2",
 		Size: s.Image.Size, FileSize: s.Image.FileSize, SHA256: s.Image.SHA256, Arch: s.Machine.Arch, Login: s.Machine.Login,
 		Created: s.Image.Created, Fingerprint: s.run.Fingerprint, Tags: s.builder.tags(s.run), Source: s.Source,
-		Data: s.Image.Data, host: s.builder.Host,
+		Firmware: s.Machine.Firmware.Type, Data: s.Image.Data, host: s.builder.Host,
 	}
+	if s.keepsVars() {
+		d.Vars = filepath.Join(s.imageDir(), varsName)
+	}
+	return d
 }
 
 // publishImage makes the image visible to NewestImage and Find.
@@ -196,6 +202,9 @@ func (h *Host) readDisk(path string) (*Disk, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	d.host, d.Path = h, filepath.Join(filepath.Dir(path), diskName) // the directory may have moved
+	if d.Vars != "" {
+		d.Vars = filepath.Join(filepath.Dir(path), varsName)
+	}
 	for i := range d.Data {
 		d.Data[i].Path = filepath.Join(filepath.Dir(path), filepath.Base(d.Data[i].Path))
 	}

@@ -18,7 +18,10 @@ const (
 	arm64 = "aarch64"
 )
 
-const sectorSize = 512
+const (
+	sectorSize    = 512
+	bootSignature = "\x55\xaa" // at the end of a boot sector
+)
 
 // diskFormat returns QEMU's name for the format of a disk file, which it finds by the
 // file's first bytes: a file's extension may be wrong.
@@ -64,7 +67,6 @@ func diskFormat(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	const bootSignature = "\x55\xaa"
 	if !info.Mode().IsRegular() || info.Size() == 0 || info.Size()%sectorSize != 0 || !bytes.HasSuffix(head, []byte(bootSignature)) {
 		return "", fmt.Errorf("%s is not a disk: want qcow2, VMDK, VDI, VHD, VHDX, or a raw disk with a boot sector", path)
 	}

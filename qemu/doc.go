@@ -47,7 +47,19 @@
 //
 // The serial console is recorded. Errors contain its last lines, so boot with
 // console=ttyS0. A machine that ends, whose disk cannot be written, or that does not
-// answer is reported as a [*MachineError].
+// answer is reported as a [*MachineError]; so is a guest that panics, halts or resets
+// itself.
+//
+// # Installers
+//
+// An [Installer] as the source installs an operating system on an empty disk first. Its
+// answers are served on the baking host's loopback or on a medium. The build then goes on
+// with the installed disk, as from any source.
+//
+// # Firmware
+//
+// SeaBIOS starts machines unless [Firmware] says UEFI, with or without Secure Boot. Then
+// each machine has a variable store of its own. Builder.TPM adds a TPM.
 //
 // # Life and death
 //

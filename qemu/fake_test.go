@@ -3,7 +3,6 @@
 package qemu_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +33,8 @@ func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case "qemu-system-x86_64":
 		os.Exit(fakeSystem(os.Args[1:]))
+	case "swtpm":
+		os.Exit(fakeTPM(os.Args[1:]))
 	case "qemu-img":
 		os.Exit(fakeImg(os.Args[1:]))
 	}
@@ -52,7 +53,7 @@ func fakePrograms(t *testing.T) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"qemu-system-x86_64", "qemu-img"} {
+	for _, name := range []string{"qemu-system-x86_64", "qemu-img", "swtpm"} {
 		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 			t.Skip(err)
 		}
@@ -218,6 +219,8 @@ func fakeImg(args []string) int {
 				return err
 			}
 			return json.NewEncoder(os.Stdout).Encode(map[string]any{"virtual-size": d.Size, "format": "qcow2", "backing-filename": d.Backing})
+		case "dd":
+			return fakeBootSector(args)
 		case "check":
 			_, err := readFakeDisk(last)
 			return err
@@ -238,6 +241,10 @@ type fakeMachine struct {
 	port string
 	exit chan int
 	once sync.Once
+
+	mu      sync.Mutex
+	watcher net.Conn // of events
+	watched func()   // is called when there is one; may be nil
 }
 
 // fakeSystem is qemu-system-x86_64.
@@ -268,6 +275,26 @@ func setLock(f *os.File) error {
 	return syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart})
 }
 
+// fakeProcess makes this process and its arguments visible in the directory fakeRunning
+// until release.
+func fakeProcess(args []string) (release func(), err error) {
+	dir := os.Getenv(fakeRunning)
+	if dir == "" {
+		return func() {}, nil
+	}
+	name := filepath.Join(dir, strconv.Itoa(os.Getpid()))
+	running, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	release = func() { _ = errors.Join(os.Remove(name), running.Close()) }
+	if err := setLock(running); err != nil {
+		return release, err
+	}
+	_, err = running.WriteString(strings.Join(args, " "))
+	return release, err
+}
+
 func runFakeSystem(args []string) (int, error) {
 	if want := os.Getenv(fakeAccel); want != "" && !strings.HasSuffix(argument(args, "-machine"), ",accel="+want) {
 		return 0, errors.New("no such accelerator")
@@ -282,23 +309,20 @@ func runFakeSystem(args []string) (int, error) {
 	if _, err := fmt.Fprintln(pidFile, os.Getpid()); err != nil {
 		return 0, err
 	}
-	if dir := os.Getenv(fakeRunning); dir != "" {
-		name := filepath.Join(dir, strconv.Itoa(os.Getpid()))
-		running, err := os.Create(name)
-		if err != nil {
-			return 0, err
-		}
-		if err := setLock(running); err != nil {
-			return 0, err
-		}
-		if _, err := running.WriteString(strings.Join(args, " ")); err != nil {
-			return 0, err
-		}
-		defer func() { _ = os.Remove(name) }()
+	release, err := fakeProcess(args)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	if err := os.WriteFile("arguments", []byte(strings.Join(args, "\n")), 0o600); err != nil {
+		return 0, err
 	}
 	overlay, err := readFakeDisk("disk.qcow2")
 	if err != nil {
 		return 0, err
+	}
+	if slices.Contains(args, "-no-reboot") {
+		return 0, errors.Join(fakeInstall(args, overlay), os.Remove(pidFile.Name()))
 	}
 	flat, err := overlay.flat()
 	if err != nil {
@@ -324,10 +348,11 @@ func runFakeSystem(args []string) (int, error) {
 		}},
 		OnPower: func(p sandbox.Power) {
 			if p == sandbox.Reboot {
+				m.tell("RESET", "guest-reset")
 				_ = m.host.Reboot(ctx)
 				return
 			}
-			m.end(0)
+			m.end()
 		},
 	})
 	if err != nil {
@@ -355,20 +380,11 @@ func runFakeSystem(args []string) (int, error) {
 			go m.host.ServeConn(ctx, c)
 		}
 	}()
-	control, err := new(net.ListenConfig).Listen(ctx, "unix", "qmp.sock")
-	if err != nil {
+	if err := m.serve(ctx); err != nil {
 		return 0, err
 	}
-	go func() {
-		for { // one client at a time, as QEMU
-			c, err := control.Accept()
-			if err != nil {
-				return
-			}
-			m.serveQMP(c)
-		}
-	}()
 	code := <-m.exit
+	m.tell("SHUTDOWN", "guest-shutdown")
 	_ = m.host.Close()
 	if err := overlay.save(disk); err != nil {
 		return 0, err
@@ -376,37 +392,7 @@ func runFakeSystem(args []string) (int, error) {
 	return code, os.Remove(pidFile.Name())
 }
 
-func (m *fakeMachine) end(code int) { m.once.Do(func() { m.exit <- code }) }
-
-// serveQMP serves one client.
-func (m *fakeMachine) serveQMP(c net.Conn) {
-	defer c.Close()
-	_, _ = fmt.Fprintln(c, `{"QMP": {"version": {"qemu": {"major": 7}}, "capabilities": []}}`)
-	for in := bufio.NewScanner(c); in.Scan(); {
-		var request struct{ Execute, ID string }
-		if err := json.Unmarshal(in.Bytes(), &request); err != nil {
-			return
-		}
-		var result any = struct{}{}
-		switch request.Execute {
-		case "query-uuid":
-			result = map[string]string{"UUID": m.uuid}
-		case "query-status":
-			result = map[string]string{"status": "running"}
-		case "human-monitor-command":
-			result = fmt.Sprintf("Hub -1 (net):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n"+
-				"  TCP[HOST_FORWARD]  14       127.0.0.1 %s       10.0.2.15    22     0     0\r\n", m.port)
-		case "quit":
-			defer m.end(0)
-		case "system_powerdown":
-			defer m.end(0)
-		}
-		_ = json.NewEncoder(c).Encode(map[string]any{"return": result, "id": request.ID})
-		if request.Execute == "quit" {
-			return
-		}
-	}
-}
+func (m *fakeMachine) end() { m.once.Do(func() { m.exit <- 0 }) }
 
 // readSeed returns the user data and the instance id of a seed, which it finds by the
 // sectors that the directory records tell.

@@ -89,9 +89,9 @@ func (d *devices) mostDisks() int {
 	return scsi
 }
 
-// command returns QEMU's arguments for the disks, the seed and the network of the
-// machine. The first disk boots.
-func (d *devices) command(disks []machineDisk) []string {
+// command returns QEMU's arguments for the disks, the network and, if there is one, the
+// seed of the machine. The first disk boots.
+func (d *devices) command(disks []machineDisk, hasSeed bool) []string {
 	var args []string
 	if d.bus != "" {
 		args = append(args, "-device", d.bus+",id=disks")
@@ -107,9 +107,10 @@ func (d *devices) command(disks []machineDisk) []string {
 	if d.bus != "" { // its disks cannot be read-only
 		seed = map[string]string{"ide-hd": "ide-cd", "scsi-hd": "scsi-cd"}[d.disk]
 	}
-	return append(args,
-		"-device", seed+",drive=seed,serial=seed"+d.at(len(disks)),
-		"-device", d.nic+",netdev=net,romfile=")
+	if hasSeed {
+		args = append(args, "-device", seed+",drive=seed,serial=seed"+d.at(len(disks)))
+	}
+	return append(args, "-device", d.nic+",netdev=net,romfile=")
 }
 
 // orVirtio returns the devices of a machine that bakes; nil if h is unknown.

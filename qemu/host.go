@@ -157,6 +157,9 @@ func (h *Host) program(name string) (string, error) {
 		return path, nil
 	}
 	missing := &MissingProgramError{Program: name, Package: "qemu-utils", Err: err}
+	if name == "swtpm" {
+		missing.Package = name
+	}
 	if strings.HasPrefix(name, "qemu-system-") {
 		missing.Package = "qemu-system-x86"
 		if !strings.HasSuffix(name, "-x86_64") {

@@ -24,7 +24,12 @@ func (s *session) findSource(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if s.run.Source == nil {
+	if i := s.installer(); i != nil {
+		var found *installation
+		found, err = i.locate(ctx, b.Host, s.run)
+		s.Install, s.Source = *found, found.Source
+		s.Source.Size = cmp.Or(b.DiskSize, defaultDiskSize)
+	} else if s.run.Source == nil {
 		s.Source, err = b.Source.find(ctx, b.Host, s.run)
 	} else {
 		var d *Disk
@@ -39,6 +44,14 @@ func (s *session) findSource(ctx context.Context) error {
 	s.Machine.Login = cmp.Or(b.SSH.User, s.Source.Login, rootLogin)
 	if _, err := b.Host.program(s.system()); err != nil {
 		return err
+	}
+	if err := s.findFirmware(); err != nil {
+		return err
+	}
+	if b.TPM {
+		if _, err := b.Host.program("swtpm"); err != nil {
+			return err
+		}
 	}
 	if b.DiskSize != 0 && b.DiskSize < s.Source.Size && !s.run.Checks {
 		return bake.Invalid("Builder.DiskSize", "is %d bytes, but the source %s has %d", b.DiskSize, s.Source.Path, s.Source.Size)
@@ -70,12 +83,21 @@ func (s *session) createDisk(ctx context.Context) error {
 	if err := s.writeRunFile(); err != nil {
 		return err
 	}
+	if err := s.createLayers(ctx); err != nil {
+		return err
+	}
+	return s.writeSeed()
+}
+
+// createLayers creates the files of the disks and of the variable store. The first disk is
+// empty if the source is an Installer.
+func (s *session) createLayers(ctx context.Context) error {
 	for _, d := range s.Machine.Disks {
 		if err := s.createLayer(ctx, d); err != nil {
 			return err
 		}
 	}
-	return s.writeSeed()
+	return s.writeVars()
 }
 
 // A runFile tells other processes about the machine in the file's directory.

@@ -22,6 +22,8 @@ const (
 	startPoll    = 20 * time.Millisecond  // between attempts to reach it
 	endTimeout   = 10 * time.Second       // until it ends when it is told to
 	endPoll      = 100 * time.Millisecond // between looks whether it has ended
+
+	tpmEndTimeout = time.Second // until swtpm has ended after QEMU
 )
 
 // newMark returns a random UUID.
@@ -77,15 +79,22 @@ func (s *session) startWith(ctx context.Context, c choice) error {
 		release()
 		return err
 	}
+	if err := s.startTPM(ctx); err != nil {
+		release()
+		return err
+	}
+	s.skipConsole()
 	args := s.command(c.accelerator)
 	s.run.Log.Debug("starting QEMU", slog.String("command", program+" "+strings.Join(args, " ")))
 	s.process, err = startProcess(program, args, s.dir(), logName, s.detached(), release)
+	if err == nil {
+		err = s.awaitStart(ctx)
+	}
 	if err != nil {
-		return err
+		ctx = context.WithoutCancel(ctx)
+		return errors.Join(err, s.kill(ctx), s.endTPM(ctx))
 	}
-	if err := s.awaitStart(ctx); err != nil {
-		return errors.Join(err, s.kill(context.WithoutCancel(ctx)))
-	}
+	s.watchEvents(ctx)
 	s.Machine.Accelerator = c.accelerator
 	if c.reason != "" {
 		s.run.Say("machine runs with %s: %s", c.accelerator, c.reason)
@@ -100,7 +109,7 @@ func (s *session) detached() bool { return s.builder.Detach || s.run.KeepMachine
 
 // removeTraces removes what an earlier QEMU has left.
 func (s *session) removeTraces() error {
-	for _, name := range []string{pidName, socketName, screenName, logName} {
+	for _, name := range []string{pidName, socketName, eventsName, screenName, logName} {
 		if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -173,6 +182,8 @@ func (s *session) adopt(ctx context.Context) (bool, error) {
 	}
 	err := s.identify(ctx)
 	if err == nil {
+		s.skipConsole()
+		s.watchEvents(ctx)
 		s.run.Say("the machine is running already")
 		return true, nil
 	}
@@ -264,8 +275,9 @@ func (s *session) endMachine(ctx context.Context, _ bake.Outcome) error {
 	if existed {
 		s.run.Removed("machine", s.run.ID)
 	}
+	s.endEvents()
 	s.process = nil
-	return nil
+	return s.endTPM(ctx)
 }
 
 // Restart reports whether QEMU was killed, as the kernel does when memory is short. The

@@ -42,6 +42,10 @@ func (e *MachineError) Error() string {
 // Unwrap returns the error that the state caused.
 func (e *MachineError) Unwrap() error { return e.Err }
 
+// poweredDown is the State of a machine that has ended in order: the guest has powered
+// down, or has reset itself where that ends QEMU.
+const poweredDown = "powered down"
+
 // machineError returns a MachineError. If state is empty, the machine has ended.
 func (s *session) machineError(state string, err error) *MachineError {
 	e := &MachineError{State: state, Console: s.consoleTail(), Log: s.tail(logName), Err: err}
@@ -56,7 +60,7 @@ func (s *session) machineError(state string, err error) *MachineError {
 		e.State = "ended"
 		e.Killed = !s.endedOrderly()
 	case s.process.err == nil:
-		e.State = "powered down"
+		e.State = poweredDown
 	default:
 		e.State = "ended: " + s.process.err.Error()
 		if exit, ok := errors.AsType[*exec.ExitError](s.process.err); ok {

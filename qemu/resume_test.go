@@ -8,12 +8,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/provision"
 	"github.com/bakestone-go/bakestone/qemu"
 )
@@ -31,7 +35,7 @@ func resumable(host *qemu.Host, source string, detach bool) *bake.Image {
 	return &bake.Image{
 		Name: "web",
 		Builder: qemu.Builder{
-			Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG, Detach: detach,
+			Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG, CPUs: 1, Memory: 256 << 20, Detach: detach,
 			PowerOff: "(sleep 0.3; poweroff) >/dev/null 2>&1 &", // so that it can be killed before
 		},
 		Provisioners: []bake.Provisioner{
@@ -44,70 +48,57 @@ func resumable(host *qemu.Host, source string, detach bool) *bake.Image {
 	}
 }
 
-// TestResumeAfterKill kills a process that bakes at the begin and at the end of steps,
-// with its QEMU unless that is detached, and resumes the build in this process. The long form, with
-// BAKESTONE_LONG=1, does so at each step.
-func TestResumeAfterKill(t *testing.T) {
-	if at := os.Getenv(killedAt); at != "" {
-		bakeUntil(t, at)
-		return
-	}
+// killPoint reports whether a process may be killed at an event: the begin and the end of a
+// step, of a command on the machine, and of a command on the host.
+func killPoint(e bake.Event) bool {
+	return slices.Contains([]bake.EventKind{bake.StepStarted, bake.StepFinished, bake.CommandStarted, bake.CommandFinished}, e.Kind)
+}
+
+// killPoints bakes an image and returns what happens at each point at which it may be
+// killed.
+func killPoints(t *testing.T, img *bake.Image) []string {
+	t.Helper()
 	var points []string
-	host, source := newHost(t)
+	var mu sync.Mutex
 	_, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
-		if e.Kind == bake.StepStarted || e.Kind == bake.StepFinished {
-			points = append(points, string(e.Kind)+": "+e.Step)
+		mu.Lock()
+		defer mu.Unlock()
+		if killPoint(e) {
+			points = append(points, fmt.Sprintf("%d %s %s", len(points), e.Kind, e.Step))
 		}
-	}}, resumable(host, source, false))
+	}}, img)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(points) < 30 {
-		t.Fatalf("kill points %q, want at least 30", points)
+	if len(points) < 50 {
+		t.Fatalf("kill points %q, want at least 50", points)
 	}
-	const every = 3
+	return points
+}
+
+// chosen reports whether point i of n is one of those of the short form, which has most of
+// them. The long form, with BAKESTONE_LONG=1, has all.
+func chosen(i, n, most int) bool {
+	return os.Getenv("BAKESTONE_LONG") != "" || i*most/n != (i-1)*most/n && i > 0
+}
+
+// TestResumeAfterKill kills a process that bakes at the begin and at the end of steps and
+// commands, with its QEMU, and resumes the build in this process.
+func TestResumeAfterKill(t *testing.T) {
+	if os.Getenv(killedAt) != "" {
+		bakeUntilKilled(t)
+		return
+	}
+	host, source := newHost(t)
+	points := killPoints(t, resumable(host, source, false))
 	for i, point := range points {
-		if i%every != 0 && os.Getenv("BAKESTONE_LONG") == "" {
+		const most = 10
+		if !chosen(i, len(points), most) {
 			continue
 		}
-		detach := i%2 == 1 // QEMU survives
-		t.Run(fmt.Sprintf("%s, detached %v", point, detach), func(t *testing.T) {
+		t.Run(point, func(t *testing.T) {
 			host, source := newHost(t)
-			programs := fakePrograms(t)
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestResumeAfterKill$")
-			cmd.Env = append(os.Environ(), killedAt+"="+point, killedSource+"="+source, killedPrograms+"="+programs, killedHost+"="+host.Dir(), killedDetach+"="+fmt.Sprint(detach))
-			out, err := cmd.CombinedOutput()
-			if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
-				t.Fatalf("the process was not killed: %v\n%s", err, out)
-			}
-			store := bake.DirStore(filepath.Join(host.Dir(), "store"))
-			ids, err := store.List(t.Context())
-			if err != nil || len(ids) != 1 {
-				t.Fatalf("records %v, %v, want one", ids, err)
-			}
-			rec, err := store.Load(t.Context(), ids[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			var said []string
-			results, err := bake.Bake(t.Context(), &bake.Options{Store: store, Resume: []*bake.Record{rec}, Observe: func(e bake.Event) {
-				said = append(said, string(e.Kind)+" "+e.Step+" "+e.Text)
-			}}, resumable(host, source, detach))
-			if err != nil {
-				t.Fatalf("Bake: %v\n%s", err, strings.Join(said, "\n"))
-			}
-			// Starting again from the source is right only where nothing else helps.
-			text := strings.Join(said, "\n")
-			if strings.Contains(text, string(bake.BuildRestarted)) {
-				t.Errorf("the build began again instead of going on:\n%s", text)
-			}
-			if during := strings.Contains(point, ": provision "); during && detach != strings.Contains(text, "the machine is running already") {
-				t.Errorf("the build resumed a machine that was detached (%v):\n%s", detach, text)
-			}
-			if left := existing(t, host); len(left) != 1 {
-				t.Errorf("after the resumed build: %v, want the image alone", left)
-			}
-			d := diskOf(t, results[0])
+			d := resumeAfter(t, point, host, source, fakePrograms(t), i%2 == 1)
 			content, err := readFakeDisk(d.Path)
 			if err != nil {
 				t.Fatal(err)
@@ -121,17 +112,97 @@ func TestResumeAfterKill(t *testing.T) {
 	}
 }
 
-// bakeUntil bakes and kills this process at the given event.
-func bakeUntil(t *testing.T, at string) {
+// TestResumeAfterKillsInQEMU does the same with real machines.
+func TestResumeAfterKillsInQEMU(t *testing.T) {
+	if os.Getenv(killedAt) != "" {
+		return
+	}
+	t.Parallel()
+	b := realBuilder(t)
+	source := testenv.Need(t, "qemu")
+	points := killPoints(t, resumable(b.Host, source, false))
+	t.Logf("%d kill points", len(points))
+	for i, point := range points {
+		const most = 2 // chosen leaves out the first
+		if !chosen(i, len(points), most) {
+			continue
+		}
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			resumeAfter(t, point, qemu.NewHost(t.TempDir(), nil), source, "", false)
+		})
+	}
+}
+
+// resumeAfter kills a process that bakes at a point, with its QEMU unless that is detached,
+// resumes the build and returns the image.
+func resumeAfter(t *testing.T, point string, host *qemu.Host, source, programs string, detach bool) *qemu.Disk {
 	t.Helper()
+	number, _, _ := strings.Cut(point, " ")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestResumeAfterKill$")
+	cmd.Env = append(os.Environ(), killedAt+"="+number, killedSource+"="+source, killedPrograms+"="+programs,
+		killedHost+"="+host.Dir(), killedDetach+"="+strconv.FormatBool(detach))
+	out, err := cmd.CombinedOutput()
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+		t.Fatalf("the process was not killed: %v\n%s", err, out)
+	}
+	store := bake.DirStore(filepath.Join(host.Dir(), "store"))
+	ids, err := store.List(t.Context())
+	if err != nil || len(ids) != 1 {
+		t.Fatalf("records %v, %v, want one", ids, err)
+	}
+	rec, err := store.Load(t.Context(), ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	results, err := bake.Bake(t.Context(), &bake.Options{Store: store, Resume: []*bake.Record{rec}, Observe: func(e bake.Event) {
+		said = append(said, string(e.Kind)+" "+e.Step+" "+e.Text)
+	}}, resumable(host, source, detach))
+	if err != nil {
+		t.Fatalf("Bake: %v\n%s", err, strings.Join(said, "\n"))
+	}
+	// Starting again from the source is right only where nothing else helps.
+	text := strings.Join(said, "\n")
+	if strings.Contains(text, string(bake.BuildRestarted)) {
+		t.Errorf("the build began again instead of going on:\n%s", text)
+	}
+	if during := strings.Contains(point, " provision "); during && detach != strings.Contains(text, "the machine is running already") {
+		t.Errorf("the build resumed a machine that was detached (%v):\n%s", detach, text)
+	}
+	if left := existing(t, host); len(left) != 1 {
+		t.Errorf("after the resumed build: %v, want the image alone", left)
+	}
+	return diskOf(t, results[0])
+}
+
+// bakeUntilKilled bakes and kills this process at the point that the environment names.
+func bakeUntilKilled(t *testing.T) {
+	t.Helper()
+	at, err := strconv.Atoi(os.Getenv(killedAt))
+	if err != nil {
+		t.Fatal(err)
+	}
 	host := qemu.NewHost(os.Getenv(killedHost), &qemu.HostOptions{Programs: os.Getenv(killedPrograms)})
-	_, err := bake.Bake(t.Context(), &bake.Options{
-		Store: bake.DirStore(filepath.Join(host.Dir(), "store")), Lease: time.Second,
+	var mu sync.Mutex
+	seen := 0
+	lease := time.Second
+	if os.Getenv(killedPrograms) == "" {
+		lease = 5 * time.Second // emulation leaves this process little time
+	}
+	_, err = bake.Bake(t.Context(), &bake.Options{
+		Store: bake.DirStore(filepath.Join(host.Dir(), "store")), Lease: lease,
 		Observe: func(e bake.Event) {
-			if string(e.Kind)+": "+e.Step == at {
+			mu.Lock()
+			defer mu.Unlock()
+			if !killPoint(e) {
+				return
+			}
+			if seen == at {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 				select {}
 			}
+			seen++
 		},
 	}, resumable(host, os.Getenv(killedSource), os.Getenv(killedDetach) == "true"))
 	t.Fatalf("Bake ended: %v", err)

@@ -16,9 +16,17 @@ type session struct {
 	image   *bake.Image
 	run     *bake.Run
 	process *process // nil if another process started the machine
-	resumed bool     // restored from a record, and has not connected since
+	tpm     *process // swtpm, if this process started it
+	events  *eventLog
+
+	consoleFrom int64 // where the console of this QEMU begins
+
+	resumed bool // restored from a record, and has not connected since
+
+	installing *installArgs // while the installer runs
 
 	Source     SourceDisk    `json:"source,omitzero"`
+	Install    installation  `json:"install,omitzero"`
 	Keys       guest.Keys    `json:"keys,omitzero"`
 	Machine    machineRecord `json:"machine,omitzero"`
 	Image      imageRecord   `json:"image,omitzero"`
@@ -33,7 +41,8 @@ type machineRecord struct {
 	Arch        string      `json:"arch,omitempty"`
 	Accelerator Accelerator `json:"accelerator,omitempty"`
 
-	Disks []machineDisk `json:"disks,omitempty"`
+	Firmware firmwareRecord `json:"firmware,omitzero"`
+	Disks    []machineDisk  `json:"disks,omitempty"`
 }
 
 // An imageRecord describes the image that was captured.
@@ -68,9 +77,15 @@ const (
 	logName     = "qemu.log"
 	pidName     = "qemu.pid"
 	socketName  = "qmp.sock"
+	eventsName  = "events.sock"
+	varsName    = "vars.fd" // UEFI's variable store, here and beside the image
 	screenName  = "vnc.sock"
 	cleanName   = "cleaned" // exists once the guest was cleaned
 	runName     = "run.json"
+
+	answersName    = "answers.iso" // Installer.Files, with a label
+	installLogName = "install.log" // the console of the installer
+	sectorName     = "sector"      // the first of the disk, after an installation
 )
 
 // dir returns the directory of the machine.
@@ -80,12 +95,15 @@ func (s *session) path(name string) string { return filepath.Join(s.dir(), name)
 
 // Launch returns the steps up to a running machine.
 func (s *session) Launch() []bake.Step {
-	return []bake.Step{
+	steps := []bake.Step{
 		{Name: "find source disk", Do: s.findSource},
 		{Name: "create keys", Do: s.makeKeys},
 		{Name: "create disk", Do: s.createDisk, Undo: s.removeDisk},
-		{Name: "start machine", Do: s.startMachine, Undo: s.endMachine},
 	}
+	if i := s.installer(); i != nil {
+		steps = append(steps, bake.Step{Name: "install", Do: s.install, Undo: s.endMachine, Timeout: i.timeout() + time.Minute})
+	}
+	return append(steps, bake.Step{Name: "start machine", Do: s.startMachine, Undo: s.endMachine})
 }
 
 // Capture returns the steps from the provisioned machine to an image.

@@ -16,26 +16,33 @@ import (
 )
 
 // A Source selects the disk that a bake starts from: a [DiskFile], the [NewestFile] of
-// a directory, a [URL], or the [NewestImage] baked before.
+// a directory, a [URL], the [NewestImage] baked before, or an empty disk with an
+// [Installer].
 type Source interface {
 	bake.Validator
 	fmt.Stringer
 
 	// find returns the disk, with its digest and format.
 	find(ctx context.Context, h *Host, run *bake.Run) (SourceDisk, error)
+
+	// installer returns what writes the disk first, or nil.
+	installer() *Installer
 }
 
 // A SourceDisk describes the disk that an image was made from.
 type SourceDisk struct {
-	Path   string `json:"path"`
-	Format string `json:"format"`          // QEMU's name: "qcow2", "raw", "vmdk"
+	Path   string `json:"path"`            // or what the installer boots
+	Format string `json:"format"`          // QEMU's name: "qcow2", "raw", "vmdk"; or "installer"
 	Size   int64  `json:"size"`            // of the disk, in bytes
-	SHA256 string `json:"sha256"`          // of the file
+	SHA256 string `json:"sha256"`          // of the file, or of all that the installer uses
 	ID     string `json:"id,omitempty"`    // of the image, if it was baked
 	Login  string `json:"login,omitempty"` // of the image, if it was baked
 	Arch   string `json:"arch,omitempty"`  // of the image, if it was baked
 
 	Data []DataFile `json:"data,omitempty"` // the further disks of the image, if it was baked
+
+	Firmware FirmwareType `json:"firmware,omitempty"` // of the image, if it was baked
+	Vars     string       `json:"vars,omitempty"`     // UEFI's variable store, if the image has it
 }
 
 // same reports whether the disks have the same contents.
@@ -60,11 +67,26 @@ func (d DiskFile) Validate() error {
 }
 
 func (d DiskFile) find(ctx context.Context, h *Host, run *bake.Run) (SourceDisk, error) {
-	digest, err := fileDigest(ctx, string(d))
+	return h.disk(ctx, run, d)
+}
+
+func (d DiskFile) installer() *Installer { return nil }
+
+func (d DiskFile) locate(ctx context.Context, _ *Host, _ *bake.Run) (path, digest string, err error) {
+	if digest, err = fileDigest(ctx, string(d)); err != nil {
+		return "", "", err
+	}
+	path, err = filepath.Abs(string(d))
+	return path, digest, err
+}
+
+// disk describes the disk in a file.
+func (h *Host) disk(ctx context.Context, run *bake.Run, file InstallFile) (SourceDisk, error) {
+	path, digest, err := file.locate(ctx, h, run)
 	if err != nil {
 		return SourceDisk{}, err
 	}
-	return h.sourceDisk(ctx, run, string(d), digest)
+	return h.sourceDisk(ctx, run, path, digest)
 }
 
 // A NewestFile is the file of a directory that was modified last, among those whose
@@ -102,16 +124,22 @@ func (n NewestFile) Validate() error {
 }
 
 func (n NewestFile) find(ctx context.Context, h *Host, run *bake.Run) (SourceDisk, error) {
+	return h.disk(ctx, run, n)
+}
+
+func (n NewestFile) installer() *Installer { return nil }
+
+func (n NewestFile) locate(ctx context.Context, h *Host, run *bake.Run) (path, digest string, err error) {
 	entries, err := os.ReadDir(n.Dir)
 	if err != nil {
-		return SourceDisk{}, err
+		return "", "", err
 	}
 	var newest string
 	var latest time.Time
 	for _, e := range entries {
 		matches, err := filepath.Match(n.pattern(), e.Name())
 		if err != nil {
-			return SourceDisk{}, err
+			return "", "", err
 		}
 		info, err := os.Stat(filepath.Join(n.Dir, e.Name()))
 		if err != nil || !matches || !info.Mode().IsRegular() {
@@ -122,9 +150,9 @@ func (n NewestFile) find(ctx context.Context, h *Host, run *bake.Run) (SourceDis
 		}
 	}
 	if newest == "" {
-		return SourceDisk{}, fmt.Errorf("no file in %s matches %q", n.Dir, n.pattern())
+		return "", "", fmt.Errorf("no file in %s matches %q", n.Dir, n.pattern())
 	}
-	return DiskFile(newest).find(ctx, h, run)
+	return DiskFile(newest).locate(ctx, h, run)
 }
 
 // NewestImage is the newest good image with this name in the directory of the Host:
@@ -142,6 +170,8 @@ func (n NewestImage) Validate() error {
 	return nil
 }
 
+func (n NewestImage) installer() *Installer { return nil }
+
 func (n NewestImage) find(ctx context.Context, h *Host, run *bake.Run) (SourceDisk, error) {
 	d, err := h.newest(string(n), func(*Disk) bool { return true })
 	if errors.Is(err, bake.ErrNoArtifact) {
@@ -157,6 +187,7 @@ func (n NewestImage) find(ctx context.Context, h *Host, run *bake.Run) (SourceDi
 func (d *Disk) source(ctx context.Context, h *Host, run *bake.Run) (SourceDisk, error) {
 	s, err := h.sourceDisk(ctx, run, d.Path, d.SHA256)
 	s.ID, s.Login, s.Arch, s.Data = d.ID(), d.Login, d.Arch, d.Data
+	s.Firmware, s.Vars = d.Firmware, d.Vars
 	return s, err
 }
 

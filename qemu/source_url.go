@@ -15,8 +15,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A URL is a disk that is downloaded once and kept in the cache of the Host. An
-// interrupted download is continued. The disk is recognized by its contents.
+// A URL is a disk, or a file of an [Installer], that is downloaded once and kept in the cache of the Host. An
+// interrupted download is continued. A disk is recognized by its contents.
 type URL struct {
 	// URL is an HTTP or HTTPS URL.
 	URL string
@@ -61,21 +61,27 @@ func (u URL) download(h *Host) (string, error) {
 }
 
 func (u URL) find(ctx context.Context, h *Host, run *bake.Run) (SourceDisk, error) {
-	digest := strings.ToLower(u.SHA256)
-	path := filepath.Join(h.cacheDir(), digest)
+	return h.disk(ctx, run, u)
+}
+
+func (u URL) installer() *Installer { return nil }
+
+func (u URL) locate(ctx context.Context, h *Host, run *bake.Run) (path, digest string, err error) {
+	digest = strings.ToLower(u.SHA256)
+	path = filepath.Join(h.cacheDir(), digest)
 	release, err := h.oneDownload(ctx, digest)
 	if err != nil {
-		return SourceDisk{}, err
+		return "", "", err
 	}
 	defer release()
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		if err := u.fetchFile(ctx, h, run, path, digest); err != nil {
-			return SourceDisk{}, fmt.Errorf("download %v: %w", u, err)
+			return "", "", fmt.Errorf("download %v: %w", u, err)
 		}
 	} else if err != nil {
-		return SourceDisk{}, err
+		return "", "", err
 	}
-	return h.sourceDisk(ctx, run, path, digest)
+	return path, digest, nil
 }
 
 // oneDownload waits until no other bake of this Host downloads the same file.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ const endingFor = 10 * time.Second
 func (s *session) during(ctx context.Context, f func(ctx context.Context) error) error {
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	before := s.events.count()
 	var watching sync.WaitGroup
 	watching.Go(func() { s.watch(limited, cancel) })
 	err := f(limited)
@@ -42,7 +44,7 @@ func (s *session) during(ctx context.Context, f func(ctx context.Context) error)
 		ended, found = errors.AsType[*MachineError](s.lookAgain(ctx))
 	}
 	if !found && errors.Is(err, bake.ErrDisconnected) {
-		ended = s.machineError("running, but the connection to it was lost", nil)
+		ended = s.machineError("running, but the connection to it was lost"+s.events.explain(before), nil)
 	} else if !found {
 		return err
 	}
@@ -113,11 +115,39 @@ func (s *session) look(ctx context.Context) error {
 // runaway guest would fill, but in the host's.
 const mostConsole = 256 << 20
 
-// checkConsole reports a guest that prints without end.
+// lastWords matches what Linux prints when it will do nothing more, for guests without a
+// driver for pvpanic.
+var lastWords = regexp.MustCompile(`(?m)^(?:\[ *[0-9]+\.[0-9]+\] )?(Kernel panic - not syncing|reboot: System halted)`)
+
+// checkConsole reports a guest that prints without end, and one whose console tells that it
+// has ended.
 func (s *session) checkConsole() error {
-	info, err := os.Stat(s.path(consoleName))
-	if err == nil && info.Size() > mostConsole {
+	f, err := os.Open(s.path(consoleName))
+	if err != nil {
+		return nil // there is none yet
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	if info.Size() > mostConsole {
 		return s.machineError(fmt.Sprintf("printing too much: its console has more than %d MiB", mostConsole>>20), nil)
 	}
+	const mostRead = 8 << 10
+	from := max(s.consoleFrom, info.Size()-mostRead)
+	text := make([]byte, max(0, info.Size()-from))
+	n, _ := f.ReadAt(text, from) // what there is
+	if found := lastWords.FindSubmatch(text[:n]); found != nil {
+		return s.machineError("not working any more: "+string(found[1]), nil)
+	}
 	return nil
+}
+
+// skipConsole ignores what the console contains of earlier machines.
+func (s *session) skipConsole() {
+	s.consoleFrom = 0
+	if info, err := os.Stat(s.path(consoleName)); err == nil {
+		s.consoleFrom = info.Size()
+	}
 }

@@ -142,6 +142,12 @@ for item in $BAKESTONE_ITEMS; do
 	authorized-keys)
 		for home in $homes; do empty "$home/.ssh/authorized_keys"; done ;;
 	cloud-init)
+		# A stage that still runs, or is yet to begin, would write its state again.
+		if command -v cloud-init >/dev/null 2>&1; then
+			limit=
+			if command -v timeout >/dev/null 2>&1; then limit='timeout 300'; fi
+			$limit cloud-init status --wait >/dev/null 2>&1 || true
+		fi
 		remove /var/lib/cloud/instance /var/lib/cloud/instances /var/lib/cloud/data ;;
 	host-keys)
 		remove /etc/ssh/ssh_host_* ;;
@@ -153,12 +159,15 @@ for item in $BAKESTONE_ITEMS; do
 			remove "$home"/.[!.]*_history "$home/.lesshst" "$home/.viminfo" "$home/.wget-hsts"
 		done ;;
 	logs)
+		# Or journald, whose journals are removed here, begins new ones.
+		if command -v journalctl >/dev/null 2>&1; then journalctl --relinquish-var >/dev/null 2>&1 || true; fi
 		find /var/log -type f 2>/dev/null | while read -r log; do
 			case $log in
 			/var/log/journal/*|*.gz|*.xz|*.bz2|*.zst|*.old|*.[0-9]|*.[0-9][0-9]|*-20[0-9][0-9][0-9][0-9][0-9][0-9]) remove "$log" ;;
 			*) empty "$log" ;;
 			esac
-		done ;;
+		done
+		for journal in /var/log/journal/*; do rmdir "$journal" 2>/dev/null && removed "$journal" || true; done ;;
 	temporary-files)
 		remove /tmp/* /tmp/.[!.]* /var/tmp/* /var/tmp/.[!.]* ;;
 	leases)

@@ -110,17 +110,20 @@ func (u UserData) cloudConfig() cloudConfig {
 
 // expiryScript shuts the guest down at its expiry, which ends the machine, in case the
 // baking host has died. It is a boothook, because these run again after a reboot and not
-// on machines made from the image.
+// on machines made from the image. Boothooks run before sysinit.target, and timers start
+// after it, so to wait for the timer here would be to wait for ever.
 func expiryScript(expires time.Time) string {
 	return fmt.Sprintf(`#cloud-boothook
 #!/bin/sh
 # Shuts down this build instance if it has been abandoned.
 left=$((%d - $(date +%%s)))
 [ "$left" -gt 60 ] || left=60
+later="+$(((left + 59) / 60))"
 if command -v systemd-run >/dev/null 2>&1; then
-	systemd-run --unit=bakestone-expiry --on-active="$left" /sbin/shutdown -P now && exit 0
+	{ systemd-run --unit=bakestone-expiry --on-active="$left" /sbin/shutdown -P now || shutdown -P "$later"; } </dev/null >/dev/null 2>&1 &
+	exit 0
 fi
-shutdown -P "+$(((left + 59) / 60))"
+shutdown -P "$later"
 `, expires.Unix())
 }
 

@@ -34,6 +34,8 @@
 //   - "chromium" is the browser, on a Unix system.
 //   - "qemu" is QEMU for x86 with qemu-img, and the disk disk.qcow2 of a guest in the
 //     directory named by BAKESTONE_QEMUGUEST. [Need] returns the path of the disk.
+//     "qemudebian" is the same with debian.qcow2, which has systemd and cloud-init.
+//   - "ovmf" is UEFI for QEMU with Microsoft's keys, where Debian has it.
 //   - "postgres" is the server of PostgreSQL, on a Unix system, also where Debian keeps it.
 //
 // [SSHD], [Guest], [Moto], [AWSCLI], [Postgres] and [Chromium] call Need themselves. The servers
@@ -119,8 +121,14 @@ func find(ctx context.Context, tool string) (string, error) {
 		return "", errors.New(readersVar + " is not set")
 	case "cot":
 		return findIn(os.Getenv(readersVar), "cot")
+	case "ovmf":
+		const firmware = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
+		_, err := os.Stat(firmware)
+		return firmware, err
 	case "qemu":
-		return findQEMU()
+		return findQEMU("disk.qcow2")
+	case "qemudebian":
+		return findQEMU("debian.qcow2")
 	case "ansible":
 		return findIn(os.Getenv(ansibleVar), "ansible-playbook")
 	case "amicleaner", "custodian":
@@ -161,7 +169,7 @@ func findIn(dir, program string) (string, error) {
 	return lookPath(program)
 }
 
-func findQEMU() (disk string, err error) {
+func findQEMU(name string) (disk string, err error) {
 	for _, program := range []string{"qemu-system-x86_64", "qemu-img"} {
 		if _, err := lookPath(program); err != nil {
 			return "", err
@@ -171,7 +179,7 @@ func findQEMU() (disk string, err error) {
 	if dir == "" {
 		return "", errors.New(qemuGuestVar + " is not set")
 	}
-	disk = filepath.Join(dir, "disk.qcow2")
+	disk = filepath.Join(dir, name)
 	_, err = os.Stat(disk)
 	return disk, err
 }

@@ -89,3 +89,63 @@ func TestWriteIsDeterministic(t *testing.T) {
 		t.Errorf("two images of the same files differ, or %d bytes are not whole sectors", len(first))
 	}
 }
+
+// TestOpen reads files of an image by Bakestone and of one by xorriso, which has
+// directories.
+func TestOpen(t *testing.T) {
+	image, err := iso9660.Write("cidata", time.Unix(1_800_000_000, 0), seed()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range seed() {
+		wantFile(t, image, strings.ToUpper(f.Name), string(f.Content))
+	}
+	for path, want := range map[string]string{"missing": "file does not exist", "user-data/x": "file does not exist", "/": "file does not exist"} {
+		if _, err := iso9660.Open(bytes.NewReader(image), path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open %q = %v, want %q", path, err, want)
+		}
+	}
+	for _, damaged := range [][]byte{nil, make([]byte, 40<<10), image[:23*2048]} {
+		if _, err := iso9660.Open(bytes.NewReader(damaged), "user-data"); err == nil {
+			t.Errorf("Open in a damaged image of %d bytes = nil error", len(damaged))
+		}
+	}
+
+	xorriso := testenv.Need(t, "xorriso")
+	dir := t.TempDir()
+	const name = "A-long.name_of a kernel-6.1.0"
+	if err := os.MkdirAll(filepath.Join(dir, "root", "Install.amd", "deep"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "root", "Install.amd", "deep", name), []byte("kernel"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, rockRidge := range [][]string{{"-r"}, {"-r", "-J"}} {
+		iso := filepath.Join(dir, strings.Join(rockRidge, "")+".iso")
+		args := append(append([]string{"-as", "mkisofs", "-quiet", "-o", iso}, rockRidge...), filepath.Join(dir, "root"))
+		if out, err := exec.CommandContext(t.Context(), xorriso, args...).CombinedOutput(); err != nil {
+			t.Fatalf("xorriso %v: %v\n%s", args, err, out)
+		}
+		image, err := os.ReadFile(iso)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantFile(t, image, "install.amd/deep/"+name, "kernel")
+		if _, err := iso9660.Open(bytes.NewReader(image), "install.amd"); err == nil || !strings.Contains(err.Error(), "is a directory") {
+			t.Errorf("Open of a directory = %v", err)
+		}
+	}
+}
+
+func wantFile(t *testing.T, image []byte, path, want string) {
+	t.Helper()
+	f, err := iso9660.Open(bytes.NewReader(image), path)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	got := make([]byte, f.Size())
+	if _, err := f.ReadAt(got, 0); err != nil && len(got) > 0 || string(got) != want {
+		t.Errorf("%s = %d bytes, %v, want %d", path, len(got), err, len(want))
+	}
+}

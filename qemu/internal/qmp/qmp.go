@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -177,6 +178,47 @@ func (c *Client) within(ctx context.Context, f func() error) error {
 		return fmt.Errorf("QEMU closed the connection: %w", err)
 	}
 	return err
+}
+
+// An Event is something that QEMU tells without being asked.
+type Event struct {
+	Name string          `json:"event"` // "SHUTDOWN"
+	Data json.RawMessage `json:"data"`
+}
+
+// Watch connects to the socket at path and calls see with each event, until QEMU closes
+// the connection, which returns nil, or ctx ends. Ready is called once the connection is
+// established; no later event is missed.
+func Watch(ctx context.Context, path string, ready func(), see func(Event)) error {
+	c, err := Dial(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer c.Close() //nolint:errcheck // only read
+	if err := c.conn.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	ready()
+	for {
+		line, err := c.line()
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+			return nil
+		case err != nil:
+			return err
+		}
+		var e Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			return err
+		}
+		if e.Name != "" {
+			see(e)
+		}
+	}
 }
 
 // Do connects to the socket at path, runs one command and disconnects.

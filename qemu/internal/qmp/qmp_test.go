@@ -109,3 +109,21 @@ func TestCancellationEndsWait(t *testing.T) {
 		t.Errorf("Do = %v, want the cause of the cancellation", err)
 	}
 }
+
+// TestWatch reads events until QEMU hangs up, and until the context ends.
+func TestWatch(t *testing.T) {
+	path := serve(t, greeting, accepted+`{"event": "RESET", "data": {"guest": true}}`+"\n"+`{"return": {}}`+"\n"+`{"event": "SHUTDOWN", "data": {"reason": "guest-reset"}}`+"\n")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	errStop := errors.New("stop")
+	var seen []string
+	ready := false
+	err := qmp.Watch(ctx, path, func() { ready = true }, func(e qmp.Event) {
+		if seen = append(seen, e.Name+string(e.Data)); e.Name == "SHUTDOWN" {
+			cancel(errStop)
+		}
+	})
+	want := `RESET{"guest": true} SHUTDOWN{"reason": "guest-reset"}`
+	if got := strings.Join(seen, " "); !errors.Is(err, errStop) || got != want || !ready {
+		t.Errorf("Watch = %v with the events %q, ready %t, want the cause and %q", err, got, ready, want)
+	}
+}

@@ -1,0 +1,214 @@
+//go:build linux
+
+package qemu_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/guest"
+	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/bakestone-go/bakestone/provision"
+	"github.com/bakestone-go/bakestone/qemu"
+	"github.com/bakestone-go/bakestone/qemu/internal/iso9660"
+)
+
+// benchDir is the directory in which a process of BenchmarkBesidePacker bakes.
+const benchDir = "BAKESTONE_TEST_BENCH"
+
+const benchCommand = "head -c 20000000 /dev/urandom >/var/data; sync"
+
+// BenchmarkBesidePacker makes the same image of the tests' guest with Bakestone and with
+// Packer's QEMU builder, both with emulation, and reports the time, what the program used
+// besides QEMU, and the size of the image:
+//
+//	go test -run '^$' -bench BesidePacker -benchtime 3x ./qemu
+func BenchmarkBesidePacker(b *testing.B) {
+	if dir := os.Getenv(benchDir); dir != "" {
+		benchBake(b, dir)
+		return
+	}
+	disk := testenv.Need(b, "qemu")
+	packer := testenv.Need(b, "packer")
+	b.Run("Bakestone", func(b *testing.B) {
+		bench(b, func(dir string) (*exec.Cmd, string) {
+			cmd := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^$", "-test.bench=BesidePacker", "-test.benchtime=1x")
+			cmd.Env = append(os.Environ(), benchDir+"="+dir)
+			return cmd, filepath.Join(dir, "images", "bench", "*", "disk.qcow2")
+		})
+	})
+	b.Run("Packer", func(b *testing.B) {
+		bench(b, func(dir string) (*exec.Cmd, string) {
+			template := packerTemplate(b, dir, disk)
+			cmd := exec.CommandContext(b.Context(), packer, "build", template)
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "PACKER_CACHE_DIR="+filepath.Join(dir, "cache"), "PACKER_CONFIG_DIR="+dir)
+			return cmd, filepath.Join(dir, "out", "bench.qcow2")
+		})
+	})
+}
+
+// benchBake bakes the image in a process of its own.
+func benchBake(b *testing.B, dir string) {
+	b.Helper()
+	_, err := bake.Bake(b.Context(), nil, &bake.Image{
+		Name: "bench",
+		Builder: qemu.Builder{
+			Host: qemu.NewHost(dir, nil), Source: qemu.DiskFile(testenv.Need(b, "qemu")), CPUs: 1, Memory: 256 << 20, Accelerator: qemu.TCG,
+			GuestCleanup: qemu.GuestCleanup{Off: true}, Capture: qemu.Capture{NoTrim: true}, // as Packer
+		},
+		Provisioners: []bake.Provisioner{provision.Shell(benchCommand)},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// packerTemplate writes a template for the same image. The seed is that of Bakestone.
+func packerTemplate(b *testing.B, dir, disk string) string {
+	b.Helper()
+	run := bake.NewRun("bench", "bench", nil, nil)
+	var keys guest.Keys
+	if err := keys.AddHostKeys(run); err != nil {
+		b.Fatal(err)
+	}
+	if err := keys.AddClientKeys(run); err != nil {
+		b.Fatal(err)
+	}
+	userData, err := guest.UserData{Keys: keys, RootLogin: true, Expires: run.Expires, Boundary: "bench"}.Document()
+	if err != nil {
+		b.Fatal(err)
+	}
+	seed, err := iso9660.Write("cidata", time.Now(), iso9660.File{Name: "user-data", Content: []byte(userData)}, iso9660.File{Name: "meta-data", Content: []byte("instance-id: bench\n")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	template, err := json.Marshal(map[string]any{
+		"builders": []any{map[string]any{
+			"type": "qemu", "disk_image": true, "iso_url": disk, "iso_checksum": "none", "use_backing_file": false,
+			"disk_size": "768M", "skip_compaction": false, "format": "qcow2", "accelerator": "tcg", "headless": true,
+			"memory": 256, "cpus": 1, "machine_type": "q35", "net_device": "virtio-net", "boot_wait": "1ms",
+			"output_directory": "out", "vm_name": "bench.qcow2", "communicator": "ssh", "ssh_username": "root",
+			"ssh_private_key_file": filepath.Join(dir, "key"), "ssh_timeout": "5m", "shutdown_command": "poweroff",
+			// One argument of a switch replaces all of Packer's own.
+			"qemuargs": []any{
+				[]string{"-cpu", "max"},
+				[]string{"-drive", "file=out/bench.qcow2,if=virtio,cache=writeback,discard=ignore,format=qcow2"},
+				[]string{"-drive", "file=" + filepath.Join(dir, "seed.iso") + ",if=virtio,format=raw,readonly=on"},
+			},
+		}},
+		"provisioners": []any{map[string]any{"type": "shell", "inline": []string{benchCommand}}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"seed.iso": seed, "key": []byte(keys.ClientPrivate), "template.json": template} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "template.json")
+}
+
+// bench runs the command that start returns b.N times. The other result is a pattern of
+// the image's path.
+func bench(b *testing.B, start func(dir string) (*exec.Cmd, string)) {
+	b.Helper()
+	var wall, own, all time.Duration
+	var memory, size int64
+	for b.Loop() {
+		dir := b.TempDir()
+		cmd, pattern := start(dir)
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		begin := time.Now()
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		stop, sampled := make(chan struct{}), make(chan usage)
+		go func() { sampled <- sample(cmd.Process.Pid, stop) }()
+		err := cmd.Wait()
+		close(stop)
+		used := <-sampled
+		if err != nil {
+			b.Fatalf("%v: %v\n%s", cmd.Args, err, out.String())
+		}
+		wall += time.Since(begin)
+		own += used.own
+		all += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		memory = max(memory, used.memory)
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) != 1 {
+			b.Fatalf("images %q, %v, want one", found, err)
+		}
+		info, err := os.Stat(found[0])
+		if err != nil {
+			b.Fatal(err)
+		}
+		size = info.Size()
+	}
+	n := float64(b.N)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(wall.Seconds()/n, "s")
+	b.ReportMetric(own.Seconds()/n, "own-cpu-s")
+	b.ReportMetric(all.Seconds()/n, "all-cpu-s")
+	b.ReportMetric(float64(memory)/(1<<20), "own-MiB")
+	b.ReportMetric(float64(size)/(1<<20), "image-MiB")
+}
+
+// A usage is what a process and its children used, without QEMU's programs.
+type usage struct {
+	own    time.Duration // of CPU
+	memory int64         // at most at once, in bytes
+}
+
+// sample looks at the processes until stop. It misses what they use after its last look.
+func sample(root int, stop <-chan struct{}) usage {
+	const every, tick = 100 * time.Millisecond, 10 * time.Millisecond // of /proc's clock
+	cpu := map[int]time.Duration{}
+	var u usage
+	for ticks := time.NewTicker(every); ; {
+		parents, names := map[int]int{}, map[int]string{}
+		times, pages := map[int]time.Duration{}, map[int]int64{}
+		paths, _ := filepath.Glob("/proc/[0-9]*/stat")
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			head, rest, found := strings.Cut(string(text), ") ")
+			f := strings.Fields(rest)
+			if err != nil || !found || len(f) < 22 {
+				continue // it has just ended
+			}
+			number := func(i int) int { n, _ := strconv.Atoi(f[i]); return n }
+			pid, _ := strconv.Atoi(strings.Fields(head)[0])
+			_, names[pid], _ = strings.Cut(head, "(")
+			parents[pid], times[pid], pages[pid] = number(1), time.Duration(number(11)+number(12))*tick, int64(number(21))
+		}
+		sum := int64(0)
+		for pid, name := range names {
+			below := pid
+			for below != root && below > 1 {
+				below = parents[below]
+			}
+			if below == root && !strings.HasPrefix(name, "qemu") {
+				cpu[pid] = times[pid]
+				sum += pages[pid] * int64(os.Getpagesize())
+			}
+		}
+		u.memory = max(u.memory, sum)
+		select {
+		case <-ticks.C:
+		case <-stop:
+			for _, t := range cpu {
+				u.own += t
+			}
+			return u
+		}
+	}
+}

@@ -44,7 +44,7 @@ func (b Builder) validateNetworks(invalid func(field, format string, args ...any
 
 // networks returns QEMU's arguments for the further networks.
 func (b Builder) networks(hardware *devices) []string {
-	args := []string{}
+	args := make([]string, 0, 4*len(b.Networks))
 	for i, n := range b.Networks {
 		id := fmt.Sprintf("net%d", i+1)
 		backend := "bridge,br=" + n.Bridge

@@ -121,7 +121,7 @@ func (t table) create(ctx context.Context, schema string) error {
 	if err == nil {
 		return nil
 	}
-	if _, look := t.db.ExecContext(ctx, `SELECT build FROM `+t.name+` WHERE build = ''`); look != nil {
+	if _, look := t.db.ExecContext(ctx, `SELECT build FROM `+t.name+` WHERE build = ''`); look != nil { //nolint:gosec // the name was checked
 		return err
 	}
 	return nil

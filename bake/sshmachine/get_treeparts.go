@@ -138,16 +138,16 @@ func (t *treeGet) fetchPart(ctx context.Context, names []string) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	args := "-T -"
+	args := []string{"-T -"}
 	var list strings.Builder
 	for _, name := range names {
 		if isOdd(name) {
-			args += " " + quote("./"+name)
+			args = append(args, quote("./"+name))
 			continue
 		}
 		list.WriteString("./" + name + "\n")
 	}
-	if err := t.getTar(ctx, args, strings.NewReader(list.String())); err != nil {
+	if err := t.getTar(ctx, strings.Join(args, " "), strings.NewReader(list.String())); err != nil {
 		return err
 	}
 	return t.verify(ctx, t.into.complete(names))

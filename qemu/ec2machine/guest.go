@@ -46,10 +46,11 @@ type plugged struct {
 
 // running is a QEMU process.
 type running struct {
-	done  chan struct{} // closed when it has ended
-	err   error         // of the process
-	port  string        // leads to the guest's SSH server
-	quiet bool          // its end is wanted or expected; guarded by guest.mu
+	process *os.Process
+	done    chan struct{} // closed when it has ended
+	err     error         // of the process
+	port    string        // leads to the guest's SSH server
+	quiet   bool          // its end is wanted or expected; guarded by guest.mu
 }
 
 // Boot starts a virtual machine and waits for its SSH server.
@@ -69,7 +70,7 @@ func (d *disk) Boot(ctx context.Context, spec ec2test.MachineSpec) (ec2test.Gues
 		err = g.start(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, g.Close())
+		return nil, errors.Join(err, g.close(ctx))
 	}
 	return g, nil
 }
@@ -151,6 +152,7 @@ func (g *guest) start(ctx context.Context) error {
 	if err := <-started; err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
+	r.process = cmd.Process
 	g.mu.Lock()
 	g.run = r
 	for device, d := range g.attached {
@@ -168,7 +170,7 @@ func (g *guest) start(ctx context.Context) error {
 		err = g.awaitGreeting(ctx, r)
 	}
 	if err != nil {
-		g.powerOff(r, 0)
+		g.powerOff(ctx, r, 0)
 		return fmt.Errorf("boot %s: %w: %s%s", g.spec.InstanceID, err, strings.TrimSpace(log.String()), lastLines(g.Console()))
 	}
 	g.mu.Lock()
@@ -246,7 +248,7 @@ func (g *guest) awaitGreeting(ctx context.Context, r *running) error {
 		if err != nil {
 			return err
 		}
-		defer conn.Close()
+		defer conn.Close() //nolint:errcheck // nothing was written
 		if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
 			return err
 		}
@@ -257,20 +259,28 @@ func (g *guest) awaitGreeting(ctx context.Context, r *running) error {
 }
 
 // powerOff presses the power button, and cuts the power if the guest does not react
-// in time.
-func (g *guest) powerOff(r *running, patience time.Duration) {
+// in time, whatever becomes of ctx.
+func (g *guest) powerOff(ctx context.Context, r *running, patience time.Duration) {
 	g.mu.Lock()
 	r.quiet = true
 	g.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), max(patience, 5*time.Second)) //nolint:forbidigo // whatever becomes of the caller
-	defer cancel()
-	if patience > 0 && g.do(ctx, "system_powerdown", nil) == nil {
+	const answer = 5 * time.Second // of QEMU
+	tell := func(command string, wait time.Duration) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answer)
+		defer cancel()
+		if g.do(ctx, command, nil) != nil {
+			return // it has ended, or does not answer
+		}
 		select {
 		case <-r.done:
-		case <-time.After(patience):
+		case <-time.After(wait):
 		}
 	}
-	_ = g.do(ctx, "quit", nil) // unless it has ended
+	if patience > 0 {
+		tell("system_powerdown", patience)
+	}
+	tell("quit", answer)
+	_ = r.process.Kill() // unless it has ended
 	<-r.done
 	g.root.use(nil, "")
 	g.mu.Lock()

@@ -21,7 +21,7 @@ func (g *guest) current() *running {
 
 // ServeConn relays a connection to the guest's SSH server.
 func (g *guest) ServeConn(ctx context.Context, conn net.Conn) {
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // its errors are the client's
 	r := g.current()
 	if r == nil {
 		return
@@ -30,7 +30,7 @@ func (g *guest) ServeConn(ctx context.Context, conn net.Conn) {
 	if err != nil {
 		return
 	}
-	defer to.Close()
+	defer to.Close() //nolint:errcheck // its errors are the guest's
 	stop := context.AfterFunc(ctx, func() {
 		_ = conn.Close() // ends the relay
 		_ = to.Close()
@@ -64,7 +64,7 @@ func (g *guest) Console() []byte {
 // Reboot powers the machine down and boots it again.
 func (g *guest) Reboot(ctx context.Context) error {
 	if r := g.current(); r != nil {
-		g.powerOff(r, g.machines.opts.PowerDown)
+		g.powerOff(ctx, r, g.machines.opts.PowerDown)
 	}
 	return g.start(ctx)
 }
@@ -132,6 +132,10 @@ func (g *guest) Detach(device string) error {
 
 // Close powers the machine down.
 func (g *guest) Close() error {
+	return g.close(context.Background()) //nolint:forbidigo // it has no caller's context
+}
+
+func (g *guest) close(ctx context.Context) error {
 	g.mu.Lock()
 	closed := g.closed
 	g.closed = true
@@ -140,7 +144,7 @@ func (g *guest) Close() error {
 		return nil
 	}
 	if r := g.current(); r != nil {
-		g.powerOff(r, g.machines.opts.PowerDown)
+		g.powerOff(ctx, r, g.machines.opts.PowerDown)
 	}
 	return g.machines.removeDir(g.dir)
 }

@@ -156,7 +156,7 @@ func (m *Machines) Disk(ctx context.Context, img ec2test.Image) (ec2test.Disk, e
 func (m *Machines) Load(ctx context.Context, sizeGiB int, contents ec2test.Blocks) (ec2test.Disk, error) {
 	return m.newDisk(func(file string) error {
 		raw := file + ".raw"
-		defer os.Remove(raw)
+		defer os.Remove(raw) //nolint:errcheck // it is in a directory that is removed
 		if err := writeRaw(raw, sizeGiB, contents); err != nil {
 			return err
 		}
@@ -187,7 +187,7 @@ func image(ctx context.Context, args ...string) error {
 
 // output runs qemu-img and returns its output.
 func output(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "qemu-img", args...)
+	cmd := exec.CommandContext(ctx, "qemu-img", args...) //nolint:gosec // our arguments
 	out, err := cmd.Output()
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 		return nil, fmt.Errorf("qemu-img %s: %w: %s", args[0], err, strings.TrimSpace(string(failed.Stderr)))

@@ -18,7 +18,7 @@
 //	err = run.Get(ctx, &images)
 //
 // An image is baked once its source is, on any worker. If the workflow is canceled, its
-// bakes clean up before it ends. If a worker is stopped, its bakes end after their running
+// bakes learn it by their heartbeats, within ten seconds, and clean up before it ends. If a worker is stopped, its bakes end after their running
 // step, and others continue them from their records; WorkerStopTimeout must be longer than
 // bake.Options.SuspendWait. If a worker dies, Temporal notices it by the missing heartbeats
 // and gives its activities to others. Those wait for the lease of the record: a worker that

@@ -11,7 +11,7 @@ import (
 // The limits of activities. A bake limits itself, by bake.Options.Lifetime and its steps'
 // timeouts.
 const (
-	heartbeatTimeout = 30 * time.Second
+	heartbeatTimeout = 10 * time.Second
 	heartbeats       = 10 // within heartbeatTimeout
 	longestBake      = 7 * 24 * time.Hour
 )

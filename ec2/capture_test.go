@@ -14,6 +14,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/provision"
 )
 
 // captured returns the simple image with another Capture.
@@ -123,7 +124,9 @@ func TestSnapshotsWithEachCallFailing(t *testing.T) {
 
 func TestGuestWithoutFsfreeze(t *testing.T) {
 	server := newServer(t, nil)
-	_, err := bake.Bake(t.Context(), nil, captured(newCloud(server), ec2.Capture{CrashConsistent: true}))
+	img := captured(newCloud(server), ec2.Capture{CrashConsistent: true})
+	img.Provisioners = append(img.Provisioners, provision.Shell(`rm "$(command -v fsfreeze)"`).AsRoot())
+	_, err := bake.Bake(t.Context(), nil, img)
 	wantError(t, "Bake", err, "Capture.CrashConsistent needs fsfreeze in the guest")
 	wantNoLeftovers(t, server)
 }

@@ -48,7 +48,7 @@ func TestFormRequests(t *testing.T) {
 		want   string
 	}{
 		{"unknown action", "Action=MakeCoffee", 400, "<Code>InvalidAction</Code><Message>The action MakeCoffee is not valid for this web service. Calls that ec2test supports: https://"},
-		{"unsupported action", "Action=CreateNatGateway", 400, "The action CreateNatGateway is not valid"},
+		{"unsupported action", "Action=CreateTransitGateway", 400, "The action CreateTransitGateway is not valid"},
 		{"unsupported filter", "Action=DescribeImages&Filter.1.Name=colour&Filter.1.Value.1=red", 400, "The filter &#39;colour&#39; is invalid. What ec2test supports: https://"},
 		{"no action", "Version=2016-11-15", 400, "<Code>MissingAction</Code>"},
 		{"unknown parameter", "Action=DescribeImages&Colour=red", 400, "<Code>UnknownParameter</Code><Message>The parameter Colour is not recognized"},

@@ -16,7 +16,7 @@ import (
 // a real machine and within the memory that several machines may share. It is not
 // parallel, since it measures the memory of the process.
 func TestLimits(t *testing.T) {
-	const mostMiB = 400
+	const mostMiB = 500
 	for _, c := range []struct {
 		name, script string
 		err          string // a part of the error output

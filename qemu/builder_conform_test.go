@@ -14,6 +14,14 @@ import (
 	"github.com/bakestone-go/bakestone/qemu"
 )
 
+// longOnly skips what takes long in the short form of the tests.
+func longOnly(t *testing.T) {
+	t.Helper()
+	if os.Getenv("BAKESTONE_LONG") == "" {
+		t.Skip("takes long: set BAKESTONE_LONG=1")
+	}
+}
+
 // newHost returns a Host with the fake QEMU and the path of a source disk.
 func newHost(t *testing.T) (host *qemu.Host, source string) {
 	t.Helper()

@@ -168,7 +168,7 @@ func TestNetworks(t *testing.T) {
 		"-netdev bridge,br=br0,id=net1 -device virtio-net-pci,romfile=,netdev=net1 ",
 		"-netdev tap,script=no,downscript=no,ifname=tap7,id=net2 -device virtio-net-pci,romfile=,netdev=net2,mac=52:54:00:12:34:56 ",
 	} {
-		if !strings.Contains(args, want) {
+		if !strings.Contains(args+" ", want) {
 			t.Errorf("QEMU's arguments lack %q:\n%s", want, args)
 		}
 	}

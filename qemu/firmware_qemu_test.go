@@ -13,12 +13,14 @@ import (
 )
 
 // TestSecureBootInQEMU bakes a guest that UEFI with Secure Boot and Microsoft's keys starts
-// by the shim, and that has a TPM.
+// by the shim, and that has a TPM. It takes long without hardware support.
 func TestSecureBootInQEMU(t *testing.T) {
+	longOnly(t)
 	t.Parallel()
 	b := realBuilder(t)
 	testenv.Need(t, "ovmf")
 	testenv.Need(t, "swtpm")
+	b.Memory = 512 << 20 // the loaders need more than the guest
 	b.Firmware, b.TPM = qemu.Firmware{Type: qemu.SecureBoot, KeepVars: true}, true
 	secure := func(ctx context.Context, m bake.Machine) error {
 		return m.Run(ctx, bake.Sh(`set -e

@@ -153,6 +153,9 @@ func TestInstallerFailures(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "waits" || name == "takes too long" {
+				longOnly(t)
+			}
 			t.Parallel()
 			b, i := tinyInstaller(t, test.answers)
 			if test.change != nil {

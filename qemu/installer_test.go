@@ -31,6 +31,7 @@ func newInstaller(t *testing.T) qemu.Installer {
 }
 
 func TestInstallerConforms(t *testing.T) {
+	longOnly(t)
 	baketest.Conform(t, func(t *testing.T) baketest.Platform {
 		t.Helper()
 		host, _ := newHost(t)

@@ -6,8 +6,9 @@ const (
 	// copyBufferSize is the size of the buffers that data is copied through.
 	copyBufferSize = 256 << 10
 
-	// maxOutputBuffer is the size of the largest message of package ssh.
-	maxOutputBuffer = 32 << 10
+	// maxOutputBuffer is some messages of package ssh, so that a slow reader of output
+	// does not answer each of them.
+	maxOutputBuffer = 128 << 10
 
 	minCopyBuffer = 1 << 10
 )

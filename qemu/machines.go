@@ -2,9 +2,7 @@ package qemu
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 )
@@ -23,35 +21,24 @@ type Machine struct {
 // Machines returns the machines of all builds, those of living processes as well, sorted
 // by id. An error with one does not hide the others.
 func (h *Host) Machines(ctx context.Context) ([]Machine, error) {
-	if h.err != nil {
-		return nil, h.err
-	}
-	entries, err := os.ReadDir(h.buildingDir())
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	var machines []Machine
-	var errs []error
-	for _, e := range entries {
-		s, found, err := h.found(e.Name())
-		if err == nil && found {
-			var running bool
-			if running, err = s.running(); err == nil {
-				m := Machine{ID: e.Name(), Image: s.run.Image, Running: running, Login: s.Machine.Login, Expires: s.run.Expires, Dir: s.dir()}
-				if running && s.answers(ctx) {
-					m.Address = s.address()
-				}
-				machines = append(machines, m)
-			}
+	err := h.eachSession(func(id string) error {
+		s, found, err := h.found(id)
+		if err != nil || !found {
+			return err
 		}
+		running, err := s.running()
 		if err != nil {
-			errs = append(errs, fmt.Errorf("session %s: %w", e.Name(), err))
+			return err
 		}
-	}
-	return machines, errors.Join(errs...)
+		m := Machine{ID: id, Image: s.run.Image, Running: running, Login: s.Machine.Login, Expires: s.run.Expires, Dir: s.dir()}
+		if running && s.answers(ctx) {
+			m.Address = s.address()
+		}
+		machines = append(machines, m)
+		return nil
+	})
+	return machines, err
 }
 
 // answers reports whether QEMU answers in time, and learns the port of the guest.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -20,27 +19,36 @@ import (
 // Call it regularly, with time.Now(), if bakes may be killed and are not resumed. See
 // bake.Options.Lifetime for the expiry.
 func (h *Host) Sweep(ctx context.Context, now time.Time) (removed []string, err error) {
+	err = h.eachSession(func(id string) error {
+		expired, err := h.sweep(ctx, id, now)
+		if err == nil && expired {
+			removed = append(removed, id)
+		}
+		return err
+	})
+	return removed, err
+}
+
+// eachSession calls do for each directory of a session, sorted. An error with one does not
+// stop the others.
+func (h *Host) eachSession(do func(id string) error) error {
 	if h.err != nil {
-		return nil, h.err
+		return h.err
 	}
 	entries, err := os.ReadDir(h.buildingDir())
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var errs []error
 	for _, e := range entries {
-		expired, err := h.sweep(ctx, e.Name(), now)
-		if err != nil {
+		if err := do(e.Name()); err != nil {
 			errs = append(errs, fmt.Errorf("session %s: %w", e.Name(), err))
-		} else if expired {
-			removed = append(removed, e.Name())
 		}
 	}
-	slices.Sort(removed)
-	return removed, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // sweep removes what a session has left if it has expired.

@@ -52,7 +52,7 @@ func ExampleBake() {
 // store with the record that the process leaves.
 func interrupted(dir string, memory *baketest.Builder) bake.Store {
 	store := bake.DirStore(dir)
-	opts := &bake.Options{Store: &frozenStore{Store: store}, Lease: 100 * time.Millisecond}
+	opts := &bake.Options{Store: &frozenStore{Store: store}, Lease: time.Second}
 	_, _ = bake.Bake(context.Background(), opts, web(undying{memory}, failing)) // fails like a killed process
 	return store
 }

@@ -62,20 +62,33 @@ func waitingImages(memory *baketest.Builder, n int) []*bake.Image {
 	return images
 }
 
-// waitingRecord returns the newest record of a build that waits.
+// waitingRecord returns the record of a build that waits, of the newest one that another
+// build covers if there is one.
 func waitingRecord(t *testing.T, store bake.Store) *bake.Record {
 	t.Helper()
 	recs, err := bake.Records(t.Context(), store)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var waiting, own []*bake.Record
 	for _, rec := range slices.Backward(recs) {
 		if rec.Started.IsZero() && rec.Status == "" {
-			return rec
+			waiting = append(waiting, rec)
+			if rec.Lease.Under == "" {
+				own = append(own, rec)
+			}
 		}
 	}
-	t.Fatal("no build waits")
-	return nil
+	if len(waiting) == 0 {
+		t.Fatal("no build waits")
+	}
+	if len(own) > 1 {
+		t.Errorf("%d of %d builds that wait have leases of their own, want at most the one that covers the others", len(own), len(waiting))
+	}
+	if i := slices.IndexFunc(waiting, func(rec *bake.Record) bool { return rec.Lease.Under != "" }); i > 0 {
+		return waiting[i]
+	}
+	return waiting[0]
 }
 
 // TestLeaseCoversWaiting bakes many images one by one. The leases of those that wait cost

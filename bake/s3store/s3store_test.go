@@ -3,6 +3,8 @@ package s3store_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -16,26 +18,39 @@ import (
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
-func client(endpoint string) *s3.Client {
+// client returns a client of an endpoint. Its writes are sent one at a time: moto compares
+// and writes without a lock, so that of two that come at once both can succeed.
+func client(endpoint string, turn *sync.Mutex) *s3.Client {
 	return s3.New(s3.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(endpoint), UsePathStyle: true,
+		Region: "us-east-1", BaseEndpoint: aws.String(endpoint), UsePathStyle: true, HTTPClient: oneWriter{turn},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDBAKESTONETEST", "not a secret", ""),
 	})
+}
+
+type oneWriter struct{ turn *sync.Mutex }
+
+func (w oneWriter) Do(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodGet {
+		w.turn.Lock()
+		defer w.turn.Unlock()
+	}
+	return http.DefaultClient.Do(r)
 }
 
 // TestConforms runs the conformance suite on moto's S3.
 func TestConforms(t *testing.T) {
 	endpoint := testenv.Moto(t)
 	var buckets atomic.Int64
+	var turn sync.Mutex
 	baketest.ConformStore(t, func(t *testing.T) func() bake.Store {
 		t.Helper()
 		bucket := fmt.Sprint("bakes-", buckets.Add(1))
-		_, err := client(endpoint).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket})
+		_, err := client(endpoint, &turn).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return func() bake.Store {
-			store, err := s3store.New(client(endpoint), bucket, "bakes/")
+			store, err := s3store.New(client(endpoint, &turn), bucket, "bakes/")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,7 +60,7 @@ func TestConforms(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	store, err := s3store.New(client("http://127.0.0.1:1"), "bucket", "")
+	store, err := s3store.New(client("http://127.0.0.1:1", &sync.Mutex{}), "bucket", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -181,7 +181,10 @@ func Ext4(t testing.TB, size int64, files map[string]File, options ...string) []
 	if err := os.Truncate(image, size); err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"-q", "-F", "-t", "ext4", "-d", root}, options...)
+	if !slices.Contains(options, "-t") {
+		options = append([]string{"-t", "ext4"}, options...)
+	}
+	args := append([]string{"-q", "-F", "-d", root}, options...)
 	run(t, mke2fs, append(args, image)...)
 	return read(t, image)
 }

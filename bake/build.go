@@ -63,6 +63,7 @@ func (b *build) newRun(id string) *Run {
 		emit: func(e Event) { b.event(e) },
 		step: b.stepName, left: b.leftStep,
 		lease: func(ctx context.Context) error { return b.hold.current(ctx) },
+		save:  b.save,
 	}
 }
 

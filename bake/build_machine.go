@@ -17,10 +17,15 @@ type machinePlace struct {
 // takeMachine waits until the limits permit the machine that the stage needs. It does
 // nothing if the build has it already, or needs none.
 func (b *build) takeMachine(ctx context.Context, s *stage) error {
-	at := slices.Index(b.stages, s)
-	launches := at == b.launchAt || at == b.checkAt && b.check != nil
+	at, first := slices.Index(b.stages, s), b.launchAt
+	if machineless(b.session) {
+		if first = b.checkAt; b.check == nil {
+			return nil
+		}
+	}
+	launches := at == first || at == b.checkAt && b.check != nil
 	again := b.place != nil && b.place.typed && launches
-	if b.Limits == nil || at < b.launchAt || s.phase > checking || b.place != nil && !again {
+	if b.Limits == nil || at < first || s.phase > checking || b.place != nil && !again {
 		return nil
 	}
 	b.leaveMachine() // else builds could wait for each other
@@ -33,7 +38,7 @@ func (b *build) takeMachine(ctx context.Context, s *stage) error {
 	}
 	p := &party{priority: b.img.Priority, caller: b.Caller, again: again, seats: b.Limits.seats(place.demand)}
 	place.party = p
-	if at > b.launchAt && !again { // it is resumed, and its machine exists, perhaps
+	if at > first && !again { // it is resumed, and its machine exists, perhaps
 		place.leave = b.Limits.line.force(p)
 		b.place = place
 		b.machineLaunched(s)

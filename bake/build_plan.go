@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
@@ -46,7 +47,9 @@ func (b *build) plan() error {
 	b.userSteps(launching, BeforeLaunch)
 	b.launchAt = len(b.stages)
 	b.stage(launching, s.Launch()...)
-	b.connection(launching, "connect", s)
+	if !machineless(s) {
+		b.connection(launching, "connect", s)
+	}
 	b.userSteps(provisioning, BeforeProvision)
 	for i, p := range img.Provisioners {
 		b.imageStage(provisioning, b.provision(i, p), digestOf(p))
@@ -57,6 +60,14 @@ func (b *build) plan() error {
 	}
 	b.stage(capturing, s.Capture()...)
 	b.userSteps(capturing, AfterCapture)
+	for i, c := range img.Checks {
+		if with, ok := As[ArtifactChecker](c); ok {
+			b.imageStage(capturing, Step{
+				Name: stepName("check", i, c),
+				Do:   func(ctx context.Context) error { return with.CheckArtifact(ctx, s.Artifact()) },
+			}, digestOf(c))
+		}
+	}
 	if b.check != nil {
 		b.planChecks()
 	}
@@ -81,6 +92,9 @@ func (b *build) planChecks() {
 	}
 	b.connection(checking, prefix+"connect", b.check)
 	for i, c := range b.img.Checks {
+		if !needsMachine(c) {
+			continue
+		}
 		b.imageStage(checking, Step{
 			Name: stepName("check", i, c),
 			Do:   func(ctx context.Context) error { return c.Check(ctx, b.machine) },
@@ -205,7 +219,7 @@ func (b *build) disconnect(ctx context.Context, _ Outcome) error {
 
 // checks reports whether a second machine checks the artifact.
 func (b *build) checks() bool {
-	return len(b.img.Checks) > 0 && !b.img.ProvisionOnly || b.undoing && len(b.record.Check) > 0
+	return slices.ContainsFunc(b.img.Checks, needsMachine) && !b.img.ProvisionOnly || b.undoing && len(b.record.Check) > 0
 }
 
 // begin starts the sessions and plans the stages.

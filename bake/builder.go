@@ -24,7 +24,7 @@ type Builder interface {
 }
 
 // A Session is one build on one platform: its state, and the steps that read and
-// write that state. It may also be a [MachineKeeper] and a [Restarter]; see [As].
+// write that state. It may also be a [MachineKeeper], a [Restarter] and [Machineless]; see [As].
 //
 // A Session marshals to JSON between any two steps. Unmarshaled into the Session
 // that Begin returns for the same Run, it is the same build in another process:
@@ -103,7 +103,7 @@ type Artifact interface {
 
 // A Check verifies a fresh machine that booted from the artifact, before the
 // artifact is promoted or published. Package check has many; [CheckFunc] adapts a
-// func.
+// func. One that reads the artifact instead is an [ArtifactChecker].
 //
 // A Provisioner, Check or Publisher may also be a [Validator], which runs
 // before anything is created, and a fmt.Stringer, which names its step. See [As].

@@ -58,6 +58,7 @@ type Run struct {
 	left func() string // that an ended process had begun
 
 	lease func(context.Context) error // see CheckLease
+	save  func(context.Context) error // see Checkpoint
 }
 
 // NewRun returns a Run for testing a Builder without the engine. If c is nil, the
@@ -74,6 +75,17 @@ func NewRun(id, image string, c clock.Clock, observe func(Event)) *Run {
 		r.emit = func(e Event) { observe(e.clean(r.mask, false)) }
 	}
 	return r
+}
+
+// Checkpoint saves the record of the build while a step runs, so that another process that
+// resumes the build runs the step with the session's state as of now. It is for long steps
+// that can continue. It must be called by the step itself, which must not change the
+// session meanwhile. Without a Store it does nothing.
+func (r *Run) Checkpoint(ctx context.Context) error {
+	if r.save == nil {
+		return nil
+	}
+	return r.save(ctx)
 }
 
 // CommandMark identifies the step at work in this build, for processes that the step

@@ -162,7 +162,13 @@ func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake
 	}
 	a := &AMI{}
 	filters := []ec2types.Filter{filter("tag:"+TagImage, img.Name), filter("tag:"+TagFingerprint, run.Fingerprint)}
-	if run.Source == nil && b.Source != nil { // the fingerprint covers Image.From
+	if d := b.disk(); d != nil && run.Source == nil {
+		digest, err := b.diskDigest(ctx, img, run)
+		if err != nil {
+			return nil, err
+		}
+		filters = append(filters, filter("tag:"+TagSource, digest))
+	} else if run.Source == nil && b.Source != nil { // the fingerprint covers Image.From
 		source, err := b.Source.find(ctx, b.Cloud.region(b.Region))
 		if err != nil {
 			return nil, err

@@ -20,7 +20,8 @@ type Builder struct {
 	// Region is the region to bake in. Empty means Cloud's region.
 	Region string
 
-	// Source is the AMI to start from. If nil, it is the artifact of Image.From.
+	// Source is the AMI to start from, or a Disk that becomes the AMI without an
+	// instance. If nil, it is the artifact of Image.From.
 	Source Source
 
 	// AMIName names the AMI. It must be unique in every destination region; this
@@ -187,12 +188,16 @@ func (b Builder) Validate(img *bake.Image) error {
 	switch {
 	case b.Source == nil && img.From == nil:
 		invalid("Source", "is required unless Image.From is set")
-	case b.Source != nil && img.From != nil:
+	case b.Source != nil && img.From != nil && b.disk() == nil:
 		invalid("Source", "cannot be set together with Image.From")
 	case b.Source != nil:
 		if err := bake.ValidateValue(b.Source); err != nil {
 			invalid("Source", "%w", err)
 		}
+	}
+	if b.disk() != nil {
+		errs = append(errs, b.validateDisk(img)...)
+		b.Capture.FromSnapshots = true
 	}
 	if name := b.nameFor(img, "20060102t150405-abcdefgh"); !amiName.MatchString(name) {
 		invalid("AMIName", `invalid name %q: EC2 accepts 3 to 128 letters, digits and ()[]. /'@_-`, name)
@@ -301,6 +306,9 @@ func (b Builder) DeclareInputs(in *bake.Inputs) error {
 // provisioned has no AMI, and no AMI is copied to where it is baked.
 func (b Builder) of(img *bake.Image) Builder {
 	b.Distribute.Copies = b.withoutHome()
+	if b.disk() != nil {
+		b.Capture.FromSnapshots = true
+	}
 	if img.ProvisionOnly {
 		b.AMIName, b.ReplaceAMI, b.Capture, b.Distribute = "", false, Capture{}, Distribution{}
 	}

@@ -89,7 +89,7 @@ func (b Builder) validateCapture() []error {
 			invalid("UEFIData", "needs FromSnapshots")
 		}
 	}
-	if b.Spot != nil && c.FromSnapshots && !c.CrashConsistent {
+	if b.Spot != nil && c.FromSnapshots && !c.CrashConsistent && b.disk() == nil {
 		invalid("FromSnapshots", "needs CrashConsistent with Spot: spot instances cannot be stopped")
 	}
 	if (c.ENA || c.SRIOV) && c.CrashConsistent && !c.FromSnapshots {
@@ -102,6 +102,9 @@ func (b Builder) validateCapture() []error {
 func (s *session) Capture() []bake.Step {
 	if s.restored {
 		return s.inAccount(s.undoSteps()...)
+	}
+	if s.fromDisk() {
+		return s.inAccount(s.diskSteps()...)
 	}
 	return s.inAccount(s.captureSteps()...)
 }

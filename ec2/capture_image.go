@@ -117,6 +117,9 @@ func (s *session) description() string {
 	if s.builder.Description != "" {
 		return s.builder.Description
 	}
+	if s.fromDisk() {
+		return fmt.Sprintf("%s from the disk %s", s.run.Image, s.Source.Name)
+	}
 	return fmt.Sprintf("%s baked from %s", s.run.Image, s.Source.ID)
 }
 

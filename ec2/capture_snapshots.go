@@ -24,16 +24,18 @@ type machineRecord struct {
 	TPM     string `json:"tpm,omitempty"`
 }
 
-// A disk is a volume of the instance and its snapshot.
+// A disk is a volume of the instance, or a Disk, and its snapshot.
 type disk struct {
 	Device     string `json:"device"`
-	Volume     string `json:"volume"`
+	Volume     string `json:"volume,omitempty"`
 	Snapshot   string `json:"snapshot,omitempty"`
 	Type       string `json:"type"`
 	SizeGiB    int32  `json:"size_gib"`
 	IOPS       int32  `json:"iops,omitempty"`
 	Throughput int32  `json:"throughput,omitempty"`
 	Stays      bool   `json:"stays,omitempty"` // after the instance is terminated
+
+	Upload uploadRecord `json:"upload,omitzero"` // of a disk without an instance
 }
 
 // createSnapshots creates a snapshot of each volume, all at the same moment.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/ec2/internal/ebsdirect"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
 	"github.com/bakestone-go/bakestone/internal/poll"
 )
@@ -102,6 +103,7 @@ const (
 	defaultCallTimeout  = 30 * time.Second
 	defaultRetryDelay   = 5 * time.Second
 	pollGap             = 100 * time.Millisecond
+	ebsRetryPart        = 10 // of MaxRetryDelay, between attempts at a block
 )
 
 // NewCloud returns the account that cfg has credentials for. If o is nil, the zero
@@ -193,6 +195,7 @@ type region struct {
 	iam         *iam.Client
 	sts         *sts.Client
 	kms         *kms.Client
+	ebs         *ebsdirect.Client
 	clock       clock.Clock
 	settle      time.Duration
 	interval    time.Duration // between two polls
@@ -223,6 +226,7 @@ func (c *Cloud) region(name string) *region {
 		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), sts: tokens, iam: iam.NewFromConfig(cfg), kms: kms.NewFromConfig(cfg),
 		clock: c.options.Clock, settle: c.options.SettleTime, interval: c.options.PollInterval, callTimeout: c.options.CallTimeout, lookups: shared,
 	}
+	r.ebs = ebsdirect.New(cfg, c.options.Clock, c.options.MaxRetryDelay/ebsRetryPart)
 	r.instances = newPoller(c.options, r.fetchInstances)
 	r.images = newPoller(c.options, r.fetchImages)
 	r.groups = newPoller(c.options, r.fetchGroups)

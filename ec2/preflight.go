@@ -55,6 +55,9 @@ func (s *session) preflightChecks() []func(context.Context) error {
 	if b.SSH.KeyPair != "" {
 		checks = append(checks, s.checkKeyPair)
 	}
+	if d := b.disk(); d != nil {
+		key("Disk.KMSKey", d.KMSKey)
+	}
 	for _, d := range b.BlockDevices {
 		key("Builder.BlockDevices["+d.Device+"].KMSKey", d.KMSKey)
 	}

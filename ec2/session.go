@@ -61,6 +61,9 @@ func newSession(b Builder, img *bake.Image, run *bake.Run) *session {
 // Launch returns the steps up to a running instance. A check instance skips the
 // checks of source and destinations and launches the AMI with its own settings.
 func (s *session) Launch() []bake.Step {
+	if s.fromDisk() {
+		return s.diskLaunch()
+	}
 	steps := []bake.Step{{Name: "find source image", Do: s.findSource}}
 	if s.builder.constrainsSource() && !s.run.Checks {
 		steps = append(steps, bake.Step{Name: "check source image", Do: s.checkSource})

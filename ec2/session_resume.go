@@ -34,6 +34,7 @@ func (s *session) UnmarshalJSON(record []byte) error {
 func (s *session) undoSteps() []bake.Step {
 	return []bake.Step{
 		{Name: "snapshot volumes", Undo: s.discardSnapshots},
+		{Name: uploadStep, Undo: s.discardSnapshots},
 		{Name: "create image", Undo: s.discardImage},
 		{Name: "register image", Undo: s.discardImage},
 	}

@@ -16,7 +16,8 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 )
 
-// A Source selects the AMI to start from: [ImageID], [ParameterName] or [Newest].
+// A Source selects the AMI to start from: [ImageID], [ParameterName] or [Newest]; or it
+// is a [Disk], which becomes the AMI.
 type Source interface {
 	fmt.Stringer
 	bake.Validator
@@ -24,6 +25,9 @@ type Source interface {
 
 	// grants are the permissions that find needs besides DescribeImages.
 	grants(region string) grants
+
+	// disk returns the source if it is a Disk, else nil.
+	disk() *Disk
 }
 
 var (
@@ -59,6 +63,8 @@ func (id ImageID) Validate() error {
 }
 
 func (id ImageID) grants(string) grants { return nil }
+
+func (id ImageID) disk() *Disk { return nil }
 
 // find looks up the image in the same request as concurrent builds.
 func (id ImageID) find(ctx context.Context, r *region) (image ec2types.Image, err error) {
@@ -97,6 +103,8 @@ func (p ParameterName) Validate() error {
 func (p ParameterName) grants(region string) grants {
 	return grants{{"ReadSource", []string{"ssm:GetParameter"}, parameterARNs(region, string(p)), nil}}
 }
+
+func (p ParameterName) disk() *Disk { return nil }
 
 func (p ParameterName) find(ctx context.Context, r *region) (ec2types.Image, error) {
 	public := strings.HasPrefix(string(p), "/aws/service/")
@@ -153,6 +161,8 @@ func (n Newest) Validate() error {
 }
 
 func (n Newest) grants(string) grants { return nil }
+
+func (n Newest) disk() *Disk { return nil }
 
 func (n Newest) find(ctx context.Context, r *region) (ec2types.Image, error) {
 	vendors := []string{Amazon, Marketplace, Canonical, Debian}

@@ -84,8 +84,9 @@
 // Blocks are kept in one temporary file, without those that are equal or empty.
 // Snapshots of such snapshots' volumes and copies have the same blocks, and
 // RegisterImage makes images of them. Whether instances of these images boot
-// depends on [Options].Machines: a sandbox has files but no disk, so it neither
-// boots from blocks nor can its snapshots be read as blocks. Both fail with an
+// depends on [Options].Machines: a sandbox boots from the files of an ext4 file
+// system, with its own programs instead of those of the disk. A sandbox has files
+// but no disk, so its own snapshots cannot be read as blocks, which fails with an
 // error that says so.
 //
 // # Networks

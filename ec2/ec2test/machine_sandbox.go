@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path"
 
 	"github.com/bakestone-go/bakestone/internal/sandbox"
@@ -99,9 +100,28 @@ func (d sandboxDisk) Blocks(context.Context, func(int64, []byte) error) error {
 	return errors.ErrUnsupported
 }
 
-// Load creates a disk without blocks. Machines in memory cannot read file systems.
-func (sandboxKind) Load(context.Context, int, Blocks) (Disk, error) {
-	return nil, fmt.Errorf("machines in memory cannot boot from blocks written by EBS direct; see Options.Machines: %w", errors.ErrUnsupported)
+// Load creates a disk with the files of the ext4 file systems in the blocks. The blocks are
+// in a temporary file meanwhile.
+func (k sandboxKind) Load(_ context.Context, sizeGiB int, contents Blocks) (_ Disk, err error) {
+	file, err := os.CreateTemp("", "disk-*")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
+	err = contents(func(offset int64, data []byte) error {
+		_, err := file.WriteAt(data, offset)
+		return err
+	})
+	size := int64(sizeGiB) << 30
+	if err := errors.Join(err, file.Truncate(size)); err != nil {
+		return nil, err
+	}
+	limits := sandbox.Limits(k.opts.MachineLimits).Files()
+	d := sandboxDisk{kind: k}
+	if d.volume, d.login, err = sandbox.LoadVolume(file, size, limits); err != nil {
+		return nil, fmt.Errorf("machines in memory cannot boot from the disk; see Options.Machines: %w", err)
+	}
+	return d, nil
 }
 
 // Grow has nothing to do: MachineLimits bounds the size of file systems.

@@ -192,14 +192,16 @@ func Ext4(t testing.TB, size int64, files map[string]File, options ...string) []
 // System returns the files of a small Linux system, with more of them.
 func System(more map[string]File) map[string]File {
 	files := map[string]File{
-		"/etc/passwd":     {Content: "root:x:0:0:root:/root:/bin/bash\ndebian:x:1000:1000::/home/debian:/bin/bash\n"},
-		"/etc/group":      {Content: "root:x:0:\ndebian:x:1000:\n"},
-		"/etc/shadow":     {Content: "root:*:19000:0:99999:7:::\ndebian:!:19000:0:99999:7:::\n", Mode: 0o640},
-		"/etc/os-release": {Content: "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"},
-		"/etc/hostname":   {Content: "image\n"},
-		"/etc/machine-id": {Content: ""},
-		"/usr/bin/tool":   {Content: "#!/bin/sh\n", Mode: 0o755},
-		"/bin":            {Link: "usr/bin"},
+		"/etc/passwd":           {Content: "root:x:0:0:root:/root:/bin/bash\ndebian:x:1000:1000::/home/debian:/bin/bash\n"},
+		"/etc/group":            {Content: "root:x:0:\ndebian:x:1000:\n"},
+		"/etc/shadow":           {Content: "root:*:19000:0:99999:7:::\ndebian:!:19000:0:99999:7:::\n", Mode: 0o640},
+		"/etc/os-release":       {Content: "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"},
+		"/etc/cloud/cloud.cfg":  {Content: "system_info:\n  default_user:\n    name: debian\n"},
+		"/home/debian/.profile": {Content: ""},
+		"/etc/hostname":         {Content: "image\n"},
+		"/etc/machine-id":       {Content: ""},
+		"/usr/bin/tool":         {Content: "#!/bin/sh\n", Mode: 0o755},
+		"/bin":                  {Link: "usr/bin"},
 	}
 	maps.Copy(files, more)
 	return files

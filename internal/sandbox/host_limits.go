@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
 // Limits bounds what a machine may use of the computer that simulates it. A
@@ -51,6 +53,12 @@ type Limits struct {
 	// default is 1,000. The nesting of a script's syntax is limited to about
 	// as much.
 	Depth int
+}
+
+// Files returns the limits of a machine's file system.
+func (l Limits) Files() memfs.Limits {
+	l = l.filled()
+	return memfs.Limits{Size: l.Disk, FileSize: l.FileSize}
 }
 
 func (l Limits) filled() Limits {

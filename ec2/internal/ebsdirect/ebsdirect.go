@@ -5,9 +5,12 @@
 package ebsdirect
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +18,8 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/ebs"
 	ebstypes "github.com/aws/aws-sdk-go-v2/service/ebs/types"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
@@ -47,7 +52,32 @@ func New(cfg aws.Config, c clock.Clock, pause time.Duration) *Client {
 	case *awshttp.BuildableClient: // others are the caller's own
 		cfg.HTTPClient = client.WithTransportOptions(reuse)
 	}
+	// A schedule ends the context of an attempt with it, before a body could be read.
+	cfg.APIOptions = append(slices.Clip(cfg.APIOptions), func(stack *middleware.Stack) error {
+		return stack.Deserialize.Add(readBody{}, middleware.After)
+	})
 	return &Client{api: ebs.NewFromConfig(cfg), clock: c, credentials: cfg.Credentials, retryEvery: pause}
+}
+
+// readBody reads the bodies of responses with a block during the attempt.
+type readBody struct{}
+
+func (readBody) ID() string { return "BakestoneReadBlock" }
+
+func (readBody) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+	out, meta, err := next.HandleDeserialize(ctx, in)
+	resp, ok := out.RawResponse.(*smithyhttp.Response)
+	if err != nil || !ok || middleware.GetOperationName(ctx) != "GetSnapshotBlock" || resp.StatusCode != http.StatusOK {
+		return out, meta, err
+	}
+	data := make([]byte, BlockSize+1) // one more shows that there are more
+	n, err := io.ReadFull(resp.Body, data)
+	_ = resp.Body.Close() // already read
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return out, meta, &smithyhttp.RequestSendError{Err: err} // which is tried again
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(data[:n]))
+	return out, meta, nil
 }
 
 // reuse keeps the connections of all requests that run at once.

@@ -22,7 +22,11 @@ type Source interface {
 //nolint:gochecknoglobals // a constant
 var zeros = make([]byte, BlockSize)
 
-func isZero(block []byte) bool { return bytes.Equal(block, zeros[:len(block)]) }
+// IsZero reports whether a block consists of zeros.
+func IsZero(block []byte) bool { return bytes.Equal(block, zeros[:len(block)]) }
+
+// IsEnd reports whether an error of Next is the end of the disk.
+func IsEnd(err error) bool { return errors.Is(err, io.EOF) }
 
 // A DiskSource is the blocks of a disk that can be read anywhere.
 type DiskSource struct {
@@ -54,7 +58,7 @@ func (s *DiskSource) Next(ctx context.Context, block []byte) (Index, error) {
 			return 0, fmt.Errorf("read the disk at %d: %w", at, err)
 		}
 		clear(block[n:])
-		if !isZero(block) {
+		if !IsZero(block) {
 			return Index(at / BlockSize), nil //nolint:gosec // at most 64 TiB
 		}
 	}

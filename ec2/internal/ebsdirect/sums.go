@@ -154,7 +154,7 @@ type sumSink struct {
 
 // WriteBlock implements Sink.
 func (s *sumSink) WriteBlock(index Index, data []byte) error {
-	if isZero(data) {
+	if IsZero(data) {
 		return nil
 	}
 	sum := sha256.Sum256(data)

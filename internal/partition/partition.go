@@ -160,9 +160,10 @@ func (t *Table) readGPT(disk io.ReaderAt, size int64) error {
 			continue
 		}
 		first, last := binary.LittleEndian.Uint64(entry[32:]), binary.LittleEndian.Uint64(entry[40:])
-		if last < first || last > uint64(size/sector) {
+		if last < first || first >= uint64(size/sector) {
 			continue
 		}
+		last = min(last, uint64(size/sector)-1) // of a disk that was cut
 		t.add(Partition{
 			Number: i + 1, Start: int64(first) * sector, Size: int64(last-first+1) * sector, //nolint:gosec // checked
 			Name: name(entry[56:]), ESP: kind == typeESP, BIOSBoot: kind == typeBIOS || entry[48]&legacyBoot != 0,

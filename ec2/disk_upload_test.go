@@ -74,33 +74,42 @@ func watchedCloud(server *ec2test.Server, before func(*http.Request) error) (*ec
 	return ec2.NewCloud(cfg, cloudOptions(server)), u
 }
 
-// download returns the disk of an AMI.
-func download(t testing.TB, cloud *ec2.Cloud, id string) []byte {
+// headSize is how much is compared of a disk of 1 GiB, whose rest is a hole but for the copy
+// of the GPT.
+const headSize = 64 * mib
+
+// download downloads the disk of an AMI and returns the file.
+func download(t testing.TB, cloud *ec2.Cloud, region, id string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "downloaded")
-	_, err := ec2.DownloadDisk(t.Context(), cloud, &ec2.DiskDownload{DiskSelection: ec2.DiskSelection{ID: id}, Path: path})
+	_, err := ec2.DownloadDisk(t.Context(), cloud, &ec2.DiskDownload{DiskSelection: ec2.DiskSelection{Region: region, ID: id}, Path: path})
 	if err != nil {
 		t.Fatalf("DownloadDisk(%s): %v", id, err)
 	}
-	got, err := os.ReadFile(path)
+	return path
+}
+
+// sameContent compares the disk of an AMI with the one that was uploaded, whose GPT has its
+// copy at the end of the volume now.
+func sameContent(t testing.TB, cloud *ec2.Cloud, region, id string, want []byte) {
+	t.Helper()
+	file, err := os.Open(download(t, cloud, region, id))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return got
-}
-
-// sameContent compares a downloaded volume with the disk that was uploaded, whose GPT has
-// its copy at the end of the volume now.
-func sameContent(t testing.TB, got, want []byte) {
-	t.Helper()
-	if len(got) != 1<<30 {
-		t.Fatalf("downloaded %d bytes, want 1 GiB", len(got))
+	defer file.Close()
+	head, end := make([]byte, headSize), make([]byte, 512)
+	_, headErr := file.ReadAt(head, 0)
+	_, endErr := file.ReadAt(end, 1<<30-512)
+	info, err := file.Stat()
+	if err := errors.Join(err, headErr, endErr); err != nil || info.Size() != 1<<30 {
+		t.Fatalf("downloaded %d bytes, %v, want 1 GiB", info.Size(), err)
 	}
-	if from, to := 34*512, len(want)-34*512; !bytes.Equal(got[from:to], want[from:to]) {
-		t.Error("the downloaded disk has other contents")
+	if from, to := 34*512, len(want)-34*512; !bytes.Equal(head[from:to], want[from:to]) {
+		t.Errorf("the disk of %s has other contents", id)
 	}
-	if end := got[len(got)-512:]; string(end[:8]) != "EFI PART" {
-		t.Errorf("the volume ends with %q, want the copy of the GPT", end[:8])
+	if string(end[:8]) != "EFI PART" {
+		t.Errorf("the volume of %s ends with %q, want the copy of the GPT", id, end[:8])
 	}
 }
 
@@ -138,13 +147,13 @@ func TestDiskIncremental(t *testing.T) {
 	if want := blocksOf(disk); all != want && all != want-1 {
 		t.Errorf("first upload sent %d blocks, want those with data, %d", all, want)
 	}
-	sameContent(t, download(t, cloud, artifacts[0].ID()), disk)
+	sameContent(t, cloud, "", artifacts[0].ID(), disk)
 
 	upload(ec2.Disk{File: path, BlockSums: sums})
 	if n := sent.puts.Load(); n != 0 {
 		t.Errorf("upload of the same disk sent %d blocks, want none", n)
 	}
-	sameContent(t, download(t, cloud, artifacts[1].ID()), disk)
+	sameContent(t, cloud, "", artifacts[1].ID(), disk)
 
 	// One block changes, one becomes zeros, and one of zeros gets data.
 	disk[12*mib]++
@@ -154,13 +163,10 @@ func TestDiskIncremental(t *testing.T) {
 	if n := sent.puts.Load(); n != 3 {
 		t.Errorf("upload with three changed blocks sent %d", n)
 	}
-	sameContent(t, download(t, cloud, id), disk)
+	sameContent(t, cloud, "", id, disk)
 
 	// The difference of two, and the earlier disk with it.
-	first := filepath.Join(t.TempDir(), "first")
-	if err := os.WriteFile(first, download(t, cloud, artifacts[1].ID()), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	first := download(t, cloud, "", artifacts[1].ID())
 	for _, format := range []string{"raw", "qcow2"} {
 		to := filepath.Join(t.TempDir(), "patched")
 		got, err := ec2.DownloadDisk(t.Context(), cloud, &ec2.DiskDownload{
@@ -214,7 +220,7 @@ func TestDiskFaults(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Bake: %v", err)
 			}
-			sameContent(t, download(t, cloud, results[0].Artifact.ID()), disk)
+			sameContent(t, cloud, "", results[0].Artifact.ID(), disk)
 			wantLeftovers(t, server, results[0].Artifact)
 		})
 	}
@@ -299,7 +305,7 @@ func TestDiskStream(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Bake: %v", err)
 	}
-	sameContent(t, download(t, cloud, results[0].Artifact.ID()), disk)
+	sameContent(t, cloud, "", results[0].Artifact.ID(), disk)
 	if _, err := bake.Bake(t.Context(), nil, diskImage(cloud, ec2.Disk{Open: open([]byte("more")), Size: int64(len(disk))})); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("Bake of a longer stream = %v, want an error", err)
 	}
@@ -361,7 +367,7 @@ func TestDiskKilled(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Bake of the record: %v", err)
 			}
-			sameContent(t, download(t, cloud, results[0].Artifact.ID()), disk)
+			sameContent(t, cloud, "", results[0].Artifact.ID(), disk)
 			wantLeftovers(t, server, results[0].Artifact)
 			// Only blocks may be sent again that were on their way since the last save.
 			twice := 0

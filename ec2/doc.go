@@ -41,6 +41,12 @@
 // or ends it by a fault, the build restarts from the launch. [SSH] has other ways to connect and to
 // verify the host key.
 //
+// # AMIs from disks, and disks from AMIs
+//
+// A [Disk] is a source that becomes the AMI as it is, without an instance. It may be the
+// disk of an image that another platform baked. [DownloadDisk] is the way back, and
+// [ReadDisks] reads the disks of an AMI where they are, for example for package audit.
+//
 // # After a crash
 //
 // A build whose process died is continued or undone from its record; see

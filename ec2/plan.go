@@ -98,7 +98,9 @@ func (p *BakePlan) WriteText(w io.Writer) error {
 	for _, i := range p.Images {
 		fmt.Fprintf(&text, "%s in %s\n", i.Image, i.Region)
 		source := "image " + i.From
-		if i.From == "" {
+		if i.From == "" && i.Source.Owner == "" {
+			source = "disk " + i.Source.Name
+		} else if i.From == "" {
 			source = fmt.Sprintf("%s %q of %s, created %s", i.Source.ID, i.Source.Name, i.Source.Owner, i.Source.Created.Format(time.DateOnly))
 		}
 		fmt.Fprintf(&text, "  source   %s\n", source)

@@ -30,24 +30,33 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 		}
 		return err != nil
 	}
+	fromDisk := p.fromDisk()
 	if img.From != nil {
 		p.plan.From = img.From.Name
+	} else if fromDisk {
+		// see planDisk
 	} else if !failed("find source image", p.findSource(ctx)) {
 		p.plan.Source = p.Source
 		if p.builder.constrainsSource() {
 			failed("check source image", p.checkSource(ctx))
 		}
 	}
+	if fromDisk {
+		failed("read disks", p.planDisk(ctx))
+	}
 	failed("check destinations", p.checkDestinations(ctx))
-	if !failed("choose network", p.chooseNetwork(ctx)) && (img.From == nil || len(b.InstanceTypes) > 0) {
+	instance := p.builder.needsInstance(img)
+	if instance && !failed("choose network", p.chooseNetwork(ctx)) && (img.From == nil || len(b.InstanceTypes) > 0) {
 		for _, c := range p.candidates() {
 			p.plan.Launch = append(p.plan.Launch, c.String())
 		}
 	}
-	p.planMachine("")
+	if !fromDisk {
+		p.planMachine("")
+	}
 	if !img.ProvisionOnly {
 		p.planImage()
-		if len(img.Checks) > 0 {
+		if needsLogin(img) {
 			p.planMachine(" (to check the AMI)")
 		}
 		p.planDistribution()
@@ -58,7 +67,7 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 	if p.Network.VPC != "" {
 		failed("prepare security group", p.tryGroup(ctx))
 	}
-	if len(p.Network.Locations) > 0 && p.Source.ID != "" {
+	if len(p.Network.Locations) > 0 && p.Source.ID != "" && !fromDisk {
 		failed("launch instance", p.tryLaunch(ctx))
 	}
 	return p.plan, errors.Join(errs...)
@@ -100,6 +109,10 @@ func (p *planner) planMachine(note string) {
 func (p *planner) planImage() {
 	c, call := p.builder.Capture, func(actions ...string) { p.calls(p.region, p.builder.Cloud, actions...) }
 	p.creates("image", p.imageName(), !p.builder.Distribute.OnlyCopies)
+	if p.fromDisk() {
+		call("RegisterImage")
+		return
+	}
 	if !c.CrashConsistent {
 		call("StopInstances")
 	}

@@ -22,7 +22,7 @@ func Policy(cloud *Cloud, images ...*bake.Image) *iampolicy.Document {
 		if !ok {
 			continue
 		}
-		if b.Cloud == cloud {
+		if b.Cloud == cloud && b.needsInstance(img) {
 			all = append(all, b.machineGrants()...)
 		}
 		if img.ProvisionOnly {

@@ -76,6 +76,9 @@ func createdBy(by string) map[string]map[string][]string {
 // captureGrants returns the permissions that depend on Capture.
 func (b Builder) captureGrants(r string) grants {
 	c := b.Capture
+	if b.disk() != nil {
+		return b.diskGrants(r)
+	}
 	var g grants
 	if !c.CrashConsistent {
 		g = append(g, grant{"ManageInstance", ec2Actions("StopInstances"), arns("ec2", r, "instance/*"), resourceTagged()})

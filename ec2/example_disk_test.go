@@ -25,7 +25,7 @@ func ExampleDisk() {
 		},
 		Checks: []bake.Check{
 			audit.Disks{},
-			check.Service{Name: "nginx", Enabled: true},
+			check.All(check.Service{Name: "nginx", Enabled: true}),
 		},
 	}
 	fmt.Println(bake.Validate(nil, img))

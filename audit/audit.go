@@ -63,10 +63,10 @@ func (f Finding) String() string {
 
 // Options configure an audit. The zero value looks for everything.
 type Options struct {
-	// Allow lists kinds that are no finding.
+	// Allow lists kinds that are not reported.
 	Allow []Kind
 
-	// AllowPaths lists files, by patterns of path/filepath, that are no finding:
+	// AllowPaths lists files, by patterns of path/filepath, that are not reported:
 	// "/home/*/.ssh/authorized_keys".
 	AllowPaths []string
 

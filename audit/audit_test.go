@@ -30,7 +30,7 @@ func system(t *testing.T, more map[string]disktest.File, options ...string) []by
 	return disktest.GPT(16*mib, true, disktest.Partition{Type: disktest.BIOS, Content: make([]byte, mib)}, disktest.Partition{Type: disktest.Linux, Content: root})
 }
 
-// secret is no part of any finding.
+// secret is not in any finding.
 const secret = "s3cr3t-t0ken"
 
 func TestReport(t *testing.T) {

@@ -129,7 +129,7 @@ func (a *auditor) file(name string, data []byte) error {
 	return nil
 }
 
-// lines reports a file with lines that are no comments.
+// lines reports a file with lines besides comments.
 func (a *auditor) lines(kind Kind, name string, data []byte, format string) error {
 	n := 0
 	for line := range bytes.Lines(data) {

@@ -95,7 +95,10 @@ func TestSourcesKeepCapabilities(t *testing.T) {
 	}
 	id := ec2.ImageID(plan.Images[0].Source.ID)
 	var names []string
+	disk := ec2.Disk{File: writeDisk(t, randomDisk(16*mib))}
 	for _, pair := range [][2]ec2.Source{
+		{disk, struct{ ec2.Disk }{disk}},
+		{ec2.Disk{}, struct{ ec2.Disk }{}},
 		{id, struct{ ec2.ImageID }{id}},
 		{ec2.ImageID("i-1"), struct{ ec2.ImageID }{"i-1"}},
 		{parameter, struct{ ec2.ParameterName }{parameter}},

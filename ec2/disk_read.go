@@ -29,7 +29,7 @@ type DiskSelection struct {
 	Region string
 
 	// ID is an AMI of any account, or a snapshot. Its snapshots must be the account's
-	// own, or shared with it: EBS lets nobody read public snapshots.
+	// own, or shared with it: public snapshots cannot be read.
 	ID string
 
 	// Device is one device of an AMI. Empty means all disks for reading, and that of the

@@ -49,7 +49,7 @@ func (w *QCOW2Writer) WriteCluster(off int64, data []byte) error {
 	return err
 }
 
-// Close writes the tables, and the head at the end: the file is no disk before.
+// Close writes the tables, and the head at the end: the file is not a disk before.
 func (w *QCOW2Writer) Close() error {
 	const perTable = writeCluster / 8
 	tables := map[int64][]byte{}

@@ -74,7 +74,7 @@ type header struct {
 	EntriesSum              uint32
 }
 
-// Read reads the partition table of a disk. A disk without one is no error: its Kind is
+// Read reads the partition table of a disk. A disk may have none: its Kind is then
 // None.
 func Read(disk io.ReaderAt, size int64) (*Table, error) {
 	first := make([]byte, sector)
@@ -198,7 +198,7 @@ type Patch struct {
 }
 
 // Enlarge returns the changes for the disk of a table to be one of another size: a GPT has
-// its copy at the end of the disk. It returns none if the table is no GPT, or fits.
+// its copy at the end of the disk. It returns none if the table is not a GPT, or fits.
 func (t *Table) Enlarge(disk io.ReaderAt, size int64) ([]Patch, error) {
 	last := size/sector - 1
 	if t.gpt == nil || int64(t.gpt.Other) >= last { //nolint:gosec // compared only

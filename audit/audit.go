@@ -103,7 +103,7 @@ var (
 func (d Disks) String() string { return "audit of the disks" }
 
 // Validate reports unknown kinds and invalid patterns.
-func (d Disks) Validate() error { return d.Options.validate() }
+func (d Disks) Validate() error { return d.validate() }
 
 // Check returns an error: the check reads artifacts, which Bake passes to CheckArtifact.
 func (d Disks) Check(context.Context, bake.Machine) error {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/audit"
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/internal/disktest"
+	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 )
 
 const mib = 1 << 20
@@ -24,9 +24,9 @@ func disks(disk []byte) bake.SystemDisks {
 	return bake.SystemDisks{Disks: []bake.Disk{{DiskContents: contents{bytes.NewReader(disk)}}}}
 }
 
-func system(t *testing.T, more map[string]disktest.File, options ...string) []byte {
+func system(t *testing.T, more map[string]disktest.File) []byte {
 	t.Helper()
-	root := disktest.Ext4(t, 8*mib, disktest.System(more), options...)
+	root := disktest.Ext4(t, 8*mib, disktest.System(more))
 	return disktest.GPT(16*mib, true, disktest.Partition{Type: disktest.BIOS, Content: make([]byte, mib)}, disktest.Partition{Type: disktest.Linux, Content: root})
 }
 

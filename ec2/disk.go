@@ -188,7 +188,7 @@ var _ bake.Machineless = (*session)(nil)
 func (b Builder) validateDisk(img *bake.Image) []error {
 	d := b.disk()
 	var errs []error
-	invalid := func(field, format string, args ...any) { errs = append(errs, bake.Invalid(field, format, args...)) }
+	invalid := func(field, text string) { errs = append(errs, bake.Invalid(field, "%s", text)) }
 	switch {
 	case d.isFrom() && img.From == nil:
 		invalid("Disk.File", "is required unless Image.From is set")

@@ -165,7 +165,7 @@ func (s *diskSink) fill(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	defer closer.Close()
+	defer func() { _ = closer.Close() }() // it was only read
 	if base.contents.Size() > s.size {
 		return fmt.Errorf("%s has a disk of %d bytes, more than the %d of the later one", path, base.contents.Size(), s.size)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/bakestone-go/bakestone/audit"
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
-	"github.com/bakestone-go/bakestone/internal/disktest"
+	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 )
 
 // TestDiskLife follows a disk: uploaded, registered, audited, checked on an instance, copied,

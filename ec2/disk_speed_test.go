@@ -23,8 +23,8 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
-	"github.com/bakestone-go/bakestone/internal/disktest"
 	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 )
 
 // boto3Upload is the loop that people write: 64 threads that put the blocks of a file.
@@ -105,7 +105,7 @@ func TestDiskSpeed(t *testing.T) {
 		return line
 	}
 	boto3 := func(path string, size int) string {
-		out, err := exec.CommandContext(t.Context(), python, script, path, server.URL(), fmt.Sprint(size), login.AccessKeyID).CombinedOutput() //nolint:gosec // the test's own
+		out, err := exec.CommandContext(t.Context(), python, script, path, server.URL(), fmt.Sprint(size), login.AccessKeyID).CombinedOutput()
 		if err != nil {
 			t.Fatalf("boto3: %v\n%s", err, out)
 		}

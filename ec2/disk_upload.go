@@ -158,7 +158,7 @@ func (s *session) uploadDisks(ctx context.Context) error {
 func (s *session) digest() string {
 	all := ebsdirect.NewSumsWriter(nil)
 	for i, d := range s.Machine.Disks {
-		all.Add(int32(i), sumOf(d.Device, d.SizeGiB, d.Upload.Digest)) //nolint:gosec // few
+		all.Add(int32(i), sumOf(d.Device, d.SizeGiB, d.Upload.Digest))
 	}
 	return diskDigest + all.Digest()
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
-	"github.com/bakestone-go/bakestone/internal/disktest"
+	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 )
 
 const blockSize = 512 << 10

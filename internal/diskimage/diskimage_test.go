@@ -237,10 +237,10 @@ func FuzzOpen(f *testing.F) {
 	}
 	const length = 4 + 8 // an offset and what is written there
 	for i := range bases {
-		f.Add(uint8(i), []byte{})                                            //nolint:gosec // few
-		f.Add(uint8(i), append(make([]byte, 3), 24, 0, 0, 1, 0, 0, 0, 0, 0)) //nolint:gosec // few
+		f.Add(uint8(i), []byte{})
+		f.Add(uint8(i), append(make([]byte, 3), 24, 0, 0, 1, 0, 0, 0, 0, 0))
 	}
-	f.Fuzz(func(t *testing.T, base uint8, changes []byte) {
+	f.Fuzz(func(_ *testing.T, base uint8, changes []byte) {
 		data := bytes.Clone(bases[int(base)%len(bases)])
 		if len(data) == 0 {
 			data = changes

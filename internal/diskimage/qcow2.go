@@ -112,7 +112,7 @@ func openQCOW2(file io.ReaderAt, size int64) (Disk, error) {
 		return nil, fmt.Errorf("a disk of %d bytes: want 1 to %d", head.Size, int64(mostSize))
 	}
 	q := &qcow2{
-		file: file, fileSize: size, size: int64(head.Size), bits: uint(head.ClusterBits), version: head.Version, zstd: head.Compression == 1, //nolint:gosec // checked
+		file: file, fileSize: size, size: int64(head.Size), bits: uint(head.ClusterBits), version: head.Version, zstd: head.Compression == 1,
 		tables: cache[[]uint64]{most: 4}, clusters: cache[[]byte]{most: 4},
 	}
 	perTable := q.cluster() * (q.cluster() / 8)
@@ -150,7 +150,7 @@ func (q *qcow2) table(off, n int64) ([]uint64, error) {
 func (q *qcow2) l2(index int64) ([]uint64, error) {
 	off := int64(q.l1[index] & offsetMask)
 	if off == 0 {
-		return nil, nil //nolint:nilnil // there is none
+		return nil, nil
 	}
 	if t, ok := q.tables.get(off); ok {
 		return t, nil

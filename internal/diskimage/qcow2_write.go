@@ -63,7 +63,7 @@ func (w *QCOW2Writer) Close() error {
 	}
 	l1Entries := (w.size + writeCluster*perTable - 1) / (writeCluster * perTable)
 	l1 := make([]byte, (l1Entries*8+writeCluster-1)/writeCluster*writeCluster)
-	var indexes []int64
+	indexes := make([]int64, 0, len(tables))
 	for index := range tables {
 		indexes = append(indexes, index)
 	}

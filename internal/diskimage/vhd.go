@@ -101,7 +101,7 @@ func openVHD(file io.ReaderAt, size int64) (Disk, error) {
 	if foot.Current == 0 || foot.Current > mostSize {
 		return nil, fmt.Errorf("a disk of %d bytes", foot.Current)
 	}
-	current := int64(foot.Current) //nolint:gosec // checked
+	current := int64(foot.Current)
 	switch foot.Type {
 	case vhdFixed:
 		if current > size-sector {
@@ -117,7 +117,7 @@ func openVHD(file io.ReaderAt, size int64) (Disk, error) {
 	}
 	var head vhdHeader
 	data := make([]byte, binary.Size(head))
-	if foot.DataOffset > uint64(size) {
+	if foot.DataOffset > uint64(size) { //nolint:gosec // not negative
 		return nil, errors.New("the header is outside the file")
 	}
 	if err := readFull(file, data, int64(foot.DataOffset)); err != nil { //nolint:gosec // checked

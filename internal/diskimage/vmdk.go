@@ -93,11 +93,11 @@ func openVMDK(file io.ReaderAt, size int64) (Disk, error) {
 		return nil, fmt.Errorf("grain tables of %d entries, want %d", head.TableSize, vmdkTableSize)
 	case head.Flags&vmdkCompressed != 0 && head.Compress != 1:
 		return nil, fmt.Errorf("unknown compression %d", head.Compress)
-	case head.Dir == 0 || head.Dir > uint64(size/sector):
+	case head.Dir == 0 || head.Dir > uint64(size/sector): //nolint:gosec // not negative
 		return nil, fmt.Errorf("the grain directory is at sector %d, outside the file", head.Dir)
 	}
 	v := &vmdk{
-		file: file, fileSize: size, size: int64(head.Capacity) * sector, grain: int64(head.GrainSize) * sector, //nolint:gosec // checked
+		file: file, fileSize: size, size: int64(head.Capacity) * sector, grain: int64(head.GrainSize) * sector,
 		packed: head.Flags&vmdkCompressed != 0, zeros: head.Flags&vmdkZeroGrains != 0,
 		tables: cache[[]uint32]{most: 64}, grains: cache[[]byte]{most: 4},
 	}
@@ -115,7 +115,7 @@ func checkDescriptor(file io.ReaderAt, size int64, head vmdkHeader) error {
 	if head.DescOffset == 0 || head.DescSize == 0 {
 		return errors.New("no descriptor: the file is one extent of several")
 	}
-	if head.DescOffset > uint64(size/sector) || head.DescSize > vmdkDescriptor/sector {
+	if head.DescOffset > uint64(size/sector) || head.DescSize > vmdkDescriptor/sector { //nolint:gosec // not negative
 		return errors.New("the descriptor is outside the file")
 	}
 	data := make([]byte, head.DescSize*sector)
@@ -165,7 +165,7 @@ func (v *vmdk) table(at, n int64) ([]uint32, error) {
 func (v *vmdk) grainTable(index int64) ([]uint32, error) {
 	at := int64(v.dir[index])
 	if at == 0 {
-		return nil, nil //nolint:nilnil // there is none
+		return nil, nil
 	}
 	if t, ok := v.tables.get(at); ok {
 		return t, nil

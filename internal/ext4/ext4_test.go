@@ -16,7 +16,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bakestone-go/bakestone/internal/disktest"
+	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 	"github.com/bakestone-go/bakestone/internal/ext4"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 )
@@ -169,10 +169,10 @@ func FuzzWalk(f *testing.F) {
 	}
 	const length = 3 + 4 // a place, and what is written there
 	for i := range bases {
-		f.Add(uint8(i), []byte{0, 4, 0x38, 0, 0, 0, 0}) //nolint:gosec // few
-		f.Add(uint8(i), []byte{3, 0, 0, 1, 2, 3, 4})    //nolint:gosec // few
+		f.Add(uint8(i), []byte{0, 4, 0x38, 0, 0, 0, 0})
+		f.Add(uint8(i), []byte{3, 0, 0, 1, 2, 3, 4})
 	}
-	f.Fuzz(func(t *testing.T, base uint8, changes []byte) {
+	f.Fuzz(func(_ *testing.T, base uint8, changes []byte) {
 		disk := bytes.Clone(bases[int(base)%len(bases)])
 		for part := range slices.Chunk(changes, length) {
 			if len(part) < length {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"unicode/utf16"
 )
 
@@ -142,7 +143,7 @@ func (t *Table) readGPT(disk io.ReaderAt, size int64) error {
 		return errors.New("GPT: the checksum of the header is wrong")
 	case h.EntrySize != gptEntrySize || h.Count == 0 || h.Count > mostEntries:
 		return fmt.Errorf("GPT: %d entries of %d bytes", h.Count, h.EntrySize)
-	case h.Entries < 2 || h.Entries > uint64(size/sector):
+	case h.Entries < 2 || h.Entries > uint64(size/sector): //nolint:gosec // not negative
 		return fmt.Errorf("GPT: entries at sector %d", h.Entries)
 	}
 	entries := make([]byte, h.Count*gptEntrySize)
@@ -160,10 +161,10 @@ func (t *Table) readGPT(disk io.ReaderAt, size int64) error {
 			continue
 		}
 		first, last := binary.LittleEndian.Uint64(entry[32:]), binary.LittleEndian.Uint64(entry[40:])
-		if last < first || first >= uint64(size/sector) {
+		if last < first || first >= uint64(size/sector) { //nolint:gosec // not negative
 			continue
 		}
-		last = min(last, uint64(size/sector)-1) // of a disk that was cut
+		last = min(last, uint64(size/sector)-1) // of a disk that was cut //nolint:gosec // not negative
 		t.add(Partition{
 			Number: i + 1, Start: int64(first) * sector, Size: int64(last-first+1) * sector, //nolint:gosec // checked
 			Name: name(entry[56:]), ESP: kind == typeESP, BIOSBoot: kind == typeBIOS || entry[48]&legacyBoot != 0,
@@ -211,11 +212,11 @@ func (t *Table) Enlarge(disk io.ReaderAt, size int64) ([]Patch, error) {
 	}
 	entrySectors := (int64(len(entries)) + sector - 1) / sector
 	old := Patch{(int64(h.Other) - entrySectors) * sector, make([]byte, (entrySectors+1)*sector)} //nolint:gosec // less than the size
-	h.Other, h.LastUsable = uint64(last), uint64(last-entrySectors-1)
+	h.Other, h.LastUsable = uint64(last), uint64(last-entrySectors-1)                             //nolint:gosec // not negative
 	primary := h.encode()
 	copied := h
-	copied.Current, copied.Other, copied.Entries = h.Other, h.Current, uint64(last-entrySectors)
-	padded := append(entries, make([]byte, entrySectors*sector-int64(len(entries)))...)
+	copied.Current, copied.Other, copied.Entries = h.Other, h.Current, uint64(last-entrySectors) //nolint:gosec // not negative
+	padded := slices.Concat(entries, make([]byte, entrySectors*sector-int64(len(entries))))
 	first := make([]byte, sector)
 	if _, err := disk.ReadAt(first, 0); err != nil {
 		return nil, err

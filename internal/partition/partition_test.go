@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bakestone-go/bakestone/internal/disktest"
+	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 	"github.com/bakestone-go/bakestone/internal/partition"
 )
 
@@ -118,7 +118,7 @@ func TestEnlarge(t *testing.T) {
 func FuzzFindBoot(f *testing.F) {
 	f.Add(uint32(0), uint64(0))
 	base := disktest.GPT(8*mib, true, disktest.Partition{Type: disktest.ESP, Content: disktest.FAT(f, 2*mib, map[string][]byte{"EFI/BOOT/BOOTX64.EFI": disktest.EFIProgram(disktest.X86)})})
-	f.Fuzz(func(t *testing.T, at uint32, put uint64) {
+	f.Fuzz(func(_ *testing.T, at uint32, put uint64) {
 		disk := bytes.Clone(base)
 		binary.LittleEndian.PutUint64(disk[int(at)%(4*mib):], put)
 		if table, err := partition.Read(bytes.NewReader(disk), int64(len(disk))); err == nil {

@@ -127,7 +127,7 @@ func (s *SumsReader) advance() error {
 		return err
 	}
 	index := binary.BigEndian.Uint32(entry[:])
-	s.next, s.sum, s.done = Index(index&(1<<31-1)), Sum(entry[4:]), index == sumsEnd //nolint:gosec // masked
+	s.next, s.sum, s.done = Index(index&(1<<31-1)), Sum(entry[4:]), index == sumsEnd
 	return nil
 }
 

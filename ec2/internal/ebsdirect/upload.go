@@ -129,7 +129,7 @@ func (u Upload) Run(ctx context.Context, c *Client) (Completed, error) {
 	err := run.collect(working, done)
 	if err != nil {
 		group.Go(func() error { return err }) // ends the others
-		for range done {                      //nolint:revive // until they have ended
+		for range done {
 		}
 	}
 	if groupErr := group.Wait(); err == nil || ctx.Err() == nil && groupErr != nil && !errors.Is(groupErr, err) {
@@ -197,7 +197,7 @@ func (u *uploader) read(ctx context.Context, jobs chan<- job) error {
 
 // send sends the blocks that must be sent.
 func (u *uploader) send(ctx context.Context, jobs <-chan job, done chan<- sent) error {
-	zero := Sum(sha256.Sum256(zeros))
+	zero := sha256.Sum256(zeros)
 	for j := range jobs {
 		s := sent{job: j, sum: zero}
 		data := zeros

@@ -59,8 +59,8 @@ func GPT(size int64, bootCode bool, parts ...Partition) []byte {
 		e := table[i*entrySize:]
 		copy(e, p.Type)
 		e[16] = byte(i + 1)
-		binary.LittleEndian.PutUint64(e[32:], uint64(at/sector))                           //nolint:gosec // positive
-		binary.LittleEndian.PutUint64(e[40:], uint64((at+int64(len(p.Content)))/sector-1)) //nolint:gosec // positive
+		binary.LittleEndian.PutUint64(e[32:], uint64(at/sector))
+		binary.LittleEndian.PutUint64(e[40:], uint64((at+int64(len(p.Content)))/sector-1))
 		for n, u := range utf16.Encode([]rune(p.Name)) {
 			binary.LittleEndian.PutUint16(e[56+2*n:], u)
 		}

@@ -16,9 +16,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 	"github.com/bakestone-go/bakestone/internal/ext4"
 	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 )
 
 const mib = 1 << 20

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 	"github.com/bakestone-go/bakestone/internal/partition"
+	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 )
 
 const mib = 1 << 20

@@ -119,7 +119,7 @@ func (k sandboxKind) Load(_ context.Context, sizeGiB int, contents Blocks) (_ Di
 	limits := sandbox.Limits(k.opts.MachineLimits).Files()
 	d := sandboxDisk{kind: k}
 	if d.volume, d.login, err = sandbox.LoadVolume(file, size, limits); err != nil {
-		return nil, fmt.Errorf("machines in memory cannot boot from the disk; see Options.Machines: %w", err)
+		return nil, fmt.Errorf("machines in memory cannot boot from blocks without an ext4 file system; see Options.Machines: %w: %w", errors.ErrUnsupported, err)
 	}
 	return d, nil
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,7 +16,6 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -66,8 +66,8 @@ func TestRestartAfterEachStep(t *testing.T) {
 				cloud := newCloud(server)
 				b := d.builder(cloud, cloud.Assume(ec2.Role{ARN: prodRole}))
 				b.Cloud, b.Source = cloud, ubuntu()
-				return baketest.Platform{Builder: b, Existing: server.Leftovers, Clock: clock.Scaled(50)}
-			})
+				return baketest.Platform{Builder: b, Existing: server.Leftovers}
+			}, &baketest.ConformOptions{Run: synctest.Test})
 		})
 	}
 }

@@ -124,35 +124,37 @@ func TestCloudSharedByBakes(t *testing.T) {
 // TestCloudConfigForSecret reads a secret with an SDK client made from the Cloud,
 // and passes it to a command.
 func TestCloudConfigForSecret(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	parameters := ssm.NewFromConfig(cloud.Config(""))
-	name := aws.String("/web/token")
-	if _, err := parameters.PutParameter(t.Context(), &ssm.PutParameterInput{
-		Name: name, Value: aws.String("open sesame"), Type: ssmtypes.ParameterTypeSecureString,
-	}); err != nil {
-		t.Fatal(err)
-	}
-	out, err := parameters.GetParameter(t.Context(), &ssm.GetParameterInput{Name: name, WithDecryption: aws.Bool(true)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	img := simple(cloud)
-	img.Provisioners = []bake.Provisioner{provision.Script{
-		Content: `echo "$TOKEN" >/etc/token; echo "it is $TOKEN"`, Sudo: true,
-		Secrets: map[string]bake.Secret{"TOKEN": bake.NewSecret(aws.ToString(out.Parameter.Value))},
-	}}
-	var output []string
-	results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
-		if e.Kind == bake.OutputLine {
-			output = append(output, e.Text)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		parameters := ssm.NewFromConfig(cloud.Config(""))
+		name := aws.String("/web/token")
+		if _, err := parameters.PutParameter(t.Context(), &ssm.PutParameterInput{
+			Name: name, Value: aws.String("open sesame"), Type: ssmtypes.ParameterTypeSecureString,
+		}); err != nil {
+			t.Fatal(err)
 		}
-	}}, img)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantFile(t, server, results[0].Artifact.ID(), "/etc/token", "open sesame\n")
-	if want := []string{"it is [redacted]"}; !slices.Equal(output, want) {
-		t.Errorf("output = %q, want %q", output, want)
-	}
+		out, err := parameters.GetParameter(t.Context(), &ssm.GetParameterInput{Name: name, WithDecryption: aws.Bool(true)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		img := simple(cloud)
+		img.Provisioners = []bake.Provisioner{provision.Script{
+			Content: `echo "$TOKEN" >/etc/token; echo "it is $TOKEN"`, Sudo: true,
+			Secrets: map[string]bake.Secret{"TOKEN": bake.NewSecret(aws.ToString(out.Parameter.Value))},
+		}}
+		var output []string
+		results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+			if e.Kind == bake.OutputLine {
+				output = append(output, e.Text)
+			}
+		}}, img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantFile(t, server, results[0].Artifact.ID(), "/etc/token", "open sesame\n")
+		if want := []string{"it is [redacted]"}; !slices.Equal(output, want) {
+			t.Errorf("output = %q, want %q", output, want)
+		}
+	})
 }

@@ -41,7 +41,7 @@ func openFiles() int {
 func TestFleet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		size := 100
-		if os.Getenv("BAKESTONE_LONG") != "" {
+		if long() {
 			size = 500
 		}
 		goroutines, files := runtime.NumGoroutine(), openFiles()

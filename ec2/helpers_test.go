@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/mail"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,9 @@ import (
 )
 
 const testRegion = "eu-west-1"
+
+// long reports whether the long form of the tests runs.
+func long() bool { return os.Getenv("BAKESTONE_LONG") != "" }
 
 // newServer starts an EC2 and stops it when the test ends.
 func newServer(t testing.TB, o *ec2test.Options) *ec2test.Server {

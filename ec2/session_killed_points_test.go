@@ -150,7 +150,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 		t.Errorf("%d points, want at least %d", points, fewest)
 	}
 	step := max(1, certain(points)/short)
-	if os.Getenv("BAKESTONE_LONG") != "" {
+	if long() {
 		step = 1
 	}
 	modes := []struct {

@@ -39,6 +39,11 @@ type ConformOptions struct {
 	// set it to synctest.Test of package testing: then waiting takes no time, and a slow
 	// machine fails no test. The platform is made within Run.
 	Run func(t *testing.T, test func(t *testing.T))
+
+	// Breaks chooses the steps of a build that the suite breaks and repeats, by name; those
+	// of a machine that checks begin with "check: ". If nil, all are. A second configuration
+	// of a Builder can be tested with the steps that it does otherwise.
+	Breaks func(step string) bool
 }
 
 // Conform tests that a Builder fulfills the contract of bake.Builder and
@@ -62,11 +67,11 @@ func Conform(t *testing.T, fresh func(t *testing.T) Platform, o *ConformOptions)
 	c.test(t, "undo order", c.undoOrder)
 	c.test(t, "reuse", c.reuses)
 	names, _ := c.undisturbed(t, image)
-	for _, name := range names {
-		c.test(t, "fail before "+name, func(t *testing.T) { c.breaks(t, name, failBefore) })
-		c.test(t, "fail after "+name, func(t *testing.T) { c.breaks(t, name, failAfter) })
-		c.test(t, "cancel before "+name, func(t *testing.T) { c.breaks(t, name, cancelBefore) })
-		c.test(t, "cancel after "+name, func(t *testing.T) { c.breaks(t, name, cancelAfter) })
+	for _, name := range c.chosen(names) {
+		c.test(t, "fail before "+name, func(t *testing.T) { c.breakStep(t, name, failBefore) })
+		c.test(t, "fail after "+name, func(t *testing.T) { c.breakStep(t, name, failAfter) })
+		c.test(t, "cancel before "+name, func(t *testing.T) { c.breakStep(t, name, cancelBefore) })
+		c.test(t, "cancel after "+name, func(t *testing.T) { c.breakStep(t, name, cancelAfter) })
 		c.test(t, "crash after "+name, func(t *testing.T) { c.crashes(t, name) })
 	}
 	c.restarts(t, image)
@@ -75,14 +80,28 @@ func Conform(t *testing.T, fresh func(t *testing.T) Platform, o *ConformOptions)
 type conformance struct {
 	fresh func(t *testing.T) Platform
 	run   func(t *testing.T, test func(t *testing.T))
+
+	breaks func(step string) bool
 }
 
 func newConformance(fresh func(t *testing.T) Platform, o *ConformOptions) *conformance {
 	c := &conformance{fresh: fresh, run: func(t *testing.T, test func(t *testing.T)) { test(t) }} //nolint:thelper // runs a test
-	if o != nil && o.Run != nil {
+	if o == nil {
+		return c
+	}
+	if o.Run != nil {
 		c.run = o.Run
 	}
+	c.breaks = o.Breaks
 	return c
+}
+
+// chosen returns the steps to break.
+func (c *conformance) chosen(names []string) []string {
+	if c.breaks == nil {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !c.breaks(name) })
 }
 
 // test runs a test of the suite as a subtest.

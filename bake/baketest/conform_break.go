@@ -42,9 +42,9 @@ func (c *conformance) undisturbed(t *testing.T, define func(string, bake.Builder
 	return slices.Compact(names), existing
 }
 
-// breaks breaks one step and expects an error that names it and an empty platform,
+// breakStep breaks one step and expects an error that names it and an empty platform,
 // even with a second cancellation during the clean-up.
-func (c *conformance) breaks(t *testing.T, name string, how breakage) {
+func (c *conformance) breakStep(t *testing.T, name string, how breakage) {
 	t.Helper()
 	p := c.fresh(t)
 	ctx, cancel := context.WithCancel(t.Context())

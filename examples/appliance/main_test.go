@@ -70,8 +70,13 @@ func TestRunWithoutQEMU(t *testing.T) {
 	}
 }
 
-// TestRunInQEMU runs the program, since it compresses slowly with the race detector.
+// TestRunInQEMU runs the program, since it compresses slowly with the race detector. It
+// bakes three images for more than a minute, so it is for the long form. The tests of qemu
+// bake in QEMU and compare such files with QEMU's tools.
 func TestRunInQEMU(t *testing.T) {
+	if os.Getenv("BAKESTONE_LONG") == "" {
+		t.Skip("takes long: set BAKESTONE_LONG=1")
+	}
 	disk := testenv.Need(t, "qemu")
 	dir := t.TempDir()
 	program := filepath.Join(dir, "appliance")

@@ -75,7 +75,7 @@ func TestFleet(t *testing.T) {
 // wantNoMore waits until count returns no more than before.
 func wantNoMore(t *testing.T, what string, count func() int, before int) {
 	t.Helper()
-	for range 100 {
+	for range 3000 {
 		if count() <= before {
 			return
 		}

@@ -80,7 +80,7 @@ func TestLocalAfterKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	for tries := 0; !localRuns(t); tries++ {
-		if tries == 1000 {
+		if tries == 3000 {
 			t.Fatal("the command does not run")
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -95,7 +95,7 @@ func TestElasticAddressListens(t *testing.T) {
 	e := must(c.AllocateAddress(t.Context(), nil))(t)
 	must(c.AssociateAddress(t.Context(), &awsec2.AssociateAddressInput{AllocationId: e.AllocationId, InstanceId: inst.InstanceId}))(t)
 	var err error
-	for range 1000 { // until the machine has booted and listens
+	for range 60_000 { // until the machine has booted and listens
 		var conn net.Conn
 		if conn, err = new(net.Dialer).DialContext(t.Context(), "tcp", *e.PublicIp+":22023"); err == nil {
 			_ = conn.Close()

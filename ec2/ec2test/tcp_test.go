@@ -41,11 +41,11 @@ func TestOpenSSHClient(t *testing.T) {
 	conn := must(srv.Dial(t.Context(), "tcp", host+":22"))(t) // waits for the boot
 	_ = conn.Close()
 
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out []byte
 	var err error
-	for range 20 {
+	for range 600 {
 		out, err = exec.CommandContext(ctx, program, "-F", "none", "-i", file, "-p", "42223", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
 			"-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "hosts"), "-o", "LogLevel=ERROR", "ubuntu@"+host, "echo from $(whoami)").CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "refused") {

@@ -554,7 +554,7 @@ func TestMaskHostileText(t *testing.T) {
 				rest = rest[size:]
 			}
 			_ = w.Close()
-			if took := time.Since(start); took > 10*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("masking %d bytes took %v", len(text), took)
 			}
 		})

@@ -44,7 +44,10 @@ func bakedTogether(t *testing.T, server *ec2test.Server, n int, define func(*ec2
 // TestSameImageAtSameMoment bakes an image in several processes in the same second. With
 // a default name all are baked, and none waits; with a fixed name one is.
 func TestSameImageAtSameMoment(t *testing.T) {
-	const processes = 12
+	processes := 5
+	if long() {
+		processes = 12
+	}
 	for name, capture := range map[string]ec2.Capture{"image": {}, "snapshots": {FromSnapshots: true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

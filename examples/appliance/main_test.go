@@ -50,15 +50,17 @@ func TestStateIsImported(t *testing.T) {
 }
 
 func TestRunWithoutDisk(t *testing.T) {
-	var out bytes.Buffer
-	if err := run(t.Context(), nil, &out); err != nil {
-		t.Fatalf("run() = %v, output:\n%s", err, out.String())
-	}
-	for _, want := range []string{"apt-get install qemu-system-x86 qemu-utils\n", `guestbook-ami +baked ami-`} {
-		if !regexp.MustCompile(want).Match(out.Bytes()) {
-			t.Errorf("run(): output lacks %q:\n%s", want, out.String())
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		if err := run(t.Context(), nil, &out); err != nil {
+			t.Fatalf("run() = %v, output:\n%s", err, out.String())
 		}
-	}
+		for _, want := range []string{"apt-get install qemu-system-x86 qemu-utils\n", `guestbook-ami +baked ami-`} {
+			if !regexp.MustCompile(want).Match(out.Bytes()) {
+				t.Errorf("run(): output lacks %q:\n%s", want, out.String())
+			}
+		}
+	})
 }
 
 func TestRunWithoutQEMU(t *testing.T) {

@@ -115,7 +115,9 @@ func (s *session) keepVars() error {
 	return atomicfile.Write(filepath.Join(s.imageDir(), varsName), data, privateFile)
 }
 
-func (s *session) keepsVars() bool { return s.builder.Firmware.KeepVars && s.Machine.Firmware.Type.uefi() }
+func (s *session) keepsVars() bool {
+	return s.builder.Firmware.KeepVars && s.Machine.Firmware.Type.uefi()
+}
 
 // firmwareArgs returns QEMU's arguments for the firmware, and the properties of the
 // machine type for it.

@@ -70,6 +70,16 @@ func (m *fakeMachine) tell(event, reason string) {
 	}
 }
 
+// record adds a command to the file qmp.log.
+func (m *fakeMachine) record(command string) error {
+	f, err := os.OpenFile("qmp.log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, command)
+	return errors.Join(err, f.Close())
+}
+
 // serveQMP serves one client.
 func (m *fakeMachine) serveQMP(c net.Conn) {
 	defer c.Close()
@@ -77,6 +87,9 @@ func (m *fakeMachine) serveQMP(c net.Conn) {
 	for in := bufio.NewScanner(c); in.Scan(); {
 		var request struct{ Execute, ID string }
 		if err := json.Unmarshal(in.Bytes(), &request); err != nil {
+			return
+		}
+		if err := m.record(request.Execute); err != nil {
 			return
 		}
 		var result any = struct{}{}
@@ -90,6 +103,8 @@ func (m *fakeMachine) serveQMP(c net.Conn) {
 				"  TCP[HOST_FORWARD]  14       127.0.0.1 %s       10.0.2.15    22     0     0\r\n", m.port)
 		case "query-blockstats":
 			result = []any{}
+		case "send-key":
+			m.pressed()
 		case "quit":
 			defer m.end()
 		case "system_powerdown":
@@ -104,16 +119,20 @@ func (m *fakeMachine) serveQMP(c net.Conn) {
 
 // fakeInstall is a QEMU that runs an installer, until it has done what its answers tell.
 func fakeInstall(args []string, disk *fakeDisk) error {
-	watched := make(chan struct{})
+	watched, pressed := make(chan struct{}), make(chan struct{})
 	m := &fakeMachine{
 		uuid: argument(args, "-uuid"), port: "1", exit: make(chan int, 1),
 		watched: sync.OnceFunc(func() { close(watched) }),
+		pressed: sync.OnceFunc(func() { close(pressed) }),
 	}
 	if err := m.serve(context.Background()); err != nil {
 		return err
 	}
 	go func() {
 		<-watched // a real installer takes longer
+		if strings.Contains(argument(args, "-append"), "press-key") {
+			<-pressed
+		}
 		reason, err := m.install(argument(args, "-append"), disk)
 		if err != nil {
 			_ = os.WriteFile("console.log", []byte("installer: "+err.Error()+"\n"), 0o600)

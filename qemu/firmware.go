@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -104,11 +105,14 @@ func (s *session) writeVars() error {
 }
 
 // keepVars copies the variable store of the machine to the image's directory.
-func (s *session) keepVars() error {
+func (s *session) keepVars(ctx context.Context) error {
 	if !s.keepsVars() {
 		return nil
 	}
 	data, err := os.ReadFile(s.path(varsName))
+	if err == nil {
+		err = bake.CheckLease(ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 
@@ -125,7 +126,7 @@ func fakeInstall(args []string, disk *fakeDisk) error {
 		watched: sync.OnceFunc(func() { close(watched) }),
 		pressed: sync.OnceFunc(func() { close(pressed) }),
 	}
-	if err := m.serve(context.Background()); err != nil {
+	if err := errors.Join(m.serve(context.Background()), os.WriteFile("console.log", nil, 0o600)); err != nil {
 		return err
 	}
 	go func() {
@@ -133,7 +134,17 @@ func fakeInstall(args []string, disk *fakeDisk) error {
 		if strings.Contains(argument(args, "-append"), "press-key") {
 			<-pressed
 		}
-		reason, err := m.install(argument(args, "-append"), disk)
+		reason, err := "guest-reset", error(nil)
+		if _, url, kickstart := strings.Cut(argument(args, "-append"), "inst.ks="); kickstart {
+			err = readKickstart(url)
+		} else {
+			err = fetchAnswers(argument(args, "-append"))
+		}
+		if err == nil {
+			reason = "guest-shutdown"
+			disk.Files = map[string]fakeFile{}
+			err = errors.Join(disk.dump(sandbox.NewRoot(nil), "/"), disk.write("disk.qcow2"))
+		}
 		if err != nil {
 			_ = os.WriteFile("console.log", []byte("installer: "+err.Error()+"\n"), 0o600)
 		}
@@ -144,29 +155,35 @@ func fakeInstall(args []string, disk *fakeDisk) error {
 	return nil
 }
 
-// install fetches the answers by the URL in the kernel's command line. Without the random
-// part of the URL nothing may be had.
-func (m *fakeMachine) install(options string, disk *fakeDisk) (reason string, err error) {
-	if err := os.WriteFile("console.log", nil, 0o600); err != nil {
-		return "guest-reset", err
-	}
+// fetchAnswers fetches the answers by the URL in the kernel's command line. Without the
+// random part of the URL nothing may be had.
+func fetchAnswers(options string) error {
 	_, url, _ := strings.Cut(options, "answers=")
 	server, path, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
 	secret, _, _ := strings.Cut(path, "/")
 	for _, wrong := range []string{"answers", "x/answers", secret + "/../../etc/passwd", secret + "/answers.tmpl", secret + "/"} {
 		if _, err := fetch(server, wrong); err == nil || !strings.HasPrefix(err.Error(), "404 ") {
-			return "guest-reset", fmt.Errorf("fetch %s = %w, want it not found", wrong, err)
+			return fmt.Errorf("fetch %s = %w, want it not found", wrong, err)
 		}
 	}
 	answers, err := fetch(server, path)
 	if err == nil && answers != "install to "+url+"\n" {
 		err = fmt.Errorf("unknown answers %q", answers)
 	}
+	return err
+}
+
+// fakeKickstart is the path of ksvalidator, for installers with inst.ks.
+const fakeKickstart = "BAKESTONE_FAKE_KICKSTART"
+
+// readKickstart fetches and parses a kickstart with pykickstart, as Anaconda does.
+func readKickstart(url string) error {
+	url = strings.Replace(url, "10.0.2.2:", "127.0.0.1:", 1)
+	out, err := exec.Command(os.Getenv(fakeKickstart), "--firsterror", "--version=F40", url).CombinedOutput() //nolint:noctx // ends with the process
 	if err != nil {
-		return "guest-reset", err
+		return fmt.Errorf("%w: %s", err, out)
 	}
-	disk.Files = map[string]fakeFile{}
-	return "guest-shutdown", errors.Join(disk.dump(sandbox.NewRoot(nil), "/"), disk.write("disk.qcow2"))
+	return nil
 }
 
 // fetch reads a file from a server on the host's loopback.

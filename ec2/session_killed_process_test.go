@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
@@ -153,13 +153,7 @@ func killedCloud(endpoint string, port int, k *killer) *ec2.Cloud {
 		cfg.HTTPClient = &http.Client{Transport: k}
 	}
 	return ec2.NewCloud(cfg, &ec2.CloudOptions{
-		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			host, _, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, err
-			}
-			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(port)))
-		},
+		Dial:          ec2test.DialPort(port),
 		SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("127.0.0.1"), nil },
 		PollInterval:  5 * time.Millisecond, SettleTime: 5 * time.Millisecond, MaxRetryDelay: time.Millisecond, NoCallLimits: true,
 	})

@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -36,13 +34,7 @@ func longBake(endpoint, at string, long func(what string)) *bake.Image {
 		Region: testRegion, BaseEndpoint: aws.String(endpoint),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
 	}, &ec2.CloudOptions{
-		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			host, _, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, err
-			}
-			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(killedPort)))
-		},
+		Dial:          ec2test.DialPort(killedPort),
 		SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("127.0.0.1"), nil },
 		NoCallLimits:  true,
 	})

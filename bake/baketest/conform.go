@@ -68,11 +68,11 @@ func Conform(t *testing.T, fresh func(t *testing.T) Platform, o *ConformOptions)
 	c.test(t, "reuse", c.reuses)
 	names, _ := c.undisturbed(t, image)
 	for _, name := range c.chosen(names) {
-		c.test(t, "fail before "+name, func(t *testing.T) { c.breakStep(t, name, failBefore) })
-		c.test(t, "fail after "+name, func(t *testing.T) { c.breakStep(t, name, failAfter) })
-		c.test(t, "cancel before "+name, func(t *testing.T) { c.breakStep(t, name, cancelBefore) })
-		c.test(t, "cancel after "+name, func(t *testing.T) { c.breakStep(t, name, cancelAfter) })
-		c.test(t, "crash after "+name, func(t *testing.T) { c.crashes(t, name) })
+		c.test(t, "fail before "+name, func(t *testing.T) { t.Helper(); c.breakStep(t, name, failBefore) })
+		c.test(t, "fail after "+name, func(t *testing.T) { t.Helper(); c.breakStep(t, name, failAfter) })
+		c.test(t, "cancel before "+name, func(t *testing.T) { t.Helper(); c.breakStep(t, name, cancelBefore) })
+		c.test(t, "cancel after "+name, func(t *testing.T) { t.Helper(); c.breakStep(t, name, cancelAfter) })
+		c.test(t, "crash after "+name, func(t *testing.T) { t.Helper(); c.crashes(t, name) })
 	}
 	c.restarts(t, image)
 }
@@ -148,7 +148,7 @@ func (p Platform) wantNothing(t *testing.T) {
 	}
 }
 
-func (c *conformance) bakes(t *testing.T) {
+func (c *conformance) bakes(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	store := bake.DirStore(t.TempDir())
 	opts := p.options()
@@ -188,7 +188,7 @@ func (c *conformance) bakes(t *testing.T) {
 	p.wantNothing(t)
 }
 
-func (c *conformance) layers(t *testing.T) {
+func (c *conformance) layers(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	base := image("base", p.Builder)
 	layers := p.Layers
@@ -214,7 +214,7 @@ func (c *conformance) layers(t *testing.T) {
 
 var errPlanted = errors.New("planted by the conformance suite")
 
-func (c *conformance) failingCheck(t *testing.T) {
+func (c *conformance) failingCheck(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	img := image("checked", p.Builder)
 	img.Checks = []bake.Check{
@@ -229,7 +229,7 @@ func (c *conformance) failingCheck(t *testing.T) {
 	p.wantNothing(t)
 }
 
-func (c *conformance) panics(t *testing.T) {
+func (c *conformance) panics(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	img := image("panicking", p.Builder)
 	img.Provisioners = append(img.Provisioners, bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
@@ -243,7 +243,7 @@ func (c *conformance) panics(t *testing.T) {
 	p.wantNothing(t)
 }
 
-func (c *conformance) undoOrder(t *testing.T) {
+func (c *conformance) undoOrder(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	var done, undone []string
 	watched := &tampered{
@@ -280,7 +280,7 @@ func (c *conformance) undoOrder(t *testing.T) {
 	p.wantNothing(t)
 }
 
-func (c *conformance) reuses(t *testing.T) {
+func (c *conformance) reuses(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	if _, ok := bake.As[bake.Finder](p.Builder); !ok {
 		t.Skip("the builder does not implement bake.Finder")

@@ -30,7 +30,7 @@ func (c *conformance) restarts(t *testing.T, define func(string, bake.Builder) *
 	t.Helper()
 	names, want := c.undisturbed(t, define)
 	for _, name := range c.chosen(names) {
-		c.test(t, "restart after "+name, func(t *testing.T) { c.restart(t, define, name, want) })
+		c.test(t, "restart after "+name, func(t *testing.T) { t.Helper(); c.restart(t, define, name, want) })
 	}
 }
 

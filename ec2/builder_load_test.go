@@ -140,7 +140,7 @@ func loadCloud(url, port string) *ec2.Cloud {
 // process, so that memory and CPU are those of Bakestone alone; in "both" it is in
 // this one. Peak RSS is that of the process so far: run one case at a time.
 func BenchmarkLoad(b *testing.B) {
-	for _, images := range []int{1000, 5000} {
+	for _, images := range []int{1, 10, 100, 1000, 5000} {
 		b.Run(fmt.Sprintf("client/%d", images), func(b *testing.B) {
 			for b.Loop() {
 				cloud, stop := startLoadServer(b, "none")

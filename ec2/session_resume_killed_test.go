@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -91,7 +90,7 @@ func TestResumeAfterKill(t *testing.T) {
 			server := newServer(t, &ec2test.Options{Listen: true, Port: killedPort})
 			dir := t.TempDir()
 			killWhenReady(t, at, killedEndpoint+"="+server.URL(), killedStore+"="+dir, killedAt+"="+at)
-			store := bake.DirStore(dir)
+			store := deadStore{bake.DirStore(dir)}
 			builds, err := store.List(t.Context())
 			if err != nil || len(builds) != 1 {
 				t.Fatalf("List() = %v, %v, want one build", builds, err)
@@ -160,6 +159,8 @@ func bakeUntilKilled(t *testing.T, endpoint string) {
 		select {}
 	})
 	view := terminal.New(os.Stdout, &terminal.Options{Plain: true})
-	_, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe, Store: bake.DirStore(os.Getenv(killedStore)), Lease: time.Second}, img)
+	opts := killedOptions(bake.DirStore(os.Getenv(killedStore)), killedLease)
+	opts.Owner, opts.Observe = killedOwner, view.Observe
+	_, err := bake.Bake(t.Context(), opts, img)
 	t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 }

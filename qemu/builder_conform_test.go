@@ -89,5 +89,5 @@ func TestBuilderConforms(t *testing.T) {
 			Layers:   qemu.Builder{Host: host, Accelerator: qemu.TCG},
 			Existing: func() []string { return existing(t, host) },
 		}
-	})
+	}, nil)
 }

@@ -143,19 +143,7 @@ func resumeAfter(t *testing.T, point string, host *qemu.Host, source, programs s
 		t.Fatalf("the process was not killed: %v\n%s", err, out)
 	}
 	store := bake.DirStore(filepath.Join(host.Dir(), "store"))
-	ids, err := store.List(t.Context())
-	if err != nil || len(ids) != 1 {
-		t.Fatalf("records %v, %v, want one", ids, err)
-	}
-	rec, err := store.Load(t.Context(), ids[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The process is dead for certain, so its lease need not run out.
-	rec.Lease, rec.Revision = bake.Lease{Token: rec.Lease.Token}, rec.Revision+1
-	if err := store.Save(t.Context(), rec); err != nil {
-		t.Fatal(err)
-	}
+	rec := testenv.DeadRecord(t.Context(), t, store)
 	var said []string
 	results, err := bake.Bake(t.Context(), &bake.Options{Store: store, Resume: []*bake.Record{rec}, Observe: func(e bake.Event) {
 		said = append(said, string(e.Kind)+" "+e.Step+" "+e.Text)

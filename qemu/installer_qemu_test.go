@@ -63,7 +63,7 @@ while :; do /bin/busybox sleep 100; done
 	}
 	i := qemu.Installer{
 		Kernel: qemu.DiskFile(filepath.Join(filepath.Dir(disk), "vmlinuz")), Initrd: qemu.DiskFile(initrd),
-		Append: "console=ttyS0 quiet panic=-1 net.ifnames=0 answers={{.HTTP}}/answers.sh",
+		Append: "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check answers={{.HTTP}}/answers.sh",
 		Files: fstest.MapFS{
 			"answers.sh.tmpl": {Data: []byte(answers)},
 			"greeting":        {Data: []byte("installed by answers\n")},
@@ -147,7 +147,7 @@ func TestInstallerFailures(t *testing.T) {
 		"finds no answers": {
 			answers: "true",
 			change: func(i *qemu.Installer) {
-				i.Append, i.StallTimeout = "console=ttyS0 quiet", 25*time.Second
+				i.Append, i.StallTimeout = "console=ttyS0 quiet no_timer_check", 25*time.Second
 			},
 			want: []string{"it has asked for none of Installer.Files", "What now?"},
 		},

@@ -118,6 +118,7 @@ func TestLateProcess(t *testing.T) {
 
 // bake bakes the image and expects that nothing happens once it is late.
 func (b lostBake) bake(t *testing.T, name string, host *qemu.Host, lease time.Duration) {
+	t.Helper()
 	store := &lostStore{Store: bake.MemoryStore()}
 	late, after := false, []string{}
 	results, err := bake.Bake(t.Context(), &bake.Options{Store: store, Lease: lease, Observe: func(e bake.Event) {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
@@ -67,7 +67,7 @@ func newLab(t *testing.T) *lab {
 // image returns the id of the newest image with a name.
 func (l *lab) image(name string) string {
 	l.Helper()
-	out := must(l.ec2.DescribeImages(l.Context(), &awsec2.DescribeImagesInput{Filters: []types.Filter{{Name: aws.String("name"), Values: []string{name}}}}))(l.T)
+	out := must(l.ec2.DescribeImages(l.Context(), &awsec2.DescribeImagesInput{Filters: []ec2types.Filter{{Name: aws.String("name"), Values: []string{name}}}}))(l.T)
 	if len(out.Images) == 0 {
 		l.Fatalf("no image %q", name)
 	}
@@ -79,7 +79,7 @@ func (l *lab) launch(image string, change func(*awsec2.RunInstancesInput)) strin
 	l.Helper()
 	in := &awsec2.RunInstancesInput{
 		ImageId: &image, InstanceType: "t3.micro", MinCount: aws.Int32(1), MaxCount: aws.Int32(1), UserData: &l.userData,
-		Placement: &types.Placement{AvailabilityZone: aws.String(region + "a")},
+		Placement: &ec2types.Placement{AvailabilityZone: aws.String(region + "a")},
 	}
 	if change != nil {
 		change(in)
@@ -88,7 +88,7 @@ func (l *lab) launch(image string, change func(*awsec2.RunInstancesInput)) strin
 }
 
 // awaitState waits until an instance has a state, and returns its description.
-func (l *lab) awaitState(id string, state types.InstanceStateName) types.Instance {
+func (l *lab) awaitState(id string, state ec2types.InstanceStateName) ec2types.Instance {
 	l.Helper()
 	for {
 		out := must(l.ec2.DescribeInstances(l.Context(), &awsec2.DescribeInstancesInput{InstanceIds: []string{id}}))(l.T)
@@ -103,7 +103,7 @@ func (l *lab) awaitState(id string, state types.InstanceStateName) types.Instanc
 func (l *lab) login(id string, change func(*sshmachine.Config)) bake.Machine {
 	l.Helper()
 	config := &sshmachine.Config{
-		Addr: net.JoinHostPort(*l.awaitState(id, types.InstanceStateNameRunning).PublicIpAddress, "22"), User: "root", Dial: l.srv.Dial,
+		Addr: net.JoinHostPort(*l.awaitState(id, ec2types.InstanceStateNameRunning).PublicIpAddress, "22"), User: "root", Dial: l.srv.Dial,
 	}
 	if change != nil {
 		change(config)
@@ -166,14 +166,14 @@ func TestInstanceLife(t *testing.T) {
 	attach("/dev/sdg")
 	l.sh(m, `grep -q rows /dev/$(`+diskOf(volume)+`)`)
 
-	before := *l.awaitState(id, types.InstanceStateNameRunning).PublicIpAddress
+	before := *l.awaitState(id, ec2types.InstanceStateNameRunning).PublicIpAddress
 	must(l.ec2.StopInstances(t.Context(), &awsec2.StopInstancesInput{InstanceIds: []string{id}}))(t)
-	if i := l.awaitState(id, types.InstanceStateNameStopped); i.PublicIpAddress != nil {
+	if i := l.awaitState(id, ec2types.InstanceStateNameStopped); i.PublicIpAddress != nil {
 		t.Errorf("stopped instance has the address %s", *i.PublicIpAddress)
 	}
 	must(l.ec2.StartInstances(t.Context(), &awsec2.StartInstancesInput{InstanceIds: []string{id}}))(t)
 	m = l.login(id, nil) // the host key is the same
-	if got := *l.awaitState(id, types.InstanceStateNameRunning).PublicIpAddress; got == before {
+	if got := *l.awaitState(id, ec2types.InstanceStateNameRunning).PublicIpAddress; got == before {
 		t.Errorf("address after the start = %s, as before", got)
 	}
 	l.sh(m, `grep -q kept /srv/kept && grep -q rows /dev/$(`+diskOf(volume)+`)`)

@@ -18,7 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ebs"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
@@ -64,7 +64,7 @@ func (l *lab) upload(raw string) (snapshot string) {
 		}
 		sum := sha256.Sum256(block)
 		must(direct.PutSnapshotBlock(l.Context(), &ebs.PutSnapshotBlockInput{
-			SnapshotId: &snapshot, BlockIndex: &index, BlockData: bytes.NewReader(block), DataLength: aws.Int32(int32(len(block))),
+			SnapshotId: &snapshot, BlockIndex: &index, BlockData: bytes.NewReader(block), DataLength: aws.Int32(512 << 10),
 			Checksum: aws.String(base64.StdEncoding.EncodeToString(sum[:])), ChecksumAlgorithm: "SHA256",
 		}))(l.T)
 		changed++
@@ -82,7 +82,7 @@ func (l *lab) register(name, snapshot string) string {
 	l.Helper()
 	return *must(l.ec2.RegisterImage(l.Context(), &awsec2.RegisterImageInput{
 		Name: &name, Architecture: "x86_64", VirtualizationType: aws.String("hvm"), RootDeviceName: aws.String("/dev/xvda"), EnaSupport: aws.Bool(true),
-		BlockDeviceMappings: []types.BlockDeviceMapping{{DeviceName: aws.String("/dev/xvda"), Ebs: &types.EbsBlockDevice{SnapshotId: &snapshot}}},
+		BlockDeviceMappings: []ec2types.BlockDeviceMapping{{DeviceName: aws.String("/dev/xvda"), Ebs: &ec2types.EbsBlockDevice{SnapshotId: &snapshot}}},
 	}))(l.T).ImageId
 }
 
@@ -102,7 +102,7 @@ func TestKeyPair(t *testing.T) {
 		c.User, c.HostKey = "debian", sshmachine.InsecureAnyHostKey()
 		c.Auth = []sshmachine.Auth{sshmachine.PrivateKey([]byte(*pair.KeyMaterial), bake.Secret{})}
 	})
-	want := strings.Split(*l.awaitState(id, types.InstanceStateNameRunning).PrivateDnsName, ".")[0]
+	want, _, _ := strings.Cut(*l.awaitState(id, ec2types.InstanceStateNameRunning).PrivateDnsName, ".")
 	if got := l.sh(m, "cloud-init status --wait >/dev/null; cat /srv/name; sudo -n id -u"); got != want+"\n0" {
 		t.Errorf("host name and user by sudo = %q, want %q and 0; the user data has not run", got, want)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // TestKickstart serves a kickstart to the parser that Anaconda uses, pykickstart, in a fake
-// machine. The words with which it rejects one reach the caller.
+// machine. An invalid one fails the bake, with the parser's words.
 func TestKickstart(t *testing.T) {
 	t.Setenv(fakeKickstart, testenv.Need(t, "ksvalidator"))
 	kickstart, err := os.ReadFile("testdata/ks.cfg.tmpl")

@@ -105,7 +105,7 @@ func TestListenPortRules(t *testing.T) {
 
 func TestDialPort(t *testing.T) {
 	if _, err := ec2test.DialPort(0)(t.Context(), "tcp", "192.0.2.1:22"); err == nil || !strings.Contains(err.Error(), "not a machine of an embedded EC2") {
-		t.Errorf("dial 192.0.2.1:22: %v, want that it is no machine", err)
+		t.Errorf("dial 192.0.2.1:22: %v, want it not to be a machine", err)
 	}
 	listener := must(new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"))(t)
 	defer listener.Close()

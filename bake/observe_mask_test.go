@@ -409,8 +409,8 @@ func TestCancelWithBlockedObserver(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("Bake = %v, want context.Canceled", err)
 		}
-	case <-time.After(5 * time.Second):
-		t.Error("Bake still waits for the observer 5 s after the cancellation")
+	case <-time.After(time.Minute):
+		t.Error("Bake still waits for the observer a minute after the cancellation")
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -18,12 +17,12 @@ import (
 // and documented token buckets, on virtual time. Each kind of wait must end less
 // than two seconds, on average, after the awaited event, the number of reads must
 // not grow with the fleet, and no call may be throttled. With -v it prints the
-// figures, and with EC2_SCALE set it also bakes 500 images.
+// figures, and in the long form, with BAKESTONE_LONG=1, it also bakes 500 images.
 func TestWaitLatency(t *testing.T) {
 	var readsOfOne int
-	sizes := []int{1, 10, 100}
-	if os.Getenv("EC2_SCALE") != "" { // takes most of a minute
-		sizes = append(sizes, 500)
+	sizes := []int{1, 10, 40}
+	if long() { // takes more than a minute
+		sizes = append(sizes, 100, 500)
 	}
 	for _, size := range sizes {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {

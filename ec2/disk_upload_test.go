@@ -318,7 +318,7 @@ func TestDiskStream(t *testing.T) {
 // TestDiskKilled ends a process at a request of its upload; another one continues it, or
 // what it left is removed. BAKESTONE_LONG does so at a hundred points.
 func TestDiskKilled(t *testing.T) {
-	disk := randomDisk(48 * mib)
+	disk := randomDisk(24 * mib)
 	path := writeDisk(t, disk)
 	points, size := 12, blocksOf(disk)
 	if os.Getenv("BAKESTONE_LONG") != "" {

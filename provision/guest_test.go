@@ -163,7 +163,7 @@ func noProcesses(t *testing.T, m bake.Machine) {
 	t.Helper()
 	var left string
 	for range 200 {
-		left = outputOnGuest(t, m, "ps -e -o pid=,args= | grep -Ev ' (sshd|sudo|env|/bin/sh|ps|grep)( |:|$)|/usr/sbin/sshd|ps -e -o' || true")
+		left = outputOnGuest(t, m, "ps -e -o pid=,args= | grep -Ev ' (sshd|sudo|env|/bin/sh|ps|grep)( |:|$)|/usr/sbin/sshd|ps -e -o|^ *[0-9]+ \\[.*\\]$' || true") // not kernel threads
 		if left == "" {
 			return
 		}

@@ -31,6 +31,21 @@ type Platform struct {
 	Clock clock.Clock
 }
 
+// ConformOptions configures the conformance suite of a Builder. The zero value is ready
+// to use.
+type ConformOptions struct {
+	// Run runs each test of the suite: it must call test once, with t or a test within
+	// t, and return after it. If nil, the test is called with t. For a platform in memory,
+	// set it to synctest.Test of package testing: then waiting takes no time, and a slow
+	// machine fails no test. The platform is made within Run.
+	Run func(t *testing.T, test func(t *testing.T))
+
+	// Breaks chooses the steps of a build that the suite breaks and repeats, by name; those
+	// of a machine that checks begin with "check: ". If nil, all are. A second configuration
+	// of a Builder can be tested with the steps that it does otherwise.
+	Breaks func(step string) bool
+}
+
 // Conform tests that a Builder fulfills the contract of bake.Builder and
 // bake.Session. It calls fresh for a new platform for every test. It tests that:
 //
@@ -40,29 +55,59 @@ type Platform struct {
 //   - undo runs in reverse order, can be repeated, and needs only the record;
 //   - a step that another process repeats creates nothing twice.
 //
-// To test a new platform, call Conform with a fake of that platform.
-func Conform(t *testing.T, fresh func(t *testing.T) Platform) {
+// To test a new platform, call Conform with a fake of that platform. A nil o is the same
+// as the zero value.
+func Conform(t *testing.T, fresh func(t *testing.T) Platform, o *ConformOptions) {
 	t.Helper()
-	c := &conformance{fresh: fresh}
-	t.Run("bake", c.bakes)
-	t.Run("layers and checks", c.layers)
-	t.Run("failing check", c.failingCheck)
-	t.Run("panic", c.panics)
-	t.Run("undo order", c.undoOrder)
-	t.Run("reuse", c.reuses)
+	c := newConformance(fresh, o)
+	c.test(t, "bake", c.bakes)
+	c.test(t, "layers and checks", c.layers)
+	c.test(t, "failing check", c.failingCheck)
+	c.test(t, "panic", c.panics)
+	c.test(t, "undo order", c.undoOrder)
+	c.test(t, "reuse", c.reuses)
 	names, _ := c.undisturbed(t, image)
-	for _, name := range names {
-		t.Run("fail before "+name, func(t *testing.T) { c.breaks(t, name, failBefore) })
-		t.Run("fail after "+name, func(t *testing.T) { c.breaks(t, name, failAfter) })
-		t.Run("cancel before "+name, func(t *testing.T) { c.breaks(t, name, cancelBefore) })
-		t.Run("cancel after "+name, func(t *testing.T) { c.breaks(t, name, cancelAfter) })
-		t.Run("crash after "+name, func(t *testing.T) { c.crashes(t, name) })
+	for _, name := range c.chosen(names) {
+		c.test(t, "fail before "+name, func(t *testing.T) { t.Helper(); c.breakStep(t, name, failBefore) })
+		c.test(t, "fail after "+name, func(t *testing.T) { t.Helper(); c.breakStep(t, name, failAfter) })
+		c.test(t, "cancel before "+name, func(t *testing.T) { t.Helper(); c.breakStep(t, name, cancelBefore) })
+		c.test(t, "cancel after "+name, func(t *testing.T) { t.Helper(); c.breakStep(t, name, cancelAfter) })
+		c.test(t, "crash after "+name, func(t *testing.T) { t.Helper(); c.crashes(t, name) })
 	}
 	c.restarts(t, image)
 }
 
 type conformance struct {
 	fresh func(t *testing.T) Platform
+	run   func(t *testing.T, test func(t *testing.T))
+
+	breaks func(step string) bool
+}
+
+func newConformance(fresh func(t *testing.T) Platform, o *ConformOptions) *conformance {
+	c := &conformance{fresh: fresh, run: func(t *testing.T, test func(t *testing.T)) { test(t) }} //nolint:thelper // runs a test
+	if o == nil {
+		return c
+	}
+	if o.Run != nil {
+		c.run = o.Run
+	}
+	c.breaks = o.Breaks
+	return c
+}
+
+// chosen returns the steps to break.
+func (c *conformance) chosen(names []string) []string {
+	if c.breaks == nil {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !c.breaks(name) })
+}
+
+// test runs a test of the suite as a subtest.
+func (c *conformance) test(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { c.run(t, test) })
 }
 
 const (
@@ -103,7 +148,7 @@ func (p Platform) wantNothing(t *testing.T) {
 	}
 }
 
-func (c *conformance) bakes(t *testing.T) {
+func (c *conformance) bakes(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	store := bake.DirStore(t.TempDir())
 	opts := p.options()
@@ -143,7 +188,7 @@ func (c *conformance) bakes(t *testing.T) {
 	p.wantNothing(t)
 }
 
-func (c *conformance) layers(t *testing.T) {
+func (c *conformance) layers(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	base := image("base", p.Builder)
 	layers := p.Layers
@@ -169,7 +214,7 @@ func (c *conformance) layers(t *testing.T) {
 
 var errPlanted = errors.New("planted by the conformance suite")
 
-func (c *conformance) failingCheck(t *testing.T) {
+func (c *conformance) failingCheck(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	img := image("checked", p.Builder)
 	img.Checks = []bake.Check{
@@ -184,7 +229,7 @@ func (c *conformance) failingCheck(t *testing.T) {
 	p.wantNothing(t)
 }
 
-func (c *conformance) panics(t *testing.T) {
+func (c *conformance) panics(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	img := image("panicking", p.Builder)
 	img.Provisioners = append(img.Provisioners, bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
@@ -198,7 +243,7 @@ func (c *conformance) panics(t *testing.T) {
 	p.wantNothing(t)
 }
 
-func (c *conformance) undoOrder(t *testing.T) {
+func (c *conformance) undoOrder(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	var done, undone []string
 	watched := &tampered{
@@ -235,7 +280,7 @@ func (c *conformance) undoOrder(t *testing.T) {
 	p.wantNothing(t)
 }
 
-func (c *conformance) reuses(t *testing.T) {
+func (c *conformance) reuses(t *testing.T) { //nolint:thelper // a test
 	p := c.fresh(t)
 	if _, ok := bake.As[bake.Finder](p.Builder); !ok {
 		t.Skip("the builder does not implement bake.Finder")

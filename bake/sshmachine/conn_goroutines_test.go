@@ -28,7 +28,7 @@ func clientGoroutines() int {
 func wantClientGoroutines(t *testing.T, when string, n int) {
 	t.Helper()
 	got := 0
-	for range 500 {
+	for range 6000 {
 		if got = clientGoroutines(); got <= n {
 			return
 		}

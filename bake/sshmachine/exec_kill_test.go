@@ -29,7 +29,7 @@ func checkNoProcess(t *testing.T, text string) {
 		if len(left) == 0 {
 			return
 		}
-		if tries == 200 {
+		if tries == 1200 {
 			t.Errorf("still running: %q", left)
 			return
 		}

@@ -40,7 +40,7 @@ func TestEndlessAnswers(t *testing.T) {
 			h.run = func(line string) string {
 				return strings.ReplaceAll(line, test.old, "tr /\\\\000 x </dev/zero; "+test.old)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			m, err := sshmachine.Connect(ctx, h.configFor(h.listen(t)))
 			if err == nil {
@@ -60,7 +60,7 @@ func TestCancelUnkillable(t *testing.T) {
 	h := newHost(t)
 	h.run = func(line string) string {
 		if strings.Contains(line, "/proc/self/environ") {
-			return "exec sleep 30"
+			return "exec sleep 300"
 		}
 		return line
 	}
@@ -72,9 +72,9 @@ func TestCancelUnkillable(t *testing.T) {
 		cancel()
 		return len(p), nil
 	})
-	err := m.Run(ctx, &bake.Cmd{Line: "trap '' TERM; echo up; sleep 30", Stdout: up})
-	if took := time.Since(canceled); !errors.Is(err, context.Canceled) || took > 2*time.Second {
-		t.Errorf("Run = %v %v after the cancellation, want Canceled within 2 s", err, took)
+	err := m.Run(ctx, &bake.Cmd{Line: "trap '' TERM; echo up; sleep 300", Stdout: up})
+	if took := time.Since(canceled); !errors.Is(err, context.Canceled) || took > time.Minute {
+		t.Errorf("Run = %v %v after the cancellation, want Canceled soon", err, took)
 	}
 }
 

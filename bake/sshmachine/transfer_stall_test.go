@@ -51,18 +51,18 @@ func TestStalledTransfers(t *testing.T) {
 		get          bool
 		want         string // part of the error of a call that is not canceled
 	}{
-		"script is not ready":       {old: "echo ready", stalled: "sleep 30; echo ready"},
-		"script does not read":      {old: "while read -r c a b", stalled: "sleep 30; while read -r c a b"},
-		"script sends no digest":    {old: "sum)", stalled: "sum) sleep 30;"},
-		"script does not commit":    {old: "commit)", stalled: "commit) sleep 30;"},
-		"data is not read":          {old: "exec cat >", stalled: "exec sleep 30; cat >"},
+		"script is not ready":       {old: "echo ready", stalled: "sleep 300; echo ready"},
+		"script does not read":      {old: "while read -r c a b", stalled: "sleep 300; while read -r c a b"},
+		"script sends no digest":    {old: "sum)", stalled: "sum) sleep 300;"},
+		"script does not commit":    {old: "commit)", stalled: "commit) sleep 300;"},
+		"data is not read":          {old: "exec cat >", stalled: "exec sleep 300; cat >"},
 		"SFTP does not open":        {file: &stalledFile{open: true}, get: true},
 		"SFTP does not read":        {file: &stalledFile{read: true}, get: true},
 		"SFTP fails in the middle":  {file: &stalledFile{failed: errors.New("bad sector")}, get: true, want: "bad sector"},
-		"digest is not sent":        {file: &stalledFile{}, old: "head -c", stalled: "sleep 30; head -c", get: true},
-		"file is not sent":          {old: "head -c", stalled: "sleep 30; head -c", get: true},
-		"tree is not listed":        {old: "find .", stalled: "sleep 30; find ."},
-		"file is not even examined": {old: "wc -c", stalled: "sleep 30; wc -c", get: true},
+		"digest is not sent":        {file: &stalledFile{}, old: "head -c", stalled: "sleep 300; head -c", get: true},
+		"file is not sent":          {old: "head -c", stalled: "sleep 300; head -c", get: true},
+		"tree is not listed":        {old: "find .", stalled: "sleep 300; find ."},
+		"file is not even examined": {old: "wc -c", stalled: "sleep 300; wc -c", get: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -82,7 +82,7 @@ func TestStalledTransfers(t *testing.T) {
 			m := connect(t, h.configFor(addr))
 			limit := time.Second
 			if test.want != "" {
-				limit = 30 * time.Second
+				limit = 3 * time.Minute
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
@@ -103,8 +103,8 @@ func TestStalledTransfers(t *testing.T) {
 			switch {
 			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
 				t.Errorf("transfer = %v after %v, want an error with %q", err, took, test.want)
-			case test.want == "" && (!errors.Is(err, context.DeadlineExceeded) || took > limit+2500*time.Millisecond):
-				t.Errorf("transfer = %v after %v, want DeadlineExceeded within 2 s of the end", err, took)
+			case test.want == "" && (!errors.Is(err, context.DeadlineExceeded) || took > limit+time.Minute):
+				t.Errorf("transfer = %v after %v, want DeadlineExceeded soon after the end", err, took)
 			}
 		})
 	}

@@ -133,7 +133,7 @@ func (m *tmux) run(args ...string) string {
 func (m *tmux) until(name, want string, shows func(screen string) bool) string {
 	m.t.Helper()
 	screen := ""
-	for range 400 {
+	for range 1200 {
 		if screen = m.run("capture-pane", "-p"); shows(screen) {
 			if dir := os.Getenv(captureVar); dir != "" {
 				if err := os.WriteFile(filepath.Join(dir, strings.ReplaceAll(m.t.Name(), "/", "-")+"-"+name+".txt"), []byte(screen), 0o600); err != nil {

@@ -332,7 +332,7 @@ func TestListen(t *testing.T) {
 		write(t, srv, *inst.PrivateIpAddress, "") // waits for the boot
 		var conn net.Conn
 		var err error
-		for range 100 { // until the port is open
+		for range 6000 { // until the port is open
 			if conn, err = new(net.Dialer).DialContext(t.Context(), "tcp", net.JoinHostPort(*inst.PublicIpAddress, "42222")); err == nil {
 				break
 			}

@@ -120,7 +120,7 @@ func TestShutdownOverSSH(t *testing.T) {
 	client := connect(t, srv, *inst.PrivateIpAddress, config)
 	session := must(client.NewSession())(t)
 	_ = session.Run("sudo shutdown -P now") // may fail because the connection ends
-	for range 1000 {
+	for range 6000 {
 		if describe(t, c, *inst.InstanceId).State.Name == "terminated" {
 			return
 		}
@@ -140,7 +140,7 @@ func TestRebootOverSSH(t *testing.T) {
 	if err := client.Wait(); err == nil {
 		t.Log("Wait returned no error")
 	}
-	for range 1000 {
+	for range 6000 {
 		conn, err := srv.Dial(t.Context(), "tcp", fmt.Sprint(*inst.PrivateIpAddress, ":22"))
 		if err == nil {
 			_ = conn.Close()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,11 +42,11 @@ func TestOpenSSHClient(t *testing.T) {
 	conn := must(srv.Dial(t.Context(), "tcp", host+":22"))(t) // waits for the boot
 	_ = conn.Close()
 
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out []byte
 	var err error
-	for range 20 {
+	for range 600 {
 		out, err = exec.CommandContext(ctx, program, "-F", "none", "-i", file, "-p", "42223", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
 			"-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "hosts"), "-o", "LogLevel=ERROR", "ubuntu@"+host, "echo from $(whoami)").CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "refused") {
@@ -100,4 +101,14 @@ func TestListenPortRules(t *testing.T) {
 		_ = must(srv.Dial(t.Context(), "tcp", net.JoinHostPort(host, strconv.Itoa(port))))(t).Close()
 		must(c.RevokeSecurityGroupIngress(t.Context(), &awsec2.RevokeSecurityGroupIngressInput{GroupName: aws.String("default"), IpPermissions: rule}))(t)
 	}
+}
+
+func TestDialPort(t *testing.T) {
+	if _, err := ec2test.DialPort(0)(t.Context(), "tcp", "192.0.2.1:22"); err == nil || !strings.Contains(err.Error(), "not a machine of an embedded EC2") {
+		t.Errorf("dial 192.0.2.1:22: %v, want it not to be a machine", err)
+	}
+	listener := must(new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"))(t)
+	defer listener.Close()
+	port := must(netip.ParseAddrPort(listener.Addr().String()))(t).Port()
+	_ = must(ec2test.DialPort(int(port))(t.Context(), "tcp", "127.0.0.1:22"))(t).Close()
 }

@@ -50,15 +50,17 @@ func TestStateIsImported(t *testing.T) {
 }
 
 func TestRunWithoutDisk(t *testing.T) {
-	var out bytes.Buffer
-	if err := run(t.Context(), nil, &out); err != nil {
-		t.Fatalf("run() = %v, output:\n%s", err, out.String())
-	}
-	for _, want := range []string{"apt-get install qemu-system-x86 qemu-utils\n", `guestbook-ami +baked ami-`} {
-		if !regexp.MustCompile(want).Match(out.Bytes()) {
-			t.Errorf("run(): output lacks %q:\n%s", want, out.String())
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		if err := run(t.Context(), nil, &out); err != nil {
+			t.Fatalf("run() = %v, output:\n%s", err, out.String())
 		}
-	}
+		for _, want := range []string{"apt-get install qemu-system-x86 qemu-utils\n", `guestbook-ami +baked ami-`} {
+			if !regexp.MustCompile(want).Match(out.Bytes()) {
+				t.Errorf("run(): output lacks %q:\n%s", want, out.String())
+			}
+		}
+	})
 }
 
 func TestRunWithoutQEMU(t *testing.T) {
@@ -70,8 +72,13 @@ func TestRunWithoutQEMU(t *testing.T) {
 	}
 }
 
-// TestRunInQEMU runs the program, since it compresses slowly with the race detector.
+// TestRunInQEMU runs the program, since it compresses slowly with the race detector. It
+// bakes three images for more than a minute, so it is for the long form. The tests of qemu
+// bake in QEMU and compare such files with QEMU's tools.
 func TestRunInQEMU(t *testing.T) {
+	if os.Getenv("BAKESTONE_LONG") == "" {
+		t.Skip("takes long: set BAKESTONE_LONG=1")
+	}
 	disk := testenv.Need(t, "qemu")
 	dir := t.TempDir()
 	program := filepath.Join(dir, "appliance")

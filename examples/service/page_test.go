@@ -154,7 +154,7 @@ func TestPages(t *testing.T) {
 	}
 	p.waitState(strings.TrimPrefix(to, "/bakes/"), "failed")
 	for _, path := range []string{"/", "/table", to, to + "/summary"} {
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) { // lists are up to a second old
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // lists are up to a second old
 			text := read(path)
 			if strings.Contains(text, "<script>alert") {
 				t.Errorf("GET %s has markup of the error:\n%s", path, text)

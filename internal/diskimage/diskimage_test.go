@@ -99,7 +99,7 @@ func check(t *testing.T, disk diskimage.Disk, want []byte) {
 }
 
 func TestFormats(t *testing.T) {
-	want := content(6 << 20)
+	want := content(3 << 20)
 	for _, test := range []struct {
 		name, format string
 		options      []string

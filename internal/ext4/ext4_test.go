@@ -40,7 +40,7 @@ func files() map[string]disktest.File {
 		"/long":            {Link: strings.Repeat("./", 60) + "tiny"},
 		"/loop":            {Link: "loop"},
 	})
-	for i := range 150 {
+	for i := range 80 {
 		all[fmt.Sprintf("/many/a file with a rather long name, number %04d", i)] = disktest.File{Content: fmt.Sprint(i)}
 	}
 	return all
@@ -69,7 +69,7 @@ func TestRead(t *testing.T) {
 		"label":        {"-L", "cloudimg-rootfs", "-O", "sparse_super2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := open(t, disktest.Ext4(t, 32*mib, want, options...))
+			f := open(t, disktest.Ext4(t, 16*mib, want, options...))
 			if name == "label" && f.Label != "cloudimg-rootfs" {
 				t.Errorf("Label = %q", f.Label)
 			}

@@ -34,15 +34,24 @@ setup=/etc/bakestone-test/setup
 if [ -e "$dir/root$setup" ]; then chroot "$dir/root" /bin/sh -e "$setup" && rm "$dir/root$setup"; fi
 exec chroot "$dir/root" /usr/sbin/sshd "$@"`
 
-// machineScript does the same with a virtual machine, whose root is the directory and
-// whose init runs sshd.
+// machineScript does the same with a virtual machine. Its disk is made of the overlay, since
+// programs look for many files that do not exist, which a shared directory answers slowly. The
+// test's own directory comes with the initramfs at each start; its init runs sshd.
 const machineScript = `set -e
-base=$0 dir=$1 disk=$2 inside=$3
+export PATH=$PATH:/usr/sbin:/sbin
+base=$0 dir=$1 guests=$2 inside=$3
 shift 3
-mount -t overlay overlay -o "lowerdir=$base,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
-setup=$inside/setup
-if [ -e "$dir/root$setup" ]; then chroot "$dir/root" /bin/sh -e "$setup" && rm "$dir/root$setup"; fi
-cat >"$dir/root$inside/init" <<END
+if ! [ -e "$dir/disk" ]; then
+	mount -t overlay overlay -o "lowerdir=$base,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
+	setup=$inside/setup
+	if [ -e "$dir/root$setup" ]; then chroot "$dir/root" /bin/sh -e "$setup" && rm "$dir/root$setup"; fi
+	mke2fs -q -t ext4 -O ^has_journal -E root_owner=0:0 -d "$dir/root" "$dir/new" 4G
+	umount "$dir/root"
+	mv "$dir/new" "$dir/disk"
+fi
+rm -rf "$dir/early"
+cp -a "$dir/upper$inside" "$dir/early"
+cat >"$dir/early/init" <<END
 #!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t sysfs sysfs /sys
@@ -55,12 +64,25 @@ busybox route add default gw 10.0.2.2
 echo oven >/proc/sys/kernel/hostname
 exec /usr/sbin/sshd $@
 END
-chmod 755 "$dir/root$inside/init"
-port=$(sed -n 's/^Port //p' "$dir/root$inside/sshd_config")
+cat >"$dir/early/early" <<END
+#!/bin/busybox sh
+. /load
+/bin/busybox mount -t ext4 -o noatime /dev/vda /mnt || exec /bin/busybox sh
+/bin/busybox cp -a $inside/. /mnt$inside/
+/bin/busybox mount -o move /dev /mnt/dev
+/bin/busybox mount -o move /proc /mnt/proc
+exec /bin/busybox switch_root /mnt $inside/init
+END
+chmod 755 "$dir/early/init" "$dir/early/early"
+mkdir -p "$dir/files${inside%/*}"
+rm -rf "$dir/files$inside"
+mv "$dir/early" "$dir/files$inside"
+(cat "$guests/initrd"; cd "$dir/files"; find . | busybox cpio -o -H newc 2>/dev/null | gzip) >"$dir/initrd"
+port=$(sed -n 's/^Port //p' "$dir/files$inside/sshd_config")
 exec qemu-system-x86_64 -nodefaults -no-user-config -display none -serial stdio -no-reboot \
 	-machine q35,accel=tcg -cpu max -smp 2 -m 1024M -device virtio-rng-pci \
-	-kernel "${disk%/*}/vmlinuz" -initrd "${disk%/*}/initrd" -append 'console=ttyS0 quiet panic=-1 net.ifnames=0 shared-root' \
-	-fsdev "local,id=root,path=$dir/root,security_model=passthrough,multidevs=remap" -device virtio-9p-pci,fsdev=root,mount_tag=root \
+	-kernel "$guests/vmlinuz" -initrd "$dir/initrd" -append "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check rdinit=$inside/early" \
+	-drive "if=none,id=root,format=raw,cache=unsafe,file=$dir/disk" -device virtio-blk-pci,drive=root \
 	-netdev "user,id=net,hostfwd=tcp:127.0.0.1:$port-:$port" -device virtio-net-pci,netdev=net,romfile=`
 
 // GuestOptions configures a machine started by Guest. The zero value, or nil, is
@@ -115,7 +137,7 @@ func Guest(t testing.TB, opts *GuestOptions) *Server {
 	}
 	if os.Getenv(guestKindVar) == "qemu" {
 		script := len(s.launch) - len([]string{guestScript, base, dir})
-		s.emulated = slices.Concat(s.launch[:script], []string{machineScript, base, dir, Need(t, "qemu"), inside})
+		s.emulated = slices.Concat(s.launch[:script], []string{machineScript, base, dir, filepath.Dir(Need(t, "qemu")), inside})
 	}
 	if opts.AskSudo {
 		rule := filepath.Join(dir, "upper/etc/sudoers.d/baker")

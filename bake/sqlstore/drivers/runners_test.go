@@ -264,7 +264,7 @@ func wantEmptied(t *testing.T, store bake.Store, endpoint string, port int) {
 	done := make(chan error, 1)
 	go func() { done <- runner.Serve(ctx) }()
 	var left []string
-	for range 300 {
+	for range 1200 {
 		var err error
 		if left, err = store.List(ctx); err != nil {
 			t.Error(err)

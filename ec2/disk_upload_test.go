@@ -329,7 +329,7 @@ func TestDiskKilled(t *testing.T) {
 		t.Run(fmt.Sprint(point), func(t *testing.T) {
 			t.Parallel()
 			server := newServer(t, nil)
-			store := &deadStore{Store: bake.MemoryStore()}
+			store := &storeOfKilled{Store: bake.MemoryStore()}
 			var requests atomic.Int64
 			errKilled := errors.New("the process was killed")
 			dying, first := watchedCloud(server, func(req *http.Request) error {
@@ -383,13 +383,13 @@ func TestDiskKilled(t *testing.T) {
 	}
 }
 
-// A deadStore fails once its process is killed.
-type deadStore struct {
+// A storeOfKilled fails once its process is killed.
+type storeOfKilled struct {
 	bake.Store
 	dead atomic.Bool
 }
 
-func (s *deadStore) Save(ctx context.Context, r *bake.Record) error {
+func (s *storeOfKilled) Save(ctx context.Context, r *bake.Record) error {
 	if s.dead.Load() {
 		return &bake.PermanentError{Err: errors.New("the process was killed")}
 	}

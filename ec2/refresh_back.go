@@ -67,8 +67,8 @@ func (t *refreshTarget) unrolled(err error) error {
 // attemptsToRestore is how often restore starts a refresh, which others may cancel.
 const attemptsToRestore = 3
 
-// restore makes all instances of a group run a version of its launch template. What
-// else is in progress is rolled back or canceled.
+// restore makes all instances of a group run a version of its launch template. It rolls
+// back or cancels any other refresh in progress.
 func (o *rollout) restore(ctx context.Context, t *refreshTarget, version string, awaits bool) error {
 	for attempt := 0; ; {
 		g, err := t.groupState(ctx, t.group)
@@ -147,8 +147,8 @@ func (t *refreshTarget) stopRefresh(ctx context.Context) error {
 // A refresh in progress is rolled back. It returns what happened to each group; the
 // error joins what failed. No other fields than Waves and Preferences matter.
 //
-// What a group ran before is known from the launch template's version that it uses, if
-// an InstanceRefresh made that version. The AMI must still exist.
+// The launch template's version that a group uses tells what the group ran before, if an
+// InstanceRefresh made that version. The AMI must still exist.
 func (p InstanceRefresh) RollBack(ctx context.Context, cloud *Cloud, regions ...string) ([]GroupOutcome, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err

@@ -53,8 +53,8 @@ func (p InstanceRefresh) PlanDetails(ctx context.Context, at Destination) ([]str
 }
 
 // IAMPolicy returns the permissions that Preflight, Publish and RollBack need. Groups
-// are named, or restricted by their tags. What the groups' launch templates make Auto
-// Scaling demand of the caller is included: to launch, and to pass roles.
+// are named, or restricted by their tags. The permissions to launch and to pass roles
+// are included, since Auto Scaling demands them of the caller.
 func (p InstanceRefresh) IAMPolicy(regions ...string) *iampolicy.Document {
 	const service = "autoscaling:"
 	change := []string{service + "StartInstanceRefresh", service + "RollbackInstanceRefresh", service + "CancelInstanceRefresh"}

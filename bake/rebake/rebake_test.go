@@ -142,7 +142,7 @@ func TestStaleReasons(t *testing.T) {
 }
 
 // A failing image is tried after pauses that double, and in the end only when its
-// definition changes. What is made from it waits.
+// definition changes. The images that are made from it wait.
 func TestFailuresBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorks(t)

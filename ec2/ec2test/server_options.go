@@ -143,7 +143,7 @@ func Realistic() Latency {
 		SnapshotGiB: 3 * time.Second,
 		Image:       70 * time.Second,
 		ImageGiB:    3 * time.Second,
-		Refresh:     10 * time.Minute,
+		Refresh:     30 * time.Second,
 		UsageReport: time.Minute,
 
 		PublicAccess: 5 * time.Minute,

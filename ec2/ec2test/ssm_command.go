@@ -29,7 +29,7 @@ type ScriptRunner interface {
 	Guest
 
 	// RunScript runs a script with /bin/sh and returns its exit status. The end of
-	// ctx ends the script. What it leaves in the background may write later.
+	// ctx ends the script. Its background jobs may write later.
 	RunScript(ctx context.Context, script string, stdout, stderr io.Writer) (status int, err error)
 }
 
